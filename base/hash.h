@@ -1,0 +1,39 @@
+// Hashes: SHA-256 for identity (content addresses), CRC32C for torn records, FNV-1a for streams of
+// random numbers. All are plain C++ (SHA-256 uses the CPU's SHA instructions where present), so
+// that the trainer builds alone.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace longrun {
+
+class Sha256 {
+ public:
+  Sha256();
+  void Update(const void* data, std::size_t n_bytes);
+  void Update(std::string_view text) { Update(text.data(), text.size()); }
+  std::array<std::uint8_t, 32> Finish();
+  std::string FinishHex();  // 64 lower-case digits
+
+ private:
+  std::array<std::uint32_t, 8> state_;
+  std::array<std::uint8_t, 64> block_{};
+  std::uint64_t n_bytes_ = 0;
+};
+
+std::string Sha256Hex(std::string_view bytes);
+Result<std::string> Sha256OfFile(const std::string& path);
+bool IsSha256Hex(std::string_view text);  // 64 digits of 0-9a-f
+
+std::uint32_t Crc32c(std::string_view bytes);  // Castagnoli; Crc32c("123456789") = 0xe3069283
+std::uint64_t Fnv1a64(std::string_view bytes);
+
+// XXH3-64 is wanted by the shard format; see model/data/shard.h.
+
+}  // namespace longrun

@@ -1,0 +1,46 @@
+// Child processes, started from argument vectors: nothing ever reaches a shell.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace longrun {
+
+struct SpawnOptions {
+  std::vector<std::string> argv;               // argv[0] is the program's path
+  std::vector<std::string> env;                // "NAME=value"; the child's whole environment
+  std::string cwd;                             // "" keeps ours
+  std::string stdout_path;                     // "" is /dev/null; appended to
+  std::string stderr_path;                     // "" is /dev/null; appended to
+  bool inherit_output = false;                 // the child writes where we write
+  bool own_group = false;                      // setpgid: signals to our group pass it by
+  bool new_session = false;                    // setsid: survives our terminal
+  bool die_with_parent = false;                // PR_SET_PDEATHSIG
+};
+
+// The pid. Every other descriptor is closed in the child.
+Result<int> Spawn(const SpawnOptions& options);
+
+struct ExitInfo {
+  int code = -1;    // exit code, or -1
+  int signal = 0;   // the signal that ended it, or 0
+  rusage usage{};
+};
+
+// Waits for a child of ours; with timeout_ms >= 0 gives nothing when it is still running then.
+Result<std::optional<ExitInfo>> WaitFor(int pid, std::int64_t timeout_ms);
+
+// The folder of the running program, where its sisters lie.
+std::string ProgramFolder();
+// The current environment's value, or nothing.
+std::optional<std::string> GetEnv(const std::string& name);
+// (pid, start time in clock ticks) names a process for ever, since pids are used again.
+std::optional<std::uint64_t> ProcessStartTicks(int pid);
+
+}  // namespace longrun

@@ -1,0 +1,113 @@
+// Errors of the world (input, file, network, disk, a peer) as values. A broken promise of our own
+// is not an error but a bug: LR_CHECK (base/check.h) stops the program.
+//
+//   Result<Run> ParseRun(const Json& json) {
+//     ASSIGN_OR_RETURN(const Model model, ParseModel(json));   // passes an error up
+//     if (model.n_layer <= 0) return Status(Code::kInvalidArgument, "n_layer must be positive");
+//     return Run{.model = model};
+//   }
+//
+// Context is added on the way up, outermost first: `std::move(status).In("reading shard 3")`.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include "base/check.h"
+
+namespace longrun {
+
+// The canonical codes of gRPC, so that a Status crosses the wire unchanged.
+enum class Code {
+  kOk = 0,
+  kCancelled = 1,
+  kUnknown = 2,
+  kInvalidArgument = 3,     // never valid, whatever the state of the system
+  kDeadlineExceeded = 4,
+  kNotFound = 5,
+  kAlreadyExists = 6,
+  kPermissionDenied = 7,
+  kResourceExhausted = 8,   // disk, memory, quota, a limit of ours
+  kFailedPrecondition = 9,  // valid later, when the state has changed
+  kAborted = 10,
+  kOutOfRange = 11,
+  kUnimplemented = 12,
+  kInternal = 13,
+  kUnavailable = 14,        // the same call may succeed when repeated
+  kDataLoss = 15,           // a checksum or a format that does not hold
+};
+
+// "INVALID_ARGUMENT", ...
+std::string_view CodeName(Code code);
+
+class [[nodiscard]] Status {
+ public:
+  Status() = default;
+  Status(Code code, std::string message) : code_(code), message_(std::move(message)) {}
+
+  bool ok() const { return code_ == Code::kOk; }
+  Code code() const { return code_; }
+  const std::string& message() const { return message_; }
+
+  // Puts "context: " in front of the message.
+  Status In(std::string_view context) && {
+    if (!ok()) message_ = std::string(context) + ": " + message_;
+    return std::move(*this);
+  }
+
+ private:
+  Code code_ = Code::kOk;
+  std::string message_;
+};
+
+// From errno: "cannot open /x/y: No such file or directory", with the code that fits (kNotFound,
+// kPermissionDenied, kResourceExhausted for a full disk, ...).
+Status ErrnoStatus(int error_number, std::string_view what);
+
+template <typename T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : state_(std::move(value)) {}                   // NOLINT: implicit by intent
+  Result(Status status) : state_(std::move(status)) {             // NOLINT: implicit by intent
+    LR_CHECK(!std::get<Status>(state_).ok());
+  }
+
+  bool ok() const { return std::holds_alternative<T>(state_); }
+  explicit operator bool() const { return ok(); }
+
+  const T& value() const& { LR_CHECK(ok()); return std::get<T>(state_); }
+  T& value() & { LR_CHECK(ok()); return std::get<T>(state_); }
+  T&& value() && { LR_CHECK(ok()); return std::get<T>(std::move(state_)); }
+  const T& operator*() const& { return value(); }
+  T& operator*() & { return value(); }
+  const T* operator->() const { return &value(); }
+  T* operator->() { return &value(); }
+
+  // The error; a Result that holds a value gives an ok Status.
+  Status status() const& { return ok() ? Status() : std::get<Status>(state_); }
+  Status status() && { return ok() ? Status() : std::get<Status>(std::move(state_)); }
+
+ private:
+  std::variant<T, Status> state_;
+};
+
+#define RETURN_IF_ERROR(expression)                                       \
+  do {                                                                    \
+    if (::longrun::Status lr_status_ = (expression); !lr_status_.ok()) {  \
+      return lr_status_;                                                  \
+    }                                                                     \
+  } while (false)
+
+#define LR_CONCAT_INNER(a, b) a##b
+#define LR_CONCAT(a, b) LR_CONCAT_INNER(a, b)
+#define ASSIGN_OR_RETURN(declaration, expression) \
+  LR_ASSIGN_OR_RETURN(LR_CONCAT(lr_result_, __LINE__), declaration, expression)
+#define LR_ASSIGN_OR_RETURN(result, declaration, expression) \
+  auto result = (expression);                                \
+  if (!result.ok()) return std::move(result).status();       \
+  declaration = std::move(result).value()
+
+}  // namespace longrun

@@ -1,0 +1,23 @@
+// Sizes and durations as people write them. K, M, G are decimal, Ki, Mi, Gi binary, B = 10^9 for
+// counts of tokens; durations take ms, s, min, h, d.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace longrun {
+
+// "200M" -> 200000000, "64Ki" -> 65536, "1.5K" -> 1500. The value must come out whole and fit into
+// 63 bits. Negative numbers are parsed, so that the caller's range check can name them.
+Result<std::int64_t> ParseCount(std::string_view text);
+// "10min" -> 600000 (milliseconds). A bare number is refused: the unit is asked for.
+Result<std::int64_t> ParseDurationMs(std::string_view text);
+
+std::string FormatCount(std::int64_t count);       // 200000000 -> "200M", 44670976 -> "44.7M"
+std::string FormatBytes(std::int64_t n_bytes);     // 1572864 -> "1.5 MiB"
+std::string FormatDurationMs(std::int64_t ms);     // 83000 -> "1min 23s"
+
+}  // namespace longrun
