@@ -1,0 +1,92 @@
+// What a model is and how it is trained, resolved: every default is written in. Torch-free, so that
+// the coordinator, the client and the trainer read the same structs.
+//
+// The JSON forms are parts of the canonical run (sweeps/run.h); names are contracts, see each field.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace longrun {
+
+// "position": {"method": "alibi", "variant": "press"}: the method and its parameters, complete.
+struct PositionConfig {
+  std::string method;
+  Json params = Json::object();  // without "method"; every parameter of the method, checked
+
+  Json ToJson() const;
+};
+
+// "model": a GPT-2-style decoder (training-recipes.md 1.1): pre-LN blocks, tanh-GELU MLP, biases in
+// all linears, tied head, no dropout.
+struct ModelConfig {
+  std::string architecture = "gpt2";
+  std::int64_t n_layer = 0;
+  std::int64_t n_head = 0;
+  std::int64_t d_model = 0;
+  std::int64_t d_ff = 0;                // 4 * d_model
+  std::int64_t vocab_size = 0;          // rows of the embedding (padded)
+  std::string activation = "gelu_new";  // gelu_new (tanh) | gelu (erf) | relu: Hugging Face's names
+  double layer_norm_epsilon = 1e-5;
+  bool tie_embeddings = true;
+  bool causal = true;
+  double init_std = 0.02;               // residual output projections: * (2 n_layer)^-0.5
+  std::int64_t n_positions = 0;         // rows of a learned position table; 0 for methods without
+  PositionConfig position;
+
+  std::int64_t head_dim() const { return d_model / n_head; }
+  Json ToJson() const;                             // without "position" and "n_positions"
+  static Result<ModelConfig> FromJson(const Json& model, const Json& position);
+  // The sizes of contracts.md section 3: micro, tiny, small, medium, large.
+  static Result<ModelConfig> Preset(std::string_view size);
+  static std::vector<std::string> PresetNames();
+  // Ranges and relations (d_model divisible by n_head, the position method's own demands).
+  Status Check() const;
+  std::int64_t ParameterCount() const;             // with the tied head counted once
+};
+
+struct OptimizerConfig {
+  std::string name = "adamw";
+  double lr = 6e-4;
+  double min_lr = 6e-5;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.1;   // on tensors with two or more dimensions
+  double grad_clip = 1.0;      // global norm; 0 turns it off
+};
+
+struct ScheduleConfig {
+  std::string name = "cosine";          // cosine | constant, both after a linear warm-up
+  std::int64_t warmup_tokens = 0;
+};
+
+struct ValidateConfig {
+  std::int64_t every = 0;               // tokens of training between two validations; 0: never
+  std::int64_t tokens = 0;              // tokens scored each time
+};
+
+// "train": the recipe. Steps = ceil(tokens / batch_tokens).
+struct TrainConfig {
+  std::int64_t train_length = 0;        // T, tokens in a sequence
+  std::int64_t tokens = 0;
+  std::int64_t batch_tokens = 0;        // tokens in an optimiser step, a multiple of train_length
+  std::string precision = "fp32";       // fp32 | bf16 (autocast)
+  std::string order = "random";         // random | shuffled | stream (data.md section 8)
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  ValidateConfig validate;
+
+  std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
+  std::int64_t batch_sequences() const { return batch_tokens / train_length; }
+  Json ToJson() const;
+  static Result<TrainConfig> FromJson(const Json& train);
+  Status Check() const;
+};
+
+}  // namespace longrun

@@ -1,0 +1,33 @@
+// The one thing an evaluation knows of a model: the negative log-likelihood it gives to tokens.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+
+namespace longrun {
+
+// Windows over a stream of tokens (evaluation.md section 0). Fed to the model:
+// (bos ? [BOS] : []) + tokens[context_begin .. score_end - 2]; scored: [score_begin, score_end).
+struct Window {
+  std::int64_t context_begin = 0;
+  std::int64_t score_begin = 0;
+  std::int64_t score_end = 0;
+  bool bos = false;
+
+  bool operator==(const Window&) const = default;
+};
+
+class LanguageModel {
+ public:
+  virtual ~LanguageModel() = default;
+  // nll[w][t - score_begin] in nats for each scored token t of each window, from fp32 logits (all
+  // rows of the vocabulary in the softmax). kOutOfRange when a window is longer than the model's
+  // positions (a learned table): the caller's cell is not_applicable.
+  virtual Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
+                                                      std::span<const Window> windows) = 0;
+};
+
+}  // namespace longrun

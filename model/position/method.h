@@ -1,0 +1,125 @@
+// A position method: how order enters the model. One file and one line of registry.cc each.
+//
+// A method is torch-free and symbolic: it says which attention terms it contributes (TermSpec), and
+// declares what it learns. kernels/reference carries the terms out in double, model/net as tensors
+// with gradients. Notation (methods.md section 0):
+//
+//   s[i][j] = scale * <rotate(q_i), rotate(k_j)> + bias[i][j],  -inf where not visible
+//
+// B batch, T positions, H heads, d head_dim, C d_model; i query, j key, both from 0.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "model/config.h"
+
+namespace longrun {
+
+// What a method is told about the attention it serves.
+struct AttentionShape {
+  std::int64_t n_head = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t d_model = 0;
+  bool causal = true;
+};
+
+// ---- terms -------------------------------------------------------------------------------------
+
+// bias[i][j] = slope[h] * j, or with `two_sided` -slope[h] * |i - j|.
+// Causal and one-sided, slope * (j - i) differs by a constant of the row only (row-shift lemma).
+struct KeyBiasSlope {
+  std::vector<double> slope;  // H
+  bool two_sided = false;
+};
+
+// A bias per key from the layer's input x (after its LayerNorm), learned:
+//   h = x W^T + beta (W: H x C, beta: H),  g = gate(h),  b_t = sum over u <= t of g_u
+//   bias[i][j] = b_i - b_j, or with `two_sided` -|b_i - b_j|
+struct KeyBiasGate {
+  enum class Gate {
+    kSoftplusNegative,  // g = -softplus(h)
+  };
+  Gate gate = Gate::kSoftplusNegative;
+  std::string weight;  // names among TermSpec::learned
+  std::string bias;
+  bool two_sided = false;
+};
+
+// q and k rotated by position: the pair of channels c turns by the angle p * frequency[c].
+struct Rotation {
+  enum class Layout {
+    kHalf,         // pair (c, c + r/2)
+    kInterleaved,  // pair (2c, 2c + 1)
+  };
+  std::vector<double> frequency;  // r/2; channels from r on pass through
+  Layout layout = Layout::kHalf;
+};
+
+// Added to the token embedding before the first layer: x_0[t] = multiplier * token[t] + E[t].
+struct InputAdd {
+  double multiplier = 1.0;
+  // Closed form: writes E[t] (C values) for position t >= 0; null for a learned table.
+  void (*fill)(std::int64_t t, std::span<double> row) = nullptr;
+  std::string learned_table;  // "wpe": rows n_positions, then empty `fill`
+  enum class Beyond { kRefuse, kClamp, kWrap } beyond = Beyond::kRefuse;  // past the table's end
+};
+
+// What a method learns, made into a tensor by model/net under
+// transformer.h.{layer}.attn.position.{name} (learned tables: transformer.wpe.weight).
+struct LearnedTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  double init_std = 0.0;  // N(0, std^2); 0 gives zeros
+};
+
+struct TermSpec {
+  double scale = 0.0;  // of <q, k>
+  std::optional<KeyBiasSlope> key_bias_slope;
+  std::optional<KeyBiasGate> key_bias_gate;
+  std::optional<Rotation> rotation;
+  std::optional<InputAdd> input_add;
+  std::vector<LearnedTensor> learned;  // per layer
+};
+
+// ---- a method ----------------------------------------------------------------------------------
+
+struct PositionParam {
+  enum class Type { kInt, kDouble, kChoice };
+  std::string_view name;
+  Type type = Type::kDouble;
+  Json default_value;
+  double min = 0.0;                     // of numbers, inclusive
+  double max = 0.0;
+  std::vector<std::string> choices;     // of kChoice
+  std::string_view meaning;
+};
+
+struct PositionMethod {
+  std::string_view name;
+  std::string_view source;              // paper and section
+  std::string_view beyond;              // what happens past the train length
+  std::vector<PositionParam> params;
+  // Complete and checked params in, terms out. Errors: a combination that the method cannot serve
+  // (odd rotary dims, a causal-only variant without a mask), by name.
+  Result<TermSpec> (*terms)(const Json& params, const AttentionShape& shape);
+  bool has_position_table = false;      // learned: needs ModelConfig::n_positions
+};
+
+// All methods, in listing order.
+std::span<const PositionMethod* const> PositionMethods();
+// kNotFound with the nearest name and the list.
+Result<const PositionMethod*> FindPositionMethod(std::string_view name);
+std::vector<std::string> PositionMethodNames();
+
+// "cable", or {"method": "cable", "variant": "scaled"}: defaults written in, unknown parameters,
+// wrong types and ranges refused; the error names the parameter as "position.PARAM".
+Result<PositionConfig> ResolvePosition(const Json& given);
+
+}  // namespace longrun
