@@ -1,0 +1,34 @@
+// Which tokens a training sequence holds: a pure function of (order, seed, global sample index), so
+// that {step, seed} is all that a resumed run needs (data.md section 8).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace longrun {
+
+// The image of i under a permutation of [0, n) chosen by key: a 6-round Feistel network over the
+// next power of four, walked until it lands inside.
+std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key);
+
+struct SampleOrder {
+  enum class Kind {
+    kStream,    // consecutive slices, wrapping
+    kShuffled,  // a permutation of slices per epoch
+    kRandom,    // a uniform start in [0, n_tokens - T)
+  };
+  Kind kind = Kind::kRandom;
+  std::uint64_t seed = 0;
+  std::int64_t n_tokens = 0;
+  std::int64_t train_length = 0;
+
+  static Result<Kind> Parse(std::string_view name);
+  // kInvalidArgument when the split is too short for one sequence of train_length + 1 tokens.
+  Status Check() const;
+  // First token of sample g; the sample is tokens [start, start + train_length + 1).
+  std::int64_t Start(std::int64_t g) const;
+};
+
+}  // namespace longrun
