@@ -1,0 +1,102 @@
+// The journal: what a trainer says, one record a line, append-only (contracts.md section 5). Writer
+// and reader stand side by side.
+//
+//   {"body":{...},"kind":"result","seq":7,"step":null,"t_ms":...,"crc":"1a2b3c4d"}
+//
+// `crc` is CRC32C, in 8 hex digits, of the bytes before `,"crc"`; the rest is canonical JSON. A torn
+// last line is ignored for ever. Kinds and their bodies:
+//
+//   attempt     {"format":1,"attempt","task","run_key","epoch","kind","resume":{..}|null}  record 1
+//   started     {"version","commit","numerics","torch","device":{"kind","name","memory_bytes"},
+//                "parameters","execution":{..},"pid","steps"}
+//   progress    {"phase":"train|validate|evaluate|checkpoint","done","of","tokens_per_s","eta_ms"}
+//   series      {"loss":..,"lr":..,"grad_norm":..,"tokens_per_s":..}  (any metric: number or null)
+//   result      contracts.md section 2, plus "cell"
+//   checkpoint  {"path","step","sha256","files":[{"name","sha256","bytes"}],"final":bool,"best":bool}
+//   artifact    {"name","path","sha256","bytes"}
+//   warning     {"message"}
+//   failed      {"class","message","where"}
+//   final       {"counts":{kind: n},"digest"}   digest: SHA-256 over the lines of the result
+//                records, each with its newline
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/status.h"
+
+namespace longrun {
+
+inline constexpr std::size_t kJournalLineBytesMax = 1u << 20;
+
+struct JournalRecord {
+  std::int64_t seq = 0;  // 1, 2, 3, ...
+  std::string kind;
+  std::int64_t t_ms = 0;
+  std::optional<std::int64_t> step;
+  Json body;
+};
+
+bool IsJournalKind(std::string_view kind);
+
+// A line without its newline; its crc and form are checked.
+Result<JournalRecord> ParseJournalLine(std::string_view line);
+
+// The one writer of a journal. Not thread-safe.
+class JournalWriter {
+ public:
+  // The file must not exist yet: a journal is never reopened by another process.
+  static Result<JournalWriter> Create(const std::string& path);
+  JournalWriter(JournalWriter&&) noexcept;
+  JournalWriter& operator=(JournalWriter&&) noexcept;
+  ~JournalWriter();
+
+  // Appends one record; fdatasync at once after checkpoint, result, failed and final, else at most
+  // every 200 ms. kResourceExhausted when the disk is full.
+  Status Append(std::string_view kind, const Json& body,
+                std::optional<std::int64_t> step = std::nullopt);
+  Status Sync();
+  // Writes the `final` record from what was appended.
+  Status Finish();
+  std::int64_t last_seq() const { return last_seq_; }
+
+ private:
+  JournalWriter() = default;
+  int fd_ = -1;
+  std::int64_t last_seq_ = 0;
+  std::int64_t synced_ms_ = 0;
+  std::map<std::string, std::int64_t> counts_;
+  Sha256 result_digest_;
+};
+
+// Follows a journal that somebody else writes. Gives whole lines only; an incomplete last line is
+// left for the next call. A line that is whole but broken (crc, seq out of order) is kDataLoss: it
+// and all after it are never given.
+class JournalReader {
+ public:
+  explicit JournalReader(std::string path) : path_(std::move(path)) {}
+
+  struct Line {
+    JournalRecord record;
+    std::string bytes;  // without the newline
+  };
+  // Up to records_max further records, at most bytes_max bytes; none when there is nothing new.
+  Result<std::vector<Line>> Next(std::size_t records_max, std::size_t bytes_max);
+  // Continues behind record `seq` (0: from the start).
+  void Rewind(std::int64_t seq);
+  std::int64_t last_seq() const { return last_seq_; }
+
+ private:
+  std::string path_;
+  std::int64_t offset_ = 0;
+  std::int64_t last_seq_ = 0;
+  std::int64_t skip_to_ = 0;
+};
+
+}  // namespace longrun

@@ -1,0 +1,59 @@
+// One point of a sweep's matrix, resolved and content-addressed (contracts.md section 1).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "model/config.h"
+
+namespace longrun {
+
+// Everything that changes the numbers of a run, every default written in. Machine, device,
+// priority, labels, names, log cadence and micro-batch stand outside.
+struct Run {
+  ModelConfig model;                  // with its position method
+  TrainConfig train;
+  std::string dataset_digest;         // 64 hex digits
+  std::string tokenizer_fingerprint;  // 64 hex digits
+  std::int64_t seed = 0;
+  int numerics = 0;                   // kNumericsVersion when it was resolved
+
+  // {"dataset":{"digest"},"model":{..},"numerics":1,"position":{"method",..},"seed":1,
+  //  "tokenizer":{"fingerprint"},"train":{..}}
+  Json ToJson() const;
+  static Result<Run> FromJson(const Json& json);
+  // SHA-256 of the canonical JSON.
+  std::string Key() const;
+};
+
+// How a run is carried out on a machine: all that can change bits and is not part of the question.
+// Decided once per run, when its first attempt is placed, and kept by every later attempt; a
+// machine that cannot honour it gets no attempt of the run (contracts.md section 4).
+struct Execution {
+  std::string device_kind = "cpu";    // cpu | gpu
+  std::string device_name;            // of a GPU: "NVIDIA H200"; "" on a CPU
+  std::int64_t threads = 1;           // of one trainer process
+  std::int64_t micro_batch = 0;       // sequences in a forward-backward pass
+  std::string attention = "reference";  // back-end: reference | torch
+  std::string linear;                 // matrix path: "aten/AuthenticAMD", "aten/cuda"
+  std::string simd;                   // default | avx2 | avx512
+
+  Json ToJson() const;
+  static Result<Execution> FromJson(const Json& json);
+  bool operator==(const Execution&) const = default;
+};
+
+// The largest power of two of sequences, dividing a step, whose activations fit into memory_bytes
+// (a formula of shapes, never a timing; the formula stands in run.cc). At least 1.
+std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
+                            std::int64_t memory_bytes);
+
+// Bytes of activations, gradients and optimiser state of one training step at a micro-batch.
+std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
+                              std::int64_t micro_batch);
+// Training FLOPs of the whole run: 6 * parameters * tokens + attention.
+double TrainFlops(const ModelConfig& model, const TrainConfig& train);
+
+}  // namespace longrun

@@ -1,0 +1,92 @@
+// The sweep file (architecture.md section 3): YAML in; runs, tasks and cells out.
+//
+// One table of keys (schema.cc) gives the parser, the defaults, the JSON Schema and the docs. Errors
+// carry file, line, column, key path, what was expected, and the nearest valid key; all of a file's
+// errors come in one answer, one a line:
+//
+//   cable.yaml:9:17: spec.matrix.position[3].bucket: unknown key; did you mean "buckets"?
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "sweeps/run.h"
+#include "sweeps/task.h"
+
+namespace longrun {
+
+// What a sweep must know of a registered dataset to be resolved.
+struct DatasetInfo {
+  std::string name;
+  std::string digest;
+  std::string tokenizer_fingerprint;
+  std::int64_t vocab_size = 0;
+  std::map<std::string, std::int64_t> split_tokens;
+};
+// Nothing for an unknown name; `names` lists the known ones for the message.
+struct DatasetCatalogue {
+  std::function<std::optional<DatasetInfo>(const std::string& name)> find;
+  std::vector<std::string> names;
+};
+
+struct RetryPolicy {
+  std::int64_t failures_max = 1;
+  std::int64_t losses_max = 5;
+};
+
+// One evaluation block, resolved for one run.
+struct PlannedEvaluation {
+  Json evaluation;                     // {"perplexity": {params, score_tokens explicit, no lengths}}
+  std::vector<ExpectedCell> cells;     // of all its context lengths
+};
+
+struct PlannedRun {
+  Run run;
+  std::string run_key;
+  std::string dataset_name;
+  Json axes;                           // axis path -> value as shown: {"position": "cable", ...}
+  std::vector<PlannedEvaluation> evaluations;
+};
+
+struct Sweep {
+  std::string name;
+  std::map<std::string, std::string> labels;
+  std::string yaml;                    // the original bytes
+  std::string file_name;
+  std::vector<std::pair<std::string, std::string>> overrides;  // --set path=value, in order
+  std::vector<std::string> axes;       // axis paths in matrix order
+  std::vector<PlannedRun> runs;        // in matrix order, `exclude`d ones left out, `include`d last
+  std::int64_t devices = 1;
+  std::string device_kind = "any";     // any | gpu | cpu
+  RetryPolicy retry;
+  std::int64_t priority = 0;
+  std::int64_t checkpoint_every_ms = 600'000;
+  std::int64_t checkpoint_keep = 2;
+};
+
+// overrides: {"train.optimizer.lr", "1e-3"}: paths below spec (or "metadata.name"), values in YAML.
+// An axis of the matrix that is overridden becomes that one value.
+Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
+                         const std::vector<std::pair<std::string, std::string>>& overrides,
+                         const DatasetCatalogue& datasets);
+
+// The task keys of a run: SHA-256 over canonical JSON of kind, run key and what the kind adds.
+std::string TrainTaskKey(const std::string& run_key);
+// `cells` are those that the task owes (those missing at submission).
+std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
+                            const std::vector<ExpectedCell>& cells);
+std::string CellKey(const std::string& run_key, const Json& evaluation,
+                    std::int64_t context_length);
+
+// JSON Schema (2020-12) of the sweep file, from the same table as the parser.
+Json SweepJsonSchema();
+
+}  // namespace longrun

@@ -1,0 +1,67 @@
+// The task file: all that a trainer is told, written once by the worker (contracts.md section 4).
+// Paths in it are the worker's; the rest comes from the coordinator.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "sweeps/run.h"
+
+namespace longrun {
+
+// One number that an evaluate task owes: the row {metric, context_length, variant} of a cell.
+struct ExpectedCell {
+  std::string cell;                  // SHA-256 of run key, evaluation, extension, context length
+  std::string metric;                // "nll"
+  std::int64_t context_length = 0;
+  std::string variant;               // "" (null in JSON): the model itself; "unigram": a baseline
+
+  bool operator==(const ExpectedCell&) const = default;
+  Json ToJson() const;
+  static Result<ExpectedCell> FromJson(const Json& json);
+};
+
+struct CheckpointRef {
+  std::string attempt;     // ULID of the attempt that wrote it
+  std::string checkpoint;  // folder on the worker; "" on the wire
+  std::string sha256;      // of its manifest.json
+  std::int64_t step = 0;
+
+  bool operator==(const CheckpointRef&) const = default;
+  Json ToJson() const;
+  static Result<CheckpointRef> FromJson(const Json& json);
+};
+
+enum class TaskKind { kTrain, kEvaluate };
+std::string_view TaskKindName(TaskKind kind);  // "train", "evaluate"
+
+struct TaskFile {
+  std::string attempt;               // ULID
+  std::string task;                  // task key, 64 hex digits
+  std::string run_key;
+  std::uint64_t epoch = 0;           // fencing token; a string in JSON
+  TaskKind kind = TaskKind::kTrain;
+  Run run;
+  Json evaluation;                   // {"perplexity": {params without context_lengths}} or null
+  std::optional<CheckpointRef> init;    // evaluate: the trained weights
+  std::optional<CheckpointRef> resume;  // train: where an earlier attempt stopped
+  std::string dataset_name;
+  std::string dataset_path;
+  Execution execution;
+  std::vector<int> devices;          // GPU ordinals; empty on a CPU
+  std::string attempt_dir;
+  std::string cache_dir;
+  std::int64_t checkpoint_every_ms = 600'000;
+  std::int64_t checkpoint_keep = 2;
+  std::int64_t grace_ms = 20'000;
+  std::vector<ExpectedCell> expected_cells;
+
+  Json ToJson() const;
+  static Result<TaskFile> FromJson(const Json& json);
+};
+
+}  // namespace longrun
