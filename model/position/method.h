@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "model/config.h"
+#include "model/param.h"
 
 namespace longrun {
 
@@ -90,16 +91,7 @@ struct TermSpec {
 
 // ---- a method ----------------------------------------------------------------------------------
 
-struct PositionParam {
-  enum class Type { kInt, kDouble, kChoice };
-  std::string_view name;
-  Type type = Type::kDouble;
-  Json default_value;
-  double min = 0.0;                     // of numbers, inclusive
-  double max = 0.0;
-  std::vector<std::string> choices;     // of kChoice
-  std::string_view meaning;
-};
+using PositionParam = ParamSpec;
 
 struct PositionMethod {
   std::string_view name;

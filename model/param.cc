@@ -1,0 +1,171 @@
+#include "model/param.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <set>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+// 2^53: integers up to here are exact in a double, where the bounds of a spec live.
+constexpr double kExactMax = 9007199254740992.0;
+
+std::string Shown(const Json& value) {
+  constexpr std::size_t kShownMax = 60;
+  std::string text = CanonicalJson(value);
+  if (text.size() > kShownMax) text = text.substr(0, kShownMax) + "...";
+  return text;
+}
+
+// JSON knows one kind of number: 1024 and 1024.0 are the same integer.
+std::optional<std::int64_t> WholeNumber(const Json& value) {
+  if (value.is_number_unsigned()) {
+    const auto number = value.get<std::uint64_t>();
+    if (number > static_cast<std::uint64_t>(INT64_MAX)) return std::nullopt;
+    return static_cast<std::int64_t>(number);
+  }
+  if (value.is_number_integer()) return value.get<std::int64_t>();
+  if (value.is_number_float()) {
+    const double number = value.get<double>();
+    if (number == std::floor(number) && std::abs(number) <= kExactMax) {
+      return static_cast<std::int64_t>(number);
+    }
+  }
+  return std::nullopt;
+}
+
+std::string Range(const ParamSpec& spec) {
+  const auto shown = [](double bound) {
+    if (bound == std::floor(bound) && std::abs(bound) <= kExactMax) {
+      return Str(static_cast<std::int64_t>(bound));
+    }
+    return Str(bound);
+  };
+  return Str(shown(spec.min), " to ", shown(spec.max));
+}
+
+std::string Expected(const ParamSpec& spec) {
+  switch (spec.type) {
+    case ParamSpec::Type::kInt: return Str("an integer from ", Range(spec));
+    case ParamSpec::Type::kDouble: return Str("a number from ", Range(spec));
+    case ParamSpec::Type::kChoice: return Str("one of ", Join(spec.choices, ", "));
+    case ParamSpec::Type::kIntList: return Str("a list of integers from ", Range(spec));
+  }
+  LR_CHECK(false);
+}
+
+bool IntInRange(const ParamSpec& spec, const Json& value) {
+  const std::optional<std::int64_t> number = WholeNumber(value);
+  return number && static_cast<double>(*number) >= spec.min && static_cast<double>(*number) <= spec.max;
+}
+
+void CheckChoice(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
+  const std::string key(spec.name);
+  const std::string text = value.is_string() ? value.get<std::string>() : "";
+  if (value.is_string() && std::ranges::find(spec.choices, text) != spec.choices.end()) return;
+  if (value.is_string() &&
+      std::ranges::find(spec.choices_unbuilt, text) != spec.choices_unbuilt.end()) {
+    errors.push_back({key, Str("\"", text, "\" is not built yet; today there is ", Join(spec.choices, ", "))});
+    return;
+  }
+  std::string message = Str("expected ", Expected(spec), ", found ", Shown(value));
+  if (const std::string nearest = Nearest(text, spec.choices); !nearest.empty()) {
+    message += Str("; did you mean \"", nearest, "\"?");
+  }
+  errors.push_back({key, std::move(message)});
+}
+
+void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
+  const std::string key(spec.name);
+  if (!value.is_array() || value.empty()) {
+    errors.push_back({key, Str("expected ", Expected(spec), ", found ", Shown(value))});
+    return;
+  }
+  std::set<std::int64_t> seen;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (!IntInRange(spec, value[i])) {
+      errors.push_back({Str(key, "[", i, "]"),
+                        Str("expected an integer from ", Range(spec), ", found ", Shown(value[i]))});
+    } else if (!seen.insert(*WholeNumber(value[i])).second) {
+      errors.push_back({Str(key, "[", i, "]"), Str(Shown(value[i]), " stands twice in the list")});
+    }
+  }
+}
+
+void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
+  bool valid = false;
+  switch (spec.type) {
+    case ParamSpec::Type::kChoice: return CheckChoice(spec, value, errors);
+    case ParamSpec::Type::kIntList: return CheckIntList(spec, value, errors);
+    case ParamSpec::Type::kInt: valid = IntInRange(spec, value); break;
+    case ParamSpec::Type::kDouble:
+      valid = value.is_number() && value.get<double>() >= spec.min && value.get<double>() <= spec.max;
+      break;
+  }
+  if (!valid) {
+    errors.push_back({std::string(spec.name), Str("expected ", Expected(spec), ", found ", Shown(value))});
+  }
+}
+
+// One value, one spelling: integers are stored as integers.
+Json Normalised(const ParamSpec& spec, const Json& value) {
+  if (spec.type == ParamSpec::Type::kInt) return *WholeNumber(value);
+  if (spec.type == ParamSpec::Type::kIntList) {
+    Json list = Json::array();
+    for (const Json& item : value) list.push_back(*WholeNumber(item));
+    return list;
+  }
+  return value;
+}
+
+}  // namespace
+
+std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json& given) {
+  std::vector<ParamError> errors;
+  if (!given.is_object()) {
+    errors.push_back({"", Str("expected a mapping of parameters, found ", Shown(given))});
+    return errors;
+  }
+  std::vector<std::string> names;
+  for (const ParamSpec& spec : specs) names.emplace_back(spec.name);
+  for (const auto& [key, value] : given.items()) {
+    if (std::ranges::find(names, key) != names.end()) continue;
+    const std::string nearest = Nearest(key, names);
+    errors.push_back({key, nearest.empty() ? Str("unknown key; there ", names.empty() ? "are none" : "are ",
+                                                 Join(names, ", "))
+                                           : Str("unknown key; did you mean \"", nearest, "\"?")});
+  }
+  for (const ParamSpec& spec : specs) {
+    const auto member = given.find(std::string(spec.name));
+    if (member != given.end()) {
+      CheckValue(spec, *member, errors);
+    } else if (spec.default_value.is_null()) {
+      errors.push_back({std::string(spec.name), Str("must be given: ", Expected(spec), ", ", spec.meaning)});
+    }
+  }
+  return errors;
+}
+
+Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
+                           std::string_view path) {
+  const std::vector<ParamError> errors = CheckParams(specs, given);
+  if (!errors.empty()) {
+    std::vector<std::string> lines;
+    for (const ParamError& error : errors) {
+      lines.push_back(Str(path, error.key.empty() || path.empty() ? "" : ".", error.key, ": ", error.message));
+    }
+    return Status(Code::kInvalidArgument, Join(lines, "; "));
+  }
+  Json resolved = Json::object();
+  for (const ParamSpec& spec : specs) {
+    const auto member = given.find(std::string(spec.name));
+    resolved[std::string(spec.name)] =
+        Normalised(spec, member != given.end() ? *member : spec.default_value);
+  }
+  return resolved;
+}
+
+}  // namespace longrun

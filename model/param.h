@@ -1,0 +1,48 @@
+// A parameter declared as data: of a position method, of an evaluation. The sweep file's schema, the
+// defaults and the messages come from these tables.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace longrun {
+
+struct ParamSpec {
+  enum class Type {
+    kInt,      // 64 bits
+    kDouble,
+    kChoice,   // one of `choices`, a string
+    kIntList,  // integers, at least one, none twice
+  };
+  std::string_view name;
+  Type type = Type::kDouble;
+  Json default_value;                        // null: must be given
+  double min = 0.0;                          // of numbers and list items, inclusive
+  double max = 0.0;
+  std::vector<std::string> choices;          // of kChoice
+  std::vector<std::string> choices_unbuilt;  // known by name, refused as not built yet
+  std::string_view meaning;
+};
+
+// What is wrong with one parameter.
+struct ParamError {
+  std::string key;      // "context_lengths", or "context_lengths[2]"
+  std::string message;  // "expected an integer from 1 to 10, found 12"
+};
+
+// The errors of `given` (an object), all of them; empty when it is right. Unknown keys carry the
+// nearest name.
+std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json& given);
+
+// `given` with every default written in; the keys of the result are exactly the names of `specs`.
+// kInvalidArgument holds every error as "PATH.key: message", joined by "; ".
+Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
+                           std::string_view path);
+
+}  // namespace longrun
