@@ -2,8 +2,18 @@
 // dataset.json, its tokenizer, and each token's byte length. Opened read-only; a folder without a
 // manifest is unfinished and refused.
 //
+//   FOLDER/dataset.json        the manifest, written last
+//   FOLDER/tokenizer.json      name, fingerprint, special ids, bytes of text per id
+//   FOLDER/SPLIT-00000.lrtk    token shards, model/data/shard.h
+//
 // The digest is SHA-256 over tokenizer fingerprint, split names, token ids and document table: not
-// over tool version, shard size or name (contracts.md section 10).
+// over tool version, shard size or name (contracts.md section 10). Exactly: over the canonical JSON
+//
+//   {"format":1,"splits":[{"documents_sha256","n_documents","n_tokens","name","tokens_sha256"}, ...],
+//    "tokenizer":fingerprint}
+//
+// with the splits in the order train, validation, test; tokens_sha256 is over the ids as u32,
+// documents_sha256 over the document starts and the split's end as u64, both little-endian.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -26,8 +37,9 @@ class TokenSplit {
   virtual std::int64_t n_tokens() const = 0;
   // Token index at which each document starts; the last entry is n_tokens().
   virtual std::span<const std::int64_t> document_starts() const = 0;
-  // Copies tokens [begin, begin + out.size()); inside the split, or a bug.
-  virtual void Read(std::int64_t begin, std::span<std::int32_t> out) const = 0;
+  // Copies tokens [begin, begin + out.size()); inside the split, or a bug. A block's hash is compared
+  // when it is first touched: kDataLoss names the shard and the block. Any thread.
+  virtual Status Read(std::int64_t begin, std::span<std::int32_t> out) const = 0;
 };
 
 class Dataset {
@@ -47,7 +59,7 @@ class Dataset {
   std::vector<std::string> split_names() const;      // of train, validation, test: those present
   // kNotFound names the splits there are.
   Result<const TokenSplit*> Split(std::string_view name) const;
-  // Reads every shard and compares its block hashes and the digest; kDataLoss names the file.
+  // Reads every shard and compares file, blocks, ids and digest; kDataLoss names the file.
   Status Verify() const;
 
  private:
@@ -56,15 +68,19 @@ class Dataset {
   std::unique_ptr<Impl> impl_;
 };
 
-// One text file is one document; the lists say which document belongs to which split.
+// One text file is one document; the lists say which document belongs to which split, and in which
+// order. Bytes are kept as they are (also line ends, and what is no UTF-8), and each document is
+// closed by the end-of-text token.
 struct ImportSpec {
   std::string tokenizer = "bytes";
   std::vector<std::pair<std::string, std::vector<std::string>>> splits;  // split name, files
   std::int64_t shard_tokens = std::int64_t{1} << 27;
 };
 
-// Tokenises the files into `folder` (made; must not hold a finished dataset yet). Atomic: the
-// manifest comes last. Errors name the file and the place.
+// Tokenises the files into `folder` (made; must not hold a finished dataset yet; shards that an
+// unfinished import left there go). Atomic: the manifest comes last. Errors name the file: missing,
+// not a file, empty, listed twice, or with the same bytes in two splits (a model would be measured on
+// what it was trained on). A split without files is an error.
 Status ImportText(const ImportSpec& spec, const std::string& folder);
 
 }  // namespace longrun

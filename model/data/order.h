@@ -15,16 +15,18 @@ std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key);
 
 struct SampleOrder {
   enum class Kind {
-    kStream,    // consecutive slices, wrapping
-    kShuffled,  // a permutation of slices per epoch
-    kRandom,    // a uniform start in [0, n_tokens - T)
+    // n = floor((n_tokens - 1) / T) slices; slice i is tokens [i T, i T + T + 1).
+    kStream,    // slice g mod n
+    kShuffled,  // slice Permute(g mod n, n, StreamKey(seed, g div n, 0)): each once in an epoch
+    kRandom,    // start = Sm64(StreamKey(seed, 0, 2) ^ g) mod (n_tokens - T)
   };
   Kind kind = Kind::kRandom;
   std::uint64_t seed = 0;
   std::int64_t n_tokens = 0;
   std::int64_t train_length = 0;
 
-  static Result<Kind> Parse(std::string_view name);
+  static Result<Kind> Parse(std::string_view name);  // "stream", "shuffled", "random"
+  static std::string_view Name(Kind kind);
   // kInvalidArgument when the split is too short for one sequence of train_length + 1 tokens.
   Status Check() const;
   // First token of sample g; the sample is tokens [start, start + train_length + 1).

@@ -1,0 +1,90 @@
+// The permutation is a Feistel network, which is a bijection whatever its round function; walking
+// until the image lies below n keeps it one on [0, n). The network's domain is less than 4 n (16 n for
+// n <= 4), so a walk is short.
+#include "model/data/order.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/check.h"
+#include "base/random.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kRounds = 6;
+// Streams of random numbers of data.md section 8.
+constexpr std::uint64_t kShuffleStream = 0;
+constexpr std::uint64_t kStartStream = 2;
+
+}  // namespace
+
+std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key) {
+  if (n <= 1) return 0;
+  LR_CHECK(i < n);
+  const int half_bits = std::max(1, (static_cast<int>(std::bit_width(n - 1)) + 1) / 2);
+  const std::uint64_t mask = (std::uint64_t{1} << half_bits) - 1;
+  do {
+    std::uint64_t left = i >> half_bits;
+    std::uint64_t right = i & mask;
+    for (std::uint64_t round = 0; round < kRounds; ++round) {
+      const std::uint64_t mixed = left ^ (Sm64(Sm64(key ^ round) ^ right) & mask);
+      left = right;
+      right = mixed;
+    }
+    i = (left << half_bits) | right;
+  } while (i >= n);
+  return i;
+}
+
+Result<SampleOrder::Kind> SampleOrder::Parse(std::string_view name) {
+  if (name == "stream") return Kind::kStream;
+  if (name == "shuffled") return Kind::kShuffled;
+  if (name == "random") return Kind::kRandom;
+  return Status(Code::kInvalidArgument,
+                Str("unknown order \"", name, "\": choose one of stream, shuffled, random"));
+}
+
+std::string_view SampleOrder::Name(Kind kind) {
+  switch (kind) {
+    case Kind::kStream: return "stream";
+    case Kind::kShuffled: return "shuffled";
+    case Kind::kRandom: return "random";
+  }
+  LR_CHECK(false);
+}
+
+Status SampleOrder::Check() const {
+  if (train_length <= 0) {
+    return Status(Code::kInvalidArgument, Str("train_length ", train_length, " must be positive"));
+  }
+  if (n_tokens - 1 < train_length) {
+    return Status(Code::kInvalidArgument,
+                  Str("the split has ", n_tokens, " tokens, a sequence of train_length ", train_length,
+                      " needs one more than its length: lower train_length, or import more text"));
+  }
+  return Status();
+}
+
+std::int64_t SampleOrder::Start(std::int64_t g) const {
+  LR_CHECK(g >= 0 && train_length > 0 && n_tokens > train_length);
+  const auto index = static_cast<std::uint64_t>(g);
+  const auto length = static_cast<std::uint64_t>(train_length);
+  const auto n_slices = static_cast<std::uint64_t>((n_tokens - 1) / train_length);
+  switch (kind) {
+    case Kind::kStream:
+      return static_cast<std::int64_t>(index % n_slices * length);
+    case Kind::kShuffled: {
+      const std::uint64_t key = StreamKey(seed, index / n_slices, kShuffleStream);
+      return static_cast<std::int64_t>(Permute(index % n_slices, n_slices, key) * length);
+    }
+    case Kind::kRandom: {
+      const auto n_starts = static_cast<std::uint64_t>(n_tokens - train_length);
+      return static_cast<std::int64_t>(Sm64(StreamKey(seed, 0, kStartStream) ^ index) % n_starts);
+    }
+  }
+  LR_CHECK(false);
+}
+
+}  // namespace longrun
