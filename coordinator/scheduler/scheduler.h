@@ -1,0 +1,234 @@
+// The scheduler: (state, event, now) -> (state, writes, commands). Pure: no clock, no I/O, no thread,
+// no randomness but the state's seed. One thread of the coordinator (core.h) feeds it, stores the
+// writes in one transaction, and only then sends the commands; the simulator (tests/simulation) runs
+// the same code against simulated workers, network, disk and crashes.
+//
+// It holds every rule that safety rests on (orchestration.md 3.11): fencing by epoch when rows are
+// stored, sequence numbers without gap or repetition, acknowledgement after the commit, success only
+// with the complete result set.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "coordinator/scheduler/state.h"
+#include "sweeps/event.h"
+
+namespace longrun {
+
+// ---- events ------------------------------------------------------------------------------------
+
+struct SweepSubmitted {
+  std::string sweep_id;             // ULID, made by the caller
+  Sweep sweep;
+  std::map<std::string, std::string> dataset_paths;  // dataset name -> registered folder
+};
+struct SweepCancelled {
+  std::string sweep_id;
+};
+
+struct LiveAttempt {
+  std::string attempt;
+  std::string task;
+  std::string run_key;
+  std::uint64_t epoch = 0;
+  std::int64_t last_seq = 0;
+  bool running = false;
+};
+struct WorkerArrived {              // Hello
+  SessionId session = 0;
+  Worker worker;                    // id, incarnation, host, version, slots, dataset_digests
+  std::vector<LiveAttempt> attempts;
+};
+struct WorkerHeard {                // Heartbeat
+  SessionId session = 0;
+  std::int64_t number = 0;
+  std::vector<LiveAttempt> attempts;
+};
+struct WorkerGone {                 // the stream ended; the lease goes on
+  SessionId session = 0;
+};
+struct AttemptAccepted {
+  SessionId session = 0;
+  std::string attempt;
+  std::uint64_t epoch = 0;
+};
+struct AttemptRejected {
+  SessionId session = 0;
+  std::string attempt;
+  std::uint64_t epoch = 0;
+  std::string failure_class;        // "" : the slot was busy; not counted
+  std::string reason;
+};
+struct BatchRecord {
+  JournalRecord record;
+  std::string line;                 // its bytes
+  // For checkpoint and artifact records: whether all their bytes are in the artifact store (the
+  // core looks before it posts the event). A record that lacks them ends the batch with a Nack.
+  bool bytes_stored = true;
+};
+struct JournalReceived {
+  SessionId session = 0;
+  std::string attempt;
+  std::uint64_t epoch = 0;
+  std::int64_t first_seq = 0;
+  std::vector<BatchRecord> records;
+};
+struct AttemptFinished {            // AttemptEnded
+  SessionId session = 0;
+  std::string attempt;
+  std::uint64_t epoch = 0;
+  std::int64_t last_seq = 0;
+  EndEvidence evidence;             // without what the journal said
+  std::string log_tail;
+};
+struct TimePassed {};               // about once a second, and when a deadline is near
+
+using SchedulerEvent =
+    std::variant<SweepSubmitted, SweepCancelled, WorkerArrived, WorkerHeard, WorkerGone,
+                 AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
+
+// ---- writes: one transaction ---------------------------------------------------------------------
+
+struct PutSweep {                   // new sweep, its runs and which tasks belong to it
+  std::string sweep_id;
+  Sweep sweep;
+  // For each run of the sweep, in order: its evaluate cells stand in the sweep's plan.
+  std::vector<std::string> tasks;
+};
+struct PutSweepCancelled {
+  std::string sweep_id;
+};
+struct PutRun {
+  RunRecord run;
+};
+struct PutTask {                    // insert or update of all durable columns
+  Task task;
+};
+struct PutAttempt {
+  Attempt attempt;                  // durable columns only
+};
+struct PutWorker {
+  Worker worker;
+};
+struct PutCell {                    // the task that owes or has a cell
+  std::string cell;
+  std::string task;
+};
+// A journal record as it came. `result` and `series` have tables of their own; the others share one.
+struct PutRecord {
+  std::string attempt;
+  std::string task;
+  std::string run_key;
+  JournalRecord record;
+  std::string line;
+};
+// Every state change has exactly one of these.
+struct PutTransition {
+  std::string subject;              // "task" | "attempt"
+  std::string id;
+  std::string from;
+  std::string to;
+  std::string reason;
+};
+// A checkpoint that nothing refers to any more: its rows go, and its bytes when no other has them.
+struct DropCheckpoint {
+  std::string task;
+  std::string sha256;
+};
+using Write = std::variant<PutSweep, PutSweepCancelled, PutRun, PutTask, PutAttempt, PutWorker,
+                           PutCell, PutRecord, PutTransition, DropCheckpoint>;
+
+// ---- commands: sent after the commit ---------------------------------------------------------------
+
+struct AttemptVerdict {
+  enum class Verdict { kContinue, kStop, kFenced, kEnded };
+  std::string attempt;
+  std::int64_t durable_seq = 0;
+  Verdict verdict = Verdict::kContinue;
+};
+struct SendWelcome {
+  SessionId session = 0;
+  std::vector<AttemptVerdict> attempts;
+};
+struct SendHeartbeatReply {
+  SessionId session = 0;
+  std::int64_t number = 0;
+};
+struct SendStart {
+  SessionId session = 0;
+  TaskFile task;                    // without the worker's paths
+  std::int64_t device_index = 0;
+  std::string dataset_digest;
+  std::string dataset_path;
+};
+struct SendStop {
+  SessionId session = 0;
+  std::string attempt;
+  std::uint64_t epoch = 0;
+  std::int64_t grace_ms = 0;
+  std::string reason;
+};
+struct SendAck {
+  SessionId session = 0;
+  std::string attempt;
+  std::int64_t durable_seq = 0;
+  bool ended = false;
+};
+struct SendNack {
+  SessionId session = 0;
+  std::string attempt;
+  std::int64_t expected_seq = 0;
+};
+struct SendFenced {
+  SessionId session = 0;
+  std::string attempt;
+  std::uint64_t current_epoch = 0;
+};
+struct CloseSession {               // a newer incarnation came, or the protocol was broken
+  SessionId session = 0;
+  std::string reason;
+};
+using Command = std::variant<SendWelcome, SendHeartbeatReply, SendStart, SendStop, SendAck, SendNack,
+                             SendFenced, CloseSession>;
+
+// What the one who asked is told (SweepSubmitted, SweepCancelled).
+struct SubmitCounts {
+  std::int64_t runs_new = 0;
+  std::int64_t runs_reused = 0;
+  std::int64_t train_tasks_new = 0;
+  std::int64_t evaluate_tasks_new = 0;
+  std::int64_t cells_new = 0;
+  std::int64_t cells_reused = 0;
+  std::int64_t tasks_retried = 0;
+};
+struct CancelCounts {
+  std::int64_t cancelled = 0;
+  std::int64_t stopping = 0;
+};
+
+struct StepResult {
+  Status status;                    // of SweepSubmitted and SweepCancelled; nothing was done when not ok
+  std::vector<Write> writes;
+  std::vector<Command> commands;
+  SubmitCounts submit;
+  CancelCounts cancel;
+  std::optional<Instant> wake_at;   // TimePassed is wanted then at the latest
+};
+
+// `wall_ms` is for display columns only.
+StepResult Step(State& state, const SchedulerEvent& event, Instant now, std::int64_t wall_ms);
+
+// What Step(SweepSubmitted) would do, without doing it.
+SubmitCounts PlanSubmission(const State& state, const Sweep& sweep);
+
+// The newest state of a sweep, derived: PENDING, RUNNING, SUCCEEDED, PARTIAL, CANCELLED.
+std::string_view SweepStateName(const State& state, const std::string& sweep_id);
+
+// Restores what is volatile after the tables were read back into `state`.
+void AfterLoad(State& state, Instant now, std::uint64_t seed);
+
+}  // namespace longrun

@@ -1,0 +1,174 @@
+// What the scheduler knows: the coordinator's whole truth about tasks, attempts and workers, as plain
+// data. Step() (scheduler.h) is the only thing that changes it.
+//
+// States and edges: orchestration.md section 3.2, with section 0 point 9. What is durable is written
+// by Step() as Writes; what is marked volatile is lost with the process and does not matter.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/random.h"
+#include "sweeps/failure.h"
+#include "sweeps/run.h"
+#include "sweeps/sweep.h"
+#include "sweeps/task.h"
+
+namespace longrun {
+
+using Instant = std::int64_t;    // milliseconds of the coordinator's boot-time clock
+using SessionId = std::int64_t;  // one open worker stream; never used again within a process
+
+enum class TaskState {
+  kBlocked,    // waits for the task it needs
+  kReady,
+  kReserved,   // bound to a slot; not started yet
+  kRunning,    // its `started` record is durable
+  kStopping,   // asked to stop
+  kSucceeded,  // terminal from here on
+  kFailed,
+  kCancelled,
+  kSkipped,    // what it needs failed or was cancelled
+};
+std::string_view TaskStateName(TaskState state);  // "BLOCKED", ...
+bool IsTerminal(TaskState state);
+
+enum class AttemptState {
+  kOffered,    // Start was sent
+  kAccepted,   // the worker has started it
+  kRunning,    // its `started` record is durable
+  kSucceeded,  // terminal from here on
+  kFailed,
+  kPreempted,
+  kCancelled,
+  kLost,
+  kRejected,
+};
+std::string_view AttemptStateName(AttemptState state);
+bool IsLive(AttemptState state);
+
+struct Attempt {
+  std::string id;                   // ULID
+  std::string task;
+  std::int64_t n = 0;               // 1, 2, 3: for display
+  std::uint64_t epoch = 0;
+  AttemptState state = AttemptState::kOffered;
+  std::string worker;
+  std::int64_t device_index = 0;
+  std::optional<CheckpointRef> resume;
+  std::int64_t durable_seq = 0;     // records stored
+  std::string failure_class;        // by name, once it has ended badly
+  std::string message;              // for people
+  std::int64_t started_wall_ms = 0;
+  std::int64_t ended_wall_ms = 0;
+  bool end_stored = false;          // AttemptEnded is stored: nothing more will come
+  // From its records, rebuilt from the store after a restart:
+  std::map<std::string, std::int64_t> record_counts;
+  std::vector<ExpectedCell> results;          // rows stored
+  std::vector<std::string> result_lines;      // their journal lines, for the digest
+  std::optional<CheckpointRef> final_checkpoint;
+  bool final_seen = false;
+  std::string failed_class;                   // of a `failed` record
+  std::string failed_message;
+  // Volatile:
+  Instant offered_at = 0;
+  bool stop_sent = false;
+  Json progress;                    // body of the newest `progress` record
+};
+
+struct Task {
+  std::string id;                   // task key
+  std::string run_key;
+  TaskKind kind = TaskKind::kTrain;
+  TaskState state = TaskState::kReady;
+  bool cancel_wanted = false;       // desired = CANCELLED
+  std::string reason;               // why it is in this state; never empty
+  std::int64_t priority = 0;
+  std::int64_t ready_seq = 0;       // order of becoming ready
+  std::int64_t retry_round = 0;
+  std::uint64_t epoch = 0;          // of the newest attempt
+  std::int64_t attempts = 0;
+  std::string attempt;              // newest attempt, "" before the first
+  std::string result_attempt;       // the attempt that counts, once succeeded
+  std::int64_t failures = 0;
+  std::int64_t losses = 0;
+  RetryPolicy retry;
+  std::string needs;                // task key that must succeed first, or ""
+  std::string device_kind = "any";
+  std::string avoid_worker;         // where it failed last
+  Json evaluation;                  // evaluate: {"perplexity": {...}}; train: null
+  std::vector<ExpectedCell> expected_cells;
+  std::int64_t checkpoint_every_ms = 0;
+  std::int64_t checkpoint_keep = 0;
+  std::vector<CheckpointRef> checkpoints;  // train: verified ones in the store, oldest first
+  std::optional<CheckpointRef> final_checkpoint;  // train, once succeeded
+  // Volatile:
+  Instant not_before = 0;           // end of the back-off
+};
+
+struct RunRecord {
+  std::string run_key;
+  Run run;
+  std::string dataset_name;
+  std::string dataset_path;
+  std::optional<Execution> execution;  // decided with the first attempt
+};
+
+struct Slot {
+  std::int64_t index = 0;
+  std::string kind;                 // cpu | gpu
+  std::string name;
+  std::int64_t memory_bytes = 0;
+  std::int64_t threads = 1;
+  std::string simd;
+  std::string linear;
+};
+
+struct Worker {
+  std::string id;
+  std::string incarnation;
+  std::string host;
+  std::string version;
+  std::vector<Slot> slots;
+  std::set<std::string> dataset_digests;
+  // Volatile:
+  std::optional<SessionId> session;
+  Instant heard_at = 0;
+  bool draining = false;
+  bool lost = false;
+};
+
+struct SchedulerLimits {
+  std::int64_t heartbeat_ms = 5'000;
+  std::int64_t suspect_ms = 15'000;     // no new work after this silence
+  std::int64_t lease_ms = 90'000;       // reassignment after this silence (lease 60 s + grace 30 s)
+  std::int64_t offer_ms = 10'000;       // from Start to Accepted
+  std::int64_t stop_grace_ms = 20'000;
+  std::int64_t tasks_max = 1'000'000;
+};
+
+struct State {
+  SchedulerLimits limits;
+  std::uint64_t restore_count = 0;
+  std::map<std::string, Task> tasks;
+  std::map<std::string, Attempt> attempts;   // live ones, and those that still have a folder
+  std::map<std::string, RunRecord> runs;
+  std::map<std::string, Worker> workers;
+  std::map<std::string, std::string> cell_task;  // cell -> the task that owes or has it
+  // sweep id -> its tasks; a task may belong to several.
+  std::map<std::string, std::set<std::string>> sweep_tasks;
+  std::set<std::string> cancelled_sweeps;
+  std::int64_t next_ready_seq = 1;
+  // Volatile:
+  Instant booted_at = 0;            // leases count from here at the earliest
+  SeededRandom random{0};           // attempt ids, jitter
+};
+
+}  // namespace longrun
