@@ -13,39 +13,43 @@
 
 namespace longrun {
 
-// Sums of one cluster (a document, or a window where documents are not known).
+// Sums of one cluster: a document, or a window.
 struct ClusterSum {
-  std::int64_t id = 0;
-  std::int64_t n = 0;
-  double nll_sum = 0.0;
-  std::int64_t bytes = 0;  // of text scored
+  std::int64_t id = 0;       // index of the document in its split, or of the window in its plan
+  std::int64_t n = 0;        // tokens scored
+  double nll_sum = 0.0;      // nats
+  std::int64_t bytes = 0;    // of text scored
 };
 
+// n, bytes and the clusters' n count every scored token; the sums leave out those whose NLL is not
+// finite, so a score with n_non_finite > 0 is no number to report.
 struct Score {
   std::int64_t n = 0;
   double nll_sum = 0.0;
   std::int64_t bytes = 0;
-  std::vector<ClusterSum> clusters;
   std::int64_t n_non_finite = 0;
+  std::vector<ClusterSum> windows;    // in the plan's order
+  std::vector<ClusterSum> documents;  // those with a scored token; empty when they are not known
 
   double MeanNll() const { return nll_sum / static_cast<double>(n); }
 };
 
-// Standard error of the mean NLL by the ratio estimator over clusters; nothing for one cluster.
+// Standard error of the mean NLL by the ratio estimator over m clusters; nothing for one cluster.
 //   se = sqrt(m / (m - 1) * sum (S_i - r n_i)^2) / sum n_i,  r = sum S / sum n
 std::optional<double> StandardError(std::span<const ClusterSum> clusters);
 
 struct ScoreRequest {
   std::span<const std::int32_t> tokens;
   std::span<const Window> windows;
-  // Cluster of a scored token: the document when document_starts is given, else the window.
+  // Where each document starts, and n_tokens as the last entry; empty: documents are not known.
   std::span<const std::int64_t> document_starts;
-  std::span<const std::int32_t> token_bytes;  // empty: bytes are not counted
-  std::int64_t windows_per_call = 1;
+  std::span<const std::int32_t> token_bytes;  // per id; empty: bytes are not counted
+  std::int64_t windows_per_call = 1;          // given to the model at once
 };
 
-// Runs the plan; `progress(done, of)` is called between calls and may stop it by returning false
-// (kCancelled).
+// Runs the plan; `progress(windows done, of)` is called after each call of the model and may stop it by
+// returning false (kCancelled). The model's own errors pass through; a window that does not lie
+// inside the tokens, or gives its first target no context, is a bug.
 Result<Score> ScoreWindows(LanguageModel& model, const ScoreRequest& request,
                            const std::function<bool(std::int64_t, std::int64_t)>& progress = {});
 

@@ -1,0 +1,66 @@
+// An evaluation: something that is measured of a trained model at a context length. One file and one
+// line of registry.cc each; its parameters are a table of data, from which the sweep file's schema
+// comes. Torch-free: the model is a LanguageModel.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "model/data/dataset.h"
+#include "model/language_model.h"
+#include "model/param.h"
+
+namespace longrun {
+
+struct EvaluationRequest {
+  const Dataset* dataset = nullptr;
+  // Resolved parameters; the list of lengths may be left out (a task owes single cells).
+  Json params;
+  std::int64_t context_length = 0;
+  // "": the model of the run. Else a baseline's name, which is written into the rows: the caller
+  // gives that model ("unigram": UnigramModel of model/data/unigram.h).
+  std::string variant;
+  std::int64_t windows_per_call = 1;  // given to the model at once; no part of the result
+};
+
+struct EvaluationArtifact {
+  std::string name;  // "documents-nll-validation-1024.csv"
+  std::string bytes;
+};
+
+struct EvaluationOutput {
+  std::vector<Json> rows;  // result bodies of contracts.md section 2, without "cell"
+  std::vector<EvaluationArtifact> artifacts;
+};
+
+// (done, of) in units of the evaluation's own; false stops it.
+using EvaluationProgress = std::function<bool(std::int64_t, std::int64_t)>;
+
+struct Evaluation {
+  std::string_view name;
+  std::string_view source;  // where the protocol is defined
+  std::string_view meaning;
+  std::vector<ParamSpec> params;
+  // Names of the rows' variants that resolved parameters ask for beside the model itself:
+  // {"unigram"} for perplexity with `baseline: unigram`.
+  std::vector<std::string> (*variants)(const Json& params);
+  // Errors are those of the request (a split that is not there, too few tokens: named) and of the
+  // dataset. What the model cannot do is no error but a row with another status than ok.
+  // kCancelled when `progress` said stop.
+  Result<EvaluationOutput> (*run)(LanguageModel& model, const EvaluationRequest& request,
+                                  const EvaluationProgress& progress);
+};
+
+// All evaluations, in listing order.
+std::span<const Evaluation* const> Evaluations();
+// kNotFound with the nearest name and the list.
+Result<const Evaluation*> FindEvaluation(std::string_view name);
+std::vector<std::string> EvaluationNames();
+
+}  // namespace longrun
