@@ -1,0 +1,63 @@
+// Attention with position terms, as plain loops in double: the truth that every other back-end is
+// compared with. Forward:
+//
+//   s[i][j] = scale * <q~_i, k~_j> + bias[i][j]     q~, k~ rotated; terms: kernels/attention_terms.h
+//   lse[i]  = log sum over visible j of exp(s[i][j])
+//   p[i][j] = exp(s[i][j] - lse[i])
+//   o[i]    = sum over j of p[i][j] v_j
+//
+// Backward, given do = dL/do:
+//
+//   delta[i]  = <do_i, o_i>
+//   ds[i][j]  = p[i][j] (<do_i, v_j> - delta[i])
+//   dv_j      = sum over i of p[i][j] do_i
+//   dq~_i     = scale sum over j of ds[i][j] k~_j         dq = dq~ rotated back
+//   dk~_j     = scale sum over i of ds[i][j] q~_i         dk = dk~ rotated back
+//   dc_j      = sum over i of ds[i][j]                    one-sided key bias; sum over j of dc_j = 0
+//   dr_p     += sigma ds[i][j],  dr_j -= sigma ds[i][j]   two-sided; sigma = 1 for j <= p, else -1
+//
+// Shapes:  q, o (B, H, T_q, D); k, v (B, H_kv, T_k, D); lse (B, H, T_q); all dense, row-major
+//          query head h reads key head h / (H / H_kv)
+// Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
+// Errors:  a size that does not fit its span is a bug of the caller (LR_CHECK)
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/attention_terms.h"
+
+namespace longrun {
+
+struct AttentionSize {
+  std::int64_t batch = 1;
+  std::int64_t n_head = 0;
+  std::int64_t n_kv_head = 0;  // divides n_head
+  std::int64_t n_query = 0;
+  std::int64_t n_key = 0;
+  std::int64_t head_dim = 0;
+};
+
+struct AttentionInput {
+  AttentionSize size;
+  std::span<const double> q, k, v;
+};
+
+struct AttentionOutput {
+  std::vector<double> o, lse;
+};
+
+struct AttentionGradient {
+  std::vector<double> q, k, v;   // as the inputs
+  std::vector<double> key_bias;  // (B, H, T_k): of c, or of r; empty without the term
+};
+
+AttentionOutput ReferenceAttentionForward(const AttentionInput& input, const AttentionTerms& terms);
+
+// `o_gradient` (B, H, T_q, D) is dL/do.
+AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
+                                             const AttentionTerms& terms,
+                                             std::span<const double> o_gradient);
+
+}  // namespace longrun
