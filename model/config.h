@@ -41,13 +41,16 @@ struct ModelConfig {
 
   std::int64_t head_dim() const { return d_model / n_head; }
   Json ToJson() const;                             // without "position" and "n_positions"
+  // The inverse: every key is there, no other is. Types only; n_positions stays 0, for the caller to
+  // set (to train_length, for a method with a position table) before Check().
   static Result<ModelConfig> FromJson(const Json& model, const Json& position);
-  // The sizes of contracts.md section 3: micro, tiny, small, medium, large.
+  // The sizes of contracts.md section 3: micro, tiny, small, medium, large. vocab_size stays 0 (the
+  // tokenizer decides) and the position method empty: both are for the caller to set.
   static Result<ModelConfig> Preset(std::string_view size);
   static std::vector<std::string> PresetNames();
   // Ranges and relations (d_model divisible by n_head, the position method's own demands).
   Status Check() const;
-  std::int64_t ParameterCount() const;             // with the tied head counted once
+  std::int64_t ParameterCount() const;             // tied head counted once; needs a checked config
 };
 
 struct OptimizerConfig {
@@ -84,8 +87,8 @@ struct TrainConfig {
 
   std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
   std::int64_t batch_sequences() const { return batch_tokens / train_length; }
-  Json ToJson() const;
-  static Result<TrainConfig> FromJson(const Json& train);
+  Json ToJson() const;                  // optimizer: {..., "betas": [beta1, beta2]}
+  static Result<TrainConfig> FromJson(const Json& train);  // every key is there, no other is
   Status Check() const;
 };
 

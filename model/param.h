@@ -25,8 +25,8 @@ struct ParamSpec {
   Json default_value;                        // null: must be given
   double min = 0.0;                          // of numbers and list items, inclusive
   double max = 0.0;
-  std::vector<std::string> choices;          // of kChoice
-  std::vector<std::string> choices_unbuilt;  // known by name, refused as not built yet
+  std::vector<std::string> choices = {};     // of kChoice
+  std::vector<std::string> choices_unbuilt = {};  // known by name, refused as not built yet
   std::string_view meaning;
 };
 

@@ -66,9 +66,9 @@ struct Rotation {
 // Added to the token embedding before the first layer: x_0[t] = multiplier * token[t] + E[t].
 struct InputAdd {
   double multiplier = 1.0;
-  // Closed form: writes E[t] (C values) for position t >= 0; null for a learned table.
+  // Closed form: writes E[t] (C = row.size() values) for position t >= 0; null for a learned table.
   void (*fill)(std::int64_t t, std::span<double> row) = nullptr;
-  std::string learned_table;  // "wpe": rows n_positions, then empty `fill`
+  std::string learned_table = {};  // "wpe": rows n_positions; then `fill` is null
   enum class Beyond { kRefuse, kClamp, kWrap } beyond = Beyond::kRefuse;  // past the table's end
 };
 
@@ -82,11 +82,11 @@ struct LearnedTensor {
 
 struct TermSpec {
   double scale = 0.0;  // of <q, k>
-  std::optional<KeyBiasSlope> key_bias_slope;
-  std::optional<KeyBiasGate> key_bias_gate;
-  std::optional<Rotation> rotation;
-  std::optional<InputAdd> input_add;
-  std::vector<LearnedTensor> learned;  // per layer
+  std::optional<KeyBiasSlope> key_bias_slope = {};
+  std::optional<KeyBiasGate> key_bias_gate = {};
+  std::optional<Rotation> rotation = {};
+  std::optional<InputAdd> input_add = {};
+  std::vector<LearnedTensor> learned = {};  // per layer
 };
 
 // ---- a method ----------------------------------------------------------------------------------
@@ -97,7 +97,10 @@ struct PositionMethod {
   std::string_view name;
   std::string_view source;              // paper and section
   std::string_view beyond;              // what happens past the train length
-  std::vector<PositionParam> params;
+  std::vector<PositionParam> params = {};
+  // Writes the defaults that depend on another parameter: of `params` (complete and checked), those
+  // that `given` does not name. Null for most.
+  void (*refine_defaults)(const Json& given, Json& params) = nullptr;
   // Complete and checked params in, terms out. Errors: a combination that the method cannot serve
   // (odd rotary dims, a causal-only variant without a mask), by name.
   Result<TermSpec> (*terms)(const Json& params, const AttentionShape& shape);

@@ -1,0 +1,287 @@
+#include "model/config.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/str.h"
+#include "model/position/method.h"
+
+namespace longrun {
+namespace {
+
+// Limits of what is accepted, far beyond what is sensible: they keep every product below 2^63.
+constexpr std::int64_t kLayersMax = 1000;
+constexpr std::int64_t kHeadsMax = 1024;
+constexpr std::int64_t kWidthMax = 1 << 17;
+constexpr std::int64_t kVocabMax = 1 << 24;
+constexpr std::int64_t kLengthMax = 1 << 26;
+constexpr std::int64_t kTokensMax = 1'000'000'000'000'000;
+
+struct Preset {
+  std::string_view name;
+  std::int64_t n_layer, n_head, d_model;
+};
+constexpr std::array<Preset, 5> kPresets = {{
+    {"micro", 3, 4, 96},
+    {"tiny", 6, 8, 512},
+    {"small", 12, 12, 768},
+    {"medium", 24, 16, 1024},
+    {"large", 36, 20, 1280},
+}};
+
+Status Invalid(std::string message) { return Status(Code::kInvalidArgument, std::move(message)); }
+
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
+  const std::string nearest = Nearest(word, candidates);
+  return nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?");
+}
+
+Status OneOf(std::string_view path, const std::string& value,
+             const std::vector<std::string>& choices) {
+  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return Status();
+  return Invalid(Str(path, ": expected one of ", Join(choices, ", "), ", found \"", value, "\"",
+                     DidYouMean(value, choices)));
+}
+
+template <typename Number>
+Status InRange(std::string_view path, Number value, Number min, Number max) {
+  if (value >= min && value <= max) return Status();  // false for NaN
+  return Invalid(Str(path, ": expected ", min, " to ", max, ", found ", value));
+}
+
+Status RefuseUnknownKeys(const Json& object, std::string_view path,
+                         const std::vector<std::string>& known) {
+  if (!object.is_object()) return Invalid(Str(path, ": expected a map"));
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    return Invalid(Str(path, ".", key, ": unknown key", DidYouMean(key, known)));
+  }
+  return Status();
+}
+
+AttentionShape ShapeOf(const ModelConfig& model) {
+  return {.n_head = model.n_head,
+          .head_dim = model.head_dim(),
+          .d_model = model.d_model,
+          .causal = model.causal};
+}
+
+// The method's own demands, and the table's.
+Status CheckPosition(const ModelConfig& model) {
+  ASSIGN_OR_RETURN(const PositionConfig complete, ResolvePosition(model.position.ToJson()));
+  if (complete.params != model.position.params) {
+    return Invalid(Str("position: method \"", model.position.method,
+                       "\" lacks parameters; expected ", complete.params.dump(), ", found ",
+                       model.position.params.dump()));
+  }
+  ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(model.position.method));
+  RETURN_IF_ERROR(method->terms(complete.params, ShapeOf(model)).status());
+  if (method->has_position_table) {
+    return InRange<std::int64_t>("n_positions", model.n_positions, 1, kLengthMax);
+  }
+  if (model.n_positions != 0) {
+    return Invalid(Str("n_positions: expected 0, since method \"", model.position.method,
+                       "\" has no position table, found ", model.n_positions));
+  }
+  return Status();
+}
+
+Result<OptimizerConfig> OptimizerFromJson(const Json& json) {
+  constexpr std::string_view kPath = "train.optimizer";
+  RETURN_IF_ERROR(RefuseUnknownKeys(
+      json, kPath, {"name", "lr", "min_lr", "betas", "eps", "weight_decay", "grad_clip"}));
+  OptimizerConfig optimizer;
+  ASSIGN_OR_RETURN(optimizer.name, GetString(json, "name", kPath));
+  ASSIGN_OR_RETURN(optimizer.lr, GetDouble(json, "lr", kPath));
+  ASSIGN_OR_RETURN(optimizer.min_lr, GetDouble(json, "min_lr", kPath));
+  ASSIGN_OR_RETURN(const Json betas, GetMember(json, "betas", kPath));
+  if (!betas.is_array() || betas.size() != 2 || !betas[0].is_number() || !betas[1].is_number()) {
+    return Invalid("train.optimizer.betas: expected a list of two numbers");
+  }
+  optimizer.beta1 = betas[0].get<double>();
+  optimizer.beta2 = betas[1].get<double>();
+  ASSIGN_OR_RETURN(optimizer.eps, GetDouble(json, "eps", kPath));
+  ASSIGN_OR_RETURN(optimizer.weight_decay, GetDouble(json, "weight_decay", kPath));
+  ASSIGN_OR_RETURN(optimizer.grad_clip, GetDouble(json, "grad_clip", kPath));
+  return optimizer;
+}
+
+Status CheckOptimizer(const OptimizerConfig& optimizer) {
+  RETURN_IF_ERROR(OneOf("train.optimizer.name", optimizer.name, {"adamw"}));
+  RETURN_IF_ERROR(InRange("train.optimizer.lr", optimizer.lr, 1e-12, 10.0));
+  RETURN_IF_ERROR(InRange("train.optimizer.min_lr", optimizer.min_lr, 0.0, optimizer.lr));
+  RETURN_IF_ERROR(InRange("train.optimizer.betas[0]", optimizer.beta1, 0.0, 0.9999999));
+  RETURN_IF_ERROR(InRange("train.optimizer.betas[1]", optimizer.beta2, 0.0, 0.9999999));
+  RETURN_IF_ERROR(InRange("train.optimizer.eps", optimizer.eps, 1e-30, 1.0));
+  RETURN_IF_ERROR(InRange("train.optimizer.weight_decay", optimizer.weight_decay, 0.0, 100.0));
+  return InRange("train.optimizer.grad_clip", optimizer.grad_clip, 0.0, 1e9);
+}
+
+}  // namespace
+
+Json PositionConfig::ToJson() const {
+  Json json = params;
+  json["method"] = method;
+  return json;
+}
+
+Json ModelConfig::ToJson() const {
+  return {{"architecture", architecture},
+          {"n_layer", n_layer},
+          {"n_head", n_head},
+          {"d_model", d_model},
+          {"d_ff", d_ff},
+          {"vocab_size", vocab_size},
+          {"activation", activation},
+          {"layer_norm_epsilon", layer_norm_epsilon},
+          {"tie_embeddings", tie_embeddings},
+          {"causal", causal},
+          {"init_std", init_std}};
+}
+
+Result<ModelConfig> ModelConfig::FromJson(const Json& model, const Json& position) {
+  RETURN_IF_ERROR(RefuseUnknownKeys(
+      model, "model",
+      {"architecture", "n_layer", "n_head", "d_model", "d_ff", "vocab_size", "activation",
+       "layer_norm_epsilon", "tie_embeddings", "causal", "init_std"}));
+  ModelConfig config;
+  ASSIGN_OR_RETURN(config.architecture, GetString(model, "architecture", "model"));
+  ASSIGN_OR_RETURN(config.n_layer, GetInt(model, "n_layer", "model"));
+  ASSIGN_OR_RETURN(config.n_head, GetInt(model, "n_head", "model"));
+  ASSIGN_OR_RETURN(config.d_model, GetInt(model, "d_model", "model"));
+  ASSIGN_OR_RETURN(config.d_ff, GetInt(model, "d_ff", "model"));
+  ASSIGN_OR_RETURN(config.vocab_size, GetInt(model, "vocab_size", "model"));
+  ASSIGN_OR_RETURN(config.activation, GetString(model, "activation", "model"));
+  ASSIGN_OR_RETURN(config.layer_norm_epsilon, GetDouble(model, "layer_norm_epsilon", "model"));
+  ASSIGN_OR_RETURN(config.tie_embeddings, GetBool(model, "tie_embeddings", "model"));
+  ASSIGN_OR_RETURN(config.causal, GetBool(model, "causal", "model"));
+  ASSIGN_OR_RETURN(config.init_std, GetDouble(model, "init_std", "model"));
+  ASSIGN_OR_RETURN(config.position, ResolvePosition(position));
+  return config;
+}
+
+Result<ModelConfig> ModelConfig::Preset(std::string_view size) {
+  for (const auto& preset : kPresets) {
+    if (preset.name != size) continue;
+    ModelConfig config;
+    config.n_layer = preset.n_layer;
+    config.n_head = preset.n_head;
+    config.d_model = preset.d_model;
+    config.d_ff = 4 * preset.d_model;
+    return config;
+  }
+  return OneOf("model.size", std::string(size), PresetNames());
+}
+
+std::vector<std::string> ModelConfig::PresetNames() {
+  std::vector<std::string> names;
+  for (const auto& preset : kPresets) names.emplace_back(preset.name);
+  return names;
+}
+
+Status ModelConfig::Check() const {
+  RETURN_IF_ERROR(OneOf("model.architecture", architecture, {"gpt2"}));
+  RETURN_IF_ERROR(InRange<std::int64_t>("model.n_layer", n_layer, 1, kLayersMax));
+  RETURN_IF_ERROR(InRange<std::int64_t>("model.n_head", n_head, 1, kHeadsMax));
+  RETURN_IF_ERROR(InRange<std::int64_t>("model.d_model", d_model, 1, kWidthMax));
+  RETURN_IF_ERROR(InRange<std::int64_t>("model.d_ff", d_ff, 1, 4 * kWidthMax));
+  RETURN_IF_ERROR(InRange<std::int64_t>("model.vocab_size", vocab_size, 2, kVocabMax));
+  if (d_model % n_head != 0) {
+    return Invalid(Str("model.d_model: ", d_model, " is not divisible by model.n_head ", n_head,
+                       "; choose a multiple"));
+  }
+  RETURN_IF_ERROR(OneOf("model.activation", activation, {"gelu_new", "gelu", "relu"}));
+  RETURN_IF_ERROR(InRange("model.layer_norm_epsilon", layer_norm_epsilon, 1e-12, 1.0));
+  RETURN_IF_ERROR(InRange("model.init_std", init_std, 1e-6, 10.0));
+  return CheckPosition(*this);
+}
+
+std::int64_t ModelConfig::ParameterCount() const {
+  const std::int64_t attention = 4 * d_model * d_model + 4 * d_model;
+  const std::int64_t mlp = 2 * d_model * d_ff + d_ff + d_model;
+  const std::int64_t layer_norm = 2 * d_model;
+  std::int64_t learned = 0;  // by the position method, in one layer
+  const auto method = FindPositionMethod(position.method);
+  LR_CHECK(method.ok());
+  const auto terms = (*method)->terms(position.params, ShapeOf(*this));
+  LR_CHECK(terms.ok());
+  for (const LearnedTensor& tensor : terms->learned) {
+    std::int64_t elements = 1;
+    for (const std::int64_t n : tensor.shape) elements *= n;
+    learned += elements;
+  }
+  const std::int64_t embedding = vocab_size * d_model * (tie_embeddings ? 1 : 2);
+  return embedding + n_positions * d_model + layer_norm +
+         n_layer * (attention + mlp + 2 * layer_norm + learned);
+}
+
+Json TrainConfig::ToJson() const {
+  return {{"train_length", train_length},
+          {"tokens", tokens},
+          {"batch_tokens", batch_tokens},
+          {"precision", precision},
+          {"order", order},
+          {"optimizer",
+           {{"name", optimizer.name},
+            {"lr", optimizer.lr},
+            {"min_lr", optimizer.min_lr},
+            {"betas", Json::array({optimizer.beta1, optimizer.beta2})},
+            {"eps", optimizer.eps},
+            {"weight_decay", optimizer.weight_decay},
+            {"grad_clip", optimizer.grad_clip}}},
+          {"schedule", {{"name", schedule.name}, {"warmup_tokens", schedule.warmup_tokens}}},
+          {"validate", {{"every", validate.every}, {"tokens", validate.tokens}}}};
+}
+
+Result<TrainConfig> TrainConfig::FromJson(const Json& train) {
+  RETURN_IF_ERROR(RefuseUnknownKeys(train, "train",
+                                    {"train_length", "tokens", "batch_tokens", "precision", "order",
+                                     "optimizer", "schedule", "validate"}));
+  TrainConfig config;
+  ASSIGN_OR_RETURN(config.train_length, GetInt(train, "train_length", "train"));
+  ASSIGN_OR_RETURN(config.tokens, GetInt(train, "tokens", "train"));
+  ASSIGN_OR_RETURN(config.batch_tokens, GetInt(train, "batch_tokens", "train"));
+  ASSIGN_OR_RETURN(config.precision, GetString(train, "precision", "train"));
+  ASSIGN_OR_RETURN(config.order, GetString(train, "order", "train"));
+  ASSIGN_OR_RETURN(const Json optimizer, GetMember(train, "optimizer", "train"));
+  ASSIGN_OR_RETURN(config.optimizer, OptimizerFromJson(optimizer));
+
+  ASSIGN_OR_RETURN(const Json schedule, GetMember(train, "schedule", "train"));
+  RETURN_IF_ERROR(RefuseUnknownKeys(schedule, "train.schedule", {"name", "warmup_tokens"}));
+  ASSIGN_OR_RETURN(config.schedule.name, GetString(schedule, "name", "train.schedule"));
+  ASSIGN_OR_RETURN(config.schedule.warmup_tokens,
+                   GetInt(schedule, "warmup_tokens", "train.schedule"));
+
+  ASSIGN_OR_RETURN(const Json validate, GetMember(train, "validate", "train"));
+  RETURN_IF_ERROR(RefuseUnknownKeys(validate, "train.validate", {"every", "tokens"}));
+  ASSIGN_OR_RETURN(config.validate.every, GetInt(validate, "every", "train.validate"));
+  ASSIGN_OR_RETURN(config.validate.tokens, GetInt(validate, "tokens", "train.validate"));
+  return config;
+}
+
+Status TrainConfig::Check() const {
+  RETURN_IF_ERROR(InRange<std::int64_t>("train.train_length", train_length, 1, kLengthMax));
+  RETURN_IF_ERROR(InRange<std::int64_t>("train.tokens", tokens, 1, kTokensMax));
+  RETURN_IF_ERROR(InRange<std::int64_t>("train.batch_tokens", batch_tokens, 1, kTokensMax));
+  if (batch_tokens % train_length != 0) {
+    return Invalid(Str("train.batch_tokens: ", batch_tokens, " is not a multiple of train_length ",
+                       train_length, "; the nearest are ",
+                       batch_tokens / train_length * train_length, " and ",
+                       (batch_tokens / train_length + 1) * train_length));
+  }
+  RETURN_IF_ERROR(OneOf("train.precision", precision, {"fp32", "bf16"}));
+  RETURN_IF_ERROR(OneOf("train.order", order, {"random", "shuffled", "stream"}));
+  RETURN_IF_ERROR(CheckOptimizer(optimizer));
+  RETURN_IF_ERROR(OneOf("train.schedule.name", schedule.name, {"cosine", "constant"}));
+  RETURN_IF_ERROR(
+      InRange<std::int64_t>("train.schedule.warmup_tokens", schedule.warmup_tokens, 0, tokens));
+  RETURN_IF_ERROR(InRange<std::int64_t>("train.validate.every", validate.every, 0, kTokensMax));
+  RETURN_IF_ERROR(InRange<std::int64_t>("train.validate.tokens", validate.tokens, 0, kTokensMax));
+  if ((validate.every == 0) != (validate.tokens == 0)) {
+    return Invalid(Str("train.validate: every ", validate.every, " and tokens ", validate.tokens,
+                       "; expected both, or neither"));
+  }
+  return Status();
+}
+
+}  // namespace longrun

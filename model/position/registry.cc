@@ -1,0 +1,60 @@
+// The list of position methods, and the way from what a user wrote to a complete configuration.
+#include <array>
+
+#include "base/str.h"
+#include "model/position/method.h"
+
+namespace longrun {
+
+const PositionMethod& NoneMethod();
+const PositionMethod& LearnedMethod();
+const PositionMethod& SinusoidalMethod();
+const PositionMethod& RopeMethod();
+const PositionMethod& AlibiMethod();
+const PositionMethod& CableMethod();
+
+std::span<const PositionMethod* const> PositionMethods() {
+  static const std::array methods = {
+      &NoneMethod(), &LearnedMethod(), &SinusoidalMethod(),
+      &RopeMethod(), &AlibiMethod(),   &CableMethod(),
+  };
+  return methods;
+}
+
+std::vector<std::string> PositionMethodNames() {
+  std::vector<std::string> names;
+  for (const PositionMethod* method : PositionMethods()) names.emplace_back(method->name);
+  return names;
+}
+
+Result<const PositionMethod*> FindPositionMethod(std::string_view name) {
+  for (const PositionMethod* method : PositionMethods()) {
+    if (method->name == name) return method;
+  }
+  const std::vector<std::string> names = PositionMethodNames();
+  const std::string nearest = Nearest(name, names);
+  return Status(Code::kNotFound,
+                Str("unknown position method \"", name, "\"",
+                    nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"),
+                    " (methods: ", Join(names, ", "), ")"));
+}
+
+Result<PositionConfig> ResolvePosition(const Json& given) {
+  Json params = given.is_string() ? Json::object({{"method", given}}) : given;
+  if (!params.is_object()) {
+    return Status(Code::kInvalidArgument,
+                  "position: expected the name of a method, or a map with the key \"method\"");
+  }
+  ASSIGN_OR_RETURN(const std::string name, GetString(params, "method", "position"));
+  params.erase("method");
+  Result<const PositionMethod*> found = FindPositionMethod(name);
+  if (!found.ok()) return std::move(found).status().In("position.method");
+  const PositionMethod& method = **found;
+
+  PositionConfig config{.method = name};
+  ASSIGN_OR_RETURN(config.params, ResolveParams(method.params, params, "position"));
+  if (method.refine_defaults != nullptr) method.refine_defaults(params, config.params);
+  return config;
+}
+
+}  // namespace longrun
