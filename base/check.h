@@ -8,7 +8,7 @@ namespace longrun {
 
 }  // namespace longrun
 
-#define LR_CHECK(condition)                                              \
-  do {                                                                   \
+#define LR_CHECK(condition)                                                   \
+  do {                                                                        \
     if (!(condition)) ::longrun::CheckFailed(#condition, __FILE__, __LINE__); \
   } while (false)

@@ -14,11 +14,12 @@ namespace longrun {
 
 Result<std::string> ReadFile(const std::string& path, std::size_t bytes_max = std::size_t{1} << 32);
 Status WriteFileAtomic(const std::string& path, std::string_view bytes, int mode = 0644);
-Status SyncFile(const std::string& path);       // fsync of an existing file
+Status SyncFile(const std::string& path);  // fsync of an existing file
 Status SyncFolder(const std::string& path);
-Status RenameSync(const std::string& from, const std::string& to);  // rename, then fsync of the folder
-Status MakeFolders(const std::string& path, int mode = 0755);       // as mkdir -p
-Status RemoveAll(const std::string& path);      // as rm -rf; an absent path is fine
+Status RenameSync(const std::string& from,
+                  const std::string& to);                      // rename, then fsync of the folder
+Status MakeFolders(const std::string& path, int mode = 0755);  // as mkdir -p
+Status RemoveAll(const std::string& path);                     // as rm -rf; an absent path is fine
 bool PathExists(const std::string& path);
 bool IsFolder(const std::string& path);
 Result<std::vector<std::string>> ListFolder(const std::string& path);  // names, sorted byte-wise

@@ -13,25 +13,34 @@
 
 namespace longrun {
 
+// kPlain takes the portable code where the CPU could do better: for tests, both give the same bits.
+enum class HashPath { kBest, kPlain };
+bool CpuHasSha();  // SHA-NI
+bool CpuHasCrc();  // SSE 4.2
+
 class Sha256 {
  public:
-  Sha256();
+  explicit Sha256(HashPath path = HashPath::kBest);
   void Update(const void* data, std::size_t n_bytes);
   void Update(std::string_view text) { Update(text.data(), text.size()); }
-  std::array<std::uint8_t, 32> Finish();
-  std::string FinishHex();  // 64 lower-case digits
+  std::array<std::uint8_t, 32> Finish();  // once; the object is spent then
+  std::string FinishHex();                // the same as 64 lower-case digits
 
  private:
+  void Compress(const std::uint8_t* blocks, std::size_t n_blocks);
+
   std::array<std::uint32_t, 8> state_;
   std::array<std::uint8_t, 64> block_{};
   std::uint64_t n_bytes_ = 0;
+  bool with_cpu_ = false;
 };
 
 std::string Sha256Hex(std::string_view bytes);
 Result<std::string> Sha256OfFile(const std::string& path);
 bool IsSha256Hex(std::string_view text);  // 64 digits of 0-9a-f
 
-std::uint32_t Crc32c(std::string_view bytes);  // Castagnoli; Crc32c("123456789") = 0xe3069283
+// Castagnoli; Crc32c("123456789") = 0xe3069283.
+std::uint32_t Crc32c(std::string_view bytes, HashPath path = HashPath::kBest);
 std::uint64_t Fnv1a64(std::string_view bytes);
 
 // XXH3-64 is wanted by the shard format; see model/data/shard.h.

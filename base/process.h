@@ -13,23 +13,23 @@
 namespace longrun {
 
 struct SpawnOptions {
-  std::vector<std::string> argv;               // argv[0] is the program's path
-  std::vector<std::string> env;                // "NAME=value"; the child's whole environment
-  std::string cwd;                             // "" keeps ours
-  std::string stdout_path;                     // "" is /dev/null; appended to
-  std::string stderr_path;                     // "" is /dev/null; appended to
-  bool inherit_output = false;                 // the child writes where we write
-  bool own_group = false;                      // setpgid: signals to our group pass it by
-  bool new_session = false;                    // setsid: survives our terminal
-  bool die_with_parent = false;                // PR_SET_PDEATHSIG
+  std::vector<std::string> argv{};  // argv[0] is the program's path
+  std::vector<std::string> env{};   // "NAME=value"; the child's whole environment
+  std::string cwd{};                // "" keeps ours
+  std::string stdout_path{};        // "" is /dev/null; appended to
+  std::string stderr_path{};        // "" is /dev/null; appended to
+  bool inherit_output = false;      // the child writes where we write
+  bool own_group = false;           // setpgid: signals to our group pass it by
+  bool new_session = false;         // setsid: survives our terminal
+  bool die_with_parent = false;     // PR_SET_PDEATHSIG
 };
 
 // The pid. Every other descriptor is closed in the child.
 Result<int> Spawn(const SpawnOptions& options);
 
 struct ExitInfo {
-  int code = -1;    // exit code, or -1
-  int signal = 0;   // the signal that ended it, or 0
+  int code = -1;   // exit code, or -1
+  int signal = 0;  // the signal that ended it, or 0
   rusage usage{};
 };
 

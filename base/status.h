@@ -25,7 +25,7 @@ enum class Code {
   kOk = 0,
   kCancelled = 1,
   kUnknown = 2,
-  kInvalidArgument = 3,     // never valid, whatever the state of the system
+  kInvalidArgument = 3,  // never valid, whatever the state of the system
   kDeadlineExceeded = 4,
   kNotFound = 5,
   kAlreadyExists = 6,
@@ -36,8 +36,8 @@ enum class Code {
   kOutOfRange = 11,
   kUnimplemented = 12,
   kInternal = 13,
-  kUnavailable = 14,        // the same call may succeed when repeated
-  kDataLoss = 15,           // a checksum or a format that does not hold
+  kUnavailable = 14,  // the same call may succeed when repeated
+  kDataLoss = 15,     // a checksum or a format that does not hold
 };
 
 // "INVALID_ARGUMENT", ...
@@ -70,17 +70,26 @@ Status ErrnoStatus(int error_number, std::string_view what);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}                   // NOLINT: implicit by intent
-  Result(Status status) : state_(std::move(status)) {             // NOLINT: implicit by intent
+  Result(T value) : state_(std::move(value)) {}        // NOLINT: implicit by intent
+  Result(Status status) : state_(std::move(status)) {  // NOLINT: implicit by intent
     LR_CHECK(!std::get<Status>(state_).ok());
   }
 
   bool ok() const { return std::holds_alternative<T>(state_); }
   explicit operator bool() const { return ok(); }
 
-  const T& value() const& { LR_CHECK(ok()); return std::get<T>(state_); }
-  T& value() & { LR_CHECK(ok()); return std::get<T>(state_); }
-  T&& value() && { LR_CHECK(ok()); return std::get<T>(std::move(state_)); }
+  const T& value() const& {
+    LR_CHECK(ok());
+    return std::get<T>(state_);
+  }
+  T& value() & {
+    LR_CHECK(ok());
+    return std::get<T>(state_);
+  }
+  T&& value() && {
+    LR_CHECK(ok());
+    return std::get<T>(std::move(state_));
+  }
   const T& operator*() const& { return value(); }
   T& operator*() & { return value(); }
   const T* operator->() const { return &value(); }
@@ -94,11 +103,11 @@ class [[nodiscard]] Result {
   std::variant<T, Status> state_;
 };
 
-#define RETURN_IF_ERROR(expression)                                       \
-  do {                                                                    \
-    if (::longrun::Status lr_status_ = (expression); !lr_status_.ok()) {  \
-      return lr_status_;                                                  \
-    }                                                                     \
+#define RETURN_IF_ERROR(expression)                                      \
+  do {                                                                   \
+    if (::longrun::Status lr_status_ = (expression); !lr_status_.ok()) { \
+      return lr_status_;                                                 \
+    }                                                                    \
   } while (false)
 
 #define LR_CONCAT_INNER(a, b) a##b

@@ -15,8 +15,7 @@ inline void StrAppend(std::string& out, char part) { out += part; }
 inline void StrAppend(std::string& out, bool part) { out += part ? "true" : "false"; }
 
 template <typename T>
-  requires(std::integral<T> || std::floating_point<T>)
-void StrAppend(std::string& out, T number) {
+requires(std::integral<T> || std::floating_point<T>) void StrAppend(std::string& out, T number) {
   char buffer[64];
   const auto end = std::to_chars(buffer, buffer + sizeof buffer, number);
   out.append(buffer, end.ptr);
@@ -42,5 +41,10 @@ std::string Nearest(std::string_view word, const std::vector<std::string>& candi
 // The shortest prefix length, at least `least`, that tells `id` from all `others`.
 std::size_t UnambiguousPrefix(std::string_view id, const std::vector<std::string>& others,
                               std::size_t least);
+
+bool IsUtf8(std::string_view text);
+// Each byte that is not part of a UTF-8 character becomes U+FFFD: for text of unknown origin (a
+// program's output, a file name) on its way into JSON or a message.
+std::string ToUtf8(std::string_view bytes);
 
 }  // namespace longrun

@@ -16,8 +16,8 @@ Result<std::int64_t> ParseCount(std::string_view text);
 // "10min" -> 600000 (milliseconds). A bare number is refused: the unit is asked for.
 Result<std::int64_t> ParseDurationMs(std::string_view text);
 
-std::string FormatCount(std::int64_t count);       // 200000000 -> "200M", 44670976 -> "44.7M"
-std::string FormatBytes(std::int64_t n_bytes);     // 1572864 -> "1.5 MiB"
-std::string FormatDurationMs(std::int64_t ms);     // 83000 -> "1min 23s"
+std::string FormatCount(std::int64_t count);    // 200000000 -> "200M", 44670976 -> "44.7M"
+std::string FormatBytes(std::int64_t n_bytes);  // 1572864 -> "1.5 MiB"
+std::string FormatDurationMs(std::int64_t ms);  // 83000 -> "1min 23s"
 
 }  // namespace longrun

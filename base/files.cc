@@ -1,0 +1,313 @@
+// Files by system calls: the C++ streams neither say why something failed nor fsync.
+#include "base/files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+// Owns a descriptor.
+class Fd {
+ public:
+  explicit Fd(int fd) : fd_(fd) {}
+  ~Fd() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Fd(const Fd&) = delete;
+  Fd& operator=(const Fd&) = delete;
+  int get() const { return fd_; }
+  bool is_open() const { return fd_ >= 0; }
+  int Release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+int OpenRetrying(const std::string& path, int flags, int mode = 0) {
+  for (;;) {
+    const int fd = open(path.c_str(), flags | O_CLOEXEC, mode);
+    if (fd >= 0 || errno != EINTR) return fd;
+  }
+}
+
+Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, Str("cannot write ", path));
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+Status WriteNewFile(const std::string& path, std::string_view bytes, int mode) {
+  Fd fd(OpenRetrying(path, O_WRONLY | O_CREAT | O_EXCL, mode));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot create ", path));
+  RETURN_IF_ERROR(WriteAll(fd.get(), bytes, path));
+  if (fsync(fd.get()) != 0) return ErrnoStatus(errno, Str("cannot sync ", path));
+  // Network file systems tell of a full disk as late as here.
+  if (close(fd.Release()) != 0) return ErrnoStatus(errno, Str("cannot close ", path));
+  return {};
+}
+
+std::string_view WithoutSlashes(std::string_view path) {
+  while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+  return path;
+}
+
+}  // namespace
+
+Result<std::string> ReadFile(const std::string& path, std::size_t bytes_max) {
+  const Fd fd(OpenRetrying(path, O_RDONLY));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
+  struct stat info {};
+  if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));
+  std::string bytes;
+  // The size is a hint only: files of /proc say 0, and a journal grows while it is read.
+  std::size_t n_room = std::min(static_cast<std::size_t>(info.st_size), bytes_max) + 1;
+  for (;;) {
+    const std::size_t n_before = bytes.size();
+    bytes.resize(n_before + n_room);
+    const ssize_t n = read(fd.get(), bytes.data() + n_before, n_room);
+    const int error_number = errno;
+    bytes.resize(n_before + (n > 0 ? static_cast<std::size_t>(n) : 0));
+    if (n == 0) return bytes;
+    if (n < 0 && error_number == EINTR) continue;
+    if (n < 0) return ErrnoStatus(error_number, Str("cannot read ", path));
+    if (bytes.size() > bytes_max) {
+      return Status(Code::kResourceExhausted,
+                    Str(path, " is larger than the ", bytes_max, " bytes that are read of it"));
+    }
+    n_room = std::max<std::size_t>(4096, bytes.size() / 2);
+  }
+}
+
+Status WriteFileAtomic(const std::string& path, std::string_view bytes, int mode) {
+  // The point in front keeps it apart from every name of ours (IsSafeName).
+  static std::atomic<std::uint64_t> n_written{0};
+  const std::string temporary =
+      JoinPath(FolderOf(path),
+               Str(".", BaseName(path), ".tmp-", int{getpid()}, "-", n_written.fetch_add(1)));
+  Status status = WriteNewFile(temporary, bytes, mode);
+  if (status.ok()) status = RenameSync(temporary, path);
+  if (!status.ok()) unlink(temporary.c_str());
+  return status;
+}
+
+Status SyncFile(const std::string& path) {
+  const Fd fd(OpenRetrying(path, O_RDONLY));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
+  if (fsync(fd.get()) != 0) return ErrnoStatus(errno, Str("cannot sync ", path));
+  return {};
+}
+
+Status SyncFolder(const std::string& path) {
+  const Fd fd(OpenRetrying(path, O_RDONLY | O_DIRECTORY));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open folder ", path));
+  // EINVAL: a file system that has no fsync of folders orders renames by itself.
+  if (fsync(fd.get()) != 0 && errno != EINVAL) {
+    return ErrnoStatus(errno, Str("cannot sync folder ", path));
+  }
+  return {};
+}
+
+Status RenameSync(const std::string& from, const std::string& to) {
+  if (rename(from.c_str(), to.c_str()) != 0) {
+    return ErrnoStatus(errno, Str("cannot rename ", from, " to ", to));
+  }
+  return SyncFolder(FolderOf(to));
+}
+
+Status MakeFolders(const std::string& path, int mode) {
+  if (path.empty()) return Status(Code::kInvalidArgument, "cannot make a folder without a name");
+  if (IsFolder(path)) return {};
+  const std::string parent = FolderOf(path);
+  if (parent != WithoutSlashes(path)) RETURN_IF_ERROR(MakeFolders(parent, mode));
+  if (mkdir(path.c_str(), static_cast<mode_t>(mode)) == 0) return SyncFolder(parent);
+  const int error_number = errno;
+  if (error_number == EEXIST && IsFolder(path)) return {};  // another process was quicker
+  return ErrnoStatus(error_number, Str("cannot make folder ", path));
+}
+
+Status RemoveAll(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error) return ErrnoStatus(error.value(), Str("cannot remove ", path));
+  return {};
+}
+
+bool PathExists(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0;
+}
+
+bool IsFolder(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+Result<std::vector<std::string>> ListFolder(const std::string& path) {
+  struct Close {
+    void operator()(DIR* folder) const { closedir(folder); }
+  };
+  const std::unique_ptr<DIR, Close> folder(opendir(path.c_str()));
+  if (folder == nullptr) return ErrnoStatus(errno, Str("cannot list ", path));
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = readdir(folder.get());
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) return ErrnoStatus(errno, Str("cannot list ", path));
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<std::int64_t> FileBytes(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));
+  return std::int64_t{info.st_size};
+}
+
+Result<std::int64_t> DiskFreeBytes(const std::string& path) {
+  struct statvfs info {};
+  if (statvfs(path.c_str(), &info) != 0) {
+    return ErrnoStatus(errno, Str("cannot ask for the free space at ", path));
+  }
+  return static_cast<std::int64_t>(info.f_bavail * info.f_frsize);
+}
+
+std::string JoinPath(std::string_view folder, std::string_view name) {
+  if (folder.empty() || name.starts_with('/')) return std::string(name);
+  return Str(folder, folder.ends_with('/') ? "" : "/", name);
+}
+
+std::string BaseName(std::string_view path) {
+  path = WithoutSlashes(path);
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos || path.size() == 1) return std::string(path);
+  return std::string(path.substr(slash + 1));
+}
+
+std::string FolderOf(std::string_view path) {
+  path = WithoutSlashes(path);
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos) return ".";
+  return std::string(WithoutSlashes(path.substr(0, slash == 0 ? 1 : slash)));
+}
+
+Result<std::string> AbsolutePath(const std::string& path) {
+  if (path.empty()) return Status(Code::kInvalidArgument, "an empty path has no absolute form");
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  if (error) return ErrnoStatus(error.value(), Str("cannot make ", path, " absolute"));
+  return std::string(WithoutSlashes(absolute.lexically_normal().string()));
+}
+
+bool IsSafeName(std::string_view name) {
+  const auto is_allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  return !name.empty() && name.size() <= 128 && name[0] != '.' &&
+         std::all_of(name.begin(), name.end(), is_allowed);
+}
+
+TempFolder::TempFolder(std::string_view prefix) {
+  const char* folder = std::getenv("TMPDIR");
+  path_ = JoinPath(folder != nullptr && *folder != '\0' ? folder : "/tmp", Str(prefix, "-XXXXXX"));
+  LR_CHECK(mkdtemp(path_.data()) != nullptr);
+}
+
+TempFolder::~TempFolder() {
+  std::error_code error;  // a folder left behind in /tmp is no reason to stop
+  std::filesystem::remove_all(path_, error);
+}
+
+Result<FileLock> FileLock::Acquire(const std::string& path, std::string_view what) {
+  Fd fd(OpenRetrying(path, O_RDWR | O_CREAT, 0600));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open the lock ", path));
+  // IsHeld of another process takes the lock for a moment, so that one refusal is no answer yet.
+  constexpr int kTries = 20;
+  constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
+  for (int i = 0; flock(fd.get(), LOCK_EX | LOCK_NB) != 0; ++i) {
+    if (errno != EWOULDBLOCK && errno != EINTR)
+      return ErrnoStatus(errno, Str("cannot lock ", path));
+    if (i == kTries) {
+      return Status(Code::kUnavailable, Str(what, " is already running: it holds the lock ", path));
+    }
+    nanosleep(&kPause, nullptr);
+  }
+  return FileLock(fd.Release());
+}
+
+bool FileLock::IsHeld(const std::string& path) {
+  const Fd fd(OpenRetrying(path, O_RDWR));
+  if (!fd.is_open()) return false;
+  // Shared, so that two who ask do not see each other; released with the descriptor.
+  return flock(fd.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+FileLock::FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+FileLock& FileLock::operator=(FileLock&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+FileLock::~FileLock() {
+  if (fd_ >= 0) close(fd_);
+}
+
+Result<MappedFile> MappedFile::Open(const std::string& path) {
+  const Fd fd(OpenRetrying(path, O_RDONLY));
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
+  struct stat info {};
+  if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));
+  MappedFile file;
+  if (info.st_size == 0) return Result<MappedFile>(std::move(file));  // mmap refuses an empty file
+  file.n_bytes_ = static_cast<std::size_t>(info.st_size);
+  void* data = mmap(nullptr, file.n_bytes_, PROT_READ, MAP_SHARED, fd.get(), 0);
+  if (data == MAP_FAILED) {
+    file.n_bytes_ = 0;
+    return ErrnoStatus(errno, Str("cannot map ", path));
+  }
+  file.data_ = static_cast<const std::byte*>(data);
+  return Result<MappedFile>(std::move(file));
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), n_bytes_(std::exchange(other.n_bytes_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(n_bytes_, other.n_bytes_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), n_bytes_);
+}
+
+}  // namespace longrun

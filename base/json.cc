@@ -1,0 +1,283 @@
+// The JSON reader (nlohmann's parser under a handler of our own, which sees each key and each
+// nesting) and the canonical writer.
+#include "base/json.h"
+
+#include <charconv>
+#include <cmath>
+#include <vector>
+
+#include "base/check.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+// Builds the value and refuses what a plain parser lets pass. Pointers into the value stay valid:
+// a container grows only while its open child is closed.
+class Builder final : public nlohmann::json_sax<Json> {
+ public:
+  explicit Builder(const JsonLimits& limits) : limits_(limits) {}
+
+  bool null() override { return Add(nullptr); }
+  bool boolean(bool value) override { return Add(value); }
+  bool number_integer(number_integer_t value) override { return Add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return Add(value); }
+  bool number_float(number_float_t value, const string_t& text) override {
+    if (!std::isfinite(value)) return Fail(Str("the number ", text, " is too large for a double"));
+    return Add(value);
+  }
+  bool string(string_t& value) override { return Add(std::move(value)); }
+  bool binary(binary_t&) override { return Fail("binary values are no JSON"); }
+  bool start_object(std::size_t) override { return Open(Json::object()); }
+  bool start_array(std::size_t) override { return Open(Json::array()); }
+  bool end_object() override { return Close(); }
+  bool end_array() override { return Close(); }
+  bool key(string_t& name) override {
+    auto& members = *open_.back()->get_ptr<Json::object_t*>();
+    const auto [at, is_new] = members.emplace(name, nullptr);
+    if (!is_new) return Fail(Str("the key \"", name, "\" stands there twice"));
+    member_ = &at->second;
+    return true;
+  }
+  bool parse_error(std::size_t, const std::string&, const Json::exception& thrown) override {
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    const std::string_view what = thrown.what();
+    const std::size_t begin = what.find("] ");
+    return Fail(std::string(begin == std::string_view::npos ? what : what.substr(begin + 2)));
+  }
+
+  Json root;
+  std::string error;
+
+ private:
+  bool Fail(std::string message) {
+    error = std::move(message);
+    return false;
+  }
+
+  Json* Place(Json&& value) {
+    if (open_.empty()) {
+      root = std::move(value);
+      return &root;
+    }
+    if (auto* items = open_.back()->get_ptr<Json::array_t*>()) {
+      return &items->emplace_back(std::move(value));
+    }
+    *member_ = std::move(value);
+    return member_;
+  }
+
+  bool Add(Json value) {
+    Place(std::move(value));
+    return true;
+  }
+
+  bool Open(Json container) {
+    if (open_.size() >= static_cast<std::size_t>(limits_.depth_max)) {
+      return Fail(Str("nested deeper than ", limits_.depth_max, " levels"));
+    }
+    open_.push_back(Place(std::move(container)));
+    return true;
+  }
+
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+
+  const JsonLimits& limits_;
+  std::vector<Json*> open_;
+  Json* member_ = nullptr;
+};
+
+void WriteString(std::string& out, const std::string& text) {
+  LR_CHECK(IsUtf8(text));
+  constexpr char kDigits[] = "0123456789abcdef";
+  out += '"';
+  for (const char c : text) {
+    switch (c) {
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          out += "\\u00";
+          out += kDigits[c >> 4];
+          out += kDigits[c & 15];
+        } else {
+          out += c;
+        }
+    }
+  }
+  out += '"';
+}
+
+// Up to here every integer has a double of its own.
+constexpr double kExactMax = 9007199254740992.0;  // 2^53
+
+void WriteDouble(std::string& out, double number) {
+  LR_CHECK(std::isfinite(number));
+  if (std::abs(number) <= kExactMax && std::trunc(number) == number) {
+    StrAppend(out, static_cast<std::int64_t>(number));  // -0.0 too: it equals 0
+  } else {
+    StrAppend(out, number);
+  }
+}
+
+void Write(std::string& out, const Json& json) {
+  switch (json.type()) {
+    case Json::value_t::null:
+      out += "null";
+      return;
+    case Json::value_t::boolean:
+      out += json.get<bool>() ? "true" : "false";
+      return;
+    case Json::value_t::number_integer:
+      StrAppend(out, json.get<std::int64_t>());
+      return;
+    case Json::value_t::number_unsigned:
+      StrAppend(out, json.get<std::uint64_t>());
+      return;
+    case Json::value_t::number_float:
+      WriteDouble(out, json.get<double>());
+      return;
+    case Json::value_t::string:
+      WriteString(out, json.get_ref<const std::string&>());
+      return;
+    case Json::value_t::array: {
+      out += '[';
+      const char* separator = "";
+      for (const Json& item : json) {
+        out += separator;
+        Write(out, item);
+        separator = ",";
+      }
+      out += ']';
+      return;
+    }
+    case Json::value_t::object: {
+      out += '{';
+      const char* separator = "";
+      for (const auto& [key, value] : json.get_ref<const Json::object_t&>()) {
+        out += separator;
+        WriteString(out, key);
+        out += ':';
+        Write(out, value);
+        separator = ",";
+      }
+      out += '}';
+      return;
+    }
+    case Json::value_t::binary:
+    case Json::value_t::discarded:
+      break;
+  }
+  LR_CHECK(!"a value that JSON does not know");
+}
+
+std::string PathOf(std::string_view path, std::string_view key) {
+  return path.empty() ? std::string(key) : Str(path, ".", key);
+}
+
+// The value as a message shows it: cut short, and never a crash.
+std::string Shown(const Json& json) {
+  constexpr std::size_t kShownMax = 40;
+  std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() > kShownMax) text = ToUtf8(text.substr(0, kShownMax)) + "...";
+  return text;
+}
+
+Status WrongType(const Json& found, std::string_view key, std::string_view path,
+                 std::string_view expected) {
+  return Status(Code::kInvalidArgument,
+                Str(PathOf(path, key), ": expected ", expected, ", found ", Shown(found)));
+}
+
+// Points into `object`.
+Result<const Json*> FindMember(const Json& object, std::string_view key, std::string_view path) {
+  if (!object.is_object()) {
+    return Status(Code::kInvalidArgument, Str(path.empty() ? "the document" : path,
+                                              ": expected an object, found ", Shown(object)));
+  }
+  const auto at = object.find(std::string(key));
+  if (at == object.end()) return Status(Code::kNotFound, Str(PathOf(path, key), ": missing"));
+  return &*at;
+}
+
+}  // namespace
+
+Result<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
+  if (text.size() > limits.bytes_max) {
+    return Status(Code::kResourceExhausted,
+                  Str("JSON of ", text.size(), " bytes: at most ", limits.bytes_max, " are read"));
+  }
+  Builder builder(limits);
+  if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
+    return Status(Code::kInvalidArgument, Str("not valid JSON: ", ToUtf8(builder.error)));
+  }
+  return std::move(builder.root);
+}
+
+std::string CanonicalJson(const Json& json) {
+  std::string out;
+  Write(out, json);
+  return out;
+}
+
+Result<std::int64_t> GetInt(const Json& object, std::string_view key, std::string_view path) {
+  ASSIGN_OR_RETURN(const Json* const member, FindMember(object, key, path));
+  if (member->is_number_unsigned() && member->get<std::uint64_t>() > INT64_MAX) {
+    return WrongType(*member, key, path, "an integer of at most 2^63 - 1");
+  }
+  if (member->is_number_integer()) return member->get<std::int64_t>();
+  if (member->is_number_float()) {  // 2.0 and 2 are one number
+    const auto number = member->get<double>();
+    if (std::abs(number) <= kExactMax && std::trunc(number) == number) {
+      return static_cast<std::int64_t>(number);
+    }
+  }
+  return WrongType(*member, key, path, "an integer");
+}
+
+Result<double> GetDouble(const Json& object, std::string_view key, std::string_view path) {
+  ASSIGN_OR_RETURN(const Json* const member, FindMember(object, key, path));
+  if (!member->is_number()) return WrongType(*member, key, path, "a number");
+  return member->get<double>();
+}
+
+Result<bool> GetBool(const Json& object, std::string_view key, std::string_view path) {
+  ASSIGN_OR_RETURN(const Json* const member, FindMember(object, key, path));
+  if (!member->is_boolean()) return WrongType(*member, key, path, "true or false");
+  return member->get<bool>();
+}
+
+Result<std::string> GetString(const Json& object, std::string_view key, std::string_view path) {
+  ASSIGN_OR_RETURN(const Json* const member, FindMember(object, key, path));
+  if (!member->is_string()) return WrongType(*member, key, path, "a string");
+  return member->get<std::string>();
+}
+
+Result<Json> GetMember(const Json& object, std::string_view key, std::string_view path) {
+  ASSIGN_OR_RETURN(const Json* const member, FindMember(object, key, path));
+  return Result<Json>(*member);
+}
+
+}  // namespace longrun

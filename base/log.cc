@@ -1,0 +1,74 @@
+// Log lines: one write(2) each, so that lines of threads and processes never mix.
+#include "base/log.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "base/clock.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+// Bare where a reader can tell where the value ends, else quoted as JSON would.
+void AppendValue(std::string& line, std::string_view value) {
+  bool is_bare = !value.empty();
+  for (const char c : value) {
+    if (static_cast<unsigned char>(c) <= ' ' || c == '"' || c == '=' || c == '\\') is_bare = false;
+  }
+  if (is_bare) {
+    line += value;
+    return;
+  }
+  line += '"';
+  for (const char c : value) {
+    if (c == '"' || c == '\\') {
+      line += '\\';
+      line += c;
+    } else if (c == '\n') {
+      line += "\\n";
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      char escape[8];
+      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
+      line += escape;
+    } else {
+      line += c;
+    }
+  }
+  line += '"';
+}
+
+void Write(char level, std::string_view event, LogFields fields) {
+  const std::int64_t now = WallMs();
+  std::string line = Str(level, " ", FormatWallMs(now));
+  line.pop_back();  // the Z, which follows the milliseconds
+  char ms[8];
+  std::snprintf(ms, sizeof ms, ".%03dZ", static_cast<int>(now % 1000));
+  StrAppend(line, ms);
+  StrAppend(line, ' ');
+  StrAppend(line, event);
+  for (const auto& [name, value] : fields) {
+    StrAppend(line, ' ');
+    StrAppend(line, name);
+    StrAppend(line, '=');
+    AppendValue(line, value);
+  }
+  line += '\n';
+  std::string_view rest = line;
+  while (!rest.empty()) {
+    const ssize_t n = write(STDERR_FILENO, rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return;  // nobody can be told that the log is gone
+    rest.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+}  // namespace
+
+void LogInfo(std::string_view event, LogFields fields) { Write('I', event, fields); }
+void LogWarning(std::string_view event, LogFields fields) { Write('W', event, fields); }
+void LogError(std::string_view event, LogFields fields) { Write('E', event, fields); }
+
+}  // namespace longrun

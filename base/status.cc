@@ -1,0 +1,99 @@
+// Names of the error codes, and the code that fits an errno.
+#include "base/status.h"
+
+#include <cerrno>
+#include <system_error>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+Code CodeOfErrno(int error_number) {
+  switch (error_number) {
+    case ENOENT:
+    case ESRCH:
+      return Code::kNotFound;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return Code::kPermissionDenied;
+    case EEXIST:
+      return Code::kAlreadyExists;
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EFBIG:
+      return Code::kResourceExhausted;
+    case EINVAL:
+    case ENAMETOOLONG:
+    case ELOOP:
+      return Code::kInvalidArgument;
+    case ENOTDIR:
+    case EISDIR:
+    case ENOTEMPTY:
+      return Code::kFailedPrecondition;
+    case EAGAIN:
+    case EBUSY:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EPIPE:
+      return Code::kUnavailable;
+    case ETIMEDOUT:
+      return Code::kDeadlineExceeded;
+    case EIO:
+      return Code::kDataLoss;
+    default:
+      return Code::kUnknown;
+  }
+}
+
+}  // namespace
+
+std::string_view CodeName(Code code) {
+  switch (code) {
+    case Code::kOk:
+      return "OK";
+    case Code::kCancelled:
+      return "CANCELLED";
+    case Code::kUnknown:
+      return "UNKNOWN";
+    case Code::kInvalidArgument:
+      return "INVALID_ARGUMENT";
+    case Code::kDeadlineExceeded:
+      return "DEADLINE_EXCEEDED";
+    case Code::kNotFound:
+      return "NOT_FOUND";
+    case Code::kAlreadyExists:
+      return "ALREADY_EXISTS";
+    case Code::kPermissionDenied:
+      return "PERMISSION_DENIED";
+    case Code::kResourceExhausted:
+      return "RESOURCE_EXHAUSTED";
+    case Code::kFailedPrecondition:
+      return "FAILED_PRECONDITION";
+    case Code::kAborted:
+      return "ABORTED";
+    case Code::kOutOfRange:
+      return "OUT_OF_RANGE";
+    case Code::kUnimplemented:
+      return "UNIMPLEMENTED";
+    case Code::kInternal:
+      return "INTERNAL";
+    case Code::kUnavailable:
+      return "UNAVAILABLE";
+    case Code::kDataLoss:
+      return "DATA_LOSS";
+  }
+  return "UNKNOWN";  // a number from a peer that is newer than we are
+}
+
+Status ErrnoStatus(int error_number, std::string_view what) {
+  LR_CHECK(error_number != 0);
+  return Status(CodeOfErrno(error_number),
+                Str(what, ": ", std::generic_category().message(error_number)));
+}
+
+}  // namespace longrun

@@ -1,0 +1,130 @@
+// Text: joining, splitting, nearness, UTF-8.
+#include "base/str.h"
+
+#include <algorithm>
+
+namespace longrun {
+namespace {
+
+// Damerau-Levenshtein distance (optimal string alignment: neighbours may be swapped once).
+std::size_t EditDistance(std::string_view a, std::string_view b) {
+  const std::size_t width = b.size() + 1;
+  std::vector<std::size_t> before(width), above(width), row(width);
+  for (std::size_t j = 0; j < width; ++j) above[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    row[0] = i;
+    for (std::size_t j = 1; j < width; ++j) {
+      const std::size_t substituted = above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, substituted});
+      const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped) row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+    before.swap(above);
+    above.swap(row);
+  }
+  return above[b.size()];
+}
+
+// Bytes of the well-formed UTF-8 character that `text` starts with (Unicode 15, table 3-7), or 0.
+std::size_t CharacterBytes(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  unsigned low = 0x80, high = 0xbf;  // what the second byte may be
+  std::size_t n = 0;
+  if (lead >= 0xc2 && lead <= 0xdf) {
+    n = 2;
+  } else if (lead >= 0xe0 && lead <= 0xef) {
+    n = 3;
+    if (lead == 0xe0) low = 0xa0;   // not longer than needed
+    if (lead == 0xed) high = 0x9f;  // no surrogates
+  } else if (lead >= 0xf0 && lead <= 0xf4) {
+    n = 4;
+    if (lead == 0xf0) low = 0x90;
+    if (lead == 0xf4) high = 0x8f;  // at most U+10FFFF
+  }
+  if (n == 0 || text.size() < n || byte(1) < low || byte(1) > high) return 0;
+  for (std::size_t i = 2; i < n; ++i) {
+    if (byte(i) < 0x80 || byte(i) > 0xbf) return 0;
+  }
+  return n;
+}
+
+}  // namespace
+
+std::string Join(const std::vector<std::string>& parts, std::string_view separator) {
+  std::string out;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (i > 0) out += separator;
+    out += parts[i];
+  }
+  return out;
+}
+
+std::vector<std::string> Split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  std::size_t begin = 0;
+  for (;;) {
+    const std::size_t end = text.find(separator, begin);
+    parts.emplace_back(text.substr(begin, end - begin));
+    if (end == std::string_view::npos) return parts;
+    begin = end + 1;
+  }
+}
+
+std::string_view Trim(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n\f\v";
+  const std::size_t begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+}
+
+std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  std::size_t distance_best = std::min<std::size_t>(3, word.size());
+  std::string best;
+  for (const std::string& candidate : candidates) {
+    const std::size_t distance = EditDistance(word, candidate);
+    if (distance < distance_best) {
+      distance_best = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+std::size_t UnambiguousPrefix(std::string_view id, const std::vector<std::string>& others,
+                              std::size_t least) {
+  std::size_t length = least;
+  for (const std::string& other : others) {
+    if (other == id) continue;
+    const auto [a, b] = std::mismatch(id.begin(), id.end(), other.begin(), other.end());
+    length = std::max(length, static_cast<std::size_t>(a - id.begin()) + 1);
+  }
+  return std::min(length, id.size());
+}
+
+bool IsUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t n = CharacterBytes(text);
+    if (n == 0) return false;
+    text.remove_prefix(n);
+  }
+  return true;
+}
+
+std::string ToUtf8(std::string_view bytes) {
+  std::string out;
+  out.reserve(bytes.size());
+  while (!bytes.empty()) {
+    const std::size_t n = CharacterBytes(bytes);
+    if (n == 0) {
+      out += "\xef\xbf\xbd";
+    } else {
+      out += bytes.substr(0, n);
+    }
+    bytes.remove_prefix(n == 0 ? 1 : n);
+  }
+  return out;
+}
+
+}  // namespace longrun

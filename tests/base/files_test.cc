@@ -1,0 +1,175 @@
+// Files: whole or not at all, and locks that end with their holder.
+#include "base/files.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace longrun {
+namespace {
+
+TEST(FilesTest, WrittenBytesAreReadBack) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "f");
+  for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{100'000}}) {
+    const std::string bytes(n, 'x');
+    ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+    EXPECT_EQ(ReadFile(path).value(), bytes);
+    EXPECT_EQ(FileBytes(path).value(), static_cast<std::int64_t>(n));
+  }
+  EXPECT_EQ(ListFolder(folder.path()).value(), std::vector<std::string>{"f"});
+}
+
+TEST(FilesTest, ModeIsThatAskedFor) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "secret");
+  ASSERT_TRUE(WriteFileAtomic(path, "x", 0600).ok());
+  struct stat info {};
+  ASSERT_EQ(stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+}
+
+TEST(FilesTest, FailedWriteLeavesNothingBehind) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "taken");
+  ASSERT_TRUE(MakeFolders(JoinPath(path, "inside")).ok());
+  const Status status = WriteFileAtomic(path, "x");  // a file cannot replace a folder
+  EXPECT_FALSE(status.ok());
+  EXPECT_NE(status.message().find(path), std::string::npos) << status.message();
+  EXPECT_EQ(ListFolder(folder.path()).value(), std::vector<std::string>{"taken"});
+  EXPECT_EQ(WriteFileAtomic(JoinPath(folder.path(), "absent/f"), "x").code(), Code::kNotFound);
+}
+
+TEST(FilesTest, LimitOfReadingIsKept) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "f");
+  ASSERT_TRUE(WriteFileAtomic(path, std::string(10, 'x')).ok());
+  EXPECT_TRUE(ReadFile(path, 10).ok());
+  EXPECT_EQ(ReadFile(path, 9).status().code(), Code::kResourceExhausted);
+}
+
+TEST(FilesTest, FileOfUnknownSizeIsReadToItsEnd) {
+  // The kernel says 0 bytes.
+  EXPECT_EQ(FileBytes("/proc/self/status").value(), 0);
+  EXPECT_NE(ReadFile("/proc/self/status").value().find("Pid:"), std::string::npos);
+}
+
+TEST(FilesTest, AbsentThingsAreNotFound) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "absent");
+  EXPECT_EQ(ReadFile(path).status().code(), Code::kNotFound);
+  EXPECT_EQ(FileBytes(path).status().code(), Code::kNotFound);
+  EXPECT_EQ(ListFolder(path).status().code(), Code::kNotFound);
+  EXPECT_EQ(DiskFreeBytes(path).status().code(), Code::kNotFound);
+  EXPECT_EQ(SyncFile(path).code(), Code::kNotFound);
+  EXPECT_EQ(SyncFolder(path).code(), Code::kNotFound);
+  EXPECT_EQ(RenameSync(path, path + "2").code(), Code::kNotFound);
+  EXPECT_FALSE(MappedFile::Open(path).ok());
+  EXPECT_TRUE(RemoveAll(path).ok());
+  EXPECT_FALSE(PathExists(path));
+}
+
+TEST(FilesTest, FoldersAreMadeAndRemovedWithTheirContent) {
+  const TempFolder folder;
+  const std::string deep = JoinPath(folder.path(), "a/b/c");
+  ASSERT_TRUE(MakeFolders(deep).ok());
+  ASSERT_TRUE(MakeFolders(deep).ok());  // again is fine
+  EXPECT_TRUE(IsFolder(deep));
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(deep, "f"), "x").ok());
+  ASSERT_TRUE(SyncFile(JoinPath(deep, "f")).ok());
+  EXPECT_FALSE(MakeFolders(JoinPath(deep, "f/g")).ok());  // below a file
+  ASSERT_TRUE(RemoveAll(JoinPath(folder.path(), "a")).ok());
+  EXPECT_EQ(ListFolder(folder.path()).value().size(), 0u);
+  EXPECT_GT(DiskFreeBytes(folder.path()).value(), 0);
+}
+
+TEST(FilesTest, NamesAreSortedByTheirBytes) {
+  const TempFolder folder;
+  for (const char* name : {"b", "a", "B", "\xc3\xa4"}) {
+    ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), name), "").ok());
+  }
+  EXPECT_EQ(ListFolder(folder.path()).value(),
+            (std::vector<std::string>{"B", "a", "b", "\xc3\xa4"}));
+}
+
+TEST(FilesTest, TempFolderRemovesItself) {
+  std::string path;
+  {
+    const TempFolder folder("prefix");
+    path = folder.path();
+    ASSERT_TRUE(WriteFileAtomic(JoinPath(path, "f"), "x").ok());
+  }
+  EXPECT_FALSE(PathExists(path));
+}
+
+TEST(PathTest, PartsAreThoseOfDirnameAndBasename) {
+  EXPECT_EQ(JoinPath("a", "b"), "a/b");
+  EXPECT_EQ(JoinPath("a/", "b"), "a/b");
+  EXPECT_EQ(JoinPath("", "b"), "b");
+  EXPECT_EQ(JoinPath("a", "/b"), "/b");
+  EXPECT_EQ(BaseName("/a/b.txt"), "b.txt");
+  EXPECT_EQ(BaseName("/a/b/"), "b");
+  EXPECT_EQ(BaseName("b"), "b");
+  EXPECT_EQ(BaseName("/"), "/");
+  EXPECT_EQ(FolderOf("/a/b"), "/a");
+  EXPECT_EQ(FolderOf("/a"), "/");
+  EXPECT_EQ(FolderOf("a"), ".");
+  EXPECT_EQ(FolderOf("a/b/"), "a");
+  EXPECT_EQ(AbsolutePath("/a/./b/../c/").value(), "/a/c");
+  EXPECT_EQ(AbsolutePath("x").value().front(), '/');
+}
+
+TEST(PathTest, SafeNamesCannotLeaveTheirFolder) {
+  EXPECT_TRUE(IsSafeName("wikitext-103_v1.bin"));
+  EXPECT_TRUE(IsSafeName(std::string(128, 'a')));
+  for (const std::string& name : {std::string(""), std::string(".."), std::string(".hidden"),
+                                  std::string("a/b"), std::string("a b"), std::string("a\0b", 3),
+                                  std::string("\xc3\xa4"), std::string(129, 'a')}) {
+    EXPECT_FALSE(IsSafeName(name)) << name;
+  }
+}
+
+TEST(FileLockTest, SecondHolderIsRefusedUntilTheFirstGoes) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "lock");
+  EXPECT_FALSE(FileLock::IsHeld(path));
+  {
+    const Result<FileLock> first = FileLock::Acquire(path, "the worker");
+    ASSERT_TRUE(first.ok());
+    EXPECT_TRUE(FileLock::IsHeld(path));
+    const Result<FileLock> second = FileLock::Acquire(path, "the worker");
+    EXPECT_EQ(second.status().code(), Code::kUnavailable);
+    EXPECT_EQ(second.status().message(),
+              "the worker is already running: it holds the lock " + path);
+  }
+  EXPECT_FALSE(FileLock::IsHeld(path));
+  EXPECT_TRUE(FileLock::Acquire(path, "the worker").ok());
+}
+
+TEST(FileLockTest, LockMovesWithItsObject) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "lock");
+  Result<FileLock> first = FileLock::Acquire(path, "x");
+  ASSERT_TRUE(first.ok());
+  const FileLock kept = std::move(first).value();
+  EXPECT_GE(kept.fd(), 0);
+  EXPECT_TRUE(FileLock::IsHeld(path));
+}
+
+TEST(MappedFileTest, ShowsTheBytes) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "f");
+  ASSERT_TRUE(WriteFileAtomic(path, "abc").ok());
+  Result<MappedFile> file = MappedFile::Open(path);
+  ASSERT_TRUE(file.ok());
+  const MappedFile moved = std::move(file).value();
+  ASSERT_EQ(moved.bytes().size(), 3u);
+  EXPECT_EQ(std::memcmp(moved.bytes().data(), "abc", 3), 0);
+  ASSERT_TRUE(WriteFileAtomic(path, "").ok());
+  EXPECT_EQ(MappedFile::Open(path).value().bytes().size(), 0u);
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,52 @@
+// Log lines, read back from a child's stderr.
+#include "base/log.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "base/check.h"
+
+namespace longrun {
+namespace {
+
+// What `write` puts on stderr.
+template <typename Write>
+std::string Captured(Write write) {
+  int ends[2];
+  LR_CHECK(pipe(ends) == 0);
+  const int kept = dup(STDERR_FILENO);
+  LR_CHECK(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+  write();
+  LR_CHECK(dup2(kept, STDERR_FILENO) == STDERR_FILENO);
+  close(kept);
+  close(ends[1]);
+  char text[1024];
+  const ssize_t n = read(ends[0], text, sizeof text);
+  close(ends[0]);
+  return std::string(text, n > 0 ? static_cast<std::size_t>(n) : 0);
+}
+
+TEST(LogTest, LineIsAnEventWithFields) {
+  const std::string line = Captured([] {
+    LogInfo("attempt_started", {{"task", "3f2a91c0"}, {"devices", "0,1"}});
+  });
+  // I 2026-11-20T08:03:46.123Z attempt_started ...
+  ASSERT_GT(line.size(), 27u);
+  EXPECT_EQ(line.substr(0, 2), "I ");
+  EXPECT_EQ(line[21], '.');
+  EXPECT_EQ(line.substr(25), "Z attempt_started task=3f2a91c0 devices=0,1\n");
+}
+
+TEST(LogTest, ValueThatCouldBeMisreadIsQuoted) {
+  const std::string line = Captured([] {
+    LogError("failed", {{"why", "no \"x\"\nat a=b"}, {"empty", ""}, {"bell", "\a"}});
+  });
+  EXPECT_EQ(line.substr(0, 2), "E ");
+  EXPECT_EQ(line.substr(27), R"(failed why="no \"x\"\nat a=b" empty="" bell="\u0007")"
+                             "\n");
+}
+
+}  // namespace
+}  // namespace longrun

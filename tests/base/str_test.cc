@@ -1,0 +1,67 @@
+// Text.
+#include "base/str.h"
+
+#include <gtest/gtest.h>
+
+namespace longrun {
+namespace {
+
+TEST(StrTest, WritesNumbersInShortestForm) {
+  EXPECT_EQ(Str("step ", 3, " of ", std::size_t{10}, ' ', true), "step 3 of 10 true");
+  EXPECT_EQ(Str(0.1), "0.1");
+  EXPECT_EQ(Str(0.1f), "0.1");
+  EXPECT_EQ(Str(std::string("a"), std::string_view("b"), -7), "ab-7");
+}
+
+TEST(StrTest, SplitKeepsEmptyPartsAndJoinUndoesIt) {
+  const std::vector<std::string> parts = Split("a,,b", ',');
+  EXPECT_EQ(parts, (std::vector<std::string>{"a", "", "b"}));
+  EXPECT_EQ(Join(parts, ","), "a,,b");
+  EXPECT_EQ(Split("", ',').size(), 1u);
+  EXPECT_EQ(Join({}, ", "), "");
+}
+
+TEST(StrTest, TrimTakesSpaceFromBothEnds) {
+  EXPECT_EQ(Trim(" \t a b\r\n"), "a b");
+  EXPECT_EQ(Trim("  "), "");
+}
+
+TEST(NearestTest, FindsTypingMistakes) {
+  const std::vector<std::string> keys = {"buckets", "position", "seed", "train_length"};
+  EXPECT_EQ(Nearest("bucket", keys), "buckets");     // one letter missing
+  EXPECT_EQ(Nearest("postiion", keys), "position");  // two swapped
+  EXPECT_EQ(Nearest("train-lenght", keys), "train_length");
+  EXPECT_EQ(Nearest("batch", keys), "");  // nothing near
+  EXPECT_EQ(Nearest("se", {"ab"}), "");   // two edits would replace all of it
+  EXPECT_EQ(Nearest("", keys), "");
+}
+
+TEST(UnambiguousPrefixTest, IsAsShortAsTheOthersAllow) {
+  EXPECT_EQ(UnambiguousPrefix("3f2a91", {"3f2b00", "9999"}, 2), 4u);
+  EXPECT_EQ(UnambiguousPrefix("3f2a91", {"9999"}, 3), 3u);
+  EXPECT_EQ(UnambiguousPrefix("3f2a91", {"3f2a91"}, 3), 3u);  // itself is no other
+  EXPECT_EQ(UnambiguousPrefix("3f", {"3f2a"}, 1), 2u);        // never longer than the id
+}
+
+// The boundaries of Unicode 15, table 3-7.
+TEST(Utf8Test, AcceptsCharactersAndNothingElse) {
+  for (const char* good : {"", "abc", "\xc2\x80", "\xe0\xa0\x80", "\xed\x9f\xbf",
+                           "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    EXPECT_TRUE(IsUtf8(good)) << good;
+  }
+  for (const char* bad : {"\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xed\xa0\x80",
+                          "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xff", "a\xe2\x82"}) {
+    EXPECT_FALSE(IsUtf8(bad)) << ToUtf8(bad);
+  }
+}
+
+TEST(Utf8Test, BytesOfNoCharacterAreReplaced) {
+  EXPECT_EQ(ToUtf8("a\xff"
+                   "b\xc3\xa4"),
+            "a\xef\xbf\xbd"
+            "b\xc3\xa4");
+  EXPECT_EQ(ToUtf8("\xe2\x82"), "\xef\xbf\xbd\xef\xbf\xbd");
+}
+
+}  // namespace
+}  // namespace longrun

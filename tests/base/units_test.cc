@@ -1,0 +1,88 @@
+// Sizes and durations.
+#include "base/units.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace longrun {
+namespace {
+
+TEST(ParseCountTest, ReadsDecimalAndBinaryUnits) {
+  const struct {
+    std::string_view text;
+    std::int64_t count;
+  } cases[] = {{"200M", 200'000'000},
+               {"64Ki", 65'536},
+               {"1.5K", 1500},
+               {"4096", 4096},
+               {"0", 0},
+               {"1B", 1'000'000'000},
+               {"-3K", -3000},
+               {"0.25Ki", 256},
+               {"2.500K", 2500},
+               {"1.5Gi", 1610612736},
+               {"1.000000001G", 1'000'000'001},
+               {"9223372036854775807", std::numeric_limits<std::int64_t>::max()}};
+  for (const auto& c : cases) {
+    const Result<std::int64_t> count = ParseCount(c.text);
+    ASSERT_TRUE(count.ok()) << count.status().message();
+    EXPECT_EQ(*count, c.count) << c.text;
+  }
+}
+
+TEST(ParseCountTest, RefusesTheRestAndSaysWhy) {
+  for (const std::string_view text : {"", "K", "1.5", "1.0001K", "1.", ".5K", "1 K", "1k", "1e6",
+                                      "+1", "--1", "9223372036854775808", "9223372036854776K",
+                                      "99999999999G", "0.0000000000000000000000001G"}) {
+    const Result<std::int64_t> count = ParseCount(text);
+    EXPECT_FALSE(count.ok()) << text;
+    EXPECT_EQ(count.status().code(), Code::kInvalidArgument);
+  }
+  EXPECT_EQ(
+      ParseCount("1k").status().message(),
+      "\"1k\" is no count: unknown unit, use one of K, M, G, B, Ki, Mi, Gi (for example 200M, "
+      "64Ki, 1.5K or 4096)");
+}
+
+TEST(ParseDurationTest, AsksForTheUnit) {
+  EXPECT_EQ(ParseDurationMs("10min").value(), 600'000);
+  EXPECT_EQ(ParseDurationMs("1.5h").value(), 5'400'000);
+  EXPECT_EQ(ParseDurationMs("250ms").value(), 250);
+  EXPECT_EQ(ParseDurationMs("2d").value(), 172'800'000);
+  EXPECT_EQ(ParseDurationMs("0.5s").value(), 500);
+  EXPECT_FALSE(ParseDurationMs("10").ok());
+  EXPECT_FALSE(ParseDurationMs("10m").ok());
+  EXPECT_FALSE(ParseDurationMs("0.5ms").ok());
+}
+
+TEST(FormatTest, CountsHaveThreeDigits) {
+  EXPECT_EQ(FormatCount(200'000'000), "200M");
+  EXPECT_EQ(FormatCount(44'670'976), "44.7M");
+  EXPECT_EQ(FormatCount(999), "999");
+  EXPECT_EQ(FormatCount(1000), "1K");
+  EXPECT_EQ(FormatCount(1234), "1.23K");
+  EXPECT_EQ(FormatCount(999'999), "1M");
+  EXPECT_EQ(FormatCount(-65'536), "-65.5K");
+  EXPECT_EQ(FormatCount(0), "0");
+}
+
+TEST(FormatTest, BytesAreBinary) {
+  EXPECT_EQ(FormatBytes(1'572'864), "1.5 MiB");
+  EXPECT_EQ(FormatBytes(1023), "1023 B");
+  EXPECT_EQ(FormatBytes(1024), "1 KiB");
+  EXPECT_EQ(FormatBytes(std::int64_t{3} << 40), "3 TiB");
+}
+
+TEST(FormatTest, DurationsShowTheirTwoLargestUnits) {
+  EXPECT_EQ(FormatDurationMs(83'000), "1min 23s");
+  EXPECT_EQ(FormatDurationMs(250), "250ms");
+  EXPECT_EQ(FormatDurationMs(1500), "1.5s");
+  EXPECT_EQ(FormatDurationMs(59'999), "59s");
+  EXPECT_EQ(FormatDurationMs(3'600'000), "1h");
+  EXPECT_EQ(FormatDurationMs(90'000'000), "1d 1h");
+  EXPECT_EQ(FormatDurationMs(-83'000), "-1min 23s");
+}
+
+}  // namespace
+}  // namespace longrun
