@@ -16,11 +16,12 @@
 //   artifact    {"name","path","sha256","bytes"}
 //   warning     {"message"}
 //   failed      {"class","message","where"}
-//   final       {"counts":{kind: n},"digest"}   digest: SHA-256 over the lines of the result
-//                records, each with its newline
+//   final       {"counts":{kind: n},"digest"}   of all records before it; digest: SHA-256 over the
+//                lines of the result records, each with its newline
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -48,17 +49,29 @@ bool IsJournalKind(std::string_view kind);
 // A line without its newline; its crc and form are checked.
 Result<JournalRecord> ParseJournalLine(std::string_view line);
 
+// What `final` says of the records before it: counted by the writer, and again by who checks it.
+class JournalTally {
+ public:
+  void Add(std::string_view kind, std::string_view line);  // without its newline
+  Json FinalBody() const;
+
+ private:
+  std::map<std::string, std::int64_t, std::less<>> counts_;
+  Sha256 result_digest_;
+};
+
 // The one writer of a journal. Not thread-safe.
 class JournalWriter {
  public:
-  // The file must not exist yet: a journal is never reopened by another process.
+  // The file must not exist yet (kAlreadyExists): a journal is never reopened by another process.
   static Result<JournalWriter> Create(const std::string& path);
   JournalWriter(JournalWriter&&) noexcept;
   JournalWriter& operator=(JournalWriter&&) noexcept;
   ~JournalWriter();
 
   // Appends one record; fdatasync at once after checkpoint, result, failed and final, else at most
-  // every 200 ms. kResourceExhausted when the disk is full.
+  // every 200 ms. kResourceExhausted when the disk is full, kInvalidArgument for a line over
+  // kJournalLineBytesMax; the record is then not there and its number is free.
   Status Append(std::string_view kind, const Json& body,
                 std::optional<std::int64_t> step = std::nullopt);
   Status Sync();
@@ -68,16 +81,19 @@ class JournalWriter {
 
  private:
   JournalWriter() = default;
+
+  std::string path_;  // for messages
   int fd_ = -1;
+  std::int64_t n_bytes_ = 0;  // of whole lines
   std::int64_t last_seq_ = 0;
   std::int64_t synced_ms_ = 0;
-  std::map<std::string, std::int64_t> counts_;
-  Sha256 result_digest_;
+  JournalTally tally_;
 };
 
 // Follows a journal that somebody else writes. Gives whole lines only; an incomplete last line is
-// left for the next call. A line that is whole but broken (crc, seq out of order) is kDataLoss: it
-// and all after it are never given.
+// left for the next call, and a journal that does not exist yet has nothing new. A line that is
+// whole but broken (crc, form, seq out of order, too long) is kDataLoss: it and all after it are
+// never given.
 class JournalReader {
  public:
   explicit JournalReader(std::string path) : path_(std::move(path)) {}
@@ -86,7 +102,8 @@ class JournalReader {
     JournalRecord record;
     std::string bytes;  // without the newline
   };
-  // Up to records_max further records, at most bytes_max bytes; none when there is nothing new.
+  // Up to records_max further records, at most bytes_max bytes (but at least one record, where there
+  // is one); none when there is nothing new.
   Result<std::vector<Line>> Next(std::size_t records_max, std::size_t bytes_max);
   // Continues behind record `seq` (0: from the start).
   void Rewind(std::int64_t seq);
@@ -94,9 +111,9 @@ class JournalReader {
 
  private:
   std::string path_;
-  std::int64_t offset_ = 0;
-  std::int64_t last_seq_ = 0;
-  std::int64_t skip_to_ = 0;
+  std::int64_t offset_ = 0;    // of the first byte not yet given
+  std::int64_t last_seq_ = 0;  // given or skipped
+  std::int64_t skip_to_ = 0;   // records up to this one are read but not given
 };
 
 }  // namespace longrun

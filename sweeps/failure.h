@@ -40,21 +40,29 @@ const FailureRow& FailureOf(FailureClass failure_class);
 // By name; null when unknown.
 const FailureRow* FindFailure(std::string_view name);
 
+struct BackOffRange {
+  std::int64_t base_ms = 10'000;
+  std::int64_t limit_ms = 600'000;
+};
 // min(2^n * base, limit), jittered by +-50 % from `random64`; n counts earlier counted failures.
-std::int64_t BackOffMs(std::int64_t n, std::uint64_t random64);
+std::int64_t BackOffMs(std::int64_t n, std::uint64_t random64, const BackOffRange& range = {});
 
-// How an attempt ended, as the worker saw it.
+// How an attempt ended, as the worker and the coordinator saw it. Not asked for an attempt that
+// gave all its rows: that is a success, however it exited.
 struct EndEvidence {
+  bool lease_ended = false;       // the worker was not heard of in time
+  bool cancel_requested = false;  // the user wanted it gone
   bool exit_known = false;    // exit.json was there
   int exit_code = -1;
   int signal = 0;
   bool oom_kill = false;
-  std::string failed_class;   // of the journal's `failed` record, "" when there is none
-  std::string failed_message;
+  std::string failed_class = {};  // of the journal's `failed` record, "" when there is none
+  std::string failed_message = {};
   bool final_seen = false;
-  bool stop_requested = false;
+  bool stop_requested = false;  // yield, to go on later
 };
-// The class by evidence: the worker's own (signal, oom_kill) outranks the trainer's word.
+// The class by evidence, strongest first: what we asked for, what the worker saw itself (signal,
+// oom_kill), the trainer's `failed` record, its exit code.
 FailureClass ClassifyEnd(const EndEvidence& evidence);
 
 }  // namespace longrun

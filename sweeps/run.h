@@ -37,9 +37,10 @@ struct Execution {
   std::int64_t threads = 1;           // of one trainer process
   std::int64_t micro_batch = 0;       // sequences in a forward-backward pass
   std::string attention = "reference";  // back-end: reference | torch
-  std::string linear;                 // matrix path: "aten/AuthenticAMD", "aten/cuda"
+  std::string linear = {};          // matrix path: "aten/AuthenticAMD", "aten/cuda"
   std::string simd;                   // default | avx2 | avx512
 
+  // {"device":{"kind","name"},"micro_batch","paths":{"attention","linear","simd"},"threads"}
   Json ToJson() const;
   static Result<Execution> FromJson(const Json& json);
   bool operator==(const Execution&) const = default;
@@ -50,7 +51,8 @@ struct Execution {
 std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
                             std::int64_t memory_bytes);
 
-// Bytes of activations, gradients and optimiser state of one training step at a micro-batch.
+// Bytes of weights, gradients, optimiser state and activations of one training step at a
+// micro-batch; capped at the largest int64.
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
                               std::int64_t micro_batch);
 // Training FLOPs of the whole run: 6 * parameters * tokens + attention.

@@ -1,5 +1,6 @@
 // The task file: all that a trainer is told, written once by the worker (contracts.md section 4).
-// Paths in it are the worker's; the rest comes from the coordinator.
+// Paths in it are the worker's; the rest comes from the coordinator. What this release does not do
+// stands in the file all the same ("extension": null, "world": 1) and is refused with other values.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,10 @@ namespace longrun {
 
 // One number that an evaluate task owes: the row {metric, context_length, variant} of a cell.
 struct ExpectedCell {
-  std::string cell;                  // SHA-256 of run key, evaluation, extension, context length
-  std::string metric;                // "nll"
+  std::string cell = {};              // SHA-256 of run key, evaluation, extension, context length
+  std::string metric = {};            // "nll"
   std::int64_t context_length = 0;
-  std::string variant;               // "" (null in JSON): the model itself; "unigram": a baseline
+  std::string variant = {};           // "" (null in JSON): the model itself; "unigram": a baseline
 
   bool operator==(const ExpectedCell&) const = default;
   Json ToJson() const;

@@ -1,0 +1,245 @@
+// The journal's writer and reader.
+//
+// A line is canonical JSON whose last member is the crc:  PREFIX ,"crc":"1a2b3c4d"}  with PREFIX the
+// JSON of the other members without its closing brace.
+#include "sweeps/event.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "sweeps/fields.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::array<std::string_view, 10> kKinds = {"attempt", "started",    "progress", "series",
+                                                     "result",  "checkpoint", "artifact", "warning",
+                                                     "failed",  "final"};
+constexpr std::string_view kCrcOpen = ",\"crc\":\"";
+constexpr std::string_view kCrcClose = "\"}";
+constexpr std::size_t kCrcBytes = kCrcOpen.size() + 8 + kCrcClose.size();
+constexpr std::int64_t kSyncEveryMs = 200;
+
+std::string CrcHex(std::string_view bytes) {
+  char digits[9];
+  std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(Crc32c(bytes)));
+  return digits;
+}
+
+bool IsSyncedAtOnce(std::string_view kind) {
+  return kind == "checkpoint" || kind == "result" || kind == "failed" || kind == "final";
+}
+
+Status Broken(std::string_view what) { return Status(Code::kDataLoss, std::string(what)); }
+
+// A file descriptor for one call.
+struct OpenFile {
+  explicit OpenFile(int number) : fd(number) {}
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  ~OpenFile() {
+    if (fd >= 0) ::close(fd);
+  }
+  int fd;
+};
+
+}  // namespace
+
+bool IsJournalKind(std::string_view kind) {
+  return std::ranges::find(kKinds, kind) != kKinds.end();
+}
+
+Result<JournalRecord> ParseJournalLine(std::string_view line) {
+  if (line.size() > kJournalLineBytesMax) {
+    return Broken(Str("a journal line of ", line.size(), " bytes; at most ", kJournalLineBytesMax,
+                      " are allowed"));
+  }
+  if (line.size() <= kCrcBytes) return Broken("a journal line without a crc");
+  const std::string_view prefix = line.substr(0, line.size() - kCrcBytes);
+  if (line.substr(prefix.size()) != Str(kCrcOpen, CrcHex(prefix), kCrcClose)) {
+    return Broken(Str("a journal line whose crc does not hold; it should end in ", CrcHex(prefix)));
+  }
+  Result<Json> json = ParseJson(Str(prefix, "}"));
+  if (!json.ok()) return Broken(Str("a journal line: ", json.status().message()));
+  JournalRecord record;
+  Json step;
+  JsonFields fields(*json, "record");
+  fields.Int("seq", record.seq).String("kind", record.kind).Int("t_ms", record.t_ms);
+  fields.Member("step", step).Member("body", record.body);
+  if (Status status = fields.Done(); !status.ok()) return Broken(status.message());
+  if (!step.is_null()) {
+    Result<std::int64_t> number = GetInt(*json, "step", "record");
+    if (!number.ok()) return Broken(number.status().message());
+    record.step = *number;
+  }
+  if (record.seq < 1 || !IsJournalKind(record.kind) || !record.body.is_object()) {
+    return Broken(Str("a journal record with seq ", record.seq, ", kind \"", record.kind,
+                      "\" and a body of type ", record.body.type_name(),
+                      ": expected 1 or more, a known kind, and an object"));
+  }
+  return record;
+}
+
+// ---- tally -------------------------------------------------------------------------------------
+
+void JournalTally::Add(std::string_view kind, std::string_view line) {
+  ++counts_[std::string(kind)];
+  if (kind == "result") {
+    result_digest_.Update(line);
+    result_digest_.Update("\n");
+  }
+}
+
+Json JournalTally::FinalBody() const {
+  Json counts = Json::object();
+  for (const auto& [kind, count] : counts_) counts[kind] = count;
+  Sha256 digest = result_digest_;
+  return Json{{"counts", std::move(counts)}, {"digest", digest.FinishHex()}};
+}
+
+// ---- writer ------------------------------------------------------------------------------------
+
+Result<JournalWriter> JournalWriter::Create(const std::string& path) {
+  JournalWriter writer;
+  writer.path_ = path;
+  writer.fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (writer.fd_ < 0) return ErrnoStatus(errno, Str("cannot create the journal ", path));
+  RETURN_IF_ERROR(SyncFolder(FolderOf(path)));
+  return writer;
+}
+
+JournalWriter::JournalWriter(JournalWriter&& other) noexcept
+    : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      n_bytes_(other.n_bytes_),
+      last_seq_(other.last_seq_),
+      synced_ms_(other.synced_ms_),
+      tally_(std::move(other.tally_)) {}
+
+JournalWriter& JournalWriter::operator=(JournalWriter&& other) noexcept {
+  if (this == &other) return *this;
+  if (fd_ >= 0) ::close(fd_);
+  path_ = std::move(other.path_);
+  fd_ = std::exchange(other.fd_, -1);
+  n_bytes_ = other.n_bytes_;
+  last_seq_ = other.last_seq_;
+  synced_ms_ = other.synced_ms_;
+  tally_ = std::move(other.tally_);
+  return *this;
+}
+
+JournalWriter::~JournalWriter() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Status JournalWriter::Append(std::string_view kind, const Json& body,
+                             std::optional<std::int64_t> step) {
+  LR_CHECK(fd_ >= 0 && IsJournalKind(kind) && body.is_object());
+  std::string line = CanonicalJson(Json{{"body", body},
+                                        {"kind", kind},
+                                        {"seq", last_seq_ + 1},
+                                        {"step", step ? Json(*step) : Json()},
+                                        {"t_ms", WallMs()}});
+  line.pop_back();
+  line += Str(kCrcOpen, CrcHex(line), kCrcClose);
+  if (line.size() > kJournalLineBytesMax) {
+    return Status(Code::kInvalidArgument,
+                  Str("a ", kind, " record of ", line.size(), " bytes; a journal line has at most ",
+                      kJournalLineBytesMax));
+  }
+  line += '\n';
+  // At a fixed place, so that after a full disk the next record overwrites what is torn.
+  for (std::size_t n_written = 0; n_written < line.size();) {
+    const ssize_t n = ::pwrite(fd_, line.data() + n_written, line.size() - n_written,
+                               static_cast<off_t>(n_bytes_ + static_cast<std::int64_t>(n_written)));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return ErrnoStatus(n < 0 ? errno : ENOSPC, Str("cannot write the journal ", path_));
+    n_written += static_cast<std::size_t>(n);
+  }
+  n_bytes_ += static_cast<std::int64_t>(line.size());
+  last_seq_ += 1;
+  tally_.Add(kind, std::string_view(line).substr(0, line.size() - 1));
+  const bool due = BootMs() - synced_ms_ >= kSyncEveryMs;
+  return due || IsSyncedAtOnce(kind) ? Sync() : Status();
+}
+
+Status JournalWriter::Sync() {
+  if (::fdatasync(fd_) != 0) return ErrnoStatus(errno, Str("cannot sync the journal ", path_));
+  synced_ms_ = BootMs();
+  return Status();
+}
+
+Status JournalWriter::Finish() { return Append("final", tally_.FinalBody()); }
+
+// ---- reader ------------------------------------------------------------------------------------
+
+Result<std::vector<JournalReader::Line>> JournalReader::Next(std::size_t records_max,
+                                                             std::size_t bytes_max) {
+  std::vector<Line> lines;
+  const OpenFile file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.fd < 0 && errno == ENOENT && offset_ == 0) return lines;
+  if (file.fd < 0) return ErrnoStatus(errno, Str("cannot open the journal ", path_));
+  struct stat about = {};
+  if (::fstat(file.fd, &about) != 0) return ErrnoStatus(errno, Str("cannot read ", path_));
+  if (about.st_size < offset_) {
+    return Broken(Str("the journal ", path_, " has ", about.st_size, " bytes, but ", offset_,
+                      " were read: it was cut"));
+  }
+
+  std::string buffer;  // the bytes from offset_ on
+  std::size_t n_given = 0;
+  std::array<char, 1u << 16> chunk;
+  while (true) {
+    std::size_t begin = 0;
+    for (std::size_t end; (end = buffer.find('\n', begin)) != std::string::npos; begin = end + 1) {
+      const std::string_view bytes(buffer.data() + begin, end - begin);
+      const bool full = lines.size() >= records_max || n_given + bytes.size() > bytes_max;
+      if (full && !(lines.empty() && records_max > 0)) return lines;
+      Result<JournalRecord> record = ParseJournalLine(bytes);
+      if (record.ok() && record->seq != last_seq_ + 1) {
+        record = Broken(
+            Str("record ", record->seq, " stands where record ", last_seq_ + 1, " was expected"));
+      }
+      if (!record.ok()) {
+        if (!lines.empty()) return lines;  // the next call begins here
+        return std::move(record).status().In(Str(path_, " at byte ", offset_));
+      }
+      offset_ += static_cast<std::int64_t>(bytes.size()) + 1;
+      last_seq_ = record->seq;
+      if (last_seq_ <= skip_to_) continue;
+      n_given += bytes.size();
+      lines.push_back({.record = std::move(record).value(), .bytes = std::string(bytes)});
+    }
+    buffer.erase(0, begin);
+    if (buffer.size() > kJournalLineBytesMax) {
+      if (!lines.empty()) return lines;
+      return Broken(Str(path_, " at byte ", offset_, ": a line of more than ", kJournalLineBytesMax,
+                        " bytes"));
+    }
+    const ssize_t n =
+        ::pread(file.fd, chunk.data(), chunk.size(),
+                static_cast<off_t>(offset_ + static_cast<std::int64_t>(buffer.size())));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, Str("cannot read the journal ", path_));
+    if (n == 0) return lines;
+    buffer.append(chunk.data(), static_cast<std::size_t>(n));
+  }
+}
+
+void JournalReader::Rewind(std::int64_t seq) {
+  offset_ = 0;
+  last_seq_ = 0;
+  skip_to_ = seq;
+}
+
+}  // namespace longrun

@@ -1,0 +1,172 @@
+// The table of failure classes. Why each is as it is:
+//
+//   numerical   training is deterministic: the same attempt would meet the same NaN, so there is no
+//               second one
+//   data        another machine may hold a good copy
+//   storage     a full disk is not the run's fault: it counts as a loss, elsewhere
+//   preempted   we asked for it: no cost, no wait
+#include "sweeps/failure.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace longrun {
+namespace {
+
+constexpr FailureRow kTable[] = {
+    {.failure_class = FailureClass::kLost,
+     .name = "lost",
+     .counted_as = CountedAs::kLoss,
+     .retryable = true,
+     .back_off = false,
+     .avoid_worker = true,
+     .exit_code = 0,
+     .advice = "the worker was not heard of in time: look whether its machine and its daemon run"},
+    {.failure_class = FailureClass::kVanished,
+     .name = "vanished",
+     .counted_as = CountedAs::kLoss,
+     .retryable = true,
+     .back_off = true,
+     .avoid_worker = true,
+     .exit_code = 0,
+     .advice = "the trainer ended without a trace: a reboot, or its shim was killed; look at the "
+               "system log of the worker's machine"},
+    {.failure_class = FailureClass::kCrashed,
+     .name = "crashed",
+     .counted_as = CountedAs::kFailure,
+     .retryable = true,
+     .back_off = true,
+     .avoid_worker = true,
+     .exit_code = 70,
+     .advice = "the trainer crashed: `longrun logs` of the task shows its last lines"},
+    {.failure_class = FailureClass::kNumerical,
+     .name = "numerical",
+     .counted_as = CountedAs::kFailure,
+     .retryable = false,
+     .back_off = false,
+     .avoid_worker = false,
+     .exit_code = 80,
+     .advice = "training gave NaN or infinity, and would again: lower train.optimizer.lr, lengthen "
+               "train.schedule.warmup_tokens, or lower train.optimizer.grad_clip"},
+    {.failure_class = FailureClass::kOutOfMemory,
+     .name = "out_of_memory",
+     .counted_as = CountedAs::kFailure,
+     .retryable = true,
+     .back_off = true,
+     .avoid_worker = true,
+     .exit_code = 81,
+     .advice = "the memory of the device or the host is too small: use a larger one, or a smaller "
+               "model, train_length or context length"},
+    {.failure_class = FailureClass::kInvalid,
+     .name = "invalid",
+     .counted_as = CountedAs::kNothing,
+     .retryable = false,
+     .back_off = false,
+     .avoid_worker = false,
+     .exit_code = 78,
+     .advice = "this task cannot work as it is written: the message says what to change"},
+    {.failure_class = FailureClass::kData,
+     .name = "data",
+     .counted_as = CountedAs::kFailure,
+     .retryable = true,
+     .back_off = true,
+     .avoid_worker = true,
+     .exit_code = 65,
+     .advice = "a dataset or checkpoint is missing or damaged on the worker: the message names the "
+               "file; make the dataset again"},
+    {.failure_class = FailureClass::kStorage,
+     .name = "storage",
+     .counted_as = CountedAs::kLoss,
+     .retryable = true,
+     .back_off = true,
+     .avoid_worker = true,
+     .exit_code = 74,
+     .advice = "the worker's disk is full or failing: free space there"},
+    {.failure_class = FailureClass::kIncomplete,
+     .name = "incomplete",
+     .counted_as = CountedAs::kFailure,
+     .retryable = true,
+     .back_off = true,
+     .avoid_worker = false,
+     .exit_code = 0,
+     .advice =
+         "the trainer ended as if it were done, but rows are missing: please report this with "
+         "`longrun logs` of the task"},
+    {.failure_class = FailureClass::kPreempted,
+     .name = "preempted",
+     .counted_as = CountedAs::kNothing,
+     .retryable = true,
+     .back_off = false,
+     .avoid_worker = false,
+     .exit_code = 75,
+     .advice = "the trainer wrote a checkpoint and yielded as it was told; it goes on by itself"},
+    {.failure_class = FailureClass::kCancelled,
+     .name = "cancelled",
+     .counted_as = CountedAs::kNothing,
+     .retryable = false,
+     .back_off = false,
+     .avoid_worker = false,
+     .exit_code = 0,
+     .advice = "cancelled; submit the sweep again to go on from the last checkpoint"},
+};
+
+// sysexits.h beyond the codes of the table.
+FailureClass ClassOfExitCode(int exit_code) {
+  constexpr int kUsage = 64, kNoInput = 66, kCannotCreate = 73;
+  switch (exit_code) {
+    case 0:
+      return FailureClass::kIncomplete;
+    case kUsage:
+      return FailureClass::kInvalid;
+    case kNoInput:
+      return FailureClass::kData;
+    case kCannotCreate:
+      return FailureClass::kStorage;
+  }
+  for (const FailureRow& row : kTable) {
+    if (row.exit_code == exit_code) return row.failure_class;
+  }
+  return FailureClass::kCrashed;
+}
+
+}  // namespace
+
+std::span<const FailureRow> FailureTable() { return kTable; }
+
+const FailureRow& FailureOf(FailureClass failure_class) {
+  const auto row = std::ranges::find(kTable, failure_class, &FailureRow::failure_class);
+  LR_CHECK(row != std::end(kTable));
+  return *row;
+}
+
+const FailureRow* FindFailure(std::string_view name) {
+  const auto row = std::ranges::find(kTable, name, &FailureRow::name);
+  return row == std::end(kTable) ? nullptr : row;
+}
+
+std::int64_t BackOffMs(std::int64_t n, std::uint64_t random64, const BackOffRange& range) {
+  LR_CHECK(n >= 0 && range.base_ms >= 0 && range.limit_ms >= range.base_ms);
+  std::int64_t wait_ms = range.base_ms;
+  for (std::int64_t i = 0; i < n && wait_ms < range.limit_ms; ++i) {
+    wait_ms = std::min(2 * wait_ms, range.limit_ms);
+  }
+  // Uniform in [wait / 2, wait * 3 / 2].
+  return wait_ms - wait_ms / 2 +
+         static_cast<std::int64_t>(random64 % (static_cast<std::uint64_t>(wait_ms) + 1));
+}
+
+FailureClass ClassifyEnd(const EndEvidence& evidence) {
+  if (evidence.cancel_requested) return FailureClass::kCancelled;
+  if (evidence.lease_ended) return FailureClass::kLost;
+  if (evidence.oom_kill) return FailureClass::kOutOfMemory;
+  if (evidence.exit_known && evidence.signal != 0) {
+    // A trainer that does not yield within its grace time is killed by us.
+    return evidence.stop_requested ? FailureClass::kPreempted : FailureClass::kCrashed;
+  }
+  if (const FailureRow* const said = FindFailure(evidence.failed_class)) return said->failure_class;
+  if (evidence.exit_known) return ClassOfExitCode(evidence.exit_code);
+  return evidence.final_seen ? FailureClass::kIncomplete : FailureClass::kVanished;
+}
+
+}  // namespace longrun

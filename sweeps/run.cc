@@ -1,0 +1,158 @@
+// The canonical run, and the formulas of its cost.
+//
+// Memory of one training step (TrainMemoryBytes), with the plain attention that keeps its
+// probabilities; B = micro_batch sequences, T = train_length, C = d_model, H heads, P parameters:
+//
+//   16 P                                     fp32 weights, gradients, two moments of AdamW
+//   + B T (n_layer + 1) (e (10 C + 2 d_ff)   what a block keeps for its backward pass; e bytes an
+//                        + 4 * 3 H T)        element: 4, or 2 in bf16; logits, bias, probabilities
+//   + B T 4 * 3 vocab_size                   logits, log-softmax and their gradient
+//
+// The one layer more stands for the temporaries of the backward pass.
+//
+// FLOPs (TrainFlops): 6 P a token for the matrix products, 12 n_layer C T for the two products of
+// attention (forward 4 C T a layer and token, backward twice that).
+#include "sweeps/run.h"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "base/hash.h"
+#include "base/str.h"
+#include "model/position/method.h"
+#include "sweeps/fields.h"
+
+namespace longrun {
+namespace {
+
+// Reads {"digest": "64 hex digits"}.
+Result<std::string> ParseDigest(const Json& json, std::string_view member, std::string_view path) {
+  std::string digest;
+  JsonFields fields(json, path);
+  fields.String(member, digest);
+  RETURN_IF_ERROR(fields.Done());
+  if (!IsSha256Hex(digest)) {
+    return Status(Code::kInvalidArgument, Str(path, ".", member, ": expected 64 digits of 0-9a-f, ",
+                                              "found \"", digest, "\""));
+  }
+  return digest;
+}
+
+}  // namespace
+
+Json Run::ToJson() const {
+  return Json{{"dataset", {{"digest", dataset_digest}}},
+              {"model", model.ToJson()},
+              {"numerics", numerics},
+              {"position", model.position.ToJson()},
+              {"seed", seed},
+              {"tokenizer", {{"fingerprint", tokenizer_fingerprint}}},
+              {"train", train.ToJson()}};
+}
+
+Result<Run> Run::FromJson(const Json& json) {
+  Run run;
+  Json dataset, model, position, tokenizer, train;
+  std::int64_t numerics = 0;
+  JsonFields fields(json, "run");
+  fields.Member("dataset", dataset).Member("model", model).Int("numerics", numerics);
+  fields.Member("position", position).Int("seed", run.seed);
+  fields.Member("tokenizer", tokenizer).Member("train", train);
+  RETURN_IF_ERROR(fields.Done());
+  if (numerics < 1 || numerics > std::numeric_limits<int>::max()) {
+    return Status(Code::kInvalidArgument,
+                  Str("run.numerics: expected 1 or more, found ", numerics));
+  }
+  run.numerics = static_cast<int>(numerics);
+  ASSIGN_OR_RETURN(run.dataset_digest, ParseDigest(dataset, "digest", "run.dataset"));
+  ASSIGN_OR_RETURN(run.tokenizer_fingerprint,
+                   ParseDigest(tokenizer, "fingerprint", "run.tokenizer"));
+  ASSIGN_OR_RETURN(run.train, TrainConfig::FromJson(train));
+  ASSIGN_OR_RETURN(run.model, ModelConfig::FromJson(model, position));
+  ASSIGN_OR_RETURN(const PositionMethod* const method,
+                   FindPositionMethod(run.model.position.method));
+  // A learned table has a row for each position of a training sequence, and no more.
+  if (method->has_position_table) run.model.n_positions = run.train.train_length;
+  RETURN_IF_ERROR(run.train.Check());
+  RETURN_IF_ERROR(run.model.Check());
+  return run;
+}
+
+std::string Run::Key() const { return Sha256Hex(CanonicalJson(ToJson())); }
+
+Json Execution::ToJson() const {
+  return Json{{"device", {{"kind", device_kind}, {"name", device_name}}},
+              {"micro_batch", micro_batch},
+              {"paths", {{"attention", attention}, {"linear", linear}, {"simd", simd}}},
+              {"threads", threads}};
+}
+
+Result<Execution> Execution::FromJson(const Json& json) {
+  Execution execution;
+  Json device, paths;
+  JsonFields fields(json, "execution");
+  fields.Member("device", device).Int("micro_batch", execution.micro_batch);
+  fields.Member("paths", paths).Int("threads", execution.threads);
+  RETURN_IF_ERROR(fields.Done());
+  JsonFields device_fields(device, "execution.device");
+  device_fields.String("kind", execution.device_kind).String("name", execution.device_name);
+  RETURN_IF_ERROR(device_fields.Done());
+  JsonFields path_fields(paths, "execution.paths");
+  path_fields.String("attention", execution.attention).String("linear", execution.linear);
+  path_fields.String("simd", execution.simd);
+  RETURN_IF_ERROR(path_fields.Done());
+  if (execution.device_kind != "cpu" && execution.device_kind != "gpu") {
+    return Status(
+        Code::kInvalidArgument,
+        Str("execution.device.kind: expected cpu or gpu, found \"", execution.device_kind, "\""));
+  }
+  if (execution.threads < 1 || execution.micro_batch < 1) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("execution: expected at least 1 thread and a micro_batch of at least 1, found ",
+            execution.threads, " and ", execution.micro_batch));
+  }
+  return execution;
+}
+
+std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
+                              std::int64_t micro_batch) {
+  // In double: exact below 2^53 bytes, and beyond that nothing fits anyway.
+  const double element_bytes = train.precision == "bf16" ? 2.0 : 4.0;
+  const auto n_layer = static_cast<double>(model.n_layer);
+  const auto train_length = static_cast<double>(train.train_length);
+  const auto d_model = static_cast<double>(model.d_model);
+  const double block_bytes =
+      element_bytes * (10.0 * d_model + 2.0 * static_cast<double>(model.d_ff)) +
+      4.0 * 3.0 * static_cast<double>(model.n_head) * train_length;
+  const double token_bytes =
+      (n_layer + 1.0) * block_bytes + 4.0 * 3.0 * static_cast<double>(model.vocab_size);
+  const double bytes = 16.0 * static_cast<double>(model.ParameterCount()) +
+                       static_cast<double>(micro_batch) * train_length * token_bytes;
+  constexpr double kLimit = 9.2e18;
+  return bytes < kLimit ? static_cast<std::int64_t>(bytes)
+                        : std::numeric_limits<std::int64_t>::max();
+}
+
+std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
+                            std::int64_t memory_bytes) {
+  std::int64_t micro_batch = 1;
+  while (train.batch_sequences() % (2 * micro_batch) == 0 &&
+         TrainMemoryBytes(model, train, 2 * micro_batch) <= memory_bytes) {
+    micro_batch *= 2;
+  }
+  return micro_batch;
+}
+
+double TrainFlops(const ModelConfig& model, const TrainConfig& train) {
+  const double tokens =
+      static_cast<double>(train.steps()) * static_cast<double>(train.batch_tokens);
+  const double matrices = 6.0 * static_cast<double>(model.ParameterCount());
+  const double attention = 12.0 * static_cast<double>(model.n_layer) *
+                           static_cast<double>(model.d_model) *
+                           static_cast<double>(train.train_length);
+  return (matrices + attention) * tokens;
+}
+
+}  // namespace longrun

@@ -1,0 +1,227 @@
+// The task file in JSON.
+#include "sweeps/task.h"
+
+#include <charconv>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "sweeps/fields.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kTaskFormat = 1;
+
+// 64-bit numbers that may pass 2^53 are strings in JSON.
+Result<std::uint64_t> ParseEpoch(std::string_view text) {
+  std::uint64_t epoch = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, epoch);
+  if (text.empty() || parsed.ec != std::errc() || parsed.ptr != end) {
+    return Status(Code::kInvalidArgument,
+                  Str("task.epoch: expected a decimal number as a string, found \"", text, "\""));
+  }
+  return epoch;
+}
+
+Result<TaskKind> ParseTaskKind(std::string_view name) {
+  if (name == "train") return TaskKind::kTrain;
+  if (name == "evaluate") return TaskKind::kEvaluate;
+  return Status(Code::kInvalidArgument,
+                Str("task.kind: expected train or evaluate, found \"", name, "\""));
+}
+
+Status ExpectHex(std::string_view name, std::string_view text) {
+  if (IsSha256Hex(text)) return Status();
+  return Status(Code::kInvalidArgument,
+                Str(name, ": expected 64 digits of 0-9a-f, found \"", text, "\""));
+}
+
+Status ExpectUlid(std::string_view name, std::string_view text) {
+  if (IsUlid(text)) return Status();
+  return Status(Code::kInvalidArgument, Str(name, ": expected a ULID, found \"", text, "\""));
+}
+
+template <typename T>
+Json ToJsonOrNull(const std::optional<T>& value) {
+  return value ? value->ToJson() : Json();
+}
+
+Status CheckTask(const TaskFile& task) {
+  RETURN_IF_ERROR(ExpectUlid("task.attempt", task.attempt));
+  RETURN_IF_ERROR(ExpectHex("task.task", task.task));
+  if (task.run.Key() != task.run_key) {
+    return Status(Code::kInvalidArgument, Str("task.run: its key is ", task.run.Key(),
+                                              ", but task.run_key says ", task.run_key));
+  }
+  const bool evaluates = task.kind == TaskKind::kEvaluate;
+  if (evaluates != task.evaluation.is_object() || evaluates != task.init.has_value() ||
+      evaluates == task.expected_cells.empty() || (evaluates && task.resume)) {
+    return Status(Code::kInvalidArgument,
+                  Str("task of kind ", TaskKindName(task.kind),
+                      ": a task of kind evaluate has evaluation, init and expected_cells; a task of"
+                      " kind train has none of them, and may have resume"));
+  }
+  if (task.checkpoint_every_ms < 0 || task.checkpoint_keep < 1 || task.grace_ms < 0) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("task: checkpoint_every_ms ", task.checkpoint_every_ms, ", checkpoint_keep ",
+            task.checkpoint_keep, " and grace_ms ", task.grace_ms, " must be at least 0, 1 and 0"));
+  }
+  return Status();
+}
+
+}  // namespace
+
+Json ExpectedCell::ToJson() const {
+  return Json{{"cell", cell},
+              {"metric", metric},
+              {"context_length", context_length},
+              {"variant", variant.empty() ? Json() : Json(variant)}};
+}
+
+Result<ExpectedCell> ExpectedCell::FromJson(const Json& json) {
+  ExpectedCell cell;
+  Json variant;
+  JsonFields fields(json, "cell");
+  fields.String("cell", cell.cell).String("metric", cell.metric);
+  fields.Int("context_length", cell.context_length).Member("variant", variant);
+  if (!variant.is_null()) fields.String("variant", cell.variant);
+  RETURN_IF_ERROR(fields.Done());
+  RETURN_IF_ERROR(ExpectHex("cell.cell", cell.cell));
+  if (cell.context_length < 1) {
+    return Status(Code::kInvalidArgument,
+                  Str("cell.context_length: expected 1 or more, found ", cell.context_length));
+  }
+  return cell;
+}
+
+Json CheckpointRef::ToJson() const {
+  return Json{{"attempt", attempt}, {"checkpoint", checkpoint}, {"sha256", sha256}, {"step", step}};
+}
+
+Result<CheckpointRef> CheckpointRef::FromJson(const Json& json) {
+  CheckpointRef ref;
+  JsonFields fields(json, "checkpoint");
+  fields.String("attempt", ref.attempt).String("checkpoint", ref.checkpoint);
+  fields.String("sha256", ref.sha256).Int("step", ref.step);
+  RETURN_IF_ERROR(fields.Done());
+  RETURN_IF_ERROR(ExpectUlid("checkpoint.attempt", ref.attempt));
+  RETURN_IF_ERROR(ExpectHex("checkpoint.sha256", ref.sha256));
+  if (ref.step < 0) {
+    return Status(Code::kInvalidArgument,
+                  Str("checkpoint.step: expected 0 or more, found ", ref.step));
+  }
+  return ref;
+}
+
+std::string_view TaskKindName(TaskKind kind) {
+  switch (kind) {
+    case TaskKind::kTrain:
+      return "train";
+    case TaskKind::kEvaluate:
+      return "evaluate";
+  }
+  LR_CHECK(false);
+}
+
+Json TaskFile::ToJson() const {
+  Json cells = Json::array();
+  for (const ExpectedCell& cell : expected_cells) cells.push_back(cell.ToJson());
+  Json json = execution.ToJson();  // device, micro_batch, paths, threads stand at the top
+  json.update(Json{
+      {"format", kTaskFormat},
+      {"attempt", attempt},
+      {"task", task},
+      {"run_key", run_key},
+      {"epoch", Str(epoch)},
+      {"kind", TaskKindName(kind)},
+      {"run", run.ToJson()},
+      {"evaluation", evaluation},
+      {"extension", nullptr},
+      {"init", ToJsonOrNull(init)},
+      {"resume", ToJsonOrNull(resume)},
+      {"dataset", {{"name", dataset_name}, {"digest", run.dataset_digest}, {"path", dataset_path}}},
+      {"devices", devices},
+      {"rank", 0},
+      {"world", 1},
+      {"rendezvous", nullptr},
+      {"attempt_dir", attempt_dir},
+      {"cache_dir", cache_dir},
+      {"checkpoint_every_ms", checkpoint_every_ms},
+      {"checkpoint_keep", checkpoint_keep},
+      {"grace_ms", grace_ms},
+      {"expected_cells", std::move(cells)}});
+  return json;
+}
+
+Result<TaskFile> TaskFile::FromJson(const Json& json) {
+  TaskFile task;
+  std::int64_t format = 0, rank = 0, world = 0;
+  std::string epoch, kind, digest;
+  Json extension, rendezvous, dataset, devices, cells, device, micro_batch, paths, threads;
+  JsonFields fields(json, "task");
+  fields.Int("format", format);
+  RETURN_IF_ERROR(fields.status());
+  // Before the rest, which another format may write otherwise.
+  if (format != kTaskFormat) {
+    return Status(Code::kInvalidArgument,
+                  Str("task.format: this trainer reads format ", kTaskFormat, ", found ", format));
+  }
+  fields.String("attempt", task.attempt).String("task", task.task).String("run_key", task.run_key);
+  fields.String("epoch", epoch).String("kind", kind).Object("run", task.run);
+  fields.Member("evaluation", task.evaluation).Member("extension", extension);
+  fields.Optional("init", task.init).Optional("resume", task.resume).Member("dataset", dataset);
+  fields.Member("devices", devices).Int("rank", rank).Int("world", world);
+  fields.Member("rendezvous", rendezvous).Member("device", device);
+  fields.Member("micro_batch", micro_batch).Member("paths", paths).Member("threads", threads);
+  fields.String("attempt_dir", task.attempt_dir).String("cache_dir", task.cache_dir);
+  fields.Int("checkpoint_every_ms", task.checkpoint_every_ms);
+  fields.Int("checkpoint_keep", task.checkpoint_keep).Int("grace_ms", task.grace_ms);
+  fields.Member("expected_cells", cells);
+  RETURN_IF_ERROR(fields.Done());
+
+  if (!extension.is_null() || rank != 0 || world != 1 || !rendezvous.is_null()) {
+    return Status(Code::kUnimplemented,
+                  "task: extensions and more than one device a task are not built yet in this "
+                  "release (expected extension null, rank 0, world 1, rendezvous null)");
+  }
+  ASSIGN_OR_RETURN(task.epoch, ParseEpoch(epoch));
+  ASSIGN_OR_RETURN(task.kind, ParseTaskKind(kind));
+  ASSIGN_OR_RETURN(task.execution, Execution::FromJson(Json{{"device", device},
+                                                            {"micro_batch", micro_batch},
+                                                            {"paths", paths},
+                                                            {"threads", threads}}));
+  JsonFields dataset_fields(dataset, "task.dataset");
+  dataset_fields.String("name", task.dataset_name).String("digest", digest);
+  dataset_fields.String("path", task.dataset_path);
+  RETURN_IF_ERROR(dataset_fields.Done());
+  if (digest != task.run.dataset_digest) {
+    return Status(Code::kInvalidArgument, Str("task.dataset.digest is ", digest,
+                                              ", but the run was "
+                                              "resolved with ",
+                                              task.run.dataset_digest));
+  }
+  if (!devices.is_array() || !cells.is_array()) {
+    return Status(Code::kInvalidArgument, "task.devices and task.expected_cells: expected lists");
+  }
+  for (const Json& ordinal : devices) {
+    if (!ordinal.is_number_integer() || ordinal < 0 || ordinal > 1023) {
+      return Status(
+          Code::kInvalidArgument,
+          Str("task.devices: expected ordinals of 0 to 1023, found ", CanonicalJson(ordinal)));
+    }
+    task.devices.push_back(ordinal.get<int>());
+  }
+  for (const Json& cell : cells) {
+    ASSIGN_OR_RETURN(task.expected_cells.emplace_back(), ExpectedCell::FromJson(cell));
+  }
+  RETURN_IF_ERROR(CheckTask(task));
+  return task;
+}
+
+}  // namespace longrun

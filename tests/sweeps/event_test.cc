@@ -1,0 +1,209 @@
+// The journal: what is written is read, and what is broken is never given.
+#include "sweeps/event.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/files.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kNoLimit = 1u << 30;
+
+// Five records: attempt, started, two results, final.
+std::string WriteJournal(const std::string& path) {
+  Result<JournalWriter> writer = JournalWriter::Create(path);
+  EXPECT_TRUE(writer.ok());
+  EXPECT_TRUE(writer->Append("attempt", {{"format", 1}}).ok());
+  EXPECT_TRUE(writer->Append("started", {{"steps", 600}}).ok());
+  EXPECT_TRUE(writer->Append("result", {{"value", 1.25}}, 600).ok());
+  EXPECT_TRUE(writer->Append("result", {{"value", nullptr}}, 600).ok());
+  EXPECT_TRUE(writer->Finish().ok());
+  EXPECT_EQ(writer->last_seq(), 5);
+  return *ReadFile(path);
+}
+
+void Overwrite(const std::string& path, std::string_view bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+class JournalTest : public testing::Test {
+ protected:
+  const TempFolder folder_;
+  const std::string path_ = JoinPath(folder_.path(), "journal.jsonl");
+};
+
+TEST_F(JournalTest, ReaderGivesBackWhatTheWriterWrote) {
+  WriteJournal(path_);
+  JournalReader reader(path_);
+
+  const auto lines = reader.Next(100, kNoLimit);
+
+  ASSERT_TRUE(lines.ok()) << lines.status().message();
+  ASSERT_EQ(lines->size(), 5u);
+  const JournalRecord& result = (*lines)[2].record;
+  EXPECT_EQ(result.seq, 3);
+  EXPECT_EQ(result.kind, "result");
+  EXPECT_EQ(result.step, 600);
+  EXPECT_EQ(result.body, (Json{{"value", 1.25}}));
+  EXPECT_EQ((*lines)[0].record.step, std::nullopt);
+  EXPECT_TRUE(reader.Next(100, kNoLimit)->empty());
+}
+
+TEST(JournalLineTest, TheCrcIsCrc32cOfTheBytesBeforeIt) {
+  // The crc comes from a bitwise CRC32C in Python.
+  const std::string_view line =
+      R"({"body":{},"kind":"warning","seq":1,"step":null,"t_ms":0,"crc":"9581c408"})";
+  EXPECT_TRUE(ParseJournalLine(line).ok());
+}
+
+TEST_F(JournalTest, FinalCountsTheRecordsAndDigestsTheResultLines) {
+  WriteJournal(path_);
+  JournalReader reader(path_);
+  const auto lines = reader.Next(100, kNoLimit);
+  ASSERT_TRUE(lines.ok());
+
+  JournalTally tally;
+  for (std::size_t i = 0; i < 4; ++i) tally.Add((*lines)[i].record.kind, (*lines)[i].bytes);
+
+  const Json& body = (*lines)[4].record.body;
+  EXPECT_EQ(body, tally.FinalBody());
+  EXPECT_EQ(body["counts"], (Json{{"attempt", 1}, {"result", 2}, {"started", 1}}));
+  EXPECT_EQ(body["digest"], Sha256Hex(Str((*lines)[2].bytes, "\n", (*lines)[3].bytes, "\n")));
+}
+
+TEST_F(JournalTest, AJournalIsNeverReopenedForWriting) {
+  WriteJournal(path_);
+  EXPECT_EQ(JournalWriter::Create(path_).status().code(), Code::kAlreadyExists);
+}
+
+TEST_F(JournalTest, AJournalThatIsNotThereYetHasNothingNew) {
+  JournalReader reader(path_);
+  const auto lines = reader.Next(100, kNoLimit);
+  ASSERT_TRUE(lines.ok());
+  EXPECT_TRUE(lines->empty());
+}
+
+TEST_F(JournalTest, ATornLastLineWaitsForItsRest) {
+  const std::string whole = WriteJournal(path_);
+  const std::size_t last = whole.rfind('\n', whole.size() - 2) + 1;
+  JournalReader reader(path_);
+  for (const std::size_t cut : {last + 1, last + 40, whole.size() - 1}) {
+    Overwrite(path_, whole.substr(0, cut));
+    reader.Rewind(0);
+    EXPECT_EQ(reader.Next(100, kNoLimit)->size(), 4u);
+    EXPECT_TRUE(reader.Next(100, kNoLimit)->empty());
+  }
+  Overwrite(path_, whole);
+  EXPECT_EQ(reader.Next(100, kNoLimit)->size(), 1u);
+  EXPECT_EQ(reader.last_seq(), 5);
+}
+
+TEST_F(JournalTest, EveryFlippedByteIsFound) {
+  const std::string whole = WriteJournal(path_);
+  const std::size_t third = whole.find('\n', whole.find('\n') + 1) + 1;
+  const std::size_t fourth = whole.find('\n', third) + 1;
+  for (std::size_t i = third; i + 1 < fourth; ++i) {
+    std::string flipped = whole;
+    flipped[i] = static_cast<char>(flipped[i] ^ 1);
+    Overwrite(path_, flipped);
+    JournalReader reader(path_);
+    ASSERT_EQ(reader.Next(100, kNoLimit)->size(), 2u) << i;
+    ASSERT_EQ(reader.Next(100, kNoLimit).status().code(), Code::kDataLoss) << i;
+    ASSERT_EQ(reader.Next(100, kNoLimit).status().code(), Code::kDataLoss) << i;
+    ASSERT_EQ(reader.last_seq(), 2);
+  }
+}
+
+TEST_F(JournalTest, AGapInTheNumbersIsFound) {
+  const std::string whole = WriteJournal(path_);
+  const std::size_t second = whole.find('\n') + 1;
+  const std::size_t third = whole.find('\n', second) + 1;
+  Overwrite(path_, whole.substr(0, second) + whole.substr(third));
+  JournalReader reader(path_);
+  EXPECT_EQ(reader.Next(100, kNoLimit)->size(), 1u);
+  const Status status = reader.Next(100, kNoLimit).status();
+  EXPECT_EQ(status.code(), Code::kDataLoss);
+  EXPECT_NE(status.message().find("record 3 stands where record 2 was expected"), std::string::npos)
+      << status.message();
+}
+
+TEST_F(JournalTest, AJournalThatWasCutIsFound) {
+  const std::string whole = WriteJournal(path_);
+  JournalReader reader(path_);
+  ASSERT_TRUE(reader.Next(100, kNoLimit).ok());
+  Overwrite(path_, whole.substr(0, 10));
+  EXPECT_EQ(reader.Next(100, kNoLimit).status().code(), Code::kDataLoss);
+}
+
+TEST_F(JournalTest, ALineThatIsTooLongIsNeitherWrittenNorRead) {
+  Result<JournalWriter> writer = JournalWriter::Create(path_);
+  ASSERT_TRUE(writer.ok());
+  const Json body = {{"message", std::string(kJournalLineBytesMax, 'x')}};
+  EXPECT_EQ(writer->Append("warning", body).code(), Code::kInvalidArgument);
+  EXPECT_EQ(writer->last_seq(), 0);
+  ASSERT_TRUE(writer->Append("warning", {{"message", "short"}}).ok());
+  std::ofstream(path_, std::ios::app) << std::string(2 * kJournalLineBytesMax, 'x');
+  JournalReader reader(path_);
+  EXPECT_EQ(reader.Next(100, kNoLimit)->size(), 1u);
+  EXPECT_EQ(reader.Next(100, kNoLimit).status().code(), Code::kDataLoss);
+}
+
+TEST_F(JournalTest, RecordsComeInBatchesOfTheAskedSize) {
+  WriteJournal(path_);
+  JournalReader by_count(path_);
+  EXPECT_EQ(by_count.Next(2, kNoLimit)->size(), 2u);
+  EXPECT_EQ(by_count.Next(2, kNoLimit)->front().record.seq, 3);
+  EXPECT_EQ(by_count.Next(2, kNoLimit)->size(), 1u);
+  // A single record may pass bytes_max, or it would never come.
+  JournalReader by_bytes(path_);
+  for (std::int64_t seq = 1; seq <= 5; ++seq) {
+    const auto lines = by_bytes.Next(100, 1);
+    ASSERT_EQ(lines->size(), 1u);
+    EXPECT_EQ(lines->front().record.seq, seq);
+  }
+}
+
+TEST_F(JournalTest, RewindContinuesBehindTheGivenRecord) {
+  WriteJournal(path_);
+  JournalReader reader(path_);
+  ASSERT_EQ(reader.Next(100, kNoLimit)->size(), 5u);
+  reader.Rewind(3);
+  const auto lines = reader.Next(1, kNoLimit);
+  ASSERT_EQ(lines->size(), 1u);
+  EXPECT_EQ(lines->front().record.seq, 4);
+  reader.Rewind(0);
+  EXPECT_EQ(reader.Next(100, kNoLimit)->size(), 5u);
+}
+
+TEST_F(JournalTest, AJournalLongerThanTheReadBufferIsReadWhole) {
+  Result<JournalWriter> writer = JournalWriter::Create(path_);
+  ASSERT_TRUE(writer.ok());
+  const Json body = {{"message", std::string(3000, 'x')}};
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(writer->Append("warning", body).ok());
+  JournalReader reader(path_);
+  EXPECT_EQ(reader.Next(1000, kNoLimit)->size(), 200u);
+}
+
+TEST(JournalLineTest, RefusesUnknownKindsAndMembers) {
+  const auto line = [](std::string_view prefix) {
+    char digits[9];
+    std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(Crc32c(prefix)));
+    return Str(prefix, R"(,"crc":")", digits, R"("})");
+  };
+  for (const std::string_view prefix :
+       {R"({"body":{},"kind":"gossip","seq":1,"step":null,"t_ms":0)",
+        R"({"body":{},"extra":1,"kind":"warning","seq":1,"step":null,"t_ms":0)",
+        R"({"body":{},"kind":"warning","seq":0,"step":null,"t_ms":0)",
+        R"({"body":3,"kind":"warning","seq":1,"step":null,"t_ms":0)",
+        R"({"body":{},"kind":"warning","seq":1,"step":"2","t_ms":0)",
+        R"({"body":{},"kind":"warning","seq":1,"t_ms":0)", R"({"body":{)", ""}) {
+    EXPECT_EQ(ParseJournalLine(line(prefix)).status().code(), Code::kDataLoss) << prefix;
+  }
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,229 @@
+// The canonical run, the task file, and the formulas of cost.
+#include "sweeps/run.h"
+
+#include <gtest/gtest.h>
+
+#include "base/hash.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "model/position/method.h"
+#include "sweeps/task.h"
+
+namespace longrun {
+namespace {
+
+// In a test's body `Run` is testing::Test::Run: there the type is longrun::Run.
+
+// The micro preset on a byte vocabulary, as training-recipes.md 7.1.
+Run MicroRun(std::string_view method) {
+  Run run;
+  run.model = *ModelConfig::Preset("micro");
+  run.model.vocab_size = 256;
+  run.model.position = *ResolvePosition(std::string(method));
+  run.train.train_length = 64;
+  run.train.tokens = 614'400;
+  run.train.batch_tokens = 1024;
+  if (method == "learned") run.model.n_positions = run.train.train_length;
+  run.dataset_digest = Sha256Hex("dataset");
+  run.tokenizer_fingerprint = Sha256Hex("tokenizer");
+  run.seed = 1;
+  run.numerics = 1;
+  return run;
+}
+
+TEST(RunTest, ReadsBackWhatItWrote) {
+  for (const std::string& method : PositionMethodNames()) {
+    const longrun::Run run = MicroRun(method);
+    const Result<longrun::Run> read =
+        longrun::Run::FromJson(*ParseJson(CanonicalJson(run.ToJson())));
+    ASSERT_TRUE(read.ok()) << method << ": " << read.status().message();
+    EXPECT_EQ(read->ToJson(), run.ToJson());
+    EXPECT_EQ(read->Key(), run.Key());
+    EXPECT_EQ(read->model.n_positions, run.model.n_positions);
+  }
+}
+
+TEST(RunTest, TheKeyIsTheDigestOfTheCanonicalJson) {
+  const longrun::Run run = MicroRun("alibi");
+  EXPECT_EQ(run.Key(), Sha256Hex(CanonicalJson(run.ToJson())));
+}
+
+TEST(RunTest, TheKeyChangesWithEverythingThatChangesTheNumbers) {
+  const longrun::Run run = MicroRun("alibi");
+  std::vector<longrun::Run> others(6, run);
+  others[0].seed = 2;
+  others[1].numerics = 2;
+  others[2].train.optimizer.lr *= 2;
+  others[3].model.n_layer += 1;
+  others[4].dataset_digest = Sha256Hex("another");
+  others[5].model.position = *ResolvePosition("rope");
+  for (const longrun::Run& other : others) EXPECT_NE(other.Key(), run.Key());
+}
+
+TEST(RunTest, RefusesMembersThatItDoesNotKnow) {
+  Json json = MicroRun("rope").ToJson();
+  json["flavour"] = "vanilla";
+  const Result<longrun::Run> run = longrun::Run::FromJson(json);
+  EXPECT_EQ(run.status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(run.status().message(), "run.flavour: unknown member");
+}
+
+TEST(RunTest, RefusesWhatIsMissingOrMalformed) {
+  const Json good = MicroRun("rope").ToJson();
+  for (const auto& [key, value] : good.items()) {
+    Json json = good;
+    json.erase(key);
+    EXPECT_FALSE(longrun::Run::FromJson(json).ok()) << key;
+  }
+  Json json = good;
+  json["dataset"]["digest"] = "ABC";
+  EXPECT_FALSE(longrun::Run::FromJson(json).ok());
+  json = good;
+  json["numerics"] = 0;
+  EXPECT_FALSE(longrun::Run::FromJson(json).ok());
+  EXPECT_FALSE(longrun::Run::FromJson(Json::array()).ok());
+}
+
+TEST(ExecutionTest, ReadsBackWhatItWrote) {
+  const Execution execution = {.device_kind = "gpu",
+                               .device_name = "NVIDIA H200",
+                               .threads = 4,
+                               .micro_batch = 16,
+                               .attention = "torch",
+                               .linear = "aten/cuda",
+                               .simd = "avx2"};
+  const Result<Execution> read = Execution::FromJson(execution.ToJson());
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(*read, execution);
+  Json json = execution.ToJson();
+  json["micro_batch"] = 0;
+  EXPECT_FALSE(Execution::FromJson(json).ok());
+  json = execution.ToJson();
+  json["device"]["kind"] = "tpu";
+  EXPECT_FALSE(Execution::FromJson(json).ok());
+}
+
+TEST(CostTest, MemoryFollowsItsFormula) {
+  // P parameters; e = 4 (fp32); C 96, d_ff 384, H 4, T 64, V 256, 3 layers, 2 sequences:
+  // 16 P + 2 * 64 * (4 * (4 * (960 + 768) + 12 * 4 * 64) + 12 * 256)
+  const longrun::Run run = MicroRun("alibi");
+  EXPECT_EQ(TrainMemoryBytes(run.model, run.train, 2),
+            16 * run.model.ParameterCount() + 2 * 64 * (4 * (4 * 1728 + 3072) + 3072));
+}
+
+TEST(CostTest, MicroBatchIsTheLargestPowerOfTwoThatDividesAndFits) {
+  const longrun::Run run = MicroRun("alibi");  // 16 sequences a step
+  const auto bytes = [&](std::int64_t micro_batch) {
+    return TrainMemoryBytes(run.model, run.train, micro_batch);
+  };
+  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(1000)), 16);
+  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(16)), 16);
+  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(16) - 1), 8);
+  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(2)), 2);
+  EXPECT_EQ(AutoMicroBatch(run.model, run.train, 0), 1);
+  TrainConfig twelve = run.train;
+  twelve.batch_tokens = 12 * 64;
+  EXPECT_EQ(AutoMicroBatch(run.model, twelve, bytes(1000)), 4);
+}
+
+TEST(CostTest, MemoryOfAHugeModelIsCappedAndNeverWraps) {
+  longrun::Run run = MicroRun("alibi");
+  run.train.train_length = std::int64_t{1} << 40;
+  EXPECT_GT(TrainMemoryBytes(run.model, run.train, 1 << 20), std::int64_t{1} << 62);
+}
+
+TEST(CostTest, FlopsAreSixPerParameterAndTokenPlusAttention) {
+  const longrun::Run run = MicroRun("alibi");  // 600 steps of 1024 tokens
+  const double matrices = 6.0 * static_cast<double>(run.model.ParameterCount());
+  EXPECT_DOUBLE_EQ(TrainFlops(run.model, run.train), (matrices + 12.0 * 3 * 96 * 64) * 614'400);
+}
+
+TaskFile EvaluateTask() {
+  TaskFile task;
+  task.run = MicroRun("cable");
+  task.attempt = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  task.task = Sha256Hex("task");
+  task.run_key = task.run.Key();
+  task.epoch = (std::uint64_t{7} << 32) + 3;
+  task.kind = TaskKind::kEvaluate;
+  task.evaluation = Json{{"perplexity", {{"split", "validation"}}}};
+  task.init = CheckpointRef{.attempt = "01ARZ3NDEKTSV4RRFFQ69G5FAW",
+                            .checkpoint = "attempts/X/checkpoints/600",
+                            .sha256 = Sha256Hex("manifest"),
+                            .step = 600};
+  task.dataset_name = "austen";
+  task.dataset_path = "datasets/austen";
+  task.execution.micro_batch = 16;
+  task.execution.linear = "aten/AuthenticAMD";
+  task.execution.simd = "avx2";
+  task.devices = {0};
+  task.attempt_dir = "attempts/X";
+  task.cache_dir = "cache";
+  task.expected_cells = {
+      {.cell = Sha256Hex("a"), .metric = "nll", .context_length = 64},
+      {.cell = Sha256Hex("a"), .metric = "nll", .context_length = 64, .variant = "unigram"}};
+  return task;
+}
+
+TEST(TaskFileTest, ReadsBackWhatItWrote) {
+  const TaskFile task = EvaluateTask();
+  const Result<TaskFile> read = TaskFile::FromJson(*ParseJson(CanonicalJson(task.ToJson())));
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(CanonicalJson(read->ToJson()), CanonicalJson(task.ToJson()));
+  EXPECT_EQ(read->epoch, task.epoch);
+  EXPECT_EQ(read->execution, task.execution);
+  EXPECT_EQ(read->init, task.init);
+  EXPECT_EQ(read->expected_cells, task.expected_cells);
+  EXPECT_EQ(read->resume, std::nullopt);
+}
+
+TEST(TaskFileTest, HoldsTheMembersOfTheContract) {
+  const Json json = EvaluateTask().ToJson();
+  for (const char* const key : {"format",      "attempt",
+                                "task",        "run_key",
+                                "epoch",       "kind",
+                                "run",         "evaluation",
+                                "extension",   "init",
+                                "resume",      "dataset",
+                                "devices",     "threads",
+                                "micro_batch", "paths",
+                                "rank",        "world",
+                                "rendezvous",  "attempt_dir",
+                                "cache_dir",   "checkpoint_every_ms",
+                                "grace_ms",    "expected_cells"}) {
+    EXPECT_TRUE(json.contains(key)) << key;
+  }
+  EXPECT_EQ(json["epoch"], "30064771075");  // (7 << 32) + 3, a string
+}
+
+TEST(TaskFileTest, RefusesWhatDoesNotFitTogether) {
+  const Json good = EvaluateTask().ToJson();
+  const auto refuses = [&](const char* pointer, const Json& value) {
+    Json json = good;
+    json[Json::json_pointer(pointer)] = value;
+    return !TaskFile::FromJson(json).ok();
+  };
+  EXPECT_TRUE(refuses("/format", 2));
+  EXPECT_TRUE(refuses("/attempt", "x"));
+  EXPECT_TRUE(refuses("/run_key", Sha256Hex("another run")));
+  EXPECT_TRUE(refuses("/epoch", 3));
+  EXPECT_TRUE(refuses("/epoch", "18446744073709551616"));  // 2^64
+  EXPECT_TRUE(refuses("/epoch", "-1"));
+  EXPECT_TRUE(refuses("/kind", "train"));
+  EXPECT_TRUE(refuses("/world", 2));
+  EXPECT_TRUE(refuses("/extension", "yarn"));
+  EXPECT_TRUE(refuses("/init", nullptr));
+  EXPECT_TRUE(refuses("/dataset/digest", Sha256Hex("another dataset")));
+  EXPECT_TRUE(refuses("/devices", Json{-1}));
+  EXPECT_TRUE(refuses("/expected_cells", Json::array()));
+  EXPECT_TRUE(refuses("/expected_cells/0/context_length", 0));
+  EXPECT_TRUE(refuses("/unknown", 1));
+}
+
+TEST(TaskFileTest, ANewerFormatIsNamed) {
+  const Result<TaskFile> task = TaskFile::FromJson(Json{{"format", 9}});
+  EXPECT_EQ(task.status().message(), "task.format: this trainer reads format 1, found 9");
+}
+
+}  // namespace
+}  // namespace longrun
