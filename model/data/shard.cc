@@ -1,0 +1,419 @@
+#include "model/data/shard.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "base/files.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "shards are mapped as they are");
+
+constexpr std::array<char, 8> kMagic = ShardHeader{}.magic;
+
+std::uint64_t AlignUp(std::uint64_t offset) {
+  return (offset + kShardAlign - 1) / kShardAlign * kShardAlign;
+}
+
+std::uint64_t BlockCount(std::uint64_t n_bytes) {
+  return (n_bytes + kShardBlockBytes - 1) / kShardBlockBytes;
+}
+
+std::uint64_t BlockHash(const void* data, std::size_t n_bytes) { return XXH3_64bits(data, n_bytes); }
+
+// ids up to 65536 rows take two bytes; of one byte there is no tokenizer with an end of text.
+std::uint8_t TokenWidth(std::uint32_t vocab_size) { return vocab_size <= 65536 ? 2 : 4; }
+
+Status WriteAt(int fd, const void* data, std::size_t n_bytes, std::uint64_t offset,
+               const std::string& path) {
+  const char* at = static_cast<const char*>(data);
+  while (n_bytes > 0) {
+    const ssize_t n = ::pwrite(fd, at, n_bytes, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, Str("cannot write ", path));
+    at += n;
+    n_bytes -= static_cast<std::size_t>(n);
+    offset += static_cast<std::uint64_t>(n);
+  }
+  return Status();
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+Status Broken(const std::string& path, std::string_view field, const std::string& found,
+              const std::string& expected) {
+  return Status(Code::kDataLoss, Str("token shard ", path, ": ", field, " is ", found, ", expected ", expected,
+                                     ": the file is damaged or cut short; import the dataset again"));
+}
+
+// [offset, offset + n_bytes) lies behind the header and in the file, aligned.
+Status CheckSection(const std::string& path, std::string_view field, std::uint64_t offset,
+                    std::uint64_t n_bytes, std::uint64_t file_bytes) {
+  if (offset < kShardAlign || offset % kShardAlign != 0) {
+    return Broken(path, field, Str(offset), Str("a multiple of ", kShardAlign));
+  }
+  if (offset > file_bytes || n_bytes > file_bytes - offset) {
+    return Broken(path, field, Str(offset, " (with ", n_bytes, " bytes from there)"),
+                  Str("a section within the file's ", file_bytes, " bytes"));
+  }
+  return Status();
+}
+
+Status CheckHeader(const std::string& path, const ShardHeader& header, std::uint64_t file_bytes) {
+  if (header.magic != kMagic) {
+    std::string found;
+    for (const char c : header.magic) found += c >= ' ' && c <= '~' ? c : '?';
+    return Broken(path, "magic", Str('"', found, '"'), Str('"', std::string_view(kMagic.data(), 8), '"'));
+  }
+  if (header.version > kShardVersion) {
+    return Status(Code::kDataLoss, Str("token shard ", path, ": version is ", header.version, ", expected at most ",
+                                       kShardVersion, ": it was written by a newer longrun; use that one"));
+  }
+  if (header.version != kShardVersion) return Broken(path, "version", Str(header.version), Str(kShardVersion));
+  if (header.header_hash != ShardHeaderHash(header)) {
+    return Broken(path, "header hash", Str(header.header_hash), Str(ShardHeaderHash(header)));
+  }
+  if (header.header_bytes != kShardAlign) {
+    return Broken(path, "header_bytes", Str(header.header_bytes), Str(kShardAlign));
+  }
+  if (header.token_bytes != 1 && header.token_bytes != 2 && header.token_bytes != 4) {
+    return Broken(path, "token_bytes", Str(static_cast<int>(header.token_bytes)), "1, 2 or 4");
+  }
+  if (header.block_bytes != kShardBlockBytes) {
+    return Broken(path, "block_bytes", Str(header.block_bytes), Str(kShardBlockBytes));
+  }
+  if (header.n_tokens == 0 || header.n_tokens > file_bytes / header.token_bytes) {
+    return Broken(path, "n_tokens", Str(header.n_tokens),
+                  Str("1 to ", file_bytes / header.token_bytes, " in a file of ", file_bytes, " bytes"));
+  }
+  if (header.tokens_bytes != header.n_tokens * header.token_bytes) {
+    return Broken(path, "tokens_bytes", Str(header.tokens_bytes), Str(header.n_tokens * header.token_bytes));
+  }
+  if (header.n_documents == 0 || header.n_documents > header.n_tokens) {
+    return Broken(path, "n_docs", Str(header.n_documents), Str("1 to the shard's ", header.n_tokens, " tokens"));
+  }
+  // From here no product overflows: n_documents <= n_tokens <= file_bytes < 2^63 / 16.
+  if (file_bytes > (std::uint64_t{1} << 58)) return Broken(path, "file size", Str(file_bytes), "below 2^58");
+  RETURN_IF_ERROR(CheckSection(path, "tokens_offset", header.tokens_offset, header.tokens_bytes, file_bytes));
+  RETURN_IF_ERROR(CheckSection(path, "doc_offset", header.document_offset, 8 * (header.n_documents + 1), file_bytes));
+  RETURN_IF_ERROR(CheckSection(path, "doc_meta_offset", header.document_meta_offset,
+                               sizeof(ShardDocument) * header.n_documents, file_bytes));
+  RETURN_IF_ERROR(CheckSection(path, "block_hash_offset", header.block_hash_offset,
+                               8 * BlockCount(header.tokens_bytes), file_bytes));
+  if (header.vocab_size == 0 || header.vocab_size > 0x7fffffff) {
+    return Broken(path, "vocab_size", Str(header.vocab_size), "1 to 2147483647");
+  }
+  if (header.n_shards == 0) {
+    return Broken(path, "n_shards", "0", "at least 1 (0 stands for a shard that was not finished)");
+  }
+  if (header.shard_index >= header.n_shards) {
+    return Broken(path, "shard_index", Str(header.shard_index), Str("below n_shards, ", header.n_shards));
+  }
+  return Status();
+}
+
+Status CheckDocuments(const std::string& path, const ShardHeader& header,
+                      std::span<const std::uint64_t> starts, std::span<const ShardDocument> documents) {
+  if (starts.front() != 0) return Broken(path, "doc_start[0]", Str(starts.front()), "0");
+  if (starts.back() != header.n_tokens) {
+    return Broken(path, Str("doc_start[", starts.size() - 1, "]"), Str(starts.back()),
+                  Str("n_tokens, ", header.n_tokens));
+  }
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    if (starts[i + 1] <= starts[i]) {
+      return Broken(path, Str("doc_start[", i + 1, "]"), Str(starts[i + 1]), Str("more than ", starts[i]));
+    }
+    const bool first = i == 0, last = i + 1 == documents.size();
+    const std::uint32_t allowed =
+        (first ? kShardDocumentContinued : 0u) | (last ? kShardDocumentContinues : 0u);
+    if ((documents[i].flags & ~allowed) != 0) {
+      return Broken(path, Str("flags of document ", i), Str(documents[i].flags), Str("none but the bits of ", allowed));
+    }
+  }
+  return Status();
+}
+
+template <typename Word>
+void Widen(const std::byte* from, std::span<std::int32_t> out) {
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    Word word;
+    std::memcpy(&word, from + i * sizeof(Word), sizeof(Word));
+    out[i] = static_cast<std::int32_t>(word);
+  }
+}
+
+void WidenTokens(std::uint8_t width, const std::byte* from, std::span<std::int32_t> out) {
+  if (width == 1) return Widen<std::uint8_t>(from, out);
+  if (width == 2) return Widen<std::uint16_t>(from, out);
+  Widen<std::uint32_t>(from, out);
+}
+
+}  // namespace
+
+std::uint64_t ShardHeaderHash(const ShardHeader& header) {
+  return XXH3_64bits(&header, offsetof(ShardHeader, header_hash));
+}
+
+std::string ShardName(std::string_view split, std::size_t index) {
+  char number[24];
+  std::snprintf(number, sizeof number, "%05zu", index);
+  return Str(split, "-", number, ".lrtk");
+}
+
+// ---- writing -----------------------------------------------------------------------------------
+
+struct ShardWriter::Open {
+  Open(int file, std::string file_path) : fd(file), path(std::move(file_path)) {}
+
+  Descriptor fd;
+  std::string path;
+  std::uint64_t n_tokens = 0;
+  std::uint64_t n_bytes = 0;       // of tokens, written or in `block`
+  std::vector<char> block;         // tokens of the block that is not full yet
+  std::vector<std::uint64_t> block_hashes;
+  std::vector<std::uint64_t> starts;
+  std::vector<ShardDocument> documents;
+
+  Status FlushBlock() {
+    block_hashes.push_back(BlockHash(block.data(), block.size()));
+    RETURN_IF_ERROR(WriteAt(fd.get(), block.data(), block.size(), kShardAlign + n_bytes - block.size(), path));
+    block.clear();
+    return Status();
+  }
+};
+
+ShardWriter::ShardWriter(Options options) : options_(std::move(options)) {
+  LR_CHECK(options_.shard_tokens > 0);
+  LR_CHECK(options_.bytes_of_id.size() == options_.identity.vocab_size);
+  options_.identity.token_bytes = TokenWidth(options_.identity.vocab_size);
+}
+
+ShardWriter::~ShardWriter() = default;
+
+Status ShardWriter::Begin() {
+  const std::string path = JoinPath(options_.folder, ShardName(options_.split, headers_.size()) + ".tmp");
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus(errno, Str("cannot create ", path));
+  open_ = std::make_unique<Open>(fd, path);
+  open_->block.reserve(kShardBlockBytes);
+  return Status();
+}
+
+Status ShardWriter::Add(std::span<const std::int32_t> tokens) {
+  LR_CHECK(!tokens.empty());
+  std::uint32_t flags = 0;
+  while (!tokens.empty()) {
+    if (open_ == nullptr) RETURN_IF_ERROR(Begin());
+    const auto room = static_cast<std::size_t>(options_.shard_tokens) - static_cast<std::size_t>(open_->n_tokens);
+    const std::size_t n = std::min(room, tokens.size());
+    if (n < tokens.size()) flags |= kShardDocumentContinues;
+    RETURN_IF_ERROR(AddPart(tokens.first(n), flags));
+    tokens = tokens.subspan(n);
+    flags = kShardDocumentContinued;
+    if (n == room) RETURN_IF_ERROR(CloseShard());
+  }
+  n_documents_ += 1;
+  return Status();
+}
+
+Status ShardWriter::AddPart(std::span<const std::int32_t> tokens, std::uint32_t flags) {
+  const std::size_t width = options_.identity.token_bytes;
+  std::uint64_t text_bytes = 0;
+  open_->starts.push_back(open_->n_tokens);
+  for (const std::int32_t id : tokens) {
+    LR_CHECK(id >= 0 && static_cast<std::uint32_t>(id) < options_.identity.vocab_size);
+    text_bytes += static_cast<std::uint64_t>(options_.bytes_of_id[static_cast<std::size_t>(id)]);
+    char word[4];
+    std::memcpy(word, &id, sizeof word);  // little-endian: the low bytes come first
+    open_->block.insert(open_->block.end(), word, word + width);
+    open_->n_bytes += width;
+    if (open_->block.size() == kShardBlockBytes) RETURN_IF_ERROR(open_->FlushBlock());
+  }
+  open_->n_tokens += tokens.size();
+  if (text_bytes > UINT32_MAX) {
+    return Status(Code::kResourceExhausted,
+                  Str("document ", n_documents_, " of split ", options_.split, " has ", text_bytes,
+                      " bytes of text in one shard: lower shard_tokens (", options_.shard_tokens, ")"));
+  }
+  open_->documents.push_back({.document = n_documents_,
+                              .text_bytes = static_cast<std::uint32_t>(text_bytes),
+                              .flags = flags});
+  return Status();
+}
+
+Status ShardWriter::CloseShard() {
+  Open& shard = *open_;
+  if (!shard.block.empty()) RETURN_IF_ERROR(shard.FlushBlock());
+  shard.starts.push_back(shard.n_tokens);
+
+  ShardHeader header = options_.identity;
+  header.n_tokens = shard.n_tokens;
+  header.n_documents = shard.documents.size();
+  header.tokens_bytes = shard.n_bytes;
+  header.document_offset = AlignUp(kShardAlign + shard.n_bytes);
+  header.document_meta_offset = AlignUp(header.document_offset + 8 * shard.starts.size());
+  header.block_hash_offset =
+      AlignUp(header.document_meta_offset + sizeof(ShardDocument) * shard.documents.size());
+  header.shard_index = headers_.size();
+
+  const int fd = shard.fd.get();
+  RETURN_IF_ERROR(WriteAt(fd, shard.starts.data(), 8 * shard.starts.size(), header.document_offset, shard.path));
+  RETURN_IF_ERROR(WriteAt(fd, shard.documents.data(), sizeof(ShardDocument) * shard.documents.size(),
+                          header.document_meta_offset, shard.path));
+  RETURN_IF_ERROR(WriteAt(fd, shard.block_hashes.data(), 8 * shard.block_hashes.size(),
+                          header.block_hash_offset, shard.path));
+  shards_.push_back({.name = ShardName(options_.split, headers_.size()),
+                     .n_tokens = static_cast<std::int64_t>(header.n_tokens),
+                     .n_documents = static_cast<std::int64_t>(header.n_documents)});
+  headers_.push_back(header);
+  open_.reset();
+  return Status();
+}
+
+Result<std::vector<ShardWriter::ShardFile>> ShardWriter::Finish() {
+  if (open_ != nullptr) RETURN_IF_ERROR(CloseShard());
+  if (headers_.empty()) {
+    return Status(Code::kFailedPrecondition, Str("split ", options_.split, " has no documents"));
+  }
+  for (std::size_t i = 0; i < headers_.size(); ++i) {
+    ShardHeader& header = headers_[i];
+    header.n_shards = headers_.size();
+    header.header_hash = ShardHeaderHash(header);
+    const std::string path = JoinPath(options_.folder, shards_[i].name);
+    const std::string temporary = path + ".tmp";
+    {
+      const Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CLOEXEC));
+      if (file.get() < 0) return ErrnoStatus(errno, Str("cannot open ", temporary));
+      RETURN_IF_ERROR(WriteAt(file.get(), &header, sizeof header, 0, temporary));
+      if (::fsync(file.get()) != 0) return ErrnoStatus(errno, Str("cannot sync ", temporary));
+    }
+    RETURN_IF_ERROR(RenameSync(temporary, path));
+  }
+  return shards_;
+}
+
+// ---- reading -----------------------------------------------------------------------------------
+
+struct ShardReader::Impl {
+  Impl(std::string file_path, MappedFile mapped) : path(std::move(file_path)), file(std::move(mapped)) {}
+
+  std::string path;
+  MappedFile file;
+  ShardHeader header;
+  // Blocks whose hash was found right. Two threads may both compare one; they find the same.
+  mutable std::vector<std::atomic<bool>> block_verified;
+
+  template <typename T>
+  std::span<const T> Section(std::uint64_t offset, std::uint64_t count) const {
+    return {reinterpret_cast<const T*>(file.bytes().data() + offset), static_cast<std::size_t>(count)};
+  }
+
+  Status VerifyBlock(std::size_t block) const {
+    const std::uint64_t begin = block * kShardBlockBytes;
+    const std::uint64_t n_bytes = std::min(kShardBlockBytes, header.tokens_bytes - begin);
+    const std::byte* data = file.bytes().data() + header.tokens_offset + begin;
+    const std::uint64_t expected = Section<std::uint64_t>(header.block_hash_offset, block + 1)[block];
+    const std::uint64_t found = BlockHash(data, n_bytes);
+    if (found != expected) {
+      return Broken(path, Str("XXH3 of token block ", block, " (bytes ", header.tokens_offset + begin, " to ",
+                              header.tokens_offset + begin + n_bytes - 1, ")"),
+                    Str(found), Str(expected));
+    }
+    // Bytes may be as they were written and still no tokens of ours: an embedding has vocab_size rows.
+    std::vector<std::int32_t> ids(n_bytes / header.token_bytes);
+    WidenTokens(header.token_bytes, data, ids);
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      if (ids[i] < 0 || static_cast<std::uint32_t>(ids[i]) >= header.vocab_size) {
+        return Broken(path, Str("token ", begin / header.token_bytes + i),
+                      Str(static_cast<std::uint32_t>(ids[i])), Str("an id below vocab_size, ", header.vocab_size));
+      }
+    }
+    block_verified[block].store(true, std::memory_order_relaxed);
+    return Status();
+  }
+};
+
+ShardReader::ShardReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ShardReader::~ShardReader() = default;
+ShardReader::ShardReader(ShardReader&&) noexcept = default;
+ShardReader& ShardReader::operator=(ShardReader&&) noexcept = default;
+
+Result<ShardReader> ShardReader::Open(const std::string& path) {
+  ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
+  const std::uint64_t file_bytes = file.bytes().size();
+  if (file_bytes < kShardAlign) {
+    return Broken(path, "file size", Str(file_bytes), Str("at least the header's ", kShardAlign, " bytes"));
+  }
+  auto impl = std::make_unique<Impl>(path, std::move(file));
+  std::memcpy(static_cast<void*>(&impl->header), impl->file.bytes().data(), sizeof(ShardHeader));
+  const ShardHeader& header = impl->header;
+  RETURN_IF_ERROR(CheckHeader(path, header, file_bytes));
+  impl->block_verified = std::vector<std::atomic<bool>>(BlockCount(header.tokens_bytes));
+  ShardReader reader(std::move(impl));
+  RETURN_IF_ERROR(CheckDocuments(path, reader.header(), reader.document_starts(), reader.documents()));
+  return reader;
+}
+
+const std::string& ShardReader::path() const { return impl_->path; }
+const ShardHeader& ShardReader::header() const { return impl_->header; }
+std::int64_t ShardReader::file_bytes() const { return static_cast<std::int64_t>(impl_->file.bytes().size()); }
+
+std::span<const std::uint64_t> ShardReader::document_starts() const {
+  return impl_->Section<std::uint64_t>(impl_->header.document_offset, impl_->header.n_documents + 1);
+}
+
+std::span<const ShardDocument> ShardReader::documents() const {
+  return impl_->Section<ShardDocument>(impl_->header.document_meta_offset, impl_->header.n_documents);
+}
+
+Status ShardReader::Read(std::int64_t begin, std::span<std::int32_t> out) const {
+  const ShardHeader& header = impl_->header;
+  LR_CHECK(begin >= 0 && static_cast<std::uint64_t>(begin) <= header.n_tokens &&
+           out.size() <= header.n_tokens - static_cast<std::uint64_t>(begin));
+  if (out.empty()) return Status();
+  const std::uint64_t first_byte = static_cast<std::uint64_t>(begin) * header.token_bytes;
+  const std::uint64_t last_byte = first_byte + out.size() * header.token_bytes - 1;
+  for (std::uint64_t block = first_byte / kShardBlockBytes; block <= last_byte / kShardBlockBytes; ++block) {
+    if (!impl_->block_verified[block].load(std::memory_order_relaxed)) {
+      RETURN_IF_ERROR(impl_->VerifyBlock(block));
+    }
+  }
+  WidenTokens(header.token_bytes, impl_->file.bytes().data() + header.tokens_offset + first_byte, out);
+  return Status();
+}
+
+Status ShardReader::Verify() const {
+  for (std::size_t block = 0; block < impl_->block_verified.size(); ++block) {
+    RETURN_IF_ERROR(impl_->VerifyBlock(block));
+  }
+  return Status();
+}
+
+}  // namespace longrun

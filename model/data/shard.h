@@ -1,0 +1,142 @@
+// A token shard, `.lrtk`: little-endian, memory-mapped, every section aligned to 4096 bytes
+// (data.md section 7).
+//
+//   offset 0      ShardHeader, then zeros
+//   4096          tokens, 1, 2 or 4 bytes each
+//   then          u64 document_start[n_documents + 1], in tokens of this shard; 0 first, n_tokens last
+//   then          ShardDocument[n_documents]
+//   then          u64 XXH3-64 of each block of 1 MiB of the token section (the last may be short)
+//
+// A document may go on in the next shard: it then has an entry in both, with the flags that say so.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "model/data/tokenizer.h"
+
+namespace longrun {
+
+inline constexpr std::uint32_t kShardVersion = 1;
+inline constexpr std::uint64_t kShardAlign = 4096;
+inline constexpr std::uint64_t kShardBlockBytes = 1048576;
+inline constexpr std::uint32_t kShardNoId = 0xffffffff;
+
+struct ShardHeader {
+  std::array<char, 8> magic = {'L', 'R', 'T', 'K', 'S', 'H', 'D', '1'};
+  std::uint32_t header_bytes = kShardAlign;
+  std::uint32_t version = kShardVersion;
+  std::uint8_t token_bytes = 0;  // 1, 2 or 4
+  std::uint8_t flags = 0;        // bit 0 EOT before, bit 1 EOT after each document
+  std::array<std::uint8_t, 6> reserved{};
+  std::uint64_t n_tokens = 0;
+  std::uint64_t n_documents = 0;
+  std::uint64_t tokens_offset = kShardAlign;
+  std::uint64_t tokens_bytes = 0;
+  std::uint64_t document_offset = 0;
+  std::uint64_t document_meta_offset = 0;
+  std::uint64_t block_hash_offset = 0;
+  std::uint64_t block_bytes = kShardBlockBytes;
+  std::uint32_t vocab_size = 0;  // rows; every id is below
+  std::uint32_t eot_id = kShardNoId;
+  std::uint32_t bos_id = kShardNoId;
+  std::uint32_t pad_id = kShardNoId;
+  std::array<std::uint8_t, 32> tokenizer_fingerprint{};
+  std::array<std::uint8_t, 32> spec_sha256{};
+  std::uint64_t shard_index = 0;
+  std::uint64_t n_shards = 0;    // 0 while writing
+  std::uint64_t header_hash = 0;  // XXH3-64 of the bytes before it
+};
+static_assert(sizeof(ShardHeader) == 192);
+
+inline constexpr std::uint8_t kShardEotBefore = 1;
+inline constexpr std::uint8_t kShardEotAfter = 2;
+
+struct ShardDocument {
+  std::uint64_t document = 0;    // index in its split
+  std::uint32_t text_bytes = 0;  // of the part that lies in this shard
+  std::uint32_t flags = 0;
+};
+static_assert(sizeof(ShardDocument) == 16);
+
+inline constexpr std::uint32_t kShardDocumentContinued = 1;  // began in the shard before
+inline constexpr std::uint32_t kShardDocumentContinues = 2;  // goes on in the next shard
+
+std::uint64_t ShardHeaderHash(const ShardHeader& header);
+// "train-00003.lrtk"
+std::string ShardName(std::string_view split, std::size_t index);
+
+// Writes the shards of one split into a folder. Until Finish a shard has the ending ".tmp".
+class ShardWriter {
+ public:
+  struct Options {
+    std::string folder;
+    std::string split;
+    std::int64_t shard_tokens = 0;  // of each shard but the last
+    // Vocabulary, fingerprint, spec and packing flags; the rest is filled in.
+    ShardHeader identity;
+    std::vector<std::int32_t> bytes_of_id;  // bytes of text per id; identity.vocab_size entries
+  };
+  struct ShardFile {
+    std::string name;
+    std::int64_t n_tokens = 0;
+    std::int64_t n_documents = 0;  // entries of its document table
+  };
+
+  explicit ShardWriter(Options options);
+  ~ShardWriter();
+  ShardWriter(const ShardWriter&) = delete;
+  ShardWriter& operator=(const ShardWriter&) = delete;
+
+  // One document, not empty; every id below vocab_size, or a bug.
+  Status Add(std::span<const std::int32_t> tokens);
+  // Writes n_shards into every header, syncs and renames. kFailedPrecondition when nothing was added.
+  Result<std::vector<ShardFile>> Finish();
+
+ private:
+  struct Open;  // the shard being written
+
+  Status Begin();
+  Status AddPart(std::span<const std::int32_t> tokens, std::uint32_t flags);
+  Status CloseShard();
+
+  Options options_;
+  std::unique_ptr<Open> open_;
+  std::vector<ShardFile> shards_;
+  std::vector<ShardHeader> headers_;
+  std::uint64_t n_documents_ = 0;
+};
+
+// One shard, mapped. Open checks the header against the file, field by field, and the document table;
+// blocks are compared with their hashes when they are first touched.
+class ShardReader {
+ public:
+  // kNotFound, or kDataLoss naming file, field, found and expected.
+  static Result<ShardReader> Open(const std::string& path);
+  ~ShardReader();
+  ShardReader(ShardReader&&) noexcept;
+  ShardReader& operator=(ShardReader&&) noexcept;
+
+  const std::string& path() const;
+  const ShardHeader& header() const;
+  std::span<const std::uint64_t> document_starts() const;  // n_documents + 1
+  std::span<const ShardDocument> documents() const;
+  std::int64_t file_bytes() const;
+  // Copies tokens [begin, begin + out.size()); inside the shard, or a bug. kDataLoss names the block.
+  // Any thread.
+  Status Read(std::int64_t begin, std::span<std::int32_t> out) const;
+  // Compares every block, touched before or not.
+  Status Verify() const;
+
+ private:
+  struct Impl;
+  explicit ShardReader(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace longrun

@@ -1,0 +1,58 @@
+#include "model/data/unigram.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kReadTokens = std::int64_t{1} << 20;
+
+}  // namespace
+
+Result<std::unique_ptr<UnigramModel>> UnigramModel::Fit(const Dataset& dataset) {
+  Result<const TokenSplit*> train = dataset.Split("train");
+  if (!train) return std::move(train).status().In("fitting the unigram baseline");
+  const std::int64_t n_tokens = (*train)->n_tokens();
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(dataset.vocab_size()), 0);
+  std::vector<std::int32_t> tokens;
+  for (std::int64_t begin = 0; begin < n_tokens; begin += kReadTokens) {
+    tokens.resize(static_cast<std::size_t>(std::min(kReadTokens, n_tokens - begin)));
+    RETURN_IF_ERROR((*train)->Read(begin, tokens));
+    for (const std::int32_t id : tokens) counts[static_cast<std::size_t>(id)] += 1;
+  }
+
+  const auto is_real = [&](std::size_t id) {
+    return dataset.token_bytes()[id] > 0 || static_cast<std::int64_t>(id) == dataset.eot_id();
+  };
+  std::int64_t total = 0;
+  for (std::size_t id = 0; id < counts.size(); ++id) {
+    if (is_real(id)) total += counts[id] + 1;
+  }
+  std::vector<float> nll_of_id(counts.size(), std::numeric_limits<float>::infinity());
+  for (std::size_t id = 0; id < counts.size(); ++id) {
+    if (!is_real(id)) continue;
+    const double p = static_cast<double>(counts[id] + 1) / static_cast<double>(total);
+    nll_of_id[id] = static_cast<float>(-std::log(p));
+  }
+  return std::unique_ptr<UnigramModel>(new UnigramModel(std::move(nll_of_id)));
+}
+
+Result<std::vector<std::vector<float>>> UnigramModel::Nll(std::span<const std::int32_t> tokens,
+                                                          std::span<const Window> windows) {
+  std::vector<std::vector<float>> nll;
+  for (const Window& window : windows) {
+    std::vector<float> row;
+    for (std::int64_t t = window.score_begin; t < window.score_end; ++t) {
+      row.push_back(nll_of_id_[static_cast<std::size_t>(tokens[static_cast<std::size_t>(t)])]);
+    }
+    nll.push_back(std::move(row));
+  }
+  return nll;
+}
+
+}  // namespace longrun

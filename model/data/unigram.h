@@ -1,0 +1,33 @@
+// The unigram baseline: how well text is predicted by how often each token occurs, without any context.
+//
+//   p(id) = (count(id) + 1) / (sum of counts + number of real ids)        add-one smoothing
+//
+// Counts are the train split's. Real ids are those that the tokenizer can produce: the text tokens and
+// the end of text; any other id (padding rows) has no probability, an infinite NLL.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "model/data/dataset.h"
+#include "model/language_model.h"
+
+namespace longrun {
+
+class UnigramModel final : public LanguageModel {
+ public:
+  // kNotFound when there is no train split.
+  static Result<std::unique_ptr<UnigramModel>> Fit(const Dataset& dataset);
+
+  Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
+                                              std::span<const Window> windows) override;
+
+ private:
+  explicit UnigramModel(std::vector<float> nll_of_id) : nll_of_id_(std::move(nll_of_id)) {}
+
+  std::vector<float> nll_of_id_;
+};
+
+}  // namespace longrun
