@@ -1,0 +1,33 @@
+// The list of evaluations: one line each.
+#include <array>
+
+#include "base/str.h"
+#include "model/evaluation/evaluation.h"
+#include "model/evaluation/perplexity.h"
+
+namespace longrun {
+
+std::span<const Evaluation* const> Evaluations() {
+  static const std::array kEvaluations = {
+      &kPerplexity,
+  };
+  return kEvaluations;
+}
+
+std::vector<std::string> EvaluationNames() {
+  std::vector<std::string> names;
+  for (const Evaluation* evaluation : Evaluations()) names.emplace_back(evaluation->name);
+  return names;
+}
+
+Result<const Evaluation*> FindEvaluation(std::string_view name) {
+  for (const Evaluation* evaluation : Evaluations()) {
+    if (evaluation->name == name) return evaluation;
+  }
+  const std::vector<std::string> names = EvaluationNames();
+  const std::string nearest = Nearest(name, names);
+  return Status(Code::kNotFound, Str("unknown evaluation \"", name, "\"", nearest.empty() ? "" : "; did you mean \"",
+                                     nearest, nearest.empty() ? "" : "\"?", "; there is ", Join(names, ", ")));
+}
+
+}  // namespace longrun

@@ -1,0 +1,111 @@
+#include "model/evaluation/window.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+void CheckWindow(const Window& window, std::size_t n_tokens) {
+  LR_CHECK(window.context_begin >= 0 && window.score_begin < window.score_end);
+  LR_CHECK(window.score_end <= static_cast<std::int64_t>(n_tokens));
+  // The context of the first target: at least one token, or the BOS.
+  LR_CHECK(window.score_begin - window.context_begin + (window.bos ? 1 : 0) >= 1);
+}
+
+// The document of token t: the last that starts at or before it.
+std::int64_t DocumentOf(std::span<const std::int64_t> starts, std::int64_t t) {
+  return std::upper_bound(starts.begin(), starts.end(), t) - starts.begin() - 1;
+}
+
+class Scorer {
+ public:
+  explicit Scorer(const ScoreRequest& request) : request_(request) {}
+
+  void Add(std::size_t index, std::span<const float> nll) {
+    const Window& window = request_.windows[index];
+    LR_CHECK(static_cast<std::int64_t>(nll.size()) == window.score_end - window.score_begin);
+    ClusterSum sum{.id = static_cast<std::int64_t>(index)};
+    for (std::size_t i = 0; i < nll.size(); ++i) {
+      const std::int64_t t = window.score_begin + static_cast<std::int64_t>(i);
+      AddToken(sum, t, nll[i]);
+      if (!request_.document_starts.empty()) AddToken(Document(t), t, nll[i]);
+      if (!std::isfinite(nll[i])) score_.n_non_finite += 1;
+    }
+    score_.n += sum.n;
+    score_.nll_sum += sum.nll_sum;
+    score_.bytes += sum.bytes;
+    score_.windows.push_back(sum);
+  }
+
+  Score Take() { return std::move(score_); }
+
+ private:
+  void AddToken(ClusterSum& sum, std::int64_t t, float nll) const {
+    sum.n += 1;
+    if (std::isfinite(nll)) sum.nll_sum += static_cast<double>(nll);
+    if (!request_.token_bytes.empty()) {
+      const std::int32_t id = request_.tokens[static_cast<std::size_t>(t)];
+      sum.bytes += request_.token_bytes[static_cast<std::size_t>(id)];
+    }
+  }
+
+  // Plans go through a text from front to back, so the document is nearly always the last one.
+  ClusterSum& Document(std::int64_t t) {
+    const std::int64_t document = DocumentOf(request_.document_starts, t);
+    auto at = std::ranges::lower_bound(score_.documents, document, {}, &ClusterSum::id);
+    if (at == score_.documents.end() || at->id != document) {
+      at = score_.documents.insert(at, ClusterSum{.id = document});
+    }
+    return *at;
+  }
+
+  const ScoreRequest& request_;
+  Score score_;
+};
+
+}  // namespace
+
+std::optional<double> StandardError(std::span<const ClusterSum> clusters) {
+  if (clusters.size() < 2) return std::nullopt;
+  double nll_sum = 0.0, n = 0.0;
+  for (const ClusterSum& cluster : clusters) {
+    nll_sum += cluster.nll_sum;
+    n += static_cast<double>(cluster.n);
+  }
+  if (n == 0.0) return std::nullopt;
+  const double mean = nll_sum / n;
+  double squares = 0.0;
+  for (const ClusterSum& cluster : clusters) {
+    const double residual = cluster.nll_sum - mean * static_cast<double>(cluster.n);
+    squares += residual * residual;
+  }
+  const auto m = static_cast<double>(clusters.size());
+  return std::sqrt(m / (m - 1.0) * squares) / n;
+}
+
+Result<Score> ScoreWindows(LanguageModel& model, const ScoreRequest& request,
+                           const std::function<bool(std::int64_t, std::int64_t)>& progress) {
+  LR_CHECK(request.windows_per_call > 0);
+  for (const Window& window : request.windows) CheckWindow(window, request.tokens.size());
+
+  Scorer scorer(request);
+  const std::size_t n_windows = request.windows.size();
+  for (std::size_t begin = 0; begin < n_windows;) {
+    const std::size_t n = std::min(n_windows - begin, static_cast<std::size_t>(request.windows_per_call));
+    ASSIGN_OR_RETURN(const std::vector<std::vector<float>> nll,
+                     model.Nll(request.tokens, request.windows.subspan(begin, n)));
+    LR_CHECK(nll.size() == n);
+    for (std::size_t i = 0; i < n; ++i) scorer.Add(begin + i, nll[i]);
+    begin += n;
+    if (progress && !progress(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(n_windows))) {
+      return Status(Code::kCancelled, Str("stopped after ", begin, " of ", n_windows, " windows"));
+    }
+  }
+  return scorer.Take();
+}
+
+}  // namespace longrun
