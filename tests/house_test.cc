@@ -1,0 +1,367 @@
+// The rules of the house (CONTRIBUTING.md), held over every source of the tree: includes go down,
+// each heavy library has its one place, names say what a thing is, and a folder introduces itself.
+//
+// The rules are tables; a rule that changes is a line here. Each rule is shown to bite by sources
+// that break it, planted in memory.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/files.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+struct Source {
+  std::string path;  // from the root
+  std::string text;  // empty for what is no C++ or CUDA
+};
+
+// What each top folder may include beside itself. Between coordinator, worker and client: nothing.
+struct Floor {
+  std::string_view folder;
+  std::vector<std::string_view> sees;
+};
+const std::vector<Floor> kFloors = {
+    {"base", {}},
+    {"proto", {"base"}},
+    {"kernels", {"base"}},
+    {"model", {"base", "kernels"}},
+    {"sweeps", {"base", "kernels", "model"}},
+    {"coordinator", {"base", "proto", "kernels", "model", "sweeps"}},
+    {"worker", {"base", "proto", "kernels", "model", "sweeps"}},
+    {"client", {"base", "proto", "kernels", "model", "sweeps"}},
+};
+// These look at everything, and nothing looks at them.
+constexpr std::string_view kAbove[] = {"tests", "tools"};
+
+// An include that starts with one of `prefixes` stands only in files that start with one of
+// `places`. Tests are free: what they may include is decided by what they link.
+struct Place {
+  std::string_view what;
+  std::vector<std::string_view> prefixes;
+  std::vector<std::string_view> places;
+};
+const std::vector<Place> kPlaces = {
+    {"LibTorch and NCCL",
+     {"torch/", "ATen/", "c10/", "caffe2/", "nccl.h", "gloo/"},
+     {"model/net/", "worker/trainer/"}},
+    {"gRPC and Protobuf",
+     {"grpc", "google/protobuf/", "longrun/v1/"},
+     {"proto/", "coordinator/rpc/", "coordinator/server.cc", "worker/agent/session.cc",
+      "client/connection.cc"}},
+    {"SQLite", {"sqlite3"}, {"coordinator/store/"}},
+    {"yaml-cpp", {"yaml-cpp/"}, {"sweeps/sweep.cc"}},
+    {"prometheus-cpp", {"prometheus/"}, {"coordinator/metrics.cc"}},
+    {"CUDA", {"cuda", "cublas", "cutlass/", "cute/", "mma.h", "nvtx3/"}, {"kernels/cuda/"}},
+    {"Highway", {"hwy/"}, {"kernels/"}},
+    // Ours, but with LibTorch or CUDA behind it: who includes it is no longer free of them.
+    {"model/net", {"model/net/"}, {"model/net/", "worker/trainer/"}},
+    {"kernels/cuda", {"kernels/cuda/"}, {"kernels/"}},
+    {"the trainer", {"worker/trainer/"}, {"worker/trainer/"}},
+    {"the agent", {"worker/agent/"}, {"worker/agent/"}},
+};
+
+// The scheduler decides from what it is told: no clock, no chance, no lock, no I/O.
+constexpr std::string_view kPureFolder = "coordinator/scheduler/";
+constexpr std::string_view kImpureIncludes[] = {"chrono",
+                                                "ctime",
+                                                "time.h",
+                                                "sys/time.h",
+                                                "thread",
+                                                "mutex",
+                                                "atomic",
+                                                "random",
+                                                "fstream",
+                                                "unistd.h",
+                                                "condition_variable",
+                                                "iostream",
+                                                "future",
+                                                "base/clock.h",
+                                                "base/files.h",
+                                                "base/process.h",
+                                                "base/log.h"};
+constexpr std::string_view kImpureWords[] = {"EntropySeed", "random_device", "getenv"};
+
+constexpr std::string_view kSleepWords[] = {"sleep", "usleep", "nanosleep", "sleep_for",
+                                            "sleep_until"};
+constexpr std::string_view kEmptyNames[] = {"util", "utils", "common", "helper", "helpers", "misc"};
+
+bool StartsWithOne(std::string_view text, const std::vector<std::string_view>& prefixes) {
+  return std::ranges::any_of(prefixes, [&](std::string_view p) { return text.starts_with(p); });
+}
+
+template <typename Words>
+bool IsOneOf(std::string_view word, const Words& words) {
+  return std::ranges::find(words, word) != std::end(words);
+}
+
+bool IsSource(std::string_view path) {
+  return path.ends_with(".h") || path.ends_with(".cc") || path.ends_with(".cu") ||
+         path.ends_with(".cuh");
+}
+
+std::string_view TopFolder(std::string_view path) { return path.substr(0, path.find('/')); }
+
+const Floor* FindFloor(std::string_view folder) {
+  const auto at = std::ranges::find(kFloors, folder, &Floor::folder);
+  return at == kFloors.end() ? nullptr : &*at;
+}
+
+// What stands between the quotes or brackets of an include, or "" for another line.
+std::string_view IncludedBy(std::string_view line) {
+  line = Trim(line);
+  if (!line.starts_with('#')) return {};
+  line = Trim(line.substr(1));
+  constexpr std::string_view kInclude = "include";
+  if (!line.starts_with(kInclude)) return {};
+  line = Trim(line.substr(kInclude.size()));
+  if (line.empty() || (line[0] != '"' && line[0] != '<')) return {};
+  return line.substr(1, line.find_first_of("\">", 1) - 1);
+}
+
+// Whether `text` calls a function of that name.
+bool Calls(std::string_view text, std::string_view name) {
+  const auto is_word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+  };
+  for (std::size_t at = text.find(name); at != std::string_view::npos;
+       at = text.find(name, at + 1)) {
+    const std::string_view rest = text.substr(at + name.size());
+    if ((at == 0 || !is_word(text[at - 1])) && rest.starts_with('(')) return true;
+  }
+  return false;
+}
+
+// Why this include must not stand in this file, or "".
+std::string WhyNotIncluded(std::string_view path, std::string_view included) {
+  const std::string_view folder = TopFolder(path), target = TopFolder(included);
+  if (path.starts_with(kPureFolder) && IsOneOf(included, kImpureIncludes)) {
+    return "the scheduler has no clock, no chance, no lock and no I/O";
+  }
+  if (IsOneOf(folder, kAbove)) return "";
+  if (IsOneOf(target, kAbove)) return Str("nothing includes ", target, "/");
+  for (const Place& place : kPlaces) {
+    if (StartsWithOne(included, place.prefixes) && !StartsWithOne(path, place.places)) {
+      return Str(place.what, " may be included only in ",
+                 Join({place.places.begin(), place.places.end()}, ", "));
+    }
+  }
+  if (FindFloor(target) == nullptr || target == folder) return "";
+  const Floor* const floor = FindFloor(folder);
+  if (floor == nullptr || IsOneOf(target, floor->sees)) return "";
+  return Str(folder, "/ must not see ", target, "/: an include goes down, never up or across");
+}
+
+// "path:line: what is wrong", in the order of the sources.
+std::vector<std::string> WrongLines(const std::vector<Source>& sources) {
+  std::vector<std::string> wrong;
+  for (const Source& source : sources) {
+    if (!IsSource(source.path)) continue;
+    int line_number = 0;
+    for (const std::string& line : Split(source.text, '\n')) {
+      ++line_number;
+      const auto add = [&](std::string_view why) {
+        wrong.push_back(Str(source.path, ":", line_number, ": ", why, ": ", Trim(line)));
+      };
+      if (const std::string_view included = IncludedBy(line); !included.empty()) {
+        if (const std::string why = WhyNotIncluded(source.path, included); !why.empty()) add(why);
+      }
+      if (source.path.starts_with(kPureFolder)) {
+        for (const std::string_view word : kImpureWords) {
+          if (line.find(word) != std::string::npos)
+            add("the scheduler takes its chance and world as arguments");
+        }
+      }
+      if (source.path.starts_with("tests/")) {
+        for (const std::string_view word : kSleepWords) {
+          if (Calls(line, word)) add("a test never sleeps: wait for the event itself");
+        }
+      }
+    }
+  }
+  return wrong;
+}
+
+std::vector<std::string> WrongPlaces(const std::vector<Source>& sources) {
+  std::vector<std::string> wrong;
+  for (const Source& source : sources) {
+    if (!IsSource(source.path)) continue;
+    const std::string_view top = TopFolder(source.path);
+    if (FindFloor(top) == nullptr && !IsOneOf(top, kAbove)) {
+      wrong.push_back(Str(source.path, ": ", top, " has no floor in the table of this test"));
+    }
+  }
+  return wrong;
+}
+
+std::vector<std::string> EmptyNames(const std::vector<Source>& sources) {
+  std::vector<std::string> wrong;
+  for (const Source& source : sources) {
+    for (const std::string& part : Split(source.path, '/')) {
+      std::string_view name = std::string_view(part).substr(0, part.find('.'));
+      if (name.ends_with("_test")) name.remove_suffix(5);
+      if (IsOneOf(name, kEmptyNames)) {
+        wrong.push_back(Str(source.path, ": \"", name, "\" names no thing: say what it is"));
+      }
+    }
+  }
+  return wrong;
+}
+
+// Folders of sources without a page. Below tests/, which mirrors the tree, one page is enough.
+std::vector<std::string> WithoutReadme(const std::vector<Source>& sources) {
+  std::set<std::string> paths, folders;
+  for (const Source& source : sources) {
+    paths.insert(source.path);
+    if (!IsSource(source.path)) continue;
+    const bool is_test = TopFolder(source.path) == "tests";
+    folders.insert(is_test ? "tests" : FolderOf(source.path));
+  }
+  std::vector<std::string> wrong;
+  for (const std::string& folder : folders) {
+    if (!paths.contains(JoinPath(folder, "README.md"))) {
+      wrong.push_back(Str(folder, "/: has sources and no README.md"));
+    }
+  }
+  return wrong;
+}
+
+const std::vector<Source>& Tree() {
+  static const std::vector<Source> tree = [] {
+    std::vector<Source> sources;
+    const std::filesystem::path root = LONGRUN_SOURCE_DIR;
+    auto at = std::filesystem::recursive_directory_iterator(root);
+    for (; at != std::filesystem::recursive_directory_iterator(); ++at) {
+      const std::string name = at->path().filename().string();
+      // What is hidden or built is not ours to judge.
+      const bool is_skipped = name.starts_with('.') || (at.depth() == 0 && name == "build");
+      if (at->is_directory() && is_skipped) at.disable_recursion_pending();
+      if (is_skipped || !at->is_regular_file()) continue;
+      Source source = {.path = at->path().lexically_relative(root).string(), .text = ""};
+      if (IsSource(source.path)) source.text = ReadFile(at->path().string()).value();
+      sources.push_back(std::move(source));
+    }
+    std::ranges::sort(sources, {}, &Source::path);
+    return sources;
+  }();
+  return tree;
+}
+
+std::string Lines(const std::vector<std::string>& lines) { return Str("\n", Join(lines, "\n")); }
+
+TEST(HouseTest, TreeIsRead) {
+  EXPECT_TRUE(
+      std::ranges::any_of(Tree(), [](const Source& s) { return s.path == "base/status.h"; }));
+}
+
+TEST(HouseTest, EveryIncludeGoesDownAndEveryLibraryHasItsPlace) {
+  const std::vector<std::string> wrong = WrongLines(Tree());
+  EXPECT_TRUE(wrong.empty()) << Lines(wrong);
+}
+
+TEST(HouseTest, EverySourceHasAFloor) {
+  const std::vector<std::string> wrong = WrongPlaces(Tree());
+  EXPECT_TRUE(wrong.empty()) << Lines(wrong);
+}
+
+TEST(HouseTest, NothingIsCalledByAnEmptyName) {
+  const std::vector<std::string> wrong = EmptyNames(Tree());
+  EXPECT_TRUE(wrong.empty()) << Lines(wrong);
+}
+
+TEST(PlantedTest, BadIncludesAreFound) {
+  const Source bad[] = {
+      {"base/a.cc", "#include \"kernels/attention.h\""},
+      {"base/a.cc", "#include \"longrun/v1/client.pb.h\""},
+      {"kernels/a.cc", "#include \"model/config.h\""},
+      {"kernels/cpu/a.cc", "#include <cuda_runtime.h>"},
+      {"model/config.cc", "#include \"sweeps/sweep.h\""},
+      {"model/position/rope.cc", "#include <ATen/core/Tensor.h>"},
+      {"model/position/rope.cc", "#  include <torch/torch.h>"},
+      {"model/data/order.cc", "#include \"model/net/decoder.h\""},
+      {"sweeps/schema.cc", "#include <yaml-cpp/yaml.h>"},
+      {"sweeps/sweep.cc", "#include \"coordinator/core.h\""},
+      {"coordinator/core.cc", "#include \"worker/agent/journal.h\""},
+      {"coordinator/core.cc", "#include <grpcpp/grpcpp.h>"},
+      {"coordinator/core.cc", "#include <sqlite3.h>"},
+      {"coordinator/core.cc", "#include \"model/net/decoder.h\""},
+      {"coordinator/server.cc", "#include <prometheus/counter.h>"},
+      {"coordinator/scheduler/advance.cc", "#include <chrono>"},
+      {"coordinator/scheduler/advance.cc", "#include \"base/clock.h\""},
+      {"worker/agent/agent.cc", "#include <google/protobuf/message.h>"},
+      {"worker/agent/agent.cc", "#include \"worker/trainer/train.h\""},
+      {"client/table.cc", "#include \"coordinator/server.h\""},
+      {"client/table.cc", "\t#include \"tests/simulation/world.h\"  // why"},
+  };
+  for (const Source& source : bad) {
+    EXPECT_EQ(WrongLines({source}).size(), 1u) << source.path << ": " << source.text;
+  }
+}
+
+TEST(PlantedTest, ErrorNamesFileAndLine) {
+  const std::vector<std::string> wrong =
+      WrongLines({{"client/a.cc", "// a\n#include <string>\n#include \"worker/agent/a.h\"\n"}});
+  ASSERT_EQ(wrong.size(), 1u);
+  EXPECT_EQ(wrong[0],
+            "client/a.cc:3: the agent may be included only in worker/agent/: "
+            "#include \"worker/agent/a.h\"");
+}
+
+TEST(PlantedTest, GoodIncludesPass) {
+  const Source good[] = {
+      {"base/json.h", "#include <nlohmann/json.hpp>\n#include \"base/status.h\""},
+      {"kernels/cuda/attention.cu", "#include <cuda_bf16.h>\n#include \"kernels/attention.h\""},
+      {"kernels/cpu/attention.cc", "#include \"hwy/highway.h\""},
+      {"model/net/decoder.cc", "#include <torch/torch.h>\n#include \"model/position/method.h\""},
+      {"worker/trainer/train.cc", "#include <torch/torch.h>\n#include \"model/net/decoder.h\""},
+      {"sweeps/sweep.cc", "#include <yaml-cpp/eventhandler.h>\n#include \"model/config.h\""},
+      {"coordinator/rpc/sweeps.cc", "#include \"longrun/v1/client.grpc.pb.h\""},
+      {"coordinator/store/db.cc", "#include <sqlite3.h>"},
+      {"coordinator/scheduler/advance.cc", "#include <vector>\n#include \"sweeps/task.h\""},
+      {"tests/model/net/decoder_test.cc", "#include <torch/torch.h>"},
+      {"client/table.cc", "// #include \"worker/agent/agent.h\" is what we must not do"},
+  };
+  for (const Source& source : good) {
+    EXPECT_EQ(WrongLines({source}).size(), 0u) << Lines(WrongLines({source}));
+  }
+}
+
+TEST(PlantedTest, ImpureSchedulerAndSleepingTestAreFound) {
+  EXPECT_EQ(WrongLines({{"coordinator/scheduler/a.cc", "auto seed = EntropySeed();"}}).size(), 1u);
+  for (const std::string_view word : kSleepWords) {
+    EXPECT_EQ(WrongLines({{"tests/a_test.cc", Str("std::", word, "(1);")}}).size(), 1u) << word;
+  }
+  EXPECT_EQ(WrongLines({{"tests/a_test.cc", "oversleep(1); int sleep = 1;"}}).size(), 0u);
+  EXPECT_EQ(WrongLines({{"base/files.cc", Str("nanosleep", "(&pause);")}}).size(), 0u);
+}
+
+TEST(PlantedTest, EmptyNamesAreFound) {
+  EXPECT_EQ(EmptyNames({{"model/utils.h", ""}}).size(), 1u);
+  EXPECT_EQ(EmptyNames({{"tests/model/common_test.cc", ""}}).size(), 1u);
+  EXPECT_EQ(EmptyNames({{"model/misc/rope.cc", ""}}).size(), 1u);
+  EXPECT_EQ(EmptyNames({{"model/commonness.cc", ""}}).size(), 0u);
+}
+
+TEST(PlantedTest, SourceOfNoFloorIsFound) {
+  EXPECT_EQ(WrongPlaces({{"engine/a.cc", ""}}).size(), 1u);
+  EXPECT_EQ(WrongPlaces({{"tests/base/a_test.cc", ""}, {"docs/a.md", ""}}).size(), 0u);
+}
+
+TEST(PlantedTest, FolderWithoutAPageIsFound) {
+  const std::vector<Source> sources = {
+      {"model/a.cc", ""},      {"model/README.md", ""},       {"model/data/order.cc", ""},
+      {"tests/README.md", ""}, {"tests/model/a_test.cc", ""}, {"deploy/x.yaml", ""}};
+  EXPECT_EQ(WithoutReadme(sources),
+            std::vector<std::string>{"model/data/: has sources and no README.md"});
+}
+
+}  // namespace
+}  // namespace longrun
