@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -22,7 +23,7 @@ namespace longrun {
 // ---- events ------------------------------------------------------------------------------------
 
 struct SweepSubmitted {
-  std::string sweep_id;             // ULID, made by the caller
+  std::string sweep_id;             // ULID, made by the caller; a known one is taken up again
   Sweep sweep;
   std::map<std::string, std::string> dataset_paths;  // dataset name -> registered folder
 };
@@ -85,19 +86,24 @@ struct AttemptFinished {            // AttemptEnded
   EndEvidence evidence;             // without what the journal said
   std::string log_tail;
 };
-struct TimePassed {};               // about once a second, and when a deadline is near
+// About once a second, and when a deadline is near. A longer silence means that this machine slept
+// (3.3 point 9): all leases are extended by it.
+struct TimePassed {};
 
 using SchedulerEvent =
     std::variant<SweepSubmitted, SweepCancelled, WorkerArrived, WorkerHeard, WorkerGone,
                  AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
 
 // ---- writes: one transaction ---------------------------------------------------------------------
+//
+// They come in an order in which what is referred to stands before what refers to it: runs, tasks,
+// cells, sweeps, workers, attempts, records, transitions, dropped checkpoints. Only
+// Task.result_attempt, Task.attempt point ahead. Each row comes at most once a step.
 
-struct PutSweep {                   // new sweep, its runs and which tasks belong to it
+struct PutSweep {                   // the sweep, its runs and which tasks serve it; not cancelled
   std::string sweep_id;
   Sweep sweep;
-  // For each run of the sweep, in order: its evaluate cells stand in the sweep's plan.
-  std::vector<std::string> tasks;
+  std::vector<std::string> tasks;   // sorted
 };
 struct PutSweepCancelled {
   std::string sweep_id;
@@ -134,7 +140,7 @@ struct PutTransition {
   std::string to;
   std::string reason;
 };
-// A checkpoint that nothing refers to any more: its rows go, and its bytes when no other has them.
+// A checkpoint that its task refers to no more: its rows go, and its bytes when no other has them.
 struct DropCheckpoint {
   std::string task;
   std::string sha256;
@@ -216,6 +222,7 @@ struct StepResult {
   std::vector<Command> commands;
   SubmitCounts submit;
   CancelCounts cancel;
+  std::vector<std::string> warnings;  // for the log: a peer that broke the protocol
   std::optional<Instant> wake_at;   // TimePassed is wanted then at the latest
 };
 
@@ -228,7 +235,14 @@ SubmitCounts PlanSubmission(const State& state, const Sweep& sweep);
 // The newest state of a sweep, derived: PENDING, RUNNING, SUCCEEDED, PARTIAL, CANCELLED.
 std::string_view SweepStateName(const State& state, const std::string& sweep_id);
 
-// Restores what is volatile after the tables were read back into `state`.
-void AfterLoad(State& state, Instant now, std::uint64_t seed);
+// What an attempt's record says about it: the same for a record that comes in and for one that is
+// read back from the store. The loader calls it for all records, in order, of each attempt whose
+// end is not stored.
+void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line);
+
+// Restores what is volatile after the tables were read back into `state`. `restored`: the database
+// came from a backup and restore_count has grown; nothing is placed for the length of a lease, so
+// that workers tell first what they did since.
+void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored = false);
 
 }  // namespace longrun

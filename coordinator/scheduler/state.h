@@ -11,11 +11,13 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <utility>
 #include <vector>
 
-#include "base/hash.h"
 #include "base/json.h"
 #include "base/random.h"
+#include "sweeps/event.h"
 #include "sweeps/failure.h"
 #include "sweeps/run.h"
 #include "sweeps/sweep.h"
@@ -61,7 +63,7 @@ struct Attempt {
   std::uint64_t epoch = 0;
   AttemptState state = AttemptState::kOffered;
   std::string worker;
-  std::int64_t device_index = 0;
+  std::int64_t device_index = 0;    // of the slot; -1: adopted from its worker, slot unknown
   std::optional<CheckpointRef> resume;
   std::int64_t durable_seq = 0;     // records stored
   std::string failure_class;        // by name, once it has ended badly
@@ -69,18 +71,17 @@ struct Attempt {
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
   bool end_stored = false;          // AttemptEnded is stored: nothing more will come
-  // From its records, rebuilt from the store after a restart:
-  std::map<std::string, std::int64_t> record_counts;
+  // From its records, rebuilt with NoteRecord after a restart while the end is not stored, and
+  // dropped afterwards:
+  JournalTally tally;                         // of the records before `final`
   std::vector<ExpectedCell> results;          // rows stored
-  std::vector<std::string> result_lines;      // their journal lines, for the digest
   std::optional<CheckpointRef> final_checkpoint;
   bool final_seen = false;
   std::string failed_class;                   // of a `failed` record
   std::string failed_message;
   // Volatile:
   Instant offered_at = 0;
-  bool stop_sent = false;
-  Json progress;                    // body of the newest `progress` record
+  Json progress = {};               // body of the newest `progress` record
 };
 
 struct Task {
@@ -107,10 +108,12 @@ struct Task {
   std::vector<ExpectedCell> expected_cells;
   std::int64_t checkpoint_every_ms = 0;
   std::int64_t checkpoint_keep = 0;
-  std::vector<CheckpointRef> checkpoints;  // train: verified ones in the store, oldest first
+  std::vector<CheckpointRef> checkpoints;  // train: verified ones in the store, by step
+  std::optional<CheckpointRef> best_checkpoint;   // train: of the lowest validation loss so far
   std::optional<CheckpointRef> final_checkpoint;  // train, once succeeded
   // Volatile:
   Instant not_before = 0;           // end of the back-off
+  std::string ready_class;          // where it stands in Index::ready; "" when it does not
 };
 
 struct RunRecord {
@@ -142,7 +145,9 @@ struct Worker {
   std::optional<SessionId> session;
   Instant heard_at = 0;
   bool draining = false;
-  bool lost = false;
+  bool lost = false;                // the lease ended and nothing was heard since
+  std::map<std::int64_t, std::string> busy;        // slot -> attempt whose trainer may be there
+  std::map<std::int64_t, Instant> refused_until;   // slot -> when an offer makes sense again
 };
 
 struct SchedulerLimits {
@@ -151,14 +156,40 @@ struct SchedulerLimits {
   std::int64_t lease_ms = 90'000;       // reassignment after this silence (lease 60 s + grace 30 s)
   std::int64_t offer_ms = 10'000;       // from Start to Accepted
   std::int64_t stop_grace_ms = 20'000;
+  std::int64_t busy_ms = 1'000;         // no offer to a slot that has just refused one as busy
+  std::int64_t suspend_ms = 5'000;      // a gap between two events that means we were asleep
+  BackOffRange back_off;
   std::int64_t tasks_max = 1'000'000;
+};
+
+// READY tasks that the same slots can run: asked once for all of them.
+struct ReadyClass {
+  std::string device_kind;                 // any | cpu | gpu
+  std::optional<Execution> execution;      // once decided; micro_batch is not compared
+  std::int64_t memory_bytes = 0;           // that a slot must have
+  // In the order of placement: priority, evaluate before train, who was ready first, id.
+  using Key = std::tuple<std::int64_t, bool, std::int64_t, std::string>;
+  std::set<Key> tasks;
+  std::int64_t checked_version = -1;       // of Index::workers_version, when `unfit` was found
+  std::string unfit;                       // why no known worker fits, or ""
+};
+
+// What Step() finds quickly instead of looking at all tasks. Derived, volatile; AfterLoad makes it.
+struct Index {
+  std::map<std::string, ReadyClass> ready;
+  std::set<std::pair<Instant, std::string>> waiting;          // back-off: until when, task
+  std::set<std::string> live;                                 // attempts
+  std::map<std::string, std::set<std::string>> dependants;    // task -> tasks that need it
+  std::map<std::string, std::set<std::string>> task_sweeps;   // task -> sweeps it belongs to
+  std::map<SessionId, std::string> sessions;                  // open session -> worker
+  std::int64_t workers_version = 0;                           // grows when workers or slots change
 };
 
 struct State {
   SchedulerLimits limits;
-  std::uint64_t restore_count = 0;
+  std::uint64_t restore_count = 0;           // grows when the database is restored from a backup
   std::map<std::string, Task> tasks;
-  std::map<std::string, Attempt> attempts;   // live ones, and those that still have a folder
+  std::map<std::string, Attempt> attempts;   // all: an old one may still speak
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Worker> workers;
   std::map<std::string, std::string> cell_task;  // cell -> the task that owes or has it
@@ -168,7 +199,10 @@ struct State {
   std::int64_t next_ready_seq = 1;
   // Volatile:
   Instant booted_at = 0;            // leases count from here at the earliest
+  Instant place_not_before = 0;     // after a restore, until workers have told what they have
+  Instant last_event_at = 0;
   SeededRandom random{0};           // attempt ids, jitter
+  Index index;
 };
 
 }  // namespace longrun
