@@ -69,8 +69,8 @@ TEST_P(SquareTest, IsNeverNegative) { EXPECT_GE(GetParam() * GetParam(), 0); }
 
 INSTANTIATE_TEST_SUITE_P(Some, SquareTest, ::testing::Values(-2, 0, 3));
 INSTANTIATE_TEST_SUITE_P(Named, SquareTest, ::testing::ValuesIn(std::vector<int>{-1, 1}),
-                         [](const ::testing::TestParamInfo<int>& info) {
-                           return info.param < 0 ? "Negative" : "Positive";
+                         [](const ::testing::TestParamInfo<int>& named) {
+                           return named.param < 0 ? "Negative" : "Positive";
                          });
 
 TEST(SkipTest, EndsTheTest) {
