@@ -22,6 +22,8 @@ add_library(longrun_torch INTERFACE)
 target_compile_options(longrun_torch INTERFACE
   "SHELL:-idirafter ${LONGRUN_TORCH_ROOT}/include"
   "SHELL:-idirafter ${LONGRUN_TORCH_ROOT}/include/torch/csrc/api/include")
+# Tensor.h then declares its operators without including them all.
+target_compile_definitions(longrun_torch INTERFACE AT_PER_OPERATOR_HEADERS)
 # The wheel finds its NVIDIA libraries beside itself; where they are not, the toolkit's are named.
 set(_lr_nvidia ${LONGRUN_TORCH_ROOT}/../nvidia/cu13/lib)
 set(_lr_rpath ${LONGRUN_TORCH_ROOT}/lib)

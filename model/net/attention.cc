@@ -1,0 +1,198 @@
+#include "model/net/attention.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/cumsum.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/outer.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/softplus.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kBlockQueries = 128;
+// Without gradients a block's scores are all that is alive: long contexts take smaller blocks. A
+// function of shapes alone, so that a shape has one result.
+constexpr std::int64_t kBlockScoresMax = std::int64_t{1} << 25;
+constexpr std::int64_t kBlockQueriesMin = 16;
+
+std::int64_t BlockQueries(std::int64_t n_rows, std::int64_t n_positions) {
+  if (at::GradMode::is_enabled()) return kBlockQueries;
+  const std::int64_t fits = kBlockScoresMax / std::max<std::int64_t>(1, n_rows * n_positions);
+  std::int64_t block = kBlockQueries;
+  while (block > kBlockQueriesMin && block > fits) block /= 2;
+  return block;
+}
+
+// A part along a dimension; the whole tensor itself costs no copy on the way back.
+at::Tensor Part(const at::Tensor& x, std::int64_t dim, std::int64_t begin, std::int64_t n) {
+  return n == x.size(dim) ? x : x.narrow(dim, begin, n);
+}
+
+at::Tensor Doubles(const std::vector<double>& values, const c10::Device& device) {
+  return at::tensor(values, at::TensorOptions().dtype(at::kDouble)).to(device);
+}
+
+}  // namespace
+
+Result<AttentionBackend> ParseAttentionBackend(std::string_view name) {
+  if (name == "reference") return AttentionBackend::kReference;
+  if (name == "torch") return AttentionBackend::kTorch;
+  return Status(Code::kInvalidArgument,
+                Str("attention back-end \"", name, "\" is unknown: reference or torch"));
+}
+
+Attention::Attention(TermSpec terms, const AttentionShape& shape, AttentionBackend backend,
+                     const Compute& compute)
+    : terms_(std::move(terms)), shape_(shape), backend_(backend), compute_(compute) {}
+
+Result<Attention> Attention::Make(TermSpec terms, std::string_view method,
+                                  const AttentionShape& shape, AttentionBackend backend,
+                                  const Compute& compute) {
+  if (backend == AttentionBackend::kTorch && (terms.key_bias_slope || terms.key_bias_gate)) {
+    return Status(Code::kUnimplemented,
+                  Str("attention back-end \"torch\" has no bias per key, which position method \"",
+                      method, "\" needs: use the back-end \"reference\""));
+  }
+  return Attention(std::move(terms), shape, backend, compute);
+}
+
+// y[c] = x[c] cos - x[c + R/2] sin, y[c + R/2] = x[c + R/2] cos + x[c] sin (half), or the same on
+// pairs (2c, 2c + 1) (interleaved). Angles are formed in double.
+at::Tensor Attention::Rotate(const at::Tensor& x_BHTD) {
+  const std::int64_t n_positions = x_BHTD.size(2);
+  const std::int64_t n_pairs = static_cast<std::int64_t>(terms_.rotation->frequency.size());
+  if (!cos_TR_.defined() || cos_TR_.size(0) < n_positions) {
+    const at::Tensor position =
+        at::arange(n_positions, at::TensorOptions().dtype(at::kDouble).device(compute_.device));
+    const at::Tensor angle =
+        at::outer(position, Doubles(terms_.rotation->frequency, compute_.device));
+    cos_TR_ = at::cos(angle).to(compute_.dtype);
+    sin_TR_ = at::sin(angle).to(compute_.dtype);
+  }
+  const at::Tensor cos = cos_TR_.narrow(0, 0, n_positions);
+  const at::Tensor sin = sin_TR_.narrow(0, 0, n_positions);
+
+  const at::Tensor turning = x_BHTD.narrow(3, 0, 2 * n_pairs).to(compute_.dtype);
+  at::Tensor turned;
+  if (terms_.rotation->layout == Rotation::Layout::kHalf) {
+    const at::Tensor a = turning.narrow(3, 0, n_pairs);
+    const at::Tensor b = turning.narrow(3, n_pairs, n_pairs);
+    turned = at::cat({a * cos - b * sin, b * cos + a * sin}, 3);
+  } else {
+    const at::Tensor pairs = turning.unflatten(3, {n_pairs, 2});
+    const at::Tensor a = pairs.select(4, 0);
+    const at::Tensor b = pairs.select(4, 1);
+    turned = at::stack({a * cos - b * sin, b * cos + a * sin}, 4).flatten(3, 4);
+  }
+  turned = turned.to(x_BHTD.scalar_type());
+  const std::int64_t n_fixed = x_BHTD.size(3) - 2 * n_pairs;
+  if (n_fixed == 0) return turned;
+  return at::cat({turned, x_BHTD.narrow(3, 2 * n_pairs, n_fixed)}, 3);
+}
+
+// The part of the bias that depends on i - j alone (visibility, slopes), for the queries
+// [q_begin, q_begin + n_query) and the keys [0, n_key): a view into one table for all blocks,
+//   table[h][r][m] = bias at distance i - j = r + (P - Q) - m,   key j = m + q_begin - (P - Q)
+// where P is n_positions rounded up to whole blocks of Q queries. Undefined when there is no such part.
+at::Tensor Attention::StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t n_key,
+                                 std::int64_t block, std::int64_t n_positions) {
+  if (!shape_.causal && !terms_.key_bias_slope) return {};
+  if (static_block_ != block || static_positions_ < n_positions) {
+    const std::int64_t behind = (n_positions + block - 1) / block * block - block;
+    const std::int64_t width = behind + (shape_.causal ? block : n_positions);
+    const auto ints = at::TensorOptions().dtype(at::kLong).device(compute_.device);
+    const at::Tensor ahead =  // j - i
+        (at::arange(width, ints) - behind).unsqueeze(0) - at::arange(block, ints).unsqueeze(1);
+    at::Tensor bias = at::zeros({1, block, width}, ints.dtype(at::kDouble));
+    if (terms_.key_bias_slope) {
+      const at::Tensor slope = Doubles(terms_.key_bias_slope->slope, compute_.device);
+      const at::Tensor distance = terms_.key_bias_slope->two_sided ? -at::abs(ahead) : ahead;
+      bias = slope.view({-1, 1, 1}) * distance.to(at::kDouble).unsqueeze(0);
+    }
+    if (shape_.causal) {
+      bias = bias.masked_fill(ahead.gt(0).unsqueeze(0), -std::numeric_limits<double>::infinity());
+    }
+    static_bias_ = bias.to(compute_.dtype);
+    static_block_ = block;
+    static_positions_ = n_positions;
+  }
+  const std::int64_t behind =
+      (static_positions_ + block - 1) / block * block - block;
+  return static_bias_.narrow(1, 0, n_query).narrow(2, behind - q_begin, n_key);
+}
+
+at::Tensor Attention::BlockForward(const Call& call, const at::Tensor& cumulated_BHT,
+                                   std::int64_t q_begin, std::int64_t n_query, std::int64_t block) {
+  const std::int64_t n_positions = call.q_BHTD.size(2);
+  const std::int64_t n_key = shape_.causal ? q_begin + n_query : n_positions;
+  const at::Tensor q_BHQD = Part(call.q_BHTD, 2, q_begin, n_query);
+  const at::Tensor k_BHKD = Part(call.k_BHTD, 2, 0, n_key);
+  const at::Tensor v_BHKD = Part(call.v_BHTD, 2, 0, n_key);
+
+  at::Tensor scores = at::matmul(q_BHQD, k_BHKD.transpose(2, 3)).to(compute_.dtype);
+  if (cumulated_BHT.defined()) {
+    const at::Tensor anchor = cumulated_BHT.narrow(2, q_begin, 1).detach();
+    const at::Tensor key = (Part(cumulated_BHT, 2, 0, n_key) - anchor).to(compute_.dtype);
+    if (terms_.key_bias_gate->two_sided) {
+      const at::Tensor query = (cumulated_BHT.narrow(2, q_begin, n_query) - anchor).to(compute_.dtype);
+      scores = scores - at::abs(query.unsqueeze(3) - key.unsqueeze(2));
+    } else {
+      scores = scores.sub_(key.unsqueeze(2));  // b_i is the row's own: it cancels in the softmax
+    }
+  }
+  const at::Tensor bias = StaticBias(q_begin, n_query, n_key, block, n_positions);
+  if (bias.defined()) scores = scores.add_(bias);
+  const at::Tensor p = at::softmax(scores, -1).to(compute_.product);
+  return at::matmul(p, v_BHKD);
+}
+
+at::Tensor Attention::Forward(const Call& given) {
+  Call call = given;
+  if (terms_.rotation) {
+    call.q_BHTD = Rotate(call.q_BHTD);
+    call.k_BHTD = Rotate(call.k_BHTD);
+  }
+  if (backend_ == AttentionBackend::kTorch) {
+    return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt, 0.0,
+                                            shape_.causal, call.scale);
+  }
+  call.q_BHTD = call.q_BHTD * call.scale;
+
+  at::Tensor cumulated_BHT;  // b_t, in double
+  if (terms_.key_bias_gate) {
+    const at::Tensor h_BTH =
+        at::linear(call.x_BTC, call.gate_weight_HC, call.gate_bias_H).to(compute_.dtype);
+    const at::Tensor step_BHT = at::softplus(h_BTH).transpose(1, 2);
+    cumulated_BHT = -at::cumsum(step_BHT, 2, at::kDouble);
+  }
+
+  const std::int64_t n_positions = call.q_BHTD.size(2);
+  const std::int64_t block =
+      BlockQueries(call.q_BHTD.size(0) * call.q_BHTD.size(1), n_positions);
+  std::vector<at::Tensor> blocks;
+  for (std::int64_t begin = 0; begin < n_positions; begin += block) {
+    const std::int64_t n_query = std::min(block, n_positions - begin);
+    blocks.push_back(BlockForward(call, cumulated_BHT, begin, n_query, block));
+  }
+  return blocks.size() == 1 ? blocks.front() : at::cat(blocks, 2);
+}
+
+}  // namespace longrun

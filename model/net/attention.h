@@ -1,0 +1,70 @@
+// Causal or bidirectional attention with position terms, as tensors with gradients:
+//
+//   s[i][j] = scale * <rotate(q_i), rotate(k_j)> + bias[i][j],   p = softmax over visible j,
+//   o_i     = sum over j of p[i][j] v_j
+//
+// Two back-ends. `reference` writes the formula out with LibTorch's plain operators, 128 queries at
+// a time and, when causal, only against the keys they see: no T x T tensor exists. `torch` is
+// LibTorch's fused attention; it knows no bias, so it serves methods without one and refuses the
+// others by name.
+//
+// A learned bias b_i - b_j is summed in double and enters relative to the first query of its block:
+// |b| grows with T (0.69 T at initialisation), and two such floats must never be subtracted.
+//
+// Legend: B batch, T positions, H heads, D head_dim, C d_model, Q queries of a block, R rotary
+// channels.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "model/net/device.h"
+#include "model/position/method.h"
+
+namespace longrun {
+
+enum class AttentionBackend { kReference, kTorch };
+Result<AttentionBackend> ParseAttentionBackend(std::string_view name);  // "reference", "torch"
+
+class Attention {
+ public:
+  // kUnimplemented when the back-end lacks a term; `method` is the name for that message.
+  static Result<Attention> Make(TermSpec terms, std::string_view method, const AttentionShape& shape,
+                                AttentionBackend backend, const Compute& compute);
+
+  struct Call {
+    at::Tensor q_BHTD, k_BHTD, v_BHTD;  // of type compute.product
+    at::Tensor x_BTC;                   // the layer's input after its LayerNorm: for a gate
+    at::Tensor gate_weight_HC;          // undefined without a gate
+    at::Tensor gate_bias_H;
+    double scale = 0.0;
+  };
+  // o_BHTD, of type compute.product.
+  at::Tensor Forward(const Call& call);
+
+ private:
+  Attention(TermSpec terms, const AttentionShape& shape, AttentionBackend backend,
+            const Compute& compute);
+  at::Tensor Rotate(const at::Tensor& x_BHTD);
+  at::Tensor StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t n_key,
+                        std::int64_t block, std::int64_t n_positions);
+  at::Tensor BlockForward(const Call& call, const at::Tensor& cumulated_BHT, std::int64_t q_begin,
+                          std::int64_t n_query, std::int64_t block);
+
+  TermSpec terms_;
+  AttentionShape shape_;
+  AttentionBackend backend_;
+  Compute compute_;
+
+  // Tables that only grow; kept between calls.
+  at::Tensor cos_TR_, sin_TR_;  // (T, R/2)
+  at::Tensor static_bias_;      // (H or 1, Q, width): see StaticBias
+  std::int64_t static_block_ = 0;
+  std::int64_t static_positions_ = 0;
+};
+
+}  // namespace longrun

@@ -1,0 +1,98 @@
+#include "model/net/device.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <dlfcn.h>
+#include <torch/headeronly/version.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+// libtorch_cuda.so registers its hooks when it is loaded, and ATen keeps the hooks object of the
+// first CUDA query: so this comes before any such query, or the GPU stays invisible.
+Status LoadCudaHalf() {
+  static const Status status = []() -> Status {
+    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+      const char* why = dlerror();
+      return Status(Code::kFailedPrecondition,
+                    Str("a GPU was asked for, but LibTorch's CUDA half cannot be loaded: ",
+                        why == nullptr ? "unknown reason" : why,
+                        "; install torch with its NVIDIA packages, or use the device \"cpu\""));
+    }
+    if (!at::globalContext().hasCUDA()) {
+      return Status(Code::kFailedPrecondition,
+                    "a GPU was asked for, but LibTorch finds none: check nvidia-smi, or use the "
+                    "device \"cpu\"");
+    }
+    return Status();
+  }();
+  return status;
+}
+
+std::string CpuVendor() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with("vendor_id")) continue;
+    const auto colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+Result<Compute> OpenCompute(std::string_view device, std::string_view precision) {
+  Compute compute;
+  if (precision == "fp64") {
+    compute.dtype = compute.product = c10::ScalarType::Double;
+  } else if (precision == "bf16") {
+    compute.product = c10::ScalarType::BFloat16;
+  } else if (precision != "fp32") {
+    return Status(Code::kInvalidArgument,
+                  Str("precision \"", precision, "\" is unknown: fp32, fp64 or bf16"));
+  }
+  if (device == "cpu") return compute;
+  int index = 0;
+  if (device != "cuda") {
+    const std::string_view digits =
+        device.starts_with("cuda:") ? device.substr(5) : std::string_view();
+    const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+    if (digits.empty() || digits.size() > 2 || end.ptr != digits.data() + digits.size()) {
+      return Status(Code::kInvalidArgument,
+                    Str("device \"", device, "\" is unknown: cpu, cuda, or cuda:N"));
+    }
+  }
+  RETURN_IF_ERROR(LoadCudaHalf());
+  compute.device = c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
+  return compute;
+}
+
+void FixNumerics(std::int64_t threads) {
+  at::set_num_threads(static_cast<int>(threads));
+  // cuBLAS repeats its bits only with a workspace of its own per stream.
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
+  at::Context& context = at::globalContext();
+  context.setDeterministicAlgorithms(true, false);
+  context.setDeterministicFillUninitializedMemory(false);
+  context.setBenchmarkCuDNN(false);
+}
+
+std::string TorchVersion() { return TORCH_VERSION; }
+
+std::string SimdPath() {
+  std::string name = at::get_cpu_capability();
+  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return name;
+}
+
+std::string LinearPath(const c10::Device& device) {
+  return device.is_cuda() ? "aten/cuda" : Str("aten/", CpuVendor());
+}
+
+}  // namespace longrun

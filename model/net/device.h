@@ -1,0 +1,37 @@
+// Where and in which numbers a network computes: the device, the type of its weights, and whether
+// products are taken in bf16 (autocast: weights, LayerNorm, residual stream, softmax and loss stay
+// fp32, only the factors of matrix products are rounded).
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace longrun {
+
+struct Compute {
+  c10::Device device = c10::Device(c10::DeviceType::CPU);
+  c10::ScalarType dtype = c10::ScalarType::Float;    // of weights and results: Float or Double
+  c10::ScalarType product = c10::ScalarType::Float;  // of matrix products: dtype, or BFloat16
+};
+
+// "fp32", "fp64", "bf16" on "cpu", "cuda" or "cuda:1". The CUDA half of LibTorch is loaded at the
+// first demand for a GPU: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
+Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
+
+// Fixed once at the start of a process: threads of a product, algorithms that give the same bits
+// each time, no TF32.
+void FixNumerics(std::int64_t threads);
+
+std::string TorchVersion();   // "2.11.0"
+// What decides a CPU's bits beside the thread count: LibTorch's vector path ("default", "avx2",
+// "avx512") and its matrix products, which follow the CPU's vendor ("aten/AuthenticAMD").
+std::string SimdPath();
+std::string LinearPath(const c10::Device& device);  // "aten/cuda" on a GPU
+
+}  // namespace longrun

@@ -1,0 +1,42 @@
+#include "model/net/gradient.h"
+
+#include <ATen/ops/zeros_like.h>
+
+#include "model/net/head.h"
+
+namespace longrun {
+
+void ClearGradients(Transformer& net) {
+  net.RequireGradients(true);
+  // The head's sum is added to in place and kept; the others are taken over from autograd.
+  for (const auto& [name, parameter] : net.parameters()) {
+    at::Tensor& gradient = const_cast<at::Tensor&>(parameter).mutable_grad();
+    if (!parameter.is_same(net.head_VC())) {
+      gradient.reset();
+    } else if (gradient.defined()) {
+      gradient.zero_();
+    } else {
+      gradient = at::zeros_like(parameter.detach());
+    }
+  }
+}
+
+at::Tensor AddGradients(Transformer& net, const at::Tensor& ids_BT, const at::Tensor& targets_BN,
+                        double weight) {
+  at::Tensor hidden_BNC = net.Hidden(ids_BT);
+  if (targets_BN.size(1) < ids_BT.size(1)) hidden_BNC = hidden_BNC.narrow(1, 0, targets_BN.size(1));
+  const at::Tensor hidden_NC = hidden_BNC.detach().flatten(0, 1);
+  at::Tensor head_gradient = net.head_VC().grad();
+  const HeadGradient head =
+      HeadNllBackward(hidden_NC, net.head_VC().detach(), targets_BN.flatten(), weight,
+                      net.compute(), head_gradient);
+  hidden_BNC.backward(head.hidden_NC.view(hidden_BNC.sizes()));
+  return head.nll_N;
+}
+
+at::Tensor GradientOf(const at::Tensor& parameter) {
+  const at::Tensor& gradient = parameter.grad();
+  return gradient.defined() ? gradient : at::zeros_like(parameter.detach());
+}
+
+}  // namespace longrun

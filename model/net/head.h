@@ -1,0 +1,35 @@
+// The head and its loss, over chunks of rows, so that no (N, V) tensor of a large vocabulary exists:
+//
+//   z = hidden head^T,   nll[n] = log sum_v exp(z[n][v]) - z[n][target[n]]
+//   dz = softmax(z) - onehot(target),   d hidden = dz head,   d head = dz^T hidden
+//
+// The softmax is taken in the network's own type (fp32, or fp64), over all rows of the vocabulary.
+//
+// Legend: N rows (B * T), C d_model, V vocabulary.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "model/net/device.h"
+
+namespace longrun {
+
+// (N, V), of type compute.dtype.
+at::Tensor HeadLogits(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
+                      const Compute& compute);
+
+// (N), of type compute.dtype, without gradients.
+at::Tensor HeadNll(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
+                   const at::Tensor& targets_N, const Compute& compute);
+
+struct HeadGradient {
+  at::Tensor nll_N;
+  at::Tensor hidden_NC;  // weight * d(sum of nll) / d hidden
+};
+
+// Adds weight * d(sum of nll) / d head to head_gradient_VC.
+HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
+                             const at::Tensor& targets_N, double weight, const Compute& compute,
+                             at::Tensor& head_gradient_VC);
+
+}  // namespace longrun

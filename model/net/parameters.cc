@@ -1,0 +1,105 @@
+#include "model/net/parameters.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+// Uniform in (0, 1) with 53 bits.
+double Uniform53(std::uint32_t high, std::uint32_t low) {
+  const std::uint64_t bits = ((std::uint64_t{high} << 32) | low) >> 11;
+  return (static_cast<double>(bits) + 0.5) * 0x1p-53;
+}
+
+std::uint32_t Low(std::uint64_t x) { return static_cast<std::uint32_t>(x); }
+std::uint32_t High(std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); }
+
+}  // namespace
+
+Result<TermSpec> TermsOf(const ModelConfig& model) {
+  ASSIGN_OR_RETURN(const PositionMethod* method, FindPositionMethod(model.position.method));
+  return method->terms(model.position.params, {.n_head = model.n_head,
+                                               .head_dim = model.head_dim(),
+                                               .d_model = model.d_model,
+                                               .causal = model.causal});
+}
+
+Result<std::vector<ParameterSpec>> ParametersOf(const ModelConfig& model) {
+  ASSIGN_OR_RETURN(const TermSpec terms, TermsOf(model));
+  const std::int64_t c = model.d_model;
+  const std::int64_t f = model.d_ff;
+  const double std = model.init_std;
+  const double residual_std = std / std::sqrt(2.0 * static_cast<double>(model.n_layer));
+
+  std::vector<ParameterSpec> specs;
+  specs.push_back({"transformer.wte.weight", {model.vocab_size, c}, 0.0, std});
+  if (terms.input_add && !terms.input_add->learned_table.empty()) {
+    specs.push_back({"transformer.wpe.weight", {model.n_positions, c}, 0.0, std});
+  }
+  for (std::int64_t l = 0; l < model.n_layer; ++l) {
+    const std::string at = Str("transformer.h.", l, ".");
+    specs.push_back({at + "ln_1.weight", {c}, 1.0, 0.0});
+    specs.push_back({at + "ln_1.bias", {c}, 0.0, 0.0});
+    specs.push_back({at + "attn.c_attn.weight", {c, 3 * c}, 0.0, std});
+    specs.push_back({at + "attn.c_attn.bias", {3 * c}, 0.0, 0.0});
+    specs.push_back({at + "attn.c_proj.weight", {c, c}, 0.0, residual_std});
+    specs.push_back({at + "attn.c_proj.bias", {c}, 0.0, 0.0});
+    for (const LearnedTensor& learned : terms.learned) {
+      specs.push_back({at + "attn.position." + learned.name, learned.shape, 0.0, learned.init_std});
+    }
+    specs.push_back({at + "ln_2.weight", {c}, 1.0, 0.0});
+    specs.push_back({at + "ln_2.bias", {c}, 0.0, 0.0});
+    specs.push_back({at + "mlp.c_fc.weight", {c, f}, 0.0, std});
+    specs.push_back({at + "mlp.c_fc.bias", {f}, 0.0, 0.0});
+    specs.push_back({at + "mlp.c_proj.weight", {f, c}, 0.0, residual_std});
+    specs.push_back({at + "mlp.c_proj.bias", {c}, 0.0, 0.0});
+  }
+  specs.push_back({"transformer.ln_f.weight", {c}, 1.0, 0.0});
+  specs.push_back({"transformer.ln_f.bias", {c}, 0.0, 0.0});
+  if (!model.tie_embeddings) specs.push_back({"lm_head.weight", {model.vocab_size, c}, 0.0, std});
+  return specs;
+}
+
+std::vector<double> PhiloxNormals(std::uint64_t seed, std::string_view name, std::int64_t n) {
+  const std::uint64_t stream = Fnv1a64(name);
+  std::vector<double> normals;
+  normals.reserve(static_cast<std::size_t>(n + 1));
+  for (std::uint64_t block = 0; normals.size() < static_cast<std::size_t>(n); ++block) {
+    const auto words = Philox4x32({Low(block), High(block), Low(stream), High(stream)},
+                                  {Low(seed), High(seed)});
+    const double radius = std::sqrt(-2.0 * std::log(Uniform53(words[0], words[1])));
+    const double angle = 2.0 * std::numbers::pi * Uniform53(words[2], words[3]);
+    normals.push_back(radius * std::cos(angle));
+    normals.push_back(radius * std::sin(angle));
+  }
+  normals.resize(static_cast<std::size_t>(n));
+  return normals;
+}
+
+ParameterMap InitialParameters(const std::vector<ParameterSpec>& specs, std::uint64_t seed) {
+  ParameterMap parameters;
+  for (const ParameterSpec& spec : specs) {
+    if (spec.init_std == 0.0) {
+      parameters[spec.name] = at::full(spec.shape, spec.init_mean, at::kFloat);
+      continue;
+    }
+    at::Tensor tensor = at::empty(spec.shape, at::kFloat);
+    const std::vector<double> normals = PhiloxNormals(seed, spec.name, tensor.numel());
+    float* out = tensor.data_ptr<float>();
+    for (std::size_t i = 0; i < normals.size(); ++i) {
+      out[i] = static_cast<float>(spec.init_mean + spec.init_std * normals[i]);
+    }
+    parameters[spec.name] = std::move(tensor);
+  }
+  return parameters;
+}
+
+}  // namespace longrun

@@ -1,0 +1,52 @@
+// The parameters of a network: names and shapes as Hugging Face's transformers has them for GPT-2
+// (its linears hold (in, out)), and what a position method learns beside them.
+//
+//   transformer.wte.weight                 (V, C)     also the head, when tied
+//   transformer.wpe.weight                 (P, C)     learned positions only
+//   transformer.h.{l}.ln_1.{weight,bias}   (C)
+//   transformer.h.{l}.attn.c_attn.weight   (C, 3 C)   .bias (3 C): q, k, v
+//   transformer.h.{l}.attn.c_proj.weight   (C, C)     .bias (C)
+//   transformer.h.{l}.attn.position.{name} as the method declares it (cable: weight (H, C), bias (H))
+//   transformer.h.{l}.ln_2.{weight,bias}   (C)
+//   transformer.h.{l}.mlp.c_fc.weight      (C, F)     .bias (F)
+//   transformer.h.{l}.mlp.c_proj.weight    (F, C)     .bias (C)
+//   transformer.ln_f.{weight,bias}         (C)
+//   lm_head.weight                         (V, C)     only when the head is not tied
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "model/config.h"
+#include "model/position/method.h"
+
+namespace longrun {
+
+struct ParameterSpec {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  double init_mean = 0.0;
+  double init_std = 0.0;  // N(mean, std^2); 0: constant
+};
+
+using ParameterMap = std::map<std::string, at::Tensor>;
+
+// The terms of the model's position method.
+Result<TermSpec> TermsOf(const ModelConfig& model);
+
+// In the order of the network.
+Result<std::vector<ParameterSpec>> ParametersOf(const ModelConfig& model);
+
+// fp32 on the CPU. Element i of a tensor is normal number i of the Philox sequence with key `seed`
+// and counter (i / 2, fnv1a64(name)): independent of device, order and of the other parameters.
+ParameterMap InitialParameters(const std::vector<ParameterSpec>& specs, std::uint64_t seed);
+
+// Normal numbers n_0, n_1, ... of a parameter's sequence (Box-Muller in double).
+std::vector<double> PhiloxNormals(std::uint64_t seed, std::string_view name, std::int64_t n);
+
+}  // namespace longrun

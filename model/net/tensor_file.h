@@ -1,0 +1,22 @@
+// Tensors in safetensors files (model/net/safetensors.h).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+
+#include "base/status.h"
+#include "model/net/safetensors.h"
+
+namespace longrun {
+
+// A copy on the CPU, of the type it is stored in.
+at::Tensor ToTensor(const StoredTensor& stored);
+
+// Any device, any strides; of a type that StoredType has (LR_CHECK).
+Result<WrittenFile> WriteTensors(const std::string& path,
+                                 const std::map<std::string, at::Tensor>& tensors,
+                                 const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace longrun

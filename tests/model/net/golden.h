@@ -1,0 +1,56 @@
+// The golden cases of tools/oracle/gpt2_oracle.py: weights by a formula, logits and gradients from an
+// independent PyTorch program in float64.
+#pragma once
+
+#include <ATen/ops/empty.h>
+
+#include <cstdint>
+#include <string>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "model/net/model_folder.h"
+#include "model/net/tensor_file.h"
+
+namespace longrun {
+
+inline const char* const kGoldenCases[] = {
+    "learned",      "none",  "sinusoidal",   "rope",
+    "rope_interleaved", "alibi", "cable", "cable_scaled",
+    "cable_bidirectional", "gelu_inverse_layer", "relu_unscaled"};
+
+inline std::string GoldenFolder(const std::string& name) {
+  return std::string(LONGRUN_SOURCE_DIR) + "/tests/golden/net/" + name;
+}
+
+// w[n] = offset + (((n + s)^2 * 31 + n * s) mod 65537 - 32768) / 131072, s = sum of the name's bytes.
+inline ParameterMap FormulaWeights(const ModelConfig& model) {
+  ParameterMap weights;
+  const std::vector<ParameterSpec> specs = ParametersOf(model).value();
+  for (const ParameterSpec& spec : specs) {
+    std::int64_t s = 0;
+    for (const char c : spec.name) s += c;
+    const bool norm = spec.name.find(".ln_") != std::string::npos && spec.name.ends_with("weight");
+    at::Tensor tensor = at::empty(spec.shape, at::kFloat);
+    float* out = tensor.data_ptr<float>();
+    for (std::int64_t n = 0; n < tensor.numel(); ++n) {
+      const std::int64_t step = ((n + s) * (n + s) * 31 + n * s) % 65537 - 32768;
+      out[n] = (norm ? 1.0f : 0.0f) + static_cast<float>(step) / 131072.0f;
+    }
+    weights[spec.name] = tensor;
+  }
+  return weights;
+}
+
+inline NetConfig GoldenConfig(const std::string& name) {
+  const std::string text = ReadFile(GoldenFolder(name) + "/config.json").value();
+  return ParseModelConfig(ParseJson(text).value()).value();
+}
+
+inline at::Tensor GoldenTensor(const std::string& name, const std::string& tensor) {
+  const SafetensorsFile file =
+      SafetensorsFile::Open(GoldenFolder(name) + "/expected.safetensors").value();
+  return ToTensor(*file.Find(tensor));
+}
+
+}  // namespace longrun

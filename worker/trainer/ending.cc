@@ -1,0 +1,75 @@
+#include "worker/trainer/ending.h"
+
+#include <c10/util/Exception.h>
+
+#include <new>
+#include <string_view>
+#include <utility>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+FailureClass ClassOf(Code code) {
+  switch (code) {
+    case Code::kInvalidArgument:
+    case Code::kOutOfRange:
+    case Code::kFailedPrecondition:
+    case Code::kUnimplemented:
+    case Code::kAlreadyExists:
+      return FailureClass::kInvalid;
+    case Code::kNotFound:
+    case Code::kDataLoss:
+      return FailureClass::kData;
+    case Code::kResourceExhausted:
+    case Code::kPermissionDenied:
+    case Code::kUnavailable:
+      return FailureClass::kStorage;
+    case Code::kAborted:
+      return FailureClass::kNumerical;
+    case Code::kCancelled:
+      return FailureClass::kPreempted;
+    case Code::kOk:
+    case Code::kUnknown:
+    case Code::kDeadlineExceeded:
+    case Code::kInternal:
+      return FailureClass::kCrashed;
+  }
+  return FailureClass::kCrashed;
+}
+
+Ending OutOfMemory(std::string_view what) {
+  return {.status = Status(Code::kResourceExhausted, Str("out of memory: ", what)),
+          .failure_class = FailureClass::kOutOfMemory};
+}
+
+}  // namespace
+
+int Ending::ExitCode() const { return status.ok() ? 0 : FailureOf(failure_class).exit_code; }
+
+Ending EndingOf(Status status) {
+  const FailureClass failure_class = ClassOf(status.code());
+  return {.status = std::move(status), .failure_class = failure_class};
+}
+
+Ending RunGuarded(const std::function<Status()>& body) {
+  try {
+    return EndingOf(body());
+  } catch (const c10::OutOfMemoryError& error) {
+    return OutOfMemory(error.what_without_backtrace());
+  } catch (const c10::NotImplementedError& error) {
+    return EndingOf(Status(Code::kUnimplemented, error.what_without_backtrace()));
+  } catch (const c10::Error& error) {
+    const std::string_view what = error.what_without_backtrace();
+    // The allocator of the host throws a plain error.
+    if (what.find("DefaultCPUAllocator") != std::string_view::npos) return OutOfMemory(what);
+    return EndingOf(Status(Code::kInternal, Str("LibTorch: ", what)));
+  } catch (const std::bad_alloc&) {
+    return OutOfMemory("the host has no more");
+  } catch (const std::exception& error) {
+    return EndingOf(Status(Code::kInternal, error.what()));
+  }
+}
+
+}  // namespace longrun

@@ -1,0 +1,29 @@
+// How a trainer ends: a Status as a failure class and an exit code, and LibTorch's exceptions as
+// either.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/status.h"
+#include "sweeps/failure.h"
+
+namespace longrun {
+
+inline constexpr int kExitUsage = 64;
+
+struct Ending {
+  Status status;                                           // ok: all is done
+  FailureClass failure_class = FailureClass::kCrashed;     // of an error
+
+  int ExitCode() const;  // 0, or the class's
+};
+
+// Within the trainer kAborted is a computation that gave NaN or infinity, kCancelled one that was
+// asked to stop and has saved its state.
+Ending EndingOf(Status status);
+
+// Runs `body`; what LibTorch or the library throws becomes an ending too.
+Ending RunGuarded(const std::function<Status()>& body);
+
+}  // namespace longrun

@@ -1,0 +1,28 @@
+// The door for checking us: logits and gradients of a model in a Hugging Face folder, from tokens in
+// a file to tensors in a file.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+
+namespace longrun {
+
+struct ForwardOptions {
+  std::string model;                    // folder: config.json, model.safetensors
+  std::string tokens;                   // safetensors: tokens (B, T), int64
+  std::string output;                   // safetensors, written
+  std::string dtype = "fp32";           // fp32 | fp64 | bf16
+  std::string attention = "reference";  // reference | torch
+  std::string device = "cpu";           // cpu | cuda
+  int threads = 1;
+};
+
+// Writes `logits` (B, T, V): F64 for fp64, else F32.
+Status Forward(const ForwardOptions& options);
+
+// Writes the gradient of the mean loss over all B (T - 1) next-token predictions, each under its
+// parameter's name.
+Status Grad(const ForwardOptions& options);
+
+}  // namespace longrun
