@@ -21,11 +21,11 @@ namespace longrun {
 struct EvaluationRequest {
   const Dataset* dataset = nullptr;
   // Resolved parameters; the list of lengths may be left out (a task owes single cells).
-  Json params;
+  Json params = Json::object();
   std::int64_t context_length = 0;
   // "": the model of the run. Else a baseline's name, which is written into the rows: the caller
   // gives that model ("unigram": UnigramModel of model/data/unigram.h).
-  std::string variant;
+  std::string variant{};
   std::int64_t windows_per_call = 1;  // given to the model at once; no part of the result
 };
 

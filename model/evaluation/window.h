@@ -39,11 +39,11 @@ struct Score {
 std::optional<double> StandardError(std::span<const ClusterSum> clusters);
 
 struct ScoreRequest {
-  std::span<const std::int32_t> tokens;
-  std::span<const Window> windows;
+  std::span<const std::int32_t> tokens{};
+  std::span<const Window> windows{};
   // Where each document starts, and n_tokens as the last entry; empty: documents are not known.
-  std::span<const std::int64_t> document_starts;
-  std::span<const std::int32_t> token_bytes;  // per id; empty: bytes are not counted
+  std::span<const std::int64_t> document_starts{};
+  std::span<const std::int32_t> token_bytes{};  // per id; empty: bytes are not counted
   std::int64_t windows_per_call = 1;          // given to the model at once
 };
 

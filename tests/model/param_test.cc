@@ -1,0 +1,67 @@
+#include "model/param.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace longrun {
+namespace {
+
+const std::vector<ParamSpec> kSpecs = {
+    {.name = "buckets", .type = ParamSpec::Type::kInt, .default_value = 32, .min = 2, .max = 1024,
+     .meaning = "how many"},
+    {.name = "scale", .type = ParamSpec::Type::kDouble, .default_value = 1.5, .min = 0, .max = 2,
+     .meaning = "how large"},
+    {.name = "kind", .type = ParamSpec::Type::kChoice, .default_value = "plain", .choices = {"plain", "scaled"},
+     .choices_unbuilt = {"learned"}, .meaning = "which"},
+    {.name = "lengths", .type = ParamSpec::Type::kIntList, .default_value = nullptr, .min = 1, .max = 4096,
+     .meaning = "how long"},
+};
+
+// The one error of `given`, as "key: message".
+std::string Error(Json given) {
+  if (given.is_object() && !given.contains("lengths")) given["lengths"] = {1};
+  const std::vector<ParamError> errors = CheckParams(kSpecs, given);
+  if (errors.size() != 1) return std::to_string(errors.size()) + " errors";
+  return errors[0].key + ": " + errors[0].message;
+}
+
+TEST(ParamTest, DefaultsAreWrittenInAndNumbersHaveOneSpelling) {
+  const Json resolved = ResolveParams(kSpecs, {{"lengths", {64.0, 128}}, {"buckets", 8.0}}, "position").value();
+  EXPECT_EQ(CanonicalJson(resolved), R"({"buckets":8,"kind":"plain","lengths":[64,128],"scale":1.5})");
+  EXPECT_TRUE(resolved["buckets"].is_number_integer());
+}
+
+TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
+  EXPECT_EQ(Error({{"buckets", 1}}), "buckets: expected an integer from 2 to 1024, found 1");
+  EXPECT_EQ(Error({{"buckets", 2.5}}), "buckets: expected an integer from 2 to 1024, found 2.5");
+  EXPECT_EQ(Error({{"buckets", "8"}}), "buckets: expected an integer from 2 to 1024, found \"8\"");
+  EXPECT_EQ(Error({{"buckets", ~std::uint64_t{0}}}),
+            "buckets: expected an integer from 2 to 1024, found 18446744073709551615");
+  EXPECT_EQ(Error({{"scale", 3}}), "scale: expected a number from 0 to 2, found 3");
+  EXPECT_EQ(Error({{"scale", true}}), "scale: expected a number from 0 to 2, found true");
+  EXPECT_EQ(Error({{"kind", "scalde"}}), "kind: expected one of plain, scaled, found \"scalde\"; did you mean \"scaled\"?");
+  EXPECT_EQ(Error({{"kind", 1}}), "kind: expected one of plain, scaled, found 1");
+  EXPECT_EQ(Error({{"kind", "learned"}}), "kind: \"learned\" is not built yet; today there is plain, scaled");
+  EXPECT_EQ(Error({{"lengths", 64}}), "lengths: expected a list of integers from 1 to 4096, found 64");
+  EXPECT_EQ(Error({{"lengths", Json::array()}}), "lengths: expected a list of integers from 1 to 4096, found []");
+  EXPECT_EQ(Error({{"lengths", {64, 0}}}), "lengths[1]: expected an integer from 1 to 4096, found 0");
+  EXPECT_EQ(Error({{"lengths", {64, 64.0}}}), "lengths[1]: 64 stands twice in the list");
+  EXPECT_EQ(Error({{"bucket", 8}}), "bucket: unknown key; did you mean \"buckets\"?");
+  EXPECT_EQ(Error({{"colour", 8}}), "colour: unknown key; there are buckets, scale, kind, lengths");
+  EXPECT_EQ(Error(Json::array()), ": expected a mapping of parameters, found []");
+}
+
+TEST(ParamTest, AllErrorsComeInOneAnswer) {
+  const auto resolved = ResolveParams(kSpecs, {{"bucket", 8}, {"scale", -1}}, "evaluate[0]");
+  ASSERT_FALSE(resolved.ok());
+  EXPECT_EQ(resolved.status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(resolved.status().message(),
+            "evaluate[0].bucket: unknown key; did you mean \"buckets\"?; "
+            "evaluate[0].scale: expected a number from 0 to 2, found -1; "
+            "evaluate[0].lengths: must be given: a list of integers from 1 to 4096, how long");
+}
+
+}  // namespace
+}  // namespace longrun
