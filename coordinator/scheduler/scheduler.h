@@ -23,7 +23,7 @@ namespace longrun {
 // ---- events ------------------------------------------------------------------------------------
 
 struct SweepSubmitted {
-  std::string sweep_id;             // ULID, made by the caller; a known one is taken up again
+  std::string sweep_id;  // ULID, made by the caller; a known one is taken up again
   Sweep sweep;
   std::map<std::string, std::string> dataset_paths;  // dataset name -> registered folder
 };
@@ -39,17 +39,17 @@ struct LiveAttempt {
   std::int64_t last_seq = 0;
   bool running = false;
 };
-struct WorkerArrived {              // Hello
+struct WorkerArrived {  // Hello
   SessionId session = 0;
-  Worker worker;                    // id, incarnation, host, version, slots, dataset_digests
+  Worker worker;  // id, incarnation, host, version, slots, dataset_digests
   std::vector<LiveAttempt> attempts;
 };
-struct WorkerHeard {                // Heartbeat
+struct WorkerHeard {  // Heartbeat
   SessionId session = 0;
   std::int64_t number = 0;
   std::vector<LiveAttempt> attempts;
 };
-struct WorkerGone {                 // the stream ended; the lease goes on
+struct WorkerGone {  // the stream ended; the lease goes on
   SessionId session = 0;
 };
 struct AttemptAccepted {
@@ -61,12 +61,12 @@ struct AttemptRejected {
   SessionId session = 0;
   std::string attempt;
   std::uint64_t epoch = 0;
-  std::string failure_class;        // "" : the slot was busy; not counted
+  std::string failure_class;  // "" : the slot was busy; not counted
   std::string reason;
 };
 struct BatchRecord {
   JournalRecord record;
-  std::string line;                 // its bytes
+  std::string line;  // its bytes
   // For checkpoint and artifact records: whether all their bytes are in the artifact store (the
   // core looks before it posts the event). A record that lacks them ends the batch with a Nack.
   bool bytes_stored = true;
@@ -78,12 +78,12 @@ struct JournalReceived {
   std::int64_t first_seq = 0;
   std::vector<BatchRecord> records;
 };
-struct AttemptFinished {            // AttemptEnded
+struct AttemptFinished {  // AttemptEnded
   SessionId session = 0;
   std::string attempt;
   std::uint64_t epoch = 0;
   std::int64_t last_seq = 0;
-  EndEvidence evidence;             // without what the journal said
+  EndEvidence evidence;  // without what the journal said
   std::string log_tail;
 };
 // About once a second, and when a deadline is near. A longer silence means that this machine slept
@@ -100,10 +100,10 @@ using SchedulerEvent =
 // cells, sweeps, workers, attempts, records, transitions, dropped checkpoints. Only
 // Task.result_attempt, Task.attempt point ahead. Each row comes at most once a step.
 
-struct PutSweep {                   // the sweep, its runs and which tasks serve it; not cancelled
+struct PutSweep {  // the sweep, its runs and which tasks serve it; not cancelled
   std::string sweep_id;
   Sweep sweep;
-  std::vector<std::string> tasks;   // sorted
+  std::vector<std::string> tasks;  // sorted
 };
 struct PutSweepCancelled {
   std::string sweep_id;
@@ -111,16 +111,16 @@ struct PutSweepCancelled {
 struct PutRun {
   RunRecord run;
 };
-struct PutTask {                    // insert or update of all durable columns
+struct PutTask {  // insert or update of all durable columns
   Task task;
 };
 struct PutAttempt {
-  Attempt attempt;                  // durable columns only
+  Attempt attempt;  // durable columns only
 };
 struct PutWorker {
   Worker worker;
 };
-struct PutCell {                    // the task that owes or has a cell
+struct PutCell {  // the task that owes or has a cell
   std::string cell;
   std::string task;
 };
@@ -134,7 +134,7 @@ struct PutRecord {
 };
 // Every state change has exactly one of these.
 struct PutTransition {
-  std::string subject;              // "task" | "attempt"
+  std::string subject;  // "task" | "attempt"
   std::string id;
   std::string from;
   std::string to;
@@ -158,7 +158,7 @@ struct AttemptVerdict {
 };
 struct SendWelcome {
   SessionId session = 0;
-  std::vector<AttemptVerdict> attempts;
+  std::vector<AttemptVerdict> attempts = {};
 };
 struct SendHeartbeatReply {
   SessionId session = 0;
@@ -166,7 +166,7 @@ struct SendHeartbeatReply {
 };
 struct SendStart {
   SessionId session = 0;
-  TaskFile task;                    // without the worker's paths
+  TaskFile task;  // without the worker's paths
   std::int64_t device_index = 0;
   std::string dataset_digest;
   std::string dataset_path;
@@ -194,12 +194,12 @@ struct SendFenced {
   std::string attempt;
   std::uint64_t current_epoch = 0;
 };
-struct CloseSession {               // a newer incarnation came, or the protocol was broken
+struct CloseSession {  // a newer incarnation came, or the protocol was broken
   SessionId session = 0;
   std::string reason;
 };
-using Command = std::variant<SendWelcome, SendHeartbeatReply, SendStart, SendStop, SendAck, SendNack,
-                             SendFenced, CloseSession>;
+using Command = std::variant<SendWelcome, SendHeartbeatReply, SendStart, SendStop, SendAck,
+                             SendNack, SendFenced, CloseSession>;
 
 // What the one who asked is told (SweepSubmitted, SweepCancelled).
 struct SubmitCounts {
@@ -217,13 +217,13 @@ struct CancelCounts {
 };
 
 struct StepResult {
-  Status status;                    // of SweepSubmitted and SweepCancelled; nothing was done when not ok
+  Status status;  // of SweepSubmitted and SweepCancelled; nothing was done when not ok
   std::vector<Write> writes;
   std::vector<Command> commands;
   SubmitCounts submit;
   CancelCounts cancel;
   std::vector<std::string> warnings;  // for the log: a peer that broke the protocol
-  std::optional<Instant> wake_at;   // TimePassed is wanted then at the latest
+  std::optional<Instant> wake_at;     // TimePassed is wanted then at the latest
 };
 
 // `wall_ms` is for display columns only.

@@ -29,7 +29,7 @@ using Instant = std::int64_t;    // milliseconds of the coordinator's boot-time 
 using SessionId = std::int64_t;  // one open worker stream; never used again within a process
 
 enum class TaskState {
-  kBlocked,    // waits for the task it needs
+  kBlocked,  // waits for the task it needs
   kReady,
   kReserved,   // bound to a slot; not started yet
   kRunning,    // its `started` record is durable
@@ -37,7 +37,7 @@ enum class TaskState {
   kSucceeded,  // terminal from here on
   kFailed,
   kCancelled,
-  kSkipped,    // what it needs failed or was cancelled
+  kSkipped,  // what it needs failed or was cancelled
 };
 std::string_view TaskStateName(TaskState state);  // "BLOCKED", ...
 bool IsTerminal(TaskState state);
@@ -57,63 +57,63 @@ std::string_view AttemptStateName(AttemptState state);
 bool IsLive(AttemptState state);
 
 struct Attempt {
-  std::string id;                   // ULID
+  std::string id;  // ULID
   std::string task;
-  std::int64_t n = 0;               // 1, 2, 3: for display
+  std::int64_t n = 0;  // 1, 2, 3: for display
   std::uint64_t epoch = 0;
   AttemptState state = AttemptState::kOffered;
   std::string worker;
-  std::int64_t device_index = 0;    // of the slot; -1: adopted from its worker, slot unknown
-  std::optional<CheckpointRef> resume;
-  std::int64_t durable_seq = 0;     // records stored
-  std::string failure_class;        // by name, once it has ended badly
-  std::string message;              // for people
+  std::int64_t device_index = 0;  // of the slot; -1: adopted from its worker, slot unknown
+  std::optional<CheckpointRef> resume = {};
+  std::int64_t durable_seq = 0;    // records stored
+  std::string failure_class = {};  // by name, once it has ended badly
+  std::string message = {};        // for people
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
-  bool end_stored = false;          // AttemptEnded is stored: nothing more will come
+  bool end_stored = false;  // AttemptEnded is stored: nothing more will come
   // From its records, rebuilt with NoteRecord after a restart while the end is not stored, and
   // dropped afterwards:
-  JournalTally tally;                         // of the records before `final`
-  std::vector<ExpectedCell> results;          // rows stored
-  std::optional<CheckpointRef> final_checkpoint;
+  JournalTally tally = {};                 // of the records before `final`
+  std::vector<ExpectedCell> results = {};  // rows stored
+  std::optional<CheckpointRef> final_checkpoint = {};
   bool final_seen = false;
-  std::string failed_class;                   // of a `failed` record
-  std::string failed_message;
+  std::string failed_class = {};  // of a `failed` record
+  std::string failed_message = {};
   // Volatile:
   Instant offered_at = 0;
-  Json progress = {};               // body of the newest `progress` record
+  Json progress = {};  // body of the newest `progress` record
 };
 
 struct Task {
-  std::string id;                   // task key
+  std::string id;  // task key
   std::string run_key;
   TaskKind kind = TaskKind::kTrain;
   TaskState state = TaskState::kReady;
-  bool cancel_wanted = false;       // desired = CANCELLED
-  std::string reason;               // why it is in this state; never empty
+  bool cancel_wanted = false;  // desired = CANCELLED
+  std::string reason;          // why it is in this state; never empty
   std::int64_t priority = 0;
-  std::int64_t ready_seq = 0;       // order of becoming ready
+  std::int64_t ready_seq = 0;  // order of becoming ready
   std::int64_t retry_round = 0;
-  std::uint64_t epoch = 0;          // of the newest attempt
+  std::uint64_t epoch = 0;  // of the newest attempt
   std::int64_t attempts = 0;
-  std::string attempt;              // newest attempt, "" before the first
-  std::string result_attempt;       // the attempt that counts, once succeeded
+  std::string attempt;         // newest attempt, "" before the first
+  std::string result_attempt;  // the attempt that counts, once succeeded
   std::int64_t failures = 0;
   std::int64_t losses = 0;
   RetryPolicy retry;
-  std::string needs;                // task key that must succeed first, or ""
+  std::string needs;  // task key that must succeed first, or ""
   std::string device_kind = "any";
-  std::string avoid_worker;         // where it failed last
-  Json evaluation;                  // evaluate: {"perplexity": {...}}; train: null
+  std::string avoid_worker;  // where it failed last
+  Json evaluation;           // evaluate: {"perplexity": {...}}; train: null
   std::vector<ExpectedCell> expected_cells;
   std::int64_t checkpoint_every_ms = 0;
   std::int64_t checkpoint_keep = 0;
-  std::vector<CheckpointRef> checkpoints;  // train: verified ones in the store, by step
+  std::vector<CheckpointRef> checkpoints;         // train: verified ones in the store, by step
   std::optional<CheckpointRef> best_checkpoint;   // train: of the lowest validation loss so far
   std::optional<CheckpointRef> final_checkpoint;  // train, once succeeded
   // Volatile:
-  Instant not_before = 0;           // end of the back-off
-  std::string ready_class;          // where it stands in Index::ready; "" when it does not
+  Instant not_before = 0;   // end of the back-off
+  std::string ready_class;  // where it stands in Index::ready; "" when it does not
 };
 
 struct RunRecord {
@@ -126,7 +126,7 @@ struct RunRecord {
 
 struct Slot {
   std::int64_t index = 0;
-  std::string kind;                 // cpu | gpu
+  std::string kind;  // cpu | gpu
   std::string name;
   std::int64_t memory_bytes = 0;
   std::int64_t threads = 1;
@@ -145,51 +145,51 @@ struct Worker {
   std::optional<SessionId> session;
   Instant heard_at = 0;
   bool draining = false;
-  bool lost = false;                // the lease ended and nothing was heard since
-  std::map<std::int64_t, std::string> busy;        // slot -> attempt whose trainer may be there
-  std::map<std::int64_t, Instant> refused_until;   // slot -> when an offer makes sense again
+  bool lost = false;                              // the lease ended and nothing was heard since
+  std::map<std::int64_t, std::string> busy;       // slot -> attempt whose trainer may be there
+  std::map<std::int64_t, Instant> refused_until;  // slot -> when an offer makes sense again
 };
 
 struct SchedulerLimits {
   std::int64_t heartbeat_ms = 5'000;
-  std::int64_t suspect_ms = 15'000;     // no new work after this silence
-  std::int64_t lease_ms = 90'000;       // reassignment after this silence (lease 60 s + grace 30 s)
-  std::int64_t offer_ms = 10'000;       // from Start to Accepted
+  std::int64_t suspect_ms = 15'000;  // no new work after this silence
+  std::int64_t lease_ms = 90'000;    // reassignment after this silence (lease 60 s + grace 30 s)
+  std::int64_t offer_ms = 10'000;    // from Start to Accepted
   std::int64_t stop_grace_ms = 20'000;
-  std::int64_t busy_ms = 1'000;         // no offer to a slot that has just refused one as busy
-  std::int64_t suspend_ms = 5'000;      // a gap between two events that means we were asleep
+  std::int64_t busy_ms = 1'000;     // no offer to a slot that has just refused one as busy
+  std::int64_t suspend_ms = 5'000;  // a gap between two events that means we were asleep
   BackOffRange back_off;
   std::int64_t tasks_max = 1'000'000;
 };
 
 // READY tasks that the same slots can run: asked once for all of them.
 struct ReadyClass {
-  std::string device_kind;                 // any | cpu | gpu
-  std::optional<Execution> execution;      // once decided; micro_batch is not compared
-  std::int64_t memory_bytes = 0;           // that a slot must have
+  std::string device_kind;             // any | cpu | gpu
+  std::optional<Execution> execution;  // once decided; micro_batch is not compared
+  std::int64_t memory_bytes = 0;       // that a slot must have
   // In the order of placement: priority, evaluate before train, who was ready first, id.
   using Key = std::tuple<std::int64_t, bool, std::int64_t, std::string>;
   std::set<Key> tasks;
-  std::int64_t checked_version = -1;       // of Index::workers_version, when `unfit` was found
-  std::string unfit;                       // why no known worker fits, or ""
+  std::int64_t checked_version = -1;  // of Index::workers_version, when `unfit` was found
+  std::string unfit;                  // why no known worker fits, or ""
 };
 
 // What Step() finds quickly instead of looking at all tasks. Derived, volatile; AfterLoad makes it.
 struct Index {
   std::map<std::string, ReadyClass> ready;
-  std::set<std::pair<Instant, std::string>> waiting;          // back-off: until when, task
-  std::set<std::string> live;                                 // attempts
-  std::map<std::string, std::set<std::string>> dependants;    // task -> tasks that need it
-  std::map<std::string, std::set<std::string>> task_sweeps;   // task -> sweeps it belongs to
-  std::map<SessionId, std::string> sessions;                  // open session -> worker
-  std::int64_t workers_version = 0;                           // grows when workers or slots change
+  std::set<std::pair<Instant, std::string>> waiting;         // back-off: until when, task
+  std::set<std::string> live;                                // attempts
+  std::map<std::string, std::set<std::string>> dependants;   // task -> tasks that need it
+  std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to
+  std::map<SessionId, std::string> sessions;                 // open session -> worker
+  std::int64_t workers_version = 0;                          // grows when workers or slots change
 };
 
 struct State {
   SchedulerLimits limits;
-  std::uint64_t restore_count = 0;           // grows when the database is restored from a backup
+  std::uint64_t restore_count = 0;  // grows when the database is restored from a backup
   std::map<std::string, Task> tasks;
-  std::map<std::string, Attempt> attempts;   // all: an old one may still speak
+  std::map<std::string, Attempt> attempts;  // all: an old one may still speak
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Worker> workers;
   std::map<std::string, std::string> cell_task;  // cell -> the task that owes or has it
@@ -198,10 +198,10 @@ struct State {
   std::set<std::string> cancelled_sweeps;
   std::int64_t next_ready_seq = 1;
   // Volatile:
-  Instant booted_at = 0;            // leases count from here at the earliest
-  Instant place_not_before = 0;     // after a restore, until workers have told what they have
+  Instant booted_at = 0;         // leases count from here at the earliest
+  Instant place_not_before = 0;  // after a restore, until workers have told what they have
   Instant last_event_at = 0;
-  SeededRandom random{0};           // attempt ids, jitter
+  SeededRandom random{0};  // attempt ids, jitter
   Index index;
 };
 

@@ -1,0 +1,50 @@
+// Cancelling (orchestration.md 3.7): final for what waits at once; for what runs once it has stopped,
+// its lease has ended, or it has finished first. What another sweep still wants goes on.
+#include "base/str.h"
+#include "coordinator/scheduler/step.h"
+
+namespace longrun {
+namespace {
+
+bool WantedElsewhere(const State& state, const std::string& task, const std::string& sweep_id) {
+  for (const std::string& other : state.index.task_sweeps.at(task)) {
+    if (other != sweep_id && !state.cancelled_sweeps.contains(other)) return true;
+  }
+  return false;
+}
+
+void CancelTask(StepContext& step, Task& task, const std::string& reason) {
+  task.cancel_wanted = true;
+  step.changed_tasks.insert(task.id);
+  if (task.state == TaskState::kBlocked || task.state == TaskState::kReady) {
+    MoveTask(step, task, TaskState::kCancelled, reason);
+    step.result.cancel.cancelled += 1;
+    return;
+  }
+  step.result.cancel.stopping += 1;
+  if (task.state == TaskState::kStopping) return;
+  MoveTask(step, task, TaskState::kStopping, reason);
+  SendStopTo(step, step.state.attempts.at(task.attempt), reason);
+}
+
+}  // namespace
+
+void HandleEvent(StepContext& step, const SweepCancelled& event) {
+  State& state = step.state;
+  const auto sweep = state.sweep_tasks.find(event.sweep_id);
+  if (sweep == state.sweep_tasks.end()) {
+    step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id,
+                                                     ": `longrun ls` shows all sweeps"));
+    return;
+  }
+  if (!state.cancelled_sweeps.insert(event.sweep_id).second) return;
+  step.sweeps.push_back(PutSweepCancelled{.sweep_id = event.sweep_id});
+  const std::string reason = Str("cancelled: sweep ", event.sweep_id, " was cancelled");
+  for (const std::string& id : sweep->second) {
+    Task& task = state.tasks.at(id);
+    if (IsTerminal(task.state) || WantedElsewhere(state, id, event.sweep_id)) continue;
+    CancelTask(step, task, reason);
+  }
+}
+
+}  // namespace longrun

@@ -1,0 +1,195 @@
+// What the end of an attempt means for its task: the class table decides (contracts.md section 7).
+#include "base/str.h"
+#include "coordinator/scheduler/step.h"
+
+namespace longrun {
+namespace {
+
+AttemptState EndStateOf(FailureClass failure_class) {
+  switch (failure_class) {
+    case FailureClass::kLost:
+      return AttemptState::kLost;
+    case FailureClass::kPreempted:
+      return AttemptState::kPreempted;
+    case FailureClass::kCancelled:
+      return AttemptState::kCancelled;
+    case FailureClass::kVanished:
+    case FailureClass::kCrashed:
+    case FailureClass::kNumerical:
+    case FailureClass::kOutOfMemory:
+    case FailureClass::kInvalid:
+    case FailureClass::kData:
+    case FailureClass::kStorage:
+    case FailureClass::kIncomplete:
+      return AttemptState::kFailed;
+  }
+  LR_CHECK(false);
+}
+
+// Counts one more failure or loss; false when that was one too many.
+bool CountAndMayRetry(Task& task, const FailureRow& row) {
+  switch (row.counted_as) {
+    case CountedAs::kFailure:
+      task.failures += 1;
+      return row.retryable && task.failures <= task.retry.failures_max;
+    case CountedAs::kLoss:
+      task.losses += 1;
+      return row.retryable && task.losses <= task.retry.losses_max;
+    case CountedAs::kNothing:
+      return row.retryable;
+  }
+  LR_CHECK(false);
+}
+
+// "1 of 1 failures" is how often it may happen.
+std::string Spent(const Task& task, const FailureRow& row) {
+  if (row.counted_as == CountedAs::kFailure) {
+    return Str("failure ", task.failures, ", allowed are ", task.retry.failures_max);
+  }
+  return Str("loss ", task.losses, ", allowed are ", task.retry.losses_max);
+}
+
+void FailTask(StepContext& step, Task& task, const FailureRow& row, const std::string& message) {
+  // A run that diverges is an answer, not an accident.
+  const bool diverged = row.failure_class == FailureClass::kNumerical;
+  const std::string why = !row.retryable ? "" : Str(" (", Spent(task, row), ")");
+  MoveTask(step, task, TaskState::kFailed,
+           Str(diverged ? "diverged" : row.name, ": ", message, why, "; ", row.advice));
+  SkipDependants(step, task);
+}
+
+void CancelTaskNow(StepContext& step, Task& task, const std::string& message) {
+  MoveTask(step, task, TaskState::kCancelled, Str("cancelled: ", message));
+  SkipDependants(step, task);
+}
+
+void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const FailureRow& row,
+                const std::string& message) {
+  // Stopped for a cancellation that was taken back meanwhile: as good as preempted.
+  const bool yielded = row.failure_class == FailureClass::kPreempted ||
+                       row.failure_class == FailureClass::kCancelled;
+  const std::int64_t n_before = task.failures + task.losses;
+  const bool may_retry = yielded || CountAndMayRetry(task, row);
+  if (task.cancel_wanted && (yielded || row.retryable)) return CancelTaskNow(step, task, message);
+  if (!may_retry) return FailTask(step, task, row, message);
+  if (row.avoid_worker) task.avoid_worker = attempt.worker;
+  const bool wait = row.back_off && !yielded;
+  const std::int64_t wait_ms =
+      wait ? BackOffMs(n_before, step.state.random.Next(), step.state.limits.back_off) : 0;
+  task.not_before = step.now + wait_ms;
+  const std::string when =
+      wait ? Str("tried again in ", (wait_ms + 999) / 1000, " s") : std::string("tried again");
+  MoveTask(step, task, TaskState::kReady,
+           Str(when, ": attempt ", attempt.n, " ended as ", row.name, ": ", message));
+}
+
+}  // namespace
+
+void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
+                const std::string& message) {
+  const FailureRow& row = FailureOf(failure_class);
+  Task& task = TaskOf(step.state, attempt);
+  LR_CHECK(task.attempt == attempt.id);
+  attempt.failure_class = std::string(row.name);
+  attempt.message = message.empty() ? std::string(row.advice) : message;
+  MoveAttempt(step, attempt, EndStateOf(failure_class), attempt.message);
+  DecideTask(step, task, attempt, row, attempt.message);
+}
+
+void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message) {
+  Task& task = TaskOf(step.state, attempt);
+  LR_CHECK(task.attempt == attempt.id);
+  attempt.message = message;
+  MoveAttempt(step, attempt, AttemptState::kRejected, message);
+  Worker& worker = step.state.workers.at(attempt.worker);
+  const auto slot = worker.busy.find(attempt.device_index);
+  if (slot != worker.busy.end() && slot->second == attempt.id) worker.busy.erase(slot);
+  if (task.cancel_wanted) return CancelTaskNow(step, task, "it had not started");
+  task.not_before = step.now;
+  MoveTask(step, task, TaskState::kReady, Str("offered again: ", message));
+}
+
+void Succeed(StepContext& step, Attempt& attempt) {
+  Task& task = TaskOf(step.state, attempt);
+  MoveAttempt(step, attempt, AttemptState::kSucceeded, "complete");
+  task.result_attempt = attempt.id;
+  task.final_checkpoint = attempt.final_checkpoint;
+  MoveTask(step, task, TaskState::kSucceeded, Str("complete with attempt ", attempt.n));
+  const auto dependants = step.state.index.dependants.find(task.id);
+  if (dependants == step.state.index.dependants.end()) return;
+  for (const std::string& id : dependants->second) {
+    Task& dependant = step.state.tasks.at(id);
+    if (dependant.state != TaskState::kBlocked) continue;
+    MoveTask(step, dependant, TaskState::kReady, "waits for a free slot");
+  }
+}
+
+void SkipDependants(StepContext& step, const Task& task) {
+  const auto dependants = step.state.index.dependants.find(task.id);
+  if (dependants == step.state.index.dependants.end()) return;
+  const bool cancelled = task.state == TaskState::kCancelled;
+  for (const std::string& id : dependants->second) {
+    Task& dependant = step.state.tasks.at(id);
+    if (dependant.state != TaskState::kBlocked) continue;
+    MoveTask(step, dependant, TaskState::kSkipped,
+             Str("the training it needs (task ", ShortId(task.id), ") ",
+                 cancelled ? "was cancelled" : Str("failed: ", task.reason)));
+  }
+}
+
+void HandleEvent(StepContext& step, const AttemptFinished& event) {
+  Worker* const worker = Hear(step, event.session);
+  if (worker == nullptr) return;
+  Attempt* const attempt = FindAttempt(step.state, event.attempt);
+  if (attempt == nullptr) {
+    // Of no use to this database: its folder may go.
+    step.Send(SendAck{.session = event.session, .attempt = event.attempt, .ended = true});
+    return;
+  }
+  if (attempt->worker != worker->id || attempt->epoch != event.epoch) {
+    step.result.warnings.push_back(Str("worker ", worker->id, " reports the end of attempt ",
+                                       attempt->id, " of epoch ", event.epoch, ", but it is of ",
+                                       attempt->worker, " and epoch ", attempt->epoch));
+    step.Send(SendFenced{.session = event.session,
+                         .attempt = event.attempt,
+                         .current_epoch = TaskOf(step.state, *attempt).epoch});
+    return;
+  }
+  if (event.last_seq > attempt->durable_seq) {
+    step.Send(SendNack{.session = event.session,
+                       .attempt = attempt->id,
+                       .expected_seq = attempt->durable_seq + 1});
+    return;
+  }
+  if (IsCurrent(step.state, *attempt)) {
+    EndEvidence evidence = event.evidence;
+    evidence.cancel_requested =
+        TaskOf(step.state, *attempt).cancel_wanted && evidence.stop_requested;
+    evidence.failed_class = attempt->failed_class;
+    evidence.failed_message = attempt->failed_message;
+    evidence.final_seen = attempt->final_seen;
+    const FailureClass failure_class = ClassifyEnd(evidence);
+    std::string message = evidence.failed_message;
+    if (message.empty() && evidence.signal != 0) {
+      message = Str("the trainer ended by signal ", evidence.signal);
+    } else if (message.empty() && evidence.exit_known) {
+      message = Str("the trainer ended with exit code ", evidence.exit_code);
+    }
+    EndAttempt(step, *attempt, failure_class, message);
+  }
+  if (!attempt->end_stored) {
+    attempt->end_stored = true;
+    attempt->tally = JournalTally();
+    attempt->results = {};
+    attempt->progress = Json();
+    step.changed_attempts.insert(attempt->id);
+  }
+  const auto slot = worker->busy.find(attempt->device_index);
+  if (slot != worker->busy.end() && slot->second == attempt->id) worker->busy.erase(slot);
+  step.Send(SendAck{.session = event.session,
+                    .attempt = attempt->id,
+                    .durable_seq = attempt->durable_seq,
+                    .ended = true});
+}
+
+}  // namespace longrun

@@ -1,0 +1,241 @@
+// Journal records on their way into the store (orchestration.md 3.4): in order, without gap or
+// repetition, each exactly once; what an attempt that is no longer current says is kept as history
+// and changes nothing.
+#include <algorithm>
+
+#include "base/str.h"
+#include "coordinator/scheduler/step.h"
+
+namespace longrun {
+namespace {
+
+std::string TextOf(const Json& body, const char* key) {
+  const auto it = body.find(key);
+  return it != body.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+std::int64_t NumberOf(const Json& body, const char* key) {
+  const auto it = body.find(key);
+  return it != body.end() && it->is_number_integer() ? it->get<std::int64_t>() : 0;
+}
+bool FlagOf(const Json& body, const char* key) {
+  const auto it = body.find(key);
+  return it != body.end() && it->is_boolean() && it->get<bool>();
+}
+
+// A row that lacks a member becomes a cell that nobody expects.
+ExpectedCell CellOf(const Json& body) {
+  return {.cell = TextOf(body, "cell"),
+          .metric = TextOf(body, "metric"),
+          .context_length = NumberOf(body, "context_length"),
+          .variant = TextOf(body, "variant")};
+}
+
+CheckpointRef CheckpointOf(const Attempt& attempt, const Json& body) {
+  return {.attempt = attempt.id,
+          .checkpoint = "",
+          .sha256 = TextOf(body, "sha256"),
+          .step = NumberOf(body, "step")};
+}
+
+// ---- checkpoints -------------------------------------------------------------------------------
+
+void DropUnlessUsed(StepContext& step, const Task& task, const CheckpointRef& checkpoint) {
+  const auto same = [&](const CheckpointRef& other) { return other.sha256 == checkpoint.sha256; };
+  if (std::ranges::any_of(task.checkpoints, same)) return;
+  if (task.best_checkpoint && same(*task.best_checkpoint)) return;
+  step.drops.push_back(DropCheckpoint{.task = task.id, .sha256 = checkpoint.sha256});
+}
+
+// Keeps the newest `checkpoint_keep`, and the one that the attempt itself started from: its worker
+// may still be fetching it.
+void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt, const Json& body) {
+  const CheckpointRef checkpoint = CheckpointOf(attempt, body);
+  step.changed_tasks.insert(task.id);
+  std::vector<CheckpointRef> replaced;
+  std::erase_if(task.checkpoints, [&](const CheckpointRef& other) {
+    // A resumed training writes the same steps again.
+    if (other.step != checkpoint.step) return false;
+    replaced.push_back(other);
+    return true;
+  });
+  const auto after =
+      std::ranges::upper_bound(task.checkpoints, checkpoint.step, {}, &CheckpointRef::step);
+  task.checkpoints.insert(after, checkpoint);
+  if (FlagOf(body, "best")) {
+    if (task.best_checkpoint) replaced.push_back(*task.best_checkpoint);
+    task.best_checkpoint = checkpoint;
+  }
+  const auto n_keep = static_cast<std::size_t>(std::max<std::int64_t>(task.checkpoint_keep, 1));
+  for (auto it = task.checkpoints.begin();
+       it != task.checkpoints.end() && task.checkpoints.size() > n_keep;) {
+    const bool in_use = attempt.resume && attempt.resume->sha256 == it->sha256;
+    if (in_use) {
+      ++it;
+      continue;
+    }
+    replaced.push_back(*it);
+    it = task.checkpoints.erase(it);
+  }
+  for (const CheckpointRef& old : replaced) DropUnlessUsed(step, task, old);
+}
+
+// ---- completeness ------------------------------------------------------------------------------
+
+std::string Describe(const ExpectedCell& cell) {
+  return Str(cell.metric, " at ", cell.context_length,
+             cell.variant.empty() ? std::string() : Str(" (", cell.variant, ")"));
+}
+
+// What the attempt still owes when it says `final`, or "".
+std::string WhatIsMissing(const Task& task, const Attempt& attempt, const Json& final_body) {
+  if (attempt.state != AttemptState::kRunning) return "it never said that it had started";
+  const Json found = attempt.tally.FinalBody();
+  for (const char* const key : {"counts", "digest"}) {
+    const auto said = final_body.find(key);
+    if (said == final_body.end() || *said != found[key]) {
+      return Str("its final record says ", key, " ",
+                 said == final_body.end() ? "nothing" : said->dump(), ", but stored are ",
+                 found[key].dump());
+    }
+  }
+  for (const ExpectedCell& cell : task.expected_cells) {
+    const auto n_rows = std::ranges::count(attempt.results, cell);
+    if (n_rows != 1) return Str("it gave ", n_rows, " rows of ", Describe(cell), " instead of 1");
+  }
+  if (attempt.results.size() != task.expected_cells.size()) {
+    return Str("it gave ", attempt.results.size(), " rows, but ", task.expected_cells.size(),
+               " are expected of it");
+  }
+  if (task.kind == TaskKind::kTrain && !attempt.final_checkpoint) {
+    return "its final checkpoint is not in the store";
+  }
+  return "";
+}
+
+// ---- one record --------------------------------------------------------------------------------
+
+void WarnOfUnexpectedRow(StepContext& step, const Task& task, const Attempt& attempt) {
+  const ExpectedCell& cell = attempt.results.back();
+  const bool expected = std::ranges::count(task.expected_cells, cell) == 1 &&
+                        std::ranges::count(attempt.results, cell) == 1;
+  if (expected) return;
+  step.result.warnings.push_back(Str("attempt ", attempt.id, " of task ", ShortId(task.id),
+                                     " gave a row that is not expected of it: ", Describe(cell)));
+}
+
+// What a record of the current attempt does, beyond being kept.
+void Apply(StepContext& step, Attempt& attempt, const JournalRecord& record) {
+  Task& task = TaskOf(step.state, attempt);
+  if (record.kind == "started") {
+    if (attempt.state != AttemptState::kRunning) {
+      MoveAttempt(step, attempt, AttemptState::kRunning, "started");
+    }
+    if (task.state == TaskState::kReserved) {
+      MoveTask(step, task, TaskState::kRunning,
+               Str("attempt ", attempt.n, " runs on worker ", attempt.worker));
+    }
+  } else if (record.kind == "checkpoint") {
+    if (task.kind == TaskKind::kTrain) TakeCheckpoint(step, task, attempt, record.body);
+  } else if (record.kind == "result") {
+    WarnOfUnexpectedRow(step, task, attempt);
+  } else if (record.kind == "final") {
+    const std::string missing = WhatIsMissing(task, attempt, record.body);
+    if (missing.empty()) {
+      Succeed(step, attempt);
+    } else {
+      EndAttempt(step, attempt, FailureClass::kIncomplete, missing);
+    }
+  }
+}
+
+void Store(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
+  const Task& task = TaskOf(step.state, attempt);
+  step.records.push_back(PutRecord{.attempt = attempt.id,
+                                   .task = task.id,
+                                   .run_key = task.run_key,
+                                   .record = batch.record,
+                                   .line = batch.line});
+  attempt.durable_seq = batch.record.seq;
+  step.changed_attempts.insert(attempt.id);
+  if (!attempt.end_stored) NoteRecord(attempt, batch.record, batch.line);
+  if (IsCurrent(step.state, attempt)) Apply(step, attempt, batch.record);
+}
+
+// Stores what is new; the number of the record that must come again, or nothing.
+std::optional<std::int64_t> StoreBatch(StepContext& step, Attempt& attempt,
+                                       const JournalReceived& event) {
+  if (event.first_seq > attempt.durable_seq + 1) return attempt.durable_seq + 1;
+  std::int64_t seq = event.first_seq;
+  for (const BatchRecord& batch : event.records) {
+    if (batch.record.seq != seq) {
+      step.result.warnings.push_back(Str("attempt ", attempt.id, " sent record ", batch.record.seq,
+                                         " in the place of record ", seq));
+      return attempt.durable_seq + 1;
+    }
+    seq += 1;
+    if (batch.record.seq <= attempt.durable_seq) continue;
+    // History needs no bytes: they may be gone with the worker's folder.
+    if (!batch.bytes_stored && IsCurrent(step.state, attempt)) return batch.record.seq;
+    Store(step, attempt, batch);
+  }
+  return std::nullopt;
+}
+
+Attempt* AttemptOf(StepContext& step, const Worker& worker, const JournalReceived& event) {
+  if (Attempt* const known = FindAttempt(step.state, event.attempt)) return known;
+  const bool from_start = !event.records.empty() && event.records.front().record.kind == "attempt";
+  if (!from_start) return nullptr;
+  const std::string task = TextOf(event.records.front().record.body, "task");
+  return FindOrAdopt(step, worker, event.attempt, task, event.epoch);
+}
+
+}  // namespace
+
+void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line) {
+  if (record.kind == "final") {
+    attempt.final_seen = true;
+    return;
+  }
+  attempt.tally.Add(record.kind, line);
+  if (record.kind == "attempt" && !attempt.resume) {
+    const auto resume = record.body.find("resume");
+    if (resume == record.body.end() || !resume->is_object()) return;
+    if (auto parsed = CheckpointRef::FromJson(*resume); parsed.ok()) attempt.resume = *parsed;
+  } else if (record.kind == "progress") {
+    attempt.progress = record.body;
+  } else if (record.kind == "result") {
+    attempt.results.push_back(CellOf(record.body));
+  } else if (record.kind == "checkpoint" && FlagOf(record.body, "final")) {
+    attempt.final_checkpoint = CheckpointOf(attempt, record.body);
+  } else if (record.kind == "failed") {
+    attempt.failed_class = TextOf(record.body, "class");
+    attempt.failed_message = TextOf(record.body, "message");
+  }
+}
+
+void HandleEvent(StepContext& step, const JournalReceived& event) {
+  Worker* const worker = Hear(step, event.session);
+  if (worker == nullptr) return;
+  Attempt* const attempt = AttemptOf(step, *worker, event);
+  const SendFenced fenced = {
+      .session = event.session,
+      .attempt = event.attempt,
+      .current_epoch = attempt == nullptr ? 0 : TaskOf(step.state, *attempt).epoch};
+  if (attempt == nullptr) return step.Send(fenced);
+  if (attempt->worker != worker->id || attempt->epoch != event.epoch) {
+    step.result.warnings.push_back(Str("worker ", worker->id, " sends records of attempt ",
+                                       attempt->id, " of epoch ", event.epoch, ", but it is of ",
+                                       attempt->worker, " and epoch ", attempt->epoch));
+    return step.Send(fenced);
+  }
+  const std::optional<std::int64_t> wanted = StoreBatch(step, *attempt, event);
+  step.Send(SendAck{
+      .session = event.session, .attempt = attempt->id, .durable_seq = attempt->durable_seq});
+  if (wanted) {
+    step.Send(SendNack{.session = event.session, .attempt = attempt->id, .expected_seq = *wanted});
+  }
+  const bool fence = !IsLive(attempt->state) && attempt->state != AttemptState::kSucceeded;
+  if (fence) step.Send(fenced);
+}
+
+}  // namespace longrun

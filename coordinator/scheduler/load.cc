@@ -1,0 +1,104 @@
+// Names, derived states, and what is made anew after the tables were read back.
+#include <algorithm>
+
+#include "base/check.h"
+#include "coordinator/scheduler/step.h"
+
+namespace longrun {
+
+std::string_view TaskStateName(TaskState state) {
+  switch (state) {
+    case TaskState::kBlocked:
+      return "BLOCKED";
+    case TaskState::kReady:
+      return "READY";
+    case TaskState::kReserved:
+      return "RESERVED";
+    case TaskState::kRunning:
+      return "RUNNING";
+    case TaskState::kStopping:
+      return "STOPPING";
+    case TaskState::kSucceeded:
+      return "SUCCEEDED";
+    case TaskState::kFailed:
+      return "FAILED";
+    case TaskState::kCancelled:
+      return "CANCELLED";
+    case TaskState::kSkipped:
+      return "SKIPPED";
+  }
+  LR_CHECK(false);
+}
+
+std::string_view AttemptStateName(AttemptState state) {
+  switch (state) {
+    case AttemptState::kOffered:
+      return "OFFERED";
+    case AttemptState::kAccepted:
+      return "ACCEPTED";
+    case AttemptState::kRunning:
+      return "RUNNING";
+    case AttemptState::kSucceeded:
+      return "SUCCEEDED";
+    case AttemptState::kFailed:
+      return "FAILED";
+    case AttemptState::kPreempted:
+      return "PREEMPTED";
+    case AttemptState::kCancelled:
+      return "CANCELLED";
+    case AttemptState::kLost:
+      return "LOST";
+    case AttemptState::kRejected:
+      return "REJECTED";
+  }
+  LR_CHECK(false);
+}
+
+bool IsTerminal(TaskState state) { return state >= TaskState::kSucceeded; }
+bool IsLive(AttemptState state) { return state < AttemptState::kSucceeded; }
+
+std::string_view SweepStateName(const State& state, const std::string& sweep_id) {
+  bool all_ended = true, all_succeeded = true, any_started = false;
+  for (const std::string& id : state.sweep_tasks.at(sweep_id)) {
+    const TaskState task = state.tasks.at(id).state;
+    all_ended = all_ended && IsTerminal(task);
+    all_succeeded = all_succeeded && task == TaskState::kSucceeded;
+    any_started = any_started || (task != TaskState::kBlocked && task != TaskState::kReady);
+  }
+  if (all_succeeded) return "SUCCEEDED";
+  if (state.cancelled_sweeps.contains(sweep_id)) return "CANCELLED";
+  if (all_ended) return "PARTIAL";
+  return any_started ? "RUNNING" : "PENDING";
+}
+
+void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
+  state.booted_at = now;
+  state.last_event_at = now;
+  state.place_not_before = restored ? now + state.limits.lease_ms : now;
+  state.random = SeededRandom(seed);
+  state.index = Index{};
+  for (auto& [id, worker] : state.workers) {
+    worker.session.reset();
+    worker.heard_at = now;
+    worker.draining = false;
+    worker.lost = false;
+    worker.busy.clear();
+    worker.refused_until.clear();
+  }
+  for (auto& [id, attempt] : state.attempts) {
+    attempt.offered_at = now;
+    if (IsLive(attempt.state)) state.index.live.insert(id);
+  }
+  for (const auto& [sweep_id, tasks] : state.sweep_tasks) {
+    for (const std::string& task : tasks) state.index.task_sweeps[task].insert(sweep_id);
+  }
+  for (auto& [id, task] : state.tasks) {
+    state.next_ready_seq = std::max(state.next_ready_seq, task.ready_seq + 1);
+    if (!task.needs.empty()) state.index.dependants[task.needs].insert(id);
+    task.not_before = 0;
+    task.ready_class.clear();
+    if (task.state == TaskState::kReady) IndexReady(state, task, now);
+  }
+}
+
+}  // namespace longrun

@@ -1,0 +1,284 @@
+// Placement: which ready task gets which free slot (architecture.md section 6). The order is total
+// and every tie is broken by an id, so that the same state always gives the same placement.
+//
+// Tasks that the same slots can run stand together in a ReadyClass: what fits is asked once for a
+// class, and only heads of classes are compared.
+#include <algorithm>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+#include "base/str.h"
+#include "coordinator/scheduler/step.h"
+
+namespace longrun {
+namespace {
+
+struct FreeSlot {
+  const Worker* worker = nullptr;
+  const Slot* slot = nullptr;
+};
+
+std::string Gigabytes(std::int64_t bytes) {
+  // One decimal is enough to compare by eye.
+  const std::int64_t tenths = (bytes + 50'000'000) / 100'000'000;
+  return Str(tenths / 10, ".", tenths % 10, " GB");
+}
+
+// What the class wants and the slot lacks, one entry each; empty when it fits.
+std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
+  std::vector<std::string> out;
+  const auto differ = [&out](std::string_view what, const auto& has, const auto& wants) {
+    if (has != wants) out.push_back(Str(what, " is ", has, ", not ", wants));
+  };
+  if (ready.device_kind != "any") differ("its kind", slot.kind, ready.device_kind);
+  if (ready.execution) {
+    const Execution& execution = *ready.execution;
+    if (ready.device_kind == "any") differ("its kind", slot.kind, execution.device_kind);
+    if (execution.device_kind == "gpu") differ("its device", slot.name, execution.device_name);
+    differ("its number of threads", slot.threads, execution.threads);
+    differ("its instruction set", slot.simd, execution.simd);
+    differ("its matrix path", slot.linear, execution.linear);
+  }
+  if (slot.memory_bytes < ready.memory_bytes) {
+    out.push_back(Str("its memory is ", Gigabytes(slot.memory_bytes), ", needed are ",
+                      Gigabytes(ready.memory_bytes)));
+  }
+  return out;
+}
+
+bool Fits(const ReadyClass& ready, const Slot& slot) { return Mismatches(ready, slot).empty(); }
+
+std::string WhyUnfit(const State& state, const ReadyClass& ready) {
+  std::size_t n_least = std::numeric_limits<std::size_t>::max();
+  std::string nearest;
+  for (const auto& [id, worker] : state.workers) {
+    if (worker.lost) continue;
+    for (const Slot& slot : worker.slots) {
+      const std::vector<std::string> lacks = Mismatches(ready, slot);
+      if (lacks.empty()) return "";
+      if (lacks.size() >= n_least) continue;
+      n_least = lacks.size();
+      nearest = Str("slot ", slot.index, " of worker ", id, " (", worker.host, ") is nearest, but ",
+                    Join(lacks, ", and "));
+    }
+  }
+  if (nearest.empty()) return "";  // no worker yet: it just waits
+  return Str("no worker can run it", ready.execution ? " as its run was begun: " : ": ", nearest);
+}
+
+// Rewrites the reason of a class's tasks when it became unplaceable, or placeable again.
+void RefreshUnfit(StepContext& step, ReadyClass& ready) {
+  if (ready.checked_version == step.state.index.workers_version) return;
+  ready.checked_version = step.state.index.workers_version;
+  std::string unfit = WhyUnfit(step.state, ready);
+  if (unfit == ready.unfit) return;
+  ready.unfit = std::move(unfit);
+  for (const ReadyClass::Key& key : ready.tasks) {
+    Task& task = step.state.tasks.at(std::get<3>(key));
+    task.reason = ready.unfit.empty() ? "waits for a free slot" : ready.unfit;
+    step.changed_tasks.insert(task.id);
+  }
+}
+
+std::vector<FreeSlot> FreeSlots(const State& state, Instant now) {
+  std::vector<FreeSlot> free;
+  for (const auto& [id, worker] : state.workers) {
+    const bool suspect = now - worker.heard_at > state.limits.suspect_ms;
+    if (!worker.session || worker.lost || worker.draining || suspect) continue;
+    for (const Slot& slot : worker.slots) {
+      const auto refused = worker.refused_until.find(slot.index);
+      const bool waits = refused != worker.refused_until.end() && refused->second > now;
+      if (!waits && !worker.busy.contains(slot.index)) {
+        free.push_back({.worker = &worker, .slot = &slot});
+      }
+    }
+  }
+  return free;
+}
+
+// Another worker than the one where the task failed, free now or later.
+bool OtherWorkerFits(const State& state, const ReadyClass& ready, const std::string& avoid) {
+  for (const auto& [id, worker] : state.workers) {
+    if (id == avoid || worker.lost || worker.draining) continue;
+    if (std::ranges::any_of(worker.slots, [&](const Slot& s) { return Fits(ready, s); })) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// The worker that has the checkpoint from which the task starts, or "".
+std::string HomeOf(const State& state, const Task& task) {
+  const CheckpointRef* from = nullptr;
+  if (task.kind == TaskKind::kTrain) {
+    if (!task.checkpoints.empty()) from = &task.checkpoints.back();
+  } else if (const auto training = state.tasks.find(task.needs); training != state.tasks.end()) {
+    if (training->second.final_checkpoint) from = &*training->second.final_checkpoint;
+  }
+  if (from == nullptr) return "";
+  const auto attempt = state.attempts.find(from->attempt);
+  return attempt == state.attempts.end() ? std::string() : attempt->second.worker;
+}
+
+// The best free slot for the task, or null when it waits for a better one.
+const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Task& task,
+                           const std::vector<FreeSlot>& free) {
+  const bool avoid = !task.avoid_worker.empty() && OtherWorkerFits(state, ready, task.avoid_worker);
+  const std::string home = HomeOf(state, task);
+  const std::string& dataset = state.runs.at(task.run_key).run.dataset_digest;
+  const FreeSlot* best = nullptr;
+  const auto rank = [&](const FreeSlot& slot) {
+    return std::tuple(slot.worker->id != home, !slot.worker->dataset_digests.contains(dataset),
+                      slot.worker->id, slot.slot->index);
+  };
+  for (const FreeSlot& slot : free) {
+    if (!Fits(ready, *slot.slot)) continue;
+    if (avoid && slot.worker->id == task.avoid_worker) continue;
+    if (best == nullptr || rank(slot) < rank(*best)) best = &slot;
+  }
+  return best;
+}
+
+struct Placement {
+  std::string task;
+  const FreeSlot* slot = nullptr;
+};
+
+// The first task in the order that a free slot can take.
+std::optional<Placement> NextPlacement(const State& state, const std::vector<FreeSlot>& free) {
+  std::optional<Placement> next;
+  const ReadyClass::Key* next_key = nullptr;
+  for (const auto& [name, ready] : state.index.ready) {
+    const auto fits = [&](const FreeSlot& slot) { return Fits(ready, *slot.slot); };
+    if (std::ranges::none_of(free, fits)) continue;
+    for (const ReadyClass::Key& key : ready.tasks) {
+      if (next_key != nullptr && *next_key < key) break;
+      const std::string& id = std::get<3>(key);
+      const FreeSlot* const slot = ChooseSlot(state, ready, state.tasks.at(id), free);
+      if (slot == nullptr) continue;  // it avoids what is free: the next one may take it
+      next = Placement{.task = id, .slot = slot};
+      next_key = &key;
+      break;
+    }
+  }
+  return next;
+}
+
+// Decided once for a run, by the slot of its first attempt: all that can change bits.
+const Execution& DecideExecution(StepContext& step, RunRecord& run, const Slot& slot) {
+  if (!run.execution) {
+    run.execution =
+        Execution{.device_kind = slot.kind,
+                  .device_name = slot.kind == "gpu" ? slot.name : "",
+                  .threads = slot.threads,
+                  .micro_batch = AutoMicroBatch(run.run.model, run.run.train, slot.memory_bytes),
+                  .linear = slot.linear,
+                  .simd = slot.simd};
+    step.changed_runs.insert(run.run_key);
+  }
+  return *run.execution;
+}
+
+// The newest checkpoint; an older one when the last attempt could not read the one it was given.
+std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
+  std::int64_t step_end = std::numeric_limits<std::int64_t>::max();
+  if (const auto last = state.attempts.find(task.attempt); last != state.attempts.end()) {
+    const Attempt& attempt = last->second;
+    if (attempt.failure_class == FailureOf(FailureClass::kData).name && attempt.resume) {
+      step_end = attempt.resume->step;
+    }
+  }
+  for (auto it = task.checkpoints.rbegin(); it != task.checkpoints.rend(); ++it) {
+    if (it->step < step_end) return *it;
+  }
+  return std::nullopt;
+}
+
+TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attempt,
+                      const RunRecord& run, const Slot& slot) {
+  TaskFile file;
+  file.attempt = attempt.id;
+  file.task = task.id;
+  file.run_key = task.run_key;
+  file.epoch = attempt.epoch;
+  file.kind = task.kind;
+  file.run = run.run;
+  file.evaluation = task.evaluation;
+  if (task.kind == TaskKind::kEvaluate) {
+    file.init = state.tasks.at(task.needs).final_checkpoint;
+  }
+  file.resume = attempt.resume;
+  file.dataset_name = run.dataset_name;
+  file.execution = *run.execution;
+  if (slot.kind == "gpu") file.devices = {static_cast<int>(slot.index)};
+  file.checkpoint_every_ms = task.checkpoint_every_ms;
+  file.checkpoint_keep = task.checkpoint_keep;
+  file.grace_ms = state.limits.stop_grace_ms;
+  file.expected_cells = task.expected_cells;
+  return file;
+}
+
+void Place(StepContext& step, Task& task, const FreeSlot& free) {
+  State& state = step.state;
+  Worker& worker = state.workers.at(free.worker->id);
+  const Slot& slot = *free.slot;
+  RunRecord& run = state.runs.at(task.run_key);
+  const auto resume =
+      task.kind == TaskKind::kTrain ? ResumePoint(state, task) : std::optional<CheckpointRef>();
+  const std::string reason = Str("offered to worker ", worker.id, " slot ", slot.index);
+
+  MoveTask(step, task, TaskState::kReserved, reason);
+  DecideExecution(step, run, slot);
+  task.attempts += 1;
+  // Greater than any epoch before: within a database by the count, after a restore by the upper half.
+  const std::uint64_t low = static_cast<std::uint32_t>(task.attempts);
+  task.epoch = std::max(task.epoch + 1, (state.restore_count << 32) + low);
+  const Attempt& attempt = AddAttempt(step,
+                                      Attempt{.id = MakeUlid(step.wall_ms, state.random),
+                                              .task = task.id,
+                                              .n = task.attempts,
+                                              .epoch = task.epoch,
+                                              .state = AttemptState::kOffered,
+                                              .worker = worker.id,
+                                              .device_index = slot.index,
+                                              .resume = resume,
+                                              .offered_at = step.now},
+                                      reason);
+  task.attempt = attempt.id;
+  worker.busy[slot.index] = attempt.id;
+  worker.refused_until.erase(slot.index);
+  step.Send(SendStart{.session = *worker.session,
+                      .task = MakeTaskFile(state, task, attempt, run, slot),
+                      .device_index = slot.index,
+                      .dataset_digest = run.run.dataset_digest,
+                      .dataset_path = run.dataset_path});
+}
+
+void EndBackOffs(StepContext& step) {
+  auto& waiting = step.state.index.waiting;
+  while (!waiting.empty() && waiting.begin()->first <= step.now) {
+    Task& task = step.state.tasks.at(waiting.begin()->second);
+    waiting.erase(waiting.begin());
+    IndexReady(step.state, task, step.now);
+  }
+}
+
+}  // namespace
+
+void PlaceReadyTasks(StepContext& step) {
+  State& state = step.state;
+  EndBackOffs(step);
+  if (state.index.ready.empty() || step.now < state.place_not_before) return;
+  for (auto& [name, ready] : state.index.ready) RefreshUnfit(step, ready);
+  std::vector<FreeSlot> free = FreeSlots(state, step.now);
+  while (!free.empty()) {
+    const std::optional<Placement> next = NextPlacement(state, free);
+    if (!next) return;
+    const FreeSlot slot = *next->slot;
+    Place(step, state.tasks.at(next->task), slot);
+    std::erase_if(free, [&](const FreeSlot& other) { return other.slot == slot.slot; });
+  }
+}
+
+}  // namespace longrun

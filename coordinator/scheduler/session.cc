@@ -1,0 +1,264 @@
+// What a worker says about itself and its attempts, apart from their journals.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/str.h"
+#include "coordinator/scheduler/step.h"
+
+namespace longrun {
+namespace {
+
+void ForgetSession(StepContext& step, Worker& worker, const std::string& reason) {
+  if (!worker.session) return;
+  if (!reason.empty()) step.Send(CloseSession{.session = *worker.session, .reason = reason});
+  step.state.index.sessions.erase(*worker.session);
+  worker.session.reset();
+}
+
+// Which slots may hold a trainer: those of live attempts, and those where the worker still sees one.
+void NoteBusySlots(State& state, Worker& worker, const std::vector<LiveAttempt>& listed) {
+  worker.busy.clear();
+  for (const std::string& id : state.index.live) {
+    const Attempt& attempt = state.attempts.at(id);
+    if (attempt.worker == worker.id && attempt.device_index >= 0) {
+      worker.busy[attempt.device_index] = id;
+    }
+  }
+  for (const LiveAttempt& live : listed) {
+    const Attempt* const attempt = FindAttempt(state, live.attempt);
+    const bool here = attempt != nullptr && live.running && attempt->worker == worker.id;
+    if (here && attempt->device_index >= 0) {
+      worker.busy.try_emplace(attempt->device_index, attempt->id);
+    }
+  }
+}
+
+// An offer that the worker lists was taken, even if its word was lost.
+void NoteAccepted(StepContext& step, Attempt& attempt) {
+  if (attempt.state != AttemptState::kOffered) return;
+  MoveAttempt(step, attempt, AttemptState::kAccepted,
+              Str("worker ", attempt.worker, " has started it"));
+}
+
+AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt& live) {
+  using Verdict = AttemptVerdict::Verdict;
+  Attempt* const attempt = FindOrAdopt(step, worker, live.attempt, live.task, live.epoch);
+  if (attempt == nullptr || attempt->worker != worker.id || attempt->epoch != live.epoch) {
+    return {.attempt = live.attempt, .verdict = Verdict::kFenced};
+  }
+  AttemptVerdict verdict = {.attempt = live.attempt, .durable_seq = attempt->durable_seq};
+  if (attempt->end_stored) {
+    verdict.verdict = Verdict::kEnded;
+  } else if (IsCurrent(step.state, *attempt)) {
+    NoteAccepted(step, *attempt);
+    const bool stop = TaskOf(step.state, *attempt).state == TaskState::kStopping;
+    verdict.verdict = stop ? Verdict::kStop : Verdict::kContinue;
+  } else if (attempt->state != AttemptState::kSucceeded) {
+    verdict.verdict = Verdict::kFenced;
+  }
+  return verdict;
+}
+
+// The worker has listed all that lives there; what it does not list is gone.
+void EndWhatIsNotListed(StepContext& step, const Worker& worker,
+                        const std::vector<LiveAttempt>& listed) {
+  std::set<std::string> here;
+  for (const LiveAttempt& live : listed) here.insert(live.attempt);
+  std::vector<Attempt*> gone;
+  for (const std::string& id : step.state.index.live) {
+    Attempt& attempt = step.state.attempts.at(id);
+    if (attempt.worker == worker.id && !here.contains(id)) gone.push_back(&attempt);
+  }
+  for (Attempt* const attempt : gone) {
+    if (attempt->state == AttemptState::kOffered) {
+      WithdrawOffer(step, *attempt, Str("worker ", worker.id, " did not receive it"));
+    } else {
+      EndAttempt(step, *attempt, FailureClass::kVanished,
+                 Str("worker ", worker.id, " no longer has it"));
+    }
+  }
+}
+
+bool SameSlots(const std::vector<Slot>& a, const std::vector<Slot>& b) {
+  return std::ranges::equal(a, b, [](const Slot& x, const Slot& y) {
+    return std::tie(x.index, x.kind, x.name, x.memory_bytes, x.threads, x.simd, x.linear) ==
+           std::tie(y.index, y.kind, y.name, y.memory_bytes, y.threads, y.simd, y.linear);
+  });
+}
+
+// The repeated word to a trainer that must not go on: until the worker has heard it.
+void RepeatVerdict(StepContext& step, const Worker& worker, const LiveAttempt& live) {
+  const SessionId session = *worker.session;
+  const AttemptVerdict verdict = Judge(step, worker, live);
+  const Attempt* const attempt = FindAttempt(step.state, live.attempt);
+  switch (verdict.verdict) {
+    case AttemptVerdict::Verdict::kContinue:
+      return;
+    case AttemptVerdict::Verdict::kStop:
+      return SendStopTo(step, *attempt, TaskOf(step.state, *attempt).reason);
+    case AttemptVerdict::Verdict::kFenced:
+      return step.Send(
+          SendFenced{.session = session,
+                     .attempt = live.attempt,
+                     .current_epoch = attempt == nullptr ? 0 : TaskOf(step.state, *attempt).epoch});
+    case AttemptVerdict::Verdict::kEnded:
+      return step.Send(SendAck{.session = session,
+                               .attempt = live.attempt,
+                               .durable_seq = verdict.durable_seq,
+                               .ended = true});
+  }
+}
+
+}  // namespace
+
+Worker* Hear(StepContext& step, SessionId session) {
+  const auto id = step.state.index.sessions.find(session);
+  if (id == step.state.index.sessions.end()) return nullptr;
+  Worker& worker = step.state.workers.at(id->second);
+  worker.heard_at = step.now;
+  return &worker;
+}
+
+bool IsCurrent(const State& state, const Attempt& attempt) {
+  const Task& task = state.tasks.at(attempt.task);
+  return IsLive(attempt.state) && task.attempt == attempt.id && task.epoch == attempt.epoch &&
+         !IsTerminal(task.state);
+}
+
+void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& reason) {
+  const Worker& worker = step.state.workers.at(attempt.worker);
+  if (!worker.session) return;
+  step.Send(SendStop{.session = *worker.session,
+                     .attempt = attempt.id,
+                     .epoch = attempt.epoch,
+                     .grace_ms = step.state.limits.stop_grace_ms,
+                     .reason = reason});
+}
+
+Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string& attempt_id,
+                     const std::string& task_id, std::uint64_t epoch) {
+  State& state = step.state;
+  if (Attempt* const known = FindAttempt(state, attempt_id)) return known;
+  const auto found = state.tasks.find(task_id);
+  if (found == state.tasks.end()) return nullptr;
+  Task& task = found->second;
+  const bool open = task.state == TaskState::kReady || task.state == TaskState::kReserved ||
+                    task.state == TaskState::kRunning;
+  if (!open || epoch <= task.epoch) return nullptr;
+  const std::string reason =
+      Str("taken in from worker ", worker.id, ": a restored database did not know it");
+  if (task.state != TaskState::kReady) {
+    Attempt& older = state.attempts.at(task.attempt);
+    MoveAttempt(step, older, AttemptState::kLost, reason);
+    MoveTask(step, task, TaskState::kReady, reason);
+  }
+  task.epoch = epoch;
+  task.attempts += 1;
+  task.attempt = attempt_id;
+  MoveTask(step, task, TaskState::kReserved, reason);
+  return &AddAttempt(step,
+                     Attempt{.id = attempt_id,
+                             .task = task.id,
+                             .n = task.attempts,
+                             .epoch = epoch,
+                             .state = AttemptState::kAccepted,
+                             .worker = worker.id,
+                             .device_index = -1,
+                             .offered_at = step.now},
+                     reason);
+}
+
+void HandleEvent(StepContext& step, const WorkerArrived& event) {
+  State& state = step.state;
+  const auto [it, added] = state.workers.try_emplace(event.worker.id, event.worker);
+  Worker& worker = it->second;
+  // Only an open session proves that the newer one lives: its id comes from a clock that may jump.
+  if (worker.session && worker.incarnation > event.worker.incarnation) {
+    step.Send(CloseSession{.session = event.session,
+                           .reason = Str("a newer start of worker ", worker.id,
+                                         " has a session: does its folder ", "exist twice?")});
+    return;
+  }
+  if (worker.session != event.session) {
+    ForgetSession(step, worker, Str("worker ", worker.id, " has opened a newer session"));
+  }
+  if (added || worker.lost || !SameSlots(worker.slots, event.worker.slots)) {
+    state.index.workers_version += 1;
+  }
+  worker.incarnation = event.worker.incarnation;
+  worker.host = event.worker.host;
+  worker.version = event.worker.version;
+  worker.slots = event.worker.slots;
+  worker.dataset_digests = event.worker.dataset_digests;
+  worker.session = event.session;
+  worker.heard_at = step.now;
+  worker.draining = false;
+  worker.lost = false;
+  worker.refused_until.clear();
+  state.index.sessions[event.session] = worker.id;
+  step.changed_workers.insert(worker.id);
+
+  EndWhatIsNotListed(step, worker, event.attempts);
+  SendWelcome welcome = {.session = event.session};
+  for (const LiveAttempt& live : event.attempts) {
+    welcome.attempts.push_back(Judge(step, worker, live));
+  }
+  NoteBusySlots(state, worker, event.attempts);
+  step.Send(std::move(welcome));
+}
+
+void HandleEvent(StepContext& step, const WorkerHeard& event) {
+  Worker* const worker = Hear(step, event.session);
+  if (worker == nullptr) return;
+  step.Send(SendHeartbeatReply{.session = event.session, .number = event.number});
+  for (const LiveAttempt& live : event.attempts) RepeatVerdict(step, *worker, live);
+  NoteBusySlots(step.state, *worker, event.attempts);
+}
+
+void HandleEvent(StepContext& step, const WorkerGone& event) {
+  const auto id = step.state.index.sessions.find(event.session);
+  if (id == step.state.index.sessions.end()) return;
+  step.state.workers.at(id->second).session.reset();
+  step.state.index.sessions.erase(id);
+}
+
+void HandleEvent(StepContext& step, const AttemptAccepted& event) {
+  const Worker* const worker = Hear(step, event.session);
+  if (worker == nullptr) return;
+  Attempt* const attempt = FindAttempt(step.state, event.attempt);
+  const bool here =
+      attempt != nullptr && attempt->worker == worker->id && attempt->epoch == event.epoch;
+  if (here && (IsCurrent(step.state, *attempt) || attempt->state == AttemptState::kSucceeded)) {
+    return NoteAccepted(step, *attempt);
+  }
+  step.Send(SendFenced{.session = event.session,
+                       .attempt = event.attempt,
+                       .current_epoch = here ? TaskOf(step.state, *attempt).epoch : 0});
+}
+
+void HandleEvent(StepContext& step, const AttemptRejected& event) {
+  Worker* const worker = Hear(step, event.session);
+  if (worker == nullptr) return;
+  Attempt* const attempt = FindAttempt(step.state, event.attempt);
+  if (attempt == nullptr || attempt->worker != worker->id || attempt->epoch != event.epoch ||
+      attempt->state != AttemptState::kOffered) {
+    return;  // said twice, or its offer was withdrawn already
+  }
+  attempt->end_stored = true;  // nothing has run, nothing will come
+  if (event.failure_class.empty()) {
+    worker->refused_until[attempt->device_index] = step.now + step.state.limits.busy_ms;
+    WithdrawOffer(step, *attempt, event.reason.empty() ? "the slot was busy" : event.reason);
+    return;
+  }
+  const FailureRow* const row = FindFailure(event.failure_class);
+  if (row == nullptr) {
+    step.result.warnings.push_back(Str("worker ", worker->id, " rejects attempt ", attempt->id,
+                                       " with the unknown class \"", event.failure_class, "\""));
+  }
+  worker->busy.erase(attempt->device_index);
+  EndAttempt(step, *attempt, row == nullptr ? FailureClass::kCrashed : row->failure_class,
+             event.reason);
+}
+
+}  // namespace longrun

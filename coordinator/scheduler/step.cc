@@ -1,0 +1,60 @@
+// One step: the event changes the state, then what can be placed is placed, then all that changed is
+// written once.
+#include "coordinator/scheduler/step.h"
+
+#include <variant>
+
+#include "coordinator/scheduler/scheduler.h"
+
+namespace longrun {
+namespace {
+
+void AppendAll(std::vector<Write>& target, std::vector<Write>& source) {
+  target.insert(target.end(), std::make_move_iterator(source.begin()),
+                std::make_move_iterator(source.end()));
+}
+
+// In the order that scheduler.h promises.
+void CollectWrites(StepContext& step) {
+  const State& state = step.state;
+  std::vector<Write>& writes = step.result.writes;
+  for (const std::string& key : step.changed_runs) writes.push_back(PutRun{state.runs.at(key)});
+  for (const std::string& id : step.changed_tasks) writes.push_back(PutTask{state.tasks.at(id)});
+  AppendAll(writes, step.cells);
+  AppendAll(writes, step.sweeps);
+  for (const std::string& id : step.changed_workers) {
+    writes.push_back(PutWorker{state.workers.at(id)});
+  }
+  for (const std::string& id : step.changed_attempts) {
+    writes.push_back(PutAttempt{state.attempts.at(id)});
+  }
+  AppendAll(writes, step.records);
+  AppendAll(writes, step.transitions);
+  AppendAll(writes, step.drops);
+}
+
+}  // namespace
+
+StepResult Step(State& state, const SchedulerEvent& event, Instant now, std::int64_t wall_ms) {
+  StepContext step{.state = state,
+                   .now = now,
+                   .wall_ms = wall_ms,
+                   .result = {},
+                   .changed_runs = {},
+                   .changed_tasks = {},
+                   .changed_attempts = {},
+                   .changed_workers = {},
+                   .cells = {},
+                   .sweeps = {},
+                   .records = {},
+                   .transitions = {},
+                   .drops = {}};
+  ExtendLeasesOverSleep(step);
+  std::visit([&step](const auto& e) { HandleEvent(step, e); }, event);
+  PlaceReadyTasks(step);
+  CollectWrites(step);
+  step.result.wake_at = NextDeadline(state, now);
+  return std::move(step.result);
+}
+
+}  // namespace longrun

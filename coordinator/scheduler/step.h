@@ -1,0 +1,100 @@
+// What one Step() carries through the concerns: each has a file of its own, and hands its writes and
+// commands to the same context. Private to this folder.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/scheduler/state.h"
+
+namespace longrun {
+
+struct StepContext {
+  State& state;
+  const Instant now;
+  const std::int64_t wall_ms;
+  StepResult result;
+  // Rows that changed: written once, as they are at the end of the step.
+  std::set<std::string> changed_runs;
+  std::set<std::string> changed_tasks;
+  std::set<std::string> changed_attempts;
+  std::set<std::string> changed_workers;
+  // Rows that are only added.
+  std::vector<Write> cells, sweeps, records, transitions, drops;
+
+  void Send(Command command) { result.commands.push_back(std::move(command)); }
+};
+
+// ---- transition.cc: the only place where a state changes -------------------------------------------
+
+// The edges of orchestration.md 3.2 and its section 0 point 9. Anything else is a bug (LR_CHECK).
+bool IsTaskEdge(TaskState from, TaskState to);
+bool IsAttemptEdge(AttemptState from, AttemptState to);
+
+// A new task, in kBlocked or kReady.
+Task& AddTask(StepContext& step, Task task, std::string reason);
+void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason);
+// FAILED, CANCELLED or SKIPPED -> a new round with fresh counters. The only way out of a terminal
+// state.
+void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
+Attempt& AddAttempt(StepContext& step, Attempt attempt, std::string reason);
+void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, std::string reason);
+
+// Into and out of Index::ready or Index::waiting, by task.not_before.
+void IndexReady(State& state, Task& task, Instant now);
+void UnindexReady(State& state, Task& task);
+
+// ---- end.cc: what the end of an attempt means for its task -----------------------------------------
+
+// Ends a live, current attempt badly; the class decides what becomes of the task.
+void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
+                const std::string& message);
+// Ends an offer that nobody took: nothing has run, nothing is counted.
+void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message);
+// The attempt has delivered everything: its task has its result, dependants may start.
+void Succeed(StepContext& step, Attempt& attempt);
+void HandleEvent(StepContext& step, const AttemptFinished& event);
+
+// Those that wait for a task which will never succeed.
+void SkipDependants(StepContext& step, const Task& task);
+
+// ---- the other concerns ----------------------------------------------------------------------------
+
+void HandleEvent(StepContext& step, const SweepSubmitted& event);  // submit.cc
+void HandleEvent(StepContext& step, const SweepCancelled& event);  // cancel.cc
+void HandleEvent(StepContext& step, const WorkerArrived& event);   // session.cc
+void HandleEvent(StepContext& step, const WorkerHeard& event);
+void HandleEvent(StepContext& step, const WorkerGone& event);
+void HandleEvent(StepContext& step, const AttemptAccepted& event);
+void HandleEvent(StepContext& step, const AttemptRejected& event);
+void HandleEvent(StepContext& step, const JournalReceived& event);  // ingest.cc
+void HandleEvent(StepContext& step, const TimePassed& event);       // lease.cc
+void ExtendLeasesOverSleep(StepContext& step);                      // lease.cc
+Instant NextDeadline(const State& state, Instant now);              // lease.cc
+void PlaceReadyTasks(StepContext& step);                            // place.cc
+
+// ---- session.cc ------------------------------------------------------------------------------------
+
+// The worker of an open session, or null. Whatever it says renews its lease.
+Worker* Hear(StepContext& step, SessionId session);
+// A live attempt whose worker has an open session is told to stop.
+void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& reason);
+// Is it the attempt that its task stands on, and may it still change it?
+bool IsCurrent(const State& state, const Attempt& attempt);
+// The attempt; or, when this database does not know it although it knows its task with an older
+// epoch (it was restored from a backup), takes it in. Null for what is of no use any more.
+Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string& attempt,
+                     const std::string& task, std::uint64_t epoch);
+
+inline Attempt* FindAttempt(State& state, const std::string& id) {
+  const auto it = state.attempts.find(id);
+  return it == state.attempts.end() ? nullptr : &it->second;
+}
+inline Task& TaskOf(State& state, const Attempt& attempt) { return state.tasks.at(attempt.task); }
+inline std::string_view ShortId(std::string_view id) { return id.substr(0, 8); }
+
+}  // namespace longrun

@@ -1,0 +1,219 @@
+// Submitting a sweep: what is known is never done again (contracts.md section 1). First the whole
+// submission is worked out without touching the state, then it is carried out.
+#include <algorithm>
+#include <utility>
+
+#include "base/str.h"
+#include "coordinator/scheduler/step.h"
+
+namespace longrun {
+namespace {
+
+struct Submission {
+  SubmitCounts counts;
+  std::vector<const PlannedRun*> new_runs;
+  std::vector<Task> new_tasks;                   // trainings before what needs them
+  std::map<std::string, std::string> new_cells;  // cell -> task
+  std::set<std::string> retried;                 // known tasks that failed or were given up
+  std::set<std::string> tasks;                   // all that serve the sweep
+};
+
+bool GaveUp(TaskState state) { return IsTerminal(state) && state != TaskState::kSucceeded; }
+
+void TakePolicy(Task& task, const Sweep& sweep) {
+  task.priority = sweep.priority;
+  task.retry = sweep.retry;
+  task.device_kind = sweep.device_kind;
+  task.checkpoint_every_ms = sweep.checkpoint_every_ms;
+  task.checkpoint_keep = sweep.checkpoint_keep;
+}
+
+// Counts and remembers a task that is there already.
+void Reuse(const State& state, const std::string& id, Submission& plan) {
+  plan.tasks.insert(id);
+  if (GaveUp(state.tasks.at(id).state)) plan.retried.insert(id);
+}
+
+void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run, Submission& plan) {
+  std::string id = TrainTaskKey(run.run_key);
+  if (state.tasks.contains(id)) return Reuse(state, id, plan);
+  if (!plan.tasks.insert(id).second) return;
+  Task task;
+  task.id = std::move(id);
+  task.run_key = run.run_key;
+  task.kind = TaskKind::kTrain;
+  task.state = TaskState::kReady;
+  TakePolicy(task, sweep);
+  plan.counts.train_tasks_new += 1;
+  plan.new_tasks.push_back(std::move(task));
+}
+
+// Cells that nobody has or owes become one task.
+void PlanEvaluation(const State& state, const Sweep& sweep, const PlannedRun& run,
+                    const PlannedEvaluation& evaluation, Submission& plan) {
+  std::vector<ExpectedCell> missing;
+  for (const ExpectedCell& cell : evaluation.cells) {
+    const auto owner = state.cell_task.find(cell.cell);
+    if (owner != state.cell_task.end()) {
+      Reuse(state, owner->second, plan);
+      if (!plan.retried.contains(owner->second)) plan.counts.cells_reused += 1;
+    } else if (plan.new_cells.contains(cell.cell) ||
+               std::ranges::count(missing, cell.cell, &ExpectedCell::cell) > 0) {
+      plan.counts.cells_reused += 1;  // asked for twice in one sweep
+    } else {
+      missing.push_back(cell);
+    }
+  }
+  if (missing.empty()) return;
+  Task task;
+  task.id = EvaluateTaskKey(run.run_key, evaluation.evaluation, missing);
+  task.run_key = run.run_key;
+  task.kind = TaskKind::kEvaluate;
+  task.needs = TrainTaskKey(run.run_key);
+  task.evaluation = evaluation.evaluation;
+  TakePolicy(task, sweep);
+  const auto training = state.tasks.find(task.needs);
+  const bool trained =
+      training != state.tasks.end() && training->second.state == TaskState::kSucceeded;
+  task.state = trained ? TaskState::kReady : TaskState::kBlocked;
+  for (const ExpectedCell& cell : missing) plan.new_cells[cell.cell] = task.id;
+  plan.counts.cells_new += static_cast<std::int64_t>(missing.size());
+  plan.counts.evaluate_tasks_new += 1;
+  plan.tasks.insert(task.id);
+  task.expected_cells = std::move(missing);
+  plan.new_tasks.push_back(std::move(task));
+}
+
+Submission MakePlan(const State& state, const Sweep& sweep) {
+  Submission plan;
+  std::set<std::string> seen;
+  for (const PlannedRun& run : sweep.runs) {
+    if (seen.insert(run.run_key).second) {
+      if (state.runs.contains(run.run_key)) {
+        plan.counts.runs_reused += 1;
+      } else {
+        plan.counts.runs_new += 1;
+        plan.new_runs.push_back(&run);
+      }
+    }
+    PlanTraining(state, sweep, run, plan);
+    for (const PlannedEvaluation& evaluation : run.evaluations) {
+      PlanEvaluation(state, sweep, run, evaluation, plan);
+    }
+  }
+  plan.counts.tasks_retried = static_cast<std::int64_t>(plan.retried.size());
+  return plan;
+}
+
+Status Check(const State& state, const SweepSubmitted& event, const Submission& plan) {
+  for (const PlannedRun* const run : plan.new_runs) {
+    if (!event.dataset_paths.contains(run->dataset_name)) {
+      return Status(Code::kNotFound, Str("dataset \"", run->dataset_name, "\" is not registered: ",
+                                         "`longrun-trainer data` makes one"));
+    }
+  }
+  const std::size_t n_tasks = state.tasks.size() + plan.new_tasks.size();
+  if (n_tasks > static_cast<std::size_t>(state.limits.tasks_max)) {
+    return Status(Code::kResourceExhausted,
+                  Str("sweep \"", event.sweep.name, "\" adds ", plan.new_tasks.size(), " tasks to ",
+                      state.tasks.size(), "; at most ", state.limits.tasks_max,
+                      " are kept: make the matrix smaller"));
+  }
+  return Status();
+}
+
+std::string WaitReason(const Task& task) {
+  return task.needs.empty() ? std::string("waits for a free slot")
+                            : Str("waits for its training (task ", ShortId(task.needs), ")");
+}
+
+// A task that failed, was cancelled or skipped is taken up again, after what it needs.
+void RetryGivenUp(StepContext& step, const Sweep& sweep, const std::set<std::string>& retried) {
+  for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
+    for (const std::string& id : retried) {
+      Task& task = step.state.tasks.at(id);
+      if (task.kind != kind) continue;
+      TakePolicy(task, sweep);
+      const bool blocked =
+          !task.needs.empty() && step.state.tasks.at(task.needs).state != TaskState::kSucceeded;
+      RetryTask(step, task, blocked ? TaskState::kBlocked : TaskState::kReady,
+                Str("submitted again: ", blocked ? WaitReason(task) : "waits for a free slot"));
+    }
+  }
+}
+
+// Whoever wants a task most decides its priority; who wants it at all takes back its cancellation.
+void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string>& tasks) {
+  for (const std::string& id : tasks) {
+    Task& task = step.state.tasks.at(id);
+    if (IsTerminal(task.state)) continue;
+    if (task.cancel_wanted) {
+      task.cancel_wanted = false;
+      step.changed_tasks.insert(id);
+    }
+    if (task.priority >= sweep.priority) continue;
+    const bool ready = task.state == TaskState::kReady;
+    if (ready) UnindexReady(step.state, task);
+    task.priority = sweep.priority;
+    if (ready) IndexReady(step.state, task, step.now);
+    step.changed_tasks.insert(id);
+  }
+}
+
+void BindSweep(StepContext& step, const SweepSubmitted& event, const std::set<std::string>& tasks) {
+  State& state = step.state;
+  std::set<std::string>& bound = state.sweep_tasks[event.sweep_id];
+  for (const std::string& id : bound) state.index.task_sweeps[id].erase(event.sweep_id);
+  bound = tasks;
+  for (const std::string& id : bound) state.index.task_sweeps[id].insert(event.sweep_id);
+  state.cancelled_sweeps.erase(event.sweep_id);
+  step.sweeps.push_back(PutSweep{
+      .sweep_id = event.sweep_id, .sweep = event.sweep, .tasks = {tasks.begin(), tasks.end()}});
+}
+
+// Where a dataset lies now: it may have been registered again elsewhere.
+void PutRuns(StepContext& step, const SweepSubmitted& event, const Submission& plan) {
+  for (const PlannedRun* const run : plan.new_runs) {
+    step.state.runs[run->run_key] = {.run_key = run->run_key,
+                                     .run = run->run,
+                                     .dataset_name = run->dataset_name,
+                                     .dataset_path = event.dataset_paths.at(run->dataset_name),
+                                     .execution = std::nullopt};
+    step.changed_runs.insert(run->run_key);
+  }
+  for (const PlannedRun& run : event.sweep.runs) {
+    RunRecord& record = step.state.runs.at(run.run_key);
+    const auto path = event.dataset_paths.find(record.dataset_name);
+    if (path == event.dataset_paths.end() || path->second == record.dataset_path) continue;
+    record.dataset_path = path->second;
+    step.changed_runs.insert(run.run_key);
+  }
+}
+
+}  // namespace
+
+SubmitCounts PlanSubmission(const State& state, const Sweep& sweep) {
+  return MakePlan(state, sweep).counts;
+}
+
+void HandleEvent(StepContext& step, const SweepSubmitted& event) {
+  Submission plan = MakePlan(step.state, event.sweep);
+  step.result.status = Check(step.state, event, plan);
+  if (!step.result.status.ok()) return;
+  step.result.submit = plan.counts;
+  PutRuns(step, event, plan);
+  RetryGivenUp(step, event.sweep, plan.retried);
+  for (Task& task : plan.new_tasks) {
+    std::string reason =
+        task.state == TaskState::kReady ? std::string("waits for a free slot") : WaitReason(task);
+    AddTask(step, std::move(task), std::move(reason));
+  }
+  for (const auto& [cell, task] : plan.new_cells) {
+    step.state.cell_task[cell] = task;
+    step.cells.push_back(PutCell{.cell = cell, .task = task});
+  }
+  WantAgain(step, event.sweep, plan.tasks);
+  BindSweep(step, event, plan.tasks);
+}
+
+}  // namespace longrun

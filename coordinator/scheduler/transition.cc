@@ -1,0 +1,163 @@
+// Every state change goes through here: one PutTransition each, and the indexes follow.
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/check.h"
+#include "coordinator/scheduler/step.h"
+
+namespace longrun {
+namespace {
+
+using enum TaskState;
+
+constexpr std::pair<TaskState, TaskState> kTaskEdges[] = {
+    {kBlocked, kReady},      {kBlocked, kCancelled}, {kBlocked, kSkipped},
+    {kReady, kReserved},     {kReady, kCancelled},   {kReserved, kRunning},
+    {kReserved, kReady},     {kReserved, kFailed},   {kReserved, kStopping},
+    {kRunning, kSucceeded},  {kRunning, kReady},     {kRunning, kFailed},
+    {kRunning, kStopping},   {kStopping, kReady},    {kStopping, kCancelled},
+    {kStopping, kSucceeded}, {kStopping, kFailed},
+};
+
+using A = AttemptState;
+constexpr std::pair<AttemptState, AttemptState> kAttemptEdges[] = {
+    {A::kOffered, A::kAccepted},  {A::kOffered, A::kRejected},   {A::kOffered, A::kLost},
+    {A::kOffered, A::kRunning},   {A::kOffered, A::kFailed},     {A::kOffered, A::kPreempted},
+    {A::kOffered, A::kCancelled}, {A::kAccepted, A::kRunning},   {A::kAccepted, A::kFailed},
+    {A::kAccepted, A::kRejected}, {A::kAccepted, A::kPreempted}, {A::kAccepted, A::kCancelled},
+    {A::kAccepted, A::kLost},     {A::kRunning, A::kSucceeded},  {A::kRunning, A::kFailed},
+    {A::kRunning, A::kPreempted}, {A::kRunning, A::kCancelled},  {A::kRunning, A::kLost},
+};
+
+void WriteTransition(StepContext& step, std::string_view subject, const std::string& id,
+                     std::string_view from, std::string_view to, const std::string& reason) {
+  step.transitions.push_back(PutTransition{.subject = std::string(subject),
+                                           .id = id,
+                                           .from = std::string(from),
+                                           .to = std::string(to),
+                                           .reason = reason});
+}
+
+void EnterTaskState(StepContext& step, Task& task, TaskState to, std::string reason) {
+  LR_CHECK(!reason.empty());
+  task.state = to;
+  task.reason = std::move(reason);
+  if (to == kReady) {
+    // A task that comes back keeps its place: what was begun is finished first.
+    if (task.ready_seq == 0) task.ready_seq = step.state.next_ready_seq++;
+    IndexReady(step.state, task, step.now);
+  }
+  step.changed_tasks.insert(task.id);
+}
+
+ReadyClass::Key ReadyKey(const Task& task) {
+  return {-task.priority, task.kind == TaskKind::kTrain, task.ready_seq, task.id};
+}
+
+// What a slot must have to run the task.
+ReadyClass ClassOf(const State& state, const Task& task) {
+  const RunRecord& run = state.runs.at(task.run_key);
+  ReadyClass ready;
+  ready.device_kind = task.device_kind;
+  ready.execution = run.execution;
+  if (task.kind == TaskKind::kTrain) {
+    const std::int64_t micro_batch = run.execution ? run.execution->micro_batch : 1;
+    ready.memory_bytes = TrainMemoryBytes(run.run.model, run.run.train, micro_batch);
+  }
+  return ready;
+}
+
+std::string ClassName(const ReadyClass& ready) {
+  Json name = {{"kind", ready.device_kind}, {"memory", ready.memory_bytes}};
+  if (ready.execution) name["execution"] = ready.execution->ToJson();
+  return name.dump();
+}
+
+}  // namespace
+
+bool IsTaskEdge(TaskState from, TaskState to) {
+  return std::ranges::find(kTaskEdges, std::pair(from, to)) != std::end(kTaskEdges);
+}
+
+bool IsAttemptEdge(AttemptState from, AttemptState to) {
+  return std::ranges::find(kAttemptEdges, std::pair(from, to)) != std::end(kAttemptEdges);
+}
+
+void IndexReady(State& state, Task& task, Instant now) {
+  if (task.not_before > now) {
+    state.index.waiting.insert({task.not_before, task.id});
+    return;
+  }
+  ReadyClass wanted = ClassOf(state, task);
+  task.ready_class = ClassName(wanted);
+  const auto [it, added] = state.index.ready.try_emplace(task.ready_class, std::move(wanted));
+  it->second.tasks.insert(ReadyKey(task));
+}
+
+void UnindexReady(State& state, Task& task) {
+  state.index.waiting.erase({task.not_before, task.id});
+  const auto it = state.index.ready.find(task.ready_class);
+  if (it == state.index.ready.end()) return;
+  it->second.tasks.erase(ReadyKey(task));
+  if (it->second.tasks.empty()) state.index.ready.erase(it);
+  task.ready_class.clear();
+}
+
+Task& AddTask(StepContext& step, Task task, std::string reason) {
+  LR_CHECK(task.state == kBlocked || task.state == kReady);
+  const auto [it, added] = step.state.tasks.try_emplace(task.id, std::move(task));
+  LR_CHECK(added);
+  Task& stored = it->second;
+  if (!stored.needs.empty()) step.state.index.dependants[stored.needs].insert(stored.id);
+  WriteTransition(step, "task", stored.id, "", TaskStateName(stored.state), reason);
+  EnterTaskState(step, stored, stored.state, std::move(reason));
+  return stored;
+}
+
+void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason) {
+  LR_CHECK(IsTaskEdge(task.state, to));
+  if (task.state == kReady) UnindexReady(step.state, task);
+  WriteTransition(step, "task", task.id, TaskStateName(task.state), TaskStateName(to), reason);
+  EnterTaskState(step, task, to, std::move(reason));
+}
+
+void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason) {
+  LR_CHECK(IsTerminal(task.state) && task.state != kSucceeded);
+  LR_CHECK(to == kBlocked || to == kReady);
+  task.retry_round += 1;
+  task.failures = 0;
+  task.losses = 0;
+  task.cancel_wanted = false;
+  task.avoid_worker.clear();
+  task.not_before = 0;
+  task.ready_seq = 0;
+  WriteTransition(step, "task", task.id, TaskStateName(task.state), TaskStateName(to), reason);
+  EnterTaskState(step, task, to, std::move(reason));
+}
+
+Attempt& AddAttempt(StepContext& step, Attempt attempt, std::string reason) {
+  LR_CHECK(IsLive(attempt.state));
+  const auto [it, added] = step.state.attempts.try_emplace(attempt.id, std::move(attempt));
+  LR_CHECK(added);
+  Attempt& stored = it->second;
+  step.state.index.live.insert(stored.id);
+  WriteTransition(step, "attempt", stored.id, "", AttemptStateName(stored.state), reason);
+  step.changed_attempts.insert(stored.id);
+  return stored;
+}
+
+void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, std::string reason) {
+  LR_CHECK(IsAttemptEdge(attempt.state, to));
+  WriteTransition(step, "attempt", attempt.id, AttemptStateName(attempt.state),
+                  AttemptStateName(to), reason);
+  attempt.state = to;
+  if (to == AttemptState::kRunning) attempt.started_wall_ms = step.wall_ms;
+  if (!IsLive(to)) {
+    attempt.ended_wall_ms = step.wall_ms;
+    step.state.index.live.erase(attempt.id);
+  }
+  step.changed_attempts.insert(attempt.id);
+}
+
+}  // namespace longrun
