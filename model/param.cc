@@ -49,17 +49,22 @@ std::string Range(const ParamSpec& spec) {
 
 std::string Expected(const ParamSpec& spec) {
   switch (spec.type) {
-    case ParamSpec::Type::kInt: return Str("an integer from ", Range(spec));
-    case ParamSpec::Type::kDouble: return Str("a number from ", Range(spec));
-    case ParamSpec::Type::kChoice: return Str("one of ", Join(spec.choices, ", "));
-    case ParamSpec::Type::kIntList: return Str("a list of integers from ", Range(spec));
+    case ParamSpec::Type::kInt:
+      return Str("an integer from ", Range(spec));
+    case ParamSpec::Type::kDouble:
+      return Str("a number from ", Range(spec));
+    case ParamSpec::Type::kChoice:
+      return Str("one of ", Join(spec.choices, ", "));
+    case ParamSpec::Type::kIntList:
+      return Str("a list of integers from ", Range(spec));
   }
   LR_CHECK(false);
 }
 
 bool IntInRange(const ParamSpec& spec, const Json& value) {
   const std::optional<std::int64_t> number = WholeNumber(value);
-  return number && static_cast<double>(*number) >= spec.min && static_cast<double>(*number) <= spec.max;
+  return number && static_cast<double>(*number) >= spec.min &&
+         static_cast<double>(*number) <= spec.max;
 }
 
 void CheckChoice(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
@@ -68,7 +73,8 @@ void CheckChoice(const ParamSpec& spec, const Json& value, std::vector<ParamErro
   if (value.is_string() && std::ranges::find(spec.choices, text) != spec.choices.end()) return;
   if (value.is_string() &&
       std::ranges::find(spec.choices_unbuilt, text) != spec.choices_unbuilt.end()) {
-    errors.push_back({key, Str("\"", text, "\" is not built yet; today there is ", Join(spec.choices, ", "))});
+    errors.push_back(
+        {key, Str("\"", text, "\" is not built yet; today there is ", Join(spec.choices, ", "))});
     return;
   }
   std::string message = Str("expected ", Expected(spec), ", found ", Shown(value));
@@ -87,8 +93,8 @@ void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamErr
   std::set<std::int64_t> seen;
   for (std::size_t i = 0; i < value.size(); ++i) {
     if (!IntInRange(spec, value[i])) {
-      errors.push_back({Str(key, "[", i, "]"),
-                        Str("expected an integer from ", Range(spec), ", found ", Shown(value[i]))});
+      errors.push_back({Str(key, "[", i, "]"), Str("expected an integer from ", Range(spec),
+                                                   ", found ", Shown(value[i]))});
     } else if (!seen.insert(*WholeNumber(value[i])).second) {
       errors.push_back({Str(key, "[", i, "]"), Str(Shown(value[i]), " stands twice in the list")});
     }
@@ -98,15 +104,21 @@ void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamErr
 void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
   bool valid = false;
   switch (spec.type) {
-    case ParamSpec::Type::kChoice: return CheckChoice(spec, value, errors);
-    case ParamSpec::Type::kIntList: return CheckIntList(spec, value, errors);
-    case ParamSpec::Type::kInt: valid = IntInRange(spec, value); break;
+    case ParamSpec::Type::kChoice:
+      return CheckChoice(spec, value, errors);
+    case ParamSpec::Type::kIntList:
+      return CheckIntList(spec, value, errors);
+    case ParamSpec::Type::kInt:
+      valid = IntInRange(spec, value);
+      break;
     case ParamSpec::Type::kDouble:
-      valid = value.is_number() && value.get<double>() >= spec.min && value.get<double>() <= spec.max;
+      valid =
+          value.is_number() && value.get<double>() >= spec.min && value.get<double>() <= spec.max;
       break;
   }
   if (!valid) {
-    errors.push_back({std::string(spec.name), Str("expected ", Expected(spec), ", found ", Shown(value))});
+    errors.push_back(
+        {std::string(spec.name), Str("expected ", Expected(spec), ", found ", Shown(value))});
   }
 }
 
@@ -134,16 +146,18 @@ std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json
   for (const auto& [key, value] : given.items()) {
     if (std::ranges::find(names, key) != names.end()) continue;
     const std::string nearest = Nearest(key, names);
-    errors.push_back({key, nearest.empty() ? Str("unknown key; there ", names.empty() ? "are none" : "are ",
-                                                 Join(names, ", "))
-                                           : Str("unknown key; did you mean \"", nearest, "\"?")});
+    errors.push_back({key, nearest.empty()
+                               ? Str("unknown key; there ", names.empty() ? "are none" : "are ",
+                                     Join(names, ", "))
+                               : Str("unknown key; did you mean \"", nearest, "\"?")});
   }
   for (const ParamSpec& spec : specs) {
     const auto member = given.find(std::string(spec.name));
     if (member != given.end()) {
       CheckValue(spec, *member, errors);
     } else if (spec.default_value.is_null()) {
-      errors.push_back({std::string(spec.name), Str("must be given: ", Expected(spec), ", ", spec.meaning)});
+      errors.push_back(
+          {std::string(spec.name), Str("must be given: ", Expected(spec), ", ", spec.meaning)});
     }
   }
   return errors;
@@ -155,7 +169,8 @@ Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
   if (!errors.empty()) {
     std::vector<std::string> lines;
     for (const ParamError& error : errors) {
-      lines.push_back(Str(path, error.key.empty() || path.empty() ? "" : ".", error.key, ": ", error.message));
+      lines.push_back(
+          Str(path, error.key.empty() || path.empty() ? "" : ".", error.key, ": ", error.message));
     }
     return Status(Code::kInvalidArgument, Join(lines, "; "));
   }

@@ -1,5 +1,5 @@
-// A parameter declared as data: of a position method, of an evaluation. The sweep file's schema, the
-// defaults and the messages come from these tables.
+// A parameter declared as data: of a position method, of an evaluation. The sweep file's schema,
+// the defaults and the messages come from these tables.
 #pragma once
 
 #include <cstdint>

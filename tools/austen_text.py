@@ -11,9 +11,9 @@ serialisation (version 3, XDR: big-endian) of one character vector, the lines of
     i32 flags (low byte 16: STRSXP)  i32 n_lines
     per line: i32 flags (low byte 9: CHARSXP)  i32 n_bytes (-1: NA)  n_bytes bytes
 
-A book's text is its lines, each ended by a newline. Every text is compared with the SHA-256 it is known
-to have before anything is written; each file appears whole or not at all, and a second run that
-finds all of them does nothing. Needs dpkg-deb and the standard library.
+A book's text is its lines, each ended by a newline. Every text is compared with the SHA-256 it is
+known to have before anything is written; each file appears whole or not at all, and a second run
+that finds all of them does nothing. Needs dpkg-deb and the standard library.
 """
 
 import hashlib
@@ -52,7 +52,8 @@ class Reader:
 
     def take(self, n_bytes):
         if n_bytes < 0 or self.at + n_bytes > len(self.data):
-            raise BadPackage(f"{self.name}: wants {n_bytes} bytes at {self.at}, has {len(self.data)} in all")
+            raise BadPackage(f"{self.name}: wants {n_bytes} bytes at {self.at}, "
+                             f"has {len(self.data)} in all")
         self.at += n_bytes
         return self.data[self.at - n_bytes:self.at]
 
@@ -105,7 +106,8 @@ def read_books(deb):
     for name, offset, n_bytes, sha256_prefix in BOOKS:
         text = b"".join(line + b"\n" for line in lines_of(inflate(rdb, offset, name), name))
         if not text_is_right(text, n_bytes, sha256_prefix):
-            raise BadPackage(f"{name}: {len(text)} bytes with SHA-256 {hashlib.sha256(text).hexdigest()}, "
+            found = hashlib.sha256(text).hexdigest()
+            raise BadPackage(f"{name}: {len(text)} bytes with SHA-256 {found}, "
                              f"expected {n_bytes} bytes with {sha256_prefix}...")
         books[name] = text
     return books

@@ -27,12 +27,15 @@ constexpr std::array<std::string_view, 3> kSplitNames = {"train", "validation", 
 constexpr std::int64_t kVerifyTokens = std::int64_t{1} << 20;
 
 Status DataLoss(const std::string& path, const std::string& what) {
-  return Status(Code::kDataLoss, Str(path, ": ", what, ": the dataset is damaged; import it again"));
+  return Status(Code::kDataLoss,
+                Str(path, ": ", what, ": the dataset is damaged; import it again"));
 }
 
 std::array<std::uint8_t, 32> BytesOfHex(std::string_view hex) {
   LR_CHECK(IsSha256Hex(hex));
-  const auto digit = [](char c) { return static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10); };
+  const auto digit = [](char c) {
+    return static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10);
+  };
   std::array<std::uint8_t, 32> bytes{};
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     bytes[i] = static_cast<std::uint8_t>(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
@@ -49,7 +52,8 @@ struct SplitIdentity {
   std::string documents_sha256;
 };
 
-std::string DatasetDigest(const std::string& tokenizer_fingerprint, const std::vector<SplitIdentity>& splits) {
+std::string DatasetDigest(const std::string& tokenizer_fingerprint,
+                          const std::vector<SplitIdentity>& splits) {
   Json list = Json::array();
   for (const SplitIdentity& split : splits) {
     list.push_back({{"name", split.name},
@@ -58,8 +62,9 @@ std::string DatasetDigest(const std::string& tokenizer_fingerprint, const std::v
                     {"tokens_sha256", split.tokens_sha256},
                     {"documents_sha256", split.documents_sha256}});
   }
-  return Sha256Hex(CanonicalJson(
-      {{"format", kManifestFormat}, {"tokenizer", tokenizer_fingerprint}, {"splits", std::move(list)}}));
+  return Sha256Hex(CanonicalJson({{"format", kManifestFormat},
+                                  {"tokenizer", tokenizer_fingerprint},
+                                  {"splits", std::move(list)}}));
 }
 
 // ids are not negative, so as u32 they have the bytes they have here.
@@ -99,12 +104,14 @@ struct Manifest {
 Result<std::string> GetSha256(const Json& object, std::string_view key, const std::string& path) {
   ASSIGN_OR_RETURN(std::string hex, GetString(object, key, path));
   if (!IsSha256Hex(hex)) {
-    return Status(Code::kDataLoss, Str(path, ".", key, ": expected 64 hex digits, found \"", hex, "\""));
+    return Status(Code::kDataLoss,
+                  Str(path, ".", key, ": expected 64 hex digits, found \"", hex, "\""));
   }
   return hex;
 }
 
-Result<std::int64_t> GetPositive(const Json& object, std::string_view key, const std::string& path) {
+Result<std::int64_t> GetPositive(const Json& object, std::string_view key,
+                                 const std::string& path) {
   ASSIGN_OR_RETURN(const std::int64_t number, GetInt(object, key, path));
   if (number <= 0 || number > (std::int64_t{1} << 56)) {
     return Status(Code::kDataLoss, Str(path, ".", key, ": expected 1 to 2^56, found ", number));
@@ -115,7 +122,8 @@ Result<std::int64_t> GetPositive(const Json& object, std::string_view key, const
 Result<Json> GetArray(const Json& object, std::string_view key, const std::string& path) {
   ASSIGN_OR_RETURN(Json list, GetMember(object, key, path));
   if (!list.is_array() || list.empty()) {
-    return Status(Code::kDataLoss, Str(path.empty() ? "" : path + ".", key, ": expected a list that is not empty"));
+    return Status(Code::kDataLoss,
+                  Str(path.empty() ? "" : path + ".", key, ": expected a list that is not empty"));
   }
   return list;
 }
@@ -151,7 +159,8 @@ Result<ManifestSplit> ParseSplit(const Json& json, const std::string& path) {
     split.shards.push_back(std::move(shard));
   }
   if (n_tokens != identity.n_tokens) {
-    return Status(Code::kDataLoss, Str(path, ".n_tokens is ", identity.n_tokens, ", its shards have ", n_tokens));
+    return Status(Code::kDataLoss,
+                  Str(path, ".n_tokens is ", identity.n_tokens, ", its shards have ", n_tokens));
   }
   return split;
 }
@@ -159,14 +168,16 @@ Result<ManifestSplit> ParseSplit(const Json& json, const std::string& path) {
 Result<Manifest> ParseManifest(const Json& json) {
   ASSIGN_OR_RETURN(const std::int64_t format, GetInt(json, "format"));
   if (format != kManifestFormat) {
-    return Status(Code::kDataLoss, Str("format is ", format, ", expected ", kManifestFormat,
-                                       format > kManifestFormat ? ": it was written by a newer longrun" : ""));
+    return Status(Code::kDataLoss,
+                  Str("format is ", format, ", expected ", kManifestFormat,
+                      format > kManifestFormat ? ": it was written by a newer longrun" : ""));
   }
   Manifest manifest;
   ASSIGN_OR_RETURN(manifest.digest, GetSha256(json, "digest", ""));
   ASSIGN_OR_RETURN(manifest.spec_sha256, GetSha256(json, "spec_sha256", ""));
   ASSIGN_OR_RETURN(const Json tokenizer, GetMember(json, "tokenizer"));
-  ASSIGN_OR_RETURN(manifest.tokenizer_fingerprint, GetSha256(tokenizer, "fingerprint", "tokenizer"));
+  ASSIGN_OR_RETURN(manifest.tokenizer_fingerprint,
+                   GetSha256(tokenizer, "fingerprint", "tokenizer"));
   ASSIGN_OR_RETURN(manifest.tokenizer_sha256, GetSha256(tokenizer, "sha256", "tokenizer"));
   ASSIGN_OR_RETURN(const Json splits, GetArray(json, "splits", ""));
   std::vector<SplitIdentity> identities;
@@ -183,7 +194,8 @@ Result<Manifest> ParseManifest(const Json& json) {
   }
   const std::string digest = DatasetDigest(manifest.tokenizer_fingerprint, identities);
   if (digest != manifest.digest) {
-    return Status(Code::kDataLoss, Str("digest is ", manifest.digest, ", its splits and tokenizer give ", digest));
+    return Status(Code::kDataLoss,
+                  Str("digest is ", manifest.digest, ", its splits and tokenizer give ", digest));
   }
   return manifest;
 }
@@ -192,15 +204,18 @@ Result<Manifest> ParseManifest(const Json& json) {
 
 class ShardedSplit final : public TokenSplit {
  public:
-  static Result<std::unique_ptr<ShardedSplit>> Open(const std::string& folder, const Manifest& manifest,
-                                                    const ManifestSplit& split, std::int64_t vocab_size) {
+  static Result<std::unique_ptr<ShardedSplit>> Open(const std::string& folder,
+                                                    const Manifest& manifest,
+                                                    const ManifestSplit& split,
+                                                    std::int64_t vocab_size) {
     auto opened = std::make_unique<ShardedSplit>();
     opened->manifest_ = split;
     for (std::size_t i = 0; i < split.shards.size(); ++i) {
       const ManifestShard& listed = split.shards[i];
       ASSIGN_OR_RETURN(ShardReader shard, ShardReader::Open(JoinPath(folder, listed.file)));
       const ShardHeader& header = shard.header();
-      const auto disagrees = [&](std::string_view field, std::uint64_t found, std::uint64_t expected) {
+      const auto disagrees = [&](std::string_view field, std::uint64_t found,
+                                 std::uint64_t expected) {
         return DataLoss(shard.path(), Str(field, " is ", found, ", dataset.json says ", expected));
       };
       if (shard.file_bytes() != listed.bytes) {
@@ -211,10 +226,12 @@ class ShardedSplit final : public TokenSplit {
         return disagrees("n_tokens", header.n_tokens, static_cast<std::uint64_t>(listed.n_tokens));
       }
       if (header.n_documents != static_cast<std::uint64_t>(listed.n_documents)) {
-        return disagrees("n_docs", header.n_documents, static_cast<std::uint64_t>(listed.n_documents));
+        return disagrees("n_docs", header.n_documents,
+                         static_cast<std::uint64_t>(listed.n_documents));
       }
       if (header.shard_index != i) return disagrees("shard_index", header.shard_index, i);
-      if (header.n_shards != split.shards.size()) return disagrees("n_shards", header.n_shards, split.shards.size());
+      if (header.n_shards != split.shards.size())
+        return disagrees("n_shards", header.n_shards, split.shards.size());
       if (header.vocab_size != static_cast<std::uint64_t>(vocab_size)) {
         return disagrees("vocab_size", header.vocab_size, static_cast<std::uint64_t>(vocab_size));
       }
@@ -230,7 +247,8 @@ class ShardedSplit final : public TokenSplit {
     const SplitIdentity& identity = split.identity;
     if (static_cast<std::int64_t>(opened->document_starts_.size()) - 1 != identity.n_documents ||
         DocumentsSha256(opened->document_starts_) != identity.documents_sha256) {
-      return DataLoss(folder, Str("the document table of split ", identity.name, " is not that of dataset.json"));
+      return DataLoss(folder, Str("the document table of split ", identity.name,
+                                  " is not that of dataset.json"));
     }
     return opened;
   }
@@ -239,9 +257,11 @@ class ShardedSplit final : public TokenSplit {
   std::span<const std::int64_t> document_starts() const override { return document_starts_; }
 
   Status Read(std::int64_t begin, std::span<std::int32_t> out) const override {
-    LR_CHECK(begin >= 0 && begin <= n_tokens() && static_cast<std::int64_t>(out.size()) <= n_tokens() - begin);
+    LR_CHECK(begin >= 0 && begin <= n_tokens() &&
+             static_cast<std::int64_t>(out.size()) <= n_tokens() - begin);
     const auto after = std::upper_bound(shard_begins_.begin(), shard_begins_.end(), begin);
-    for (auto shard = static_cast<std::size_t>(after - shard_begins_.begin()) - 1; !out.empty(); ++shard) {
+    for (auto shard = static_cast<std::size_t>(after - shard_begins_.begin()) - 1; !out.empty();
+         ++shard) {
       const auto n = static_cast<std::size_t>(
           std::min(static_cast<std::int64_t>(out.size()), shard_begins_[shard + 1] - begin));
       RETURN_IF_ERROR(shards_[shard].Read(begin - shard_begins_[shard], out.first(n)));
@@ -256,7 +276,8 @@ class ShardedSplit final : public TokenSplit {
       RETURN_IF_ERROR(shards_[i].Verify());
       ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(shards_[i].path()));
       if (sha256 != manifest_.shards[i].sha256) {
-        return DataLoss(shards_[i].path(), Str("SHA-256 is ", sha256, ", dataset.json says ", manifest_.shards[i].sha256));
+        return DataLoss(shards_[i].path(), Str("SHA-256 is ", sha256, ", dataset.json says ",
+                                               manifest_.shards[i].sha256));
       }
     }
     Sha256 hash;
@@ -267,8 +288,9 @@ class ShardedSplit final : public TokenSplit {
       HashTokens(hash, tokens);
     }
     if (const std::string sha256 = hash.FinishHex(); sha256 != manifest_.identity.tokens_sha256) {
-      return DataLoss(FolderOf(shards_[0].path()), Str("the tokens of split ", manifest_.identity.name, " have SHA-256 ",
-                                                       sha256, ", dataset.json says ", manifest_.identity.tokens_sha256));
+      return DataLoss(FolderOf(shards_[0].path()),
+                      Str("the tokens of split ", manifest_.identity.name, " have SHA-256 ", sha256,
+                          ", dataset.json says ", manifest_.identity.tokens_sha256));
     }
     return Status();
   }
@@ -278,7 +300,8 @@ class ShardedSplit final : public TokenSplit {
     const std::int64_t begin = n_tokens();
     for (std::size_t i = 0; i < shard.documents().size(); ++i) {
       const bool continued = (shard.documents()[i].flags & kShardDocumentContinued) != 0;
-      if (!continued) document_starts_.push_back(begin + static_cast<std::int64_t>(shard.document_starts()[i]));
+      if (!continued)
+        document_starts_.push_back(begin + static_cast<std::int64_t>(shard.document_starts()[i]));
     }
     shard_begins_.push_back(begin + static_cast<std::int64_t>(shard.header().n_tokens));
     shards_.push_back(std::move(shard));
@@ -321,7 +344,8 @@ Result<TokenizerFacts> ReadTokenizer(const std::string& folder, const Manifest& 
   const std::string path = JoinPath(folder, kTokenizerFile);
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   if (Sha256Hex(text) != manifest.tokenizer_sha256) {
-    return DataLoss(path, Str("SHA-256 is ", Sha256Hex(text), ", dataset.json says ", manifest.tokenizer_sha256));
+    return DataLoss(path, Str("SHA-256 is ", Sha256Hex(text), ", dataset.json says ",
+                              manifest.tokenizer_sha256));
   }
   Result<Json> json = ParseJson(text);
   if (!json) return std::move(json).status().In(path);
@@ -339,12 +363,14 @@ Result<TokenizerFacts> ReadTokenizer(const std::string& folder, const Manifest& 
   Result<Json> list = GetArray(*json, "token_bytes", "");
   if (!list) return in_file(std::move(list).status());
   if (static_cast<std::int64_t>(list->size()) != facts.vocab_size) {
-    return DataLoss(path, Str("token_bytes has ", list->size(), " entries, n_rows is ", facts.vocab_size));
+    return DataLoss(
+        path, Str("token_bytes has ", list->size(), " entries, n_rows is ", facts.vocab_size));
   }
   for (std::size_t id = 0; id < list->size(); ++id) {
     const Json& entry = (*list)[id];
     if (!entry.is_number_unsigned() || entry.get<std::uint64_t>() > 65536) {
-      return DataLoss(path, Str("token_bytes[", id, "] is ", CanonicalJson(entry), ", expected 0 to 65536"));
+      return DataLoss(
+          path, Str("token_bytes[", id, "] is ", CanonicalJson(entry), ", expected 0 to 65536"));
     }
     facts.token_bytes.push_back(entry.get<std::int32_t>());
   }
@@ -356,8 +382,9 @@ Result<TokenizerFacts> ReadTokenizer(const std::string& folder, const Manifest& 
 Result<Dataset> Dataset::Open(const std::string& folder) {
   const std::string path = JoinPath(folder, kManifestName);
   if (!PathExists(path)) {
-    return Status(Code::kNotFound, Str(folder, " holds no ", kManifestName,
-                                       ": it is no dataset, or its import did not finish; import it again"));
+    return Status(Code::kNotFound,
+                  Str(folder, " holds no ", kManifestName,
+                      ": it is no dataset, or its import did not finish; import it again"));
   }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   Result<Json> json = ParseJson(text);
@@ -373,14 +400,17 @@ Result<Dataset> Dataset::Open(const std::string& folder) {
   impl->eot_id = facts.eot_id;
   impl->token_bytes = std::move(facts.token_bytes);
   for (const ManifestSplit& split : impl->manifest.splits) {
-    ASSIGN_OR_RETURN(auto opened, ShardedSplit::Open(folder, impl->manifest, split, impl->vocab_size));
+    ASSIGN_OR_RETURN(auto opened,
+                     ShardedSplit::Open(folder, impl->manifest, split, impl->vocab_size));
     impl->splits.push_back(std::move(opened));
   }
   return Dataset(std::move(impl));
 }
 
 const std::string& Dataset::digest() const { return impl_->manifest.digest; }
-const std::string& Dataset::tokenizer_fingerprint() const { return impl_->manifest.tokenizer_fingerprint; }
+const std::string& Dataset::tokenizer_fingerprint() const {
+  return impl_->manifest.tokenizer_fingerprint;
+}
 std::int64_t Dataset::vocab_size() const { return impl_->vocab_size; }
 std::int32_t Dataset::eot_id() const { return impl_->eot_id; }
 std::span<const std::int32_t> Dataset::token_bytes() const { return impl_->token_bytes; }
@@ -395,8 +425,8 @@ Result<const TokenSplit*> Dataset::Split(std::string_view name) const {
   for (std::size_t i = 0; i < impl_->splits.size(); ++i) {
     if (impl_->manifest.splits[i].identity.name == name) return impl_->splits[i].get();
   }
-  return Status(Code::kNotFound, Str("the dataset in ", impl_->folder, " has no split \"", name, "\"; it has ",
-                                     Join(split_names(), ", ")));
+  return Status(Code::kNotFound, Str("the dataset in ", impl_->folder, " has no split \"", name,
+                                     "\"; it has ", Join(split_names(), ", ")));
 }
 
 Status Dataset::Verify() const {
@@ -422,14 +452,17 @@ struct SourceSplit {
 Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
 
 Status CheckSplitNames(const ImportSpec& spec) {
-  if (spec.splits.empty()) return Invalid("there is no split to import: name at least one of train, validation, test");
+  if (spec.splits.empty())
+    return Invalid("there is no split to import: name at least one of train, validation, test");
   std::set<std::string> seen;
   for (const auto& [name, files] : spec.splits) {
     if (std::ranges::find(kSplitNames, name) == kSplitNames.end()) {
       return Invalid(Str("unknown split \"", name, "\": choose train, validation or test"));
     }
     if (!seen.insert(name).second) return Invalid(Str("split ", name, " is given twice"));
-    if (files.empty()) return Invalid(Str("split ", name, " has no files: list at least one, or leave the split out"));
+    if (files.empty())
+      return Invalid(
+          Str("split ", name, " has no files: list at least one, or leave the split out"));
   }
   return Status();
 }
@@ -440,18 +473,22 @@ Result<Source> ReadSource(const std::string& path, std::string_view split, std::
     return ErrnoStatus(errno, Str("cannot read ", path, " (split ", split, ")"));
   }
   if (!S_ISREG(info.st_mode)) {
-    return Invalid(Str(path, " (split ", split, ") is no regular file: list the text files themselves"));
+    return Invalid(
+        Str(path, " (split ", split, ") is no regular file: list the text files themselves"));
   }
   ASSIGN_OR_RETURN(text, ReadFile(path));
-  if (text.empty()) return Invalid(Str(path, " (split ", split, ") is empty: a document needs text"));
-  return Source{.path = path, .bytes = static_cast<std::int64_t>(text.size()), .sha256 = Sha256Hex(text)};
+  if (text.empty())
+    return Invalid(Str(path, " (split ", split, ") is empty: a document needs text"));
+  return Source{
+      .path = path, .bytes = static_cast<std::int64_t>(text.size()), .sha256 = Sha256Hex(text)};
 }
 
 // Reads every file once before anything is written: what is wrong with the lists shows at once.
 Result<std::vector<SourceSplit>> CheckSources(const ImportSpec& spec) {
   std::vector<SourceSplit> splits;
-  std::map<std::string, std::string> split_of_path;                           // by absolute path
-  std::map<std::string, std::pair<std::string, std::string>> split_of_bytes;  // by SHA-256: split, path
+  std::map<std::string, std::string> split_of_path;  // by absolute path
+  std::map<std::string, std::pair<std::string, std::string>>
+      split_of_bytes;  // by SHA-256: split, path
   for (const std::string_view name : kSplitNames) {
     for (const auto& [split, files] : spec.splits) {
       if (split != name) continue;
@@ -461,13 +498,14 @@ Result<std::vector<SourceSplit>> CheckSources(const ImportSpec& spec) {
         ASSIGN_OR_RETURN(Source source, ReadSource(file, split, text));
         ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(file));
         if (const auto [at, fresh] = split_of_path.emplace(absolute, split); !fresh) {
-          return Invalid(Str(file, " is listed twice, in split ", at->second, " and in split ", split,
-                             ": a document belongs in one place"));
+          return Invalid(Str(file, " is listed twice, in split ", at->second, " and in split ",
+                             split, ": a document belongs in one place"));
         }
         const auto [at, fresh] = split_of_bytes.emplace(source.sha256, std::pair(split, file));
         if (!fresh && at->second.first != split) {
-          return Invalid(Str(file, " (split ", split, ") has the same bytes as ", at->second.second, " (split ",
-                             at->second.first, "): what a model is measured on must not be what it is trained on"));
+          return Invalid(Str(file, " (split ", split, ") has the same bytes as ", at->second.second,
+                             " (split ", at->second.first,
+                             "): what a model is measured on must not be what it is trained on"));
         }
         sources.sources.push_back(std::move(source));
       }
@@ -480,18 +518,21 @@ Result<std::vector<SourceSplit>> CheckSources(const ImportSpec& spec) {
 Json SourcesJson(const SourceSplit& split) {
   Json list = Json::array();
   for (const Source& source : split.sources) {
-    list.push_back({{"file", BaseName(source.path)}, {"bytes", source.bytes}, {"sha256", source.sha256}});
+    list.push_back(
+        {{"file", BaseName(source.path)}, {"bytes", source.bytes}, {"sha256", source.sha256}});
   }
   return list;
 }
 
 const Json& Packing() {
-  static const Json packing = {{"eot", "after"}, {"join", ""}, {"newline", "keep"}, {"order", "given"}};
+  static const Json packing = {
+      {"eot", "after"}, {"join", ""}, {"newline", "keep"}, {"order", "given"}};
   return packing;
 }
 
 // What was asked for, without how it is cut into files.
-std::string SpecSha256(const std::string& tokenizer_fingerprint, const std::vector<SourceSplit>& splits) {
+std::string SpecSha256(const std::string& tokenizer_fingerprint,
+                       const std::vector<SourceSplit>& splits) {
   Json list = Json::array();
   for (const SourceSplit& split : splits) {
     Json hashes = Json::array();
@@ -507,7 +548,8 @@ Status RemoveUnfinished(const std::string& folder) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
   for (const std::string& name : names) {
     const bool ours = std::ranges::any_of(kSplitNames, [&](std::string_view split) {
-      return name.starts_with(Str(split, "-")) && (name.ends_with(".lrtk") || name.ends_with(".lrtk.tmp"));
+      return name.starts_with(Str(split, "-")) &&
+             (name.ends_with(".lrtk") || name.ends_with(".lrtk.tmp"));
     });
     if (ours) RETURN_IF_ERROR(RemoveAll(JoinPath(folder, name)));
   }
@@ -519,14 +561,16 @@ struct ImportedSplit {
   std::vector<ShardWriter::ShardFile> shards;
 };
 
-Result<ImportedSplit> ImportSplit(const SourceSplit& split, const Tokenizer& tokenizer, ShardWriter& writer) {
+Result<ImportedSplit> ImportSplit(const SourceSplit& split, const Tokenizer& tokenizer,
+                                  ShardWriter& writer) {
   Sha256 tokens_hash;
   std::vector<std::int64_t> starts = {0};
   for (const Source& source : split.sources) {
     std::string text;
     ASSIGN_OR_RETURN(const Source now, ReadSource(source.path, split.name, text));
     if (now.sha256 != source.sha256) {
-      return Status(Code::kFailedPrecondition, Str(source.path, " changed while it was imported: import again"));
+      return Status(Code::kFailedPrecondition,
+                    Str(source.path, " changed while it was imported: import again"));
     }
     std::vector<std::int32_t> ids;
     tokenizer.Encode(text, ids);
@@ -545,7 +589,8 @@ Result<ImportedSplit> ImportSplit(const SourceSplit& split, const Tokenizer& tok
   return imported;
 }
 
-Result<Json> SplitJson(const std::string& folder, const ImportedSplit& split, const SourceSplit& sources) {
+Result<Json> SplitJson(const std::string& folder, const ImportedSplit& split,
+                       const SourceSplit& sources) {
   Json shards = Json::array();
   for (const ShardWriter::ShardFile& shard : split.shards) {
     const std::string path = JoinPath(folder, shard.name);
@@ -578,7 +623,9 @@ std::string TokenizerJson(const Vocabulary& vocabulary) {
 }
 
 ShardHeader ShardIdentity(const Vocabulary& vocabulary, const std::string& spec_sha256) {
-  const auto special = [](std::int32_t id) { return id < 0 ? kShardNoId : static_cast<std::uint32_t>(id); };
+  const auto special = [](std::int32_t id) {
+    return id < 0 ? kShardNoId : static_cast<std::uint32_t>(id);
+  };
   ShardHeader identity;
   identity.flags = vocabulary.eot_id >= 0 ? kShardEotAfter : std::uint8_t{0};
   identity.vocab_size = static_cast<std::uint32_t>(vocabulary.n_rows);
@@ -593,13 +640,16 @@ ShardHeader ShardIdentity(const Vocabulary& vocabulary, const std::string& spec_
 }  // namespace
 
 Status ImportText(const ImportSpec& spec, const std::string& folder) {
-  if (spec.shard_tokens <= 0) return Invalid(Str("shard_tokens ", spec.shard_tokens, " must be positive"));
+  if (spec.shard_tokens <= 0)
+    return Invalid(Str("shard_tokens ", spec.shard_tokens, " must be positive"));
   RETURN_IF_ERROR(CheckSplitNames(spec));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, MakeTokenizer(spec.tokenizer));
   const Vocabulary& vocabulary = tokenizer->vocabulary();
   if (PathExists(JoinPath(folder, kManifestName))) {
-    return Status(Code::kAlreadyExists,
-                  Str(folder, " already holds a finished dataset: remove it first, or choose another folder"));
+    return Status(
+        Code::kAlreadyExists,
+        Str(folder,
+            " already holds a finished dataset: remove it first, or choose another folder"));
   }
   ASSIGN_OR_RETURN(const std::vector<SourceSplit> sources, CheckSources(spec));
   RETURN_IF_ERROR(MakeFolders(folder));

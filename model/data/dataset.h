@@ -9,7 +9,8 @@
 // The digest is SHA-256 over tokenizer fingerprint, split names, token ids and document table: not
 // over tool version, shard size or name (contracts.md section 10). Exactly: over the canonical JSON
 //
-//   {"format":1,"splits":[{"documents_sha256","n_documents","n_tokens","name","tokens_sha256"}, ...],
+//   {"format":1,
+//    "splits":[{"documents_sha256","n_documents","n_tokens","name","tokens_sha256"}, ...],
 //    "tokenizer":fingerprint}
 //
 // with the splits in the order train, validation, test; tokens_sha256 is over the ids as u32,
@@ -37,8 +38,8 @@ class TokenSplit {
   virtual std::int64_t n_tokens() const = 0;
   // Token index at which each document starts; the last entry is n_tokens().
   virtual std::span<const std::int64_t> document_starts() const = 0;
-  // Copies tokens [begin, begin + out.size()); inside the split, or a bug. A block's hash is compared
-  // when it is first touched: kDataLoss names the shard and the block. Any thread.
+  // Copies tokens [begin, begin + out.size()); inside the split, or a bug. A block's hash is
+  // compared when it is first touched: kDataLoss names the shard and the block. Any thread.
   virtual Status Read(std::int64_t begin, std::span<std::int32_t> out) const = 0;
 };
 
@@ -56,7 +57,7 @@ class Dataset {
   std::int32_t eot_id() const;                       // -1 when there is none
   // Bytes of text that each id stands for (0 for special tokens); vocab_size() entries.
   std::span<const std::int32_t> token_bytes() const;
-  std::vector<std::string> split_names() const;      // of train, validation, test: those present
+  std::vector<std::string> split_names() const;  // of train, validation, test: those present
   // kNotFound names the splits there are.
   Result<const TokenSplit*> Split(std::string_view name) const;
   // Reads every shard and compares file, blocks, ids and digest; kDataLoss names the file.
@@ -79,8 +80,8 @@ struct ImportSpec {
 
 // Tokenises the files into `folder` (made; must not hold a finished dataset yet; shards that an
 // unfinished import left there go). Atomic: the manifest comes last. Errors name the file: missing,
-// not a file, empty, listed twice, or with the same bytes in two splits (a model would be measured on
-// what it was trained on). A split without files is an error.
+// not a file, empty, listed twice, or with the same bytes in two splits (a model would be measured
+// on what it was trained on). A split without files is an error.
 Status ImportText(const ImportSpec& spec, const std::string& folder);
 
 }  // namespace longrun

@@ -1,6 +1,6 @@
 // The permutation is a Feistel network, which is a bijection whatever its round function; walking
-// until the image lies below n keeps it one on [0, n). The network's domain is less than 4 n (16 n for
-// n <= 4), so a walk is short.
+// until the image lies below n keeps it one on [0, n). The network's domain is less than 4 n (16 n
+// for n <= 4), so a walk is short.
 #include "model/data/order.h"
 
 #include <algorithm>
@@ -48,9 +48,12 @@ Result<SampleOrder::Kind> SampleOrder::Parse(std::string_view name) {
 
 std::string_view SampleOrder::Name(Kind kind) {
   switch (kind) {
-    case Kind::kStream: return "stream";
-    case Kind::kShuffled: return "shuffled";
-    case Kind::kRandom: return "random";
+    case Kind::kStream:
+      return "stream";
+    case Kind::kShuffled:
+      return "shuffled";
+    case Kind::kRandom:
+      return "random";
   }
   LR_CHECK(false);
 }
@@ -60,9 +63,10 @@ Status SampleOrder::Check() const {
     return Status(Code::kInvalidArgument, Str("train_length ", train_length, " must be positive"));
   }
   if (n_tokens - 1 < train_length) {
-    return Status(Code::kInvalidArgument,
-                  Str("the split has ", n_tokens, " tokens, a sequence of train_length ", train_length,
-                      " needs one more than its length: lower train_length, or import more text"));
+    return Status(
+        Code::kInvalidArgument,
+        Str("the split has ", n_tokens, " tokens, a sequence of train_length ", train_length,
+            " needs one more than its length: lower train_length, or import more text"));
   }
   return Status();
 }

@@ -34,7 +34,9 @@ std::uint64_t BlockCount(std::uint64_t n_bytes) {
   return (n_bytes + kShardBlockBytes - 1) / kShardBlockBytes;
 }
 
-std::uint64_t BlockHash(const void* data, std::size_t n_bytes) { return XXH3_64bits(data, n_bytes); }
+std::uint64_t BlockHash(const void* data, std::size_t n_bytes) {
+  return XXH3_64bits(data, n_bytes);
+}
 
 // ids up to 65536 rows take two bytes; of one byte there is no tokenizer with an end of text.
 std::uint8_t TokenWidth(std::uint32_t vocab_size) { return vocab_size <= 65536 ? 2 : 4; }
@@ -69,8 +71,9 @@ class Descriptor {
 
 Status Broken(const std::string& path, std::string_view field, const std::string& found,
               const std::string& expected) {
-  return Status(Code::kDataLoss, Str("token shard ", path, ": ", field, " is ", found, ", expected ", expected,
-                                     ": the file is damaged or cut short; import the dataset again"));
+  return Status(Code::kDataLoss,
+                Str("token shard ", path, ": ", field, " is ", found, ", expected ", expected,
+                    ": the file is damaged or cut short; import the dataset again"));
 }
 
 // [offset, offset + n_bytes) lies behind the header and in the file, aligned.
@@ -90,13 +93,16 @@ Status CheckHeader(const std::string& path, const ShardHeader& header, std::uint
   if (header.magic != kMagic) {
     std::string found;
     for (const char c : header.magic) found += c >= ' ' && c <= '~' ? c : '?';
-    return Broken(path, "magic", Str('"', found, '"'), Str('"', std::string_view(kMagic.data(), 8), '"'));
+    return Broken(path, "magic", Str('"', found, '"'),
+                  Str('"', std::string_view(kMagic.data(), 8), '"'));
   }
   if (header.version > kShardVersion) {
-    return Status(Code::kDataLoss, Str("token shard ", path, ": version is ", header.version, ", expected at most ",
-                                       kShardVersion, ": it was written by a newer longrun; use that one"));
+    return Status(Code::kDataLoss,
+                  Str("token shard ", path, ": version is ", header.version, ", expected at most ",
+                      kShardVersion, ": it was written by a newer longrun; use that one"));
   }
-  if (header.version != kShardVersion) return Broken(path, "version", Str(header.version), Str(kShardVersion));
+  if (header.version != kShardVersion)
+    return Broken(path, "version", Str(header.version), Str(kShardVersion));
   if (header.header_hash != ShardHeaderHash(header)) {
     return Broken(path, "header hash", Str(header.header_hash), Str(ShardHeaderHash(header)));
   }
@@ -110,19 +116,25 @@ Status CheckHeader(const std::string& path, const ShardHeader& header, std::uint
     return Broken(path, "block_bytes", Str(header.block_bytes), Str(kShardBlockBytes));
   }
   if (header.n_tokens == 0 || header.n_tokens > file_bytes / header.token_bytes) {
-    return Broken(path, "n_tokens", Str(header.n_tokens),
-                  Str("1 to ", file_bytes / header.token_bytes, " in a file of ", file_bytes, " bytes"));
+    return Broken(
+        path, "n_tokens", Str(header.n_tokens),
+        Str("1 to ", file_bytes / header.token_bytes, " in a file of ", file_bytes, " bytes"));
   }
   if (header.tokens_bytes != header.n_tokens * header.token_bytes) {
-    return Broken(path, "tokens_bytes", Str(header.tokens_bytes), Str(header.n_tokens * header.token_bytes));
+    return Broken(path, "tokens_bytes", Str(header.tokens_bytes),
+                  Str(header.n_tokens * header.token_bytes));
   }
   if (header.n_documents == 0 || header.n_documents > header.n_tokens) {
-    return Broken(path, "n_docs", Str(header.n_documents), Str("1 to the shard's ", header.n_tokens, " tokens"));
+    return Broken(path, "n_docs", Str(header.n_documents),
+                  Str("1 to the shard's ", header.n_tokens, " tokens"));
   }
   // From here no product overflows: n_documents <= n_tokens <= file_bytes < 2^63 / 16.
-  if (file_bytes > (std::uint64_t{1} << 58)) return Broken(path, "file size", Str(file_bytes), "below 2^58");
-  RETURN_IF_ERROR(CheckSection(path, "tokens_offset", header.tokens_offset, header.tokens_bytes, file_bytes));
-  RETURN_IF_ERROR(CheckSection(path, "doc_offset", header.document_offset, 8 * (header.n_documents + 1), file_bytes));
+  if (file_bytes > (std::uint64_t{1} << 58))
+    return Broken(path, "file size", Str(file_bytes), "below 2^58");
+  RETURN_IF_ERROR(
+      CheckSection(path, "tokens_offset", header.tokens_offset, header.tokens_bytes, file_bytes));
+  RETURN_IF_ERROR(CheckSection(path, "doc_offset", header.document_offset,
+                               8 * (header.n_documents + 1), file_bytes));
   RETURN_IF_ERROR(CheckSection(path, "doc_meta_offset", header.document_meta_offset,
                                sizeof(ShardDocument) * header.n_documents, file_bytes));
   RETURN_IF_ERROR(CheckSection(path, "block_hash_offset", header.block_hash_offset,
@@ -134,13 +146,15 @@ Status CheckHeader(const std::string& path, const ShardHeader& header, std::uint
     return Broken(path, "n_shards", "0", "at least 1 (0 stands for a shard that was not finished)");
   }
   if (header.shard_index >= header.n_shards) {
-    return Broken(path, "shard_index", Str(header.shard_index), Str("below n_shards, ", header.n_shards));
+    return Broken(path, "shard_index", Str(header.shard_index),
+                  Str("below n_shards, ", header.n_shards));
   }
   return Status();
 }
 
 Status CheckDocuments(const std::string& path, const ShardHeader& header,
-                      std::span<const std::uint64_t> starts, std::span<const ShardDocument> documents) {
+                      std::span<const std::uint64_t> starts,
+                      std::span<const ShardDocument> documents) {
   if (starts.front() != 0) return Broken(path, "doc_start[0]", Str(starts.front()), "0");
   if (starts.back() != header.n_tokens) {
     return Broken(path, Str("doc_start[", starts.size() - 1, "]"), Str(starts.back()),
@@ -148,13 +162,15 @@ Status CheckDocuments(const std::string& path, const ShardHeader& header,
   }
   for (std::size_t i = 0; i < documents.size(); ++i) {
     if (starts[i + 1] <= starts[i]) {
-      return Broken(path, Str("doc_start[", i + 1, "]"), Str(starts[i + 1]), Str("more than ", starts[i]));
+      return Broken(path, Str("doc_start[", i + 1, "]"), Str(starts[i + 1]),
+                    Str("more than ", starts[i]));
     }
     const bool first = i == 0, last = i + 1 == documents.size();
     const std::uint32_t allowed =
         (first ? kShardDocumentContinued : 0u) | (last ? kShardDocumentContinues : 0u);
     if ((documents[i].flags & ~allowed) != 0) {
-      return Broken(path, Str("flags of document ", i), Str(documents[i].flags), Str("none but the bits of ", allowed));
+      return Broken(path, Str("flags of document ", i), Str(documents[i].flags),
+                    Str("none but the bits of ", allowed));
     }
   }
   return Status();
@@ -195,15 +211,16 @@ struct ShardWriter::Open {
   Descriptor fd;
   std::string path;
   std::uint64_t n_tokens = 0;
-  std::uint64_t n_bytes = 0;       // of tokens, written or in `block`
-  std::vector<char> block;         // tokens of the block that is not full yet
+  std::uint64_t n_bytes = 0;  // of tokens, written or in `block`
+  std::vector<char> block;    // tokens of the block that is not full yet
   std::vector<std::uint64_t> block_hashes;
   std::vector<std::uint64_t> starts;
   std::vector<ShardDocument> documents;
 
   Status FlushBlock() {
     block_hashes.push_back(BlockHash(block.data(), block.size()));
-    RETURN_IF_ERROR(WriteAt(fd.get(), block.data(), block.size(), kShardAlign + n_bytes - block.size(), path));
+    RETURN_IF_ERROR(
+        WriteAt(fd.get(), block.data(), block.size(), kShardAlign + n_bytes - block.size(), path));
     block.clear();
     return Status();
   }
@@ -218,7 +235,8 @@ ShardWriter::ShardWriter(Options options) : options_(std::move(options)) {
 ShardWriter::~ShardWriter() = default;
 
 Status ShardWriter::Begin() {
-  const std::string path = JoinPath(options_.folder, ShardName(options_.split, headers_.size()) + ".tmp");
+  const std::string path =
+      JoinPath(options_.folder, ShardName(options_.split, headers_.size()) + ".tmp");
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(errno, Str("cannot create ", path));
   open_ = std::make_unique<Open>(fd, path);
@@ -231,7 +249,8 @@ Status ShardWriter::Add(std::span<const std::int32_t> tokens) {
   std::uint32_t flags = 0;
   while (!tokens.empty()) {
     if (open_ == nullptr) RETURN_IF_ERROR(Begin());
-    const auto room = static_cast<std::size_t>(options_.shard_tokens) - static_cast<std::size_t>(open_->n_tokens);
+    const auto room =
+        static_cast<std::size_t>(options_.shard_tokens) - static_cast<std::size_t>(open_->n_tokens);
     const std::size_t n = std::min(room, tokens.size());
     if (n < tokens.size()) flags |= kShardDocumentContinues;
     RETURN_IF_ERROR(AddPart(tokens.first(n), flags));
@@ -258,9 +277,10 @@ Status ShardWriter::AddPart(std::span<const std::int32_t> tokens, std::uint32_t 
   }
   open_->n_tokens += tokens.size();
   if (text_bytes > UINT32_MAX) {
-    return Status(Code::kResourceExhausted,
-                  Str("document ", n_documents_, " of split ", options_.split, " has ", text_bytes,
-                      " bytes of text in one shard: lower shard_tokens (", options_.shard_tokens, ")"));
+    return Status(
+        Code::kResourceExhausted,
+        Str("document ", n_documents_, " of split ", options_.split, " has ", text_bytes,
+            " bytes of text in one shard: lower shard_tokens (", options_.shard_tokens, ")"));
   }
   open_->documents.push_back({.document = n_documents_,
                               .text_bytes = static_cast<std::uint32_t>(text_bytes),
@@ -284,8 +304,10 @@ Status ShardWriter::CloseShard() {
   header.shard_index = headers_.size();
 
   const int fd = shard.fd.get();
-  RETURN_IF_ERROR(WriteAt(fd, shard.starts.data(), 8 * shard.starts.size(), header.document_offset, shard.path));
-  RETURN_IF_ERROR(WriteAt(fd, shard.documents.data(), sizeof(ShardDocument) * shard.documents.size(),
+  RETURN_IF_ERROR(WriteAt(fd, shard.starts.data(), 8 * shard.starts.size(), header.document_offset,
+                          shard.path));
+  RETURN_IF_ERROR(WriteAt(fd, shard.documents.data(),
+                          sizeof(ShardDocument) * shard.documents.size(),
                           header.document_meta_offset, shard.path));
   RETURN_IF_ERROR(WriteAt(fd, shard.block_hashes.data(), 8 * shard.block_hashes.size(),
                           header.block_hash_offset, shard.path));
@@ -322,7 +344,8 @@ Result<std::vector<ShardWriter::ShardFile>> ShardWriter::Finish() {
 // ---- reading -----------------------------------------------------------------------------------
 
 struct ShardReader::Impl {
-  Impl(std::string file_path, MappedFile mapped) : path(std::move(file_path)), file(std::move(mapped)) {}
+  Impl(std::string file_path, MappedFile mapped)
+      : path(std::move(file_path)), file(std::move(mapped)) {}
 
   std::string path;
   MappedFile file;
@@ -332,27 +355,32 @@ struct ShardReader::Impl {
 
   template <typename T>
   std::span<const T> Section(std::uint64_t offset, std::uint64_t count) const {
-    return {reinterpret_cast<const T*>(file.bytes().data() + offset), static_cast<std::size_t>(count)};
+    return {reinterpret_cast<const T*>(file.bytes().data() + offset),
+            static_cast<std::size_t>(count)};
   }
 
   Status VerifyBlock(std::size_t block) const {
     const std::uint64_t begin = block * kShardBlockBytes;
     const std::uint64_t n_bytes = std::min(kShardBlockBytes, header.tokens_bytes - begin);
     const std::byte* data = file.bytes().data() + header.tokens_offset + begin;
-    const std::uint64_t expected = Section<std::uint64_t>(header.block_hash_offset, block + 1)[block];
+    const std::uint64_t expected =
+        Section<std::uint64_t>(header.block_hash_offset, block + 1)[block];
     const std::uint64_t found = BlockHash(data, n_bytes);
     if (found != expected) {
-      return Broken(path, Str("XXH3 of token block ", block, " (bytes ", header.tokens_offset + begin, " to ",
-                              header.tokens_offset + begin + n_bytes - 1, ")"),
+      return Broken(path,
+                    Str("XXH3 of token block ", block, " (bytes ", header.tokens_offset + begin,
+                        " to ", header.tokens_offset + begin + n_bytes - 1, ")"),
                     Str(found), Str(expected));
     }
-    // Bytes may be as they were written and still no tokens of ours: an embedding has vocab_size rows.
+    // Bytes may be as they were written and still no tokens of ours: an embedding has vocab_size
+    // rows.
     std::vector<std::int32_t> ids(n_bytes / header.token_bytes);
     WidenTokens(header.token_bytes, data, ids);
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] < 0 || static_cast<std::uint32_t>(ids[i]) >= header.vocab_size) {
         return Broken(path, Str("token ", begin / header.token_bytes + i),
-                      Str(static_cast<std::uint32_t>(ids[i])), Str("an id below vocab_size, ", header.vocab_size));
+                      Str(static_cast<std::uint32_t>(ids[i])),
+                      Str("an id below vocab_size, ", header.vocab_size));
       }
     }
     block_verified[block].store(true, std::memory_order_relaxed);
@@ -369,7 +397,8 @@ Result<ShardReader> ShardReader::Open(const std::string& path) {
   ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
   const std::uint64_t file_bytes = file.bytes().size();
   if (file_bytes < kShardAlign) {
-    return Broken(path, "file size", Str(file_bytes), Str("at least the header's ", kShardAlign, " bytes"));
+    return Broken(path, "file size", Str(file_bytes),
+                  Str("at least the header's ", kShardAlign, " bytes"));
   }
   auto impl = std::make_unique<Impl>(path, std::move(file));
   std::memcpy(static_cast<void*>(&impl->header), impl->file.bytes().data(), sizeof(ShardHeader));
@@ -377,20 +406,25 @@ Result<ShardReader> ShardReader::Open(const std::string& path) {
   RETURN_IF_ERROR(CheckHeader(path, header, file_bytes));
   impl->block_verified = std::vector<std::atomic<bool>>(BlockCount(header.tokens_bytes));
   ShardReader reader(std::move(impl));
-  RETURN_IF_ERROR(CheckDocuments(path, reader.header(), reader.document_starts(), reader.documents()));
+  RETURN_IF_ERROR(
+      CheckDocuments(path, reader.header(), reader.document_starts(), reader.documents()));
   return reader;
 }
 
 const std::string& ShardReader::path() const { return impl_->path; }
 const ShardHeader& ShardReader::header() const { return impl_->header; }
-std::int64_t ShardReader::file_bytes() const { return static_cast<std::int64_t>(impl_->file.bytes().size()); }
+std::int64_t ShardReader::file_bytes() const {
+  return static_cast<std::int64_t>(impl_->file.bytes().size());
+}
 
 std::span<const std::uint64_t> ShardReader::document_starts() const {
-  return impl_->Section<std::uint64_t>(impl_->header.document_offset, impl_->header.n_documents + 1);
+  return impl_->Section<std::uint64_t>(impl_->header.document_offset,
+                                       impl_->header.n_documents + 1);
 }
 
 std::span<const ShardDocument> ShardReader::documents() const {
-  return impl_->Section<ShardDocument>(impl_->header.document_meta_offset, impl_->header.n_documents);
+  return impl_->Section<ShardDocument>(impl_->header.document_meta_offset,
+                                       impl_->header.n_documents);
 }
 
 Status ShardReader::Read(std::int64_t begin, std::span<std::int32_t> out) const {
@@ -400,12 +434,14 @@ Status ShardReader::Read(std::int64_t begin, std::span<std::int32_t> out) const 
   if (out.empty()) return Status();
   const std::uint64_t first_byte = static_cast<std::uint64_t>(begin) * header.token_bytes;
   const std::uint64_t last_byte = first_byte + out.size() * header.token_bytes - 1;
-  for (std::uint64_t block = first_byte / kShardBlockBytes; block <= last_byte / kShardBlockBytes; ++block) {
+  for (std::uint64_t block = first_byte / kShardBlockBytes; block <= last_byte / kShardBlockBytes;
+       ++block) {
     if (!impl_->block_verified[block].load(std::memory_order_relaxed)) {
       RETURN_IF_ERROR(impl_->VerifyBlock(block));
     }
   }
-  WidenTokens(header.token_bytes, impl_->file.bytes().data() + header.tokens_offset + first_byte, out);
+  WidenTokens(header.token_bytes, impl_->file.bytes().data() + header.tokens_offset + first_byte,
+              out);
   return Status();
 }
 

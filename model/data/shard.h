@@ -3,7 +3,7 @@
 //
 //   offset 0      ShardHeader, then zeros
 //   4096          tokens, 1, 2 or 4 bytes each
-//   then          u64 document_start[n_documents + 1], in tokens of this shard; 0 first, n_tokens last
+//   then          u64 document_start[n_documents + 1], in tokens of the shard, the last n_tokens
 //   then          ShardDocument[n_documents]
 //   then          u64 XXH3-64 of each block of 1 MiB of the token section (the last may be short)
 //
@@ -49,7 +49,7 @@ struct ShardHeader {
   std::array<std::uint8_t, 32> tokenizer_fingerprint{};
   std::array<std::uint8_t, 32> spec_sha256{};
   std::uint64_t shard_index = 0;
-  std::uint64_t n_shards = 0;    // 0 while writing
+  std::uint64_t n_shards = 0;     // 0 while writing
   std::uint64_t header_hash = 0;  // XXH3-64 of the bytes before it
 };
 static_assert(sizeof(ShardHeader) == 192);
@@ -95,7 +95,8 @@ class ShardWriter {
 
   // One document, not empty; every id below vocab_size, or a bug.
   Status Add(std::span<const std::int32_t> tokens);
-  // Writes n_shards into every header, syncs and renames. kFailedPrecondition when nothing was added.
+  // Writes n_shards into every header, syncs and renames. kFailedPrecondition when nothing was
+  // added.
   Result<std::vector<ShardFile>> Finish();
 
  private:
@@ -112,8 +113,8 @@ class ShardWriter {
   std::uint64_t n_documents_ = 0;
 };
 
-// One shard, mapped. Open checks the header against the file, field by field, and the document table;
-// blocks are compared with their hashes when they are first touched.
+// One shard, mapped. Open checks the header against the file, field by field, and the document
+// table; blocks are compared with their hashes when they are first touched.
 class ShardReader {
  public:
   // kNotFound, or kDataLoss naming file, field, found and expected.
@@ -127,8 +128,8 @@ class ShardReader {
   std::span<const std::uint64_t> document_starts() const;  // n_documents + 1
   std::span<const ShardDocument> documents() const;
   std::int64_t file_bytes() const;
-  // Copies tokens [begin, begin + out.size()); inside the shard, or a bug. kDataLoss names the block.
-  // Any thread.
+  // Copies tokens [begin, begin + out.size()); inside the shard, or a bug. kDataLoss names the
+  // block. Any thread.
   Status Read(std::int64_t begin, std::span<std::int32_t> out) const;
   // Compares every block, touched before or not.
   Status Verify() const;

@@ -1,5 +1,5 @@
-// The tokenizers. `bytes`: ids 0..255 are the byte values, 256 ends a text (and begins one), 257 pads,
-// 258 is the landmark; 320 rows, a multiple of 64, so that the output matrix tiles well.
+// The tokenizers. `bytes`: ids 0..255 are the byte values, 256 ends a text (and begins one), 257
+// pads, 258 is the landmark; 320 rows, a multiple of 64, so that the output matrix tiles well.
 #include "model/data/tokenizer.h"
 
 #include <utility>
@@ -14,7 +14,8 @@ namespace {
 constexpr std::int64_t kBytesRows = 320;
 
 Vocabulary BytesVocabulary() {
-  Vocabulary vocabulary = {.name = "bytes", .pre_tokenizer = "none", .tokens = {}, .n_rows = kBytesRows};
+  Vocabulary vocabulary = {
+      .name = "bytes", .pre_tokenizer = "none", .tokens = {}, .n_rows = kBytesRows};
   for (int byte = 0; byte < 256; ++byte) {
     vocabulary.tokens.push_back({.bytes = std::string(1, static_cast<char>(byte))});
   }
@@ -73,7 +74,8 @@ std::vector<std::int32_t> Vocabulary::TokenBytes() const {
 std::string Vocabulary::Fingerprint() const {
   Json list = Json::array();
   for (std::size_t id = 0; id < tokens.size(); ++id) {
-    list.push_back({Hex(tokens[id].bytes), id, tokens[id].kind == Token::Kind::kText ? "text" : "control"});
+    list.push_back(
+        {Hex(tokens[id].bytes), id, tokens[id].kind == Token::Kind::kText ? "text" : "control"});
   }
   return Sha256Hex(CanonicalJson({{"pre_tokenizer", pre_tokenizer},
                                   {"tokens", std::move(list)},
@@ -86,8 +88,9 @@ Result<std::string> Tokenizer::Decode(std::span<const std::int32_t> ids) const {
   std::string text;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || static_cast<std::size_t>(ids[i]) >= vocabulary_.tokens.size()) {
-      return Status(Code::kOutOfRange, Str("token ", i, " has id ", ids[i], ": tokenizer \"", vocabulary_.name,
-                                           "\" has ids 0 to ", vocabulary_.tokens.size() - 1));
+      return Status(Code::kOutOfRange,
+                    Str("token ", i, " has id ", ids[i], ": tokenizer \"", vocabulary_.name,
+                        "\" has ids 0 to ", vocabulary_.tokens.size() - 1));
     }
     const Token& token = vocabulary_.tokens[static_cast<std::size_t>(ids[i])];
     if (token.kind == Token::Kind::kText) text += token.bytes;
@@ -99,7 +102,8 @@ Result<std::unique_ptr<Tokenizer>> MakeTokenizer(std::string_view name) {
   for (const Entry& entry : kTokenizers) {
     if (entry.name == name) return entry.make();
   }
-  return Status(Code::kNotFound, Str("unknown tokenizer \"", name, "\": choose one of ", Join(TokenizerNames(), ", ")));
+  return Status(Code::kNotFound, Str("unknown tokenizer \"", name, "\": choose one of ",
+                                     Join(TokenizerNames(), ", ")));
 }
 
 std::vector<std::string> TokenizerNames() {

@@ -1,9 +1,10 @@
-// The unigram baseline: how well text is predicted by how often each token occurs, without any context.
+// The unigram baseline: how well text is predicted by how often each token occurs, without any
+// context.
 //
 //   p(id) = (count(id) + 1) / (sum of counts + number of real ids)        add-one smoothing
 //
-// Counts are the train split's. Real ids are those that the tokenizer can produce: the text tokens and
-// the end of text; any other id (padding rows) has no probability, an infinite NLL.
+// Counts are the train split's. Real ids are those that the tokenizer can produce: the text tokens
+// and the end of text; any other id (padding rows) has no probability, an infinite NLL.
 #pragma once
 
 #include <memory>

@@ -1,6 +1,6 @@
-// An evaluation: something that is measured of a trained model at a context length. One file and one
-// line of registry.cc each; its parameters are a table of data, from which the sweep file's schema
-// comes. Torch-free: the model is a LanguageModel.
+// An evaluation: something that is measured of a trained model at a context length. One file and
+// one line of registry.cc each; its parameters are a table of data, from which the sweep file's
+// schema comes. Torch-free: the model is a LanguageModel.
 #pragma once
 
 #include <cstdint>

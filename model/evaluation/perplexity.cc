@@ -18,17 +18,20 @@ Result<std::vector<Window>> PlanNonOverlap(const NonOverlapPlan& plan) {
   const auto& [n_tokens, context_length, score_tokens] = plan;
   LR_CHECK(n_tokens >= 0 && context_length > 0 && score_tokens >= 0);
   if (n_tokens - 1 < context_length) {
-    return Status(Code::kInvalidArgument,
-                  Str("context_length ", context_length, " needs ", context_length, " + 1 tokens, there are ",
-                      n_tokens, ": lower context_length, or give the split more text"));
+    return Status(
+        Code::kInvalidArgument,
+        Str("context_length ", context_length, " needs ", context_length, " + 1 tokens, there are ",
+            n_tokens, ": lower context_length, or give the split more text"));
   }
   if (score_tokens > n_tokens - 1) {
-    return Status(Code::kInvalidArgument, Str("score_tokens ", score_tokens, " exceeds the ", n_tokens - 1,
-                                              " tokens that can be scored of ", n_tokens));
+    return Status(Code::kInvalidArgument,
+                  Str("score_tokens ", score_tokens, " exceeds the ", n_tokens - 1,
+                      " tokens that can be scored of ", n_tokens));
   }
   if (score_tokens != 0 && score_tokens < context_length) {
-    return Status(Code::kInvalidArgument, Str("score_tokens ", score_tokens, " is less than context_length ",
-                                              context_length, ": not one window is full; raise score_tokens"));
+    return Status(Code::kInvalidArgument,
+                  Str("score_tokens ", score_tokens, " is less than context_length ",
+                      context_length, ": not one window is full; raise score_tokens"));
   }
   const std::int64_t n_scored =
       score_tokens != 0 ? score_tokens : (n_tokens - 1) / context_length * context_length;
@@ -48,8 +51,8 @@ Result<std::int64_t> CommonScoreTokens(std::int64_t n_tokens,
   LR_CHECK(longest > 0);
   if (n_tokens - 1 < longest) {
     return Status(Code::kInvalidArgument,
-                  Str("context_length ", longest, " needs ", longest, " + 1 tokens, there are ", n_tokens,
-                      ": lower context_length, or give the split more text"));
+                  Str("context_length ", longest, " needs ", longest, " + 1 tokens, there are ",
+                      n_tokens, ": lower context_length, or give the split more text"));
   }
   return (n_tokens - 1) / longest * longest;
 }
@@ -104,7 +107,8 @@ void FillRow(Json& row, const Score& score) {
   row["se"] = se ? Json(*se) : Json();
   row["nll_sum"] = score.nll_sum;
   row["bytes"] = score.bytes;
-  row["extra"] = {{"clusters", by_document ? "document" : "window"}, {"n_clusters", clusters.size()}};
+  row["extra"] = {{"clusters", by_document ? "document" : "window"},
+                  {"n_clusters", clusters.size()}};
 }
 
 EvaluationArtifact DocumentSums(const EvaluationRequest& request, const PerplexityParams& params,
@@ -118,8 +122,8 @@ EvaluationArtifact DocumentSums(const EvaluationRequest& request, const Perplexi
           .bytes = std::move(csv)};
 }
 
-// What a model cannot do at this length is a result, shown in the table as such; "" where the error is
-// no property of the model.
+// What a model cannot do at this length is a result, shown in the table as such; "" where the error
+// is no property of the model.
 std::string_view StatusOfError(Code code) {
   if (code == Code::kOutOfRange) return "not_applicable";  // past the end of a position table
   if (code == Code::kResourceExhausted) return "out_of_memory";
@@ -189,20 +193,23 @@ const Evaluation kPerplexity = {
              .type = ParamSpec::Type::kChoice,
              .default_value = "nonoverlap",
              .choices = {"nonoverlap"},
-             .choices_unbuilt = {"sliding_bos", "rolling", "prefix_curve", "drt_windows", "last_k", "per_position"},
+             .choices_unbuilt = {"sliding_bos", "rolling", "prefix_curve", "drt_windows", "last_k",
+                                 "per_position"},
              .meaning = "how windows are laid over the text"},
             {.name = "score_tokens",
              .type = ParamSpec::Type::kInt,
              .default_value = 0,
              .min = 0,
              .max = 1e15,
-             .meaning = "tokens scored, the same for every length; 0 in a sweep: those that its largest "
-                        "length scores, written in when the sweep is expanded"},
+             .meaning =
+                 "tokens scored, the same for every length; 0 in a sweep: those that its largest "
+                 "length scores, written in when the sweep is expanded"},
             {.name = "baseline",
              .type = ParamSpec::Type::kChoice,
              .default_value = "none",
              .choices = {"none", "unigram"},
-             .meaning = "also score a model without context, fitted on the train split's token counts"},
+             .meaning =
+                 "also score a model without context, fitted on the train split's token counts"},
         },
     .variants = &PerplexityVariants,
     .run = &RunPerplexity,

@@ -95,13 +95,15 @@ Result<Score> ScoreWindows(LanguageModel& model, const ScoreRequest& request,
   Scorer scorer(request);
   const std::size_t n_windows = request.windows.size();
   for (std::size_t begin = 0; begin < n_windows;) {
-    const std::size_t n = std::min(n_windows - begin, static_cast<std::size_t>(request.windows_per_call));
+    const std::size_t n =
+        std::min(n_windows - begin, static_cast<std::size_t>(request.windows_per_call));
     ASSIGN_OR_RETURN(const std::vector<std::vector<float>> nll,
                      model.Nll(request.tokens, request.windows.subspan(begin, n)));
     LR_CHECK(nll.size() == n);
     for (std::size_t i = 0; i < n; ++i) scorer.Add(begin + i, nll[i]);
     begin += n;
-    if (progress && !progress(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(n_windows))) {
+    if (progress &&
+        !progress(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(n_windows))) {
       return Status(Code::kCancelled, Str("stopped after ", begin, " of ", n_windows, " windows"));
     }
   }

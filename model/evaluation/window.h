@@ -15,10 +15,10 @@ namespace longrun {
 
 // Sums of one cluster: a document, or a window.
 struct ClusterSum {
-  std::int64_t id = 0;       // index of the document in its split, or of the window in its plan
-  std::int64_t n = 0;        // tokens scored
-  double nll_sum = 0.0;      // nats
-  std::int64_t bytes = 0;    // of text scored
+  std::int64_t id = 0;     // index of the document in its split, or of the window in its plan
+  std::int64_t n = 0;      // tokens scored
+  double nll_sum = 0.0;    // nats
+  std::int64_t bytes = 0;  // of text scored
 };
 
 // n, bytes and the clusters' n count every scored token; the sums leave out those whose NLL is not
@@ -44,12 +44,12 @@ struct ScoreRequest {
   // Where each document starts, and n_tokens as the last entry; empty: documents are not known.
   std::span<const std::int64_t> document_starts{};
   std::span<const std::int32_t> token_bytes{};  // per id; empty: bytes are not counted
-  std::int64_t windows_per_call = 1;          // given to the model at once
+  std::int64_t windows_per_call = 1;            // given to the model at once
 };
 
-// Runs the plan; `progress(windows done, of)` is called after each call of the model and may stop it by
-// returning false (kCancelled). The model's own errors pass through; a window that does not lie
-// inside the tokens, or gives its first target no context, is a bug.
+// Runs the plan; `progress(windows done, of)` is called after each call of the model and may stop
+// it by returning false (kCancelled). The model's own errors pass through; a window that does not
+// lie inside the tokens, or gives its first target no context, is a bug.
 Result<Score> ScoreWindows(LanguageModel& model, const ScoreRequest& request,
                            const std::function<bool(std::int64_t, std::int64_t)>& progress = {});
 

@@ -9,13 +9,29 @@ namespace longrun {
 namespace {
 
 const std::vector<ParamSpec> kSpecs = {
-    {.name = "buckets", .type = ParamSpec::Type::kInt, .default_value = 32, .min = 2, .max = 1024,
+    {.name = "buckets",
+     .type = ParamSpec::Type::kInt,
+     .default_value = 32,
+     .min = 2,
+     .max = 1024,
      .meaning = "how many"},
-    {.name = "scale", .type = ParamSpec::Type::kDouble, .default_value = 1.5, .min = 0, .max = 2,
+    {.name = "scale",
+     .type = ParamSpec::Type::kDouble,
+     .default_value = 1.5,
+     .min = 0,
+     .max = 2,
      .meaning = "how large"},
-    {.name = "kind", .type = ParamSpec::Type::kChoice, .default_value = "plain", .choices = {"plain", "scaled"},
-     .choices_unbuilt = {"learned"}, .meaning = "which"},
-    {.name = "lengths", .type = ParamSpec::Type::kIntList, .default_value = nullptr, .min = 1, .max = 4096,
+    {.name = "kind",
+     .type = ParamSpec::Type::kChoice,
+     .default_value = "plain",
+     .choices = {"plain", "scaled"},
+     .choices_unbuilt = {"learned"},
+     .meaning = "which"},
+    {.name = "lengths",
+     .type = ParamSpec::Type::kIntList,
+     .default_value = nullptr,
+     .min = 1,
+     .max = 4096,
      .meaning = "how long"},
 };
 
@@ -28,8 +44,10 @@ std::string Error(Json given) {
 }
 
 TEST(ParamTest, DefaultsAreWrittenInAndNumbersHaveOneSpelling) {
-  const Json resolved = ResolveParams(kSpecs, {{"lengths", {64.0, 128}}, {"buckets", 8.0}}, "position").value();
-  EXPECT_EQ(CanonicalJson(resolved), R"({"buckets":8,"kind":"plain","lengths":[64,128],"scale":1.5})");
+  const Json resolved =
+      ResolveParams(kSpecs, {{"lengths", {64.0, 128}}, {"buckets", 8.0}}, "position").value();
+  EXPECT_EQ(CanonicalJson(resolved),
+            R"({"buckets":8,"kind":"plain","lengths":[64,128],"scale":1.5})");
   EXPECT_TRUE(resolved["buckets"].is_number_integer());
 }
 
@@ -41,12 +59,17 @@ TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
             "buckets: expected an integer from 2 to 1024, found 18446744073709551615");
   EXPECT_EQ(Error({{"scale", 3}}), "scale: expected a number from 0 to 2, found 3");
   EXPECT_EQ(Error({{"scale", true}}), "scale: expected a number from 0 to 2, found true");
-  EXPECT_EQ(Error({{"kind", "scalde"}}), "kind: expected one of plain, scaled, found \"scalde\"; did you mean \"scaled\"?");
+  EXPECT_EQ(Error({{"kind", "scalde"}}),
+            "kind: expected one of plain, scaled, found \"scalde\"; did you mean \"scaled\"?");
   EXPECT_EQ(Error({{"kind", 1}}), "kind: expected one of plain, scaled, found 1");
-  EXPECT_EQ(Error({{"kind", "learned"}}), "kind: \"learned\" is not built yet; today there is plain, scaled");
-  EXPECT_EQ(Error({{"lengths", 64}}), "lengths: expected a list of integers from 1 to 4096, found 64");
-  EXPECT_EQ(Error({{"lengths", Json::array()}}), "lengths: expected a list of integers from 1 to 4096, found []");
-  EXPECT_EQ(Error({{"lengths", {64, 0}}}), "lengths[1]: expected an integer from 1 to 4096, found 0");
+  EXPECT_EQ(Error({{"kind", "learned"}}),
+            "kind: \"learned\" is not built yet; today there is plain, scaled");
+  EXPECT_EQ(Error({{"lengths", 64}}),
+            "lengths: expected a list of integers from 1 to 4096, found 64");
+  EXPECT_EQ(Error({{"lengths", Json::array()}}),
+            "lengths: expected a list of integers from 1 to 4096, found []");
+  EXPECT_EQ(Error({{"lengths", {64, 0}}}),
+            "lengths[1]: expected an integer from 1 to 4096, found 0");
   EXPECT_EQ(Error({{"lengths", {64, 64.0}}}), "lengths[1]: 64 stands twice in the list");
   EXPECT_EQ(Error({{"bucket", 8}}), "bucket: unknown key; did you mean \"buckets\"?");
   EXPECT_EQ(Error({{"colour", 8}}), "colour: unknown key; there are buckets, scale, kind, lengths");

@@ -91,8 +91,9 @@ TEST_F(DatasetTest, DocumentsMayGoOnOverManyShardsAndTheDigestDoesNotKnow) {
     EXPECT_TRUE(cut.Verify().ok());
   }
   const auto names = ListFolder(Folder("cut-7")).value();
-  EXPECT_EQ(names, (std::vector<std::string>{"dataset.json", "test-00000.lrtk", "tokenizer.json", "train-00000.lrtk",
-                                             "train-00001.lrtk", "train-00002.lrtk", "validation-00000.lrtk"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"dataset.json", "test-00000.lrtk", "tokenizer.json",
+                                             "train-00000.lrtk", "train-00001.lrtk",
+                                             "train-00002.lrtk", "validation-00000.lrtk"}));
 }
 
 // The digest's formula, dataset.h, done by hand for one document "a".
@@ -100,7 +101,7 @@ TEST_F(DatasetTest, DigestIsTheHashThatTheHeaderDefines) {
   ASSERT_TRUE(ImportText({.splits = {{"test", {Text("a.txt", "a")}}}}, Folder("data")).ok());
   const Dataset dataset = Dataset::Open(Folder("data")).value();
 
-  const std::string tokens("a\0\0\0\0\1\0\0", 8);                  // 97, 256 as u32
+  const std::string tokens("a\0\0\0\0\1\0\0", 8);                    // 97, 256 as u32
   const std::string starts("\0\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0", 16);  // 0, 2 as u64
   const std::string expected = Sha256Hex(
       R"({"format":1,"splits":[{"documents_sha256":")" + Sha256Hex(starts) +
@@ -157,8 +158,10 @@ TEST_F(DatasetTest, BrokenManifestsAreRefusedByName) {
   EXPECT_TRUE(Contains(open_with("{", ""), "dataset.json"));
   EXPECT_TRUE(Contains(open_with("\"format\":1", "\"format\":2"), "written by a newer longrun"));
   EXPECT_TRUE(Contains(open_with("\"n_tokens\":19", "\"n_tokens\":20"), "n_tokens"));
-  EXPECT_TRUE(Contains(open_with("\"n_tokens\":19", "\"n_tokens\":-5"), "n_tokens: expected 1 to 2^56, found -5"));
-  EXPECT_TRUE(Contains(open_with("\"n_documents\":2,\"n_tokens\"", "\"n_documents\":1,\"n_tokens\""), "digest"));
+  EXPECT_TRUE(Contains(open_with("\"n_tokens\":19", "\"n_tokens\":-5"),
+                       "n_tokens: expected 1 to 2^56, found -5"));
+  EXPECT_TRUE(Contains(
+      open_with("\"n_documents\":2,\"n_tokens\"", "\"n_documents\":1,\"n_tokens\""), "digest"));
   EXPECT_TRUE(Contains(open_with("train-00000.lrtk", "../a/0000.lrtk"), "no plain file name"));
   EXPECT_TRUE(Contains(open_with("\"digest\":\"", "\"digest\":\"x"), "expected 64 hex digits"));
 }
@@ -209,7 +212,8 @@ TEST_F(DatasetTest, ASwappedShardIsRefused) {
   ASSERT_TRUE(WriteFileAtomic(JoinPath(data, "train-00002.lrtk"), bytes).ok());
   const auto dataset = Dataset::Open(data);
   ASSERT_FALSE(dataset.ok());
-  EXPECT_TRUE(Contains(dataset.status(), "shard_index is 1, dataset.json says 2")) << dataset.status().message();
+  EXPECT_TRUE(Contains(dataset.status(), "shard_index is 1, dataset.json says 2"))
+      << dataset.status().message();
 }
 
 TEST_F(DatasetTest, AMissingShardIsNamed) {
@@ -238,7 +242,8 @@ TEST_F(DatasetTest, ImportRefusesWhatIsWrongWithItsListsAndWritesNothing) {
       {{.splits = {{"train", {missing}}}}, "missing.txt (split train): No such file"},
       {{.splits = {{"train", {folder_.path()}}}}, "is no regular file"},
       {{.splits = {{"train", {a, a}}}}, "a.txt is listed twice, in split train and in split train"},
-      {{.splits = {{"train", {a}}, {"test", {a}}}}, "listed twice, in split train and in split test"},
+      {{.splits = {{"train", {a}}, {"test", {a}}}},
+       "listed twice, in split train and in split test"},
       {{.splits = {{"train", {a}}, {"test", {copy}}}}, "has the same bytes as"},
       {{.tokenizer = "gpt2", .splits = {{"train", {a}}}}, "unknown tokenizer \"gpt2\""},
       {{.splits = {{"train", {a}}}, .shard_tokens = 0}, "shard_tokens 0 must be positive"},
@@ -268,7 +273,8 @@ TEST_F(DatasetTest, ImportStartsOverWhereAnEarlierOneStopped) {
   ASSERT_TRUE(ImportText({.splits = {{"train", {Text("x.txt", "x")}}}}, Folder("data")).ok());
 
   EXPECT_EQ(ListFolder(Folder("data")).value(),
-            (std::vector<std::string>{"dataset.json", "notes.txt", "tokenizer.json", "train-00000.lrtk"}));
+            (std::vector<std::string>{"dataset.json", "notes.txt", "tokenizer.json",
+                                      "train-00000.lrtk"}));
   EXPECT_TRUE(Dataset::Open(Folder("data")).value().Verify().ok());
 }
 

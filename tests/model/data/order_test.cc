@@ -72,8 +72,8 @@ TEST(SampleOrderTest, ShuffledVisitsEachSliceOnceInAnEpochAndEachEpochDiffers) {
     first.push_back(order.Start(g));
     second.push_back(order.Start(10 + g));
     // The definition of data.md section 8.
-    EXPECT_EQ(first.back(), static_cast<std::int64_t>(
-                                10 * Permute(static_cast<std::uint64_t>(g), 10, StreamKey(1337, 0, 0))));
+    EXPECT_EQ(first.back(), static_cast<std::int64_t>(10 * Permute(static_cast<std::uint64_t>(g),
+                                                                   10, StreamKey(1337, 0, 0))));
   }
   EXPECT_EQ(std::set<std::int64_t>(first.begin(), first.end()).size(), 10u);
   EXPECT_EQ(std::set<std::int64_t>(second.begin(), second.end()).size(), 10u);

@@ -38,7 +38,9 @@ std::vector<std::int32_t> Tokens(std::size_t n) {
 
 class ShardTest : public testing::Test {
  protected:
-  std::string Path(std::size_t index = 0) { return JoinPath(folder_.path(), ShardName("train", index)); }
+  std::string Path(std::size_t index = 0) {
+    return JoinPath(folder_.path(), ShardName("train", index));
+  }
 
   // One shard of three documents of 10, 20 and 30 tokens.
   void WriteOne() {
@@ -105,8 +107,9 @@ TEST_F(ShardTest, HeaderLiesAsTheSpecificationSays) {
 TEST_F(ShardTest, GivesBackTokensAndDocuments) {
   WriteOne();
   const ShardReader shard = ShardReader::Open(Path()).value();
-  EXPECT_EQ(std::vector<std::uint64_t>(shard.document_starts().begin(), shard.document_starts().end()),
-            (std::vector<std::uint64_t>{0, 10, 30, 60}));
+  EXPECT_EQ(
+      std::vector<std::uint64_t>(shard.document_starts().begin(), shard.document_starts().end()),
+      (std::vector<std::uint64_t>{0, 10, 30, 60}));
   EXPECT_EQ(shard.documents()[2].document, 2u);
   EXPECT_EQ(shard.documents()[2].text_bytes, 30u);
   std::vector<std::int32_t> tokens(30);
@@ -146,7 +149,8 @@ TEST_F(ShardTest, BlocksAreHashedEachForItselfAndReadAcrossTheirBorders) {
   std::vector<std::int32_t> first(1000), last(1);
 
   ASSERT_TRUE(shard.Read(524288 - 500, first).ok());  // over the border of the first two
-  EXPECT_EQ(first, std::vector<std::int32_t>(tokens.begin() + 524288 - 500, tokens.begin() + 524288 + 500));
+  EXPECT_EQ(first, std::vector<std::int32_t>(tokens.begin() + 524288 - 500,
+                                             tokens.begin() + 524288 + 500));
   ExpectDataLoss(shard.Read(1299999, last), "token block 2");
   ExpectDataLoss(shard.Verify(), "token block 2");
 }
@@ -181,7 +185,8 @@ TEST_F(ShardTest, NothingHasItsNameBeforeItIsFinished) {
   ShardWriter writer(Options(folder_.path(), 8));
   ASSERT_TRUE(writer.Add(Tokens(20)).ok());
   EXPECT_EQ(ListFolder(folder_.path()).value(),
-            (std::vector<std::string>{"train-00000.lrtk.tmp", "train-00001.lrtk.tmp", "train-00002.lrtk.tmp"}));
+            (std::vector<std::string>{"train-00000.lrtk.tmp", "train-00001.lrtk.tmp",
+                                      "train-00002.lrtk.tmp"}));
   ASSERT_TRUE(writer.Finish().ok());
   EXPECT_EQ(ListFolder(folder_.path()).value(),
             (std::vector<std::string>{"train-00000.lrtk", "train-00001.lrtk", "train-00002.lrtk"}));
@@ -196,7 +201,8 @@ TEST_F(ShardTest, AFolderThatIsNotThereIsNamed) {
   ShardWriter writer(Options(JoinPath(folder_.path(), "missing"), 8));
   const Status status = writer.Add(Tokens(20));
   EXPECT_EQ(status.code(), Code::kNotFound);
-  EXPECT_NE(status.message().find("missing/train-00000.lrtk.tmp"), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("missing/train-00000.lrtk.tmp"), std::string::npos)
+      << status.message();
 }
 
 TEST_F(ShardTest, AFileCutShortIsRefusedAtEveryLength) {
@@ -210,7 +216,8 @@ TEST_F(ShardTest, AFileCutShortIsRefusedAtEveryLength) {
 
 TEST_F(ShardTest, AForeignFileAndANewerVersionAreRefused) {
   WriteOne();
-  ExpectDataLoss(OpenWith([](ShardHeader& h) { h.magic[0] = 'X'; }), "magic is \"XRTKSHD1\", expected \"LRTKSHD1\"");
+  ExpectDataLoss(OpenWith([](ShardHeader& h) { h.magic[0] = 'X'; }),
+                 "magic is \"XRTKSHD1\", expected \"LRTKSHD1\"");
   ExpectDataLoss(OpenWith([](ShardHeader& h) { h.version = 2; }),
                  "version is 2, expected at most 1: it was written by a newer longrun");
   ExpectDataLoss(OpenWith([](ShardHeader& h) { h.version = 0; }), "version is 0, expected 1");
@@ -247,8 +254,10 @@ TEST_F(ShardTest, EveryHeaderFieldIsCheckedAgainstTheFile) {
       {[](ShardHeader& h) { h.n_documents = kHuge; }, "n_docs is 18446744073709551615"},
       {[](ShardHeader& h) { h.n_documents = 2; }, "doc_start[2] is 30, expected n_tokens, 60"},
       {[](ShardHeader& h) { h.tokens_offset = 0; }, "tokens_offset is 0"},
-      {[](ShardHeader& h) { h.tokens_offset = kHuge - 4095; }, "tokens_offset is 18446744073709547520"},
-      {[](ShardHeader& h) { h.document_offset = 8193; }, "doc_offset is 8193, expected a multiple of 4096"},
+      {[](ShardHeader& h) { h.tokens_offset = kHuge - 4095; },
+       "tokens_offset is 18446744073709547520"},
+      {[](ShardHeader& h) { h.document_offset = 8193; },
+       "doc_offset is 8193, expected a multiple of 4096"},
       {[](ShardHeader& h) { h.document_offset = 20480; }, "doc_offset is 20480"},
       {[](ShardHeader& h) { h.document_meta_offset = kHuge - 4095; }, "doc_meta_offset"},
       {[](ShardHeader& h) { h.block_hash_offset = 1 << 30; }, "block_hash_offset is 1073741824"},

@@ -16,7 +16,8 @@ TEST(BytesTokenizerTest, KeepsEveryByteAndGivesNoSpecialIds) {
   tokenizer->Encode(text, ids);
 
   ASSERT_EQ(ids.size(), 256u);
-  for (std::int32_t byte = 0; byte < 256; ++byte) EXPECT_EQ(ids[static_cast<std::size_t>(byte)], byte);
+  for (std::int32_t byte = 0; byte < 256; ++byte)
+    EXPECT_EQ(ids[static_cast<std::size_t>(byte)], byte);
   EXPECT_EQ(tokenizer->Decode(ids).value(), text);
 }
 
@@ -31,9 +32,11 @@ TEST(BytesTokenizerTest, HasTheIdsOfTheSpecification) {
 }
 
 TEST(BytesTokenizerTest, OnlyTextTokensStandForBytes) {
-  const std::vector<std::int32_t> n_bytes = MakeTokenizer("bytes").value()->vocabulary().TokenBytes();
+  const std::vector<std::int32_t> n_bytes =
+      MakeTokenizer("bytes").value()->vocabulary().TokenBytes();
   ASSERT_EQ(n_bytes.size(), 320u);
-  for (std::size_t id = 0; id < n_bytes.size(); ++id) EXPECT_EQ(n_bytes[id], id < 256 ? 1 : 0) << id;
+  for (std::size_t id = 0; id < n_bytes.size(); ++id)
+    EXPECT_EQ(n_bytes[id], id < 256 ? 1 : 0) << id;
 }
 
 TEST(BytesTokenizerTest, ControlTokensDecodeToNothingAndUnknownIdsAreRefused) {

@@ -11,7 +11,8 @@ namespace longrun {
 namespace {
 
 Dataset Import(const TempFolder& folder, const std::string& split, const std::string& text) {
-  const std::string file = JoinPath(folder.path(), "text.txt"), data = JoinPath(folder.path(), "data");
+  const std::string file = JoinPath(folder.path(), "text.txt"),
+                    data = JoinPath(folder.path(), "data");
   EXPECT_TRUE(WriteFileAtomic(file, text).ok());
   EXPECT_TRUE(ImportText({.splits = {{split, {file}}}}, data).ok());
   return Dataset::Open(data).value();

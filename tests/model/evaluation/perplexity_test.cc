@@ -14,15 +14,18 @@
 namespace longrun {
 namespace {
 
-bool Contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+bool Contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 // ---- the plan ----------------------------------------------------------------------------------
 
 // evaluation.md 1.7, nonoverlap L=5 over 23 tokens.
 TEST(NonOverlapTest, PlanIsThatOfTheSpecification) {
   const auto windows = PlanNonOverlap({.n_tokens = 23, .context_length = 5}).value();
-  EXPECT_EQ(windows, (std::vector<Window>{
-                         {0, 1, 6, false}, {5, 6, 11, false}, {10, 11, 16, false}, {15, 16, 21, false}}));
+  EXPECT_EQ(windows,
+            (std::vector<Window>{
+                {0, 1, 6, false}, {5, 6, 11, false}, {10, 11, 16, false}, {15, 16, 21, false}}));
 }
 
 TEST(NonOverlapTest, ToyModelHasTheScoreOfTheSpecification) {
@@ -63,7 +66,8 @@ TEST(NonOverlapTest, EveryLengthScoresTheSameTokensUnderACommonTail) {
   EXPECT_EQ(score_tokens, 96);  // 3 windows of 32
   for (const std::int64_t length : lengths) {
     const auto windows =
-        PlanNonOverlap({.n_tokens = 103, .context_length = length, .score_tokens = score_tokens}).value();
+        PlanNonOverlap({.n_tokens = 103, .context_length = length, .score_tokens = score_tokens})
+            .value();
     std::int64_t next = 1;
     for (const Window& window : windows) {
       EXPECT_EQ(window.score_begin, next);
@@ -77,8 +81,10 @@ TEST(NonOverlapTest, EveryLengthScoresTheSameTokensUnderACommonTail) {
 }
 
 TEST(NonOverlapTest, ALengthThatDoesNotDivideTheTailHasAShortLastWindow) {
-  const auto windows = PlanNonOverlap({.n_tokens = 23, .context_length = 5, .score_tokens = 12}).value();
-  EXPECT_EQ(windows, (std::vector<Window>{{0, 1, 6, false}, {5, 6, 11, false}, {10, 11, 13, false}}));
+  const auto windows =
+      PlanNonOverlap({.n_tokens = 23, .context_length = 5, .score_tokens = 12}).value();
+  EXPECT_EQ(windows,
+            (std::vector<Window>{{0, 1, 6, false}, {5, 6, 11, false}, {10, 11, 13, false}}));
 }
 
 TEST(NonOverlapTest, PlansWithoutOneFullWindowAreRefused) {
@@ -86,7 +92,8 @@ TEST(NonOverlapTest, PlansWithoutOneFullWindowAreRefused) {
   const auto text = PlanNonOverlap({.n_tokens = 5, .context_length = 5});
   ASSERT_FALSE(text.ok());
   EXPECT_EQ(text.status().code(), Code::kInvalidArgument);
-  EXPECT_TRUE(Contains(text.status().message(), "context_length 5 needs 5 + 1 tokens, there are 5"));
+  EXPECT_TRUE(
+      Contains(text.status().message(), "context_length 5 needs 5 + 1 tokens, there are 5"));
   const auto tail = PlanNonOverlap({.n_tokens = 23, .context_length = 5, .score_tokens = 4});
   EXPECT_TRUE(Contains(tail.status().message(), "score_tokens 4 is less than context_length 5"));
   const auto past = PlanNonOverlap({.n_tokens = 23, .context_length = 5, .score_tokens = 23});
@@ -102,7 +109,8 @@ class PerplexityTest : public testing::Test {
   // `n_documents` documents of 19 bytes and an end of text to validate on.
   Dataset Import(int n_documents) {
     ImportSpec spec;
-    spec.splits = {{"train", {Text("train.txt", "it is a truth universally acknowledged")}}, {"validation", {}}};
+    spec.splits = {{"train", {Text("train.txt", "it is a truth universally acknowledged")}},
+                   {"validation", {}}};
     for (int i = 0; i < n_documents; ++i) {
       const std::string name = "document " + std::to_string(1000 + i);
       spec.splits[1].second.push_back(Text(name + ".txt", name + " text."));
@@ -126,7 +134,9 @@ TEST_F(PerplexityTest, RowIsAResultOfTheContract) {
   ToyModel model;
 
   const auto output =
-      kPerplexity.run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 8}, {}).value();
+      kPerplexity
+          .run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 8}, {})
+          .value();
 
   ASSERT_EQ(output.rows.size(), 1u);
   const Json& row = output.rows[0];
@@ -153,7 +163,9 @@ TEST_F(PerplexityTest, PerDocumentSumsAddUpToTheRow) {
   const Dataset dataset = Import(2);
   ConstantModel model(0.5f);
   const auto output =
-      kPerplexity.run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 8}, {}).value();
+      kPerplexity
+          .run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 8}, {})
+          .value();
   ASSERT_EQ(output.artifacts.size(), 1u);
   EXPECT_EQ(output.artifacts[0].name, "documents-nll-validation-8.csv");
   // Token 0 is not scored, nor the last 7; the first document's 20th token is its end.
@@ -164,7 +176,8 @@ TEST_F(PerplexityTest, ErrorIsOverDocumentsWhenThereAreTen) {
   ToyModel model;
   const auto extra = [&](int n_documents) {
     const Dataset dataset = Import(n_documents);
-    return kPerplexity.run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 4}, {})
+    return kPerplexity
+        .run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 4}, {})
         .value()
         .rows[0]
         .at("extra");
@@ -177,7 +190,9 @@ TEST_F(PerplexityTest, OneWindowHasNoError) {
   const Dataset dataset = Import(2);
   ToyModel model;
   const auto output =
-      kPerplexity.run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 39}, {}).value();
+      kPerplexity
+          .run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 39}, {})
+          .value();
   EXPECT_TRUE(output.rows[0].at("se").is_null());
   EXPECT_EQ(output.rows[0].at("status"), "ok");
 }
@@ -186,7 +201,9 @@ TEST_F(PerplexityTest, ScoreTokensAndSplitAreHonoured) {
   const Dataset dataset = Import(2);
   ToyModel model;
   const Json params = {{"split", "train"}, {"score_tokens", 20}};
-  const auto output = kPerplexity.run(model, {.dataset = &dataset, .params = params, .context_length = 8}, {}).value();
+  const auto output =
+      kPerplexity.run(model, {.dataset = &dataset, .params = params, .context_length = 8}, {})
+          .value();
   EXPECT_EQ(output.rows[0].at("n"), 20);
   EXPECT_EQ(output.rows[0].at("split"), "train");
   EXPECT_EQ(model.windows_seen().back(), (Window{16, 17, 21, false}));
@@ -194,7 +211,8 @@ TEST_F(PerplexityTest, ScoreTokensAndSplitAreHonoured) {
 
 TEST_F(PerplexityTest, WhatAModelCannotDoIsARowAndNoError) {
   const Dataset dataset = Import(2);
-  const EvaluationRequest request{.dataset = &dataset, .params = Json::object(), .context_length = 8};
+  const EvaluationRequest request{
+      .dataset = &dataset, .params = Json::object(), .context_length = 8};
   FailingModel past_table(Code::kOutOfRange), no_memory(Code::kResourceExhausted);
   ConstantModel infinite(std::numeric_limits<float>::infinity());
   struct Case {
@@ -215,7 +233,8 @@ TEST_F(PerplexityTest, WhatAModelCannotDoIsARowAndNoError) {
     EXPECT_EQ(row.at("status"), c.status);
     EXPECT_EQ(row.at("n"), c.n);
     EXPECT_EQ(row.at("extra"), c.extra);
-    for (const char* key : {"value", "se", "nll_sum", "bytes"}) EXPECT_TRUE(row.at(key).is_null()) << c.status << key;
+    for (const char* key : {"value", "se", "nll_sum", "bytes"})
+      EXPECT_TRUE(row.at(key).is_null()) << c.status << key;
     EXPECT_TRUE(output.artifacts.empty());
   }
 }
@@ -225,16 +244,21 @@ TEST_F(PerplexityTest, OtherErrorsAreErrors) {
   const auto run = [&](LanguageModel& model, Json params, std::int64_t context_length,
                        const EvaluationProgress& progress = {}) {
     return kPerplexity
-        .run(model, {.dataset = &dataset, .params = std::move(params), .context_length = context_length}, progress)
+        .run(model,
+             {.dataset = &dataset, .params = std::move(params), .context_length = context_length},
+             progress)
         .status();
   };
   ToyModel toy;
   FailingModel failing(Code::kInternal);
   EXPECT_EQ(run(failing, Json::object(), 8).code(), Code::kInternal);
   EXPECT_EQ(run(toy, {{"split", "test"}}, 8).code(), Code::kNotFound);
-  EXPECT_TRUE(Contains(run(toy, Json::object(), 40).message(), "perplexity of split validation: context_length 40"));
-  EXPECT_TRUE(Contains(run(toy, {{"splits", "test"}}, 8).message(), "perplexity.splits: unknown key; did you mean"));
-  EXPECT_EQ(run(toy, Json::object(), 8, [](std::int64_t, std::int64_t) { return false; }).code(), Code::kCancelled);
+  EXPECT_TRUE(Contains(run(toy, Json::object(), 40).message(),
+                       "perplexity of split validation: context_length 40"));
+  EXPECT_TRUE(Contains(run(toy, {{"splits", "test"}}, 8).message(),
+                       "perplexity.splits: unknown key; did you mean"));
+  EXPECT_EQ(run(toy, Json::object(), 8, [](std::int64_t, std::int64_t) { return false; }).code(),
+            Code::kCancelled);
 }
 
 TEST_F(PerplexityTest, UnigramBaselineIsTheSameCallWithItsModelAndItsName) {
@@ -259,7 +283,8 @@ TEST_F(PerplexityTest, UnigramBaselineIsTheSameCallWithItsModelAndItsName) {
 // ---- the table of parameters -------------------------------------------------------------------
 
 TEST(PerplexityParamsTest, DefaultsAreWrittenIn) {
-  const Json resolved = ResolveParams(kPerplexity.params, {{"context_lengths", {64, 128}}}, "perplexity").value();
+  const Json resolved =
+      ResolveParams(kPerplexity.params, {{"context_lengths", {64, 128}}}, "perplexity").value();
   EXPECT_EQ(resolved, (Json{{"context_lengths", {64, 128}},
                             {"split", "validation"},
                             {"protocol", "nonoverlap"},
@@ -270,17 +295,21 @@ TEST(PerplexityParamsTest, DefaultsAreWrittenIn) {
 
 TEST(PerplexityParamsTest, ABaselineIsAVariantOfItsOwn) {
   const Json resolved =
-      ResolveParams(kPerplexity.params, {{"context_lengths", {64}}, {"baseline", "unigram"}}, "perplexity").value();
+      ResolveParams(kPerplexity.params, {{"context_lengths", {64}}, {"baseline", "unigram"}},
+                    "perplexity")
+          .value();
   EXPECT_EQ(kPerplexity.variants(resolved), std::vector<std::string>{"unigram"});
 }
 
 TEST(PerplexityParamsTest, ProtocolsOfTheSpecificationAreKnownAndRefusedUntilTheyAreBuilt) {
   for (const char* protocol :
        {"sliding_bos", "rolling", "prefix_curve", "drt_windows", "last_k", "per_position"}) {
-    const auto errors = CheckParams(kPerplexity.params, {{"context_lengths", {64}}, {"protocol", protocol}});
+    const auto errors =
+        CheckParams(kPerplexity.params, {{"context_lengths", {64}}, {"protocol", protocol}});
     ASSERT_EQ(errors.size(), 1u);
     EXPECT_EQ(errors[0].key, "protocol");
-    EXPECT_EQ(errors[0].message, std::string("\"") + protocol + "\" is not built yet; today there is nonoverlap");
+    EXPECT_EQ(errors[0].message,
+              std::string("\"") + protocol + "\" is not built yet; today there is nonoverlap");
   }
 }
 

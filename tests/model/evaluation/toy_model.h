@@ -20,7 +20,8 @@ class ToyModel final : public LanguageModel {
       std::vector<float> row;
       for (std::int64_t t = window.score_begin; t < window.score_end; ++t) {
         const auto context = static_cast<double>(t - window.context_begin + (window.bos ? 1 : 0));
-        row.push_back(static_cast<float>(2.0 + std::cos(0.7 * static_cast<double>(t)) + 1.0 / (1.0 + context)));
+        row.push_back(static_cast<float>(2.0 + std::cos(0.7 * static_cast<double>(t)) +
+                                         1.0 / (1.0 + context)));
       }
       nll.push_back(std::move(row));
     }
@@ -59,7 +60,8 @@ class FailingModel final : public LanguageModel {
  public:
   explicit FailingModel(Code code) : code_(code) {}
 
-  Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t>, std::span<const Window>) override {
+  Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t>,
+                                              std::span<const Window>) override {
     return Status(code_, "as told");
   }
 

@@ -22,7 +22,8 @@ const std::vector<Window> kSliding = Windows({{0, 0, 7, true},
                                               {15, 19, 22, true},
                                               {18, 22, 23, true}});
 
-std::vector<ClusterSum> Clusters(const std::vector<double>& sums, const std::vector<std::int64_t>& counts) {
+std::vector<ClusterSum> Clusters(const std::vector<double>& sums,
+                                 const std::vector<std::int64_t>& counts) {
   std::vector<ClusterSum> clusters;
   for (std::size_t i = 0; i < sums.size(); ++i) {
     clusters.push_back({.id = static_cast<std::int64_t>(i), .n = counts[i], .nll_sum = sums[i]});
@@ -32,10 +33,11 @@ std::vector<ClusterSum> Clusters(const std::vector<double>& sums, const std::vec
 
 // Both vectors: evaluation.md section 0.
 TEST(StandardErrorTest, AgreesWithTheVectorsOfTheSpecification) {
-  const auto equal = Clusters({10.001284197625, 13.675578317319, 8.730400405689, 14.317996136372}, {5, 5, 5, 5});
+  const auto equal =
+      Clusters({10.001284197625, 13.675578317319, 8.730400405689, 14.317996136372}, {5, 5, 5, 5});
   EXPECT_NEAR(StandardError(equal).value(), 0.273615143547, 1e-11);
-  const auto unequal = Clusters({14.778880519142, 8.396460693840, 6.822511271788, 4.080839007292, 8.423033554985,
-                                 6.780425813846, 1.213713749779},
+  const auto unequal = Clusters({14.778880519142, 8.396460693840, 6.822511271788, 4.080839007292,
+                                 8.423033554985, 6.780425813846, 1.213713749779},
                                 {7, 3, 3, 3, 3, 3, 1});
   EXPECT_NEAR(StandardError(unequal).value(), 0.177786525132, 1e-11);
 }
@@ -82,7 +84,8 @@ TEST(ScoreWindowsTest, TokensBelongToTheDocumentTheyStandIn) {
   ConstantModel model(0.5f);
 
   const Score score =
-      ScoreWindows(model, {.tokens = tokens, .windows = windows, .document_starts = starts}).value();
+      ScoreWindows(model, {.tokens = tokens, .windows = windows, .document_starts = starts})
+          .value();
 
   ASSERT_EQ(score.documents.size(), 3u);  // token 0, all of document 0, is never scored
   EXPECT_EQ(score.documents[0].id, 1);
@@ -100,13 +103,16 @@ TEST(ScoreWindowsTest, CountsTheBytesOfScoredTextOnly) {
   const std::vector<std::int32_t> token_bytes = {0, 5, 7};
   const std::vector<Window> windows = Windows({{0, 1, 4, false}});
   ConstantModel model(1.0f);
-  const Score score = ScoreWindows(model, {.tokens = tokens, .windows = windows, .token_bytes = token_bytes}).value();
+  const Score score =
+      ScoreWindows(model, {.tokens = tokens, .windows = windows, .token_bytes = token_bytes})
+          .value();
   EXPECT_EQ(score.bytes, 12);
 }
 
 TEST(ScoreWindowsTest, TokensWithoutAFiniteScoreAreCountedAndLeftOutOfTheSum) {
   class OneIsNan final : public LanguageModel {
-    Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t>, std::span<const Window>) override {
+    Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t>,
+                                                std::span<const Window>) override {
       return std::vector<std::vector<float>>{{1.0f, std::numeric_limits<float>::quiet_NaN(), 2.0f}};
     }
   };
@@ -123,12 +129,13 @@ TEST(ScoreWindowsTest, ProgressIsToldAfterEachCallAndMayStop) {
   const std::vector<std::int32_t> tokens(23);
   ToyModel model;
   std::vector<std::int64_t> done;
-  const auto score = ScoreWindows(model, {.tokens = tokens, .windows = kSliding, .windows_per_call = 2},
-                                  [&](std::int64_t n, std::int64_t of) {
-                                    EXPECT_EQ(of, 7);
-                                    done.push_back(n);
-                                    return n < 4;
-                                  });
+  const auto score =
+      ScoreWindows(model, {.tokens = tokens, .windows = kSliding, .windows_per_call = 2},
+                   [&](std::int64_t n, std::int64_t of) {
+                     EXPECT_EQ(of, 7);
+                     done.push_back(n);
+                     return n < 4;
+                   });
   ASSERT_FALSE(score.ok());
   EXPECT_EQ(score.status().code(), Code::kCancelled);
   EXPECT_EQ(score.status().message(), "stopped after 4 of 7 windows");
