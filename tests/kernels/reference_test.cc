@@ -1,0 +1,289 @@
+// The reference against closed forms, the vectors of methods.md section 0, and itself by central
+// differences.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "kernels/reference/attention.h"
+#include "kernels/reference/key_bias.h"
+#include "kernels/rotation.h"
+#include "tests/kernels/fixture.h"
+
+namespace longrun {
+namespace {
+
+using testing::CentralDifferences;
+using testing::Digest;
+using testing::DigestGradient;
+using testing::Fixture;
+using testing::Wave;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+void ExpectNear(std::span<const double> found, std::span<const double> expected, double bound) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_NEAR(found[i], expected[i], bound) << "element " << i;
+  }
+}
+
+// o[1][5][0..4) of a fixture with 2 heads, 6 positions and 8 channels.
+std::span<const double> LastRowHead1(const std::vector<double>& o) {
+  return std::span(o).subspan(11 * 8, 4);
+}
+
+// ---- values ------------------------------------------------------------------------------------
+
+TEST(ReferenceAttentionTest, CausalMatchesTheBaselineVector) {
+  const Fixture fixture(2, 6, 8);
+  const auto out = ReferenceAttentionForward(fixture.Input(), {.scale = 1 / std::sqrt(8.0)});
+  EXPECT_NEAR(Digest(out.o), 2.723244919, 1e-6);
+  ExpectNear(LastRowHead1(out.o),
+             std::vector<double>{0.57831485, 0.41712812, 0.05435327, -0.33468921}, 1e-6);
+}
+
+TEST(ReferenceAttentionTest, BidirectionalMatchesTheBaselineVector) {
+  const Fixture fixture(2, 6, 8);
+  const auto out = ReferenceAttentionForward(
+      fixture.Input(), {.scale = 1 / std::sqrt(8.0), .visibility = {.causal = false}});
+  EXPECT_NEAR(Digest(out.o), -0.475120493, 1e-6);
+  ExpectNear(LastRowHead1(out.o),
+             std::vector<double>{0.57831485, 0.41712812, 0.05435327, -0.33468921}, 1e-6);
+}
+
+TEST(ReferenceAttentionTest, ScaleOneMatchesTheBaselineVector) {
+  const Fixture fixture(2, 6, 8);
+  const auto out = ReferenceAttentionForward(fixture.Input(), {.scale = 1.0});
+  EXPECT_NEAR(Digest(out.o), 2.619078853, 1e-6);
+  ExpectNear(LastRowHead1(out.o),
+             std::vector<double>{0.60770193, 0.38850580, -0.01844596, -0.41648323}, 1e-6);
+}
+
+TEST(ReferenceAttentionTest, EqualScoresGiveTheMeanOfTheVisibleValues) {
+  const std::vector<double> q(3, 0.0);
+  const std::vector<double> k = {0.3, -2.0, 1.0};
+  const std::vector<double> v = {1.0, 3.0, 8.0};
+  const AttentionSize size = {
+      .n_head = 1, .n_kv_head = 1, .n_query = 3, .n_key = 3, .head_dim = 1};
+  const auto out =
+      ReferenceAttentionForward({.size = size, .q = q, .k = k, .v = v}, {.scale = 1.0});
+  ExpectNear(out.o, std::vector<double>{1.0, 2.0, 4.0}, 1e-15);
+  ExpectNear(out.lse, std::vector<double>{0.0, std::log(2.0), std::log(3.0)}, 1e-15);
+}
+
+TEST(ReferenceAttentionTest, AQueryThatSeesNoKeyGivesZeroAndNoGradient) {
+  const Fixture fixture(2, 6, 8);
+  const AttentionTerms terms = {.scale = 0.5, .visibility = {.q_offset = -2}};
+  const auto out = ReferenceAttentionForward(fixture.Input(), terms);
+  const auto gradient =
+      ReferenceAttentionBackward(fixture.Input(), terms, DigestGradient(out.o.size()));
+  for (std::size_t h = 0; h < 2; ++h) {
+    EXPECT_EQ(out.lse[h * 6], -kInfinity);
+    EXPECT_EQ(out.lse[h * 6 + 1], -kInfinity);
+    EXPECT_GT(out.lse[h * 6 + 2], -kInfinity);
+    for (std::size_t c = 0; c < 16; ++c) {
+      EXPECT_EQ(out.o[h * 48 + c], 0.0);
+      EXPECT_EQ(gradient.q[h * 48 + c], 0.0);
+    }
+  }
+  for (const double x : gradient.k) EXPECT_TRUE(std::isfinite(x));
+}
+
+TEST(ReferenceAttentionTest, NoKeysAtAllGiveZero) {
+  const std::vector<double> q = {1.0, 2.0};
+  const AttentionSize size = {
+      .n_head = 1, .n_kv_head = 1, .n_query = 1, .n_key = 0, .head_dim = 2};
+  const auto out = ReferenceAttentionForward({.size = size, .q = q, .k = {}, .v = {}},
+                                             {.scale = 1.0, .visibility = {.causal = false}});
+  EXPECT_EQ(out.o, (std::vector<double>{0.0, 0.0}));
+  EXPECT_EQ(out.lse[0], -kInfinity);
+}
+
+TEST(ReferenceAttentionTest, HugeScoresStayFinite) {
+  const Fixture fixture(2, 6, 8);
+  const auto out = ReferenceAttentionForward(fixture.Input(), {.scale = 1e4});
+  for (const double x : out.o) EXPECT_TRUE(std::isfinite(x));
+}
+
+TEST(ReferenceAttentionTest, AConstantPerRowOfTheBiasChangesNothing) {
+  const Fixture fixture(2, 6, 8);
+  const std::vector<double> c = Wave(12, 0.9, 0.4);
+  std::vector<double> shifted = c;
+  for (double& x : shifted) x += 1000.0;
+  const AttentionTerms terms = {.scale = 0.3, .key_bias = KeyBias{.values = c}};
+  const AttentionTerms terms_shifted = {.scale = 0.3, .key_bias = KeyBias{.values = shifted}};
+  ExpectNear(ReferenceAttentionForward(fixture.Input(), terms_shifted).o,
+             ReferenceAttentionForward(fixture.Input(), terms).o, 1e-10);
+}
+
+TEST(ReferenceAttentionTest, CausalTwoSidedBiasIsTheOneSidedBiasOfTheOtherSign) {
+  const Fixture fixture(2, 6, 8);
+  const std::vector<double> r = Wave(12, 0.9, 0.4);
+  std::vector<double> c = r;
+  for (double& x : c) x = -x;
+  const AttentionTerms two = {.scale = 0.3, .key_bias = KeyBias{.values = r, .two_sided = true}};
+  const AttentionTerms one = {.scale = 0.3, .key_bias = KeyBias{.values = c}};
+  ExpectNear(ReferenceAttentionForward(fixture.Input(), two).o,
+             ReferenceAttentionForward(fixture.Input(), one).o, 1e-13);
+}
+
+TEST(ReferenceAttentionTest, ADecodedRowIsTheLastRowOfThePrefill) {
+  const Fixture fixture(1, 6, 8);
+  const std::vector<double> frequency = {1.0, 0.1, 0.01, 0.001};
+  const auto table = MakeRotationTable(frequency, 6);
+  const std::vector<double> c = Wave(6, 0.9, 0.4);
+  AttentionTerms terms = {.scale = 0.3,
+                          .key_bias = KeyBias{.values = c},
+                          .rotation = table.View(RotationTable::Layout::kHalf, 8)};
+  const auto whole = ReferenceAttentionForward(fixture.Input(), terms);
+
+  AttentionInput last = fixture.Input();
+  last.size.n_query = 1;
+  last.q = last.q.subspan(5 * 8);
+  terms.visibility.q_offset = 5;
+  ExpectNear(ReferenceAttentionForward(last, terms).o,
+             std::span<const double>(whole.o).subspan(5 * 8), 1e-15);
+}
+
+TEST(ReferenceAttentionTest, SharedKeyHeadsEqualRepeatedOnes) {
+  const AttentionSize size = {
+      .batch = 2, .n_head = 4, .n_kv_head = 2, .n_query = 5, .n_key = 5, .head_dim = 3};
+  const std::vector<double> q = Wave(2 * 4 * 5 * 3, 0.37, 0.11);
+  const std::vector<double> k = Wave(2 * 2 * 5 * 3, 0.53, 0.29);
+  const std::vector<double> v = Wave(2 * 2 * 5 * 3, 0.71, 0.05);
+  const auto repeat = [](const std::vector<double>& x) {
+    std::vector<double> y;
+    for (std::size_t head = 0; head < 4; ++head) {  // of both sequences
+      for (int copy = 0; copy < 2; ++copy) {
+        y.insert(y.end(), x.begin() + static_cast<std::ptrdiff_t>(head * 15),
+                 x.begin() + static_cast<std::ptrdiff_t>(head * 15 + 15));
+      }
+    }
+    return y;
+  };
+  const std::vector<double> k_repeated = repeat(k);
+  const std::vector<double> v_repeated = repeat(v);
+  AttentionSize size_repeated = size;
+  size_repeated.n_kv_head = 4;
+  const AttentionTerms terms = {.scale = 0.7};
+  EXPECT_EQ(ReferenceAttentionForward({.size = size, .q = q, .k = k, .v = v}, terms).o,
+            ReferenceAttentionForward(
+                {.size = size_repeated, .q = q, .k = k_repeated, .v = v_repeated}, terms)
+                .o);
+}
+
+// ---- gradients ---------------------------------------------------------------------------------
+
+struct GradientCase {
+  bool causal = true;
+  bool bias = false;
+  bool two_sided = false;
+  bool rotated = false;
+  RotationTable::Layout layout = RotationTable::Layout::kHalf;
+  std::int64_t n_kv_head = 2;
+};
+
+// Every gradient of D(o) against central differences, in double: their error is below 1e-9.
+void ExpectGradientsMatch(const GradientCase& c) {
+  const AttentionSize size = {.batch = 2,
+                              .n_head = 2,
+                              .n_kv_head = c.n_kv_head,
+                              .n_query = 4,
+                              .n_key = 5,
+                              .head_dim = 6};
+  std::vector<double> q = Wave(2 * 2 * 4 * 6, 0.37, 0.11);
+  std::vector<double> k = Wave(2 * c.n_kv_head * 5 * 6, 0.53, 0.29);
+  std::vector<double> v = Wave(2 * c.n_kv_head * 5 * 6, 0.71, 0.05);
+  std::vector<double> bias = Wave(2 * 2 * 5, 0.9, 0.4);
+  const auto table = MakeRotationTable(std::vector<double>{1.0, 0.05}, 5);
+  AttentionTerms terms = {.scale = 0.8, .visibility = {.causal = c.causal, .q_offset = 1}};
+  if (c.bias) terms.key_bias = KeyBias{.values = bias, .two_sided = c.two_sided};
+  if (c.rotated) terms.rotation = table.View(c.layout, 4);
+
+  const AttentionInput input = {.size = size, .q = q, .k = k, .v = v};
+  const auto loss = [&] { return Digest(ReferenceAttentionForward(input, terms).o); };
+  const auto gradient = ReferenceAttentionBackward(input, terms, DigestGradient(q.size()));
+  ExpectNear(gradient.q, CentralDifferences(q, loss), 1e-8);
+  ExpectNear(gradient.k, CentralDifferences(k, loss), 1e-8);
+  ExpectNear(gradient.v, CentralDifferences(v, loss), 1e-8);
+  if (c.bias) { ExpectNear(gradient.key_bias, CentralDifferences(bias, loss), 1e-8); }
+  EXPECT_EQ(gradient.key_bias.empty(), !c.bias);
+}
+
+TEST(ReferenceAttentionTest, GradientsOfCausalAttentionMatchCentralDifferences) {
+  ExpectGradientsMatch({});
+}
+
+TEST(ReferenceAttentionTest, GradientsOfBidirectionalAttentionMatchCentralDifferences) {
+  ExpectGradientsMatch({.causal = false});
+}
+
+TEST(ReferenceAttentionTest, GradientsOfSharedKeyHeadsMatchCentralDifferences) {
+  ExpectGradientsMatch({.n_kv_head = 1});
+}
+
+TEST(ReferenceAttentionTest, GradientsOfAKeyBiasMatchCentralDifferences) {
+  ExpectGradientsMatch({.bias = true});
+}
+
+TEST(ReferenceAttentionTest, GradientsOfATwoSidedBiasMatchCentralDifferences) {
+  ExpectGradientsMatch({.causal = false, .bias = true, .two_sided = true});
+}
+
+TEST(ReferenceAttentionTest, GradientsOfBothRotationsMatchCentralDifferences) {
+  ExpectGradientsMatch({.rotated = true});
+  ExpectGradientsMatch({.rotated = true, .layout = RotationTable::Layout::kInterleaved});
+}
+
+TEST(ReferenceAttentionTest, GradientOfAKeyBiasSumsToZeroInEachHead) {
+  const Fixture fixture(2, 6, 8);
+  const std::vector<double> c = Wave(12, 0.9, 0.4);
+  const auto gradient =
+      ReferenceAttentionBackward(fixture.Input(), {.scale = 1.0, .key_bias = KeyBias{.values = c}},
+                                 DigestGradient(fixture.q.size()));
+  for (std::size_t h = 0; h < 2; ++h) {
+    double sum = 0.0;
+    for (std::size_t j = 0; j < 6; ++j) sum += gradient.key_bias[h * 6 + j];
+    EXPECT_NEAR(sum, 0.0, 1e-15);
+  }
+}
+
+// ---- rotation ----------------------------------------------------------------------------------
+
+TEST(RotationTest, TurningBackRestoresTheRow) {
+  const auto table = MakeRotationTable(std::vector<double>{1.0, 0.1}, 1000);
+  for (const auto layout : {RotationTable::Layout::kHalf, RotationTable::Layout::kInterleaved}) {
+    std::vector<double> row = Wave(6, 0.37, 0.11);
+    RotateRow(table.View(layout, 4), 999, false, row);
+    RotateRow(table.View(layout, 4), 999, true, row);
+    ExpectNear(row, Wave(6, 0.37, 0.11), 1e-15);
+  }
+}
+
+// ---- key bias ----------------------------------------------------------------------------------
+
+TEST(KeyBiasTest, ZeroGatesCostLogTwoAStep) {
+  const std::vector<double> a(2 * 3, 0.0);
+  const double step = std::log(2.0);
+  ExpectNear(ReferenceKeyBiasForward({.n_head = 2, .n_key = 3}, a),
+             std::vector<double>{-step, -2 * step, -3 * step, -step, -2 * step, -3 * step}, 1e-15);
+}
+
+TEST(KeyBiasTest, HugeGatesStayFinite) {
+  const std::vector<double> a = {1e6, -1e6};
+  const KeyBiasSize size = {.n_head = 1, .n_key = 2};
+  ExpectNear(ReferenceKeyBiasForward(size, a), std::vector<double>{-1e6, -1e6}, 0.0);
+  ExpectNear(ReferenceKeyBiasBackward(size, a, std::vector<double>{1.0, 1.0}),
+             std::vector<double>{-2.0, 0.0}, 0.0);
+}
+
+TEST(KeyBiasTest, GradientMatchesCentralDifferences) {
+  const KeyBiasSize size = {.batch = 2, .n_head = 3, .n_key = 5};
+  std::vector<double> a = Wave(30, 0.8, 0.2);
+  const auto loss = [&] { return Digest(ReferenceKeyBiasForward(size, a)); };
+  ExpectNear(ReferenceKeyBiasBackward(size, a, DigestGradient(30)), CentralDifferences(a, loss),
+             1e-8);
+}
+
+}  // namespace
+}  // namespace longrun
