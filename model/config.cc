@@ -71,8 +71,8 @@ Status CheckPosition(const ModelConfig& model) {
   ASSIGN_OR_RETURN(const PositionConfig complete, ResolvePosition(model.position.ToJson()));
   if (complete.params != model.position.params) {
     return Invalid(Str("position: method \"", model.position.method,
-                       "\" lacks parameters; expected ", complete.params.dump(), ", found ",
-                       model.position.params.dump()));
+                       "\" lacks parameters; expected ", CanonicalJson(complete.params), ", found ",
+                       CanonicalJson(model.position.params)));
   }
   ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(model.position.method));
   RETURN_IF_ERROR(method->terms(complete.params, ShapeOf(model)).status());
@@ -264,10 +264,11 @@ Status TrainConfig::Check() const {
   RETURN_IF_ERROR(InRange<std::int64_t>("train.tokens", tokens, 1, kTokensMax));
   RETURN_IF_ERROR(InRange<std::int64_t>("train.batch_tokens", batch_tokens, 1, kTokensMax));
   if (batch_tokens % train_length != 0) {
+    const std::int64_t below = batch_tokens / train_length * train_length;
+    const std::string nearest =
+        below == 0 ? Str("is ", train_length) : Str("are ", below, " and ", below + train_length);
     return Invalid(Str("train.batch_tokens: ", batch_tokens, " is not a multiple of train_length ",
-                       train_length, "; the nearest are ",
-                       batch_tokens / train_length * train_length, " and ",
-                       (batch_tokens / train_length + 1) * train_length));
+                       train_length, "; the nearest ", nearest));
   }
   RETURN_IF_ERROR(OneOf("train.precision", precision, {"fp32", "bf16"}));
   RETURN_IF_ERROR(OneOf("train.order", order, {"random", "shuffled", "stream"}));

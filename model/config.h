@@ -37,12 +37,12 @@ struct ModelConfig {
   bool causal = true;
   double init_std = 0.02;               // residual output projections: * (2 n_layer)^-0.5
   std::int64_t n_positions = 0;         // rows of a learned position table; 0 for methods without
-  PositionConfig position;
+  PositionConfig position = {};
 
   std::int64_t head_dim() const { return d_model / n_head; }
   Json ToJson() const;                             // without "position" and "n_positions"
-  // The inverse: every key is there, no other is. Types only; n_positions stays 0, for the caller to
-  // set (to train_length, for a method with a position table) before Check().
+  // The inverse: every key is there, no other is. Types only; n_positions stays 0, for the caller
+  // to set (to train_length, for a method with a position table) before Check().
   static Result<ModelConfig> FromJson(const Json& model, const Json& position);
   // The sizes of contracts.md section 3: micro, tiny, small, medium, large. vocab_size stays 0 (the
   // tokenizer decides) and the position method empty: both are for the caller to set.
@@ -81,9 +81,9 @@ struct TrainConfig {
   std::int64_t batch_tokens = 0;        // tokens in an optimiser step, a multiple of train_length
   std::string precision = "fp32";       // fp32 | bf16 (autocast)
   std::string order = "random";         // random | shuffled | stream (data.md section 8)
-  OptimizerConfig optimizer;
-  ScheduleConfig schedule;
-  ValidateConfig validate;
+  OptimizerConfig optimizer = {};
+  ScheduleConfig schedule = {};
+  ValidateConfig validate = {};
 
   std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
   std::int64_t batch_sequences() const { return batch_tokens / train_length; }

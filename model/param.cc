@@ -15,7 +15,8 @@ constexpr double kExactMax = 9007199254740992.0;
 
 std::string Shown(const Json& value) {
   constexpr std::size_t kShownMax = 60;
-  std::string text = CanonicalJson(value);
+  // Not CanonicalJson: what is shown may be what is wrong (a NaN from YAML, bytes that are no UTF-8).
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   if (text.size() > kShownMax) text = text.substr(0, kShownMax) + "...";
   return text;
 }
@@ -96,7 +97,7 @@ void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamErr
       errors.push_back({Str(key, "[", i, "]"), Str("expected an integer from ", Range(spec),
                                                    ", found ", Shown(value[i]))});
     } else if (!seen.insert(*WholeNumber(value[i])).second) {
-      errors.push_back({Str(key, "[", i, "]"), Str(Shown(value[i]), " stands twice in the list")});
+      errors.push_back({Str(key, "[", i, "]"), Str(*WholeNumber(value[i]), " stands twice in the list")});
     }
   }
 }

@@ -2,6 +2,8 @@
 // there with an fp64 numpy reference).
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -14,7 +16,8 @@ namespace longrun::testing {
 // G(n, a, b): the element with flat index i is sin(a i + b).
 inline std::vector<double> Wave(std::int64_t n_elements, double a, double b) {
   std::vector<double> x;
-  for (std::int64_t i = 0; i < n_elements; ++i) x.push_back(std::sin(a * static_cast<double>(i) + b));
+  for (std::int64_t i = 0; i < n_elements; ++i)
+    x.push_back(std::sin(a * static_cast<double>(i) + b));
   return x;
 }
 
@@ -49,6 +52,15 @@ struct Fixture {
   AttentionSize size;
   std::vector<double> q, k, v;
 };
+
+// The bound of the listed vectors, unless a test has a reason for another.
+inline void ExpectNear(std::span<const double> found, std::span<const double> expected,
+                       double bound = 1e-6) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_NEAR(found[i], expected[i], bound) << "element " << i;
+  }
+}
 
 // (f(x + h) - f(x - h)) / 2h in each element of x, one after the other.
 template <typename Function>

@@ -15,17 +15,11 @@ namespace {
 using testing::CentralDifferences;
 using testing::Digest;
 using testing::DigestGradient;
+using testing::ExpectNear;
 using testing::Fixture;
 using testing::Wave;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-void ExpectNear(std::span<const double> found, std::span<const double> expected, double bound) {
-  ASSERT_EQ(found.size(), expected.size());
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    EXPECT_NEAR(found[i], expected[i], bound) << "element " << i;
-  }
-}
 
 // o[1][5][0..4) of a fixture with 2 heads, 6 positions and 8 channels.
 std::span<const double> LastRowHead1(const std::vector<double>& o) {
@@ -63,8 +57,7 @@ TEST(ReferenceAttentionTest, EqualScoresGiveTheMeanOfTheVisibleValues) {
   const std::vector<double> q(3, 0.0);
   const std::vector<double> k = {0.3, -2.0, 1.0};
   const std::vector<double> v = {1.0, 3.0, 8.0};
-  const AttentionSize size = {
-      .n_head = 1, .n_kv_head = 1, .n_query = 3, .n_key = 3, .head_dim = 1};
+  const AttentionSize size = {.n_head = 1, .n_kv_head = 1, .n_query = 3, .n_key = 3, .head_dim = 1};
   const auto out =
       ReferenceAttentionForward({.size = size, .q = q, .k = k, .v = v}, {.scale = 1.0});
   ExpectNear(out.o, std::vector<double>{1.0, 2.0, 4.0}, 1e-15);
@@ -91,8 +84,7 @@ TEST(ReferenceAttentionTest, AQueryThatSeesNoKeyGivesZeroAndNoGradient) {
 
 TEST(ReferenceAttentionTest, NoKeysAtAllGiveZero) {
   const std::vector<double> q = {1.0, 2.0};
-  const AttentionSize size = {
-      .n_head = 1, .n_kv_head = 1, .n_query = 1, .n_key = 0, .head_dim = 2};
+  const AttentionSize size = {.n_head = 1, .n_kv_head = 1, .n_query = 1, .n_key = 0, .head_dim = 2};
   const auto out = ReferenceAttentionForward({.size = size, .q = q, .k = {}, .v = {}},
                                              {.scale = 1.0, .visibility = {.causal = false}});
   EXPECT_EQ(out.o, (std::vector<double>{0.0, 0.0}));
@@ -185,12 +177,8 @@ struct GradientCase {
 
 // Every gradient of D(o) against central differences, in double: their error is below 1e-9.
 void ExpectGradientsMatch(const GradientCase& c) {
-  const AttentionSize size = {.batch = 2,
-                              .n_head = 2,
-                              .n_kv_head = c.n_kv_head,
-                              .n_query = 4,
-                              .n_key = 5,
-                              .head_dim = 6};
+  const AttentionSize size = {
+      .batch = 2, .n_head = 2, .n_kv_head = c.n_kv_head, .n_query = 4, .n_key = 5, .head_dim = 6};
   std::vector<double> q = Wave(2 * 2 * 4 * 6, 0.37, 0.11);
   std::vector<double> k = Wave(2 * c.n_kv_head * 5 * 6, 0.53, 0.29);
   std::vector<double> v = Wave(2 * c.n_kv_head * 5 * 6, 0.71, 0.05);
@@ -206,7 +194,9 @@ void ExpectGradientsMatch(const GradientCase& c) {
   ExpectNear(gradient.q, CentralDifferences(q, loss), 1e-8);
   ExpectNear(gradient.k, CentralDifferences(k, loss), 1e-8);
   ExpectNear(gradient.v, CentralDifferences(v, loss), 1e-8);
-  if (c.bias) { ExpectNear(gradient.key_bias, CentralDifferences(bias, loss), 1e-8); }
+  if (c.bias) {
+    ExpectNear(gradient.key_bias, CentralDifferences(bias, loss), 1e-8);
+  }
   EXPECT_EQ(gradient.key_bias.empty(), !c.bias);
 }
 

@@ -1,0 +1,224 @@
+#include "model/config.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "model/position/method.h"
+
+namespace longrun {
+namespace {
+
+ModelConfig Tiny(const Json& position = "none") {
+  ModelConfig config = ModelConfig::Preset("tiny").value();
+  config.vocab_size = 50304;
+  config.position = ResolvePosition(position).value();
+  return config;
+}
+
+TrainConfig Recipe() {
+  return {.train_length = 64,
+          .tokens = 600'000,
+          .batch_tokens = 1024,
+          .schedule = {.warmup_tokens = 60'000}};
+}
+
+// ---- model -------------------------------------------------------------------------------------
+
+// 44,670,976 and 354,216,320: contracts.md section 3, by the formula of training-recipes.md 1.1.
+TEST(ModelConfigTest, TinyHasTheParametersOfThePaper) {
+  EXPECT_EQ(Tiny().ParameterCount(), 44'670'976);
+  EXPECT_EQ(Tiny("alibi").ParameterCount(), 44'670'976);
+  EXPECT_EQ(Tiny("rope").ParameterCount(), 44'670'976);
+}
+
+TEST(ModelConfigTest, MediumWithCableHasTheParametersOfThePaper) {
+  ModelConfig config = ModelConfig::Preset("medium").value();
+  config.vocab_size = 50304;
+  config.position = ResolvePosition("cable").value();
+  EXPECT_EQ(config.ParameterCount(), 354'216'320);
+}
+
+TEST(ModelConfigTest, CableAddsALinearToEachLayer) {
+  EXPECT_EQ(Tiny("cable").ParameterCount() - Tiny().ParameterCount(), 6 * (8 * 512 + 8));
+}
+
+TEST(ModelConfigTest, LearnedAddsATable) {
+  ModelConfig config = Tiny("learned");
+  config.n_positions = 1024;
+  ASSERT_TRUE(config.Check().ok());
+  EXPECT_EQ(config.ParameterCount() - Tiny().ParameterCount(), 1024 * 512);
+}
+
+TEST(ModelConfigTest, AnUntiedHeadCountsTwice) {
+  ModelConfig config = Tiny();
+  config.tie_embeddings = false;
+  EXPECT_EQ(config.ParameterCount() - Tiny().ParameterCount(), 50304 * 512);
+}
+
+TEST(ModelConfigTest, EveryPresetIsValidWithEveryCausalMethod) {
+  for (const std::string& size : ModelConfig::PresetNames()) {
+    for (const std::string& method : PositionMethodNames()) {
+      ModelConfig config = ModelConfig::Preset(size).value();
+      config.vocab_size = 256;
+      config.position = ResolvePosition(method).value();
+      config.n_positions = method == "learned" ? 64 : 0;
+      const Status status = config.Check();
+      EXPECT_TRUE(status.ok()) << size << " " << method << ": " << status.message();
+      EXPECT_EQ(config.d_ff, 4 * config.d_model);
+    }
+  }
+}
+
+TEST(ModelConfigTest, AnUnknownPresetIsAnsweredWithTheNearest) {
+  EXPECT_EQ(
+      ModelConfig::Preset("smal").status().message(),
+      "model.size: expected one of micro, tiny, small, medium, large, found \"smal\"; did you "
+      "mean \"small\"?");
+}
+
+TEST(ModelConfigTest, JsonRestoresTheConfig) {
+  ModelConfig config = Tiny({{"method", "cable"}, {"variant", "scaled"}});
+  config.activation = "relu";
+  const auto restored = ModelConfig::FromJson(config.ToJson(), config.position.ToJson());
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(CanonicalJson(restored->ToJson()), CanonicalJson(config.ToJson()));
+  EXPECT_EQ(CanonicalJson(restored->position.ToJson()), R"({"method":"cable","variant":"scaled"})");
+}
+
+TEST(ModelConfigTest, JsonIsReadStrictly) {
+  const auto message = [](const std::function<void(Json&)>& spoil) {
+    Json json = Tiny().ToJson();
+    spoil(json);
+    return ModelConfig::FromJson(json, "none").status().message();
+  };
+  EXPECT_EQ(message([](Json& json) { json["n_layers"] = 3; }),
+            "model.n_layers: unknown key; did you mean \"n_layer\"?");
+  EXPECT_NE(message([](Json& json) { json.erase("n_head"); }).find("model.n_head"),
+            std::string::npos);
+  EXPECT_NE(message([](Json& json) { json["d_model"] = "wide"; }).find("model.d_model"),
+            std::string::npos);
+  EXPECT_NE(message([](Json& json) { json["causal"] = 1; }).find("model.causal"),
+            std::string::npos);
+  EXPECT_EQ(message([](Json& json) { json = 3; }), "model: expected a map");
+}
+
+TEST(ModelConfigTest, CheckNamesWhatIsOutOfRange) {
+  const auto message = [](const std::function<void(ModelConfig&)>& spoil) {
+    ModelConfig config = Tiny();
+    spoil(config);
+    return config.Check().message();
+  };
+  using Config = ModelConfig;
+  EXPECT_EQ(message([](Config& c) { c.n_layer = 0; }),
+            "model.n_layer: expected 1 to 1000, found 0");
+  EXPECT_EQ(message([](Config& c) { c.n_layer = -3; }),
+            "model.n_layer: expected 1 to 1000, found -3");
+  EXPECT_EQ(message([](Config& c) { c.d_model = std::numeric_limits<std::int64_t>::max(); }),
+            "model.d_model: expected 1 to 131072, found 9223372036854775807");
+  EXPECT_EQ(message([](Config& c) { c.n_head = 7; }),
+            "model.d_model: 512 is not divisible by model.n_head 7; choose a multiple");
+  EXPECT_EQ(message([](Config& c) { c.vocab_size = 0; }),
+            "model.vocab_size: expected 2 to 16777216, found 0");
+  EXPECT_EQ(message([](Config& c) { c.activation = "gelu_neww"; }),
+            "model.activation: expected one of gelu_new, gelu, relu, found \"gelu_neww\"; did you "
+            "mean \"gelu_new\"?");
+  EXPECT_EQ(message([](Config& c) { c.architecture = "llama"; }),
+            "model.architecture: expected one of gpt2, found \"llama\"");
+  EXPECT_EQ(message([](Config& c) { c.layer_norm_epsilon = std::nan(""); }),
+            "model.layer_norm_epsilon: expected 1e-12 to 1, found nan");
+}
+
+TEST(ModelConfigTest, OnlyALearnedTableHasPositions) {
+  ModelConfig config = Tiny("learned");
+  EXPECT_EQ(config.Check().message(), "n_positions: expected 1 to 67108864, found 0");
+  config = Tiny("rope");
+  config.n_positions = 64;
+  EXPECT_EQ(config.Check().message(),
+            "n_positions: expected 0, since method \"rope\" has no position table, found 64");
+}
+
+TEST(ModelConfigTest, CheckAsksThePositionMethod) {
+  ModelConfig config = Tiny("alibi");
+  config.causal = false;
+  EXPECT_EQ(config.Check().message(),
+            "position.variant: \"press\" of method \"alibi\" needs model.causal true; choose "
+            "\"symmetric\" for a model without a causal mask");
+  config = Tiny("rope");
+  config.position.params.erase("base");
+  EXPECT_EQ(config.Check().message(),
+            "position: method \"rope\" lacks parameters; expected "
+            R"({"base":10000,"layout":"half","partial":1}, found {"layout":"half","partial":1})");
+}
+
+// ---- train -------------------------------------------------------------------------------------
+
+TEST(TrainConfigTest, StepsAreRoundedUp) {
+  EXPECT_EQ(Recipe().steps(), 586);  // 600,000 / 1024 = 585.9
+  EXPECT_EQ(Recipe().batch_sequences(), 16);
+}
+
+TEST(TrainConfigTest, JsonRestoresTheConfig) {
+  TrainConfig config = Recipe();
+  config.optimizer.beta2 = 0.999;
+  config.validate = {.every = 100, .tokens = 10};
+  const auto restored = TrainConfig::FromJson(config.ToJson());
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_TRUE(restored->Check().ok());
+  EXPECT_EQ(CanonicalJson(restored->ToJson()), CanonicalJson(config.ToJson()));
+  EXPECT_EQ(restored->optimizer.beta2, 0.999);
+}
+
+TEST(TrainConfigTest, JsonIsReadStrictly) {
+  const auto message = [](const std::function<void(Json&)>& spoil) {
+    Json json = Recipe().ToJson();
+    spoil(json);
+    return TrainConfig::FromJson(json).status().message();
+  };
+  EXPECT_EQ(message([](Json& json) { json["token"] = 3; }),
+            "train.token: unknown key; did you mean \"tokens\"?");
+  EXPECT_EQ(message([](Json& json) { json["optimizer"]["beta"] = 3; }),
+            "train.optimizer.beta: unknown key; did you mean \"betas\"?");
+  EXPECT_EQ(message([](Json& json) { json["optimizer"]["betas"] = Json::array({0.9}); }),
+            "train.optimizer.betas: expected a list of two numbers");
+  EXPECT_EQ(message([](Json& json) { json["schedule"]["warmup"] = 3; }),
+            "train.schedule.warmup: unknown key");
+  EXPECT_EQ(message([](Json& json) { json["validate"] = 3; }), "train.validate: expected a map");
+}
+
+TEST(TrainConfigTest, CheckNamesWhatIsOutOfRange) {
+  const auto message = [](const std::function<void(TrainConfig&)>& spoil) {
+    TrainConfig config = Recipe();
+    spoil(config);
+    return config.Check().message();
+  };
+  using Config = TrainConfig;
+  EXPECT_EQ(message([](Config&) {}), "");
+  EXPECT_EQ(message([](Config& c) { c.train_length = 0; }),
+            "train.train_length: expected 1 to 67108864, found 0");
+  EXPECT_EQ(message([](Config& c) { c.tokens = -1; }),
+            "train.tokens: expected 1 to 1000000000000000, found -1");
+  EXPECT_EQ(
+      message([](Config& c) { c.batch_tokens = 1000; }),
+      "train.batch_tokens: 1000 is not a multiple of train_length 64; the nearest are 960 and "
+      "1024");
+  EXPECT_EQ(message([](Config& c) { c.batch_tokens = 10; }),
+            "train.batch_tokens: 10 is not a multiple of train_length 64; the nearest is 64");
+  EXPECT_EQ(message([](Config& c) { c.precision = "fp16"; }),
+            "train.precision: expected one of fp32, bf16, found \"fp16\"; did you mean \"fp32\"?");
+  EXPECT_EQ(message([](Config& c) { c.order = "sorted"; }),
+            "train.order: expected one of random, shuffled, stream, found \"sorted\"");
+  EXPECT_EQ(message([](Config& c) { c.optimizer.lr = 0; }),
+            "train.optimizer.lr: expected 1e-12 to 10, found 0");
+  EXPECT_EQ(message([](Config& c) { c.optimizer.min_lr = 1; }),
+            "train.optimizer.min_lr: expected 0 to 6e-04, found 1");
+  EXPECT_EQ(message([](Config& c) { c.schedule.warmup_tokens = 700'000; }),
+            "train.schedule.warmup_tokens: expected 0 to 600000, found 700000");
+  EXPECT_EQ(message([](Config& c) { c.validate.every = 100; }),
+            "train.validate: every 100 and tokens 0; expected both, or neither");
+}
+
+}  // namespace
+}  // namespace longrun
