@@ -21,7 +21,8 @@ struct Visibility {
 
 // One-sided: bias = c_j. A bias a_i + c_j is the same thing, since a_i cancels in the softmax
 // (methods.md, row-shift lemma): b_i - b_j is passed as c = -b.
-// Two-sided: bias = r_p - r_j for j <= p, r_j - r_p beyond. There T_q + q_offset <= T_k, q_offset >= 0.
+// Two-sided: bias = r_p - r_j for j <= p, r_j - r_p beyond. Every query stands at a key there:
+// 0 <= q_offset, q_offset + T_q <= T_k.
 struct KeyBias {
   std::span<const double> values;  // (B, H, T_k): c, or r
   bool two_sided = false;

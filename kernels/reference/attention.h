@@ -1,7 +1,7 @@
 // Attention with position terms, as plain loops in double: the truth that every other back-end is
 // compared with. Forward:
 //
-//   s[i][j] = scale * <q~_i, k~_j> + bias[i][j]     q~, k~ rotated; terms: kernels/attention_terms.h
+//   s[i][j] = scale * <q~_i, k~_j> + bias[i][j]    q~, k~ rotated; terms: kernels/attention_terms.h
 //   lse[i]  = log sum over visible j of exp(s[i][j])
 //   p[i][j] = exp(s[i][j] - lse[i])
 //   o[i]    = sum over j of p[i][j] v_j
@@ -13,8 +13,8 @@
 //   dv_j      = sum over i of p[i][j] do_i
 //   dq~_i     = scale sum over j of ds[i][j] k~_j         dq = dq~ rotated back
 //   dk~_j     = scale sum over i of ds[i][j] q~_i         dk = dk~ rotated back
-//   dc_j      = sum over i of ds[i][j]                    one-sided key bias; sum over j of dc_j = 0
-//   dr_p     += sigma ds[i][j],  dr_j -= sigma ds[i][j]   two-sided; sigma = 1 for j <= p, else -1
+//   dc_j      = sum over i of ds[i][j]                   one-sided key bias; sum over j of dc_j = 0
+//   dr_p     += sigma ds[i][j],  dr_j -= sigma ds[i][j]  two-sided; sigma = 1 for j <= p, else -1
 //
 // Shapes:  q, o (B, H, T_q, D); k, v (B, H_kv, T_k, D); lse (B, H, T_q); all dense, row-major
 //          query head h reads key head h / (H / H_kv)
