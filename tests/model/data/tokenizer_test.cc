@@ -23,7 +23,7 @@ TEST(BytesTokenizerTest, KeepsEveryByteAndGivesNoSpecialIds) {
 
 // data.md 3.1: 256 EOT/BOS, 257 PAD, 258 landmark, padded to 320.
 TEST(BytesTokenizerTest, HasTheIdsOfTheSpecification) {
-  const Vocabulary& vocabulary = MakeTokenizer("bytes").value()->vocabulary();
+  const Vocabulary vocabulary = MakeTokenizer("bytes").value()->vocabulary();
   EXPECT_EQ(vocabulary.tokens.size(), 259u);
   EXPECT_EQ(vocabulary.n_rows, 320);
   EXPECT_EQ(vocabulary.eot_id, 256);
