@@ -108,6 +108,7 @@ class JournalReader {
   // Continues behind record `seq` (0: from the start).
   void Rewind(std::int64_t seq);
   std::int64_t last_seq() const { return last_seq_; }
+  std::int64_t offset() const { return offset_; }  // of the first byte not yet given
 
  private:
   std::string path_;
