@@ -56,10 +56,10 @@ const std::vector<Place> kPlaces = {
     {"gRPC and Protobuf",
      {"grpc", "google/protobuf/", "longrun/v1/"},
      {"proto/", "coordinator/rpc/", "coordinator/server.cc", "worker/agent/session.cc",
-      "client/connection.cc"}},
+      "worker/agent/transfer.cc", "client/connection.cc"}},
     {"SQLite", {"sqlite3"}, {"coordinator/store/"}},
     {"yaml-cpp", {"yaml-cpp/"}, {"sweeps/sweep.cc"}},
-    {"prometheus-cpp", {"prometheus/"}, {"coordinator/metrics.cc"}},
+    {"prometheus-cpp", {"prometheus/"}, {"coordinator/metrics.cc", "worker/agent/metrics.cc"}},
     {"CUDA", {"cuda", "cublas", "cutlass/", "cute/", "mma.h", "nvtx3/"}, {"kernels/cuda/"}},
     {"Highway", {"hwy/"}, {"kernels/"}},
     // Ours, but with LibTorch or CUDA behind it: who includes it is no longer free of them.
