@@ -1,0 +1,139 @@
+// The shim: the end of a trainer is known from exit.json, whatever the end.
+#include "worker/agent/exec.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/process.h"
+#include "sweeps/event.h"
+#include "tests/worker/agent/tasks.h"
+#include "worker/agent/attempt_folder.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kDeadlineMs = 60'000;
+
+class ExecTest : public testing::Test {
+ protected:
+  // Starts the shim on a training that behaves so.
+  int StartShim(const Json& behaviour) {
+    TaskFile task = TestTrainTask(1, 1, {});
+    folder_.path = JoinPath(temp_.path(), task.attempt);
+    task.attempt_dir = folder_.path;
+    task.cache_dir = JoinPath(temp_.path(), "cache");
+    LR_CHECK(MakeFolders(folder_.path).ok());
+    WriteBehaviour(task.cache_dir, {{"default", behaviour}});
+    LR_CHECK(WriteFileAtomic(folder_.TaskFilePath(), CanonicalJson(task.ToJson())).ok());
+    return SpawnShim();
+  }
+
+  int SpawnShim() {
+    const Result<int> pid = Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun-worker"), "exec",
+                                            folder_.path,
+                                            JoinPath(LONGRUN_BIN_DIR, "longrun-fake-trainer")},
+                                   .stdout_path = folder_.Log(),
+                                   .stderr_path = folder_.Log(),
+                                   .new_session = true});
+    LR_CHECK(pid.ok());
+    return *pid;
+  }
+
+  ExitInfo End(int pid) {
+    const Result<std::optional<ExitInfo>> exit = WaitFor(pid, kDeadlineMs);
+    LR_CHECK(exit.ok() && exit->has_value());
+    return **exit;
+  }
+
+  // Until the trainer has written that many records.
+  void AwaitRecords(std::size_t n_records) {
+    JournalReader reader(folder_.Journal());
+    const std::int64_t deadline = BootMs() + kDeadlineMs;
+    for (std::size_t n = 0; n < n_records;) {
+      LR_CHECK(BootMs() < deadline);
+      n += reader.Next(1000, 1 << 20)->size();
+    }
+  }
+
+  TempFolder temp_;
+  AttemptFolder folder_;
+};
+
+TEST_F(ExecTest, AnEndAsItShouldBeIsExitCodeZero) {
+  EXPECT_EQ(End(StartShim({{"steps", 3}})).code, 0);
+  const Result<ExitRecord> exit = ReadExit(folder_);
+  ASSERT_TRUE(exit.ok()) << exit.status().message();
+  EXPECT_EQ(exit->code, 0);
+  EXPECT_EQ(exit->signal, 0);
+  EXPECT_FALSE(exit->oom_kill);
+  EXPECT_FALSE(exit->stop_requested);
+  EXPECT_GT(exit->rss_bytes_max, 0);
+  EXPECT_FALSE(FileLock::IsHeld(folder_.ShimLock()));
+}
+
+TEST_F(ExecTest, TheTrainersExitCodeIsKept) {
+  End(StartShim({{"fault", "nan"}, {"fault_step", 2}}));
+  EXPECT_EQ(ReadExit(folder_)->code, 80);
+}
+
+TEST_F(ExecTest, TheSignalThatEndedTheTrainerIsKept) {
+  End(StartShim({{"fault", "kill"}, {"fault_step", 2}}));
+  const Result<ExitRecord> exit = ReadExit(folder_);
+  EXPECT_EQ(exit->code, -1);
+  EXPECT_EQ(exit->signal, SIGKILL);
+  EXPECT_FALSE(exit->oom_kill);
+}
+
+TEST_F(ExecTest, ATerminationIsPassedOnAndTheTrainerYields) {
+  const int pid = StartShim({{"steps", 1'000'000}});
+  AwaitRecords(5);
+  kill(pid, SIGTERM);
+  EXPECT_EQ(End(pid).code, 0);
+  EXPECT_EQ(ReadExit(folder_)->code, 75);
+  EXPECT_TRUE(ReadExit(folder_)->stop_requested);
+}
+
+TEST_F(ExecTest, AKilledShimTakesItsTrainerAlong) {
+  const int pid = StartShim({{"steps", 1'000'000}});
+  AwaitRecords(5);
+  const Result<ShimRecord> shim = ReadShim(folder_);
+  ASSERT_TRUE(shim.ok() && shim->trainer.has_value());
+  kill(pid, SIGKILL);
+  End(pid);
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  while (IsRunning(*shim->trainer) && BootMs() < deadline) {
+  }
+  EXPECT_FALSE(IsRunning(*shim->trainer));
+  EXPECT_FALSE(PathExists(folder_.Exit()));
+}
+
+TEST_F(ExecTest, AnAttemptRunsOnlyOnce) {
+  End(StartShim({{"steps", 3}}));
+  EXPECT_EQ(End(SpawnShim()).code, kShimStartedNothing);
+}
+
+TEST_F(ExecTest, AnAbandonedAttemptIsNotStarted) {
+  End(StartShim({{"steps", 3}}));
+  for (const std::string& path : {folder_.Exit(), folder_.Journal()}) {
+    ASSERT_TRUE(RemoveAll(path).ok());
+  }
+  ASSERT_TRUE(WriteFileAtomic(folder_.Abandoned(), "").ok());
+  EXPECT_EQ(End(SpawnShim()).code, kShimStartedNothing);
+  EXPECT_FALSE(PathExists(folder_.Journal()));
+}
+
+TEST_F(ExecTest, ATrainerThatCannotBeStartedIsAnExitToo) {
+  TaskFile task = TestTrainTask(1, 1, {});
+  folder_.path = JoinPath(temp_.path(), task.attempt);
+  ASSERT_TRUE(MakeFolders(folder_.path).ok());
+  const Result<int> pid = Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun-worker"), "exec",
+                                          folder_.path, "/nowhere/trainer"},
+                                 .stderr_path = folder_.Log()});
+  ASSERT_TRUE(pid.ok());
+  EXPECT_EQ(End(*pid).code, 1);
+  EXPECT_EQ(ReadExit(folder_)->code, 126);
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,1004 @@
+// The agent's loop and its decisions.
+#include "worker/agent/agent.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "sweeps/failure.h"
+#include "worker/agent/datasets.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kPollMs = 20;  // while there is a journal to follow
+constexpr std::int64_t kIdleMsMax = 1000;
+constexpr std::int64_t kBackOffMs = 200;
+constexpr double kBackOffGrowth = 1.6;
+constexpr std::int64_t kBackOffMsMax = 10'000;
+constexpr std::int64_t kHeartbeatMs = 5000;      // where Welcome gives none
+constexpr std::int64_t kSilenceMsMax = 30'000;   // no word from the coordinator: a new session
+constexpr std::int64_t kFencedGraceMs = 20'000;
+constexpr std::size_t kBatchRecords = 512;
+constexpr std::size_t kBatchBytes = 1u << 20;
+constexpr std::size_t kInFlightBytesMax = 4u << 20;
+constexpr std::size_t kLogQueueBytesMax = 1u << 20;  // no log pieces while more than this waits
+constexpr std::int64_t kTransferAgainMs = 1000;
+constexpr int kPrepareTriesMax = 30;
+constexpr std::int64_t kRetentionEveryMs = 60'000;
+constexpr std::int64_t kLastWaitMs = 5000;  // for trainers that got SIGKILL at our end
+constexpr int kTransferThreads = 2;
+
+bool NamesFiles(const JournalRecord& record) {
+  return record.kind == "checkpoint" || record.kind == "artifact";
+}
+
+// A path of a journal record, which must lie in the attempt's folder.
+Result<std::string> PathInAttempt(const AttemptFolder& folder, const std::string& path) {
+  const std::filesystem::path inside =
+      (std::filesystem::path(folder.path) / path).lexically_normal();
+  const std::string text = inside.string();
+  if (!text.starts_with(folder.path + "/")) {
+    return Status(Code::kInvalidArgument,
+                  Str("the path \"", path, "\" leads out of the attempt's folder ", folder.path));
+  }
+  return text;
+}
+
+Result<LocalArtifact> ParseArtifact(const Json& json, const std::string& path) {
+  LocalArtifact file = {.path = path, .sha256 = "", .n_bytes = 0};
+  ASSIGN_OR_RETURN(file.sha256, GetString(json, "sha256", "record"));
+  ASSIGN_OR_RETURN(file.n_bytes, GetInt(json, "bytes", "record"));
+  if (!IsSha256Hex(file.sha256)) {
+    return Status(Code::kInvalidArgument, Str("sha256 is \"", file.sha256, "\""));
+  }
+  return file;
+}
+
+Result<std::vector<LocalArtifact>> FilesOf(const AttemptFolder& folder,
+                                           const JournalRecord& record) {
+  ASSIGN_OR_RETURN(const std::string name, GetString(record.body, "path", record.kind));
+  ASSIGN_OR_RETURN(const std::string path, PathInAttempt(folder, name));
+  std::vector<LocalArtifact> files;
+  if (record.kind == "artifact") {
+    ASSIGN_OR_RETURN(files.emplace_back(), ParseArtifact(record.body, path));
+    return files;
+  }
+  ASSIGN_OR_RETURN(const Json list, GetMember(record.body, "files", record.kind));
+  for (const Json& file : list) {
+    ASSIGN_OR_RETURN(const std::string file_name, GetString(file, "name", "checkpoint.files"));
+    if (!IsSafeName(file_name)) {
+      return Status(Code::kInvalidArgument, Str("a checkpoint's file is named \"", file_name, "\""));
+    }
+    ASSIGN_OR_RETURN(files.emplace_back(), ParseArtifact(file, JoinPath(path, file_name)));
+  }
+  return files;
+}
+
+std::int64_t FolderBytes(const std::string& path) {
+  std::int64_t n_bytes = 0;
+  std::error_code error;
+  for (auto it = std::filesystem::recursive_directory_iterator(path, error);
+       !error && it != std::filesystem::recursive_directory_iterator(); it.increment(error)) {
+    std::error_code gone;  // a file may go while we count
+    if (it->is_regular_file(gone)) n_bytes += static_cast<std::int64_t>(it->file_size(gone));
+  }
+  return n_bytes;
+}
+
+std::string HostName() {
+  char name[256] = {};
+  if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0') return "worker";
+  return name;
+}
+
+// The folder's id; a new folder gets `wanted`, or a name made from the host's.
+Result<std::string> WorkerId(const std::string& state, const std::string& wanted,
+                             SeededRandom& random) {
+  const std::string path = JoinPath(state, "worker_id");
+  if (!wanted.empty() && !IsSafeName(wanted)) {
+    return Status(Code::kInvalidArgument,
+                  Str("--id \"", wanted, "\": expected letters, digits, '.', '_', '-'"));
+  }
+  if (PathExists(path)) {
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 4096));
+    const std::string id(Trim(text));
+    if (!IsSafeName(id)) return Status(Code::kDataLoss, Str(path, " holds \"", id, "\", no id"));
+    if (!wanted.empty() && wanted != id) {
+      return Status(Code::kFailedPrecondition,
+                    Str("the folder ", state, " belongs to worker ", id, ", not ", wanted,
+                        ": leave --id out, or take another folder"));
+    }
+    return id;
+  }
+  std::string id = wanted;
+  if (id.empty()) {
+    const std::string ulid = MakeUlid(WallMs(), random);
+    id = Str(HostName().substr(0, 64), "-", ulid.substr(ulid.size() - 6));
+    if (!IsSafeName(id)) id = Str("worker-", ulid.substr(ulid.size() - 6));
+  }
+  RETURN_IF_ERROR(WriteFileAtomic(path, id + "\n"));
+  return id;
+}
+
+int SimdRank(std::string_view simd) { return simd == "avx512" ? 2 : simd == "avx2" ? 1 : 0; }
+
+std::string ShortId(const std::string& task) { return task.substr(0, 8); }
+
+}  // namespace
+
+Agent::Agent(AgentOptions options, FileLock lock)
+    : options_(std::move(options)),
+      lock_(std::move(lock)),
+      random_(EntropySeed()) {}
+
+Agent::~Agent() {
+  artifacts_.Cancel();
+  jobs_.reset();
+  session_.reset();
+}
+
+Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
+  ASSIGN_OR_RETURN(CoordinatorChannel coordinator, ConnectTo(options.coordinator));
+  if (access(options.trainer.c_str(), X_OK) != 0) {
+    return ErrnoStatus(errno, Str("the trainer ", options.trainer,
+                                  " cannot be run (--trainer names another)"));
+  }
+  ASSIGN_OR_RETURN(options.state, AbsolutePath(options.state));
+  RETURN_IF_ERROR(MakeFolders(options.state, 0700));
+  if (chmod(options.state.c_str(), 0700) != 0) {
+    return ErrnoStatus(errno, Str("cannot make ", options.state, " private"));
+  }
+  ASSIGN_OR_RETURN(FileLock lock, FileLock::Acquire(JoinPath(options.state, "lock"),
+                                                    Str("a worker in ", options.state)));
+  std::unique_ptr<Agent> agent(new Agent(std::move(options), std::move(lock)));
+  const std::string& state = agent->options_.state;
+  for (const char* const name : {"datasets", "cache", "attempts"}) {
+    RETURN_IF_ERROR(MakeFolders(JoinPath(state, name)));
+  }
+  agent->coordinator_ = coordinator;
+  agent->artifacts_.Connect(std::move(coordinator));
+  ASSIGN_OR_RETURN(agent->worker_id_,
+                   WorkerId(state, agent->options_.worker_id, agent->random_));
+  agent->incarnation_ = MakeUlid(WallMs(), agent->random_);
+  ASSIGN_OR_RETURN(agent->devices_, DetectDevices(agent->options_.cpu_slots));
+  ASSIGN_OR_RETURN(agent->metrics_, WorkerMetrics::Serve(agent->options_.metrics));
+  RETURN_IF_ERROR(WriteFileAtomic(JoinPath(state, "worker.metrics"),
+                                  agent->metrics_->address() + "\n"));
+  RETURN_IF_ERROR(agent->AdoptAttempts());
+  agent->jobs_ = std::make_unique<JobThreads>(kTransferThreads);
+  const DeviceSlot& device = agent->devices_.front();
+  LogInfo("worker_started", {{"id", agent->worker_id_},
+                             {"state", state},
+                             {"coordinator", agent->options_.coordinator},
+                             {"slots", Str(agent->devices_.size())},
+                             {"device", Str(device.kind, ":", device.name)},
+                             {"memory_bytes", Str(device.memory_bytes)},
+                             {"threads", Str(device.threads)},
+                             {"simd", device.simd},
+                             {"trainer", agent->options_.trainer},
+                             {"metrics", agent->metrics_->address()}});
+  return agent;
+}
+
+Status Agent::AdoptAttempts() {
+  const std::string folder = JoinPath(options_.state, "attempts");
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+  for (const std::string& name : names) {
+    if (!IsUlid(name)) continue;
+    const std::string path = JoinPath(folder, name);
+    Result<std::unique_ptr<Attempt>> attempt = Attempt::Adopt({.path = path});
+    if (!attempt && attempt.status().code() == Code::kNotFound) {
+      RETURN_IF_ERROR(RemoveAll(path));
+      continue;
+    }
+    if (!attempt) {
+      LogWarning("attempt_not_adopted",
+                 {{"folder", path}, {"error", attempt.status().message()}});
+      continue;
+    }
+    Entry& entry = entries_[name];
+    entry.attempt = std::move(attempt).value();
+    entry.was_running = !entry.attempt->acked().ended;
+    if (entry.was_running) {
+      LogInfo("attempt_adopted", {{"attempt", name},
+                                  {"task", ShortId(entry.attempt->ids().task)},
+                                  {"running", Str(entry.attempt->running())}});
+    }
+  }
+  return Status();
+}
+
+void Agent::Post(std::function<void()> closure) {
+  {
+    const std::scoped_lock lock(mutex_);
+    posted_.push_back(std::move(closure));
+  }
+  changed_.notify_one();
+}
+
+void Agent::RequestStop() {
+  Post([this] {
+    if (stopping_) return;
+    stopping_ = true;
+    const std::int64_t now_ms = BootMs();
+    stop_deadline_ms_ = now_ms + options_.grace_ms;
+    LogInfo("worker_stopping", {{"grace_ms", Str(options_.grace_ms)}});
+    for (auto& [id, entry] : entries_) {
+      if (entry.attempt) entry.attempt->RequestStop(now_ms, options_.grace_ms);
+    }
+  });
+}
+
+Status Agent::Run() {
+  for (;;) {
+    std::deque<std::function<void()>> closures;
+    {
+      const bool active = std::ranges::any_of(entries_, [](const auto& item) {
+        const Entry& entry = item.second;
+        return entry.attempt == nullptr || !entry.attempt->acked().ended;
+      });
+      std::int64_t wait_ms = kPollMs;
+      if (!active && !stopping_) {
+        const std::int64_t next_ms = session_ != nullptr ? heartbeat_at_ms_ : connect_at_ms_;
+        wait_ms = std::clamp<std::int64_t>(next_ms - BootMs(), 1, kIdleMsMax);
+      }
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, std::chrono::milliseconds(wait_ms),
+                        [&] { return !posted_.empty(); });
+      closures.swap(posted_);
+    }
+    for (const std::function<void()>& closure : closures) closure();
+    const std::int64_t now_ms = BootMs();
+    Tick(now_ms);
+    if (IsDone(now_ms)) break;
+  }
+  for (auto& [id, entry] : entries_) {
+    if (entry.attempt) RETURN_IF_ERROR(entry.attempt->FlushAcked(BootMs()));
+  }
+  LogInfo("worker_stopped", {{"id", worker_id_}});
+  return Status();
+}
+
+bool Agent::IsDone(std::int64_t now_ms) {
+  if (!stopping_ && !draining_) return false;
+  bool running = false, unreported = false;
+  for (const auto& [id, entry] : entries_) {
+    if (entry.attempt == nullptr) {
+      running |= !stopping_;  // a preparation is simply left when we stop
+      continue;
+    }
+    running |= entry.attempt->running();
+    unreported |= !entry.attempt->acked().ended;
+  }
+  if (!stopping_) return !running && !unreported;
+  if (running) return now_ms >= stop_deadline_ms_ + kLastWaitMs;
+  // Journals keep what the coordinator has not heard; it hears it at our next start.
+  return !unreported || !welcomed_ || now_ms >= stop_deadline_ms_;
+}
+
+void Agent::Tick(std::int64_t now_ms) {
+  TickSession(now_ms);
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    Entry& entry = it->second;
+    if (entry.attempt == nullptr) {
+      const bool idle = entry.prepare_again_ms >= 0;
+      if (entry.unwanted && idle) {
+        it = entries_.erase(it);
+        continue;
+      }
+      if (idle && now_ms >= entry.prepare_again_ms) Prepare(entry);
+      ++it;
+      continue;
+    }
+    Attempt& attempt = *entry.attempt;
+    if (!attempt.acked().ended) {
+      attempt.Poll(now_ms);
+      if (entry.was_running && !attempt.running()) ReportEnded(entry);
+      if (welcomed_ && entry.welcomed) Pump(entry, now_ms);
+      if (const Status status = attempt.FlushAcked(now_ms); !status.ok()) {
+        LogWarning("acked_not_written", {{"attempt", it->first}, {"error", status.message()}});
+      }
+    }
+    ++it;
+  }
+  if (now_ms >= retention_at_ms_) {
+    ApplyRetention();
+    retention_at_ms_ = now_ms + kRetentionEveryMs;
+  }
+  UpdateMetrics();
+}
+
+void Agent::UpdateMetrics() {
+  std::int64_t n_busy = 0, backlog_bytes = 0;
+  for (const auto& [id, entry] : entries_) {
+    if (entry.attempt == nullptr) {
+      n_busy += entry.unwanted ? 0 : 1;
+      continue;
+    }
+    if (entry.attempt->acked().ended) continue;
+    n_busy += entry.attempt->running() ? 1 : 0;
+    backlog_bytes += entry.attempt->BacklogBytes();
+    for (const auto& [seq, n_bytes] : entry.in_flight) {
+      backlog_bytes += static_cast<std::int64_t>(n_bytes);
+    }
+  }
+  const auto n_slots = static_cast<std::int64_t>(devices_.size());
+  metrics_->SetSlots(n_busy, std::max<std::int64_t>(0, n_slots - n_busy));
+  metrics_->SetBacklogBytes(backlog_bytes);
+  metrics_->SetConnected(welcomed_);
+}
+
+// ---- session -----------------------------------------------------------------------------------
+
+std::vector<LiveAttempt> Agent::LiveAttempts() const {
+  std::vector<LiveAttempt> live;
+  for (const auto& [id, entry] : entries_) {
+    if (entry.attempt == nullptr) {
+      if (entry.unwanted) continue;
+      live.push_back({.attempt = id,
+                      .task = entry.task->task,
+                      .run_key = entry.task->run_key,
+                      .epoch = entry.start.epoch,
+                      .last_seq = 0,
+                      .running = true});
+      continue;
+    }
+    const Attempt& attempt = *entry.attempt;
+    if (attempt.acked().ended) continue;
+    live.push_back({.attempt = id,
+                    .task = attempt.ids().task,
+                    .run_key = attempt.ids().run_key,
+                    .epoch = attempt.ids().epoch,
+                    .last_seq = attempt.last_seq(),
+                    .running = attempt.running()});
+  }
+  return live;
+}
+
+void Agent::TickSession(std::int64_t now_ms) {
+  if (session_ == nullptr) {
+    if (now_ms >= connect_at_ms_) OpenSession(now_ms);
+    return;
+  }
+  if (now_ms - heard_ms_ > std::max(kSilenceMsMax, 4 * heartbeat_ms_)) {
+    CloseSession(now_ms, Status(Code::kDeadlineExceeded, "the coordinator says nothing"));
+    return;
+  }
+  if (welcomed_ && now_ms >= heartbeat_at_ms_) {
+    heartbeat_at_ms_ = now_ms + heartbeat_ms_;
+    session_->Send(HeartbeatMessage{.number = ++heartbeat_number_, .attempts = LiveAttempts()});
+  }
+}
+
+void Agent::OpenSession(std::int64_t now_ms) {
+  const std::int64_t number = ++session_number_;
+  heard_ms_ = now_ms;
+  heartbeat_at_ms_ = now_ms + kIdleMsMax;
+  HelloMessage hello = {.worker_id = worker_id_,
+                        .incarnation = incarnation_,
+                        .host = HostName(),
+                        .devices = devices_,
+                        .dataset_digests = DatasetDigests(JoinPath(options_.state, "datasets")),
+                        .attempts = LiveAttempts()};
+  const auto current = [this, number] { return session_ != nullptr && session_number_ == number; };
+  session_ = Session::Open(
+      coordinator_, std::move(hello),
+      {.on_message =
+           [this, current](DownMessage message) {
+             Post([this, current, message = std::move(message)] {
+               if (!current()) return;
+               heard_ms_ = BootMs();
+               std::visit([this](const auto& m) { On(m); }, message);
+             });
+           },
+       .on_end =
+           [this, current](const Status& status) {
+             Post([this, current, status] {
+               if (current()) CloseSession(BootMs(), status);
+             });
+           }});
+}
+
+void Agent::CloseSession(std::int64_t now_ms, const Status& why) {
+  session_.reset();
+  const bool was_welcomed = std::exchange(welcomed_, false);
+  for (auto& [id, entry] : entries_) entry.welcomed = false;
+  back_off_ms_ = back_off_ms_ == 0
+                     ? kBackOffMs
+                     : std::min(kBackOffMsMax, static_cast<std::int64_t>(
+                                                   kBackOffGrowth * static_cast<double>(back_off_ms_)));
+  connect_at_ms_ =
+      now_ms + 1 + static_cast<std::int64_t>(random_.Uniform() * static_cast<double>(back_off_ms_));
+  // Once for an outage, not once for each try.
+  if (was_welcomed || back_off_ms_ == kBackOffMs || why.code() != Code::kUnavailable) {
+    LogWarning("session_ended", {{"why", why.ok() ? "the coordinator closed it" : why.message()},
+                                 {"again_in_ms", Str(connect_at_ms_ - now_ms)}});
+  }
+}
+
+void Agent::On(const WelcomeMessage& welcome) {
+  const std::int64_t now_ms = BootMs();
+  if (welcome.protocol_version != kProtocolVersion) {
+    CloseSession(now_ms, Status(Code::kFailedPrecondition,
+                                Str("the coordinator speaks protocol ", welcome.protocol_version,
+                                    ", this worker ", kProtocolVersion, ": update the older one")));
+    return;
+  }
+  // A copy of the same database that is behind the one we served is not to be obeyed.
+  if (welcome.coordinator_id == coordinator_id_ && welcome.boot_epoch < boot_epoch_) {
+    CloseSession(now_ms, Status(Code::kFailedPrecondition,
+                                Str("coordinator ", welcome.coordinator_id, " is at start ",
+                                    welcome.boot_epoch, ", but start ", boot_epoch_,
+                                    " was served before: two run on copies of one database")));
+    return;
+  }
+  coordinator_id_ = welcome.coordinator_id;
+  boot_epoch_ = welcome.boot_epoch;
+  heartbeat_ms_ = welcome.heartbeat_ms > 0 ? welcome.heartbeat_ms : kHeartbeatMs;
+  heartbeat_at_ms_ = now_ms + heartbeat_ms_;
+  back_off_ms_ = 0;
+  welcomed_ = true;
+  LogInfo("session_welcomed", {{"coordinator", coordinator_id_},
+                               {"boot_epoch", Str(boot_epoch_)},
+                               {"attempts", Str(welcome.attempts.size())}});
+  for (const AttemptVerdict& verdict : welcome.attempts) {
+    const auto found = entries_.find(verdict.attempt);
+    if (found != entries_.end()) Obey(verdict, found->second);
+  }
+}
+
+void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
+  const std::int64_t now_ms = BootMs();
+  const bool stops = verdict.verdict == Verdict::kStop || verdict.verdict == Verdict::kFenced;
+  if (entry.attempt == nullptr) {
+    if (stops || verdict.verdict == Verdict::kEnded) entry.unwanted = true;
+    if (verdict.verdict == Verdict::kStop) {
+      Reject(verdict.attempt, entry.start.epoch, "", "it was stopped before its trainer started");
+    }
+    return;
+  }
+  Attempt& attempt = *entry.attempt;
+  if (verdict.verdict == Verdict::kEnded) {
+    On(AckMessage{.attempt = verdict.attempt, .durable_seq = verdict.durable_seq, .ended = true});
+    attempt.RequestStop(now_ms, kFencedGraceMs);
+    return;
+  }
+  entry.welcomed = true;
+  entry.fenced = verdict.verdict == Verdict::kFenced;
+  entry.uploaded.clear();
+  Rewind(entry, verdict.durable_seq);
+  // The word that it was started may have been lost with the session.
+  if (verdict.durable_seq == 0) {
+    session_->Send(
+        AcceptedMessage{.attempt = attempt.ids().attempt, .epoch = attempt.ids().epoch});
+  }
+  if (stops && attempt.running() && !attempt.stop_requested()) {
+    LogInfo("attempt_stopping", {{"attempt", verdict.attempt},
+                                 {"why", entry.fenced ? "a newer attempt has the task" : "told to"}});
+  }
+  if (stops) attempt.RequestStop(now_ms, kFencedGraceMs);
+}
+
+void Agent::On(const StopMessage& stop) {
+  const auto found = entries_.find(stop.attempt);
+  if (found == entries_.end()) {
+    Reject(stop.attempt, stop.epoch, "", "the attempt is not on this worker");
+    return;
+  }
+  Entry& entry = found->second;
+  if (entry.attempt == nullptr) {
+    entry.unwanted = true;
+    Reject(stop.attempt, stop.epoch, "", "it was stopped before its trainer started");
+    return;
+  }
+  if (!entry.attempt->running()) {
+    entry.end_sent = false;  // the coordinator may not have got it
+    return;
+  }
+  if (!entry.attempt->stop_requested()) {
+    LogInfo("attempt_stopping", {{"attempt", stop.attempt}, {"why", stop.reason}});
+  }
+  entry.attempt->RequestStop(BootMs(), stop.grace_ms);
+}
+
+void Agent::On(const FencedMessage& fenced) {
+  const auto found = entries_.find(fenced.attempt);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  if (entry.attempt == nullptr) {
+    entry.unwanted = true;
+    return;
+  }
+  if (!entry.fenced) {
+    LogInfo("attempt_fenced", {{"attempt", fenced.attempt},
+                               {"epoch", Str(entry.attempt->ids().epoch)},
+                               {"current_epoch", Str(fenced.current_epoch)}});
+  }
+  entry.fenced = true;
+  entry.attempt->RequestStop(BootMs(), kFencedGraceMs);
+}
+
+void Agent::On(const AckMessage& ack) {
+  const auto found = entries_.find(ack.attempt);
+  if (found == entries_.end() || found->second.attempt == nullptr) return;
+  Entry& entry = found->second;
+  Attempt& attempt = *entry.attempt;
+  while (!entry.in_flight.empty() && entry.in_flight.front().first <= ack.durable_seq) {
+    entry.in_flight.pop_front();
+  }
+  if (ack.durable_seq > attempt.acked().durable_seq) attempt.Acknowledge(ack.durable_seq);
+  if (!ack.ended || attempt.acked().ended || attempt.running()) return;
+  entry.in_flight.clear();
+  if (const Status status = attempt.MarkEnded(WallMs()); !status.ok()) {
+    LogWarning("acked_not_written", {{"attempt", ack.attempt}, {"error", status.message()}});
+  }
+  // Its checkpoints are in the coordinator's store now.
+  if (!entry.uploaded_all || entry.fenced) return;
+  if (const Status status = RemoveAll(attempt.folder().Checkpoints()); !status.ok()) {
+    LogWarning("checkpoints_not_removed", {{"attempt", ack.attempt}, {"error", status.message()}});
+  }
+}
+
+void Agent::On(const NackMessage& nack) {
+  const auto found = entries_.find(nack.attempt);
+  if (found == entries_.end() || found->second.attempt == nullptr) return;
+  LogWarning("journal_rewound",
+             {{"attempt", nack.attempt}, {"expected_seq", Str(nack.expected_seq)}});
+  Rewind(found->second, std::max<std::int64_t>(0, nack.expected_seq - 1));
+}
+
+void Agent::On(const HeartbeatReplyMessage&) {}
+
+void Agent::On(const DrainMessage&) {
+  if (!draining_) LogInfo("worker_draining", {{"id", worker_id_}});
+  draining_ = true;
+}
+
+void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
+                   const std::string& reason) {
+  LogWarning("attempt_rejected",
+             {{"attempt", attempt}, {"class", std::string(failure_class)}, {"reason", reason}});
+  if (!welcomed_) return;  // the next Hello shows that it is not here
+  session_->Send(RejectedMessage{.attempt = attempt,
+                                 .epoch = epoch,
+                                 .failure_class = std::string(failure_class),
+                                 .reason = reason});
+}
+
+// ---- starting ----------------------------------------------------------------------------------
+
+std::string Agent::WhySlotIsTaken(int device_index) const {
+  for (const auto& [id, entry] : entries_) {
+    const bool prepared = entry.attempt == nullptr && !entry.unwanted;
+    if (prepared && entry.start.device_index == device_index) {
+      return Str("attempt ", id, " is being prepared on slot ", device_index);
+    }
+    if (entry.attempt && entry.attempt->running() &&
+        entry.attempt->acked().device_index == device_index) {
+      return Str("attempt ", id, " still runs on slot ", device_index);
+    }
+  }
+  return "";
+}
+
+// Everything that can change bits must be as the run's first attempt had it.
+Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const {
+  if (task.attempt != start.attempt || task.epoch != start.epoch ||
+      task.run.dataset_digest != start.dataset_digest) {
+    return Status(Code::kInvalidArgument,
+                  Str("the task file is of attempt ", task.attempt, " and epoch ", task.epoch,
+                      ", the order of ", start.attempt, " and ", start.epoch));
+  }
+  const DeviceSlot& slot = devices_[static_cast<std::size_t>(start.device_index)];
+  const Execution& wanted = task.execution;
+  if (wanted.device_kind != slot.kind || wanted.linear != slot.linear ||
+      SimdRank(wanted.simd) > SimdRank(slot.simd) ||
+      (slot.kind == "gpu" && wanted.device_name != slot.name)) {
+    return Status(Code::kFailedPrecondition,
+                  Str("the run is carried out on ", wanted.device_kind, " \"", wanted.device_name,
+                      "\" with ", wanted.linear, " and ", wanted.simd, "; this worker has ",
+                      slot.kind, " \"", slot.name, "\" with ", slot.linear, " and ", slot.simd,
+                      ": its bits would differ"));
+  }
+  return Status();
+}
+
+void Agent::On(const StartMessage& start) {
+  const std::string& id = start.attempt;
+  if (const auto found = entries_.find(id); found != entries_.end()) {
+    if (found->second.attempt != nullptr) {
+      session_->Send(AcceptedMessage{.attempt = id, .epoch = start.epoch});
+      found->second.welcomed = true;
+    }
+    return;  // while it is prepared, the answer is on its way
+  }
+  if (!IsUlid(id)) return Reject(id, start.epoch, "invalid", "the attempt's id is no ULID");
+  if (stopping_ || draining_) return Reject(id, start.epoch, "", "this worker is stopping");
+  if (start.device_index < 0 || start.device_index >= static_cast<int>(devices_.size())) {
+    return Reject(id, start.epoch, "", Str("slot ", start.device_index, " does not exist: there are ",
+                                           devices_.size()));
+  }
+  if (const std::string why = WhySlotIsTaken(start.device_index); !why.empty()) {
+    return Reject(id, start.epoch, "", why);
+  }
+  const Result<std::int64_t> free_bytes = DiskFreeBytes(options_.state);
+  if (!free_bytes) return Reject(id, start.epoch, "storage", free_bytes.status().message());
+  if (*free_bytes < options_.disk_free_bytes_min) {
+    return Reject(id, start.epoch, "storage",
+                  Str(*free_bytes, " bytes are free in ", options_.state, ", at least ",
+                      options_.disk_free_bytes_min, " are wanted: free space there"));
+  }
+  Result<Json> json = ParseJson(start.task_json);
+  if (!json) return Reject(id, start.epoch, "invalid", json.status().message());
+  Result<TaskFile> task = TaskFile::FromJson(*json);
+  if (!task) return Reject(id, start.epoch, "invalid", task.status().message());
+  if (const Status status = CheckStart(start, *task); !status.ok()) {
+    return Reject(id, start.epoch, "invalid", status.message());
+  }
+  Entry& entry = entries_[id];
+  entry.start = start;
+  entry.task = *std::move(task);
+  Prepare(entry);
+}
+
+void Agent::Prepare(Entry& entry) {
+  entry.prepare_again_ms = -1;
+  entry.prepare_tries += 1;
+  jobs_->Post([this, start = entry.start, state = options_.state] {
+    const auto prepare = [&]() -> Result<Prepared> {
+      Prepared prepared;
+      ASSIGN_OR_RETURN(prepared.dataset_path,
+                       FindDataset(start.dataset_digest, JoinPath(state, "datasets"),
+                                   start.dataset_path));
+      for (const CheckpointSource& source : start.checkpoints) {
+        ASSIGN_OR_RETURN(prepared.checkpoints[source.sha256],
+                         artifacts_.FetchCheckpoint(source, JoinPath(state, "cache")));
+      }
+      return prepared;
+    };
+    Post([this, id = start.attempt, prepared = prepare()] { OnPrepared(id, prepared); });
+  });
+}
+
+void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) {
+  const auto found = entries_.find(id);
+  LR_CHECK(found != entries_.end() && found->second.attempt == nullptr);
+  Entry& entry = found->second;
+  entry.prepare_again_ms = BootMs();
+  if (entry.unwanted || stopping_) {
+    if (!entry.unwanted) Reject(id, entry.start.epoch, "", "this worker is stopping");
+    entries_.erase(found);
+    return;
+  }
+  if (prepared) {
+    LaunchAttempt(entry, *prepared);
+    return;
+  }
+  const Status status = prepared.status();
+  const bool full = status.code() == Code::kResourceExhausted;
+  if (IsTransient(status) && !full && entry.prepare_tries < kPrepareTriesMax) {
+    entry.prepare_again_ms = BootMs() + kTransferAgainMs;
+    return;
+  }
+  Reject(id, entry.start.epoch, full ? "storage" : IsTransient(status) ? "" : "data",
+         status.message());
+  entries_.erase(found);
+}
+
+std::vector<std::string> Agent::TrainerEnvironment(const TaskFile& task, int device_index) const {
+  std::vector<std::string> env = {
+      "LANG=C.UTF-8",
+      // Threads that spin while they wait cost 10 to 40 times on shared cores.
+      "OMP_WAIT_POLICY=passive",
+      Str("OMP_NUM_THREADS=", task.execution.threads),
+      Str("MKL_NUM_THREADS=", task.execution.threads),
+      Str("ATEN_CPU_CAPABILITY=", task.execution.simd),
+  };
+  const bool gpu = task.execution.device_kind == "gpu";
+  // NVML counts in the order of the bus; CUDA must as well. An empty list shows no GPU.
+  if (gpu) env.push_back("CUDA_DEVICE_ORDER=PCI_BUS_ID");
+  env.push_back(gpu ? Str("CUDA_VISIBLE_DEVICES=", device_index) : "CUDA_VISIBLE_DEVICES=");
+  for (const char* const name : {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH",
+                                 "LONGRUN_FAILPOINTS"}) {
+    if (const auto value = GetEnv(name)) env.push_back(Str(name, "=", *value));
+  }
+  return env;
+}
+
+void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
+  TaskFile task = *entry.task;
+  const std::string id = task.attempt;
+  const std::uint64_t epoch = task.epoch;
+  const AttemptFolder folder = {.path = JoinPath(JoinPath(options_.state, "attempts"), id)};
+  for (std::optional<CheckpointRef>* ref : {&task.init, &task.resume}) {
+    if (!ref->has_value()) continue;
+    const auto found = prepared.checkpoints.find((*ref)->sha256);
+    if (found == prepared.checkpoints.end()) {
+      Reject(id, epoch, "invalid", Str("the order does not say where checkpoint ", (*ref)->sha256,
+                                       " of the task file is"));
+      entries_.erase(id);
+      return;
+    }
+    (*ref)->checkpoint = found->second;
+  }
+  task.dataset_path = prepared.dataset_path;
+  task.attempt_dir = folder.path;
+  task.cache_dir = JoinPath(options_.state, "cache");
+  // CUDA_VISIBLE_DEVICES shows the trainer its one GPU, as ordinal 0.
+  if (task.execution.device_kind == "gpu") task.devices = {0};
+
+  const int device_index = entry.start.device_index;
+  Result<std::unique_ptr<Attempt>> attempt =
+      Attempt::Start({.ids = {.attempt = id,
+                              .task = task.task,
+                              .run_key = task.run_key,
+                              .epoch = task.epoch},
+                      .folder = folder,
+                      .device_index = device_index,
+                      .task_json = CanonicalJson(task.ToJson()),
+                      .program = options_.program,
+                      .trainer = options_.trainer,
+                      .env = TrainerEnvironment(task, device_index)});
+  if (!attempt) {
+    const bool full = attempt.status().code() == Code::kResourceExhausted;
+    Reject(id, epoch, full ? "storage" : "", attempt.status().message());
+    if (const Status status = RemoveAll(folder.path); !status.ok()) {
+      LogWarning("folder_not_removed", {{"folder", folder.path}, {"error", status.message()}});
+    }
+    entries_.erase(id);
+    return;
+  }
+  entry.attempt = std::move(attempt).value();
+  entry.was_running = true;
+  entry.welcomed = welcomed_;
+  entry.task.reset();
+  entry.start = {};
+  metrics_->CountStarted();
+  LogInfo("attempt_started", {{"attempt", id},
+                              {"task", ShortId(task.task)},
+                              {"kind", std::string(TaskKindName(task.kind))},
+                              {"epoch", Str(epoch)},
+                              {"slot", Str(device_index)}});
+  if (welcomed_) session_->Send(AcceptedMessage{.attempt = id, .epoch = epoch});
+}
+
+// ---- forwarding --------------------------------------------------------------------------------
+
+void Agent::Rewind(Entry& entry, std::int64_t durable_seq) {
+  entry.in_flight.clear();
+  entry.end_sent = false;
+  entry.attempt->RewindTo(durable_seq);
+  entry.attempt->Acknowledge(durable_seq);
+}
+
+std::size_t Agent::InFlightBytes() const {
+  std::size_t n_bytes = 0;
+  for (const auto& [id, entry] : entries_) {
+    if (!entry.welcomed) continue;
+    for (const auto& [seq, batch_bytes] : entry.in_flight) n_bytes += batch_bytes;
+  }
+  return n_bytes;
+}
+
+void Agent::Pump(Entry& entry, std::int64_t now_ms) {
+  while (SendBatch(entry, now_ms)) {
+  }
+  if (session_->queued_bytes() > kLogQueueBytesMax) return;
+  if (auto piece = entry.attempt->NextLogPiece(now_ms)) {
+    session_->Send(LogChunkMessage{.attempt = entry.attempt->ids().attempt,
+                                   .offset = piece->offset,
+                                   .data = std::move(piece->data)});
+  }
+}
+
+bool Agent::SendBatch(Entry& entry, std::int64_t now_ms) {
+  Attempt& attempt = *entry.attempt;
+  std::deque<JournalReader::Line>& pending = attempt.pending();
+  if (pending.empty()) {
+    // When the trainer was dead before we read, then an empty answer is the journal's end.
+    const bool ran = attempt.running();
+    const Result<bool> filled = attempt.Fill(now_ms);
+    if (!filled) {
+      LogWarning("journal_not_read",
+                 {{"attempt", attempt.ids().attempt}, {"error", filled.status().message()}});
+      return false;
+    }
+    if (pending.empty()) {
+      if (!ran && !entry.end_sent) SendEnd(entry);
+      return false;
+    }
+  }
+  const auto waits_for_files = [&](const JournalRecord& record) {
+    return NamesFiles(record) && !entry.fenced && !entry.uploaded.contains(record.seq);
+  };
+  if (waits_for_files(pending.front().record)) {
+    if (!entry.uploading && now_ms >= entry.upload_again_ms) {
+      StartUpload(entry, pending.front().record);
+    }
+    return false;
+  }
+  std::size_t n_lines = 0, n_bytes = 0;
+  for (const JournalReader::Line& line : pending) {
+    const bool fits = n_lines < kBatchRecords && n_bytes + line.bytes.size() <= kBatchBytes;
+    if (n_lines > 0 && (!fits || waits_for_files(line.record))) break;
+    n_lines += 1;
+    n_bytes += line.bytes.size();
+  }
+  const std::size_t in_flight_bytes = InFlightBytes();
+  if (in_flight_bytes > 0 && in_flight_bytes + n_bytes > kInFlightBytesMax) return false;
+  JournalBatchMessage batch = {.attempt = attempt.ids().attempt,
+                               .epoch = attempt.ids().epoch,
+                               .first_seq = pending.front().record.seq,
+                               .lines = {}};
+  std::int64_t last_seq = 0;
+  for (; n_lines > 0; --n_lines) {
+    last_seq = pending.front().record.seq;
+    batch.lines.push_back(std::move(pending.front().bytes));
+    pending.pop_front();
+  }
+  entry.in_flight.emplace_back(last_seq, n_bytes);
+  Failpoint("worker_before_batch");
+  session_->Send(std::move(batch));
+  Failpoint("worker_after_batch");
+  return true;
+}
+
+void Agent::StartUpload(Entry& entry, const JournalRecord& record) {
+  const std::string id = entry.attempt->ids().attempt;
+  Result<std::vector<LocalArtifact>> files = FilesOf(entry.attempt->folder(), record);
+  entry.uploading = true;
+  if (!files) {
+    OnUploaded(id, record.seq, Status(Code::kDataLoss, files.status().message()));
+    return;
+  }
+  jobs_->Post([this, id, seq = record.seq, files = *std::move(files)] {
+    const Status status = artifacts_.Upload(files);
+    Post([this, id, seq, status] { OnUploaded(id, seq, status); });
+  });
+}
+
+// The record goes in any case: without its bytes in the store a checkpoint does not count, and the
+// coordinator finds that out by itself.
+void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  entry.uploading = false;
+  if (!status.ok() && IsTransient(status)) {
+    entry.upload_again_ms = BootMs() + kTransferAgainMs;
+    if (welcomed_) {
+      LogWarning("upload_delayed", {{"attempt", id}, {"seq", Str(seq)}, {"error", status.message()}});
+    }
+    return;
+  }
+  entry.uploaded.insert(seq);
+  if (status.ok()) return;
+  entry.uploaded_all = false;
+  LogWarning("upload_given_up", {{"attempt", id},
+                                 {"seq", Str(seq)},
+                                 {"class", "data"},
+                                 {"error", status.message()}});
+}
+
+void Agent::SendEnd(Entry& entry) {
+  Attempt& attempt = *entry.attempt;
+  const std::optional<ExitRecord> exit = attempt.Exit();
+  AttemptEndedMessage ended = {.attempt = attempt.ids().attempt,
+                               .epoch = attempt.ids().epoch,
+                               .exit_known = exit.has_value(),
+                               .stop_requested = attempt.stop_requested(),
+                               .last_seq = attempt.last_seq(),
+                               .log_tail = attempt.LogTail()};
+  if (exit) {
+    ended.exit_code = exit->code;
+    ended.signal = exit->signal;
+    ended.oom_kill = exit->oom_kill;
+    ended.stop_requested |= exit->stop_requested;
+  }
+  session_->Send(std::move(ended));
+  entry.end_sent = true;
+}
+
+void Agent::ReportEnded(Entry& entry) {
+  entry.was_running = false;
+  const Attempt& attempt = *entry.attempt;
+  const std::optional<ExitRecord> exit = attempt.Exit();
+  EndEvidence evidence = {.exit_known = exit.has_value(), .stop_requested = attempt.stop_requested()};
+  if (exit) {
+    evidence.exit_code = exit->code;
+    evidence.signal = exit->signal;
+    evidence.oom_kill = exit->oom_kill;
+    evidence.stop_requested |= exit->stop_requested;
+  }
+  const bool good = exit && exit->code == 0;
+  const std::string failure_class(good ? "none" : FailureOf(ClassifyEnd(evidence)).name);
+  metrics_->CountEnded(failure_class);
+  LogInfo("attempt_ended", {{"attempt", attempt.ids().attempt},
+                            {"task", ShortId(attempt.ids().task)},
+                            {"exit_code", exit ? Str(exit->code) : "unknown"},
+                            {"signal", Str(exit ? exit->signal : 0)},
+                            {"class", failure_class},
+                            {"rss_bytes_max", Str(exit ? exit->rss_bytes_max : 0)}});
+}
+
+// ---- retention ---------------------------------------------------------------------------------
+
+// Journals stay for a while after their acknowledgement, so that a coordinator restored from a
+// backup can have them again; the oldest go first.
+void Agent::ApplyRetention() {
+  struct Kept {
+    std::int64_t age_key;  // wall time of the end, or of the last use
+    std::string id, path;
+    std::int64_t n_bytes;
+  };
+  const auto remove = [](const std::string& path) {
+    const Status status = RemoveAll(path);
+    if (!status.ok()) {
+      LogWarning("folder_not_removed", {{"folder", path}, {"error", status.message()}});
+    }
+  };
+  std::vector<Kept> kept;
+  std::int64_t total_bytes = 0;
+  bool cache_in_use = false;
+  for (const auto& [id, entry] : entries_) {
+    if (entry.attempt == nullptr || !entry.attempt->acked().ended) {
+      cache_in_use = true;
+      continue;
+    }
+    const std::string& path = entry.attempt->folder().path;
+    kept.push_back({.age_key = entry.attempt->acked().ended_wall_ms,
+                    .id = id,
+                    .path = path,
+                    .n_bytes = FolderBytes(path)});
+    total_bytes += kept.back().n_bytes;
+  }
+  std::ranges::sort(kept, {}, &Kept::age_key);
+  const std::int64_t wall_ms = WallMs();
+  for (const Kept& folder : kept) {
+    const bool old = wall_ms - folder.age_key > options_.retain_ms;
+    if (!old && total_bytes <= options_.retain_bytes_max) break;
+    total_bytes -= folder.n_bytes;
+    remove(folder.path);
+    entries_.erase(folder.id);
+  }
+
+  // The cache is trimmed only while nothing here reads it; what is gone is fetched again.
+  if (cache_in_use) return;
+  const std::string cache = JoinPath(options_.state, "cache");
+  const Result<std::vector<std::string>> names = ListFolder(cache);
+  if (!names) return;
+  kept.clear();
+  total_bytes = 0;
+  for (const std::string& name : *names) {
+    if (!IsSha256Hex(name)) continue;
+    const std::string path = JoinPath(cache, name);
+    struct stat about = {};
+    if (stat(path.c_str(), &about) != 0) continue;
+    kept.push_back({.age_key = about.st_mtim.tv_sec,
+                    .id = name,
+                    .path = path,
+                    .n_bytes = FolderBytes(path)});
+    total_bytes += kept.back().n_bytes;
+  }
+  std::ranges::sort(kept, {}, &Kept::age_key);
+  for (const Kept& folder : kept) {
+    if (total_bytes <= options_.cache_bytes_max) break;
+    total_bytes -= folder.n_bytes;
+    remove(folder.path);
+  }
+}
+
+}  // namespace longrun

@@ -1,0 +1,173 @@
+// The worker daemon: it keeps one session with the coordinator, starts a trainer per Start under a
+// shim, and forwards journals. One thread owns all of its state (Run's); gRPC and transfers post to
+// it. What must survive it lies in the attempts' folders, so kill -9 at any instant loses nothing.
+//
+//   attempt:  Start -> preparing (dataset, checkpoints) -> running (shim alive) -> ended -> reported
+//             until Ack says `ended` -> folder kept for the retention time
+//   journal:  read -> fdatasync -> upload of the files a record names -> JournalBatch -> Ack; a Nack
+//             or a Welcome with a smaller durable_seq rewinds
+//
+// A coordinator that is away for any length changes nothing for trainers.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/files.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "sweeps/task.h"
+#include "worker/agent/attempt.h"
+#include "worker/agent/devices.h"
+#include "worker/agent/jobs.h"
+#include "worker/agent/messages.h"
+#include "worker/agent/metrics.h"
+#include "worker/agent/session.h"
+#include "worker/agent/transfer.h"
+
+namespace longrun {
+
+struct AgentOptions {
+  std::string state;                                              // folder of mode 0700
+  std::string coordinator;                                        // unix:PATH
+  std::string trainer;                                            // program
+  std::string program;                                            // longrun-worker itself
+  std::string worker_id;                                          // "" keeps the folder's, or makes one
+  std::string metrics = "127.0.0.1:0";                            // address
+  int cpu_slots = 0;                                              // 0: detect
+  std::int64_t grace_ms = 20'000;                                 // at our own end
+  std::int64_t disk_free_bytes_min = std::int64_t{256} << 20;     // below: no Start is taken
+  std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;    // folders of reported attempts
+  std::int64_t retain_bytes_max = std::int64_t{2} << 30;
+  std::int64_t cache_bytes_max = std::int64_t{8} << 30;           // checkpoints fetched
+};
+
+class Agent {
+ public:
+  // Takes the folder's lock, detects devices, adopts what lives in the folder.
+  static Result<std::unique_ptr<Agent>> Create(AgentOptions options);
+  ~Agent();
+
+  // Until RequestStop, or a Drain with nothing left. Trainers are stopped by the former.
+  Status Run();
+  // Any thread.
+  void RequestStop();
+
+ private:
+  // An attempt with what the present session knows of it.
+  struct Entry {
+    // Preparing: no attempt yet.
+    StartMessage start;
+    std::optional<TaskFile> task;        // of `start`
+    std::int64_t prepare_again_ms = 0;  // -1 while a job is under way
+    int prepare_tries = 0;
+    bool unwanted = false;              // a stop came before the start
+
+    std::unique_ptr<Attempt> attempt;
+    bool was_running = false;
+    bool fenced = false;
+    bool uploaded_all = true;           // no file of it was given up
+    bool uploading = false;
+    std::int64_t upload_again_ms = 0;
+    std::set<std::int64_t> uploaded;    // seq of records whose files are in the store
+
+    // This session.
+    bool welcomed = false;
+    std::deque<std::pair<std::int64_t, std::size_t>> in_flight;  // last seq, bytes
+    bool end_sent = false;
+  };
+  struct Prepared {
+    std::string dataset_path;
+    std::map<std::string, std::string> checkpoints;  // sha256 -> folder
+  };
+
+  Agent(AgentOptions options, FileLock lock);
+  Status AdoptAttempts();
+  void Post(std::function<void()> closure);  // any thread
+
+  // Session.
+  void TickSession(std::int64_t now_ms);
+  void OpenSession(std::int64_t now_ms);
+  void CloseSession(std::int64_t now_ms, const Status& why);
+  std::vector<LiveAttempt> LiveAttempts() const;
+  void On(const WelcomeMessage& welcome);
+  void On(const StartMessage& start);
+  void On(const StopMessage& stop);
+  void On(const AckMessage& ack);
+  void On(const NackMessage& nack);
+  void On(const FencedMessage& fenced);
+  void On(const HeartbeatReplyMessage& reply);
+  void On(const DrainMessage& drain);
+  void Obey(const AttemptVerdict& verdict, Entry& entry);
+  void Reject(const std::string& attempt, std::uint64_t epoch, std::string_view failure_class,
+              const std::string& reason);
+
+  // Starting.
+  Status CheckStart(const StartMessage& start, const TaskFile& task) const;
+  std::string WhySlotIsTaken(int device_index) const;  // "" when it is free
+  void Prepare(Entry& entry);
+  void OnPrepared(const std::string& id, const Result<Prepared>& prepared);
+  void LaunchAttempt(Entry& entry, const Prepared& prepared);
+  std::vector<std::string> TrainerEnvironment(const TaskFile& task, int device_index) const;
+
+  // Forwarding.
+  void Rewind(Entry& entry, std::int64_t durable_seq);
+  void Pump(Entry& entry, std::int64_t now_ms);
+  bool SendBatch(Entry& entry, std::int64_t now_ms);  // false: nothing more to send now
+  void StartUpload(Entry& entry, const JournalRecord& record);
+  void OnUploaded(const std::string& id, std::int64_t seq, const Status& status);
+  void SendEnd(Entry& entry);
+  void ReportEnded(Entry& entry);
+  std::size_t InFlightBytes() const;
+
+  void Tick(std::int64_t now_ms);
+  void UpdateMetrics();
+  void ApplyRetention();
+  bool IsDone(std::int64_t now_ms);
+
+  const AgentOptions options_;
+  FileLock lock_;
+  std::string worker_id_;
+  std::string incarnation_;
+  std::vector<DeviceSlot> devices_;
+  std::unique_ptr<WorkerMetrics> metrics_;
+  SeededRandom random_;
+  std::map<std::string, Entry> entries_;  // by attempt
+
+  CoordinatorChannel coordinator_;
+  std::unique_ptr<Session> session_;
+  std::int64_t session_number_ = 0;  // tells a session's messages from those of its forerunners
+  bool welcomed_ = false;
+  std::string coordinator_id_;
+  std::int64_t boot_epoch_ = 0;
+  std::int64_t heartbeat_ms_ = 0;
+  std::int64_t heartbeat_number_ = 0;
+  std::int64_t heartbeat_at_ms_ = 0;
+  std::int64_t heard_ms_ = 0;      // the last message from the coordinator
+  std::int64_t connect_at_ms_ = 0;
+  std::int64_t back_off_ms_ = 0;
+
+  bool draining_ = false;
+  bool stopping_ = false;
+  std::int64_t stop_deadline_ms_ = 0;
+  std::int64_t retention_at_ms_ = 0;
+
+  std::mutex mutex_;  // guards posted_
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> posted_;
+
+  // Last: their threads post to the members above, and end first.
+  ArtifactClient artifacts_;
+  std::unique_ptr<JobThreads> jobs_;
+};
+
+}  // namespace longrun

@@ -1,0 +1,248 @@
+// One attempt: start, adoption, stop, journal, log.
+#include "worker/agent/attempt.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <utility>
+
+#include "base/check.h"
+#include "base/failpoint.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kFillRecords = 512;
+constexpr std::size_t kFillBytes = 1u << 20;
+constexpr std::int64_t kLogPieceBytes = 64 << 10;
+constexpr std::int64_t kLogPieceMs = 1000;
+constexpr std::int64_t kLogTailBytes = 4 << 10;
+constexpr std::int64_t kAckedEveryMs = 1000;
+constexpr std::int64_t kKillAgainMs = 1000;
+constexpr std::int64_t kBrokenJournalGraceMs = 20'000;
+
+Result<AttemptIds> ReadIds(const AttemptFolder& folder) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(folder.TaskFilePath()));
+  ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  AttemptIds ids;
+  ASSIGN_OR_RETURN(ids.attempt, GetString(json, "attempt", "task"));
+  ASSIGN_OR_RETURN(ids.task, GetString(json, "task", "task"));
+  ASSIGN_OR_RETURN(ids.run_key, GetString(json, "run_key", "task"));
+  ASSIGN_OR_RETURN(const std::string epoch, GetString(json, "epoch", "task"));
+  const auto parsed = std::from_chars(epoch.data(), epoch.data() + epoch.size(), ids.epoch);
+  if (parsed.ec != std::errc() || ids.attempt != BaseName(folder.path)) {
+    return Status(Code::kDataLoss, Str(folder.TaskFilePath(), " is of attempt ", ids.attempt,
+                                       " and epoch ", epoch, ", in the folder of another"));
+  }
+  return ids;
+}
+
+// At most n_bytes from `offset`; "" when the file is not there.
+std::string ReadPiece(const std::string& path, std::int64_t offset, std::int64_t n_bytes) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return "";
+  std::string piece(static_cast<std::size_t>(n_bytes), '\0');
+  const ssize_t n = ::pread(fd, piece.data(), piece.size(), static_cast<off_t>(offset));
+  ::close(fd);
+  piece.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return piece;
+}
+
+std::int64_t SizeOf(const std::string& path) {
+  struct stat about = {};
+  return ::stat(path.c_str(), &about) == 0 ? std::int64_t{about.st_size} : 0;
+}
+
+Status SyncJournal(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(errno, Str("cannot open ", path));
+  const int code = ::fdatasync(fd);
+  const int error_number = errno;
+  ::close(fd);
+  return code == 0 ? Status() : ErrnoStatus(error_number, Str("cannot sync ", path));
+}
+
+}  // namespace
+
+Attempt::Attempt(AttemptIds ids, AttemptFolder folder)
+    : ids_(std::move(ids)), folder_(std::move(folder)), reader_(folder_.Journal()) {}
+
+Result<std::unique_ptr<Attempt>> Attempt::Start(const Launch& launch) {
+  std::unique_ptr<Attempt> attempt(new Attempt(launch.ids, launch.folder));
+  attempt->acked_.device_index = launch.device_index;
+  RETURN_IF_ERROR(MakeFolders(launch.folder.path));
+  RETURN_IF_ERROR(WriteAcked(launch.folder, attempt->acked_));
+  RETURN_IF_ERROR(WriteFileAtomic(launch.folder.TaskFilePath(), launch.task_json));
+  Failpoint("worker_before_shim");
+  ASSIGN_OR_RETURN(attempt->child_pid_,
+                   Spawn({.argv = {launch.program, "exec", launch.folder.path, launch.trainer},
+                          .env = launch.env,
+                          .cwd = launch.folder.path,
+                          .stdout_path = launch.folder.Log(),
+                          .stderr_path = launch.folder.Log(),
+                          .new_session = true}));
+  attempt->running_ = true;
+  Failpoint("worker_after_shim");
+  return attempt;
+}
+
+Result<std::unique_ptr<Attempt>> Attempt::Adopt(const AttemptFolder& folder) {
+  if (!PathExists(folder.TaskFilePath())) {
+    return Status(Code::kNotFound, Str(folder.TaskFilePath(), " is not there: nothing was started"));
+  }
+  ASSIGN_OR_RETURN(AttemptIds ids, ReadIds(folder));
+  std::unique_ptr<Attempt> attempt(new Attempt(std::move(ids), folder));
+  ASSIGN_OR_RETURN(attempt->acked_, ReadAcked(folder));
+  attempt->reader_.Rewind(attempt->acked_.durable_seq);
+  attempt->running_ = !attempt->acked_.ended;
+  attempt->log_offset_ = std::max<std::int64_t>(0, SizeOf(folder.Log()) - kLogPieceBytes);
+  attempt->Poll(0);
+  return attempt;
+}
+
+// Whoever holds shim.lock decides. A shim that was started but has not come to its lock yet finds
+// `abandoned` there and starts nothing.
+bool Attempt::ShimIsGone() {
+  if (child_pid_ > 0) {
+    const Result<std::optional<ExitInfo>> exit = WaitFor(child_pid_, 0);
+    if (exit && !exit->has_value()) return false;
+    child_pid_ = -1;
+  } else if (FileLock::IsHeld(folder_.ShimLock())) {
+    return false;
+  }
+  if (PathExists(folder_.Exit())) return true;
+  const Result<FileLock> lock = FileLock::Acquire(folder_.ShimLock(), "the shim of this attempt");
+  if (!lock) return false;
+  if (PathExists(folder_.Exit())) return true;
+  const Status marked = WriteFileAtomic(folder_.Abandoned(), "");
+  if (!marked.ok()) {
+    LogError("attempt_not_marked", {{"attempt", ids_.attempt}, {"error", marked.message()}});
+    return false;
+  }
+  return true;
+}
+
+void Attempt::Poll(std::int64_t now_ms) {
+  if (!running_) return;
+  if (ShimIsGone()) {
+    // A shim that was killed takes its trainer along; the slot is free when that has happened.
+    const Result<ShimRecord> shim = ReadShim(folder_);
+    if (shim && shim->trainer && IsRunning(*shim->trainer)) {
+      SignalProcess(*shim->trainer, SIGKILL, /*group=*/true);
+      return;
+    }
+    running_ = false;
+    return;
+  }
+  if (!stop_requested_) return;
+  const Result<ShimRecord> shim = ReadShim(folder_);
+  if (!shim) return;  // it has not come so far as to take a signal
+  if (!stop_sent_) stop_sent_ = SignalProcess(shim->shim, SIGTERM, /*group=*/false);
+  if (now_ms >= kill_at_ms_ && shim->trainer) {
+    SignalProcess(*shim->trainer, SIGKILL, /*group=*/true);
+    kill_at_ms_ = now_ms + kKillAgainMs;
+  }
+}
+
+void Attempt::RequestStop(std::int64_t now_ms, std::int64_t grace_ms) {
+  if (!running_) return;
+  const std::int64_t kill_at_ms = now_ms + std::max<std::int64_t>(0, grace_ms);
+  kill_at_ms_ = stop_requested_ ? std::min(kill_at_ms_, kill_at_ms) : kill_at_ms;
+  stop_requested_ = true;
+  Poll(now_ms);
+}
+
+std::optional<ExitRecord> Attempt::Exit() const {
+  LR_CHECK(!running_);
+  const Result<ExitRecord> exit = ReadExit(folder_);
+  if (exit) return *exit;
+  if (exit.status().code() != Code::kNotFound) {
+    LogWarning("exit_record_unreadable",
+               {{"attempt", ids_.attempt}, {"error", exit.status().message()}});
+  }
+  return std::nullopt;
+}
+
+Result<bool> Attempt::Fill(std::int64_t now_ms) {
+  if (journal_broken_) return false;
+  Result<std::vector<JournalReader::Line>> lines = reader_.Next(kFillRecords, kFillBytes);
+  if (!lines && lines.status().code() == Code::kDataLoss) {
+    // What comes after it can never be sent, so there is no use in going on.
+    journal_broken_ = true;
+    LogError("journal_broken", {{"attempt", ids_.attempt}, {"error", lines.status().message()}});
+    RequestStop(now_ms, kBrokenJournalGraceMs);
+    return false;
+  }
+  if (!lines) return std::move(lines).status();
+  if (lines->empty()) return false;
+  if (Status synced = SyncJournal(folder_.Journal()); !synced.ok()) {
+    const std::int64_t first_seq = lines->front().record.seq;
+    reader_.Rewind(pending_.empty() ? first_seq - 1 : pending_.back().record.seq);
+    return synced;
+  }
+  for (JournalReader::Line& line : *lines) pending_.push_back(std::move(line));
+  return true;
+}
+
+void Attempt::RewindTo(std::int64_t durable_seq) {
+  pending_.clear();
+  reader_.Rewind(durable_seq);
+}
+
+std::int64_t Attempt::BacklogBytes() const {
+  std::int64_t n_bytes = SizeOf(folder_.Journal()) - reader_.offset();
+  for (const JournalReader::Line& line : pending_) {
+    n_bytes += static_cast<std::int64_t>(line.bytes.size());
+  }
+  return n_bytes;
+}
+
+std::optional<Attempt::LogPiece> Attempt::NextLogPiece(std::int64_t now_ms) {
+  if (now_ms < log_next_ms_) return std::nullopt;
+  const std::int64_t size = SizeOf(folder_.Log());
+  // Far behind: what people look at is the end.
+  if (size - log_offset_ > 4 * kLogPieceBytes) log_offset_ = size - kLogPieceBytes;
+  LogPiece piece = {.offset = log_offset_,
+                    .data = ReadPiece(folder_.Log(), log_offset_, kLogPieceBytes)};
+  if (piece.data.empty()) return std::nullopt;
+  log_offset_ += static_cast<std::int64_t>(piece.data.size());
+  log_next_ms_ = now_ms + kLogPieceMs;
+  return piece;
+}
+
+std::string Attempt::LogTail() const {
+  const std::int64_t size = SizeOf(folder_.Log());
+  return ReadPiece(folder_.Log(), std::max<std::int64_t>(0, size - kLogTailBytes), kLogTailBytes);
+}
+
+void Attempt::Acknowledge(std::int64_t durable_seq) {
+  if (durable_seq == acked_.durable_seq) return;
+  acked_.durable_seq = durable_seq;
+  acked_dirty_ = true;
+}
+
+Status Attempt::MarkEnded(std::int64_t wall_ms) {
+  acked_.ended = true;
+  acked_.ended_wall_ms = wall_ms;
+  acked_dirty_ = false;
+  return WriteAcked(folder_, acked_);
+}
+
+Status Attempt::FlushAcked(std::int64_t now_ms) {
+  if (!acked_dirty_ || now_ms - acked_written_ms_ < kAckedEveryMs) return Status();
+  acked_dirty_ = false;
+  acked_written_ms_ = now_ms;
+  return WriteAcked(folder_, acked_);
+}
+
+}  // namespace longrun

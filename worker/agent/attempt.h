@@ -1,0 +1,103 @@
+// One attempt on this machine: its folder, its shim, its journal. Knows nothing of the session;
+// agent.h decides what is sent. Time comes in as an argument (milliseconds of BootMs()).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "sweeps/event.h"
+#include "worker/agent/attempt_folder.h"
+
+namespace longrun {
+
+struct AttemptIds {
+  std::string attempt;  // ULID
+  std::string task;
+  std::string run_key;
+  std::uint64_t epoch = 0;
+};
+
+class Attempt {
+ public:
+  struct Launch {
+    AttemptIds ids;
+    AttemptFolder folder;
+    int device_index = 0;
+    std::string task_json;         // complete, with this machine's paths
+    std::string program;           // longrun-worker itself, for `exec`
+    std::string trainer;
+    std::vector<std::string> env;  // the trainer's whole environment
+  };
+  // Makes the folder and starts the shim, in a session of its own.
+  static Result<std::unique_ptr<Attempt>> Start(const Launch& launch);
+  // Takes over a folder that an earlier worker process left. kNotFound when nothing was started in
+  // it (no task.json): the folder may go.
+  static Result<std::unique_ptr<Attempt>> Adopt(const AttemptFolder& folder);
+
+  const AttemptIds& ids() const { return ids_; }
+  const AttemptFolder& folder() const { return folder_; }
+  const AckedRecord& acked() const { return acked_; }
+
+  // Looks whether shim and trainer still live, and drives a stop on: SIGTERM, then SIGKILL for the
+  // trainer's group.
+  void Poll(std::int64_t now_ms);
+  bool running() const { return running_; }
+  // SIGTERM now, SIGKILL after the grace. The earliest of several deadlines counts.
+  void RequestStop(std::int64_t now_ms, std::int64_t grace_ms);
+  bool stop_requested() const { return stop_requested_; }
+  // What the shim wrote; nothing when it died without a word. Only when not running.
+  std::optional<ExitRecord> Exit() const;
+
+  // Journal. Fill reads further records into pending(), after an fdatasync of the journal, so that
+  // nothing is sent which a power loss could take back; false when there was nothing new.
+  Result<bool> Fill(std::int64_t now_ms);
+  std::deque<JournalReader::Line>& pending() { return pending_; }
+  void RewindTo(std::int64_t durable_seq);  // pending is emptied; the next record is durable_seq + 1
+  std::int64_t last_seq() const { return reader_.last_seq(); }
+  // Bytes of the journal that nobody was given yet, and of pending().
+  std::int64_t BacklogBytes() const;
+
+  // New bytes of trainer.log, at most 64 KiB a second; nothing when there are none. After the end of
+  // the trainer the rest is in LogTail.
+  struct LogPiece {
+    std::int64_t offset = 0;
+    std::string data;
+  };
+  std::optional<LogPiece> NextLogPiece(std::int64_t now_ms);
+  std::string LogTail() const;  // the last 4 KiB
+
+  void Acknowledge(std::int64_t durable_seq);
+  // Written at once; Acknowledge alone is written at most once a second, by FlushAcked.
+  Status MarkEnded(std::int64_t wall_ms);
+  Status FlushAcked(std::int64_t now_ms);
+
+ private:
+  Attempt(AttemptIds ids, AttemptFolder folder);
+  bool ShimIsGone();
+
+  AttemptIds ids_;
+  AttemptFolder folder_;
+  AckedRecord acked_;
+  bool acked_dirty_ = false;
+  std::int64_t acked_written_ms_ = 0;
+
+  bool running_ = false;
+  int child_pid_ = -1;  // of a shim that is our child and not reaped; -1: adopted
+  bool stop_requested_ = false;
+  bool stop_sent_ = false;
+  std::int64_t kill_at_ms_ = 0;
+
+  JournalReader reader_;
+  std::deque<JournalReader::Line> pending_;
+  bool journal_broken_ = false;
+
+  std::int64_t log_offset_ = 0;
+  std::int64_t log_next_ms_ = 0;
+};
+
+}  // namespace longrun

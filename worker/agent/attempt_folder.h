@@ -1,0 +1,74 @@
+// An attempt's folder (contracts.md section 6): what lies in it, and the small records that worker
+// and shim leave there for each other. The trainer writes journal.jsonl, trainer.log and
+// checkpoints/; the shim writes shim.json and exit.json and holds shim.lock as long as it lives; the
+// worker writes task.json, acked and, once it has found the shim dead without a word, abandoned.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+
+namespace longrun {
+
+struct AttemptFolder {
+  std::string path;  // absolute: STATE/attempts/ULID
+
+  std::string TaskFilePath() const { return path + "/task.json"; }
+  std::string Journal() const { return path + "/journal.jsonl"; }
+  std::string Log() const { return path + "/trainer.log"; }
+  std::string Checkpoints() const { return path + "/checkpoints"; }
+  std::string Acked() const { return path + "/acked"; }
+  std::string Shim() const { return path + "/shim.json"; }
+  std::string ShimLock() const { return path + "/shim.lock"; }
+  std::string Exit() const { return path + "/exit.json"; }
+  std::string Abandoned() const { return path + "/abandoned"; }
+};
+
+// What the worker knows of the attempt beyond its task file. `durable_seq` is for people and for a
+// start without a coordinator: Welcome's word is the one that counts.
+struct AckedRecord {
+  int device_index = 0;          // the slot it occupies
+  std::int64_t durable_seq = 0;  // committed and synced by the coordinator
+  bool ended = false;            // the attempt's end is stored as well
+  std::int64_t ended_wall_ms = 0;
+};
+
+// (pid, start ticks) names a process for ever.
+struct ProcessName {
+  int pid = 0;
+  std::uint64_t start_ticks = 0;
+};
+// Sends `signal` when it still is that process; false when it is gone. `group` signals all of its
+// process group.
+bool SignalProcess(const ProcessName& process, int signal, bool group);
+
+// False for a zombie: it holds nothing any more.
+bool IsRunning(const ProcessName& process);
+
+struct ShimRecord {
+  ProcessName shim;
+  std::optional<ProcessName> trainer;  // leads a process group of its own
+};
+
+// How the trainer ended.
+struct ExitRecord {
+  int code = -1;                // exit code, or -1
+  int signal = 0;               // that ended it, or 0
+  bool oom_kill = false;        // the kernel's out-of-memory killer struck in our cgroup
+  bool stop_requested = false;  // the shim was told to stop it
+  std::int64_t user_ms = 0;     // CPU time
+  std::int64_t system_ms = 0;
+  std::int64_t rss_bytes_max = 0;
+};
+
+// Each record appears whole or not at all. Reading gives kNotFound when it is not there.
+Status WriteAcked(const AttemptFolder& folder, const AckedRecord& acked);
+Result<AckedRecord> ReadAcked(const AttemptFolder& folder);
+Status WriteShim(const AttemptFolder& folder, const ShimRecord& shim);
+Result<ShimRecord> ReadShim(const AttemptFolder& folder);
+Status WriteExit(const AttemptFolder& folder, const ExitRecord& exit);
+Result<ExitRecord> ReadExit(const AttemptFolder& folder);
+
+}  // namespace longrun

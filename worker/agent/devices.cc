@@ -1,0 +1,192 @@
+// Devices. NVML comes with the driver and is loaded at run time: the worker is built without CUDA.
+#include "worker/agent/devices.h"
+
+#include <dlfcn.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/files.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+// The value of "name   : value" in /proc/cpuinfo, of the first processor.
+std::string CpuInfo(const std::string& text, std::string_view key) {
+  for (const std::string& line : Split(text, '\n')) {
+    const std::size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    if (Trim(std::string_view(line).substr(0, colon)) != key) continue;
+    return std::string(Trim(std::string_view(line).substr(colon + 1)));
+  }
+  return "";
+}
+
+// What at::native's dispatcher asks of the CPU for each of its names.
+std::string DetectSimd() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  if (avx512) return "avx512";
+  if (avx2) return "avx2";
+#endif
+  return "default";
+}
+
+// The smallest memory limit of our cgroup and those above it (version 2).
+std::optional<std::int64_t> CgroupMemoryMax() {
+  const Result<std::string> groups = ReadFile("/proc/self/cgroup");
+  if (!groups) return std::nullopt;
+  std::optional<std::int64_t> smallest;
+  for (const std::string& line : Split(*groups, '\n')) {
+    if (!line.starts_with("0::")) continue;
+    for (std::string group = line.substr(3); !group.empty();
+         group = group.substr(0, group.rfind('/'))) {
+      const std::string folder = group == "/" ? "/sys/fs/cgroup" : Str("/sys/fs/cgroup", group);
+      const Result<std::string> text = ReadFile(folder + "/memory.max");
+      std::int64_t limit = 0;
+      if (!text) continue;
+      const auto parsed = std::from_chars(text->data(), text->data() + text->size(), limit);
+      if (parsed.ec != std::errc()) continue;  // "max"
+      smallest = std::min(smallest.value_or(limit), limit);
+    }
+  }
+  return smallest;
+}
+
+// NVML's C interface, as far as we use it (nvml.h, stable since version 2 of each function).
+struct NvmlMemory {
+  unsigned long long total = 0, free = 0, used = 0;
+};
+using NvmlDevice = void*;
+
+template <typename Function>
+Status Load(void* library, const char* name, Function*& function) {
+  function = reinterpret_cast<Function*>(dlsym(library, name));
+  if (function != nullptr) return Status();
+  return Status(Code::kInternal, Str("libnvidia-ml.so.1 has no ", name, ": update the driver"));
+}
+
+Status NvmlStatus(int code, std::string_view call) {
+  if (code == 0) return Status();
+  return Status(Code::kInternal, Str("NVML: ", call, " gave error ", code,
+                                     "; look at nvidia-smi, or start with --cpu-slots"));
+}
+
+struct Gpu {
+  std::string name;
+  std::int64_t memory_bytes = 0;
+};
+
+Result<std::vector<Gpu>> DetectGpus() {
+  // Without the driver's folder there is no driver; a library alone (an image made for GPU machines)
+  // says nothing.
+  if (!PathExists("/proc/driver/nvidia/version")) return std::vector<Gpu>();
+  const std::unique_ptr<void, int (*)(void*)> library(dlopen("libnvidia-ml.so.1", RTLD_NOW),
+                                                      &dlclose);
+  if (library == nullptr) {
+    return Status(Code::kInternal,
+                  Str("an NVIDIA driver is loaded, but its library is not found: ", dlerror(),
+                      "; install libnvidia-ml, or start with --cpu-slots"));
+  }
+  void* const nvml = library.get();
+  int (*init)() = nullptr;
+  int (*shutdown)() = nullptr;
+  int (*count)(unsigned*) = nullptr;
+  int (*handle)(unsigned, NvmlDevice*) = nullptr;
+  int (*name)(NvmlDevice, char*, unsigned) = nullptr;
+  int (*memory)(NvmlDevice, NvmlMemory*) = nullptr;
+  RETURN_IF_ERROR(Load(nvml, "nvmlInit_v2", init));
+  RETURN_IF_ERROR(Load(nvml, "nvmlShutdown", shutdown));
+  RETURN_IF_ERROR(Load(nvml, "nvmlDeviceGetCount_v2", count));
+  RETURN_IF_ERROR(Load(nvml, "nvmlDeviceGetHandleByIndex_v2", handle));
+  RETURN_IF_ERROR(Load(nvml, "nvmlDeviceGetName", name));
+  RETURN_IF_ERROR(Load(nvml, "nvmlDeviceGetMemoryInfo", memory));
+
+  RETURN_IF_ERROR(NvmlStatus(init(), "nvmlInit"));
+  const std::unique_ptr<int(), void (*)(int (*)())> session(shutdown, [](int (*end)()) { end(); });
+  unsigned n_gpus = 0;
+  RETURN_IF_ERROR(NvmlStatus(count(&n_gpus), "nvmlDeviceGetCount"));
+  std::vector<Gpu> gpus;
+  for (unsigned i = 0; i < n_gpus; ++i) {
+    NvmlDevice device = nullptr;
+    char text[96] = {};
+    NvmlMemory bytes;
+    RETURN_IF_ERROR(NvmlStatus(handle(i, &device), "nvmlDeviceGetHandleByIndex"));
+    RETURN_IF_ERROR(NvmlStatus(name(device, text, sizeof text), "nvmlDeviceGetName"));
+    RETURN_IF_ERROR(NvmlStatus(memory(device, &bytes), "nvmlDeviceGetMemoryInfo"));
+    gpus.push_back({.name = text, .memory_bytes = static_cast<std::int64_t>(bytes.total)});
+  }
+  return gpus;
+}
+
+}  // namespace
+
+HostCpu DetectHostCpu() {
+  HostCpu cpu;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) cpu.cores = std::max(1, CPU_COUNT(&set));
+  cpu.memory_bytes = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  if (const auto limit = CgroupMemoryMax()) cpu.memory_bytes = std::min(cpu.memory_bytes, *limit);
+  const Result<std::string> info = ReadFile("/proc/cpuinfo");
+  if (info) {
+    cpu.name = CpuInfo(*info, "model name");
+    cpu.vendor = CpuInfo(*info, "vendor_id");
+    // ARM's page has a number instead.
+    if (cpu.vendor.empty()) cpu.vendor = CpuInfo(*info, "CPU implementer");
+  }
+  if (cpu.name.empty()) cpu.name = "CPU";
+  if (cpu.vendor.empty()) cpu.vendor = "unknown";
+  cpu.simd = DetectSimd();
+  return cpu;
+}
+
+std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots) {
+  if (n_slots <= 0) {
+    const std::int64_t fitting = cpu.memory_bytes / kCpuSlotBytesMin;
+    n_slots = static_cast<int>(std::clamp<std::int64_t>(fitting, 1, cpu.cores));
+  }
+  std::vector<DeviceSlot> slots;
+  for (int i = 0; i < n_slots; ++i) {
+    slots.push_back({.index = i,
+                     .kind = "cpu",
+                     .name = cpu.name,
+                     .memory_bytes = cpu.memory_bytes / n_slots,
+                     .threads = std::max(1, cpu.cores / n_slots),
+                     .simd = cpu.simd,
+                     .linear = Str("aten/", cpu.vendor)});
+  }
+  return slots;
+}
+
+Result<std::vector<DeviceSlot>> DetectDevices(int cpu_slots) {
+  const HostCpu cpu = DetectHostCpu();
+  if (cpu_slots > 0) return CpuSlots(cpu, cpu_slots);
+  ASSIGN_OR_RETURN(const std::vector<Gpu> gpus, DetectGpus());
+  if (gpus.empty()) return CpuSlots(cpu, 0);
+  std::vector<DeviceSlot> slots;
+  const int n_gpus = static_cast<int>(gpus.size());
+  for (int i = 0; i < n_gpus; ++i) {
+    const Gpu& gpu = gpus[static_cast<std::size_t>(i)];
+    slots.push_back({.index = i,
+                     .kind = "gpu",
+                     .name = gpu.name,
+                     .memory_bytes = gpu.memory_bytes,
+                     .threads = std::max(1, cpu.cores / n_gpus),
+                     .simd = cpu.simd,
+                     .linear = "aten/cuda"});
+  }
+  return slots;
+}
+
+}  // namespace longrun

@@ -1,0 +1,46 @@
+// What this machine can train on: one slot for each GPU, or, where there is none, slots of the CPU.
+// Micro-batch and numeric paths are decided from these values once per run and kept by all of its
+// attempts, so they are properties of the machine, not of the moment: total memory, not free memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace longrun {
+
+// One slot: one trainer at a time.
+struct DeviceSlot {
+  int index = 0;
+  std::string kind;               // cpu | gpu
+  std::string name;               // "AMD EPYC 9V74", "NVIDIA H200"
+  std::int64_t memory_bytes = 0;  // for one trainer
+  std::int64_t threads = 1;       // CPU threads of one trainer
+  std::string simd;               // default | avx2 | avx512, as LibTorch names them
+  std::string linear;             // matrix path: "aten/AuthenticAMD", "aten/cuda"
+};
+
+// The host's CPU side.
+struct HostCpu {
+  int cores = 1;                  // that we may run on
+  std::int64_t memory_bytes = 0;  // of the machine, or of our cgroup when that is less
+  std::string name;               // "AMD EPYC 9V74 80-Core Processor"
+  std::string vendor;             // "AuthenticAMD"
+  std::string simd;
+};
+HostCpu DetectHostCpu();
+
+// Memory that a trainer needs at least, for the default number of slots.
+inline constexpr std::int64_t kCpuSlotBytesMin = std::int64_t{2} << 30;
+
+// n_slots 0: one a core, as far as memory goes; at least one. Pure.
+std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots);
+
+// The GPUs that NVML names, or else CPU slots. cpu_slots > 0 asks for that many CPU slots and leaves
+// GPUs alone. kInternal when there is a driver that does not answer: a broken GPU machine must not
+// pass for a CPU machine.
+Result<std::vector<DeviceSlot>> DetectDevices(int cpu_slots);
+
+}  // namespace longrun

@@ -1,0 +1,209 @@
+// The shim. Single-threaded: the trainer's tie to our life (PR_SET_PDEATHSIG) is to the thread that
+// started it.
+#include "worker/agent/exec.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/failpoint.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "worker/agent/attempt_folder.h"
+
+extern char** environ;
+
+namespace longrun {
+namespace {
+
+// Written before the handler is unblocked, read by it.
+volatile sig_atomic_t g_trainer_pid = 0;
+volatile sig_atomic_t g_stop_requested = 0;
+
+void PassOnStop(int) {
+  const int error_number = errno;
+  g_stop_requested = 1;
+  if (g_trainer_pid > 0) kill(g_trainer_pid, SIGTERM);
+  errno = error_number;
+}
+
+void BlockStop(bool blocked) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  sigprocmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &set, nullptr);
+}
+
+void InstallHandlers() {
+  struct sigaction action = {};
+  action.sa_handler = &PassOnStop;
+  action.sa_flags = SA_RESTART;
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaction(signal, &action, nullptr);
+}
+
+// The out-of-memory kills that our cgroup has seen (version 2), or nothing where it cannot be read.
+std::optional<std::int64_t> OomKills() {
+  const Result<std::string> groups = ReadFile("/proc/self/cgroup");
+  if (!groups) return std::nullopt;
+  for (const std::string& line : Split(*groups, '\n')) {
+    if (!line.starts_with("0::")) continue;
+    const Result<std::string> events =
+        ReadFile(Str("/sys/fs/cgroup", line.substr(3), "/memory.events"));
+    if (!events) return std::nullopt;
+    constexpr std::string_view kKey = "oom_kill ";
+    for (const std::string& event : Split(*events, '\n')) {
+      if (!event.starts_with(kKey)) continue;
+      std::int64_t count = 0;
+      std::from_chars(event.data() + kKey.size(), event.data() + event.size(), count);
+      return count;
+    }
+  }
+  return std::nullopt;
+}
+
+Status SetLimits() {
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    return ErrnoStatus(errno, "cannot give up new privileges");
+  }
+  // What the trainer leaves behind becomes our child, so that we can end it.
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
+    return ErrnoStatus(errno, "cannot become the reaper of our descendants");
+  }
+  const rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
+  if (setrlimit(RLIMIT_CORE, &no_core) != 0) return ErrnoStatus(errno, "cannot turn cores off");
+  return Status();
+}
+
+// Until the trainer itself has ended; other descendants are reaped on the way.
+ExitRecord WaitForTrainer(int trainer_pid) {
+  for (;;) {
+    int state = 0;
+    rusage usage{};
+    const pid_t pid = wait4(-1, &state, 0, &usage);
+    if (pid < 0 && errno == EINTR) continue;
+    LR_CHECK(pid > 0);  // the trainer is our child and not reaped yet
+    if (pid != trainer_pid) continue;
+    ExitRecord exit;
+    if (WIFEXITED(state)) exit.code = WEXITSTATUS(state);
+    if (WIFSIGNALED(state)) exit.signal = WTERMSIG(state);
+    const auto milliseconds = [](const timeval& time) {
+      return std::int64_t{time.tv_sec} * 1000 + time.tv_usec / 1000;
+    };
+    exit.user_ms = milliseconds(usage.ru_utime);
+    exit.system_ms = milliseconds(usage.ru_stime);
+    exit.rss_bytes_max = std::int64_t{usage.ru_maxrss} * 1024;
+    return exit;
+  }
+}
+
+// Ends and reaps what the trainer left behind, in its group or outside.
+void EndDescendants(int trainer_pid) {
+  kill(-trainer_pid, SIGKILL);
+  for (;;) {
+    const pid_t pid = waitpid(-1, nullptr, WNOHANG);
+    if (pid < 0 && errno == ECHILD) return;
+    if (pid != 0) continue;
+    const Result<std::string> children =
+        ReadFile(Str("/proc/self/task/", getpid(), "/children"), 1u << 16);
+    if (!children) return;  // a kernel without this list: what is left goes to init
+    for (const std::string& word : Split(*children, ' ')) {
+      int child = 0;
+      std::from_chars(word.data(), word.data() + word.size(), child);
+      if (child > 1) kill(child, SIGKILL);
+    }
+    poll(nullptr, 0, 5);
+  }
+}
+
+// The kernel ends a trainer before it ends a daemon. Best effort: a container may forbid it.
+void PreferForOomKill(int pid) {
+  const std::string path = Str("/proc/", pid, "/oom_score_adj");
+  if (FILE* file = std::fopen(path.c_str(), "we"); file != nullptr) {
+    std::fputs("500", file);
+    std::fclose(file);
+  }
+}
+
+// exit.json is the only evidence there is: a full disk is waited for, for a minute.
+Status WriteExitPatiently(const AttemptFolder& folder, const ExitRecord& exit) {
+  constexpr int kTries = 60;
+  for (int i = 1;; ++i) {
+    Status status = WriteExit(folder, exit);
+    if (status.ok() || i == kTries) return status;
+    poll(nullptr, 0, 1000);
+  }
+}
+
+Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) {
+  BlockStop(true);  // until there is a trainer to pass it on to
+  InstallHandlers();
+  ASSIGN_OR_RETURN(const FileLock lock,
+                   FileLock::Acquire(folder.ShimLock(), "the shim of this attempt"));
+  for (const std::string& path : {folder.Abandoned(), folder.Exit(), folder.Journal()}) {
+    if (!PathExists(path)) continue;
+    LogWarning("shim_started_nothing", {{"because", path + " exists"}});
+    return kShimStartedNothing;
+  }
+  RETURN_IF_ERROR(SetLimits());
+  ShimRecord shim = {.shim = {.pid = getpid(), .start_ticks = *ProcessStartTicks(getpid())},
+                     .trainer = std::nullopt};
+  RETURN_IF_ERROR(WriteShim(folder, shim));
+  Failpoint("shim_before_trainer");
+
+  std::vector<std::string> env;
+  for (char** variable = environ; *variable != nullptr; ++variable) env.emplace_back(*variable);
+  const std::optional<std::int64_t> oom_kills_before = OomKills();
+  const Result<int> pid = Spawn({.argv = {trainer, "task", folder.TaskFilePath()},
+                                 .env = std::move(env),
+                                 .cwd = folder.path,
+                                 .stdout_path = folder.Log(),
+                                 .stderr_path = folder.Log(),
+                                 .own_group = true,
+                                 .die_with_parent = true});
+  if (!pid) {
+    LogError("trainer_not_started", {{"error", pid.status().message()}});
+    RETURN_IF_ERROR(WriteExitPatiently(folder, {.code = 126}));
+    return 1;
+  }
+  PreferForOomKill(*pid);
+  // Not reaped yet, so /proc has it even when it is dead already.
+  shim.trainer = ProcessName{.pid = *pid, .start_ticks = *ProcessStartTicks(*pid)};
+  const Status written = WriteShim(folder, shim);
+  if (!written.ok()) LogWarning("shim_record_not_written", {{"error", written.message()}});
+  g_trainer_pid = *pid;
+  BlockStop(false);
+
+  ExitRecord exit = WaitForTrainer(*pid);
+  BlockStop(true);  // its pid may name another process from here on
+  EndDescendants(*pid);
+  exit.stop_requested = g_stop_requested != 0;
+  const std::optional<std::int64_t> oom_kills = OomKills();
+  exit.oom_kill = exit.signal == SIGKILL && oom_kills && oom_kills_before &&
+                  *oom_kills > *oom_kills_before;
+  Failpoint("shim_before_exit_json");
+  RETURN_IF_ERROR(WriteExitPatiently(folder, exit));
+  return 0;
+}
+
+}  // namespace
+
+int ExecAttempt(const std::string& attempt_dir, const std::string& trainer) {
+  const Result<int> code = RunAttempt(AttemptFolder{.path = attempt_dir}, trainer);
+  if (code) return *code;
+  LogError("shim_failed", {{"error", code.status().message()}});
+  return 1;
+}
+
+}  // namespace longrun

@@ -1,0 +1,29 @@
+// A few threads for work that blocks (transfers), so that the agent's own thread never does.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace longrun {
+
+class JobThreads {
+ public:
+  explicit JobThreads(int n_threads);
+  ~JobThreads();  // jobs not begun are dropped; those under way are waited for
+  void Post(std::function<void()> job);
+
+ private:
+  void Work();
+
+  std::mutex mutex_;  // guards jobs_ and ending_
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> jobs_;
+  bool ending_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace longrun

@@ -1,0 +1,130 @@
+// longrun-worker: one per machine.
+//
+//   longrun-worker --state FOLDER --coordinator unix:PATH [...]   the daemon
+//   longrun-worker exec ATTEMPT_DIR TRAINER                       the shim (exec.h)
+//
+// SIGTERM, SIGINT and SIGHUP stop it and its trainers, which checkpoint; kill -9 leaves trainers
+// running for the next worker on the folder. Exit codes: 0; 64 usage; 75 the folder is in use or an
+// address is taken; 78 configuration; 70 anything else.
+#include <pthread.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <thread>
+
+#include "base/log.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "worker/agent/agent.h"
+#include "worker/agent/exec.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kExitUsage = 64;
+
+int ExitCodeOf(const Status& status) {
+  switch (status.code()) {
+    case Code::kUnavailable:
+      return 75;
+    case Code::kInvalidArgument:
+    case Code::kFailedPrecondition:
+    case Code::kNotFound:
+    case Code::kPermissionDenied:
+      return 78;
+    default:
+      return 70;
+  }
+}
+
+// Waits for a signal that asks for the end; SIGUSR1 is our own word that the agent has ended.
+sigset_t EndSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, signal);
+  return set;
+}
+
+int RunDaemon(const AgentOptions& options) {
+  // Blocked before any thread is started, so that only the waiting one gets them.
+  const sigset_t signals = EndSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  Result<std::unique_ptr<Agent>> agent = Agent::Create(options);
+  if (!agent) {
+    LogError("worker_not_started", {{"error", agent.status().message()}});
+    return ExitCodeOf(agent.status());
+  }
+  std::thread waiter([&] {
+    for (int signal = 0; sigwait(&signals, &signal) == 0 && signal != SIGUSR1;) {
+      (*agent)->RequestStop();
+    }
+  });
+  const Status status = (*agent)->Run();
+  pthread_kill(waiter.native_handle(), SIGUSR1);
+  waiter.join();
+  if (status.ok()) return 0;
+  LogError("worker_failed", {{"error", status.message()}});
+  return ExitCodeOf(status);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("longrun-worker: starts trainers on this machine's devices", "longrun-worker");
+  app.set_version_flag("--version", Str("longrun-worker ", kVersion, " (", BuildCommit(), ")"));
+  AgentOptions options;
+  options.program = JoinPath(ProgramFolder(), "longrun-worker");
+  options.trainer = JoinPath(ProgramFolder(), "longrun-trainer");
+  app.add_option("--state", options.state, "folder of this worker; made when it is not there")
+      ->envname("LONGRUN_WORKER_STATE");
+  app.add_option("--coordinator", options.coordinator, "unix:PATH of the coordinator's socket")
+      ->envname("LONGRUN_WORKER_COORDINATOR");
+  app.add_option("--id", options.worker_id, "name of a new worker; kept in its folder");
+  app.add_option("--cpu-slots", options.cpu_slots,
+                 "trainers at a time on the CPU, and no GPU (0: detect GPUs, else one a core)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--trainer", options.trainer, "program that carries tasks out")
+      ->envname("LONGRUN_WORKER_TRAINER")
+      ->capture_default_str();
+  app.add_option("--metrics", options.metrics, "where metrics are served; port 0 takes a free one")
+      ->envname("LONGRUN_WORKER_METRICS")
+      ->capture_default_str();
+  app.add_option("--grace-ms", options.grace_ms,
+                 "time that trainers have for a checkpoint when the worker is stopped")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--disk-free-bytes-min", options.disk_free_bytes_min,
+                 "no trainer is started below this")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--retain-ms", options.retain_ms,
+                 "how long the folder of a reported attempt is kept")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--retain-bytes-max", options.retain_bytes_max,
+                 "what these folders may take together")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+
+  std::string attempt_dir, trainer;
+  CLI::App* const exec = app.add_subcommand("exec", "the shim of one attempt; used by the worker");
+  exec->add_option("attempt_dir", attempt_dir)->required();
+  exec->add_option("trainer", trainer)->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  if (exec->parsed()) return ExecAttempt(attempt_dir, trainer);
+  if (options.state.empty() || options.coordinator.empty()) {
+    std::cerr << "longrun-worker: --state FOLDER and --coordinator unix:PATH are needed\n";
+    return kExitUsage;
+  }
+  return RunDaemon(options);
+}
+
+}  // namespace
+}  // namespace longrun
+
+int main(int argc, char** argv) { return longrun::Main(argc, argv); }

@@ -1,0 +1,150 @@
+// The session's messages as plain structs (proto/longrun/v1/session.proto says what each field
+// means), so that only session.cc and transfer.cc see gRPC and Protobuf.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "worker/agent/devices.h"
+
+namespace longrun {
+
+struct LiveAttempt {
+  std::string attempt;
+  std::string task;
+  std::string run_key;
+  std::uint64_t epoch = 0;
+  std::int64_t last_seq = 0;
+  bool running = false;
+};
+
+// ---- up ----------------------------------------------------------------------------------------
+
+struct HelloMessage {
+  std::string worker_id;
+  std::string incarnation;
+  std::string host;
+  std::vector<DeviceSlot> devices;
+  std::vector<std::string> dataset_digests;
+  std::vector<LiveAttempt> attempts;
+};
+
+struct HeartbeatMessage {
+  std::int64_t number = 0;
+  std::vector<LiveAttempt> attempts;
+};
+
+struct AcceptedMessage {
+  std::string attempt;
+  std::uint64_t epoch = 0;
+};
+
+struct RejectedMessage {
+  std::string attempt;
+  std::uint64_t epoch = 0;
+  std::string failure_class;
+  std::string reason;
+};
+
+struct JournalBatchMessage {
+  std::string attempt;
+  std::uint64_t epoch = 0;
+  std::int64_t first_seq = 0;
+  std::vector<std::string> lines;
+};
+
+struct AttemptEndedMessage {
+  std::string attempt;
+  std::uint64_t epoch = 0;
+  bool exit_known = false;
+  int exit_code = -1;
+  int signal = 0;
+  bool oom_kill = false;
+  bool stop_requested = false;
+  std::int64_t last_seq = 0;
+  std::string log_tail;
+};
+
+struct LogChunkMessage {
+  std::string attempt;
+  std::int64_t offset = 0;
+  std::string data;
+};
+
+using UpMessage = std::variant<HelloMessage, HeartbeatMessage, AcceptedMessage, RejectedMessage,
+                               JournalBatchMessage, AttemptEndedMessage, LogChunkMessage>;
+
+// ---- down --------------------------------------------------------------------------------------
+
+enum class Verdict { kContinue, kStop, kFenced, kEnded };
+
+struct AttemptVerdict {
+  std::string attempt;
+  std::int64_t durable_seq = 0;
+  Verdict verdict = Verdict::kContinue;
+};
+
+struct WelcomeMessage {
+  int protocol_version = 0;
+  std::string coordinator_id;
+  std::int64_t boot_epoch = 0;
+  std::int64_t heartbeat_ms = 0;
+  std::vector<AttemptVerdict> attempts;
+};
+
+struct ArtifactFile {
+  std::string name;
+  std::string sha256;
+  std::int64_t n_bytes = 0;
+};
+
+struct CheckpointSource {
+  std::string sha256;
+  std::vector<ArtifactFile> files;
+};
+
+struct StartMessage {
+  std::string attempt;
+  std::uint64_t epoch = 0;
+  int device_index = 0;
+  std::string task_json;
+  std::string dataset_digest;
+  std::string dataset_path;
+  std::vector<CheckpointSource> checkpoints;
+};
+
+struct StopMessage {
+  std::string attempt;
+  std::uint64_t epoch = 0;
+  std::int64_t grace_ms = 0;
+  std::string reason;
+};
+
+struct AckMessage {
+  std::string attempt;
+  std::int64_t durable_seq = 0;
+  bool ended = false;
+};
+
+struct NackMessage {
+  std::string attempt;
+  std::int64_t expected_seq = 0;
+};
+
+struct FencedMessage {
+  std::string attempt;
+  std::uint64_t current_epoch = 0;
+};
+
+struct HeartbeatReplyMessage {
+  std::int64_t number = 0;
+};
+
+struct DrainMessage {};
+
+using DownMessage = std::variant<WelcomeMessage, StartMessage, StopMessage, AckMessage, NackMessage,
+                                 FencedMessage, HeartbeatReplyMessage, DrainMessage>;
+
+}  // namespace longrun
