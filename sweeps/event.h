@@ -31,10 +31,9 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/status.h"
+#include "sweeps/limits.h"
 
 namespace longrun {
-
-inline constexpr std::size_t kJournalLineBytesMax = 1u << 20;
 
 struct JournalRecord {
   std::int64_t seq = 0;  // 1, 2, 3, ...

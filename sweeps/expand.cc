@@ -1,0 +1,434 @@
+// From SweepSpec to runs: the cross product in the file's order, each point resolved and checked by
+// the code that the trainer runs.
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cstdlib>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "model/evaluation/perplexity.h"
+#include "model/position/method.h"
+#include "sweeps/limits.h"
+#include "sweeps/schema.h"
+#include "sweeps/spec.h"
+
+namespace longrun {
+namespace {
+
+// A value for each axis.
+using Point = std::vector<const AxisValue*>;
+
+// An evaluation on one dataset: what all its runs share.
+struct ResolvedEvaluation {
+  Json evaluation;  // {"perplexity": {no lengths, score_tokens explicit}}
+  std::vector<std::int64_t> context_lengths;
+  std::vector<std::string> variants;  // "" first
+};
+
+// x / 10 as a person would write it: 6e-05 of 6e-04, where binary division gives
+// 5.9999999999999995e-05 and so another run key.
+double TenthOf(double x) {
+  char digits[64] = {};  // ends in NUL
+  const auto shortest =
+      std::to_chars(digits, digits + sizeof digits - 1, x, std::chars_format::scientific);
+  LR_CHECK(shortest.ec == std::errc());
+  const std::string_view text(digits, static_cast<std::size_t>(shortest.ptr - digits));
+  const std::size_t e = text.find('e');
+  LR_CHECK(e != std::string_view::npos);
+  const std::string tenth = Str(text.substr(0, e), "e", std::atoi(digits + e + 1) - 1);
+  double value = 0;
+  const auto parsed = std::from_chars(tenth.data(), tenth.data() + tenth.size(), value);
+  LR_CHECK(parsed.ec == std::errc());
+  return value;
+}
+
+class Expander {
+ public:
+  Expander(const SweepSpec& spec, std::vector<Problem>& problems)
+      : spec_(spec), problems_(problems), seen_(problems.begin(), problems.end()) {}
+
+  std::vector<PlannedRun> Expand() {
+    if (!CountPoints()) return {};
+    Point point(spec_.axes.size());
+    std::vector<std::size_t> index(spec_.axes.size(), 0);
+    bool more = true;
+    while (more && problems_.size() <= kErrorsMax) {
+      for (std::size_t a = 0; a < point.size(); ++a) point[a] = &spec_.axes[a].values[index[a]];
+      if (!IsExcluded(point)) AddRun(point);
+      more = Advance(index);
+    }
+    for (const std::vector<AxisValue>& included : spec_.include) {
+      for (std::size_t a = 0; a < point.size(); ++a) point[a] = &included[a];
+      // A point that is there already is there once.
+      if (!points_.contains(NameOf(point))) AddRun(point);
+    }
+    if (runs_.empty() && problems_.empty()) {
+      Report(PlaceOf("spec.exclude"), "spec.exclude: leaves no run at all");
+    }
+    return std::move(runs_);
+  }
+
+ private:
+  void Report(Place place, std::string message) {
+    Problem problem = {.place = place, .message = std::move(message)};
+    if (seen_.insert(problem).second) problems_.push_back(std::move(problem));
+  }
+
+  // Of the key given, or of the nearest map around it.
+  Place PlaceOf(std::string path) const {
+    while (true) {
+      const auto place = spec_.places.find(path);
+      if (place != spec_.places.end()) return place->second;
+      const std::size_t dot = path.rfind('.');
+      if (dot == std::string::npos) return {.source = 0, .line = 1, .column = 1};
+      path.resize(dot);
+    }
+  }
+
+  // ---- the product -----------------------------------------------------------------------------
+
+  bool CountPoints() {
+    std::int64_t count = 1;
+    for (const Axis& axis : spec_.axes) {
+      const auto n = static_cast<std::int64_t>(axis.values.size());
+      if (n == 0) return false;
+      count = count > kRunsMax / n ? kRunsMax + 1 : count * n;
+    }
+    if (count + static_cast<std::int64_t>(spec_.include.size()) <= kRunsMax) return true;
+    std::vector<std::string> factors;
+    for (const Axis& axis : spec_.axes) factors.push_back(Str(axis.values.size()));
+    Report(PlaceOf("spec.matrix"), Str("spec.matrix: ", Join(factors, " x "), " points",
+                                       spec_.include.empty() ? "" : " and those of include",
+                                       " are more than the ", kRunsMax, " a sweep may have"));
+    return false;
+  }
+
+  // The last axis is the fastest.
+  bool Advance(std::vector<std::size_t>& index) const {
+    for (std::size_t a = index.size(); a-- > 0;) {
+      if (++index[a] < spec_.axes[a].values.size()) return true;
+      index[a] = 0;
+    }
+    return false;
+  }
+
+  bool IsExcluded(const Point& point) const {
+    return std::ranges::any_of(spec_.exclude, [&](const PointPattern& pattern) {
+      return std::ranges::all_of(pattern, [&](const auto& entry) {
+        const auto& [axis, wanted] = entry;
+        const Json& value = point[axis]->value;
+        if (spec_.axes[axis].name != "position") return value == wanted;
+        return std::ranges::all_of(wanted.items(), [&](const auto& param) {
+          return value.contains(param.key()) && value[param.key()] == param.value();
+        });
+      });
+    });
+  }
+
+  std::string NameOf(const Point& point) const {
+    Json name = Json::array();
+    for (const AxisValue* const value : point) name.push_back(value->value);
+    return CanonicalJson(name);
+  }
+
+  // ---- one run ---------------------------------------------------------------------------------
+
+  const AxisValue& Value(const Point& point, std::string_view axis) const {
+    for (std::size_t a = 0; a < point.size(); ++a) {
+      if (spec_.axes[a].name == axis) return *point[a];
+    }
+    LR_CHECK(false);
+  }
+
+  void AddRun(const Point& point) {
+    const std::string& dataset_name = Value(point, "dataset").value.get_ref<const std::string&>();
+    const DatasetInfo& dataset = spec_.datasets.at(dataset_name);
+    Json body = spec_.document.at("spec");
+    for (std::size_t a = 0; a < point.size(); ++a) {
+      const std::string& axis = spec_.axes[a].name;
+      if (axis.find('.') != std::string::npos) SetPath(body, axis, point[a]->value);
+    }
+    Run run;
+    run.dataset_digest = dataset.digest;
+    run.tokenizer_fingerprint = dataset.tokenizer_fingerprint;
+    run.seed = Value(point, "seed").value.get<std::int64_t>();
+    run.numerics = kNumericsVersion;
+    const std::size_t n_problems = problems_.size();
+    ResolveTrain(point, body["train"], run.train);
+    ResolveModel(point, body["model"], dataset, run);
+    CheckData(point, dataset, run.train);
+    const std::vector<ResolvedEvaluation>& evaluations = EvaluationsOn(point, dataset);
+    if (problems_.size() > n_problems || !problems_.empty()) return;
+
+    PlannedRun planned = {.run = std::move(run),
+                          .run_key = {},
+                          .dataset_name = dataset_name,
+                          .axes = Json::object(),
+                          .evaluations = {}};
+    planned.run_key = planned.run.Key();
+    for (std::size_t a = 0; a < point.size(); ++a) {
+      planned.axes[spec_.axes[a].name] = point[a]->shown;
+    }
+    const auto [twin, is_new] = keys_.emplace(planned.run_key, runs_.size());
+    if (!is_new) {
+      return Report(point[0]->place, Str("spec.matrix: ", planned.axes.dump(), " and ",
+                                         runs_[twin->second].axes.dump(),
+                                         " are one and the same run", "; remove one of them"));
+    }
+    for (const ResolvedEvaluation& resolved : evaluations) {
+      planned.evaluations.push_back(PlanEvaluation(resolved, planned.run_key));
+    }
+    if (!spec_.include.empty()) points_.insert(NameOf(point));
+    runs_.push_back(std::move(planned));
+  }
+
+  static void SetPath(Json& body, const std::string& path, const Json& value) {
+    Json* node = &body;
+    for (const std::string& step : Split(path, '.')) node = &(*node)[step];
+    *node = value;
+  }
+
+  void ResolveTrain(const Point& point, Json given, TrainConfig& train) {
+    given.erase("checkpoint");
+    given["train_length"] = Value(point, "train_length").value;
+    Json& optimizer = given["optimizer"];
+    if (optimizer["min_lr"].is_null()) optimizer["min_lr"] = TenthOf(optimizer["lr"].get<double>());
+    Result<TrainConfig> config = TrainConfig::FromJson(given);
+    // The table of keys has typed everything that FromJson looks at.
+    LR_CHECK(config.ok());
+    train = std::move(config).value();
+    ReportStatus(point, train.Check());
+  }
+
+  void ResolveModel(const Point& point, const Json& given, const DatasetInfo& dataset, Run& run) {
+    ModelConfig model;
+    if (!given["size"].is_null()) {
+      Result<ModelConfig> preset = ModelConfig::Preset(given["size"].get<std::string>());
+      LR_CHECK(preset.ok());
+      model = std::move(preset).value();
+    }
+    const auto take_int = [&](std::string_view key, std::int64_t& field) {
+      if (const Json& value = given.at(std::string(key)); !value.is_null()) field = value;
+    };
+    for (const auto& [key, field] :
+         {std::pair{"n_layer", &model.n_layer}, std::pair{"n_head", &model.n_head},
+          std::pair{"d_model", &model.d_model}}) {
+      take_int(key, *field);
+      if (*field == 0) {
+        Report(PlaceOf("spec.model"),
+               Str("spec.model.", key, ": must be given where there is no size"));
+      }
+    }
+    if (model.n_head == 0 || model.d_model == 0 || model.n_layer == 0) return;
+    model.d_ff = 4 * model.d_model;
+    model.vocab_size = dataset.vocab_size;
+    take_int("d_ff", model.d_ff);
+    take_int("vocab_size", model.vocab_size);
+    model.architecture = given["architecture"].get<std::string>();
+    model.activation = given["activation"].get<std::string>();
+    model.layer_norm_epsilon = given["layer_norm_epsilon"].get<double>();
+    model.tie_embeddings = given["tie_embeddings"].get<bool>();
+    model.causal = given["causal"].get<bool>();
+    model.init_std = given["init_std"].get<double>();
+    if (model.vocab_size < dataset.vocab_size) {
+      const std::string message =
+          Str("model.vocab_size: ", model.vocab_size, " is less than the ", dataset.vocab_size,
+              " of dataset \"", dataset.name, "\"; leave it out to take the dataset's");
+      return ReportStatus(point, Status(Code::kInvalidArgument, message));
+    }
+    Result<PositionConfig> position = ResolvePosition(Value(point, "position").value);
+    LR_CHECK(position.ok());
+    model.position = std::move(position).value();
+    const Result<const PositionMethod*> method = FindPositionMethod(model.position.method);
+    LR_CHECK(method.ok());
+    if ((*method)->has_position_table) model.n_positions = run.train.train_length;
+    ReportStatus(point, model.Check());
+    run.model = std::move(model);
+  }
+
+  // An error of a whole configuration ("model.d_model: 96 is not divisible by model.n_head 5"), at
+  // the place of what may have caused it: an axis it names, else a key given that it names, else the
+  // map around the first.
+  void ReportStatus(const Point& point, const Status& status) {
+    if (status.ok()) return;
+    const std::string& message = status.message();
+    const std::string first = message.substr(0, message.find_first_of(":["));
+    const bool is_key = FindKey(Str("spec.", first)) != nullptr;
+    const std::string shown = is_key ? Str("spec.", message)
+                              : message.starts_with("position")
+                                  ? Str("spec.matrix.", message)
+                                  : Str("spec.matrix.position: ", message);
+    std::optional<Place> place;
+    for (std::size_t a = 0; a < point.size() && !place; ++a) {
+      const std::string& axis = spec_.axes[a].name;
+      const bool varies = spec_.axes[a].values.size() > 1;
+      if (varies && Names(shown, axis)) place = point[a]->place;
+    }
+    for (const KeyRow& row : SweepKeys()) {
+      const std::string path(row.path);
+      if (row.type == KeyRow::Type::kMap || !Names(shown, path.substr(path.find('.') + 1)))
+        continue;
+      if (spec_.broken.contains(path)) return;  // said already
+      if (!place && spec_.places.contains(path)) place = spec_.places.at(path);
+    }
+    for (std::size_t a = 0; a < point.size() && !place; ++a) {
+      if (Names(shown, spec_.axes[a].name)) place = point[a]->place;
+    }
+    Report(place ? *place : PlaceOf(is_key ? Str("spec.", first) : "spec.matrix"), shown);
+  }
+
+  // Whether `word` stands in `text` as a whole word.
+  static bool Names(std::string_view text, std::string_view word) {
+    const auto is_part = [&](std::size_t i) {
+      return i < text.size() &&
+             (std::isalnum(static_cast<unsigned char>(text[i])) != 0 || text[i] == '_');
+    };
+    for (std::size_t at = text.find(word); at != std::string_view::npos;
+         at = text.find(word, at + 1)) {
+      const bool begins = at == 0 || !is_part(at - 1);
+      if (begins && !is_part(at + word.size())) return true;
+    }
+    return false;
+  }
+
+  // ---- data ------------------------------------------------------------------------------------
+
+  void CheckData(const Point& point, const DatasetInfo& dataset, const TrainConfig& train) {
+    CheckSplit(point, dataset, "train", train.train_length);
+    if (train.validate.every > 0) CheckSplit(point, dataset, "validation", train.train_length);
+  }
+
+  void CheckSplit(const Point& point, const DatasetInfo& dataset, const std::string& split,
+                  std::int64_t train_length) {
+    const auto tokens = dataset.split_tokens.find(split);
+    if (tokens == dataset.split_tokens.end()) {
+      return Report(Value(point, "dataset").place,
+                    Str("spec.matrix.dataset: dataset \"", dataset.name, "\" has no split ", split,
+                        "; there is ", Join(SplitNames(dataset), ", ")));
+    }
+    if (tokens->second > train_length) return;
+    Report(Value(point, "train_length").place,
+           Str("spec.matrix.train_length: ", train_length, " needs ", train_length,
+               " + 1 tokens, but split ", split, " of dataset \"", dataset.name, "\" has ",
+               tokens->second));
+  }
+
+  static std::vector<std::string> SplitNames(const DatasetInfo& dataset) {
+    std::vector<std::string> names;
+    for (const auto& [name, tokens] : dataset.split_tokens) names.push_back(name);
+    return names;
+  }
+
+  // ---- evaluations -----------------------------------------------------------------------------
+
+  const std::vector<ResolvedEvaluation>& EvaluationsOn(const Point& point,
+                                                       const DatasetInfo& dataset) {
+    const auto known = evaluations_.find(dataset.name);
+    if (known != evaluations_.end()) return known->second;
+    std::vector<ResolvedEvaluation> resolved;
+    std::map<std::string, std::size_t> blocks;
+    for (const EvaluationSpec& block : spec_.evaluations) {
+      std::optional<ResolvedEvaluation> evaluation = ResolveEvaluation(point, block, dataset);
+      if (!evaluation) continue;
+      const auto [twin, is_new] =
+          blocks.emplace(CanonicalJson(evaluation->evaluation), block.index);
+      if (!is_new) {
+        Report(block.place, Str(PathOf(block), ": measures the same as spec.evaluate[",
+                                twin->second, "]; put its context_lengths there"));
+      }
+      resolved.push_back(std::move(*evaluation));
+    }
+    return evaluations_.emplace(dataset.name, std::move(resolved)).first->second;
+  }
+
+  static std::string PathOf(const EvaluationSpec& block) {
+    return Str("spec.evaluate[", block.index, "].", block.evaluation->name);
+  }
+
+  static Place PlaceOf(const EvaluationSpec& block, const std::string& param) {
+    const auto place = block.param_places.find(param);
+    return place == block.param_places.end() ? block.place : place->second;
+  }
+
+  std::optional<ResolvedEvaluation> ResolveEvaluation(const Point& point,
+                                                      const EvaluationSpec& block,
+                                                      const DatasetInfo& dataset) {
+    const auto refuse = [&](const std::string& param, std::string message) {
+      Report(PlaceOf(block, param), Str(PathOf(block), ".", param, ": ", message));
+      return std::nullopt;
+    };
+    Json params = block.params;
+    const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
+    const auto split = params.at("split").get<std::string>();
+    const auto tokens = dataset.split_tokens.find(split);
+    if (tokens == dataset.split_tokens.end()) {
+      return refuse("split", Str("dataset \"", dataset.name, "\" has no split ", split,
+                                 "; there is ", Join(SplitNames(dataset), ", ")));
+    }
+    const std::int64_t n_tokens = tokens->second;
+    if (n_tokens - 1 < lengths.back()) {
+      return refuse("context_lengths", Str("context length ", lengths.back(), " needs ",
+                                           lengths.back(), " + 1 tokens, but split ", split,
+                                           " of dataset \"", dataset.name, "\" has ", n_tokens));
+    }
+    // Written in explicitly, so that a cell does not depend on the other lengths of its sweep.
+    std::int64_t score_tokens = params.at("score_tokens");
+    if (score_tokens == 0) {
+      const Result<std::int64_t> common = CommonScoreTokens(n_tokens, lengths);
+      LR_CHECK(common.ok());
+      score_tokens = *common;
+    }
+    for (const std::int64_t context_length : lengths) {
+      const bool fits = score_tokens >= context_length && score_tokens < n_tokens;
+      if (!fits) {
+        return refuse("score_tokens",
+                      Str("expected from ", lengths.back(), ", the longest context length, to ",
+                          n_tokens - 1, ", what split ", split, " of dataset \"", dataset.name,
+                          "\" can score, found ", score_tokens));
+      }
+    }
+    params["score_tokens"] = score_tokens;
+    params.erase("context_lengths");
+    std::vector<std::string> variants = block.evaluation->variants(block.params);
+    variants.insert(variants.begin(), "");
+    if (variants.size() > 1 && !dataset.split_tokens.contains("train")) {
+      CheckSplit(point, dataset, "train", 0);
+      return std::nullopt;
+    }
+    return ResolvedEvaluation{.evaluation = Json{{std::string(block.evaluation->name), params}},
+                              .context_lengths = lengths,
+                              .variants = std::move(variants)};
+  }
+
+  static PlannedEvaluation PlanEvaluation(const ResolvedEvaluation& resolved,
+                                          const std::string& run_key) {
+    PlannedEvaluation planned = {.evaluation = resolved.evaluation, .cells = {}};
+    for (const std::int64_t context_length : resolved.context_lengths) {
+      const std::string cell = CellKey(run_key, resolved.evaluation, context_length);
+      for (const std::string& variant : resolved.variants) {
+        planned.cells.push_back(
+            {.cell = cell, .metric = "nll", .context_length = context_length, .variant = variant});
+      }
+    }
+    return planned;
+  }
+
+  const SweepSpec& spec_;
+  std::vector<Problem>& problems_;
+  std::set<Problem> seen_;
+  std::vector<PlannedRun> runs_;
+  std::map<std::string, std::size_t> keys_;  // run key to index in runs_
+  std::set<std::string> points_;
+  std::map<std::string, std::vector<ResolvedEvaluation>> evaluations_;  // by dataset
+};
+
+}  // namespace
+
+std::vector<PlannedRun> ExpandSweep(const SweepSpec& spec, std::vector<Problem>& problems) {
+  return Expander(spec, problems).Expand();
+}
+
+}  // namespace longrun

@@ -1,0 +1,24 @@
+// Every limit of the language in one place. Ranges of single keys stand in their rows (schema.cc).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace longrun {
+
+// The sweep file, before any of it is understood.
+inline constexpr std::size_t kSweepBytesMax = std::size_t{1} << 20;
+inline constexpr int kYamlDepthMax = 64;
+inline constexpr int kYamlNodesMax = 100'000;
+// Points of the matrix, before `exclude`, with `include`.
+inline constexpr std::int64_t kRunsMax = 1'000'000;
+// Errors told in one answer.
+inline constexpr std::size_t kErrorsMax = 50;
+inline constexpr std::size_t kLabelsMax = 64;
+inline constexpr std::size_t kTextBytesMax = 256;  // of a label
+inline constexpr std::size_t kOverridesMax = 1000;
+
+// One line of a journal, without its newline.
+inline constexpr std::size_t kJournalLineBytesMax = std::size_t{1} << 20;
+
+}  // namespace longrun

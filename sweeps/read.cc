@@ -1,0 +1,565 @@
+// From tree to SweepSpec, by the table of keys.
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "model/position/method.h"
+#include "sweeps/limits.h"
+#include "sweeps/schema.h"
+#include "sweeps/spec.h"
+
+namespace longrun {
+namespace {
+
+using Kind = YamlNode::Kind;
+
+class Reader {
+ public:
+  Reader(const DatasetCatalogue& datasets, std::vector<Problem>& problems)
+      : datasets_(datasets), problems_(problems) {}
+
+  SweepSpec Read(const YamlNode& root) {
+    if (root.kind != Kind::kMap) {
+      Report(root.place, Str("expected a map with apiVersion, kind, metadata and spec, found ",
+                             ShowNode(root)));
+      spec_.is_complete = false;
+      return std::move(spec_);
+    }
+    // The axes first: what they give need not stand in its own place.
+    if (const YamlNode* const matrix = FindMatrix(root)) ReadMatrix(*matrix);
+    ReadMap("", root, root.place, spec_.document);
+    if (const YamlNode::Entry* const body = root.Find("spec")) {
+      ReadPoints(body->value.Find("exclude"), "spec.exclude", /*exclude=*/true);
+      ReadPoints(body->value.Find("include"), "spec.include", /*exclude=*/false);
+    }
+    CheckGivenTwice();
+    return std::move(spec_);
+  }
+
+ private:
+  void Report(Place place, std::string message) {
+    problems_.push_back({.place = place, .message = std::move(message)});
+  }
+
+  // ---- maps of the table -----------------------------------------------------------------------
+
+  void ReadMap(const std::string& path, const YamlNode& node, Place place, Json& out) {
+    out = Json::object();
+    const std::string prefix = path.empty() ? "" : Str(path, ".");
+    for (const YamlNode::Entry& entry : node.entries) {
+      const std::string below = prefix + entry.key;
+      // A dot would name a key of another level.
+      const bool dotted = entry.key.find('.') != std::string::npos;
+      const KeyRow* const row = dotted ? nullptr : FindKey(below);
+      if (row == nullptr) {
+        Report(entry.place, Str(below, ": unknown key", DidYouMean(entry.key, NamesBelow(path))));
+      } else if (row->type == KeyRow::Type::kUnbuilt) {
+        Report(entry.place, Str(below, ": ", kNotBuiltYet, " (", row->meaning, ")"));
+      } else if (below != "spec.matrix") {
+        spec_.places[below] = entry.value.place;
+        ReadValue(*row, entry.value, out[entry.key]);
+      }
+    }
+    for (const std::string& name : NamesBelow(path)) {
+      const std::string below = prefix + name;
+      if (node.Find(name) != nullptr) continue;
+      const KeyRow& row = *FindKey(below);
+      if (row.required && !IsAxis(below)) {
+        Report(place, Str(below, ": must be given: ", row.meaning));
+        spec_.is_complete = false;
+      } else if (row.type == KeyRow::Type::kMap) {
+        ReadMap(below, YamlNode(), place, out[name]);
+      } else {
+        out[name] = row.default_value;
+      }
+    }
+  }
+
+  void ReadValue(const KeyRow& row, const YamlNode& node, Json& out) {
+    const std::string path(row.path);
+    if (node.refused) {
+      spec_.is_complete = false;
+      return;
+    }
+    switch (row.type) {
+      case KeyRow::Type::kMap:
+        if (path == "spec.train" && node.kind == Kind::kScalar && node.text == "none") {
+          Report(node.place, Str(path, ": none (evaluation alone) is ", kNotBuiltYet));
+          spec_.is_complete = false;
+        } else if (ExpectKind(node, Kind::kMap, path, "a map")) {
+          ReadMap(path, node, node.place, out);
+        }
+        return;
+      case KeyRow::Type::kLabels:
+        return ReadLabels(node, path, out);
+      case KeyRow::Type::kPoints:
+        return;  // once all axes are known
+      case KeyRow::Type::kEvaluations:
+        return ReadEvaluations(node, path);
+      default:
+        break;
+    }
+    Result<Json> value = TypeValue(row, node);
+    if (value.ok()) {
+      out = std::move(value).value();
+      if (path == "spec.resources.devices" && out > 1) {
+        Report(node.place,
+               Str(path, ": ", out.get<std::int64_t>(), " devices: more than 1 is ", kNotBuiltYet));
+      }
+      return;
+    }
+    Report(node.place, Str(path, ": ", value.status().message()));
+    out = row.default_value;
+    spec_.broken.insert(path);
+    if (row.required || path == "spec.model.size") spec_.is_complete = false;
+  }
+
+  bool ExpectKind(const YamlNode& node, Kind kind, std::string_view path,
+                  std::string_view expected) {
+    if (node.kind == kind) return true;
+    Report(node.place, Str(path, ": expected ", expected, ", found ", ShowNode(node)));
+    spec_.is_complete = false;
+    return false;
+  }
+
+  void ReadLabels(const YamlNode& node, const std::string& path, Json& out) {
+    out = Json::object();
+    if (!ExpectKind(node, Kind::kMap, path, "a map of text")) return;
+    if (node.entries.size() > kLabelsMax) {
+      Report(node.place, Str(path, ": ", node.entries.size(), " labels; at most ", kLabelsMax));
+    }
+    const KeyRow text = {.path = "metadata.labels", .type = KeyRow::Type::kText};
+    for (const YamlNode::Entry& entry : node.entries) {
+      Result<Json> value = TypeValue(text, entry.value);
+      if (value.ok() && entry.key.size() <= kTextBytesMax) {
+        out[entry.key] = std::move(value).value();
+      } else {
+        Report(entry.value.place,
+               Str(path, ".", entry.key.substr(0, kTextBytesMax), ": expected text of at most ",
+                   kTextBytesMax, " bytes, found ", ShowNode(entry.value)));
+      }
+    }
+  }
+
+  // ---- the matrix ------------------------------------------------------------------------------
+
+  static const YamlNode* FindMatrix(const YamlNode& root) {
+    const YamlNode::Entry* const spec = root.Find("spec");
+    const YamlNode::Entry* const matrix = spec != nullptr ? spec->value.Find("matrix") : nullptr;
+    return matrix != nullptr ? &matrix->value : nullptr;
+  }
+
+  bool IsAxis(std::string_view path) const {
+    return std::ranges::any_of(spec_.axes,
+                               [&](const Axis& axis) { return path == Str("spec.", axis.name); });
+  }
+
+  void ReadMatrix(const YamlNode& node) {
+    spec_.places["spec.matrix"] = node.place;
+    if (!ExpectKind(node, Kind::kMap, "spec.matrix", "a map from axis to list of values")) return;
+    for (const YamlNode::Entry& entry : node.entries) {
+      const std::string path = Str("spec.matrix.", entry.key);
+      const KeyRow* const row = FindAxis(entry.key);
+      if (row == nullptr) {
+        Report(entry.place, Str(path, ": ", WhyNoAxis(entry.key)));
+        continue;
+      }
+      Axis axis = {.name = entry.key, .given = true, .values = {}};
+      ReadAxisValues(*row, entry.value, path, axis);
+      if (axis.values.empty()) spec_.is_complete = false;
+      spec_.axes.push_back(std::move(axis));
+    }
+    for (const std::string& name : NamesBelow("spec.matrix")) {
+      if (node.Find(name) != nullptr) continue;
+      const KeyRow& row = *FindAxis(name);
+      if (row.required) {
+        Report(node.place, Str(row.path, ": must be given: ", row.meaning));
+        spec_.is_complete = false;
+      } else {
+        spec_.axes.push_back(
+            {.name = name,
+             .given = false,
+             .values = {
+                 {.value = row.default_value, .shown = row.default_value, .place = node.place}}});
+      }
+    }
+  }
+
+  static std::string WhyNoAxis(const std::string& name) {
+    const KeyRow* const row = FindKey(Str("spec.", name));
+    if (row != nullptr && row->type == KeyRow::Type::kUnbuilt) return std::string(kNotBuiltYet);
+    if (row != nullptr && row->type == KeyRow::Type::kMap) {
+      return "a whole map is no axis; give the path of a key in it, like train.optimizer.lr";
+    }
+    if (row != nullptr) return "it changes no run, so it is no axis: give it below spec";
+    const std::string nearest = Nearest(name, AxisNames());
+    return nearest.empty()
+               ? "unknown axis; there is position, train_length, dataset, seed, and the path of "
+                 "any "
+                 "key below spec that changes a run, like train.optimizer.lr or model.n_layer"
+               : Str("unknown axis; did you mean \"", nearest, "\"?");
+  }
+
+  void ReadAxisValues(const KeyRow& row, const YamlNode& node, const std::string& path,
+                      Axis& axis) {
+    if (node.kind == Kind::kScalar) {
+      return Report(node.place, Str(path, ": expected a list of values, found ", ShowNode(node),
+                                    "; write [", node.text, "]"));
+    }
+    if (node.kind != Kind::kList || node.items.empty()) {
+      return Report(node.place, Str(path, ": expected a list of values, found ",
+                                    node.kind == Kind::kList ? "an empty one" : ShowNode(node)));
+    }
+    std::set<std::string> seen;
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      const std::string item_path = Str(path, "[", i, "]");
+      std::optional<AxisValue> value = ReadAxisValue(row, node.items[i], item_path);
+      if (!value) continue;
+      if (!seen.insert(CanonicalJson(value->value)).second) {
+        Report(value->place,
+               Str(item_path, ": ", CanonicalJson(value->shown), " stands in the list already"));
+        continue;
+      }
+      axis.values.push_back(std::move(*value));
+    }
+  }
+
+  std::optional<AxisValue> ReadAxisValue(const KeyRow& row, const YamlNode& node,
+                                         const std::string& path) {
+    if (row.type == KeyRow::Type::kPosition) return ReadPosition(node, path);
+    Result<Json> value = TypeValue(row, node);
+    if (!value.ok()) {
+      Report(node.place, Str(path, ": ", value.status().message()));
+      return std::nullopt;
+    }
+    if (row.path == "spec.matrix.dataset" && !FindDataset(*value, node.place, path)) {
+      return std::nullopt;
+    }
+    return AxisValue{.value = *value, .shown = *value, .place = node.place};
+  }
+
+  bool FindDataset(const std::string& name, Place place, const std::string& path) {
+    if (spec_.datasets.contains(name)) return true;
+    std::optional<DatasetInfo> info = datasets_.find(name);
+    if (info) {
+      spec_.datasets.emplace(name, std::move(*info));
+      return true;
+    }
+    const std::string nearest = Nearest(name, datasets_.names);
+    const std::string known = !nearest.empty() ? Str("did you mean \"", nearest, "\"?")
+                              : datasets_.names.empty()
+                                  ? "none is registered"
+                                  : Str("registered are ", Join(datasets_.names, ", "));
+    Report(place, Str(path, ": unknown dataset \"", name, "\"; ", known,
+                      " (longrun data register NAME FOLDER adds one)"));
+    return false;
+  }
+
+  // ---- position methods ------------------------------------------------------------------------
+
+  // {"method": .., the parameters given}, checked.
+  std::optional<Json> ReadMethod(const YamlNode& node, const std::string& path) {
+    const YamlNode::Entry* const entry = node.Find("method");
+    const YamlNode& name = entry != nullptr ? entry->value : node;
+    if (name.kind != Kind::kScalar) {
+      Report(node.place, Str(path,
+                             ": expected the name of a position method, or {method: NAME, "
+                             "its parameters}, found ",
+                             node.kind == Kind::kMap ? "a map without method" : ShowNode(node)));
+      return std::nullopt;
+    }
+    const Result<const PositionMethod*> method = FindPositionMethod(name.text);
+    if (!method.ok()) {
+      Report(name.place, IsUnbuiltMethod(name.text)
+                             ? Str(path, ": position method \"", name.text, "\" is ", kNotBuiltYet,
+                                   "; expected one of ", Join(PositionMethodNames(), ", "))
+                             : Str(path, ": unknown position method \"", name.text, "\"",
+                                   DidYouMean(name.text, PositionMethodNames())));
+      return std::nullopt;
+    }
+    std::optional<Json> given = ReadParams((*method)->params, node, path, "method");
+    if (given) (*given)["method"] = name.text;
+    return given;
+  }
+
+  std::optional<AxisValue> ReadPosition(const YamlNode& node, const std::string& path) {
+    const std::optional<Json> given = ReadMethod(node, path);
+    if (!given) return std::nullopt;
+    const Result<PositionConfig> position = ResolvePosition(*given);
+    if (!position.ok()) {
+      Report(node.place, Str(path, ": ", position.status().message()));
+      return std::nullopt;
+    }
+    return AxisValue{.value = position->ToJson(),
+                     .shown = given->size() == 1 ? (*given)["method"] : *given,
+                     .place = node.place};
+  }
+
+  // The parameters given in a map (but for the key `apart`), checked against their table.
+  std::optional<Json> ReadParams(std::span<const ParamSpec> specs, const YamlNode& node,
+                                 const std::string& path, std::string_view apart) {
+    Json given = Json::object();
+    for (const YamlNode::Entry& entry : node.entries) {
+      if (entry.key == apart) continue;
+      const auto spec = std::ranges::find(specs, entry.key, &ParamSpec::name);
+      given[entry.key] = spec != specs.end() ? TypeParam(*spec, entry.value) : Json();
+    }
+    const std::vector<ParamError> errors = CheckParams(specs, given);
+    for (const ParamError& error : errors) {
+      Report(PlaceOfParam(specs, node, error.key), Str(path, ".", error.key, ": ", error.message));
+    }
+    if (!errors.empty()) return std::nullopt;
+    return given;
+  }
+
+  // Of "context_lengths[2]" in a map of parameters: of the item; of an unknown key: of the key.
+  static Place PlaceOfParam(std::span<const ParamSpec> specs, const YamlNode& node,
+                            const std::string& key) {
+    const std::string name = key.substr(0, key.find('['));
+    const YamlNode::Entry* const entry = node.Find(name);
+    if (entry == nullptr) return node.place;
+    if (std::ranges::find(specs, name, &ParamSpec::name) == specs.end()) return entry->place;
+    if (key.size() == name.size() || entry->value.kind != Kind::kList) return entry->value.place;
+    return entry->value.items.at(std::stoul(key.substr(name.size() + 1))).place;
+  }
+
+  // ---- exclude and include ---------------------------------------------------------------------
+
+  void ReadPoints(const YamlNode::Entry* entry, const std::string& path, bool exclude) {
+    if (entry == nullptr) return;
+    if (entry->value.kind != Kind::kList) {
+      return Report(entry->value.place, Str(path, ": expected a list of maps from axis to value, ",
+                                            "found ", ShowNode(entry->value)));
+    }
+    for (std::size_t i = 0; i < entry->value.items.size(); ++i) {
+      const YamlNode& item = entry->value.items[i];
+      const std::string item_path = Str(path, "[", i, "]");
+      if (item.kind != Kind::kMap || item.entries.empty()) {
+        Report(item.place, Str(item_path, ": expected a map from axis to value, found ",
+                               item.kind == Kind::kMap ? "an empty one" : ShowNode(item)));
+      } else if (exclude) {
+        ReadExclude(item, item_path);
+      } else {
+        ReadInclude(item, item_path);
+      }
+    }
+  }
+
+  std::vector<std::string> NamesOfAxes() const {
+    std::vector<std::string> names;
+    for (const Axis& axis : spec_.axes) names.push_back(axis.name);
+    return names;
+  }
+
+  // The index of an axis of this matrix, or a report.
+  std::optional<std::size_t> FindOwnAxis(const YamlNode::Entry& entry, const std::string& path) {
+    const std::vector<std::string> names = NamesOfAxes();
+    const auto name = std::ranges::find(names, entry.key);
+    if (name != names.end()) return static_cast<std::size_t>(name - names.begin());
+    Report(entry.place,
+           Str(path, ".", entry.key, ": no axis of this matrix", DidYouMean(entry.key, names)));
+    return std::nullopt;
+  }
+
+  void ReadExclude(const YamlNode& node, const std::string& path) {
+    PointPattern pattern;
+    for (const YamlNode::Entry& entry : node.entries) {
+      const std::optional<std::size_t> index = FindOwnAxis(entry, path);
+      if (!index) return;
+      const KeyRow& row = *FindAxis(entry.key);
+      const std::string entry_path = Str(path, ".", entry.key);
+      if (row.type == KeyRow::Type::kPosition) {
+        std::optional<Json> given = ReadMethod(entry.value, entry_path);
+        if (!given) return;
+        pattern[*index] = std::move(*given);
+      } else {
+        std::optional<AxisValue> value = ReadAxisValue(row, entry.value, entry_path);
+        if (!value) return;
+        pattern[*index] = std::move(value->value);
+      }
+    }
+    spec_.exclude.push_back(std::move(pattern));
+  }
+
+  void ReadInclude(const YamlNode& node, const std::string& path) {
+    std::vector<std::optional<AxisValue>> point(spec_.axes.size());
+    for (const YamlNode::Entry& entry : node.entries) {
+      const std::optional<std::size_t> index = FindOwnAxis(entry, path);
+      if (!index) return;
+      point[*index] = ReadAxisValue(*FindAxis(entry.key), entry.value, Str(path, ".", entry.key));
+      if (!point[*index]) return;
+    }
+    std::vector<AxisValue> values;
+    for (std::size_t i = 0; i < point.size(); ++i) {
+      const Axis& axis = spec_.axes[i];
+      if (point[i]) {
+        values.push_back(std::move(*point[i]));
+      } else if (!axis.given) {
+        values.push_back(axis.values[0]);
+      } else {
+        Report(node.place, Str(path, ".", axis.name, ": must be given: a point gives every axis"));
+        return;
+      }
+    }
+    spec_.include.push_back(std::move(values));
+  }
+
+  // ---- evaluations -----------------------------------------------------------------------------
+
+  void ReadEvaluations(const YamlNode& node, const std::string& path) {
+    if (!ExpectKind(node, Kind::kList, path,
+                    "a list of maps with one key, the name of an evaluation")) {
+      return;
+    }
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      ReadEvaluation(node.items[i], Str(path, "[", i, "]"), i);
+    }
+  }
+
+  void ReadEvaluation(const YamlNode& node, const std::string& path, std::size_t index) {
+    if (node.kind != Kind::kMap || node.entries.size() != 1) {
+      return Report(
+          node.place,
+          Str(path, ": expected a map with one key, the name of an evaluation, found ",
+              node.kind == Kind::kMap ? Str("a map with ", node.entries.size()) : ShowNode(node)));
+    }
+    const YamlNode::Entry& entry = node.entries[0];
+    const std::string below = Str(path, ".", entry.key);
+    const Result<const Evaluation*> evaluation = FindEvaluation(entry.key);
+    if (!evaluation.ok()) {
+      return Report(entry.place, IsUnbuiltEvaluation(entry.key)
+                                     ? Str(below, ": ", kNotBuiltYet)
+                                     : Str(below, ": unknown evaluation",
+                                           DidYouMean(entry.key, EvaluationNames())));
+    }
+    if (entry.value.kind != Kind::kMap) {
+      return Report(entry.value.place,
+                    Str(below, ": expected a map of parameters, found ", ShowNode(entry.value)));
+    }
+    const std::span<const ParamSpec> specs = (*evaluation)->params;
+    const std::optional<Json> given = ReadParams(specs, entry.value, below, "");
+    if (!given) return;
+    Result<Json> params = ResolveParams(specs, *given, below);
+    if (!params.ok()) return Report(entry.place, params.status().message());
+    EvaluationSpec spec = {.evaluation = *evaluation,
+                           .params = std::move(params).value(),
+                           .place = entry.place,
+                           .param_places = {},
+                           .index = index};
+    for (const YamlNode::Entry& param : entry.value.entries) {
+      spec.param_places[param.key] = param.value.place;
+    }
+    Json& lengths = spec.params["context_lengths"];
+    std::sort(lengths.begin(), lengths.end());
+    spec_.evaluations.push_back(std::move(spec));
+  }
+
+  // ----------------------------------------------------------------------------------------------
+
+  void CheckGivenTwice() {
+    for (const Axis& axis : spec_.axes) {
+      const std::string path = Str("spec.", axis.name);
+      const auto place = spec_.places.find(path);
+      if (place == spec_.places.end()) continue;
+      Report(place->second, Str(path, ": is an axis of the matrix as well; remove one of them"));
+    }
+  }
+
+  const DatasetCatalogue& datasets_;
+  std::vector<Problem>& problems_;
+  SweepSpec spec_;
+};
+
+// ---- overrides ---------------------------------------------------------------------------------
+
+// The path of an override as steps from the root: "train.tokens" -> spec, train, tokens; an axis that
+// the matrix has, or always has, or "matrix.AXIS" -> spec, matrix, AXIS.
+std::vector<std::string> StepsOf(std::string_view path, const YamlNode& root) {
+  if (path.starts_with("spec.")) path.remove_prefix(5);
+  if (path.starts_with("metadata.")) return Split(path, '.');
+  if (path.starts_with("matrix.")) return {"spec", "matrix", std::string(path.substr(7))};
+  const YamlNode::Entry* const spec = root.Find("spec");
+  const YamlNode::Entry* const matrix = spec != nullptr ? spec->value.Find("matrix") : nullptr;
+  const bool in_matrix = matrix != nullptr && matrix->value.Find(path) != nullptr;
+  if (in_matrix || FindKey(Str("spec.matrix.", path)) != nullptr) {
+    return {"spec", "matrix", std::string(path)};
+  }
+  std::vector<std::string> steps = Split(path, '.');
+  steps.insert(steps.begin(), "spec");
+  return steps;
+}
+
+// Goes one step down, making what is not there. "evaluate[0]" is a key and an index. Null, with the
+// reason, when it cannot.
+YamlNode* StepDown(YamlNode* node, const std::string& step, Place place, std::string& why) {
+  const std::size_t bracket = step.find('[');
+  const std::string key = step.substr(0, bracket);
+  if (node->kind == Kind::kNothing) node->kind = Kind::kMap;
+  if (node->kind != Kind::kMap || key.empty()) {
+    why = Str("\"", step, "\" is no key of ", ShowNode(*node));
+    return nullptr;
+  }
+  auto entry = std::ranges::find(node->entries, key, &YamlNode::Entry::key);
+  if (entry == node->entries.end()) {
+    YamlNode value;
+    value.place = place;
+    node->entries.push_back({.key = key, .place = place, .value = std::move(value)});
+    entry = node->entries.end() - 1;
+  }
+  if (bracket == std::string::npos) return &entry->value;
+  const std::string digits = step.substr(bracket + 1, step.size() - bracket - 2);
+  const bool is_index = step.back() == ']' && !digits.empty() && digits.size() < 7 &&
+                        digits.find_first_not_of("0123456789") == std::string::npos;
+  if (!is_index || entry->value.kind != Kind::kList ||
+      std::stoul(digits) >= entry->value.items.size()) {
+    why = Str("there is no ", step, " in the file");
+    return nullptr;
+  }
+  return &entry->value.items[std::stoul(digits)];
+}
+
+// One value of an axis, not a list of them; a pair of numbers is a list and one value all the same.
+bool IsOneValue(const KeyRow* axis, const YamlNode& node) {
+  if (node.kind != Kind::kList) return true;
+  const bool is_pair = axis != nullptr && axis->type == KeyRow::Type::kNumberPair;
+  return is_pair && !node.items.empty() && node.items[0].kind != Kind::kList;
+}
+
+}  // namespace
+
+void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Problem>& problems) {
+  for (std::size_t i = 0; i < overrides.size(); ++i) {
+    const auto& [path, text] = overrides[i];
+    const int source = static_cast<int>(i) + 1;
+    const Place place = {.source = source, .line = 1, .column = 1};
+    std::optional<YamlNode> value = ParseYaml(text, source, problems);
+    if (!value) continue;
+    const std::vector<std::string> steps = StepsOf(path, root);
+    YamlNode* node = &root;
+    std::string why;
+    for (const std::string& step : steps) {
+      if (node != nullptr) node = StepDown(node, step, place, why);
+    }
+    if (node == nullptr) {
+      problems.push_back({.place = place, .message = Str(path, ": ", why)});
+      continue;
+    }
+    const bool is_axis = steps.size() == 3 && steps[1] == "matrix";
+    if (is_axis && IsOneValue(FindAxis(steps[2]), *value)) {
+      YamlNode list;
+      list.kind = Kind::kList;
+      list.place = place;
+      list.items.push_back(std::move(*value));
+      value = std::move(list);
+    }
+    *node = std::move(*value);
+    node->place = place;
+  }
+}
+
+SweepSpec ReadSweep(const YamlNode& root, const DatasetCatalogue& datasets,
+                    std::vector<Problem>& problems) {
+  return Reader(datasets, problems).Read(root);
+}
+
+}  // namespace longrun

@@ -1,0 +1,798 @@
+// The table of keys, and what is made from it. Defaults of the recipe are those of model/config.h.
+#include "sweeps/schema.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "model/config.h"
+#include "model/evaluation/evaluation.h"
+#include "model/position/method.h"
+#include "sweeps/limits.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+using Type = KeyRow::Type;
+
+constexpr double kTokensMax = 1e15;
+constexpr double kLengthMax = 1 << 26;
+
+std::vector<KeyRow> MakeKeys() {
+  const ModelConfig model;
+  const TrainConfig train;
+  const Sweep sweep;
+  const bool on_axis = true;
+  return {
+      {.path = "apiVersion",
+       .type = Type::kChoice,
+       .required = true,
+       .choices = {"longrun/v1"},
+       .meaning = "version of this language"},
+      {.path = "kind",
+       .type = Type::kChoice,
+       .required = true,
+       .choices = {"Sweep"},
+       .meaning = "what the file is"},
+      {.path = "metadata", .required = true, .meaning = "for people: no part of a run's identity"},
+      {.path = "metadata.name",
+       .type = Type::kName,
+       .required = true,
+       .meaning = "name of the sweep"},
+      {.path = "metadata.labels", .type = Type::kLabels, .meaning = "text to find the sweep by"},
+      {.path = "spec", .required = true, .meaning = "what is run"},
+
+      {.path = "spec.model",
+       .required = true,
+       .meaning = "the model: a size, and what differs from it"},
+      {.path = "spec.model.architecture",
+       .type = Type::kChoice,
+       .default_value = model.architecture,
+       .choices = {"gpt2"},
+       .meaning = "decoder with LayerNorm in front, tied head"},
+      {.path = "spec.model.size",
+       .type = Type::kChoice,
+       .choices = ModelConfig::PresetNames(),
+       .meaning = "preset of n_layer, n_head and d_model; without it all three must be given",
+       .axis = on_axis},
+      {.path = "spec.model.n_layer",
+       .type = Type::kInt,
+       .min = 1,
+       .max = 1000,
+       .meaning = "blocks (default: of the size)",
+       .axis = on_axis},
+      {.path = "spec.model.n_head",
+       .type = Type::kInt,
+       .min = 1,
+       .max = 1024,
+       .meaning = "attention heads (default: of the size)",
+       .axis = on_axis},
+      {.path = "spec.model.d_model",
+       .type = Type::kCount,
+       .min = 1,
+       .max = 1 << 17,
+       .meaning = "width (default: of the size)",
+       .axis = on_axis},
+      {.path = "spec.model.d_ff",
+       .type = Type::kCount,
+       .min = 1,
+       .max = 1 << 19,
+       .meaning = "width of the MLP (default: 4 d_model)",
+       .axis = on_axis},
+      {.path = "spec.model.vocab_size",
+       .type = Type::kCount,
+       .min = 2,
+       .max = 1 << 24,
+       .meaning = "rows of the embedding (default: the dataset's)",
+       .axis = on_axis},
+      {.path = "spec.model.activation",
+       .type = Type::kChoice,
+       .default_value = model.activation,
+       .choices = {"gelu_new", "gelu", "relu"},
+       .meaning = "of the MLP; gelu_new is the tanh form",
+       .axis = on_axis},
+      {.path = "spec.model.layer_norm_epsilon",
+       .type = Type::kNumber,
+       .default_value = model.layer_norm_epsilon,
+       .min = 1e-12,
+       .max = 1,
+       .meaning = "added to the variance",
+       .axis = on_axis},
+      {.path = "spec.model.tie_embeddings",
+       .type = Type::kBool,
+       .default_value = model.tie_embeddings,
+       .meaning = "one matrix for embedding and head",
+       .axis = on_axis},
+      {.path = "spec.model.causal",
+       .type = Type::kBool,
+       .default_value = model.causal,
+       .meaning = "a token sees no later token",
+       .axis = on_axis},
+      {.path = "spec.model.init_std",
+       .type = Type::kNumber,
+       .default_value = model.init_std,
+       .min = 1e-6,
+       .max = 10,
+       .meaning = "standard deviation of the first weights",
+       .axis = on_axis},
+      {.path = "spec.model.init_from",
+       .type = Type::kUnbuilt,
+       .meaning = "start from an imported checkpoint"},
+
+      {.path = "spec.matrix",
+       .required = true,
+       .meaning = "axis to list of values; the cross product, the first axis slowest"},
+      {.path = "spec.matrix.position",
+       .type = Type::kPosition,
+       .required = true,
+       .meaning = "position methods",
+       .axis = on_axis},
+      {.path = "spec.matrix.train_length",
+       .type = Type::kCount,
+       .required = true,
+       .min = 1,
+       .max = kLengthMax,
+       .meaning = "tokens in a training sequence",
+       .axis = on_axis},
+      {.path = "spec.matrix.dataset",
+       .type = Type::kName,
+       .required = true,
+       .meaning = "registered datasets",
+       .axis = on_axis},
+      {.path = "spec.matrix.seed",
+       .type = Type::kInt,
+       .default_value = 1,
+       .min = 0,
+       .max = 9e15,
+       .meaning = "of weights and data order",
+       .axis = on_axis},
+      {.path = "spec.exclude",
+       .type = Type::kPoints,
+       .default_value = Json::array(),
+       .meaning = "points left out: those that have every value given"},
+      {.path = "spec.include",
+       .type = Type::kPoints,
+       .default_value = Json::array(),
+       .meaning = "further points, each giving every axis"},
+
+      {.path = "spec.train", .required = true, .meaning = "the recipe"},
+      {.path = "spec.train.tokens",
+       .type = Type::kCount,
+       .required = true,
+       .min = 1,
+       .max = kTokensMax,
+       .meaning = "tokens trained on; the last step is a whole one",
+       .axis = on_axis},
+      {.path = "spec.train.batch_tokens",
+       .type = Type::kCount,
+       .required = true,
+       .min = 1,
+       .max = kTokensMax,
+       .meaning = "tokens in an optimiser step, a multiple of train_length",
+       .axis = on_axis},
+      {.path = "spec.train.precision",
+       .type = Type::kChoice,
+       .default_value = train.precision,
+       .choices = {"fp32", "bf16"},
+       .meaning = "bf16: autocast, with fp32 weights",
+       .axis = on_axis},
+      {.path = "spec.train.order",
+       .type = Type::kChoice,
+       .default_value = train.order,
+       .choices = {"random", "shuffled", "stream"},
+       .meaning = "of the data: random starts, slices in shuffled or in file order",
+       .axis = on_axis},
+      {.path = "spec.train.positions",
+       .type = Type::kUnbuilt,
+       .meaning = "position schedule of training"},
+      {.path = "spec.train.optimizer", .meaning = "how weights move"},
+      {.path = "spec.train.optimizer.name",
+       .type = Type::kChoice,
+       .default_value = train.optimizer.name,
+       .choices = {"adamw"},
+       .meaning = "the optimiser"},
+      {.path = "spec.train.optimizer.lr",
+       .type = Type::kNumber,
+       .default_value = train.optimizer.lr,
+       .min = 1e-12,
+       .max = 10,
+       .meaning = "largest learning rate",
+       .axis = on_axis},
+      {.path = "spec.train.optimizer.min_lr",
+       .type = Type::kNumber,
+       .min = 0,
+       .max = 10,
+       .meaning = "last learning rate (default: lr / 10)",
+       .axis = on_axis},
+      {.path = "spec.train.optimizer.betas",
+       .type = Type::kNumberPair,
+       .default_value = {train.optimizer.beta1, train.optimizer.beta2},
+       .min = 0,
+       .max = 0.9999999,
+       .meaning = "decay of the two moments",
+       .axis = on_axis},
+      {.path = "spec.train.optimizer.eps",
+       .type = Type::kNumber,
+       .default_value = train.optimizer.eps,
+       .min = 1e-30,
+       .max = 1,
+       .meaning = "added to the root of the second moment",
+       .axis = on_axis},
+      {.path = "spec.train.optimizer.weight_decay",
+       .type = Type::kNumber,
+       .default_value = train.optimizer.weight_decay,
+       .min = 0,
+       .max = 100,
+       .meaning = "of tensors with two or more dimensions",
+       .axis = on_axis},
+      {.path = "spec.train.optimizer.grad_clip",
+       .type = Type::kNumber,
+       .default_value = train.optimizer.grad_clip,
+       .min = 0,
+       .max = 1e9,
+       .meaning = "largest gradient norm; 0: not clipped",
+       .axis = on_axis},
+      {.path = "spec.train.schedule", .meaning = "learning rate over time, after a linear warm-up"},
+      {.path = "spec.train.schedule.name",
+       .type = Type::kChoice,
+       .default_value = train.schedule.name,
+       .choices = {"cosine", "constant"},
+       .meaning = "cosine: from lr down to min_lr",
+       .axis = on_axis},
+      {.path = "spec.train.schedule.warmup_tokens",
+       .type = Type::kCount,
+       .default_value = train.schedule.warmup_tokens,
+       .min = 0,
+       .max = kTokensMax,
+       .meaning = "tokens of warm-up",
+       .axis = on_axis},
+      {.path = "spec.train.validate", .meaning = "a validation curve while training"},
+      {.path = "spec.train.validate.every",
+       .type = Type::kCount,
+       .default_value = train.validate.every,
+       .min = 0,
+       .max = kTokensMax,
+       .meaning = "tokens trained between two validations; 0: never",
+       .axis = on_axis},
+      {.path = "spec.train.validate.tokens",
+       .type = Type::kCount,
+       .default_value = train.validate.tokens,
+       .min = 0,
+       .max = kTokensMax,
+       .meaning = "tokens scored each time",
+       .axis = on_axis},
+      {.path = "spec.train.checkpoint",
+       .meaning = "what a lost machine can cost: no part of a run's identity"},
+      {.path = "spec.train.checkpoint.every",
+       .type = Type::kDuration,
+       .default_value = sweep.checkpoint_every_ms,
+       .min = 1000,
+       .max = 86'400'000.0 * 30,
+       .meaning = "time between two checkpoints"},
+      {.path = "spec.train.checkpoint.keep",
+       .type = Type::kInt,
+       .default_value = sweep.checkpoint_keep,
+       .min = 1,
+       .max = 1000,
+       .meaning = "last checkpoints kept"},
+
+      {.path = "spec.evaluate",
+       .type = Type::kEvaluations,
+       .default_value = Json::array(),
+       .meaning = "what is measured of each trained model"},
+      {.path = "spec.extend", .type = Type::kUnbuilt, .meaning = "inference-time extensions"},
+      {.path = "spec.claims",
+       .type = Type::kUnbuilt,
+       .meaning = "statements that the service checks"},
+      {.path = "spec.resources", .meaning = "what a run needs"},
+      {.path = "spec.resources.devices",
+       .type = Type::kInt,
+       .default_value = sweep.devices,
+       .min = 1,
+       .max = 1024,
+       .meaning = "devices of one run; more than 1 is not built yet"},
+      {.path = "spec.resources.kind",
+       .type = Type::kChoice,
+       .default_value = sweep.device_kind,
+       .choices = {"any", "gpu", "cpu"},
+       .meaning = "of the devices"},
+      {.path = "spec.retry", .meaning = "how often a task may end badly"},
+      {.path = "spec.retry.failures_max",
+       .type = Type::kInt,
+       .default_value = sweep.retry.failures_max,
+       .min = 0,
+       .max = 100,
+       .meaning = "retries after failures of the task's own"},
+      {.path = "spec.retry.losses_max",
+       .type = Type::kInt,
+       .default_value = sweep.retry.losses_max,
+       .min = 0,
+       .max = 1000,
+       .meaning = "retries after losses of a machine"},
+      {.path = "spec.priority",
+       .type = Type::kInt,
+       .default_value = sweep.priority,
+       .min = -1000,
+       .max = 1000,
+       .meaning = "a higher one goes first"},
+  };
+}
+
+// ---- values ------------------------------------------------------------------------------------
+
+std::string ShowNumber(double number) {
+  const bool is_whole = number == std::floor(number) && std::abs(number) < 1e16;
+  return is_whole ? Str(static_cast<std::int64_t>(number)) : Str(number);
+}
+
+std::string Expected(const KeyRow& row) {
+  const std::string range = Str(" from ", ShowNumber(row.min), " to ", ShowNumber(row.max));
+  switch (row.type) {
+    case Type::kMap:
+      return "a map";
+    case Type::kText:
+      return Str("text of at most ", kTextBytesMax, " bytes");
+    case Type::kName:
+      return "a name of 1 to 128 letters, digits, '.', '_' or '-' that does not start with '.'";
+    case Type::kChoice:
+      return row.choices.size() == 1 ? row.choices[0] : Str("one of ", Join(row.choices, ", "));
+    case Type::kInt:
+      return Str("an integer", range);
+    case Type::kCount:
+      return Str("a count", range, " (4096, 64K, 200M, 8Ki)");
+    case Type::kNumber:
+      return Str("a number", range);
+    case Type::kBool:
+      return "true or false";
+    case Type::kDuration:
+      return Str("a duration from ", FormatDurationMs(static_cast<std::int64_t>(row.min)), " to ",
+                 FormatDurationMs(static_cast<std::int64_t>(row.max)), " (30s, 10min, 1h)");
+    case Type::kNumberPair:
+      return Str("a list of two numbers", range);
+    case Type::kLabels:
+      return "a map of text";
+    case Type::kPosition:
+      return "a position method: its name, or {method: NAME, its parameters}";
+    case Type::kPoints:
+      return "a list of maps from axis to value";
+    case Type::kEvaluations:
+      return "a list of maps with one key, the name of an evaluation";
+    case Type::kUnbuilt:
+      return "nothing";
+  }
+  LR_CHECK(false);
+}
+
+Status Mismatch(const KeyRow& row, const YamlNode& node, std::string_view why = "") {
+  std::string message = Str("expected ", Expected(row), ", found ", ShowNode(node));
+  if (!why.empty()) message += Str(" (", why, ")");
+  const bool is_number = row.type == Type::kInt || row.type == Type::kCount ||
+                         row.type == Type::kNumber || row.type == Type::kDuration ||
+                         row.type == Type::kBool;
+  if (is_number && node.quoted) message += "; in quotes it is text: remove them";
+  if (row.choices.size() > 1 && node.kind == YamlNode::Kind::kScalar) {
+    if (const std::string nearest = Nearest(node.text, row.choices); !nearest.empty()) {
+      message += Str("; did you mean \"", nearest, "\"?");
+    }
+  }
+  return Status(Code::kInvalidArgument, std::move(message));
+}
+
+template <typename Number>
+bool IsInRange(const KeyRow& row, Number number) {
+  return static_cast<double>(number) >= row.min && static_cast<double>(number) <= row.max;
+}
+
+// Decimal digits with an optional minus: 012 is twelve, 0x10 and 1e3 are no integers.
+std::optional<std::int64_t> ParseInteger(std::string_view text) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+// 0.5, 1e-3, -2; neither inf nor nan, and nothing that a double cannot hold.
+std::optional<double> ParseNumber(std::string_view text) {
+  if (text.find_first_not_of("0123456789.eE+-") != std::string_view::npos) return std::nullopt;
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+Result<Json> TypeNumberPair(const KeyRow& row, const YamlNode& node) {
+  if (node.kind != YamlNode::Kind::kList || node.items.size() != 2) return Mismatch(row, node);
+  Json pair = Json::array();
+  for (const YamlNode& item : node.items) {
+    const bool plain = item.kind == YamlNode::Kind::kScalar && !item.quoted;
+    const std::optional<double> number = plain ? ParseNumber(item.text) : std::nullopt;
+    if (!number || !IsInRange(row, *number)) return Mismatch(row, item);
+    pair.push_back(*number);
+  }
+  return pair;
+}
+
+Result<Json> TypePlain(const KeyRow& row, const YamlNode& node) {
+  switch (row.type) {
+    case Type::kInt: {
+      const std::optional<std::int64_t> number = ParseInteger(node.text);
+      if (!number || !IsInRange(row, *number)) return Mismatch(row, node);
+      return Json(*number);
+    }
+    case Type::kCount: {
+      const Result<std::int64_t> count = ParseCount(node.text);
+      if (!count.ok() || !IsInRange(row, *count)) return Mismatch(row, node);
+      return Json(*count);
+    }
+    case Type::kNumber: {
+      const std::optional<double> number = ParseNumber(node.text);
+      if (!number || !IsInRange(row, *number)) return Mismatch(row, node);
+      return Json(*number);
+    }
+    case Type::kBool:
+      if (node.text != "true" && node.text != "false") return Mismatch(row, node);
+      return Json(node.text == "true");
+    case Type::kDuration: {
+      const Result<std::int64_t> duration_ms = ParseDurationMs(node.text);
+      if (!duration_ms.ok() || !IsInRange(row, *duration_ms)) return Mismatch(row, node);
+      return Json(*duration_ms);
+    }
+    default:
+      return Mismatch(row, node);
+  }
+}
+
+// ---- JSON Schema -------------------------------------------------------------------------------
+
+constexpr std::string_view kCountPattern = "^[0-9]+(\\.[0-9]+)?(K|M|G|B|Ki|Mi|Gi)?$";
+constexpr std::string_view kDurationPattern = "^[0-9]+(\\.[0-9]+)?(ms|s|min|h|d)$";
+constexpr std::string_view kNamePattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$";
+
+Json Bound(double bound) {
+  const bool is_whole = bound == std::floor(bound) && std::abs(bound) < 1e16;
+  return is_whole ? Json(static_cast<std::int64_t>(bound)) : Json(bound);
+}
+
+Json Ranged(std::string_view type, double min, double max) {
+  return Json{{"type", type}, {"minimum", Bound(min)}, {"maximum", Bound(max)}};
+}
+
+Json CountSchema(double min, double max) {
+  return Json{
+      {"anyOf", {Ranged("integer", min, max), {{"type", "string"}, {"pattern", kCountPattern}}}}};
+}
+
+Json ParamSchema(const ParamSpec& spec) {
+  Json schema;
+  switch (spec.type) {
+    case ParamSpec::Type::kInt:
+      schema = CountSchema(spec.min, spec.max);
+      break;
+    case ParamSpec::Type::kDouble:
+      schema = Ranged("number", spec.min, spec.max);
+      break;
+    case ParamSpec::Type::kChoice:
+      schema = Json{{"enum", spec.choices}};
+      break;
+    case ParamSpec::Type::kIntList:
+      schema = Json{{"type", "array"},
+                    {"items", CountSchema(spec.min, spec.max)},
+                    {"minItems", 1},
+                    {"uniqueItems", true}};
+      break;
+  }
+  schema["description"] = spec.meaning;
+  if (!spec.default_value.is_null()) schema["default"] = spec.default_value;
+  return schema;
+}
+
+Json ParamsSchema(std::span<const ParamSpec> specs) {
+  Json properties = Json::object();
+  Json required = Json::array();
+  for (const ParamSpec& spec : specs) {
+    properties[std::string(spec.name)] = ParamSchema(spec);
+    if (spec.default_value.is_null()) required.push_back(spec.name);
+  }
+  return Json{{"type", "object"},
+              {"properties", std::move(properties)},
+              {"required", std::move(required)},
+              {"additionalProperties", false}};
+}
+
+Json PositionSchema() {
+  Json forms = Json::array({Json{{"enum", PositionMethodNames()}}});
+  for (const PositionMethod* const method : PositionMethods()) {
+    Json form = ParamsSchema(method->params);
+    form["properties"]["method"] = Json{{"const", method->name}};
+    form["required"].push_back("method");
+    form["description"] = method->source;
+    forms.push_back(std::move(form));
+  }
+  return Json{{"anyOf", std::move(forms)}};
+}
+
+Json EvaluationsSchema() {
+  Json forms = Json::array();
+  for (const Evaluation* const evaluation : Evaluations()) {
+    Json params = ParamsSchema(evaluation->params);
+    params["description"] = evaluation->meaning;
+    forms.push_back(Json{{"type", "object"},
+                         {"properties", {{std::string(evaluation->name), std::move(params)}}},
+                         {"required", {evaluation->name}},
+                         {"additionalProperties", false}});
+  }
+  return Json{{"type", "array"}, {"items", {{"anyOf", std::move(forms)}}}};
+}
+
+Json ValueSchema(const KeyRow& row) {
+  switch (row.type) {
+    case Type::kText:
+      return Json{{"type", "string"}, {"maxLength", kTextBytesMax}};
+    case Type::kName:
+      return Json{{"type", "string"}, {"pattern", kNamePattern}};
+    case Type::kChoice:
+      return Json{{"enum", row.choices}};
+    case Type::kInt:
+      return Ranged("integer", row.min, row.max);
+    case Type::kCount:
+      return CountSchema(row.min, row.max);
+    case Type::kNumber:
+      return Ranged("number", row.min, row.max);
+    case Type::kBool:
+      return Json{{"type", "boolean"}};
+    case Type::kDuration:
+      return Json{{"type", "string"}, {"pattern", kDurationPattern}};
+    case Type::kNumberPair:
+      return Json{{"type", "array"},
+                  {"items", Ranged("number", row.min, row.max)},
+                  {"minItems", 2},
+                  {"maxItems", 2}};
+    case Type::kLabels:
+      return Json{{"type", "object"},
+                  {"maxProperties", kLabelsMax},
+                  {"additionalProperties", {{"type", "string"}, {"maxLength", kTextBytesMax}}}};
+    case Type::kPosition:
+      return PositionSchema();
+    case Type::kEvaluations:
+      return EvaluationsSchema();
+    case Type::kMap:
+    case Type::kPoints:
+    case Type::kUnbuilt:
+      break;
+  }
+  LR_CHECK(false);
+}
+
+// {axis: a value of it}; with `lists`, {axis: a list of values}.
+Json AxesSchema(bool lists) {
+  Json properties = Json::object();
+  for (const std::string& axis : AxisNames()) {
+    const KeyRow& row = *FindAxis(axis);
+    Json value = ValueSchema(row);
+    if (lists) {
+      value = Json{
+          {"type", "array"}, {"items", std::move(value)}, {"minItems", 1}, {"uniqueItems", true}};
+    }
+    value["description"] = row.meaning;
+    properties[axis] = std::move(value);
+  }
+  return Json{
+      {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
+}
+
+Json MapSchema(std::string_view path) {
+  Json properties = Json::object();
+  Json required = Json::array();
+  for (const std::string& name : NamesBelow(path)) {
+    const std::string below = path.empty() ? name : Str(path, ".", name);
+    const KeyRow& row = *FindKey(below);
+    Json schema;
+    if (below == "spec.matrix") {
+      schema = AxesSchema(/*lists=*/true);
+      schema["required"] = Json::array();
+      for (const std::string& axis : NamesBelow(below)) {
+        if (FindKey(Str(below, ".", axis))->required) schema["required"].push_back(axis);
+      }
+    } else if (row.type == Type::kPoints) {
+      schema = Json{{"type", "array"}, {"items", AxesSchema(/*lists=*/false)}};
+    } else {
+      schema = row.type == Type::kMap ? MapSchema(below) : ValueSchema(row);
+    }
+    schema["description"] = row.meaning;
+    if (!row.default_value.is_null() && row.type != Type::kDuration) {
+      schema["default"] = row.default_value;
+    }
+    // A key that the matrix can give need not stand in its own place.
+    if (row.required && !row.axis) required.push_back(name);
+    properties[name] = std::move(schema);
+  }
+  return Json{{"type", "object"},
+              {"properties", std::move(properties)},
+              {"required", std::move(required)},
+              {"additionalProperties", false}};
+}
+
+// ---- reference ---------------------------------------------------------------------------------
+
+std::string ShowDefault(const KeyRow& row) {
+  if (row.required) return "must be given";
+  if (row.default_value.is_null() || row.default_value == Json::array()) return "";
+  if (row.type == Type::kDuration) return FormatDurationMs(row.default_value.get<std::int64_t>());
+  return row.default_value.is_string() ? row.default_value.get<std::string>()
+                                       : CanonicalJson(row.default_value);
+}
+
+std::string ParamRows(std::span<const ParamSpec> specs) {
+  std::string out;
+  for (const ParamSpec& spec : specs) {
+    std::string values = spec.type == ParamSpec::Type::kChoice
+                             ? Join(spec.choices, ", ")
+                             : Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
+    if (spec.type == ParamSpec::Type::kIntList) values = Str("a list of ", values);
+    const std::string default_value = spec.default_value.is_null() ? "must be given"
+                                      : spec.default_value.is_string()
+                                          ? spec.default_value.get<std::string>()
+                                          : CanonicalJson(spec.default_value);
+    out += Str("| `", spec.name, "` | ", values, " | ", default_value, " | ", spec.meaning, " |\n");
+  }
+  return out;
+}
+
+constexpr std::array<std::string_view, 9> kUnbuiltMethods = {
+    "t5", "kerple", "fire", "sandwich", "xpos", "cope", "randpos", "pose", "forgetting"};
+constexpr std::array<std::string_view, 9> kUnbuiltEvaluations = {
+    "passkey", "throughput", "needle", "hellaswag", "longbench",
+    "leval",   "retrieval",  "memory", "attention"};
+
+}  // namespace
+
+std::span<const KeyRow> SweepKeys() {
+  static const std::vector<KeyRow> keys = MakeKeys();
+  return keys;
+}
+
+const KeyRow* FindKey(std::string_view path) {
+  const auto row = std::ranges::find(SweepKeys(), path, &KeyRow::path);
+  return row == SweepKeys().end() ? nullptr : &*row;
+}
+
+std::vector<std::string> NamesBelow(std::string_view path) {
+  const std::string prefix = path.empty() ? "" : Str(path, ".");
+  std::vector<std::string> names;
+  for (const KeyRow& row : SweepKeys()) {
+    if (!row.path.starts_with(prefix) || row.type == Type::kUnbuilt) continue;
+    const std::string_view rest = row.path.substr(prefix.size());
+    if (rest.find('.') == std::string_view::npos) names.emplace_back(rest);
+  }
+  return names;
+}
+
+std::vector<std::string> AxisNames() {
+  std::vector<std::string> names = NamesBelow("spec.matrix");
+  for (const KeyRow& row : SweepKeys()) {
+    if (row.axis && !row.path.starts_with("spec.matrix.")) {
+      names.emplace_back(row.path.substr(std::string_view("spec.").size()));
+    }
+  }
+  return names;
+}
+
+const KeyRow* FindAxis(std::string_view axis) {
+  const KeyRow* row = FindKey(Str("spec.matrix.", axis));
+  if (row == nullptr) row = FindKey(Str("spec.", axis));
+  return row != nullptr && row->axis ? row : nullptr;
+}
+
+Result<Json> TypeValue(const KeyRow& row, const YamlNode& node) {
+  if (row.type == Type::kNumberPair) return TypeNumberPair(row, node);
+  if (node.kind != YamlNode::Kind::kScalar) return Mismatch(row, node);
+  switch (row.type) {
+    case Type::kText:
+      if (node.text.size() > kTextBytesMax) return Mismatch(row, node);
+      return Json(node.text);
+    case Type::kName:
+      if (!IsSafeName(node.text)) return Mismatch(row, node);
+      return Json(node.text);
+    case Type::kChoice:
+      if (std::ranges::find(row.choices, node.text) == row.choices.end()) {
+        return Mismatch(row, node);
+      }
+      return Json(node.text);
+    default:
+      return node.quoted ? Mismatch(row, node) : TypePlain(row, node);
+  }
+}
+
+Json TypeParam(const ParamSpec& spec, const YamlNode& node) {
+  if (node.kind == YamlNode::Kind::kNothing) return nullptr;
+  if (node.kind == YamlNode::Kind::kList) {
+    Json list = Json::array();
+    for (const YamlNode& item : node.items) list.push_back(TypeParam(spec, item));
+    return list;
+  }
+  if (node.kind == YamlNode::Kind::kMap) return Json::object();
+  if (node.quoted || spec.type == ParamSpec::Type::kChoice) return node.text;
+  if (spec.type == ParamSpec::Type::kDouble) {
+    const std::optional<double> number = ParseNumber(node.text);
+    return number ? Json(*number) : Json(node.text);
+  }
+  const Result<std::int64_t> count = ParseCount(node.text);
+  return count.ok() ? Json(*count) : Json(node.text);
+}
+
+std::string ShowNode(const YamlNode& node) {
+  constexpr std::size_t kShownMax = 60;
+  switch (node.kind) {
+    case YamlNode::Kind::kNothing:
+      return "nothing";
+    case YamlNode::Kind::kList:
+      return "a list";
+    case YamlNode::Kind::kMap:
+      return "a map";
+    case YamlNode::Kind::kScalar:
+      break;
+  }
+  const bool is_long = node.text.size() > kShownMax;
+  std::string shown = ToUtf8(node.text.substr(0, kShownMax));
+  std::ranges::replace_if(
+      shown, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+  return Str('"', shown, is_long ? "..." : "", '"');
+}
+
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& names) {
+  const std::string nearest = Nearest(word, names);
+  if (!nearest.empty()) return Str("; did you mean \"", nearest, "\"?");
+  return names.empty() ? "" : Str("; expected one of ", Join(names, ", "));
+}
+
+bool IsUnbuiltMethod(std::string_view method) {
+  return std::ranges::find(kUnbuiltMethods, method) != kUnbuiltMethods.end();
+}
+
+bool IsUnbuiltEvaluation(std::string_view evaluation) {
+  return std::ranges::find(kUnbuiltEvaluations, evaluation) != kUnbuiltEvaluations.end();
+}
+
+Json SweepJsonSchema() {
+  Json schema = MapSchema("");
+  schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
+  schema["title"] = "longrun sweep";
+  return schema;
+}
+
+std::string SweepReference() {
+  std::string out =
+      "# Keys of a sweep file\n\n"
+      "Printed from the table in `sweeps/schema.cc`; the test `sweeps/sweep` keeps it equal\n"
+      "(`LONGRUN_UPDATE=1` writes it anew). A key marked \"axis\" may stand in `spec.matrix` by "
+      "its\n"
+      "path below `spec`.\n\n"
+      "| key | value | default | axis | meaning |\n|---|---|---|---|---|\n";
+  for (const KeyRow& row : SweepKeys()) {
+    const std::string value =
+        row.type == Type::kUnbuilt ? std::string(kNotBuiltYet) : Expected(row);
+    out += Str("| `", row.path, "` | ", value, " | ", ShowDefault(row), " | ",
+               row.axis ? "axis" : "", " | ", row.meaning, " |\n");
+  }
+  constexpr std::string_view kParamHead =
+      "| parameter | value | default | meaning |\n|---|---|---|---|\n";
+  for (const PositionMethod* const method : PositionMethods()) {
+    out += Str("\n## Position method `", method->name, "`\n\n", method->source, "\n");
+    if (!method->params.empty()) out += Str("\n", kParamHead, ParamRows(method->params));
+  }
+  for (const Evaluation* const evaluation : Evaluations()) {
+    out += Str("\n## Evaluation `", evaluation->name, "`\n\n", evaluation->meaning, " (",
+               evaluation->source, ")\n\n", kParamHead, ParamRows(evaluation->params));
+  }
+  return out;
+}
+
+}  // namespace longrun

@@ -1,0 +1,82 @@
+// The keys of a sweep file: one table, from which come the parser (sweep.cc), the defaults, the JSON
+// Schema (sweep.schema.json) and the reference (reference.md).
+//
+// Parameters of position methods and evaluations are not repeated here: their own tables
+// (model/position, model/evaluation) are read.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "model/param.h"
+#include "sweeps/yaml_tree.h"
+
+namespace longrun {
+
+struct KeyRow {
+  enum class Type {
+    kMap,          // its members have rows of their own
+    kText,         // up to kTextBytesMax bytes
+    kName,         // letters, digits, '.', '_', '-'
+    kChoice,       // one of `choices`
+    kInt,          // decimal digits
+    kCount,        // an integer, also with K M G B Ki Mi Gi
+    kNumber,       // decimal, with point and exponent; finite
+    kBool,         // true | false
+    kDuration,     // with ms s min h d; milliseconds
+    kNumberPair,   // [a, b]
+    kLabels,       // a map of text
+    kPosition,     // a method: its name, or {method: NAME, its parameters}
+    kPoints,       // a list of maps from axis to value
+    kEvaluations,  // a list of one-key maps: evaluation to its parameters
+    kUnbuilt,      // known by name and refused
+  };
+  std::string_view path;  // "spec.train.tokens"
+  Type type = Type::kMap;
+  bool required = false;
+  Json default_value = nullptr;  // null: what `meaning` says
+  double min = 0.0;              // of numbers, inclusive
+  double max = 0.0;
+  std::vector<std::string> choices = {};
+  std::string_view meaning = {};
+  bool axis = false;  // may stand in the matrix by its path below spec
+
+  std::string_view name() const { return path.substr(path.rfind('.') + 1); }
+};
+
+std::span<const KeyRow> SweepKeys();
+const KeyRow* FindKey(std::string_view path);  // null when unknown
+// The names directly below a path, in the table's order; those that are not built yet left out.
+std::vector<std::string> NamesBelow(std::string_view path);
+
+// What may be an axis of the matrix: position, train_length, dataset, seed, and the dotted paths below
+// spec ("train.optimizer.lr") of everything that changes a run.
+std::vector<std::string> AxisNames();
+// The row that types the values of an axis; null when there is no such axis.
+const KeyRow* FindAxis(std::string_view axis);
+
+// A scalar (or pair of numbers) as its row wants it. The error is what stands behind the path:
+// "expected a count from 1 to 10, found "fast"".
+Result<Json> TypeValue(const KeyRow& row, const YamlNode& node);
+// A parameter's value as JSON, read by the parameter's type: what does not fit it stays text, and is
+// refused by CheckParams.
+Json TypeParam(const ParamSpec& spec, const YamlNode& node);
+
+// "fast" for messages: at most 60 bytes, in quotes; "a list", "a map", "nothing".
+std::string ShowNode(const YamlNode& node);
+// `; did you mean "buckets"?`, or the names there are.
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& names);
+
+// Names that are planned and not built: refused as such, not as unknown.
+bool IsUnbuiltMethod(std::string_view method);
+bool IsUnbuiltEvaluation(std::string_view evaluation);
+inline constexpr std::string_view kNotBuiltYet = "not built yet in this release";
+
+// The reference page: a table of all keys, in Markdown.
+std::string SweepReference();
+
+}  // namespace longrun

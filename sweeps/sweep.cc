@@ -1,0 +1,101 @@
+// The sweep file from end to end, and the keys of tasks and cells.
+#include "sweeps/sweep.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/hash.h"
+#include "base/str.h"
+#include "sweeps/limits.h"
+#include "sweeps/schema.h"
+#include "sweeps/spec.h"
+
+namespace longrun {
+namespace {
+
+// "cable.yaml:9:17: spec.matrix.position[3].bucket: unknown key", sorted by place, one a line.
+Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
+                const Overrides& overrides) {
+  std::ranges::sort(problems);
+  const auto repeated = std::ranges::unique(problems);
+  problems.erase(repeated.begin(), repeated.end());
+  std::vector<std::string> lines;
+  for (const Problem& problem : problems) {
+    if (lines.size() == kErrorsMax) {
+      lines.push_back("and more: the first 50 are shown");
+      break;
+    }
+    const Place& place = problem.place;
+    if (place.source == 0) {
+      lines.push_back(Str(file_name, ":", place.line, ":", place.column, ": ", problem.message));
+    } else {
+      const auto& [path, value] = overrides[static_cast<std::size_t>(place.source) - 1];
+      lines.push_back(Str("--set ", path, "=", value.substr(0, 60), ": ", problem.message));
+    }
+  }
+  return Status(Code::kInvalidArgument, Join(lines, "\n"));
+}
+
+}  // namespace
+
+Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
+                         const Overrides& overrides, const DatasetCatalogue& datasets) {
+  if (overrides.size() > kOverridesMax) {
+    return Status(Code::kInvalidArgument,
+                  Str(overrides.size(), " overrides; at most ", kOverridesMax, " are taken"));
+  }
+  std::vector<Problem> problems;
+  std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);
+  if (!root) return ToStatus(std::move(problems), file_name, overrides);
+  ApplyOverrides(overrides, *root, problems);
+  SweepSpec spec = ReadSweep(*root, datasets, problems);
+  std::vector<PlannedRun> runs;
+  if (spec.is_complete) runs = ExpandSweep(spec, problems);
+  if (!problems.empty()) return ToStatus(std::move(problems), file_name, overrides);
+
+  const Json& metadata = spec.document["metadata"];
+  const Json& body = spec.document["spec"];
+  Sweep sweep;
+  sweep.name = metadata["name"].get<std::string>();
+  for (const auto& [key, value] : metadata["labels"].items()) {
+    sweep.labels[key] = value.get<std::string>();
+  }
+  sweep.yaml = yaml;
+  sweep.file_name = file_name;
+  sweep.overrides = overrides;
+  for (const Axis& axis : spec.axes) sweep.axes.push_back(axis.name);
+  sweep.runs = std::move(runs);
+  sweep.devices = body["resources"]["devices"];
+  sweep.device_kind = body["resources"]["kind"].get<std::string>();
+  sweep.retry = {.failures_max = body["retry"]["failures_max"],
+                 .losses_max = body["retry"]["losses_max"]};
+  sweep.priority = body["priority"];
+  sweep.checkpoint_every_ms = body["train"]["checkpoint"]["every"];
+  sweep.checkpoint_keep = body["train"]["checkpoint"]["keep"];
+  return sweep;
+}
+
+std::string TrainTaskKey(const std::string& run_key) {
+  return Sha256Hex(CanonicalJson(Json{{"kind", "train"}, {"run_key", run_key}}));
+}
+
+std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
+                            const std::vector<ExpectedCell>& cells) {
+  std::set<std::string> ids;  // the variants of a cell share its id
+  for (const ExpectedCell& cell : cells) ids.insert(cell.cell);
+  return Sha256Hex(CanonicalJson(Json{{"cells", ids},
+                                      {"evaluation", evaluation},
+                                      {"extension", "none"},
+                                      {"kind", "evaluate"},
+                                      {"run_key", run_key}}));
+}
+
+std::string CellKey(const std::string& run_key, const Json& evaluation,
+                    std::int64_t context_length) {
+  return Sha256Hex(CanonicalJson(Json{{"context_length", context_length},
+                                      {"evaluation", evaluation},
+                                      {"extension", "none"},
+                                      {"run_key", run_key}}));
+}
+
+}  // namespace longrun

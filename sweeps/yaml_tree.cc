@@ -1,0 +1,220 @@
+// The only file that includes yaml-cpp; what it throws ends here.
+#include "sweeps/yaml_tree.h"
+
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/mark.h>
+#include <yaml-cpp/parser.h>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+#include <utility>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "sweeps/limits.h"
+
+namespace longrun {
+namespace {
+
+// Thrown through yaml-cpp's parser where going on would only cost memory.
+struct Refused {
+  Place place;
+  std::string message;
+};
+
+class TreeBuilder final : public YAML::EventHandler {
+ public:
+  TreeBuilder(int source, std::vector<Problem>& problems) : source_(source), problems_(problems) {}
+
+  std::optional<YamlNode> TakeRoot() { return std::move(root_); }
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++n_documents_ > 1) {
+      throw Refused{PlaceOf(mark), "a second document begins here; a sweep is one document"};
+    }
+  }
+  void OnDocumentEnd() override {}
+
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    CheckAnchor(mark, anchor);
+    Add(Node(mark, YamlNode::Kind::kNothing));
+  }
+
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
+    Report(PlaceOf(mark), "aliases are refused: write the value out");
+    YamlNode node = Node(mark, YamlNode::Kind::kNothing);
+    node.refused = true;
+    Add(std::move(node));
+  }
+
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
+    CheckAnchor(mark, anchor);
+    CheckTag(mark, tag);
+    YamlNode node = Node(mark, YamlNode::Kind::kScalar);
+    node.text = value;
+    node.quoted = tag == "!";
+    Add(std::move(node));
+  }
+
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    Open(mark, tag, anchor, YamlNode::Kind::kList);
+  }
+  void OnSequenceEnd() override { Close(); }
+
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    Open(mark, tag, anchor, YamlNode::Kind::kMap);
+  }
+  void OnMapEnd() override { Close(); }
+
+ private:
+  struct Frame {
+    YamlNode node;
+    std::optional<YamlNode> key = std::nullopt;  // of a map, while its value is awaited
+    std::map<std::string, Place> keys = {};      // of a map: those that were there
+  };
+
+  Place PlaceOf(const YAML::Mark& mark) const {
+    return {.source = source_, .line = mark.line + 1, .column = mark.column + 1};
+  }
+
+  void Report(Place place, std::string message) {
+    problems_.push_back({.place = place, .message = std::move(message)});
+  }
+
+  void CheckAnchor(const YAML::Mark& mark, YAML::anchor_t anchor) {
+    if (anchor != 0) Report(PlaceOf(mark), "anchors (&name) are refused: write the value out");
+  }
+
+  void CheckTag(const YAML::Mark& mark, const std::string& tag) {
+    if (tag.empty() || tag == "?" || tag == "!") return;
+    Report(PlaceOf(mark), Str("tag \"", tag, "\" is refused: types come from the schema"));
+  }
+
+  YamlNode Node(const YAML::Mark& mark, YamlNode::Kind kind) {
+    if (++n_nodes_ > kYamlNodesMax) {
+      throw Refused{PlaceOf(mark), Str("more than ", kYamlNodesMax, " nodes")};
+    }
+    YamlNode node;
+    node.kind = kind;
+    node.place = PlaceOf(mark);
+    return node;
+  }
+
+  void Open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+            YamlNode::Kind kind) {
+    CheckAnchor(mark, anchor);
+    CheckTag(mark, tag);
+    if (frames_.size() >= static_cast<std::size_t>(kYamlDepthMax)) {
+      throw Refused{PlaceOf(mark), Str("nested deeper than ", kYamlDepthMax)};
+    }
+    frames_.push_back({.node = Node(mark, kind)});
+  }
+
+  void Close() {
+    LR_CHECK(!frames_.empty());
+    YamlNode node = std::move(frames_.back().node);
+    frames_.pop_back();
+    Add(std::move(node));
+  }
+
+  void Add(YamlNode node) {
+    if (frames_.empty()) {
+      root_ = std::move(node);
+      return;
+    }
+    Frame& frame = frames_.back();
+    if (frame.node.kind == YamlNode::Kind::kList) {
+      frame.node.items.push_back(std::move(node));
+    } else if (!frame.key) {
+      frame.key = std::move(node);
+    } else {
+      AddEntry(frame, std::move(node));
+    }
+  }
+
+  void AddEntry(Frame& frame, YamlNode value) {
+    const YamlNode key = *std::exchange(frame.key, std::nullopt);
+    if (key.kind != YamlNode::Kind::kScalar) {
+      return Report(key.place, "a key must be text");
+    }
+    if (key.text == "<<" && !key.quoted) {
+      return Report(key.place, "merge keys (<<) are refused: write the keys out");
+    }
+    const auto [first, is_new] = frame.keys.emplace(key.text, key.place);
+    if (!is_new) {
+      return Report(key.place, Str("duplicate key \"", key.text, "\"; it stands at ",
+                                   first->second.line, ":", first->second.column, " already"));
+    }
+    // Nothing has no place of its own: yaml-cpp gives that of the next token.
+    if (value.kind == YamlNode::Kind::kNothing) value.place = key.place;
+    frame.node.entries.push_back({.key = key.text, .place = key.place, .value = std::move(value)});
+  }
+
+  const int source_;
+  std::vector<Problem>& problems_;
+  std::vector<Frame> frames_;
+  std::optional<YamlNode> root_;
+  int n_nodes_ = 0;
+  int n_documents_ = 0;
+};
+
+// The first byte that is NUL or no UTF-8: its place in `problem`.
+bool IsText(std::string_view text, int source, std::vector<Problem>& problems) {
+  if (IsUtf8(text) && text.find('\0') == std::string_view::npos) return true;
+  int line = 1;
+  while (!text.empty()) {
+    const std::size_t n = std::min(text.find('\n'), text.size() - 1) + 1;
+    const std::string_view first = text.substr(0, n);
+    if (!IsUtf8(first) || first.find('\0') != std::string_view::npos) break;
+    text.remove_prefix(n);
+    ++line;
+  }
+  problems.push_back({.place = {.source = source, .line = line, .column = 1},
+                      .message = "this line is not UTF-8 text"});
+  return false;
+}
+
+}  // namespace
+
+const YamlNode::Entry* YamlNode::Find(std::string_view key) const {
+  for (const Entry& entry : entries) {
+    if (entry.key == key) return &entry;
+  }
+  return nullptr;
+}
+
+std::optional<YamlNode> ParseYaml(std::string_view text, int source,
+                                  std::vector<Problem>& problems) {
+  const auto refuse = [&](Place place, std::string message) {
+    problems.push_back({.place = place, .message = std::move(message)});
+    return std::nullopt;
+  };
+  const Place start = {.source = source, .line = 1, .column = 1};
+  if (text.size() > kSweepBytesMax) {
+    return refuse(
+        start, Str("the text has ", text.size(), " bytes; at most ", kSweepBytesMax, " are read"));
+  }
+  if (!IsText(text, source, problems)) return std::nullopt;
+  TreeBuilder builder(source, problems);
+  try {
+    std::istringstream stream{std::string(text)};
+    YAML::Parser parser(stream);
+    while (parser.HandleNextDocument(builder)) {
+    }
+  } catch (const Refused& refused) {
+    return refuse(refused.place, refused.message);
+  } catch (const YAML::Exception& error) {
+    return refuse({.source = source, .line = error.mark.line + 1, .column = error.mark.column + 1},
+                  Str("this is not YAML: ", error.msg));
+  }
+  std::optional<YamlNode> root = builder.TakeRoot();
+  if (!root) return refuse(start, "there is nothing here");
+  return root;
+}
+
+}  // namespace longrun

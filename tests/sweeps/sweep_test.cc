@@ -1,0 +1,341 @@
+// The sweep language. Files beside this one are tests as data: NAME.yaml gives NAME.expected, which is
+// the errors or a summary of the runs. Lines `# --set path=value` at a file's top are overrides.
+// LONGRUN_UPDATE=1 writes the expected files anew, and sweep.schema.json and reference.md with them.
+#include "sweeps/sweep.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "sweeps/limits.h"
+#include "sweeps/schema.h"
+
+namespace longrun {
+namespace {
+
+using Overrides = std::vector<std::pair<std::string, std::string>>;
+
+std::string SourcePath(std::string_view path) { return JoinPath(LONGRUN_SOURCE_DIR, path); }
+
+bool Updates() { return std::getenv("LONGRUN_UPDATE") != nullptr; }
+
+// austen: 256 ids, 4 M and 20,000 tokens; tiny: too short for most things, and without validation.
+DatasetCatalogue TestDatasets() {
+  const auto find = [](const std::string& name) -> std::optional<DatasetInfo> {
+    DatasetInfo info = {.name = name,
+                        .digest = Sha256Hex("digest of " + name),
+                        .tokenizer_fingerprint = Sha256Hex("bytes"),
+                        .vocab_size = 256,
+                        .split_tokens = {}};
+    if (name == "austen") {
+      info.split_tokens = {{"train", 4'000'000}, {"validation", 20'000}};
+    } else if (name == "tiny") {
+      info.split_tokens = {{"train", 100}};
+    } else {
+      return std::nullopt;
+    }
+    return info;
+  };
+  return {.find = find, .names = {"austen", "tiny"}};
+}
+
+Result<Sweep> Parse(std::string_view yaml, const Overrides& overrides = {}) {
+  return ParseSweep(yaml, "sweep.yaml", overrides, TestDatasets());
+}
+
+// A sweep of two runs, into which `spec` goes as a further line below spec.
+std::string SmallSweep(std::string_view spec = "", std::string_view metadata = "{name: small}") {
+  return Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: ", metadata,
+             "\nspec:\n"
+             "  model: {size: micro}\n"
+             "  matrix: {position: [alibi, rope], train_length: [64], dataset: [austen]}\n"
+             "  train: {tokens: 614400, batch_tokens: 1024}\n",
+             spec.empty() ? "" : Str("  ", spec, "\n"));
+}
+
+std::string ErrorOf(const Result<Sweep>& sweep) { return sweep.status().message(); }
+
+std::string Summary(const Sweep& sweep) {
+  std::string out = Str("sweep ", sweep.name, ": ", sweep.runs.size(), " runs over ",
+                        Join(sweep.axes, ", "), "\n");
+  for (const auto& [key, value] : sweep.labels) out += Str("label ", key, " = ", value, "\n");
+  out += Str("devices ", sweep.devices, " ", sweep.device_kind, ", failures_max ",
+             sweep.retry.failures_max, ", losses_max ", sweep.retry.losses_max, ", priority ",
+             sweep.priority, ", checkpoint every ", sweep.checkpoint_every_ms, " ms, keep ",
+             sweep.checkpoint_keep, "\n");
+  for (const PlannedRun& run : sweep.runs) {
+    out += Str("run ", run.run_key.substr(0, 12), " ", CanonicalJson(run.axes), "\n");
+    for (const PlannedEvaluation& evaluation : run.evaluations) {
+      out += Str("  ", CanonicalJson(evaluation.evaluation), "\n");
+      for (const ExpectedCell& cell : evaluation.cells) {
+        out += Str("    ", cell.metric, " ", cell.context_length, " ", cell.variant, "\n");
+      }
+    }
+  }
+  if (!sweep.runs.empty()) out += Str(CanonicalJson(sweep.runs[0].run.ToJson()), "\n");
+  return out;
+}
+
+Overrides OverridesOf(std::string_view yaml) {
+  constexpr std::string_view kMark = "# --set ";
+  Overrides overrides;
+  for (const std::string& line : Split(yaml, '\n')) {
+    if (!line.starts_with(kMark)) break;
+    const std::size_t equals = line.find('=');
+    overrides.emplace_back(line.substr(kMark.size(), equals - kMark.size()),
+                           line.substr(equals + 1));
+  }
+  return overrides;
+}
+
+void ExpectFile(const std::string& path, const std::string& bytes) {
+  if (Updates()) {
+    ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+    return;
+  }
+  const Result<std::string> expected = ReadFile(path);
+  ASSERT_TRUE(expected.ok()) << expected.status().message() << "; LONGRUN_UPDATE=1 writes it";
+  EXPECT_EQ(*expected, bytes) << path << "; LONGRUN_UPDATE=1 writes it anew";
+}
+
+TEST(SweepFilesTest, EveryFileGivesWhatStandsBesideIt) {
+  const std::string folder = SourcePath("tests/sweeps");
+  int n_files = 0;
+  const std::vector<std::string> names = *ListFolder(folder);
+  for (const std::string& name : names) {
+    if (!name.ends_with(".yaml")) continue;
+    ++n_files;
+    const std::string yaml = *ReadFile(JoinPath(folder, name));
+    const Result<Sweep> sweep = ParseSweep(yaml, name, OverridesOf(yaml), TestDatasets());
+    const std::string stem = name.substr(0, name.size() - 5);
+    ExpectFile(JoinPath(folder, stem + ".expected"),
+               sweep.ok() ? Summary(*sweep) : ErrorOf(sweep) + "\n");
+  }
+  EXPECT_GE(n_files, 20);
+}
+
+TEST(SweepFilesTest, QuickStartExpands) {
+  const std::string yaml = *ReadFile(SourcePath("sweeps/quickstart.yaml"));
+  const Result<Sweep> sweep = ParseSweep(yaml, "quickstart.yaml", {}, TestDatasets());
+  ASSERT_TRUE(sweep.ok()) << ErrorOf(sweep);
+  EXPECT_EQ(sweep->name, "quickstart");
+  EXPECT_GE(sweep->runs.size(), 4u);
+}
+
+TEST(SweepFilesTest, TheShippedSchemaAndReferenceAreThoseOfTheTable) {
+  ExpectFile(SourcePath("sweeps/sweep.schema.json"), SweepJsonSchema().dump(2) + "\n");
+  ExpectFile(SourcePath("sweeps/reference.md"), SweepReference());
+}
+
+// ---- identity ------------------------------------------------------------------------------------
+
+TEST(SweepIdentityTest, RunKeyOfTheSmallSweepIsGolden) {
+  // SHA-256 of the canonical run below, computed with Python's hashlib. It changes with
+  // kNumericsVersion and with nothing else.
+  const Result<Sweep> sweep = Parse(SmallSweep());
+  ASSERT_TRUE(sweep.ok()) << ErrorOf(sweep);
+  const std::string digest = Sha256Hex("digest of austen");
+  const std::string canonical = Str(
+      R"({"dataset":{"digest":")", digest,
+      R"("},"model":{"activation":"gelu_new","architecture":"gpt2","causal":true,"d_ff":384,)",
+      R"("d_model":96,"init_std":0.02,"layer_norm_epsilon":1e-05,"n_head":4,"n_layer":3,)",
+      R"("tie_embeddings":true,"vocab_size":256},"numerics":1,"position":{"method":"alibi",)",
+      R"("slopes":"nearest_power","variant":"press"},"seed":1,"tokenizer":{"fingerprint":")",
+      Sha256Hex("bytes"), R"("},"train":{"batch_tokens":1024,"optimizer":{"betas":[0.9,0.95],)",
+      R"("eps":1e-08,"grad_clip":1,"lr":6e-04,"min_lr":6e-05,"name":"adamw","weight_decay":0.1},)",
+      R"("order":"random","precision":"fp32","schedule":{"name":"cosine","warmup_tokens":0},)",
+      R"("tokens":614400,"train_length":64,"validate":{"every":0,"tokens":0}}})");
+  EXPECT_EQ(CanonicalJson(sweep->runs[0].run.ToJson()), canonical);
+  EXPECT_EQ(sweep->runs[0].run_key, "2cc3ad4f2566c97879ed3c778d17dc47f4a294884ad538ab5776354a18c23877");
+}
+
+TEST(SweepIdentityTest, OrderOfKeysDoesNotChangeARun) {
+  const Result<Sweep> sweep = Parse(
+      "spec:\n"
+      "  train: {batch_tokens: 1024, tokens: 614400}\n"
+      "  matrix: {dataset: [austen], train_length: [64], position: [alibi, rope]}\n"
+      "  model: {size: micro}\n"
+      "kind: Sweep\nmetadata: {name: small}\napiVersion: longrun/v1\n");
+  ASSERT_TRUE(sweep.ok()) << ErrorOf(sweep);
+  const Result<Sweep> small = Parse(SmallSweep());
+  EXPECT_EQ(sweep->runs[0].run_key, small->runs[0].run_key);
+  EXPECT_EQ(sweep->runs[1].run_key, small->runs[1].run_key);
+}
+
+TEST(SweepIdentityTest, NamesLabelsPriorityRetriesAndCheckpointsDoNotChangeARun) {
+  const Result<Sweep> small = Parse(SmallSweep());
+  const Result<Sweep> other =
+      Parse(SmallSweep("priority: 7\n  retry: {failures_max: 9}\n  resources: {kind: cpu}",
+                       "{name: other, labels: {paper: cable}}"),
+            {{"train.checkpoint.every", "1min"}});
+  ASSERT_TRUE(other.ok()) << ErrorOf(other);
+  EXPECT_EQ(other->priority, 7);
+  EXPECT_EQ(other->checkpoint_every_ms, 60'000);
+  EXPECT_EQ(other->runs[0].run_key, small->runs[0].run_key);
+}
+
+TEST(SweepIdentityTest, WhatIsWrittenAsTheDefaultIsTheDefault) {
+  const Result<Sweep> small = Parse(SmallSweep());
+  const Result<Sweep> spelled =
+      Parse(SmallSweep(), {{"model.d_ff", "384"},
+                           {"model.n_layer", "3"},
+                           {"train.precision", "fp32"},
+                           {"train.optimizer.lr", "6.0e-4"},
+                           {"train.tokens", "614.4K"},
+                           {"seed", "1"},
+                           {"position", "{method: alibi, variant: press}"}});
+  ASSERT_TRUE(spelled.ok()) << ErrorOf(spelled);
+  EXPECT_EQ(spelled->runs[0].run_key, small->runs[0].run_key);
+}
+
+TEST(SweepIdentityTest, ALengthAddedBelowTheLongestChangesNoCellAndNoScoreTokens) {
+  const auto cells = [](std::string_view lengths) {
+    const Result<Sweep> sweep =
+        Parse(SmallSweep(Str("evaluate: [{perplexity: {context_lengths: ", lengths, "}}]")));
+    std::map<std::int64_t, std::string> by_length;
+    for (const ExpectedCell& cell : sweep->runs[0].evaluations[0].cells) {
+      by_length[cell.context_length] = cell.cell;
+    }
+    return by_length;
+  };
+  const auto one = cells("[1024]");
+  const auto three = cells("[1024, 64, 256]");
+  EXPECT_EQ(three.size(), 3u);
+  EXPECT_EQ(one.at(1024), three.at(1024));
+}
+
+TEST(SweepIdentityTest, TaskAndCellKeysAreTheDigestsOfTheirCanonicalJson) {
+  const std::string run_key = Sha256Hex("run");
+  const Json evaluation = {{"perplexity", {{"split", "validation"}}}};
+  EXPECT_EQ(TrainTaskKey(run_key),
+            Sha256Hex(Str(R"({"kind":"train","run_key":")", run_key, R"("})")));
+  const std::string cell = CellKey(run_key, evaluation, 64);
+  EXPECT_EQ(cell,
+            Sha256Hex(Str(R"({"context_length":64,"evaluation":{"perplexity":{"split":)",
+                          R"("validation"}},"extension":"none","run_key":")", run_key, R"("})")));
+  const std::vector<ExpectedCell> cells = {
+      {.cell = cell, .metric = "nll", .context_length = 64, .variant = ""},
+      {.cell = cell, .metric = "nll", .context_length = 64, .variant = "unigram"}};
+  EXPECT_EQ(EvaluateTaskKey(run_key, evaluation, cells),
+            Sha256Hex(Str(R"({"cells":[")", cell, R"("],"evaluation":{"perplexity":{"split":)",
+                          R"("validation"}},"extension":"none","kind":"evaluate","run_key":")",
+                          run_key, R"("})")));
+}
+
+// ---- matrix and overrides ------------------------------------------------------------------------
+
+TEST(SweepMatrixTest, TheFirstAxisOfTheFileIsTheSlowest) {
+  const Result<Sweep> sweep = Parse(SmallSweep(), {{"matrix.seed", "[1, 2]"}});
+  ASSERT_TRUE(sweep.ok()) << ErrorOf(sweep);
+  EXPECT_EQ(sweep->axes, (std::vector<std::string>{"position", "train_length", "dataset", "seed"}));
+  ASSERT_EQ(sweep->runs.size(), 4u);
+  EXPECT_EQ(sweep->runs[1].axes["position"], "alibi");
+  EXPECT_EQ(sweep->runs[1].axes["seed"], 2);
+  EXPECT_EQ(sweep->runs[2].axes["position"], "rope");
+}
+
+TEST(SweepMatrixTest, AnOverriddenAxisBecomesThatValue) {
+  const Result<Sweep> sweep = Parse(SmallSweep(), {{"position", "cable"}, {"train_length", "128"}});
+  ASSERT_TRUE(sweep.ok()) << ErrorOf(sweep);
+  ASSERT_EQ(sweep->runs.size(), 1u);
+  EXPECT_EQ(sweep->runs[0].run.model.position.method, "cable");
+  EXPECT_EQ(sweep->runs[0].run.train.train_length, 128);
+  EXPECT_EQ(sweep->overrides.size(), 2u);
+}
+
+TEST(SweepMatrixTest, LearnedPositionsHaveARowForEachTokenOfTheTrainLength) {
+  const Result<Sweep> sweep = Parse(SmallSweep(), {{"position", "[learned, alibi]"}});
+  ASSERT_TRUE(sweep.ok()) << ErrorOf(sweep);
+  EXPECT_EQ(sweep->runs[0].run.model.n_positions, 64);
+  EXPECT_EQ(sweep->runs[1].run.model.n_positions, 0);
+}
+
+TEST(SweepMatrixTest, AnOverrideOfTheMatrixMayAddAnAxis) {
+  const Result<Sweep> sweep = Parse(SmallSweep(), {{"matrix.model.n_layer", "[1, 2]"}});
+  ASSERT_TRUE(sweep.ok()) << ErrorOf(sweep);
+  EXPECT_EQ(sweep->runs.size(), 4u);
+  EXPECT_EQ(sweep->runs[1].run.model.n_layer, 2);
+}
+
+TEST(SweepMatrixTest, AnExcludedMethodIsExcludedWithAnyParameters) {
+  const Overrides positions = {
+      {"position", "[alibi, {method: rope, base: 500}, {method: rope, base: 700}]"}};
+  const auto count = [&](std::string_view exclude) {
+    const Result<Sweep> sweep = Parse(SmallSweep(Str("exclude: [", exclude, "]")), positions);
+    EXPECT_TRUE(sweep.ok()) << ErrorOf(sweep);
+    return sweep->runs.size();
+  };
+  EXPECT_EQ(count("{position: rope}"), 1u);
+  EXPECT_EQ(count("{position: {method: rope, base: 700}}"), 2u);
+  EXPECT_EQ(count("{position: {method: rope, base: 900}}"), 3u);
+  EXPECT_EQ(count("{position: rope, train_length: 999}"), 3u);
+}
+
+TEST(SweepMatrixTest, AnIncludedPointThatIsThereAddsNothing) {
+  const Result<Sweep> sweep =
+      Parse(SmallSweep("include: [{position: rope, train_length: 64, dataset: austen},"
+                       " {position: rope, train_length: 64, dataset: austen, seed: 2}]"));
+  ASSERT_TRUE(sweep.ok()) << ErrorOf(sweep);
+  ASSERT_EQ(sweep->runs.size(), 3u);
+  EXPECT_EQ(sweep->runs[2].run.seed, 2);
+}
+
+// ---- limits --------------------------------------------------------------------------------------
+
+TEST(SweepLimitsTest, RefusesTextThatIsTooLong) {
+  const std::string yaml = SmallSweep() + "#" + std::string(kSweepBytesMax, 'x');
+  EXPECT_EQ(ErrorOf(Parse(yaml)),
+            Str("sweep.yaml:1:1: the text has ", yaml.size(), " bytes; at most 1048576 are read"));
+}
+
+TEST(SweepLimitsTest, RefusesTextThatIsNestedTooDeep) {
+  const std::string nested = std::string(65, '[') + std::string(65, ']');
+  EXPECT_EQ(ErrorOf(Parse("a: " + nested)), "sweep.yaml:1:67: nested deeper than 64");
+  EXPECT_NE(ErrorOf(Parse(std::string(100'000, '['))).find("nested deeper than 64"),
+            std::string::npos);
+}
+
+TEST(SweepLimitsTest, RefusesTooManyNodes) {
+  std::string yaml = "a: [";
+  for (int i = 0; i < kYamlNodesMax; ++i) yaml += "1,";
+  EXPECT_NE(ErrorOf(Parse(yaml + "]")).find("more than 100000 nodes"), std::string::npos);
+}
+
+TEST(SweepLimitsTest, RefusesBytesThatAreNoText) {
+  EXPECT_EQ(ErrorOf(Parse("a: 1\nb: \xff\n")), "sweep.yaml:2:1: this line is not UTF-8 text");
+  EXPECT_EQ(ErrorOf(Parse(std::string("a: 1\nb: \0\n", 10))),
+            "sweep.yaml:2:1: this line is not UTF-8 text");
+}
+
+TEST(SweepLimitsTest, AnAliasBombCostsNothing) {
+  std::string yaml = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 30; ++i) {
+    const std::string alias = Str("*a", i - 1);
+    yaml += Str("a", i, ": &a", i, " [", alias, ", ", alias, ", ", alias, "]\n");
+  }
+  const std::string error = ErrorOf(Parse(yaml));
+  EXPECT_NE(error.find("anchors (&name) are refused"), std::string::npos);
+  EXPECT_NE(error.find("aliases are refused"), std::string::npos);
+}
+
+TEST(SweepLimitsTest, ShowsTheFirstFiftyErrors) {
+  std::string yaml = SmallSweep();
+  for (int i = 0; i < 80; ++i) yaml += Str("  key", i, ": 1\n");
+  const std::vector<std::string> lines = Split(ErrorOf(Parse(yaml)), '\n');
+  EXPECT_EQ(lines.size(), kErrorsMax + 1);
+}
+
+TEST(SweepLimitsTest, ACutFileNeverBreaksTheParser) {
+  const std::string yaml = *ReadFile(SourcePath("sweeps/quickstart.yaml"));
+  for (std::size_t n = 0; n < yaml.size(); n += 3) {
+    const Result<Sweep> sweep = Parse(yaml.substr(0, n));
+    EXPECT_TRUE(sweep.ok() || sweep.status().code() == Code::kInvalidArgument);
+  }
+}
+
+}  // namespace
+}  // namespace longrun
