@@ -134,8 +134,7 @@ at::Tensor Attention::StaticBias(std::int64_t q_begin, std::int64_t n_query, std
     static_block_ = block;
     static_positions_ = n_positions;
   }
-  const std::int64_t behind =
-      (static_positions_ + block - 1) / block * block - block;
+  const std::int64_t behind = (static_positions_ + block - 1) / block * block - block;
   return static_bias_.narrow(1, 0, n_query).narrow(2, behind - q_begin, n_key);
 }
 
@@ -152,7 +151,8 @@ at::Tensor Attention::BlockForward(const Call& call, const at::Tensor& cumulated
     const at::Tensor anchor = cumulated_BHT.narrow(2, q_begin, 1).detach();
     const at::Tensor key = (Part(cumulated_BHT, 2, 0, n_key) - anchor).to(compute_.dtype);
     if (terms_.key_bias_gate->two_sided) {
-      const at::Tensor query = (cumulated_BHT.narrow(2, q_begin, n_query) - anchor).to(compute_.dtype);
+      const at::Tensor query =
+          (cumulated_BHT.narrow(2, q_begin, n_query) - anchor).to(compute_.dtype);
       scores = scores - at::abs(query.unsqueeze(3) - key.unsqueeze(2));
     } else {
       scores = scores.sub_(key.unsqueeze(2));  // b_i is the row's own: it cancels in the softmax
@@ -171,8 +171,8 @@ at::Tensor Attention::Forward(const Call& given) {
     call.k_BHTD = Rotate(call.k_BHTD);
   }
   if (backend_ == AttentionBackend::kTorch) {
-    return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt, 0.0,
-                                            shape_.causal, call.scale);
+    return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt,
+                                            0.0, shape_.causal, call.scale);
   }
   call.q_BHTD = call.q_BHTD * call.scale;
 
@@ -185,8 +185,7 @@ at::Tensor Attention::Forward(const Call& given) {
   }
 
   const std::int64_t n_positions = call.q_BHTD.size(2);
-  const std::int64_t block =
-      BlockQueries(call.q_BHTD.size(0) * call.q_BHTD.size(1), n_positions);
+  const std::int64_t block = BlockQueries(call.q_BHTD.size(0) * call.q_BHTD.size(1), n_positions);
   std::vector<at::Tensor> blocks;
   for (std::int64_t begin = 0; begin < n_positions; begin += block) {
     const std::int64_t n_query = std::min(block, n_positions - begin);

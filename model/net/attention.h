@@ -33,8 +33,9 @@ Result<AttentionBackend> ParseAttentionBackend(std::string_view name);  // "refe
 class Attention {
  public:
   // kUnimplemented when the back-end lacks a term; `method` is the name for that message.
-  static Result<Attention> Make(TermSpec terms, std::string_view method, const AttentionShape& shape,
-                                AttentionBackend backend, const Compute& compute);
+  static Result<Attention> Make(TermSpec terms, std::string_view method,
+                                const AttentionShape& shape, AttentionBackend backend,
+                                const Compute& compute);
 
   struct Call {
     at::Tensor q_BHTD, k_BHTD, v_BHTD;  // of type compute.product

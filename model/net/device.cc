@@ -35,14 +35,16 @@ Status LoadCudaHalf() {
   return status;
 }
 
+// As the worker names it when it describes its machine.
 std::string CpuVendor() {
   std::ifstream in("/proc/cpuinfo");
-  for (std::string line; std::getline(in, line);) {
-    if (!line.starts_with("vendor_id")) continue;
+  std::string vendor;
+  for (std::string line; vendor.empty() && std::getline(in, line);) {
+    if (!line.starts_with("vendor_id") && !line.starts_with("CPU implementer")) continue;
     const auto colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
+    if (colon != std::string::npos) vendor = line.substr(colon + 2);
   }
-  return "unknown";
+  return vendor.empty() ? "unknown" : vendor;
 }
 
 }  // namespace

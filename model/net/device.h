@@ -28,7 +28,7 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
 // each time, no TF32.
 void FixNumerics(std::int64_t threads);
 
-std::string TorchVersion();   // "2.11.0"
+std::string TorchVersion();  // "2.11.0"
 // What decides a CPU's bits beside the thread count: LibTorch's vector path ("default", "avx2",
 // "avx512") and its matrix products, which follow the CPU's vendor ("aten/AuthenticAMD").
 std::string SimdPath();

@@ -27,9 +27,8 @@ at::Tensor AddGradients(Transformer& net, const at::Tensor& ids_BT, const at::Te
   if (targets_BN.size(1) < ids_BT.size(1)) hidden_BNC = hidden_BNC.narrow(1, 0, targets_BN.size(1));
   const at::Tensor hidden_NC = hidden_BNC.detach().flatten(0, 1);
   at::Tensor head_gradient = net.head_VC().grad();
-  const HeadGradient head =
-      HeadNllBackward(hidden_NC, net.head_VC().detach(), targets_BN.flatten(), weight,
-                      net.compute(), head_gradient);
+  const HeadGradient head = HeadNllBackward(hidden_NC, net.head_VC().detach(), targets_BN.flatten(),
+                                            weight, net.compute(), head_gradient);
   hidden_BNC.backward(head.hidden_NC.view(hidden_BNC.sizes()));
   return head.nll_N;
 }

@@ -21,33 +21,106 @@ constexpr std::int64_t kDefaultLayers = 12;
 constexpr std::int64_t kDefaultHeads = 12;
 
 // Keys that change the mathematics; ParseModelConfig reads each.
-constexpr std::array<std::string_view, 19> kHonoured = {
-    "model_type", "vocab_size", "n_positions", "n_ctx", "n_embd", "n_layer", "n_head", "n_inner",
-    "activation_function", "layer_norm_epsilon", "tie_word_embeddings", "scale_attn_weights",
-    "scale_attn_by_inverse_layer_idx", "add_cross_attention", "is_encoder_decoder",
-    "quantization_config", "pruned_heads", "position", "causal"};
+constexpr std::array<std::string_view, 19> kHonoured = {"model_type",
+                                                        "vocab_size",
+                                                        "n_positions",
+                                                        "n_ctx",
+                                                        "n_embd",
+                                                        "n_layer",
+                                                        "n_head",
+                                                        "n_inner",
+                                                        "activation_function",
+                                                        "layer_norm_epsilon",
+                                                        "tie_word_embeddings",
+                                                        "scale_attn_weights",
+                                                        "scale_attn_by_inverse_layer_idx",
+                                                        "add_cross_attention",
+                                                        "is_encoder_decoder",
+                                                        "quantization_config",
+                                                        "pruned_heads",
+                                                        "position",
+                                                        "causal"};
 
 // Keys that change nothing in a forward pass without dropout: where the weights come from, how they
 // were initialised and trained, how text is generated from the logits, what is returned beside them.
-constexpr std::array<std::string_view, 78> kHarmless = {
-    "_name_or_path", "_commit_hash", "_attn_implementation", "_attn_implementation_autoset",
-    "_attn_implementation_internal", "attn_implementation", "architectures", "transformers_version",
-    "torch_dtype", "dtype", "torchscript", "use_bfloat16", "tf_legacy_loss", "use_cache",
-    "gradient_checkpointing", "initializer_range", "attn_pdrop", "embd_pdrop", "resid_pdrop",
-    "reorder_and_upcast_attn", "summary_activation", "summary_first_dropout",
-    "summary_proj_to_labels", "summary_type", "summary_use_proj", "task_specific_params",
-    "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id",
-    "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens",
-    "bad_words_ids", "output_attentions", "output_hidden_states", "output_scores",
-    "return_dict", "return_dict_in_generate", "use_return_dict", "id2label", "label2id",
-    "num_labels", "problem_type", "finetuning_task", "prefix", "tokenizer_class",
-    "chunk_size_feed_forward", "cross_attention_hidden_size", "is_decoder", "tie_encoder_decoder",
-    "do_sample", "early_stopping", "diversity_penalty", "encoder_no_repeat_ngram_size",
-    "length_penalty", "max_length", "min_length", "no_repeat_ngram_size", "num_beam_groups",
-    "num_beams", "num_return_sequences", "remove_invalid_values", "repetition_penalty",
-    "temperature", "top_k", "top_p", "typical_p", "exponential_decay_length_penalty",
-    "low_memory", "penalty_alpha", "renormalize_logits", "max_new_tokens", "min_new_tokens",
-    "pretraining_tp", "max_time"};
+constexpr std::array<std::string_view, 78> kHarmless = {"_name_or_path",
+                                                        "_commit_hash",
+                                                        "_attn_implementation",
+                                                        "_attn_implementation_autoset",
+                                                        "_attn_implementation_internal",
+                                                        "attn_implementation",
+                                                        "architectures",
+                                                        "transformers_version",
+                                                        "torch_dtype",
+                                                        "dtype",
+                                                        "torchscript",
+                                                        "use_bfloat16",
+                                                        "tf_legacy_loss",
+                                                        "use_cache",
+                                                        "gradient_checkpointing",
+                                                        "initializer_range",
+                                                        "attn_pdrop",
+                                                        "embd_pdrop",
+                                                        "resid_pdrop",
+                                                        "reorder_and_upcast_attn",
+                                                        "summary_activation",
+                                                        "summary_first_dropout",
+                                                        "summary_proj_to_labels",
+                                                        "summary_type",
+                                                        "summary_use_proj",
+                                                        "task_specific_params",
+                                                        "bos_token_id",
+                                                        "eos_token_id",
+                                                        "pad_token_id",
+                                                        "sep_token_id",
+                                                        "decoder_start_token_id",
+                                                        "forced_bos_token_id",
+                                                        "forced_eos_token_id",
+                                                        "suppress_tokens",
+                                                        "begin_suppress_tokens",
+                                                        "bad_words_ids",
+                                                        "output_attentions",
+                                                        "output_hidden_states",
+                                                        "output_scores",
+                                                        "return_dict",
+                                                        "return_dict_in_generate",
+                                                        "use_return_dict",
+                                                        "id2label",
+                                                        "label2id",
+                                                        "num_labels",
+                                                        "problem_type",
+                                                        "finetuning_task",
+                                                        "prefix",
+                                                        "tokenizer_class",
+                                                        "chunk_size_feed_forward",
+                                                        "cross_attention_hidden_size",
+                                                        "is_decoder",
+                                                        "tie_encoder_decoder",
+                                                        "do_sample",
+                                                        "early_stopping",
+                                                        "diversity_penalty",
+                                                        "encoder_no_repeat_ngram_size",
+                                                        "length_penalty",
+                                                        "max_length",
+                                                        "min_length",
+                                                        "no_repeat_ngram_size",
+                                                        "num_beam_groups",
+                                                        "num_beams",
+                                                        "num_return_sequences",
+                                                        "remove_invalid_values",
+                                                        "repetition_penalty",
+                                                        "temperature",
+                                                        "top_k",
+                                                        "top_p",
+                                                        "typical_p",
+                                                        "exponential_decay_length_penalty",
+                                                        "low_memory",
+                                                        "penalty_alpha",
+                                                        "renormalize_logits",
+                                                        "max_new_tokens",
+                                                        "min_new_tokens",
+                                                        "pretraining_tp",
+                                                        "max_time"};
 
 // Reads members with transformers' defaults; a null is an absent key, as in transformers.
 class Reader {
@@ -98,7 +171,8 @@ Status RefuseUnbuilt(const Json& config, const Reader& read) {
   }
   for (const std::string_view key : {"add_cross_attention", "is_encoder_decoder"}) {
     ASSIGN_OR_RETURN(const bool wanted, read.Bool(key, false));
-    if (wanted) return Status(Code::kUnimplemented, Str("config.json: ", key, ": true is not built"));
+    if (wanted)
+      return Status(Code::kUnimplemented, Str("config.json: ", key, ": true is not built"));
   }
   for (const std::string_view key : {"quantization_config", "pruned_heads"}) {
     if (read.Has(key) && !config[key].empty()) {
@@ -139,7 +213,8 @@ Result<ParameterMap> CollectParameters(const SafetensorsFile& file, const ModelC
   for (const auto& [stored_name, tensor] : file.tensors()) {
     const std::string name = CanonicalName(stored_name);
     if (!given.emplace(name, &tensor).second) {
-      return Status(Code::kDataLoss, Str("tensor \"", name, "\" is there twice, with and without "
+      return Status(Code::kDataLoss, Str("tensor \"", name,
+                                         "\" is there twice, with and without "
                                          "\"transformer.\""));
     }
   }
@@ -171,12 +246,15 @@ Result<ParameterMap> CollectParameters(const SafetensorsFile& file, const ModelC
       const bool same = stored->type == wte->type && stored->shape == wte->shape &&
                         std::equal(stored->bytes.begin(), stored->bytes.end(), wte->bytes.begin());
       if (same) continue;
-      return Status(Code::kDataLoss,
-                    "lm_head.weight differs from transformer.wte.weight, but config.json ties them: "
-                    "set tie_word_embeddings to false, or leave lm_head.weight out");
+      return Status(
+          Code::kDataLoss,
+          "lm_head.weight differs from transformer.wte.weight, but config.json ties them: "
+          "set tie_word_embeddings to false, or leave lm_head.weight out");
     }
-    return Status(Code::kDataLoss, Str("tensor \"", name, "\" is not part of a model with position "
-                                       "method \"", model.position.method, "\""));
+    return Status(Code::kDataLoss, Str("tensor \"", name,
+                                       "\" is not part of a model with position "
+                                       "method \"",
+                                       model.position.method, "\""));
   }
   return parameters;
 }

@@ -73,8 +73,8 @@ std::vector<double> PhiloxNormals(std::uint64_t seed, std::string_view name, std
   std::vector<double> normals;
   normals.reserve(static_cast<std::size_t>(n + 1));
   for (std::uint64_t block = 0; normals.size() < static_cast<std::size_t>(n); ++block) {
-    const auto words = Philox4x32({Low(block), High(block), Low(stream), High(stream)},
-                                  {Low(seed), High(seed)});
+    const auto words =
+        Philox4x32({Low(block), High(block), Low(stream), High(stream)}, {Low(seed), High(seed)});
     const double radius = std::sqrt(-2.0 * std::log(Uniform53(words[0], words[1])));
     const double angle = 2.0 * std::numbers::pi * Uniform53(words[2], words[3]);
     normals.push_back(radius * std::cos(angle));

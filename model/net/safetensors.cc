@@ -70,8 +70,8 @@ Result<Entry> ParseEntry(const std::string& name, const Json& json, std::uint64_
   }
   Entry entry = {.name = name, .tensor = {}};
   const std::string dtype = json["dtype"].get<std::string>();
-  const auto* row =
-      std::find_if(std::begin(kTypes), std::end(kTypes), [&](const TypeRow& r) { return r.name == dtype; });
+  const auto* row = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                 [&](const TypeRow& r) { return r.name == dtype; });
   if (row == std::end(kTypes)) {
     return bad(Str("dtype ", dtype, " is not read here (F64, F32, F16, BF16, I64, I32 are)"));
   }
@@ -221,8 +221,8 @@ Status SafetensorsFile::ParseHeader() {
     at = entry.end;
   }
   if (at != data.size()) {
-    return Status(Code::kDataLoss, Str("the tensors cover ", at, " bytes of data, the file has ",
-                                       data.size()));
+    return Status(Code::kDataLoss,
+                  Str("the tensors cover ", at, " bytes of data, the file has ", data.size()));
   }
   for (Entry& entry : entries) tensors_.emplace(std::move(entry.name), std::move(entry.tensor));
   return Status();

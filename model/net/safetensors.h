@@ -26,7 +26,7 @@ std::size_t StoredTypeBytes(StoredType type);
 // A tensor in a file or on its way into one: row-major, little endian.
 struct StoredTensor {
   StoredType type = StoredType::kF32;
-  std::vector<std::int64_t> shape;     // empty: a scalar
+  std::vector<std::int64_t> shape;  // empty: a scalar
   std::span<const std::byte> bytes;
 };
 

@@ -10,12 +10,18 @@ namespace {
 
 at::ScalarType ScalarOf(StoredType type) {
   switch (type) {
-    case StoredType::kF64: return at::kDouble;
-    case StoredType::kF32: return at::kFloat;
-    case StoredType::kF16: return at::kHalf;
-    case StoredType::kBF16: return at::kBFloat16;
-    case StoredType::kI64: return at::kLong;
-    case StoredType::kI32: return at::kInt;
+    case StoredType::kF64:
+      return at::kDouble;
+    case StoredType::kF32:
+      return at::kFloat;
+    case StoredType::kF16:
+      return at::kHalf;
+    case StoredType::kBF16:
+      return at::kBFloat16;
+    case StoredType::kI64:
+      return at::kLong;
+    case StoredType::kI32:
+      return at::kInt;
   }
   LR_CHECK(false);
 }

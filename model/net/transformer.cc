@@ -104,7 +104,8 @@ at::Tensor Transformer::InputAddition(std::int64_t n_positions) {
   if (add.fill == nullptr) {
     const std::int64_t n_rows = wpe_PC_.size(0);
     if (n_positions <= n_rows) return wpe_PC_.narrow(0, 0, n_positions);
-    at::Tensor row = at::arange(n_positions, wpe_PC_.options().dtype(at::kLong).requires_grad(false));
+    at::Tensor row =
+        at::arange(n_positions, wpe_PC_.options().dtype(at::kLong).requires_grad(false));
     row = add.beyond == InputAdd::Beyond::kWrap ? row.remainder(n_rows) : row.clamp_max(n_rows - 1);
     return at::embedding(wpe_PC_, row);
   }
@@ -123,8 +124,7 @@ at::Tensor Transformer::InputAddition(std::int64_t n_positions) {
 at::Tensor Transformer::Linear(const at::Tensor& x, const at::Tensor& weight,
                                const at::Tensor& bias) const {
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(compute_.product);
-  const at::Tensor y =
-      at::addmm(bias.to(compute_.product), rows, weight.to(compute_.product));
+  const at::Tensor y = at::addmm(bias.to(compute_.product), rows, weight.to(compute_.product));
   std::vector<std::int64_t> shape(x.sizes().begin(), x.sizes().end());
   shape.back() = weight.size(1);
   return y.view(shape);
@@ -154,8 +154,8 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& x_BT
 }
 
 at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& x_BTC) {
-  const at::Tensor h = Linear(Norm(x_BTC, layer.ln_2_weight, layer.ln_2_bias), layer.c_fc_weight,
-                              layer.c_fc_bias);
+  const at::Tensor h =
+      Linear(Norm(x_BTC, layer.ln_2_weight, layer.ln_2_bias), layer.c_fc_weight, layer.c_fc_bias);
   const std::string& name = config_.model.activation;
   LR_CHECK(name == "gelu_new" || name == "gelu" || name == "relu");
   const at::Tensor active =

@@ -13,8 +13,8 @@ namespace longrun {
 inline constexpr int kExitUsage = 64;
 
 struct Ending {
-  Status status;                                           // ok: all is done
-  FailureClass failure_class = FailureClass::kCrashed;     // of an error
+  Status status;                                        // ok: all is done
+  FailureClass failure_class = FailureClass::kCrashed;  // of an error
 
   int ExitCode() const;  // 0, or the class's
 };

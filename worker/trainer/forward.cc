@@ -28,8 +28,8 @@ Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size) 
   }
   at::Tensor tokens = ToTensor(*stored);
   if (tokens.numel() == 0) {
-    return Status(Code::kInvalidArgument, Str(path, ": tokens is empty, of shape ",
-                                              ShapeText(stored->shape)));
+    return Status(Code::kInvalidArgument,
+                  Str(path, ": tokens is empty, of shape ", ShapeText(stored->shape)));
   }
   const std::int64_t* ids = tokens.const_data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < tokens.numel(); ++i) {
@@ -65,8 +65,7 @@ Status Forward(const ForwardOptions& options) {
   Transformer& net = loaded.net;
   const at::NoGradGuard no_grad;
   const std::int64_t b = loaded.tokens_BT.size(0), t = loaded.tokens_BT.size(1);
-  const at::Tensor logits_BTV =
-      at::empty({b, t, net.head_VC().size(0)}, net.compute().dtype);
+  const at::Tensor logits_BTV = at::empty({b, t, net.head_VC().size(0)}, net.compute().dtype);
   for (std::int64_t row = 0; row < b; ++row) {
     const at::Tensor hidden_TC = net.Hidden(loaded.tokens_BT.narrow(0, row, 1)).select(0, 0);
     logits_BTV.select(0, row).copy_(HeadLogits(hidden_TC, net.head_VC(), net.compute()));
@@ -85,8 +84,7 @@ Status Grad(const ForwardOptions& options) {
   ClearGradients(net);
   for (std::int64_t row = 0; row < b; ++row) {
     const at::Tensor ids_1T = loaded.tokens_BT.narrow(0, row, 1);
-    AddGradients(net, ids_1T, ids_1T.narrow(1, 1, n),
-                 1.0 / static_cast<double>(b * n));
+    AddGradients(net, ids_1T, ids_1T.narrow(1, 1, n), 1.0 / static_cast<double>(b * n));
   }
   std::map<std::string, at::Tensor> gradients;
   for (const auto& [name, parameter] : net.parameters()) gradients[name] = GradientOf(parameter);

@@ -10,14 +10,17 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "model/net/device.h"
+#include "worker/trainer/data.h"
 #include "worker/trainer/ending.h"
 #include "worker/trainer/forward.h"
+#include "worker/trainer/standalone.h"
+#include "worker/trainer/task.h"
 
 namespace longrun {
 namespace {
 
 void AddForward(CLI::App& app, const char* name, const char* help, ForwardOptions& options,
-                std::function<Status()>& verb, Status (*run)(const ForwardOptions&)) {
+                std::function<Ending()>& verb, Status (*run)(const ForwardOptions&)) {
   CLI::App* sub = app.add_subcommand(name, help);
   sub->add_option("--model", options.model, "folder with config.json and model.safetensors")
       ->required();
@@ -30,13 +33,48 @@ void AddForward(CLI::App& app, const char* name, const char* help, ForwardOption
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
-  sub->callback([&options, &verb, run] { verb = [&options, run] { return run(options); }; });
+  sub->callback([&options, &verb, run] {
+    verb = [&options, run] { return RunGuarded([&] { return run(options); }); };
+  });
+}
+
+void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
+  sub->add_option("--run", options.run, "run as JSON (sweeps/run.h)")->required();
+  sub->add_option("--dataset", options.dataset, "dataset folder")->required();
+  sub->add_option("--output", options.output, "folder for journal and checkpoints")->required();
+  sub->add_option("--device", options.device, "cpu or gpu")->capture_default_str();
+  sub->add_option("--attention", options.attention, "reference or torch")->capture_default_str();
+  sub->add_option("--threads", options.threads, "CPU threads")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+  sub->add_option("--micro-batch", options.micro_batch, "sequences in a pass; 0: by memory")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+}
+
+void AddData(CLI::App& app, DataImportOptions& import, std::string& folder,
+             std::function<Ending()>& verb) {
+  CLI::App* data = app.add_subcommand("data", "tokenised datasets");
+  data->require_subcommand(1);
+  CLI::App* sub = data->add_subcommand("import", "tokenises text files into a folder");
+  sub->add_option("--output", import.output, "folder to make")->required();
+  sub->add_option("--tokenizer", import.tokenizer, "its name")->capture_default_str();
+  sub->add_option("--train", import.train, "text files")->required();
+  sub->add_option("--validation", import.validation, "text files");
+  sub->add_option("--test", import.test, "text files");
+  sub->callback([&] { verb = [&] { return RunGuarded([&] { return DataImport(import); }); }; });
+  sub = data->add_subcommand("inspect", "prints digest, tokenizer and splits");
+  sub->add_option("folder", folder, "dataset folder")->required();
+  sub->callback([&] { verb = [&] { return RunGuarded([&] { return DataInspect(folder); }); }; });
+  sub = data->add_subcommand("verify", "reads every block and compares the digest");
+  sub->add_option("folder", folder, "dataset folder")->required();
+  sub->callback([&] { verb = [&] { return RunGuarded([&] { return DataVerify(folder); }); }; });
 }
 
 int Main(int argc, char** argv) {
   CLI::App app("longrun-trainer: trains and evaluates one task", "longrun-trainer");
   app.require_subcommand(1);
-  std::function<Status()> verb;
+  std::function<Ending()> verb;
 
   ForwardOptions forward, grad;
   AddForward(app, "forward", "writes the logits of a model for given tokens", forward, verb,
@@ -47,16 +85,40 @@ int Main(int argc, char** argv) {
       std::printf("longrun-trainer %s (%s), numerics %d, LibTorch %s\n",
                   std::string(kVersion).c_str(), std::string(BuildCommit()).c_str(),
                   kNumericsVersion, TorchVersion().c_str());
-      return Status();
+      return Ending();
     };
   });
+
+  std::string task_path;
+  CLI::App* task = app.add_subcommand("task", "carries out one attempt, as a worker starts it");
+  task->add_option("file", task_path, "the attempt's task.json")->required();
+  task->callback([&] { verb = [&] { return RunTask(task_path); }; });
+
+  StandaloneOptions train, evaluate;
+  CLI::App* sub = app.add_subcommand("train", "trains a run without coordinator and worker");
+  AddStandalone(sub, train);
+  sub->add_option("--resume", train.checkpoint, "checkpoint folder to continue from");
+  sub->add_option("--checkpoint-every-ms", train.checkpoint_every_ms, "0: after each step")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  sub->callback([&] { verb = [&] { return TrainStandalone(train); }; });
+  sub = app.add_subcommand("evaluate", "scores a checkpoint without coordinator and worker");
+  AddStandalone(sub, evaluate);
+  sub->add_option("--checkpoint", evaluate.checkpoint, "checkpoint folder")->required();
+  sub->add_option("--lengths", evaluate.lengths, "context lengths")->required()->delimiter(',');
+  sub->add_option("--split", evaluate.split, "split to score")->capture_default_str();
+  sub->callback([&] { verb = [&] { return EvaluateStandalone(evaluate); }; });
+
+  DataImportOptions import;
+  std::string data_folder;
+  AddData(app, import, data_folder, verb);
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
-  const Ending ending = RunGuarded(verb);
+  const Ending ending = verb();
   if (!ending.status.ok()) {
     std::fprintf(stderr, "longrun-trainer: %s\n", ending.status.message().c_str());
   }

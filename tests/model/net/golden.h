@@ -14,10 +14,17 @@
 
 namespace longrun {
 
-inline const char* const kGoldenCases[] = {
-    "learned",      "none",  "sinusoidal",   "rope",
-    "rope_interleaved", "alibi", "cable", "cable_scaled",
-    "cable_bidirectional", "gelu_inverse_layer", "relu_unscaled"};
+inline const char* const kGoldenCases[] = {"learned",
+                                           "none",
+                                           "sinusoidal",
+                                           "rope",
+                                           "rope_interleaved",
+                                           "alibi",
+                                           "cable",
+                                           "cable_scaled",
+                                           "cable_bidirectional",
+                                           "gelu_inverse_layer",
+                                           "relu_unscaled"};
 
 inline std::string GoldenFolder(const std::string& name) {
   return std::string(LONGRUN_SOURCE_DIR) + "/tests/golden/net/" + name;

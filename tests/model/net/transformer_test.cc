@@ -53,8 +53,7 @@ TEST_P(GoldenTest, GradientsAreThoseOfTheOracle) {
   const std::int64_t n = tokens.size(1) - 1;
 
   ClearGradients(net);
-  AddGradients(net, tokens, tokens.narrow(1, 1, n),
-               1.0 / static_cast<double>(tokens.size(0) * n));
+  AddGradients(net, tokens, tokens.narrow(1, 1, n), 1.0 / static_cast<double>(tokens.size(0) * n));
 
   const SafetensorsFile file =
       SafetensorsFile::Open(GoldenFolder(GetParam()) + "/expected.safetensors").value();

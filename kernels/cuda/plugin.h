@@ -1,0 +1,22 @@
+// The C interface of liblongrun_cuda.so, the part of longrun that nvcc compiles. The trainer loads it
+// at run time, so that one build serves machines with and without a GPU; nothing of CUDA's headers or
+// of LibTorch crosses it.
+#pragma once
+
+#include <cstdint>
+
+extern "C" {
+
+struct LongrunGpu {
+  char name[256];
+  std::int64_t memory_bytes;
+  int capability_major;
+  int capability_minor;
+};
+
+// Null, or CUDA's own words for what is wrong (static memory).
+using LongrunGpuDescribe = const char* (*)(int ordinal, LongrunGpu* gpu);
+
+}  // extern "C"
+
+inline constexpr const char* kLongrunGpuDescribeSymbol = "LongrunDescribeGpu";

@@ -1,0 +1,119 @@
+#include "model/net/adamw.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "base/str.h"
+#include "model/net/gradient.h"
+
+namespace longrun {
+namespace {
+
+constexpr const char* kFirst = "exp_avg.";
+constexpr const char* kSecond = "exp_avg_sq.";
+
+}  // namespace
+
+AdamW::AdamW(const OptimizerConfig& config, const ParameterMap& parameters) : config_(config) {
+  LR_CHECK(!parameters.empty());
+  step_ = at::scalar_tensor(0.0, parameters.begin()->second.options().dtype(at::kFloat));
+  groups_[0].weight_decay = config.weight_decay;
+  for (const auto& [name, parameter] : parameters) {
+    Group& group = groups_[parameter.dim() >= 2 ? 0 : 1];
+    group.names.push_back(name);
+    group.parameters.push_back(parameter);
+    group.exp_avg.push_back(at::zeros_like(parameter.detach()));
+    group.exp_avg_sq.push_back(at::zeros_like(parameter.detach()));
+    group.steps.push_back(step_);
+  }
+}
+
+double AdamW::ClipGradients() {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> gradients;
+  for (Group& group : groups_) {
+    for (at::Tensor& parameter : group.parameters) {
+      at::Tensor& gradient = parameter.mutable_grad();
+      if (!gradient.defined()) gradient = GradientOf(parameter);
+      gradients.push_back(gradient);
+    }
+  }
+  const std::vector<at::Tensor> norms = at::_foreach_norm(gradients);
+  const double norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
+  if (config_.grad_clip > 0.0 && norm > config_.grad_clip) {
+    at::_foreach_mul_(gradients, at::Scalar(config_.grad_clip / norm));
+  }
+  return norm;
+}
+
+void AdamW::Step(double lr) {
+  const at::NoGradGuard no_grad;
+  t_ += 1;
+  step_.fill_(static_cast<double>(t_));
+  for (Group& group : groups_) {
+    if (group.parameters.empty()) continue;
+    std::vector<at::Tensor> gradients;
+    for (const at::Tensor& parameter : group.parameters) gradients.push_back(parameter.grad());
+    at::_fused_adamw_(group.parameters, gradients, group.exp_avg, group.exp_avg_sq, {}, group.steps,
+                      lr, config_.beta1, config_.beta2, group.weight_decay, config_.eps,
+                      /*amsgrad=*/false, /*maximize=*/false);
+  }
+}
+
+std::map<std::string, at::Tensor> AdamW::State() const {
+  std::map<std::string, at::Tensor> state;
+  for (const Group& group : groups_) {
+    for (std::size_t i = 0; i < group.names.size(); ++i) {
+      state[kFirst + group.names[i]] = group.exp_avg[i];
+      state[kSecond + group.names[i]] = group.exp_avg_sq[i];
+    }
+  }
+  return state;
+}
+
+Status AdamW::Restore(const std::map<std::string, at::Tensor>& state, std::int64_t t) {
+  std::map<std::string, at::Tensor> own = State();
+  if (own.size() != state.size()) {
+    return Status(Code::kDataLoss, Str("the optimizer's state has ", state.size(),
+                                       " tensors, expected ", own.size()));
+  }
+  for (auto& [name, tensor] : own) {
+    const auto it = state.find(name);
+    if (it == state.end()) {
+      return Status(Code::kDataLoss, Str("the optimizer's state lacks tensor \"", name, "\""));
+    }
+    if (it->second.sizes() != tensor.sizes() || it->second.scalar_type() != tensor.scalar_type()) {
+      return Status(Code::kDataLoss, Str("the optimizer's tensor \"", name,
+                                         "\" has another shape or type than its parameter"));
+    }
+    tensor.copy_(it->second);
+  }
+  t_ = t;
+  return Status();
+}
+
+double LearningRate(const TrainConfig& train, std::int64_t t) {
+  const OptimizerConfig& optimizer = train.optimizer;
+  const std::int64_t n_warmup =
+      (train.schedule.warmup_tokens + train.batch_tokens - 1) / train.batch_tokens;
+  if (t <= n_warmup) {
+    return optimizer.lr * static_cast<double>(t) / static_cast<double>(n_warmup);
+  }
+  if (train.schedule.name == "constant") return optimizer.lr;
+  LR_CHECK(train.schedule.name == "cosine");
+  const double done =
+      static_cast<double>(t - n_warmup) / static_cast<double>(train.steps() - n_warmup);
+  return optimizer.min_lr +
+         0.5 * (optimizer.lr - optimizer.min_lr) * (1.0 + std::cos(std::numbers::pi * done));
+}
+
+}  // namespace longrun

@@ -1,0 +1,56 @@
+// AdamW (Loshchilov, Hutter 2019, arXiv:1711.05101), t = 1, 2, ...:
+//
+//   theta = theta - lr lambda theta                    only parameters of two or more dimensions
+//   m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
+//   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+//
+// carried out by LibTorch's fused operator, one call a group.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "model/config.h"
+#include "model/net/parameters.h"
+
+namespace longrun {
+
+class AdamW {
+ public:
+  // Moments start at 0, t at 0. The parameters are held, and changed by Step.
+  AdamW(const OptimizerConfig& config, const ParameterMap& parameters);
+
+  // The global norm of the gradients (of all parameters together, before clipping); when
+  // config.grad_clip is positive and smaller, the gradients are scaled down to it.
+  double ClipGradients();
+  void Step(double lr);
+
+  // "exp_avg.NAME" and "exp_avg_sq.NAME", shared with this object.
+  std::map<std::string, at::Tensor> State() const;
+  // Continues behind step t. kDataLoss when a tensor is missing, surplus or of a wrong shape or type.
+  Status Restore(const std::map<std::string, at::Tensor>& state, std::int64_t t);
+
+ private:
+  struct Group {
+    std::vector<std::string> names;
+    std::vector<at::Tensor> parameters, exp_avg, exp_avg_sq, steps;
+    double weight_decay = 0.0;
+  };
+
+  OptimizerConfig config_;
+  Group groups_[2];  // with weight decay, without
+  at::Tensor step_;  // t as fp32, where the parameters are
+  std::int64_t t_ = 0;
+};
+
+// The learning rate of step t = 1 .. n_steps: lr t / w for t <= w (w warm-up steps), then
+//   cosine:   min_lr + (lr - min_lr) (1 + cos(pi (t - w) / (n_steps - w))) / 2, min_lr at the last
+//   constant: lr
+double LearningRate(const TrainConfig& train, std::int64_t t);
+
+}  // namespace longrun

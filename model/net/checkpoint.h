@@ -1,0 +1,59 @@
+// A checkpoint is a model folder (model_folder.h) with, beside it:
+//
+//   optimizer.safetensors   AdamW's moments
+//   state.json              {step, seed, tokens, micro_batch, paths, run_key, best,
+//                           validation_pending}: every random number and every sample is a pure
+//                           function of seed and step
+//   manifest.json           {"format":1,"files":[{"name","sha256","bytes"}]}, written last
+//
+// It appears whole or not at all: written into a temporary folder, synced, renamed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "model/net/model_folder.h"
+
+namespace longrun {
+
+struct CheckpointFile {
+  std::string name;
+  std::string sha256;
+  std::int64_t n_bytes = 0;
+};
+
+struct CheckpointSummary {
+  std::string sha256;                 // of manifest.json: names the checkpoint
+  std::vector<CheckpointFile> files;  // all, manifest.json last
+};
+
+struct CheckpointContent {
+  const NetConfig& config;
+  const ParameterMap& parameters;
+  const std::map<std::string, at::Tensor>& optimizer;
+  const Json& state;
+};
+
+// `folder` must not be there; its parent is made.
+Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
+                                          const CheckpointContent& content);
+
+// Compares every file with the manifest, and the manifest with `sha256` ("": any). kDataLoss names
+// the file that is missing, surplus or changed.
+Result<CheckpointSummary> VerifyCheckpointFolder(const std::string& folder,
+                                                 const std::string& sha256);
+
+struct LoadedCheckpoint {
+  ModelFolder model;
+  std::map<std::string, at::Tensor> optimizer;
+  Json state;
+};
+
+// Verified first.
+Result<LoadedCheckpoint> LoadCheckpoint(const std::string& folder, const std::string& sha256);
+
+}  // namespace longrun

@@ -1,0 +1,107 @@
+#include "model/net/scorer.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
+
+#include <new>
+#include <string_view>
+
+#include "base/str.h"
+#include "model/net/head.h"
+
+namespace longrun {
+namespace {
+
+std::int64_t FedLength(const Window& window) {
+  return window.score_end - 1 - window.context_begin + (window.bos ? 1 : 0);
+}
+
+// Windows that can stand in one batch.
+bool SameShape(const Window& a, const Window& b) {
+  return a.bos == b.bos && a.score_end - a.context_begin == b.score_end - b.context_begin &&
+         a.score_begin - a.context_begin == b.score_begin - b.context_begin;
+}
+
+}  // namespace
+
+Status NetScorer::CheckWindows(std::span<const std::int32_t> tokens,
+                               std::span<const Window> windows) const {
+  const std::int64_t n_vocab = net_.config().model.vocab_size;
+  for (const Window& window : windows) {
+    LR_CHECK(window.context_begin >= 0 && window.score_begin < window.score_end);
+    LR_CHECK(window.score_begin > window.context_begin || window.bos);
+    LR_CHECK(window.score_end <= static_cast<std::int64_t>(tokens.size()));
+    if (window.bos && bos_id_ < 0) {
+      return Status(Code::kInvalidArgument,
+                    "the evaluation wants a begin-of-text token, the tokenizer has none");
+    }
+    RETURN_IF_ERROR(net_.CheckLength(FedLength(window)));
+    for (std::int64_t t = window.context_begin; t < window.score_end; ++t) {
+      const std::int32_t id = tokens[static_cast<std::size_t>(t)];
+      if (id >= 0 && id < n_vocab) continue;
+      return Status(Code::kInvalidArgument,
+                    Str("token ", t, " is ", id, ", the model has the ids 0 to ", n_vocab - 1));
+    }
+  }
+  return Status();
+}
+
+void NetScorer::NllOfBatch(std::span<const std::int32_t> tokens, std::span<const Window> windows,
+                           std::span<std::vector<float>> nll) {
+  const at::NoGradGuard no_grad;
+  const Window& first = windows.front();
+  const auto b = static_cast<std::int64_t>(windows.size());
+  const std::int64_t n_fed = FedLength(first);
+  const std::int64_t n_scored = first.score_end - first.score_begin;
+  const at::Tensor ids_BT = at::empty({b, n_fed}, at::kLong);
+  const at::Tensor targets_BS = at::empty({b, n_scored}, at::kLong);
+  std::int64_t* id = ids_BT.data_ptr<std::int64_t>();
+  std::int64_t* target = targets_BS.data_ptr<std::int64_t>();
+  for (const Window& window : windows) {
+    if (window.bos) *id++ = bos_id_;
+    for (std::int64_t t = window.context_begin; t < window.score_end - 1; ++t) {
+      *id++ = tokens[static_cast<std::size_t>(t)];
+    }
+    for (std::int64_t t = window.score_begin; t < window.score_end; ++t) {
+      *target++ = tokens[static_cast<std::size_t>(t)];
+    }
+  }
+  const c10::Device device = net_.compute().device;
+  const at::Tensor hidden_BTC = net_.Hidden(ids_BT.to(device));
+  const at::Tensor hidden_NC = hidden_BTC.narrow(1, n_fed - n_scored, n_scored).flatten(0, 1);
+  const at::Tensor nll_N =
+      HeadNll(hidden_NC, net_.head_VC(), targets_BS.flatten().to(device), net_.compute())
+          .to(at::kCPU, at::kFloat)
+          .contiguous();
+  const float* value = nll_N.const_data_ptr<float>();
+  for (std::vector<float>& of_window : nll) {
+    of_window.assign(value, value + n_scored);
+    value += n_scored;
+  }
+}
+
+Result<std::vector<std::vector<float>>> NetScorer::Nll(std::span<const std::int32_t> tokens,
+                                                       std::span<const Window> windows) {
+  RETURN_IF_ERROR(CheckWindows(tokens, windows));
+  std::vector<std::vector<float>> nll(windows.size());
+  try {
+    for (std::size_t begin = 0; begin < windows.size();) {
+      std::size_t end = begin + 1;
+      while (end < windows.size() && SameShape(windows[begin], windows[end])) ++end;
+      NllOfBatch(tokens, windows.subspan(begin, end - begin),
+                 std::span(nll).subspan(begin, end - begin));
+      begin = end;
+    }
+  } catch (const c10::OutOfMemoryError& error) {
+    return Status(Code::kResourceExhausted, error.what_without_backtrace());
+  } catch (const c10::Error& error) {
+    // The allocator of the host throws a plain error.
+    const std::string_view what = error.what_without_backtrace();
+    if (what.find("DefaultCPUAllocator") == std::string_view::npos) throw;
+    return Status(Code::kResourceExhausted, std::string(what));
+  }
+  return nll;
+}
+
+}  // namespace longrun

@@ -1,0 +1,34 @@
+// A network as a LanguageModel: windows of equal shape are fed together, and logits exist only for
+// the tokens that are scored, a chunk at a time.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/language_model.h"
+#include "model/net/transformer.h"
+
+namespace longrun {
+
+class NetScorer final : public LanguageModel {
+ public:
+  // The network must outlive this. `bos_id` is for windows that ask for one; -1: there is none.
+  explicit NetScorer(Transformer& net, std::int32_t bos_id = -1) : net_(net), bos_id_(bos_id) {}
+
+  // Besides what LanguageModel says: kResourceExhausted when the device has too little memory,
+  // kInvalidArgument for a token outside the vocabulary or a BOS that is not there.
+  Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
+                                              std::span<const Window> windows) override;
+
+ private:
+  Status CheckWindows(std::span<const std::int32_t> tokens, std::span<const Window> windows) const;
+  // Windows of one shape.
+  void NllOfBatch(std::span<const std::int32_t> tokens, std::span<const Window> windows,
+                  std::span<std::vector<float>> nll);
+
+  Transformer& net_;
+  std::int32_t bos_id_;
+};
+
+}  // namespace longrun

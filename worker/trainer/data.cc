@@ -1,0 +1,38 @@
+#include "worker/trainer/data.h"
+
+#include <cstdio>
+
+#include "model/data/dataset.h"
+
+namespace longrun {
+
+Status DataImport(const DataImportOptions& options) {
+  ImportSpec spec = {.tokenizer = options.tokenizer, .splits = {}};
+  spec.splits.emplace_back("train", options.train);
+  if (!options.validation.empty()) spec.splits.emplace_back("validation", options.validation);
+  if (!options.test.empty()) spec.splits.emplace_back("test", options.test);
+  RETURN_IF_ERROR(ImportText(spec, options.output));
+  return DataInspect(options.output);
+}
+
+Status DataInspect(const std::string& folder) {
+  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
+  std::printf("digest      %s\ntokenizer   %s\nvocabulary  %lld\n", dataset.digest().c_str(),
+              dataset.tokenizer_fingerprint().c_str(),
+              static_cast<long long>(dataset.vocab_size()));
+  for (const std::string& name : dataset.split_names()) {
+    ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split(name));
+    std::printf("%-11s %lld tokens in %zu documents\n", name.c_str(),
+                static_cast<long long>(split->n_tokens()), split->document_starts().size() - 1);
+  }
+  return Status();
+}
+
+Status DataVerify(const std::string& folder) {
+  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
+  RETURN_IF_ERROR(dataset.Verify());
+  std::printf("%s holds\n", folder.c_str());
+  return Status();
+}
+
+}  // namespace longrun

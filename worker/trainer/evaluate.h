@@ -1,0 +1,15 @@
+// Evaluation: the rows that a task owes, one for each expected cell.
+#pragma once
+
+#include "base/status.h"
+#include "model/data/dataset.h"
+#include "worker/trainer/machine.h"
+#include "worker/trainer/session.h"
+
+namespace longrun {
+
+// Scores the task's init checkpoint in fp32, whatever precision it was trained in. Each row is a
+// `result` record with its cell, behind the artifacts it rests on. kCancelled: asked to stop.
+Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine);
+
+}  // namespace longrun

@@ -1,0 +1,49 @@
+#include "worker/trainer/gpu.h"
+
+#include <dlfcn.h>
+
+#include "base/files.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "kernels/cuda/plugin.h"
+
+namespace longrun {
+namespace {
+
+struct Plugin {
+  LongrunGpuDescribe describe = nullptr;
+};
+
+Result<Plugin> LoadPlugin() {
+  const std::string path = JoinPath(ProgramFolder(), "liblongrun_cuda.so");
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* why = dlerror();
+    return Status(Code::kFailedPrecondition,
+                  Str("our CUDA half cannot be loaded: ", why == nullptr ? "unknown reason" : why,
+                      "; build longrun where nvcc is, or use a CPU"));
+  }
+  void* symbol = dlsym(library, kLongrunGpuDescribeSymbol);
+  if (symbol == nullptr) {
+    return Status(Code::kFailedPrecondition,
+                  Str(path, " has no ", kLongrunGpuDescribeSymbol, ": it is of another build"));
+  }
+  return Plugin{.describe = reinterpret_cast<LongrunGpuDescribe>(symbol)};
+}
+
+}  // namespace
+
+Result<GpuInfo> DescribeGpu(int ordinal) {
+  static const Result<Plugin> plugin = LoadPlugin();
+  if (!plugin) return plugin.status();
+  LongrunGpu gpu = {};
+  if (const char* error = plugin->describe(ordinal, &gpu); error != nullptr) {
+    return Status(Code::kFailedPrecondition, Str("GPU ", ordinal, ": ", error));
+  }
+  return GpuInfo{.name = gpu.name,
+                 .memory_bytes = gpu.memory_bytes,
+                 .capability_major = gpu.capability_major,
+                 .capability_minor = gpu.capability_minor};
+}
+
+}  // namespace longrun

@@ -1,0 +1,21 @@
+// What a GPU is, asked of the plug-in liblongrun_cuda.so (kernels/cuda/) beside the program.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+
+namespace longrun {
+
+struct GpuInfo {
+  std::string name;  // "NVIDIA H200"
+  std::int64_t memory_bytes = 0;
+  int capability_major = 0;  // 9.0
+  int capability_minor = 0;
+};
+
+// kFailedPrecondition when the plug-in was not compiled or there is no such GPU.
+Result<GpuInfo> DescribeGpu(int ordinal);
+
+}  // namespace longrun

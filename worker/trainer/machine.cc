@@ -1,0 +1,86 @@
+#include "worker/trainer/machine.h"
+
+#include <unistd.h>
+
+#include <fstream>
+
+#include "base/process.h"
+#include "base/str.h"
+#include "worker/trainer/gpu.h"
+
+namespace longrun {
+namespace {
+
+std::string CpuName() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with("model name")) continue;
+    const auto colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "CPU";
+}
+
+Status Differs(std::string_view what, const std::string& wanted, const std::string& found) {
+  return Status(Code::kFailedPrecondition,
+                Str("this run computes with ", what, " \"", wanted, "\", this machine has \"",
+                    found, "\": its numbers would change; run it on a machine as the first"));
+}
+
+Status Honour(const Execution& wanted, const Machine& machine) {
+  if (wanted.device_kind != machine.device_kind) {
+    return Differs("device", wanted.device_kind, machine.device_kind);
+  }
+  // The name of a CPU says nothing of its bits; that of a GPU chooses the kernels.
+  if (machine.device_kind == "gpu" && !wanted.device_name.empty() &&
+      wanted.device_name != machine.device_name) {
+    return Differs("GPU", wanted.device_name, machine.device_name);
+  }
+  if (!wanted.linear.empty() && wanted.linear != machine.linear) {
+    return Differs("matrix path", wanted.linear, machine.linear);
+  }
+  if (machine.device_kind == "cpu" && !wanted.simd.empty() && wanted.simd != machine.simd) {
+    return Differs("instruction set", wanted.simd, machine.simd);
+  }
+  return Status();
+}
+
+}  // namespace
+
+Json Machine::ToJson() const {
+  return {{"kind", device_kind}, {"name", device_name}, {"memory_bytes", memory_bytes}};
+}
+
+Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) {
+  Machine machine;
+  machine.device_kind = task.execution.device_kind;
+  machine.simd = SimdPath();
+  if (machine.device_kind == "gpu") {
+    // Where the worker shows us one device alone, that one is number 0.
+    const bool one_visible = GetEnv("CUDA_VISIBLE_DEVICES").has_value();
+    const int ordinal = one_visible || task.devices.empty() ? 0 : task.devices.front();
+    ASSIGN_OR_RETURN(machine.compute, OpenCompute(Str("cuda:", ordinal), precision));
+    ASSIGN_OR_RETURN(const GpuInfo gpu, DescribeGpu(ordinal));
+    machine.device_name = gpu.name;
+    machine.memory_bytes = gpu.memory_bytes;
+  } else {
+    ASSIGN_OR_RETURN(machine.compute, OpenCompute("cpu", precision));
+    machine.device_name = CpuName();
+    machine.memory_bytes = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  }
+  machine.linear = LinearPath(machine.compute.device);
+  FixNumerics(task.execution.threads);
+  RETURN_IF_ERROR(Honour(task.execution, machine));
+  return machine;
+}
+
+Execution Completed(Execution execution, const Machine& machine) {
+  if (execution.device_name.empty() && machine.device_kind == "gpu") {
+    execution.device_name = machine.device_name;
+  }
+  if (execution.linear.empty()) execution.linear = machine.linear;
+  if (execution.simd.empty()) execution.simd = machine.simd;
+  return execution;
+}
+
+}  // namespace longrun

@@ -1,0 +1,57 @@
+#include "worker/trainer/session.h"
+
+#include <utility>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kProgressEveryMs = 1000;
+
+}  // namespace
+
+Result<Session> Session::Begin(TaskFile task) {
+  ASSIGN_OR_RETURN(JournalWriter journal,
+                   JournalWriter::Create(JoinPath(task.attempt_dir, "journal.jsonl")));
+  const Json body = {{"format", 1},
+                     {"attempt", task.attempt},
+                     {"task", task.task},
+                     {"run_key", task.run_key},
+                     {"epoch", Str(task.epoch)},
+                     {"kind", TaskKindName(task.kind)},
+                     {"resume", task.resume ? task.resume->ToJson() : Json()}};
+  RETURN_IF_ERROR(journal.Append("attempt", body));
+  return Session(std::move(task), std::move(journal));
+}
+
+Status Session::Progress(const Work& work) {
+  const std::int64_t now_ms = BootMs();
+  const bool new_phase = phase_ != work.phase;
+  if (new_phase) {
+    phase_ = work.phase;
+    phase_begin_ms_ = now_ms;
+    phase_begin_done_ = work.done;
+  } else if (now_ms - reported_ms_ < kProgressEveryMs) {
+    return Status();
+  }
+  reported_ms_ = now_ms;
+  Json eta_ms;
+  const std::int64_t done_here = work.done - phase_begin_done_;
+  if (done_here > 0) {
+    eta_ms = static_cast<std::int64_t>(static_cast<double>(now_ms - phase_begin_ms_) /
+                                       static_cast<double>(done_here) *
+                                       static_cast<double>(work.of - work.done));
+  }
+  return journal_.Append("progress",
+                         {{"phase", work.phase},
+                          {"done", work.done},
+                          {"of", work.of},
+                          {"tokens_per_s", work.tokens_per_s},
+                          {"eta_ms", eta_ms}},
+                         work.step);
+}
+
+}  // namespace longrun

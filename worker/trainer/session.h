@@ -1,0 +1,51 @@
+// One attempt as the trainer sees it: its task, its journal, and how far it is.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "sweeps/event.h"
+#include "sweeps/task.h"
+
+namespace longrun {
+
+class Session {
+ public:
+  // Makes the journal and writes record 1, `attempt`. kAlreadyExists when somebody has been here.
+  static Result<Session> Begin(TaskFile task);
+
+  const TaskFile& task() const { return task_; }
+  JournalWriter& journal() { return journal_; }
+
+  // Where we are, for a failure's message: "step 12", "evaluation at 512".
+  void SetPlace(std::string place) { place_ = std::move(place); }
+  const std::string& place() const { return place_; }
+
+  struct Work {
+    std::string_view phase;  // train | validate | evaluate | checkpoint
+    std::int64_t done = 0;
+    std::int64_t of = 0;
+    double tokens_per_s = 0.0;
+    std::optional<std::int64_t> step = std::nullopt;
+  };
+  // A `progress` record when the last is a second old, or the phase is another one. The time left is
+  // that of the work done since the phase began.
+  Status Progress(const Work& work);
+
+ private:
+  Session(TaskFile task, JournalWriter journal)
+      : task_(std::move(task)), journal_(std::move(journal)) {}
+
+  TaskFile task_;
+  JournalWriter journal_;
+  std::string place_ = "start";
+  std::string phase_;
+  std::int64_t phase_begin_ms_ = 0;
+  std::int64_t phase_begin_done_ = 0;
+  std::int64_t reported_ms_ = 0;
+};
+
+}  // namespace longrun

@@ -1,0 +1,97 @@
+#include "worker/trainer/task.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "base/failpoint.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "worker/trainer/evaluate.h"
+#include "worker/trainer/machine.h"
+#include "worker/trainer/session.h"
+#include "worker/trainer/stop.h"
+#include "worker/trainer/train.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kTaskBytesMax = std::size_t{64} << 20;
+
+Result<TaskFile> LoadTask(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kTaskBytesMax));
+  Result<Json> json = ParseJson(text);
+  if (!json) return std::move(json).status().In(path);
+  Result<TaskFile> task = TaskFile::FromJson(*json);
+  if (!task) return std::move(task).status().In(path);
+  return task;
+}
+
+Result<Dataset> OpenDataset(const TaskFile& task) {
+  ASSIGN_OR_RETURN(Dataset dataset, Dataset::Open(task.dataset_path));
+  if (dataset.digest() != task.run.dataset_digest) {
+    return Status(Code::kDataLoss,
+                  Str("dataset ", task.dataset_path, " has the digest ", dataset.digest(),
+                      ", this run was made for ", task.run.dataset_digest));
+  }
+  if (dataset.tokenizer_fingerprint() != task.run.tokenizer_fingerprint) {
+    return Status(Code::kDataLoss, Str("dataset ", task.dataset_path,
+                                       " has another tokenizer than "
+                                       "this run was made for"));
+  }
+  return dataset;
+}
+
+Status Work(Session& session) {
+  const TaskFile& task = session.task();
+  const bool trains = task.kind == TaskKind::kTrain;
+  if (task.run.numerics != kNumericsVersion) {
+    return Status(Code::kFailedPrecondition,
+                  Str("this run was made for numerics ", task.run.numerics, ", this trainer has ",
+                      kNumericsVersion, ": their results do not mix"));
+  }
+  session.SetPlace("opening the device");
+  ASSIGN_OR_RETURN(const Machine machine,
+                   OpenMachine(task, trains ? task.run.train.precision : "fp32"));
+  RETURN_IF_ERROR(session.journal().Append(
+      "started", {{"version", kVersion},
+                  {"commit", BuildCommit()},
+                  {"numerics", kNumericsVersion},
+                  {"torch", TorchVersion()},
+                  {"device", machine.ToJson()},
+                  {"parameters", task.run.model.ParameterCount()},
+                  {"execution", Completed(task.execution, machine).ToJson()},
+                  {"pid", ::getpid()},
+                  {"steps", trains ? task.run.train.steps() : 0}}));
+  session.SetPlace("opening the dataset");
+  ASSIGN_OR_RETURN(const Dataset dataset, OpenDataset(task));
+  RETURN_IF_ERROR(trains ? Train(session, dataset, machine) : Evaluate(session, dataset, machine));
+  return session.journal().Finish();
+}
+
+}  // namespace
+
+Ending RunTask(const std::string& path) {
+  InstallStopHandler();
+  Failpoint("trainer_start");
+  Result<TaskFile> task = LoadTask(path);
+  if (!task) return EndingOf(task.status());
+  Result<Session> session = Session::Begin(std::move(task).value());
+  if (!session) return EndingOf(session.status());
+
+  Ending ending = RunGuarded([&] { return Work(*session); });
+  if (ending.status.ok() || ending.failure_class == FailureClass::kPreempted) return ending;
+  const Json body = {{"class", FailureOf(ending.failure_class).name},
+                     {"message", ToUtf8(ending.status.message())},
+                     {"where", session->place()}};
+  if (Status written = session->journal().Append("failed", body); !written.ok()) {
+    // The exit code still says what it was.
+    LogError("journal_lost", {{"message", written.message()}});
+  }
+  ending.status = std::move(ending.status).In(session->place());
+  return ending;
+}
+
+}  // namespace longrun

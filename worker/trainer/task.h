@@ -1,0 +1,14 @@
+// longrun-trainer task FILE: one attempt, from its task file to its `final` record.
+#pragma once
+
+#include <string>
+
+#include "worker/trainer/ending.h"
+
+namespace longrun {
+
+// Writes the journal into the task's attempt_dir: attempt, started, ..., final; or `failed` with the
+// class and the place, unless it was asked to stop.
+Ending RunTask(const std::string& path);
+
+}  // namespace longrun

@@ -1,0 +1,370 @@
+#include "worker/trainer/train.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "model/data/order.h"
+#include "model/evaluation/perplexity.h"
+#include "model/evaluation/window.h"
+#include "model/net/adamw.h"
+#include "model/net/checkpoint.h"
+#include "model/net/gradient.h"
+#include "model/net/scorer.h"
+#include "worker/trainer/stop.h"
+
+namespace longrun {
+namespace {
+
+struct Best {
+  double val_loss = 0.0;
+  std::int64_t step = 0;
+};
+
+class Trainer {
+ public:
+  static Result<Trainer> Make(Session& session, const Dataset& dataset, const Machine& machine);
+  Status TrainToEnd();
+
+ private:
+  Trainer(Session& session, const TokenSplit& split, SampleOrder order, Transformer net)
+      : session_(session),
+        run_(session.task().run),
+        split_(split),
+        order_(order),
+        net_(std::move(net)),
+        optimizer_(run_.train.optimizer, net_.parameters()) {}
+
+  Status Restore(const LoadedCheckpoint& checkpoint);
+  Status PrepareValidation(const Dataset& dataset);
+  // False when a stop came in between: nothing has changed then.
+  Result<bool> Step();
+  Result<double> Gradients(std::int64_t step, bool& stopped);
+  Status ReadBatch(std::int64_t first, std::int64_t n);
+  bool ValidationIsDue() const;
+  Result<bool> Validate();
+  Status Checkpoint(bool final, bool best);
+  Status RemoveOldCheckpoints();
+
+  Session& session_;
+  const Run& run_;
+  const TokenSplit& split_;
+  SampleOrder order_;
+  Transformer net_;
+  AdamW optimizer_;
+
+  std::int64_t step_ = 0;        // steps done
+  std::int64_t saved_step_ = 0;  // of the newest checkpoint there is, ours or the one resumed from
+  std::int64_t saved_ms_ = 0;
+  std::optional<Best> best_;
+  bool validation_pending_ = false;       // of the weights after step_
+  std::vector<std::string> checkpoints_;  // folders written here, oldest first
+  std::string best_checkpoint_;
+  double tokens_per_s_ = 0.0;
+
+  std::vector<std::int32_t> row_;
+  at::Tensor samples_BT_;  // micro-batch, T + 1 tokens a row
+  std::vector<std::int32_t> validation_tokens_;
+  std::vector<Window> validation_windows_;
+};
+
+Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Machine& machine) {
+  const TaskFile& task = session.task();
+  const Run& run = task.run;
+  ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split("train"));
+  ASSIGN_OR_RETURN(const SampleOrder::Kind kind, SampleOrder::Parse(run.train.order));
+  const SampleOrder order = {.kind = kind,
+                             .seed = static_cast<std::uint64_t>(run.seed),
+                             .n_tokens = split->n_tokens(),
+                             .train_length = run.train.train_length};
+  RETURN_IF_ERROR(order.Check());
+  if (run.model.vocab_size < dataset.vocab_size()) {
+    return Status(Code::kInvalidArgument,
+                  Str("model.vocab_size ", run.model.vocab_size, " is less than the ",
+                      dataset.vocab_size(), " ids of dataset \"", task.dataset_name, "\""));
+  }
+  ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
+
+  std::optional<LoadedCheckpoint> resumed;
+  if (task.resume) {
+    ASSIGN_OR_RETURN(resumed, LoadCheckpoint(task.resume->checkpoint, task.resume->sha256));
+  }
+  const NetConfig config = {.model = run.model};
+  if (resumed && ModelConfigJson(resumed->model.config) != ModelConfigJson(config)) {
+    return Status(Code::kDataLoss, Str("checkpoint ", task.resume->checkpoint,
+                                       " is of another model than the run's"));
+  }
+  ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(run.model));
+  ParameterMap parameters = resumed
+                                ? std::move(resumed->model.parameters)
+                                : InitialParameters(specs, static_cast<std::uint64_t>(run.seed));
+  ASSIGN_OR_RETURN(Transformer net,
+                   Transformer::Make(config, std::move(parameters), backend, machine.compute));
+  Trainer trainer(session, *split, order, std::move(net));
+  if (resumed) RETURN_IF_ERROR(trainer.Restore(*resumed));
+  RETURN_IF_ERROR(trainer.PrepareValidation(dataset));
+  return trainer;
+}
+
+Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
+  const CheckpointRef& resume = *session_.task().resume;
+  Result<std::int64_t> step = GetInt(checkpoint.state, "step", "state.json");
+  Result<std::string> run_key = GetString(checkpoint.state, "run_key", "state.json");
+  if (!step || !run_key || *step != resume.step || *run_key != session_.task().run_key) {
+    return Status(Code::kDataLoss, Str("checkpoint ", resume.checkpoint, " is not step ",
+                                       resume.step, " of run ", session_.task().run_key));
+  }
+  RETURN_IF_ERROR(optimizer_.Restore(checkpoint.optimizer, *step));
+  step_ = saved_step_ = *step;
+  ASSIGN_OR_RETURN(validation_pending_,
+                   GetBool(checkpoint.state, "validation_pending", "state.json"));
+  if (const Json best = checkpoint.state.value("best", Json()); best.is_object()) {
+    ASSIGN_OR_RETURN(const double val_loss, GetDouble(best, "val_loss", "state.json"));
+    ASSIGN_OR_RETURN(const std::int64_t best_step, GetInt(best, "step", "state.json"));
+    best_ = {.val_loss = val_loss, .step = best_step};
+  }
+  return Status();
+}
+
+// The validation curve is scored on the first tokens of the validation split, side by side windows of
+// the train length: the same each time.
+Status Trainer::PrepareValidation(const Dataset& dataset) {
+  const ValidateConfig& validate = run_.train.validate;
+  if (validate.every == 0) return Status();
+  ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split("validation"));
+  const std::int64_t n_tokens = std::min(validate.tokens + 1, split->n_tokens());
+  validation_tokens_.resize(static_cast<std::size_t>(n_tokens));
+  RETURN_IF_ERROR(split->Read(0, validation_tokens_));
+  ASSIGN_OR_RETURN(
+      validation_windows_,
+      PlanNonOverlap({.n_tokens = n_tokens, .context_length = run_.train.train_length}));
+  return Status();
+}
+
+// Samples first .. first + n - 1 into the rows of samples_BT_.
+Status Trainer::ReadBatch(std::int64_t first, std::int64_t n) {
+  const std::int64_t n_row = run_.train.train_length + 1;
+  if (!samples_BT_.defined() || samples_BT_.size(0) != n) {
+    samples_BT_ = at::empty({n, n_row}, at::kLong);
+  }
+  row_.resize(static_cast<std::size_t>(n_row));
+  std::int64_t* out = samples_BT_.data_ptr<std::int64_t>();
+  for (std::int64_t g = first; g < first + n; ++g) {
+    RETURN_IF_ERROR(split_.Read(order_.Start(g), row_));
+    out = std::copy(row_.begin(), row_.end(), out);
+  }
+  return Status();
+}
+
+// The mean loss of a step, its gradient in the parameters.
+Result<double> Trainer::Gradients(std::int64_t step, bool& stopped) {
+  const std::int64_t n_sequences = run_.train.batch_sequences();
+  const std::int64_t n_length = run_.train.train_length;
+  const double weight = 1.0 / static_cast<double>(n_sequences * n_length);
+  ClearGradients(net_);
+  std::vector<at::Tensor> sums;  // read at the end: a GPU is not waited for in between
+  for (std::int64_t done = 0; done < n_sequences;) {
+    if (StopRequested()) {
+      stopped = true;
+      return 0.0;
+    }
+    const std::int64_t n = std::min(session_.task().execution.micro_batch, n_sequences - done);
+    RETURN_IF_ERROR(ReadBatch((step - 1) * n_sequences + done, n));
+    const at::Tensor samples = samples_BT_.to(net_.compute().device);
+    const at::Tensor nll_N =
+        AddGradients(net_, samples.narrow(1, 0, n_length), samples.narrow(1, 1, n_length), weight);
+    sums.push_back(nll_N.sum(at::kDouble));
+    done += n;
+  }
+  double nll_sum = 0.0;
+  for (const at::Tensor& sum : sums) nll_sum += sum.item<double>();
+  return nll_sum * weight;
+}
+
+Result<bool> Trainer::Step() {
+  const std::int64_t begin_ms = BootMs();
+  const std::int64_t step = step_ + 1;
+  session_.SetPlace(Str("step ", step));
+  Failpoint("trainer_in_step");
+  bool stopped = false;
+  ASSIGN_OR_RETURN(const double loss, Gradients(step, stopped));
+  if (stopped) return false;
+  const double grad_norm = optimizer_.ClipGradients();
+  if (!std::isfinite(loss) || !std::isfinite(grad_norm)) {
+    return Status(Code::kAborted,
+                  Str("step ", step, ": the loss is ", loss, ", the gradient's norm ", grad_norm,
+                      "; lower train.optimizer.lr, or lengthen "
+                      "train.schedule.warmup_tokens"));
+  }
+  const double lr = LearningRate(run_.train, step);
+  optimizer_.Step(lr);
+  step_ = step;
+  validation_pending_ = ValidationIsDue();
+
+  // Steps of a few milliseconds: the rate is smoothed over about ten.
+  const double seconds = static_cast<double>(std::max<std::int64_t>(1, BootMs() - begin_ms)) / 1e3;
+  const double rate = static_cast<double>(run_.train.batch_tokens) / seconds;
+  tokens_per_s_ = tokens_per_s_ == 0.0 ? rate : 0.9 * tokens_per_s_ + 0.1 * rate;
+  RETURN_IF_ERROR(session_.journal().Append(
+      "series",
+      {{"loss", loss}, {"lr", lr}, {"grad_norm", grad_norm}, {"tokens_per_s", tokens_per_s_}},
+      step));
+  RETURN_IF_ERROR(session_.Progress({.phase = "train",
+                                     .done = step,
+                                     .of = run_.train.steps(),
+                                     .tokens_per_s = tokens_per_s_,
+                                     .step = step}));
+  return true;
+}
+
+bool Trainer::ValidationIsDue() const {
+  const std::int64_t every = run_.train.validate.every;
+  if (every == 0) return false;
+  const std::int64_t batch = run_.train.batch_tokens;
+  return step_ * batch / every > (step_ - 1) * batch / every || step_ == run_.train.steps();
+}
+
+// True when the loss is the lowest so far.
+Result<bool> Trainer::Validate() {
+  session_.SetPlace(Str("validation after step ", step_));
+  NetScorer scorer(net_);
+  const std::int64_t length = run_.train.train_length;
+  Status reported;
+  const auto progress = [&](std::int64_t done, std::int64_t of) {
+    reported = session_.Progress({.phase = "validate",
+                                  .done = done,
+                                  .of = of,
+                                  .tokens_per_s = tokens_per_s_,
+                                  .step = step_});
+    return reported.ok() && !StopRequested();
+  };
+  Result<Score> score = ScoreWindows(scorer,
+                                     {.tokens = validation_tokens_,
+                                      .windows = validation_windows_,
+                                      .document_starts = {},
+                                      .token_bytes = {},
+                                      .windows_per_call = std::max<std::int64_t>(1, 4096 / length)},
+                                     progress);
+  RETURN_IF_ERROR(reported);
+  if (!score) return std::move(score).status();
+  const double val_loss = score->MeanNll();
+  if (score->n_non_finite > 0 || !std::isfinite(val_loss)) {
+    return Status(Code::kAborted, Str("validation after step ", step_, ": ", score->n_non_finite,
+                                      " tokens have no finite loss"));
+  }
+  RETURN_IF_ERROR(session_.journal().Append("series", {{"val_loss", val_loss}}, step_));
+  if (best_ && best_->val_loss <= val_loss) return false;
+  best_ = {.val_loss = val_loss, .step = step_};
+  return true;
+}
+
+Status Trainer::Checkpoint(bool final, bool best) {
+  session_.SetPlace(Str("checkpoint of step ", step_));
+  const TaskFile& task = session_.task();
+  const Json state = {
+      {"step", step_},
+      {"seed", run_.seed},
+      {"tokens", step_ * run_.train.batch_tokens},
+      {"micro_batch", task.execution.micro_batch},
+      {"paths", task.execution.ToJson().at("paths")},
+      {"run_key", task.run_key},
+      {"validation_pending", validation_pending_},
+      {"best", best_ ? Json{{"val_loss", best_->val_loss}, {"step", best_->step}} : Json()}};
+  std::string digits = Str(step_);
+  digits.insert(0, digits.size() < 9 ? 9 - digits.size() : 0, '0');
+  const std::string relative = Str("checkpoints/step-", digits);
+  const std::string folder = JoinPath(task.attempt_dir, relative);
+  ASSIGN_OR_RETURN(const CheckpointSummary summary,
+                   WriteCheckpoint(folder, {.config = net_.config(),
+                                            .parameters = net_.parameters(),
+                                            .optimizer = optimizer_.State(),
+                                            .state = state}));
+  Json files = Json::array();
+  for (const CheckpointFile& file : summary.files) {
+    files.push_back({{"name", file.name}, {"sha256", file.sha256}, {"bytes", file.n_bytes}});
+  }
+  RETURN_IF_ERROR(session_.journal().Append("checkpoint",
+                                            {{"path", relative},
+                                             {"step", step_},
+                                             {"sha256", summary.sha256},
+                                             {"files", std::move(files)},
+                                             {"final", final},
+                                             {"best", best}},
+                                            step_));
+  saved_step_ = step_;
+  saved_ms_ = BootMs();
+  checkpoints_.push_back(folder);
+  if (best) best_checkpoint_ = folder;
+  return RemoveOldCheckpoints();
+}
+
+// Keeps the last few and the best.
+Status Trainer::RemoveOldCheckpoints() {
+  const auto keep = static_cast<std::size_t>(session_.task().checkpoint_keep);
+  for (std::size_t i = 0; i + keep < checkpoints_.size();) {
+    if (checkpoints_[i] == best_checkpoint_) {
+      ++i;
+      continue;
+    }
+    RETURN_IF_ERROR(RemoveAll(checkpoints_[i]));
+    checkpoints_.erase(checkpoints_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return Status();
+}
+
+Status Trainer::TrainToEnd() {
+  const std::int64_t n_steps = run_.train.steps();
+  saved_ms_ = BootMs();
+  Failpoint("trainer_before_first_step");
+  bool stopped = false;
+  bool final_written = false;
+  while (!stopped) {
+    if (validation_pending_) {
+      const Result<bool> best = Validate();
+      if (!best && best.status().code() == Code::kCancelled) {
+        stopped = true;
+        break;
+      }
+      if (!best) return best.status();
+      validation_pending_ = false;
+      if (*best) {
+        final_written = step_ == n_steps;
+        RETURN_IF_ERROR(Checkpoint(final_written, true));
+      }
+    }
+    if (step_ == n_steps) break;
+    const bool due = BootMs() - saved_ms_ >= session_.task().checkpoint_every_ms;
+    if (due && step_ > saved_step_) RETURN_IF_ERROR(Checkpoint(false, false));
+    if (StopRequested()) {
+      stopped = true;
+      break;
+    }
+    ASSIGN_OR_RETURN(const bool stepped, Step());
+    stopped = !stepped;
+  }
+  if (stopped) {
+    if (step_ > saved_step_) RETURN_IF_ERROR(Checkpoint(false, false));
+    RETURN_IF_ERROR(session_.journal().Sync());
+    return Status(Code::kCancelled, Str("stopped as asked, after step ", step_, " of ", n_steps));
+  }
+  return final_written ? Status() : Checkpoint(true, false);
+}
+
+}  // namespace
+
+Status Train(Session& session, const Dataset& dataset, const Machine& machine) {
+  ASSIGN_OR_RETURN(Trainer trainer, Trainer::Make(session, dataset, machine));
+  return trainer.TrainToEnd();
+}
+
+}  // namespace longrun
