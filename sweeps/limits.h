@@ -12,6 +12,8 @@ inline constexpr int kYamlDepthMax = 64;
 inline constexpr int kYamlNodesMax = 100'000;
 // Points of the matrix, before `exclude`, with `include`.
 inline constexpr std::int64_t kRunsMax = 1'000'000;
+// Entries of `exclude`, each of which is held against every point.
+inline constexpr std::size_t kExcludesMax = 1000;
 // Errors told in one answer.
 inline constexpr std::size_t kErrorsMax = 50;
 inline constexpr std::size_t kLabelsMax = 64;

@@ -331,6 +331,10 @@ class Reader {
       return Report(entry->value.place, Str(path, ": expected a list of maps from axis to value, ",
                                             "found ", ShowNode(entry->value)));
     }
+    if (exclude && entry->value.items.size() > kExcludesMax) {
+      return Report(entry->value.place,
+                    Str(path, ": ", entry->value.items.size(), " entries; at most ", kExcludesMax));
+    }
     for (std::size_t i = 0; i < entry->value.items.size(); ++i) {
       const YamlNode& item = entry->value.items[i];
       const std::string item_path = Str(path, "[", i, "]");

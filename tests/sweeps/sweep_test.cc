@@ -150,7 +150,8 @@ TEST(SweepIdentityTest, RunKeyOfTheSmallSweepIsGolden) {
       R"("order":"random","precision":"fp32","schedule":{"name":"cosine","warmup_tokens":0},)",
       R"("tokens":614400,"train_length":64,"validate":{"every":0,"tokens":0}}})");
   EXPECT_EQ(CanonicalJson(sweep->runs[0].run.ToJson()), canonical);
-  EXPECT_EQ(sweep->runs[0].run_key, "2cc3ad4f2566c97879ed3c778d17dc47f4a294884ad538ab5776354a18c23877");
+  EXPECT_EQ(sweep->runs[0].run_key,
+            "2cc3ad4f2566c97879ed3c778d17dc47f4a294884ad538ab5776354a18c23877");
 }
 
 TEST(SweepIdentityTest, OrderOfKeysDoesNotChangeARun) {
@@ -320,6 +321,13 @@ TEST(SweepLimitsTest, AnAliasBombCostsNothing) {
   const std::string error = ErrorOf(Parse(yaml));
   EXPECT_NE(error.find("anchors (&name) are refused"), std::string::npos);
   EXPECT_NE(error.find("aliases are refused"), std::string::npos);
+}
+
+TEST(SweepLimitsTest, RefusesTooManyExcludes) {
+  std::string entries;
+  for (std::size_t i = 0; i <= kExcludesMax; ++i) entries += "{seed: 9},";
+  const Result<Sweep> sweep = Parse(SmallSweep(Str("exclude: [", entries, "]")));
+  EXPECT_EQ(ErrorOf(sweep), "sweep.yaml:8:12: spec.exclude: 1001 entries; at most 1000");
 }
 
 TEST(SweepLimitsTest, ShowsTheFirstFiftyErrors) {
