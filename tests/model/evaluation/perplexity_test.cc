@@ -62,8 +62,8 @@ TEST(NonOverlapTest, ALengthThatDividesTheTokensGetsOneWindowLess) {
 
 TEST(NonOverlapTest, EveryLengthScoresTheSameTokensUnderACommonTail) {
   const std::vector<std::int64_t> lengths = {1, 2, 3, 5, 8, 16, 32};
-  const std::int64_t score_tokens = CommonScoreTokens(103, lengths).value();
-  EXPECT_EQ(score_tokens, 96);  // 3 windows of 32
+  const std::int64_t score_tokens = CommonScoreTokens(103);
+  EXPECT_EQ(score_tokens, 96);  // 102 = 1100110 in binary; 1100000 is 96
   for (const std::int64_t length : lengths) {
     const auto windows =
         PlanNonOverlap({.n_tokens = 103, .context_length = length, .score_tokens = score_tokens})
@@ -98,8 +98,14 @@ TEST(NonOverlapTest, PlansWithoutOneFullWindowAreRefused) {
   EXPECT_TRUE(Contains(tail.status().message(), "score_tokens 4 is less than context_length 5"));
   const auto past = PlanNonOverlap({.n_tokens = 23, .context_length = 5, .score_tokens = 23});
   EXPECT_TRUE(Contains(past.status().message(), "score_tokens 23 exceeds the 22 tokens"));
-  const std::vector<std::int64_t> lengths = {5, 30};
-  EXPECT_EQ(CommonScoreTokens(23, lengths).status().code(), Code::kInvalidArgument);
+}
+
+// By hand: 15 = 1111 keeps all digits, 31 = 11111 loses one, 466853 = 1110001111110100101 keeps 1110.
+TEST(NonOverlapTest, TheTokensScoredByDefaultDependOnTheSplitAlone) {
+  EXPECT_EQ(CommonScoreTokens(2), 1);
+  EXPECT_EQ(CommonScoreTokens(16), 15);
+  EXPECT_EQ(CommonScoreTokens(32), 30);
+  EXPECT_EQ(CommonScoreTokens(466'854), 14 << 15);
 }
 
 // ---- the evaluation ----------------------------------------------------------------------------

@@ -1,0 +1,306 @@
+#include "client/connection.h"
+
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <mutex>
+#include <string_view>
+#include <utility>
+
+#include "base/str.h"
+#include "longrun/v1/sweeps.grpc.pb.h"
+
+namespace longrun {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+constexpr std::string_view kJsonSuffix = "_json";
+constexpr std::int64_t kMessageBytesMax = 64 << 20;
+
+// ---- messages <-> JSON -----------------------------------------------------------------------------
+
+Json ToJson(const Message& message);
+
+Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+// One value of a field; `index` < 0 for a singular one.
+Json ValueToJson(const Message& message, const FieldDescriptor* field, int index) {
+  const Reflection* r = message.GetReflection();
+  const bool repeated = index >= 0;
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT32:
+      return repeated ? r->GetRepeatedInt32(message, field, index) : r->GetInt32(message, field);
+    case FieldDescriptor::CPPTYPE_INT64:
+      return repeated ? r->GetRepeatedInt64(message, field, index) : r->GetInt64(message, field);
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return repeated ? r->GetRepeatedUInt32(message, field, index) : r->GetUInt32(message, field);
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return repeated ? r->GetRepeatedUInt64(message, field, index) : r->GetUInt64(message, field);
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return NumberOrNull(repeated ? r->GetRepeatedDouble(message, field, index)
+                                   : r->GetDouble(message, field));
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      return NumberOrNull(static_cast<double>(repeated ? r->GetRepeatedFloat(message, field, index)
+                                                       : r->GetFloat(message, field)));
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return repeated ? r->GetRepeatedBool(message, field, index) : r->GetBool(message, field);
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return repeated ? r->GetRepeatedEnum(message, field, index)->name()
+                      : r->GetEnum(message, field)->name();
+    case FieldDescriptor::CPPTYPE_STRING:
+      return repeated ? r->GetRepeatedString(message, field, index) : r->GetString(message, field);
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      return ToJson(repeated ? r->GetRepeatedMessage(message, field, index)
+                             : r->GetMessage(message, field));
+  }
+  return nullptr;
+}
+
+// A map field arrives as a list of {key, value} messages.
+Json MapToJson(const Message& message, const FieldDescriptor* field) {
+  Json object = Json::object();
+  const Reflection* r = message.GetReflection();
+  for (int i = 0; i < r->FieldSize(message, field); ++i) {
+    const Json entry = ToJson(r->GetRepeatedMessage(message, field, i));
+    object[entry.at("key").get<std::string>()] = entry.at("value");
+  }
+  return object;
+}
+
+Json FieldToJson(const Message& message, const FieldDescriptor* field) {
+  if (field->is_map()) return MapToJson(message, field);
+  if (!field->is_repeated()) return ValueToJson(message, field, -1);
+  Json list = Json::array();
+  for (int i = 0; i < message.GetReflection()->FieldSize(message, field); ++i) {
+    list.push_back(ValueToJson(message, field, i));
+  }
+  return list;
+}
+
+// Every field is present, so that a reader needs no defaults.
+Json ToJson(const Message& message) {
+  Json object = Json::object();
+  const Descriptor* descriptor = message.GetDescriptor();
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    const FieldDescriptor* field = descriptor->field(i);
+    Json value = FieldToJson(message, field);
+    std::string name = field->name();
+    if (std::string_view(name).ends_with(kJsonSuffix)) {
+      name.resize(name.size() - kJsonSuffix.size());
+      Result<Json> parsed = value.get_ref<const std::string&>().empty()
+                                ? Result<Json>(Json(nullptr))
+                                : ParseJson(value.get_ref<const std::string&>());
+      if (parsed.ok()) value = std::move(parsed).value();
+    }
+    object[name] = std::move(value);
+  }
+  return object;
+}
+
+void Fill(const Json& json, Message* message);
+
+void FillValue(const Json& value, const FieldDescriptor* field, Message* message) {
+  const Reflection* r = message->GetReflection();
+  const bool repeated = field->is_repeated();
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_BOOL:
+      r->SetBool(message, field, value.get<bool>());
+      return;
+    case FieldDescriptor::CPPTYPE_INT64:
+      r->SetInt64(message, field, value.get<std::int64_t>());
+      return;
+    case FieldDescriptor::CPPTYPE_STRING:
+      if (repeated) {
+        r->AddString(message, field, value.get<std::string>());
+      } else {
+        r->SetString(message, field, value.get<std::string>());
+      }
+      return;
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      Fill(value, repeated ? r->AddMessage(message, field) : r->MutableMessage(message, field));
+      return;
+    default:
+      LR_CHECK(false);  // no request has a field of another type
+  }
+}
+
+void Fill(const Json& json, Message* message) {
+  for (const auto& [name, value] : json.items()) {
+    const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(name);
+    LR_CHECK(field != nullptr);
+    if (field->is_repeated()) {
+      for (const Json& item : value) FillValue(item, field, message);
+    } else {
+      FillValue(value, field, message);
+    }
+  }
+}
+
+// ---- statuses ----------------------------------------------------------------------------------------
+
+Status FromRpc(const grpc::Status& status) {
+  if (status.ok()) return {};
+  return {static_cast<Code>(status.error_code()), status.error_message()};
+}
+
+std::vector<std::string> ViolationsOf(const grpc::ClientContext& context) {
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto found = trailers.find("longrun-error-bin");
+  v1::ErrorDetail detail;
+  if (found == trailers.end() ||
+      !detail.ParseFromArray(found->second.data(), static_cast<int>(found->second.size()))) {
+    return {};
+  }
+  return {detail.violations().begin(), detail.violations().end()};
+}
+
+const google::protobuf::MethodDescriptor* FindMethod(const std::string& name) {
+  const google::protobuf::ServiceDescriptor* service =
+      v1::GetServerInfoRequest::descriptor()->file()->FindServiceByName("SweepService");
+  LR_CHECK(service != nullptr);
+  const google::protobuf::MethodDescriptor* method = service->FindMethodByName(name);
+  LR_CHECK(method != nullptr);
+  return method;
+}
+
+std::unique_ptr<Message> NewMessage(const Descriptor* descriptor) {
+  auto* factory = google::protobuf::MessageFactory::generated_factory();
+  return std::unique_ptr<Message>(factory->GetPrototype(descriptor)->New());
+}
+
+grpc::ByteBuffer Serialise(const Message& message) {
+  const std::string bytes = message.SerializeAsString();
+  const grpc::Slice slice(bytes);
+  return {&slice, 1};
+}
+
+Status Parse(const grpc::ByteBuffer& buffer, Message* message) {
+  std::vector<grpc::Slice> slices;
+  std::string bytes;
+  if (buffer.Dump(&slices).ok()) {
+    for (const grpc::Slice& slice : slices) {
+      bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+    }
+    if (message->ParseFromString(bytes)) return {};
+  }
+  return {Code::kInternal, "the coordinator's answer cannot be read: are both of one version?"};
+}
+
+}  // namespace
+
+struct Connection::Impl {
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<grpc::GenericStub> stub;
+  std::mutex mutex;  // guards stream_context
+  grpc::ClientContext* stream_context = nullptr;
+};
+
+Connection::Connection(const std::string& address) : impl_(std::make_unique<Impl>()) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  // A coordinator that is just starting is found quickly.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+  // Never a proxy: the coordinator is on this machine.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  impl_->channel =
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  impl_->stub = std::make_unique<grpc::GenericStub>(impl_->channel);
+}
+
+Connection::~Connection() = default;
+
+Result<Json> Connection::Call(const std::string& method, const Json& request,
+                              std::int64_t timeout_ms) {
+  violations_.clear();
+  const auto* descriptor = FindMethod(method);
+  const auto request_message = NewMessage(descriptor->input_type());
+  Fill(request, request_message.get());
+
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(timeout_ms));
+  const grpc::ByteBuffer bytes = Serialise(*request_message);
+  grpc::ByteBuffer answer;
+  grpc::CompletionQueue queue;
+  const auto reader =
+      impl_->stub->PrepareUnaryCall(&context, "/longrun.v1.SweepService/" + method, bytes, &queue);
+  reader->StartCall();
+  grpc::Status status;
+  reader->Finish(&answer, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  if (!status.ok()) {
+    violations_ = ViolationsOf(context);
+    return FromRpc(status);
+  }
+  const auto response = NewMessage(descriptor->output_type());
+  RETURN_IF_ERROR(Parse(answer, response.get()));
+  return ToJson(*response);
+}
+
+Status Connection::Stream(const std::string& method, const Json& request,
+                          const std::function<bool(const Json&)>& each) {
+  const auto* descriptor = FindMethod(method);
+  const auto request_message = NewMessage(descriptor->input_type());
+  Fill(request, request_message.get());
+
+  grpc::ClientContext context;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stream_context = &context;
+  }
+  grpc::CompletionQueue queue;
+  const auto next = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  const auto stream =
+      impl_->stub->PrepareCall(&context, "/longrun.v1.SweepService/" + method, &queue);
+  stream->StartCall(nullptr);
+  bool open = next();
+  if (open) {
+    stream->WriteLast(Serialise(*request_message), grpc::WriteOptions(), nullptr);
+    open = next();
+  }
+  Status result;
+  bool stopped = false;
+  while (open) {
+    grpc::ByteBuffer bytes;
+    stream->Read(&bytes, nullptr);
+    if (!next()) break;
+    const auto message = NewMessage(descriptor->output_type());
+    result = Parse(bytes, message.get());
+    stopped = !result.ok() || !each(ToJson(*message));
+    if (stopped) {
+      context.TryCancel();
+      break;
+    }
+  }
+  grpc::Status status;
+  stream->Finish(&status, nullptr);
+  next();
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stream_context = nullptr;
+  }
+  return stopped ? result : FromRpc(status);
+}
+
+void Connection::CancelStream() {
+  const std::lock_guard lock(impl_->mutex);
+  if (impl_->stream_context != nullptr) impl_->stream_context->TryCancel();
+}
+
+}  // namespace longrun

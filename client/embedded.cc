@@ -1,0 +1,251 @@
+#include "client/embedded.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kStartMs = 30'000;  // a coordinator answers by then, or has failed
+constexpr std::int64_t kStopMs = 60'000;   // grace of trainers included
+constexpr std::int64_t kPollMs = 20;
+constexpr std::int64_t kLogTailBytes = 2'000;
+constexpr std::int64_t kRestartsMax = 1'000;  // of one daemon, in one life of ours
+constexpr std::int64_t kRestartPauseMs = 200;
+
+void Pause(std::int64_t ms) { poll(nullptr, 0, static_cast<int>(ms)); }
+
+std::vector<std::string> OwnEnvironment() {
+  std::vector<std::string> env;
+  for (char** entry = environ; *entry != nullptr; ++entry) env.emplace_back(*entry);
+  return env;
+}
+
+// Daemons have a process group of their own (Ctrl-C is for us: we stop them in order), and end when
+// we do.
+Result<int> SpawnDaemon(std::vector<std::string> argv, const std::string& log) {
+  return Spawn({.argv = std::move(argv),
+                .env = OwnEnvironment(),
+                .stdout_path = log,
+                .stderr_path = log,
+                .own_group = true,
+                .die_with_parent = true});
+}
+
+std::string LogTail(const std::string& path) {
+  const Result<std::string> text = ReadFile(path);
+  if (!text.ok()) return "";
+  const std::size_t keep = std::min<std::size_t>(text->size(), kLogTailBytes);
+  return text->substr(text->size() - keep);
+}
+
+// The last error that a daemon logged, for the message of the one who started it.
+std::string LastError(const std::string& log) {
+  std::string last;
+  for (const std::string& line : Split(LogTail(log), '\n')) {
+    if (!Trim(line).empty()) last = line;
+  }
+  return last;
+}
+
+Result<std::string> RunningAddress(const std::string& state) {
+  Result<std::string> address = ReadFile(JoinPath(state, "coordinator.address"), 4096);
+  if (!address.ok()) return std::move(address).status();
+  return std::string(Trim(*address));
+}
+
+// Whether somebody answers at the address that the state folder names.
+bool Answers(const std::string& state, std::string* address) {
+  const Result<std::string> known = RunningAddress(state);
+  if (!known.ok()) return false;
+  Connection connection(*known);
+  if (!connection.Call("GetServerInfo", Json::object(), 2'000).ok()) return false;
+  *address = *known;
+  return true;
+}
+
+struct Started {
+  int pid = 0;
+  std::string address;
+};
+
+// Starts a coordinator and waits until it answers. When another one takes the folder in the same
+// moment, ours ends and that one is used: then pid is 0.
+Result<Started> StartAndWait(const std::string& state, const std::string& metrics) {
+  const std::string log = JoinPath(state, "coordinator.log");
+  std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state",
+                                   state};
+  if (!metrics.empty()) argv.insert(argv.end(), {"--metrics", metrics});
+  // An old address must not be taken for the new one's.
+  RETURN_IF_ERROR(RemoveAll(JoinPath(state, "coordinator.address")));
+  ASSIGN_OR_RETURN(const int pid, SpawnDaemon(std::move(argv), log));
+  const std::int64_t deadline = BootMs() + kStartMs;
+  while (BootMs() < deadline) {
+    std::string address;
+    if (Answers(state, &address)) {
+      ASSIGN_OR_RETURN(const auto exited, WaitFor(pid, 0));
+      return Started{.pid = exited ? 0 : pid, .address = address};
+    }
+    ASSIGN_OR_RETURN(const auto exited, WaitFor(pid, 0));
+    if (exited && !CoordinatorRuns(state)) {
+      return Status(
+          exited->code == 75 ? Code::kUnavailable : Code::kFailedPrecondition,
+          Str("the coordinator did not start: ", LastError(log), " (all of it: ", log, ")"));
+    }
+    Pause(kPollMs);
+  }
+  kill(pid, SIGKILL);
+  ASSIGN_OR_RETURN(const auto killed, WaitFor(pid, kStopMs));
+  static_cast<void>(killed);
+  return Status(Code::kDeadlineExceeded,
+                Str("the coordinator did not answer within ", kStartMs / 1000, " s; see ", log));
+}
+
+// SIGTERM, then SIGKILL when it does not go.
+void EndProcess(int pid) {
+  if (pid <= 0) return;
+  kill(pid, SIGTERM);
+  const Result<std::optional<ExitInfo>> gone = WaitFor(pid, kStopMs);
+  if (!gone.ok() || gone->has_value()) return;  // an error: it was waited for already
+  kill(pid, SIGKILL);
+  static_cast<void>(WaitFor(pid, kStopMs).ok());
+}
+
+void LogRestart(std::string_view daemon, const Status& started) {
+  if (started.ok()) {
+    LogWarning("daemon_restarted", {{"daemon", std::string(daemon)}});
+  } else {
+    LogWarning("daemon_restart_failed",
+               {{"daemon", std::string(daemon)}, {"error", started.message()}});
+  }
+}
+
+}  // namespace
+
+bool CoordinatorRuns(const std::string& state) {
+  return FileLock::IsHeld(JoinPath(state, "coordinator.lock"));
+}
+
+Result<std::string> StateFolder(const std::string& given) {
+  std::string folder = given;
+  if (folder.empty()) folder = GetEnv("LONGRUN_HOME").value_or("");
+  if (folder.empty()) {
+    const std::string data = GetEnv("XDG_DATA_HOME").value_or("");
+    if (!data.empty()) folder = JoinPath(data, "longrun");
+  }
+  if (folder.empty()) {
+    const std::string home = GetEnv("HOME").value_or("");
+    if (home.empty()) {
+      return Status(Code::kFailedPrecondition,
+                    "no state folder: give --state, or set LONGRUN_HOME or HOME");
+    }
+    folder = JoinPath(home, ".local/share/longrun");
+  }
+  return AbsolutePath(folder);
+}
+
+Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state) {
+  RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
+  std::unique_ptr<Coordinator> coordinator(new Coordinator());
+  std::string address;
+  const std::int64_t deadline = BootMs() + kStartMs;
+  // One that holds the folder may be on its way up, or on its way out.
+  while (CoordinatorRuns(state) && BootMs() < deadline) {
+    if (Answers(state, &address)) {
+      coordinator->connection_ = std::make_unique<Connection>(address);
+      return coordinator;
+    }
+    Pause(kPollMs);
+  }
+  ASSIGN_OR_RETURN(const Started started, StartAndWait(state, ""));
+  coordinator->pid_ = started.pid;
+  coordinator->connection_ = std::make_unique<Connection>(started.address);
+  return coordinator;
+}
+
+Coordinator::~Coordinator() {
+  connection_.reset();
+  EndProcess(pid_);
+}
+
+Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
+                                                const DaemonOptions& options) {
+  RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
+  std::unique_ptr<Daemons> daemons(new Daemons(state, options));
+  RETURN_IF_ERROR(daemons->StartCoordinator());
+  if (Status started = daemons->StartWorker(); !started.ok()) {
+    EndProcess(daemons->coordinator_pid_);
+    return started;
+  }
+  daemons->supervisor_ = std::thread([raw = daemons.get()] { raw->Supervise(); });
+  return daemons;
+}
+
+Status Daemons::StartCoordinator() {
+  ASSIGN_OR_RETURN(const Started started, StartAndWait(state_, options_.metrics));
+  if (started.pid == 0) {
+    return {Code::kFailedPrecondition,
+            Str("another coordinator runs on ", state_, " already; use `longrun submit` with it")};
+  }
+  coordinator_pid_ = started.pid;
+  address_ = started.address;
+  return {};
+}
+
+Status Daemons::StartWorker() {
+  std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-worker"), "--state",
+                                   JoinPath(state_, "worker"), "--coordinator", address_};
+  if (options_.cpu_slots > 0) {
+    argv.insert(argv.end(), {"--cpu-slots", Str(options_.cpu_slots)});
+  }
+  ASSIGN_OR_RETURN(const int pid, SpawnDaemon(std::move(argv), JoinPath(state_, "worker.log")));
+  worker_pid_ = pid;
+  return {};
+}
+
+// Starts again what has died, and ends both in order when asked to stop. PR_SET_PDEATHSIG is tied to
+// the thread that spawned, so this thread outlives whatever it has started.
+void Daemons::Supervise() {
+  const auto gone = [](int pid) {
+    const Result<std::optional<ExitInfo>> exited = WaitFor(pid, 0);
+    return !exited.ok() || exited->has_value();
+  };
+  std::int64_t restarts = 0;
+  while (!stopping_) {
+    Pause(kRestartPauseMs);
+    if (restarts > kRestartsMax) continue;
+    // A start that fails leaves the old pid, so it is tried again in the next round.
+    if (!stopping_ && gone(coordinator_pid_)) {
+      ++restarts;
+      LogRestart("coordinator", StartCoordinator());
+    }
+    if (!stopping_ && gone(worker_pid_)) {
+      ++restarts;
+      LogRestart("worker", StartWorker());
+    }
+  }
+  EndProcess(worker_pid_);
+  EndProcess(coordinator_pid_);
+}
+
+void Daemons::Stop() {
+  stopping_ = true;
+  if (supervisor_.joinable()) supervisor_.join();
+}
+
+Daemons::~Daemons() { Stop(); }
+
+}  // namespace longrun

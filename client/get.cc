@@ -1,0 +1,118 @@
+// longrun get THING: a sweep with its runs and tasks, or a run with its attempts.
+#include <CLI/CLI.hpp>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "client/embedded.h"
+#include "client/output.h"
+#include "client/render.h"
+#include "client/verb.h"
+
+namespace longrun {
+namespace {
+
+const std::vector<std::string> kTaskHeader = {"run",   "position", "train_length", "task",  "kind",
+                                              "state", "tries",    "worker",       "reason"};
+
+std::vector<std::vector<std::string>> TaskRows(const Json& runs) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Json& run : runs) {
+    for (const Json& task : run.at("tasks")) {
+      rows.push_back({ShortId(run.at("run_key").get<std::string>()),
+                      AxisText(run.at("axes").value("position", Json(""))),
+                      AxisText(run.at("axes").value("train_length", Json(""))),
+                      ShortId(task.at("task").get<std::string>()),
+                      task.at("kind").get<std::string>(), task.at("state").get<std::string>(),
+                      Str(task.at("attempts").get<std::int64_t>()),
+                      task.at("worker").get<std::string>(), task.at("reason").get<std::string>()});
+    }
+  }
+  return rows;
+}
+
+const std::vector<Align> kTaskAlign = {Align::kLeft,  Align::kLeft, Align::kRight,
+                                       Align::kLeft,  Align::kLeft, Align::kLeft,
+                                       Align::kRight, Align::kLeft, Align::kLeft};
+
+std::string SweepText(const Json& sweep) {
+  const Json& info = sweep.at("info");
+  return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
+             "): ", info.at("state").get<std::string>(), ", submitted ",
+             FormatWallMs(info.at("submitted_ms").get<std::int64_t>()), "\n") +
+         RenderColumns(kTaskHeader, kTaskAlign, TaskRows(sweep.at("runs")));
+}
+
+std::string RunText(const Json& run) {
+  std::string text = "run " + run.at("run_key").get<std::string>() + "\n";
+  for (const auto& [axis, value] : run.at("axes").items()) {
+    text += "  " + axis + ": " + AxisText(value) + "\n";
+  }
+  if (run.at("execution").is_object()) {
+    text += "  execution: " + CanonicalJson(run.at("execution")) + "\n";
+  }
+  for (const Json& task : run.at("tasks")) {
+    text += Str("task ", ShortId(task.at("task").get<std::string>()), " ",
+                task.at("kind").get<std::string>(), " ", task.at("state").get<std::string>(), ": ",
+                task.at("reason").get<std::string>(), "\n");
+    for (const Json& attempt : task.at("attempt_list")) {
+      text +=
+          Str("  attempt ", attempt.at("n").get<std::int64_t>(), " ",
+              attempt.at("attempt").get<std::string>(), " ", attempt.at("state").get<std::string>(),
+              " on ", attempt.at("worker").get<std::string>());
+      const std::string failure = attempt.at("failure_class").get<std::string>();
+      if (!failure.empty()) text += " (" + failure + ")";
+      const auto resume = attempt.at("resume_step").get<std::int64_t>();
+      if (resume > 0) text += Str(", resumed at step ", resume);
+      const std::string message = attempt.at("message").get<std::string>();
+      if (!message.empty()) text += ": " + message;
+      text += "\n";
+    }
+  }
+  return text;
+}
+
+int Get(const std::string& thing, const std::string& output, const std::string& state) {
+  const auto coordinator = Coordinator::Reach(state);
+  if (!coordinator.ok()) return Report(coordinator.status());
+  Connection& connection = (*coordinator)->connection();
+  const Result<Json> sweep = connection.Call("GetSweep", {{"sweep", thing}});
+  if (sweep.ok()) {
+    if (output == "json") {
+      Print(RenderJson(*sweep));
+    } else if (output == "csv") {
+      Print(RenderCsv(kTaskHeader, TaskRows(sweep->at("runs"))));
+    } else {
+      Print(SweepText(*sweep));
+    }
+    return kExitOk;
+  }
+  if (sweep.status().code() != Code::kNotFound) return Report(sweep.status());
+  const Result<Json> run = connection.Call("GetRun", {{"run", thing}});
+  if (!run.ok()) {
+    return run.status().code() == Code::kNotFound ? Report(sweep.status()) : Report(run.status());
+  }
+  if (output == "json") {
+    Print(RenderJson(run->at("run")));
+  } else if (output == "csv") {
+    Print(RenderCsv(kTaskHeader, TaskRows(Json::array({run->at("run")}))));
+  } else {
+    Print(RunText(run->at("run")));
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddGet(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("get", "a sweep with its tasks, or a run with its attempts");
+  const auto thing = std::make_shared<std::string>();
+  verb->add_option("THING", *thing, "a sweep's name or id, or a run's id (8 digits or more)")
+      ->required();
+  const auto output = AddOutput(*verb, {"table", "json", "csv"});
+  verb->callback([&verbs, thing, output] {
+    verbs.run = [&verbs, thing, output] { return Get(*thing, *output, verbs.state); };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,20 @@
+// `-o FORMAT` of a verb.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace longrun {
+
+// Adds -o/--output with the first format as the default; anything else is refused by the parser.
+std::shared_ptr<std::string> AddOutput(CLI::App& verb, const std::vector<std::string>& formats);
+
+// Writes to stdout.
+void Print(const std::string& text);
+
+}  // namespace longrun

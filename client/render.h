@@ -1,0 +1,38 @@
+// Text for people: aligned columns, colour where a terminal asks for it, sparklines.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace longrun {
+
+// stdout is a terminal, NO_COLOR is not set, and TERM is not "dumb".
+bool UseColour();
+bool StdoutIsTerminal();
+
+enum class Align { kLeft, kRight };
+
+// Columns aligned by display width, two spaces apart; the header in bold where there is colour.
+std::string RenderColumns(const std::vector<std::string>& header, const std::vector<Align>& align,
+                          const std::vector<std::vector<std::string>>& rows);
+
+// RFC 4180.
+std::string RenderCsv(const std::vector<std::string>& header,
+                      const std::vector<std::vector<std::string>>& rows);
+
+// "▇▆▅▃▂▁": the values from smallest to largest; nulls are blanks. At most `width` characters.
+std::string Sparkline(const Json& values, std::size_t width);
+
+// "cable", or "rope(base=500000)": a position as shown, parameters that are given only.
+std::string AxisText(const Json& value);
+
+// The first 8 digits of an id.
+std::string ShortId(const std::string& id);
+
+// Pretty-printed JSON with a newline.
+std::string RenderJson(const Json& json);
+
+}  // namespace longrun

@@ -1,0 +1,117 @@
+// longrun run FILE: the embedded mode. A coordinator and one worker on the local state folder; submit,
+// watch, print the table, stop. The same command resumes what was interrupted.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/str.h"
+#include "client/embedded.h"
+#include "client/output.h"
+#include "client/render.h"
+#include "client/submission.h"
+#include "client/sweep_file.h"
+#include "client/sweep_view.h"
+#include "client/table_view.h"
+#include "client/verb.h"
+
+namespace longrun {
+namespace {
+
+struct RunArguments {
+  std::shared_ptr<SweepFileArguments> file;
+  std::shared_ptr<std::string> output;
+  std::int64_t cpu_slots = 0;
+};
+
+// What failed, with the reason and where to look.
+void PrintFailures(const Json& message) {
+  for (const Json& run : message.at("runs")) {
+    for (const Json& task : run.at("tasks")) {
+      if (task.at("state") != "FAILED") continue;
+      std::fprintf(stderr, "%s of %s failed: %s\n  `longrun logs %s` shows what it said\n",
+                   task.at("kind").get<std::string>().c_str(),
+                   AxisText(run.at("axes").value("position", Json("run"))).c_str(),
+                   task.at("reason").get<std::string>().c_str(),
+                   ShortId(task.at("task").get<std::string>()).c_str());
+    }
+  }
+}
+
+int PrintEnd(Connection& connection, const Json& end, const std::string& output,
+             const std::string& state) {
+  const std::string name = end.at("info").at("name").get<std::string>();
+  const Result<Json> results =
+      connection.Call("GetResults", {{"sweep", end.at("info").at("sweep_id")}});
+  if (!results.ok()) return Report(results.status());
+  const Json tables = BuildTables(*results);
+  PrintFailures(end);
+  if (output == "json") {
+    Print(RenderJson(tables));
+  } else if (output == "csv") {
+    Print(RenderTablesCsv(tables));
+  } else {
+    Print(RenderTables(tables));
+    std::fprintf(stderr,
+                 "\nwhere to look next (state in %s):\n"
+                 "  longrun table %s -o json    the same numbers, with token counts\n"
+                 "  longrun get %s              runs, tasks, attempts\n"
+                 "  longrun ls                  all sweeps\n",
+                 state.c_str(), name.c_str(), name.c_str());
+  }
+  return SweepExitCode(end.at("info"));
+}
+
+int Run(const RunArguments& arguments, const std::string& state) {
+  const Result<Json> request = SweepRequest(*arguments.file);
+  if (!request.ok()) return Report(request.status());
+  CatchInterrupts();
+
+  // A service that runs already is used; else ours, for as long as this command lives.
+  std::unique_ptr<Daemons> daemons;
+  if (!CoordinatorRuns(state)) {
+    Result<std::unique_ptr<Daemons>> started =
+        Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
+    if (!started.ok()) return Report(started.status());
+    daemons = std::move(started).value();
+  }
+  const auto coordinator = Coordinator::Reach(state);
+  if (!coordinator.ok()) return Report(coordinator.status());
+  Connection& connection = (*coordinator)->connection();
+
+  const Result<Json> answer = connection.Call("SubmitSweep", *request);
+  if (!answer.ok()) return Report(answer.status(), connection.violations());
+  std::fprintf(stderr, "%s\n", SubmissionText(*answer).c_str());
+
+  const std::string sweep = answer->at("sweep_id").get<std::string>();
+  const Result<Json> end = FollowSweep(state, sweep, true);
+  if (Interrupted()) {
+    if (daemons == nullptr) {
+      std::fprintf(stderr, "\ndetached: `longrun watch %s` comes back, `longrun cancel` ends it\n",
+                   sweep.c_str());
+    } else {
+      std::fprintf(stderr, "\nstopping: trainers write a checkpoint ...\n");
+      daemons->Stop();
+      std::fprintf(stderr, "stopped; the same command goes on from here\n");
+    }
+    return kExitInterrupted;
+  }
+  if (!end.ok()) return Report(end.status());
+  return PrintEnd(connection, *end, *arguments.output, state);
+}
+
+}  // namespace
+
+void AddRun(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand(
+      "run", "submit a sweep, carry it out on this machine, print the table");
+  auto arguments = std::make_shared<RunArguments>();
+  arguments->file = AddSweepFile(*verb);
+  arguments->output = AddOutput(*verb, {"table", "json", "csv"});
+  verb->add_option("--cpu-slots", arguments->cpu_slots,
+                   "trainers at once on the CPU (default: one a core)")
+      ->check(CLI::Range(1, 1024));
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return Run(*arguments, verbs.state); };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,236 @@
+#include "client/sweep_view.h"
+
+#include <poll.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/embedded.h"
+#include "client/render.h"
+#include "client/verb.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kSparkWidth = 20;
+constexpr std::int64_t kReconnectMs = 60'000;  // a coordinator that is away longer is gone
+constexpr std::int64_t kPollMs = 50;
+
+std::atomic<bool> g_interrupted{false};
+
+extern "C" void OnInterrupt(int) { g_interrupted = true; }
+
+std::string Number(const Json& value, int digits) {
+  if (!value.is_number()) return "";
+  char buffer[64];
+  std::snprintf(buffer, sizeof buffer, "%.*f", digits, value.get<double>());
+  return buffer;
+}
+
+// "train 240/600" of the task that is at work, or its state.
+const Json* CurrentTask(const Json& run) {
+  const Json* current = nullptr;
+  for (const Json& task : run.at("tasks")) {
+    const std::string state = task.at("state").get<std::string>();
+    if (state == "RUNNING" || state == "RESERVED" || state == "STOPPING") return &task;
+    if (current == nullptr && state != "SUCCEEDED") current = &task;
+  }
+  return current;
+}
+
+std::string RunState(const Json& run) {
+  const Json* task = CurrentTask(run);
+  if (task == nullptr) return "done";
+  const Json& progress = task->at("progress");
+  const std::string phase = progress.at("phase").get<std::string>();
+  const std::string state = task->at("state").get<std::string>();
+  if (state == "RUNNING" && !phase.empty()) {
+    return Str(phase, " ", progress.at("done").get<std::int64_t>(), "/",
+               progress.at("of").get<std::int64_t>());
+  }
+  std::string text = task->at("kind").get<std::string>() + " " + state;
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (state == "FAILED" || state == "SKIPPED" || state == "CANCELLED") {
+    text += ": " + task->at("reason").get<std::string>();
+  }
+  return text;
+}
+
+std::vector<std::string> RunAxes(const Json& run) {
+  std::vector<std::string> fields;
+  for (const char* axis : {"position", "train_length"}) {
+    fields.push_back(AxisText(run.at("axes").value(axis, Json(""))));
+  }
+  std::vector<std::string> others;
+  for (const auto& [axis, value] : run.at("axes").items()) {
+    if (axis == "position" || axis == "train_length") continue;
+    others.push_back(axis.substr(axis.rfind('.') + 1) + "=" + AxisText(value));
+  }
+  fields.push_back(Join(others, " "));
+  return fields;
+}
+
+std::string Headline(const Json& info) {
+  return Str(info.at("name").get<std::string>(), " ", info.at("state").get<std::string>(), "  ",
+             info.at("tasks_succeeded").get<std::int64_t>(), " of ",
+             info.at("tasks").get<std::int64_t>(), " tasks done, ",
+             info.at("tasks_running").get<std::int64_t>(), " running, ",
+             info.at("tasks_failed").get<std::int64_t>(), " failed");
+}
+
+// The newest loss and its curve: of the train task, also while the run is evaluated.
+const Json* LossOf(const Json& run) {
+  for (const Json& task : run.at("tasks")) {
+    if (task.at("kind") == "train" && !task.at("progress").at("loss_tail").empty()) {
+      return &task.at("progress");
+    }
+  }
+  return nullptr;
+}
+
+std::vector<std::string> RunFields(const Json& run) {
+  std::vector<std::string> fields = RunAxes(run);
+  fields.push_back(RunState(run));
+  const Json* loss = LossOf(run);
+  fields.push_back(loss == nullptr ? "" : Number(loss->at("loss"), 3));
+  fields.push_back(loss == nullptr ? "" : Sparkline(loss->at("loss_tail"), kSparkWidth));
+  const Json* task = CurrentTask(run);
+  const bool runs = task != nullptr && task->at("state") == "RUNNING";
+  const Json* progress = runs ? &task->at("progress") : nullptr;
+  const bool timed = progress != nullptr && progress->at("tokens_per_s").is_number() &&
+                     progress->at("tokens_per_s").get<double>() > 0.0;
+  fields.push_back(timed ? Number(progress->at("tokens_per_s"), 0) : "");
+  fields.push_back(timed ? FormatDurationMs(progress->at("eta_ms").get<std::int64_t>()) : "");
+  return fields;
+}
+
+// What a reader of a log wants to see again only when it has moved: state, and tenths of progress.
+std::string Milestone(const Json& run) {
+  const Json* task = CurrentTask(run);
+  if (task == nullptr) return "done";
+  const Json& progress = task->at("progress");
+  const auto of = progress.at("of").get<std::int64_t>();
+  const std::int64_t tenth = of > 0 ? 10 * progress.at("done").get<std::int64_t>() / of : 0;
+  return Str(task->at("task").get<std::string>(), task->at("state").get<std::string>(),
+             progress.at("phase").get<std::string>(), tenth);
+}
+
+class Display {
+ public:
+  void Show(const Json& message) {
+    if (StdoutIsTerminal()) {
+      Redraw(RenderProgress(message));
+    } else {
+      PrintChanges(message);
+    }
+  }
+
+ private:
+  void Redraw(const std::string& text) {
+    // Back to the first line of what was drawn before, and clear from there.
+    if (lines_ > 0) std::fprintf(stderr, "\x1b[%zuA\x1b[J", lines_);
+    std::fputs(text.c_str(), stderr);
+    lines_ = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+  }
+
+  void PrintChanges(const Json& message) {
+    for (const Json& run : message.at("runs")) {
+      std::string& last = milestones_[run.at("run_key").get<std::string>()];
+      std::string now = Milestone(run);
+      if (now == last) continue;
+      last = std::move(now);
+      const std::vector<std::string> f = RunFields(run);
+      std::string line = Str(ShortId(run.at("run_key").get<std::string>()), " ", f[0], " ", f[1],
+                             " ", f[2], ": ", f[3]);
+      if (!f[4].empty()) line += ", loss " + f[4];
+      if (!f[6].empty()) line += ", " + f[6] + " tokens/s, ETA " + f[7];
+      std::fprintf(stderr, "%s\n", line.c_str());
+    }
+  }
+
+  std::size_t lines_ = 0;
+  std::map<std::string, std::string> milestones_;
+};
+
+}  // namespace
+
+void CatchInterrupts() {
+  struct sigaction action = {};
+  action.sa_handler = &OnInterrupt;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+bool Interrupted() { return g_interrupted; }
+
+std::string RenderProgress(const Json& message) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Json& run : message.at("runs")) rows.push_back(RunFields(run));
+  return Headline(message.at("info")) + "\n" +
+         RenderColumns({"position", "train_length", "", "now", "loss", "", "tokens/s", "ETA"},
+                       {Align::kLeft, Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
+                        Align::kLeft, Align::kRight, Align::kRight},
+                       rows);
+}
+
+Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying) {
+  Display display;
+  Json last;
+  std::int64_t deadline = BootMs() + kReconnectMs;
+  while (true) {
+    const Result<std::string> address = ReadFile(JoinPath(state, "coordinator.address"), 4096);
+    Status status(Code::kUnavailable, "no coordinator");
+    if (address.ok()) {
+      Connection connection{std::string(Trim(*address))};
+      std::atomic<bool> done{false};
+      // A blocked read ends when the user asks for it.
+      std::thread interrupter([&] {
+        while (!done) {
+          if (Interrupted()) connection.CancelStream();
+          poll(nullptr, 0, static_cast<int>(kPollMs));
+        }
+      });
+      status = connection.Stream("WatchSweep", {{"sweep", sweep}}, [&](const Json& message) {
+        deadline = BootMs() + kReconnectMs;
+        last = message;
+        display.Show(message);
+        return !Interrupted() && !message.at("finished").get<bool>();
+      });
+      done = true;
+      interrupter.join();
+    }
+    if (Interrupted()) return Status(Code::kCancelled, "interrupted");
+    if (!last.is_null() && last.at("finished").get<bool>()) return last;
+    const bool away =
+        status.ok() || status.code() == Code::kUnavailable || status.code() == Code::kCancelled;
+    if (!away) return status;
+    if (!keep_trying || BootMs() > deadline) {
+      return Status(Code::kUnavailable, "the coordinator went away; `longrun watch " + sweep +
+                                            "` takes up again when it is back");
+    }
+    poll(nullptr, 0, static_cast<int>(kPollMs));
+  }
+}
+
+int SweepExitCode(const Json& info) {
+  const std::string state = info.at("state").get<std::string>();
+  if (state == "SUCCEEDED") return kExitOk;
+  if (state == "PARTIAL") {
+    return info.at("tasks_succeeded").get<std::int64_t>() > 0 ? kExitPartial : kExitFailed;
+  }
+  return kExitFailed;
+}
+
+}  // namespace longrun

@@ -1,0 +1,41 @@
+// longrun table SWEEP: perplexity by context length.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "client/embedded.h"
+#include "client/output.h"
+#include "client/render.h"
+#include "client/table_view.h"
+#include "client/verb.h"
+
+namespace longrun {
+
+void AddTable(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("table", "perplexity by context length");
+  const auto sweep = std::make_shared<std::string>();
+  verb->add_option("SWEEP", *sweep, "name or id")->required();
+  const auto output = AddOutput(*verb, {"table", "json", "csv"});
+  verb->callback([&verbs, sweep, output] {
+    verbs.run = [&verbs, sweep, output] {
+      const auto coordinator = Coordinator::Reach(verbs.state);
+      if (!coordinator.ok()) return Report(coordinator.status());
+      const Result<Json> results =
+          (*coordinator)->connection().Call("GetResults", {{"sweep", *sweep}});
+      if (!results.ok()) return Report(results.status());
+      const Json tables = BuildTables(*results);
+      if (*output == "json") {
+        Print(RenderJson(tables));
+      } else if (*output == "csv") {
+        Print(RenderTablesCsv(tables));
+      } else if (tables.empty()) {
+        std::fprintf(stderr, "no results yet: `longrun get %s` shows how far it is\n",
+                     sweep->c_str());
+      } else {
+        Print(RenderTables(tables));
+      }
+      return static_cast<int>(TablesComplete(tables) ? kExitOk : kExitIncomplete);
+    };
+  });
+}
+
+}  // namespace longrun

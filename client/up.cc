@@ -1,0 +1,48 @@
+// longrun up: keeps a coordinator and one worker running on the local state folder until Ctrl-C.
+#include <poll.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "client/embedded.h"
+#include "client/sweep_view.h"
+#include "client/verb.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kPollMs = 100;
+
+int Up(const DaemonOptions& options, const std::string& state) {
+  CatchInterrupts();
+  if (CoordinatorRuns(state)) {
+    return Report(Status(Code::kFailedPrecondition,
+                         "a coordinator runs on " + state + " already: submit to it"));
+  }
+  const Result<std::unique_ptr<Daemons>> daemons = Daemons::Start(state, options);
+  if (!daemons.ok()) return Report(daemons.status());
+  std::fprintf(stderr, "up: state in %s; `longrun submit FILE` gives it work, Ctrl-C stops it\n",
+               state.c_str());
+  while (!Interrupted()) poll(nullptr, 0, kPollMs);
+  std::fprintf(stderr, "stopping: trainers write a checkpoint ...\n");
+  (*daemons)->Stop();
+  std::fprintf(stderr, "stopped; `longrun up` goes on from here\n");
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddUp(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("up", "keep a coordinator and one worker running, until Ctrl-C");
+  auto options = std::make_shared<DaemonOptions>();
+  verb->add_option("--cpu-slots", options->cpu_slots,
+                   "trainers at once on the CPU (default: one a core)")
+      ->check(CLI::Range(1, 1024));
+  verb->add_option("--metrics", options->metrics,
+                   "127.0.0.1:PORT of the coordinator's metrics (default: a free port)");
+  verb->callback(
+      [&verbs, options] { verbs.run = [&verbs, options] { return Up(*options, verbs.state); }; });
+}
+
+}  // namespace longrun

@@ -1,0 +1,30 @@
+// longrun validate FILE: every mistake of a sweep file at once; nothing is stored.
+#include <CLI/CLI.hpp>
+
+#include "base/str.h"
+#include "client/embedded.h"
+#include "client/output.h"
+#include "client/sweep_file.h"
+#include "client/verb.h"
+
+namespace longrun {
+
+void AddValidate(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("validate", "check a sweep file");
+  const auto file = AddSweepFile(*verb);
+  verb->callback([&verbs, file] {
+    verbs.run = [&verbs, file] {
+      const Result<Json> request = SweepRequest(*file);
+      if (!request.ok()) return Report(request.status());
+      const auto coordinator = Coordinator::Reach(verbs.state);
+      if (!coordinator.ok()) return Report(coordinator.status());
+      Connection& connection = (*coordinator)->connection();
+      const Result<Json> plan = connection.Call("PlanSweep", *request);
+      if (!plan.ok()) return Report(plan.status(), connection.violations());
+      Print(Str(file->file, ": ", plan->at("runs").size(), " runs, no mistakes\n"));
+      return static_cast<int>(kExitOk);
+    };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,57 @@
+// A verb of the command line: one file, one line in main.cc. Adding a verb declares its arguments;
+// the chosen one's `run` is called after the whole line was parsed.
+//
+// stdout carries data, stderr everything else. Exit codes: see ExitCode.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace CLI {
+class App;
+}
+
+namespace longrun {
+
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailed = 1,  // the requested outcome failed
+  kExitUsage = 2,   // arguments or a sweep file are wrong
+  kExitNotFound = 3,
+  kExitConflict = 4,  // the state of the system does not allow it
+  kExitDenied = 5,
+  kExitUnavailable = 6,  // no coordinator answers, or a deadline passed
+  kExitPartial = 7,      // some tasks of the sweep failed
+  kExitIncomplete = 8,   // the table asked for is not complete yet
+  kExitInterrupted = 130,
+};
+
+struct Verbs {
+  CLI::App* app = nullptr;
+  std::string state;         // --state, resolved; 0700 once made
+  std::function<int()> run;  // of the chosen verb
+};
+
+// Prints "longrun: message" (and each violation on a line of its own) and gives the exit code.
+int Report(const Status& status, const std::vector<std::string>& violations = {});
+
+void AddRun(Verbs& verbs);
+void AddUp(Verbs& verbs);
+void AddSubmit(Verbs& verbs);
+void AddValidate(Verbs& verbs);
+void AddPlan(Verbs& verbs);
+void AddLs(Verbs& verbs);
+void AddGet(Verbs& verbs);
+void AddWatch(Verbs& verbs);
+void AddLogs(Verbs& verbs);
+void AddTable(Verbs& verbs);
+void AddCancel(Verbs& verbs);
+void AddWorkers(Verbs& verbs);
+void AddData(Verbs& verbs);
+void AddVersion(Verbs& verbs);
+
+}  // namespace longrun

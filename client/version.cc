@@ -1,0 +1,32 @@
+// longrun version.
+#include "base/version.h"
+
+#include <CLI/CLI.hpp>
+
+#include "base/str.h"
+#include "client/output.h"
+#include "client/render.h"
+#include "client/verb.h"
+
+namespace longrun {
+
+void AddVersion(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("version", "release, commit, protocol");
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, output] {
+    verbs.run = [output] {
+      if (*output == "json") {
+        Print(RenderJson({{"version", kVersion},
+                          {"commit", BuildCommit()},
+                          {"protocol_version", kProtocolVersion},
+                          {"numerics", kNumericsVersion}}));
+      } else {
+        Print(Str("longrun ", kVersion, " (", BuildCommit(), "), protocol ", kProtocolVersion,
+                  ", numerics ", kNumericsVersion, "\n"));
+      }
+      return static_cast<int>(kExitOk);
+    };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,50 @@
+// longrun workers: who is there, and what each slot does.
+#include <CLI/CLI.hpp>
+
+#include "base/str.h"
+#include "base/units.h"
+#include "client/embedded.h"
+#include "client/output.h"
+#include "client/render.h"
+#include "client/verb.h"
+
+namespace longrun {
+
+void AddWorkers(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("workers", "list workers and their slots");
+  const auto output = AddOutput(*verb, {"table", "json", "csv"});
+  verb->callback([&verbs, output] {
+    verbs.run = [&verbs, output] {
+      const auto coordinator = Coordinator::Reach(verbs.state);
+      if (!coordinator.ok()) return Report(coordinator.status());
+      const Result<Json> answer = (*coordinator)->connection().Call("ListWorkers", Json::object());
+      if (!answer.ok()) return Report(answer.status());
+      if (*output == "json") {
+        Print(RenderJson(answer->at("workers")));
+        return static_cast<int>(kExitOk);
+      }
+      std::vector<std::vector<std::string>> rows;
+      for (const Json& worker : answer->at("workers")) {
+        for (const Json& device : worker.at("devices")) {
+          rows.push_back(
+              {worker.at("worker_id").get<std::string>(), worker.at("host").get<std::string>(),
+               worker.at("state").get<std::string>(), Str(device.at("index").get<std::int64_t>()),
+               device.at("kind").get<std::string>(), device.at("name").get<std::string>(),
+               FormatBytes(device.at("memory_bytes").get<std::int64_t>()),
+               ShortId(device.at("task").get<std::string>())});
+        }
+      }
+      const std::vector<std::string> header = {"worker", "host", "state",  "slot",
+                                               "kind",   "name", "memory", "task"};
+      Print(*output == "csv"
+                ? RenderCsv(header, rows)
+                : RenderColumns(header,
+                                {Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
+                                 Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft},
+                                rows));
+      return static_cast<int>(kExitOk);
+    };
+  });
+}
+
+}  // namespace longrun
