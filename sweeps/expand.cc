@@ -376,11 +376,7 @@ class Expander {
     }
     // Written in explicitly, so that a cell does not depend on the other lengths of its sweep.
     std::int64_t score_tokens = params.at("score_tokens");
-    if (score_tokens == 0) {
-      const Result<std::int64_t> common = CommonScoreTokens(n_tokens, lengths);
-      LR_CHECK(common.ok());
-      score_tokens = *common;
-    }
+    if (score_tokens == 0) score_tokens = CommonScoreTokens(n_tokens);
     for (const std::int64_t context_length : lengths) {
       const bool fits = score_tokens >= context_length && score_tokens < n_tokens;
       if (!fits) {

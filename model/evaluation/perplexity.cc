@@ -7,6 +7,7 @@
 #include "model/evaluation/perplexity.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "base/check.h"
@@ -44,17 +45,11 @@ Result<std::vector<Window>> PlanNonOverlap(const NonOverlapPlan& plan) {
   return windows;
 }
 
-Result<std::int64_t> CommonScoreTokens(std::int64_t n_tokens,
-                                       std::span<const std::int64_t> context_lengths) {
-  LR_CHECK(!context_lengths.empty());
-  const std::int64_t longest = std::ranges::max(context_lengths);
-  LR_CHECK(longest > 0);
-  if (n_tokens - 1 < longest) {
-    return Status(Code::kInvalidArgument,
-                  Str("context_length ", longest, " needs ", longest, " + 1 tokens, there are ",
-                      n_tokens, ": lower context_length, or give the split more text"));
-  }
-  return (n_tokens - 1) / longest * longest;
+std::int64_t CommonScoreTokens(std::int64_t n_tokens) {
+  LR_CHECK(n_tokens > 1);
+  const auto n = static_cast<std::uint64_t>(n_tokens - 1);
+  const int dropped = std::max(0, static_cast<int>(std::bit_width(n)) - 4);
+  return static_cast<std::int64_t>(n >> dropped << dropped);
 }
 
 namespace {

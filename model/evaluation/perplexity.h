@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "base/status.h"
@@ -29,13 +28,11 @@ struct NonOverlapPlan {
 // kInvalidArgument when not even one full window fits.
 Result<std::vector<Window>> PlanNonOverlap(const NonOverlapPlan& plan);
 
-// The common tail of lengths that are compared: S = L floor((n_tokens - 1) / L) for the largest L,
-// the tokens that the largest length scores. The expansion of a sweep writes it into
-// `score_tokens`, so that a cell says itself which tokens it is over. A larger length added to a
-// sweep therefore gives other cells, unless the sweep states score_tokens. kInvalidArgument when
-// the largest does not fit.
-Result<std::int64_t> CommonScoreTokens(std::int64_t n_tokens,
-                                       std::span<const std::int64_t> context_lengths);
+// The tokens that a split is scored on where the user does not say: n_tokens - 1 with all but its four
+// leading binary digits cleared, so at least 8/9 of the split. A power of two up to a sixteenth of
+// the split tiles it exactly. It depends on the split alone, so that lengths are compared on the same
+// tokens *and* a length added later is a cell of its own, whatever the others are.
+std::int64_t CommonScoreTokens(std::int64_t n_tokens);
 
 // The clusters over which the standard error is taken: documents when at least 10 have scored
 // tokens, else windows. (evaluation.md takes documents wherever they are known; over the one to
