@@ -346,18 +346,9 @@ void Agent::UpdateMetrics() {
 std::vector<LiveAttempt> Agent::LiveAttempts() const {
   std::vector<LiveAttempt> live;
   for (const auto& [id, entry] : entries_) {
-    if (entry.attempt == nullptr) {
-      if (entry.unwanted) continue;
-      live.push_back({.attempt = id,
-                      .task = entry.task->task,
-                      .run_key = entry.task->run_key,
-                      .epoch = entry.start.epoch,
-                      .last_seq = 0,
-                      .running = true});
-      continue;
-    }
+    // What is only prepared is still an offer: listed, it would count as accepted.
+    if (entry.attempt == nullptr || entry.attempt->acked().ended) continue;
     const Attempt& attempt = *entry.attempt;
-    if (attempt.acked().ended) continue;
     live.push_back({.attempt = id,
                     .task = attempt.ids().task,
                     .run_key = attempt.ids().run_key,
@@ -415,7 +406,12 @@ void Agent::OpenSession(std::int64_t now_ms) {
 void Agent::CloseSession(std::int64_t now_ms, const Status& why) {
   session_.reset();
   const bool was_welcomed = std::exchange(welcomed_, false);
-  for (auto& [id, entry] : entries_) entry.welcomed = false;
+  for (auto& [id, entry] : entries_) {
+    entry.welcomed = false;
+    // The coordinator takes back what it offered in a session that is gone. Nothing has run; what was
+    // fetched is in the cache.
+    if (entry.attempt == nullptr) entry.unwanted = true;
+  }
   back_off_ms_ = back_off_ms_ == 0
                      ? kBackOffMs
                      : std::min(kBackOffMsMax, static_cast<std::int64_t>(
@@ -456,28 +452,21 @@ void Agent::On(const WelcomeMessage& welcome) {
                                {"attempts", Str(welcome.attempts.size())}});
   for (const AttemptVerdict& verdict : welcome.attempts) {
     const auto found = entries_.find(verdict.attempt);
-    if (found != entries_.end()) Obey(verdict, found->second);
+    if (found != entries_.end() && found->second.attempt) Obey(verdict, found->second);
   }
 }
 
 void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
   const std::int64_t now_ms = BootMs();
   const bool stops = verdict.verdict == Verdict::kStop || verdict.verdict == Verdict::kFenced;
-  if (entry.attempt == nullptr) {
-    if (stops || verdict.verdict == Verdict::kEnded) entry.unwanted = true;
-    if (verdict.verdict == Verdict::kStop) {
-      Reject(verdict.attempt, entry.start.epoch, "", "it was stopped before its trainer started");
-    }
-    return;
-  }
   Attempt& attempt = *entry.attempt;
   if (verdict.verdict == Verdict::kEnded) {
-    On(AckMessage{.attempt = verdict.attempt, .durable_seq = verdict.durable_seq, .ended = true});
-    attempt.RequestStop(now_ms, kFencedGraceMs);
-    return;
+    return On(
+        AckMessage{.attempt = verdict.attempt, .durable_seq = verdict.durable_seq, .ended = true});
   }
   entry.welcomed = true;
   entry.fenced = verdict.verdict == Verdict::kFenced;
+  entry.journal_unwanted = false;
   entry.uploaded.clear();
   Rewind(entry, verdict.durable_seq);
   // The word that it was started may have been lost with the session.
@@ -528,6 +517,8 @@ void Agent::On(const FencedMessage& fenced) {
                                {"current_epoch", Str(fenced.current_epoch)}});
   }
   entry.fenced = true;
+  // A database that does not know the attempt has no place for its journal.
+  if (fenced.current_epoch == 0) entry.journal_unwanted = true;
   entry.attempt->RequestStop(BootMs(), kFencedGraceMs);
 }
 
@@ -540,7 +531,12 @@ void Agent::On(const AckMessage& ack) {
     entry.in_flight.pop_front();
   }
   if (ack.durable_seq > attempt.acked().durable_seq) attempt.Acknowledge(ack.durable_seq);
-  if (!ack.ended || attempt.acked().ended || attempt.running()) return;
+  if (!ack.ended || attempt.acked().ended) return;
+  if (attempt.running()) {
+    // Its end is stored, and yet it lives: the next heartbeat's answer marks it when it is gone.
+    attempt.RequestStop(BootMs(), kFencedGraceMs);
+    return;
+  }
   entry.in_flight.clear();
   if (const Status status = attempt.MarkEnded(WallMs()); !status.ok()) {
     LogWarning("acked_not_written", {{"attempt", ack.attempt}, {"error", status.message()}});
@@ -623,6 +619,7 @@ void Agent::On(const StartMessage& start) {
       session_->Send(AcceptedMessage{.attempt = id, .epoch = start.epoch});
       found->second.welcomed = true;
     }
+    found->second.unwanted = false;
     return;  // while it is prepared, the answer is on its way
   }
   if (!IsUlid(id)) return Reject(id, start.epoch, "invalid", "the attempt's id is no ULID");
@@ -787,7 +784,7 @@ void Agent::Rewind(Entry& entry, std::int64_t durable_seq) {
 std::size_t Agent::InFlightBytes() const {
   std::size_t n_bytes = 0;
   for (const auto& [id, entry] : entries_) {
-    if (!entry.welcomed) continue;
+    if (!entry.welcomed || entry.fenced) continue;
     for (const auto& [seq, batch_bytes] : entry.in_flight) n_bytes += batch_bytes;
   }
   return n_bytes;
@@ -807,6 +804,13 @@ void Agent::Pump(Entry& entry, std::int64_t now_ms) {
 bool Agent::SendBatch(Entry& entry, std::int64_t now_ms) {
   Attempt& attempt = *entry.attempt;
   std::deque<JournalReader::Line>& pending = attempt.pending();
+  if (entry.journal_unwanted) {
+    entry.in_flight.clear();
+    if (!attempt.running() && !entry.end_sent) SendEnd(entry);
+    return false;
+  }
+  // Nobody waits for it: a batch at a time, outside of the session's limit.
+  if (entry.fenced && !entry.in_flight.empty()) return false;
   if (pending.empty()) {
     // When the trainer was dead before we read, then an empty answer is the journal's end.
     const bool ran = attempt.running();

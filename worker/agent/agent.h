@@ -70,11 +70,12 @@ class Agent {
     std::optional<TaskFile> task;        // of `start`
     std::int64_t prepare_again_ms = 0;  // -1 while a job is under way
     int prepare_tries = 0;
-    bool unwanted = false;              // a stop came before the start
+    bool unwanted = false;              // stopped or withdrawn before the start
 
     std::unique_ptr<Attempt> attempt;
     bool was_running = false;
     bool fenced = false;
+    bool journal_unwanted = false;      // the coordinator does not know the attempt
     bool uploaded_all = true;           // no file of it was given up
     bool uploading = false;
     std::int64_t upload_again_ms = 0;

@@ -1,0 +1,591 @@
+// The real longrun-worker with the fake trainer, against a coordinator in memory.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/process.h"
+#include "base/version.h"
+#include "sweeps/event.h"
+#include "tests/fake_trainer/formula.h"
+#include "tests/worker/agent/fake_coordinator.h"
+#include "tests/worker/agent/tasks.h"
+#include "worker/agent/attempt_folder.h"
+#include "worker/agent/devices.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kDeadlineMs = 60'000;
+constexpr int kSlots = 2;
+
+class AgentTest : public testing::Test {
+ protected:
+  AgentTest()
+      : state_(JoinPath(temp_.path(), "worker")),
+        cache_(JoinPath(state_, "cache")),
+        dataset_(WriteTestDataset(JoinPath(temp_.path(), "dataset"))),
+        address_("unix:" + JoinPath(temp_.path(), "socket")),
+        coordinator_(JoinPath(temp_.path(), "socket")) {
+    coordinator_.Start();
+  }
+  ~AgentTest() override {
+    if (worker_pid_ > 0) KillWorker();
+    EndTrainers();
+  }
+
+  void StartWorker(std::vector<std::string> more = {}) {
+    std::vector<std::string> argv = {JoinPath(LONGRUN_BIN_DIR, "longrun-worker"),
+                                     "--state",
+                                     state_,
+                                     "--coordinator",
+                                     address_,
+                                     "--cpu-slots",
+                                     Str(kSlots),
+                                     "--trainer",
+                                     JoinPath(LONGRUN_BIN_DIR, "longrun-fake-trainer"),
+                                     "--disk-free-bytes-min",
+                                     disk_free_bytes_min_};
+    argv.insert(argv.end(), more.begin(), more.end());
+    const std::string log = JoinPath(temp_.path(), "worker.log");
+    const Result<int> pid = Spawn({.argv = argv, .stdout_path = log, .stderr_path = log});
+    ASSERT_TRUE(pid.ok()) << pid.status().message();
+    worker_pid_ = *pid;
+  }
+  void KillWorker() {
+    kill(worker_pid_, SIGKILL);
+    EndOfWorker();
+  }
+  ExitInfo EndOfWorker() {
+    const Result<std::optional<ExitInfo>> exit = WaitFor(worker_pid_, kDeadlineMs);
+    LR_CHECK(exit.ok() && exit->has_value());
+    worker_pid_ = -1;
+    return **exit;
+  }
+  std::string WorkerLog() { return *ReadFile(JoinPath(temp_.path(), "worker.log")); }
+
+  AttemptFolder FolderOf(const TaskFile& task) {
+    return {.path = JoinPath(JoinPath(state_, "attempts"), task.attempt)};
+  }
+  // No shim of ours outlives its test.
+  void EndTrainers() {
+    const std::string attempts = JoinPath(state_, "attempts");
+    const Result<std::vector<std::string>> names = ListFolder(attempts);
+    if (!names) return;
+    for (const std::string& name : *names) {
+      const Result<ShimRecord> shim = ReadShim({.path = JoinPath(attempts, name)});
+      if (shim) SignalProcess(shim->shim, SIGKILL, /*group=*/false);
+    }
+  }
+
+  static Execution LocalExecution() {
+    const HostCpu cpu = DetectHostCpu();
+    Execution execution;
+    execution.linear = Str("aten/", cpu.vendor);
+    execution.simd = cpu.simd;
+    return execution;
+  }
+  TaskFile Train(std::int64_t seed, std::uint64_t n = 1) {
+    return TestTrainTask(seed, n, LocalExecution());
+  }
+
+  void Offer(const TaskFile& task, int slot = 0, const std::vector<v1::CheckpointSource>& from = {}) {
+    ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions > 0; }));
+    v1::CoordinatorMessage message;
+    v1::Start& start = *message.mutable_start();
+    start.set_attempt(task.attempt);
+    start.set_epoch(task.epoch);
+    start.set_device_index(slot);
+    start.set_task_json(CanonicalJson(task.ToJson()));
+    start.set_dataset_digest(task.run.dataset_digest);
+    start.set_dataset_path(dataset_);
+    for (const v1::CheckpointSource& source : from) *start.add_checkpoints() = source;
+    ASSERT_TRUE(coordinator_.Send(message));
+  }
+  void SendStop(const TaskFile& task, std::int64_t grace_ms = 20'000) {
+    v1::CoordinatorMessage message;
+    message.mutable_stop()->set_attempt(task.attempt);
+    message.mutable_stop()->set_epoch(task.epoch);
+    message.mutable_stop()->set_grace_ms(grace_ms);
+    ASSERT_TRUE(coordinator_.Send(message));
+  }
+
+  FakeCoordinator::Stored& StoredOf(const TaskFile& task) {
+    return coordinator_.attempts[task.attempt];
+  }
+  bool AwaitLines(const TaskFile& task, std::size_t n_lines) {
+    return coordinator_.Await([&] { return StoredOf(task).lines.size() >= n_lines; });
+  }
+  bool AwaitEnd(const TaskFile& task) {
+    return coordinator_.Await([&] { return StoredOf(task).ended.has_value(); });
+  }
+  bool AwaitRejection(const TaskFile& task) {
+    return coordinator_.Await([&] { return StoredOf(task).rejected_class.has_value(); });
+  }
+  void AwaitFile(const std::string& path, bool there) {
+    const std::int64_t deadline = BootMs() + kDeadlineMs;
+    while (PathExists(path) != there) ASSERT_LT(BootMs(), deadline) << path;
+  }
+
+  std::vector<JournalRecord> RecordsOf(const TaskFile& task, std::string_view kind) {
+    std::vector<JournalRecord> records;
+    for (const std::string& line : StoredOf(task).lines) {
+      JournalRecord record = *ParseJournalLine(line);
+      if (record.kind == kind) records.push_back(std::move(record));
+    }
+    return records;
+  }
+  // The stored lines are the journal's, byte for byte, and end in `final`.
+  void ExpectWholeJournal(const TaskFile& task) {
+    std::string stored;
+    for (const std::string& line : StoredOf(task).lines) stored += line + "\n";
+    EXPECT_EQ(stored, *ReadFile(FolderOf(task).Journal()));
+    EXPECT_EQ(RecordsOf(task, "final").size(), 1u);
+  }
+  // A training of that many steps gives exactly these losses.
+  void ExpectLosses(const TaskFile& task, std::int64_t steps) {
+    const std::vector<JournalRecord> series = RecordsOf(task, "series");
+    ASSERT_EQ(series.size(), static_cast<std::size_t>(steps));
+    for (std::int64_t step = 1; step <= steps; ++step) {
+      const JournalRecord& record = series[static_cast<std::size_t>(step) - 1];
+      EXPECT_EQ(record.step, step);
+      EXPECT_EQ(record.body["loss"].get<double>(),
+                FakeLoss(FakeWeightsAfter(task.run.seed, "cable", step), step));
+    }
+  }
+
+  // The wire form of a checkpoint record.
+  static v1::CheckpointSource SourceOf(const JournalRecord& checkpoint) {
+    v1::CheckpointSource source;
+    source.set_sha256(checkpoint.body["sha256"].get<std::string>());
+    for (const Json& file : checkpoint.body["files"]) {
+      v1::ArtifactFile& to = *source.add_files();
+      to.set_name(file["name"].get<std::string>());
+      to.set_sha256(file["sha256"].get<std::string>());
+      to.set_bytes(file["bytes"].get<std::int64_t>());
+    }
+    return source;
+  }
+
+  TempFolder temp_;
+  std::string state_, cache_, dataset_, address_;
+  std::string disk_free_bytes_min_ = "0";
+  FakeCoordinator coordinator_;
+  int worker_pid_ = -1;
+};
+
+TEST_F(AgentTest, ATrainingIsForwardedFromStartToEnd) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 12}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitEnd(task));
+
+  const FakeCoordinator::Stored& stored = StoredOf(task);
+  EXPECT_TRUE(stored.accepted);
+  ExpectWholeJournal(task);
+  ExpectLosses(task, 12);
+  EXPECT_TRUE(stored.ended->exit_known());
+  EXPECT_EQ(stored.ended->exit_code(), 0);
+  EXPECT_EQ(stored.ended->last_seq(), static_cast<std::int64_t>(stored.lines.size()));
+  EXPECT_NE(stored.ended->log_tail().find("fake trainer"), std::string::npos);
+  EXPECT_EQ(stored.n_repeated, 0);
+  EXPECT_EQ(coordinator_.n_gaps, 0);
+  // Three checkpoints (5, 10, 12) and what they hold are in the store.
+  const std::vector<JournalRecord> checkpoints = RecordsOf(task, "checkpoint");
+  ASSERT_EQ(checkpoints.size(), 3u);
+  for (const JournalRecord& checkpoint : checkpoints) {
+    const v1::CheckpointSource source = SourceOf(checkpoint);
+    for (const v1::ArtifactFile& file : source.files()) {
+      EXPECT_TRUE(coordinator_.artifacts.contains(file.sha256())) << file.name();
+    }
+  }
+  // Once that is acknowledged, its own copy goes, and the journal stays.
+  AwaitFile(FolderOf(task).Checkpoints(), false);
+  EXPECT_TRUE(PathExists(FolderOf(task).Journal()));
+}
+
+TEST_F(AgentTest, TheFirstMessageSaysWhatTheMachineHas) {
+  const std::string own = WriteTestDataset(JoinPath(JoinPath(state_, "datasets"), "own"));
+  StartWorker({"--id", "box-1"});
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats > 0; }));
+  const v1::Hello& hello = coordinator_.hellos.front();
+  EXPECT_EQ(hello.worker_id(), "box-1");
+  EXPECT_EQ(hello.protocol_version(), kProtocolVersion);
+  ASSERT_EQ(hello.devices_size(), kSlots);
+  EXPECT_EQ(hello.devices(1).index(), 1);
+  EXPECT_EQ(hello.devices(1).linear(), LocalExecution().linear);
+  ASSERT_EQ(hello.dataset_digests_size(), 1);
+  EXPECT_EQ(hello.dataset_digests(0), kTestDatasetDigest);
+  EXPECT_EQ(*ReadFile(JoinPath(state_, "worker_id")), "box-1\n");
+  EXPECT_TRUE(ReadFile(JoinPath(state_, "worker.metrics"))->starts_with("127.0.0.1:"));
+}
+
+TEST_F(AgentTest, AKilledWorkerLosesNothingAndSaysNothingTwice) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 200}, {"checkpoint_every", 20}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  for (const std::size_t n_lines : {20, 80, 140}) {
+    ASSERT_TRUE(AwaitLines(task, n_lines));
+    KillWorker();
+    StartWorker();
+  }
+  ASSERT_TRUE(AwaitEnd(task));
+  ExpectWholeJournal(task);
+  ExpectLosses(task, 200);
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 0);
+  // One attempt, one trainer: the journal opens once.
+  EXPECT_EQ(RecordsOf(task, "attempt").size(), 1u);
+  EXPECT_EQ(coordinator_.n_gaps, 0);
+}
+
+TEST_F(AgentTest, AnEndThatNoWorkerSawIsKnownToTheNextOne) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 100}, {"fault", "nan"}, {"fault_step", 90}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  KillWorker();
+  AwaitFile(FolderOf(task).Exit(), true);
+  StartWorker();
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 80);
+  EXPECT_EQ(RecordsOf(task, "failed").size(), 1u);
+}
+
+TEST_F(AgentTest, ATrainerThatLeftNoTraceHasVanished) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  KillWorker();
+  EndTrainers();
+  StartWorker();
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_FALSE(StoredOf(task).ended->exit_known());
+}
+
+TEST_F(AgentTest, AnOutageOfTheCoordinatorCostsNoStep) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 150}, {"checkpoint_every", 25}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  coordinator_.Stop();
+  AwaitFile(FolderOf(task).Exit(), true);  // it trains to its end alone
+  coordinator_.Start();
+  ASSERT_TRUE(AwaitEnd(task));
+  ExpectWholeJournal(task);
+  ExpectLosses(task, 150);
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 0);
+}
+
+TEST_F(AgentTest, ARefusedBatchIsSentAgainFromWhereItIsExpected) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 50}}}});
+  const TaskFile task = Train(1);
+  coordinator_.nack_once_at[task.attempt] = 15;
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitEnd(task));
+  ExpectWholeJournal(task);
+  EXPECT_TRUE(coordinator_.nack_once_at.empty());
+}
+
+TEST_F(AgentTest, ARestoredBackupGetsTheJournalAgain) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 100}, {"gate", "gate"}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 30));
+  coordinator_.Stop();
+  coordinator_.forget_after[task.attempt] = 7;
+  coordinator_.Start();
+  ASSERT_TRUE(AwaitEnd(task));
+  ExpectWholeJournal(task);
+}
+
+TEST_F(AgentTest, WithoutAcknowledgementsTheSessionIsBoundedAndTheTrainerGoesOn) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 40}}}});
+  const TaskFile task = Train(1);
+  coordinator_.acknowledges = false;
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitEnd(task));
+  ExpectWholeJournal(task);
+}
+
+TEST_F(AgentTest, AStoppedTrainerWritesACheckpointAndYields) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}, {"checkpoint_every", 1'000'000}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  SendStop(task);
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
+  EXPECT_TRUE(StoredOf(task).ended->stop_requested());
+  EXPECT_EQ(RecordsOf(task, "checkpoint").size(), 1u);
+}
+
+TEST_F(AgentTest, ATrainerThatDoesNotListenIsKilledAfterTheGrace) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}, {"fault", "ignore_stop"}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  SendStop(task, /*grace_ms=*/100);
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_TRUE(StoredOf(task).ended->exit_known());
+  EXPECT_EQ(StoredOf(task).ended->signal(), SIGKILL);
+  EXPECT_TRUE(StoredOf(task).ended->stop_requested());
+}
+
+TEST_F(AgentTest, AFencedTrainerIsStopped) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  v1::CoordinatorMessage message;
+  message.mutable_fenced()->set_attempt(task.attempt);
+  message.mutable_fenced()->set_current_epoch(2);
+  ASSERT_TRUE(coordinator_.Send(message));
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
+}
+
+TEST_F(AgentTest, AVerdictOfTheWelcomeStopsATrainerToo) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  coordinator_.Stop();
+  coordinator_.verdicts[task.attempt] = v1::AttemptVerdict::VERDICT_FENCED;
+  coordinator_.Start();
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
+}
+
+TEST_F(AgentTest, AnEarlierStartOfTheSameCoordinatorIsNotObeyed) {
+  coordinator_.boot_epoch = 5;
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  coordinator_.Stop();
+  coordinator_.boot_epoch = 4;
+  coordinator_.verdicts[task.attempt] = v1::AttemptVerdict::VERDICT_FENCED;
+  coordinator_.Start();
+  // It comes, listens to the Welcome, and goes, more than once.
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions >= 3; }));
+  EXPECT_FALSE(PathExists(FolderOf(task).Exit()));
+}
+
+TEST_F(AgentTest, AResumedTrainingGoesTheSameWay) {
+  WriteBehaviour(cache_, {{"default",
+                           {{"steps", 30},
+                            {"checkpoint_every", 10},
+                            {"fault", "kill"},
+                            {"fault_step", 15},
+                            {"fault_attempts", 1}}}});
+  const TaskFile first = Train(1, 1);
+  StartWorker();
+  Offer(first);
+  ASSERT_TRUE(AwaitEnd(first));
+  EXPECT_EQ(StoredOf(first).ended->signal(), SIGKILL);
+  EXPECT_FALSE(StoredOf(first).ended->stop_requested());
+  const std::vector<JournalRecord> checkpoints = RecordsOf(first, "checkpoint");
+  ASSERT_EQ(checkpoints.size(), 1u);
+
+  TaskFile second = Train(1, 2);
+  const v1::CheckpointSource source = SourceOf(checkpoints[0]);
+  second.resume = CheckpointRef{
+      .attempt = first.attempt, .checkpoint = "", .sha256 = source.sha256(), .step = 10};
+  Offer(second, 0, {source});
+  ASSERT_TRUE(AwaitEnd(second));
+  const std::vector<JournalRecord> series = RecordsOf(second, "series");
+  ASSERT_EQ(series.size(), 20u);
+  EXPECT_EQ(series.back().body["loss"].get<double>(),
+            FakeLoss(FakeWeightsAfter(1, "cable", 30), 30));
+  EXPECT_TRUE(IsFolder(JoinPath(cache_, source.sha256())));
+}
+
+TEST_F(AgentTest, ADamagedCheckpointIsRefused) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
+  const TaskFile first = Train(1, 1);
+  StartWorker();
+  Offer(first);
+  ASSERT_TRUE(AwaitEnd(first));
+  const v1::CheckpointSource source = SourceOf(RecordsOf(first, "checkpoint").at(0));
+  std::string& bytes = coordinator_.artifacts.at(source.files(1).sha256());
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+
+  TaskFile second = Train(1, 2);
+  second.resume = CheckpointRef{
+      .attempt = first.attempt, .checkpoint = "", .sha256 = source.sha256(), .step = 3};
+  Offer(second, 0, {source});
+  ASSERT_TRUE(AwaitRejection(second));
+  EXPECT_EQ(StoredOf(second).rejected_class, "data");
+  EXPECT_NE(StoredOf(second).rejected_reason.find("model.safetensors"), std::string::npos)
+      << StoredOf(second).rejected_reason;
+  EXPECT_FALSE(IsFolder(JoinPath(cache_, source.sha256())));
+  EXPECT_FALSE(PathExists(FolderOf(second).path));
+}
+
+TEST_F(AgentTest, ACheckpointUnlikeItsRecordIsNotUploadedAndTheJournalGoesOn) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 3}, {"fault", "wrong_bytes"}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitEnd(task));
+  ExpectWholeJournal(task);
+  EXPECT_FALSE(coordinator_.artifacts.contains(std::string(64, '0')));
+  EXPECT_NE(WorkerLog().find("upload_given_up"), std::string::npos);
+}
+
+TEST_F(AgentTest, AMissingDatasetIsNamed) {
+  const TaskFile task = Train(1);
+  ASSERT_TRUE(RemoveAll(dataset_).ok());
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitRejection(task));
+  EXPECT_EQ(StoredOf(task).rejected_class, "data");
+  EXPECT_NE(StoredOf(task).rejected_reason.find(kTestDatasetDigest), std::string::npos);
+}
+
+TEST_F(AgentTest, ABusySlotIsRefusedWithoutAClassAndTheOtherIsFree) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
+  const TaskFile first = Train(1), second = Train(2), third = Train(3);
+  StartWorker();
+  Offer(first);
+  ASSERT_TRUE(AwaitLines(first, 3));
+  Offer(second, 0);
+  ASSERT_TRUE(AwaitRejection(second));
+  EXPECT_EQ(StoredOf(second).rejected_class, "");
+  Offer(third, 1);
+  ASSERT_TRUE(AwaitLines(third, 3));
+}
+
+TEST_F(AgentTest, AnOrderThatComesTwiceStartsOneTrainer) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 30}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  Offer(task);
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_FALSE(StoredOf(task).rejected_class.has_value());
+  ExpectWholeJournal(task);
+}
+
+TEST_F(AgentTest, AMachineThatWouldGiveOtherBitsRefuses) {
+  TaskFile task = Train(1);
+  task.execution.linear = "aten/SomebodyElse";
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitRejection(task));
+  EXPECT_EQ(StoredOf(task).rejected_class, "invalid");
+}
+
+TEST_F(AgentTest, AFullDiskTakesNoWork) {
+  const TaskFile task = Train(1);
+  disk_free_bytes_min_ = Str(std::int64_t{1} << 60);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitRejection(task));
+  EXPECT_EQ(StoredOf(task).rejected_class, "storage");
+}
+
+TEST_F(AgentTest, ATerminatedWorkerLetsItsTrainersCheckpointAndLeaves) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  kill(worker_pid_, SIGTERM);
+  EXPECT_EQ(EndOfWorker().code, 0);
+  ASSERT_TRUE(StoredOf(task).ended.has_value());
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
+}
+
+TEST_F(AgentTest, ATerminatedWorkerLeavesWithoutACoordinatorAndTellsItLater) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  coordinator_.Stop();
+  kill(worker_pid_, SIGTERM);
+  EXPECT_EQ(EndOfWorker().code, 0);
+  EXPECT_TRUE(PathExists(FolderOf(task).Exit()));
+  coordinator_.Start();
+  StartWorker();
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
+}
+
+TEST_F(AgentTest, ADrainedWorkerLeavesAfterItsLastTrainer) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 100}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 10));
+  v1::CoordinatorMessage message;
+  message.mutable_drain();
+  ASSERT_TRUE(coordinator_.Send(message));
+  EXPECT_EQ(EndOfWorker().code, 0);
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 0);
+}
+
+TEST_F(AgentTest, TheTrainersLogIsCopiedAndItsTailComesWithTheEnd) {
+  WriteBehaviour(cache_,
+                 {{"default", {{"steps", 1'000'000}, {"fault", "huge_log"}, {"fault_step", 2}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(coordinator_.Await([&] { return StoredOf(task).log.ends_with("x\n"); }));
+  SendStop(task);
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_EQ(StoredOf(task).ended->log_tail(), std::string(4095, 'x') + "\n");
+}
+
+TEST_F(AgentTest, TheEnvironmentOfATrainerIsSmall) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 3));
+  const Result<ShimRecord> shim = ReadShim(FolderOf(task));
+  ASSERT_TRUE(shim.ok() && shim->trainer.has_value());
+  const std::string environment = *ReadFile(Str("/proc/", shim->trainer->pid, "/environ"));
+  for (const char* const wanted : {"OMP_WAIT_POLICY=passive", "OMP_NUM_THREADS=1",
+                                   "ATEN_CPU_CAPABILITY=", "CUDA_VISIBLE_DEVICES="}) {
+    EXPECT_NE(environment.find(wanted), std::string::npos) << wanted;
+  }
+  EXPECT_EQ(environment.find("LONGRUN_WORKER_"), std::string::npos);
+}
+
+TEST_F(AgentTest, TwoWorkersDoNotShareAFolder) {
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions > 0; }));
+  const int first = worker_pid_;
+  StartWorker();
+  EXPECT_EQ(EndOfWorker().code, 75);
+  worker_pid_ = first;
+  EXPECT_NE(WorkerLog().find("is already running"), std::string::npos);
+}
+
+TEST_F(AgentTest, ANetworkAddressIsRefusedWithTheReason) {
+  StartWorker({"--metrics", "0.0.0.0:9400"});
+  EXPECT_EQ(EndOfWorker().code, 78);
+  EXPECT_NE(WorkerLog().find("127.0.0.1:PORT"), std::string::npos);
+  address_ = "10.0.0.1:9400";
+  StartWorker();
+  EXPECT_EQ(EndOfWorker().code, 78);
+  EXPECT_NE(WorkerLog().find("unix:PATH"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,63 @@
+// A coordinator in memory, for tests of the worker: it keeps the session's rules (order, gaps,
+// acknowledgements, verdicts) and remembers everything. It can be stopped and started again on the
+// same socket, as a process would be.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "longrun/v1/session.pb.h"
+
+namespace longrun {
+
+class FakeCoordinator {
+ public:
+  // What is stored of an attempt.
+  struct Stored {
+    bool accepted = false;
+    std::optional<std::string> rejected_class;
+    std::string rejected_reason;
+    std::vector<std::string> lines;  // line i is record i + 1
+    std::optional<v1::AttemptEnded> ended;
+    std::string log;
+    std::int64_t n_repeated = 0;     // records that came again after they were stored
+  };
+
+  explicit FakeCoordinator(std::string socket);
+  ~FakeCoordinator();
+
+  void Start();
+  void Stop();   // every stream is cut
+
+  // Until `condition` holds of the state, at most a minute; false then. Called under the lock.
+  bool Await(const std::function<bool()>& condition);
+  // Sends down the present session; false without one.
+  bool Send(const v1::CoordinatorMessage& message);
+
+  // State; read it inside Await, or when nothing moves.
+  std::map<std::string, Stored> attempts;
+  std::map<std::string, std::string> artifacts;      // by SHA-256
+  std::vector<v1::Hello> hellos;
+  std::int64_t n_sessions = 0;                       // welcomed
+  std::int64_t n_heartbeats = 0;
+  std::int64_t n_gaps = 0;                           // batches that left records out
+
+  // Settings; change them under Await, or before Start.
+  std::map<std::string, v1::AttemptVerdict::Verdict> verdicts;  // else CONTINUE, or ENDED
+  std::map<std::string, std::int64_t> forget_after;  // at the next Hello: keeps so many lines
+  std::map<std::string, std::int64_t> nack_once_at;  // refuses the batch with this record once
+  bool acknowledges = true;
+  std::int64_t boot_epoch = 1;
+  int protocol_version = 1;
+
+ private:
+  struct Server;
+  std::unique_ptr<Server> server_;
+};
+
+}  // namespace longrun
