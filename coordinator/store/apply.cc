@@ -1,0 +1,613 @@
+// The scheduler's writes as SQL. What a trainer wrote is never trusted to have a row's form: a record
+// whose body does not fit is kept as it came, in `record`, and its attempt will lack the row.
+#include <cmath>
+#include <optional>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "coordinator/store/sqlite.h"
+#include "coordinator/store/store.h"
+
+namespace longrun {
+namespace {
+
+using Text = std::optional<std::string>;
+using Int = std::optional<std::int64_t>;
+using Real = std::optional<double>;
+
+// A member as a column: null and absent are NULL; another type makes the whole body unfit.
+class Columns {
+ public:
+  explicit Columns(const Json& body) : body_(body) { fits_ = body.is_object(); }
+
+  Text TextOf(const char* key) { return Get<std::string>(key, &Json::is_string); }
+  Real RealOf(const char* key) { return Get<double>(key, &Json::is_number); }
+  Int IntOf(const char* key) {
+    const Json* member = Find(key);
+    if (member == nullptr) return {};
+    if (member->is_number_unsigned() && member->get<std::uint64_t>() > INT64_MAX) {
+      fits_ = false;
+      return {};
+    }
+    if (!member->is_number_integer()) {
+      fits_ = false;
+      return {};
+    }
+    return member->get<std::int64_t>();
+  }
+  bool BoolOf(const char* key) { return Get<bool>(key, &Json::is_boolean).value_or(false); }
+  template <typename T>
+  T Must(std::optional<T> value) {
+    if (!value) fits_ = false;
+    return value.value_or(T{});
+  }
+  bool fits() const { return fits_; }
+
+ private:
+  const Json* Find(const char* key) const {
+    if (!body_.is_object()) return nullptr;
+    const auto it = body_.find(key);
+    return it == body_.end() || it->is_null() ? nullptr : &*it;
+  }
+  template <typename T>
+  std::optional<T> Get(const char* key, bool (Json::*is)() const noexcept) {
+    const Json* member = Find(key);
+    if (member == nullptr) return {};
+    if (!(member->*is)()) {
+      fits_ = false;
+      return {};
+    }
+    return member->get<T>();
+  }
+
+  const Json& body_;
+  bool fits_ = true;
+};
+
+template <typename T>
+std::string ListJson(const std::vector<T>& items) {
+  Json list = Json::array();
+  for (const T& item : items) list.push_back(item.ToJson());
+  return CanonicalJson(list);
+}
+
+std::optional<std::string> OptionalJson(const std::optional<CheckpointRef>& reference) {
+  if (!reference) return {};
+  return CanonicalJson(reference->ToJson());
+}
+
+}  // namespace
+
+std::string SweepDigest(const Sweep& sweep) {
+  Json runs = Json::array();
+  for (const PlannedRun& run : sweep.runs) {
+    Json cells = Json::array();
+    for (const PlannedEvaluation& evaluation : run.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) cells.push_back(cell.ToJson());
+    }
+    runs.push_back({{"run_key", run.run_key},
+                    {"dataset", run.dataset_name},
+                    {"axes", run.axes},
+                    {"cells", std::move(cells)}});
+  }
+  return Sha256Hex(CanonicalJson({{"name", sweep.name},
+                                  {"labels", sweep.labels},
+                                  {"axes", sweep.axes},
+                                  {"runs", std::move(runs)},
+                                  {"devices", sweep.devices},
+                                  {"device_kind", sweep.device_kind},
+                                  {"failures_max", sweep.retry.failures_max},
+                                  {"losses_max", sweep.retry.losses_max},
+                                  {"priority", sweep.priority},
+                                  {"checkpoint_every_ms", sweep.checkpoint_every_ms},
+                                  {"checkpoint_keep", sweep.checkpoint_keep}}));
+}
+
+Status Store::Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts) {
+  // An attempt that ends gives its place in the unique indexes free before another takes it.
+  const auto ends_attempt = [](const Write& write) {
+    const auto* put = std::get_if<PutAttempt>(&write);
+    return put != nullptr && !IsLive(put->attempt.state);
+  };
+  for (const bool ending : {true, false}) {
+    for (const Write& write : writes) {
+      if (ends_attempt(write) != ending) continue;
+      RETURN_IF_ERROR(
+          std::visit([&](const auto& put) { return ApplyOne(put, wall_ms, counts); }, write));
+    }
+  }
+  return Status();
+}
+
+Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&) {
+  const Sweep& sweep = write.sweep;
+  Json overrides = Json::array();
+  for (const auto& [path, value] : sweep.overrides) overrides.push_back({path, value});
+  const std::string digest = SweepDigest(sweep);
+  const std::string overrides_json = CanonicalJson(overrides);
+  const std::string labels_json = CanonicalJson(Json(sweep.labels));
+  const std::string axes_json = CanonicalJson(Json(sweep.axes));
+  // Submitted again, it is the newest of its name, and wanted again.
+  ASSIGN_OR_RETURN(
+      Statement put,
+      connection_->Prepare(
+          "INSERT INTO sweep (id, name, digest, submitted_seq, submitted_wall_ms, cancelled, yaml,"
+          " file_name, overrides, labels, axes)"
+          " VALUES (?, ?, ?, (SELECT ifnull(max(submitted_seq), 0) + 1 FROM sweep), ?, 0, ?, ?, ?,"
+          " ?, ?)"
+          " ON CONFLICT (id) DO UPDATE SET digest = excluded.digest,"
+          " submitted_seq = excluded.submitted_seq, submitted_wall_ms = excluded.submitted_wall_ms,"
+          " cancelled = 0, yaml = excluded.yaml, file_name = excluded.file_name,"
+          " overrides = excluded.overrides, labels = excluded.labels, axes = excluded.axes"));
+  RETURN_IF_ERROR(put.Bind(write.sweep_id)
+                      .Bind(sweep.name)
+                      .Bind(digest)
+                      .Bind(wall_ms)
+                      .Bind(sweep.yaml)
+                      .Bind(sweep.file_name)
+                      .Bind(overrides_json)
+                      .Bind(labels_json)
+                      .Bind(axes_json)
+                      .Run());
+  for (const char* clear :
+       {"DELETE FROM sweep_run WHERE sweep = ?", "DELETE FROM sweep_cell WHERE sweep = ?",
+        "DELETE FROM sweep_task WHERE sweep = ?"}) {
+    ASSIGN_OR_RETURN(Statement statement, connection_->Prepare(clear));
+    RETURN_IF_ERROR(statement.Bind(write.sweep_id).Run());
+  }
+  std::int64_t ordinal = 0;
+  for (const PlannedRun& run : sweep.runs) {
+    const std::string axes = CanonicalJson(run.axes);
+    {
+      ASSIGN_OR_RETURN(Statement statement,
+                       connection_->Prepare("INSERT INTO sweep_run (sweep, ordinal, run_key, axes)"
+                                            " VALUES (?, ?, ?, ?)"));
+      RETURN_IF_ERROR(
+          statement.Bind(write.sweep_id).Bind(ordinal).Bind(run.run_key).Bind(axes).Run());
+    }
+    for (const PlannedEvaluation& evaluation : run.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) {
+        // Variants of one cell (the model, a baseline) share its name.
+        ASSIGN_OR_RETURN(Statement statement,
+                         connection_->Prepare("INSERT OR IGNORE INTO sweep_cell"
+                                              " (sweep, ordinal, cell) VALUES (?, ?, ?)"));
+        RETURN_IF_ERROR(statement.Bind(write.sweep_id).Bind(ordinal).Bind(cell.cell).Run());
+      }
+    }
+    ++ordinal;
+  }
+  for (const std::string& task : write.tasks) {
+    ASSIGN_OR_RETURN(Statement statement,
+                     connection_->Prepare("INSERT INTO sweep_task (sweep, task) VALUES (?, ?)"));
+    RETURN_IF_ERROR(statement.Bind(write.sweep_id).Bind(task).Run());
+  }
+  return Status();
+}
+
+Status Store::ApplyOne(const PutSweepCancelled& write, std::int64_t, ApplyCounts&) {
+  ASSIGN_OR_RETURN(Statement statement,
+                   connection_->Prepare("UPDATE sweep SET cancelled = 1 WHERE id = ?"));
+  return statement.Bind(write.sweep_id).Run();
+}
+
+Status Store::ApplyOne(const PutRun& write, std::int64_t, ApplyCounts&) {
+  const RunRecord& record = write.run;
+  const std::string run = CanonicalJson(record.run.ToJson());
+  Text execution;
+  if (record.execution) execution = CanonicalJson(record.execution->ToJson());
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare(
+          "INSERT INTO run (run_key, run, position, train_length, seed, dataset_name,"
+          " dataset_digest, dataset_path, execution) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+          " ON CONFLICT (run_key) DO UPDATE SET dataset_name = excluded.dataset_name,"
+          " dataset_path = excluded.dataset_path, execution = excluded.execution"));
+  return statement.Bind(record.run_key)
+      .Bind(run)
+      .Bind(record.run.model.position.method)
+      .Bind(record.run.train.train_length)
+      .Bind(record.run.seed)
+      .Bind(record.dataset_name)
+      .Bind(record.run.dataset_digest)
+      .Bind(record.dataset_path)
+      .Bind(execution)
+      .Run();
+}
+
+Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
+  const Task& task = write.task;
+  Text evaluation;
+  if (!task.evaluation.is_null()) evaluation = CanonicalJson(task.evaluation);
+  const std::string expected_cells = ListJson(task.expected_cells);
+  const std::string checkpoints = ListJson(task.checkpoints);
+  const Text best_checkpoint = OptionalJson(task.best_checkpoint);
+  const Text final_checkpoint = OptionalJson(task.final_checkpoint);
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare(
+          "INSERT INTO task (id, run_key, kind, state, cancel_wanted, reason, priority, ready_seq,"
+          " retry_round, epoch, attempts, attempt, result_attempt, failures, losses, failures_max,"
+          " losses_max, needs, device_kind, avoid_worker, evaluation, expected_cells,"
+          " checkpoint_every_ms, checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint)"
+          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+          "?)"
+          " ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
+          " cancel_wanted = excluded.cancel_wanted, reason = excluded.reason,"
+          " priority = excluded.priority, ready_seq = excluded.ready_seq,"
+          " retry_round = excluded.retry_round, epoch = excluded.epoch,"
+          " attempts = excluded.attempts, attempt = excluded.attempt,"
+          " result_attempt = excluded.result_attempt, failures = excluded.failures,"
+          " losses = excluded.losses, failures_max = excluded.failures_max,"
+          " losses_max = excluded.losses_max, needs = excluded.needs,"
+          " device_kind = excluded.device_kind, avoid_worker = excluded.avoid_worker,"
+          " evaluation = excluded.evaluation, expected_cells = excluded.expected_cells,"
+          " checkpoint_every_ms = excluded.checkpoint_every_ms,"
+          " checkpoint_keep = excluded.checkpoint_keep, checkpoints = excluded.checkpoints,"
+          " best_checkpoint = excluded.best_checkpoint,"
+          " final_checkpoint = excluded.final_checkpoint"));
+  return statement.Bind(task.id)
+      .Bind(task.run_key)
+      .Bind(TaskKindName(task.kind))
+      .Bind(TaskStateName(task.state))
+      .Bind(task.cancel_wanted)
+      .Bind(task.reason)
+      .Bind(task.priority)
+      .Bind(task.ready_seq)
+      .Bind(task.retry_round)
+      .Bind(static_cast<std::int64_t>(task.epoch))
+      .Bind(task.attempts)
+      .Bind(task.attempt)
+      .Bind(task.result_attempt)
+      .Bind(task.failures)
+      .Bind(task.losses)
+      .Bind(task.retry.failures_max)
+      .Bind(task.retry.losses_max)
+      .Bind(task.needs)
+      .Bind(task.device_kind)
+      .Bind(task.avoid_worker)
+      .Bind(evaluation)
+      .Bind(expected_cells)
+      .Bind(task.checkpoint_every_ms)
+      .Bind(task.checkpoint_keep)
+      .Bind(checkpoints)
+      .Bind(best_checkpoint)
+      .Bind(final_checkpoint)
+      .Run();
+}
+
+Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
+  const Attempt& attempt = write.attempt;
+  const Text resume = OptionalJson(attempt.resume);
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare(
+          "INSERT INTO attempt (id, task, n, epoch, state, worker, device_index, resume,"
+          " resume_attempt, resume_step, durable_seq, failure_class, message, started_wall_ms,"
+          " ended_wall_ms, end_stored) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+          " ON CONFLICT (id) DO UPDATE SET state = excluded.state, worker = excluded.worker,"
+          " device_index = excluded.device_index, resume = excluded.resume,"
+          " resume_attempt = excluded.resume_attempt, resume_step = excluded.resume_step,"
+          " durable_seq = excluded.durable_seq,"
+          " failure_class = excluded.failure_class, message = excluded.message,"
+          " started_wall_ms = excluded.started_wall_ms, ended_wall_ms = excluded.ended_wall_ms,"
+          " end_stored = excluded.end_stored"));
+  statement.Bind(attempt.id)
+      .Bind(attempt.task)
+      .Bind(attempt.n)
+      .Bind(static_cast<std::int64_t>(attempt.epoch))
+      .Bind(AttemptStateName(attempt.state))
+      .Bind(attempt.worker)
+      .Bind(attempt.device_index)
+      .Bind(resume);
+  if (attempt.resume) {
+    statement.Bind(attempt.resume->attempt).Bind(attempt.resume->step);
+  } else {
+    statement.BindNull().BindNull();
+  }
+  return statement.Bind(attempt.durable_seq)
+      .Bind(attempt.failure_class)
+      .Bind(attempt.message)
+      .Bind(attempt.started_wall_ms)
+      .Bind(attempt.ended_wall_ms)
+      .Bind(attempt.end_stored)
+      .Run();
+}
+
+Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
+  Json slots = Json::array();
+  for (const Slot& slot : write.worker.slots) {
+    slots.push_back({{"index", slot.index},
+                     {"kind", slot.kind},
+                     {"name", slot.name},
+                     {"memory_bytes", slot.memory_bytes},
+                     {"threads", slot.threads},
+                     {"simd", slot.simd},
+                     {"linear", slot.linear}});
+  }
+  const std::string slots_json = CanonicalJson(slots);
+  const std::string digests_json = CanonicalJson(Json(write.worker.dataset_digests));
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare("INSERT OR REPLACE INTO worker (id, incarnation, host, version, slots,"
+                           " dataset_digests) VALUES (?, ?, ?, ?, ?, ?)"));
+  return statement.Bind(write.worker.id)
+      .Bind(write.worker.incarnation)
+      .Bind(write.worker.host)
+      .Bind(write.worker.version)
+      .Bind(slots_json)
+      .Bind(digests_json)
+      .Run();
+}
+
+Status Store::ApplyOne(const PutCell& write, std::int64_t, ApplyCounts&) {
+  ASSIGN_OR_RETURN(Statement statement,
+                   connection_->Prepare("INSERT INTO cell (cell, task) VALUES (?, ?)"
+                                        " ON CONFLICT (cell) DO UPDATE SET task = excluded.task"));
+  return statement.Bind(write.cell).Bind(write.task).Run();
+}
+
+Status Store::ApplyOne(const PutRecord& write, std::int64_t, ApplyCounts& counts) {
+  const std::string& kind = write.record.kind;
+  if (kind == "result") {
+    ASSIGN_OR_RETURN(const bool stored, PutResultRow(write));
+    if (stored) {
+      counts.result_rows += 1;
+      return Status();
+    }
+    counts.malformed += 1;
+  } else if (kind == "series") {
+    ASSIGN_OR_RETURN(const bool stored, PutSeriesRows(write, counts));
+    if (stored) return Status();
+    counts.malformed += 1;
+  } else if (kind == "checkpoint") {
+    RETURN_IF_ERROR(PutCheckpointRows(write));
+  } else if (kind == "artifact") {
+    RETURN_IF_ERROR(PutArtifactRow(write));
+  }
+  return PutPlainRecord(write, counts);
+}
+
+Result<bool> Store::PutResultRow(const PutRecord& write) {
+  Columns columns(write.record.body);
+  const std::string cell = columns.Must(columns.TextOf("cell"));
+  const std::string metric = columns.Must(columns.TextOf("metric"));
+  const std::string result_status = columns.Must(columns.TextOf("status"));
+  const Int context_length = columns.IntOf("context_length");
+  const Text split = columns.TextOf("split"), protocol = columns.TextOf("protocol");
+  const Text averaging = columns.TextOf("averaging"), variant = columns.TextOf("variant");
+  const Real depth = columns.RealOf("depth"), value = columns.RealOf("value");
+  const Real se = columns.RealOf("se"), nll_sum = columns.RealOf("nll_sum");
+  const Int n = columns.IntOf("n"), n_bytes = columns.IntOf("bytes");
+  if (!columns.fits()) return false;
+  const auto extra_member = write.record.body.find("extra");
+  const std::string extra =
+      extra_member == write.record.body.end() ? "{}" : CanonicalJson(*extra_member);
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare(
+          "INSERT INTO result (attempt, seq, task, run_key, cell, metric, context_length, split,"
+          " protocol, averaging, depth, variant, value, se, n, nll_sum, bytes, status, extra, t_ms,"
+          " line) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+          " ON CONFLICT DO NOTHING"));
+  RETURN_IF_ERROR(statement.Bind(write.attempt)
+                      .Bind(write.record.seq)
+                      .Bind(write.task)
+                      .Bind(write.run_key)
+                      .Bind(cell)
+                      .Bind(metric)
+                      .Bind(context_length)
+                      .Bind(split)
+                      .Bind(protocol)
+                      .Bind(averaging)
+                      .Bind(depth)
+                      .Bind(variant)
+                      .Bind(value)
+                      .Bind(se)
+                      .Bind(n)
+                      .Bind(nll_sum)
+                      .Bind(n_bytes)
+                      .Bind(result_status)
+                      .Bind(extra)
+                      .Bind(write.record.t_ms)
+                      .Bind(write.line)
+                      .Run());
+  return connection_->n_changed() == 1;
+}
+
+Result<bool> Store::PutSeriesRows(const PutRecord& write, ApplyCounts& counts) {
+  const Json& body = write.record.body;
+  if (!write.record.step || !body.is_object() || body.empty()) return false;
+  for (const auto& [name, value] : body.items()) {
+    if (!value.is_number() && !value.is_null()) return false;
+  }
+  std::int64_t n_stored = 0;
+  for (const auto& [name, value] : body.items()) {
+    {
+      ASSIGN_OR_RETURN(Statement statement,
+                       connection_->Prepare("INSERT OR IGNORE INTO metric_name (name) VALUES (?)"));
+      RETURN_IF_ERROR(statement.Bind(name).Run());
+    }
+    const Real number = value.is_null() ? Real() : Real(value.get<double>());
+    ASSIGN_OR_RETURN(
+        Statement statement,
+        connection_->Prepare("INSERT INTO series (attempt, metric, step, value, t_ms, seq)"
+                             " VALUES (?, (SELECT id FROM metric_name WHERE name = ?), ?, ?, ?, ?)"
+                             " ON CONFLICT DO NOTHING"));
+    RETURN_IF_ERROR(statement.Bind(write.attempt)
+                        .Bind(name)
+                        .Bind(*write.record.step)
+                        .Bind(number)
+                        .Bind(write.record.t_ms)
+                        .Bind(write.record.seq)
+                        .Run());
+    n_stored += connection_->n_changed();
+  }
+  counts.series_rows += n_stored;
+  counts.duplicates += static_cast<std::int64_t>(body.size()) - n_stored;
+  // A record of which nothing could be stored is still a record: it is kept as it came.
+  return n_stored > 0;
+}
+
+Status Store::PutCheckpointRows(const PutRecord& write) {
+  Columns columns(write.record.body);
+  const std::string sha256 = columns.Must(columns.TextOf("sha256"));
+  const std::int64_t step = columns.Must(columns.IntOf("step"));
+  const bool is_final = columns.BoolOf("final"), is_best = columns.BoolOf("best");
+  const auto files = write.record.body.find("files");
+  if (!columns.fits() || !IsSha256Hex(sha256) || files == write.record.body.end() ||
+      !files->is_array()) {
+    return Status();  // kept as a plain record; the scheduler does not take it for a checkpoint
+  }
+  std::vector<ArtifactFileRow> rows;
+  for (const Json& file : *files) {
+    Columns file_columns(file);
+    ArtifactFileRow row{.name = file_columns.Must(file_columns.TextOf("name")),
+                        .sha256 = file_columns.Must(file_columns.TextOf("sha256")),
+                        .n_bytes = file_columns.Must(file_columns.IntOf("bytes"))};
+    if (!file_columns.fits() || !IsSha256Hex(row.sha256) || !IsSafeName(row.name)) return Status();
+    rows.push_back(std::move(row));
+  }
+  {
+    ASSIGN_OR_RETURN(
+        Statement statement,
+        connection_->Prepare("INSERT INTO checkpoint (attempt, seq, task, step, sha256, is_final,"
+                             " is_best) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"));
+    RETURN_IF_ERROR(statement.Bind(write.attempt)
+                        .Bind(write.record.seq)
+                        .Bind(write.task)
+                        .Bind(step)
+                        .Bind(sha256)
+                        .Bind(is_final)
+                        .Bind(is_best)
+                        .Run());
+  }
+  for (const ArtifactFileRow& row : rows) {
+    ASSIGN_OR_RETURN(Statement statement,
+                     connection_->Prepare(
+                         "INSERT OR IGNORE INTO checkpoint_file (checkpoint, name, sha256, bytes)"
+                         " VALUES (?, ?, ?, ?)"));
+    RETURN_IF_ERROR(statement.Bind(sha256).Bind(row.name).Bind(row.sha256).Bind(row.n_bytes).Run());
+  }
+  return Status();
+}
+
+Status Store::PutArtifactRow(const PutRecord& write) {
+  Columns columns(write.record.body);
+  const std::string name = columns.Must(columns.TextOf("name"));
+  const std::string sha256 = columns.Must(columns.TextOf("sha256"));
+  const std::int64_t n_bytes = columns.Must(columns.IntOf("bytes"));
+  if (!columns.fits() || !IsSha256Hex(sha256)) return Status();
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare("INSERT INTO artifact (attempt, seq, task, name, sha256, bytes)"
+                           " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"));
+  return statement.Bind(write.attempt)
+      .Bind(write.record.seq)
+      .Bind(write.task)
+      .Bind(name)
+      .Bind(sha256)
+      .Bind(n_bytes)
+      .Run();
+}
+
+Status Store::PutPlainRecord(const PutRecord& write, ApplyCounts& counts) {
+  ASSIGN_OR_RETURN(Statement statement,
+                   connection_->Prepare("INSERT INTO record (attempt, seq, kind, step, t_ms, line)"
+                                        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"));
+  RETURN_IF_ERROR(statement.Bind(write.attempt)
+                      .Bind(write.record.seq)
+                      .Bind(write.record.kind)
+                      .Bind(write.record.step)
+                      .Bind(write.record.t_ms)
+                      .Bind(write.line)
+                      .Run());
+  counts.record_rows += connection_->n_changed();
+  counts.duplicates += 1 - connection_->n_changed();
+  return Status();
+}
+
+Status Store::ApplyOne(const PutTransition& write, std::int64_t wall_ms, ApplyCounts&) {
+  ASSIGN_OR_RETURN(Statement statement,
+                   connection_->Prepare(
+                       "INSERT INTO transition (wall_ms, subject, id, from_state, to_state, reason)"
+                       " VALUES (?, ?, ?, ?, ?, ?)"));
+  return statement.Bind(wall_ms)
+      .Bind(write.subject)
+      .Bind(write.id)
+      .Bind(write.from)
+      .Bind(write.to)
+      .Bind(write.reason)
+      .Run();
+}
+
+Status Store::ApplyOne(const DropCheckpoint& write, std::int64_t, ApplyCounts& counts) {
+  {
+    ASSIGN_OR_RETURN(Statement statement,
+                     connection_->Prepare("DELETE FROM checkpoint WHERE task = ? AND sha256 = ?"));
+    RETURN_IF_ERROR(statement.Bind(write.task).Bind(write.sha256).Run());
+  }
+  {
+    ASSIGN_OR_RETURN(Statement statement,
+                     connection_->Prepare("SELECT 1 FROM checkpoint WHERE sha256 = ? LIMIT 1"));
+    ASSIGN_OR_RETURN(const bool used, statement.Bind(write.sha256).Step());
+    if (used) return Status();  // of another task with the same bytes
+  }
+  {
+    ASSIGN_OR_RETURN(
+        Statement statement,
+        connection_->Prepare("SELECT sha256 FROM checkpoint_file WHERE checkpoint = ?"));
+    statement.Bind(write.sha256);
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, statement.Step());
+      if (!more) break;
+      counts.dropped.push_back(statement.Text(0));
+    }
+  }
+  ASSIGN_OR_RETURN(Statement statement,
+                   connection_->Prepare("DELETE FROM checkpoint_file WHERE checkpoint = ?"));
+  return statement.Bind(write.sha256).Run();
+}
+
+Status Store::PutDataset(const DatasetRow& dataset) {
+  const std::string split_tokens = CanonicalJson(Json(dataset.info.split_tokens));
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare("INSERT OR REPLACE INTO dataset (name, digest, folder, tokenizer,"
+                           " vocab_size, split_tokens) VALUES (?, ?, ?, ?, ?, ?)"));
+  return statement.Bind(dataset.info.name)
+      .Bind(dataset.info.digest)
+      .Bind(dataset.folder)
+      .Bind(dataset.info.tokenizer_fingerprint)
+      .Bind(dataset.info.vocab_size)
+      .Bind(split_tokens)
+      .Run();
+}
+
+Result<std::vector<ArtifactFileRow>> Store::CheckpointFiles(const std::string& sha256) {
+  ASSIGN_OR_RETURN(Statement statement,
+                   connection_->Prepare("SELECT name, sha256, bytes FROM checkpoint_file"
+                                        " WHERE checkpoint = ? ORDER BY name"));
+  statement.Bind(sha256);
+  std::vector<ArtifactFileRow> files;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, statement.Step());
+    if (!more) break;
+    files.push_back(
+        {.name = statement.Text(0), .sha256 = statement.Text(1), .n_bytes = statement.Int(2)});
+  }
+  if (files.empty()) {
+    return Status(Code::kNotFound, Str("no checkpoint ", sha256, " in the database"));
+  }
+  return files;
+}
+
+Result<bool> Store::IsReferenced(const std::string& sha256) {
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare("SELECT 1 FROM checkpoint_file WHERE sha256 = ?"
+                           " UNION ALL SELECT 1 FROM artifact WHERE sha256 = ? LIMIT 1"));
+  return statement.Bind(sha256).Bind(sha256).Step();
+}
+
+}  // namespace longrun

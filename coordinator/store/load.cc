@@ -1,0 +1,253 @@
+// The way back: the tables as the scheduler's state.
+#include "base/str.h"
+#include "coordinator/store/sqlite.h"
+#include "coordinator/store/store.h"
+#include "sweeps/event.h"
+
+namespace longrun {
+namespace {
+
+// Calls `row` for each row of a query without parameters.
+template <typename Row>
+Status ForEach(Connection& connection, const char* sql, Row row) {
+  ASSIGN_OR_RETURN(Statement statement, connection.Prepare(sql));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, statement.Step());
+    if (!more) return Status();
+    RETURN_IF_ERROR(row(statement));
+  }
+}
+
+template <typename Enum>
+Result<Enum> StateOf(const std::string& name, Enum last, std::string_view (*name_of)(Enum)) {
+  for (int i = 0; i <= static_cast<int>(last); ++i) {
+    if (name_of(static_cast<Enum>(i)) == name) return static_cast<Enum>(i);
+  }
+  return Status(Code::kDataLoss, Str("the database holds an unknown state \"", name, "\""));
+}
+
+template <typename T>
+Result<std::vector<T>> ListOf(const std::string& json) {
+  ASSIGN_OR_RETURN(const Json list, ParseJson(json));
+  std::vector<T> items;
+  for (const Json& item : list) {
+    ASSIGN_OR_RETURN(T parsed, T::FromJson(item));
+    items.push_back(std::move(parsed));
+  }
+  return items;
+}
+
+template <typename T>
+Result<std::optional<T>> OptionalOf(const Statement& row, int column) {
+  if (row.IsNull(column)) return std::optional<T>();
+  ASSIGN_OR_RETURN(const Json json, ParseJson(row.Text(column)));
+  ASSIGN_OR_RETURN(T parsed, T::FromJson(json));
+  return std::optional<T>(std::move(parsed));
+}
+
+Status LoadRuns(Connection& connection, State& state) {
+  return ForEach(connection, "SELECT run_key, run, dataset_name, dataset_path, execution FROM run",
+                 [&](const Statement& row) -> Status {
+                   RunRecord record;
+                   record.run_key = row.Text(0);
+                   ASSIGN_OR_RETURN(const Json json, ParseJson(row.Text(1)));
+                   ASSIGN_OR_RETURN(record.run, Run::FromJson(json));
+                   record.dataset_name = row.Text(2);
+                   record.dataset_path = row.Text(3);
+                   ASSIGN_OR_RETURN(record.execution, OptionalOf<Execution>(row, 4));
+                   state.runs[record.run_key] = std::move(record);
+                   return Status();
+                 });
+}
+
+Status LoadTasks(Connection& connection, State& state) {
+  return ForEach(
+      connection,
+      "SELECT id, run_key, kind, state, cancel_wanted, reason, priority, ready_seq, retry_round,"
+      " epoch, attempts, attempt, result_attempt, failures, losses, failures_max, losses_max, "
+      "needs,"
+      " device_kind, avoid_worker, evaluation, expected_cells, checkpoint_every_ms,"
+      " checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint FROM task",
+      [&](const Statement& row) -> Status {
+        Task task;
+        task.id = row.Text(0);
+        task.run_key = row.Text(1);
+        task.kind = row.Text(2) == "train" ? TaskKind::kTrain : TaskKind::kEvaluate;
+        ASSIGN_OR_RETURN(task.state, StateOf(row.Text(3), TaskState::kSkipped, &TaskStateName));
+        task.cancel_wanted = row.Int(4) != 0;
+        task.reason = row.Text(5);
+        task.priority = row.Int(6);
+        task.ready_seq = row.Int(7);
+        task.retry_round = row.Int(8);
+        task.epoch = static_cast<std::uint64_t>(row.Int(9));
+        task.attempts = row.Int(10);
+        task.attempt = row.Text(11);
+        task.result_attempt = row.Text(12);
+        task.failures = row.Int(13);
+        task.losses = row.Int(14);
+        task.retry.failures_max = row.Int(15);
+        task.retry.losses_max = row.Int(16);
+        task.needs = row.Text(17);
+        task.device_kind = row.Text(18);
+        task.avoid_worker = row.Text(19);
+        if (!row.IsNull(20)) {
+          ASSIGN_OR_RETURN(task.evaluation, ParseJson(row.Text(20)));
+        }
+        ASSIGN_OR_RETURN(task.expected_cells, ListOf<ExpectedCell>(row.Text(21)));
+        task.checkpoint_every_ms = row.Int(22);
+        task.checkpoint_keep = row.Int(23);
+        ASSIGN_OR_RETURN(task.checkpoints, ListOf<CheckpointRef>(row.Text(24)));
+        ASSIGN_OR_RETURN(task.best_checkpoint, OptionalOf<CheckpointRef>(row, 25));
+        ASSIGN_OR_RETURN(task.final_checkpoint, OptionalOf<CheckpointRef>(row, 26));
+        state.next_ready_seq = std::max(state.next_ready_seq, task.ready_seq + 1);
+        state.tasks[task.id] = std::move(task);
+        return Status();
+      });
+}
+
+Status LoadAttempts(Connection& connection, State& state) {
+  return ForEach(
+      connection,
+      "SELECT id, task, n, epoch, state, worker, device_index, resume, durable_seq, failure_class,"
+      " message, started_wall_ms, ended_wall_ms, end_stored FROM attempt",
+      [&](const Statement& row) -> Status {
+        Attempt attempt;
+        attempt.id = row.Text(0);
+        attempt.task = row.Text(1);
+        attempt.n = row.Int(2);
+        attempt.epoch = static_cast<std::uint64_t>(row.Int(3));
+        ASSIGN_OR_RETURN(attempt.state,
+                         StateOf(row.Text(4), AttemptState::kRejected, &AttemptStateName));
+        attempt.worker = row.Text(5);
+        attempt.device_index = row.Int(6);
+        ASSIGN_OR_RETURN(attempt.resume, OptionalOf<CheckpointRef>(row, 7));
+        attempt.durable_seq = row.Int(8);
+        attempt.failure_class = row.Text(9);
+        attempt.message = row.Text(10);
+        attempt.started_wall_ms = row.Int(11);
+        attempt.ended_wall_ms = row.Int(12);
+        attempt.end_stored = row.Int(13) != 0;
+        state.attempts[attempt.id] = std::move(attempt);
+        return Status();
+      });
+}
+
+// The records of an attempt, in the journal's order. Of a series record only its number is kept.
+Status NoteRecords(Connection& connection, Attempt& attempt) {
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection.Prepare("SELECT seq, line FROM record WHERE attempt = ?1"
+                         " UNION ALL SELECT seq, line FROM result WHERE attempt = ?1"
+                         " UNION ALL SELECT DISTINCT seq, NULL FROM series WHERE attempt = ?1"
+                         " ORDER BY 1"));
+  row.Bind(attempt.id);
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return Status();
+    if (row.IsNull(1)) {
+      JournalRecord series;
+      series.seq = row.Int(0);
+      series.kind = "series";
+      series.body = Json::object();
+      NoteRecord(attempt, series, "");
+      continue;
+    }
+    const std::string line = row.Text(1);
+    auto record = ParseJournalLine(line);
+    if (!record.ok()) {
+      return std::move(record).status().In(
+          Str("the stored record ", row.Int(0), " of attempt ", attempt.id));
+    }
+    NoteRecord(attempt, *record, line);
+  }
+}
+
+Status LoadWorkers(Connection& connection, State& state) {
+  return ForEach(connection,
+                 "SELECT id, incarnation, host, version, slots, dataset_digests FROM worker",
+                 [&](const Statement& row) -> Status {
+                   Worker worker;
+                   worker.id = row.Text(0);
+                   worker.incarnation = row.Text(1);
+                   worker.host = row.Text(2);
+                   worker.version = row.Text(3);
+                   ASSIGN_OR_RETURN(const Json slots, ParseJson(row.Text(4)));
+                   for (const Json& json : slots) {
+                     Slot slot;
+                     ASSIGN_OR_RETURN(slot.index, GetInt(json, "index"));
+                     ASSIGN_OR_RETURN(slot.kind, GetString(json, "kind"));
+                     ASSIGN_OR_RETURN(slot.name, GetString(json, "name"));
+                     ASSIGN_OR_RETURN(slot.memory_bytes, GetInt(json, "memory_bytes"));
+                     ASSIGN_OR_RETURN(slot.threads, GetInt(json, "threads"));
+                     ASSIGN_OR_RETURN(slot.simd, GetString(json, "simd"));
+                     ASSIGN_OR_RETURN(slot.linear, GetString(json, "linear"));
+                     worker.slots.push_back(std::move(slot));
+                   }
+                   ASSIGN_OR_RETURN(const Json digests, ParseJson(row.Text(5)));
+                   for (const Json& digest : digests) {
+                     worker.dataset_digests.insert(digest.get<std::string>());
+                   }
+                   state.workers[worker.id] = std::move(worker);
+                   return Status();
+                 });
+}
+
+Status LoadSweeps(Connection& connection, State& state) {
+  RETURN_IF_ERROR(
+      ForEach(connection, "SELECT id, cancelled FROM sweep", [&](const Statement& row) -> Status {
+        state.sweep_tasks[row.Text(0)];
+        if (row.Int(1) != 0) state.cancelled_sweeps.insert(row.Text(0));
+        return Status();
+      }));
+  RETURN_IF_ERROR(ForEach(connection, "SELECT sweep, task FROM sweep_task",
+                          [&](const Statement& row) -> Status {
+                            state.sweep_tasks[row.Text(0)].insert(row.Text(1));
+                            return Status();
+                          }));
+  return ForEach(connection, "SELECT cell, task FROM cell", [&](const Statement& row) -> Status {
+    state.cell_task[row.Text(0)] = row.Text(1);
+    return Status();
+  });
+}
+
+}  // namespace
+
+Result<State> Store::Load() {
+  State state;
+  ASSIGN_OR_RETURN(const std::int64_t restore_count,
+                   connection_->ReadInt("SELECT value FROM meta WHERE key = 'restore_count'"));
+  state.restore_count = static_cast<std::uint64_t>(restore_count);
+  RETURN_IF_ERROR(LoadRuns(*connection_, state));
+  RETURN_IF_ERROR(LoadTasks(*connection_, state));
+  RETURN_IF_ERROR(LoadAttempts(*connection_, state));
+  for (auto& [id, attempt] : state.attempts) {
+    if (!attempt.end_stored) RETURN_IF_ERROR(NoteRecords(*connection_, attempt));
+  }
+  RETURN_IF_ERROR(LoadWorkers(*connection_, state));
+  RETURN_IF_ERROR(LoadSweeps(*connection_, state));
+  return state;
+}
+
+Result<std::vector<DatasetRow>> Store::LoadDatasets() {
+  std::vector<DatasetRow> datasets;
+  RETURN_IF_ERROR(ForEach(
+      *connection_,
+      "SELECT name, digest, folder, tokenizer, vocab_size, split_tokens FROM dataset ORDER BY name",
+      [&](const Statement& row) -> Status {
+        DatasetRow dataset;
+        dataset.info.name = row.Text(0);
+        dataset.info.digest = row.Text(1);
+        dataset.folder = row.Text(2);
+        dataset.info.tokenizer_fingerprint = row.Text(3);
+        dataset.info.vocab_size = row.Int(4);
+        ASSIGN_OR_RETURN(const Json splits, ParseJson(row.Text(5)));
+        for (const auto& [split, n_tokens] : splits.items()) {
+          dataset.info.split_tokens[split] = n_tokens.get<std::int64_t>();
+        }
+        datasets.push_back(std::move(dataset));
+        return Status();
+      }));
+  return datasets;
+}
+
+}  // namespace longrun

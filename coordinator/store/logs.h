@@ -1,0 +1,38 @@
+// Copies of trainers' logs, for people: STATE/logs/ATTEMPT.log. Best effort and bounded: what is lost
+// is only a copy, and after kLogBytesMax nothing more of an attempt is kept.
+//
+// Any thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace longrun {
+
+inline constexpr std::int64_t kLogBytesMax = 1 << 20;
+
+class LogStore {
+ public:
+  explicit LogStore(std::string folder) : folder_(std::move(folder)) {}  // STATE/logs
+
+  // Bytes of the worker's file from `offset`. What is here already is skipped; a hole is named in the
+  // text. kInvalidArgument when `attempt` is no ULID.
+  Status Append(const std::string& attempt, std::int64_t offset, std::string_view bytes);
+  // From a byte of our copy, at most bytes_max; "" at its end, and when there is no log.
+  Result<std::string> Read(const std::string& attempt, std::int64_t offset,
+                           std::size_t bytes_max) const;
+
+ private:
+  Result<std::string> PathOf(const std::string& attempt) const;
+
+  std::string folder_;
+  std::mutex mutex_;                          // guards next_ and the order of writes
+  std::map<std::string, std::int64_t> next_;  // attempt -> next byte of the worker's file
+};
+
+}  // namespace longrun

@@ -1,0 +1,17 @@
+// The numbered changes of the schema, oldest first: the first makes version 1. An old one is never
+// edited; a change is a new file in migrations/ and its name in CMakeLists.txt.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace longrun {
+
+struct Migration {
+  std::string_view name;  // "0001_first"
+  std::string_view sql;
+};
+
+std::span<const Migration> Migrations();
+
+}  // namespace longrun

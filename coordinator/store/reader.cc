@@ -1,0 +1,324 @@
+// See reader.h.
+#include "coordinator/store/reader.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/json.h"
+#include "base/str.h"
+#include "coordinator/store/sqlite.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kReadMsMax = 2000;
+constexpr std::size_t kBeginningMin = 8;
+constexpr std::int64_t kShown = 10;  // of near or ambiguous names in a message
+
+// The first string beyond all that start with `beginning`.
+std::string EndOfRange(std::string beginning) {
+  beginning.push_back('\x7f');
+  return beginning;
+}
+
+// Only the body of a journal line: {"body":...,"crc":...}.
+Result<std::string> BodyOfLine(const std::string& line) {
+  ASSIGN_OR_RETURN(const Json json, ParseJson(line));
+  ASSIGN_OR_RETURN(const Json body, GetMember(json, "body"));
+  return CanonicalJson(body);
+}
+
+}  // namespace
+
+StoreReader::StoreReader(std::unique_ptr<Connection> connection)
+    : connection_(std::move(connection)) {}
+
+StoreReader::~StoreReader() = default;
+
+Result<std::unique_ptr<StoreReader>> StoreReader::Open(const std::string& database_path) {
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(database_path, Connection::Mode::kRead));
+  return std::unique_ptr<StoreReader>(new StoreReader(std::move(connection)));
+}
+
+Result<std::vector<SweepRow>> StoreReader::Sweeps() {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT id, name, submitted_wall_ms,"
+                                        " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id)"
+                                        " FROM sweep ORDER BY submitted_seq"));
+  std::vector<SweepRow> sweeps;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return sweeps;
+    sweeps.push_back({.id = row.Text(0),
+                      .name = row.Text(1),
+                      .submitted_wall_ms = row.Int(2),
+                      .n_runs = row.Int(3)});
+  }
+}
+
+Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
+                                       const std::string& beginning) {
+  connection_->SetTimeLimit(kReadMsMax);
+  const std::string end = EndOfRange(beginning);
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare(sql));
+  row.Bind(beginning).Bind(end);
+  std::vector<std::string> found;
+  while (static_cast<std::int64_t>(found.size()) < kShown) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) break;
+    found.push_back(row.Text(0));
+    if (found.front() == beginning) break;
+  }
+  if (found.empty()) {
+    return Status(Code::kNotFound, Str("there is no ", what, " \"", beginning, "\""));
+  }
+  if (found.size() == 1 || found.front() == beginning) return found.front();
+  return Status(Code::kInvalidArgument, Str("more than one ", what, " begins with \"", beginning,
+                                            "\": ", Join(found, ", ")));
+}
+
+Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
+  ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, Sweeps());
+  const auto newest = std::find_if(sweeps.rbegin(), sweeps.rend(), [&](const SweepRow& sweep) {
+    return sweep.name == reference || sweep.id == reference;
+  });
+  if (newest != sweeps.rend()) return *newest;
+  std::vector<SweepRow> begun;
+  if (reference.size() >= kBeginningMin) {
+    for (const SweepRow& sweep : sweeps) {
+      if (sweep.id.starts_with(reference)) begun.push_back(sweep);
+    }
+  }
+  if (begun.size() == 1) return begun.front();
+  std::vector<std::string> names;
+  if (begun.size() > 1) {
+    for (const SweepRow& sweep : begun) names.push_back(Str(sweep.id, " (", sweep.name, ")"));
+    return Status(Code::kInvalidArgument,
+                  Str("more than one sweep begins with \"", reference, "\": ", Join(names, ", ")));
+  }
+  for (const SweepRow& sweep : sweeps) {
+    if (std::find(names.begin(), names.end(), sweep.name) == names.end()) {
+      names.push_back(sweep.name);
+    }
+  }
+  std::string message = Str("there is no sweep \"", reference, "\"");
+  if (const std::string near = Nearest(reference, names); !near.empty()) {
+    StrAppend(message, Str("; did you mean \"", near, "\"?"));
+  } else if (names.empty()) {
+    StrAppend(message, "; none was submitted yet");
+  } else {
+    if (names.size() > kShown) names.erase(names.begin(), names.end() - kShown);
+    StrAppend(message, Str("; there are: ", Join(names, ", ")));
+  }
+  return Status(Code::kNotFound, message);
+}
+
+Result<std::string> StoreReader::SameSweep(const std::string& name, const std::string& digest) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT id FROM sweep WHERE name = ? AND digest = ?"
+                                        " ORDER BY submitted_seq DESC LIMIT 1"));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(name).Bind(digest).Step());
+  return found ? row.Text(0) : std::string();
+}
+
+Result<SweepBody> StoreReader::BodyOfSweep(const std::string& sweep_id) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT yaml, axes FROM sweep WHERE id = ?"));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(sweep_id).Step());
+  if (!found) return Status(Code::kNotFound, Str("there is no sweep \"", sweep_id, "\""));
+  return SweepBody{.yaml = row.Text(0), .axes_json = row.Text(1)};
+}
+
+Result<std::vector<SweepRunRow>> StoreReader::RunsOfSweep(const std::string& sweep_id) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare(
+                       "SELECT run.run_key, sweep_run.axes, run.dataset_name, run.run,"
+                       " run.execution FROM sweep_run JOIN run ON run.run_key = sweep_run.run_key"
+                       " WHERE sweep_run.sweep = ? ORDER BY sweep_run.ordinal"));
+  row.Bind(sweep_id);
+  std::vector<SweepRunRow> runs;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return runs;
+    runs.push_back({.run_key = row.Text(0),
+                    .axes_json = row.Text(1),
+                    .dataset = row.Text(2),
+                    .run_json = row.Text(3),
+                    .execution_json = row.Text(4)});
+  }
+}
+
+Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& sweep_id) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare(
+          "SELECT result.run_key, result.cell, result.task, result.attempt, result.line"
+          " FROM sweep_cell JOIN cell ON cell.cell = sweep_cell.cell"
+          " JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
+          " JOIN result ON result.attempt = task.result_attempt AND result.cell = cell.cell"
+          " WHERE sweep_cell.sweep = ?"
+          " ORDER BY sweep_cell.ordinal, result.metric, result.context_length, result.variant,"
+          " result.seq"));
+  row.Bind(sweep_id);
+  std::vector<ResultBody> results;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return results;
+    ASSIGN_OR_RETURN(std::string body, BodyOfLine(row.Text(4)));
+    results.push_back({.run_key = row.Text(0),
+                       .cell = row.Text(1),
+                       .task = row.Text(2),
+                       .attempt = row.Text(3),
+                       .body_json = std::move(body)});
+  }
+}
+
+Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {
+  if (reference.size() < kBeginningMin) {
+    return Status(Code::kInvalidArgument,
+                  Str("\"", reference, "\" is too short for a run: give 8 or more of its digits"));
+  }
+  ASSIGN_OR_RETURN(
+      const std::string run_key,
+      OneOf("SELECT run_key FROM run WHERE run_key >= ? AND run_key < ? ORDER BY run_key", "run",
+            reference));
+  // The axes as the newest sweep that shows the run names them.
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("SELECT run.run_key, sweep_run.axes, run.dataset_name, run.run,"
+                           " run.execution FROM run"
+                           " LEFT JOIN sweep_run ON sweep_run.run_key = run.run_key"
+                           " WHERE run.run_key = ? ORDER BY sweep_run.sweep DESC LIMIT 1"));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(run_key).Step());
+  if (!found) return Status(Code::kNotFound, Str("there is no run \"", reference, "\""));
+  return SweepRunRow{.run_key = row.Text(0),
+                     .axes_json = row.Text(1),
+                     .dataset = row.Text(2),
+                     .run_json = row.Text(3),
+                     .execution_json = row.Text(4)};
+}
+
+Result<std::vector<std::string>> StoreReader::TasksOfRun(const std::string& run_key) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT id FROM task WHERE run_key = ?"
+                                        " ORDER BY kind = 'evaluate', ready_seq, id"));
+  row.Bind(run_key);
+  std::vector<std::string> tasks;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return tasks;
+    tasks.push_back(row.Text(0));
+  }
+}
+
+Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& task) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare(
+          "SELECT id, task, n, state, failure_class, message, worker, started_wall_ms,"
+          " ended_wall_ms, durable_seq, ifnull(resume_step, 0),"
+          " (SELECT line FROM record WHERE attempt = attempt.id AND kind = 'started' LIMIT 1)"
+          " FROM attempt WHERE task = ? ORDER BY epoch"));
+  row.Bind(task);
+  std::vector<AttemptRow> attempts;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return attempts;
+    AttemptRow attempt{.id = row.Text(0),
+                       .task = row.Text(1),
+                       .n = row.Int(2),
+                       .state = row.Text(3),
+                       .failure_class = row.Text(4),
+                       .message = row.Text(5),
+                       .worker = row.Text(6),
+                       .started_wall_ms = row.Int(7),
+                       .ended_wall_ms = row.Int(8),
+                       .durable_seq = row.Int(9),
+                       .resume_step = row.Int(10),
+                       .started_json = ""};
+    if (!row.IsNull(11)) {
+      ASSIGN_OR_RETURN(attempt.started_json, BodyOfLine(row.Text(11)));
+    }
+    attempts.push_back(std::move(attempt));
+  }
+}
+
+Result<std::vector<std::string>> StoreReader::FindLogs(const std::string& reference) {
+  if (reference.size() < kBeginningMin) {
+    return Status(Code::kInvalidArgument,
+                  Str("\"", reference,
+                      "\" is too short: give 8 or more characters of a run, a task or an attempt"));
+  }
+  const auto attempt =
+      OneOf("SELECT id FROM attempt WHERE id >= ? AND id < ? ORDER BY id", "attempt", reference);
+  if (attempt.ok()) return std::vector<std::string>{*attempt};
+  const auto task =
+      OneOf("SELECT id FROM task WHERE id >= ? AND id < ? ORDER BY id", "task", reference);
+  std::vector<std::string> tasks;
+  if (task.ok()) {
+    tasks.push_back(*task);
+  } else if (const auto run = FindRun(reference); run.ok()) {
+    ASSIGN_OR_RETURN(tasks, TasksOfRun(run->run_key));
+  } else {
+    for (const Status& status : {attempt.status(), task.status(), run.status()}) {
+      if (status.code() != Code::kNotFound) return status;
+    }
+    return Status(Code::kNotFound, Str("there is no run, task or attempt \"", reference, "\""));
+  }
+  std::vector<std::string> attempts;
+  for (const std::string& id : tasks) {
+    ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT attempt FROM task WHERE id = ?"));
+    ASSIGN_OR_RETURN(const bool found, row.Bind(id).Step());
+    if (found && !row.Text(0).empty()) attempts.push_back(row.Text(0));
+  }
+  return attempts;
+}
+
+Result<std::vector<CurvePoint>> StoreReader::Curve(const std::string& task,
+                                                   const std::string& metric,
+                                                   std::int64_t points_max) {
+  connection_->SetTimeLimit(kReadMsMax);
+  // The view `lineage`, for one task. Each part is read by the primary key of `series`.
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare(
+          "WITH RECURSIVE line (attempt, step_first, step_last) AS ("
+          " SELECT attempt.id, ifnull(attempt.resume_step + 1, 0), ?2 FROM task JOIN attempt"
+          " ON attempt.id = CASE task.result_attempt WHEN '' THEN task.attempt"
+          "                                          ELSE task.result_attempt END"
+          " WHERE task.id = ?1"
+          " UNION ALL"
+          " SELECT parent.id, ifnull(parent.resume_step + 1, 0), line.step_first - 1 FROM line"
+          " JOIN attempt child ON child.id = line.attempt"
+          " JOIN attempt parent ON parent.id = child.resume_attempt)"
+          " SELECT series.step, series.value FROM line JOIN series"
+          " ON series.attempt = line.attempt"
+          " AND series.metric = (SELECT id FROM metric_name WHERE name = ?3)"
+          " AND series.step BETWEEN line.step_first AND line.step_last"
+          " ORDER BY series.step"));
+  row.Bind(task).Bind(std::numeric_limits<std::int64_t>::max()).Bind(metric);
+  std::vector<CurvePoint> points;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) break;
+    points.push_back(
+        {.step = row.Int(0),
+         .value = row.IsNull(1) ? std::numeric_limits<double>::quiet_NaN() : row.Double(1)});
+  }
+  const auto n = static_cast<std::int64_t>(points.size());
+  if (points_max <= 0 || n <= points_max) return points;
+  std::vector<CurvePoint> some;
+  for (std::int64_t i = 1; i <= points_max; ++i) {
+    some.push_back(points[static_cast<std::size_t>(i * n / points_max - 1)]);
+  }
+  return some;
+}
+
+}  // namespace longrun

@@ -1,0 +1,101 @@
+// Reading the database: a connection of its own that cannot write, and whose reads end after two
+// seconds, so that the WAL can always be moved. One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace longrun {
+
+class Connection;
+
+struct SweepRow {
+  std::string id;
+  std::string name;
+  std::int64_t submitted_wall_ms = 0;
+  std::int64_t n_runs = 0;
+};
+
+struct SweepBody {
+  std::string yaml;
+  std::string axes_json;  // list of axis paths in matrix order
+};
+
+struct SweepRunRow {
+  std::string run_key;
+  std::string axes_json;  // axis path -> value
+  std::string dataset;
+  std::string run_json;
+  std::string execution_json;
+};
+
+struct AttemptRow {
+  std::string id;
+  std::string task;
+  std::int64_t n = 0;
+  std::string state;
+  std::string failure_class;
+  std::string message;
+  std::string worker;
+  std::int64_t started_wall_ms = 0;
+  std::int64_t ended_wall_ms = 0;
+  std::int64_t durable_seq = 0;
+  std::int64_t resume_step = 0;
+  std::string started_json;  // body of its `started` record, or ""
+};
+
+struct ResultBody {
+  std::string run_key;
+  std::string cell;
+  std::string task;
+  std::string attempt;
+  std::string body_json;  // as the trainer wrote it
+};
+
+struct CurvePoint {
+  std::int64_t step = 0;
+  double value = 0;
+};
+
+class StoreReader {
+ public:
+  static Result<std::unique_ptr<StoreReader>> Open(const std::string& database_path);
+  ~StoreReader();
+
+  Result<std::vector<SweepRow>> Sweeps();  // oldest first
+  // A name (its newest sweep), an id, or an unambiguous beginning of an id of 8 or more characters.
+  // kNotFound names what is near, kInvalidArgument the sweeps that share the beginning.
+  Result<SweepRow> FindSweep(const std::string& reference);
+  // The newest sweep of this name that asks for the same, or "".
+  Result<std::string> SameSweep(const std::string& name, const std::string& digest);
+  Result<SweepBody> BodyOfSweep(const std::string& sweep_id);
+  Result<std::vector<SweepRunRow>> RunsOfSweep(const std::string& sweep_id);
+  // Rows that count of the sweep's numbers, in its order.
+  Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
+
+  // By an unambiguous beginning of 8 or more digits; kNotFound, kInvalidArgument.
+  Result<SweepRunRow> FindRun(const std::string& reference);
+  Result<std::vector<std::string>> TasksOfRun(const std::string& run_key);
+  Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
+  // The attempts whose logs a run, a task (each with its newest attempt) or an attempt mean.
+  Result<std::vector<std::string>> FindLogs(const std::string& reference);
+
+  // A task's curve over its lineage. points_max > 0: that many points over the whole, the last one
+  // among them.
+  Result<std::vector<CurvePoint>> Curve(const std::string& task, const std::string& metric,
+                                        std::int64_t points_max = 0);
+
+ private:
+  explicit StoreReader(std::unique_ptr<Connection> connection);
+  // The one id in `candidates` (rows of one column, from a query with the beginning bound twice).
+  Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
+
+  std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace longrun

@@ -1,0 +1,173 @@
+// See sqlite.h.
+#include "coordinator/store/sqlite.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kProgressOps = 10'000;  // virtual machine steps between two looks at the clock
+
+}  // namespace
+
+Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
+  const std::string message = Str(what, ": ", db != nullptr ? sqlite3_errmsg(db) : "out of memory");
+  switch (code & 0xff) {
+    case SQLITE_FULL:
+      return Status(Code::kResourceExhausted, Str(message, " (no space left for the database)"));
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Status(Code::kDataLoss, message);
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_AUTH:
+      return Status(Code::kPermissionDenied, message);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_IOERR:
+      return Status(Code::kUnavailable, message);
+    case SQLITE_INTERRUPT:
+      return Status(Code::kDeadlineExceeded, message);
+    default:
+      return Status(Code::kInternal, message);
+  }
+}
+
+Statement::~Statement() {
+  if (statement_ == nullptr) return;
+  sqlite3_reset(statement_);
+  sqlite3_clear_bindings(statement_);
+}
+
+Statement& Statement::Bind(std::string_view text) {
+  // A null pointer would bind NULL.
+  const char* data = text.data() != nullptr ? text.data() : "";
+  LR_CHECK(sqlite3_bind_text64(statement_, ++n_bound_, data, text.size(), SQLITE_STATIC,
+                               SQLITE_UTF8) == SQLITE_OK);
+  return *this;
+}
+
+Statement& Statement::Bind(std::int64_t number) {
+  LR_CHECK(sqlite3_bind_int64(statement_, ++n_bound_, number) == SQLITE_OK);
+  return *this;
+}
+
+Statement& Statement::Bind(double number) {
+  LR_CHECK(sqlite3_bind_double(statement_, ++n_bound_, number) == SQLITE_OK);
+  return *this;
+}
+
+Statement& Statement::BindNull() {
+  LR_CHECK(sqlite3_bind_null(statement_, ++n_bound_) == SQLITE_OK);
+  return *this;
+}
+
+Result<bool> Statement::Step() {
+  const int code = sqlite3_step(statement_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  return SqliteStatus(sqlite3_db_handle(statement_), code, sqlite3_sql(statement_));
+}
+
+Status Statement::Run() {
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, Step());
+    if (!more) return Status();
+  }
+}
+
+std::string Statement::Text(int column) const {
+  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  if (text == nullptr) return "";
+  return std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
+}
+
+std::int64_t Statement::Int(int column) const { return sqlite3_column_int64(statement_, column); }
+
+double Statement::Double(int column) const { return sqlite3_column_double(statement_, column); }
+
+bool Statement::IsNull(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
+Result<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mode mode) {
+  sqlite3* db = nullptr;
+  const int flags =
+      SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
+      (mode == Mode::kWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READWRITE);
+  const int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
+  std::unique_ptr<Connection> connection(new Connection(db));
+  if (code != SQLITE_OK) return SqliteStatus(db, code, Str("cannot open the database ", path));
+  sqlite3_busy_timeout(db, 5000);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  RETURN_IF_ERROR(connection->Execute("PRAGMA trusted_schema = OFF"));
+  if (mode == Mode::kRead) {
+    RETURN_IF_ERROR(connection->Execute("PRAGMA query_only = ON; PRAGMA cache_size = -16384"));
+  }
+  return connection;
+}
+
+Connection::~Connection() {
+  for (const auto& [sql, statement] : statements_) sqlite3_finalize(statement);
+  sqlite3_close(db_);
+}
+
+Result<Statement> Connection::Prepare(const char* sql) {
+  sqlite3_stmt*& statement = statements_[sql];
+  if (statement == nullptr) {
+    const int code =
+        sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+    if (code != SQLITE_OK) return SqliteStatus(db_, code, sql);
+  }
+  LR_CHECK(sqlite3_stmt_busy(statement) == 0);  // a statement in use is not asked for again
+  return Statement(statement);
+}
+
+Status Connection::Execute(const std::string& sql) {
+  const int code = sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) return SqliteStatus(db_, code, std::string_view(sql).substr(0, 200));
+  return Status();
+}
+
+Result<std::int64_t> Connection::ReadInt(const std::string& sql) {
+  ASSIGN_OR_RETURN(const std::string text, ReadText(sql));
+  return static_cast<std::int64_t>(std::stoll(text));
+}
+
+Result<std::string> Connection::ReadText(const std::string& sql) {
+  sqlite3_stmt* statement = nullptr;
+  int code = sqlite3_prepare_v2(db_, sql.c_str(), -1, &statement, nullptr);
+  if (code != SQLITE_OK) return SqliteStatus(db_, code, sql);
+  code = sqlite3_step(statement);
+  std::string text;
+  if (code == SQLITE_ROW) {
+    const auto* value = reinterpret_cast<const char*>(sqlite3_column_text(statement, 0));
+    if (value != nullptr) text = value;
+  }
+  Status status;
+  if (code == SQLITE_DONE) status = Status(Code::kNotFound, Str(sql, ": no row"));
+  if (code != SQLITE_ROW && code != SQLITE_DONE) status = SqliteStatus(db_, code, sql);
+  sqlite3_finalize(statement);
+  if (!status.ok()) return status;
+  return text;
+}
+
+std::int64_t Connection::n_changed() const { return sqlite3_changes64(db_); }
+
+void Connection::SetTimeLimit(std::int64_t limit_ms) {
+  deadline_ms_ = BootMs() + limit_ms;
+  if (limit_ms > 0) {
+    sqlite3_progress_handler(db_, kProgressOps, &Connection::Progress, this);
+  } else {
+    sqlite3_progress_handler(db_, 0, nullptr, nullptr);
+  }
+}
+
+int Connection::Progress(void* self) {
+  return BootMs() > static_cast<Connection*>(self)->deadline_ms_ ? 1 : 0;
+}
+
+}  // namespace longrun

@@ -1,0 +1,84 @@
+// A thin cover over SQLite's C interface: statements that bind and read by type, and errors as
+// Status. Used inside this folder only.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace longrun {
+
+// A prepared statement in use. Bind() in order of the question marks, then Step() or Run(). It gives
+// itself back (reset, bindings cleared) when it goes.
+class Statement {
+ public:
+  explicit Statement(sqlite3_stmt* statement) : statement_(statement) {}
+  ~Statement();
+  Statement(Statement&& other) noexcept : statement_(other.statement_), n_bound_(other.n_bound_) {
+    other.statement_ = nullptr;
+  }
+  Statement& operator=(Statement&&) = delete;
+
+  Statement& Bind(std::string_view text);  // must outlive the statement's use
+  Statement& Bind(std::int64_t number);
+  Statement& Bind(double number);
+  Statement& Bind(bool flag) { return Bind(std::int64_t{flag ? 1 : 0}); }
+  Statement& BindNull();
+  template <typename T>
+  Statement& Bind(const std::optional<T>& value) {
+    return value ? Bind(*value) : BindNull();
+  }
+
+  Result<bool> Step();  // true: there is a row
+  Status Run();         // to the end; rows are left aside
+
+  std::string Text(int column) const;  // "" for NULL
+  std::int64_t Int(int column) const;
+  double Double(int column) const;
+  bool IsNull(int column) const;
+
+ private:
+  sqlite3_stmt* statement_;
+  int n_bound_ = 0;
+};
+
+// One connection; one thread at a time.
+class Connection {
+ public:
+  enum class Mode { kWrite, kRead };
+  static Result<std::unique_ptr<Connection>> Open(const std::string& path, Mode mode);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // `sql` is a literal: the statement is prepared once and kept.
+  Result<Statement> Prepare(const char* sql);
+  Status Execute(const std::string& sql);  // one or more statements without parameters
+  Result<std::int64_t> ReadInt(const std::string& sql);
+  Result<std::string> ReadText(const std::string& sql);
+  std::int64_t n_changed() const;  // rows changed by the newest statement
+  sqlite3* raw() const { return db_; }
+
+  // A read that takes longer is ended with kDeadlineExceeded. 0: no limit.
+  void SetTimeLimit(std::int64_t limit_ms);
+
+ private:
+  explicit Connection(sqlite3* db) : db_(db) {}
+  static int Progress(void* self);
+  sqlite3* db_;
+  std::map<const char*, sqlite3_stmt*> statements_;
+  std::int64_t deadline_ms_ = 0;
+};
+
+// The connection's newest error, with the code that fits: kResourceExhausted for a full disk,
+// kDataLoss for a damaged file.
+Status SqliteStatus(sqlite3* db, int code, std::string_view what);
+
+}  // namespace longrun

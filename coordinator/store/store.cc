@@ -1,0 +1,225 @@
+// Opening, migrating, transactions, and the WAL. Writes stand in apply.cc, the way back in load.cc.
+#include "coordinator/store/store.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "coordinator/store/migrations.h"
+#include "coordinator/store/sqlite.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kApplicationId = 0x6c72756e;        // "lrun"
+constexpr std::int64_t kQuickCheckBytesMax = 256ll << 20;  // 0.8 s on a plain disk
+constexpr int kWalPagesMax = 4096;                         // 16 MiB of 4 KiB pages
+constexpr const char* kDatabaseName = "longrun.db";
+constexpr const char* kIdName = "database.id";
+
+Status Damaged(const std::string& path, const std::string& how) {
+  return Status(Code::kDataLoss,
+                Str("the database ", path, " is damaged (", how,
+                    "): put back a copy of it, or move the state folder away to begin anew"));
+}
+
+Status CheckDatabase(Connection& connection, const std::string& path) {
+  const auto n_bytes = FileBytes(path);
+  if (n_bytes.ok() && *n_bytes > kQuickCheckBytesMax) return Status();
+  auto answer = connection.ReadText("PRAGMA quick_check(1)");
+  if (!answer.ok()) return Damaged(path, answer.status().message());
+  if (*answer != "ok") return Damaged(path, *answer);
+  return Status();
+}
+
+}  // namespace
+
+int Store::SchemaVersion() { return static_cast<int>(Migrations().size()); }
+
+Store::Store(std::string folder, FileLock lock, std::unique_ptr<Connection> connection)
+    : folder_(std::move(folder)), lock_(std::move(lock)), connection_(std::move(connection)) {}
+
+Store::~Store() = default;
+
+std::string Store::database_path() const { return JoinPath(folder_, kDatabaseName); }
+
+Result<std::unique_ptr<Store>> Store::Open(const std::string& folder) {
+  RETURN_IF_ERROR(MakeFolders(folder, 0700));
+  if (chmod(folder.c_str(), 0700) != 0) {
+    return ErrnoStatus(errno, Str("cannot make the state folder ", folder, " private"));
+  }
+  const std::string lock_path = JoinPath(folder, "coordinator.lock");
+  auto lock = FileLock::Acquire(lock_path, "the state folder's lock");
+  if (!lock.ok()) {
+    if (lock.status().code() != Code::kUnavailable) return lock.status();
+    const auto pid = ReadFile(lock_path, 64);
+    return Status(Code::kUnavailable,
+                  Str("another coordinator (pid ", pid.ok() ? Trim(*pid) : "unknown",
+                      ") has the state folder ", folder, ": use it, or stop it first"));
+  }
+  const std::string pid = Str(getpid(), "\n");
+  if (ftruncate(lock->fd(), 0) != 0 ||
+      pwrite(lock->fd(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+    return ErrnoStatus(errno, Str("cannot write ", lock_path));
+  }
+
+  // The identity stands outside the database too: an empty file is no new database when one was
+  // there before.
+  const std::string path = JoinPath(folder, kDatabaseName);
+  const std::string id_path = JoinPath(folder, kIdName);
+  std::string id;
+  if (PathExists(id_path)) {
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(id_path, 64));
+    id = Trim(text);
+    const auto n_bytes = FileBytes(path);
+    if (!n_bytes.ok() || *n_bytes == 0) return Damaged(path, "it is missing or empty");
+  }
+
+  auto opened = Connection::Open(path, Connection::Mode::kWrite);
+  if (!opened.ok()) {
+    if (opened.status().code() == Code::kDataLoss) return Damaged(path, opened.status().message());
+    return std::move(opened).status();
+  }
+  std::unique_ptr<Store> store(
+      new Store(folder, std::move(lock).value(), std::move(opened).value()));
+  if (const Status status = store->Migrate(); !status.ok()) return status;
+  RETURN_IF_ERROR(store->CountStart());
+  if (id.empty()) {
+    RETURN_IF_ERROR(WriteFileAtomic(id_path, store->coordinator_id_ + "\n", 0600));
+  } else if (id != store->coordinator_id_) {
+    return Status(Code::kFailedPrecondition,
+                  Str("the database ", path, " is ", store->coordinator_id_,
+                      ", but this state folder belongs to ", id,
+                      ": put the right database back, or use another state folder"));
+  }
+  return store;
+}
+
+int Store::OnWal(void* self, sqlite3*, const char*, int n_pages) {
+  static_cast<Store*>(self)->wal_pages_ = n_pages;
+  return SQLITE_OK;
+}
+
+Status Store::Migrate() {
+  const std::string path = database_path();
+  auto application_id = connection_->ReadInt("PRAGMA application_id");
+  if (!application_id.ok()) {
+    if (application_id.status().code() == Code::kDataLoss) {
+      return Damaged(path, application_id.status().message());
+    }
+    return application_id.status();
+  }
+  ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
+  ASSIGN_OR_RETURN(const std::int64_t n_tables,
+                   connection_->ReadInt("SELECT count(*) FROM sqlite_schema"));
+  if (*application_id != kApplicationId &&
+      (*application_id != 0 || version != 0 || n_tables != 0)) {
+    return Status(Code::kFailedPrecondition,
+                  Str(path, " is no database of longrun: use another state folder"));
+  }
+  if (version > SchemaVersion()) {
+    return Status(
+        Code::kFailedPrecondition,
+        Str("the database ", path, " has schema version ", version, ", this program (", kVersion,
+            ") knows versions up to ", SchemaVersion(), ": use the newer release that wrote it"));
+  }
+  RETURN_IF_ERROR(CheckDatabase(*connection_, path));
+  RETURN_IF_ERROR(
+      connection_->Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                           "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -65536;"
+                           "PRAGMA foreign_keys = ON"));
+  sqlite3_wal_hook(connection_->raw(), &Store::OnWal, this);
+  for (std::int64_t v = version; v < SchemaVersion(); ++v) {
+    const Migration& migration = Migrations()[static_cast<std::size_t>(v)];
+    Status status = connection_->Execute("BEGIN IMMEDIATE");
+    if (status.ok()) status = connection_->Execute(std::string(migration.sql));
+    if (status.ok()) {
+      status = connection_->Execute(
+          Str("PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", v + 1));
+    }
+    if (status.ok()) status = connection_->Execute("COMMIT");
+    if (!status.ok()) {
+      Rollback();
+      return std::move(status).In(Str("migration ", migration.name, " of ", path));
+    }
+    LogInfo("database_migrated", {{"migration", std::string(migration.name)}});
+  }
+  return Status();
+}
+
+Status Store::CountStart() {
+  RETURN_IF_ERROR(connection_->Execute("BEGIN IMMEDIATE"));
+  SeededRandom random(EntropySeed());
+  const std::int64_t wall_ms = WallMs();
+  const std::string id = MakeUlid(wall_ms, random);
+  const std::string created = Str(kVersion, " ", BuildCommit());
+  const auto write = [&]() -> Status {
+    for (const auto& [key, value] : {std::pair<std::string_view, std::string>{"coordinator_id", id},
+                                     {"boot_epoch", "0"},
+                                     {"restore_count", "0"},
+                                     {"created_by", created},
+                                     {"created_wall_ms", Str(wall_ms)}}) {
+      ASSIGN_OR_RETURN(Statement put, connection_->Prepare(
+                                          "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)"));
+      RETURN_IF_ERROR(put.Bind(key).Bind(value).Run());
+    }
+    return connection_->Execute(
+        "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'boot_epoch';"
+        "COMMIT");
+  };
+  if (Status status = write(); !status.ok()) {
+    Rollback();
+    return std::move(status).In("counting the start in the database");
+  }
+  ASSIGN_OR_RETURN(coordinator_id_,
+                   connection_->ReadText("SELECT value FROM meta WHERE key = 'coordinator_id'"));
+  ASSIGN_OR_RETURN(boot_epoch_,
+                   connection_->ReadInt("SELECT value FROM meta WHERE key = 'boot_epoch'"));
+  return Status();
+}
+
+Status Store::Begin() {
+  RETURN_IF_ERROR(connection_->Execute("BEGIN IMMEDIATE"));
+  // The lock keeps others out on this machine; this finds one that came by a shared file system.
+  auto epoch = connection_->ReadInt("SELECT value FROM meta WHERE key = 'boot_epoch'");
+  if (epoch.ok() && *epoch == boot_epoch_) return Status();
+  Rollback();
+  if (!epoch.ok()) return epoch.status();
+  return Status(Code::kFailedPrecondition,
+                Str("another coordinator has opened ", database_path(), " (start ", *epoch,
+                    ", ours was ", boot_epoch_, "): this one stops"));
+}
+
+Status Store::Commit() { return connection_->Execute("COMMIT"); }
+
+void Store::Rollback() {
+  // An error may have ended the transaction already; then there is nothing to roll back.
+  if (sqlite3_get_autocommit(connection_->raw()) == 0) {
+    if (const Status status = connection_->Execute("ROLLBACK"); !status.ok()) {
+      LogError("rollback_failed", {{"error", status.message()}});
+    }
+  }
+}
+
+Status Store::CheckpointWal(bool idle) {
+  if (wal_pages_ == 0 || (!idle && wal_pages_ < kWalPagesMax)) return Status();
+  const int code = sqlite3_wal_checkpoint_v2(
+      connection_->raw(), nullptr, idle ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
+      nullptr, nullptr);
+  // Busy: a reader is in the way. The next call does it.
+  if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
+    return SqliteStatus(connection_->raw(), code, "moving the WAL into the database");
+  }
+  if (code == SQLITE_OK) wal_pages_ = 0;
+  return Status();
+}
+
+}  // namespace longrun

@@ -1,0 +1,121 @@
+// The coordinator's durable truth: one SQLite database in the state folder (orchestration.md 3.8).
+//
+// One connection, on one thread, writes and checkpoints the WAL; nobody else, ever: Debian's SQLite
+// 3.40.1 has a bug that needs a checkpoint on one connection to overlap a commit on another.
+// synchronous=FULL: when Commit() has returned, the rows are on the disk. Everybody else reads, each
+// through a StoreReader of their own (reader.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/files.h"
+#include "base/status.h"
+#include "coordinator/scheduler/scheduler.h"
+
+struct sqlite3;
+
+namespace longrun {
+
+class Connection;
+
+// A registered dataset: where a name points now.
+struct DatasetRow {
+  DatasetInfo info;
+  std::string folder;
+};
+
+struct ArtifactFileRow {
+  std::string name;  // inside the checkpoint folder
+  std::string sha256;
+  std::int64_t n_bytes = 0;
+};
+
+// What a batch of writes came to.
+struct ApplyCounts {
+  std::int64_t result_rows = 0;
+  std::int64_t series_rows = 0;
+  std::int64_t record_rows = 0;
+  std::int64_t duplicates = 0;  // rows that were there already, or stood in for one that was
+  std::int64_t malformed = 0;   // records kept as they came, because their body has no row's form
+  std::vector<std::string> dropped;  // digests that may have lost their last reference
+  std::int64_t rows() const { return result_rows + series_rows + record_rows; }
+};
+
+class Store {
+ public:
+  // Opens or makes the database in `folder` (made with mode 0700), takes the folder's lock, brings
+  // the schema up to date, and counts the start. Errors: kUnavailable (another coordinator has the
+  // folder), kFailedPrecondition (a newer database, or somebody else's), kDataLoss (damaged, or gone
+  // although it was there), kResourceExhausted.
+  static Result<std::unique_ptr<Store>> Open(const std::string& folder);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  const std::string& folder() const { return folder_; }
+  std::string database_path() const;
+  const std::string& coordinator_id() const { return coordinator_id_; }  // ULID of the database
+  std::int64_t boot_epoch() const { return boot_epoch_; }
+  static int SchemaVersion();  // of this build
+
+  // The durable part of the state, and what NoteRecord makes of the records of attempts whose end
+  // is not stored. AfterLoad() is the caller's.
+  Result<State> Load();
+  Result<std::vector<DatasetRow>> LoadDatasets();
+
+  // One transaction: Begin, any number of Apply and PutDataset, Commit. After an error nothing of it
+  // is stored once Rollback() was called.
+  Status Begin();
+  Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
+  Status PutDataset(const DatasetRow& dataset);
+  Status Commit();
+  void Rollback();
+
+  // The files of a checkpoint, manifest.json included; kNotFound.
+  Result<std::vector<ArtifactFileRow>> CheckpointFiles(const std::string& sha256);
+  // Does a checkpoint or an artifact refer to these bytes?
+  Result<bool> IsReferenced(const std::string& sha256);
+
+  // Moves the WAL into the database when it has grown (`idle`: when it has anything). Between
+  // transactions only.
+  Status CheckpointWal(bool idle);
+
+ private:
+  Store(std::string folder, FileLock lock, std::unique_ptr<Connection> connection);
+  Status Migrate();
+  Status CountStart();
+  static int OnWal(void* self, sqlite3* db, const char* name, int n_pages);
+
+  Status ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutSweepCancelled& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutRun& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutTask& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutAttempt& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutWorker& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutCell& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutRecord& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const PutTransition& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const DropCheckpoint& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Result<bool> PutResultRow(const PutRecord& write);  // false: a row of this cell is there
+  Result<bool> PutSeriesRows(const PutRecord& write, ApplyCounts& counts);
+  Status PutCheckpointRows(const PutRecord& write);
+  Status PutArtifactRow(const PutRecord& write);
+  Status PutPlainRecord(const PutRecord& write, ApplyCounts& counts);
+
+  std::string folder_;
+  FileLock lock_;
+  std::unique_ptr<Connection> connection_;
+  std::string coordinator_id_;
+  std::int64_t boot_epoch_ = 0;
+  int wal_pages_ = 0;
+};
+
+// What a sweep asks for: two files with one digest are the same sweep, whatever their comments.
+std::string SweepDigest(const Sweep& sweep);
+
+}  // namespace longrun
