@@ -1,0 +1,424 @@
+// See core.h.
+#include "coordinator/core.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <future>
+#include <utility>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kBatchMs = 5;
+constexpr std::size_t kBatchWritesMax = 2000;
+constexpr std::int64_t kSecondMs = 1000;
+constexpr std::int64_t kWakeMsMin = 5;  // a deadline that is over is looked at this often
+constexpr std::int64_t kGarbageMs = 60'000;
+constexpr std::int64_t kIdleMs = 10'000;  // without a commit: the WAL is emptied
+constexpr int kExitIo = 74;               // EX_IOERR
+
+double SecondsSince(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void EndProcess(const Status& status) {
+  LogError("store_failed",
+           {{"error", status.message()},
+            {"meaning", "nothing of the last batch was acknowledged and nothing is lost"},
+            {"remedy", status.code() == Code::kResourceExhausted
+                           ? "make room on the disk of the state folder, then start again"
+                           : "look at the disk of the state folder, then start again"}});
+  _exit(kExitIo);
+}
+
+Status Stopping() {
+  return Status(Code::kUnavailable, "the coordinator is stopping: try again when it is back");
+}
+
+}  // namespace
+
+struct Core::Batch {
+  bool in_transaction = false;
+  std::chrono::steady_clock::time_point begun;
+  std::size_t n_writes = 0;
+  ApplyCounts counts;
+  std::vector<Stepped> stepped;
+  std::vector<LookItem> looks;
+  std::vector<DatasetItem> datasets;
+
+  Status Open(Store& store) {
+    if (in_transaction) return Status();
+    begun = std::chrono::steady_clock::now();
+    RETURN_IF_ERROR(store.Begin());
+    in_transaction = true;
+    return Status();
+  }
+};
+
+Core::Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions options)
+    : store_(store), artifacts_(artifacts), metrics_(metrics), options_(std::move(options)) {}
+
+Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts, Metrics& metrics,
+                                          CoreOptions options) {
+  if (!options.on_fatal) options.on_fatal = &EndProcess;
+  std::unique_ptr<Core> core(new Core(store, artifacts, metrics, std::move(options)));
+  ASSIGN_OR_RETURN(core->state_, store.Load());
+  ASSIGN_OR_RETURN(core->datasets_, store.LoadDatasets());
+  core->state_.limits = core->options_.limits;
+  AfterLoad(core->state_, BootMs(), core->options_.seed);
+  // A crash between a commit and the removal leaves bytes that nothing refers to.
+  ASSIGN_OR_RETURN(core->unreferenced_, artifacts.List());
+  core->thread_ = std::thread([self = core.get()] { self->Run(); });
+  return core;
+}
+
+Core::~Core() { Stop(); }
+
+void Core::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  queued_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Core::Push(Item item) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return false;
+    queue_.push_back(std::move(item));
+  }
+  queued_.notify_one();
+  return true;
+}
+
+void Core::Post(SchedulerEvent event, Done done) {
+  Push(EventItem{.event = std::move(event), .done = std::move(done)});
+}
+
+void Core::Look(std::function<void(const State&)> look) { Push(LookItem{std::move(look)}); }
+
+StepResult Core::PostAndWait(SchedulerEvent event) {
+  std::promise<StepResult> promise;
+  const bool posted =
+      Push(EventItem{.event = std::move(event),
+                     .done = [&](const StepResult& result) { promise.set_value(result); }});
+  if (posted) return promise.get_future().get();
+  StepResult dropped;
+  dropped.status = Stopping();
+  return dropped;
+}
+
+Status Core::LookAndWait(const std::function<void(const State&)>& look) {
+  std::promise<void> promise;
+  const bool posted = Push(LookItem{[&](const State& state) {
+    look(state);
+    promise.set_value();
+  }});
+  if (!posted) return Stopping();
+  promise.get_future().get();
+  return Status();
+}
+
+Result<bool> Core::RegisterDataset(const DatasetRow& dataset) {
+  RETURN_IF_ERROR(CheckDiskSpace());
+  std::promise<bool> promise;
+  const bool posted = Push(
+      DatasetItem{.dataset = dataset, .done = [&](bool changed) { promise.set_value(changed); }});
+  if (!posted) return Stopping();
+  return promise.get_future().get();
+}
+
+std::vector<DatasetRow> Core::datasets() const {
+  const std::lock_guard lock(mutex_);
+  return datasets_;
+}
+
+SessionId Core::AddSession(std::shared_ptr<SessionSink> sink) {
+  const std::lock_guard lock(sessions_mutex_);
+  sessions_[++last_session_] = std::move(sink);
+  metrics_.SetSessions(static_cast<std::int64_t>(sessions_.size()));
+  return last_session_;
+}
+
+void Core::RemoveSession(SessionId session) {
+  {
+    const std::lock_guard lock(sessions_mutex_);
+    sessions_.erase(session);
+    metrics_.SetSessions(static_cast<std::int64_t>(sessions_.size()));
+  }
+  Post(WorkerGone{.session = session});
+}
+
+void Core::CloseSessions(const std::string& reason) {
+  std::map<SessionId, std::shared_ptr<SessionSink>> open;
+  {
+    const std::lock_guard lock(sessions_mutex_);
+    open = sessions_;
+  }
+  for (const auto& [session, sink] : open) {
+    sink->Deliver(CloseSession{.session = session, .reason = reason}, {});
+  }
+}
+
+Status Core::CheckDiskSpace() const {
+  ASSIGN_OR_RETURN(const std::int64_t n_free, DiskFreeBytes(store_.folder()));
+  if (n_free >= options_.disk_low_water_bytes) return Status();
+  return Status(Code::kResourceExhausted,
+                Str("the disk of the state folder ", store_.folder(), " has ", n_free,
+                    " bytes free, less than the ", options_.disk_low_water_bytes,
+                    " of --disk-low-water: make room there, then try again"));
+}
+
+// ---- the core's thread ----------------------------------------------------------------------------
+
+std::deque<Core::Item> Core::TakeQueue() {
+  std::unique_lock lock(mutex_);
+  while (queue_.empty() && !stopping_) {
+    const Instant until = std::min(wake_at_, second_at_);
+    const Instant now = BootMs();
+    if (now >= until) break;
+    queued_.wait_for(lock, std::chrono::milliseconds(until - now));
+  }
+  return std::exchange(queue_, {});
+}
+
+void Core::Run() {
+  while (true) {
+    std::deque<Item> items = TakeQueue();
+    if (items.empty()) {
+      const std::lock_guard lock(mutex_);
+      if (stopping_ && queue_.empty()) {
+        stopped_ = true;
+        return;
+      }
+    }
+    const Instant now = BootMs();
+    if (now >= second_at_ || now >= wake_at_) {
+      items.push_back(EventItem{.event = TimePassed{}, .done = nullptr});
+    }
+    while (!items.empty()) {
+      if (const Status status = RunBatch(items); !status.ok()) {
+        store_.Rollback();
+        {
+          const std::lock_guard lock(mutex_);
+          stopped_ = true;
+          queue_.clear();
+        }
+        options_.on_fatal(status);
+        return;
+      }
+    }
+    if (now >= second_at_) EachSecond();
+  }
+}
+
+Status Core::RunBatch(std::deque<Item>& items) {
+  Batch batch;
+  const Instant begun = BootMs();
+  while (!items.empty() && batch.n_writes < kBatchWritesMax && BootMs() - begun <= kBatchMs) {
+    Item item = std::move(items.front());
+    items.pop_front();
+    RETURN_IF_ERROR(std::visit([&](auto& one) { return Take(batch, std::move(one)); }, item));
+  }
+  if (batch.in_transaction) {
+    Failpoint("before_commit");
+    RETURN_IF_ERROR(store_.Commit());
+    Failpoint("after_commit");
+    metrics_.ObserveCommit(SecondsSince(batch.begun), static_cast<std::int64_t>(batch.n_writes));
+    metrics_.CountIngest(batch.counts.result_rows, batch.counts.series_rows,
+                         batch.counts.record_rows, batch.counts.duplicates, batch.counts.malformed);
+    unreferenced_.insert(unreferenced_.end(), batch.counts.dropped.begin(),
+                         batch.counts.dropped.end());
+    if (!batch.counts.dropped.empty()) garbage_at_ = 0;
+    committed_at_ = BootMs();
+    version_ += 1;
+  }
+  for (Stepped& stepped : batch.stepped) {
+    for (const Command& command : stepped.result.commands) Deliver(command);
+    if (stepped.done) stepped.done(stepped.result);
+  }
+  for (DatasetItem& item : batch.datasets) {
+    bool changed = false, found = false;
+    {
+      const std::lock_guard lock(mutex_);
+      for (DatasetRow& dataset : datasets_) {
+        if (dataset.info.name != item.dataset.info.name) continue;
+        found = true;
+        changed = dataset.info.digest != item.dataset.info.digest;
+        dataset = item.dataset;
+      }
+      if (!found) datasets_.push_back(item.dataset);
+      std::sort(datasets_.begin(), datasets_.end(),
+                [](const DatasetRow& a, const DatasetRow& b) { return a.info.name < b.info.name; });
+    }
+    item.done(changed);
+  }
+  for (LookItem& item : batch.looks) item.look(state_);
+  return Status();
+}
+
+Status Core::Take(Batch& batch, EventItem item) {
+  const auto begun = std::chrono::steady_clock::now();
+  const Instant now = BootMs();
+  const std::int64_t wall_ms = WallMs();
+  if (auto* received = std::get_if<JournalReceived>(&item.event)) MarkStoredBytes(*received);
+  StepResult result = Step(state_, item.event, now, wall_ms);
+  metrics_.ObserveStep(SecondsSince(begun));
+  if (!result.writes.empty()) {
+    RETURN_IF_ERROR(batch.Open(store_));
+    RETURN_IF_ERROR(store_.Apply(result.writes, wall_ms, batch.counts));
+    batch.n_writes += result.writes.size();
+  }
+  // Each step knows all deadlines as of its end.
+  wake_at_ = result.wake_at ? std::max(*result.wake_at, now + kWakeMsMin) : now + kSecondMs;
+  Observe(result);
+  result.writes.clear();
+  batch.stepped.push_back({.result = std::move(result), .done = std::move(item.done)});
+  return Status();
+}
+
+Status Core::Take(Batch& batch, LookItem item) {
+  batch.looks.push_back(std::move(item));
+  return Status();
+}
+
+Status Core::Take(Batch& batch, DatasetItem item) {
+  RETURN_IF_ERROR(batch.Open(store_));
+  RETURN_IF_ERROR(store_.PutDataset(item.dataset));
+  batch.n_writes += 1;
+  batch.datasets.push_back(std::move(item));
+  return Status();
+}
+
+// A checkpoint or an artifact counts once all its bytes are in the store.
+void Core::MarkStoredBytes(JournalReceived& event) {
+  const auto attempt = state_.attempts.find(event.attempt);
+  const std::int64_t durable_seq =
+      attempt == state_.attempts.end() ? 0 : attempt->second.durable_seq;
+  const auto has = [&](const Json& object) {
+    const auto sha256 = object.is_object() ? GetString(object, "sha256") : Result<std::string>("");
+    return sha256.ok() && artifacts_.Has(*sha256);
+  };
+  for (BatchRecord& record : event.records) {
+    if (record.record.seq <= durable_seq) continue;
+    if (record.record.kind == "artifact") {
+      record.bytes_stored = has(record.record.body);
+    } else if (record.record.kind == "checkpoint") {
+      record.bytes_stored = has(record.record.body);
+      const auto files = record.record.body.find("files");
+      if (files == record.record.body.end() || !files->is_array()) {
+        record.bytes_stored = false;  // nobody could fetch it
+        continue;
+      }
+      for (const Json& file : *files) record.bytes_stored = record.bytes_stored && has(file);
+    }
+  }
+}
+
+void Core::Deliver(const Command& command) {
+  std::vector<CheckpointSource> checkpoints;
+  if (const auto* start = std::get_if<SendStart>(&command)) {
+    for (const auto& reference : {start->task.init, start->task.resume}) {
+      if (!reference) continue;
+      auto files = store_.CheckpointFiles(reference->sha256);
+      if (!files.ok()) {
+        // The offer ends by itself and comes back with the next placement.
+        LogError("checkpoint_files_missing",
+                 {{"attempt", start->task.attempt}, {"error", files.status().message()}});
+        return;
+      }
+      checkpoints.push_back({.sha256 = reference->sha256, .files = std::move(files).value()});
+    }
+  }
+  if (std::holds_alternative<SendFenced>(command)) metrics_.CountFenced();
+  const SessionId session = std::visit([](const auto& sent) { return sent.session; }, command);
+  std::shared_ptr<SessionSink> sink;
+  {
+    const std::lock_guard lock(sessions_mutex_);
+    const auto found = sessions_.find(session);
+    if (found == sessions_.end()) return;  // gone meanwhile; the next session brings it up again
+    sink = found->second;
+  }
+  if (const auto* start = std::get_if<SendStart>(&command)) {
+    // The dataset's folder as it is registered now: it may have moved since the submission.
+    SendStart current = *start;
+    for (const DatasetRow& dataset : datasets()) {
+      if (dataset.info.digest == start->dataset_digest) current.dataset_path = dataset.folder;
+    }
+    sink->Deliver(current, checkpoints);
+    return;
+  }
+  sink->Deliver(command, checkpoints);
+}
+
+void Core::Observe(const StepResult& result) {
+  for (const std::string& warning : result.warnings) LogWarning("peer", {{"what", warning}});
+  for (const Write& write : result.writes) {
+    const auto* moved = std::get_if<PutTransition>(&write);
+    if (moved == nullptr) continue;
+    if (moved->subject == "task") {
+      metrics_.CountTaskTransition(moved->from, moved->to);
+      continue;
+    }
+    const auto attempt = state_.attempts.find(moved->id);
+    if (attempt == state_.attempts.end()) continue;
+    LogInfo("attempt", {{"attempt", moved->id},
+                        {"task", attempt->second.task.substr(0, 8)},
+                        {"worker", attempt->second.worker},
+                        {"state", moved->to},
+                        {"reason", moved->reason}});
+    const std::string& failure_class = attempt->second.failure_class;
+    if (moved->to == AttemptStateName(AttemptState::kLost)) metrics_.CountLeaseExpiration();
+    if (!failure_class.empty()) metrics_.CountAttemptFailure(failure_class);
+  }
+}
+
+void Core::CountTasks() {
+  if (counted_version_ == version_) return;
+  counted_version_ = version_;
+  std::map<std::pair<TaskKind, TaskState>, std::int64_t> counts;
+  for (const auto& [id, task] : state_.tasks) counts[{task.kind, task.state}] += 1;
+  for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
+    for (int i = 0; i <= static_cast<int>(TaskState::kSkipped); ++i) {
+      const auto state = static_cast<TaskState>(i);
+      metrics_.SetTasks(TaskKindName(kind), TaskStateName(state), counts[{kind, state}]);
+    }
+  }
+}
+
+void Core::EachSecond() {
+  second_at_ = BootMs() + kSecondMs;
+  CountTasks();
+  disk_is_low_ = !CheckDiskSpace().ok();
+  const bool idle = BootMs() - committed_at_ > kIdleMs;
+  if (const Status status = store_.CheckpointWal(idle); !status.ok()) {
+    LogWarning("wal_checkpoint_failed", {{"error", status.message()}});
+  }
+  if (BootMs() >= garbage_at_) CollectGarbage();
+}
+
+void Core::CollectGarbage() {
+  garbage_at_ = BootMs() + kGarbageMs;
+  if (unreferenced_.empty()) return;
+  auto left = artifacts_.RemoveUnreferenced(
+      unreferenced_, [&](const std::string& sha256) { return store_.IsReferenced(sha256); });
+  if (left.ok()) {
+    unreferenced_ = std::move(left).value();
+  } else {
+    LogWarning("artifacts_not_removed", {{"error", left.status().message()}});
+  }
+}
+
+}  // namespace longrun

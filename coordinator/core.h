@@ -1,0 +1,161 @@
+// The one thread that owns the coordinator's state. Others post events to it and get their answers
+// from it; nothing else touches State or the writing connection.
+//
+//   queue -> Step() each -> one SQLite transaction for all -> commands and answers
+//
+// Nothing is sent and nobody is answered before COMMIT has returned (synchronous=FULL): what a peer
+// was told is on the disk. A batch is what was there, for at most 5 ms or 2000 writes; while one is
+// being committed the next one gathers.
+//
+// Crash-only: when a transaction fails, nothing of it was acknowledged, and the process ends. The
+// state is rebuilt from the store at the next start.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/metrics.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/store/artifacts.h"
+#include "coordinator/store/store.h"
+
+namespace longrun {
+
+// A checkpoint that a Start names, with the files it consists of.
+struct CheckpointSource {
+  std::string sha256;  // of manifest.json
+  std::vector<ArtifactFileRow> files;
+};
+
+// The core's side of an open worker session. Called on the core's thread: must not wait.
+class SessionSink {
+ public:
+  virtual ~SessionSink() = default;
+  virtual void Deliver(const Command& command,
+                       const std::vector<CheckpointSource>& checkpoints) = 0;
+};
+
+struct CoreOptions {
+  SchedulerLimits limits;
+  std::int64_t disk_low_water_bytes = 64 << 20;  // below: no submits, no journal batches
+  std::uint64_t seed = 0;                        // attempt ids and jitter
+  // A transaction failed. The default ends the process.
+  std::function<void(const Status&)> on_fatal;
+};
+
+class Core {
+ public:
+  // Reads the state back and starts the thread. What is passed in must outlive the core.
+  static Result<std::unique_ptr<Core>> Start(Store& store, ArtifactStore& artifacts,
+                                             Metrics& metrics, CoreOptions options);
+  ~Core();  // Stop()
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  // ---- any thread -------------------------------------------------------------------------------
+
+  using Done = std::function<void(const StepResult&)>;
+  // `done` runs on the core's thread, after COMMIT; it must not wait.
+  void Post(SchedulerEvent event, Done done = nullptr);
+  // `look` runs on the core's thread with a state that is committed as it stands; it must not wait.
+  void Look(std::function<void(const State&)> look);
+  // Stores the dataset; waits for COMMIT. `changed`: the name pointed to other content before.
+  Result<bool> RegisterDataset(const DatasetRow& dataset);
+
+  // The same, and wait; not on the core's thread. kUnavailable when it has stopped.
+  StepResult PostAndWait(SchedulerEvent event);
+  Status LookAndWait(const std::function<void(const State&)>& look);
+
+  SessionId AddSession(std::shared_ptr<SessionSink> sink);  // shared: a command may be under way
+  void RemoveSession(SessionId session);                    // and tells the scheduler
+  void CloseSessions(const std::string& reason);            // all of them
+
+  std::vector<DatasetRow> datasets() const;
+  // Grows with whatever a watcher could see.
+  std::int64_t version() const { return version_.load(); }
+  // kResourceExhausted when less than the low-water mark is free.
+  Status CheckDiskSpace() const;
+  bool disk_is_low() const { return disk_is_low_.load(); }  // as of the last second
+  const Store& store() const { return store_; }
+  const SchedulerLimits& limits() const { return options_.limits; }
+
+  // Finishes what is queued and ends the thread. Posts after that are dropped.
+  void Stop();
+
+ private:
+  struct EventItem {
+    SchedulerEvent event;
+    Done done;
+  };
+  struct LookItem {
+    std::function<void(const State&)> look;
+  };
+  struct DatasetItem {
+    DatasetRow dataset;
+    std::function<void(bool changed)> done;
+  };
+  using Item = std::variant<EventItem, LookItem, DatasetItem>;
+  // A step whose writes are in the open transaction, and what follows after COMMIT.
+  struct Stepped {
+    StepResult result;
+    Done done;
+  };
+  struct Batch;
+
+  Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions options);
+  bool Push(Item item);  // false: the core has stopped
+  void Run();
+  std::deque<Item> TakeQueue();  // waits for something to do; empty: time has passed
+  Status RunBatch(std::deque<Item>& items);
+  Status Take(Batch& batch, EventItem item);
+  Status Take(Batch& batch, LookItem item);
+  Status Take(Batch& batch, DatasetItem item);
+  void Deliver(const Command& command);
+  void MarkStoredBytes(JournalReceived& event);
+  void Observe(const StepResult& result);
+  void CountTasks();
+  void EachSecond();
+  void CollectGarbage();
+
+  Store& store_;
+  ArtifactStore& artifacts_;
+  Metrics& metrics_;
+  const CoreOptions options_;
+
+  // The core's thread only.
+  State state_;
+  Instant wake_at_ = 0;
+  Instant second_at_ = 0;
+  Instant garbage_at_ = 0;
+  Instant committed_at_ = 0;
+  std::int64_t counted_version_ = -1;
+  std::vector<std::string> unreferenced_;  // bytes that may go
+
+  mutable std::mutex mutex_;  // guards the four below
+  std::deque<Item> queue_;
+  bool stopping_ = false;
+  bool stopped_ = false;
+  std::vector<DatasetRow> datasets_;
+  std::condition_variable queued_;
+
+  mutable std::mutex sessions_mutex_;  // guards the two below
+  std::map<SessionId, std::shared_ptr<SessionSink>> sessions_;
+  SessionId last_session_ = 0;
+
+  std::atomic<std::int64_t> version_ = 0;
+  std::atomic<bool> disk_is_low_ = false;
+  std::thread thread_;
+};
+
+}  // namespace longrun
