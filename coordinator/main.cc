@@ -1,0 +1,119 @@
+// longrun-coordinator: owns all durable truth (architecture.md section 1). Crash-only: kill it at any
+// instant, start it again, and nothing is lost.
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "base/files.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "coordinator/server.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kExitUsage = 64;
+constexpr int kExitConfiguration = 78;
+
+// contracts.md section 12: --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun.
+std::string DefaultState() {
+  if (const auto home = GetEnv("XDG_DATA_HOME"); home && !home->empty()) {
+    return JoinPath(*home, "longrun");
+  }
+  if (const auto home = GetEnv("HOME"); home && !home->empty()) {
+    return JoinPath(*home, ".local/share/longrun");
+  }
+  return "";
+}
+
+Status Check(const ServerOptions& options) {
+  const SchedulerLimits& limits = options.limits;
+  if (limits.heartbeat_ms >= limits.suspect_ms || limits.suspect_ms >= limits.lease_ms) {
+    return Status(Code::kInvalidArgument,
+                  Str("--heartbeat-ms ", limits.heartbeat_ms, ", --suspect-ms ", limits.suspect_ms,
+                      " and --lease-ms ", limits.lease_ms,
+                      " must rise: a worker is heard several times before it is suspect, and is "
+                      "suspect before it is lost"));
+  }
+  if (options.state_folder.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "no state folder: give --state FOLDER, or set LONGRUN_HOME");
+  }
+  return Status();
+}
+
+int Main(int argc, char** argv) {
+  ServerOptions options;
+  options.state_folder = DefaultState();
+  CLI::App app{
+      "The coordinator of longrun: takes sweeps, schedules their tasks onto workers, keeps "
+      "every result.\nStops in order at SIGTERM; safe to kill at any time."};
+  const std::string version = Str("longrun-coordinator ", kVersion, " (", BuildCommit(), ")");
+  app.set_version_flag("--version", version);
+  app.add_option("--state", options.state_folder, "Folder of the database, artifacts and socket")
+      ->envname("LONGRUN_HOME")
+      ->capture_default_str();
+  app.add_option("--listen", options.listen,
+                 "unix:PATH of the socket (default: coordinator.sock in the state folder)")
+      ->envname("LONGRUN_LISTEN");
+  app.add_option("--metrics", options.metrics,
+                 "Loopback address of the metrics page; port 0: any free one")
+      ->envname("LONGRUN_METRICS")
+      ->capture_default_str();
+  const auto add_ms = [&](const char* flag, std::int64_t& ms, const char* help,
+                          const char* variable) {
+    app.add_option(flag, ms, help)
+        ->envname(variable)
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{86'400'000}))
+        ->capture_default_str();
+  };
+  add_ms("--heartbeat-ms", options.limits.heartbeat_ms, "A worker says that it is there this often",
+         "LONGRUN_HEARTBEAT_MS");
+  add_ms("--suspect-ms", options.limits.suspect_ms, "No new work for a worker silent this long",
+         "LONGRUN_SUSPECT_MS");
+  add_ms("--lease-ms", options.limits.lease_ms,
+         "The tasks of a worker silent this long are given to others", "LONGRUN_LEASE_MS");
+  add_ms("--offer-ms", options.limits.offer_ms, "A worker must take an offer within this time",
+         "LONGRUN_OFFER_MS");
+  add_ms("--stop-grace-ms", options.limits.stop_grace_ms,
+         "Time for a checkpoint between asking a trainer to stop and killing it",
+         "LONGRUN_STOP_GRACE_MS");
+  app.add_option("--disk-low-water", options.disk_low_water_bytes,
+                 "Bytes that stay free: with less, submits and uploads are refused")
+      ->envname("LONGRUN_DISK_LOW_WATER")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  Status status = Check(options);
+  if (status.ok()) {
+    auto state = AbsolutePath(options.state_folder);
+    status = state.status();
+    if (state.ok()) options.state_folder = *state;
+  }
+  if (!status.ok()) {
+    std::fprintf(stderr, "longrun-coordinator: %s\n", status.message().c_str());
+    return kExitConfiguration;
+  }
+  umask(0077);
+  signal(SIGPIPE, SIG_IGN);
+  // Before any thread is made: one place waits for them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return RunServer(options);
+}
+
+}  // namespace
+}  // namespace longrun
+
+int main(int argc, char** argv) { return longrun::Main(argc, argv); }

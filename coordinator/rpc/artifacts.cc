@@ -1,0 +1,182 @@
+// See artifacts.h. The disk is touched on the executor's threads: each stream has at most one job or
+// one gRPC operation under way.
+#include "coordinator/rpc/artifacts.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/str.h"
+#include "longrun/v1/artifacts.grpc.pb.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kDigestsMax = 10'000;
+
+Status Busy() {
+  return Status(Code::kUnavailable, "the coordinator is stopping, or busy: try again");
+}
+
+class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
+ public:
+  Upload(Parts& parts, grpc::CallbackServerContext* context, v1::UploadArtifactResponse* response)
+      : parts_(parts), context_(context), response_(response) {
+    StartRead(&frame_);
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the caller has gone"));
+    const bool posted = parts_.executor.Post([this, ok](StoreReader&) {
+      const Status status = ok ? TakeFrame() : TakeEnd();
+      if (!ok || !status.ok() || is_there_) return End(status);
+      StartRead(&frame_);
+    });
+    if (!posted) End(Busy());
+  }
+
+  Status TakeFrame() {
+    if (frame_.data().size() > kArtifactFrameBytesMax) {
+      return Status(Code::kInvalidArgument, Str("a frame of ", frame_.data().size(),
+                                                " bytes: at most ", kArtifactFrameBytesMax));
+    }
+    if (!upload_) {
+      sha256_ = frame_.sha256();
+      response_->set_stored_bytes(frame_.total_bytes());
+      if (parts_.artifacts.Has(sha256_)) {
+        is_there_ = true;
+        return Status();
+      }
+      ASSIGN_OR_RETURN(upload_, parts_.artifacts.Begin(sha256_, frame_.total_bytes()));
+    }
+    return upload_->Write(frame_.data());
+  }
+
+  Status TakeEnd() {
+    if (!upload_) return Status(Code::kInvalidArgument, "an upload without a frame");
+    return upload_->Finish();
+  }
+
+  void End(const Status& status) {
+    upload_.reset();
+    Finish(EndCall(parts_, "UploadArtifact", status, {.reason = "", .subject = sha256_}, context_));
+  }
+  void OnDone() override { delete this; }
+
+  Parts& parts_;
+  grpc::CallbackServerContext* context_;
+  v1::UploadArtifactResponse* response_;
+  v1::UploadArtifactRequest frame_;
+  std::string sha256_;
+  bool is_there_ = false;
+  std::unique_ptr<ArtifactStore::Upload> upload_;
+};
+
+class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactResponse> {
+ public:
+  Download(Parts& parts, grpc::CallbackServerContext* context,
+           const v1::DownloadArtifactRequest* request)
+      : parts_(parts), context_(context), sha256_(request->sha256()), offset_(request->offset()) {
+    Work();
+  }
+  ~Download() override {
+    if (fd_ >= 0) close(fd_);
+  }
+
+ private:
+  void Work() {
+    if (!parts_.executor.Post([this](StoreReader&) { Send(); })) End(Busy());
+  }
+
+  void Send() {
+    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the caller has gone"));
+    if (fd_ < 0) {
+      if (const Status status = Open(); !status.ok()) return End(status);
+    }
+    if (offset_ == n_bytes_ && sent_) return End(Status());
+    frame_.set_total_bytes(n_bytes_);
+    std::string& data = *frame_.mutable_data();
+    data.resize(kArtifactFrameBytesMax);
+    const ssize_t n = pread(fd_, data.data(), data.size(), offset_);
+    if (n < 0) return End(ErrnoStatus(errno, Str("cannot read artifact ", sha256_)));
+    data.resize(static_cast<std::size_t>(n));
+    offset_ += n;
+    sent_ = true;
+    StartWrite(&frame_);
+  }
+
+  Status Open() {
+    ASSIGN_OR_RETURN(const ArtifactStore::Found found, parts_.artifacts.Find(sha256_));
+    n_bytes_ = found.n_bytes;
+    if (offset_ < 0 || offset_ > n_bytes_) {
+      return Status(Code::kOutOfRange, Str("offset ", offset_, " of artifact ", sha256_,
+                                           ", which has ", n_bytes_, " bytes"));
+    }
+    fd_ = open(found.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd_ < 0) return ErrnoStatus(errno, Str("cannot open artifact ", sha256_));
+    return Status();
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok) return End(Status(Code::kCancelled, "the caller has gone"));
+    Work();
+  }
+  void End(const Status& status) {
+    Finish(
+        EndCall(parts_, "DownloadArtifact", status, {.reason = "", .subject = sha256_}, context_));
+  }
+  void OnDone() override { delete this; }
+
+  Parts& parts_;
+  grpc::CallbackServerContext* context_;
+  const std::string sha256_;
+  std::int64_t offset_;
+  std::int64_t n_bytes_ = 0;
+  int fd_ = -1;
+  bool sent_ = false;  // also an empty artifact has a frame
+  v1::DownloadArtifactResponse frame_;
+};
+
+class ArtifactService final : public v1::ArtifactService::CallbackService {
+ public:
+  explicit ArtifactService(Parts& parts) : parts_(parts) {}
+
+  grpc::ServerUnaryReactor* HasArtifacts(grpc::CallbackServerContext* context,
+                                         const v1::HasArtifactsRequest* request,
+                                         v1::HasArtifactsResponse* response) override {
+    return Handle(parts_, context, "HasArtifacts", [=, this](StoreReader&, RpcError&) {
+      if (request->sha256_size() > kDigestsMax) {
+        return Status(Code::kInvalidArgument, Str("asked for ", request->sha256_size(),
+                                                  " artifacts at once: at most ", kDigestsMax));
+      }
+      for (const std::string& sha256 : request->sha256()) {
+        response->add_present(parts_.artifacts.Has(sha256));
+      }
+      return Status();
+    });
+  }
+
+  grpc::ServerReadReactor<v1::UploadArtifactRequest>* UploadArtifact(
+      grpc::CallbackServerContext* context, v1::UploadArtifactResponse* response) override {
+    return new Upload(parts_, context, response);
+  }
+
+  grpc::ServerWriteReactor<v1::DownloadArtifactResponse>* DownloadArtifact(
+      grpc::CallbackServerContext* context, const v1::DownloadArtifactRequest* request) override {
+    return new Download(parts_, context, request);
+  }
+
+ private:
+  Parts& parts_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeArtifactService(Parts& parts) {
+  return std::make_unique<ArtifactService>(parts);
+}
+
+}  // namespace longrun

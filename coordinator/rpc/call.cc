@@ -1,0 +1,64 @@
+// See call.h.
+#include "coordinator/rpc/call.h"
+
+#include <chrono>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kDeadlineMsDefault = 60'000;
+constexpr auto kDeadlineMax = std::chrono::hours(1);
+
+}  // namespace
+
+grpc::Status EndCall(Parts& parts, const char* method, const Status& status, const RpcError& error,
+                     grpc::CallbackServerContext* context) {
+  parts.metrics.CountCall(method, CodeName(status.code()));
+  return ToRpc(status, error, context);
+}
+
+grpc::ServerUnaryReactor* Handle(Parts& parts, grpc::CallbackServerContext* context,
+                                 const char* method,
+                                 std::function<Status(StoreReader&, RpcError&)> body) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const auto deadline = context->deadline();
+  const auto now = std::chrono::system_clock::now();
+  const bool has_deadline = deadline != std::chrono::system_clock::time_point::max();
+  if (has_deadline && deadline > now + kDeadlineMax) {
+    reactor->Finish(
+        EndCall(parts, method,
+                Status(Code::kInvalidArgument,
+                       "the call's deadline is more than an hour away: give a nearer one"),
+                {.reason = "DEADLINE_TOO_LONG", .subject = method}, context));
+    return reactor;
+  }
+  const std::int64_t begun_ms = BootMs();
+  const bool posted = parts.executor.Post([&parts, context, method, reactor, has_deadline, begun_ms,
+                                           work = std::move(body)](StoreReader& reader) {
+    RpcError error{.reason = "", .subject = method};
+    Status status;
+    if (context->IsCancelled()) {
+      status = Status(Code::kCancelled, "the caller has gone");
+    } else if (!has_deadline && BootMs() - begun_ms > kDeadlineMsDefault) {
+      status = Status(Code::kDeadlineExceeded, "the call waited for more than a minute");
+    } else {
+      status = work(reader, error);
+    }
+    reactor->Finish(EndCall(parts, method, status, error, context));
+  });
+  if (!posted) {
+    reactor->Finish(EndCall(
+        parts, method,
+        parts.stopping
+            ? Status(Code::kUnavailable, "the coordinator is stopping")
+            : Status(Code::kResourceExhausted, "too many calls are waiting: try again in a moment"),
+        {.reason = parts.stopping ? "STOPPING" : "TOO_MANY_CALLS", .subject = method}, context));
+  }
+  return reactor;
+}
+
+}  // namespace longrun

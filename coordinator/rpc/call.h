@@ -1,0 +1,43 @@
+// What the handlers share: the parts of the daemon, and how a unary call is carried out.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <functional>
+#include <string>
+
+#include "coordinator/core.h"
+#include "coordinator/metrics.h"
+#include "coordinator/rpc/error.h"
+#include "coordinator/rpc/executor.h"
+#include "coordinator/rpc/ticker.h"
+#include "coordinator/store/artifacts.h"
+#include "coordinator/store/logs.h"
+
+namespace longrun {
+
+// The parts of the daemon, which outlive every handler.
+struct Parts {
+  Core& core;
+  ArtifactStore& artifacts;
+  LogStore& logs;
+  Metrics& metrics;
+  Executor& executor;
+  Executor& log_writer;  // one thread: chunks of a log stay in order
+  Ticker& ticker;
+  std::string metrics_address;
+  std::atomic<bool> stopping = false;  // streams end
+};
+
+// Runs `body` on the executor and ends the call with its status. A call without a deadline gets one
+// of a minute; one above an hour is refused.
+grpc::ServerUnaryReactor* Handle(Parts& parts, grpc::CallbackServerContext* context,
+                                 const char* method,
+                                 std::function<Status(StoreReader& reader, RpcError& error)> body);
+
+// Counts the call and makes gRPC's status of ours.
+grpc::Status EndCall(Parts& parts, const char* method, const Status& status, const RpcError& error,
+                     grpc::CallbackServerContext* context);
+
+}  // namespace longrun

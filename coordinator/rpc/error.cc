@@ -1,0 +1,45 @@
+// See error.h.
+#include "coordinator/rpc/error.h"
+
+#include "base/str.h"
+#include "longrun/v1/sweeps.pb.h"
+
+namespace longrun {
+namespace {
+
+constexpr const char* kTrailer = "longrun-error-bin";
+// Message and trailer share a frame, of which gRPC takes 8 KiB by default; base 64 adds a third.
+constexpr std::size_t kTrailerBytesMax = 3000;
+constexpr std::size_t kMessageBytesMax = 3000;
+
+std::string Shortened(const std::string& text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  std::size_t end = bytes_max;
+  // Not inside a character: a message must be UTF-8.
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end) + " ...";
+}
+
+}  // namespace
+
+grpc::Status ToRpc(const Status& status, const RpcError& error, grpc::ServerContextBase* context) {
+  if (status.ok()) return grpc::Status::OK;
+  v1::ErrorDetail detail;
+  detail.set_reason(error.reason.empty() ? std::string(CodeName(status.code())) : error.reason);
+  detail.set_subject(Shortened(error.subject, 256));
+  if (error.reason == "SWEEP_INVALID") {
+    for (const std::string& line : Split(status.message(), '\n')) {
+      if (line.empty()) continue;
+      if (detail.ByteSizeLong() + line.size() > kTrailerBytesMax) {
+        detail.add_violations("... and more");
+        break;
+      }
+      detail.add_violations(line);
+    }
+  }
+  context->AddTrailingMetadata(kTrailer, detail.SerializeAsString());
+  return grpc::Status(static_cast<grpc::StatusCode>(static_cast<int>(status.code())),
+                      Shortened(status.message(), kMessageBytesMax));
+}
+
+}  // namespace longrun

@@ -1,0 +1,46 @@
+// Threads for what takes time: parsing, reading the database, bytes of artifacts. gRPC's own threads
+// only hand work over.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/store/reader.h"
+
+namespace longrun {
+
+class Executor {
+ public:
+  using Job = std::function<void(StoreReader& reader)>;
+
+  // Each thread has a connection of its own for reading.
+  static Result<std::unique_ptr<Executor>> Start(const std::string& database_path, int n_threads,
+                                                 std::size_t jobs_max);
+  ~Executor();  // Stop()
+
+  // False when too much is queued, or it has stopped: the job will not run.
+  bool Post(Job job);
+  // Runs what is queued and ends the threads.
+  void Stop();
+
+ private:
+  explicit Executor(std::size_t jobs_max) : jobs_max_(jobs_max) {}
+  void Run(StoreReader& reader);
+
+  const std::size_t jobs_max_;
+  std::vector<std::unique_ptr<StoreReader>> readers_;
+  std::vector<std::thread> threads_;
+  std::mutex mutex_;  // guards the two below
+  std::deque<Job> jobs_;
+  bool stopping_ = false;
+  std::condition_variable posted_;
+};
+
+}  // namespace longrun

@@ -1,0 +1,455 @@
+// See session.h.
+#include "coordinator/rpc/session.h"
+
+#include <deque>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "longrun/v1/session.grpc.pb.h"
+#include "sweeps/event.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kUnansweredBytesMax = 4 << 20;
+constexpr int kDevicesMax = 1024;
+constexpr int kAttemptsMax = 100'000;
+constexpr int kBatchRecordsMax = 512;
+
+// ---- messages up ---------------------------------------------------------------------------------
+
+std::vector<LiveAttempt> LiveAttempts(
+    const google::protobuf::RepeatedPtrField<v1::LiveAttempt>& messages) {
+  std::vector<LiveAttempt> attempts;
+  for (const v1::LiveAttempt& message : messages) {
+    attempts.push_back({.attempt = message.attempt(),
+                        .task = message.task(),
+                        .run_key = message.run_key(),
+                        .epoch = message.epoch(),
+                        .last_seq = message.last_seq(),
+                        .running = message.running()});
+  }
+  return attempts;
+}
+
+Status Malformed(std::string what) { return Status(Code::kInvalidArgument, std::move(what)); }
+
+Result<WorkerArrived> ArrivalOf(const v1::Hello& hello) {
+  if (hello.protocol_version() != kProtocolVersion) {
+    return Status(
+        Code::kFailedPrecondition,
+        Str("the worker speaks protocol version ", hello.protocol_version(), ", this coordinator (",
+            kVersion, ") speaks version ", kProtocolVersion, ": run both from the same release"));
+  }
+  if (!IsSafeName(hello.worker_id())) {
+    return Malformed(Str("\"", hello.worker_id(), "\" is no name for a worker"));
+  }
+  if (!IsUlid(hello.incarnation())) {
+    return Malformed(Str("\"", hello.incarnation(), "\" is no incarnation: expected a ULID"));
+  }
+  if (hello.devices_size() > kDevicesMax || hello.attempts_size() > kAttemptsMax) {
+    return Malformed(Str("worker ", hello.worker_id(), " tells of ", hello.devices_size(),
+                         " devices and ", hello.attempts_size(), " attempts: at most ", kDevicesMax,
+                         " and ", kAttemptsMax, " are taken"));
+  }
+  WorkerArrived arrival;
+  arrival.worker.id = hello.worker_id();
+  arrival.worker.incarnation = hello.incarnation();
+  arrival.worker.host = hello.host();
+  arrival.worker.version = hello.version();
+  std::set<std::int32_t> indices;
+  for (const v1::Device& device : hello.devices()) {
+    if (device.index() < 0 || !indices.insert(device.index()).second) {
+      return Malformed(Str("worker ", hello.worker_id(), " has a device with the index ",
+                           device.index(), ", which is negative or there twice"));
+    }
+    if (device.kind() != "cpu" && device.kind() != "gpu") {
+      return Malformed(Str("worker ", hello.worker_id(), " has a device of kind \"", device.kind(),
+                           "\": expected cpu or gpu"));
+    }
+    arrival.worker.slots.push_back({.index = device.index(),
+                                    .kind = device.kind(),
+                                    .name = device.name(),
+                                    .memory_bytes = device.memory_bytes(),
+                                    .threads = device.threads(),
+                                    .simd = device.simd(),
+                                    .linear = device.linear()});
+  }
+  for (const std::string& digest : hello.dataset_digests()) {
+    if (!IsSha256Hex(digest)) return Malformed(Str("\"", digest, "\" is no dataset digest"));
+    arrival.worker.dataset_digests.insert(digest);
+  }
+  arrival.attempts = LiveAttempts(hello.attempts());
+  return arrival;
+}
+
+Result<JournalReceived> JournalOf(const v1::JournalBatch& batch) {
+  if (batch.lines_size() > kBatchRecordsMax) {
+    return Malformed(Str("a batch of ", batch.lines_size(), " records: at most ", kBatchRecordsMax,
+                         " are taken"));
+  }
+  JournalReceived received{.session = 0,
+                           .attempt = batch.attempt(),
+                           .epoch = batch.epoch(),
+                           .first_seq = batch.first_seq(),
+                           .records = {}};
+  std::int64_t seq = batch.first_seq();
+  for (const std::string& line : batch.lines()) {
+    auto record = ParseJournalLine(line);
+    if (!record.ok()) {
+      return std::move(record).status().In(Str("record ", seq, " of attempt ", batch.attempt()));
+    }
+    if (record->seq != seq) {
+      return Malformed(Str("attempt ", batch.attempt(), ": record ", record->seq,
+                           " stands where record ", seq, " belongs"));
+    }
+    received.records.push_back({.record = std::move(record).value(), .line = line});
+    ++seq;
+  }
+  return received;
+}
+
+// ---- messages down -------------------------------------------------------------------------------
+
+v1::AttemptVerdict::Verdict VerdictOf(AttemptVerdict::Verdict verdict) {
+  switch (verdict) {
+    case AttemptVerdict::Verdict::kContinue:
+      return v1::AttemptVerdict::VERDICT_CONTINUE;
+    case AttemptVerdict::Verdict::kStop:
+      return v1::AttemptVerdict::VERDICT_STOP;
+    case AttemptVerdict::Verdict::kFenced:
+      return v1::AttemptVerdict::VERDICT_FENCED;
+    case AttemptVerdict::Verdict::kEnded:
+      return v1::AttemptVerdict::VERDICT_ENDED;
+  }
+  LR_CHECK(false);
+}
+
+// One command as a message; CloseSession has none.
+class Encoder {
+ public:
+  Encoder(const Parts& parts, const SchedulerLimits& limits,
+          const std::vector<CheckpointSource>& checkpoints)
+      : parts_(parts), limits_(limits), checkpoints_(checkpoints) {}
+
+  v1::CoordinatorMessage message;
+
+  void operator()(const SendWelcome& command) {
+    v1::Welcome* welcome = message.mutable_welcome();
+    welcome->set_protocol_version(kProtocolVersion);
+    welcome->set_coordinator_id(parts_.core.store().coordinator_id());
+    welcome->set_boot_epoch(parts_.core.store().boot_epoch());
+    welcome->set_heartbeat_ms(limits_.heartbeat_ms);
+    welcome->set_lease_ms(limits_.lease_ms);
+    for (const AttemptVerdict& verdict : command.attempts) {
+      v1::AttemptVerdict* one = welcome->add_attempts();
+      one->set_attempt(verdict.attempt);
+      one->set_durable_seq(verdict.durable_seq);
+      one->set_verdict(VerdictOf(verdict.verdict));
+    }
+  }
+  void operator()(const SendHeartbeatReply& command) {
+    message.mutable_heartbeat_reply()->set_number(command.number);
+  }
+  void operator()(const SendStart& command) {
+    v1::Start* start = message.mutable_start();
+    start->set_attempt(command.task.attempt);
+    start->set_epoch(command.task.epoch);
+    start->set_device_index(static_cast<std::int32_t>(command.device_index));
+    start->set_task_json(CanonicalJson(command.task.ToJson()));
+    start->set_dataset_digest(command.dataset_digest);
+    start->set_dataset_path(command.dataset_path);
+    for (const CheckpointSource& checkpoint : checkpoints_) {
+      v1::CheckpointSource* source = start->add_checkpoints();
+      source->set_sha256(checkpoint.sha256);
+      for (const ArtifactFileRow& row : checkpoint.files) {
+        v1::ArtifactFile* file = source->add_files();
+        file->set_name(row.name);
+        file->set_sha256(row.sha256);
+        file->set_bytes(row.n_bytes);
+      }
+    }
+  }
+  void operator()(const SendStop& command) {
+    v1::Stop* stop = message.mutable_stop();
+    stop->set_attempt(command.attempt);
+    stop->set_epoch(command.epoch);
+    stop->set_grace_ms(command.grace_ms);
+    stop->set_reason(command.reason);
+  }
+  void operator()(const SendAck& command) {
+    v1::Ack* ack = message.mutable_ack();
+    ack->set_attempt(command.attempt);
+    ack->set_durable_seq(command.durable_seq);
+    ack->set_ended(command.ended);
+  }
+  void operator()(const SendNack& command) {
+    v1::Nack* nack = message.mutable_nack();
+    nack->set_attempt(command.attempt);
+    nack->set_expected_seq(command.expected_seq);
+  }
+  void operator()(const SendFenced& command) {
+    v1::Fenced* fenced = message.mutable_fenced();
+    fenced->set_attempt(command.attempt);
+    fenced->set_current_epoch(command.current_epoch);
+  }
+  void operator()(const CloseSession&) {}
+
+ private:
+  const Parts& parts_;
+  const SchedulerLimits& limits_;
+  const std::vector<CheckpointSource>& checkpoints_;
+};
+
+// ---- the stream ----------------------------------------------------------------------------------
+
+using Stream = grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>;
+
+// What the core and gRPC's threads share of one stream. It outlives the stream by the commands and
+// answers that are still under way.
+//
+// The mutex is recursive: gRPC may call OnReadDone or OnWriteDone inside StartRead or StartWrite, and
+// it is held over these so that the stream cannot end between a look at it and its use.
+class Outbox final : public SessionSink, public std::enable_shared_from_this<Outbox> {
+ public:
+  Outbox(Parts& parts, Stream* stream, v1::WorkerMessage* incoming,
+         grpc::CallbackServerContext* context)
+      : parts_(parts), stream_(stream), incoming_(incoming), context_(context) {}
+
+  void Deliver(const Command& command, const std::vector<CheckpointSource>& checkpoints) override {
+    if (const auto* close = std::get_if<CloseSession>(&command)) {
+      return End(Status(Code::kAborted, close->reason));
+    }
+    Encoder encoder(parts_, parts_.core.limits(), checkpoints);
+    std::visit(encoder, command);
+    const std::lock_guard lock(mutex_);
+    if (stream_ == nullptr || ending_) return;
+    outgoing_.push_back(std::move(encoder.message));
+    if (outgoing_.size() == 1) stream_->StartWrite(&outgoing_.front());
+  }
+
+  void Written(bool ok) {
+    const std::lock_guard lock(mutex_);
+    outgoing_.pop_front();
+    if (!ok) outgoing_.clear();
+    if (ending_) {
+      outgoing_.clear();
+      return FinishOnce();
+    }
+    if (!ok) return End(Status(Code::kUnavailable, "the worker has gone"));
+    if (!outgoing_.empty()) stream_->StartWrite(&outgoing_.front());
+  }
+
+  // Reads the next message, at once or when enough was answered.
+  void Read() {
+    const std::lock_guard lock(mutex_);
+    if (stream_ == nullptr || ending_) return;
+    if (n_unanswered_ > kUnansweredBytesMax) {
+      paused_ = true;
+    } else {
+      stream_->StartRead(incoming_);
+    }
+  }
+
+  void Took(std::int64_t n_bytes) {
+    const std::lock_guard lock(mutex_);
+    n_unanswered_ += n_bytes;
+  }
+  void Answered(std::int64_t n_bytes) {
+    const std::lock_guard lock(mutex_);
+    n_unanswered_ -= n_bytes;
+    if (!paused_ || n_unanswered_ > kUnansweredBytesMax) return;
+    paused_ = false;
+    Read();
+  }
+
+  // Ends the stream, after the message that is being written.
+  void End(const Status& status) {
+    const std::lock_guard lock(mutex_);
+    if (stream_ == nullptr || ending_) return;
+    ending_ = true;
+    status_ = status;
+    if (outgoing_.empty()) {
+      FinishOnce();
+    } else if (status.code() != Code::kOk) {
+      // A peer that does not read would hold the stream open.
+      context_->TryCancel();
+    }
+  }
+
+  // The stream is about to go.
+  void Detach() {
+    const std::lock_guard lock(mutex_);
+    stream_ = nullptr;
+  }
+
+ private:
+  void FinishOnce() {
+    if (std::exchange(finished_, true)) return;
+    stream_->Finish(EndCall(parts_, "Session", status_,
+                            {.reason = "SESSION_ENDED", .subject = "worker session"}, context_));
+  }
+
+  Parts& parts_;
+  std::recursive_mutex mutex_;  // guards all below
+  Stream* stream_;
+  v1::WorkerMessage* incoming_;
+  grpc::CallbackServerContext* context_;
+  std::deque<v1::CoordinatorMessage> outgoing_;  // the first one is being written
+  std::int64_t n_unanswered_ = 0;
+  bool paused_ = false;
+  bool ending_ = false;
+  bool finished_ = false;
+  Status status_;
+};
+
+class Session final : public Stream {
+ public:
+  Session(Parts& parts, grpc::CallbackServerContext* context)
+      : parts_(parts), outbox_(std::make_shared<Outbox>(parts, this, &incoming_, context)) {
+    outbox_->Read();
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return outbox_->End(Status());  // the worker closed its side, or is gone
+    if (Status status = Take(); !status.ok()) return outbox_->End(status);
+    outbox_->Read();
+  }
+  void OnWriteDone(bool ok) override { outbox_->Written(ok); }
+  void OnDone() override {
+    outbox_->Detach();
+    if (session_ != 0) parts_.core.RemoveSession(session_);
+    delete this;
+  }
+
+ private:
+  Status Take() {
+    if (incoming_.message_case() == v1::WorkerMessage::kHello) return TakeHello();
+    if (session_ == 0) return Malformed("the first message of a session must be Hello");
+    switch (incoming_.message_case()) {
+      case v1::WorkerMessage::kHeartbeat:
+        if (incoming_.heartbeat().attempts_size() > kAttemptsMax) {
+          return Malformed("a heartbeat with too many attempts");
+        }
+        Post(WorkerHeard{.session = session_,
+                         .number = incoming_.heartbeat().number(),
+                         .attempts = LiveAttempts(incoming_.heartbeat().attempts())});
+        return Status();
+      case v1::WorkerMessage::kAccepted:
+        Post(AttemptAccepted{.session = session_,
+                             .attempt = incoming_.accepted().attempt(),
+                             .epoch = incoming_.accepted().epoch()});
+        return Status();
+      case v1::WorkerMessage::kRejected:
+        Post(AttemptRejected{.session = session_,
+                             .attempt = incoming_.rejected().attempt(),
+                             .epoch = incoming_.rejected().epoch(),
+                             .failure_class = incoming_.rejected().failure_class(),
+                             .reason = incoming_.rejected().reason()});
+        return Status();
+      case v1::WorkerMessage::kJournalBatch: {
+        if (parts_.core.disk_is_low()) return parts_.core.CheckDiskSpace();
+        ASSIGN_OR_RETURN(JournalReceived received, JournalOf(incoming_.journal_batch()));
+        received.session = session_;
+        Post(std::move(received));
+        return Status();
+      }
+      case v1::WorkerMessage::kAttemptEnded:
+        TakeEnd(incoming_.attempt_ended());
+        return Status();
+      case v1::WorkerMessage::kLogChunk:
+        TakeLog(incoming_.log_chunk().attempt(), incoming_.log_chunk().offset(),
+                incoming_.log_chunk().data());
+        return Status();
+      case v1::WorkerMessage::kHello:
+      case v1::WorkerMessage::MESSAGE_NOT_SET:
+        return Malformed("a message of a kind that this coordinator does not know");
+    }
+    return Malformed("a message of a kind that this coordinator does not know");
+  }
+
+  Status TakeHello() {
+    if (session_ != 0) return Malformed("a second Hello in one session");
+    ASSIGN_OR_RETURN(WorkerArrived arrival, ArrivalOf(incoming_.hello()));
+    session_ = parts_.core.AddSession(outbox_);
+    arrival.session = session_;
+    Post(std::move(arrival));
+    return Status();
+  }
+
+  void TakeEnd(const v1::AttemptEnded& ended) {
+    const std::string& tail = ended.log_tail();
+    if (!tail.empty()) {
+      // Where no chunk has come, the tail is all there is of the log.
+      parts_.log_writer.Post([&parts = parts_, attempt = ended.attempt(), tail](StoreReader&) {
+        const auto here = parts.logs.Read(attempt, 0, 1);
+        if (here.ok() && here->empty()) (void)parts.logs.Append(attempt, 0, tail);
+      });
+    }
+    AttemptFinished finished;
+    finished.session = session_;
+    finished.attempt = ended.attempt();
+    finished.epoch = ended.epoch();
+    finished.last_seq = ended.last_seq();
+    finished.evidence.exit_known = ended.exit_known();
+    finished.evidence.exit_code = ended.exit_code();
+    finished.evidence.signal = ended.signal();
+    finished.evidence.oom_kill = ended.oom_kill();
+    finished.evidence.stop_requested = ended.stop_requested();
+    finished.log_tail = tail;
+    Post(std::move(finished));
+  }
+
+  // A copy for people: when it cannot be written or too much is waiting, it is left out.
+  void TakeLog(const std::string& attempt, std::int64_t offset, const std::string& data) {
+    const auto n_bytes = static_cast<std::int64_t>(data.size());
+    outbox_->Took(n_bytes);
+    const bool posted = parts_.log_writer.Post(
+        [&parts = parts_, outbox = outbox_, attempt, offset, data, n_bytes](StoreReader&) {
+          (void)parts.logs.Append(attempt, offset, data);
+          outbox->Answered(n_bytes);
+        });
+    if (!posted) outbox_->Answered(n_bytes);
+  }
+
+  // Counts the message as unanswered until what it says is committed.
+  void Post(SchedulerEvent event) {
+    const auto n_bytes = static_cast<std::int64_t>(incoming_.ByteSizeLong());
+    outbox_->Took(n_bytes);
+    parts_.core.Post(std::move(event),
+                     [outbox = outbox_, n_bytes](const StepResult&) { outbox->Answered(n_bytes); });
+  }
+
+  Parts& parts_;
+  v1::WorkerMessage incoming_;
+  SessionId session_ = 0;
+  std::shared_ptr<Outbox> outbox_;  // shared with the core: see there
+};
+
+class WorkerSessionService final : public v1::WorkerSessionService::CallbackService {
+ public:
+  explicit WorkerSessionService(Parts& parts) : parts_(parts) {}
+
+  grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* Session(
+      grpc::CallbackServerContext* context) override {
+    return new longrun::Session(parts_, context);
+  }
+
+ private:
+  Parts& parts_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeWorkerSessionService(Parts& parts) {
+  return std::make_unique<WorkerSessionService>(parts);
+}
+
+}  // namespace longrun

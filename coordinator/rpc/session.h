@@ -1,0 +1,17 @@
+// WorkerSessionService: one bidirectional stream per worker. Messages become events for the core, and
+// its commands become messages; what a session may have unanswered is bounded, and a slow store slows
+// nobody's training: the journal is the buffer.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+
+#include "coordinator/rpc/call.h"
+
+namespace longrun {
+
+// `parts` must outlive the server that the service is registered with.
+std::unique_ptr<grpc::Service> MakeWorkerSessionService(Parts& parts);
+
+}  // namespace longrun

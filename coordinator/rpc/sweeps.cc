@@ -1,0 +1,557 @@
+// See sweeps.h.
+#include "coordinator/rpc/sweeps.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "coordinator/rpc/views.h"
+#include "longrun/v1/sweeps.grpc.pb.h"
+#include "model/data/dataset.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+using Context = grpc::CallbackServerContext;
+using Unary = grpc::ServerUnaryReactor;
+
+constexpr std::size_t kLogFrameBytes = 64 << 10;
+// For `plan`, as long as no worker has told what it has.
+constexpr std::int64_t kMemoryBytesAssumed = std::int64_t{16} << 30;
+
+std::vector<std::pair<std::string, std::string>> Overrides(
+    const google::protobuf::RepeatedPtrField<v1::Override>& overrides) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const v1::Override& one : overrides) pairs.emplace_back(one.path(), one.value());
+  return pairs;
+}
+
+DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets) {
+  DatasetCatalogue catalogue;
+  for (const DatasetRow& dataset : datasets) catalogue.names.push_back(dataset.info.name);
+  catalogue.find = [rows = std::move(datasets)](const std::string& name) {
+    for (const DatasetRow& row : rows) {
+      if (row.info.name == name) return std::optional(row.info);
+    }
+    return std::optional<DatasetInfo>();
+  };
+  return catalogue;
+}
+
+// What can be shown of bytes that should be text: a broken sequence becomes U+FFFD, and one that is
+// not complete yet waits for the rest. Gives the bytes taken.
+std::size_t AppendText(std::string_view bytes, bool is_last, std::string& text) {
+  std::size_t i = 0;
+  while (i < bytes.size()) {
+    const auto lead = static_cast<unsigned char>(bytes[i]);
+    const std::size_t n = lead < 0x80                   ? 1
+                          : lead >= 0xc2 && lead < 0xe0 ? 2
+                          : lead >= 0xe0 && lead < 0xf0 ? 3
+                          : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                        : 0;
+    const std::size_t n_here = std::min(n, bytes.size() - i);
+    bool is_whole = n > 0;
+    for (std::size_t k = 1; k < n_here; ++k) {
+      is_whole = is_whole && (static_cast<unsigned char>(bytes[i + k]) & 0xc0) == 0x80;
+    }
+    if (is_whole && n_here >= 2) {  // overlong forms, surrogates, beyond U+10FFFF
+      const auto next = static_cast<unsigned char>(bytes[i + 1]);
+      if ((lead == 0xe0 && next < 0xa0) || (lead == 0xed && next >= 0xa0) ||
+          (lead == 0xf0 && next < 0x90) || (lead == 0xf4 && next >= 0x90)) {
+        is_whole = false;
+      }
+    }
+    if (is_whole && n_here < n && !is_last) return i;
+    if (is_whole && n_here == n) {
+      text += bytes.substr(i, n);
+      i += n;
+    } else {
+      text += "\xef\xbf\xbd";
+      i += 1;
+    }
+  }
+  return i;
+}
+
+void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
+  message->set_name(row.info.name);
+  message->set_digest(row.info.digest);
+  message->set_folder(row.folder);
+  message->set_tokenizer(row.info.tokenizer_fingerprint);
+  message->set_vocab_size(row.info.vocab_size);
+  for (const auto& [split, n_tokens] : row.info.split_tokens) {
+    (*message->mutable_split_tokens())[split] = n_tokens;
+  }
+}
+
+// A sweep as it stands, each time it has changed. One of three is under way at any time: a wait for
+// the ticker, a job, a write.
+class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
+ public:
+  Watch(Parts& parts, Context* context, std::string reference)
+      : parts_(parts), context_(context), reference_(std::move(reference)) {
+    Work();
+  }
+
+ private:
+  void Work() {
+    if (!parts_.executor.Post([this](StoreReader& reader) { Look(reader); })) {
+      End(Status(Code::kUnavailable, "the coordinator is stopping, or busy: try again"));
+    }
+  }
+
+  void Wait() {
+    parts_.ticker.Add([this] {
+      if (parts_.stopping) return End(Status(Code::kUnavailable, "the coordinator is stopping"));
+      if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the caller has gone"));
+      // Silence of a worker is no change of the state: look once a second all the same.
+      if (parts_.core.version() == seen_version_ && ++n_quiet_ < 4) return Wait();
+      Work();
+    });
+  }
+
+  void Look(StoreReader& reader) {
+    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the caller has gone"));
+    n_quiet_ = 0;
+    seen_version_ = parts_.core.version();
+    if (!view_) {
+      auto sweep = reader.FindSweep(reference_);
+      if (!sweep.ok()) return End(sweep.status());
+      view_ = std::make_unique<SweepView>(parts_.core, *sweep);
+    }
+    message_.Clear();
+    if (const Status status = view_->Fill(reader, &message_); !status.ok()) return End(status);
+    std::string bytes = message_.SerializeAsString();
+    if (bytes == sent_) return Wait();
+    sent_ = std::move(bytes);
+    StartWrite(&message_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok) return End(Status(Code::kCancelled, "the caller has gone"));
+    if (message_.finished()) return End(Status());
+    Wait();
+  }
+
+  void End(const Status& status) {
+    Finish(EndCall(parts_, "WatchSweep", status,
+                   {.reason = status.code() == Code::kNotFound ? "SWEEP_NOT_FOUND" : "",
+                    .subject = reference_},
+                   context_));
+  }
+
+  void OnDone() override { delete this; }
+
+  Parts& parts_;
+  Context* context_;
+  const std::string reference_;
+  std::unique_ptr<SweepView> view_;
+  v1::WatchSweepResponse message_;
+  std::string sent_;
+  std::int64_t seen_version_ = -1;
+  int n_quiet_ = 0;
+};
+
+// Logs, one attempt after the other. As Watch: a wait, a job or a write.
+class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
+ public:
+  Logs(Parts& parts, Context* context, const v1::GetLogsRequest* request)
+      : parts_(parts), context_(context), target_(request->target()), follow_(request->follow()) {
+    Work();
+  }
+
+ private:
+  void Work() {
+    if (!parts_.executor.Post([this](StoreReader& reader) { Look(reader); })) {
+      End(Status(Code::kUnavailable, "the coordinator is stopping, or busy: try again"));
+    }
+  }
+
+  void Look(StoreReader& reader) {
+    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the caller has gone"));
+    if (!found_) {
+      auto attempts = reader.FindLogs(target_);
+      if (!attempts.ok()) return End(attempts.status());
+      attempts_ = std::move(attempts).value();
+      found_ = true;
+    }
+    while (i_ < attempts_.size()) {
+      const std::string& attempt = attempts_[i_];
+      bool is_live = false;
+      if (follow_) {
+        const Status looked = parts_.core.LookAndWait([&](const State& state) {
+          const auto found = state.attempts.find(attempt);
+          is_live = found != state.attempts.end() && IsLive(found->second.state);
+        });
+        if (!looked.ok()) return End(looked);
+      }
+      auto bytes = parts_.logs.Read(attempt, offset_, kLogFrameBytes);
+      if (!bytes.ok()) return End(bytes.status());
+      message_.Clear();
+      message_.set_attempt(attempt);
+      const bool at_end = bytes->size() < kLogFrameBytes;
+      const std::size_t n_taken = AppendText(*bytes, at_end && !is_live, *message_.mutable_text());
+      offset_ += static_cast<std::int64_t>(n_taken);
+      if (n_taken > 0) return StartWrite(&message_);
+      if (is_live) return Wait();
+      i_ += 1;
+      offset_ = 0;
+    }
+    End(Status());
+  }
+
+  void Wait() {
+    parts_.ticker.Add([this] {
+      if (parts_.stopping) return End(Status(Code::kUnavailable, "the coordinator is stopping"));
+      Work();
+    });
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok) return End(Status(Code::kCancelled, "the caller has gone"));
+    Work();
+  }
+
+  void End(const Status& status) {
+    Finish(EndCall(
+        parts_, "GetLogs", status,
+        {.reason = status.code() == Code::kNotFound ? "TARGET_NOT_FOUND" : "", .subject = target_},
+        context_));
+  }
+
+  void OnDone() override { delete this; }
+
+  Parts& parts_;
+  Context* context_;
+  const std::string target_;
+  const bool follow_;
+  bool found_ = false;
+  std::vector<std::string> attempts_;
+  std::size_t i_ = 0;
+  std::int64_t offset_ = 0;
+  v1::GetLogsResponse message_;
+};
+
+class SweepService final : public v1::SweepService::CallbackService {
+ public:
+  explicit SweepService(Parts& parts) : parts_(parts), random_(EntropySeed()) {}
+
+  Unary* GetServerInfo(Context* context, const v1::GetServerInfoRequest*,
+                       v1::GetServerInfoResponse* response) override {
+    return Handle(parts_, context, "GetServerInfo", [=, this](StoreReader&, RpcError&) {
+      const Store& store = parts_.core.store();
+      response->set_version(std::string(kVersion));
+      response->set_commit(std::string(BuildCommit()));
+      response->set_protocol_version(kProtocolVersion);
+      response->set_state_folder(store.folder());
+      response->set_coordinator_id(store.coordinator_id());
+      response->set_boot_epoch(store.boot_epoch());
+      response->set_pid(getpid());
+      response->set_metrics_address(parts_.metrics_address);
+      response->set_schema_version(Store::SchemaVersion());
+      return Status();
+    });
+  }
+
+  Unary* PlanSweep(Context* context, const v1::PlanSweepRequest* request,
+                   v1::PlanSweepResponse* response) override {
+    return Handle(parts_, context, "PlanSweep", [=, this](StoreReader&, RpcError& error) {
+      error = {.reason = "SWEEP_INVALID", .subject = request->file_name()};
+      ASSIGN_OR_RETURN(const Sweep sweep, ParseSweep(request->yaml(), request->file_name(),
+                                                     Overrides(request->overrides()),
+                                                     Catalogue(parts_.core.datasets())));
+      error.reason.clear();
+      return Plan(sweep, response);
+    });
+  }
+
+  Unary* SubmitSweep(Context* context, const v1::SubmitSweepRequest* request,
+                     v1::SubmitSweepResponse* response) override {
+    return Handle(parts_, context, "SubmitSweep", [=, this](StoreReader& reader, RpcError& error) {
+      error = {.reason = "DISK_LOW", .subject = request->file_name()};
+      RETURN_IF_ERROR(parts_.core.CheckDiskSpace());
+      error.reason = "SWEEP_INVALID";
+      const std::vector<DatasetRow> datasets = parts_.core.datasets();
+      ASSIGN_OR_RETURN(Sweep sweep,
+                       ParseSweep(request->yaml(), request->file_name(),
+                                  Overrides(request->overrides()), Catalogue(datasets)));
+      error.reason.clear();
+      SweepSubmitted event;
+      for (const DatasetRow& dataset : datasets) {
+        event.dataset_paths[dataset.info.name] = dataset.folder;
+      }
+      // One at a time: the same file submitted twice at once is one sweep.
+      const std::lock_guard lock(submit_mutex_);
+      ASSIGN_OR_RETURN(event.sweep_id, reader.SameSweep(sweep.name, SweepDigest(sweep)));
+      response->set_created(event.sweep_id.empty());
+      if (event.sweep_id.empty()) event.sweep_id = MakeUlid(WallMs(), random_);
+      response->set_sweep_id(event.sweep_id);
+      response->set_name(sweep.name);
+      event.sweep = std::move(sweep);
+      const StepResult result = parts_.core.PostAndWait(std::move(event));
+      RETURN_IF_ERROR(result.status);
+      FillCounts(result.submit, response->mutable_counts());
+      return Status();
+    });
+  }
+
+  Unary* ListSweeps(Context* context, const v1::ListSweepsRequest*,
+                    v1::ListSweepsResponse* response) override {
+    return Handle(parts_, context, "ListSweeps", [=, this](StoreReader& reader, RpcError&) {
+      ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
+      return parts_.core.LookAndWait([&](const State& state) {
+        for (const SweepRow& sweep : sweeps) FillSweep(state, sweep, response->add_sweeps());
+      });
+    });
+  }
+
+  Unary* GetSweep(Context* context, const v1::GetSweepRequest* request,
+                  v1::GetSweepResponse* response) override {
+    return Handle(parts_, context, "GetSweep", [=, this](StoreReader& reader, RpcError& error) {
+      error = {.reason = "SWEEP_NOT_FOUND", .subject = request->sweep()};
+      ASSIGN_OR_RETURN(SweepRow sweep, reader.FindSweep(request->sweep()));
+      error.reason.clear();
+      ASSIGN_OR_RETURN(SweepBody body, reader.BodyOfSweep(sweep.id));
+      response->set_yaml(std::move(body.yaml));
+      response->set_axes_json(std::move(body.axes_json));
+      SweepView view(parts_.core, std::move(sweep));
+      v1::WatchSweepResponse shown;
+      RETURN_IF_ERROR(view.Fill(reader, &shown));
+      response->mutable_info()->Swap(shown.mutable_info());
+      response->mutable_runs()->Swap(shown.mutable_runs());
+      for (int i = 0; i < response->runs_size(); ++i) {
+        response->mutable_runs(i)->set_run_json(view.runs()[static_cast<std::size_t>(i)].run_json);
+      }
+      return Status();
+    });
+  }
+
+  Unary* GetRun(Context* context, const v1::GetRunRequest* request,
+                v1::GetRunResponse* response) override {
+    return Handle(parts_, context, "GetRun", [=, this](StoreReader& reader, RpcError& error) {
+      error = {.reason = "RUN_NOT_FOUND", .subject = request->run()};
+      ASSIGN_OR_RETURN(const SweepRunRow row, reader.FindRun(request->run()));
+      error.reason.clear();
+      v1::RunInfo* run = response->mutable_run();
+      FillRun(row, run);
+      run->set_run_json(row.run_json);
+      ASSIGN_OR_RETURN(const std::vector<std::string> tasks, reader.TasksOfRun(row.run_key));
+      RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
+        for (const std::string& id : tasks) {
+          FillTask(state, state.tasks.at(id), BootMs(), run->add_tasks());
+        }
+      }));
+      for (v1::TaskInfo& task : *run->mutable_tasks()) {
+        ASSIGN_OR_RETURN(const std::vector<AttemptRow> attempts,
+                         reader.AttemptsOfTask(task.task()));
+        for (const AttemptRow& attempt : attempts) FillAttempt(attempt, task.add_attempt_list());
+      }
+      return Status();
+    });
+  }
+
+  grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(
+      Context* context, const v1::WatchSweepRequest* request) override {
+    return new Watch(parts_, context, request->sweep());
+  }
+
+  Unary* GetResults(Context* context, const v1::GetResultsRequest* request,
+                    v1::GetResultsResponse* response) override {
+    return Handle(parts_, context, "GetResults", [=](StoreReader& reader, RpcError& error) {
+      error = {.reason = "SWEEP_NOT_FOUND", .subject = request->sweep()};
+      ASSIGN_OR_RETURN(const SweepRow sweep, reader.FindSweep(request->sweep()));
+      error.reason.clear();
+      ASSIGN_OR_RETURN(const SweepBody body, reader.BodyOfSweep(sweep.id));
+      ASSIGN_OR_RETURN(const Json axes, ParseJson(body.axes_json));
+      for (const Json& axis : axes) response->add_axes(axis.get<std::string>());
+      ASSIGN_OR_RETURN(const std::vector<SweepRunRow> runs, reader.RunsOfSweep(sweep.id));
+      for (const SweepRunRow& row : runs) {
+        v1::RunInfo* run = response->add_runs();
+        FillRun(row, run);
+        run->set_run_json(row.run_json);
+      }
+      ASSIGN_OR_RETURN(std::vector<ResultBody> results, reader.ResultsOfSweep(sweep.id));
+      for (ResultBody& result : results) {
+        v1::ResultRow* row = response->add_rows();
+        row->set_run_key(std::move(result.run_key));
+        row->set_cell(std::move(result.cell));
+        row->set_body_json(std::move(result.body_json));
+        row->set_task(std::move(result.task));
+        row->set_attempt(std::move(result.attempt));
+      }
+      return Status();
+    });
+  }
+
+  Unary* GetSeries(Context* context, const v1::GetSeriesRequest* request,
+                   v1::GetSeriesResponse* response) override {
+    return Handle(parts_, context, "GetSeries", [=](StoreReader& reader, RpcError& error) {
+      error = {.reason = "RUN_NOT_FOUND", .subject = request->run()};
+      ASSIGN_OR_RETURN(const SweepRunRow run, reader.FindRun(request->run()));
+      error.reason.clear();
+      ASSIGN_OR_RETURN(const std::vector<CurvePoint> points,
+                       reader.Curve(TrainTaskKey(run.run_key), request->metric()));
+      for (const CurvePoint& point : points) {
+        response->add_step(point.step);
+        response->add_value(point.value);
+      }
+      return Status();
+    });
+  }
+
+  Unary* CancelSweep(Context* context, const v1::CancelSweepRequest* request,
+                     v1::CancelSweepResponse* response) override {
+    return Handle(parts_, context, "CancelSweep", [=, this](StoreReader& reader, RpcError& error) {
+      error = {.reason = "SWEEP_NOT_FOUND", .subject = request->sweep()};
+      ASSIGN_OR_RETURN(const SweepRow sweep, reader.FindSweep(request->sweep()));
+      error.reason.clear();
+      const StepResult result = parts_.core.PostAndWait(SweepCancelled{.sweep_id = sweep.id});
+      RETURN_IF_ERROR(result.status);
+      response->set_tasks_cancelled(static_cast<std::int32_t>(result.cancel.cancelled));
+      response->set_tasks_stopping(static_cast<std::int32_t>(result.cancel.stopping));
+      return Status();
+    });
+  }
+
+  grpc::ServerWriteReactor<v1::GetLogsResponse>* GetLogs(
+      Context* context, const v1::GetLogsRequest* request) override {
+    return new Logs(parts_, context, request);
+  }
+
+  Unary* ListWorkers(Context* context, const v1::ListWorkersRequest*,
+                     v1::ListWorkersResponse* response) override {
+    return Handle(parts_, context, "ListWorkers", [=, this](StoreReader&, RpcError&) {
+      return parts_.core.LookAndWait([&](const State& state) {
+        const Instant now = BootMs();
+        for (const auto& [id, worker] : state.workers) {
+          v1::WorkerInfo* info = response->add_workers();
+          FillWorker(state, worker, now, info);
+          info->set_heard_ms_ago(std::max<std::int64_t>(now - worker.heard_at, 0));
+        }
+      });
+    });
+  }
+
+  Unary* RegisterDataset(Context* context, const v1::RegisterDatasetRequest* request,
+                         v1::RegisterDatasetResponse* response) override {
+    return Handle(parts_, context, "RegisterDataset", [=, this](StoreReader&, RpcError& error) {
+      error = {.reason = "DATASET_INVALID", .subject = request->name()};
+      if (!IsSafeName(request->name())) {
+        return Status(Code::kInvalidArgument,
+                      Str("\"", request->name(),
+                          "\" is no name for a dataset: expected 1 to 128 letters, digits, '.', "
+                          "'_' or '-', not starting with '.'"));
+      }
+      if (!request->folder().starts_with('/')) {
+        return Status(Code::kInvalidArgument,
+                      Str("the folder \"", request->folder(), "\" is no absolute path"));
+      }
+      ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(request->folder()));
+      DatasetRow row{.info = {.name = request->name(),
+                              .digest = dataset.digest(),
+                              .tokenizer_fingerprint = dataset.tokenizer_fingerprint(),
+                              .vocab_size = dataset.vocab_size(),
+                              .split_tokens = {}},
+                     .folder = request->folder()};
+      for (const std::string& name : dataset.split_names()) {
+        ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split(name));
+        row.info.split_tokens[name] = split->n_tokens();
+      }
+      error.reason.clear();
+      ASSIGN_OR_RETURN(const bool changed, parts_.core.RegisterDataset(row));
+      response->set_digest(row.info.digest);
+      response->set_changed(changed);
+      return Status();
+    });
+  }
+
+  Unary* ListDatasets(Context* context, const v1::ListDatasetsRequest*,
+                      v1::ListDatasetsResponse* response) override {
+    return Handle(parts_, context, "ListDatasets", [=, this](StoreReader&, RpcError&) {
+      for (const DatasetRow& row : parts_.core.datasets()) {
+        FillDataset(row, response->add_datasets());
+      }
+      return Status();
+    });
+  }
+
+ private:
+  static void FillRun(const SweepRunRow& row, v1::RunInfo* run) {
+    run->set_run_key(row.run_key);
+    run->set_axes_json(row.axes_json);
+    run->set_dataset(row.dataset);
+    run->set_execution_json(row.execution_json);
+  }
+
+  static void FillAttempt(const AttemptRow& row, v1::AttemptInfo* attempt) {
+    attempt->set_attempt(row.id);
+    attempt->set_n(static_cast<std::int32_t>(row.n));
+    attempt->set_state(row.state);
+    attempt->set_failure_class(row.failure_class);
+    attempt->set_message(row.message);
+    attempt->set_worker(row.worker);
+    attempt->set_started_ms(row.started_wall_ms);
+    attempt->set_ended_ms(row.ended_wall_ms);
+    attempt->set_durable_seq(row.durable_seq);
+    attempt->set_resume_step(row.resume_step);
+    attempt->set_started_json(row.started_json);
+  }
+
+  Status Plan(const Sweep& sweep, v1::PlanSweepResponse* response) {
+    response->set_name(sweep.name);
+    return parts_.core.LookAndWait([&](const State& state) {
+      FillCounts(PlanSubmission(state, sweep), response->mutable_counts());
+      std::int64_t memory_bytes = 0;
+      for (const auto& [id, worker] : state.workers) {
+        for (const Slot& slot : worker.slots) {
+          memory_bytes = std::max(memory_bytes, slot.memory_bytes);
+        }
+      }
+      if (memory_bytes == 0) memory_bytes = kMemoryBytesAssumed;
+      for (const PlannedRun& planned : sweep.runs) {
+        v1::PlannedRunInfo* run = response->add_runs();
+        const Run& what = planned.run;
+        run->set_run_key(planned.run_key);
+        run->set_axes_json(CanonicalJson(planned.axes));
+        run->set_dataset(planned.dataset_name);
+        run->set_parameters(what.model.ParameterCount());
+        run->set_train_flops(TrainFlops(what.model, what.train));
+        run->set_memory_bytes(TrainMemoryBytes(
+            what.model, what.train, AutoMicroBatch(what.model, what.train, memory_bytes)));
+        const auto train = state.tasks.find(TrainTaskKey(planned.run_key));
+        run->set_trained(
+            train != state.tasks.end() &&
+            (train->second.state == TaskState::kSucceeded || !IsTerminal(train->second.state)));
+        std::set<std::string> known, missing;
+        for (const PlannedEvaluation& evaluation : planned.evaluations) {
+          for (const ExpectedCell& cell : evaluation.cells) {
+            (state.cell_task.contains(cell.cell) ? known : missing).insert(cell.cell);
+          }
+        }
+        run->set_cells_known(static_cast<std::int32_t>(known.size()));
+        run->set_cells_missing(static_cast<std::int32_t>(missing.size()));
+      }
+    });
+  }
+
+  Parts& parts_;
+  std::mutex submit_mutex_;  // guards random_, and a submission from look-up to COMMIT
+  SeededRandom random_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeSweepService(Parts& parts) {
+  return std::make_unique<SweepService>(parts);
+}
+
+}  // namespace longrun

@@ -1,0 +1,15 @@
+// SweepService: what the command line asks. Parse, ask the core or read the store, answer: no policy.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+
+#include "coordinator/rpc/call.h"
+
+namespace longrun {
+
+// `parts` must outlive the server that the service is registered with.
+std::unique_ptr<grpc::Service> MakeSweepService(Parts& parts);
+
+}  // namespace longrun

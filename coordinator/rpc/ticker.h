@@ -1,0 +1,32 @@
+// Wakes those that wait for a change, four times a second.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace longrun {
+
+class Ticker {
+ public:
+  Ticker();
+  ~Ticker();  // Stop()
+
+  // Calls `wake` once, at the next tick, on the ticker's thread; at once when it has stopped.
+  void Add(std::function<void()> wake);
+  // Wakes everybody and ends the thread.
+  void Stop();
+
+ private:
+  void Run();
+
+  std::mutex mutex_;  // guards the two below
+  std::vector<std::function<void()>> waiting_;
+  bool stopping_ = false;
+  std::condition_variable stop_;
+  std::thread thread_;
+};
+
+}  // namespace longrun

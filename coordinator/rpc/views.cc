@@ -1,0 +1,208 @@
+// See views.h.
+#include "coordinator/rpc/views.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kTailPoints = 40;
+
+std::int32_t Count32(std::int64_t n) {
+  return static_cast<std::int32_t>(
+      std::clamp<std::int64_t>(n, 0, std::numeric_limits<std::int32_t>::max()));
+}
+
+double NumberOr(const Json& body, const char* key, double otherwise) {
+  const auto it = body.is_object() ? body.find(key) : body.end();
+  return it != body.end() && it->is_number() ? it->get<double>() : otherwise;
+}
+
+std::int64_t IntOr(const Json& body, const char* key, std::int64_t otherwise) {
+  const auto it = body.is_object() ? body.find(key) : body.end();
+  return it != body.end() && it->is_number_integer() ? it->get<std::int64_t>() : otherwise;
+}
+
+void FillProgress(const Json& progress, v1::TaskProgress* message) {
+  message->set_loss(std::numeric_limits<double>::quiet_NaN());
+  if (!progress.is_object()) return;
+  const auto phase = progress.find("phase");
+  if (phase != progress.end() && phase->is_string()) message->set_phase(phase->get<std::string>());
+  message->set_done(IntOr(progress, "done", 0));
+  message->set_of(IntOr(progress, "of", 0));
+  message->set_tokens_per_s(NumberOr(progress, "tokens_per_s", 0));
+  message->set_eta_ms(IntOr(progress, "eta_ms", 0));
+}
+
+}  // namespace
+
+void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message) {
+  message->set_runs_new(Count32(counts.runs_new));
+  message->set_runs_reused(Count32(counts.runs_reused));
+  message->set_train_tasks_new(Count32(counts.train_tasks_new));
+  message->set_evaluate_tasks_new(Count32(counts.evaluate_tasks_new));
+  message->set_cells_new(Count32(counts.cells_new));
+  message->set_cells_reused(Count32(counts.cells_reused));
+  message->set_tasks_retried(Count32(counts.tasks_retried));
+}
+
+void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message) {
+  message->set_sweep_id(sweep.id);
+  message->set_name(sweep.name);
+  message->set_submitted_ms(sweep.submitted_wall_ms);
+  message->set_runs(Count32(sweep.n_runs));
+  const auto tasks = state.sweep_tasks.find(sweep.id);
+  if (tasks == state.sweep_tasks.end()) return;
+  message->set_state(std::string(SweepStateName(state, sweep.id)));
+  std::int64_t n_succeeded = 0, n_running = 0, n_failed = 0, n_cancelled = 0;
+  for (const std::string& id : tasks->second) {
+    switch (state.tasks.at(id).state) {
+      case TaskState::kBlocked:
+      case TaskState::kReady:
+        break;
+      case TaskState::kReserved:
+      case TaskState::kRunning:
+      case TaskState::kStopping:
+        n_running += 1;
+        break;
+      case TaskState::kSucceeded:
+        n_succeeded += 1;
+        break;
+      case TaskState::kFailed:
+      case TaskState::kSkipped:
+        n_failed += 1;
+        break;
+      case TaskState::kCancelled:
+        n_cancelled += 1;
+        break;
+    }
+  }
+  message->set_tasks(Count32(static_cast<std::int64_t>(tasks->second.size())));
+  message->set_tasks_succeeded(Count32(n_succeeded));
+  message->set_tasks_running(Count32(n_running));
+  message->set_tasks_failed(Count32(n_failed));
+  message->set_tasks_cancelled(Count32(n_cancelled));
+}
+
+void FillTask(const State& state, const Task& task, Instant now, v1::TaskInfo* message) {
+  message->set_task(task.id);
+  message->set_run_key(task.run_key);
+  message->set_kind(std::string(TaskKindName(task.kind)));
+  message->set_state(std::string(TaskStateName(task.state)));
+  message->set_desired(task.cancel_wanted ? "CANCELLED" : "ACTIVE");
+  message->set_reason(task.reason);
+  message->set_failures(Count32(task.failures));
+  message->set_losses(Count32(task.losses));
+  message->set_attempt(task.attempt);
+  message->set_attempts(Count32(task.attempts));
+  if (!task.evaluation.is_null()) message->set_evaluation_json(CanonicalJson(task.evaluation));
+  // Whole seconds, so that a watcher is not told of every one that passes.
+  if (task.state == TaskState::kReady && task.not_before > now) {
+    message->set_not_before_in_ms((task.not_before - now + 999) / 1000 * 1000);
+  }
+  const auto attempt = state.attempts.find(task.attempt);
+  if (attempt == state.attempts.end()) {
+    FillProgress(Json(), message->mutable_progress());
+    return;
+  }
+  if (IsLive(attempt->second.state)) message->set_worker(attempt->second.worker);
+  FillProgress(IsTerminal(task.state) ? Json() : attempt->second.progress,
+               message->mutable_progress());
+}
+
+void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message) {
+  message->set_worker_id(worker.id);
+  message->set_host(worker.host);
+  message->set_version(worker.version);
+  const std::int64_t silent_ms = std::max<std::int64_t>(now - worker.heard_at, 0);
+  const bool suspect = !worker.session.has_value() || silent_ms > state.limits.suspect_ms;
+  message->set_state(worker.lost ? "LOST" : suspect ? "SUSPECT" : "READY");
+  if (worker.lost || suspect) message->set_heard_ms_ago(silent_ms / 1000 * 1000);
+  for (const Slot& slot : worker.slots) {
+    v1::WorkerDeviceInfo* device = message->add_devices();
+    device->set_index(static_cast<std::int32_t>(slot.index));
+    device->set_kind(slot.kind);
+    device->set_name(slot.name);
+    device->set_memory_bytes(slot.memory_bytes);
+    const auto busy = worker.busy.find(slot.index);
+    if (busy == worker.busy.end()) continue;
+    const auto attempt = state.attempts.find(busy->second);
+    if (attempt != state.attempts.end()) device->set_task(attempt->second.task);
+  }
+}
+
+Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
+  // What an execution is, is decided once; until all are known the rows are read again.
+  if (runs_.empty() || !executions_known_) {
+    ASSIGN_OR_RETURN(runs_, reader.RunsOfSweep(sweep_.id));
+    executions_known_ = std::ranges::none_of(
+        runs_, [](const SweepRunRow& run) { return run.execution_json.empty(); });
+  }
+  std::map<std::string, v1::RunInfo*> run_of;
+  for (const SweepRunRow& row : runs_) {
+    v1::RunInfo* run = message->add_runs();
+    run->set_run_key(row.run_key);
+    run->set_axes_json(row.axes_json);
+    run->set_dataset(row.dataset);
+    run->set_execution_json(row.execution_json);
+    run_of[row.run_key] = run;
+  }
+  struct Curve {
+    std::string task, as_of;
+    v1::TaskInfo* info = nullptr;
+  };
+  std::vector<Curve> curves;
+  RETURN_IF_ERROR(core_.LookAndWait([&](const State& state) {
+    const Instant now = BootMs();
+    FillSweep(state, sweep_, message->mutable_info());
+    bool finished = true;
+    const auto ids = state.sweep_tasks.find(sweep_.id);
+    if (ids == state.sweep_tasks.end()) return;
+    std::vector<const Task*> tasks;
+    for (const std::string& id : ids->second) tasks.push_back(&state.tasks.at(id));
+    std::ranges::sort(tasks, [](const Task* a, const Task* b) {
+      return std::tuple(a->kind, a->ready_seq, a->id) < std::tuple(b->kind, b->ready_seq, b->id);
+    });
+    for (const Task* task : tasks) {
+      finished = finished && IsTerminal(task->state);
+      const auto run = run_of.find(task->run_key);
+      if (run == run_of.end()) continue;
+      v1::TaskInfo* info = run->second->add_tasks();
+      FillTask(state, *task, now, info);
+      if (task->kind != TaskKind::kTrain) continue;
+      const auto attempt = state.attempts.find(task->attempt);
+      if (attempt == state.attempts.end()) continue;
+      curves.push_back(
+          {.task = task->id,
+           .as_of = Str(task->attempt, "/", attempt->second.durable_seq, "/", task->result_attempt),
+           .info = info});
+    }
+    for (const auto& [id, worker] : state.workers) {
+      FillWorker(state, worker, now, message->add_workers());
+    }
+    message->set_finished(finished);
+  }));
+  for (const Curve& curve : curves) {
+    Tail& tail = tails_[curve.task];
+    if (tail.as_of != curve.as_of) {
+      ASSIGN_OR_RETURN(const std::vector<CurvePoint> points,
+                       reader.Curve(curve.task, "loss", kTailPoints));
+      tail.as_of = curve.as_of;
+      tail.losses.clear();
+      for (const CurvePoint& point : points) {
+        tail.losses.push_back(static_cast<float>(point.value));
+      }
+    }
+    v1::TaskProgress* progress = curve.info->mutable_progress();
+    for (const float loss : tail.losses) progress->add_loss_tail(loss);
+    if (!tail.losses.empty()) progress->set_loss(static_cast<double>(tail.losses.back()));
+  }
+  return Status();
+}
+
+}  // namespace longrun

@@ -1,0 +1,44 @@
+// What clients are shown of the state, as messages. The functions over State run on the core's thread.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "coordinator/core.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/store/reader.h"
+#include "longrun/v1/sweeps.pb.h"
+
+namespace longrun {
+
+void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message);
+void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message);
+void FillTask(const State& state, const Task& task, Instant now, v1::TaskInfo* message);
+void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);
+
+// A sweep as it stands now: for GetSweep, and again and again for a watcher, which keeps it between
+// two looks. One thread at a time.
+class SweepView {
+ public:
+  SweepView(Core& core, SweepRow sweep) : core_(core), sweep_(std::move(sweep)) {}
+  const SweepRow& sweep() const { return sweep_; }
+
+  // Fills info, runs (without run_json) and workers; `finished` when every task is terminal.
+  Status Fill(StoreReader& reader, v1::WatchSweepResponse* message);
+  const std::vector<SweepRunRow>& runs() const { return runs_; }
+
+ private:
+  struct Tail {
+    std::string as_of;  // attempt and records stored, when it was read
+    std::vector<float> losses;
+  };
+
+  Core& core_;
+  SweepRow sweep_;
+  std::vector<SweepRunRow> runs_;
+  bool executions_known_ = false;
+  std::map<std::string, Tail> tails_;  // by task
+};
+
+}  // namespace longrun

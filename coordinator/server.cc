@@ -1,0 +1,263 @@
+// See server.h.
+#include "coordinator/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/service_type.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <string_view>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "coordinator/core.h"
+#include "coordinator/rpc/artifacts.h"
+#include "coordinator/rpc/call.h"
+#include "coordinator/rpc/session.h"
+#include "coordinator/rpc/sweeps.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kSocketPathBytesMax = 107;  // sun_path less its zero
+constexpr int kMessageBytesMax = 8 << 20;
+constexpr int kExecutorThreads = 4;
+constexpr std::size_t kJobsMax = 10'000;
+constexpr std::size_t kLogJobsMax = 1'000;
+constexpr auto kShutdownGrace = std::chrono::seconds(5);
+constexpr std::string_view kUnix = "unix:";
+
+int ExitCode(Code code) {
+  switch (code) {
+    case Code::kDataLoss:
+      return 65;
+    case Code::kUnavailable:
+      return 69;
+    case Code::kResourceExhausted:
+      return 74;
+    case Code::kPermissionDenied:
+      return 77;
+    case Code::kInvalidArgument:
+    case Code::kFailedPrecondition:
+      return 78;
+    default:
+      return 70;
+  }
+}
+
+// ---- the socket ----------------------------------------------------------------------------------
+
+// A folder of our own that nobody else can have put there.
+Status MakePrivateFolder(const std::string& path) {
+  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+    return ErrnoStatus(errno, Str("cannot make ", path));
+  }
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));
+  if (!S_ISDIR(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 0077) != 0) {
+    return Status(Code::kPermissionDenied,
+                  Str(path,
+                      " is no private folder of ours: remove it, or name another socket with "
+                      "--listen unix:PATH"));
+  }
+  return Status();
+}
+
+// Where the socket lies: in the state folder, or, where that path is too long for a socket, in the
+// user's run-time folder or a private one under the temporary directory.
+Result<std::string> SocketPath(const ServerOptions& options) {
+  if (!options.listen.empty()) {
+    const std::string path = options.listen.substr(kUnix.size());
+    if (path.empty() || path.size() > kSocketPathBytesMax) {
+      return Status(Code::kInvalidArgument,
+                    Str("the socket path \"", path, "\" has ", path.size(),
+                        " bytes: a socket's path has 1 to ", kSocketPathBytesMax));
+    }
+    return AbsolutePath(path);
+  }
+  const std::string path = JoinPath(options.state_folder, "coordinator.sock");
+  if (path.size() <= kSocketPathBytesMax) return path;
+  const std::string name = Str("longrun-", Sha256Hex(options.state_folder).substr(0, 16));
+  if (const auto run_time = GetEnv("XDG_RUNTIME_DIR"); run_time && IsFolder(*run_time)) {
+    const std::string short_path = JoinPath(*run_time, name + ".sock");
+    if (short_path.size() <= kSocketPathBytesMax) return short_path;
+  }
+  std::string temporary = GetEnv("TMPDIR").value_or("/tmp");
+  if (temporary.size() > 40) temporary = "/tmp";
+  const std::string folder = JoinPath(temporary, Str(name, "-", geteuid()));
+  RETURN_IF_ERROR(MakePrivateFolder(folder));
+  return JoinPath(folder, "coordinator.sock");
+}
+
+// Removes a socket that nobody listens on any more. The state folder's lock is ours, so in it there
+// can be no other coordinator; a path that the user named may be somebody else's.
+Status ClearSocket(const std::string& path) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0) {
+    return errno == ENOENT ? Status() : ErrnoStatus(errno, Str("cannot look at ", path));
+  }
+  if (!S_ISSOCK(info.st_mode)) {
+    return Status(Code::kFailedPrecondition,
+                  Str(path, " exists and is no socket: give another path with --listen unix:PATH"));
+  }
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::copy(path.begin(), path.end(), address.sun_path);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return ErrnoStatus(errno, "cannot make a socket");
+  const bool answers =
+      connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  if (answers) {
+    return Status(Code::kUnavailable,
+                  Str("another process listens on ", path, ": stop it, or give another path"));
+  }
+  if (unlink(path.c_str()) != 0) return ErrnoStatus(errno, Str("cannot remove the stale ", path));
+  return Status();
+}
+
+Status CheckListen(const std::string& listen) {
+  if (listen.empty() || listen.starts_with(kUnix)) return Status();
+  return Status(Code::kInvalidArgument,
+                Str("cannot listen on \"", listen,
+                    "\": TCP needs TLS and tokens, which are not built yet; listen on unix:PATH"));
+}
+
+Result<std::unique_ptr<grpc::Server>> StartServer(const std::string& socket_path,
+                                                  const std::vector<grpc::Service*>& services) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  int bound = 0;
+  builder.AddListeningPort(Str(kUnix, socket_path), grpc::InsecureServerCredentials(), &bound);
+  builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+  // Peers may ping every 10 s, also without a call: a dead one is found within 30 s.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 256);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (!server || bound == 0) {
+    return Status(Code::kUnavailable, Str("cannot listen on unix:", socket_path));
+  }
+  return server;
+}
+
+void WaitForSignal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  int received = 0;
+  while (sigwait(&signals, &received) != 0) {
+  }
+  LogInfo("stopping", {{"signal", Str(received)}});
+}
+
+Status Serve(const ServerOptions& options) {
+  RETURN_IF_ERROR(CheckListen(options.listen));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(options.state_folder));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ArtifactStore> artifacts,
+                   ArtifactStore::Open({.folder = JoinPath(options.state_folder, "artifacts"),
+                                        .disk_low_water_bytes = options.disk_low_water_bytes}));
+  LogStore logs(JoinPath(options.state_folder, "logs"));
+  Metrics metrics;
+  ASSIGN_OR_RETURN(const std::string metrics_address, metrics.Expose(options.metrics));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Core> core,
+                   Core::Start(*store, *artifacts, metrics,
+                               {.limits = options.limits,
+                                .disk_low_water_bytes = options.disk_low_water_bytes,
+                                .seed = EntropySeed(),
+                                .on_fatal = nullptr}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Executor> executor,
+                   Executor::Start(store->database_path(), kExecutorThreads, kJobsMax));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Executor> log_writer,
+                   Executor::Start(store->database_path(), 1, kLogJobsMax));
+  Ticker ticker;
+  Parts parts{.core = *core,
+              .artifacts = *artifacts,
+              .logs = logs,
+              .metrics = metrics,
+              .executor = *executor,
+              .log_writer = *log_writer,
+              .ticker = ticker,
+              .metrics_address = metrics_address};
+  const auto sweeps = MakeSweepService(parts);
+  const auto sessions = MakeWorkerSessionService(parts);
+  const auto artifact_service = MakeArtifactService(parts);
+
+  ASSIGN_OR_RETURN(const std::string socket_path, SocketPath(options));
+  RETURN_IF_ERROR(ClearSocket(socket_path));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<grpc::Server> server,
+      StartServer(socket_path, {sweeps.get(), sessions.get(), artifact_service.get()}));
+  server->GetHealthCheckService()->SetServingStatus(true);
+  const std::string address_file = JoinPath(options.state_folder, "coordinator.address");
+  const std::string metrics_file = JoinPath(options.state_folder, "coordinator.metrics");
+  RETURN_IF_ERROR(WriteFileAtomic(metrics_file, metrics_address + "\n", 0600));
+  RETURN_IF_ERROR(WriteFileAtomic(address_file, Str(kUnix, socket_path, "\n"), 0600));
+  LogInfo("serving", {{"address", Str(kUnix, socket_path)},
+                      {"metrics", metrics_address},
+                      {"start", Str(store->boot_epoch())}});
+
+  WaitForSignal();
+
+  // Nothing new; streams end; what was posted is committed and answered.
+  parts.stopping = true;
+  server->GetHealthCheckService()->SetServingStatus(false);
+  core->CloseSessions("the coordinator is stopping");
+  server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+  server->Wait();
+  ticker.Stop();
+  executor->Stop();
+  log_writer->Stop();
+  core->Stop();
+  RETURN_IF_ERROR(store->CheckpointWal(true));
+  for (const std::string& path : {address_file, metrics_file, socket_path}) {
+    RETURN_IF_ERROR(RemoveAll(path));
+  }
+  LogInfo("stopped");
+  return Status();
+}
+
+}  // namespace
+
+int RunServer(const ServerOptions& options) {
+  LogInfo("configuration",
+          {{"version", std::string(kVersion)},
+           {"commit", std::string(BuildCommit())},
+           {"state", options.state_folder},
+           {"listen", options.listen.empty() ? "unix socket in the state folder" : options.listen},
+           {"metrics", options.metrics},
+           {"heartbeat_ms", Str(options.limits.heartbeat_ms)},
+           {"suspect_ms", Str(options.limits.suspect_ms)},
+           {"lease_ms", Str(options.limits.lease_ms)},
+           {"offer_ms", Str(options.limits.offer_ms)},
+           {"stop_grace_ms", Str(options.limits.stop_grace_ms)},
+           {"disk_low_water_bytes", Str(options.disk_low_water_bytes)}});
+  const Status status = Serve(options);
+  if (status.ok()) return 0;
+  LogError("cannot_serve",
+           {{"code", std::string(CodeName(status.code()))}, {"error", status.message()}});
+  return ExitCode(status.code());
+}
+
+}  // namespace longrun

@@ -1,0 +1,24 @@
+// The daemon put together: store, core, services, socket, metrics, and the way down.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "coordinator/scheduler/state.h"
+
+namespace longrun {
+
+struct ServerOptions {
+  std::string state_folder;             // absolute
+  std::string listen;                   // "unix:PATH", or "": in the state folder
+  std::string metrics = "127.0.0.1:0";  // a loopback address; port 0: any free one
+  SchedulerLimits limits;
+  std::int64_t disk_low_water_bytes = 64 << 20;
+};
+
+// Serves until SIGTERM or SIGINT (blocked by the caller in all threads), then stops in order. The
+// exit code: 0, or as sysexits has them (65 damaged database, 69 in use, 74 disk, 77 permission, 78
+// configuration), with the reason in the log.
+int RunServer(const ServerOptions& options);
+
+}  // namespace longrun
