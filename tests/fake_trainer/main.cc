@@ -164,12 +164,11 @@ Result<std::uint64_t> LoadCheckpoint(const CheckpointRef& ref) {
   for (const auto& [name, digest] : json["files"].items()) {
     ASSIGN_OR_RETURN(const std::string found, Sha256OfFile(JoinPath(ref.checkpoint, name)));
     if (found != digest) {
-      return Status(Code::kDataLoss, Str(ref.checkpoint, "/", name, " is not ",
-                                         digest.get<std::string>()));
+      return Status(Code::kDataLoss,
+                    Str(ref.checkpoint, "/", name, " is not ", digest.get<std::string>()));
     }
   }
-  ASSIGN_OR_RETURN(const std::string file,
-                   ReadFile(JoinPath(ref.checkpoint, "model.safetensors")));
+  ASSIGN_OR_RETURN(const std::string file, ReadFile(JoinPath(ref.checkpoint, "model.safetensors")));
   return WeightsOf(file);
 }
 
@@ -182,28 +181,26 @@ class FakeTrainer {
         position_(task_.run.model.position.method) {}
 
   Result<int> Work() {
+    RETURN_IF_ERROR(
+        journal_.Append("attempt", {{"format", 1},
+                                    {"attempt", task_.attempt},
+                                    {"task", task_.task},
+                                    {"run_key", task_.run_key},
+                                    {"epoch", Str(task_.epoch)},
+                                    {"kind", TaskKindName(task_.kind)},
+                                    {"resume", task_.resume ? task_.resume->ToJson() : Json()}}));
     RETURN_IF_ERROR(journal_.Append(
-        "attempt", {{"format", 1},
-                    {"attempt", task_.attempt},
-                    {"task", task_.task},
-                    {"run_key", task_.run_key},
-                    {"epoch", Str(task_.epoch)},
-                    {"kind", TaskKindName(task_.kind)},
-                    {"resume", task_.resume ? task_.resume->ToJson() : Json()}}));
-    RETURN_IF_ERROR(journal_.Append(
-        "started",
-        {{"version", kVersion},
-         {"commit", BuildCommit()},
-         {"numerics", kNumericsVersion},
-         {"torch", "none"},
-         {"device", {{"kind", "cpu"}, {"name", "fake"}, {"memory_bytes", 0}}},
-         {"parameters", task_.run.model.ParameterCount()},
-         {"execution", task_.execution.ToJson()},
-         {"pid", getpid()},
-         {"steps", behaviour_.steps}}));
+        "started", {{"version", kVersion},
+                    {"commit", BuildCommit()},
+                    {"numerics", kNumericsVersion},
+                    {"torch", "none"},
+                    {"device", {{"kind", "cpu"}, {"name", "fake"}, {"memory_bytes", 0}}},
+                    {"parameters", task_.run.model.ParameterCount()},
+                    {"execution", task_.execution.ToJson()},
+                    {"pid", getpid()},
+                    {"steps", behaviour_.steps}}));
     if (behaviour_.fault == "ignore_stop") signal(SIGTERM, SIG_IGN);
-    ASSIGN_OR_RETURN(const int code,
-                     task_.kind == TaskKind::kTrain ? Train() : Evaluate());
+    ASSIGN_OR_RETURN(const int code, task_.kind == TaskKind::kTrain ? Train() : Evaluate());
     if (code != 0 || behaviour_.fault == "no_final") return code;
     RETURN_IF_ERROR(Finish());
     return 0;
@@ -248,8 +245,9 @@ class FakeTrainer {
       step = task_.resume->step;
     }
     const std::int64_t steps = behaviour_.steps;
-    const double tokens_per_s = 1000.0 * static_cast<double>(task_.run.train.batch_tokens) /
-                                static_cast<double>(std::max<std::int64_t>(1, behaviour_.ms_per_step));
+    const double tokens_per_s =
+        1000.0 * static_cast<double>(task_.run.train.batch_tokens) /
+        static_cast<double>(std::max<std::int64_t>(1, behaviour_.ms_per_step));
     std::int64_t saved_step = -1;
     while (step < steps && g_stop == 0) {
       Spend();
@@ -278,8 +276,7 @@ class FakeTrainer {
     return 0;
   }
 
-  Status Progress(std::string_view phase, std::int64_t done, std::int64_t of,
-                  double tokens_per_s) {
+  Status Progress(std::string_view phase, std::int64_t done, std::int64_t of, double tokens_per_s) {
     return journal_.Append("progress",
                            {{"phase", phase},
                             {"done", done},
@@ -345,9 +342,8 @@ class FakeTrainer {
       ASSIGN_OR_RETURN(const std::optional<int> end, Strike(i + 1));
       if (end) return *end;
       const ExpectedCell& cell = task_.expected_cells[static_cast<std::size_t>(i)];
-      const double nll =
-          FakeNll(weights, cell.variant.empty() ? position_ : cell.variant,
-                  task_.run.train.train_length, cell.context_length);
+      const double nll = FakeNll(weights, cell.variant.empty() ? position_ : cell.variant,
+                                 task_.run.train.train_length, cell.context_length);
       RETURN_IF_ERROR(journal_.Append(
           "result", {{"cell", cell.cell},
                      {"metric", cell.metric},

@@ -28,8 +28,8 @@ constexpr std::int64_t kIdleMsMax = 1000;
 constexpr std::int64_t kBackOffMs = 200;
 constexpr double kBackOffGrowth = 1.6;
 constexpr std::int64_t kBackOffMsMax = 10'000;
-constexpr std::int64_t kHeartbeatMs = 5000;      // where Welcome gives none
-constexpr std::int64_t kSilenceMsMax = 30'000;   // no word from the coordinator: a new session
+constexpr std::int64_t kHeartbeatMs = 5000;     // where Welcome gives none
+constexpr std::int64_t kSilenceMsMax = 30'000;  // no word from the coordinator: a new session
 constexpr std::int64_t kFencedGraceMs = 20'000;
 constexpr std::size_t kBatchRecords = 512;
 constexpr std::size_t kBatchBytes = 1u << 20;
@@ -80,7 +80,8 @@ Result<std::vector<LocalArtifact>> FilesOf(const AttemptFolder& folder,
   for (const Json& file : list) {
     ASSIGN_OR_RETURN(const std::string file_name, GetString(file, "name", "checkpoint.files"));
     if (!IsSafeName(file_name)) {
-      return Status(Code::kInvalidArgument, Str("a checkpoint's file is named \"", file_name, "\""));
+      return Status(Code::kInvalidArgument,
+                    Str("a checkpoint's file is named \"", file_name, "\""));
     }
     ASSIGN_OR_RETURN(files.emplace_back(), ParseArtifact(file, JoinPath(path, file_name)));
   }
@@ -140,9 +141,7 @@ std::string ShortId(const std::string& task) { return task.substr(0, 8); }
 }  // namespace
 
 Agent::Agent(AgentOptions options, FileLock lock)
-    : options_(std::move(options)),
-      lock_(std::move(lock)),
-      random_(EntropySeed()) {}
+    : options_(std::move(options)), lock_(std::move(lock)), random_(EntropySeed()) {}
 
 Agent::~Agent() {
   artifacts_.Cancel();
@@ -153,8 +152,8 @@ Agent::~Agent() {
 Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   ASSIGN_OR_RETURN(CoordinatorChannel coordinator, ConnectTo(options.coordinator));
   if (access(options.trainer.c_str(), X_OK) != 0) {
-    return ErrnoStatus(errno, Str("the trainer ", options.trainer,
-                                  " cannot be run (--trainer names another)"));
+    return ErrnoStatus(
+        errno, Str("the trainer ", options.trainer, " cannot be run (--trainer names another)"));
   }
   ASSIGN_OR_RETURN(options.state, AbsolutePath(options.state));
   RETURN_IF_ERROR(MakeFolders(options.state, 0700));
@@ -170,13 +169,12 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   }
   agent->coordinator_ = coordinator;
   agent->artifacts_.Connect(std::move(coordinator));
-  ASSIGN_OR_RETURN(agent->worker_id_,
-                   WorkerId(state, agent->options_.worker_id, agent->random_));
+  ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.worker_id, agent->random_));
   agent->incarnation_ = MakeUlid(WallMs(), agent->random_);
   ASSIGN_OR_RETURN(agent->devices_, DetectDevices(agent->options_.cpu_slots));
   ASSIGN_OR_RETURN(agent->metrics_, WorkerMetrics::Serve(agent->options_.metrics));
-  RETURN_IF_ERROR(WriteFileAtomic(JoinPath(state, "worker.metrics"),
-                                  agent->metrics_->address() + "\n"));
+  RETURN_IF_ERROR(
+      WriteFileAtomic(JoinPath(state, "worker.metrics"), agent->metrics_->address() + "\n"));
   RETURN_IF_ERROR(agent->AdoptAttempts());
   agent->jobs_ = std::make_unique<JobThreads>(kTransferThreads);
   const DeviceSlot& device = agent->devices_.front();
@@ -205,8 +203,7 @@ Status Agent::AdoptAttempts() {
       continue;
     }
     if (!attempt) {
-      LogWarning("attempt_not_adopted",
-                 {{"folder", path}, {"error", attempt.status().message()}});
+      LogWarning("attempt_not_adopted", {{"folder", path}, {"error", attempt.status().message()}});
       continue;
     }
     Entry& entry = entries_[name];
@@ -256,8 +253,7 @@ Status Agent::Run() {
         wait_ms = std::clamp<std::int64_t>(next_ms - BootMs(), 1, kIdleMsMax);
       }
       std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, std::chrono::milliseconds(wait_ms),
-                        [&] { return !posted_.empty(); });
+      changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), [&] { return !posted_.empty(); });
       closures.swap(posted_);
     }
     for (const std::function<void()>& closure : closures) closure();
@@ -385,22 +381,21 @@ void Agent::OpenSession(std::int64_t now_ms) {
                         .dataset_digests = DatasetDigests(JoinPath(options_.state, "datasets")),
                         .attempts = LiveAttempts()};
   const auto current = [this, number] { return session_ != nullptr && session_number_ == number; };
-  session_ = Session::Open(
-      coordinator_, std::move(hello),
-      {.on_message =
-           [this, current](DownMessage message) {
-             Post([this, current, message = std::move(message)] {
-               if (!current()) return;
-               heard_ms_ = BootMs();
-               std::visit([this](const auto& m) { On(m); }, message);
-             });
-           },
-       .on_end =
-           [this, current](const Status& status) {
-             Post([this, current, status] {
-               if (current()) CloseSession(BootMs(), status);
-             });
-           }});
+  session_ = Session::Open(coordinator_, std::move(hello),
+                           {.on_message =
+                                [this, current](DownMessage message) {
+                                  Post([this, current, message = std::move(message)] {
+                                    if (!current()) return;
+                                    heard_ms_ = BootMs();
+                                    std::visit([this](const auto& m) { On(m); }, message);
+                                  });
+                                },
+                            .on_end =
+                                [this, current](const Status& status) {
+                                  Post([this, current, status] {
+                                    if (current()) CloseSession(BootMs(), status);
+                                  });
+                                }});
 }
 
 void Agent::CloseSession(std::int64_t now_ms, const Status& why) {
@@ -412,10 +407,11 @@ void Agent::CloseSession(std::int64_t now_ms, const Status& why) {
     // fetched is in the cache.
     if (entry.attempt == nullptr) entry.unwanted = true;
   }
-  back_off_ms_ = back_off_ms_ == 0
-                     ? kBackOffMs
-                     : std::min(kBackOffMsMax, static_cast<std::int64_t>(
-                                                   kBackOffGrowth * static_cast<double>(back_off_ms_)));
+  back_off_ms_ =
+      back_off_ms_ == 0
+          ? kBackOffMs
+          : std::min(kBackOffMsMax,
+                     static_cast<std::int64_t>(kBackOffGrowth * static_cast<double>(back_off_ms_)));
   connect_at_ms_ =
       now_ms + 1 + static_cast<std::int64_t>(random_.Uniform() * static_cast<double>(back_off_ms_));
   // Once for an outage, not once for each try.
@@ -471,12 +467,12 @@ void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
   Rewind(entry, verdict.durable_seq);
   // The word that it was started may have been lost with the session.
   if (verdict.durable_seq == 0) {
-    session_->Send(
-        AcceptedMessage{.attempt = attempt.ids().attempt, .epoch = attempt.ids().epoch});
+    session_->Send(AcceptedMessage{.attempt = attempt.ids().attempt, .epoch = attempt.ids().epoch});
   }
   if (stops && attempt.running() && !attempt.stop_requested()) {
-    LogInfo("attempt_stopping", {{"attempt", verdict.attempt},
-                                 {"why", entry.fenced ? "a newer attempt has the task" : "told to"}});
+    LogInfo("attempt_stopping",
+            {{"attempt", verdict.attempt},
+             {"why", entry.fenced ? "a newer attempt has the task" : "told to"}});
   }
   if (stops) attempt.RequestStop(now_ms, kFencedGraceMs);
 }
@@ -603,11 +599,11 @@ Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const 
   if (wanted.device_kind != slot.kind || wanted.linear != slot.linear ||
       SimdRank(wanted.simd) > SimdRank(slot.simd) ||
       (slot.kind == "gpu" && wanted.device_name != slot.name)) {
-    return Status(Code::kFailedPrecondition,
-                  Str("the run is carried out on ", wanted.device_kind, " \"", wanted.device_name,
-                      "\" with ", wanted.linear, " and ", wanted.simd, "; this worker has ",
-                      slot.kind, " \"", slot.name, "\" with ", slot.linear, " and ", slot.simd,
-                      ": its bits would differ"));
+    return Status(
+        Code::kFailedPrecondition,
+        Str("the run is carried out on ", wanted.device_kind, " \"", wanted.device_name, "\" with ",
+            wanted.linear, " and ", wanted.simd, "; this worker has ", slot.kind, " \"", slot.name,
+            "\" with ", slot.linear, " and ", slot.simd, ": its bits would differ"));
   }
   return Status();
 }
@@ -625,8 +621,8 @@ void Agent::On(const StartMessage& start) {
   if (!IsUlid(id)) return Reject(id, start.epoch, "invalid", "the attempt's id is no ULID");
   if (stopping_ || draining_) return Reject(id, start.epoch, "", "this worker is stopping");
   if (start.device_index < 0 || start.device_index >= static_cast<int>(devices_.size())) {
-    return Reject(id, start.epoch, "", Str("slot ", start.device_index, " does not exist: there are ",
-                                           devices_.size()));
+    return Reject(id, start.epoch, "",
+                  Str("slot ", start.device_index, " does not exist: there are ", devices_.size()));
   }
   if (const std::string why = WhySlotIsTaken(start.device_index); !why.empty()) {
     return Reject(id, start.epoch, "", why);
@@ -657,9 +653,9 @@ void Agent::Prepare(Entry& entry) {
   jobs_->Post([this, start = entry.start, state = options_.state] {
     const auto prepare = [&]() -> Result<Prepared> {
       Prepared prepared;
-      ASSIGN_OR_RETURN(prepared.dataset_path,
-                       FindDataset(start.dataset_digest, JoinPath(state, "datasets"),
-                                   start.dataset_path));
+      ASSIGN_OR_RETURN(
+          prepared.dataset_path,
+          FindDataset(start.dataset_digest, JoinPath(state, "datasets"), start.dataset_path));
       for (const CheckpointSource& source : start.checkpoints) {
         ASSIGN_OR_RETURN(prepared.checkpoints[source.sha256],
                          artifacts_.FetchCheckpoint(source, JoinPath(state, "cache")));
@@ -690,7 +686,10 @@ void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) 
     entry.prepare_again_ms = BootMs() + kTransferAgainMs;
     return;
   }
-  Reject(id, entry.start.epoch, full ? "storage" : IsTransient(status) ? "" : "data",
+  Reject(id, entry.start.epoch,
+         full                  ? "storage"
+         : IsTransient(status) ? ""
+                               : "data",
          status.message());
   entries_.erase(found);
 }
@@ -708,8 +707,8 @@ std::vector<std::string> Agent::TrainerEnvironment(const TaskFile& task, int dev
   // NVML counts in the order of the bus; CUDA must as well. An empty list shows no GPU.
   if (gpu) env.push_back("CUDA_DEVICE_ORDER=PCI_BUS_ID");
   env.push_back(gpu ? Str("CUDA_VISIBLE_DEVICES=", device_index) : "CUDA_VISIBLE_DEVICES=");
-  for (const char* const name : {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH",
-                                 "LONGRUN_FAILPOINTS"}) {
+  for (const char* const name :
+       {"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LONGRUN_FAILPOINTS"}) {
     if (const auto value = GetEnv(name)) env.push_back(Str(name, "=", *value));
   }
   return env;
@@ -724,8 +723,9 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
     if (!ref->has_value()) continue;
     const auto found = prepared.checkpoints.find((*ref)->sha256);
     if (found == prepared.checkpoints.end()) {
-      Reject(id, epoch, "invalid", Str("the order does not say where checkpoint ", (*ref)->sha256,
-                                       " of the task file is"));
+      Reject(
+          id, epoch, "invalid",
+          Str("the order does not say where checkpoint ", (*ref)->sha256, " of the task file is"));
       entries_.erase(id);
       return;
     }
@@ -738,17 +738,14 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
   if (task.execution.device_kind == "gpu") task.devices = {0};
 
   const int device_index = entry.start.device_index;
-  Result<std::unique_ptr<Attempt>> attempt =
-      Attempt::Start({.ids = {.attempt = id,
-                              .task = task.task,
-                              .run_key = task.run_key,
-                              .epoch = task.epoch},
-                      .folder = folder,
-                      .device_index = device_index,
-                      .task_json = CanonicalJson(task.ToJson()),
-                      .program = options_.program,
-                      .trainer = options_.trainer,
-                      .env = TrainerEnvironment(task, device_index)});
+  Result<std::unique_ptr<Attempt>> attempt = Attempt::Start(
+      {.ids = {.attempt = id, .task = task.task, .run_key = task.run_key, .epoch = task.epoch},
+       .folder = folder,
+       .device_index = device_index,
+       .task_json = CanonicalJson(task.ToJson()),
+       .program = options_.program,
+       .trainer = options_.trainer,
+       .env = TrainerEnvironment(task, device_index)});
   if (!attempt) {
     const bool full = attempt.status().code() == Code::kResourceExhausted;
     Reject(id, epoch, full ? "storage" : "", attempt.status().message());
@@ -884,17 +881,16 @@ void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& st
   if (!status.ok() && IsTransient(status)) {
     entry.upload_again_ms = BootMs() + kTransferAgainMs;
     if (welcomed_) {
-      LogWarning("upload_delayed", {{"attempt", id}, {"seq", Str(seq)}, {"error", status.message()}});
+      LogWarning("upload_delayed",
+                 {{"attempt", id}, {"seq", Str(seq)}, {"error", status.message()}});
     }
     return;
   }
   entry.uploaded.insert(seq);
   if (status.ok()) return;
   entry.uploaded_all = false;
-  LogWarning("upload_given_up", {{"attempt", id},
-                                 {"seq", Str(seq)},
-                                 {"class", "data"},
-                                 {"error", status.message()}});
+  LogWarning("upload_given_up",
+             {{"attempt", id}, {"seq", Str(seq)}, {"class", "data"}, {"error", status.message()}});
 }
 
 void Agent::SendEnd(Entry& entry) {
@@ -920,7 +916,8 @@ void Agent::ReportEnded(Entry& entry) {
   entry.was_running = false;
   const Attempt& attempt = *entry.attempt;
   const std::optional<ExitRecord> exit = attempt.Exit();
-  EndEvidence evidence = {.exit_known = exit.has_value(), .stop_requested = attempt.stop_requested()};
+  EndEvidence evidence = {.exit_known = exit.has_value(),
+                          .stop_requested = attempt.stop_requested()};
   if (exit) {
     evidence.exit_code = exit->code;
     evidence.signal = exit->signal;
@@ -991,10 +988,8 @@ void Agent::ApplyRetention() {
     const std::string path = JoinPath(cache, name);
     struct stat about = {};
     if (stat(path.c_str(), &about) != 0) continue;
-    kept.push_back({.age_key = about.st_mtim.tv_sec,
-                    .id = name,
-                    .path = path,
-                    .n_bytes = FolderBytes(path)});
+    kept.push_back(
+        {.age_key = about.st_mtim.tv_sec, .id = name, .path = path, .n_bytes = FolderBytes(path)});
     total_bytes += kept.back().n_bytes;
   }
   std::ranges::sort(kept, {}, &Kept::age_key);

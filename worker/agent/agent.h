@@ -37,18 +37,18 @@
 namespace longrun {
 
 struct AgentOptions {
-  std::string state;                                              // folder of mode 0700
-  std::string coordinator;                                        // unix:PATH
-  std::string trainer;                                            // program
-  std::string program;                                            // longrun-worker itself
-  std::string worker_id;                                          // "" keeps the folder's, or makes one
-  std::string metrics = "127.0.0.1:0";                            // address
-  int cpu_slots = 0;                                              // 0: detect
-  std::int64_t grace_ms = 20'000;                                 // at our own end
-  std::int64_t disk_free_bytes_min = std::int64_t{256} << 20;     // below: no Start is taken
-  std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;    // folders of reported attempts
+  std::string state;                    // folder of mode 0700
+  std::string coordinator;              // unix:PATH
+  std::string trainer;                  // program
+  std::string program;                  // longrun-worker itself
+  std::string worker_id;                // "" keeps the folder's, or makes one
+  std::string metrics = "127.0.0.1:0";  // address
+  int cpu_slots = 0;                    // 0: detect
+  std::int64_t grace_ms = 20'000;       // at our own end
+  std::int64_t disk_free_bytes_min = std::int64_t{256} << 20;   // below: no Start is taken
+  std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;  // folders of reported attempts
   std::int64_t retain_bytes_max = std::int64_t{2} << 30;
-  std::int64_t cache_bytes_max = std::int64_t{8} << 30;           // checkpoints fetched
+  std::int64_t cache_bytes_max = std::int64_t{8} << 30;  // checkpoints fetched
 };
 
 class Agent {
@@ -67,19 +67,19 @@ class Agent {
   struct Entry {
     // Preparing: no attempt yet.
     StartMessage start;
-    std::optional<TaskFile> task;        // of `start`
+    std::optional<TaskFile> task;       // of `start`
     std::int64_t prepare_again_ms = 0;  // -1 while a job is under way
     int prepare_tries = 0;
-    bool unwanted = false;              // stopped or withdrawn before the start
+    bool unwanted = false;  // stopped or withdrawn before the start
 
     std::unique_ptr<Attempt> attempt;
     bool was_running = false;
     bool fenced = false;
-    bool journal_unwanted = false;      // the coordinator does not know the attempt
-    bool uploaded_all = true;           // no file of it was given up
+    bool journal_unwanted = false;  // the coordinator does not know the attempt
+    bool uploaded_all = true;       // no file of it was given up
     bool uploading = false;
     std::int64_t upload_again_ms = 0;
-    std::set<std::int64_t> uploaded;    // seq of records whose files are in the store
+    std::set<std::int64_t> uploaded;  // seq of records whose files are in the store
 
     // This session.
     bool welcomed = false;
@@ -153,7 +153,7 @@ class Agent {
   std::int64_t heartbeat_ms_ = 0;
   std::int64_t heartbeat_number_ = 0;
   std::int64_t heartbeat_at_ms_ = 0;
-  std::int64_t heard_ms_ = 0;      // the last message from the coordinator
+  std::int64_t heard_ms_ = 0;  // the last message from the coordinator
   std::int64_t connect_at_ms_ = 0;
   std::int64_t back_off_ms_ = 0;
 

@@ -28,8 +28,8 @@ class Attempt {
     AttemptIds ids;
     AttemptFolder folder;
     int device_index = 0;
-    std::string task_json;         // complete, with this machine's paths
-    std::string program;           // longrun-worker itself, for `exec`
+    std::string task_json;  // complete, with this machine's paths
+    std::string program;    // longrun-worker itself, for `exec`
     std::string trainer;
     std::vector<std::string> env;  // the trainer's whole environment
   };
@@ -57,7 +57,8 @@ class Attempt {
   // nothing is sent which a power loss could take back; false when there was nothing new.
   Result<bool> Fill(std::int64_t now_ms);
   std::deque<JournalReader::Line>& pending() { return pending_; }
-  void RewindTo(std::int64_t durable_seq);  // pending is emptied; the next record is durable_seq + 1
+  void RewindTo(
+      std::int64_t durable_seq);  // pending is emptied; the next record is durable_seq + 1
   std::int64_t last_seq() const { return reader_.last_seq(); }
   // Bytes of the journal that nobody was given yet, and of pending().
   std::int64_t BacklogBytes() const;

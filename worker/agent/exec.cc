@@ -190,8 +190,8 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
   EndDescendants(*pid);
   exit.stop_requested = g_stop_requested != 0;
   const std::optional<std::int64_t> oom_kills = OomKills();
-  exit.oom_kill = exit.signal == SIGKILL && oom_kills && oom_kills_before &&
-                  *oom_kills > *oom_kills_before;
+  exit.oom_kill =
+      exit.signal == SIGKILL && oom_kills && oom_kills_before && *oom_kills > *oom_kills_before;
   Failpoint("shim_before_exit_json");
   RETURN_IF_ERROR(WriteExitPatiently(folder, exit));
   return 0;

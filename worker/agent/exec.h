@@ -12,7 +12,8 @@
 
 namespace longrun {
 
-inline constexpr int kShimStartedNothing = 3;  // its exit code when the attempt is not to be started
+inline constexpr int kShimStartedNothing =
+    3;  // its exit code when the attempt is not to be started
 
 // The program's exit code. The environment and stderr are the worker's choice and are passed on.
 int ExecAttempt(const std::string& attempt_dir, const std::string& trainer);

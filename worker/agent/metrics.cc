@@ -34,7 +34,8 @@ Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(const std::string& a
   constexpr std::string_view kLoopback = "127.0.0.1:";
   if (!address.starts_with(kLoopback)) {
     return Status(Code::kInvalidArgument,
-                  Str("metrics address \"", address, "\": expected 127.0.0.1:PORT; other addresses "
+                  Str("metrics address \"", address,
+                      "\": expected 127.0.0.1:PORT; other addresses "
                       "need TLS and tokens, which this release does not have yet"));
   }
   auto r = std::make_unique<Registry>();

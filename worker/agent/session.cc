@@ -165,9 +165,8 @@ DownMessage FromWire(const v1::Welcome& wire) {
   for (const v1::AttemptVerdict& from : wire.attempts()) {
     const std::optional<Verdict> verdict = FromWire(from.verdict());
     if (!verdict) continue;
-    welcome.attempts.push_back({.attempt = from.attempt(),
-                                .durable_seq = from.durable_seq(),
-                                .verdict = *verdict});
+    welcome.attempts.push_back(
+        {.attempt = from.attempt(), .durable_seq = from.durable_seq(), .verdict = *verdict});
   }
   return welcome;
 }
@@ -229,7 +228,8 @@ Result<CoordinatorChannel> ConnectTo(const std::string& address) {
   constexpr std::string_view kUnix = "unix:";
   if (!address.starts_with(kUnix) || address.size() == kUnix.size()) {
     return Status(Code::kInvalidArgument,
-                  Str("coordinator address \"", address, "\": expected unix:PATH; a network address "
+                  Str("coordinator address \"", address,
+                      "\": expected unix:PATH; a network address "
                       "needs TLS and tokens, which this release does not have yet"));
   }
   grpc::ChannelArguments arguments;
@@ -332,8 +332,8 @@ Session::~Session() = default;
 
 std::unique_ptr<Session> Session::Open(const CoordinatorChannel& coordinator, HelloMessage hello,
                                        Listener listener) {
-  return std::unique_ptr<Session>(new Session(
-      std::make_unique<Stream>(coordinator, std::move(hello), std::move(listener))));
+  return std::unique_ptr<Session>(
+      new Session(std::make_unique<Stream>(coordinator, std::move(hello), std::move(listener))));
 }
 
 void Session::Send(UpMessage message) { stream_->Send(std::move(message)); }

@@ -89,12 +89,12 @@ Status ArtifactClient::Upload(const std::vector<LocalArtifact>& files) {
   for (const LocalArtifact& file : files) request.add_sha256(file.sha256);
   {
     Call call(*this, kQuestionDeadline);
-    RETURN_IF_ERROR(FromRpc(stub->HasArtifacts(&call.context, request, &response))
-                        .In("asking for artifacts"));
+    RETURN_IF_ERROR(
+        FromRpc(stub->HasArtifacts(&call.context, request, &response)).In("asking for artifacts"));
   }
   if (response.present_size() != static_cast<int>(files.size())) {
-    return Status(Code::kInternal, Str("asked for ", files.size(), " artifacts, the store answered ",
-                                       response.present_size()));
+    return Status(Code::kInternal, Str("asked for ", files.size(),
+                                       " artifacts, the store answered ", response.present_size()));
   }
   for (std::size_t i = 0; i < files.size(); ++i) {
     if (response.present(static_cast<int>(i))) continue;
@@ -108,8 +108,8 @@ Status ArtifactClient::UploadOne(const LocalArtifact& file) {
   if (input == nullptr) return ErrnoStatus(errno, Str("cannot open ", file.path));
   ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(file.path));
   if (n_bytes != file.n_bytes) {
-    return Status(Code::kDataLoss, Str("the file has ", n_bytes, " bytes; its record says ",
-                                       file.n_bytes));
+    return Status(Code::kDataLoss,
+                  Str("the file has ", n_bytes, " bytes; its record says ", file.n_bytes));
   }
   const auto stub = v1::ArtifactService::NewStub(coordinator_.channel);
   Call call(*this, kTransferDeadline);
@@ -133,8 +133,8 @@ Status ArtifactClient::UploadOne(const LocalArtifact& file) {
     n_left -= static_cast<std::int64_t>(data.size());
     if (n_left == 0) {
       if (const std::string found = hash.FinishHex(); found != file.sha256) {
-        broken = Status(Code::kDataLoss, Str("the file's SHA-256 is ", found, "; its record says ",
-                                             file.sha256));
+        broken = Status(Code::kDataLoss,
+                        Str("the file's SHA-256 is ", found, "; its record says ", file.sha256));
         break;
       }
     }
@@ -168,8 +168,8 @@ Status ArtifactClient::Download(const ArtifactFile& file, const std::string& pat
     hash.Update(data);
     n_bytes += static_cast<std::int64_t>(data.size());
     if (n_bytes > file.n_bytes) {
-      broken = Status(Code::kDataLoss, Str("the store gave more than the ", file.n_bytes,
-                                           " bytes of the file"));
+      broken = Status(Code::kDataLoss,
+                      Str("the store gave more than the ", file.n_bytes, " bytes of the file"));
     } else if (std::fwrite(data.data(), 1, data.size(), output.get()) != data.size()) {
       broken = ErrnoStatus(errno, Str("cannot write ", path));
     }
@@ -191,8 +191,8 @@ Status VerifyCheckpoint(const CheckpointSource& source, const std::string& folde
     const std::string path = JoinPath(folder, file.name);
     ASSIGN_OR_RETURN(const std::string found, Sha256OfFile(path));
     if (found != file.sha256) {
-      return Status(Code::kDataLoss, Str("SHA-256 of ", path, " is ", found, ", expected ",
-                                         file.sha256));
+      return Status(Code::kDataLoss,
+                    Str("SHA-256 of ", path, " is ", found, ", expected ", file.sha256));
     }
   }
   return Status();
@@ -208,9 +208,9 @@ Result<std::string> ArtifactClient::FetchCheckpoint(const CheckpointSource& sour
   bool has_manifest = false;
   for (const ArtifactFile& file : source.files) {
     if (!IsSafeName(file.name) || !IsSha256Hex(file.sha256) || file.n_bytes < 0) {
-      return Status(Code::kInvalidArgument,
-                    Str("checkpoint ", source.sha256, ": the file \"", file.name, "\" with SHA-256 \"",
-                        file.sha256, "\" and ", file.n_bytes, " bytes cannot be"));
+      return Status(Code::kInvalidArgument, Str("checkpoint ", source.sha256, ": the file \"",
+                                                file.name, "\" with SHA-256 \"", file.sha256,
+                                                "\" and ", file.n_bytes, " bytes cannot be"));
     }
     has_manifest |= file.name == "manifest.json" && file.sha256 == source.sha256;
   }

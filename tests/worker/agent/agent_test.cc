@@ -88,7 +88,8 @@ class AgentTest : public testing::Test {
     return TestTrainTask(seed, n, LocalExecution());
   }
 
-  void Offer(const TaskFile& task, int slot = 0, const std::vector<v1::CheckpointSource>& from = {}) {
+  void Offer(const TaskFile& task, int slot = 0,
+             const std::vector<v1::CheckpointSource>& from = {}) {
     ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions > 0; }));
     v1::CoordinatorMessage message;
     v1::Start& start = *message.mutable_start();
@@ -565,6 +566,18 @@ TEST_F(AgentTest, TheEnvironmentOfATrainerIsSmall) {
     EXPECT_NE(environment.find(wanted), std::string::npos) << wanted;
   }
   EXPECT_EQ(environment.find("LONGRUN_WORKER_"), std::string::npos);
+}
+
+TEST_F(AgentTest, TheFolderOfAReportedAttemptGoesAfterTheRetentionTime) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
+  const TaskFile task = Train(1);
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitEnd(task));
+  AwaitFile(FolderOf(task).Checkpoints(), false);  // the acknowledgement has been written down
+  KillWorker();
+  StartWorker({"--retain-ms", "0"});
+  AwaitFile(FolderOf(task).path, false);
 }
 
 TEST_F(AgentTest, TwoWorkersDoNotShareAFolder) {

@@ -25,13 +25,9 @@ TEST(CpuSlotsTest, ThereIsOneSlotACore) {
   EXPECT_EQ(slots[3].simd, "avx2");
 }
 
-TEST(CpuSlotsTest, ASlotHasAtLeastTwoGibibytes) {
-  EXPECT_EQ(CpuSlots(Host(16, 7), 0).size(), 3u);
-}
+TEST(CpuSlotsTest, ASlotHasAtLeastTwoGibibytes) { EXPECT_EQ(CpuSlots(Host(16, 7), 0).size(), 3u); }
 
-TEST(CpuSlotsTest, ASmallMachineStillHasOneSlot) {
-  EXPECT_EQ(CpuSlots(Host(2, 1), 0).size(), 1u);
-}
+TEST(CpuSlotsTest, ASmallMachineStillHasOneSlot) { EXPECT_EQ(CpuSlots(Host(2, 1), 0).size(), 1u); }
 
 TEST(CpuSlotsTest, SlotsAskedForShareTheCores) {
   const std::vector<DeviceSlot> slots = CpuSlots(Host(8, 16), 2);

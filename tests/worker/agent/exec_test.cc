@@ -30,12 +30,12 @@ class ExecTest : public testing::Test {
   }
 
   int SpawnShim() {
-    const Result<int> pid = Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun-worker"), "exec",
-                                            folder_.path,
-                                            JoinPath(LONGRUN_BIN_DIR, "longrun-fake-trainer")},
-                                   .stdout_path = folder_.Log(),
-                                   .stderr_path = folder_.Log(),
-                                   .new_session = true});
+    const Result<int> pid =
+        Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun-worker"), "exec", folder_.path,
+                        JoinPath(LONGRUN_BIN_DIR, "longrun-fake-trainer")},
+               .stdout_path = folder_.Log(),
+               .stderr_path = folder_.Log(),
+               .new_session = true});
     LR_CHECK(pid.ok());
     return *pid;
   }

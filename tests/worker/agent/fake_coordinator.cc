@@ -43,8 +43,8 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
       verdict.set_durable_seq(static_cast<std::int64_t>(stored.lines.size()));
       const auto said = state.verdicts.find(live.attempt());
       verdict.set_verdict(said != state.verdicts.end() ? said->second
-                          : stored.ended              ? v1::AttemptVerdict::VERDICT_ENDED
-                                                      : v1::AttemptVerdict::VERDICT_CONTINUE);
+                          : stored.ended               ? v1::AttemptVerdict::VERDICT_ENDED
+                                                       : v1::AttemptVerdict::VERDICT_CONTINUE);
     }
     return message;
   }

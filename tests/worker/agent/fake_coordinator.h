@@ -25,14 +25,14 @@ class FakeCoordinator {
     std::vector<std::string> lines;  // line i is record i + 1
     std::optional<v1::AttemptEnded> ended;
     std::string log;
-    std::int64_t n_repeated = 0;     // records that came again after they were stored
+    std::int64_t n_repeated = 0;  // records that came again after they were stored
   };
 
   explicit FakeCoordinator(std::string socket);
   ~FakeCoordinator();
 
   void Start();
-  void Stop();   // every stream is cut
+  void Stop();  // every stream is cut
 
   // Until `condition` holds of the state, at most a minute; false then. Called under the lock.
   bool Await(const std::function<bool()>& condition);
@@ -41,11 +41,11 @@ class FakeCoordinator {
 
   // State; read it inside Await, or when nothing moves.
   std::map<std::string, Stored> attempts;
-  std::map<std::string, std::string> artifacts;      // by SHA-256
+  std::map<std::string, std::string> artifacts;  // by SHA-256
   std::vector<v1::Hello> hellos;
-  std::int64_t n_sessions = 0;                       // welcomed
+  std::int64_t n_sessions = 0;  // welcomed
   std::int64_t n_heartbeats = 0;
-  std::int64_t n_gaps = 0;                           // batches that left records out
+  std::int64_t n_gaps = 0;  // batches that left records out
 
   // Settings; change them under Await, or before Start.
   std::map<std::string, v1::AttemptVerdict::Verdict> verdicts;  // else CONTINUE, or ENDED
