@@ -86,8 +86,6 @@ std::string_view CodeName(Code code) {
       return "UNAVAILABLE";
     case Code::kDataLoss:
       return "DATA_LOSS";
-    case Code::kUnauthenticated:
-      return "UNAUTHENTICATED";
   }
   return "UNKNOWN";  // a number from a peer that is newer than we are
 }

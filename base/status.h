@@ -38,7 +38,6 @@ enum class Code {
   kInternal = 13,
   kUnavailable = 14,  // the same call may succeed when repeated
   kDataLoss = 15,     // a checksum or a format that does not hold
-  kUnauthenticated = 16,
 };
 
 // "INVALID_ARGUMENT", ...

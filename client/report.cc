@@ -19,7 +19,6 @@ int ExitCodeOf(Code code) {
     case Code::kAborted:
       return kExitConflict;
     case Code::kPermissionDenied:
-    case Code::kUnauthenticated:
       return kExitDenied;
     case Code::kUnavailable:
     case Code::kDeadlineExceeded:
