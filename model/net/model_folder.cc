@@ -283,6 +283,9 @@ Result<NetConfig> ParseModelConfig(const Json& config) {
   ASSIGN_OR_RETURN(net.scale_attn_weights, read.Bool("scale_attn_weights", true));
   ASSIGN_OR_RETURN(net.scale_attn_by_inverse_layer_idx,
                    read.Bool("scale_attn_by_inverse_layer_idx", false));
+  // Nothing of a forward pass, but our own checkpoints are compared with their run.
+  ASSIGN_OR_RETURN(const double init_std, read.Double("initializer_range", model.init_std));
+  if (init_std >= 1e-6 && init_std <= 10.0) model.init_std = init_std;
   const Json position = read.Has("position") ? config["position"] : Json("learned");
   ASSIGN_OR_RETURN(model.position, ResolvePosition(position));
 

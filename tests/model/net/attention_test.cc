@@ -1,0 +1,217 @@
+#include "model/net/attention.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/max.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/softplus.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "kernels/reference/attention.h"
+#include "kernels/reference/key_bias.h"
+#include "kernels/rotation.h"
+
+namespace longrun {
+namespace {
+
+// methods.md section 0: element n of G(shape, a, b) is sin(a n + b).
+at::Tensor G(const std::vector<std::int64_t>& shape, double a, double b) {
+  std::int64_t n = 1;
+  for (const std::int64_t size : shape) n *= size;
+  return at::sin(at::arange(n, at::kDouble) * a + b).view(shape);
+}
+
+double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+std::span<const double> View(const at::Tensor& x) {
+  return {x.const_data_ptr<double>(), static_cast<std::size_t>(x.numel())};
+}
+at::Tensor Tensor(std::vector<double>& values, at::IntArrayRef shape) {
+  return at::from_blob(values.data(), shape, at::kDouble).clone();
+}
+
+struct Case {
+  const char* name;
+  Json position;
+  bool causal = true;
+};
+
+void PrintTo(const Case& given, std::ostream* out) { *out << given.name; }
+
+const Case kCases[] = {
+    {"none", "none"},
+    {"learned", "learned"},
+    {"sinusoidal", "sinusoidal"},
+    {"rope_half", "rope"},
+    {"rope_interleaved", {{"method", "rope"}, {"layout", "interleaved"}}},
+    {"rope_partial", {{"method", "rope"}, {"partial", 0.5}}},
+    {"rope_bidirectional", "rope", false},
+    {"alibi", "alibi"},
+    {"alibi_symmetric", {{"method", "alibi"}, {"variant", "symmetric"}}, false},
+    {"alibi_jaketae", {{"method", "alibi"}, {"variant", "jaketae"}}, false},
+    {"cable", "cable"},
+    {"cable_scaled", {{"method", "cable"}, {"variant", "scaled"}}},
+    {"cable_augmented", {{"method", "cable"}, {"variant", "augmented"}}},
+    {"cable_bidirectional", {{"method", "cable"}, {"variant", "bidirectional"}}, false},
+};
+
+// One attention with its inputs; T spans two blocks of queries, the second cut short.
+struct Problem {
+  static constexpr std::int64_t kB = 2, kH = 3, kT = 133, kD = 8, kC = kH * kD;
+
+  explicit Problem(const Case& given) {
+    const PositionConfig position = ResolvePosition(given.position).value();
+    const PositionMethod* method = FindPositionMethod(position.method).value();
+    shape = {.n_head = kH, .head_dim = kD, .d_model = kC, .causal = given.causal};
+    terms = method->terms(position.params, shape).value();
+    q = G({kB, kH, kT, kD}, 0.37, 0.11);
+    k = G({kB, kH, kT, kD}, 0.53, 0.29);
+    v = G({kB, kH, kT, kD}, 0.71, 0.05);
+    x = G({kB, kT, kC}, 0.23, 0.17);
+    weight = G({kH, kC}, 0.41, 0.31) * 0.1;
+    bias = G({kH}, 0.9, 0.2) * 0.1;
+  }
+
+  at::Tensor Run(AttentionBackend backend, const char* precision) const {
+    const Compute compute = OpenCompute("cpu", precision).value();
+    Attention attention = Attention::Make(terms, "the case's", shape, backend, compute).value();
+    const auto cast = [&](const at::Tensor& t) { return t.to(compute.dtype); };
+    return attention.Forward({.q_BHTD = cast(q),
+                              .k_BHTD = cast(k),
+                              .v_BHTD = cast(v),
+                              .x_BTC = cast(x),
+                              .gate_weight_HC = cast(weight),
+                              .gate_bias_H = cast(bias),
+                              .scale = terms.scale});
+  }
+
+  // The same through kernels/reference; gradients for dL/do = o_gradient.
+  AttentionOutput Reference(const at::Tensor& o_gradient, AttentionGradient& gradient) const {
+    const AttentionInput input = {.size = {.batch = kB,
+                                           .n_head = kH,
+                                           .n_kv_head = kH,
+                                           .n_query = kT,
+                                           .n_key = kT,
+                                           .head_dim = kD},
+                                  .q = View(q),
+                                  .k = View(k),
+                                  .v = View(v)};
+    AttentionTerms plain = {.scale = terms.scale, .visibility = {.causal = shape.causal}};
+    std::vector<double> key;
+    if (terms.key_bias_slope) {
+      const bool two_sided = terms.key_bias_slope->two_sided;
+      for (std::int64_t b = 0; b < kB; ++b) {
+        for (std::int64_t h = 0; h < kH; ++h) {
+          // Two-sided: bias = r_i - r_j to the left; -m (i - j) asks for r = -m t.
+          const double m = terms.key_bias_slope->slope[static_cast<std::size_t>(h)];
+          for (std::int64_t t = 0; t < kT; ++t) {
+            key.push_back((two_sided ? -m : m) * static_cast<double>(t));
+          }
+        }
+      }
+      plain.key_bias = KeyBias{.values = key, .two_sided = two_sided};
+    }
+    if (terms.key_bias_gate) {
+      const at::Tensor a = (x.matmul(weight.t()) + bias).contiguous();
+      key = ReferenceKeyBiasForward({.batch = kB, .n_head = kH, .n_key = kT}, View(a));
+      if (!terms.key_bias_gate->two_sided) {
+        for (double& value : key) value = -value;
+      }
+      plain.key_bias = KeyBias{.values = key, .two_sided = terms.key_bias_gate->two_sided};
+    }
+    RotationTableData table;
+    if (terms.rotation) {
+      table = MakeRotationTable(terms.rotation->frequency, kT);
+      const bool half = terms.rotation->layout == Rotation::Layout::kHalf;
+      plain.rotation =
+          table.View(half ? RotationTable::Layout::kHalf : RotationTable::Layout::kInterleaved,
+                     2 * static_cast<std::int64_t>(terms.rotation->frequency.size()));
+    }
+    gradient = ReferenceAttentionBackward(input, plain, View(o_gradient));
+    return ReferenceAttentionForward(input, plain);
+  }
+
+  AttentionShape shape;
+  TermSpec terms;
+  at::Tensor q, k, v, x, weight, bias;
+};
+
+class AttentionTest : public testing::TestWithParam<Case> {};
+
+TEST_P(AttentionTest, OutputAndGradientsAreThoseOfTheReferenceLoops) {
+  Problem problem(GetParam());
+  const at::Tensor o_gradient = G({2, 3, 133, 8}, 0.19, 0.4);
+  for (at::Tensor* input : {&problem.q, &problem.k, &problem.v}) input->requires_grad_(true);
+
+  const at::Tensor o = problem.Run(AttentionBackend::kReference, "fp64");
+  o.backward(o_gradient);
+  AttentionGradient expected;
+  AttentionOutput output = problem.Reference(o_gradient, expected);
+
+  const at::IntArrayRef shape = o.sizes();
+  EXPECT_LT(MaxDifference(o, Tensor(output.o, shape)), 1e-7);  // softplus is cut at 20
+  EXPECT_LT(MaxDifference(problem.q.grad(), Tensor(expected.q, shape)), 1e-7);
+  EXPECT_LT(MaxDifference(problem.k.grad(), Tensor(expected.k, shape)), 1e-7);
+  EXPECT_LT(MaxDifference(problem.v.grad(), Tensor(expected.v, shape)), 1e-7);
+}
+
+TEST_P(AttentionTest, TheBackEndTorchAgreesOrRefuses) {
+  const Problem problem(GetParam());
+  const Compute compute = OpenCompute("cpu", "fp64").value();
+  const Result<Attention> made =
+      Attention::Make(problem.terms, "cable", problem.shape, AttentionBackend::kTorch, compute);
+  if (problem.terms.key_bias_slope || problem.terms.key_bias_gate) {
+    EXPECT_EQ(made.status().code(), Code::kUnimplemented);
+    EXPECT_NE(made.status().message().find("\"cable\""), std::string::npos);
+    return;
+  }
+  ASSERT_TRUE(made.ok());
+  EXPECT_LT(MaxDifference(problem.Run(AttentionBackend::kTorch, "fp64"),
+                          problem.Run(AttentionBackend::kReference, "fp64")),
+            1e-12);
+}
+
+INSTANTIATE_TEST_SUITE_P(Terms, AttentionTest, testing::ValuesIn(kCases),
+                         [](const auto& given) { return std::string(given.param.name); });
+
+// b falls by about 0.7 a step: at T = 8192 it is -5700, where an fp32 has a spacing of 5e-4. The
+// bias is taken relative to its block, so fp32 stays within 2e-5 (methods.md section 0).
+TEST(AttentionLongTest, AnFp32BiasHoldsAt8192Positions) {
+  const at::NoGradGuard no_grad;
+  constexpr std::int64_t kLength = 8192, kHead = 1, kDim = 4;
+  for (const char* method : {"cable", "alibi"}) {
+    const PositionConfig position = ResolvePosition(method).value();
+    const AttentionShape shape = {.n_head = kHead, .head_dim = kDim, .d_model = kDim};
+    const TermSpec terms =
+        FindPositionMethod(method).value()->terms(position.params, shape).value();
+    at::Tensor result[2];
+    for (const bool exact : {false, true}) {
+      const Compute compute = OpenCompute("cpu", exact ? "fp64" : "fp32").value();
+      Attention attention =
+          Attention::Make(terms, method, shape, AttentionBackend::kReference, compute).value();
+      const auto make = [&](std::vector<std::int64_t> size, double a, double b) {
+        // The same numbers in both: rounded to fp32 first.
+        return G(size, a, b).to(at::kFloat).to(compute.dtype);
+      };
+      result[exact ? 1 : 0] =
+          attention.Forward({.q_BHTD = make({1, kHead, kLength, kDim}, 0.37, 0.11),
+                             .k_BHTD = make({1, kHead, kLength, kDim}, 0.53, 0.29),
+                             .v_BHTD = make({1, kHead, kLength, kDim}, 0.71, 0.05),
+                             .x_BTC = make({1, kLength, kDim}, 0.23, 0.17),
+                             .gate_weight_HC = make({kHead, kDim}, 0.41, 0.31),
+                             .gate_bias_H = make({kHead}, 0.9, 0.2),
+                             .scale = terms.scale});
+    }
+    EXPECT_LT(MaxDifference(result[0], result[1]), 2e-5) << method;
+  }
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,101 @@
+#include "model/net/gradient.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/max.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "model/net/head.h"
+#include "tests/model/net/small_model.h"
+
+namespace longrun {
+namespace {
+
+double MeanNll(Transformer& net, const at::Tensor& ids, const at::Tensor& targets) {
+  const at::NoGradGuard no_grad;
+  return HeadNll(net.Hidden(ids).flatten(0, 1), net.head_VC(), targets.flatten(), net.compute())
+      .mean()
+      .item<double>();
+}
+
+class GradientTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(GradientTest, AgreesWithCentralDifferences) {
+  Transformer net =
+      SmallNet(SmallConfig(GetParam(), std::string(GetParam()) == "learned" ? 6 : 0), "fp64");
+  const at::Tensor tokens = SmallTokens(2, 7);
+  const at::Tensor ids = tokens.narrow(1, 0, 6), targets = tokens.narrow(1, 1, 6);
+  ClearGradients(net);
+  AddGradients(net, ids, targets, 1.0 / 12.0);
+
+  constexpr double kStep = 1e-5;
+  for (const auto& [name, parameter] : net.parameters()) {
+    const at::Tensor gradient = GradientOf(parameter).flatten();
+    double* value = parameter.data_ptr<double>();
+    for (const std::int64_t i : {std::int64_t{0}, parameter.numel() / 2, parameter.numel() - 1}) {
+      const double kept = value[i];
+      value[i] = kept + kStep;
+      const double above = MeanNll(net, ids, targets);
+      value[i] = kept - kStep;
+      const double below = MeanNll(net, ids, targets);
+      value[i] = kept;
+      // The error of the difference is of order step^2; the loss is of order 1.
+      EXPECT_NEAR(gradient[i].item<double>(), (above - below) / (2 * kStep), 1e-8) << name << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, GradientTest,
+                         testing::Values("none", "learned", "sinusoidal", "rope", "alibi",
+                                         "cable"));
+
+TEST(GradientSumTest, PassesOverPartsOfABatchAddUpToTheWhole) {
+  const at::Tensor tokens = SmallTokens(8, 17);
+  Transformer whole = SmallNet(SmallConfig("cable"), "fp32");
+  Transformer parts = SmallNet(SmallConfig("cable"), "fp32");
+  const double weight = 1.0 / (8 * 16);
+
+  ClearGradients(whole);
+  AddGradients(whole, tokens.narrow(1, 0, 16), tokens.narrow(1, 1, 16), weight);
+  ClearGradients(parts);
+  for (std::int64_t row = 0; row < 8; row += 2) {
+    const at::Tensor part = tokens.narrow(0, row, 2);
+    AddGradients(parts, part.narrow(1, 0, 16), part.narrow(1, 1, 16), weight);
+  }
+
+  for (const auto& [name, parameter] : whole.parameters()) {
+    const at::Tensor a = GradientOf(parameter), b = GradientOf(parts.parameters().at(name));
+    const double size = a.abs().max().item<double>();
+    EXPECT_LE((a - b).abs().max().item<double>(), 1e-6 * size + 1e-9) << name;
+  }
+}
+
+TEST(GradientSumTest, ClearingForgetsEarlierPasses) {
+  const at::Tensor tokens = SmallTokens(2, 9);
+  Transformer net = SmallNet(SmallConfig("alibi"), "fp64");
+  ClearGradients(net);
+  AddGradients(net, tokens.narrow(1, 0, 8), tokens.narrow(1, 1, 8), 1.0);
+  const at::Tensor once = GradientOf(net.head_VC()).clone();
+  ClearGradients(net);
+  AddGradients(net, tokens.narrow(1, 0, 8), tokens.narrow(1, 1, 8), 1.0);
+  EXPECT_TRUE(once.equal(GradientOf(net.head_VC())));
+}
+
+TEST(HeadTest, TheLossOfChunksIsTheLossOfTheWhole) {
+  // 2^23 / 100000 rows a chunk: 83 of them, so 200 rows take three chunks.
+  const Compute compute = OpenCompute("cpu", "fp64").value();
+  const at::Tensor hidden = (at::arange(200 * 4, at::kDouble) * 0.37).sin().view({200, 4});
+  const at::Tensor head = (at::arange(100000 * 4, at::kDouble) * 0.53).sin().view({100000, 4});
+  const at::Tensor targets = at::arange(200, at::kLong) * 499;
+  const at::Tensor z = HeadLogits(hidden, head, compute);
+  const at::Tensor expected = z.logsumexp({1}) - z.gather(1, targets.unsqueeze(1)).squeeze(1);
+
+  const at::Tensor nll = HeadNll(hidden, head, targets, compute);
+
+  EXPECT_LT((nll - expected).abs().max().item<double>(), 1e-12);
+}
+
+}  // namespace
+}  // namespace longrun

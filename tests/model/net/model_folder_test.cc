@@ -1,0 +1,132 @@
+#include "model/net/model_folder.h"
+
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include "base/files.h"
+#include "model/net/tensor_file.h"
+#include "tests/model/net/small_model.h"
+
+namespace longrun {
+namespace {
+
+Json SmallJson() { return ModelConfigJson(SmallConfig("learned", 8)); }
+
+std::string ErrorOf(const Json& config) { return ParseModelConfig(config).status().message(); }
+
+class ModelFolderTest : public testing::Test {
+ protected:
+  void Write(const Json& config, const std::map<std::string, at::Tensor>& tensors) {
+    const std::string text = config.dump();
+    ASSERT_TRUE(WriteFileAtomic(JoinPath(folder_.path(), "config.json"), text).ok());
+    ASSERT_TRUE(WriteTensors(JoinPath(folder_.path(), "model.safetensors"), tensors).ok());
+  }
+  std::map<std::string, at::Tensor> Tensors() const {
+    return InitialParameters(ParametersOf(SmallConfig("learned", 8).model).value(), 1);
+  }
+  std::string Error() const { return LoadModelFolder(folder_.path()).status().message(); }
+  static bool Has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(ModelFolderTest, AConfigurationReadsBackAsItWasWritten) {
+  NetConfig config = SmallConfig({{"method", "cable"}, {"variant", "scaled"}});
+  config.model.activation = "relu";
+  config.model.d_ff = 20;
+  config.scale_attn_by_inverse_layer_idx = true;
+  const NetConfig read = ParseModelConfig(ModelConfigJson(config)).value();
+  EXPECT_EQ(ModelConfigJson(read), ModelConfigJson(config));
+  EXPECT_EQ(read.model.position.params["variant"], "scaled");
+}
+
+TEST_F(ModelFolderTest, MissingKeysHaveTheDefaultsOfTransformers) {
+  const NetConfig gpt2 = ParseModelConfig({{"model_type", "gpt2"}}).value();
+  EXPECT_EQ(gpt2.model.n_layer, 12);
+  EXPECT_EQ(gpt2.model.d_model, 768);
+  EXPECT_EQ(gpt2.model.d_ff, 3072);
+  EXPECT_EQ(gpt2.model.vocab_size, 50257);
+  EXPECT_EQ(gpt2.model.n_positions, 1024);
+  EXPECT_EQ(gpt2.model.position.method, "learned");
+  EXPECT_TRUE(gpt2.model.causal);
+}
+
+TEST_F(ModelFolderTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
+  Json config = SmallJson();
+  const auto with = [&](const char* key, Json value) {
+    Json changed = config;
+    changed[key] = std::move(value);
+    return changed;
+  };
+  EXPECT_TRUE(Has(ErrorOf(with("n_hidden", 3)), "\"n_hidden\" is unknown"));
+  EXPECT_TRUE(Has(ErrorOf(with("n_laier", 3)), "did you mean \"n_layer\"?"));
+  EXPECT_TRUE(Has(ErrorOf(with("rope_theta", 1e4)), "\"rope_theta\" is unknown"));
+  EXPECT_TRUE(Has(ErrorOf(with("model_type", "llama")), "model_type \"llama\""));
+  EXPECT_TRUE(Has(ErrorOf(with("add_cross_attention", true)), "add_cross_attention"));
+  EXPECT_TRUE(Has(ErrorOf(with("activation_function", "swish")), "\"swish\" is not built"));
+  EXPECT_TRUE(Has(ErrorOf(with("quantization_config", {{"bits", 4}})), "quantization_config"));
+  EXPECT_TRUE(Has(ErrorOf(with("position", "cabel")), "cable"));
+  EXPECT_TRUE(Has(ErrorOf(with("n_head", 3)), "n_head"));
+  EXPECT_TRUE(Has(ErrorOf(with("n_layer", "2")), "n_layer"));
+  EXPECT_TRUE(Has(ErrorOf(with("n_embd", -8)), "d_model"));
+  EXPECT_TRUE(ParseModelConfig(with("pruned_heads", Json::object())).ok());
+  EXPECT_TRUE(ParseModelConfig(with("attn_pdrop", 0.1)).ok());  // no dropout at inference
+  EXPECT_EQ(ParseModelConfig(with("activation_function", "gelu_pytorch_tanh"))->model.activation,
+            "gelu_new");
+  EXPECT_FALSE(ParseModelConfig(with("scale_attn_weights", false))->scale_attn_weights);
+}
+
+TEST_F(ModelFolderTest, MissingSurplusAndMisshapenTensorsAreNamed) {
+  auto tensors = Tensors();
+  tensors.erase("transformer.h.1.ln_2.bias");
+  Write(SmallJson(), tensors);
+  EXPECT_TRUE(Has(Error(), "\"transformer.h.1.ln_2.bias\" of shape [8] is missing"));
+
+  tensors = Tensors();
+  tensors["transformer.h.0.attn.position.weight"] = at::zeros({2, 8});
+  Write(SmallJson(), tensors);
+  EXPECT_TRUE(Has(Error(), "\"transformer.h.0.attn.position.weight\" is not part of a model"));
+
+  tensors = Tensors();
+  tensors["transformer.h.0.mlp.c_fc.weight"] = at::zeros({32, 8});
+  Write(SmallJson(), tensors);
+  EXPECT_TRUE(Has(Error(), "\"transformer.h.0.mlp.c_fc.weight\" has the shape [32, 8]"));
+
+  tensors = Tensors();
+  tensors["transformer.ln_f.bias"] = at::zeros({8}, at::kLong);
+  Write(SmallJson(), tensors);
+  EXPECT_TRUE(Has(Error(), "holds I64"));
+}
+
+TEST_F(ModelFolderTest, ABaseModelsNamesMaskBuffersAndATiedHeadAreAccepted) {
+  std::map<std::string, at::Tensor> tensors;
+  const auto initial = Tensors();
+  for (const auto& [name, tensor] : initial) {
+    tensors[name.substr(std::string("transformer.").size())] = tensor;
+  }
+  tensors["h.0.attn.bias"] = at::zeros({1, 1, 8, 8});
+  tensors["h.0.attn.masked_bias"] = at::zeros({});
+  tensors["lm_head.weight"] = initial.at("transformer.wte.weight");
+  Write(SmallJson(), tensors);
+  const auto folder = LoadModelFolder(folder_.path());
+  ASSERT_TRUE(folder.ok()) << folder.status().message();
+  EXPECT_TRUE(
+      folder->parameters.at("transformer.wte.weight").equal(initial.at("transformer.wte.weight")));
+
+  tensors["lm_head.weight"] = initial.at("transformer.wte.weight") + 1;
+  Write(SmallJson(), tensors);
+  EXPECT_TRUE(Has(Error(), "lm_head.weight differs"));
+}
+
+TEST_F(ModelFolderTest, WhatIsNoJsonOrNotThereIsNamed) {
+  EXPECT_TRUE(Has(Error(), "config.json"));
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder_.path(), "config.json"), "{").ok());
+  EXPECT_TRUE(Has(Error(), "config.json"));
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder_.path(), "config.json"), SmallJson().dump()).ok());
+  EXPECT_TRUE(Has(Error(), "model.safetensors"));
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,85 @@
+#include "model/net/scorer.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <gtest/gtest.h>
+
+#include "model/net/head.h"
+#include "tests/model/net/small_model.h"
+
+namespace longrun {
+namespace {
+
+std::vector<std::int32_t> Ids(std::int64_t n) {
+  const at::Tensor tokens = SmallTokens(1, n);
+  const std::int64_t* data = tokens.const_data_ptr<std::int64_t>();
+  return std::vector<std::int32_t>(data, data + n);
+}
+
+TEST(NetScorerTest, GivesTheNllOfEachScoredTokenInItsWindow) {
+  Transformer net = SmallNet(SmallConfig("cable"), "fp32");
+  const std::vector<std::int32_t> ids = Ids(40);
+  const std::vector<Window> windows = {
+      {.context_begin = 0, .score_begin = 1, .score_end = 9},
+      {.context_begin = 8, .score_begin = 9, .score_end = 17},
+      {.context_begin = 3, .score_begin = 30, .score_end = 33},
+      {.context_begin = 4, .score_begin = 4, .score_end = 6, .bos = true}};
+  NetScorer scorer(net, /*bos_id=*/12);
+
+  const auto nll = scorer.Nll(ids, windows);
+
+  ASSERT_TRUE(nll.ok()) << nll.status().message();
+  const at::NoGradGuard no_grad;
+  for (std::size_t w = 0; w < windows.size(); ++w) {
+    const Window& window = windows[w];
+    ASSERT_EQ((*nll)[w].size(), static_cast<std::size_t>(window.score_end - window.score_begin));
+    // Token by token, each from its own prefix alone.
+    for (std::int64_t t = window.score_begin; t < window.score_end; ++t) {
+      std::vector<std::int64_t> fed;
+      if (window.bos) fed.push_back(12);
+      for (std::int64_t u = window.context_begin; u < t; ++u) {
+        fed.push_back(ids[static_cast<std::size_t>(u)]);
+      }
+      const at::Tensor prefix = at::empty({1, static_cast<std::int64_t>(fed.size())}, at::kLong);
+      std::copy(fed.begin(), fed.end(), prefix.data_ptr<std::int64_t>());
+      const at::Tensor last = net.Hidden(prefix).select(1, prefix.size(1) - 1);
+      const at::Tensor logp = HeadLogits(last, net.head_VC(), net.compute()).log_softmax(1);
+      const double expected = -logp[0][ids[static_cast<std::size_t>(t)]].item<double>();
+      EXPECT_NEAR((*nll)[w][static_cast<std::size_t>(t - window.score_begin)], expected, 1e-5);
+    }
+  }
+}
+
+TEST(NetScorerTest, ALearnedTableRefusesWhatLiesBeyondItUnlessToldOtherwise) {
+  const std::vector<std::int32_t> ids = Ids(20);
+  const std::vector<Window> fits = {{.context_begin = 0, .score_begin = 1, .score_end = 9}};
+  const std::vector<Window> beyond = {{.context_begin = 0, .score_begin = 1, .score_end = 10}};
+  Transformer refuse = SmallNet(SmallConfig("learned", 8), "fp32");
+  NetScorer scorer(refuse);
+  EXPECT_TRUE(scorer.Nll(ids, fits).ok());
+  const auto refused = scorer.Nll(ids, beyond);
+  EXPECT_EQ(refused.status().code(), Code::kOutOfRange);
+  EXPECT_NE(refused.status().message().find("9 tokens exceeds the 8 positions of method "
+                                            "\"learned\""),
+            std::string::npos)
+      << refused.status().message();
+
+  for (const char* option : {"clamp", "wrap"}) {
+    Transformer net = SmallNet(SmallConfig({{"method", "learned"}, {"beyond", option}}, 8), "fp32");
+    EXPECT_TRUE(NetScorer(net).Nll(ids, beyond).ok()) << option;
+  }
+}
+
+TEST(NetScorerTest, TokensOutsideTheVocabularyAndAMissingBosAreRefused) {
+  Transformer net = SmallNet(SmallConfig("alibi"), "fp32");
+  const std::vector<std::int32_t> ids = {1, 13, 2};
+  const std::vector<Window> all = {{.context_begin = 0, .score_begin = 1, .score_end = 3}};
+  EXPECT_EQ(NetScorer(net).Nll(ids, all).status().message(),
+            "token 1 is 13, the model has the ids 0 to 12");
+  const std::vector<Window> bos = {
+      {.context_begin = 2, .score_begin = 2, .score_end = 3, .bos = true}};
+  EXPECT_EQ(NetScorer(net).Nll(ids, bos).status().code(), Code::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,41 @@
+// Small models for tests.
+#pragma once
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+
+#include <cstdint>
+#include <string>
+
+#include "model/net/transformer.h"
+
+namespace longrun {
+
+inline NetConfig SmallConfig(const Json& position, std::int64_t n_positions = 0) {
+  NetConfig config;
+  config.model.n_layer = 2;
+  config.model.n_head = 2;
+  config.model.d_model = 8;
+  config.model.d_ff = 32;
+  config.model.vocab_size = 13;
+  config.model.init_std = 0.3;  // large, so that attention is not flat
+  config.model.n_positions = n_positions;
+  config.model.position = ResolvePosition(position).value();
+  return config;
+}
+
+inline Transformer SmallNet(const NetConfig& config, const std::string& precision,
+                            std::uint64_t seed = 7) {
+  const std::vector<ParameterSpec> specs = ParametersOf(config.model).value();
+  return Transformer::Make(config, InitialParameters(specs, seed), AttentionBackend::kReference,
+                           OpenCompute("cpu", precision).value())
+      .value();
+}
+
+// (B, T) ids without a visible pattern, below 13.
+inline at::Tensor SmallTokens(std::int64_t b, std::int64_t t) {
+  const at::Tensor n = at::arange(b * t, at::kLong);
+  return ((n * n * 31 + n * 7) % 127 % 13).view({b, t}).contiguous();
+}
+
+}  // namespace longrun

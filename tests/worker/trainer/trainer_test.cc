@@ -1,0 +1,348 @@
+// The trainer as a process: what a worker, and a user with a folder and a file, sees of it.
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cmath>
+#include <csignal>
+#include <fstream>
+#include <limits>
+
+#include "base/files.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "model/data/dataset.h"
+#include "model/net/adamw.h"
+#include "model/net/checkpoint.h"
+#include "model/net/head.h"
+#include "model/net/tensor_file.h"
+#include "sweeps/event.h"
+#include "sweeps/task.h"
+
+namespace longrun {
+namespace {
+
+const std::string kTrainer = std::string(LONGRUN_BIN_DIR) + "/longrun-trainer";
+
+// A text whose next byte can be learned a little.
+std::string SomeText(int n_words) {
+  static const char* const kWords[] = {"the ", "sea ", "was ", "calm ", "and ", "a ", "ship, "};
+  std::string text;
+  for (int i = 0; i < n_words; ++i) text += kWords[(i * i * 3 + i / 5) % 7];
+  return text;
+}
+
+Json RunJson(const Json& position) {
+  return {{"model",
+           {{"architecture", "gpt2"},
+            {"n_layer", 2},
+            {"n_head", 2},
+            {"d_model", 16},
+            {"d_ff", 64},
+            {"vocab_size", 320},
+            {"activation", "gelu_new"},
+            {"layer_norm_epsilon", 1e-5},
+            {"tie_embeddings", true},
+            {"causal", true},
+            {"init_std", 0.02}}},
+          {"position", position},
+          {"seed", 11},
+          {"train",
+           {{"train_length", 16},
+            {"tokens", 20 * 64},
+            {"batch_tokens", 64},
+            {"precision", "fp32"},
+            {"order", "shuffled"},
+            {"optimizer",
+             {{"name", "adamw"},
+              {"lr", 1e-2},
+              {"min_lr", 1e-3},
+              {"betas", {0.9, 0.95}},
+              {"eps", 1e-8},
+              {"weight_decay", 0.1},
+              {"grad_clip", 1.0}}},
+            {"schedule", {{"name", "cosine"}, {"warmup_tokens", 128}}},
+            {"validate", {{"every", 320}, {"tokens", 256}}}}}};
+}
+
+class TrainerTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    data_ = new TempFolder("trainer_test");
+    ASSERT_TRUE(WriteFileAtomic(Data("train.txt"), SomeText(3000)).ok());
+    ASSERT_TRUE(WriteFileAtomic(Data("validation.txt"), SomeText(700).substr(7)).ok());
+    const Status imported = ImportText(
+        {.tokenizer = "bytes",
+         .splits = {{"train", {Data("train.txt")}}, {"validation", {Data("validation.txt")}}}},
+        Data("dataset"));
+    ASSERT_TRUE(imported.ok()) << imported.message();
+  }
+  static void TearDownTestSuite() { delete data_; }
+  static std::string Data(const std::string& name) { return JoinPath(data_->path(), name); }
+  std::string At(const std::string& name) const { return JoinPath(folder_.path(), name); }
+
+  void WriteRun(const Json& run) { ASSERT_TRUE(WriteFileAtomic(At("run.json"), run.dump()).ok()); }
+
+  SpawnOptions Command(std::vector<std::string> arguments, const std::string& failpoints) const {
+    arguments.insert(arguments.begin(), kTrainer);
+    SpawnOptions options = {.argv = std::move(arguments),
+                            .env = {"OMP_WAIT_POLICY=passive", "OMP_NUM_THREADS=1"},
+                            .stdout_path = At("stdout"),
+                            .stderr_path = At("stderr")};
+    if (!failpoints.empty()) options.env.push_back("LONGRUN_FAILPOINTS=" + failpoints);
+    return options;
+  }
+  int Exec(std::vector<std::string> arguments, const std::string& failpoints = "") {
+    EXPECT_TRUE(RemoveAll(At("stderr")).ok());
+    const int pid = Spawn(Command(std::move(arguments), failpoints)).value();
+    return WaitFor(pid, -1).value()->code;
+  }
+  std::vector<std::string> TrainArguments(const std::string& output,
+                                          std::vector<std::string> more = {}) const {
+    std::vector<std::string> arguments = {"train",     "--run",         At("run.json"),
+                                          "--dataset", Data("dataset"), "--output",
+                                          At(output),  "--micro-batch", "4"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  std::string Stderr() const { return ReadFile(At("stderr")).value(); }
+
+  std::vector<JournalRecord> Journal(const std::string& output) const {
+    JournalReader reader(JoinPath(At(output), "journal.jsonl"));
+    std::vector<JournalRecord> records;
+    while (true) {
+      const auto lines = reader.Next(1000, 1 << 20).value();
+      if (lines.empty()) return records;
+      for (const auto& line : lines) records.push_back(line.record);
+    }
+  }
+  std::vector<double> Series(const std::string& output, const char* metric) const {
+    std::vector<double> values;
+    const std::vector<JournalRecord> records = Journal(output);
+    for (const JournalRecord& record : records) {
+      if (record.kind == "series" && record.body.contains(metric)) {
+        values.push_back(record.body[metric].get<double>());
+      }
+    }
+    return values;
+  }
+  std::string StepFolder(const std::string& output, const char* step) const {
+    return At(output + "/checkpoints/step-0000000" + step);
+  }
+  static std::string Bytes(const std::string& folder, const char* name) {
+    return ReadFile(JoinPath(folder, name)).value();
+  }
+
+  static TempFolder* data_;
+  TempFolder folder_;
+};
+TempFolder* TrainerTest::data_ = nullptr;
+
+TEST_F(TrainerTest, TrainsEvaluatesAndSaysSoInItsJournal) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  const std::vector<JournalRecord> records = Journal("out");
+  EXPECT_EQ(records.front().kind, "attempt");
+  EXPECT_EQ(records[1].kind, "started");
+  EXPECT_EQ(records[1].body["steps"], 20);
+  EXPECT_EQ(records.back().kind, "final");
+  const JournalRecord& last = records[records.size() - 2];
+  ASSERT_EQ(last.kind, "checkpoint");
+  EXPECT_EQ(last.body["final"], true);
+  EXPECT_EQ(last.body["step"], 20);
+  const std::vector<double> loss = Series("out", "loss");
+  ASSERT_EQ(loss.size(), 20u);
+  EXPECT_NEAR(loss.front(), std::log(320.0), 0.1);  // nothing is known at first
+  EXPECT_LT(loss.back(), loss.front() - 1.0);
+  EXPECT_EQ(Series("out", "val_loss").size(), 4u);  // every 5 of 20 steps
+  EXPECT_EQ(Series("out", "grad_norm").size(), 20u);
+
+  ASSERT_EQ(Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--checkpoint",
+                  StepFolder("out", "20"), "--output", At("scores"), "--lengths", "16,64"}),
+            0)
+      << Stderr();
+  int n_rows = 0;
+  const std::vector<JournalRecord> scores = Journal("scores");
+  for (const JournalRecord& record : scores) {
+    if (record.kind != "result") continue;
+    EXPECT_EQ(record.body["status"], "ok");
+    EXPECT_LT(record.body["value"].get<double>(), loss.front());
+    EXPECT_TRUE(record.body.contains("cell"));
+    n_rows += 1;
+  }
+  EXPECT_EQ(n_rows, 2);
+}
+
+TEST_F(TrainerTest, KilledAndResumedItReachesTheSameBits) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("whole")), 0) << Stderr();
+  // A checkpoint after each step; the process dies in step 11.
+  EXPECT_EQ(
+      Exec(TrainArguments("first", {"--checkpoint-every-ms", "0"}), "trainer_in_step:exit@11"), 99);
+  ASSERT_EQ(Exec(TrainArguments("second", {"--resume", StepFolder("first", "10")})), 0) << Stderr();
+
+  for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+    EXPECT_TRUE(Bytes(StepFolder("whole", "20"), name) == Bytes(StepFolder("second", "20"), name))
+        << name;
+  }
+  const std::vector<double> whole = Series("whole", "loss"), second = Series("second", "loss");
+  EXPECT_EQ(std::vector<double>(whole.begin() + 10, whole.end()), second);
+
+  // From its last step there is nothing to train, and yet a final checkpoint to give.
+  ASSERT_EQ(Exec(TrainArguments("third", {"--resume", StepFolder("second", "20")})), 0) << Stderr();
+  EXPECT_TRUE(Series("third", "loss").empty());
+  EXPECT_TRUE(Bytes(StepFolder("third", "20"), "manifest.json") ==
+              Bytes(StepFolder("whole", "20"), "manifest.json"));
+}
+
+TEST_F(TrainerTest, KilledWhileACheckpointIsWrittenItLeavesNoHalfOne) {
+  WriteRun(RunJson("alibi"));
+  EXPECT_EQ(
+      Exec(TrainArguments("out", {"--checkpoint-every-ms", "0"}), "trainer_in_checkpoint:exit@3"),
+      99);
+  EXPECT_TRUE(LoadCheckpoint(StepFolder("out", "02"), "").ok());
+  EXPECT_FALSE(PathExists(StepFolder("out", "03")));
+}
+
+TEST_F(TrainerTest, ToldToStopItSavesItsStateAndYields) {
+  WriteRun(RunJson("rope"));
+  // It stands still in step 7 until it has been told.
+  const int pid = Spawn(Command(TrainArguments("out"), "trainer_in_step:stop@7")).value();
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
+  ASSERT_TRUE(WIFSTOPPED(status));
+  kill(pid, SIGTERM);
+  kill(pid, SIGCONT);
+  EXPECT_EQ(WaitFor(pid, -1).value()->code, 75) << Stderr();
+  const std::vector<JournalRecord> records = Journal("out");
+  EXPECT_EQ(records.back().kind, "checkpoint");
+  EXPECT_EQ(records.back().body["step"], 6);
+  EXPECT_EQ(records.back().body["final"], false);
+  EXPECT_TRUE(LoadCheckpoint(StepFolder("out", "06"), "").ok());
+}
+
+TEST_F(TrainerTest, ASmallerMicroBatchGivesTheSameStepButForRounding) {
+  WriteRun(RunJson("cable"));
+  std::vector<std::string> parts = TrainArguments("parts");
+  parts.back() = "1";
+  ASSERT_EQ(Exec(TrainArguments("whole")), 0) << Stderr();
+  ASSERT_EQ(Exec(parts), 0) << Stderr();
+  // The first step starts from the same weights.
+  const double whole = Series("whole", "loss").front(), part = Series("parts", "loss").front();
+  EXPECT_NEAR(part / whole, 1.0, 1e-6);
+  EXPECT_NEAR(Series("parts", "grad_norm").front() / Series("whole", "grad_norm").front(), 1.0,
+              1e-6);
+}
+
+TEST_F(TrainerTest, Bf16AutocastTrains) {
+  Json run = RunJson("alibi");
+  run["train"]["precision"] = "bf16";
+  WriteRun(run);
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  EXPECT_LT(Series("out", "loss").back(), 5.0);
+}
+
+TEST_F(TrainerTest, ALossThatIsNoNumberEndsWithClassNumerical) {
+  WriteRun(RunJson("alibi"));
+  ASSERT_EQ(Exec(TrainArguments("out", {"--checkpoint-every-ms", "0"}), "trainer_in_step:exit@3"),
+            99);
+  LoadedCheckpoint loaded = LoadCheckpoint(StepFolder("out", "02"), "").value();
+  loaded.model.parameters.at("transformer.ln_f.bias")[0] = std::numeric_limits<float>::quiet_NaN();
+  ASSERT_TRUE(WriteCheckpoint(At("poisoned"), {.config = loaded.model.config,
+                                               .parameters = loaded.model.parameters,
+                                               .optimizer = loaded.optimizer,
+                                               .state = loaded.state})
+                  .ok());
+  EXPECT_EQ(Exec(TrainArguments("next", {"--resume", At("poisoned")})), 80);
+  const JournalRecord last = Journal("next").back();
+  EXPECT_EQ(last.kind, "failed");
+  EXPECT_EQ(last.body["class"], "numerical");
+  EXPECT_EQ(last.body["where"], "step 3");
+}
+
+TEST_F(TrainerTest, ALearnedTableIsNotApplicableBeyondItself) {
+  WriteRun(RunJson("learned"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  ASSERT_EQ(Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--checkpoint",
+                  StepFolder("out", "20"), "--output", At("scores"), "--lengths", "16,32"}),
+            0)
+      << Stderr();
+  std::vector<std::string> status;
+  const std::vector<JournalRecord> scores = Journal("scores");
+  for (const JournalRecord& record : scores) {
+    if (record.kind == "result") status.push_back(record.body["status"].get<std::string>());
+  }
+  EXPECT_EQ(status, (std::vector<std::string>{"ok", "not_applicable"}));
+}
+
+TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {
+  WriteRun(RunJson("alibi"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  Json task = ParseJson(Bytes(At("out"), "task.json")).value();
+  task["paths"]["simd"] = "altivec";
+  task["attempt_dir"] = At("other");
+  ASSERT_TRUE(MakeFolders(At("other")).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("other/task.json"), CanonicalJson(task)).ok());
+  EXPECT_EQ(Exec({"task", At("other/task.json")}), 78);
+  EXPECT_NE(Stderr().find("instruction set \"altivec\""), std::string::npos) << Stderr();
+  EXPECT_EQ(Journal("other").back().body["class"], "invalid");
+
+  // A journal is never written twice.
+  EXPECT_EQ(Exec({"task", At("out/task.json")}), 78);
+}
+
+TEST_F(TrainerTest, ADamagedCheckpointOrDatasetEndsWithClassData) {
+  WriteRun(RunJson("alibi"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  const std::string model = JoinPath(StepFolder("out", "20"), "model.safetensors");
+  std::string bytes = ReadFile(model).value();
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 4);
+  ASSERT_TRUE(WriteFileAtomic(model, bytes).ok());
+  EXPECT_EQ(Exec(TrainArguments("next", {"--resume", StepFolder("out", "20")})), 65);
+  EXPECT_NE(Stderr().find("it is damaged"), std::string::npos) << Stderr();
+  EXPECT_EQ(Exec({"data", "verify", At("nowhere")}), 65);
+}
+
+TEST_F(TrainerTest, TheDoorForwardGivesTheLogitsOfTheModelInAFolder) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  const std::string model = StepFolder("out", "20");
+  const at::Tensor tokens = (at::arange(2 * 24, at::kLong) * 7 % 300).view({2, 24}).contiguous();
+  ASSERT_TRUE(WriteTensors(At("tokens.safetensors"), {{"tokens", tokens}}).ok());
+  ModelFolder folder = LoadModelFolder(model).value();
+  Transformer net =
+      Transformer::Make(folder.config, folder.parameters, AttentionBackend::kReference,
+                        OpenCompute("cpu", "fp64").value())
+          .value();
+  const at::NoGradGuard no_grad;
+  const at::Tensor expected =
+      HeadLogits(net.Hidden(tokens).flatten(0, 1), net.head_VC(), net.compute()).view({2, 24, 320});
+
+  const auto run = [&](const char* verb, const std::string& dtype) {
+    return Exec({verb, "--model", model, "--tokens", At("tokens.safetensors"), "--output",
+                 At("answer.safetensors"), "--dtype", dtype});
+  };
+  for (const auto& [dtype, tolerance] : std::vector<std::pair<std::string, double>>{
+           {"fp64", 1e-12}, {"fp32", 1e-5}, {"bf16", 0.1}}) {
+    ASSERT_EQ(run("forward", dtype), 0) << Stderr();
+    const SafetensorsFile answer = SafetensorsFile::Open(At("answer.safetensors")).value();
+    const at::Tensor logits = ToTensor(*answer.Find("logits"));
+    EXPECT_EQ(logits.sizes(), at::IntArrayRef({2, 24, 320}));
+    EXPECT_LT((logits.to(at::kDouble) - expected).abs().max().item<double>(), tolerance) << dtype;
+  }
+  ASSERT_EQ(run("grad", "fp64"), 0) << Stderr();
+  const SafetensorsFile gradients = SafetensorsFile::Open(At("answer.safetensors")).value();
+  EXPECT_EQ(gradients.tensors().size(), folder.parameters.size());
+  EXPECT_NE(gradients.Find("transformer.h.1.attn.position.weight"), nullptr);
+
+  ASSERT_TRUE(WriteTensors(At("tokens.safetensors"), {{"tokens", tokens + 100}}).ok());
+  EXPECT_EQ(run("forward", "fp32"), 78);
+  EXPECT_NE(Stderr().find("tokens[1]["), std::string::npos) << Stderr();
+  EXPECT_EQ(run("forward", "fp8"), 78);
+  EXPECT_EQ(Exec({"forward"}), 64);
+}
+
+}  // namespace
+}  // namespace longrun
