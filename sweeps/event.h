@@ -13,7 +13,7 @@
 //   series      {"loss":..,"lr":..,"grad_norm":..,"tokens_per_s":..}  (any metric: number or null)
 //   result      contracts.md section 2, plus "cell"
 //   checkpoint  {"path","step","sha256","files":[{"name","sha256","bytes"}],"final":bool,"best":bool}
-//   artifact    {"name","path","sha256","bytes"}
+//   artifact    {"name","path","sha256","bytes"}          paths: relative to the attempt's folder
 //   warning     {"message"}
 //   failed      {"class","message","where"}
 //   final       {"counts":{kind: n},"digest"}   of all records before it; digest: SHA-256 over the

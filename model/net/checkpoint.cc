@@ -40,7 +40,7 @@ Result<CheckpointSummary> WriteInto(const std::string& folder, const CheckpointC
   summary.files.push_back(std::move(config));
   ASSIGN_OR_RETURN(CheckpointFile model, WriteTensorFile(folder, kModel, content.parameters));
   summary.files.push_back(std::move(model));
-  Failpoint("trainer_in_checkpoint");
+  Failpoint("trainer_mid_checkpoint");
   ASSIGN_OR_RETURN(CheckpointFile optimizer,
                    WriteTensorFile(folder, kOptimizer, content.optimizer));
   summary.files.push_back(std::move(optimizer));

@@ -94,7 +94,7 @@ Status Evaluator::RunCell(const ExpectedCell& cell, std::int64_t index) {
   const std::string& variant = cell.variant;
   session_.SetPlace(Str(named_.evaluation->name, " at ", cell.context_length,
                         variant.empty() ? "" : Str(" (", variant, ")")));
-  Failpoint("trainer_in_evaluation");
+  Failpoint("trainer_mid_evaluation");
   ASSIGN_OR_RETURN(LanguageModel * model, ModelOf(variant));
   const std::int64_t per_call =
       net_.compute().device.is_cuda() ? kTokensPerCallGpu : kTokensPerCallCpu;

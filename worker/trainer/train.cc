@@ -195,7 +195,7 @@ Result<bool> Trainer::Step() {
   const std::int64_t begin_ms = BootMs();
   const std::int64_t step = step_ + 1;
   session_.SetPlace(Str("step ", step));
-  Failpoint("trainer_in_step");
+  Failpoint("trainer_mid_step");
   bool stopped = false;
   ASSIGN_OR_RETURN(const double loss, Gradients(step, stopped));
   if (stopped) return false;

@@ -180,7 +180,8 @@ TEST_F(TrainerTest, KilledAndResumedItReachesTheSameBits) {
   ASSERT_EQ(Exec(TrainArguments("whole")), 0) << Stderr();
   // A checkpoint after each step; the process dies in step 11.
   EXPECT_EQ(
-      Exec(TrainArguments("first", {"--checkpoint-every-ms", "0"}), "trainer_in_step:exit@11"), 99);
+      Exec(TrainArguments("first", {"--checkpoint-every-ms", "0"}), "trainer_mid_step:exit@11"),
+      99);
   ASSERT_EQ(Exec(TrainArguments("second", {"--resume", StepFolder("first", "10")})), 0) << Stderr();
 
   for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
@@ -200,7 +201,7 @@ TEST_F(TrainerTest, KilledAndResumedItReachesTheSameBits) {
 TEST_F(TrainerTest, KilledWhileACheckpointIsWrittenItLeavesNoHalfOne) {
   WriteRun(RunJson("alibi"));
   EXPECT_EQ(
-      Exec(TrainArguments("out", {"--checkpoint-every-ms", "0"}), "trainer_in_checkpoint:exit@3"),
+      Exec(TrainArguments("out", {"--checkpoint-every-ms", "0"}), "trainer_mid_checkpoint:exit@3"),
       99);
   EXPECT_TRUE(LoadCheckpoint(StepFolder("out", "02"), "").ok());
   EXPECT_FALSE(PathExists(StepFolder("out", "03")));
@@ -209,7 +210,7 @@ TEST_F(TrainerTest, KilledWhileACheckpointIsWrittenItLeavesNoHalfOne) {
 TEST_F(TrainerTest, ToldToStopItSavesItsStateAndYields) {
   WriteRun(RunJson("rope"));
   // It stands still in step 7 until it has been told.
-  const int pid = Spawn(Command(TrainArguments("out"), "trainer_in_step:stop@7")).value();
+  const int pid = Spawn(Command(TrainArguments("out"), "trainer_mid_step:stop@7")).value();
   int status = 0;
   ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
   ASSERT_TRUE(WIFSTOPPED(status));
@@ -246,7 +247,7 @@ TEST_F(TrainerTest, Bf16AutocastTrains) {
 
 TEST_F(TrainerTest, ALossThatIsNoNumberEndsWithClassNumerical) {
   WriteRun(RunJson("alibi"));
-  ASSERT_EQ(Exec(TrainArguments("out", {"--checkpoint-every-ms", "0"}), "trainer_in_step:exit@3"),
+  ASSERT_EQ(Exec(TrainArguments("out", {"--checkpoint-every-ms", "0"}), "trainer_mid_step:exit@3"),
             99);
   LoadedCheckpoint loaded = LoadCheckpoint(StepFolder("out", "02"), "").value();
   loaded.model.parameters.at("transformer.ln_f.bias")[0] = std::numeric_limits<float>::quiet_NaN();
