@@ -228,6 +228,7 @@ void HandleEvent(StepContext& step, const JournalReceived& event) {
                                        attempt->worker, " and epoch ", attempt->epoch));
     return step.Send(fenced);
   }
+  attempt->listed_at = step.now;
   const std::optional<std::int64_t> wanted = StoreBatch(step, *attempt, event);
   step.Send(SendAck{
       .session = event.session, .attempt = attempt->id, .durable_seq = attempt->durable_seq});

@@ -71,7 +71,10 @@ void ExtendLeasesOverSleep(StepContext& step) {
   const Instant gap = step.now - std::max(state.last_event_at, state.booted_at);
   if (gap > state.limits.suspend_ms) {
     for (auto& [id, worker] : state.workers) worker.heard_at += gap;
-    for (const std::string& id : state.index.live) state.attempts.at(id).offered_at += gap;
+    for (const std::string& id : state.index.live) {
+      state.attempts.at(id).offered_at += gap;
+      state.attempts.at(id).listed_at += gap;
+    }
     state.booted_at += gap;
   }
   state.last_event_at = step.now;

@@ -79,6 +79,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
   state.index = Index{};
   for (auto& [id, worker] : state.workers) {
     worker.session.reset();
+    worker.last_session = 0;
     worker.heard_at = now;
     worker.draining = false;
     worker.lost = false;
@@ -87,6 +88,7 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
   }
   for (auto& [id, attempt] : state.attempts) {
     attempt.offered_at = now;
+    attempt.listed_at = now;
     if (IsLive(attempt.state)) state.index.live.insert(id);
   }
   for (const auto& [sweep_id, tasks] : state.sweep_tasks) {

@@ -243,7 +243,8 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
                                               .worker = worker.id,
                                               .device_index = slot.index,
                                               .resume = resume,
-                                              .offered_at = step.now},
+                                              .offered_at = step.now,
+                                              .listed_at = step.now},
                                       reason);
   task.attempt = attempt.id;
   worker.busy[slot.index] = attempt.id;

@@ -36,6 +36,7 @@ void NoteBusySlots(State& state, Worker& worker, const std::vector<LiveAttempt>&
 
 // An offer that the worker lists was taken, even if its word was lost.
 void NoteAccepted(StepContext& step, Attempt& attempt) {
+  attempt.listed_at = step.now;
   if (attempt.state != AttemptState::kOffered) return;
   MoveAttempt(step, attempt, AttemptState::kAccepted,
               Str("worker ", attempt.worker, " has started it"));
@@ -60,24 +61,27 @@ AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt&
   return verdict;
 }
 
-// The worker has listed all that lives there; what it does not list is gone.
+void EndUnlisted(StepContext& step, const Worker& worker, Attempt& attempt) {
+  if (attempt.state == AttemptState::kOffered) {
+    WithdrawOffer(step, attempt, Str("worker ", worker.id, " did not receive it"));
+  } else {
+    EndAttempt(step, attempt, FailureClass::kVanished,
+               Str("worker ", worker.id, " no longer has it"));
+  }
+}
+
+// The worker lists all that lives there; what it did not speak of since `since` is gone.
 void EndWhatIsNotListed(StepContext& step, const Worker& worker,
-                        const std::vector<LiveAttempt>& listed) {
+                        const std::vector<LiveAttempt>& listed, Instant since) {
   std::set<std::string> here;
   for (const LiveAttempt& live : listed) here.insert(live.attempt);
   std::vector<Attempt*> gone;
   for (const std::string& id : step.state.index.live) {
     Attempt& attempt = step.state.attempts.at(id);
-    if (attempt.worker == worker.id && !here.contains(id)) gone.push_back(&attempt);
+    const bool silent = attempt.worker == worker.id && !here.contains(id);
+    if (silent && attempt.listed_at <= since) gone.push_back(&attempt);
   }
-  for (Attempt* const attempt : gone) {
-    if (attempt->state == AttemptState::kOffered) {
-      WithdrawOffer(step, *attempt, Str("worker ", worker.id, " did not receive it"));
-    } else {
-      EndAttempt(step, *attempt, FailureClass::kVanished,
-                 Str("worker ", worker.id, " no longer has it"));
-    }
-  }
+  for (Attempt* const attempt : gone) EndUnlisted(step, worker, *attempt);
 }
 
 bool SameSlots(const std::vector<Slot>& a, const std::vector<Slot>& b) {
@@ -165,7 +169,8 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
                              .state = AttemptState::kAccepted,
                              .worker = worker.id,
                              .device_index = -1,
-                             .offered_at = step.now},
+                             .offered_at = step.now,
+                             .listed_at = step.now},
                      reason);
 }
 
@@ -173,6 +178,11 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   State& state = step.state;
   const auto [it, added] = state.workers.try_emplace(event.worker.id, event.worker);
   Worker& worker = it->second;
+  if (event.session < worker.last_session) {
+    step.Send(CloseSession{.session = event.session,
+                           .reason = Str("worker ", worker.id, " has opened a newer session")});
+    return;
+  }
   // Only an open session proves that the newer one lives: its id comes from a clock that may jump.
   if (worker.session && worker.incarnation > event.worker.incarnation) {
     step.Send(CloseSession{.session = event.session,
@@ -192,6 +202,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   worker.slots = event.worker.slots;
   worker.dataset_digests = event.worker.dataset_digests;
   worker.session = event.session;
+  worker.last_session = event.session;
   worker.heard_at = step.now;
   worker.draining = false;
   worker.lost = false;
@@ -199,7 +210,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   state.index.sessions[event.session] = worker.id;
   step.changed_workers.insert(worker.id);
 
-  EndWhatIsNotListed(step, worker, event.attempts);
+  EndWhatIsNotListed(step, worker, event.attempts, step.now);
   SendWelcome welcome = {.session = event.session};
   for (const LiveAttempt& live : event.attempts) {
     welcome.attempts.push_back(Judge(step, worker, live));
@@ -213,6 +224,8 @@ void HandleEvent(StepContext& step, const WorkerHeard& event) {
   if (worker == nullptr) return;
   step.Send(SendHeartbeatReply{.session = event.session, .number = event.number});
   for (const LiveAttempt& live : event.attempts) RepeatVerdict(step, *worker, live);
+  // A heartbeat may be older than the acceptance that came before it: only a longer silence counts.
+  EndWhatIsNotListed(step, *worker, event.attempts, step.now - step.state.limits.suspect_ms);
   NoteBusySlots(step.state, *worker, event.attempts);
 }
 

@@ -81,7 +81,8 @@ struct Attempt {
   std::string failed_message = {};
   // Volatile:
   Instant offered_at = 0;
-  Json progress = {};  // body of the newest `progress` record
+  Instant listed_at = 0;  // when its worker last spoke of it
+  Json progress = {};     // body of the newest `progress` record
 };
 
 struct Task {
@@ -143,6 +144,7 @@ struct Worker {
   std::set<std::string> dataset_digests;
   // Volatile:
   std::optional<SessionId> session;
+  SessionId last_session = 0;  // the newest of this process: an older stream speaks too late
   Instant heard_at = 0;
   bool draining = false;
   bool lost = false;                              // the lease ended and nothing was heard since

@@ -9,7 +9,8 @@
 namespace longrun {
 namespace {
 
-void AppendAll(std::vector<Write>& target, std::vector<Write>& source) {
+template <typename Row>
+void AppendAll(std::vector<Write>& target, std::vector<Row>& source) {
   target.insert(target.end(), std::make_move_iterator(source.begin()),
                 std::make_move_iterator(source.end()));
 }
@@ -18,6 +19,9 @@ void AppendAll(std::vector<Write>& target, std::vector<Write>& source) {
 void CollectWrites(StepContext& step) {
   const State& state = step.state;
   std::vector<Write>& writes = step.result.writes;
+  writes.reserve(step.changed_runs.size() + step.changed_tasks.size() + step.cells.size() +
+                 step.sweeps.size() + step.changed_workers.size() + step.changed_attempts.size() +
+                 step.records.size() + step.transitions.size() + step.drops.size());
   for (const std::string& key : step.changed_runs) writes.push_back(PutRun{state.runs.at(key)});
   for (const std::string& id : step.changed_tasks) writes.push_back(PutTask{state.tasks.at(id)});
   AppendAll(writes, step.cells);

@@ -23,8 +23,12 @@ struct StepContext {
   std::set<std::string> changed_tasks;
   std::set<std::string> changed_attempts;
   std::set<std::string> changed_workers;
-  // Rows that are only added.
-  std::vector<Write> cells, sweeps, records, transitions, drops;
+  // Rows that are only added. (A Write is as large as its largest kind.)
+  std::vector<PutCell> cells;
+  std::vector<Write> sweeps;
+  std::vector<PutRecord> records;
+  std::vector<PutTransition> transitions;
+  std::vector<DropCheckpoint> drops;
 
   void Send(Command command) { result.commands.push_back(std::move(command)); }
 };

@@ -1,0 +1,141 @@
+// The class of an end decides what becomes of the task.
+#include "tests/coordinator/scheduler/fixture.h"
+
+namespace longrun {
+namespace {
+
+class EndTest : public SchedulerTest {
+ protected:
+  EndTest() {
+    Arrive("w", {CpuSlot()}, 1);
+    Submit({.seeds = {1}, .context_lengths = {64}, .retry = {.failures_max = 1, .losses_max = 2}});
+  }
+  // Until the back-off is over; the worker is heard meanwhile.
+  void AwaitPlacement() {
+    for (int i = 0; i < 200 && Train().state == TaskState::kReady; ++i) {
+      Wait(5'000);
+      Do(WorkerHeard{.session = 1, .number = i, .attempts = {}});
+    }
+    ASSERT_EQ(Train().state, TaskState::kReserved);
+  }
+};
+
+TEST_F(EndTest, ACrashIsRetriedAfterAWaitUntilTheFailuresAreSpent) {
+  Begin(Current(Train()));
+  const StepResult end = Finish(Current(Train()), Signal(11));
+  EXPECT_TRUE(Commands<SendAck>(end).at(0).ended);
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_EQ(Train().failures, 1);
+  EXPECT_GT(Train().not_before, now);
+  EXPECT_NE(Train().reason.find("crashed"), std::string::npos);
+
+  AwaitPlacement();
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(11));
+  EXPECT_EQ(Train().state, TaskState::kFailed);
+  EXPECT_NE(Train().reason.find("signal 11"), std::string::npos) << Train().reason;
+  EXPECT_NE(Train().reason.find("longrun logs"), std::string::npos) << Train().reason;
+  EXPECT_EQ(Evaluate().state, TaskState::kSkipped);
+  EXPECT_NE(Evaluate().reason.find("training it needs"), std::string::npos);
+  EXPECT_EQ(SweepStateName(state, "sweep-1"), "PARTIAL");
+}
+
+TEST_F(EndTest, ANumericalFailureIsAResultAndNeverRetried) {
+  SampleJournal journal = Begin(Current(Train()));
+  journal.Append("failed", {{"class", "numerical"}, {"message", "loss is NaN at step 7"}});
+  Deliver(Current(Train()), journal);
+  Finish(Current(Train()), Exit(80));
+
+  EXPECT_EQ(Train().state, TaskState::kFailed);
+  EXPECT_EQ(Train().reason.substr(0, 32), "diverged: loss is NaN at step 7;");
+  EXPECT_EQ(Current(Train()).failure_class, "numerical");
+}
+
+TEST_F(EndTest, ATrainerThatYieldedGoesOnAtOnceAtNobodysExpense) {
+  Begin(Current(Train()));
+  Finish(Current(Train()), Exit(75));
+
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+  EXPECT_EQ(Train().failures + Train().losses, 0);
+  EXPECT_EQ(Current(Train()).n, 2);
+}
+
+TEST_F(EndTest, LossesHaveABudgetOfTheirOwn) {
+  for (int i = 0; i < 3; ++i) {
+    Begin(Current(Train()));
+    Finish(Current(Train()), EndEvidence{});  // no exit.json, no word: vanished
+    EXPECT_EQ(Train().failures, 0);
+    EXPECT_EQ(Train().losses, i + 1);
+    if (i < 2) AwaitPlacement();
+  }
+  EXPECT_EQ(Train().state, TaskState::kFailed);
+}
+
+TEST_F(EndTest, TheEndIsTakenOnlyAfterTheWholeJournal) {
+  SampleJournal journal = Begin(Current(Train()));
+  const Attempt& attempt = Current(Train());
+  const StepResult result = Do(AttemptFinished{.session = 1,
+                                               .attempt = attempt.id,
+                                               .epoch = attempt.epoch,
+                                               .last_seq = 4,
+                                               .evidence = Exit(0),
+                                               .log_tail = ""});
+  EXPECT_EQ(Commands<SendNack>(result).at(0).expected_seq, 3);
+  EXPECT_EQ(Train().state, TaskState::kRunning);
+}
+
+TEST_F(EndTest, ExitCodeZeroAloneIsNoSuccess) {
+  Begin(Current(Train()));
+  const Attempt& attempt = Current(Train());
+  Finish(attempt, Exit(0));
+  EXPECT_EQ(attempt.failure_class, "incomplete");
+  EXPECT_EQ(Train().state, TaskState::kReady);
+}
+
+TEST_F(EndTest, AnEndToldTwiceCountsOnce) {
+  Begin(Current(Train()));
+  const Attempt& attempt = Current(Train());
+  Finish(attempt, Signal(11));
+  const StepResult again = Finish(attempt, Signal(11));
+  EXPECT_EQ(Train().failures, 1);
+  EXPECT_TRUE(Commands<SendAck>(again).at(0).ended);
+}
+
+TEST_F(EndTest, TheEndOfAnAttemptNobodyKnowsIsAcknowledged) {
+  const StepResult result = Do(AttemptFinished{.session = 1,
+                                               .attempt = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+                                               .epoch = 9,
+                                               .last_seq = 3,
+                                               .evidence = Exit(0),
+                                               .log_tail = ""});
+  EXPECT_TRUE(Commands<SendAck>(result).at(0).ended);
+  EXPECT_EQ(Commands<SendAck>(result).at(0).durable_seq, 0);
+}
+
+TEST_F(EndTest, AfterADamagedCheckpointTheOneBeforeIsUsed) {
+  SampleJournal journal = Begin(Current(Train()));
+  journal.Checkpoint("1", 10, false);
+  journal.Checkpoint("2", 20, false);
+  Deliver(Current(Train()), journal);
+  Finish(Current(Train()), Exit(75));
+  ASSERT_EQ(Current(Train()).resume->step, 20);
+  Accept(Current(Train()));
+  Finish(Current(Train()), Exit(65));
+  AwaitPlacement();
+  EXPECT_EQ(Current(Train()).resume->step, 10);
+}
+
+TEST_F(EndTest, ARejectionWithAClassCountsByThatClass) {
+  const Attempt& attempt = Current(Train());
+  Do(AttemptRejected{.session = 1,
+                     .attempt = attempt.id,
+                     .epoch = attempt.epoch,
+                     .failure_class = "data",
+                     .reason = "no dataset"});
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_EQ(Train().failures, 1);
+  EXPECT_EQ(attempt.failure_class, "data");
+}
+
+}  // namespace
+}  // namespace longrun

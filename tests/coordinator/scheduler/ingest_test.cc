@@ -1,0 +1,230 @@
+// Records come in once, in order, and count only from the attempt that is current.
+#include "tests/coordinator/scheduler/fixture.h"
+
+namespace longrun {
+namespace {
+
+class IngestTest : public SchedulerTest {
+ protected:
+  IngestTest() {
+    Arrive("w", {CpuSlot()}, 1);
+    Submit({});
+  }
+  std::size_t Rows(const Attempt& attempt) { return store.records[attempt.id].size(); }
+};
+
+TEST_F(IngestTest, StartedMakesTheTaskRun) {
+  Accept(Current(Train()));
+  EXPECT_EQ(Current(Train()).state, AttemptState::kAccepted);
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+  Deliver(Current(Train()), Begun(Current(Train())));
+  EXPECT_EQ(Current(Train()).state, AttemptState::kRunning);
+  EXPECT_EQ(Train().state, TaskState::kRunning);
+}
+
+TEST_F(IngestTest, AGapIsRefusedWithTheNumberThatIsExpected) {
+  SampleJournal journal = Begin(Current(Train()));
+  for (int i = 0; i < 4; ++i) journal.Append("series", {{"loss", 1}});
+  const StepResult result = Deliver(Current(Train()), journal, 5, 6);
+
+  ASSERT_EQ(Commands<SendNack>(result).size(), 1u);
+  EXPECT_EQ(Commands<SendNack>(result)[0].expected_seq, 3);
+  EXPECT_EQ(Rows(Current(Train())), 2u);
+}
+
+TEST_F(IngestTest, WhatIsStoredIsNotStoredAgainButAcknowledgedAgain) {
+  SampleJournal journal = Begin(Current(Train()));
+  journal.Append("series", {{"loss", 1}});
+  const StepResult result = Deliver(Current(Train()), journal, 1, 3);
+
+  EXPECT_EQ(Rows(Current(Train())), 3u);
+  ASSERT_EQ(Commands<SendAck>(result).size(), 1u);
+  EXPECT_EQ(Commands<SendAck>(result)[0].durable_seq, 3);
+}
+
+TEST_F(IngestTest, ACheckpointWithoutItsBytesEndsTheBatchBeforeIt) {
+  SampleJournal journal = Begin(Current(Train()));
+  const auto& series = journal.Append("series", {{"loss", 1}});
+  JournalReceived event = {.session = 1,
+                           .attempt = Train().attempt,
+                           .epoch = Train().epoch,
+                           .first_seq = 3,
+                           .records = {{.record = series.record, .line = series.line}}};
+  const auto& checkpoint = journal.Checkpoint(Sha256Hex("c"), 10, false);
+  event.records.push_back(
+      {.record = checkpoint.record, .line = checkpoint.line, .bytes_stored = false});
+  const StepResult result = Do(event);
+
+  EXPECT_EQ(Commands<SendAck>(result).at(0).durable_seq, 3);
+  EXPECT_EQ(Commands<SendNack>(result).at(0).expected_seq, 4);
+  EXPECT_TRUE(Train().checkpoints.empty());
+}
+
+TEST_F(IngestTest, OnlyTheNewestCheckpointsAndTheBestAreKept) {
+  SampleJournal journal = Begin(Current(Train()));
+  journal.Checkpoint("1", 10, false);
+  journal.Checkpoint("2", 20, false, /*best=*/true);
+  journal.Checkpoint("3", 30, false);
+  journal.Checkpoint("4", 40, false);
+  const StepResult result = Deliver(Current(Train()), journal);
+
+  ASSERT_EQ(Train().checkpoints.size(), 2u);  // checkpoint_keep
+  EXPECT_EQ(Train().checkpoints[0].step, 30);
+  EXPECT_EQ(Train().checkpoints[1].step, 40);
+  EXPECT_EQ(Train().best_checkpoint->sha256, "2");
+  std::vector<std::string> dropped;
+  for (const Write& write : result.writes) {
+    if (const auto* drop = std::get_if<DropCheckpoint>(&write)) dropped.push_back(drop->sha256);
+  }
+  EXPECT_EQ(dropped, std::vector<std::string>{"1"});
+}
+
+TEST_F(IngestTest, TheCheckpointThatAnAttemptStartedFromStays) {
+  SampleJournal journal = Begin(Current(Train()));
+  journal.Checkpoint("1", 10, false);
+  Deliver(Current(Train()), journal);
+  Finish(Current(Train()), Exit(75));
+  const Attempt& second = Current(Train());
+  ASSERT_TRUE(second.resume.has_value());
+  EXPECT_EQ(second.resume->step, 10);
+  SampleJournal resumed = Begin(second);
+  for (const int step : {20, 30, 40}) resumed.Checkpoint(Str(step), step, false);
+  Deliver(second, resumed);
+
+  ASSERT_EQ(Train().checkpoints.size(), 2u);
+  EXPECT_EQ(Train().checkpoints[0].step, 10);
+  EXPECT_EQ(Train().checkpoints[1].step, 40);
+}
+
+TEST_F(IngestTest, TrainingSucceedsWithItsFinalCheckpointAndTheEvaluationMayStart) {
+  Complete(Current(Train()));
+
+  EXPECT_EQ(Train().state, TaskState::kSucceeded);
+  EXPECT_EQ(Train().result_attempt, Train().attempt);
+  EXPECT_EQ(Train().final_checkpoint->sha256, Sha256Hex("final"));
+  EXPECT_EQ(Evaluate().state, TaskState::kReserved);
+  Complete(Current(Evaluate()));
+  EXPECT_EQ(Evaluate().state, TaskState::kSucceeded);
+  EXPECT_EQ(SweepStateName(state, "sweep-1"), "SUCCEEDED");
+}
+
+TEST_F(IngestTest, FinalWithoutTheFinalCheckpointIsIncomplete) {
+  SampleJournal journal = Begin(Current(Train()));
+  journal.Final();
+  const Attempt& attempt = Current(Train());
+  Deliver(attempt, journal);
+
+  EXPECT_EQ(attempt.failure_class, "incomplete");
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_EQ(Train().failures, 1);
+}
+
+TEST_F(IngestTest, FinalWithAMissingRowIsIncomplete) {
+  Complete(Current(Train()));
+  const Attempt& attempt = Current(Evaluate());
+  SampleJournal journal = Begin(attempt);
+  journal.Result(Evaluate().expected_cells[0], 1.0);
+  journal.Final();
+  Deliver(attempt, journal);
+
+  EXPECT_EQ(attempt.failure_class, "incomplete");
+  EXPECT_NE(attempt.message.find("0 rows of nll at 128"), std::string::npos) << attempt.message;
+}
+
+TEST_F(IngestTest, ARowThatIsNotExpectedIsWarnedOfAndNeverCounts) {
+  Complete(Current(Train()));
+  const Attempt& attempt = Current(Evaluate());
+  SampleJournal journal = Begin(attempt);
+  for (const ExpectedCell& cell : Evaluate().expected_cells) journal.Result(cell, 1.0);
+  journal.Result({.cell = Sha256Hex("?"), .metric = "nll", .context_length = 4096}, 1.0);
+  journal.Final();
+  const StepResult result = Deliver(attempt, journal);
+
+  ASSERT_EQ(result.warnings.size(), 1u);
+  EXPECT_NE(result.warnings[0].find("nll at 4096"), std::string::npos);
+  EXPECT_EQ(attempt.failure_class, "incomplete");
+  EXPECT_TRUE(Evaluate().result_attempt.empty());
+}
+
+TEST_F(IngestTest, ADigestThatDoesNotHoldIsIncomplete) {
+  Complete(Current(Train()));
+  const Attempt& attempt = Current(Evaluate());
+  SampleJournal journal = Begin(attempt);
+  for (const ExpectedCell& cell : Evaluate().expected_cells) journal.Result(cell, 1.0);
+  journal.Final();
+  journal.entries.back().record.body["digest"] = Sha256Hex("another");
+  Deliver(attempt, journal);
+
+  EXPECT_EQ(attempt.failure_class, "incomplete");
+  EXPECT_EQ(Evaluate().state, TaskState::kReady);
+}
+
+TEST_F(IngestTest, CompletenessIsJudgedTheSameAfterARestartInBetween) {
+  Complete(Current(Train()));
+  SampleJournal journal = Begin(Current(Evaluate()));
+  for (const ExpectedCell& cell : Evaluate().expected_cells) journal.Result(cell, 1.0);
+  journal.Final();
+  Deliver(Current(Evaluate()), journal, 3, 4);
+  Restart();
+  const Attempt& attempt = Current(Evaluate());
+  Arrive("w", {CpuSlot()}, 2, {Listed(attempt)});
+  Deliver(attempt, journal, 5, 5, 2);
+
+  EXPECT_EQ(Evaluate().state, TaskState::kSucceeded);
+}
+
+TEST_F(IngestTest, AnOlderAttemptIsKeptAsHistoryChangesNothingAndIsFenced) {
+  Attempt& first = Current(Train());
+  SampleJournal journal = Begin(first);
+  Wait(state.limits.lease_ms);
+  ASSERT_EQ(first.state, AttemptState::kLost);
+  Arrive("v", {CpuSlot()}, 2);
+  ASSERT_NE(Train().attempt, first.id);
+  Arrive("w", {CpuSlot()}, 3, {Listed(first)});
+  journal.Checkpoint(Sha256Hex("c"), 125, true);
+  journal.Final();
+  const Task before = Train();
+  const StepResult result = Deliver(first, journal, 3, 4, 3);
+
+  EXPECT_EQ(Rows(first), 4u);
+  EXPECT_EQ(Train().state, before.state);
+  EXPECT_EQ(Train().attempt, before.attempt);
+  EXPECT_TRUE(Train().checkpoints.empty());
+  ASSERT_EQ(Commands<SendFenced>(result).size(), 1u);
+  EXPECT_EQ(Commands<SendFenced>(result)[0].current_epoch, Train().epoch);
+  EXPECT_EQ(Commands<SendAck>(result).at(0).durable_seq, 4);
+}
+
+TEST_F(IngestTest, AnUnknownAttemptIsFenced) {
+  Attempt stranger = Current(Train());
+  stranger.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  const StepResult result = Deliver(stranger, Begun(stranger), 1, 2);
+
+  EXPECT_EQ(Commands<SendFenced>(result).size(), 1u);
+  EXPECT_TRUE(Commands<SendAck>(result).empty());
+}
+
+TEST_F(IngestTest, AnAttemptThatARestoredDatabaseDoesNotKnowIsTakenIn) {
+  Attempt later = Current(Train());
+  later.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  later.epoch += 5;
+  const std::string older = Train().attempt;
+  Deliver(later, Begun(later), 1, 2);
+
+  EXPECT_EQ(Train().attempt, later.id);
+  EXPECT_EQ(Train().state, TaskState::kRunning);
+  EXPECT_EQ(state.attempts.at(older).state, AttemptState::kLost);
+  EXPECT_EQ(Train().losses, 0);
+}
+
+TEST_F(IngestTest, AnAttemptOfAnotherWorkerIsFencedAndWarnedOf) {
+  Arrive("v", {CpuSlot()}, 2);
+  const StepResult result = Deliver(Current(Train()), Begun(Current(Train())), 1, 2, /*session=*/2);
+
+  EXPECT_EQ(result.warnings.size(), 1u);
+  EXPECT_EQ(Commands<SendFenced>(result).size(), 1u);
+  EXPECT_EQ(Rows(Current(Train())), 0u);
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,147 @@
+// Which task gets which slot.
+#include "tests/coordinator/scheduler/fixture.h"
+
+namespace longrun {
+namespace {
+
+class PlaceTest : public SchedulerTest {};
+
+TEST_F(PlaceTest, HigherPriorityGoesFirst) {
+  Submit({.seeds = {1}, .context_lengths = {}}, "low");
+  Submit({.seeds = {2}, .context_lengths = {}, .priority = 7}, "high");
+  const auto starts = Commands<SendStart>(Arrive("w", {CpuSlot()}, 1));
+
+  ASSERT_EQ(starts.size(), 1u);
+  EXPECT_EQ(starts[0].task.run.seed, 2);
+}
+
+TEST_F(PlaceTest, ALaterSweepRaisesThePriorityOfASharedTask) {
+  Submit({.seeds = {1}, .context_lengths = {}}, "a");
+  Submit({.seeds = {2}, .context_lengths = {}}, "b");
+  Submit({.seeds = {2}, .context_lengths = {}, .priority = 1}, "c");
+
+  EXPECT_EQ(Commands<SendStart>(Arrive("w", {CpuSlot()}, 1)).at(0).task.run.seed, 2);
+}
+
+TEST_F(PlaceTest, AnEvaluationGoesBeforeTheNextTraining) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.seeds = {1, 2}, .context_lengths = {64}});
+  Complete(state.attempts.at(*state.index.live.begin()));
+
+  const Attempt& next = state.attempts.at(*state.index.live.begin());
+  EXPECT_EQ(state.tasks.at(next.task).kind, TaskKind::kEvaluate);
+}
+
+TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
+  Submit({});
+  const auto starts = Commands<SendStart>(Arrive("w", {CpuSlot()}, 1));
+
+  ASSERT_EQ(starts.size(), 1u);
+  const Execution& execution = starts[0].task.execution;
+  EXPECT_EQ(execution.device_kind, "cpu");
+  EXPECT_EQ(execution.threads, 2);
+  EXPECT_EQ(execution.simd, "avx2");
+  EXPECT_EQ(execution.linear, "aten/AuthenticAMD");
+  EXPECT_EQ(execution.attention, "reference");
+  const longrun::Run run = SampleRun(1);  // not testing::Test::Run
+  EXPECT_EQ(execution.micro_batch, AutoMicroBatch(run.model, run.train, 4'000'000'000));
+  EXPECT_EQ(store.runs.begin()->second.execution, execution);
+}
+
+TEST_F(PlaceTest, AMachineThatCannotHonourTheExecutionGetsNoAttemptAndTheReasonNamesIt) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(11));
+  Slot other = CpuSlot();
+  other.simd = "avx512";
+  Arrive("w", {other}, 2, {}, "B");
+  Wait(60'000);
+
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_NE(Train().reason.find("its instruction set is avx512, not avx2"), std::string::npos)
+      << Train().reason;
+  // The right machine comes: it runs, and the reason is not the old one.
+  Arrive("v", {CpuSlot()}, 3);
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+}
+
+TEST_F(PlaceTest, ATaskThatNoWorkerCouldRunNamesWhatItWantsAndTheNearest) {
+  Submit({.device_kind = "gpu"});
+  EXPECT_EQ(Train().reason, "waits for a free slot");
+  Slot small = CpuSlot(1);
+  small.memory_bytes = 1;
+  Arrive("w", {CpuSlot(0), small}, 1);
+
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_EQ(Train().reason,
+            "no worker can run it: slot 0 of worker w (w.example) is nearest, but its kind is cpu, "
+            "not gpu");
+}
+
+TEST_F(PlaceTest, ASlotHasOneAttemptAtATime) {
+  Submit({.seeds = {1, 2, 3}, .context_lengths = {}});
+  EXPECT_EQ(Commands<SendStart>(Arrive("w", {CpuSlot(0), CpuSlot(1)}, 1)).size(), 2u);
+  EXPECT_TRUE(Commands<SendStart>(Wait(1000)).empty());
+}
+
+TEST_F(PlaceTest, ASuspectWorkerGetsNothingNew) {
+  Arrive("w", {CpuSlot()}, 1);
+  Wait(16'000);
+  Submit({});
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_EQ(Commands<SendStart>(Do(WorkerHeard{.session = 1, .number = 1, .attempts = {}})).size(),
+            1u);
+}
+
+TEST_F(PlaceTest, AFailedTaskPrefersAnotherWorkerButDoesNotStarveWithoutOne) {
+  Arrive("a", {CpuSlot()}, 1);
+  Submit({.context_lengths = {}, .retry = {.failures_max = 5, .losses_max = 5}});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(11));
+  ASSERT_EQ(Train().avoid_worker, "a");
+  Do(WorkerHeard{.session = 1, .number = 1, .attempts = {}});
+  for (int i = 0; i < 20 && Train().state == TaskState::kReady; ++i) {
+    Wait(1'000);
+    Do(WorkerHeard{.session = 1, .number = 2, .attempts = {}});
+  }
+  EXPECT_EQ(Current(Train()).n, 2) << "the only worker gets it again";
+  EXPECT_EQ(Current(Train()).worker, "a");
+
+  Begin(Current(Train()));
+  Arrive("b", {CpuSlot()}, 2);
+  Finish(Current(Train()), Signal(11));
+  for (int i = 0; i < 40 && Train().state == TaskState::kReady; ++i) {
+    Wait(1'000);
+    Do(WorkerHeard{.session = 1, .number = 3, .attempts = {}});
+    Do(WorkerHeard{.session = 2, .number = 3, .attempts = {}});
+  }
+  EXPECT_EQ(Current(Train()).worker, "b");
+}
+
+TEST_F(PlaceTest, AnEvaluationPrefersTheWorkerThatTrained) {
+  Arrive("b", {CpuSlot(0), CpuSlot(1)}, 1);
+  Submit({});
+  Arrive("a", {CpuSlot()}, 2);
+  Complete(Current(Train()));
+  EXPECT_EQ(Current(Evaluate()).worker, "b");
+}
+
+TEST_F(PlaceTest, EpochsGrowAndJumpWithARestore) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({});
+  EXPECT_EQ(Train().epoch, 1u);
+  Do(AttemptRejected{
+      .session = 1, .attempt = Train().attempt, .epoch = 1, .failure_class = "", .reason = "busy"});
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  Restart(/*restored=*/true);
+  Arrive("w", {CpuSlot()}, 2);
+  EXPECT_EQ(Train().state, TaskState::kReady) << "after a restore workers speak first";
+  Wait(state.limits.lease_ms - 1000);
+  Arrive("w", {CpuSlot()}, 3);
+  Wait(1000);
+  EXPECT_EQ(Train().epoch, (std::uint64_t{1} << 32) + 2);
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,227 @@
+// Sessions, inventories, leases, offers and cancelling.
+#include "tests/coordinator/scheduler/fixture.h"
+
+namespace longrun {
+namespace {
+
+using Verdict = AttemptVerdict::Verdict;
+
+class SessionTest : public SchedulerTest {
+ protected:
+  SessionTest() {
+    Arrive("w", {CpuSlot()}, 1);
+    Submit({});
+  }
+  static AttemptVerdict OnlyVerdict(const StepResult& result) {
+    const auto welcomes = Commands<SendWelcome>(result);
+    EXPECT_EQ(welcomes.size(), 1u);
+    return welcomes.at(0).attempts.at(0);
+  }
+};
+
+TEST_F(SessionTest, AnOfferWithoutAnswerIsWithdrawnAndNotCounted) {
+  const Attempt& first = Current(Train());
+  Wait(state.limits.offer_ms);
+  EXPECT_EQ(first.state, AttemptState::kRejected);
+  EXPECT_EQ(Train().failures + Train().losses, 0);
+  EXPECT_EQ(Current(Train()).n, 2);
+  // Its answer comes late: a newer attempt has the task.
+  EXPECT_EQ(Commands<SendFenced>(Accept(first)).size(), 1u);
+}
+
+TEST_F(SessionTest, ABusySlotIsNotAskedAgainAtOnce) {
+  const StepResult result = Do(AttemptRejected{.session = 1,
+                                               .attempt = Train().attempt,
+                                               .epoch = Train().epoch,
+                                               .failure_class = "",
+                                               .reason = "a trainer still ends there"});
+  EXPECT_TRUE(Commands<SendStart>(result).empty());
+  EXPECT_EQ(Commands<SendStart>(Wait(1000)).size(), 1u);
+  EXPECT_EQ(Train().failures + Train().losses, 0);
+}
+
+TEST_F(SessionTest, TheLeaseEndsAfterSilenceAndTheTaskGoesElsewhere) {
+  const Attempt& first = Current(Train());
+  Begin(first);
+  Wait(state.limits.lease_ms - 1000);
+  EXPECT_EQ(first.state, AttemptState::kRunning);
+  const StepResult result = Wait(1000);
+  EXPECT_EQ(first.state, AttemptState::kLost);
+  EXPECT_EQ(Train().losses, 1);
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_EQ(Commands<CloseSession>(result).size(), 1u);
+  // It comes back: fenced, and its slot is not used while the trainer is there.
+  const StepResult back = Arrive("w", {CpuSlot()}, 2, {Listed(first)});
+  EXPECT_EQ(OnlyVerdict(back).verdict, Verdict::kFenced);
+  EXPECT_TRUE(Commands<SendStart>(back).empty());
+  EXPECT_EQ(Commands<SendStart>(Finish(first, Signal(15), 2)).size(), 1u);
+}
+
+TEST_F(SessionTest, AnyWordRenewsTheLease) {
+  SampleJournal journal = Begin(Current(Train()));
+  for (int i = 0; i < 4; ++i) {
+    Wait(60'000);
+    journal.Append("series", {{"loss", 1}});
+    Deliver(Current(Train()), journal);
+  }
+  EXPECT_EQ(Train().state, TaskState::kRunning);
+}
+
+TEST_F(SessionTest, LeasesCountFromTheStartOfTheCoordinatorAtTheEarliest) {
+  Begin(Current(Train()));
+  Wait(60'000);
+  Restart();
+  Wait(60'000);
+  EXPECT_EQ(Train().state, TaskState::kRunning);
+  Wait(30'000);
+  EXPECT_EQ(Train().state, TaskState::kReady);
+}
+
+TEST_F(SessionTest, AMachineThatSleptExtendsAllLeases) {
+  Begin(Current(Train()));
+  now += 3'600'000;  // suspended for an hour: nobody could be heard
+  Do(TimePassed{});
+  EXPECT_EQ(Train().state, TaskState::kRunning);
+}
+
+TEST_F(SessionTest, ALostWordOfAcceptanceIsMadeUpByTheInventory) {
+  const Attempt& attempt = Current(Train());
+  const StepResult result = Arrive("w", {CpuSlot()}, 2, {Listed(attempt)});
+  EXPECT_EQ(OnlyVerdict(result).verdict, Verdict::kContinue);
+  EXPECT_EQ(attempt.state, AttemptState::kAccepted);
+}
+
+TEST_F(SessionTest, AnOfferThatTheWorkerDoesNotListWasNotReceived) {
+  const Attempt& attempt = Current(Train());
+  Arrive("w", {CpuSlot()}, 2);
+  EXPECT_EQ(attempt.state, AttemptState::kRejected);
+  EXPECT_EQ(Train().losses, 0);
+  EXPECT_EQ(Current(Train()).n, 2);
+}
+
+TEST_F(SessionTest, ARunningAttemptThatTheWorkerDoesNotListHasVanished) {
+  const Attempt& attempt = Current(Train());
+  Begin(attempt);
+  Arrive("w", {CpuSlot()}, 2);
+  EXPECT_EQ(attempt.failure_class, "vanished");
+  EXPECT_EQ(Train().losses, 1);
+}
+
+TEST_F(SessionTest, AnAttemptThatHeartbeatsNoLongerListHasVanished) {
+  const Attempt& attempt = Current(Train());
+  Begin(attempt);
+  for (int i = 1; i <= 3; ++i) {
+    Wait(5'000);
+    Do(WorkerHeard{.session = 1, .number = i, .attempts = {}});
+    const AttemptState expected = i < 3 ? AttemptState::kRunning : AttemptState::kFailed;
+    EXPECT_EQ(attempt.state, expected) << "the first words may be old ones";
+  }
+  EXPECT_EQ(attempt.failure_class, "vanished");
+}
+
+TEST_F(SessionTest, ANewerIncarnationWinsAndAnOlderOneIsTurnedAway) {
+  const StepResult newer = Arrive("w", {CpuSlot()}, 2, {}, "B");
+  EXPECT_EQ(Commands<CloseSession>(newer).at(0).session, 1);
+  const StepResult older = Arrive("w", {CpuSlot()}, 3, {}, "A");
+  EXPECT_EQ(Commands<CloseSession>(older).at(0).session, 3);
+  EXPECT_TRUE(Commands<SendWelcome>(older).empty());
+  EXPECT_EQ(state.workers.at("w").session, 2);
+}
+
+TEST_F(SessionTest, AStreamThatWasOpenedEarlierSpeaksTooLate) {
+  Arrive("w", {CpuSlot()}, 5);
+  const StepResult late = Arrive("w", {CpuSlot()}, 4);
+  EXPECT_EQ(Commands<CloseSession>(late).at(0).session, 4);
+  EXPECT_EQ(state.workers.at("w").session, 5);
+}
+
+TEST_F(SessionTest, WordsOfAClosedSessionAreIgnored) {
+  Do(WorkerGone{.session = 1});
+  EXPECT_TRUE(Accept(Current(Train())).writes.empty());
+}
+
+TEST_F(SessionTest, AnEndThatIsStoredIsToldAgain) {
+  const Attempt& attempt = Current(Train());
+  Complete(attempt);
+  EXPECT_EQ(OnlyVerdict(Arrive("w", {CpuSlot()}, 2, {Listed(attempt, false)})).verdict,
+            Verdict::kEnded);
+}
+
+TEST_F(SessionTest, CancellingIsFinalAtOnceForWhatWaitsAndStopsWhatRuns) {
+  const Attempt& attempt = Current(Train());
+  Begin(attempt);
+  const StepResult result = Do(SweepCancelled{.sweep_id = "sweep-1"});
+  EXPECT_EQ(result.cancel.cancelled, 1);
+  EXPECT_EQ(result.cancel.stopping, 1);
+  EXPECT_EQ(Evaluate().state, TaskState::kCancelled);
+  EXPECT_EQ(Train().state, TaskState::kStopping);
+  EXPECT_EQ(Commands<SendStop>(result).at(0).attempt, attempt.id);
+  // Repeated with each heartbeat.
+  const StepResult beat = Do(WorkerHeard{.session = 1, .number = 1, .attempts = {Listed(attempt)}});
+  EXPECT_EQ(Commands<SendStop>(beat).size(), 1u);
+  Finish(attempt, {.exit_known = true, .exit_code = 75, .stop_requested = true});
+  EXPECT_EQ(Train().state, TaskState::kCancelled);
+  EXPECT_EQ(attempt.state, AttemptState::kCancelled);
+  EXPECT_EQ(SweepStateName(state, "sweep-1"), "CANCELLED");
+  EXPECT_EQ(Do(SweepCancelled{.sweep_id = "sweep-1"}).cancel.cancelled, 0);
+}
+
+TEST_F(SessionTest, SuccessMayWinTheRaceAgainstCancelling) {
+  const Attempt& attempt = Current(Train());
+  SampleJournal journal = Begin(attempt);
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+  journal.Checkpoint(Sha256Hex("final"), 125, true);
+  journal.Final();
+  Deliver(attempt, journal);
+  EXPECT_EQ(Train().state, TaskState::kSucceeded);
+}
+
+TEST_F(SessionTest, CancellingLeavesWhatAnotherSweepWants) {
+  Submit({.seeds = {1}, .context_lengths = {64, 128, 256}}, "sweep-2");
+  Begin(Current(Train()));
+  const StepResult result = Do(SweepCancelled{.sweep_id = "sweep-2"});
+  EXPECT_EQ(result.cancel.cancelled, 1);  // the evaluation at 256
+  EXPECT_EQ(result.cancel.stopping, 0);
+  EXPECT_EQ(Train().state, TaskState::kRunning);
+}
+
+TEST_F(SessionTest, SubmittingAgainTakesACancellationBack) {
+  const Attempt& attempt = Current(Train());
+  Begin(attempt);
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+  const StepResult again = Submit({}, "sweep-2");
+  EXPECT_EQ(again.submit.tasks_retried, 1);  // the evaluation
+  EXPECT_EQ(Train().state, TaskState::kStopping);
+  Finish(attempt, {.exit_known = true, .exit_code = 75, .stop_requested = true});
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+  EXPECT_EQ(Current(Train()).n, 2);
+}
+
+TEST_F(SessionTest, CancellingAnOfferEndsItWithoutAStart) {
+  const Attempt& attempt = Current(Train());
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+  EXPECT_EQ(Train().state, TaskState::kStopping);
+  Do(AttemptRejected{.session = 1,
+                     .attempt = attempt.id,
+                     .epoch = attempt.epoch,
+                     .failure_class = "",
+                     .reason = "told to stop"});
+  EXPECT_EQ(Train().state, TaskState::kCancelled);
+}
+
+TEST_F(SessionTest, AnUnknownSweepCannotBeCancelled) {
+  EXPECT_EQ(Do(SweepCancelled{.sweep_id = "?"}).status.code(), Code::kNotFound);
+}
+
+TEST_F(SessionTest, NothingIsLostByARestartAtAnyMoment) {
+  Begin(Current(Train()));
+  Restart();
+  EXPECT_EQ(Train().state, TaskState::kRunning);
+  const Attempt& attempt = Current(Train());
+  const AttemptVerdict verdict = OnlyVerdict(Arrive("w", {CpuSlot()}, 1, {Listed(attempt)}));
+  EXPECT_EQ(verdict.verdict, Verdict::kContinue);
+  EXPECT_EQ(verdict.durable_seq, 2);
+}
+
+}  // namespace
+}  // namespace longrun

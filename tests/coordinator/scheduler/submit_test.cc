@@ -1,0 +1,111 @@
+// What is known is never done again; what failed is taken up again; limits.
+#include "tests/coordinator/scheduler/fixture.h"
+
+namespace longrun {
+namespace {
+
+class SubmitTest : public SchedulerTest {};
+
+TEST_F(SubmitTest, ARunBecomesATrainingAndAnEvaluationThatWaitsForIt) {
+  const StepResult result = Submit({.seeds = {1}, .context_lengths = {64, 128}});
+
+  EXPECT_TRUE(result.status.ok());
+  EXPECT_EQ(result.submit.runs_new, 1);
+  EXPECT_EQ(result.submit.train_tasks_new, 1);
+  EXPECT_EQ(result.submit.evaluate_tasks_new, 1);
+  EXPECT_EQ(result.submit.cells_new, 2);
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_EQ(Evaluate().state, TaskState::kBlocked);
+  EXPECT_EQ(Evaluate().needs, Train().id);
+  EXPECT_EQ(SweepStateName(state, "sweep-1"), "PENDING");
+}
+
+TEST_F(SubmitTest, TheSameSweepAgainDoesNothingButIsServedByTheSameTasks) {
+  Submit({});
+  const StepResult again = Submit({}, "sweep-2");
+
+  EXPECT_EQ(again.submit.runs_new, 0);
+  EXPECT_EQ(again.submit.runs_reused, 1);
+  EXPECT_EQ(again.submit.train_tasks_new + again.submit.evaluate_tasks_new, 0);
+  EXPECT_EQ(again.submit.cells_new, 0);
+  EXPECT_EQ(again.submit.cells_reused, 2);
+  EXPECT_EQ(again.submit.tasks_retried, 0);
+  EXPECT_EQ(state.tasks.size(), 2u);
+  EXPECT_EQ(store.sweeps.at("sweep-2"), store.sweeps.at("sweep-1"));
+}
+
+TEST_F(SubmitTest, OneMoreContextLengthIsEvaluatedAlone) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {64}});
+  Complete(Current(Train()));
+  Complete(Current(Evaluate()));
+  const SampleSweep wider = {.seeds = {1}, .context_lengths = {64, 128}};
+  const SubmitCounts plan = PlanSubmission(state, MakeSweep(wider));
+  const StepResult result = Submit(wider, "sweep-2");
+
+  EXPECT_EQ(plan.cells_new, 1);
+  EXPECT_EQ(result.submit.cells_new, 1);
+  EXPECT_EQ(result.submit.cells_reused, 1);
+  EXPECT_EQ(result.submit.train_tasks_new, 0);
+  const auto starts = Commands<SendStart>(result);
+  ASSERT_EQ(starts.size(), 1u);
+  ASSERT_EQ(starts[0].task.expected_cells.size(), 1u);
+  EXPECT_EQ(starts[0].task.expected_cells[0].context_length, 128);
+  ASSERT_TRUE(starts[0].task.init.has_value());
+  EXPECT_EQ(starts[0].task.init->sha256, Sha256Hex("final"));
+}
+
+TEST_F(SubmitTest, WhatFailedGetsANewRoundWithFreshCounters) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Exit(80));
+  ASSERT_EQ(Train().state, TaskState::kFailed);
+  ASSERT_EQ(Evaluate().state, TaskState::kSkipped);
+  const StepResult again = Submit({}, "sweep-2");
+
+  EXPECT_EQ(again.submit.tasks_retried, 2);
+  EXPECT_EQ(again.submit.cells_new, 0);
+  EXPECT_EQ(Train().retry_round, 1);
+  EXPECT_EQ(Train().failures, 0);
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+  EXPECT_EQ(Evaluate().state, TaskState::kBlocked);
+  EXPECT_EQ(Current(Train()).n, 2);
+}
+
+TEST_F(SubmitTest, MoreTasksThanTheLimitAreRefusedAndNothingIsDone) {
+  state.limits.tasks_max = 3;
+  const StepResult result = Submit({.seeds = {1, 2}});
+
+  EXPECT_EQ(result.status.code(), Code::kResourceExhausted);
+  EXPECT_TRUE(result.writes.empty());
+  EXPECT_TRUE(state.tasks.empty());
+}
+
+TEST_F(SubmitTest, AnUnknownDatasetIsRefusedByName) {
+  const StepResult result =
+      Do(SweepSubmitted{.sweep_id = "s", .sweep = MakeSweep({}), .dataset_paths = {}});
+
+  EXPECT_EQ(result.status.code(), Code::kNotFound);
+  EXPECT_NE(result.status.message().find("\"novels\""), std::string::npos);
+}
+
+TEST_F(SubmitTest, FiftyThousandTasksAreTakenAndPlacedWithoutALookAtAllOfThem) {
+  std::vector<std::int64_t> seeds(25'000);
+  for (std::size_t i = 0; i < seeds.size(); ++i) seeds[i] = static_cast<std::int64_t>(i);
+  state.limits.busy_ms = 0;
+  Arrive("w", {CpuSlot()}, 1);
+  const StepResult result = Submit({.seeds = std::move(seeds), .context_lengths = {64}});
+
+  EXPECT_EQ(result.submit.train_tasks_new + result.submit.evaluate_tasks_new, 50'000);
+  EXPECT_EQ(Commands<SendStart>(result).size(), 1u);
+  // Ten more steps cost next to nothing: they would take minutes if each read all tasks.
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_EQ(state.index.live.size(), 1u);
+    Complete(state.attempts.at(*state.index.live.begin()));
+  }
+  EXPECT_EQ(state.index.live.size(), 1u);
+}
+
+}  // namespace
+}  // namespace longrun

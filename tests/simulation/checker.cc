@@ -1,0 +1,263 @@
+#include "tests/simulation/checker.h"
+
+#include <algorithm>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+// The attempt that an event speaks of, or "".
+struct SubjectOf {
+  std::string operator()(const JournalReceived& e) const { return e.attempt; }
+  std::string operator()(const AttemptFinished& e) const { return e.attempt; }
+  std::string operator()(const AttemptAccepted& e) const { return e.attempt; }
+  std::string operator()(const AttemptRejected& e) const { return e.attempt; }
+  template <typename Other>
+  std::string operator()(const Other&) const {
+    return "";
+  }
+};
+
+}  // namespace
+
+void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
+  fenced_task_.reset();
+  const auto attempt = state.attempts.find(std::visit(SubjectOf{}, event));
+  if (attempt == state.attempts.end()) return;
+  const Task& task = state.tasks.at(attempt->second.task);
+  if (!IsLive(attempt->second.state) || attempt->second.epoch < task.epoch) fenced_task_ = task;
+}
+
+void SimChecker::AfterStep(const StepResult& result) {
+  if (!fenced_task_) return;
+  const auto wrong = [&](const std::string& what) {
+    world_.Violate(Str("I-19: a fenced attempt of task ", fenced_task_->id, " ", what));
+  };
+  for (const Write& write : result.writes) {
+    if (const auto* const put = std::get_if<PutTransition>(&write)) {
+      // Another task's slot may have become free in the same step.
+      const bool placed = put->from == "READY" && put->to == "RESERVED";
+      if (put->id == fenced_task_->id && !placed) wrong(Str("moved it to ", put->to));
+    } else if (const auto* const task = std::get_if<PutTask>(&write)) {
+      if (task->task.id != fenced_task_->id) continue;
+      if (task->task.checkpoints != fenced_task_->checkpoints) wrong("changed its checkpoints");
+      if (task->task.result_attempt != fenced_task_->result_attempt) wrong("changed its result");
+    } else if (const auto* const drop = std::get_if<DropCheckpoint>(&write)) {
+      if (drop->task == fenced_task_->id) wrong("dropped a checkpoint");
+    }
+  }
+}
+
+void SimChecker::AfterCommit(const std::vector<Write>& writes) {
+  for (const Write& write : writes) {  // wanted again: it may start in the same step
+    const auto* const sweep = std::get_if<PutSweep>(&write);
+    if (sweep == nullptr) continue;
+    for (const std::string& id : sweep->tasks) never_to_start_.erase(id);
+  }
+  for (const Write& write : writes) {
+    if (const auto* const put = std::get_if<PutAttempt>(&write)) {
+      // As it stands now: a later step of the same transaction may have changed it again.
+      CheckAttempt(store_.attempts.at(put->attempt.id));
+    } else if (const auto* const record = std::get_if<PutRecord>(&write)) {
+      CheckRecord(*record);
+    }
+  }
+  for (const Write& write : writes) {
+    if (const auto* const put = std::get_if<PutTask>(&write)) {
+      CheckTask(store_.tasks.at(put->task.id));
+    }
+  }
+}
+
+void SimChecker::CheckAttempt(const Attempt& attempt) {
+  const Task& task = store_.tasks.at(attempt.task);
+  if (attempt_round_.try_emplace(attempt.id, task.retry_round).second) {
+    task_attempts_[task.id].push_back(attempt.id);
+    world_.stats.fired["attempt"] += 1;
+    if (never_to_start_.contains(task.id)) {
+      world_.Violate(Str("I-16: attempt ", attempt.id, " of a task cancelled before its start"));
+    }
+    // I-9: what it needs has succeeded in the same database.
+    if (!task.needs.empty() && store_.tasks.at(task.needs).state != TaskState::kSucceeded) {
+      world_.Violate(Str("I-9: task ", task.id, " starts before what it needs has succeeded"));
+    }
+  }
+  // The ends first: a task may be placed again in the transaction that ends its attempt.
+  const std::pair<std::string, std::int64_t> slot = {attempt.worker, attempt.device_index};
+  const auto free = [&](auto& holders, const auto& key) {
+    const auto holder = holders.find(key);
+    if (holder == holders.end()) return true;
+    return holder->second == attempt.id || !IsLive(store_.attempts.at(holder->second).state);
+  };
+  if (!IsLive(attempt.state)) return;
+  if (!free(live_of_task_, task.id)) {
+    world_.Violate(Str("I-2: task ", task.id, " has two live attempts"));
+  }
+  live_of_task_[task.id] = attempt.id;
+  if (attempt.device_index < 0) return;  // adopted: its slot is not known
+  if (!free(live_of_slot_, slot)) {
+    world_.Violate(Str("I-3: slot ", slot.second, " of ", slot.first, " has two live attempts"));
+  }
+  live_of_slot_[slot] = attempt.id;
+}
+
+void SimChecker::CheckTask(const Task& task) {
+  const auto [it, is_new] = tasks_.try_emplace(
+      task.id, SeenTask{.state = task.state, .retry_round = task.retry_round, .epoch = task.epoch});
+  SeenTask& seen = it->second;
+  const bool retried = task.retry_round > seen.retry_round;
+  if (!is_new && IsTerminal(seen.state) && task.state != seen.state &&
+      (seen.state == TaskState::kSucceeded || !retried)) {
+    world_.Violate(Str("I-1: terminal task ", task.id, " went from ", TaskStateName(seen.state),
+                       " to ", TaskStateName(task.state)));
+  }
+  if (task.epoch < seen.epoch) world_.Violate(Str("I-2: the epoch of task ", task.id, " fell"));
+  CheckBudget(task);
+  if (task.state == TaskState::kSucceeded && (is_new || seen.state != TaskState::kSucceeded)) {
+    CheckSuccess(task);
+  }
+  for (const CheckpointRef& checkpoint : task.checkpoints) {
+    if (!world_.uploaded.contains(checkpoint.sha256)) {
+      world_.Violate(Str("I-23: a checkpoint of task ", task.id, " counts without its bytes"));
+    }
+  }
+  seen = {.state = task.state, .retry_round = task.retry_round, .epoch = task.epoch};
+}
+
+// I-18: each counted end of this round's attempts is counted exactly once, and nothing else.
+void SimChecker::CheckBudget(const Task& task) {
+  std::int64_t failures = 0, losses = 0;
+  for (const std::string& id : task_attempts_[task.id]) {
+    const Attempt& attempt = store_.attempts.at(id);
+    const FailureRow* const row = FindFailure(attempt.failure_class);
+    if (row == nullptr || attempt_round_.at(id) != task.retry_round) continue;
+    failures += row->counted_as == CountedAs::kFailure;
+    losses += row->counted_as == CountedAs::kLoss;
+  }
+  if (failures != task.failures || losses != task.losses) {
+    world_.Violate(Str("I-18: task ", task.id, " counts ", task.failures, " failures and ",
+                       task.losses, " losses, but its attempts had ", failures, " and ", losses));
+  }
+  const bool over = task.failures > task.retry.failures_max || task.losses > task.retry.losses_max;
+  if (over && !IsTerminal(task.state)) {
+    world_.Violate(Str("I-18: task ", task.id, " goes on beyond its budget"));
+  }
+}
+
+// I-8, counted from the stored rows alone.
+void SimChecker::CheckSuccess(const Task& task) {
+  const auto wrong = [&](const std::string& what) {
+    world_.Violate(Str("I-8: task ", task.id, " has succeeded, but ", what));
+  };
+  const auto records = store_.records.find(task.result_attempt);
+  if (records == store_.records.end()) return wrong("its attempt has no records");
+  std::map<std::string, int> n_rows;
+  JournalTally tally;
+  bool final_checkpoint = false, final = false;
+  for (const StoredRecord& stored : records->second) {
+    const Json& body = stored.record.body;
+    if (stored.record.kind == "final") {
+      final = true;
+      if (body != tally.FinalBody()) wrong("its rows are not those that its final record names");
+    }
+    tally.Add(stored.record.kind, stored.line);
+    if (stored.record.kind == "result") n_rows[body.at("cell").get<std::string>()] += 1;
+    if (stored.record.kind == "checkpoint") {
+      final_checkpoint = final_checkpoint || body.at("final").get<bool>();
+    }
+  }
+  if (!final) wrong("there is no final record");
+  if (task.kind == TaskKind::kTrain && !final_checkpoint) wrong("its checkpoint is missing");
+  for (const ExpectedCell& cell : task.expected_cells) {
+    if (n_rows[cell.cell] != 1) wrong(Str("a cell has ", n_rows[cell.cell], " rows"));
+  }
+  if (n_rows.size() != task.expected_cells.size()) wrong("it has rows that nobody expected");
+}
+
+const SimFolder* SimChecker::FolderOf(const std::string& attempt) const {
+  for (const auto& worker : workers_) {
+    const auto folder = worker->folders().find(attempt);
+    if (folder != worker->folders().end()) return &folder->second;
+  }
+  return nullptr;
+}
+
+// I-6: rows are the journal's synced prefix, byte for byte.
+void SimChecker::CheckRecord(const PutRecord& put) {
+  const SimFolder* const folder = FolderOf(put.attempt);
+  const auto index = static_cast<std::size_t>(put.record.seq - 1);
+  if (folder == nullptr || index >= folder->n_synced ||
+      folder->journal.entries[index].line != put.line) {
+    world_.Violate(Str("I-6: row ", put.record.seq, " of attempt ", put.attempt,
+                       " is not what its journal holds on disk"));
+  }
+}
+
+void SimChecker::OnAck(const SendAck& ack) {
+  if (ack.durable_seq == 0) return;
+  const auto rows = store_.records.find(ack.attempt);
+  const auto n_rows =
+      rows == store_.records.end() ? 0 : static_cast<std::int64_t>(rows->second.size());
+  if (ack.durable_seq > n_rows) {
+    world_.Violate(Str("I-5: record ", ack.durable_seq, " of attempt ", ack.attempt,
+                       " is acknowledged, but only ", n_rows, " are committed"));
+  }
+  std::int64_t& acked = acked_[ack.attempt];
+  acked = std::max(acked, ack.durable_seq);
+}
+
+void SimChecker::AfterRestart() {
+  for (const auto& [attempt, acked] : acked_) {
+    const auto rows = store_.records.find(attempt);
+    const auto n_rows =
+        rows == store_.records.end() ? 0 : static_cast<std::int64_t>(rows->second.size());
+    if (n_rows < acked) {
+      world_.Violate(Str("I-5: of ", acked, " acknowledged records of attempt ", attempt, " only ",
+                         n_rows, " are left"));
+    }
+  }
+}
+
+void SimChecker::OnRestore() {
+  tasks_.clear();
+  task_attempts_.clear();
+  live_of_task_.clear();
+  live_of_slot_.clear();
+  acked_.clear();
+  never_to_start_.clear();
+  // What the older database does not know is new to it when it is taken in again.
+  std::erase_if(attempt_round_,
+                [&](const auto& entry) { return !store_.attempts.contains(entry.first); });
+  for (const auto& [id, attempt] : store_.attempts) {
+    task_attempts_[attempt.task].push_back(id);
+    if (!IsLive(attempt.state)) continue;
+    live_of_task_[attempt.task] = id;
+    live_of_slot_[{attempt.worker, attempt.device_index}] = id;
+  }
+}
+
+void SimChecker::OnStart(const SendStart& start) {
+  if (!store_.attempts.contains(start.task.attempt)) {
+    world_.Violate(Str("attempt ", start.task.attempt, " starts without being committed"));
+  }
+}
+
+void SimChecker::OnCancelConfirmed(const std::string& sweep_id) {
+  for (const std::string& id : store_.sweeps.at(sweep_id)) {
+    bool wanted = false;
+    for (const auto& [other, tasks] : store_.sweeps) {
+      const bool active = other != sweep_id && !store_.cancelled_sweeps.contains(other);
+      wanted = wanted || (active && std::ranges::count(tasks, id) > 0);
+    }
+    const Task& task = store_.tasks.at(id);
+    if (wanted || IsTerminal(task.state) || task.state == TaskState::kStopping) {
+      if (!wanted && task.state == TaskState::kCancelled) never_to_start_.insert(id);
+      continue;
+    }
+    world_.Violate(Str("I-16: sweep ", sweep_id, " is cancelled, but its task ", id, " is ",
+                       TaskStateName(task.state)));
+  }
+}
+
+}  // namespace longrun

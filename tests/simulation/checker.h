@@ -1,0 +1,66 @@
+// The invariants of orchestration.md 3.9 that apply, checked after every step and every commit. They
+// know the promises, not the scheduler's code.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "coordinator/scheduler/scheduler.h"
+#include "tests/simulation/log_store.h"
+#include "tests/simulation/worker.h"
+#include "tests/simulation/world.h"
+
+namespace longrun {
+
+class SimChecker {
+ public:
+  SimChecker(World& world, const LogStore& store,
+             const std::vector<std::unique_ptr<SimWorker>>& workers)
+      : world_(world), store_(store), workers_(workers) {}
+
+  // I-19. `BeforeStep` remembers what a stale attempt must not change.
+  void BeforeStep(const State& state, const SchedulerEvent& event);
+  void AfterStep(const StepResult& result);
+  // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, after the writes are in the store.
+  void AfterCommit(const std::vector<Write>& writes);
+  // I-5: what is acknowledged is in the store, now and after any crash.
+  void OnAck(const SendAck& ack);
+  void AfterRestart();
+  // A Start that is sent is of an attempt that is committed.
+  void OnStart(const SendStart& start);
+  // I-16, when the user was told that a sweep is cancelled.
+  void OnCancelConfirmed(const std::string& sweep_id);
+  // The database was replaced by an older one: what was promised of it starts anew.
+  void OnRestore();
+
+ private:
+  struct SeenTask {
+    TaskState state = TaskState::kBlocked;
+    std::int64_t retry_round = 0;
+    std::uint64_t epoch = 0;
+  };
+  void CheckTask(const Task& task);
+  void CheckBudget(const Task& task);
+  void CheckSuccess(const Task& task);
+  void CheckAttempt(const Attempt& attempt);
+  void CheckRecord(const PutRecord& put);
+  const SimFolder* FolderOf(const std::string& attempt) const;
+
+  World& world_;
+  const LogStore& store_;
+  const std::vector<std::unique_ptr<SimWorker>>& workers_;
+  std::optional<Task> fenced_task_;  // of the step in progress, as it was before
+  std::map<std::string, SeenTask> tasks_;
+  std::map<std::string, std::int64_t> attempt_round_;  // attempt -> retry_round
+  std::map<std::string, std::vector<std::string>> task_attempts_;
+  std::map<std::string, std::string> live_of_task_;
+  std::map<std::pair<std::string, std::int64_t>, std::string> live_of_slot_;
+  std::map<std::string, std::int64_t> acked_;
+  std::set<std::string> never_to_start_;
+};
+
+}  // namespace longrun

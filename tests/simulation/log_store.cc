@@ -1,0 +1,163 @@
+#include "tests/simulation/log_store.h"
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+// One overload a write; "" or what is wrong.
+struct Applier {
+  LogStore& store;
+  std::set<std::string> rows = {};  // written in this transaction
+
+  std::string Once(const std::string& row) {
+    return rows.insert(row).second ? "" : Str(row, " is written twice in one transaction");
+  }
+
+  std::string operator()(const PutSweep& put) {
+    for (const std::string& task : put.tasks) {
+      if (!store.tasks.contains(task)) return Str("sweep of an unknown task ", task);
+    }
+    store.sweeps[put.sweep_id] = put.tasks;
+    store.cancelled_sweeps.erase(put.sweep_id);
+    return "";
+  }
+  std::string operator()(const PutSweepCancelled& put) {
+    store.cancelled_sweeps.insert(put.sweep_id);
+    return store.sweeps.contains(put.sweep_id) ? "" : "an unknown sweep is cancelled";
+  }
+  std::string operator()(const PutRun& put) {
+    const auto known = store.runs.find(put.run.run_key);
+    if (known != store.runs.end() && known->second.execution &&
+        known->second.execution != put.run.execution) {
+      return "the execution of a run changed after it was decided";
+    }
+    store.runs[put.run.run_key] = put.run;
+    return Once(Str("run ", put.run.run_key));
+  }
+  std::string operator()(const PutTask& put) {
+    if (!store.runs.contains(put.task.run_key)) return "a task of an unknown run";
+    if (put.task.reason.empty()) return "a task without a reason";
+    store.tasks[put.task.id] = put.task;
+    return Once(Str("task ", put.task.id));
+  }
+  std::string operator()(const PutCell& put) {
+    if (!store.tasks.contains(put.task)) return "a cell of an unknown task";
+    store.cells[put.cell] = put.task;
+    return "";
+  }
+  std::string operator()(const PutWorker& put) {
+    store.workers[put.worker.id] = put.worker;
+    return "";
+  }
+  std::string operator()(const PutAttempt& put) {
+    if (!store.tasks.contains(put.attempt.task)) return "an attempt of an unknown task";
+    if (!store.workers.contains(put.attempt.worker)) return "an attempt on an unknown worker";
+    store.attempts[put.attempt.id] = put.attempt;
+    return Once(Str("attempt ", put.attempt.id));
+  }
+  std::string operator()(const PutRecord& put) {
+    if (!store.attempts.contains(put.attempt)) return "a record of an unknown attempt";
+    std::vector<StoredRecord>& records = store.records[put.attempt];
+    const auto expected = static_cast<std::int64_t>(records.size()) + 1;
+    if (put.record.seq != expected) {
+      return Str("I-6: record ", put.record.seq, " of attempt ", put.attempt, " is stored as row ",
+                 expected);
+    }
+    records.push_back({.record = put.record, .line = put.line});
+    return "";
+  }
+  std::string operator()(const PutTransition& put) {
+    std::string& state = store.folded[Str(put.subject, " ", put.id)];
+    if (state != put.from) {
+      return Str("I-21: ", put.subject, " ", put.id, " goes from ", put.from, " to ", put.to,
+                 ", but was ", state);
+    }
+    state = put.to;
+    return "";
+  }
+  std::string operator()(const DropCheckpoint& drop) {
+    const Task& task = store.tasks.at(drop.task);
+    std::vector<CheckpointRef> held = task.checkpoints;
+    if (task.best_checkpoint) held.push_back(*task.best_checkpoint);
+    if (task.final_checkpoint) held.push_back(*task.final_checkpoint);
+    for (const CheckpointRef& checkpoint : held) {
+      if (checkpoint.sha256 == drop.sha256) return "a checkpoint that is in use is dropped";
+    }
+    return "";
+  }
+};
+
+}  // namespace
+
+std::string LogStore::Commit(const std::vector<Write>& writes) {
+  Applier applier{.store = *this};
+  for (const Write& write : writes) {
+    if (std::string wrong = std::visit(applier, write); !wrong.empty()) return wrong;
+  }
+  for (const Write& write : writes) {
+    if (const auto* const put = std::get_if<PutTask>(&write)) {
+      const std::string_view state = TaskStateName(put->task.state);
+      if (folded[Str("task ", put->task.id)] != state) {
+        return Str("I-21: task ", put->task.id, " is ", state, " without a transition");
+      }
+    } else if (const auto* const attempt = std::get_if<PutAttempt>(&write)) {
+      const std::string_view state = AttemptStateName(attempt->attempt.state);
+      if (folded[Str("attempt ", attempt->attempt.id)] != state) {
+        return Str("I-21: attempt ", attempt->attempt.id, " is ", state, " without a transition");
+      }
+      const auto n_rows = static_cast<std::int64_t>(records[attempt->attempt.id].size());
+      if (n_rows != attempt->attempt.durable_seq) {
+        return Str("I-6: attempt ", attempt->attempt.id, " has ", n_rows, " rows, but durable_seq ",
+                   attempt->attempt.durable_seq);
+      }
+    }
+  }
+  return "";
+}
+
+void LogStore::Apply(const Write& write) {
+  Applier applier{.store = *this};
+  const std::string wrong = std::visit(applier, write);
+  LR_CHECK(wrong.empty());
+}
+
+State LogStore::Load(const SchedulerLimits& limits, std::uint64_t restore_count, Instant now,
+                     std::uint64_t seed, bool restored) const {
+  State state;
+  state.limits = limits;
+  state.restore_count = restore_count;
+  state.tasks = tasks;
+  state.runs = runs;
+  state.workers = workers;
+  state.cell_task = cells;
+  state.cancelled_sweeps = cancelled_sweeps;
+  for (const auto& [id, serving] : sweeps) {
+    state.sweep_tasks[id] = {serving.begin(), serving.end()};
+  }
+  for (const auto& [id, stored] : attempts) {
+    Attempt attempt = {.id = stored.id,
+                       .task = stored.task,
+                       .n = stored.n,
+                       .epoch = stored.epoch,
+                       .state = stored.state,
+                       .worker = stored.worker,
+                       .device_index = stored.device_index,
+                       .resume = stored.resume,
+                       .durable_seq = stored.durable_seq,
+                       .failure_class = stored.failure_class,
+                       .message = stored.message,
+                       .started_wall_ms = stored.started_wall_ms,
+                       .ended_wall_ms = stored.ended_wall_ms,
+                       .end_stored = stored.end_stored};
+    const auto rows = records.find(id);
+    if (!attempt.end_stored && rows != records.end()) {
+      for (const StoredRecord& row : rows->second) NoteRecord(attempt, row.record, row.line);
+    }
+    state.attempts.emplace(id, std::move(attempt));
+  }
+  AfterLoad(state, now, seed, restored);
+  return state;
+}
+
+}  // namespace longrun

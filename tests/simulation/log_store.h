@@ -1,0 +1,42 @@
+// The coordinator's store as the simulator and the tests of the scheduler see it: committed writes
+// folded into tables, and tables read back into a State. Checks what a database would (keys,
+// references) and what the scheduler promises of every transaction: exactly one transition for each
+// state change, records without gap or repetition.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "coordinator/scheduler/scheduler.h"
+
+namespace longrun {
+
+struct StoredRecord {
+  JournalRecord record;
+  std::string line;
+};
+
+struct LogStore {
+  std::map<std::string, std::vector<std::string>> sweeps;  // -> tasks
+  std::set<std::string> cancelled_sweeps;
+  std::map<std::string, RunRecord> runs;
+  std::map<std::string, Task> tasks;
+  std::map<std::string, Attempt> attempts;
+  std::map<std::string, Worker> workers;
+  std::map<std::string, std::string> cells;
+  std::map<std::string, std::vector<StoredRecord>> records;  // attempt -> seq 1, 2, 3
+  // State by folding the transitions alone; "task ID" and "attempt ID" -> name.
+  std::map<std::string, std::string> folded;
+
+  // One transaction. Empty, or what is wrong with it.
+  std::string Commit(const std::vector<Write>& writes);
+  // One row of a transaction that was checked before.
+  void Apply(const Write& write);
+  // Reads the tables back, as after a restart: nothing volatile survives.
+  State Load(const SchedulerLimits& limits, std::uint64_t restore_count, Instant now,
+             std::uint64_t seed, bool restored) const;
+};
+
+}  // namespace longrun

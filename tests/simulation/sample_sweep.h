@@ -1,0 +1,100 @@
+// Sweeps and journals for tests of the scheduler, made without YAML and without a trainer.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/str.h"
+#include "sweeps/event.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+
+inline Run SampleRun(std::int64_t seed) {
+  Run run;
+  run.model = ModelConfig::Preset("micro").value();
+  run.model.vocab_size = 256;
+  run.model.position.method = "none";
+  run.train.train_length = 64;
+  run.train.tokens = 64'000;
+  run.train.batch_tokens = 512;
+  run.dataset_digest = Sha256Hex("dataset");
+  run.tokenizer_fingerprint = Sha256Hex("tokenizer");
+  run.seed = seed;
+  run.numerics = 1;
+  return run;
+}
+
+struct SampleSweep {
+  std::vector<std::int64_t> seeds = {1};                  // one run each
+  std::vector<std::int64_t> context_lengths = {64, 128};  // none: no evaluation
+  std::int64_t priority = 0;
+  std::string device_kind = "any";
+  RetryPolicy retry = {};
+};
+
+inline Sweep MakeSweep(const SampleSweep& sample) {
+  Sweep sweep;
+  sweep.name = "sample";
+  sweep.priority = sample.priority;
+  sweep.device_kind = sample.device_kind;
+  sweep.retry = sample.retry;
+  for (const std::int64_t seed : sample.seeds) {
+    PlannedRun planned;
+    planned.run = SampleRun(seed);
+    planned.run_key = Sha256Hex(Str("run ", seed));
+    planned.dataset_name = "novels";
+    PlannedEvaluation evaluation;
+    evaluation.evaluation = {{"perplexity", {{"split", "validation"}}}};
+    for (const std::int64_t length : sample.context_lengths) {
+      evaluation.cells.push_back({.cell = CellKey(planned.run_key, evaluation.evaluation, length),
+                                  .metric = "nll",
+                                  .context_length = length});
+    }
+    if (!evaluation.cells.empty()) planned.evaluations.push_back(std::move(evaluation));
+    sweep.runs.push_back(std::move(planned));
+  }
+  return sweep;
+}
+
+inline std::map<std::string, std::string> SampleDatasets() { return {{"novels", "data/novels"}}; }
+
+// What a trainer appends; its `final` is honest.
+class SampleJournal {
+ public:
+  struct Entry {
+    JournalRecord record;
+    std::string line;
+  };
+
+  const Entry& Append(const std::string& kind, Json body) {
+    const auto seq = static_cast<std::int64_t>(entries.size()) + 1;
+    std::string line =
+        Str("{\"body\":", body.dump(), ",\"kind\":\"", kind, "\",\"seq\":", seq, "}");
+    tally_.Add(kind, line);
+    entries.push_back({.record = {.seq = seq, .kind = kind, .step = {}, .body = std::move(body)},
+                       .line = std::move(line)});
+    return entries.back();
+  }
+  const Entry& Result(const ExpectedCell& cell, double value) {
+    return Append("result", {{"cell", cell.cell},
+                             {"metric", cell.metric},
+                             {"context_length", cell.context_length},
+                             {"variant", nullptr},
+                             {"value", value}});
+  }
+  const Entry& Checkpoint(const std::string& sha256, std::int64_t step, bool final,
+                          bool best = false) {
+    return Append("checkpoint",
+                  {{"sha256", sha256}, {"step", step}, {"final", final}, {"best", best}});
+  }
+  const Entry& Final() { return Append("final", tally_.FinalBody()); }
+
+  std::vector<Entry> entries;
+
+ private:
+  JournalTally tally_;
+};
+
+}  // namespace longrun

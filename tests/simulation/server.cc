@@ -1,0 +1,255 @@
+#include "tests/simulation/server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr Instant kTickMs = 1000;
+
+struct SessionOf {
+  SessionId operator()(const WorkerArrived& e) const { return e.session; }
+  SessionId operator()(const WorkerHeard& e) const { return e.session; }
+  SessionId operator()(const WorkerGone& e) const { return e.session; }
+  SessionId operator()(const AttemptAccepted& e) const { return e.session; }
+  SessionId operator()(const AttemptRejected& e) const { return e.session; }
+  SessionId operator()(const JournalReceived& e) const { return e.session; }
+  SessionId operator()(const AttemptFinished& e) const { return e.session; }
+  template <typename Other>
+  SessionId operator()(const Other&) const {
+    return 0;
+  }
+};
+
+}  // namespace
+
+SimServer::SimServer(World& world, SchedulerLimits limits,
+                     std::vector<std::unique_ptr<SimWorker>>& workers)
+    : world_(world), limits_(limits), workers_(workers), checker_(world, store_, workers) {}
+
+void SimServer::Start() { Boot(false); }
+
+void SimServer::Boot(bool restored) {
+  up_ = true;
+  n_boots_ += 1;
+  state_ = store_.Load(limits_, restore_count_, world_.now, world_.random.Next(), restored);
+  const std::int64_t boot = n_boots_;
+  world_.After(kTickMs, [this, boot] { Tick(boot); });
+}
+
+void SimServer::Tick(std::int64_t boot) {
+  if (!up_ || boot != n_boots_) return;
+  const Instant delay = std::max<Instant>(kTickMs, paused_until_ - world_.now + 1);
+  world_.After(delay, [this, boot] { Tick(boot); });
+  if (paused_until_ <= world_.now) Process(TimePassed{}, nullptr);
+}
+
+std::optional<SessionId> SimServer::Open(int worker) {
+  if (!up_) return std::nullopt;
+  const SessionId session = next_session_++;
+  session_worker_[session] = worker;
+  return session;
+}
+
+void SimServer::Receive(const SchedulerEvent& received) {
+  if (!up_) return;
+  if (paused_until_ > world_.now) {
+    const std::int64_t boot = n_boots_;
+    world_.After(paused_until_ - world_.now + 1, [this, boot, received] {
+      if (boot == n_boots_) Receive(received);
+    });
+    return;
+  }
+  // A stream begins with one Hello; what comes before it or says it again breaks the protocol.
+  const SessionId session = std::visit(SessionOf{}, received);
+  const bool is_hello = std::holds_alternative<WorkerArrived>(received);
+  if (is_hello ? !said_hello_.insert(session).second : !said_hello_.contains(session)) return;
+  SchedulerEvent event = received;
+  if (auto* const batch = std::get_if<JournalReceived>(&event)) {
+    for (BatchRecord& record : batch->records) {
+      if (record.record.kind != "checkpoint") continue;
+      record.bytes_stored =
+          world_.uploaded.contains(record.record.body.at("sha256").get<std::string>());
+    }
+  }
+  Process(event, nullptr);
+}
+
+void SimServer::Ask(const SchedulerEvent& event, std::function<void()> done) {
+  if (!up_ || paused_until_ > world_.now) return;
+  const bool ignored =
+      world_.mutation == Mutation::kCancelIgnored && std::holds_alternative<SweepCancelled>(event);
+  if (ignored) {
+    Process(TimePassed{}, std::move(done));
+  } else {
+    Process(event, std::move(done));
+  }
+}
+
+void SimServer::Process(const SchedulerEvent& received, std::function<void()> done) {
+  SchedulerEvent event = received;
+  checker_.BeforeStep(state_, event);
+  RemoveRule(event);
+  StepResult result = Step(state_, event, world_.now, world_.now);
+  checker_.AfterStep(result);
+  if (!result.status.ok()) return;  // the user asks again
+  if (world_.mutation == Mutation::kLostTransition && world_.random.Chance(0.01)) {
+    std::erase_if(result.writes,
+                  [](const Write& write) { return std::holds_alternative<PutTransition>(write); });
+  }
+  if (world_.mutation == Mutation::kEarlyAck) SendAll(std::exchange(result.commands, {}));
+  pending_.push_back({.writes = std::move(result.writes),
+                      .commands = std::move(result.commands),
+                      .done = std::move(done)});
+  if (committing_) return;
+  committing_ = true;
+  const bool slow = world_.Fault("commit slow", 0.02);
+  const std::int64_t boot = n_boots_;
+  world_.After(slow ? world_.Between(300, 3000) : world_.Between(1, 20),
+               [this, boot] { Commit(boot); });
+}
+
+void SimServer::Commit(std::int64_t boot) {
+  if (!up_ || boot != n_boots_) return;
+  committing_ = false;
+  if (world_.Fault("crash before commit", 0.0005)) {
+    return Crash(world_.Between(500, 20'000), false, false);
+  }
+  const std::vector<Pending> committed = std::exchange(pending_, {});
+  std::vector<Write> transaction;
+  for (const Pending& step : committed) {
+    if (std::string wrong = store_.Commit(step.writes); !wrong.empty()) {
+      return world_.Violate(std::move(wrong));
+    }
+    checker_.AfterCommit(step.writes);
+    transaction.insert(transaction.end(), step.writes.begin(), step.writes.end());
+  }
+  if (!transaction.empty()) log_.push_back(std::move(transaction));
+  if (world_.Fault("crash between commit and sending", 0.0005)) {
+    return Crash(world_.Between(500, 20'000), false, false);
+  }
+  for (const Pending& step : committed) {
+    SendAll(step.commands);
+    if (step.done) step.done();
+  }
+}
+
+void SimServer::SendAll(const std::vector<Command>& commands) {
+  const std::int64_t boot = n_boots_;
+  for (const Command& command : commands) {
+    if (const auto* const ack = std::get_if<SendAck>(&command)) checker_.OnAck(*ack);
+    if (const auto* const start = std::get_if<SendStart>(&command)) checker_.OnStart(*start);
+    const SessionId session = std::visit([](const auto& c) { return c.session; }, command);
+    const auto worker = session_worker_.find(session);
+    if (worker == session_worker_.end()) continue;
+    const int index = worker->second;
+    world_.Carry(index, /*up=*/false, [this, boot, index, session, command] {
+      if (boot != n_boots_) return;
+      workers_[static_cast<std::size_t>(index)]->Receive(session, command);
+    });
+  }
+}
+
+// ---- faults ----------------------------------------------------------------------------------------
+
+void SimServer::ReplayLog(std::size_t n_kept) {
+  log_.resize(std::min(n_kept, log_.size()));
+  store_ = LogStore();
+  for (const std::vector<Write>& transaction : log_) {
+    // Row by row: a transaction holds several steps, each with its own rows.
+    for (const Write& write : transaction) store_.Apply(write);
+  }
+}
+
+void SimServer::Crash(Instant down_ms, bool power_loss, bool restore_backup) {
+  if (!up_) return;
+  world_.stats.fired["coordinator crashed"] += 1;
+  up_ = false;
+  pending_.clear();
+  committing_ = false;
+  said_hello_.clear();
+  if (power_loss && world_.mutation == Mutation::kCommitNotDurable) {
+    ReplayLog(log_.size() - std::min<std::size_t>(log_.size(), world_.random.Below(4)));
+  }
+  if (restore_backup && !log_.empty()) {
+    world_.stats.fired["backup restored"] += 1;
+    ReplayLog(log_.size() / 2 + world_.random.Below(log_.size() / 2 + 1));
+    restore_count_ += 1;
+    restored_ = true;
+    checker_.OnRestore();
+  }
+  for (const auto& [session, worker] : session_worker_) {
+    workers_[static_cast<std::size_t>(worker)]->Disconnect(session);
+  }
+  session_worker_.clear();
+  const std::int64_t boot = n_boots_;
+  world_.After(down_ms, [this, boot] {
+    if (boot == n_boots_) Heal();
+  });
+}
+
+void SimServer::Pause(Instant pause_ms) { paused_until_ = world_.now + pause_ms; }
+
+void SimServer::Heal() {
+  if (up_) return;
+  checker_.AfterRestart();
+  Boot(std::exchange(restored_, false));
+}
+
+// ---- rules taken away --------------------------------------------------------------------------------
+
+void SimServer::RemoveRule(SchedulerEvent& event) {
+  switch (world_.mutation) {
+    case Mutation::kDoubleSlot:
+      for (auto& [id, worker] : state_.workers) worker.busy.clear();
+      return;
+    case Mutation::kFreeRetries:
+      for (auto& [id, task] : state_.tasks) task.failures = task.losses = 0;
+      return;
+    case Mutation::kNoFencing:
+    case Mutation::kNoDedupe:
+    case Mutation::kNoGapCheck:
+    case Mutation::kNoCompleteness:
+    case Mutation::kCheckpointEarly:
+      break;
+    case Mutation::kNone:
+    case Mutation::kEarlyAck:
+    case Mutation::kCommitNotDurable:
+    case Mutation::kShipUnsynced:
+    case Mutation::kCancelIgnored:
+    case Mutation::kLostTransition:
+      return;
+  }
+  auto* const batch = std::get_if<JournalReceived>(&event);
+  if (batch == nullptr) return;
+  const auto found = state_.attempts.find(batch->attempt);
+  if (found == state_.attempts.end()) return;
+  Attempt& attempt = found->second;
+  Task& task = state_.tasks.at(attempt.task);
+  const std::int64_t before = batch->first_seq - 1;
+  if (world_.mutation == Mutation::kNoDedupe) {
+    attempt.durable_seq = std::min(attempt.durable_seq, before);
+  } else if (world_.mutation == Mutation::kNoGapCheck) {
+    attempt.durable_seq = std::max(attempt.durable_seq, before);
+  } else if (world_.mutation == Mutation::kCheckpointEarly) {
+    for (BatchRecord& record : batch->records) record.bytes_stored = true;
+  } else if (world_.mutation == Mutation::kNoCompleteness) {
+    for (BatchRecord& record : batch->records) {
+      if (record.record.kind != "final" || record.record.seq != attempt.durable_seq + 1) continue;
+      record.record.body = attempt.tally.FinalBody();
+      attempt.results = task.expected_cells;
+    }
+  } else if (!IsLive(attempt.state) && task.state == TaskState::kRunning) {  // kNoFencing
+    state_.index.live.erase(task.attempt);
+    state_.attempts.at(task.attempt).state = AttemptState::kLost;
+    attempt.state = AttemptState::kRunning;
+    state_.index.live.insert(attempt.id);
+    task.attempt = attempt.id;
+    task.epoch = attempt.epoch;
+  }
+}
+
+}  // namespace longrun

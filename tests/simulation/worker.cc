@@ -1,0 +1,385 @@
+#include "tests/simulation/worker.h"
+
+#include <algorithm>
+
+namespace longrun {
+namespace {
+
+constexpr Instant kTickMs = 1000;
+constexpr Instant kBeatMs = 5000;
+constexpr Instant kDeafMs = 12'000;  // nothing came down for so long: the stream is half open
+constexpr Instant kResendMs = 5000;
+constexpr std::int64_t kBatchRecords = 4;
+constexpr std::int64_t kSlots = 2;
+
+std::int64_t Size(const SimFolder& folder) {
+  return static_cast<std::int64_t>(folder.journal.entries.size());
+}
+void Sync(SimFolder& folder) { folder.n_synced = folder.journal.entries.size(); }
+
+}  // namespace
+
+SimWorker::SimWorker(World& world, SimServerDoor& server, int index,
+                     SimTrainerFaults trainer_faults)
+    : world_(world),
+      server_(server),
+      index_(index),
+      trainer_faults_(trainer_faults),
+      id_(Str("worker-", index)) {}
+
+void SimWorker::Start() {
+  world_.After(world_.Between(1, kTickMs), [this] { Tick(); });
+}
+
+void SimWorker::Tick() {
+  world_.After(kTickMs + world_.Between(0, 50), [this] { Tick(); });
+  if (!up_ || paused_until_ > world_.now) return;
+  if (!session_) return Connect();
+  const bool deaf = world_.now - heard_at_ > kDeafMs;
+  if (deaf) {
+    session_.reset();
+    return;
+  }
+  if (!welcomed_) return;
+  if (world_.now - beat_at_ >= kBeatMs) Beat();
+  for (auto& [attempt, folder] : folders_) {
+    if (!folder.ended) Ship(folder);
+  }
+}
+
+void SimWorker::Connect() {
+  session_ = server_.Open(index_);
+  if (!session_) return;
+  welcomed_ = false;
+  opened_at_ = heard_at_ = world_.now;
+  Send(WorkerArrived{.session = *session_, .worker = Describe(), .attempts = Inventory()});
+}
+
+Worker SimWorker::Describe() const {
+  Worker worker;
+  worker.id = id_;
+  worker.incarnation = Str("incarnation-", 1000 + incarnation_);
+  worker.host = id_;
+  worker.version = "sim";
+  for (std::int64_t slot = 0; slot < kSlots; ++slot) {
+    worker.slots.push_back({.index = slot,
+                            .kind = "cpu",
+                            .name = "sim",
+                            .memory_bytes = 4'000'000'000,
+                            .threads = 1,
+                            .simd = "default",
+                            .linear = "sim"});
+  }
+  return worker;
+}
+
+std::vector<LiveAttempt> SimWorker::Inventory() const {
+  std::vector<LiveAttempt> listed;
+  for (const auto& [attempt, folder] : folders_) {
+    if (folder.ended) continue;
+    listed.push_back({.attempt = attempt,
+                      .task = folder.task.task,
+                      .run_key = folder.task.run_key,
+                      .epoch = folder.task.epoch,
+                      .last_seq = Size(folder),
+                      .running = folder.running});
+  }
+  return listed;
+}
+
+void SimWorker::Send(SchedulerEvent event) {
+  const std::int64_t boot = server_.n_boots();
+  world_.Carry(index_, /*up=*/true, [this, boot, event = std::move(event)] {
+    if (server_.n_boots() == boot) server_.Receive(event);  // a stream ends with its server
+  });
+}
+
+void SimWorker::Beat() {
+  beat_at_ = world_.now;
+  Send(WorkerHeard{.session = *session_, .number = ++n_beats_, .attempts = Inventory()});
+}
+
+// Sends what is on disk and not acknowledged; pipelined, and again after a while without an answer.
+void SimWorker::Ship(SimFolder& folder) {
+  const bool unsynced = world_.mutation == Mutation::kShipUnsynced;
+  if (!unsynced) Sync(folder);
+  const std::int64_t last = Size(folder);
+  folder.sent = std::max(folder.sent, folder.acked);
+  if (folder.sent > folder.acked && world_.now - folder.sent_at > kResendMs) {
+    folder.sent = folder.acked;
+  }
+  if (folder.sent < last) {
+    JournalReceived batch = {.session = *session_,
+                             .attempt = folder.task.attempt,
+                             .epoch = folder.task.epoch,
+                             .first_seq = folder.sent + 1,
+                             .records = {}};
+    const std::int64_t end = std::min(folder.sent + kBatchRecords, last);
+    for (std::int64_t i = folder.sent; i < end; ++i) {
+      const SampleJournal::Entry& entry = folder.journal.entries[static_cast<std::size_t>(i)];
+      batch.records.push_back({.record = entry.record, .line = entry.line});
+      if (entry.record.kind != "checkpoint") continue;
+      // The upload usually ends before its record is sent.
+      if (!world_.Fault("upload late", 0.2)) {
+        world_.uploaded.insert(entry.record.body.at("sha256").get<std::string>());
+      }
+    }
+    folder.sent = end;
+    folder.sent_at = world_.now;
+    Send(std::move(batch));
+  }
+  const bool told = folder.fenced || folder.acked >= last;
+  if (!folder.running && told && world_.now - folder.finished_at > 2000) {
+    folder.finished_at = world_.now;
+    Send(AttemptFinished{.session = *session_,
+                         .attempt = folder.task.attempt,
+                         .epoch = folder.task.epoch,
+                         .last_seq = last,
+                         .evidence = folder.exit.value_or(EndEvidence{}),
+                         .log_tail = ""});
+  }
+}
+
+// ---- what comes down -----------------------------------------------------------------------------
+
+void SimWorker::Receive(SessionId session, const Command& command) {
+  if (paused_until_ > world_.now) {
+    world_.After(paused_until_ - world_.now + 1,
+                 [this, session, command] { Receive(session, command); });
+    return;
+  }
+  if (!up_ || session_ != session) return;
+  heard_at_ = world_.now;
+  if (!welcomed_ && !std::holds_alternative<SendWelcome>(command) &&
+      !std::holds_alternative<CloseSession>(command)) {
+    return;
+  }
+  std::visit([this](const auto& c) { Take(c); }, command);
+}
+
+void SimWorker::Disconnect(SessionId session) {
+  if (session_ == session) session_.reset();
+}
+
+SimFolder* SimWorker::Find(const std::string& attempt) {
+  const auto it = folders_.find(attempt);
+  return it == folders_.end() ? nullptr : &it->second;
+}
+
+void SimWorker::Take(const SendWelcome& welcome) {
+  if (welcomed_) return;
+  welcomed_ = true;
+  for (const AttemptVerdict& verdict : welcome.attempts) {
+    SimFolder* const folder = Find(verdict.attempt);
+    if (folder == nullptr) continue;
+    folder->acked = folder->sent = verdict.durable_seq;
+    switch (verdict.verdict) {
+      case AttemptVerdict::Verdict::kContinue:
+        break;
+      case AttemptVerdict::Verdict::kStop:
+        folder->stop = true;
+        break;
+      case AttemptVerdict::Verdict::kFenced:
+        Take(SendFenced{.attempt = verdict.attempt});
+        break;
+      case AttemptVerdict::Verdict::kEnded:
+        folder->ended = true;
+        break;
+    }
+  }
+}
+
+void SimWorker::Take(const SendStart& start) {
+  const std::string& attempt = start.task.attempt;
+  if (Find(attempt) != nullptr) {
+    return Send(
+        AttemptAccepted{.session = *session_, .attempt = attempt, .epoch = start.task.epoch});
+  }
+  AttemptRejected rejected = {.session = *session_,
+                              .attempt = attempt,
+                              .epoch = start.task.epoch,
+                              .failure_class = "",
+                              .reason = "a trainer is on the slot"};
+  for (const auto& [id, folder] : folders_) {
+    if (folder.running && folder.device_index == start.device_index) {
+      world_.stats.fired["slot busy"] += 1;
+      return Send(std::move(rejected));
+    }
+  }
+  if (world_.Fault("no disk space", 0.02)) {
+    rejected.failure_class = "storage";
+    return Send(std::move(rejected));
+  }
+  SimFolder folder;
+  folder.task = start.task;
+  folder.device_index = start.device_index;
+  folder.running = true;
+  folder.value = Fnv1a64(start.task.run_key);
+  for (const auto& from : {start.task.resume, start.task.init}) {
+    if (!from) continue;
+    const auto checkpoint = world_.checkpoints.find(from->sha256);
+    if (checkpoint == world_.checkpoints.end() || !world_.uploaded.contains(from->sha256)) {
+      return world_.Violate(Str("I-23: attempt ", attempt, " is to start from checkpoint ",
+                                from->sha256, ", whose bytes are not in the store"));
+    }
+    folder.step = checkpoint->second.step;
+    folder.value = checkpoint->second.value;
+  }
+  if (start.task.kind == TaskKind::kEvaluate) folder.step = 0;
+  const Json resume = start.task.resume ? start.task.resume->ToJson() : Json();
+  folder.journal.Append("attempt", {{"task", start.task.task}, {"resume", resume}});
+  folders_.emplace(attempt, std::move(folder));
+  RunTrainer(attempt, world_.Between(200, 2000));
+  Send(AttemptAccepted{.session = *session_, .attempt = attempt, .epoch = start.task.epoch});
+}
+
+void SimWorker::Take(const SendStop& stop) {
+  if (SimFolder* const folder = Find(stop.attempt)) folder->stop = true;
+}
+
+void SimWorker::Take(const SendAck& ack) {
+  SimFolder* const folder = Find(ack.attempt);
+  if (folder == nullptr) return;
+  folder->acked = std::max(folder->acked, ack.durable_seq);
+  folder->ended = folder->ended || ack.ended;
+}
+
+void SimWorker::Take(const SendNack& nack) {
+  SimFolder* const folder = Find(nack.attempt);
+  if (folder != nullptr) folder->sent = nack.expected_seq - 1;
+}
+
+void SimWorker::Take(const SendFenced& fenced) {
+  SimFolder* const folder = Find(fenced.attempt);
+  if (folder == nullptr) return;
+  folder->fenced = true;
+  if (!folder->running) return;
+  world_.stats.fired["trainer fenced"] += 1;
+  folder->stop = true;
+  EndTrainer(*folder, -1, 9);
+}
+
+void SimWorker::Take(const CloseSession&) { session_.reset(); }
+
+// ---- the trainer -----------------------------------------------------------------------------------
+
+void SimWorker::RunTrainer(const std::string& attempt, Instant delay) {
+  world_.After(delay, [this, attempt] {
+    SimFolder& folder = folders_.at(attempt);
+    if (!folder.running) return;
+    TrainerStep(folder);
+    if (folder.running) RunTrainer(attempt, world_.Between(500, 6000));
+  });
+}
+
+void SimWorker::TrainerStep(SimFolder& folder) {
+  if (folder.journal.entries.size() == 1) {
+    folder.journal.Append("started", Json::object());
+    return;
+  }
+  if (folder.stop) {
+    if (folder.task.kind == TaskKind::kTrain && folder.step > 0) WriteCheckpoint(folder, false);
+    return EndTrainer(folder, 75, 0);
+  }
+  if (folder.task.kind == TaskKind::kTrain) {
+    TrainStep(folder);
+  } else {
+    EvaluateStep(folder);
+  }
+}
+
+void SimWorker::TrainStep(SimFolder& folder) {
+  if (folder.step < kSimSteps) {
+    folder.step += 1;
+    folder.value = NextValue(folder.value, folder.step);
+    folder.journal.Append("series", {{"step", folder.step}, {"value", folder.value}});
+    if (world_.random.Chance(0.5)) Sync(folder);
+    if (folder.task.run.seed == trainer_faults_.diverging_seed && folder.step > 5) {
+      folder.journal.Append("failed", {{"class", "numerical"}, {"message", "loss is NaN"}});
+      Sync(folder);
+      return EndTrainer(folder, 80, 0);
+    }
+    if (folder.step % kSimCheckpointSteps == 0 && folder.step < kSimSteps) {
+      WriteCheckpoint(folder, false);
+    }
+    return;
+  }
+  WriteCheckpoint(folder, true);
+  folder.journal.Final();
+  Sync(folder);
+  EndTrainer(folder, 0, 0);
+}
+
+void SimWorker::EvaluateStep(SimFolder& folder) {
+  const auto n_cells = static_cast<std::int64_t>(folder.task.expected_cells.size());
+  if (folder.step < n_cells) {
+    const ExpectedCell& cell = folder.task.expected_cells[static_cast<std::size_t>(folder.step)];
+    folder.step += 1;
+    if (world_.Fault("row omitted", trainer_faults_.omits_row)) return;
+    folder.journal.Result(cell, EvaluatedValue(folder.value, cell.context_length));
+    Sync(folder);
+    return;
+  }
+  folder.journal.Final();
+  Sync(folder);
+  EndTrainer(folder, 0, 0);
+}
+
+void SimWorker::WriteCheckpoint(SimFolder& folder, bool final) {
+  const std::string sha256 =
+      Sha256Hex(Str(folder.task.run_key, " ", folder.step, " ", folder.value));
+  world_.checkpoints[sha256] = {.step = folder.step, .value = folder.value};
+  folder.journal.Checkpoint(sha256, folder.step, final, folder.step == kSimCheckpointSteps);
+  Sync(folder);
+}
+
+void SimWorker::EndTrainer(SimFolder& folder, int exit_code, int signal) {
+  folder.running = false;
+  folder.exit = EndEvidence{
+      .exit_known = true, .exit_code = exit_code, .signal = signal, .stop_requested = folder.stop};
+}
+
+// ---- faults ----------------------------------------------------------------------------------------
+
+void SimWorker::CrashDaemon(Instant down_ms) {
+  if (!up_) return;
+  up_ = false;
+  session_.reset();
+  for (auto& [attempt, folder] : folders_) {
+    folder.acked = folder.sent = 0;
+    folder.fenced = false;
+  }
+  world_.After(down_ms, [this] { Heal(); });
+}
+
+void SimWorker::CrashTrainer() {
+  for (auto& [attempt, folder] : folders_) {
+    if (!folder.running) continue;
+    world_.stats.fired["trainer crashed"] += 1;
+    return EndTrainer(folder, -1, 11);
+  }
+}
+
+void SimWorker::LosePower(Instant down_ms) {
+  for (auto& [attempt, folder] : folders_) {
+    if (folder.running) folder.exit.reset();  // nobody was left to write it
+    folder.running = false;
+    const std::size_t n_kept = std::max<std::size_t>(folder.n_synced, 1);
+    if (folder.journal.entries.size() > n_kept) {
+      world_.stats.fired["unsynced records lost"] += 1;
+      folder.journal.entries.resize(n_kept);
+    }
+  }
+  CrashDaemon(down_ms);
+}
+
+void SimWorker::Pause(Instant pause_ms) { paused_until_ = world_.now + pause_ms; }
+
+void SimWorker::Heal() {
+  paused_until_ = std::min(paused_until_, world_.now);
+  if (up_) return;
+  up_ = true;
+  incarnation_ += 1;
+}
+
+}  // namespace longrun

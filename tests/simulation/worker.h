@@ -1,0 +1,109 @@
+// A simulated host: a worker daemon, its folder, and trainers that live on without it. The daemon
+// speaks the session protocol of contracts.md section 8; the folder survives the daemon, and what
+// was not synced does not survive the host.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "coordinator/scheduler/scheduler.h"
+#include "tests/simulation/sample_sweep.h"
+#include "tests/simulation/world.h"
+
+namespace longrun {
+
+// The coordinator's door, as a worker sees it.
+class SimServerDoor {
+ public:
+  virtual ~SimServerDoor() = default;
+  // A new stream; nothing when nobody listens.
+  virtual std::optional<SessionId> Open(int worker) = 0;
+  virtual void Receive(const SchedulerEvent& event) = 0;
+  virtual std::int64_t n_boots() const = 0;
+};
+
+// attempts/ULID: what is on the disk, and the trainer that writes it.
+struct SimFolder {
+  TaskFile task;
+  std::int64_t device_index = 0;
+  SampleJournal journal;
+  std::size_t n_synced = 0;  // records on disk
+  bool running = false;      // the trainer
+  std::int64_t step = 0;
+  std::uint64_t value = 0;
+  bool stop = false;                // SIGTERM was sent
+  std::optional<EndEvidence> exit;  // exit.json
+  bool ended = false;               // the end is acknowledged
+  // Of the daemon, lost with it:
+  std::int64_t acked = 0, sent = 0;
+  Instant sent_at = 0, finished_at = 0;
+  bool fenced = false;
+};
+
+struct SimTrainerFaults {
+  std::int64_t diverging_seed = -1;  // this run ends in NaN, always
+  double omits_row = 0;              // says `final` although a row is missing
+};
+
+class SimWorker {
+ public:
+  SimWorker(World& world, SimServerDoor& server, int index, SimTrainerFaults trainer_faults);
+
+  void Start();  // begins to tick
+  void Receive(SessionId session, const Command& command);
+  void Disconnect(SessionId session);  // the stream ended
+
+  // ---- faults
+  void CrashDaemon(Instant down_ms);
+  void CrashTrainer();
+  void LosePower(Instant down_ms);
+  void Pause(Instant pause_ms);  // SIGSTOP of the daemon
+  void Heal();
+
+  const std::map<std::string, SimFolder>& folders() const { return folders_; }
+  const std::string& id() const { return id_; }
+
+ private:
+  void Tick();
+  void Connect();
+  void Beat();
+  void Ship(SimFolder& folder);
+  void Send(SchedulerEvent event);
+  std::vector<LiveAttempt> Inventory() const;
+  Worker Describe() const;
+
+  void Take(const SendWelcome& welcome);
+  void Take(const SendHeartbeatReply&) {}
+  void Take(const SendStart& start);
+  void Take(const SendStop& stop);
+  void Take(const SendAck& ack);
+  void Take(const SendNack& nack);
+  void Take(const SendFenced& fenced);
+  void Take(const CloseSession& close);
+  SimFolder* Find(const std::string& attempt);
+
+  void RunTrainer(const std::string& attempt, Instant delay);
+  void TrainerStep(SimFolder& folder);
+  void TrainStep(SimFolder& folder);
+  void EvaluateStep(SimFolder& folder);
+  void WriteCheckpoint(SimFolder& folder, bool final);
+  void EndTrainer(SimFolder& folder, int exit_code, int signal);
+
+  World& world_;
+  SimServerDoor& server_;
+  const int index_;
+  const SimTrainerFaults trainer_faults_;
+  const std::string id_;
+  std::map<std::string, SimFolder> folders_;
+  bool up_ = true;
+  Instant paused_until_ = 0;
+  std::int64_t incarnation_ = 1;
+  std::optional<SessionId> session_;
+  bool welcomed_ = false;
+  Instant opened_at_ = 0, heard_at_ = 0, beat_at_ = 0;
+  std::int64_t n_beats_ = 0;
+};
+
+}  // namespace longrun
