@@ -24,10 +24,56 @@ target_compile_options(longrun_torch INTERFACE
   "SHELL:-idirafter ${LONGRUN_TORCH_ROOT}/include/torch/csrc/api/include")
 # Tensor.h then declares its operators without including them all.
 target_compile_definitions(longrun_torch INTERFACE AT_PER_OPERATOR_HEADERS)
-# The wheel finds its NVIDIA libraries beside itself; where they are not, the toolkit's are named.
-set(_lr_nvidia ${LONGRUN_TORCH_ROOT}/../nvidia/cu13/lib)
-set(_lr_rpath ${LONGRUN_TORCH_ROOT}/lib)
-set(_lr_rpath_link ${LONGRUN_TORCH_ROOT}/lib:${_lr_nvidia}:/usr/local/cuda/lib64)
-target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${_lr_rpath}" "-Wl,-rpath-link,${_lr_rpath_link}"
+target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${LONGRUN_TORCH_ROOT}/lib"
   -Wl,--no-as-needed ${LONGRUN_TORCH_ROOT}/lib/libtorch_cpu.so ${LONGRUN_TORCH_ROOT}/lib/libc10.so -Wl,--as-needed)
 add_library(longrun::torch ALIAS longrun_torch)
+
+# The wheel's libtorch_cpu.so names two of NVIDIA's libraries (the CUDA runtime and its profiler) that
+# it calls only where there is a GPU. They are taken from beside the wheel, from the toolkit, or from
+# the loader's cache; on a machine that has none of these, a library that answers each call with an
+# error stands in, so that LibTorch loads.
+execute_process(COMMAND ${CMAKE_NM} -D --undefined-only ${LONGRUN_TORCH_ROOT}/lib/libtorch_cpu.so
+  OUTPUT_VARIABLE _lr_undefined COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND /sbin/ldconfig -p OUTPUT_VARIABLE _lr_loadable ERROR_QUIET)
+string(REGEX MATCHALL "@lib(cudart|cupti)\\.so\\.[0-9]+" _lr_needed "${_lr_undefined}")
+list(TRANSFORM _lr_needed REPLACE "@" "")
+list(REMOVE_DUPLICATES _lr_needed)
+foreach(name ${_lr_needed})  # libcudart.so.13
+  file(GLOB beside ${LONGRUN_TORCH_ROOT}/lib/${name} ${LONGRUN_TORCH_ROOT}/../nvidia/*/lib/${name})
+  file(GLOB toolkit /usr/local/cuda/lib64/${name} /usr/local/cuda/extras/CUPTI/lib64/${name})
+  set(found ${beside} ${toolkit})
+  if(NOT found AND "${_lr_loadable}" MATCHES "${name} [^\n]*=> ([^\n]+)")
+    set(found ${CMAKE_MATCH_1})
+  endif()
+  if(found)
+    list(GET found 0 library)
+    get_filename_component(folder ${library} DIRECTORY)
+    target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${folder}" "-Wl,-rpath-link,${folder}"
+      -Wl,--no-as-needed ${library} -Wl,--as-needed)
+    continue()
+  endif()
+  message(STATUS "${name}: not on this machine, a stand-in is built (no GPU can be used)")
+  string(REGEX REPLACE "^lib([a-z]+)\\.so\\.([0-9]+)$" "\\1;\\2" parts ${name})
+  list(GET parts 0 stem)
+  list(GET parts 1 version)
+  string(REGEX MATCHALL "[A-Za-z_0-9]+@${name}" functions "${_lr_undefined}")
+  set(code "// Written by cmake/LongrunTorch.cmake. 35: cudaErrorInsufficientDriver; 999: CUPTI_ERROR_UNKNOWN.\n")
+  foreach(function ${functions})
+    string(REPLACE "@${name}" "" function ${function})
+    # What is asked for a text is asked only after an error; there the caller prints it.
+    if(function STREQUAL "cudaGetErrorString")
+      string(APPEND code "const char* ${function}(int error) { (void)error; return \"no CUDA runtime\"; }\n")
+    elseif(stem STREQUAL "cudart")
+      string(APPEND code "int ${function}(void) { return 35; }\n")
+    else()
+      string(APPEND code "int ${function}(void) { return 999; }\n")
+    endif()
+  endforeach()
+  set(folder ${CMAKE_BINARY_DIR}/stand_in)
+  file(CONFIGURE OUTPUT ${folder}/${stem}.c CONTENT "${code}" @ONLY)
+  file(CONFIGURE OUTPUT ${folder}/${stem}.map CONTENT "${name} { global: *; };\n" @ONLY)
+  add_library(longrun_${stem} SHARED ${folder}/${stem}.c)
+  set_target_properties(longrun_${stem} PROPERTIES OUTPUT_NAME ${stem} SOVERSION ${version}
+    LIBRARY_OUTPUT_DIRECTORY ${folder} LINK_OPTIONS "-Wl,--version-script=${folder}/${stem}.map")
+  target_link_libraries(longrun_torch INTERFACE -Wl,--no-as-needed longrun_${stem} -Wl,--as-needed)
+endforeach()

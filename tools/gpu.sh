@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# ./dev gpu [--dry-run] [FOLDER]: what must be shown on a GPU, in one command.
+#
+# Builds the trainer alone (preset trainer-only, with CUDA), runs its tests with the GPU tests turned
+# on, then tools/gpu_models.py: forward passes against the CPU, the quick start's models trained and
+# evaluated through LibTorch, the quick start's margins. FOLDER (default build/gpu) gets
+#
+#   results.json tables.md   the numbers, and what was expected of them
+#   tests.log models.log     what was printed
+#   machine.txt              GPU, driver, compilers, LibTorch, commit
+#
+# Needs a compiler, CMake, nvcc, LibTorch, python3, and what ./dev setup puts into .deps and .data
+# (both can be copied along). Exit codes: 0 all as expected; 1 not; 69 there is no GPU.
+#
+# --dry-run does the same on the CPU, in a few steps on a small model, so that this script itself is
+# tested where no GPU is; with --trainer PROGRAM it builds and tests nothing.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+usage() { echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [FOLDER]" >&2; exit 64; }
+fail() { printf 'gpu: %s\n' "$*" >&2; exit 1; }
+show() { printf '+ %s\n' "$*" >&2; "$@"; }
+
+DRY=false
+FOLDER=
+TRAINER=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --dry-run) DRY=true ;;
+    --trainer) [ $# -ge 2 ] || usage; TRAINER=$2; shift ;;
+    -*) usage ;;
+    *) [ -z "$FOLDER" ] || usage; FOLDER=$1 ;;
+  esac
+  shift
+done
+FOLDER=${FOLDER:-build/gpu}
+[ -z "$TRAINER" ] || $DRY || usage
+
+if ! $DRY && ! { command -v nvidia-smi && nvidia-smi -L | grep -q '^GPU'; } >/dev/null 2>&1; then
+  echo "gpu: nvidia-smi finds no GPU on this machine; --dry-run tries the script itself on the CPU" >&2
+  exit 69
+fi
+
+# LibTorch: as given, else ours, else the machine's.
+if [ -z "${LONGRUN_TORCH_ROOT:-}" ]; then
+  LONGRUN_TORCH_ROOT=$(echo "$PWD"/.venv/lib/python3*/site-packages/torch)
+  if [ ! -e "$LONGRUN_TORCH_ROOT/lib/libtorch_cpu.so" ]; then
+    # find_spec looks without importing, so a torch without its Python dependencies is found as well.
+    LONGRUN_TORCH_ROOT=$(python3 -c "
+import importlib.util
+spec = importlib.util.find_spec('torch')
+print(spec.submodule_search_locations[0] if spec else '')")
+  fi
+fi
+[ -e "$LONGRUN_TORCH_ROOT/lib/libtorch_cpu.so" ] ||
+  fail "no LibTorch: set LONGRUN_TORCH_ROOT to the folder of torch 2.11.0, or run ./dev setup"
+export LONGRUN_TORCH_ROOT
+
+if [ -z "$TRAINER" ]; then
+  [ -e .deps/include/nlohmann/json.hpp ] ||
+    fail "no .deps/include: run ./dev setup where there is a network, and copy .deps here"
+  GENERATOR=Ninja
+  command -v ninja >/dev/null || GENERATOR="Unix Makefiles"
+  CUDA=ON
+  $DRY && CUDA=AUTO
+  show cmake --preset trainer-only -G "$GENERATOR" -DLONGRUN_CUDA=$CUDA
+  show cmake --build build/trainer-only -j "${JOBS:-$(nproc)}"
+  TRAINER=build/trainer-only/bin/longrun-trainer
+fi
+[ -x "$TRAINER" ] || fail "$TRAINER is no program"
+
+# A fresh folder: nothing of an earlier run can pass for this one's.
+rm -rf "$FOLDER/models" "$FOLDER"/{results.json,tables.md,tests.log,models.log,machine.txt}
+mkdir -p "$FOLDER"
+{
+  date -u +%Y-%m-%dT%H:%M:%SZ
+  "$TRAINER" version
+  uname -srm
+  grep -m1 'model name' /proc/cpuinfo || true
+  "${CXX:-c++}" --version | head -1
+  cmake --version | head -1
+  (command -v nvcc >/dev/null || PATH=$PATH:/usr/local/cuda/bin; nvcc --version 2>/dev/null | tail -2) || echo "no nvcc"
+  nvidia-smi 2>/dev/null || echo "no nvidia-smi"
+} > "$FOLDER/machine.txt"
+
+STATUS=0
+if ! $DRY; then
+  # With LONGRUN_GPU_TESTS=1 a GPU test that finds no GPU fails; without, it skips.
+  LONGRUN_GPU_TESTS=1 show ctest --test-dir build/trainer-only --output-on-failure \
+    --output-log "$FOLDER/tests.log" || STATUS=1
+fi
+if $DRY; then set -- --dry-run; else set --; fi
+show python3 tools/gpu_models.py --trainer "$TRAINER" --folder "$FOLDER" "$@" \
+  2>&1 | tee "$FOLDER/models.log" || STATUS=1
+exit $STATUS
