@@ -1,0 +1,182 @@
+// The network on a GPU, held against the oracle's numbers that the CPU is held against, and its
+// training: bf16 learns, a resumed run goes on bit for bit. The same tests run on the CPU, where they
+// can be tried without a GPU.
+//
+// Without a GPU those on "cuda" are skipped; with LONGRUN_GPU_TESTS=1 (set by tools/gpu.sh) they fail
+// instead, so that a GPU run cannot pass by skipping.
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/max.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/process.h"
+#include "model/net/adamw.h"
+#include "model/net/checkpoint.h"
+#include "model/net/gradient.h"
+#include "model/net/head.h"
+#include "model/net/transformer.h"
+#include "tests/model/net/golden.h"
+
+namespace longrun {
+namespace {
+
+double MaxAbs(const at::Tensor& a) {
+  return a.to(at::kCPU, at::kDouble).abs().max().item<double>();
+}
+double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
+  return MaxAbs(a.to(at::kCPU, at::kDouble) - b.to(at::kCPU, at::kDouble));
+}
+
+class DeviceTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    const Result<Compute> compute = OpenCompute(GetParam(), "fp32");
+    if (!compute) {
+      if (GetEnv("LONGRUN_GPU_TESTS") == "1") {
+        FAIL() << "LONGRUN_GPU_TESTS=1 asks for a GPU: " << compute.status().message();
+      }
+      GTEST_SKIP() << compute.status().message();
+    }
+    FixNumerics(1);
+  }
+
+  static Transformer Net(const NetConfig& config, ParameterMap parameters,
+                         const std::string& precision) {
+    return Transformer::Make(config, std::move(parameters), AttentionBackend::kReference,
+                             OpenCompute(GetParam(), precision).value())
+        .value();
+  }
+  static Transformer GoldenNet(const std::string& name, const std::string& precision) {
+    const NetConfig config = GoldenConfig(name);
+    return Net(config, FormulaWeights(config.model), precision);
+  }
+  static at::Tensor Logits(Transformer& net, const at::Tensor& tokens_BT) {
+    const at::NoGradGuard no_grad;
+    const at::Tensor ids_BT = tokens_BT.to(net.compute().device);
+    return HeadLogits(net.Hidden(ids_BT).flatten(0, 1), net.head_VC(), net.compute())
+        .view({tokens_BT.size(0), tokens_BT.size(1), -1});
+  }
+  // The mean loss over the sequences; its gradient is left in the parameters.
+  static double Gradients(Transformer& net, const at::Tensor& tokens_BT) {
+    const at::Tensor ids_BT = tokens_BT.to(net.compute().device);
+    const std::int64_t n = ids_BT.size(1) - 1;
+    const double weight = 1.0 / static_cast<double>(ids_BT.size(0) * n);
+    ClearGradients(net);
+    const at::Tensor nll_N = AddGradients(net, ids_BT, ids_BT.narrow(1, 1, n), weight);
+    return nll_N.sum(at::kDouble).item<double>() * weight;
+  }
+  // Steps on one batch; gives the loss before the last.
+  static double TrainSteps(Transformer& net, AdamW& optimizer, const at::Tensor& tokens_BT,
+                           int n_steps) {
+    double loss = 0.0;
+    for (int step = 0; step < n_steps; ++step) {
+      loss = Gradients(net, tokens_BT);
+      optimizer.ClipGradients();
+      optimizer.Step(1e-2);
+    }
+    return loss;
+  }
+};
+
+TEST_P(DeviceTest, LogitsAreThoseOfTheOracle) {
+  for (const char* name : kGoldenCases) {
+    const at::Tensor tokens = GoldenTensor(name, "tokens");
+    const at::Tensor expected = GoldenTensor(name, "logits");
+    Transformer exact = GoldenNet(name, "fp64");
+    Transformer single = GoldenNet(name, "fp32");
+    Transformer brain = GoldenNet(name, "bf16");
+
+    EXPECT_LT(MaxDifference(Logits(exact, tokens), expected), 1e-8) << name;
+    // Logits of size 1 through sums of 64 terms: 64 * 2^-24 = 4e-6, in another order on each device.
+    EXPECT_LT(MaxDifference(Logits(single, tokens), expected), 2e-5) << name;
+    // bf16 keeps 8 bits.
+    EXPECT_LT(MaxDifference(Logits(brain, tokens), expected), 0.1) << name;
+  }
+}
+
+TEST_P(DeviceTest, GradientsAreThoseOfTheOracle) {
+  for (const char* name : kGoldenCases) {
+    const at::Tensor tokens = GoldenTensor(name, "tokens");
+    const SafetensorsFile file =
+        SafetensorsFile::Open(GoldenFolder(name) + "/expected.safetensors").value();
+    Transformer exact = GoldenNet(name, "fp64");
+    Transformer single = GoldenNet(name, "fp32");
+
+    Gradients(exact, tokens);
+    Gradients(single, tokens);
+
+    for (const auto& [key, stored] : file.tensors()) {
+      if (!key.starts_with("grad.")) continue;
+      const at::Tensor expected = ToTensor(stored);
+      const std::string parameter = key.substr(5);
+      const at::Tensor in_double = GradientOf(exact.parameters().at(parameter));
+      const at::Tensor in_single = GradientOf(single.parameters().at(parameter));
+      EXPECT_LT(MaxDifference(in_double, expected), 1e-8) << name << " " << parameter;
+      EXPECT_LT(MaxDifference(in_single, expected), 1e-6 + 1e-4 * MaxAbs(expected))
+          << name << " " << parameter;
+    }
+  }
+}
+
+TEST_P(DeviceTest, GradientsAreTheSameBitsEachTime) {
+  const at::Tensor tokens = GoldenTensor("cable", "tokens");
+  Transformer one = GoldenNet("cable", "fp32");
+  Transformer two = GoldenNet("cable", "fp32");
+
+  Gradients(one, tokens);
+  Gradients(two, tokens);
+
+  for (const auto& [name, parameter] : one.parameters()) {
+    EXPECT_TRUE(at::equal(GradientOf(parameter), GradientOf(two.parameters().at(name)))) << name;
+  }
+}
+
+TEST_P(DeviceTest, Bf16LearnsOneBatchByHeart) {
+  const NetConfig config = GoldenConfig("cable");
+  const at::Tensor tokens = GoldenTensor("cable", "tokens");
+  Transformer net = Net(config, InitialParameters(ParametersOf(config.model).value(), 1), "bf16");
+  AdamW optimizer(OptimizerConfig(), net.parameters());
+
+  const double before = Gradients(net, tokens);
+  const double after = TrainSteps(net, optimizer, tokens, 60);
+
+  // Knows nothing: each of the 11 tokens has probability 1 / 11.
+  EXPECT_NEAR(before, std::log(11.0), 0.1);
+  EXPECT_LT(after, 0.5 * before);
+}
+
+TEST_P(DeviceTest, ResumedRunGoesOnBitForBit) {
+  const NetConfig config = GoldenConfig("cable");
+  const at::Tensor tokens = GoldenTensor("cable", "tokens");
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "checkpoint");
+  Transformer net = Net(config, InitialParameters(ParametersOf(config.model).value(), 1), "fp32");
+  AdamW optimizer(OptimizerConfig(), net.parameters());
+
+  TrainSteps(net, optimizer, tokens, 3);
+  ASSERT_TRUE(WriteCheckpoint(path, {.config = net.config(),
+                                     .parameters = net.parameters(),
+                                     .optimizer = optimizer.State(),
+                                     .state = {{"step", 3}}})
+                  .ok());
+  const double undisturbed = TrainSteps(net, optimizer, tokens, 3);
+
+  LoadedCheckpoint loaded = LoadCheckpoint(path, "").value();
+  Transformer resumed = Net(loaded.model.config, std::move(loaded.model.parameters), "fp32");
+  AdamW resumed_optimizer(OptimizerConfig(), resumed.parameters());
+  ASSERT_TRUE(resumed_optimizer.Restore(loaded.optimizer, 3).ok());
+  EXPECT_EQ(TrainSteps(resumed, resumed_optimizer, tokens, 3), undisturbed);
+  for (const auto& [name, parameter] : net.parameters()) {
+    EXPECT_TRUE(at::equal(parameter, resumed.parameters().at(name))) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, DeviceTest, testing::Values("cpu", "cuda"),
+                         [](const auto& given) { return std::string(given.param); });
+
+}  // namespace
+}  // namespace longrun
