@@ -62,6 +62,11 @@ const std::vector<Place> kPlaces = {
     {"prometheus-cpp", {"prometheus/"}, {"coordinator/metrics.cc", "worker/agent/metrics.cc"}},
     {"CUDA", {"cuda", "cublas", "cutlass/", "cute/", "mma.h", "nvtx3/"}, {"kernels/cuda/"}},
     {"Highway", {"hwy/"}, {"kernels/"}},
+    {"nlohmann's JSON", {"nlohmann/"}, {"base/"}},
+    {"CLI11",
+     {"CLI/"},
+     {"client/", "coordinator/main.cc", "worker/agent/main.cc", "worker/trainer/main.cc"}},
+    {"GoogleTest", {"gtest/", "gmock/"}, {}},
     // Ours, but with LibTorch or CUDA behind it: who includes it is no longer free of them.
     {"model/net", {"model/net/"}, {"model/net/", "worker/trainer/"}},
     {"kernels/cuda", {"kernels/cuda/"}, {"kernels/"}},
@@ -277,6 +282,11 @@ TEST(HouseTest, NothingIsCalledByAnEmptyName) {
   EXPECT_TRUE(wrong.empty()) << Lines(wrong);
 }
 
+TEST(HouseTest, EveryFolderHasAPage) {
+  const std::vector<std::string> wrong = WithoutReadme(Tree());
+  EXPECT_TRUE(wrong.empty()) << Lines(wrong);
+}
+
 TEST(PlantedTest, BadIncludesAreFound) {
   const Source bad[] = {
       {"base/a.cc", "#include \"kernels/attention.h\""},
@@ -299,6 +309,9 @@ TEST(PlantedTest, BadIncludesAreFound) {
       {"worker/agent/agent.cc", "#include <google/protobuf/message.h>"},
       {"worker/agent/agent.cc", "#include \"worker/trainer/train.h\""},
       {"client/table.cc", "#include \"coordinator/server.h\""},
+      {"kernels/a.cc", "#include <nlohmann/json.hpp>"},
+      {"sweeps/read.cc", "#include <CLI/CLI.hpp>"},
+      {"model/param.cc", "#include <gtest/gtest.h>"},
       {"client/table.cc", "\t#include \"tests/simulation/world.h\"  // why"},
   };
   for (const Source& source : bad) {
