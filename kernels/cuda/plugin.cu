@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "kernels/cuda/plugin.h"
+#include "kernels/cuda_plugin.h"
 
 extern "C" const char* LongrunDescribeGpu(int ordinal, LongrunGpu* gpu) {
   cudaDeviceProp properties;

@@ -75,12 +75,13 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
   return compute;
 }
 
-void FixNumerics(std::int64_t threads) {
+void FixNumerics(std::int64_t threads, const c10::Device& device, bool fused_attention) {
   at::set_num_threads(static_cast<int>(threads));
   // cuBLAS repeats its bits only with a workspace of its own per stream.
   ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
   at::Context& context = at::globalContext();
-  context.setDeterministicAlgorithms(true, false);
+  context.setDeterministicAlgorithms(device.is_cpu() || fused_attention, false);
+  context.setAllowTF32CuBLAS(false);
   context.setDeterministicFillUninitializedMemory(false);
   context.setBenchmarkCuDNN(false);
 }
@@ -90,7 +91,7 @@ std::string TorchVersion() { return TORCH_VERSION; }
 std::string SimdPath() {
   std::string name = at::get_cpu_capability();
   for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  return name;
+  return name == "no avx" ? "default" : name;
 }
 
 std::string LinearPath(const c10::Device& device) {

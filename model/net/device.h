@@ -24,9 +24,10 @@ struct Compute {
 // first demand for a GPU: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
 
-// Fixed once at the start of a process: threads of a product, algorithms that give the same bits
-// each time, no TF32.
-void FixNumerics(std::int64_t threads);
+// Fixed once at the start of a process: threads of a product, no TF32, and algorithms that give the
+// same bits each time. On a GPU, LibTorch's own switch for those is for its fused attention only: it
+// refuses the cumulative sum, which is as repeatable as all else that the reference back-end calls.
+void FixNumerics(std::int64_t threads, const c10::Device& device, bool fused_attention);
 
 std::string TorchVersion();  // "2.11.0"
 // What decides a CPU's bits beside the thread count: LibTorch's vector path ("default", "avx2",

@@ -49,7 +49,7 @@ struct Loaded {
 Result<Loaded> Load(const ForwardOptions& options) {
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(options.attention));
   ASSIGN_OR_RETURN(const Compute compute, OpenCompute(options.device, options.dtype));
-  FixNumerics(options.threads);
+  FixNumerics(options.threads, compute.device, backend == AttentionBackend::kTorch);
   ASSIGN_OR_RETURN(ModelFolder folder, LoadModelFolder(options.model));
   ASSIGN_OR_RETURN(at::Tensor tokens, LoadTokens(options.tokens, folder.config.model.vocab_size));
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(folder.config, std::move(folder.parameters),

@@ -5,7 +5,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
-#include "kernels/cuda/plugin.h"
+#include "kernels/cuda_plugin.h"
 
 namespace longrun {
 namespace {

@@ -69,7 +69,7 @@ Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) 
     machine.memory_bytes = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
   }
   machine.linear = LinearPath(machine.compute.device);
-  FixNumerics(task.execution.threads);
+  FixNumerics(task.execution.threads, machine.compute.device, task.execution.attention == "torch");
   RETURN_IF_ERROR(Honour(task.execution, machine));
   return machine;
 }
