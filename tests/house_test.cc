@@ -69,8 +69,7 @@ const std::vector<Place> kPlaces = {
     {"GoogleTest", {"gtest/", "gmock/"}, {}},
     // Ours, but with LibTorch or CUDA behind it: who includes it is no longer free of them.
     {"model/net", {"model/net/"}, {"model/net/", "worker/trainer/"}},
-    // (The C interface of the plug-in is free of both, and its one caller loads it at run time.)
-    {"kernels/cuda", {"kernels/cuda/"}, {"kernels/", "worker/trainer/gpu.cc"}},
+    {"kernels/cuda", {"kernels/cuda/"}, {"kernels/"}},
     {"the trainer", {"worker/trainer/"}, {"worker/trainer/"}},
     {"the agent", {"worker/agent/"}, {"worker/agent/"}},
 };
