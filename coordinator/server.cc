@@ -38,7 +38,9 @@ constexpr int kMessageBytesMax = 8 << 20;
 constexpr int kExecutorThreads = 4;
 constexpr std::size_t kJobsMax = 10'000;
 constexpr std::size_t kLogJobsMax = 1'000;
-constexpr auto kShutdownGrace = std::chrono::seconds(5);
+// Streams end within a tick and calls within moments; a client that sits on an idle connection
+// without looking at it is not waited for.
+constexpr auto kShutdownGrace = std::chrono::seconds(1);
 constexpr std::string_view kUnix = "unix:";
 
 int ExitCode(Code code) {

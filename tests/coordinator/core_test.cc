@@ -1,0 +1,200 @@
+#include "coordinator/core.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <limits>
+
+#include "tests/coordinator/sample.h"
+
+namespace longrun {
+namespace {
+
+constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
+
+// The worker's end of a session: keeps what the core says.
+class FakeSession final : public SessionSink {
+ public:
+  void Deliver(const Command& command, const std::vector<CheckpointSource>& sources) override {
+    const std::lock_guard lock(mutex_);
+    commands_.push_back(command);
+    for (const CheckpointSource& source : sources) checkpoints_.push_back(source);
+    arrived_.notify_all();
+  }
+  // The next command of a kind; others before it are left out.
+  template <typename T>
+  T Next() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      while (!commands_.empty()) {
+        const Command command = std::move(commands_.front());
+        commands_.pop_front();
+        if (const T* found = std::get_if<T>(&command)) return *found;
+      }
+      if (arrived_.wait_for(lock, std::chrono::seconds(30)) == std::cv_status::timeout) {
+        ADD_FAILURE() << "the core did not say what was expected";
+        return T{};
+      }
+    }
+  }
+  std::vector<CheckpointSource> checkpoints() {
+    const std::lock_guard lock(mutex_);
+    return checkpoints_;
+  }
+
+ private:
+  std::mutex mutex_;  // guards the two below
+  std::deque<Command> commands_;
+  std::vector<CheckpointSource> checkpoints_;
+  std::condition_variable arrived_;
+};
+
+class CoreTest : public testing::Test {
+ protected:
+  CoreTest() { Start(); }
+
+  void Start() {
+    store = Store::Open(folder.path()).value();
+    artifacts = ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts")}).value();
+    metrics = std::make_unique<Metrics>();
+    CoreOptions options;
+    options.disk_low_water_bytes = disk_low_water_bytes;
+    options.seed = 7;
+    core = Core::Start(*store, *artifacts, *metrics, options).value();
+  }
+  // As a crash would: what is not committed is gone.
+  void Restart() {
+    core.reset();
+    store.reset();
+    Start();
+  }
+  void Upload(const std::string& bytes) {
+    auto upload = artifacts->Begin(Sha256Hex(bytes), static_cast<std::int64_t>(bytes.size()));
+    ASSERT_TRUE(upload.ok() && (*upload)->Write(bytes).ok() && (*upload)->Finish().ok());
+  }
+  SessionId Arrive(const std::shared_ptr<FakeSession>& sink, int n_slots) {
+    const SessionId session = core->AddSession(sink);
+    core->Post(WorkerArrived{.session = session, .worker = SampleWorker(n_slots), .attempts = {}});
+    sink->Next<SendWelcome>();
+    return session;
+  }
+  // Carries out the next task that the core offers.
+  TaskFile CarryOut(FakeSession& sink, SessionId session) {
+    const TaskFile task = sink.Next<SendStart>().task;
+    core->Post(AttemptAccepted{.session = session, .attempt = task.attempt, .epoch = task.epoch});
+    std::vector<BatchRecord> journal = SampleJournal(task);
+    const auto n = static_cast<std::int64_t>(journal.size());
+    core->Post(JournalReceived{.session = session,
+                               .attempt = task.attempt,
+                               .epoch = task.epoch,
+                               .first_seq = 1,
+                               .records = std::move(journal)});
+    EXPECT_EQ(sink.Next<SendAck>().durable_seq, n);
+    AttemptFinished end = SampleEnd(task, n);
+    end.session = session;
+    core->Post(end);
+    EXPECT_TRUE(sink.Next<SendAck>().ended);
+    return task;
+  }
+  std::string SweepState() {
+    std::string name;
+    EXPECT_TRUE(
+        core->LookAndWait([&](const State& state) { name = SweepStateName(state, kSweepId); })
+            .ok());
+    return name;
+  }
+
+  TempFolder folder;
+  std::int64_t disk_low_water_bytes = 0;
+  std::unique_ptr<Store> store;
+  std::unique_ptr<ArtifactStore> artifacts;
+  std::unique_ptr<Metrics> metrics;
+  std::unique_ptr<Core> core;
+};
+
+TEST_F(CoreTest, ASweepGoesFromSubmissionToItsTableWithOneWorker) {
+  Upload("manifest");
+  EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+
+  for (int i = 0; i < 4; ++i) CarryOut(*sink, session);
+
+  EXPECT_EQ(SweepState(), "SUCCEEDED");
+  // The evaluations are told where the trained weights are.
+  ASSERT_EQ(sink->checkpoints().size(), 2u);
+  EXPECT_EQ(sink->checkpoints().front().files.size(), 1u);
+}
+
+TEST_F(CoreTest, WhatWasAcknowledgedIsThereAfterARestart) {
+  Upload("manifest");
+  EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  SessionId session = Arrive(sink, 1);
+  CarryOut(*sink, session);
+  CarryOut(*sink, session);
+
+  Restart();
+  const auto next = std::make_shared<FakeSession>();
+  session = Arrive(next, 1);
+  CarryOut(*next, session);
+  CarryOut(*next, session);
+
+  EXPECT_EQ(SweepState(), "SUCCEEDED");
+}
+
+TEST_F(CoreTest, ACheckpointWhoseBytesAreMissingIsNotTaken) {
+  EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+  const TaskFile task = sink->Next<SendStart>().task;
+  core->Post(AttemptAccepted{.session = session, .attempt = task.attempt, .epoch = task.epoch});
+
+  core->Post(JournalReceived{.session = session,
+                             .attempt = task.attempt,
+                             .epoch = task.epoch,
+                             .first_seq = 1,
+                             .records = SampleJournal(task)});
+
+  // attempt, started and four points of the curve are taken; the checkpoint is record 7.
+  EXPECT_EQ(sink->Next<SendNack>().expected_seq, 7);
+}
+
+TEST_F(CoreTest, ASubmissionIsDurableBeforeItIsAnswered) {
+  EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
+
+  Restart();
+
+  EXPECT_EQ(SweepState(), "PENDING");
+}
+
+TEST_F(CoreTest, ARegisteredDatasetIsKnownAtOnceAndAfterARestart) {
+  const DatasetRow dataset{.info = SampleDataset(), .folder = "/data/toy"};
+
+  EXPECT_FALSE(core->RegisterDataset(dataset).value());
+
+  ASSERT_EQ(core->datasets().size(), 1u);
+  Restart();
+  ASSERT_EQ(core->datasets().size(), 1u);
+  EXPECT_EQ(core->datasets().front().info.digest, SampleDataset().digest);
+}
+
+TEST_F(CoreTest, BelowTheLowWaterMarkTheDiskIsSaidToBeFull) {
+  disk_low_water_bytes = std::numeric_limits<std::int64_t>::max();
+  Restart();
+
+  EXPECT_EQ(core->CheckDiskSpace().code(), Code::kResourceExhausted);
+  EXPECT_EQ(core->RegisterDataset({.info = SampleDataset(), .folder = "/data/toy"}).status().code(),
+            Code::kResourceExhausted);
+}
+
+TEST_F(CoreTest, AfterItsStopNothingWaitsForEver) {
+  core->Stop();
+
+  EXPECT_EQ(core->PostAndWait(SampleSubmission(kSweepId)).status.code(), Code::kUnavailable);
+  EXPECT_EQ(core->LookAndWait([](const State&) {}).code(), Code::kUnavailable);
+}
+
+}  // namespace
+}  // namespace longrun

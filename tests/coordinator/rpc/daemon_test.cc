@@ -1,0 +1,243 @@
+// The daemon as a process, on a socket in a folder of the test's own.
+#include <arpa/inet.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "longrun/v1/session.grpc.pb.h"
+#include "longrun/v1/sweeps.grpc.pb.h"
+
+namespace longrun {
+namespace {
+
+constexpr const char* kProgram = LONGRUN_BIN_DIR "/longrun-coordinator";
+constexpr std::int64_t kEndMsMax = 30'000;
+
+class DaemonTest : public testing::Test {
+ protected:
+  ~DaemonTest() override {
+    if (pid > 0) End(SIGKILL);
+  }
+
+  Result<int> Launch(const std::vector<std::string>& arguments) {
+    SpawnOptions options;
+    options.argv = {kProgram, "--state", state};
+    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
+    options.env = {"PATH=/usr/bin:/bin"};
+    options.stderr_path = log;
+    options.stdout_path = log;
+    options.die_with_parent = true;
+    return Spawn(options);
+  }
+  // Until it answers; its address file is written when it serves.
+  void Start(const std::vector<std::string>& arguments = {}) {
+    (void)RemoveAll(JoinPath(state, "coordinator.address"));
+    pid = Launch(arguments).value();
+    while (!PathExists(JoinPath(state, "coordinator.address"))) {
+      const auto ended = WaitFor(pid, 10);
+      ASSERT_TRUE(ended.ok() && !*ended) << ReadFile(log).value();
+    }
+    const std::string address(Trim(ReadFile(JoinPath(state, "coordinator.address")).value()));
+    // Not the connection to a daemon of before at the same address.
+    grpc::ChannelArguments own;
+    own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), own);
+    ASSERT_TRUE(
+        channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30)));
+    sweeps = v1::SweepService::NewStub(channel);
+  }
+  ExitInfo End(int signal_number) {
+    kill(pid, signal_number);
+    const auto ended = WaitFor(pid, kEndMsMax);
+    pid = -1;
+    return ended.ok() && *ended ? **ended : ExitInfo{};
+  }
+  // The exit code of a daemon that should not come up, and what it said.
+  int RefusedWith(const std::vector<std::string>& arguments, std::string* said) {
+    (void)RemoveAll(log);
+    const auto ended = WaitFor(Launch(arguments).value(), kEndMsMax);
+    *said = ReadFile(log).value();
+    return ended.ok() && *ended ? (*ended)->code : -1;
+  }
+  static void SetDeadline(grpc::ClientContext& context) {
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+  }
+  v1::GetServerInfoResponse Info() {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::GetServerInfoResponse info;
+    const grpc::Status status = sweeps->GetServerInfo(&context, {}, &info);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return info;
+  }
+  std::string MetricsPage() {
+    const std::string address(Trim(ReadFile(JoinPath(state, "coordinator.metrics")).value()));
+    sockaddr_in peer{};
+    peer.sin_family = AF_INET;
+    peer.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    peer.sin_port =
+        htons(static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer), 0);
+    const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
+    EXPECT_EQ(write(fd, request.data(), request.size()), static_cast<ssize_t>(request.size()));
+    std::string page;
+    char part[4096];
+    for (ssize_t n = 0; (n = read(fd, part, sizeof part)) > 0;) {
+      page.append(part, static_cast<std::size_t>(n));
+    }
+    close(fd);
+    return page;
+  }
+
+  TempFolder folder;
+  std::string state = JoinPath(folder.path(), "state");
+  std::string log = JoinPath(folder.path(), "log");
+  int pid = -1;
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<v1::SweepService::Stub> sweeps;
+};
+
+TEST_F(DaemonTest, ItServesInAPrivateFolderAndStopsInOrder) {
+  Start();
+
+  EXPECT_EQ(Info().protocol_version(), kProtocolVersion);
+  struct stat info {};
+  ASSERT_EQ(stat(state.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700u);
+
+  EXPECT_EQ(End(SIGTERM).code, 0) << ReadFile(log).value();
+  EXPECT_FALSE(PathExists(JoinPath(state, "coordinator.address")));
+}
+
+TEST_F(DaemonTest, KilledItComesBackAsTheSameCoordinator) {
+  Start();
+  const std::string id = Info().coordinator_id();
+  EXPECT_EQ(End(SIGKILL).signal, SIGKILL);
+
+  Start();
+
+  EXPECT_EQ(Info().coordinator_id(), id);
+  EXPECT_EQ(Info().boot_epoch(), 2);
+}
+
+TEST_F(DaemonTest, ASecondOneOnTheSameFolderIsRefused) {
+  Start();
+  std::string said;
+
+  EXPECT_EQ(RefusedWith({}, &said), 69);
+  EXPECT_NE(said.find(Str("another coordinator (pid ", pid, ")")), std::string::npos) << said;
+}
+
+TEST_F(DaemonTest, TcpIsRefusedWithTheReason) {
+  std::string said;
+
+  EXPECT_EQ(RefusedWith({"--listen", "0.0.0.0:7000"}, &said), 78);
+  EXPECT_NE(said.find("TCP needs TLS and tokens, which are not built yet; listen on unix:"),
+            std::string::npos)
+      << said;
+}
+
+TEST_F(DaemonTest, MetricsAreRefusedBeyondLoopbackAndOnAPortInUse) {
+  std::string said;
+  EXPECT_EQ(RefusedWith({"--metrics", "0.0.0.0:0"}, &said), 78);
+  EXPECT_NE(said.find("loopback"), std::string::npos) << said;
+  Start();
+  const std::string taken(Trim(ReadFile(JoinPath(state, "coordinator.metrics")).value()));
+  state = JoinPath(folder.path(), "other");
+
+  EXPECT_EQ(RefusedWith({"--metrics", taken}, &said), 69);
+  EXPECT_NE(said.find("the port is in use"), std::string::npos) << said;
+}
+
+TEST_F(DaemonTest, ThePageHasEachMetricFromTheStart) {
+  Start();
+
+  const std::string page = MetricsPage();
+
+  for (const char* name :
+       {"longrun_tasks{", "longrun_task_transitions_total{", "longrun_attempt_failures_total{",
+        "longrun_ingest_rows_total{", "longrun_ingest_duplicates_total",
+        "longrun_ingest_malformed_total", "longrun_store_commit_seconds_count",
+        "longrun_store_batch_rows_count", "longrun_scheduler_step_seconds_count",
+        "longrun_sessions", "longrun_lease_expirations_total", "longrun_fenced_total",
+        "longrun_grpc_server_handled_total{", "longrun_build_info{"}) {
+    EXPECT_NE(page.find(Str("\n", name)), std::string::npos) << name;
+  }
+}
+
+TEST_F(DaemonTest, AStateFolderTooDeepForASocketNamesWhereTheSocketIs) {
+  state = JoinPath(folder.path(), std::string(120, 'd'));
+
+  Start();
+
+  EXPECT_EQ(Info().state_folder(), state);
+  EXPECT_EQ(End(SIGTERM).code, 0);
+}
+
+TEST_F(DaemonTest, AWrongProtocolVersionIsRefusedWithBothVersions) {
+  Start();
+  const auto sessions = v1::WorkerSessionService::NewStub(channel);
+  grpc::ClientContext context;
+  SetDeadline(context);
+  const auto stream = sessions->Session(&context);
+  v1::WorkerMessage message;
+  message.mutable_hello()->set_protocol_version(99);
+  ASSERT_TRUE(stream->Write(message));
+
+  const grpc::Status status = stream->Finish();
+
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_NE(status.error_message().find("version 99"), std::string::npos);
+  EXPECT_NE(status.error_message().find(Str("speaks version ", kProtocolVersion)),
+            std::string::npos);
+}
+
+TEST_F(DaemonTest, ABadSweepFileIsAnsweredWithItsPlaceForPeopleAndPrograms) {
+  Start();
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::SubmitSweepRequest request;
+  request.set_file_name("bad.yaml");
+  request.set_yaml("apiVersion: longrun/v1\nkind: Swep\n");
+  v1::SubmitSweepResponse response;
+
+  const grpc::Status status = sweeps->SubmitSweep(&context, request, &response);
+
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_NE(status.error_message().find("bad.yaml:2:"), std::string::npos);
+  const auto trailer = context.GetServerTrailingMetadata().find("longrun-error-bin");
+  ASSERT_NE(trailer, context.GetServerTrailingMetadata().end());
+  v1::ErrorDetail detail;
+  ASSERT_TRUE(detail.ParseFromString(std::string(trailer->second.data(), trailer->second.size())));
+  EXPECT_EQ(detail.reason(), "SWEEP_INVALID");
+  EXPECT_GE(detail.violations_size(), 1);
+}
+
+TEST_F(DaemonTest, WithoutRoomOnTheDiskASubmissionIsRefused) {
+  Start({"--disk-low-water", "4611686018427387904"});  // 4 EiB
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::SubmitSweepResponse response;
+
+  const grpc::Status status = sweeps->SubmitSweep(&context, {}, &response);
+
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(status.error_message().find("make room"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,99 @@
+#include "coordinator/store/artifacts.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "base/files.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+class ArtifactsTest : public testing::Test {
+ protected:
+  std::unique_ptr<ArtifactStore> Open(std::int64_t low_water = 0) {
+    auto opened = ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts"),
+                                       .disk_low_water_bytes = low_water,
+                                       .keep_unreferenced_ms = 0});
+    EXPECT_TRUE(opened.ok());
+    return std::move(opened).value();
+  }
+  static Status Put(ArtifactStore& store, const std::string& bytes, const std::string& sha256) {
+    ASSIGN_OR_RETURN(auto upload, store.Begin(sha256, static_cast<std::int64_t>(bytes.size())));
+    RETURN_IF_ERROR(upload->Write(bytes));
+    return upload->Finish();
+  }
+  std::size_t HalfDone() {
+    return ListFolder(JoinPath(folder.path(), "artifacts/tmp")).value().size();
+  }
+
+  TempFolder folder;
+};
+
+TEST_F(ArtifactsTest, WhatWasUploadedIsFoundUnderItsDigest) {
+  const auto store = Open();
+  const std::string sha256 = Sha256Hex("bytes");
+
+  ASSERT_TRUE(Put(*store, "bytes", sha256).ok());
+
+  EXPECT_TRUE(store->Has(sha256));
+  const auto found = store->Find(sha256);
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(ReadFile(found->path).value(), "bytes");
+  EXPECT_EQ(HalfDone(), 0u);
+}
+
+TEST_F(ArtifactsTest, BytesWithAnotherDigestAreRefusedAndLeaveNothing) {
+  const auto store = Open();
+  const std::string sha256 = Sha256Hex("bytes");
+
+  EXPECT_EQ(Put(*store, "bytez", sha256).code(), Code::kDataLoss);
+
+  EXPECT_FALSE(store->Has(sha256));
+  EXPECT_EQ(HalfDone(), 0u);
+}
+
+TEST_F(ArtifactsTest, AnUploadThatEndsEarlyLeavesNothing) {
+  const auto store = Open();
+  {
+    auto upload = store->Begin(Sha256Hex("bytes"), 5);
+    ASSERT_TRUE(upload.ok());
+    ASSERT_TRUE((*upload)->Write("by").ok());
+    EXPECT_EQ((*upload)->Finish().code(), Code::kDataLoss);
+  }
+  EXPECT_EQ(HalfDone(), 0u);
+}
+
+TEST_F(ArtifactsTest, WithoutRoomAnUploadIsRefusedBeforeItBegins) {
+  const auto store = Open(std::numeric_limits<std::int64_t>::max() / 2);
+
+  EXPECT_EQ(Put(*store, "bytes", Sha256Hex("bytes")).code(), Code::kResourceExhausted);
+  EXPECT_EQ(HalfDone(), 0u);
+}
+
+TEST_F(ArtifactsTest, ANameThatIsNoDigestNeverBecomesAPath) {
+  const auto store = Open();
+
+  EXPECT_EQ(Put(*store, "bytes", "../../escape").code(), Code::kInvalidArgument);
+  EXPECT_EQ(store->Find("../../etc/passwd").status().code(), Code::kInvalidArgument);
+  EXPECT_FALSE(store->Has("../x"));
+}
+
+TEST_F(ArtifactsTest, OnlyWhatNothingRefersToIsRemoved) {
+  const auto store = Open();
+  const std::string kept = Sha256Hex("kept"), dropped = Sha256Hex("dropped");
+  ASSERT_TRUE(Put(*store, "kept", kept).ok());
+  ASSERT_TRUE(Put(*store, "dropped", dropped).ok());
+
+  const auto young = store->RemoveUnreferenced(
+      {kept, dropped}, [&](const std::string& sha256) -> Result<bool> { return sha256 == kept; });
+
+  ASSERT_TRUE(young.ok());
+  EXPECT_TRUE(young->empty());
+  EXPECT_TRUE(store->Has(kept));
+  EXPECT_FALSE(store->Has(dropped));
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,388 @@
+#include "coordinator/store/store.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "coordinator/store/reader.h"
+#include "tests/coordinator/sample.h"
+
+namespace longrun {
+namespace {
+
+constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
+
+// Everything durable of a state, as text.
+std::string Durable(const State& state) {
+  Json out;
+  const auto reference = [](const std::optional<CheckpointRef>& checkpoint) {
+    return checkpoint ? checkpoint->ToJson() : Json();
+  };
+  for (const auto& [id, task] : state.tasks) {
+    Json checkpoints = Json::array(), cells = Json::array();
+    for (const auto& checkpoint : task.checkpoints) checkpoints.push_back(checkpoint.ToJson());
+    for (const auto& cell : task.expected_cells) cells.push_back(cell.ToJson());
+    out["tasks"][id] = {task.run_key,
+                        TaskKindName(task.kind),
+                        TaskStateName(task.state),
+                        task.cancel_wanted,
+                        task.reason,
+                        task.priority,
+                        task.ready_seq,
+                        task.retry_round,
+                        task.epoch,
+                        task.attempts,
+                        task.attempt,
+                        task.result_attempt,
+                        task.failures,
+                        task.losses,
+                        task.retry.failures_max,
+                        task.retry.losses_max,
+                        task.needs,
+                        task.device_kind,
+                        task.avoid_worker,
+                        task.evaluation,
+                        cells,
+                        task.checkpoint_every_ms,
+                        task.checkpoint_keep,
+                        checkpoints,
+                        reference(task.best_checkpoint),
+                        reference(task.final_checkpoint)};
+  }
+  for (const auto& [id, attempt] : state.attempts) {
+    Json& shown = out["attempts"][id];
+    shown = {attempt.task,
+             attempt.n,
+             attempt.epoch,
+             AttemptStateName(attempt.state),
+             attempt.worker,
+             attempt.device_index,
+             reference(attempt.resume),
+             attempt.durable_seq,
+             attempt.failure_class,
+             attempt.message,
+             attempt.started_wall_ms,
+             attempt.ended_wall_ms,
+             attempt.end_stored};
+    if (attempt.end_stored) continue;
+    Json results = Json::array();
+    for (const auto& cell : attempt.results) results.push_back(cell.ToJson());
+    shown.push_back({attempt.tally.FinalBody(), results, reference(attempt.final_checkpoint),
+                     attempt.final_seen, attempt.failed_class, attempt.failed_message});
+  }
+  for (const auto& [key, run] : state.runs) {
+    out["runs"][key] = {run.run.ToJson(), run.dataset_name, run.dataset_path,
+                        run.execution ? run.execution->ToJson() : Json()};
+  }
+  for (const auto& [id, worker] : state.workers) {
+    out["workers"][id] = {worker.incarnation, worker.host, worker.version, worker.dataset_digests,
+                          worker.slots.size()};
+  }
+  out["cells"] = state.cell_task;
+  out["sweeps"] = state.sweep_tasks;
+  out["cancelled"] = state.cancelled_sweeps;
+  out["next_ready_seq"] = state.next_ready_seq;
+  return CanonicalJson(out);
+}
+
+// A scheduler whose writes go into a real store; after every step the store gives the same state.
+class StoreTest : public testing::Test {
+ protected:
+  StoreTest() : store(OpenStore()) {
+    auto loaded = store->Load();
+    EXPECT_TRUE(loaded.ok()) << loaded.status().message();
+    state = std::move(loaded).value();
+    AfterLoad(state, now, 1);
+  }
+
+  std::unique_ptr<Store> OpenStore() {
+    auto opened = Store::Open(folder.path());
+    EXPECT_TRUE(opened.ok()) << opened.status().message();
+    return std::move(opened).value();
+  }
+
+  Status Apply(std::span<const Write> writes) {
+    RETURN_IF_ERROR(store->Begin());
+    counts = {};
+    if (Status status = store->Apply(writes, 1'700'000'000'000 + now, counts); !status.ok()) {
+      store->Rollback();
+      return status;
+    }
+    return store->Commit();
+  }
+
+  StepResult Do(const SchedulerEvent& event) {
+    now += 10;
+    StepResult result = Step(state, event, now, 1'700'000'000'000 + now);
+    commands.insert(commands.end(), result.commands.begin(), result.commands.end());
+    const Status status = Apply(result.writes);
+    EXPECT_TRUE(status.ok()) << status.message();
+    auto loaded = store->Load();
+    EXPECT_TRUE(loaded.ok()) << loaded.status().message();
+    if (loaded.ok()) {
+      EXPECT_EQ(Durable(*loaded), Durable(state));
+    }
+    return result;
+  }
+
+  // Carries out every task that was placed, and those that become ready by that.
+  void CarryOut() {
+    while (!commands.empty()) {
+      const Command command = std::move(commands.back());
+      commands.pop_back();
+      const auto* start = std::get_if<SendStart>(&command);
+      if (start == nullptr) continue;
+      started.push_back(start->task);
+      Do(AttemptAccepted{.session = 1, .attempt = start->task.attempt, .epoch = start->task.epoch});
+      const std::vector<BatchRecord> journal = SampleJournal(start->task);
+      // In two parts, so that the store is read back in the middle of an attempt.
+      const auto middle = journal.begin() + 3;
+      Do(JournalReceived{.session = 1,
+                         .attempt = start->task.attempt,
+                         .epoch = start->task.epoch,
+                         .first_seq = 1,
+                         .records = {journal.begin(), middle}});
+      Do(JournalReceived{.session = 1,
+                         .attempt = start->task.attempt,
+                         .epoch = start->task.epoch,
+                         .first_seq = 4,
+                         .records = {middle, journal.end()}});
+      AttemptFinished end = SampleEnd(start->task, static_cast<std::int64_t>(journal.size()));
+      end.session = 1;
+      Do(end);
+      Do(TimePassed{});
+    }
+  }
+
+  void RunTheSample() {
+    Do(SampleSubmission(kSweepId));
+    Do(WorkerArrived{.session = 1, .worker = SampleWorker(), .attempts = {}});
+    CarryOut();
+  }
+
+  TempFolder folder;
+  Instant now = 1000;
+  std::unique_ptr<Store> store;
+  State state;
+  ApplyCounts counts;
+  std::vector<Command> commands;  // not looked at yet
+  std::vector<TaskFile> started;
+};
+
+TEST_F(StoreTest, AfterEveryStepOfASweepTheStoreGivesTheStateBack) {
+  RunTheSample();
+
+  ASSERT_EQ(started.size(), 4u);  // two trainings, two evaluations
+  EXPECT_EQ(SweepStateName(state, kSweepId), "SUCCEEDED");
+}
+
+TEST_F(StoreTest, ACancelledSweepStaysCancelledAndASecondSubmissionTakesItUpAgain) {
+  Do(SampleSubmission(kSweepId));
+  Do(SweepCancelled{.sweep_id = kSweepId});
+  EXPECT_EQ(SweepStateName(state, kSweepId), "CANCELLED");
+
+  Do(SampleSubmission(kSweepId));
+
+  EXPECT_EQ(SweepStateName(state, kSweepId), "PENDING");
+}
+
+TEST_F(StoreTest, TheTableOfASweepHasEachNumberOnce) {
+  RunTheSample();
+  auto reader = StoreReader::Open(store->database_path());
+  ASSERT_TRUE(reader.ok());
+
+  const auto results = (*reader)->ResultsOfSweep(kSweepId);
+
+  ASSERT_TRUE(results.ok()) << results.status().message();
+  EXPECT_EQ(results->size(), 4u);  // two positions, two lengths
+}
+
+TEST_F(StoreTest, TheCurveOfATrainingIsReadInOrder) {
+  RunTheSample();
+  auto reader = StoreReader::Open(store->database_path());
+  ASSERT_TRUE(reader.ok());
+  const auto train = std::ranges::find(started, TaskKind::kTrain, &TaskFile::kind);
+  ASSERT_NE(train, started.end());
+
+  const auto curve = (*reader)->Curve(train->task, "loss");
+  const auto tail = (*reader)->Curve(train->task, "loss", 2);
+
+  ASSERT_TRUE(curve.ok() && tail.ok());
+  ASSERT_EQ(curve->size(), 4u);
+  EXPECT_EQ(curve->back().step, 4);
+  EXPECT_EQ(curve->back().value, 0.0);
+  ASSERT_EQ(tail->size(), 2u);
+  EXPECT_EQ(tail->back().step, 4);
+}
+
+TEST_F(StoreTest, ARecordStoredTwiceIsThereOnceAndCounted) {
+  RunTheSample();
+  const TaskFile& task = started.back();
+  const std::vector<BatchRecord> journal = SampleJournal(task);
+  std::vector<Write> again;
+  for (const BatchRecord& one : journal) {
+    again.push_back(PutRecord{.attempt = task.attempt,
+                              .task = task.task,
+                              .run_key = task.run_key,
+                              .record = one.record,
+                              .line = one.line});
+  }
+
+  ASSERT_TRUE(Apply(again).ok());
+
+  EXPECT_EQ(counts.result_rows, 0);
+  EXPECT_EQ(counts.series_rows, 0);
+  auto reader = StoreReader::Open(store->database_path());
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ((*reader)->ResultsOfSweep(kSweepId)->size(), 4u);
+}
+
+TEST_F(StoreTest, AResultOfNoRowsFormIsKeptAsItCameAndIsNoResult) {
+  RunTheSample();
+  const TaskFile& task = started.back();
+  BatchRecord odd = SampleJournal(task).front();
+  odd.record.seq = 100;
+  odd.record.kind = "result";
+  odd.record.body = {{"cell", 7}, {"metric", "nll"}, {"n", "many"}};
+
+  ASSERT_TRUE(Apply(std::vector<Write>{PutRecord{.attempt = task.attempt,
+                                                 .task = task.task,
+                                                 .run_key = task.run_key,
+                                                 .record = odd.record,
+                                                 .line = odd.line}})
+                  .ok());
+
+  EXPECT_EQ(counts.malformed, 1);
+  EXPECT_EQ(counts.record_rows, 1);
+}
+
+TEST_F(StoreTest, BytesThatTwoTasksShareAreDroppedWithTheLast) {
+  RunTheSample();  // both trainings have the same manifest
+  std::vector<std::string> trainings;
+  for (const TaskFile& task : started) {
+    if (task.kind == TaskKind::kTrain) trainings.push_back(task.task);
+  }
+  ASSERT_EQ(trainings.size(), 2u);
+  const std::string sha256 = Sha256Hex("manifest");
+
+  ASSERT_TRUE(
+      Apply(std::vector<Write>{DropCheckpoint{.task = trainings[0], .sha256 = sha256}}).ok());
+  EXPECT_TRUE(counts.dropped.empty());
+  ASSERT_TRUE(
+      Apply(std::vector<Write>{DropCheckpoint{.task = trainings[1], .sha256 = sha256}}).ok());
+  EXPECT_EQ(counts.dropped, std::vector<std::string>{sha256});
+  EXPECT_FALSE(store->IsReferenced(sha256).value());
+}
+
+TEST_F(StoreTest, ADatasetComesBack) {
+  ASSERT_TRUE(store->Begin().ok());
+  ASSERT_TRUE(store->PutDataset({.info = SampleDataset(), .folder = "/data/toy"}).ok());
+  ASSERT_TRUE(store->Commit().ok());
+
+  const auto datasets = store->LoadDatasets();
+
+  ASSERT_TRUE(datasets.ok());
+  ASSERT_EQ(datasets->size(), 1u);
+  EXPECT_EQ(datasets->front().folder, "/data/toy");
+  EXPECT_EQ(datasets->front().info.split_tokens.at("train"), 100'000);
+}
+
+TEST_F(StoreTest, ATransactionThatWasRolledBackLeavesNothing) {
+  const std::string before = Durable(state);
+  ASSERT_TRUE(store->Begin().ok());
+  const StepResult result = Step(state, SampleSubmission(kSweepId), now, 0);
+  ASSERT_TRUE(store->Apply(result.writes, 0, counts).ok());
+
+  store->Rollback();
+
+  EXPECT_EQ(Durable(store->Load().value()), before);
+}
+
+TEST_F(StoreTest, ASweepIsFoundByNameByIdAndByItsBeginning) {
+  Do(SampleSubmission(kSweepId));
+  auto reader = StoreReader::Open(store->database_path());
+  ASSERT_TRUE(reader.ok());
+  const std::vector<std::string> references = {"sample", kSweepId, "01BX5ZZK"};
+  for (const std::string& reference : references) {
+    const auto found = (*reader)->FindSweep(reference);
+    ASSERT_TRUE(found.ok()) << reference;
+    EXPECT_EQ(found->id, kSweepId);
+  }
+
+  const auto missed = (*reader)->FindSweep("sampel");
+
+  EXPECT_EQ(missed.status().code(), Code::kNotFound);
+  EXPECT_EQ(missed.status().message(), "there is no sweep \"sampel\"; did you mean \"sample\"?");
+}
+
+TEST_F(StoreTest, EachStartCountsAndKeepsTheIdentity) {
+  const std::string id = store->coordinator_id();
+  EXPECT_EQ(store->boot_epoch(), 1);
+  store.reset();
+
+  store = OpenStore();
+
+  EXPECT_EQ(store->boot_epoch(), 2);
+  EXPECT_EQ(store->coordinator_id(), id);
+}
+
+TEST_F(StoreTest, ASecondCoordinatorIsRefusedWithThePidOfTheFirst) {
+  const auto second = Store::Open(folder.path());
+
+  EXPECT_EQ(second.status().code(), Code::kUnavailable);
+  EXPECT_NE(second.status().message().find(Str("(pid ", getpid(), ")")), std::string::npos)
+      << second.status().message();
+}
+
+// The schema's version stands at byte 60 of a database file, big-endian (SQLite file format 1.3).
+TEST_F(StoreTest, ANewerDatabaseIsRefusedWithBothVersions) {
+  ASSERT_TRUE(store->CheckpointWal(true).ok());
+  const std::string path = store->database_path();
+  store.reset();
+  {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(60);
+    file.write("\0\0\0\x63", 4);  // 99
+  }
+
+  const auto opened = Store::Open(folder.path());
+
+  EXPECT_EQ(opened.status().code(), Code::kFailedPrecondition);
+  const std::string message = opened.status().message();
+  EXPECT_NE(message.find("schema version 99"), std::string::npos) << message;
+  EXPECT_NE(message.find(Str("up to ", Store::SchemaVersion())), std::string::npos) << message;
+}
+
+TEST_F(StoreTest, ATruncatedDatabaseIsDamagedAndSaysSo) {
+  RunTheSample();
+  ASSERT_TRUE(store->CheckpointWal(true).ok());
+  const std::string path = store->database_path();
+  store.reset();
+  ASSERT_EQ(truncate(path.c_str(), 3 * 4096 + 100), 0);
+
+  const auto opened = Store::Open(folder.path());
+
+  EXPECT_EQ(opened.status().code(), Code::kDataLoss) << opened.status().message();
+  EXPECT_NE(opened.status().message().find("is damaged"), std::string::npos);
+}
+
+TEST_F(StoreTest, ADatabaseThatIsGoneIsNotTakenForANewOne) {
+  ASSERT_TRUE(store->CheckpointWal(true).ok());
+  const std::string path = store->database_path();
+  store.reset();
+  ASSERT_EQ(truncate(path.c_str(), 0), 0);
+
+  EXPECT_EQ(Store::Open(folder.path()).status().code(), Code::kDataLoss);
+}
+
+TEST_F(StoreTest, AFileThatIsNoDatabaseIsRefused) {
+  const TempFolder other;
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(other.path(), "longrun.db"), std::string(8192, 'x')).ok());
+
+  EXPECT_EQ(Store::Open(other.path()).status().code(), Code::kDataLoss);
+}
+
+}  // namespace
+}  // namespace longrun
