@@ -181,7 +181,8 @@ Status Serve(const ServerOptions& options) {
                    ArtifactStore::Open({.folder = JoinPath(options.state_folder, "artifacts"),
                                         .disk_low_water_bytes = options.disk_low_water_bytes}));
   LogStore logs(JoinPath(options.state_folder, "logs"));
-  Metrics metrics;
+  // Never destroyed: its listener looks up only every two seconds, and an exit would wait for it.
+  static Metrics& metrics = *new Metrics();
   ASSIGN_OR_RETURN(const std::string metrics_address, metrics.Expose(options.metrics));
   ASSIGN_OR_RETURN(const std::unique_ptr<Core> core,
                    Core::Start(*store, *artifacts, metrics,

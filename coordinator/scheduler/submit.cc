@@ -48,22 +48,26 @@ void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run,
   plan.new_tasks.push_back(std::move(task));
 }
 
-// Cells that nobody has or owes become one task.
+// Cells that nobody has or owes become one task. A cell may owe several rows (a baseline is a variant
+// of the same cell); it is counted once.
 void PlanEvaluation(const State& state, const Sweep& sweep, const PlannedRun& run,
                     const PlannedEvaluation& evaluation, Submission& plan) {
   std::vector<ExpectedCell> missing;
+  std::set<std::string> missing_cells;
+  std::set<std::string> reused_cells;
   for (const ExpectedCell& cell : evaluation.cells) {
     const auto owner = state.cell_task.find(cell.cell);
     if (owner != state.cell_task.end()) {
       Reuse(state, owner->second, plan);
-      if (!plan.retried.contains(owner->second)) plan.counts.cells_reused += 1;
-    } else if (plan.new_cells.contains(cell.cell) ||
-               std::ranges::count(missing, cell.cell, &ExpectedCell::cell) > 0) {
-      plan.counts.cells_reused += 1;  // asked for twice in one sweep
+      if (!plan.retried.contains(owner->second)) reused_cells.insert(cell.cell);
+    } else if (plan.new_cells.contains(cell.cell) || std::ranges::count(missing, cell) > 0) {
+      reused_cells.insert(cell.cell);  // asked for twice in one sweep
     } else {
       missing.push_back(cell);
+      missing_cells.insert(cell.cell);
     }
   }
+  plan.counts.cells_reused += static_cast<std::int64_t>(reused_cells.size());
   if (missing.empty()) return;
   Task task;
   task.id = EvaluateTaskKey(run.run_key, evaluation.evaluation, missing);
@@ -77,7 +81,7 @@ void PlanEvaluation(const State& state, const Sweep& sweep, const PlannedRun& ru
       training != state.tasks.end() && training->second.state == TaskState::kSucceeded;
   task.state = trained ? TaskState::kReady : TaskState::kBlocked;
   for (const ExpectedCell& cell : missing) plan.new_cells[cell.cell] = task.id;
-  plan.counts.cells_new += static_cast<std::int64_t>(missing.size());
+  plan.counts.cells_new += static_cast<std::int64_t>(missing_cells.size());
   plan.counts.evaluate_tasks_new += 1;
   plan.tasks.insert(task.id);
   task.expected_cells = std::move(missing);

@@ -32,6 +32,7 @@ struct SampleSweep {
   std::int64_t priority = 0;
   std::string device_kind = "any";
   RetryPolicy retry = {};
+  std::vector<std::string> variants = {""};               // rows that each cell owes
 };
 
 inline Sweep MakeSweep(const SampleSweep& sample) {
@@ -48,9 +49,12 @@ inline Sweep MakeSweep(const SampleSweep& sample) {
     PlannedEvaluation evaluation;
     evaluation.evaluation = {{"perplexity", {{"split", "validation"}}}};
     for (const std::int64_t length : sample.context_lengths) {
-      evaluation.cells.push_back({.cell = CellKey(planned.run_key, evaluation.evaluation, length),
-                                  .metric = "nll",
-                                  .context_length = length});
+      for (const std::string& variant : sample.variants) {
+        evaluation.cells.push_back({.cell = CellKey(planned.run_key, evaluation.evaluation, length),
+                                    .metric = "nll",
+                                    .context_length = length,
+                                    .variant = variant});
+      }
     }
     if (!evaluation.cells.empty()) planned.evaluations.push_back(std::move(evaluation));
     sweep.runs.push_back(std::move(planned));

@@ -55,6 +55,17 @@ TEST_F(SubmitTest, OneMoreContextLengthIsEvaluatedAlone) {
   EXPECT_EQ(starts[0].task.init->sha256, Sha256Hex("final"));
 }
 
+TEST_F(SubmitTest, ACellThatOwesABaselineTooIsOneCellWithTwoRows) {
+  const SampleSweep sample = {.context_lengths = {64, 128}, .variants = {"", "unigram"}};
+  const StepResult first = Submit(sample);
+  const StepResult again = Submit(sample, "sweep-2");
+
+  EXPECT_EQ(first.submit.cells_new, 2);
+  EXPECT_EQ(first.submit.cells_reused, 0);
+  EXPECT_EQ(Evaluate().expected_cells.size(), 4u);
+  EXPECT_EQ(again.submit.cells_reused, 2);
+}
+
 TEST_F(SubmitTest, WhatFailedGetsANewRoundWithFreshCounters) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({});
