@@ -24,8 +24,13 @@ target_compile_options(longrun_torch INTERFACE
   "SHELL:-idirafter ${LONGRUN_TORCH_ROOT}/include/torch/csrc/api/include")
 # Tensor.h then declares its operators without including them all.
 target_compile_definitions(longrun_torch INTERFACE AT_PER_OPERATOR_HEADERS)
-target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${LONGRUN_TORCH_ROOT}/lib"
-  -Wl,--no-as-needed ${LONGRUN_TORCH_ROOT}/lib/libtorch_cpu.so ${LONGRUN_TORCH_ROOT}/lib/libc10.so -Wl,--as-needed)
+# Kept although the linker sees no use of it. One item: CMake would move or drop repeated flags.
+function(longrun_torch_keep library)
+  target_link_libraries(longrun_torch INTERFACE "-Wl,--push-state,--no-as-needed,${library},--pop-state")
+endfunction()
+target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${LONGRUN_TORCH_ROOT}/lib")
+longrun_torch_keep(${LONGRUN_TORCH_ROOT}/lib/libtorch_cpu.so)
+longrun_torch_keep(${LONGRUN_TORCH_ROOT}/lib/libc10.so)
 add_library(longrun::torch ALIAS longrun_torch)
 
 # The wheel's libtorch_cpu.so names two of NVIDIA's libraries (the CUDA runtime and its profiler) that
@@ -48,8 +53,8 @@ foreach(name ${_lr_needed})  # libcudart.so.13
   if(found)
     list(GET found 0 library)
     get_filename_component(folder ${library} DIRECTORY)
-    target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${folder}" "-Wl,-rpath-link,${folder}"
-      -Wl,--no-as-needed ${library} -Wl,--as-needed)
+    target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${folder}" "-Wl,-rpath-link,${folder}")
+    longrun_torch_keep(${library})
     continue()
   endif()
   message(STATUS "${name}: not on this machine, a stand-in is built (no GPU can be used)")
@@ -75,5 +80,6 @@ foreach(name ${_lr_needed})  # libcudart.so.13
   add_library(longrun_${stem} SHARED ${folder}/${stem}.c)
   set_target_properties(longrun_${stem} PROPERTIES OUTPUT_NAME ${stem} SOVERSION ${version}
     LIBRARY_OUTPUT_DIRECTORY ${folder} LINK_OPTIONS "-Wl,--version-script=${folder}/${stem}.map")
-  target_link_libraries(longrun_torch INTERFACE -Wl,--no-as-needed longrun_${stem} -Wl,--as-needed)
+  target_link_libraries(longrun_torch INTERFACE longrun_${stem})
+  longrun_torch_keep($<TARGET_FILE:longrun_${stem}>)
 endforeach()

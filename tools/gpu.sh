@@ -41,22 +41,22 @@ if ! $DRY && ! { command -v nvidia-smi && nvidia-smi -L | grep -q '^GPU'; } >/de
   exit 69
 fi
 
-# LibTorch: as given, else ours, else the machine's.
-if [ -z "${LONGRUN_TORCH_ROOT:-}" ]; then
-  LONGRUN_TORCH_ROOT=$(echo "$PWD"/.venv/lib/python3*/site-packages/torch)
-  if [ ! -e "$LONGRUN_TORCH_ROOT/lib/libtorch_cpu.so" ]; then
-    # find_spec looks without importing, so a torch without its Python dependencies is found as well.
-    LONGRUN_TORCH_ROOT=$(python3 -c "
+if [ -z "$TRAINER" ]; then
+  # LibTorch: as given, else ours, else the machine's.
+  if [ -z "${LONGRUN_TORCH_ROOT:-}" ]; then
+    LONGRUN_TORCH_ROOT=$(echo "$PWD"/.venv/lib/python3*/site-packages/torch)
+    if [ ! -e "$LONGRUN_TORCH_ROOT/lib/libtorch_cpu.so" ]; then
+      # find_spec looks without importing, so a torch without its Python dependencies is found as well.
+      LONGRUN_TORCH_ROOT=$(python3 -c "
 import importlib.util
 spec = importlib.util.find_spec('torch')
 print(spec.submodule_search_locations[0] if spec else '')")
+    fi
   fi
-fi
-[ -e "$LONGRUN_TORCH_ROOT/lib/libtorch_cpu.so" ] ||
-  fail "no LibTorch: set LONGRUN_TORCH_ROOT to the folder of torch 2.11.0, or run ./dev setup"
-export LONGRUN_TORCH_ROOT
+  [ -e "$LONGRUN_TORCH_ROOT/lib/libtorch_cpu.so" ] ||
+    fail "no LibTorch: set LONGRUN_TORCH_ROOT to the folder of torch 2.11.0, or run ./dev setup"
+  export LONGRUN_TORCH_ROOT
 
-if [ -z "$TRAINER" ]; then
   [ -e .deps/include/nlohmann/json.hpp ] ||
     fail "no .deps/include: run ./dev setup where there is a network, and copy .deps here"
   GENERATOR=Ninja
