@@ -41,7 +41,7 @@ class DeviceTest : public testing::TestWithParam<const char*> {
       }
       GTEST_SKIP() << compute.status().message();
     }
-    FixNumerics(1);
+    FixNumerics(1, compute->device, false);
   }
 
   static Transformer Net(const NetConfig& config, ParameterMap parameters,
