@@ -118,12 +118,31 @@ TEST(SweepFilesTest, EveryFileGivesWhatStandsBesideIt) {
   EXPECT_GE(n_files, 20);
 }
 
-TEST(SweepFilesTest, QuickStartExpands) {
+// The six novels as `./dev quickstart` imports them: Persuasion has 466,854 bytes and its end of text.
+DatasetCatalogue Novels() {
+  const auto find = [](const std::string& name) -> std::optional<DatasetInfo> {
+    if (name != "austen") return std::nullopt;
+    return DatasetInfo{.name = name,
+                       .digest = Sha256Hex("digest of " + name),
+                       .tokenizer_fingerprint = Sha256Hex("bytes"),
+                       .vocab_size = 320,
+                       .split_tokens = {{"train", 3'558'180}, {"validation", 466'855}}};
+  };
+  return {.find = find, .names = {"austen"}};
+}
+
+TEST(SweepFilesTest, QuickStartTrainsFourMethodsAndReadsSixteenTimesTheTrainLength) {
   const std::string yaml = *ReadFile(SourcePath("sweeps/quickstart.yaml"));
-  const Result<Sweep> sweep = ParseSweep(yaml, "quickstart.yaml", {}, TestDatasets());
+  const Result<Sweep> sweep = ParseSweep(yaml, "quickstart.yaml", {}, Novels());
   ASSERT_TRUE(sweep.ok()) << ErrorOf(sweep);
   EXPECT_EQ(sweep->name, "quickstart");
-  EXPECT_GE(sweep->runs.size(), 4u);
+  std::vector<std::string> methods;
+  for (const PlannedRun& run : sweep->runs) {
+    methods.push_back(run.run.model.position.method);
+    ASSERT_EQ(run.evaluations.size(), 1u);
+    EXPECT_EQ(run.evaluations[0].cells.back().context_length, 16 * run.run.train.train_length);
+  }
+  EXPECT_EQ(methods, (std::vector<std::string>{"cable", "alibi", "rope", "sinusoidal"}));
 }
 
 TEST(SweepFilesTest, TheShippedSchemaAndReferenceAreThoseOfTheTable) {
