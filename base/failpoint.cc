@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/str.h"
 
@@ -73,7 +74,9 @@ struct Failpoints {
 Failpoints& TheFailpoints() {
   static Failpoints* const failpoints = [] {
     auto* made = new Failpoints;  // never freed: a failpoint may be passed while the program ends
-    for (const std::string& entry : Split(std::getenv(kVariable), ',')) {
+    const char* const variable = std::getenv(kVariable);
+    LR_CHECK(variable != nullptr);  // FailpointsArmed() saw it
+    for (const std::string& entry : Split(variable, ',')) {
       const auto colon = entry.find(':');
       const auto action = colon == std::string::npos || colon == 0
                               ? std::nullopt

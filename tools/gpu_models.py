@@ -2,7 +2,7 @@
 
 Called by tools/gpu.sh. Standard library only, since a GPU machine may have nothing else.
 
-  1. Each position method is trained by the recipe of sweeps/quickstart.yaml (MODEL and TRAIN below).
+  1. Each position method is trained by the recipe of sweeps/quickstart.yaml (read from that file).
   2. The trained weights go through `longrun-trainer forward` on the GPU and on the CPU, in fp32, with
      the same tokens; the largest difference of two logits is written down.
   3. Each of the quick start's four models is evaluated at 1 to 16 times its train length, and the
@@ -16,31 +16,63 @@ import collections
 import json
 import math
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
 import sys
 import time
 
-# The numbers of sweeps/quickstart.yaml. "micro" is 3 layers, 4 heads, 96 wide; the tokenizer "bytes"
-# has 256 bytes and the end of text, padded to 320 rows (model/data/tokenizer.h).
+class Failed(Exception):
+    pass
+
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def quickstart():
+    """TRAIN, QUICKSTART and LENGTHS out of sweeps/quickstart.yaml, so that the numbers stand once.
+
+    Not a YAML reader: it finds each key by its own line or braces, and refuses when one is not there.
+    """
+    text = re.sub(r"\s*#.*", "", (ROOT / "sweeps/quickstart.yaml").read_text(encoding="utf-8"))
+
+    def find(pattern):
+        found = re.search(pattern, text)
+        if found is None:
+            raise Failed(f"sweeps/quickstart.yaml: nothing matches {pattern}")
+        return found.group(1)
+
+    def flow(key):
+        """{a: 1, b: [2, 3], c: word} as a dict."""
+        # A word stands behind neither a digit nor a dot: the e of 2.0e-3 does.
+        return json.loads(re.sub(r"(?<![\w.])([A-Za-z_]\w*)", r'"\1"', find(key + r": (\{.*\})")))
+
+    optimizer = flow("optimizer")
+    optimizer.setdefault("eps", 1e-8)
+    train = {
+        "train_length": int(find(r"train_length: \[(\d+)\]")),
+        "tokens": int(find(r"train:\s+tokens: (\d+)")),
+        "batch_tokens": int(find(r"batch_tokens: (\d+)")),
+        "precision": find(r"precision: (\w+)"), "order": "random", "optimizer": optimizer,
+        "schedule": flow("schedule"), "validate": flow("validate"),
+    }
+    methods = find(r"position: \[(.*)\]").split(", ")
+    lengths = [int(length) for length in find(r"context_lengths: \[(.*)\]").split(", ")]
+    find(r"model: (\{architecture: gpt2, size: micro\})")
+    return train, methods, lengths
+
+
+TRAIN, QUICKSTART, LENGTHS = quickstart()
+# "micro" is 3 layers, 4 heads, 96 wide; the tokenizer "bytes" has 256 bytes and the end of text,
+# padded to 320 rows (model/data/tokenizer.cc).
 MODEL = {
     "vocab_size": 320,
     "architecture": "gpt2", "n_layer": 3, "n_head": 4, "d_model": 96, "d_ff": 384,
     "activation": "gelu_new", "layer_norm_epsilon": 1e-5, "tie_embeddings": True, "causal": True,
     "init_std": 0.02,
 }
-TRAIN = {
-    "train_length": 64, "tokens": 614400, "batch_tokens": 1024, "precision": "fp32",
-    "order": "random",
-    "optimizer": {"name": "adamw", "lr": 2e-3, "min_lr": 2e-4, "betas": [0.9, 0.95], "eps": 1e-8,
-                  "weight_decay": 0.1, "grad_clip": 1.0},
-    "schedule": {"name": "cosine", "warmup_tokens": 61440},
-    "validate": {"every": 102400, "tokens": 16384},
-}
-QUICKSTART = ["cable", "alibi", "rope", "sinusoidal"]
 METHODS = QUICKSTART + ["none", "learned"]
-LENGTHS = [64, 128, 256, 512, 1024]
 
 NOVELS_TRAIN = ["emma", "mansfieldpark", "northangerabbey", "prideprejudice", "sensesensibility"]
 NOVEL_VALIDATION = "persuasion"
@@ -48,10 +80,6 @@ NOVEL_VALIDATION = "persuasion"
 # Both sides compute in fp32 and differ in the order of their sums only. A product of 384 terms of
 # size 1 errs by about 384 * 2^-24 = 2e-5; three layers and logits of size 10 stay below 1e-3.
 FORWARD_DIFFERENCE_MAX = 1e-3
-
-
-class Failed(Exception):
-    pass
 
 
 def run(command, log):
@@ -121,19 +149,19 @@ def table(header, rows):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
-def texts(root, work, dry_run):
+def texts(work, dry_run):
     """(train files, validation file)"""
     if dry_run:
         # What every checkout holds.
         train = work / "train.txt"
-        train.write_bytes(b"".join((root / name).read_bytes() for name in
+        train.write_bytes(b"".join((ROOT / name).read_bytes() for name in
                                    ["ARCHITECTURE.md", "CONTRIBUTING.md", "LICENSE", "README.md"]))
         validation = work / "validation.txt"
-        validation.write_bytes((root / "sweeps/reference.md").read_bytes()[:2048])
+        validation.write_bytes((ROOT / "sweeps/reference.md").read_bytes()[:2048])
         return [train], validation
-    novels = root / ".data/austen"
+    novels = ROOT / ".data/austen"
     files = [novels / f"{name}.txt" for name in NOVELS_TRAIN + [NOVEL_VALIDATION]]
-    missing = [str(file.relative_to(root)) for file in files if not file.exists()]
+    missing = [str(file.relative_to(ROOT)) for file in files if not file.exists()]
     if missing:
         raise Failed(f"missing: {', '.join(missing)}: run ./dev setup where there is a network, and "
                      "copy .data here")
@@ -262,12 +290,11 @@ def main():
     args.device = "cpu" if args.dry_run else "gpu"
     lengths = LENGTHS[:2] if args.dry_run else LENGTHS
 
-    root = pathlib.Path(__file__).resolve().parent.parent
     folder = pathlib.Path(args.folder).resolve()
     work = folder / "models"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    train_files, validation_file = texts(root, work, args.dry_run)
+    train_files, validation_file = texts(work, args.dry_run)
     dataset = work / "dataset"
     run([args.trainer, "data", "import", "--output", str(dataset), "--tokenizer", "bytes",
          "--train", *map(str, train_files), "--validation", str(validation_file)],
