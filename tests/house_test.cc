@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <regex>
 #include <set>
 #include <string>
 #include <string_view>
@@ -280,6 +281,25 @@ TEST(HouseTest, EverySourceHasAFloor) {
 TEST(HouseTest, NothingIsCalledByAnEmptyName) {
   const std::vector<std::string> wrong = EmptyNames(Tree());
   EXPECT_TRUE(wrong.empty()) << Lines(wrong);
+}
+
+// A field of the wire says what it is: beside it, or in the line above.
+TEST(HouseTest, EveryFieldOfTheWireIsCommented) {
+  static const std::regex kField(R"(^\s+(repeated )?(map<[^>]*>|[\w.]+) \w+ = \d+;.*)");
+  static const std::regex kComment(R"(^\s*//.*)");
+  for (const char* name : {"session", "artifacts", "sweeps"}) {
+    const std::string path = Str("proto/longrun/v1/", name, ".proto");
+    std::string before;
+    int number = 0;
+    for (const std::string& line :
+         Split(ReadFile(Str(LONGRUN_SOURCE_DIR, "/", path)).value(), '\n')) {
+      ++number;
+      const bool commented =
+          line.find("//") != std::string::npos || std::regex_match(before, kComment);
+      EXPECT_TRUE(!std::regex_match(line, kField) || commented) << path << ":" << number;
+      before = line;
+    }
+  }
 }
 
 TEST(HouseTest, EveryFolderHasAPage) {
