@@ -175,6 +175,7 @@ Result<ModelConfig> ModelConfig::Preset(std::string_view size) {
 
 std::vector<std::string> ModelConfig::PresetNames() {
   std::vector<std::string> names;
+  names.reserve(std::size(kPresets));
   for (const auto& preset : kPresets) names.emplace_back(preset.name);
   return names;
 }
