@@ -39,6 +39,12 @@ Status Check(const ServerOptions& options) {
                       " must rise: a worker is heard several times before it is suspect, and is "
                       "suspect before it is lost"));
   }
+  if (limits.back_off.base_ms > limits.back_off.limit_ms) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("--back-off-base-ms ", limits.back_off.base_ms, " is more than --back-off-limit-ms ",
+            limits.back_off.limit_ms, ": the first wait is the shortest"));
+  }
   if (options.state_folder.empty()) {
     return Status(Code::kInvalidArgument,
                   "no state folder: give --state FOLDER, or set LONGRUN_HOME");
@@ -82,6 +88,11 @@ int Main(int argc, char** argv) {
   add_ms("--stop-grace-ms", options.limits.stop_grace_ms,
          "Time for a checkpoint between asking a trainer to stop and killing it",
          "LONGRUN_STOP_GRACE_MS");
+  add_ms("--back-off-base-ms", options.limits.back_off.base_ms,
+         "A task that failed waits about this long; twice as long after each further failure",
+         "LONGRUN_BACK_OFF_BASE_MS");
+  add_ms("--back-off-limit-ms", options.limits.back_off.limit_ms, "It never waits longer than this",
+         "LONGRUN_BACK_OFF_LIMIT_MS");
   app.add_option("--disk-low-water", options.disk_low_water_bytes,
                  "Bytes that stay free: with less, submits and uploads are refused")
       ->envname("LONGRUN_DISK_LOW_WATER")

@@ -255,6 +255,8 @@ int RunServer(const ServerOptions& options) {
            {"lease_ms", Str(options.limits.lease_ms)},
            {"offer_ms", Str(options.limits.offer_ms)},
            {"stop_grace_ms", Str(options.limits.stop_grace_ms)},
+           {"back_off_base_ms", Str(options.limits.back_off.base_ms)},
+           {"back_off_limit_ms", Str(options.limits.back_off.limit_ms)},
            {"disk_low_water_bytes", Str(options.disk_low_water_bytes)}});
   const Status status = Serve(options);
   if (status.ok()) return 0;

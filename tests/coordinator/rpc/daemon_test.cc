@@ -151,6 +151,15 @@ TEST_F(DaemonTest, TcpIsRefusedWithTheReason) {
       << said;
 }
 
+TEST_F(DaemonTest, AFirstBackOffLongerThanTheLimitIsRefused) {
+  std::string said;
+
+  EXPECT_EQ(RefusedWith({"--back-off-base-ms", "200", "--back-off-limit-ms", "100"}, &said), 78);
+  EXPECT_NE(said.find("--back-off-base-ms 200 is more than --back-off-limit-ms 100"),
+            std::string::npos)
+      << said;
+}
+
 TEST_F(DaemonTest, MetricsAreRefusedBeyondLoopbackAndOnAPortInUse) {
   std::string said;
   EXPECT_EQ(RefusedWith({"--metrics", "0.0.0.0:0"}, &said), 78);
