@@ -113,6 +113,14 @@ Result<JournalReceived> JournalOf(const v1::JournalBatch& batch) {
     received.records.push_back({.record = std::move(record).value(), .line = line});
     ++seq;
   }
+  for (const std::int64_t gone : batch.without_files()) {
+    if (gone < batch.first_seq() || gone >= seq) {
+      return Malformed(Str("attempt ", batch.attempt(), ": record ", gone,
+                           " has no files, but the batch goes from ", batch.first_seq(), " to ",
+                           seq - 1));
+    }
+    received.records[static_cast<std::size_t>(gone - batch.first_seq())].files_gone = true;
+  }
   return received;
 }
 

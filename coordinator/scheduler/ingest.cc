@@ -124,8 +124,10 @@ void WarnOfUnexpectedRow(StepContext& step, const Task& task, const Attempt& att
 }
 
 // What a record of the current attempt does, beyond being kept.
-void Apply(StepContext& step, Attempt& attempt, const JournalRecord& record) {
+void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
   Task& task = TaskOf(step.state, attempt);
+  const JournalRecord& record = batch.record;
+  const bool files_gone = batch.files_gone && !batch.bytes_stored;
   if (record.kind == "started") {
     if (attempt.state != AttemptState::kRunning) {
       MoveAttempt(step, attempt, AttemptState::kRunning, "started");
@@ -133,6 +135,11 @@ void Apply(StepContext& step, Attempt& attempt, const JournalRecord& record) {
     if (task.state == TaskState::kReserved) {
       MoveTask(step, task, TaskState::kRunning,
                Str("attempt ", attempt.n, " runs on worker ", attempt.worker));
+    }
+  } else if (record.kind == "checkpoint" && files_gone) {
+    if (FlagOf(record.body, "final")) {
+      EndAttempt(step, attempt, FailureClass::kData,
+                 "the files of its final checkpoint are missing or damaged");
     }
   } else if (record.kind == "checkpoint") {
     if (task.kind == TaskKind::kTrain) TakeCheckpoint(step, task, attempt, record.body);
@@ -154,11 +161,12 @@ void Store(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
                                    .task = task.id,
                                    .run_key = task.run_key,
                                    .record = batch.record,
-                                   .line = batch.line});
+                                   .line = batch.line,
+                                   .files_gone = batch.files_gone && !batch.bytes_stored});
   attempt.durable_seq = batch.record.seq;
   step.changed_attempts.insert(attempt.id);
   if (!attempt.end_stored) NoteRecord(attempt, batch.record, batch.line);
-  if (IsCurrent(step.state, attempt)) Apply(step, attempt, batch.record);
+  if (IsCurrent(step.state, attempt)) Apply(step, attempt, batch);
 }
 
 // Stores what is new; the number of the record that must come again, or nothing.
@@ -175,7 +183,8 @@ std::optional<std::int64_t> StoreBatch(StepContext& step, Attempt& attempt,
     seq += 1;
     if (batch.record.seq <= attempt.durable_seq) continue;
     // History needs no bytes: they may be gone with the worker's folder.
-    if (!batch.bytes_stored && IsCurrent(step.state, attempt)) return batch.record.seq;
+    const bool wanted = !batch.bytes_stored && !batch.files_gone;
+    if (wanted && IsCurrent(step.state, attempt)) return batch.record.seq;
     Store(step, attempt, batch);
   }
   return std::nullopt;

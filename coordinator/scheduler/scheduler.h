@@ -70,6 +70,9 @@ struct BatchRecord {
   // For checkpoint and artifact records: whether all their bytes are in the artifact store (the
   // core looks before it posts the event). A record that lacks them ends the batch with a Nack.
   bool bytes_stored = true;
+  // The worker has no files for it any more, so they will never come: the record is stored as
+  // history. A final checkpoint that is lost so ends the attempt.
+  bool files_gone = false;
 };
 struct JournalReceived {
   SessionId session = 0;
@@ -131,6 +134,7 @@ struct PutRecord {
   std::string run_key;
   JournalRecord record;
   std::string line;
+  bool files_gone = false;  // a checkpoint or artifact that nobody can fetch
 };
 // Every state change has exactly one of these.
 struct PutTransition {

@@ -360,9 +360,9 @@ Status Store::ApplyOne(const PutRecord& write, std::int64_t, ApplyCounts& counts
     ASSIGN_OR_RETURN(const bool stored, PutSeriesRows(write, counts));
     if (stored) return Status();
     counts.malformed += 1;
-  } else if (kind == "checkpoint") {
+  } else if (kind == "checkpoint" && !write.files_gone) {
     RETURN_IF_ERROR(PutCheckpointRows(write));
-  } else if (kind == "artifact") {
+  } else if (kind == "artifact" && !write.files_gone) {
     RETURN_IF_ERROR(PutArtifactRow(write));
   }
   return PutPlainRecord(write, counts);

@@ -463,7 +463,6 @@ void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
   entry.welcomed = true;
   entry.fenced = verdict.verdict == Verdict::kFenced;
   entry.journal_unwanted = false;
-  entry.uploaded.clear();
   Rewind(entry, verdict.durable_seq);
   // The word that it was started may have been lost with the session.
   if (verdict.durable_seq == 0) {
@@ -774,6 +773,8 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
 void Agent::Rewind(Entry& entry, std::int64_t durable_seq) {
   entry.in_flight.clear();
   entry.end_sent = false;
+  // Whether the store has their files is asked again: it may be what the record came back for.
+  entry.uploaded.clear();
   entry.attempt->RewindTo(durable_seq);
   entry.attempt->Acknowledge(durable_seq);
 }
@@ -847,6 +848,10 @@ bool Agent::SendBatch(Entry& entry, std::int64_t now_ms) {
   std::int64_t last_seq = 0;
   for (; n_lines > 0; --n_lines) {
     last_seq = pending.front().record.seq;
+    const auto uploaded = entry.uploaded.find(last_seq);
+    if (uploaded != entry.uploaded.end() && !uploaded->second) {
+      batch.without_files.push_back(last_seq);
+    }
     batch.lines.push_back(std::move(pending.front().bytes));
     pending.pop_front();
   }
@@ -871,8 +876,8 @@ void Agent::StartUpload(Entry& entry, const JournalRecord& record) {
   });
 }
 
-// The record goes in any case: without its bytes in the store a checkpoint does not count, and the
-// coordinator finds that out by itself.
+// The record goes in any case. A trainer keeps its last few checkpoints only, so after an outage the
+// files of older ones are gone: the record says so, and is stored without counting.
 void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;
@@ -886,7 +891,7 @@ void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& st
     }
     return;
   }
-  entry.uploaded.insert(seq);
+  entry.uploaded[seq] = status.ok();
   if (status.ok()) return;
   entry.uploaded_all = false;
   LogWarning("upload_given_up",

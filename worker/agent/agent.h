@@ -79,7 +79,8 @@ class Agent {
     bool uploaded_all = true;       // no file of it was given up
     bool uploading = false;
     std::int64_t upload_again_ms = 0;
-    std::set<std::int64_t> uploaded;  // seq of records whose files are in the store
+    // Records whose files were sent: true when they are in the store, false when they are gone here.
+    std::map<std::int64_t, bool> uploaded;
 
     // This session.
     bool welcomed = false;

@@ -53,6 +53,7 @@ struct JournalBatchMessage {
   std::uint64_t epoch = 0;
   std::int64_t first_seq = 0;
   std::vector<std::string> lines;
+  std::vector<std::int64_t> without_files = {};  // numbers of records whose files are gone
 };
 
 struct AttemptEndedMessage {

@@ -116,6 +116,7 @@ v1::WorkerMessage ToWire(UpMessage message) {
                    to.set_epoch(m.epoch);
                    to.set_first_seq(m.first_seq);
                    for (std::string& line : m.lines) to.add_lines(std::move(line));
+                   for (const std::int64_t seq : m.without_files) to.add_without_files(seq);
                  },
                  [&](AttemptEndedMessage& m) {
                    v1::AttemptEnded& to = *wire.mutable_attempt_ended();

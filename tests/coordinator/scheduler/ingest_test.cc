@@ -60,6 +60,44 @@ TEST_F(IngestTest, ACheckpointWithoutItsBytesEndsTheBatchBeforeIt) {
   EXPECT_TRUE(Train().checkpoints.empty());
 }
 
+// The trainer keeps its last few: after an outage the worker has no files of the older ones.
+TEST_F(IngestTest, ACheckpointWhoseFilesAreGoneIsHistoryAndTheJournalGoesOn) {
+  SampleJournal journal = Begin(Current(Train()));
+  const auto& gone = journal.Checkpoint(Sha256Hex("c"), 10, false);
+  JournalReceived event = {
+      .session = 1,
+      .attempt = Train().attempt,
+      .epoch = Train().epoch,
+      .first_seq = 3,
+      .records = {
+          {.record = gone.record, .line = gone.line, .bytes_stored = false, .files_gone = true}}};
+  const auto& kept = journal.Checkpoint(Sha256Hex("d"), 20, false);
+  event.records.push_back({.record = kept.record, .line = kept.line});
+  const StepResult result = Do(event);
+
+  EXPECT_EQ(Commands<SendAck>(result).at(0).durable_seq, 4);
+  EXPECT_TRUE(Commands<SendNack>(result).empty());
+  ASSERT_EQ(Train().checkpoints.size(), 1u);
+  EXPECT_EQ(Train().checkpoints[0].step, 20);
+}
+
+TEST_F(IngestTest, AFinalCheckpointWhoseFilesAreGoneEndsTheAttemptAndItIsTriedAgain) {
+  SampleJournal journal = Begin(Current(Train()));
+  const std::string attempt = Train().attempt;
+  const auto& gone = journal.Checkpoint(Sha256Hex("c"), 10, true);
+  Do(JournalReceived{
+      .session = 1,
+      .attempt = attempt,
+      .epoch = Train().epoch,
+      .first_seq = 3,
+      .records = {
+          {.record = gone.record, .line = gone.line, .bytes_stored = false, .files_gone = true}}});
+
+  EXPECT_EQ(state.attempts.at(attempt).failure_class, "data");
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_TRUE(Train().checkpoints.empty());
+}
+
 TEST_F(IngestTest, OnlyTheNewestCheckpointsAndTheBestAreKept) {
   SampleJournal journal = Begin(Current(Train()));
   journal.Checkpoint("1", 10, false);

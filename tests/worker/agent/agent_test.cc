@@ -445,6 +445,7 @@ TEST_F(AgentTest, ACheckpointUnlikeItsRecordIsNotUploadedAndTheJournalGoesOn) {
   ExpectWholeJournal(task);
   EXPECT_FALSE(coordinator_.artifacts.contains(std::string(64, '0')));
   EXPECT_NE(WorkerLog().find("upload_given_up"), std::string::npos);
+  EXPECT_FALSE(StoredOf(task).without_files.empty());
 }
 
 TEST_F(AgentTest, AMissingDatasetIsNamed) {

@@ -120,6 +120,7 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
       state.n_gaps += 1;
       return Nack(batch.attempt());
     }
+    for (const std::int64_t seq : batch.without_files()) stored.without_files.push_back(seq);
     for (int i = 0; i < batch.lines_size(); ++i) {
       const std::int64_t seq = batch.first_seq() + i;
       if (seq <= n_stored) {

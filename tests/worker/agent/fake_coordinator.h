@@ -25,6 +25,7 @@ class FakeCoordinator {
     std::vector<std::string> lines;  // line i is record i + 1
     std::optional<v1::AttemptEnded> ended;
     std::string log;
+    std::vector<std::int64_t> without_files;
     std::int64_t n_repeated = 0;  // records that came again after they were stored
   };
 
