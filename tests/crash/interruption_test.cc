@@ -1,0 +1,188 @@
+// The real programs, interrupted in ways that are no crash of the work itself: the coordinator is
+// away, the user cancels, the user presses Ctrl-C. Each time the numbers are those of an undisturbed
+// run.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "tests/crash/service.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kEndMs = 120'000;
+constexpr const char* kSlowly =
+    "trainer_mid_step:delay_ms:15";  // so that there is time to interrupt
+const SweepSize kSize = {.steps = 300, .positions = {"cable"}};
+
+class InterruptionTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    const TempFolder folder("calm");
+    Service calm(folder.path());
+    calm.ImportWords();
+    calm.WriteSweep("words", kSize);
+    std::string output;
+    ASSERT_EQ(calm.Client({"run", calm.At("words.yaml"), "-o", "json"}, &output), 0) << calm.Logs();
+    undisturbed_ = output;
+  }
+
+  void SetUp() override {
+    service.ImportWords();
+    service.WriteSweep("words", kSize);
+    ASSERT_FALSE(undisturbed_.empty());
+  }
+  // Trainers take their time.
+  void Slowly() {
+    ASSERT_TRUE(WriteFileAtomic(service.At("fates/train.default"), Str(kSlowly, "\n")).ok());
+  }
+  void Submit() {
+    ASSERT_EQ(service.Client({"submit", service.At("words.yaml")}), 0) << service.Logs();
+  }
+  // The newest step in the newest attempt's journal.
+  std::int64_t Step() const {
+    const std::vector<std::string> folders = service.AttemptFolders();
+    std::int64_t step = 0;
+    if (folders.empty()) return step;
+    for (const JournalRecord& record : Service::Journal(folders.back())) {
+      if (record.kind == "series") step = *record.step;
+    }
+    return step;
+  }
+  void AwaitStep(std::int64_t step) {
+    ASSERT_TRUE(WaitUntil(kEndMs, [&] { return Step() >= step; })) << service.Logs();
+  }
+  void AwaitState(const std::string& state) {
+    ASSERT_TRUE(WaitUntil(kEndMs, [&] { return service.SweepState("words") == state; }))
+        << service.SweepState("words") << service.Logs();
+  }
+  // Attempts of the training that were not refused by a worker on its way out, oldest first, by the steps that they resumed at: "0 31".
+  std::string ResumedAt() const {
+    return Query(service,
+                 "SELECT group_concat(ifnull(resume_step, 0), ' ') FROM (SELECT a.resume_step FROM"
+                 " attempt a JOIN task t ON t.id = a.task WHERE t.kind = 'train' AND a.state <> "
+                 "'REJECTED' ORDER BY a.n)");
+  }
+  // "300 1 300": how many losses are stored, of which first and last step.
+  std::string StoredSteps() const {
+    return Query(service,
+                 "SELECT count(*) || ' ' || min(step) || ' ' || max(step) FROM series JOIN"
+                 " metric_name ON metric_name.id = series.metric WHERE name = 'loss'");
+  }
+
+  static std::string undisturbed_;
+  TempFolder folder;
+  Service service{folder.path()};
+};
+
+std::string InterruptionTest::undisturbed_;
+
+TEST_F(InterruptionTest, ACoordinatorThatIsAwayCostsTheTrainerNoStep) {
+  Slowly();
+  service.Start();
+  Submit();
+  AwaitStep(10);
+
+  service.KillCoordinator();
+  const std::int64_t gone_ms = BootMs();
+  const std::int64_t step = Step();
+  AwaitStep(step + 100);
+  service.SpawnCoordinator();
+  std::printf("the coordinator was away for %lld ms\n", static_cast<long long>(BootMs() - gone_ms));
+  AwaitState("SUCCEEDED");
+
+  EXPECT_EQ(service.Table("words"), undisturbed_);
+  EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
+  EXPECT_EQ(ResumedAt(), "0");  // one attempt
+  EXPECT_EQ(StoredSteps(), Str(kSize.steps, " 1 ", kSize.steps));
+}
+
+// A trainer keeps its last two checkpoints: the files of the others are gone when the coordinator is
+// back, and their records must not hold up the journal.
+TEST_F(InterruptionTest, ATrainingThatEndsWhileTheCoordinatorIsAwayIsTakenInAfterwards) {
+  service.Start();
+  Submit();
+  AwaitStep(1);
+  service.KillCoordinator();
+  ASSERT_TRUE(WaitUntil(kEndMs, [&] { return service.Trainers().empty(); })) << service.Logs();
+
+  service.SpawnCoordinator();
+  AwaitState("SUCCEEDED");
+
+  EXPECT_EQ(service.Table("words"), undisturbed_);
+  EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
+  EXPECT_EQ(ResumedAt(), "0");
+}
+
+TEST_F(InterruptionTest, ACoordinatorThatIsAwayForAMinuteCostsTheTrainerNoStep) {
+  if (!GetEnv("LONGRUN_SOAK")) GTEST_SKIP() << "LONGRUN_SOAK is not set";
+  const SweepSize long_size = {.steps = 5000, .positions = {"cable"}};
+  service.WriteSweep("words", long_size);
+  Slowly();
+  service.Start();
+  Submit();
+  AwaitStep(10);
+
+  service.KillCoordinator();
+  const std::int64_t step = Step();
+  const std::int64_t back_ms = BootMs() + 60'000;
+  ASSERT_TRUE(WaitUntil(kEndMs, [&] { return BootMs() >= back_ms; }));
+  EXPECT_GT(Step(), step + 500);  // of about 20 ms
+  service.SpawnCoordinator();
+  AwaitState("SUCCEEDED");
+
+  EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
+  EXPECT_EQ(ResumedAt(), "0");
+  EXPECT_EQ(StoredSteps(), Str(long_size.steps, " 1 ", long_size.steps));
+}
+
+TEST_F(InterruptionTest, ACancelledTrainingGoesOnFromItsCheckpointWhenItIsSubmittedAgain) {
+  Slowly();
+  service.Start();
+  Submit();
+  AwaitStep(30);
+
+  ASSERT_EQ(service.Client({"cancel", "words"}), 0) << service.Logs();
+  // Well within the 20 s after which a trainer that writes no checkpoint would be killed.
+  EXPECT_TRUE(WaitUntil(15'000, [&] { return service.Trainers().empty(); })) << service.Logs();
+  const auto attempt = [&] { return Query(service, "SELECT group_concat(state) FROM attempt"); };
+  EXPECT_TRUE(WaitUntil(kEndMs, [&] { return attempt() == "CANCELLED"; })) << attempt();
+  EXPECT_EQ(service.SweepState("words"), "CANCELLED");
+
+  Submit();
+  AwaitState("SUCCEEDED");
+  EXPECT_EQ(service.Table("words"), undisturbed_);
+  EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
+  const std::vector<std::string> resumed = Split(ResumedAt(), ' ');
+  ASSERT_EQ(resumed.size(), 2u);
+  EXPECT_GE(std::stoi(resumed[1]), 30);
+}
+
+TEST_F(InterruptionTest, AfterCtrlCNothingOfOursRunsAndTheSameCommandGoesOn) {
+  const int client = service.SpawnClient({"run", service.At("words.yaml")}, kSlowly);
+  AwaitStep(30);
+
+  ASSERT_EQ(kill(client, SIGINT), 0);
+  const auto ended = WaitFor(client, kEndMs);
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_EQ((*ended)->code, 130) << service.Logs();
+  EXPECT_TRUE(service.Processes().empty());
+
+  std::string table;
+  EXPECT_EQ(service.Client({"run", service.At("words.yaml"), "-o", "json"}, &table), 0)
+      << service.Logs();
+  EXPECT_EQ(table, undisturbed_);
+  EXPECT_TRUE(service.Processes().empty());
+  const std::vector<std::string> resumed = Split(ResumedAt(), ' ');
+  ASSERT_EQ(resumed.size(), 2u);
+  EXPECT_GE(std::stoi(resumed[1]), 30);
+}
+
+}  // namespace
+}  // namespace longrun
