@@ -191,7 +191,8 @@ Status ModelConfig::Check() const {
     return Invalid(Str("model.d_model: ", d_model, " is not divisible by model.n_head ", n_head,
                        "; choose a multiple"));
   }
-  RETURN_IF_ERROR(OneOf("model.activation", activation, {"gelu_new", "gelu", "relu"}));
+  RETURN_IF_ERROR(OneOf("model.activation", activation,
+                        {"gelu_new", "gelu", "relu", "silu", "tanh", "quick_gelu"}));
   RETURN_IF_ERROR(InRange("model.layer_norm_epsilon", layer_norm_epsilon, 1e-12, 1.0));
   RETURN_IF_ERROR(InRange("model.init_std", init_std, 1e-6, 10.0));
   return CheckPosition(*this);

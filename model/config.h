@@ -31,7 +31,8 @@ struct ModelConfig {
   std::int64_t d_model = 0;
   std::int64_t d_ff = 0;                // 4 * d_model
   std::int64_t vocab_size = 0;          // rows of the embedding (padded)
-  std::string activation = "gelu_new";  // gelu_new (tanh) | gelu (erf) | relu: Hugging Face's names
+  // Hugging Face's names: gelu_new (tanh) | gelu (erf) | relu | silu | tanh | quick_gelu.
+  std::string activation = "gelu_new";
   double layer_norm_epsilon = 1e-5;
   bool tie_embeddings = true;
   bool causal = true;

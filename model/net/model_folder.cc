@@ -1,10 +1,9 @@
 #include "model/net/model_folder.h"
 
-#include <ATen/ops/equal.h>
-
 #include <algorithm>
 #include <array>
-#include <set>
+#include <map>
+#include <utility>
 
 #include "base/files.h"
 #include "base/str.h"
@@ -12,6 +11,9 @@
 
 namespace longrun {
 namespace {
+
+constexpr const char* kEmbedding = "transformer.wte.weight";
+constexpr const char* kHead = "lm_head.weight";
 
 // transformers' GPT2Config defaults, for keys that are absent.
 constexpr std::int64_t kDefaultVocab = 50257;
@@ -43,7 +45,7 @@ constexpr std::array<std::string_view, 19> kHonoured = {"model_type",
 
 // Keys that change nothing in a forward pass without dropout: where the weights come from, how they
 // were initialised and trained, how text is generated from the logits, what is returned beside them.
-constexpr std::array<std::string_view, 78> kHarmless = {"_name_or_path",
+constexpr std::array<std::string_view, 86> kHarmless = {"_name_or_path",
                                                         "_commit_hash",
                                                         "_attn_implementation",
                                                         "_attn_implementation_autoset",
@@ -54,9 +56,13 @@ constexpr std::array<std::string_view, 78> kHarmless = {"_name_or_path",
                                                         "torch_dtype",
                                                         "dtype",
                                                         "torchscript",
+                                                        "xla_device",
                                                         "use_bfloat16",
                                                         "tf_legacy_loss",
                                                         "use_cache",
+                                                        "output_past",
+                                                        "n_special",
+                                                        "predict_special_tokens",
                                                         "gradient_checkpointing",
                                                         "initializer_range",
                                                         "attn_pdrop",
@@ -72,6 +78,9 @@ constexpr std::array<std::string_view, 78> kHarmless = {"_name_or_path",
                                                         "bos_token_id",
                                                         "eos_token_id",
                                                         "pad_token_id",
+                                                        "cls_token_id",
+                                                        "mask_token_id",
+                                                        "unk_token_id",
                                                         "sep_token_id",
                                                         "decoder_start_token_id",
                                                         "forced_bos_token_id",
@@ -88,6 +97,7 @@ constexpr std::array<std::string_view, 78> kHarmless = {"_name_or_path",
                                                         "id2label",
                                                         "label2id",
                                                         "num_labels",
+                                                        "_num_labels",
                                                         "problem_type",
                                                         "finetuning_task",
                                                         "prefix",
@@ -184,20 +194,45 @@ Status RefuseUnbuilt(const Json& config, const Reader& read) {
 
 // transformers has several names for the same functions.
 Result<std::string> ParseActivation(const std::string& name) {
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") {
-    return std::string("gelu_new");
-  }
-  if (name == "gelu" || name == "gelu_python") return std::string("gelu");
-  if (name == "relu") return name;
-  return Status(Code::kUnimplemented,
-                Str("config.json: activation_function \"", name,
-                    "\" is not built; gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, gelu_python "
-                    "and relu are"));
+  static const std::map<std::string, std::string> kOurs = {{"gelu_new", "gelu_new"},
+                                                           {"gelu_pytorch_tanh", "gelu_new"},
+                                                           {"gelu_fast", "gelu_new"},
+                                                           {"gelu_accurate", "gelu_new"},
+                                                           {"gelu", "gelu"},
+                                                           {"gelu_python", "gelu"},
+                                                           {"relu", "relu"},
+                                                           {"silu", "silu"},
+                                                           {"swish", "silu"},
+                                                           {"tanh", "tanh"},
+                                                           {"quick_gelu", "quick_gelu"}};
+  if (const auto it = kOurs.find(name); it != kOurs.end()) return it->second;
+  std::vector<std::string> known;
+  for (const auto& [theirs, ours] : kOurs) known.push_back(theirs);
+  return Status(Code::kUnimplemented, Str("config.json: activation_function \"", name,
+                                          "\" is not built; there are ", Join(known, ", ")));
 }
 
-// The folder's tensors under our names. `spare` collects what is allowed beside the parameters.
+// An error about our model, in the words of the file: "model.d_ff: ..." is its n_inner.
+Status InWordsOfTheFile(const Status& status) {
+  static constexpr std::pair<std::string_view, std::string_view> kWords[] = {
+      {"model.d_model", "n_embd"},
+      {"model.d_ff", "n_inner"},
+      {"model.activation", "activation_function"},
+      {"model.", ""}};
+  std::string text(status.message());
+  for (const auto& [ours, theirs] : kWords) {
+    for (std::size_t at = text.find(ours); at != std::string::npos; at = text.find(ours, at)) {
+      text.replace(at, ours.size(), theirs);
+    }
+  }
+  // An unknown name in a configuration is a wrong value, no missing file.
+  const bool not_found = status.code() == Code::kNotFound;
+  return Status(not_found ? Code::kInvalidArgument : status.code(), Str("config.json: ", text));
+}
+
+// The folder's tensors under our names.
 std::string CanonicalName(const std::string& name) {
-  if (name.starts_with("transformer.") || name == "lm_head.weight") return name;
+  if (name.starts_with("transformer.") || name == kHead) return name;
   return "transformer." + name;
 }
 
@@ -216,6 +251,13 @@ Result<ParameterMap> CollectParameters(const SafetensorsFile& file, const ModelC
       return Status(Code::kDataLoss, Str("tensor \"", name,
                                          "\" is there twice, with and without "
                                          "\"transformer.\""));
+    }
+  }
+  // safetensors' save_model keeps one name of a tied pair, the first of the alphabet.
+  if (model.tie_embeddings && !given.contains(kEmbedding)) {
+    if (auto head = given.extract(std::string(kHead)); !head.empty()) {
+      head.key() = kEmbedding;
+      given.insert(std::move(head));
     }
   }
   ParameterMap parameters;
@@ -240,8 +282,8 @@ Result<ParameterMap> CollectParameters(const SafetensorsFile& file, const ModelC
   }
   for (const auto& [name, stored] : given) {
     if (IsMaskBuffer(name)) continue;
-    if (name == "lm_head.weight") {
-      const StoredTensor* wte = file.Find("transformer.wte.weight");
+    if (name == kHead) {
+      const StoredTensor* wte = file.Find(kEmbedding);
       if (wte == nullptr) wte = file.Find("wte.weight");
       const bool same = stored->type == wte->type && stored->shape == wte->shape &&
                         std::equal(stored->bytes.begin(), stored->bytes.end(), wte->bytes.begin());
@@ -287,14 +329,16 @@ Result<NetConfig> ParseModelConfig(const Json& config) {
   ASSIGN_OR_RETURN(const double init_std, read.Double("initializer_range", model.init_std));
   if (init_std >= 1e-6 && init_std <= 10.0) model.init_std = init_std;
   const Json position = read.Has("position") ? config["position"] : Json("learned");
-  ASSIGN_OR_RETURN(model.position, ResolvePosition(position));
+  Result<PositionConfig> resolved = ResolvePosition(position);
+  if (!resolved) return InWordsOfTheFile(resolved.status());
+  model.position = std::move(resolved).value();
 
   // n_ctx is the older name of n_positions.
   ASSIGN_OR_RETURN(const std::int64_t n_ctx, read.Int("n_ctx", kDefaultPositions));
   ASSIGN_OR_RETURN(const std::int64_t n_positions, read.Int("n_positions", n_ctx));
   ASSIGN_OR_RETURN(const PositionMethod* method, FindPositionMethod(model.position.method));
   if (method->has_position_table) model.n_positions = n_positions;
-  RETURN_IF_ERROR(model.Check());
+  if (const Status status = model.Check(); !status.ok()) return InWordsOfTheFile(status);
   return net;
 }
 
@@ -331,6 +375,13 @@ Result<ModelFolder> LoadModelFolder(const std::string& folder) {
   if (!net) return std::move(net).status().In(folder);
 
   const std::string tensors_path = JoinPath(folder, "model.safetensors");
+  const std::string index_path = tensors_path + ".index.json";
+  if (!PathExists(tensors_path) && PathExists(index_path)) {
+    return Status(Code::kUnimplemented,
+                  Str(index_path,
+                      ": weights in several files are not read; save the model with a "
+                      "max_shard_size above its size, as one model.safetensors"));
+  }
   ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(tensors_path));
   Result<ParameterMap> parameters = CollectParameters(file, net->model);
   if (!parameters) return std::move(parameters).status().In(tensors_path);

@@ -29,8 +29,8 @@ struct ModelFolder {
 };
 
 // Tensors that are missing, surplus or of a wrong shape are named. Accepted beside ours: names
-// without "transformer." (a saved base model), the buffers attn.bias and attn.masked_bias, and a tied
-// head's lm_head.weight when it equals wte.
+// without "transformer." (a saved base model), the buffers attn.bias and attn.masked_bias, a tied
+// head's lm_head.weight when it equals wte, or instead of it.
 Result<ModelFolder> LoadModelFolder(const std::string& folder);
 
 }  // namespace longrun

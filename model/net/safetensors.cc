@@ -25,8 +25,9 @@ struct TypeRow {
   std::size_t n_bytes;
 };
 constexpr TypeRow kTypes[] = {
-    {StoredType::kF64, "F64", 8},   {StoredType::kF32, "F32", 4}, {StoredType::kF16, "F16", 2},
-    {StoredType::kBF16, "BF16", 2}, {StoredType::kI64, "I64", 8}, {StoredType::kI32, "I32", 4},
+    {StoredType::kF64, "F64", 8},   {StoredType::kF32, "F32", 4},   {StoredType::kF16, "F16", 2},
+    {StoredType::kBF16, "BF16", 2}, {StoredType::kI64, "I64", 8},   {StoredType::kI32, "I32", 4},
+    {StoredType::kU8, "U8", 1},     {StoredType::kBool, "BOOL", 1},
 };
 
 const TypeRow& RowOf(StoredType type) {
@@ -73,7 +74,9 @@ Result<Entry> ParseEntry(const std::string& name, const Json& json, std::uint64_
   const auto* row = std::find_if(std::begin(kTypes), std::end(kTypes),
                                  [&](const TypeRow& r) { return r.name == dtype; });
   if (row == std::end(kTypes)) {
-    return bad(Str("dtype ", dtype, " is not read here (F64, F32, F16, BF16, I64, I32 are)"));
+    std::string known;
+    for (const TypeRow& each : kTypes) known += Str(known.empty() ? "" : ", ", each.name);
+    return bad(Str("dtype ", dtype, " is not read here (", known, " are)"));
   }
   entry.tensor.type = row->type;
   std::uint64_t n_bytes = row->n_bytes;
@@ -113,7 +116,13 @@ class PendingFile {
 
   Status Open() {
     fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    return fd_ < 0 ? ErrnoStatus(errno, Str("cannot create ", path_)) : Status();
+    if (fd_ >= 0) return Status();
+    // A folder that is not there is no missing input: nothing can be stored.
+    if (errno == ENOENT) {
+      return Status(Code::kUnavailable,
+                    Str("cannot create ", path_, ": its folder does not exist"));
+    }
+    return ErrnoStatus(errno, Str("cannot create ", path_));
   }
 
   Status Write(const void* data, std::size_t n_bytes) {

@@ -19,7 +19,8 @@
 
 namespace longrun {
 
-enum class StoredType { kF64, kF32, kF16, kBF16, kI64, kI32 };
+// kU8 and kBool: mask buffers that older models carry along.
+enum class StoredType { kF64, kF32, kF16, kBF16, kI64, kI32, kU8, kBool };
 std::string_view StoredTypeName(StoredType type);  // "F64", "BF16", ...
 std::size_t StoredTypeBytes(StoredType type);
 

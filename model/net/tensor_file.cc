@@ -22,13 +22,18 @@ at::ScalarType ScalarOf(StoredType type) {
       return at::kLong;
     case StoredType::kI32:
       return at::kInt;
+    case StoredType::kU8:
+      return at::kByte;
+    case StoredType::kBool:
+      return at::kBool;
   }
   LR_CHECK(false);
 }
 
 StoredType StoredOf(at::ScalarType type) {
-  for (const StoredType stored : {StoredType::kF64, StoredType::kF32, StoredType::kF16,
-                                  StoredType::kBF16, StoredType::kI64, StoredType::kI32}) {
+  for (const StoredType stored :
+       {StoredType::kF64, StoredType::kF32, StoredType::kF16, StoredType::kBF16, StoredType::kI64,
+        StoredType::kI32, StoredType::kU8, StoredType::kBool}) {
     if (ScalarOf(stored) == type) return stored;
   }
   LR_CHECK(false);

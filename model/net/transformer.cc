@@ -8,6 +8,9 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/tanh.h>
 
 #include <span>
 #include <utility>
@@ -15,6 +18,19 @@
 #include "base/str.h"
 
 namespace longrun {
+namespace {
+
+at::Tensor Activate(const std::string& name, const at::Tensor& h) {
+  if (name == "gelu_new") return at::gelu(h, "tanh");
+  if (name == "gelu") return at::gelu(h, "none");
+  if (name == "relu") return at::relu(h);
+  if (name == "silu") return at::silu(h);
+  if (name == "tanh") return at::tanh(h);
+  LR_CHECK(name == "quick_gelu");
+  return h * at::sigmoid(h * 1.702);
+}
+
+}  // namespace
 
 Transformer::Transformer(const NetConfig& config, TermSpec terms, Attention attention,
                          const Compute& compute)
@@ -156,11 +172,7 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& x_BT
 at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& x_BTC) {
   const at::Tensor h =
       Linear(Norm(x_BTC, layer.ln_2_weight, layer.ln_2_bias), layer.c_fc_weight, layer.c_fc_bias);
-  const std::string& name = config_.model.activation;
-  LR_CHECK(name == "gelu_new" || name == "gelu" || name == "relu");
-  const at::Tensor active =
-      name == "relu" ? at::relu(h) : at::gelu(h, name == "gelu" ? "none" : "tanh");
-  return Linear(active, layer.mlp_proj_weight, layer.mlp_proj_bias);
+  return Linear(Activate(config_.model.activation, h), layer.mlp_proj_weight, layer.mlp_proj_bias);
 }
 
 at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {

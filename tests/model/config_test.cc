@@ -123,8 +123,8 @@ TEST(ModelConfigTest, CheckNamesWhatIsOutOfRange) {
   EXPECT_EQ(message([](Config& c) { c.vocab_size = 0; }),
             "model.vocab_size: expected 2 to 16777216, found 0");
   EXPECT_EQ(message([](Config& c) { c.activation = "gelu_neww"; }),
-            "model.activation: expected one of gelu_new, gelu, relu, found \"gelu_neww\"; did you "
-            "mean \"gelu_new\"?");
+            "model.activation: expected one of gelu_new, gelu, relu, silu, tanh, quick_gelu, found "
+            "\"gelu_neww\"; did you mean \"gelu_new\"?");
   EXPECT_EQ(message([](Config& c) { c.architecture = "llama"; }),
             "model.architecture: expected one of gpt2, found \"llama\"");
   EXPECT_EQ(message([](Config& c) { c.layer_norm_epsilon = std::nan(""); }),

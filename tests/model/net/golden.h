@@ -24,7 +24,10 @@ inline const char* const kGoldenCases[] = {"learned",
                                            "cable_scaled",
                                            "cable_bidirectional",
                                            "gelu_inverse_layer",
-                                           "relu_unscaled"};
+                                           "relu_unscaled",
+                                           "silu",
+                                           "tanh",
+                                           "quick_gelu"};
 
 inline std::string GoldenFolder(const std::string& name) {
   return std::string(LONGRUN_SOURCE_DIR) + "/tests/golden/net/" + name;

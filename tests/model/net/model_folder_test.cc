@@ -1,5 +1,6 @@
 #include "model/net/model_folder.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -65,17 +66,39 @@ TEST_F(ModelFolderTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) 
   EXPECT_TRUE(Has(ErrorOf(with("rope_theta", 1e4)), "\"rope_theta\" is unknown"));
   EXPECT_TRUE(Has(ErrorOf(with("model_type", "llama")), "model_type \"llama\""));
   EXPECT_TRUE(Has(ErrorOf(with("add_cross_attention", true)), "add_cross_attention"));
-  EXPECT_TRUE(Has(ErrorOf(with("activation_function", "swish")), "\"swish\" is not built"));
+  EXPECT_TRUE(Has(ErrorOf(with("activation_function", "mish")), "\"mish\" is not built"));
   EXPECT_TRUE(Has(ErrorOf(with("quantization_config", {{"bits", 4}})), "quantization_config"));
   EXPECT_TRUE(Has(ErrorOf(with("position", "cabel")), "cable"));
   EXPECT_TRUE(Has(ErrorOf(with("n_head", 3)), "n_head"));
   EXPECT_TRUE(Has(ErrorOf(with("n_layer", "2")), "n_layer"));
-  EXPECT_TRUE(Has(ErrorOf(with("n_embd", -8)), "d_model"));
+  EXPECT_TRUE(Has(ErrorOf(with("n_embd", -8)), "config.json: n_embd: expected 1"));
+  EXPECT_TRUE(Has(ErrorOf(with("n_inner", 0)), "config.json: n_inner: expected 1"));
+  EXPECT_TRUE(Has(ErrorOf(with("vocab_size", 1)), "config.json: vocab_size: expected 2"));
   EXPECT_TRUE(ParseModelConfig(with("pruned_heads", Json::object())).ok());
   EXPECT_TRUE(ParseModelConfig(with("attn_pdrop", 0.1)).ok());  // no dropout at inference
   EXPECT_EQ(ParseModelConfig(with("activation_function", "gelu_pytorch_tanh"))->model.activation,
             "gelu_new");
+  EXPECT_EQ(ParseModelConfig(with("activation_function", "swish"))->model.activation, "silu");
   EXPECT_FALSE(ParseModelConfig(with("scale_attn_weights", false))->scale_attn_weights);
+}
+
+// A missing file is kNotFound; the caller must not take a wrong name for one.
+TEST_F(ModelFolderTest, AWrongPositionMethodIsAWrongValue) {
+  Json config = SmallJson();
+  for (const Json& position : {Json("ropes"), Json::object(), Json({{"method", "t5"}})}) {
+    config["position"] = position;
+    EXPECT_EQ(ParseModelConfig(config).status().code(), Code::kInvalidArgument) << position.dump();
+  }
+}
+
+// config.json of distilgpt2, gpt2-medium and older checkpoints.
+TEST_F(ModelFolderTest, KeysOfWellKnownCheckpointsThatChangeNothingAreAccepted) {
+  for (const char* key : {"n_special", "predict_special_tokens", "output_past", "_num_labels",
+                          "cls_token_id", "mask_token_id", "unk_token_id", "xla_device"}) {
+    Json config = SmallJson();
+    config[key] = 0;
+    EXPECT_TRUE(ParseModelConfig(config).ok()) << key;
+  }
 }
 
 TEST_F(ModelFolderTest, MissingSurplusAndMisshapenTensorsAreNamed) {
@@ -118,6 +141,42 @@ TEST_F(ModelFolderTest, ABaseModelsNamesMaskBuffersAndATiedHeadAreAccepted) {
   tensors["lm_head.weight"] = initial.at("transformer.wte.weight") + 1;
   Write(SmallJson(), tensors);
   EXPECT_TRUE(Has(Error(), "lm_head.weight differs"));
+}
+
+// torch.tril of booleans or bytes, as transformers before 4.30 saved it.
+TEST_F(ModelFolderTest, MaskBuffersOfBooleansAndBytesAreAccepted) {
+  for (const at::ScalarType type : {at::kBool, at::kByte}) {
+    std::map<std::string, at::Tensor> tensors = Tensors();
+    tensors["transformer.h.0.attn.bias"] = at::zeros({1, 1, 8, 8}, type);
+    Write(SmallJson(), tensors);
+    EXPECT_EQ(Error(), "");
+  }
+  std::map<std::string, at::Tensor> tensors = Tensors();
+  tensors["transformer.ln_f.bias"] = at::zeros({8}, at::kByte);
+  Write(SmallJson(), tensors);
+  EXPECT_TRUE(Has(Error(), "holds U8, not floating point"));
+}
+
+// safetensors.torch.save_model drops one of two tensors that share memory: transformer.wte.weight.
+TEST_F(ModelFolderTest, ATiedPairMayBeStoredUnderTheHeadsName) {
+  std::map<std::string, at::Tensor> tensors = Tensors();
+  const at::Tensor embedding = tensors.at("transformer.wte.weight");
+  tensors.erase("transformer.wte.weight");
+  tensors["lm_head.weight"] = embedding;
+  Write(SmallJson(), tensors);
+  const auto folder = LoadModelFolder(folder_.path());
+  ASSERT_TRUE(folder.ok()) << folder.status().message();
+  EXPECT_TRUE(folder->parameters.at("transformer.wte.weight").equal(embedding));
+  EXPECT_FALSE(folder->parameters.contains("lm_head.weight"));
+}
+
+TEST_F(ModelFolderTest, WeightsInShardsAreRefusedWithTheRemedy) {
+  Write(SmallJson(), Tensors());
+  const std::string path = JoinPath(folder_.path(), "model.safetensors");
+  ASSERT_TRUE(WriteFileAtomic(path + ".index.json", "{}").ok());
+  EXPECT_EQ(Error(), "");  // the one file is there
+  ASSERT_TRUE(RemoveAll(path).ok());
+  EXPECT_TRUE(Has(Error(), "max_shard_size"));
 }
 
 TEST_F(ModelFolderTest, WhatIsNoJsonOrNotThereIsNamed) {
