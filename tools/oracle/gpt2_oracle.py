@@ -39,6 +39,9 @@ CASES = {
                            "n_inner": 24},
     "relu_unscaled": {"activation_function": "relu", "scale_attn_weights": False,
                       "layer_norm_epsilon": 1e-3, "tie_word_embeddings": False},
+    "silu": {"activation_function": "silu"},
+    "tanh": {"activation_function": "tanh"},
+    "quick_gelu": {"activation_function": "quick_gelu"},
 }
 GRADIENTS = ["transformer.wte.weight", "transformer.h.0.attn.c_attn.bias",
              "transformer.h.1.mlp.c_proj.bias", "transformer.ln_f.weight",
@@ -78,6 +81,10 @@ def activation(name, x):
         return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     if name == "gelu":
         return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+    if name in ("silu", "quick_gelu"):
+        return x / (1 + torch.exp(-(1.702 if name == "quick_gelu" else 1.0) * x))
+    if name == "tanh":
+        return torch.tanh(x)
     return torch.where(x > 0, x, torch.zeros_like(x))
 
 
