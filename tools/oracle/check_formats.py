@@ -1,5 +1,5 @@
-"""Folders as transformers and safetensors write them, today and in the past: each must load, and give
-the logits of the original."""
+"""Folders as transformers and safetensors write them, today and in the past: each must load, and
+give the logits of the original."""
 import json
 import os
 

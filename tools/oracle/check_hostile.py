@@ -1,5 +1,5 @@
-"""What is wrong with a folder or with the tokens must be said: the right exit code, and a message with
-the thing, the value and the remedy. Never a signal, never "crashed" (70), and no output file."""
+"""What is wrong with a folder or with the tokens must be said: the right exit code, and a message
+with the thing, the value and the remedy. Never a signal, never "crashed" (70), and no output file."""
 import json
 import os
 import struct
@@ -106,7 +106,8 @@ def check(trainer, report, scratch):
             ("pruned_heads", {"0": [1]}, ["pruned_heads"]),
             ("quantization_config", {"bits": 4}, ["quantization_config"]),
             ("n_head", 5, ["24", "5"]), ("n_head", 0, ["n_head"]), ("n_head", -4, ["n_head"]),
-            ("n_layer", 0, ["n_layer"]), ("n_embd", 2**40, ["n_embd"]), ("n_layer", 1.5, ["n_layer"]),
+            ("n_layer", 0, ["n_layer"]), ("n_embd", 2**40, ["n_embd"]),
+            ("n_layer", 1.5, ["n_layer"]),
             ("n_layer", "3", ["n_layer"]), ("vocab_size", 0, ["vocab_size"]),
             ("vocab_size", 2**63, ["vocab_size"]), ("n_inner", 0, ["n_inner"]),
             ("n_inner", -1, ["n_inner"]), ("n_positions", 0, ["n_positions"]),
@@ -171,7 +172,10 @@ def check(trainer, report, scratch):
          damage=header(lambda h: h[wte].update(shape=[2**62, 2**62])))
     case("header: offsets beyond", DATA, [wte],
          damage=header(lambda h: h[wte].update(data_offsets=[0, 2**60])))
-    case("header: no dtype", DATA, [wte, "dtype"], damage=header(lambda h: h[wte].pop("dtype") and None))
+
+    def no_dtype(h):
+        del h[wte]["dtype"]
+    case("header: no dtype", DATA, [wte, "dtype"], damage=header(no_dtype))
 
     def overlap(h):
         h[wte]["data_offsets"] = [x - 4 for x in h[wte]["data_offsets"]]

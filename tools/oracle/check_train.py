@@ -276,7 +276,7 @@ def check(trainer, report, scratch):
         report.difference(f"{name}: learning rates", off[:, 2].max(), 1e-12)
         stored = load_file(os.path.join(checkpoint, "model.safetensors"))
         report.line(f"{name}: tensors of the checkpoint", stored.keys() == final.keys(),
-                    f"{len(stored)} names; the loss fell from {ours[0, 0]:.3f} to {ours[-1, 0]:.3f}")
+                    f"{len(stored)} names; loss from {ours[0, 0]:.3f} to {ours[-1, 0]:.3f}")
         check_evaluation(trainer, report, folder, dataset, split["validation"], method, checkpoint)
     if report.wants("cable"):
         check_determinism(trainer, report, scratch, dataset)

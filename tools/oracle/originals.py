@@ -1,5 +1,5 @@
-"""The originals that longrun-trainer is compared with: transformers' own GPT-2 as the body, and each
-position method as its authors' code writes it, put into that body's attention.
+"""The originals that longrun-trainer is compared with: transformers' own GPT-2 as the body, and
+each position method as its authors' code writes it, put into that body's attention.
 
 `Original` builds the model that a folder's config.json describes; its parameters carry the names of
 the folder's tensors, so gradients are compared name by name. Nothing here was taken from our C++.
