@@ -1,5 +1,5 @@
 """What is wrong with a folder or with the tokens must be said: the right exit code, and a message
-with the thing, the value and the remedy. Never a signal, never "crashed" (70), and no output file."""
+with the thing, the value and the remedy. Never a signal, never "crashed" (70), no output file."""
 import json
 import os
 import struct
