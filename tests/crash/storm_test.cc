@@ -64,6 +64,7 @@ struct Fate {
   std::int64_t pass = 1;
   bool while_starting = false;  // after_ms counts from the start, else from when it is ready
   std::int64_t after_ms = 0;
+  bool in_evaluation = false;  // as soon as one goes on
 };
 
 struct Kill {
@@ -119,7 +120,11 @@ class Storm {
  public:
   Storm(Service& service, std::uint64_t seed, int rounds) : service_(service), random_(seed) {
     for (int i = 0; i < rounds; ++i) AddFates();
-    for (auto* const fates : {&coordinator_.fates, &worker_.fates}) Shuffle(*fates);
+    for (auto* const fates : {&coordinator_.fates, &worker_.fates}) {
+      Shuffle(*fates);
+      // Last, since evaluations come last.
+      fates->insert(fates->end(), static_cast<std::size_t>(rounds), Fate{.in_evaluation = true});
+    }
     Shuffle(train_fates_);
     WriteFates("train", train_fates_, Str("trainer_mid_step:delay_ms:", kStepDelayMs));
     WriteFates("evaluate", evaluate_fates_, "");
@@ -148,7 +153,7 @@ class Storm {
     std::int64_t ready_ms = -1;
   };
 
-  // 25 kills.
+  // 25 kills, with the one of each daemon in an evaluation.
   void AddFates() {
     const auto pass = [&](std::uint64_t most) { return 1 + Draw(most); };
     coordinator_.fates.insert(coordinator_.fates.end(),
@@ -158,7 +163,6 @@ class Storm {
                                {.failpoint = "artifact_mid_write", .pass = pass(4)},
                                {.while_starting = true, .after_ms = Draw(120)},
                                {.after_ms = Draw(1500)},
-                               {.after_ms = Draw(1500)},
                                {.after_ms = Draw(1500)}});
     worker_.fates.insert(worker_.fates.end(),
                          {{.failpoint = "worker_before_shim"},
@@ -167,7 +171,6 @@ class Storm {
                           {.failpoint = "worker_after_batch", .pass = pass(8)},
                           {.failpoint = "worker_mid_upload", .pass = pass(3)},
                           {.while_starting = true, .after_ms = Draw(200)},
-                          {.after_ms = Draw(1500)},
                           {.after_ms = Draw(1500)}});
     train_fates_.insert(train_fates_.end(), {{.failpoint = "trainer_start"},
                                              {.failpoint = "trainer_before_first_step"},
@@ -176,9 +179,9 @@ class Storm {
                                              {.failpoint = "trainer_mid_checkpoint"},
                                              {.after_ms = Draw(2500)}});
     evaluate_fates_.insert(evaluate_fates_.end(),
-                           {{.failpoint = "trainer_mid_evaluation", .pass = pass(6)},
+                           {{.after_ms = Draw(2500)},
                             {.failpoint = "trainer_mid_evaluation", .pass = pass(6)},
-                            {.after_ms = Draw(2500)}});
+                            {.failpoint = "trainer_mid_evaluation", .pass = pass(6)}});
     n_fates_ += 25;
   }
   std::int64_t Draw(std::uint64_t bound) { return static_cast<std::int64_t>(random_.Below(bound)); }
@@ -226,6 +229,12 @@ class Storm {
     return trainers.empty() ? Phase::kBetween : PhaseOf(trainers.front());
   }
 
+  bool IsEvaluating() const {
+    return std::ranges::any_of(service_.Trainers(), [](const TrainerProcess& trainer) {
+      return PhaseOf(trainer) == Phase::kEvaluation;
+    });
+  }
+
   void TickDaemon(Daemon& daemon) {
     const bool coordinates = daemon.victim == Victim::kCoordinator;
     const std::int64_t now_ms = BootMs();
@@ -245,7 +254,9 @@ class Storm {
     const std::int64_t since_ms = fate.while_starting ? daemon.spawned_ms : daemon.ready_ms;
     const std::int64_t after_ms = fate.failpoint.empty() ? fate.after_ms : kPatienceMs;
     if (!stopped && (since_ms < 0 || now_ms - since_ms < after_ms)) return;
-    const Phase now = daemon.ready_ms < 0 ? Phase::kStart : PhaseNow();
+    if (fate.in_evaluation && !IsEvaluating()) return;
+    const Phase running = fate.in_evaluation ? Phase::kEvaluation : PhaseNow();
+    const Phase now = daemon.ready_ms < 0 ? Phase::kStart : running;
     Strike(daemon.victim, stopped ? PhaseOfFailpoint(fate.failpoint, now) : now);
     coordinates ? service_.KillCoordinator() : service_.KillWorker();
     daemon.fates.pop_front();
@@ -267,8 +278,8 @@ class Storm {
                                       (evaluates && PhaseOf(trainer) == Phase::kEvaluation));
       if (!stopped && !due) continue;
       // The last one stands still until the daemons' fates are met: the sweep does not end before.
-      const bool last = n_trainer_kills_ + 1 == train_fates_.size() + evaluate_fates_.size();
-      if (last && stopped && !(coordinator_.fates.empty() && worker_.fates.empty())) continue;
+      const bool last = evaluates && fate == &evaluate_fates_.back();
+      if (last && !(coordinator_.fates.empty() && worker_.fates.empty())) continue;
       Strike(Victim::kTrainer,
              stopped ? PhaseOfFailpoint(fate->failpoint, Phase::kStart) : PhaseOf(trainer));
       n_trainer_kills_ += 1;
