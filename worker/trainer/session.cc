@@ -40,10 +40,13 @@ Status Session::Progress(const Work& work) {
   reported_ms_ = now_ms;
   Json eta_ms;
   const std::int64_t done_here = work.done - phase_begin_done_;
+  // A phase that comes again, as training does after each validation, goes on at its old pace.
   if (done_here > 0) {
-    eta_ms = static_cast<std::int64_t>(static_cast<double>(now_ms - phase_begin_ms_) /
-                                       static_cast<double>(done_here) *
-                                       static_cast<double>(work.of - work.done));
+    pace_ms_[phase_] =
+        static_cast<double>(now_ms - phase_begin_ms_) / static_cast<double>(done_here);
+  }
+  if (const auto pace = pace_ms_.find(phase_); pace != pace_ms_.end()) {
+    eta_ms = static_cast<std::int64_t>(pace->second * static_cast<double>(work.of - work.done));
   }
   return journal_.Append("progress",
                          {{"phase", work.phase},

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,6 +46,7 @@ class Session {
   std::string phase_;
   std::int64_t phase_begin_ms_ = 0;
   std::int64_t phase_begin_done_ = 0;
+  std::map<std::string, double> pace_ms_;  // of a phase: milliseconds a unit of work
   std::int64_t reported_ms_ = 0;
 };
 
