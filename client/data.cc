@@ -70,7 +70,7 @@ int List(const std::string& output, const std::string& state) {
     }
     rows.push_back({dataset.at("name").get<std::string>(),
                     ShortId(dataset.at("digest").get<std::string>()),
-                    dataset.at("tokenizer").get<std::string>(), Join(splits, " "),
+                    ShortId(dataset.at("tokenizer").get<std::string>()), Join(splits, " "),
                     dataset.at("folder").get<std::string>()});
   }
   const std::vector<std::string> header = {"name", "digest", "tokenizer", "tokens", "folder"};

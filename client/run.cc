@@ -50,12 +50,15 @@ int PrintEnd(Connection& connection, const Json& end, const std::string& output,
     Print(RenderTablesCsv(tables));
   } else {
     Print(RenderTables(tables));
-    std::fprintf(stderr,
-                 "\nwhere to look next (state in %s):\n"
-                 "  longrun table %s -o json    the same numbers, with token counts\n"
-                 "  longrun get %s              runs, tasks, attempts\n"
-                 "  longrun ls                  all sweeps\n",
-                 state.c_str(), name.c_str(), name.c_str());
+    std::fprintf(stderr, "\nwhere to look next (state in %s):\n", state.c_str());
+    const std::string next[][2] = {
+        {"longrun table " + name + " -o json", "the same numbers, with token counts"},
+        {"longrun get " + name, "runs, tasks, attempts"},
+        {"longrun ls", "all sweeps"}};
+    for (const auto& [command, what] : next) {
+      std::fprintf(stderr, "  %-*s  %s\n", static_cast<int>(next[0][0].size()), command.c_str(),
+                   what.c_str());
+    }
   }
   return SweepExitCode(end.at("info"));
 }

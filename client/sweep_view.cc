@@ -111,19 +111,24 @@ std::vector<std::string> RunFields(const Json& run) {
   const bool timed = progress != nullptr && progress->at("tokens_per_s").is_number() &&
                      progress->at("tokens_per_s").get<double>() > 0.0;
   fields.push_back(timed ? Number(progress->at("tokens_per_s"), 0) : "");
-  fields.push_back(timed ? FormatDurationMs(progress->at("eta_ms").get<std::int64_t>()) : "");
+  // 0: not known yet, or nothing is left of this phase. In whole seconds.
+  const std::int64_t eta_s = timed ? (progress->at("eta_ms").get<std::int64_t>() + 999) / 1000 : 0;
+  fields.push_back(eta_s > 0 ? FormatDurationMs(eta_s * 1000) : "");
   return fields;
 }
 
 // What a reader of a log wants to see again only when it has moved: state, and tenths of progress.
-std::string Milestone(const Json& run) {
+// A look at the validation split, or a checkpoint, is part of the training: then `last` stays.
+std::string Milestone(const Json& run, const std::string& last) {
   const Json* task = CurrentTask(run);
   if (task == nullptr) return "done";
   const Json& progress = task->at("progress");
+  const std::string phase = progress.at("phase").get<std::string>();
+  if (phase == "validate" || phase == "checkpoint") return last;
   const auto of = progress.at("of").get<std::int64_t>();
   const std::int64_t tenth = of > 0 ? 10 * progress.at("done").get<std::int64_t>() / of : 0;
-  return Str(task->at("task").get<std::string>(), task->at("state").get<std::string>(),
-             progress.at("phase").get<std::string>(), tenth);
+  return Str(task->at("task").get<std::string>(), task->at("state").get<std::string>(), phase,
+             tenth);
 }
 
 class Display {
@@ -147,14 +152,15 @@ class Display {
   void PrintChanges(const Json& message) {
     for (const Json& run : message.at("runs")) {
       std::string& last = milestones_[run.at("run_key").get<std::string>()];
-      std::string now = Milestone(run);
+      std::string now = Milestone(run, last);
       if (now == last) continue;
       last = std::move(now);
       const std::vector<std::string> f = RunFields(run);
       std::string line = Str(ShortId(run.at("run_key").get<std::string>()), " ", f[0], " ", f[1],
                              " ", f[2], ": ", f[3]);
       if (!f[4].empty()) line += ", loss " + f[4];
-      if (!f[6].empty()) line += ", " + f[6] + " tokens/s, ETA " + f[7];
+      if (!f[6].empty()) line += ", " + f[6] + " tokens/s";
+      if (!f[7].empty()) line += ", ETA " + f[7];
       std::fprintf(stderr, "%s\n", line.c_str());
     }
   }
