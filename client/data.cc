@@ -86,34 +86,31 @@ void AddData(Verbs& verbs) {
   CLI::App* data = verbs.app->add_subcommand("data", "datasets: import, register, ls");
   data->require_subcommand(1);
 
-  CLI::App* import =
+  CLI::App* make =  // clang-format takes the name "import" for a module's
       data->add_subcommand("import", "tokenise text files, one document each, and register them");
   auto arguments = std::make_shared<ImportArguments>();
-  import->add_option("NAME", arguments->name, "of the dataset")->required();
-  import->add_option("--tokenizer", arguments->tokenizer, "bytes")->capture_default_str();
-  import->add_option("--train", arguments->train, "documents to train on")->required();
-  import->add_option("--validation", arguments->validation, "documents held out")->required();
-  import->add_option("--test", arguments->test, "further documents held out");
-  import->callback([&verbs, arguments] {
-    verbs.run = [&verbs, arguments] { return Import(*arguments, verbs.state);
-};
-}  // namespace longrun
-);
+  make->add_option("NAME", arguments->name, "of the dataset")->required();
+  make->add_option("--tokenizer", arguments->tokenizer, "bytes")->capture_default_str();
+  make->add_option("--train", arguments->train, "documents to train on")->required();
+  make->add_option("--validation", arguments->validation, "documents held out")->required();
+  make->add_option("--test", arguments->test, "further documents held out");
+  make->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return Import(*arguments, verbs.state); };
+  });
 
-CLI::App* add = data->add_subcommand("register", "tell the coordinator where a dataset lies");
-auto name = std::make_shared<std::string>();
-auto folder = std::make_shared<std::string>();
-add->add_option("NAME", *name, "of the dataset")->required();
-add->add_option("FOLDER", *folder, "that holds dataset.json")->required();
-add->callback([&verbs, name, folder] {
-  verbs.run = [&verbs, name, folder] { return Register(*name, *folder, verbs.state); };
-});
+  CLI::App* add = data->add_subcommand("register", "tell the coordinator where a dataset lies");
+  auto name = std::make_shared<std::string>();
+  auto folder = std::make_shared<std::string>();
+  add->add_option("NAME", *name, "of the dataset")->required();
+  add->add_option("FOLDER", *folder, "that holds dataset.json")->required();
+  add->callback([&verbs, name, folder] {
+    verbs.run = [&verbs, name, folder] { return Register(*name, *folder, verbs.state); };
+  });
 
-CLI::App* list = data->add_subcommand("ls", "list datasets");
-const auto output = AddOutput(*list, {"table", "json", "csv"});
-list->callback([&verbs, output] {
-  verbs.run = [&verbs, output] { return List(*output, verbs.state); };
-});
+  CLI::App* list = data->add_subcommand("ls", "list datasets");
+  const auto output = AddOutput(*list, {"table", "json", "csv"});
+  list->callback(
+      [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
 }
 
 }  // namespace longrun
