@@ -23,8 +23,8 @@ void AddCancel(Verbs& verbs) {
       if (!answer.ok()) return Report(answer.status());
       Print(*output == "json"
                 ? RenderJson(*answer)
-                : Str(answer->at("tasks_cancelled").get<std::int64_t>(), " tasks cancelled, ",
-                      answer->at("tasks_stopping").get<std::int64_t>(), " stopping\n"));
+                : Str("tasks cancelled: ", answer->at("tasks_cancelled").get<std::int64_t>(),
+                      ", stopping: ", answer->at("tasks_stopping").get<std::int64_t>(), "\n"));
       return static_cast<int>(kExitOk);
     };
   });

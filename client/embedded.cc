@@ -52,13 +52,22 @@ std::string LogTail(const std::string& path) {
   return text->substr(text->size() - keep);
 }
 
-// The last error that a daemon logged, for the message of the one who started it.
+// The last error that a daemon logged, for the message of the one who started it: what stands in
+// `error="..."`, or else its last line.
 std::string LastError(const std::string& log) {
+  constexpr std::string_view kField = " error=\"";
   std::string last;
   for (const std::string& line : Split(LogTail(log), '\n')) {
     if (!Trim(line).empty()) last = line;
   }
-  return last;
+  const std::size_t at = last.find(kField);
+  if (at == std::string::npos) return last;
+  std::string error;
+  for (std::size_t i = at + kField.size(); i < last.size() && last[i] != '"'; ++i) {
+    if (last[i] == '\\' && i + 1 < last.size()) ++i;
+    error += last[i];
+  }
+  return error;
 }
 
 Result<std::string> RunningAddress(const std::string& state) {
@@ -103,7 +112,7 @@ Result<Started> StartAndWait(const std::string& state, const std::string& metric
     if (exited && !CoordinatorRuns(state)) {
       return Status(
           exited->code == 75 ? Code::kUnavailable : Code::kFailedPrecondition,
-          Str("the coordinator did not start: ", LastError(log), " (all of it: ", log, ")"));
+          Str("the coordinator did not start: ", LastError(log), " (its log: ", log, ")"));
     }
     Pause(kPollMs);
   }
@@ -149,7 +158,7 @@ Result<std::string> StateFolder(const std::string& given) {
   if (folder.empty()) {
     const std::string home = GetEnv("HOME").value_or("");
     if (home.empty()) {
-      return Status(Code::kFailedPrecondition,
+      return Status(Code::kInvalidArgument,
                     "no state folder: give --state, or set LONGRUN_HOME or HOME");
     }
     folder = JoinPath(home, ".local/share/longrun");

@@ -11,6 +11,8 @@
 namespace longrun {
 namespace {
 
+constexpr std::size_t kRunDigitsMin = 8;  // with less, it can only be a sweep's name
+
 const std::vector<std::string> kTaskHeader = {"run",   "position", "train_length", "task",  "kind",
                                               "state", "tries",    "worker",       "reason"};
 
@@ -87,9 +89,12 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
     return kExitOk;
   }
   if (sweep.status().code() != Code::kNotFound) return Report(sweep.status());
+  if (thing.size() < kRunDigitsMin) return Report(sweep.status());
   const Result<Json> run = connection.Call("GetRun", {{"run", thing}});
   if (!run.ok()) {
-    return run.status().code() == Code::kNotFound ? Report(sweep.status()) : Report(run.status());
+    return Report(run.status().code() == Code::kNotFound
+                      ? Status(Code::kNotFound, sweep.status().message() + "; nor a run")
+                      : run.status());
   }
   if (output == "json") {
     Print(RenderJson(run->at("run")));

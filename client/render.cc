@@ -38,10 +38,10 @@ std::string CsvField(const std::string& field) {
 
 }  // namespace
 
-bool StdoutIsTerminal() { return isatty(STDOUT_FILENO) == 1; }
+bool OnTerminal() { return isatty(STDOUT_FILENO) == 1 && isatty(STDERR_FILENO) == 1; }
 
 bool UseColour() {
-  return StdoutIsTerminal() && !GetEnv("NO_COLOR").has_value() && GetEnv("TERM") != "dumb";
+  return OnTerminal() && !GetEnv("NO_COLOR").has_value() && GetEnv("TERM") != "dumb";
 }
 
 std::string RenderColumns(const std::vector<std::string>& header, const std::vector<Align>& align,
@@ -67,6 +67,24 @@ std::string RenderColumns(const std::vector<std::string>& header, const std::vec
   const bool colour = UseColour();
   std::string out = colour ? Str("\x1b[1m", line(header), "\x1b[0m\n") : Str(line(header), "\n");
   for (const auto& row : rows) out += line(row) + "\n";
+  return out;
+}
+
+std::string ClipLines(const std::string& text, std::size_t width) {
+  std::string out;
+  std::size_t column = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\n') {
+      column = 0;
+    } else if (text[i] == '\x1b') {
+      while (i < text.size() && text[i] != 'm') out += text[i++];
+      out += 'm';
+      continue;
+    } else if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) {
+      ++column;
+    }
+    if (column <= width) out += text[i];
+  }
   return out;
 }
 

@@ -9,9 +9,13 @@
 
 namespace longrun {
 
-// stdout is a terminal, NO_COLOR is not set, and TERM is not "dumb".
+// Both stdout and stderr are: what is drawn on one would show in the other's file otherwise.
+bool OnTerminal();
+// On a terminal, NO_COLOR is not set, and TERM is not "dumb".
 bool UseColour();
-bool StdoutIsTerminal();
+
+// Each line's first `width` characters; colour codes stay.
+std::string ClipLines(const std::string& text, std::size_t width);
 
 enum class Align { kLeft, kRight };
 

@@ -22,20 +22,6 @@ struct RunArguments {
   std::int64_t cpu_slots = 0;
 };
 
-// What failed, with the reason and where to look.
-void PrintFailures(const Json& message) {
-  for (const Json& run : message.at("runs")) {
-    for (const Json& task : run.at("tasks")) {
-      if (task.at("state") != "FAILED") continue;
-      std::fprintf(stderr, "%s of %s failed: %s\n  `longrun logs %s` shows what it said\n",
-                   task.at("kind").get<std::string>().c_str(),
-                   AxisText(run.at("axes").value("position", Json("run"))).c_str(),
-                   task.at("reason").get<std::string>().c_str(),
-                   ShortId(task.at("task").get<std::string>()).c_str());
-    }
-  }
-}
-
 int PrintEnd(Connection& connection, const Json& end, const std::string& output,
              const std::string& state) {
   const std::string name = end.at("info").at("name").get<std::string>();

@@ -16,11 +16,26 @@ namespace longrun {
 std::string SubmissionText(const Json& answer) {
   const Json& counts = answer.at("counts");
   const auto count = [&counts](const char* name) { return counts.at(name).get<std::int64_t>(); };
-  std::string text =
-      Str(answer.at("name").get<std::string>(), ": ", count("train_tasks_new"), " to train, ",
-          count("cells_new"), " cells to evaluate in ", count("evaluate_tasks_new"), " tasks; ",
-          count("runs_reused"), " runs and ", count("cells_reused"), " cells known already");
-  if (count("tasks_retried") > 0) text += Str("; ", count("tasks_retried"), " tasks tried again");
+  const auto some = [](std::int64_t n, const char* one, const char* many) {
+    return Str(n, " ", n == 1 ? one : many);
+  };
+  std::vector<std::string> parts;
+  if (count("train_tasks_new") > 0) {
+    parts.push_back(some(count("train_tasks_new"), "run", "runs") + " to train");
+  }
+  if (count("cells_new") > 0) {
+    parts.push_back(Str(some(count("cells_new"), "cell", "cells"), " to evaluate in ",
+                        some(count("evaluate_tasks_new"), "task", "tasks")));
+  }
+  if (count("tasks_retried") > 0) {
+    parts.push_back(some(count("tasks_retried"), "task", "tasks") + " tried again");
+  }
+  std::string text = answer.at("name").get<std::string>() + ": ";
+  text += parts.empty() ? "nothing new" : Join(parts, ", ");
+  if (count("runs_reused") + count("cells_reused") > 0) {
+    text += Str("; known or under way: ", some(count("runs_reused"), "run", "runs"), ", ",
+                some(count("cells_reused"), "cell", "cells"));
+  }
   return text;
 }
 
@@ -56,6 +71,7 @@ void AddSubmit(Verbs& verbs) {
           std::fprintf(stderr, "detached: `longrun watch %s` comes back\n", sweep.c_str());
         return Report(end.status());
       }
+      PrintFailures(*end);
       return SweepExitCode(end->at("info"));
     };
   });

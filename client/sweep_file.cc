@@ -19,7 +19,15 @@ std::shared_ptr<SweepFileArguments> AddSweepFile(CLI::App& verb) {
 }
 
 Result<Json> SweepRequest(const SweepFileArguments& arguments) {
-  ASSIGN_OR_RETURN(const std::string yaml, ReadFile(arguments.file, kSweepBytesMax));
+  Result<std::string> yaml = ReadFile(arguments.file, kSweepBytesMax);
+  if (!yaml.ok()) {
+    const bool absent = yaml.status().code() == Code::kNotFound;
+    return Status(absent ? Code::kNotFound : Code::kInvalidArgument, yaml.status().message());
+  }
+  if (!IsUtf8(*yaml)) {
+    return Status(Code::kInvalidArgument,
+                  Str(arguments.file, " is no text in UTF-8: a sweep file is YAML"));
+  }
   Json overrides = Json::array();
   for (const std::string& set : arguments.sets) {
     const std::size_t equals = set.find('=');
@@ -29,7 +37,7 @@ Result<Json> SweepRequest(const SweepFileArguments& arguments) {
     }
     overrides.push_back({{"path", set.substr(0, equals)}, {"value", set.substr(equals + 1)}});
   }
-  return Json{{"yaml", yaml}, {"file_name", arguments.file}, {"overrides", overrides}};
+  return Json{{"yaml", *yaml}, {"file_name", arguments.file}, {"overrides", overrides}};
 }
 
 }  // namespace longrun

@@ -2,6 +2,8 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,6 +11,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -24,6 +27,7 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kSparkWidth = 20;
+constexpr std::size_t kColumnsAssumed = 80;
 constexpr std::int64_t kReconnectMs = 60'000;  // a coordinator that is away longer is gone
 constexpr std::int64_t kPollMs = 50;
 
@@ -49,6 +53,13 @@ const Json* CurrentTask(const Json& run) {
   return current;
 }
 
+// Why no worker that is there can ever take a task; "" when one can. Without it, a user would wait
+// and not know for what.
+std::string NobodyCan(const Json& task) {
+  const std::string reason = task.at("reason").get<std::string>();
+  return task.at("state") == "READY" && reason.starts_with("no worker can") ? reason : "";
+}
+
 std::string RunState(const Json& run) {
   const Json* task = CurrentTask(run);
   if (task == nullptr) return "done";
@@ -61,21 +72,33 @@ std::string RunState(const Json& run) {
   }
   std::string text = task->at("kind").get<std::string>() + " " + state;
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  if (state == "FAILED" || state == "SKIPPED" || state == "CANCELLED") {
-    text += ": " + task->at("reason").get<std::string>();
-  }
+  const std::string blocked = NobodyCan(*task);
+  if (!blocked.empty()) text += ": " + blocked;
   return text;
 }
 
-std::vector<std::string> RunAxes(const Json& run) {
+// The axes beside position and train_length that tell the runs of a sweep apart.
+std::set<std::string> OtherAxes(const Json& runs) {
+  std::set<std::string> varied;
+  for (const Json& run : runs) {
+    for (const auto& [axis, value] : run.at("axes").items()) {
+      if (value != runs[0].at("axes").value(axis, Json())) varied.insert(axis);
+    }
+  }
+  varied.erase("position");
+  varied.erase("train_length");
+  return varied;
+}
+
+std::vector<std::string> RunAxes(const Json& run, const std::set<std::string>& other_axes) {
   std::vector<std::string> fields;
   for (const char* axis : {"position", "train_length"}) {
     fields.push_back(AxisText(run.at("axes").value(axis, Json(""))));
   }
   std::vector<std::string> others;
-  for (const auto& [axis, value] : run.at("axes").items()) {
-    if (axis == "position" || axis == "train_length") continue;
-    others.push_back(axis.substr(axis.rfind('.') + 1) + "=" + AxisText(value));
+  for (const std::string& axis : other_axes) {
+    others.push_back(axis.substr(axis.rfind('.') + 1) + "=" +
+                     AxisText(run.at("axes").value(axis, Json(""))));
   }
   fields.push_back(Join(others, " "));
   return fields;
@@ -99,8 +122,8 @@ const Json* LossOf(const Json& run) {
   return nullptr;
 }
 
-std::vector<std::string> RunFields(const Json& run) {
-  std::vector<std::string> fields = RunAxes(run);
+std::vector<std::string> RunFields(const Json& run, const std::set<std::string>& other_axes) {
+  std::vector<std::string> fields = RunAxes(run, other_axes);
   fields.push_back(RunState(run));
   const Json* loss = LossOf(run);
   fields.push_back(loss == nullptr ? "" : Number(loss->at("loss"), 3));
@@ -134,7 +157,7 @@ std::string Milestone(const Json& run, const std::string& last) {
 class Display {
  public:
   void Show(const Json& message) {
-    if (StdoutIsTerminal()) {
+    if (OnTerminal()) {
       Redraw(RenderProgress(message));
     } else {
       PrintChanges(message);
@@ -145,19 +168,23 @@ class Display {
   void Redraw(const std::string& text) {
     // Back to the first line of what was drawn before, and clear from there.
     if (lines_ > 0) std::fprintf(stderr, "\x1b[%zuA\x1b[J", lines_);
-    std::fputs(text.c_str(), stderr);
+    // A line that wraps would be two, and the next redraw one line off.
+    winsize window{};
+    const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0;
+    std::fputs(ClipLines(text, known ? window.ws_col : kColumnsAssumed).c_str(), stderr);
     lines_ = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
   }
 
   void PrintChanges(const Json& message) {
+    const std::set<std::string> other_axes = OtherAxes(message.at("runs"));
     for (const Json& run : message.at("runs")) {
       std::string& last = milestones_[run.at("run_key").get<std::string>()];
       std::string now = Milestone(run, last);
       if (now == last) continue;
       last = std::move(now);
-      const std::vector<std::string> f = RunFields(run);
+      const std::vector<std::string> f = RunFields(run, other_axes);
       std::string line = Str(ShortId(run.at("run_key").get<std::string>()), " ", f[0], " ", f[1],
-                             " ", f[2], ": ", f[3]);
+                             f[2].empty() ? "" : " ", f[2], ": ", f[3]);
       if (!f[4].empty()) line += ", loss " + f[4];
       if (!f[6].empty()) line += ", " + f[6] + " tokens/s";
       if (!f[7].empty()) line += ", ETA " + f[7];
@@ -183,7 +210,8 @@ bool Interrupted() { return g_interrupted; }
 
 std::string RenderProgress(const Json& message) {
   std::vector<std::vector<std::string>> rows;
-  for (const Json& run : message.at("runs")) rows.push_back(RunFields(run));
+  const std::set<std::string> other_axes = OtherAxes(message.at("runs"));
+  for (const Json& run : message.at("runs")) rows.push_back(RunFields(run, other_axes));
   return Headline(message.at("info")) + "\n" +
          RenderColumns({"position", "train_length", "", "now", "loss", "", "tokens/s", "ETA"},
                        {Align::kLeft, Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
@@ -230,13 +258,25 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep, boo
   }
 }
 
+void PrintFailures(const Json& message) {
+  for (const Json& run : message.at("runs")) {
+    for (const Json& task : run.at("tasks")) {
+      if (task.at("state") != "FAILED") continue;
+      std::fprintf(stderr, "%s of %s failed: %s\n  `longrun logs %s` shows what it said\n",
+                   task.at("kind").get<std::string>().c_str(),
+                   AxisText(run.at("axes").value("position", Json("run"))).c_str(),
+                   task.at("reason").get<std::string>().c_str(),
+                   ShortId(task.at("task").get<std::string>()).c_str());
+    }
+  }
+}
+
 int SweepExitCode(const Json& info) {
   const std::string state = info.at("state").get<std::string>();
   if (state == "SUCCEEDED") return kExitOk;
-  if (state == "PARTIAL") {
-    return info.at("tasks_succeeded").get<std::int64_t>() > 0 ? kExitPartial : kExitFailed;
-  }
-  return kExitFailed;
+  if (state == "PENDING" || state == "RUNNING") return kExitIncomplete;
+  return state == "PARTIAL" && info.at("tasks_succeeded").get<std::int64_t>() > 0 ? kExitPartial
+                                                                                  : kExitFailed;
 }
 
 }  // namespace longrun

@@ -24,6 +24,9 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep, boo
 void CatchInterrupts();
 bool Interrupted();
 
+// What failed, with the reason and where to look, on stderr; from a message of WatchSweep.
+void PrintFailures(const Json& message);
+
 // The exit code that a sweep's end asks for, after its table was printed.
 int SweepExitCode(const Json& info);
 

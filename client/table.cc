@@ -28,8 +28,7 @@ void AddTable(Verbs& verbs) {
       } else if (*output == "csv") {
         Print(RenderTablesCsv(tables));
       } else if (tables.empty()) {
-        std::fprintf(stderr, "no results yet: `longrun get %s` shows how far it is\n",
-                     sweep->c_str());
+        std::fprintf(stderr, "%s evaluates nothing: its file has no `evaluate`\n", sweep->c_str());
       } else {
         Print(RenderTables(tables));
       }

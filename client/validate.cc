@@ -21,7 +21,8 @@ void AddValidate(Verbs& verbs) {
       Connection& connection = (*coordinator)->connection();
       const Result<Json> plan = connection.Call("PlanSweep", *request);
       if (!plan.ok()) return Report(plan.status(), connection.violations());
-      Print(Str(file->file, ": ", plan->at("runs").size(), " runs, no mistakes\n"));
+      const std::size_t n_runs = plan->at("runs").size();
+      Print(Str(file->file, ": ", n_runs, n_runs == 1 ? " run" : " runs", ", no mistakes\n"));
       return static_cast<int>(kExitOk);
     };
   });

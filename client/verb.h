@@ -26,7 +26,7 @@ enum ExitCode : int {
   kExitDenied = 5,
   kExitUnavailable = 6,  // no coordinator answers, or a deadline passed
   kExitPartial = 7,      // some tasks of the sweep failed
-  kExitIncomplete = 8,   // the table asked for is not complete yet
+  kExitIncomplete = 8,   // the sweep or table asked for is not complete yet
   kExitInterrupted = 130,
 };
 

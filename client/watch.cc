@@ -22,8 +22,12 @@ void AddWatch(Verbs& verbs) {
         const Result<Json> now = (*coordinator)->connection().Call("GetSweep", {{"sweep", *sweep}});
         if (!now.ok()) return Report(now.status());
         std::fputs(RenderProgress(*now).c_str(), stderr);
-        std::fprintf(stderr, "nothing is running: `longrun up` goes on with it\n");
-        return SweepExitCode(now->at("info"));
+        PrintFailures(*now);
+        const int code = SweepExitCode(now->at("info"));
+        if (code == kExitIncomplete) {
+          std::fprintf(stderr, "nothing is running: `longrun up` goes on with it\n");
+        }
+        return code;
       }
       const Result<Json> end = FollowSweep(verbs.state, *sweep, true);
       if (!end.ok()) {
@@ -33,6 +37,7 @@ void AddWatch(Verbs& verbs) {
         }
         return Report(end.status());
       }
+      PrintFailures(*end);
       return SweepExitCode(end->at("info"));
     };
   });

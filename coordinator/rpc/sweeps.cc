@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "base/clock.h"
@@ -91,6 +92,34 @@ void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
   for (const auto& [split, n_tokens] : row.info.split_tokens) {
     (*message->mutable_split_tokens())[split] = n_tokens;
   }
+}
+
+// The rows that unfinished tasks owe to a sweep: what a table is still waiting for.
+std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sweep_id,
+                                       const std::set<std::string>& cells) {
+  std::vector<v1::ResultRow> rows;
+  const auto tasks = state.sweep_tasks.find(sweep_id);
+  if (tasks == state.sweep_tasks.end()) return rows;
+  for (const std::string& id : tasks->second) {
+    const Task& task = state.tasks.at(id);
+    if (task.kind != TaskKind::kEvaluate || task.state == TaskState::kSucceeded) continue;
+    const Json& params = task.evaluation.begin().value();
+    for (const ExpectedCell& cell : task.expected_cells) {
+      if (!cells.contains(cell.cell)) continue;
+      v1::ResultRow& row = rows.emplace_back();
+      row.set_run_key(task.run_key);
+      row.set_cell(cell.cell);
+      row.set_body_json(
+          CanonicalJson({{"metric", cell.metric},
+                         {"context_length", cell.context_length},
+                         {"split", params.at("split")},
+                         {"protocol", params.at("protocol")},
+                         {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
+                         {"status", "missing"}}));
+      row.set_task(id);
+    }
+  }
+  return rows;
 }
 
 // A sweep as it stands, each time it has changed. One of three is under way at any time: a wait for
@@ -366,7 +395,7 @@ class SweepService final : public v1::SweepService::CallbackService {
 
   Unary* GetResults(Context* context, const v1::GetResultsRequest* request,
                     v1::GetResultsResponse* response) override {
-    return Handle(parts_, context, "GetResults", [=](StoreReader& reader, RpcError& error) {
+    return Handle(parts_, context, "GetResults", [=, this](StoreReader& reader, RpcError& error) {
       error = {.reason = "SWEEP_NOT_FOUND", .subject = request->sweep()};
       ASSIGN_OR_RETURN(const SweepRow sweep, reader.FindSweep(request->sweep()));
       error.reason.clear();
@@ -379,14 +408,24 @@ class SweepService final : public v1::SweepService::CallbackService {
         FillRun(row, run);
         run->set_run_json(row.run_json);
       }
+      // Looked for first, so that a row which comes in between is not overlooked.
+      ASSIGN_OR_RETURN(const std::set<std::string> cells, reader.CellsOfSweep(sweep.id));
+      std::vector<v1::ResultRow> missing;
+      RETURN_IF_ERROR(parts_.core.LookAndWait(
+          [&](const State& state) { missing = MissingRows(state, sweep.id, cells); }));
       ASSIGN_OR_RETURN(std::vector<ResultBody> results, reader.ResultsOfSweep(sweep.id));
+      std::set<std::string> known;
       for (ResultBody& result : results) {
+        known.insert(result.cell);
         v1::ResultRow* row = response->add_rows();
         row->set_run_key(std::move(result.run_key));
         row->set_cell(std::move(result.cell));
         row->set_body_json(std::move(result.body_json));
         row->set_task(std::move(result.task));
         row->set_attempt(std::move(result.attempt));
+      }
+      for (v1::ResultRow& row : missing) {
+        if (!known.contains(row.cell())) *response->add_rows() = std::move(row);
       }
       return Status();
     });

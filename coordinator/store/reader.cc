@@ -152,6 +152,19 @@ Result<std::vector<SweepRunRow>> StoreReader::RunsOfSweep(const std::string& swe
   }
 }
 
+Result<std::set<std::string>> StoreReader::CellsOfSweep(const std::string& sweep_id) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT cell FROM sweep_cell WHERE sweep = ?"));
+  row.Bind(sweep_id);
+  std::set<std::string> cells;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return cells;
+    cells.insert(row.Text(0));
+  }
+}
+
 Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& sweep_id) {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(

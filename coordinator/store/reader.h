@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -76,6 +77,7 @@ class StoreReader {
   Result<SweepBody> BodyOfSweep(const std::string& sweep_id);
   Result<std::vector<SweepRunRow>> RunsOfSweep(const std::string& sweep_id);
   // Rows that count of the sweep's numbers, in its order.
+  Result<std::set<std::string>> CellsOfSweep(const std::string& sweep_id);
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
 
   // By an unambiguous beginning of 8 or more digits; kNotFound, kInvalidArgument.
