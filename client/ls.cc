@@ -1,4 +1,4 @@
-// longrun ls: all sweeps, newest first.
+// longrun ls: all sweeps, newest last.
 #include <CLI/CLI.hpp>
 
 #include "base/clock.h"

@@ -127,7 +127,6 @@ std::vector<std::string> RunFields(const Json& run, const std::set<std::string>&
   fields.push_back(RunState(run));
   const Json* loss = LossOf(run);
   fields.push_back(loss == nullptr ? "" : Number(loss->at("loss"), 3));
-  fields.push_back(loss == nullptr ? "" : Sparkline(loss->at("loss_tail"), kSparkWidth));
   const Json* task = CurrentTask(run);
   const bool runs = task != nullptr && task->at("state") == "RUNNING";
   const Json* progress = runs ? &task->at("progress") : nullptr;
@@ -137,6 +136,8 @@ std::vector<std::string> RunFields(const Json& run, const std::set<std::string>&
   // 0: not known yet, or nothing is left of this phase. In whole seconds.
   const std::int64_t eta_s = timed ? (progress->at("eta_ms").get<std::int64_t>() + 999) / 1000 : 0;
   fields.push_back(eta_s > 0 ? FormatDurationMs(eta_s * 1000) : "");
+  // Last, since a narrow terminal clips the line.
+  fields.push_back(loss == nullptr ? "" : Sparkline(loss->at("loss_tail"), kSparkWidth));
   return fields;
 }
 
@@ -186,8 +187,8 @@ class Display {
       std::string line = Str(ShortId(run.at("run_key").get<std::string>()), " ", f[0], " ", f[1],
                              f[2].empty() ? "" : " ", f[2], ": ", f[3]);
       if (!f[4].empty()) line += ", loss " + f[4];
-      if (!f[6].empty()) line += ", " + f[6] + " tokens/s";
-      if (!f[7].empty()) line += ", ETA " + f[7];
+      if (!f[5].empty()) line += ", " + f[5] + " tokens/s";
+      if (!f[6].empty()) line += ", ETA " + f[6];
       std::fprintf(stderr, "%s\n", line.c_str());
     }
   }
@@ -213,9 +214,9 @@ std::string RenderProgress(const Json& message) {
   const std::set<std::string> other_axes = OtherAxes(message.at("runs"));
   for (const Json& run : message.at("runs")) rows.push_back(RunFields(run, other_axes));
   return Headline(message.at("info")) + "\n" +
-         RenderColumns({"position", "train_length", "", "now", "loss", "", "tokens/s", "ETA"},
+         RenderColumns({"position", "train_length", "", "now", "loss", "tokens/s", "ETA", ""},
                        {Align::kLeft, Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
-                        Align::kLeft, Align::kRight, Align::kRight},
+                        Align::kRight, Align::kRight, Align::kLeft},
                        rows);
 }
 
