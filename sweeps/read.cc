@@ -251,7 +251,7 @@ class Reader {
                                   ? "none is registered"
                                   : Str("registered are ", Join(datasets_.names, ", "));
     Report(place, Str(path, ": unknown dataset \"", name, "\"; ", known,
-                      " (longrun data register NAME FOLDER adds one)"));
+                      " (longrun data import makes one from text files)"));
     return false;
   }
 

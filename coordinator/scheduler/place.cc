@@ -36,7 +36,10 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
     const Execution& execution = *ready.execution;
     if (ready.device_kind == "any") differ("its kind", slot.kind, execution.device_kind);
     if (execution.device_kind == "gpu") differ("its device", slot.name, execution.device_name);
-    differ("its number of threads", slot.threads, execution.threads);
+    // A slot of more threads starts the trainer with as many as the run was begun with.
+    if (slot.threads < execution.threads) {
+      differ("its number of threads", slot.threads, execution.threads);
+    }
     differ("its instruction set", slot.simd, execution.simd);
     differ("its matrix path", slot.linear, execution.linear);
   }

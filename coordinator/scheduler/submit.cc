@@ -113,7 +113,7 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
   for (const PlannedRun* const run : plan.new_runs) {
     if (!event.dataset_paths.contains(run->dataset_name)) {
       return Status(Code::kNotFound, Str("dataset \"", run->dataset_name, "\" is not registered: ",
-                                         "`longrun-trainer data` makes one"));
+                                         "`longrun data import` makes one"));
     }
   }
   const std::size_t n_tasks = state.tasks.size() + plan.new_tasks.size();

@@ -66,6 +66,20 @@ TEST_F(PlaceTest, AMachineThatCannotHonourTheExecutionGetsNoAttemptAndTheReasonN
   EXPECT_EQ(Train().state, TaskState::kReserved);
 }
 
+TEST_F(PlaceTest, ASlotOfMoreThreadsTakesARunThatWasBegunWithFewer) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(11));
+  Slot wide = CpuSlot();
+  wide.threads = 8;
+  Arrive("w", {wide}, 2, {}, "B");
+  Wait(60'000);
+
+  EXPECT_GT(Train().attempts, 1) << Train().reason;
+  EXPECT_EQ(store.runs.begin()->second.execution->threads, 2);
+}
+
 TEST_F(PlaceTest, ATaskThatNoWorkerCouldRunNamesWhatItWantsAndTheNearest) {
   Submit({.device_kind = "gpu"});
   EXPECT_EQ(Train().reason, "waits for a free slot");
