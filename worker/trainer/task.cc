@@ -21,11 +21,19 @@ namespace {
 constexpr std::size_t kTaskBytesMax = std::size_t{64} << 20;
 
 Result<TaskFile> LoadTask(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kTaskBytesMax));
-  Result<Json> json = ParseJson(text);
-  if (!json) return std::move(json).status().In(path);
+  // Whatever is wrong with it, a missing member too, it is the task file that is wrong: another
+  // attempt would meet the same.
+  const auto wrong = [&](const Status& status) {
+    const bool names_path = status.message().find(path) != std::string::npos;
+    return Status(Code::kInvalidArgument,
+                  names_path ? status.message() : Str(path, ": ", status.message()));
+  };
+  Result<std::string> text = ReadFile(path, kTaskBytesMax);
+  if (!text) return wrong(text.status());
+  Result<Json> json = ParseJson(*text);
+  if (!json) return wrong(json.status());
   Result<TaskFile> task = TaskFile::FromJson(*json);
-  if (!task) return std::move(task).status().In(path);
+  if (!task) return wrong(task.status());
   return task;
 }
 
