@@ -23,8 +23,20 @@ constexpr std::string_view kManifestName = "dataset.json";
 constexpr std::string_view kTokenizerFile = "tokenizer.json";
 constexpr int kManifestFormat = 1;
 constexpr std::array<std::string_view, 3> kSplitNames = {"train", "validation", "test"};
+// Of dataset.json and of tokenizer.json.
+constexpr std::size_t kJsonBytesMax = std::size_t{64} << 20;
 // Tokens that Verify widens at a time.
 constexpr std::int64_t kVerifyTokens = std::int64_t{1} << 20;
+
+// A pipe would keep its reader waiting, a device would never end.
+Result<std::string> ReadPlainFile(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", path));
+  if (!S_ISREG(info.st_mode)) {
+    return Status(Code::kInvalidArgument, Str(path, " is no regular file: expected one"));
+  }
+  return ReadFile(path, kJsonBytesMax);
+}
 
 Status DataLoss(const std::string& path, const std::string& what) {
   return Status(Code::kDataLoss,
@@ -342,7 +354,7 @@ struct TokenizerFacts {
 
 Result<TokenizerFacts> ReadTokenizer(const std::string& folder, const Manifest& manifest) {
   const std::string path = JoinPath(folder, kTokenizerFile);
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
   if (Sha256Hex(text) != manifest.tokenizer_sha256) {
     return DataLoss(path, Str("SHA-256 is ", Sha256Hex(text), ", dataset.json says ",
                               manifest.tokenizer_sha256));
@@ -386,7 +398,7 @@ Result<Dataset> Dataset::Open(const std::string& folder) {
                   Str(folder, " holds no ", kManifestName,
                       ": it is no dataset, or its import did not finish; import it again"));
   }
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
   Result<Json> json = ParseJson(text);
   if (!json) return Status(Code::kDataLoss, Str(path, ": ", json.status().message()));
   Result<Manifest> manifest = ParseManifest(*json);
