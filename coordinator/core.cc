@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/str.h"
@@ -313,16 +314,16 @@ void Core::MarkStoredBytes(JournalReceived& event) {
   };
   for (BatchRecord& record : event.records) {
     if (record.record.seq <= durable_seq) continue;
+    const Json& body = record.record.body;
+    // What names no bytes has none to wait for: it is kept as it came.
     if (record.record.kind == "artifact") {
-      record.bytes_stored = has(record.record.body);
-    } else if (record.record.kind == "checkpoint") {
-      record.bytes_stored = has(record.record.body);
-      const auto files = record.record.body.find("files");
-      if (files == record.record.body.end() || !files->is_array()) {
-        record.bytes_stored = false;  // nobody could fetch it
-        continue;
+      const auto sha256 = GetString(body, "sha256");
+      record.bytes_stored = !sha256.ok() || !IsSha256Hex(*sha256) || has(body);
+    } else if (record.record.kind == "checkpoint" && IsWholeCheckpoint(body)) {
+      record.bytes_stored = has(body);
+      for (const Json& file : body["files"]) {
+        record.bytes_stored = record.bytes_stored && has(file);
       }
-      for (const Json& file : *files) record.bytes_stored = record.bytes_stored && has(file);
     }
   }
 }

@@ -59,6 +59,26 @@ bool IsJournalKind(std::string_view kind) {
   return std::ranges::find(kKinds, kind) != kKinds.end();
 }
 
+bool IsWholeCheckpoint(const Json& body) {
+  const auto is_digest = [](const Result<std::string>& sha256) {
+    return sha256.ok() && IsSha256Hex(*sha256);
+  };
+  const auto is_count = [](const Result<std::int64_t>& n) { return n.ok() && *n >= 0; };
+  if (!body.is_object() || !is_digest(GetString(body, "sha256"))) return false;
+  if (!is_count(GetInt(body, "step"))) return false;
+  for (const char* const flag : {"final", "best"}) {
+    const auto it = body.find(flag);
+    if (it != body.end() && !it->is_boolean()) return false;
+  }
+  const auto files = body.find("files");
+  if (files == body.end() || !files->is_array() || files->empty()) return false;
+  return std::ranges::all_of(*files, [&](const Json& file) {
+    if (!file.is_object() || !is_digest(GetString(file, "sha256"))) return false;
+    const Result<std::string> name = GetString(file, "name");
+    return name.ok() && IsSafeName(*name) && is_count(GetInt(file, "bytes"));
+  });
+}
+
 Result<JournalRecord> ParseJournalLine(std::string_view line) {
   if (line.size() > kJournalLineBytesMax) {
     return Broken(Str("a journal line of ", line.size(), " bytes; at most ", kJournalLineBytesMax,

@@ -44,6 +44,9 @@ struct JournalRecord {
 };
 
 bool IsJournalKind(std::string_view kind);
+// A checkpoint record's body from which somebody could resume: digests, a step, and files with plain
+// names. One of another form is kept as it came, and is no checkpoint.
+bool IsWholeCheckpoint(const Json& body);
 
 // A line without its newline; its crc and form are checked.
 Result<JournalRecord> ParseJournalLine(std::string_view line);

@@ -12,6 +12,7 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kTailPoints = 40;
+constexpr std::size_t kPhaseBytesMax = 32;
 
 std::int32_t Count32(std::int64_t n) {
   return static_cast<std::int32_t>(
@@ -32,7 +33,9 @@ void FillProgress(const Json& progress, v1::TaskProgress* message) {
   message->set_loss(std::numeric_limits<double>::quiet_NaN());
   if (!progress.is_object()) return;
   const auto phase = progress.find("phase");
-  if (phase != progress.end() && phase->is_string()) message->set_phase(phase->get<std::string>());
+  if (phase != progress.end() && phase->is_string()) {
+    message->set_phase(phase->get<std::string>().substr(0, kPhaseBytesMax));
+  }
   message->set_done(IntOr(progress, "done", 0));
   message->set_of(IntOr(progress, "of", 0));
   message->set_tokens_per_s(NumberOr(progress, "tokens_per_s", 0));

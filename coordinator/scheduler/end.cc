@@ -49,6 +49,15 @@ std::string Spent(const Task& task, const FailureRow& row) {
   return Str("loss ", task.losses, ", allowed are ", task.retry.losses_max);
 }
 
+// What a worker or a trainer says may be of any length; a reason is shown with every look at a sweep.
+std::string InShort(const std::string& message) {
+  constexpr std::size_t kBytesMax = 2000;
+  if (message.size() <= kBytesMax) return message;
+  std::size_t end = kBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xc0) == 0x80) --end;
+  return message.substr(0, end) + " ...";
+}
+
 void FailTask(StepContext& step, Task& task, const FailureRow& row, const std::string& message) {
   // A run that diverges is an answer, not an accident.
   const bool diverged = row.failure_class == FailureClass::kNumerical;
@@ -91,7 +100,7 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
   Task& task = TaskOf(step.state, attempt);
   LR_CHECK(task.attempt == attempt.id);
   attempt.failure_class = std::string(row.name);
-  attempt.message = message.empty() ? std::string(row.advice) : message;
+  attempt.message = message.empty() ? std::string(row.advice) : InShort(message);
   MoveAttempt(step, attempt, EndStateOf(failure_class), attempt.message);
   DecideTask(step, task, attempt, row, attempt.message);
 }
@@ -99,14 +108,14 @@ void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
 void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message) {
   Task& task = TaskOf(step.state, attempt);
   LR_CHECK(task.attempt == attempt.id);
-  attempt.message = message;
-  MoveAttempt(step, attempt, AttemptState::kRejected, message);
+  attempt.message = InShort(message);
+  MoveAttempt(step, attempt, AttemptState::kRejected, attempt.message);
   Worker& worker = step.state.workers.at(attempt.worker);
   const auto slot = worker.busy.find(attempt.device_index);
   if (slot != worker.busy.end() && slot->second == attempt.id) worker.busy.erase(slot);
   if (task.cancel_wanted) return CancelTaskNow(step, task, "it had not started");
   task.not_before = step.now;
-  MoveTask(step, task, TaskState::kReady, Str("offered again: ", message));
+  MoveTask(step, task, TaskState::kReady, Str("offered again: ", attempt.message));
 }
 
 void Succeed(StepContext& step, Attempt& attempt) {

@@ -141,6 +141,9 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
       EndAttempt(step, attempt, FailureClass::kData,
                  "the files of its final checkpoint are missing or damaged");
     }
+  } else if (record.kind == "checkpoint" && !IsWholeCheckpoint(record.body)) {
+    step.result.warnings.push_back(Str("record ", record.seq, " of attempt ", attempt.id,
+                                       " is no checkpoint that could be resumed from"));
   } else if (record.kind == "checkpoint") {
     if (task.kind == TaskKind::kTrain) TakeCheckpoint(step, task, attempt, record.body);
   } else if (record.kind == "result") {
@@ -214,7 +217,8 @@ void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view 
     attempt.progress = record.body;
   } else if (record.kind == "result") {
     attempt.results.push_back(CellOf(record.body));
-  } else if (record.kind == "checkpoint" && FlagOf(record.body, "final")) {
+  } else if (record.kind == "checkpoint" && IsWholeCheckpoint(record.body) &&
+             FlagOf(record.body, "final")) {
     attempt.final_checkpoint = CheckpointOf(attempt, record.body);
   } else if (record.kind == "failed") {
     attempt.failed_class = TextOf(record.body, "class");

@@ -3,11 +3,15 @@
 #include <set>
 #include <utility>
 
+#include "base/random.h"
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
 namespace longrun {
 namespace {
+
+// Beyond any epoch of ours, and far from where the numbers after it would wrap round.
+constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;
 
 void ForgetSession(StepContext& step, Worker& worker, const std::string& reason) {
   if (!worker.session) return;
@@ -144,6 +148,7 @@ Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string&
                      const std::string& task_id, std::uint64_t epoch) {
   State& state = step.state;
   if (Attempt* const known = FindAttempt(state, attempt_id)) return known;
+  if (!IsUlid(attempt_id) || epoch > kEpochMax) return nullptr;
   const auto found = state.tasks.find(task_id);
   if (found == state.tasks.end()) return nullptr;
   Task& task = found->second;

@@ -11,6 +11,11 @@
 #include "base/str.h"
 
 namespace longrun {
+namespace {
+
+constexpr std::int64_t kOffsetMax = std::int64_t{1} << 56;  // no log is as long
+
+}  // namespace
 
 Result<std::string> LogStore::PathOf(const std::string& attempt) const {
   if (!IsUlid(attempt)) {
@@ -27,8 +32,9 @@ Status LogStore::Append(const std::string& attempt, std::int64_t offset, std::st
   const std::int64_t n_here = here.ok() ? *here : 0;
   // After a restart our copy's own length is the best guess.
   std::int64_t& next = next_.try_emplace(attempt, n_here).first->second;
+  if (offset < 0 || offset > kOffsetMax) return Status();
   const std::int64_t end = offset + static_cast<std::int64_t>(bytes.size());
-  if (offset < 0 || end <= next) return Status();
+  if (end <= next) return Status();
   std::string text;
   if (offset > next) {
     StrAppend(text, Str("\n[", offset - next, " bytes of the log did not arrive]\n"));

@@ -263,6 +263,12 @@ Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& t
   }
 }
 
+Result<bool> StoreReader::HasAttempt(const std::string& attempt) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT 1 FROM attempt WHERE id = ?"));
+  return row.Bind(attempt).Step();
+}
+
 Result<std::vector<std::string>> StoreReader::FindLogs(const std::string& reference) {
   if (reference.size() < kBeginningMin) {
     return Status(Code::kInvalidArgument,
@@ -307,7 +313,8 @@ Result<std::vector<CurvePoint>> StoreReader::Curve(const std::string& task,
           " ON attempt.id = CASE task.result_attempt WHEN '' THEN task.attempt"
           "                                          ELSE task.result_attempt END"
           " WHERE task.id = ?1"
-          " UNION ALL"
+          // Not ALL: what a journal says it came out of may go round in a circle.
+          " UNION"
           " SELECT parent.id, ifnull(parent.resume_step + 1, 0), line.step_first - 1 FROM line"
           " JOIN attempt child ON child.id = line.attempt"
           " JOIN attempt parent ON parent.id = child.resume_attempt)"

@@ -84,6 +84,7 @@ class StoreReader {
   Result<SweepRunRow> FindRun(const std::string& reference);
   Result<std::vector<std::string>> TasksOfRun(const std::string& run_key);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
+  Result<bool> HasAttempt(const std::string& attempt);
   // The attempts whose logs a run, a task (each with its newest attempt) or an attempt mean.
   Result<std::vector<std::string>> FindLogs(const std::string& reference);
 

@@ -32,7 +32,7 @@ struct SampleSweep {
   std::int64_t priority = 0;
   std::string device_kind = "any";
   RetryPolicy retry = {};
-  std::vector<std::string> variants = {""};               // rows that each cell owes
+  std::vector<std::string> variants = {""};  // rows that each cell owes
 };
 
 inline Sweep MakeSweep(const SampleSweep& sample) {
@@ -90,8 +90,12 @@ class SampleJournal {
   }
   const Entry& Checkpoint(const std::string& sha256, std::int64_t step, bool final,
                           bool best = false) {
-    return Append("checkpoint",
-                  {{"sha256", sha256}, {"step", step}, {"final", final}, {"best", best}});
+    const Json file = {{"name", "manifest.json"}, {"sha256", sha256}, {"bytes", 8}};
+    return Append("checkpoint", {{"sha256", sha256},
+                                 {"step", step},
+                                 {"files", Json::array({file})},
+                                 {"final", final},
+                                 {"best", best}});
   }
   const Entry& Final() { return Append("final", tally_.FinalBody()); }
 

@@ -100,33 +100,33 @@ TEST_F(IngestTest, AFinalCheckpointWhoseFilesAreGoneEndsTheAttemptAndItIsTriedAg
 
 TEST_F(IngestTest, OnlyTheNewestCheckpointsAndTheBestAreKept) {
   SampleJournal journal = Begin(Current(Train()));
-  journal.Checkpoint("1", 10, false);
-  journal.Checkpoint("2", 20, false, /*best=*/true);
-  journal.Checkpoint("3", 30, false);
-  journal.Checkpoint("4", 40, false);
+  journal.Checkpoint(Sha256Hex("1"), 10, false);
+  journal.Checkpoint(Sha256Hex("2"), 20, false, /*best=*/true);
+  journal.Checkpoint(Sha256Hex("3"), 30, false);
+  journal.Checkpoint(Sha256Hex("4"), 40, false);
   const StepResult result = Deliver(Current(Train()), journal);
 
   ASSERT_EQ(Train().checkpoints.size(), 2u);  // checkpoint_keep
   EXPECT_EQ(Train().checkpoints[0].step, 30);
   EXPECT_EQ(Train().checkpoints[1].step, 40);
-  EXPECT_EQ(Train().best_checkpoint->sha256, "2");
+  EXPECT_EQ(Train().best_checkpoint->sha256, Sha256Hex("2"));
   std::vector<std::string> dropped;
   for (const Write& write : result.writes) {
     if (const auto* drop = std::get_if<DropCheckpoint>(&write)) dropped.push_back(drop->sha256);
   }
-  EXPECT_EQ(dropped, std::vector<std::string>{"1"});
+  EXPECT_EQ(dropped, std::vector<std::string>{Sha256Hex("1")});
 }
 
 TEST_F(IngestTest, TheCheckpointThatAnAttemptStartedFromStays) {
   SampleJournal journal = Begin(Current(Train()));
-  journal.Checkpoint("1", 10, false);
+  journal.Checkpoint(Sha256Hex("1"), 10, false);
   Deliver(Current(Train()), journal);
   Finish(Current(Train()), Exit(75));
   const Attempt& second = Current(Train());
   ASSERT_TRUE(second.resume.has_value());
   EXPECT_EQ(second.resume->step, 10);
   SampleJournal resumed = Begin(second);
-  for (const int step : {20, 30, 40}) resumed.Checkpoint(Str(step), step, false);
+  for (const int step : {20, 30, 40}) resumed.Checkpoint(Sha256Hex(Str(step)), step, false);
   Deliver(second, resumed);
 
   ASSERT_EQ(Train().checkpoints.size(), 2u);
