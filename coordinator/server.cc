@@ -38,6 +38,7 @@ constexpr std::size_t kSocketPathBytesMax = 107;  // sun_path less its zero
 constexpr int kMessageBytesMax = 8 << 20;
 constexpr int kExecutorThreads = 4;
 constexpr std::size_t kJobsMax = 10'000;
+constexpr std::size_t kSubmitJobsMax = 100;  // each holds a sweep file
 constexpr std::size_t kLogJobsMax = 1'000;
 // Streams end within a tick and calls within moments; a client that sits on an idle connection
 // without looking at it is not waited for.
@@ -193,6 +194,8 @@ Status Serve(const ServerOptions& options) {
                                 .on_fatal = nullptr}));
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> executor,
                    Executor::Start(store->database_path(), kExecutorThreads, kJobsMax));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Executor> submitter,
+                   Executor::Start(store->database_path(), 1, kSubmitJobsMax));
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> log_writer,
                    Executor::Start(store->database_path(), 1, kLogJobsMax));
   Ticker ticker;
@@ -201,6 +204,7 @@ Status Serve(const ServerOptions& options) {
               .logs = logs,
               .metrics = metrics,
               .executor = *executor,
+              .submitter = *submitter,
               .log_writer = *log_writer,
               .ticker = ticker,
               .metrics_address = metrics_address};
@@ -232,6 +236,7 @@ Status Serve(const ServerOptions& options) {
   server->Wait();
   ticker.Stop();
   executor->Stop();
+  submitter->Stop();
   log_writer->Stop();
   core->Stop();
   RETURN_IF_ERROR(store->CheckpointWal(true));

@@ -22,8 +22,13 @@ grpc::Status EndCall(Parts& parts, const char* method, const Status& status, con
 }
 
 grpc::ServerUnaryReactor* Handle(Parts& parts, grpc::CallbackServerContext* context,
-                                 const char* method,
-                                 std::function<Status(StoreReader&, RpcError&)> body) {
+                                 const char* method, CallBody body) {
+  return Handle(parts, parts.executor, context, method, std::move(body));
+}
+
+grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
+                                 grpc::CallbackServerContext* context, const char* method,
+                                 CallBody body) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const auto deadline = context->deadline();
   const auto now = std::chrono::system_clock::now();
@@ -37,8 +42,8 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, grpc::CallbackServerContext* cont
     return reactor;
   }
   const std::int64_t begun_ms = BootMs();
-  const bool posted = parts.executor.Post([&parts, context, method, reactor, has_deadline, begun_ms,
-                                           work = std::move(body)](StoreReader& reader) {
+  const bool posted = executor.Post([&parts, context, method, reactor, has_deadline, begun_ms,
+                                     work = std::move(body)](StoreReader& reader) {
     RpcError error{.reason = "", .subject = method};
     Status status;
     if (context->IsCancelled()) {

@@ -24,17 +24,22 @@ struct Parts {
   LogStore& logs;
   Metrics& metrics;
   Executor& executor;
+  Executor& submitter;   // one thread: sweep files, which may take seconds, delay nobody else
   Executor& log_writer;  // one thread: chunks of a log stay in order
   Ticker& ticker;
   std::string metrics_address;
   std::atomic<bool> stopping = false;  // streams end
 };
 
-// Runs `body` on the executor and ends the call with its status. A call without a deadline gets one
+// Runs `body` on `executor` and ends the call with its status. A call without a deadline gets one
 // of a minute; one above an hour is refused.
+using CallBody = std::function<Status(StoreReader& reader, RpcError& error)>;
+grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
+                                 grpc::CallbackServerContext* context, const char* method,
+                                 CallBody body);
+// On parts.executor.
 grpc::ServerUnaryReactor* Handle(Parts& parts, grpc::CallbackServerContext* context,
-                                 const char* method,
-                                 std::function<Status(StoreReader& reader, RpcError& error)> body);
+                                 const char* method, CallBody body);
 
 // Counts the call and makes gRPC's status of ours.
 grpc::Status EndCall(Parts& parts, const char* method, const Status& status, const RpcError& error,

@@ -1,6 +1,7 @@
 // See session.h.
 #include "coordinator/rpc/session.h"
 
+#include <algorithm>
 #include <deque>
 #include <mutex>
 #include <set>
@@ -22,6 +23,10 @@ constexpr std::int64_t kUnansweredBytesMax = 4 << 20;
 constexpr int kDevicesMax = 1024;
 constexpr int kAttemptsMax = 100'000;
 constexpr int kBatchRecordsMax = 512;
+constexpr std::size_t kTextBytesMax = 256;
+constexpr std::int32_t kThreadsMax = 4096;
+constexpr std::int64_t kMemoryBytesMax = std::int64_t{1} << 56;
+constexpr std::size_t kOutgoingMax = 1024;
 
 // ---- messages up ---------------------------------------------------------------------------------
 
@@ -41,6 +46,33 @@ std::vector<LiveAttempt> LiveAttempts(
 
 Status Malformed(std::string what) { return Status(Code::kInvalidArgument, std::move(what)); }
 
+// What is shown to people as it came.
+bool IsShortText(const std::string& text) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  return text.size() <= kTextBytesMax && std::ranges::none_of(text, is_control);
+}
+
+// What a slot says becomes the execution of every run that begins there, for good.
+Status CheckDevice(const v1::Device& device) {
+  if (device.index() < 0) return Malformed(Str("has the index ", device.index()));
+  if (device.kind() != "cpu" && device.kind() != "gpu") {
+    return Malformed(Str("is of kind \"", device.kind(), "\": expected cpu or gpu"));
+  }
+  if (device.threads() < 1 || device.threads() > kThreadsMax) {
+    return Malformed(Str("has ", device.threads(), " threads: expected 1 to ", kThreadsMax));
+  }
+  if (device.memory_bytes() < 1 || device.memory_bytes() > kMemoryBytesMax) {
+    return Malformed(Str("has ", device.memory_bytes(), " bytes of memory: expected 1 to 2^56"));
+  }
+  for (const std::string* text : {&device.name(), &device.simd(), &device.linear()}) {
+    if (text->empty() || !IsShortText(*text)) {
+      return Malformed(Str("has a name, simd or linear of ", text->size(), " bytes: expected 1 to ",
+                           kTextBytesMax, ", without control characters"));
+    }
+  }
+  return Status();
+}
+
 Result<WorkerArrived> ArrivalOf(const v1::Hello& hello) {
   if (hello.protocol_version() != kProtocolVersion) {
     return Status(
@@ -59,6 +91,11 @@ Result<WorkerArrived> ArrivalOf(const v1::Hello& hello) {
                          " devices and ", hello.attempts_size(), " attempts: at most ", kDevicesMax,
                          " and ", kAttemptsMax, " are taken"));
   }
+  if (!IsShortText(hello.host()) || !IsShortText(hello.version())) {
+    return Malformed(Str("worker ", hello.worker_id(), " has a host of ", hello.host().size(),
+                         " bytes and a version of ", hello.version().size(), ": at most ",
+                         kTextBytesMax, " each are taken, without control characters"));
+  }
   WorkerArrived arrival;
   arrival.worker.id = hello.worker_id();
   arrival.worker.incarnation = hello.incarnation();
@@ -66,13 +103,12 @@ Result<WorkerArrived> ArrivalOf(const v1::Hello& hello) {
   arrival.worker.version = hello.version();
   std::set<std::int32_t> indices;
   for (const v1::Device& device : hello.devices()) {
-    if (device.index() < 0 || !indices.insert(device.index()).second) {
-      return Malformed(Str("worker ", hello.worker_id(), " has a device with the index ",
-                           device.index(), ", which is negative or there twice"));
+    if (Status status = CheckDevice(device); !status.ok()) {
+      return std::move(status).In(Str("device ", device.index(), " of worker ", hello.worker_id()));
     }
-    if (device.kind() != "cpu" && device.kind() != "gpu") {
-      return Malformed(Str("worker ", hello.worker_id(), " has a device of kind \"", device.kind(),
-                           "\": expected cpu or gpu"));
+    if (!indices.insert(device.index()).second) {
+      return Malformed(
+          Str("worker ", hello.worker_id(), " has two devices with the index ", device.index()));
     }
     arrival.worker.slots.push_back({.index = device.index(),
                                     .kind = device.kind(),
@@ -253,13 +289,14 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
     }
     if (!ok) return End(Status(Code::kUnavailable, "the worker has gone"));
     if (!outgoing_.empty()) stream_->StartWrite(&outgoing_.front());
+    Resume();
   }
 
   // Reads the next message, at once or when enough was answered.
   void Read() {
     const std::lock_guard lock(mutex_);
     if (stream_ == nullptr || ending_) return;
-    if (n_unanswered_ > kUnansweredBytesMax) {
+    if (IsFull()) {
       paused_ = true;
     } else {
       stream_->StartRead(incoming_);
@@ -273,9 +310,7 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
   void Answered(std::int64_t n_bytes) {
     const std::lock_guard lock(mutex_);
     n_unanswered_ -= n_bytes;
-    if (!paused_ || n_unanswered_ > kUnansweredBytesMax) return;
-    paused_ = false;
-    Read();
+    Resume();
   }
 
   // Ends the stream, after the message that is being written.
@@ -287,8 +322,11 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
     if (outgoing_.empty()) {
       FinishOnce();
     } else if (status.code() != Code::kOk) {
-      // A peer that does not read would hold the stream open.
-      context_->TryCancel();
+      outgoing_.resize(1);  // the one that is being written
+      // A peer that does not read would hold the stream open; one that does is told the reason.
+      parts_.ticker.Add([self = shared_from_this()] {
+        self->parts_.ticker.Add([self] { self->CancelUnlessFinished(); });
+      });
     }
   }
 
@@ -299,6 +337,19 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
   }
 
  private:
+  // A peer that asks and does not read its answers is not read either.
+  bool IsFull() const {
+    return n_unanswered_ > kUnansweredBytesMax || outgoing_.size() > kOutgoingMax;
+  }
+  void Resume() {
+    if (!paused_ || IsFull()) return;
+    paused_ = false;
+    Read();
+  }
+  void CancelUnlessFinished() {
+    const std::lock_guard lock(mutex_);
+    if (stream_ != nullptr && !finished_) context_->TryCancel();
+  }
   void FinishOnce() {
     if (std::exchange(finished_, true)) return;
     stream_->Finish(EndCall(parts_, "Session", status_,
@@ -396,10 +447,16 @@ class Session final : public Stream {
     const std::string& tail = ended.log_tail();
     if (!tail.empty()) {
       // Where no chunk has come, the tail is all there is of the log.
-      parts_.log_writer.Post([&parts = parts_, attempt = ended.attempt(), tail](StoreReader&) {
-        const auto here = parts.logs.Read(attempt, 0, 1);
-        if (here.ok() && here->empty()) (void)parts.logs.Append(attempt, 0, tail);
-      });
+      const auto n_bytes = static_cast<std::int64_t>(tail.size());
+      outbox_->Took(n_bytes);
+      const bool posted =
+          parts_.log_writer.Post([&parts = parts_, outbox = outbox_, n_bytes,
+                                  attempt = ended.attempt(), tail](StoreReader& reader) {
+            const auto here = parts.logs.Read(attempt, 0, 1);
+            if (here.ok() && here->empty()) AppendLog(parts, reader, attempt, 0, tail);
+            outbox->Answered(n_bytes);
+          });
+      if (!posted) outbox_->Answered(n_bytes);
     }
     AttemptFinished finished;
     finished.session = session_;
@@ -415,13 +472,20 @@ class Session final : public Stream {
     Post(std::move(finished));
   }
 
+  // Of an attempt that nobody knows there is no log.
+  static void AppendLog(const Parts& parts, StoreReader& reader, const std::string& attempt,
+                        std::int64_t offset, const std::string& data) {
+    const Result<bool> known = reader.HasAttempt(attempt);
+    if (known.ok() && *known) (void)parts.logs.Append(attempt, offset, data);
+  }
+
   // A copy for people: when it cannot be written or too much is waiting, it is left out.
   void TakeLog(const std::string& attempt, std::int64_t offset, const std::string& data) {
     const auto n_bytes = static_cast<std::int64_t>(data.size());
     outbox_->Took(n_bytes);
     const bool posted = parts_.log_writer.Post(
-        [&parts = parts_, outbox = outbox_, attempt, offset, data, n_bytes](StoreReader&) {
-          (void)parts.logs.Append(attempt, offset, data);
+        [&parts = parts_, outbox = outbox_, attempt, offset, data, n_bytes](StoreReader& reader) {
+          AppendLog(parts, reader, attempt, offset, data);
           outbox->Answered(n_bytes);
         });
     if (!posted) outbox_->Answered(n_bytes);

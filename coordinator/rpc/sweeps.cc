@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <mutex>
 #include <set>
 #include <utility>
 
@@ -17,6 +16,7 @@
 #include "coordinator/rpc/views.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "model/data/dataset.h"
+#include "sweeps/limits.h"
 #include "sweeps/sweep.h"
 
 namespace longrun {
@@ -26,6 +26,7 @@ using Context = grpc::CallbackServerContext;
 using Unary = grpc::ServerUnaryReactor;
 
 constexpr std::size_t kLogFrameBytes = 64 << 10;
+constexpr std::size_t kFileNameBytesMax = 4096;
 // For `plan`, as long as no worker has told what it has.
 constexpr std::int64_t kMemoryBytesAssumed = std::int64_t{16} << 30;
 
@@ -46,6 +47,24 @@ DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets) {
     return std::optional<DatasetInfo>();
   };
   return catalogue;
+}
+
+// What is stored beside the sweep, and shown in messages.
+Status CheckFile(const std::string& file_name,
+                 const google::protobuf::RepeatedPtrField<v1::Override>& overrides) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (file_name.size() > kFileNameBytesMax || std::ranges::any_of(file_name, is_control)) {
+    return Status(Code::kInvalidArgument,
+                  Str("the sweep file's name has ", file_name.size(), " bytes: expected at most ",
+                      kFileNameBytesMax, ", without control characters: rename the file"));
+  }
+  std::size_t n_bytes = 0;
+  for (const v1::Override& one : overrides) n_bytes += one.path().size() + one.value().size();
+  if (n_bytes > kSweepBytesMax) {
+    return Status(Code::kInvalidArgument, Str("the overrides have ", n_bytes, " bytes: at most ",
+                                              kSweepBytesMax, " are taken"));
+  }
+  return Status();
 }
 
 // What can be shown of bytes that should be text: a broken sequence becomes U+FFFD, and one that is
@@ -293,22 +312,25 @@ class SweepService final : public v1::SweepService::CallbackService {
 
   Unary* PlanSweep(Context* context, const v1::PlanSweepRequest* request,
                    v1::PlanSweepResponse* response) override {
-    return Handle(parts_, context, "PlanSweep", [=, this](StoreReader&, RpcError& error) {
+    const auto body = [=, this](StoreReader&, RpcError& error) {
       error = {.reason = "SWEEP_INVALID", .subject = request->file_name()};
+      RETURN_IF_ERROR(CheckFile(request->file_name(), request->overrides()));
       ASSIGN_OR_RETURN(const Sweep sweep, ParseSweep(request->yaml(), request->file_name(),
                                                      Overrides(request->overrides()),
                                                      Catalogue(parts_.core.datasets())));
       error.reason.clear();
       return Plan(sweep, response);
-    });
+    };
+    return Handle(parts_, parts_.submitter, context, "PlanSweep", body);
   }
 
   Unary* SubmitSweep(Context* context, const v1::SubmitSweepRequest* request,
                      v1::SubmitSweepResponse* response) override {
-    return Handle(parts_, context, "SubmitSweep", [=, this](StoreReader& reader, RpcError& error) {
+    const auto body = [=, this](StoreReader& reader, RpcError& error) -> Status {
       error = {.reason = "DISK_LOW", .subject = request->file_name()};
       RETURN_IF_ERROR(parts_.core.CheckDiskSpace());
       error.reason = "SWEEP_INVALID";
+      RETURN_IF_ERROR(CheckFile(request->file_name(), request->overrides()));
       const std::vector<DatasetRow> datasets = parts_.core.datasets();
       ASSIGN_OR_RETURN(Sweep sweep,
                        ParseSweep(request->yaml(), request->file_name(),
@@ -318,8 +340,7 @@ class SweepService final : public v1::SweepService::CallbackService {
       for (const DatasetRow& dataset : datasets) {
         event.dataset_paths[dataset.info.name] = dataset.folder;
       }
-      // One at a time: the same file submitted twice at once is one sweep.
-      const std::lock_guard lock(submit_mutex_);
+      // One at a time, on the submitter: the same file submitted twice at once is one sweep.
       ASSIGN_OR_RETURN(event.sweep_id, reader.SameSweep(sweep.name, SweepDigest(sweep)));
       response->set_created(event.sweep_id.empty());
       if (event.sweep_id.empty()) event.sweep_id = MakeUlid(WallMs(), random_);
@@ -330,7 +351,8 @@ class SweepService final : public v1::SweepService::CallbackService {
       RETURN_IF_ERROR(result.status);
       FillCounts(result.submit, response->mutable_counts());
       return Status();
-    });
+    };
+    return Handle(parts_, parts_.submitter, context, "SubmitSweep", body);
   }
 
   Unary* ListSweeps(Context* context, const v1::ListSweepsRequest*,
@@ -583,8 +605,7 @@ class SweepService final : public v1::SweepService::CallbackService {
   }
 
   Parts& parts_;
-  std::mutex submit_mutex_;  // guards random_, and a submission from look-up to COMMIT
-  SeededRandom random_;
+  SeededRandom random_;  // the submitter's thread only
 };
 
 }  // namespace
