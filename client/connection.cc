@@ -149,6 +149,12 @@ void Fill(const Json& json, Message* message) {
 
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return {};
+  // gRPC's own words for a socket that is not there are not for people.
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+      status.error_message().starts_with("failed to connect")) {
+    return {Code::kUnavailable,
+            "no coordinator answers: it may be starting or stopping; try again"};
+  }
   return {static_cast<Code>(status.error_code()), status.error_message()};
 }
 

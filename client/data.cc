@@ -34,6 +34,19 @@ int Register(const std::string& name, const std::string& folder, const std::stri
   return kExitOk;
 }
 
+// The same import twice is no mistake; other content under the same name is.
+Status TakeIfSame(const std::string& name, const std::string& folder, const std::string& again) {
+  const Result<Dataset> there = Dataset::Open(folder);
+  const Result<Dataset> made = Dataset::Open(again);
+  const bool same = there.ok() && made.ok() && there->digest() == made->digest();
+  RETURN_IF_ERROR(RemoveAll(again));
+  if (same) return {};
+  RETURN_IF_ERROR(there.status());
+  RETURN_IF_ERROR(made.status());
+  return {Code::kAlreadyExists, Str(folder, " holds other content: choose another name than ", name,
+                                    ", or remove that folder first")};
+}
+
 int Import(const ImportArguments& arguments, const std::string& state) {
   if (!IsSafeName(arguments.name)) {
     return Report(Status(Code::kInvalidArgument,
@@ -47,9 +60,12 @@ int Import(const ImportArguments& arguments, const std::string& state) {
   spec.splits.emplace_back("validation", arguments.validation);
   if (!arguments.test.empty()) spec.splits.emplace_back("test", arguments.test);
   if (Status made = MakeFolders(state, 0700); !made.ok()) return Report(made);
-  if (Status imported = ImportText(spec, folder); !imported.ok()) {
-    return Report(std::move(imported).In("importing " + arguments.name));
-  }
+  const bool again = PathExists(JoinPath(folder, "dataset.json"));
+  const std::string target = again ? Str(folder, ".again") : folder;
+  Status imported = again ? RemoveAll(target) : Status();
+  if (imported.ok()) imported = ImportText(spec, target);
+  if (imported.ok() && again) imported = TakeIfSame(arguments.name, folder, target);
+  if (!imported.ok()) return Report(std::move(imported).In("importing " + arguments.name));
   return Register(arguments.name, folder, state);
 }
 

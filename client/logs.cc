@@ -1,5 +1,6 @@
 // longrun logs THING: what a trainer wrote to its log.
 #include <CLI/CLI.hpp>
+#include <cstdio>
 
 #include "client/embedded.h"
 #include "client/output.h"
@@ -18,13 +19,21 @@ void AddLogs(Verbs& verbs) {
     verbs.run = [&verbs, target, follow] {
       const auto coordinator = Coordinator::Reach(verbs.state);
       if (!coordinator.ok()) return Report(coordinator.status());
+      bool wrote = false;
       const Status status = (*coordinator)
                                 ->connection()
                                 .Stream("GetLogs", {{"target", *target}, {"follow", *follow}},
-                                        [](const Json& message) {
-                                          Print(message.at("text").get<std::string>());
+                                        [&wrote](const Json& message) {
+                                          const auto text = message.at("text").get<std::string>();
+                                          wrote = wrote || !text.empty();
+                                          Print(text);
                                           return true;
                                         });
+      if (status.ok() && !wrote) {
+        std::fprintf(stderr,
+                     "the log is empty: a trainer writes to it when something is wrong; "
+                     "`longrun watch` shows progress\n");
+      }
       return status.ok() ? static_cast<int>(kExitOk) : Report(status);
     };
   });

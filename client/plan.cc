@@ -26,8 +26,8 @@ std::vector<std::vector<std::string>> PlanRows(const Json& plan) {
     rows.push_back({ShortId(run.at("run_key").get<std::string>()), Join(axes, " "),
                     FormatCount(run.at("parameters").get<std::int64_t>()), flops,
                     FormatBytes(run.at("memory_bytes").get<std::int64_t>()),
-                    run.at("trained").get<bool>() ? "known" : "to train",
-                    Str(run.at("cells_known").get<std::int64_t>(), " known, ",
+                    run.at("trained").get<bool>() ? "known or under way" : "to train",
+                    Str(run.at("cells_known").get<std::int64_t>(), " known or under way, ",
                         run.at("cells_missing").get<std::int64_t>(), " to do")});
   }
   return rows;

@@ -71,11 +71,25 @@ int Run(const RunArguments& arguments, const std::string& state) {
   std::fprintf(stderr, "%s\n", SubmissionText(*answer).c_str());
 
   const std::string sweep = answer->at("sweep_id").get<std::string>();
-  const Result<Json> end = FollowSweep(state, sweep, true);
+  if (daemons == nullptr) {
+    std::fprintf(stderr, "a service runs on %s already: using it (Ctrl-C detaches)\n",
+                 state.c_str());
+  }
+  // The service may be another `run`'s, and end with it: then the work goes on with our own.
+  const auto take_over = [&] {
+    if (daemons != nullptr || CoordinatorRuns(state)) return;
+    Result<std::unique_ptr<Daemons>> started =
+        Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
+    if (!started.ok()) return;  // somebody else was faster
+    std::fprintf(stderr, "the service has ended: going on with one of our own\n");
+    daemons = std::move(started).value();
+  };
+  const Result<Json> end = FollowSweep(state, sweep, true, take_over);
   if (Interrupted()) {
     if (daemons == nullptr) {
-      std::fprintf(stderr, "\ndetached: `longrun watch %s` comes back, `longrun cancel` ends it\n",
-                   sweep.c_str());
+      std::fprintf(stderr,
+                   "\ndetached: `longrun watch %s` comes back, `longrun cancel %s` ends it\n",
+                   sweep.c_str(), sweep.c_str());
     } else {
       std::fprintf(stderr, "\nstopping: trainers write a checkpoint ...\n");
       daemons->Stop();

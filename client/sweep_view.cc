@@ -220,7 +220,8 @@ std::string RenderProgress(const Json& message) {
                        rows);
 }
 
-Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying) {
+Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying,
+                         const std::function<void()>& away_now) {
   Display display;
   Json last;
   std::int64_t deadline = BootMs() + kReconnectMs;
@@ -251,6 +252,7 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep, boo
     const bool away =
         status.ok() || status.code() == Code::kUnavailable || status.code() == Code::kCancelled;
     if (!away) return status;
+    if (away_now) away_now();
     if (!keep_trying || BootMs() > deadline) {
       return Status(Code::kUnavailable, "the coordinator went away; `longrun watch " + sweep +
                                             "` takes up again when it is back");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "base/json.h"
@@ -18,7 +19,9 @@ std::string RenderProgress(const Json& message);
 // has changed by a tenth. `interrupted` is asked between messages; a stream that breaks off is taken
 // up again while `keep_trying` (the coordinator may be starting again). Gives the last message;
 // kCancelled when interrupted.
-Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying);
+// `away`, when given, is called from time to time while nobody answers.
+Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying,
+                         const std::function<void()>& away = {});
 
 // Ctrl-C and SIGTERM set a flag instead of ending the program, from now on.
 void CatchInterrupts();

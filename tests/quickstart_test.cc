@@ -96,7 +96,11 @@ TEST_F(QuickStartTest, ShowsWhatThePapersSayAndTrainsNothingTheSecondTime) {
       Longrun({"run", Str(LONGRUN_SOURCE_DIR, "/sweeps/quickstart.yaml"), "-o", "json"});
   EXPECT_EQ(second.code, 0) << second.err;
   EXPECT_EQ(second.out, first.out);
-  EXPECT_NE(second.err.find("0 to train, 0 cells to evaluate"), std::string::npos) << second.err;
+  EXPECT_NE(second.err.find("nothing new"), std::string::npos) << second.err;
+  const Json sweep = ParseJson(Longrun({"get", "quickstart", "-o", "json"}).out).value();
+  for (const Json& run : sweep.at("runs")) {
+    for (const Json& task : run.at("tasks")) EXPECT_EQ(task.at("attempts"), 1);
+  }
   std::printf("%s\n", Longrun({"table", "quickstart"}).out.c_str());
 }
 

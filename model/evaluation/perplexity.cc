@@ -196,9 +196,9 @@ const Evaluation kPerplexity = {
              .default_value = 0,
              .min = 0,
              .max = 1e15,
-             .meaning =
-                 "tokens scored, the same for every length; 0 in a sweep: those that its largest "
-                 "length scores, written in when the sweep is expanded"},
+             .meaning = "tokens scored, the same for every length; 0 in a sweep: at least 8/9 of "
+                        "the split, "
+                        "a number that depends on the split alone"},
             {.name = "baseline",
              .type = ParamSpec::Type::kChoice,
              .default_value = "none",

@@ -114,8 +114,8 @@ TEST_F(EndTest, TheEndOfAnAttemptNobodyKnowsIsAcknowledged) {
 
 TEST_F(EndTest, AfterADamagedCheckpointTheOneBeforeIsUsed) {
   SampleJournal journal = Begin(Current(Train()));
-  journal.Checkpoint("1", 10, false);
-  journal.Checkpoint("2", 20, false);
+  journal.Checkpoint(Sha256Hex("1"), 10, false);
+  journal.Checkpoint(Sha256Hex("2"), 20, false);
   Deliver(Current(Train()), journal);
   Finish(Current(Train()), Exit(75));
   ASSERT_EQ(Current(Train()).resume->step, 20);
