@@ -18,8 +18,8 @@ namespace longrun {
 
 inline constexpr int kFailpointExitCode = 99;
 
-bool FailpointsArmed();                  // the variable was set when the program started
-void ReachFailpoint(const char* name);   // any thread
+bool FailpointsArmed();                 // the variable was set when the program started
+void ReachFailpoint(const char* name);  // any thread
 
 inline void Failpoint(const char* name) {
   if (FailpointsArmed()) ReachFailpoint(name);

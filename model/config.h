@@ -29,19 +29,19 @@ struct ModelConfig {
   std::int64_t n_layer = 0;
   std::int64_t n_head = 0;
   std::int64_t d_model = 0;
-  std::int64_t d_ff = 0;                // 4 * d_model
-  std::int64_t vocab_size = 0;          // rows of the embedding (padded)
+  std::int64_t d_ff = 0;        // 4 * d_model
+  std::int64_t vocab_size = 0;  // rows of the embedding (padded)
   // Hugging Face's names: gelu_new (tanh) | gelu (erf) | relu | silu | tanh | quick_gelu.
   std::string activation = "gelu_new";
   double layer_norm_epsilon = 1e-5;
   bool tie_embeddings = true;
   bool causal = true;
-  double init_std = 0.02;               // residual output projections: * (2 n_layer)^-0.5
-  std::int64_t n_positions = 0;         // rows of a learned position table; 0 for methods without
+  double init_std = 0.02;        // residual output projections: * (2 n_layer)^-0.5
+  std::int64_t n_positions = 0;  // rows of a learned position table; 0 for methods without
   PositionConfig position = {};
 
   std::int64_t head_dim() const { return d_model / n_head; }
-  Json ToJson() const;                             // without "position" and "n_positions"
+  Json ToJson() const;  // without "position" and "n_positions"
   // The inverse: every key is there, no other is. Types only; n_positions stays 0, for the caller
   // to set (to train_length, for a method with a position table) before Check().
   static Result<ModelConfig> FromJson(const Json& model, const Json& position);
@@ -51,7 +51,7 @@ struct ModelConfig {
   static std::vector<std::string> PresetNames();
   // Ranges and relations (d_model divisible by n_head, the position method's own demands).
   Status Check() const;
-  std::int64_t ParameterCount() const;             // tied head counted once; needs a checked config
+  std::int64_t ParameterCount() const;  // tied head counted once; needs a checked config
 };
 
 struct OptimizerConfig {
@@ -61,34 +61,34 @@ struct OptimizerConfig {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double eps = 1e-8;
-  double weight_decay = 0.1;   // on tensors with two or more dimensions
-  double grad_clip = 1.0;      // global norm; 0 turns it off
+  double weight_decay = 0.1;  // on tensors with two or more dimensions
+  double grad_clip = 1.0;     // global norm; 0 turns it off
 };
 
 struct ScheduleConfig {
-  std::string name = "cosine";          // cosine | constant, both after a linear warm-up
+  std::string name = "cosine";  // cosine | constant, both after a linear warm-up
   std::int64_t warmup_tokens = 0;
 };
 
 struct ValidateConfig {
-  std::int64_t every = 0;               // tokens of training between two validations; 0: never
-  std::int64_t tokens = 0;              // tokens scored each time
+  std::int64_t every = 0;   // tokens of training between two validations; 0: never
+  std::int64_t tokens = 0;  // tokens scored each time
 };
 
 // "train": the recipe. Steps = ceil(tokens / batch_tokens).
 struct TrainConfig {
-  std::int64_t train_length = 0;        // T, tokens in a sequence
+  std::int64_t train_length = 0;  // T, tokens in a sequence
   std::int64_t tokens = 0;
-  std::int64_t batch_tokens = 0;        // tokens in an optimiser step, a multiple of train_length
-  std::string precision = "fp32";       // fp32 | bf16 (autocast)
-  std::string order = "random";         // random | shuffled | stream (data.md section 8)
+  std::int64_t batch_tokens = 0;   // tokens in an optimiser step, a multiple of train_length
+  std::string precision = "fp32";  // fp32 | bf16 (autocast)
+  std::string order = "random";    // random | shuffled | stream (data.md section 8)
   OptimizerConfig optimizer = {};
   ScheduleConfig schedule = {};
   ValidateConfig validate = {};
 
   std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
   std::int64_t batch_sequences() const { return batch_tokens / train_length; }
-  Json ToJson() const;                  // optimizer: {..., "betas": [beta1, beta2]}
+  Json ToJson() const;  // optimizer: {..., "betas": [beta1, beta2]}
   static Result<TrainConfig> FromJson(const Json& train);  // every key is there, no other is
   Status Check() const;
 };

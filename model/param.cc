@@ -97,7 +97,8 @@ void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamErr
       errors.push_back({Str(key, "[", i, "]"), Str("expected an integer from ", Range(spec),
                                                    ", found ", Shown(value[i]))});
     } else if (!seen.insert(*WholeNumber(value[i])).second) {
-      errors.push_back({Str(key, "[", i, "]"), Str(*WholeNumber(value[i]), " stands twice in the list")});
+      errors.push_back(
+          {Str(key, "[", i, "]"), Str(*WholeNumber(value[i]), " stands twice in the list")});
     }
   }
 }

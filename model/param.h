@@ -15,17 +15,17 @@ namespace longrun {
 
 struct ParamSpec {
   enum class Type {
-    kInt,      // 64 bits
+    kInt,  // 64 bits
     kDouble,
     kChoice,   // one of `choices`, a string
     kIntList,  // integers, at least one, none twice
   };
   std::string_view name;
   Type type = Type::kDouble;
-  Json default_value;                        // null: must be given
-  double min = 0.0;                          // of numbers and list items, inclusive
+  Json default_value;  // null: must be given
+  double min = 0.0;    // of numbers and list items, inclusive
   double max = 0.0;
-  std::vector<std::string> choices = {};     // of kChoice
+  std::vector<std::string> choices = {};          // of kChoice
   std::vector<std::string> choices_unbuilt = {};  // known by name, refused as not built yet
   std::string_view meaning;
 };

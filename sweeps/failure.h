@@ -26,13 +26,13 @@ enum class CountedAs { kFailure, kLoss, kNothing };
 
 struct FailureRow {
   FailureClass failure_class;
-  std::string_view name;      // "out_of_memory"
-  CountedAs counted_as;       // against failures_max, losses_max or nothing
+  std::string_view name;  // "out_of_memory"
+  CountedAs counted_as;   // against failures_max, losses_max or nothing
   bool retryable;
-  bool back_off;              // waits before the next attempt
-  bool avoid_worker;          // prefers another worker next time, where there is one
-  int exit_code;              // of a trainer that says so by itself; 0: found by other evidence
-  std::string_view advice;    // what the user is told to do
+  bool back_off;            // waits before the next attempt
+  bool avoid_worker;        // prefers another worker next time, where there is one
+  int exit_code;            // of a trainer that says so by itself; 0: found by other evidence
+  std::string_view advice;  // what the user is told to do
 };
 
 std::span<const FailureRow> FailureTable();
@@ -52,7 +52,7 @@ std::int64_t BackOffMs(std::int64_t n, std::uint64_t random64, const BackOffRang
 struct EndEvidence {
   bool lease_ended = false;       // the worker was not heard of in time
   bool cancel_requested = false;  // the user wanted it gone
-  bool exit_known = false;    // exit.json was there
+  bool exit_known = false;        // exit.json was there
   int exit_code = -1;
   int signal = 0;
   bool oom_kill = false;

@@ -13,12 +13,12 @@ namespace longrun {
 // Everything that changes the numbers of a run, every default written in. Machine, device,
 // priority, labels, names, log cadence and micro-batch stand outside.
 struct Run {
-  ModelConfig model;                  // with its position method
+  ModelConfig model;  // with its position method
   TrainConfig train;
   std::string dataset_digest;         // 64 hex digits
   std::string tokenizer_fingerprint;  // 64 hex digits
   std::int64_t seed = 0;
-  int numerics = 0;                   // kNumericsVersion when it was resolved
+  int numerics = 0;  // kNumericsVersion when it was resolved
 
   // {"dataset":{"digest"},"model":{..},"numerics":1,"position":{"method",..},"seed":1,
   //  "tokenizer":{"fingerprint"},"train":{..}}
@@ -32,13 +32,13 @@ struct Run {
 // Decided once per run, when its first attempt is placed, and kept by every later attempt; a
 // machine that cannot honour it gets no attempt of the run (contracts.md section 4).
 struct Execution {
-  std::string device_kind = "cpu";    // cpu | gpu
-  std::string device_name;            // of a GPU: "NVIDIA H200"; "" on a CPU
-  std::int64_t threads = 1;           // of one trainer process
-  std::int64_t micro_batch = 0;       // sequences in a forward-backward pass
+  std::string device_kind = "cpu";      // cpu | gpu
+  std::string device_name;              // of a GPU: "NVIDIA H200"; "" on a CPU
+  std::int64_t threads = 1;             // of one trainer process
+  std::int64_t micro_batch = 0;         // sequences in a forward-backward pass
   std::string attention = "reference";  // back-end: reference | torch
-  std::string linear = {};          // matrix path: "aten/AuthenticAMD", "aten/cuda"
-  std::string simd;                   // default | avx2 | avx512
+  std::string linear = {};              // matrix path: "aten/AuthenticAMD", "aten/cuda"
+  std::string simd;                     // default | avx2 | avx512
 
   // {"device":{"kind","name"},"micro_batch","paths":{"attention","linear","simd"},"threads"}
   Json ToJson() const;

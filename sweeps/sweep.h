@@ -44,28 +44,28 @@ struct RetryPolicy {
 
 // One evaluation block, resolved for one run.
 struct PlannedEvaluation {
-  Json evaluation;                     // {"perplexity": {params, score_tokens explicit, no lengths}}
-  std::vector<ExpectedCell> cells;     // of all its context lengths
+  Json evaluation;                  // {"perplexity": {params, score_tokens explicit, no lengths}}
+  std::vector<ExpectedCell> cells;  // of all its context lengths
 };
 
 struct PlannedRun {
   Run run;
   std::string run_key;
   std::string dataset_name;
-  Json axes;                           // axis path -> value as shown: {"position": "cable", ...}
+  Json axes;  // axis path -> value as shown: {"position": "cable", ...}
   std::vector<PlannedEvaluation> evaluations;
 };
 
 struct Sweep {
   std::string name;
   std::map<std::string, std::string> labels;
-  std::string yaml;                    // the original bytes
+  std::string yaml;  // the original bytes
   std::string file_name;
   std::vector<std::pair<std::string, std::string>> overrides;  // --set path=value, in order
-  std::vector<std::string> axes;       // axis paths in matrix order
-  std::vector<PlannedRun> runs;        // in matrix order, `exclude`d ones left out, `include`d last
+  std::vector<std::string> axes;                               // axis paths in matrix order
+  std::vector<PlannedRun> runs;  // in matrix order, `exclude`d ones left out, `include`d last
   std::int64_t devices = 1;
-  std::string device_kind = "any";     // any | gpu | cpu
+  std::string device_kind = "any";  // any | gpu | cpu
   RetryPolicy retry;
   std::int64_t priority = 0;
   std::int64_t checkpoint_every_ms = 600'000;

@@ -16,10 +16,10 @@ namespace longrun {
 
 // One number that an evaluate task owes: the row {metric, context_length, variant} of a cell.
 struct ExpectedCell {
-  std::string cell = {};              // SHA-256 of run key, evaluation, extension, context length
-  std::string metric = {};            // "nll"
+  std::string cell = {};    // SHA-256 of run key, evaluation, extension, context length
+  std::string metric = {};  // "nll"
   std::int64_t context_length = 0;
-  std::string variant = {};           // "" (null in JSON): the model itself; "unigram": a baseline
+  std::string variant = {};  // "" (null in JSON): the model itself; "unigram": a baseline
 
   bool operator==(const ExpectedCell&) const = default;
   Json ToJson() const;
@@ -41,19 +41,19 @@ enum class TaskKind { kTrain, kEvaluate };
 std::string_view TaskKindName(TaskKind kind);  // "train", "evaluate"
 
 struct TaskFile {
-  std::string attempt;               // ULID
-  std::string task;                  // task key, 64 hex digits
+  std::string attempt;  // ULID
+  std::string task;     // task key, 64 hex digits
   std::string run_key;
-  std::uint64_t epoch = 0;           // fencing token; a string in JSON
+  std::uint64_t epoch = 0;  // fencing token; a string in JSON
   TaskKind kind = TaskKind::kTrain;
   Run run;
-  Json evaluation;                   // {"perplexity": {params without context_lengths}} or null
+  Json evaluation;                      // {"perplexity": {params without context_lengths}} or null
   std::optional<CheckpointRef> init;    // evaluate: the trained weights
   std::optional<CheckpointRef> resume;  // train: where an earlier attempt stopped
   std::string dataset_name;
   std::string dataset_path;
   Execution execution;
-  std::vector<int> devices;          // GPU ordinals; empty on a CPU
+  std::vector<int> devices;  // GPU ordinals; empty on a CPU
   std::string attempt_dir;
   std::string cache_dir;
   std::int64_t checkpoint_every_ms = 600'000;

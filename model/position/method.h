@@ -95,8 +95,8 @@ using PositionParam = ParamSpec;
 
 struct PositionMethod {
   std::string_view name;
-  std::string_view source;              // paper and section
-  std::string_view beyond;              // what happens past the train length
+  std::string_view source;  // paper and section
+  std::string_view beyond;  // what happens past the train length
   std::vector<PositionParam> params = {};
   // Writes the defaults that depend on another parameter: of `params` (complete and checked), those
   // that `given` does not name. Null for most.
@@ -104,7 +104,7 @@ struct PositionMethod {
   // Complete and checked params in, terms out. Errors: a combination that the method cannot serve
   // (odd rotary dims, a causal-only variant without a mask), by name.
   Result<TermSpec> (*terms)(const Json& params, const AttentionShape& shape);
-  bool has_position_table = false;      // learned: needs ModelConfig::n_positions
+  bool has_position_table = false;  // learned: needs ModelConfig::n_positions
 };
 
 // All methods, in listing order.

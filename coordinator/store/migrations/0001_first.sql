@@ -262,7 +262,7 @@ CREATE VIEW lineage AS
     FROM task
     JOIN attempt ON attempt.id = CASE task.result_attempt WHEN '' THEN task.attempt
                                                           ELSE task.result_attempt END
-    UNION ALL
+    UNION
     SELECT line.task, parent.id, ifnull(parent.resume_step + 1, 0), line.step_first - 1
     FROM line
     JOIN attempt child ON child.id = line.attempt
