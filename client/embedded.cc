@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -76,37 +77,48 @@ Result<std::string> RunningAddress(const std::string& state) {
   return std::string(Trim(*address));
 }
 
-// Whether somebody answers at the address that the state folder names.
-bool Answers(const std::string& state, std::string* address) {
-  const Result<std::string> known = RunningAddress(state);
-  if (!known.ok()) return false;
-  Connection connection(*known);
-  if (!connection.Call("GetServerInfo", Json::object(), 2'000).ok()) return false;
-  *address = *known;
-  return true;
-}
-
-struct Started {
+struct Answering {
   int pid = 0;
   std::string address;
 };
 
+// Who answers at the address that the state folder names. An address that a crash left behind answers
+// nothing.
+std::optional<Answering> WhoAnswers(const std::string& state) {
+  const Result<std::string> address = RunningAddress(state);
+  if (!address.ok()) return std::nullopt;
+  Connection connection(*address);
+  const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 2'000);
+  if (!info.ok()) return std::nullopt;
+  return Answering{.pid = info->at("pid").get<int>(), .address = *address};
+}
+
+// SIGTERM, then SIGKILL when it does not go.
+void EndProcess(int pid) {
+  if (pid <= 0) return;
+  kill(pid, SIGTERM);
+  const Result<std::optional<ExitInfo>> gone = WaitFor(pid, kStopMs);
+  if (!gone.ok() || gone->has_value()) return;  // an error: it was waited for already
+  kill(pid, SIGKILL);
+  static_cast<void>(WaitFor(pid, kStopMs).ok());
+}
+
 // Starts a coordinator and waits until it answers. When another one takes the folder in the same
 // moment, ours ends and that one is used: then pid is 0.
-Result<Started> StartAndWait(const std::string& state, const std::string& metrics) {
+Result<Answering> StartAndWait(const std::string& state, const std::string& metrics) {
   const std::string log = JoinPath(state, "coordinator.log");
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state",
                                    state};
   if (!metrics.empty()) argv.insert(argv.end(), {"--metrics", metrics});
-  // An old address must not be taken for the new one's.
-  RETURN_IF_ERROR(RemoveAll(JoinPath(state, "coordinator.address")));
   ASSIGN_OR_RETURN(const int pid, SpawnDaemon(std::move(argv), log));
   const std::int64_t deadline = BootMs() + kStartMs;
   while (BootMs() < deadline) {
-    std::string address;
-    if (Answers(state, &address)) {
-      ASSIGN_OR_RETURN(const auto exited, WaitFor(pid, 0));
-      return Started{.pid = exited ? 0 : pid, .address = address};
+    if (std::optional<Answering> answering = WhoAnswers(state)) {
+      if (answering->pid != pid) {
+        EndProcess(pid);
+        answering->pid = 0;
+      }
+      return *answering;
     }
     ASSIGN_OR_RETURN(const auto exited, WaitFor(pid, 0));
     if (exited && !CoordinatorRuns(state)) {
@@ -121,16 +133,6 @@ Result<Started> StartAndWait(const std::string& state, const std::string& metric
   static_cast<void>(killed);
   return Status(Code::kDeadlineExceeded,
                 Str("the coordinator did not answer within ", kStartMs / 1000, " s; see ", log));
-}
-
-// SIGTERM, then SIGKILL when it does not go.
-void EndProcess(int pid) {
-  if (pid <= 0) return;
-  kill(pid, SIGTERM);
-  const Result<std::optional<ExitInfo>> gone = WaitFor(pid, kStopMs);
-  if (!gone.ok() || gone->has_value()) return;  // an error: it was waited for already
-  kill(pid, SIGKILL);
-  static_cast<void>(WaitFor(pid, kStopMs).ok());
 }
 
 void LogRestart(std::string_view daemon, const Status& started) {
@@ -169,17 +171,16 @@ Result<std::string> StateFolder(const std::string& given) {
 Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state) {
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Coordinator> coordinator(new Coordinator());
-  std::string address;
   const std::int64_t deadline = BootMs() + kStartMs;
   // One that holds the folder may be on its way up, or on its way out.
   while (CoordinatorRuns(state) && BootMs() < deadline) {
-    if (Answers(state, &address)) {
-      coordinator->connection_ = std::make_unique<Connection>(address);
+    if (const std::optional<Answering> answering = WhoAnswers(state)) {
+      coordinator->connection_ = std::make_unique<Connection>(answering->address);
       return coordinator;
     }
     Pause(kPollMs);
   }
-  ASSIGN_OR_RETURN(const Started started, StartAndWait(state, ""));
+  ASSIGN_OR_RETURN(const Answering started, StartAndWait(state, ""));
   coordinator->pid_ = started.pid;
   coordinator->connection_ = std::make_unique<Connection>(started.address);
   return coordinator;
@@ -204,7 +205,7 @@ Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
 }
 
 Status Daemons::StartCoordinator() {
-  ASSIGN_OR_RETURN(const Started started, StartAndWait(state_, options_.metrics));
+  ASSIGN_OR_RETURN(const Answering started, StartAndWait(state_, options_.metrics));
   if (started.pid == 0) {
     return {Code::kFailedPrecondition,
             Str("another coordinator runs on ", state_, " already; use `longrun submit` with it")};

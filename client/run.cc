@@ -59,8 +59,9 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (!CoordinatorRuns(state)) {
     Result<std::unique_ptr<Daemons>> started =
         Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
-    if (!started.ok()) return Report(started.status());
-    daemons = std::move(started).value();
+    // Another command may have been faster by a moment: then its service is used.
+    if (!started.ok() && !CoordinatorRuns(state)) return Report(started.status());
+    if (started.ok()) daemons = std::move(started).value();
   }
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
