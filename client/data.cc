@@ -4,7 +4,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "base/units.h"
-#include "client/embedded.h"
+#include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/verb.h"
@@ -24,10 +24,8 @@ struct ImportArguments {
 int Register(const std::string& name, const std::string& folder, const std::string& state) {
   const Result<std::string> absolute = AbsolutePath(folder);
   if (!absolute.ok()) return Report(absolute.status());
-  const auto coordinator = Coordinator::Reach(state);
-  if (!coordinator.ok()) return Report(coordinator.status());
   const Result<Json> answer =
-      (*coordinator)->connection().Call("RegisterDataset", {{"name", name}, {"folder", *absolute}});
+      Ask(state, "RegisterDataset", {{"name", name}, {"folder", *absolute}});
   if (!answer.ok()) return Report(answer.status());
   Print(Str(name, ": ", answer->at("digest").get<std::string>(),
             answer->at("changed").get<bool>() ? " (other content than before)\n" : "\n"));
@@ -70,9 +68,7 @@ int Import(const ImportArguments& arguments, const std::string& state) {
 }
 
 int List(const std::string& output, const std::string& state) {
-  const auto coordinator = Coordinator::Reach(state);
-  if (!coordinator.ok()) return Report(coordinator.status());
-  const Result<Json> answer = (*coordinator)->connection().Call("ListDatasets", Json::object());
+  const Result<Json> answer = Ask(state, "ListDatasets", Json::object());
   if (!answer.ok()) return Report(answer.status());
   if (output == "json") {
     Print(RenderJson(answer->at("datasets")));

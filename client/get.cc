@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "client/embedded.h"
+#include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/verb.h"
@@ -74,10 +74,8 @@ std::string RunText(const Json& run) {
 }
 
 int Get(const std::string& thing, const std::string& output, const std::string& state) {
-  const auto coordinator = Coordinator::Reach(state);
-  if (!coordinator.ok()) return Report(coordinator.status());
-  Connection& connection = (*coordinator)->connection();
-  const Result<Json> sweep = connection.Call("GetSweep", {{"sweep", thing}});
+  Asker asker(state);
+  const Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", thing}});
   if (sweep.ok()) {
     if (output == "json") {
       Print(RenderJson(*sweep));
@@ -90,7 +88,7 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
   }
   if (sweep.status().code() != Code::kNotFound) return Report(sweep.status());
   if (thing.size() < kRunDigitsMin) return Report(sweep.status());
-  const Result<Json> run = connection.Call("GetRun", {{"run", thing}});
+  const Result<Json> run = asker.Ask("GetRun", {{"run", thing}});
   if (!run.ok()) {
     return Report(run.status().code() == Code::kNotFound
                       ? Status(Code::kNotFound, sweep.status().message() + "; nor a run")

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "client/embedded.h"
+#include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/verb.h"
@@ -15,9 +15,7 @@ void AddLs(Verbs& verbs) {
   const auto output = AddOutput(*verb, {"table", "json", "csv"});
   verb->callback([&verbs, output] {
     verbs.run = [&verbs, output] {
-      const auto coordinator = Coordinator::Reach(verbs.state);
-      if (!coordinator.ok()) return Report(coordinator.status());
-      const Result<Json> answer = (*coordinator)->connection().Call("ListSweeps", Json::object());
+      const Result<Json> answer = Ask(verbs.state, "ListSweeps", Json::object());
       if (!answer.ok()) return Report(answer.status());
       if (*output == "json") {
         Print(RenderJson(answer->at("sweeps")));

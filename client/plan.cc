@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 #include "base/units.h"
-#include "client/embedded.h"
+#include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/submission.h"
@@ -43,11 +43,9 @@ void AddPlan(Verbs& verbs) {
     verbs.run = [&verbs, file, output] {
       const Result<Json> request = SweepRequest(*file);
       if (!request.ok()) return Report(request.status());
-      const auto coordinator = Coordinator::Reach(verbs.state);
-      if (!coordinator.ok()) return Report(coordinator.status());
-      Connection& connection = (*coordinator)->connection();
-      const Result<Json> plan = connection.Call("PlanSweep", *request);
-      if (!plan.ok()) return Report(plan.status(), connection.violations());
+      Asker asker(verbs.state);
+      const Result<Json> plan = asker.Ask("PlanSweep", *request);
+      if (!plan.ok()) return asker.ReportFailure(plan.status());
       const std::vector<std::string> header = {"run",    "axes",     "parameters", "train FLOPs",
                                                "memory", "training", "cells"};
       if (*output == "json") {

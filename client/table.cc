@@ -2,7 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "client/embedded.h"
+#include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/table_view.h"
@@ -17,10 +17,7 @@ void AddTable(Verbs& verbs) {
   const auto output = AddOutput(*verb, {"table", "json", "csv"});
   verb->callback([&verbs, sweep, output] {
     verbs.run = [&verbs, sweep, output] {
-      const auto coordinator = Coordinator::Reach(verbs.state);
-      if (!coordinator.ok()) return Report(coordinator.status());
-      const Result<Json> results =
-          (*coordinator)->connection().Call("GetResults", {{"sweep", *sweep}});
+      const Result<Json> results = Ask(verbs.state, "GetResults", {{"sweep", *sweep}});
       if (!results.ok()) return Report(results.status());
       const Json tables = BuildTables(*results);
       if (*output == "json") {

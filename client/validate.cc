@@ -2,7 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/str.h"
-#include "client/embedded.h"
+#include "client/ask.h"
 #include "client/output.h"
 #include "client/sweep_file.h"
 #include "client/verb.h"
@@ -16,11 +16,9 @@ void AddValidate(Verbs& verbs) {
     verbs.run = [&verbs, file] {
       const Result<Json> request = SweepRequest(*file);
       if (!request.ok()) return Report(request.status());
-      const auto coordinator = Coordinator::Reach(verbs.state);
-      if (!coordinator.ok()) return Report(coordinator.status());
-      Connection& connection = (*coordinator)->connection();
-      const Result<Json> plan = connection.Call("PlanSweep", *request);
-      if (!plan.ok()) return Report(plan.status(), connection.violations());
+      Asker asker(verbs.state);
+      const Result<Json> plan = asker.Ask("PlanSweep", *request);
+      if (!plan.ok()) return asker.ReportFailure(plan.status());
       const std::size_t n_runs = plan->at("runs").size();
       Print(Str(file->file, ": ", n_runs, n_runs == 1 ? " run" : " runs", ", no mistakes\n"));
       return static_cast<int>(kExitOk);

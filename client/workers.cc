@@ -3,7 +3,7 @@
 
 #include "base/str.h"
 #include "base/units.h"
-#include "client/embedded.h"
+#include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/verb.h"
@@ -15,9 +15,7 @@ void AddWorkers(Verbs& verbs) {
   const auto output = AddOutput(*verb, {"table", "json", "csv"});
   verb->callback([&verbs, output] {
     verbs.run = [&verbs, output] {
-      const auto coordinator = Coordinator::Reach(verbs.state);
-      if (!coordinator.ok()) return Report(coordinator.status());
-      const Result<Json> answer = (*coordinator)->connection().Call("ListWorkers", Json::object());
+      const Result<Json> answer = Ask(verbs.state, "ListWorkers", Json::object());
       if (!answer.ok()) return Report(answer.status());
       if (*output == "json") {
         Print(RenderJson(answer->at("workers")));

@@ -1,0 +1,53 @@
+#include "client/ask.h"
+
+#include <poll.h>
+
+#include <utility>
+
+#include "base/clock.h"
+#include "client/verb.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kAskMs = 30'000;
+constexpr int kPauseMs = 20;
+
+// Whoever was asked has ended before it answered; anything else is an answer.
+bool WentAway(const Status& status) {
+  return status.code() == Code::kUnavailable || status.code() == Code::kCancelled;
+}
+
+}  // namespace
+
+Result<Json> Asker::Ask(const std::string& method, const Json& request) {
+  const std::int64_t deadline = BootMs() + kAskMs;
+  while (true) {
+    violations_.clear();
+    Status failed;
+    if (coordinator_ == nullptr) {
+      Result<std::unique_ptr<Coordinator>> reached = Coordinator::Reach(state_);
+      failed = reached.status();
+      if (reached.ok()) coordinator_ = std::move(reached).value();
+    }
+    if (coordinator_ != nullptr) {
+      Result<Json> answer = coordinator_->connection().Call(method, request);
+      if (answer.ok() || !WentAway(answer.status())) {
+        violations_ = coordinator_->connection().violations();
+        return answer;
+      }
+      failed = std::move(answer).status();
+      coordinator_.reset();
+    }
+    if (!WentAway(failed) || BootMs() > deadline) return failed;
+    poll(nullptr, 0, kPauseMs);
+  }
+}
+
+int Asker::ReportFailure(const Status& status) const { return Report(status, violations_); }
+
+Result<Json> Ask(const std::string& state, const std::string& method, const Json& request) {
+  return Asker(state).Ask(method, request);
+}
+
+}  // namespace longrun
