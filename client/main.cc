@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/program.h"
 #include "base/str.h"
 #include "client/embedded.h"
 #include "client/verb.h"
@@ -77,4 +78,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace longrun
 
-int main(int argc, char** argv) { return longrun::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return longrun::RunMain("longrun", longrun::kExitFailed, longrun::Main, argc, argv);
+}

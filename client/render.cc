@@ -92,6 +92,7 @@ std::string RenderCsv(const std::vector<std::string>& header,
                       const std::vector<std::vector<std::string>>& rows) {
   const auto line = [](const std::vector<std::string>& row) {
     std::vector<std::string> fields;
+    fields.reserve(row.size());
     for (const std::string& field : row) fields.push_back(CsvField(field));
     return Join(fields, ",") + "\n";
   };

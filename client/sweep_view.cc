@@ -96,6 +96,7 @@ std::vector<std::string> RunAxes(const Json& run, const std::set<std::string>& o
     fields.push_back(AxisText(run.at("axes").value(axis, Json(""))));
   }
   std::vector<std::string> others;
+  others.reserve(other_axes.size());
   for (const std::string& axis : other_axes) {
     others.push_back(axis.substr(axis.rfind('.') + 1) + "=" +
                      AxisText(run.at("axes").value(axis, Json(""))));

@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "base/process.h"
+#include "base/program.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "coordinator/server.h"
@@ -127,4 +128,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace longrun
 
-int main(int argc, char** argv) { return longrun::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return longrun::RunMain("longrun-coordinator", longrun::kExitSoftware, longrun::Main, argc, argv);
+}

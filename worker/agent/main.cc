@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/process.h"
+#include "base/program.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "worker/agent/agent.h"
@@ -128,4 +129,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace longrun
 
-int main(int argc, char** argv) { return longrun::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return longrun::RunMain("longrun-worker", longrun::kExitSoftware, longrun::Main, argc, argv);
+}

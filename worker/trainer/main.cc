@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "base/program.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "model/net/device.h"
@@ -128,4 +129,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace longrun
 
-int main(int argc, char** argv) { return longrun::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return longrun::RunMain("longrun-trainer", longrun::kExitSoftware, longrun::Main, argc, argv);
+}

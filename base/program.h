@@ -1,0 +1,14 @@
+// The outermost frame of a program: what nobody expected ends it with a message and an exit code,
+// not with an abort that tells nothing.
+#pragma once
+
+namespace longrun {
+
+// sysexits' EX_SOFTWARE: the program itself is wrong. A worker reads it as a crash.
+inline constexpr int kExitSoftware = 70;
+
+// The exit code of `main(argc, argv)`. An exception that leaves it is printed on stderr under the
+// name of the program, and `failed` is the exit code.
+int RunMain(const char* program, int failed, int (*main)(int, char**), int argc, char** argv);
+
+}  // namespace longrun
