@@ -1,0 +1,72 @@
+// dataset.json, the manifest of a dataset's folder: what its splits are (the digest is over that),
+// and in which files they lie. Nothing in it is believed before the files agree.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/status.h"
+
+namespace longrun {
+
+inline constexpr std::string_view kManifestName = "dataset.json";
+inline constexpr int kManifestFormat = 1;
+inline constexpr std::array<std::string_view, 3> kSplitNames = {"train", "validation", "test"};
+
+// What a split is, apart from how it lies in files.
+struct SplitIdentity {
+  std::string name;
+  std::int64_t n_tokens = 0;
+  std::int64_t n_documents = 0;
+  std::string tokens_sha256;
+  std::string documents_sha256;
+};
+
+struct ManifestShard {
+  std::string file;
+  std::int64_t n_tokens = 0;
+  std::int64_t n_documents = 0;  // entries of its document table
+  std::int64_t bytes = 0;
+  std::string sha256;
+};
+
+struct ManifestSplit {
+  SplitIdentity identity;
+  std::vector<ManifestShard> shards;
+};
+
+struct Manifest {
+  std::string digest;
+  std::string tokenizer_fingerprint;
+  std::string tokenizer_sha256;  // of the folder's tokenizer.json
+  std::string spec_sha256;
+  std::vector<ManifestSplit> splits;  // in the order of kSplitNames
+};
+
+// The formula of dataset.h; the splits in the order of kSplitNames.
+std::string DatasetDigest(const std::string& tokenizer_fingerprint,
+                          const std::vector<SplitIdentity>& splits);
+// Feeds ids, none negative, as u32.
+void HashTokens(Sha256& hash, std::span<const std::int32_t> tokens);
+// Over the document starts and the split's end.
+std::string DocumentsSha256(std::span<const std::int64_t> starts);
+
+// The manifest of a folder, as JSON: kNotFound where there is none, kDataLoss names the file.
+Result<Json> ReadManifestJson(const std::string& folder);
+// kDataLoss names what does not hold, the digest included.
+Result<Manifest> ParseManifest(const Json& json);
+
+// A small file of a dataset's folder: a pipe would keep its reader waiting, a device would never
+// end, so only a regular file is read.
+Result<std::string> ReadPlainFile(const std::string& path);
+// "PATH: WHAT: the dataset is damaged; import it again"
+Status DatasetDamaged(const std::string& path, const std::string& what);
+std::array<std::uint8_t, 32> BytesOfSha256Hex(std::string_view hex);
+
+}  // namespace longrun
