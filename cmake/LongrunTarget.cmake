@@ -30,6 +30,9 @@ function(longrun_program name)
   target_link_libraries(${name} PRIVATE longrun::warnings ${ARG_DEPS})
 endfunction()
 
+# How many times longer a test may take in this build: a sanitizer's price.
+set(LONGRUN_TEST_TIMEOUT_FACTOR 1 CACHE STRING "every test's time limit is multiplied by this")
+
 # longrun_test(base/json SOURCES json_test.cc DEPS longrun::base LABELS fast): one test program,
 # run under the environment that every launch of the trainer has as well.
 function(longrun_test name)
@@ -43,7 +46,8 @@ function(longrun_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
+  math(EXPR timeout "${ARG_TIMEOUT} * ${LONGRUN_TEST_TIMEOUT_FACTOR}")
   add_test(NAME ${name} COMMAND ${target})
-  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${timeout}
     ENVIRONMENT "OMP_WAIT_POLICY=passive;OMP_NUM_THREADS=1")
 endfunction()
