@@ -239,8 +239,7 @@ Status ImportText(const ImportSpec& spec, const std::string& folder) {
     splits.push_back(std::move(json));
   }
 
-  const std::string tokenizer_json = TokenizerFileText(vocabulary);
-  RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, kTokenizerFile), tokenizer_json));
+  ASSIGN_OR_RETURN(const std::string tokenizer_sha256, SaveTokenizer(vocabulary, folder));
   const Json manifest = {{"format", kManifestFormat},
                          {"digest", DatasetDigest(fingerprint, identities)},
                          {"packing", Packing()},
@@ -250,7 +249,7 @@ Status ImportText(const ImportSpec& spec, const std::string& folder) {
                           {{"file", kTokenizerFile},
                            {"fingerprint", fingerprint},
                            {"name", vocabulary.name},
-                           {"sha256", Sha256Hex(tokenizer_json)}}},
+                           {"sha256", tokenizer_sha256}}},
                          {"tool", {{"version", kVersion}, {"commit", BuildCommit()}}}};
   return WriteFileAtomic(JoinPath(folder, kManifestName), CanonicalJson(manifest));
 }

@@ -1,52 +1,27 @@
-// The tokenizers. `bytes`: ids 0..255 are the byte values, 256 ends a text (and begins one), 257
-// pads, 258 is the landmark; 320 rows, a multiple of 64, so that the output matrix tiles well.
 #include "model/data/tokenizer.h"
-
-#include <utility>
 
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "model/data/tokenizer/kinds.h"
 
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kBytesRows = 320;
-
-Vocabulary BytesVocabulary() {
-  Vocabulary vocabulary = {
-      .name = "bytes", .pre_tokenizer = "none", .tokens = {}, .n_rows = kBytesRows};
-  for (int byte = 0; byte < 256; ++byte) {
-    vocabulary.tokens.push_back({.bytes = std::string(1, static_cast<char>(byte))});
-  }
-  vocabulary.tokens.push_back({.bytes = "<|endoftext|>", .kind = Token::Kind::kControl});
-  vocabulary.tokens.push_back({.bytes = "<|pad|>", .kind = Token::Kind::kControl});
-  vocabulary.tokens.push_back({.bytes = "<|landmark|>", .kind = Token::Kind::kControl});
-  vocabulary.eot_id = 256;
-  vocabulary.bos_id = 256;
-  vocabulary.pad_id = 257;
-  return vocabulary;
-}
-
-class BytesTokenizer final : public Tokenizer {
- public:
-  BytesTokenizer() : Tokenizer(BytesVocabulary()) {}
-
-  void Encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
-    ids.reserve(ids.size() + text.size());
-    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
-  }
-};
-
 struct Entry {
-  std::string_view name;
-  std::unique_ptr<Tokenizer> (*make)();
+  std::string_view name;  // a leading '*' stands for the rest of a path
+  Result<std::unique_ptr<Tokenizer>> (*make)(const std::string& spec);
 };
 
-// One line for each tokenizer.
+// One line for each kind.
 constexpr Entry kTokenizers[] = {
-    {"bytes", [] { return std::unique_ptr<Tokenizer>(std::make_unique<BytesTokenizer>()); }},
+    {"bytes", &MakeBytesTokenizer},
 };
+
+bool IsMeant(const Entry& entry, std::string_view spec) {
+  if (!entry.name.starts_with('*')) return spec == entry.name;
+  return spec.size() > entry.name.size() - 1 && spec.ends_with(entry.name.substr(1));
+}
 
 std::string Hex(std::string_view bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
@@ -77,11 +52,13 @@ std::string Vocabulary::Fingerprint() const {
     list.push_back(
         {Hex(tokens[id].bytes), id, tokens[id].kind == Token::Kind::kText ? "text" : "control"});
   }
-  return Sha256Hex(CanonicalJson({{"pre_tokenizer", pre_tokenizer},
-                                  {"tokens", std::move(list)},
-                                  {"eot_id", eot_id},
-                                  {"bos_id", bos_id},
-                                  {"pad_id", pad_id}}));
+  Json identity = {{"pre_tokenizer", pre_tokenizer},
+                   {"tokens", std::move(list)},
+                   {"eot_id", eot_id},
+                   {"bos_id", bos_id},
+                   {"pad_id", pad_id}};
+  if (add_prefix_space) identity["add_prefix_space"] = true;
+  return Sha256Hex(CanonicalJson(identity));
 }
 
 Result<std::string> Tokenizer::Decode(std::span<const std::int32_t> ids) const {
@@ -98,11 +75,11 @@ Result<std::string> Tokenizer::Decode(std::span<const std::int32_t> ids) const {
   return text;
 }
 
-Result<std::unique_ptr<Tokenizer>> MakeTokenizer(std::string_view name) {
+Result<std::unique_ptr<Tokenizer>> MakeTokenizer(std::string_view spec) {
   for (const Entry& entry : kTokenizers) {
-    if (entry.name == name) return entry.make();
+    if (IsMeant(entry, spec)) return entry.make(std::string(spec));
   }
-  return Status(Code::kNotFound, Str("unknown tokenizer \"", name, "\": choose one of ",
+  return Status(Code::kNotFound, Str("unknown tokenizer \"", spec, "\": choose one of ",
                                      Join(TokenizerNames(), ", ")));
 }
 

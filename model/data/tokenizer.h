@@ -1,9 +1,15 @@
 // A tokenizer: text bytes to ids and back. Lossless: Decode(Encode(text)) == text for any bytes,
-// valid UTF-8 or not. Special tokens are never recognised inside a text.
+// valid UTF-8 or not (with add_prefix_space a space may stand in front). Special tokens are never
+// recognised inside a text: the characters "<|endoftext|>" in a document are characters.
 //
 // What a tokenizer is, is its vocabulary: the bytes and the kind of each id, and the name of the
 // rule that cuts a text before it is looked up. The fingerprint is SHA-256 over exactly these, so
-// two tokenizers with one fingerprint give the same ids (data.md section 3).
+// two tokenizers with one fingerprint give the same ids, whichever file they came from. It is over
+// the canonical JSON
+//
+//   {"bos_id","eot_id","pad_id","pre_tokenizer","tokens":[[hex of the bytes, id, kind], ...]}
+//
+// and "add_prefix_space":true where that is set. Kinds and files: model/data/tokenizer/.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -27,13 +34,14 @@ struct Token {
 };
 
 struct Vocabulary {
-  std::string name;           // of the tokenizer: "bytes"
+  std::string name;           // for people: "bytes", "gpt2", the name of a file
   std::string pre_tokenizer;  // the rule that cuts the text: "none" for single bytes
   std::vector<Token> tokens;  // the index is the id
   std::int64_t n_rows = 0;    // rows of an embedding: tokens.size() rounded up; the rest is padding
   std::int32_t eot_id = -1;   // end of text; -1 where there is none
   std::int32_t bos_id = -1;
   std::int32_t pad_id = -1;
+  bool add_prefix_space = false;  // a text that does not begin with a space is given one
 
   // Bytes of text that each id stands for: 0 for control tokens and padding; n_rows entries.
   std::vector<std::int32_t> TokenBytes() const;
@@ -48,7 +56,7 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
-  // Appends the ids of `text` to `ids`.
+  // Appends the ids of `text` to `ids`. Any thread, also several at once. At most 2^32 - 2 bytes.
   virtual void Encode(std::string_view text, std::vector<std::int32_t>& ids) const = 0;
   // The bytes of the text tokens; control tokens give none. kOutOfRange names an id that is no
   // token.
@@ -58,8 +66,11 @@ class Tokenizer {
   Vocabulary vocabulary_;
 };
 
-// kNotFound with the list of names.
-Result<std::unique_ptr<Tokenizer>> MakeTokenizer(std::string_view name);
+// `spec` is a name or a file's path; the kinds stand in model/data/tokenizer.cc. kNotFound with the
+// list of kinds, or with what makes the file appear; kInvalidArgument names what in the file is
+// wrong, or is not supported.
+Result<std::unique_ptr<Tokenizer>> MakeTokenizer(std::string_view spec);
+// For messages and help: "bytes", "*.tiktoken", ...
 std::vector<std::string> TokenizerNames();
 
 }  // namespace longrun

@@ -8,15 +8,17 @@
 
 namespace longrun {
 
-std::string TokenizerFileText(const Vocabulary& vocabulary) {
-  return CanonicalJson({{"name", vocabulary.name},
-                        {"fingerprint", vocabulary.Fingerprint()},
-                        {"n_rows", vocabulary.n_rows},
-                        {"n_tokens", vocabulary.tokens.size()},
-                        {"eot_id", vocabulary.eot_id},
-                        {"bos_id", vocabulary.bos_id},
-                        {"pad_id", vocabulary.pad_id},
-                        {"token_bytes", vocabulary.TokenBytes()}});
+Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::string& folder) {
+  const std::string facts = CanonicalJson({{"name", vocabulary.name},
+                                           {"fingerprint", vocabulary.Fingerprint()},
+                                           {"n_rows", vocabulary.n_rows},
+                                           {"n_tokens", vocabulary.tokens.size()},
+                                           {"eot_id", vocabulary.eot_id},
+                                           {"bos_id", vocabulary.bos_id},
+                                           {"pad_id", vocabulary.pad_id},
+                                           {"token_bytes", vocabulary.TokenBytes()}});
+  RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, kTokenizerFile), facts));
+  return Sha256Hex(facts);
 }
 
 Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::string& sha256) {
@@ -63,14 +65,17 @@ Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::
 Result<std::unique_ptr<Tokenizer>> OpenTokenizerOf(const std::string& folder) {
   const std::string path = JoinPath(folder, kTokenizerFile);
   ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
-  ASSIGN_OR_RETURN(const Json json, ParseJson(text));
-  ASSIGN_OR_RETURN(const std::string name, GetString(json, "name"));
-  ASSIGN_OR_RETURN(const std::string fingerprint, GetString(json, "fingerprint"));
-  ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, MakeTokenizer(name));
-  if (tokenizer->vocabulary().Fingerprint() != fingerprint) {
-    return Status(Code::kFailedPrecondition,
-                  Str("tokenizer \"", name, "\" has fingerprint ",
-                      tokenizer->vocabulary().Fingerprint(), ", ", path, " says ", fingerprint));
+  Result<Json> facts = ParseJson(text);
+  if (!facts) return std::move(facts).status().In(path);
+  Result<std::string> name = GetString(*facts, "name");
+  if (!name) return std::move(name).status().In(path);
+  Result<std::string> fingerprint = GetString(*facts, "fingerprint");
+  if (!fingerprint) return std::move(fingerprint).status().In(path);
+  Result<std::unique_ptr<Tokenizer>> tokenizer = MakeTokenizer(*name);
+  if (!tokenizer) return std::move(tokenizer).status().In(path);
+  if (const std::string found = (*tokenizer)->vocabulary().Fingerprint(); found != *fingerprint) {
+    return DatasetDamaged(path, Str("tokenizer \"", *name, "\" has fingerprint ", found,
+                                    ", the file says ", *fingerprint));
   }
   return tokenizer;
 }

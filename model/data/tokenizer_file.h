@@ -1,5 +1,8 @@
-// FOLDER/tokenizer.json of a dataset: which tokenizer its ids are of, and what a reader of the
-// tokens must know without having it: special ids, and the bytes of text that each id stands for.
+// The tokenizer in the folder of a dataset.
+//
+//   FOLDER/tokenizer.json        which tokenizer the ids are of, and what a reader of the tokens must
+//                                know without having it: special ids, bytes of text for each id
+//   FOLDER/vocabulary.tiktoken   the tokens, where they are more than single bytes
 #pragma once
 
 #include <cstdint>
@@ -21,11 +24,12 @@ struct TokenizerFacts {
   std::vector<std::int32_t> token_bytes;
 };
 
-std::string TokenizerFileText(const Vocabulary& vocabulary);
+// Writes what OpenTokenizerOf needs, in place of what was there; the SHA-256 of tokenizer.json.
+Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::string& folder);
 // kDataLoss names the file and what does not hold; `sha256` is what dataset.json says of it.
 Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::string& sha256);
-// The tokenizer itself, for text out of ids: kNotFound when it is not to be had here,
-// kFailedPrecondition when the one of that name is another by now.
+// The tokenizer itself, for text out of ids, and for further text in the same ids. Also of a folder
+// that an earlier release made. kDataLoss when the vocabulary has not the fingerprint beside it.
 Result<std::unique_ptr<Tokenizer>> OpenTokenizerOf(const std::string& folder);
 
 }  // namespace longrun

@@ -4,6 +4,10 @@
 
 #include <string>
 
+#include "base/files.h"
+#include "base/hash.h"
+#include "model/data/tokenizer_file.h"
+
 namespace longrun {
 namespace {
 
@@ -59,6 +63,25 @@ TEST(VocabularyTest, FingerprintChangesWithWhatATokenIs) {
   vocabulary.tokens[258].kind = Token::Kind::kControl;
   vocabulary.pre_tokenizer = "words";
   EXPECT_NE(vocabulary.Fingerprint(), fingerprint);
+}
+
+// From the formula in tokenizer.h, computed with hashlib and json of Python; it is part of each run.
+TEST(VocabularyTest, FingerprintOfBytesStaysWhatItWas) {
+  EXPECT_EQ(MakeTokenizer("bytes").value()->vocabulary().Fingerprint(),
+            "c77f42c5ac38b593ecbaf58e437b786369f35d41be12db37c75ab9d7ffca45d6");
+}
+
+TEST(TokenizerFolderTest, WhatWasSavedIsLoadedAndBytesKeepsItsFile) {
+  const TempFolder folder;
+  const auto saved = MakeTokenizer("bytes").value();
+
+  const std::string sha256 = SaveTokenizer(saved->vocabulary(), folder.path()).value();
+
+  // The SHA-256 that manifests of the first release hold.
+  EXPECT_EQ(sha256, "90ef2888af2d16da087fdbb1241cc0dc8a6105f58eb33348bd155095fee78498");
+  EXPECT_EQ(Sha256OfFile(JoinPath(folder.path(), "tokenizer.json")).value(), sha256);
+  const auto loaded = OpenTokenizerOf(folder.path()).value();
+  EXPECT_EQ(loaded->vocabulary().Fingerprint(), saved->vocabulary().Fingerprint());
 }
 
 TEST(TokenizerRegistryTest, UnknownNamesAreRefusedWithTheList) {
