@@ -11,6 +11,7 @@ namespace longrun {
 
 void AddCancel(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("cancel", "end a sweep; what is done stays");
+  AddExamples(*verb, {"longrun cancel my-sweep"});
   const auto sweep = std::make_shared<std::string>();
   verb->add_option("SWEEP", *sweep, "name or id")->required();
   const auto output = AddOutput(*verb, {"table", "json"});

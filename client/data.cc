@@ -97,9 +97,12 @@ int List(const std::string& output, const std::string& state) {
 void AddData(Verbs& verbs) {
   CLI::App* data = verbs.app->add_subcommand("data", "datasets: import, register, ls");
   data->require_subcommand(1);
+  AddExamples(*data, {"longrun data import mybook --train a.txt b.txt --validation c.txt",
+                      "longrun data ls"});
 
   CLI::App* make =  // clang-format takes the name "import" for a module's
       data->add_subcommand("import", "tokenise text files, one document each, and register them");
+  AddExamples(*make, {"longrun data import mybook --train a.txt b.txt --validation c.txt"});
   auto arguments = std::make_shared<ImportArguments>();
   make->add_option("NAME", arguments->name, "of the dataset")->required();
   make->add_option("--tokenizer", arguments->tokenizer, "bytes")->capture_default_str();
@@ -111,6 +114,7 @@ void AddData(Verbs& verbs) {
   });
 
   CLI::App* add = data->add_subcommand("register", "tell the coordinator where a dataset lies");
+  AddExamples(*add, {"longrun data register books prepared/books"});
   auto name = std::make_shared<std::string>();
   auto folder = std::make_shared<std::string>();
   add->add_option("NAME", *name, "of the dataset")->required();
@@ -120,6 +124,7 @@ void AddData(Verbs& verbs) {
   });
 
   CLI::App* list = data->add_subcommand("ls", "list datasets");
+  AddExamples(*list, {"longrun data ls", "longrun data ls -o json"});
   const auto output = AddOutput(*list, {"table", "json", "csv"});
   list->callback(
       [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });

@@ -109,6 +109,7 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
 void AddGet(Verbs& verbs) {
   CLI::App* verb =
       verbs.app->add_subcommand("get", "a sweep with its tasks, or a run with its attempts");
+  AddExamples(*verb, {"longrun get my-sweep", "longrun get 1f2e3d4c -o json"});
   const auto thing = std::make_shared<std::string>();
   verb->add_option("THING", *thing, "a sweep's name or id, or a run's id (8 digits or more)")
       ->required();

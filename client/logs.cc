@@ -11,6 +11,7 @@ namespace longrun {
 void AddLogs(Verbs& verbs) {
   CLI::App* verb =
       verbs.app->add_subcommand("logs", "the log of a run's, task's or attempt's trainer");
+  AddExamples(*verb, {"longrun logs 1f2e3d4c", "longrun logs -f 1f2e3d4c"});
   const auto target = std::make_shared<std::string>();
   const auto follow = std::make_shared<bool>(false);
   verb->add_option("THING", *target, "a run, a task or an attempt (8 digits or more)")->required();

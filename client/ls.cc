@@ -12,6 +12,7 @@ namespace longrun {
 
 void AddLs(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("ls", "list sweeps");
+  AddExamples(*verb, {"longrun ls", "longrun ls -o json"});
   const auto output = AddOutput(*verb, {"table", "json", "csv"});
   verb->callback([&verbs, output] {
     verbs.run = [&verbs, output] {

@@ -1,25 +1,18 @@
 // longrun: the command line.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/program.h"
 #include "base/str.h"
+#include "client/command_line.h"
 #include "client/embedded.h"
 #include "client/verb.h"
 
 namespace longrun {
 namespace {
-
-constexpr const char* kFooter = R"(Examples:
-  longrun run sweep.yaml                 submit, watch, print the table
-  longrun table my-sweep -o csv          the table of a sweep, for a spreadsheet
-  longrun up &  longrun submit s.yaml    keep the service running, submit to it
-
-State: --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun, else ~/.local/share/longrun.
-Exit codes: 0 ok, 1 failed, 2 usage or sweep file, 3 not found, 4 conflict, 5 denied,
-  6 unavailable or timed out, 7 some tasks failed, 8 not complete yet, 130 interrupted.)";
 
 // What is wrong with the line, in our words where CLI11's do not name the word.
 std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
@@ -38,35 +31,16 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("longrun: perplexity by context length, for every position method", "longrun");
-  app.footer(kFooter);
-  app.require_subcommand(1);
-  app.fallthrough();  // before the verbs, which take it over: --state may stand anywhere
-  std::string state;
-  app.add_option("--state", state, "state folder");
   Verbs verbs;
-  verbs.app = &app;
-  AddRun(verbs);
-  AddUp(verbs);
-  AddSubmit(verbs);
-  AddValidate(verbs);
-  AddPlan(verbs);
-  AddLs(verbs);
-  AddGet(verbs);
-  AddWatch(verbs);
-  AddLogs(verbs);
-  AddTable(verbs);
-  AddCancel(verbs);
-  AddWorkers(verbs);
-  AddData(verbs);
-  AddVersion(verbs);
+  std::string state;
+  const std::unique_ptr<CLI::App> app = MakeCommandLine(verbs, state);
   try {
-    app.parse(argc, argv);
+    app->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    if (error.get_exit_code() == 0) return app->exit(error);  // --help
     std::fprintf(stderr,
                  "longrun: %s\n`longrun --help` shows the verbs, `longrun VERB --help` one\n",
-                 UsageProblem(app, error, argc, argv).c_str());
+                 UsageProblem(*app, error, argc, argv).c_str());
     return kExitUsage;
   }
   Result<std::string> folder = StateFolder(state);

@@ -15,6 +15,10 @@ std::shared_ptr<std::string> AddOutput(CLI::App& verb, const std::vector<std::st
   return output;
 }
 
+void AddExamples(CLI::App& verb, const std::vector<std::string>& lines) {
+  verb.footer(Str(lines.size() == 1 ? "Example:\n  " : "Examples:\n  ", Join(lines, "\n  ")));
+}
+
 void Print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 }  // namespace longrun

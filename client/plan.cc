@@ -37,6 +37,7 @@ std::vector<std::vector<std::string>> PlanRows(const Json& plan) {
 
 void AddPlan(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("plan", "what a sweep would run; stores nothing");
+  AddExamples(*verb, {"longrun plan sweep.yaml", "longrun plan sweep.yaml -o json"});
   const auto file = AddSweepFile(*verb);
   const auto output = AddOutput(*verb, {"table", "json", "csv"});
   verb->callback([&verbs, file, output] {

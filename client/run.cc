@@ -107,6 +107,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
 void AddRun(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand(
       "run", "submit a sweep, carry it out on this machine, print the table");
+  AddExamples(
+      *verb, {"longrun run sweep.yaml", R"(longrun run sweep.yaml --set "seed=[1, 2, 3]" -o csv)"});
   auto arguments = std::make_shared<RunArguments>();
   arguments->file = AddSweepFile(*verb);
   arguments->output = AddOutput(*verb, {"table", "json", "csv"});

@@ -41,6 +41,8 @@ std::string SubmissionText(const Json& answer) {
 
 void AddSubmit(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("submit", "submit a sweep; twice adds nothing");
+  AddExamples(*verb, {"longrun submit sweep.yaml",
+                      "longrun submit sweep.yaml --set train.optimizer.lr=1e-3 --wait"});
   const auto file = AddSweepFile(*verb);
   const auto output = AddOutput(*verb, {"table", "json"});
   const auto wait = std::make_shared<bool>(false);

@@ -12,6 +12,7 @@ namespace longrun {
 
 void AddTable(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("table", "perplexity by context length");
+  AddExamples(*verb, {"longrun table my-sweep", "longrun table my-sweep -o csv"});
   const auto sweep = std::make_shared<std::string>();
   verb->add_option("SWEEP", *sweep, "name or id")->required();
   const auto output = AddOutput(*verb, {"table", "json", "csv"});

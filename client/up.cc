@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "client/embedded.h"
+#include "client/output.h"
 #include "client/sweep_view.h"
 #include "client/verb.h"
 
@@ -35,6 +36,7 @@ int Up(const DaemonOptions& options, const std::string& state) {
 void AddUp(Verbs& verbs) {
   CLI::App* verb =
       verbs.app->add_subcommand("up", "keep a coordinator and one worker running, until Ctrl-C");
+  AddExamples(*verb, {"longrun up", "longrun up --cpu-slots 1 --metrics 127.0.0.1:9411"});
   auto options = std::make_shared<DaemonOptions>();
   verb->add_option("--cpu-slots", options->cpu_slots,
                    "trainers at once on the CPU (default: one a core)")

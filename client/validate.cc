@@ -11,6 +11,8 @@ namespace longrun {
 
 void AddValidate(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("validate", "check a sweep file");
+  AddExamples(*verb,
+              {"longrun validate sweep.yaml", "longrun validate sweep.yaml --set train.tokens=1M"});
   const auto file = AddSweepFile(*verb);
   verb->callback([&verbs, file] {
     verbs.run = [&verbs, file] {

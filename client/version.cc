@@ -12,6 +12,7 @@ namespace longrun {
 
 void AddVersion(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("version", "release, commit, protocol");
+  AddExamples(*verb, {"longrun version", "longrun version -o json"});
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, output] {
     verbs.run = [output] {

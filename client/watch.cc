@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "client/embedded.h"
+#include "client/output.h"
 #include "client/sweep_view.h"
 #include "client/verb.h"
 
@@ -10,6 +11,7 @@ namespace longrun {
 
 void AddWatch(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("watch", "live progress of a sweep (Ctrl-C detaches)");
+  AddExamples(*verb, {"longrun watch my-sweep"});
   const auto sweep = std::make_shared<std::string>();
   verb->add_option("SWEEP", *sweep, "name or id")->required();
   verb->callback([&verbs, sweep] {

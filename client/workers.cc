@@ -12,6 +12,7 @@ namespace longrun {
 
 void AddWorkers(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("workers", "list workers and their slots");
+  AddExamples(*verb, {"longrun workers", "longrun workers -o json"});
   const auto output = AddOutput(*verb, {"table", "json", "csv"});
   verb->callback([&verbs, output] {
     verbs.run = [&verbs, output] {
