@@ -16,6 +16,9 @@ struct Entry {
 // One line for each kind.
 constexpr Entry kTokenizers[] = {
     {"bytes", &MakeBytesTokenizer},
+    {"gpt2", &MakeGpt2Tokenizer},
+    {"*.tiktoken", &MakeTiktokenTokenizer},
+    {"*.json", &MakeHuggingFaceTokenizer},
 };
 
 bool IsMeant(const Entry& entry, std::string_view spec) {

@@ -1,24 +1,127 @@
 #include "model/data/tokenizer_file.h"
 
+#include <algorithm>
+
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "model/data/manifest.h"
+#include "model/data/tokenizer/bpe.h"
+#include "model/data/tokenizer/tiktoken.h"
 
 namespace longrun {
+namespace {
+
+constexpr std::string_view kVocabularyFile = "vocabulary.tiktoken";
+
+// What stands beside the text tokens of vocabulary.tiktoken to make them a vocabulary again.
+void AddVocabularyFacts(const Vocabulary& vocabulary, Json& facts) {
+  facts["vocabulary"] = kVocabularyFile;
+  facts["pre_tokenizer"] = vocabulary.pre_tokenizer;
+  facts["add_prefix_space"] = vocabulary.add_prefix_space;
+  Json control = Json::array();
+  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const Token& token = vocabulary.tokens[id];
+    if (token.kind == Token::Kind::kControl) control.push_back({id, token.bytes});
+  }
+  facts["control"] = std::move(control);
+}
+
+std::string VocabularyText(const Vocabulary& vocabulary) {
+  std::vector<RankedBytes> ranked;
+  ranked.reserve(vocabulary.tokens.size());
+  for (std::uint32_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const Token& token = vocabulary.tokens[id];
+    if (token.kind == Token::Kind::kText) ranked.push_back({.rank = id, .bytes = token.bytes});
+  }
+  return TiktokenText(ranked);
+}
+
+// A token for each id, from both files; kDataLoss where they do not fit together.
+Result<std::vector<Token>> ReadTokens(const std::string& folder, const Json& facts) {
+  ASSIGN_OR_RETURN(const std::int64_t n_tokens, GetInt(facts, "n_tokens"));
+  ASSIGN_OR_RETURN(const Json control, GetMember(facts, "control"));
+  if (n_tokens < 1 || n_tokens > static_cast<std::int64_t>(kVocabularyMax)) {
+    return Status(Code::kDataLoss, Str("n_tokens is ", n_tokens));
+  }
+  std::vector<Token> tokens(static_cast<std::size_t>(n_tokens));
+  std::vector<bool> is_there(tokens.size());
+  const auto put = [&](std::uint64_t id, Token token) {
+    if (id >= tokens.size() || is_there[id]) {
+      return Status(Code::kDataLoss, Str("id ", id, " is there twice, or above n_tokens"));
+    }
+    is_there[id] = true;
+    tokens[id] = std::move(token);
+    return Status();
+  };
+  if (!control.is_array()) return Status(Code::kDataLoss, "control is no list");
+  for (const Json& entry : control) {
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_number_unsigned() ||
+        !entry[1].is_string()) {
+      return Status(Code::kDataLoss, "control is no list of [id, name]");
+    }
+    RETURN_IF_ERROR(put(entry[0].get<std::uint64_t>(),
+                        {.bytes = entry[1].get<std::string>(), .kind = Token::Kind::kControl}));
+  }
+  ASSIGN_OR_RETURN(const std::string text, ReadVocabularyFile(JoinPath(folder, kVocabularyFile)));
+  ASSIGN_OR_RETURN(std::vector<RankedBytes> ranked, ParseTiktoken(text));
+  for (RankedBytes& token : ranked) {
+    RETURN_IF_ERROR(put(token.rank, {.bytes = std::move(token.bytes)}));
+  }
+  const auto missing = std::ranges::find(is_there, false);
+  if (missing != is_there.end()) {
+    return Status(Code::kDataLoss, Str("id ", missing - is_there.begin(), " is missing"));
+  }
+  return tokens;
+}
+
+Result<std::unique_ptr<Tokenizer>> FromVocabulary(const std::string& folder, const Json& facts) {
+  Vocabulary vocabulary;
+  ASSIGN_OR_RETURN(vocabulary.name, GetString(facts, "name"));
+  ASSIGN_OR_RETURN(vocabulary.pre_tokenizer, GetString(facts, "pre_tokenizer"));
+  ASSIGN_OR_RETURN(vocabulary.add_prefix_space, GetBool(facts, "add_prefix_space"));
+  ASSIGN_OR_RETURN(vocabulary.n_rows, GetInt(facts, "n_rows"));
+  ASSIGN_OR_RETURN(vocabulary.tokens, ReadTokens(folder, facts));
+  const auto n_tokens = static_cast<std::int64_t>(vocabulary.tokens.size());
+  if (vocabulary.n_rows < n_tokens || vocabulary.n_rows > 2 * n_tokens + 64) {
+    return Status(Code::kDataLoss, Str("n_rows is ", vocabulary.n_rows, ", n_tokens ", n_tokens));
+  }
+  const auto special = [&](std::string_view key, std::int32_t& id) {
+    ASSIGN_OR_RETURN(const std::int64_t given, GetInt(facts, key));
+    if (given < -1 || given >= n_tokens) {
+      return Status(Code::kDataLoss, Str(key, " is ", given, ", n_tokens ", n_tokens));
+    }
+    id = static_cast<std::int32_t>(given);
+    return Status();
+  };
+  RETURN_IF_ERROR(special("eot_id", vocabulary.eot_id));
+  RETURN_IF_ERROR(special("bos_id", vocabulary.bos_id));
+  RETURN_IF_ERROR(special("pad_id", vocabulary.pad_id));
+  return MakeBpeTokenizer(std::move(vocabulary));
+}
+
+// As SaveTokenizer wrote it.
+Result<std::unique_ptr<Tokenizer>> FromFacts(const std::string& folder, const Json& facts) {
+  if (facts.is_object() && facts.contains("vocabulary")) return FromVocabulary(folder, facts);
+  ASSIGN_OR_RETURN(const std::string name, GetString(facts, "name"));
+  return MakeTokenizer(name);
+}
+
+}  // namespace
 
 Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::string& folder) {
-  const std::string facts = CanonicalJson({{"name", vocabulary.name},
-                                           {"fingerprint", vocabulary.Fingerprint()},
-                                           {"n_rows", vocabulary.n_rows},
-                                           {"n_tokens", vocabulary.tokens.size()},
-                                           {"eot_id", vocabulary.eot_id},
-                                           {"bos_id", vocabulary.bos_id},
-                                           {"pad_id", vocabulary.pad_id},
-                                           {"token_bytes", vocabulary.TokenBytes()}});
-  RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, kTokenizerFile), facts));
-  return Sha256Hex(facts);
+  Json facts = {{"name", vocabulary.name},     {"fingerprint", vocabulary.Fingerprint()},
+                {"n_rows", vocabulary.n_rows}, {"n_tokens", vocabulary.tokens.size()},
+                {"eot_id", vocabulary.eot_id}, {"bos_id", vocabulary.bos_id},
+                {"pad_id", vocabulary.pad_id}, {"token_bytes", vocabulary.TokenBytes()}};
+  if (vocabulary.pre_tokenizer != "none") {
+    AddVocabularyFacts(vocabulary, facts);
+    RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, kVocabularyFile), VocabularyText(vocabulary)));
+  }
+  const std::string text = CanonicalJson(facts);
+  RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, kTokenizerFile), text));
+  return Sha256Hex(text);
 }
 
 Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::string& sha256) {
@@ -67,15 +170,13 @@ Result<std::unique_ptr<Tokenizer>> OpenTokenizerOf(const std::string& folder) {
   ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
   Result<Json> facts = ParseJson(text);
   if (!facts) return std::move(facts).status().In(path);
-  Result<std::string> name = GetString(*facts, "name");
-  if (!name) return std::move(name).status().In(path);
   Result<std::string> fingerprint = GetString(*facts, "fingerprint");
   if (!fingerprint) return std::move(fingerprint).status().In(path);
-  Result<std::unique_ptr<Tokenizer>> tokenizer = MakeTokenizer(*name);
-  if (!tokenizer) return std::move(tokenizer).status().In(path);
+  Result<std::unique_ptr<Tokenizer>> tokenizer = FromFacts(folder, *facts);
+  if (!tokenizer) return DatasetDamaged(path, tokenizer.status().message());
   if (const std::string found = (*tokenizer)->vocabulary().Fingerprint(); found != *fingerprint) {
-    return DatasetDamaged(path, Str("tokenizer \"", *name, "\" has fingerprint ", found,
-                                    ", the file says ", *fingerprint));
+    return DatasetDamaged(
+        path, Str("its tokenizer has fingerprint ", found, ", the file says ", *fingerprint));
   }
   return tokenizer;
 }

@@ -1,5 +1,5 @@
-// The kinds of tokenizers, each in a file of its own; the list that finds them by name is in
-// model/data/tokenizer.cc.
+// The kinds of tokenizers, each in a file of its own; the list that finds them is in
+// model/data/tokenizer.cc. Each takes the spec as it was given: a name, or a file's path.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,9 @@
 
 namespace longrun {
 
-// Each takes the spec as it was given.
-Result<std::unique_ptr<Tokenizer>> MakeBytesTokenizer(const std::string& spec);
+Result<std::unique_ptr<Tokenizer>> MakeBytesTokenizer(const std::string& name);
+Result<std::unique_ptr<Tokenizer>> MakeGpt2Tokenizer(const std::string& name);
+Result<std::unique_ptr<Tokenizer>> MakeTiktokenTokenizer(const std::string& path);
+Result<std::unique_ptr<Tokenizer>> MakeHuggingFaceTokenizer(const std::string& path);
 
 }  // namespace longrun

@@ -245,7 +245,7 @@ TEST_F(DatasetTest, ImportRefusesWhatIsWrongWithItsListsAndWritesNothing) {
       {{.splits = {{"train", {a}}, {"test", {a}}}},
        "listed twice, in split train and in split test"},
       {{.splits = {{"train", {a}}, {"test", {copy}}}}, "has the same bytes as"},
-      {{.tokenizer = "gpt2", .splits = {{"train", {a}}}}, "unknown tokenizer \"gpt2\""},
+      {{.tokenizer = "gpt9", .splits = {{"train", {a}}}}, "unknown tokenizer \"gpt9\""},
       {{.splits = {{"train", {a}}}, .shard_tokens = 0}, "shard_tokens 0 must be positive"},
   };
   for (const Case& c : cases) {

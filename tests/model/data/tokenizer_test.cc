@@ -4,9 +4,7 @@
 
 #include <string>
 
-#include "base/files.h"
-#include "base/hash.h"
-#include "model/data/tokenizer_file.h"
+#include "base/str.h"
 
 namespace longrun {
 namespace {
@@ -71,24 +69,14 @@ TEST(VocabularyTest, FingerprintOfBytesStaysWhatItWas) {
             "c77f42c5ac38b593ecbaf58e437b786369f35d41be12db37c75ab9d7ffca45d6");
 }
 
-TEST(TokenizerFolderTest, WhatWasSavedIsLoadedAndBytesKeepsItsFile) {
-  const TempFolder folder;
-  const auto saved = MakeTokenizer("bytes").value();
-
-  const std::string sha256 = SaveTokenizer(saved->vocabulary(), folder.path()).value();
-
-  // The SHA-256 that manifests of the first release hold.
-  EXPECT_EQ(sha256, "90ef2888af2d16da087fdbb1241cc0dc8a6105f58eb33348bd155095fee78498");
-  EXPECT_EQ(Sha256OfFile(JoinPath(folder.path(), "tokenizer.json")).value(), sha256);
-  const auto loaded = OpenTokenizerOf(folder.path()).value();
-  EXPECT_EQ(loaded->vocabulary().Fingerprint(), saved->vocabulary().Fingerprint());
-}
-
 TEST(TokenizerRegistryTest, UnknownNamesAreRefusedWithTheList) {
-  const auto unknown = MakeTokenizer("gpt2");
-  ASSERT_FALSE(unknown.ok());
-  EXPECT_EQ(unknown.status().code(), Code::kNotFound);
-  EXPECT_EQ(unknown.status().message(), "unknown tokenizer \"gpt2\": choose one of bytes");
+  for (const std::string name : {"gpt9", "", ".tiktoken", "a.tiktoken.txt"}) {
+    const auto unknown = MakeTokenizer(name);
+    ASSERT_FALSE(unknown.ok());
+    EXPECT_EQ(unknown.status().code(), Code::kNotFound);
+    EXPECT_EQ(unknown.status().message(),
+              Str("unknown tokenizer \"", name, "\": choose one of bytes, gpt2, *.tiktoken, *.json"));
+  }
 }
 
 }  // namespace

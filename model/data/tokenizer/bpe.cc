@@ -1,0 +1,355 @@
+#include "model/data/tokenizer/bpe.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <functional>
+#include <mutex>
+#include <queue>
+#include <utility>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "model/data/tokenizer/gpt2_scanner.h"
+
+namespace longrun {
+namespace {
+
+// Up to here the best pair is found by looking at all: no heap, and everything in the first cache.
+constexpr std::size_t kShortPiece = 64;
+
+std::string Shown(std::string_view bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string shown = "\"";
+  for (const char c : bytes.substr(0, 32)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte > 0x20 && byte < 0x7f && c != '"' && c != '\\') {
+      shown += c;
+    } else {
+      shown += "\\x";
+      shown += kDigits[byte >> 4];
+      shown += kDigits[byte & 15];
+    }
+  }
+  return shown + (bytes.size() > 32 ? "...\"" : "\"");
+}
+
+Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+
+}  // namespace
+
+void PairTable::Reserve(std::size_t n_pairs) {
+  const std::size_t n_entries = std::bit_ceil(std::max<std::size_t>(2 * n_pairs, 2));
+  entries_.assign(n_entries, kEmpty);
+  mask_ = n_entries - 1;
+  shift_ = 64u - static_cast<unsigned>(std::bit_width(mask_));
+}
+
+void PairTable::Add(std::uint32_t left, std::uint32_t right, std::uint32_t whole) {
+  const std::uint64_t key = Key(left, right);
+  std::size_t at = Home(key);
+  while (entries_[at] != kEmpty) at = (at + 1) & mask_;
+  entries_[at] = key << kIdBits | whole;
+}
+
+// ---- merging one piece ---------------------------------------------------------------------------
+
+Result<BpeMerger> BpeMerger::Make(const std::vector<Token>& tokens) {
+  if (tokens.size() > kVocabularyMax) {
+    return Invalid(
+        Str("there are ", tokens.size(), " tokens, at most ", kVocabularyMax, " are supported"));
+  }
+  BpeMerger merger;
+  merger.id_of_bytes_.reserve(tokens.size());
+  for (std::uint32_t id = 0; id < tokens.size(); ++id) {
+    const Token& token = tokens[id];
+    if (token.kind != Token::Kind::kText) continue;
+    if (token.bytes.empty()) return Invalid(Str("token ", id, " has no bytes"));
+    if (token.bytes.size() > kTokenBytesMax) {
+      return Invalid(Str("token ", id, " has ", token.bytes.size(), " bytes, at most ",
+                         kTokenBytesMax, " are supported"));
+    }
+    const auto [there, fresh] = merger.id_of_bytes_.emplace(token.bytes, id);
+    if (!fresh) {
+      return Invalid(Str("token ", id, " has the bytes ", Shown(token.bytes), " of token ",
+                         there->second, ": each may be there once"));
+    }
+  }
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string bytes(1, static_cast<char>(byte));
+    const std::uint32_t id = merger.Find(bytes);
+    if (id == PairTable::kNone) {
+      return Invalid(Str("no token is the byte ", Shown(bytes),
+                         ": a byte-level vocabulary has a token for each of the 256 bytes"));
+    }
+    merger.id_of_byte_.push_back(id);
+  }
+  struct Pair {
+    std::uint32_t left, right, whole;
+  };
+  std::vector<Pair> pairs;
+  for (std::uint32_t id = 0; id < tokens.size(); ++id) {
+    if (tokens[id].kind != Token::Kind::kText) continue;
+    const std::string_view bytes = tokens[id].bytes;
+    for (std::size_t cut = 1; cut < bytes.size(); ++cut) {
+      const std::uint32_t left = merger.Find(bytes.substr(0, cut));
+      if (left == PairTable::kNone) continue;
+      const std::uint32_t right = merger.Find(bytes.substr(cut));
+      if (right != PairTable::kNone) pairs.push_back({left, right, id});
+    }
+  }
+  merger.pairs_.Reserve(pairs.size());
+  for (const Pair& pair : pairs) merger.pairs_.Add(pair.left, pair.right, pair.whole);
+  return merger;
+}
+
+std::uint32_t BpeMerger::Find(std::string_view bytes) const {
+  const auto at = id_of_bytes_.find(bytes);
+  return at == id_of_bytes_.end() ? PairTable::kNone : at->second;
+}
+
+void BpeMerger::Merge(std::string_view piece, std::uint32_t below,
+                      std::vector<std::int32_t>& ids) const {
+  if (piece.size() <= kShortPiece) {
+    MergeShort(piece, below, ids);
+  } else {
+    MergeLong(piece, below, ids);
+  }
+}
+
+// wholes[i] is what parts i and i + 1 together are.
+void BpeMerger::MergeShort(std::string_view piece, std::uint32_t below,
+                           std::vector<std::int32_t>& ids) const {
+  std::array<std::uint32_t, kShortPiece> parts;
+  std::array<std::uint32_t, kShortPiece> wholes;
+  std::size_t n_parts = piece.size();
+  for (std::size_t i = 0; i < n_parts; ++i) {
+    parts[i] = id_of_byte_[static_cast<unsigned char>(piece[i])];
+  }
+  for (std::size_t i = 0; i + 1 < n_parts; ++i) wholes[i] = Whole(parts[i], parts[i + 1], below);
+  while (n_parts > 1) {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i + 1 < n_parts; ++i) {
+      if (wholes[i] < wholes[best]) best = i;
+    }
+    if (wholes[best] == PairTable::kNone) break;
+    parts[best] = wholes[best];
+    --n_parts;
+    for (std::size_t i = best + 1; i < n_parts; ++i) {
+      parts[i] = parts[i + 1];
+      wholes[i - 1] = wholes[i];
+    }
+    if (best > 0) wholes[best - 1] = Whole(parts[best - 1], parts[best], below);
+    if (best + 1 < n_parts) wholes[best] = Whole(parts[best], parts[best + 1], below);
+  }
+  for (std::size_t i = 0; i < n_parts; ++i) ids.push_back(static_cast<std::int32_t>(parts[i]));
+}
+
+// Parts are a linked list over the positions at which they begin; a heap gives the lowest whole,
+// then the leftmost. What the heap says of a pair that is gone by now is passed over.
+void BpeMerger::MergeLong(std::string_view piece, std::uint32_t below,
+                          std::vector<std::int32_t>& ids) const {
+  LR_CHECK(piece.size() < PairTable::kNone);
+  struct Part {
+    std::uint32_t id = 0, whole = PairTable::kNone, previous = 0, next = 0;
+  };
+  const auto n = static_cast<std::uint32_t>(piece.size());
+  std::vector<Part> parts(n);
+  for (std::uint32_t i = 0; i < n; ++i) {
+    parts[i] = {.id = id_of_byte_[static_cast<unsigned char>(piece[i])],
+                .previous = i - 1,  // of the first: none, which is seen by i == 0
+                .next = i + 1};
+  }
+  std::vector<std::uint64_t> entries;  // whole, position
+  const auto entry_of = [&](std::uint32_t i) { return std::uint64_t{parts[i].whole} << 32 | i; };
+  for (std::uint32_t i = 0; i + 1 < n; ++i) {
+    parts[i].whole = Whole(parts[i].id, parts[i + 1].id, below);
+    if (parts[i].whole != PairTable::kNone) entries.push_back(entry_of(i));
+  }
+  std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> heap(
+      std::greater<>(), std::move(entries));
+  const auto renew = [&](std::uint32_t i) {
+    parts[i].whole =
+        parts[i].next < n ? Whole(parts[i].id, parts[parts[i].next].id, below) : PairTable::kNone;
+    if (parts[i].whole != PairTable::kNone) heap.push(entry_of(i));
+  };
+  while (!heap.empty()) {
+    const std::uint64_t entry = heap.top();
+    heap.pop();
+    const auto i = static_cast<std::uint32_t>(entry);
+    if (parts[i].whole != entry >> 32) continue;
+    const std::uint32_t gone = parts[i].next;
+    parts[i].id = parts[i].whole;
+    parts[i].next = parts[gone].next;
+    parts[gone].whole = PairTable::kNone;
+    if (parts[i].next < n) parts[parts[i].next].previous = i;
+    renew(i);
+    if (i > 0) renew(parts[i].previous);
+  }
+  for (std::uint32_t i = 0; i < n; i = parts[i].next) {
+    ids.push_back(static_cast<std::int32_t>(parts[i].id));
+  }
+}
+
+// ---- text ----------------------------------------------------------------------------------------
+
+namespace {
+
+// The ids of pieces seen before, each at one place that the next of the same hash takes over. Holds
+// pieces of up to 16 bytes and three ids, which is nearly all of a text, at two to a cache line.
+class PieceCache {
+ public:
+  static constexpr std::size_t kPieceBytes = 16;
+  static constexpr std::size_t kPieceIds = 3;
+
+  struct Key {
+    std::uint64_t low = 0, high = 0;  // the bytes, zeros behind them
+    std::uint32_t n_bytes = 0;
+  };
+  struct Slot {
+    std::uint64_t low = 0, high = 0;
+    std::uint16_t n_bytes = 0;  // 0: empty
+    std::uint16_t n_ids = 0;
+    std::array<std::int32_t, kPieceIds> ids{};
+
+    bool Holds(const Key& key) const {
+      return low == key.low && high == key.high && n_bytes == key.n_bytes;
+    }
+  };
+  static_assert(sizeof(Slot) == 32);
+
+  // `piece` has 1 to 16 bytes; `text_end` ends the text that it is cut from.
+  static Key KeyOf(std::string_view piece, const char* text_end) {
+    Key key = {.n_bytes = static_cast<std::uint32_t>(piece.size())};
+    if (text_end - piece.data() >= static_cast<std::ptrdiff_t>(kPieceBytes)) {
+      std::memcpy(&key.low, piece.data(), 8);
+      std::memcpy(&key.high, piece.data() + 8, 8);
+      const std::size_t n = piece.size();
+      key.low &= n >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * n)) - 1;
+      key.high &= n >= 16  ? ~std::uint64_t{0}
+                  : n <= 8 ? 0
+                           : (std::uint64_t{1} << (8 * (n - 8))) - 1;
+    } else {
+      std::array<char, kPieceBytes> bytes{};
+      std::memcpy(bytes.data(), piece.data(), piece.size());
+      std::memcpy(&key.low, bytes.data(), 8);
+      std::memcpy(&key.high, bytes.data() + 8, 8);
+    }
+    return key;
+  }
+
+  Slot& Place(const Key& key) {
+    const std::uint64_t mixed =
+        (key.low ^ std::rotl(key.high * 0xc2b2ae3d27d4eb4f, 29)) * 0x9e3779b97f4a7c15;
+    return slots_[mixed >> (64 - kBits)];
+  }
+
+ private:
+  static constexpr unsigned kBits = 15;
+  std::vector<Slot> slots_ = std::vector<Slot>(std::size_t{1} << kBits);
+};
+static_assert(std::endian::native == std::endian::little, "PieceCache::KeyOf masks the last bytes");
+
+class BpeTokenizer final : public Tokenizer {
+ public:
+  BpeTokenizer(Vocabulary vocabulary, BpeMerger merger)
+      : Tokenizer(std::move(vocabulary)), merger_(std::move(merger)) {}
+
+  void Encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
+    if (text.empty()) return;
+    std::unique_ptr<PieceCache> cache = TakeCache();
+    if (vocabulary().add_prefix_space && !text.starts_with(' ')) {
+      EncodeWith(*cache, Str(" ", text), ids);
+    } else {
+      EncodeWith(*cache, text, ids);
+    }
+    GiveBack(std::move(cache));
+  }
+
+ private:
+  void EncodeWith(PieceCache& cache, std::string_view text, std::vector<std::int32_t>& ids) const {
+    const char* const text_end = text.data() + text.size();
+    for (Gpt2Scanner scanner(text); !scanner.done();) {
+      const std::string_view piece = scanner.Next();
+      if (piece.size() > PieceCache::kPieceBytes) {
+        EncodePiece(piece, ids);
+        continue;
+      }
+      const PieceCache::Key key = PieceCache::KeyOf(piece, text_end);
+      PieceCache::Slot& slot = cache.Place(key);
+      if (slot.Holds(key)) {
+        ids.insert(ids.end(), slot.ids.begin(), slot.ids.begin() + slot.n_ids);
+        continue;
+      }
+      const std::size_t before = ids.size();
+      EncodePiece(piece, ids);
+      const std::size_t n_ids = ids.size() - before;
+      if (n_ids > PieceCache::kPieceIds) continue;
+      slot = {.low = key.low,
+              .high = key.high,
+              .n_bytes = static_cast<std::uint16_t>(key.n_bytes),
+              .n_ids = static_cast<std::uint16_t>(n_ids)};
+      std::copy(ids.end() - static_cast<std::ptrdiff_t>(n_ids), ids.end(), slot.ids.begin());
+    }
+  }
+
+  void EncodePiece(std::string_view piece, std::vector<std::int32_t>& ids) const {
+    if (piece.size() <= kTokenBytesMax) {
+      if (const std::uint32_t id = merger_.Find(piece); id != PairTable::kNone) {
+        ids.push_back(static_cast<std::int32_t>(id));
+        return;
+      }
+    }
+    merger_.Merge(piece, PairTable::kNone, ids);
+  }
+
+  std::unique_ptr<PieceCache> TakeCache() const {
+    const std::lock_guard lock(mutex_);
+    if (caches_.empty()) return std::make_unique<PieceCache>();
+    std::unique_ptr<PieceCache> cache = std::move(caches_.back());
+    caches_.pop_back();
+    return cache;
+  }
+
+  void GiveBack(std::unique_ptr<PieceCache> cache) const {
+    const std::lock_guard lock(mutex_);
+    caches_.push_back(std::move(cache));
+  }
+
+  BpeMerger merger_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<PieceCache>> caches_;  // guarded by mutex_; not in use now
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> MakeBpeTokenizer(Vocabulary vocabulary) {
+  if (vocabulary.pre_tokenizer != kGpt2Rule) {
+    return Invalid(Str("the rule that cuts the text is \"", vocabulary.pre_tokenizer,
+                       "\", supported is \"", kGpt2Rule, "\""));
+  }
+  ASSIGN_OR_RETURN(BpeMerger merger, BpeMerger::Make(vocabulary.tokens));
+  return std::unique_ptr<Tokenizer>(
+      std::make_unique<BpeTokenizer>(std::move(vocabulary), std::move(merger)));
+}
+
+std::int64_t EmbeddingRows(std::size_t n_tokens) {
+  return static_cast<std::int64_t>((n_tokens + 63) / 64 * 64);
+}
+
+Vocabulary RanksWithEndOfText(std::string name, std::vector<std::string> bytes_of_rank) {
+  Vocabulary vocabulary = {
+      .name = std::move(name), .pre_tokenizer = std::string(kGpt2Rule), .tokens = {}};
+  vocabulary.tokens.reserve(bytes_of_rank.size() + 1);
+  for (std::string& bytes : bytes_of_rank) {
+    vocabulary.tokens.push_back({.bytes = std::move(bytes)});
+  }
+  vocabulary.eot_id = static_cast<std::int32_t>(vocabulary.tokens.size());
+  vocabulary.bos_id = vocabulary.eot_id;
+  vocabulary.tokens.push_back({.bytes = "<|endoftext|>", .kind = Token::Kind::kControl});
+  vocabulary.n_rows = EmbeddingRows(vocabulary.tokens.size());
+  return vocabulary;
+}
+
+}  // namespace longrun

@@ -1,0 +1,67 @@
+// `gpt2`: the vocabulary of GPT-2 (Radford et al. 2019), 50257 ids in 50304 rows. It is not ours to
+// ship: `./dev vocab` fetches it and compares its hash, as is done here at each reading. It is looked
+// for as gpt2.tiktoken in
+//
+//   $LONGRUN_TOKENIZERS                when that is set, and nowhere else
+//   $LONGRUN_HOME/tokenizers
+//   $XDG_DATA_HOME/longrun/tokenizers  without XDG_DATA_HOME: $HOME/.local/share/longrun/tokenizers
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "model/data/tokenizer/bpe.h"
+#include "model/data/tokenizer/kinds.h"
+#include "model/data/tokenizer/tiktoken.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kFileName = "gpt2.tiktoken";
+constexpr std::string_view kSha256 =
+    "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930";
+
+std::string FromEnvironment(const char* variable) {
+  const char* const value = std::getenv(variable);
+  return value == nullptr ? "" : value;
+}
+
+std::vector<std::string> Folders() {
+  if (const std::string only = FromEnvironment("LONGRUN_TOKENIZERS"); !only.empty()) return {only};
+  std::vector<std::string> folders;
+  if (const std::string state = FromEnvironment("LONGRUN_HOME"); !state.empty()) {
+    folders.push_back(JoinPath(state, "tokenizers"));
+  }
+  const std::string home = FromEnvironment("HOME");
+  std::string data = FromEnvironment("XDG_DATA_HOME");
+  if (data.empty() && !home.empty()) data = JoinPath(home, ".local/share");
+  if (!data.empty()) folders.push_back(JoinPath(data, "longrun/tokenizers"));
+  return folders;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> MakeGpt2Tokenizer(const std::string& name) {
+  const std::vector<std::string> folders = Folders();
+  for (const std::string& folder : folders) {
+    const std::string path = JoinPath(folder, kFileName);
+    if (!PathExists(path)) continue;
+    ASSIGN_OR_RETURN(const std::string text, ReadVocabularyFile(path));
+    if (const std::string sha256 = Sha256Hex(text); sha256 != kSha256) {
+      return Status(Code::kDataLoss,
+                    Str(path, " is not GPT-2's vocabulary: its SHA-256 is ", sha256, ", expected ",
+                        kSha256, "; remove it and call ./dev vocab"));
+    }
+    ASSIGN_OR_RETURN(std::vector<RankedBytes> tokens, ParseTiktoken(text));
+    ASSIGN_OR_RETURN(std::vector<std::string> bytes, BytesOfRanks(std::move(tokens)));
+    return MakeBpeTokenizer(RanksWithEndOfText(name, std::move(bytes)));
+  }
+  return Status(Code::kNotFound,
+                Str("the vocabulary of tokenizer \"gpt2\" is not here: no ", kFileName, " in ",
+                    folders.empty() ? "$LONGRUN_TOKENIZERS" : Join(folders, ", "),
+                    "; ./dev vocab fetches it, or $LONGRUN_TOKENIZERS names its folder"));
+}
+
+}  // namespace longrun
