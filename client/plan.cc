@@ -1,6 +1,8 @@
-// longrun plan FILE: what a submission would do.
+// longrun plan FILE: what a submission would do, and cost.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "base/str.h"
 #include "base/units.h"
@@ -14,23 +16,156 @@
 namespace longrun {
 namespace {
 
-std::vector<std::vector<std::string>> PlanRows(const Json& plan) {
-  std::vector<std::vector<std::string>> rows;
+using Rows = std::vector<std::vector<std::string>>;
+
+std::int64_t Int(const Json& json, const char* name) { return json.at(name).get<std::int64_t>(); }
+double Number(const Json& json, const char* name) { return json.at(name).get<double>(); }
+
+std::string AxesText(const Json& run) {
+  std::vector<std::string> axes;
+  for (const auto& [axis, value] : run.at("axes").items()) {
+    axes.push_back(axis.substr(axis.rfind('.') + 1) + "=" + AxisText(value));
+  }
+  return Join(axes, " ");
+}
+
+std::string FlopsText(double flops) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", flops);
+  return text;
+}
+
+std::string SecondsText(double seconds) {
+  return FormatDurationMs(seconds < 10 ? static_cast<std::int64_t>(seconds * 1000)
+                                       : static_cast<std::int64_t>(seconds) * 1000);
+}
+
+bool HasTime(const Json& time) { return Int(time, "n") > 0; }
+
+// "41s (33s to 52s)"
+std::string TimeText(const Json& time) {
+  if (!HasTime(time)) return "not measured yet";
+  return Str(SecondsText(Number(time, "likely_s")), " (", SecondsText(Number(time, "low_s")),
+             " to ", SecondsText(Number(time, "high_s")), ")");
+}
+
+double WorkFlops(const Json& run) {
+  const bool trains = run.at("training") == "to_do";
+  return Number(run, "evaluate_flops") + (trains ? Number(run, "train_flops") : 0);
+}
+
+std::string RunTimeText(const Json& run) {
+  std::vector<std::string> parts;
+  if (run.at("training") == "to_do") parts.push_back(TimeText(run.at("train_time")));
+  if (Int(run, "cells_missing") > 0 && Number(run, "evaluate_flops") > 0) {
+    parts.push_back(TimeText(run.at("evaluate_time")));
+  }
+  if (parts.size() == 2 && parts[0] == parts[1]) parts.pop_back();
+  return Join(parts, " + ");
+}
+
+std::string CellsText(const Json& run) {
+  const std::int64_t n_under_way = Int(run, "cells_under_way");
+  const std::pair<std::int64_t, const char*> counts[] = {
+      {Int(run, "cells_known") - n_under_way, " known"},
+      {n_under_way, " under way"},
+      {Int(run, "cells_missing"), " to do"}};
+  std::vector<std::string> parts;
+  for (const auto& [n, what] : counts) {
+    if (n > 0) parts.push_back(Str(n, what));
+  }
+  return Join(parts, ", ");
+}
+
+std::string TrainingText(const Json& run) {
+  const auto training = run.at("training").get<std::string>();
+  return training == "to_do" ? "to do" : training == "under_way" ? "under way" : training;
+}
+
+Rows PlanRows(const Json& plan) {
+  Rows rows;
+  rows.reserve(plan.at("runs").size());
   for (const Json& run : plan.at("runs")) {
-    std::vector<std::string> axes;
-    for (const auto& [axis, value] : run.at("axes").items()) {
-      axes.push_back(axis.substr(axis.rfind('.') + 1) + "=" + AxisText(value));
-    }
-    char flops[32];
-    std::snprintf(flops, sizeof flops, "%.3g", run.at("train_flops").get<double>());
-    rows.push_back({ShortId(run.at("run_key").get<std::string>()), Join(axes, " "),
-                    FormatCount(run.at("parameters").get<std::int64_t>()), flops,
-                    FormatBytes(run.at("memory_bytes").get<std::int64_t>()),
-                    run.at("trained").get<bool>() ? "known or under way" : "to train",
-                    Str(run.at("cells_known").get<std::int64_t>(), " known or under way, ",
-                        run.at("cells_missing").get<std::int64_t>(), " to do")});
+    rows.push_back(
+        {ShortId(run.at("run_key").get<std::string>()), AxesText(run),
+         FormatCount(Int(run, "parameters")), FlopsText(WorkFlops(run)),
+         FormatBytes(std::max(Int(run, "memory_bytes"), Int(run, "evaluate_memory_bytes"))),
+         FormatBytes(Int(run, "disk_bytes")), TrainingText(run), CellsText(run), RunTimeText(run)});
   }
   return rows;
+}
+
+std::string PlanText(const Json& plan) {
+  std::string text =
+      RenderColumns({"run", "axes", "parameters", "FLOPs", "memory", "disk", "training", "cells",
+                     "time (training + evaluation)"},
+                    {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight,
+                     Align::kRight, Align::kLeft, Align::kLeft, Align::kLeft},
+                    PlanRows(plan));
+  text += SubmissionText(plan) + "\n";
+  const double flops = Number(plan, "train_flops") + Number(plan, "evaluate_flops");
+  if (flops > 0) {
+    text += Str("in all ", FlopsText(flops), " FLOPs, ", FormatBytes(Int(plan, "disk_bytes")),
+                " of checkpoints");
+    if (HasTime(plan.at("slot_time"))) {
+      text += Str(", ", TimeText(plan.at("slot_time")), " of one slot's time");
+    }
+    text += "\n";
+  }
+  if (HasTime(plan.at("wall_time"))) {
+    const std::int64_t n_slots = Int(plan, "slots");
+    text += Str("on the ", n_slots, n_slots == 1 ? " slot" : " slots",
+                " known now: ", TimeText(plan.at("wall_time")), ", going by what ran on ",
+                plan.at("device").get<std::string>(), "\n");
+  }
+  for (const Json& problem : plan.at("problems")) {
+    text += Str("will not run: ", problem.get<std::string>(), "\n");
+  }
+  return text;
+}
+
+// Plain numbers, for programs. Times are empty where nothing was measured.
+std::string PlanCsv(const Json& plan) {
+  const std::vector<std::string> header = {"run",
+                                           "axes",
+                                           "parameters",
+                                           "train_flops",
+                                           "evaluate_flops",
+                                           "memory_bytes",
+                                           "disk_bytes",
+                                           "training",
+                                           "cells_known",
+                                           "cells_under_way",
+                                           "cells_missing",
+                                           "train_s",
+                                           "train_s_low",
+                                           "train_s_high",
+                                           "evaluate_s",
+                                           "evaluate_s_low",
+                                           "evaluate_s_high"};
+  Rows rows;
+  rows.reserve(plan.at("runs").size());
+  for (const Json& run : plan.at("runs")) {
+    std::vector<std::string>& row = rows.emplace_back();
+    row = {run.at("run_key").get<std::string>(),
+           AxesText(run),
+           Str(Int(run, "parameters")),
+           Str(Number(run, "train_flops")),
+           Str(Number(run, "evaluate_flops")),
+           Str(Int(run, "memory_bytes")),
+           Str(Int(run, "disk_bytes")),
+           run.at("training").get<std::string>(),
+           Str(Int(run, "cells_known") - Int(run, "cells_under_way")),
+           Str(Int(run, "cells_under_way")),
+           Str(Int(run, "cells_missing"))};
+    for (const char* which : {"train_time", "evaluate_time"}) {
+      const Json& time = run.at(which);
+      for (const char* part : {"likely_s", "low_s", "high_s"}) {
+        row.push_back(HasTime(time) ? Str(Number(time, part)) : "");
+      }
+    }
+  }
+  return RenderCsv(header, rows);
 }
 
 }  // namespace
@@ -47,18 +182,10 @@ void AddPlan(Verbs& verbs) {
       Asker asker(verbs.state);
       const Result<Json> plan = asker.Ask("PlanSweep", *request);
       if (!plan.ok()) return asker.ReportFailure(plan.status());
-      const std::vector<std::string> header = {"run",    "axes",     "parameters", "train FLOPs",
-                                               "memory", "training", "cells"};
       if (*output == "json") {
         Print(RenderJson(*plan));
-      } else if (*output == "csv") {
-        Print(RenderCsv(header, PlanRows(*plan)));
       } else {
-        Print(RenderColumns(header,
-                            {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight,
-                             Align::kRight, Align::kLeft, Align::kLeft},
-                            PlanRows(*plan)));
-        Print(SubmissionText(*plan) + "\n");
+        Print(*output == "csv" ? PlanCsv(*plan) : PlanText(*plan));
       }
       return static_cast<int>(kExitOk);
     };

@@ -11,9 +11,15 @@
 // The one layer more stands for the temporaries of the backward pass.
 //
 // FLOPs (TrainFlops): 6 P a token for the matrix products, 12 n_layer C T for the two products of
-// attention (forward 4 C T a layer and token, backward twice that).
+// attention (forward 4 C T a layer and token, backward twice that). Evaluation (EvaluateFlops) has the
+// forward pass only: 2 P + 4 n_layer C L a token.
+//
+// Memory of one window of evaluation (EvaluateMemoryBytes), L = context_length: 4 P of weights, one
+// block's activations 4 L (10 C + 2 d_ff), three copies of a block of attention's rows (128 queries,
+// fewer where H L 128 scores are more than 2^25, never fewer than 16), logits and log-softmax 8 L vocab.
 #include "sweeps/run.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -37,6 +43,13 @@ Result<std::string> ParseDigest(const Json& json, std::string_view member, std::
                                               "found \"", digest, "\""));
   }
   return digest;
+}
+
+// Capped at what fits into an int64: nothing of that size fits a machine.
+std::int64_t Bytes(double bytes) {
+  constexpr double kLimit = 9.2e18;
+  return bytes < kLimit ? static_cast<std::int64_t>(bytes)
+                        : std::numeric_limits<std::int64_t>::max();
 }
 
 }  // namespace
@@ -128,11 +141,8 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
       4.0 * 3.0 * static_cast<double>(model.n_head) * train_length;
   const double token_bytes =
       (n_layer + 1.0) * block_bytes + 4.0 * 3.0 * static_cast<double>(model.vocab_size);
-  const double bytes = 16.0 * static_cast<double>(model.ParameterCount()) +
-                       static_cast<double>(micro_batch) * train_length * token_bytes;
-  constexpr double kLimit = 9.2e18;
-  return bytes < kLimit ? static_cast<std::int64_t>(bytes)
-                        : std::numeric_limits<std::int64_t>::max();
+  return Bytes(16.0 * static_cast<double>(model.ParameterCount()) +
+               static_cast<double>(micro_batch) * train_length * token_bytes);
 }
 
 std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
@@ -143,6 +153,29 @@ std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
     micro_batch *= 2;
   }
   return micro_batch;
+}
+
+double EvaluateFlops(const ModelConfig& model, double n_tokens, std::int64_t context_length) {
+  const double matrices = 2.0 * static_cast<double>(model.ParameterCount());
+  const double attention = 4.0 * static_cast<double>(model.n_layer) *
+                           static_cast<double>(model.d_model) * static_cast<double>(context_length);
+  return (matrices + attention) * n_tokens;
+}
+
+std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length) {
+  constexpr double kScoresMax = 1 << 25;
+  const auto length = static_cast<double>(context_length);
+  const double row_scores = static_cast<double>(model.n_head) * length;
+  const double scores = std::clamp(kScoresMax, 16.0 * row_scores, 128.0 * row_scores);
+  return Bytes(
+      4.0 * static_cast<double>(model.ParameterCount()) +
+      4.0 * length *
+          (10.0 * static_cast<double>(model.d_model) + 2.0 * static_cast<double>(model.d_ff)) +
+      4.0 * 3.0 * scores + 8.0 * length * static_cast<double>(model.vocab_size));
+}
+
+std::int64_t CheckpointBytes(const ModelConfig& model) {
+  return Bytes(12.0 * static_cast<double>(model.ParameterCount()));
 }
 
 double TrainFlops(const ModelConfig& model, const TrainConfig& train) {

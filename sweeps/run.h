@@ -58,4 +58,11 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
 // Training FLOPs of the whole run: 6 * parameters * tokens + attention.
 double TrainFlops(const ModelConfig& model, const TrainConfig& train);
 
+// FLOPs of reading `n_tokens` tokens in windows of `context_length`: a third of training's, each.
+double EvaluateFlops(const ModelConfig& model, double n_tokens, std::int64_t context_length);
+// Bytes of weights and of one window's forward pass without gradients, in fp32.
+std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length);
+// Bytes of a checkpoint: weights and the two moments of AdamW, in fp32.
+std::int64_t CheckpointBytes(const ModelConfig& model);
+
 }  // namespace longrun

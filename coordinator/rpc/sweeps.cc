@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/rpc/plan.h"
 #include "coordinator/rpc/views.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "model/data/dataset.h"
@@ -27,8 +28,6 @@ using Unary = grpc::ServerUnaryReactor;
 
 constexpr std::size_t kLogFrameBytes = 64 << 10;
 constexpr std::size_t kFileNameBytesMax = 4096;
-// For `plan`, as long as no worker has told what it has.
-constexpr std::int64_t kMemoryBytesAssumed = std::int64_t{16} << 30;
 
 std::vector<std::pair<std::string, std::string>> Overrides(
     const google::protobuf::RepeatedPtrField<v1::Override>& overrides) {
@@ -312,14 +311,14 @@ class SweepService final : public v1::SweepService::CallbackService {
 
   Unary* PlanSweep(Context* context, const v1::PlanSweepRequest* request,
                    v1::PlanSweepResponse* response) override {
-    const auto body = [=, this](StoreReader&, RpcError& error) {
+    const auto body = [=, this](StoreReader& reader, RpcError& error) {
       error = {.reason = "SWEEP_INVALID", .subject = request->file_name()};
       RETURN_IF_ERROR(CheckFile(request->file_name(), request->overrides()));
       ASSIGN_OR_RETURN(const Sweep sweep, ParseSweep(request->yaml(), request->file_name(),
                                                      Overrides(request->overrides()),
                                                      Catalogue(parts_.core.datasets())));
       error.reason.clear();
-      return Plan(sweep, response);
+      return longrun::PlanSweep(parts_.core, reader, sweep, response);
     };
     return Handle(parts_, parts_.submitter, context, "PlanSweep", body);
   }
@@ -565,43 +564,6 @@ class SweepService final : public v1::SweepService::CallbackService {
     attempt->set_durable_seq(row.durable_seq);
     attempt->set_resume_step(row.resume_step);
     attempt->set_started_json(row.started_json);
-  }
-
-  Status Plan(const Sweep& sweep, v1::PlanSweepResponse* response) {
-    response->set_name(sweep.name);
-    return parts_.core.LookAndWait([&](const State& state) {
-      FillCounts(PlanSubmission(state, sweep), response->mutable_counts());
-      std::int64_t memory_bytes = 0;
-      for (const auto& [id, worker] : state.workers) {
-        for (const Slot& slot : worker.slots) {
-          memory_bytes = std::max(memory_bytes, slot.memory_bytes);
-        }
-      }
-      if (memory_bytes == 0) memory_bytes = kMemoryBytesAssumed;
-      for (const PlannedRun& planned : sweep.runs) {
-        v1::PlannedRunInfo* run = response->add_runs();
-        const Run& what = planned.run;
-        run->set_run_key(planned.run_key);
-        run->set_axes_json(CanonicalJson(planned.axes));
-        run->set_dataset(planned.dataset_name);
-        run->set_parameters(what.model.ParameterCount());
-        run->set_train_flops(TrainFlops(what.model, what.train));
-        run->set_memory_bytes(TrainMemoryBytes(
-            what.model, what.train, AutoMicroBatch(what.model, what.train, memory_bytes)));
-        const auto train = state.tasks.find(TrainTaskKey(planned.run_key));
-        run->set_trained(
-            train != state.tasks.end() &&
-            (train->second.state == TaskState::kSucceeded || !IsTerminal(train->second.state)));
-        std::set<std::string> known, missing;
-        for (const PlannedEvaluation& evaluation : planned.evaluations) {
-          for (const ExpectedCell& cell : evaluation.cells) {
-            (state.cell_task.contains(cell.cell) ? known : missing).insert(cell.cell);
-          }
-        }
-        run->set_cells_known(static_cast<std::int32_t>(known.size()));
-        run->set_cells_missing(static_cast<std::int32_t>(missing.size()));
-      }
-    });
   }
 
   Parts& parts_;

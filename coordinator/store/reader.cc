@@ -230,6 +230,32 @@ Result<std::vector<std::string>> StoreReader::TasksOfRun(const std::string& run_
   }
 }
 
+Result<std::vector<MeasuredRow>> StoreReader::MeasuredTasks(std::int64_t n_max) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("SELECT task.kind, run.run, run.execution, ifnull(task.evaluation, ''),"
+                           " task.expected_cells,"
+                           " (attempt.ended_wall_ms - attempt.started_wall_ms) / 1000.0"
+                           " FROM attempt JOIN task ON task.id = attempt.task"
+                           " JOIN run ON run.run_key = task.run_key"
+                           " WHERE attempt.state = 'SUCCEEDED' AND attempt.resume_step IS NULL"
+                           " AND task.result_attempt = attempt.id AND run.execution IS NOT NULL"
+                           " ORDER BY attempt.id DESC LIMIT ?"));
+  row.Bind(n_max);
+  std::vector<MeasuredRow> rows;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return rows;
+    rows.push_back({.kind = row.Text(0),
+                    .run_json = row.Text(1),
+                    .execution_json = row.Text(2),
+                    .evaluation_json = row.Text(3),
+                    .expected_cells_json = row.Text(4),
+                    .seconds = row.Double(5)});
+  }
+}
+
 Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& task) {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(

@@ -50,6 +50,16 @@ struct AttemptRow {
   std::string started_json;  // body of its `started` record, or ""
 };
 
+// A task that succeeded in one attempt, from its first step: what it was and how long it took.
+struct MeasuredRow {
+  std::string kind;  // train | evaluate
+  std::string run_json;
+  std::string execution_json;
+  std::string evaluation_json;      // "" for a training
+  std::string expected_cells_json;  // list
+  double seconds = 0;
+};
+
 struct ResultBody {
   std::string run_key;
   std::string cell;
@@ -85,6 +95,8 @@ class StoreReader {
   Result<std::vector<std::string>> TasksOfRun(const std::string& run_key);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
   Result<bool> HasAttempt(const std::string& attempt);
+  // The newest ones, at most `n_max`.
+  Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);
   // The attempts whose logs a run, a task (each with its newest attempt) or an attempt mean.
   Result<std::vector<std::string>> FindLogs(const std::string& reference);
 

@@ -1,0 +1,274 @@
+// See plan.h.
+#include "coordinator/rpc/plan.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "coordinator/forecast.h"
+#include "coordinator/rpc/views.h"
+
+namespace longrun {
+namespace {
+
+// What a slot is taken to have as long as no worker has told.
+constexpr std::int64_t kMemoryBytesAssumed = std::int64_t{16} << 30;
+constexpr std::int64_t kMeasuredMax = 500;
+constexpr std::size_t kDigitsShown = 8;
+
+// Tokens that the model reads for one cell.
+double TokensOf(const Json& evaluation) {
+  const Json& params = evaluation.begin().value();
+  return params.at("score_tokens").get<double>();
+}
+
+double CellFlops(const Run& run, const Json& evaluation, std::int64_t context_length) {
+  return EvaluateFlops(run.model, TokensOf(evaluation), context_length);
+}
+
+// A task as the forecast wants it; nothing when it was written by another release.
+std::optional<MeasuredTask> Measured(const MeasuredRow& row) {
+  const Result<Json> run_json = ParseJson(row.run_json);
+  const Result<Json> execution_json = ParseJson(row.execution_json);
+  if (!run_json.ok() || !execution_json.ok()) return std::nullopt;
+  const Result<Run> run = Run::FromJson(*run_json);
+  const Result<Execution> execution = Execution::FromJson(*execution_json);
+  if (!run.ok() || !execution.ok()) return std::nullopt;
+  MeasuredTask task = {
+      .kind = row.kind == TaskKindName(TaskKind::kTrain) ? TaskKind::kTrain : TaskKind::kEvaluate,
+      .device = DeviceName(*execution),
+      .position = run->model.position.method,
+      .shape = ShapeOf(*run),
+      .flops = 0,
+      .seconds = row.seconds};
+  if (task.kind == TaskKind::kTrain) {
+    task.flops = TrainFlops(run->model, run->train);
+    return task;
+  }
+  const Result<Json> evaluation = ParseJson(row.evaluation_json);
+  const Result<Json> cells = ParseJson(row.expected_cells_json);
+  if (!evaluation.ok() || !cells.ok()) return std::nullopt;
+  for (const Json& json : *cells) {
+    const Result<ExpectedCell> cell = ExpectedCell::FromJson(json);
+    if (!cell.ok()) return std::nullopt;
+    if (cell->variant.empty()) task.flops += CellFlops(*run, *evaluation, cell->context_length);
+  }
+  return task;
+}
+
+// The slots of known workers that a sweep may use.
+struct Slots {
+  std::int64_t n = 0;
+  std::int64_t memory_bytes = 0;  // of the largest one
+  bool any_worker = false;
+};
+
+Slots SlotsFor(const State& state, const std::string& device_kind) {
+  Slots slots;
+  for (const auto& [id, worker] : state.workers) {
+    if (worker.lost) continue;
+    slots.any_worker = true;
+    for (const Slot& slot : worker.slots) {
+      if (device_kind != "any" && slot.kind != device_kind) continue;
+      slots.n += 1;
+      slots.memory_bytes = std::max(slots.memory_bytes, slot.memory_bytes);
+    }
+  }
+  return slots;
+}
+
+void SetTime(const Estimate& estimate, v1::TimeEstimate* message) {
+  message->set_low_s(estimate.low_s);
+  message->set_likely_s(estimate.likely_s);
+  message->set_high_s(estimate.high_s);
+  message->set_n(static_cast<std::int32_t>(estimate.n));
+  message->set_basis(estimate.basis);
+}
+
+// Times of all that is to do. Known only when each part is.
+class Total {
+ public:
+  void Add(const std::optional<Estimate>& part) {
+    if (!part) {
+      complete_ = false;
+      return;
+    }
+    sum_.low_s += part->low_s;
+    sum_.likely_s += part->likely_s;
+    sum_.high_s += part->high_s;
+    sum_.n = std::max(sum_.n, part->n);
+    sum_.basis = part->basis;
+    any_ = true;
+  }
+  bool known() const { return complete_ && any_; }
+  const Estimate& sum() const { return sum_; }
+
+ private:
+  Estimate sum_;
+  bool complete_ = true;
+  bool any_ = false;
+};
+
+// Fills one run after the other, and the sums over them.
+class Planner {
+ public:
+  Planner(const State& state, const Forecast& forecast, const Sweep& sweep,
+          v1::PlanSweepResponse* response)
+      : state_(state),
+        forecast_(forecast),
+        sweep_(sweep),
+        slots_(SlotsFor(state, sweep.device_kind)),
+        memory_bytes_(slots_.n > 0 ? slots_.memory_bytes : kMemoryBytesAssumed),
+        response_(response) {}
+
+  void Fill() {
+    response_->set_name(sweep_.name);
+    FillCounts(PlanSubmission(state_, sweep_), response_->mutable_counts());
+    if (slots_.any_worker && slots_.n == 0) {
+      response_->add_problems(Str("resources.kind: no known worker has a ", sweep_.device_kind,
+                                  " slot: start a worker on a machine that has one"));
+    }
+    for (const PlannedRun& planned : sweep_.runs) FillRun(planned, response_->add_runs());
+    response_->set_slots(static_cast<std::int32_t>(slots_.n));
+    response_->set_device(forecast_.device());
+    if (total_.known()) {
+      SetTime(total_.sum(), response_->mutable_slot_time());
+      if (slots_.n > 0) SetTime(WallTime(), response_->mutable_wall_time());
+    }
+  }
+
+ private:
+  void FillRun(const PlannedRun& planned, v1::PlannedRunInfo* info) {
+    const Run& run = planned.run;
+    const std::int64_t micro_batch = AutoMicroBatch(run.model, run.train, memory_bytes_);
+    info->set_run_key(planned.run_key);
+    info->set_axes_json(CanonicalJson(planned.axes));
+    info->set_dataset(planned.dataset_name);
+    info->set_parameters(run.model.ParameterCount());
+    info->set_train_flops(TrainFlops(run.model, run.train));
+    info->set_micro_batch(micro_batch);
+    info->set_memory_bytes(TrainMemoryBytes(run.model, run.train, micro_batch));
+    Estimate chain;
+    FillTraining(planned, info, chain);
+    FillCells(planned, info, chain);
+    if (chain.likely_s > longest_.likely_s) longest_ = chain;
+  }
+
+  void FillTraining(const PlannedRun& planned, v1::PlannedRunInfo* info, Estimate& chain) {
+    const Run& run = planned.run;
+    const auto task = state_.tasks.find(TrainTaskKey(planned.run_key));
+    const bool is_there = task != state_.tasks.end();
+    const bool is_known = is_there && task->second.state == TaskState::kSucceeded;
+    const bool is_under_way = is_there && !IsTerminal(task->second.state);
+    info->set_trained(is_known || is_under_way);
+    info->set_training(is_known ? "known" : is_under_way ? "under_way" : "to_do");
+    if (info->trained() || !trainings_.insert(planned.run_key).second) return;
+    info->set_disk_bytes((sweep_.checkpoint_keep + 1) * CheckpointBytes(run.model));
+    response_->set_disk_bytes(response_->disk_bytes() + info->disk_bytes());
+    response_->set_train_flops(response_->train_flops() + info->train_flops());
+    CheckMemory(planned, "training", TrainMemoryBytes(run.model, run.train, 1),
+                "a smaller model or a shorter train_length");
+    const auto time = forecast_.Of(TaskKind::kTrain, run, info->train_flops());
+    if (time) SetTime(*time, info->mutable_train_time());
+    Count(time, chain);
+  }
+
+  void FillCells(const PlannedRun& planned, v1::PlannedRunInfo* info, Estimate& chain) {
+    std::set<std::string> known, under_way, missing;
+    double flops = 0;
+    std::int64_t longest = 0;
+    for (const PlannedEvaluation& evaluation : planned.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) {
+        if (IsOwned(cell.cell, known, under_way)) continue;
+        missing.insert(cell.cell);
+        if (!cell.variant.empty() || !cells_.insert(cell.cell).second) continue;
+        flops += CellFlops(planned.run, evaluation.evaluation, cell.context_length);
+        longest = std::max(longest, cell.context_length);
+      }
+    }
+    info->set_cells_known(static_cast<std::int32_t>(known.size() + under_way.size()));
+    info->set_cells_under_way(static_cast<std::int32_t>(under_way.size()));
+    info->set_cells_missing(static_cast<std::int32_t>(missing.size()));
+    if (longest == 0) return;
+    info->set_evaluate_flops(flops);
+    response_->set_evaluate_flops(response_->evaluate_flops() + flops);
+    info->set_evaluate_memory_bytes(EvaluateMemoryBytes(planned.run.model, longest));
+    CheckMemory(planned, Str("evaluating at ", longest), info->evaluate_memory_bytes(),
+                "a smaller model or shorter context_lengths");
+    const auto time = forecast_.Of(TaskKind::kEvaluate, planned.run, flops);
+    if (time) SetTime(*time, info->mutable_evaluate_time());
+    Count(time, chain);
+  }
+
+  // Whether a task has the cell, or owes it and may still give it.
+  bool IsOwned(const std::string& cell, std::set<std::string>& known,
+               std::set<std::string>& under_way) const {
+    const auto owner = state_.cell_task.find(cell);
+    if (owner == state_.cell_task.end()) return false;
+    const TaskState state = state_.tasks.at(owner->second).state;
+    if (state == TaskState::kSucceeded) known.insert(cell);
+    if (!IsTerminal(state)) under_way.insert(cell);
+    return state == TaskState::kSucceeded || !IsTerminal(state);
+  }
+
+  void CheckMemory(const PlannedRun& planned, const std::string& what, std::int64_t n_bytes,
+                   std::string_view smaller) {
+    if (slots_.n == 0 || n_bytes <= slots_.memory_bytes) return;
+    response_->add_problems(Str("run ", planned.run_key.substr(0, kDigitsShown), ": ", what,
+                                " needs about ", FormatBytes(n_bytes),
+                                ", and the largest slot has ", FormatBytes(slots_.memory_bytes),
+                                ": take ", smaller, ", or a worker with more memory"));
+  }
+
+  void Count(const std::optional<Estimate>& time, Estimate& chain) {
+    total_.Add(time);
+    if (!time) return;
+    chain.low_s += time->low_s;
+    chain.likely_s += time->likely_s;
+    chain.high_s += time->high_s;
+  }
+
+  // All slots share the work, and a run's tasks stand one behind the other.
+  Estimate WallTime() const {
+    Estimate wall = total_.sum();
+    const auto n = static_cast<double>(slots_.n);
+    wall.low_s = std::max(wall.low_s / n, longest_.low_s);
+    wall.likely_s = std::max(wall.likely_s / n, longest_.likely_s);
+    wall.high_s = std::max(wall.high_s / n, longest_.high_s);
+    return wall;
+  }
+
+  const State& state_;
+  const Forecast& forecast_;
+  const Sweep& sweep_;
+  const Slots slots_;
+  const std::int64_t memory_bytes_;
+  v1::PlanSweepResponse* response_;
+  std::set<std::string> trainings_;  // counted: a run may stand in a sweep twice
+  std::set<std::string> cells_;
+  Total total_;
+  Estimate longest_;  // run
+};
+
+}  // namespace
+
+Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
+                 v1::PlanSweepResponse* response) {
+  ASSIGN_OR_RETURN(const std::vector<MeasuredRow> rows, reader.MeasuredTasks(kMeasuredMax));
+  std::vector<MeasuredTask> measured;
+  measured.reserve(rows.size());
+  for (const MeasuredRow& row : rows) {
+    if (auto task = Measured(row)) measured.push_back(std::move(*task));
+  }
+  const Forecast forecast(std::move(measured));
+  return core.LookAndWait(
+      [&](const State& state) { Planner(state, forecast, sweep, response).Fill(); });
+}
+
+}  // namespace longrun
