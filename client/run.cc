@@ -10,7 +10,7 @@
 #include "client/submission.h"
 #include "client/sweep_file.h"
 #include "client/sweep_view.h"
-#include "client/table_view.h"
+#include "client/table_format.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -28,14 +28,11 @@ int PrintEnd(Connection& connection, const Json& end, const std::string& output,
   const Result<Json> results =
       connection.Call("GetResults", {{"sweep", end.at("info").at("sweep_id")}});
   if (!results.ok()) return Report(results.status());
-  const Json tables = BuildTables(*results);
+  const Result<std::vector<PivotTable>> tables = BuildPivot({*results}, {});
+  if (!tables.ok()) return Report(tables.status());
   PrintFailures(end);
-  if (output == "json") {
-    Print(RenderJson(tables));
-  } else if (output == "csv") {
-    Print(RenderTablesCsv(tables));
-  } else {
-    Print(RenderTables(tables));
+  Print(RenderTables(*tables, output));
+  if (output == "table") {
     std::fprintf(stderr, "\nwhere to look next (state in %s):\n", state.c_str());
     const std::string next[][2] = {
         {"longrun table " + name + " -o json", "the same numbers, with token counts"},
@@ -111,7 +108,7 @@ void AddRun(Verbs& verbs) {
       *verb, {"longrun run sweep.yaml", R"(longrun run sweep.yaml --set "seed=[1, 2, 3]" -o csv)"});
   auto arguments = std::make_shared<RunArguments>();
   arguments->file = AddSweepFile(*verb);
-  arguments->output = AddOutput(*verb, {"table", "json", "csv"});
+  arguments->output = AddOutput(*verb, TableFormatNames());
   verb->add_option("--cpu-slots", arguments->cpu_slots,
                    "trainers at once on the CPU (default: one a core)")
       ->check(CLI::Range(1, 1024));

@@ -1,37 +1,43 @@
-// longrun table SWEEP: perplexity by context length.
+// longrun table SWEEP...: results by any axes.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <utility>
 
-#include "client/ask.h"
+#include "base/str.h"
 #include "client/output.h"
-#include "client/render.h"
-#include "client/table_view.h"
+#include "client/pivot_arguments.h"
+#include "client/table_format.h"
 #include "client/verb.h"
 
 namespace longrun {
+namespace {
+
+int Table(const PivotArguments& arguments, const std::string& output, const std::string& state) {
+  const Result<PivotRequest> request = ReadPivotRequest(arguments);
+  if (!request.ok()) return Report(request.status());
+  const auto results = AskResults(state, arguments.sweeps);
+  if (!results.ok()) return Report(results.status());
+  const Result<std::vector<PivotTable>> tables = BuildPivot(*results, *request);
+  if (!tables.ok()) return Report(tables.status());
+  if (tables->empty()) {
+    std::fprintf(stderr, "%s evaluates nothing: its file has no `evaluate`\n",
+                 Join(arguments.sweeps, ", ").c_str());
+  }
+  Print(RenderTables(*tables, output));
+  return IsComplete(*tables) ? kExitOk : kExitIncomplete;
+}
+
+}  // namespace
 
 void AddTable(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("table", "perplexity by context length");
-  AddExamples(*verb, {"longrun table my-sweep", "longrun table my-sweep -o csv"});
-  const auto sweep = std::make_shared<std::string>();
-  verb->add_option("SWEEP", *sweep, "name or id")->required();
-  const auto output = AddOutput(*verb, {"table", "json", "csv"});
-  verb->callback([&verbs, sweep, output] {
-    verbs.run = [&verbs, sweep, output] {
-      const Result<Json> results = Ask(verbs.state, "GetResults", {{"sweep", *sweep}});
-      if (!results.ok()) return Report(results.status());
-      const Json tables = BuildTables(*results);
-      if (*output == "json") {
-        Print(RenderJson(tables));
-      } else if (*output == "csv") {
-        Print(RenderTablesCsv(tables));
-      } else if (tables.empty()) {
-        std::fprintf(stderr, "%s evaluates nothing: its file has no `evaluate`\n", sweep->c_str());
-      } else {
-        Print(RenderTables(tables));
-      }
-      return static_cast<int>(TablesComplete(tables) ? kExitOk : kExitIncomplete);
-    };
+  CLI::App* verb = verbs.app->add_subcommand("table", "perplexity by context length, or any pivot");
+  AddExamples(*verb, {"longrun table my-sweep",
+                      "longrun table my-sweep --rows position --cols train_length,context_length",
+                      "longrun table my-sweep --relative -o markdown"});
+  const auto arguments = AddPivot(*verb);
+  const auto output = AddOutput(*verb, TableFormatNames());
+  verb->callback([&verbs, arguments, output] {
+    verbs.run = [&verbs, arguments, output] { return Table(*arguments, *output, verbs.state); };
   });
 }
 

@@ -1,0 +1,131 @@
+#include "client/metric.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numbers>
+#include <string_view>
+
+#include "base/check.h"
+
+namespace longrun {
+namespace {
+
+std::optional<double> NumberAt(const Json& body, const char* key) {
+  const auto found = body.find(key);
+  if (found == body.end() || !found->is_number()) return std::nullopt;
+  return found->get<double>();
+}
+
+std::optional<Reading> ReadNll(const Json& body) {
+  const auto n = NumberAt(body, "n");
+  const auto nll_sum = NumberAt(body, "nll_sum");
+  if (!n || !nll_sum || *n <= 0) return std::nullopt;
+  return Reading{.x = *nll_sum / *n, .se = NumberAt(body, "se")};
+}
+
+std::optional<Reading> Scaled(std::optional<Reading> reading, double factor) {
+  if (!reading) return reading;
+  reading->x *= factor;
+  if (reading->se) *reading->se *= factor;
+  return reading;
+}
+
+std::optional<Reading> ReadBitsPerToken(const Json& body) {
+  return Scaled(ReadNll(body), 1.0 / std::numbers::ln2);
+}
+
+// The bytes of the scored text are a constant of the text, so the error of nll scales with them.
+std::optional<Reading> ReadBitsPerByte(const Json& body) {
+  const auto bytes = NumberAt(body, "bytes");
+  const auto n = NumberAt(body, "n");
+  if (!bytes || !n || *bytes <= 0) return std::nullopt;
+  return Scaled(ReadNll(body), *n / *bytes / std::numbers::ln2);
+}
+
+std::optional<Reading> ReadValue(const Json& body) {
+  const auto value = NumberAt(body, "value");
+  if (!value) return std::nullopt;
+  return Reading{.x = *value, .se = NumberAt(body, "se")};
+}
+
+const std::vector<Metric>& MetricsOfNll() {
+  static const std::vector<Metric> metrics = {
+      {.name = "perplexity",
+       .source = "nll",
+       .better = Metric::Better::kLower,
+       .is_log = true,
+       .reader = ReadNll},
+      {.name = "nll", .source = "nll", .better = Metric::Better::kLower, .reader = ReadNll},
+      {.name = "bits_per_token",
+       .source = "nll",
+       .better = Metric::Better::kLower,
+       .reader = ReadBitsPerToken},
+      {.name = "bits_per_byte",
+       .source = "nll",
+       .better = Metric::Better::kLower,
+       .reader = ReadBitsPerByte}};
+  return metrics;
+}
+
+// Which way is better can be told from few words; without one, nothing is marked.
+Metric::Better BetterByName(std::string_view name) {
+  constexpr std::string_view kHigher[] = {"per_s", "accuracy", "f1", "rouge", "exact_match"};
+  constexpr std::string_view kLower[] = {"bytes", "loss", "ms", "seconds"};
+  const auto within = [name](std::string_view word) {
+    return name.find(word) != std::string_view::npos;
+  };
+  const auto at_end = [name](std::string_view word) { return name.ends_with(word); };
+  if (std::ranges::any_of(kHigher, within)) return Metric::Better::kHigher;
+  if (std::ranges::any_of(kLower, at_end)) return Metric::Better::kLower;
+  return Metric::Better::kNeither;
+}
+
+}  // namespace
+
+std::optional<Reading> Metric::Read(const Json& body) const {
+  return reader == nullptr ? ReadValue(body) : reader(body);
+}
+
+double Metric::Value(double x) const { return is_log ? std::exp(x) : x; }
+
+double Metric::ValueError(double x, double se) const { return is_log ? std::exp(x) * se : se; }
+
+std::vector<Metric> MetricsOf(const std::set<std::string>& sources) {
+  std::vector<Metric> metrics;
+  if (sources.contains("nll")) metrics = MetricsOfNll();
+  metrics.reserve(metrics.size() + sources.size());
+  for (const std::string& source : sources) {
+    if (source == "nll") continue;
+    metrics.push_back({.name = source, .source = source, .better = BetterByName(source)});
+  }
+  return metrics;
+}
+
+Reading MeanOf(const std::vector<Reading>& readings) {
+  LR_CHECK(!readings.empty());
+  if (readings.size() == 1) return readings.front();
+  const auto count = static_cast<double>(readings.size());
+  double mean = 0.0;
+  for (const Reading& reading : readings) mean += reading.x / count;
+  double squares = 0.0;
+  for (const Reading& reading : readings) squares += (reading.x - mean) * (reading.x - mean);
+  return {.x = mean, .se = std::sqrt(squares / (count - 1.0) / count)};
+}
+
+std::optional<Reading> RelativeTo(const Metric& metric, const Reading& reading,
+                                  const Reading& reference) {
+  const bool both = reading.se.has_value() && reference.se.has_value();
+  if (metric.is_log) {
+    Reading out{.x = reading.x - reference.x};
+    if (both) out.se = std::hypot(*reading.se, *reference.se);
+    return out;
+  }
+  if (reference.x == 0.0) return std::nullopt;
+  Reading out{.x = reading.x / reference.x};
+  // d(a/b) = da/b - a/b^2 db
+  if (both) out.se = std::hypot(*reading.se, out.x * *reference.se) / std::abs(reference.x);
+  return out;
+}
+
+}  // namespace longrun

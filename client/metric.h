@@ -1,0 +1,53 @@
+// What a table can show of a result row, and on which scale the seeds of a cell are folded.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace longrun {
+
+// One row's number on the scale of the fold, with its standard error on that scale.
+struct Reading {
+  double x = 0.0;
+  std::optional<double> se = {};
+};
+
+struct Metric {
+  enum class Better { kLower, kHigher, kNeither };
+
+  std::string name;    // "perplexity"
+  std::string source;  // the `metric` of the rows it is read from: "nll"
+  Better better = Better::kNeither;
+  bool is_log = false;  // x is ln(value): the mean is geometric, the error relative
+  // Nothing where the row's body lacks what the metric needs. A reader of its own, or (null) the
+  // body's value and se as they stand.
+  std::optional<Reading> (*reader)(const Json& body) = nullptr;
+
+  std::optional<Reading> Read(const Json& body) const;
+  double Value(double x) const;                  // from the scale of the fold
+  double ValueError(double x, double se) const;  // delta method: |dvalue/dx| * se
+};
+
+//   perplexity      exp(nll_sum / n)                 folded as nll
+//   nll             nll_sum / n
+//   bits_per_token  nll / ln 2
+//   bits_per_byte   nll_sum / (ln 2 * bytes)         where bytes are known
+//
+// and each other metric of the rows by its own name. `sources`: the metrics that the rows have.
+std::vector<Metric> MetricsOf(const std::set<std::string>& sources);
+
+// Mean of several readings; standard error: of the mean over readings, sd / sqrt(k), for two or
+// more, the reading's own for one. At least one reading.
+Reading MeanOf(const std::vector<Reading>& readings);
+
+// A reading relative to another one of the same run. Log scale: the difference, which is the
+// logarithm of the ratio; else the ratio. The two errors are taken as independent; since both score
+// the same text they rarely are, and the error is then an upper bound.
+std::optional<Reading> RelativeTo(const Metric& metric, const Reading& reading,
+                                  const Reading& reference);
+
+}  // namespace longrun

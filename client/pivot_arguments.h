@@ -1,0 +1,34 @@
+// The arguments of a verb that pivots results: SWEEP... --rows --cols --where --metric --relative.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "client/pivot.h"
+
+namespace CLI {
+class App;
+}
+
+namespace longrun {
+
+struct PivotArguments {
+  std::vector<std::string> sweeps;
+  std::vector<std::string> rows;
+  std::vector<std::string> cols;
+  std::vector<std::string> where;  // "axis=value,value"
+  std::vector<std::string> metrics;
+  bool relative = false;
+};
+
+std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb);
+
+Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments);
+
+// The answer of GetResults for each sweep, with its "name" as it was written.
+Result<std::vector<Json>> AskResults(const std::string& state,
+                                     const std::vector<std::string>& sweeps);
+
+}  // namespace longrun

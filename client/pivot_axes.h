@@ -1,0 +1,45 @@
+// The axes of a pivot: what a run and a result row have on each, and how a user names them.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace longrun {
+
+// A run as a sweep shows it.
+struct RunRef {
+  std::string sweep;          // label
+  const Json* run = nullptr;  // RunInfo of GetResults; outlives this
+  std::string folded = {};    // canonical run without its seed: seeds of one run agree in it
+  Json seed = {};
+  std::int64_t train_length = 0;
+
+  std::string run_key() const { return run->at("run_key").get<std::string>(); }
+  std::string dataset() const { return run->at("dataset").get<std::string>(); }
+};
+
+RunRef MakeRunRef(std::string sweep, const Json& run);
+
+// An evaluation's axis, in the order in which tables are titled.
+bool IsEvaluationAxis(std::string_view axis);
+const std::vector<std::string>& EvaluationAxes();
+
+// What the run has on an axis of its own; null where it has none.
+Json RunValue(const RunRef& run, const std::string& axis);
+
+// "lr" -> "train.optimizer.lr": a full name, or the last part of one that only one axis has.
+// `axes`: of the sweeps' matrices. kInvalidArgument names the candidates, or what is near.
+Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::string>& axes,
+                                const std::vector<RunRef>& runs);
+
+// The last part of an axis' name: "lr".
+std::string ShortAxis(const std::string& axis);
+
+// Whether a value on an axis is what a user wrote: "64", "1e-3", "cable", "rope(base=500000)", "rope".
+bool IsWritten(const Json& value, const std::string& text);
+
+}  // namespace longrun

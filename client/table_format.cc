@@ -1,0 +1,128 @@
+#include "client/table_format.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "client/pivot_axes.h"
+#include "client/render.h"
+
+namespace longrun {
+namespace {
+
+std::string Fixed(double value, int digits) {
+  char buffer[400];  // the largest double has 309 digits before the point
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::fixed, digits);
+  return end.ec == std::errc() ? std::string(buffer, end.ptr) : Str(value);
+}
+
+// Digits after the point that a table has room for.
+int DigitsOf(const PivotTable& table, const PivotCell& cell) {
+  const double size = std::abs(*cell.value);
+  if (table.relative) return 3;
+  if (cell.metric.name == "perplexity") return size < 100 ? 2 : size < 10'000 ? 1 : 0;
+  if (cell.metric.source == "nll") return 4;
+  // Five digits in all.
+  if (size == 0.0 || !std::isfinite(size)) return 0;
+  return std::clamp(4 - static_cast<int>(std::floor(std::log10(size))), 0, 8);
+}
+
+// "train_length" -> "train length"
+std::string Words(std::string name) {
+  std::ranges::replace(name, '_', ' ');
+  return name;
+}
+
+}  // namespace
+
+const std::vector<TableFormat>& TableFormats() {
+  static const std::vector<TableFormat> formats = {
+      {"table", RenderTablesText},  {"wide", RenderTablesWide}, {"json", RenderTablesJson},
+      {"jsonl", RenderTablesJsonl}, {"csv", RenderTablesCsv},   {"markdown", RenderTablesMarkdown},
+      {"latex", RenderTablesLatex},
+  };
+  return formats;
+}
+
+std::vector<std::string> TableFormatNames() {
+  std::vector<std::string> names;
+  for (const TableFormat& format : TableFormats()) names.push_back(format.name);
+  return names;
+}
+
+std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name) {
+  const auto found = std::ranges::find(TableFormats(), name, &TableFormat::name);
+  LR_CHECK(found != TableFormats().end());
+  return found->render(tables);
+}
+
+std::string ColumnHead(const PivotTable& table, std::size_t column) {
+  std::vector<std::string> values;
+  for (const Json& value : table.columns.at(column)) {
+    values.push_back(value.is_null() ? "–" : AxisText(value));
+  }
+  return Join(values, " ");
+}
+
+std::string TableTitle(const PivotTable& table) {
+  std::vector<std::string> across;
+  for (const std::string& axis : table.col_axes) across.push_back(Words(ShortAxis(axis)));
+  std::vector<std::string> fixed;
+  for (const auto& [axis, value] : table.fixed) {
+    const bool speaks = axis == "split" || axis == "protocol" || axis == "dataset";
+    fixed.push_back(speaks ? AxisText(value) : Str(Words(ShortAxis(axis)), " ", AxisText(value)));
+  }
+  std::vector<std::string> metrics;
+  for (const std::string& metric : table.metrics) metrics.push_back(Words(metric));
+  std::string title = Join(metrics, ", ");
+  if (table.relative) title += " relative to the train length,";
+  title += Str(" by ", Join(across, ", "));
+  if (!fixed.empty()) title += Str(" (", Join(fixed, ", "), ")");
+  return title;
+}
+
+std::string ErrorLegend(const PivotTable& table) {
+  bool over_seeds = false;
+  bool own = false;
+  for (const PivotRow& row : table.rows) {
+    for (const PivotCell& cell : row.cells) {
+      if (!row.baseline.empty() || !cell.se) continue;
+      (cell.se_is_over_seeds ? over_seeds : own) = true;
+    }
+  }
+  std::string legend = "± standard error";
+  if (over_seeds) legend += own ? " (over seeds where there are several)" : " over seeds";
+  if (own && table.relative) legend += " (at most: as if the two errors were independent)";
+  return legend;
+}
+
+std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row) {
+  std::vector<std::string> head;
+  for (const Json& value : row.key) head.push_back(value.is_null() ? "" : AxisText(value));
+  if (row.baseline.empty() || head.empty()) return head;
+  const bool is_dataset = table.row_axes.front() == "dataset";
+  head.front() = is_dataset ? Str(row.baseline, " (", row.dataset, ")") : row.baseline;
+  return head;
+}
+
+CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digits) {
+  CellParts parts;
+  if (cell.status == "not_asked") return parts;
+  if (!cell.value) {
+    parts.note = cell.status == "missing" ? "–" : cell.status;
+    return parts;
+  }
+  const int digits = DigitsOf(table, cell) + more_digits;
+  parts.value = Fixed(*cell.value, digits);
+  if (cell.se && std::isfinite(*cell.se)) parts.error = Fixed(*cell.se, digits);
+  if (cell.n_ok < cell.n_wanted) {
+    parts.note = Str(cell.n_ok, "/", cell.n_wanted);
+    if (cell.status != "missing") parts.note += " " + cell.status;
+  }
+  return parts;
+}
+
+}  // namespace longrun

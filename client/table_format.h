@@ -1,0 +1,57 @@
+// The forms of a table: `-o NAME`. One form is one file table_NAME.cc and one line in
+// table_format.cc.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "client/pivot.h"
+
+namespace longrun {
+
+struct TableFormat {
+  std::string name;
+  std::string (*render)(const std::vector<PivotTable>& tables);
+};
+
+const std::vector<TableFormat>& TableFormats();
+std::vector<std::string> TableFormatNames();
+// `name` is one of TableFormatNames().
+std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name);
+
+// ---- what the forms share --------------------------------------------------------------------------
+
+// "64", "austen 64": the head of a column.
+std::string ColumnHead(const PivotTable& table, std::size_t column);
+// "perplexity by context length (validation, nonoverlap)"
+std::string TableTitle(const PivotTable& table);
+// "± standard error", with what it is of where seeds are folded.
+std::string ErrorLegend(const PivotTable& table);
+// A row's axes as text; of a baseline, its name and dataset.
+std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);
+
+// A cell's parts, before a form marks them.
+struct CellParts {
+  std::string value = {};  // "6.69"; "" where there is none
+  std::string error = {};  // "0.05", with the digits of the value; ""
+  std::string note = {};   // "2/3", "diverged", "1/3 diverged"; ""
+};
+// `more_digits` beyond what a table has room for.
+CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digits = 0);
+
+std::string RenderTablesText(const std::vector<PivotTable>& tables);
+std::string RenderTablesWide(const std::vector<PivotTable>& tables);  // with seeds, runs, digits
+std::string RenderTablesJson(const std::vector<PivotTable>& tables);
+std::string RenderTablesJsonl(const std::vector<PivotTable>& tables);  // one line a cell
+std::string RenderTablesCsv(const std::vector<PivotTable>& tables);    // one line a cell, RFC 4180
+std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables);
+std::string RenderTablesLatex(const std::vector<PivotTable>& tables);  // booktabs
+
+// One object a table: {"metric","relative","better", FIXED.., "axes","column_axes","columns",
+// "rows":[{AXES.., "seeds","runs","cells":[CELL]}],"baselines":[{"name","dataset","cells"}]} with
+// CELL = {COLUMN AXES.., METRIC (or "value"), "se","se_over","nll","n","bits_per_byte","seeds",
+// "answered","of","status","at_train_length","best",
+// "values":[{"seed","run","cell","attempt","value","se","n","status"}]}.
+Json TablesJson(const std::vector<PivotTable>& tables);
+
+}  // namespace longrun

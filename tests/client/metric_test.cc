@@ -1,0 +1,82 @@
+// Metrics and folds are closed forms.
+#include "client/metric.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace longrun {
+namespace {
+
+Metric Find(const std::string& name) {
+  for (const Metric& metric : MetricsOf({"nll", name})) {
+    if (metric.name == name) return metric;
+  }
+  ADD_FAILURE() << "no metric " << name;
+  return {};
+}
+
+// 1000 tokens, 2000 bytes, mean ln 8: 3 bits a token, 1.5 bits a byte.
+Json Body() {
+  return {{"n", 1000}, {"nll_sum", 1000 * std::log(8.0)}, {"bytes", 2000}, {"se", 0.02}};
+}
+
+TEST(MetricTest, PerplexityIsFoldedAsNllAndItsErrorIsRelative) {
+  const Metric metric = Find("perplexity");
+  const Reading reading = metric.Read(Body()).value();
+  EXPECT_NEAR(metric.Value(reading.x), 8.0, 1e-12);
+  // d exp(x) = exp(x) dx
+  EXPECT_NEAR(metric.ValueError(reading.x, *reading.se), 8.0 * 0.02, 1e-12);
+}
+
+TEST(MetricTest, BitsAreNatsOverLnTwoByTokenOrByByte) {
+  const Reading by_token = Find("bits_per_token").Read(Body()).value();
+  EXPECT_NEAR(by_token.x, 3.0, 1e-12);
+  EXPECT_NEAR(*by_token.se, 0.02 / std::log(2.0), 1e-12);
+  const Reading by_byte = Find("bits_per_byte").Read(Body()).value();
+  EXPECT_NEAR(by_byte.x, 1.5, 1e-12);
+  EXPECT_NEAR(*by_byte.se, 0.01 / std::log(2.0), 1e-12);
+}
+
+TEST(MetricTest, WithoutBytesThereAreNoBitsPerByte) {
+  Json body = Body();
+  body["bytes"] = nullptr;
+  EXPECT_FALSE(Find("bits_per_byte").Read(body).has_value());
+  EXPECT_TRUE(Find("nll").Read(body).has_value());
+}
+
+TEST(MetricTest, AnotherMetricStandsForItselfAndItsNameSaysWhichWayIsBetter) {
+  const Metric metric = Find("tokens_per_s");
+  EXPECT_EQ(metric.better, Metric::Better::kHigher);
+  EXPECT_EQ(Find("peak_bytes").better, Metric::Better::kLower);
+  EXPECT_EQ(Find("shoe_size").better, Metric::Better::kNeither);
+  const Reading reading = metric.Read({{"value", 120.5}, {"se", nullptr}}).value();
+  EXPECT_EQ(reading.x, 120.5);
+  EXPECT_FALSE(reading.se.has_value());
+}
+
+TEST(FoldTest, OneReadingKeepsItsErrorAndSeveralHaveTheErrorOfTheirMean) {
+  EXPECT_EQ(MeanOf({{.x = 2.0, .se = 0.5}}).se, 0.5);
+  // 1, 2, 6: mean 3, squares 4 + 1 + 9 = 14, variance 7, of the mean 7/3.
+  const Reading mean = MeanOf({{.x = 1.0, .se = 9.0}, {.x = 2.0}, {.x = 6.0}});
+  EXPECT_NEAR(mean.x, 3.0, 1e-12);
+  EXPECT_NEAR(*mean.se, std::sqrt(7.0 / 3.0), 1e-12);
+}
+
+TEST(FoldTest, ARatioHasTheErrorsOfBoth) {
+  // Logarithms: ln 6 - ln 2 = ln 3, error sqrt(0.3^2 + 0.4^2).
+  const Reading log = RelativeTo(Find("perplexity"), {.x = std::log(6.0), .se = 0.3},
+                                 {.x = std::log(2.0), .se = 0.4})
+                          .value();
+  EXPECT_NEAR(std::exp(log.x), 3.0, 1e-12);
+  EXPECT_NEAR(*log.se, 0.5, 1e-12);
+  // 6/2 with errors 0.6 and 0.8: 3 * sqrt(0.1^2 + 0.4^2).
+  const Reading linear =
+      RelativeTo(Find("nll"), {.x = 6.0, .se = 0.6}, {.x = 2.0, .se = 0.8}).value();
+  EXPECT_NEAR(linear.x, 3.0, 1e-12);
+  EXPECT_NEAR(*linear.se, 3.0 * std::sqrt(0.17), 1e-12);
+  EXPECT_FALSE(RelativeTo(Find("nll"), {.x = 6.0}, {.x = 0.0}).has_value());
+}
+
+}  // namespace
+}  // namespace longrun

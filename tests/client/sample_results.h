@@ -1,0 +1,69 @@
+// Answers of GetResults as a test writes them: a run is a line, a row is a line.
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "base/json.h"
+
+namespace longrun {
+
+inline Json RunOf(const std::string& key, const Json& position, int train_length, int seed,
+                  const std::string& dataset = "austen") {
+  return {{"run_key", key},
+          {"dataset", dataset},
+          {"axes",
+           {{"position", position},
+            {"train_length", train_length},
+            {"dataset", dataset},
+            {"seed", seed}}},
+          {"run",
+           {{"seed", seed},
+            {"model", {{"n_layer", 3}}},
+            {"position", position},
+            {"dataset", {{"digest", dataset}}},
+            {"train", {{"train_length", train_length}, {"optimizer", {{"lr", 0.002}}}}}}}};
+}
+
+// A row of n tokens, one byte each, whose mean is ln(perplexity) and whose error is se.
+inline Json RowOf(const std::string& key, int context_length, double perplexity, int n,
+                  const Json& variant = nullptr, double se = 0.01) {
+  return {{"run_key", key},
+          {"cell", key + "-" + std::to_string(context_length)},
+          {"attempt", "attempt-" + key},
+          {"body",
+           {{"metric", "nll"},
+            {"context_length", context_length},
+            {"split", "validation"},
+            {"protocol", "nonoverlap"},
+            {"averaging", "token"},
+            {"variant", variant},
+            {"value", std::log(perplexity)},
+            {"se", se},
+            {"n", n},
+            {"nll_sum", n * std::log(perplexity)},
+            {"bytes", n},
+            {"status", "ok"}}}};
+}
+
+// A row without a number. One that is only owed ("missing") has less, as the coordinator says it.
+inline Json RowWithout(const std::string& key, int context_length, const std::string& status) {
+  Json row = RowOf(key, context_length, 1.0, 1);
+  row["body"]["status"] = status;
+  for (const char* name : {"value", "se", "nll_sum"}) row["body"][name] = nullptr;
+  if (status == "missing") {
+    row["attempt"] = "";
+    for (const char* name : {"averaging", "value", "se", "n", "nll_sum", "bytes"}) {
+      row["body"].erase(name);
+    }
+  }
+  return row;
+}
+
+inline Json ResultsOf(const Json& runs, const Json& rows) {
+  return {
+      {"runs", runs}, {"rows", rows}, {"axes", {"position", "train_length", "dataset", "seed"}}};
+}
+
+}  // namespace longrun

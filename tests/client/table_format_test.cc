@@ -1,0 +1,173 @@
+// The forms of a table, each as its golden text. The numbers: see pivot_test.cc.
+#include "client/table_format.h"
+
+#include <gtest/gtest.h>
+
+#include "base/str.h"
+#include "tests/client/sample_results.h"
+
+namespace longrun {
+namespace {
+
+std::vector<PivotTable> Build(const Json& results, const PivotRequest& request = {}) {
+  auto tables = BuildPivot({results}, request);
+  EXPECT_TRUE(tables.ok()) << tables.status().message();
+  return tables.ok() ? std::move(tables).value() : std::vector<PivotTable>();
+}
+
+// Two models and a baseline; the second one cannot read 128.
+Json Small() {
+  return ResultsOf(
+      {RunOf("aaaaaaaaaa", "cable", 64, 1), RunOf("bbbbbbbbbb", "learned", 64, 1)},
+      {RowOf("aaaaaaaaaa", 64, 8.0, 10), RowOf("bbbbbbbbbb", 64, 9.0, 10),
+       RowOf("aaaaaaaaaa", 128, 8.4, 10), RowWithout("bbbbbbbbbb", 128, "not_applicable"),
+       RowOf("aaaaaaaaaa", 64, 22.0, 10, "unigram"),
+       RowOf("aaaaaaaaaa", 128, 22.0, 10, "unigram")});
+}
+
+TEST(TableFormatTest, TextMarksTrainLengthAndBestAndEndsWithTheBaseline) {
+  EXPECT_EQ(RenderTables(Build(Small()), "table"),
+            "perplexity by context length (validation, nonoverlap)\n"
+            "position  train_length  dataset            64             128\n"
+            "cable     64            austen   [8.00±0.08]*      8.40±0.08*\n"
+            "learned   64            austen    [9.00±0.09]  not_applicable\n"
+            "unigram                 austen     22.00±0.22      22.00±0.22\n"
+            "[ ] train length   * best of the column   ± standard error\n");
+}
+
+TEST(TableFormatTest, WideAddsSeedsRunsAndDigits) {
+  EXPECT_EQ(RenderTables(Build(Small(), {.where = {{.axis = "context_length", .values = {"64"}}}}),
+                         "wide"),
+            "perplexity by context length (validation, nonoverlap)\n"
+            "position  train_length  dataset  seeds  runs                      64\n"
+            "cable     64            austen   1      aaaaaaaa  [8.00000±0.08000]*\n"
+            "learned   64            austen   1      bbbbbbbb   [9.00000±0.09000]\n"
+            "unigram                 austen                      22.00000±0.22000\n"
+            "[ ] train length   * best of the column   ± standard error\n");
+}
+
+TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
+  const Json runs = {RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2),
+                     RunOf("c", "rope", 64, 3), RunOf("d", "none", 64, 1)};
+  const Json rows = {RowOf("a", 64, 10.0, 10),         RowOf("b", 64, 10.0, 10),
+                     RowWithout("c", 64, "missing"),   RowWithout("d", 64, "missing"),
+                     RowOf("a", 128, 10.0, 10),        RowWithout("b", 128, "missing"),
+                     RowWithout("c", 128, "diverged"), RowWithout("d", 128, "missing")};
+  EXPECT_EQ(
+      RenderTables(Build(ResultsOf(runs, rows)), "table"),
+      "perplexity by context length (validation, nonoverlap)\n"
+      "position  train_length  dataset                64                      128\n"
+      "rope      64            austen   [10.00±0.00 2/3]  10.00±0.10 1/3 diverged\n"
+      "none      64            austen                [–]                        –\n"
+      "[ ] train length   * best of the column   ± standard error (over seeds where there are "
+      "several)   n/N seeds of those wanted\n");
+}
+
+TEST(TableFormatTest, RelativeHasThreeDigitsAndSaysWhatItsErrorIs) {
+  EXPECT_EQ(RenderTables(Build(Small(), {.relative = true}), "table"),
+            "perplexity relative to the train length, by context length (validation, nonoverlap)\n"
+            "position  train_length  dataset             64             128\n"
+            "cable     64            austen   [1.000±0.000]    1.050±0.015*\n"
+            "learned   64            austen   [1.000±0.000]  not_applicable\n"
+            "[ ] train length   * best of the column   ± standard error (at most: as if the two "
+            "errors were independent)\n");
+}
+
+TEST(TableFormatTest, MarkdownEscapesWhatWouldEndACell) {
+  Json results = Small();
+  results["runs"][1]["axes"]["position"] = "a|b*c";
+  EXPECT_EQ(RenderTables(Build(results), "markdown"),
+            "**perplexity by context length (validation, nonoverlap)**\n"
+            "\n"
+            "| position | train_length | dataset | 64 | 128 |\n"
+            "| --- | --- | --- | ---: | ---: |\n"
+            "| cable | 64 | austen | \\[**8.00 ± 0.08**\\] | **8.40 ± 0.08** |\n"
+            "| a\\|b\\*c | 64 | austen | \\[9.00 ± 0.09\\] | not_applicable |\n"
+            "| unigram |  | austen | 22.00 ± 0.22 | 22.00 ± 0.22 |\n"
+            "\n"
+            "\\[ \\] train length, **bold** best of the column, ± standard error\n");
+}
+
+TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
+  Json results = Small();
+  results["runs"][1]["axes"]["position"] = "50%_{a}\\b";
+  EXPECT_EQ(
+      RenderTables(Build(results), "latex"),
+      "% perplexity by context length (validation, nonoverlap)\n"
+      "% needs \\usepackage{booktabs}\n"
+      "\\begin{tabular}{lllrr}\n"
+      "  \\toprule\n"
+      "  position & train\\_length & dataset & 64 & 128 \\\\\n"
+      "  \\midrule\n"
+      "  cable & 64 & austen & {[}\\textbf{8.00 $\\pm$ 0.08}{]} & \\textbf{8.40 $\\pm$ 0.08} \\\\\n"
+      "  50\\%\\_\\{a\\}\\textbackslash{}b & 64 & austen & {[}9.00 $\\pm$ 0.09{]} & "
+      "not\\_applicable \\\\\n"
+      "  \\midrule\n"
+      "  unigram &  & austen & 22.00 $\\pm$ 0.22 & 22.00 $\\pm$ 0.22 \\\\\n"
+      "  \\bottomrule\n"
+      "\\end{tabular}\n"
+      "% [ ] train length, bold: best of the column, ± standard error\n");
+}
+
+TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
+  Json run = RunOf("a", {{"method", "rope"}, {"base", 500000}, {"layout", "half"}}, 64, 1);
+  Json row = RowOf("a", 64, 8.0, 1000);
+  row["body"]["nll_sum"] = 2000;  // nll 2
+  const std::string csv = RenderTables(
+      Build(ResultsOf(Json::array({run}), Json::array({row})), {.metrics = {"nll"}}), "csv");
+  EXPECT_EQ(csv,
+            "position,train_length,dataset,baseline,split,protocol,context_length,nll,se,nll,n,"
+            "bits_per_byte,seeds,of,status\n"
+            "\"rope(base=500000, layout=half)\",64,austen,,validation,nonoverlap,64,2,0.01,2,1000,"
+            "2.8853900817779268,1,1,ok\n");  // 2 / ln 2
+}
+
+TEST(TableFormatTest, CsvOfTwoTablesWithTheSameColumnsHasOneHeader) {
+  const std::string csv =
+      RenderTables(Build(Small(), {.rows = {"position"}, .cols = {"train_length"}}), "csv");
+  // Two context lengths are two tables with two rows each; baselines stand only beside lengths.
+  EXPECT_EQ(Split(csv, '\n').size(), 1u + 4u + 1u);
+}
+
+TEST(TableFormatTest, JsonCarriesEachNumberWithWhatItRestsOn) {
+  const Json json = ParseJson(RenderTables(Build(Small()), "json")).value();
+  ASSERT_EQ(json.size(), 1u);
+  EXPECT_EQ(json[0].at("metric"), "perplexity");
+  const Json& cell = json[0].at("rows")[0].at("cells")[1];
+  EXPECT_EQ(cell.at("context_length"), 128);
+  EXPECT_NEAR(cell.at("perplexity").get<double>(), 8.4, 1e-12);
+  EXPECT_NEAR(cell.at("se").get<double>(), 0.084, 1e-12);
+  EXPECT_EQ(cell.at("se_over"), "text");
+  EXPECT_EQ(cell.at("n"), 10);
+  EXPECT_EQ(cell.at("values")[0].at("cell"), "aaaaaaaaaa-128");
+  EXPECT_EQ(cell.at("values")[0].at("run"), "aaaaaaaaaa");
+  EXPECT_EQ(cell.at("values")[0].at("attempt"), "attempt-aaaaaaaaaa");
+  const Json& none = json[0].at("rows")[1].at("cells")[1];
+  EXPECT_EQ(none.at("status"), "not_applicable");
+  EXPECT_TRUE(none.at("perplexity").is_null());
+  EXPECT_EQ(json[0].at("baselines")[0].at("name"), "unigram");
+}
+
+TEST(TableFormatTest, JsonlIsOneObjectALine) {
+  const std::vector<std::string> lines = Split(RenderTables(Build(Small()), "jsonl"), '\n');
+  ASSERT_EQ(lines.size(), 6u + 1u);  // six cells; the last line ends
+  const Json first = ParseJson(lines[0]).value();
+  EXPECT_EQ(first.at("position"), "cable");
+  EXPECT_EQ(first.at("context_length"), 64);
+  EXPECT_EQ(first.at("split"), "validation");
+  EXPECT_EQ(ParseJson(lines[5]).value().at("baseline"), "unigram");
+}
+
+TEST(TableFormatTest, InfinityIsSaidInTextAndNullInJson) {
+  Json row = RowOf("a", 64, 8.0, 10);
+  row["body"]["nll_sum"] = 8000.0;  // exp(800) is more than a double holds
+  const auto tables =
+      Build(ResultsOf(Json::array({RunOf("a", "sinusoidal", 64, 1)}), Json::array({row})));
+  EXPECT_NE(RenderTables(tables, "table").find("[inf]"), std::string::npos);
+  const Json cell = ParseJson(RenderTables(tables, "json")).value()[0].at("rows")[0].at("cells")[0];
+  EXPECT_TRUE(cell.at("perplexity").is_null());
+  EXPECT_EQ(cell.at("nll"), 800);
+}
+
+}  // namespace
+}  // namespace longrun
