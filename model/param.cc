@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "base/check.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -54,10 +55,14 @@ std::string Expected(const ParamSpec& spec) {
       return Str("an integer from ", Range(spec));
     case ParamSpec::Type::kDouble:
       return Str("a number from ", Range(spec));
+    case ParamSpec::Type::kBool:
+      return "true or false";
     case ParamSpec::Type::kChoice:
       return Str("one of ", Join(spec.choices, ", "));
     case ParamSpec::Type::kIntList:
       return Str("a list of integers from ", Range(spec));
+    case ParamSpec::Type::kChoiceList:
+      return Str("a list of ", Join(spec.choices, ", "));
   }
   LR_CHECK(false);
 }
@@ -103,6 +108,27 @@ void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamErr
   }
 }
 
+void CheckChoiceList(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
+  const std::string key(spec.name);
+  if (!value.is_array() || value.empty()) {
+    errors.push_back({key, Str("expected ", Expected(spec), ", found ", Shown(value))});
+    return;
+  }
+  std::set<std::string> seen;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const std::string text = value[i].is_string() ? value[i].get<std::string>() : "";
+    if (std::ranges::find(spec.choices, text) == spec.choices.end()) {
+      const std::string nearest = Nearest(text, spec.choices);
+      errors.push_back(
+          {Str(key, "[", i, "]"),
+           Str("expected one of ", Join(spec.choices, ", "), ", found ", Shown(value[i]),
+               nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"))});
+    } else if (!seen.insert(text).second) {
+      errors.push_back({Str(key, "[", i, "]"), Str(text, " stands twice in the list")});
+    }
+  }
+}
+
 void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
   bool valid = false;
   switch (spec.type) {
@@ -110,6 +136,11 @@ void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError
       return CheckChoice(spec, value, errors);
     case ParamSpec::Type::kIntList:
       return CheckIntList(spec, value, errors);
+    case ParamSpec::Type::kChoiceList:
+      return CheckChoiceList(spec, value, errors);
+    case ParamSpec::Type::kBool:
+      valid = value.is_boolean();
+      break;
     case ParamSpec::Type::kInt:
       valid = IntInRange(spec, value);
       break;
@@ -122,6 +153,37 @@ void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError
     errors.push_back(
         {std::string(spec.name), Str("expected ", Expected(spec), ", found ", Shown(value))});
   }
+}
+
+// The value of the parameter that `condition` looks at, given or by default; "" where what is given
+// is no text, which is an error of its own.
+std::string ChosenFor(const ParamSpec::Condition& condition, std::span<const ParamSpec> specs,
+                      const Json& given) {
+  const auto other = std::ranges::find(specs, condition.name, &ParamSpec::name);
+  LR_CHECK(other != specs.end() && other->default_value.is_string());
+  const Json& value = given.contains(std::string(condition.name))
+                          ? given.at(std::string(condition.name))
+                          : other->default_value;
+  return value.is_string() ? value.get<std::string>() : "";
+}
+
+bool Holds(const ParamSpec& spec, std::span<const ParamSpec> specs, const Json& given) {
+  if (!spec.only_with) return true;
+  const std::string chosen = ChosenFor(*spec.only_with, specs, given);
+  return std::ranges::find(spec.only_with->values, chosen) != spec.only_with->values.end();
+}
+
+// Said only where the other parameter has a value of its table: else that one is the error.
+void RefuseGiven(const ParamSpec& spec, std::span<const ParamSpec> specs, const Json& given,
+                 std::vector<ParamError>& errors) {
+  const ParamSpec::Condition& condition = *spec.only_with;
+  const std::string chosen = ChosenFor(condition, specs, given);
+  const auto other = std::ranges::find(specs, condition.name, &ParamSpec::name);
+  if (std::ranges::find(other->choices, chosen) == other->choices.end()) return;
+  errors.push_back(
+      {std::string(spec.name),
+       Str("belongs to ", condition.name, " ", Join(condition.values, ", "), ", but ",
+           condition.name, " is ", chosen, ": remove it, or choose that ", condition.name)});
 }
 
 // One value, one spelling: integers are stored as integers.
@@ -155,7 +217,9 @@ std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json
   }
   for (const ParamSpec& spec : specs) {
     const auto member = given.find(std::string(spec.name));
-    if (member != given.end()) {
+    if (!Holds(spec, specs, given)) {
+      if (member != given.end()) RefuseGiven(spec, specs, given, errors);
+    } else if (member != given.end()) {
       CheckValue(spec, *member, errors);
     } else if (spec.default_value.is_null()) {
       errors.push_back(
@@ -178,6 +242,7 @@ Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
   }
   Json resolved = Json::object();
   for (const ParamSpec& spec : specs) {
+    if (!Holds(spec, specs, given)) continue;
     const auto member = given.find(std::string(spec.name));
     resolved[std::string(spec.name)] =
         Normalised(spec, member != given.end() ? *member : spec.default_value);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,17 +18,27 @@ struct ParamSpec {
   enum class Type {
     kInt,  // 64 bits
     kDouble,
-    kChoice,   // one of `choices`, a string
-    kIntList,  // integers, at least one, none twice
+    kBool,
+    kChoice,      // one of `choices`, a string
+    kIntList,     // integers, at least one, none twice
+    kChoiceList,  // of `choices`, at least one, none twice
+  };
+  // Another parameter of the table, a choice that has a default, and values of it.
+  struct Condition {
+    std::string_view name;
+    std::vector<std::string> values;
   };
   std::string_view name;
   Type type = Type::kDouble;
   Json default_value;  // null: must be given
   double min = 0.0;    // of numbers and list items, inclusive
   double max = 0.0;
-  std::vector<std::string> choices = {};          // of kChoice
+  std::vector<std::string> choices = {};          // of kChoice and kChoiceList
   std::vector<std::string> choices_unbuilt = {};  // known by name, refused as not built yet
   std::string_view meaning;
+  // Belongs to these values of another parameter alone: with any other it is refused where it is
+  // given, and the resolved parameters lack it.
+  std::optional<Condition> only_with = {};
 };
 
 // What is wrong with one parameter.
@@ -40,7 +51,8 @@ struct ParamError {
 // nearest name.
 std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json& given);
 
-// `given` with every default written in; the keys of the result are exactly the names of `specs`.
+// `given` with every default written in; the keys of the result are exactly the names of `specs`,
+// less those whose condition does not hold.
 // kInvalidArgument holds every error as "PATH.key: message", joined by "; ".
 Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
                            std::string_view path);

@@ -9,7 +9,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/version.h"
-#include "model/evaluation/perplexity.h"
+#include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
@@ -25,7 +25,7 @@ using Point = std::vector<const AxisValue*>;
 struct ResolvedEvaluation {
   Json evaluation;  // {"perplexity": {no lengths, score_tokens explicit}}
   std::vector<std::int64_t> context_lengths;
-  std::vector<std::string> variants;  // "" first
+  std::vector<RowName> rows;  // of each cell
 };
 
 // x / 10 as a person would write it: 6e-05 of 6e-04, where binary division gives
@@ -356,47 +356,26 @@ class Expander {
   std::optional<ResolvedEvaluation> ResolveEvaluation(const Point& point,
                                                       const EvaluationSpec& block,
                                                       const DatasetInfo& dataset) {
-    const auto refuse = [&](const std::string& param, std::string message) {
-      Report(PlaceOf(block, param), Str(PathOf(block), ".", param, ": ", message));
-      return std::nullopt;
-    };
+    // What depends on the dataset is written in, so that a cell does not depend on the other lengths
+    // of its sweep.
     Json params = block.params;
     const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
-    const auto split = params.at("split").get<std::string>();
-    const auto tokens = dataset.split_tokens.find(split);
-    if (tokens == dataset.split_tokens.end()) {
-      return refuse("split", Str("dataset \"", dataset.name, "\" has no split ", split,
-                                 "; there is ", Join(SplitNames(dataset), ", ")));
+    const std::optional<ParamError> error =
+        block.evaluation->fit({.name = dataset.name, .split_tokens = dataset.split_tokens}, params);
+    if (error) {
+      Report(PlaceOf(block, error->key), Str(PathOf(block), ".", error->key, ": ", error->message));
+      return std::nullopt;
     }
-    const std::int64_t n_tokens = tokens->second;
-    if (n_tokens - 1 < lengths.back()) {
-      return refuse("context_lengths", Str("context length ", lengths.back(), " needs ",
-                                           lengths.back(), " + 1 tokens, but split ", split,
-                                           " of dataset \"", dataset.name, "\" has ", n_tokens));
-    }
-    // Written in explicitly, so that a cell does not depend on the other lengths of its sweep.
-    std::int64_t score_tokens = params.at("score_tokens");
-    if (score_tokens == 0) score_tokens = CommonScoreTokens(n_tokens);
-    for (const std::int64_t context_length : lengths) {
-      const bool fits = score_tokens >= context_length && score_tokens < n_tokens;
-      if (!fits) {
-        return refuse("score_tokens",
-                      Str("expected from ", lengths.back(), ", the longest context length, to ",
-                          n_tokens - 1, ", what split ", split, " of dataset \"", dataset.name,
-                          "\" can score, found ", score_tokens));
-      }
-    }
-    params["score_tokens"] = score_tokens;
     params.erase("context_lengths");
-    std::vector<std::string> variants = block.evaluation->variants(block.params);
-    variants.insert(variants.begin(), "");
-    if (variants.size() > 1 && !dataset.split_tokens.contains("train")) {
+    std::vector<RowName> rows = block.evaluation->rows(params);
+    const bool has_baseline = block.evaluation->variants_are_models && rows.size() > 1;
+    if (has_baseline && !dataset.split_tokens.contains("train")) {
       CheckSplit(point, dataset, "train", 0);
       return std::nullopt;
     }
     return ResolvedEvaluation{.evaluation = Json{{std::string(block.evaluation->name), params}},
                               .context_lengths = lengths,
-                              .variants = std::move(variants)};
+                              .rows = std::move(rows)};
   }
 
   static PlannedEvaluation PlanEvaluation(const ResolvedEvaluation& resolved,
@@ -404,9 +383,11 @@ class Expander {
     PlannedEvaluation planned = {.evaluation = resolved.evaluation, .cells = {}};
     for (const std::int64_t context_length : resolved.context_lengths) {
       const std::string cell = CellKey(run_key, resolved.evaluation, context_length);
-      for (const std::string& variant : resolved.variants) {
-        planned.cells.push_back(
-            {.cell = cell, .metric = "nll", .context_length = context_length, .variant = variant});
+      for (const RowName& row : resolved.rows) {
+        planned.cells.push_back({.cell = cell,
+                                 .metric = std::string(row.metric),
+                                 .context_length = context_length,
+                                 .variant = row.variant});
       }
     }
     return planned;

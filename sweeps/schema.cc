@@ -479,8 +479,17 @@ Json ParamSchema(const ParamSpec& spec) {
     case ParamSpec::Type::kDouble:
       schema = Ranged("number", spec.min, spec.max);
       break;
+    case ParamSpec::Type::kBool:
+      schema = Json{{"type", "boolean"}};
+      break;
     case ParamSpec::Type::kChoice:
       schema = Json{{"enum", spec.choices}};
+      break;
+    case ParamSpec::Type::kChoiceList:
+      schema = Json{{"type", "array"},
+                    {"items", {{"enum", spec.choices}}},
+                    {"minItems", 1},
+                    {"uniqueItems", true}};
       break;
     case ParamSpec::Type::kIntList:
       schema = Json{{"type", "array"},
@@ -494,17 +503,36 @@ Json ParamSchema(const ParamSpec& spec) {
   return schema;
 }
 
-Json ParamsSchema(std::span<const ParamSpec> specs) {
-  Json properties = Json::object();
-  Json required = Json::array();
-  for (const ParamSpec& spec : specs) {
-    properties[std::string(spec.name)] = ParamSchema(spec);
-    if (spec.default_value.is_null()) required.push_back(spec.name);
+// A parameter that belongs to values of another one demands one of them, and is demanded by them
+// where it has no default.
+void AddCondition(const ParamSpec& spec, std::span<const ParamSpec> specs, Json& schema) {
+  const ParamSpec::Condition& condition = *spec.only_with;
+  const auto other = std::ranges::find(specs, condition.name, &ParamSpec::name);
+  Json chosen = {{"properties", {{std::string(condition.name), {{"enum", condition.values}}}}}};
+  const bool by_default =
+      std::ranges::find(condition.values, other->default_value.get<std::string>()) !=
+      condition.values.end();
+  if (!by_default) chosen["required"] = {condition.name};
+  if (spec.default_value.is_null()) {
+    schema["allOf"].push_back(Json{{"if", chosen}, {"then", {{"required", {spec.name}}}}});
   }
-  return Json{{"type", "object"},
-              {"properties", std::move(properties)},
-              {"required", std::move(required)},
-              {"additionalProperties", false}};
+  schema["dependentSchemas"][std::string(spec.name)] = std::move(chosen);
+}
+
+Json ParamsSchema(std::span<const ParamSpec> specs) {
+  Json schema = {{"type", "object"},
+                 {"properties", Json::object()},
+                 {"required", Json::array()},
+                 {"additionalProperties", false}};
+  for (const ParamSpec& spec : specs) {
+    schema["properties"][std::string(spec.name)] = ParamSchema(spec);
+    if (spec.only_with) {
+      AddCondition(spec, specs, schema);
+    } else if (spec.default_value.is_null()) {
+      schema["required"].push_back(spec.name);
+    }
+  }
+  return schema;
 }
 
 Json PositionSchema() {
@@ -633,15 +661,22 @@ std::string ShowDefault(const KeyRow& row) {
 std::string ParamRows(std::span<const ParamSpec> specs) {
   std::string out;
   for (const ParamSpec& spec : specs) {
-    std::string values = spec.type == ParamSpec::Type::kChoice
+    const bool is_list =
+        spec.type == ParamSpec::Type::kIntList || spec.type == ParamSpec::Type::kChoiceList;
+    std::string values = spec.type == ParamSpec::Type::kBool ? "true, false"
+                         : !spec.choices.empty()
                              ? Join(spec.choices, ", ")
                              : Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
-    if (spec.type == ParamSpec::Type::kIntList) values = Str("a list of ", values);
+    if (is_list) values = Str("a list of ", values);
+    const std::string belongs_to = spec.only_with ? Str("(", spec.only_with->name, " ",
+                                                        Join(spec.only_with->values, ", "), ") ")
+                                                  : "";
     const std::string default_value = spec.default_value.is_null() ? "must be given"
                                       : spec.default_value.is_string()
                                           ? spec.default_value.get<std::string>()
                                           : CanonicalJson(spec.default_value);
-    out += Str("| `", spec.name, "` | ", values, " | ", default_value, " | ", spec.meaning, " |\n");
+    out += Str("| `", spec.name, "` | ", values, " | ", default_value, " | ", belongs_to,
+               spec.meaning, " |\n");
   }
   return out;
 }
@@ -719,7 +754,13 @@ Json TypeParam(const ParamSpec& spec, const YamlNode& node) {
     return list;
   }
   if (node.kind == YamlNode::Kind::kMap) return Json::object();
-  if (node.quoted || spec.type == ParamSpec::Type::kChoice) return node.text;
+  const bool is_choice =
+      spec.type == ParamSpec::Type::kChoice || spec.type == ParamSpec::Type::kChoiceList;
+  if (node.quoted || is_choice) return node.text;
+  if (spec.type == ParamSpec::Type::kBool) {
+    return node.text == "true" || node.text == "false" ? Json(node.text == "true")
+                                                       : Json(node.text);
+  }
   if (spec.type == ParamSpec::Type::kDouble) {
     const std::optional<double> number = ParseNumber(node.text);
     return number ? Json(*number) : Json(node.text);

@@ -130,8 +130,8 @@ std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sw
       row.set_body_json(
           CanonicalJson({{"metric", cell.metric},
                          {"context_length", cell.context_length},
-                         {"split", params.at("split")},
-                         {"protocol", params.at("protocol")},
+                         {"split", params.value("split", Json())},
+                         {"protocol", params.value("protocol", Json())},
                          {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
                          {"status", "missing"}}));
       row.set_task(id);

@@ -55,6 +55,8 @@ class Dataset {
   const std::string& tokenizer_fingerprint() const;  // 64 hex digits
   std::int64_t vocab_size() const;                   // padded: rows of an embedding
   std::int32_t eot_id() const;                       // -1 when there is none
+  // What starts a text: the tokenizer's begin of text, else its end of text; -1 when it has neither.
+  std::int32_t bos_id() const;
   // Bytes of text that each id stands for (0 for special tokens); vocab_size() entries.
   std::span<const std::int32_t> token_bytes() const;
   std::vector<std::string> split_names() const;  // of train, validation, test: those present

@@ -1,6 +1,7 @@
 #include "model/data/tokenizer_file.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/files.h"
 #include "base/hash.h"
@@ -141,12 +142,15 @@ Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::
     return DatasetDamaged(path, Str("n_rows is ", *rows, ", expected 1 to ", INT32_MAX));
   }
   facts.vocab_size = *rows;
-  Result<std::int64_t> eot = GetInt(*json, "eot_id");
-  if (!eot) return in_file(std::move(eot).status());
-  if (*eot < -1 || *eot >= facts.vocab_size) {
-    return DatasetDamaged(path, Str("eot_id is ", *eot, ", expected -1 to ", facts.vocab_size - 1));
+  for (const auto& [key, field] :
+       {std::pair{"eot_id", &facts.eot_id}, std::pair{"bos_id", &facts.bos_id}}) {
+    Result<std::int64_t> id = GetInt(*json, key);
+    if (!id) return in_file(std::move(id).status());
+    if (*id < -1 || *id >= facts.vocab_size) {
+      return DatasetDamaged(path, Str(key, " is ", *id, ", expected -1 to ", facts.vocab_size - 1));
+    }
+    *field = static_cast<std::int32_t>(*id);
   }
-  facts.eot_id = static_cast<std::int32_t>(*eot);
   Result<Json> list = GetMember(*json, "token_bytes");
   if (!list) return in_file(std::move(list).status());
   if (!list->is_array()) return DatasetDamaged(path, "token_bytes is no list");

@@ -21,6 +21,7 @@ inline constexpr std::string_view kTokenizerFile = "tokenizer.json";
 struct TokenizerFacts {
   std::int64_t vocab_size = 0;
   std::int32_t eot_id = -1;
+  std::int32_t bos_id = -1;
   std::vector<std::int32_t> token_bytes;
 };
 

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +31,20 @@ struct EvaluationRequest {
   std::int64_t windows_per_call = 1;  // given to the model at once; no part of the result
 };
 
+// What a sweep knows of a dataset before a token is read.
+struct DatasetShape {
+  std::string_view name;
+  std::map<std::string, std::int64_t> split_tokens;
+};
+
+// The name of a row of a cell: {"nll", ""}, {"nll", "unigram"}.
+struct RowName {
+  std::string_view metric;
+  std::string variant;  // "": the model itself
+
+  bool operator==(const RowName&) const = default;
+};
+
 struct EvaluationArtifact {
   std::string name;  // "documents-nll-validation-1024.csv"
   std::string bytes;
@@ -47,9 +63,15 @@ struct Evaluation {
   std::string_view source;  // where the protocol is defined
   std::string_view meaning;
   std::vector<ParamSpec> params;
-  // Names of the rows' variants that resolved parameters ask for beside the model itself:
-  // {"unigram"} for perplexity with `baseline: unigram`.
-  std::vector<std::string> (*variants)(const Json& params);
+  // The rows of a cell (one context length) with resolved parameters, that of the model itself
+  // first; those of one variant stand together.
+  std::vector<RowName> (*rows)(const Json& params);
+  // Whether a variant is another model, scored in the same way ("unigram"), which the caller gives.
+  bool variants_are_models = false;
+  // Writes into resolved parameters (context_lengths ascending among them) what depends on the
+  // dataset, so that a cell says what it measures whatever stands beside it; the error, by the
+  // parameter's name, when this dataset cannot serve them.
+  std::optional<ParamError> (*fit)(const DatasetShape& dataset, Json& params);
   // Errors are those of the request (a split that is not there, too few tokens: named) and of the
   // dataset. What the model cannot do is no error but a row with another status than ok.
   // kCancelled when `progress` said stop.

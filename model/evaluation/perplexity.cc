@@ -1,5 +1,4 @@
-// Perplexity over windows that lie side by side (evaluation.md 1.1; the protocol of cable and
-// build-nanogpt):
+// Perplexity over the windows of a protocol (protocol.h):
 //
 //   nll = sum over scored t of -ln p(token t | tokens of its window before t) / n
 //
@@ -15,36 +14,6 @@
 
 namespace longrun {
 
-Result<std::vector<Window>> PlanNonOverlap(const NonOverlapPlan& plan) {
-  const auto& [n_tokens, context_length, score_tokens] = plan;
-  LR_CHECK(n_tokens >= 0 && context_length > 0 && score_tokens >= 0);
-  if (n_tokens - 1 < context_length) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("context_length ", context_length, " needs ", context_length, " + 1 tokens, there are ",
-            n_tokens, ": lower context_length, or give the split more text"));
-  }
-  if (score_tokens > n_tokens - 1) {
-    return Status(Code::kInvalidArgument,
-                  Str("score_tokens ", score_tokens, " exceeds the ", n_tokens - 1,
-                      " tokens that can be scored of ", n_tokens));
-  }
-  if (score_tokens != 0 && score_tokens < context_length) {
-    return Status(Code::kInvalidArgument,
-                  Str("score_tokens ", score_tokens, " is less than context_length ",
-                      context_length, ": not one window is full; raise score_tokens"));
-  }
-  const std::int64_t n_scored =
-      score_tokens != 0 ? score_tokens : (n_tokens - 1) / context_length * context_length;
-  std::vector<Window> windows;
-  for (std::int64_t begin = 0; begin < n_scored; begin += context_length) {
-    windows.push_back({.context_begin = begin,
-                       .score_begin = begin + 1,
-                       .score_end = std::min(begin + context_length, n_scored) + 1});
-  }
-  return windows;
-}
-
 std::int64_t CommonScoreTokens(std::int64_t n_tokens) {
   LR_CHECK(n_tokens > 1);
   const auto n = static_cast<std::uint64_t>(n_tokens - 1);
@@ -54,28 +23,95 @@ std::int64_t CommonScoreTokens(std::int64_t n_tokens) {
 
 namespace {
 
+// ---- parameters --------------------------------------------------------------------------------
+
 struct PerplexityParams {
   std::string split;
-  std::string protocol;
+  const Protocol* protocol = nullptr;
   std::int64_t score_tokens = 0;
+  Json resolved;
 };
 
 Result<PerplexityParams> ReadParams(const EvaluationRequest& request) {
   // The list of lengths is no part of one cell; the table demands it of a sweep.
   Json given = request.params;
   if (given.is_object()) given["context_lengths"] = {request.context_length};
-  ASSIGN_OR_RETURN(const Json params, ResolveParams(kPerplexity.params, given, "perplexity"));
-  return PerplexityParams{.split = params["split"].get<std::string>(),
-                          .protocol = params["protocol"].get<std::string>(),
-                          .score_tokens = params["score_tokens"].get<std::int64_t>()};
+  ASSIGN_OR_RETURN(Json params, ResolveParams(kPerplexity.params, given, "perplexity"));
+  return PerplexityParams{
+      .split = params["split"].get<std::string>(),
+      .protocol = &FindProtocol(params["protocol"].get_ref<const std::string&>()),
+      .score_tokens = params["score_tokens"].get<std::int64_t>(),
+      .resolved = std::move(params)};
+}
+
+std::optional<ParamError> FitScoreTokens(const Protocol& protocol, const DatasetShape& dataset,
+                                         std::int64_t length_max, Json& params) {
+  const auto split = params.at("split").get<std::string>();
+  const std::int64_t n_tokens = dataset.split_tokens.at(split);
+  std::int64_t score_tokens = params.at("score_tokens");
+  if (score_tokens == 0) {
+    params["score_tokens"] = protocol.default_score_tokens != nullptr
+                                 ? protocol.default_score_tokens(n_tokens, params)
+                                 : CommonScoreTokens(n_tokens);
+    score_tokens = params["score_tokens"];
+    if (score_tokens == 0) return std::nullopt;
+  }
+  const std::int64_t least = protocol.uses_bos ? 1 : length_max;
+  const std::int64_t most = protocol.uses_bos ? n_tokens : n_tokens - 1;
+  if (score_tokens >= least && score_tokens <= most) return std::nullopt;
+  return ParamError{"score_tokens", Str("expected from ", least,
+                                        protocol.uses_bos ? "" : ", the longest context length,",
+                                        " to ", most, ", what split ", split, " of dataset \"",
+                                        dataset.name, "\" can score, found ", score_tokens)};
+}
+
+std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& params) {
+  const Protocol& protocol = FindProtocol(params.at("protocol").get_ref<const std::string&>());
+  const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
+  const auto split = params.at("split").get<std::string>();
+  const auto tokens = dataset.split_tokens.find(split);
+  if (tokens == dataset.split_tokens.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, n] : dataset.split_tokens) names.push_back(name);
+    return ParamError{"split", Str("dataset \"", dataset.name, "\" has no split ", split,
+                                   "; there is ", Join(names, ", "))};
+  }
+  const std::int64_t n_tokens = tokens->second;
+  if (!protocol.uses_bos && n_tokens - 1 < lengths.back()) {
+    return ParamError{"context_lengths", Str("context length ", lengths.back(), " needs ",
+                                             lengths.back(), " + 1 tokens, but split ", split,
+                                             " of dataset \"", dataset.name, "\" has ", n_tokens)};
+  }
+  for (const std::int64_t length : lengths) {
+    if (protocol.check == nullptr) break;
+    const PlanRequest request = {.n_tokens = n_tokens,
+                                 .context_length = length,
+                                 .score_tokens = params.at("score_tokens"),
+                                 .params = params};
+    if (std::optional<ParamError> error = protocol.check(request); error) return error;
+  }
+  return FitScoreTokens(protocol, dataset, lengths.back(), params);
+}
+
+// ---- the row -----------------------------------------------------------------------------------
+
+// The protocol's own parameters, so that a row says what it is.
+Json OwnParams(const PerplexityParams& params) {
+  Json own = Json::object();
+  for (const ParamSpec& spec : params.protocol->params) {
+    own[std::string(spec.name)] = params.resolved.at(std::string(spec.name));
+  }
+  return own;
 }
 
 // A row without a number, which the following fill in.
 Json EmptyRow(const EvaluationRequest& request, const PerplexityParams& params) {
+  Json extra = Json::object();
+  if (!params.protocol->params.empty()) extra["params"] = OwnParams(params);
   return {{"metric", "nll"},
           {"context_length", request.context_length},
           {"split", params.split},
-          {"protocol", params.protocol},
+          {"protocol", params.protocol->name},
           {"averaging", "token"},
           {"depth", nullptr},
           {"variant", request.variant.empty() ? Json() : Json(request.variant)},
@@ -85,14 +121,27 @@ Json EmptyRow(const EvaluationRequest& request, const PerplexityParams& params) 
           {"nll_sum", nullptr},
           {"bytes", nullptr},
           {"status", "ok"},
-          {"extra", Json::object()}};
+          {"extra", std::move(extra)}};
 }
 
-void FillRow(Json& row, const Score& score) {
+// {"begin":[1,2,..],"n":[..],"nll":[..]}: bucket i begins at a context of begin[i] tokens and ends
+// before begin[i + 1], the last at L.
+Json BucketCurve(std::span<const std::int64_t> edges, std::span<const ClusterSum> buckets) {
+  Json begin = Json::array(), n = Json::array(), nll = Json::array();
+  for (std::size_t i = 0; i < buckets.size(); ++i) {
+    begin.push_back(edges[i]);
+    n.push_back(buckets[i].n);
+    nll.push_back(buckets[i].n == 0 ? Json()
+                                    : Json(buckets[i].nll_sum / static_cast<double>(buckets[i].n)));
+  }
+  return {{"begin", std::move(begin)}, {"n", std::move(n)}, {"nll", std::move(nll)}};
+}
+
+void FillRow(Json& row, const Score& score, std::span<const std::int64_t> edges) {
   row["n"] = score.n;
   if (score.n_non_finite > 0) {
     row["status"] = "non_finite";
-    row["extra"] = {{"non_finite", score.n_non_finite}};
+    row["extra"]["non_finite"] = score.n_non_finite;
     return;
   }
   const bool by_document = score.documents.size() >= kDocumentClustersMin;
@@ -102,19 +151,33 @@ void FillRow(Json& row, const Score& score) {
   row["se"] = se ? Json(*se) : Json();
   row["nll_sum"] = score.nll_sum;
   row["bytes"] = score.bytes;
-  row["extra"] = {{"clusters", by_document ? "document" : "window"},
-                  {"n_clusters", clusters.size()}};
+  row["extra"]["clusters"] = by_document ? "document" : "window";
+  row["extra"]["n_clusters"] = clusters.size();
+  if (!score.buckets.empty()) row["extra"]["buckets"] = BucketCurve(edges, score.buckets);
 }
 
-EvaluationArtifact DocumentSums(const EvaluationRequest& request, const PerplexityParams& params,
-                                const Score& score) {
+std::string ArtifactName(std::string_view what, const EvaluationRequest& request,
+                         const PerplexityParams& params) {
+  return Str(what, "-nll-", params.split, "-", request.context_length,
+             request.variant.empty() ? "" : "-", request.variant, ".csv");
+}
+
+EvaluationArtifact DocumentSums(std::string name, const Score& score) {
   std::string csv = "doc,n,nll_sum,bytes\n";
   for (const ClusterSum& sum : score.documents) {
     csv += Str(sum.id, ",", sum.n, ",", sum.nll_sum, ",", sum.bytes, "\n");
   }
-  return {.name = Str("documents-nll-", params.split, "-", request.context_length,
-                      request.variant.empty() ? "" : "-", request.variant, ".csv"),
-          .bytes = std::move(csv)};
+  return {.name = std::move(name), .bytes = std::move(csv)};
+}
+
+EvaluationArtifact BucketSums(std::string name, std::span<const std::int64_t> edges,
+                              const Score& score) {
+  std::string csv = "context_begin,context_end,n,nll_sum,bytes\n";
+  for (std::size_t i = 0; i < score.buckets.size(); ++i) {
+    const ClusterSum& sum = score.buckets[i];
+    csv += Str(edges[i], ",", edges[i + 1] - 1, ",", sum.n, ",", sum.nll_sum, ",", sum.bytes, "\n");
+  }
+  return {.name = std::move(name), .bytes = std::move(csv)};
 }
 
 // What a model cannot do at this length is a result, shown in the table as such; "" where the error
@@ -125,25 +188,92 @@ std::string_view StatusOfError(Code code) {
   return "";
 }
 
+// ---- the run -----------------------------------------------------------------------------------
+
+// The documents without end-of-text tokens at their ends; empty ones stay out.
+Result<std::vector<TextSpan>> TrimmedDocuments(const TokenSplit& split, std::int32_t eot_id) {
+  const std::span<const std::int64_t> starts = split.document_starts();
+  const auto is_eot = [&](std::int64_t t) -> Result<bool> {
+    std::int32_t id = 0;
+    RETURN_IF_ERROR(split.Read(t, std::span(&id, 1)));
+    return id == eot_id;
+  };
+  std::vector<TextSpan> documents;
+  documents.reserve(starts.size());
+  for (std::size_t d = 0; d + 1 < starts.size(); ++d) {
+    TextSpan document = {starts[d], starts[d + 1]};
+    while (document.begin < document.end) {
+      ASSIGN_OR_RETURN(const bool eot, is_eot(document.end - 1));
+      if (!eot) break;
+      --document.end;
+    }
+    while (document.begin < document.end) {
+      ASSIGN_OR_RETURN(const bool eot, is_eot(document.begin));
+      if (!eot) break;
+      ++document.begin;
+    }
+    if (document.begin < document.end) documents.push_back(document);
+  }
+  return documents;
+}
+
+struct Plan {
+  std::vector<Window> windows;
+  std::vector<std::int64_t> bucket_edges;
+};
+
+Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& params,
+                      const TokenSplit& split) {
+  const Protocol& protocol = *params.protocol;
+  if (protocol.uses_bos && request.dataset->bos_id() < 0) {
+    return Status(Code::kInvalidArgument,
+                  Str("protocol ", protocol.name,
+                      " starts windows with a begin-of-text token, but "
+                      "the dataset's tokenizer has neither that nor an end of text: choose another "
+                      "protocol, as nonoverlap"));
+  }
+  std::vector<TextSpan> documents;
+  if (protocol.needs_documents != nullptr && protocol.needs_documents(params.resolved)) {
+    ASSIGN_OR_RETURN(documents, TrimmedDocuments(split, request.dataset->eot_id()));
+  }
+  const PlanRequest wanted = {.n_tokens = split.n_tokens(),
+                              .context_length = request.context_length,
+                              .score_tokens = params.score_tokens,
+                              .documents = documents,
+                              .params = params.resolved};
+  if (protocol.check != nullptr) {
+    if (const std::optional<ParamError> error = protocol.check(wanted); error) {
+      return Status(Code::kInvalidArgument, Str("perplexity.", error->key, ": ", error->message));
+    }
+  }
+  if (protocol.uses_bos && params.score_tokens > wanted.n_tokens) {
+    return Status(Code::kInvalidArgument, Str("score_tokens ", params.score_tokens, " exceeds the ",
+                                              wanted.n_tokens, " tokens there are"));
+  }
+  Result<std::vector<Window>> windows = protocol.plan(wanted);
+  if (!windows) return std::move(windows).status().In(Str("perplexity of split ", params.split));
+  return Plan{.windows = std::move(windows).value(),
+              .bucket_edges = protocol.bucket_edges == nullptr ? std::vector<std::int64_t>()
+                                                               : protocol.bucket_edges(wanted)};
+}
+
 Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationRequest& request,
                                        const EvaluationProgress& progress) {
   LR_CHECK(request.dataset != nullptr);
   ASSIGN_OR_RETURN(const PerplexityParams params, ReadParams(request));
   ASSIGN_OR_RETURN(const TokenSplit* const split, request.dataset->Split(params.split));
-  Result<std::vector<Window>> windows = PlanNonOverlap({.n_tokens = split->n_tokens(),
-                                                        .context_length = request.context_length,
-                                                        .score_tokens = params.score_tokens});
-  if (!windows) return std::move(windows).status().In(Str("perplexity of split ", params.split));
+  ASSIGN_OR_RETURN(const Plan plan, MakePlan(request, params, *split));
   // Only what is scored is read, and it is held whole: 4 bytes a token.
-  std::vector<std::int32_t> tokens(static_cast<std::size_t>(windows->back().score_end));
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(plan.windows.back().score_end));
   RETURN_IF_ERROR(split->Read(0, tokens));
 
   Result<Score> score = ScoreWindows(model,
                                      {.tokens = tokens,
-                                      .windows = *windows,
+                                      .windows = plan.windows,
                                       .document_starts = split->document_starts(),
                                       .token_bytes = request.dataset->token_bytes(),
-                                      .windows_per_call = request.windows_per_call},
+                                      .windows_per_call = request.windows_per_call,
+                                      .bucket_edges = plan.bucket_edges},
                                      progress);
   EvaluationOutput output;
   Json row = EmptyRow(request, params);
@@ -151,62 +281,83 @@ Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationReq
     const std::string_view status = StatusOfError(score.status().code());
     if (status.empty()) return std::move(score).status();
     row["status"] = status;
-    row["extra"] = {{"reason", score.status().message()}};
+    row["extra"]["reason"] = score.status().message();
   } else {
-    FillRow(row, *score);
-    if (score->n_non_finite == 0) output.artifacts.push_back(DocumentSums(request, params, *score));
+    FillRow(row, *score, plan.bucket_edges);
+    if (score->n_non_finite == 0) {
+      output.artifacts.push_back(DocumentSums(ArtifactName("documents", request, params), *score));
+      if (!score->buckets.empty()) {
+        output.artifacts.push_back(
+            BucketSums(ArtifactName("positions", request, params), plan.bucket_edges, *score));
+      }
+    }
   }
   output.rows.push_back(std::move(row));
   return output;
 }
 
-std::vector<std::string> PerplexityVariants(const Json& params) {
-  if (params.at("baseline") == "unigram") return {"unigram"};
-  return {};
+std::vector<RowName> PerplexityRows(const Json& params) {
+  std::vector<RowName> rows = {{.metric = "nll", .variant = ""}};
+  if (params.at("baseline") == "unigram") rows.push_back({.metric = "nll", .variant = "unigram"});
+  return rows;
+}
+
+// ---- the table ---------------------------------------------------------------------------------
+
+std::vector<ParamSpec> PerplexitySpecs() {
+  std::vector<std::string> protocols;
+  for (const Protocol* const protocol : Protocols()) protocols.emplace_back(protocol->name);
+  std::vector<ParamSpec> specs = {
+      {.name = "context_lengths",
+       .type = ParamSpec::Type::kIntList,
+       .default_value = nullptr,
+       .min = 1,
+       .max = 1 << 30,
+       .meaning = "tokens that a window feeds to the model"},
+      {.name = "split",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "validation",
+       .choices = {"train", "validation", "test"},
+       .meaning = "the part of the dataset that is scored"},
+      {.name = "protocol",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "nonoverlap",
+       .choices = std::move(protocols),
+       .choices_unbuilt = {"prefix_curve", "drt_windows"},
+       .meaning = "how windows are laid over the text"},
+      {.name = "score_tokens",
+       .type = ParamSpec::Type::kInt,
+       .default_value = 0,
+       .min = 0,
+       .max = 1e15,
+       .meaning = "tokens scored, the same for every length; 0 in a sweep: at least 8/9 of the "
+                  "split (with sliding_bos and rolling all of it), a number that depends on the "
+                  "split alone"},
+      {.name = "baseline",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "none",
+       .choices = {"none", "unigram"},
+       .meaning = "also score a model without context, fitted on the train split's token counts"},
+  };
+  for (const Protocol* const protocol : Protocols()) {
+    for (ParamSpec spec : protocol->params) {
+      spec.only_with = {.name = "protocol", .values = {std::string(protocol->name)}};
+      specs.push_back(std::move(spec));
+    }
+  }
+  return specs;
 }
 
 }  // namespace
 
 const Evaluation kPerplexity = {
     .name = "perplexity",
-    .source = "evaluation.md 1.1",
+    .source = "docs/evaluation.md",
     .meaning = "mean negative log-likelihood of held-out text in windows of each context length",
-    .params =
-        {
-            {.name = "context_lengths",
-             .type = ParamSpec::Type::kIntList,
-             .default_value = nullptr,
-             .min = 1,
-             .max = 1 << 30,
-             .meaning = "tokens that a window feeds to the model"},
-            {.name = "split",
-             .type = ParamSpec::Type::kChoice,
-             .default_value = "validation",
-             .choices = {"train", "validation", "test"},
-             .meaning = "the part of the dataset that is scored"},
-            {.name = "protocol",
-             .type = ParamSpec::Type::kChoice,
-             .default_value = "nonoverlap",
-             .choices = {"nonoverlap"},
-             .choices_unbuilt = {"sliding_bos", "rolling", "prefix_curve", "drt_windows", "last_k",
-                                 "per_position"},
-             .meaning = "how windows are laid over the text"},
-            {.name = "score_tokens",
-             .type = ParamSpec::Type::kInt,
-             .default_value = 0,
-             .min = 0,
-             .max = 1e15,
-             .meaning = "tokens scored, the same for every length; 0 in a sweep: at least 8/9 of "
-                        "the split, "
-                        "a number that depends on the split alone"},
-            {.name = "baseline",
-             .type = ParamSpec::Type::kChoice,
-             .default_value = "none",
-             .choices = {"none", "unigram"},
-             .meaning =
-                 "also score a model without context, fitted on the train split's token counts"},
-        },
-    .variants = &PerplexityVariants,
+    .params = PerplexitySpecs(),
+    .rows = &PerplexityRows,
+    .variants_are_models = true,
+    .fit = &FitPerplexity,
     .run = &RunPerplexity,
 };
 

@@ -23,7 +23,11 @@ std::int64_t DocumentOf(std::span<const std::int64_t> starts, std::int64_t t) {
 
 class Scorer {
  public:
-  explicit Scorer(const ScoreRequest& request) : request_(request) {}
+  explicit Scorer(const ScoreRequest& request) : request_(request) {
+    for (std::size_t i = 0; i + 1 < request.bucket_edges.size(); ++i) {
+      score_.buckets.push_back({.id = static_cast<std::int64_t>(i)});
+    }
+  }
 
   void Add(std::size_t index, std::span<const float> nll) {
     const Window& window = request_.windows[index];
@@ -33,6 +37,7 @@ class Scorer {
       const std::int64_t t = window.score_begin + static_cast<std::int64_t>(i);
       AddToken(sum, t, nll[i]);
       if (!request_.document_starts.empty()) AddToken(Document(t), t, nll[i]);
+      if (!score_.buckets.empty()) AddToken(Bucket(window, t), t, nll[i]);
       if (!std::isfinite(nll[i])) score_.n_non_finite += 1;
     }
     score_.n += sum.n;
@@ -61,6 +66,14 @@ class Scorer {
       at = score_.documents.insert(at, ClusterSum{.id = document});
     }
     return *at;
+  }
+
+  ClusterSum& Bucket(const Window& window, std::int64_t t) {
+    const std::int64_t context = t - window.context_begin + (window.bos ? 1 : 0);
+    const auto edges = request_.bucket_edges;
+    LR_CHECK(context >= edges.front() && context < edges.back());
+    const auto next = std::upper_bound(edges.begin(), edges.end(), context);
+    return score_.buckets[static_cast<std::size_t>(next - edges.begin() - 1)];
   }
 
   const ScoreRequest& request_;

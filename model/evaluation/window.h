@@ -1,5 +1,4 @@
-// From a plan of windows to a score: sums in double, standard error over documents or windows
-// (evaluation.md section 0).
+// From a plan of windows to a score: sums in double, standard error over documents or windows.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +12,9 @@
 
 namespace longrun {
 
-// Sums of one cluster: a document, or a window.
+// Sums of one cluster: a document, a window, a bucket of context lengths.
 struct ClusterSum {
-  std::int64_t id = 0;     // index of the document in its split, or of the window in its plan
+  std::int64_t id = 0;     // index of the document in its split, of the window, or of the bucket
   std::int64_t n = 0;      // tokens scored
   double nll_sum = 0.0;    // nats
   std::int64_t bytes = 0;  // of text scored
@@ -30,6 +29,7 @@ struct Score {
   std::int64_t n_non_finite = 0;
   std::vector<ClusterSum> windows;    // in the plan's order
   std::vector<ClusterSum> documents;  // those with a scored token; empty when they are not known
+  std::vector<ClusterSum> buckets;    // one for each pair of neighbours in bucket_edges
 
   double MeanNll() const { return nll_sum / static_cast<double>(n); }
 };
@@ -45,6 +45,9 @@ struct ScoreRequest {
   std::span<const std::int64_t> document_starts{};
   std::span<const std::int32_t> token_bytes{};  // per id; empty: bytes are not counted
   std::int64_t windows_per_call = 1;            // given to the model at once
+  // A target with c tokens of context, its BOS counted, belongs to the bucket i with
+  // edges[i] <= c < edges[i + 1]; empty: none are told apart. Every target must fall into one.
+  std::span<const std::int64_t> bucket_edges{};
 };
 
 // Runs the plan; `progress(windows done, of)` is called after each call of the model and may stop

@@ -86,5 +86,66 @@ TEST(ParamTest, AllErrorsComeInOneAnswer) {
             "evaluate[0].lengths: must be given: a list of integers from 1 to 4096, how long");
 }
 
+// ---- parameters that belong to a value of another ----------------------------------------------
+
+const std::vector<ParamSpec> kConditional = {
+    {.name = "kind",
+     .type = ParamSpec::Type::kChoice,
+     .default_value = "plain",
+     .choices = {"plain", "scaled", "turned"},
+     .meaning = "which"},
+    {.name = "factor",
+     .type = ParamSpec::Type::kInt,
+     .default_value = nullptr,
+     .min = 1,
+     .max = 9,
+     .meaning = "by how much",
+     .only_with = ParamSpec::Condition{.name = "kind", .values = {"scaled", "turned"}}},
+    {.name = "both",
+     .type = ParamSpec::Type::kBool,
+     .default_value = false,
+     .meaning = "in two directions",
+     .only_with = ParamSpec::Condition{.name = "kind", .values = {"turned"}}},
+    {.name = "sides",
+     .type = ParamSpec::Type::kChoiceList,
+     .default_value = {"left"},
+     .choices = {"left", "right"},
+     .meaning = "where"},
+};
+
+std::string Resolved(const Json& given) {
+  const auto resolved = ResolveParams(kConditional, given, "");
+  return resolved.ok() ? CanonicalJson(*resolved) : resolved.status().message();
+}
+
+TEST(ParamTest, AParameterOfAnotherValueIsLeftOutOrRefused) {
+  EXPECT_EQ(Resolved(Json::object()), R"({"kind":"plain","sides":["left"]})");
+  EXPECT_EQ(Resolved({{"kind", "scaled"}, {"factor", 2}}),
+            R"({"factor":2,"kind":"scaled","sides":["left"]})");
+  EXPECT_EQ(Resolved({{"kind", "turned"}, {"factor", 2}, {"both", true}}),
+            R"({"both":true,"factor":2,"kind":"turned","sides":["left"]})");
+  EXPECT_EQ(Resolved({{"kind", "turned"}}),
+            "factor: must be given: an integer from 1 to 9, by how much");
+  EXPECT_EQ(Resolved({{"factor", 2}}),
+            "factor: belongs to kind scaled, turned, but kind is plain: remove it, or choose that "
+            "kind");
+  // One mistake, one message.
+  EXPECT_EQ(Resolved({{"kind", "turnd"}, {"both", true}}),
+            "kind: expected one of plain, scaled, turned, found \"turnd\"; did you mean "
+            "\"turned\"?");
+}
+
+TEST(ParamTest, TruthAndListsOfChoicesAreChecked) {
+  EXPECT_EQ(Resolved({{"kind", "turned"}, {"factor", 2}, {"both", "yes"}}),
+            "both: expected true or false, found \"yes\"");
+  EXPECT_EQ(Resolved({{"sides", {"right", "left"}}}),
+            R"({"kind":"plain","sides":["right","left"]})");
+  EXPECT_EQ(Resolved({{"sides", Json::array()}}),
+            "sides: expected a list of left, right, found []");
+  EXPECT_EQ(Resolved({{"sides", {"left", "rigth"}}}),
+            "sides[1]: expected one of left, right, found \"rigth\"; did you mean \"right\"?");
+  EXPECT_EQ(Resolved({{"sides", {"left", "left"}}}), "sides[1]: left stands twice in the list");
+}
+
 }  // namespace
 }  // namespace longrun

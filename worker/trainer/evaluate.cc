@@ -46,7 +46,7 @@ class Evaluator {
         dataset_(dataset),
         named_(std::move(named)),
         net_(std::move(net)),
-        scorer_(net_) {}
+        scorer_(net_, dataset.bos_id()) {}
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
 

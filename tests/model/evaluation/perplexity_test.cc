@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "model/data/unigram.h"
 #include "tests/model/evaluation/toy_model.h"
 
@@ -16,96 +17,6 @@ namespace {
 
 bool Contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
-}
-
-// ---- the plan ----------------------------------------------------------------------------------
-
-// evaluation.md 1.7, nonoverlap L=5 over 23 tokens.
-TEST(NonOverlapTest, PlanIsThatOfTheSpecification) {
-  const auto windows = PlanNonOverlap({.n_tokens = 23, .context_length = 5}).value();
-  EXPECT_EQ(windows,
-            (std::vector<Window>{
-                {0, 1, 6, false}, {5, 6, 11, false}, {10, 11, 16, false}, {15, 16, 21, false}}));
-}
-
-TEST(NonOverlapTest, ToyModelHasTheScoreOfTheSpecification) {
-  const std::vector<std::int32_t> tokens(23);
-  const auto windows = PlanNonOverlap({.n_tokens = 23, .context_length = 5}).value();
-  ToyModel model;
-  const Score score = ScoreWindows(model, {.tokens = tokens, .windows = windows}).value();
-  EXPECT_EQ(score.n, 20);
-  EXPECT_NEAR(score.MeanNll(), 2.336262952850, 1e-7);  // NLLs are floats
-  EXPECT_NEAR(std::exp(score.MeanNll()), 10.342513791701, 1e-6);
-  EXPECT_NEAR(StandardError(score.windows).value(), 0.273615143547, 1e-7);
-  EXPECT_NEAR(score.windows[0].nll_sum, 10.001284197625, 1e-6);
-  EXPECT_NEAR(score.windows[1].nll_sum, 13.675578317319, 1e-6);
-  EXPECT_NEAR(score.windows[2].nll_sum, 8.730400405689, 1e-6);
-  EXPECT_NEAR(score.windows[3].nll_sum, 14.317996136372, 1e-6);
-}
-
-TEST(NonOverlapTest, UniformModelHasThePerplexityOfItsVocabularyAtEveryLength) {
-  const std::vector<std::int32_t> tokens(1000);
-  ConstantModel model(static_cast<float>(std::log(256.0)));
-  for (const std::int64_t length : {1, 7, 64, 999}) {
-    const auto windows = PlanNonOverlap({.n_tokens = 1000, .context_length = length}).value();
-    const Score score = ScoreWindows(model, {.tokens = tokens, .windows = windows}).value();
-    EXPECT_NEAR(std::exp(score.MeanNll()), 256.0, 1e-3);
-    EXPECT_EQ(score.n, 999 / length * length);
-  }
-}
-
-// floor((N - 1) / L): when L divides N the last window would wrap to the front (the quirk of 1.1).
-TEST(NonOverlapTest, ALengthThatDividesTheTokensGetsOneWindowLess) {
-  EXPECT_EQ(PlanNonOverlap({.n_tokens = 20, .context_length = 5}).value().size(), 3u);
-  EXPECT_EQ(PlanNonOverlap({.n_tokens = 21, .context_length = 5}).value().size(), 4u);
-}
-
-TEST(NonOverlapTest, EveryLengthScoresTheSameTokensUnderACommonTail) {
-  const std::vector<std::int64_t> lengths = {1, 2, 3, 5, 8, 16, 32};
-  const std::int64_t score_tokens = CommonScoreTokens(103);
-  EXPECT_EQ(score_tokens, 96);  // 102 = 1100110 in binary; 1100000 is 96
-  for (const std::int64_t length : lengths) {
-    const auto windows =
-        PlanNonOverlap({.n_tokens = 103, .context_length = length, .score_tokens = score_tokens})
-            .value();
-    std::int64_t next = 1;
-    for (const Window& window : windows) {
-      EXPECT_EQ(window.score_begin, next);
-      EXPECT_EQ(window.context_begin, next - 1);
-      EXPECT_LE(window.score_end - window.score_begin, length);
-      next = window.score_end;
-    }
-    EXPECT_EQ(next, 97) << length;
-    EXPECT_EQ(windows.size(), static_cast<std::size_t>((96 + length - 1) / length));
-  }
-}
-
-TEST(NonOverlapTest, ALengthThatDoesNotDivideTheTailHasAShortLastWindow) {
-  const auto windows =
-      PlanNonOverlap({.n_tokens = 23, .context_length = 5, .score_tokens = 12}).value();
-  EXPECT_EQ(windows,
-            (std::vector<Window>{{0, 1, 6, false}, {5, 6, 11, false}, {10, 11, 13, false}}));
-}
-
-TEST(NonOverlapTest, PlansWithoutOneFullWindowAreRefused) {
-  EXPECT_TRUE(PlanNonOverlap({.n_tokens = 6, .context_length = 5}).ok());
-  const auto text = PlanNonOverlap({.n_tokens = 5, .context_length = 5});
-  ASSERT_FALSE(text.ok());
-  EXPECT_EQ(text.status().code(), Code::kInvalidArgument);
-  EXPECT_TRUE(
-      Contains(text.status().message(), "context_length 5 needs 5 + 1 tokens, there are 5"));
-  const auto tail = PlanNonOverlap({.n_tokens = 23, .context_length = 5, .score_tokens = 4});
-  EXPECT_TRUE(Contains(tail.status().message(), "score_tokens 4 is less than context_length 5"));
-  const auto past = PlanNonOverlap({.n_tokens = 23, .context_length = 5, .score_tokens = 23});
-  EXPECT_TRUE(Contains(past.status().message(), "score_tokens 23 exceeds the 22 tokens"));
-}
-
-// By hand: 15 = 1111 keeps all digits, 31 = 11111 loses one, 466853 = 1110001111110100101 keeps 1110.
-TEST(NonOverlapTest, TheTokensScoredByDefaultDependOnTheSplitAlone) {
-  EXPECT_EQ(CommonScoreTokens(2), 1);
-  EXPECT_EQ(CommonScoreTokens(16), 15);
-  EXPECT_EQ(CommonScoreTokens(32), 30);
-  EXPECT_EQ(CommonScoreTokens(466'854), 14 << 15);
 }
 
 // ---- the evaluation ----------------------------------------------------------------------------
@@ -286,6 +197,107 @@ TEST_F(PerplexityTest, UnigramBaselineIsTheSameCallWithItsModelAndItsName) {
   EXPECT_DOUBLE_EQ(row(8).at("value").get<double>(), row(32).at("value").get<double>());
 }
 
+// ---- protocols ---------------------------------------------------------------------------------
+
+TEST_F(PerplexityTest, WindowsThatSlideStayInsideADocumentWithoutItsEndOfText) {
+  const Dataset dataset = Import(2);  // documents of 19 bytes and an end of text
+  ToyModel model;
+  const Json params = {{"protocol", "sliding_bos"}, {"stride", 5}};
+  const auto output =
+      kPerplexity.run(model, {.dataset = &dataset, .params = params, .context_length = 13}, {})
+          .value();
+  EXPECT_EQ(model.windows_seen(), (std::vector<Window>{{0, 0, 12, true},
+                                                       {5, 12, 17, true},
+                                                       {10, 17, 19, true},
+                                                       {20, 20, 32, true},
+                                                       {25, 32, 37, true},
+                                                       {30, 37, 39, true}}));
+  const Json& row = output.rows[0];
+  EXPECT_EQ(row.at("protocol"), "sliding_bos");
+  EXPECT_EQ(row.at("n"), 38);
+  EXPECT_EQ(row.at("bytes"), 38);
+  EXPECT_EQ(row.at("extra").at("params"), (Json{{"stride", 5}, {"truncate", false}}));
+}
+
+TEST_F(PerplexityTest, RollingGoesOverTheWholeTextOrOverEachDocument) {
+  const Dataset dataset = Import(2);
+  ToyModel stream, apart;
+  const auto run = [&](ToyModel& model, const char* over) {
+    const Json params = {{"protocol", "rolling"}, {"over", over}};
+    return kPerplexity.run(model, {.dataset = &dataset, .params = params, .context_length = 16}, {})
+        .value()
+        .rows[0]
+        .at("n");
+  };
+  EXPECT_EQ(run(stream, "stream"), 40);
+  EXPECT_EQ(stream.windows_seen(),
+            (std::vector<Window>{{0, 0, 16, true}, {15, 16, 32, false}, {23, 32, 40, false}}));
+  EXPECT_EQ(run(apart, "documents"), 38);
+  EXPECT_EQ(apart.windows_seen(),
+            (std::vector<Window>{
+                {0, 0, 16, true}, {2, 16, 19, false}, {20, 20, 36, true}, {22, 36, 39, false}}));
+}
+
+TEST_F(PerplexityTest, PerPositionTellsBucketsApartInTheRowAndInAFile) {
+  // The NLL is the context length itself, so the mean of a full bucket is the middle of its range.
+  class ContextModel final : public LanguageModel {
+    Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t>,
+                                                std::span<const Window> windows) override {
+      std::vector<std::vector<float>> nll;
+      for (const Window& window : windows) {
+        std::vector<float> row;
+        for (std::int64_t t = window.score_begin; t < window.score_end; ++t) {
+          row.push_back(static_cast<float>(t - window.context_begin));
+        }
+        nll.push_back(std::move(row));
+      }
+      return nll;
+    }
+  };
+  const Dataset dataset = Import(2);  // 40 tokens: four windows of 8
+  ContextModel model;
+  const Json params = {{"protocol", "per_position"}, {"buckets", 3}};
+  const auto output =
+      kPerplexity.run(model, {.dataset = &dataset, .params = params, .context_length = 8}, {})
+          .value();
+  const Json& row = output.rows[0];
+  EXPECT_EQ(row.at("value"), 4.5);
+  // round(9^(1/3)) = 2, round(9^(2/3)) = 4: contexts of 1, of 2 and 3, of 4 to 8.
+  EXPECT_EQ(row.at("extra").at("buckets"),
+            (Json{{"begin", {1, 2, 4}}, {"n", {4, 8, 20}}, {"nll", {1.0, 2.5, 6.0}}}));
+  ASSERT_EQ(output.artifacts.size(), 2u);
+  EXPECT_EQ(output.artifacts[1].name, "positions-nll-validation-8.csv");
+  // The end of the first document, token 19, stands at a context of 3 and has no bytes.
+  EXPECT_EQ(output.artifacts[1].bytes,
+            "context_begin,context_end,n,nll_sum,bytes\n1,1,4,4,4\n2,3,8,20,7\n4,8,20,120,20\n");
+}
+
+TEST_F(PerplexityTest, AProtocolWithABosIsRefusedWhereTheTokenizerHasNone) {
+  (void)Import(2);
+  const std::string folder = JoinPath(folder_.path(), "data-2");
+  const auto rewrite = [&](const char* name, const auto& change) {
+    const std::string path = JoinPath(folder, name);
+    Json json = ParseJson(ReadFile(path).value()).value();
+    change(json);
+    const std::string text = CanonicalJson(json);
+    EXPECT_TRUE(WriteFileAtomic(path, text).ok());
+    return Sha256Hex(text);
+  };
+  const std::string sha256 =
+      rewrite("tokenizer.json", [](Json& json) { json["eot_id"] = json["bos_id"] = -1; });
+  rewrite("dataset.json", [&](Json& json) { json["tokenizer"]["sha256"] = sha256; });
+  const auto dataset = Dataset::Open(folder);
+  ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+  ToyModel model;
+  const auto refused = kPerplexity.run(
+      model, {.dataset = &*dataset, .params = {{"protocol", "rolling"}}, .context_length = 8}, {});
+  EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(
+      refused.status().message(),
+      "protocol rolling starts windows with a begin-of-text token, but the dataset's "
+      "tokenizer has neither that nor an end of text: choose another protocol, as nonoverlap");
+}
+
 // ---- the table of parameters -------------------------------------------------------------------
 
 TEST(PerplexityParamsTest, DefaultsAreWrittenIn) {
@@ -296,7 +308,7 @@ TEST(PerplexityParamsTest, DefaultsAreWrittenIn) {
                             {"protocol", "nonoverlap"},
                             {"score_tokens", 0},
                             {"baseline", "none"}}));
-  EXPECT_TRUE(kPerplexity.variants(resolved).empty());
+  EXPECT_EQ(kPerplexity.rows(resolved), (std::vector<RowName>{{"nll", ""}}));
 }
 
 TEST(PerplexityParamsTest, ABaselineIsAVariantOfItsOwn) {
@@ -304,19 +316,106 @@ TEST(PerplexityParamsTest, ABaselineIsAVariantOfItsOwn) {
       ResolveParams(kPerplexity.params, {{"context_lengths", {64}}, {"baseline", "unigram"}},
                     "perplexity")
           .value();
-  EXPECT_EQ(kPerplexity.variants(resolved), std::vector<std::string>{"unigram"});
+  EXPECT_EQ(kPerplexity.rows(resolved), (std::vector<RowName>{{"nll", ""}, {"nll", "unigram"}}));
 }
 
-TEST(PerplexityParamsTest, ProtocolsOfTheSpecificationAreKnownAndRefusedUntilTheyAreBuilt) {
-  for (const char* protocol :
-       {"sliding_bos", "rolling", "prefix_curve", "drt_windows", "last_k", "per_position"}) {
+TEST(PerplexityParamsTest, WhatIsNotBuiltIsKnownByName) {
+  for (const char* protocol : {"prefix_curve", "drt_windows"}) {
     const auto errors =
         CheckParams(kPerplexity.params, {{"context_lengths", {64}}, {"protocol", protocol}});
     ASSERT_EQ(errors.size(), 1u);
     EXPECT_EQ(errors[0].key, "protocol");
     EXPECT_EQ(errors[0].message,
-              std::string("\"") + protocol + "\" is not built yet; today there is nonoverlap");
+              std::string("\"") + protocol +
+                  "\" is not built yet; today there is nonoverlap, sliding_bos, rolling, last_k, "
+                  "per_position");
   }
+}
+
+TEST(PerplexityParamsTest, AParameterOfAnotherProtocolIsRefusedByName) {
+  const auto errors = CheckParams(
+      kPerplexity.params, {{"context_lengths", {64}}, {"protocol", "rolling"}, {"stride", 3}});
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_EQ(errors[0].key, "stride");
+  EXPECT_EQ(errors[0].message,
+            "belongs to protocol sliding_bos, but protocol is rolling: remove it, or choose that "
+            "protocol");
+  const auto k =
+      CheckParams(kPerplexity.params, {{"context_lengths", {64}}, {"protocol", "last_k"}});
+  ASSERT_EQ(k.size(), 1u);
+  EXPECT_EQ(k[0].message,
+            "must be given: an integer from 1 to 1073741824, targets scored at the end of each "
+            "window, at most L");
+}
+
+TEST(PerplexityParamsTest, AProtocolAddsItsOwnParametersAndNoOthers) {
+  const Json resolved =
+      ResolveParams(kPerplexity.params,
+                    {{"context_lengths", {64}}, {"protocol", "sliding_bos"}, {"stride", 16}},
+                    "perplexity")
+          .value();
+  EXPECT_EQ(resolved, (Json{{"context_lengths", {64}},
+                            {"split", "validation"},
+                            {"protocol", "sliding_bos"},
+                            {"score_tokens", 0},
+                            {"baseline", "none"},
+                            {"stride", 16},
+                            {"truncate", false}}));
+}
+
+// ---- what depends on the dataset ---------------------------------------------------------------
+
+// Of a split of 20,000 tokens: what `fit` makes of score_tokens, or the error.
+std::string Fitted(Json params) {
+  if (!params.contains("context_lengths")) params["context_lengths"] = {64, 1024};
+  Json resolved = ResolveParams(kPerplexity.params, params, "perplexity").value();
+  const auto error = kPerplexity.fit(
+      {.name = "austen", .split_tokens = {{"train", 500}, {"validation", 20'000}}}, resolved);
+  return error ? error->key + ": " + error->message : resolved.at("score_tokens").dump();
+}
+
+TEST(PerplexityFitTest, EveryLengthScoresTheSameTokensUnlessItCannot) {
+  EXPECT_EQ(Fitted({}), "18432");  // 19999 = 100111000011111 keeps 1001: 9 << 11
+  EXPECT_EQ(Fitted({{"protocol", "per_position"}}), "18432");
+  EXPECT_EQ(Fitted({{"protocol", "last_k"}, {"k", 8}}), "18432");
+  EXPECT_EQ(Fitted({{"protocol", "rolling"}}), "20000");
+  EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"stride", 63}}), "20000");
+  EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"truncate", true}}), "0");
+  EXPECT_EQ(Fitted({{"score_tokens", 5000}}), "5000");
+  EXPECT_EQ(Fitted({{"protocol", "rolling"}, {"score_tokens", 10}}), "10");
+}
+
+TEST(PerplexityFitTest, WhatDoesNotFitIsNamedByItsParameter) {
+  EXPECT_EQ(Fitted({{"split", "test"}}),
+            "split: dataset \"austen\" has no split test; there is train, validation");
+  EXPECT_EQ(
+      Fitted({{"split", "train"}}),
+      "context_lengths: context length 1024 needs 1024 + 1 tokens, but split train of dataset "
+      "\"austen\" has 500");
+  EXPECT_EQ(Fitted({{"score_tokens", 1000}}),
+            "score_tokens: expected from 1024, the longest context length, to 19999, what split "
+            "validation of dataset \"austen\" can score, found 1000");
+  EXPECT_EQ(Fitted({{"protocol", "rolling"}, {"score_tokens", 20'001}}),
+            "score_tokens: expected from 1 to 20000, what split validation of dataset \"austen\" "
+            "can score, found 20001");
+  EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"stride", 64}}),
+            "stride: a stride of 64 skips tokens: at context length 64 it is at most 63 (one place "
+            "of a window is the begin-of-text token's)");
+  EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"stride", 3}, {"truncate", true}}),
+            "stride: has no meaning with truncate, which leaves one window of each document; "
+            "remove one of them");
+  EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"score_tokens", 30}, {"truncate", true}}),
+            "score_tokens: has no meaning with truncate: each length scores the first L - 1 tokens "
+            "of each document; remove one of them");
+  EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"context_lengths", {1}}}),
+            "context_lengths: a window of 1 has no room beside its begin-of-text token; expected 2 "
+            "or more");
+  EXPECT_EQ(Fitted({{"protocol", "rolling"}, {"context_len", 65}}),
+            "context_len: expected from 1 to the context length 64, found 65");
+  EXPECT_EQ(Fitted({{"protocol", "last_k"}, {"k", 65}}),
+            "k: expected from 1 to the context length 64, found 65");
+  EXPECT_EQ(Fitted({{"protocol", "last_k"}, {"k", 2}, {"every", 512}}),
+            "every: expected 0, or at least the context length 1024, found 512");
 }
 
 TEST(EvaluationRegistryTest, FindsByNameAndRefusesOthersWithTheList) {

@@ -8,7 +8,7 @@
 
 namespace longrun {
 
-// The toy model of evaluation.md 1.7: nll(t, c) = 2 + cos(0.7 t) + 1 / (1 + c) for target t with c
+// The toy model of the plans' vectors: nll(t, c) = 2 + cos(0.7 t) + 1 / (1 + c) for target t with c
 // tokens of context, the BOS counted.
 class ToyModel final : public LanguageModel {
  public:

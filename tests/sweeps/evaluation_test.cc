@@ -1,0 +1,83 @@
+// Evaluations in the sweep language: which cells they become, and that docs/evaluation.md is right.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+DatasetCatalogue Austen() {
+  const auto find = [](const std::string& name) -> std::optional<DatasetInfo> {
+    if (name != "austen") return std::nullopt;
+    return DatasetInfo{.name = name,
+                       .digest = Sha256Hex("digest of " + name),
+                       .tokenizer_fingerprint = Sha256Hex("bytes"),
+                       .vocab_size = 256,
+                       .split_tokens = {{"train", 4'000'000}, {"validation", 466'855}}};
+  };
+  return {.find = find, .names = {"austen"}};
+}
+
+Result<Sweep> SweepWith(const std::string& lines_below_spec) {
+  return ParseSweep(Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: small}\nspec:\n"
+                        "  model: {size: micro}\n"
+                        "  matrix: {position: [alibi], train_length: [64], dataset: [austen]}\n"
+                        "  train: {tokens: 614400, batch_tokens: 1024}\n",
+                        lines_below_spec),
+                    "sweep.yaml", {}, Austen());
+}
+
+// The evaluation of the quick start, of a run whose key is golden elsewhere. Both from Python:
+// hashlib.sha256 over the canonical JSON. A protocol's parameters never enter another's cells.
+TEST(EvaluationCellTest, TheQuickStartsCellIsGolden) {
+  const Json quickstart = {{"perplexity",
+                            {{"baseline", "unigram"},
+                             {"protocol", "nonoverlap"},
+                             {"score_tokens", 65536},
+                             {"split", "validation"}}}};
+  EXPECT_EQ(
+      CellKey("2cc3ad4f2566c97879ed3c778d17dc47f4a294884ad538ab5776354a18c23877", quickstart, 64),
+      "f364a822af6ab634860e308379db3b75df6a607f7f623d5cbb6481a29020aaec");
+  const Result<Sweep> sweep = SweepWith(
+      "  evaluate:\n    - perplexity: {context_lengths: [64, 128], split: validation, protocol: "
+      "nonoverlap, score_tokens: 65536, baseline: unigram}\n");
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  const PlannedEvaluation& planned = sweep->runs[0].evaluations[0];
+  EXPECT_EQ(CanonicalJson(planned.evaluation), CanonicalJson(quickstart));
+  ASSERT_EQ(planned.cells.size(), 4u);
+  EXPECT_EQ(planned.cells[1].metric, "nll");
+  EXPECT_EQ(planned.cells[1].variant, "unigram");
+  EXPECT_EQ(planned.cells[0].cell, planned.cells[1].cell);
+}
+
+// Each ```yaml block is what stands below spec.
+TEST(EvaluationDocsTest, EachExampleIsAnEvaluationOfASweep) {
+  const std::string page = ReadFile(LONGRUN_SOURCE_DIR "/docs/evaluation.md").value();
+  int n_blocks = 0;
+  std::string block;
+  bool inside = false;
+  for (const std::string& line : Split(page, '\n')) {
+    if (line == "```yaml") {
+      inside = true;
+      block.clear();
+    } else if (inside && line == "```") {
+      inside = false;
+      n_blocks += 1;
+      const Result<Sweep> sweep = SweepWith(block);
+      ASSERT_TRUE(sweep.ok()) << block << sweep.status().message();
+      EXPECT_FALSE(sweep->runs[0].evaluations.empty()) << block;
+    } else if (inside) {
+      block += Str("  ", line, "\n");
+    }
+  }
+  EXPECT_GE(n_blocks, 5);
+}
+
+}  // namespace
+}  // namespace longrun
