@@ -15,10 +15,20 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "model/data/dataset.h"
+#include "model/evaluation/window.h"
 #include "model/language_model.h"
 #include "model/param.h"
 
 namespace longrun {
+
+// What the cells of one task share: one evaluation of one trained model at several lengths. Only
+// what is exact: the text is read once, and a call of the model that was made before is not made
+// again (window.h). The request's dataset, model of a variant and parameters but for the length must
+// be the same in all cells that are given the same object.
+struct SharedWork {
+  std::vector<std::int32_t> tokens;            // of the split, from its beginning
+  std::map<std::string, WindowCache> windows;  // by variant
+};
 
 struct EvaluationRequest {
   const Dataset* dataset = nullptr;
@@ -29,6 +39,7 @@ struct EvaluationRequest {
   // gives that model ("unigram": UnigramModel of model/data/unigram.h).
   std::string variant{};
   std::int64_t windows_per_call = 1;  // given to the model at once; no part of the result
+  SharedWork* shared = nullptr;       // null: nothing is kept
 };
 
 // What a sweep knows of a dataset before a token is read.

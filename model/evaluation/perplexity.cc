@@ -153,6 +153,9 @@ void FillRow(Json& row, const Score& score, std::span<const std::int64_t> edges)
   row["bytes"] = score.bytes;
   row["extra"]["clusters"] = by_document ? "document" : "window";
   row["extra"]["n_clusters"] = clusters.size();
+  if (score.n_windows_cached > 0) {
+    row["extra"]["shared"] = {{"windows", score.n_windows_cached}, {"of", score.windows.size()}};
+  }
   if (!score.buckets.empty()) row["extra"]["buckets"] = BucketCurve(edges, score.buckets);
 }
 
@@ -257,23 +260,33 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
                                                                : protocol.bucket_edges(wanted)};
 }
 
+// The first n tokens, or more. Only what is scored is read, and it is held whole: 4 bytes a token.
+Status ReadTokens(const TokenSplit& split, std::int64_t n, std::vector<std::int32_t>& tokens) {
+  const std::size_t n_known = tokens.size();
+  if (static_cast<std::int64_t>(n_known) >= n) return {};
+  tokens.resize(static_cast<std::size_t>(n));
+  return split.Read(static_cast<std::int64_t>(n_known), std::span(tokens).subspan(n_known));
+}
+
 Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationRequest& request,
                                        const EvaluationProgress& progress) {
   LR_CHECK(request.dataset != nullptr);
   ASSIGN_OR_RETURN(const PerplexityParams params, ReadParams(request));
   ASSIGN_OR_RETURN(const TokenSplit* const split, request.dataset->Split(params.split));
   ASSIGN_OR_RETURN(const Plan plan, MakePlan(request, params, *split));
-  // Only what is scored is read, and it is held whole: 4 bytes a token.
-  std::vector<std::int32_t> tokens(static_cast<std::size_t>(plan.windows.back().score_end));
-  RETURN_IF_ERROR(split->Read(0, tokens));
+  SharedWork own;
+  SharedWork& shared = request.shared != nullptr ? *request.shared : own;
+  RETURN_IF_ERROR(ReadTokens(*split, plan.windows.back().score_end, shared.tokens));
 
   Result<Score> score = ScoreWindows(model,
-                                     {.tokens = tokens,
+                                     {.tokens = shared.tokens,
                                       .windows = plan.windows,
                                       .document_starts = split->document_starts(),
                                       .token_bytes = request.dataset->token_bytes(),
                                       .windows_per_call = request.windows_per_call,
-                                      .bucket_edges = plan.bucket_edges},
+                                      .bucket_edges = plan.bucket_edges,
+                                      .full_length = request.context_length,
+                                      .cache = &shared.windows[request.variant]},
                                      progress);
   EvaluationOutput output;
   Json row = EmptyRow(request, params);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "base/check.h"
 #include "base/str.h"
@@ -14,6 +15,21 @@ void CheckWindow(const Window& window, std::size_t n_tokens) {
   LR_CHECK(window.score_end <= static_cast<std::int64_t>(n_tokens));
   // The context of the first target: at least one token, or the BOS.
   LR_CHECK(window.score_begin - window.context_begin + (window.bos ? 1 : 0) >= 1);
+}
+
+bool IsShort(const ScoreRequest& request, const Window& window) {
+  const std::int64_t n_fed = window.score_end - 1 - window.context_begin + (window.bos ? 1 : 0);
+  return n_fed < request.full_length;
+}
+
+// How many windows from `begin` on are one call of the model.
+std::size_t CallSize(const ScoreRequest& request, std::size_t begin) {
+  if (IsShort(request, request.windows[begin])) return 1;
+  const std::size_t end =
+      std::min(request.windows.size(), begin + static_cast<std::size_t>(request.windows_per_call));
+  std::size_t next = begin + 1;
+  while (next < end && !IsShort(request, request.windows[next])) ++next;
+  return next - begin;
 }
 
 // The document of token t: the last that starts at or before it.
@@ -29,6 +45,26 @@ class Scorer {
     }
   }
 
+  // Windows [begin, begin + n): one call of the model, or none.
+  Status Score(LanguageModel& model, std::size_t begin, std::size_t n) {
+    const std::span<const Window> windows = request_.windows.subspan(begin, n);
+    const bool keeps = request_.cache != nullptr && IsShort(request_, windows[0]);
+    if (const auto* const kept = keeps ? request_.cache->Find(windows[0]) : nullptr) {
+      Add(begin, *kept);
+      score_.n_windows_cached += 1;
+      return {};
+    }
+    ASSIGN_OR_RETURN(const std::vector<std::vector<float>> nll,
+                     model.Nll(request_.tokens, windows));
+    LR_CHECK(nll.size() == n);
+    for (std::size_t i = 0; i < n; ++i) Add(begin + i, nll[i]);
+    if (keeps) request_.cache->Keep(windows[0], nll[0]);
+    return {};
+  }
+
+  longrun::Score Take() { return std::move(score_); }
+
+ private:
   void Add(std::size_t index, std::span<const float> nll) {
     const Window& window = request_.windows[index];
     LR_CHECK(static_cast<std::int64_t>(nll.size()) == window.score_end - window.score_begin);
@@ -46,9 +82,6 @@ class Scorer {
     score_.windows.push_back(sum);
   }
 
-  Score Take() { return std::move(score_); }
-
- private:
   void AddToken(ClusterSum& sum, std::int64_t t, float nll) const {
     sum.n += 1;
     if (std::isfinite(nll)) sum.nll_sum += static_cast<double>(nll);
@@ -77,7 +110,7 @@ class Scorer {
   }
 
   const ScoreRequest& request_;
-  Score score_;
+  longrun::Score score_;
 };
 
 }  // namespace
@@ -100,6 +133,23 @@ std::optional<double> StandardError(std::span<const ClusterSum> clusters) {
   return std::sqrt(m / (m - 1.0) * squares) / n;
 }
 
+const std::vector<float>* WindowCache::Find(const Window& window) const {
+  const auto found = kept_.find(window);
+  return found == kept_.end() ? nullptr : &found->second;
+}
+
+void WindowCache::Keep(const Window& window, const std::vector<float>& nll) {
+  constexpr std::int64_t kKeptMax = std::int64_t{1} << 26;
+  const auto n = static_cast<std::int64_t>(nll.size());
+  if (n_kept_ + n > kKeptMax) return;
+  if (kept_.emplace(window, nll).second) n_kept_ += n;
+}
+
+bool WindowCache::Before::operator()(const Window& a, const Window& b) const {
+  return std::tie(a.context_begin, a.score_begin, a.score_end, a.bos) <
+         std::tie(b.context_begin, b.score_begin, b.score_end, b.bos);
+}
+
 Result<Score> ScoreWindows(LanguageModel& model, const ScoreRequest& request,
                            const std::function<bool(std::int64_t, std::int64_t)>& progress) {
   LR_CHECK(request.windows_per_call > 0);
@@ -108,12 +158,8 @@ Result<Score> ScoreWindows(LanguageModel& model, const ScoreRequest& request,
   Scorer scorer(request);
   const std::size_t n_windows = request.windows.size();
   for (std::size_t begin = 0; begin < n_windows;) {
-    const std::size_t n =
-        std::min(n_windows - begin, static_cast<std::size_t>(request.windows_per_call));
-    ASSIGN_OR_RETURN(const std::vector<std::vector<float>> nll,
-                     model.Nll(request.tokens, request.windows.subspan(begin, n)));
-    LR_CHECK(nll.size() == n);
-    for (std::size_t i = 0; i < n; ++i) scorer.Add(begin + i, nll[i]);
+    const std::size_t n = CallSize(request, begin);
+    RETURN_IF_ERROR(scorer.Score(model, begin, n));
     begin += n;
     if (progress &&
         !progress(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(n_windows))) {

@@ -63,6 +63,7 @@ class Evaluator {
   Transformer net_;
   NetScorer scorer_;
   std::unique_ptr<UnigramModel> unigram_;
+  SharedWork shared_;
 };
 
 Result<LanguageModel*> Evaluator::ModelOf(const std::string& variant) {
@@ -117,7 +118,8 @@ Status Evaluator::RunCell(const ExpectedCell& cell, std::int64_t index) {
                                                             .params = named_.params,
                                                             .context_length = cell.context_length,
                                                             .variant = variant,
-                                                            .windows_per_call = windows_per_call},
+                                                            .windows_per_call = windows_per_call,
+                                                            .shared = &shared_},
                                                            progress);
   RETURN_IF_ERROR(reported);
   if (!output) return std::move(output).status();

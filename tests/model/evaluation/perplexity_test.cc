@@ -298,6 +298,60 @@ TEST_F(PerplexityTest, AProtocolWithABosIsRefusedWhereTheTokenizerHasNone) {
       "tokenizer has neither that nor an end of text: choose another protocol, as nonoverlap");
 }
 
+// ---- what lengths share ------------------------------------------------------------------------
+
+TEST_F(PerplexityTest, LengthsThatShareWorkHaveTheNumbersOfLengthsThatDoNot) {
+  const Dataset dataset = Import(3);  // documents of 19 bytes
+  const Json params = {{"protocol", "sliding_bos"}, {"stride", 5}};
+  SharedWork shared;
+  ToyModel alone, together;
+  for (const std::int64_t length : {8, 16, 24, 32}) {
+    const auto run = [&](ToyModel& model, SharedWork* work) {
+      return kPerplexity
+          .run(model,
+               {.dataset = &dataset,
+                .params = params,
+                .context_length = length,
+                .windows_per_call = 4,
+                .shared = work},
+               {})
+          .value();
+    };
+    EvaluationOutput apart = run(alone, nullptr), joined = run(together, &shared);
+    // A window of 24 or of 32 holds a whole document and its BOS: the same three calls.
+    if (length == 32) {
+      EXPECT_EQ(joined.rows[0]["extra"]["shared"], (Json{{"windows", 3}, {"of", 3}}));
+    } else {
+      EXPECT_FALSE(joined.rows[0]["extra"].contains("shared")) << length;
+    }
+    joined.rows[0]["extra"].erase("shared");
+    EXPECT_EQ(CanonicalJson(joined.rows[0]), CanonicalJson(apart.rows[0])) << length;
+    EXPECT_EQ(joined.artifacts[0].bytes, apart.artifacts[0].bytes);
+  }
+  EXPECT_EQ(alone.windows_seen().size(), together.windows_seen().size() + 3);
+}
+
+TEST_F(PerplexityTest, ABaselineSharesNothingWithTheModel) {
+  const Dataset dataset = Import(2);
+  SharedWork shared;
+  ConstantModel one(1.0f), two(2.0f);
+  const auto nll = [&](LanguageModel& model, const char* variant) {
+    return kPerplexity
+        .run(model,
+             {.dataset = &dataset,
+              .params = {{"protocol", "rolling"}, {"over", "documents"}},
+              .context_length = 64,
+              .variant = variant,
+              .shared = &shared},
+             {})
+        .value()
+        .rows[0]
+        .at("value");
+  };
+  EXPECT_EQ(nll(one, ""), 1.0);
+  EXPECT_EQ(nll(two, "unigram"), 2.0);
+}
+
 // ---- the table of parameters -------------------------------------------------------------------
 
 TEST(PerplexityParamsTest, DefaultsAreWrittenIn) {
