@@ -190,7 +190,7 @@ void Write(std::string& out, const Json& json) {
     case Json::value_t::discarded:
       break;
   }
-  LR_CHECK(!"a value that JSON does not know");
+  LR_CHECK(false);  // a value that JSON does not know
 }
 
 std::string PathOf(std::string_view path, std::string_view key) {

@@ -17,8 +17,7 @@ namespace {
 Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
                 const Overrides& overrides) {
   std::ranges::sort(problems);
-  const auto repeated = std::ranges::unique(problems);
-  problems.erase(repeated.begin(), repeated.end());
+  problems.erase(std::unique(problems.begin(), problems.end()), problems.end());
   std::vector<std::string> lines;
   for (const Problem& problem : problems) {
     if (lines.size() == kErrorsMax) {

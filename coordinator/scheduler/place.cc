@@ -152,7 +152,8 @@ struct Placement {
 std::optional<Placement> NextPlacement(const State& state, const std::vector<FreeSlot>& free) {
   std::optional<Placement> next;
   const ReadyClass::Key* next_key = nullptr;
-  for (const auto& [name, ready] : state.index.ready) {
+  for (const auto& entry : state.index.ready) {
+    const ReadyClass& ready = entry.second;
     const auto fits = [&](const FreeSlot& slot) { return Fits(ready, *slot.slot); };
     if (std::ranges::none_of(free, fits)) continue;
     for (const ReadyClass::Key& key : ready.tasks) {

@@ -40,13 +40,13 @@ bool IsTaskEdge(TaskState from, TaskState to);
 bool IsAttemptEdge(AttemptState from, AttemptState to);
 
 // A new task, in kBlocked or kReady.
-Task& AddTask(StepContext& step, Task task, std::string reason);
+Task& AddTask(StepContext& step, Task&& task, std::string reason);
 void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason);
 // FAILED, CANCELLED or SKIPPED -> a new round with fresh counters. The only way out of a terminal
 // state.
 void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
-Attempt& AddAttempt(StepContext& step, Attempt attempt, std::string reason);
-void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, std::string reason);
+Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
+void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason);
 
 // Into and out of Index::ready or Index::waiting, by task.not_before.
 void IndexReady(State& state, Task& task, Instant now);

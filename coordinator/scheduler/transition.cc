@@ -104,7 +104,7 @@ void UnindexReady(State& state, Task& task) {
   task.ready_class.clear();
 }
 
-Task& AddTask(StepContext& step, Task task, std::string reason) {
+Task& AddTask(StepContext& step, Task&& task, std::string reason) {
   LR_CHECK(task.state == kBlocked || task.state == kReady);
   const auto [it, added] = step.state.tasks.try_emplace(task.id, std::move(task));
   LR_CHECK(added);
@@ -136,7 +136,7 @@ void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason) 
   EnterTaskState(step, task, to, std::move(reason));
 }
 
-Attempt& AddAttempt(StepContext& step, Attempt attempt, std::string reason) {
+Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason) {
   LR_CHECK(IsLive(attempt.state));
   const auto [it, added] = step.state.attempts.try_emplace(attempt.id, std::move(attempt));
   LR_CHECK(added);
@@ -147,7 +147,7 @@ Attempt& AddAttempt(StepContext& step, Attempt attempt, std::string reason) {
   return stored;
 }
 
-void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, std::string reason) {
+void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason) {
   LR_CHECK(IsAttemptEdge(attempt.state, to));
   WriteTransition(step, "attempt", attempt.id, AttemptStateName(attempt.state),
                   AttemptStateName(to), reason);

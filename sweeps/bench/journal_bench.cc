@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/program.h"
 #include "base/str.h"
 #include "sweeps/event.h"
 
@@ -136,12 +137,16 @@ void BenchRead() {
       [&](int) { LR_CHECK(static_cast<int>(Lines(path).size()) == kSeriesRecords); });
 }
 
+int Main(int /*argc*/, char** /*argv*/) {
+  BenchAppend("series", kSeriesRecords, kSyncEveryMs, "write, fdatasync every 200 ms");
+  BenchAppend("result", kResultRecords, 0, "write, fdatasync each");
+  BenchRead();
+  return 0;
+}
+
 }  // namespace
 }  // namespace longrun
 
-int main() {
-  longrun::BenchAppend("series", longrun::kSeriesRecords, longrun::kSyncEveryMs,
-                       "write, fdatasync every 200 ms");
-  longrun::BenchAppend("result", longrun::kResultRecords, 0, "write, fdatasync each");
-  longrun::BenchRead();
+int main(int argc, char** argv) {
+  return longrun::RunMain("journal_bench", longrun::kExitSoftware, longrun::Main, argc, argv);
 }

@@ -25,6 +25,8 @@ template <typename... Cases>
 struct Overloaded : Cases... {
   using Cases::operator()...;
 };
+template <typename... Cases>
+Overloaded(Cases...) -> Overloaded<Cases...>;  // C++20 makes it; clang 14 does not yet
 
 // Protobuf's strings are UTF-8; a log or a path may hold anything. What is no UTF-8 becomes '?'.
 std::string Utf8(std::string_view text) {
