@@ -105,7 +105,9 @@ void AddData(Verbs& verbs) {
   AddExamples(*make, {"longrun data import mybook --train a.txt b.txt --validation c.txt"});
   auto arguments = std::make_shared<ImportArguments>();
   make->add_option("NAME", arguments->name, "of the dataset")->required();
-  make->add_option("--tokenizer", arguments->tokenizer, "bytes")->capture_default_str();
+  make->add_option("--tokenizer", arguments->tokenizer,
+                   "bytes, gpt2, or a file: *.tiktoken, *.json")
+      ->capture_default_str();
   make->add_option("--train", arguments->train, "documents to train on")->required();
   make->add_option("--validation", arguments->validation, "documents held out")->required();
   make->add_option("--test", arguments->test, "further documents held out");
@@ -128,6 +130,8 @@ void AddData(Verbs& verbs) {
   const auto output = AddOutput(*list, {"table", "json", "csv"});
   list->callback(
       [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
+
+  AddTrainTokenizer(*data, verbs);
 }
 
 }  // namespace longrun

@@ -54,4 +54,7 @@ void AddWorkers(Verbs& verbs);
 void AddData(Verbs& verbs);
 void AddVersion(Verbs& verbs);
 
+// Below `data`:
+void AddTrainTokenizer(CLI::App& data, Verbs& verbs);
+
 }  // namespace longrun

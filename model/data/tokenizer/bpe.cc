@@ -268,20 +268,33 @@ class BpeTokenizer final : public Tokenizer {
   }
 
  private:
+  // What the cache gives goes through a small buffer, which always takes a whole slot: no test of
+  // how many ids there are.
   void EncodeWith(PieceCache& cache, std::string_view text, std::vector<std::int32_t>& ids) const {
     const char* const text_end = text.data() + text.size();
+    std::array<std::int32_t, 1024> buffer;
+    std::size_t n_buffered = 0;
+    const auto flush = [&] {
+      ids.insert(ids.end(), buffer.begin(),
+                 buffer.begin() + static_cast<std::ptrdiff_t>(n_buffered));
+      n_buffered = 0;
+    };
     for (Gpt2Scanner scanner(text); !scanner.done();) {
       const std::string_view piece = scanner.Next();
       if (piece.size() > PieceCache::kPieceBytes) {
+        flush();
         EncodePiece(piece, ids);
         continue;
       }
       const PieceCache::Key key = PieceCache::KeyOf(piece, text_end);
       PieceCache::Slot& slot = cache.Place(key);
       if (slot.Holds(key)) {
-        ids.insert(ids.end(), slot.ids.begin(), slot.ids.begin() + slot.n_ids);
+        std::memcpy(&buffer[n_buffered], slot.ids.data(), sizeof slot.ids);
+        n_buffered += slot.n_ids;
+        if (n_buffered > buffer.size() - PieceCache::kPieceIds) flush();
         continue;
       }
+      flush();
       const std::size_t before = ids.size();
       EncodePiece(piece, ids);
       const std::size_t n_ids = ids.size() - before;
@@ -292,6 +305,7 @@ class BpeTokenizer final : public Tokenizer {
               .n_ids = static_cast<std::uint16_t>(n_ids)};
       std::copy(ids.end() - static_cast<std::ptrdiff_t>(n_ids), ids.end(), slot.ids.begin());
     }
+    flush();
   }
 
   void EncodePiece(std::string_view piece, std::vector<std::int32_t>& ids) const {
