@@ -8,6 +8,7 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   journal    records through the journal, beside plain writes of the same bytes
   train      tokens/s of the quick start's model on the CPU, each position method beside "none"
   simulator  simulated histories of the scheduler per second
+  tokenizer  text to the ids of GPT-2, beside tiktoken where it is installed (bench_tokenizer.py)
 
 Writes build/bench/results.json. Standard library only.
 """
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 
+from bench_tokenizer import bench_tokenizer
 from gpu_models import MODEL, NOVEL_VALIDATION, NOVELS_TRAIN, TRAIN
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -127,7 +129,8 @@ def bench_simulator(args):
 
 
 BENCHES = {"start": bench_start, "journal": bench_journal, "train": bench_train,
-           "simulator": bench_simulator}
+           "simulator": bench_simulator,
+           "tokenizer": lambda _: bench_tokenizer(BIN, measured)}
 
 
 def spread(values):
