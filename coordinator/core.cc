@@ -56,6 +56,7 @@ struct Core::Batch {
   std::vector<Stepped> stepped;
   std::vector<LookItem> looks;
   std::vector<DatasetItem> datasets;
+  std::vector<std::int64_t> newest_record_ms;  // of each journal batch, by the trainer's clock
 
   Status Open(Store& store) {
     if (in_transaction) return Status();
@@ -240,6 +241,9 @@ Status Core::RunBatch(std::deque<Item>& items) {
     metrics_.ObserveCommit(SecondsSince(batch.begun), static_cast<std::int64_t>(batch.n_writes));
     metrics_.CountIngest(batch.counts.result_rows, batch.counts.series_rows,
                          batch.counts.record_rows, batch.counts.duplicates, batch.counts.malformed);
+    for (const std::int64_t t_ms : batch.newest_record_ms) {
+      metrics_.ObserveIngestLag(static_cast<double>(WallMs() - t_ms) / 1000);
+    }
     unreferenced_.insert(unreferenced_.end(), batch.counts.dropped.begin(),
                          batch.counts.dropped.end());
     if (!batch.counts.dropped.empty()) garbage_at_ = 0;
@@ -274,7 +278,12 @@ Status Core::Take(Batch& batch, EventItem item) {
   const auto begun = std::chrono::steady_clock::now();
   const Instant now = BootMs();
   const std::int64_t wall_ms = WallMs();
-  if (auto* received = std::get_if<JournalReceived>(&item.event)) MarkStoredBytes(*received);
+  if (auto* received = std::get_if<JournalReceived>(&item.event)) {
+    MarkStoredBytes(*received);
+    if (!received->records.empty()) {
+      batch.newest_record_ms.push_back(received->records.back().record.t_ms);
+    }
+  }
   StepResult result = Step(state_, item.event, now, wall_ms);
   metrics_.ObserveStep(SecondsSince(begun));
   if (!result.writes.empty()) {
@@ -370,7 +379,7 @@ void Core::Observe(const StepResult& result) {
     const auto* moved = std::get_if<PutTransition>(&write);
     if (moved == nullptr) continue;
     if (moved->subject == "task") {
-      metrics_.CountTaskTransition(moved->from, moved->to);
+      ObserveTask(*moved);
       continue;
     }
     const auto attempt = state_.attempts.find(moved->id);
@@ -380,10 +389,40 @@ void Core::Observe(const StepResult& result) {
                         {"worker", attempt->second.worker},
                         {"state", moved->to},
                         {"reason", moved->reason}});
-    const std::string& failure_class = attempt->second.failure_class;
-    if (moved->to == AttemptStateName(AttemptState::kLost)) metrics_.CountLeaseExpiration();
-    if (!failure_class.empty()) metrics_.CountAttemptFailure(failure_class);
+    ObserveAttempt(*moved, attempt->second);
   }
+}
+
+void Core::ObserveTask(const PutTransition& moved) {
+  metrics_.CountTaskTransition(moved.from, moved.to);
+  const auto is = [&](TaskState state) { return moved.to == TaskStateName(state); };
+  // An offer that nobody took changes nothing: the task goes on waiting.
+  if (is(TaskState::kReady)) {
+    ready_at_.try_emplace(moved.id, BootMs());
+    return;
+  }
+  const auto ready = ready_at_.find(moved.id);
+  if (ready == ready_at_.end()) return;  // it waited when this process started
+  const double seconds = static_cast<double>(BootMs() - ready->second) / 1000;
+  const std::string_view kind = TaskKindName(state_.tasks.at(moved.id).kind);
+  if (is(TaskState::kReserved)) {
+    metrics_.ObserveScheduleLatency(kind, seconds);
+    return;
+  }
+  if (is(TaskState::kRunning)) metrics_.ObserveQueue(kind, seconds);
+  ready_at_.erase(ready);
+}
+
+void Core::ObserveAttempt(const PutTransition& moved, const Attempt& attempt) {
+  if (moved.to == AttemptStateName(AttemptState::kLost)) metrics_.CountLeaseExpiration();
+  if (!attempt.failure_class.empty()) {
+    metrics_.CountAttemptFailure(attempt.failure_class, attempt.worker);
+  }
+  if (IsLive(attempt.state) || attempt.started_wall_ms == 0) return;
+  const std::string_view kind = TaskKindName(state_.tasks.at(attempt.task).kind);
+  metrics_.CountAttemptEnd(
+      kind, attempt.failure_class,
+      static_cast<double>(attempt.ended_wall_ms - attempt.started_wall_ms) / 1000);
 }
 
 void Core::CountTasks() {
@@ -399,9 +438,45 @@ void Core::CountTasks() {
   }
 }
 
+void Core::CountWorkers() {
+  WorkerCounts counts;
+  for (const auto& [id, worker] : state_.workers) {
+    if (known_workers_.insert(id).second) metrics_.KnowWorker(id);
+    const bool suspect = BootMs() - worker.heard_at > state_.limits.suspect_ms;
+    const bool connected = worker.session && !suspect;
+    std::int64_t& count = worker.lost       ? counts.gone
+                          : !connected      ? counts.silent
+                          : worker.draining ? counts.draining
+                                            : counts.connected;
+    count += 1;
+    if (!connected) continue;
+    const auto n_slots = static_cast<std::int64_t>(worker.slots.size());
+    const auto n_busy = std::min(n_slots, static_cast<std::int64_t>(worker.busy.size()));
+    counts.slots_busy += n_busy;
+    counts.slots_free += n_slots - n_busy;
+  }
+  metrics_.SetWorkers(counts);
+}
+
+void Core::CountUnplaced() {
+  UnplacedCounts counts{.back_off = static_cast<std::int64_t>(state_.index.waiting.size())};
+  const bool restore = BootMs() < state_.place_not_before;
+  for (const auto& [name, ready] : state_.index.ready) {
+    std::int64_t& count = restore                         ? counts.restore
+                          : !ready.unfit.empty()          ? counts.unfit
+                          : state_.index.sessions.empty() ? counts.no_worker
+                                                          : counts.no_free_slot;
+    count += static_cast<std::int64_t>(ready.tasks.size());
+  }
+  metrics_.SetUnplaced(counts);
+}
+
 void Core::EachSecond() {
   second_at_ = BootMs() + kSecondMs;
   CountTasks();
+  CountWorkers();
+  CountUnplaced();
+  metrics_.SetStore(store_.Sizes());
   disk_is_low_ = !CheckDiskSpace().ok();
   const bool idle = BootMs() - committed_at_ > kIdleMs;
   if (const Status status = store_.CheckpointWal(idle); !status.ok()) {

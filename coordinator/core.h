@@ -19,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <variant>
@@ -124,7 +125,11 @@ class Core {
   void Deliver(const Command& command);
   void MarkStoredBytes(JournalReceived& event);
   void Observe(const StepResult& result);
+  void ObserveTask(const PutTransition& moved);
+  void ObserveAttempt(const PutTransition& moved, const Attempt& attempt);
   void CountTasks();
+  void CountWorkers();
+  void CountUnplaced();
   void EachSecond();
   void CollectGarbage();
 
@@ -140,7 +145,9 @@ class Core {
   Instant garbage_at_ = 0;
   Instant committed_at_ = 0;
   std::int64_t counted_version_ = -1;
-  std::vector<std::string> unreferenced_;  // bytes that may go
+  std::vector<std::string> unreferenced_;    // bytes that may go
+  std::map<std::string, Instant> ready_at_;  // of tasks that have not started since
+  std::set<std::string> known_workers_;      // whose failures are counted
 
   mutable std::mutex mutex_;  // guards the four below
   std::deque<Item> queue_;

@@ -1,46 +1,98 @@
-// The coordinator's numbers for Prometheus, on a loopback port of their own (orchestration.md 5.2).
-// Labels come from small closed sets only, never an id; every value of a closed set is there from the
-// start.
+// What the coordinator tells Prometheus: which of the table's numbers (metrics/table.h) change when.
+// Every value of a closed set of labels is there from the start.
 //
 // Any thread.
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
+#include "coordinator/store/store.h"
+#include "metrics/page.h"
 
 namespace longrun {
+
+// As of a moment; set about once a second.
+struct WorkerCounts {
+  std::int64_t connected = 0;
+  std::int64_t silent = 0;  // no session, or not heard of for a while; its lease runs
+  std::int64_t draining = 0;
+  std::int64_t gone = 0;
+  std::int64_t slots_busy = 0;
+  std::int64_t slots_free = 0;
+};
+struct UnplacedCounts {
+  std::int64_t back_off = 0;
+  std::int64_t unfit = 0;
+  std::int64_t no_worker = 0;
+  std::int64_t no_free_slot = 0;
+  std::int64_t restore = 0;
+};
+// One value of longrun_result_ppl.
+struct ResultSeries {
+  std::string sweep;
+  std::string method;
+  std::string train_length;  // "": a baseline, which has none
+  std::string context_length;
+  std::string dataset;
+  std::string split;
+  std::string protocol;
+  double perplexity = 0;
+};
 
 class Metrics {
  public:
   Metrics();
-  ~Metrics();
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  // Serves the page on `address` ("127.0.0.1:9411"; port 0: any free one) and gives the address with
-  // its port. kInvalidArgument for what is no loopback address, kUnavailable when the port is in use.
-  Result<std::string> Expose(const std::string& address);
-  std::string Page() const;  // the text form
+  // See MetricPage.
+  Result<std::string> Expose(const std::string& address) { return page_.Expose(address); }
+  std::string Page() const { return page_.Text(); }
+  void BeforeEachScrape(std::function<void()> refresh) {
+    page_.BeforeEachScrape(std::move(refresh));
+  }
+  void ShowDisk(const std::string& folder) { ShowDiskOf(page_, folder); }
 
   void SetTasks(std::string_view kind, std::string_view state, std::int64_t n);
   void CountTaskTransition(std::string_view from, std::string_view to);
-  void CountAttemptFailure(std::string_view failure_class);
+  void ObserveQueue(std::string_view kind, double seconds);
+  void ObserveScheduleLatency(std::string_view kind, double seconds);
+  void ObserveStep(double seconds);
+  void SetUnplaced(const UnplacedCounts& counts);
+  // `outcome`: a failure class, or "succeeded".
+  void CountAttemptEnd(std::string_view kind, std::string_view outcome, double seconds);
+  void CountAttemptFailure(std::string_view failure_class, std::string_view worker);
+
+  void SetWorkers(const WorkerCounts& counts);
+  void KnowWorker(std::string_view worker);  // its failures are counted from 0
+  void SetSessions(std::int64_t n);
   void CountLeaseExpiration();
   void CountFenced();
+  void SetBacklog(std::string_view worker, std::int64_t n_bytes);
+  void ForgetBacklog(std::string_view worker);
+
   void CountIngest(std::int64_t result_rows, std::int64_t series_rows, std::int64_t record_rows,
                    std::int64_t duplicates, std::int64_t malformed);
+  void ObserveIngestLag(double seconds);
   void ObserveCommit(double seconds, std::int64_t n_writes);
-  void ObserveStep(double seconds);
-  void SetSessions(std::int64_t n);
+  void SetStore(const StoreSizes& sizes);  // the core's thread only
+
+  void KnowCall(std::string_view method, bool unary);  // its codes are counted from 0
   void CountCall(std::string_view method, std::string_view code);
+  void ObserveCall(std::string_view method, double seconds);
+
+  // Replaces what was there; beyond the first kResultSeriesMax none is shown, and their number is.
+  void SetResults(const std::vector<ResultSeries>& series);
+  static constexpr std::size_t kResultSeriesMax = 10'000;
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  MetricPage page_;
+  std::int64_t store_busy_ = 0;  // as it was told last
 };
 
 }  // namespace longrun

@@ -1,6 +1,7 @@
 // See server.h.
 #include "coordinator/server.h"
 
+#include <google/protobuf/descriptor.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -26,6 +27,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "coordinator/core.h"
+#include "coordinator/exports.h"
 #include "coordinator/rpc/artifacts.h"
 #include "coordinator/rpc/call.h"
 #include "coordinator/rpc/session.h"
@@ -165,6 +167,20 @@ Result<std::unique_ptr<grpc::Server>> StartServer(const std::string& socket_path
   return server;
 }
 
+// Every call of our services is counted from 0.
+void KnowCalls(Metrics& metrics) {
+  for (const char* name : {"SweepService", "WorkerSessionService", "ArtifactService"}) {
+    const google::protobuf::ServiceDescriptor* const service =
+        google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(
+            Str("longrun.v1.", name));
+    LR_CHECK(service != nullptr);
+    for (int i = 0; i < service->method_count(); ++i) {
+      const google::protobuf::MethodDescriptor& method = *service->method(i);
+      metrics.KnowCall(method.name(), !method.client_streaming() && !method.server_streaming());
+    }
+  }
+}
+
 void WaitForSignal() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -185,6 +201,12 @@ Status Serve(const ServerOptions& options) {
   LogStore logs(JoinPath(options.state_folder, "logs"));
   // Never destroyed: its listener looks up only every two seconds, and an exit would wait for it.
   static Metrics& metrics = *new Metrics();
+  ASSIGN_OR_RETURN(auto exports, ResultExports::Open(store->database_path()));
+  metrics.BeforeEachScrape([exports = std::shared_ptr<ResultExports>(std::move(exports))] {
+    exports->Refresh(metrics);
+  });
+  metrics.ShowDisk(options.state_folder);
+  KnowCalls(metrics);
   ASSIGN_OR_RETURN(const std::string metrics_address, metrics.Expose(options.metrics));
   ASSIGN_OR_RETURN(const std::unique_ptr<Core> core,
                    Core::Start(*store, *artifacts, metrics,

@@ -48,6 +48,11 @@ std::vector<KeyRow> MakeKeys() {
        .required = true,
        .meaning = "name of the sweep"},
       {.path = "metadata.labels", .type = Type::kLabels, .meaning = "text to find the sweep by"},
+      {.path = "metadata.export",
+       .type = Type::kChoice,
+       .default_value = sweep.export_to,
+       .choices = {"none", std::string(kExportPrometheus)},
+       .meaning = "prometheus: /metrics shows the sweep's perplexities"},
       {.path = "spec", .required = true, .meaning = "what is run"},
 
       {.path = "spec.model",

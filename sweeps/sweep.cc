@@ -59,6 +59,7 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   for (const auto& [key, value] : metadata["labels"].items()) {
     sweep.labels[key] = value.get<std::string>();
   }
+  sweep.export_to = metadata["export"].get<std::string>();
   sweep.yaml = yaml;
   sweep.file_name = file_name;
   sweep.overrides = overrides;
@@ -72,6 +73,17 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   sweep.checkpoint_every_ms = body["train"]["checkpoint"]["every"];
   sweep.checkpoint_keep = body["train"]["checkpoint"]["keep"];
   return sweep;
+}
+
+std::string SweepExport(std::string_view yaml, const Overrides& overrides) {
+  std::vector<Problem> problems;
+  std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems);
+  if (!root) return Sweep().export_to;
+  ApplyOverrides(overrides, *root, problems);
+  const YamlNode::Entry* const metadata = root->Find("metadata");
+  const YamlNode::Entry* const wanted =
+      metadata == nullptr ? nullptr : metadata->value.Find("export");
+  return wanted == nullptr ? Sweep().export_to : wanted->value.text;
 }
 
 std::string TrainTaskKey(const std::string& run_key) {

@@ -59,7 +59,8 @@ struct PlannedRun {
 struct Sweep {
   std::string name;
   std::map<std::string, std::string> labels;
-  std::string yaml;  // the original bytes
+  std::string export_to = "none";  // none | prometheus
+  std::string yaml;                // the original bytes
   std::string file_name;
   std::vector<std::pair<std::string, std::string>> overrides;  // --set path=value, in order
   std::vector<std::string> axes;                               // axis paths in matrix order
@@ -77,6 +78,12 @@ struct Sweep {
 Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
                          const std::vector<std::pair<std::string, std::string>>& overrides,
                          const DatasetCatalogue& datasets);
+
+// metadata.export of a sweep file that was accepted once, with its overrides: read without the datasets
+// that the rest of the file needs.
+std::string SweepExport(std::string_view yaml,
+                        const std::vector<std::pair<std::string, std::string>>& overrides);
+inline constexpr std::string_view kExportPrometheus = "prometheus";
 
 // The task keys of a run: SHA-256 over canonical JSON of kind, run key and what the kind adds.
 std::string TrainTaskKey(const std::string& run_key);

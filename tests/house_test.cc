@@ -33,11 +33,12 @@ struct Floor {
 const std::vector<Floor> kFloors = {
     {"base", {}},
     {"proto", {"base"}},
+    {"metrics", {"base"}},
     {"kernels", {"base"}},
     {"model", {"base", "kernels"}},
     {"sweeps", {"base", "kernels", "model"}},
-    {"coordinator", {"base", "proto", "kernels", "model", "sweeps"}},
-    {"worker", {"base", "proto", "kernels", "model", "sweeps"}},
+    {"coordinator", {"base", "proto", "metrics", "kernels", "model", "sweeps"}},
+    {"worker", {"base", "proto", "metrics", "kernels", "model", "sweeps"}},
     {"client", {"base", "proto", "kernels", "model", "sweeps"}},
 };
 // These look at everything, and nothing looks at them.
@@ -60,7 +61,7 @@ const std::vector<Place> kPlaces = {
       "worker/agent/transfer.cc", "client/connection.cc"}},
     {"SQLite", {"sqlite3"}, {"coordinator/store/"}},
     {"yaml-cpp", {"yaml-cpp/"}, {"sweeps/yaml_tree.cc"}},
-    {"prometheus-cpp", {"prometheus/"}, {"coordinator/metrics.cc", "worker/agent/metrics.cc"}},
+    {"prometheus-cpp", {"prometheus/"}, {"metrics/page.cc"}},
     {"CUDA", {"cuda", "cublas", "cutlass/", "cute/", "mma.h", "nvtx3/"}, {"kernels/cuda/"}},
     {"Highway", {"hwy/"}, {"kernels/"}},
     {"nlohmann's JSON", {"nlohmann/"}, {"base/"}},

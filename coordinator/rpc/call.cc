@@ -42,8 +42,9 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
     return reactor;
   }
   const std::int64_t begun_ms = BootMs();
+  const auto begun = std::chrono::steady_clock::now();
   const bool posted = executor.Post([&parts, context, method, reactor, has_deadline, begun_ms,
-                                     work = std::move(body)](StoreReader& reader) {
+                                     begun, work = std::move(body)](StoreReader& reader) {
     RpcError error{.reason = "", .subject = method};
     Status status;
     if (context->IsCancelled()) {
@@ -53,6 +54,8 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
     } else {
       status = work(reader, error);
     }
+    parts.metrics.ObserveCall(
+        method, std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
     reactor->Finish(EndCall(parts, method, status, error, context));
   });
   if (!posted) {

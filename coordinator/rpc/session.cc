@@ -384,7 +384,10 @@ class Session final : public Stream {
   void OnWriteDone(bool ok) override { outbox_->Written(ok); }
   void OnDone() override {
     outbox_->Detach();
-    if (session_ != 0) parts_.core.RemoveSession(session_);
+    if (session_ != 0) {
+      parts_.core.RemoveSession(session_);
+      parts_.metrics.ForgetBacklog(worker_);
+    }
     delete this;
   }
 
@@ -397,6 +400,7 @@ class Session final : public Stream {
         if (incoming_.heartbeat().attempts_size() > kAttemptsMax) {
           return Malformed("a heartbeat with too many attempts");
         }
+        parts_.metrics.SetBacklog(worker_, incoming_.heartbeat().backlog_bytes());
         Post(WorkerHeard{.session = session_,
                          .number = incoming_.heartbeat().number(),
                          .attempts = LiveAttempts(incoming_.heartbeat().attempts())});
@@ -439,6 +443,7 @@ class Session final : public Stream {
     ASSIGN_OR_RETURN(WorkerArrived arrival, ArrivalOf(incoming_.hello()));
     session_ = parts_.core.AddSession(outbox_);
     arrival.session = session_;
+    worker_ = arrival.worker.id;
     Post(std::move(arrival));
     return Status();
   }
@@ -502,6 +507,7 @@ class Session final : public Stream {
   Parts& parts_;
   v1::WorkerMessage incoming_;
   SessionId session_ = 0;
+  std::string worker_;              // once it has said Hello
   std::shared_ptr<Outbox> outbox_;  // shared with the core: see there
 };
 

@@ -91,17 +91,20 @@ std::string SweepDigest(const Sweep& sweep) {
                     {"axes", run.axes},
                     {"cells", std::move(cells)}});
   }
-  return Sha256Hex(CanonicalJson({{"name", sweep.name},
-                                  {"labels", sweep.labels},
-                                  {"axes", sweep.axes},
-                                  {"runs", std::move(runs)},
-                                  {"devices", sweep.devices},
-                                  {"device_kind", sweep.device_kind},
-                                  {"failures_max", sweep.retry.failures_max},
-                                  {"losses_max", sweep.retry.losses_max},
-                                  {"priority", sweep.priority},
-                                  {"checkpoint_every_ms", sweep.checkpoint_every_ms},
-                                  {"checkpoint_keep", sweep.checkpoint_keep}}));
+  Json asked = {{"name", sweep.name},
+                {"labels", sweep.labels},
+                {"axes", sweep.axes},
+                {"runs", std::move(runs)},
+                {"devices", sweep.devices},
+                {"device_kind", sweep.device_kind},
+                {"failures_max", sweep.retry.failures_max},
+                {"losses_max", sweep.retry.losses_max},
+                {"priority", sweep.priority},
+                {"checkpoint_every_ms", sweep.checkpoint_every_ms},
+                {"checkpoint_keep", sweep.checkpoint_keep}};
+  // Databases of before know sweeps without the key.
+  if (sweep.export_to == kExportPrometheus) asked["export"] = sweep.export_to;
+  return Sha256Hex(CanonicalJson(asked));
 }
 
 Status Store::Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts) {

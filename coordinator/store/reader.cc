@@ -367,4 +367,62 @@ Result<std::vector<CurvePoint>> StoreReader::Curve(const std::string& task,
   return some;
 }
 
+Result<std::int64_t> StoreReader::DataVersion() {
+  connection_->SetTimeLimit(kReadMsMax);
+  return connection_->ReadInt("PRAGMA data_version");
+}
+
+Result<std::vector<ExportCandidate>> StoreReader::ExportCandidates() {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("SELECT id, name, yaml, overrides FROM sweep WHERE submitted_seq ="
+                           " (SELECT max(newest.submitted_seq) FROM sweep newest"
+                           " WHERE newest.name = sweep.name)"
+                           " AND (instr(yaml, 'export') > 0 OR instr(overrides, 'export') > 0)"
+                           " ORDER BY submitted_seq DESC"));
+  std::vector<ExportCandidate> sweeps;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return sweeps;
+    sweeps.push_back({.id = row.Text(0),
+                      .name = row.Text(1),
+                      .yaml = row.Text(2),
+                      .overrides_json = row.Text(3)});
+  }
+}
+
+Result<std::vector<ExportRow>> StoreReader::ExportRows(const std::string& sweep_id) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare(
+          "SELECT sweep_run.axes, run.dataset_name, run.train_length, result.context_length,"
+          " ifnull(result.split, ''), ifnull(result.protocol, ''), ifnull(result.variant, ''),"
+          " result.value FROM sweep_cell"
+          " JOIN sweep_run ON sweep_run.sweep = sweep_cell.sweep"
+          " AND sweep_run.ordinal = sweep_cell.ordinal"
+          " JOIN run ON run.run_key = sweep_run.run_key"
+          " JOIN cell ON cell.cell = sweep_cell.cell"
+          " JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
+          " JOIN result ON result.attempt = task.result_attempt AND result.cell = cell.cell"
+          " WHERE sweep_cell.sweep = ? AND result.metric = 'nll' AND result.status = 'ok'"
+          " AND result.context_length IS NOT NULL AND result.depth IS NULL"
+          " AND result.value IS NOT NULL"));
+  row.Bind(sweep_id);
+  std::vector<ExportRow> rows;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return rows;
+    rows.push_back({.axes_json = row.Text(0),
+                    .dataset = row.Text(1),
+                    .train_length = row.Int(2),
+                    .context_length = row.Int(3),
+                    .split = row.Text(4),
+                    .protocol = row.Text(5),
+                    .variant = row.Text(6),
+                    .nll = row.Double(7)});
+  }
+}
+
 }  // namespace longrun

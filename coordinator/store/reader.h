@@ -68,6 +68,25 @@ struct ResultBody {
   std::string body_json;  // as the trainer wrote it
 };
 
+// A sweep that may ask for its results at /metrics: the newest of its name, with the word in its file.
+struct ExportCandidate {
+  std::string id;
+  std::string name;
+  std::string yaml;
+  std::string overrides_json;  // [[path, value], ...]
+};
+// A perplexity that counts.
+struct ExportRow {
+  std::string axes_json;
+  std::string dataset;
+  std::int64_t train_length = 0;
+  std::int64_t context_length = 0;
+  std::string split;
+  std::string protocol;
+  std::string variant;  // "": the model itself
+  double nll = 0;       // nats per token
+};
+
 struct CurvePoint {
   std::int64_t step = 0;
   double value = 0;
@@ -104,6 +123,11 @@ class StoreReader {
   // among them.
   Result<std::vector<CurvePoint>> Curve(const std::string& task, const std::string& metric,
                                         std::int64_t points_max = 0);
+
+  // Moves when another connection has stored something.
+  Result<std::int64_t> DataVersion();
+  Result<std::vector<ExportCandidate>> ExportCandidates();  // newest first
+  Result<std::vector<ExportRow>> ExportRows(const std::string& sweep_id);
 
  private:
   explicit StoreReader(std::unique_ptr<Connection> connection);

@@ -209,6 +209,16 @@ void Store::Rollback() {
   }
 }
 
+StoreSizes Store::Sizes() const {
+  const auto n_bytes = [](const std::string& path) {
+    const Result<std::int64_t> found = FileBytes(path);
+    return found.ok() ? *found : 0;
+  };
+  return {.wal_bytes = n_bytes(database_path() + "-wal"),
+          .database_bytes = n_bytes(database_path()),
+          .n_busy = n_busy_};
+}
+
 Status Store::CheckpointWal(bool idle) {
   if (wal_pages_ == 0 || (!idle && wal_pages_ < kWalPagesMax)) return Status();
   const int code = sqlite3_wal_checkpoint_v2(
@@ -218,6 +228,7 @@ Status Store::CheckpointWal(bool idle) {
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
     return SqliteStatus(connection_->raw(), code, "moving the WAL into the database");
   }
+  if ((code & 0xff) == SQLITE_BUSY) n_busy_ += 1;
   if (code == SQLITE_OK) wal_pages_ = 0;
   return Status();
 }

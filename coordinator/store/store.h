@@ -35,6 +35,12 @@ struct ArtifactFileRow {
   std::int64_t n_bytes = 0;
 };
 
+struct StoreSizes {
+  std::int64_t wal_bytes = 0;
+  std::int64_t database_bytes = 0;
+  std::int64_t n_busy = 0;  // since the store was opened
+};
+
 // What a batch of writes came to.
 struct ApplyCounts {
   std::int64_t result_rows = 0;
@@ -81,6 +87,8 @@ class Store {
   // Does a checkpoint or an artifact refer to these bytes?
   Result<bool> IsReferenced(const std::string& sha256);
 
+  // Sizes of the files, and how often a reader kept the WAL from being emptied.
+  StoreSizes Sizes() const;
   // Moves the WAL into the database when it has grown (`idle`: when it has anything). Between
   // transactions only.
   Status CheckpointWal(bool idle);
@@ -113,6 +121,7 @@ class Store {
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;
   int wal_pages_ = 0;
+  std::int64_t n_busy_ = 0;
 };
 
 // What a sweep asks for: two files with one digest are the same sweep, whatever their comments.

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <limits>
 
+#include "coordinator/exports.h"
 #include "tests/coordinator/sample.h"
 
 namespace longrun {
@@ -187,6 +188,83 @@ TEST_F(CoreTest, BelowTheLowWaterMarkTheDiskIsSaidToBeFull) {
   EXPECT_EQ(core->CheckDiskSpace().code(), Code::kResourceExhausted);
   EXPECT_EQ(core->RegisterDataset({.info = SampleDataset(), .folder = "/data/toy"}).status().code(),
             Code::kResourceExhausted);
+}
+
+// The fake journals say 2.5 nats a token for every cell: exp(2.5) = 12.1825.
+TEST_F(CoreTest, PerplexitiesOfASweepThatAsksForItAreOnThePage) {
+  Upload("manifest");
+  const auto exports = ResultExports::Open(store->database_path()).value();
+  SweepSubmitted submission = SampleSubmission(kSweepId);
+  std::string yaml = kSampleYaml;
+  yaml.replace(yaml.find("{name: sample}"), 14, "{name: sample, export: prometheus}");
+  submission.sweep = SampleSweep(yaml);
+  EXPECT_TRUE(core->PostAndWait(submission).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+  exports->Refresh(*metrics);
+  EXPECT_EQ(metrics->Page().find("longrun_result_ppl{"), std::string::npos);
+
+  for (int i = 0; i < 4; ++i) CarryOut(*sink, session);
+  exports->Refresh(*metrics);
+
+  const std::string page = metrics->Page();
+  for (const char* method : {"alibi", "rope"}) {
+    for (const char* length : {"64", "128"}) {
+      EXPECT_NE(page.find(Str("longrun_result_ppl{context_length=\"", length,
+                              "\",dataset=\"toy\",method=\"", method,
+                              "\",protocol=\"nonoverlap\",split=\"validation\",sweep=\"sample\","
+                              "train_length=\"64\"} 12.182")),
+                std::string::npos)
+          << page;
+    }
+  }
+  EXPECT_NE(page.find("\nlongrun_result_series_left_out 0\n"), std::string::npos);
+
+  // The newest of its name does not ask: nothing is shown any more.
+  SweepSubmitted silent = SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMVS0");
+  EXPECT_TRUE(core->PostAndWait(silent).status.ok());
+  exports->Refresh(*metrics);
+  EXPECT_EQ(metrics->Page().find("longrun_result_ppl{"), std::string::npos);
+}
+
+TEST_F(CoreTest, WhatTasksAndAttemptsDidIsOnThePage) {
+  Upload("manifest");
+  EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+
+  for (int i = 0; i < 4; ++i) CarryOut(*sink, session);
+
+  const std::string page = metrics->Page();
+  for (const char* line :
+       {"longrun_task_transitions_total{from=\"RESERVED\",to=\"RUNNING\"} 4",
+        "longrun_task_queue_seconds_count{kind=\"train\"} 2",
+        "longrun_task_queue_seconds_count{kind=\"evaluate\"} 2",
+        "longrun_schedule_latency_seconds_count{kind=\"train\"} 2",
+        "longrun_ingest_rows_total{kind=\"result\"} 4", "longrun_ingest_lag_seconds_count 4",
+        "longrun_lease_expirations_total 0"}) {
+    EXPECT_NE(page.find(Str("\n", line, "\n")), std::string::npos) << line << "\n" << page;
+  }
+}
+
+TEST(MetricsTest, SeriesBeyondTheLimitAreLeftOutAndCounted) {
+  Metrics metrics;
+  std::vector<ResultSeries> series(Metrics::kResultSeriesMax + 3);
+  for (std::size_t i = 0; i < series.size(); ++i) series[i].context_length = Str(i);
+
+  metrics.SetResults(series);
+
+  const std::string page = metrics.Page();
+  EXPECT_NE(page.find("context_length=\"9999\""), std::string::npos);
+  EXPECT_EQ(page.find("context_length=\"10000\""), std::string::npos);
+  EXPECT_NE(page.find("\nlongrun_result_series_left_out 3\n"), std::string::npos);
+}
+
+TEST(MethodLabelTest, ParametersStandInBrackets) {
+  EXPECT_EQ(MethodLabel(R"({"position":"rope","seed":1})"), "rope");
+  EXPECT_EQ(MethodLabel(R"({"position":{"method":"rope","theta":500000}})"), "rope(theta=500000)");
+  EXPECT_EQ(MethodLabel(R"({"position":{"method":"rope"}})"), "rope");
+  EXPECT_EQ(MethodLabel("{}"), "");
 }
 
 TEST_F(CoreTest, AfterItsStopNothingWaitsForEver) {

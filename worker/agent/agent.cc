@@ -172,7 +172,8 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   ASSIGN_OR_RETURN(agent->worker_id_, WorkerId(state, agent->options_.worker_id, agent->random_));
   agent->incarnation_ = MakeUlid(WallMs(), agent->random_);
   ASSIGN_OR_RETURN(agent->devices_, DetectDevices(agent->options_.cpu_slots));
-  ASSIGN_OR_RETURN(agent->metrics_, WorkerMetrics::Serve(agent->options_.metrics));
+  ASSIGN_OR_RETURN(agent->metrics_,
+                   WorkerMetrics::Serve(agent->options_.metrics, state, agent->devices_));
   RETURN_IF_ERROR(
       WriteFileAtomic(JoinPath(state, "worker.metrics"), agent->metrics_->address() + "\n"));
   RETURN_IF_ERROR(agent->AdoptAttempts());
@@ -317,23 +318,55 @@ void Agent::Tick(std::int64_t now_ms) {
   UpdateMetrics();
 }
 
-void Agent::UpdateMetrics() {
-  std::int64_t n_busy = 0, backlog_bytes = 0;
+std::int64_t Agent::BacklogBytes() const {
+  std::int64_t backlog_bytes = 0;
   for (const auto& [id, entry] : entries_) {
-    if (entry.attempt == nullptr) {
-      n_busy += entry.unwanted ? 0 : 1;
-      continue;
-    }
-    if (entry.attempt->acked().ended) continue;
-    n_busy += entry.attempt->running() ? 1 : 0;
+    if (entry.attempt == nullptr || entry.attempt->acked().ended) continue;
     backlog_bytes += entry.attempt->BacklogBytes();
     for (const auto& [seq, n_bytes] : entry.in_flight) {
       backlog_bytes += static_cast<std::int64_t>(n_bytes);
     }
   }
+  return backlog_bytes;
+}
+
+// A trainer that an earlier worker started has no meter yet: its task file says what it is.
+void Agent::Measure(Entry& entry, const JournalRecord& record) {
+  const Attempt& attempt = *entry.attempt;
+  if (!attempt.running()) return;
+  if (!entry.meter) {
+    const Result<std::string> text = ReadFile(attempt.folder().TaskFilePath());
+    const Result<Json> json = text.ok() ? ParseJson(*text) : Result<Json>(text.status());
+    const Result<TaskFile> task = json.ok() ? TaskFile::FromJson(*json) : json.status();
+    if (!task.ok())
+      return;  // it is adopted, so its ids were read: only numbers for people are missing
+    entry.meter.emplace(*task);
+  }
+  const int slot = attempt.acked().device_index;
+  if (const auto seconds = entry.meter->Note(record)) metrics_->ObserveStepSeconds(slot, *seconds);
+}
+
+void Agent::UpdateMetrics() {
+  std::int64_t n_busy = 0;
+  for (auto& [id, entry] : entries_) {
+    if (entry.attempt == nullptr) {
+      n_busy += entry.unwanted ? 0 : 1;
+      continue;
+    }
+    const bool running = !entry.attempt->acked().ended && entry.attempt->running();
+    n_busy += running ? 1 : 0;
+    if (!entry.meter) continue;
+    const int slot = entry.attempt->acked().device_index;
+    if (running) {
+      metrics_->ShowSlot(slot, *entry.meter);
+    } else {
+      metrics_->HideSlot(slot, *entry.meter);
+      entry.meter.reset();
+    }
+  }
   const auto n_slots = static_cast<std::int64_t>(devices_.size());
   metrics_->SetSlots(n_busy, std::max<std::int64_t>(0, n_slots - n_busy));
-  metrics_->SetBacklogBytes(backlog_bytes);
+  metrics_->SetBacklogBytes(BacklogBytes());
   metrics_->SetConnected(welcomed_);
 }
 
@@ -366,7 +399,9 @@ void Agent::TickSession(std::int64_t now_ms) {
   }
   if (welcomed_ && now_ms >= heartbeat_at_ms_) {
     heartbeat_at_ms_ = now_ms + heartbeat_ms_;
-    session_->Send(HeartbeatMessage{.number = ++heartbeat_number_, .attempts = LiveAttempts()});
+    session_->Send(HeartbeatMessage{.number = ++heartbeat_number_,
+                                    .attempts = LiveAttempts(),
+                                    .backlog_bytes = BacklogBytes()});
   }
 }
 
@@ -755,11 +790,12 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
     return;
   }
   entry.attempt = std::move(attempt).value();
+  entry.meter.emplace(task);
   entry.was_running = true;
   entry.welcomed = welcomed_;
   entry.task.reset();
   entry.start = {};
-  metrics_->CountStarted();
+  metrics_->CountStarted(TaskKindName(task.kind));
   LogInfo("attempt_started", {{"attempt", id},
                               {"task", ShortId(task.task)},
                               {"kind", std::string(TaskKindName(task.kind))},
@@ -852,6 +888,7 @@ bool Agent::SendBatch(Entry& entry, std::int64_t now_ms) {
     if (uploaded != entry.uploaded.end() && !uploaded->second) {
       batch.without_files.push_back(last_seq);
     }
+    Measure(entry, pending.front().record);
     batch.lines.push_back(std::move(pending.front().bytes));
     pending.pop_front();
   }

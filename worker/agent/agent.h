@@ -32,6 +32,7 @@
 #include "worker/agent/messages.h"
 #include "worker/agent/metrics.h"
 #include "worker/agent/session.h"
+#include "worker/agent/slot_meter.h"
 #include "worker/agent/transfer.h"
 
 namespace longrun {
@@ -81,6 +82,7 @@ class Agent {
     std::int64_t upload_again_ms = 0;
     // Records whose files were sent: true when they are in the store, false when they are gone here.
     std::map<std::int64_t, bool> uploaded;
+    std::optional<SlotMeter> meter;  // while its trainer lives
 
     // This session.
     bool welcomed = false;
@@ -130,8 +132,10 @@ class Agent {
   void SendEnd(Entry& entry);
   void ReportEnded(Entry& entry);
   std::size_t InFlightBytes() const;
+  std::int64_t BacklogBytes() const;  // not acknowledged, of all journals that have not ended
 
   void Tick(std::int64_t now_ms);
+  void Measure(Entry& entry, const JournalRecord& record);
   void UpdateMetrics();
   void ApplyRetention();
   bool IsDone(std::int64_t now_ms);

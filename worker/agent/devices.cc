@@ -1,7 +1,6 @@
-// Devices. NVML comes with the driver and is loaded at run time: the worker is built without CUDA.
+// See devices.h.
 #include "worker/agent/devices.h"
 
-#include <dlfcn.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "worker/agent/nvml.h"
 
 namespace longrun {
 namespace {
@@ -63,70 +63,10 @@ std::optional<std::int64_t> CgroupMemoryMax() {
   return smallest;
 }
 
-// NVML's C interface, as far as we use it (nvml.h, stable since version 2 of each function).
-struct NvmlMemory {
-  unsigned long long total = 0, free = 0, used = 0;
-};
-using NvmlDevice = void*;
-
-template <typename Function>
-Status Load(void* library, const char* name, Function*& function) {
-  function = reinterpret_cast<Function*>(dlsym(library, name));
-  if (function != nullptr) return Status();
-  return Status(Code::kInternal, Str("libnvidia-ml.so.1 has no ", name, ": update the driver"));
-}
-
-Status NvmlStatus(int code, std::string_view call) {
-  if (code == 0) return Status();
-  return Status(Code::kInternal, Str("NVML: ", call, " gave error ", code,
-                                     "; look at nvidia-smi, or start with --cpu-slots"));
-}
-
-struct Gpu {
-  std::string name;
-  std::int64_t memory_bytes = 0;
-};
-
-Result<std::vector<Gpu>> DetectGpus() {
-  // Without the driver's folder there is no driver; a library alone (an image made for GPU machines)
-  // says nothing.
-  if (!PathExists("/proc/driver/nvidia/version")) return std::vector<Gpu>();
-  const std::unique_ptr<void, int (*)(void*)> library(dlopen("libnvidia-ml.so.1", RTLD_NOW),
-                                                      &dlclose);
-  if (library == nullptr) {
-    return Status(Code::kInternal,
-                  Str("an NVIDIA driver is loaded, but its library is not found: ", dlerror(),
-                      "; install libnvidia-ml, or start with --cpu-slots"));
-  }
-  void* const nvml = library.get();
-  int (*init)() = nullptr;
-  int (*shutdown)() = nullptr;
-  int (*count)(unsigned*) = nullptr;
-  int (*handle)(unsigned, NvmlDevice*) = nullptr;
-  int (*name)(NvmlDevice, char*, unsigned) = nullptr;
-  int (*memory)(NvmlDevice, NvmlMemory*) = nullptr;
-  RETURN_IF_ERROR(Load(nvml, "nvmlInit_v2", init));
-  RETURN_IF_ERROR(Load(nvml, "nvmlShutdown", shutdown));
-  RETURN_IF_ERROR(Load(nvml, "nvmlDeviceGetCount_v2", count));
-  RETURN_IF_ERROR(Load(nvml, "nvmlDeviceGetHandleByIndex_v2", handle));
-  RETURN_IF_ERROR(Load(nvml, "nvmlDeviceGetName", name));
-  RETURN_IF_ERROR(Load(nvml, "nvmlDeviceGetMemoryInfo", memory));
-
-  RETURN_IF_ERROR(NvmlStatus(init(), "nvmlInit"));
-  const std::unique_ptr<int(), void (*)(int (*)())> session(shutdown, [](int (*end)()) { end(); });
-  unsigned n_gpus = 0;
-  RETURN_IF_ERROR(NvmlStatus(count(&n_gpus), "nvmlDeviceGetCount"));
-  std::vector<Gpu> gpus;
-  for (unsigned i = 0; i < n_gpus; ++i) {
-    NvmlDevice device = nullptr;
-    char text[96] = {};
-    NvmlMemory bytes;
-    RETURN_IF_ERROR(NvmlStatus(handle(i, &device), "nvmlDeviceGetHandleByIndex"));
-    RETURN_IF_ERROR(NvmlStatus(name(device, text, sizeof text), "nvmlDeviceGetName"));
-    RETURN_IF_ERROR(NvmlStatus(memory(device, &bytes), "nvmlDeviceGetMemoryInfo"));
-    gpus.push_back({.name = text, .memory_bytes = static_cast<std::int64_t>(bytes.total)});
-  }
-  return gpus;
+Result<std::vector<GpuName>> DetectGpus() {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Nvml> nvml, Nvml::Open());
+  if (nvml == nullptr) return std::vector<GpuName>();
+  return nvml->Gpus();
 }
 
 }  // namespace
@@ -172,12 +112,12 @@ std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots) {
 Result<std::vector<DeviceSlot>> DetectDevices(int cpu_slots) {
   const HostCpu cpu = DetectHostCpu();
   if (cpu_slots > 0) return CpuSlots(cpu, cpu_slots);
-  ASSIGN_OR_RETURN(const std::vector<Gpu> gpus, DetectGpus());
+  ASSIGN_OR_RETURN(const std::vector<GpuName> gpus, DetectGpus());
   if (gpus.empty()) return CpuSlots(cpu, 0);
   std::vector<DeviceSlot> slots;
   const int n_gpus = static_cast<int>(gpus.size());
   for (int i = 0; i < n_gpus; ++i) {
-    const Gpu& gpu = gpus[static_cast<std::size_t>(i)];
+    const GpuName& gpu = gpus[static_cast<std::size_t>(i)];
     slots.push_back({.index = i,
                      .kind = "gpu",
                      .name = gpu.name,

@@ -34,6 +34,7 @@ struct HelloMessage {
 struct HeartbeatMessage {
   std::int64_t number = 0;
   std::vector<LiveAttempt> attempts;
+  std::int64_t backlog_bytes = 0;
 };
 
 struct AcceptedMessage {

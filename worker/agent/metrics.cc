@@ -1,109 +1,130 @@
-// Metrics by prometheus-cpp.
+// See metrics.h.
 #include "worker/agent/metrics.h"
 
-#include <prometheus/counter.h>
-#include <prometheus/exposer.h>
-#include <prometheus/gauge.h>
-#include <prometheus/registry.h>
-
-#include <exception>
+#include <optional>
 #include <utility>
 
-#include "base/check.h"
+#include "base/log.h"
 #include "base/str.h"
-#include "base/version.h"
+#include "sweeps/failure.h"
+#include "sweeps/task.h"
+#include "worker/agent/host_usage.h"
+#include "worker/agent/nvml.h"
 
 namespace longrun {
+namespace {
 
-struct WorkerMetrics::Registry {
-  std::string address;
-  std::shared_ptr<prometheus::Registry> registry;  // shared with the exposer, which wants it so
-  std::unique_ptr<prometheus::Exposer> exposer;
-  prometheus::Gauge* slots_busy = nullptr;
-  prometheus::Gauge* slots_free = nullptr;
-  prometheus::Counter* started = nullptr;
-  prometheus::Family<prometheus::Counter>* ended = nullptr;
-  prometheus::Gauge* backlog_bytes = nullptr;
-  prometheus::Gauge* connected = nullptr;
-};
+constexpr const char* kCpu = "cpu";
 
-WorkerMetrics::WorkerMetrics(std::unique_ptr<Registry> registry) : registry_(std::move(registry)) {}
-WorkerMetrics::~WorkerMetrics() = default;
+std::string GpuLabel(int index) { return Str("gpu", index); }
 
-Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(const std::string& address) {
-  constexpr std::string_view kLoopback = "127.0.0.1:";
-  if (!address.starts_with(kLoopback)) {
-    return Status(Code::kInvalidArgument,
-                  Str("metrics address \"", address,
-                      "\": expected 127.0.0.1:PORT; other addresses "
-                      "need TLS and tokens, which this release does not have yet"));
+// The gauges of a slot that works; a free one has none of them.
+constexpr Metric kLive[] = {Metric::kWorkerSlotProgressRatio, Metric::kWorkerSlotTokensPerSecond,
+                            Metric::kWorkerSlotLossNats, Metric::kWorkerSlotMfuRatio};
+
+}  // namespace
+
+Result<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Serve(
+    const std::string& address, const std::string& state_folder,
+    const std::vector<DeviceSlot>& devices) {
+  std::unique_ptr<WorkerMetrics> metrics(new WorkerMetrics());
+  MetricPage& page = metrics->page_;
+  for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
+    page.Touch(Metric::kWorkerAttemptsStarted, {TaskKindName(kind)});
   }
-  auto r = std::make_unique<Registry>();
-  try {
-    r->exposer = std::make_unique<prometheus::Exposer>(address, 1);
-    const auto ports = r->exposer->GetListeningPorts();
-    LR_CHECK(!ports.empty());
-    r->address = Str(kLoopback, ports.front());
-  } catch (const std::exception& error) {
-    return Status(Code::kUnavailable, Str("cannot serve metrics on ", address, ": ", error.what(),
-                                          "; take another port, or 127.0.0.1:0 for a free one"));
+  page.Touch(Metric::kWorkerAttemptsEnded, {"none"});
+  for (const FailureRow& row : FailureTable()) {
+    page.Touch(Metric::kWorkerAttemptsEnded, {row.name});
   }
-  r->registry = std::make_shared<prometheus::Registry>();
-  prometheus::Registry& registry = *r->registry;
-  auto& slots = prometheus::BuildGauge()
-                    .Name("longrun_worker_slots")
-                    .Help("Slots of this worker by state")
-                    .Register(registry);
-  r->slots_busy = &slots.Add({{"state", "busy"}});
-  r->slots_free = &slots.Add({{"state", "free"}});
-  r->started = &prometheus::BuildCounter()
-                    .Name("longrun_worker_attempts_started_total")
-                    .Help("Trainers started")
-                    .Register(registry)
-                    .Add({});
-  r->ended = &prometheus::BuildCounter()
-                  .Name("longrun_worker_attempts_ended_total")
-                  .Help("Trainers ended, by the failure class that their exit shows")
-                  .Register(registry);
-  r->backlog_bytes = &prometheus::BuildGauge()
-                          .Name("longrun_worker_journal_backlog_bytes")
-                          .Help("Journal bytes that the coordinator has not acknowledged")
-                          .Register(registry)
-                          .Add({});
-  r->connected = &prometheus::BuildGauge()
-                      .Name("longrun_worker_session_connected")
-                      .Help("1 while the coordinator has welcomed this worker")
-                      .Register(registry)
-                      .Add({});
-  prometheus::BuildGauge()
-      .Name("longrun_build_info")
-      .Help("Release and commit of this program")
-      .Register(registry)
-      .Add({{"program", "longrun-worker"},
-            {"version", std::string(kVersion)},
-            {"commit", std::string(BuildCommit())}})
-      .Set(1);
-  r->exposer->RegisterCollectable(r->registry);
-  return std::unique_ptr<WorkerMetrics>(new WorkerMetrics(std::move(r)));
+  for (const DeviceSlot& slot : devices) {
+    page.Touch(Metric::kWorkerStepSeconds, {Str(slot.index)});
+  }
+  ShowDiskOf(page, state_folder);
+  metrics->ShowDevices(devices);
+  ASSIGN_OR_RETURN(metrics->address_, page.Expose(address));
+  return metrics;
 }
 
-const std::string& WorkerMetrics::address() const { return registry_->address; }
+void WorkerMetrics::ShowDevices(const std::vector<DeviceSlot>& devices) {
+  const DeviceSlot& first = devices.front();
+  page_.Set(Metric::kWorkerDeviceInfo, {kCpu, "cpu", DetectHostCpu().name}, 1);
+  page_.BeforeEachScrape([this, host = HostUsage()]() mutable {
+    if (const auto ratio = host.CpuRatio()) {
+      page_.Set(Metric::kWorkerDeviceUtilizationRatio, {kCpu}, *ratio);
+    }
+    if (const auto memory = HostUsage::Memory()) {
+      page_.Set(Metric::kWorkerDeviceMemoryBytes, {kCpu}, static_cast<double>(memory->total_bytes));
+      page_.Set(Metric::kWorkerDeviceMemoryUsedBytes, {kCpu},
+                static_cast<double>(memory->used_bytes));
+    }
+  });
+  if (first.kind != "gpu") return;
+  Result<std::unique_ptr<Nvml>> opened = Nvml::Open();
+  if (!opened.ok() || *opened == nullptr) {
+    LogWarning("gpus_not_measured", {{"error", opened.status().message()}});
+    return;
+  }
+  for (const DeviceSlot& slot : devices) {
+    page_.Set(Metric::kWorkerDeviceInfo, {GpuLabel(slot.index), "gpu", slot.name}, 1);
+  }
+  // Shared: a function that is copied holds it.
+  page_.BeforeEachScrape([this, n_gpus = static_cast<int>(devices.size()),
+                          nvml = std::shared_ptr<Nvml>(std::move(opened).value())] {
+    for (int i = 0; i < n_gpus; ++i) {
+      const GpuUsage usage = nvml->UsageOf(static_cast<unsigned>(i));
+      const std::pair<Metric, std::optional<double>> values[] = {
+          {Metric::kWorkerDeviceMemoryBytes, usage.memory_bytes},
+          {Metric::kWorkerDeviceMemoryUsedBytes, usage.memory_used_bytes},
+          {Metric::kWorkerDeviceUtilizationRatio, usage.utilization},
+          {Metric::kWorkerDevicePowerWatts, usage.power_watts},
+          {Metric::kWorkerDeviceTemperatureCelsius, usage.temperature_celsius}};
+      for (const auto& [metric, value] : values) {
+        if (value) page_.Set(metric, {GpuLabel(i)}, *value);
+      }
+    }
+  });
+}
 
 void WorkerMetrics::SetSlots(std::int64_t busy, std::int64_t free) {
-  registry_->slots_busy->Set(static_cast<double>(busy));
-  registry_->slots_free->Set(static_cast<double>(free));
+  page_.Set(Metric::kWorkerSlots, {"busy"}, static_cast<double>(busy));
+  page_.Set(Metric::kWorkerSlots, {"free"}, static_cast<double>(free));
 }
 
-void WorkerMetrics::CountStarted() { registry_->started->Increment(); }
+void WorkerMetrics::CountStarted(std::string_view kind) {
+  page_.Add(Metric::kWorkerAttemptsStarted, {kind});
+}
 
 void WorkerMetrics::CountEnded(std::string_view failure_class) {
-  registry_->ended->Add({{"class", std::string(failure_class)}}).Increment();
+  page_.Add(Metric::kWorkerAttemptsEnded, {failure_class});
 }
 
 void WorkerMetrics::SetBacklogBytes(std::int64_t n_bytes) {
-  registry_->backlog_bytes->Set(static_cast<double>(n_bytes));
+  page_.Set(Metric::kWorkerJournalBacklogBytes, {}, static_cast<double>(n_bytes));
 }
 
-void WorkerMetrics::SetConnected(bool connected) { registry_->connected->Set(connected ? 1 : 0); }
+void WorkerMetrics::SetConnected(bool connected) {
+  page_.Set(Metric::kWorkerSessionConnected, {}, connected ? 1 : 0);
+}
+
+void WorkerMetrics::ObserveStepSeconds(int slot, double seconds) {
+  page_.Observe(Metric::kWorkerStepSeconds, {Str(slot)}, seconds);
+}
+
+void WorkerMetrics::ShowSlot(int slot, const SlotMeter& meter) {
+  const std::string label = Str(slot);
+  page_.Set(Metric::kWorkerSlotInfo, {label, meter.kind(), meter.method(), meter.dataset()}, 1);
+  const std::optional<double> values[] = {meter.progress(), meter.tokens_per_s(), meter.loss(),
+                                          meter.mfu()};
+  static_assert(std::size(values) == std::size(kLive));
+  for (std::size_t i = 0; i < std::size(kLive); ++i) {
+    if (values[i]) page_.Set(kLive[i], {label}, *values[i]);
+  }
+}
+
+void WorkerMetrics::HideSlot(int slot, const SlotMeter& meter) {
+  const std::string label = Str(slot);
+  page_.Remove(Metric::kWorkerSlotInfo, {label, meter.kind(), meter.method(), meter.dataset()});
+  for (const Metric metric : kLive) page_.Remove(metric, {label});
+}
 
 }  // namespace longrun

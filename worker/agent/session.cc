@@ -98,6 +98,7 @@ v1::WorkerMessage ToWire(UpMessage message) {
                  [&](HeartbeatMessage& m) {
                    v1::Heartbeat& to = *wire.mutable_heartbeat();
                    to.set_number(m.number);
+                   to.set_backlog_bytes(m.backlog_bytes);
                    for (const LiveAttempt& live : m.attempts) Fill(*to.add_attempts(), live);
                  },
                  [&](AcceptedMessage& m) {

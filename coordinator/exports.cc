@@ -1,0 +1,109 @@
+// See exports.h.
+#include "coordinator/exports.h"
+
+#include <cmath>
+#include <tuple>
+#include <utility>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+struct Mean {
+  double sum = 0;
+  std::int64_t n = 0;
+};
+
+}  // namespace
+
+std::string MethodLabel(const std::string& axes_json) {
+  const Result<Json> axes = ParseJson(axes_json);
+  if (!axes.ok() || !axes->is_object() || !axes->contains("position")) return "";
+  const Json& position = (*axes)["position"];
+  if (position.is_string()) return position.get<std::string>();
+  if (!position.is_object() || !position.contains("method")) return CanonicalJson(position);
+  std::vector<std::string> parameters;
+  for (const auto& [name, value] : position.items()) {
+    if (name == "method") continue;
+    parameters.push_back(
+        Str(name, "=", value.is_string() ? value.get<std::string>() : CanonicalJson(value)));
+  }
+  const auto method = position["method"].get<std::string>();
+  return parameters.empty() ? method : Str(method, "(", Join(parameters, ","), ")");
+}
+
+Result<std::unique_ptr<ResultExports>> ResultExports::Open(const std::string& database_path) {
+  ASSIGN_OR_RETURN(auto reader, StoreReader::Open(database_path));
+  return std::unique_ptr<ResultExports>(new ResultExports(std::move(reader)));
+}
+
+void ResultExports::Refresh(Metrics& metrics) {
+  const Result<std::int64_t> version = reader_->DataVersion();
+  if (version.ok() && *version == version_) return;
+  const Result<std::vector<ResultSeries>> series = Read();
+  if (!version.ok() || !series.ok()) {
+    LogWarning("results_not_exported",
+               {{"error", (version.ok() ? series.status() : version.status()).message()}});
+    return;
+  }
+  metrics.SetResults(*series);
+  version_ = *version;
+  const bool capped = series->size() > Metrics::kResultSeriesMax;
+  if (capped && !capped_) {
+    LogWarning("results_capped",
+               {{"series", Str(series->size())},
+                {"shown", Str(Metrics::kResultSeriesMax)},
+                {"remedy", "take `export: prometheus` out of sweeps that are done"}});
+  }
+  capped_ = capped;
+}
+
+bool ResultExports::IsWanted(const ExportCandidate& sweep) {
+  const auto [known, fresh] = wanted_.emplace(sweep.id, false);
+  if (!fresh) return known->second;
+  std::vector<std::pair<std::string, std::string>> overrides;
+  if (const Result<Json> json = ParseJson(sweep.overrides_json); json.ok()) {
+    for (const Json& one : *json) overrides.emplace_back(one.at(0), one.at(1));
+  }
+  known->second = SweepExport(sweep.yaml, overrides) == kExportPrometheus;
+  return known->second;
+}
+
+Result<std::vector<ResultSeries>> ResultExports::Read() {
+  ASSIGN_OR_RETURN(const std::vector<ExportCandidate> candidates, reader_->ExportCandidates());
+  std::vector<ResultSeries> all;
+  for (const ExportCandidate& sweep : candidates) {
+    if (!IsWanted(sweep)) continue;
+    ASSIGN_OR_RETURN(const std::vector<ExportRow> rows, reader_->ExportRows(sweep.id));
+    // In the order of the labels; of a baseline there is no train length.
+    using Key =
+        std::tuple<std::string, std::int64_t, std::int64_t, std::string, std::string, std::string>;
+    std::map<Key, Mean> means;
+    for (const ExportRow& row : rows) {
+      const bool baseline = !row.variant.empty();
+      Mean& mean = means[Key(baseline ? row.variant : MethodLabel(row.axes_json),
+                             baseline ? 0 : row.train_length, row.context_length, row.dataset,
+                             row.split, row.protocol)];
+      mean.sum += row.nll;
+      mean.n += 1;
+    }
+    for (const auto& [key, mean] : means) {
+      const auto& [method, train_length, context_length, dataset, split, protocol] = key;
+      all.push_back({.sweep = sweep.name,
+                     .method = method,
+                     .train_length = train_length == 0 ? "" : Str(train_length),
+                     .context_length = Str(context_length),
+                     .dataset = dataset,
+                     .split = split,
+                     .protocol = protocol,
+                     .perplexity = std::exp(mean.sum / static_cast<double>(mean.n))});
+    }
+  }
+  return all;
+}
+
+}  // namespace longrun

@@ -1,0 +1,149 @@
+// How busy processors, memory and slots are, from texts of proc(5) and of a journal.
+#include <gtest/gtest.h>
+
+#include "worker/agent/host_usage.h"
+#include "worker/agent/nvml.h"
+#include "worker/agent/slot_meter.h"
+
+namespace longrun {
+namespace {
+
+TEST(HostUsageTest, WaitingForADiskIsNotBusy) {
+  // user nice system idle iowait irq softirq steal guest guest_nice; guests are in user already.
+  const auto ticks = ParseCpuTicks("cpu  10 20 30 400 500 1 2 3 7 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n");
+  ASSERT_TRUE(ticks.has_value());
+  EXPECT_EQ(ticks->busy, 10 + 20 + 30 + 1 + 2 + 3);
+  EXPECT_EQ(ticks->all, 66 + 400 + 500);
+}
+
+TEST(HostUsageTest, AnotherFormIsNothing) {
+  EXPECT_FALSE(ParseCpuTicks("").has_value());
+  EXPECT_FALSE(ParseCpuTicks("cpu  1 2 3\n").has_value());
+  EXPECT_FALSE(ParseCpuTicks("cpu  1 2 x 4 5 6 7 8\n").has_value());
+  EXPECT_FALSE(ParseHostMemory("MemTotal: 16 kB\n").has_value());
+}
+
+TEST(HostUsageTest, UsedMemoryIsWhatIsNotAvailable) {
+  const auto memory = ParseHostMemory("MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable:  400 kB\n");
+  ASSERT_TRUE(memory.has_value());
+  EXPECT_EQ(memory->total_bytes, 1000 * 1024);
+  EXPECT_EQ(memory->used_bytes, 600 * 1024);
+}
+
+TEST(HostUsageTest, ThisMachineAnswers) {
+  HostUsage host;
+  const auto ratio = host.CpuRatio();
+  ASSERT_TRUE(ratio.has_value());
+  EXPECT_GE(*ratio, 0);
+  EXPECT_LE(*ratio, 1);
+  EXPECT_TRUE(HostUsage::Memory().has_value());
+}
+
+// On a machine with a driver every GPU tells its memory; elsewhere there is nothing to ask.
+TEST(NvmlTest, EachGpuTellsItsMemory) {
+  const auto nvml = Nvml::Open();
+  ASSERT_TRUE(nvml.ok()) << nvml.status().message();
+  if (*nvml == nullptr) GTEST_SKIP() << "no NVIDIA driver here";
+  const auto gpus = (*nvml)->Gpus();
+  ASSERT_TRUE(gpus.ok());
+  for (unsigned i = 0; i < gpus->size(); ++i) {
+    const GpuUsage usage = (*nvml)->UsageOf(i);
+    EXPECT_EQ(usage.memory_bytes, static_cast<double>((*gpus)[i].memory_bytes));
+    ASSERT_TRUE(usage.memory_used_bytes.has_value());
+    EXPECT_LE(*usage.memory_used_bytes, *usage.memory_bytes);
+    std::printf("%s: %.0f of %.0f bytes, utilisation %g, %g W, %g C\n", (*gpus)[i].name.c_str(),
+                *usage.memory_used_bytes, *usage.memory_bytes, usage.utilization.value_or(-1),
+                usage.power_watts.value_or(-1), usage.temperature_celsius.value_or(-1));
+  }
+}
+
+TaskFile Training() {
+  TaskFile task;
+  task.kind = TaskKind::kTrain;
+  task.dataset_name = "austen";
+  task.run.model = {.n_layer = 2, .n_head = 2, .d_model = 64, .d_ff = 256, .vocab_size = 256};
+  task.run.model.position.method = "none";
+  task.run.train = {.train_length = 32, .tokens = 6400, .batch_tokens = 64};
+  return task;
+}
+
+JournalRecord Loss(std::int64_t step, std::int64_t t_ms, double loss) {
+  return {.seq = step,
+          .kind = "series",
+          .t_ms = t_ms,
+          .step = step,
+          .body = {{"loss", loss}, {"tokens_per_s", 1e6}}};
+}
+
+TEST(SlotMeterTest, AStepLastsFromOneLossToTheNext) {
+  SlotMeter meter(Training());
+
+  EXPECT_FALSE(meter.Note(Loss(1, 1000, 5)).has_value());
+  EXPECT_EQ(meter.Note(Loss(2, 1250, 4)), 0.25);
+  EXPECT_EQ(meter.Note(Loss(6, 2250, 3)), 0.25);  // four steps in a second
+  EXPECT_EQ(meter.loss(), 3);
+  EXPECT_EQ(meter.tokens_per_s(), 1e6);
+  EXPECT_EQ(meter.method(), "none");
+  EXPECT_EQ(meter.dataset(), "austen");
+}
+
+TEST(SlotMeterTest, AJournalReadAgainTellsNoStep) {
+  SlotMeter meter(Training());
+  meter.Note(Loss(5, 5000, 5));
+
+  EXPECT_FALSE(meter.Note(Loss(2, 2000, 6)).has_value());
+  EXPECT_EQ(meter.Note(Loss(3, 2500, 6)), 0.5);
+}
+
+JournalRecord Progress(const char* phase, int done, int of) {
+  return {.seq = 1,
+          .kind = "progress",
+          .t_ms = 1,
+          .step = 10,
+          .body = {{"phase", phase}, {"done", done}, {"of", of}, {"tokens_per_s", 5}}};
+}
+
+TEST(SlotMeterTest, ProgressIsThePartDoneOfTheTaskAndNotOfAValidation) {
+  SlotMeter meter(Training());
+  EXPECT_FALSE(meter.progress().has_value());
+
+  meter.Note(Progress("train", 10, 40));
+  meter.Note(Progress("validate", 3, 3));
+
+  EXPECT_EQ(meter.progress(), 0.25);
+  EXPECT_EQ(meter.tokens_per_s(), 5);
+}
+
+TEST(SlotMeterTest, RecordsOfNoFormTellNothing) {
+  SlotMeter meter(Training());
+
+  for (const Json& body : {Json(), Json(3), Json::array(), Json{{"loss", nullptr}, {"of", 0}}}) {
+    for (const char* kind : {"series", "progress", "result"}) {
+      EXPECT_FALSE(meter.Note({.seq = 1, .kind = kind, .t_ms = 1, .step = 1, .body = body}));
+    }
+  }
+  EXPECT_FALSE(meter.loss().has_value());
+  EXPECT_FALSE(meter.progress().has_value());
+}
+
+// A token costs TrainFlops / (100 steps * 64 tokens); the peak is the data sheet's.
+TEST(SlotMeterTest, UtilisationIsKnownWhereThePeakIs) {
+  TaskFile task = Training();
+  SlotMeter unknown(task);
+  unknown.Note(Loss(1, 1000, 5));
+  EXPECT_FALSE(unknown.mfu().has_value());
+
+  task.execution.device_name = "NVIDIA H200";
+  task.run.train.precision = "bf16";
+  SlotMeter meter(task);
+  meter.Note(Loss(1, 1000, 5));
+
+  const double flops_per_token = TrainFlops(task.run.model, task.run.train) / 6400;
+  ASSERT_TRUE(meter.mfu().has_value());
+  EXPECT_DOUBLE_EQ(*meter.mfu(), flops_per_token * 1e6 / 989.5e12);
+  EXPECT_EQ(PeakFlops("NVIDIA H200", "fp32"), 67e12);
+  EXPECT_FALSE(PeakFlops("AMD EPYC", "fp32").has_value());
+}
+
+}  // namespace
+}  // namespace longrun

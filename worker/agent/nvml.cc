@@ -1,0 +1,120 @@
+#include "worker/agent/nvml.h"
+
+#include <dlfcn.h>
+
+#include <utility>
+
+#include "base/files.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+struct NvmlMemory {
+  unsigned long long total = 0, free = 0, used = 0;
+};
+struct NvmlUtilization {
+  unsigned gpu = 0, memory = 0;  // percent
+};
+using NvmlDevice = void*;
+constexpr int kTemperatureOfGpu = 0;
+
+template <typename Function>
+Status Load(void* library, const char* name, Function*& function) {
+  function = reinterpret_cast<Function*>(dlsym(library, name));
+  if (function != nullptr) return Status();
+  return Status(Code::kInternal, Str("libnvidia-ml.so.1 has no ", name, ": update the driver"));
+}
+
+Status NvmlStatus(int code, std::string_view call) {
+  if (code == 0) return Status();
+  return Status(Code::kInternal, Str("NVML: ", call, " gave error ", code,
+                                     "; look at nvidia-smi, or start with --cpu-slots"));
+}
+
+}  // namespace
+
+struct Nvml::Functions {
+  std::unique_ptr<void, int (*)(void*)> library{nullptr, &dlclose};
+  bool initialised = false;
+  int (*init)() = nullptr;
+  int (*shutdown)() = nullptr;
+  int (*count)(unsigned*) = nullptr;
+  int (*handle)(unsigned, NvmlDevice*) = nullptr;
+  int (*name)(NvmlDevice, char*, unsigned) = nullptr;
+  int (*memory)(NvmlDevice, NvmlMemory*) = nullptr;
+  int (*utilization)(NvmlDevice, NvmlUtilization*) = nullptr;
+  int (*power)(NvmlDevice, unsigned*) = nullptr;  // milliwatts
+  int (*temperature)(NvmlDevice, int, unsigned*) = nullptr;
+
+  ~Functions() {
+    if (initialised) shutdown();
+  }
+};
+
+Nvml::Nvml(std::unique_ptr<Functions> functions) : functions_(std::move(functions)) {}
+Nvml::~Nvml() = default;
+
+Result<std::unique_ptr<Nvml>> Nvml::Open() {
+  // Without the driver's folder there is no driver; a library alone (an image made for GPU machines)
+  // says nothing.
+  if (!PathExists("/proc/driver/nvidia/version")) return std::unique_ptr<Nvml>();
+  auto f = std::make_unique<Functions>();
+  f->library.reset(dlopen("libnvidia-ml.so.1", RTLD_NOW));
+  if (f->library == nullptr) {
+    return Status(Code::kInternal,
+                  Str("an NVIDIA driver is loaded, but its library is not found: ", dlerror(),
+                      "; install libnvidia-ml, or start with --cpu-slots"));
+  }
+  void* const library = f->library.get();
+  RETURN_IF_ERROR(Load(library, "nvmlInit_v2", f->init));
+  RETURN_IF_ERROR(Load(library, "nvmlShutdown", f->shutdown));
+  RETURN_IF_ERROR(Load(library, "nvmlDeviceGetCount_v2", f->count));
+  RETURN_IF_ERROR(Load(library, "nvmlDeviceGetHandleByIndex_v2", f->handle));
+  RETURN_IF_ERROR(Load(library, "nvmlDeviceGetName", f->name));
+  RETURN_IF_ERROR(Load(library, "nvmlDeviceGetMemoryInfo", f->memory));
+  RETURN_IF_ERROR(Load(library, "nvmlDeviceGetUtilizationRates", f->utilization));
+  RETURN_IF_ERROR(Load(library, "nvmlDeviceGetPowerUsage", f->power));
+  RETURN_IF_ERROR(Load(library, "nvmlDeviceGetTemperature", f->temperature));
+  RETURN_IF_ERROR(NvmlStatus(f->init(), "nvmlInit"));
+  f->initialised = true;
+  return std::unique_ptr<Nvml>(new Nvml(std::move(f)));
+}
+
+Result<std::vector<GpuName>> Nvml::Gpus() const {
+  const Functions& f = *functions_;
+  unsigned n_gpus = 0;
+  RETURN_IF_ERROR(NvmlStatus(f.count(&n_gpus), "nvmlDeviceGetCount"));
+  std::vector<GpuName> gpus;
+  gpus.reserve(n_gpus);
+  for (unsigned i = 0; i < n_gpus; ++i) {
+    NvmlDevice device = nullptr;
+    char text[96] = {};
+    NvmlMemory bytes;
+    RETURN_IF_ERROR(NvmlStatus(f.handle(i, &device), "nvmlDeviceGetHandleByIndex"));
+    RETURN_IF_ERROR(NvmlStatus(f.name(device, text, sizeof text), "nvmlDeviceGetName"));
+    RETURN_IF_ERROR(NvmlStatus(f.memory(device, &bytes), "nvmlDeviceGetMemoryInfo"));
+    gpus.push_back({.name = text, .memory_bytes = static_cast<std::int64_t>(bytes.total)});
+  }
+  return gpus;
+}
+
+GpuUsage Nvml::UsageOf(unsigned index) const {
+  const Functions& f = *functions_;
+  GpuUsage usage;
+  NvmlDevice device = nullptr;
+  if (f.handle(index, &device) != 0) return usage;
+  NvmlMemory memory;
+  if (f.memory(device, &memory) == 0) {
+    usage.memory_bytes = static_cast<double>(memory.total);
+    usage.memory_used_bytes = static_cast<double>(memory.used);
+  }
+  NvmlUtilization utilization;
+  if (f.utilization(device, &utilization) == 0) usage.utilization = utilization.gpu / 100.0;
+  unsigned milliwatts = 0, celsius = 0;
+  if (f.power(device, &milliwatts) == 0) usage.power_watts = milliwatts / 1000.0;
+  if (f.temperature(device, kTemperatureOfGpu, &celsius) == 0) usage.temperature_celsius = celsius;
+  return usage;
+}
+
+}  // namespace longrun

@@ -1,0 +1,45 @@
+// NVIDIA's management library, as far as we use it (nvml.h, stable since version 2 of each function).
+// It comes with the driver and is loaded at run time: the worker is built without CUDA.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace longrun {
+
+struct GpuName {
+  std::string name;
+  std::int64_t memory_bytes = 0;
+};
+
+// What a GPU does now; nothing for what it does not tell (utilisation of a MIG slice).
+struct GpuUsage {
+  std::optional<double> memory_bytes;
+  std::optional<double> memory_used_bytes;
+  std::optional<double> utilization;  // 0 to 1, over the last sampling period
+  std::optional<double> power_watts;
+  std::optional<double> temperature_celsius;
+};
+
+class Nvml {
+ public:
+  // Null where no driver is loaded. kInternal when there is a driver that does not answer: a broken
+  // GPU machine must not pass for a CPU machine.
+  static Result<std::unique_ptr<Nvml>> Open();
+  ~Nvml();
+
+  Result<std::vector<GpuName>> Gpus() const;  // in the order of the bus
+  GpuUsage UsageOf(unsigned index) const;     // one thread at a time
+
+ private:
+  struct Functions;
+  explicit Nvml(std::unique_ptr<Functions> functions);
+  std::unique_ptr<Functions> functions_;
+};
+
+}  // namespace longrun

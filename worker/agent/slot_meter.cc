@@ -1,0 +1,77 @@
+#include "worker/agent/slot_meter.h"
+
+#include <algorithm>
+
+namespace longrun {
+namespace {
+
+struct Peak {
+  std::string_view device;  // as NVML names it
+  double bf16;
+  double fp32;
+};
+// Data sheets of H200, H100 and A100; half of the sparse figure where only that is given.
+constexpr Peak kPeaks[] = {
+    {"NVIDIA H200", 989.5e12, 67e12},           {"NVIDIA H100 80GB HBM3", 989.5e12, 67e12},
+    {"NVIDIA H100 PCIe", 756e12, 51e12},        {"NVIDIA A100-SXM4-80GB", 312e12, 19.5e12},
+    {"NVIDIA A100-SXM4-40GB", 312e12, 19.5e12},
+};
+
+std::optional<double> NumberOf(const Json& body, const char* key) {
+  if (!body.is_object()) return std::nullopt;
+  const auto member = body.find(key);
+  if (member == body.end() || !member->is_number()) return std::nullopt;
+  return member->get<double>();
+}
+
+}  // namespace
+
+std::optional<double> PeakFlops(std::string_view device_name, std::string_view precision) {
+  for (const Peak& peak : kPeaks) {
+    if (peak.device == device_name) return precision == "bf16" ? peak.bf16 : peak.fp32;
+  }
+  return std::nullopt;
+}
+
+SlotMeter::SlotMeter(const TaskFile& task)
+    : kind_(TaskKindName(task.kind)),
+      method_(task.run.model.position.method),
+      dataset_(task.dataset_name) {
+  if (task.kind != TaskKind::kTrain) return;
+  const TrainConfig& train = task.run.train;
+  const double tokens =
+      static_cast<double>(train.steps()) * static_cast<double>(train.batch_tokens);
+  if (tokens > 0) flops_per_token_ = TrainFlops(task.run.model, train) / tokens;
+  peak_flops_ = PeakFlops(task.execution.device_name, train.precision);
+}
+
+std::optional<double> SlotMeter::Note(const JournalRecord& record) {
+  if (const auto rate = NumberOf(record.body, "tokens_per_s")) tokens_per_s_ = rate;
+  // A validation or a checkpoint in the middle of a training counts from 0 for itself.
+  const auto is_phase = [&](const char* phase) {
+    return record.body.is_object() && record.body.value("phase", Json()) == phase;
+  };
+  if (record.kind == "progress" && (is_phase("train") || is_phase("evaluate"))) {
+    const auto done = NumberOf(record.body, "done"), of = NumberOf(record.body, "of");
+    if (done && of && *of > 0) progress_ = std::clamp(*done / *of, 0.0, 1.0);
+  }
+  const auto loss = NumberOf(record.body, "loss");
+  if (record.kind != "series" || !record.step || !loss) return std::nullopt;
+  loss_ = loss;
+  std::optional<double> step_seconds;
+  // A journal that is read again goes back.
+  if (loss_step_ && *record.step > *loss_step_ && record.t_ms >= loss_ms_) {
+    step_seconds = static_cast<double>(record.t_ms - loss_ms_) / 1000 /
+                   static_cast<double>(*record.step - *loss_step_);
+  }
+  loss_step_ = *record.step;
+  loss_ms_ = record.t_ms;
+  return step_seconds;
+}
+
+std::optional<double> SlotMeter::mfu() const {
+  if (!peak_flops_ || !tokens_per_s_) return std::nullopt;
+  return flops_per_token_ * *tokens_per_s_ / *peak_flops_;
+}
+
+}  // namespace longrun
