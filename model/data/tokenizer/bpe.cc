@@ -18,6 +18,8 @@ namespace {
 
 // Up to here the best pair is found by looking at all: no heap, and everything in the first cache.
 constexpr std::size_t kShortPiece = 64;
+// Above this a list of places for each id pays.
+constexpr std::size_t kLongPiece = 16384;
 
 std::string Shown(std::string_view bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
@@ -85,23 +87,64 @@ Result<BpeMerger> BpeMerger::Make(const std::vector<Token>& tokens) {
     }
     merger.id_of_byte_.push_back(id);
   }
-  struct Pair {
-    std::uint32_t left, right, whole;
-  };
+  merger.n_ids_ = tokens.size();
+  merger.SetBytePairs(tokens);
+  const std::vector<Pair> all = merger.AllPairs(tokens);
+  merger.SetPairs(all);
+  const std::vector<Pair> meeting = merger.PairsThatMeet(tokens);
+  merger.every_token_is_merged_ = meeting.size() + 256 == merger.id_of_bytes_.size();
+  if (merger.every_token_is_merged_) merger.SetPairs(meeting);
+  return merger;
+}
+
+void BpeMerger::SetBytePairs(const std::vector<Token>& tokens) {
+  whole_of_bytes_.assign(std::size_t{1} << 16, PairTable::kNone);
+  meet_.assign(std::size_t{1} << 16, 0);
+  for (std::uint32_t id = 0; id < tokens.size(); ++id) {
+    const std::string& bytes = tokens[id].bytes;
+    if (tokens[id].kind != Token::Kind::kText) continue;
+    for (std::size_t i = 0; i + 1 < bytes.size(); ++i) meet_[BytePair(bytes[i], bytes[i + 1])] = 1;
+    if (bytes.size() == 2) whole_of_bytes_[BytePair(bytes[0], bytes[1])] = id;
+  }
+}
+
+void BpeMerger::SetPairs(const std::vector<Pair>& pairs) {
+  pairs_.Reserve(pairs.size());
+  for (const Pair& pair : pairs) pairs_.Add(pair.left, pair.right, pair.whole);
+}
+
+// Every way to cut a token into two tokens.
+std::vector<BpeMerger::Pair> BpeMerger::AllPairs(const std::vector<Token>& tokens) const {
   std::vector<Pair> pairs;
   for (std::uint32_t id = 0; id < tokens.size(); ++id) {
     if (tokens[id].kind != Token::Kind::kText) continue;
     const std::string_view bytes = tokens[id].bytes;
     for (std::size_t cut = 1; cut < bytes.size(); ++cut) {
-      const std::uint32_t left = merger.Find(bytes.substr(0, cut));
+      const std::uint32_t left = Find(bytes.substr(0, cut));
       if (left == PairTable::kNone) continue;
-      const std::uint32_t right = merger.Find(bytes.substr(cut));
+      const std::uint32_t right = Find(bytes.substr(cut));
       if (right != PairTable::kNone) pairs.push_back({left, right, id});
     }
   }
-  merger.pairs_.Reserve(pairs.size());
-  for (const Pair& pair : pairs) merger.pairs_.Add(pair.left, pair.right, pair.whole);
-  return merger;
+  return pairs;
+}
+
+// For each token the two that its bytes have become when its turn comes, where they are two. If that
+// is so for every token, no other pair is ever merged, and the rest need not be looked up: take a pair
+// of token t about to be merged. Nothing crossed its ends, so what happened between them is what
+// happens to its bytes alone, and there the merges below t leave two, which t's id then joins before
+// any merge above t.
+std::vector<BpeMerger::Pair> BpeMerger::PairsThatMeet(const std::vector<Token>& tokens) const {
+  std::vector<Pair> pairs;
+  std::vector<std::int32_t> ids;
+  for (std::uint32_t id = 0; id < tokens.size(); ++id) {
+    if (tokens[id].kind != Token::Kind::kText || tokens[id].bytes.size() == 1) continue;
+    ids.clear();
+    Merge(tokens[id].bytes, id, ids);
+    if (ids.size() != 2) continue;
+    pairs.push_back({static_cast<std::uint32_t>(ids[0]), static_cast<std::uint32_t>(ids[1]), id});
+  }
+  return pairs;
 }
 
 std::uint32_t BpeMerger::Find(std::string_view bytes) const {
@@ -111,10 +154,17 @@ std::uint32_t BpeMerger::Find(std::string_view bytes) const {
 
 void BpeMerger::Merge(std::string_view piece, std::uint32_t below,
                       std::vector<std::int32_t>& ids) const {
-  if (piece.size() <= kShortPiece) {
-    MergeShort(piece, below, ids);
-  } else {
-    MergeLong(piece, below, ids);
+  while (!piece.empty()) {
+    std::size_t n = 1;
+    while (n < piece.size() && meet_[BytePair(piece[n - 1], piece[n])] != 0) ++n;
+    if (n == 1) {
+      ids.push_back(static_cast<std::int32_t>(id_of_byte_[static_cast<unsigned char>(piece[0])]));
+    } else if (n <= kShortPiece) {
+      MergeShort(piece.substr(0, n), below, ids);
+    } else {
+      MergeLong(piece.substr(0, n), below, ids);
+    }
+    piece.remove_prefix(n);
   }
 }
 
@@ -127,7 +177,10 @@ void BpeMerger::MergeShort(std::string_view piece, std::uint32_t below,
   for (std::size_t i = 0; i < n_parts; ++i) {
     parts[i] = id_of_byte_[static_cast<unsigned char>(piece[i])];
   }
-  for (std::size_t i = 0; i + 1 < n_parts; ++i) wholes[i] = Whole(parts[i], parts[i + 1], below);
+  for (std::size_t i = 0; i + 1 < n_parts; ++i) {
+    const std::uint32_t whole = whole_of_bytes_[BytePair(piece[i], piece[i + 1])];
+    wholes[i] = whole < below ? whole : PairTable::kNone;
+  }
   while (n_parts > 1) {
     std::size_t best = 0;
     for (std::size_t i = 1; i + 1 < n_parts; ++i) {
@@ -146,41 +199,104 @@ void BpeMerger::MergeShort(std::string_view piece, std::uint32_t below,
   for (std::size_t i = 0; i < n_parts; ++i) ids.push_back(static_cast<std::int32_t>(parts[i]));
 }
 
-// Parts are a linked list over the positions at which they begin; a heap gives the lowest whole,
-// then the leftmost. What the heap says of a pair that is gone by now is passed over.
+namespace {
+
+// Which pair is merged next: the lowest whole, then the leftmost. Pairs that are gone by now come too,
+// and are passed over by who asks.
+struct Next {
+  std::uint32_t whole = 0, position = 0;
+};
+
+class HeapOfPairs {
+ public:
+  void Add(std::uint32_t whole, std::uint32_t position) {
+    heap_.push(std::uint64_t{whole} << 32 | position);
+  }
+  bool Take(Next& next) {
+    if (heap_.empty()) return false;
+    next = {.whole = static_cast<std::uint32_t>(heap_.top() >> 32),
+            .position = static_cast<std::uint32_t>(heap_.top())};
+    heap_.pop();
+    return true;
+  }
+
+ private:
+  std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> heap_;
+};
+
+// The same for a vocabulary each of whose tokens has two halves of lower ids, or bytes: a merge then
+// offers only pairs above its own, so that one whole after the other is dealt with, all its places in
+// a row. A heap of millions of places would miss the cache at each step.
+class WavesOfPairs {
+ public:
+  explicit WavesOfPairs(std::size_t n_ids) : positions_(n_ids) {}
+
+  void Add(std::uint32_t whole, std::uint32_t position) {
+    if (positions_[whole].empty()) wholes_.push(whole);
+    positions_[whole].push_back(position);
+  }
+  bool Take(Next& next) {
+    while (at_ == wave_.size()) {
+      if (wholes_.empty()) return false;
+      whole_ = wholes_.top();
+      wholes_.pop();
+      wave_ = std::move(positions_[whole_]);
+      positions_[whole_] = {};
+      at_ = 0;
+      if (!std::ranges::is_sorted(wave_)) std::ranges::sort(wave_);
+    }
+    next = {.whole = whole_, .position = wave_[at_++]};
+    return true;
+  }
+
+ private:
+  std::vector<std::vector<std::uint32_t>> positions_;  // by whole
+  std::priority_queue<std::uint32_t, std::vector<std::uint32_t>, std::greater<>> wholes_;
+  std::uint32_t whole_ = 0;  // whose positions are the wave
+  std::vector<std::uint32_t> wave_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
 void BpeMerger::MergeLong(std::string_view piece, std::uint32_t below,
                           std::vector<std::int32_t>& ids) const {
+  if (every_token_is_merged_ && piece.size() > kLongPiece) {
+    MergeBy(WavesOfPairs(n_ids_), piece, below, ids);
+  } else {
+    MergeBy(HeapOfPairs(), piece, below, ids);
+  }
+}
+
+// Parts are a linked list over the positions at which they begin.
+template <typename Pairs>
+void BpeMerger::MergeBy(Pairs pairs, std::string_view piece, std::uint32_t below,
+                        std::vector<std::int32_t>& ids) const {
   LR_CHECK(piece.size() < PairTable::kNone);
   struct Part {
     std::uint32_t id = 0, whole = PairTable::kNone, previous = 0, next = 0;
   };
   const auto n = static_cast<std::uint32_t>(piece.size());
   std::vector<Part> parts(n);
+  const auto offer = [&](std::uint32_t i, std::uint32_t whole) {
+    parts[i].whole = whole < below ? whole : PairTable::kNone;
+    if (parts[i].whole != PairTable::kNone) pairs.Add(whole, i);
+  };
   for (std::uint32_t i = 0; i < n; ++i) {
     parts[i] = {.id = id_of_byte_[static_cast<unsigned char>(piece[i])],
                 .previous = i - 1,  // of the first: none, which is seen by i == 0
                 .next = i + 1};
+    if (i + 1 < n) offer(i, whole_of_bytes_[BytePair(piece[i], piece[i + 1])]);
   }
-  std::vector<std::uint64_t> entries;  // whole, position
-  const auto entry_of = [&](std::uint32_t i) { return std::uint64_t{parts[i].whole} << 32 | i; };
-  for (std::uint32_t i = 0; i + 1 < n; ++i) {
-    parts[i].whole = Whole(parts[i].id, parts[i + 1].id, below);
-    if (parts[i].whole != PairTable::kNone) entries.push_back(entry_of(i));
-  }
-  std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> heap(
-      std::greater<>(), std::move(entries));
   const auto renew = [&](std::uint32_t i) {
-    parts[i].whole =
-        parts[i].next < n ? Whole(parts[i].id, parts[parts[i].next].id, below) : PairTable::kNone;
-    if (parts[i].whole != PairTable::kNone) heap.push(entry_of(i));
+    const std::uint32_t next = parts[i].next;
+    offer(i, next < n ? pairs_.Find(parts[i].id, parts[next].id) : PairTable::kNone);
   };
-  while (!heap.empty()) {
-    const std::uint64_t entry = heap.top();
-    heap.pop();
-    const auto i = static_cast<std::uint32_t>(entry);
-    if (parts[i].whole != entry >> 32) continue;
+  for (Next next; pairs.Take(next);) {
+    const std::uint32_t i = next.position;
+    if (parts[i].whole != next.whole) continue;
     const std::uint32_t gone = parts[i].next;
-    parts[i].id = parts[i].whole;
+    parts[i].id = next.whole;
     parts[i].next = parts[gone].next;
     parts[gone].whole = PairTable::kNone;
     if (parts[i].next < n) parts[parts[i].next].previous = i;
@@ -309,7 +425,7 @@ class BpeTokenizer final : public Tokenizer {
   }
 
   void EncodePiece(std::string_view piece, std::vector<std::int32_t>& ids) const {
-    if (piece.size() <= kTokenBytesMax) {
+    if (!merger_.every_token_is_merged() && piece.size() <= kTokenBytesMax) {
       if (const std::uint32_t id = merger_.Find(piece); id != PairTable::kNone) {
         ids.push_back(static_cast<std::int32_t>(id));
         return;

@@ -63,22 +63,46 @@ class BpeMerger {
 
   // The token of exactly these bytes, or PairTable::kNone.
   std::uint32_t Find(std::string_view bytes) const;
+  // Every token of more than a byte is what merging its bytes gives: so it is when training made the
+  // vocabulary. Then a piece need not be looked up as a whole, for merging finds it.
+  bool every_token_is_merged() const { return every_token_is_merged_; }
   // Appends the ids of `piece`, from merges that make tokens below `below`. n log n in its length;
   // takes some 40 bytes of memory for each byte of a long piece.
   void Merge(std::string_view piece, std::uint32_t below, std::vector<std::int32_t>& ids) const;
 
  private:
+  struct Pair {
+    std::uint32_t left, right, whole;
+  };
+
   BpeMerger() = default;
+  void SetPairs(const std::vector<Pair>& pairs);
+  void SetBytePairs(const std::vector<Token>& tokens);
+  std::vector<Pair> AllPairs(const std::vector<Token>& tokens) const;
+  std::vector<Pair> PairsThatMeet(const std::vector<Token>& tokens) const;
   void MergeShort(std::string_view piece, std::uint32_t below,
                   std::vector<std::int32_t>& ids) const;
   void MergeLong(std::string_view piece, std::uint32_t below, std::vector<std::int32_t>& ids) const;
+  template <typename Pairs>
+  void MergeBy(Pairs pairs, std::string_view piece, std::uint32_t below,
+               std::vector<std::int32_t>& ids) const;
   std::uint32_t Whole(std::uint32_t left, std::uint32_t right, std::uint32_t below) const {
     const std::uint32_t whole = pairs_.Find(left, right);
     return whole < below ? whole : PairTable::kNone;
   }
 
+  static std::size_t BytePair(char left, char right) {
+    return std::size_t{static_cast<unsigned char>(left)} << 8 | static_cast<unsigned char>(right);
+  }
+
+  std::size_t n_ids_ = 0;
   std::vector<std::uint32_t> id_of_byte_;  // 256
   PairTable pairs_;
+  // By two bytes: their token; and whether any token has them beside each other. Where none has, no
+  // merge ever crosses, and a piece falls apart.
+  std::vector<std::uint32_t> whole_of_bytes_;
+  std::vector<std::uint8_t> meet_;
+  bool every_token_is_merged_ = false;
   // Keyed by a copy of the bytes, so that the object may move.
   struct BytesHash {
     using is_transparent = void;

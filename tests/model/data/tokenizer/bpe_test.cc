@@ -53,6 +53,27 @@ Ids SlowMerge(const std::vector<Token>& tokens, std::string_view piece) {
   return ids;
 }
 
+// What training did, token by token in the order of the ids: each pass joins from left to right.
+Ids PassByPass(const std::vector<Token>& tokens, std::string_view piece) {
+  std::vector<std::string> parts;
+  for (const char c : piece) parts.emplace_back(1, c);
+  for (std::size_t id = 256; id < tokens.size(); ++id) {
+    std::vector<std::string> joined;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const bool joins = i + 1 < parts.size() && parts[i] + parts[i + 1] == tokens[id].bytes;
+      joined.push_back(joins ? tokens[id].bytes : parts[i]);
+      i += joins ? 1 : 0;
+    }
+    parts = joined;
+  }
+  Ids ids;
+  for (const std::string& part : parts) {
+    ids.push_back(
+        static_cast<std::int32_t>(std::ranges::find(tokens, part, &Token::bytes) - tokens.begin()));
+  }
+  return ids;
+}
+
 // By hand, with ab = 256, abc = 257, bc = 258.
 TEST(BpeTest, TheLowestIdIsMergedFirstThenTheLeftmost) {
   const auto tokenizer = Make({"ab", "abc", "bc"});
@@ -97,6 +118,49 @@ TEST(BpeTest, MergesAsTheDefinitionForEveryVocabularyAndLength) {
       ASSERT_EQ(ids, SlowMerge(tokens, piece)) << piece;
     }
   }
+}
+
+// Halves of lower ids, as training makes them: no other pair is looked up, and a long piece is merged
+// one id after the other. 20000 letters are above where that begins.
+TEST(BpeTest, MergesAsTheDefinitionWhatTrainingCouldHaveMade) {
+  SeededRandom random(13);
+  for (int round = 0; round < 12; ++round) {
+    std::vector<std::string> further;
+    std::vector<std::string> halves = {"a", "b", "c"};
+    while (further.size() < 25) {
+      const std::string token =
+          halves[random.Below(halves.size())] + halves[random.Below(halves.size())];
+      std::vector<std::string> with = further;
+      with.push_back(token);
+      if (token.size() > 12 || std::ranges::find(further, token) != further.end()) continue;
+      if (!BpeMerger::Make(TextTokens(with)).value().every_token_is_merged()) continue;
+      further = with;
+      halves.push_back(token);
+    }
+    const std::vector<Token> tokens = TextTokens(further);
+    const BpeMerger merger = BpeMerger::Make(tokens).value();
+    ASSERT_TRUE(merger.every_token_is_merged());
+    for (const std::size_t n : {3, 64, 65, 300}) {
+      std::string piece;
+      while (piece.size() < n) piece += static_cast<char>('a' + random.Below(3));
+      Ids ids;
+      merger.Merge(piece, PairTable::kNone, ids);
+      ASSERT_EQ(ids, SlowMerge(tokens, piece)) << piece;
+      ASSERT_EQ(ids, PassByPass(tokens, piece)) << piece;
+    }
+    std::string piece;
+    while (piece.size() < 20'000) piece += static_cast<char>('a' + random.Below(3));
+    Ids ids;
+    merger.Merge(piece, PairTable::kNone, ids);
+    ASSERT_EQ(ids, PassByPass(tokens, piece));
+  }
+}
+
+// "xyz" is reached by no merge: pieces must be looked up.
+TEST(BpeTest, KnowsWhetherEveryTokenIsMerged) {
+  EXPECT_TRUE(BpeMerger::Make(TextTokens({"ab", "abc"})).value().every_token_is_merged());
+  EXPECT_FALSE(BpeMerger::Make(TextTokens({"ab", "xyz"})).value().every_token_is_merged());
+  EXPECT_FALSE(BpeMerger::Make(TextTokens({"abc", "ab"})).value().every_token_is_merged());
 }
 
 // 2^20 letters are 2^18 tokens of four; n^2 steps would not end.
