@@ -34,7 +34,7 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
   const at::NoGradGuard no_grad;
   const at::Tensor head = head_VC.to(compute.product);
   const std::int64_t n_rows = hidden_NC.size(0);
-  const at::Tensor nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype));
+  at::Tensor nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype));
   const std::int64_t chunk = ChunkRows(head.size(0));
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);

@@ -207,6 +207,7 @@ Result<std::string> ParseActivation(const std::string& name) {
                                                            {"quick_gelu", "quick_gelu"}};
   if (const auto it = kOurs.find(name); it != kOurs.end()) return it->second;
   std::vector<std::string> known;
+  known.reserve(kOurs.size());
   for (const auto& [theirs, ours] : kOurs) known.push_back(theirs);
   return Status(Code::kUnimplemented, Str("config.json: activation_function \"", name,
                                           "\" is not built; there are ", Join(known, ", ")));

@@ -45,7 +45,7 @@ class ShardTest : public testing::Test {
   // One shard of three documents of 10, 20 and 30 tokens.
   void WriteOne() {
     ShardWriter writer(Options(folder_.path(), 1000));
-    for (const std::size_t n : {10, 20, 30}) ASSERT_TRUE(writer.Add(Tokens(n)).ok());
+    for (const std::size_t n : {10U, 20U, 30U}) ASSERT_TRUE(writer.Add(Tokens(n)).ok());
     ASSERT_TRUE(writer.Finish().ok());
   }
 
@@ -208,7 +208,8 @@ TEST_F(ShardTest, AFolderThatIsNotThereIsNamed) {
 TEST_F(ShardTest, AFileCutShortIsRefusedAtEveryLength) {
   WriteOne();
   const std::string bytes = ReadFile(Path()).value();
-  for (const std::size_t n : {0, 1, 8, 191, 192, 4095, 4096, 4100, 8192, 12288, 16384, 16391}) {
+  for (const std::size_t n :
+       {0U, 1U, 8U, 191U, 192U, 4095U, 4096U, 4100U, 8192U, 12288U, 16384U, 16391U}) {
     ExpectDataLoss(OpenBytes(bytes.substr(0, n)), "cut short");
   }
   EXPECT_TRUE(OpenBytes(bytes).ok());

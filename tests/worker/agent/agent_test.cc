@@ -226,7 +226,7 @@ TEST_F(AgentTest, AKilledWorkerLosesNothingAndSaysNothingTwice) {
   const TaskFile task = Train(1);
   StartWorker();
   Offer(task);
-  for (const std::size_t n_lines : {20, 80, 140}) {
+  for (const std::size_t n_lines : {20U, 80U, 140U}) {
     ASSERT_TRUE(AwaitLines(task, n_lines));
     KillWorker();
     StartWorker();
