@@ -20,7 +20,8 @@ std::vector<std::string> Header(const PivotTable& table) {
   for (const auto& [axis, value] : table.fixed) header.push_back(axis);
   header.insert(header.end(), table.col_axes.begin(), table.col_axes.end());
   const bool is_one = table.metrics.size() == 1;
-  header.push_back(is_one ? Str(table.relative ? "relative_" : "", table.metrics.front()) : "value");
+  header.push_back(is_one ? Str(table.relative ? "relative_" : "", table.metrics.front())
+                          : "value");
   header.insert(header.end(), {"se", "nll", "n", "bits_per_byte", "seeds", "of", "status"});
   return header;
 }

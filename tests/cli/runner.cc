@@ -20,7 +20,8 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kStepMsMax = 240'000;  // a command that takes longer hangs, also on a busy machine
+// A command that takes longer hangs, also on a busy machine.
+constexpr std::int64_t kStepMsMax = 240'000;
 constexpr int kPollMs = 10;
 constexpr std::string_view kPrograms[] = {"longrun", "longrun-coordinator", "longrun-worker",
                                           "longrun-trainer"};

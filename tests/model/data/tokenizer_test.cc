@@ -74,8 +74,8 @@ TEST(TokenizerRegistryTest, UnknownNamesAreRefusedWithTheList) {
     const auto unknown = MakeTokenizer(name);
     ASSERT_FALSE(unknown.ok());
     EXPECT_EQ(unknown.status().code(), Code::kNotFound);
-    EXPECT_EQ(unknown.status().message(),
-              Str("unknown tokenizer \"", name, "\": choose one of bytes, gpt2, *.tiktoken, *.json"));
+    EXPECT_EQ(unknown.status().message(), Str("unknown tokenizer \"", name,
+                                              "\": choose one of bytes, gpt2, *.tiktoken, *.json"));
   }
 }
 
