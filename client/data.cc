@@ -1,74 +1,69 @@
-// longrun data: datasets by name. `import` makes one from text files inside the state folder.
+// longrun data: datasets by name. Here `register` and `ls`; the other sub-verbs have their own files.
+#include "client/data.h"
+
 #include <CLI/CLI.hpp>
 
 #include "base/files.h"
 #include "base/str.h"
 #include "base/units.h"
-#include "client/ask.h"
+#include "client/embedded.h"
 #include "client/output.h"
 #include "client/render.h"
-#include "client/verb.h"
-#include "model/data/dataset.h"
+#include "model/data/manifest.h"
 
 namespace longrun {
-namespace {
 
-struct ImportArguments {
-  std::string name;
-  std::string tokenizer = "bytes";
-  std::vector<std::string> train;
-  std::vector<std::string> validation;
-  std::vector<std::string> test;
-};
+std::string DatasetFolder(const std::string& state, const std::string& name) {
+  return JoinPath(JoinPath(state, "datasets"), name);
+}
 
-int Register(const std::string& name, const std::string& folder, const std::string& state) {
+int RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
+                    const std::string& output) {
   const Result<std::string> absolute = AbsolutePath(folder);
   if (!absolute.ok()) return Report(absolute.status());
+  const auto coordinator = Coordinator::Reach(state);
+  if (!coordinator.ok()) return Report(coordinator.status());
   const Result<Json> answer =
-      Ask(state, "RegisterDataset", {{"name", name}, {"folder", *absolute}});
+      (*coordinator)->connection().Call("RegisterDataset", {{"name", name}, {"folder", *absolute}});
   if (!answer.ok()) return Report(answer.status());
+  if (output == "json") {
+    Print(RenderJson({{"name", name},
+                      {"folder", *absolute},
+                      {"digest", answer->at("digest")},
+                      {"changed", answer->at("changed")}}));
+    return kExitOk;
+  }
   Print(Str(name, ": ", answer->at("digest").get<std::string>(),
             answer->at("changed").get<bool>() ? " (other content than before)\n" : "\n"));
   return kExitOk;
 }
 
-// The same import twice is no mistake; other content under the same name is.
-Status TakeIfSame(const std::string& name, const std::string& folder, const std::string& again) {
-  const Result<Dataset> there = Dataset::Open(folder);
-  const Result<Dataset> made = Dataset::Open(again);
-  const bool same = there.ok() && made.ok() && there->digest() == made->digest();
-  RETURN_IF_ERROR(RemoveAll(again));
-  if (same) return {};
-  RETURN_IF_ERROR(there.status());
-  RETURN_IF_ERROR(made.status());
-  return {Code::kAlreadyExists, Str(folder, " holds other content: choose another name than ", name,
-                                    ", or remove that folder first")};
+Result<std::string> FindDataset(const std::string& name_or_folder, const std::string& state) {
+  const auto holds = [](const std::string& folder) {
+    return PathExists(JoinPath(folder, kManifestName));
+  };
+  if (holds(name_or_folder)) return name_or_folder;
+  if (IsSafeName(name_or_folder)) {
+    const std::string folder = DatasetFolder(state, name_or_folder);
+    if (holds(folder)) return folder;
+    ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
+    ASSIGN_OR_RETURN(const Json answer,
+                     coordinator->connection().Call("ListDatasets", Json::object()));
+    for (const Json& dataset : answer.at("datasets")) {
+      if (dataset.at("name") == name_or_folder) return dataset.at("folder").get<std::string>();
+    }
+  }
+  return Status(Code::kNotFound,
+                Str("\"", name_or_folder, "\" is neither a folder that holds ", kManifestName,
+                    " nor a registered dataset; `longrun data ls` lists those"));
 }
 
-int Import(const ImportArguments& arguments, const std::string& state) {
-  if (!IsSafeName(arguments.name)) {
-    return Report(Status(Code::kInvalidArgument,
-                         Str("\"", arguments.name,
-                             "\" cannot name a dataset: letters, digits, '.', '_' and '-' only")));
-  }
-  const std::string folder = JoinPath(JoinPath(state, "datasets"), arguments.name);
-  ImportSpec spec;
-  spec.tokenizer = arguments.tokenizer;
-  spec.splits.emplace_back("train", arguments.train);
-  spec.splits.emplace_back("validation", arguments.validation);
-  if (!arguments.test.empty()) spec.splits.emplace_back("test", arguments.test);
-  if (Status made = MakeFolders(state, 0700); !made.ok()) return Report(made);
-  const bool again = PathExists(JoinPath(folder, "dataset.json"));
-  const std::string target = again ? Str(folder, ".again") : folder;
-  Status imported = again ? RemoveAll(target) : Status();
-  if (imported.ok()) imported = ImportText(spec, target);
-  if (imported.ok() && again) imported = TakeIfSame(arguments.name, folder, target);
-  if (!imported.ok()) return Report(std::move(imported).In("importing " + arguments.name));
-  return Register(arguments.name, folder, state);
-}
+namespace {
 
 int List(const std::string& output, const std::string& state) {
-  const Result<Json> answer = Ask(state, "ListDatasets", Json::object());
+  const auto coordinator = Coordinator::Reach(state);
+  if (!coordinator.ok()) return Report(coordinator.status());
+  const Result<Json> answer = (*coordinator)->connection().Call("ListDatasets", Json::object());
   if (!answer.ok()) return Report(answer.status());
   if (output == "json") {
     Print(RenderJson(answer->at("datasets")));
@@ -92,45 +87,44 @@ int List(const std::string& output, const std::string& state) {
   return kExitOk;
 }
 
+void AddDataRegister(Verbs& verbs, CLI::App& data) {
+  CLI::App* verb = data.add_subcommand("register", "tell the coordinator where a dataset lies");
+  AddExamples(*verb, {"longrun data register books prepared/books"});
+  const auto name = std::make_shared<std::string>();
+  const auto folder = std::make_shared<std::string>();
+  verb->add_option("NAME", *name, "of the dataset")->required();
+  verb->add_option("FOLDER", *folder, "that holds dataset.json")->required();
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, name, folder, output] {
+    verbs.run = [&verbs, name, folder, output] {
+      return RegisterDataset(*name, *folder, verbs.state, *output);
+    };
+  });
+}
+
+void AddDataLs(Verbs& verbs, CLI::App& data) {
+  CLI::App* verb = data.add_subcommand("ls", "list datasets");
+  AddExamples(*verb, {"longrun data ls", "longrun data ls -o json"});
+  const auto output = AddOutput(*verb, {"table", "json", "csv"});
+  verb->callback(
+      [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
+}
+
 }  // namespace
 
 void AddData(Verbs& verbs) {
-  CLI::App* data = verbs.app->add_subcommand("data", "datasets: import, register, ls");
+  CLI::App* data =
+      verbs.app->add_subcommand("data", "datasets: import, prepare, inspect, verify, register, ls");
   data->require_subcommand(1);
   AddExamples(*data, {"longrun data import mybook --train a.txt b.txt --validation c.txt",
-                      "longrun data ls"});
-
-  CLI::App* make =  // clang-format takes the name "import" for a module's
-      data->add_subcommand("import", "tokenise text files, one document each, and register them");
-  AddExamples(*make, {"longrun data import mybook --train a.txt b.txt --validation c.txt"});
-  auto arguments = std::make_shared<ImportArguments>();
-  make->add_option("NAME", arguments->name, "of the dataset")->required();
-  make->add_option("--tokenizer", arguments->tokenizer,
-                   "bytes, gpt2, or a file: *.tiktoken, *.json")
-      ->capture_default_str();
-  make->add_option("--train", arguments->train, "documents to train on")->required();
-  make->add_option("--validation", arguments->validation, "documents held out")->required();
-  make->add_option("--test", arguments->test, "further documents held out");
-  make->callback([&verbs, arguments] {
-    verbs.run = [&verbs, arguments] { return Import(*arguments, verbs.state); };
-  });
-
-  CLI::App* add = data->add_subcommand("register", "tell the coordinator where a dataset lies");
-  AddExamples(*add, {"longrun data register books prepared/books"});
-  auto name = std::make_shared<std::string>();
-  auto folder = std::make_shared<std::string>();
-  add->add_option("NAME", *name, "of the dataset")->required();
-  add->add_option("FOLDER", *folder, "that holds dataset.json")->required();
-  add->callback([&verbs, name, folder] {
-    verbs.run = [&verbs, name, folder] { return Register(*name, *folder, verbs.state); };
-  });
-
-  CLI::App* list = data->add_subcommand("ls", "list datasets");
-  AddExamples(*list, {"longrun data ls", "longrun data ls -o json"});
-  const auto output = AddOutput(*list, {"table", "json", "csv"});
-  list->callback(
-      [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
-
+                      "longrun data inspect mybook"});
+  // One line for each sub-verb.
+  AddDataImport(verbs, *data);
+  AddDataPrepare(verbs, *data);
+  AddDataInspect(verbs, *data);
+  AddDataVerify(verbs, *data);
+  AddDataRegister(verbs, *data);
+  AddDataLs(verbs, *data);
   AddTrainTokenizer(*data, verbs);
 }
 

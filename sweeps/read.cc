@@ -441,10 +441,13 @@ class Reader {
                     Str(below, ": expected a map of parameters, found ", ShowNode(entry.value)));
     }
     const std::span<const ParamSpec> specs = (*evaluation)->params;
-    const std::optional<Json> given = ReadParams(specs, entry.value, below, "");
+    const bool names_split = NamesASplit(**evaluation);
+    const std::optional<Json> given =
+        ReadParams(specs, entry.value, below, names_split ? TrainOverlapKey().path : "");
     if (!given) return;
     Result<Json> params = ResolveParams(specs, *given, below);
     if (!params.ok()) return Report(entry.place, params.status().message());
+    if (names_split) CheckTrainOverlap(entry, below, *params);
     EvaluationSpec spec = {.evaluation = *evaluation,
                            .params = std::move(params).value(),
                            .place = entry.place,
@@ -456,6 +459,28 @@ class Reader {
     Json& lengths = spec.params["context_lengths"];
     std::sort(lengths.begin(), lengths.end());
     spec_.evaluations.push_back(std::move(spec));
+  }
+
+  // A model is not measured on what it was trained on, unless that is asked for.
+  void CheckTrainOverlap(const YamlNode::Entry& entry, const std::string& below,
+                         const Json& params) {
+    const KeyRow& row = TrainOverlapKey();
+    bool allowed = false;
+    if (const YamlNode::Entry* const given = entry.value.Find(row.path)) {
+      const Result<Json> value = TypeValue(row, given->value);
+      if (!value.ok()) {
+        return Report(given->value.place,
+                      Str(below, ".", row.path, ": ", value.status().message()));
+      }
+      allowed = value->get<bool>();
+    }
+    if (allowed || params.at("split") != "train") return;
+    const YamlNode::Entry* const split = entry.value.Find("split");
+    Report(split != nullptr ? split->value.place : entry.place,
+           Str(below,
+               ".split: the models are trained on split train: choose validation or test, or "
+               "add ",
+               row.path, ": true"));
   }
 
   // ----------------------------------------------------------------------------------------------

@@ -557,6 +557,12 @@ Json EvaluationsSchema() {
   for (const Evaluation* const evaluation : Evaluations()) {
     Json params = ParamsSchema(evaluation->params);
     params["description"] = evaluation->meaning;
+    if (NamesASplit(*evaluation)) {
+      const KeyRow& overlap = TrainOverlapKey();
+      params["properties"][std::string(overlap.path)] = Json{{"type", "boolean"},
+                                                             {"default", overlap.default_value},
+                                                             {"description", overlap.meaning}};
+    }
     forms.push_back(Json{{"type", "object"},
                          {"properties", {{std::string(evaluation->name), std::move(params)}}},
                          {"required", {evaluation->name}},
@@ -699,6 +705,19 @@ std::span<const KeyRow> SweepKeys() {
   return keys;
 }
 
+const KeyRow& TrainOverlapKey() {
+  static const KeyRow row = {
+      .path = "allow_train_overlap",
+      .type = Type::kBool,
+      .default_value = false,
+      .meaning = "true: split train may be scored, though the models were trained on it"};
+  return row;
+}
+
+bool NamesASplit(const Evaluation& evaluation) {
+  return std::ranges::find(evaluation.params, "split", &ParamSpec::name) != evaluation.params.end();
+}
+
 const KeyRow* FindKey(std::string_view path) {
   const auto row = std::ranges::find(SweepKeys(), path, &KeyRow::path);
   return row == SweepKeys().end() ? nullptr : &*row;
@@ -837,6 +856,11 @@ std::string SweepReference() {
   for (const Evaluation* const evaluation : Evaluations()) {
     out += Str("\n## Evaluation `", evaluation->name, "`\n\n", evaluation->meaning, " (",
                evaluation->source, ")\n\n", kParamHead, ParamRows(evaluation->params));
+    if (NamesASplit(*evaluation)) {
+      const KeyRow& overlap = TrainOverlapKey();
+      out += Str("| `", overlap.path, "` | ", Expected(overlap), " | ", ShowDefault(overlap), " | ",
+                 overlap.meaning, " |\n");
+    }
   }
   return out;
 }

@@ -17,6 +17,8 @@
 
 namespace longrun {
 
+struct Evaluation;
+
 struct KeyRow {
   enum class Type {
     kMap,          // its members have rows of their own
@@ -52,6 +54,11 @@ std::span<const KeyRow> SweepKeys();
 const KeyRow* FindKey(std::string_view path);  // null when unknown
 // The names directly below a path, in the table's order; those that are not built yet left out.
 std::vector<std::string> NamesBelow(std::string_view path);
+
+// `allow_train_overlap` of an evaluation that names a split. It changes no number, so it is no parameter
+// of the evaluation and no part of a cell.
+const KeyRow& TrainOverlapKey();
+bool NamesASplit(const Evaluation& evaluation);
 
 // What may be an axis of the matrix: position, train_length, dataset, seed, and the dotted paths below
 // spec ("train.optimizer.lr") of everything that changes a run.

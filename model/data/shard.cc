@@ -245,27 +245,45 @@ Status ShardWriter::Begin() {
 }
 
 Status ShardWriter::Add(std::span<const std::int32_t> tokens) {
-  LR_CHECK(!tokens.empty());
-  std::uint32_t flags = 0;
-  while (!tokens.empty()) {
-    if (open_ == nullptr) RETURN_IF_ERROR(Begin());
-    const auto room =
-        static_cast<std::size_t>(options_.shard_tokens) - static_cast<std::size_t>(open_->n_tokens);
-    const std::size_t n = std::min(room, tokens.size());
-    if (n < tokens.size()) flags |= kShardDocumentContinues;
-    RETURN_IF_ERROR(AddPart(tokens.first(n), flags));
-    tokens = tokens.subspan(n);
-    flags = kShardDocumentContinued;
-    if (n == room) RETURN_IF_ERROR(CloseShard());
-  }
-  n_documents_ += 1;
+  RETURN_IF_ERROR(Append(tokens));
+  EndDocument();
   return Status();
 }
 
-Status ShardWriter::AddPart(std::span<const std::int32_t> tokens, std::uint32_t flags) {
+Status ShardWriter::Append(std::span<const std::int32_t> tokens) {
+  const auto shard_tokens = static_cast<std::size_t>(options_.shard_tokens);
+  while (!tokens.empty()) {
+    // A full shard is closed when there is more: only then is it known whether its last document
+    // goes on.
+    if (open_ != nullptr && open_->n_tokens == shard_tokens) {
+      if (in_document_) open_->documents.back().flags |= kShardDocumentContinues;
+      RETURN_IF_ERROR(CloseShard());
+    }
+    if (open_ == nullptr) RETURN_IF_ERROR(Begin());
+    const std::size_t n = std::min(shard_tokens - open_->n_tokens, tokens.size());
+    RETURN_IF_ERROR(AddPart(tokens.first(n)));
+    tokens = tokens.subspan(n);
+  }
+  return Status();
+}
+
+void ShardWriter::EndDocument() {
+  LR_CHECK(in_document_);
+  in_document_ = false;
+  n_documents_ += 1;
+}
+
+Status ShardWriter::AddPart(std::span<const std::int32_t> tokens) {
   const std::size_t width = options_.identity.token_bytes;
-  std::uint64_t text_bytes = 0;
-  open_->starts.push_back(open_->n_tokens);
+  const bool listed =
+      in_document_ && !open_->documents.empty() && open_->documents.back().document == n_documents_;
+  if (!listed) {
+    open_->starts.push_back(open_->n_tokens);
+    open_->documents.push_back(
+        {.document = n_documents_, .flags = in_document_ ? kShardDocumentContinued : 0});
+  }
+  in_document_ = true;
+  std::uint64_t text_bytes = open_->documents.back().text_bytes;
   for (const std::int32_t id : tokens) {
     LR_CHECK(id >= 0 && static_cast<std::uint32_t>(id) < options_.identity.vocab_size);
     text_bytes += static_cast<std::uint64_t>(options_.bytes_of_id[static_cast<std::size_t>(id)]);
@@ -282,9 +300,7 @@ Status ShardWriter::AddPart(std::span<const std::int32_t> tokens, std::uint32_t 
         Str("document ", n_documents_, " of split ", options_.split, " has ", text_bytes,
             " bytes of text in one shard: lower shard_tokens (", options_.shard_tokens, ")"));
   }
-  open_->documents.push_back({.document = n_documents_,
-                              .text_bytes = static_cast<std::uint32_t>(text_bytes),
-                              .flags = flags});
+  open_->documents.back().text_bytes = static_cast<std::uint32_t>(text_bytes);
   return Status();
 }
 
@@ -322,7 +338,10 @@ Status ShardWriter::CloseShard() {
 Result<std::vector<ShardWriter::ShardFile>> ShardWriter::Finish() {
   if (open_ != nullptr) RETURN_IF_ERROR(CloseShard());
   if (headers_.empty()) {
-    return Status(Code::kFailedPrecondition, Str("split ", options_.split, " has no documents"));
+    return Status(Code::kFailedPrecondition,
+                  Str("split ", options_.split,
+                      " has no documents: none is left after the rules of "
+                      "source, packing and split; give it more text, or leave it out"));
   }
   for (std::size_t i = 0; i < headers_.size(); ++i) {
     ShardHeader& header = headers_[i];

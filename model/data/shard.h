@@ -93,7 +93,11 @@ class ShardWriter {
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;
 
-  // One document, not empty; every id below vocab_size, or a bug.
+  // Further tokens of the document at hand; every id below vocab_size, or a bug.
+  Status Append(std::span<const std::int32_t> tokens);
+  // What is appended next is another document. The one at hand must not be empty.
+  void EndDocument();
+  // One document, whole.
   Status Add(std::span<const std::int32_t> tokens);
   // Writes n_shards into every header, syncs and renames. kFailedPrecondition when nothing was
   // added.
@@ -103,14 +107,15 @@ class ShardWriter {
   struct Open;  // the shard being written
 
   Status Begin();
-  Status AddPart(std::span<const std::int32_t> tokens, std::uint32_t flags);
+  Status AddPart(std::span<const std::int32_t> tokens);
   Status CloseShard();
 
   Options options_;
   std::unique_ptr<Open> open_;
   std::vector<ShardFile> shards_;
   std::vector<ShardHeader> headers_;
-  std::uint64_t n_documents_ = 0;
+  std::uint64_t n_documents_ = 0;  // ended
+  bool in_document_ = false;       // tokens of one that has not ended were written
 };
 
 // One shard, mapped. Open checks the header against the file, field by field, and the document

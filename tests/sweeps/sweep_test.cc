@@ -228,6 +228,28 @@ TEST(SweepIdentityTest, ALengthAddedBelowTheLongestChangesNoCellAndNoScoreTokens
   EXPECT_EQ(one.at(1024), three.at(1024));
 }
 
+TEST(SweepIdentityTest, LeaveToScoreTheTrainSplitIsNoPartOfACell) {
+  const auto sweep = [](std::string_view params) {
+    const std::string yaml =
+        Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: a}\nspec:\n"
+            "  model: {size: micro}\n"
+            "  matrix: {position: [alibi], train_length: [64], dataset: [austen]}\n"
+            "  train: {tokens: 1M, batch_tokens: 1024}\n"
+            "  evaluate: [perplexity: {context_lengths: [64], ",
+            params, "}]\n");
+    return *ParseSweep(yaml, "a.yaml", {}, TestDatasets());
+  };
+  const Json plain = sweep("split: validation").runs[0].evaluations[0].evaluation;
+  const Json allowed =
+      sweep("split: validation, allow_train_overlap: true").runs[0].evaluations[0].evaluation;
+  EXPECT_EQ(plain, allowed);
+  EXPECT_EQ(sweep("split: train, allow_train_overlap: true")
+                .runs[0]
+                .evaluations[0]
+                .evaluation["perplexity"]["split"],
+            "train");
+}
+
 TEST(SweepIdentityTest, TaskAndCellKeysAreTheDigestsOfTheirCanonicalJson) {
   const std::string run_key = Sha256Hex("run");
   const Json evaluation = {{"perplexity", {{"split", "validation"}}}};

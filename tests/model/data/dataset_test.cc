@@ -252,7 +252,7 @@ TEST_F(DatasetTest, ImportRefusesWhatIsWrongWithItsListsAndWritesNothing) {
     const Status status = ImportText(c.spec, Folder("data"));
     EXPECT_FALSE(status.ok()) << c.message;
     EXPECT_TRUE(Contains(status, c.message)) << status.message();
-    EXPECT_FALSE(PathExists(Folder("data"))) << c.message;
+    EXPECT_FALSE(PathExists(JoinPath(Folder("data"), "dataset.json"))) << c.message;
   }
 }
 

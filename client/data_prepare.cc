@@ -1,0 +1,270 @@
+// longrun data import and longrun data prepare: files into a dataset, which is then registered. The
+// first takes everything from the command line, the second from a dataset's file.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/data.h"
+#include "client/output.h"
+#include "client/render.h"
+#include "model/data/dataset.h"
+#include "model/data/manifest.h"
+#include "model/data/prepare.h"
+#include "sweeps/dataset_file.h"
+#include "sweeps/limits.h"
+
+namespace longrun {
+namespace {
+
+// On a terminal one line that is redrawn; elsewhere a line every half minute, so that a short import
+// says nothing.
+class ProgressLine {
+ public:
+  ~ProgressLine() {
+    if (drawn_) std::fputs("\r\x1b[K", stderr);
+  }
+
+  void Show(const PrepareProgress& progress) {
+    const std::int64_t now_ms = BootMs();
+    if (begun_ms_ == 0) {
+      begun_ms_ = told_ms_ = now_ms;
+      bytes_at_begin_ = progress.bytes_done;
+    }
+    const bool ended = progress.files_done == progress.files;
+    if (ended && !told_before_ && progress.files_before > 0) {
+      told_before_ = true;
+      if (drawn_) std::fputs("\r\x1b[K", stderr);
+      std::fprintf(stderr, "%lld of %lld files were tokenised before\n",
+                   static_cast<long long>(progress.files_before),
+                   static_cast<long long>(progress.files));
+    }
+    if (OnTerminal()) {
+      std::fprintf(stderr, "\r\x1b[K%s", Line(progress, now_ms).c_str());
+      drawn_ = true;
+    } else if (now_ms - told_ms_ >= kLineEveryMs) {
+      std::fprintf(stderr, "%s\n", Line(progress, now_ms).c_str());
+      told_ms_ = now_ms;
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kLineEveryMs = 30'000;
+
+  std::string Line(const PrepareProgress& progress, std::int64_t now_ms) const {
+    if (progress.phase == PrepareProgress::Phase::kWriting) {
+      return Str("writing shards: ", FormatCount(progress.tokens_written), " of ",
+                 FormatCount(progress.tokens), " tokens");
+    }
+    std::string line = Str("tokenising: ", progress.files_done, "/", progress.files, " files, ",
+                           FormatBytes(progress.bytes_done), " of ", FormatBytes(progress.bytes));
+    const std::int64_t took_ms = now_ms - begun_ms_;
+    const std::int64_t bytes = progress.bytes_done - bytes_at_begin_;
+    if (took_ms < 1000 || bytes <= 0) return line;
+    const double per_ms = static_cast<double>(bytes) / static_cast<double>(took_ms);
+    const std::int64_t left = std::max<std::int64_t>(0, progress.bytes - progress.bytes_done);
+    return line +
+           Str(", ", FormatBytes(static_cast<std::int64_t>(per_ms * 1000)), "/s, ",
+               FormatDurationMs(static_cast<std::int64_t>(static_cast<double>(left) / per_ms)),
+               " left");
+  }
+
+  std::int64_t begun_ms_ = 0;
+  std::int64_t told_ms_ = 0;
+  std::int64_t bytes_at_begin_ = 0;
+  bool told_before_ = false;
+  bool drawn_ = false;
+};
+
+struct Making {
+  std::int64_t jobs = 0;
+  bool allow_overlap = false;
+  std::shared_ptr<std::string> output;
+};
+
+void AddMaking(CLI::App& verb, Making& making) {
+  verb.add_option("--jobs", making.jobs, "files tokenised at a time (default: one a processor)")
+      ->check(CLI::Range(1, 1024));
+  verb.add_flag("--allow-overlap", making.allow_overlap,
+                "take the same document in two splits as it is");
+  making.output = AddOutput(verb, {"table", "json"});
+}
+
+// The same call twice is no mistake; other content under the same name is.
+Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::string& folder,
+                   const Making& making) {
+  if (PathExists(JoinPath(folder, kManifestName))) {
+    ASSIGN_OR_RETURN(const bool same, HoldsPreparation(spec, folder));
+    if (same) return Status();
+    return Status(Code::kAlreadyExists,
+                  Str(folder, " holds other content: choose another name than ", name,
+                      ", or remove that folder first"));
+  }
+  ProgressLine line;
+  return PrepareDataset(
+      spec, folder,
+      {.jobs = making.jobs,
+       .allow_overlap = making.allow_overlap,
+       .progress = [&line](const PrepareProgress& progress) { line.Show(progress); }});
+}
+
+int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std::string& folder,
+                    const Making& making, const std::string& state) {
+  if (!IsSafeName(name)) {
+    return Report(Status(
+        Code::kInvalidArgument,
+        Str("\"", name, "\" cannot name a dataset: letters, digits, '.', '_' and '-' only")));
+  }
+  if (Status made = MakeFolders(state, 0700); !made.ok()) return Report(made);
+  Status imported = MakeDataset(name, spec, folder, making);
+  if (!imported.ok()) return Report(std::move(imported).In("importing " + name));
+  return RegisterDataset(name, folder, state, *making.output);
+}
+
+// ---- import ------------------------------------------------------------------------------------
+
+struct ImportArguments {
+  std::string name;
+  std::vector<std::string> train, validation, test;
+  std::string tokenizer = "bytes";
+  std::string format, field, filter, separator, dtype;
+  std::string eot = "after";
+  std::string newline = "keep";
+  Making making;
+};
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// "\n" as a shell gives it, two characters, is a newline: \n \r \t \f \0 \\ \xHH.
+Result<std::string> Unescape(std::string_view text) {
+  constexpr std::string_view kNames = "nrtf0\\", kBytes("\n\r\t\f\0\\", 6);
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\') {
+      out += text[i];
+      continue;
+    }
+    const char name = i + 1 < text.size() ? text[i + 1] : ' ';
+    const std::size_t known = kNames.find(name);
+    const int high = i + 3 < text.size() ? HexDigit(text[i + 2]) : -1;
+    const int low = i + 3 < text.size() ? HexDigit(text[i + 3]) : -1;
+    if (known != std::string_view::npos) {
+      out += kBytes[known];
+      i += 1;
+    } else if (name == 'x' && high >= 0 && low >= 0) {
+      out += static_cast<char>(high * 16 + low);
+      i += 3;
+    } else {
+      return Status(Code::kInvalidArgument, Str("--separator: \"", text.substr(i, 4),
+                                                "\" is none of \\n \\r \\t \\f \\0 \\\\ \\xHH"));
+    }
+  }
+  return out;
+}
+
+Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
+  PrepareSpec spec;
+  spec.tokenizer = arguments.tokenizer;
+  spec.files.emplace_back("train", arguments.train);
+  spec.files.emplace_back("validation", arguments.validation);
+  if (!arguments.test.empty()) spec.files.emplace_back("test", arguments.test);
+  spec.source.format =
+      arguments.format.empty() ? GuessSourceFormat(arguments.train.at(0)) : arguments.format;
+  const auto given = [](const std::string& text) {
+    return text.empty() ? std::nullopt : std::optional(text);
+  };
+  spec.source.field = given(arguments.field);
+  spec.source.filter = given(arguments.filter);
+  spec.source.dtype = given(arguments.dtype);
+  if (!arguments.separator.empty()) {
+    ASSIGN_OR_RETURN(spec.source.separator, Unescape(arguments.separator));
+  }
+  ASSIGN_OR_RETURN(spec.packing.eot, Packing::ParseEot(arguments.eot));
+  spec.packing.universal_newlines = arguments.newline == "universal";
+  spec.packing.order = Packing::Order::kGiven;
+  return spec;
+}
+
+int Import(const ImportArguments& arguments, const std::string& state) {
+  const Result<PrepareSpec> spec = SpecOf(arguments);
+  if (!spec.ok()) return Report(spec.status());
+  return MakeAndRegister(arguments.name, *spec, DatasetFolder(state, arguments.name),
+                         arguments.making, state);
+}
+
+// ---- prepare -----------------------------------------------------------------------------------
+
+struct PrepareArguments {
+  std::string file;
+  std::string out;
+  Making making;
+};
+
+int Prepare(const PrepareArguments& arguments, const std::string& state) {
+  const Result<std::string> yaml = ReadFile(arguments.file, kSweepBytesMax);
+  if (!yaml.ok()) return Report(yaml.status());
+  const std::string folder = FolderOf(arguments.file);
+  Result<DatasetFile> file = ParseDatasetFile(*yaml, BaseName(arguments.file), folder);
+  if (!file.ok()) return Report(file.status(), Split(file.status().message(), '\n'));
+  const std::string out = arguments.out.empty() ? DatasetFolder(state, file->name) : arguments.out;
+  return MakeAndRegister(file->name, file->spec, out, arguments.making, state);
+}
+
+}  // namespace
+
+void AddDataImport(Verbs& verbs, CLI::App& data) {
+  CLI::App* verb = data.add_subcommand("import", "make a dataset of files, and register it");
+  AddExamples(*verb, {"longrun data import mybook --train a.txt b.txt --validation c.txt",
+                      "longrun data import web --train 'web-*.jsonl.gz' --validation held.jsonl"});
+  const auto arguments = std::make_shared<ImportArguments>();
+  verb->add_option("NAME", arguments->name, "of the dataset")->required();
+  verb->add_option("--train", arguments->train, "files (or patterns) to train on")->required();
+  verb->add_option("--validation", arguments->validation, "files held out")->required();
+  verb->add_option("--test", arguments->test, "further files held out");
+  verb->add_option(
+      "--format", arguments->format,
+      Str(Join(SourceFormatNames(), ", "), " (default: by the name of the first file)"));
+  verb->add_option("--separator", arguments->separator,
+                   "of documents in text: line, form_feed, blank_lines, or bytes (default: a file "
+                   "is a document)");
+  verb->add_option("--field", arguments->field, "of jsonl: where the text stands (default: text)");
+  verb->add_option("--filter", arguments->filter, "of jsonl: PATH==VALUE, as meta.config==arxiv");
+  verb->add_option("--dtype", arguments->dtype, "of raw: u16 or u32");
+  verb->add_option("--tokenizer", arguments->tokenizer,
+                   "bytes, gpt2, or a file: *.tiktoken, *.json")
+      ->capture_default_str();
+  verb->add_option("--eot", arguments->eot, "where the end-of-text token stands")
+      ->check(CLI::IsMember(Packing::EotNames()))
+      ->capture_default_str();
+  verb->add_option("--newline", arguments->newline, "universal: \\r\\n and \\r become \\n")
+      ->check(CLI::IsMember(std::vector<std::string>{"keep", "universal"}))
+      ->capture_default_str();
+  AddMaking(*verb, arguments->making);
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return Import(*arguments, verbs.state); };
+  });
+}
+
+void AddDataPrepare(Verbs& verbs, CLI::App& data) {
+  CLI::App* verb =
+      data.add_subcommand("prepare", "make a dataset as its file says, and register it");
+  AddExamples(*verb,
+              {"longrun data prepare books.yaml", "longrun data prepare books.yaml --jobs 4"});
+  const auto arguments = std::make_shared<PrepareArguments>();
+  verb->add_option("FILE", arguments->file, "of the dataset, YAML (docs/data.md)")->required();
+  verb->add_option("--out", arguments->out, "folder to make (default: in the state folder)");
+  AddMaking(*verb, arguments->making);
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return Prepare(*arguments, verbs.state); };
+  });
+}
+
+}  // namespace longrun

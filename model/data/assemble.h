@@ -1,0 +1,40 @@
+// The second half of an import: parts into shards, and the manifest.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "model/data/part.h"
+#include "model/data/source_list.h"
+#include "model/data/tokenizer.h"
+
+namespace longrun {
+
+struct Assembly {
+  const PrepareSpec& spec;
+  const Tokenizer& tokenizer;
+  const std::vector<ListedSource>& sources;
+  const std::vector<PartFacts>& parts;  // beside sources
+  SourceFormat::Gives gives = SourceFormat::Gives::kText;
+  std::string part_folder;
+  std::string folder;
+  // Tokens written so far.
+  std::function<void(std::int64_t tokens)> progress;
+};
+
+// kInvalidArgument names two documents with the same bytes in two splits. Memory: 40 bytes for each
+// document outside the largest split.
+Status CheckOverlap(const Assembly& assembly);
+
+// What was asked for and of which bytes, without how it is cut into files.
+std::string PreparationSha256(const PrepareSpec& spec, const std::string& tokenizer_fingerprint,
+                              const std::vector<ListedSource>& sources,
+                              const std::vector<std::vector<SourceFile>>& files);
+
+// Writes the shards, the tokenizer, and last the manifest. Memory does not depend on the sizes but
+// for the document tables of the shards at hand.
+Status WriteDataset(const Assembly& assembly);
+
+}  // namespace longrun

@@ -1,0 +1,274 @@
+#include "model/data/prepare.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "model/data/assemble.h"
+#include "model/data/dataset.h"
+#include "model/data/manifest.h"
+#include "model/data/part.h"
+#include "model/data/source_list.h"
+#include "model/data/tokenizer.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kWorkFolder = "import.tmp";
+constexpr std::chrono::milliseconds kTellEvery(200);
+
+Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
+
+Status CheckSpec(const PrepareSpec& spec, const SourceFormat& format,
+                 const Vocabulary& vocabulary) {
+  if (spec.shard_tokens <= 0)
+    return Invalid(Str("shard_tokens ", spec.shard_tokens, " must be positive"));
+  const Packing& packing = spec.packing;
+  if (packing.min_doc_tokens < 0 || packing.max_doc_tokens < 0) {
+    return Invalid("min_doc_tokens and max_doc_tokens must not be negative");
+  }
+  if (packing.max_doc_tokens != 0 && packing.max_doc_tokens < packing.min_doc_tokens) {
+    return Invalid(Str("max_doc_tokens ", packing.max_doc_tokens, " is less than min_doc_tokens ",
+                       packing.min_doc_tokens, ": no document would be left"));
+  }
+  const bool chooses = packing.join || packing.min_doc_tokens != 0 || packing.max_doc_tokens != 0;
+  if (chooses && format.gives != SourceFormat::Gives::kText) {
+    return Invalid(Str("format ", format.name,
+                       " gives tokens, which are kept as they are: join, min_doc_tokens and "
+                       "max_doc_tokens are for formats of text"));
+  }
+  if (packing.eot != Packing::Eot::kNone && vocabulary.eot_id < 0) {
+    return Invalid(Str("tokenizer \"", vocabulary.name,
+                       "\" has no end-of-text token: say eot: none (packing.eot, or --eot)"));
+  }
+  return spec.split.Check();
+}
+
+// Shards of an import that did not finish, and parts that nobody will ask for any more.
+Status RemoveUnfinished(const std::string& folder, const std::string& work,
+                        const std::vector<ListedSource>& sources) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+  for (const std::string& name : names) {
+    const bool ours = std::ranges::any_of(kSplitNames, [&](std::string_view split) {
+      return name.starts_with(Str(split, "-")) &&
+             (name.ends_with(".lrtk") || name.ends_with(".lrtk.tmp"));
+    });
+    if (ours) RETURN_IF_ERROR(RemoveAll(JoinPath(folder, name)));
+  }
+  std::set<std::string> keys;
+  for (const ListedSource& source : sources) keys.insert(source.key);
+  ASSIGN_OR_RETURN(const std::vector<std::string> parts, ListFolder(work));
+  for (const std::string& name : parts) {
+    if (name != "lock" && !keys.contains(name.substr(0, name.find('.')))) {
+      RETURN_IF_ERROR(RemoveAll(JoinPath(work, name)));
+    }
+  }
+  return Status();
+}
+
+// Makes the parts, several at a time. The files are begun in order, and the error that is told is
+// the one of the first file that has one, whatever the number of jobs.
+class PartMaker {
+ public:
+  PartMaker(const PrepareSpec& spec, const SourceFormat& format, const Tokenizer& tokenizer,
+            const std::vector<ListedSource>& sources, std::string work)
+      : spec_(spec),
+        format_(format),
+        tokenizer_(tokenizer),
+        sources_(sources),
+        work_(std::move(work)),
+        parts_(sources.size()),
+        errors_(sources.size()) {}
+
+  Status Run(const PrepareOptions& options) {
+    const std::int64_t asked = options.jobs > 0
+                                   ? options.jobs
+                                   : static_cast<std::int64_t>(std::thread::hardware_concurrency());
+    const auto n = std::clamp<std::int64_t>(asked, 1, static_cast<std::int64_t>(sources_.size()));
+    std::vector<std::jthread> threads;
+    threads.reserve(static_cast<std::size_t>(n));
+    n_running_ = n;
+    for (std::int64_t i = 0; i < n; ++i) threads.emplace_back([this] { Work(); });
+    {
+      std::unique_lock lock(mutex_);
+      while (!ended_.wait_for(lock, kTellEvery, [this] { return n_running_ == 0; })) {
+        if (options.progress) options.progress(Progress());
+      }
+    }
+    threads.clear();
+    for (const Status& error : errors_) RETURN_IF_ERROR(error);
+    if (options.progress) options.progress(Progress());
+    return Status();
+  }
+
+  const std::vector<PartFacts>& parts() const { return parts_; }
+
+  PrepareProgress Progress() const {
+    PrepareProgress progress = {.files_done = files_done_.load(),
+                                .files = static_cast<std::int64_t>(sources_.size()),
+                                .files_before = files_before_.load(),
+                                .bytes_done = bytes_done_.load(),
+                                .tokens = tokens_.load()};
+    for (const ListedSource& source : sources_) progress.bytes += source.bytes;
+    return progress;
+  }
+
+ private:
+  void Work() {
+    while (true) {
+      const std::size_t i = next_.fetch_add(1);
+      if (i >= sources_.size() || i > failed_.load()) break;
+      errors_[i] = Make(i);
+      if (errors_[i].ok()) continue;
+      std::size_t first = failed_.load();
+      while (i < first && !failed_.compare_exchange_weak(first, i)) {
+      }
+    }
+    const std::lock_guard lock(mutex_);
+    if (--n_running_ == 0) ended_.notify_all();
+  }
+
+  Status Make(std::size_t i) {
+    const ListedSource& source = sources_[i];
+    Result<PartFacts> part =
+        PartReader::Facts(work_, source.key, TokenWidth(tokenizer_.vocabulary().n_rows));
+    if (part.ok()) {
+      files_before_ += 1;
+      bytes_done_ += source.bytes;
+    } else {
+      part = Tokenise(i);
+      if (!part.ok()) return std::move(part).status().In(source.Name());
+    }
+    parts_[i] = std::move(part).value();
+    files_done_ += 1;
+    tokens_ += parts_[i].n_tokens;
+    return Status();
+  }
+
+  Result<PartFacts> Tokenise(std::size_t i) {
+    const ListedSource& source = sources_[i];
+    SourceInput input(source.path, [this, i](std::int64_t n_bytes) {
+      bytes_done_ += n_bytes;
+      // An earlier file failed: this one's part is not wanted any more.
+      return failed_.load() < i ? Status(Code::kCancelled, "stopped") : Status();
+    });
+    ASSIGN_OR_RETURN(
+        const std::unique_ptr<PartWriter> writer,
+        PartWriter::Create(work_, source.key, tokenizer_, spec_.packing, format_.gives));
+    SourceOptions options = spec_.source;
+    options.universal_newlines = spec_.packing.universal_newlines;
+    RETURN_IF_ERROR(format_.read(input, options, *writer));
+    return writer->Finish(input.Files());
+  }
+
+  const PrepareSpec& spec_;
+  const SourceFormat& format_;
+  const Tokenizer& tokenizer_;
+  const std::vector<ListedSource>& sources_;
+  const std::string work_;
+  std::vector<PartFacts> parts_;
+  std::vector<Status> errors_;
+  std::atomic<std::size_t> next_{0};
+  std::atomic<std::size_t> failed_{SIZE_MAX};  // the first file with an error
+  std::atomic<std::int64_t> files_done_{0}, files_before_{0}, bytes_done_{0}, tokens_{0};
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  std::int64_t n_running_ = 0;
+};
+
+// Each file is what it was when its part was made.
+Status CheckUnchanged(const PrepareSpec& spec, const SourceFormat& format,
+                      const std::string& fingerprint, const std::vector<ListedSource>& sources) {
+  ASSIGN_OR_RETURN(const std::vector<ListedSource> now, ListSources(spec, format, fingerprint));
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    if (i >= now.size() || now[i].key != sources[i].key) {
+      return Status(Code::kFailedPrecondition,
+                    Str(sources[i].Name(), " changed while it was imported: import again"));
+    }
+  }
+  return Status();
+}
+
+}  // namespace
+
+Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
+                      const PrepareOptions& options) {
+  ASSIGN_OR_RETURN(const SourceFormat* const format, CheckSourceOptions(spec.source));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, MakeTokenizer(spec.tokenizer));
+  RETURN_IF_ERROR(CheckSpec(spec, *format, tokenizer->vocabulary()));
+  const std::string work = JoinPath(folder, kWorkFolder);
+  if (PathExists(JoinPath(folder, kManifestName))) {
+    return Status(
+        Code::kAlreadyExists,
+        Str(folder,
+            " already holds a finished dataset: remove it first, or choose another folder"));
+  }
+  const std::string fingerprint = tokenizer->vocabulary().Fingerprint();
+  ASSIGN_OR_RETURN(const std::vector<ListedSource> sources,
+                   ListSources(spec, *format, fingerprint));
+  RETURN_IF_ERROR(MakeFolders(work));
+  ASSIGN_OR_RETURN(const FileLock lock,
+                   FileLock::Acquire(JoinPath(work, "lock"), Str("the import into ", folder)));
+  RETURN_IF_ERROR(RemoveUnfinished(folder, work, sources));
+
+  PartMaker maker(spec, *format, *tokenizer, sources, work);
+  RETURN_IF_ERROR(maker.Run(options));
+  RETURN_IF_ERROR(CheckUnchanged(spec, *format, fingerprint, sources));
+  PrepareProgress progress = maker.Progress();
+  progress.phase = PrepareProgress::Phase::kWriting;
+  const Assembly assembly = {.spec = spec,
+                             .tokenizer = *tokenizer,
+                             .sources = sources,
+                             .parts = maker.parts(),
+                             .gives = format->gives,
+                             .part_folder = work,
+                             .folder = folder,
+                             .progress = [&](std::int64_t tokens) {
+                               progress.tokens_written = tokens;
+                               if (options.progress) options.progress(progress);
+                             }};
+  if (!options.allow_overlap) RETURN_IF_ERROR(CheckOverlap(assembly));
+  RETURN_IF_ERROR(WriteDataset(assembly));
+  assembly.progress(progress.tokens);
+  return RemoveAll(work);
+}
+
+Result<bool> HoldsPreparation(const PrepareSpec& spec, const std::string& folder) {
+  ASSIGN_OR_RETURN(const SourceFormat* const format, CheckSourceOptions(spec.source));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, MakeTokenizer(spec.tokenizer));
+  RETURN_IF_ERROR(CheckSpec(spec, *format, tokenizer->vocabulary()));
+  const std::string fingerprint = tokenizer->vocabulary().Fingerprint();
+  ASSIGN_OR_RETURN(const std::vector<ListedSource> sources,
+                   ListSources(spec, *format, fingerprint));
+  ASSIGN_OR_RETURN(const Json json, ReadManifestJson(folder));
+  ASSIGN_OR_RETURN(const Manifest manifest, ParseManifest(json));
+  std::vector<std::vector<SourceFile>> files;
+  files.reserve(sources.size());
+  for (const ListedSource& source : sources) {
+    SourceInput input(source.path, [](std::int64_t) { return Status(); });
+    RETURN_IF_ERROR(input.Hash(source.path));
+    if (format->sister != nullptr) RETURN_IF_ERROR(input.Hash(format->sister(source.path)));
+    files.push_back(input.Files());
+  }
+  const bool same = PreparationSha256(spec, fingerprint, sources, files) == manifest.spec_sha256;
+  // Left there by an import that was killed between its last two steps.
+  if (same) RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kWorkFolder)));
+  return same;
+}
+
+Status ImportText(const ImportSpec& spec, const std::string& folder) {
+  PrepareSpec prepare = {
+      .files = spec.splits, .tokenizer = spec.tokenizer, .shard_tokens = spec.shard_tokens};
+  prepare.packing.order = Packing::Order::kGiven;
+  return PrepareDataset(prepare, folder, {});
+}
+
+}  // namespace longrun

@@ -1,0 +1,63 @@
+// Makes a dataset's folder out of files: finds them, tokenises each into a part (model/data/part.h),
+// several at a time, and puts the parts together into shards (assemble.h). Memory does not grow with
+// the files; what is written does not depend on the number of jobs.
+//
+//   FOLDER/import.tmp/     the parts, until the manifest is there; twice the disk space meanwhile
+//   FOLDER/dataset.json    written last: a folder without it is no dataset
+//
+// Killed at any instant, the same call goes on: files that have a part are not tokenised again, as
+// long as size, time of change and every setting that concerns them are as they were.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "model/data/packing.h"
+#include "model/data/source/source.h"
+
+namespace longrun {
+
+struct PrepareSpec {
+  SourceOptions source{};
+  // Split to files: paths, and patterns with * ? [...]. With a rule of `split` other than by files:
+  // one entry with an empty name.
+  std::vector<std::pair<std::string, std::vector<std::string>>> files{};
+  std::string base_folder = "";     // that relative files are looked for in; "": the current one
+  std::string tokenizer = "bytes";  // as MakeTokenizer takes it
+  Packing packing{};
+  SplitRule split{};
+  std::int64_t shard_tokens = std::int64_t{1} << 27;
+};
+
+struct PrepareProgress {
+  enum class Phase { kTokenising, kWriting };
+  Phase phase = Phase::kTokenising;
+  std::int64_t files_done = 0;
+  std::int64_t files = 0;
+  std::int64_t files_before = 0;  // of files_done: by an earlier call that did not finish
+  std::int64_t bytes_done = 0;    // of the source files, as they lie on the disk
+  std::int64_t bytes = 0;
+  std::int64_t tokens_written = 0;  // of kWriting
+  std::int64_t tokens = 0;          // tokenised so far
+};
+
+struct PrepareOptions {
+  std::int64_t jobs = 0;       // files at a time; 0: one for each processor
+  bool allow_overlap = false;  // the same document in two splits is taken as it is
+  // Called from the calling thread, some times a second and at the end of each phase.
+  std::function<void(const PrepareProgress&)> progress = nullptr;
+};
+
+// Errors name file and place. kAlreadyExists when the folder holds a finished dataset.
+Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
+                      const PrepareOptions& options);
+
+// Whether the finished dataset of a folder is what this spec gives: the same settings, and source
+// files with the same bytes. Reads the sources for their hashes; tokenises nothing.
+Result<bool> HoldsPreparation(const PrepareSpec& spec, const std::string& folder);
+
+}  // namespace longrun

@@ -1,0 +1,63 @@
+// JSON lines: an object a line, whose text stands at `field`; with `filter`, only those objects that
+// have the value. Lines of white space are passed over. A line is held whole, up to
+// LineReader::kLineBytesMax.
+#include <utility>
+
+#include "base/str.h"
+#include "model/data/source/field.h"
+#include "model/data/source/formats.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kDefaultField = "text";
+
+Status ReadJsonl(SourceInput& input, const SourceOptions& options, DocumentSink& sink) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<ByteStream> stream, input.Open());
+  const std::string field = options.field.value_or(std::string(kDefaultField));
+  ASSIGN_OR_RETURN(const std::vector<std::string> path, ParseFieldPath("field", field));
+  std::optional<FieldFilter> filter;
+  if (options.filter) {
+    ASSIGN_OR_RETURN(filter, ParseFieldFilter(*options.filter));
+  }
+  LineReader lines(*stream);
+  std::string line;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, lines.Next(line));
+    if (!more) return Status();
+    if (Trim(line).empty()) continue;
+    const auto at_line = [&](Status status) {
+      return std::move(status).In(Str("line ", lines.number()));
+    };
+    Result<Json> object = ParseJson(line, {.bytes_max = LineReader::kLineBytesMax});
+    if (!object.ok()) return at_line(std::move(object).status());
+    if (!object->is_object()) {
+      return at_line(Status(Code::kInvalidArgument, "expected a JSON object"));
+    }
+    if (filter && !Matches(*filter, *object)) continue;
+    Json parsed;
+    const Json* const text = FindField(*object, path, parsed);
+    if (text == nullptr || !text->is_string()) {
+      return at_line(
+          Status(Code::kInvalidArgument, Str("expected text at field \"", field, "\", found ",
+                                             text == nullptr ? "nothing" : text->type_name(),
+                                             "; --field or source.field names another")));
+    }
+    const auto& bytes = text->get_ref<const std::string&>();
+    RETURN_IF_ERROR(sink.Text(options.universal_newlines ? UniversalNewlines(bytes) : bytes));
+    RETURN_IF_ERROR(sink.EndDocument());
+  }
+}
+
+}  // namespace
+
+const SourceFormat kJsonlFormat = {
+    .name = "jsonl",
+    .meaning = "a JSON object a line, with its text at a field",
+    .gives = SourceFormat::Gives::kText,
+    .takes = {"field", "filter"},
+    .check = &CheckFieldOptions,
+    .read = &ReadJsonl,
+};
+
+}  // namespace longrun

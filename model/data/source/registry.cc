@@ -1,0 +1,92 @@
+#include <algorithm>
+#include <array>
+
+#include "base/str.h"
+#include "model/data/source/formats.h"
+#include "model/data/source/source.h"
+
+namespace longrun {
+namespace {
+
+// One line for each format.
+constexpr std::array<const SourceFormat*, 6> kFormats = {
+    &kTextFormat, &kJsonlFormat, &kNpyFormat, &kRawFormat, &kMegatronFormat, &kParquetFormat,
+};
+
+struct Given {
+  std::string_view name;
+  const std::optional<std::string>& value;
+};
+
+std::array<Given, 4> GivenOptions(const SourceOptions& options) {
+  return {{{"separator", options.separator},
+           {"field", options.field},
+           {"filter", options.filter},
+           {"dtype", options.dtype}}};
+}
+
+}  // namespace
+
+Json SourceOptions::ToJson() const {
+  Json json = {{"format", format}};
+  for (const Given& given : GivenOptions(*this)) {
+    // Bytes that are no UTF-8 have no place in JSON, and a separator may be any.
+    if (given.value) json[std::string(given.name)] = ToUtf8(*given.value);
+  }
+  return json;
+}
+
+std::span<const SourceFormat* const> SourceFormats() { return kFormats; }
+
+std::vector<std::string> SourceFormatNames() {
+  std::vector<std::string> names;
+  names.reserve(kFormats.size());
+  for (const SourceFormat* const format : kFormats) names.emplace_back(format->name);
+  return names;
+}
+
+Result<const SourceFormat*> FindSourceFormat(std::string_view name) {
+  for (const SourceFormat* const format : kFormats) {
+    if (format->name == name) return format;
+  }
+  const std::string nearest = Nearest(name, SourceFormatNames());
+  return Status(Code::kInvalidArgument,
+                Str("unknown format \"", name, "\"",
+                    nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"),
+                    " (choose one of ", Join(SourceFormatNames(), ", "), ")"));
+}
+
+Result<const SourceFormat*> CheckSourceOptions(const SourceOptions& options) {
+  ASSIGN_OR_RETURN(const SourceFormat* const format, FindSourceFormat(options.format));
+  for (const Given& given : GivenOptions(options)) {
+    if (given.value && std::ranges::find(format->takes, given.name) == format->takes.end()) {
+      return Status(Code::kInvalidArgument,
+                    Str("format ", format->name, " takes no ", given.name, ": leave it out"));
+    }
+  }
+  if (options.universal_newlines && format->gives != SourceFormat::Gives::kText) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("format ", format->name, " gives tokens: newline: universal is for formats of text"));
+  }
+  RETURN_IF_ERROR(format->check(options));
+  return format;
+}
+
+std::string_view GuessSourceFormat(std::string_view path) {
+  struct Ending {
+    std::string_view ending, format;
+  };
+  static constexpr std::array<Ending, 5> kEndings = {{{".jsonl", "jsonl"},
+                                                      {".ndjson", "jsonl"},
+                                                      {".npy", "npy"},
+                                                      {".idx", "megatron"},
+                                                      {".parquet", "parquet"}}};
+  const std::string_view name = WithoutCompression(path);
+  for (const Ending& entry : kEndings) {
+    if (name.ends_with(entry.ending)) return entry.format;
+  }
+  return "text";
+}
+
+}  // namespace longrun

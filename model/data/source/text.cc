@@ -1,0 +1,151 @@
+// Plain text: a file is a document, or documents are separated by
+//
+//   line          "\n"; the document is the line without it
+//   form_feed     "\f"
+//   blank_lines   one empty line or more; the document keeps the end of its last line
+//   any bytes     as they are given
+//
+// A separator belongs to no document. Bytes are kept as they are, valid UTF-8 or not.
+#include <algorithm>
+#include <utility>
+
+#include "base/str.h"
+#include "model/data/source/formats.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kSeparatorBytesMax = 256;
+
+// The bytes that `separator` stands for; blank_lines are found by another rule.
+std::string SeparatorBytes(const std::string& separator) {
+  if (separator == "line") return "\n";
+  if (separator == "form_feed") return "\f";
+  return separator;
+}
+
+Status CheckText(const SourceOptions& options) {
+  if (options.separator &&
+      (options.separator->empty() || options.separator->size() > kSeparatorBytesMax)) {
+    return Status(Code::kInvalidArgument,
+                  Str("separator: expected line, form_feed, blank_lines or 1 to ",
+                      kSeparatorBytesMax, " bytes, found ", options.separator->size(),
+                      " bytes; leave it out where a file is a document"));
+  }
+  return Status();
+}
+
+Status ReadWhole(ByteStream& stream, DocumentSink& sink) {
+  std::vector<char> chunk(kSourceChunkBytes);
+  while (true) {
+    ASSIGN_OR_RETURN(const std::size_t n, stream.Read(chunk));
+    if (n == 0) return sink.EndDocument();
+    RETURN_IF_ERROR(sink.Text({chunk.data(), n}));
+  }
+}
+
+Status ReadSeparated(ByteStream& stream, const std::string& separator, DocumentSink& sink) {
+  std::vector<char> chunk(kSourceChunkBytes);
+  std::string pending;  // may hold the beginning of a separator at its end
+  bool open = false;    // text was given since the last separator
+  while (true) {
+    ASSIGN_OR_RETURN(const std::size_t n, stream.Read(chunk));
+    pending.append(chunk.data(), n);
+    std::size_t at = 0;
+    for (std::size_t end = pending.find(separator); end != std::string::npos;
+         end = pending.find(separator, at)) {
+      RETURN_IF_ERROR(sink.Text(std::string_view(pending).substr(at, end - at)));
+      RETURN_IF_ERROR(sink.EndDocument());
+      open = false;
+      at = end + separator.size();
+    }
+    const std::size_t kept = n == 0 ? 0 : std::min(separator.size() - 1, pending.size() - at);
+    const std::string_view sure = std::string_view(pending).substr(at, pending.size() - kept - at);
+    RETURN_IF_ERROR(sink.Text(sure));
+    open = open || !sure.empty();
+    pending.erase(0, pending.size() - kept);
+    if (n == 0) return open ? sink.EndDocument() : Status();
+  }
+}
+
+// Line ends decide, and a line may come in many pieces.
+class BlankLineCutter {
+ public:
+  explicit BlankLineCutter(DocumentSink& sink) : sink_(sink) {}
+
+  Status Add(std::string_view piece) {
+    while (!piece.empty()) {
+      const std::size_t newline = piece.find('\n');
+      const std::size_t n = newline == std::string_view::npos ? piece.size() : newline + 1;
+      RETURN_IF_ERROR(AddPart(piece.substr(0, n)));
+      piece.remove_prefix(n);
+    }
+    return Status();
+  }
+
+  Status End() {
+    if (held_return_) RETURN_IF_ERROR(Give("\r"));
+    return open_ ? sink_.EndDocument() : Status();
+  }
+
+ private:
+  // Of one line, with its end if it is there.
+  Status AddPart(std::string_view part) {
+    const bool ends = part.back() == '\n';
+    if (at_line_start_ && (part == "\n" || part == "\r\n")) {
+      held_return_ = false;
+      if (!open_) return Status();
+      open_ = false;
+      return sink_.EndDocument();
+    }
+    if (at_line_start_ && part == "\r" && !held_return_) {  // perhaps half of an empty line's end
+      held_return_ = true;
+      return Status();
+    }
+    if (held_return_) RETURN_IF_ERROR(Give("\r"));
+    held_return_ = false;
+    at_line_start_ = ends;
+    return Give(part);
+  }
+
+  Status Give(std::string_view text) {
+    open_ = true;
+    return sink_.Text(text);
+  }
+
+  DocumentSink& sink_;
+  bool at_line_start_ = true;
+  bool held_return_ = false;
+  bool open_ = false;
+};
+
+Status ReadBlankLines(ByteStream& stream, DocumentSink& sink) {
+  std::vector<char> chunk(kSourceChunkBytes);
+  BlankLineCutter cutter(sink);
+  while (true) {
+    ASSIGN_OR_RETURN(const std::size_t n, stream.Read(chunk));
+    if (n == 0) return cutter.End();
+    RETURN_IF_ERROR(cutter.Add({chunk.data(), n}));
+  }
+}
+
+Status ReadText(SourceInput& input, const SourceOptions& options, DocumentSink& sink) {
+  ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> stream, input.Open());
+  if (options.universal_newlines) stream = UniversalNewlines(std::move(stream));
+  if (!options.separator) return ReadWhole(*stream, sink);
+  if (*options.separator == "blank_lines") return ReadBlankLines(*stream, sink);
+  return ReadSeparated(*stream, SeparatorBytes(*options.separator), sink);
+}
+
+}  // namespace
+
+const SourceFormat kTextFormat = {
+    .name = "text",
+    .meaning = "plain text: a file is a document, or documents are separated",
+    .gives = SourceFormat::Gives::kText,
+    .takes = {"separator"},
+    .check = &CheckText,
+    .read = &ReadText,
+};
+
+}  // namespace longrun

@@ -1,0 +1,87 @@
+// Zstandard by libzstd, in pieces: frame after frame, with windows of up to 2^31 bytes.
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/str.h"
+#include "model/data/source/stream.h"
+
+#ifdef LONGRUN_ZSTD
+#include <zstd.h>
+#endif
+
+namespace longrun {
+
+#ifdef LONGRUN_ZSTD
+namespace {
+
+class ZstdStream final : public ByteStream {
+ public:
+  ZstdStream(std::unique_ptr<ByteStream> packed, const std::string& path)
+      : packed_(std::move(packed)),
+        path_(path),
+        state_(ZSTD_createDCtx(), &ZSTD_freeDCtx),
+        input_(kSourceChunkBytes) {}
+
+  Status Begin() {
+    constexpr int kWindowBitsMax = 31;
+    const bool ready =
+        state_ != nullptr && ZSTD_isError(ZSTD_DCtx_setParameter(state_.get(), ZSTD_d_windowLogMax,
+                                                                 kWindowBitsMax)) == 0;
+    return ready ? Status() : Status(Code::kResourceExhausted, Str(path_, ": no memory for zstd"));
+  }
+
+  Result<std::size_t> Read(std::span<char> out) override {
+    ZSTD_outBuffer written = {out.data(), out.size(), 0};
+    while (written.pos == 0) {
+      // Also without new input there may be more to give; only then the next piece is needed.
+      if (available_.pos == available_.size && !more_) {
+        ASSIGN_OR_RETURN(const std::size_t n, packed_->Read(input_));
+        available_ = {input_.data(), n, 0};
+        if (n == 0 && in_frame_) return Damaged("it ends within a frame");
+        if (n == 0) return std::size_t{0};
+      }
+      const std::size_t code = ZSTD_decompressStream(state_.get(), &written, &available_);
+      if (ZSTD_isError(code) != 0) return Damaged(ZSTD_getErrorName(code));
+      in_frame_ = code != 0;
+      more_ = written.pos == written.size && in_frame_;
+    }
+    return written.pos;
+  }
+
+ private:
+  Status Damaged(std::string_view why) const {
+    return Status(Code::kDataLoss, Str(path_, ": no whole Zstandard file (", why,
+                                       "): fetch it again, or give it another name"));
+  }
+
+  std::unique_ptr<ByteStream> packed_;
+  std::string path_;
+  std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> state_;
+  std::vector<char> input_;
+  ZSTD_inBuffer available_ = {nullptr, 0, 0};
+  bool in_frame_ = true;  // an empty file is no frame
+  bool more_ = false;     // the last call filled its output
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ByteStream>> OpenZstd(std::unique_ptr<ByteStream> packed,
+                                             const std::string& path) {
+  auto stream = std::make_unique<ZstdStream>(std::move(packed), path);
+  RETURN_IF_ERROR(stream->Begin());
+  return std::unique_ptr<ByteStream>(std::move(stream));
+}
+
+#else
+
+Result<std::unique_ptr<ByteStream>> OpenZstd(std::unique_ptr<ByteStream>, const std::string& path) {
+  return Status(Code::kUnimplemented,
+                Str(path,
+                    ": this build has no libzstd: install libzstd-dev and build again, or "
+                    "unpack the file (unzstd) and list that"));
+}
+
+#endif
+
+}  // namespace longrun

@@ -1,0 +1,188 @@
+#include "model/data/source_list.h"
+
+#include <dirent.h>
+#include <glob.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "model/data/manifest.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kPartVersion = 1;  // of what a part holds: another number makes every part anew
+
+Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
+
+std::string InFolder(const std::string& folder, const std::string& path) {
+  return folder.empty() || path.starts_with("/") ? path : JoinPath(folder, path);
+}
+
+Status CheckSplits(const PrepareSpec& spec) {
+  if (spec.files.empty()) {
+    return Invalid("there is no split to import: name at least one of train, validation, test");
+  }
+  std::set<std::string> seen;
+  for (const auto& [name, files] : spec.files) {
+    const std::string shown = name.empty() ? "the source" : Str("split ", name);
+    const bool known = std::ranges::find(kSplitNames, name) != kSplitNames.end();
+    if (spec.split.by == SplitRule::By::kFiles && !known) {
+      return Invalid(Str("unknown split \"", name, "\": choose train, validation or test"));
+    }
+    if (!seen.insert(name).second) return Invalid(Str(shown, " is given twice"));
+    if (files.empty()) {
+      return Invalid(Str(shown, " has no files: list at least one, or leave it out"));
+    }
+  }
+  return Status();
+}
+
+// The matches of a pattern, in no order; a file of exactly that name is taken as it is.
+Result<std::vector<std::string>> Matches(const std::string& pattern, const std::string& shown) {
+  if (PathExists(pattern)) return std::vector<std::string>{pattern};
+  if (shown.find_first_of("*?[") == std::string::npos) {
+    return std::vector<std::string>{pattern};  // missing: told with its split
+  }
+  glob_t found{};
+  const int code = ::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found);
+  std::vector<std::string> paths;
+  paths.reserve(found.gl_pathc);
+  for (std::size_t i = 0; i < found.gl_pathc; ++i) paths.emplace_back(found.gl_pathv[i]);
+  ::globfree(&found);
+  if (code != 0 || paths.empty()) {
+    return Status(Code::kNotFound, Str("no file matches \"", shown, "\""));
+  }
+  return paths;
+}
+
+// As readdir gives the names of each folder, the folders byte-wise.
+std::vector<std::string> AsFoldersList(const std::vector<std::string>& paths) {
+  std::map<std::string, std::set<std::string>> names_of;
+  for (const std::string& path : paths) names_of[FolderOf(path)].insert(BaseName(path));
+  std::vector<std::string> listed;
+  listed.reserve(paths.size());
+  for (const auto& [folder, names] : names_of) {
+    DIR* const open = ::opendir(folder.c_str());
+    if (open == nullptr) continue;
+    while (const dirent* const entry = ::readdir(open)) {
+      if (names.contains(entry->d_name)) listed.push_back(JoinPath(folder, entry->d_name));
+    }
+    ::closedir(open);
+  }
+  return listed;
+}
+
+Result<std::vector<std::string>> Expand(const PrepareSpec& spec,
+                                        const std::vector<std::string>& patterns) {
+  std::vector<std::string> all;
+  for (const std::string& pattern : patterns) {
+    ASSIGN_OR_RETURN(std::vector<std::string> paths,
+                     Matches(InFolder(spec.base_folder, pattern), pattern));
+    if (spec.packing.order == Packing::Order::kListed && paths.size() > 1) {
+      paths = AsFoldersList(paths);
+    } else {
+      std::ranges::sort(paths);
+    }
+    all.insert(all.end(), paths.begin(), paths.end());
+  }
+  if (spec.packing.order == Packing::Order::kSorted) std::ranges::sort(all);
+  return all;
+}
+
+// Size, and what tells that a file is another than before.
+Result<Json> Stamp(const std::string& path, const std::string& name, std::int64_t& bytes) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", name));
+  if (!S_ISREG(info.st_mode)) {
+    return Invalid(Str(name, " is no regular file: list the files themselves"));
+  }
+  bytes += info.st_size;
+  return Json{{"device", info.st_dev},
+              {"file", info.st_ino},
+              {"bytes", info.st_size},
+              {"seconds", info.st_mtim.tv_sec},
+              {"nanoseconds", info.st_mtim.tv_nsec}};
+}
+
+// Everything but the file that decides what a part holds.
+Json Settings(const PrepareSpec& spec, const std::string& tokenizer_fingerprint) {
+  Json packing = spec.packing.ToJson();
+  packing.erase("order");
+  return {{"version", kPartVersion},
+          {"tokenizer", tokenizer_fingerprint},
+          {"source", spec.source.ToJson()},
+          {"separator", Sha256Hex(spec.source.separator.value_or(""))},
+          {"packing", std::move(packing)},
+          {"join", Sha256Hex(spec.packing.join.value_or(""))}};
+}
+
+Status CompleteSource(const SourceFormat& format, const Json& settings, ListedSource& source) {
+  ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(source.path));
+  ASSIGN_OR_RETURN(Json stamp, Stamp(source.path, source.Name(), source.bytes));
+  if (source.bytes == 0) {
+    return Invalid(Str(source.Name(), " is empty: a document needs text"));
+  }
+  Json stamps = Json::array({std::move(stamp)});
+  if (format.sister != nullptr) {
+    const std::string sister = format.sister(source.path);
+    ASSIGN_OR_RETURN(Json of_sister,
+                     Stamp(sister, Str(sister, ", which goes with ", source.Name()), source.bytes));
+    stamps.push_back(std::move(of_sister));
+  }
+  source.key = Sha256Hex(CanonicalJson({{"settings", settings},
+                                        {"path", ToUtf8(absolute)},
+                                        {"files", std::move(stamps)}}))
+                   .substr(0, 32);
+  return Status();
+}
+
+}  // namespace
+
+std::string ListedSource::Name() const {
+  return split.empty() ? shown : Str(shown, " (split ", split, ")");
+}
+
+Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const SourceFormat& format,
+                                              const std::string& tokenizer_fingerprint) {
+  RETURN_IF_ERROR(CheckSplits(spec));
+  const Json settings = Settings(spec, tokenizer_fingerprint);
+  const std::string base = spec.base_folder.empty() ? "" : JoinPath(spec.base_folder, "");
+  std::vector<ListedSource> sources;
+  std::map<std::string, std::string> split_of_path;  // by absolute path
+  std::vector<std::string_view> order = {""};
+  order.insert(order.end(), kSplitNames.begin(), kSplitNames.end());
+  for (const std::string_view name : order) {
+    const auto listed = std::ranges::find(
+        spec.files, name, [](const auto& entry) { return std::string_view(entry.first); });
+    if (listed == spec.files.end()) continue;
+    Result<std::vector<std::string>> paths = Expand(spec, listed->second);
+    if (!paths.ok()) {
+      return name.empty() ? std::move(paths).status()
+                          : std::move(paths).status().In(Str("split ", name));
+    }
+    for (const std::string& path : *paths) {
+      ListedSource source = {.path = path, .shown = path, .split = std::string(name)};
+      if (!base.empty() && path.starts_with(base)) source.shown = path.substr(base.size());
+      ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(path));
+      if (const auto [at, fresh] = split_of_path.emplace(absolute, source.split); !fresh) {
+        return Invalid(name.empty()
+                           ? Str(source.shown, " is listed twice")
+                           : Str(source.shown, " is listed twice, in split ", at->second,
+                                 " and in split ", name, ": a document belongs in one place"));
+      }
+      RETURN_IF_ERROR(CompleteSource(format, settings, source));
+      sources.push_back(std::move(source));
+    }
+  }
+  return sources;
+}
+
+}  // namespace longrun

@@ -1,0 +1,331 @@
+#include "sweeps/dataset_file.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "sweeps/limits.h"
+#include "sweeps/schema.h"
+#include "sweeps/yaml_tree.h"
+
+namespace longrun {
+namespace {
+
+using Kind = YamlNode::Kind;
+using Type = KeyRow::Type;
+
+constexpr double kTokensMax = 1e15;
+
+// Maps and the keys below them; lists of files and free text are read by hand.
+const std::vector<KeyRow>& Keys() {
+  static const std::vector<KeyRow> keys = {
+      {.path = "name", .type = Type::kName, .required = true, .meaning = "of the dataset"},
+      {.path = "source", .required = true, .meaning = "what is read"},
+      {.path = "source.format",
+       .type = Type::kChoice,
+       .required = true,
+       .choices = SourceFormatNames(),
+       .meaning = "of the files"},
+      {.path = "source.files", .type = Type::kText, .meaning = "paths and patterns"},
+      {.path = "source.separator", .type = Type::kText, .meaning = "between documents of text"},
+      {.path = "source.field", .type = Type::kText, .meaning = "path of the text"},
+      {.path = "source.filter", .type = Type::kText, .meaning = "PATH==VALUE"},
+      {.path = "source.dtype",
+       .type = Type::kChoice,
+       .choices = {"u16", "u32"},
+       .meaning = "of raw ids"},
+      {.path = "tokenizer", .type = Type::kText, .meaning = "a name, a file, or {kind, file}"},
+      {.path = "tokenizer.kind", .type = Type::kText, .meaning = "its name"},
+      {.path = "tokenizer.file", .type = Type::kText, .meaning = "its vocabulary"},
+      {.path = "packing", .meaning = "how documents become one row of tokens"},
+      {.path = "packing.eot", .type = Type::kChoice, .choices = Packing::EotNames()},
+      {.path = "packing.newline", .type = Type::kChoice, .choices = {"keep", "universal"}},
+      {.path = "packing.order", .type = Type::kChoice, .choices = Packing::OrderNames()},
+      {.path = "packing.join", .type = Type::kText},
+      {.path = "packing.min_doc_tokens", .type = Type::kCount, .min = 0, .max = kTokensMax},
+      {.path = "packing.max_doc_tokens", .type = Type::kCount, .min = 1, .max = kTokensMax},
+      {.path = "split", .required = true, .meaning = "which documents are held out"},
+      {.path = "split.by",
+       .type = Type::kChoice,
+       .required = true,
+       .choices = {"files", "document", "first_tokens"},
+       .meaning = "what decides"},
+      {.path = "split.train", .type = Type::kText},
+      {.path = "split.validation", .type = Type::kText},
+      {.path = "split.test", .type = Type::kText},
+      {.path = "split.seed", .type = Type::kInt, .min = 0, .max = 9e15},
+      {.path = "shard_tokens", .type = Type::kCount, .min = 1, .max = kTokensMax},
+  };
+  return keys;
+}
+
+const KeyRow& RowOf(std::string_view path) {
+  return *std::ranges::find(Keys(), path, &KeyRow::path);
+}
+
+std::vector<std::string> KeysBelow(std::string_view path) {
+  const std::string prefix = path.empty() ? "" : Str(path, ".");
+  std::vector<std::string> names;
+  for (const KeyRow& row : Keys()) {
+    if (!row.path.starts_with(prefix)) continue;
+    const std::string_view rest = row.path.substr(prefix.size());
+    if (rest.find('.') == std::string_view::npos) names.emplace_back(rest);
+  }
+  return names;
+}
+
+class DatasetReader {
+ public:
+  DatasetReader(std::string base_folder, std::vector<Problem>& problems) : problems_(problems) {
+    file_.spec.base_folder = std::move(base_folder);
+  }
+
+  DatasetFile Read(const YamlNode& root) {
+    if (root.kind != Kind::kMap) {
+      Report(root.place,
+             Str("expected a map with name, source, tokenizer and split, found ", ShowNode(root)));
+      return std::move(file_);
+    }
+    CheckKeys(root, "", root.place);
+    if (const YamlNode* const node = Find(root, "name")) {
+      Typed("name", *node, [&](const Json& json) { file_.name = json; });
+    }
+    if (const YamlNode* const node = Find(root, "source")) ReadSource(*node);
+    if (const YamlNode* const node = Find(root, "tokenizer")) ReadTokenizer(*node);
+    if (const YamlNode* const node = Find(root, "packing")) ReadPacking(*node);
+    if (const YamlNode* const node = Find(root, "split")) ReadSplit(*node, root);
+    if (const YamlNode* const node = Find(root, "shard_tokens")) {
+      Typed("shard_tokens", *node, [&](const Json& json) { file_.spec.shard_tokens = json; });
+    }
+    if (problems_.empty()) CheckWhole(root);
+    return std::move(file_);
+  }
+
+ private:
+  void Report(Place place, std::string message) {
+    problems_.push_back({.place = place, .message = std::move(message)});
+  }
+
+  static const YamlNode* Find(const YamlNode& node, std::string_view key) {
+    const YamlNode::Entry* const entry = node.Find(key);
+    // "key: null" and "key:" are as if they were not there.
+    const bool null = entry != nullptr && (entry->value.kind == Kind::kNothing ||
+                                           (entry->value.kind == Kind::kScalar &&
+                                            !entry->value.quoted && entry->value.text == "null"));
+    return entry == nullptr || null ? nullptr : &entry->value;
+  }
+
+  // Unknown ones, and required ones that are missing.
+  void CheckKeys(const YamlNode& node, const std::string& path, Place place) {
+    const std::string prefix = path.empty() ? "" : Str(path, ".");
+    const std::vector<std::string> names = KeysBelow(path);
+    for (const YamlNode::Entry& entry : node.entries) {
+      if (std::ranges::find(names, entry.key) == names.end()) {
+        Report(entry.place, Str(prefix, entry.key, ": unknown key", DidYouMean(entry.key, names)));
+      }
+    }
+    for (const std::string& name : names) {
+      const KeyRow& row = RowOf(prefix + name);
+      if (row.required && Find(node, name) == nullptr) {
+        Report(place, Str(row.path, ": must be given: ", row.meaning));
+      }
+    }
+  }
+
+  bool IsMap(const YamlNode& node, const std::string& path) {
+    if (node.kind != Kind::kMap) {
+      Report(node.place, Str(path, ": expected a map, found ", ShowNode(node)));
+      return false;
+    }
+    CheckKeys(node, path, node.place);
+    return true;
+  }
+
+  // take(value) when it is of the row's type.
+  template <typename Take>
+  void Typed(std::string_view path, const YamlNode& node, const Take& take) {
+    const Result<Json> value = TypeValue(RowOf(path), node);
+    if (value.ok()) {
+      take(*value);
+    } else {
+      Report(node.place, Str(path, ": ", value.status().message()));
+    }
+  }
+
+  template <typename Take>
+  void TypedBelow(const YamlNode& map, const std::string& path, std::string_view name,
+                  const Take& take) {
+    if (const YamlNode* const node = Find(map, name)) Typed(Str(path, ".", name), *node, take);
+  }
+
+  // Text may be any, in quotes or not.
+  void OptionalText(const YamlNode& map, const std::string& path, std::string_view name,
+                    std::optional<std::string>& out) {
+    TypedBelow(map, path, name, [&](const Json& json) { out = json.get<std::string>(); });
+  }
+
+  std::vector<std::string> Files(const YamlNode& node, const std::string& path) {
+    std::vector<std::string> files;
+    if (node.kind == Kind::kScalar && !node.text.empty()) return {node.text};
+    if (node.kind != Kind::kList || node.items.empty()) {
+      Report(node.place, Str(path, ": expected a list of paths and patterns, found ",
+                             node.kind == Kind::kList ? "an empty one" : ShowNode(node)));
+      return files;
+    }
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      const YamlNode& item = node.items[i];
+      if (item.kind == Kind::kScalar && !item.text.empty()) {
+        files.push_back(item.text);
+      } else {
+        Report(item.place,
+               Str(path, "[", i, "]: expected a path or a pattern, found ", ShowNode(item)));
+      }
+    }
+    return files;
+  }
+
+  void ReadSource(const YamlNode& node) {
+    if (!IsMap(node, "source")) return;
+    SourceOptions& source = file_.spec.source;
+    TypedBelow(node, "source", "format", [&](const Json& json) { source.format = json; });
+    OptionalText(node, "source", "separator", source.separator);
+    OptionalText(node, "source", "field", source.field);
+    OptionalText(node, "source", "filter", source.filter);
+    OptionalText(node, "source", "dtype", source.dtype);
+  }
+
+  void ReadTokenizer(const YamlNode& node) {
+    std::optional<std::string> kind, file;
+    if (node.kind == Kind::kMap) {
+      CheckKeys(node, "tokenizer", node.place);
+      OptionalText(node, "tokenizer", "kind", kind);
+      OptionalText(node, "tokenizer", "file", file);
+      if (!kind && !file) {
+        return Report(node.place, "tokenizer: expected its name, a file, or {kind, file}");
+      }
+    } else {
+      Typed("tokenizer", node, [&](const Json& json) { kind = json.get<std::string>(); });
+    }
+    const std::string given = file ? *file : kind.value_or("bytes");
+    // A file is looked for beside the dataset's, as the texts are; a name is no file there.
+    const std::string beside = JoinPath(file_.spec.base_folder, given);
+    const bool is_beside =
+        !given.starts_with("/") && !file_.spec.base_folder.empty() && (file || PathExists(beside));
+    file_.spec.tokenizer = is_beside ? beside : given;
+  }
+
+  void ReadPacking(const YamlNode& node) {
+    if (!IsMap(node, "packing")) return;
+    Packing& packing = file_.spec.packing;
+    TypedBelow(node, "packing", "eot", [&](const Json& json) {
+      packing.eot = Packing::ParseEot(json.get<std::string>()).value();
+    });
+    TypedBelow(node, "packing", "order", [&](const Json& json) {
+      packing.order = Packing::ParseOrder(json.get<std::string>()).value();
+    });
+    TypedBelow(node, "packing", "newline",
+               [&](const Json& json) { packing.universal_newlines = json == "universal"; });
+    OptionalText(node, "packing", "join", packing.join);
+    TypedBelow(node, "packing", "min_doc_tokens",
+               [&](const Json& json) { packing.min_doc_tokens = json; });
+    TypedBelow(node, "packing", "max_doc_tokens",
+               [&](const Json& json) { packing.max_doc_tokens = json; });
+  }
+
+  void ReadSplit(const YamlNode& node, const YamlNode& root) {
+    if (!IsMap(node, "split")) return;
+    SplitRule& rule = file_.spec.split;
+    std::string by;
+    TypedBelow(node, "split", "by", [&](const Json& json) { by = json; });
+    if (by.empty()) return;
+    const YamlNode::Entry* const source = root.Find("source");
+    const YamlNode* const files = source == nullptr ? nullptr : Find(source->value, "files");
+    if (by == "files") {
+      if (files != nullptr) {
+        Report(files->place, "source.files: split by files lists them by split; remove it here");
+      }
+      for (const std::string_view name : {"train", "validation", "test"}) {
+        const YamlNode* const list = Find(node, name);
+        if (list == nullptr) continue;
+        file_.spec.files.emplace_back(name, Files(*list, Str("split.", name)));
+      }
+      return;
+    }
+    if (files == nullptr) {
+      Report(source == nullptr ? root.place : source->value.place,
+             Str("source.files: must be given when the split is by ", by));
+    } else {
+      file_.spec.files.emplace_back("", Files(*files, "source.files"));
+    }
+    if (const YamlNode* const train = Find(node, "train")) {
+      Report(train->place, Str("split.train: is what is left when the split is by ", by));
+    }
+    const std::size_t n_before = problems_.size();
+    if (by == "document") {
+      rule.by = SplitRule::By::kDocument;
+      HeldOut(node, {.path = "", .type = Type::kNumber, .min = 0, .max = 1}, "validation",
+              rule.validation);
+      HeldOut(node, {.path = "", .type = Type::kNumber, .min = 0, .max = 1}, "test", rule.test);
+      TypedBelow(node, "split", "seed", [&](const Json& json) { rule.seed = json; });
+    } else {
+      rule.by = SplitRule::By::kFirstTokens;
+      const KeyRow count = {.path = "", .type = Type::kCount, .min = 0, .max = kTokensMax};
+      HeldOut(node, count, "validation", rule.validation_tokens);
+      HeldOut(node, count, "test", rule.test_tokens);
+    }
+    const Status good = rule.Check();
+    if (problems_.size() == n_before && !good.ok()) Report(node.place, good.message());
+  }
+
+  template <typename Number>
+  void HeldOut(const YamlNode& split, const KeyRow& row, std::string_view name, Number& out) {
+    const YamlNode* const node = Find(split, name);
+    if (node == nullptr) return;
+    const Result<Json> value = TypeValue(row, *node);
+    if (value.ok()) {
+      out = value->get<Number>();
+    } else {
+      Report(node->place, Str("split.", name, ": ", value.status().message()));
+    }
+  }
+
+  // What only shows when every part is right by itself.
+  void CheckWhole(const YamlNode& root) {
+    const Result<const SourceFormat*> format = CheckSourceOptions(file_.spec.source);
+    if (!format.ok()) {
+      Report(root.Find("source")->value.place, Str("source: ", format.status().message()));
+    }
+    if (file_.spec.files.empty()) {
+      Report(root.Find("split")->value.place, "split: name the files of train, validation or test");
+    }
+  }
+
+  std::vector<Problem>& problems_;
+  DatasetFile file_;
+};
+
+}  // namespace
+
+Result<DatasetFile> ParseDatasetFile(std::string_view yaml, std::string_view file_name,
+                                     const std::string& base_folder) {
+  std::vector<Problem> problems;
+  DatasetFile file;
+  if (const std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, problems)) {
+    file = DatasetReader(base_folder, problems).Read(*root);
+  }
+  if (problems.empty()) return file;
+  std::ranges::sort(problems);
+  const auto repeated = std::ranges::unique(problems);
+  problems.erase(repeated.begin(), repeated.end());
+  std::vector<std::string> lines;
+  for (const Problem& problem : problems) {
+    if (lines.size() == kErrorsMax) break;
+    lines.push_back(
+        Str(file_name, ":", problem.place.line, ":", problem.place.column, ": ", problem.message));
+  }
+  return Status(Code::kInvalidArgument, Join(lines, "\n"));
+}
+
+}  // namespace longrun

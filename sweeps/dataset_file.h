@@ -1,0 +1,34 @@
+// A dataset as a file: what `longrun data prepare` reads. Strict: every key is known, every value has
+// its type, and all mistakes of a file come in one answer with line, column, path, and the nearest
+// name.
+//
+//   name: books
+//   source: {format: jsonl, files: ["books/*.jsonl.zst"], field: text, filter: meta.kind==novel}
+//   tokenizer: gpt2                          # or a file, or {kind: hf_json, file: tokenizer.json}
+//   packing: {eot: after, newline: keep, order: sorted, min_doc_tokens: 0}
+//   split: {by: document, validation: 0.05, test: 0.05, seed: 7}
+//   shard_tokens: 128Mi
+//
+// split: {by: files, train: [..], validation: [..], test: [..]} takes the place of source.files;
+// {by: first_tokens, validation: 100M} holds out the beginning of the row.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "model/data/prepare.h"
+
+namespace longrun {
+
+struct DatasetFile {
+  std::string name;
+  PrepareSpec spec;
+};
+
+// Files of the dataset are looked for in `base_folder`, the folder of the file itself. kInvalidArgument
+// holds all mistakes, one a line: "books.yaml:2:18: source.format: unknown ..."
+Result<DatasetFile> ParseDatasetFile(std::string_view yaml, std::string_view file_name,
+                                     const std::string& base_folder);
+
+}  // namespace longrun

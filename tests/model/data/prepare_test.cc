@@ -1,0 +1,415 @@
+// Imports from end to end: packing, order, splits, overlap, jobs, resumption, memory.
+#include "model/data/prepare.h"
+
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "model/data/dataset.h"
+#include "model/data/inspect.h"
+#include "model/data/manifest.h"
+#include "model/data/tokenizer.h"
+#include "model/data/tokenizer/bpe_training.h"
+#include "model/data/tokenizer/tiktoken.h"
+
+// What is held on the heap, so that a test can set a limit to it.
+namespace {
+std::atomic<std::int64_t> heap_bytes{0};
+std::atomic<std::int64_t> heap_most{0};
+
+void* Taken(void* memory) {
+  if (memory == nullptr) std::abort();
+  const auto n = static_cast<std::int64_t>(malloc_usable_size(memory));
+  const std::int64_t now = heap_bytes.fetch_add(n) + n;
+  std::int64_t most = heap_most.load();
+  while (now > most && !heap_most.compare_exchange_weak(most, now)) {
+  }
+  return memory;
+}
+void Given(void* memory) {
+  if (memory == nullptr) return;
+  heap_bytes -= static_cast<std::int64_t>(malloc_usable_size(memory));
+  std::free(memory);
+}
+}  // namespace
+
+void* operator new(std::size_t n) { return Taken(std::malloc(n)); }
+void operator delete(void* memory) noexcept { Given(memory); }
+void operator delete(void* memory, std::size_t) noexcept { Given(memory); }
+
+namespace longrun {
+namespace {
+
+using Strings = std::vector<std::string>;
+
+class PrepareTest : public testing::Test {
+ protected:
+  std::string File(const std::string& name, const std::string& bytes) {
+    const std::string path = JoinPath(folder_.path(), name);
+    EXPECT_TRUE(MakeFolders(FolderOf(path)).ok());
+    std::ofstream(path, std::ios::binary) << bytes;  // no fsync: there are many
+    return path;
+  }
+  std::string Folder(const std::string& name) { return JoinPath(folder_.path(), name); }
+
+  // A new folder's name.
+  std::string Made(const PrepareSpec& spec, const PrepareOptions& options = {}) {
+    const std::string folder = Folder(Str("data-", n_made_++));
+    const Status status = PrepareDataset(spec, folder, options);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return folder;
+  }
+
+  // Documents of a split with end-of-text as '|'.
+  static Strings Documents(const std::string& folder, const std::string& split = "train") {
+    const Result<Dataset> dataset = Dataset::Open(folder);
+    if (!dataset.ok()) return {dataset.status().message()};
+    EXPECT_TRUE(dataset->Verify().ok());
+    const Result<const TokenSplit*> tokens = dataset->Split(split);
+    if (!tokens.ok()) return {tokens.status().message()};
+    const auto starts = (*tokens)->document_starts();
+    Strings documents;
+    for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
+      std::vector<std::int32_t> ids(static_cast<std::size_t>(starts[i + 1] - starts[i]));
+      EXPECT_TRUE((*tokens)->Read(starts[i], ids).ok());
+      std::string text;
+      for (const std::int32_t id : ids) text += id == 256 ? '|' : static_cast<char>(id);
+      documents.push_back(text);
+    }
+    return documents;
+  }
+
+  void ExpectRefused(const PrepareSpec& spec, const std::string& part) {
+    const Status status = PrepareDataset(spec, Folder("refused"), {});
+    EXPECT_FALSE(status.ok()) << part;
+    EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
+    EXPECT_FALSE(PathExists(JoinPath(Folder("refused"), "dataset.json")));
+  }
+
+  TempFolder folder_;
+  int n_made_ = 0;
+};
+
+PrepareSpec Lines(const std::string& file) {
+  return {.source = {.format = "text", .separator = "line"}, .files = {{"train", {file}}}};
+}
+
+// ---- packing -----------------------------------------------------------------------------------
+
+TEST_F(PrepareTest, EndOfTextStandsWhereThePackingSays) {
+  PrepareSpec spec = Lines(File("a.txt", "one\n\ntwo\n"));
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"one|", "two|"}));  // the empty line is no document
+  spec.packing.eot = Packing::Eot::kBefore;
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"|one", "|two"}));
+  spec.packing.eot = Packing::Eot::kBoth;
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"|one|", "|two|"}));
+  spec.packing.eot = Packing::Eot::kNone;
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"one", "two"}));
+}
+
+TEST_F(PrepareTest, NewlinesAreKeptUnlessTheyAreAskedToBeUniversal) {
+  PrepareSpec spec = {.files = {{"train", {File("a.txt", "a\r\nb\rc\n")}}}};
+  EXPECT_EQ(Documents(Made(spec)), Strings{"a\r\nb\rc\n|"});
+  spec.packing.universal_newlines = true;
+  EXPECT_EQ(Documents(Made(spec)), Strings{"a\nb\nc\n|"});
+}
+
+TEST_F(PrepareTest, ShortDocumentsAreLeftOutAndLongOnesCut) {
+  PrepareSpec spec = Lines(File("a.txt", "12\n123\n12345\n"));
+  spec.packing.min_doc_tokens = 3;
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"123|", "12345|"}));
+  spec.packing.max_doc_tokens = 4;
+  const std::string folder = Made(spec);
+  EXPECT_EQ(Documents(folder), (Strings{"123|", "1234|"}));
+  const Json source = ReadManifestJson(folder)->at("sources").at(0);
+  EXPECT_EQ(source.at("n_short"), 1);
+  EXPECT_EQ(source.at("n_cut"), 1);
+  spec.packing.max_doc_tokens = 2;
+  ExpectRefused(spec, "max_doc_tokens 2 is less than min_doc_tokens 3");
+  spec.packing = {.min_doc_tokens = 100};
+  ExpectRefused(spec, "split train has no documents");
+}
+
+// Python: "\n\n".join(["a", "", "b"])
+TEST_F(PrepareTest, DocumentsOfAFileCanBeJoinedEmptyOnesToo) {
+  PrepareSpec spec = {
+      .source = {.format = "jsonl"},
+      .files = {{"train",
+                 {File("a.jsonl", "{\"text\":\"a\"}\n{\"text\":\"\"}\n{\"text\":\"b\"}\n"),
+                  File("b.jsonl", "{\"text\":\"c\"}\n")}}}};
+  spec.packing.join = "\n\n";
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"a\n\n\n\nb|", "c|"}));
+}
+
+TEST_F(PrepareTest, FilesAreFoundByPatternsAndPutInOrder) {
+  File("x/b.txt", "b");
+  File("x/a.txt", "a");
+  File("w/c.txt", "c");
+  PrepareSpec spec = {.files = {{"train", {"x/*.txt", "w/c.txt"}}}, .base_folder = folder_.path()};
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"c|", "a|", "b|"}));  // byte-wise by path
+  spec.packing.order = Packing::Order::kGiven;
+  const std::string folder = Made(spec);
+  EXPECT_EQ(Documents(folder), (Strings{"a|", "b|", "c|"}));
+  const Json sources = ReadManifestJson(folder)->at("sources");
+  EXPECT_EQ(sources.at(0).at("file"), "x/a.txt");
+  EXPECT_EQ(sources.at(0).at("sha256"), Sha256Hex("a"));
+  EXPECT_EQ(sources.at(0).at("bytes"), 1);
+  spec.packing.order = Packing::Order::kListed;  // x as readdir has it, then w
+  Strings listed = Documents(Made(spec));
+  ASSERT_EQ(listed.size(), 3u);
+  EXPECT_EQ(listed.back(), "c|");
+  spec.files = {{"train", {"x/*.md"}}};
+  ExpectRefused(spec, "split train: no file matches \"x/*.md\"");
+}
+
+// A long text is encoded in pieces of 1 MiB. Words of byte-pair encoding are never cut by that: the ids
+// are those of the text encoded at once. The text is what a scanner stumbles over: runs of blanks,
+// contractions, digits, bytes that are no UTF-8.
+TEST_F(PrepareTest, ALongDocumentHasTheSameIdsAsInOnePiece) {
+  const std::vector<std::string> words = {
+      "the",    " the", "  ", "'ll", "\n\n", "3.14", " \xff", "\xc3\xa9t\xc3\xa9",
+      " quick", "ly ",  "\t", ".",   " 'tis"};
+  std::string text;
+  SeededRandom random(7);
+  while (text.size() < (std::size_t{5} << 19)) text += words[random.Below(words.size())];
+  BpeTraining training;
+  training.Add(std::string_view(text).substr(0, 100'000));
+  const std::vector<std::string> tokens = training.Train(290).value();
+  std::vector<RankedBytes> ranked;
+  ranked.reserve(tokens.size());
+  for (const std::string& token : tokens) {
+    ranked.push_back({.rank = static_cast<std::uint32_t>(ranked.size()), .bytes = token});
+  }
+  const std::string vocabulary = File("toy.tiktoken", TiktokenText(ranked));
+  const auto tokenizer = MakeTokenizer(vocabulary).value();
+  std::vector<std::int32_t> expected;
+  tokenizer->Encode(text, expected);
+  expected.push_back(tokenizer->vocabulary().eot_id);
+
+  const std::string folder =
+      Made({.files = {{"train", {File("a.txt", text)}}}, .tokenizer = vocabulary});
+
+  const Dataset dataset = Dataset::Open(folder).value();
+  const TokenSplit& split = *dataset.Split("train").value();
+  ASSERT_EQ(split.n_tokens(), static_cast<std::int64_t>(expected.size()));
+  std::vector<std::int32_t> ids(expected.size());
+  ASSERT_TRUE(split.Read(0, ids).ok());
+  EXPECT_TRUE(ids == expected);
+}
+
+// ---- tokens ------------------------------------------------------------------------------------
+
+std::string U16(const std::vector<int>& ids) {
+  std::string bytes;
+  for (const int id : ids) {
+    bytes += static_cast<char>(id & 255);
+    bytes += static_cast<char>(id >> 8);
+  }
+  return bytes;
+}
+
+// As build-nanogpt cuts its shards: at a fixed number of tokens, within a document.
+TEST_F(PrepareTest, DocumentsOfTokenStreamsAreRecoveredByEndOfTextAlsoAcrossFiles) {
+  PrepareSpec spec = {.source = {.format = "raw", .dtype = "u16"},
+                      .files = {{"train",
+                                 {File("train_0.bin", U16({256, 'a', 'b', 256, 'c'})),
+                                  File("train_1.bin", U16({'d', 256, 256, 'e'}))}},
+                                {"validation", {File("val_0.bin", U16({256, 'v'}))}}}};
+  spec.packing.eot = Packing::Eot::kBefore;
+  const std::string before = Made(spec);
+  EXPECT_EQ(Documents(before), (Strings{"|ab", "|cd", "|", "|e"}));
+  EXPECT_EQ(Documents(before, "validation"), Strings{"|v"});
+  spec.packing.eot = Packing::Eot::kNone;
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"|ab|c", "d||e"}));
+  spec.packing.eot = Packing::Eot::kAfter;
+  ExpectRefused(spec, "it begins with the end-of-text id 256, so it was packed with eot: before");
+
+  spec.files = {
+      {"train", {File("a.bin", U16({'a', 'b', 256, 'c'})), File("b.bin", U16({'d', 256, 'e'}))}}};
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"ab|", "cd|", "e"}));
+  spec.files = {{"train", {File("c.bin", U16({256, 'a', 256, 256, 'b', 256}))}}};
+  spec.packing.eot = Packing::Eot::kBoth;
+  EXPECT_EQ(Documents(Made(spec)), (Strings{"|a|", "|b|"}));
+}
+
+TEST_F(PrepareTest, TokensThatAreNoneOfTheTokenizerOrWouldBeChangedAreRefused) {
+  PrepareSpec spec = {.source = {.format = "raw", .dtype = "u16"},
+                      .files = {{"train", {File("a.bin", U16({'a', 256, 300}))}}}};
+  ExpectRefused(spec, "a.bin (split train): token 2 is 300: tokenizer \"bytes\" has ids 0 to 258");
+  spec.packing.min_doc_tokens = 1;
+  ExpectRefused(spec, "format raw gives tokens, which are kept as they are");
+}
+
+// ---- splits ------------------------------------------------------------------------------------
+
+// The rule of packing.h, computed by a Python script of a few lines:
+//   sm64(key(seed, 0, 3) ^ fnv1a64(sha256(document).hexdigest())) / 2^64
+TEST_F(PrepareTest, DocumentsAreHeldOutByTheHashOfTheirBytes) {
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += Str("document ", i, "\n");
+  PrepareSpec spec = {
+      .source = {.format = "text", .separator = "line"},
+      .files = {{"", {File("a.txt", text)}}},
+      .split = {.by = SplitRule::By::kDocument, .validation = 0.2, .test = 0.2, .seed = 7}};
+  const std::string folder = Made(spec);
+  EXPECT_EQ(Documents(folder, "validation"),
+            (Strings{"document 1|", "document 9|", "document 14|", "document 16|"}));
+  EXPECT_EQ(Documents(folder, "test"),
+            (Strings{"document 0|", "document 4|", "document 5|", "document 8|", "document 18|"}));
+  EXPECT_EQ(Documents(folder).size(), 11u);
+  // Further documents move none.
+  spec.files = {{"", {File("b.txt", Str("another one\n", text))}}};
+  const std::string more = Made(spec);
+  for (const std::string& document : Documents(folder, "test")) {
+    const Strings held = Documents(more, "test");
+    EXPECT_NE(std::find(held.begin(), held.end(), document), held.end()) << document;
+  }
+}
+
+TEST_F(PrepareTest, TheFirstTokensCanBeHeldOutAndADocumentOnTheBorderIsCut) {
+  PrepareSpec spec = Lines(File("a.txt", "one\ntwo\nthree\n"));
+  spec.files[0].first = "";
+  spec.split = {.by = SplitRule::By::kFirstTokens, .validation_tokens = 6, .test_tokens = 3};
+  const std::string folder = Made(spec);
+  EXPECT_EQ(Documents(folder, "validation"), (Strings{"one|", "tw"}));
+  EXPECT_EQ(Documents(folder, "test"), (Strings{"o|", "t"}));
+  EXPECT_EQ(Documents(folder), Strings{"hree|"});
+}
+
+TEST_F(PrepareTest, TheSameDocumentInTwoSplitsIsRefusedUnlessAskedFor) {
+  PrepareSpec spec = {.source = {.format = "text", .separator = "line"},
+                      .files = {{"train", {File("a.txt", "one\ntwo\nthree\n")}},
+                                {"validation", {File("b.txt", "four\n")}},
+                                {"test", {File("c.txt", "five\ntwo\n")}}}};
+  ExpectRefused(spec, Str("document 1 of ", Folder("c.txt"),
+                          " (split test) has the same bytes as document 1 of ", Folder("a.txt"),
+                          " (split train): what a model is measured on"));
+  EXPECT_EQ(Documents(Made(spec, {.allow_overlap = true}), "test"), (Strings{"five|", "two|"}));
+  spec.files[2].second = {File("d.txt", "four\n")};
+  ExpectRefused(spec, Str("d.txt (split test) has the same bytes as ", Folder("b.txt")));
+}
+
+// ---- jobs, resumption, memory ------------------------------------------------------------------
+
+TEST_F(PrepareTest, BitsDoNotDependOnTheNumberOfJobs) {
+  PrepareSpec spec = {.source = {.format = "text", .separator = "line"},
+                      .files = {{"train", {}}},
+                      .shard_tokens = 1000};
+  for (int i = 0; i < 9; ++i) {
+    std::string text;
+    for (int k = 0; k < 50 * (9 - i); ++k) text += Str(i, " ", k, "\n");
+    spec.files[0].second.push_back(File(Str(i, ".txt"), text));
+  }
+  const std::string one = Made(spec, {.jobs = 1});
+  const Strings names = ListFolder(one).value();
+  EXPECT_GT(names.size(), 10u);
+  for (const std::int64_t jobs : {2, 3, 16}) {
+    const std::string other = Made(spec, {.jobs = jobs});
+    EXPECT_EQ(ListFolder(other).value(), names);
+    for (const std::string& name : names) {
+      EXPECT_EQ(ReadFile(JoinPath(other, name)).value(), ReadFile(JoinPath(one, name)).value())
+          << name;
+    }
+  }
+}
+
+TEST_F(PrepareTest, TheErrorToldIsThatOfTheFirstFileWhateverTheNumberOfJobs) {
+  PrepareSpec spec = {.source = {.format = "jsonl"}, .files = {{"train", {}}}};
+  for (int i = 0; i < 8; ++i) {
+    spec.files[0].second.push_back(
+        File(Str(i, ".jsonl"), i < 3 ? "{\"text\":\"a\"}\n" : "broken\n"));
+  }
+  for (const std::int64_t jobs : {1, 2, 8}) {
+    const Status status = PrepareDataset(spec, Folder("x"), {.jobs = jobs});
+    EXPECT_NE(status.message().find("3.jsonl (split train): line 1: "), std::string::npos)
+        << status.message();
+  }
+}
+
+TEST_F(PrepareTest, FilesWithAPartAreNotTokenisedAgainUnlessTheyChanged) {
+  PrepareSpec spec = {
+      .source = {.format = "jsonl"},
+      .files = {{"train",
+                 {File("a.jsonl", "{\"text\":\"one\"}\n"), File("b.jsonl", "{\"text\":\"two\"}\n"),
+                  File("c.jsonl", "broken\n")}}}};
+  ASSERT_FALSE(PrepareDataset(spec, Folder("data"), {.jobs = 1}).ok());
+  File("c.jsonl", "{\"text\":\"three\"}\n");
+  File("b.jsonl", "{\"text\":\"TWO\"}\n");
+  PrepareProgress last;
+  const auto keep = [&](const PrepareProgress& progress) { last = progress; };
+  ASSERT_TRUE(PrepareDataset(spec, Folder("data"), {.jobs = 1, .progress = keep}).ok());
+  EXPECT_EQ(last.files, 3);
+  EXPECT_EQ(last.files_done, 3);
+  EXPECT_EQ(last.files_before, 1);  // a.jsonl
+  EXPECT_EQ(last.tokens, 4 + 4 + 6);
+  EXPECT_EQ(Documents(Folder("data")), (Strings{"one|", "TWO|", "three|"}));
+  EXPECT_FALSE(PathExists(JoinPath(Folder("data"), "import.tmp")));
+}
+
+TEST_F(PrepareTest, WhatIsThereIsToldFromWhatIsAskedForWithoutTokenising) {
+  PrepareSpec spec = Lines(File("a.txt", "one\n"));
+  const std::string folder = Made(spec);
+  EXPECT_TRUE(HoldsPreparation(spec, folder).value());
+  spec.files[0].second = {File("b.txt", "one\n")};  // the same bytes by another name
+  EXPECT_TRUE(HoldsPreparation(spec, folder).value());
+  File("b.txt", "two\n");
+  EXPECT_FALSE(HoldsPreparation(spec, folder).value());
+  spec.files[0].second = {Folder("a.txt")};
+  spec.packing.eot = Packing::Eot::kBefore;
+  EXPECT_FALSE(HoldsPreparation(spec, folder).value());
+}
+
+// 16 MiB in one document, 16 MiB in lines of JSON: with less than 14 MiB of heap. What is left are the
+// pieces (text 1 MiB, its ids 4 bytes each, buffers of 1 MiB) and the document table of one shard.
+TEST_F(PrepareTest, MemoryDoesNotGrowWithTheFiles) {
+  constexpr std::size_t kBytes = std::size_t{16} << 20;
+  constexpr std::int64_t kHeapMax = std::int64_t{14} << 20;
+  const auto repeated = [&](const std::string& name, std::string_view piece) {
+    std::string bytes;
+    bytes.reserve(kBytes + piece.size());
+    while (bytes.size() < kBytes) bytes += piece;
+    return File(name, bytes);
+  };
+  const std::string a = repeated("a.txt", "the quick brown fox ");
+  const std::string b = repeated("b.jsonl", "{\"text\":\"jumps over the lazy dog\"}\n");
+  const std::int64_t before = heap_bytes;
+  heap_most = before;
+  Made({.files = {{"train", {a}}}}, {.jobs = 1});
+  EXPECT_LT(heap_most - before, kHeapMax);
+  heap_most = before;
+  Made({.source = {.format = "jsonl"}, .files = {{"train", {b}}}, .shard_tokens = 1 << 20},
+       {.jobs = 1});
+  EXPECT_LT(heap_most - before, kHeapMax);
+}
+
+// ---- inspection --------------------------------------------------------------------------------
+
+TEST_F(PrepareTest, InspectionCountsLengthsAndShowsTheBeginning) {
+  const std::string folder = Made(Lines(File("a.txt", "1234567\n\xff\n123\n")));
+  const Json facts = InspectDataset(folder).value();
+  const Json& train = facts.at("splits").at(0);
+  EXPECT_EQ(train.at("n_tokens"), 8 + 2 + 4);
+  EXPECT_EQ(train.at("text_bytes"), 11);
+  EXPECT_EQ(train.at("document_tokens").at("min"), 2);
+  EXPECT_EQ(train.at("document_tokens").at("median"), 4);
+  EXPECT_EQ(train.at("document_tokens").at("max"), 8);
+  const Json& reach = train.at("documents_of_at_least");
+  ASSERT_EQ(reach.size(), 4u);  // 1, 2, 4, 8
+  EXPECT_EQ(reach.at(2).at("tokens"), 4);
+  EXPECT_EQ(reach.at(2).at("documents"), 2);
+  EXPECT_NEAR(reach.at(2).at("share_of_tokens").get<double>(), 12.0 / 14.0, 1e-12);
+  EXPECT_EQ(train.at("sample"), "1234567");
+}
+
+}  // namespace
+}  // namespace longrun
