@@ -105,7 +105,7 @@ class BpeMerger {
   bool every_token_is_merged_ = false;
   // Keyed by a copy of the bytes, so that the object may move.
   struct BytesHash {
-    using is_transparent = void;
+    using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard's name
     std::size_t operator()(std::string_view bytes) const {
       return std::hash<std::string_view>()(bytes);
     }

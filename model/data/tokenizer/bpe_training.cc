@@ -140,8 +140,7 @@ class Merging {
       }
     }
     std::ranges::sort(made);
-    const auto repeated = std::ranges::unique(made);
-    made.erase(repeated.begin(), repeated.end());
+    made.erase(std::unique(made.begin(), made.end()), made.end());
     for (const std::uint64_t key : made) {
       if (const auto pair = pairs_.find(key); pair != pairs_.end()) Offer(key, pair->second);
     }
