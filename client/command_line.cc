@@ -34,6 +34,8 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   AddWatch(verbs);
   AddLogs(verbs);
   AddTable(verbs);
+  AddPlot(verbs);
+  AddDiff(verbs);
   AddCancel(verbs);
   AddWorkers(verbs);
   AddData(verbs);

@@ -49,6 +49,8 @@ void AddGet(Verbs& verbs);
 void AddWatch(Verbs& verbs);
 void AddLogs(Verbs& verbs);
 void AddTable(Verbs& verbs);
+void AddPlot(Verbs& verbs);
+void AddDiff(Verbs& verbs);
 void AddCancel(Verbs& verbs);
 void AddWorkers(Verbs& verbs);
 void AddData(Verbs& verbs);

@@ -17,6 +17,7 @@
 #include "coordinator/rpc/views.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "model/data/dataset.h"
+#include "sweeps/failure.h"
 #include "sweeps/limits.h"
 #include "sweeps/sweep.h"
 
@@ -112,6 +113,21 @@ void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
   }
 }
 
+// What a table shows for a number that a task owes. That a training diverged is an answer about the
+// run; any other failure is one about the machine, and may be tried again.
+std::string_view StatusOfOwed(const State& state, const Task& task) {
+  const Task* failed = &task;
+  if (task.state == TaskState::kSkipped) {
+    const auto needed = state.tasks.find(task.needs);
+    if (needed != state.tasks.end()) failed = &needed->second;
+  }
+  if (failed->state != TaskState::kFailed) return "missing";
+  const auto attempt = state.attempts.find(failed->attempt);
+  const bool diverged = attempt != state.attempts.end() &&
+                        attempt->second.failure_class == FailureOf(FailureClass::kNumerical).name;
+  return diverged ? "diverged" : "failed";
+}
+
 // The rows that unfinished tasks owe to a sweep: what a table is still waiting for.
 std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sweep_id,
                                        const std::set<std::string>& cells) {
@@ -133,7 +149,7 @@ std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sw
                          {"split", params.value("split", Json())},
                          {"protocol", params.value("protocol", Json())},
                          {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
-                         {"status", "missing"}}));
+                         {"status", StatusOfOwed(state, task)}}));
       row.set_task(id);
     }
   }
@@ -417,6 +433,7 @@ class SweepService final : public v1::SweepService::CallbackService {
   Unary* GetResults(Context* context, const v1::GetResultsRequest* request,
                     v1::GetResultsResponse* response) override {
     return Handle(parts_, context, "GetResults", [=, this](StoreReader& reader, RpcError& error) {
+      if (!request->run().empty()) return ResultsOfRun(reader, *request, response, error);
       error = {.reason = "SWEEP_NOT_FOUND", .subject = request->sweep()};
       ASSIGN_OR_RETURN(const SweepRow sweep, reader.FindSweep(request->sweep()));
       error.reason.clear();
@@ -438,12 +455,7 @@ class SweepService final : public v1::SweepService::CallbackService {
       std::set<std::string> known;
       for (ResultBody& result : results) {
         known.insert(result.cell);
-        v1::ResultRow* row = response->add_rows();
-        row->set_run_key(std::move(result.run_key));
-        row->set_cell(std::move(result.cell));
-        row->set_body_json(std::move(result.body_json));
-        row->set_task(std::move(result.task));
-        row->set_attempt(std::move(result.attempt));
+        FillResult(std::move(result), response->add_rows());
       }
       for (v1::ResultRow& row : missing) {
         if (!known.contains(row.cell())) *response->add_rows() = std::move(row);
@@ -550,6 +562,27 @@ class SweepService final : public v1::SweepService::CallbackService {
     run->set_axes_json(row.axes_json);
     run->set_dataset(row.dataset);
     run->set_execution_json(row.execution_json);
+  }
+
+  static void FillResult(ResultBody result, v1::ResultRow* row) {
+    row->set_run_key(std::move(result.run_key));
+    row->set_cell(std::move(result.cell));
+    row->set_body_json(std::move(result.body_json));
+    row->set_task(std::move(result.task));
+    row->set_attempt(std::move(result.attempt));
+  }
+
+  static Status ResultsOfRun(StoreReader& reader, const v1::GetResultsRequest& request,
+                             v1::GetResultsResponse* response, RpcError& error) {
+    error = {.reason = "RUN_NOT_FOUND", .subject = request.run()};
+    ASSIGN_OR_RETURN(const SweepRunRow row, reader.FindRun(request.run()));
+    error.reason.clear();
+    v1::RunInfo* run = response->add_runs();
+    FillRun(row, run);
+    run->set_run_json(row.run_json);
+    ASSIGN_OR_RETURN(std::vector<ResultBody> results, reader.ResultsOfRun(row.run_key));
+    for (ResultBody& result : results) FillResult(std::move(result), response->add_rows());
+    return Status();
   }
 
   static void FillAttempt(const AttemptRow& row, v1::AttemptInfo* attempt) {

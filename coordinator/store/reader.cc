@@ -165,19 +165,10 @@ Result<std::set<std::string>> StoreReader::CellsOfSweep(const std::string& sweep
   }
 }
 
-Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& sweep_id) {
+Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std::string& bound) {
   connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare(
-          "SELECT result.run_key, result.cell, result.task, result.attempt, result.line"
-          " FROM sweep_cell JOIN cell ON cell.cell = sweep_cell.cell"
-          " JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
-          " JOIN result ON result.attempt = task.result_attempt AND result.cell = cell.cell"
-          " WHERE sweep_cell.sweep = ?"
-          " ORDER BY sweep_cell.ordinal, result.metric, result.context_length, result.variant,"
-          " result.seq"));
-  row.Bind(sweep_id);
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare(sql));
+  row.Bind(bound);
   std::vector<ResultBody> results;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());
@@ -189,6 +180,32 @@ Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& s
                        .attempt = row.Text(3),
                        .body_json = std::move(body)});
   }
+}
+
+// Both walk from few rows to few by keys: sweep_cell, cell and task by their primary keys (task_by_run
+// for a run), result by result_once. CROSS JOIN keeps SQLite to that order, however large the tables
+// have grown and whatever it guesses about them.
+Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& sweep_id) {
+  return Results(
+      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line"
+      " FROM sweep_cell CROSS JOIN cell ON cell.cell = sweep_cell.cell"
+      " CROSS JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
+      " CROSS JOIN result INDEXED BY result_once"
+      " ON result.attempt = task.result_attempt AND result.cell = cell.cell"
+      " WHERE sweep_cell.sweep = ?"
+      " ORDER BY sweep_cell.ordinal, result.metric, result.context_length, result.variant,"
+      " result.seq",
+      sweep_id);
+}
+
+Result<std::vector<ResultBody>> StoreReader::ResultsOfRun(const std::string& run_key) {
+  return Results(
+      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line"
+      " FROM task CROSS JOIN result ON result.attempt = task.result_attempt"
+      " WHERE task.run_key = ? AND task.kind = 'evaluate' AND task.result_attempt <> ''"
+      " ORDER BY result.metric, result.split, result.protocol, result.context_length,"
+      " result.variant, result.seq",
+      run_key);
 }
 
 Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {

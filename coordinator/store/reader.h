@@ -108,6 +108,8 @@ class StoreReader {
   // Rows that count of the sweep's numbers, in its order.
   Result<std::set<std::string>> CellsOfSweep(const std::string& sweep_id);
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
+  // Every row of the run that counts, whichever sweep asked for it.
+  Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
 
   // By an unambiguous beginning of 8 or more digits; kNotFound, kInvalidArgument.
   Result<SweepRunRow> FindRun(const std::string& reference);
@@ -131,6 +133,8 @@ class StoreReader {
 
  private:
   explicit StoreReader(std::unique_ptr<Connection> connection);
+  // Of a query for run key, cell, task, attempt and journal line, with one value bound.
+  Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
   // The one id in `candidates` (rows of one column, from a query with the beginning bound twice).
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
 

@@ -1,0 +1,296 @@
+// longrun diff A B: what two runs, or two sweeps, differ in.
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+#include "base/str.h"
+#include "client/ask.h"
+#include "client/comparison.h"
+#include "client/output.h"
+#include "client/render.h"
+#include "client/verb.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kRunDigitsMin = 8;  // with less, it can only be a sweep's name
+
+// One side: a run, or the runs of a sweep with their axes.
+struct Subject {
+  bool is_sweep = false;
+  std::string name;
+  Json results = {};  // answer of GetResults
+};
+
+struct DiffArguments {
+  std::string a;
+  std::string b;
+  std::string curve = "loss";
+  bool exit_code = false;
+};
+
+Result<Subject> Find(Asker& asker, const std::string& thing) {
+  Result<Json> sweep = asker.Ask("GetResults", {{"sweep", thing}});
+  if (sweep.ok()) return Subject{.is_sweep = true, .name = thing, .results = *std::move(sweep)};
+  if (sweep.status().code() != Code::kNotFound || thing.size() < kRunDigitsMin) {
+    return sweep.status();
+  }
+  Result<Json> run = asker.Ask("GetResults", {{"run", thing}});
+  if (run.ok()) {
+    const std::string key = run->at("runs")[0].at("run_key").get<std::string>();
+    return Subject{.name = key, .results = *std::move(run)};
+  }
+  if (run.status().code() != Code::kNotFound) return run.status();
+  return Status(Code::kNotFound, sweep.status().message() + "; nor a run");
+}
+
+Json RowsOf(const Subject& subject, const std::string& run_key) {
+  Json rows = Json::array();
+  for (const Json& row : subject.results.at("rows")) {
+    if (row.at("run_key") == run_key) rows.push_back(row);
+  }
+  return rows;
+}
+
+// Runs of two sides that stand at the same point of the matrix, one pair for each seed.
+struct Point {
+  Json axes = Json::object();  // without the seed
+  std::vector<std::pair<const Json*, const Json*>> seeds = {};
+};
+
+std::vector<Point> Pair(const Subject& a, const Subject& b) {
+  if (!a.is_sweep) {
+    return {{.seeds = {{&a.results.at("runs")[0], &b.results.at("runs")[0]}}}};
+  }
+  std::map<Json, std::map<Json, std::pair<const Json*, const Json*>>> points;
+  std::vector<Json> order;
+  const auto add = [&](const Json& run, bool is_a) {
+    Json axes = run.at("axes");
+    const Json seed = axes.contains("seed") ? axes.at("seed") : run.at("run").at("seed");
+    axes.erase("seed");
+    if (!points.contains(axes)) order.push_back(axes);
+    auto& pair = points[axes][seed];
+    (is_a ? pair.first : pair.second) = &run;
+  };
+  for (const Json& run : a.results.at("runs")) add(run, true);
+  for (const Json& run : b.results.at("runs")) add(run, false);
+  std::vector<Point> out;
+  out.reserve(order.size());
+  for (const Json& axes : order) {
+    Point point{.axes = axes};
+    for (const auto& [seed, pair] : points.at(axes)) point.seeds.push_back(pair);
+    out.push_back(std::move(point));
+  }
+  return out;
+}
+
+Json DifferencesJson(const std::vector<Difference>& differences) {
+  Json list = Json::array();
+  for (const Difference& one : differences) {
+    list.push_back({{"path", one.path}, {"a", one.a}, {"b", one.b}});
+  }
+  return list;
+}
+
+Json NumberOrNull(const std::optional<double>& value) {
+  return value && std::isfinite(*value) ? Json(*value) : Json(nullptr);
+}
+
+bool IsEqual(const ResultDifference& one) {
+  return one.status_a == one.status_b && (!one.a || (one.difference && *one.difference == 0.0));
+}
+
+Json ResultJson(const ResultDifference& one) {
+  return {{"metric", one.metric},       {"context_length", one.context_length},
+          {"split", one.split},         {"protocol", one.protocol},
+          {"variant", one.variant},     {"status_a", one.status_a},
+          {"status_b", one.status_b},   {"a", NumberOrNull(one.a)},
+          {"b", NumberOrNull(one.b)},   {"difference", NumberOrNull(one.difference)},
+          {"se", NumberOrNull(one.se)}, {"z", NumberOrNull(one.z)}};
+}
+
+// {"axes","runs":[[a, b]],"keys","provenance","results","curves"} of one point: what is equal is left
+// out, so that empty lists mean that nothing differs.
+Result<Json> DiffPoint(Asker& asker, const Point& point, const Subject& a, const Subject& b,
+                       const std::string& curve) {
+  Json out = {{"axes", point.axes},          {"runs", Json::array()},    {"keys", Json::array()},
+              {"provenance", Json::array()}, {"results", Json::array()}, {"curves", Json::array()}};
+  std::vector<RowsPair> rows;
+  for (const auto& [run_a, run_b] : point.seeds) {
+    const std::string key_a = run_a == nullptr ? "" : run_a->at("run_key").get<std::string>();
+    const std::string key_b = run_b == nullptr ? "" : run_b->at("run_key").get<std::string>();
+    out["runs"].push_back(
+        {run_a == nullptr ? Json() : Json(key_a), run_b == nullptr ? Json() : Json(key_b)});
+    rows.push_back({.a = key_a.empty() ? Json::array() : RowsOf(a, key_a),
+                    .b = key_b.empty() ? Json::array() : RowsOf(b, key_b)});
+    if (run_a == nullptr || run_b == nullptr || key_a == key_b) continue;
+    if (out.at("keys").empty()) {
+      out["keys"] = DifferencesJson(DifferencesOf(run_a->at("run"), run_b->at("run")));
+    }
+    ASSIGN_OR_RETURN(const Json info_a, asker.Ask("GetRun", {{"run", key_a}}));
+    ASSIGN_OR_RETURN(const Json info_b, asker.Ask("GetRun", {{"run", key_b}}));
+    const Json provenance = DifferencesJson(
+        DifferencesOf(ProvenanceOf(info_a.at("run")), ProvenanceOf(info_b.at("run"))));
+    if (out.at("provenance").empty()) out["provenance"] = provenance;
+    ASSIGN_OR_RETURN(const Json series_a,
+                     asker.Ask("GetSeries", {{"run", key_a}, {"metric", curve}}));
+    ASSIGN_OR_RETURN(const Json series_b,
+                     asker.Ask("GetSeries", {{"run", key_b}, {"metric", curve}}));
+    const auto largest = CompareCurves(series_a, series_b);
+    if (!largest || largest->a == largest->b) continue;
+    out["curves"].push_back({{"metric", curve},
+                             {"runs", {key_a, key_b}},
+                             {"steps_in_common", largest->n_steps},
+                             {"step", largest->step},
+                             {"a", largest->a},
+                             {"b", largest->b},
+                             {"difference", largest->b - largest->a}});
+  }
+  for (const ResultDifference& one : CompareRows(rows)) {
+    if (!IsEqual(one)) out["results"].push_back(ResultJson(one));
+  }
+  return out;
+}
+
+bool Differs(const Json& point) {
+  for (const char* part : {"keys", "provenance", "results", "curves"}) {
+    if (!point.at(part).empty()) return true;
+  }
+  for (const Json& pair : point.at("runs")) {
+    if (pair[0].is_null() || pair[1].is_null()) return true;
+  }
+  return false;
+}
+
+std::string Short(const Json& value, int digits) {
+  if (!value.is_number()) return "–";
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*g", digits, value.get<double>());
+  return text;
+}
+
+std::string Indented(const std::string& text) {
+  std::string out;
+  for (const std::string& line : Split(text, '\n')) {
+    if (!line.empty()) out += "  " + line + "\n";
+  }
+  return out;
+}
+
+std::string KeysText(const std::string& title, const Json& differences) {
+  if (differences.empty()) return "";
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(differences.size());
+  for (const Json& one : differences) {
+    const auto text = [](const Json& value) { return value.is_null() ? "–" : AxisText(value); };
+    rows.push_back({one.at("path").get<std::string>(), text(one.at("a")), text(one.at("b"))});
+  }
+  return Indented(
+      RenderColumns({title, "a", "b"}, {Align::kLeft, Align::kLeft, Align::kLeft}, rows));
+}
+
+std::string ResultsText(const Json& results) {
+  if (results.empty()) return "";
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(results.size());
+  for (const Json& one : results) {
+    const auto side = [&](const char* value, const char* status) {
+      return one.at(value).is_number() ? Short(one.at(value), 6)
+                                       : one.at(status).get<std::string>();
+    };
+    std::string what = one.at("metric").get<std::string>();
+    for (const char* key : {"split", "protocol", "variant"}) {
+      if (!one.at(key).is_null()) what += " " + AxisText(one.at(key));
+    }
+    rows.push_back({std::move(what),
+                    one.at("context_length").is_null() ? "" : AxisText(one.at("context_length")),
+                    side("a", "status_a"), side("b", "status_b"), Short(one.at("difference"), 4),
+                    Short(one.at("se"), 3), Short(one.at("z"), 3)});
+  }
+  return Indented(RenderColumns({"result", "length", "a", "b", "b - a", "±", "z"},
+                                {Align::kLeft, Align::kRight, Align::kRight, Align::kRight,
+                                 Align::kRight, Align::kRight, Align::kRight},
+                                rows));
+}
+
+std::string PointText(const Json& point) {
+  std::vector<std::string> axes;
+  for (const auto& [axis, value] : point.at("axes").items()) {
+    axes.push_back(Str(axis, "=", AxisText(value)));
+  }
+  std::string out;
+  for (const Json& pair : point.at("runs")) {
+    const auto name = [](const Json& run) {
+      return run.is_null() ? std::string("–") : ShortId(run.get<std::string>());
+    };
+    StrAppend(out, Str("a ", name(pair[0]), "   b ", name(pair[1]), axes.empty() ? "" : "   ",
+                       Join(axes, " "), "\n"));
+  }
+  out += KeysText("key", point.at("keys")) + KeysText("provenance", point.at("provenance")) +
+         ResultsText(point.at("results"));
+  for (const Json& curve : point.at("curves")) {
+    StrAppend(
+        out, Str("  ", AxisText(curve.at("metric")), ": at most ", Short(curve.at("difference"), 4),
+                 " apart, at step ", curve.at("step").get<std::int64_t>(), " (",
+                 Short(curve.at("a"), 6), ", ", Short(curve.at("b"), 6), "); ",
+                 curve.at("steps_in_common").get<std::int64_t>(), " steps in common\n"));
+  }
+  return out;
+}
+
+int Diff(const DiffArguments& arguments, const std::string& output, const std::string& state) {
+  Asker asker(state);
+  const Result<Subject> a = Find(asker, arguments.a);
+  if (!a.ok()) return Report(a.status());
+  const Result<Subject> b = Find(asker, arguments.b);
+  if (!b.ok()) return Report(b.status());
+  if (a->is_sweep != b->is_sweep) {
+    return Report(Status(
+        Code::kInvalidArgument,
+        Str("\"", arguments.a, "\" is a ", a->is_sweep ? "sweep" : "run", ", \"", arguments.b,
+            "\" is a ", b->is_sweep ? "sweep" : "run", ": compare two of a kind")));
+  }
+  Json points = Json::array();
+  bool differs = false;
+  for (const Point& point : Pair(*a, *b)) {
+    Result<Json> diff = DiffPoint(asker, point, *a, *b, arguments.curve);
+    if (!diff.ok()) return Report(diff.status());
+    if (!Differs(*diff)) continue;
+    differs = true;
+    points.push_back(*std::move(diff));
+  }
+  if (output == "json") {
+    Print(RenderJson({{"a", a->name}, {"b", b->name}, {"differ", differs}, {"points", points}}));
+  } else if (!differs) {
+    Print("no differences\n");
+  } else {
+    std::string text;
+    for (const Json& point : points)
+      StrAppend(text, Str(text.empty() ? "" : "\n", PointText(point)));
+    Print(text +
+          "± of b - a as if both were independent, but for seeds in common: these are paired\n");
+  }
+  return differs && arguments.exit_code ? kExitFailed : kExitOk;
+}
+
+}  // namespace
+
+void AddDiff(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("diff", "what two runs, or two sweeps, differ in");
+  AddExamples(*verb,
+              {"longrun diff my-sweep other-sweep", "longrun diff 1a2b3c4d 5e6f7a8b -o json"});
+  auto arguments = std::make_shared<DiffArguments>();
+  verb->add_option("A", arguments->a, "a run's id (8 digits or more), or a sweep's name or id")
+      ->required();
+  verb->add_option("B", arguments->b, "one of the same kind")->required();
+  verb->add_option("--curve", arguments->curve, "the training curve to compare")
+      ->capture_default_str();
+  verb->add_flag("--exit-code", arguments->exit_code, "1 if they differ");
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, arguments, output] {
+    verbs.run = [&verbs, arguments, output] { return Diff(*arguments, *output, verbs.state); };
+  });
+}
+
+}  // namespace longrun

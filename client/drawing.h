@@ -1,0 +1,60 @@
+// A picture as a list of marks in pixels, from the upper left corner; forms draw them in order.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace longrun {
+
+struct DrawPoint {
+  double x = 0.0;
+  double y = 0.0;
+};
+
+// What a mark is for: its colour, which a form chooses for a light or a dark page. `kSeries` marks
+// have a number that picks one of the palette.
+enum class Ink { kText, kFaintText, kAxis, kGrid, kSeries, kBaseline };
+
+struct Mark {
+  enum class Kind { kLine, kArea, kText, kCircle, kSquare, kTriangle, kDiamond };
+  enum class Anchor { kStart, kMiddle, kEnd };
+
+  Kind kind = Kind::kLine;
+  Ink ink = Ink::kAxis;
+  int series = 0;                      // of kSeries
+  std::vector<DrawPoint> points = {};  // a text or symbol has one: its anchor, its centre
+  double width = 1.0;                  // of a line; radius of a symbol; size of a text's letters
+  bool is_dashed = false;
+  bool is_hollow = false;  // a symbol's outline
+  bool is_bold = false;
+  Anchor anchor = Anchor::kStart;
+  bool is_upright = true;  // false: a text that reads upwards
+  std::string text = {};   // of a text; of another mark, what it is (a tooltip)
+};
+
+struct Drawing {
+  int width = 0;
+  int height = 0;
+  std::string title;
+  std::string description;  // the numbers in words, for who cannot see it
+  std::vector<Mark> marks = {};
+};
+
+// Colours that are told apart by colour-blind eyes too (Okabe and Ito 2008, without the yellow, which is
+// faint on white), as 0xRRGGBB.
+struct PaletteColour {
+  unsigned on_light = 0;
+  unsigned on_dark = 0;
+};
+inline constexpr PaletteColour kPalette[] = {
+    {0x0072b2, 0x56b4e9}, {0xd55e00, 0xff8c42}, {0x009e73, 0x2fd0a5}, {0xb0528f, 0xe39ac8},
+    {0xb57900, 0xf0b93a}, {0x3a3f8f, 0x9aa2ff}, {0x6b6b6b, 0xbdbdbd}};
+inline constexpr int kPaletteSize = sizeof(kPalette) / sizeof(kPalette[0]);
+
+// Of a band, over what lies below it.
+inline constexpr double kBandOpacity = 0.18;
+
+// The corners of a square, a triangle or a diamond.
+std::vector<DrawPoint> SymbolCorners(const Mark& mark);
+
+}  // namespace longrun

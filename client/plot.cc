@@ -1,0 +1,279 @@
+// longrun plot SWEEP...: a metric by context length, or training curves; here, as SVG, as PNG.
+#include "client/plot.h"
+
+#include <langinfo.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <clocale>
+#include <cstdio>
+#include <limits>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "client/ask.h"
+#include "client/output.h"
+#include "client/pivot_arguments.h"
+#include "client/pivot_axes.h"
+#include "client/render.h"
+#include "client/verb.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kPictureWidth = 800;
+constexpr int kPictureHeight = 480;
+constexpr int kPictureMax = 8000;
+constexpr int kTextWidth = 80;
+constexpr int kTextHeight = 20;
+
+struct PlotArguments {
+  std::shared_ptr<PivotArguments> pivot;
+  std::string what = "results";
+  std::string x = "tokens";
+  std::string output = "text";
+  std::string size;
+  bool ascii = false;
+};
+
+struct Size {
+  int width = 0;  // 0: not given
+  int height = 0;
+};
+
+// "800x480"
+Result<Size> ReadSize(const std::string& text) {
+  Size size;
+  if (text.empty()) return size;
+  char rest = 0;
+  const bool is_size =
+      std::sscanf(text.c_str(), "%dx%d%c", &size.width, &size.height, &rest) == 2 &&
+      size.width > 0 && size.height > 0 && size.width <= kPictureMax && size.height <= kPictureMax;
+  if (is_size) return size;
+  return Status(Code::kInvalidArgument,
+                Str("--size \"", text, "\": expected WIDTHxHEIGHT, as in ", kPictureWidth, "x",
+                    kPictureHeight, ", each at most ", kPictureMax));
+}
+
+// What a locale can show. Not where the output is a file: that one may be read elsewhere.
+bool LocaleIsUtf8() {
+  std::setlocale(LC_CTYPE, "");
+  return std::string_view(nl_langinfo(CODESET)) == "UTF-8";
+}
+
+// The name of a run's series: its axes that differ between the runs, but the seed.
+std::string CurveName(const RunRef& run, const std::vector<RunRef>& runs,
+                      const std::vector<std::string>& axes) {
+  std::vector<std::string> parts;
+  for (const std::string& axis : axes) {
+    if (axis == "seed") continue;
+    const Json value = RunValue(run, axis);
+    const bool varies = std::ranges::any_of(
+        runs, [&](const RunRef& other) { return RunValue(other, axis) != value; });
+    if (!varies) continue;
+    std::string words = ShortAxis(axis);
+    std::ranges::replace(words, '_', ' ');
+    parts.push_back(value.is_number() ? Str(words, " ", AxisText(value)) : AxisText(value));
+  }
+  if (!parts.empty()) return Join(parts, ", ");
+  const Json position = RunValue(run, "position");
+  return position.is_null() ? ShortId(run.run_key()) : AxisText(position);
+}
+
+bool IsKept(const RunRef& run, const std::vector<PivotFilter>& where) {
+  return std::ranges::all_of(where, [&](const PivotFilter& filter) {
+    const Json value = RunValue(run, filter.axis);
+    return std::ranges::any_of(filter.values,
+                               [&](const std::string& text) { return IsWritten(value, text); });
+  });
+}
+
+Result<LossCurve> AskCurve(Asker& asker, const RunRef& run, const std::string& metric,
+                           bool by_tokens) {
+  ASSIGN_OR_RETURN(const Json series,
+                   asker.Ask("GetSeries", {{"run", run.run_key()}, {"metric", metric}}));
+  const auto batch_tokens =
+      static_cast<double>(run.run->at("run").at("train").at("batch_tokens").get<std::int64_t>());
+  LossCurve curve{.name = ""};
+  for (std::size_t i = 0; i < series.at("step").size(); ++i) {
+    const Json& value = series.at("value")[i];
+    curve.x.push_back(series.at("step")[i].get<double>() * (by_tokens ? batch_tokens : 1.0));
+    curve.y.push_back(value.is_number() ? value.get<double>()
+                                        : std::numeric_limits<double>::quiet_NaN());
+  }
+  return curve;
+}
+
+// The curves of the sweeps' runs that the filters keep.
+Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotRequest& request,
+                                    const std::string& state) {
+  ASSIGN_OR_RETURN(const std::vector<Json> results, AskResults(state, arguments.pivot->sweeps));
+  std::vector<std::string> axes;
+  std::vector<RunRef> all;
+  for (const Json& result : results) {
+    for (const Json& axis : result.at("axes")) axes.push_back(axis.get<std::string>());
+    for (const Json& run : result.at("runs")) {
+      all.push_back(MakeRunRef(result.at("name").get<std::string>(), run));
+    }
+  }
+  if (results.size() > 1) axes.insert(axes.begin(), "sweep");
+  std::vector<PivotFilter> where;
+  for (const PivotFilter& filter : request.where) {
+    ASSIGN_OR_RETURN(std::string axis, ResolveAxis(filter.axis, axes, all));
+    where.push_back({.axis = std::move(axis), .values = filter.values});
+  }
+  std::vector<RunRef> runs;
+  std::ranges::copy_if(all, std::back_inserter(runs),
+                       [&](const RunRef& run) { return IsKept(run, where); });
+  if (runs.empty()) {
+    return Status(Code::kInvalidArgument, "--where leaves no run: `longrun get SWEEP` shows them");
+  }
+  const std::string metric = request.metrics.empty() ? "loss" : request.metrics.front();
+  const bool by_tokens = arguments.x == "tokens";
+  Asker asker(state);
+  std::vector<LossCurve> curves;
+  curves.reserve(runs.size());
+  for (const RunRef& run : runs) {
+    ASSIGN_OR_RETURN(LossCurve curve, AskCurve(asker, run, metric, by_tokens));
+    curve.name = CurveName(run, runs, axes);
+    curves.push_back(std::move(curve));
+  }
+  return std::vector<Plot>{
+      PlotOfLosses(curves, Str(metric, " in training (", Join(arguments.pivot->sweeps, ", "), ")"),
+                   by_tokens ? "tokens" : "step", metric)};
+}
+
+Result<std::vector<Plot>> ResultPlots(const PlotArguments& arguments, const PivotRequest& request,
+                                      const std::string& state) {
+  ASSIGN_OR_RETURN(const std::vector<Json> results, AskResults(state, arguments.pivot->sweeps));
+  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, BuildPivot(results, request));
+  return PlotsOfTables(tables);
+}
+
+std::string TextOf(const std::vector<Plot>& plots, const PlotArguments& arguments, const Size& size,
+                   bool to_stdout) {
+  PlotTextStyle style{.width = kTextWidth, .height = kTextHeight};
+  winsize window = {};
+  if (to_stdout && OnTerminal() && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 &&
+      window.ws_col > 0) {
+    style.width = std::min<int>(window.ws_col, 120);
+    style.height = std::clamp<int>(window.ws_row - 8, 8, 30);
+  }
+  if (size.width > 0) style = {.width = size.width, .height = size.height};
+  style.ascii = arguments.ascii || (to_stdout && !LocaleIsUtf8());
+  style.colour = to_stdout && UseColour();
+  std::string out;
+  for (const Plot& plot : plots) {
+    if (!out.empty()) out += "\n";
+    out += RenderPlotText(plot, style);
+  }
+  return out;
+}
+
+// FILE.svg for one plot, FILE-1.svg, FILE-2.svg for several.
+std::string FileOf(const std::string& output, std::size_t plot, std::size_t n_plots) {
+  if (n_plots == 1) return output;
+  const std::size_t dot = output.rfind('.');
+  return Str(output.substr(0, dot), "-", plot + 1, output.substr(dot));
+}
+
+Status WritePictures(const std::vector<Plot>& plots, const std::string& output, const Size& size) {
+  const bool as_png = output.ends_with(".png");
+  for (std::size_t i = 0; i < plots.size(); ++i) {
+    const Drawing drawing = LayOut(plots[i], size.width > 0 ? size.width : kPictureWidth,
+                                   size.height > 0 ? size.height : kPictureHeight);
+    std::string bytes;
+    if (as_png) {
+      ASSIGN_OR_RETURN(bytes, RenderPng(drawing));
+    } else {
+      bytes = RenderSvg(drawing);
+    }
+    const std::string file = FileOf(output, i, plots.size());
+    RETURN_IF_ERROR(WriteFileAtomic(file, bytes));
+    std::fprintf(stderr, "%s: %s\n", file.c_str(), plots[i].title.c_str());
+  }
+  return {};
+}
+
+Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& arguments,
+                   const Size& size) {
+  const std::string& output = arguments.output;
+  if (output == "text") {
+    Print(TextOf(plots, arguments, size, true));
+    return {};
+  }
+  if (output == "json") {
+    Json list = Json::array();
+    for (const Plot& plot : plots) list.push_back(PlotJson(plot));
+    Print(RenderJson(list));
+    return {};
+  }
+  if (output.ends_with(".txt")) {
+    return WriteFileAtomic(output, TextOf(plots, arguments, size, false));
+  }
+  return WritePictures(plots, output, size);
+}
+
+int DrawPlots(const PlotArguments& arguments, const std::string& state) {
+  const std::string& output = arguments.output;
+  const bool is_known = output == "text" || output == "json" || output.ends_with(".svg") ||
+                        output.ends_with(".png") || output.ends_with(".txt");
+  if (!is_known) {
+    return Report(
+        Status(Code::kInvalidArgument,
+               Str("-o \"", output,
+                   "\": expected text, json, or a file that ends in .svg, .png or .txt")));
+  }
+  const Result<Size> size = ReadSize(arguments.size);
+  if (!size.ok()) return Report(size.status());
+  const Result<PivotRequest> request = ReadPivotRequest(*arguments.pivot);
+  if (!request.ok()) return Report(request.status());
+  const Result<std::vector<Plot>> plots = arguments.what == "loss"
+                                              ? LossPlots(arguments, *request, state)
+                                              : ResultPlots(arguments, *request, state);
+  if (!plots.ok()) return Report(plots.status());
+  bool has_points = false;
+  for (const Plot& plot : *plots) {
+    for (const PlotSeries& series : plot.series) {
+      has_points = has_points || std::ranges::any_of(series.points, [](const PlotPoint& point) {
+                     return std::isfinite(point.y);
+                   });
+    }
+  }
+  if (!has_points) {
+    std::fprintf(stderr, "longrun: there are no numbers to draw yet\n");
+    return kExitIncomplete;
+  }
+  const Status written = WriteOutput(*plots, arguments, *size);
+  return written.ok() ? static_cast<int>(kExitOk) : Report(written);
+}
+
+}  // namespace
+
+void AddPlot(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("plot", "perplexity by context length or training curves, drawn");
+  AddExamples(*verb, {"longrun plot my-sweep", "longrun plot my-sweep -o curves.svg",
+                      "longrun plot my-sweep --what loss --where position=rope -o loss.png"});
+  auto arguments = std::make_shared<PlotArguments>();
+  arguments->pivot = AddPivot(*verb);
+  verb->add_option("--what", arguments->what,
+                   "results, or loss: training curves (--metric val_loss, lr, ... names another)")
+      ->check(CLI::IsMember(std::vector<std::string>{"results", "loss"}))
+      ->capture_default_str();
+  verb->add_option("--x", arguments->x, "of training curves: tokens | step")
+      ->check(CLI::IsMember(std::vector<std::string>{"tokens", "step"}))
+      ->capture_default_str();
+  verb->add_option("-o,--output", arguments->output, "text | json | FILE.svg | FILE.png | FILE.txt")
+      ->capture_default_str();
+  verb->add_option("--size", arguments->size,
+                   "WIDTHxHEIGHT: pixels of a picture (800x480), characters of a text (80x20)");
+  verb->add_flag("--ascii", arguments->ascii, "text without Braille and lines");
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return DrawPlots(*arguments, verbs.state); };
+  });
+}
+
+}  // namespace longrun

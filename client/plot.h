@@ -1,0 +1,88 @@
+// Plots: what is drawn (Plot), and its forms. A curve of results is drawn in the terminal, as SVG and
+// as PNG from the same numbers; `LayOut` places it once for both pictures.
+//
+//   plot_curves.cc   from pivot tables: a metric by context length
+//   plot_losses.cc   from training curves
+//   plot_layout.cc   Plot -> Drawing: axes, ticks, labels that do not overlap
+//   plot_svg.cc, plot_png.cc, plot_text.cc   forms
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "client/drawing.h"
+#include "client/pivot.h"
+
+namespace longrun {
+
+struct PlotPoint {
+  double x = 0.0;
+  double y = 0.0;
+  std::optional<double> se = {};  // half of the band's height
+  bool is_marked = false;         // at the train length
+};
+
+// One line. Points rise in x; a gap is a point whose y is not finite.
+struct PlotSeries {
+  std::string name;
+  std::vector<PlotPoint> points = {};
+  std::string note = {};  // what of it cannot be drawn: "not_applicable at 128, 256"
+  bool is_baseline = false;
+};
+
+struct Plot {
+  std::string title;
+  std::string x_label;
+  std::string y_label;
+  bool x_is_log = false;
+  bool y_is_log = false;
+  bool has_markers = true;           // a mark at each point; curves of many points have none
+  std::vector<double> marks_x = {};  // train lengths: a dashed line each
+  std::string marks_label = {};      // "train length"
+  std::vector<PlotSeries> series = {};
+  std::string legend = {};  // what the band is: "band: ± standard error over seeds"
+};
+
+// One plot for each table: a series for each of its rows, baselines among them. y is logarithmic where
+// the values span more than a factor of 20. kInvalidArgument where the columns are not the context
+// lengths alone.
+Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables);
+
+// A run's training curve, as GetSeries gives it.
+struct LossCurve {
+  std::string name;  // of its series: runs of one name are seeds, and are folded
+  std::vector<double> x = {};
+  std::vector<double> y = {};  // not finite where there was none
+};
+
+// Seeds are folded at the x that all of them have: mean and standard error of the mean.
+Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title,
+                  const std::string& x_label, const std::string& y_label);
+
+// Axes, lines, bands and labels at a size in pixels (at least 320 x 200).
+Drawing LayOut(const Plot& plot, int width, int height);
+
+// An SVG document: valid XML, with title and description, readable on light and dark pages. Can stand
+// alone or inside HTML.
+std::string RenderSvg(const Drawing& drawing);
+
+// PNG bytes, on a white page; `scale` pixels for each of the drawing's.
+Result<std::string> RenderPng(const Drawing& drawing, double scale = 2.0);
+
+struct PlotTextStyle {
+  int width = 80;  // characters
+  int height = 20;
+  bool ascii = false;  // else Braille dots
+  bool colour = false;
+};
+
+std::string RenderPlotText(const Plot& plot, const PlotTextStyle& style);
+
+// The numbers that are drawn.
+Json PlotJson(const Plot& plot);
+
+}  // namespace longrun

@@ -1,0 +1,148 @@
+// From pivot tables to plots: a metric by context length, a series for each row.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "base/str.h"
+#include "client/pivot_axes.h"
+#include "client/plot.h"
+#include "client/render.h"
+#include "client/table_format.h"
+
+namespace longrun {
+namespace {
+
+constexpr double kLogFromRatio = 20.0;     // beyond, equal steps would hide the small values
+constexpr std::size_t kMarkedLengths = 3;  // with more, the rings at the points have to do
+
+std::string Words(std::string name) {
+  std::ranges::replace(name, '_', ' ');
+  return name;
+}
+
+// What tells a row from the others: "rope", "rope, train length 64".
+std::string SeriesName(const PivotTable& table, const PivotRow& row) {
+  if (!row.baseline.empty()) return row.baseline;
+  std::vector<std::string> parts;
+  for (std::size_t a = 0; a < table.row_axes.size(); ++a) {
+    const bool varies = std::ranges::any_of(table.rows, [&](const PivotRow& other) {
+      return other.baseline.empty() && other.key[a] != row.key[a];
+    });
+    if (!varies || row.key[a].is_null()) continue;
+    const std::string text = AxisText(row.key[a]);
+    parts.push_back(row.key[a].is_number() ? Str(Words(ShortAxis(table.row_axes[a])), " ", text)
+                                           : text);
+  }
+  if (parts.empty() && !row.key.empty()) parts.push_back(AxisText(row.key.front()));
+  return Join(parts, ", ");
+}
+
+// "not_applicable at 128, 256"
+std::string NoteOf(const PivotTable& table, const PivotRow& row) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> reasons;
+  for (std::size_t c = 0; c < row.cells.size(); ++c) {
+    const PivotCell& cell = row.cells[c];
+    if (cell.value.has_value() || cell.status == "not_asked") continue;
+    auto at =
+        std::ranges::find(reasons, cell.status, [](const auto& reason) { return reason.first; });
+    if (at == reasons.end()) at = reasons.insert(at, {cell.status, {}});
+    at->second.push_back(AxisText(table.columns[c].front()));
+  }
+  std::vector<std::string> notes;
+  for (const auto& [status, lengths] : reasons) {
+    notes.push_back(Str(status, " at ", Join(lengths, ", ")));
+  }
+  return Join(notes, "; ");
+}
+
+PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
+  PlotSeries series{.name = SeriesName(table, row),
+                    .note = NoteOf(table, row),
+                    .is_baseline = !row.baseline.empty()};
+  for (std::size_t c = 0; c < row.cells.size(); ++c) {
+    const PivotCell& cell = row.cells[c];
+    series.points.push_back({.x = table.columns[c].front().get<double>(),
+                             .y = cell.value.value_or(std::numeric_limits<double>::quiet_NaN()),
+                             .se = cell.se,
+                             .is_marked = cell.at_train_length});
+  }
+  return series;
+}
+
+void ChooseScale(Plot& plot) {
+  double low = std::numeric_limits<double>::infinity();
+  double high = 0.0;
+  for (const PlotSeries& series : plot.series) {
+    for (const PlotPoint& point : series.points) {
+      if (!std::isfinite(point.y)) continue;
+      low = std::min(low, point.y);
+      high = std::max(high, point.y);
+    }
+  }
+  plot.y_is_log = low > 0.0 && high > kLogFromRatio * low;
+}
+
+Plot PlotOf(const PivotTable& table) {
+  Plot plot{.title = TableTitle(table),
+            .x_label = "context length (tokens)",
+            .y_label = Words(table.metrics.front()) + (table.relative ? ", relative" : ""),
+            .x_is_log = true,
+            .marks_label = "train length"};
+  std::set<double> marks;
+  for (const PivotRow& row : table.rows) {
+    plot.series.push_back(SeriesOf(table, row));
+    for (const PlotPoint& point : plot.series.back().points) {
+      if (point.is_marked) marks.insert(point.x);
+    }
+  }
+  if (marks.size() <= kMarkedLengths) plot.marks_x.assign(marks.begin(), marks.end());
+  plot.legend = Str("band: ", ErrorLegend(table), "; ring: train length");
+  ChooseScale(plot);
+  return plot;
+}
+
+}  // namespace
+
+Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables) {
+  std::vector<Plot> plots;
+  plots.reserve(tables.size());
+  for (const PivotTable& table : tables) {
+    if (table.col_axes != std::vector<std::string>{"context_length"} || table.metrics.size() != 1) {
+      return Status(Code::kInvalidArgument,
+                    Str("a plot has the context length across and one metric, found ",
+                        Join(table.col_axes, ", "), " and ", Join(table.metrics, ", "),
+                        ": leave --cols out, and give one --metric"));
+    }
+    const bool has_lengths = std::ranges::all_of(
+        table.columns, [](const auto& column) { return column.front().is_number(); });
+    if (!has_lengths) {
+      return Status(Code::kInvalidArgument, Str(table.metrics.front(), " has no context length"));
+    }
+    plots.push_back(PlotOf(table));
+  }
+  return plots;
+}
+
+Json PlotJson(const Plot& plot) {
+  const auto number = [](double value) { return std::isfinite(value) ? Json(value) : Json(); };
+  Json json = {{"title", plot.title},       {"x_label", plot.x_label},   {"y_label", plot.y_label},
+               {"x_is_log", plot.x_is_log}, {"y_is_log", plot.y_is_log}, {"marks_x", plot.marks_x},
+               {"series", Json::array()}};
+  for (const PlotSeries& series : plot.series) {
+    Json points = Json::array();
+    for (const PlotPoint& point : series.points) {
+      points.push_back({{"x", number(point.x)},
+                        {"y", number(point.y)},
+                        {"se", point.se ? number(*point.se) : Json()},
+                        {"at_train_length", point.is_marked}});
+    }
+    json["series"].push_back({{"name", series.name},
+                              {"baseline", series.is_baseline},
+                              {"note", series.note},
+                              {"points", std::move(points)}});
+  }
+  return json;
+}
+
+}  // namespace longrun
