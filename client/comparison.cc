@@ -28,13 +28,16 @@ void Collect(const std::string& path, const Json& a, const Json& b,
   }
 }
 
-// What a number is of, in the order in which numbers are listed.
-Json PlaceOf(const Json& body) {
+// What a number is of, in the order in which numbers are listed. The last part is all that was asked:
+// two evaluations may differ in it alone.
+Json PlaceOf(const Json& row) {
+  const Json& body = row.at("body");
   Json place = Json::array();
   for (const char* key :
        {"metric", "split", "protocol", "variant", "averaging", "depth", "context_length"}) {
     place.push_back(body.value(key, Json()));
   }
+  place.push_back(row.value("evaluation", Json()));
   return place;
 }
 
@@ -129,7 +132,7 @@ std::vector<ResultDifference> CompareRows(const std::vector<RowsPair>& seeds) {
   std::map<Json, std::vector<BodyPair>> places;
   for (std::size_t s = 0; s < seeds.size(); ++s) {
     const auto at = [&](const Json& row) -> BodyPair& {
-      std::vector<BodyPair>& pairs = places[PlaceOf(row.at("body"))];
+      std::vector<BodyPair>& pairs = places[PlaceOf(row)];
       pairs.resize(seeds.size());
       return pairs[s];
     };

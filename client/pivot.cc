@@ -18,8 +18,9 @@ namespace {
 constexpr std::string_view kBaseline = "unigram";
 
 // In EvaluationAxes().
-constexpr std::size_t kAveraging = 3;
-constexpr std::size_t kVariant = 4;
+constexpr std::size_t kEvaluation = 3;
+constexpr std::size_t kAveraging = 4;
+constexpr std::size_t kVariant = 5;
 
 using Ranks = std::vector<std::size_t>;
 
@@ -68,6 +69,46 @@ class AxisOrder {
  private:
   std::string axis_;
   std::vector<Json> values_;
+};
+
+// What tells evaluations of one split and protocol from each other, as text: "stride=32". Numbers of
+// two evaluations rest on different text or context, and never stand in one table unnamed.
+class Evaluations {
+ public:
+  void Add(const Json& row) {
+    const Json params = ParamsOf(row);
+    for (const auto& [key, value] : params.items()) {
+      std::vector<Json>& values = values_[{GroupOf(row), key}];
+      if (std::ranges::find(values, value) == values.end()) values.push_back(value);
+    }
+  }
+  // Null where there is only one.
+  Json TextOf(const Json& row) const {
+    std::vector<std::string> parts;
+    const Json params = ParamsOf(row);
+    for (const auto& [key, value] : params.items()) {
+      if (values_.at({GroupOf(row), key}).size() > 1)
+        parts.push_back(Str(key, "=", AxisText(value)));
+    }
+    return parts.empty() ? Json() : Json(Join(parts, ", "));
+  }
+
+ private:
+  // Of the one evaluation that the row is of, without what has an axis of its own.
+  static Json ParamsOf(const Json& row) {
+    const auto found = row.find("evaluation");
+    if (found == row.end() || !found->is_object() || found->empty()) return Json::object();
+    Json params = found->begin().value();
+    for (const char* key : {"split", "protocol", "baseline", "context_lengths"}) params.erase(key);
+    return params;
+  }
+  static std::string GroupOf(const Json& row) {
+    const Json& body = row.at("body");
+    return CanonicalJson(
+        {body.at("metric"), body.value("split", Json()), body.value("protocol", Json())});
+  }
+
+  std::map<std::pair<std::string, std::string>, std::vector<Json>> values_;
 };
 
 Json ValueOn(const std::string& axis, const RunRef& run, const Place& place) {
@@ -212,7 +253,8 @@ class Pivot {
   }
 
   static std::string AveragingKey(std::size_t s, const Json& body) {
-    return CanonicalJson({s, body.at("metric"), body.at("split"), body.at("protocol")});
+    return CanonicalJson(
+        {s, body.at("metric"), body.value("split", Json()), body.value("protocol", Json())});
   }
 
   void CollectRows() {
@@ -220,6 +262,7 @@ class Pivot {
       for (const Json& row : results_[s].at("rows")) {
         const Json averaging = row.at("body").value("averaging", Json());
         if (!averaging.is_null()) averaging_[AveragingKey(s, row.at("body"))] = averaging;
+        evaluations_.Add(row);
       }
     }
     for (std::size_t s = 0; s < results_.size(); ++s) {
@@ -248,6 +291,7 @@ class Pivot {
     for (const std::string& axis : EvaluationAxes()) {
       place.values.push_back(axis == "metric" ? Json(metric.name) : body.value(axis, Json()));
     }
+    place.values.at(kEvaluation) = evaluations_.TextOf(row);
     // Which averaging a row has that is not there yet, its fellows say.
     Json& averaging = place.values.at(kAveraging);
     if (averaging.is_null()) averaging = averaging_[AveragingKey(s, body)];
@@ -492,13 +536,17 @@ class Pivot {
         seed.value = metric.Value(reading->x);
         if (reading->se) seed.se = metric.ValueError(reading->x, *reading->se);
         const Json& body = wanted.row->at("body");
-        if (body.at("n").is_number()) seed.n = body.at("n").get<std::int64_t>();
+        const auto number = [&body](const char* key) -> std::optional<double> {
+          const auto found = body.find(key);
+          if (found == body.end() || !found->is_number()) return std::nullopt;
+          return found->get<double>();
+        };
+        if (number("n")) seed.n = static_cast<std::int64_t>(*number("n"));
         cell.n += seed.n;
-        if (body.at("nll_sum").is_number() && seed.n > 0) {
-          const auto sum = body.at("nll_sum").get<double>();
-          nll_sum += sum;
-          nll += sum / static_cast<double>(seed.n);
-          if (body.at("bytes").is_number()) bytes += body.at("bytes").get<double>();
+        if (number("nll_sum") && seed.n > 0) {
+          nll_sum += *number("nll_sum");
+          nll += *number("nll_sum") / static_cast<double>(seed.n);
+          bytes += number("bytes").value_or(0.0);
         }
       }
       cell.seeds.push_back(std::move(seed));
@@ -576,6 +624,7 @@ class Pivot {
   std::map<std::string, std::shared_ptr<Place>> place_of_;
   std::vector<std::pair<std::size_t, std::shared_ptr<Place>>> places_;  // of each sweep
   std::set<std::pair<std::size_t, std::string>> in_sweep_;
+  Evaluations evaluations_;
   std::map<std::string, Json> averaging_;  // of a sweep's metric, split and protocol
   std::map<std::pair<const RunRef*, std::string>, const Json*> rows_;
   std::vector<Wanted> wanted_;

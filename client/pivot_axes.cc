@@ -45,8 +45,9 @@ RunRef MakeRunRef(std::string sweep, const Json& run) {
 }
 
 const std::vector<std::string>& EvaluationAxes() {
-  static const std::vector<std::string> axes = {"metric",  "split", "protocol",      "averaging",
-                                                "variant", "depth", "context_length"};
+  static const std::vector<std::string> axes = {"metric",     "split",         "protocol",
+                                                "evaluation", "averaging",     "variant",
+                                                "depth",      "context_length"};
   return axes;
 }
 

@@ -72,7 +72,8 @@ std::string TableTitle(const PivotTable& table) {
   for (const std::string& axis : table.col_axes) across.push_back(Words(ShortAxis(axis)));
   std::vector<std::string> fixed;
   for (const auto& [axis, value] : table.fixed) {
-    const bool speaks = axis == "split" || axis == "protocol" || axis == "dataset";
+    const bool speaks =
+        axis == "split" || axis == "protocol" || axis == "dataset" || axis == "evaluation";
     fixed.push_back(speaks ? AxisText(value) : Str(Words(ShortAxis(axis)), " ", AxisText(value)));
   }
   std::vector<std::string> metrics;

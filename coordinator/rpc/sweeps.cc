@@ -151,6 +151,7 @@ std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sw
                          {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
                          {"status", StatusOfOwed(state, task)}}));
       row.set_task(id);
+      row.set_evaluation_json(CanonicalJson(task.evaluation));
     }
   }
   return rows;
@@ -570,6 +571,7 @@ class SweepService final : public v1::SweepService::CallbackService {
     row->set_body_json(std::move(result.body_json));
     row->set_task(std::move(result.task));
     row->set_attempt(std::move(result.attempt));
+    row->set_evaluation_json(std::move(result.evaluation_json));
   }
 
   static Status ResultsOfRun(StoreReader& reader, const v1::GetResultsRequest& request,

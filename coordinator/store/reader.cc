@@ -178,7 +178,8 @@ Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std:
                        .cell = row.Text(1),
                        .task = row.Text(2),
                        .attempt = row.Text(3),
-                       .body_json = std::move(body)});
+                       .body_json = std::move(body),
+                       .evaluation_json = row.Text(5)});
   }
 }
 
@@ -187,7 +188,8 @@ Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std:
 // have grown and whatever it guesses about them.
 Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& sweep_id) {
   return Results(
-      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line"
+      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line, "
+      "task.evaluation"
       " FROM sweep_cell CROSS JOIN cell ON cell.cell = sweep_cell.cell"
       " CROSS JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
       " CROSS JOIN result INDEXED BY result_once"
@@ -200,7 +202,8 @@ Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& s
 
 Result<std::vector<ResultBody>> StoreReader::ResultsOfRun(const std::string& run_key) {
   return Results(
-      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line"
+      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line, "
+      "task.evaluation"
       " FROM task CROSS JOIN result ON result.attempt = task.result_attempt"
       " WHERE task.run_key = ? AND task.kind = 'evaluate' AND task.result_attempt <> ''"
       " ORDER BY result.metric, result.split, result.protocol, result.context_length,"

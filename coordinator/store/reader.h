@@ -65,7 +65,8 @@ struct ResultBody {
   std::string cell;
   std::string task;
   std::string attempt;
-  std::string body_json;  // as the trainer wrote it
+  std::string body_json;        // as the trainer wrote it
+  std::string evaluation_json;  // of the task: evaluation -> parameters, lengths left out
 };
 
 // A sweep that may ask for its results at /metrics: the newest of its name, with the word in its file.
@@ -133,7 +134,7 @@ class StoreReader {
 
  private:
   explicit StoreReader(std::unique_ptr<Connection> connection);
-  // Of a query for run key, cell, task, attempt and journal line, with one value bound.
+  // Of a query for run key, cell, task, attempt, journal line and evaluation, with one value bound.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
   // The one id in `candidates` (rows of one column, from a query with the beginning bound twice).
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);

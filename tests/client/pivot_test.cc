@@ -299,6 +299,23 @@ TEST(PivotTest, MetricsCanStandSideBySide) {
   EXPECT_NEAR(*tables[0].rows[1].cells[1].value, 21.0, 1e-12);
 }
 
+TEST(PivotTest, EvaluationsThatDifferInAParameterAreTablesOfTheirOwn) {
+  Json rows = {RowOf("a", 64, 8.0, 10), RowOf("a", 64, 7.0, 10), RowWithout("a", 128, "missing")};
+  const Json same = {{"split", "validation"}, {"protocol", "nonoverlap"}, {"k", 1}};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i]["evaluation"]["perplexity"] = same;
+    rows[i]["evaluation"]["perplexity"]["stride"] = i == 0 ? 16 : 32;
+  }
+  const auto tables = Build({ResultsOf(Json::array({RunOf("a", "rope", 64, 1)}), rows)});
+  ASSERT_EQ(tables.size(), 2u);
+  EXPECT_EQ(tables[0].fixed[2], (std::pair<std::string, Json>("evaluation", "stride=16")));
+  EXPECT_EQ(tables[0].columns.size(), 1u);
+  EXPECT_NEAR(*tables[0].rows[0].cells[0].value, 8.0, 1e-12);
+  ASSERT_EQ(tables[1].columns.size(), 2u);
+  EXPECT_NEAR(*tables[1].rows[0].cells[0].value, 7.0, 1e-12);
+  EXPECT_EQ(tables[1].rows[0].cells[1].status, "missing");
+}
+
 TEST(PivotTest, AVariantOfTheModelIsARowAndABaselineStandsApart) {
   const Json runs = Json::array({RunOf("a", "rope", 64, 1)});
   const Json rows = {RowOf("a", 64, 8.0, 10), RowOf("a", 64, 7.0, 10, "yarn"),
