@@ -33,8 +33,7 @@ void Collect(const std::string& path, const Json& a, const Json& b,
 Json PlaceOf(const Json& row) {
   const Json& body = row.at("body");
   Json place = Json::array();
-  for (const char* key :
-       {"metric", "split", "protocol", "variant", "averaging", "depth", "context_length"}) {
+  for (const char* key : {"metric", "split", "protocol", "variant", "depth", "context_length"}) {
     place.push_back(body.value(key, Json()));
   }
   place.push_back(row.value("evaluation", Json()));
@@ -61,7 +60,7 @@ using BodyPair = std::pair<const Json*, const Json*>;
 ResultDifference Compare(const Json& place, const std::vector<BodyPair>& seeds) {
   const Metric metric = MetricFor(place[0].get<std::string>());
   ResultDifference out{.metric = metric.name,
-                       .context_length = place[6],
+                       .context_length = place[5],
                        .split = place[1],
                        .protocol = place[2],
                        .variant = place[3],

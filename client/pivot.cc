@@ -390,9 +390,14 @@ class Pivot {
     row_orders_ = OrdersOf(row_axes_);
     col_orders_ = OrdersOf(col_axes_);
     page_orders_ = OrdersOf(PageAxes());
-    const bool baselines_fit = std::ranges::all_of(col_axes_, [](const std::string& axis) {
-      return IsEvaluationAxis(axis) || axis == "dataset";
-    });
+    // A baseline has a row for each dataset: what it was measured at must stand across.
+    const bool baselines_fit =
+        std::ranges::all_of(
+            col_axes_,
+            [](const std::string& axis) { return IsEvaluationAxis(axis) || axis == "dataset"; }) &&
+        std::ranges::none_of(row_axes_, [](const std::string& axis) {
+          return IsEvaluationAxis(axis) && axis != "variant";
+        });
     for (const Wanted& wanted : wanted_) {
       const Ranks column = RanksOf(col_orders_, wanted);
       Page& page = pages_[RanksOf(page_orders_, wanted)];
@@ -400,7 +405,10 @@ class Pivot {
         page.columns.insert(column);
         page.lines[RanksOf(row_orders_, wanted)][column].push_back(wanted);
       } else if (baselines_fit) {
-        page.baselines[{std::string(kBaseline), wanted.run->dataset()}][column] = {wanted};
+        // Every run of a dataset has it: the last that is measured.
+        std::vector<Wanted>& one =
+            page.baselines[{std::string(kBaseline), wanted.run->dataset()}][column];
+        if (one.empty() || wanted.row->at("body").at("status") == "ok") one = {wanted};
       }
     }
     std::erase_if(pages_, [](const auto& entry) { return entry.second.lines.empty(); });
