@@ -1,4 +1,5 @@
-// The one thing an evaluation knows of a model: the negative log-likelihood it gives to tokens.
+// What an evaluation knows of a model: the negative log-likelihood it gives to tokens, and, of a
+// network, how it is timed.
 #pragma once
 
 #include <cstdint>
@@ -6,10 +7,11 @@
 #include <vector>
 
 #include "base/status.h"
+#include "model/throughput_probe.h"
 
 namespace longrun {
 
-// Windows over a stream of tokens (evaluation.md section 0). Fed to the model:
+// Windows over a stream of tokens. Fed to the model:
 // (bos ? [BOS] : []) + tokens[context_begin .. score_end - 2]; scored: [score_begin, score_end).
 struct Window {
   std::int64_t context_begin = 0;
@@ -28,6 +30,8 @@ class LanguageModel {
   // positions (a learned table): the caller's cell is not_applicable.
   virtual Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                                       std::span<const Window> windows) = 0;
+  // Null for what has no step to time, as a table of counts. Lives as long as the model.
+  virtual ThroughputProbe* throughput() { return nullptr; }
 };
 
 }  // namespace longrun

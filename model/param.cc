@@ -250,4 +250,13 @@ Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
   return resolved;
 }
 
+Json ConditionalParams(std::span<const ParamSpec> specs, const Json& resolved) {
+  Json params = Json::object();
+  for (const ParamSpec& spec : specs) {
+    const std::string name(spec.name);
+    if (spec.only_with && resolved.contains(name)) params[name] = resolved.at(name);
+  }
+  return params;
+}
+
 }  // namespace longrun

@@ -57,4 +57,7 @@ std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json
 Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
                            std::string_view path);
 
+// The members of resolved parameters that belong to a value of another one.
+Json ConditionalParams(std::span<const ParamSpec> specs, const Json& resolved);
+
 }  // namespace longrun

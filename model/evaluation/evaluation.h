@@ -40,6 +40,7 @@ struct EvaluationRequest {
   std::string variant{};
   std::int64_t windows_per_call = 1;  // given to the model at once; no part of the result
   SharedWork* shared = nullptr;       // null: nothing is kept
+  Json machine = nullptr;             // what measures, for rows that depend on it
 };
 
 // What a sweep knows of a dataset before a token is read.

@@ -95,19 +95,12 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
 
 // ---- the row -----------------------------------------------------------------------------------
 
-// The protocol's own parameters, so that a row says what it is.
-Json OwnParams(const PerplexityParams& params) {
-  Json own = Json::object();
-  for (const ParamSpec& spec : params.protocol->params) {
-    own[std::string(spec.name)] = params.resolved.at(std::string(spec.name));
-  }
-  return own;
-}
-
 // A row without a number, which the following fill in.
 Json EmptyRow(const EvaluationRequest& request, const PerplexityParams& params) {
   Json extra = Json::object();
-  if (!params.protocol->params.empty()) extra["params"] = OwnParams(params);
+  // The protocol's own, so that a row says what it is.
+  Json own = ConditionalParams(kPerplexity.params, params.resolved);
+  if (!own.empty()) extra["params"] = std::move(own);
   return {{"metric", "nll"},
           {"context_length", request.context_length},
           {"split", params.split},
@@ -278,16 +271,17 @@ Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationReq
   SharedWork& shared = request.shared != nullptr ? *request.shared : own;
   RETURN_IF_ERROR(ReadTokens(*split, plan.windows.back().score_end, shared.tokens));
 
-  Result<Score> score = ScoreWindows(model,
-                                     {.tokens = shared.tokens,
-                                      .windows = plan.windows,
-                                      .document_starts = split->document_starts(),
-                                      .token_bytes = request.dataset->token_bytes(),
-                                      .windows_per_call = request.windows_per_call,
-                                      .bucket_edges = plan.bucket_edges,
-                                      .full_length = request.context_length,
-                                      .cache = &shared.windows[request.variant]},
-                                     progress);
+  Result<Score> score =
+      ScoreWindows(model,
+                   {.tokens = shared.tokens,
+                    .windows = plan.windows,
+                    .document_starts = split->document_starts(),
+                    .token_bytes = request.dataset->token_bytes(),
+                    .windows_per_call = request.windows_per_call,
+                    .bucket_edges = plan.bucket_edges,
+                    .full_length = request.context_length - params.protocol->n_unfed,
+                    .cache = &shared.windows[request.variant]},
+                   progress);
   EvaluationOutput output;
   Json row = EmptyRow(request, params);
   if (!score) {

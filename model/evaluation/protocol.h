@@ -47,6 +47,7 @@ struct Protocol {
   // Windows start with a begin-of-text token, so the first token of a text is scored too and a text
   // may be shorter than L; without, a text needs L + 1 tokens.
   bool uses_bos = false;
+  std::int64_t n_unfed = 0;  // a window that L cuts feeds L - n_unfed tokens, its BOS counted
   // Whether PlanRequest::documents is read, with these parameters; null: never.
   bool (*needs_documents)(const Json& params) = nullptr;
   // What is wrong between parameters, or between one and the length, by the parameter's name; null:

@@ -4,12 +4,14 @@
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/perplexity.h"
+#include "model/evaluation/throughput.h"
 
 namespace longrun {
 
 std::span<const Evaluation* const> Evaluations() {
   static const std::array kEvaluations = {
       &kPerplexity,
+      &kThroughput,
   };
   return kEvaluations;
 }

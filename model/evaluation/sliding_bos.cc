@@ -105,6 +105,7 @@ const Protocol& SlidingBosProtocol() {
                   .default_value = false,
                   .meaning = "score only the first L - 1 tokens of each document"}},
       .uses_bos = true,
+      .n_unfed = 1,  // L - 1 tokens are targets, and the last of them is no one's context
       .needs_documents = &NeedsDocuments,
       .check = &Check,
       .default_score_tokens = &DefaultScoreTokens,

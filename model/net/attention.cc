@@ -75,20 +75,24 @@ Result<Attention> Attention::Make(TermSpec terms, std::string_view method,
 }
 
 // y[c] = x[c] cos - x[c + R/2] sin, y[c + R/2] = x[c + R/2] cos + x[c] sin (half), or the same on
-// pairs (2c, 2c + 1) (interleaved). Angles are formed in double.
-at::Tensor Attention::Rotate(const at::Tensor& x_BHTD) {
-  const std::int64_t n_positions = x_BHTD.size(2);
+// pairs (2c, 2c + 1) (interleaved). Angles are formed in double. Row t of x stands at position
+// begin + t.
+at::Tensor Attention::Rotate(const at::Tensor& x_BHTD, std::int64_t begin) {
+  const std::int64_t n_positions = begin + x_BHTD.size(2);
   const std::int64_t n_pairs = static_cast<std::int64_t>(terms_.rotation->frequency.size());
   if (!cos_TR_.defined() || cos_TR_.size(0) < n_positions) {
+    // Twice what there was: a token at a time must not make a table each time.
+    const std::int64_t n_rows =
+        begin > 0 && cos_TR_.defined() ? std::max(n_positions, 2 * cos_TR_.size(0)) : n_positions;
     const at::Tensor position =
-        at::arange(n_positions, at::TensorOptions().dtype(at::kDouble).device(compute_.device));
+        at::arange(n_rows, at::TensorOptions().dtype(at::kDouble).device(compute_.device));
     const at::Tensor angle =
         at::outer(position, Doubles(terms_.rotation->frequency, compute_.device));
     cos_TR_ = at::cos(angle).to(compute_.dtype);
     sin_TR_ = at::sin(angle).to(compute_.dtype);
   }
-  const at::Tensor cos = cos_TR_.narrow(0, 0, n_positions);
-  const at::Tensor sin = sin_TR_.narrow(0, 0, n_positions);
+  const at::Tensor cos = cos_TR_.narrow(0, begin, x_BHTD.size(2));
+  const at::Tensor sin = sin_TR_.narrow(0, begin, x_BHTD.size(2));
 
   const at::Tensor turning = x_BHTD.narrow(3, 0, 2 * n_pairs).to(compute_.dtype);
   at::Tensor turned;
@@ -164,34 +168,92 @@ at::Tensor Attention::BlockForward(const Call& call, const at::Tensor& cumulated
   return at::matmul(p, v_BHKD);
 }
 
-at::Tensor Attention::Forward(const Call& given) {
-  Call call = given;
-  if (terms_.rotation) {
-    call.q_BHTD = Rotate(call.q_BHTD);
-    call.k_BHTD = Rotate(call.k_BHTD);
-  }
-  if (backend_ == AttentionBackend::kTorch) {
-    return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt,
-                                            0.0, shape_.causal, call.scale);
-  }
+// g_t = -gate(h_t) of each token, in the order of T: b_t is minus their sum up to t.
+at::Tensor Attention::GateSteps(const Call& call) const {
+  const at::Tensor h_BTH =
+      at::linear(call.x_BTC, call.gate_weight_HC, call.gate_bias_H).to(compute_.dtype);
+  return at::softplus(h_BTH).transpose(1, 2);
+}
+
+at::Tensor Attention::AllBlocks(Call call, const at::Tensor& cumulated_BHT) {
   call.q_BHTD = call.q_BHTD * call.scale;
-
-  at::Tensor cumulated_BHT;  // b_t, in double
-  if (terms_.key_bias_gate) {
-    const at::Tensor h_BTH =
-        at::linear(call.x_BTC, call.gate_weight_HC, call.gate_bias_H).to(compute_.dtype);
-    const at::Tensor step_BHT = at::softplus(h_BTH).transpose(1, 2);
-    cumulated_BHT = -at::cumsum(step_BHT, 2, at::kDouble);
-  }
-
   const std::int64_t n_positions = call.q_BHTD.size(2);
   const std::int64_t block = BlockQueries(call.q_BHTD.size(0) * call.q_BHTD.size(1), n_positions);
   std::vector<at::Tensor> blocks;
+  blocks.reserve(static_cast<std::size_t>((n_positions + block - 1) / block));
   for (std::int64_t begin = 0; begin < n_positions; begin += block) {
     const std::int64_t n_query = std::min(block, n_positions - begin);
     blocks.push_back(BlockForward(call, cumulated_BHT, begin, n_query, block));
   }
   return blocks.size() == 1 ? blocks.front() : at::cat(blocks, 2);
+}
+
+at::Tensor Attention::Forward(const Call& given) {
+  Call call = given;
+  if (terms_.rotation) {
+    call.q_BHTD = Rotate(call.q_BHTD, 0);
+    call.k_BHTD = Rotate(call.k_BHTD, 0);
+  }
+  if (backend_ == AttentionBackend::kTorch) {
+    return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt,
+                                            0.0, shape_.causal, call.scale);
+  }
+  at::Tensor cumulated_BHT;  // b_t, in double
+  if (terms_.key_bias_gate) cumulated_BHT = -at::cumsum(GateSteps(call), 2, at::kDouble);
+  return AllBlocks(std::move(call), cumulated_BHT);
+}
+
+// One query, behind all keys: none is hidden, and a bias relative to it is
+//   learned: b_i - b_j = b_last - b_j,   slopes: -slope (last - j)
+// in either form, one- or two-sided.
+at::Tensor Attention::LastQuery(Call call, const at::Tensor& cumulated_BHT) const {
+  if (backend_ == AttentionBackend::kTorch) {
+    return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt,
+                                            0.0, false, call.scale);
+  }
+  const std::int64_t last = call.k_BHTD.size(2) - 1;
+  at::Tensor scores = at::matmul(call.q_BHTD * call.scale, call.k_BHTD.transpose(2, 3));
+  scores = scores.to(compute_.dtype);
+  if (cumulated_BHT.defined()) {
+    const at::Tensor ahead = cumulated_BHT.narrow(2, last, 1) - cumulated_BHT;
+    scores = scores + ahead.to(compute_.dtype).unsqueeze(2);
+  }
+  if (terms_.key_bias_slope) {
+    const at::Tensor slope = Doubles(terms_.key_bias_slope->slope, compute_.device);
+    const at::Tensor behind = at::arange(last + 1, slope.options()) - last;
+    scores = scores + (slope.view({-1, 1, 1}) * behind).to(compute_.dtype);
+  }
+  return at::matmul(at::softmax(scores, -1).to(compute_.product), call.v_BHTD);
+}
+
+at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
+  const std::int64_t begin = cache.n, n = given.q_BHTD.size(2);
+  LR_CHECK(shape_.causal && (begin == 0 || n == 1) && begin + n <= cache.k_BHTD.size(2));
+  Call call = given;
+  if (terms_.rotation) {
+    call.q_BHTD = Rotate(call.q_BHTD, begin);
+    call.k_BHTD = Rotate(call.k_BHTD, begin);
+  }
+  cache.k_BHTD.narrow(2, begin, n).copy_(call.k_BHTD);
+  cache.v_BHTD.narrow(2, begin, n).copy_(call.v_BHTD);
+  at::Tensor cumulated_BHT;
+  if (terms_.key_bias_gate) {
+    at::Tensor added = -at::cumsum(GateSteps(call), 2, at::kDouble);
+    if (begin > 0) added = added + cache.cumulated_BHT.narrow(2, begin - 1, 1);
+    cache.cumulated_BHT.narrow(2, begin, n).copy_(added);
+    cumulated_BHT = cache.cumulated_BHT.narrow(2, 0, begin + n);
+  }
+  cache.n = begin + n;
+  if (begin > 0) {
+    call.k_BHTD = cache.k_BHTD.narrow(2, 0, cache.n);
+    call.v_BHTD = cache.v_BHTD.narrow(2, 0, cache.n);
+    return LastQuery(std::move(call), cumulated_BHT);
+  }
+  if (backend_ == AttentionBackend::kTorch) {
+    return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt,
+                                            0.0, true, call.scale);
+  }
+  return AllBlocks(std::move(call), cumulated_BHT);
 }
 
 }  // namespace longrun

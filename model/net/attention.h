@@ -30,6 +30,14 @@ namespace longrun {
 enum class AttentionBackend { kReference, kTorch };
 Result<AttentionBackend> ParseAttentionBackend(std::string_view name);  // "reference", "torch"
 
+// The keys and values of tokens read before, rotated where the method rotates, in tensors with room
+// for more. Of one layer.
+struct AttentionCache {
+  at::Tensor k_BHTD, v_BHTD;  // of type compute.product
+  at::Tensor cumulated_BHT;   // b_t of a learned bias, in double; undefined without a gate
+  std::int64_t n = 0;         // tokens held: T before
+};
+
 class Attention {
  public:
   // kUnimplemented when the back-end lacks a term; `method` is the name for that message.
@@ -46,11 +54,18 @@ class Attention {
   };
   // o_BHTD, of type compute.product.
   at::Tensor Forward(const Call& call);
+  // The same of tokens that stand behind those in the cache, to which they are added: any number of
+  // them where it is empty, else one. Causal attention only, without gradients.
+  at::Tensor ForwardBehind(const Call& call, AttentionCache& cache);
+  AttentionBackend backend() const { return backend_; }
 
  private:
   Attention(TermSpec terms, const AttentionShape& shape, AttentionBackend backend,
             const Compute& compute);
-  at::Tensor Rotate(const at::Tensor& x_BHTD);
+  at::Tensor Rotate(const at::Tensor& x_BHTD, std::int64_t begin);
+  at::Tensor GateSteps(const Call& call) const;
+  at::Tensor AllBlocks(Call call, const at::Tensor& cumulated_BHT);
+  at::Tensor LastQuery(Call call, const at::Tensor& cumulated_BHT) const;
   at::Tensor StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t n_key,
                         std::int64_t block, std::int64_t n_positions);
   at::Tensor BlockForward(const Call& call, const at::Tensor& cumulated_BHT, std::int64_t q_begin,

@@ -2,13 +2,10 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <c10/util/Exception.h>
-
-#include <new>
-#include <string_view>
 
 #include "base/str.h"
 #include "model/net/head.h"
+#include "model/net/out_of_memory.h"
 
 namespace longrun {
 namespace {
@@ -85,7 +82,7 @@ Result<std::vector<std::vector<float>>> NetScorer::Nll(std::span<const std::int3
                                                        std::span<const Window> windows) {
   RETURN_IF_ERROR(CheckWindows(tokens, windows));
   std::vector<std::vector<float>> nll(windows.size());
-  try {
+  RETURN_IF_ERROR(WithinMemory([&]() -> Status {
     for (std::size_t begin = 0; begin < windows.size();) {
       std::size_t end = begin + 1;
       while (end < windows.size() && SameShape(windows[begin], windows[end])) ++end;
@@ -93,15 +90,14 @@ Result<std::vector<std::vector<float>>> NetScorer::Nll(std::span<const std::int3
                  std::span(nll).subspan(begin, end - begin));
       begin = end;
     }
-  } catch (const c10::OutOfMemoryError& error) {
-    return Status(Code::kResourceExhausted, error.what_without_backtrace());
-  } catch (const c10::Error& error) {
-    // The allocator of the host throws a plain error.
-    const std::string_view what = error.what_without_backtrace();
-    if (what.find("DefaultCPUAllocator") == std::string_view::npos) throw;
-    return Status(Code::kResourceExhausted, std::string(what));
-  }
+    return {};
+  }));
   return nll;
+}
+
+ThroughputProbe* NetScorer::throughput() {
+  if (!probe_) probe_.emplace(net_);
+  return &*probe_;
 }
 
 }  // namespace longrun

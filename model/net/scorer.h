@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "model/language_model.h"
+#include "model/net/throughput.h"
 #include "model/net/transformer.h"
 
 namespace longrun {
@@ -15,11 +17,14 @@ class NetScorer final : public LanguageModel {
  public:
   // The network must outlive this. `bos_id` is for windows that ask for one; -1: there is none.
   explicit NetScorer(Transformer& net, std::int32_t bos_id = -1) : net_(net), bos_id_(bos_id) {}
+  NetScorer(const NetScorer&) = delete;
+  NetScorer& operator=(const NetScorer&) = delete;
 
   // Besides what LanguageModel says: kResourceExhausted when the device has too little memory,
   // kInvalidArgument for a token outside the vocabulary or a BOS that is not there.
   Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                               std::span<const Window> windows) override;
+  ThroughputProbe* throughput() override;
 
  private:
   Status CheckWindows(std::span<const std::int32_t> tokens, std::span<const Window> windows) const;
@@ -29,6 +34,7 @@ class NetScorer final : public LanguageModel {
 
   Transformer& net_;
   std::int32_t bos_id_;
+  std::optional<NetThroughput> probe_;
 };
 
 }  // namespace longrun

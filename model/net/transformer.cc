@@ -12,6 +12,7 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tanh.h>
 
+#include <algorithm>
 #include <span>
 #include <utility>
 
@@ -114,27 +115,32 @@ Status Transformer::CheckLength(std::int64_t n_tokens) const {
                     "\": choose another method, or a shorter length"));
 }
 
-// E[t] for t = 0 .. n_positions - 1, (T, C).
-at::Tensor Transformer::InputAddition(std::int64_t n_positions) {
+// E[t] for t = begin .. begin + n - 1, (T, C).
+at::Tensor Transformer::InputAddition(std::int64_t begin, std::int64_t n) {
   const InputAdd& add = *terms_.input_add;
+  const std::int64_t n_positions = begin + n;
   if (add.fill == nullptr) {
     const std::int64_t n_rows = wpe_PC_.size(0);
-    if (n_positions <= n_rows) return wpe_PC_.narrow(0, 0, n_positions);
+    if (n_positions <= n_rows) return wpe_PC_.narrow(0, begin, n);
     at::Tensor row =
-        at::arange(n_positions, wpe_PC_.options().dtype(at::kLong).requires_grad(false));
+        at::arange(begin, n_positions, wpe_PC_.options().dtype(at::kLong).requires_grad(false));
     row = add.beyond == InputAdd::Beyond::kWrap ? row.remainder(n_rows) : row.clamp_max(n_rows - 1);
     return at::embedding(wpe_PC_, row);
   }
   if (!filled_TC_.defined() || filled_TC_.size(0) < n_positions) {
     const std::int64_t c = config_.model.d_model;
-    const at::Tensor table = at::empty({n_positions, c}, at::kDouble);
+    // Twice what there was: a token at a time must not make a table each time.
+    const std::int64_t n_rows = begin > 0 && filled_TC_.defined()
+                                    ? std::max(n_positions, 2 * filled_TC_.size(0))
+                                    : n_positions;
+    const at::Tensor table = at::empty({n_rows, c}, at::kDouble);
     double* values = table.data_ptr<double>();
-    for (std::int64_t t = 0; t < n_positions; ++t) {
+    for (std::int64_t t = 0; t < n_rows; ++t) {
       add.fill(t, std::span<double>(values + t * c, static_cast<std::size_t>(c)));
     }
     filled_TC_ = table.to(compute_.device, compute_.dtype);
   }
-  return filled_TC_.narrow(0, 0, n_positions);
+  return filled_TC_.narrow(0, begin, n);
 }
 
 at::Tensor Transformer::Linear(const at::Tensor& x, const at::Tensor& weight,
@@ -151,20 +157,23 @@ at::Tensor Transformer::Norm(const at::Tensor& x, const at::Tensor& weight,
   return at::layer_norm(x, {x.size(-1)}, weight, bias, config_.model.layer_norm_epsilon);
 }
 
-at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& x_BTC) {
+at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& x_BTC,
+                                      AttentionCache* cache) {
   const std::int64_t b = x_BTC.size(0), t = x_BTC.size(1), c = x_BTC.size(2);
   const std::int64_t h = config_.model.n_head, d = config_.model.head_dim();
   const at::Tensor normed_BTC = Norm(x_BTC, layer.ln_1_weight, layer.ln_1_bias);
   const at::Tensor qkv = Linear(normed_BTC, layer.c_attn_weight, layer.c_attn_bias);
   const std::vector<at::Tensor> qkv_BHTD =
       qkv.view({b, t, 3, h, d}).permute({2, 0, 3, 1, 4}).contiguous().unbind(0);
-  const at::Tensor o_BHTD = attention_.Forward({.q_BHTD = qkv_BHTD[0],
-                                                .k_BHTD = qkv_BHTD[1],
-                                                .v_BHTD = qkv_BHTD[2],
-                                                .x_BTC = normed_BTC,
-                                                .gate_weight_HC = layer.gate_weight,
-                                                .gate_bias_H = layer.gate_bias,
-                                                .scale = layer.scale});
+  const Attention::Call call = {.q_BHTD = qkv_BHTD[0],
+                                .k_BHTD = qkv_BHTD[1],
+                                .v_BHTD = qkv_BHTD[2],
+                                .x_BTC = normed_BTC,
+                                .gate_weight_HC = layer.gate_weight,
+                                .gate_bias_H = layer.gate_bias,
+                                .scale = layer.scale};
+  const at::Tensor o_BHTD =
+      cache == nullptr ? attention_.Forward(call) : attention_.ForwardBehind(call, *cache);
   return Linear(o_BHTD.transpose(1, 2).reshape({b, t, c}), layer.attn_proj_weight,
                 layer.attn_proj_bias);
 }
@@ -175,15 +184,30 @@ at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& x_BTC) {
   return Linear(Activate(config_.model.activation, h), layer.mlp_proj_weight, layer.mlp_proj_bias);
 }
 
-at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {
+at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {
   at::Tensor x_BTC = at::embedding(wte_VC_, ids_BT);
   if (terms_.input_add) {
     if (terms_.input_add->multiplier != 1.0) x_BTC = x_BTC * terms_.input_add->multiplier;
-    x_BTC = x_BTC + InputAddition(ids_BT.size(1));
+    x_BTC = x_BTC + InputAddition(begin, ids_BT.size(1));
   }
+  return x_BTC;
+}
+
+at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {
+  at::Tensor x_BTC = Embedded(ids_BT, 0);
   for (const Layer& layer : layers_) {
-    x_BTC = x_BTC + AttentionPart(layer, x_BTC);
+    x_BTC = x_BTC + AttentionPart(layer, x_BTC, nullptr);
     x_BTC = x_BTC + MlpPart(layer, x_BTC);
+  }
+  return Norm(x_BTC, ln_f_weight_, ln_f_bias_);
+}
+
+at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches) {
+  LR_CHECK(caches.size() == layers_.size());
+  at::Tensor x_BTC = Embedded(ids_BT, caches.front().n);
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    x_BTC = x_BTC + AttentionPart(layers_[l], x_BTC, &caches[l]);
+    x_BTC = x_BTC + MlpPart(layers_[l], x_BTC);
   }
   return Norm(x_BTC, ln_f_weight_, ln_f_bias_);
 }

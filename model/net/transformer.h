@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,11 @@ class Transformer {
   Status CheckLength(std::int64_t n_tokens) const;
   // ids (int64, on the device, within [0, V), of a length that CheckLength passed).
   at::Tensor Hidden(const at::Tensor& ids_BT);
+  // The same of tokens that stand behind those in the caches, one for each layer, to which they are
+  // added (Attention::ForwardBehind); the whole sequence is of a length that CheckLength passed.
+  at::Tensor HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches);
+  bool has_gate() const { return terms_.key_bias_gate.has_value(); }
+  AttentionBackend backend() const { return attention_.backend(); }
   // The head's weight: wte when tied.
   const at::Tensor& head_VC() const { return head_VC_; }
 
@@ -61,8 +67,9 @@ class Transformer {
 
   Transformer(const NetConfig& config, TermSpec terms, Attention attention, const Compute& compute);
   void Bind(ParameterMap parameters);
-  at::Tensor InputAddition(std::int64_t n_positions);
-  at::Tensor AttentionPart(const Layer& layer, const at::Tensor& x_BTC);
+  at::Tensor InputAddition(std::int64_t begin, std::int64_t n);
+  at::Tensor Embedded(const at::Tensor& ids_BT, std::int64_t begin);
+  at::Tensor AttentionPart(const Layer& layer, const at::Tensor& x_BTC, AttentionCache* cache);
   at::Tensor MlpPart(const Layer& layer, const at::Tensor& x_BTC);
   at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const;
   at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const;

@@ -330,8 +330,8 @@ class FakeTrainer {
 
   Result<int> Evaluate() {
     ASSIGN_OR_RETURN(const std::uint64_t weights, LoadCheckpoint(*task_.init));
-    ASSIGN_OR_RETURN(const Json params, GetMember(task_.evaluation, "perplexity", "evaluation"));
-    ASSIGN_OR_RETURN(const std::string protocol, GetString(params, "protocol", "perplexity"));
+    const Json params = task_.evaluation.begin().value();
+    const Json protocol = params.value("protocol", Json());
     const std::string split =
         params.contains("split") ? params["split"].get<std::string>() : "validation";
     std::int64_t n_cells = static_cast<std::int64_t>(task_.expected_cells.size());

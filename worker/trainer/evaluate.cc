@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -41,10 +43,12 @@ Result<NamedEvaluation> ParseEvaluation(const Json& json) {
 
 class Evaluator {
  public:
-  Evaluator(Session& session, const Dataset& dataset, NamedEvaluation named, Transformer net)
+  Evaluator(Session& session, const Dataset& dataset, NamedEvaluation named, Json machine,
+            Transformer net)
       : session_(session),
         dataset_(dataset),
         named_(std::move(named)),
+        machine_(std::move(machine)),
         net_(std::move(net)),
         scorer_(net_, dataset.bos_id()) {}
   Evaluator(const Evaluator&) = delete;
@@ -54,12 +58,14 @@ class Evaluator {
 
  private:
   Result<LanguageModel*> ModelOf(const std::string& variant);
-  Status RunCell(const ExpectedCell& cell, std::int64_t index);
+  Status RunCells(std::span<const ExpectedCell> cells, std::int64_t index);
+  Status WriteRow(const ExpectedCell& cell, const std::vector<Json>& rows);
   Status WriteArtifact(const EvaluationArtifact& artifact);
 
   Session& session_;
   const Dataset& dataset_;
   NamedEvaluation named_;
+  Json machine_;
   Transformer net_;
   NetScorer scorer_;
   std::unique_ptr<UnigramModel> unigram_;
@@ -67,7 +73,7 @@ class Evaluator {
 };
 
 Result<LanguageModel*> Evaluator::ModelOf(const std::string& variant) {
-  if (variant.empty()) return &scorer_;
+  if (variant.empty() || !named_.evaluation->variants_are_models) return &scorer_;
   if (variant != "unigram") {
     return Status(Code::kUnimplemented, Str("variant \"", variant,
                                             "\" of an evaluation is not "
@@ -91,57 +97,84 @@ Status Evaluator::WriteArtifact(const EvaluationArtifact& artifact) {
                                                 {"bytes", artifact.bytes.size()}});
 }
 
-Status Evaluator::RunCell(const ExpectedCell& cell, std::int64_t index) {
-  const std::string& variant = cell.variant;
-  session_.SetPlace(Str(named_.evaluation->name, " at ", cell.context_length,
+// `cells` are the rows of one cell and one variant, in one call of the evaluation.
+Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t index) {
+  const std::string& variant = cells.front().variant;
+  const std::int64_t context_length = cells.front().context_length;
+  session_.SetPlace(Str(named_.evaluation->name, " at ", context_length,
                         variant.empty() ? "" : Str(" (", variant, ")")));
   Failpoint("trainer_mid_evaluation");
   ASSIGN_OR_RETURN(LanguageModel * model, ModelOf(variant));
   const std::int64_t per_call =
       net_.compute().device.is_cuda() ? kTokensPerCallGpu : kTokensPerCallCpu;
   const auto n_cells = static_cast<std::int64_t>(session_.task().expected_cells.size());
-  const std::int64_t windows_per_call = std::max<std::int64_t>(1, per_call / cell.context_length);
   const std::int64_t begin_ms = BootMs();
   Status reported;
   const auto progress = [&](std::int64_t done, std::int64_t of) {
     const double seconds =
         static_cast<double>(std::max<std::int64_t>(1, BootMs() - begin_ms)) / 1e3;
+    const std::int64_t share = done * kProgressPerCell / std::max<std::int64_t>(1, of);
     reported = session_.Progress(
         {.phase = "evaluate",
-         .done = index * kProgressPerCell + done * kProgressPerCell / std::max<std::int64_t>(1, of),
+         .done = index * kProgressPerCell + share * static_cast<std::int64_t>(cells.size()),
          .of = n_cells * kProgressPerCell,
-         .tokens_per_s = static_cast<double>(done * cell.context_length) / seconds});
+         .tokens_per_s = static_cast<double>(done * context_length) / seconds});
     return reported.ok() && !StopRequested();
   };
-  Result<EvaluationOutput> output = named_.evaluation->run(*model,
-                                                           {.dataset = &dataset_,
-                                                            .params = named_.params,
-                                                            .context_length = cell.context_length,
-                                                            .variant = variant,
-                                                            .windows_per_call = windows_per_call,
-                                                            .shared = &shared_},
-                                                           progress);
+  Result<EvaluationOutput> output = named_.evaluation->run(
+      *model,
+      {.dataset = &dataset_,
+       .params = named_.params,
+       .context_length = context_length,
+       .variant = variant,
+       .windows_per_call = std::max<std::int64_t>(1, per_call / context_length),
+       .shared = &shared_,
+       .machine = machine_},
+      progress);
   RETURN_IF_ERROR(reported);
   if (!output) return std::move(output).status();
   for (const EvaluationArtifact& artifact : output->artifacts) {
     RETURN_IF_ERROR(WriteArtifact(artifact));
   }
-  for (Json& row : output->rows) {
+  for (const ExpectedCell& cell : cells) RETURN_IF_ERROR(WriteRow(cell, output->rows));
+  return Status();
+}
+
+Status Evaluator::WriteRow(const ExpectedCell& cell, const std::vector<Json>& rows) {
+  for (const Json& row : rows) {
     if (row.value("metric", "") != cell.metric) continue;
-    row["cell"] = cell.cell;
-    return session_.journal().Append("result", row);
+    Json body = row;
+    body["cell"] = cell.cell;
+    return session_.journal().Append("result", body);
   }
   return Status(Code::kInvalidArgument, Str("evaluation ", named_.evaluation->name,
                                             " gives no metric \"", cell.metric, "\""));
 }
 
 Status Evaluator::Run() {
-  std::int64_t index = 0;
-  for (const ExpectedCell& cell : session_.task().expected_cells) {
+  const std::vector<ExpectedCell>& cells = session_.task().expected_cells;
+  for (std::size_t begin = 0; begin < cells.size();) {
     if (StopRequested()) return Status(Code::kCancelled, "stopped as asked");
-    RETURN_IF_ERROR(RunCell(cell, index++));
+    std::size_t end = begin + 1;
+    while (end < cells.size() && cells[end].cell == cells[begin].cell &&
+           cells[end].variant == cells[begin].variant) {
+      ++end;
+    }
+    RETURN_IF_ERROR(
+        RunCells(std::span(cells).subspan(begin, end - begin), static_cast<std::int64_t>(begin)));
+    begin = end;
   }
   return Status();
+}
+
+// What a number that depends on the machine says of it.
+Json DescribeMachine(const TaskFile& task, const Machine& machine) {
+  Json described = machine.ToJson();
+  described["threads"] = task.execution.threads;
+  described["attention"] = task.execution.attention;
+  described["simd"] = machine.simd;
+  described["linear"] = machine.linear;
+  return described;
 }
 
 }  // namespace
@@ -160,7 +193,8 @@ Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine
   ASSIGN_OR_RETURN(
       Transformer net,
       Transformer::Make(config, std::move(checkpoint.model.parameters), backend, machine.compute));
-  Evaluator evaluator(session, dataset, std::move(named), std::move(net));
+  Evaluator evaluator(session, dataset, std::move(named), DescribeMachine(task, machine),
+                      std::move(net));
   return evaluator.Run();
 }
 

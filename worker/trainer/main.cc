@@ -106,8 +106,14 @@ int Main(int argc, char** argv) {
   sub = app.add_subcommand("evaluate", "scores a checkpoint without coordinator and worker");
   AddStandalone(sub, evaluate);
   sub->add_option("--checkpoint", evaluate.checkpoint, "checkpoint folder")->required();
-  sub->add_option("--lengths", evaluate.lengths, "context lengths")->required()->delimiter(',');
-  sub->add_option("--split", evaluate.split, "split to score")->capture_default_str();
+  sub->add_option("--evaluation", evaluate.evaluation, "perplexity or throughput")
+      ->capture_default_str();
+  sub->add_option("--params", evaluate.params,
+                  "its parameters as JSON, as in a sweep (sweeps/reference.md)")
+      ->capture_default_str();
+  sub->add_option("--lengths", evaluate.lengths, "context lengths, if --params has none")
+      ->delimiter(',');
+  sub->add_option("--split", evaluate.split, "split to score (default: validation)");
   sub->callback([&] { verb = [&] { return EvaluateStandalone(evaluate); }; });
 
   DataImportOptions import;

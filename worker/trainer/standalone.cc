@@ -1,5 +1,6 @@
 #include "worker/trainer/standalone.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <utility>
@@ -11,7 +12,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "model/data/dataset.h"
-#include "model/evaluation/perplexity.h"
+#include "model/evaluation/evaluation.h"
 #include "model/net/checkpoint.h"
 #include "sweeps/event.h"
 #include "sweeps/task.h"
@@ -88,23 +89,88 @@ Ending RunWritten(const TaskFile& task) {
   return RunTask(path);
 }
 
+// "6.69 (perplexity)" of an nll; other metrics as they are.
+std::string ShownValue(const Json& row) {
+  if (!row.at("value").is_number()) return "-";
+  const double value = row.at("value").get<double>();
+  char text[64];
+  std::snprintf(text, sizeof text, "%.4f", row.at("metric") == "nll" ? std::exp(value) : value);
+  return text;
+}
+
 Status PrintRows(const std::string& attempt_dir) {
   JournalReader reader(JoinPath(attempt_dir, "journal.jsonl"));
-  std::printf("%10s %12s %10s %10s %s\n", "length", "perplexity", "se(nll)", "tokens", "status");
+  std::printf("%10s %-12s %-12s %14s %10s %10s %s\n", "length", "metric", "variant", "value",
+              "se(nll)", "n", "status");
   while (true) {
     ASSIGN_OR_RETURN(const std::vector<JournalReader::Line> lines, reader.Next(256, 1 << 20));
     if (lines.empty()) return Status();
     for (const JournalReader::Line& line : lines) {
       if (line.record.kind != "result") continue;
       const Json& row = line.record.body;
-      const auto number = [&](const char* key) {
-        return row.contains(key) && row[key].is_number() ? row[key].get<double>() : std::nan("");
-      };
-      std::printf("%10.0f %12.4f %10.5f %10.0f %s\n", number("context_length"),
-                  std::exp(number("value")), number("se"), number("n"),
-                  row.value("status", "").c_str());
+      const std::string metric = row.at("metric").get<std::string>();
+      const Json& variant = row.at("variant");
+      std::printf(
+          "%10lld %-12s %-12s %14s %10s %10lld %s\n",
+          static_cast<long long>(row.at("context_length").get<std::int64_t>()),
+          metric == "nll" ? "perplexity" : metric.c_str(),
+          variant.is_string() ? variant.get<std::string>().c_str() : "", ShownValue(row).c_str(),
+          row.at("se").is_number() ? Str(row.at("se").get<double>()).substr(0, 9).c_str() : "-",
+          static_cast<long long>(row.at("n").get<std::int64_t>()),
+          row.at("status").get<std::string>().c_str());
     }
   }
+}
+
+// The evaluation that the options ask for; what this dataset cannot serve is refused by name.
+struct Resolved {
+  const Evaluation* evaluation = nullptr;
+  Json params;
+  std::vector<std::int64_t> lengths;
+};
+
+Result<Resolved> ResolveEvaluation(const StandaloneOptions& options) {
+  Resolved resolved;
+  ASSIGN_OR_RETURN(resolved.evaluation, FindEvaluation(options.evaluation));
+  const std::string path(resolved.evaluation->name);
+  Result<Json> given = ParseJson(options.params);
+  if (!given) return std::move(given).status().In("--params");
+  if (given->is_object() && !options.lengths.empty()) (*given)["context_lengths"] = options.lengths;
+  if (given->is_object() && !options.split.empty()) (*given)["split"] = options.split;
+  ASSIGN_OR_RETURN(resolved.params, ResolveParams(resolved.evaluation->params, *given, path));
+  Json& lengths = resolved.params["context_lengths"];
+  std::sort(lengths.begin(), lengths.end());
+  resolved.lengths = lengths.get<std::vector<std::int64_t>>();
+  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(options.dataset));
+  const std::string name = BaseName(options.dataset);
+  DatasetShape shape = {.name = name, .split_tokens = {}};
+  for (const std::string& split : dataset.split_names()) {
+    ASSIGN_OR_RETURN(const TokenSplit* const tokens, dataset.Split(split));
+    shape.split_tokens[split] = tokens->n_tokens();
+  }
+  // A sweep would also write in what depends on the dataset; here score_tokens 0 stays: every full
+  // window of each length.
+  Json fitted = resolved.params;
+  if (const auto error = resolved.evaluation->fit(shape, fitted); error) {
+    return Status(Code::kInvalidArgument, Str(path, ".", error->key, ": ", error->message));
+  }
+  resolved.params.erase("context_lengths");
+  return resolved;
+}
+
+Status AddEvaluation(const StandaloneOptions& options, TaskFile& task) {
+  ASSIGN_OR_RETURN(const Resolved resolved, ResolveEvaluation(options));
+  task.evaluation = {{std::string(resolved.evaluation->name), resolved.params}};
+  for (const std::int64_t length : resolved.lengths) {
+    const std::string cell = Sha256Hex(Str(task.run_key, CanonicalJson(task.evaluation), length));
+    for (const RowName& row : resolved.evaluation->rows(resolved.params)) {
+      task.expected_cells.push_back({.cell = cell,
+                                     .metric = std::string(row.metric),
+                                     .context_length = length,
+                                     .variant = row.variant});
+    }
+  }
+  return Status();
 }
 
 }  // namespace
@@ -117,15 +183,8 @@ Ending TrainStandalone(const StandaloneOptions& options) {
 Ending EvaluateStandalone(const StandaloneOptions& options) {
   Result<TaskFile> task = MakeTask(options, TaskKind::kEvaluate);
   if (!task) return EndingOf(task.status());
-  const Result<Json> params =
-      ResolveParams(kPerplexity.params,
-                    {{"context_lengths", options.lengths}, {"split", options.split}}, "perplexity");
-  if (!params) return EndingOf(params.status());
-  task->evaluation = {{kPerplexity.name, *params}};
-  for (const std::int64_t length : options.lengths) {
-    const std::string cell = Str(task->run_key, CanonicalJson(*params), length);
-    task->expected_cells.push_back(
-        {.cell = Sha256Hex(cell), .metric = "nll", .context_length = length});
+  if (Status status = AddEvaluation(options, *task); !status.ok()) {
+    return EndingOf(std::move(status));
   }
   Ending ending = RunWritten(*task);
   if (!ending.status.ok()) return ending;

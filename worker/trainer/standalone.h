@@ -14,18 +14,21 @@ struct StandaloneOptions {
   std::string run;      // JSON as in sweeps/run.h; dataset, tokenizer and numerics may be left out
   std::string dataset;  // folder
   std::string output;   // attempt folder: journal.jsonl, checkpoints/, artifacts/
-  std::string checkpoint;               // train: to resume from; evaluate: to score
-  std::vector<std::int64_t> lengths;    // evaluate
-  std::string split = "validation";     // evaluate
-  std::string device = "cpu";           // cpu | gpu
-  std::string attention = "reference";  // reference | torch
+  std::string checkpoint;                 // train: to resume from; evaluate: to score
+  std::string evaluation = "perplexity";  // evaluate: its name
+  std::string params = "{}";              // evaluate: its parameters as JSON, as in a sweep
+  std::vector<std::int64_t> lengths;      // evaluate: context_lengths, over those of params
+  std::string split;                      // evaluate: over that of params; "": as params say
+  std::string device = "cpu";             // cpu | gpu
+  std::string attention = "reference";    // reference | torch
   std::int64_t threads = 1;
   std::int64_t micro_batch = 0;  // 0: by the memory formula, for 4 GiB
   std::int64_t checkpoint_every_ms = 600'000;
 };
 
 Ending TrainStandalone(const StandaloneOptions& options);
-// Prints the perplexities at the end.
+// Prints the numbers at the end. Other than in a sweep, `score_tokens` 0 scores every full window of
+// each length; a sweep writes in a number that is the same for all.
 Ending EvaluateStandalone(const StandaloneOptions& options);
 
 }  // namespace longrun

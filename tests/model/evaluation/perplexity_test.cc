@@ -331,6 +331,28 @@ TEST_F(PerplexityTest, LengthsThatShareWorkHaveTheNumbersOfLengthsThatDoNot) {
   EXPECT_EQ(alone.windows_seen().size(), together.windows_seen().size() + 3);
 }
 
+// A full window is not by itself: windows of one shape are one call.
+TEST_F(PerplexityTest, WindowsThatTheLengthCutsAreGivenTogether) {
+  const Dataset dataset = Import(2);
+  const auto n_calls = [&](Json params) {
+    ToyModel model;
+    EXPECT_TRUE(kPerplexity
+                    .run(model,
+                         {.dataset = &dataset,
+                          .params = std::move(params),
+                          .context_length = 8,
+                          .windows_per_call = 100},
+                         {})
+                    .ok());
+    return model.n_calls();
+  };
+  EXPECT_EQ(n_calls({{"protocol", "nonoverlap"}}), 1);
+  EXPECT_EQ(n_calls({{"protocol", "last_k"}, {"k", 2}}), 1);
+  EXPECT_EQ(n_calls({{"protocol", "rolling"}, {"score_tokens", 32}}), 1);
+  // Of each document two full windows, and a short one by itself.
+  EXPECT_EQ(n_calls({{"protocol", "sliding_bos"}}), 4);
+}
+
 TEST_F(PerplexityTest, ABaselineSharesNothingWithTheModel) {
   const Dataset dataset = Import(2);
   SharedWork shared;
@@ -477,7 +499,8 @@ TEST(EvaluationRegistryTest, FindsByNameAndRefusesOthersWithTheList) {
   const auto unknown = FindEvaluation("perplexty");
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.status().message(),
-            "unknown evaluation \"perplexty\"; did you mean \"perplexity\"?; there is perplexity");
+            "unknown evaluation \"perplexty\"; did you mean \"perplexity\"?; there is perplexity, "
+            "throughput");
 }
 
 }  // namespace

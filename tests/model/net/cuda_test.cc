@@ -16,8 +16,10 @@
 #include "base/process.h"
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
+#include "model/net/decoder.h"
 #include "model/net/gradient.h"
 #include "model/net/head.h"
+#include "model/net/throughput.h"
 #include "model/net/transformer.h"
 #include "tests/model/net/golden.h"
 
@@ -172,6 +174,49 @@ TEST_P(DeviceTest, ResumedRunGoesOnBitForBit) {
   EXPECT_EQ(TrainSteps(resumed, resumed_optimizer, tokens, 3), undisturbed);
   for (const auto& [name, parameter] : net.parameters()) {
     EXPECT_TRUE(at::equal(parameter, resumed.parameters().at(name))) << name;
+  }
+}
+
+TEST_P(DeviceTest, WritingBehindAPromptGivesTheLogitsOfTheOracle) {
+  for (const char* name : kGoldenCases) {
+    const at::Tensor tokens = GoldenTensor(name, "tokens");
+    const at::Tensor expected = GoldenTensor(name, "logits");
+    Transformer net = GoldenNet(name, "fp64");
+    if (!net.config().model.causal) continue;
+    const at::Tensor ids_BT = tokens.to(net.compute().device);
+    const std::int64_t n = ids_BT.size(1);
+    Decoder decoder = Decoder::Make(net, ids_BT.size(0), n).value();
+    EXPECT_LT(MaxDifference(decoder.Feed(ids_BT.narrow(1, 0, 3)), expected.select(1, 2)), 1e-8)
+        << name;
+    for (std::int64_t t = 3; t < n; ++t) {
+      EXPECT_LT(MaxDifference(decoder.Feed(ids_BT.narrow(1, t, 1)), expected.select(1, t)), 1e-8)
+          << name << " token " << t;
+    }
+  }
+}
+
+TEST_P(DeviceTest, AStepUnderTheStopwatchTakesTimeAndMemory) {
+  const Transformer net = GoldenNet("cable", "fp32");
+  std::int64_t n_weights = 0;
+  for (const auto& [name, tensor] : net.parameters()) n_weights += tensor.numel();
+  NetThroughput probe(net);
+  for (const auto direction : {ProbeShape::Direction::kTrainStep, ProbeShape::Direction::kForward,
+                               ProbeShape::Direction::kGenerate}) {
+    for (const char* precision : {"fp32", "bf16"}) {
+      ASSERT_TRUE(probe
+                      .Prepare({.direction = direction,
+                                .batch = 2,
+                                .context_length = 16,
+                                .new_tokens = 4,
+                                .precision = precision})
+                      .ok());
+      probe.ResetPeak();
+      for (int i = 0; i < 3; ++i) EXPECT_GT(probe.Step().value(), 0.0);
+      const PeakMemory peak = probe.Peak();
+      EXPECT_GE(peak.allocated_bytes, 4 * n_weights);  // its own copy, in fp32
+      EXPECT_EQ(peak.source, std::string(GetParam()) + "_allocator");
+      EXPECT_EQ(peak.reserved_bytes > 0, std::string(GetParam()) == "cuda");
+    }
   }
 }
 

@@ -4,6 +4,9 @@
 #include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "model/evaluation/window.h"
 #include "model/net/head.h"
 #include "tests/model/net/small_model.h"
 
@@ -48,6 +51,39 @@ TEST(NetScorerTest, GivesTheNllOfEachScoredTokenInItsWindow) {
       EXPECT_NEAR((*nll)[w][static_cast<std::size_t>(t - window.score_begin)], expected, 1e-5);
     }
   }
+}
+
+// Lengths share what is the same call of the network; to the bit it changes nothing.
+TEST(NetScorerTest, LengthsThatShareWindowsHaveTheBitsOfLengthsThatDoNot) {
+  Transformer net = SmallNet(SmallConfig("cable"), "fp32");
+  const std::vector<std::int32_t> ids = Ids(60);
+  NetScorer scorer(net, /*bos_id=*/12);
+  WindowCache cache;
+  std::int64_t n_cached = 0;
+  for (const std::int64_t length : {12, 24, 48}) {
+    // Three documents of 20 tokens: whole ones come again at each length that does not cut them.
+    std::vector<Window> windows;
+    for (std::int64_t begin = 0; begin < 60; begin += 20) {
+      const std::int64_t end = std::min(begin + length - 1, begin + 20);
+      windows.push_back(
+          {.context_begin = begin, .score_begin = begin, .score_end = end, .bos = true});
+    }
+    const auto score = [&](WindowCache* kept) {
+      return ScoreWindows(scorer, {.tokens = ids,
+                                   .windows = windows,
+                                   .windows_per_call = 3,
+                                   .full_length = length - 1,
+                                   .cache = kept})
+          .value();
+    };
+    const Score alone = score(nullptr), shared = score(&cache);
+    n_cached += shared.n_windows_cached;
+    EXPECT_EQ(shared.nll_sum, alone.nll_sum) << length;
+    for (std::size_t w = 0; w < 3; ++w) {
+      EXPECT_EQ(shared.windows[w].nll_sum, alone.windows[w].nll_sum) << length;
+    }
+  }
+  EXPECT_EQ(n_cached, 3);
 }
 
 TEST(NetScorerTest, ALearnedTableRefusesWhatLiesBeyondItUnlessToldOtherwise) {

@@ -278,6 +278,59 @@ TEST_F(TrainerTest, ALearnedTableIsNotApplicableBeyondItself) {
   EXPECT_EQ(status, (std::vector<std::string>{"ok", "not_applicable"}));
 }
 
+TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  const auto rows = [&](const char* output, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"evaluate",  "--run",         At("run.json"),
+                                          "--dataset", Data("dataset"), "--output",
+                                          At(output),  "--checkpoint",  StepFolder("out", "20")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    EXPECT_EQ(Exec(arguments), 0) << Stderr();
+    std::vector<Json> bodies;
+    const std::vector<JournalRecord> records = Journal(output);
+    for (const JournalRecord& record : records) {
+      if (record.kind == "result") bodies.push_back(record.body);
+    }
+    return bodies;
+  };
+
+  // The one document of the split is longer than the first length and shorter than the others, whose
+  // windows are one and the same call.
+  const std::vector<Json> sliding =
+      rows("sliding", {"--lengths", "64,8000,9000", "--params",
+                       R"({"protocol":"sliding_bos","stride":32,"score_tokens":1000})"});
+  ASSERT_EQ(sliding.size(), 3u);
+  for (const Json& row : sliding) EXPECT_EQ(row.at("n"), 1000);
+  EXPECT_FALSE(sliding[1].at("extra").contains("shared"));
+  EXPECT_EQ(sliding[2].at("extra").at("shared"), (Json{{"windows", 1}, {"of", 1}}));
+  EXPECT_EQ(sliding[2].at("nll_sum"), sliding[1].at("nll_sum"));
+
+  const std::vector<Json> throughput =
+      rows("throughput", {"--evaluation", "throughput", "--lengths", "16", "--params",
+                          R"({"warm_up":1,"iterations":2,"new_tokens":2})"});
+  ASSERT_EQ(throughput.size(), 6u);
+  for (const Json& row : throughput) {
+    EXPECT_EQ(row.at("status"), "ok") << row.dump();
+    EXPECT_GT(row.at("value").get<double>(), 0.0);
+    EXPECT_EQ(row.at("extra").at("machine").at("kind"), "cpu");
+    EXPECT_EQ(row.at("cell"), throughput[0].at("cell"));
+  }
+
+  const auto refused = [&](const char* params) {
+    EXPECT_EQ(Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--output",
+                    At("refused"), "--checkpoint", StepFolder("out", "20"), "--params", params}),
+              78);
+    return Stderr();
+  };
+  EXPECT_EQ(refused(R"({"context_lengths":[16],"stride":3})"),
+            "longrun-trainer: perplexity.stride: belongs to protocol sliding_bos, but protocol is "
+            "nonoverlap: remove it, or choose that protocol\n");
+  EXPECT_EQ(refused(R"({"context_lengths":[16],"split":"test"})"),
+            "longrun-trainer: perplexity.split: dataset \"dataset\" has no split test; there is "
+            "train, validation\n");
+}
+
 TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {
   WriteRun(RunJson("alibi"));
   ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();

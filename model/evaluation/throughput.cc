@@ -1,0 +1,229 @@
+// Tokens a second and peak memory by context length L, of a train step, of reading a prompt and of
+// writing behind it:
+//
+//   train_step, forward:  warm_up steps, then `iterations` timed ones of B sequences of L tokens
+//                         tokens_per_s = B L / median time
+//   generate:             a prefill of L, warm_up tokens, then new_tokens timed ones
+//                         tokens_per_s = B new_tokens / total time, so the mean over tokens
+//
+// The device is waited for at the end of each step. Percentiles are by nearest rank:
+// p q = the ceil(q n)-th smallest of n; the median of an even n is the mean of the middle two.
+// peak_bytes is of the timed steps alone. What does not fit is a row with status out_of_memory.
+#include "model/evaluation/throughput.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "model/throughput_probe.h"
+
+namespace longrun {
+namespace {
+
+using Direction = ProbeShape::Direction;
+
+constexpr std::string_view kSpeed = "tokens_per_s", kMemory = "peak_bytes";
+
+Direction DirectionOf(std::string_view name) {
+  if (name == "train_step") return Direction::kTrainStep;
+  if (name == "forward") return Direction::kForward;
+  LR_CHECK(name == "generate");
+  return Direction::kGenerate;
+}
+
+struct Plan {
+  ProbeShape shape;
+  std::int64_t n_warm_up = 0;
+  std::int64_t n_timed = 0;
+  std::int64_t n_tokens = 0;  // of a step
+};
+
+Result<Plan> MakePlan(const EvaluationRequest& request) {
+  Json given = request.params;
+  if (given.is_object()) given["context_lengths"] = {request.context_length};
+  ASSIGN_OR_RETURN(const Json params, ResolveParams(kThroughput.params, given, "throughput"));
+  Plan plan;
+  plan.shape = {.direction = DirectionOf(request.variant),
+                .batch = params["batch"],
+                .context_length = request.context_length,
+                .new_tokens = 0,
+                .precision = params["precision"].get<std::string>()};
+  plan.n_warm_up = params["warm_up"];
+  const bool generates = plan.shape.direction == Direction::kGenerate;
+  plan.n_timed = params[generates ? "new_tokens" : "iterations"];
+  plan.n_tokens = generates ? plan.shape.batch : plan.shape.batch * request.context_length;
+  if (generates) plan.shape.new_tokens = plan.n_warm_up + plan.n_timed;
+  return plan;
+}
+
+Json EmptyRow(const EvaluationRequest& request, const Plan& plan, std::string_view metric) {
+  Json extra = {{"batch", plan.shape.batch},
+                {"precision", plan.shape.precision},
+                {"warm_up", plan.n_warm_up},
+                {"tokens_per_step", plan.n_tokens},
+                {"machine", request.machine}};
+  return {{"metric", metric},
+          {"context_length", request.context_length},
+          {"split", nullptr},
+          {"protocol", nullptr},
+          {"averaging", nullptr},
+          {"depth", nullptr},
+          {"variant", request.variant},
+          {"value", nullptr},
+          {"se", nullptr},
+          {"n", 0},
+          {"nll_sum", nullptr},
+          {"bytes", nullptr},
+          {"status", "ok"},
+          {"extra", std::move(extra)}};
+}
+
+struct Measured {
+  std::vector<double> seconds;  // ascending
+  PeakMemory peak;
+};
+
+Result<Measured> Measure(ThroughputProbe& probe, const Plan& plan,
+                         const EvaluationProgress& progress) {
+  RETURN_IF_ERROR(probe.Prepare(plan.shape));
+  const std::int64_t n_steps = plan.n_warm_up + plan.n_timed;
+  Measured measured;
+  measured.seconds.reserve(static_cast<std::size_t>(plan.n_timed));
+  for (std::int64_t i = 0; i < n_steps; ++i) {
+    if (i == plan.n_warm_up) probe.ResetPeak();
+    ASSIGN_OR_RETURN(const double seconds, probe.Step());
+    if (i >= plan.n_warm_up) measured.seconds.push_back(seconds);
+    if (progress && !progress(i + 1, n_steps)) {
+      return Status(Code::kCancelled, Str("stopped after ", i + 1, " of ", n_steps, " steps"));
+    }
+  }
+  measured.peak = probe.Peak();
+  std::ranges::sort(measured.seconds);
+  return measured;
+}
+
+double Percentile(const std::vector<double>& ascending, double share) {
+  const double rank = std::ceil(share * static_cast<double>(ascending.size()));
+  return ascending[static_cast<std::size_t>(std::max(rank, 1.0)) - 1];
+}
+
+double Median(const std::vector<double>& ascending) {
+  const std::size_t n = ascending.size();
+  return (ascending[(n - 1) / 2] + ascending[n / 2]) / 2.0;
+}
+
+void FillRows(const Plan& plan, const Measured& measured, Json& speed, Json& memory) {
+  constexpr double kMs = 1e3;
+  const bool is_mean = plan.shape.direction == Direction::kGenerate;
+  const double total = std::accumulate(measured.seconds.begin(), measured.seconds.end(), 0.0);
+  const double mean = total / static_cast<double>(plan.n_timed);
+  const double median = Median(measured.seconds);
+  speed["averaging"] = is_mean ? "mean" : "median";
+  speed["value"] = static_cast<double>(plan.n_tokens) / (is_mean ? mean : median);
+  speed["extra"].update({{"step_ms_median", median * kMs},
+                         {"step_ms_mean", mean * kMs},
+                         {"step_ms_p10", Percentile(measured.seconds, 0.1) * kMs},
+                         {"step_ms_p90", Percentile(measured.seconds, 0.9) * kMs}});
+  memory["averaging"] = "max";
+  memory["value"] = measured.peak.allocated_bytes;
+  memory["extra"].update(
+      {{"source", measured.peak.source}, {"reserved_bytes", measured.peak.reserved_bytes}});
+  for (Json* const row : {&speed, &memory}) (*row)["n"] = plan.n_timed;
+}
+
+// "" where the error is no property of the model and the length.
+std::string_view StatusOfError(Code code) {
+  if (code == Code::kResourceExhausted) return "out_of_memory";
+  if (code == Code::kOutOfRange || code == Code::kUnimplemented) return "not_applicable";
+  return "";
+}
+
+Result<EvaluationOutput> RunThroughput(LanguageModel& model, const EvaluationRequest& request,
+                                       const EvaluationProgress& progress) {
+  ThroughputProbe* const probe = model.throughput();
+  if (probe == nullptr) {
+    return Status(Code::kUnimplemented, "throughput: this model cannot be timed");
+  }
+  ASSIGN_OR_RETURN(const Plan plan, MakePlan(request));
+  Json speed = EmptyRow(request, plan, kSpeed), memory = EmptyRow(request, plan, kMemory);
+  const Result<Measured> measured = Measure(*probe, plan, progress);
+  probe->Release();
+  if (measured) {
+    FillRows(plan, *measured, speed, memory);
+  } else {
+    const std::string_view status = StatusOfError(measured.status().code());
+    if (status.empty()) return measured.status();
+    for (Json* const row : {&speed, &memory}) {
+      (*row)["status"] = status;
+      (*row)["extra"]["reason"] = measured.status().message();
+    }
+  }
+  return EvaluationOutput{.rows = {std::move(speed), std::move(memory)}, .artifacts = {}};
+}
+
+std::vector<RowName> ThroughputRows(const Json& params) {
+  std::vector<RowName> rows;
+  for (const Json& direction : params.at("directions")) {
+    for (const std::string_view metric : {kSpeed, kMemory}) {
+      rows.push_back({.metric = metric, .variant = direction.get<std::string>()});
+    }
+  }
+  return rows;
+}
+
+// Random tokens: the dataset has no say.
+std::optional<ParamError> FitThroughput(const DatasetShape&, Json&) { return std::nullopt; }
+
+ParamSpec Count(std::string_view name, int value, double min, double max,
+                std::string_view meaning) {
+  return {.name = name,
+          .type = ParamSpec::Type::kInt,
+          .default_value = value,
+          .min = min,
+          .max = max,
+          .meaning = meaning};
+}
+
+std::vector<ParamSpec> ThroughputSpecs() {
+  return {
+      {.name = "context_lengths",
+       .type = ParamSpec::Type::kIntList,
+       .default_value = nullptr,
+       .min = 1,
+       .max = 1 << 30,
+       .meaning = "tokens of a sequence that is trained on, read, or written behind"},
+      {.name = "directions",
+       .type = ParamSpec::Type::kChoiceList,
+       .default_value = {"train_step", "forward", "generate"},
+       .choices = {"train_step", "forward", "generate"},
+       .meaning = "what is timed: a step of training, reading a prompt, writing with a cache"},
+      Count("batch", 1, 1, 1 << 20, "sequences at once"),
+      {.name = "precision",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "fp32",
+       .choices = {"fp32", "bf16"},
+       .meaning = "bf16: autocast, with fp32 weights"},
+      Count("warm_up", 5, 0, 10'000, "steps before the timed ones"),
+      Count("iterations", 20, 1, 100'000, "timed steps of train_step and forward"),
+      Count("new_tokens", 64, 1, 1 << 20, "timed steps of generate, one token a sequence each"),
+      Count("repeat", 0, 0, 1e9, "any number of yours: another one measures again"),
+  };
+}
+
+}  // namespace
+
+const Evaluation kThroughput = {
+    .name = "throughput",
+    .source = "docs/evaluation.md",
+    .meaning = "tokens a second and peak memory by context length, on random tokens",
+    .params = ThroughputSpecs(),
+    .rows = &ThroughputRows,
+    .variants_are_models = false,
+    .fit = &FitThroughput,
+    .run = &RunThroughput,
+};
+
+}  // namespace longrun

@@ -1,0 +1,12 @@
+// How fast and how large a model is at a context length: rows tokens_per_s and peak_bytes with the
+// variants train_step, forward and generate. The numbers are of the machine that measured them,
+// which stands in the row's extra.machine.
+#pragma once
+
+#include "model/evaluation/evaluation.h"
+
+namespace longrun {
+
+extern const Evaluation kThroughput;
+
+}  // namespace longrun

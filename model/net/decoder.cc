@@ -1,0 +1,55 @@
+#include "model/net/decoder.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+
+#include "base/str.h"
+#include "model/net/head.h"
+
+namespace longrun {
+
+Result<Decoder> Decoder::Make(Transformer& net, std::int64_t batch, std::int64_t capacity) {
+  const ModelConfig& model = net.config().model;
+  if (!model.causal) {
+    return Status(Code::kUnimplemented,
+                  "a model that is not causal cannot write token by token: each new token would "
+                  "change the earlier ones");
+  }
+  RETURN_IF_ERROR(net.CheckLength(capacity));
+  const auto options =
+      at::TensorOptions().device(net.compute().device).dtype(net.compute().product);
+  std::vector<AttentionCache> caches(static_cast<std::size_t>(model.n_layer));
+  for (AttentionCache& cache : caches) {
+    cache.k_BHTD = at::empty({batch, model.n_head, capacity, model.head_dim()}, options);
+    cache.v_BHTD = at::empty_like(cache.k_BHTD);
+    if (net.has_gate()) {
+      cache.cumulated_BHT = at::empty({batch, model.n_head, capacity}, options.dtype(at::kDouble));
+    }
+  }
+  return Decoder(net, std::move(caches));
+}
+
+std::int64_t Decoder::n_fed() const { return caches_.front().n; }
+
+at::Tensor Decoder::Feed(const at::Tensor& ids_BT) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor hidden_BTC = net_->HiddenBehind(ids_BT, caches_);
+  const at::Tensor last_BC = hidden_BTC.select(1, hidden_BTC.size(1) - 1);
+  return HeadLogits(last_BC, net_->head_VC(), net_->compute());
+}
+
+at::Tensor Decoder::Greedy(const at::Tensor& prompt_BT, std::int64_t n) {
+  std::vector<at::Tensor> written;
+  written.reserve(static_cast<std::size_t>(n));
+  at::Tensor logits_BV = Feed(prompt_BT);
+  for (std::int64_t i = 0; i < n; ++i) {
+    written.push_back(at::argmax(logits_BV, 1, true));
+    if (i + 1 < n) logits_BV = Feed(written.back());
+  }
+  return at::cat(written, 1);
+}
+
+}  // namespace longrun

@@ -1,0 +1,29 @@
+// How many bytes tensors hold. On a GPU its allocator counts; on the CPU a thin allocator of ours in
+// front of LibTorch's does, put there by the first MemoryMeter: it sees tensors and what operators
+// take through LibTorch, and neither the program itself nor a matrix library's own buffers.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <string_view>
+
+namespace longrun {
+
+class MemoryMeter {
+ public:
+  explicit MemoryMeter(const c10::Device& device);
+
+  std::int64_t AllocatedBytes() const;  // now
+  void ResetPeak();
+  std::int64_t PeakAllocatedBytes() const;  // since ResetPeak
+  std::int64_t PeakReservedBytes() const;   // 0 on the CPU
+  std::string_view source() const;          // "cpu_allocator", "cuda_allocator"
+  // Gives unused memory back to the GPU.
+  void Trim();
+
+ private:
+  c10::Device device_;
+};
+
+}  // namespace longrun

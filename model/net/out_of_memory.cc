@@ -1,0 +1,23 @@
+#include "model/net/out_of_memory.h"
+
+#include <c10/util/Exception.h>
+
+#include <string>
+#include <string_view>
+
+namespace longrun {
+
+Status WithinMemory(const std::function<Status()>& body) {
+  try {
+    return body();
+  } catch (const c10::OutOfMemoryError& error) {
+    return Status(Code::kResourceExhausted, error.what_without_backtrace());
+  } catch (const c10::Error& error) {
+    // The allocator of the host throws a plain error.
+    const std::string_view what = error.what_without_backtrace();
+    if (what.find("DefaultCPUAllocator") == std::string_view::npos) throw;
+    return Status(Code::kResourceExhausted, std::string(what));
+  }
+}
+
+}  // namespace longrun

@@ -1,0 +1,45 @@
+// The network under a stopwatch: see model/throughput_probe.h. Each direction works on a copy of the
+// weights, so that timing a train step leaves the model as it was.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "model/net/adamw.h"
+#include "model/net/decoder.h"
+#include "model/net/memory_meter.h"
+#include "model/net/transformer.h"
+#include "model/throughput_probe.h"
+
+namespace longrun {
+
+class NetThroughput final : public ThroughputProbe {
+ public:
+  // The network must outlive this.
+  explicit NetThroughput(const Transformer& net);
+
+  Status Prepare(const ProbeShape& shape) override;
+  Result<double> Step() override;
+  void ResetPeak() override;
+  PeakMemory Peak() override;
+  void Release() override;
+
+ private:
+  Status Begin(const ProbeShape& shape);
+  void Carry();  // one step
+  void TrainStep();
+  void WaitForDevice() const;
+
+  const Transformer& source_;
+  MemoryMeter meter_;
+  std::int64_t before_bytes_ = 0;  // allocated before Prepare
+  ProbeShape shape_;
+  std::optional<Transformer> net_;
+  std::optional<AdamW> optimizer_;
+  std::optional<Decoder> decoder_;
+  at::Tensor ids_BT_;  // random; to be written behind: the last token written
+};
+
+}  // namespace longrun

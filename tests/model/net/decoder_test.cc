@@ -1,0 +1,140 @@
+#include "model/net/decoder.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/max.h>
+#include <gtest/gtest.h>
+
+#include "model/net/head.h"
+#include "model/net/throughput.h"
+#include "tests/model/net/small_model.h"
+
+namespace longrun {
+namespace {
+
+// Logits (B, V) behind the last token, of the whole sequence read anew.
+at::Tensor Anew(Transformer& net, const at::Tensor& ids_BT) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor hidden_BTC = net.Hidden(ids_BT);
+  return HeadLogits(hidden_BTC.select(1, ids_BT.size(1) - 1), net.head_VC(), net.compute());
+}
+
+double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+class DecoderTest : public testing::TestWithParam<const char*> {
+ protected:
+  NetConfig Config() const {
+    const Json position = ParseJson(GetParam()).value();
+    return SmallConfig(position, position.at("method") == "learned" ? 40 : 0);
+  }
+};
+
+// fp64: only the order of sums differs.
+TEST_P(DecoderTest, CachedLogitsAreThoseOfTheWholeSequenceReadAnew) {
+  Transformer net = SmallNet(Config(), "fp64");
+  const at::Tensor ids_BT = SmallTokens(3, 24);
+  for (const std::int64_t n_prompt : {1, 17}) {
+    Decoder decoder = Decoder::Make(net, 3, 24).value();
+    EXPECT_LT(MaxDifference(decoder.Feed(ids_BT.narrow(1, 0, n_prompt)),
+                            Anew(net, ids_BT.narrow(1, 0, n_prompt))),
+              1e-12);
+    for (std::int64_t t = n_prompt; t < 24; ++t) {
+      EXPECT_LT(MaxDifference(decoder.Feed(ids_BT.narrow(1, t, 1)),
+                              Anew(net, ids_BT.narrow(1, 0, t + 1))),
+                1e-12)
+          << "token " << t;
+    }
+    EXPECT_EQ(decoder.n_fed(), 24);
+  }
+}
+
+TEST_P(DecoderTest, GreedyWritesTheMostLikelyTokenEachTime) {
+  Transformer net = SmallNet(Config(), "fp64");
+  at::Tensor ids_BT = SmallTokens(2, 9);
+  Decoder decoder = Decoder::Make(net, 2, 16).value();
+  const at::Tensor written_BN = decoder.Greedy(ids_BT, 7);
+  for (std::int64_t i = 0; i < 7; ++i) {
+    ids_BT = at::cat({ids_BT, at::argmax(Anew(net, ids_BT), 1, true)}, 1);
+  }
+  EXPECT_TRUE(at::equal(written_BN, ids_BT.narrow(1, 9, 7)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Methods, DecoderTest,
+    testing::Values(R"({"method":"none"})", R"({"method":"learned"})",
+                    R"({"method":"learned","beyond":"wrap"})", R"({"method":"sinusoidal"})",
+                    R"({"method":"rope"})", R"({"method":"rope","layout":"interleaved"})",
+                    R"({"method":"alibi"})", R"({"method":"alibi","variant":"jaketae"})",
+                    R"({"method":"cable"})", R"({"method":"cable","variant":"scaled"})"));
+
+TEST(DecoderRefusalTest, TablesThatEndAndModelsThatSeeAheadAreRefused) {
+  Transformer learned = SmallNet(SmallConfig("learned", 8), "fp32");
+  EXPECT_TRUE(Decoder::Make(learned, 1, 8).ok());
+  EXPECT_EQ(Decoder::Make(learned, 1, 9).status().code(), Code::kOutOfRange);
+  NetConfig config = SmallConfig("none");
+  config.model.causal = false;
+  Transformer both_ways = SmallNet(config, "fp32");
+  EXPECT_EQ(Decoder::Make(both_ways, 1, 8).status().code(), Code::kUnimplemented);
+}
+
+// ---- the stopwatch -----------------------------------------------------------------------------
+
+TEST(NetThroughputTest, EachDirectionTakesTimeAndMemoryAndLeavesTheModelAsItWas) {
+  Transformer net = SmallNet(SmallConfig("cable"), "fp32");
+  const at::Tensor before = Anew(net, SmallTokens(1, 8));
+  std::int64_t n_weights = 0;
+  for (const auto& [name, tensor] : net.parameters()) n_weights += tensor.numel();
+  NetThroughput probe(net);
+  const auto peak = [&](ProbeShape::Direction direction) {
+    EXPECT_TRUE(
+        probe.Prepare({.direction = direction, .batch = 2, .context_length = 16, .new_tokens = 3})
+            .ok());
+    probe.ResetPeak();
+    for (int i = 0; i < 3; ++i) EXPECT_GT(probe.Step().value(), 0.0);
+    EXPECT_EQ(probe.Peak().source, "cpu_allocator");
+    return probe.Peak().allocated_bytes;
+  };
+  const std::int64_t forward = peak(ProbeShape::Direction::kForward);
+  const std::int64_t generate = peak(ProbeShape::Direction::kGenerate);
+  const std::int64_t train = peak(ProbeShape::Direction::kTrainStep);
+  // fp32 weights alone; beside them keys and values of 19 tokens, 2 layers, 2 sequences of width 8;
+  // and for training weights, gradients and two moments.
+  EXPECT_GE(forward, 4 * n_weights);
+  EXPECT_GE(generate, 4 * (n_weights + 19 * 2 * 2 * 2 * 8));
+  EXPECT_GE(train, 16 * n_weights);
+  EXPECT_GT(train, forward);
+  EXPECT_TRUE(at::equal(Anew(net, SmallTokens(1, 8)), before));
+}
+
+TEST(NetThroughputTest, ASequencePastATableIsRefusedInEachDirection) {
+  Transformer net = SmallNet(SmallConfig("learned", 8), "fp32");
+  NetThroughput probe(net);
+  const auto code = [&](ProbeShape::Direction direction, std::int64_t length) {
+    return probe.Prepare({.direction = direction, .context_length = length, .new_tokens = 2})
+        .code();
+  };
+  EXPECT_EQ(code(ProbeShape::Direction::kTrainStep, 8), Code::kOk);
+  EXPECT_EQ(code(ProbeShape::Direction::kTrainStep, 9), Code::kOutOfRange);
+  EXPECT_EQ(code(ProbeShape::Direction::kForward, 9), Code::kOutOfRange);
+  EXPECT_EQ(code(ProbeShape::Direction::kGenerate, 6), Code::kOk);
+  EXPECT_EQ(code(ProbeShape::Direction::kGenerate, 7), Code::kOutOfRange);
+}
+
+TEST(NetThroughputTest, MoreMemoryThanThereIsIsAStatus) {
+  Transformer net = SmallNet(SmallConfig("none"), "fp32");
+  NetThroughput probe(net);
+  // Keys of 2^46 tokens: more than an address can name.
+  const Status status = probe.Prepare({.direction = ProbeShape::Direction::kGenerate,
+                                       .context_length = 4,
+                                       .new_tokens = std::int64_t{1} << 46});
+  EXPECT_EQ(status.code(), Code::kResourceExhausted) << status.message();
+}
+
+}  // namespace
+}  // namespace longrun
