@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "client/upkeep.h"
+
 namespace longrun {
 namespace {
 
@@ -37,8 +39,16 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   AddPlot(verbs);
   AddDiff(verbs);
   AddCancel(verbs);
+  AddRetry(verbs);
+  AddLabel(verbs);
+  AddNote(verbs);
   AddWorkers(verbs);
   AddData(verbs);
+  AddExplain(verbs);
+  AddSchema(verbs);
+  AddGc(verbs);
+  AddDoctor(verbs);
+  AddCompletion(verbs);
   AddVersion(verbs);
   return app;
 }

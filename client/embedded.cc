@@ -26,6 +26,7 @@ constexpr std::int64_t kPollMs = 20;
 constexpr std::int64_t kLogTailBytes = 2'000;
 constexpr std::int64_t kRestartsMax = 1'000;  // of one daemon, in one life of ours
 constexpr std::int64_t kRestartPauseMs = 200;
+constexpr int kExitTaken = 69;  // of a coordinator: folder or address are somebody else's now
 
 void Pause(std::int64_t ms) { poll(nullptr, 0, static_cast<int>(ms)); }
 
@@ -123,7 +124,7 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
     ASSIGN_OR_RETURN(const auto exited, WaitFor(pid, 0));
     if (exited && !CoordinatorRuns(state)) {
       return Status(
-          exited->code == 75 ? Code::kUnavailable : Code::kFailedPrecondition,
+          exited->code == kExitTaken ? Code::kUnavailable : Code::kFailedPrecondition,
           Str("the coordinator did not start: ", LastError(log), " (its log: ", log, ")"));
     }
     Pause(kPollMs);
@@ -205,7 +206,11 @@ Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
 }
 
 Status Daemons::StartCoordinator() {
-  ASSIGN_OR_RETURN(const Answering started, StartAndWait(state_, options_.metrics));
+  Result<Answering> answering = StartAndWait(state_, options_.metrics);
+  if (answering.status().code() == Code::kUnavailable) {
+    return {Code::kFailedPrecondition, answering.status().message()};
+  }
+  ASSIGN_OR_RETURN(const Answering started, std::move(answering));
   if (started.pid == 0) {
     return {Code::kFailedPrecondition,
             Str("another coordinator runs on ", state_, " already; use `longrun submit` with it")};

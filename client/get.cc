@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "client/ask.h"
+#include "client/failures.h"
+#include "client/label.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/verb.h"
@@ -36,11 +38,17 @@ const std::vector<Align> kTaskAlign = {Align::kLeft,  Align::kLeft, Align::kRigh
                                        Align::kLeft,  Align::kLeft, Align::kLeft,
                                        Align::kRight, Align::kLeft, Align::kLeft};
 
+std::string LabelLine(const char* name, const std::string& text) {
+  return text.empty() ? std::string() : Str(name, ": ", text, "\n");
+}
+
 std::string SweepText(const Json& sweep) {
   const Json& info = sweep.at("info");
   return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
              "): ", info.at("state").get<std::string>(), ", submitted ",
-             FormatWallMs(info.at("submitted_ms").get<std::int64_t>()), "\n") +
+             FormatWallMs(info.at("submitted_ms").get<std::int64_t>()), "\n",
+             LabelLine("labels", LabelsText(info.at("labels"))),
+             LabelLine("note", info.at("note").get<std::string>())) +
          RenderColumns(kTaskHeader, kTaskAlign, TaskRows(sweep.at("runs")));
 }
 
@@ -83,6 +91,8 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
       Print(RenderCsv(kTaskHeader, TaskRows(sweep->at("runs"))));
     } else {
       Print(SweepText(*sweep));
+      Print(FailuresText(asker.coordinator().connection(), sweep->at("runs"),
+                         sweep->at("info").at("name").get<std::string>()));
     }
     return kExitOk;
   }
@@ -100,6 +110,8 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
     Print(RenderCsv(kTaskHeader, TaskRows(Json::array({run->at("run")}))));
   } else {
     Print(RunText(run->at("run")));
+    Print(FailuresText(asker.coordinator().connection(), Json::array({run->at("run")}),
+                       ShortId(run->at("run").at("run_key").get<std::string>())));
   }
   return kExitOk;
 }

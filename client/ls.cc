@@ -1,47 +1,116 @@
-// longrun ls: all sweeps, newest last.
+// longrun ls [NAME]: sweeps, newest last, chosen by name, label and state.
+#include <fnmatch.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "base/clock.h"
 #include "base/str.h"
 #include "client/ask.h"
+#include "client/label.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/verb.h"
 
 namespace longrun {
+namespace {
+
+const std::vector<std::string> kStates = {"PENDING", "RUNNING", "SUCCEEDED", "PARTIAL",
+                                          "CANCELLED"};
+
+struct LsArguments {
+  std::string name;                 // a pattern: sweep-*, [ab]?
+  std::vector<std::string> labels;  // KEY=VALUE or KEY
+  std::vector<std::string> statuses;
+  std::shared_ptr<std::string> output;
+};
+
+bool HasLabel(const Json& sweep, const std::string& selector) {
+  const std::size_t equals = selector.find('=');
+  const std::string key = selector.substr(0, equals);
+  for (const Json& label : sweep.at("labels")) {
+    if (label.at("key") != key) continue;
+    return equals == std::string::npos || label.at("value") == selector.substr(equals + 1);
+  }
+  return false;
+}
+
+bool IsSelected(const Json& sweep, const LsArguments& arguments) {
+  const auto& name = sweep.at("name").get_ref<const std::string&>();
+  const auto& state = sweep.at("state").get_ref<const std::string&>();
+  if (!arguments.name.empty() && fnmatch(arguments.name.c_str(), name.c_str(), 0) != 0) {
+    return false;
+  }
+  if (!arguments.statuses.empty() &&
+      std::ranges::find(arguments.statuses, state) == arguments.statuses.end()) {
+    return false;
+  }
+  return std::ranges::all_of(
+      arguments.labels, [&](const std::string& selector) { return HasLabel(sweep, selector); });
+}
+
+std::vector<std::string> RowOf(const Json& sweep) {
+  return {sweep.at("name").get<std::string>(),
+          sweep.at("sweep_id").get<std::string>(),
+          sweep.at("state").get<std::string>(),
+          Str(sweep.at("runs").get<std::int64_t>()),
+          Str(sweep.at("tasks_succeeded").get<std::int64_t>(), "/",
+              sweep.at("tasks").get<std::int64_t>()),
+          Str(sweep.at("tasks_failed").get<std::int64_t>()),
+          FormatWallMs(sweep.at("submitted_ms").get<std::int64_t>()),
+          LabelsText(sweep.at("labels")),
+          sweep.at("note").get<std::string>()};
+}
+
+int Ls(const LsArguments& arguments, const std::string& state) {
+  const Result<Json> answer = Ask(state, "ListSweeps", Json::object());
+  if (!answer.ok()) return Report(answer.status());
+  Json selected = Json::array();
+  for (const Json& sweep : answer->at("sweeps")) {
+    if (IsSelected(sweep, arguments)) selected.push_back(sweep);
+  }
+  if (*arguments.output == "json") {
+    Print(RenderJson(selected));
+    return kExitOk;
+  }
+  std::vector<std::string> header = {"name",   "id",        "state",  "runs", "done",
+                                     "failed", "submitted", "labels", "note"};
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(selected.size());
+  for (const Json& sweep : selected) rows.push_back(RowOf(sweep));
+  if (*arguments.output == "csv") {
+    Print(RenderCsv(header, rows));
+    return kExitOk;
+  }
+  // Columns that nobody has used would only take room.
+  for (std::size_t column = header.size(); column-- > 7;) {
+    if (!std::ranges::all_of(rows, [&](const auto& row) { return row[column].empty(); })) continue;
+    header.erase(header.begin() + static_cast<std::ptrdiff_t>(column));
+    for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(column));
+  }
+  std::vector<Align> align(header.size(), Align::kLeft);
+  for (const std::size_t column : {3, 4, 5}) align[column] = Align::kRight;
+  Print(RenderColumns(header, align, rows));
+  return kExitOk;
+}
+
+}  // namespace
 
 void AddLs(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("ls", "list sweeps");
-  AddExamples(*verb, {"longrun ls", "longrun ls -o json"});
-  const auto output = AddOutput(*verb, {"table", "json", "csv"});
-  verb->callback([&verbs, output] {
-    verbs.run = [&verbs, output] {
-      const Result<Json> answer = Ask(verbs.state, "ListSweeps", Json::object());
-      if (!answer.ok()) return Report(answer.status());
-      if (*output == "json") {
-        Print(RenderJson(answer->at("sweeps")));
-        return static_cast<int>(kExitOk);
-      }
-      std::vector<std::vector<std::string>> rows;
-      for (const Json& sweep : answer->at("sweeps")) {
-        rows.push_back(
-            {sweep.at("name").get<std::string>(), sweep.at("sweep_id").get<std::string>(),
-             sweep.at("state").get<std::string>(), Str(sweep.at("runs").get<std::int64_t>()),
-             Str(sweep.at("tasks_succeeded").get<std::int64_t>(), "/",
-                 sweep.at("tasks").get<std::int64_t>()),
-             Str(sweep.at("tasks_failed").get<std::int64_t>()),
-             FormatWallMs(sweep.at("submitted_ms").get<std::int64_t>())});
-      }
-      const std::vector<std::string> header = {"name", "id",     "state",    "runs",
-                                               "done", "failed", "submitted"};
-      Print(*output == "csv"
-                ? RenderCsv(header, rows)
-                : RenderColumns(header,
-                                {Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
-                                 Align::kRight, Align::kRight, Align::kLeft},
-                                rows));
-      return static_cast<int>(kExitOk);
-    };
+  AddExamples(*verb, {"longrun ls", "longrun ls 'cable-*' -l suite=long --status RUNNING"});
+  auto arguments = std::make_shared<LsArguments>();
+  verb->add_option("NAME", arguments->name, "a name, or a pattern with * ? [ab]");
+  verb->add_option("-l,--label", arguments->labels, "KEY=VALUE or KEY: only sweeps that have it")
+      ->type_size(1)
+      ->allow_extra_args(false);
+  verb->add_option("--status", arguments->statuses, "only sweeps in this state")
+      ->type_size(1)
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(kStates, CLI::ignore_case));
+  arguments->output = AddOutput(*verb, {"table", "json", "csv"});
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return Ls(*arguments, verbs.state); };
   });
 }
 

@@ -3,11 +3,13 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/program.h"
 #include "base/str.h"
 #include "client/command_line.h"
+#include "client/completion.h"
 #include "client/embedded.h"
 #include "client/verb.h"
 
@@ -31,6 +33,10 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
 }
 
 int Main(int argc, char** argv) {
+  // Before anything is parsed: what is completed is no command line yet.
+  if (argc > 1 && std::string_view(argv[1]) == "__complete") {
+    return PrintCompletions({argv + 2, argv + argc});
+  }
   Verbs verbs;
   std::string state;
   const std::unique_ptr<CLI::App> app = MakeCommandLine(verbs, state);

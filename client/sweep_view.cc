@@ -156,6 +156,22 @@ std::string Milestone(const Json& run, const std::string& last) {
              tenth);
 }
 
+// "worker-host READY 1/2 busy, ..." of those that matter: who has left in order does not.
+std::string WorkersLine(const Json& workers) {
+  std::vector<std::string> parts;
+  parts.reserve(workers.size());
+  for (const Json& worker : workers) {
+    const std::string state = worker.at("state").get<std::string>();
+    if (state == "STOPPED") continue;
+    const Json& devices = worker.at("devices");
+    const auto busy = std::ranges::count_if(
+        devices, [](const Json& device) { return !device.at("task").get<std::string>().empty(); });
+    parts.push_back(Str(worker.at("host").get<std::string>(), " ", state, " ", busy, "/",
+                        devices.size(), " busy"));
+  }
+  return parts.empty() ? "workers: none" : Str("workers: ", Join(parts, ", "));
+}
+
 class Display {
  public:
   void Show(const Json& message) {
@@ -214,11 +230,14 @@ std::string RenderProgress(const Json& message) {
   std::vector<std::vector<std::string>> rows;
   const std::set<std::string> other_axes = OtherAxes(message.at("runs"));
   for (const Json& run : message.at("runs")) rows.push_back(RunFields(run, other_axes));
+  const auto workers = message.find("workers");
+  const std::string last = workers == message.end() ? "" : WorkersLine(*workers) + "\n";
   return Headline(message.at("info")) + "\n" +
          RenderColumns({"position", "train_length", "", "now", "loss", "tokens/s", "ETA", ""},
                        {Align::kLeft, Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
                         Align::kRight, Align::kRight, Align::kLeft},
-                       rows);
+                       rows) +
+         last;
 }
 
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying,

@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "client/ask.h"
 #include "client/output.h"
+#include "client/render.h"
 #include "client/sweep_file.h"
 #include "client/verb.h"
 
@@ -14,14 +15,19 @@ void AddValidate(Verbs& verbs) {
   AddExamples(*verb,
               {"longrun validate sweep.yaml", "longrun validate sweep.yaml --set train.tokens=1M"});
   const auto file = AddSweepFile(*verb);
-  verb->callback([&verbs, file] {
-    verbs.run = [&verbs, file] {
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, file, output] {
+    verbs.run = [&verbs, file, output] {
       const Result<Json> request = SweepRequest(*file);
       if (!request.ok()) return Report(request.status());
       Asker asker(verbs.state);
       const Result<Json> plan = asker.Ask("PlanSweep", *request);
       if (!plan.ok()) return asker.ReportFailure(plan.status());
       const std::size_t n_runs = plan->at("runs").size();
+      if (*output == "json") {
+        Print(RenderJson({{"file", file->file}, {"name", plan->at("name")}, {"runs", n_runs}}));
+        return static_cast<int>(kExitOk);
+      }
       Print(Str(file->file, ": ", n_runs, n_runs == 1 ? " run" : " runs", ", no mistakes\n"));
       return static_cast<int>(kExitOk);
     };

@@ -57,6 +57,8 @@ struct Core::Batch {
   std::vector<LookItem> looks;
   std::vector<DatasetItem> datasets;
   std::vector<std::int64_t> newest_record_ms;  // of each journal batch, by the trainer's clock
+  std::vector<AnnotationItem> annotations;
+  std::vector<RemovalItem> removals;
 
   Status Open(Store& store) {
     if (in_transaction) return Status();
@@ -138,6 +140,26 @@ Result<bool> Core::RegisterDataset(const DatasetRow& dataset) {
   std::promise<bool> promise;
   const bool posted = Push(
       DatasetItem{.dataset = dataset, .done = [&](bool changed) { promise.set_value(changed); }});
+  if (!posted) return Stopping();
+  return promise.get_future().get();
+}
+
+Status Core::Annotate(const SweepAnnotation& annotation) {
+  RETURN_IF_ERROR(CheckDiskSpace());
+  std::promise<void> promise;
+  const bool posted =
+      Push(AnnotationItem{.annotation = annotation, .done = [&promise] { promise.set_value(); }});
+  if (!posted) return Stopping();
+  promise.get_future().get();
+  return Status();
+}
+
+Result<std::vector<std::string>> Core::RemoveUnreferenced(std::vector<std::string> candidates) {
+  std::promise<Result<std::vector<std::string>>> promise;
+  const bool posted = Push(RemovalItem{.candidates = std::move(candidates),
+                                       .done = [&promise](Result<std::vector<std::string>> left) {
+                                         promise.set_value(std::move(left));
+                                       }});
   if (!posted) return Stopping();
   return promise.get_future().get();
 }
@@ -270,6 +292,8 @@ Status Core::RunBatch(std::deque<Item>& items) {
     }
     item.done(changed);
   }
+  for (const AnnotationItem& item : batch.annotations) item.done();
+  for (RemovalItem& item : batch.removals) Remove(std::move(item));
   for (LookItem& item : batch.looks) item.look(state_);
   return Status();
 }
@@ -310,6 +334,25 @@ Status Core::Take(Batch& batch, DatasetItem item) {
   batch.n_writes += 1;
   batch.datasets.push_back(std::move(item));
   return Status();
+}
+
+Status Core::Take(Batch& batch, AnnotationItem item) {
+  RETURN_IF_ERROR(batch.Open(store_));
+  RETURN_IF_ERROR(store_.PutAnnotation(item.annotation));
+  batch.n_writes += 1;
+  batch.annotations.push_back(std::move(item));
+  return Status();
+}
+
+Status Core::Take(Batch& batch, RemovalItem item) {
+  batch.removals.push_back(std::move(item));
+  return Status();
+}
+
+// After COMMIT: what the batch has dropped is unreferenced, what it has stored is not.
+void Core::Remove(RemovalItem item) {
+  item.done(artifacts_.RemoveUnreferenced(
+      item.candidates, [&](const std::string& sha256) { return store_.IsReferenced(sha256); }));
 }
 
 // A checkpoint or an artifact counts once all its bytes are in the store.

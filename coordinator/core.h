@@ -74,6 +74,12 @@ class Core {
   // Stores the dataset; waits for COMMIT. `changed`: the name pointed to other content before.
   Result<bool> RegisterDataset(const DatasetRow& dataset);
 
+  // Stores labels and note of a sweep that is there; waits for COMMIT.
+  Status Annotate(const SweepAnnotation& annotation);
+  // Removes those bytes that nothing refers to; gives those that were asked for too lately, which
+  // go by themselves.
+  Result<std::vector<std::string>> RemoveUnreferenced(std::vector<std::string> candidates);
+
   // The same, and wait; not on the core's thread. kUnavailable when it has stopped.
   StepResult PostAndWait(SchedulerEvent event);
   Status LookAndWait(const std::function<void(const State&)>& look);
@@ -106,7 +112,15 @@ class Core {
     DatasetRow dataset;
     std::function<void(bool changed)> done;
   };
-  using Item = std::variant<EventItem, LookItem, DatasetItem>;
+  struct AnnotationItem {
+    SweepAnnotation annotation;
+    std::function<void()> done;
+  };
+  struct RemovalItem {
+    std::vector<std::string> candidates;
+    std::function<void(Result<std::vector<std::string>> left)> done;
+  };
+  using Item = std::variant<EventItem, LookItem, DatasetItem, AnnotationItem, RemovalItem>;
   // A step whose writes are in the open transaction, and what follows after COMMIT.
   struct Stepped {
     StepResult result;
@@ -122,6 +136,9 @@ class Core {
   Status Take(Batch& batch, EventItem item);
   Status Take(Batch& batch, LookItem item);
   Status Take(Batch& batch, DatasetItem item);
+  Status Take(Batch& batch, AnnotationItem item);
+  Status Take(Batch& batch, RemovalItem item);
+  void Remove(RemovalItem item);
   void Deliver(const Command& command);
   void MarkStoredBytes(JournalReceived& event);
   void Observe(const StepResult& result);

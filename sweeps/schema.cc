@@ -15,6 +15,7 @@
 #include "model/config.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
+#include "sweeps/explain.h"
 #include "sweeps/limits.h"
 #include "sweeps/sweep.h"
 
@@ -748,6 +749,8 @@ const KeyRow* FindAxis(std::string_view axis) {
   if (row == nullptr) row = FindKey(Str("spec.", axis));
   return row != nullptr && row->axis ? row : nullptr;
 }
+
+std::string ExpectedValue(const KeyRow& row) { return Expected(row); }
 
 Result<Json> TypeValue(const KeyRow& row, const YamlNode& node) {
   if (row.type == Type::kNumberPair) return TypeNumberPair(row, node);

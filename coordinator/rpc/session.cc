@@ -244,6 +244,7 @@ class Encoder {
     fenced->set_attempt(command.attempt);
     fenced->set_current_epoch(command.current_epoch);
   }
+  void operator()(const SendDrain&) { message.mutable_drain(); }
   void operator()(const CloseSession&) {}
 
  private:
@@ -430,6 +431,9 @@ class Session final : public Stream {
       case v1::WorkerMessage::kLogChunk:
         TakeLog(incoming_.log_chunk().attempt(), incoming_.log_chunk().offset(),
                 incoming_.log_chunk().data());
+        return Status();
+      case v1::WorkerMessage::kDrain:
+        Post(WorkerLeaves{.session = session_});
         return Status();
       case v1::WorkerMessage::kHello:
       case v1::WorkerMessage::MESSAGE_NOT_SET:

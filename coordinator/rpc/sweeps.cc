@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "coordinator/rpc/plan.h"
+#include "coordinator/rpc/upkeep.h"
 #include "coordinator/rpc/views.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "model/data/dataset.h"
@@ -493,6 +494,19 @@ class SweepService final : public v1::SweepService::CallbackService {
       response->set_tasks_stopping(static_cast<std::int32_t>(result.cancel.stopping));
       return Status();
     });
+  }
+
+  Unary* AnnotateSweep(Context* context, const v1::AnnotateSweepRequest* request,
+                       v1::AnnotateSweepResponse* response) override {
+    return HandleAnnotate(parts_, context, request, response);
+  }
+  Unary* RetryTasks(Context* context, const v1::RetryTasksRequest* request,
+                    v1::RetryTasksResponse* response) override {
+    return HandleRetry(parts_, context, request, response);
+  }
+  Unary* CollectGarbage(Context* context, const v1::CollectGarbageRequest* request,
+                        v1::CollectGarbageResponse* response) override {
+    return HandleGarbage(parts_, context, request, response);
   }
 
   grpc::ServerWriteReactor<v1::GetLogsResponse>* GetLogs(

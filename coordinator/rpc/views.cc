@@ -59,6 +59,12 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
   message->set_name(sweep.name);
   message->set_submitted_ms(sweep.submitted_wall_ms);
   message->set_runs(Count32(sweep.n_runs));
+  message->set_note(sweep.note);
+  for (const auto& [key, value] : sweep.labels) {
+    v1::Label* label = message->add_labels();
+    label->set_key(key);
+    label->set_value(value);
+  }
   const auto tasks = state.sweep_tasks.find(sweep.id);
   if (tasks == state.sweep_tasks.end()) return;
   message->set_state(std::string(SweepStateName(state, sweep.id)));
@@ -124,7 +130,11 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
   message->set_version(worker.version);
   const std::int64_t silent_ms = std::max<std::int64_t>(now - worker.heard_at, 0);
   const bool suspect = !worker.session.has_value() || silent_ms > state.limits.suspect_ms;
-  message->set_state(worker.lost ? "LOST" : suspect ? "SUSPECT" : "READY");
+  // One that said it is leaving, and left, is not missed.
+  message->set_state(worker.draining ? (worker.session ? "DRAINING" : "STOPPED")
+                     : worker.lost   ? "LOST"
+                     : suspect       ? "SUSPECT"
+                                     : "READY");
   if (worker.lost || suspect) message->set_heard_ms_ago(silent_ms / 1000 * 1000);
   for (const Slot& slot : worker.slots) {
     v1::WorkerDeviceInfo* device = message->add_devices();

@@ -81,7 +81,6 @@ void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
     worker.session.reset();
     worker.last_session = 0;
     worker.heard_at = now;
-    worker.draining = false;
     worker.lost = false;
     worker.busy.clear();
     worker.refused_until.clear();

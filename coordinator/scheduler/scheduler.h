@@ -31,6 +31,16 @@ struct SweepCancelled {
   std::string sweep_id;
 };
 
+// Those of `tasks` that failed, were skipped or cancelled get a new round.
+struct RetryWanted {
+  std::string sweep_id;  // no longer cancelled, when given
+  std::vector<std::string> tasks;
+};
+// Checkpoints that nothing will ask for are named, and without dry_run dropped.
+struct GarbageWanted {
+  bool dry_run = true;
+};
+
 struct LiveAttempt {
   std::string attempt;
   std::string task;
@@ -50,6 +60,9 @@ struct WorkerHeard {  // Heartbeat
   std::vector<LiveAttempt> attempts;
 };
 struct WorkerGone {  // the stream ended; the lease goes on
+  SessionId session = 0;
+};
+struct WorkerLeaves {  // it is stopping, and takes nothing new
   SessionId session = 0;
 };
 struct AttemptAccepted {
@@ -94,8 +107,9 @@ struct AttemptFinished {  // AttemptEnded
 struct TimePassed {};
 
 using SchedulerEvent =
-    std::variant<SweepSubmitted, SweepCancelled, WorkerArrived, WorkerHeard, WorkerGone,
-                 AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
+    std::variant<SweepSubmitted, SweepCancelled, RetryWanted, GarbageWanted, WorkerArrived,
+                 WorkerHeard, WorkerGone, WorkerLeaves, AttemptAccepted, AttemptRejected,
+                 JournalReceived, AttemptFinished, TimePassed>;
 
 // ---- writes: one transaction ---------------------------------------------------------------------
 //
@@ -110,6 +124,7 @@ struct PutSweep {  // the sweep, its runs and which tasks serve it; not cancelle
 };
 struct PutSweepCancelled {
   std::string sweep_id;
+  bool cancelled = true;
 };
 struct PutRun {
   RunRecord run;
@@ -198,14 +213,17 @@ struct SendFenced {
   std::string attempt;
   std::uint64_t current_epoch = 0;
 };
+struct SendDrain {  // the word of a worker that leaves is stored
+  SessionId session = 0;
+};
 struct CloseSession {  // a newer incarnation came, or the protocol was broken
   SessionId session = 0;
   std::string reason;
 };
 using Command = std::variant<SendWelcome, SendHeartbeatReply, SendStart, SendStop, SendAck,
-                             SendNack, SendFenced, CloseSession>;
+                             SendNack, SendFenced, SendDrain, CloseSession>;
 
-// What the one who asked is told (SweepSubmitted, SweepCancelled).
+// What the one who asked is told (SweepSubmitted, SweepCancelled, RetryWanted).
 struct SubmitCounts {
   std::int64_t runs_new = 0;
   std::int64_t runs_reused = 0;
@@ -220,14 +238,22 @@ struct CancelCounts {
   std::int64_t stopping = 0;
 };
 
+// A checkpoint that is not needed any more.
+struct GarbageCheckpoint {
+  std::string task;
+  std::int64_t step = 0;
+  std::string sha256;  // of its manifest
+};
+
 struct StepResult {
   Status status;  // of SweepSubmitted and SweepCancelled; nothing was done when not ok
   std::vector<Write> writes;
   std::vector<Command> commands;
   SubmitCounts submit;
   CancelCounts cancel;
-  std::vector<std::string> warnings;  // for the log: a peer that broke the protocol
-  std::optional<Instant> wake_at;     // TimePassed is wanted then at the latest
+  std::vector<GarbageCheckpoint> garbage;  // of GarbageWanted
+  std::vector<std::string> warnings;       // for the log: a peer that broke the protocol
+  std::optional<Instant> wake_at;          // TimePassed is wanted then at the latest
 };
 
 // `wall_ms` is for display columns only.

@@ -198,7 +198,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   if (worker.session != event.session) {
     ForgetSession(step, worker, Str("worker ", worker.id, " has opened a newer session"));
   }
-  if (added || worker.lost || !SameSlots(worker.slots, event.worker.slots)) {
+  if (added || worker.lost || worker.draining || !SameSlots(worker.slots, event.worker.slots)) {
     state.index.workers_version += 1;
   }
   worker.incarnation = event.worker.incarnation;
@@ -239,6 +239,16 @@ void HandleEvent(StepContext& step, const WorkerGone& event) {
   if (id == step.state.index.sessions.end()) return;
   step.state.workers.at(id->second).session.reset();
   step.state.index.sessions.erase(id);
+}
+
+void HandleEvent(StepContext& step, const WorkerLeaves& event) {
+  Worker* const worker = Hear(step, event.session);
+  if (worker == nullptr) return;
+  step.Send(SendDrain{.session = event.session});
+  if (worker->draining) return;
+  worker->draining = true;
+  step.state.index.workers_version += 1;
+  step.changed_workers.insert(worker->id);
 }
 
 void HandleEvent(StepContext& step, const AttemptAccepted& event) {

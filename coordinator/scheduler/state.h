@@ -142,11 +142,11 @@ struct Worker {
   std::string version;
   std::vector<Slot> slots;
   std::set<std::string> dataset_digests;
+  bool draining = false;  // its last word was that it takes nothing new
   // Volatile:
   std::optional<SessionId> session;
   SessionId last_session = 0;  // the newest of this process: an older stream speaks too late
   Instant heard_at = 0;
-  bool draining = false;
   bool lost = false;                              // the lease ended and nothing was heard since
   std::map<std::int64_t, std::string> busy;       // slot -> attempt whose trainer may be there
   std::map<std::int64_t, Instant> refused_until;  // slot -> when an offer makes sense again

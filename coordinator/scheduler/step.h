@@ -70,9 +70,12 @@ void SkipDependants(StepContext& step, const Task& task);
 
 void HandleEvent(StepContext& step, const SweepSubmitted& event);  // submit.cc
 void HandleEvent(StepContext& step, const SweepCancelled& event);  // cancel.cc
+void HandleEvent(StepContext& step, const RetryWanted& event);     // retry.cc
+void HandleEvent(StepContext& step, const GarbageWanted& event);   // garbage.cc
 void HandleEvent(StepContext& step, const WorkerArrived& event);   // session.cc
 void HandleEvent(StepContext& step, const WorkerHeard& event);
 void HandleEvent(StepContext& step, const WorkerGone& event);
+void HandleEvent(StepContext& step, const WorkerLeaves& event);
 void HandleEvent(StepContext& step, const AttemptAccepted& event);
 void HandleEvent(StepContext& step, const AttemptRejected& event);
 void HandleEvent(StepContext& step, const JournalReceived& event);  // ingest.cc
@@ -80,6 +83,14 @@ void HandleEvent(StepContext& step, const TimePassed& event);       // lease.cc
 void ExtendLeasesOverSleep(StepContext& step);                      // lease.cc
 Instant NextDeadline(const State& state, Instant now);              // lease.cc
 void PlaceReadyTasks(StepContext& step);                            // place.cc
+
+// ---- retry.cc --------------------------------------------------------------------------------------
+
+// What a task in kBlocked or kReady waits for, when nothing is known of the workers.
+std::string WaitReason(const Task& task);
+// Those of `tasks` that failed, were skipped or cancelled are taken up again, trainings before what
+// needs them; `why` begins their reason.
+void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why);
 
 // ---- session.cc ------------------------------------------------------------------------------------
 

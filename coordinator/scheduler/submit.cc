@@ -126,26 +126,6 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
   return Status();
 }
 
-std::string WaitReason(const Task& task) {
-  return task.needs.empty() ? std::string("waits for a free slot")
-                            : Str("waits for its training (task ", ShortId(task.needs), ")");
-}
-
-// A task that failed, was cancelled or skipped is taken up again, after what it needs.
-void RetryGivenUp(StepContext& step, const Sweep& sweep, const std::set<std::string>& retried) {
-  for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
-    for (const std::string& id : retried) {
-      Task& task = step.state.tasks.at(id);
-      if (task.kind != kind) continue;
-      TakePolicy(task, sweep);
-      const bool blocked =
-          !task.needs.empty() && step.state.tasks.at(task.needs).state != TaskState::kSucceeded;
-      RetryTask(step, task, blocked ? TaskState::kBlocked : TaskState::kReady,
-                Str("submitted again: ", blocked ? WaitReason(task) : "waits for a free slot"));
-    }
-  }
-}
-
 // Whoever wants a task most decides its priority; who wants it at all takes back its cancellation.
 void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string>& tasks) {
   for (const std::string& id : tasks) {
@@ -206,7 +186,8 @@ void HandleEvent(StepContext& step, const SweepSubmitted& event) {
   if (!step.result.status.ok()) return;
   step.result.submit = plan.counts;
   PutRuns(step, event, plan);
-  RetryGivenUp(step, event.sweep, plan.retried);
+  for (const std::string& id : plan.retried) TakePolicy(step.state.tasks.at(id), event.sweep);
+  RetryGivenUp(step, plan.retried, "submitted again");
   for (Task& task : plan.new_tasks) {
     std::string reason =
         task.state == TaskState::kReady ? std::string("waits for a free slot") : WaitReason(task);

@@ -190,8 +190,8 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
 
 Status Store::ApplyOne(const PutSweepCancelled& write, std::int64_t, ApplyCounts&) {
   ASSIGN_OR_RETURN(Statement statement,
-                   connection_->Prepare("UPDATE sweep SET cancelled = 1 WHERE id = ?"));
-  return statement.Bind(write.sweep_id).Run();
+                   connection_->Prepare("UPDATE sweep SET cancelled = ? WHERE id = ?"));
+  return statement.Bind(write.cancelled).Bind(write.sweep_id).Run();
 }
 
 Status Store::ApplyOne(const PutRun& write, std::int64_t, ApplyCounts&) {
@@ -333,13 +333,14 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare("INSERT OR REPLACE INTO worker (id, incarnation, host, version, slots,"
-                           " dataset_digests) VALUES (?, ?, ?, ?, ?, ?)"));
+                           " dataset_digests, draining) VALUES (?, ?, ?, ?, ?, ?, ?)"));
   return statement.Bind(write.worker.id)
       .Bind(write.worker.incarnation)
       .Bind(write.worker.host)
       .Bind(write.worker.version)
       .Bind(slots_json)
       .Bind(digests_json)
+      .Bind(write.worker.draining)
       .Run();
 }
 

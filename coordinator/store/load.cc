@@ -164,7 +164,8 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
 
 Status LoadWorkers(Connection& connection, State& state) {
   return ForEach(connection,
-                 "SELECT id, incarnation, host, version, slots, dataset_digests FROM worker",
+                 "SELECT id, incarnation, host, version, slots, dataset_digests, draining"
+                 " FROM worker",
                  [&](const Statement& row) -> Status {
                    Worker worker;
                    worker.id = row.Text(0);
@@ -187,6 +188,7 @@ Status LoadWorkers(Connection& connection, State& state) {
                    for (const Json& digest : digests) {
                      worker.dataset_digests.insert(digest.get<std::string>());
                    }
+                   worker.draining = row.Int(6) != 0;
                    state.workers[worker.id] = std::move(worker);
                    return Status();
                  });

@@ -49,12 +49,14 @@ Result<std::vector<SweepRow>> StoreReader::Sweeps() {
   std::vector<SweepRow> sweeps;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return sweeps;
+    if (!more) break;
     sweeps.push_back({.id = row.Text(0),
                       .name = row.Text(1),
                       .submitted_wall_ms = row.Int(2),
                       .n_runs = row.Int(3)});
   }
+  RETURN_IF_ERROR(AddLabels(sweeps));
+  return sweeps;
 }
 
 Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
@@ -121,6 +123,19 @@ Result<std::string> StoreReader::SameSweep(const std::string& name, const std::s
                                         " ORDER BY submitted_seq DESC LIMIT 1"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(name).Bind(digest).Step());
   return found ? row.Text(0) : std::string();
+}
+
+Result<std::vector<std::string>> StoreReader::TasksOfSweep(const std::string& sweep_id) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT task FROM sweep_task WHERE sweep = ?"
+                                                       " ORDER BY task"));
+  row.Bind(sweep_id);
+  std::vector<std::string> tasks;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return tasks;
+    tasks.push_back(row.Text(0));
+  }
 }
 
 Result<SweepBody> StoreReader::BodyOfSweep(const std::string& sweep_id) {

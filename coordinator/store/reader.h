@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -20,6 +21,8 @@ struct SweepRow {
   std::string name;
   std::int64_t submitted_wall_ms = 0;
   std::int64_t n_runs = 0;
+  std::map<std::string, std::string> labels = {};  // of its file, as changed since
+  std::string note = {};
 };
 
 struct SweepBody {
@@ -88,6 +91,14 @@ struct ExportRow {
   double nll = 0;       // nats per token
 };
 
+// A file of a checkpoint.
+struct CheckpointBytesRow {
+  std::string checkpoint;  // sha256 of its manifest
+  std::string sha256;      // of the file
+  std::int64_t n_bytes = 0;
+  std::int64_t n_tasks = 0;  // that have the checkpoint
+};
+
 struct CurvePoint {
   std::int64_t step = 0;
   double value = 0;
@@ -104,6 +115,7 @@ class StoreReader {
   Result<SweepRow> FindSweep(const std::string& reference);
   // The newest sweep of this name that asks for the same, or "".
   Result<std::string> SameSweep(const std::string& name, const std::string& digest);
+  Result<std::vector<std::string>> TasksOfSweep(const std::string& sweep_id);
   Result<SweepBody> BodyOfSweep(const std::string& sweep_id);
   Result<std::vector<SweepRunRow>> RunsOfSweep(const std::string& sweep_id);
   // Rows that count of the sweep's numbers, in its order.
@@ -132,7 +144,12 @@ class StoreReader {
   Result<std::vector<ExportCandidate>> ExportCandidates();  // newest first
   Result<std::vector<ExportRow>> ExportRows(const std::string& sweep_id);
 
+  // Every file of every checkpoint, and whether anything refers to some bytes.
+  Result<std::vector<CheckpointBytesRow>> CheckpointBytes();
+  Result<bool> IsReferenced(const std::string& sha256);
+
  private:
+  Status AddLabels(std::vector<SweepRow>& sweeps);
   explicit StoreReader(std::unique_ptr<Connection> connection);
   // Of a query for run key, cell, task, attempt, journal line and evaluation, with one value bound.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);

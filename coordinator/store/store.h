@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/status.h"
 #include "coordinator/scheduler/scheduler.h"
+#include "coordinator/store/annotation.h"
 
 struct sqlite3;
 
@@ -74,11 +75,12 @@ class Store {
   Result<State> Load();
   Result<std::vector<DatasetRow>> LoadDatasets();
 
-  // One transaction: Begin, any number of Apply and PutDataset, Commit. After an error nothing of it
+  // One transaction: Begin, any number of Apply PutDataset and PutAnnotation, Commit. After an error nothing of it
   // is stored once Rollback() was called.
   Status Begin();
   Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
   Status PutDataset(const DatasetRow& dataset);
+  Status PutAnnotation(const SweepAnnotation& annotation);
   Status Commit();
   void Rollback();
 

@@ -23,8 +23,12 @@ struct Applier {
     return "";
   }
   std::string operator()(const PutSweepCancelled& put) {
-    store.cancelled_sweeps.insert(put.sweep_id);
-    return store.sweeps.contains(put.sweep_id) ? "" : "an unknown sweep is cancelled";
+    if (put.cancelled) {
+      store.cancelled_sweeps.insert(put.sweep_id);
+    } else {
+      store.cancelled_sweeps.erase(put.sweep_id);
+    }
+    return store.sweeps.contains(put.sweep_id) ? "" : "an unknown sweep is cancelled, or no longer";
   }
   std::string operator()(const PutRun& put) {
     const auto known = store.runs.find(put.run.run_key);

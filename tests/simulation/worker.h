@@ -76,6 +76,7 @@ class SimWorker {
 
   void Take(const SendWelcome& welcome);
   void Take(const SendHeartbeatReply&) {}
+  void Take(const SendDrain&) {}
   void Take(const SendStart& start);
   void Take(const SendStop& stop);
   void Take(const SendAck& ack);

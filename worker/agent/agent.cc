@@ -38,7 +38,8 @@ constexpr std::size_t kLogQueueBytesMax = 1u << 20;  // no log pieces while more
 constexpr std::int64_t kTransferAgainMs = 1000;
 constexpr int kPrepareTriesMax = 30;
 constexpr std::int64_t kRetentionEveryMs = 60'000;
-constexpr std::int64_t kLastWaitMs = 5000;  // for trainers that got SIGKILL at our end
+constexpr std::int64_t kLastWaitMs = 5000;   // for trainers that got SIGKILL at our end
+constexpr std::int64_t kDrainWaitMs = 1000;  // for the coordinator to know of our leaving
 constexpr int kTransferThreads = 2;
 
 bool NamesFiles(const JournalRecord& record) {
@@ -232,8 +233,11 @@ void Agent::RequestStop() {
     if (stopping_) return;
     stopping_ = true;
     const std::int64_t now_ms = BootMs();
+    stopped_at_ms_ = now_ms;
     stop_deadline_ms_ = now_ms + options_.grace_ms;
     LogInfo("worker_stopping", {{"grace_ms", Str(options_.grace_ms)}});
+    // First of all: what our trainers give back must not be offered to us again.
+    if (welcomed_) session_->Send(DrainMessage{});
     for (auto& [id, entry] : entries_) {
       if (entry.attempt) entry.attempt->RequestStop(now_ms, options_.grace_ms);
     }
@@ -282,6 +286,8 @@ bool Agent::IsDone(std::int64_t now_ms) {
   }
   if (!stopping_) return !running && !unreported;
   if (running) return now_ms >= stop_deadline_ms_ + kLastWaitMs;
+  // A moment for the coordinator's word that it knows of our leaving: then we are not missed.
+  if (welcomed_ && !draining_ && now_ms < stopped_at_ms_ + kDrainWaitMs) return false;
   // Journals keep what the coordinator has not heard; it hears it at our next start.
   return !unreported || !welcomed_ || now_ms >= stop_deadline_ms_;
 }
@@ -478,6 +484,7 @@ void Agent::On(const WelcomeMessage& welcome) {
   heartbeat_at_ms_ = now_ms + heartbeat_ms_;
   back_off_ms_ = 0;
   welcomed_ = true;
+  if (stopping_) session_->Send(DrainMessage{});
   LogInfo("session_welcomed", {{"coordinator", coordinator_id_},
                                {"boot_epoch", Str(boot_epoch_)},
                                {"attempts", Str(welcome.attempts.size())}});

@@ -164,6 +164,7 @@ class Agent {
 
   bool draining_ = false;
   bool stopping_ = false;
+  std::int64_t stopped_at_ms_ = 0;
   std::int64_t stop_deadline_ms_ = 0;
   std::int64_t retention_at_ms_ = 0;
 

@@ -2,6 +2,7 @@
 //
 //   longrun-worker --state FOLDER --coordinator unix:PATH [...]   the daemon
 //   longrun-worker exec ATTEMPT_DIR TRAINER                       the shim (exec.h)
+//   longrun-worker gc --folder FOLDER [--dry-run]                 makes room (garbage.h)
 //
 // SIGTERM, SIGINT and SIGHUP stop it and its trainers, which checkpoint; kill -9 leaves trainers
 // running for the next worker on the folder. Exit codes: 0; 64 usage; 75 the folder is in use or an
@@ -21,6 +22,7 @@
 #include "base/version.h"
 #include "worker/agent/agent.h"
 #include "worker/agent/exec.h"
+#include "worker/agent/garbage.h"
 
 namespace longrun {
 namespace {
@@ -109,6 +111,11 @@ int Main(int argc, char** argv) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
 
+  std::string garbage_folder;
+  bool dry_run = false;
+  CLI::App* const gc = app.add_subcommand("gc", "what nobody needs of a stopped worker's folder");
+  gc->add_option("--folder", garbage_folder, "of the worker")->required();
+  gc->add_flag("--dry-run", dry_run, "only list it");
   std::string attempt_dir, trainer;
   CLI::App* const exec = app.add_subcommand("exec", "the shim of one attempt; used by the worker");
   exec->add_option("attempt_dir", attempt_dir)->required();
@@ -117,6 +124,15 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  if (gc->parsed()) {
+    const Result<Json> collected = CollectWorkerGarbage(garbage_folder, dry_run);
+    if (collected.ok()) {
+      std::cout << CanonicalJson(*collected) << "\n";
+      return 0;
+    }
+    std::cerr << "longrun-worker: " << collected.status().message() << "\n";
+    return ExitCodeOf(collected.status());
   }
   if (exec->parsed()) return ExecAttempt(attempt_dir, trainer);
   if (options.state.empty() || options.coordinator.empty()) {

@@ -75,8 +75,12 @@ struct LogChunkMessage {
   std::string data;
 };
 
-using UpMessage = std::variant<HelloMessage, HeartbeatMessage, AcceptedMessage, RejectedMessage,
-                               JournalBatchMessage, AttemptEndedMessage, LogChunkMessage>;
+// Up: this worker is stopping. Down: it shall take nothing new.
+struct DrainMessage {};
+
+using UpMessage =
+    std::variant<HelloMessage, HeartbeatMessage, AcceptedMessage, RejectedMessage,
+                 JournalBatchMessage, AttemptEndedMessage, LogChunkMessage, DrainMessage>;
 
 // ---- down --------------------------------------------------------------------------------------
 
@@ -143,8 +147,6 @@ struct FencedMessage {
 struct HeartbeatReplyMessage {
   std::int64_t number = 0;
 };
-
-struct DrainMessage {};
 
 using DownMessage = std::variant<WelcomeMessage, StartMessage, StopMessage, AckMessage, NackMessage,
                                  FencedMessage, HeartbeatReplyMessage, DrainMessage>;

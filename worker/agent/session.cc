@@ -139,6 +139,7 @@ v1::WorkerMessage ToWire(UpMessage message) {
                    to.set_offset(m.offset);
                    to.set_data(std::move(m.data));
                  },
+                 [&](DrainMessage&) { wire.mutable_drain(); },
              },
              message);
   return wire;

@@ -102,6 +102,11 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
         log += chunk.data();
         return std::nullopt;
       }
+      case v1::WorkerMessage::kDrain: {
+        v1::CoordinatorMessage reply;
+        reply.mutable_drain();
+        return reply;
+      }
       default:
         return std::nullopt;
     }

@@ -1,0 +1,51 @@
+// longrun doctor: what is wrong with this machine, and how to mend it.
+#include <CLI/CLI.hpp>
+
+#include "base/str.h"
+#include "client/doctor/checks.h"
+#include "client/output.h"
+#include "client/render.h"
+#include "client/upkeep.h"
+
+namespace longrun {
+namespace {
+
+int Doctor(const std::string& output, const std::string& state) {
+  const Machine machine = LookAtMachine(state);
+  Json findings = Json::array();
+  std::string remedies;
+  bool failed = false;
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(Checks().size());
+  for (const Check& check : Checks()) {
+    const Finding finding = check.run(machine);
+    const std::string verdict(VerdictName(finding.verdict));
+    failed = failed || finding.verdict == Verdict::kFail;
+    rows.push_back({std::string(check.name), verdict, finding.found});
+    if (!finding.remedy.empty()) remedies += Str("  ", check.name, ": ", finding.remedy, "\n");
+    findings.push_back({{"check", check.name},
+                        {"verdict", verdict},
+                        {"found", finding.found},
+                        {"remedy", finding.remedy}});
+  }
+  if (output == "json") {
+    Print(RenderJson({{"checks", findings}, {"healthy", !failed}}));
+  } else {
+    Print(RenderColumns({"check", "", "found"}, {Align::kLeft, Align::kLeft, Align::kLeft}, rows));
+    if (!remedies.empty()) Print(Str("\nwhat to do:\n", remedies));
+  }
+  return failed ? kExitFailed : kExitOk;
+}
+
+}  // namespace
+
+void AddDoctor(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("doctor", "what is wrong with this machine, and how to mend it");
+  AddExamples(*verb, {"longrun doctor", "longrun doctor -o json"});
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback(
+      [&verbs, output] { verbs.run = [&verbs, output] { return Doctor(*output, verbs.state); }; });
+}
+
+}  // namespace longrun

@@ -1,0 +1,310 @@
+#include "client/doctor/checks.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/ask.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+constexpr std::int64_t kGiB = std::int64_t{1} << 30;
+// A trainer of the tiny size with LibTorch loaded takes about 0.5 GiB.
+constexpr std::int64_t kMemoryFail = 512 * kMiB;
+constexpr std::int64_t kMemoryWarn = 2 * kGiB;
+// What the coordinator itself keeps free (--disk-low-water), and room for a few checkpoints.
+constexpr std::int64_t kDiskFail = 64 * kMiB;
+constexpr std::int64_t kDiskWarn = 2 * kGiB;
+// A commit is one or two syncs, and every acknowledged batch is one commit.
+constexpr double kSyncWarnMs = 25;
+// The coordinator holds a descriptor for each artifact it serves and each session.
+constexpr std::int64_t kFilesFail = 256;
+constexpr std::int64_t kFilesWarn = 1024;
+constexpr std::int64_t kProcessesWarn = 512;
+constexpr std::size_t kSocketPathBytesMax = 107;           // sun_path, less its zero
+constexpr std::int64_t kClockStartMs = 1'735'689'600'000;  // 2025-01-01T00:00:00Z
+constexpr std::int64_t kClockSkewMs = 300'000;
+constexpr std::int64_t kTrainerMs = 60'000;
+
+Finding Ok(std::string found) { return {.found = std::move(found), .remedy = ""}; }
+Finding Warn(std::string found, std::string remedy) {
+  return {.verdict = Verdict::kWarn, .found = std::move(found), .remedy = std::move(remedy)};
+}
+Finding Fail(std::string found, std::string remedy) {
+  return {.verdict = Verdict::kFail, .found = std::move(found), .remedy = std::move(remedy)};
+}
+
+// ---- programs --------------------------------------------------------------------------------------
+
+// The trainer is linked to LibTorch: that it can show its help shows that all of it can be loaded.
+Finding CheckLibTorch(const Machine& machine) {
+  const char* const remedy =
+      "run `./dev setup`, then build again; or point LONGRUN_WORKER_TRAINER at a trainer that "
+      "works";
+  if (access(machine.trainer.c_str(), X_OK) != 0) {
+    return Fail(Str("the trainer ", machine.trainer, " cannot be run: ", std::strerror(errno)),
+                remedy);
+  }
+  const TempFolder temporary;
+  const std::string said = JoinPath(temporary.path(), "said");
+  const Result<int> pid = Spawn({.argv = {machine.trainer, "--help"},
+                                 .env = {"PATH=/usr/bin:/bin"},
+                                 .stderr_path = said,
+                                 .die_with_parent = true});
+  if (!pid.ok()) return Fail(pid.status().message(), remedy);
+  const Result<std::optional<ExitInfo>> exited = WaitFor(*pid, kTrainerMs);
+  if (exited.ok() && exited->has_value() && (*exited)->code == 0) {
+    return Ok(Str(machine.trainer, " starts, with LibTorch"));
+  }
+  const Result<std::string> error = ReadFile(said, 4096);
+  return Fail(Str(machine.trainer, " does not start: ",
+                  error.ok() ? std::string(Trim(*error)) : std::string("no message")),
+              remedy);
+}
+
+Finding CheckCpu(const Machine& machine) {
+  if (machine.has_avx2) return Ok("AVX2 is there");
+  return Warn("no AVX2: LibTorch falls back to slow paths",
+              "train on another machine; on a virtual one, pass the host's CPU through");
+}
+
+Finding CheckGpu(const Machine& machine) {
+  if (machine.nvidia_gpus && *machine.nvidia_gpus > 0) {
+    return Ok(Str("GPUs that the NVIDIA driver shows: ", *machine.nvidia_gpus));
+  }
+  if (!machine.has_nvidia_device && !machine.nvidia_gpus) {
+    return Ok("no NVIDIA GPU: the CPU is used");
+  }
+  if (machine.nvidia_gpus && *machine.nvidia_gpus < 0) {
+    return Fail("the NVIDIA driver's library is there and does not answer",
+                "look at `nvidia-smi` and `dmesg`; library and kernel module may differ: reboot "
+                "after a driver update");
+  }
+  if (machine.nvidia_gpus)
+    return Warn("the NVIDIA driver is there and shows no GPU", "see `nvidia-smi`");
+  return Warn("an NVIDIA GPU is on the bus, but no driver: it is not used",
+              "install the NVIDIA driver (libnvidia-ml.so.1 must be found)");
+}
+
+// ---- resources -------------------------------------------------------------------------------------
+
+Finding CheckMemory(const Machine& machine) {
+  const std::string found = Str(FormatBytes(machine.memory_bytes), " available");
+  if (machine.memory_bytes < kMemoryFail) {
+    return Fail(found,
+                "end other programs, or use a machine with more memory: a small trainer "
+                "takes 0.5 GiB");
+  }
+  if (machine.memory_bytes < kMemoryWarn) {
+    return Warn(found, "run one trainer at a time: `longrun up --cpu-slots 1`");
+  }
+  return Ok(found);
+}
+
+Finding CheckDisk(const Machine& machine) {
+  const std::string found = Str(FormatBytes(machine.disk_free_bytes), " free at ", machine.state);
+  if (machine.disk_free_bytes < kDiskFail) {
+    return Fail(found,
+                "make room (`longrun gc --dry-run` shows what can go), or give another "
+                "place with --state: nothing is accepted below 64 MiB");
+  }
+  if (machine.disk_free_bytes < kDiskWarn) {
+    return Warn(found, "make room: `longrun gc --dry-run` shows what can go");
+  }
+  return Ok(found);
+}
+
+Finding CheckSync(const Machine& machine) {
+  if (machine.sync_ms <= 0) return Ok("not measured: the state folder is not there yet");
+  char number[32];
+  std::snprintf(number, sizeof number, "%.2f ms", machine.sync_ms);
+  const std::string found = Str("a sync of 4 KiB takes ", number);
+  if (machine.sync_ms > kSyncWarnMs) {
+    return Warn(found,
+                "put the state folder on a local SSD: every acknowledged result waits for a "
+                "sync");
+  }
+  return Ok(found);
+}
+
+Finding CheckLimits(const Machine& machine) {
+  const std::string found = Str("open files: ", machine.open_files);
+  if (machine.open_files < kFilesFail) {
+    return Fail(found, "raise it: `ulimit -n 4096`, or LimitNOFILE= of the systemd unit");
+  }
+  if (machine.open_files < kFilesWarn) {
+    return Warn(found, "raise it: `ulimit -n 4096`, or LimitNOFILE= of the systemd unit");
+  }
+  if (machine.processes < kProcessesWarn) {
+    return Warn(Str("processes and threads of this user: ", machine.processes),
+                "raise it: `ulimit -u 4096`, or TasksMax= of the systemd unit");
+  }
+  return Ok(found);
+}
+
+Finding CheckClock(const Machine& machine) {
+  const std::string now = FormatWallMs(machine.wall_ms);
+  if (machine.wall_ms < kClockStartMs) {
+    return Fail(Str("the clock says ", now), "set the clock: `timedatectl set-ntp true`");
+  }
+  if (machine.newest_file_wall_ms > machine.wall_ms + kClockSkewMs) {
+    return Warn(Str("the clock says ", now, ", but the state folder has a file of ",
+                    FormatWallMs(machine.newest_file_wall_ms)),
+                "the clock has gone back: set it (`timedatectl set-ntp true`); results are safe, "
+                "only shown times are wrong");
+  }
+  return Ok(now);
+}
+
+// ---- the state folder ------------------------------------------------------------------------------
+
+Finding CheckFolder(const Machine& machine) {
+  struct stat info {};
+  if (lstat(machine.state.c_str(), &info) != 0) {
+    if (errno == ENOENT) return Ok(Str(machine.state, " is not there yet: it is made when needed"));
+    return Fail(Str("cannot look at ", machine.state, ": ", std::strerror(errno)),
+                "give another place with --state or LONGRUN_HOME");
+  }
+  if (stat(machine.state.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return Fail(Str(machine.state, " is no folder"),
+                "give another place with --state or LONGRUN_HOME");
+  }
+  if (info.st_uid != geteuid()) {
+    return Fail(Str(machine.state, " belongs to user ", info.st_uid, ", we are ", geteuid()),
+                Str("run as that user, or give another place with --state"));
+  }
+  if (access(machine.state.c_str(), R_OK | W_OK | X_OK) != 0) {
+    return Fail(Str("cannot write to ", machine.state), Str("chmod 700 ", machine.state));
+  }
+  if ((info.st_mode & 0077) != 0) {
+    return Warn(Str(machine.state, " is open to other users"), Str("chmod 700 ", machine.state));
+  }
+  struct statfs system {};
+  constexpr long kNfs = 0x6969;
+  constexpr long kCifs = 0xff534d42L;
+  if (statfs(machine.state.c_str(), &system) == 0 &&
+      (system.f_type == kNfs || system.f_type == kCifs)) {
+    return Warn(Str(machine.state, " lies on a network file system"),
+                "put it on a local disk: SQLite's WAL needs one");
+  }
+  return Ok(Str(machine.state, " is ours alone"));
+}
+
+Finding CheckSocket(const Machine& machine) {
+  const std::string path = JoinPath(machine.state, "coordinator.sock");
+  if (path.size() <= kSocketPathBytesMax) return Ok(path);
+  const std::string place = GetEnv("XDG_RUNTIME_DIR").value_or(GetEnv("TMPDIR").value_or("/tmp"));
+  return Warn(Str("the state folder's path is too long for a socket (", path.size(), " bytes, ",
+                  kSocketPathBytesMax, " are the most): it is made under ", place, " instead"),
+              "give a shorter --state if several users share that folder");
+}
+
+// Locks are the kernel's, so a dead process holds none: who holds one must answer.
+Finding CheckLocks(const Machine& machine) {
+  const bool coordinator = CoordinatorRuns(machine.state);
+  const bool worker = FileLock::IsHeld(JoinPath(machine.state, "worker/lock"));
+  const std::string address_file = JoinPath(machine.state, "coordinator.address");
+  if (!coordinator) {
+    if (worker) {
+      return Warn("a worker runs, and no coordinator", "`longrun up` starts one; its work goes on");
+    }
+    if (PathExists(address_file)) {
+      return Ok("nobody runs; the last coordinator was killed, and the next start tidies up");
+    }
+    return Ok("nobody runs");
+  }
+  const Result<std::string> address = ReadFile(address_file, 4096);
+  if (!address.ok()) {
+    return Warn("a coordinator holds the folder and has no address yet",
+                "it is starting: look again; if it stays so, see coordinator.log");
+  }
+  Connection connection{std::string(Trim(*address))};
+  const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 5'000);
+  if (!info.ok()) {
+    return Fail(
+        Str("a coordinator holds the folder and does not answer: ", info.status().message()),
+        Str("find it with `fuser ", JoinPath(machine.state, "coordinator.lock"),
+            "` and end it: it may be killed at any time"));
+  }
+  return Ok(Str("the coordinator with pid ", info->at("pid").get<std::int64_t>(), " answers",
+                worker ? ", and a worker runs" : ""));
+}
+
+// A coordinator checks its database when it opens it; one is started if none runs.
+Finding CheckDatabase(const Machine& machine) {
+  if (!PathExists(JoinPath(machine.state, "longrun.db"))) {
+    if (PathExists(JoinPath(machine.state, "database.id"))) {
+      return Fail("longrun.db is gone although it was there",
+                  "put it back from a backup; or remove database.id to begin anew");
+    }
+    return Ok("none yet");
+  }
+  const Result<Json> info = Ask(machine.state, "GetServerInfo", Json::object());
+  if (!info.ok()) {
+    return Fail(info.status().message(),
+                "put the newest backup of longrun.db back, or begin anew with another --state");
+  }
+  return Ok(Str("schema ", info->at("schema_version").get<std::int64_t>(), ", start ",
+                info->at("boot_epoch").get<std::int64_t>(), ", opened and checked"));
+}
+
+Finding CheckPorts(const Machine& machine) {
+  const std::string text =
+      machine.metrics_address.empty() ? "127.0.0.1:0" : machine.metrics_address;
+  const std::size_t colon = text.rfind(':');
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  int port = -1;
+  if (colon != std::string::npos) {
+    std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
+  }
+  if (port < 0 || port > 65535 ||
+      inet_pton(AF_INET, text.substr(0, colon).c_str(), &address.sin_addr) != 1) {
+    return Fail(Str("LONGRUN_METRICS=", text, " is no address"), "expected 127.0.0.1:PORT");
+  }
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int one = 1;
+  const bool free = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
+                    bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+                    listen(fd, 1) == 0;
+  const int error = errno;
+  if (fd >= 0) close(fd);
+  if (free || CoordinatorRuns(machine.state)) return Ok(Str("metrics: ", text));
+  return Fail(Str("nobody can listen on ", text, ": ", std::strerror(error)),
+              "give another port in LONGRUN_METRICS, or end who has it (`ss -ltnp`)");
+}
+
+constexpr Check kChecks[] = {
+    {.name = "libtorch", .run = &CheckLibTorch}, {.name = "cpu", .run = &CheckCpu},
+    {.name = "gpu", .run = &CheckGpu},           {.name = "memory", .run = &CheckMemory},
+    {.name = "disk", .run = &CheckDisk},         {.name = "sync", .run = &CheckSync},
+    {.name = "limits", .run = &CheckLimits},     {.name = "clock", .run = &CheckClock},
+    {.name = "state", .run = &CheckFolder},      {.name = "socket", .run = &CheckSocket},
+    {.name = "locks", .run = &CheckLocks},       {.name = "database", .run = &CheckDatabase},
+    {.name = "ports", .run = &CheckPorts},
+};
+
+}  // namespace
+
+std::string_view VerdictName(Verdict verdict) {
+  return verdict == Verdict::kOk ? "ok" : verdict == Verdict::kWarn ? "warn" : "fail";
+}
+
+std::span<const Check> Checks() { return kChecks; }
+
+}  // namespace longrun

@@ -1,0 +1,132 @@
+#include "client/doctor/machine.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdlib>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/process.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kNvidiaVendor = "0x10de";
+
+std::int64_t SoftLimit(__rlimit_resource resource) {
+  rlimit limit{};
+  if (getrlimit(resource, &limit) != 0) return 0;
+  if (limit.rlim_cur == RLIM_INFINITY) return std::numeric_limits<std::int64_t>::max();
+  return static_cast<std::int64_t>(limit.rlim_cur);
+}
+
+// "MemAvailable:   12345 kB"
+std::int64_t MemoryAvailable() {
+  const Result<std::string> text = ReadFile("/proc/meminfo", 1 << 16);
+  if (!text.ok()) return 0;
+  for (const std::string& line : Split(*text, '\n')) {
+    if (line.starts_with("MemAvailable:")) return std::atoll(line.c_str() + 13) * 1024;
+  }
+  return 0;
+}
+
+// The median time of an fsync of 4 KiB in the folder, in milliseconds; 0 when it cannot be written.
+double SyncMs(const std::string& folder) {
+  constexpr int kTries = 9;
+  const std::string path = JoinPath(folder, Str("doctor.", getpid()));
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return 0;
+  std::array<double, kTries> times{};
+  const std::array<char, 4096> bytes{};
+  bool ok = true;
+  for (double& ms : times) {
+    const auto begin = std::chrono::steady_clock::now();
+    ok = ok && write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()) &&
+         fsync(fd) == 0;
+    ms =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  }
+  close(fd);
+  unlink(path.c_str());
+  std::ranges::sort(times);
+  return ok ? times[kTries / 2] : 0;
+}
+
+std::int64_t NewestFileMs(const std::string& folder) {
+  const Result<std::vector<std::string>> names = ListFolder(folder);
+  std::int64_t newest = 0;
+  if (!names.ok()) return 0;
+  for (const std::string& name : *names) {
+    struct stat info {};
+    if (stat(JoinPath(folder, name).c_str(), &info) != 0) continue;
+    newest = std::max<std::int64_t>(newest, std::int64_t{info.st_mtim.tv_sec} * 1000);
+  }
+  return newest;
+}
+
+bool HasNvidiaDevice() {
+  constexpr const char* kDevices = "/sys/bus/pci/devices";
+  const Result<std::vector<std::string>> names = ListFolder(kDevices);
+  if (!names.ok()) return PathExists("/proc/driver/nvidia/version");
+  return std::ranges::any_of(*names, [&](const std::string& name) {
+    const std::string device = JoinPath(kDevices, name);
+    const Result<std::string> vendor = ReadFile(JoinPath(device, "vendor"), 64);
+    const Result<std::string> kind = ReadFile(JoinPath(device, "class"), 64);
+    // 0x03....: a display controller, which compute devices are as well.
+    return vendor.ok() && kind.ok() && Trim(*vendor) == kNvidiaVendor && kind->starts_with("0x03");
+  });
+}
+
+// What NVIDIA's management library counts; -1 when it is there and does not answer.
+std::optional<int> CountGpus() {
+  void* library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return std::nullopt;
+  const auto init = reinterpret_cast<int (*)()>(dlsym(library, "nvmlInit_v2"));
+  const auto count = reinterpret_cast<int (*)(unsigned*)>(dlsym(library, "nvmlDeviceGetCount_v2"));
+  unsigned n = 0;
+  if (init == nullptr || count == nullptr || init() != 0 || count(&n) != 0) return -1;
+  return static_cast<int>(n);
+}
+
+bool HasAvx2() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx2") != 0;
+#else
+  return true;  // no such question elsewhere
+#endif
+}
+
+}  // namespace
+
+Machine LookAtMachine(const std::string& state) {
+  Machine machine{
+      .state = state,
+      .trainer =
+          GetEnv("LONGRUN_WORKER_TRAINER").value_or(JoinPath(ProgramFolder(), "longrun-trainer"))};
+  // A folder that is not there yet will lie on the disk of the nearest one that is.
+  std::string there = state;
+  while (!IsFolder(there) && there.size() > 1) there = FolderOf(there);
+  machine.wall_ms = WallMs();
+  machine.newest_file_wall_ms = NewestFileMs(state);
+  machine.memory_bytes = MemoryAvailable();
+  const Result<std::int64_t> free = DiskFreeBytes(there);
+  if (free.ok()) machine.disk_free_bytes = *free;
+  if (IsFolder(state)) machine.sync_ms = SyncMs(state);
+  machine.open_files = SoftLimit(RLIMIT_NOFILE);
+  machine.processes = SoftLimit(RLIMIT_NPROC);
+  machine.has_avx2 = HasAvx2();
+  machine.has_nvidia_device = HasNvidiaDevice();
+  machine.nvidia_gpus = CountGpus();
+  machine.metrics_address = GetEnv("LONGRUN_METRICS").value_or("");
+  return machine;
+}
+
+}  // namespace longrun

@@ -1,0 +1,32 @@
+// What `longrun doctor` looks at: this machine as it is, or as a test says it is.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+
+namespace longrun {
+
+struct Machine {
+  std::string state;    // folder, absolute
+  std::string trainer;  // program
+  // 0 where it could not be found out.
+  std::int64_t wall_ms = 0;
+  std::int64_t newest_file_wall_ms = 0;  // of the state folder
+  std::int64_t memory_bytes = 0;         // available to us now
+  std::int64_t disk_free_bytes = 0;
+  double sync_ms = 0;           // of 4 KiB, median
+  std::int64_t open_files = 0;  // soft limit
+  std::int64_t processes = 0;   // soft limit
+  bool has_avx2 = false;
+  bool has_nvidia_device = false;       // on the PCI bus
+  std::optional<int> nvidia_gpus = {};  // that the driver's library counts; nothing: no library
+  std::string metrics_address = {};     // $LONGRUN_METRICS, or ""
+};
+
+// How this machine is. Writes a small file into the state folder, if that is there, and removes it.
+Machine LookAtMachine(const std::string& state);
+
+}  // namespace longrun

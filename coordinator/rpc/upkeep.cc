@@ -1,0 +1,198 @@
+// See upkeep.h.
+#include "coordinator/rpc/upkeep.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "sweeps/limits.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kNoteBytesMax = 4096;
+constexpr std::size_t kRunDigitsMin = 8;
+
+Status CheckText(std::string_view what, const std::string& text, std::size_t bytes_max) {
+  const bool is_control = std::ranges::any_of(
+      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  if (text.size() <= bytes_max && !is_control && IsUtf8(text)) return Status();
+  return Status(Code::kInvalidArgument,
+                Str("the ", what, " has ", text.size(), " bytes: expected at most ", bytes_max,
+                    " of text in UTF-8, without control characters"));
+}
+
+// What the request changes of `sweep`, checked.
+Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
+                                     const v1::AnnotateSweepRequest& request) {
+  SweepAnnotation annotation{.sweep_id = sweep.id, .labels = {}, .note = {}};
+  std::map<std::string, std::string> after = sweep.labels;
+  for (const v1::LabelChange& change : request.labels()) {
+    if (!IsSafeName(change.key())) {
+      return Status(Code::kInvalidArgument,
+                    Str("\"", change.key(),
+                        "\" cannot name a label: letters, digits, '.', '_' and '-' only"));
+    }
+    RETURN_IF_ERROR(CheckText("label " + change.key(), change.value(), kTextBytesMax));
+    if (change.remove()) {
+      annotation.labels[change.key()] = std::nullopt;
+      after.erase(change.key());
+    } else {
+      annotation.labels[change.key()] = change.value();
+      after[change.key()] = change.value();
+    }
+  }
+  if (after.size() > kLabelsMax) {
+    return Status(Code::kInvalidArgument,
+                  Str("sweep \"", sweep.name, "\" would have ", after.size(), " labels; at most ",
+                      kLabelsMax, " are kept: take some away with KEY-"));
+  }
+  if (request.set_note()) {
+    RETURN_IF_ERROR(CheckText("note", request.note(), kNoteBytesMax));
+    annotation.note = request.note();
+  }
+  return annotation;
+}
+
+// Bytes that go when the checkpoints in `dropped` do, by checkpoint: a file that another checkpoint
+// or task also has stays; one that several dropped ones share is counted once.
+std::map<std::string, std::int64_t> FreedBytes(const std::vector<CheckpointBytesRow>& rows,
+                                               const std::set<std::string>& dropped) {
+  std::set<std::string> kept;
+  for (const CheckpointBytesRow& row : rows) {
+    if (!dropped.contains(row.checkpoint) || row.n_tasks > 1) kept.insert(row.sha256);
+  }
+  std::map<std::string, std::int64_t> freed;
+  for (const CheckpointBytesRow& row : rows) {
+    if (dropped.contains(row.checkpoint) && kept.insert(row.sha256).second) {
+      freed[row.checkpoint] += row.n_bytes;
+    }
+  }
+  return freed;
+}
+
+Result<std::vector<std::string>> Unreferenced(ArtifactStore& artifacts, StoreReader& reader) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> all, artifacts.List());
+  std::vector<std::string> found;
+  for (const std::string& sha256 : all) {
+    ASSIGN_OR_RETURN(const bool referenced, reader.IsReferenced(sha256));
+    if (!referenced) found.push_back(sha256);
+  }
+  return found;
+}
+
+void AddItem(v1::CollectGarbageResponse* response, std::string_view kind, const std::string& name,
+             const std::string& reason, std::int64_t n_bytes) {
+  v1::GarbageItem* item = response->add_items();
+  item->set_kind(std::string(kind));
+  item->set_name(name);
+  item->set_reason(reason);
+  item->set_bytes(n_bytes);
+  response->set_bytes(response->bytes() + n_bytes);
+}
+
+Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
+               v1::CollectGarbageResponse* response) {
+  // Before anything is dropped: what is orphaned already, and what each checkpoint holds.
+  ASSIGN_OR_RETURN(const std::vector<std::string> orphans, Unreferenced(parts.artifacts, reader));
+  ASSIGN_OR_RETURN(const std::vector<CheckpointBytesRow> rows, reader.CheckpointBytes());
+  const StepResult result = parts.core.PostAndWait(GarbageWanted{.dry_run = dry_run});
+  RETURN_IF_ERROR(result.status);
+  std::set<std::string> dropped;
+  for (const GarbageCheckpoint& one : result.garbage) dropped.insert(one.sha256);
+  const std::map<std::string, std::int64_t> freed = FreedBytes(rows, dropped);
+  for (const GarbageCheckpoint& one : result.garbage) {
+    const auto bytes = freed.find(one.sha256);
+    AddItem(response, "checkpoint", one.sha256,
+            Str("step ", one.step, " of task ", one.task.substr(0, 8),
+                ", which has succeeded: its final and best checkpoints stay"),
+            bytes == freed.end() ? 0 : bytes->second);
+  }
+  for (const std::string& sha256 : orphans) {
+    const Result<ArtifactStore::Found> found = parts.artifacts.Find(sha256);
+    if (!found.ok()) continue;  // gone meanwhile
+    AddItem(response, "bytes", sha256, "nothing refers to them", found->n_bytes);
+  }
+  if (dry_run) return Status();
+  ASSIGN_OR_RETURN(const std::vector<std::string> all, Unreferenced(parts.artifacts, reader));
+  ASSIGN_OR_RETURN(const std::vector<std::string> left, parts.core.RemoveUnreferenced(all));
+  for (const std::string& sha256 : left) {
+    const Result<ArtifactStore::Found> found = parts.artifacts.Find(sha256);
+    if (found.ok()) response->set_bytes_later(response->bytes_later() + found->n_bytes);
+  }
+  return Status();
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* HandleAnnotate(Parts& parts, grpc::CallbackServerContext* context,
+                                         const v1::AnnotateSweepRequest* request,
+                                         v1::AnnotateSweepResponse* response) {
+  return Handle(parts, context, "AnnotateSweep",
+                [&parts, request, response](StoreReader& reader, RpcError& error) -> Status {
+                  error = {.reason = "SWEEP_NOT_FOUND", .subject = request->sweep()};
+                  ASSIGN_OR_RETURN(const SweepRow sweep, reader.FindSweep(request->sweep()));
+                  error.reason = "LABEL_INVALID";
+                  ASSIGN_OR_RETURN(const SweepAnnotation annotation, AnnotationOf(sweep, *request));
+                  error.reason.clear();
+                  RETURN_IF_ERROR(parts.core.Annotate(annotation));
+                  ASSIGN_OR_RETURN(const SweepRow after, reader.FindSweep(sweep.id));
+                  response->set_sweep_id(after.id);
+                  response->set_name(after.name);
+                  for (const auto& [key, value] : after.labels) {
+                    v1::Label* label = response->add_labels();
+                    label->set_key(key);
+                    label->set_value(value);
+                  }
+                  response->set_note(after.note);
+                  return Status();
+                });
+}
+
+grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext* context,
+                                      const v1::RetryTasksRequest* request,
+                                      v1::RetryTasksResponse* response) {
+  return Handle(
+      parts, context, "RetryTasks",
+      [&parts, request, response](StoreReader& reader, RpcError& error) -> Status {
+        error = {.reason = "NOT_FOUND", .subject = request->target()};
+        RetryWanted event;
+        const Result<SweepRow> sweep = reader.FindSweep(request->target());
+        if (sweep.ok()) {
+          event.sweep_id = sweep->id;
+          ASSIGN_OR_RETURN(event.tasks, reader.TasksOfSweep(sweep->id));
+          response->set_name(sweep->name);
+        } else {
+          if (sweep.status().code() != Code::kNotFound) return sweep.status();
+          const Result<SweepRunRow> run = reader.FindRun(request->target());
+          if (run.status().code() == Code::kNotFound) {
+            return Status(Code::kNotFound, sweep.status().message() + "; nor a run");
+          }
+          // Too short for a run, it was meant for a sweep.
+          if (!run.ok()) {
+            return request->target().size() < kRunDigitsMin ? sweep.status() : run.status();
+          }
+          ASSIGN_OR_RETURN(event.tasks, reader.TasksOfRun(run->run_key));
+          response->set_name(run->run_key);
+        }
+        error.reason.clear();
+        const StepResult result = parts.core.PostAndWait(std::move(event));
+        RETURN_IF_ERROR(result.status);
+        response->set_tasks_retried(static_cast<std::int32_t>(result.submit.tasks_retried));
+        return Status();
+      });
+}
+
+grpc::ServerUnaryReactor* HandleGarbage(Parts& parts, grpc::CallbackServerContext* context,
+                                        const v1::CollectGarbageRequest* request,
+                                        v1::CollectGarbageResponse* response) {
+  return Handle(parts, context, "CollectGarbage",
+                [&parts, request, response](StoreReader& reader, RpcError&) {
+                  return Collect(parts, reader, request->dry_run(), response);
+                });
+}
+
+}  // namespace longrun

@@ -1,0 +1,21 @@
+// The calls that serve a sweep's upkeep: labels and notes, trying again, making room.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "coordinator/rpc/call.h"
+#include "longrun/v1/sweeps.grpc.pb.h"
+
+namespace longrun {
+
+grpc::ServerUnaryReactor* HandleAnnotate(Parts& parts, grpc::CallbackServerContext* context,
+                                         const v1::AnnotateSweepRequest* request,
+                                         v1::AnnotateSweepResponse* response);
+grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext* context,
+                                      const v1::RetryTasksRequest* request,
+                                      v1::RetryTasksResponse* response);
+grpc::ServerUnaryReactor* HandleGarbage(Parts& parts, grpc::CallbackServerContext* context,
+                                        const v1::CollectGarbageRequest* request,
+                                        v1::CollectGarbageResponse* response);
+
+}  // namespace longrun

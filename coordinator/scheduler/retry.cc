@@ -1,0 +1,58 @@
+// Trying again by command: what failed, was skipped or cancelled gets a new round, with its history
+// kept and its checkpoints to resume from. What succeeded stays as it is.
+#include "base/str.h"
+#include "coordinator/scheduler/step.h"
+
+namespace longrun {
+namespace {
+
+bool GaveUp(const Task& task) {
+  return IsTerminal(task.state) && task.state != TaskState::kSucceeded;
+}
+
+}  // namespace
+
+std::string WaitReason(const Task& task) {
+  return task.needs.empty() ? std::string("waits for a free slot")
+                            : Str("waits for its training (task ", ShortId(task.needs), ")");
+}
+
+void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why) {
+  // Trainings first: what needs them waits for them.
+  for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
+    for (const std::string& id : tasks) {
+      Task& task = step.state.tasks.at(id);
+      if (task.kind != kind || !GaveUp(task)) continue;
+      const bool blocked =
+          !task.needs.empty() && step.state.tasks.at(task.needs).state != TaskState::kSucceeded;
+      RetryTask(step, task, blocked ? TaskState::kBlocked : TaskState::kReady,
+                Str(why, ": ", blocked ? WaitReason(task) : "waits for a free slot"));
+    }
+  }
+}
+
+void HandleEvent(StepContext& step, const RetryWanted& event) {
+  State& state = step.state;
+  std::set<std::string> retried;
+  for (const std::string& id : event.tasks) {
+    const auto found = state.tasks.find(id);
+    if (found == state.tasks.end()) continue;
+    Task& task = found->second;
+    // A cancellation that has not come to its end yet is taken back.
+    if (!IsTerminal(task.state) && task.cancel_wanted) {
+      task.cancel_wanted = false;
+      step.changed_tasks.insert(id);
+    }
+    if (!GaveUp(task)) continue;
+    retried.insert(id);
+    // Without its training it could only wait for ever.
+    if (!task.needs.empty() && GaveUp(state.tasks.at(task.needs))) retried.insert(task.needs);
+  }
+  if (!event.sweep_id.empty() && state.cancelled_sweeps.erase(event.sweep_id) > 0) {
+    step.sweeps.push_back(PutSweepCancelled{.sweep_id = event.sweep_id, .cancelled = false});
+  }
+  step.result.submit.tasks_retried = static_cast<std::int64_t>(retried.size());
+  RetryGivenUp(step, retried, "tried again by command");
+}
+
+}  // namespace longrun

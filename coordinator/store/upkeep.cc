@@ -1,0 +1,90 @@
+// Labels, notes, and what the bytes of the artifact store are there for: the parts of Store and
+// StoreReader that serve a sweep's upkeep.
+#include "base/json.h"
+#include "coordinator/store/annotation.h"
+#include "coordinator/store/reader.h"
+#include "coordinator/store/sqlite.h"
+#include "coordinator/store/store.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kReadMsMax = 2000;
+
+using Text = std::optional<std::string>;
+
+}  // namespace
+
+Status Store::PutAnnotation(const SweepAnnotation& annotation) {
+  for (const auto& [key, value] : annotation.labels) {
+    ASSIGN_OR_RETURN(Statement put,
+                     connection_->Prepare("INSERT OR REPLACE INTO sweep_label (sweep, key, value)"
+                                          " VALUES (?, ?, ?)"));
+    RETURN_IF_ERROR(put.Bind(annotation.sweep_id).Bind(key).Bind(value).Run());
+  }
+  if (!annotation.note) return Status();
+  ASSIGN_OR_RETURN(Statement put, connection_->Prepare("UPDATE sweep SET note = ? WHERE id = ?"));
+  return put.Bind(*annotation.note).Bind(annotation.sweep_id).Run();
+}
+
+Status StoreReader::AddLabels(std::vector<SweepRow>& sweeps) {
+  std::map<std::string, SweepRow*> by_id;
+  for (SweepRow& sweep : sweeps) by_id[sweep.id] = &sweep;
+  {
+    ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT id, labels, note FROM sweep"));
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, row.Step());
+      if (!more) break;
+      const auto sweep = by_id.find(row.Text(0));
+      if (sweep == by_id.end()) continue;
+      ASSIGN_OR_RETURN(const Json labels, ParseJson(row.Text(1)));
+      for (const auto& [key, value] : labels.items()) {
+        sweep->second->labels[key] = value.get<std::string>();
+      }
+      sweep->second->note = row.Text(2);
+    }
+  }
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT sweep, key, value FROM sweep_label"));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return Status();
+    const auto sweep = by_id.find(row.Text(0));
+    if (sweep == by_id.end()) continue;
+    if (row.IsNull(2)) {
+      sweep->second->labels.erase(row.Text(1));
+    } else {
+      sweep->second->labels[row.Text(1)] = row.Text(2);
+    }
+  }
+}
+
+Result<std::vector<CheckpointBytesRow>> StoreReader::CheckpointBytes() {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("SELECT file.checkpoint, file.sha256, file.bytes,"
+                           " (SELECT count(DISTINCT task) FROM checkpoint"
+                           "  WHERE checkpoint.sha256 = file.checkpoint)"
+                           " FROM checkpoint_file AS file ORDER BY file.checkpoint, file.name"));
+  std::vector<CheckpointBytesRow> rows;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return rows;
+    rows.push_back({.checkpoint = row.Text(0),
+                    .sha256 = row.Text(1),
+                    .n_bytes = row.Int(2),
+                    .n_tasks = row.Int(3)});
+  }
+}
+
+Result<bool> StoreReader::IsReferenced(const std::string& sha256) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("SELECT 1 FROM checkpoint_file WHERE sha256 = ?"
+                           " UNION ALL SELECT 1 FROM artifact WHERE sha256 = ? LIMIT 1"));
+  return row.Bind(sha256).Bind(sha256).Step();
+}
+
+}  // namespace longrun

@@ -1,0 +1,379 @@
+#include "sweeps/explain.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "base/str.h"
+#include "base/units.h"
+#include "model/evaluation/evaluation.h"
+#include "model/position/method.h"
+#include "sweeps/failure.h"
+#include "sweeps/schema.h"
+
+namespace longrun {
+namespace {
+
+using Type = KeyRow::Type;
+
+constexpr std::string_view kSpec = "spec.";
+constexpr std::string_view kPosition = "position";
+constexpr std::string_view kEvaluate = "evaluate";
+constexpr std::string_view kFailure = "failure";
+
+std::string_view TypeName(Type type) {
+  switch (type) {
+    case Type::kMap:
+      return "map";
+    case Type::kText:
+      return "text";
+    case Type::kName:
+      return "name";
+    case Type::kChoice:
+      return "choice";
+    case Type::kInt:
+      return "integer";
+    case Type::kCount:
+      return "count";
+    case Type::kNumber:
+      return "number";
+    case Type::kBool:
+      return "bool";
+    case Type::kDuration:
+      return "duration";
+    case Type::kNumberPair:
+      return "pair of numbers";
+    case Type::kLabels:
+      return "map of text";
+    case Type::kPosition:
+      return "position method";
+    case Type::kPoints:
+      return "list of points";
+    case Type::kEvaluations:
+      return "list of evaluations";
+    case Type::kUnbuilt:
+      return "not built";
+  }
+  return "";
+}
+
+// ---- keys ----------------------------------------------------------------------------------------
+
+// A value that the key takes, as YAML: its default, or the plainest there is.
+std::string SampleValue(const KeyRow& row) {
+  if (row.type == Type::kDuration) {
+    return row.default_value.is_null() ? "10min"
+                                       : FormatDurationMs(row.default_value.get<std::int64_t>());
+  }
+  if (row.default_value.is_string()) return row.default_value.get<std::string>();
+  if (!row.default_value.is_null() && row.default_value != Json::array()) {
+    return CanonicalJson(row.default_value);
+  }
+  switch (row.type) {
+    case Type::kChoice:
+      return row.choices.front();
+    case Type::kInt:
+    case Type::kCount:
+    case Type::kNumber: {
+      constexpr double kSample = 512;
+      return Str(static_cast<std::int64_t>(std::clamp(kSample, row.min, row.max)));
+    }
+    case Type::kName:
+      return "my-name";
+    case Type::kLabels:
+      return "{suite: long}";
+    case Type::kPosition:
+      return "cable";
+    case Type::kPoints:
+      return "[{position: rope, train_length: 64}]";
+    case Type::kEvaluations:
+      return "[{perplexity: {context_lengths: [64, 256], split: validation}}]";
+    default:
+      return "";
+  }
+}
+
+// The key where it stands in a file; under the matrix, a list.
+std::string KeyExample(const KeyRow& row) {
+  const bool in_matrix = row.path.starts_with("spec.matrix.");
+  std::string value = SampleValue(row);
+  if (value.empty()) return "";
+  if (in_matrix) value = Str("[", value, "]");
+  const std::vector<std::string> parts = Split(row.path, '.');
+  std::string text;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    text += Str(std::string(2 * i, ' '), parts[i], ":");
+    text += i + 1 == parts.size() ? Str(" ", value, "\n") : "\n";
+  }
+  return text;
+}
+
+Json ExplainKey(const KeyRow& row) {
+  Json json = {{"path", row.path},           {"kind", "key"},
+               {"type", TypeName(row.type)}, {"meaning", row.meaning},
+               {"required", row.required},   {"axis", row.axis}};
+  if (row.type == Type::kUnbuilt) {
+    json["value"] = kNotBuiltYet;
+    return json;
+  }
+  if (row.type != Type::kMap) {
+    json["value"] = ExpectedValue(row);
+    json["default"] = row.type == Type::kDuration && !row.default_value.is_null()
+                          ? Json(FormatDurationMs(row.default_value.get<std::int64_t>()))
+                          : row.default_value;
+    json["example"] = KeyExample(row);
+  }
+  Json members = Json::array();
+  for (const std::string& name : NamesBelow(row.path)) {
+    const KeyRow& member = *FindKey(Str(row.path, ".", name));
+    members.push_back({{"path", member.path}, {"meaning", member.meaning}});
+  }
+  if (row.type == Type::kPosition) {
+    for (const PositionMethod* const method : PositionMethods()) {
+      members.push_back({{"path", Str(kPosition, ".", method->name)}, {"meaning", method->source}});
+    }
+  }
+  if (row.type == Type::kEvaluations) {
+    for (const Evaluation* const evaluation : Evaluations()) {
+      members.push_back(
+          {{"path", Str(kEvaluate, ".", evaluation->name)}, {"meaning", evaluation->meaning}});
+    }
+  }
+  if (!members.empty()) json["members"] = std::move(members);
+  return json;
+}
+
+// ---- parameters ------------------------------------------------------------------------------------
+
+std::string ParamValue(const ParamSpec& spec) {
+  const auto bound = [](double number) {
+    const auto whole = static_cast<std::int64_t>(number);
+    return static_cast<double>(whole) == number ? Str(whole) : Str(number);
+  };
+  const std::string range = Str(" from ", bound(spec.min), " to ", bound(spec.max));
+  switch (spec.type) {
+    case ParamSpec::Type::kInt:
+      return Str("an integer", range);
+    case ParamSpec::Type::kDouble:
+      return Str("a number", range);
+    case ParamSpec::Type::kBool:
+      return "true or false";
+    case ParamSpec::Type::kChoice:
+      return Str("one of ", Join(spec.choices, ", "));
+    case ParamSpec::Type::kChoiceList:
+      return Str("a list of ", Join(spec.choices, ", "));
+    case ParamSpec::Type::kIntList:
+      return Str("a list of integers", range);
+  }
+  return "";
+}
+
+Json ExplainParam(const std::string& owner, const ParamSpec& spec) {
+  return {{"path", Str(owner, ".", spec.name)},
+          {"kind", "parameter"},
+          {"meaning", spec.meaning},
+          {"value", ParamValue(spec)},
+          {"default", spec.default_value},
+          {"required", spec.default_value.is_null()}};
+}
+
+// The parameters as members, or the one that `rest` names.
+Result<Json> WithParams(Json json, std::span<const ParamSpec> specs, std::string_view rest) {
+  const std::string owner = json.at("path").get<std::string>();
+  Json members = Json::array();
+  std::vector<std::string> names;
+  for (const ParamSpec& spec : specs) {
+    if (spec.name == rest) return ExplainParam(owner, spec);
+    members.push_back({{"path", Str(owner, ".", spec.name)}, {"meaning", spec.meaning}});
+    names.emplace_back(spec.name);
+  }
+  if (!rest.empty()) {
+    return Status(Code::kNotFound,
+                  Str(owner, " has no parameter \"", rest, "\"", DidYouMean(rest, names)));
+  }
+  if (!members.empty()) json["members"] = std::move(members);
+  return json;
+}
+
+// ---- lists ---------------------------------------------------------------------------------------
+
+Json ListOf(std::string_view path, std::string_view meaning, Json members) {
+  return {{"path", path}, {"kind", "list"}, {"meaning", meaning}, {"members", std::move(members)}};
+}
+
+// A class's line of the table, in words.
+Json ExplainFailure(const FailureRow& row) {
+  const std::string_view counted = row.counted_as == CountedAs::kFailure ? "retry.failures_max"
+                                   : row.counted_as == CountedAs::kLoss  ? "retry.losses_max"
+                                                                         : "nothing";
+  std::string happens =
+      row.retryable ? Str("tried again, counted against ", counted) : "final: not tried again";
+  if (row.back_off) happens += ", after a wait that doubles";
+  if (row.avoid_worker) happens += ", elsewhere where there is another worker";
+  return {{"path", Str(kFailure, ".", row.name)},
+          {"kind", "failure"},
+          {"meaning", happens},
+          {"retryable", row.retryable},
+          {"exit_code", row.exit_code == 0 ? Json() : Json(row.exit_code)},
+          {"advice", row.advice}};
+}
+
+// "position.cable.variant" -> {"cable", "variant"}.
+std::pair<std::string, std::string> Parts(std::string_view rest) {
+  const std::size_t dot = rest.find('.');
+  if (dot == std::string_view::npos) return {std::string(rest), ""};
+  return {std::string(rest.substr(0, dot)), std::string(rest.substr(dot + 1))};
+}
+
+std::string_view After(std::string_view path, std::string_view first) {
+  return path.size() <= first.size() ? std::string_view() : path.substr(first.size() + 1);
+}
+
+Result<Json> ExplainPosition(std::string_view rest) {
+  if (rest.empty()) {
+    ASSIGN_OR_RETURN(Json json, Explain("spec.matrix.position"));
+    return json;
+  }
+  const auto [name, param] = Parts(rest);
+  ASSIGN_OR_RETURN(const PositionMethod* method, FindPositionMethod(name));
+  return WithParams({{"path", Str(kPosition, ".", name)},
+                     {"kind", "position"},
+                     {"meaning", Str("past the train length: ", method->beyond)},
+                     {"source", method->source},
+                     {"example", Str("spec:\n  matrix:\n    position: [", name, "]\n")}},
+                    method->params, param);
+}
+
+Result<Json> ExplainEvaluation(std::string_view rest) {
+  if (rest.empty()) return ExplainKey(*FindKey("spec.evaluate"));
+  const auto [name, param] = Parts(rest);
+  ASSIGN_OR_RETURN(const Evaluation* evaluation, FindEvaluation(name));
+  return WithParams({{"path", Str(kEvaluate, ".", name)},
+                     {"kind", "evaluation"},
+                     {"meaning", evaluation->meaning},
+                     {"source", evaluation->source}},
+                    evaluation->params, param);
+}
+
+Result<Json> ExplainFailures(std::string_view rest) {
+  if (!rest.empty()) {
+    const FailureRow* row = FindFailure(rest);
+    if (row != nullptr) return ExplainFailure(*row);
+    std::vector<std::string> names;
+    for (const FailureRow& one : FailureTable()) names.emplace_back(one.name);
+    return Status(Code::kNotFound,
+                  Str("there is no failure class \"", rest, "\"", DidYouMean(rest, names)));
+  }
+  Json members = Json::array();
+  for (const FailureRow& row : FailureTable()) {
+    const Json one = ExplainFailure(row);
+    members.push_back({{"path", one.at("path")}, {"meaning", one.at("meaning")}});
+  }
+  return ListOf(kFailure, "how an attempt can end badly, and what follows", std::move(members));
+}
+
+bool Begins(std::string_view path, std::string_view first) {
+  return path == first || path.starts_with(Str(first, "."));
+}
+
+std::string Field(std::string_view name, const std::string& value) {
+  constexpr std::size_t kWidth = 9;
+  return value.empty() ? ""
+                       : Str("  ", name, std::string(kWidth - std::min(kWidth, name.size()), ' '),
+                             value, "\n");
+}
+
+}  // namespace
+
+Result<Json> Explain(std::string_view path) {
+  std::string name(path);
+  while (name.ends_with('.')) name.pop_back();
+  const KeyRow* row = FindKey(name);
+  if (row == nullptr) row = FindKey(Str(kSpec, name));
+  if (row == nullptr) row = FindKey(Str("spec.matrix.", name));
+  if (row != nullptr) return ExplainKey(*row);
+  std::string_view below = name;
+  for (const std::string_view prefix : {"spec.matrix.", "spec."}) {
+    if (below.starts_with(prefix)) below = below.substr(prefix.size());
+  }
+  if (Begins(below, kPosition)) return ExplainPosition(After(below, kPosition));
+  if (Begins(below, kEvaluate)) return ExplainEvaluation(After(below, kEvaluate));
+  if (Begins(below, kFailure)) return ExplainFailures(After(below, kFailure));
+  // Short of the whole path, the last word may be enough to see what was meant.
+  std::vector<std::string> ends_so;
+  for (const std::string& known : ExplainPaths()) {
+    if (known.ends_with(Str(".", below))) ends_so.push_back(known);
+  }
+  const std::string nearest = Nearest(below, ExplainPaths());
+  if (ends_so.empty() && !nearest.empty()) ends_so.push_back(nearest);
+  return Status(Code::kNotFound,
+                Str("nothing is known of \"", path, "\"",
+                    ends_so.empty() ? std::string("; try spec, position, evaluate or failure")
+                                    : Str("; did you mean ", Join(ends_so, " or "), "?")));
+}
+
+std::string ExplainText(const Json& explained) {
+  const auto text = [&](const char* key) -> std::string {
+    const auto it = explained.find(key);
+    if (it == explained.end() || it->is_null()) return "";
+    return it->is_string() ? it->get<std::string>() : CanonicalJson(*it);
+  };
+  std::string out = Str(text("path"), "\n  ", text("meaning"), "\n");
+  std::string fields = Field("value", text("value"));
+  const std::string default_value = text("default") == "[]" ? "" : text("default");
+  fields += Field("default", default_value);
+  if (explained.value("required", false)) fields += Field("default", "none: it must be given");
+  if (explained.value("axis", false)) {
+    std::string axis = text("path");
+    for (const std::string_view prefix : {"spec.matrix.", "spec."}) {
+      if (axis.starts_with(prefix)) axis = axis.substr(prefix.size());
+    }
+    fields += Field("axis", Str("may stand in spec.matrix as ", axis));
+  }
+  fields += Field("source", text("source"));
+  fields += Field("exits", explained.contains("exit_code") ? text("exit_code") : "");
+  fields += Field("advice", text("advice"));
+  if (!fields.empty()) out += "\n" + fields;
+  if (const std::string example = text("example"); !example.empty()) {
+    out += "\n  example:\n";
+    for (const std::string& line : Split(example, '\n')) {
+      if (!line.empty()) out += Str("    ", line, "\n");
+    }
+  }
+  const auto members = explained.find("members");
+  if (members == explained.end()) return out;
+  std::size_t width = 0;
+  for (const Json& member : *members) {
+    width = std::max(width, member.at("path").get_ref<const std::string&>().size());
+  }
+  out += "\n";
+  for (const Json& member : *members) {
+    const std::string path = member.at("path").get<std::string>();
+    out += Str("  ", path, std::string(width - path.size() + 2, ' '),
+               member.at("meaning").get<std::string>(), "\n");
+  }
+  return out;
+}
+
+std::vector<std::string> ExplainPaths() {
+  std::vector<std::string> paths;
+  for (const KeyRow& row : SweepKeys()) {
+    paths.emplace_back(row.path.starts_with(kSpec) ? row.path.substr(kSpec.size()) : row.path);
+  }
+  paths.emplace_back(kPosition);
+  const auto add_params = [&](const std::string& owner, std::span<const ParamSpec> specs) {
+    paths.push_back(owner);
+    for (const ParamSpec& spec : specs) paths.push_back(Str(owner, ".", spec.name));
+  };
+  for (const PositionMethod* const method : PositionMethods()) {
+    add_params(Str(kPosition, ".", method->name), method->params);
+  }
+  for (const Evaluation* const evaluation : Evaluations()) {
+    add_params(Str(kEvaluate, ".", evaluation->name), evaluation->params);
+  }
+  paths.emplace_back(kFailure);
+  for (const FailureRow& row : FailureTable()) paths.push_back(Str(kFailure, ".", row.name));
+  return paths;
+}
+
+}  // namespace longrun

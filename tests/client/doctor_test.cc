@@ -1,0 +1,176 @@
+// Each check of `longrun doctor` against a machine with one thing wrong: what it calls that, and that
+// it says what to do.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "client/doctor/checks.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kGiB = std::int64_t{1} << 30;
+
+class DoctorTest : public testing::Test {
+ protected:
+  DoctorTest() {
+    chmod(folder.path().c_str(), 0700);
+    machine = {.state = folder.path(),
+               .trainer = "/bin/true",
+               .wall_ms = 1'763'600'000'000,
+               .newest_file_wall_ms = 1'763'500'000'000,
+               .memory_bytes = 16 * kGiB,
+               .disk_free_bytes = 100 * kGiB,
+               .sync_ms = 1.0,
+               .open_files = 65'536,
+               .processes = 100'000,
+               .has_avx2 = true};
+  }
+
+  Finding Of(std::string_view name) const {
+    const auto check = std::ranges::find(Checks(), name, &Check::name);
+    EXPECT_NE(check, Checks().end()) << name;
+    return check->run(machine);
+  }
+  // Found as `verdict`, with these words, and with something to do unless it is well.
+  void Expect(std::string_view name, Verdict verdict, std::string_view words) const {
+    const Finding finding = Of(name);
+    EXPECT_EQ(VerdictName(finding.verdict), VerdictName(verdict)) << name << ": " << finding.found;
+    EXPECT_NE(finding.found.find(words), std::string::npos) << finding.found;
+    EXPECT_EQ(finding.remedy.empty(), verdict == Verdict::kOk) << name << ": " << finding.remedy;
+  }
+  void Script(const std::string& name, const std::string& text) {
+    machine.trainer = JoinPath(folder.path(), name);
+    ASSERT_TRUE(WriteFileAtomic(machine.trainer, text, 0755).ok());
+  }
+
+  const TempFolder folder;
+  Machine machine;
+};
+
+TEST_F(DoctorTest, AHealthyMachineIsWellInEveryCheck) {
+  for (const Check& check : Checks()) Expect(check.name, Verdict::kOk, "");
+}
+
+TEST_F(DoctorTest, ATrainerThatIsNotThereOrCannotLoadItsLibraries) {
+  machine.trainer = JoinPath(folder.path(), "no-such-trainer");
+  Expect("libtorch", Verdict::kFail, "cannot be run: No such file or directory");
+  // What the dynamic loader says, and its exit code.
+  Script("broken-trainer",
+         "#!/bin/sh\necho 'libtorch_cpu.so: cannot open shared object file' >&2\nexit 127\n");
+  Expect("libtorch", Verdict::kFail, "libtorch_cpu.so: cannot open shared object file");
+}
+
+TEST_F(DoctorTest, AnOldCpuAndAGpuThatIsNotUsed) {
+  machine.has_avx2 = false;
+  Expect("cpu", Verdict::kWarn, "no AVX2");
+  machine.has_nvidia_device = true;
+  Expect("gpu", Verdict::kWarn, "no driver");
+  machine.nvidia_gpus = -1;
+  Expect("gpu", Verdict::kFail, "does not answer");
+  machine.nvidia_gpus = 0;
+  Expect("gpu", Verdict::kWarn, "shows no GPU");
+  machine.nvidia_gpus = 2;
+  Expect("gpu", Verdict::kOk, "2");
+}
+
+TEST_F(DoctorTest, TooLittleMemoryDiskOrDescriptors) {
+  machine.memory_bytes = kGiB;
+  Expect("memory", Verdict::kWarn, "1 GiB available");
+  machine.memory_bytes = kGiB / 4;
+  Expect("memory", Verdict::kFail, "256 MiB available");
+  machine.disk_free_bytes = kGiB;
+  Expect("disk", Verdict::kWarn, "1 GiB free");
+  machine.disk_free_bytes = 1 << 20;
+  Expect("disk", Verdict::kFail, "1 MiB free");
+  machine.sync_ms = 80;
+  Expect("sync", Verdict::kWarn, "80.00 ms");
+  machine.processes = 100;
+  Expect("limits", Verdict::kWarn, "100");
+  machine.open_files = 512;
+  Expect("limits", Verdict::kWarn, "open files: 512");
+  machine.open_files = 64;
+  Expect("limits", Verdict::kFail, "open files: 64");
+}
+
+TEST_F(DoctorTest, AClockThatIsWrong) {
+  machine.newest_file_wall_ms = machine.wall_ms + 3'600'000;
+  Expect("clock", Verdict::kWarn, "has a file of");
+  machine.wall_ms = 0;
+  Expect("clock", Verdict::kFail, "1970-01-01T00:00:00Z");
+}
+
+TEST_F(DoctorTest, AStateFolderThatIsOpenOrNoFolder) {
+  chmod(folder.path().c_str(), 0755);
+  Expect("state", Verdict::kWarn, "open to other users");
+  EXPECT_EQ(Of("state").remedy, "chmod 700 " + folder.path());
+  const std::string file = JoinPath(folder.path(), "file");
+  ASSERT_TRUE(WriteFileAtomic(file, "text").ok());
+  machine.state = file;
+  Expect("state", Verdict::kFail, "is no folder");
+}
+
+// sun_path holds 107 bytes and a zero (unix(7)).
+TEST_F(DoctorTest, APathThatIsTooLongForASocket) {
+  const std::size_t tail = std::string("/coordinator.sock").size();
+  machine.state = "/" + std::string(107 - tail - 1, 'x');
+  Expect("socket", Verdict::kOk, "coordinator.sock");
+  machine.state += 'x';
+  Expect("socket", Verdict::kWarn, "108 bytes");
+}
+
+TEST_F(DoctorTest, WhoHoldsTheFolderMustAnswer) {
+  const std::string lock = JoinPath(folder.path(), "coordinator.lock");
+  const Result<FileLock> held = FileLock::Acquire(lock, "the test");
+  ASSERT_TRUE(held.ok());
+  Expect("locks", Verdict::kWarn, "no address yet");
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "coordinator.address"),
+                              Str("unix:", folder.path(), "/nobody.sock\n"))
+                  .ok());
+  Expect("locks", Verdict::kFail, "does not answer");
+}
+
+TEST_F(DoctorTest, AnAddressThatACrashLeftBehindIsNoFault) {
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "coordinator.address"), "unix:/gone\n").ok());
+  Expect("locks", Verdict::kOk, "was killed");
+}
+
+TEST_F(DoctorTest, AWorkerWithoutACoordinator) {
+  ASSERT_TRUE(MakeFolders(JoinPath(folder.path(), "worker")).ok());
+  const Result<FileLock> held =
+      FileLock::Acquire(JoinPath(folder.path(), "worker/lock"), "the test");
+  ASSERT_TRUE(held.ok());
+  Expect("locks", Verdict::kWarn, "a worker runs, and no coordinator");
+}
+
+TEST_F(DoctorTest, ADatabaseThatIsGone) {
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "database.id"), "x").ok());
+  Expect("database", Verdict::kFail, "is gone although it was there");
+}
+
+TEST_F(DoctorTest, APortThatSomebodyElseHas) {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(fd, 1), 0);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  machine.metrics_address = Str("127.0.0.1:", ntohs(address.sin_port));
+  Expect("ports", Verdict::kFail, "Address already in use");
+  close(fd);
+  machine.metrics_address = "nonsense";
+  Expect("ports", Verdict::kFail, "is no address");
+}
+
+}  // namespace
+}  // namespace longrun

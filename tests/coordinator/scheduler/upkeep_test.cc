@@ -1,0 +1,191 @@
+// Trying again by command, leaving in order, and which checkpoints may go.
+#include <set>
+
+#include "base/random.h"
+#include "tests/coordinator/scheduler/fixture.h"
+
+namespace longrun {
+namespace {
+
+class UpkeepTest : public SchedulerTest {
+ protected:
+  StepResult Retry(const std::string& sweep_id = "sweep-1") {
+    RetryWanted event{.sweep_id = sweep_id, .tasks = {}};
+    for (const auto& [id, task] : state.tasks) event.tasks.push_back(id);
+    return Do(event);
+  }
+};
+
+// ---- retry ---------------------------------------------------------------------------------------
+
+TEST_F(UpkeepTest, WhatFailedGetsANewRoundAndWhatNeedsItWaitsAgain) {
+  Submit({.retry = {.failures_max = 0, .losses_max = 5}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(6));
+  ASSERT_EQ(Train().state, TaskState::kFailed);
+  ASSERT_EQ(Evaluate().state, TaskState::kSkipped);
+
+  const StepResult result = Retry();
+
+  EXPECT_EQ(result.submit.tasks_retried, 2);
+  EXPECT_EQ(Train().retry_round, 1);
+  EXPECT_EQ(Train().failures, 0);
+  EXPECT_FALSE(IsTerminal(Train().state));
+  EXPECT_EQ(Evaluate().state, TaskState::kBlocked);
+}
+
+TEST_F(UpkeepTest, ASkippedEvaluationTakesItsFailedTrainingAlong) {
+  Submit({.retry = {.failures_max = 0, .losses_max = 5}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Begin(Current(Train()));
+  Finish(Current(Train()), Signal(6));
+
+  const StepResult result = Do(RetryWanted{.sweep_id = "", .tasks = {Evaluate().id}});
+
+  EXPECT_EQ(result.submit.tasks_retried, 2);
+  EXPECT_FALSE(IsTerminal(Train().state));
+}
+
+TEST_F(UpkeepTest, ACancelledSweepIsWantedAgain) {
+  Submit({});
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+  ASSERT_EQ(SweepStateName(state, "sweep-1"), "CANCELLED");
+
+  EXPECT_EQ(Retry().submit.tasks_retried, 2);
+
+  EXPECT_EQ(SweepStateName(state, "sweep-1"), "PENDING");
+  Restart();
+  EXPECT_EQ(SweepStateName(state, "sweep-1"), "PENDING");
+}
+
+TEST_F(UpkeepTest, WhatSucceededOrIsUnderWayStays) {
+  Submit({});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  const Attempt before = Current(Train());
+
+  const StepResult result = Retry();
+
+  EXPECT_EQ(result.submit.tasks_retried, 0);
+  EXPECT_TRUE(result.writes.empty());
+  EXPECT_EQ(Train().attempt, before.id);
+  EXPECT_EQ(Do(RetryWanted{.sweep_id = "", .tasks = {"unknown"}}).submit.tasks_retried, 0);
+}
+
+// ---- leaving -------------------------------------------------------------------------------------
+
+TEST_F(UpkeepTest, AWorkerThatLeavesIsOfferedNothingMoreAndToldSo) {
+  Arrive("worker-1", {CpuSlot()}, 1);
+  const StepResult left = Do(WorkerLeaves{.session = 1});
+  ASSERT_EQ(Commands<SendDrain>(left).size(), 1u);
+
+  const StepResult submitted = Submit({});
+
+  EXPECT_TRUE(Commands<SendStart>(submitted).empty());
+  EXPECT_EQ(Train().state, TaskState::kReady);
+}
+
+TEST_F(UpkeepTest, ThatAWorkerLeftSurvivesARestartAndItsNextHelloTakesItBack) {
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Do(WorkerLeaves{.session = 1});
+  Do(WorkerGone{.session = 1});
+  Restart();
+  EXPECT_TRUE(state.workers.at("worker-1").draining);
+
+  Submit({});
+  const StepResult arrived = Arrive("worker-1", {CpuSlot()}, 2, {}, "B");
+
+  EXPECT_FALSE(state.workers.at("worker-1").draining);
+  EXPECT_EQ(Commands<SendStart>(arrived).size(), 1u);
+}
+
+// ---- checkpoints ---------------------------------------------------------------------------------
+
+CheckpointRef Checkpoint(std::int64_t step, std::uint64_t name) {
+  std::string sha256(64, '0');
+  for (std::size_t i = 64; name > 0; name /= 10) sha256[--i] = static_cast<char>('0' + name % 10);
+  return {.attempt = "01JD0000000000000000000000",
+          .checkpoint = "",
+          .sha256 = sha256,
+          .step = step};
+}
+
+// The property that garbage collection stands on, over random tasks: of a training that has not
+// succeeded nothing goes, of the others everything but the final one, the best one and what a live
+// attempt started from; a dry run changes nothing; a second one finds nothing.
+TEST_F(UpkeepTest, NothingGoesThatAResultOrAResumableTaskRefersTo) {
+  SeededRandom random(20261120);
+  Submit({.seeds = {1, 2, 3, 4, 5, 6, 7, 8}});
+  constexpr TaskState kStates[] = {TaskState::kSucceeded, TaskState::kSucceeded, TaskState::kFailed,
+                                   TaskState::kCancelled, TaskState::kSkipped};
+  for (int round = 0; round < 200; ++round) {
+    std::set<std::string> needed, all;
+    std::uint64_t name = 1 + static_cast<std::uint64_t>(round) * 1000;
+    for (auto& [id, task] : state.tasks) {
+      task.checkpoints.clear();
+      task.final_checkpoint.reset();
+      task.best_checkpoint.reset();
+      if (task.kind != TaskKind::kTrain) continue;
+      task.state = kStates[random.Next() % std::size(kStates)];
+      const auto n = static_cast<std::int64_t>(random.Next() % 5);
+      for (std::int64_t i = 0; i < n; ++i) {
+        task.checkpoints.push_back(Checkpoint(100 * (i + 1), name++));
+        all.insert(task.checkpoints.back().sha256);
+      }
+      if (n > 0 && random.Next() % 2 == 0) {
+        task.best_checkpoint = task.checkpoints[random.Next() % task.checkpoints.size()];
+      }
+      if (task.state == TaskState::kSucceeded && n > 0) {
+        task.final_checkpoint = task.checkpoints.back();
+      }
+      for (const CheckpointRef& one : task.checkpoints) {
+        if (task.state != TaskState::kSucceeded) needed.insert(one.sha256);
+      }
+      if (task.best_checkpoint) needed.insert(task.best_checkpoint->sha256);
+      if (task.final_checkpoint) needed.insert(task.final_checkpoint->sha256);
+    }
+    std::map<std::string, std::vector<CheckpointRef>> before;
+    for (const auto& [id, task] : state.tasks) before[id] = task.checkpoints;
+
+    const StepResult dry = Step(state, GarbageWanted{.dry_run = true}, now, 0);
+    EXPECT_TRUE(dry.writes.empty());
+    for (const auto& [id, task] : state.tasks) EXPECT_EQ(task.checkpoints, before[id]);
+
+    const StepResult result = Step(state, GarbageWanted{.dry_run = false}, now, 0);
+    std::set<std::string> gone, kept;
+    for (const GarbageCheckpoint& one : result.garbage) gone.insert(one.sha256);
+    for (const auto& [id, task] : state.tasks) {
+      for (const CheckpointRef& one : task.checkpoints) kept.insert(one.sha256);
+    }
+    EXPECT_EQ(dry.garbage.size(), result.garbage.size());
+    EXPECT_EQ(kept, needed);
+    EXPECT_EQ(gone.size() + kept.size(), all.size());
+    for (const std::string& one : gone) EXPECT_FALSE(needed.contains(one)) << one;
+    EXPECT_TRUE(Step(state, GarbageWanted{.dry_run = false}, now, 0).garbage.empty());
+  }
+}
+
+TEST_F(UpkeepTest, WhatALiveAttemptStartedFromStays) {
+  Submit({.seeds = {1, 2}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Task* running = nullptr;
+  Task* done = nullptr;
+  for (auto& [id, task] : state.tasks) {
+    if (task.kind != TaskKind::kTrain) continue;
+    (IsTerminal(task.state) || task.attempt.empty() ? done : running) = &task;
+  }
+  ASSERT_NE(running, nullptr);
+  ASSERT_NE(done, nullptr);
+  done->state = TaskState::kSucceeded;
+  done->checkpoints = {Checkpoint(1, 1), Checkpoint(2, 2), Checkpoint(3, 3)};
+  done->final_checkpoint = done->checkpoints.back();
+  Current(*running).resume = done->checkpoints.front();
+
+  const StepResult result = Step(state, GarbageWanted{.dry_run = false}, now, 0);
+
+  ASSERT_EQ(result.garbage.size(), 1u);
+  EXPECT_EQ(result.garbage[0].step, 2);
+}
+
+}  // namespace
+}  // namespace longrun
