@@ -72,6 +72,7 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
   const auto tokens = dataset.split_tokens.find(split);
   if (tokens == dataset.split_tokens.end()) {
     std::vector<std::string> names;
+    names.reserve(dataset.split_tokens.size());
     for (const auto& [name, n] : dataset.split_tokens) names.push_back(name);
     return ParamError{"split", Str("dataset \"", dataset.name, "\" has no split ", split,
                                    "; there is ", Join(names, ", "))};
@@ -313,6 +314,7 @@ std::vector<RowName> PerplexityRows(const Json& params) {
 
 std::vector<ParamSpec> PerplexitySpecs() {
   std::vector<std::string> protocols;
+  protocols.reserve(Protocols().size());
   for (const Protocol* const protocol : Protocols()) protocols.emplace_back(protocol->name);
   std::vector<ParamSpec> specs = {
       {.name = "context_lengths",

@@ -40,6 +40,7 @@ std::int64_t DocumentOf(std::span<const std::int64_t> starts, std::int64_t t) {
 class Scorer {
  public:
   explicit Scorer(const ScoreRequest& request) : request_(request) {
+    score_.buckets.reserve(request.bucket_edges.size());
     for (std::size_t i = 0; i + 1 < request.bucket_edges.size(); ++i) {
       score_.buckets.push_back({.id = static_cast<std::int64_t>(i)});
     }
