@@ -174,6 +174,7 @@ class DatasetReader {
                              node.kind == Kind::kList ? "an empty one" : ShowNode(node)));
       return files;
     }
+    files.reserve(node.items.size());
     for (std::size_t i = 0; i < node.items.size(); ++i) {
       const YamlNode& item = node.items[i];
       if (item.kind == Kind::kScalar && !item.text.empty()) {
@@ -320,6 +321,7 @@ Result<DatasetFile> ParseDatasetFile(std::string_view yaml, std::string_view fil
   const auto repeated = std::ranges::unique(problems);
   problems.erase(repeated.begin(), repeated.end());
   std::vector<std::string> lines;
+  lines.reserve(problems.size());
   for (const Problem& problem : problems) {
     if (lines.size() == kErrorsMax) break;
     lines.push_back(

@@ -425,6 +425,13 @@ TEST(SourceOptionsTest, UnknownFormatsAndOptionsOfOthersAreRefused) {
             std::string::npos);
 }
 
+TEST(SourceOptionsTest, ABuildWithoutParquetSaysHowToHaveIt) {
+  const Status status = CheckSourceOptions({.format = "parquet"}).status();
+  if (status.ok()) GTEST_SKIP() << "this build has it; tests/model/data/parquet_test.cc";
+  EXPECT_EQ(status.code(), Code::kUnimplemented);
+  EXPECT_NE(status.message().find("-DLONGRUN_PARQUET=ON"), std::string::npos);
+}
+
 TEST(SourceOptionsTest, TheFormatIsGuessedFromTheName) {
   EXPECT_EQ(GuessSourceFormat("a.txt"), "text");
   EXPECT_EQ(GuessSourceFormat("a.jsonl.gz"), "jsonl");
