@@ -343,8 +343,10 @@ Status CheckOverlap(const Assembly& assembly) {
   }));
   std::ranges::stable_sort(held, std::less<>(), &Fingerprint::hash);
   return ForEachDocument(assembly, [&](const Fingerprint& print) {
-    const auto same = std::ranges::equal_range(held, print.hash, std::less<>(), &Fingerprint::hash);
-    for (const Fingerprint& other : same) {
+    const auto first =
+        std::ranges::lower_bound(held, print.hash, std::less<>(), &Fingerprint::hash);
+    for (auto same = first; same != held.end() && same->hash == print.hash; ++same) {
+      const Fingerprint& other = *same;
       if (other.split == print.split || (other.split < print.split && print.split != largest)) {
         continue;
       }

@@ -366,7 +366,7 @@ Result<PartFacts> PartReader::Facts(const std::string& folder, const std::string
   ASSIGN_OR_RETURN(const std::string text, ReadFile(FactsPath(path)));
   const Result<Json> json = ParseJson(text);
   if (!json.ok()) return unfinished;
-  const Result<PartFacts> facts = PartFacts::FromJson(*json);
+  Result<PartFacts> facts = PartFacts::FromJson(*json);
   if (!facts.ok()) return unfinished;
   const Result<std::int64_t> tokens = FileBytes(TokensPath(path));
   const Result<std::int64_t> documents = FileBytes(DocumentsPath(path));
