@@ -20,7 +20,7 @@ bool WentAway(const Status& status) {
 
 }  // namespace
 
-Result<Json> Asker::Ask(const std::string& method, const Json& request) {
+Result<Json> Asker::Ask(const std::string& method, const Json& request, std::int64_t timeout_ms) {
   const std::int64_t deadline = BootMs() + kAskMs;
   while (true) {
     violations_.clear();
@@ -31,7 +31,7 @@ Result<Json> Asker::Ask(const std::string& method, const Json& request) {
       if (reached.ok()) coordinator_ = std::move(reached).value();
     }
     if (coordinator_ != nullptr) {
-      Result<Json> answer = coordinator_->connection().Call(method, request);
+      Result<Json> answer = coordinator_->connection().Call(method, request, timeout_ms);
       if (answer.ok() || !WentAway(answer.status())) {
         violations_ = coordinator_->connection().violations();
         return answer;

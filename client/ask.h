@@ -6,6 +6,7 @@
 // one of our own: so any number of commands may run at once on a folder without a service.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,8 +23,9 @@ class Asker {
   explicit Asker(std::string state) : state_(std::move(state)) {}
 
   // `method` of SweepService, unary; it must be safe to carry out twice. kUnavailable when nobody
-  // has answered within kAskMs.
-  Result<Json> Ask(const std::string& method, const Json& request);
+  // has answered within kAskMs; kDeadlineExceeded when an answer took longer than `timeout_ms`.
+  Result<Json> Ask(const std::string& method, const Json& request,
+                   std::int64_t timeout_ms = 30'000);
 
   // Reports why the last question had no answer, with a sweep file's violations; the exit code.
   int ReportFailure(const Status& status) const;

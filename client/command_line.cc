@@ -38,6 +38,7 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   AddTable(verbs);
   AddPlot(verbs);
   AddDiff(verbs);
+  AddQuery(verbs);
   AddCancel(verbs);
   AddRetry(verbs);
   AddLabel(verbs);

@@ -51,6 +51,7 @@ void AddLogs(Verbs& verbs);
 void AddTable(Verbs& verbs);
 void AddPlot(Verbs& verbs);
 void AddDiff(Verbs& verbs);
+void AddQuery(Verbs& verbs);
 void AddCancel(Verbs& verbs);
 void AddWorkers(Verbs& verbs);
 void AddData(Verbs& verbs);

@@ -42,6 +42,8 @@ constexpr int kExecutorThreads = 4;
 constexpr std::size_t kJobsMax = 10'000;
 constexpr std::size_t kSubmitJobsMax = 100;  // each holds a sweep file
 constexpr std::size_t kLogJobsMax = 1'000;
+constexpr int kQuerierThreads = 2;
+constexpr std::size_t kQueryJobsMax = 100;
 // Streams end within a tick and calls within moments; a client that sits on an idle connection
 // without looking at it is not waited for.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
@@ -220,6 +222,8 @@ Status Serve(const ServerOptions& options) {
                    Executor::Start(store->database_path(), 1, kSubmitJobsMax));
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> log_writer,
                    Executor::Start(store->database_path(), 1, kLogJobsMax));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Executor> querier,
+                   Executor::Start(store->database_path(), kQuerierThreads, kQueryJobsMax));
   Ticker ticker;
   Parts parts{.core = *core,
               .artifacts = *artifacts,
@@ -228,6 +232,7 @@ Status Serve(const ServerOptions& options) {
               .executor = *executor,
               .submitter = *submitter,
               .log_writer = *log_writer,
+              .querier = *querier,
               .ticker = ticker,
               .metrics_address = metrics_address};
   const auto sweeps = MakeSweepService(parts);
@@ -259,6 +264,7 @@ Status Serve(const ServerOptions& options) {
   ticker.Stop();
   executor->Stop();
   submitter->Stop();
+  querier->Stop();
   log_writer->Stop();
   core->Stop();
   RETURN_IF_ERROR(store->CheckpointWal(true));

@@ -26,6 +26,7 @@ struct Parts {
   Executor& executor;
   Executor& submitter;   // one thread: sweep files, which may take seconds, delay nobody else
   Executor& log_writer;  // one thread: chunks of a log stay in order
+  Executor& querier;     // users' SQL, which may take its time, delays nobody else
   Ticker& ticker;
   std::string metrics_address;
   std::atomic<bool> stopping = false;  // streams end

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "coordinator/rpc/plan.h"
+#include "coordinator/rpc/query.h"
 #include "coordinator/rpc/upkeep.h"
 #include "coordinator/rpc/views.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
@@ -569,6 +570,16 @@ class SweepService final : public v1::SweepService::CallbackService {
       }
       return Status();
     });
+  }
+
+  Unary* Query(Context* context, const v1::QueryRequest* request,
+               v1::QueryResponse* response) override {
+    return AnswerQuery(parts_, context, request, response);
+  }
+
+  Unary* ListViews(Context* context, const v1::ListViewsRequest*,
+                   v1::ListViewsResponse* response) override {
+    return AnswerListViews(parts_, context, response);
   }
 
  private:

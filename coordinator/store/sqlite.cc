@@ -101,7 +101,7 @@ Result<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mo
   const int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
   std::unique_ptr<Connection> connection(new Connection(db));
   if (code != SQLITE_OK) return SqliteStatus(db, code, Str("cannot open the database ", path));
-  sqlite3_busy_timeout(db, 5000);
+  sqlite3_busy_timeout(db, kBusyMs);
   sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   RETURN_IF_ERROR(connection->Execute("PRAGMA trusted_schema = OFF"));
   if (mode == Mode::kRead) {

@@ -15,6 +15,8 @@
 
 namespace longrun {
 
+inline constexpr int kBusyMs = 5000;  // that a statement waits for another connection
+
 // A prepared statement in use. Bind() in order of the question marks, then Step() or Run(). It gives
 // itself back (reset, bindings cleared) when it goes.
 class Statement {

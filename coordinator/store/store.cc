@@ -221,9 +221,12 @@ StoreSizes Store::Sizes() const {
 
 Status Store::CheckpointWal(bool idle) {
   if (wal_pages_ == 0 || (!idle && wal_pages_ < kWalPagesMax)) return Status();
+  // A reader is never waited for: a user's query may take its time.
+  sqlite3_busy_timeout(connection_->raw(), 0);
   const int code = sqlite3_wal_checkpoint_v2(
       connection_->raw(), nullptr, idle ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
       nullptr, nullptr);
+  sqlite3_busy_timeout(connection_->raw(), kBusyMs);
   // Busy: a reader is in the way. The next call does it.
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
     return SqliteStatus(connection_->raw(), code, "moving the WAL into the database");

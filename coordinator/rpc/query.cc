@@ -1,0 +1,60 @@
+// See query.h.
+#include "coordinator/rpc/query.h"
+
+#include <utility>
+
+#include "base/str.h"
+#include "coordinator/store/query.h"
+#include "coordinator/store/query_catalogue.h"
+
+namespace longrun {
+namespace {
+
+Status InRange(std::string_view what, std::int64_t value, std::int64_t max) {
+  if (value >= 1 && value <= max) return {};
+  return {Code::kInvalidArgument, Str(what, " of a query: expected 1 to ", max, ", found ", value)};
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* AnswerQuery(Parts& parts, grpc::CallbackServerContext* context,
+                                      const v1::QueryRequest* request,
+                                      v1::QueryResponse* response) {
+  const auto body = [&parts, context, request, response](StoreReader&, RpcError& error) -> Status {
+    error = {.reason = "QUERY_REFUSED", .subject = "query"};
+    QueryLimits limits;
+    if (request->timeout_ms() != 0) limits.timeout_ms = request->timeout_ms();
+    if (request->rows_max() != 0) limits.rows_max = request->rows_max();
+    RETURN_IF_ERROR(InRange("timeout_ms", limits.timeout_ms, kQueryTimeoutMsMax));
+    RETURN_IF_ERROR(InRange("rows_max", limits.rows_max, kQueryRowsMax));
+    limits.is_cancelled = [&parts, context] { return parts.stopping || context->IsCancelled(); };
+    ASSIGN_OR_RETURN(QueryAnswer answer,
+                     RunQuery(parts.core.store().database_path(), request->sql(), limits));
+    for (std::string& column : answer.columns) response->add_columns(std::move(column));
+    response->set_rows_json(CanonicalJson(answer.rows));
+    response->set_cut_by(answer.cut_by);
+    return {};
+  };
+  return Handle(parts, parts.querier, context, "Query", body);
+}
+
+grpc::ServerUnaryReactor* AnswerListViews(Parts& parts, grpc::CallbackServerContext* context,
+                                          v1::ListViewsResponse* response) {
+  return Handle(parts, context, "ListViews", [response](StoreReader&, RpcError&) {
+    for (const QueryView& view : QueryViews()) {
+      v1::ViewInfo* info = response->add_views();
+      info->set_name(std::string(view.name));
+      info->set_meaning(std::string(view.meaning));
+      for (const QueryColumn& column : view.columns) {
+        v1::ViewColumnInfo* shown = info->add_columns();
+        shown->set_name(std::string(column.name));
+        shown->set_type(std::string(column.type));
+        shown->set_unit(std::string(column.unit));
+        shown->set_meaning(std::string(column.meaning));
+      }
+    }
+    return Status();
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,394 @@
+// See query.h.
+#include "coordinator/store/query.h"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "coordinator/store/query_catalogue.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kProgressOps = 50;              // machine steps between two looks at the limits
+constexpr double kExpandedTablesMax = 5'000;  // 0.1 s of preparing
+constexpr int kLikePatternBytesMax = 100;
+constexpr std::int64_t kValueBytes = 24;  // of a value in the answer, beside its text
+
+struct CloseDb {
+  void operator()(sqlite3* db) const { sqlite3_close(db); }
+};
+using Db = std::unique_ptr<sqlite3, CloseDb>;
+struct FinalizeStatement {
+  void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+};
+using Prepared = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
+
+bool IsView(std::string_view name) {
+  const auto views = QueryViews();
+  return std::ranges::find(views, name, &QueryView::name) != views.end();
+}
+
+bool IsJsonTable(std::string_view name) { return name == "json_each" || name == "json_tree"; }
+
+// ---- what is allowed -----------------------------------------------------------------------------
+
+struct Guard {
+  bool on_views_only = true;  // the database in memory; false: the real one, tables below the views
+  std::string denied = {};    // what the query may not do, of the first refusal
+};
+
+std::string ActionName(int action) {
+  switch (action) {
+    case SQLITE_INSERT:
+    case SQLITE_UPDATE:
+    case SQLITE_DELETE:
+      return "change rows";
+    case SQLITE_PRAGMA:
+      return "use PRAGMA";
+    case SQLITE_ATTACH:
+    case SQLITE_DETACH:
+      return "attach databases";
+    case SQLITE_TRANSACTION:
+    case SQLITE_SAVEPOINT:
+      return "begin transactions";
+    case SQLITE_ANALYZE:
+    case SQLITE_REINDEX:
+      return "work on indexes";
+    default:
+      return "change the schema";
+  }
+}
+
+int Deny(Guard& guard, std::string what) {
+  if (guard.denied.empty()) guard.denied = std::move(what);
+  return SQLITE_DENY;
+}
+
+// Of the engine itself; some of them work for as long as the database is large.
+bool IsInternal(std::string_view table) {
+  return table.starts_with("sqlite_") || table.starts_with("pragma_") || table == "dbstat" ||
+         table == "bytecode" || table == "tables_used";
+}
+
+// Every name that the query itself uses was found among the views by the first pass, so on the real
+// database a table is read through a view: there the context is the view, or a WITH inside one. A
+// read of no column at all is a count of rows, of a WITH or of what a view stands for.
+int AuthorizeRead(Guard& guard, std::string_view table, std::string_view column,
+                  const char* context) {
+  if (IsView(table) || IsJsonTable(table)) return SQLITE_OK;
+  const bool through_view = !guard.on_views_only && context != nullptr;
+  if (!IsInternal(table) && (column.empty() || through_view)) return SQLITE_OK;
+  return Deny(guard, Str("read ", table, ": only the views that `longrun query --views` lists"));
+}
+
+int Authorize(void* self, int action, const char* first, const char* second, const char*,
+              const char* context) {
+  Guard& guard = *static_cast<Guard*>(self);
+  const std::string_view a = first != nullptr ? first : "";
+  const std::string_view b = second != nullptr ? second : "";
+  switch (action) {
+    case SQLITE_SELECT:
+    case SQLITE_RECURSIVE:
+      return SQLITE_OK;
+    case SQLITE_READ:
+      return AuthorizeRead(guard, a, b, context);
+    case SQLITE_FUNCTION: {
+      std::string name(b);
+      std::ranges::transform(name, name.begin(), [](char c) {
+        return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      });
+      const auto allowed = QueryFunctions();
+      if (std::ranges::find(allowed, name) != allowed.end()) return SQLITE_OK;
+      return Deny(guard, Str("call ", name, "(): docs/query.md lists the functions there are"));
+    }
+    default:
+      return Deny(guard, Str(ActionName(action), ": it only reads"));
+  }
+}
+
+// like(PATTERN, TEXT [, ESCAPE]): SQLite's own takes exponential time in its '%'s.
+void Like(sqlite3_context* context, int n_values, sqlite3_value** values) {
+  for (int i = 0; i < n_values; ++i) {
+    if (sqlite3_value_type(values[i]) == SQLITE_NULL) return sqlite3_result_null(context);
+    if (sqlite3_value_type(values[i]) == SQLITE_BLOB) return sqlite3_result_int(context, 0);
+  }
+  const auto text = [&](int i) {
+    const auto* bytes = reinterpret_cast<const char*>(sqlite3_value_text(values[i]));
+    return bytes == nullptr
+               ? std::string_view()
+               : std::string_view(bytes, static_cast<std::size_t>(sqlite3_value_bytes(values[i])));
+  };
+  const std::string_view pattern = text(0);
+  if (pattern.size() > kLikePatternBytesMax) {
+    return sqlite3_result_error(context, "a LIKE pattern may have 100 bytes", -1);
+  }
+  char32_t escape = 0;
+  if (n_values == 3) {
+    const std::string_view given = text(2);
+    if (given.size() != 1) {
+      return sqlite3_result_error(context, "ESCAPE expects one character of ASCII", -1);
+    }
+    escape = static_cast<unsigned char>(given[0]);
+  }
+  sqlite3_result_int(context, LikeMatches(pattern, text(1), escape) ? 1 : 0);
+}
+
+// ---- the two databases -----------------------------------------------------------------------------
+
+void SetLimits(sqlite3* db) {
+  const std::pair<int, int> limits[] = {{SQLITE_LIMIT_LENGTH, static_cast<int>(kQueryTextBytesMax)},
+                                        {SQLITE_LIMIT_SQL_LENGTH, static_cast<int>(kQueryBytesMax)},
+                                        {SQLITE_LIMIT_COLUMN, 200},
+                                        {SQLITE_LIMIT_EXPR_DEPTH, 100},
+                                        {SQLITE_LIMIT_COMPOUND_SELECT, 50},
+                                        {SQLITE_LIMIT_VDBE_OP, 250'000},
+                                        {SQLITE_LIMIT_FUNCTION_ARG, 32},
+                                        {SQLITE_LIMIT_ATTACHED, 0},
+                                        {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, kLikePatternBytesMax},
+                                        {SQLITE_LIMIT_VARIABLE_NUMBER, 1},
+                                        {SQLITE_LIMIT_TRIGGER_DEPTH, 1},
+                                        {SQLITE_LIMIT_WORKER_THREADS, 0}};
+  for (const auto& [limit, value] : limits) sqlite3_limit(db, limit, value);
+}
+
+Status Execute(sqlite3* db, const std::string& sql) {
+  if (sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK) return {};
+  return {Code::kInternal, Str("preparing a query's database: ", sqlite3_errmsg(db))};
+}
+
+Result<Db> Open(const std::string& path, int flags, Guard& guard) {
+  sqlite3* raw = nullptr;
+  const int code = sqlite3_open_v2(path.c_str(), &raw,
+                                   flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+  Db db(raw);
+  if (code != SQLITE_OK) {
+    return Status(Code::kUnavailable,
+                  Str("cannot open ", path, " for a query: ", sqlite3_errstr(code)));
+  }
+  sqlite3_busy_timeout(db.get(), 1000);
+  sqlite3_db_config(db.get(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(db.get(), SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, nullptr);
+  // Our views call json_extract, which this SQLite calls unsafe there. They are ours, and the
+  // authorizer is asked of every function, those of views too.
+  sqlite3_db_config(db.get(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 1, nullptr);
+  RETURN_IF_ERROR(Execute(db.get(), "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192"));
+  // A virtual table is made at its first use, which the authorizer would take for a change.
+  RETURN_IF_ERROR(Execute(db.get(), "SELECT 1 FROM json_each('[]'), json_tree('[]')"));
+  if (guard.on_views_only) {
+    for (const QueryView& view : QueryViews()) {
+      std::vector<std::string> columns;
+      columns.reserve(view.columns.size());
+      for (const QueryColumn& column : view.columns) columns.push_back(Str('"', column.name, '"'));
+      RETURN_IF_ERROR(
+          Execute(db.get(), Str("CREATE TABLE ", view.name, " (", Join(columns, ", "), ")")));
+    }
+  }
+  for (const int n_values : {2, 3}) {
+    sqlite3_create_function(db.get(), "like", n_values,
+                            SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, nullptr, &Like,
+                            nullptr, nullptr);
+  }
+  SetLimits(db.get());
+  sqlite3_set_authorizer(db.get(), &Authorize, &guard);
+  return db;
+}
+
+// "no such table: task" with what there is instead.
+std::string Explained(std::string message) {
+  constexpr std::string_view kNoTable = "no such table: ";
+  if (!message.starts_with(kNoTable)) return message;
+  const std::string name = message.substr(kNoTable.size());
+  std::vector<std::string> names;
+  names.reserve(QueryViews().size());
+  for (const QueryView& view : QueryViews()) names.emplace_back(view.name);
+  const std::string near = IsView(name + "s") ? name + "s" : Nearest(name, names);
+  return Str("there is no view \"", name, "\"",
+             near.empty() ? Str("; there are: ", Join(names, ", "))
+                          : Str("; did you mean \"", near, "\"?"));
+}
+
+bool IsBlank(std::string_view text) {
+  while (true) {
+    text = Trim(text);
+    if (text.starts_with(';')) {
+      text.remove_prefix(1);
+    } else if (text.starts_with("--") || text.starts_with("/*")) {
+      const bool is_line = text.starts_with("--");
+      const std::size_t end = text.find(is_line ? "\n" : "*/");
+      if (end == std::string_view::npos) return true;
+      text.remove_prefix(end + (is_line ? 1 : 2));
+    } else {
+      return text.empty();
+    }
+  }
+}
+
+Result<Prepared> Prepare(sqlite3* db, const std::string& sql, const Guard& guard) {
+  sqlite3_stmt* raw = nullptr;
+  const char* tail = nullptr;
+  const int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), 0, &raw, &tail);
+  Prepared statement(raw);
+  if (!guard.denied.empty()) {
+    return Status(Code::kPermissionDenied, Str("a query may not ", guard.denied));
+  }
+  if (code == SQLITE_NOMEM) {
+    return Status(Code::kResourceExhausted,
+                  "the query is too large once its views are written out");
+  }
+  if (code != SQLITE_OK) {
+    return Status(Code::kInvalidArgument, Explained(sqlite3_errmsg(db)));
+  }
+  if (statement == nullptr) return Status(Code::kInvalidArgument, "the query is empty");
+  const auto n_read = static_cast<std::size_t>(tail - sql.data());
+  if (!IsBlank(std::string_view(sql).substr(n_read))) {
+    return Status(Code::kInvalidArgument, "expected one SELECT, found more behind its ';'");
+  }
+  if (sqlite3_stmt_isexplain(statement.get()) != 0 || sqlite3_stmt_readonly(statement.get()) == 0 ||
+      sqlite3_column_count(statement.get()) == 0) {
+    return Status(Code::kPermissionDenied, "a query may only SELECT");
+  }
+  if (sqlite3_bind_parameter_count(statement.get()) > 0) {
+    return Status(Code::kInvalidArgument, "a query has no parameters: write the value itself");
+  }
+  return statement;
+}
+
+// ---- running -----------------------------------------------------------------------------------------
+
+struct Watchdog {
+  const QueryLimits& limits;
+  std::int64_t deadline_ms = 0;
+  std::int64_t memory_at_start = 0;
+  Status stopped = {};  // why it was stopped
+};
+
+int Look(void* self) {
+  Watchdog& dog = *static_cast<Watchdog*>(self);
+  if (BootMs() > dog.deadline_ms) {
+    dog.stopped = Status(Code::kDeadlineExceeded,
+                         Str("the query was stopped after ", dog.limits.timeout_ms,
+                             " ms: narrow it with WHERE, or give it more with --timeout"));
+  } else if (sqlite3_memory_used() - dog.memory_at_start > dog.limits.memory_bytes_max) {
+    dog.stopped =
+        Status(Code::kResourceExhausted, Str("the query was stopped when it held more than ",
+                                             dog.limits.memory_bytes_max >> 20,
+                                             " MiB: sort or group fewer rows, or shorter ones"));
+  } else if (dog.limits.is_cancelled && dog.limits.is_cancelled()) {
+    dog.stopped = Status(Code::kCancelled, "the query's caller has gone");
+  }
+  return dog.stopped.ok() ? 0 : 1;
+}
+
+Json ValueOf(sqlite3_stmt* statement, int column) {
+  switch (sqlite3_column_type(statement, column)) {
+    case SQLITE_INTEGER:
+      return sqlite3_column_int64(statement, column);
+    case SQLITE_FLOAT: {
+      const double value = sqlite3_column_double(statement, column);
+      if (std::isfinite(value)) return value;
+      return value > 0 ? "Infinity" : "-Infinity";  // SQLite makes null of NaN
+    }
+    case SQLITE_TEXT: {
+      const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, column));
+      const auto n = static_cast<std::size_t>(sqlite3_column_bytes(statement, column));
+      return ToUtf8(std::string_view(text, n));
+    }
+    case SQLITE_BLOB: {
+      constexpr std::string_view kDigits = "0123456789abcdef";
+      const auto* bytes = static_cast<const unsigned char*>(sqlite3_column_blob(statement, column));
+      const auto n = static_cast<std::size_t>(sqlite3_column_bytes(statement, column));
+      std::string text = "x'";
+      for (std::size_t i = 0; i < n; ++i) {
+        text += kDigits[bytes[i] >> 4];
+        text += kDigits[bytes[i] & 15];
+      }
+      return text + "'";
+    }
+    default:
+      return nullptr;
+  }
+}
+
+Status Fetch(sqlite3* db, sqlite3_stmt* statement, Watchdog& dog, QueryAnswer& answer) {
+  const int n_columns = sqlite3_column_count(statement);
+  for (int c = 0; c < n_columns; ++c) {
+    answer.columns.push_back(ToUtf8(sqlite3_column_name(statement, c)));
+  }
+  std::int64_t n_bytes = 0;
+  while (true) {
+    const int code = sqlite3_step(statement);
+    if (code == SQLITE_DONE) return {};
+    if (!dog.stopped.ok()) return dog.stopped;
+    if (code == SQLITE_TOOBIG) {
+      return {Code::kResourceExhausted,
+              Str("the query made a value of more than ", kQueryTextBytesMax >> 10, " KiB")};
+    }
+    if (code == SQLITE_NOMEM) return {Code::kResourceExhausted, "the query ran out of memory"};
+    if (code != SQLITE_ROW) return {Code::kInvalidArgument, sqlite3_errmsg(db)};
+    if (static_cast<std::int64_t>(answer.rows.size()) >= dog.limits.rows_max) {
+      answer.cut_by = "rows";
+      return {};
+    }
+    Json row = Json::array();
+    for (int c = 0; c < n_columns; ++c) {
+      row.push_back(ValueOf(statement, c));
+      n_bytes += kValueBytes;
+      if (row.back().is_string()) {
+        n_bytes += static_cast<std::int64_t>(row.back().get_ref<const std::string&>().size());
+      }
+    }
+    if (n_bytes > dog.limits.answer_bytes_max) {
+      answer.cut_by = "bytes";
+      return {};
+    }
+    answer.rows.push_back(std::move(row));
+  }
+}
+
+Status CheckText(const std::string& sql) {
+  if (sql.size() >= kQueryBytesMax) {
+    return {Code::kInvalidArgument,
+            Str("the query has ", sql.size(), " bytes: expected less than ", kQueryBytesMax)};
+  }
+  if (!IsUtf8(sql) || sql.find('\0') != std::string::npos) {
+    return {Code::kInvalidArgument, "the query is no text in UTF-8"};
+  }
+  if (const double n = ExpandedTables(sql); n > kExpandedTablesMax) {
+    return {Code::kInvalidArgument,
+            "the query uses the names of its WITH too often: written out, it could read more than "
+            "5000 tables; use fewer of them, or each fewer times"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
+                             const QueryLimits& limits) {
+  RETURN_IF_ERROR(CheckText(sql));
+  Guard names = {.on_views_only = true};
+  {
+    ASSIGN_OR_RETURN(const Db views,
+                     Open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, names));
+    RETURN_IF_ERROR(Prepare(views.get(), sql, names).status());
+  }
+  Guard guard = {.on_views_only = false};
+  ASSIGN_OR_RETURN(const Db db, Open(database_path, SQLITE_OPEN_READONLY, guard));
+  Watchdog dog = {.limits = limits,
+                  .deadline_ms = BootMs() + limits.timeout_ms,
+                  .memory_at_start = sqlite3_memory_used()};
+  sqlite3_progress_handler(db.get(), kProgressOps, &Look, &dog);
+  ASSIGN_OR_RETURN(const Prepared statement, Prepare(db.get(), sql, guard));
+  QueryAnswer answer;
+  RETURN_IF_ERROR(Fetch(db.get(), statement.get(), dog, answer));
+  return answer;
+}
+
+}  // namespace longrun

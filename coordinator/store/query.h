@@ -1,0 +1,57 @@
+// A user's SQL over the documented views (query_catalogue.h), bounded in everything.
+//
+// The text meets three guards before a row is read:
+//   1. It is prepared against an empty database in memory that has the views as tables and nothing
+//      else: what is not a documented view does not exist there, under any trick of naming.
+//   2. An authorizer allows SELECT, the listed functions and recursion; nothing else, in any form.
+//   3. How often names of WITH are used is bounded, since SQLite copies what they stand for while it
+//      prepares, where nothing can stop it.
+// Then it runs on a connection of its own that was opened for reading. Time, memory, rows, bytes of
+// the answer and lengths of text are limited; nothing is written, not even a temporary file.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace longrun {
+
+struct QueryLimits {
+  std::int64_t timeout_ms = 5'000;
+  std::int64_t rows_max = 10'000;
+  std::int64_t answer_bytes_max = 16ll << 20;
+  std::int64_t memory_bytes_max = 128ll << 20;  // beyond what SQLite had when it began
+  std::function<bool()> is_cancelled = {};      // looked at now and then; may be empty
+};
+
+inline constexpr std::int64_t kQueryTimeoutMsMax = 60'000;
+inline constexpr std::int64_t kQueryRowsMax = 1'000'000;
+inline constexpr std::size_t kQueryBytesMax = 16 << 10;        // of the SQL
+inline constexpr std::int64_t kQueryTextBytesMax = 256 << 10;  // of one value
+
+struct QueryAnswer {
+  std::vector<std::string> columns;
+  Json rows = Json::array();  // a list for each row; null, number or text; a blob as "x'0a'"
+  std::string cut_by;         // "", or the limit that ended it early: "rows", "bytes"
+};
+
+// Any thread. kInvalidArgument: not one SELECT over documented views (the message says what);
+// kPermissionDenied: it asks for what a query may not do; kDeadlineExceeded, kResourceExhausted: it
+// was stopped at a limit; kCancelled.
+Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
+                             const QueryLimits& limits);
+
+// An upper bound of how many tables and views SQLite makes of a statement while it prepares it: the
+// views named, times the uses of each name of a WITH.
+double ExpandedTables(std::string_view sql);
+
+// LIKE as SQLite's, in time proportional to text times pattern: '%' any text, '_' one character,
+// letters of ASCII without regard to case. `escape` 0: none.
+bool LikeMatches(std::string_view pattern, std::string_view text, char32_t escape);
+
+}  // namespace longrun

@@ -1,0 +1,331 @@
+#include "coordinator/store/query_catalogue.h"
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr QueryColumn kRunKey = {"run_key", "text", "", "the run: SHA-256 of all that changes it"};
+constexpr QueryColumn kTask = {"task", "text", "", "the task: 64 hex digits"};
+constexpr QueryColumn kAttempt = {"attempt", "text", "", "the attempt: a ULID"};
+constexpr QueryColumn kSweep = {"sweep", "text", "", "name of the sweep"};
+constexpr QueryColumn kSweepId = {"sweep_id", "text", "", "id of the sweep: a ULID"};
+constexpr QueryColumn kNewest = {"newest", "integer", "",
+                                 "1: the newest sweep of its name, else 0"};
+constexpr QueryColumn kOrdinal = {"ordinal", "integer", "", "place of the run in the matrix"};
+
+std::vector<QueryColumn> ResultColumns() {
+  return {
+      kRunKey,
+      {"position", "text", "", "position method"},
+      {"train_length", "integer", "tokens", "length of a training sequence"},
+      {"dataset", "text", "", "name of the dataset"},
+      {"seed", "integer", "", "of weights and data order"},
+      {"metric", "text", "", "what was measured: nll, ..."},
+      {"context_length", "integer", "tokens", "length at which it was measured"},
+      {"split", "text", "", "of the dataset"},
+      {"protocol", "text", "", "how windows are laid over the text"},
+      {"averaging", "text", "", "what `value` is the mean over: token, document"},
+      {"depth", "real", "", "place in the context, 0 to 1; null where it has no meaning"},
+      {"variant", "text", "", "null: the model itself; else a baseline, as unigram"},
+      {"value", "real", "nats", "the number; of nll the mean over `n` tokens"},
+      {"se", "real", "nats", "standard error of `value`; null: unknown"},
+      {"n", "integer", "tokens", "scored"},
+      {"nll_sum", "real", "nats", "sum over the scored tokens"},
+      {"bytes", "integer", "bytes", "of text that the scored tokens stand for"},
+      {"perplexity", "real", "", "exp(nll_sum / n); null for other metrics"},
+      {"perplexity_se", "real", "", "perplexity * se"},
+      {"bits_per_byte", "real", "bits", "nll_sum / ln 2 / bytes"},
+      {"status", "text", "", "ok, diverged, not_applicable, out_of_memory, ..."},
+      {"extra", "json", "", "what else the evaluation says"},
+      {"cell", "text", "", "the number asked for: SHA-256 of run, evaluation and length"},
+      kTask,
+      kAttempt,
+      {"seq", "integer", "", "number of the journal record"},
+  };
+}
+
+std::vector<QueryColumn> SweepResultColumns() {
+  std::vector<QueryColumn> columns = {kSweep, kSweepId, kNewest, kOrdinal};
+  const std::vector<QueryColumn> results = ResultColumns();
+  columns.insert(columns.end(), results.begin(), results.end());
+  return columns;
+}
+
+std::vector<QueryColumn> RunColumns() {
+  return {
+      kRunKey,
+      {"position", "text", "", "position method"},
+      {"train_length", "integer", "tokens", "length of a training sequence"},
+      {"dataset", "text", "", "name that the dataset had when the run was first submitted"},
+      {"seed", "integer", "", "of weights and data order"},
+      {"tokens", "integer", "tokens", "trained on"},
+      {"batch_tokens", "integer", "tokens", "in an optimiser step"},
+      {"lr", "real", "", "largest learning rate"},
+      {"precision", "text", "", "fp32, bf16"},
+      {"n_layer", "integer", "", "blocks"},
+      {"n_head", "integer", "", "attention heads"},
+      {"d_model", "integer", "", "width"},
+      {"numerics", "integer", "", "version of our arithmetic; results of two do not mix"},
+      {"dataset_digest", "text", "", "SHA-256 of the dataset"},
+      {"tokenizer", "text", "", "fingerprint of the tokenizer"},
+      {"train_state", "text", "", "of its training task; null before there is one"},
+      {"checkpoint", "text", "", "SHA-256 of the trained weights' manifest"},
+      {"run", "json", "", "everything that changes its numbers, every default written in"},
+      {"execution", "json", "",
+       "threads, micro-batch and paths: decided with the first attempt, null before"},
+  };
+}
+
+std::vector<QueryColumn> TaskColumns() {
+  return {
+      kTask,
+      kRunKey,
+      {"kind", "text", "", "train, evaluate"},
+      {"state", "text", "",
+       "BLOCKED, READY, RESERVED, RUNNING, STOPPING, SUCCEEDED, FAILED, CANCELLED, SKIPPED"},
+      {"reason", "text", "", "why it is in that state"},
+      {"priority", "integer", "", "a higher one goes first"},
+      {"attempts", "integer", "", "so far"},
+      {"attempt", "text", "", "the newest, or empty"},
+      {"result_attempt", "text", "", "the one that counts, or empty"},
+      {"failures", "integer", "", "counted against the retries"},
+      {"losses", "integer", "", "of machines"},
+      {"needs", "text", "", "the task that must succeed first, or empty"},
+      {"evaluation", "json", "", "of evaluate tasks: what is measured"},
+      {"context_lengths", "json", "tokens", "list of the lengths it owes"},
+  };
+}
+
+std::vector<QueryColumn> AttemptColumns() {
+  return {
+      kAttempt,
+      kTask,
+      kRunKey,
+      {"kind", "text", "", "train, evaluate"},
+      {"n", "integer", "", "1, 2, 3"},
+      {"state", "text", "",
+       "OFFERED, ACCEPTED, RUNNING, SUCCEEDED, FAILED, PREEMPTED, CANCELLED, LOST, REJECTED"},
+      {"worker", "text", "", "id of the worker"},
+      {"host", "text", "", "of the worker; null for one that is unknown"},
+      {"failure_class", "text", "", "crashed, numerical, out_of_memory, ...; empty for none"},
+      {"message", "text", "", "what went wrong"},
+      {"started_ms", "integer", "ms since 1970", "wall clock"},
+      {"ended_ms", "integer", "ms since 1970", "wall clock; null while it lives"},
+      {"resume_attempt", "text", "", "whose checkpoint it started from; null: from the start"},
+      {"resume_step", "integer", "steps", "of that checkpoint"},
+      {"records", "integer", "", "journal records stored"},
+      {"version", "text", "", "release of the trainer; null before it started"},
+      {"commit", "text", "", "of the trainer's build"},
+      {"numerics", "integer", "", "version of our arithmetic"},
+      {"torch", "text", "", "version of LibTorch"},
+      {"device_kind", "text", "", "cpu, gpu"},
+      {"device_name", "text", "", "as the device names itself"},
+      {"threads", "integer", "", "of the trainer"},
+      {"micro_batch", "integer", "sequences", "in a forward-backward pass"},
+      {"started", "json", "", "the whole `started` record: all provenance"},
+  };
+}
+
+std::vector<QueryColumn> SweepColumns() {
+  return {
+      kSweep,
+      kSweepId,
+      kNewest,
+      {"submitted_ms", "integer", "ms since 1970", "wall clock"},
+      {"cancelled", "integer", "", "1: by a user, else 0"},
+      {"file_name", "text", "", "of the sweep file"},
+      {"labels", "json", "", "name to text"},
+      {"axes", "json", "", "list of axis paths in matrix order"},
+      {"overrides", "json", "", "list of [path, value] given with --set"},
+      {"runs", "integer", "", "points of the matrix"},
+      {"tasks", "integer", "", "of the sweep, shared ones included"},
+      {"tasks_succeeded", "integer", "", "complete"},
+      {"tasks_failed", "integer", "", "FAILED and SKIPPED"},
+      {"tasks_cancelled", "integer", "", "by a user"},
+  };
+}
+
+std::vector<QueryColumn> ArtifactColumns() {
+  return {
+      {"kind", "text", "", "checkpoint, evaluation"},
+      {"name", "text", "", "of the file"},
+      {"sha256", "text", "", "of the bytes"},
+      {"bytes", "integer", "bytes", "size"},
+      {"checkpoint", "text", "", "SHA-256 of the manifest; null for other files"},
+      {"step", "integer", "steps", "of the checkpoint"},
+      {"is_final", "integer", "", "1: of the last step"},
+      {"is_best", "integer", "", "1: of the lowest validation loss so far"},
+      kRunKey,
+      kTask,
+      kAttempt,
+  };
+}
+
+std::vector<QueryView> MakeViews() {
+  return {
+      {.name = "results",
+       .meaning = "a measured number that counts: of the attempt that made its task succeed",
+       .columns = ResultColumns()},
+      {.name = "sweep_results",
+       .meaning = "a measured number that counts, once for each sweep that shows it",
+       .columns = SweepResultColumns()},
+      {.name = "curves",
+       .meaning = "a point of a training curve, spliced over the attempts that it came from",
+       .columns = {kRunKey,
+                   {"metric", "text", "", "loss, val_loss, lr, grad_norm, tokens_per_s"},
+                   {"step", "integer", "steps", "optimiser steps done"},
+                   {"value", "real", "", "null: not a finite number"},
+                   {"t_ms", "integer", "ms since 1970", "wall clock of the trainer"},
+                   kTask,
+                   kAttempt}},
+      {.name = "runs", .meaning = "one point of a matrix, resolved", .columns = RunColumns()},
+      {.name = "tasks", .meaning = "a training or an evaluation", .columns = TaskColumns()},
+      {.name = "attempts",
+       .meaning = "a try of a task, with what it ran on",
+       .columns = AttemptColumns()},
+      {.name = "sweeps", .meaning = "a submitted sweep", .columns = SweepColumns()},
+      {.name = "sweep_runs",
+       .meaning = "a run in a sweep",
+       .columns = {kSweep,
+                   kSweepId,
+                   kNewest,
+                   kOrdinal,
+                   kRunKey,
+                   {"axes", "json", "", "axis path to value"}}},
+      {.name = "datasets",
+       .meaning = "a registered dataset: where its name points now",
+       .columns = {{"dataset", "text", "", "name"},
+                   {"digest", "text", "", "SHA-256 of its content"},
+                   {"folder", "text", "", "on the coordinator's machine"},
+                   {"tokenizer", "text", "", "fingerprint"},
+                   {"vocab_size", "integer", "", "ids"},
+                   {"split_tokens", "json", "tokens", "split to tokens"}}},
+      {.name = "workers",
+       .meaning = "a worker that was ever here",
+       .columns = {{"worker", "text", "", "id, stable over restarts"},
+                   {"host", "text", "", "for people"},
+                   {"version", "text", "", "release and commit"},
+                   {"slots", "json", "", "list of its devices"},
+                   {"dataset_digests", "json", "", "list of the datasets it has"}}},
+      {.name = "artifacts", .meaning = "a stored file", .columns = ArtifactColumns()},
+      {.name = "transitions",
+       .meaning = "a change of state, in order",
+       .columns = {{"seq", "integer", "", "rising"},
+                   {"wall_ms", "integer", "ms since 1970", "wall clock"},
+                   {"subject", "text", "", "task, attempt"},
+                   {"id", "text", "", "of the task or attempt"},
+                   {"from_state", "text", "", "empty: it was made"},
+                   {"to_state", "text", "", "the new state"},
+                   {"reason", "text", "", "why"}}},
+      {.name = "lineage",
+       .meaning = "an attempt that a task's curve is made of",
+       .columns = {kTask,
+                   kAttempt,
+                   {"step_first", "integer", "steps", "from which its points count"},
+                   {"step_last", "integer", "steps", "up to which its points count"}}},
+  };
+}
+
+// What runs in time and memory bounded by its arguments' size. replace, instr, trim and glob take the
+// product of two sizes, printf a time that its text names; randomblob and zeroblob make memory of
+// nothing.
+constexpr std::string_view kFunctions[] = {
+    "->",
+    "->>",
+    "abs",
+    "avg",
+    "ceil",
+    "ceiling",
+    "coalesce",
+    "count",
+    "cume_dist",
+    "date",
+    "datetime",
+    "dense_rank",
+    "exp",
+    "first_value",
+    "floor",
+    "group_concat",
+    "ifnull",
+    "iif",
+    "json",
+    "json_array",
+    "json_array_length",
+    "json_extract",
+    "json_group_array",
+    "json_group_object",
+    "json_object",
+    "json_type",
+    "json_valid",
+    "julianday",
+    "lag",
+    "last_value",
+    "lead",
+    "length",
+    "like",
+    "ln",
+    "log",
+    "log10",
+    "log2",
+    "lower",
+    "max",
+    "min",
+    "mod",
+    "nth_value",
+    "ntile",
+    "nullif",
+    "percent_rank",
+    "pow",
+    "power",
+    "quote",
+    "rank",
+    "round",
+    "row_number",
+    "sign",
+    "sqrt",
+    "strftime",
+    "substr",
+    "substring",
+    "sum",
+    "time",
+    "total",
+    "trunc",
+    "typeof",
+    "unicode",
+    "unixepoch",
+    "upper",
+};
+
+}  // namespace
+
+std::span<const QueryView> QueryViews() {
+  static const std::vector<QueryView> views = MakeViews();
+  return views;
+}
+
+std::span<const std::string_view> QueryFunctions() { return kFunctions; }
+
+std::string QueryPage() {
+  std::string page =
+      "## Views\n\n"
+      "Printed from the table in `coordinator/store/query_catalogue.cc`; the test\n"
+      "`coordinator/query` keeps it equal (`LONGRUN_UPDATE=1` writes it anew).\n";
+  for (const QueryView& view : QueryViews()) {
+    page += Str("\n### `", view.name, "`\n\nA row is ", view.meaning,
+                ".\n\n| column | type | unit | meaning |\n|---|---|---|---|\n");
+    for (const QueryColumn& column : view.columns) {
+      page += Str("| `", column.name, "` | ", column.type, " | ", column.unit, " | ",
+                  column.meaning, " |\n");
+    }
+  }
+  page += "\n## Functions\n\n";
+  std::vector<std::string> names;
+  names.reserve(QueryFunctions().size());
+  for (const std::string_view name : QueryFunctions()) names.push_back(Str("`", name, "`"));
+  return page + Join(names, ", ") +
+         "; and `json_each`, `json_tree` as tables.\nAs in SQLite; `like` is ours, with the same "
+         "meaning in linear time.\n";
+}
+
+}  // namespace longrun

@@ -1,0 +1,32 @@
+// The views that a user's query may read, each column with its meaning. The views themselves stand in
+// migrations/; a test compares names and order with the database, and docs/query.md with this table.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace longrun {
+
+struct QueryColumn {
+  std::string_view name;
+  std::string_view type;  // text | integer | real | json (text that holds JSON)
+  std::string_view unit;  // ms, bytes, tokens, nats, ...; "" where there is none
+  std::string_view meaning;
+};
+
+struct QueryView {
+  std::string_view name;
+  std::string_view meaning;  // what a row is
+  std::vector<QueryColumn> columns;
+};
+
+std::span<const QueryView> QueryViews();
+// The names of the functions that a query may call.
+std::span<const std::string_view> QueryFunctions();
+
+// The part of docs/query.md from "## Views" on.
+std::string QueryPage();
+
+}  // namespace longrun

@@ -1,0 +1,179 @@
+// What is asked of a query's text before SQLite sees it, and LIKE. See query.h.
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "coordinator/store/query.h"
+#include "coordinator/store/query_catalogue.h"
+
+namespace longrun {
+namespace {
+
+struct Token {
+  bool is_name =
+      false;         // an identifier or keyword, or text in quotes (SQLite takes it as a name too)
+  std::string text;  // of a name without its quotes, in lower case
+};
+
+bool IsWord(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$' ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
+
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(), [](char c) {
+    return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  });
+  return lower;
+}
+
+// The end of what begins with a quote at `begin`; a doubled quote stands for itself.
+std::size_t EndOfQuoted(std::string_view sql, std::size_t begin) {
+  const char quote = sql[begin] == '[' ? ']' : sql[begin];
+  for (std::size_t i = begin + 1; i < sql.size(); ++i) {
+    if (sql[i] != quote) continue;
+    if (quote == ']' || i + 1 == sql.size() || sql[i + 1] != quote) return i + 1;
+    ++i;
+  }
+  return sql.size();
+}
+
+std::size_t EndOfComment(std::string_view sql, std::size_t begin) {
+  const bool is_line = sql[begin] == '-';
+  const std::size_t end = sql.find(is_line ? "\n" : "*/", begin + 2);
+  return end == std::string_view::npos ? sql.size() : end + (is_line ? 1 : 2);
+}
+
+std::vector<Token> Tokens(std::string_view sql) {
+  std::vector<Token> tokens;
+  std::size_t i = 0;
+  while (i < sql.size()) {
+    const char c = sql[i];
+    const std::string_view two = sql.substr(i, 2);
+    if (two == "--" || two == "/*") {
+      i = EndOfComment(sql, i);
+    } else if (c == '\'' || c == '"' || c == '`' || c == '[') {
+      const std::size_t end = EndOfQuoted(sql, i);
+      const std::size_t n = end - i >= 2 ? end - i - 2 : 0;
+      tokens.push_back({.is_name = true, .text = Lower(sql.substr(i + 1, n))});
+      i = end;
+    } else if (IsWord(c)) {
+      std::size_t end = i;
+      while (end < sql.size() && IsWord(sql[end])) ++end;
+      tokens.push_back({.is_name = true, .text = Lower(sql.substr(i, end - i))});
+      i = end;
+    } else {
+      if (std::isspace(static_cast<unsigned char>(c)) == 0) {
+        tokens.push_back({.is_name = false, .text = std::string(1, c)});
+      }
+      ++i;
+    }
+  }
+  return tokens;
+}
+
+// Whether NAME [(columns)] AS [[NOT] MATERIALIZED] ( begins at token i: a definition of WITH (or of
+// a window, which does no harm here).
+bool IsDefinition(const std::vector<Token>& tokens, std::size_t i) {
+  const auto is = [&](std::size_t at, std::string_view text) {
+    return at < tokens.size() && tokens[at].text == text;
+  };
+  if (!tokens[i].is_name) return false;
+  std::size_t at = i + 1;
+  if (is(at, "(")) {
+    while (at < tokens.size() && tokens[at].text != ")") ++at;
+    ++at;
+  }
+  if (!is(at, "as")) return false;
+  ++at;
+  if (is(at, "not")) ++at;
+  if (is(at, "materialized")) ++at;
+  return is(at, "(");
+}
+
+struct Character {
+  char32_t code = 0;
+  std::size_t n_bytes = 1;
+};
+
+// The character at `at`; a broken sequence is its bytes.
+Character CharacterAt(std::string_view text, std::size_t at) {
+  const auto lead = static_cast<unsigned char>(text[at]);
+  const std::size_t n = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (n == 1 || at + n > text.size()) return {.code = lead, .n_bytes = 1};
+  char32_t code = lead & (0xffu >> (n + 1));
+  for (std::size_t k = 1; k < n; ++k) {
+    const auto next = static_cast<unsigned char>(text[at + k]);
+    if ((next & 0xc0) != 0x80) return {.code = lead, .n_bytes = 1};
+    code = (code << 6) | (next & 0x3fu);
+  }
+  return {.code = code, .n_bytes = n};
+}
+
+char32_t Folded(char32_t c) { return c >= U'A' && c <= U'Z' ? c + 32 : c; }
+
+}  // namespace
+
+double ExpandedTables(std::string_view sql) {
+  const std::vector<Token> tokens = Tokens(sql);
+  std::map<std::string, double> uses;  // of the names that a WITH defines
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (IsDefinition(tokens, i)) uses[tokens[i].text] = 0;
+  }
+  double n_views = 1;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (!tokens[i].is_name || IsDefinition(tokens, i)) continue;
+    if (i + 1 < tokens.size() && tokens[i + 1].text == ".") continue;  // qualifies a column
+    const std::string& name = tokens[i].text;
+    if (const auto use = uses.find(name); use != uses.end()) use->second += 1;
+    const auto views = QueryViews();
+    if (std::ranges::find(views, name, &QueryView::name) != views.end()) n_views += 1;
+  }
+  double product = n_views;
+  for (const auto& [name, n] : uses) product *= std::max(1.0, n);
+  return product;
+}
+
+// Goes back to the last '%' only: what an earlier one took need never be looked at again.
+bool LikeMatches(std::string_view pattern, std::string_view text, char32_t escape) {
+  std::size_t p = 0, t = 0;
+  std::size_t p_after_percent = std::string_view::npos, t_retry = 0;
+  while (t < text.size()) {
+    const Character have = CharacterAt(text, t);
+    bool matches = false;
+    if (p < pattern.size()) {
+      Character want = CharacterAt(pattern, p);
+      const bool escaped = escape != 0 && want.code == escape && p + want.n_bytes < pattern.size();
+      if (!escaped && want.code == U'%') {
+        p += 1;
+        p_after_percent = p;
+        t_retry = t;
+        continue;
+      }
+      std::size_t n_pattern = want.n_bytes;
+      if (escaped) {
+        want = CharacterAt(pattern, p + want.n_bytes);
+        n_pattern += want.n_bytes;
+      }
+      matches = (!escaped && want.code == U'_') || Folded(want.code) == Folded(have.code);
+      if (matches) p += n_pattern;
+    }
+    if (matches) {
+      t += have.n_bytes;
+    } else if (p_after_percent != std::string_view::npos) {
+      t_retry += CharacterAt(text, t_retry).n_bytes;
+      t = t_retry;
+      p = p_after_percent;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '%') ++p;
+  return p == pattern.size();
+}
+
+}  // namespace longrun

@@ -1,0 +1,405 @@
+// A user's SQL against a real store: what it may read, what it may not, and what stops it.
+#include "coordinator/store/query.h"
+
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "base/clock.h"
+#include "coordinator/store/query_catalogue.h"
+#include "coordinator/store/store.h"
+#include "tests/coordinator/sample.h"
+
+namespace longrun {
+namespace {
+
+constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
+
+// A store with a sweep of two runs, each trained and evaluated by one worker.
+class QueryTest : public testing::Test {
+ protected:
+  QueryTest() : store(Store::Open(folder.path()).value()) {
+    state = store->Load().value();
+    AfterLoad(state, 1000, 1);
+    EXPECT_TRUE(store->Begin().ok());
+    EXPECT_TRUE(store->PutDataset({.info = SampleDataset(), .folder = "/data/toy"}).ok());
+    EXPECT_TRUE(store->Commit().ok());
+  }
+
+  StepResult Take(const SchedulerEvent& event) {
+    StepResult result = Step(state, event, 1000, 1'700'000'000'000);
+    EXPECT_TRUE(store->Begin().ok());
+    ApplyCounts counts;
+    EXPECT_TRUE(store->Apply(result.writes, 1'700'000'000'000, counts).ok());
+    EXPECT_TRUE(store->Commit().ok());
+    return result;
+  }
+
+  // The whole sample sweep, from submission to its last result.
+  void CarryOutSweep() {
+    Take(SampleSubmission(kSweepId));
+    StepResult step = Take(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
+    for (int i = 0; i < 4; ++i) {
+      const SendStart* start = nullptr;
+      for (const Command& command : step.commands) {
+        if (const auto* found = std::get_if<SendStart>(&command)) start = found;
+      }
+      ASSERT_NE(start, nullptr) << "task " << i;
+      const TaskFile task = start->task;
+      Take(AttemptAccepted{.session = 1, .attempt = task.attempt, .epoch = task.epoch});
+      std::vector<BatchRecord> journal = SampleJournal(task);
+      const auto n = static_cast<std::int64_t>(journal.size());
+      Take(JournalReceived{.session = 1,
+                           .attempt = task.attempt,
+                           .epoch = task.epoch,
+                           .first_seq = 1,
+                           .records = std::move(journal)});
+      AttemptFinished end = SampleEnd(task, n);
+      end.session = 1;
+      step = Take(end);
+    }
+  }
+
+  Result<QueryAnswer> Ask(const std::string& sql, QueryLimits limits = {}) {
+    return RunQuery(store->database_path(), sql, limits);
+  }
+  Json Rows(const std::string& sql) {
+    const auto answer = Ask(sql);
+    EXPECT_TRUE(answer.ok()) << sql << "\n" << answer.status().message();
+    return answer.ok() ? answer->rows : Json();
+  }
+  void ExpectRefused(const std::string& sql, Code code, const std::string& says) {
+    const Status status = Ask(sql).status();
+    EXPECT_EQ(status.code(), code) << sql << "\n" << status.message();
+    EXPECT_NE(status.message().find(says), std::string::npos) << sql << "\n" << status.message();
+  }
+
+  TempFolder folder;
+  std::unique_ptr<Store> store;
+  State state;
+};
+
+// ---- the views -----------------------------------------------------------------------------------
+
+// Of the database file itself, past everything that is tested here.
+std::map<std::string, std::vector<std::string>> ViewsOf(const std::string& path) {
+  sqlite3* db = nullptr;
+  EXPECT_EQ(sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READONLY, nullptr), SQLITE_OK);
+  std::map<std::string, std::vector<std::string>> views;
+  sqlite3_stmt* row = nullptr;
+  EXPECT_EQ(sqlite3_prepare_v2(db,
+                               "SELECT s.name, c.name FROM sqlite_schema s,"
+                               " pragma_table_info(s.name) c WHERE s.type = 'view' ORDER BY 1, cid",
+                               -1, &row, nullptr),
+            SQLITE_OK);
+  while (sqlite3_step(row) == SQLITE_ROW) {
+    views[reinterpret_cast<const char*>(sqlite3_column_text(row, 0))].emplace_back(
+        reinterpret_cast<const char*>(sqlite3_column_text(row, 1)));
+  }
+  sqlite3_finalize(row);
+  sqlite3_close(db);
+  return views;
+}
+
+TEST_F(QueryTest, TheDatabaseHasTheViewsThatAreDescribedColumnByColumn) {
+  std::map<std::string, std::vector<std::string>> described;
+  for (const QueryView& view : QueryViews()) {
+    EXPECT_FALSE(view.meaning.empty()) << view.name;
+    for (const QueryColumn& column : view.columns) {
+      described[std::string(view.name)].emplace_back(column.name);
+      EXPECT_FALSE(column.meaning.empty()) << view.name << "." << column.name;
+    }
+  }
+
+  EXPECT_EQ(ViewsOf(store->database_path()), described);
+}
+
+TEST_F(QueryTest, ThePageDescribesTheViews) {
+  const std::string path = JoinPath(LONGRUN_SOURCE_DIR, "docs/query.md");
+  const std::string page = ReadFile(path).value();
+  const std::size_t begin = page.find("## Views\n");
+  ASSERT_NE(begin, std::string::npos);
+  if (std::getenv("LONGRUN_UPDATE") != nullptr) {
+    ASSERT_TRUE(WriteFileAtomic(path, page.substr(0, begin) + QueryPage()).ok());
+    return;
+  }
+
+  EXPECT_EQ(page.substr(begin), QueryPage()) << "LONGRUN_UPDATE=1 writes it anew";
+}
+
+// Each value of each view is of the type that the page says.
+TEST_F(QueryTest, EachViewHasRowsOfTheTypesThatAreDescribed) {
+  CarryOutSweep();
+  const std::map<std::string, std::set<std::string>> kinds = {{"text", {"text"}},
+                                                              {"json", {"text"}},
+                                                              {"integer", {"integer"}},
+                                                              {"real", {"real", "integer"}}};
+  for (const QueryView& view : QueryViews()) {
+    const std::string name(view.name);
+    EXPECT_GT(Rows("SELECT count(*) FROM " + name)[0][0], 0) << name;
+    for (const QueryColumn& column : view.columns) {
+      const std::string field = Str('"', column.name, '"');
+      const std::string what =
+          column.type == "json" ? Str("typeof(json(", field, "))") : Str("typeof(", field, ")");
+      const Json types =
+          Rows(Str("SELECT DISTINCT ", what, " FROM ", name, " WHERE ", field, " IS NOT NULL"));
+      for (const Json& type : types) {
+        EXPECT_TRUE(kinds.at(std::string(column.type)).contains(type[0])) << name << "." << field;
+      }
+    }
+  }
+}
+
+TEST_F(QueryTest, AnswersComeFromTheRowsThatCount) {
+  CarryOutSweep();
+
+  // Of the sample: two positions, two lengths, nll_sum 2500 over 1000 tokens and bytes.
+  EXPECT_EQ(Rows("SELECT position, context_length, n FROM sweep_results WHERE sweep = 'sample'"
+                 " AND newest ORDER BY ordinal, context_length"),
+            Json::parse(R"([["alibi",64,1000],["alibi",128,1000],["rope",64,1000],
+                            ["rope",128,1000]])"));
+  const Json row = Rows("SELECT perplexity, perplexity_se, bits_per_byte FROM results LIMIT 1")[0];
+  EXPECT_NEAR(row[0].get<double>(), 12.182493960703473, 1e-12);        // exp(2.5)
+  EXPECT_NEAR(row[1].get<double>(), 0.12182493960703473, 1e-12);       // exp(2.5) / 100
+  EXPECT_NEAR(row[2].get<double>(), 2.5 / 0.6931471805599453, 1e-12);  // nats to bits
+  EXPECT_EQ(Rows("SELECT step, value FROM curves WHERE metric = 'loss' AND run_key = (SELECT"
+                 " min(run_key) FROM runs) ORDER BY step"),
+            Json::parse("[[1,3],[2,2],[3,1],[4,0]]"));
+  EXPECT_EQ(Rows("SELECT sweep, runs, tasks, tasks_succeeded, tasks_failed FROM sweeps"),
+            Json::parse(R"([["sample",2,4,4,0]])"));
+  EXPECT_EQ(Rows("SELECT DISTINCT context_lengths FROM tasks WHERE kind = 'evaluate'"),
+            Json::parse(R"([["[64,128]"]])"));
+  EXPECT_EQ(Rows("SELECT DISTINCT version, host, state FROM attempts"),
+            Json::parse(R"([["0.1.0","machine","SUCCEEDED"]])"));
+  EXPECT_EQ(Rows("SELECT count(*) FROM artifacts WHERE name = 'manifest.json' AND is_final"),
+            Json::parse("[[2]]"));
+}
+
+TEST_F(QueryTest, OrdinarySqlWorks) {
+  CarryOutSweep();
+
+  EXPECT_EQ(Rows("WITH a AS (SELECT DISTINCT run_key, position FROM results)"
+                 " SELECT x.position FROM a x JOIN a y USING (run_key) ORDER BY 1 DESC"),
+            Json::parse(R"([["rope"],["alibi"]])"));
+  EXPECT_EQ(Rows("SELECT position, rank() OVER (ORDER BY position DESC) FROM runs ORDER BY 2"),
+            Json::parse(R"([["rope",1],["alibi",2]])"));
+  EXPECT_EQ(Rows("SELECT value FROM sweeps, json_each(sweeps.axes) LIMIT 2"),
+            Json::parse(R"([["position"],["train_length"]])"));
+  EXPECT_EQ(Rows("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 5)"
+                 " SELECT sum(x) FROM c"),
+            Json::parse("[[15]]"));
+  EXPECT_EQ(Rows("SELECT run ->> '$.train.tokens' FROM runs LIMIT 1; -- the end"),
+            Json::parse("[[65536]]"));
+  EXPECT_EQ(Rows("SELECT 'a' LIKE 'A%', 1e999, -1e999, x'00ff', NULL, 9223372036854775807"),
+            Json::parse(R"([[1,"Infinity","-Infinity","x'00ff'",null,9223372036854775807]])"));
+}
+
+// ---- what is refused -----------------------------------------------------------------------------
+
+TEST_F(QueryTest, TablesAreNotReadUnderAnyName) {
+  CarryOutSweep();
+  ExpectRefused("SELECT * FROM task", Code::kInvalidArgument, "did you mean \"tasks\"?");
+  ExpectRefused("SELECT * FROM main.record", Code::kInvalidArgument, "there is no view");
+  ExpectRefused("SELECT * FROM sweep_cell", Code::kInvalidArgument, "there is no view");
+  // A WITH that takes a view's name does not open the table below it.
+  ExpectRefused("WITH results AS (SELECT line FROM result) SELECT * FROM results",
+                Code::kInvalidArgument, "there is no view \"result\"");
+  ExpectRefused("SELECT (SELECT value FROM meta LIMIT 1)", Code::kInvalidArgument,
+                "there is no view \"meta\"");
+  ExpectRefused("SELECT * FROM sqlite_schema", Code::kPermissionDenied, "read sqlite_");
+  ExpectRefused("SELECT * FROM sqlite_master", Code::kPermissionDenied, "read sqlite_");
+  ExpectRefused("SELECT * FROM pragma_table_info('task')", Code::kPermissionDenied, "may not");
+  ExpectRefused("SELECT * FROM dbstat", Code::kPermissionDenied, "may not");
+  ExpectRefused("SELECT * FROM sqlite_stmt", Code::kPermissionDenied, "may not");
+}
+
+TEST_F(QueryTest, WhatIsNoSelectIsRefused) {
+  CarryOutSweep();
+  ExpectRefused("DELETE FROM results", Code::kPermissionDenied, "a query may not change rows");
+  ExpectRefused("INSERT INTO runs VALUES (1)", Code::kPermissionDenied, "change rows");
+  ExpectRefused("UPDATE tasks SET state = 'FAILED'", Code::kPermissionDenied, "change rows");
+  ExpectRefused("DROP VIEW results", Code::kPermissionDenied, "may not");
+  ExpectRefused("CREATE TABLE t (x)", Code::kPermissionDenied, "may not");
+  ExpectRefused("CREATE TEMP TABLE t (x)", Code::kPermissionDenied, "may not");
+  ExpectRefused("PRAGMA query_only = OFF", Code::kPermissionDenied, "use PRAGMA");
+  ExpectRefused("ATTACH '/tmp/x.db' AS x", Code::kPermissionDenied, "attach databases");
+  ExpectRefused("BEGIN", Code::kPermissionDenied, "begin transactions");
+  ExpectRefused("SAVEPOINT s", Code::kPermissionDenied, "begin transactions");
+  ExpectRefused("VACUUM INTO '/tmp/copy.db'", Code::kPermissionDenied, "");
+  ExpectRefused("ANALYZE", Code::kPermissionDenied, "may not");
+  ExpectRefused("EXPLAIN QUERY PLAN SELECT * FROM runs", Code::kPermissionDenied, "only SELECT");
+  ExpectRefused("SELECT load_extension('/tmp/x.so')", Code::kPermissionDenied, "load_extension");
+  ExpectRefused("SELECT readfile('/etc/passwd')", Code::kInvalidArgument, "readfile");
+  ExpectRefused("SELECT 1; SELECT 2", Code::kInvalidArgument, "expected one SELECT");
+  ExpectRefused("SELECT 1; DROP TABLE task", Code::kInvalidArgument, "expected one SELECT");
+  ExpectRefused("SELECT ?", Code::kInvalidArgument, "no parameters");
+  ExpectRefused("", Code::kInvalidArgument, "the query is empty");
+  ExpectRefused("-- nothing", Code::kInvalidArgument, "the query is empty");
+  ExpectRefused("SELEC 1", Code::kInvalidArgument, "syntax error");
+  ExpectRefused("SELECT nope FROM runs", Code::kInvalidArgument, "no such column: nope");
+  ExpectRefused(std::string("SELECT 1\0 FROM runs", 20), Code::kInvalidArgument, "no text");
+  ExpectRefused("SELECT '\xff'", Code::kInvalidArgument, "no text in UTF-8");
+  ExpectRefused("SELECT '" + std::string(20'000, 'x') + "'", Code::kInvalidArgument,
+                "expected less than 16384");
+  EXPECT_EQ(Rows("SELECT count(*) FROM tasks"), Json::parse("[[4]]"));
+}
+
+// ---- what is stopped -----------------------------------------------------------------------------
+
+TEST_F(QueryTest, EndlessQueriesEndAtTheirTime) {
+  CarryOutSweep();
+  const QueryLimits soon = {.timeout_ms = 50};
+  for (const char* sql :
+       {"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
+        "SELECT count(*) FROM transitions a, transitions b, transitions c, transitions d,"
+        " transitions e, transitions f, transitions g, transitions h",
+        "WITH RECURSIVE c(x) AS (SELECT 'a' UNION ALL SELECT substr(x || x, 1, 100000) FROM c)"
+        " SELECT count(*) FROM c WHERE x LIKE '%a%a%a%a%a%a%a%a%a%a%b'"}) {
+    const Status status = Ask(sql, soon).status();
+    EXPECT_EQ(status.code(), Code::kDeadlineExceeded) << sql << "\n" << status.message();
+    EXPECT_NE(status.message().find("was stopped after 50 ms"), std::string::npos);
+  }
+}
+
+TEST_F(QueryTest, MemoryIsBounded) {
+  const QueryLimits limits = {.timeout_ms = 60'000, .memory_bytes_max = 8 << 20};
+  for (const char* sql :
+       {"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+        " SELECT x FROM c ORDER BY x DESC",
+        "WITH RECURSIVE c(x) AS (SELECT 'a' UNION ALL SELECT substr(x || x, 1, 100000) FROM c)"
+        " SELECT x FROM c ORDER BY x",
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION SELECT x + 1 FROM c) SELECT max(x) FROM c"}) {
+    const Status status = Ask(sql, limits).status();
+    EXPECT_EQ(status.code(), Code::kResourceExhausted) << sql << "\n" << status.message();
+    EXPECT_NE(status.message().find("more than 8 MiB"), std::string::npos) << status.message();
+  }
+}
+
+TEST_F(QueryTest, LargeValuesAreRefused) {
+  ExpectRefused("SELECT randomblob(1000000000)", Code::kPermissionDenied, "call randomblob()");
+  ExpectRefused("SELECT zeroblob(1000000000)", Code::kPermissionDenied, "call zeroblob()");
+  ExpectRefused("SELECT printf('%.*c', 1000000000, 'x')", Code::kPermissionDenied, "call printf()");
+  ExpectRefused(
+      "WITH RECURSIVE c(x) AS (SELECT 'aaaaaaaa' UNION ALL SELECT x || x FROM c)"
+      " SELECT length(x) FROM c",
+      Code::kResourceExhausted, "256 KiB");
+  ExpectRefused("SELECT 'a' LIKE '" + std::string(200, '%') + "'", Code::kInvalidArgument,
+                "100 bytes");
+  ExpectRefused("SELECT 'a' GLOB '*a*'", Code::kPermissionDenied, "call glob()");
+}
+
+TEST_F(QueryTest, AQueryThatGrowsWhileItIsPreparedIsRefusedAtOnce) {
+  std::string sql = "WITH c0(x) AS (SELECT 1)";
+  for (int i = 1; i <= 40; ++i) {
+    sql += Str(", c", i, "(x) AS (SELECT a.x FROM c", i - 1, " a, c", i - 1, " b)");
+  }
+  ExpectRefused(sql + " SELECT count(*) FROM c40", Code::kInvalidArgument, "names of its WITH");
+  // The same in other clothes: quoted names, comments, capitals, windows of views.
+  EXPECT_EQ(ExpandedTables("WITH \"A\" AS (SELECT 1) SELECT * FROM a, [a] /* a */, `a` -- a"), 3);
+  EXPECT_EQ(ExpandedTables("WITH a AS MATERIALIZED (SELECT 1), b(x, y) AS NOT MATERIALIZED "
+                           "(SELECT * FROM a, a) SELECT a.x FROM b, b, b"),
+            6);
+  EXPECT_EQ(ExpandedTables("SELECT * FROM runs, tasks WHERE runs.run_key = 'it''s runs'"), 3);
+  std::string deep = "1";
+  for (int i = 0; i < 200; ++i) deep += " + 1";
+  ExpectRefused("SELECT " + deep, Code::kInvalidArgument, "depth");
+}
+
+TEST_F(QueryTest, RowsAndBytesAreCutAndSaidToBe) {
+  const std::string numbers =
+      "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 1000)";
+  const auto all = Ask(numbers + " SELECT x FROM c");
+  const auto some = Ask(numbers + " SELECT x FROM c", {.rows_max = 10});
+  const auto exact = Ask(numbers + " SELECT x FROM c", {.rows_max = 1000});
+  const auto bytes = Ask(Str(numbers, " SELECT '", std::string(1000, 'x'), "' FROM c"),
+                         {.answer_bytes_max = 100'000});
+  ASSERT_TRUE(all.ok() && some.ok() && exact.ok() && bytes.ok());
+
+  EXPECT_EQ(all->rows.size(), 1000u);
+  EXPECT_EQ(all->cut_by, "");
+  EXPECT_EQ(some->rows.size(), 10u);
+  EXPECT_EQ(some->cut_by, "rows");
+  EXPECT_EQ(exact->cut_by, "");
+  EXPECT_EQ(bytes->cut_by, "bytes");
+  EXPECT_EQ(bytes->rows.size(), 97u);  // of 1024 bytes each
+}
+
+TEST_F(QueryTest, ACallerThatGoesEndsItsQuery) {
+  const std::int64_t begun_ms = BootMs();
+  const auto answer =
+      Ask("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
+          {.timeout_ms = 60'000, .is_cancelled = [&] { return BootMs() > begun_ms; }});
+
+  EXPECT_EQ(answer.status().code(), Code::kCancelled);
+}
+
+// ---- beside the rest -----------------------------------------------------------------------------
+
+TEST_F(QueryTest, WritesGoOnWhileAQueryRuns) {
+  CarryOutSweep();
+  std::atomic<bool> running = false, done = false;
+  std::thread endless([&] {
+    const auto answer = RunQuery(
+        store->database_path(),
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c), t AS MATERIALIZED"
+        " (SELECT count(*) AS n FROM tasks) SELECT count(*) FROM c, t",
+        {.timeout_ms = 60'000, .is_cancelled = [&] {
+           running = true;
+           return done.load();
+         }});
+    EXPECT_EQ(answer.status().code(), Code::kCancelled) << answer.status().message();
+    running = true;
+  });
+  while (!running) std::this_thread::yield();
+
+  // Commits and the WAL's checkpoint, under the reader's eyes.
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(store->Begin().ok());
+    DatasetRow dataset{.info = SampleDataset(), .folder = "/data/toy"};
+    dataset.info.name = Str("toy-", i);
+    EXPECT_TRUE(store->PutDataset(dataset).ok());
+    EXPECT_TRUE(store->Commit().ok());
+  }
+  EXPECT_TRUE(store->CheckpointWal(true).ok());
+  EXPECT_EQ(Rows("SELECT count(*) FROM datasets"), Json::parse("[[21]]"));
+  done = true;
+  endless.join();
+  EXPECT_TRUE(store->CheckpointWal(true).ok());
+}
+
+// ---- LIKE ------------------------------------------------------------------------------------------
+
+// What SQLite's own LIKE says of the same strings, asked of it here.
+TEST(LikeTest, OursSaysWhatSqlitesSays) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(":memory:", &db), SQLITE_OK);
+  sqlite3_stmt* like = nullptr;
+  ASSERT_EQ(sqlite3_prepare_v2(db, "SELECT ?1 LIKE ?2 ESCAPE '\\'", -1, &like, nullptr), SQLITE_OK);
+  const std::vector<std::string> texts = {"",    "a",     "A",   "ab",     "aab",  "ba%",
+                                          "a_b", "é",     "aé",  "abcabc", "a\\b", "日本",
+                                          "%",   "xaybz", "aaa", "aXbXc",  "_"};
+  const std::vector<std::string> patterns = {
+      "",   "%",   "a%",  "%a",   "_",     "__",     "%b%", "a\\%", "%\\%", "a\\_b", "É",
+      "_é", "%本", "A%B", "%a%b", "a%b%c", "%abc%a", "%%",  "a_%",  "_%_",  "%_b_%", "a\\\\b"};
+  for (const std::string& text : texts) {
+    for (const std::string& pattern : patterns) {
+      sqlite3_reset(like);
+      sqlite3_bind_text(like, 1, text.c_str(), -1, SQLITE_TRANSIENT);
+      sqlite3_bind_text(like, 2, pattern.c_str(), -1, SQLITE_TRANSIENT);
+      ASSERT_EQ(sqlite3_step(like), SQLITE_ROW);
+      EXPECT_EQ(LikeMatches(pattern, text, U'\\'), sqlite3_column_int(like, 0) == 1)
+          << text << " LIKE " << pattern;
+    }
+  }
+  sqlite3_finalize(like);
+  sqlite3_close(db);
+}
+
+}  // namespace
+}  // namespace longrun
