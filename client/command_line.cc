@@ -39,6 +39,7 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   AddPlot(verbs);
   AddDiff(verbs);
   AddQuery(verbs);
+  AddReproduce(verbs);
   AddCancel(verbs);
   AddRetry(verbs);
   AddLabel(verbs);

@@ -7,6 +7,7 @@
 #include "client/failures.h"
 #include "client/label.h"
 #include "client/output.h"
+#include "client/provenance.h"
 #include "client/render.h"
 #include "client/verb.h"
 
@@ -59,6 +60,9 @@ std::string RunText(const Json& run) {
   }
   if (run.at("execution").is_object()) {
     text += "  execution: " + CanonicalJson(run.at("execution")) + "\n";
+  }
+  for (const auto& [name, value] : ProvenanceOf(StartedOf(run))) {
+    text += Str("  ", name, ": ", value, "\n");
   }
   for (const Json& task : run.at("tasks")) {
     text += Str("task ", ShortId(task.at("task").get<std::string>()), " ",

@@ -52,6 +52,7 @@ void AddTable(Verbs& verbs);
 void AddPlot(Verbs& verbs);
 void AddDiff(Verbs& verbs);
 void AddQuery(Verbs& verbs);
+void AddReproduce(Verbs& verbs);
 void AddCancel(Verbs& verbs);
 void AddWorkers(Verbs& verbs);
 void AddData(Verbs& verbs);

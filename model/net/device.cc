@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <dlfcn.h>
 #include <torch/headeronly/version.h>
 
@@ -87,6 +88,12 @@ void FixNumerics(std::int64_t threads, const c10::Device& device, bool fused_att
 }
 
 std::string TorchVersion() { return TORCH_VERSION; }
+
+std::string CudaVersion() {
+  if (!at::globalContext().hasCUDA()) return "";
+  const long version = at::detail::getCUDAHooks().versionCUDART();  // 13000 is 13.0
+  return Str(version / 1000, ".", version % 1000 / 10);
+}
 
 std::string SimdPath() {
   std::string name = at::get_cpu_capability();

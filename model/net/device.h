@@ -30,6 +30,7 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
 void FixNumerics(std::int64_t threads, const c10::Device& device, bool fused_attention);
 
 std::string TorchVersion();  // "2.11.0"
+std::string CudaVersion();   // "13.0", of the CUDA half once it is loaded; "" before
 // What decides a CPU's bits beside the thread count: LibTorch's vector path ("default", "avx2",
 // "avx512") and its matrix products, which follow the CPU's vendor ("aten/AuthenticAMD").
 std::string SimdPath();

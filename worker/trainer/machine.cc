@@ -11,16 +11,6 @@
 namespace longrun {
 namespace {
 
-std::string CpuName() {
-  std::ifstream in("/proc/cpuinfo");
-  for (std::string line; std::getline(in, line);) {
-    if (!line.starts_with("model name")) continue;
-    const auto colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "CPU";
-}
-
 Status Differs(std::string_view what, const std::string& wanted, const std::string& found) {
   return Status(Code::kFailedPrecondition,
                 Str("this run computes with ", what, " \"", wanted, "\", this machine has \"",
@@ -47,6 +37,20 @@ Status Honour(const Execution& wanted, const Machine& machine) {
 
 }  // namespace
 
+std::string CpuName() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with("model name")) continue;
+    const auto colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "CPU";
+}
+
+std::int64_t PhysicalMemoryBytes() {
+  return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+}
+
 Json Machine::ToJson() const {
   return {{"kind", device_kind}, {"name", device_name}, {"memory_bytes", memory_bytes}};
 }
@@ -66,7 +70,7 @@ Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) 
   } else {
     ASSIGN_OR_RETURN(machine.compute, OpenCompute("cpu", precision));
     machine.device_name = CpuName();
-    machine.memory_bytes = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+    machine.memory_bytes = PhysicalMemoryBytes();
   }
   machine.linear = LinearPath(machine.compute.device);
   FixNumerics(task.execution.threads, machine.compute.device, task.execution.attention == "torch");

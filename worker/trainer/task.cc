@@ -1,7 +1,5 @@
 #include "worker/trainer/task.h"
 
-#include <unistd.h>
-
 #include <utility>
 
 #include "base/failpoint.h"
@@ -11,6 +9,7 @@
 #include "base/version.h"
 #include "worker/trainer/evaluate.h"
 #include "worker/trainer/machine.h"
+#include "worker/trainer/provenance.h"
 #include "worker/trainer/session.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/train.h"
@@ -63,16 +62,7 @@ Status Work(Session& session) {
   session.SetPlace("opening the device");
   ASSIGN_OR_RETURN(const Machine machine,
                    OpenMachine(task, trains ? task.run.train.precision : "fp32"));
-  RETURN_IF_ERROR(session.journal().Append(
-      "started", {{"version", kVersion},
-                  {"commit", BuildCommit()},
-                  {"numerics", kNumericsVersion},
-                  {"torch", TorchVersion()},
-                  {"device", machine.ToJson()},
-                  {"parameters", task.run.model.ParameterCount()},
-                  {"execution", Completed(task.execution, machine).ToJson()},
-                  {"pid", ::getpid()},
-                  {"steps", trains ? task.run.train.steps() : 0}}));
+  RETURN_IF_ERROR(session.journal().Append("started", StartedBody(task, machine)));
   session.SetPlace("opening the dataset");
   ASSIGN_OR_RETURN(const Dataset dataset, OpenDataset(task));
   RETURN_IF_ERROR(trains ? Train(session, dataset, machine) : Evaluate(session, dataset, machine));

@@ -1,0 +1,55 @@
+// longrun reproduce RUN: the sweep file that gives the same run.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/str.h"
+#include "client/output.h"
+#include "client/reproduction.h"
+#include "client/verb.h"
+
+namespace longrun {
+namespace {
+
+// Gives the file to the coordinator, as `plan` would.
+int Check(Asker& asker, const ReproducedRun& run) {
+  const Result<Json> plan = asker.Ask(
+      "PlanSweep",
+      {{"yaml", run.yaml}, {"file_name", "reproduce.yaml"}, {"overrides", Json::array()}});
+  if (!plan.ok()) return asker.ReportFailure(plan.status());
+  const auto key = plan->at("runs").at(0).at("run_key").get<std::string>();
+  if (key != run.run_key) {
+    return Report(Status(Code::kFailedPrecondition,
+                         Str("the file gives run ", key, " here, not ", run.run_key)));
+  }
+  Print(Str("the file gives run ", run.run_key, "\n"));
+  return kExitOk;
+}
+
+int Reproduce(const std::string& thing, bool check, const std::string& state) {
+  Asker asker(state);
+  const Result<ReproducedRun> run = ReproduceRun(asker, thing);
+  if (!run.ok()) return asker.ReportFailure(run.status());
+  for (const std::string& warning : run->warnings) {
+    std::fprintf(stderr, "longrun: %s\n", warning.c_str());
+  }
+  if (check) return Check(asker, *run);
+  Print(run->yaml);
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddReproduce(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("reproduce", "the sweep file that gives the same run");
+  const auto run = std::make_shared<std::string>();
+  const auto check = std::make_shared<bool>(false);
+  verb->add_option("RUN", *run, "a run's id (8 digits or more)")->required();
+  verb->add_flag("--check", *check,
+                 "give the file to the coordinator instead, and say whether the run is the same");
+  AddExamples(*verb, {"longrun reproduce 3f2a91c0", "longrun reproduce 3f2a91c0 --check"});
+  verb->callback([&verbs, run, check] {
+    verbs.run = [&verbs, run, check] { return Reproduce(*run, *check, verbs.state); };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,28 @@
+// A stored run as a sweep file that gives it again (sweeps/reproduce.h), from what the coordinator knows.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "client/ask.h"
+
+namespace longrun {
+
+struct ReproducedRun {
+  std::string run_key;
+  std::string yaml;
+  // Why the file would not give the same run here as it stands: its dataset's name points to other
+  // content, or to none.
+  std::vector<std::string> warnings = {};
+};
+
+// `run`: the beginning of a run's id, 8 digits or more.
+Result<ReproducedRun> ReproduceRun(Asker& asker, const std::string& run);
+
+// The same from the answers of GetRun, ListDatasets and a query of the run's evaluations, rows of
+// [evaluation, context_lengths] as JSON text.
+Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const Json& evaluations);
+
+}  // namespace longrun

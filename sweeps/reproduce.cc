@@ -1,0 +1,149 @@
+#include "sweeps/reproduce.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "sweeps/schema.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+// Of the dataset that the check resolves against: beyond every context length.
+constexpr std::int64_t kSplitTokens = 1'000'000'000'000'000;
+
+// On one line; text in double quotes, as JSON and YAML both read it.
+std::string Flow(const Json& value) {
+  if (value.is_array()) {
+    std::vector<std::string> items;
+    for (const Json& item : value) items.push_back(Flow(item));
+    return Str("[", Join(items, ", "), "]");
+  }
+  if (value.is_object()) {
+    std::vector<std::string> members;
+    for (const auto& [name, member] : value.items()) {
+      members.push_back(Str(name, ": ", Flow(member)));
+    }
+    return Str("{", Join(members, ", "), "}");
+  }
+  return CanonicalJson(value);
+}
+
+const Json* Find(const Json& tree, std::string_view path) {
+  const Json* node = &tree;
+  for (const std::string& step : Split(path, '.')) {
+    const auto member = node->find(step);
+    if (member == node->end()) return nullptr;
+    node = &*member;
+  }
+  return node;
+}
+
+// Writes what the run has of the keys below `path`, in the table's order; `done` gains the paths.
+std::string Block(const Json& body, std::string_view path, const std::string& indent,
+                  std::set<std::string>& done) {
+  std::string text;
+  for (const std::string& name : NamesBelow(Str("spec.", path))) {
+    const std::string below = Str(path, ".", name);
+    const Json* const value = Find(body, below);
+    if (value == nullptr) continue;
+    if (value->is_object()) {
+      text += Str(indent, name, ":\n", Block(body, below, indent + "  ", done));
+    } else {
+      text += Str(indent, name, ": ", Flow(*value), "\n");
+      done.insert(below);
+    }
+  }
+  return text;
+}
+
+// A run has more than its file would say.
+Status CheckAllSaid(const Json& tree, const std::string& path, const std::set<std::string>& done) {
+  for (const auto& [name, value] : tree.items()) {
+    const std::string below = path.empty() ? name : Str(path, ".", name);
+    if (value.is_object()) {
+      RETURN_IF_ERROR(CheckAllSaid(value, below, done));
+    } else if (!done.contains(below)) {
+      return {Code::kUnimplemented, Str("no key of a sweep file says what this run has as ", below,
+                                        " (", CanonicalJson(value), ")")};
+    }
+  }
+  return {};
+}
+
+Result<std::string> Written(const Reproduction& wanted) {
+  const Run& run = wanted.run;
+  const Json whole = run.ToJson();
+  Json body = {{"model", whole.at("model")}, {"train", whole.at("train")}};
+  std::set<std::string> done = {"train.train_length"};
+  std::string text;
+  for (const std::string& note : wanted.notes) text += Str("# ", note, "\n");
+  text += Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata:\n  name: ", Flow(wanted.sweep_name),
+              "\nspec:\n");
+  text += Str("  model:\n", Block(body, "model", "    ", done));
+  text += Str("  matrix:\n    position: [", Flow(whole.at("position")), "]\n    train_length: [",
+              run.train.train_length, "]\n    dataset: [", Flow(wanted.dataset_name),
+              "]\n    seed: [", run.seed, "]\n");
+  text += Str("  train:\n", Block(body, "train", "    ", done));
+  if (!wanted.evaluations.empty()) text += "  evaluate:\n";
+  for (const Json& evaluation : wanted.evaluations) {
+    for (const auto& [name, params] : evaluation.items()) {
+      Json written = params;
+      // Changes no number, so the evaluation itself does not hold it.
+      if (params.value("split", "") == "train") written["allow_train_overlap"] = true;
+      text += Str("    - ", name, ": ", Flow(written), "\n");
+    }
+  }
+  if (!wanted.device_kind.empty()) {
+    text += Str("  resources:\n    kind: ", wanted.device_kind, "\n");
+  }
+  RETURN_IF_ERROR(CheckAllSaid(body, "", done));
+  return text;
+}
+
+// The key of the only run that the file gives, with a dataset as the run's.
+Result<std::string> KeyOf(const std::string& yaml, const Reproduction& wanted) {
+  DatasetInfo dataset = {.name = wanted.dataset_name,
+                         .digest = wanted.run.dataset_digest,
+                         .tokenizer_fingerprint = wanted.run.tokenizer_fingerprint,
+                         .vocab_size = wanted.run.model.vocab_size,
+                         .split_tokens = {{"train", kSplitTokens}, {"validation", kSplitTokens}}};
+  for (const Json& evaluation : wanted.evaluations) {
+    for (const auto& [name, params] : evaluation.items()) {
+      if (params.contains("split")) dataset.split_tokens[params.at("split")] = kSplitTokens;
+    }
+  }
+  const DatasetCatalogue catalogue = {
+      .find = [&](const std::string&) { return std::optional(dataset); },
+      .names = {wanted.dataset_name}};
+  ASSIGN_OR_RETURN(const Sweep sweep, ParseSweep(yaml, "reproduction", {}, catalogue));
+  LR_CHECK(sweep.runs.size() == 1);  // every axis has one value
+  return sweep.runs.front().run_key;
+}
+
+}  // namespace
+
+Result<std::string> SweepYaml(const Reproduction& reproduction) {
+  const Run& run = reproduction.run;
+  if (run.numerics != kNumericsVersion) {
+    return Status(Code::kFailedPrecondition,
+                  Str("the run was made with numerics ", run.numerics, ", this release has ",
+                      kNumericsVersion, ": its results do not mix; use the release that made it"));
+  }
+  ASSIGN_OR_RETURN(const std::string yaml, Written(reproduction));
+  Result<std::string> key = KeyOf(yaml, reproduction);
+  if (!key.ok()) return std::move(key).status().In("the file that would give the run again");
+  if (*key != run.Key()) {
+    return Status(Code::kUnimplemented,
+                  Str("the file that would give run ", run.Key(), " gives ", *key,
+                      ": something of the run has no key in a sweep file"));
+  }
+  return yaml;
+}
+
+}  // namespace longrun

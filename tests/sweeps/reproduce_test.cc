@@ -1,0 +1,171 @@
+// A run, its sweep file, and the same run again.
+#include "sweeps/reproduce.h"
+
+#include <gtest/gtest.h>
+
+#include "base/hash.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "sweeps/schema.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+DatasetCatalogue OneDataset(const std::string& wanted) {
+  return {.find =
+              [wanted](const std::string& name) {
+                return name == wanted
+                           ? std::optional(DatasetInfo{
+                                 .name = name,
+                                 .digest = Sha256Hex("text"),
+                                 .tokenizer_fingerprint = Sha256Hex("bytes"),
+                                 .vocab_size = 320,
+                                 .split_tokens = {{"train", 1'000'000}, {"validation", 100'000}}})
+                           : std::nullopt;
+              },
+          .names = {wanted}};
+}
+
+// The blocks of evaluations with their lengths, as a client reads them from the tasks.
+std::vector<Json> EvaluationsOf(const PlannedRun& planned) {
+  std::vector<Json> blocks;
+  for (const PlannedEvaluation& one : planned.evaluations) {
+    Json block = one.evaluation;
+    Json lengths = Json::array();
+    for (const ExpectedCell& cell : one.cells) {
+      if (cell.variant.empty()) lengths.push_back(cell.context_length);
+    }
+    block.begin().value()["context_lengths"] = lengths;
+    blocks.push_back(std::move(block));
+  }
+  return blocks;
+}
+
+// Each run of the file, written out and read again: the same key, the same cells.
+void ExpectTheSameRuns(const std::string& yaml, const std::string& dataset = "toy") {
+  const auto sweep = ParseSweep(yaml, "a.yaml", {}, OneDataset(dataset));
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  for (const PlannedRun& planned : sweep->runs) {
+    const auto text = SweepYaml({.run = planned.run,
+                                 .sweep_name = "again",
+                                 .dataset_name = dataset,
+                                 .evaluations = EvaluationsOf(planned),
+                                 .notes = {"a note: with [all] {sorts} of #signs"}});
+    ASSERT_TRUE(text.ok()) << text.status().message();
+    const auto again = ParseSweep(*text, "again.yaml", {}, OneDataset(dataset));
+    ASSERT_TRUE(again.ok()) << again.status().message() << "\n" << *text;
+    ASSERT_EQ(again->runs.size(), 1u);
+    EXPECT_EQ(again->runs[0].run_key, planned.run_key) << *text;
+    ASSERT_EQ(again->runs[0].evaluations.size(), planned.evaluations.size());
+    for (std::size_t e = 0; e < planned.evaluations.size(); ++e) {
+      EXPECT_EQ(again->runs[0].evaluations[e].cells, planned.evaluations[e].cells) << *text;
+    }
+  }
+}
+
+TEST(ReproduceTest, APlainRunComesBack) {
+  ExpectTheSameRuns(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, size: micro}
+  matrix: {position: [cable], train_length: [64], dataset: [toy]}
+  train: {tokens: 65536, batch_tokens: 1024}
+)");
+}
+
+TEST(ReproduceTest, EveryMethodWithParametersComesBack) {
+  ExpectTheSameRuns(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, size: tiny}
+  matrix:
+    position: [none, learned, sinusoidal, rope, alibi, cable, {method: rope, base: 512.3, layout: interleaved, partial: 0.5}]
+    train_length: [64, 128]
+    dataset: [toy]
+    seed: [0, 9000000000000000]
+  train: {tokens: 100000, batch_tokens: 1024, optimizer: {lr: 0.0003}}
+  evaluate:
+    - perplexity: {context_lengths: [256, 64], split: validation, protocol: nonoverlap}
+    - perplexity: {context_lengths: [64], split: train, protocol: nonoverlap, score_tokens: 4096, allow_train_overlap: true}
+)");
+}
+
+// Numbers that binary fractions cannot hold, a name that YAML would take for a number.
+TEST(ReproduceTest, EveryKeyAwayFromItsDefaultComesBack) {
+  const std::string yaml = R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a, labels: {who: me}}
+spec:
+  model:
+    architecture: gpt2
+    n_layer: 2
+    n_head: 3
+    d_model: 48
+    d_ff: 100
+    vocab_size: 512
+    activation: relu
+    layer_norm_epsilon: 3.0e-6
+    tie_embeddings: false
+    causal: false
+    init_std: 0.017
+  matrix:
+    position: [sinusoidal]
+    train_length: [32]
+    dataset: ["1e3"]
+    seed: [17]
+  train:
+    tokens: 70000
+    batch_tokens: 96
+    precision: bf16
+    order: shuffled
+    optimizer:
+      name: adamw
+      lr: 0.1
+      min_lr: 3.3e-7
+      betas: [0.89, 0.951]
+      eps: 1.0e-9
+      weight_decay: 0.07
+      grad_clip: 0.3
+    schedule: {name: constant, warmup_tokens: 960}
+    validate: {every: 9600, tokens: 320}
+    checkpoint: {every: 30s, keep: 3}
+  resources: {kind: cpu}
+  retry: {failures_max: 3, losses_max: 2}
+  priority: 5
+)";
+  // None is forgotten: each key that changes a run stands in the file above.
+  for (const std::string& axis : AxisNames()) {
+    const std::string name = axis.substr(axis.rfind('.') + 1);
+    if (axis == "model.size") continue;  // the other way to say n_layer, n_head and d_model
+    EXPECT_NE(yaml.find(name + ":"), std::string::npos) << axis;
+  }
+  ExpectTheSameRuns(yaml, "1e3");
+}
+
+TEST(ReproduceTest, ARunOfOtherNumericsIsRefused) {
+  auto sweep = ParseSweep(R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: a}
+spec:
+  model: {architecture: gpt2, size: micro}
+  matrix: {position: [rope], train_length: [64], dataset: [toy]}
+  train: {tokens: 65536, batch_tokens: 1024}
+)",
+                          "a.yaml", {}, OneDataset("toy"));
+  ASSERT_TRUE(sweep.ok());
+  longrun::Run run = sweep->runs[0].run;
+  run.numerics = kNumericsVersion + 1;
+
+  const auto text =
+      SweepYaml({.run = run, .sweep_name = "again", .dataset_name = "toy", .evaluations = {}});
+
+  EXPECT_EQ(text.status().code(), Code::kFailedPrecondition);
+  EXPECT_NE(text.status().message().find(Str("numerics ", kNumericsVersion + 1)),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,22 @@
+// What a number can be traced to: the body of a journal's `started` record.
+//
+//   version, commit, dirty, numerics        of this build; dirty: tracked files were changed
+//   compiler, torch, cuda, driver           what it was built with, and runs on; "" without a GPU
+//   device {kind, name, memory_bytes}       what it computes on
+//   execution {..}                          threads, micro-batch, matrix path, instruction set
+//   host {name, system, kernel, cpu, cores, memory_bytes}
+//   parameters, steps, seed
+//   dataset {name, digest, tokenizer}, init (sha256 of the checkpoint it starts from, or null)
+//   command [..], environment {..}          of this process; variables that may change what it does
+//   pid
+#pragma once
+
+#include "base/json.h"
+#include "sweeps/task.h"
+#include "worker/trainer/machine.h"
+
+namespace longrun {
+
+Json StartedBody(const TaskFile& task, const Machine& machine);
+
+}  // namespace longrun
