@@ -40,6 +40,7 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   AddDiff(verbs);
   AddQuery(verbs);
   AddReproduce(verbs);
+  AddReport(verbs);
   AddCancel(verbs);
   AddRetry(verbs);
   AddLabel(verbs);

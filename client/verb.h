@@ -53,6 +53,7 @@ void AddPlot(Verbs& verbs);
 void AddDiff(Verbs& verbs);
 void AddQuery(Verbs& verbs);
 void AddReproduce(Verbs& verbs);
+void AddReport(Verbs& verbs);
 void AddCancel(Verbs& verbs);
 void AddWorkers(Verbs& verbs);
 void AddData(Verbs& verbs);

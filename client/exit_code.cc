@@ -1,0 +1,49 @@
+#include <cstdio>
+
+#include "client/verb.h"
+
+namespace longrun {
+namespace {
+
+int ExitCodeOf(Code code) {
+  switch (code) {
+    case Code::kOk:
+      return kExitOk;
+    case Code::kInvalidArgument:
+    case Code::kOutOfRange:
+      return kExitUsage;
+    case Code::kNotFound:
+      return kExitNotFound;
+    case Code::kFailedPrecondition:
+    case Code::kAlreadyExists:
+    case Code::kAborted:
+      return kExitConflict;
+    case Code::kPermissionDenied:
+      return kExitDenied;
+    case Code::kUnavailable:
+    case Code::kDeadlineExceeded:
+      return kExitUnavailable;
+    case Code::kCancelled:
+      return kExitInterrupted;
+    case Code::kUnknown:
+    case Code::kResourceExhausted:
+    case Code::kUnimplemented:
+    case Code::kInternal:
+    case Code::kDataLoss:
+      return kExitFailed;
+  }
+  return kExitFailed;
+}
+
+}  // namespace
+
+int Report(const Status& status, const std::vector<std::string>& violations) {
+  if (violations.empty()) {
+    std::fprintf(stderr, "longrun: %s\n", status.message().c_str());
+  } else {
+    for (const std::string& line : violations) std::fprintf(stderr, "%s\n", line.c_str());
+  }
+  return ExitCodeOf(status.code());
+}
+
+}  // namespace longrun
