@@ -90,6 +90,13 @@ std::string_view CodeName(Code code) {
   return "UNKNOWN";  // a number from a peer that is newer than we are
 }
 
+Status::Status(Code code, std::string_view message) : code_(code), message_(Printable(message)) {}
+
+Status Status::In(std::string_view context) && {
+  if (!ok()) message_ = Str(Printable(context), ": ", message_);
+  return std::move(*this);
+}
+
 Status ErrnoStatus(int error_number, std::string_view what) {
   LR_CHECK(error_number != 0);
   return Status(CodeOfErrno(error_number),

@@ -46,17 +46,15 @@ std::string_view CodeName(Code code);
 class [[nodiscard]] Status {
  public:
   Status() = default;
-  Status(Code code, std::string message) : code_(code), message_(std::move(message)) {}
+  // The message is made Printable (str.h): it may quote any input.
+  Status(Code code, std::string_view message);
 
   bool ok() const { return code_ == Code::kOk; }
   Code code() const { return code_; }
   const std::string& message() const { return message_; }
 
   // Puts "context: " in front of the message.
-  Status In(std::string_view context) && {
-    if (!ok()) message_ = std::string(context) + ": " + message_;
-    return std::move(*this);
-  }
+  Status In(std::string_view context) &&;
 
  private:
   Code code_ = Code::kOk;

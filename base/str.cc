@@ -127,4 +127,26 @@ std::string ToUtf8(std::string_view bytes) {
   return out;
 }
 
+std::string Printable(std::string_view bytes) {
+  const auto is_plain = [](char c) { return c == '\n' || (c >= 0x20 && c < 0x7f); };
+  if (std::ranges::all_of(bytes, is_plain)) return std::string(bytes);
+  constexpr char kHex[] = "0123456789abcdef";
+  const std::string text = ToUtf8(bytes);
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // U+0080 to U+009F, two bytes from c2, are control characters as well.
+    const bool is_c1 = byte == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    if (byte == '\t' || byte == '\r') {
+      out += byte == '\t' ? "\\t" : "\\r";
+    } else if (is_c1 || byte == 0x7f || (byte < 0x20 && byte != '\n')) {
+      const unsigned code = is_c1 ? static_cast<unsigned char>(text[++i]) : byte;
+      out += {'\\', 'x', kHex[code >> 4], kHex[code & 15]};
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
 }  // namespace longrun

@@ -46,5 +46,8 @@ bool IsUtf8(std::string_view text);
 // Each byte that is not part of a UTF-8 character becomes U+FFFD: for text of unknown origin (a
 // program's output, a file name) on its way into JSON or a message.
 std::string ToUtf8(std::string_view bytes);
+// ToUtf8, with control characters but newlines written as \x1b (or as \t, \r): what an input holds may
+// stand in a message without a terminal obeying it.
+std::string Printable(std::string_view bytes);
 
 }  // namespace longrun

@@ -35,6 +35,14 @@ TEST(StatusTest, ContextGoesInFront) {
   EXPECT_EQ(Status().In("reading").message(), "");
 }
 
+TEST(StatusTest, WhatAnInputHoldsCannotCommandTheTerminal) {
+  EXPECT_EQ(Status(Code::kInvalidArgument, "key \"\x1b[2J\"").message(), "key \"\\x1b[2J\"");
+  EXPECT_EQ(Status(Code::kInvalidArgument, "x").In("a\x7f\tb").message(), "a\\x7f\\tb: x");
+  // U+009B is the one-character form of ESC [; a lone byte is no character; what is one stays.
+  EXPECT_EQ(Status(Code::kInvalidArgument, "\xc2\x9b \xff caf\xc3\xa9\nb").message(),
+            "\\x9b \xef\xbf\xbd caf\xc3\xa9\nb");
+}
+
 TEST(StatusTest, NamesAreThoseOfGrpc) {
   EXPECT_EQ(CodeName(Code::kOk), "OK");
   EXPECT_EQ(CodeName(Code::kInvalidArgument), "INVALID_ARGUMENT");
