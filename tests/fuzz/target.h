@@ -1,0 +1,41 @@
+// A fuzz target takes any bytes. It returns when the product refused them or gave something that
+// holds; it ends the process (LR_CHECK, a sanitizer) when it did not.
+//
+// A target is one file, a folder of small inputs in corpus/, and one line in CMakeLists.txt. `./dev
+// test` replays the corpus and seeded mutations of it; `./dev soak fuzz` lets libFuzzer look further.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+// libFuzzer's name for it.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+namespace longrun {
+
+inline std::string_view AsText(const std::uint8_t* data, std::size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
+
+// What every refusal owes its reader: words, in UTF-8, without control characters but newlines.
+void CheckRefusal(const Status& status);
+
+// A file of these bytes that lives as long as the object.
+class InputFile {
+ public:
+  InputFile(const std::uint8_t* data, std::size_t size);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  int fd_;
+  std::string path_;
+};
+
+}  // namespace longrun
