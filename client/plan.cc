@@ -57,9 +57,7 @@ double WorkFlops(const Json& run) {
 std::string RunTimeText(const Json& run) {
   std::vector<std::string> parts;
   if (run.at("training") == "to_do") parts.push_back(TimeText(run.at("train_time")));
-  if (Int(run, "cells_missing") > 0 && Number(run, "evaluate_flops") > 0) {
-    parts.push_back(TimeText(run.at("evaluate_time")));
-  }
+  if (Int(run, "cells_missing") > 0) parts.push_back(TimeText(run.at("evaluate_time")));
   if (parts.size() == 2 && parts[0] == parts[1]) parts.pop_back();
   return Join(parts, " + ");
 }

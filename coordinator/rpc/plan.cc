@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "base/units.h"
 #include "coordinator/forecast.h"
 #include "coordinator/rpc/views.h"
+#include "model/evaluation/evaluation.h"
 
 namespace longrun {
 namespace {
@@ -22,44 +24,79 @@ constexpr std::int64_t kMemoryBytesAssumed = std::int64_t{16} << 30;
 constexpr std::int64_t kMeasuredMax = 500;
 constexpr std::size_t kDigitsShown = 8;
 
-// Tokens that the model reads for one cell.
-double TokensOf(const Json& evaluation) {
-  const Json& params = evaluation.begin().value();
-  return params.at("score_tokens").get<double>();
+// What cells cost, by the split's sizes. Each kind of cell is asked for once: a sweep has many runs,
+// and few kinds.
+class CellCosts {
+ public:
+  explicit CellCosts(const std::vector<DatasetRow>& datasets) {
+    for (const DatasetRow& row : datasets) splits_[row.info.digest] = row.info.split_tokens;
+  }
+
+  // FLOPs of one cell; nothing when no such number can be told (an evaluation that measures time, a
+  // dataset that is registered no more).
+  std::optional<double> Flops(const Run& run, const Json& evaluation, std::int64_t context_length) {
+    const auto tokens = Tokens(run.dataset_digest, evaluation, context_length);
+    if (!tokens) return std::nullopt;
+    return EvaluateFlops(run.model, *tokens, context_length);
+  }
+
+ private:
+  std::optional<double> Tokens(const std::string& digest, const Json& evaluation,
+                               std::int64_t context_length) {
+    const Key key = {digest, CanonicalJson(evaluation), context_length};
+    const auto known = tokens_.find(key);
+    if (known != tokens_.end()) return known->second;
+    std::optional<double> tokens;
+    const auto splits = splits_.find(digest);
+    const auto what = FindEvaluation(evaluation.begin().key());
+    if (splits != splits_.end() && what.ok() && (*what)->tokens_read != nullptr) {
+      tokens = (*what)->tokens_read({.name = "", .split_tokens = splits->second},
+                                    evaluation.begin().value(), context_length);
+    }
+    tokens_.emplace(key, tokens);
+    return tokens;
+  }
+
+  using Key = std::tuple<std::string, std::string, std::int64_t>;
+  std::map<std::string, std::map<std::string, std::int64_t>> splits_;  // by digest
+  std::map<Key, std::optional<double>> tokens_;
+};
+
+// Adds the cell's FLOPs to `sum`, which is nothing once one part is.
+void AddFlops(const std::optional<double>& flops, std::optional<double>& sum) {
+  sum = sum && flops ? std::optional(*sum + *flops) : std::nullopt;
 }
 
-double CellFlops(const Run& run, const Json& evaluation, std::int64_t context_length) {
-  return EvaluateFlops(run.model, TokensOf(evaluation), context_length);
-}
-
-// A task as the forecast wants it; nothing when it was written by another release.
-std::optional<MeasuredTask> Measured(const MeasuredRow& row) {
+// A task as the forecast wants it; nothing when it was written by another release, or cannot be
+// compared.
+std::optional<MeasuredTask> Measured(const MeasuredRow& row, CellCosts& costs) {
   const Result<Json> run_json = ParseJson(row.run_json);
   const Result<Json> execution_json = ParseJson(row.execution_json);
   if (!run_json.ok() || !execution_json.ok()) return std::nullopt;
   const Result<Run> run = Run::FromJson(*run_json);
   const Result<Execution> execution = Execution::FromJson(*execution_json);
   if (!run.ok() || !execution.ok()) return std::nullopt;
-  MeasuredTask task = {
-      .kind = row.kind == TaskKindName(TaskKind::kTrain) ? TaskKind::kTrain : TaskKind::kEvaluate,
-      .device = DeviceName(*execution),
-      .position = run->model.position.method,
-      .shape = ShapeOf(*run),
-      .flops = 0,
-      .seconds = row.seconds};
-  if (task.kind == TaskKind::kTrain) {
-    task.flops = TrainFlops(run->model, run->train);
-    return task;
+  const bool is_training = row.kind == TaskKindName(TaskKind::kTrain);
+  std::optional<double> flops = is_training ? TrainFlops(run->model, run->train) : 0.0;
+  if (!is_training) {
+    const Result<Json> evaluation = ParseJson(row.evaluation_json);
+    const Result<Json> cells = ParseJson(row.expected_cells_json);
+    if (!evaluation.ok() || !cells.ok()) return std::nullopt;
+    std::set<std::string> counted;  // a cell may owe several rows
+    for (const Json& json : *cells) {
+      const Result<ExpectedCell> cell = ExpectedCell::FromJson(json);
+      if (!cell.ok()) return std::nullopt;
+      if (!counted.insert(cell->cell).second) continue;
+      AddFlops(costs.Flops(*run, *evaluation, cell->context_length), flops);
+    }
   }
-  const Result<Json> evaluation = ParseJson(row.evaluation_json);
-  const Result<Json> cells = ParseJson(row.expected_cells_json);
-  if (!evaluation.ok() || !cells.ok()) return std::nullopt;
-  for (const Json& json : *cells) {
-    const Result<ExpectedCell> cell = ExpectedCell::FromJson(json);
-    if (!cell.ok()) return std::nullopt;
-    if (cell->variant.empty()) task.flops += CellFlops(*run, *evaluation, cell->context_length);
-  }
-  return task;
+  if (!flops) return std::nullopt;
+  return MeasuredTask{.kind = is_training ? TaskKind::kTrain : TaskKind::kEvaluate,
+                      .device = DeviceName(*execution),
+                      .position = run->model.position.method,
+                      .shape = ShapeOf(*run),
+                      .flops = *flops,
+                      .seconds = row.seconds};
 }
 
 // The slots of known workers that a sweep may use.
@@ -118,10 +155,11 @@ class Total {
 // Fills one run after the other, and the sums over them.
 class Planner {
  public:
-  Planner(const State& state, const Forecast& forecast, const Sweep& sweep,
+  Planner(const State& state, const Forecast& forecast, CellCosts& costs, const Sweep& sweep,
           v1::PlanSweepResponse* response)
       : state_(state),
         forecast_(forecast),
+        costs_(costs),
         sweep_(sweep),
         slots_(SlotsFor(state, sweep.device_kind)),
         memory_bytes_(slots_.n > 0 ? slots_.memory_bytes : kMemoryBytesAssumed),
@@ -181,14 +219,14 @@ class Planner {
 
   void FillCells(const PlannedRun& planned, v1::PlannedRunInfo* info, Estimate& chain) {
     std::set<std::string> known, under_way, missing;
-    double flops = 0;
+    std::optional<double> flops = 0.0;
     std::int64_t longest = 0;
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
       for (const ExpectedCell& cell : evaluation.cells) {
         if (IsOwned(cell.cell, known, under_way)) continue;
         missing.insert(cell.cell);
-        if (!cell.variant.empty() || !cells_.insert(cell.cell).second) continue;
-        flops += CellFlops(planned.run, evaluation.evaluation, cell.context_length);
+        if (!cells_.insert(cell.cell).second) continue;
+        AddFlops(costs_.Flops(planned.run, evaluation.evaluation, cell.context_length), flops);
         longest = std::max(longest, cell.context_length);
       }
     }
@@ -196,12 +234,12 @@ class Planner {
     info->set_cells_under_way(static_cast<std::int32_t>(under_way.size()));
     info->set_cells_missing(static_cast<std::int32_t>(missing.size()));
     if (longest == 0) return;
-    info->set_evaluate_flops(flops);
-    response_->set_evaluate_flops(response_->evaluate_flops() + flops);
+    info->set_evaluate_flops(flops.value_or(0));
+    response_->set_evaluate_flops(response_->evaluate_flops() + info->evaluate_flops());
     info->set_evaluate_memory_bytes(EvaluateMemoryBytes(planned.run.model, longest));
     CheckMemory(planned, Str("evaluating at ", longest), info->evaluate_memory_bytes(),
                 "a smaller model or shorter context_lengths");
-    const auto time = forecast_.Of(TaskKind::kEvaluate, planned.run, flops);
+    const auto time = flops ? forecast_.Of(TaskKind::kEvaluate, planned.run, *flops) : std::nullopt;
     if (time) SetTime(*time, info->mutable_evaluate_time());
     Count(time, chain);
   }
@@ -246,6 +284,7 @@ class Planner {
 
   const State& state_;
   const Forecast& forecast_;
+  CellCosts& costs_;
   const Sweep& sweep_;
   const Slots slots_;
   const std::int64_t memory_bytes_;
@@ -261,14 +300,23 @@ class Planner {
 Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
                  v1::PlanSweepResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<MeasuredRow> rows, reader.MeasuredTasks(kMeasuredMax));
+  CellCosts costs(core.datasets());
   std::vector<MeasuredTask> measured;
   measured.reserve(rows.size());
   for (const MeasuredRow& row : rows) {
-    if (auto task = Measured(row)) measured.push_back(std::move(*task));
+    if (auto task = Measured(row, costs)) measured.push_back(std::move(*task));
   }
   const Forecast forecast(std::move(measured));
+  // Asked for here, so that the core's thread finds them.
+  for (const PlannedRun& planned : sweep.runs) {
+    for (const PlannedEvaluation& evaluation : planned.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) {
+        costs.Flops(planned.run, evaluation.evaluation, cell.context_length);
+      }
+    }
+  }
   return core.LookAndWait(
-      [&](const State& state) { Planner(state, forecast, sweep, response).Fill(); });
+      [&](const State& state) { Planner(state, forecast, costs, sweep, response).Fill(); });
 }
 
 }  // namespace longrun

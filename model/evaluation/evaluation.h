@@ -89,6 +89,10 @@ struct Evaluation {
   // kCancelled when `progress` said stop.
   Result<EvaluationOutput> (*run)(LanguageModel& model, const EvaluationRequest& request,
                                   const EvaluationProgress& progress);
+  // Tokens that the model reads for one cell with fitted parameters: what a forecast of its time
+  // rests on. Counted on a beginning of the split, and scaled. Null: there is no such number.
+  double (*tokens_read)(const DatasetShape& dataset, const Json& params,
+                        std::int64_t context_length) = nullptr;
 };
 
 // All evaluations, in listing order.

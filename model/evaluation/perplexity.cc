@@ -357,6 +357,29 @@ std::vector<ParamSpec> PerplexitySpecs() {
   return specs;
 }
 
+// ---- cost --------------------------------------------------------------------------------------
+
+double PerplexityTokensRead(const DatasetShape& dataset, const Json& params,
+                            std::int64_t context_length) {
+  constexpr std::int64_t kTokensPlanned = 1 << 16;
+  const Protocol& protocol = FindProtocol(params.at("protocol").get_ref<const std::string&>());
+  const std::int64_t score_tokens = params.at("score_tokens");
+  const std::int64_t n_split = dataset.split_tokens.at(params.at("split").get<std::string>());
+  const std::int64_t n_all = score_tokens > 0 ? std::min(score_tokens + 1, n_split) : n_split;
+  const std::int64_t n_planned = std::min(n_all, std::max(kTokensPlanned, 4 * context_length));
+  const TextSpan whole = {.begin = 0, .end = n_planned};
+  const auto windows = protocol.plan({.n_tokens = n_planned,
+                                      .context_length = context_length,
+                                      .documents = {&whole, 1},
+                                      .params = params});
+  if (!windows.ok()) return static_cast<double>(n_all);
+  double n_read = 0;
+  for (const Window& window : *windows) {
+    n_read += static_cast<double>(window.score_end - 1 - window.context_begin);
+  }
+  return n_read * static_cast<double>(n_all) / static_cast<double>(n_planned);
+}
+
 }  // namespace
 
 const Evaluation kPerplexity = {
@@ -368,6 +391,7 @@ const Evaluation kPerplexity = {
     .variants_are_models = true,
     .fit = &FitPerplexity,
     .run = &RunPerplexity,
+    .tokens_read = &PerplexityTokensRead,
 };
 
 }  // namespace longrun
