@@ -1,6 +1,7 @@
 // The quick start, carried out for real on the six novels: what the papers say must come out, with the
 // margins that README promises. Takes a few minutes of both cores.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <map>
 #include <string>
@@ -36,7 +37,12 @@ class QuickStartTest : public testing::Test {
          .stderr_path = err});
     EXPECT_TRUE(pid.ok());
     const auto exited = WaitFor(*pid, kDeadlineMs);
-    EXPECT_TRUE(exited.ok() && exited->has_value());
+    if (!exited.ok() || !exited->has_value()) {
+      ADD_FAILURE() << Join(arguments, " ") << " did not end within " << kDeadlineMs / 1000
+                    << " s: " << ReadFile(err).value();
+      kill(*pid, SIGKILL);
+      return {};
+    }
     return {.code = (*exited)->code, .out = ReadFile(out).value(), .err = ReadFile(err).value()};
   }
 
@@ -75,7 +81,9 @@ TEST_F(QuickStartTest, ShowsWhatThePapersSayAndTrainsNothingTheSecondTime) {
   const Output first =
       Longrun({"run", Str(LONGRUN_SOURCE_DIR, "/sweeps/quickstart.yaml"), "-o", "json"});
   ASSERT_EQ(first.code, 0) << first.err;
-  const Json tables = ParseJson(first.out).value();
+  const Result<Json> parsed = ParseJson(first.out);
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  const Json& tables = *parsed;
   ASSERT_EQ(tables.size(), 1u);
   auto ppl = Perplexities(tables[0]);
   ASSERT_EQ(ppl.size(), 5u);
@@ -97,8 +105,10 @@ TEST_F(QuickStartTest, ShowsWhatThePapersSayAndTrainsNothingTheSecondTime) {
   EXPECT_EQ(second.code, 0) << second.err;
   EXPECT_EQ(second.out, first.out);
   EXPECT_NE(second.err.find("nothing new"), std::string::npos) << second.err;
-  const Json sweep = ParseJson(Longrun({"get", "quickstart", "-o", "json"}).out).value();
-  for (const Json& run : sweep.at("runs")) {
+  const Output got = Longrun({"get", "quickstart", "-o", "json"});
+  const Result<Json> sweep = ParseJson(got.out);
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message() << "\n" << got.err;
+  for (const Json& run : sweep->at("runs")) {
     for (const Json& task : run.at("tasks")) EXPECT_EQ(task.at("attempts"), 1);
   }
   std::printf("%s\n", Longrun({"table", "quickstart"}).out.c_str());
