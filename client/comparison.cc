@@ -161,7 +161,7 @@ std::optional<CurveDifference> CompareCurves(const Json& series_a, const Json& s
   return largest;
 }
 
-Json ProvenanceOf(const Json& run) {
+Json RecordsOf(const Json& run) {
   Json out = {{"execution", run.at("execution")}};
   for (const Json& task : run.at("tasks")) {
     Json started = StartedOf(task);

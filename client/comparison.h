@@ -59,6 +59,6 @@ std::optional<CurveDifference> CompareCurves(const Json& series_a, const Json& s
 
 // What a run was made with: {"execution": .., "train": .., "evaluate": [..]} of the attempts that count,
 // without what is new in every attempt (times, folders, ids).
-Json ProvenanceOf(const Json& run);
+Json RecordsOf(const Json& run);
 
 }  // namespace longrun

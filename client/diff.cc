@@ -130,8 +130,8 @@ Result<Json> DiffPoint(Asker& asker, const Point& point, const Subject& a, const
     }
     ASSIGN_OR_RETURN(const Json info_a, asker.Ask("GetRun", {{"run", key_a}}));
     ASSIGN_OR_RETURN(const Json info_b, asker.Ask("GetRun", {{"run", key_b}}));
-    const Json provenance = DifferencesJson(
-        DifferencesOf(ProvenanceOf(info_a.at("run")), ProvenanceOf(info_b.at("run"))));
+    const Json provenance =
+        DifferencesJson(DifferencesOf(RecordsOf(info_a.at("run")), RecordsOf(info_b.at("run"))));
     if (out.at("provenance").empty()) out["provenance"] = provenance;
     ASSIGN_OR_RETURN(const Json series_a,
                      asker.Ask("GetSeries", {{"run", key_a}, {"metric", curve}}));

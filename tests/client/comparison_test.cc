@@ -78,8 +78,8 @@ TEST(ProvenanceTest, IsTheLastAttemptThatBeganWithoutWhatIsNewEachTime) {
        {{{"kind", "train"},
          {"attempt_list",
           {{{"started", {{"commit", "old"}}}}, {{"started", started}}, {{"started", nullptr}}}}}}}};
-  EXPECT_EQ(ProvenanceOf(run), Json({{"execution", {{"threads", 1}}},
-                                     {"train", {{"commit", "abc"}, {"torch", "2.11"}}}}));
+  EXPECT_EQ(RecordsOf(run), Json({{"execution", {{"threads", 1}}},
+                                  {"train", {{"commit", "abc"}, {"torch", "2.11"}}}}));
 }
 
 }  // namespace
