@@ -65,7 +65,7 @@ TEST_F(BashTest, TheFunctionCompletesVerbsOptionsFilesAndLiveNames) {
   EXPECT_EQ(Tab({"gc", "--dr"}), "--dry-run\n");
   EXPECT_EQ(Tab({"run", "mi"}), "mine.yaml\n");
   EXPECT_EQ(Tab({"table", ""}), "my-sweep\n");
-  EXPECT_EQ(Tab({"table", "my-sweep", "-o", "j"}), "json\n");
+  EXPECT_EQ(Tab({"table", "my-sweep", "-o", "j"}), "json\njsonl\n");
   EXPECT_EQ(Tab({"explain", "failure.lo"}), "failure.lost\n");
 }
 

@@ -59,13 +59,13 @@ TEST(CompletionTest, NamesThatExist) {
   EXPECT_EQ(At({"get", ""}), (Names{"quickstart", "quality", "0123456789ab"}));
   EXPECT_EQ(At({"retry", "0"}), Names{"0123456789ab"});
   EXPECT_EQ(At({"label", "quickstart", "suite"}), Names{"suite=long"});
-  EXPECT_TRUE(At({"table", "quickstart", ""}).empty());  // it takes one
+  EXPECT_TRUE(At({"cancel", "quickstart", ""}).empty());            // it takes one
+  EXPECT_EQ(At({"table", "quickstart", "qua"}), Names{"quality"});  // it takes several
 }
 
 TEST(CompletionTest, FilesAndWhatExplainKnows) {
   EXPECT_EQ(At({"run", ""}), Names{kCompleteFiles});
-  EXPECT_EQ(At({"explain", "position.cab"}),
-            (Names{"position.cable", "position.cable.variant"}));
+  EXPECT_EQ(At({"explain", "position.cab"}), (Names{"position.cable", "position.cable.variant"}));
   EXPECT_EQ(At({"completion", "z"}), Names{"zsh"});
 }
 

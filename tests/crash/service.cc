@@ -267,10 +267,30 @@ std::string Service::SweepState(const std::string& name) {
   return json ? json->at("info").at("state").get<std::string>() : "";
 }
 
+namespace {
+
+// Which attempt a number came from is its history; the number must not depend on it.
+void DropAttempts(Json& json) {
+  if (json.is_object()) json.erase("attempt");
+  for (Json& part : json) {
+    if (part.is_structured()) DropAttempts(part);
+  }
+}
+
+}  // namespace
+
+std::string Service::NumbersOf(const std::string& table) {
+  Result<Json> numbers = ParseJson(table);
+  EXPECT_TRUE(numbers.ok()) << numbers.status().message() << "\n" << table;
+  if (!numbers.ok()) return table;
+  DropAttempts(*numbers);
+  return CanonicalJson(*numbers);
+}
+
 std::string Service::Table(const std::string& name) {
   std::string text;
   EXPECT_EQ(Client({"table", name, "-o", "json"}, &text), 0) << Logs();
-  return text;
+  return NumbersOf(text);
 }
 
 std::vector<TrainerProcess> Service::Trainers() const {

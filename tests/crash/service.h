@@ -68,7 +68,9 @@ class Service {
   int SpawnClient(std::vector<std::string> arguments, const std::string& failpoints = "");
   // PENDING, RUNNING, SUCCEEDED ..., or "" when the coordinator does not answer.
   std::string SweepState(const std::string& name);
-  std::string Table(const std::string& name);  // -o json
+  std::string Table(const std::string& name);  // NumbersOf `longrun table NAME -o json`
+  // A table in JSON without the ids of attempts, which are history.
+  static std::string NumbersOf(const std::string& table);
 
   std::vector<TrainerProcess> Trainers() const;
   // Every process whose command line names this folder.
