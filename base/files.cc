@@ -145,6 +145,11 @@ Status MakeFolders(const std::string& path, int mode) {
   if (mkdir(path.c_str(), static_cast<mode_t>(mode)) == 0) return SyncFolder(parent);
   const int error_number = errno;
   if (error_number == EEXIST && IsFolder(path)) return {};  // another process was quicker
+  if (error_number == EEXIST) {
+    return Status(Code::kAlreadyExists,
+                  Str("cannot make folder ", path,
+                      ": a file of that name is there; move it away, or choose another folder"));
+  }
   return ErrnoStatus(error_number, Str("cannot make folder ", path));
 }
 

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "base/clock.h"
@@ -131,7 +132,8 @@ struct ImportArguments {
   std::string name;
   std::vector<std::string> train, validation, test;
   std::string tokenizer = "bytes";
-  std::string format, field, filter, separator, dtype;
+  std::string format;
+  std::optional<std::string> field, filter, separator, dtype;
   std::string eot = "after";
   std::string newline = "keep";
   Making making;
@@ -178,14 +180,11 @@ Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
   if (!arguments.test.empty()) spec.files.emplace_back("test", arguments.test);
   spec.source.format =
       arguments.format.empty() ? GuessSourceFormat(arguments.train.at(0)) : arguments.format;
-  const auto given = [](const std::string& text) {
-    return text.empty() ? std::nullopt : std::optional(text);
-  };
-  spec.source.field = given(arguments.field);
-  spec.source.filter = given(arguments.filter);
-  spec.source.dtype = given(arguments.dtype);
-  if (!arguments.separator.empty()) {
-    ASSIGN_OR_RETURN(spec.source.separator, Unescape(arguments.separator));
+  spec.source.field = arguments.field;
+  spec.source.filter = arguments.filter;
+  spec.source.dtype = arguments.dtype;
+  if (arguments.separator) {
+    ASSIGN_OR_RETURN(spec.source.separator, Unescape(*arguments.separator));
   }
   ASSIGN_OR_RETURN(spec.packing.eot, Packing::ParseEot(arguments.eot));
   spec.packing.universal_newlines = arguments.newline == "universal";

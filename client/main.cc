@@ -16,20 +16,59 @@
 namespace longrun {
 namespace {
 
-// What is wrong with the line, in our words where CLI11's do not name the word.
-std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
-  if (!app.get_subcommands().empty()) return error.what();
+std::string DidYouMean(const std::string& word, const std::vector<std::string>& candidates) {
+  const std::string nearest = Nearest(word, candidates);
+  return nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?");
+}
+
+std::string NoSuchVerb(const std::string& before, const std::string& word, const CLI::App& among) {
   std::vector<std::string> verbs;
-  for (const CLI::App* verb : app.get_subcommands(nullptr)) verbs.push_back(verb->get_name());
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word == "--state") ++i;
-    if (word.starts_with("-")) continue;
-    const std::string nearest = Nearest(word, verbs);
-    return Str("there is no verb \"", word, "\"",
-               nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"));
+  for (const CLI::App* verb : among.get_subcommands(nullptr)) verbs.push_back(verb->get_name());
+  return Str("there is no verb \"", before, word, "\"", DidYouMean(word, verbs));
+}
+
+// The first word that nobody took.
+std::string NotExpected(const CLI::App& verb, const std::string& word) {
+  if (!word.starts_with("-")) {
+    if (!verb.get_subcommands(nullptr).empty()) {
+      return NoSuchVerb(verb.get_name() + " ", word, verb);
+    }
+    return Str("\"", word, "\" was not expected: ", verb.get_name(), " takes no further argument");
   }
-  return "a verb is missing";
+  std::vector<std::string> options = {"--state"};
+  for (const CLI::Option* option : verb.get_options()) {
+    for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
+  }
+  const std::string name = word.substr(0, word.find('='));
+  return Str("there is no option \"", name, "\"", DidYouMean(name, options));
+}
+
+// What is wrong with the line, in our words where CLI11's do not name the word or what is expected.
+std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  if (app.get_subcommands().empty()) {
+    for (int i = 1; i < argc; ++i) {
+      const std::string word = argv[i];
+      if (word == "--state") ++i;
+      if (!word.starts_with("-")) return NoSuchVerb("", word, app);
+    }
+    return "a verb is missing";
+  }
+  const CLI::App* verb = &app;
+  while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
+  const std::string problem = error.what();
+  const std::vector<std::string> remaining = app.remaining(true);
+  const bool missing = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
+  if (!remaining.empty() && (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr ||
+                             (missing && !verb->get_subcommands(nullptr).empty()))) {
+    return NotExpected(*verb, remaining.front());
+  }
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
+    for (const CLI::Option* option : verb->get_options()) {
+      if (problem.find(option->get_name() + " ") == std::string::npos) continue;
+      return Str(problem, "; expected ", option->get_type_name());
+    }
+  }
+  return problem;
 }
 
 int Main(int argc, char** argv) {
@@ -48,6 +87,10 @@ int Main(int argc, char** argv) {
                  "longrun: %s\n`longrun --help` shows the verbs, `longrun VERB --help` one\n",
                  UsageProblem(*app, error, argc, argv).c_str());
     return kExitUsage;
+  }
+  if (app->count("--state") > 0 && state.empty()) {
+    return Report(Status(Code::kInvalidArgument,
+                         "--state is empty: expected a folder; leave it out for the usual one"));
   }
   Result<std::string> folder = StateFolder(state);
   if (!folder.ok()) return Report(folder.status());

@@ -83,6 +83,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder) {
     if (!n_bytes.ok() || *n_bytes == 0) return Damaged(path, "it is missing or empty");
   }
 
+  if (IsFolder(path)) return Damaged(path, "it is a folder");
   auto opened = Connection::Open(path, Connection::Mode::kWrite);
   if (!opened.ok()) {
     if (opened.status().code() == Code::kDataLoss) return Damaged(path, opened.status().message());
@@ -118,10 +119,14 @@ Status Store::Migrate() {
     return application_id.status();
   }
   ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
-  ASSIGN_OR_RETURN(const std::int64_t n_tables,
-                   connection_->ReadInt("SELECT count(*) FROM sqlite_schema"));
+  // The first that reads more than the header: a file cut short fails here.
+  auto n_tables = connection_->ReadInt("SELECT count(*) FROM sqlite_schema");
+  if (!n_tables.ok()) {
+    return n_tables.status().code() == Code::kDataLoss ? Damaged(path, n_tables.status().message())
+                                                       : n_tables.status();
+  }
   if (*application_id != kApplicationId &&
-      (*application_id != 0 || version != 0 || n_tables != 0)) {
+      (*application_id != 0 || version != 0 || *n_tables != 0)) {
     return Status(Code::kFailedPrecondition,
                   Str(path, " is no database of longrun: use another state folder"));
   }

@@ -27,7 +27,9 @@ class ShardedSplit final : public TokenSplit {
     opened->manifest_ = split;
     for (std::size_t i = 0; i < split.shards.size(); ++i) {
       const ManifestShard& listed = split.shards[i];
-      ASSIGN_OR_RETURN(ShardReader shard, ShardReader::Open(JoinPath(folder, listed.file)));
+      const std::string path = JoinPath(folder, listed.file);
+      if (!PathExists(path)) return DatasetDamaged(path, "the file is missing");
+      ASSIGN_OR_RETURN(ShardReader shard, ShardReader::Open(path));
       const ShardHeader& header = shard.header();
       const auto disagrees = [&](std::string_view field, std::uint64_t found,
                                  std::uint64_t expected) {
@@ -197,7 +199,7 @@ Result<const TokenSplit*> Dataset::Split(std::string_view name) const {
 
 Status Dataset::Verify() const {
   for (const auto& split : impl_->splits) RETURN_IF_ERROR(split->Verify());
-  return Status();
+  return OpenTokenizerOf(impl_->folder).status();  // its vocabulary is that of its fingerprint
 }
 
 }  // namespace longrun

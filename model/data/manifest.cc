@@ -175,7 +175,7 @@ Result<Json> ReadManifestJson(const std::string& folder) {
   }
   ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
   Result<Json> json = ParseJson(text);
-  if (!json) return Status(Code::kDataLoss, Str(path, ": ", json.status().message()));
+  if (!json) return DatasetDamaged(path, std::string(json.status().message()));
   return json;
 }
 

@@ -122,16 +122,16 @@ Result<CheckpointSummary> VerifyCheckpointFolder(const std::string& folder,
   }
   for (const CheckpointFile& file : summary.files) {
     const std::string file_path = JoinPath(folder, file.name);
-    if (!PathExists(file_path)) return Damaged(Str(file_path, " is missing"));
+    if (!PathExists(file_path)) return Damaged(Str(file_path, " is missing; choose another checkpoint"));
     ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(file_path));
     if (n_bytes != file.n_bytes) {
       return Damaged(Str(file_path, " has ", n_bytes, " bytes, its manifest says ", file.n_bytes,
-                         ": it is truncated or damaged"));
+                         ": it is truncated or damaged; choose another checkpoint"));
     }
     ASSIGN_OR_RETURN(const std::string found, Sha256OfFile(file_path));
     if (found != file.sha256) {
       return Damaged(Str(file_path, ": its SHA-256 is ", found, ", its manifest says ", file.sha256,
-                         ": it is damaged"));
+                         ": it is damaged; choose another checkpoint"));
     }
   }
   summary.files.push_back({.name = kManifest,

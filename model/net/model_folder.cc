@@ -369,6 +369,11 @@ Json ModelConfigJson(const NetConfig& net) {
 
 Result<ModelFolder> LoadModelFolder(const std::string& folder) {
   const std::string config_path = JoinPath(folder, "config.json");
+  if (!PathExists(config_path)) {
+    return Status(Code::kNotFound, Str(config_path,
+                                       " is missing: expected a model folder, with config.json "
+                                       "and model.safetensors"));
+  }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path, std::size_t{1} << 20));
   Result<Json> config = ParseJson(text);
   if (!config) return std::move(config).status().In(config_path);
@@ -382,6 +387,17 @@ Result<ModelFolder> LoadModelFolder(const std::string& folder) {
                   Str(index_path,
                       ": weights in several files are not read; save the model with a "
                       "max_shard_size above its size, as one model.safetensors"));
+  }
+  const std::string pickle_path = JoinPath(folder, "pytorch_model.bin");
+  if (!PathExists(tensors_path) && PathExists(pickle_path)) {
+    return Status(Code::kInvalidArgument,
+                  Str(pickle_path,
+                      ": a pickle is never opened, since it can run code; save the model with "
+                      "safe_serialization=True, as model.safetensors"));
+  }
+  if (!PathExists(tensors_path)) {
+    return Status(Code::kNotFound,
+                  Str(tensors_path, " is missing: save the model's weights there, as safetensors"));
   }
   ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(tensors_path));
   Result<ParameterMap> parameters = CollectParameters(file, net->model);

@@ -173,7 +173,10 @@ std::string ShapeText(std::span<const std::int64_t> shape) {
 Result<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
   ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
   SafetensorsFile file(path, std::move(mapped));
-  if (Status status = file.ParseHeader(); !status.ok()) return std::move(status).In(path);
+  if (const Status status = file.ParseHeader(); !status.ok()) {
+    return Status(status.code(),
+                  Str(path, ": ", status.message(), "; save the file again, or fetch it again"));
+  }
   return file;
 }
 

@@ -3,7 +3,6 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cctype>
@@ -16,6 +15,7 @@
 #include "base/process.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "tests/cli/file_steps.h"
 
 namespace longrun {
 namespace {
@@ -294,14 +294,10 @@ class Runner {
     if (name == "start" && words.size() >= 3) return StartUntil(words);
     if (name == "stop") return End(SIGINT);
     if (name == "kill") return End(SIGKILL);
-    if (name == "write") return Done(Write(argument(1), body));
-    if (name == "text") {
-      return Done(Write(argument(1), {Text(Number(argument(2)), Number(argument(3)))}));
+    if (const FileStep* const step = FindFileStep(name)) {
+      ASSIGN_OR_RETURN(std::vector<std::string> lines, step->run(folder_.path(), words, body));
+      return Output{.out = std::move(lines), .err = {}, .code = 0};
     }
-    if (name == "truncate-file") return Done(Truncate(argument(1), Number(argument(2))));
-    if (name == "corrupt-byte") return Done(Corrupt(argument(1), Number(argument(2))));
-    if (name == "remove") return Done(RemoveAll(PathOf(argument(1))));
-    if (name == "mode") return Mode(argument(1));
     if (name == "env") return Done(SetEnv(argument(1)));
     ASSIGN_OR_RETURN(Process process, Launch(words));
     return Finish(process);
@@ -317,11 +313,6 @@ class Runner {
     RETURN_IF_ERROR(status);
     return Output{};
   }
-  static std::int64_t Number(const std::string& word) { return std::atoll(word.c_str()); }
-  std::string PathOf(const std::string& name) const {
-    return name.starts_with('/') ? name : JoinPath(folder_.path(), name);
-  }
-
   Result<Process> Launch(const std::vector<std::string>& words) {
     if (std::ranges::find(kPrograms, words[0]) == std::end(kPrograms)) {
       return Status(Code::kInvalidArgument, Str("\"", words[0], "\" is no command of such a file"));
@@ -389,76 +380,6 @@ class Runner {
     return Finish(process);
   }
 
-  Status Write(const std::string& name, const std::vector<std::string>& lines) const {
-    RETURN_IF_ERROR(MakeFolders(FolderOf(PathOf(name)), 0700));
-    return WriteFileAtomic(PathOf(name), Join(lines, "\n") + "\n");
-  }
-
-  // Words of one to seven letters; few distinct ones come often, as in a language.
-  static std::string Text(std::int64_t n_words, std::int64_t seed) {
-    SeededRandom random(static_cast<std::uint64_t>(seed));
-    std::string text;
-    for (std::int64_t i = 0; i < n_words; ++i) {
-      SeededRandom word(random.Below(random.Below(400) + 1));
-      for (std::uint64_t n = word.Below(7) + 1; n > 0; --n) {
-        text += static_cast<char>('a' + word.Below(26));
-      }
-      text += i % 12 == 11 ? ".\n" : " ";
-    }
-    return text;
-  }
-
-  Status Truncate(const std::string& name, std::int64_t n_bytes) const {
-    ASSIGN_OR_RETURN(const std::string bytes, ReadFile(PathOf(name)));
-    return WriteFileAtomic(PathOf(name),
-                           std::string_view(bytes).substr(0, static_cast<std::size_t>(n_bytes)));
-  }
-
-  // The paths that `name` stands for, where '*' is any name.
-  std::vector<std::string> Expand(const std::string& name) const {
-    std::vector<std::string> paths = {folder_.path()};
-    for (const std::string& part : Split(name, '/')) {
-      std::vector<std::string> next;
-      for (const std::string& path : paths) {
-        if (part != "*") {
-          next.push_back(JoinPath(path, part));
-        } else if (IsFolder(path)) {
-          const Result<std::vector<std::string>> names = ListFolder(path);
-          for (std::size_t i = 0; names.ok() && i < names->size(); ++i) {
-            next.push_back(JoinPath(path, (*names)[i]));
-          }
-        }
-      }
-      paths = std::move(next);
-    }
-    std::erase_if(paths,
-                  [](const std::string& path) { return !PathExists(path) || IsFolder(path); });
-    return paths;
-  }
-
-  Status Corrupt(const std::string& name, std::int64_t offset) const {
-    const std::vector<std::string> paths = Expand(name);
-    if (paths.empty()) return Status(Code::kNotFound, Str("no file is named ", name));
-    for (const std::string& path : paths) {
-      ASSIGN_OR_RETURN(std::string bytes, ReadFile(path));
-      if (static_cast<std::int64_t>(bytes.size()) <= offset) continue;
-      char& byte = bytes[static_cast<std::size_t>(offset)];
-      byte = static_cast<char>(~byte);
-      RETURN_IF_ERROR(WriteFileAtomic(path, bytes));
-    }
-    return Status();
-  }
-
-  Result<Output> Mode(const std::string& name) const {
-    struct stat info {};
-    if (stat(PathOf(name).c_str(), &info) != 0) return Status(Code::kNotFound, "no " + name);
-    std::string octal = "0000";
-    for (std::size_t i = 0; i < 4; ++i) {
-      octal[3 - i] = static_cast<char>('0' + ((info.st_mode >> (3 * i)) & 7));
-    }
-    return Output{.out = {octal}, .err = {}, .code = 0};
-  }
-
   Status SetEnv(const std::string& word) {
     const std::size_t equals = word.find('=');
     if (equals == std::string::npos) {
@@ -516,7 +437,8 @@ std::vector<std::string> RunCliFile(const std::string& path) {
   Captures captures = {{"TMP", runner.folder()}};
   for (Step& step : file.steps) {
     const std::vector<std::string> words = Words(WithCaptures(step.command, captures));
-    const bool takes_body = !words.empty() && words[0] == "write";
+    const FileStep* const file_step = words.empty() ? nullptr : FindFileStep(words[0]);
+    const bool takes_body = file_step != nullptr && file_step->takes_body;
     Output expected = step.expected;
     for (auto* lines : {&expected.out, &expected.err}) {
       for (std::string& line : *lines) line = ReplaceAll(line, "[TMP]", runner.folder());

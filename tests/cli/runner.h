@@ -14,11 +14,19 @@
 //   start TEXT PROGRAM ...     starts it and waits until it has written TEXT
 //   stop | kill                SIGINT or SIGKILL to what was started last; its output and exit code
 //   write FILE                 the lines below it, less their two spaces
+//   bytes FILE                 the same without line ends; \n \\ \xHH, and \*N* for N bytes of zero
 //   text FILE WORDS SEED       synthetic text, the same for the same seed
 //   truncate-file FILE BYTES
-//   corrupt-byte FILE OFFSET   inverts a byte; '*' in FILE stands for any name, all matches are hit
+//   corrupt-byte FILE OFFSET   inverts a byte
+//   replace FILE FROM TO       the first FROM in it, both with the escapes of `bytes`
+//   copy FILE TO
+//   folder NAME
 //   remove FILE                or folder
 //   mode FILE                  prints its permissions
+//   chmod FILE MODE            sets them, octal
+//   sha256 FILE                prints that of its bytes
+//                              '*' in the FILE of truncate-file, corrupt-byte and copy stands for any
+//                              name; all matches are hit, copy needs exactly one
 //   env NAME=VALUE             for the programs started from here on; "env NAME" removes it
 //
 // What varies is written as a pattern: [ID] (a ULID), [HEX] (8 or more digits), [NUM], [TIME],

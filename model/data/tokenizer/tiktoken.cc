@@ -65,7 +65,8 @@ void AppendBase64(std::string_view bytes, std::string& text) {
 Result<RankedBytes> ParseLine(std::string_view line) {
   const std::size_t blank = line.find(' ');
   if (blank == std::string_view::npos) {
-    return Invalid("expected the base64 of a token, a blank and its rank");
+    return Invalid(Str("expected the base64 of a token, a blank and its rank, found \"",
+                       ToUtf8(line.substr(0, 40)), "\""));
   }
   const std::string_view base64 = line.substr(0, blank), digits = line.substr(blank + 1);
   RankedBytes token;

@@ -55,7 +55,7 @@ TEST_F(CheckpointTest, ADamagedTruncatedOrMissingFileIsNamed) {
   ASSERT_TRUE(WriteFileAtomic(model, bytes.substr(0, bytes.size() / 2)).ok());
   EXPECT_NE(Error().find("it is truncated or damaged"), std::string::npos) << Error();
   ASSERT_TRUE(RemoveAll(model).ok());
-  EXPECT_EQ(Error(), model + " is missing");
+  EXPECT_EQ(Error(), model + " is missing; choose another checkpoint");
   EXPECT_EQ(LoadCheckpoint(path_, "").status().code(), Code::kDataLoss);
 }
 

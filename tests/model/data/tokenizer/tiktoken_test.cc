@@ -45,8 +45,8 @@ TEST(TiktokenTest, BadLinesAreRefusedByTheirNumber) {
     std::string text, message;
   };
   const std::vector<Case> cases = {
-      {"YQ==", "line 1: expected the base64 of a token, a blank and its rank"},
-      {"YQ== 0\nYg==\t1", "line 2: expected the base64 of a token, a blank and its rank"},
+      {"YQ==", "line 1: expected the base64 of a token, a blank and its rank, found \"YQ==\""},
+      {"YQ== 0\nYg==\t1", "line 2: expected the base64 of a token, a blank and its rank, found \"Yg==\t1\""},
       {" 0", "line 1: \"\" is no base64"},
       {"YQ= 0", "line 1: \"YQ=\" is no base64"},
       {"Y===  0", "line 1: \"Y===\" is no base64"},
@@ -107,7 +107,8 @@ TEST(TiktokenFileTest, FilesThatAreNoneAreRefusedByTheirPath) {
                 "each of the 256 bytes"));
   ASSERT_TRUE(WriteFileAtomic(path, "nonsense").ok());
   EXPECT_EQ(MakeTokenizer(path).status().message(),
-            Str(path, ": line 1: expected the base64 of a token, a blank and its rank"));
+            Str(path, ": line 1: expected the base64 of a token, a blank and its rank, found ",
+                "\"nonsense\""));
   const std::string a_folder = JoinPath(folder.path(), "folder.tiktoken");
   ASSERT_TRUE(MakeFolders(a_folder).ok());
   EXPECT_EQ(MakeTokenizer(a_folder).status().message(),

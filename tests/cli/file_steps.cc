@@ -1,0 +1,218 @@
+// See file_steps.h.
+#include "tests/cli/file_steps.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+using Lines = std::vector<std::string>;
+using Words = std::vector<std::string>;
+
+std::string Word(const Words& words, std::size_t i) { return i < words.size() ? words[i] : ""; }
+std::int64_t Number(const Words& words, std::size_t i) {
+  return std::atoll(Word(words, i).c_str());
+}
+
+std::string PathOf(const std::string& folder, const std::string& name) {
+  return name.starts_with('/') ? name : JoinPath(folder, name);
+}
+
+Result<Lines> Done(const Status& status) {
+  RETURN_IF_ERROR(status);
+  return Lines{};
+}
+
+Status Put(const std::string& path, std::string_view bytes) {
+  RETURN_IF_ERROR(MakeFolders(FolderOf(path), 0700));
+  return WriteFileAtomic(path, bytes);
+}
+
+// The files that `name` stands for, where '*' is any name.
+Result<Lines> Expand(const std::string& folder, const std::string& name) {
+  Lines paths = {name.starts_with('/') ? "/" : folder};
+  for (const std::string& part : Split(name, '/')) {
+    Lines next;
+    for (const std::string& path : paths) {
+      if (part != "*") {
+        next.push_back(JoinPath(path, part));
+      } else if (IsFolder(path)) {
+        ASSIGN_OR_RETURN(const Lines names, ListFolder(path));
+        for (const std::string& each : names) next.push_back(JoinPath(path, each));
+      }
+    }
+    paths = std::move(next);
+  }
+  std::erase_if(paths, [](const std::string& path) { return !PathExists(path) || IsFolder(path); });
+  if (paths.empty()) return Status(Code::kNotFound, Str("no file is named ", name));
+  return paths;
+}
+
+Result<Lines> Write(const std::string& folder, const Words& words, const Lines& body) {
+  return Done(Put(PathOf(folder, Word(words, 1)), Join(body, "\n") + "\n"));
+}
+
+Result<Lines> Bytes(const std::string& folder, const Words& words, const Lines& body) {
+  std::string bytes;
+  for (const std::string& line : body) {
+    ASSIGN_OR_RETURN(const std::string part, UnescapeBytes(line));
+    bytes += part;
+  }
+  return Done(Put(PathOf(folder, Word(words, 1)), bytes));
+}
+
+// Words of one to seven letters; few distinct ones come often, as in a language.
+Result<Lines> Text(const std::string& folder, const Words& words, const Lines&) {
+  SeededRandom random(static_cast<std::uint64_t>(Number(words, 3)));
+  std::string text;
+  const std::int64_t n_words = Number(words, 2);
+  for (std::int64_t i = 0; i < n_words; ++i) {
+    SeededRandom word(random.Below(random.Below(400) + 1));
+    for (std::uint64_t n = word.Below(7) + 1; n > 0; --n) {
+      text += static_cast<char>('a' + word.Below(26));
+    }
+    text += i % 12 == 11 ? ".\n" : " ";
+  }
+  return Done(Put(PathOf(folder, Word(words, 1)), text + "\n"));
+}
+
+Result<Lines> Truncate(const std::string& folder, const Words& words, const Lines&) {
+  const auto n_bytes = static_cast<std::size_t>(Number(words, 2));
+  ASSIGN_OR_RETURN(const Lines paths, Expand(folder, Word(words, 1)));
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
+    RETURN_IF_ERROR(WriteFileAtomic(path, std::string_view(bytes).substr(0, n_bytes)));
+  }
+  return Lines{};
+}
+
+Result<Lines> Corrupt(const std::string& folder, const Words& words, const Lines&) {
+  const auto offset = static_cast<std::size_t>(Number(words, 2));
+  ASSIGN_OR_RETURN(const Lines paths, Expand(folder, Word(words, 1)));
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(std::string bytes, ReadFile(path));
+    if (bytes.size() <= offset) continue;
+    bytes[offset] = static_cast<char>(~bytes[offset]);
+    RETURN_IF_ERROR(WriteFileAtomic(path, bytes));
+  }
+  return Lines{};
+}
+
+Result<Lines> Replace(const std::string& folder, const Words& words, const Lines&) {
+  const std::string path = PathOf(folder, Word(words, 1));
+  ASSIGN_OR_RETURN(std::string bytes, ReadFile(path));
+  ASSIGN_OR_RETURN(const std::string from, UnescapeBytes(Word(words, 2)));
+  ASSIGN_OR_RETURN(const std::string to, UnescapeBytes(Word(words, 3)));
+  const std::size_t at = bytes.find(from);
+  if (from.empty() || at == std::string::npos) {
+    return Status(Code::kNotFound, Str(path, " does not hold \"", Word(words, 2), "\""));
+  }
+  return Done(WriteFileAtomic(path, bytes.replace(at, from.size(), to)));
+}
+
+Result<Lines> Copy(const std::string& folder, const Words& words, const Lines&) {
+  ASSIGN_OR_RETURN(const Lines from, Expand(folder, Word(words, 1)));
+  if (from.size() != 1) {
+    return Status(Code::kInvalidArgument,
+                  Str(Word(words, 1), " stands for ", from.size(), " files, expected one"));
+  }
+  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(from[0]));
+  return Done(Put(PathOf(folder, Word(words, 2)), bytes));
+}
+
+Result<Lines> MakeFolder(const std::string& folder, const Words& words, const Lines&) {
+  return Done(MakeFolders(PathOf(folder, Word(words, 1)), 0700));
+}
+
+Result<Lines> Remove(const std::string& folder, const Words& words, const Lines&) {
+  return Done(RemoveAll(PathOf(folder, Word(words, 1))));
+}
+
+Result<Lines> Mode(const std::string& folder, const Words& words, const Lines&) {
+  struct stat info {};
+  if (stat(PathOf(folder, Word(words, 1)).c_str(), &info) != 0) {
+    return Status(Code::kNotFound, Str("no ", Word(words, 1)));
+  }
+  std::string octal = "0000";
+  for (std::size_t i = 0; i < 4; ++i) {
+    octal[3 - i] = static_cast<char>('0' + ((info.st_mode >> (3 * i)) & 7));
+  }
+  return Lines{octal};
+}
+
+Result<Lines> ChangeMode(const std::string& folder, const Words& words, const Lines&) {
+  const std::string path = PathOf(folder, Word(words, 1));
+  const auto mode = static_cast<mode_t>(std::strtol(Word(words, 2).c_str(), nullptr, 8));
+  if (chmod(path.c_str(), mode) != 0) return Status(Code::kNotFound, Str("no ", path));
+  return Lines{};
+}
+
+Result<Lines> ShowSha256(const std::string& folder, const Words& words, const Lines&) {
+  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(PathOf(folder, Word(words, 1))));
+  return Lines{Sha256Hex(bytes)};
+}
+
+constexpr std::array<FileStep, 12> kSteps = {{
+    {.name = "write", .takes_body = true, .run = &Write},
+    {.name = "bytes", .takes_body = true, .run = &Bytes},
+    {.name = "text", .run = &Text},
+    {.name = "truncate-file", .run = &Truncate},
+    {.name = "corrupt-byte", .run = &Corrupt},
+    {.name = "replace", .run = &Replace},
+    {.name = "copy", .run = &Copy},
+    {.name = "folder", .run = &MakeFolder},
+    {.name = "remove", .run = &Remove},
+    {.name = "mode", .run = &Mode},
+    {.name = "chmod", .run = &ChangeMode},
+    {.name = "sha256", .run = &ShowSha256},
+}};
+
+}  // namespace
+
+const FileStep* FindFileStep(std::string_view name) {
+  const auto* const step = std::ranges::find(kSteps, name, &FileStep::name);
+  return step == kSteps.end() ? nullptr : step;
+}
+
+Result<std::string> UnescapeBytes(std::string_view text) {
+  std::string bytes;
+  while (!text.empty()) {
+    if (text[0] != '\\') {
+      bytes += text[0];
+      text.remove_prefix(1);
+      continue;
+    }
+    const char kind = text.size() > 1 ? text[1] : ' ';
+    const std::size_t end = kind == '*' ? text.find('*', 2) : kind == 'x' ? 4 : 2;
+    const std::string_view number = text.substr(std::min<std::size_t>(2, text.size()),
+                                                end == std::string_view::npos ? 0 : end - 2);
+    unsigned value = 0;
+    const auto [stop, error] =
+        std::from_chars(number.data(), number.data() + number.size(), value, kind == 'x' ? 16 : 10);
+    const bool whole = error == std::errc() && stop == number.data() + number.size();
+    if (kind == 'n' || kind == '\\') {
+      bytes += kind == 'n' ? '\n' : '\\';
+    } else if (kind == 'x' && number.size() == 2 && whole) {
+      bytes += static_cast<char>(value);
+    } else if (kind == '*' && whole) {
+      bytes.append(value, '\0');
+    } else {
+      return Status(Code::kInvalidArgument,
+                    Str("\"", text.substr(0, 6), "\" is none of \\n \\\\ \\xHH \\*N*"));
+    }
+    text.remove_prefix(kind == '*' ? end + 1 : end);
+  }
+  return bytes;
+}
+
+}  // namespace longrun
