@@ -6,7 +6,11 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   start      how long `longrun version` takes (target: below 50 ms), beside /bin/true; and a reading
              command that starts a coordinator for its moment
   journal    records through the journal, beside plain writes of the same bytes
+  ingest     journal to acknowledged row (target: 100,000 rows/s), beside SQLite and gRPC alone
+  table      a sweep's table among a million rows (target: 50 ms), beside a database of it alone
   train      tokens/s of the quick start's model on the CPU, each position method beside "none"
+  torch      its train step beside the same model in plain PyTorch (torch_peer.py), in tokens per
+             processor second; LONGRUN_BENCH_PYTHON names a Python that can import torch
   simulator  simulated histories of the scheduler per second
   tokenizer  text to the ids of GPT-2, beside tiktoken where it is installed (bench_tokenizer.py)
 
@@ -31,6 +35,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = ROOT / "build/release/bin"  # or as --bin says
 ROUNDS = 7
 TRAIN_STEPS = 40
+TORCH_ROUNDS = 5
 TRAIN_STEPS_WARM = 10  # of them left out: the first steps allocate
 SIMULATED_SEEDS = 200
 
@@ -52,7 +57,8 @@ def cpu_seconds(command):
 
 
 def measured(name, unit, ours, baseline=None, what_baseline=None, target=None):
-    return {"name": name, "unit": unit, "ours": ours, "baseline": baseline,
+    ratio = [a / b for a, b in zip(ours, baseline) if b] if baseline else None
+    return {"name": name, "unit": unit, "ours": ours, "baseline": baseline, "ratio": ratio,
             "what_baseline": what_baseline, "target": target}
 
 
@@ -76,13 +82,13 @@ def bench_start(_):
     yield measured("start: longrun ls, with a coordinator of its own", "ms", ours)
 
 
-def bench_journal(_):
-    out = subprocess.run([str(BIN / "longrun-journal-bench")], check=True, capture_output=True,
-                         text=True).stdout
+def bench_program(name):
+    """A program that prints its measurements, one JSON line each."""
+    out = subprocess.run([str(BIN / name)], check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in out.splitlines():
         one = json.loads(line)
         yield measured(one["name"], one["unit"], one["ours"], one["baseline"],
-                       one["what_baseline"])
+                       one["what_baseline"], one.get("target"))
 
 
 def train_rate(work, dataset, method):
@@ -121,6 +127,51 @@ def bench_train(_):
                        rates["none"], 'position "none"')
 
 
+def train_cpu_seconds(work, dataset, method, n_steps):
+    """Processor seconds of a whole training, from start to end."""
+    run_file = work / "torch.json"
+    train = dict(TRAIN, tokens=n_steps * TRAIN["batch_tokens"],
+                 schedule={"name": "constant", "warmup_tokens": 0}, validate={"every": 0, "tokens": 0})
+    run_file.write_text(json.dumps({"model": MODEL, "train": train, "seed": 1,
+                                    "position": {"method": method}}))
+    output = work / "torch"
+    shutil.rmtree(output, ignore_errors=True)
+    return cpu_seconds([str(BIN / "longrun-trainer"), "train", "--run", str(run_file), "--dataset",
+                        str(dataset), "--output", str(output), "--threads", "1"])
+
+
+def bench_torch(_):
+    python = os.environ.get("LONGRUN_BENCH_PYTHON", str(ROOT / ".venv/bin/python3"))
+    found = subprocess.run([python, "-c", "import torch"], capture_output=True, text=True,
+                           check=False)
+    if found.returncode != 0:
+        print(f"torch: not measured: {python} cannot import torch "
+              f"({found.stderr.strip().splitlines()[-1]}); LONGRUN_BENCH_PYTHON names another one")
+        return
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+    novels = ROOT / ".data/austen"
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        dataset, text_file = work / "dataset", novels / f"{NOVELS_TRAIN[0]}.txt"
+        seconds([str(BIN / "longrun-trainer"), "data", "import", "--output", str(dataset), "--train",
+                 str(text_file), "--validation", str(novels / f"{NOVEL_VALIDATION}.txt")])
+        for method in ["rope", "sinusoidal", "none", "alibi", "cable"]:
+            ours, peer = [], []
+            for _ in range(TORCH_ROUNDS):
+                # The difference of two lengths: what a start costs falls out.
+                more = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM + TRAIN_STEPS)
+                less = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM)
+                ours.append(TRAIN_STEPS * TRAIN["batch_tokens"] / (more - less))
+                out = subprocess.run(
+                    [python, str(ROOT / "tools/torch_peer.py"), "train", method, "--tokens",
+                     str(text_file), "--steps", str(TRAIN_STEPS), "--warm", str(TRAIN_STEPS_WARM)],
+                    check=True, stdout=subprocess.PIPE, text=True).stdout
+                one = json.loads(out)
+                peer.append(one["tokens"] / one["cpu_s"])
+            yield measured(f"train step: {method}, micro, length 64, 1 thread", "tokens/cpu s", ours,
+                           peer, "plain PyTorch", "ratio >= 1.0")
+
+
 def bench_simulator(args):
     rates = [SIMULATED_SEEDS / seconds([str(BIN / "longrun-sim"), "--seed",
                                         str(args.seed + round_ * SIMULATED_SEEDS), "--seeds",
@@ -128,20 +179,26 @@ def bench_simulator(args):
     yield measured("simulator: histories", "seeds/s", rates)
 
 
-BENCHES = {"start": bench_start, "journal": bench_journal, "train": bench_train,
+BENCHES = {"start": bench_start,
+           "journal": lambda _: bench_program("longrun-journal-bench"),
+           "ingest": lambda _: bench_program("longrun-ingest-bench"),
+           "table": lambda _: bench_program("longrun-table-bench"),
+           "train": bench_train, "torch": bench_torch,
            "simulator": bench_simulator,
            "tokenizer": lambda _: bench_tokenizer(BIN, measured)}
 
 
 def spread(values):
     """(median, lower quartile, upper quartile)"""
+    if len(values) < 2:
+        return values[0], values[0], values[0]
     lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
     return median, lower, upper
 
 
 def text(values):
     median, lower, upper = spread(values)
-    digits = 0 if median >= 100 else 1
+    digits = 0 if median >= 100 else 1 if median >= 10 else 2
     return f"{median:,.{digits}f} ({lower:,.{digits}f} - {upper:,.{digits}f})"
 
 
@@ -174,15 +231,17 @@ def main():
     about = results["machine"]
     print(f"{about['version']}\n{about['cpu']}, {about['cores']} cores, load {about['load']:.1f}\n"
           "median (quartiles)\n")
-    row = "{:52} {:>9} {:>28} {:>28}  {}"
-    print(row.format("", "", "ours", "baseline", ""))
+    row = "{:62} {:>12} {:>28} {:>28} {:>20}  {}"
+    print(row.format("", "", "ours", "baseline", "ratio", ""))
     for name in args.names or BENCHES:
         for one in BENCHES[name](args):
             results["measurements"].append(one)
             print(row.format(one["name"], one["unit"], text(one["ours"]),
                              text(one["baseline"]) if one["baseline"] else "-",
-                             one["what_baseline"] or (f"target {one['target']}" if one["target"]
-                                                      else "")), flush=True)
+                             text(one["ratio"]) if one["ratio"] else "-",
+                             "; ".join(filter(None, [
+                                 one["what_baseline"],
+                                 one["target"] and f"target {one['target']}"]))), flush=True)
     output = pathlib.Path(args.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(results, indent=1) + "\n")

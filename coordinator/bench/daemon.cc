@@ -1,0 +1,61 @@
+// See daemon.h.
+#include "coordinator/bench/daemon.h"
+
+#include <signal.h>
+#include <time.h>
+
+#include <chrono>
+
+#include "base/check.h"
+#include "base/files.h"
+#include "base/process.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kLookMs = 10;
+constexpr auto kConnectTime = std::chrono::seconds(60);
+
+}  // namespace
+
+Daemon::Daemon(std::string state_folder) : state_folder_(std::move(state_folder)) {
+  const std::string address_path = JoinPath(state_folder_, "coordinator.address");
+  LR_CHECK(RemoveAll(address_path).ok());
+  SpawnOptions options;
+  options.argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state", state_folder_};
+  options.env = {"PATH=/usr/bin:/bin"};
+  options.stderr_path = JoinPath(state_folder_, "bench.log");
+  options.die_with_parent = true;
+  const Result<int> pid = Spawn(options);
+  LR_CHECK(pid.ok());
+  pid_ = *pid;
+  while (!PathExists(address_path)) {
+    const auto ended = WaitFor(pid_, kLookMs);
+    LR_CHECK(ended.ok() && !ended->has_value());
+  }
+  const Result<std::string> address = ReadFile(address_path);
+  LR_CHECK(address.ok());
+  grpc::ChannelArguments own;  // not another daemon's connection
+  own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  own.SetMaxReceiveMessageSize(-1);
+  channel_ = grpc::CreateCustomChannel(std::string(Trim(*address)),
+                                       grpc::InsecureChannelCredentials(), own);
+  LR_CHECK(channel_->WaitForConnected(std::chrono::system_clock::now() + kConnectTime));
+}
+
+Daemon::~Daemon() {
+  channel_.reset();
+  kill(pid_, SIGTERM);
+  (void)WaitFor(pid_, -1);
+}
+
+double Daemon::CpuSeconds() const {
+  clockid_t clock{};
+  LR_CHECK(clock_getcpuclockid(pid_, &clock) == 0);
+  timespec used{};
+  LR_CHECK(clock_gettime(clock, &used) == 0);
+  return static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec);
+}
+
+}  // namespace longrun

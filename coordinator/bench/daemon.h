@@ -1,0 +1,30 @@
+// A coordinator as a process of its own: the program beside the running one.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace longrun {
+
+class Daemon {
+ public:
+  // Serves the state folder; returns when it answers.
+  explicit Daemon(std::string state_folder);
+  ~Daemon();  // SIGTERM, and waits
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  const std::string& state_folder() const { return state_folder_; }
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  double CpuSeconds() const;  // of all its threads so far
+
+ private:
+  std::string state_folder_;
+  int pid_ = -1;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+}  // namespace longrun

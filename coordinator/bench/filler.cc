@@ -1,0 +1,228 @@
+// See filler.h.
+#include "coordinator/bench/filler.h"
+
+#include <cinttypes>
+#include <cstdio>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kWallMs = 1'700'000'000'000;
+constexpr Instant kNow = 1000;  // time stands still: no lease ends
+constexpr std::size_t kTransactionWrites = 2000;
+constexpr int kSlots = 16;
+constexpr SessionId kSession = 1;
+
+std::string Yaml(const SweepShape& shape) {
+  std::vector<std::string> seeds, lengths;
+  for (int i = 0; i < shape.n_seeds; ++i) seeds.push_back(Str(shape.first_seed + i));
+  for (const int length : shape.lengths) lengths.push_back(Str(length));
+  return Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: ", shape.name,
+             "}\nspec:\n  model: {architecture: gpt2, size: micro}\n  matrix:\n",
+             "    position: [cable, alibi, rope, sinusoidal]\n    train_length: [64]\n",
+             "    dataset: [bench]\n    seed: [", Join(seeds, ", "), "]\n",
+             "  train: {tokens: 65536, batch_tokens: 1024, precision: fp32}\n  evaluate:\n",
+             "    - perplexity: {context_lengths: [", Join(lengths, ", "),
+             "], split: validation, protocol: nonoverlap}\n");
+}
+
+Sweep Parse(const SweepShape& shape) {
+  const DatasetCatalogue datasets = {
+      .find =
+          [](const std::string& name) {
+            return name == "bench" ? std::optional(BenchDataset().info) : std::nullopt;
+          },
+      .names = {"bench"}};
+  auto sweep = ParseSweep(Yaml(shape), "bench.yaml", {}, datasets);
+  if (!sweep.ok()) std::fprintf(stderr, "%s\n", sweep.status().message().c_str());
+  LR_CHECK(sweep.ok());
+  return std::move(sweep).value();
+}
+
+Json ResultBody(const ExpectedCell& cell) {
+  const double nll = 1.5 + 0.0001 * static_cast<double>(cell.context_length);
+  return {{"cell", cell.cell},
+          {"metric", cell.metric},
+          {"context_length", cell.context_length},
+          {"split", "validation"},
+          {"protocol", "nonoverlap"},
+          {"averaging", "token"},
+          {"depth", nullptr},
+          {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
+          {"value", nll},
+          {"se", 0.0123456789},
+          {"n", 65536},
+          {"nll_sum", 65536 * nll},
+          {"bytes", 65536},
+          {"status", "ok"},
+          {"extra", Json::object()}};
+}
+
+// What a trainer that succeeds says, from the first record to the last.
+class Journal {
+ public:
+  explicit Journal(const TaskFile& task) {
+    Add("attempt", {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}});
+    Add("started", {{"version", "0.1.0"}, {"steps", 64}});
+    if (task.kind == TaskKind::kTrain) {
+      Add("series", {{"loss", 2.5}, {"lr", 1e-3}}, 64);
+      AddCheckpoint(Sha256Hex(task.task));
+    }
+    for (const ExpectedCell& cell : task.expected_cells) Add("result", ResultBody(cell));
+    Add("final", tally_.FinalBody());
+  }
+  std::vector<BatchRecord> records;
+
+ private:
+  void AddCheckpoint(const std::string& sha256) {
+    Add("checkpoint",
+        {{"path", "checkpoints/64"},
+         {"step", 64},
+         {"sha256", sha256},
+         {"files", {{{"name", "manifest.json"}, {"sha256", sha256}, {"bytes", 8}}}},
+         {"final", true},
+         {"best", true}},
+        64);
+  }
+  void Add(const std::string& kind, const Json& body, const Json& step = nullptr) {
+    const auto seq = static_cast<std::int64_t>(records.size()) + 1;
+    std::string line = JournalLine(seq, kind, body, step);
+    auto record = ParseJournalLine(line);
+    LR_CHECK(record.ok());
+    tally_.Add(kind, line);
+    records.push_back({.record = std::move(record).value(), .line = std::move(line)});
+  }
+  JournalTally tally_;
+};
+
+}  // namespace
+
+std::string JournalLine(std::int64_t seq, const std::string& kind, const Json& body,
+                        const Json& step) {
+  std::string line = CanonicalJson(
+      Json{{"body", body}, {"kind", kind}, {"seq", seq}, {"step", step}, {"t_ms", kWallMs + seq}});
+  line.pop_back();
+  char crc[9];
+  std::snprintf(crc, sizeof crc, "%08" PRIx32, Crc32c(line));
+  StrAppend(line, Str(",\"crc\":\"", crc, "\"}"));
+  return line;
+}
+
+DatasetRow BenchDataset() {
+  return {.info = {.name = "bench",
+                   .digest = Sha256Hex("bench"),
+                   .tokenizer_fingerprint = Sha256Hex("bytes"),
+                   .vocab_size = 320,
+                   .split_tokens = {{"train", 1'000'000}, {"validation", 1'000'000}}},
+          .folder = "/dataset"};
+}
+
+Worker BenchWorker(int n_slots) {
+  Worker worker;
+  worker.id = "bench";
+  worker.incarnation = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  worker.host = "bench";
+  worker.version = "0.1.0";
+  worker.dataset_digests = {BenchDataset().info.digest};
+  for (int i = 0; i < n_slots; ++i) {
+    worker.slots.push_back({.index = i,
+                            .kind = "cpu",
+                            .name = "CPU",
+                            .memory_bytes = std::int64_t{8} << 30,
+                            .threads = 1,
+                            .simd = "avx2",
+                            .linear = "aten/bench"});
+  }
+  return worker;
+}
+
+Filler::Filler(const std::string& folder) {
+  auto store = Store::Open(folder);
+  LR_CHECK(store.ok());
+  store_ = std::move(store).value();
+  auto state = store_->Load();
+  LR_CHECK(state.ok());
+  state_ = std::move(state).value();
+  AfterLoad(state_, kNow, 1);
+  LR_CHECK(store_->Begin().ok());
+  LR_CHECK(store_->PutDataset(BenchDataset()).ok());
+}
+
+Filler::~Filler() {
+  LR_CHECK(store_->Commit().ok());
+  LR_CHECK(store_->CheckpointWal(true).ok());
+}
+
+void Filler::Submit(const SweepShape& shape) {
+  SeededRandom random(static_cast<std::uint64_t>(++n_sweeps_));
+  SweepSubmitted event;
+  event.sweep_id = MakeUlid(kWallMs + n_sweeps_, random);
+  event.sweep = Parse(shape);
+  event.dataset_paths["bench"] = BenchDataset().folder;
+  Do(event);
+}
+
+void Filler::Connect() {
+  WorkerArrived event;
+  event.session = kSession;
+  event.worker = BenchWorker(kSlots);
+  Do(event);
+}
+
+void Filler::Run() {
+  while (!starts_.empty()) {
+    const SendStart start = std::move(starts_.front());
+    starts_.pop_front();
+    Complete(start);
+    CommitWhenFull(kTransactionWrites);
+  }
+}
+
+void Filler::Complete(const SendStart& start) {
+  const TaskFile& task = start.task;
+  Do(AttemptAccepted{.session = kSession, .attempt = task.attempt, .epoch = task.epoch});
+  Journal journal(task);
+  const auto n_records = static_cast<std::int64_t>(journal.records.size());
+  Do(JournalReceived{.session = kSession,
+                     .attempt = task.attempt,
+                     .epoch = task.epoch,
+                     .first_seq = 1,
+                     .records = std::move(journal.records)});
+  AttemptFinished ended;
+  ended.session = kSession;
+  ended.attempt = task.attempt;
+  ended.epoch = task.epoch;
+  ended.last_seq = n_records;
+  ended.evidence.exit_known = true;
+  ended.evidence.exit_code = 0;
+  Do(ended);
+}
+
+void Filler::Do(const SchedulerEvent& event) {
+  StepResult result = Step(state_, event, kNow, kWallMs);
+  if (!result.status.ok()) std::fprintf(stderr, "%s\n", result.status.message().c_str());
+  LR_CHECK(result.status.ok() && result.warnings.empty());
+  LR_CHECK(store_->Apply(result.writes, kWallMs, counts_).ok());
+  n_writes_ += result.writes.size();
+  for (Command& command : result.commands) {
+    if (auto* start = std::get_if<SendStart>(&command)) starts_.push_back(std::move(*start));
+    LR_CHECK(!std::holds_alternative<SendFenced>(command));
+  }
+}
+
+void Filler::CommitWhenFull(std::size_t n_writes_max) {
+  if (n_writes_ < n_writes_max) return;
+  n_writes_ = 0;
+  LR_CHECK(store_->Commit().ok());
+  LR_CHECK(store_->CheckpointWal(false).ok());
+  LR_CHECK(store_->Begin().ok());
+}
+
+}  // namespace longrun

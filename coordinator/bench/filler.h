@@ -1,0 +1,59 @@
+// A database as if sweeps had run: the scheduler decides, the store's writer stores, and a worker and
+// trainers are played. So every row is one that the coordinator itself would have written.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/store/store.h"
+
+namespace longrun {
+
+// The line of a journal record, as JournalWriter writes it.
+std::string JournalLine(std::int64_t seq, const std::string& kind, const Json& body,
+                        const Json& step);
+
+// What is asked: one run for each of four position methods and each seed, evaluated at each length.
+struct SweepShape {
+  std::string name;
+  int first_seed = 1;
+  int n_seeds = 1;
+  std::vector<int> lengths = {};
+};
+
+// The dataset of these sweeps: known by name and digest, without a file.
+DatasetRow BenchDataset();
+Worker BenchWorker(int n_slots);
+
+class Filler {
+ public:
+  explicit Filler(const std::string& folder);
+  ~Filler();  // commits
+  Filler(const Filler&) = delete;
+  Filler& operator=(const Filler&) = delete;
+
+  void Submit(const SweepShape& shape);  // waits for a worker
+  void Connect();                        // the worker that Run plays
+  void Run();                            // until no task is ready; every one succeeds
+
+  std::int64_t n_results() const { return counts_.result_rows; }
+
+ private:
+  void Do(const SchedulerEvent& event);
+  void Complete(const SendStart& start);
+  void CommitWhenFull(std::size_t n_writes_max);
+
+  std::unique_ptr<Store> store_;
+  State state_;
+  ApplyCounts counts_;
+  std::size_t n_writes_ = 0;  // in the open transaction
+  std::int64_t n_sweeps_ = 0;
+  std::deque<SendStart> starts_;
+};
+
+}  // namespace longrun
