@@ -221,7 +221,7 @@ TEST_F(DatasetTest, AMissingShardIsNamed) {
   ASSERT_TRUE(RemoveAll(JoinPath(Folder("data"), "test-00000.lrtk")).ok());
   const auto dataset = Dataset::Open(Folder("data"));
   ASSERT_FALSE(dataset.ok());
-  EXPECT_EQ(dataset.status().code(), Code::kNotFound);
+  EXPECT_EQ(dataset.status().code(), Code::kDataLoss);
   EXPECT_TRUE(Contains(dataset.status(), "test-00000.lrtk"));
 }
 
