@@ -58,6 +58,9 @@ std::string RunText(const Json& run) {
   for (const auto& [axis, value] : run.at("axes").items()) {
     text += "  " + axis + ": " + AxisText(value) + "\n";
   }
+  if (run.at("run").is_object() && run.at("run").contains("parent")) {
+    text += Str("  parent: ", run.at("run").at("parent").get<std::string>(), "\n");
+  }
   if (run.at("execution").is_object()) {
     text += "  execution: " + CanonicalJson(run.at("execution")) + "\n";
   }

@@ -77,6 +77,10 @@ Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets,
   wanted.notes = {Str("gives run ", result.run_key, " again"),
                   Str("dataset ", dataset, " must have digest ", wanted.run.dataset_digest),
                   Str("  and tokenizer ", wanted.run.tokenizer_fingerprint)};
+  if (!wanted.run.parent.empty()) {
+    wanted.notes.push_back(Str("goes on from run ", wanted.run.parent,
+                               ", which must be trained first (longrun reproduce)"));
+  }
   for (const auto& [name, text] : ProvenanceOf(StartedOf(run))) {
     if (name != "dataset" && name != "seed" && name != "parameters") {
       wanted.notes.push_back(Str(name, ": ", text));

@@ -241,7 +241,8 @@ std::string RenderProgress(const Json& message) {
 }
 
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying,
-                         const std::function<void()>& away_now) {
+                         const std::function<void()>& away_now,
+                         const std::function<void(const Json&)>& show) {
   Display display;
   Json last;
   std::int64_t deadline = BootMs() + kReconnectMs;
@@ -261,7 +262,11 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep, boo
       status = connection.Stream("WatchSweep", {{"sweep", sweep}}, [&](const Json& message) {
         deadline = BootMs() + kReconnectMs;
         last = message;
-        display.Show(message);
+        if (show) {
+          show(message);
+        } else {
+          display.Show(message);
+        }
         return !Interrupted() && !message.at("finished").get<bool>();
       });
       done = true;

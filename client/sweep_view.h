@@ -19,9 +19,11 @@ std::string RenderProgress(const Json& message);
 // has changed by a tenth. `interrupted` is asked between messages; a stream that breaks off is taken
 // up again while `keep_trying` (the coordinator may be starting again). Gives the last message;
 // kCancelled when interrupted.
-// `away`, when given, is called from time to time while nobody answers.
+// `away`, when given, is called from time to time while nobody answers; `show` is given each message
+// in place of the drawing.
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying,
-                         const std::function<void()>& away = {});
+                         const std::function<void()>& away = {},
+                         const std::function<void(const Json&)>& show = {});
 
 // Ctrl-C and SIGTERM set a flag instead of ending the program, from now on.
 void CatchInterrupts();

@@ -8,14 +8,24 @@
 #include "client/verb.h"
 
 namespace longrun {
+namespace {
+
+// One message a line, as it comes.
+void PrintLine(const Json& message) {
+  Print(CanonicalJson(message) + "\n");
+  std::fflush(stdout);
+}
+
+}  // namespace
 
 void AddWatch(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("watch", "live progress of a sweep (Ctrl-C detaches)");
-  AddExamples(*verb, {"longrun watch my-sweep"});
+  AddExamples(*verb, {"longrun watch my-sweep", "longrun watch my-sweep -o json"});
   const auto sweep = std::make_shared<std::string>();
   verb->add_option("SWEEP", *sweep, "name or id")->required();
-  verb->callback([&verbs, sweep] {
-    verbs.run = [&verbs, sweep] {
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, sweep, output] {
+    verbs.run = [&verbs, sweep, output] {
       const auto coordinator = Coordinator::Reach(verbs.state);
       if (!coordinator.ok()) return Report(coordinator.status());
       CatchInterrupts();
@@ -23,15 +33,21 @@ void AddWatch(Verbs& verbs) {
         // Nothing can change: say how it stands and where the work would go on.
         const Result<Json> now = (*coordinator)->connection().Call("GetSweep", {{"sweep", *sweep}});
         if (!now.ok()) return Report(now.status());
-        std::fputs(RenderProgress(*now).c_str(), stderr);
-        PrintFailures(*now);
+        if (*output == "json") {
+          PrintLine(*now);
+        } else {
+          std::fputs(RenderProgress(*now).c_str(), stderr);
+          PrintFailures(*now);
+        }
         const int code = SweepExitCode(now->at("info"));
         if (code == kExitIncomplete) {
           std::fprintf(stderr, "nothing is running: `longrun up` goes on with it\n");
         }
         return code;
       }
-      const Result<Json> end = FollowSweep(verbs.state, *sweep, true);
+      const Result<Json> end = *output == "json"
+                                   ? FollowSweep(verbs.state, *sweep, true, {}, &PrintLine)
+                                   : FollowSweep(verbs.state, *sweep, true);
       if (!end.ok()) {
         if (Interrupted()) {
           std::fprintf(stderr, "\ndetached: `longrun watch %s` comes back\n", sweep->c_str());
@@ -39,7 +55,7 @@ void AddWatch(Verbs& verbs) {
         }
         return Report(end.status());
       }
-      PrintFailures(*end);
+      if (*output != "json") PrintFailures(*end);
       return SweepExitCode(end->at("info"));
     };
   });

@@ -159,6 +159,11 @@ class Expander {
     const std::size_t n_problems = problems_.size();
     ResolveTrain(point, body["train"], run.train);
     ResolveModel(point, body["model"], dataset, run);
+    const Json& parent = body["train"]["continue_from"];
+    // A run that is refused already would be told in vain how it differs from another.
+    if (parent.is_string() && run.train.Check().ok() && run.model.Check().ok()) {
+      ResolveParent(point, parent.get<std::string>(), run);
+    }
     CheckData(point, dataset, run.train);
     const std::vector<ResolvedEvaluation>& evaluations = EvaluationsOn(point, dataset);
     if (problems_.size() > n_problems || !problems_.empty()) return;
@@ -193,6 +198,7 @@ class Expander {
 
   void ResolveTrain(const Point& point, Json given, TrainConfig& train) {
     given.erase("checkpoint");
+    given.erase("continue_from");
     given["train_length"] = Value(point, "train_length").value;
     Json& optimizer = given["optimizer"];
     if (optimizer["min_lr"].is_null()) optimizer["min_lr"] = TenthOf(optimizer["lr"].get<double>());
@@ -247,6 +253,45 @@ class Expander {
     if ((*method)->has_position_table) model.n_positions = run.train.train_length;
     ReportStatus(point, model.Check());
     run.model = std::move(model);
+  }
+
+  // A run goes on with all that a checkpoint holds, and with the order of its data; what may change is
+  // how the weights move from here on.
+  void ResolveParent(const Point& point, const std::string& wanted, Run& run) {
+    const auto refuse = [&](const std::string& why) {
+      Place place = PlaceOf("spec.train.continue_from");
+      for (std::size_t a = 0; a < point.size(); ++a) {
+        if (spec_.axes[a].name == "train.continue_from") place = point[a]->place;
+      }
+      Report(place, Str("spec.train.continue_from: ", why));
+    };
+    if (!spec_.find_run) return refuse("no runs are known here");
+    const auto found = spec_.find_run(wanted);
+    if (!found.ok()) return refuse(found.status().message());
+    const auto& [key, parent] = *found;
+    const std::string differs = FirstDifference(run.ToJson(), parent.ToJson());
+    const std::string name = Str("run ", key.substr(0, 8));
+    if (!differs.empty()) {
+      return refuse(Str(name, " has another ", differs,
+                        "; a run goes on with the same model, position, dataset, seed, "
+                        "train_length, batch_tokens, precision and order"));
+    }
+    if (run.train.steps() <= parent.train.steps()) {
+      return refuse(Str(name, " was trained on ", parent.train.tokens,
+                        " tokens already; train.tokens must be more, found ", run.train.tokens));
+    }
+    run.parent = key;
+  }
+
+  // What keeps a run from going on where another ended: "model", "train_length"; "" when nothing does.
+  static std::string FirstDifference(const Json& ours, const Json& theirs) {
+    for (const char* part : {"model", "position", "dataset", "tokenizer", "seed", "numerics"}) {
+      if (ours.at(part) != theirs.at(part)) return part;
+    }
+    for (const char* part : {"train_length", "batch_tokens", "precision", "order"}) {
+      if (ours.at("train").at(part) != theirs.at("train").at(part)) return part;
+    }
+    return "";
   }
 
   // An error of a whole configuration ("model.d_model: 96 is not divisible by model.n_head 5"), at

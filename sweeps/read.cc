@@ -588,7 +588,9 @@ void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Prob
 
 SweepSpec ReadSweep(const YamlNode& root, const DatasetCatalogue& datasets,
                     std::vector<Problem>& problems) {
-  return Reader(datasets, problems).Read(root);
+  SweepSpec spec = Reader(datasets, problems).Read(root);
+  spec.find_run = datasets.find_run;
+  return spec;
 }
 
 }  // namespace longrun

@@ -80,6 +80,7 @@ Result<std::string> Written(const Reproduction& wanted) {
   const Run& run = wanted.run;
   const Json whole = run.ToJson();
   Json body = {{"model", whole.at("model")}, {"train", whole.at("train")}};
+  if (!run.parent.empty()) body["train"]["continue_from"] = run.parent;
   std::set<std::string> done = {"train.train_length"};
   std::string text;
   for (const std::string& note : wanted.notes) text += Str("# ", note, "\n");
@@ -118,9 +119,16 @@ Result<std::string> KeyOf(const std::string& yaml, const Reproduction& wanted) {
       if (params.contains("split")) dataset.split_tokens[params.at("split")] = kSplitTokens;
     }
   }
+  // In place of the parent, which only a coordinator knows: the run itself after one step.
+  Run parent = wanted.run;
+  parent.parent.clear();
+  parent.train.tokens = parent.train.batch_tokens;
   const DatasetCatalogue catalogue = {
       .find = [&](const std::string&) { return std::optional(dataset); },
-      .names = {wanted.dataset_name}};
+      .names = {wanted.dataset_name},
+      .find_run = [&](const std::string& key) -> Result<std::pair<std::string, Run>> {
+        return std::pair(key, parent);
+      }};
   ASSIGN_OR_RETURN(const Sweep sweep, ParseSweep(yaml, "reproduction", {}, catalogue));
   LR_CHECK(sweep.runs.size() == 1);  // every axis has one value
   return sweep.runs.front().run_key;

@@ -55,13 +55,15 @@ std::int64_t Bytes(double bytes) {
 }  // namespace
 
 Json Run::ToJson() const {
-  return Json{{"dataset", {{"digest", dataset_digest}}},
-              {"model", model.ToJson()},
-              {"numerics", numerics},
-              {"position", model.position.ToJson()},
-              {"seed", seed},
-              {"tokenizer", {{"fingerprint", tokenizer_fingerprint}}},
-              {"train", train.ToJson()}};
+  Json json = {{"dataset", {{"digest", dataset_digest}}},
+               {"model", model.ToJson()},
+               {"numerics", numerics},
+               {"position", model.position.ToJson()},
+               {"seed", seed},
+               {"tokenizer", {{"fingerprint", tokenizer_fingerprint}}},
+               {"train", train.ToJson()}};
+  if (!parent.empty()) json["parent"] = parent;
+  return json;
 }
 
 Result<Run> Run::FromJson(const Json& json) {
@@ -72,12 +74,18 @@ Result<Run> Run::FromJson(const Json& json) {
   fields.Member("dataset", dataset).Member("model", model).Int("numerics", numerics);
   fields.Member("position", position).Int("seed", run.seed);
   fields.Member("tokenizer", tokenizer).Member("train", train);
+  const bool continues = json.is_object() && json.contains("parent");
+  if (continues) fields.String("parent", run.parent);
   RETURN_IF_ERROR(fields.Done());
   if (numerics < 1 || numerics > std::numeric_limits<int>::max()) {
     return Status(Code::kInvalidArgument,
                   Str("run.numerics: expected 1 or more, found ", numerics));
   }
   run.numerics = static_cast<int>(numerics);
+  if (continues && !IsSha256Hex(run.parent)) {
+    return Status(Code::kInvalidArgument,
+                  Str("run.parent: expected 64 digits of 0-9a-f, found \"", run.parent, "\""));
+  }
   ASSIGN_OR_RETURN(run.dataset_digest, ParseDigest(dataset, "digest", "run.dataset"));
   ASSIGN_OR_RETURN(run.tokenizer_fingerprint,
                    ParseDigest(tokenizer, "fingerprint", "run.tokenizer"));

@@ -19,9 +19,12 @@ struct Run {
   std::string tokenizer_fingerprint;  // 64 hex digits
   std::int64_t seed = 0;
   int numerics = 0;  // kNumericsVersion when it was resolved
+  // Key of the run from whose final checkpoint (weights, optimiser, place in the data) this one goes
+  // on; "": from the start. Left out of the JSON then, so that it changes no other run's key.
+  std::string parent = {};
 
   // {"dataset":{"digest"},"model":{..},"numerics":1,"position":{"method",..},"seed":1,
-  //  "tokenizer":{"fingerprint"},"train":{..}}
+  //  "tokenizer":{"fingerprint"},"train":{..}}, and "parent" where there is one
   Json ToJson() const;
   static Result<Run> FromJson(const Json& json);
   // SHA-256 of the canonical JSON.

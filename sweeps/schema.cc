@@ -196,6 +196,12 @@ std::vector<KeyRow> MakeKeys() {
        .choices = {"random", "shuffled", "stream"},
        .meaning = "of the data: random starts, slices in shuffled or in file order",
        .axis = on_axis},
+      {.path = "spec.train.continue_from",
+       .type = Type::kName,
+       .meaning =
+           "a finished run (8 digits or more) to go on from, to more tokens: with schedule "
+           "constant the same as one long run, with cosine not, since that depends on tokens",
+       .axis = on_axis},
       {.path = "spec.train.positions",
        .type = Type::kUnbuilt,
        .meaning = "position schedule of training"},

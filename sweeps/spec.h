@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -54,6 +55,7 @@ struct SweepSpec {
   std::vector<std::vector<AxisValue>> include;  // a value for each axis
   std::vector<EvaluationSpec> evaluations;
   std::map<std::string, DatasetInfo> datasets;  // of the names that the axes use
+  std::function<Result<std::pair<std::string, Run>>(const std::string&)> find_run;
 };
 
 // Sets each override in the tree.

@@ -35,6 +35,9 @@ struct DatasetInfo {
 struct DatasetCatalogue {
   std::function<std::optional<DatasetInfo>(const std::string& name)> find;
   std::vector<std::string> names;
+  // A run that can be continued, with its key, by the key or a beginning of it; the error says why
+  // there is none. Where it is not set, nothing can be continued.
+  std::function<Result<std::pair<std::string, Run>>(const std::string& run)> find_run = {};
 };
 
 struct RetryPolicy {

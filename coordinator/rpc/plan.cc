@@ -189,13 +189,21 @@ class Planner {
     info->set_axes_json(CanonicalJson(planned.axes));
     info->set_dataset(planned.dataset_name);
     info->set_parameters(run.model.ParameterCount());
-    info->set_train_flops(TrainFlops(run.model, run.train));
+    info->set_train_flops(FlopsToTrain(run));
     info->set_micro_batch(micro_batch);
     info->set_memory_bytes(TrainMemoryBytes(run.model, run.train, micro_batch));
     Estimate chain;
     FillTraining(planned, info, chain);
     FillCells(planned, info, chain);
     if (chain.likely_s > longest_.likely_s) longest_ = chain;
+  }
+
+  // Of the steps that are the run's own.
+  double FlopsToTrain(const Run& run) const {
+    const double whole = TrainFlops(run.model, run.train);
+    const auto parent = state_.runs.find(run.parent);
+    if (parent == state_.runs.end()) return whole;
+    return whole - TrainFlops(parent->second.run.model, parent->second.run.train);
   }
 
   void FillTraining(const PlannedRun& planned, v1::PlannedRunInfo* info, Estimate& chain) {

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/rpc/parents.h"
 #include "coordinator/rpc/plan.h"
 #include "coordinator/rpc/query.h"
 #include "coordinator/rpc/upkeep.h"
@@ -39,8 +40,9 @@ std::vector<std::pair<std::string, std::string>> Overrides(
   return pairs;
 }
 
-DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets) {
+DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreReader& reader) {
   DatasetCatalogue catalogue;
+  catalogue.find_run = ParentFinder(core, reader);
   for (const DatasetRow& dataset : datasets) catalogue.names.push_back(dataset.info.name);
   catalogue.find = [rows = std::move(datasets)](const std::string& name) {
     for (const DatasetRow& row : rows) {
@@ -333,9 +335,10 @@ class SweepService final : public v1::SweepService::CallbackService {
     const auto body = [=, this](StoreReader& reader, RpcError& error) {
       error = {.reason = "SWEEP_INVALID", .subject = request->file_name()};
       RETURN_IF_ERROR(CheckFile(request->file_name(), request->overrides()));
-      ASSIGN_OR_RETURN(const Sweep sweep, ParseSweep(request->yaml(), request->file_name(),
-                                                     Overrides(request->overrides()),
-                                                     Catalogue(parts_.core.datasets())));
+      ASSIGN_OR_RETURN(
+          const Sweep sweep,
+          ParseSweep(request->yaml(), request->file_name(), Overrides(request->overrides()),
+                     Catalogue(parts_.core.datasets(), parts_.core, reader)));
       error.reason.clear();
       return longrun::PlanSweep(parts_.core, reader, sweep, response);
     };
@@ -350,9 +353,9 @@ class SweepService final : public v1::SweepService::CallbackService {
       error.reason = "SWEEP_INVALID";
       RETURN_IF_ERROR(CheckFile(request->file_name(), request->overrides()));
       const std::vector<DatasetRow> datasets = parts_.core.datasets();
-      ASSIGN_OR_RETURN(Sweep sweep,
-                       ParseSweep(request->yaml(), request->file_name(),
-                                  Overrides(request->overrides()), Catalogue(datasets)));
+      ASSIGN_OR_RETURN(Sweep sweep, ParseSweep(request->yaml(), request->file_name(),
+                                               Overrides(request->overrides()),
+                                               Catalogue(datasets, parts_.core, reader)));
       error.reason.clear();
       SweepSubmitted event;
       for (const DatasetRow& dataset : datasets) {

@@ -196,7 +196,10 @@ std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
   for (auto it = task.checkpoints.rbegin(); it != task.checkpoints.rend(); ++it) {
     if (it->step < step_end) return *it;
   }
-  return std::nullopt;
+  // Nothing of its own: where its parent ended.
+  const std::string& parent = state.runs.at(task.run_key).run.parent;
+  if (parent.empty()) return std::nullopt;
+  return state.tasks.at(TrainTaskKey(parent)).final_checkpoint;
 }
 
 TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attempt,

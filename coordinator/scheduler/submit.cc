@@ -116,6 +116,15 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
                                          "`longrun data import` makes one"));
     }
   }
+  for (const PlannedRun* const run : plan.new_runs) {
+    const std::string& parent = run->run.parent;
+    if (parent.empty()) continue;
+    const auto training = state.tasks.find(TrainTaskKey(parent));
+    if (training == state.tasks.end() || !training->second.final_checkpoint) {
+      return Status(Code::kFailedPrecondition,
+                    Str("run ", ShortId(parent), " has no final checkpoint to go on from"));
+    }
+  }
   const std::size_t n_tasks = state.tasks.size() + plan.new_tasks.size();
   if (n_tasks > static_cast<std::size_t>(state.limits.tasks_max)) {
     return Status(Code::kResourceExhausted,
@@ -158,11 +167,15 @@ void BindSweep(StepContext& step, const SweepSubmitted& event, const std::set<st
 // Where a dataset lies now: it may have been registered again elsewhere.
 void PutRuns(StepContext& step, const SweepSubmitted& event, const Submission& plan) {
   for (const PlannedRun* const run : plan.new_runs) {
+    // What goes on is carried out as what it goes on from was: else its bits would differ.
+    const auto parent = step.state.runs.find(run->run.parent);
+    const std::optional<Execution> execution =
+        parent == step.state.runs.end() ? std::nullopt : parent->second.execution;
     step.state.runs[run->run_key] = {.run_key = run->run_key,
                                      .run = run->run,
                                      .dataset_name = run->dataset_name,
                                      .dataset_path = event.dataset_paths.at(run->dataset_name),
-                                     .execution = std::nullopt};
+                                     .execution = execution};
     step.changed_runs.insert(run->run_key);
   }
   for (const PlannedRun& run : event.sweep.runs) {

@@ -60,6 +60,26 @@ TEST(RunTest, TheKeyChangesWithEverythingThatChangesTheNumbers) {
   for (const longrun::Run& other : others) EXPECT_NE(other.Key(), run.Key());
 }
 
+TEST(RunTest, AParentIsPartOfTheKeyAndNoParentIsNoPartOfIt) {
+  const longrun::Run run = MicroRun("rope");
+  EXPECT_FALSE(run.ToJson().contains("parent"));
+  longrun::Run child = run;
+  child.parent = Sha256Hex("parent");
+  EXPECT_NE(child.Key(), run.Key());
+  const auto read = longrun::Run::FromJson(child.ToJson());
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->parent, child.parent);
+  EXPECT_EQ(read->Key(), child.Key());
+
+  for (const Json& bad : {Json(""), Json("01234567"), Json(7), Json()}) {
+    Json json = run.ToJson();
+    json["parent"] = bad;
+    const auto refused = longrun::Run::FromJson(json);
+    EXPECT_EQ(refused.status().code(), Code::kInvalidArgument) << bad;
+    EXPECT_EQ(refused.status().message().substr(0, 11), "run.parent:") << bad;
+  }
+}
+
 TEST(RunTest, RefusesMembersThatItDoesNotKnow) {
   Json json = MicroRun("rope").ToJson();
   json["flavour"] = "vanilla";

@@ -95,6 +95,10 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   }
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
 
+  if (!run.parent.empty() && !task.resume) {
+    return Status(Code::kInvalidArgument, Str("the run goes on from run ", run.parent,
+                                              ", but the task names no checkpoint to resume from"));
+  }
   std::optional<LoadedCheckpoint> resumed;
   if (task.resume) {
     ASSIGN_OR_RETURN(resumed, LoadCheckpoint(task.resume->checkpoint, task.resume->sha256));
@@ -120,14 +124,19 @@ Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
   const CheckpointRef& resume = *session_.task().resume;
   Result<std::int64_t> step = GetInt(checkpoint.state, "step", "state.json");
   Result<std::string> run_key = GetString(checkpoint.state, "run_key", "state.json");
-  if (!step || !run_key || *step != resume.step || *run_key != session_.task().run_key) {
-    return Status(Code::kDataLoss, Str("checkpoint ", resume.checkpoint, " is not step ",
-                                       resume.step, " of run ", session_.task().run_key));
+  const TaskFile& task = session_.task();
+  const bool is_parents = run_key && !run_.parent.empty() && *run_key == run_.parent;
+  if (!step || !run_key || *step != resume.step || (*run_key != task.run_key && !is_parents)) {
+    return Status(Code::kDataLoss,
+                  Str("checkpoint ", resume.checkpoint, " is not step ", resume.step, " of run ",
+                      task.run_key, run_.parent.empty() ? "" : " or of its parent ", run_.parent));
   }
   RETURN_IF_ERROR(optimizer_.Restore(checkpoint.optimizer, *step));
   step_ = saved_step_ = *step;
   ASSIGN_OR_RETURN(validation_pending_,
                    GetBool(checkpoint.state, "validation_pending", "state.json"));
+  // The best of the parent is the parent's: it may have been validated otherwise.
+  if (is_parents) return Status();
   if (const Json best = checkpoint.state.value("best", Json()); best.is_object()) {
     ASSIGN_OR_RETURN(const double val_loss, GetDouble(best, "val_loss", "state.json"));
     ASSIGN_OR_RETURN(const std::int64_t best_step, GetInt(best, "step", "state.json"));

@@ -99,6 +99,76 @@ TEST_F(UpkeepTest, ThatAWorkerLeftSurvivesARestartAndItsNextHelloTakesItBack) {
   EXPECT_EQ(Commands<SendStart>(arrived).size(), 1u);
 }
 
+// ---- continuing ----------------------------------------------------------------------------------
+
+Sweep Continuing(const std::string& parent) {
+  Sweep sweep = MakeSweep({.context_lengths = {}});
+  sweep.name = "more";
+  sweep.runs[0].run.parent = parent;
+  sweep.runs[0].run.train.tokens *= 2;
+  sweep.runs[0].run_key = Sha256Hex("the run that goes on");
+  return sweep;
+}
+
+TEST_F(UpkeepTest, ARunThatGoesOnStartsWhereItsParentEndedAndIsCarriedOutAsItWas) {
+  Submit({.context_lengths = {}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  const Task parent = Train();
+  Complete(Current(Train()));
+  ASSERT_EQ(Train().state, TaskState::kSucceeded);
+  const Execution execution = *state.runs.at(parent.run_key).execution;
+  Slot slot = CpuSlot();
+  slot.memory_bytes *= 64;  // would decide for a larger micro-batch
+  Arrive("worker-1", {slot}, 2, {}, "B");
+
+  const StepResult result = Do(SweepSubmitted{.sweep_id = "sweep-2",
+                                              .sweep = Continuing(parent.run_key),
+                                              .dataset_paths = SampleDatasets()});
+
+  const auto starts = Commands<SendStart>(result);
+  ASSERT_EQ(starts.size(), 1u);
+  ASSERT_TRUE(starts[0].task.resume.has_value());
+  EXPECT_EQ(starts[0].task.resume->sha256, Sha256Hex("final"));
+  EXPECT_EQ(starts[0].task.resume->step, 125);
+  EXPECT_EQ(starts[0].task.execution, execution);
+  EXPECT_EQ(starts[0].task.run.parent, parent.run_key);
+}
+
+// An older checkpoint is looked for where the newest is damaged; never the start, which would be another
+// run.
+TEST_F(UpkeepTest, ARunThatCannotReadItsParentsCheckpointDoesNotStartAnew) {
+  Submit({.context_lengths = {}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  const std::string parent = Train().run_key;
+  Complete(Current(Train()));
+  Sweep sweep = Continuing(parent);
+  sweep.retry = {.failures_max = 1, .losses_max = 5};
+  Do(SweepSubmitted{.sweep_id = "sweep-2", .sweep = sweep, .dataset_paths = SampleDatasets()});
+  const Task& child = state.tasks.at(TrainTaskKey(sweep.runs[0].run_key));
+  const std::string first = child.attempt;
+  Begin(Current(child));
+  Finish(Current(child), Exit(65));
+  ASSERT_EQ(state.attempts.at(first).failure_class, "data");
+
+  for (int i = 0; i < 200 && child.state == TaskState::kReady; ++i) {  // until the back-off ends
+    Wait(5'000);
+    Do(WorkerHeard{.session = 1, .number = i, .attempts = {}});
+  }
+
+  ASSERT_NE(child.attempt, first);
+  ASSERT_TRUE(Current(child).resume.has_value());
+  EXPECT_EQ(Current(child).resume->sha256, Sha256Hex("final"));
+}
+
+TEST_F(UpkeepTest, ARunWhoseParentHasNotEndedIsRefused) {
+  Submit({.context_lengths = {}});
+  const StepResult result = Do(SweepSubmitted{.sweep_id = "sweep-2",
+                                              .sweep = Continuing(Train().run_key),
+                                              .dataset_paths = SampleDatasets()});
+  EXPECT_EQ(result.status.code(), Code::kFailedPrecondition);
+  EXPECT_EQ(state.runs.size(), 1u);
+}
+
 // ---- checkpoints ---------------------------------------------------------------------------------
 
 CheckpointRef Checkpoint(std::int64_t step, std::uint64_t name) {

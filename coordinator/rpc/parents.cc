@@ -1,0 +1,39 @@
+// See parents.h.
+#include "coordinator/rpc/parents.h"
+
+#include <optional>
+#include <utility>
+
+#include "base/str.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+Result<std::pair<std::string, Run>> FindParent(Core& core, StoreReader& reader,
+                                               const std::string& beginning) {
+  ASSIGN_OR_RETURN(const SweepRunRow row, reader.FindRun(beginning));
+  std::optional<Run> run;
+  RETURN_IF_ERROR(core.LookAndWait([&](const State& state) {
+    const auto task = state.tasks.find(TrainTaskKey(row.run_key));
+    if (task == state.tasks.end() || task->second.state != TaskState::kSucceeded) return;
+    if (task->second.final_checkpoint) run = state.runs.at(row.run_key).run;
+  }));
+  if (!run) {
+    return Status(Code::kFailedPrecondition,
+                  Str("run ", row.run_key.substr(0, 8),
+                      " has not been trained to its end: submit this when it has"));
+  }
+  return std::pair(row.run_key, std::move(*run));
+}
+
+}  // namespace
+
+std::function<Result<std::pair<std::string, Run>>(const std::string&)> ParentFinder(
+    Core& core, StoreReader& reader) {
+  return [&core, &reader](const std::string& beginning) {
+    return FindParent(core, reader, beginning);
+  };
+}
+
+}  // namespace longrun
