@@ -71,23 +71,24 @@ class AxisOrder {
   std::vector<Json> values_;
 };
 
-// What tells evaluations of one split and protocol from each other, as text: "stride=32". Numbers of
-// two evaluations rest on different text or context, and never stand in one table unnamed.
+// What tells evaluations of one dataset, split and protocol from each other, as text: "stride=32".
+// Numbers of two evaluations rest on different text or context, and never stand in one table unnamed.
+// Of each dataset by itself: how much of a split is scored by default depends on its size.
 class Evaluations {
  public:
-  void Add(const Json& row) {
+  void Add(const Json& row, const std::string& dataset) {
     const Json params = ParamsOf(row);
     for (const auto& [key, value] : params.items()) {
-      std::vector<Json>& values = values_[{GroupOf(row), key}];
+      std::vector<Json>& values = values_[{GroupOf(row, dataset), key}];
       if (std::ranges::find(values, value) == values.end()) values.push_back(value);
     }
   }
   // Null where there is only one.
-  Json TextOf(const Json& row) const {
+  Json TextOf(const Json& row, const std::string& dataset) const {
     std::vector<std::string> parts;
     const Json params = ParamsOf(row);
     for (const auto& [key, value] : params.items()) {
-      if (values_.at({GroupOf(row), key}).size() > 1)
+      if (values_.at({GroupOf(row, dataset), key}).size() > 1)
         parts.push_back(Str(key, "=", AxisText(value)));
     }
     return parts.empty() ? Json() : Json(Join(parts, ", "));
@@ -102,10 +103,10 @@ class Evaluations {
     for (const char* key : {"split", "protocol", "baseline", "context_lengths"}) params.erase(key);
     return params;
   }
-  static std::string GroupOf(const Json& row) {
+  static std::string GroupOf(const Json& row, const std::string& dataset) {
     const Json& body = row.at("body");
     return CanonicalJson(
-        {body.at("metric"), body.value("split", Json()), body.value("protocol", Json())});
+        {dataset, body.at("metric"), body.value("split", Json()), body.value("protocol", Json())});
   }
 
   std::map<std::pair<std::string, std::string>, std::vector<Json>> values_;
@@ -262,7 +263,8 @@ class Pivot {
       for (const Json& row : results_[s].at("rows")) {
         const Json averaging = row.at("body").value("averaging", Json());
         if (!averaging.is_null()) averaging_[AveragingKey(s, row.at("body"))] = averaging;
-        evaluations_.Add(row);
+        const auto run = run_of_.find({s, row.at("run_key").get<std::string>()});
+        if (run != run_of_.end()) evaluations_.Add(row, run->second->dataset());
       }
     }
     for (std::size_t s = 0; s < results_.size(); ++s) {
@@ -291,10 +293,13 @@ class Pivot {
     for (const std::string& axis : EvaluationAxes()) {
       place.values.push_back(axis == "metric" ? Json(metric.name) : body.value(axis, Json()));
     }
-    place.values.at(kEvaluation) = evaluations_.TextOf(row);
-    // Which averaging a row has that is not there yet, its fellows say.
+    place.values.at(kEvaluation) = evaluations_.TextOf(row, run.dataset());
+    // Which averaging a row has that is not there yet, its fellows say. What is no mean over tokens is
+    // not told apart by it: its variant says how it was taken.
     Json& averaging = place.values.at(kAveraging);
-    if (averaging.is_null()) averaging = averaging_[AveragingKey(s, body)];
+    if (metric.source != "nll") averaging = Json();
+    if (averaging.is_null() && metric.source == "nll")
+      averaging = averaging_[AveragingKey(s, body)];
     place.key = CanonicalJson(place.values);
     rows_[{&run, place.key}] = &row;
     auto& shared = place_of_[place.key];

@@ -52,7 +52,19 @@ Status Check(const Arguments& arguments) {
   return {};
 }
 
+// Each byte is taken as text, so what is packed or has markup of its own would be learned as it lies.
+Status CheckPlain(const std::string& path) {
+  for (const char* ending : {".gz", ".zst", ".jsonl", ".json", ".npy", ".bin", ".parquet"}) {
+    if (path.ends_with(ending)) {
+      return Invalid(Str(path, ": a tokenizer is trained on plain text, and ", ending,
+                         " is another format: write the texts into plain files first"));
+    }
+  }
+  return {};
+}
+
 Status AddFile(const std::string& path, BpeTraining& training) {
+  RETURN_IF_ERROR(CheckPlain(path));
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", path));
   if (!S_ISREG(info.st_mode)) {

@@ -67,15 +67,17 @@ void AddFlops(const std::optional<double>& flops, std::optional<double>& sum) {
   sum = sum && flops ? std::optional(*sum + *flops) : std::nullopt;
 }
 
-// A task as the forecast wants it; nothing when it was written by another release, or cannot be
-// compared.
-std::optional<MeasuredTask> Measured(const MeasuredRow& row, CellCosts& costs) {
+// A task as the forecast wants it; nothing when it was written by another release, ran on another
+// kind of device than the sweep will, or cannot be compared.
+std::optional<MeasuredTask> Measured(const MeasuredRow& row, const std::string& device_kind,
+                                     CellCosts& costs) {
   const Result<Json> run_json = ParseJson(row.run_json);
   const Result<Json> execution_json = ParseJson(row.execution_json);
   if (!run_json.ok() || !execution_json.ok()) return std::nullopt;
   const Result<Run> run = Run::FromJson(*run_json);
   const Result<Execution> execution = Execution::FromJson(*execution_json);
   if (!run.ok() || !execution.ok()) return std::nullopt;
+  if (device_kind != "any" && execution->device_kind != device_kind) return std::nullopt;
   const bool is_training = row.kind == TaskKindName(TaskKind::kTrain);
   std::optional<double> flops = is_training ? TrainFlops(run->model, run->train) : 0.0;
   if (!is_training) {
@@ -109,7 +111,7 @@ struct Slots {
 Slots SlotsFor(const State& state, const std::string& device_kind) {
   Slots slots;
   for (const auto& [id, worker] : state.workers) {
-    if (worker.lost) continue;
+    if (worker.lost || worker.draining) continue;
     slots.any_worker = true;
     for (const Slot& slot : worker.slots) {
       if (device_kind != "any" && slot.kind != device_kind) continue;
@@ -312,7 +314,7 @@ Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
   std::vector<MeasuredTask> measured;
   measured.reserve(rows.size());
   for (const MeasuredRow& row : rows) {
-    if (auto task = Measured(row, costs)) measured.push_back(std::move(*task));
+    if (auto task = Measured(row, sweep.device_kind, costs)) measured.push_back(std::move(*task));
   }
   const Forecast forecast(std::move(measured));
   // Asked for here, so that the core's thread finds them.

@@ -37,12 +37,15 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
                                                      ": `longrun ls` shows all sweeps"));
     return;
   }
-  if (!state.cancelled_sweeps.insert(event.sweep_id).second) return;
-  step.sweeps.push_back(PutSweepCancelled{.sweep_id = event.sweep_id});
+  // Again for a sweep that is cancelled: runs of it may have been tried again since.
+  if (state.cancelled_sweeps.insert(event.sweep_id).second) {
+    step.sweeps.push_back(PutSweepCancelled{.sweep_id = event.sweep_id});
+  }
   const std::string reason = Str("cancelled: sweep ", event.sweep_id, " was cancelled");
   for (const std::string& id : sweep->second) {
     Task& task = state.tasks.at(id);
-    if (IsTerminal(task.state) || WantedElsewhere(state, id, event.sweep_id)) continue;
+    if (IsTerminal(task.state) || task.cancel_wanted) continue;
+    if (WantedElsewhere(state, id, event.sweep_id)) continue;
     CancelTask(step, task, reason);
   }
 }

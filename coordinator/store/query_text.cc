@@ -42,6 +42,18 @@ std::size_t EndOfQuoted(std::string_view sql, std::size_t begin) {
   return sql.size();
 }
 
+// The name itself: two spellings of one name must come out the same.
+std::string Unquoted(std::string_view quoted) {
+  const char quote = quoted.front() == '[' ? ']' : quoted.front();
+  const std::size_t n = quoted.size() >= 2 ? quoted.size() - 2 : 0;
+  std::string name;
+  for (const char c : quoted.substr(1, n)) {
+    const bool is_second = c == quote && quote != ']' && !name.empty() && name.back() == quote;
+    if (!is_second) name += c;
+  }
+  return name;
+}
+
 std::size_t EndOfComment(std::string_view sql, std::size_t begin) {
   const bool is_line = sql[begin] == '-';
   const std::size_t end = sql.find(is_line ? "\n" : "*/", begin + 2);
@@ -58,8 +70,7 @@ std::vector<Token> Tokens(std::string_view sql) {
       i = EndOfComment(sql, i);
     } else if (c == '\'' || c == '"' || c == '`' || c == '[') {
       const std::size_t end = EndOfQuoted(sql, i);
-      const std::size_t n = end - i >= 2 ? end - i - 2 : 0;
-      tokens.push_back({.is_name = true, .text = Lower(sql.substr(i + 1, n))});
+      tokens.push_back({.is_name = true, .text = Lower(Unquoted(sql.substr(i, end - i)))});
       i = end;
     } else if (IsWord(c)) {
       std::size_t end = i;
@@ -76,6 +87,11 @@ std::vector<Token> Tokens(std::string_view sql) {
   return tokens;
 }
 
+// A punctuation mark, and not a name that is spelled like one.
+bool IsMark(const std::vector<Token>& tokens, std::size_t at, char mark) {
+  return at < tokens.size() && !tokens[at].is_name && tokens[at].text.front() == mark;
+}
+
 // Whether NAME [(columns)] AS [[NOT] MATERIALIZED] ( begins at token i: a definition of WITH (or of
 // a window, which does no harm here).
 bool IsDefinition(const std::vector<Token>& tokens, std::size_t i) {
@@ -84,15 +100,15 @@ bool IsDefinition(const std::vector<Token>& tokens, std::size_t i) {
   };
   if (!tokens[i].is_name) return false;
   std::size_t at = i + 1;
-  if (is(at, "(")) {
-    while (at < tokens.size() && tokens[at].text != ")") ++at;
+  if (IsMark(tokens, at, '(')) {
+    while (at < tokens.size() && !IsMark(tokens, at, ')')) ++at;
     ++at;
   }
   if (!is(at, "as")) return false;
   ++at;
   if (is(at, "not")) ++at;
   if (is(at, "materialized")) ++at;
-  return is(at, "(");
+  return IsMark(tokens, at, '(');
 }
 
 struct Character {
@@ -127,7 +143,7 @@ double ExpandedTables(std::string_view sql) {
   double n_views = 1;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (!tokens[i].is_name || IsDefinition(tokens, i)) continue;
-    if (i + 1 < tokens.size() && tokens[i + 1].text == ".") continue;  // qualifies a column
+    if (IsMark(tokens, i + 1, '.')) continue;  // qualifies a column
     const std::string& name = tokens[i].text;
     if (const auto use = uses.find(name); use != uses.end()) use->second += 1;
     const auto views = QueryViews();

@@ -197,6 +197,13 @@ Status CheckUnchanged(const PrepareSpec& spec, const SourceFormat& format,
   return Status();
 }
 
+Status CheckUnfinished(const std::string& folder) {
+  if (!PathExists(JoinPath(folder, kManifestName))) return Status();
+  return Status(
+      Code::kAlreadyExists,
+      Str(folder, " already holds a finished dataset: remove it first, or choose another folder"));
+}
+
 }  // namespace
 
 Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
@@ -205,18 +212,15 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, MakeTokenizer(spec.tokenizer));
   RETURN_IF_ERROR(CheckSpec(spec, *format, tokenizer->vocabulary()));
   const std::string work = JoinPath(folder, kWorkFolder);
-  if (PathExists(JoinPath(folder, kManifestName))) {
-    return Status(
-        Code::kAlreadyExists,
-        Str(folder,
-            " already holds a finished dataset: remove it first, or choose another folder"));
-  }
+  RETURN_IF_ERROR(CheckUnfinished(folder));
   const std::string fingerprint = tokenizer->vocabulary().Fingerprint();
   ASSIGN_OR_RETURN(const std::vector<ListedSource> sources,
                    ListSources(spec, *format, fingerprint));
   RETURN_IF_ERROR(MakeFolders(work));
   ASSIGN_OR_RETURN(const FileLock lock,
                    FileLock::Acquire(JoinPath(work, "lock"), Str("the import into ", folder)));
+  // Once more, under the lock: another import may have finished meanwhile.
+  RETURN_IF_ERROR(CheckUnfinished(folder));
   RETURN_IF_ERROR(RemoveUnfinished(folder, work, sources));
 
   PartMaker maker(spec, *format, *tokenizer, sources, work);

@@ -306,6 +306,10 @@ TEST_F(QueryTest, AQueryThatGrowsWhileItIsPreparedIsRefusedAtOnce) {
                            "(SELECT * FROM a, a) SELECT a.x FROM b, b, b"),
             6);
   EXPECT_EQ(ExpandedTables("SELECT * FROM runs, tasks WHERE runs.run_key = 'it''s runs'"), 3);
+  // Names that are spelled like punctuation, and names with quotes in them.
+  EXPECT_EQ(ExpandedTables("WITH a(\")\") AS (SELECT 1) SELECT * FROM a x, a y"), 2);
+  EXPECT_EQ(ExpandedTables("WITH \"a\"\"1\" AS (SELECT 1) SELECT * FROM [a\"1], `a\"1`"), 2);
+  EXPECT_EQ(ExpandedTables("WITH a AS (SELECT 1) SELECT * FROM a \".\", a \"..\""), 2);
   std::string deep = "1";
   for (int i = 0; i < 200; ++i) deep += " + 1";
   ExpectRefused("SELECT " + deep, Code::kInvalidArgument, "depth");

@@ -59,6 +59,17 @@ TEST_F(UpkeepTest, ACancelledSweepIsWantedAgain) {
   EXPECT_EQ(SweepStateName(state, "sweep-1"), "PENDING");
 }
 
+TEST_F(UpkeepTest, ARunOfACancelledSweepThatIsTriedAgainCanBeCancelledAgain) {
+  Submit({});
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+  Do(RetryWanted{.sweep_id = "", .tasks = {Train().id}});
+  ASSERT_FALSE(IsTerminal(Train().state));
+
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+
+  EXPECT_EQ(Train().state, TaskState::kCancelled);
+}
+
 TEST_F(UpkeepTest, WhatSucceededOrIsUnderWayStays) {
   Submit({});
   Arrive("worker-1", {CpuSlot()}, 1);
@@ -174,10 +185,8 @@ TEST_F(UpkeepTest, ARunWhoseParentHasNotEndedIsRefused) {
 CheckpointRef Checkpoint(std::int64_t step, std::uint64_t name) {
   std::string sha256(64, '0');
   for (std::size_t i = 64; name > 0; name /= 10) sha256[--i] = static_cast<char>('0' + name % 10);
-  return {.attempt = "01JD0000000000000000000000",
-          .checkpoint = "",
-          .sha256 = sha256,
-          .step = step};
+  return {
+      .attempt = "01JD0000000000000000000000", .checkpoint = "", .sha256 = sha256, .step = step};
 }
 
 // The property that garbage collection stands on, over random tasks: of a training that has not
