@@ -79,6 +79,10 @@ bool IsWholeCheckpoint(const Json& body) {
   });
 }
 
+std::string CloseJournalLine(std::string_view prefix) {
+  return Str(prefix, kCrcOpen, CrcHex(prefix), kCrcClose);
+}
+
 Result<JournalRecord> ParseJournalLine(std::string_view line) {
   if (line.size() > kJournalLineBytesMax) {
     return Broken(Str("a journal line of ", line.size(), " bytes; at most ", kJournalLineBytesMax,
@@ -86,7 +90,7 @@ Result<JournalRecord> ParseJournalLine(std::string_view line) {
   }
   if (line.size() <= kCrcBytes) return Broken("a journal line without a crc");
   const std::string_view prefix = line.substr(0, line.size() - kCrcBytes);
-  if (line.substr(prefix.size()) != Str(kCrcOpen, CrcHex(prefix), kCrcClose)) {
+  if (line != CloseJournalLine(prefix)) {
     return Broken(Str("a journal line whose crc does not hold; it should end in ", CrcHex(prefix)));
   }
   Result<Json> json = ParseJson(Str(prefix, "}"));
@@ -171,7 +175,7 @@ Status JournalWriter::Append(std::string_view kind, const Json& body,
                                         {"step", step ? Json(*step) : Json()},
                                         {"t_ms", WallMs()}});
   line.pop_back();
-  line += Str(kCrcOpen, CrcHex(line), kCrcClose);
+  line = CloseJournalLine(line);
   if (line.size() > kJournalLineBytesMax) {
     return Status(Code::kInvalidArgument,
                   Str("a ", kind, " record of ", line.size(), " bytes; a journal line has at most ",

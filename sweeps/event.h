@@ -48,6 +48,8 @@ bool IsJournalKind(std::string_view kind);
 // names. One of another form is kept as it came, and is no checkpoint.
 bool IsWholeCheckpoint(const Json& body);
 
+// The line whose bytes before the crc are `prefix`: canonical JSON without its closing brace.
+std::string CloseJournalLine(std::string_view prefix);
 // A line without its newline; its crc and form are checked.
 Result<JournalRecord> ParseJournalLine(std::string_view line);
 

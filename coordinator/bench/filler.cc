@@ -1,8 +1,6 @@
 // See filler.h.
 #include "coordinator/bench/filler.h"
 
-#include <cinttypes>
-#include <cstdio>
 #include <utility>
 
 #include "base/check.h"
@@ -109,10 +107,7 @@ std::string JournalLine(std::int64_t seq, const std::string& kind, const Json& b
   std::string line = CanonicalJson(
       Json{{"body", body}, {"kind", kind}, {"seq", seq}, {"step", step}, {"t_ms", kWallMs + seq}});
   line.pop_back();
-  char crc[9];
-  std::snprintf(crc, sizeof crc, "%08" PRIx32, Crc32c(line));
-  StrAppend(line, Str(",\"crc\":\"", crc, "\"}"));
-  return line;
+  return CloseJournalLine(line);
 }
 
 DatasetRow BenchDataset() {
