@@ -7,34 +7,37 @@
 
 namespace longrun {
 
+bool AppendEntity(char c, std::string& out) {
+  switch (c) {
+    case '&':
+      out += "&amp;";
+      return true;
+    case '<':
+      out += "&lt;";
+      return true;
+    case '>':
+      out += "&gt;";
+      return true;
+    case '"':
+      out += "&quot;";
+      return true;
+    case '\'':
+      out += "&#39;";
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::string HtmlText(std::string_view text) {
   std::string out;
   for (const char c : ToUtf8(text)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default: {
-        const bool is_control = (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') ||
-                                static_cast<unsigned char>(c) == 0x7f;
-        if (is_control) {
-          out += "\xef\xbf\xbd";
-        } else {
-          out += c;
-        }
-      }
+    if (AppendEntity(c, out)) continue;
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) {
+      out += "\xef\xbf\xbd";
+    } else {
+      out += c;
     }
   }
   return out;

@@ -8,6 +8,10 @@
 
 namespace longrun {
 
+// Writes the entity of one of the five characters that mean something in markup, HTML or XML; false,
+// and nothing, for another.
+bool AppendEntity(char c, std::string& out);
+
 // For text and for attributes in double quotes. Bytes that are no UTF-8, and control characters other
 // than newline and tab, become U+FFFD.
 std::string HtmlText(std::string_view text);

@@ -6,34 +6,17 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "client/html.h"
 #include "client/plot.h"
 
 namespace longrun {
 namespace {
 
-// XML text: the five characters, and none that XML does not have.
+// XML text, without the characters that XML does not have.
 std::string Escaped(const std::string& text) {
   std::string out;
   for (const char c : ToUtf8(text)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
+    if (!AppendEntity(c, out)) out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
   }
   return out;
 }
