@@ -2,7 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "client/upkeep.h"
+#include "client/verb.h"
 
 namespace longrun {
 namespace {

@@ -9,7 +9,7 @@
 #include "client/ask.h"
 #include "client/command_line.h"
 #include "client/output.h"
-#include "client/upkeep.h"
+#include "client/verb.h"
 #include "sweeps/explain.h"
 #include "sweeps/schema.h"
 

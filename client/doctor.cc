@@ -5,7 +5,7 @@
 #include "client/doctor/checks.h"
 #include "client/output.h"
 #include "client/render.h"
-#include "client/upkeep.h"
+#include "client/verb.h"
 
 namespace longrun {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "client/output.h"
 #include "client/render.h"
-#include "client/upkeep.h"
+#include "client/verb.h"
 #include "sweeps/sweep.h"
 
 namespace longrun {

@@ -10,7 +10,7 @@
 #include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
-#include "client/upkeep.h"
+#include "client/verb.h"
 
 namespace longrun {
 namespace {

@@ -55,8 +55,16 @@ void AddQuery(Verbs& verbs);
 void AddReproduce(Verbs& verbs);
 void AddReport(Verbs& verbs);
 void AddCancel(Verbs& verbs);
+void AddRetry(Verbs& verbs);
+void AddLabel(Verbs& verbs);
+void AddNote(Verbs& verbs);
 void AddWorkers(Verbs& verbs);
 void AddData(Verbs& verbs);
+void AddExplain(Verbs& verbs);
+void AddSchema(Verbs& verbs);
+void AddGc(Verbs& verbs);
+void AddDoctor(Verbs& verbs);
+void AddCompletion(Verbs& verbs);
 void AddVersion(Verbs& verbs);
 
 // Below `data`:
