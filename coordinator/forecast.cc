@@ -2,21 +2,11 @@
 #include "coordinator/forecast.h"
 
 #include <algorithm>
-#include <cmath>
-#include <functional>
-#include <map>
-#include <utility>
 
 #include "base/str.h"
 
 namespace longrun {
 namespace {
-
-struct Group {
-  std::string_view basis;
-  double widening = 1;  // of the range, both ways
-  std::function<bool(const MeasuredTask&)> has;
-};
 
 // Of sorted values, between the two nearest ones.
 double Quantile(const std::vector<double>& sorted, double q) {
@@ -46,31 +36,41 @@ Forecast::Forecast(std::vector<MeasuredTask> measured) {
     const std::size_t n = ++n_of_device[task.device];
     if (device_.empty() || n > n_of_device[device_]) device_ = task.device;
   }
-  std::erase_if(measured, [this](const MeasuredTask& task) { return task.device != device_; });
-  measured_ = std::move(measured);
+  for (const MeasuredTask& task : measured) {
+    if (task.device != device_ || task.flops <= 0 || task.seconds <= 0) continue;
+    const double rate = task.flops / task.seconds;
+    of_shape_[{task.kind, task.shape}].push_back(rate);
+    of_position_[{task.kind, task.position}].push_back(rate);
+    of_kind_[{task.kind, ""}].push_back(rate);
+  }
+  for (Rates* const rates : {&of_shape_, &of_position_, &of_kind_}) {
+    for (auto& [name, values] : *rates) std::ranges::sort(values);
+  }
+}
+
+const std::vector<double>* Forecast::Find(const Rates& rates, TaskKind kind,
+                                          const std::string& name) {
+  const auto found = rates.find({kind, name});
+  return found == rates.end() ? nullptr : &found->second;
 }
 
 std::optional<Estimate> Forecast::Of(TaskKind kind, const Run& run, double flops) const {
-  const std::string shape = ShapeOf(run);
-  const Group groups[] = {
-      {"same shape", 1.25, [&](const MeasuredTask& task) { return task.shape == shape; }},
-      {"same method", 2.0,
-       [&](const MeasuredTask& task) { return task.position == run.model.position.method; }},
-      {"same kind", 4.0, [](const MeasuredTask&) { return true; }},
+  const struct {
+    std::string_view basis;
+    double widening;  // of the range, both ways
+    const std::vector<double>* rates;
+  } groups[] = {
+      {"same shape", 1.25, Find(of_shape_, kind, ShapeOf(run))},
+      {"same method", 2.0, Find(of_position_, kind, run.model.position.method)},
+      {"same kind", 4.0, Find(of_kind_, kind, "")},
   };
-  for (const Group& group : groups) {
-    std::vector<double> rates;
-    for (const MeasuredTask& task : measured_) {
-      const bool counts = task.kind == kind && task.flops > 0 && task.seconds > 0;
-      if (counts && group.has(task)) rates.push_back(task.flops / task.seconds);
-    }
-    if (rates.empty()) continue;
-    std::ranges::sort(rates);
-    return Estimate{.low_s = flops / Quantile(rates, 0.9) / group.widening,
-                    .likely_s = flops / Quantile(rates, 0.5),
-                    .high_s = flops / Quantile(rates, 0.1) * group.widening,
-                    .n = rates.size(),
-                    .basis = std::string(group.basis)};
+  for (const auto& [basis, widening, rates] : groups) {
+    if (rates == nullptr) continue;
+    return Estimate{.low_s = flops / Quantile(*rates, 0.9) / widening,
+                    .likely_s = flops / Quantile(*rates, 0.5),
+                    .high_s = flops / Quantile(*rates, 0.1) * widening,
+                    .n = rates->size(),
+                    .basis = std::string(basis)};
   }
   return std::nullopt;
 }

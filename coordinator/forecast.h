@@ -14,8 +14,10 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sweeps/run.h"
@@ -56,7 +58,15 @@ class Forecast {
   const std::string& device() const { return device_; }
 
  private:
-  std::vector<MeasuredTask> measured_;  // of device_ only
+  // FLOPs per second, ascending, of the tasks of a kind that ran on device_: by shape, by position
+  // method, and all of them (under "").
+  using Rates = std::map<std::pair<TaskKind, std::string>, std::vector<double>>;
+  static const std::vector<double>* Find(const Rates& rates, TaskKind kind,
+                                         const std::string& name);
+
+  Rates of_shape_;
+  Rates of_position_;
+  Rates of_kind_;
   std::string device_;
 };
 

@@ -154,22 +154,54 @@ class Total {
   bool any_ = false;
 };
 
+// What the scheduler's state says of a sweep: all that is looked up on the core's thread.
+struct Standing {
+  SubmitCounts counts;
+  Slots slots;
+  std::map<std::string, TaskState> trainings;   // by run key; none: never asked for
+  std::map<std::string, TaskState> cells;       // of the task that owes or has it
+  std::map<std::string, double> parents_flops;  // of a parent's whole training, by run key
+};
+
+Standing StandingOf(const State& state, const Sweep& sweep) {
+  Standing standing;
+  standing.counts = PlanSubmission(state, sweep);
+  standing.slots = SlotsFor(state, sweep.device_kind);
+  for (const PlannedRun& planned : sweep.runs) {
+    const auto task = state.tasks.find(TrainTaskKey(planned.run_key));
+    if (task != state.tasks.end()) standing.trainings[planned.run_key] = task->second.state;
+    const auto parent = state.runs.find(planned.run.parent);
+    if (parent != state.runs.end()) {
+      const Run& run = parent->second.run;
+      standing.parents_flops[planned.run.parent] = TrainFlops(run.model, run.train);
+    }
+    for (const PlannedEvaluation& evaluation : planned.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) {
+        const auto owner = state.cell_task.find(cell.cell);
+        if (owner == state.cell_task.end()) continue;
+        standing.cells[cell.cell] = state.tasks.at(owner->second).state;
+      }
+    }
+  }
+  return standing;
+}
+
 // Fills one run after the other, and the sums over them.
 class Planner {
  public:
-  Planner(const State& state, const Forecast& forecast, CellCosts& costs, const Sweep& sweep,
+  Planner(const Standing& standing, const Forecast& forecast, CellCosts& costs, const Sweep& sweep,
           v1::PlanSweepResponse* response)
-      : state_(state),
+      : standing_(standing),
         forecast_(forecast),
         costs_(costs),
         sweep_(sweep),
-        slots_(SlotsFor(state, sweep.device_kind)),
+        slots_(standing.slots),
         memory_bytes_(slots_.n > 0 ? slots_.memory_bytes : kMemoryBytesAssumed),
         response_(response) {}
 
   void Fill() {
     response_->set_name(sweep_.name);
-    FillCounts(PlanSubmission(state_, sweep_), response_->mutable_counts());
+    FillCounts(standing_.counts, response_->mutable_counts());
     if (slots_.any_worker && slots_.n == 0) {
       response_->add_problems(Str("resources.kind: no known worker has a ", sweep_.device_kind,
                                   " slot: start a worker on a machine that has one"));
@@ -203,17 +235,16 @@ class Planner {
   // Of the steps that are the run's own.
   double FlopsToTrain(const Run& run) const {
     const double whole = TrainFlops(run.model, run.train);
-    const auto parent = state_.runs.find(run.parent);
-    if (parent == state_.runs.end()) return whole;
-    return whole - TrainFlops(parent->second.run.model, parent->second.run.train);
+    const auto parent = standing_.parents_flops.find(run.parent);
+    return parent == standing_.parents_flops.end() ? whole : whole - parent->second;
   }
 
   void FillTraining(const PlannedRun& planned, v1::PlannedRunInfo* info, Estimate& chain) {
     const Run& run = planned.run;
-    const auto task = state_.tasks.find(TrainTaskKey(planned.run_key));
-    const bool is_there = task != state_.tasks.end();
-    const bool is_known = is_there && task->second.state == TaskState::kSucceeded;
-    const bool is_under_way = is_there && !IsTerminal(task->second.state);
+    const auto state = standing_.trainings.find(planned.run_key);
+    const bool is_there = state != standing_.trainings.end();
+    const bool is_known = is_there && state->second == TaskState::kSucceeded;
+    const bool is_under_way = is_there && !IsTerminal(state->second);
     info->set_trained(is_known || is_under_way);
     info->set_training(is_known ? "known" : is_under_way ? "under_way" : "to_do");
     if (info->trained() || !trainings_.insert(planned.run_key).second) return;
@@ -257,9 +288,9 @@ class Planner {
   // Whether a task has the cell, or owes it and may still give it.
   bool IsOwned(const std::string& cell, std::set<std::string>& known,
                std::set<std::string>& under_way) const {
-    const auto owner = state_.cell_task.find(cell);
-    if (owner == state_.cell_task.end()) return false;
-    const TaskState state = state_.tasks.at(owner->second).state;
+    const auto owner = standing_.cells.find(cell);
+    if (owner == standing_.cells.end()) return false;
+    const TaskState state = owner->second;
     if (state == TaskState::kSucceeded) known.insert(cell);
     if (!IsTerminal(state)) under_way.insert(cell);
     return state == TaskState::kSucceeded || !IsTerminal(state);
@@ -292,7 +323,7 @@ class Planner {
     return wall;
   }
 
-  const State& state_;
+  const Standing& standing_;
   const Forecast& forecast_;
   CellCosts& costs_;
   const Sweep& sweep_;
@@ -317,16 +348,11 @@ Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
     if (auto task = Measured(row, sweep.device_kind, costs)) measured.push_back(std::move(*task));
   }
   const Forecast forecast(std::move(measured));
-  // Asked for here, so that the core's thread finds them.
-  for (const PlannedRun& planned : sweep.runs) {
-    for (const PlannedEvaluation& evaluation : planned.evaluations) {
-      for (const ExpectedCell& cell : evaluation.cells) {
-        costs.Flops(planned.run, evaluation.evaluation, cell.context_length);
-      }
-    }
-  }
-  return core.LookAndWait(
-      [&](const State& state) { Planner(state, forecast, costs, sweep, response).Fill(); });
+  Standing standing;
+  RETURN_IF_ERROR(
+      core.LookAndWait([&](const State& state) { standing = StandingOf(state, sweep); }));
+  Planner(standing, forecast, costs, sweep, response).Fill();
+  return Status();
 }
 
 }  // namespace longrun
