@@ -578,8 +578,8 @@ void Agent::On(const AckMessage& ack) {
   if (const Status status = attempt.MarkEnded(WallMs()); !status.ok()) {
     LogWarning("acked_not_written", {{"attempt", ack.attempt}, {"error", status.message()}});
   }
-  // Its checkpoints are in the coordinator's store now.
-  if (!entry.uploaded_all || entry.fenced) return;
+  // Its checkpoints are in the coordinator's store now, or were removed by the trainer itself.
+  if (entry.files_damaged || entry.fenced) return;
   if (const Status status = RemoveAll(attempt.folder().Checkpoints()); !status.ok()) {
     LogWarning("checkpoints_not_removed", {{"attempt", ack.attempt}, {"error", status.message()}});
   }
@@ -937,7 +937,7 @@ void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& st
   }
   entry.uploaded[seq] = status.ok();
   if (status.ok()) return;
-  entry.uploaded_all = false;
+  entry.files_damaged |= status.code() != Code::kNotFound;
   LogWarning("upload_given_up",
              {{"attempt", id}, {"seq", Str(seq)}, {"class", "data"}, {"error", status.message()}});
 }

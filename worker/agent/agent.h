@@ -77,7 +77,7 @@ class Agent {
     bool was_running = false;
     bool fenced = false;
     bool journal_unwanted = false;  // the coordinator does not know the attempt
-    bool uploaded_all = true;       // no file of it was given up
+    bool files_damaged = false;     // one was unlike its record: they stay for people to look at
     bool uploading = false;
     std::int64_t upload_again_ms = 0;
     // Records whose files were sent: true when they are in the store, false when they are gone here.

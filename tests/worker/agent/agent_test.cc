@@ -447,6 +447,37 @@ TEST_F(AgentTest, ACheckpointUnlikeItsRecordIsNotUploadedAndTheJournalGoesOn) {
   EXPECT_FALSE(coordinator_.artifacts.contains(std::string(64, '0')));
   EXPECT_NE(WorkerLog().find("upload_given_up"), std::string::npos);
   EXPECT_FALSE(StoredOf(task).without_files.empty());
+  // A person may want to look at them: they stay, also when the end is acknowledged.
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  for (Result<AckedRecord> acked = ReadAcked(FolderOf(task)); !acked.ok() || !acked->ended;
+       acked = ReadAcked(FolderOf(task))) {
+    ASSERT_LT(BootMs(), deadline);
+  }
+  kill(worker_pid_, SIGTERM);
+  EXPECT_EQ(EndOfWorker().code, 0);
+  EXPECT_TRUE(PathExists(FolderOf(task).Checkpoints()));
+}
+
+// The files of older checkpoints went with the outage; that is no reason to keep the last one's, which
+// are in the store.
+TEST_F(AgentTest, CheckpointsThatTheTrainerRemovedDoNotKeepTheOthersOnTheDisk) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 30}, {"gate", "gate"}}}});
+  const std::string gate = JoinPath(cache_, "gate");
+  ASSERT_TRUE(WriteFileAtomic(gate, "").ok());
+  TaskFile task = Train(1);
+  task.checkpoint_keep = 1;
+  StartWorker();
+  Offer(task);
+  ASSERT_TRUE(AwaitLines(task, 2));
+  coordinator_.Stop();
+  ASSERT_TRUE(RemoveAll(gate).ok());
+  AwaitFile(FolderOf(task).Exit(), true);
+  coordinator_.Start();
+  ASSERT_TRUE(AwaitEnd(task));
+  // Of steps 5, 10 ... 30 the last alone was there to be sent.
+  EXPECT_EQ(StoredOf(task).without_files.size(), 5u);
+  AwaitFile(FolderOf(task).Checkpoints(), false);
+  EXPECT_TRUE(PathExists(FolderOf(task).Journal()));
 }
 
 TEST_F(AgentTest, AMissingDatasetIsNamed) {
