@@ -232,8 +232,8 @@ void AddDataImport(Verbs& verbs, CLI::App& data) {
       "--format", arguments->format,
       Str(Join(SourceFormatNames(), ", "), " (default: by the name of the first file)"));
   verb->add_option("--separator", arguments->separator,
-                   "of documents in text: line, form_feed, blank_lines, or bytes (default: a file "
-                   "is a document)");
+                   "of documents in text: line, form_feed, blank_lines, or bytes; a word as "
+                   "bytes:WORD (default: a file is a document)");
   verb->add_option("--field", arguments->field, "of jsonl: where the text stands (default: text)");
   verb->add_option("--filter", arguments->filter, "of jsonl: PATH==VALUE, as meta.config==arxiv");
   verb->add_option("--dtype", arguments->dtype, "of raw: u16 or u32");

@@ -31,7 +31,7 @@ class DocumentSink {
 struct SourceOptions {
   std::string format = "text";
   std::optional<std::string> separator =
-      std::nullopt;  // text: line, form_feed, blank_lines, or any bytes
+      std::nullopt;  // text: line, form_feed, blank_lines, bytes:BYTES, or bytes that are no word
   std::optional<std::string> field = std::nullopt;   // jsonl, parquet: path of the text, "text"
   std::optional<std::string> filter = std::nullopt;  // jsonl, parquet: "PATH==VALUE"
   std::optional<std::string> dtype = std::nullopt;   // raw: u16, u32

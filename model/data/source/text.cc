@@ -3,10 +3,12 @@
 //   line          "\n"; the document is the line without it
 //   form_feed     "\f"
 //   blank_lines   one empty line or more; the document keeps the end of its last line
-//   any bytes     as they are given
+//   bytes:BYTES   exactly these
+//   other bytes   as they are given, unless they read like a name: "blank-lines" is a slip and refused
 //
 // A separator belongs to no document. Bytes are kept as they are, valid UTF-8 or not.
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/str.h"
@@ -16,23 +18,51 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kSeparatorBytesMax = 256;
+constexpr std::string_view kLiteral = "bytes:";
 
-// The bytes that `separator` stands for; blank_lines are found by another rule.
-std::string SeparatorBytes(const std::string& separator) {
-  if (separator == "line") return "\n";
-  if (separator == "form_feed") return "\f";
-  return separator;
+struct NamedSeparator {
+  std::string_view name;
+  std::string_view bytes;  // "": found by a rule of its own
+};
+constexpr std::array<NamedSeparator, 3> kNamedSeparators = {
+    {{"line", "\n"}, {"form_feed", "\f"}, {"blank_lines", ""}}};
+
+// A letter, then letters, digits, "_" and "-": what a name looks like, and hardly a separator does.
+bool LooksLikeName(std::string_view text) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  return !text.empty() && is_letter(text.front()) && std::ranges::all_of(text, [&](char c) {
+    return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
+// The bytes that stand between documents; "" for blank lines.
+Result<std::string> SeparatorBytes(const std::string& separator) {
+  std::vector<std::string> names;
+  for (const NamedSeparator& named : kNamedSeparators) {
+    if (separator == named.name) return std::string(named.bytes);
+    names.emplace_back(named.name);
+  }
+  const bool literal = separator.starts_with(kLiteral);
+  std::string bytes = separator.substr(literal ? kLiteral.size() : 0);
+  if (!literal && LooksLikeName(separator)) {
+    const std::string nearest = Nearest(separator, names);
+    return Status(Code::kInvalidArgument,
+                  Str("separator: unknown name \"", separator, "\"",
+                      nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"),
+                      " (choose one of ", Join(names, ", "),
+                      "; documents separated by this very word: ", kLiteral, separator, ")"));
+  }
+  if (bytes.empty() || bytes.size() > kSeparatorBytesMax) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("separator: expected ", Join(names, ", "), " or 1 to ", kSeparatorBytesMax,
+            " bytes, found ", bytes.size(), " bytes; leave it out where a file is a document"));
+  }
+  return bytes;
 }
 
 Status CheckText(const SourceOptions& options) {
-  if (options.separator &&
-      (options.separator->empty() || options.separator->size() > kSeparatorBytesMax)) {
-    return Status(Code::kInvalidArgument,
-                  Str("separator: expected line, form_feed, blank_lines or 1 to ",
-                      kSeparatorBytesMax, " bytes, found ", options.separator->size(),
-                      " bytes; leave it out where a file is a document"));
-  }
-  return Status();
+  return options.separator ? SeparatorBytes(*options.separator).status() : Status();
 }
 
 Status ReadWhole(ByteStream& stream, DocumentSink& sink) {
@@ -133,8 +163,9 @@ Status ReadText(SourceInput& input, const SourceOptions& options, DocumentSink& 
   ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> stream, input.Open());
   if (options.universal_newlines) stream = UniversalNewlines(std::move(stream));
   if (!options.separator) return ReadWhole(*stream, sink);
-  if (*options.separator == "blank_lines") return ReadBlankLines(*stream, sink);
-  return ReadSeparated(*stream, SeparatorBytes(*options.separator), sink);
+  ASSIGN_OR_RETURN(const std::string separator, SeparatorBytes(*options.separator));
+  return separator.empty() ? ReadBlankLines(*stream, sink)
+                           : ReadSeparated(*stream, separator, sink);
 }
 
 }  // namespace

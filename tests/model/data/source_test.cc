@@ -121,6 +121,11 @@ TEST_F(SourceTest, TextThatEndsWithItsSeparatorHasNoFurtherDocument) {
             (Strings{"x\n\r"}));
 }
 
+TEST_F(SourceTest, AWordSeparatesWhenItSaysThatItIsBytes) {
+  EXPECT_EQ(Documents({.format = "text", .separator = "bytes:END"}, File("a.txt", "xENDyENDline")),
+            (Strings{"x", "y", "line"}));
+}
+
 // The reader works in pieces of kSourceChunkBytes: every cut of separators at their border is met by
 // shifting the text by one byte at a time.
 TEST_F(SourceTest, SeparatorsAreFoundWhereverThePiecesAreCut) {
@@ -423,6 +428,27 @@ TEST(SourceOptionsTest, UnknownFormatsAndOptionsOfOthersAreRefused) {
             std::string::npos);
   EXPECT_NE(message({.format = "text", .separator = ""}).find("separator: expected line"),
             std::string::npos);
+  EXPECT_NE(message({.format = "text", .separator = "bytes:"}).find("found 0 bytes"),
+            std::string::npos);
+}
+
+// As bytes they would be found nowhere, and a whole file would silently be one document.
+TEST(SourceOptionsTest, AMistypedNameOfASeparatorIsNotTakenForBytes) {
+  const auto message = [](const char* separator) {
+    return CheckSourceOptions({.format = "text", .separator = separator}).status().message();
+  };
+  EXPECT_EQ(message("blank-lines"),
+            "separator: unknown name \"blank-lines\"; did you mean \"blank_lines\"? (choose one of "
+            "line, form_feed, blank_lines; documents separated by this very word: "
+            "bytes:blank-lines)");
+  EXPECT_EQ(
+      message("eof"),
+      "separator: unknown name \"eof\" (choose one of line, form_feed, blank_lines; documents "
+      "separated by this very word: bytes:eof)");
+  for (const char* const bytes :
+       {"\f", "---", "<|endoftext|>", "\nEND\n", "the end", "bytes:eof"}) {
+    EXPECT_EQ(message(bytes), "") << bytes;
+  }
 }
 
 TEST(SourceOptionsTest, ABuildWithoutParquetSaysHowToHaveIt) {
