@@ -299,7 +299,8 @@ std::uint32_t SplitIndex(std::string_view name) {
   return static_cast<std::uint32_t>(std::ranges::find(kSplitNames, name) - kSplitNames.begin());
 }
 
-// Calls visit(Fingerprint) for each document; an error stops.
+// Calls visit(Fingerprint) for each document and each split that has tokens of it (one that the border
+// of first_tokens cuts is in two or three); an error stops.
 template <typename Visit>
 Status ForEachDocument(const Assembly& assembly, const Visit& visit) {
   Placer placer(assembly.spec.split);
@@ -310,9 +311,11 @@ Status ForEachDocument(const Assembly& assembly, const Visit& visit) {
     for (std::size_t d = 0; d < part.documents().size(); ++d) {
       const PartDocument& document = part.documents()[d];
       Fingerprint print = {.source = static_cast<std::uint32_t>(i), .document = d};
-      print.split = SplitIndex(placer.Place(document, 0, assembly.sources[i].split)[0].split);
       std::copy_n(document.sha256.begin(), print.hash.size(), print.hash.begin());
-      RETURN_IF_ERROR(visit(print));
+      for (const Piece& piece : placer.Place(document, 0, assembly.sources[i].split)) {
+        print.split = SplitIndex(piece.split);
+        RETURN_IF_ERROR(visit(print));
+      }
     }
   }
   return Status();
@@ -347,9 +350,10 @@ Status CheckOverlap(const Assembly& assembly) {
         std::ranges::lower_bound(held, print.hash, std::less<>(), &Fingerprint::hash);
     for (auto same = first; same != held.end() && same->hash == print.hash; ++same) {
       const Fingerprint& other = *same;
-      if (other.split == print.split || (other.split < print.split && print.split != largest)) {
-        continue;
-      }
+      // What the border cuts is no copy of itself.
+      const bool is_itself = other.source == print.source && other.document == print.document;
+      const bool seen_from_there = other.split < print.split && print.split != largest;
+      if (is_itself || other.split == print.split || seen_from_there) continue;
       const bool other_first = other.split < print.split;
       return Status(
           Code::kInvalidArgument,

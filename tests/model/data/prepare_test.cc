@@ -299,6 +299,23 @@ TEST_F(PrepareTest, TheSameDocumentInTwoSplitsIsRefusedUnlessAskedFor) {
   ExpectRefused(spec, Str("d.txt (split test) has the same bytes as ", Folder("b.txt")));
 }
 
+// The border cuts the second document: its tail is trained on, and the first, held out, has the same
+// bytes.
+TEST_F(PrepareTest, ADocumentOnTheBorderIsComparedInEachSplitThatHasTokensOfIt) {
+  PrepareSpec spec = Lines(File("a.txt", "same words\nsame words\nothers\n"));
+  spec.files[0].first = "";
+  spec.split = {.by = SplitRule::By::kFirstTokens, .validation_tokens = 15};
+  ExpectRefused(spec, Str("document 0 of ", Folder("a.txt"),
+                          " (split validation) has the same bytes as document 1 of ",
+                          Folder("a.txt"), " (split train)"));
+  EXPECT_EQ(Documents(Made(spec, {.allow_overlap = true}), "validation"),
+            (Strings{"same words|", "same"}));
+  // Cut into three splits, it is no copy of itself.
+  spec.files[0].second = {File("b.txt", "one long document\nothers\n")};
+  spec.split = {.by = SplitRule::By::kFirstTokens, .validation_tokens = 4, .test_tokens = 5};
+  EXPECT_EQ(Documents(Made(spec), "test"), Strings{"long "});
+}
+
 // ---- jobs, resumption, memory ------------------------------------------------------------------
 
 TEST_F(PrepareTest, BitsDoNotDependOnTheNumberOfJobs) {
