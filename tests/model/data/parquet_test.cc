@@ -12,6 +12,9 @@
 
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/str.h"
+#include "model/data/dataset.h"
+#include "model/data/prepare.h"
 #include "model/data/source/source.h"
 
 namespace longrun {
@@ -103,6 +106,22 @@ TEST_F(ParquetTest, WhatIsNoColumnOfTextOrNoParquetIsRefused) {
   for (std::size_t n = 0; n < good.size(); n += 7) {
     EXPECT_NE(Read(good.substr(0, n), {})[0].find("Parquet: "), std::string::npos) << n;
   }
+}
+
+// What is imported is tokens and documents, whatever they came in.
+TEST_F(ParquetTest, AnImportHasTheDigestOfTheSameTextAsJsonLines) {
+  const auto digest = [&](const std::string& format, const std::string& bytes) {
+    const std::string file = JoinPath(folder_.path(), Str("text.", format));
+    std::ofstream(file, std::ios::binary) << bytes;
+    const std::string folder = JoinPath(folder_.path(), format);
+    const Status status =
+        PrepareDataset({.source = {.format = format}, .files = {{"train", {file}}}}, folder, {});
+    EXPECT_TRUE(status.ok()) << status.message();
+    return Dataset::Open(folder).value().digest();
+  };
+  const std::string lines =
+      "{\"text\":\"one\"}\n{\"text\":\"\"}\n{\"text\":\"three\\r\\n\"}\n{\"text\":\"five\"}\n";
+  EXPECT_EQ(digest("parquet", Bytes(kParquet)), digest("jsonl", lines));
 }
 
 }  // namespace
