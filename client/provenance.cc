@@ -87,6 +87,7 @@ std::vector<ProvenanceLine> ProvenanceOf(const Json& started) {
                      .Add(TextOf(dataset, "tokenizer"), "tokenizer ")
                      .Text());
   add("seed", TextOf(started, "seed"));
+  add("initial weights", TextOf(started, "initial_weights"));
   add("parameters", TextOf(started, "parameters"));
   Parts environment;
   const Json variables = ObjectOf(started, "environment");

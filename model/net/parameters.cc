@@ -102,4 +102,13 @@ ParameterMap InitialParameters(const std::vector<ParameterSpec>& specs, std::uin
   return parameters;
 }
 
+std::string ParametersSha256(const ParameterMap& parameters) {
+  Sha256 hash;
+  for (const auto& [name, parameter] : parameters) {
+    const at::Tensor stored = parameter.detach().to(at::kCPU, at::kFloat).contiguous();
+    hash.Update(stored.data_ptr<float>(), stored.nbytes());
+  }
+  return hash.FinishHex();
+}
+
 }  // namespace longrun

@@ -46,6 +46,10 @@ Result<std::vector<ParameterSpec>> ParametersOf(const ModelConfig& model);
 // and counter (i / 2, fnv1a64(name)): independent of device, order and of the other parameters.
 ParameterMap InitialParameters(const std::vector<ParameterSpec>& specs, std::uint64_t seed);
 
+// SHA-256 over the tensors' bytes (fp32, little-endian, row by row), in the order of the names: what a
+// script gets by hashing the arrays of a model.safetensors in sorted order.
+std::string ParametersSha256(const ParameterMap& parameters);
+
 // Normal numbers n_0, n_1, ... of a parameter's sequence (Box-Muller in double).
 std::vector<double> PhiloxNormals(std::uint64_t seed, std::string_view name, std::int64_t n);
 

@@ -96,7 +96,7 @@ constexpr std::string_view CompilerName() {
 
 }  // namespace
 
-Json StartedBody(const TaskFile& task, const Machine& machine) {
+Json StartedBody(const TaskFile& task, const Machine& machine, const std::string& initial_weights) {
   const bool on_gpu = machine.device_kind == "gpu";
   return {{"version", kVersion},
           {"commit", BuildCommit()},
@@ -119,6 +119,7 @@ Json StartedBody(const TaskFile& task, const Machine& machine) {
           {"init", task.init     ? Json(task.init->sha256)
                    : task.resume ? Json(task.resume->sha256)
                                  : Json()},
+          {"initial_weights", initial_weights.empty() ? Json() : Json(initial_weights)},
           {"command", Command()},
           {"environment", Environment()},
           {"pid", ::getpid()}};

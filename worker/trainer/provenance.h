@@ -7,9 +7,13 @@
 //   host {name, system, kernel, cpu, cores, memory_bytes}
 //   parameters, steps, seed
 //   dataset {name, digest, tokenizer}, init (sha256 of the checkpoint it starts from, or null)
+//   initial_weights                         of a training: ParametersSha256 of what the run began with,
+//                                           kept when it is resumed elsewhere; null when unknown
 //   command [..], environment {..}          of this process; variables that may change what it does
 //   pid
 #pragma once
+
+#include <string>
 
 #include "base/json.h"
 #include "sweeps/task.h"
@@ -17,6 +21,6 @@
 
 namespace longrun {
 
-Json StartedBody(const TaskFile& task, const Machine& machine);
+Json StartedBody(const TaskFile& task, const Machine& machine, const std::string& initial_weights);
 
 }  // namespace longrun

@@ -62,10 +62,16 @@ Status Work(Session& session) {
   session.SetPlace("opening the device");
   ASSIGN_OR_RETURN(const Machine machine,
                    OpenMachine(task, trains ? task.run.train.precision : "fp32"));
-  RETURN_IF_ERROR(session.journal().Append("started", StartedBody(task, machine)));
+  if (trains) session.SetPlace("loading the weights");
+  Result<TrainStart> start = trains ? LoadStart(task) : TrainStart();
+  // Also before the news that there is nothing to start from: on what it was tried belongs to it.
+  const std::string initial_weights = start.ok() ? start->initial_weights : "";
+  RETURN_IF_ERROR(session.journal().Append("started", StartedBody(task, machine, initial_weights)));
+  RETURN_IF_ERROR(start.status());
   session.SetPlace("opening the dataset");
   ASSIGN_OR_RETURN(const Dataset dataset, OpenDataset(task));
-  RETURN_IF_ERROR(trains ? Train(session, dataset, machine) : Evaluate(session, dataset, machine));
+  RETURN_IF_ERROR(trains ? Train(session, dataset, machine, *std::move(start))
+                         : Evaluate(session, dataset, machine));
   return session.journal().Finish();
 }
 

@@ -33,17 +33,20 @@ struct Best {
 
 class Trainer {
  public:
-  static Result<Trainer> Make(Session& session, const Dataset& dataset, const Machine& machine);
+  static Result<Trainer> Make(Session& session, const Dataset& dataset, const Machine& machine,
+                              TrainStart start);
   Status TrainToEnd();
 
  private:
-  Trainer(Session& session, const TokenSplit& split, SampleOrder order, Transformer net)
+  Trainer(Session& session, const TokenSplit& split, SampleOrder order, Transformer net,
+          std::string initial_weights)
       : session_(session),
         run_(session.task().run),
         split_(split),
         order_(order),
         net_(std::move(net)),
-        optimizer_(run_.train.optimizer, net_.parameters()) {}
+        optimizer_(run_.train.optimizer, net_.parameters()),
+        initial_weights_(std::move(initial_weights)) {}
 
   Status Restore(const LoadedCheckpoint& checkpoint);
   Status PrepareValidation(const Dataset& dataset);
@@ -62,6 +65,7 @@ class Trainer {
   SampleOrder order_;
   Transformer net_;
   AdamW optimizer_;
+  const std::string initial_weights_;
 
   std::int64_t step_ = 0;        // steps done
   std::int64_t saved_step_ = 0;  // of the newest checkpoint there is, ours or the one resumed from
@@ -78,7 +82,8 @@ class Trainer {
   std::vector<Window> validation_windows_;
 };
 
-Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Machine& machine) {
+Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Machine& machine,
+                              TrainStart start) {
   const TaskFile& task = session.task();
   const Run& run = task.run;
   ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split("train"));
@@ -95,27 +100,11 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   }
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
 
-  if (!run.parent.empty() && !task.resume) {
-    return Status(Code::kInvalidArgument, Str("the run goes on from run ", run.parent,
-                                              ", but the task names no checkpoint to resume from"));
-  }
-  std::optional<LoadedCheckpoint> resumed;
-  if (task.resume) {
-    ASSIGN_OR_RETURN(resumed, LoadCheckpoint(task.resume->checkpoint, task.resume->sha256));
-  }
-  const NetConfig config = {.model = run.model};
-  if (resumed && ModelConfigJson(resumed->model.config) != ModelConfigJson(config)) {
-    return Status(Code::kDataLoss, Str("checkpoint ", task.resume->checkpoint,
-                                       " is of another model than the run's"));
-  }
-  ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(run.model));
-  ParameterMap parameters = resumed
-                                ? std::move(resumed->model.parameters)
-                                : InitialParameters(specs, static_cast<std::uint64_t>(run.seed));
   ASSIGN_OR_RETURN(Transformer net,
-                   Transformer::Make(config, std::move(parameters), backend, machine.compute));
-  Trainer trainer(session, *split, order, std::move(net));
-  if (resumed) RETURN_IF_ERROR(trainer.Restore(*resumed));
+                   Transformer::Make({.model = run.model}, std::move(start.parameters), backend,
+                                     machine.compute));
+  Trainer trainer(session, *split, order, std::move(net), std::move(start.initial_weights));
+  if (start.resumed) RETURN_IF_ERROR(trainer.Restore(*start.resumed));
   RETURN_IF_ERROR(trainer.PrepareValidation(dataset));
   return trainer;
 }
@@ -287,6 +276,7 @@ Status Trainer::Checkpoint(bool final, bool best) {
       {"micro_batch", task.execution.micro_batch},
       {"paths", task.execution.ToJson().at("paths")},
       {"run_key", task.run_key},
+      {"initial_weights", initial_weights_},
       {"validation_pending", validation_pending_},
       {"best", best_ ? Json{{"val_loss", best_->val_loss}, {"step", best_->step}} : Json()}};
   std::string digits = Str(step_);
@@ -371,8 +361,34 @@ Status Trainer::TrainToEnd() {
 
 }  // namespace
 
-Status Train(Session& session, const Dataset& dataset, const Machine& machine) {
-  ASSIGN_OR_RETURN(Trainer trainer, Trainer::Make(session, dataset, machine));
+Result<TrainStart> LoadStart(const TaskFile& task) {
+  const Run& run = task.run;
+  if (!run.parent.empty() && !task.resume) {
+    return Status(Code::kInvalidArgument, Str("the run goes on from run ", run.parent,
+                                              ", but the task names no checkpoint to resume from"));
+  }
+  TrainStart start;
+  if (!task.resume) {
+    ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(run.model));
+    start.parameters = InitialParameters(specs, static_cast<std::uint64_t>(run.seed));
+    start.initial_weights = ParametersSha256(start.parameters);
+    return start;
+  }
+  ASSIGN_OR_RETURN(start.resumed, LoadCheckpoint(task.resume->checkpoint, task.resume->sha256));
+  if (ModelConfigJson(start.resumed->model.config) != ModelConfigJson({.model = run.model})) {
+    return Status(Code::kDataLoss, Str("checkpoint ", task.resume->checkpoint,
+                                       " is of another model than the run's"));
+  }
+  start.parameters = std::move(start.resumed->model.parameters);
+  if (start.resumed->state.contains("initial_weights")) {
+    ASSIGN_OR_RETURN(start.initial_weights,
+                     GetString(start.resumed->state, "initial_weights", "state.json"));
+  }
+  return start;
+}
+
+Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start) {
+  ASSIGN_OR_RETURN(Trainer trainer, Trainer::Make(session, dataset, machine, std::move(start)));
   return trainer.TrainToEnd();
 }
 

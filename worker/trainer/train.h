@@ -6,15 +6,29 @@
 // continues with the same bits.
 #pragma once
 
+#include <optional>
+#include <string>
+
 #include "base/status.h"
 #include "model/data/dataset.h"
+#include "model/net/checkpoint.h"
+#include "model/net/parameters.h"
 #include "worker/trainer/machine.h"
 #include "worker/trainer/session.h"
 
 namespace longrun {
 
-// Trains from the start, or from the task's resume checkpoint, to the last step; the final checkpoint
-// is in the journal then. kAborted: NaN or infinity. kCancelled: asked to stop, and checkpointed.
-Status Train(Session& session, const Dataset& dataset, const Machine& machine);
+// Where a training begins: at fresh weights, or at the checkpoint that the task resumes from.
+struct TrainStart {
+  std::optional<LoadedCheckpoint> resumed;  // its parameters lie in `parameters`
+  ParameterMap parameters;
+  // ParametersSha256 of the weights that the run began with, be it on another machine; "" where its
+  // checkpoint does not say (of a release before this was kept).
+  std::string initial_weights;
+};
+Result<TrainStart> LoadStart(const TaskFile& task);
+
+// Trains from `start` to the last step; the final checkpoint is in the journal then. kAborted: NaN or infinity. kCancelled: asked to stop, and checkpointed.
+Status Train(Session& session, const Dataset& dataset, const Machine& machine, TrainStart start);
 
 }  // namespace longrun

@@ -1,5 +1,6 @@
 #include "model/net/parameters.h"
 
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -51,6 +52,14 @@ TEST(ParametersTest, TheirElementsAreTheConfigurationsParameterCount) {
     }
     EXPECT_EQ(n, model.ParameterCount()) << method;
   }
+}
+
+// hashlib.sha256(struct.pack("<3f", 1.5, -2.0, 0.25) + struct.pack("<2f", 3.0, 4.0)).hexdigest()
+TEST(ParametersTest, TheHashIsThatOfTheStoredBytesInTheOrderOfTheNames) {
+  const ParameterMap parameters = {{"b", at::tensor({3.0F, 4.0F}).view({1, 2})},
+                                   {"a", at::tensor({1.5F, -2.0F, 0.25F})}};
+  EXPECT_EQ(ParametersSha256(parameters),
+            "499d6be3f1d3d58dc9e168b6dd92621ef9e4dd8db282321e0e24848c1b56333d");
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
 #include "model/net/head.h"
+#include "model/net/parameters.h"
 #include "model/net/tensor_file.h"
 #include "sweeps/event.h"
 #include "sweeps/task.h"
@@ -188,6 +189,11 @@ TEST_F(TrainerTest, KilledAndResumedItReachesTheSameBits) {
     EXPECT_TRUE(Bytes(StepFolder("whole", "20"), name) == Bytes(StepFolder("second", "20"), name))
         << name;
   }
+  // What the run began with stands in each attempt's record, also in one that began in the middle.
+  const std::string initial = Journal("whole")[1].body["initial_weights"];
+  const TaskFile task = *TaskFile::FromJson(*ParseJson(Bytes(At("whole"), "task.json")));
+  EXPECT_EQ(initial, ParametersSha256(InitialParameters(*ParametersOf(task.run.model), 11)));
+  EXPECT_EQ(Journal("second")[1].body["initial_weights"], initial);
   const std::vector<double> whole = Series("whole", "loss"), second = Series("second", "loss");
   EXPECT_EQ(std::vector<double>(whole.begin() + 10, whole.end()), second);
 
