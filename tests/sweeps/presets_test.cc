@@ -34,15 +34,15 @@ std::map<std::string, DatasetFile> PresetDatasets() {
   return datasets;
 }
 
-TEST(PresetsTest, EachSweepIsTakenWithTheDatasetsBesideIt) {
-  const std::map<std::string, DatasetFile> files = PresetDatasets();
-  ASSERT_GE(files.size(), 2u);
+// As it is taken over the datasets beside it.
+Sweep PresetSweep(const std::string& name) {
+  static const std::map<std::string, DatasetFile> files = PresetDatasets();
   DatasetCatalogue catalogue;
-  for (const auto& [name, file] : files) catalogue.names.push_back(name);
-  catalogue.find = [&](const std::string& name) -> std::optional<DatasetInfo> {
-    const auto file = files.find(name);
+  for (const auto& [dataset, file] : files) catalogue.names.push_back(dataset);
+  catalogue.find = [&](const std::string& dataset) -> std::optional<DatasetInfo> {
+    const auto file = files.find(dataset);
     if (file == files.end()) return std::nullopt;
-    DatasetInfo info = {.name = name,
+    DatasetInfo info = {.name = dataset,
                         .digest = std::string(64, 'a'),
                         .tokenizer_fingerprint = std::string(64, 'b'),
                         .vocab_size = 50304,
@@ -52,24 +52,70 @@ TEST(PresetsTest, EachSweepIsTakenWithTheDatasetsBesideIt) {
     }
     return info;
   };
+  const std::string yaml = ReadFile(JoinPath(kPresets, name)).value();
+  Result<Sweep> sweep = ParseSweep(yaml, name, {}, catalogue);
+  EXPECT_TRUE(sweep.ok()) << sweep.status().message();
+  return sweep.ok() ? *std::move(sweep) : Sweep();
+}
+
+TEST(PresetsTest, EachSweepIsTakenWithTheDatasetsBesideIt) {
   const std::vector<std::string> sweeps = YamlFiles(kPresets);
   ASSERT_GE(sweeps.size(), 2u);
   for (const std::string& name : sweeps) {
-    const std::string yaml = ReadFile(JoinPath(kPresets, name)).value();
-    const Result<Sweep> sweep = ParseSweep(yaml, name, {}, catalogue);
-    ASSERT_TRUE(sweep.ok()) << sweep.status().message();
-    EXPECT_EQ(Str(sweep->name, ".yaml"), name);
-    EXPECT_FALSE(sweep->runs.empty());
+    const Sweep sweep = PresetSweep(name);
+    EXPECT_EQ(Str(sweep.name, ".yaml"), name);
+    EXPECT_FALSE(sweep.runs.empty());
   }
 }
 
-// Cable's numbers: 19073 steps of 524288 tokens, 715 of warm-up.
-TEST(PresetsTest, CablesRecipeHasItsNumbersOfSteps) {
-  for (const std::string& name : YamlFiles(kPresets)) {
-    const std::string yaml = ReadFile(JoinPath(kPresets, name)).value();
-    EXPECT_NE(yaml.find(Str("tokens: ", std::int64_t{19073} * 524288)), std::string::npos) << name;
-    EXPECT_NE(yaml.find(Str("warmup_tokens: ", 715 * 524288)), std::string::npos) << name;
+// axiomlab/Cable, src/train.py and src/data_loader.py: 19073 steps of 524288 tokens, 715 of them of
+// warm-up, AdamW as below, validation every 250 steps on 20 batches of 16 windows of 1024.
+TEST(PresetsTest, CablesRecipeHasItsValues) {
+  const Json recipe = {{"tokens", std::int64_t{19073} * 524288},
+                       {"batch_tokens", 524288},
+                       {"precision", "bf16"},
+                       {"order", "stream"},
+                       {"optimizer",
+                        {{"name", "adamw"},
+                         {"lr", 6e-4},
+                         {"min_lr", 6e-5},
+                         {"betas", {0.9, 0.95}},
+                         {"eps", 1e-8},
+                         {"weight_decay", 0.1},
+                         {"grad_clip", 1.0}}},
+                       {"schedule", {{"name", "cosine"}, {"warmup_tokens", 715 * 524288}}},
+                       {"validate", {{"every", 250 * 524288}, {"tokens", 20 * 16 * 1024}}}};
+  struct Body {
+    const char* sweep;
+    std::vector<std::int64_t> layers_heads_width, lengths;
+  };
+  const Body bodies[] = {
+      {"cable-wikitext103.yaml", {6, 8, 512}, {512, 1024, 2048, 4096, 8192}},
+      {"cable-fineweb-edu.yaml", {24, 16, 1024}, {1024, 2048, 4096, 8192, 16384}}};
+  for (const Body& body : bodies) {
+    const Sweep sweep = PresetSweep(body.sweep);
+    for (const PlannedRun& planned : sweep.runs) {
+      Json train = planned.run.train.ToJson();
+      train.erase("train_length");
+      EXPECT_EQ(train, recipe) << body.sweep;
+      const ModelConfig& model = planned.run.model;
+      EXPECT_EQ((std::vector{model.n_layer, model.n_head, model.d_model}), body.layers_heads_width);
+      EXPECT_EQ(model.vocab_size, 50304);
+      EXPECT_TRUE(model.tie_embeddings);
+      EXPECT_EQ(model.activation, "gelu_new");
+      EXPECT_EQ(model.init_std, 0.02);
+      EXPECT_EQ(planned.run.seed, 1337);
+      std::vector<std::int64_t> lengths;
+      for (const ExpectedCell& cell : planned.evaluations.at(0).cells) {
+        lengths.push_back(cell.context_length);
+      }
+      EXPECT_EQ(lengths, body.lengths);
+    }
   }
+  // The notebook's 287645 tokens hold 35 windows of 8192.
+  const Json evaluation =
+      PresetSweep("cable-wikitext103.yaml").runs.at(0).evaluations.at(0).evaluation;
+  EXPECT_EQ(evaluation.at("perplexity").at("score_tokens"), 287645 / 8192 * 8192);
 }
 
 TEST(PresetsTest, FineWebShardsAreFoundByTheNamesThatCableGivesThem) {
