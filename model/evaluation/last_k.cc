@@ -16,15 +16,25 @@ std::int64_t PeriodOf(const PlanRequest& request) {
   return every == 0 ? request.context_length : every;
 }
 
+std::int64_t LastTarget(const PlanRequest& request) {
+  return request.score_tokens == 0 ? request.n_tokens - 1 : request.score_tokens;
+}
+
 std::optional<ParamError> Check(const PlanRequest& request) {
   const auto k = request.params.at("k").get<std::int64_t>();
   if (k > request.context_length) {
     return ParamError{
         "k", Str("expected from 1 to the context length ", request.context_length, ", found ", k)};
   }
-  if (PeriodOf(request) < request.context_length) {
+  const std::int64_t period = PeriodOf(request);
+  if (period < request.context_length) {
     return ParamError{"every", Str("expected 0, or at least the context length ",
-                                   request.context_length, ", found ", PeriodOf(request))};
+                                   request.context_length, ", found ", period)};
+  }
+  if (LastTarget(request) < period && request.params.at("every") != 0) {
+    return ParamError{
+        "every", Str("the first window ends at token ", period, ", but tokens up to ",
+                     LastTarget(request), " can be scored: lower it, or give the split more text")};
   }
   return std::nullopt;
 }
@@ -32,13 +42,11 @@ std::optional<ParamError> Check(const PlanRequest& request) {
 Result<std::vector<Window>> Plan(const PlanRequest& request) {
   const auto k = request.params.at("k").get<std::int64_t>();
   const std::int64_t period = PeriodOf(request);
-  const std::int64_t last = request.score_tokens == 0 ? request.n_tokens - 1 : request.score_tokens;
+  const std::int64_t last = LastTarget(request);
   if (last < period) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("the first window ends at token ", period, ", but tokens up to ", last,
-            " can be scored: lower ", request.params.at("every") == 0 ? "context_length" : "every",
-            ", or give the split more text"));
+    return Status(Code::kInvalidArgument,
+                  Str("the first window ends at token ", period, ", but tokens up to ", last,
+                      " can be scored: lower context_length, or give the split more text"));
   }
   std::vector<Window> windows;
   windows.reserve(static_cast<std::size_t>(last / period));

@@ -49,7 +49,8 @@ std::optional<ParamError> FitScoreTokens(const Protocol& protocol, const Dataset
   const auto split = params.at("split").get<std::string>();
   const std::int64_t n_tokens = dataset.split_tokens.at(split);
   std::int64_t score_tokens = params.at("score_tokens");
-  if (score_tokens == 0) {
+  const bool by_default = score_tokens == 0;
+  if (by_default) {
     params["score_tokens"] = protocol.default_score_tokens != nullptr
                                  ? protocol.default_score_tokens(n_tokens, params)
                                  : CommonScoreTokens(n_tokens);
@@ -59,6 +60,13 @@ std::optional<ParamError> FitScoreTokens(const Protocol& protocol, const Dataset
   const std::int64_t least = protocol.uses_bos ? 1 : length_max;
   const std::int64_t most = protocol.uses_bos ? n_tokens : n_tokens - 1;
   if (score_tokens >= least && score_tokens <= most) return std::nullopt;
+  if (by_default) {
+    return ParamError{
+        "context_lengths",
+        Str("context length ", length_max, " is more than the ", score_tokens,
+            " tokens that every length scores by default of split ", split, " of dataset \"",
+            dataset.name, "\": lower it, or give score_tokens from ", least, " to ", most)};
+  }
   return ParamError{"score_tokens", Str("expected from ", least,
                                         protocol.uses_bos ? "" : ", the longest context length,",
                                         " to ", most, ", what split ", split, " of dataset \"",
@@ -83,15 +91,21 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
                                              lengths.back(), " + 1 tokens, but split ", split,
                                              " of dataset \"", dataset.name, "\" has ", n_tokens)};
   }
-  for (const std::int64_t length : lengths) {
-    if (protocol.check == nullptr) break;
-    const PlanRequest request = {.n_tokens = n_tokens,
-                                 .context_length = length,
-                                 .score_tokens = params.at("score_tokens"),
-                                 .params = params};
-    if (std::optional<ParamError> error = protocol.check(request); error) return error;
-  }
-  return FitScoreTokens(protocol, dataset, lengths.back(), params);
+  // As they were given, and once more with what is scored by default written in.
+  const auto check = [&]() -> std::optional<ParamError> {
+    for (const std::int64_t length : lengths) {
+      if (protocol.check == nullptr) break;
+      const PlanRequest request = {.n_tokens = n_tokens,
+                                   .context_length = length,
+                                   .score_tokens = params.at("score_tokens"),
+                                   .params = params};
+      if (std::optional<ParamError> error = protocol.check(request); error) return error;
+    }
+    return std::nullopt;
+  };
+  if (std::optional<ParamError> error = check(); error) return error;
+  if (auto error = FitScoreTokens(protocol, dataset, lengths.back(), params); error) return error;
+  return check();
 }
 
 // ---- the row -----------------------------------------------------------------------------------
@@ -243,9 +257,10 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
       return Status(Code::kInvalidArgument, Str("perplexity.", error->key, ": ", error->message));
     }
   }
-  if (protocol.uses_bos && params.score_tokens > wanted.n_tokens) {
+  const std::int64_t most = wanted.n_tokens - (protocol.uses_bos ? 0 : 1);
+  if (params.score_tokens > most) {
     return Status(Code::kInvalidArgument, Str("score_tokens ", params.score_tokens, " exceeds the ",
-                                              wanted.n_tokens, " tokens there are"));
+                                              most, " tokens that can be scored"));
   }
   Result<std::vector<Window>> windows = protocol.plan(wanted);
   if (!windows) return std::move(windows).status().In(Str("perplexity of split ", params.split));

@@ -237,14 +237,75 @@ TEST(ProtocolTest, TextThatIsTooShortIsRefused) {
   EXPECT_EQ(PlanOf({"last_k", R"({"k":1})", 23}).status().message(),
             "the first window ends at token 23, but tokens up to 22 can be scored: lower "
             "context_length, or give the split more text");
-  EXPECT_EQ(PlanOf({"last_k", R"({"k":1,"every":30})", 8}).status().message(),
-            "the first window ends at token 30, but tokens up to 22 can be scored: lower every, or "
-            "give the split more text");
+  EXPECT_EQ(
+      PlanOf({"last_k", R"({"k":1,"every":30})", 8}).status().message(),
+      "every: the first window ends at token 30, but tokens up to 22 can be scored: lower it, "
+      "or give the split more text");
   const auto empty = FindProtocol("sliding_bos")
                          .plan({.n_tokens = 23,
                                 .context_length = 8,
                                 .params = {{"stride", 0}, {"truncate", false}}});
   EXPECT_EQ(empty.status().message(), "the first 23 tokens hold no text");
+}
+
+// By hand, of documents [0, 1), [1, 1), [1, 4) with L = 3 (two tokens beside the BOS).
+TEST(ProtocolTest, DocumentsOfOneTokenOrNoneHaveTheirWindowsOrNone) {
+  const TextSpan documents[] = {{0, 1}, {1, 1}, {1, 4}};
+  const auto plan = [&](std::string_view protocol, const char* params) {
+    return FindProtocol(protocol)
+        .plan({.n_tokens = 4,
+               .context_length = 3,
+               .documents = documents,
+               .params = ParseJson(params).value()})
+        .value();
+  };
+  EXPECT_EQ(plan("sliding_bos", R"({"stride":0,"truncate":false})"),
+            (std::vector<Window>{{0, 0, 1, true}, {1, 1, 3, true}, {3, 3, 4, true}}));
+  EXPECT_EQ(plan("sliding_bos", R"({"stride":1,"truncate":false})"),
+            (std::vector<Window>{{0, 0, 1, true}, {1, 1, 3, true}, {2, 3, 4, true}}));
+  EXPECT_EQ(plan("sliding_bos", R"({"stride":0,"truncate":true})"),
+            (std::vector<Window>{{0, 0, 1, true}, {1, 1, 3, true}}));
+  EXPECT_EQ(plan("rolling", R"({"context_len":1,"over":"documents"})"),
+            (std::vector<Window>{{0, 0, 1, true}, {1, 1, 4, true}}));
+  // A context of one token: each sees the one before it.
+  EXPECT_EQ(FindProtocol("rolling")
+                .plan({.n_tokens = 3,
+                       .context_length = 1,
+                       .params = {{"context_len", 1}, {"over", "stream"}}})
+                .value(),
+            (std::vector<Window>{{0, 0, 1, true}, {0, 1, 2, false}, {1, 2, 3, false}}));
+}
+
+// What a sweep hears before anything is trained; the error's parameter, then its message.
+TEST(ProtocolTest, WhatTheSplitCannotServeIsRefusedBeforeItIsRun) {
+  const auto fit = [](const char* given) -> std::string {
+    Json params = ResolveParams(kPerplexity.params, ParseJson(given).value(), "perplexity").value();
+    const DatasetShape dataset = {.name = "d", .split_tokens = {{"validation", 1000}}};
+    const auto error = kPerplexity.fit(dataset, params);
+    return error ? error->key + ": " + error->message : "";
+  };
+  // 999 = 1111100111 in binary: 1111000000 = 960 are scored by default.
+  EXPECT_EQ(fit(R"({"context_lengths":[960]})"), "");
+  EXPECT_EQ(fit(R"({"context_lengths":[64,970]})"),
+            "context_lengths: context length 970 is more than the 960 tokens that every length "
+            "scores by default of split validation of dataset \"d\": lower it, or give "
+            "score_tokens from 970 to 999");
+  EXPECT_EQ(fit(R"({"context_lengths":[64,970],"score_tokens":970})"), "");
+  EXPECT_EQ(fit(R"({"context_lengths":[1000]})"),
+            "context_lengths: context length 1000 needs 1000 + 1 tokens, but split validation of "
+            "dataset \"d\" has 1000");
+  EXPECT_EQ(fit(R"({"context_lengths":[64],"protocol":"last_k","k":8,"every":960})"), "");
+  EXPECT_EQ(fit(R"({"context_lengths":[64],"protocol":"last_k","k":8,"every":961})"),
+            "every: the first window ends at token 961, but tokens up to 960 can be scored: lower "
+            "it, or give the split more text");
+  EXPECT_EQ(fit(R"({"context_lengths":[64],"protocol":"last_k","k":65})"),
+            "k: expected from 1 to the context length 64, found 65");
+  // With a begin of text a window may be longer than the text.
+  EXPECT_EQ(fit(R"({"context_lengths":[4096],"protocol":"rolling"})"), "");
+  EXPECT_EQ(fit(R"({"context_lengths":[4096],"protocol":"sliding_bos"})"), "");
+  EXPECT_EQ(fit(R"({"context_lengths":[64,128],"protocol":"sliding_bos","stride":64})"),
+            "stride: a stride of 64 skips tokens: at context length 64 it is at most 63 (one place "
+            "of a window is the begin-of-text token's)");
 }
 
 // ---- nonoverlap --------------------------------------------------------------------------------
