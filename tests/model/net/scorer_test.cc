@@ -1,5 +1,6 @@
 #include "model/net/scorer.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
@@ -84,6 +85,38 @@ TEST(NetScorerTest, LengthsThatShareWindowsHaveTheBitsOfLengthsThatDoNot) {
     }
   }
   EXPECT_EQ(n_cached, 3);
+}
+
+// How many windows are one call, and how many threads carry it out, is an order of additions in fp32:
+// the mean may move in its last digits (2^-24 each, over some thousand additions), and no further. A run
+// keeps one number of both (sweeps/run.h), so its cells do not move at all.
+TEST(NetScorerTest, CallsOfAnotherSizeAndOtherThreadsGiveTheSamePerplexity) {
+  Transformer net = SmallNet(SmallConfig("cable"), "fp32");
+  const std::vector<std::int32_t> ids = Ids(241);
+  NetScorer scorer(net);
+  std::vector<Window> windows;
+  for (std::int64_t begin = 0; begin < 240; begin += 24) {
+    windows.push_back({.context_begin = begin, .score_begin = begin + 1, .score_end = begin + 25});
+  }
+  const auto mean_nll = [&](int threads, std::int64_t windows_per_call) {
+    at::set_num_threads(threads);
+    return ScoreWindows(scorer, {.tokens = ids,
+                                 .windows = windows,
+                                 .windows_per_call = windows_per_call,
+                                 .full_length = 24})
+        .value()
+        .MeanNll();
+  };
+  const int threads_before = at::get_num_threads();
+  const double reference = mean_nll(1, 1);
+  for (const int threads : {1, 2, 3}) {
+    for (const std::int64_t windows_per_call : {1, 3, 10}) {
+      const double mean = mean_nll(threads, windows_per_call);
+      EXPECT_NEAR(mean, reference, 1e-6 * reference) << threads << " " << windows_per_call;
+      EXPECT_EQ(mean, mean_nll(threads, windows_per_call)) << threads << " " << windows_per_call;
+    }
+  }
+  at::set_num_threads(threads_before);
 }
 
 TEST(NetScorerTest, ALearnedTableRefusesWhatLiesBeyondItUnlessToldOtherwise) {
