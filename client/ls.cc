@@ -89,7 +89,7 @@ int Ls(const LsArguments& arguments, const std::string& state) {
     for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(column));
   }
   std::vector<Align> align(header.size(), Align::kLeft);
-  for (const std::size_t column : {3, 4, 5}) align[column] = Align::kRight;
+  for (const std::size_t column : {3u, 4u, 5u}) align[column] = Align::kRight;
   Print(RenderColumns(header, align, rows));
   return kExitOk;
 }

@@ -318,8 +318,7 @@ Result<DatasetFile> ParseDatasetFile(std::string_view yaml, std::string_view fil
   }
   if (problems.empty()) return file;
   std::ranges::sort(problems);
-  const auto repeated = std::ranges::unique(problems);
-  problems.erase(repeated.begin(), repeated.end());
+  problems.erase(std::unique(problems.begin(), problems.end()), problems.end());
   std::vector<std::string> lines;
   lines.reserve(problems.size());
   for (const Problem& problem : problems) {

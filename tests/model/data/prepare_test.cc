@@ -22,30 +22,51 @@
 #include "model/data/tokenizer/bpe_training.h"
 #include "model/data/tokenizer/tiktoken.h"
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#include <sanitizer/allocator_interface.h>
+#define LONGRUN_HEAP_BY_HOOKS
+#endif
+#endif
+
 // What is held on the heap, so that a test can set a limit to it.
 namespace {
 std::atomic<std::int64_t> heap_bytes{0};
 std::atomic<std::int64_t> heap_most{0};
 
-void* Taken(void* memory) {
-  if (memory == nullptr) std::abort();
-  const auto n = static_cast<std::int64_t>(malloc_usable_size(memory));
+void Count(const volatile void* memory) {
+  const auto n = static_cast<std::int64_t>(malloc_usable_size(const_cast<void*>(memory)));
   const std::int64_t now = heap_bytes.fetch_add(n) + n;
   std::int64_t most = heap_most.load();
   while (now > most && !heap_most.compare_exchange_weak(most, now)) {
   }
-  return memory;
 }
-void Given(void* memory) {
-  if (memory == nullptr) return;
-  heap_bytes -= static_cast<std::int64_t>(malloc_usable_size(memory));
-  std::free(memory);
+void Discount(const volatile void* memory) {
+  heap_bytes -= static_cast<std::int64_t>(malloc_usable_size(const_cast<void*>(memory)));
 }
 }  // namespace
 
-void* operator new(std::size_t n) { return Taken(std::malloc(n)); }
-void operator delete(void* memory) noexcept { Given(memory); }
-void operator delete(void* memory, std::size_t) noexcept { Given(memory); }
+#if defined(LONGRUN_HEAP_BY_HOOKS)
+// This runtime has operators of its own, which cannot be replaced.
+const int installed = __sanitizer_install_malloc_and_free_hooks(
+    [](const volatile void* memory, std::size_t) { Count(memory); },
+    [](const volatile void* memory) {
+      if (memory != nullptr) Discount(memory);
+    });
+#else
+void* operator new(std::size_t n) {
+  void* const memory = std::malloc(n);
+  if (memory == nullptr) std::abort();
+  Count(memory);
+  return memory;
+}
+void operator delete(void* memory) noexcept {
+  if (memory == nullptr) return;
+  Discount(memory);
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept { operator delete(memory); }
+#endif
 
 namespace longrun {
 namespace {

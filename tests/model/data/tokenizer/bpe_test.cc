@@ -110,7 +110,7 @@ TEST(BpeTest, MergesAsTheDefinitionForEveryVocabularyAndLength) {
     }
     const std::vector<Token> tokens = TextTokens(further);
     const BpeMerger merger = BpeMerger::Make(tokens).value();
-    for (const std::size_t n : {1, 2, 7, 63, 64, 65, 66, 200}) {  // both ways of merging
+    for (const std::size_t n : {1u, 2u, 7u, 63u, 64u, 65u, 66u, 200u}) {  // both ways of merging
       std::string piece;
       while (piece.size() < n) piece += static_cast<char>('a' + random.Below(3));
       Ids ids;
@@ -140,7 +140,7 @@ TEST(BpeTest, MergesAsTheDefinitionWhatTrainingCouldHaveMade) {
     const std::vector<Token> tokens = TextTokens(further);
     const BpeMerger merger = BpeMerger::Make(tokens).value();
     ASSERT_TRUE(merger.every_token_is_merged());
-    for (const std::size_t n : {3, 64, 65, 300}) {
+    for (const std::size_t n : {3u, 64u, 65u, 300u}) {
       std::string piece;
       while (piece.size() < n) piece += static_cast<char>('a' + random.Below(3));
       Ids ids;
