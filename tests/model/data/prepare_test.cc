@@ -23,7 +23,7 @@
 #include "model/data/tokenizer/tiktoken.h"
 
 #if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 #include <sanitizer/allocator_interface.h>
 #define LONGRUN_HEAP_BY_HOOKS
 #endif
@@ -47,7 +47,7 @@ void Discount(const volatile void* memory) {
 }  // namespace
 
 #if defined(LONGRUN_HEAP_BY_HOOKS)
-// This runtime has operators of its own, which cannot be replaced.
+// A sanitizer has operators of its own, and would miss the ones that are not replaced here.
 const int installed = __sanitizer_install_malloc_and_free_hooks(
     [](const volatile void* memory, std::size_t) { Count(memory); },
     [](const volatile void* memory) {
