@@ -40,7 +40,7 @@ struct Execution {
   std::int64_t threads = 1;             // of one trainer process
   std::int64_t micro_batch = 0;         // sequences in a forward-backward pass
   std::string attention = "reference";  // back-end: reference | torch
-  std::string linear = {};              // matrix path: "aten/AuthenticAMD", "aten/cuda"
+  std::string linear = {};              // matrix path: "onednn/AuthenticAMD", "aten/cuda"
   std::string simd;                     // default | avx2 | avx512
 
   // {"device":{"kind","name"},"micro_batch","paths":{"attention","linear","simd"},"threads"}

@@ -8,8 +8,8 @@
 #include <torch/headeronly/version.h>
 
 #include <cstdlib>
-#include <fstream>
 
+#include "base/cpu.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -36,18 +36,6 @@ Status LoadCudaHalf() {
   return status;
 }
 
-// As the worker names it when it describes its machine.
-std::string CpuVendor() {
-  std::ifstream in("/proc/cpuinfo");
-  std::string vendor;
-  for (std::string line; vendor.empty() && std::getline(in, line);) {
-    if (!line.starts_with("vendor_id") && !line.starts_with("CPU implementer")) continue;
-    const auto colon = line.find(": ");
-    if (colon != std::string::npos) vendor = line.substr(colon + 2);
-  }
-  return vendor.empty() ? "unknown" : vendor;
-}
-
 }  // namespace
 
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision) {
@@ -60,7 +48,10 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
     return Status(Code::kInvalidArgument,
                   Str("precision \"", precision, "\" is unknown: fp32, fp64 or bf16"));
   }
-  if (device == "cpu") return compute;
+  if (device == "cpu") {
+    compute.path = FasterMatrixPath(IdentifyCpu().vendor, SimdPath());
+    return compute;
+  }
   int index = 0;
   if (device != "cuda") {
     const std::string_view digits =
@@ -101,8 +92,9 @@ std::string SimdPath() {
   return name == "no avx" ? "default" : name;
 }
 
-std::string LinearPath(const c10::Device& device) {
-  return device.is_cuda() ? "aten/cuda" : Str("aten/", CpuVendor());
+std::string LinearName(const Compute& compute) {
+  return compute.device.is_cuda() ? "aten/cuda"
+                                  : MatrixPathName(compute.path, IdentifyCpu().vendor);
 }
 
 }  // namespace longrun

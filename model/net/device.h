@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "model/matrix_path.h"
 
 namespace longrun {
 
@@ -18,9 +19,10 @@ struct Compute {
   c10::Device device = c10::Device(c10::DeviceType::CPU);
   c10::ScalarType dtype = c10::ScalarType::Float;    // of weights and results: Float or Double
   c10::ScalarType product = c10::ScalarType::Float;  // of matrix products: dtype, or BFloat16
+  MatrixPath path = MatrixPath::kAten;               // of a CPU's fp32 products
 };
 
-// "fp32", "fp64", "bf16" on "cpu", "cuda" or "cuda:1". The CUDA half of LibTorch is loaded at the
+// "fp32", "fp64", "bf16" on "cpu", "cuda" or "cuda:1"; on a CPU with the faster matrix path. The CUDA half of LibTorch is loaded at the
 // first demand for a GPU: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
 
@@ -32,8 +34,8 @@ void FixNumerics(std::int64_t threads, const c10::Device& device, bool fused_att
 std::string TorchVersion();  // "2.11.0"
 std::string CudaVersion();   // "13.0", of the CUDA half once it is loaded; "" before
 // What decides a CPU's bits beside the thread count: LibTorch's vector path ("default", "avx2",
-// "avx512") and its matrix products, which follow the CPU's vendor ("aten/AuthenticAMD").
+// "avx512") and its matrix products, which follow the CPU's vendor too ("onednn/AuthenticAMD").
 std::string SimdPath();
-std::string LinearPath(const c10::Device& device);  // "aten/cuda" on a GPU
+std::string LinearName(const Compute& compute);  // "aten/cuda" on a GPU
 
 }  // namespace longrun

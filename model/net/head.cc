@@ -7,10 +7,11 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/logsumexp.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
 
 #include <algorithm>
+
+#include "model/net/linear.h"
 
 namespace longrun {
 namespace {
@@ -25,7 +26,7 @@ std::int64_t ChunkRows(std::int64_t vocab_size) {
 
 at::Tensor HeadLogits(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
                       const Compute& compute) {
-  return at::matmul(hidden_NC.to(compute.product), head_VC.to(compute.product).t())
+  return MatrixProduct(hidden_NC.to(compute.product), head_VC.to(compute.product).t(), compute.path)
       .to(compute.dtype);
 }
 
@@ -64,12 +65,8 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const at::Tensor& head
     at::Tensor dz = z.sub_(lse).exp_();
     dz.scatter_add_(1, target, at::full({n, 1}, -1.0, dz.options()));
     dz = dz.mul_(weight).to(compute.product);
-    result.hidden_NC.narrow(0, begin, n).copy_(at::matmul(dz, head));
-    if (compute.product == compute.dtype) {
-      head_gradient_VC.addmm_(dz.t(), hidden);
-    } else {
-      head_gradient_VC.add_(at::matmul(dz.t(), hidden));
-    }
+    result.hidden_NC.narrow(0, begin, n).copy_(MatrixProduct(dz, head, compute.path));
+    head_gradient_VC.add_(MatrixProduct(dz.t(), hidden, compute.path));
   }
   return result;
 }

@@ -1,7 +1,6 @@
 #include "model/net/transformer.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
@@ -17,6 +16,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "model/net/linear.h"
 
 namespace longrun {
 namespace {
@@ -146,7 +146,8 @@ at::Tensor Transformer::InputAddition(std::int64_t begin, std::int64_t n) {
 at::Tensor Transformer::Linear(const at::Tensor& x, const at::Tensor& weight,
                                const at::Tensor& bias) const {
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(compute_.product);
-  const at::Tensor y = at::addmm(bias.to(compute_.product), rows, weight.to(compute_.product));
+  const at::Tensor y =
+      longrun::Linear(rows, weight.to(compute_.product), bias.to(compute_.product), compute_.path);
   std::vector<std::int64_t> shape(x.sizes().begin(), x.sizes().end());
   shape.back() = weight.size(1);
   return y.view(shape);

@@ -17,6 +17,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "model/matrix_path.h"
 #include "sweeps/failure.h"
 #include "worker/agent/datasets.h"
 
@@ -637,7 +638,7 @@ Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const 
   }
   const DeviceSlot& slot = devices_[static_cast<std::size_t>(start.device_index)];
   const Execution& wanted = task.execution;
-  if (wanted.device_kind != slot.kind || wanted.linear != slot.linear ||
+  if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
       SimdRank(wanted.simd) > SimdRank(slot.simd) ||
       (slot.kind == "gpu" && wanted.device_name != slot.name)) {
     return Status(

@@ -10,23 +10,14 @@
 #include <optional>
 #include <utility>
 
+#include "base/cpu.h"
 #include "base/files.h"
 #include "base/str.h"
+#include "model/matrix_path.h"
 #include "worker/agent/nvml.h"
 
 namespace longrun {
 namespace {
-
-// The value of "name   : value" in /proc/cpuinfo, of the first processor.
-std::string CpuInfo(const std::string& text, std::string_view key) {
-  for (const std::string& line : Split(text, '\n')) {
-    const std::size_t colon = line.find(':');
-    if (colon == std::string::npos) continue;
-    if (Trim(std::string_view(line).substr(0, colon)) != key) continue;
-    return std::string(Trim(std::string_view(line).substr(colon + 1)));
-  }
-  return "";
-}
 
 // What at::native's dispatcher asks of the CPU for each of its names.
 std::string DetectSimd() {
@@ -78,17 +69,15 @@ HostCpu DetectHostCpu() {
   if (sched_getaffinity(0, sizeof set, &set) == 0) cpu.cores = std::max(1, CPU_COUNT(&set));
   cpu.memory_bytes = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
   if (const auto limit = CgroupMemoryMax()) cpu.memory_bytes = std::min(cpu.memory_bytes, *limit);
-  const Result<std::string> info = ReadFile("/proc/cpuinfo");
-  if (info) {
-    cpu.name = CpuInfo(*info, "model name");
-    cpu.vendor = CpuInfo(*info, "vendor_id");
-    // ARM's page has a number instead.
-    if (cpu.vendor.empty()) cpu.vendor = CpuInfo(*info, "CPU implementer");
-  }
-  if (cpu.name.empty()) cpu.name = "CPU";
-  if (cpu.vendor.empty()) cpu.vendor = "unknown";
+  const CpuIdentity identity = IdentifyCpu();
+  cpu.name = identity.name;
+  cpu.vendor = identity.vendor;
   cpu.simd = DetectSimd();
   return cpu;
+}
+
+std::string LinearPathOf(const HostCpu& cpu) {
+  return MatrixPathName(FasterMatrixPath(cpu.vendor, cpu.simd), cpu.vendor);
 }
 
 std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots) {
@@ -104,7 +93,7 @@ std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots) {
                      .memory_bytes = cpu.memory_bytes / n_slots,
                      .threads = std::max(1, cpu.cores / n_slots),
                      .simd = cpu.simd,
-                     .linear = Str("aten/", cpu.vendor)});
+                     .linear = LinearPathOf(cpu)});
   }
   return slots;
 }

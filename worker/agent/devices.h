@@ -19,7 +19,7 @@ struct DeviceSlot {
   std::int64_t memory_bytes = 0;  // for one trainer
   std::int64_t threads = 1;       // CPU threads of one trainer
   std::string simd;               // default | avx2 | avx512, as LibTorch names them
-  std::string linear;             // matrix path: "aten/AuthenticAMD", "aten/cuda"
+  std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
 };
 
 // The host's CPU side.
@@ -31,6 +31,8 @@ struct HostCpu {
   std::string simd;
 };
 HostCpu DetectHostCpu();
+// The matrix path of trainers on this CPU: "onednn/AuthenticAMD".
+std::string LinearPathOf(const HostCpu& cpu);
 
 // Memory that a trainer needs at least, for the default number of slots.
 inline constexpr std::int64_t kCpuSlotBytesMin = std::int64_t{2} << 30;

@@ -2,8 +2,9 @@
 
 #include <unistd.h>
 
-#include <fstream>
+#include <optional>
 
+#include "base/cpu.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "worker/trainer/gpu.h"
@@ -35,17 +36,16 @@ Status Honour(const Execution& wanted, const Machine& machine) {
   return Status();
 }
 
-}  // namespace
-
-std::string CpuName() {
-  std::ifstream in("/proc/cpuinfo");
-  for (std::string line; std::getline(in, line);) {
-    if (!line.starts_with("model name")) continue;
-    const auto colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
+// A run keeps the path that it began with, where this CPU has it; a new one takes the faster.
+std::string DecideLinear(const std::string& wanted, Compute& compute) {
+  const std::string vendor = IdentifyCpu().vendor;
+  if (compute.device.is_cpu() && !wanted.empty()) {
+    if (const std::optional<MatrixPath> path = FindMatrixPath(wanted, vendor)) compute.path = *path;
   }
-  return "CPU";
+  return LinearName(compute);
 }
+
+}  // namespace
 
 std::int64_t PhysicalMemoryBytes() {
   return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
@@ -69,10 +69,10 @@ Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) 
     machine.memory_bytes = gpu.memory_bytes;
   } else {
     ASSIGN_OR_RETURN(machine.compute, OpenCompute("cpu", precision));
-    machine.device_name = CpuName();
+    machine.device_name = IdentifyCpu().name;
     machine.memory_bytes = PhysicalMemoryBytes();
   }
-  machine.linear = LinearPath(machine.compute.device);
+  machine.linear = DecideLinear(task.execution.linear, machine.compute);
   FixNumerics(task.execution.threads, machine.compute.device, task.execution.attention == "torch");
   RETURN_IF_ERROR(Honour(task.execution, machine));
   return machine;

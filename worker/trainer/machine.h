@@ -30,7 +30,6 @@ struct Machine {
 // decided by this machine.
 Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision);
 
-std::string CpuName();  // "AMD EPYC 9V74"
 std::int64_t PhysicalMemoryBytes();
 
 // The execution with what was left open filled in by the machine.

@@ -45,6 +45,8 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
   sub->add_option("--output", options.output, "folder for journal and checkpoints")->required();
   sub->add_option("--device", options.device, "cpu or gpu")->capture_default_str();
   sub->add_option("--attention", options.attention, "reference or torch")->capture_default_str();
+  sub->add_option("--matrix", options.matrix, "fp32 products of a CPU; default: the faster")
+      ->check(CLI::IsMember({"aten", "onednn"}));
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));

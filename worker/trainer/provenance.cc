@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/cpu.h"
 #include "base/files.h"
 #include "base/str.h"
 #include "base/version.h"
@@ -76,7 +77,7 @@ Json Host() {
           {"system", SystemName()},
           {"kernel",
            known ? Bounded(Str(names.sysname, " ", names.release, " ", names.machine)) : "unknown"},
-          {"cpu", CpuName()},
+          {"cpu", IdentifyCpu().name},
           {"cores", std::int64_t{sysconf(_SC_NPROCESSORS_ONLN)}},
           {"memory_bytes", PhysicalMemoryBytes()}};
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/cpu.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/random.h"
@@ -68,6 +69,9 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind) {
   task.execution.threads = options.threads;
   task.execution.micro_batch = options.micro_batch;
   task.execution.attention = options.attention;
+  if (!options.matrix.empty()) {
+    task.execution.linear = Str(options.matrix, "/", IdentifyCpu().vendor);
+  }
   if (options.micro_batch == 0) {
     task.execution.micro_batch = AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes);
   }

@@ -21,6 +21,7 @@ struct StandaloneOptions {
   std::string split;                      // evaluate: over that of params; "": as params say
   std::string device = "cpu";             // cpu | gpu
   std::string attention = "reference";    // reference | torch
+  std::string matrix;                     // of a CPU: aten | onednn; "": the faster
   std::int64_t threads = 1;
   std::int64_t micro_batch = 0;  // 0: by the memory formula, for 4 GiB
   std::int64_t checkpoint_every_ms = 600'000;

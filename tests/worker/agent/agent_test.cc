@@ -80,7 +80,7 @@ class AgentTest : public testing::Test {
   static Execution LocalExecution() {
     const HostCpu cpu = DetectHostCpu();
     Execution execution;
-    execution.linear = Str("aten/", cpu.vendor);
+    execution.linear = LinearPathOf(cpu);
     execution.simd = cpu.simd;
     return execution;
   }

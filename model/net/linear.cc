@@ -1,0 +1,85 @@
+// oneDNN is reached through mkldnn::_linear_pointwise, the operator that LibTorch's own compiler
+// emits; its weight lies (outputs, inputs), and may be a transposed view.
+#include "model/net/linear.h"
+
+#include <ATen/core/List.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/mm.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <optional>
+
+#include "base/check.h"
+
+namespace longrun {
+namespace {
+
+// Multiply-adds below which a call of oneDNN costs more than its product saves: measured, about
+// 64 rows of a 64 x 192 weight. By shape alone, so that the same product always takes the same path.
+constexpr std::int64_t kOneDnnWorkMin = std::int64_t{1} << 20;
+
+using LinearOperator = at::Tensor(const at::Tensor&, const at::Tensor&,
+                                  const std::optional<at::Tensor>&, c10::string_view,
+                                  c10::List<std::optional<at::Scalar>>,
+                                  std::optional<c10::string_view>);
+
+bool TakesOneDnn(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path) {
+  return path == MatrixPath::kOneDnn && a_MK.device().is_cpu() &&
+         a_MK.scalar_type() == at::kFloat && b_KN.scalar_type() == at::kFloat &&
+         a_MK.size(0) * a_MK.size(1) * b_KN.size(1) >= kOneDnnWorkMin;
+}
+
+at::Tensor OneDnnProduct(const at::Tensor& a_MK, const at::Tensor& b_KN,
+                         const std::optional<at::Tensor>& bias_N) {
+  static const auto linear = c10::Dispatcher::singleton()
+                                 .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
+                                 .typed<LinearOperator>();
+  const c10::List<std::optional<at::Scalar>> no_scalars;
+  return linear.call(a_MK, b_KN.t(), bias_N, "none", no_scalars, "");
+}
+
+class LinearFunction : public torch::autograd::Function<LinearFunction> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x_NI,
+                            const at::Tensor& w_IO, const at::Tensor& b_O) {
+    context->save_for_backward({x_NI, w_IO});
+    return OneDnnProduct(x_NI, w_IO, b_O);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const torch::autograd::variable_list saved = context->get_saved_variables();
+    const at::Tensor &x_NI = saved[0], &w_IO = saved[1], &dy_NO = gradients[0];
+    at::Tensor dx_NI, dw_IO, db_O;
+    if (context->needs_input_grad(0)) {
+      dx_NI = MatrixProduct(dy_NO, w_IO.t(), MatrixPath::kOneDnn);
+    }
+    if (context->needs_input_grad(1)) {
+      // The left factor is copied when it is a transposed view: the narrower one of the two is.
+      dw_IO = x_NI.size(1) <= dy_NO.size(1)
+                  ? MatrixProduct(x_NI.t(), dy_NO, MatrixPath::kOneDnn)
+                  : MatrixProduct(dy_NO.t(), x_NI, MatrixPath::kOneDnn).t();
+    }
+    if (context->needs_input_grad(2)) db_O = dy_NO.sum(0);
+    return {dx_NI, dw_IO, db_O};
+  }
+};
+
+}  // namespace
+
+at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tensor& b_O,
+                  MatrixPath path) {
+  LR_CHECK(x_NI.size(1) == w_IO.size(0) && w_IO.size(1) == b_O.size(0));
+  if (!TakesOneDnn(x_NI, w_IO, path)) return at::addmm(b_O, x_NI, w_IO);
+  return LinearFunction::apply(x_NI, w_IO, b_O);
+}
+
+at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path) {
+  LR_CHECK(a_MK.size(1) == b_KN.size(0));
+  if (!TakesOneDnn(a_MK, b_KN, path)) return at::mm(a_MK, b_KN);
+  return OneDnnProduct(a_MK, b_KN, std::nullopt);
+}
+
+}  // namespace longrun

@@ -1,0 +1,19 @@
+// y = x w + b, with gradients, through the matrix path that a run computes with.
+//
+// Legend: N rows, I inputs, O outputs.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "model/matrix_path.h"
+
+namespace longrun {
+
+// x_NI w_IO + b_O. Gradients as autograd wants them, to be taken once (no double backward).
+at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tensor& b_O,
+                  MatrixPath path);
+
+// a_MK b_KN of any strides, without a gradient.
+at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path);
+
+}  // namespace longrun

@@ -1,0 +1,96 @@
+// Both matrix paths beside the same product in fp64, values and gradients.
+#include "model/net/linear.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+struct Case {
+  std::int64_t n, i, o;
+  MatrixPath path;
+};
+std::string NameOfCase(const testing::TestParamInfo<Case>& info) {
+  const Case& c = info.param;
+  return Str(c.path == MatrixPath::kOneDnn ? "OneDnn" : "Aten", "_", c.n, "x", c.i, "x", c.o);
+}
+
+class LinearTest : public testing::TestWithParam<Case> {
+ protected:
+  static at::Tensor Random(std::initializer_list<std::int64_t> shape) {
+    return at::randn(shape, at::kFloat);
+  }
+  // Of a sum of k products of unit normals, a rounding error of fp32 each.
+  static void ExpectClose(const at::Tensor& found, const at::Tensor& exact, std::int64_t k,
+                          const char* what) {
+    ASSERT_EQ(found.sizes(), exact.sizes()) << what;
+    const double worst = (found.to(at::kDouble) - exact).abs().max().item<double>();
+    EXPECT_LT(worst, 4e-7 * static_cast<double>(k)) << what;
+  }
+};
+
+TEST_P(LinearTest, ValueAndGradientsAreThoseOfFp64) {
+  const auto [n, i, o, path] = GetParam();
+  const at::Tensor x = Random({n, i}).requires_grad_(true);
+  const at::Tensor w = Random({i, o}).requires_grad_(true);
+  const at::Tensor b = Random({o}).requires_grad_(true);
+  const at::Tensor dy = Random({n, o});
+  const auto exact = [](const at::Tensor& t) { return t.detach().to(at::kDouble); };
+
+  const at::Tensor y = Linear(x, w, b, path);
+  y.backward(dy);
+
+  ExpectClose(y.detach(), at::addmm(exact(b), exact(x), exact(w)), i, "y");
+  ExpectClose(x.grad(), at::mm(exact(dy), exact(w).t()), o, "dx");
+  ExpectClose(w.grad(), at::mm(exact(x).t(), exact(dy)), n, "dw");
+  ExpectClose(b.grad(), exact(dy).sum(0), n, "db");
+}
+
+TEST_P(LinearTest, FactorsMayBeViews) {
+  const auto [n, i, o, path] = GetParam();
+  const at::Tensor a = Random({i, n}).t();
+  const at::Tensor b = Random({o, i}).t();
+  const at::Tensor rows = Random({2 * n, i}).narrow(0, n, n);
+  const at::Tensor exact_b = b.to(at::kDouble);
+  ExpectClose(MatrixProduct(a, b, path), at::mm(a.to(at::kDouble), exact_b), i, "a b");
+  ExpectClose(MatrixProduct(rows, b, path), at::mm(rows.to(at::kDouble), exact_b), i, "rows b");
+}
+
+TEST_P(LinearTest, TheSameProductHasTheSameBits) {
+  const auto [n, i, o, path] = GetParam();
+  const at::Tensor a = Random({n, i}), b = Random({i, o});
+  EXPECT_TRUE(MatrixProduct(a, b, path).equal(MatrixProduct(a, b, path)));
+}
+
+TEST_P(LinearTest, OnlyWhatIsAskedForHasAGradient) {
+  const auto [n, i, o, path] = GetParam();
+  const at::Tensor x = Random({n, i}), w = Random({i, o}).requires_grad_(true), b = Random({o});
+  Linear(x, w, b, path).sum().backward();
+  EXPECT_FALSE(x.grad().defined());
+  ExpectClose(w.grad(), x.to(at::kDouble).sum(0).unsqueeze(1).expand({i, o}), n, "dw");
+}
+
+// Below and above the work from which oneDNN is taken; odd sizes; narrower on either side.
+INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
+                         testing::Values(Case{3, 5, 7, MatrixPath::kOneDnn},
+                                         Case{256, 64, 192, MatrixPath::kOneDnn},
+                                         Case{333, 257, 65, MatrixPath::kOneDnn},
+                                         Case{65, 129, 257, MatrixPath::kOneDnn},
+                                         Case{333, 257, 65, MatrixPath::kAten}),
+                         NameOfCase);
+
+TEST(LinearInFp64Test, IsNeverRounded) {
+  const at::Tensor x = at::randn({256, 128}, at::kDouble), w = at::randn({128, 64}, at::kDouble);
+  EXPECT_TRUE(MatrixProduct(x, w, MatrixPath::kOneDnn).equal(at::mm(x, w)));
+}
+
+}  // namespace
+}  // namespace longrun
