@@ -9,8 +9,9 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   ingest     journal to acknowledged row (target: 100,000 rows/s), beside SQLite and gRPC alone
   table      a sweep's table among a million rows (target: 50 ms), beside a database of it alone
   train      tokens/s of the quick start's model on the CPU, each position method beside "none"
-  torch      its train step beside the same model in plain PyTorch (torch_peer.py), in tokens per
-             processor second; LONGRUN_BENCH_PYTHON names a Python that can import torch
+  linear     its train step through oneDNN's products beside ATen's, in tokens per processor second
+  torch      its train step and its evaluation beside the same model in plain PyTorch (torch_peer.py),
+             in tokens per processor second; LONGRUN_BENCH_PYTHON names a Python that can import torch
   simulator  simulated histories of the scheduler per second
   tokenizer  text to the ids of GPT-2, beside tiktoken where it is installed (bench_tokenizer.py)
 
@@ -38,6 +39,8 @@ TRAIN_STEPS = 40
 TORCH_ROUNDS = 5
 TRAIN_STEPS_WARM = 10  # of them left out: the first steps allocate
 SIMULATED_SEEDS = 200
+EVALUATED_LENGTHS = [64, 1024]
+EVALUATED_MORE, EVALUATED_LESS = 1 << 18, 1 << 15  # tokens
 
 
 def seconds(command, **options):
@@ -127,7 +130,7 @@ def bench_train(_):
                        rates["none"], 'position "none"')
 
 
-def train_cpu_seconds(work, dataset, method, n_steps):
+def train_cpu_seconds(work, dataset, method, n_steps, options=()):
     """Processor seconds of a whole training, from start to end."""
     run_file = work / "torch.json"
     train = dict(TRAIN, tokens=n_steps * TRAIN["batch_tokens"],
@@ -137,7 +140,49 @@ def train_cpu_seconds(work, dataset, method, n_steps):
     output = work / "torch"
     shutil.rmtree(output, ignore_errors=True)
     return cpu_seconds([str(BIN / "longrun-trainer"), "train", "--run", str(run_file), "--dataset",
-                        str(dataset), "--output", str(output), "--threads", "1"])
+                        str(dataset), "--output", str(output), "--threads", "1", *options])
+
+
+def train_rate_cpu(work, dataset, method, options=()):
+    """tokens per processor second, of the difference of two lengths: what a start costs falls out."""
+    more = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM + TRAIN_STEPS, options)
+    less = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM, options)
+    return TRAIN_STEPS * TRAIN["batch_tokens"] / (more - less)
+
+
+def evaluate_rate_cpu(work, dataset, length, options=()):
+    """The same for scoring the model that the training in `work` left, in windows of `length`."""
+    def spent(n_tokens):
+        output = work / "evaluation"
+        shutil.rmtree(output, ignore_errors=True)
+        checkpoint = max((work / "torch/checkpoints").iterdir())
+        return cpu_seconds([str(BIN / "longrun-trainer"), "evaluate", "--run", str(work / "torch.json"),
+                            "--dataset", str(dataset), "--checkpoint", str(checkpoint), "--output",
+                            str(output), "--threads", "1", "--lengths", str(length), "--params",
+                            json.dumps({"score_tokens": n_tokens}), *options])
+    return (EVALUATED_MORE - EVALUATED_LESS) / (spent(EVALUATED_MORE) - spent(EVALUATED_LESS))
+
+
+def one_novel(work):
+    """A dataset of one novel to train on, and that novel's file."""
+    novels = ROOT / ".data/austen"
+    dataset, text_file = work / "dataset", novels / f"{NOVELS_TRAIN[0]}.txt"
+    seconds([str(BIN / "longrun-trainer"), "data", "import", "--output", str(dataset), "--train",
+             str(text_file), "--validation", str(novels / f"{NOVEL_VALIDATION}.txt")])
+    return dataset, text_file
+
+
+def bench_linear(_):
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        dataset, _ = one_novel(work)
+        ours, baseline = [], []
+        for _ in range(TORCH_ROUNDS):
+            ours.append(train_rate_cpu(work, dataset, "rope", ["--matrix", "onednn"]))
+            baseline.append(train_rate_cpu(work, dataset, "rope", ["--matrix", "aten"]))
+    yield measured("train step: rope, micro, oneDNN's products", "tokens/cpu s", ours, baseline,
+                   "ATen's products")
 
 
 def bench_torch(_):
@@ -149,27 +194,38 @@ def bench_torch(_):
               f"({found.stderr.strip().splitlines()[-1]}); LONGRUN_BENCH_PYTHON names another one")
         return
     os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
-    novels = ROOT / ".data/austen"
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
-        dataset, text_file = work / "dataset", novels / f"{NOVELS_TRAIN[0]}.txt"
-        seconds([str(BIN / "longrun-trainer"), "data", "import", "--output", str(dataset), "--train",
-                 str(text_file), "--validation", str(novels / f"{NOVEL_VALIDATION}.txt")])
+        dataset, text_file = one_novel(work)
+
+        def peer_rate(what, method, *options):
+            out = subprocess.run([python, str(ROOT / "tools/torch_peer.py"), what, method, "--tokens",
+                                  str(text_file), *map(str, options)],
+                                 check=True, stdout=subprocess.PIPE, text=True).stdout
+            one = json.loads(out)
+            return one["tokens"] / one["cpu_s"]
+
         for method in ["rope", "sinusoidal", "none", "alibi", "cable"]:
             ours, peer = [], []
             for _ in range(TORCH_ROUNDS):
-                # The difference of two lengths: what a start costs falls out.
-                more = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM + TRAIN_STEPS)
-                less = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM)
-                ours.append(TRAIN_STEPS * TRAIN["batch_tokens"] / (more - less))
-                out = subprocess.run(
-                    [python, str(ROOT / "tools/torch_peer.py"), "train", method, "--tokens",
-                     str(text_file), "--steps", str(TRAIN_STEPS), "--warm", str(TRAIN_STEPS_WARM)],
-                    check=True, stdout=subprocess.PIPE, text=True).stdout
-                one = json.loads(out)
-                peer.append(one["tokens"] / one["cpu_s"])
+                ours.append(train_rate_cpu(work, dataset, method))
+                peer.append(peer_rate("train", method, "--steps", TRAIN_STEPS, "--warm",
+                                      TRAIN_STEPS_WARM))
             yield measured(f"train step: {method}, micro, length 64, 1 thread", "tokens/cpu s", ours,
                            peer, "plain PyTorch", "ratio >= 1.0")
+            for length in EVALUATED_LENGTHS:
+                backends = ["reference"] if method in ("alibi", "cable") else ["reference", "torch"]
+                rates = {backend: [] for backend in backends}
+                peer = []
+                for _ in range(TORCH_ROUNDS):
+                    for backend in backends:
+                        rates[backend].append(evaluate_rate_cpu(work, dataset, length,
+                                                                ["--attention", backend]))
+                    peer.append(peer_rate("evaluate", method, "--length", length))
+                for backend in backends:
+                    yield measured(f"evaluation: {method}, {backend}, micro, length {length}",
+                                   "tokens/cpu s", rates[backend], peer, "plain PyTorch",
+                                   "ratio >= 1.0")
 
 
 def bench_simulator(args):
@@ -183,7 +239,7 @@ BENCHES = {"start": bench_start,
            "journal": lambda _: bench_program("longrun-journal-bench"),
            "ingest": lambda _: bench_program("longrun-ingest-bench"),
            "table": lambda _: bench_program("longrun-table-bench"),
-           "train": bench_train, "torch": bench_torch,
+           "train": bench_train, "linear": bench_linear, "torch": bench_torch,
            "simulator": bench_simulator,
            "tokenizer": lambda _: bench_tokenizer(BIN, measured)}
 
