@@ -113,15 +113,19 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
   if (!metrics.empty()) argv.insert(argv.end(), {"--metrics", metrics});
   ASSIGN_OR_RETURN(const int pid, SpawnDaemon(std::move(argv), log));
   const std::int64_t deadline = BootMs() + kStartMs;
+  // Once ours has been waited for, its pid may be anybody's.
+  std::optional<ExitInfo> exited;
   while (BootMs() < deadline) {
     if (std::optional<Answering> answering = WhoAnswers(state)) {
       if (answering->pid != pid) {
-        EndProcess(pid);
+        if (!exited) EndProcess(pid);
         answering->pid = 0;
       }
       return *answering;
     }
-    ASSIGN_OR_RETURN(const auto exited, WaitFor(pid, 0));
+    if (!exited) {
+      ASSIGN_OR_RETURN(exited, WaitFor(pid, 0));
+    }
     if (exited && !CoordinatorRuns(state)) {
       return Status(
           exited->code == kExitTaken ? Code::kUnavailable : Code::kFailedPrecondition,
@@ -129,9 +133,10 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
     }
     Pause(kPollMs);
   }
-  kill(pid, SIGKILL);
-  ASSIGN_OR_RETURN(const auto killed, WaitFor(pid, kStopMs));
-  static_cast<void>(killed);
+  if (!exited) {
+    kill(pid, SIGKILL);
+    ASSIGN_OR_RETURN(exited, WaitFor(pid, kStopMs));
+  }
   return Status(Code::kDeadlineExceeded,
                 Str("the coordinator did not answer within ", kStartMs / 1000, " s; see ", log));
 }
