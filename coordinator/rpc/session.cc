@@ -136,8 +136,10 @@ Result<JournalReceived> JournalOf(const v1::JournalBatch& batch) {
                            .epoch = batch.epoch(),
                            .first_seq = batch.first_seq(),
                            .records = {}};
-  std::int64_t seq = batch.first_seq();
+  // Unsigned: a sender may name any number, and past the last one there is none to compare with.
+  const auto first = static_cast<std::uint64_t>(batch.first_seq());
   for (const std::string& line : batch.lines()) {
+    const auto seq = static_cast<std::int64_t>(first + received.records.size());
     auto record = ParseJournalLine(line);
     if (!record.ok()) {
       return std::move(record).status().In(Str("record ", seq, " of attempt ", batch.attempt()));
@@ -147,15 +149,15 @@ Result<JournalReceived> JournalOf(const v1::JournalBatch& batch) {
                            " stands where record ", seq, " belongs"));
     }
     received.records.push_back({.record = std::move(record).value(), .line = line});
-    ++seq;
   }
   for (const std::int64_t gone : batch.without_files()) {
-    if (gone < batch.first_seq() || gone >= seq) {
+    const std::uint64_t at = static_cast<std::uint64_t>(gone) - first;
+    if (at >= received.records.size()) {
       return Malformed(Str("attempt ", batch.attempt(), ": record ", gone,
-                           " has no files, but the batch goes from ", batch.first_seq(), " to ",
-                           seq - 1));
+                           " has no files, but the batch has ", received.records.size(),
+                           " records from ", batch.first_seq(), " on"));
     }
-    received.records[static_cast<std::size_t>(gone - batch.first_seq())].files_gone = true;
+    received.records[at].files_gone = true;
   }
   return received;
 }
