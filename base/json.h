@@ -1,4 +1,4 @@
-// JSON as it crosses our borders: parsed with limits, written canonically (contracts.md): UTF-8,
+// JSON as it crosses our borders: parsed with limits, written canonically: UTF-8,
 // keys sorted, no insignificant space, numbers in shortest round-trip form, no NaN or infinity.
 // The bytes that were hashed are the bytes that are stored, sent and given to the trainer.
 #pragma once

@@ -1,4 +1,4 @@
-// Randomness that is a pure function of a key: sm64 streams for data order (data.md section 8),
+// Randomness that is a pure function of a key: sm64 streams for data order (SplitMix64),
 // Philox4x32-10 for weights and dropout (Salmon et al. 2011), and ULIDs for attempts.
 #pragma once
 

@@ -19,8 +19,8 @@ struct Visibility {
   std::int64_t q_offset = 0;  // the position of query 0; negative: the first queries see nothing
 };
 
-// One-sided: bias = c_j. A bias a_i + c_j is the same thing, since a_i cancels in the softmax
-// (methods.md, row-shift lemma): b_i - b_j is passed as c = -b.
+// One-sided: bias = c_j. A bias a_i + c_j is the same thing, since a_i cancels in the softmax where
+// every visible key of row i has it: b_i - b_j is passed as c = -b.
 // Two-sided: bias = r_p - r_j for j <= p, r_j - r_p beyond. Every query stands at a key there:
 // 0 <= q_offset, q_offset + T_q <= T_k.
 struct KeyBias {

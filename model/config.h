@@ -22,7 +22,7 @@ struct PositionConfig {
   Json ToJson() const;
 };
 
-// "model": a GPT-2-style decoder (training-recipes.md 1.1): pre-LN blocks, tanh-GELU MLP, biases in
+// "model": a GPT-2-style decoder (axiomlab/Cable, src/model.py): pre-LN blocks, tanh-GELU MLP, biases in
 // all linears, tied head, no dropout.
 struct ModelConfig {
   std::string architecture = "gpt2";
@@ -45,7 +45,7 @@ struct ModelConfig {
   // The inverse: every key is there, no other is. Types only; n_positions stays 0, for the caller
   // to set (to train_length, for a method with a position table) before Check().
   static Result<ModelConfig> FromJson(const Json& model, const Json& position);
-  // The sizes of contracts.md section 3: micro, tiny, small, medium, large. vocab_size stays 0 (the
+  // The named sizes: micro, tiny, small, medium, large. vocab_size stays 0 (the
   // tokenizer decides) and the position method empty: both are for the caller to set.
   static Result<ModelConfig> Preset(std::string_view size);
   static std::vector<std::string> PresetNames();
@@ -81,7 +81,7 @@ struct TrainConfig {
   std::int64_t tokens = 0;
   std::int64_t batch_tokens = 0;   // tokens in an optimiser step, a multiple of train_length
   std::string precision = "fp32";  // fp32 | bf16 (autocast)
-  std::string order = "random";    // random | shuffled | stream (data.md section 8)
+  std::string order = "random";    // random | shuffled | stream (model/data/order.h)
   OptimizerConfig optimizer = {};
   ScheduleConfig schedule = {};
   ValidateConfig validate = {};

@@ -1,4 +1,4 @@
-// The journal: what a trainer says, one record a line, append-only (contracts.md section 5). Writer
+// The journal: what a trainer says, one record a line, append-only. Writer
 // and reader stand side by side.
 //
 //   {"body":{...},"kind":"result","seq":7,"step":null,"t_ms":...,"crc":"1a2b3c4d"}
@@ -11,7 +11,8 @@
 //                "parameters","execution":{..},"pid","steps"}
 //   progress    {"phase":"train|validate|evaluate|checkpoint","done","of","tokens_per_s","eta_ms"}
 //   series      {"loss":..,"lr":..,"grad_norm":..,"tokens_per_s":..}  (any metric: number or null)
-//   result      contracts.md section 2, plus "cell"
+//   result      {"cell","metric","context_length","split","protocol","averaging","depth","variant",
+//                "value","se","n","nll_sum","bytes","status","extra":{..}}   value: null unless ok
 //   checkpoint  {"path","step","sha256","files":[{"name","sha256","bytes"}],"final":bool,"best":bool}
 //   artifact    {"name","path","sha256","bytes"}          paths: relative to the attempt's folder
 //   warning     {"message"}

@@ -1,4 +1,4 @@
-// Failure classes: one row of one table each (contracts.md section 7).
+// Failure classes: one row of one table each.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// One point of a sweep's matrix, resolved and content-addressed (contracts.md section 1).
+// One point of a sweep's matrix, resolved and content-addressed.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ struct Run {
 
 // How a run is carried out on a machine: all that can change bits and is not part of the question.
 // Decided once per run, when its first attempt is placed, and kept by every later attempt; a
-// machine that cannot honour it gets no attempt of the run (contracts.md section 4).
+// machine that cannot honour it gets no attempt of the run.
 struct Execution {
   std::string device_kind = "cpu";      // cpu | gpu
   std::string device_name;              // of a GPU: "NVIDIA H200"; "" on a CPU

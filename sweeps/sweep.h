@@ -1,4 +1,4 @@
-// The sweep file (architecture.md section 3): YAML in; runs, tasks and cells out.
+// The sweep file: YAML in; runs, tasks and cells out.
 //
 // One table of keys (schema.cc) gives the parser, the defaults, the JSON Schema and the docs. Errors
 // carry file, line, column, key path, what was expected, and the nearest valid key; all of a file's

@@ -1,4 +1,4 @@
-// The task file: all that a trainer is told, written once by the worker (contracts.md section 4).
+// The task file: all that a trainer is told, written once by the worker.
 // Paths in it are the worker's; the rest comes from the coordinator. What this release does not do
 // stands in the file all the same ("extension": null, "world": 1) and is refused with other values.
 #pragma once

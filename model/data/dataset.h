@@ -1,4 +1,4 @@
-// A tokenised dataset: a folder of memory-mapped token shards (data.md section 7) with its manifest
+// A tokenised dataset: a folder of memory-mapped token shards (shard.h) with its manifest
 // dataset.json, its tokenizer, and each token's byte length. Opened read-only; a folder without a
 // manifest is unfinished and refused.
 //
@@ -7,7 +7,7 @@
 //   FOLDER/SPLIT-00000.lrtk    token shards, model/data/shard.h
 //
 // The digest is SHA-256 over tokenizer fingerprint, split names, token ids and document table: not
-// over tool version, shard size or name (contracts.md section 10). Exactly: over the canonical JSON
+// over tool version, shard size or name. Exactly: over the canonical JSON
 //
 //   {"format":1,
 //    "splits":[{"documents_sha256","n_documents","n_tokens","name","tokens_sha256"}, ...],

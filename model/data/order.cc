@@ -14,7 +14,7 @@ namespace longrun {
 namespace {
 
 constexpr int kRounds = 6;
-// Streams of random numbers of data.md section 8.
+// Streams of a seed's random numbers (StreamKey); 3 decides splits (packing.cc).
 constexpr std::uint64_t kShuffleStream = 0;
 constexpr std::uint64_t kStartStream = 2;
 

@@ -1,5 +1,5 @@
 // Which tokens a training sequence holds: a pure function of (order, seed, global sample index), so
-// that {step, seed} is all that a resumed run needs (data.md section 8).
+// that {step, seed} is all that a resumed run needs.
 #pragma once
 
 #include <cstdint>

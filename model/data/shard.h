@@ -1,5 +1,5 @@
-// A token shard, `.lrtk`: little-endian, memory-mapped, every section aligned to 4096 bytes
-// (data.md section 7).
+// A token shard, `.lrtk`: little-endian, memory-mapped, every section aligned to 4096 bytes,
+// so that it can be mapped.
 //
 //   offset 0      ShardHeader, then zeros
 //   4096          tokens, 1, 2 or 4 bytes each

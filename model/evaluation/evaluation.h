@@ -63,7 +63,7 @@ struct EvaluationArtifact {
 };
 
 struct EvaluationOutput {
-  std::vector<Json> rows;  // result bodies of contracts.md section 2, without "cell"
+  std::vector<Json> rows;  // bodies of `result` records (sweeps/event.h), without "cell"
   std::vector<EvaluationArtifact> artifacts;
 };
 

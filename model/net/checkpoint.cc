@@ -122,7 +122,8 @@ Result<CheckpointSummary> VerifyCheckpointFolder(const std::string& folder,
   }
   for (const CheckpointFile& file : summary.files) {
     const std::string file_path = JoinPath(folder, file.name);
-    if (!PathExists(file_path)) return Damaged(Str(file_path, " is missing; choose another checkpoint"));
+    if (!PathExists(file_path))
+      return Damaged(Str(file_path, " is missing; choose another checkpoint"));
     ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(file_path));
     if (n_bytes != file.n_bytes) {
       return Damaged(Str(file_path, " has ", n_bytes, " bytes, its manifest says ", file.n_bytes,

@@ -2,7 +2,7 @@
 //
 // A method is torch-free and symbolic: it says which attention terms it contributes (TermSpec), and
 // declares what it learns. kernels/reference carries the terms out in double, model/net as tensors
-// with gradients. Notation (methods.md section 0):
+// with gradients. Notation:
 //
 //   s[i][j] = scale * <rotate(q_i), rotate(k_j)> + bias[i][j],  -inf where not visible
 //

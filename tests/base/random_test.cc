@@ -8,7 +8,7 @@
 namespace longrun {
 namespace {
 
-// data.md section 8: the official SplitMix64, seeds 0, 1, 42.
+// The first outputs of the official SplitMix64 with the seeds 0, 1, 42.
 TEST(Sm64Test, MatchesTheVectorsOfTheFormat) {
   EXPECT_EQ(Sm64(0), 0xe220a8397b1dcdafu);
   EXPECT_EQ(Sm64(1), 0x910a2dec89025cc1u);

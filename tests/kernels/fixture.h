@@ -1,5 +1,5 @@
-// Inputs with known outputs, and the digest they are compared by (methods.md section 0, computed
-// there with an fp64 numpy reference).
+// Inputs with known outputs, and the digest they are compared by (their numbers come
+// from an fp64 numpy script).
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// The reference against closed forms, the vectors of methods.md section 0, and itself by central
+// The reference against closed forms, the vectors of fixture.h, and itself by central
 // differences.
 #include <gtest/gtest.h>
 

@@ -27,7 +27,8 @@ TrainConfig Recipe() {
 
 // ---- model -------------------------------------------------------------------------------------
 
-// 44,670,976 and 354,216,320: contracts.md section 3, by the formula of training-recipes.md 1.1.
+// V C + 2 C + L (12 C^2 + 13 C), and for cable L H (C + 1): 50304 rows, (L, H, C) = (6, 8, 512) and
+// (24, 16, 1024).
 TEST(ModelConfigTest, TinyHasTheParametersOfThePaper) {
   EXPECT_EQ(Tiny().ParameterCount(), 44'670'976);
   EXPECT_EQ(Tiny("alibi").ParameterCount(), 44'670'976);

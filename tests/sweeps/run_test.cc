@@ -14,7 +14,7 @@ namespace {
 
 // In a test's body `Run` is testing::Test::Run: there the type is longrun::Run.
 
-// The micro preset on a byte vocabulary, as training-recipes.md 7.1.
+// The micro preset on a byte vocabulary.
 Run MicroRun(std::string_view method) {
   Run run;
   run.model = *ModelConfig::Preset("micro");

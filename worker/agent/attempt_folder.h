@@ -1,4 +1,4 @@
-// An attempt's folder (contracts.md section 6): what lies in it, and the small records that worker
+// An attempt's folder: what lies in it, and the small records that worker
 // and shim leave there for each other. The trainer writes journal.jsonl, trainer.log and
 // checkpoints/; the shim writes shim.json and exit.json and holds shim.lock as long as it lives; the
 // worker writes task.json, acked and, once it has found the shim dead without a word, abandoned.

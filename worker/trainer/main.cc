@@ -1,7 +1,7 @@
 // longrun-trainer: trains and evaluates one task, or answers one question about a model.
 //
 // Exit codes: 0 done; 64 usage; 65 data; 74 storage; 75 checkpointed and yielded; 78 configuration;
-// 70 crashed; 80 numerical; 81 out of memory (contracts.md section 6).
+// 70 crashed; 80 numerical; 81 out of memory.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <functional>

@@ -18,7 +18,7 @@ std::vector<std::uint64_t> Images(std::uint64_t n, std::uint64_t key, std::uint6
   return images;
 }
 
-// The vectors of data.md section 8, which an independent script computed.
+// The vectors were computed by an independent Python script from the formulas of order.h.
 TEST(PermuteTest, AgreesWithTheVectorsOfTheSpecification) {
   EXPECT_EQ(Images(10, 42, 10), (std::vector<std::uint64_t>{1, 3, 6, 4, 2, 9, 8, 0, 7, 5}));
   EXPECT_EQ(Images(10, 43, 10), (std::vector<std::uint64_t>{4, 7, 9, 3, 5, 8, 1, 0, 2, 6}));
@@ -71,7 +71,7 @@ TEST(SampleOrderTest, ShuffledVisitsEachSliceOnceInAnEpochAndEachEpochDiffers) {
   for (std::int64_t g = 0; g < 10; ++g) {
     first.push_back(order.Start(g));
     second.push_back(order.Start(10 + g));
-    // The definition of data.md section 8.
+    // The definition of order.h.
     EXPECT_EQ(first.back(), static_cast<std::int64_t>(10 * Permute(static_cast<std::uint64_t>(g),
                                                                    10, StreamKey(1337, 0, 0))));
   }

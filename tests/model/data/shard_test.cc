@@ -75,7 +75,7 @@ void ExpectDataLoss(const Status& status, std::string_view part) {
   EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
 }
 
-// The offsets are those of data.md section 7.
+// The offsets are those that ShardHeader says.
 TEST_F(ShardTest, HeaderLiesAsTheSpecificationSays) {
   WriteOne();
   const std::string bytes = ReadFile(Path()).value();

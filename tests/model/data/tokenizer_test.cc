@@ -23,7 +23,7 @@ TEST(BytesTokenizerTest, KeepsEveryByteAndGivesNoSpecialIds) {
   EXPECT_EQ(tokenizer->Decode(ids).value(), text);
 }
 
-// data.md 3.1: 256 EOT/BOS, 257 PAD, 258 landmark, padded to 320.
+// 256 EOT/BOS, 257 PAD, 258 landmark, padded to 320.
 TEST(BytesTokenizerTest, HasTheIdsOfTheSpecification) {
   const Vocabulary vocabulary = MakeTokenizer("bytes").value()->vocabulary();
   EXPECT_EQ(vocabulary.tokens.size(), 259u);

@@ -13,7 +13,7 @@ namespace {
 
 std::vector<Window> Windows(std::initializer_list<Window> windows) { return windows; }
 
-// evaluation.md 1.7, sliding_bos L=8 S=3 over 23 tokens.
+// sliding_bos with L = 8 and S = 3 over 23 tokens, by hand.
 const std::vector<Window> kSliding = Windows({{0, 0, 7, true},
                                               {3, 7, 10, true},
                                               {6, 10, 13, true},
@@ -31,7 +31,7 @@ std::vector<ClusterSum> Clusters(const std::vector<double>& sums,
   return clusters;
 }
 
-// Both vectors: evaluation.md section 0.
+// Both from an fp64 script: the toy model (toy_model.h) under nonoverlap and sliding_bos.
 TEST(StandardErrorTest, AgreesWithTheVectorsOfTheSpecification) {
   const auto equal =
       Clusters({10.001284197625, 13.675578317319, 8.730400405689, 14.317996136372}, {5, 5, 5, 5});

@@ -69,7 +69,7 @@ TEST(AdamWTest, RestoredStateContinuesWithTheSameBits) {
 }
 
 TEST(LearningRateTest, WarmsUpLinearlyAndEndsAtItsMinimum) {
-  // training-recipes.md 1.1: from lr / 715 over 715 steps, then a cosine from 6e-4 to 6e-5.
+  // axiomlab/Cable, src/train.py: from lr / 715 over 715 steps, then a cosine from 6e-4 to 6e-5.
   TrainConfig train = {.train_length = 512, .tokens = 19073LL * 524288, .batch_tokens = 524288};
   train.schedule.warmup_tokens = 715LL * 524288;
   EXPECT_DOUBLE_EQ(LearningRate(train, 1), 6e-4 / 715);

@@ -19,7 +19,7 @@
 namespace longrun {
 namespace {
 
-// methods.md section 0: element n of G(shape, a, b) is sin(a n + b).
+// As tests/kernels/fixture.h: element n of G(shape, a, b) is sin(a n + b).
 at::Tensor G(const std::vector<std::int64_t>& shape, double a, double b) {
   std::int64_t n = 1;
   for (const std::int64_t size : shape) n *= size;
@@ -183,7 +183,7 @@ INSTANTIATE_TEST_SUITE_P(Terms, AttentionTest, testing::ValuesIn(kCases),
                          [](const auto& given) { return std::string(given.param.name); });
 
 // b falls by about 0.7 a step: at T = 8192 it is -5700, where an fp32 has a spacing of 5e-4. The
-// bias is taken relative to its block, so fp32 stays within 2e-5 (methods.md section 0).
+// bias is taken relative to its block, so fp32 stays within 2e-5.
 TEST(AttentionLongTest, AnFp32BiasHoldsAt8192Positions) {
   const at::NoGradGuard no_grad;
   constexpr std::int64_t kLength = 8192, kHead = 1, kDim = 4;

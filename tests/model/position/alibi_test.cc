@@ -1,4 +1,4 @@
-// Expected numbers: methods.md A5.
+// Expected numbers: an fp64 numpy script of arXiv:2108.12409, section 3, and its official code.
 #include "tests/model/position/carry_out.h"
 
 namespace longrun::testing {

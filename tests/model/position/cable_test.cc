@@ -1,4 +1,4 @@
-// Expected numbers: methods.md A6.
+// Expected numbers: an fp64 numpy script of arXiv:2503.08067 and its official code.
 #include "tests/model/position/carry_out.h"
 
 namespace longrun::testing {

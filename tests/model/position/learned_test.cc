@@ -13,7 +13,7 @@ TEST(LearnedTest, AddsATableToTheInputAndNothingToAttention) {
   EXPECT_EQ(terms.input_add->multiplier, 1.0);
   EXPECT_FALSE(terms.key_bias_slope || terms.key_bias_gate || terms.rotation);
   EXPECT_TRUE(FindPositionMethod("learned").value()->has_position_table);
-  EXPECT_NEAR(AttendFixture(terms, true).digest, 2.723244919, 1e-6);  // methods.md section 0
+  EXPECT_NEAR(AttendFixture(terms, true).digest, 2.723244919, 1e-6);  // as none_test.cc
 }
 
 TEST(LearnedTest, RefusesPositionsPastTheTableUnlessToldOtherwise) {

@@ -1,4 +1,4 @@
-// Expected numbers: methods.md section 0 (the table of no position at all).
+// Expected numbers: plain softmax attention over fixture.h's inputs, by an fp64 numpy script.
 #include "tests/model/position/carry_out.h"
 
 namespace longrun::testing {

@@ -1,4 +1,4 @@
-// Expected numbers: methods.md A4.
+// Expected numbers: an fp64 numpy script of arXiv:2104.09864, section 3.4.2.
 #include "tests/model/position/carry_out.h"
 
 namespace longrun::testing {

@@ -1,4 +1,4 @@
-// Expected numbers: methods.md A3.
+// Expected numbers: an fp64 numpy script of arXiv:1706.03762, section 3.5.
 #include "tests/model/position/carry_out.h"
 
 namespace longrun::testing {
