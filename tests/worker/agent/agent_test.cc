@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kDeadlineMs = 60'000;
 constexpr int kSlots = 2;
+const Json kEndless = {{"steps", 1'000'000}};
 
 class AgentTest : public testing::Test {
  protected:
@@ -108,6 +109,16 @@ class AgentTest : public testing::Test {
     message.mutable_stop()->set_epoch(task.epoch);
     message.mutable_stop()->set_grace_ms(grace_ms);
     ASSERT_TRUE(coordinator_.Send(message));
+  }
+
+  // The training of seed 1 with this behaviour, on a worker started for it, once so many records came.
+  TaskFile Begin(const Json& behaviour, std::size_t n_lines = 0) {
+    WriteBehaviour(cache_, {{"default", behaviour}});
+    const TaskFile task = Train(1);
+    StartWorker();
+    Offer(task);
+    EXPECT_TRUE(AwaitLines(task, n_lines));
+    return task;
   }
 
   FakeCoordinator::Stored& StoredOf(const TaskFile& task) {
@@ -223,10 +234,7 @@ TEST_F(AgentTest, TheFirstMessageSaysWhatTheMachineHas) {
 }
 
 TEST_F(AgentTest, AKilledWorkerLosesNothingAndSaysNothingTwice) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 200}, {"checkpoint_every", 20}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
+  const TaskFile task = Begin({{"steps", 200}, {"checkpoint_every", 20}});
   for (const std::size_t n_lines : {20U, 80U, 140U}) {
     ASSERT_TRUE(AwaitLines(task, n_lines));
     KillWorker();
@@ -242,11 +250,7 @@ TEST_F(AgentTest, AKilledWorkerLosesNothingAndSaysNothingTwice) {
 }
 
 TEST_F(AgentTest, AnEndThatNoWorkerSawIsKnownToTheNextOne) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 100}, {"fault", "nan"}, {"fault_step", 90}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin({{"steps", 100}, {"fault", "nan"}, {"fault_step", 90}}, 10);
   KillWorker();
   AwaitFile(FolderOf(task).Exit(), true);
   StartWorker();
@@ -256,11 +260,7 @@ TEST_F(AgentTest, AnEndThatNoWorkerSawIsKnownToTheNextOne) {
 }
 
 TEST_F(AgentTest, ATrainerThatLeftNoTraceHasVanished) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin(kEndless, 10);
   KillWorker();
   EndTrainers();
   StartWorker();
@@ -269,11 +269,7 @@ TEST_F(AgentTest, ATrainerThatLeftNoTraceHasVanished) {
 }
 
 TEST_F(AgentTest, AnOutageOfTheCoordinatorCostsNoStep) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 150}, {"checkpoint_every", 25}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin({{"steps", 150}, {"checkpoint_every", 25}}, 10);
   coordinator_.Stop();
   AwaitFile(FolderOf(task).Exit(), true);  // it trains to its end alone
   coordinator_.Start();
@@ -295,11 +291,7 @@ TEST_F(AgentTest, ARefusedBatchIsSentAgainFromWhereItIsExpected) {
 }
 
 TEST_F(AgentTest, ARestoredBackupGetsTheJournalAgain) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 100}, {"gate", "gate"}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 30));
+  const TaskFile task = Begin({{"steps", 100}, {"gate", "gate"}}, 30);
   coordinator_.Stop();
   coordinator_.forget_after[task.attempt] = 7;
   coordinator_.Start();
@@ -308,21 +300,14 @@ TEST_F(AgentTest, ARestoredBackupGetsTheJournalAgain) {
 }
 
 TEST_F(AgentTest, WithoutAcknowledgementsTheSessionIsBoundedAndTheTrainerGoesOn) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 40}}}});
-  const TaskFile task = Train(1);
   coordinator_.acknowledges = false;
-  StartWorker();
-  Offer(task);
+  const TaskFile task = Begin({{"steps", 40}});
   ASSERT_TRUE(AwaitEnd(task));
   ExpectWholeJournal(task);
 }
 
 TEST_F(AgentTest, AStoppedTrainerWritesACheckpointAndYields) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}, {"checkpoint_every", 1'000'000}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin({{"steps", 1'000'000}, {"checkpoint_every", 1'000'000}}, 10);
   SendStop(task);
   ASSERT_TRUE(AwaitEnd(task));
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
@@ -331,11 +316,7 @@ TEST_F(AgentTest, AStoppedTrainerWritesACheckpointAndYields) {
 }
 
 TEST_F(AgentTest, ATrainerThatDoesNotListenIsKilledAfterTheGrace) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}, {"fault", "ignore_stop"}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin({{"steps", 1'000'000}, {"fault", "ignore_stop"}}, 10);
   SendStop(task, /*grace_ms=*/100);
   ASSERT_TRUE(AwaitEnd(task));
   EXPECT_TRUE(StoredOf(task).ended->exit_known());
@@ -344,11 +325,7 @@ TEST_F(AgentTest, ATrainerThatDoesNotListenIsKilledAfterTheGrace) {
 }
 
 TEST_F(AgentTest, AFencedTrainerIsStopped) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin(kEndless, 10);
   v1::CoordinatorMessage message;
   message.mutable_fenced()->set_attempt(task.attempt);
   message.mutable_fenced()->set_current_epoch(2);
@@ -358,11 +335,7 @@ TEST_F(AgentTest, AFencedTrainerIsStopped) {
 }
 
 TEST_F(AgentTest, AVerdictOfTheWelcomeStopsATrainerToo) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin(kEndless, 10);
   coordinator_.Stop();
   coordinator_.verdicts[task.attempt] = v1::AttemptVerdict::VERDICT_FENCED;
   coordinator_.Start();
@@ -372,11 +345,7 @@ TEST_F(AgentTest, AVerdictOfTheWelcomeStopsATrainerToo) {
 
 TEST_F(AgentTest, AnEarlierStartOfTheSameCoordinatorIsNotObeyed) {
   coordinator_.boot_epoch = 5;
-  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin(kEndless, 10);
   coordinator_.Stop();
   coordinator_.boot_epoch = 4;
   coordinator_.verdicts[task.attempt] = v1::AttemptVerdict::VERDICT_FENCED;
@@ -438,10 +407,7 @@ TEST_F(AgentTest, ADamagedCheckpointIsRefused) {
 }
 
 TEST_F(AgentTest, ACheckpointUnlikeItsRecordIsNotUploadedAndTheJournalGoesOn) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 3}, {"fault", "wrong_bytes"}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
+  const TaskFile task = Begin({{"steps", 3}, {"fault", "wrong_bytes"}});
   ASSERT_TRUE(AwaitEnd(task));
   ExpectWholeJournal(task);
   EXPECT_FALSE(coordinator_.artifacts.contains(std::string(64, '0')));
@@ -504,10 +470,7 @@ TEST_F(AgentTest, ABusySlotIsRefusedWithoutAClassAndTheOtherIsFree) {
 }
 
 TEST_F(AgentTest, AnOrderThatComesTwiceStartsOneTrainer) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 30}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
+  const TaskFile task = Begin({{"steps", 30}});
   Offer(task);
   ASSERT_TRUE(AwaitEnd(task));
   EXPECT_FALSE(StoredOf(task).rejected_class.has_value());
@@ -533,11 +496,7 @@ TEST_F(AgentTest, AFullDiskTakesNoWork) {
 }
 
 TEST_F(AgentTest, ATerminatedWorkerLetsItsTrainersCheckpointAndLeaves) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin(kEndless, 10);
   kill(worker_pid_, SIGTERM);
   EXPECT_EQ(EndOfWorker().code, 0);
   ASSERT_TRUE(StoredOf(task).ended.has_value());
@@ -545,11 +504,7 @@ TEST_F(AgentTest, ATerminatedWorkerLetsItsTrainersCheckpointAndLeaves) {
 }
 
 TEST_F(AgentTest, ATerminatedWorkerLeavesWithoutACoordinatorAndTellsItLater) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin(kEndless, 10);
   coordinator_.Stop();
   kill(worker_pid_, SIGTERM);
   EXPECT_EQ(EndOfWorker().code, 0);
@@ -561,11 +516,7 @@ TEST_F(AgentTest, ATerminatedWorkerLeavesWithoutACoordinatorAndTellsItLater) {
 }
 
 TEST_F(AgentTest, ADrainedWorkerLeavesAfterItsLastTrainer) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 100}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 10));
+  const TaskFile task = Begin({{"steps", 100}}, 10);
   v1::CoordinatorMessage message;
   message.mutable_drain();
   ASSERT_TRUE(coordinator_.Send(message));
@@ -574,11 +525,7 @@ TEST_F(AgentTest, ADrainedWorkerLeavesAfterItsLastTrainer) {
 }
 
 TEST_F(AgentTest, TheTrainersLogIsCopiedAndItsTailComesWithTheEnd) {
-  WriteBehaviour(cache_,
-                 {{"default", {{"steps", 1'000'000}, {"fault", "huge_log"}, {"fault_step", 2}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
+  const TaskFile task = Begin({{"steps", 1'000'000}, {"fault", "huge_log"}, {"fault_step", 2}});
   ASSERT_TRUE(coordinator_.Await([&] { return StoredOf(task).log.ends_with("x\n"); }));
   SendStop(task);
   ASSERT_TRUE(AwaitEnd(task));
@@ -586,11 +533,7 @@ TEST_F(AgentTest, TheTrainersLogIsCopiedAndItsTailComesWithTheEnd) {
 }
 
 TEST_F(AgentTest, TheEnvironmentOfATrainerIsSmall) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 1'000'000}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
-  ASSERT_TRUE(AwaitLines(task, 3));
+  const TaskFile task = Begin(kEndless, 3);
   const Result<ShimRecord> shim = ReadShim(FolderOf(task));
   ASSERT_TRUE(shim.ok() && shim->trainer.has_value());
   const std::string environment = *ReadFile(Str("/proc/", shim->trainer->pid, "/environ"));
@@ -602,10 +545,7 @@ TEST_F(AgentTest, TheEnvironmentOfATrainerIsSmall) {
 }
 
 TEST_F(AgentTest, TheFolderOfAReportedAttemptGoesAfterTheRetentionTime) {
-  WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
-  const TaskFile task = Train(1);
-  StartWorker();
-  Offer(task);
+  const TaskFile task = Begin({{"steps", 3}});
   ASSERT_TRUE(AwaitEnd(task));
   AwaitFile(FolderOf(task).Checkpoints(), false);  // the acknowledgement has been written down
   KillWorker();
