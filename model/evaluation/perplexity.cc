@@ -381,7 +381,9 @@ double PerplexityTokensRead(const DatasetShape& dataset, const Json& params,
   const std::int64_t score_tokens = params.at("score_tokens");
   const std::int64_t n_split = dataset.split_tokens.at(params.at("split").get<std::string>());
   const std::int64_t n_all = score_tokens > 0 ? std::min(score_tokens + 1, n_split) : n_split;
-  const std::int64_t n_planned = std::min(n_all, std::max(kTokensPlanned, 4 * context_length));
+  // Windows that lie far apart need more of the text to be counted.
+  const std::int64_t period = std::max(context_length, params.value("every", std::int64_t{0}));
+  const std::int64_t n_planned = std::min(n_all, std::max(kTokensPlanned, 16 * period));
   const TextSpan whole = {.begin = 0, .end = n_planned};
   const auto windows = protocol.plan({.n_tokens = n_planned,
                                       .context_length = context_length,

@@ -503,5 +503,22 @@ TEST(EvaluationRegistryTest, FindsByNameAndRefusesOthersWithTheList) {
             "throughput");
 }
 
+// By hand, of a split of 1,000,001 tokens; nonoverlap and last_k score 983,040 of them by default.
+TEST(PerplexityCostTest, TokensReadAreThoseOfTheWindows) {
+  const auto read = [](const char* given, std::int64_t length) {
+    Json params = ParseJson(given).value();
+    params["context_lengths"] = {length};
+    params = ResolveParams(kPerplexity.params, params, "perplexity").value();
+    const DatasetShape dataset = {.name = "d", .split_tokens = {{"validation", 1'000'001}}};
+    EXPECT_FALSE(kPerplexity.fit(dataset, params));
+    return kPerplexity.tokens_read(dataset, params, length);
+  };
+  EXPECT_NEAR(read("{}", 64), 983'040, 64 * 16);  // a window more or less of 65536 tokens
+  // A window of 64 for each token but the first 64.
+  EXPECT_NEAR(read(R"({"protocol":"rolling","context_len":64})", 64), 64e6, 64e6 * 1e-3);
+  // Nine windows end at tokens 100,000 to 900,000.
+  EXPECT_EQ(read(R"({"protocol":"last_k","k":8,"every":100000})", 64), 9 * 64);
+}
+
 }  // namespace
 }  // namespace longrun
