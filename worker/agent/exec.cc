@@ -28,29 +28,14 @@ extern char** environ;
 namespace longrun {
 namespace {
 
-// Written before the handler is unblocked, read by it.
-volatile sig_atomic_t g_trainer_pid = 0;
-volatile sig_atomic_t g_stop_requested = 0;
-
-void PassOnStop(int) {
-  const int error_number = errno;
-  g_stop_requested = 1;
-  if (g_trainer_pid > 0) kill(g_trainer_pid, SIGTERM);
-  errno = error_number;
-}
-
-void BlockStop(bool blocked) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
-  sigprocmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &set, nullptr);
-}
-
-void InstallHandlers() {
-  struct sigaction action = {};
-  action.sa_handler = &PassOnStop;
-  action.sa_flags = SA_RESTART;
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaction(signal, &action, nullptr);
+// Requests to stop, and the end of a child: blocked from the start, and waited for one after the
+// other. So none is missed, and none comes while the trainer's pid may be another's.
+sigset_t BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&signals, signal);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
 }
 
 // The out-of-memory kills that our cgroup has seen (version 2), or nothing where it cannot be read.
@@ -86,25 +71,44 @@ Status SetLimits() {
   return Status();
 }
 
-// Until the trainer itself has ended; other descendants are reaped on the way.
-ExitRecord WaitForTrainer(int trainer_pid) {
+ExitRecord ExitOf(int state, const rusage& usage) {
+  const auto milliseconds = [](const timeval& time) {
+    return std::int64_t{time.tv_sec} * 1000 + time.tv_usec / 1000;
+  };
+  ExitRecord exit;
+  if (WIFEXITED(state)) exit.code = WEXITSTATUS(state);
+  if (WIFSIGNALED(state)) exit.signal = WTERMSIG(state);
+  exit.user_ms = milliseconds(usage.ru_utime);
+  exit.system_ms = milliseconds(usage.ru_stime);
+  exit.rss_bytes_max = std::int64_t{usage.ru_maxrss} * 1024;
+  return exit;
+}
+
+// Reaps whoever has ended: the trainer's exit, when it is among them.
+std::optional<ExitRecord> ReapChildren(int trainer_pid) {
   for (;;) {
     int state = 0;
     rusage usage{};
-    const pid_t pid = wait4(-1, &state, 0, &usage);
-    if (pid < 0 && errno == EINTR) continue;
-    LR_CHECK(pid > 0);  // the trainer is our child and not reaped yet
-    if (pid != trainer_pid) continue;
-    ExitRecord exit;
-    if (WIFEXITED(state)) exit.code = WEXITSTATUS(state);
-    if (WIFSIGNALED(state)) exit.signal = WTERMSIG(state);
-    const auto milliseconds = [](const timeval& time) {
-      return std::int64_t{time.tv_sec} * 1000 + time.tv_usec / 1000;
-    };
-    exit.user_ms = milliseconds(usage.ru_utime);
-    exit.system_ms = milliseconds(usage.ru_stime);
-    exit.rss_bytes_max = std::int64_t{usage.ru_maxrss} * 1024;
-    return exit;
+    const pid_t pid = wait4(-1, &state, WNOHANG, &usage);
+    if (pid <= 0) return std::nullopt;
+    if (pid == trainer_pid) return ExitOf(state, usage);
+  }
+}
+
+// Until the trainer itself has ended; what asks us to stop is passed on to it.
+ExitRecord WaitForTrainer(int trainer_pid, const sigset_t& signals) {
+  bool stop_requested = false;
+  for (;;) {
+    const int signal = sigwaitinfo(&signals, nullptr);
+    if (signal == SIGCHLD) {
+      std::optional<ExitRecord> exit = ReapChildren(trainer_pid);
+      if (!exit) continue;
+      exit->stop_requested = stop_requested;
+      return *exit;
+    }
+    if (signal < 0) continue;  // interrupted by what we do not wait for
+    stop_requested = true;
+    kill(trainer_pid, SIGTERM);
   }
 }
 
@@ -147,8 +151,7 @@ Status WriteExitPatiently(const AttemptFolder& folder, const ExitRecord& exit) {
 }
 
 Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) {
-  BlockStop(true);  // until there is a trainer to pass it on to
-  InstallHandlers();
+  const sigset_t signals = BlockSignals();
   ASSIGN_OR_RETURN(const FileLock lock,
                    FileLock::Acquire(folder.ShimLock(), "the shim of this attempt"));
   for (const std::string& path : {folder.Abandoned(), folder.Exit(), folder.Journal()}) {
@@ -182,13 +185,9 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
   shim.trainer = ProcessName{.pid = *pid, .start_ticks = *ProcessStartTicks(*pid)};
   const Status written = WriteShim(folder, shim);
   if (!written.ok()) LogWarning("shim_record_not_written", {{"error", written.message()}});
-  g_trainer_pid = *pid;
-  BlockStop(false);
 
-  ExitRecord exit = WaitForTrainer(*pid);
-  BlockStop(true);  // its pid may name another process from here on
+  ExitRecord exit = WaitForTrainer(*pid, signals);
   EndDescendants(*pid);
-  exit.stop_requested = g_stop_requested != 0;
   const std::optional<std::int64_t> oom_kills = OomKills();
   exit.oom_kill =
       exit.signal == SIGKILL && oom_kills && oom_kills_before && *oom_kills > *oom_kills_before;
