@@ -49,5 +49,7 @@ std::string ToUtf8(std::string_view bytes);
 // ToUtf8, with control characters but newlines written as \x1b (or as \t, \r): what an input holds may
 // stand in a message without a terminal obeying it.
 std::string Printable(std::string_view bytes);
+// With newlines as \n: for a list of messages, one a line, that quote what an input holds.
+std::string OneLine(std::string_view text);
 
 }  // namespace longrun

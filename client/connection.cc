@@ -213,9 +213,9 @@ struct Connection::Impl {
 Connection::Connection(const std::string& address) : impl_(std::make_unique<Impl>()) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  // A coordinator that is just starting is found quickly.
+  // A coordinator that is just starting is found quickly. The least back-off stays gRPC's: it is also
+  // how long an attempt to connect may take, and a busy machine needs more than we would pause.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
   // Never a proxy: the coordinator is on this machine.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

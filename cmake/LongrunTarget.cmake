@@ -24,25 +24,25 @@ function(longrun_library name)
   set_target_properties(longrun_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
 endfunction()
 
+if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=")
+  set(LONGRUN_SANITIZER_OPTIONS ${CMAKE_SOURCE_DIR}/tests/sanitizer_options.cc)
+endif()
+
 function(longrun_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
+  add_executable(${name} ${ARG_SOURCES} ${LONGRUN_SANITIZER_OPTIONS})
   target_link_libraries(${name} PRIVATE longrun::warnings ${ARG_DEPS})
 endfunction()
 
 # How many times longer a test may take in this build: a sanitizer's price.
 set(LONGRUN_TEST_TIMEOUT_FACTOR 1 CACHE STRING "every test's time limit is multiplied by this")
 
-# The thread sanitizer does not see how the locks of Debian's gRPC order things, as that library was
-# not compiled for it: what is called from there is not judged. Every access of ours is.
-set(LONGRUN_TSAN_OPTIONS ignore_noninstrumented_modules=1)
-
 # longrun_test(base/json SOURCES json_test.cc DEPS longrun::base LABELS fast): one test program,
 # run under the environment that every launch of the trainer has as well.
 function(longrun_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS;DATA;RESOURCE" ${ARGN})
   string(REPLACE "/" "_" target "test_${name}")
-  add_executable(${target} ${ARG_SOURCES})
+  add_executable(${target} ${ARG_SOURCES} ${LONGRUN_SANITIZER_OPTIONS})
   target_link_libraries(${target} PRIVATE longrun::warnings longrun::testing ${ARG_DEPS})
   target_compile_definitions(${target} PRIVATE LONGRUN_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
     LONGRUN_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
@@ -53,5 +53,5 @@ function(longrun_test name)
   math(EXPR timeout "${ARG_TIMEOUT} * ${LONGRUN_TEST_TIMEOUT_FACTOR}")
   add_test(NAME ${name} COMMAND ${target})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${timeout}
-    ENVIRONMENT "OMP_WAIT_POLICY=passive;OMP_NUM_THREADS=1;TSAN_OPTIONS=${LONGRUN_TSAN_OPTIONS}")
+    ENVIRONMENT "OMP_WAIT_POLICY=passive;OMP_NUM_THREADS=1")
 endfunction()

@@ -323,8 +323,8 @@ Result<DatasetFile> ParseDatasetFile(std::string_view yaml, std::string_view fil
   lines.reserve(problems.size());
   for (const Problem& problem : problems) {
     if (lines.size() == kErrorsMax) break;
-    lines.push_back(
-        Str(file_name, ":", problem.place.line, ":", problem.place.column, ": ", problem.message));
+    lines.push_back(OneLine(
+        Str(file_name, ":", problem.place.line, ":", problem.place.column, ": ", problem.message)));
   }
   return Status(Code::kInvalidArgument, Join(lines, "\n"));
 }

@@ -26,10 +26,12 @@ Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
     }
     const Place& place = problem.place;
     if (place.source == 0) {
-      lines.push_back(Str(file_name, ":", place.line, ":", place.column, ": ", problem.message));
+      lines.push_back(
+          OneLine(Str(file_name, ":", place.line, ":", place.column, ": ", problem.message)));
     } else {
       const auto& [path, value] = overrides[static_cast<std::size_t>(place.source) - 1];
-      lines.push_back(Str("--set ", path, "=", value.substr(0, 60), ": ", problem.message));
+      lines.push_back(
+          OneLine(Str("--set ", path, "=", value.substr(0, 60), ": ", problem.message)));
     }
   }
   return Status(Code::kInvalidArgument, Join(lines, "\n"));

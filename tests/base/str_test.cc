@@ -63,5 +63,10 @@ TEST(Utf8Test, BytesOfNoCharacterAreReplaced) {
   EXPECT_EQ(ToUtf8("\xe2\x82"), "\xef\xbf\xbd\xef\xbf\xbd");
 }
 
+TEST(OneLineTest, ANewlineIsWrittenOut) {
+  EXPECT_EQ(OneLine("a\nb\n"), "a\\nb\\n");
+  EXPECT_EQ(OneLine("plain"), "plain");
+}
+
 }  // namespace
 }  // namespace longrun

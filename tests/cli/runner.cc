@@ -276,10 +276,6 @@ class Runner {
             {"LONGRUN_WORKER_TRAINER", LONGRUN_BIN_DIR "/longrun-fake-trainer"},
             {"OMP_WAIT_POLICY", "passive"},
             {"OMP_NUM_THREADS", "1"}};
-    // What was said to the sanitizers is said to the programs as well.
-    for (const char* const name : {"ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"}) {
-      if (const auto options = GetEnv(name)) env_[name] = *options;
-    }
   }
   ~Runner() {
     while (!started_.empty()) static_cast<void>(End(SIGKILL).ok());

@@ -240,9 +240,9 @@ Result<CoordinatorChannel> ConnectTo(const std::string& address) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   arguments.SetMaxSendMessageSize(kMessageBytesMax);
-  // The agent has its own back-off; the channel should not add one of minutes.
+  // The agent has its own back-off; the channel should not add one of minutes. The least one stays
+  // gRPC's: it is also how long an attempt to connect may take.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   return CoordinatorChannel{
       .channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments)};

@@ -1,0 +1,18 @@
+// What the sanitizers are told, in every program and test of a build with one: as the options stand in
+// the program, a child with a small environment has them too.
+extern "C" {
+
+// Tests ask for an allocation beyond all memory, which is to be refused as it is without a sanitizer.
+const char* __asan_default_options();
+const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+
+// fontconfig, under cairo, keeps some bytes for the life of a process that drew text.
+const char* __lsan_default_suppressions();
+const char* __lsan_default_suppressions() { return "leak:libfontconfig\n"; }
+
+// The thread sanitizer does not see how the locks of Debian's gRPC order things, as that library was
+// not compiled for it: what is called from there is not judged. Every access of ours is.
+const char* __tsan_default_options();
+const char* __tsan_default_options() { return "ignore_noninstrumented_modules=1"; }
+
+}  // extern "C"
