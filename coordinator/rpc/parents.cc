@@ -1,6 +1,7 @@
 // See parents.h.
 #include "coordinator/rpc/parents.h"
 
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -29,10 +30,17 @@ Result<std::pair<std::string, Run>> FindParent(Core& core, StoreReader& reader,
 
 }  // namespace
 
+// Every point of a matrix asks, mostly for the same run.
 std::function<Result<std::pair<std::string, Run>>(const std::string&)> ParentFinder(
     Core& core, StoreReader& reader) {
-  return [&core, &reader](const std::string& beginning) {
-    return FindParent(core, reader, beginning);
+  using Answer = Result<std::pair<std::string, Run>>;
+  return [&core, &reader,
+          known = std::map<std::string, Answer>()](const std::string& beginning) mutable {
+    auto found = known.find(beginning);
+    if (found == known.end()) {
+      found = known.emplace(beginning, FindParent(core, reader, beginning)).first;
+    }
+    return found->second;
   };
 }
 
