@@ -74,8 +74,10 @@ int Gc(bool dry_run, const std::string& output, const std::string& state) {
             rows.size() == 1 ? " thing" : " things", dry_run ? "; without --dry-run they go" : "",
             "\n"));
   if (later > 0) {
-    std::fprintf(stderr, "%s were asked for within the last 10 minutes: they go later\n",
-                 FormatBytes(later).c_str());
+    const auto later_ms = coordinator->at("later_ms").get<std::int64_t>();
+    std::fprintf(stderr, "%s were asked for lately: they %s within %s min\n",
+                 FormatBytes(later).c_str(), dry_run ? "would go later," : "go by themselves",
+                 Str((later_ms + 59'999) / 60'000).c_str());
   }
   if (busy) {
     std::fprintf(stderr,

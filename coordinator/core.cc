@@ -23,8 +23,7 @@ namespace {
 constexpr std::int64_t kBatchMs = 5;
 constexpr std::size_t kBatchWritesMax = 2000;
 constexpr std::int64_t kSecondMs = 1000;
-constexpr std::int64_t kWakeMsMin = 5;  // a deadline that is over is looked at this often
-constexpr std::int64_t kGarbageMs = 60'000;
+constexpr std::int64_t kWakeMsMin = 5;    // a deadline that is over is looked at this often
 constexpr std::int64_t kIdleMs = 10'000;  // without a commit: the WAL is emptied
 constexpr int kExitIo = 74;               // EX_IOERR
 
@@ -58,7 +57,6 @@ struct Core::Batch {
   std::vector<DatasetItem> datasets;
   std::vector<std::int64_t> newest_record_ms;  // of each journal batch, by the trainer's clock
   std::vector<AnnotationItem> annotations;
-  std::vector<RemovalItem> removals;
 
   Status Open(Store& store) {
     if (in_transaction) return Status();
@@ -80,8 +78,9 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   ASSIGN_OR_RETURN(core->datasets_, store.LoadDatasets());
   core->state_.limits = core->options_.limits;
   AfterLoad(core->state_, BootMs(), core->options_.seed);
-  // A crash between a commit and the removal leaves bytes that nothing refers to.
-  ASSIGN_OR_RETURN(core->unreferenced_, artifacts.List());
+  ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
+  core->garbage_ = std::make_unique<GarbageRemover>(artifacts, std::move(reader));
+  core->garbage_->Start();
   core->thread_ = std::thread([self = core.get()] { self->Run(); });
   return core;
 }
@@ -152,16 +151,6 @@ Status Core::Annotate(const SweepAnnotation& annotation) {
   if (!posted) return Stopping();
   promise.get_future().get();
   return Status();
-}
-
-Result<std::vector<std::string>> Core::RemoveUnreferenced(std::vector<std::string> candidates) {
-  std::promise<Result<std::vector<std::string>>> promise;
-  const bool posted = Push(RemovalItem{.candidates = std::move(candidates),
-                                       .done = [&promise](Result<std::vector<std::string>> left) {
-                                         promise.set_value(std::move(left));
-                                       }});
-  if (!posted) return Stopping();
-  return promise.get_future().get();
 }
 
 std::vector<DatasetRow> Core::datasets() const {
@@ -266,9 +255,7 @@ Status Core::RunBatch(std::deque<Item>& items) {
     for (const std::int64_t t_ms : batch.newest_record_ms) {
       metrics_.ObserveIngestLag(static_cast<double>(WallMs() - t_ms) / 1000);
     }
-    unreferenced_.insert(unreferenced_.end(), batch.counts.dropped.begin(),
-                         batch.counts.dropped.end());
-    if (!batch.counts.dropped.empty()) garbage_at_ = 0;
+    if (!batch.counts.dropped.empty()) garbage_->Add(batch.counts.dropped);
     committed_at_ = BootMs();
     version_ += 1;
   }
@@ -293,7 +280,6 @@ Status Core::RunBatch(std::deque<Item>& items) {
     item.done(changed);
   }
   for (const AnnotationItem& item : batch.annotations) item.done();
-  for (RemovalItem& item : batch.removals) Remove(std::move(item));
   for (LookItem& item : batch.looks) item.look(state_);
   return Status();
 }
@@ -342,17 +328,6 @@ Status Core::Take(Batch& batch, AnnotationItem item) {
   batch.n_writes += 1;
   batch.annotations.push_back(std::move(item));
   return Status();
-}
-
-Status Core::Take(Batch& batch, RemovalItem item) {
-  batch.removals.push_back(std::move(item));
-  return Status();
-}
-
-// After COMMIT: what the batch has dropped is unreferenced, what it has stored is not.
-void Core::Remove(RemovalItem item) {
-  item.done(artifacts_.RemoveUnreferenced(
-      item.candidates, [&](const std::string& sha256) { return store_.IsReferenced(sha256); }));
 }
 
 // A checkpoint or an artifact counts once all its bytes are in the store.
@@ -524,19 +499,6 @@ void Core::EachSecond() {
   const bool idle = BootMs() - committed_at_ > kIdleMs;
   if (const Status status = store_.CheckpointWal(idle); !status.ok()) {
     LogWarning("wal_checkpoint_failed", {{"error", status.message()}});
-  }
-  if (BootMs() >= garbage_at_) CollectGarbage();
-}
-
-void Core::CollectGarbage() {
-  garbage_at_ = BootMs() + kGarbageMs;
-  if (unreferenced_.empty()) return;
-  auto left = artifacts_.RemoveUnreferenced(
-      unreferenced_, [&](const std::string& sha256) { return store_.IsReferenced(sha256); });
-  if (left.ok()) {
-    unreferenced_ = std::move(left).value();
-  } else {
-    LogWarning("artifacts_not_removed", {{"error", left.status().message()}});
   }
 }
 

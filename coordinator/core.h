@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "coordinator/garbage.h"
 #include "coordinator/metrics.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/artifacts.h"
@@ -76,9 +77,8 @@ class Core {
 
   // Stores labels and note of a sweep that is there; waits for COMMIT.
   Status Annotate(const SweepAnnotation& annotation);
-  // Removes those bytes that nothing refers to; gives those that were asked for too lately, which
-  // go by themselves.
-  Result<std::vector<std::string>> RemoveUnreferenced(std::vector<std::string> candidates);
+  // Bytes that nothing refers to, as it seems: they go once they are old enough.
+  void NoteUnreferenced(const std::vector<std::string>& digests) { garbage_->Add(digests); }
 
   // The same, and wait; not on the core's thread. kUnavailable when it has stopped.
   StepResult PostAndWait(SchedulerEvent event);
@@ -116,11 +116,7 @@ class Core {
     SweepAnnotation annotation;
     std::function<void()> done;
   };
-  struct RemovalItem {
-    std::vector<std::string> candidates;
-    std::function<void(Result<std::vector<std::string>> left)> done;
-  };
-  using Item = std::variant<EventItem, LookItem, DatasetItem, AnnotationItem, RemovalItem>;
+  using Item = std::variant<EventItem, LookItem, DatasetItem, AnnotationItem>;
   // A step whose writes are in the open transaction, and what follows after COMMIT.
   struct Stepped {
     StepResult result;
@@ -137,8 +133,6 @@ class Core {
   Status Take(Batch& batch, LookItem item);
   Status Take(Batch& batch, DatasetItem item);
   Status Take(Batch& batch, AnnotationItem item);
-  Status Take(Batch& batch, RemovalItem item);
-  void Remove(RemovalItem item);
   void Deliver(const Command& command);
   void MarkStoredBytes(JournalReceived& event);
   void Observe(const StepResult& result);
@@ -148,7 +142,6 @@ class Core {
   void CountWorkers();
   void CountUnplaced();
   void EachSecond();
-  void CollectGarbage();
 
   Store& store_;
   ArtifactStore& artifacts_;
@@ -159,10 +152,8 @@ class Core {
   State state_;
   Instant wake_at_ = 0;
   Instant second_at_ = 0;
-  Instant garbage_at_ = 0;
   Instant committed_at_ = 0;
   std::int64_t counted_version_ = -1;
-  std::vector<std::string> unreferenced_;    // bytes that may go
   std::map<std::string, Instant> ready_at_;  // of tasks that have not started since
   std::set<std::string> known_workers_;      // whose failures are counted
 
@@ -177,6 +168,7 @@ class Core {
   std::map<SessionId, std::shared_ptr<SessionSink>> sessions_;
   SessionId last_session_ = 0;
 
+  std::unique_ptr<GarbageRemover> garbage_;
   std::atomic<std::int64_t> version_ = 0;
   std::atomic<bool> disk_is_low_ = false;
   std::thread thread_;

@@ -2,6 +2,7 @@
 #include "coordinator/rpc/upkeep.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <utility>
@@ -15,6 +16,7 @@ namespace {
 
 constexpr std::size_t kNoteBytesMax = 4096;
 constexpr std::size_t kRunDigitsMin = 8;
+constexpr std::size_t kGarbageSlice = 500;  // checkpoints that one step decides on
 
 Status CheckText(std::string_view what, const std::string& text, std::size_t bytes_max) {
   const bool is_control = std::ranges::any_of(
@@ -57,19 +59,35 @@ Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
   return annotation;
 }
 
-// Bytes that go when the checkpoints in `dropped` do, by checkpoint: a file that another checkpoint
-// or task also has stays; one that several dropped ones share is counted once.
-std::map<std::string, std::int64_t> FreedBytes(const std::vector<CheckpointBytesRow>& rows,
-                                               const std::set<std::string>& dropped) {
+// What the end of something frees, and when.
+struct Freed {
+  std::int64_t n_bytes = 0;
+  std::int64_t n_bytes_later = 0;  // of these
+  std::int64_t later_ms = 0;       // until the last of those may go
+
+  void Add(const ArtifactStore::Found& found, std::int64_t now_ms) {
+    n_bytes += found.n_bytes;
+    if (found.may_go_at_ms <= now_ms) return;
+    n_bytes_later += found.n_bytes;
+    later_ms = std::max(later_ms, found.may_go_at_ms - now_ms);
+  }
+};
+
+// What goes when the checkpoints in `dropped` do, by checkpoint: a file that another checkpoint or task
+// also has stays; one that several dropped ones share is counted once.
+std::map<std::string, Freed> FreedBy(const ArtifactStore& artifacts,
+                                     const std::vector<CheckpointBytesRow>& rows,
+                                     const std::map<std::string, std::int64_t>& dropped) {
   std::set<std::string> kept;
   for (const CheckpointBytesRow& row : rows) {
-    if (!dropped.contains(row.checkpoint) || row.n_tasks > 1) kept.insert(row.sha256);
+    const auto n_dropped = dropped.find(row.checkpoint);
+    if (n_dropped == dropped.end() || row.n_tasks > n_dropped->second) kept.insert(row.sha256);
   }
-  std::map<std::string, std::int64_t> freed;
+  std::map<std::string, Freed> freed;
   for (const CheckpointBytesRow& row : rows) {
-    if (dropped.contains(row.checkpoint) && kept.insert(row.sha256).second) {
-      freed[row.checkpoint] += row.n_bytes;
-    }
+    if (!dropped.contains(row.checkpoint) || !kept.insert(row.sha256).second) continue;
+    const auto found = artifacts.Find(row.sha256);
+    if (found.ok()) freed[row.checkpoint].Add(*found, artifacts.NowMs());
   }
   return freed;
 }
@@ -85,13 +103,37 @@ Result<std::vector<std::string>> Unreferenced(ArtifactStore& artifacts, StoreRea
 }
 
 void AddItem(v1::CollectGarbageResponse* response, std::string_view kind, const std::string& name,
-             const std::string& reason, std::int64_t n_bytes) {
+             const std::string& reason, const Freed& freed) {
   v1::GarbageItem* item = response->add_items();
   item->set_kind(std::string(kind));
   item->set_name(name);
-  item->set_reason(reason);
-  item->set_bytes(n_bytes);
-  response->set_bytes(response->bytes() + n_bytes);
+  // Rounded up: whoever waits so long finds that it has gone.
+  const std::int64_t seconds = (freed.later_ms + 999) / 1000;
+  item->set_reason(seconds == 0 ? reason
+                                : Str(reason, "; asked for lately: goes in ", seconds / 60, " min ",
+                                      seconds % 60, " s"));
+  item->set_bytes(freed.n_bytes);
+  item->set_later_ms(freed.later_ms);
+  response->set_bytes(response->bytes() + freed.n_bytes);
+  response->set_bytes_later(response->bytes_later() + freed.n_bytes_later);
+  response->set_later_ms(std::max(response->later_ms(), freed.later_ms));
+}
+
+// The core decides, on slices: each is a short step and a small transaction. A crash between two
+// leaves the rest for the next time.
+Result<std::vector<GarbageCheckpoint>> Decide(Core& core, StoreReader& reader, bool dry_run) {
+  ASSIGN_OR_RETURN(const std::vector<StoredCheckpoint> all, reader.Checkpoints());
+  std::vector<GarbageCheckpoint> garbage;
+  for (std::size_t begin = 0; begin < all.size(); begin += kGarbageSlice) {
+    const auto first = all.begin() + static_cast<std::ptrdiff_t>(begin);
+    const std::size_t n = std::min(kGarbageSlice, all.size() - begin);
+    StepResult result = core.PostAndWait(GarbageWanted{
+        .dry_run = dry_run, .candidates = {first, first + static_cast<std::ptrdiff_t>(n)}});
+    RETURN_IF_ERROR(result.status);
+    garbage.insert(garbage.end(), std::make_move_iterator(result.garbage.begin()),
+                   std::make_move_iterator(result.garbage.end()));
+  }
+  return garbage;
 }
 
 Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
@@ -99,30 +141,36 @@ Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
   // Before anything is dropped: what is orphaned already, and what each checkpoint holds.
   ASSIGN_OR_RETURN(const std::vector<std::string> orphans, Unreferenced(parts.artifacts, reader));
   ASSIGN_OR_RETURN(const std::vector<CheckpointBytesRow> rows, reader.CheckpointBytes());
-  const StepResult result = parts.core.PostAndWait(GarbageWanted{.dry_run = dry_run});
-  RETURN_IF_ERROR(result.status);
-  std::set<std::string> dropped;
-  for (const GarbageCheckpoint& one : result.garbage) dropped.insert(one.sha256);
-  const std::map<std::string, std::int64_t> freed = FreedBytes(rows, dropped);
-  for (const GarbageCheckpoint& one : result.garbage) {
-    const auto bytes = freed.find(one.sha256);
-    AddItem(response, "checkpoint", one.sha256,
-            Str("step ", one.step, " of task ", one.task.substr(0, 8),
-                ", which has succeeded: its final and best checkpoints stay"),
-            bytes == freed.end() ? 0 : bytes->second);
+  ASSIGN_OR_RETURN(const std::vector<GarbageCheckpoint> garbage,
+                   Decide(parts.core, reader, dry_run));
+  std::map<std::string, std::int64_t> dropped;  // by how many tasks
+  for (const GarbageCheckpoint& one : garbage) dropped[one.checkpoint.sha256] += 1;
+  std::map<std::string, Freed> freed = FreedBy(parts.artifacts, rows, dropped);
+  for (const GarbageCheckpoint& one : garbage) {
+    const StoredCheckpoint& checkpoint = one.checkpoint;
+    const std::string what =
+        Str("step ", checkpoint.step, " of task ", checkpoint.task.substr(0, 8));
+    AddItem(response, "checkpoint", checkpoint.sha256,
+            one.task_succeeded ? what + ", which has succeeded: its final and best checkpoints stay"
+                               : what + ", of an attempt that a later one has left behind",
+            std::exchange(freed[checkpoint.sha256], {}));
   }
   for (const std::string& sha256 : orphans) {
     const Result<ArtifactStore::Found> found = parts.artifacts.Find(sha256);
     if (!found.ok()) continue;  // gone meanwhile
-    AddItem(response, "bytes", sha256, "nothing refers to them", found->n_bytes);
+    Freed bytes;
+    bytes.Add(*found, parts.artifacts.NowMs());
+    AddItem(response, "bytes", sha256, "nothing refers to them", bytes);
   }
   if (dry_run) return Status();
+  // Here, not on the core's thread. What is too young goes by itself when its time has come.
   ASSIGN_OR_RETURN(const std::vector<std::string> all, Unreferenced(parts.artifacts, reader));
-  ASSIGN_OR_RETURN(const std::vector<std::string> left, parts.core.RemoveUnreferenced(all));
-  for (const std::string& sha256 : left) {
-    const Result<ArtifactStore::Found> found = parts.artifacts.Find(sha256);
-    if (found.ok()) response->set_bytes_later(response->bytes_later() + found->n_bytes);
+  std::vector<std::string> later;
+  for (const ArtifactStore::Young& young : parts.artifacts.RemoveUnreferenced(
+           all, [&](const std::string& sha256) { return reader.IsReferenced(sha256); })) {
+    later.push_back(young.sha256);
   }
+  parts.core.NoteUnreferenced(later);
   return Status();
 }
 

@@ -1,6 +1,7 @@
 // Checkpoints that nothing will ask for again. A training that has succeeded needs its final
 // checkpoint (every evaluation, and every run that continues it, starts there) and its best one;
-// those between were there to resume from. A training that has not succeeded keeps all of its.
+// those between were there to resume from. A training that has not succeeded keeps all that it may
+// resume from, and its best one; what an attempt wrote that has been left behind is neither.
 #include <algorithm>
 
 #include "coordinator/scheduler/step.h"
@@ -8,37 +9,39 @@
 namespace longrun {
 namespace {
 
-bool IsNeeded(const State& state, const Task& task, const CheckpointRef& checkpoint) {
-  const auto same = [&](const std::optional<CheckpointRef>& other) {
-    return other && other->sha256 == checkpoint.sha256;
-  };
-  if (same(task.final_checkpoint) || same(task.best_checkpoint)) return true;
-  // An older attempt may still be at work with it.
-  return std::ranges::any_of(
-      state.index.live, [&](const std::string& id) { return same(state.attempts.at(id).resume); });
+// What live attempts started from: an older attempt may still be at work with it.
+std::set<std::string> InUse(const State& state) {
+  std::set<std::string> digests;
+  for (const std::string& id : state.index.live) {
+    const Attempt& attempt = state.attempts.at(id);
+    if (attempt.resume) digests.insert(attempt.resume->sha256);
+  }
+  return digests;
+}
+
+bool IsNeeded(const Task& task, const std::string& sha256) {
+  const auto same = [&](const CheckpointRef& other) { return other.sha256 == sha256; };
+  if (task.final_checkpoint && same(*task.final_checkpoint)) return true;
+  if (task.best_checkpoint && same(*task.best_checkpoint)) return true;
+  return task.state != TaskState::kSucceeded && std::ranges::any_of(task.checkpoints, same);
 }
 
 }  // namespace
 
 void HandleEvent(StepContext& step, const GarbageWanted& event) {
-  for (auto& [id, task] : step.state.tasks) {
-    if (task.kind != TaskKind::kTrain || task.state != TaskState::kSucceeded) continue;
-    std::vector<CheckpointRef> kept;
-    for (const CheckpointRef& checkpoint : task.checkpoints) {
-      if (IsNeeded(step.state, task, checkpoint)) {
-        kept.push_back(checkpoint);
-        continue;
-      }
-      step.result.garbage.push_back(
-          {.task = id, .step = checkpoint.step, .sha256 = checkpoint.sha256});
-    }
-    if (event.dry_run || kept.size() == task.checkpoints.size()) continue;
-    task.checkpoints = std::move(kept);
-    step.changed_tasks.insert(id);
-  }
-  if (event.dry_run) return;
-  for (const GarbageCheckpoint& one : step.result.garbage) {
-    step.drops.push_back(DropCheckpoint{.task = one.task, .sha256 = one.sha256});
+  const std::set<std::string> in_use = InUse(step.state);
+  for (const StoredCheckpoint& candidate : event.candidates) {
+    const auto found = step.state.tasks.find(candidate.task);
+    if (found == step.state.tasks.end() || found->second.kind != TaskKind::kTrain) continue;
+    Task& task = found->second;
+    if (in_use.contains(candidate.sha256) || IsNeeded(task, candidate.sha256)) continue;
+    step.result.garbage.push_back(
+        {.checkpoint = candidate, .task_succeeded = task.state == TaskState::kSucceeded});
+    if (event.dry_run) continue;
+    step.drops.push_back(DropCheckpoint{.task = task.id, .sha256 = candidate.sha256});
+    const auto n_erased = std::erase_if(
+        task.checkpoints, [&](const CheckpointRef& one) { return one.sha256 == candidate.sha256; });
+    if (n_erased > 0) step.changed_tasks.insert(task.id);
   }
 }
 

@@ -1,4 +1,4 @@
-// Journal records on their way into the store (orchestration.md 3.4): in order, without gap or
+// Journal records on their way into the store: in order, without gap or
 // repetition, each exactly once; what an attempt that is no longer current says is kept as history
 // and changes nothing.
 #include <algorithm>
@@ -160,16 +160,18 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
 
 void Store(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
   const Task& task = TaskOf(step.state, attempt);
-  step.records.push_back(PutRecord{.attempt = attempt.id,
-                                   .task = task.id,
-                                   .run_key = task.run_key,
-                                   .record = batch.record,
-                                   .line = batch.line,
-                                   .files_gone = batch.files_gone && !batch.bytes_stored});
+  const bool counts = IsCurrent(step.state, attempt);
+  step.records.push_back(
+      PutRecord{.attempt = attempt.id,
+                .task = task.id,
+                .run_key = task.run_key,
+                .record = batch.record,
+                .line = batch.line,
+                .files_gone = !counts || (batch.files_gone && !batch.bytes_stored)});
   attempt.durable_seq = batch.record.seq;
   step.changed_attempts.insert(attempt.id);
   if (!attempt.end_stored) NoteRecord(attempt, batch.record, batch.line);
-  if (IsCurrent(step.state, attempt)) Apply(step, attempt, batch);
+  if (counts) Apply(step, attempt, batch);
 }
 
 // Stores what is new; the number of the record that must come again, or nothing.

@@ -3,7 +3,7 @@
 // writes in one transaction, and only then sends the commands; the simulator (tests/simulation) runs
 // the same code against simulated workers, network, disk and crashes.
 //
-// It holds every rule that safety rests on (orchestration.md 3.11): fencing by epoch when rows are
+// It holds every rule that safety rests on: fencing by epoch when rows are
 // stored, sequence numbers without gap or repetition, acknowledgement after the commit, success only
 // with the complete result set.
 #pragma once
@@ -17,6 +17,7 @@
 
 #include "coordinator/scheduler/state.h"
 #include "sweeps/event.h"
+#include "sweeps/live_attempt.h"
 
 namespace longrun {
 
@@ -36,19 +37,19 @@ struct RetryWanted {
   std::string sweep_id;  // no longer cancelled, when given
   std::vector<std::string> tasks;
 };
-// Checkpoints that nothing will ask for are named, and without dry_run dropped.
+// A checkpoint of which the database has rows.
+struct StoredCheckpoint {
+  std::string task;
+  std::int64_t step = 0;
+  std::string sha256;  // of its manifest
+};
+// Those of `candidates` that nothing will ask for are named, and without dry_run dropped. The caller
+// gives few at a time, so that each step is short and each transaction small.
 struct GarbageWanted {
   bool dry_run = true;
+  std::vector<StoredCheckpoint> candidates;
 };
 
-struct LiveAttempt {
-  std::string attempt;
-  std::string task;
-  std::string run_key;
-  std::uint64_t epoch = 0;
-  std::int64_t last_seq = 0;
-  bool running = false;
-};
 struct WorkerArrived {  // Hello
   SessionId session = 0;
   Worker worker;  // id, incarnation, host, version, slots, dataset_digests
@@ -102,8 +103,8 @@ struct AttemptFinished {  // AttemptEnded
   EndEvidence evidence;  // without what the journal said
   std::string log_tail;
 };
-// About once a second, and when a deadline is near. A longer silence means that this machine slept
-// (3.3 point 9): all leases are extended by it.
+// About once a second, and when a deadline is near. A longer silence means that this machine
+// slept: all leases are extended by it.
 struct TimePassed {};
 
 using SchedulerEvent =
@@ -149,7 +150,9 @@ struct PutRecord {
   std::string run_key;
   JournalRecord record;
   std::string line;
-  bool files_gone = false;  // a checkpoint or artifact that nobody can fetch
+  // Of a checkpoint or artifact: nobody can fetch its files, or nobody will, since its attempt counts
+  // no more. The record is kept, and refers to no bytes.
+  bool files_gone = false;
 };
 // Every state change has exactly one of these.
 struct PutTransition {
@@ -240,9 +243,8 @@ struct CancelCounts {
 
 // A checkpoint that is not needed any more.
 struct GarbageCheckpoint {
-  std::string task;
-  std::int64_t step = 0;
-  std::string sha256;  // of its manifest
+  StoredCheckpoint checkpoint;
+  bool task_succeeded = false;  // else a later attempt has left it behind
 };
 
 struct StepResult {

@@ -10,12 +10,17 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "base/str.h"
 
 namespace longrun {
 namespace {
 
 constexpr const char* kTemporary = "tmp";
+
+timespec TimeOf(std::int64_t ms) {
+  return {.tv_sec = ms / 1000, .tv_nsec = static_cast<long>(ms % 1000) * 1'000'000};
+}
 
 }  // namespace
 
@@ -33,9 +38,10 @@ std::string ArtifactStore::PathOf(const std::string& sha256) const {
 
 bool ArtifactStore::Has(const std::string& sha256) {
   if (!IsSha256Hex(sha256)) return false;
+  const timespec now = TimeOf(options_.wall_ms());
+  const timespec times[] = {now, now};
   const std::lock_guard lock(mutex_);
-  // The file's time says when it was last asked for.
-  return utimensat(AT_FDCWD, PathOf(sha256).c_str(), nullptr, 0) == 0;
+  return utimensat(AT_FDCWD, PathOf(sha256).c_str(), times, 0) == 0;
 }
 
 Result<ArtifactStore::Found> ArtifactStore::Find(const std::string& sha256) const {
@@ -44,12 +50,19 @@ Result<ArtifactStore::Found> ArtifactStore::Find(const std::string& sha256) cons
                   Str("\"", sha256, "\" is no digest: expected 64 lower-case hex digits"));
   }
   Found found{.path = PathOf(sha256)};
-  const auto n_bytes = FileBytes(found.path);
-  if (!n_bytes.ok()) {
-    return Status(n_bytes.status().code(), Str("artifact ", sha256, " is not in the store"));
+  struct stat info {};
+  if (stat(found.path.c_str(), &info) != 0) {
+    return Status(ErrnoStatus(errno, "").code(), Str("artifact ", sha256, " is not in the store"));
   }
-  found.n_bytes = *n_bytes;
+  found.n_bytes = info.st_size;
+  found.may_go_at_ms = std::int64_t{info.st_mtim.tv_sec} * 1000 + info.st_mtim.tv_nsec / 1'000'000 +
+                       options_.keep_unreferenced_ms;
   return found;
+}
+
+std::string ArtifactStore::TemporaryPath() {
+  const std::lock_guard lock(mutex_);
+  return JoinPath(JoinPath(options_.folder, kTemporary), Str(++n_begun_));
 }
 
 Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Begin(const std::string& sha256,
@@ -68,11 +81,7 @@ Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Begin(const std::s
                       " bytes are free at ", options_.folder, ", of which ",
                       options_.disk_low_water_bytes, " stay free: make room there"));
   }
-  std::string path;
-  {
-    const std::lock_guard lock(mutex_);
-    path = JoinPath(JoinPath(options_.folder, kTemporary), Str(++n_begun_));
-  }
+  std::string path = TemporaryPath();
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) return ErrnoStatus(errno, Str("cannot make ", path));
   return std::unique_ptr<Upload>(new Upload(*this, sha256, n_bytes_total, std::move(path), fd));
@@ -118,7 +127,11 @@ Status ArtifactStore::Upload::Finish() {
     return Status(Code::kDataLoss, Str("the bytes sent as artifact ", sha256_, " have the digest ",
                                        found, ": send it again"));
   }
-  if (fsync(fd_) != 0) return ErrnoStatus(errno, Str("cannot sync artifact ", sha256_));
+  const timespec now = TimeOf(store_.options_.wall_ms());
+  const timespec times[] = {now, now};
+  if (futimens(fd_, times) != 0 || fsync(fd_) != 0) {
+    return ErrnoStatus(errno, Str("cannot sync artifact ", sha256_));
+  }
   const int closed = close(fd_);
   fd_ = -1;
   if (closed != 0) return ErrnoStatus(errno, Str("cannot close artifact ", sha256_));
@@ -130,26 +143,42 @@ Status ArtifactStore::Upload::Finish() {
   return SyncFolder(store_.options_.folder);  // the two-digit folder may be new
 }
 
-Result<std::vector<std::string>> ArtifactStore::RemoveUnreferenced(
+Result<bool> ArtifactStore::TakeAway(const std::string& sha256, const std::string& to) {
+  const std::lock_guard lock(mutex_);
+  const Result<Found> found = Find(sha256);  // again: it may have been asked for meanwhile
+  if (!found.ok()) return found.status();
+  if (options_.wall_ms() < found->may_go_at_ms) return false;
+  if (rename(found->path.c_str(), to.c_str()) == 0) return true;
+  return ErrnoStatus(errno, Str("cannot remove ", found->path));
+}
+
+std::vector<ArtifactStore::Young> ArtifactStore::RemoveUnreferenced(
     const std::vector<std::string>& candidates,
     const std::function<Result<bool>(const std::string& sha256)>& is_referenced) {
-  std::vector<std::string> too_young;
+  std::vector<Young> young;
   for (const std::string& sha256 : candidates) {
-    ASSIGN_OR_RETURN(const bool referenced, is_referenced(sha256));
-    if (referenced) continue;
-    const std::string path = PathOf(sha256);
-    const std::lock_guard lock(mutex_);
-    struct stat info {};
-    if (stat(path.c_str(), &info) != 0) continue;
-    const std::int64_t asked_ms =
-        std::int64_t{info.st_mtim.tv_sec} * 1000 + info.st_mtim.tv_nsec / 1'000'000;
-    if (WallMs() - asked_ms < options_.keep_unreferenced_ms) {
-      too_young.push_back(sha256);
+    const Result<Found> found = Find(sha256);
+    if (!found.ok()) continue;
+    const Young stays = {
+        .sha256 = sha256, .n_bytes = found->n_bytes, .may_go_at_ms = found->may_go_at_ms};
+    const Result<bool> referenced = is_referenced(sha256);
+    if (referenced.ok() && *referenced) continue;
+    if (options_.wall_ms() < found->may_go_at_ms) {
+      young.push_back(stays);
       continue;
     }
-    if (unlink(path.c_str()) != 0) return ErrnoStatus(errno, Str("cannot remove ", path));
+    // What a crash leaves of it in the folder of half-done things goes at the next start.
+    const std::string temporary = TemporaryPath();
+    const Result<bool> taken =
+        referenced.ok() ? TakeAway(sha256, temporary) : Result<bool>(referenced.status());
+    if (taken.ok() && *taken && unlink(temporary.c_str()) == 0) continue;
+    if (taken.status().code() == Code::kNotFound) continue;  // somebody else was faster
+    if (!taken.ok()) {
+      LogWarning("artifact_not_removed", {{"sha256", sha256}, {"error", taken.status().message()}});
+    }
+    if (!taken.ok() || !*taken) young.push_back(stays);
   }
-  return too_young;
+  return young;
 }
 
 Result<std::vector<std::string>> ArtifactStore::List() const {

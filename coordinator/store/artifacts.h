@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/status.h"
 
@@ -29,16 +30,18 @@ class ArtifactStore {
     // Bytes that nothing refers to stay this long after they were last asked for: a worker may have
     // been told that they are here, and its record of them is still on the way.
     std::int64_t keep_unreferenced_ms = 600'000;
+    std::function<std::int64_t()> wall_ms = &WallMs;  // a file's time says when it was asked for
   };
-  // Empties the folder of half-done uploads.
+  // Empties the folder of half-done uploads and half-done removals.
   static Result<std::unique_ptr<ArtifactStore>> Open(Options options);
 
   bool Has(const std::string& sha256);
-  // The file's path and size; kNotFound.
   struct Found {
     std::string path;
     std::int64_t n_bytes = 0;
+    std::int64_t may_go_at_ms = 0;  // by the wall clock, unless something refers to it then
   };
+  // kNotFound.
   Result<Found> Find(const std::string& sha256) const;
 
   class Upload {
@@ -66,21 +69,33 @@ class ArtifactStore {
   // kInvalidArgument for what is no digest, kResourceExhausted when it would not fit.
   Result<std::unique_ptr<Upload>> Begin(const std::string& sha256, std::int64_t n_bytes_total);
 
+  // What nothing refers to, but what was asked for too lately.
+  struct Young {
+    std::string sha256;
+    std::int64_t n_bytes = 0;
+    std::int64_t may_go_at_ms = 0;
+  };
   // Removes those of `candidates` that are old enough and not referenced; gives back those that are
-  // still too young.
-  Result<std::vector<std::string>> RemoveUnreferenced(
+  // still too young, and as those that may go now the ones that could not be removed (logged).
+  // `is_referenced` must see every commit that has returned. Whoever is about to refer to bytes asks
+  // Has() first, which makes them young: so nothing goes between that look and the commit.
+  std::vector<Young> RemoveUnreferenced(
       const std::vector<std::string>& candidates,
       const std::function<Result<bool>(const std::string& sha256)>& is_referenced);
+  std::int64_t NowMs() const { return options_.wall_ms(); }
   // Every digest in the store.
   Result<std::vector<std::string>> List() const;
 
  private:
   explicit ArtifactStore(Options options) : options_(std::move(options)) {}
   std::string PathOf(const std::string& sha256) const;
+  std::string TemporaryPath();  // a new one
+  // Moves the file out of everybody's sight unless it is young: false. Unlinking may take long.
+  Result<bool> TakeAway(const std::string& sha256, const std::string& to);
 
   Options options_;
   std::mutex mutex_;  // guards the files against a removal between a look and its answer; n_begun_
-  std::int64_t n_begun_ = 0;
+  std::int64_t n_begun_ = 0;  // of temporary paths
 };
 
 }  // namespace longrun

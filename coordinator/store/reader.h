@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "coordinator/scheduler/scheduler.h"
 
 namespace longrun {
 
@@ -144,7 +145,8 @@ class StoreReader {
   Result<std::vector<ExportCandidate>> ExportCandidates();  // newest first
   Result<std::vector<ExportRow>> ExportRows(const std::string& sweep_id);
 
-  // Every file of every checkpoint, and whether anything refers to some bytes.
+  // Every checkpoint that has rows, once for each task; every file of them; and whether anything refers to some bytes.
+  Result<std::vector<StoredCheckpoint>> Checkpoints();
   Result<std::vector<CheckpointBytesRow>> CheckpointBytes();
   Result<bool> IsReferenced(const std::string& sha256);
 

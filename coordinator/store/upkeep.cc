@@ -59,6 +59,19 @@ Status StoreReader::AddLabels(std::vector<SweepRow>& sweeps) {
   }
 }
 
+Result<std::vector<StoredCheckpoint>> StoreReader::Checkpoints() {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT task, max(step), sha256 FROM checkpoint"
+                                        " GROUP BY task, sha256 ORDER BY task, max(step)"));
+  std::vector<StoredCheckpoint> rows;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return rows;
+    rows.push_back({.task = row.Text(0), .step = row.Int(1), .sha256 = row.Text(2)});
+  }
+}
+
 Result<std::vector<CheckpointBytesRow>> StoreReader::CheckpointBytes() {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(

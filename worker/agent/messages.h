@@ -7,18 +7,10 @@
 #include <variant>
 #include <vector>
 
+#include "sweeps/live_attempt.h"
 #include "worker/agent/devices.h"
 
 namespace longrun {
-
-struct LiveAttempt {
-  std::string attempt;
-  std::string task;
-  std::string run_key;
-  std::uint64_t epoch = 0;
-  std::int64_t last_seq = 0;
-  bool running = false;
-};
 
 // ---- up ----------------------------------------------------------------------------------------
 

@@ -225,6 +225,13 @@ TEST_F(IngestTest, AnOlderAttemptIsKeptAsHistoryChangesNothingAndIsFenced) {
   const StepResult result = Deliver(first, journal, 3, 4, 3);
 
   EXPECT_EQ(Rows(first), 4u);
+  // Its checkpoint refers to no bytes: nobody will ask for them.
+  const auto stored = std::ranges::find_if(result.writes, [](const Write& write) {
+    const auto* put = std::get_if<PutRecord>(&write);
+    return put != nullptr && put->record.kind == "checkpoint";
+  });
+  ASSERT_NE(stored, result.writes.end());
+  EXPECT_TRUE(std::get<PutRecord>(*stored).files_gone);
   EXPECT_EQ(Train().state, before.state);
   EXPECT_EQ(Train().attempt, before.attempt);
   EXPECT_TRUE(Train().checkpoints.empty());

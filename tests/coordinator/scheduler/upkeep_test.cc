@@ -189,6 +189,22 @@ CheckpointRef Checkpoint(std::int64_t step, std::uint64_t name) {
       .attempt = "01JD0000000000000000000000", .checkpoint = "", .sha256 = sha256, .step = step};
 }
 
+// Everything that the tasks know of, as the rows of the database name it.
+GarbageWanted Garbage(const State& state, bool dry_run) {
+  std::set<std::pair<std::string, std::string>> seen;
+  GarbageWanted event{.dry_run = dry_run, .candidates = {}};
+  const auto add = [&](const std::string& task, const CheckpointRef& one) {
+    if (!seen.insert({task, one.sha256}).second) return;
+    event.candidates.push_back({.task = task, .step = one.step, .sha256 = one.sha256});
+  };
+  for (const auto& [id, task] : state.tasks) {
+    for (const CheckpointRef& one : task.checkpoints) add(id, one);
+    if (task.best_checkpoint) add(id, *task.best_checkpoint);
+    if (task.final_checkpoint) add(id, *task.final_checkpoint);
+  }
+  return event;
+}
+
 // The property that garbage collection stands on, over random tasks: of a training that has not
 // succeeded nothing goes, of the others everything but the final one, the best one and what a live
 // attempt started from; a dry run changes nothing; a second one finds nothing.
@@ -226,13 +242,13 @@ TEST_F(UpkeepTest, NothingGoesThatAResultOrAResumableTaskRefersTo) {
     std::map<std::string, std::vector<CheckpointRef>> before;
     for (const auto& [id, task] : state.tasks) before[id] = task.checkpoints;
 
-    const StepResult dry = Step(state, GarbageWanted{.dry_run = true}, now, 0);
+    const StepResult dry = Step(state, Garbage(state, true), now, 0);
     EXPECT_TRUE(dry.writes.empty());
     for (const auto& [id, task] : state.tasks) EXPECT_EQ(task.checkpoints, before[id]);
 
-    const StepResult result = Step(state, GarbageWanted{.dry_run = false}, now, 0);
+    const StepResult result = Step(state, Garbage(state, false), now, 0);
     std::set<std::string> gone, kept;
-    for (const GarbageCheckpoint& one : result.garbage) gone.insert(one.sha256);
+    for (const GarbageCheckpoint& one : result.garbage) gone.insert(one.checkpoint.sha256);
     for (const auto& [id, task] : state.tasks) {
       for (const CheckpointRef& one : task.checkpoints) kept.insert(one.sha256);
     }
@@ -240,7 +256,7 @@ TEST_F(UpkeepTest, NothingGoesThatAResultOrAResumableTaskRefersTo) {
     EXPECT_EQ(kept, needed);
     EXPECT_EQ(gone.size() + kept.size(), all.size());
     for (const std::string& one : gone) EXPECT_FALSE(needed.contains(one)) << one;
-    EXPECT_TRUE(Step(state, GarbageWanted{.dry_run = false}, now, 0).garbage.empty());
+    EXPECT_TRUE(Step(state, Garbage(state, false), now, 0).garbage.empty());
   }
 }
 
@@ -260,10 +276,41 @@ TEST_F(UpkeepTest, WhatALiveAttemptStartedFromStays) {
   done->final_checkpoint = done->checkpoints.back();
   Current(*running).resume = done->checkpoints.front();
 
-  const StepResult result = Step(state, GarbageWanted{.dry_run = false}, now, 0);
+  const StepResult result = Step(state, Garbage(state, false), now, 0);
 
   ASSERT_EQ(result.garbage.size(), 1u);
-  EXPECT_EQ(result.garbage[0].step, 2);
+  EXPECT_EQ(result.garbage[0].checkpoint.step, 2);
+}
+
+// What an attempt wrote that its task does not stand on any more: rows of before, which no state names.
+TEST_F(UpkeepTest, WhatAnAttemptLeftBehindGoesAndWhatTheNextOneResumesFromStays) {
+  Submit({.context_lengths = {}});
+  Task& task = Train();
+  task.checkpoints = {Checkpoint(10, 1), Checkpoint(20, 2)};
+  task.best_checkpoint = Checkpoint(10, 1);
+  GarbageWanted event = Garbage(state, false);
+  const CheckpointRef stale = Checkpoint(15, 3);
+  event.candidates.push_back({.task = task.id, .step = stale.step, .sha256 = stale.sha256});
+
+  const StepResult result = Step(state, event, now, 0);
+
+  ASSERT_EQ(result.garbage.size(), 1u);
+  EXPECT_EQ(result.garbage[0].checkpoint.sha256, stale.sha256);
+  EXPECT_FALSE(result.garbage[0].task_succeeded);
+  EXPECT_EQ(task.checkpoints.size(), 2u);
+}
+
+TEST_F(UpkeepTest, ASliceDecidesOnItsOwnCandidatesAlone) {
+  Submit({.context_lengths = {}});
+  Task& task = Train();
+  task.state = TaskState::kSucceeded;
+  task.checkpoints = {Checkpoint(10, 1), Checkpoint(20, 2), Checkpoint(30, 3)};
+  task.final_checkpoint = task.checkpoints.back();
+  GarbageWanted event = Garbage(state, false);
+  event.candidates.resize(1);
+
+  EXPECT_EQ(Step(state, event, now, 0).garbage.size(), 1u);
+  EXPECT_EQ(task.checkpoints.size(), 2u);
 }
 
 }  // namespace

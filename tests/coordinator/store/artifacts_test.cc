@@ -12,10 +12,11 @@ namespace {
 
 class ArtifactsTest : public testing::Test {
  protected:
-  std::unique_ptr<ArtifactStore> Open(std::int64_t low_water = 0) {
+  std::unique_ptr<ArtifactStore> Open(std::int64_t low_water = 0, std::int64_t keep_ms = 0) {
     auto opened = ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts"),
                                        .disk_low_water_bytes = low_water,
-                                       .keep_unreferenced_ms = 0});
+                                       .keep_unreferenced_ms = keep_ms,
+                                       .wall_ms = [this] { return wall_ms; }});
     EXPECT_TRUE(opened.ok());
     return std::move(opened).value();
   }
@@ -29,7 +30,10 @@ class ArtifactsTest : public testing::Test {
   }
 
   TempFolder folder;
+  std::int64_t wall_ms = 1'700'000'000'000;
 };
+
+Result<bool> NotReferenced(const std::string&) { return false; }
 
 TEST_F(ArtifactsTest, WhatWasUploadedIsFoundUnderItsDigest) {
   const auto store = Open();
@@ -89,10 +93,56 @@ TEST_F(ArtifactsTest, OnlyWhatNothingRefersToIsRemoved) {
   const auto young = store->RemoveUnreferenced(
       {kept, dropped}, [&](const std::string& sha256) -> Result<bool> { return sha256 == kept; });
 
-  ASSERT_TRUE(young.ok());
-  EXPECT_TRUE(young->empty());
+  EXPECT_TRUE(young.empty());
+  EXPECT_EQ(HalfDone(), 0u);
   EXPECT_TRUE(store->Has(kept));
   EXPECT_FALSE(store->Has(dropped));
+}
+
+TEST_F(ArtifactsTest, WhatWasAskedForLatelyGoesWhenItsTimeHasCome) {
+  const auto store = Open(0, 600'000);
+  const std::string sha256 = Sha256Hex("bytes");
+  ASSERT_TRUE(Put(*store, "bytes", sha256).ok());
+  wall_ms += 500'000;
+  ASSERT_TRUE(store->Has(sha256));  // asked for again: ten minutes from here
+  wall_ms += 599'999;
+
+  const auto young = store->RemoveUnreferenced({sha256}, NotReferenced);
+
+  ASSERT_EQ(young.size(), 1u);
+  EXPECT_EQ(young[0].sha256, sha256);
+  EXPECT_EQ(young[0].n_bytes, 5);
+  EXPECT_EQ(young[0].may_go_at_ms, wall_ms + 1);
+  wall_ms += 1;
+  EXPECT_TRUE(store->RemoveUnreferenced({sha256}, NotReferenced).empty());
+  EXPECT_FALSE(store->Has(sha256));
+}
+
+TEST_F(ArtifactsTest, WhatIsAskedForWhileItIsBeingRemovedStays) {
+  const auto store = Open(0, 600'000);
+  const std::string sha256 = Sha256Hex("bytes");
+  ASSERT_TRUE(Put(*store, "bytes", sha256).ok());
+  wall_ms += 600'000;
+
+  const auto young =
+      store->RemoveUnreferenced({sha256}, [&](const std::string& asked) -> Result<bool> {
+        EXPECT_TRUE(store->Has(asked));  // the core, about to refer to it
+        return false;
+      });
+
+  EXPECT_EQ(young.size(), 1u);
+  EXPECT_TRUE(store->Has(sha256));
+}
+
+TEST_F(ArtifactsTest, ARemovalThatACrashInterruptedIsFinishedAtTheNextStart) {
+  {
+    const auto store = Open();
+    ASSERT_TRUE(
+        WriteFileAtomic(JoinPath(folder.path(), "artifacts/tmp/1"), "taken away", 0600).ok());
+  }
+  const auto store = Open();
+
+  EXPECT_EQ(HalfDone(), 0u);
 }
 
 }  // namespace

@@ -1,0 +1,96 @@
+// See garbage.h.
+#include "coordinator/garbage.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/log.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kSlice = 256;             // removed between two looks at whether to stop
+constexpr std::int64_t kWaitMsMin = 1'000;      // several become due together
+constexpr std::int64_t kWaitMsMax = 3'600'000;  // the wall clock may be set
+constexpr std::int64_t kAgainMs = 60'000;       // after one that could not be removed
+
+}  // namespace
+
+GarbageRemover::GarbageRemover(ArtifactStore& artifacts, std::unique_ptr<StoreReader> reader)
+    : artifacts_(artifacts), reader_(std::move(reader)) {}
+
+GarbageRemover::~GarbageRemover() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void GarbageRemover::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void GarbageRemover::Add(const std::vector<std::string>& digests) {
+  {
+    const std::lock_guard lock(mutex_);
+    candidates_.insert(digests.begin(), digests.end());
+    added_ = true;
+  }
+  wake_.notify_all();
+}
+
+Status GarbageRemover::AddAll() {
+  ASSIGN_OR_RETURN(const std::vector<std::string> all, artifacts_.List());
+  Add(all);
+  return Status();
+}
+
+std::int64_t GarbageRemover::Look() {
+  std::vector<std::string> candidates;
+  {
+    const std::lock_guard lock(mutex_);
+    candidates.assign(candidates_.begin(), candidates_.end());
+    candidates_.clear();
+    added_ = false;
+  }
+  std::int64_t next_ms = -1;
+  for (std::size_t begin = 0; begin < candidates.size(); begin += kSlice) {
+    const auto first = candidates.begin() + static_cast<std::ptrdiff_t>(begin);
+    const std::size_t n = std::min(kSlice, candidates.size() - begin);
+    const std::vector<ArtifactStore::Young> young = artifacts_.RemoveUnreferenced(
+        {first, first + static_cast<std::ptrdiff_t>(n)},
+        [&](const std::string& sha256) { return reader_->IsReferenced(sha256); });
+    const std::lock_guard lock(mutex_);
+    for (const ArtifactStore::Young& one : young) {
+      candidates_.insert(one.sha256);
+      const std::int64_t due_ms = one.may_go_at_ms - artifacts_.NowMs();
+      const std::int64_t wait_ms =
+          due_ms <= 0 ? kAgainMs : std::clamp(due_ms, kWaitMsMin, kWaitMsMax);
+      next_ms = next_ms < 0 ? wait_ms : std::min(next_ms, wait_ms);
+    }
+    if (stopping_) break;  // the next start looks at everything
+  }
+  return next_ms;
+}
+
+void GarbageRemover::Run() {
+  if (const Status status = AddAll(); !status.ok()) {
+    LogWarning("artifacts_not_listed", {{"error", status.message()}});
+  }
+  while (true) {
+    const std::int64_t wait_ms = Look();
+    std::unique_lock lock(mutex_);
+    const auto is_wanted = [&] { return stopping_ || added_; };
+    if (wait_ms < 0) {
+      wake_.wait(lock, is_wanted);
+    } else {
+      wake_.wait_for(lock, std::chrono::milliseconds(wait_ms), is_wanted);
+    }
+    if (stopping_) return;
+  }
+}
+
+}  // namespace longrun

@@ -1,0 +1,67 @@
+#include "coordinator/garbage.h"
+
+#include <gtest/gtest.h>
+
+#include "coordinator/store/store.h"
+#include "tests/coordinator/sample.h"
+
+namespace longrun {
+namespace {
+
+class GarbageTest : public testing::Test {
+ protected:
+  GarbageTest() { Start(); }
+
+  // As after a crash: only what is on the disk is known.
+  void Start() {
+    remover.reset();
+    artifacts.reset();
+    artifacts = ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts"),
+                                     .wall_ms = [this] { return wall_ms; }})
+                    .value();
+    remover = std::make_unique<GarbageRemover>(*artifacts,
+                                               StoreReader::Open(store->database_path()).value());
+  }
+  std::string Upload(const std::string& bytes) {
+    const std::string sha256 = Sha256Hex(bytes);
+    auto upload = artifacts->Begin(sha256, static_cast<std::int64_t>(bytes.size()));
+    EXPECT_TRUE(upload.ok() && (*upload)->Write(bytes).ok() && (*upload)->Finish().ok());
+    return sha256;
+  }
+  bool IsThere(const std::string& sha256) { return artifacts->Find(sha256).ok(); }
+
+  TempFolder folder;
+  std::int64_t wall_ms = 1'700'000'000'000;
+  std::unique_ptr<Store> store = Store::Open(folder.path()).value();
+  std::unique_ptr<ArtifactStore> artifacts;
+  std::unique_ptr<GarbageRemover> remover;
+};
+
+TEST_F(GarbageTest, WhatIsTooYoungIsLookedAtAgainWhenItMayGo) {
+  const std::string sha256 = Upload("bytes");
+  remover->Add({sha256});
+
+  const std::int64_t wait_ms = remover->Look();
+
+  EXPECT_EQ(wait_ms, 600'000);  // ArtifactStore::Options::keep_unreferenced_ms
+  EXPECT_TRUE(IsThere(sha256));
+  wall_ms += wait_ms;
+  EXPECT_EQ(remover->Look(), -1);
+  EXPECT_FALSE(IsThere(sha256));
+}
+
+TEST_F(GarbageTest, WhatACrashLeftBetweenTheCommitAndTheRemovalGoesAfterTheNextStart) {
+  const std::string sha256 = Upload("bytes");
+  remover->Add({sha256});
+  wall_ms += 600'000;
+  Start();  // before it came to look
+
+  EXPECT_EQ(remover->Look(), -1);
+  EXPECT_TRUE(IsThere(sha256));
+  ASSERT_TRUE(remover->AddAll().ok());
+  EXPECT_EQ(remover->Look(), -1);
+  EXPECT_FALSE(IsThere(sha256));
+}
+
+}  // namespace
+}  // namespace longrun
