@@ -22,6 +22,7 @@ namespace {
 constexpr std::int64_t kApplicationId = 0x6c72756e;        // "lrun"
 constexpr std::int64_t kQuickCheckBytesMax = 256ll << 20;  // 0.8 s on a plain disk
 constexpr int kWalPagesMax = 4096;                         // 16 MiB of 4 KiB pages
+constexpr std::int64_t kWalBytesMax = 16ll << 20;          // that a WAL keeps which begins anew
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
 
@@ -138,9 +139,10 @@ Status Store::Migrate() {
   }
   RETURN_IF_ERROR(CheckDatabase(*connection_, path));
   RETURN_IF_ERROR(
-      connection_->Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                           "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -65536;"
-                           "PRAGMA foreign_keys = ON"));
+      connection_->Execute(Str("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                               "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -65536;"
+                               "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = ",
+                               kWalBytesMax)));
   sqlite3_wal_hook(connection_->raw(), &Store::OnWal, this);
   for (std::int64_t v = version; v < SchemaVersion(); ++v) {
     const Migration& migration = Migrations()[static_cast<std::size_t>(v)];
@@ -225,19 +227,25 @@ StoreSizes Store::Sizes() const {
 }
 
 Status Store::CheckpointWal(bool idle) {
-  if (wal_pages_ == 0 || (!idle && wal_pages_ < kWalPagesMax)) return Status();
+  if (!idle && wal_pages_ < kWalPagesMax) return Status();
+  if (idle && Sizes().wal_bytes == 0) return Status();
   // A reader is never waited for: a user's query may take its time.
   sqlite3_busy_timeout(connection_->raw(), 0);
+  int n_pages = -1, n_moved = -1;
   const int code = sqlite3_wal_checkpoint_v2(
       connection_->raw(), nullptr, idle ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
-      nullptr, nullptr);
+      &n_pages, &n_moved);
   sqlite3_busy_timeout(connection_->raw(), kBusyMs);
-  // Busy: a reader is in the way. The next call does it.
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
     return SqliteStatus(connection_->raw(), code, "moving the WAL into the database");
   }
-  if ((code & 0xff) == SQLITE_BUSY) n_busy_ += 1;
-  if (code == SQLITE_OK) wal_pages_ = 0;
+  // A reader is in the way, whatever the code says: PASSIVE is content with what it could move. The
+  // next call goes on.
+  if (code != SQLITE_OK || n_moved < n_pages) {
+    n_busy_ += 1;
+  } else {
+    wal_pages_ = 0;
+  }
   return Status();
 }
 

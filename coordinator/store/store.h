@@ -1,4 +1,4 @@
-// The coordinator's durable truth: one SQLite database in the state folder (orchestration.md 3.8).
+// The coordinator's durable truth: one SQLite database in the state folder.
 //
 // One connection, on one thread, writes and checkpoints the WAL; nobody else, ever: Debian's SQLite
 // 3.40.1 has a bug that needs a checkpoint on one connection to overlap a commit on another.
@@ -91,8 +91,8 @@ class Store {
 
   // Sizes of the files, and how often a reader kept the WAL from being emptied.
   StoreSizes Sizes() const;
-  // Moves the WAL into the database when it has grown (`idle`: when it has anything). Between
-  // transactions only.
+  // Moves the WAL into the database when it has grown; `idle`: when it has anything, and the file
+  // becomes empty. Between transactions only. A WAL that begins anew keeps 16 MiB of its file.
   Status CheckpointWal(bool idle);
 
  private:

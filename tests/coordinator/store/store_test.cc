@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "coordinator/store/reader.h"
+#include "coordinator/store/sqlite.h"
 #include "tests/coordinator/sample.h"
 
 namespace longrun {
@@ -298,6 +299,38 @@ TEST_F(StoreTest, ATransactionThatWasRolledBackLeavesNothing) {
   store->Rollback();
 
   EXPECT_EQ(Durable(store->Load().value()), before);
+}
+
+TEST_F(StoreTest, AReaderThatHoldsTheWalBackIsCountedAndTheWalShrinksWhenItHasGone) {
+  const auto grow = [&] {  // by a mebibyte
+    ASSERT_TRUE(store->Begin().ok());
+    const DatasetRow row{.info = SampleDataset(), .folder = std::string(1 << 20, 'x')};
+    ASSERT_TRUE(store->PutDataset(row).ok());
+    ASSERT_TRUE(store->Commit().ok());
+  };
+  grow();
+  auto reader = Connection::Open(store->database_path(), Connection::Mode::kRead).value();
+  ASSERT_TRUE(reader->Execute("BEGIN").ok());
+  ASSERT_TRUE(reader->ReadInt("SELECT count(*) FROM dataset").ok());
+  for (int i = 0; i < 20; ++i) grow();
+  ASSERT_GT(store->Sizes().wal_bytes, 20 << 20);
+
+  ASSERT_TRUE(store->CheckpointWal(false).ok());
+  EXPECT_EQ(store->Sizes().n_busy, 1);
+  ASSERT_TRUE(store->CheckpointWal(true).ok());
+  EXPECT_EQ(store->Sizes().n_busy, 2);
+  EXPECT_GT(store->Sizes().wal_bytes, 20 << 20);
+  ASSERT_TRUE(reader->Execute("COMMIT").ok());
+
+  // Under load: the next commit begins the WAL anew, and gives back all but 16 MiB.
+  ASSERT_TRUE(store->CheckpointWal(false).ok());
+  grow();
+  EXPECT_EQ(store->Sizes().n_busy, 2);
+  EXPECT_LE(store->Sizes().wal_bytes, 16 << 20);
+  // Idle: it is emptied.
+  ASSERT_TRUE(store->CheckpointWal(true).ok());
+  EXPECT_EQ(store->Sizes().n_busy, 2);
+  EXPECT_EQ(store->Sizes().wal_bytes, 0);
 }
 
 TEST_F(StoreTest, ASweepIsFoundByNameByIdAndByItsBeginning) {
