@@ -11,7 +11,9 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "coordinator/store/memory_bound.h"
 #include "coordinator/store/query_catalogue.h"
+#include "coordinator/store/query_error.h"
 
 namespace longrun {
 namespace {
@@ -200,20 +202,6 @@ Result<Db> Open(const std::string& path, int flags, Guard& guard) {
   return db;
 }
 
-// "no such table: task" with what there is instead.
-std::string Explained(std::string message) {
-  constexpr std::string_view kNoTable = "no such table: ";
-  if (!message.starts_with(kNoTable)) return message;
-  const std::string name = message.substr(kNoTable.size());
-  std::vector<std::string> names;
-  names.reserve(QueryViews().size());
-  for (const QueryView& view : QueryViews()) names.emplace_back(view.name);
-  const std::string near = IsView(name + "s") ? name + "s" : Nearest(name, names);
-  return Str("there is no view \"", name, "\"",
-             near.empty() ? Str("; there are: ", Join(names, ", "))
-                          : Str("; did you mean \"", near, "\"?"));
-}
-
 bool IsBlank(std::string_view text) {
   while (true) {
     text = Trim(text);
@@ -243,7 +231,8 @@ Result<Prepared> Prepare(sqlite3* db, const std::string& sql, const Guard& guard
                   "the query is too large once its views are written out");
   }
   if (code != SQLITE_OK) {
-    return Status(Code::kInvalidArgument, Explained(sqlite3_errmsg(db)));
+    return Status(Code::kInvalidArgument,
+                  ExplainSqlError(sql, sqlite3_errmsg(db), sqlite3_error_offset(db)));
   }
   if (statement == nullptr) return Status(Code::kInvalidArgument, "the query is empty");
   const auto n_read = static_cast<std::size_t>(tail - sql.data());
@@ -265,7 +254,6 @@ Result<Prepared> Prepare(sqlite3* db, const std::string& sql, const Guard& guard
 struct Watchdog {
   const QueryLimits& limits;
   std::int64_t deadline_ms = 0;
-  std::int64_t memory_at_start = 0;
   Status stopped = {};  // why it was stopped
 };
 
@@ -275,11 +263,6 @@ int Look(void* self) {
     dog.stopped = Status(Code::kDeadlineExceeded,
                          Str("the query was stopped after ", dog.limits.timeout_ms,
                              " ms: narrow it with WHERE, or give it more with --timeout"));
-  } else if (sqlite3_memory_used() - dog.memory_at_start > dog.limits.memory_bytes_max) {
-    dog.stopped =
-        Status(Code::kResourceExhausted, Str("the query was stopped when it held more than ",
-                                             dog.limits.memory_bytes_max >> 20,
-                                             " MiB: sort or group fewer rows, or shorter ones"));
   } else if (dog.limits.is_cancelled && dog.limits.is_cancelled()) {
     dog.stopped = Status(Code::kCancelled, "the query's caller has gone");
   }
@@ -316,7 +299,8 @@ Json ValueOf(sqlite3_stmt* statement, int column) {
   }
 }
 
-Status Fetch(sqlite3* db, sqlite3_stmt* statement, Watchdog& dog, QueryAnswer& answer) {
+Status Fetch(sqlite3* db, sqlite3_stmt* statement, const SqliteMemoryBound& bound, Watchdog& dog,
+             QueryAnswer& answer) {
   const int n_columns = sqlite3_column_count(statement);
   for (int c = 0; c < n_columns; ++c) {
     answer.columns.push_back(ToUtf8(sqlite3_column_name(statement, c)));
@@ -330,7 +314,11 @@ Status Fetch(sqlite3* db, sqlite3_stmt* statement, Watchdog& dog, QueryAnswer& a
       return {Code::kResourceExhausted,
               Str("the query made a value of more than ", kQueryTextBytesMax >> 10, " KiB")};
     }
-    if (code == SQLITE_NOMEM) return {Code::kResourceExhausted, "the query ran out of memory"};
+    if (code != SQLITE_ROW && bound.was_met()) {
+      return {Code::kResourceExhausted, Str("the query was stopped when it held more than ",
+                                            dog.limits.memory_bytes_max >> 20,
+                                            " MiB: sort or group fewer rows, or shorter ones")};
+    }
     if (code != SQLITE_ROW) return {Code::kInvalidArgument, sqlite3_errmsg(db)};
     if (static_cast<std::int64_t>(answer.rows.size()) >= dog.limits.rows_max) {
       answer.cut_by = "rows";
@@ -373,6 +361,8 @@ Status CheckText(const std::string& sql) {
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
                              const QueryLimits& limits) {
   RETURN_IF_ERROR(CheckText(sql));
+  // Around both connections, from opening to close.
+  const SqliteMemoryBound bound(limits.memory_bytes_max);
   Guard names = {.on_views_only = true};
   {
     ASSIGN_OR_RETURN(const Db views,
@@ -381,13 +371,11 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
   }
   Guard guard = {.on_views_only = false};
   ASSIGN_OR_RETURN(const Db db, Open(database_path, SQLITE_OPEN_READONLY, guard));
-  Watchdog dog = {.limits = limits,
-                  .deadline_ms = BootMs() + limits.timeout_ms,
-                  .memory_at_start = sqlite3_memory_used()};
+  Watchdog dog = {.limits = limits, .deadline_ms = BootMs() + limits.timeout_ms};
   sqlite3_progress_handler(db.get(), kProgressOps, &Look, &dog);
   ASSIGN_OR_RETURN(const Prepared statement, Prepare(db.get(), sql, guard));
   QueryAnswer answer;
-  RETURN_IF_ERROR(Fetch(db.get(), statement.get(), dog, answer));
+  RETURN_IF_ERROR(Fetch(db.get(), statement.get(), bound, dog, answer));
   return answer;
 }
 

@@ -25,7 +25,7 @@ struct QueryLimits {
   std::int64_t timeout_ms = 5'000;
   std::int64_t rows_max = 10'000;
   std::int64_t answer_bytes_max = 16ll << 20;
-  std::int64_t memory_bytes_max = 128ll << 20;  // beyond what SQLite had when it began
+  std::int64_t memory_bytes_max = 128ll << 20;  // of SQLite's, for this query alone
   std::function<bool()> is_cancelled = {};      // looked at now and then; may be empty
 };
 
@@ -49,6 +49,13 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
 // An upper bound of how many tables and views SQLite makes of a statement while it prepares it: the
 // views named, times the uses of each name of a WITH.
 double ExpandedTables(std::string_view sql);
+
+// The names, keywords and quoted texts of a statement, in lower case and without their quotes.
+struct SqlName {
+  std::string text;
+  std::size_t begin = 0;  // bytes into the statement
+};
+std::vector<SqlName> NamesOf(std::string_view sql);
 
 // LIKE as SQLite's, in time proportional to text times pattern: '%' any text, '_' one character,
 // letters of ASCII without regard to case. `escape` 0: none.

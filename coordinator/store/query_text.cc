@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "coordinator/store/query.h"
@@ -16,6 +17,7 @@ struct Token {
   bool is_name =
       false;         // an identifier or keyword, or text in quotes (SQLite takes it as a name too)
   std::string text;  // of a name without its quotes, in lower case
+  std::size_t begin = 0;  // bytes into the statement
 };
 
 bool IsWord(char c) {
@@ -70,16 +72,17 @@ std::vector<Token> Tokens(std::string_view sql) {
       i = EndOfComment(sql, i);
     } else if (c == '\'' || c == '"' || c == '`' || c == '[') {
       const std::size_t end = EndOfQuoted(sql, i);
-      tokens.push_back({.is_name = true, .text = Lower(Unquoted(sql.substr(i, end - i)))});
+      tokens.push_back(
+          {.is_name = true, .text = Lower(Unquoted(sql.substr(i, end - i))), .begin = i});
       i = end;
     } else if (IsWord(c)) {
       std::size_t end = i;
       while (end < sql.size() && IsWord(sql[end])) ++end;
-      tokens.push_back({.is_name = true, .text = Lower(sql.substr(i, end - i))});
+      tokens.push_back({.is_name = true, .text = Lower(sql.substr(i, end - i)), .begin = i});
       i = end;
     } else {
       if (std::isspace(static_cast<unsigned char>(c)) == 0) {
-        tokens.push_back({.is_name = false, .text = std::string(1, c)});
+        tokens.push_back({.is_name = false, .text = std::string(1, c), .begin = i});
       }
       ++i;
     }
@@ -133,6 +136,14 @@ Character CharacterAt(std::string_view text, std::size_t at) {
 char32_t Folded(char32_t c) { return c >= U'A' && c <= U'Z' ? c + 32 : c; }
 
 }  // namespace
+
+std::vector<SqlName> NamesOf(std::string_view sql) {
+  std::vector<SqlName> names;
+  for (Token& token : Tokens(sql)) {
+    if (token.is_name) names.push_back({.text = std::move(token.text), .begin = token.begin});
+  }
+  return names;
+}
 
 double ExpandedTables(std::string_view sql) {
   const std::vector<Token> tokens = Tokens(sql);

@@ -181,6 +181,37 @@ TEST_F(QueryTest, AnswersComeFromTheRowsThatCount) {
             Json::parse("[[2]]"));
 }
 
+TEST_F(QueryTest, WhatPeopleSaidWhoLeftAndWhatARunGoesOnFromAreColumns) {
+  CarryOutSweep();
+  SweepSubmitted goes_on = SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMVS0");
+  goes_on.sweep.name = "further";
+  goes_on.sweep.labels = {{"area", "rope"}, {"owner", "me"}};
+  goes_on.sweep.runs.resize(1);
+  PlannedRun& run = goes_on.sweep.runs[0];
+  const std::string parent = run.run_key;
+  run.run.parent = parent;
+  run.run.train.tokens *= 2;
+  run.run_key = Sha256Hex("the run that goes on");
+  run.evaluations.clear();
+  Take(goes_on);
+  Take(WorkerLeaves{.session = 1});
+  ASSERT_TRUE(store->Begin().ok());
+  ASSERT_TRUE(store
+                  ->PutAnnotation({.sweep_id = goes_on.sweep_id,
+                                   .labels = {{"owner", std::nullopt}, {"ticket", "7"}},
+                                   .note = "look again"})
+                  .ok());
+  ASSERT_TRUE(store->Commit().ok());
+
+  EXPECT_EQ(Rows("SELECT labels, note FROM sweeps ORDER BY sweep"),
+            Json::parse(R"([["{\"area\":\"rope\",\"ticket\":\"7\"}","look again"],["{}",""]])"));
+  EXPECT_EQ(Rows("SELECT labels ->> '$.ticket' FROM sweeps WHERE note <> ''"),
+            Json::parse(R"([["7"]])"));
+  EXPECT_EQ(Rows("SELECT run_key, parent FROM runs WHERE parent IS NOT NULL"),
+            Json::array({Json::array({run.run_key, parent})}));
+  EXPECT_EQ(Rows("SELECT worker, draining FROM workers"), Json::parse(R"([["worker-1",1]])"));
+}
+
 TEST_F(QueryTest, OrdinarySqlWorks) {
   CarryOutSweep();
 
@@ -241,13 +272,54 @@ TEST_F(QueryTest, WhatIsNoSelectIsRefused) {
   ExpectRefused("SELECT ?", Code::kInvalidArgument, "no parameters");
   ExpectRefused("", Code::kInvalidArgument, "the query is empty");
   ExpectRefused("-- nothing", Code::kInvalidArgument, "the query is empty");
-  ExpectRefused("SELEC 1", Code::kInvalidArgument, "syntax error");
-  ExpectRefused("SELECT nope FROM runs", Code::kInvalidArgument, "no such column: nope");
   ExpectRefused(std::string("SELECT 1\0 FROM runs", 20), Code::kInvalidArgument, "no text");
   ExpectRefused("SELECT '\xff'", Code::kInvalidArgument, "no text in UTF-8");
   ExpectRefused("SELECT '" + std::string(20'000, 'x') + "'", Code::kInvalidArgument,
                 "expected less than 16384");
   EXPECT_EQ(Rows("SELECT count(*) FROM tasks"), Json::parse("[[4]]"));
+}
+
+// What is wrong, where, and what was meant.
+TEST_F(QueryTest, WhatCannotBeReadIsNamedWithItsPlaceAndARemedy) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"SELEC 1",
+       "line 1, column 1: the SQL cannot be read from \"SELEC\" on; did you mean "
+       "\"SELECT\"?"},
+      {"SELECT *\n  FORM runs",
+       "line 2, column 3: the SQL cannot be read from \"FORM\" on; did you mean \"FROM\"?"},
+      {"SELECT 1 FROM runs runs2 runs3",
+       "line 1, column 26: the SQL cannot be read from \"runs3\" on; docs/query.md has queries to "
+       "begin with"},
+      {"SELECT 'ü', positon FROM runs",
+       "line 1, column 13: no view here has a column \"positon\"; did you mean \"position\"?"},
+      {"SELECT r.seeed FROM runs r",
+       "line 1, column 8: no view here has a column \"seeed\"; did you mean \"seed\"?"},
+      {"SELECT perplexity FROM runs",
+       "line 1, column 8: no view here has a column \"perplexity\"; found in: results, "
+       "sweep_results"},
+      {"SELECT nope FROM runs",
+       "line 1, column 8: no view here has a column \"nope\"; `longrun query --views` lists views "
+       "and columns"},
+      {"SELECT *\nFROM main.resluts",
+       "line 2, column 11: there is no view \"resluts\"; did you mean \"results\"?"},
+      {"SELECT run_key FROM runs, tasks",
+       "line 1, column 8: more than one view here has a column \"run_key\": write VIEW.run_key"},
+      {"SELECT ronud(1.5) FROM runs",
+       "line 1, column 8: there is no function ronud(); did you mean \"round\"?"},
+      {"SELECT (1",
+       "line 1, column 10: the query ends too early: something is missing, or a "
+       "bracket is not closed"},
+      {"SELECT 'a",
+       "line 1, column 8: no SQL begins with \"'a\": is a quote not closed, or a word "
+       "not quoted?"},
+      {"SELECT count(*) FROM runs WHERE max(seed) > 1",
+       "line 1, column 33: misuse of aggregate: max(); docs/query.md has queries to begin with"},
+  };
+  for (const auto& [sql, message] : cases) {
+    const Status status = Ask(sql).status();
+    EXPECT_EQ(status.code(), Code::kInvalidArgument) << sql;
+    EXPECT_EQ(status.message(), message) << sql;
+  }
 }
 
 // ---- what is stopped -----------------------------------------------------------------------------
@@ -279,6 +351,50 @@ TEST_F(QueryTest, MemoryIsBounded) {
     EXPECT_EQ(status.code(), Code::kResourceExhausted) << sql << "\n" << status.message();
     EXPECT_NE(status.message().find("more than 8 MiB"), std::string::npos) << status.message();
   }
+}
+
+constexpr const char* kHungry =
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c ORDER BY x "
+    "DESC";
+
+// SQLite counts for the whole process; a query answers for itself alone.
+TEST_F(QueryTest, WhatOthersHoldIsNotCountedAgainstAQuery) {
+  CarryOutSweep();
+  void* held = nullptr;
+  const auto answer = Ask("SELECT count(*) FROM transitions a, transitions b",
+                          {.timeout_ms = 60'000, .memory_bytes_max = 8 << 20, .is_cancelled = [&] {
+                             if (held == nullptr) {
+                               std::thread([&] { held = sqlite3_malloc64(64 << 20); }).join();
+                             }
+                             return false;
+                           }});
+  EXPECT_TRUE(answer.ok()) << answer.status().message();
+  EXPECT_NE(held, nullptr);
+  sqlite3_free(held);
+}
+
+TEST_F(QueryTest, TheWriterGoesOnWhenAQueryMeetsTheBoundOfItsMemory) {
+  CarryOutSweep();
+  int n_stored = 0;
+  const auto write = [&] {
+    DatasetRow dataset{.info = SampleDataset(), .folder = std::string(1 << 20, 'x')};
+    dataset.info.name = Str("toy-", n_stored);
+    if (store->Begin().ok() && store->PutDataset(dataset).ok() && store->Commit().ok()) ++n_stored;
+  };
+
+  int n_looks = 0;
+  const auto answer =
+      Ask(kHungry, {.timeout_ms = 60'000, .memory_bytes_max = 8 << 20, .is_cancelled = [&] {
+                      if (++n_looks % 200 == 0 && n_stored < 20) std::thread(write).join();
+                      return false;
+                    }});
+
+  EXPECT_EQ(answer.status().code(), Code::kResourceExhausted) << answer.status().message();
+  const int n_during = n_stored;
+  EXPECT_EQ(n_during, 20);  // mebibytes: more than twice what the query may hold
+  write();
+  EXPECT_EQ(n_stored, n_during + 1);
+  EXPECT_EQ(Rows("SELECT count(*) FROM datasets"), Json::parse(Str("[[", n_stored + 1, "]]")));
 }
 
 TEST_F(QueryTest, LargeValuesAreRefused) {

@@ -1,0 +1,156 @@
+// See query_error.h.
+#include "coordinator/store/query_error.h"
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "base/str.h"
+#include "coordinator/store/query.h"
+#include "coordinator/store/query_catalogue.h"
+
+namespace longrun {
+namespace {
+
+constexpr const char* kKeywords[] = {
+    "and",  "as",     "asc",    "between",   "by",    "case",   "cast",  "cross", "desc",
+    "else", "end",    "exists", "from",      "group", "having", "inner", "is",    "join",
+    "left", "limit",  "not",    "null",      "on",    "order",  "outer", "over",  "partition",
+    "with", "select", "union",  "recursive", "using", "values", "when",  "where", "then",
+    "like", "in",     "offset", "distinct",  "or"};
+constexpr const char* kViewsHelp = "`longrun query --views` lists views and columns";
+
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(), [](char c) {
+    return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  });
+  return lower;
+}
+
+// What stands behind `beginning`, if the message begins so.
+std::optional<std::string> After(std::string_view message, std::string_view beginning) {
+  if (!message.starts_with(beginning)) return std::nullopt;
+  return std::string(message.substr(beginning.size()));
+}
+
+// "line 2, column 5: "; columns count characters. "" when the place is unknown.
+std::string PlaceOf(std::string_view sql, std::optional<std::size_t> offset) {
+  if (!offset || *offset > sql.size()) return "";
+  std::size_t line = 1, column = 1;
+  for (const char c : sql.substr(0, *offset)) {
+    if (c == '\n') {
+      line += 1;
+      column = 1;
+    } else if ((static_cast<unsigned char>(c) & 0xc0) != 0x80) {
+      column += 1;
+    }
+  }
+  return Str("line ", line, ", column ", column, ": ");
+}
+
+std::optional<std::size_t> FindName(std::string_view sql, std::string_view name) {
+  const std::vector<SqlName> names = NamesOf(sql);
+  const auto found = std::ranges::find(names, Lower(name), &SqlName::text);
+  return found == names.end() ? std::nullopt : std::optional(found->begin);
+}
+
+// `near` when there is one, else the help that lists everything.
+std::string Suggest(const std::string& near, std::string_view help) {
+  return near.empty() ? Str("; ", help) : Str("; did you mean \"", near, "\"?");
+}
+
+std::string NoView(const std::string& name) {
+  std::vector<std::string> names;
+  names.reserve(QueryViews().size());
+  for (const QueryView& view : QueryViews()) names.emplace_back(view.name);
+  const std::string lower = Lower(name);
+  const bool is_singular = std::ranges::find(names, lower + "s") != names.end();
+  const std::string near = is_singular ? lower + "s" : Nearest(lower, names);
+  return Str("there is no view \"", name, "\"",
+             near.empty() ? Str("; there are: ", Join(names, ", "))
+                          : Str("; did you mean \"", near, "\"?"));
+}
+
+// Of the views that the statement names, else of all.
+std::string NoColumn(std::string_view sql, const std::string& qualified) {
+  const std::string name = qualified.substr(qualified.rfind('.') + 1);  // npos + 1 is 0
+  std::set<std::string> used;
+  for (const SqlName& one : NamesOf(sql)) used.insert(one.text);
+  std::set<std::string> here;
+  std::vector<std::string> owners;  // views elsewhere that have exactly this column
+  bool has_view = false;
+  for (const QueryView& view : QueryViews()) {
+    const bool is_used = used.contains(std::string(view.name));
+    has_view = has_view || is_used;
+    for (const QueryColumn& column : view.columns) {
+      if (is_used) here.insert(std::string(column.name));
+      if (!is_used && column.name == Lower(name)) owners.emplace_back(view.name);
+    }
+  }
+  const std::string near = Nearest(Lower(name), {here.begin(), here.end()});
+  if (near.empty() && !owners.empty()) {
+    return Str(has_view ? "no view here has a column \"" : "there is no column \"", name,
+               "\"; found in: ", Join(owners, ", "));
+  }
+  return Str("no view here has a column \"", name, "\"", Suggest(near, kViewsHelp));
+}
+
+std::string NoFunction(const std::string& name) {
+  const auto functions = QueryFunctions();
+  const std::string near = Nearest(Lower(name), {functions.begin(), functions.end()});
+  return Str("there is no function ", name, "()",
+             Suggest(near, "docs/query.md lists the functions there are"));
+}
+
+// near "FORM": syntax error
+std::string Syntax(std::string_view message) {
+  constexpr std::size_t kBegin = std::string_view("near \"").size();
+  const std::string token(message.substr(kBegin, message.rfind('"') - kBegin));
+  const std::vector<std::string> keywords(std::begin(kKeywords), std::end(kKeywords));
+  std::string near = Nearest(Lower(token), keywords);
+  if (near == Lower(token)) near.clear();  // a keyword in the wrong place
+  std::ranges::transform(near, near.begin(), [](char c) {
+    return static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  });
+  return Str("the SQL cannot be read from \"", token, "\" on",
+             Suggest(near, "docs/query.md has queries to begin with"));
+}
+
+}  // namespace
+
+std::string ExplainSqlError(std::string_view sql, std::string_view message, int offset) {
+  std::optional<std::size_t> place;
+  if (offset >= 0) place = static_cast<std::size_t>(offset);
+  if (const auto table = After(message, "no such table: ")) {
+    const std::string name = table->substr(table->rfind('.') + 1);
+    return PlaceOf(sql, place ? place : FindName(sql, name)) + NoView(name);
+  }
+  if (const auto column = After(message, "no such column: ")) {
+    return PlaceOf(sql, place ? place : FindName(sql, column->substr(column->rfind('.') + 1))) +
+           NoColumn(sql, *column);
+  }
+  if (const auto function = After(message, "no such function: ")) {
+    return PlaceOf(sql, place ? place : FindName(sql, *function)) + NoFunction(*function);
+  }
+  if (const auto name = After(message, "ambiguous column name: ")) {
+    return Str(PlaceOf(sql, place), "more than one view here has a column \"", *name,
+               "\": write VIEW.", *name);
+  }
+  if (message.starts_with("near \"") && message.ends_with("\": syntax error")) {
+    return PlaceOf(sql, place) + Syntax(message);
+  }
+  if (message == "incomplete input") {
+    return Str(PlaceOf(sql, sql.size()), "the query ends too early: something is missing, or a ",
+               "bracket is not closed");
+  }
+  if (const auto token = After(message, "unrecognized token: ")) {
+    return Str(PlaceOf(sql, place), "no SQL begins with ", *token,
+               ": is a quote not closed, or a word not quoted?");
+  }
+  return Str(PlaceOf(sql, place), message, "; docs/query.md has queries to begin with");
+}
+
+}  // namespace longrun

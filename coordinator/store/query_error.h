@@ -1,0 +1,14 @@
+// What SQLite says of a statement that it cannot prepare, in words that help: where in the text, what is
+// not there, and what is.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace longrun {
+
+// `message`: sqlite3_errmsg(); `offset`: sqlite3_error_offset(), bytes into `sql`, -1 when unknown.
+//   line 1, column 8: no view here has a column "positon"; did you mean "position"?
+std::string ExplainSqlError(std::string_view sql, std::string_view message, int offset);
+
+}  // namespace longrun
