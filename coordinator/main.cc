@@ -1,4 +1,4 @@
-// longrun-coordinator: owns all durable truth (architecture.md section 1). Crash-only: kill it at any
+// longrun-coordinator: owns all durable truth. Crash-only: kill it at any
 // instant, start it again, and nothing is lost.
 #include <signal.h>
 #include <sys/stat.h>
@@ -20,7 +20,7 @@ namespace {
 constexpr int kExitUsage = 64;
 constexpr int kExitConfiguration = 78;
 
-// contracts.md section 12: --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun.
+// --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun.
 std::string DefaultState() {
   if (const auto home = GetEnv("XDG_DATA_HOME"); home && !home->empty()) {
     return JoinPath(*home, "longrun");

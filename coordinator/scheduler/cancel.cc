@@ -1,4 +1,4 @@
-// Cancelling (orchestration.md 3.7): final for what waits at once; for what runs once it has stopped,
+// Cancelling: final for what waits at once; for what runs once it has stopped,
 // its lease has ended, or it has finished first. What another sweep still wants goes on.
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"

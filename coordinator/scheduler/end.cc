@@ -1,4 +1,4 @@
-// What the end of an attempt means for its task: the class table decides (contracts.md section 7).
+// What the end of an attempt means for its task: sweeps/failure.cc decides by its class.
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 

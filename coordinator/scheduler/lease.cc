@@ -1,4 +1,4 @@
-// Leases: what is done when nobody says anything (orchestration.md 3.3). Time only costs time here;
+// Leases: what is done when nobody says anything. Time only costs time here;
 // safety rests on the epoch.
 #include <algorithm>
 #include <vector>

@@ -1,4 +1,4 @@
-// Placement: which ready task gets which free slot (architecture.md section 6). The order is total
+// Placement: which ready task gets which free slot. The order is total
 // and every tie is broken by an id, so that the same state always gives the same placement.
 //
 // Tasks that the same slots can run stand together in a ReadyClass: what fits is asked once for a

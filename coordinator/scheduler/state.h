@@ -1,8 +1,8 @@
 // What the scheduler knows: the coordinator's whole truth about tasks, attempts and workers, as plain
 // data. Step() (scheduler.h) is the only thing that changes it.
 //
-// States and edges: orchestration.md section 3.2, with section 0 point 9. What is durable is written
-// by Step() as Writes; what is marked volatile is lost with the process and does not matter.
+// The edges between states: transition.cc. What is durable is written by Step() as Writes; what is
+// marked volatile is lost with the process and does not matter.
 #pragma once
 
 #include <cstdint>

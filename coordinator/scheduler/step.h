@@ -35,7 +35,7 @@ struct StepContext {
 
 // ---- transition.cc: the only place where a state changes -------------------------------------------
 
-// The edges of orchestration.md 3.2 and its section 0 point 9. Anything else is a bug (LR_CHECK).
+// The edges of the state machines: transition.cc lists them. Anything else is a bug (LR_CHECK).
 bool IsTaskEdge(TaskState from, TaskState to);
 bool IsAttemptEdge(AttemptState from, AttemptState to);
 

@@ -1,4 +1,4 @@
-// Submitting a sweep: what is known is never done again (contracts.md section 1). First the whole
+// Submitting a sweep: what is known, by its content, is never done again. First the whole
 // submission is worked out without touching the state, then it is carried out.
 #include <algorithm>
 #include <utility>

@@ -1,4 +1,4 @@
-// The invariants of orchestration.md 3.9 that apply, checked after every step and every commit. They
+// The invariants of the scheduler (its README), checked after every step and every commit. They
 // know the promises, not the scheduler's code.
 #pragma once
 
