@@ -294,7 +294,7 @@ Status Core::Take(Batch& batch, EventItem item) {
       batch.newest_record_ms.push_back(received->records.back().record.t_ms);
     }
   }
-  StepResult result = Step(state_, item.event, now, wall_ms);
+  StepResult result = Step(state_, std::move(item.event), now, wall_ms);
   metrics_.ObserveStep(SecondsSince(begun));
   if (!result.writes.empty()) {
     RETURN_IF_ERROR(batch.Open(store_));

@@ -2,6 +2,7 @@
 // repetition, each exactly once; what an attempt that is no longer current says is kept as history
 // and changes nothing.
 #include <algorithm>
+#include <utility>
 
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
@@ -158,28 +159,28 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
   }
 }
 
-void Store(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
+void Store(StepContext& step, Attempt& attempt, BatchRecord& batch) {
   const Task& task = TaskOf(step.state, attempt);
   const bool counts = IsCurrent(step.state, attempt);
-  step.records.push_back(
-      PutRecord{.attempt = attempt.id,
-                .task = task.id,
-                .run_key = task.run_key,
-                .record = batch.record,
-                .line = batch.line,
-                .files_gone = !counts || (batch.files_gone && !batch.bytes_stored)});
   attempt.durable_seq = batch.record.seq;
   step.changed_attempts.insert(attempt.id);
   if (!attempt.end_stored) NoteRecord(attempt, batch.record, batch.line);
   if (counts) Apply(step, attempt, batch);
+  step.records.push_back(
+      PutRecord{.attempt = attempt.id,
+                .task = task.id,
+                .run_key = task.run_key,
+                .record = std::move(batch.record),
+                .line = std::move(batch.line),
+                .files_gone = !counts || (batch.files_gone && !batch.bytes_stored)});
 }
 
-// Stores what is new; the number of the record that must come again, or nothing.
+// Stores what is new, out of the event; the number of the record that must come again, or nothing.
 std::optional<std::int64_t> StoreBatch(StepContext& step, Attempt& attempt,
-                                       const JournalReceived& event) {
+                                       JournalReceived& event) {
   if (event.first_seq > attempt.durable_seq + 1) return attempt.durable_seq + 1;
   std::int64_t seq = event.first_seq;
-  for (const BatchRecord& batch : event.records) {
+  for (BatchRecord& batch : event.records) {
     if (batch.record.seq != seq) {
       step.result.warnings.push_back(Str("attempt ", attempt.id, " sent record ", batch.record.seq,
                                          " in the place of record ", seq));
@@ -228,7 +229,7 @@ void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view 
   }
 }
 
-void HandleEvent(StepContext& step, const JournalReceived& event) {
+void HandleEvent(StepContext& step, JournalReceived& event) {
   Worker* const worker = Hear(step, event.session);
   if (worker == nullptr) return;
   Attempt* const attempt = AttemptOf(step, *worker, event);

@@ -259,7 +259,8 @@ struct StepResult {
 };
 
 // `wall_ms` is for display columns only.
-StepResult Step(State& state, const SchedulerEvent& event, Instant now, std::int64_t wall_ms);
+// The event is taken apart: what a journal brings is moved into the writes.
+StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wall_ms);
 
 // What Step(SweepSubmitted) would do, without doing it.
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep);

@@ -39,7 +39,7 @@ void CollectWrites(StepContext& step) {
 
 }  // namespace
 
-StepResult Step(State& state, const SchedulerEvent& event, Instant now, std::int64_t wall_ms) {
+StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wall_ms) {
   StepContext step{.state = state,
                    .now = now,
                    .wall_ms = wall_ms,
@@ -54,7 +54,7 @@ StepResult Step(State& state, const SchedulerEvent& event, Instant now, std::int
                    .transitions = {},
                    .drops = {}};
   ExtendLeasesOverSleep(step);
-  std::visit([&step](const auto& e) { HandleEvent(step, e); }, event);
+  std::visit([&step](auto& e) { HandleEvent(step, e); }, event);
   PlaceReadyTasks(step);
   CollectWrites(step);
   step.result.wake_at = NextDeadline(state, now);

@@ -12,6 +12,8 @@
 namespace longrun {
 namespace {
 
+constexpr std::size_t kMetricsKnownMax = 1000;  // a trainer may name what it likes
+
 using Text = std::optional<std::string>;
 using Int = std::optional<std::int64_t>;
 using Real = std::optional<double>;
@@ -426,20 +428,16 @@ Result<bool> Store::PutSeriesRows(const PutRecord& write, ApplyCounts& counts) {
     if (!value.is_number() && !value.is_null()) return false;
   }
   std::int64_t n_stored = 0;
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare("INSERT INTO series (attempt, metric, step, value, t_ms, seq)"
+                           " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"));
   for (const auto& [name, value] : body.items()) {
-    {
-      ASSIGN_OR_RETURN(Statement statement,
-                       connection_->Prepare("INSERT OR IGNORE INTO metric_name (name) VALUES (?)"));
-      RETURN_IF_ERROR(statement.Bind(name).Run());
-    }
+    ASSIGN_OR_RETURN(const std::int64_t metric, MetricId(name));
     const Real number = value.is_null() ? Real() : Real(value.get<double>());
-    ASSIGN_OR_RETURN(
-        Statement statement,
-        connection_->Prepare("INSERT INTO series (attempt, metric, step, value, t_ms, seq)"
-                             " VALUES (?, (SELECT id FROM metric_name WHERE name = ?), ?, ?, ?, ?)"
-                             " ON CONFLICT DO NOTHING"));
-    RETURN_IF_ERROR(statement.Bind(write.attempt)
-                        .Bind(name)
+    RETURN_IF_ERROR(statement.Again()
+                        .Bind(write.attempt)
+                        .Bind(metric)
                         .Bind(*write.record.step)
                         .Bind(number)
                         .Bind(write.record.t_ms)
@@ -451,6 +449,22 @@ Result<bool> Store::PutSeriesRows(const PutRecord& write, ApplyCounts& counts) {
   counts.duplicates += static_cast<std::int64_t>(body.size()) - n_stored;
   // A record of which nothing could be stored is still a record: it is kept as it came.
   return n_stored > 0;
+}
+
+// Every row names its metric: the number is looked for once.
+Result<std::int64_t> Store::MetricId(const std::string& name) {
+  if (const auto known = metric_ids_.find(name); known != metric_ids_.end()) return known->second;
+  {
+    ASSIGN_OR_RETURN(Statement statement,
+                     connection_->Prepare("INSERT OR IGNORE INTO metric_name (name) VALUES (?)"));
+    RETURN_IF_ERROR(statement.Bind(name).Run());
+  }
+  ASSIGN_OR_RETURN(Statement statement,
+                   connection_->Prepare("SELECT id FROM metric_name WHERE name = ?"));
+  ASSIGN_OR_RETURN(const bool found, statement.Bind(name).Step());
+  LR_CHECK(found);
+  if (metric_ids_.size() >= kMetricsKnownMax) metric_ids_.clear();
+  return metric_ids_.emplace(name, statement.Int(0)).first->second;
 }
 
 Status Store::PutCheckpointRows(const PutRecord& write) {

@@ -52,6 +52,8 @@ void* Realloc(void* memory, int n_bytes) {
 
 // Only before SQLite is used for the first time.
 bool Install() {
+  // Its own count for the process costs a lock for every allocation.
+  LR_CHECK(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK);
   LR_CHECK(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &plain) == SQLITE_OK);
   sqlite3_mem_methods counting = plain;
   counting.xMalloc = &Malloc;

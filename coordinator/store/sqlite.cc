@@ -65,6 +65,12 @@ Statement& Statement::BindNull() {
   return *this;
 }
 
+Statement& Statement::Again() {
+  sqlite3_reset(statement_);
+  n_bound_ = 0;
+  return *this;
+}
+
 Result<bool> Statement::Step() {
   const int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;

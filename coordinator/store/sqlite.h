@@ -38,6 +38,9 @@ class Statement {
     return value ? Bind(*value) : BindNull();
   }
 
+  // For the next row of the same statement: Bind() begins anew.
+  Statement& Again();
+
   Result<bool> Step();  // true: there is a row
   Status Run();         // to the end; rows are left aside
 

@@ -208,6 +208,7 @@ Status Store::Begin() {
 Status Store::Commit() { return connection_->Execute("COMMIT"); }
 
 void Store::Rollback() {
+  metric_ids_.clear();  // an id of this transaction may go to another name
   // An error may have ended the transaction already; then there is nothing to roll back.
   if (sqlite3_get_autocommit(connection_->raw()) == 0) {
     if (const Status status = connection_->Execute("ROLLBACK"); !status.ok()) {

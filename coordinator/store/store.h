@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -113,6 +114,7 @@ class Store {
   Status ApplyOne(const DropCheckpoint& write, std::int64_t wall_ms, ApplyCounts& counts);
   Result<bool> PutResultRow(const PutRecord& write);  // false: a row of this cell is there
   Result<bool> PutSeriesRows(const PutRecord& write, ApplyCounts& counts);
+  Result<std::int64_t> MetricId(const std::string& name);
   Status PutCheckpointRows(const PutRecord& write);
   Status PutArtifactRow(const PutRecord& write);
   Status PutPlainRecord(const PutRecord& write, ApplyCounts& counts);
@@ -122,6 +124,7 @@ class Store {
   std::unique_ptr<Connection> connection_;
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;
+  std::map<std::string, std::int64_t> metric_ids_;  // as the open transaction sees them
   int wal_pages_ = 0;
   std::int64_t n_busy_ = 0;
 };

@@ -218,6 +218,37 @@ TEST_F(StoreTest, TheCurveOfATrainingIsReadInOrder) {
   EXPECT_EQ(tail->back().step, 4);
 }
 
+TEST_F(StoreTest, AMetricThatWasRolledBackGetsItsNumberAnew) {
+  RunTheSample();
+  const TaskFile& training = started.front();
+  const auto point = [&](std::int64_t seq, const char* metric, double value) {
+    JournalRecord record;
+    record.seq = seq;
+    record.kind = "series";
+    record.step = 100;
+    record.body = {{metric, value}};
+    return PutRecord{.attempt = training.attempt,
+                     .task = training.task,
+                     .run_key = training.run_key,
+                     .record = record,
+                     .line = "{}"};
+  };
+  ASSERT_TRUE(store->Begin().ok());
+  const std::vector<Write> lost = {point(101, "first", 1), point(102, "second", 2)};
+  ASSERT_TRUE(store->Apply(lost, 0, counts).ok());
+  store->Rollback();
+
+  ASSERT_TRUE(Apply(std::vector<Write>{point(101, "second", 2), point(102, "first", 1)}).ok());
+
+  const auto reader = StoreReader::Open(store->database_path()).value();
+  for (const auto& [metric, value] : {std::pair("first", 1.0), std::pair("second", 2.0)}) {
+    const auto curve = reader->Curve(training.task, metric, 0);
+    ASSERT_TRUE(curve.ok());
+    ASSERT_EQ(curve->size(), 1u) << metric;
+    EXPECT_EQ(curve->front().value, value) << metric;
+  }
+}
+
 TEST_F(StoreTest, ARecordStoredTwiceIsThereOnceAndCounted) {
   RunTheSample();
   const TaskFile& task = started.back();
