@@ -1,6 +1,7 @@
 // See filler.h.
 #include "coordinator/bench/filler.h"
 
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -89,13 +90,16 @@ class Journal {
          {"best", true}},
         64);
   }
-  void Add(const std::string& kind, const Json& body, const Json& step = nullptr) {
+  void Add(const char* kind, Json body, std::optional<std::int64_t> step = std::nullopt) {
     const auto seq = static_cast<std::int64_t>(records.size()) + 1;
-    std::string line = JournalLine(seq, kind, body, step);
-    auto record = ParseJournalLine(line);
-    LR_CHECK(record.ok());
+    std::string line = JournalLine(seq, kind, body, step ? Json(*step) : Json());
     tally_.Add(kind, line);
-    records.push_back({.record = std::move(record).value(), .line = std::move(line)});
+    records.push_back({.record = {.seq = seq,
+                                  .kind = kind,
+                                  .t_ms = kWallMs + seq,
+                                  .step = step,
+                                  .body = std::move(body)},
+                       .line = std::move(line)});
   }
   JournalTally tally_;
 };
@@ -104,10 +108,10 @@ class Journal {
 
 std::string JournalLine(std::int64_t seq, const std::string& kind, const Json& body,
                         const Json& step) {
-  std::string line = CanonicalJson(
-      Json{{"body", body}, {"kind", kind}, {"seq", seq}, {"step", step}, {"t_ms", kWallMs + seq}});
-  line.pop_back();
-  return CloseJournalLine(line);
+  // The members in canonical order, without a copy of the body.
+  return CloseJournalLine(Str("{\"body\":", CanonicalJson(body), ",\"kind\":", CanonicalJson(kind),
+                              ",\"seq\":", seq, ",\"step\":", CanonicalJson(step),
+                              ",\"t_ms\":", kWallMs + seq));
 }
 
 DatasetRow BenchDataset() {
@@ -161,7 +165,7 @@ void Filler::Submit(const SweepShape& shape) {
   event.sweep_id = MakeUlid(kWallMs + n_sweeps_, random);
   event.sweep = Parse(shape);
   event.dataset_paths["bench"] = BenchDataset().folder;
-  Do(event);
+  Do(std::move(event));
 }
 
 void Filler::Connect() {
@@ -200,8 +204,8 @@ void Filler::Complete(const SendStart& start) {
   Do(ended);
 }
 
-void Filler::Do(const SchedulerEvent& event) {
-  StepResult result = Step(state_, event, kNow, kWallMs);
+void Filler::Do(SchedulerEvent event) {
+  StepResult result = Step(state_, std::move(event), kNow, kWallMs);
   if (!result.status.ok()) std::fprintf(stderr, "%s\n", result.status.message().c_str());
   LR_CHECK(result.status.ok() && result.warnings.empty());
   LR_CHECK(store_->Apply(result.writes, kWallMs, counts_).ok());

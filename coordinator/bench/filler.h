@@ -44,7 +44,7 @@ class Filler {
   std::int64_t n_results() const { return counts_.result_rows; }
 
  private:
-  void Do(const SchedulerEvent& event);
+  void Do(SchedulerEvent event);
   void Complete(const SendStart& start);
   void CommitWhenFull(std::size_t n_writes_max);
 

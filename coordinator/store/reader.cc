@@ -28,6 +28,13 @@ Result<std::string> BodyOfLine(const std::string& line) {
   return CanonicalJson(body);
 }
 
+SweepRow SweepOf(const Statement& row) {
+  return {.id = row.Text(0),
+          .name = row.Text(1),
+          .submitted_wall_ms = row.Int(2),
+          .n_runs = row.Int(3)};
+}
+
 }  // namespace
 
 StoreReader::StoreReader(std::unique_ptr<Connection> connection)
@@ -50,10 +57,7 @@ Result<std::vector<SweepRow>> StoreReader::Sweeps() {
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());
     if (!more) break;
-    sweeps.push_back({.id = row.Text(0),
-                      .name = row.Text(1),
-                      .submitted_wall_ms = row.Int(2),
-                      .n_runs = row.Int(3)});
+    sweeps.push_back(SweepOf(row));
   }
   RETURN_IF_ERROR(AddLabels(sweeps));
   return sweeps;
@@ -80,12 +84,24 @@ Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
                                             "\": ", Join(found, ", ")));
 }
 
+// Every call about a sweep begins here: with a look at the others only when it is not found at once.
 Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
+  connection_->SetTimeLimit(kReadMsMax);
+  std::vector<SweepRow> newest;
+  {
+    ASSIGN_OR_RETURN(Statement row,
+                     connection_->Prepare("SELECT id, name, submitted_wall_ms,"
+                                          " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id)"
+                                          " FROM sweep WHERE name = ?1 OR id = ?1"
+                                          " ORDER BY submitted_seq DESC LIMIT 1"));
+    ASSIGN_OR_RETURN(const bool found, row.Bind(reference).Step());
+    if (found) newest.push_back(SweepOf(row));
+  }
+  if (!newest.empty()) {
+    RETURN_IF_ERROR(AddLabels(newest));
+    return std::move(newest.front());
+  }
   ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, Sweeps());
-  const auto newest = std::find_if(sweeps.rbegin(), sweeps.rend(), [&](const SweepRow& sweep) {
-    return sweep.name == reference || sweep.id == reference;
-  });
-  if (newest != sweeps.rend()) return *newest;
   std::vector<SweepRow> begun;
   if (reference.size() >= kBeginningMin) {
     for (const SweepRow& sweep : sweeps) {

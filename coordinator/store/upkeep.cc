@@ -28,35 +28,30 @@ Status Store::PutAnnotation(const SweepAnnotation& annotation) {
 }
 
 Status StoreReader::AddLabels(std::vector<SweepRow>& sweeps) {
-  std::map<std::string, SweepRow*> by_id;
-  for (SweepRow& sweep : sweeps) by_id[sweep.id] = &sweep;
-  {
-    ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT id, labels, note FROM sweep"));
+  for (SweepRow& sweep : sweeps) {
+    {
+      ASSIGN_OR_RETURN(Statement row,
+                       connection_->Prepare("SELECT labels, note FROM sweep WHERE id = ?"));
+      ASSIGN_OR_RETURN(const bool found, row.Bind(sweep.id).Step());
+      if (!found) continue;
+      ASSIGN_OR_RETURN(const Json labels, ParseJson(row.Text(0)));
+      for (const auto& [key, value] : labels.items()) sweep.labels[key] = value.get<std::string>();
+      sweep.note = row.Text(1);
+    }
+    ASSIGN_OR_RETURN(Statement row,
+                     connection_->Prepare("SELECT key, value FROM sweep_label WHERE sweep = ?"));
+    row.Bind(sweep.id);
     while (true) {
       ASSIGN_OR_RETURN(const bool more, row.Step());
       if (!more) break;
-      const auto sweep = by_id.find(row.Text(0));
-      if (sweep == by_id.end()) continue;
-      ASSIGN_OR_RETURN(const Json labels, ParseJson(row.Text(1)));
-      for (const auto& [key, value] : labels.items()) {
-        sweep->second->labels[key] = value.get<std::string>();
+      if (row.IsNull(1)) {
+        sweep.labels.erase(row.Text(0));
+      } else {
+        sweep.labels[row.Text(0)] = row.Text(1);
       }
-      sweep->second->note = row.Text(2);
     }
   }
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT sweep, key, value FROM sweep_label"));
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return Status();
-    const auto sweep = by_id.find(row.Text(0));
-    if (sweep == by_id.end()) continue;
-    if (row.IsNull(2)) {
-      sweep->second->labels.erase(row.Text(1));
-    } else {
-      sweep->second->labels[row.Text(1)] = row.Text(2);
-    }
-  }
+  return Status();
 }
 
 Result<std::vector<StoredCheckpoint>> StoreReader::Checkpoints() {
