@@ -163,9 +163,10 @@ struct Standing {
   std::map<std::string, double> parents_flops;  // of a parent's whole training, by run key
 };
 
-Standing StandingOf(const State& state, const Sweep& sweep) {
+Standing StandingOf(const State& state, const Sweep& sweep,
+                    const std::map<std::string, std::string>& known_cells) {
   Standing standing;
-  standing.counts = PlanSubmission(state, sweep);
+  standing.counts = PlanSubmission(state, sweep, known_cells);
   standing.slots = SlotsFor(state, sweep.device_kind);
   for (const PlannedRun& planned : sweep.runs) {
     const auto task = state.tasks.find(TrainTaskKey(planned.run_key));
@@ -177,8 +178,11 @@ Standing StandingOf(const State& state, const Sweep& sweep) {
     }
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
       for (const ExpectedCell& cell : evaluation.cells) {
-        const auto owner = state.cell_task.find(cell.cell);
-        if (owner == state.cell_task.end()) continue;
+        auto owner = state.cell_task.find(cell.cell);
+        if (owner == state.cell_task.end()) {
+          owner = known_cells.find(cell.cell);
+          if (owner == known_cells.end()) continue;
+        }
         standing.cells[cell.cell] = state.tasks.at(owner->second).state;
       }
     }
@@ -348,9 +352,10 @@ Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
     if (auto task = Measured(row, sweep.device_kind, costs)) measured.push_back(std::move(*task));
   }
   const Forecast forecast(std::move(measured));
+  ASSIGN_OR_RETURN(const auto known_cells, reader.CellOwners(sweep));
   Standing standing;
-  RETURN_IF_ERROR(
-      core.LookAndWait([&](const State& state) { standing = StandingOf(state, sweep); }));
+  RETURN_IF_ERROR(core.LookAndWait(
+      [&](const State& state) { standing = StandingOf(state, sweep, known_cells); }));
   Planner(standing, forecast, costs, sweep, response).Fill();
   return Status();
 }

@@ -362,7 +362,10 @@ class SweepService final : public v1::SweepService::CallbackService {
         event.dataset_paths[dataset.info.name] = dataset.folder;
       }
       // One at a time, on the submitter: the same file submitted twice at once is one sweep.
-      ASSIGN_OR_RETURN(event.sweep_id, reader.SameSweep(sweep.name, SweepDigest(sweep)));
+      // What can be worked out here does not hold up the core.
+      event.texts = TextsOf(sweep);
+      ASSIGN_OR_RETURN(event.known_cells, reader.CellOwners(sweep));
+      ASSIGN_OR_RETURN(event.sweep_id, reader.SameSweep(sweep.name, event.texts.digest));
       response->set_created(event.sweep_id.empty());
       if (event.sweep_id.empty()) event.sweep_id = MakeUlid(WallMs(), random_);
       response->set_sweep_id(event.sweep_id);

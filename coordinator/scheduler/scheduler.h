@@ -23,10 +23,21 @@ namespace longrun {
 
 // ---- events ------------------------------------------------------------------------------------
 
+// What the store wants to know of a sweep as text, made where nobody waits for it. What is left out
+// is made when it is stored.
+struct SweepTexts {
+  std::string digest = {};                  // of what the sweep asks for
+  std::vector<std::string> run_json = {};   // canonical, of each run in order
+  std::vector<std::string> axes_json = {};  // the same
+};
 struct SweepSubmitted {
   std::string sweep_id;  // ULID, made by the caller; a known one is taken up again
   Sweep sweep;
   std::map<std::string, std::string> dataset_paths;  // dataset name -> registered folder
+  // Of the sweep's cells those that the store knew a moment ago, with the task that owes or has each:
+  // the state need not know cells of tasks that had succeeded when it was loaded.
+  std::map<std::string, std::string> known_cells = {};
+  SweepTexts texts = {};
 };
 struct SweepCancelled {
   std::string sweep_id;
@@ -122,6 +133,7 @@ struct PutSweep {  // the sweep, its runs and which tasks serve it; not cancelle
   std::string sweep_id;
   Sweep sweep;
   std::vector<std::string> tasks;  // sorted
+  SweepTexts texts = {};
 };
 struct PutSweepCancelled {
   std::string sweep_id;
@@ -129,6 +141,7 @@ struct PutSweepCancelled {
 };
 struct PutRun {
   RunRecord run;
+  std::string run_json = {};  // canonical; "": not made yet
 };
 struct PutTask {  // insert or update of all durable columns
   Task task;
@@ -262,15 +275,15 @@ struct StepResult {
 // The event is taken apart: what a journal brings is moved into the writes.
 StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wall_ms);
 
-// What Step(SweepSubmitted) would do, without doing it.
-SubmitCounts PlanSubmission(const State& state, const Sweep& sweep);
+// What Step(SweepSubmitted) would do, without doing it. `known_cells` as there.
+SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
+                            const std::map<std::string, std::string>& known_cells = {});
 
 // The newest state of a sweep, derived: PENDING, RUNNING, SUCCEEDED, PARTIAL, CANCELLED.
 std::string_view SweepStateName(const State& state, const std::string& sweep_id);
 
 // What an attempt's record says about it: the same for a record that comes in and for one that is
-// read back from the store. The loader calls it for all records, in order, of each attempt whose
-// end is not stored.
+// read back from the store. The loader calls it for all records, in order, of each live attempt.
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line);
 
 // Restores what is volatile after the tables were read back into `state`. `restored`: the database

@@ -71,8 +71,8 @@ struct Attempt {
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
-  // From its records, rebuilt with NoteRecord after a restart while the end is not stored, and
-  // dropped afterwards:
+  // From its records, rebuilt with NoteRecord after a restart while it is live, and dropped once the
+  // end is stored:
   JournalTally tally = {};                 // of the records before `final`
   std::vector<ExpectedCell> results = {};  // rows stored
   std::optional<CheckpointRef> final_checkpoint = {};
@@ -104,9 +104,9 @@ struct Task {
   RetryPolicy retry;
   std::string needs;  // task key that must succeed first, or ""
   std::string device_kind = "any";
-  std::string avoid_worker;  // where it failed last
-  Json evaluation;           // evaluate: {"perplexity": {...}}; train: null
-  std::vector<ExpectedCell> expected_cells;
+  std::string avoid_worker;                  // where it failed last
+  Json evaluation;                           // evaluate: {"perplexity": {...}}; train: null
+  std::vector<ExpectedCell> expected_cells;  // may be left out of a state loaded after its success
   std::int64_t checkpoint_every_ms = 0;
   std::int64_t checkpoint_keep = 0;
   std::vector<CheckpointRef> checkpoints;         // train: verified ones in the store, by step
@@ -194,7 +194,9 @@ struct State {
   std::map<std::string, Attempt> attempts;  // all: an old one may still speak
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Worker> workers;
-  std::map<std::string, std::string> cell_task;  // cell -> the task that owes or has it
+  // cell -> the task that owes or has it; those of tasks that had succeeded when the state was loaded
+  // may be left out, since they are as many as there are results (SweepSubmitted::known_cells).
+  std::map<std::string, std::string> cell_task;
   // sweep id -> its tasks; a task may belong to several.
   std::map<std::string, std::set<std::string>> sweep_tasks;
   std::set<std::string> cancelled_sweeps;

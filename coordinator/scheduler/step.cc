@@ -22,7 +22,9 @@ void CollectWrites(StepContext& step) {
   writes.reserve(step.changed_runs.size() + step.changed_tasks.size() + step.cells.size() +
                  step.sweeps.size() + step.changed_workers.size() + step.changed_attempts.size() +
                  step.records.size() + step.transitions.size() + step.drops.size());
-  for (const std::string& key : step.changed_runs) writes.push_back(PutRun{state.runs.at(key)});
+  for (const std::string& key : step.changed_runs) {
+    writes.push_back(PutRun{.run = state.runs.at(key), .run_json = std::move(step.run_json[key])});
+  }
   for (const std::string& id : step.changed_tasks) writes.push_back(PutTask{state.tasks.at(id)});
   AppendAll(writes, step.cells);
   AppendAll(writes, step.sweeps);
@@ -48,6 +50,7 @@ StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wa
                    .changed_tasks = {},
                    .changed_attempts = {},
                    .changed_workers = {},
+                   .run_json = {},
                    .cells = {},
                    .sweeps = {},
                    .records = {},

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@ struct StepContext {
   std::set<std::string> changed_attempts;
   std::set<std::string> changed_workers;
   // Rows that are only added. (A Write is as large as its largest kind.)
+  std::map<std::string, std::string> run_json;  // of changed runs, where it is made already
   std::vector<PutCell> cells;
   std::vector<Write> sweeps;
   std::vector<PutRecord> records;
@@ -68,7 +70,7 @@ void SkipDependants(StepContext& step, const Task& task);
 
 // ---- the other concerns ----------------------------------------------------------------------------
 
-void HandleEvent(StepContext& step, const SweepSubmitted& event);  // submit.cc
+void HandleEvent(StepContext& step, SweepSubmitted& event);        // submit.cc
 void HandleEvent(StepContext& step, const SweepCancelled& event);  // cancel.cc
 void HandleEvent(StepContext& step, const RetryWanted& event);     // retry.cc
 void HandleEvent(StepContext& step, const GarbageWanted& event);   // garbage.cc

@@ -28,6 +28,17 @@ void TakePolicy(Task& task, const Sweep& sweep) {
   task.checkpoint_keep = sweep.checkpoint_keep;
 }
 
+using KnownCells = std::map<std::string, std::string>;  // SweepSubmitted::known_cells
+
+// The task that owes or has a cell, or null.
+const std::string* OwnerOf(const State& state, const KnownCells& known, const std::string& cell) {
+  if (const auto owner = state.cell_task.find(cell); owner != state.cell_task.end()) {
+    return &owner->second;
+  }
+  const auto owner = known.find(cell);
+  return owner == known.end() ? nullptr : &owner->second;
+}
+
 // Counts and remembers a task that is there already.
 void Reuse(const State& state, const std::string& id, Submission& plan) {
   plan.tasks.insert(id);
@@ -50,16 +61,16 @@ void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run,
 
 // Cells that nobody has or owes become one task. A cell may owe several rows (a baseline is a variant
 // of the same cell); it is counted once.
-void PlanEvaluation(const State& state, const Sweep& sweep, const PlannedRun& run,
-                    const PlannedEvaluation& evaluation, Submission& plan) {
+void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sweep,
+                    const PlannedRun& run, const PlannedEvaluation& evaluation, Submission& plan) {
   std::vector<ExpectedCell> missing;
   std::set<std::string> missing_cells;
   std::set<std::string> reused_cells;
   for (const ExpectedCell& cell : evaluation.cells) {
-    const auto owner = state.cell_task.find(cell.cell);
-    if (owner != state.cell_task.end()) {
-      Reuse(state, owner->second, plan);
-      if (!plan.retried.contains(owner->second)) reused_cells.insert(cell.cell);
+    const std::string* const owner = OwnerOf(state, known, cell.cell);
+    if (owner != nullptr) {
+      Reuse(state, *owner, plan);
+      if (!plan.retried.contains(*owner)) reused_cells.insert(cell.cell);
     } else if (plan.new_cells.contains(cell.cell) || std::ranges::count(missing, cell) > 0) {
       reused_cells.insert(cell.cell);  // asked for twice in one sweep
     } else {
@@ -88,7 +99,7 @@ void PlanEvaluation(const State& state, const Sweep& sweep, const PlannedRun& ru
   plan.new_tasks.push_back(std::move(task));
 }
 
-Submission MakePlan(const State& state, const Sweep& sweep) {
+Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& known) {
   Submission plan;
   std::set<std::string> seen;
   for (const PlannedRun& run : sweep.runs) {
@@ -102,7 +113,7 @@ Submission MakePlan(const State& state, const Sweep& sweep) {
     }
     PlanTraining(state, sweep, run, plan);
     for (const PlannedEvaluation& evaluation : run.evaluations) {
-      PlanEvaluation(state, sweep, run, evaluation, plan);
+      PlanEvaluation(state, known, sweep, run, evaluation, plan);
     }
   }
   plan.counts.tasks_retried = static_cast<std::int64_t>(plan.retried.size());
@@ -153,19 +164,22 @@ void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string
   }
 }
 
-void BindSweep(StepContext& step, const SweepSubmitted& event, const std::set<std::string>& tasks) {
+// Takes the sweep out of the event: nothing looks at it afterwards.
+void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::string>& tasks) {
   State& state = step.state;
   std::set<std::string>& bound = state.sweep_tasks[event.sweep_id];
   for (const std::string& id : bound) state.index.task_sweeps[id].erase(event.sweep_id);
   bound = tasks;
   for (const std::string& id : bound) state.index.task_sweeps[id].insert(event.sweep_id);
   state.cancelled_sweeps.erase(event.sweep_id);
-  step.sweeps.push_back(PutSweep{
-      .sweep_id = event.sweep_id, .sweep = event.sweep, .tasks = {tasks.begin(), tasks.end()}});
+  step.sweeps.push_back(PutSweep{.sweep_id = event.sweep_id,
+                                 .sweep = std::move(event.sweep),
+                                 .tasks = {tasks.begin(), tasks.end()},
+                                 .texts = std::move(event.texts)});
 }
 
 // Where a dataset lies now: it may have been registered again elsewhere.
-void PutRuns(StepContext& step, const SweepSubmitted& event, const Submission& plan) {
+void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
   for (const PlannedRun* const run : plan.new_runs) {
     // What goes on is carried out as what it goes on from was: else its bits would differ.
     const auto parent = step.state.runs.find(run->run.parent);
@@ -177,6 +191,10 @@ void PutRuns(StepContext& step, const SweepSubmitted& event, const Submission& p
                                      .dataset_path = event.dataset_paths.at(run->dataset_name),
                                      .execution = execution};
     step.changed_runs.insert(run->run_key);
+    const auto i = static_cast<std::size_t>(run - event.sweep.runs.data());
+    if (i < event.texts.run_json.size()) {
+      step.run_json[run->run_key] = std::move(event.texts.run_json[i]);
+    }
   }
   for (const PlannedRun& run : event.sweep.runs) {
     RunRecord& record = step.state.runs.at(run.run_key);
@@ -189,12 +207,12 @@ void PutRuns(StepContext& step, const SweepSubmitted& event, const Submission& p
 
 }  // namespace
 
-SubmitCounts PlanSubmission(const State& state, const Sweep& sweep) {
-  return MakePlan(state, sweep).counts;
+SubmitCounts PlanSubmission(const State& state, const Sweep& sweep, const KnownCells& known_cells) {
+  return MakePlan(state, sweep, known_cells).counts;
 }
 
-void HandleEvent(StepContext& step, const SweepSubmitted& event) {
-  Submission plan = MakePlan(step.state, event.sweep);
+void HandleEvent(StepContext& step, SweepSubmitted& event) {
+  Submission plan = MakePlan(step.state, event.sweep, event.known_cells);
   step.result.status = Check(step.state, event, plan);
   if (!step.result.status.ok()) return;
   step.result.submit = plan.counts;

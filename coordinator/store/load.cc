@@ -60,13 +60,16 @@ Status LoadRuns(Connection& connection, State& state) {
                  });
 }
 
+// Of what has succeeded neither the cells nor their owners are read: they are as many as there are
+// results. The others' cells say who owes them.
 Status LoadTasks(Connection& connection, State& state) {
   return ForEach(
       connection,
       "SELECT id, run_key, kind, state, cancel_wanted, reason, priority, ready_seq, retry_round,"
       " epoch, attempts, attempt, result_attempt, failures, losses, failures_max, losses_max, "
       "needs,"
-      " device_kind, avoid_worker, evaluation, expected_cells, checkpoint_every_ms,"
+      " device_kind, avoid_worker, evaluation,"
+      " CASE state WHEN 'SUCCEEDED' THEN '[]' ELSE expected_cells END, checkpoint_every_ms,"
       " checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint FROM task",
       [&](const Statement& row) -> Status {
         Task task;
@@ -99,6 +102,7 @@ Status LoadTasks(Connection& connection, State& state) {
         ASSIGN_OR_RETURN(task.checkpoints, ListOf<CheckpointRef>(row.Text(24)));
         ASSIGN_OR_RETURN(task.best_checkpoint, OptionalOf<CheckpointRef>(row, 25));
         ASSIGN_OR_RETURN(task.final_checkpoint, OptionalOf<CheckpointRef>(row, 26));
+        for (const ExpectedCell& cell : task.expected_cells) state.cell_task[cell.cell] = task.id;
         state.next_ready_seq = std::max(state.next_ready_seq, task.ready_seq + 1);
         state.tasks[task.id] = std::move(task);
         return Status();
@@ -201,15 +205,11 @@ Status LoadSweeps(Connection& connection, State& state) {
         if (row.Int(1) != 0) state.cancelled_sweeps.insert(row.Text(0));
         return Status();
       }));
-  RETURN_IF_ERROR(ForEach(connection, "SELECT sweep, task FROM sweep_task",
-                          [&](const Statement& row) -> Status {
-                            state.sweep_tasks[row.Text(0)].insert(row.Text(1));
-                            return Status();
-                          }));
-  return ForEach(connection, "SELECT cell, task FROM cell", [&](const Statement& row) -> Status {
-    state.cell_task[row.Text(0)] = row.Text(1);
-    return Status();
-  });
+  return ForEach(connection, "SELECT sweep, task FROM sweep_task",
+                 [&](const Statement& row) -> Status {
+                   state.sweep_tasks[row.Text(0)].insert(row.Text(1));
+                   return Status();
+                 });
 }
 
 }  // namespace
@@ -223,7 +223,7 @@ Result<State> Store::Load() {
   RETURN_IF_ERROR(LoadTasks(*connection_, state));
   RETURN_IF_ERROR(LoadAttempts(*connection_, state));
   for (auto& [id, attempt] : state.attempts) {
-    if (!attempt.end_stored) RETURN_IF_ERROR(NoteRecords(*connection_, attempt));
+    if (IsLive(attempt.state)) RETURN_IF_ERROR(NoteRecords(*connection_, attempt));
   }
   RETURN_IF_ERROR(LoadWorkers(*connection_, state));
   RETURN_IF_ERROR(LoadSweeps(*connection_, state));

@@ -132,6 +132,21 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
   return Status(Code::kNotFound, message);
 }
 
+Result<std::map<std::string, std::string>> StoreReader::CellOwners(const Sweep& sweep) {
+  std::map<std::string, std::string> owners;
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT task FROM cell WHERE cell = ?"));
+  for (const PlannedRun& run : sweep.runs) {
+    connection_->SetTimeLimit(kReadMsMax);  // a read ends with each cell
+    for (const PlannedEvaluation& evaluation : run.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) {
+        ASSIGN_OR_RETURN(const bool found, row.Again().Bind(cell.cell).Step());
+        if (found) owners[cell.cell] = row.Text(0);
+      }
+    }
+  }
+  return owners;
+}
+
 Result<std::string> StoreReader::SameSweep(const std::string& name, const std::string& digest) {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(Statement row,

@@ -116,6 +116,8 @@ class StoreReader {
   Result<SweepRow> FindSweep(const std::string& reference);
   // The newest sweep of this name that asks for the same, or "".
   Result<std::string> SameSweep(const std::string& name, const std::string& digest);
+  // Of the sweep's cells those that are known, with the task that owes or has each.
+  Result<std::map<std::string, std::string>> CellOwners(const Sweep& sweep);
   Result<std::vector<std::string>> TasksOfSweep(const std::string& sweep_id);
   Result<SweepBody> BodyOfSweep(const std::string& sweep_id);
   Result<std::vector<SweepRunRow>> RunsOfSweep(const std::string& sweep_id);

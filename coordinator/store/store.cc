@@ -19,10 +19,12 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kApplicationId = 0x6c72756e;        // "lrun"
-constexpr std::int64_t kQuickCheckBytesMax = 256ll << 20;  // 0.8 s on a plain disk
-constexpr int kWalPagesMax = 4096;                         // 16 MiB of 4 KiB pages
-constexpr std::int64_t kWalBytesMax = 16ll << 20;          // that a WAL keeps which begins anew
+constexpr std::int64_t kApplicationId = 0x6c72756e;  // "lrun"
+// A larger database is not read from end to end at every start. A file cut short is found all the same,
+// and a damaged page when it is read.
+constexpr std::int64_t kQuickCheckBytesMax = 16ll << 20;
+constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
+constexpr std::int64_t kWalBytesMax = 16ll << 20;  // that a WAL keeps which begins anew
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
 

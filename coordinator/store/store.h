@@ -71,8 +71,8 @@ class Store {
   std::int64_t boot_epoch() const { return boot_epoch_; }
   static int SchemaVersion();  // of this build
 
-  // The durable part of the state, and what NoteRecord makes of the records of attempts whose end
-  // is not stored. AfterLoad() is the caller's.
+  // The durable part of the state, and what NoteRecord makes of the records of live attempts. What it
+  // reads grows with runs, tasks and attempts, and not with their results. AfterLoad() is the caller's.
   Result<State> Load();
   Result<std::vector<DatasetRow>> LoadDatasets();
 
@@ -131,5 +131,7 @@ class Store {
 
 // What a sweep asks for: two files with one digest are the same sweep, whatever their comments.
 std::string SweepDigest(const Sweep& sweep);
+// All that the store wants of it as text; not on the core's thread.
+SweepTexts TextsOf(const Sweep& sweep);
 
 }  // namespace longrun

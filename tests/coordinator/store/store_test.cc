@@ -24,7 +24,10 @@ std::string Durable(const State& state) {
   for (const auto& [id, task] : state.tasks) {
     Json checkpoints = Json::array(), cells = Json::array();
     for (const auto& checkpoint : task.checkpoints) checkpoints.push_back(checkpoint.ToJson());
-    for (const auto& cell : task.expected_cells) cells.push_back(cell.ToJson());
+    // What has succeeded owes nothing: its cells need not be loaded.
+    for (const auto& cell : task.expected_cells) {
+      if (task.state != TaskState::kSucceeded) cells.push_back(cell.ToJson());
+    }
     out["tasks"][id] = {task.run_key,
                         TaskKindName(task.kind),
                         TaskStateName(task.state),
@@ -67,7 +70,7 @@ std::string Durable(const State& state) {
              attempt.started_wall_ms,
              attempt.ended_wall_ms,
              attempt.end_stored};
-    if (attempt.end_stored) continue;
+    if (!IsLive(attempt.state)) continue;
     Json results = Json::array();
     for (const auto& cell : attempt.results) results.push_back(cell.ToJson());
     shown.push_back({attempt.tally.FinalBody(), results, reference(attempt.final_checkpoint),
@@ -81,7 +84,9 @@ std::string Durable(const State& state) {
     out["workers"][id] = {worker.incarnation, worker.host, worker.version, worker.dataset_digests,
                           worker.slots.size()};
   }
-  out["cells"] = state.cell_task;
+  for (const auto& [cell, task] : state.cell_task) {
+    if (state.tasks.at(task).state != TaskState::kSucceeded) out["cells"][cell] = task;
+  }
   out["sweeps"] = state.sweep_tasks;
   out["cancelled"] = state.cancelled_sweeps;
   out["next_ready_seq"] = state.next_ready_seq;
@@ -187,6 +192,65 @@ TEST_F(StoreTest, ACancelledSweepStaysCancelledAndASecondSubmissionTakesItUpAgai
   Do(SampleSubmission(kSweepId));
 
   EXPECT_EQ(SweepStateName(state, kSweepId), "PENDING");
+}
+
+// What a start reads must not grow with the results; who has a number is asked of the database.
+TEST_F(StoreTest, AfterARestartResultsAreNotInTheStateAndAreKnownAllTheSame) {
+  RunTheSample();
+  state = store->Load().value();
+  AfterLoad(state, now, 2);
+  EXPECT_TRUE(state.cell_task.empty());
+  for (const auto& [id, task] : state.tasks) EXPECT_TRUE(task.expected_cells.empty());
+  const auto reader = StoreReader::Open(store->database_path()).value();
+  SweepSubmitted again = SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMVS0");
+  again.sweep.name = "again";
+  again.known_cells = reader->CellOwners(again.sweep).value();
+
+  const StepResult result = Step(state, again, now, 0);
+  ASSERT_TRUE(Apply(result.writes).ok());
+
+  EXPECT_EQ(result.submit.cells_new, 0);
+  EXPECT_EQ(result.submit.cells_reused, 4);
+  EXPECT_EQ(reader->ResultsOfSweep(again.sweep_id)->size(), 4u);
+}
+
+// A succeeded task that is written again, from a state that has not loaded its cells, keeps them.
+TEST_F(StoreTest, TheCellsOfATaskOutliveItsNextUpdate) {
+  RunTheSample();
+  state = store->Load().value();
+  std::vector<Write> writes;
+  for (const auto& [id, task] : state.tasks) writes.emplace_back(PutTask{task});
+
+  ASSERT_TRUE(Apply(writes).ok());
+
+  const auto reader = Connection::Open(store->database_path(), Connection::Mode::kRead).value();
+  const char* const without =
+      "SELECT count(*) FROM task WHERE kind = 'evaluate' AND"
+      " json_array_length(expected_cells) <> 2";
+  EXPECT_EQ(reader->ReadInt(without).value(), 0);
+}
+
+TEST_F(StoreTest, TextsThatWereMadeBeforehandAreThoseThatTheStoreMakes) {
+  const auto stored = [&](bool beforehand) {
+    const TempFolder other;
+    const auto fresh = Store::Open(other.path()).value();
+    State empty = fresh->Load().value();
+    SweepSubmitted event = SampleSubmission(kSweepId);
+    if (beforehand) event.texts = TextsOf(event.sweep);
+    const StepResult result = Step(empty, event, now, 0);
+    EXPECT_TRUE(fresh->Begin().ok());
+    EXPECT_TRUE(fresh->Apply(result.writes, 0, counts).ok());
+    EXPECT_TRUE(fresh->Commit().ok());
+    const auto reader = Connection::Open(fresh->database_path(), Connection::Mode::kRead).value();
+    std::string all;
+    for (const char* sql : {"SELECT digest FROM sweep", "SELECT group_concat(run, ';') FROM run",
+                            "SELECT group_concat(run_key || axes, ';') FROM sweep_run"}) {
+      all += reader->ReadText(sql).value() + "\n";
+    }
+    return all;
+  };
+
+  EXPECT_EQ(stored(true), stored(false));
 }
 
 TEST_F(StoreTest, TheTableOfASweepHasEachNumberOnce) {
