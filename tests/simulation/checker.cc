@@ -129,8 +129,12 @@ void SimChecker::CheckTask(const Task& task) {
 void SimChecker::CheckBudget(const Task& task) {
   std::int64_t failures = 0, losses = 0;
   for (const std::string& id : task_attempts_[task.id]) {
-    const Attempt& attempt = store_.attempts.at(id);
-    const FailureRow* const row = FindFailure(attempt.failure_class);
+    const auto stored = store_.attempts.find(id);
+    if (stored == store_.attempts.end()) {
+      return world_.Violate(
+          Str("I-18: attempt ", id, " of task ", task.id, " was stored and is gone"));
+    }
+    const FailureRow* const row = FindFailure(stored->second.failure_class);
     if (row == nullptr || attempt_round_.at(id) != task.retry_round) continue;
     failures += row->counted_as == CountedAs::kFailure;
     losses += row->counted_as == CountedAs::kLoss;
