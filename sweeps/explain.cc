@@ -169,23 +169,39 @@ std::string ParamValue(const ParamSpec& spec) {
 }
 
 Json ExplainParam(const std::string& owner, const ParamSpec& spec) {
-  return {{"path", Str(owner, ".", spec.name)},
-          {"kind", "parameter"},
-          {"meaning", spec.meaning},
-          {"value", ParamValue(spec)},
-          {"default", spec.default_value},
-          {"required", spec.default_value.is_null()}};
+  return {{"path", Str(owner, ".", spec.name)}, {"kind", "parameter"},
+          {"meaning", ParamMeaning(spec)},      {"value", ParamValue(spec)},
+          {"default", spec.default_value},      {"required", spec.default_value.is_null()}};
 }
 
-// The parameters as members, or the one that `rest` names.
-Result<Json> WithParams(Json json, std::span<const ParamSpec> specs, std::string_view rest) {
+std::vector<Json> ExplainParams(const std::string& owner, std::span<const ParamSpec> specs) {
+  std::vector<Json> params;
+  params.reserve(specs.size());
+  for (const ParamSpec& spec : specs) params.push_back(ExplainParam(owner, spec));
+  return params;
+}
+
+// Of every evaluation that names a split.
+Json ExplainOverlap(const std::string& owner) {
+  const KeyRow& row = TrainOverlapKey();
+  return {{"path", Str(owner, ".", row.path)},
+          {"kind", "key"},
+          {"meaning", row.meaning},
+          {"value", ExpectedValue(row)},
+          {"default", row.default_value},
+          {"required", false}};
+}
+
+// What stands below a method or an evaluation as its members, or the one that `rest` names.
+Result<Json> WithMembers(Json json, const std::vector<Json>& below, std::string_view rest) {
   const std::string owner = json.at("path").get<std::string>();
   Json members = Json::array();
   std::vector<std::string> names;
-  for (const ParamSpec& spec : specs) {
-    if (spec.name == rest) return ExplainParam(owner, spec);
-    members.push_back({{"path", Str(owner, ".", spec.name)}, {"meaning", spec.meaning}});
-    names.emplace_back(spec.name);
+  for (const Json& one : below) {
+    const std::string path = one.at("path").get<std::string>();
+    names.push_back(path.substr(owner.size() + 1));
+    if (names.back() == rest) return one;
+    members.push_back({{"path", path}, {"meaning", one.at("meaning")}});
   }
   if (!rest.empty()) {
     return Status(Code::kNotFound,
@@ -236,23 +252,27 @@ Result<Json> ExplainPosition(std::string_view rest) {
   }
   const auto [name, param] = Parts(rest);
   ASSIGN_OR_RETURN(const PositionMethod* method, FindPositionMethod(name));
-  return WithParams({{"path", Str(kPosition, ".", name)},
-                     {"kind", "position"},
-                     {"meaning", Str("past the train length: ", method->beyond)},
-                     {"source", method->source},
-                     {"example", Str("spec:\n  matrix:\n    position: [", name, "]\n")}},
-                    method->params, param);
+  const std::string path = Str(kPosition, ".", name);
+  return WithMembers({{"path", path},
+                      {"kind", "position"},
+                      {"meaning", Str("past the train length: ", method->beyond)},
+                      {"source", method->source},
+                      {"example", Str("spec:\n  matrix:\n    position: [", name, "]\n")}},
+                     ExplainParams(path, method->params), param);
 }
 
 Result<Json> ExplainEvaluation(std::string_view rest) {
   if (rest.empty()) return ExplainKey(*FindKey("spec.evaluate"));
   const auto [name, param] = Parts(rest);
   ASSIGN_OR_RETURN(const Evaluation* evaluation, FindEvaluation(name));
-  return WithParams({{"path", Str(kEvaluate, ".", name)},
-                     {"kind", "evaluation"},
-                     {"meaning", evaluation->meaning},
-                     {"source", evaluation->source}},
-                    evaluation->params, param);
+  const std::string path = Str(kEvaluate, ".", name);
+  std::vector<Json> below = ExplainParams(path, evaluation->params);
+  if (NamesASplit(*evaluation)) below.push_back(ExplainOverlap(path));
+  return WithMembers({{"path", path},
+                      {"kind", "evaluation"},
+                      {"meaning", evaluation->meaning},
+                      {"source", evaluation->source}},
+                     below, param);
 }
 
 Result<Json> ExplainFailures(std::string_view rest) {
@@ -369,7 +389,9 @@ std::vector<std::string> ExplainPaths() {
     add_params(Str(kPosition, ".", method->name), method->params);
   }
   for (const Evaluation* const evaluation : Evaluations()) {
-    add_params(Str(kEvaluate, ".", evaluation->name), evaluation->params);
+    const std::string owner = Str(kEvaluate, ".", evaluation->name);
+    add_params(owner, evaluation->params);
+    if (NamesASplit(*evaluation)) paths.push_back(Str(owner, ".", TrainOverlapKey().path));
   }
   paths.emplace_back(kFailure);
   for (const FailureRow& row : FailureTable()) paths.push_back(Str(kFailure, ".", row.name));

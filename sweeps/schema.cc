@@ -510,7 +510,7 @@ Json ParamSchema(const ParamSpec& spec) {
                     {"uniqueItems", true}};
       break;
   }
-  schema["description"] = spec.meaning;
+  schema["description"] = ParamMeaning(spec);
   if (!spec.default_value.is_null()) schema["default"] = spec.default_value;
   return schema;
 }
@@ -686,15 +686,12 @@ std::string ParamRows(std::span<const ParamSpec> specs) {
                              ? Join(spec.choices, ", ")
                              : Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
     if (is_list) values = Str("a list of ", values);
-    const std::string belongs_to = spec.only_with ? Str("(", spec.only_with->name, " ",
-                                                        Join(spec.only_with->values, ", "), ") ")
-                                                  : "";
     const std::string default_value = spec.default_value.is_null() ? "must be given"
                                       : spec.default_value.is_string()
                                           ? spec.default_value.get<std::string>()
                                           : CanonicalJson(spec.default_value);
-    out += Str("| `", spec.name, "` | ", values, " | ", default_value, " | ", belongs_to,
-               spec.meaning, " |\n");
+    out += Str("| `", spec.name, "` | ", values, " | ", default_value, " | ", ParamMeaning(spec),
+               " |\n");
   }
   return out;
 }
@@ -757,6 +754,12 @@ const KeyRow* FindAxis(std::string_view axis) {
 }
 
 std::string ExpectedValue(const KeyRow& row) { return Expected(row); }
+
+std::string ParamMeaning(const ParamSpec& spec) {
+  if (!spec.only_with) return std::string(spec.meaning);
+  return Str("(", spec.only_with->name, " ", Join(spec.only_with->values, ", "), ") ",
+             spec.meaning);
+}
 
 Result<Json> TypeValue(const KeyRow& row, const YamlNode& node) {
   if (row.type == Type::kNumberPair) return TypeNumberPair(row, node);

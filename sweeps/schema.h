@@ -73,6 +73,9 @@ Result<Json> TypeValue(const KeyRow& row, const YamlNode& node);
 // refused by CheckParams.
 Json TypeParam(const ParamSpec& spec, const YamlNode& node);
 
+// What a parameter means, behind what it belongs to: "(protocol rolling, last_k) tokens that ...".
+std::string ParamMeaning(const ParamSpec& spec);
+
 // "fast" for messages: at most 60 bytes, in quotes; "a list", "a map", "nothing".
 std::string ShowNode(const YamlNode& node);
 // `; did you mean "buckets"?`, or the names there are.

@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <span>
 
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
 #include "sweeps/failure.h"
 #include "sweeps/schema.h"
+#include "sweeps/sweep.h"
 #include "sweeps/yaml_tree.h"
 
 namespace longrun {
@@ -69,6 +71,71 @@ TEST(ExplainTest, EverythingInTheTablesIsKnownUnderItsPath) {
   }
 }
 
+TEST(ExplainTest, AParameterSaysWhichProtocolsItBelongsTo) {
+  const std::string listed = ExplainText(Known("evaluate.perplexity"));
+  EXPECT_NE(listed.find("evaluate.perplexity.stride "), std::string::npos);
+  EXPECT_NE(listed.find("  (protocol sliding_bos"), std::string::npos) << listed;
+  EXPECT_TRUE(Known("evaluate.perplexity.stride")
+                  .at("meaning")
+                  .get<std::string>()
+                  .starts_with("(protocol sliding_bos"));
+  EXPECT_FALSE(
+      Known("evaluate.perplexity.split").at("meaning").get<std::string>().starts_with("("));
+}
+
+// Every name that the parser takes: the rows of the table, the parameters of methods and evaluations,
+// and what an evaluation takes beside them.
+TEST(ExplainTest, EveryKeyOfALanguageTableIsExplainedAndStandsInTheJsonSchema) {
+  const Json schema = SweepJsonSchema();
+  const auto below = [](const Json& node, std::string_view path) {
+    const Json* at = &node;
+    for (const std::string& part : Split(path, '.')) {
+      const auto properties = at->find("properties");
+      if (properties == at->end() || !properties->contains(part)) return Json();
+      at = &properties->at(part);
+    }
+    return *at;
+  };
+  for (const KeyRow& row : SweepKeys()) {
+    EXPECT_EQ(Known(row.path).at("meaning"), row.meaning) << row.path;
+    const bool is_refused = row.type == KeyRow::Type::kUnbuilt;
+    EXPECT_EQ(below(schema, row.path).is_null(), is_refused) << row.path;
+    if (row.axis && !row.path.starts_with("spec.matrix.")) {
+      const std::string axis(row.path.substr(std::string_view("spec.").size()));
+      EXPECT_TRUE(schema.at("properties")
+                      .at("spec")
+                      .at("properties")
+                      .at("matrix")
+                      .at("properties")
+                      .contains(axis))
+          << axis;
+    }
+  }
+  const auto expect_params = [&](const std::string& owner, std::span<const ParamSpec> specs,
+                                 const Json& form) {
+    for (const ParamSpec& spec : specs) {
+      const std::string meaning = Known(Str(owner, ".", spec.name)).at("meaning");
+      EXPECT_TRUE(meaning.ends_with(spec.meaning)) << meaning;
+      EXPECT_EQ(below(form, spec.name).value("description", ""), meaning) << owner;
+    }
+  };
+  const Json forms = below(schema, "spec.matrix.position").at("items").at("anyOf");
+  std::size_t n_method = 0;
+  for (const PositionMethod* const method : PositionMethods()) {
+    expect_params(Str("position.", method->name), method->params, forms.at(++n_method));
+  }
+  const Json evaluations = below(schema, "spec.evaluate").at("items").at("anyOf");
+  for (std::size_t e = 0; e < Evaluations().size(); ++e) {
+    const Evaluation& evaluation = *Evaluations()[e];
+    const std::string owner = Str("evaluate.", evaluation.name);
+    const Json form = below(evaluations.at(e), evaluation.name);
+    expect_params(owner, evaluation.params, form);
+    const std::string overlap = "allow_train_overlap";
+    EXPECT_EQ(form.at("properties").contains(overlap), NamesASplit(evaluation));
+    EXPECT_EQ(Explain(Str(owner, ".", overlap)).ok(), NamesASplit(evaluation));
+  }
+}
+
 // A person copies the example into a file: each must be YAML of the right place and type.
 TEST(ExplainTest, EachExampleOfAScalarKeyIsAValueThatTheKeyTakes) {
   std::size_t n_checked = 0;
@@ -104,8 +171,7 @@ TEST(ExplainTest, ATypoIsAnsweredWithTheNearestName) {
   EXPECT_EQ(message("train.optimizer.lrr"),
             "nothing is known of \"train.optimizer.lrr\"; did you mean train.optimizer.lr?");
   EXPECT_EQ(message("cable"), "nothing is known of \"cable\"; did you mean position.cable?");
-  EXPECT_EQ(message("failure.lots"),
-            "there is no failure class \"lots\"; did you mean \"lost\"?");
+  EXPECT_EQ(message("failure.lots"), "there is no failure class \"lots\"; did you mean \"lost\"?");
   EXPECT_EQ(message("position.cabel").substr(0, 63),
             "unknown position method \"cabel\"; did you mean \"cable\"? (methods");
   EXPECT_EQ(message("position.cable.varant"),
