@@ -2,12 +2,14 @@
 #include "coordinator/exports.h"
 
 #include <cmath>
+#include <set>
 #include <tuple>
 #include <utility>
 
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "sweeps/evaluation_name.h"
 #include "sweeps/sweep.h"
 
 namespace longrun {
@@ -17,6 +19,28 @@ struct Mean {
   double sum = 0;
   std::int64_t n = 0;
 };
+
+// The label of each row's evaluation. How many tokens are scored depends on the dataset, and says
+// something only where evaluations that are alike in all else differ in it.
+std::vector<std::string> EvaluationLabels(const std::vector<ExportRow>& rows) {
+  std::vector<std::pair<std::string, std::string>> names;  // without and with the tokens
+  names.reserve(rows.size());
+  std::map<std::tuple<std::string, std::string, std::string>, std::set<std::string>> alike;
+  for (const ExportRow& row : rows) {
+    const Result<Json> evaluation = ParseJson(row.evaluation_json);
+    const Json json = evaluation.ok() ? *evaluation : Json();
+    names.emplace_back(EvaluationName(json, false), EvaluationName(json, true));
+    alike[{row.dataset, row.split, names.back().first}].insert(names.back().second);
+  }
+  std::vector<std::string> labels;
+  labels.reserve(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto& [brief, whole] = names[i];
+    const bool is_one = alike.at({rows[i].dataset, rows[i].split, brief}).size() == 1;
+    labels.push_back(is_one ? brief : whole);
+  }
+  return labels;
+}
 
 }  // namespace
 
@@ -80,19 +104,22 @@ Result<std::vector<ResultSeries>> ResultExports::Read() {
     if (!IsWanted(sweep)) continue;
     ASSIGN_OR_RETURN(const std::vector<ExportRow> rows, reader_->ExportRows(sweep.id));
     // In the order of the labels; of a baseline there is no train length.
-    using Key =
-        std::tuple<std::string, std::int64_t, std::int64_t, std::string, std::string, std::string>;
+    using Key = std::tuple<std::string, std::int64_t, std::int64_t, std::string, std::string,
+                           std::string, std::string>;
     std::map<Key, Mean> means;
-    for (const ExportRow& row : rows) {
+    const std::vector<std::string> evaluations = EvaluationLabels(rows);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const ExportRow& row = rows[i];
       const bool baseline = !row.variant.empty();
       Mean& mean = means[Key(baseline ? row.variant : MethodLabel(row.axes_json),
                              baseline ? 0 : row.train_length, row.context_length, row.dataset,
-                             row.split, row.protocol)];
+                             row.split, row.protocol, evaluations[i])];
       mean.sum += row.nll;
       mean.n += 1;
     }
     for (const auto& [key, mean] : means) {
-      const auto& [method, train_length, context_length, dataset, split, protocol] = key;
+      const auto& [method, train_length, context_length, dataset, split, protocol, evaluation] =
+          key;
       all.push_back({.sweep = sweep.name,
                      .method = method,
                      .train_length = train_length == 0 ? "" : Str(train_length),
@@ -100,6 +127,7 @@ Result<std::vector<ResultSeries>> ResultExports::Read() {
                      .dataset = dataset,
                      .split = split,
                      .protocol = protocol,
+                     .evaluation = evaluation,
                      .perplexity = std::exp(mean.sum / static_cast<double>(mean.n))});
     }
   }

@@ -2,7 +2,8 @@
 // from the store before a scrape when something was stored since the last one.
 //
 // One value is exp of the mean nll over the seeds of a point (as in `longrun table`) and over further
-// axes, since the labels are fixed: sweep, method, train_length, context_length, dataset, split, protocol. Of the
+// axes, since the labels are fixed: sweep, method, train_length, context_length, dataset, split, protocol,
+// evaluation (the protocol with its parameters: numbers of two strides are never averaged). Of the
 // sweeps with one name the newest counts; newer sweeps come first where there are more series than are
 // shown.
 #pragma once

@@ -171,7 +171,7 @@ void Metrics::SetResults(const std::vector<ResultSeries>& series) {
     const ResultSeries& one = series[i];
     page_.Set(Metric::kResultPpl,
               {one.sweep, one.method, one.train_length, one.context_length, one.dataset, one.split,
-               one.protocol},
+               one.protocol, one.evaluation},
               one.perplexity);
   }
   page_.Set(Metric::kResultSeriesLeftOut, {}, static_cast<double>(series.size() - n_shown));

@@ -41,6 +41,7 @@ struct ResultSeries {
   std::string dataset;
   std::string split;
   std::string protocol;
+  std::string evaluation;  // the protocol with its parameters
   double perplexity = 0;
 };
 

@@ -92,10 +92,11 @@ constexpr MetricRow kRows[] = {
      kCoordinator, "Unary calls, from their arrival to their answer, waiting included."},
 
     {Metric::kResultPpl, "longrun_result_ppl", kGauge,
-     "sweep method train_length context_length dataset split protocol", "ppl", kCoordinator,
+     "sweep method train_length context_length dataset split protocol evaluation", "ppl",
+     kCoordinator,
      "Perplexity, exp of the mean nll over seeds and further axes, of sweeps with "
-     "`metadata.export: "
-     "prometheus`."},
+     "`metadata.export: prometheus`. `evaluation` is the protocol with its own parameters, "
+     "`sliding_bos(stride=16)`; with `score_tokens` too where a sweep asks for several."},
     {Metric::kResultSeriesLeftOut, "longrun_result_series_left_out", kGauge, "", "", kCoordinator,
      "Series of longrun_result_ppl beyond the first 10000, which are not shown."},
 

@@ -121,7 +121,7 @@ def quantiles(metric, by="", prefix="", where=""):
 
 # ---- dashboards -----------------------------------------------------------------------------------
 
-THIS = 'sweep="$sweep", dataset=~"$dataset", split="$split", protocol="$protocol"'
+THIS = 'sweep="$sweep", dataset=~"$dataset", split="$split", evaluation="$evaluation"'
 ON = 'instance=~"$worker"'
 CURVE = (f"label_join(longrun_result_ppl{{{THIS}}}, "
          '"model", " ", "method", "train_length", "dataset")')
@@ -133,8 +133,8 @@ SWEEPS = {
         variable("dataset", "Dataset", 'label_values(longrun_result_ppl{sweep="$sweep"}, dataset)',
                  several=True),
         variable("split", "Split", 'label_values(longrun_result_ppl{sweep="$sweep"}, split)'),
-        variable("protocol", "Protocol",
-                 'label_values(longrun_result_ppl{sweep="$sweep"}, protocol)')],
+        variable("evaluation", "Evaluation",
+                 'label_values(longrun_result_ppl{sweep="$sweep"}, evaluation)')],
     "rows": [
         ("Now", [
             stat("Open tasks", 4, "none", "sum(longrun:tasks_open:sum)",

@@ -465,7 +465,7 @@ Result<std::vector<ExportRow>> StoreReader::ExportRows(const std::string& sweep_
       connection_->Prepare(
           "SELECT sweep_run.axes, run.dataset_name, run.train_length, result.context_length,"
           " ifnull(result.split, ''), ifnull(result.protocol, ''), ifnull(result.variant, ''),"
-          " result.value FROM sweep_cell"
+          " result.value, ifnull(task.evaluation, '') FROM sweep_cell"
           " JOIN sweep_run ON sweep_run.sweep = sweep_cell.sweep"
           " AND sweep_run.ordinal = sweep_cell.ordinal"
           " JOIN run ON run.run_key = sweep_run.run_key"
@@ -486,6 +486,7 @@ Result<std::vector<ExportRow>> StoreReader::ExportRows(const std::string& sweep_
                     .context_length = row.Int(3),
                     .split = row.Text(4),
                     .protocol = row.Text(5),
+                    .evaluation_json = row.Text(8),
                     .variant = row.Text(6),
                     .nll = row.Double(7)});
   }

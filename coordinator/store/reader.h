@@ -88,8 +88,9 @@ struct ExportRow {
   std::int64_t context_length = 0;
   std::string split;
   std::string protocol;
-  std::string variant;  // "": the model itself
-  double nll = 0;       // nats per token
+  std::string evaluation_json;  // name -> parameters, lengths left out
+  std::string variant;          // "": the model itself
+  double nll = 0;               // nats per token
 };
 
 // A file of a checkpoint.

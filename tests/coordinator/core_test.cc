@@ -211,7 +211,7 @@ TEST_F(CoreTest, PerplexitiesOfASweepThatAsksForItAreOnThePage) {
   for (const char* method : {"alibi", "rope"}) {
     for (const char* length : {"64", "128"}) {
       EXPECT_NE(page.find(Str("longrun_result_ppl{context_length=\"", length,
-                              "\",dataset=\"toy\",method=\"", method,
+                              "\",dataset=\"toy\",evaluation=\"nonoverlap\",method=\"", method,
                               "\",protocol=\"nonoverlap\",split=\"validation\",sweep=\"sample\","
                               "train_length=\"64\"} 12.182")),
                 std::string::npos)
@@ -225,6 +225,35 @@ TEST_F(CoreTest, PerplexitiesOfASweepThatAsksForItAreOnThePage) {
   EXPECT_TRUE(core->PostAndWait(silent).status.ok());
   exports->Refresh(*metrics);
   EXPECT_EQ(metrics->Page().find("longrun_result_ppl{"), std::string::npos);
+}
+
+// Of one protocol with two settings, and of one that scores two numbers of tokens, each has a series.
+TEST_F(CoreTest, PerplexitiesOfTwoSettingsOfAProtocolAreTwoSeries) {
+  Upload("manifest");
+  const auto exports = ResultExports::Open(store->database_path()).value();
+  SweepSubmitted submission = SampleSubmission(kSweepId);
+  std::string yaml = kSampleYaml;
+  yaml.replace(yaml.find("{name: sample}"), 14, "{name: sample, export: prometheus}");
+  yaml.replace(yaml.find("[alibi, rope]"), 13, "[alibi]");
+  const std::size_t evaluation = yaml.find("    - perplexity");
+  yaml.replace(evaluation, std::string::npos,
+               "    - perplexity: {context_lengths: [64], protocol: sliding_bos, stride: 16}\n"
+               "    - perplexity: {context_lengths: [64], protocol: sliding_bos, stride: 32}\n"
+               "    - perplexity: {context_lengths: [64], score_tokens: 1024}\n"
+               "    - perplexity: {context_lengths: [64], score_tokens: 2048}\n");
+  submission.sweep = SampleSweep(yaml);
+  EXPECT_TRUE(core->PostAndWait(submission).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+
+  for (int i = 0; i < 5; ++i) CarryOut(*sink, session);
+  exports->Refresh(*metrics);
+
+  const std::string page = metrics->Page();
+  for (const char* label : {"sliding_bos(stride=16)", "sliding_bos(stride=32)",
+                            "nonoverlap(score_tokens=1024)", "nonoverlap(score_tokens=2048)"}) {
+    EXPECT_NE(page.find(Str("evaluation=\"", label, "\"")), std::string::npos) << page;
+  }
 }
 
 TEST_F(CoreTest, WhatTasksAndAttemptsDidIsOnThePage) {

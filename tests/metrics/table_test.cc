@@ -20,9 +20,10 @@ namespace {
 // What a label may be: closed sets, and names that people give. Never a run, a task or an attempt;
 // `job` and `instance` are Prometheus's own.
 const std::set<std::string> kLabels = {
-    "version", "revision", "kind",         "state",          "from", "to",     "gate",
-    "class",   "worker",   "outcome",      "method",         "code", "sweep",  "dataset",
-    "split",   "protocol", "train_length", "context_length", "slot", "device", "name"};
+    "version",        "revision", "kind",   "state",    "from",       "to",
+    "gate",           "class",    "worker", "outcome",  "method",     "code",
+    "sweep",          "dataset",  "split",  "protocol", "evaluation", "train_length",
+    "context_length", "slot",     "device", "name"};
 // Base units, and the words that stand for what has none.
 const std::set<std::string> kUnits = {"seconds",           "bytes", "ratio", "watts", "celsius",
                                       "tokens_per_second", "nats",  "ppl",   "info",  ""};

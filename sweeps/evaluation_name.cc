@@ -1,0 +1,38 @@
+#include "sweeps/evaluation_name.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/str.h"
+#include "model/evaluation/evaluation.h"
+
+namespace longrun {
+namespace {
+
+bool IsDefault(const std::string& evaluation, const std::string& parameter, const Json& value) {
+  const Result<const Evaluation*> found = FindEvaluation(evaluation);
+  if (!found.ok()) return false;
+  const auto spec = std::ranges::find((*found)->params, parameter, &ParamSpec::name);
+  return spec != (*found)->params.end() && spec->default_value == value;
+}
+
+}  // namespace
+
+std::string EvaluationName(const Json& evaluation, bool whole) {
+  if (!evaluation.is_object() || evaluation.empty() || !evaluation.begin()->is_object()) return "";
+  const std::string& name = evaluation.begin().key();
+  const Json& params = evaluation.begin().value();
+  if (!whole && !params.contains("protocol")) return name;
+  std::vector<std::string> parts;
+  for (const auto& [param, value] : params.items()) {
+    const bool stands_elsewhere = param == "split" || param == "protocol" || param == "baseline" ||
+                                  param == "context_lengths" || (param == "score_tokens" && !whole);
+    if (stands_elsewhere || IsDefault(name, param, value)) continue;
+    parts.push_back(
+        Str(param, "=", value.is_string() ? value.get<std::string>() : CanonicalJson(value)));
+  }
+  const std::string protocol = params.value("protocol", name);
+  return parts.empty() ? protocol : Str(protocol, "(", Join(parts, ","), ")");
+}
+
+}  // namespace longrun
