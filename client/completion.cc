@@ -9,6 +9,7 @@
 #include "client/ask.h"
 #include "client/command_line.h"
 #include "client/output.h"
+#include "client/pivot_axes.h"
 #include "client/verb.h"
 #include "sweeps/explain.h"
 #include "sweeps/schema.h"
@@ -40,11 +41,14 @@ complete -F _longrun longrun
 constexpr const char* kZsh = R"(#compdef longrun
 # longrun: completion for zsh. Load it with: source <(longrun completion zsh)
 _longrun() {
-  local -a lines
+  local -a lines open
   lines=("${(@f)$(${words[1]} __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
   (( ${lines[(I):files]} )) && _files
   lines=("${(@)lines:#:files}")
   lines=("${(@)lines:#}")
+  open=("${(@M)lines:#*=}")
+  lines=("${(@)lines:#*=}")
+  (( ${#open} )) && compadd -S '' -- "${open[@]}"
   (( ${#lines} )) && compadd -- "${lines[@]}"
   return 0
 }
@@ -82,13 +86,26 @@ std::vector<std::string> SetPaths() {
   return paths;
 }
 
+// Axes of a table, each with `end`.
+std::vector<std::string> AxisWords(const char* end) {
+  std::vector<std::string> words;
+  words.reserve(AxisNames().size() + EvaluationAxes().size());
+  for (const auto& axes : {AxisNames(), EvaluationAxes()}) {
+    for (const std::string& axis : axes) words.push_back(axis + end);
+  }
+  return words;
+}
+
 // What the value of an option, or a positional, can be, by its name.
-std::vector<std::string> ValuesOf(const CLI::Option& option, const LiveNames& live) {
+std::vector<std::string> ValuesOf(const CLI::App& verb, const CLI::Option& option,
+                                  const LiveNames& live) {
   std::vector<std::string> choices = ChoicesOf(option);
   if (!choices.empty()) return choices;
   const std::string name = option.get_name();
+  const bool of_data = verb.get_parent() != nullptr && verb.get_parent()->get_name() == "data";
+  if (name == "NAME" && of_data) return live("datasets");
   if (name == "SWEEP" || name == "NAME") return live("sweeps");
-  if (name == "THING") {
+  if (name == "THING" || name == "A" || name == "B") {
     std::vector<std::string> names = live("sweeps");
     const std::vector<std::string> runs = live("runs");
     names.insert(names.end(), runs.begin(), runs.end());
@@ -99,10 +116,12 @@ std::vector<std::string> ValuesOf(const CLI::Option& option, const LiveNames& li
   if (name == "LABEL" || name == "--label") return live("labels");
   if (name == "PATH") return ExplainPaths();
   if (name == "--set") return SetPaths();
-  if (name == "FILE" || name == "FOLDER" || name == "--state" || name == "--train" ||
-      name == "--validation" || name == "--test") {
-    return {kCompleteFiles};
-  }
+  if (name == "--rows" || name == "--cols") return AxisWords("");
+  if (name == "--where") return AxisWords("=");
+  static constexpr std::string_view kFiles[] = {"FILE",    "FILES",       "OUT",          "FOLDER",
+                                                "--state", "--train",     "--validation", "--test",
+                                                "--out",   "--tokenizer", "--output"};
+  if (std::ranges::find(kFiles, name) != std::end(kFiles)) return {kCompleteFiles};
   return {};
 }
 
@@ -179,7 +198,7 @@ void AddPositional(const Where& place, const LiveNames& live,
   const bool is_full = place.n_positionals >= positionals.size() &&
                        positionals[index]->get_items_expected_max() <= 1;
   if (is_full) return;
-  for (std::string& value : ValuesOf(*positionals[index], live)) {
+  for (std::string& value : ValuesOf(*place.verb, *positionals[index], live)) {
     candidates.push_back(std::move(value));
   }
 }
@@ -255,7 +274,7 @@ std::vector<std::string> Complete(CLI::App& app, const std::vector<std::string>&
   const Where place = Walk(app, words);
   std::vector<std::string> candidates;
   if (place.value_of != nullptr) {
-    candidates = ValuesOf(*place.value_of, live);
+    candidates = ValuesOf(*place.verb, *place.value_of, live);
   } else if (typed.starts_with("-")) {
     AddFlags(*place.verb, candidates);
   } else {

@@ -255,6 +255,13 @@ Finding CheckDatabase(const Machine& machine) {
   }
   const Result<Json> info = Ask(machine.state, "GetServerInfo", Json::object());
   if (!info.ok()) {
+    // Nobody looked into the database: that says nothing about it.
+    const bool no_answer = info.status().code() == Code::kUnavailable ||
+                           info.status().code() == Code::kDeadlineExceeded;
+    if (no_answer) {
+      return Fail(Str("not looked at: ", info.status().message()),
+                  Str("see why: `tail ", JoinPath(machine.state, "coordinator.log"), "`"));
+    }
     return Fail(info.status().message(),
                 "put the newest backup of longrun.db back, or begin anew with another --state");
   }
@@ -284,7 +291,15 @@ Finding CheckPorts(const Machine& machine) {
                     listen(fd, 1) == 0;
   const int error = errno;
   if (fd >= 0) close(fd);
-  if (free || CoordinatorRuns(machine.state)) return Ok(Str("metrics: ", text));
+  if (CoordinatorRuns(machine.state)) {
+    const Result<std::string> shown = ReadFile(JoinPath(machine.state, "coordinator.metrics"), 256);
+    return Ok(shown.ok() ? Str("metrics at http://", Trim(*shown), "/metrics")
+                         : Str("metrics: ", text));
+  }
+  if (free) {
+    return Ok(port == 0 ? std::string("metrics: on a free port that the coordinator chooses")
+                        : Str("metrics: ", text, " is free"));
+  }
   return Fail(Str("nobody can listen on ", text, ": ", std::strerror(error)),
               "give another port in LONGRUN_METRICS, or end who has it (`ss -ltnp`)");
 }

@@ -52,6 +52,9 @@ TEST(CompletionTest, WhatAnOptionTakes) {
   EXPECT_EQ(At({"ls", "-l", ""}), Names{"suite=long"});
   EXPECT_EQ(At({"run", "--set", "train.optimizer.l"}), Names{"train.optimizer.lr="});
   EXPECT_EQ(At({"ls", "--state", ""}), Names{kCompleteFiles});
+  EXPECT_EQ(At({"report", "quickstart", "-o", ""}), Names{kCompleteFiles});
+  EXPECT_EQ(At({"table", "quickstart", "--where", "posi"}), Names{"position="});
+  EXPECT_EQ(At({"table", "quickstart", "--rows", "context"}), Names{"context_length"});
 }
 
 TEST(CompletionTest, NamesThatExist) {
@@ -59,6 +62,8 @@ TEST(CompletionTest, NamesThatExist) {
   EXPECT_EQ(At({"get", ""}), (Names{"quickstart", "quality", "0123456789ab"}));
   EXPECT_EQ(At({"retry", "0"}), Names{"0123456789ab"});
   EXPECT_EQ(At({"label", "quickstart", "suite"}), Names{"suite=long"});
+  EXPECT_EQ(At({"diff", "quickstart", "qua"}), Names{"quality"});
+  EXPECT_EQ(At({"data", "register", ""}), Names{"austen"});
   EXPECT_TRUE(At({"cancel", "quickstart", ""}).empty());            // it takes one
   EXPECT_EQ(At({"table", "quickstart", "qua"}), Names{"quality"});  // it takes several
 }
