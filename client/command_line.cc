@@ -14,7 +14,7 @@ constexpr const char* kFooter = R"(Examples:
 
 State: --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun, else ~/.local/share/longrun.
 Exit codes: 0 ok, 1 failed, 2 usage or sweep file, 3 not found, 4 conflict, 5 denied,
-  6 unavailable or timed out, 7 some tasks failed, 8 not complete yet, 130 interrupted.)";
+  6 unavailable or timed out, 7 some tasks failed, 8 some still to come, 130 interrupted.)";
 
 }  // namespace
 

@@ -28,15 +28,15 @@ void Collect(const std::string& path, const Json& a, const Json& b,
   }
 }
 
-// What a number is of, in the order in which numbers are listed. The last part is all that was asked:
-// two evaluations may differ in it alone.
+// What a number is of, in the order in which numbers are listed.
 Json PlaceOf(const Json& row) {
   const Json& body = row.at("body");
   Json place = Json::array();
-  for (const char* key : {"metric", "split", "protocol", "variant", "depth", "context_length"}) {
+  for (const char* key : {"metric", "split", "protocol"}) place.push_back(body.value(key, Json()));
+  place.push_back(row.value("evaluation", Json()));  // two may differ in a parameter alone
+  for (const char* key : {"variant", "depth", "context_length"}) {
     place.push_back(body.value(key, Json()));
   }
-  place.push_back(row.value("evaluation", Json()));
   return place;
 }
 
@@ -60,10 +60,12 @@ using BodyPair = std::pair<const Json*, const Json*>;
 ResultDifference Compare(const Json& place, const std::vector<BodyPair>& seeds) {
   const Metric metric = MetricFor(place[0].get<std::string>());
   ResultDifference out{.metric = metric.name,
-                       .context_length = place[5],
+                       .context_length = place[6],
                        .split = place[1],
                        .protocol = place[2],
-                       .variant = place[3],
+                       .variant = place[4],
+                       .depth = place[5],
+                       .evaluation = place[3],
                        .status_a = "ok",
                        .status_b = "ok"};
   std::vector<Reading> as;
@@ -85,9 +87,11 @@ ResultDifference Compare(const Json& place, const std::vector<BodyPair>& seeds) 
   }
   if (!as.empty()) out.a = metric.Value(MeanOf(as).x);
   if (!bs.empty()) out.b = metric.Value(MeanOf(bs).x);
+  if (out.a && std::isinf(*out.a)) out.status_a = kOverflow;
+  if (out.b && std::isinf(*out.b)) out.status_b = kOverflow;
   if (differences.size() < seeds.size()) return out;  // a seed of one side has no number
-  out.difference = *out.b - *out.a;
   const Reading mean = MeanOf(differences);
+  out.difference = mean.x == 0.0 ? 0.0 : *out.b - *out.a;  // of two that are infinite too
   if (!mean.se) return out;
   if (*mean.se > 0.0) out.z = mean.x / *mean.se;
   if (differences.size() == 1) {
@@ -166,7 +170,8 @@ Json RecordsOf(const Json& run) {
   for (const Json& task : run.at("tasks")) {
     Json started = StartedOf(task);
     if (!started.is_object()) continue;
-    started.erase("pid");
+    // Of the attempt, not of what it was made with.
+    for (const char* key : {"pid", "command"}) started.erase(key);
     const std::string kind = task.at("kind").get<std::string>();
     if (!out.contains(kind)) out[kind] = std::move(started);
   }

@@ -27,6 +27,8 @@ struct ResultDifference {
   Json split = {};
   Json protocol = {};
   Json variant = {};
+  Json depth = {};
+  Json evaluation = {};  // what was asked: name -> parameters
   std::string status_a = {};
   std::string status_b = {};
   std::optional<double> a = {};

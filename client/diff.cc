@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <set>
 
 #include "base/str.h"
 #include "client/ask.h"
@@ -10,6 +11,7 @@
 #include "client/output.h"
 #include "client/render.h"
 #include "client/verb.h"
+#include "sweeps/evaluation_name.h"
 
 namespace longrun {
 namespace {
@@ -93,21 +95,18 @@ Json DifferencesJson(const std::vector<Difference>& differences) {
   return list;
 }
 
-Json NumberOrNull(const std::optional<double>& value) {
-  return value && std::isfinite(*value) ? Json(*value) : Json(nullptr);
-}
-
 bool IsEqual(const ResultDifference& one) {
   return one.status_a == one.status_b && (!one.a || (one.difference && *one.difference == 0.0));
 }
 
 Json ResultJson(const ResultDifference& one) {
-  return {{"metric", one.metric},       {"context_length", one.context_length},
-          {"split", one.split},         {"protocol", one.protocol},
-          {"variant", one.variant},     {"status_a", one.status_a},
-          {"status_b", one.status_b},   {"a", NumberOrNull(one.a)},
-          {"b", NumberOrNull(one.b)},   {"difference", NumberOrNull(one.difference)},
-          {"se", NumberOrNull(one.se)}, {"z", NumberOrNull(one.z)}};
+  return {{"metric", one.metric},         {"context_length", one.context_length},
+          {"split", one.split},           {"protocol", one.protocol},
+          {"variant", one.variant},       {"depth", one.depth},
+          {"evaluation", one.evaluation}, {"status_a", one.status_a},
+          {"status_b", one.status_b},     {"a", NumberOrNull(one.a)},
+          {"b", NumberOrNull(one.b)},     {"difference", NumberOrNull(one.difference)},
+          {"se", NumberOrNull(one.se)},   {"z", NumberOrNull(one.z)}};
 }
 
 // {"axes","runs":[[a, b]],"keys","provenance","results","curves"} of one point: what is equal is left
@@ -190,8 +189,26 @@ std::string KeysText(const std::string& title, const Json& differences) {
       RenderColumns({title, "a", "b"}, {Align::kLeft, Align::kLeft, Align::kLeft}, rows));
 }
 
+// "perplexity validation sliding_bos(stride=16) unigram".
+std::string ResultName(const Json& result, bool whole) {
+  std::vector<std::string> parts = {result.at("metric").get<std::string>()};
+  if (!result.at("split").is_null()) parts.push_back(AxisText(result.at("split")));
+  const std::string evaluation = EvaluationName(result.at("evaluation"), whole);
+  if (!evaluation.empty()) {
+    parts.push_back(evaluation);
+  } else if (!result.at("protocol").is_null()) {
+    parts.push_back(AxisText(result.at("protocol")));
+  }
+  if (!result.at("variant").is_null()) parts.push_back(AxisText(result.at("variant")));
+  if (!result.at("depth").is_null()) parts.push_back("depth " + AxisText(result.at("depth")));
+  return Join(parts, " ");
+}
+
 std::string ResultsText(const Json& results) {
   if (results.empty()) return "";
+  // Every parameter is told where nothing else tells two evaluations apart.
+  std::map<std::string, std::set<std::string>> alike;
+  for (const Json& one : results) alike[ResultName(one, false)].insert(ResultName(one, true));
   std::vector<std::vector<std::string>> rows;
   rows.reserve(results.size());
   for (const Json& one : results) {
@@ -199,11 +216,7 @@ std::string ResultsText(const Json& results) {
       return one.at(value).is_number() ? Short(one.at(value), 6)
                                        : one.at(status).get<std::string>();
     };
-    std::string what = one.at("metric").get<std::string>();
-    for (const char* key : {"split", "protocol", "variant"}) {
-      if (!one.at(key).is_null()) what += " " + AxisText(one.at(key));
-    }
-    rows.push_back({std::move(what),
+    rows.push_back({ResultName(one, alike.at(ResultName(one, false)).size() > 1),
                     one.at("context_length").is_null() ? "" : AxisText(one.at("context_length")),
                     side("a", "status_a"), side("b", "status_b"), Short(one.at("difference"), 4),
                     Short(one.at("se"), 3), Short(one.at("z"), 3)});
@@ -234,7 +247,7 @@ std::string PointText(const Json& point) {
         out, Str("  ", AxisText(curve.at("metric")), ": at most ", Short(curve.at("difference"), 4),
                  " apart, at step ", curve.at("step").get<std::int64_t>(), " (",
                  Short(curve.at("a"), 6), ", ", Short(curve.at("b"), 6), "); ",
-                 curve.at("steps_in_common").get<std::int64_t>(), " steps in common\n"));
+                 Counted(curve.at("steps_in_common").get<std::int64_t>(), "step"), " in common\n"));
   }
   return out;
 }

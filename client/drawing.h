@@ -41,14 +41,14 @@ struct Drawing {
 };
 
 // Colours that are told apart by colour-blind eyes too (Okabe and Ito 2008, without the yellow, which is
-// faint on white), as 0xRRGGBB.
+// faint on white; no grey, which baselines have), as 0xRRGGBB.
 struct PaletteColour {
   unsigned on_light = 0;
   unsigned on_dark = 0;
 };
 inline constexpr PaletteColour kPalette[] = {
     {0x0072b2, 0x56b4e9}, {0xd55e00, 0xff8c42}, {0x009e73, 0x2fd0a5}, {0xb0528f, 0xe39ac8},
-    {0xb57900, 0xf0b93a}, {0x3a3f8f, 0x9aa2ff}, {0x6b6b6b, 0xbdbdbd}};
+    {0xb57900, 0xf0b93a}, {0x3a3f8f, 0x9aa2ff}, {0x7a3b12, 0xd9a06b}};
 inline constexpr int kPaletteSize = sizeof(kPalette) / sizeof(kPalette[0]);
 
 // Of a band, over what lies below it.

@@ -1,4 +1,7 @@
+// Exit codes: what a failure and what the state of a sweep make of a command.
+#include <cstdint>
 #include <cstdio>
+#include <set>
 
 #include "client/verb.h"
 
@@ -35,7 +38,23 @@ int ExitCodeOf(Code code) {
   return kExitFailed;
 }
 
+int ExitCodeOf(const Json& info) {
+  const std::string state = info.at("state").get<std::string>();
+  if (state == "SUCCEEDED") return kExitOk;
+  if (state == "PENDING" || state == "RUNNING") return kExitIncomplete;
+  const bool has_part = state == "PARTIAL" && info.at("tasks_succeeded").get<std::int64_t>() > 0;
+  return has_part ? kExitPartial : kExitFailed;
+}
+
 }  // namespace
+
+int SweepExitCode(const std::vector<Json>& infos) {
+  std::set<int> codes;
+  for (const Json& info : infos) codes.insert(ExitCodeOf(info));
+  if (codes.contains(kExitIncomplete)) return kExitIncomplete;
+  if (codes.size() == 1) return *codes.begin();
+  return codes.empty() ? kExitOk : kExitPartial;
+}
 
 int Report(const Status& status, const std::vector<std::string>& violations) {
   if (violations.empty()) {

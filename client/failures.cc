@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "client/render.h"
+#include "client/sweep_view.h"
 
 namespace longrun {
 namespace {
@@ -38,12 +39,12 @@ std::string LogTail(Connection& connection, const std::string& attempt) {
   return text.empty() ? "  its log is empty\n" : text;
 }
 
-std::string OneFailure(Connection& connection, const Json& run, const Json& task) {
+std::string OneFailure(Connection& connection, const std::string& name, const Json& run,
+                       const Json& task) {
   const std::string attempt = task.at("attempt").get<std::string>();
   std::string text =
       Str(task.at("kind").get<std::string>(), " ", ShortId(task.at("task").get<std::string>()),
-          " of ", AxisText(run.at("axes").value("position", Json("run"))), " ",
-          ShortId(run.at("run_key").get<std::string>()),
+          " of ", name, " ", ShortId(run.at("run_key").get<std::string>()),
           " failed: ", task.at("reason").get<std::string>(), "\n");
   if (attempt.empty()) return text;
   text += LogTail(connection, attempt);
@@ -58,7 +59,8 @@ std::string FailuresText(Connection& connection, const Json& runs, const std::st
   for (const Json& run : runs) {
     for (const Json& task : run.at("tasks")) {
       if (task.at("state") != "FAILED") continue;
-      if (++n_failed <= kShown) text += Str("\n", OneFailure(connection, run, task));
+      if (++n_failed <= kShown)
+        text += Str("\n", OneFailure(connection, RunName(run, runs), run, task));
     }
   }
   if (n_failed == 0) return "";

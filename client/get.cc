@@ -7,8 +7,10 @@
 #include "client/failures.h"
 #include "client/label.h"
 #include "client/output.h"
+#include "client/pivot_axes.h"
 #include "client/provenance.h"
 #include "client/render.h"
+#include "client/sweep_view.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -16,28 +18,45 @@ namespace {
 
 constexpr std::size_t kRunDigitsMin = 8;  // with less, it can only be a sweep's name
 
-const std::vector<std::string> kTaskHeader = {"run",   "position", "train_length", "task",  "kind",
-                                              "state", "tries",    "worker",       "reason"};
+// The tasks of runs, a line each: with position, train length and every axis that tells the runs apart.
+struct TaskTable {
+  std::vector<std::string> header = {"run", "position", "train_length"};
+  std::vector<Align> align = {Align::kLeft, Align::kLeft, Align::kRight};
+  std::vector<std::vector<std::string>> rows = {};
+};
 
-std::vector<std::vector<std::string>> TaskRows(const Json& runs) {
-  std::vector<std::vector<std::string>> rows;
+TaskTable TasksOf(const Json& runs) {
+  TaskTable table;
+  const std::set<std::string> others = OtherAxes(runs);
+  for (const std::string& axis : others) {
+    table.header.push_back(ShortAxis(axis));
+    table.align.push_back(Align::kLeft);
+  }
+  table.header.insert(table.header.end(), {"task", "kind", "state", "tries", "worker", "reason"});
+  table.align.insert(table.align.end(), {Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
+                                         Align::kLeft, Align::kLeft});
   for (const Json& run : runs) {
+    const auto axis_text = [&run](const std::string& axis) {
+      return AxisText(run.at("axes").value(axis, Json("")));
+    };
     for (const Json& task : run.at("tasks")) {
-      rows.push_back({ShortId(run.at("run_key").get<std::string>()),
-                      AxisText(run.at("axes").value("position", Json(""))),
-                      AxisText(run.at("axes").value("train_length", Json(""))),
-                      ShortId(task.at("task").get<std::string>()),
-                      task.at("kind").get<std::string>(), task.at("state").get<std::string>(),
-                      Str(task.at("attempts").get<std::int64_t>()),
-                      task.at("worker").get<std::string>(), task.at("reason").get<std::string>()});
+      std::vector<std::string>& row = table.rows.emplace_back();
+      row = {ShortId(run.at("run_key").get<std::string>()), axis_text("position"),
+             axis_text("train_length")};
+      for (const std::string& axis : others) row.push_back(axis_text(axis));
+      row.insert(row.end(),
+                 {ShortId(task.at("task").get<std::string>()), task.at("kind").get<std::string>(),
+                  task.at("state").get<std::string>(), Str(task.at("attempts").get<std::int64_t>()),
+                  task.at("worker").get<std::string>(), task.at("reason").get<std::string>()});
     }
   }
-  return rows;
+  return table;
 }
 
-const std::vector<Align> kTaskAlign = {Align::kLeft,  Align::kLeft, Align::kRight,
-                                       Align::kLeft,  Align::kLeft, Align::kLeft,
-                                       Align::kRight, Align::kLeft, Align::kLeft};
+std::string TasksCsv(const Json& runs) {
+  const TaskTable table = TasksOf(runs);
+  return RenderCsv(table.header, table.rows);
+}
 
 std::string LabelLine(const char* name, const std::string& text) {
   return text.empty() ? std::string() : Str(name, ": ", text, "\n");
@@ -45,12 +64,13 @@ std::string LabelLine(const char* name, const std::string& text) {
 
 std::string SweepText(const Json& sweep) {
   const Json& info = sweep.at("info");
+  const TaskTable tasks = TasksOf(sweep.at("runs"));
   return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
              "): ", info.at("state").get<std::string>(), ", submitted ",
              FormatWallMs(info.at("submitted_ms").get<std::int64_t>()), "\n",
              LabelLine("labels", LabelsText(info.at("labels"))),
              LabelLine("note", info.at("note").get<std::string>())) +
-         RenderColumns(kTaskHeader, kTaskAlign, TaskRows(sweep.at("runs")));
+         RenderColumns(tasks.header, tasks.align, tasks.rows);
 }
 
 std::string RunText(const Json& run) {
@@ -95,7 +115,7 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
     if (output == "json") {
       Print(RenderJson(*sweep));
     } else if (output == "csv") {
-      Print(RenderCsv(kTaskHeader, TaskRows(sweep->at("runs"))));
+      Print(TasksCsv(sweep->at("runs")));
     } else {
       Print(SweepText(*sweep));
       Print(FailuresText(asker.coordinator().connection(), sweep->at("runs"),
@@ -114,7 +134,7 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
   if (output == "json") {
     Print(RenderJson(run->at("run")));
   } else if (output == "csv") {
-    Print(RenderCsv(kTaskHeader, TaskRows(Json::array({run->at("run")}))));
+    Print(TasksCsv(Json::array({run->at("run")})));
   } else {
     Print(RunText(run->at("run")));
     Print(FailuresText(asker.coordinator().connection(), Json::array({run->at("run")}),

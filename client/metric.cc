@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/str.h"
 
 namespace longrun {
 namespace {
@@ -83,6 +84,17 @@ Metric::Better BetterByName(std::string_view name) {
 
 }  // namespace
 
+std::string Metric::words() const {
+  std::string text = name;
+  const auto end_with = [&text](std::string_view end, std::string_view with) {
+    if (text.ends_with(end)) text.replace(text.size() - end.size(), end.size(), with);
+  };
+  end_with("_per_s", "/s");
+  end_with("peak_bytes", "peak memory");
+  std::ranges::replace(text, '_', ' ');
+  return text;
+}
+
 std::optional<Reading> Metric::Read(const Json& body) const {
   return reader == nullptr ? ReadValue(body) : reader(body);
 }
@@ -90,6 +102,24 @@ std::optional<Reading> Metric::Read(const Json& body) const {
 double Metric::Value(double x) const { return is_log ? std::exp(x) : x; }
 
 double Metric::ValueError(double x, double se) const { return is_log ? std::exp(x) * se : se; }
+
+std::set<std::string> SourcesOf(const std::vector<Json>& results) {
+  std::set<std::string> sources;
+  for (const Json& result : results) {
+    for (const Json& row : result.at("rows")) {
+      sources.insert(row.at("body").at("metric").get<std::string>());
+    }
+  }
+  return sources;
+}
+
+std::string OtherMetricsNote(const std::vector<Json>& results) {
+  std::set<std::string> sources = SourcesOf(results);
+  if (sources.erase("nll") == 0 || sources.empty()) return "";
+  const std::vector<std::string> others(sources.begin(), sources.end());
+  return Str("also measured: ", Join(others, ", "), "; --metric shows ",
+             others.size() == 1 ? "it" : "them");
+}
 
 std::vector<Metric> MetricsOf(const std::set<std::string>& sources) {
   std::vector<Metric> metrics;
@@ -99,6 +129,10 @@ std::vector<Metric> MetricsOf(const std::set<std::string>& sources) {
     if (source == "nll") continue;
     metrics.push_back({.name = source, .source = source, .better = BetterByName(source)});
   }
+  // Speed before what it costs; the others by name.
+  std::ranges::stable_sort(metrics, {}, [](const Metric& metric) {
+    return metric.source == "nll" ? 0 : metric.name.ends_with("_per_s") ? 1 : 2;
+  });
   return metrics;
 }
 

@@ -27,6 +27,12 @@ struct Metric {
   // body's value and se as they stand.
   std::optional<Reading> (*reader)(const Json& body) = nullptr;
 
+  bool is_bytes() const { return name.ends_with("bytes"); }
+  // Rows with a variant are other models (of nll); else they are other things that were measured, as the
+  // directions of a throughput, and are not compared.
+  bool variants_are_models() const { return source == "nll"; }
+  std::string words() const;  // "bits per byte", "tokens/s", "peak memory"
+
   std::optional<Reading> Read(const Json& body) const;
   double Value(double x) const;                  // from the scale of the fold
   double ValueError(double x, double se) const;  // delta method: |dvalue/dx| * se
@@ -37,8 +43,18 @@ struct Metric {
 //   bits_per_token  nll / ln 2
 //   bits_per_byte   nll_sum / (ln 2 * bytes)         where bytes are known
 //
-// and each other metric of the rows by its own name. `sources`: the metrics that the rows have.
+// and each other metric of the rows by its own name, those a second first. `sources`: the metrics that
+// the rows have.
 std::vector<Metric> MetricsOf(const std::set<std::string>& sources);
+// The metrics that the rows of answers of GetResults have.
+std::set<std::string> SourcesOf(const std::vector<Json>& results);
+// "also measured: peak_bytes, tokens_per_s; --metric shows them", of what a table of perplexities leaves
+// out; "" where that is nothing.
+std::string OtherMetricsNote(const std::vector<Json>& results);
+
+// The status of a number that is finite on the scale of the fold and not as a value: exp(nll) beyond
+// the largest double. The nll is exact all the same.
+inline constexpr const char* kOverflow = "overflow";
 
 // Mean of several readings; standard error: of the mean over readings, sd / sqrt(k), for two or
 // more, the reading's own for one. At least one reading.

@@ -4,11 +4,13 @@
 #include <cmath>
 #include <map>
 #include <memory>
-#include <numbers>
 #include <set>
 
 #include "base/str.h"
 #include "client/pivot_axes.h"
+#include "client/pivot_cell.h"
+#include "client/pivot_evaluations.h"
+#include "client/pivot_place.h"
 #include "client/render.h"
 
 namespace longrun {
@@ -24,92 +26,11 @@ constexpr std::size_t kVariant = 5;
 
 using Ranks = std::vector<std::size_t>;
 
-// Where a number stands among evaluations: a value for each of EvaluationAxes().
-struct Place {
-  const Metric* metric = nullptr;
-  std::vector<Json> values = {};
-  std::string key = {};  // canonical `values`
-
-  const Json& At(const std::string& axis) const {
-    const auto& axes = EvaluationAxes();
-    return values.at(static_cast<std::size_t>(std::ranges::find(axes, axis) - axes.begin()));
-  }
-  std::string KeyAt(std::int64_t context_length) const {
-    std::vector<Json> elsewhere = values;
-    elsewhere.back() = context_length;
-    return CanonicalJson(elsewhere);
-  }
-};
-
 // A number that a sweep wants: its row, if there is one yet.
 struct Wanted {
   const RunRef* run = nullptr;
   const Place* place = nullptr;
   const Json* row = nullptr;
-};
-
-// The values of an axis, in the order in which they are shown.
-class AxisOrder {
- public:
-  explicit AxisOrder(std::string axis) : axis_(std::move(axis)) {}
-
-  void Add(const Json& value) {
-    if (std::ranges::find(values_, value) == values_.end()) values_.push_back(value);
-  }
-  // A sweep's values keep the order of its file; an evaluation's rise.
-  void Sort() {
-    if (IsEvaluationAxis(axis_) && axis_ != "metric") std::ranges::sort(values_);
-  }
-  std::size_t RankOf(const Json& value) const {
-    return static_cast<std::size_t>(std::ranges::find(values_, value) - values_.begin());
-  }
-  const std::string& axis() const { return axis_; }
-  const Json& value(std::size_t rank) const { return values_.at(rank); }
-
- private:
-  std::string axis_;
-  std::vector<Json> values_;
-};
-
-// What tells evaluations of one dataset, split and protocol from each other, as text: "stride=32".
-// Numbers of two evaluations rest on different text or context, and never stand in one table unnamed.
-// Of each dataset by itself: how much of a split is scored by default depends on its size.
-class Evaluations {
- public:
-  void Add(const Json& row, const std::string& dataset) {
-    const Json params = ParamsOf(row);
-    for (const auto& [key, value] : params.items()) {
-      std::vector<Json>& values = values_[{GroupOf(row, dataset), key}];
-      if (std::ranges::find(values, value) == values.end()) values.push_back(value);
-    }
-  }
-  // Null where there is only one.
-  Json TextOf(const Json& row, const std::string& dataset) const {
-    std::vector<std::string> parts;
-    const Json params = ParamsOf(row);
-    for (const auto& [key, value] : params.items()) {
-      if (values_.at({GroupOf(row, dataset), key}).size() > 1)
-        parts.push_back(Str(key, "=", AxisText(value)));
-    }
-    return parts.empty() ? Json() : Json(Join(parts, ", "));
-  }
-
- private:
-  // Of the one evaluation that the row is of, without what has an axis of its own.
-  static Json ParamsOf(const Json& row) {
-    const auto found = row.find("evaluation");
-    if (found == row.end() || !found->is_object() || found->empty()) return Json::object();
-    Json params = found->begin().value();
-    for (const char* key : {"split", "protocol", "baseline", "context_lengths"}) params.erase(key);
-    return params;
-  }
-  static std::string GroupOf(const Json& row, const std::string& dataset) {
-    const Json& body = row.at("body");
-    return CanonicalJson(
-        {dataset, body.at("metric"), body.value("split", Json()), body.value("protocol", Json())});
-  }
-
-  std::map<std::pair<std::string, std::string>, std::vector<Json>> values_;
 };
 
 Json ValueOn(const std::string& axis, const RunRef& run, const Place& place) {
@@ -118,20 +39,6 @@ Json ValueOn(const std::string& axis, const RunRef& run, const Place& place) {
 
 bool Contains(const std::vector<std::string>& list, std::string_view item) {
   return std::ranges::find(list, item) != list.end();
-}
-
-// How different runs that would fall into one cell differ.
-Status RefuseToFold(const RunRef& a, const RunRef& b) {
-  const Json difference = Json::diff(a.run->at("run"), b.run->at("run"));
-  std::vector<std::string> paths;
-  for (const Json& step : difference) {
-    std::string path = step.at("path").get<std::string>().substr(1);
-    std::ranges::replace(path, '/', '.');
-    if (path != "seed") paths.push_back(path);
-  }
-  return {Code::kInvalidArgument,
-          Str("one cell would hold runs that differ in ", Join(paths, ", "),
-              ": name that in --rows or --cols, or choose one with --where")};
 }
 
 class Pivot {
@@ -180,15 +87,10 @@ class Pivot {
   }
 
   Status ChooseMetrics() {
-    std::set<std::string> sources;
-    for (const Json& result : results_) {
-      for (const Json& row : result.at("rows")) {
-        sources.insert(row.at("body").at("metric").get<std::string>());
-      }
-    }
-    const std::vector<Metric> all = MetricsOf(sources);
+    const std::vector<Metric> all = MetricsOf(SourcesOf(results_));
     if (request_.metrics.empty()) {
-      if (!all.empty()) metrics_.push_back(all.front());
+      const bool has_nll = !all.empty() && all.front().source == "nll";
+      metrics_.assign(all.begin(), has_nll ? all.begin() + 1 : all.end());
       return {};
     }
     std::vector<std::string> names;
@@ -385,6 +287,9 @@ class Pivot {
   std::vector<AxisOrder> OrdersOf(const std::vector<std::string>& axes) const {
     std::vector<AxisOrder> orders(axes.begin(), axes.end());
     for (AxisOrder& order : orders) {
+      if (order.axis() == "metric") {
+        for (const Metric& metric : metrics_) order.Add(metric.name);
+      }
       for (const Wanted& wanted : wanted_) order.Add(ValueFor(order.axis(), wanted));
       order.Sort();
     }
@@ -425,14 +330,12 @@ class Pivot {
       const std::string& axis = page_orders_[i].axis();
       const Json& value = page_orders_[i].value(ranks[i]);
       if (axis == "metric") {
-        table.metrics = {value.get<std::string>()};
+        table.metrics = {*std::ranges::find(metrics_, value.get<std::string>(), &Metric::name)};
       } else if (!value.is_null() && axis != "averaging") {
         table.fixed.emplace_back(axis, value);
       }
     }
-    if (table.metrics.empty()) {
-      for (const Metric& metric : metrics_) table.metrics.push_back(metric.name);
-    }
+    if (table.metrics.empty()) table.metrics = metrics_;
     for (const Ranks& column : page.columns) table.columns.push_back(Values(col_orders_, column));
     std::map<std::string, std::vector<std::pair<std::size_t, std::size_t>>> rivals;
     for (const auto& [row_ranks, line] : page.lines) {
@@ -491,94 +394,36 @@ class Pivot {
         cells.emplace_back();
         continue;
       }
-      ASSIGN_OR_RETURN(PivotCell cell, FoldSeeds(at->second));
+      ASSIGN_OR_RETURN(PivotCell cell, Cell(at->second));
       cells.push_back(std::move(cell));
     }
     return cells;
   }
 
-  // The seed's number on the scale of the fold, or nothing, with the reason in `status`.
-  std::optional<Reading> ReadSeed(const Wanted& wanted, std::string& status) const {
-    const Metric& metric = *wanted.place->metric;
-    const auto read = [&metric](const Json* row, std::string& reason) -> std::optional<Reading> {
-      reason = row == nullptr ? "missing" : row->at("body").at("status").get<std::string>();
-      if (reason != "ok") return std::nullopt;
-      const std::optional<Reading> reading = metric.Read(row->at("body"));
-      if (!reading) reason = "not_applicable";
-      return reading;
-    };
-    const std::optional<Reading> reading = read(wanted.row, status);
-    if (!reading || !request_.relative) return reading;
-    const std::int64_t train_length = wanted.run->train_length;
-    if (wanted.place->At("context_length") == train_length) {
-      return Reading{.x = metric.is_log ? 0.0 : 1.0, .se = 0.0};
-    }
-    const auto at = rows_.find({wanted.run, wanted.place->KeyAt(train_length)});
-    const std::optional<Reading> reference = read(at == rows_.end() ? nullptr : at->second, status);
-    if (at == rows_.end()) status = "no_reference";
-    if (!reference) return std::nullopt;
-    return RelativeTo(metric, *reading, *reference);
-  }
-
-  Result<PivotCell> FoldSeeds(const std::vector<Wanted>& seeds) const {
+  // What each seed has, and what it is relative to.
+  Result<PivotCell> Cell(const std::vector<Wanted>& seeds) const {
     const Wanted& first = seeds.front();
-    const Metric& metric = *first.place->metric;
-    PivotCell cell{.status = "ok", .metric = metric};
-    cell.at_train_length = first.place->At("context_length") == first.run->train_length;
-    std::vector<Reading> readings;
-    double nll_sum = 0.0;
-    double bytes = 0.0;
-    double nll = 0.0;
-    std::set<std::string> run_keys;
+    std::vector<SeedRow> rows;
+    rows.reserve(seeds.size());
     for (const Wanted& wanted : seeds) {
-      if (!run_keys.insert(wanted.run->run_key()).second) continue;  // shown by two sweeps
-      if (wanted.run->folded != first.run->folded) return RefuseToFold(*first.run, *wanted.run);
-      SeedValue seed{.seed = wanted.run->seed, .run_key = wanted.run->run_key()};
-      const std::optional<Reading> reading = ReadSeed(wanted, seed.status);
-      if (wanted.row != nullptr) {
-        seed.cell = wanted.row->value("cell", "");
-        seed.attempt = wanted.row->value("attempt", "");
+      SeedRow seed{.run = wanted.run, .row = wanted.row};
+      if (request_.relative) {
+        const std::int64_t train_length = wanted.run->train_length;
+        seed.is_reference = wanted.place->At("context_length") == train_length;
+        const auto at = rows_.find({wanted.run, wanted.place->KeyAt(train_length)});
+        if (at != rows_.end()) seed.reference = at->second;
       }
-      cell.n_wanted += 1;
-      if (seed.status != "missing" && seed.status != "failed") cell.n_answered += 1;
-      if (seed.status != "ok" && (cell.status == "ok" || cell.status == "missing")) {
-        cell.status = seed.status;
-      }
-      if (reading) {
-        readings.push_back(*reading);
-        seed.value = metric.Value(reading->x);
-        if (reading->se) seed.se = metric.ValueError(reading->x, *reading->se);
-        const Json& body = wanted.row->at("body");
-        const auto number = [&body](const char* key) -> std::optional<double> {
-          const auto found = body.find(key);
-          if (found == body.end() || !found->is_number()) return std::nullopt;
-          return found->get<double>();
-        };
-        if (number("n")) seed.n = static_cast<std::int64_t>(*number("n"));
-        cell.n += seed.n;
-        if (number("nll_sum") && seed.n > 0) {
-          nll_sum += *number("nll_sum");
-          nll += *number("nll_sum") / static_cast<double>(seed.n);
-          bytes += number("bytes").value_or(0.0);
-        }
-      }
-      cell.seeds.push_back(std::move(seed));
+      rows.push_back(seed);
     }
-    cell.n_ok = readings.size();
-    if (readings.empty()) return cell;
-    const Reading mean = MeanOf(readings);
-    cell.value = metric.Value(mean.x);
-    if (mean.se) cell.se = metric.ValueError(mean.x, *mean.se);
-    cell.se_is_over_seeds = readings.size() > 1;
-    if (metric.source == "nll") cell.nll = nll / static_cast<double>(readings.size());
-    if (bytes > 0) cell.bits_per_byte = nll_sum / std::numbers::ln2 / bytes;
+    ASSIGN_OR_RETURN(PivotCell cell, FoldSeeds(*first.place->metric, rows, request_.relative));
+    cell.at_train_length = first.place->At("context_length") == first.run->train_length;
     return cell;
   }
 
   // Numbers that can be compared: of one metric, over the same text, at the same length.
   static std::string RivalKey(const Wanted& wanted) {
     std::vector<Json> key = wanted.place->values;
-    key.at(kVariant) = nullptr;  // variants compete
+    if (wanted.place->metric->variants_are_models()) key.at(kVariant) = nullptr;
     key.emplace_back(wanted.run->dataset());
     return CanonicalJson(key);
   }
@@ -604,12 +449,17 @@ class Pivot {
   // Among which cells the best is looked for, in words.
   std::string BestOf(const Page& page) const {
     std::set<Ranks> row_ranks;
-    for (const auto& [ranks, line] : page.lines) row_ranks.insert(ranks);
-    const auto comparing = [](const std::vector<AxisOrder>& orders, const std::set<Ranks>& ranks) {
+    bool variants_compete = false;
+    for (const auto& [ranks, line] : page.lines) {
+      row_ranks.insert(ranks);
+      variants_compete = line.begin()->second.front().place->metric->variants_are_models();
+    }
+    const auto comparing = [&](const std::vector<AxisOrder>& orders, const std::set<Ranks>& ranks) {
       std::vector<std::string> axes;
       for (std::size_t i = 0; i < orders.size(); ++i) {
         const std::string& axis = orders[i].axis();
-        if (axis == "variant" || (!IsEvaluationAxis(axis) && axis != "dataset")) continue;
+        if (axis == "variant" && variants_compete) continue;
+        if (!IsEvaluationAxis(axis) && axis != "dataset") continue;
         const bool varies = std::ranges::any_of(
             ranks, [&](const Ranks& other) { return other[i] != (*ranks.begin())[i]; });
         if (varies) axes.push_back(axis);
@@ -619,8 +469,9 @@ class Pivot {
     std::vector<std::string> down = comparing(row_orders_, row_ranks);
     const std::vector<std::string> across = comparing(col_orders_, page.columns);
     if (down.empty()) return "of the column";
-    if (across.empty() && !Contains(down, "dataset")) return "of the row";
-    if (down == std::vector<std::string>{"dataset"}) return "of the column for each dataset";
+    const bool is_apart = Contains(down, "dataset") || Contains(down, "variant");
+    if (across.empty() && !is_apart) return "of the row";
+    if (is_apart && down.size() == 1) return Str("of the column for each ", down.front());
     down.insert(down.end(), across.begin(), across.end());
     return Str("at the same ", Join(down, ", "));
   }
@@ -651,18 +502,6 @@ class Pivot {
 Result<std::vector<PivotTable>> BuildPivot(const std::vector<Json>& results,
                                            const PivotRequest& request) {
   return Pivot(results, request).Build();
-}
-
-bool IsComplete(const std::vector<PivotTable>& tables) {
-  for (const PivotTable& table : tables) {
-    for (const PivotRow& row : table.rows) {
-      if (!row.baseline.empty()) continue;
-      for (const PivotCell& cell : row.cells) {
-        if (cell.n_answered < cell.n_wanted) return false;
-      }
-    }
-  }
-  return !tables.empty();
 }
 
 }  // namespace longrun

@@ -33,7 +33,7 @@ struct PivotRequest {
   std::vector<std::string> rows = {};     // empty: the axes that `cols` leaves, but seed
   std::vector<std::string> cols = {};     // empty: context_length (or what is left, if it is down)
   std::vector<PivotFilter> where = {};    // all hold
-  std::vector<std::string> metrics = {};  // empty: perplexity, or else the first that there is
+  std::vector<std::string> metrics = {};  // empty: perplexity, or else all that there are
   bool relative = false;                  // divided by the value at the run's train length
 };
 
@@ -49,7 +49,8 @@ struct SeedValue {
 };
 
 // `status`: "ok"; "missing", not measured yet; "not_asked", no evaluation wants it (blank);
-// "no_reference", nothing at the train length to be relative to; or the row's own ("not_applicable",
+// "no_reference", nothing at the train length to be relative to; "overflow", a value beyond the
+// largest double (infinite here; its nll is there); or the row's own ("not_applicable",
 // "out_of_memory", "diverged", "non_finite", "failed"). With several seeds, "ok" only if all are.
 struct PivotCell {
   std::string status = "not_asked";
@@ -80,7 +81,7 @@ struct PivotRow {
 };
 
 struct PivotTable {
-  std::vector<std::string> metrics = {};  // one, unless `metric` is an axis
+  std::vector<Metric> metrics = {};  // one, unless `metric` is an axis
   bool relative = false;
   std::vector<std::pair<std::string, Json>> fixed =
       {};                                  // what all cells share: split, protocol, ...
@@ -95,9 +96,5 @@ struct PivotTable {
 // kInvalidArgument for an axis, a value or a metric that is not there: the message says what is.
 Result<std::vector<PivotTable>> BuildPivot(const std::vector<Json>& results,
                                            const PivotRequest& request);
-
-// Every wanted number of a model is there, or a reason why there can be none. False when there is
-// no table.
-bool IsComplete(const std::vector<PivotTable>& tables);
 
 }  // namespace longrun

@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "client/ask.h"
 #include "client/output.h"
+#include "client/pivot_axes.h"
 #include "client/render.h"
 #include "client/submission.h"
 #include "client/sweep_file.h"
@@ -24,7 +25,7 @@ double Number(const Json& json, const char* name) { return json.at(name).get<dou
 std::string AxesText(const Json& run) {
   std::vector<std::string> axes;
   for (const auto& [axis, value] : run.at("axes").items()) {
-    axes.push_back(axis.substr(axis.rfind('.') + 1) + "=" + AxisText(value));
+    axes.push_back(Str(ShortAxis(axis), "=", AxisText(value)));
   }
   return Join(axes, " ");
 }
@@ -112,9 +113,8 @@ std::string PlanText(const Json& plan) {
   }
   if (HasTime(plan.at("wall_time"))) {
     const std::int64_t n_slots = Int(plan, "slots");
-    text += Str("on the ", n_slots, n_slots == 1 ? " slot" : " slots",
-                " known now: ", TimeText(plan.at("wall_time")), ", going by what ran on ",
-                plan.at("device").get<std::string>(), "\n");
+    text += Str("on the ", Counted(n_slots, "slot"), " known now: ", TimeText(plan.at("wall_time")),
+                ", going by what ran on ", plan.at("device").get<std::string>(), "\n");
   }
   for (const Json& problem : plan.at("problems")) {
     text += Str("will not run: ", problem.get<std::string>(), "\n");

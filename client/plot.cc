@@ -63,9 +63,9 @@ bool LocaleIsUtf8() {
   return std::string_view(nl_langinfo(CODESET)) == "UTF-8";
 }
 
-// The name of a run's series: its axes that differ between the runs, but the seed.
-std::string CurveName(const RunRef& run, const std::vector<RunRef>& runs,
-                      const std::vector<std::string>& axes) {
+// The name of a run's series, in parts: its axes that differ between the runs, but the seed.
+std::vector<std::string> CurveName(const RunRef& run, const std::vector<RunRef>& runs,
+                                   const std::vector<std::string>& axes) {
   std::vector<std::string> parts;
   for (const std::string& axis : axes) {
     if (axis == "seed") continue;
@@ -77,9 +77,14 @@ std::string CurveName(const RunRef& run, const std::vector<RunRef>& runs,
     std::ranges::replace(words, '_', ' ');
     parts.push_back(value.is_number() ? Str(words, " ", AxisText(value)) : AxisText(value));
   }
-  if (!parts.empty()) return Join(parts, ", ");
+  if (!parts.empty()) return parts;
   const Json position = RunValue(run, "position");
-  return position.is_null() ? ShortId(run.run_key()) : AxisText(position);
+  return {position.is_null() ? ShortId(run.run_key()) : AxisText(position)};
+}
+
+// What the trainer's curves are measured in, where their names do not say it.
+std::string WithUnit(const std::string& metric) {
+  return metric == "loss" || metric == "val_loss" ? metric + " (nats per token)" : metric;
 }
 
 bool IsKept(const RunRef& run, const std::vector<PivotFilter>& where) {
@@ -137,12 +142,14 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
   curves.reserve(runs.size());
   for (const RunRef& run : runs) {
     ASSIGN_OR_RETURN(LossCurve curve, AskCurve(asker, run, metric, by_tokens));
-    curve.name = CurveName(run, runs, axes);
+    const std::vector<std::string> name = CurveName(run, runs, axes);
+    curve.name = Join(name, ", ");
+    curve.group = name.front();
     curves.push_back(std::move(curve));
   }
   return std::vector<Plot>{
       PlotOfLosses(curves, Str(metric, " in training (", Join(arguments.pivot->sweeps, ", "), ")"),
-                   by_tokens ? "tokens" : "step", metric)};
+                   by_tokens ? "tokens trained on" : "optimiser step", WithUnit(metric))};
 }
 
 Result<std::vector<Plot>> ResultPlots(const PlotArguments& arguments, const PivotRequest& request,
@@ -244,6 +251,12 @@ int DrawPlots(const PlotArguments& arguments, const std::string& state) {
   }
   if (!has_points) {
     std::fprintf(stderr, "longrun: there are no numbers to draw yet\n");
+    for (const Plot& plot : *plots) {
+      for (const PlotSeries& series : plot.series) {
+        if (series.note.empty()) continue;
+        std::fprintf(stderr, "  %s: %s\n", series.name.c_str(), series.note.c_str());
+      }
+    }
     return kExitIncomplete;
   }
   const Status written = WriteOutput(*plots, arguments, *size);

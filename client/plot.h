@@ -32,6 +32,11 @@ struct PlotSeries {
   std::vector<PlotPoint> points = {};
   std::string note = {};  // what of it cannot be drawn: "not_applicable at 128, 256"
   bool is_baseline = false;
+  // Lines of one group ("rope", at several train lengths) have one colour; `hue` and `dash` follow from
+  // it (SetHues).
+  std::string group = {};
+  int hue = 0;   // a number for each group
+  int dash = 0;  // of the lines of one hue
 };
 
 struct Plot {
@@ -47,14 +52,20 @@ struct Plot {
   std::string legend = {};  // what the band is: "band: ± standard error over seeds"
 };
 
-// One plot for each table: a series for each of its rows, baselines among them. y is logarithmic where
+// One plot for each table (of a throughput, for each of its directions): a series for each of its rows,
+// baselines among them. y is logarithmic where
 // the values span more than a factor of 20. kInvalidArgument where the columns are not the context
 // lengths alone.
 Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables);
 
+// Numbers the groups in the order in which they come, and the lines within each; a series without a
+// group is one of its own.
+void SetHues(Plot& plot);
+
 // A run's training curve, as GetSeries gives it.
 struct LossCurve {
-  std::string name;  // of its series: runs of one name are seeds, and are folded
+  std::string name;        // of its series: runs of one name are seeds, and are folded
+  std::string group = {};  // of its series
   std::vector<double> x = {};
   std::vector<double> y = {};  // not finite where there was none
 };

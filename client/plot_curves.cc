@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <set>
 
 #include "base/str.h"
@@ -21,9 +22,9 @@ std::string Words(std::string name) {
   return name;
 }
 
-// What tells a row from the others: "rope", "rope, train length 64".
-std::string SeriesName(const PivotTable& table, const PivotRow& row) {
-  if (!row.baseline.empty()) return row.baseline;
+// What tells a row from the others: "rope", or "rope" and "train length 64".
+std::vector<std::string> NameParts(const PivotTable& table, const PivotRow& row) {
+  if (!row.baseline.empty()) return {row.baseline};
   std::vector<std::string> parts;
   for (std::size_t a = 0; a < table.row_axes.size(); ++a) {
     const bool varies = std::ranges::any_of(table.rows, [&](const PivotRow& other) {
@@ -35,18 +36,18 @@ std::string SeriesName(const PivotTable& table, const PivotRow& row) {
                                            : text);
   }
   if (parts.empty() && !row.key.empty()) parts.push_back(AxisText(row.key.front()));
-  return Join(parts, ", ");
+  return parts;
 }
 
-// "not_applicable at 128, 256"
+// What a row has and a plot cannot draw: "not_applicable at 128, 256; inf at 512".
 std::string NoteOf(const PivotTable& table, const PivotRow& row) {
   std::vector<std::pair<std::string, std::vector<std::string>>> reasons;
   for (std::size_t c = 0; c < row.cells.size(); ++c) {
     const PivotCell& cell = row.cells[c];
-    if (cell.value.has_value() || cell.status == "not_asked") continue;
-    auto at =
-        std::ranges::find(reasons, cell.status, [](const auto& reason) { return reason.first; });
-    if (at == reasons.end()) at = reasons.insert(at, {cell.status, {}});
+    if (cell.status == "not_asked" || (cell.value && std::isfinite(*cell.value))) continue;
+    const std::string reason = cell.value ? "inf" : cell.status;
+    auto at = std::ranges::find(reasons, reason, [](const auto& one) { return one.first; });
+    if (at == reasons.end()) at = reasons.insert(at, {reason, {}});
     at->second.push_back(AxisText(table.columns[c].front()));
   }
   std::vector<std::string> notes;
@@ -57,9 +58,11 @@ std::string NoteOf(const PivotTable& table, const PivotRow& row) {
 }
 
 PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
-  PlotSeries series{.name = SeriesName(table, row),
+  const std::vector<std::string> parts = NameParts(table, row);
+  PlotSeries series{.name = Join(parts, ", "),
                     .note = NoteOf(table, row),
-                    .is_baseline = !row.baseline.empty()};
+                    .is_baseline = !row.baseline.empty(),
+                    .group = parts.empty() ? std::string() : parts.front()};
   for (std::size_t c = 0; c < row.cells.size(); ++c) {
     const PivotCell& cell = row.cells[c];
     series.points.push_back({.x = table.columns[c].front().get<double>(),
@@ -83,10 +86,34 @@ void ChooseScale(Plot& plot) {
   plot.y_is_log = low > 0.0 && high > kLogFromRatio * low;
 }
 
+// Bytes as KiB, MiB, GiB: the largest unit that the largest number reaches.
+void InUnits(Plot& plot) {
+  double high = 0.0;
+  for (const PlotSeries& series : plot.series) {
+    for (const PlotPoint& point : series.points) {
+      if (std::isfinite(point.y)) high = std::max(high, point.y);
+    }
+  }
+  double unit = 1.0;
+  const char* name = "bytes";
+  for (const char* larger : {"KiB", "MiB", "GiB", "TiB"}) {
+    if (high < 1024.0 * unit) break;
+    unit *= 1024.0;
+    name = larger;
+  }
+  for (PlotSeries& series : plot.series) {
+    for (PlotPoint& point : series.points) {
+      point.y /= unit;
+      if (point.se) *point.se /= unit;
+    }
+  }
+  plot.y_label += Str(" (", name, ")");
+}
+
 Plot PlotOf(const PivotTable& table) {
   Plot plot{.title = TableTitle(table),
             .x_label = "context length (tokens)",
-            .y_label = Words(table.metrics.front()) + (table.relative ? ", relative" : ""),
+            .y_label = table.metrics.front().words() + (table.relative ? ", relative" : ""),
             .x_is_log = true,
             .marks_label = "train length"};
   std::set<double> marks;
@@ -96,30 +123,77 @@ Plot PlotOf(const PivotTable& table) {
       if (point.is_marked) marks.insert(point.x);
     }
   }
+  SetHues(plot);
   if (marks.size() <= kMarkedLengths) plot.marks_x.assign(marks.begin(), marks.end());
-  plot.legend = Str("band: ", ErrorLegend(table), "; ring: train length");
+  const std::string errors = ErrorLegend(table);
+  plot.legend =
+      Str(errors.empty() ? "" : "band: ", errors, errors.empty() ? "" : "; ", "ring: train length");
+  if (table.metrics.front().is_bytes() && !table.relative) InUnits(plot);
   ChooseScale(plot);
   return plot;
 }
 
+// Directions of a throughput lie far apart and are not compared: a plot for each.
+std::vector<PivotTable> ByVariant(const PivotTable& table) {
+  const auto axis = std::ranges::find(table.row_axes, "variant");
+  if (axis == table.row_axes.end() || table.metrics.front().variants_are_models()) return {table};
+  const auto at = axis - table.row_axes.begin();
+  std::vector<Json> variants;
+  for (const PivotRow& row : table.rows) {
+    const Json& variant = row.key[static_cast<std::size_t>(at)];
+    if (std::ranges::find(variants, variant) == variants.end()) variants.push_back(variant);
+  }
+  std::vector<PivotTable> parts;
+  parts.reserve(variants.size());
+  for (const Json& variant : variants) {
+    PivotTable part = table;
+    part.row_axes.erase(part.row_axes.begin() + at);
+    part.fixed.emplace_back("variant", variant);
+    part.rows.clear();
+    for (const PivotRow& row : table.rows) {
+      if (row.key[static_cast<std::size_t>(at)] != variant) continue;
+      part.rows.push_back(row);
+      part.rows.back().key.erase(part.rows.back().key.begin() + at);
+    }
+    parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
 }  // namespace
+
+void SetHues(Plot& plot) {
+  std::vector<std::string> groups;
+  std::map<std::string, int> lines;
+  for (PlotSeries& series : plot.series) {
+    const std::string group = series.group.empty() ? series.name : series.group;
+    const auto at = std::ranges::find(groups, group);
+    series.hue = static_cast<int>(at - groups.begin());
+    if (at == groups.end()) groups.push_back(group);
+    series.dash = lines[group]++;
+  }
+}
 
 Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables) {
   std::vector<Plot> plots;
   plots.reserve(tables.size());
   for (const PivotTable& table : tables) {
     if (table.col_axes != std::vector<std::string>{"context_length"} || table.metrics.size() != 1) {
+      std::vector<std::string> metrics;
+      metrics.reserve(table.metrics.size());
+      for (const Metric& metric : table.metrics) metrics.push_back(metric.name);
       return Status(Code::kInvalidArgument,
                     Str("a plot has the context length across and one metric, found ",
-                        Join(table.col_axes, ", "), " and ", Join(table.metrics, ", "),
+                        Join(table.col_axes, ", "), " and ", Join(metrics, ", "),
                         ": leave --cols out, and give one --metric"));
     }
     const bool has_lengths = std::ranges::all_of(
         table.columns, [](const auto& column) { return column.front().is_number(); });
     if (!has_lengths) {
-      return Status(Code::kInvalidArgument, Str(table.metrics.front(), " has no context length"));
+      return Status(Code::kInvalidArgument,
+                    Str(table.metrics.front().name, " has no context length"));
     }
-    plots.push_back(PlotOf(table));
+    for (const PivotTable& part : ByVariant(table)) plots.push_back(PlotOf(part));
   }
   return plots;
 }

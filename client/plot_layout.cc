@@ -276,7 +276,7 @@ class Layout {
     std::vector<DrawPoint> lower;
     const auto flush = [&] {
       if (upper.size() > 1) {
-        Mark area{.kind = Mark::Kind::kArea, .ink = InkOf(s), .series = static_cast<int>(s)};
+        Mark area{.kind = Mark::Kind::kArea, .ink = InkOf(s), .series = plot_.series[s].hue};
         area.points = upper;
         area.points.insert(area.points.end(), lower.rbegin(), lower.rend());
         drawing_.marks.push_back(std::move(area));
@@ -313,9 +313,9 @@ class Layout {
 
   void Line(std::size_t s) {
     const PlotSeries& series = plot_.series[s];
-    const int number = static_cast<int>(s);
-    // Beyond the palette, colours come again with dashes.
-    const bool is_dashed = series.is_baseline || number >= kPaletteSize;
+    const int number = series.hue;
+    // The second line of a colour is dashed; beyond the palette, colours come again so.
+    const bool is_dashed = series.is_baseline || series.dash % 2 == 1 || number >= kPaletteSize;
     std::vector<Mark> symbols;
     std::vector<DrawPoint> points;
     const auto flush = [&] {
@@ -392,10 +392,12 @@ class Layout {
 
   void EndLabels() {
     std::vector<EndLabel> ends = Ends();
+    double floor = bottom_;
     const auto room = static_cast<std::size_t>(std::max(1.0, (bottom_ - top_) / kLabelGap + 1));
     if (ends.size() > room) {
       const std::size_t n_hidden = ends.size() - room + 1;
       ends.resize(room - 1);
+      floor -= kLabelGap;
       drawing_.marks.push_back(TextMark(Str("+", n_hidden, " more"), right_ + kLabelIndent, bottom_,
                                         Mark::Anchor::kStart, Ink::kFaintText, kNoteSize));
     }
@@ -405,7 +407,7 @@ class Layout {
       ends[i].label_y = std::max(ends[i].label_y, least);
     }
     for (std::size_t i = ends.size(); i > 0; --i) {
-      const double most = i == ends.size() ? bottom_ : ends[i].label_y - kLabelGap;
+      const double most = i == ends.size() ? floor : ends[i].label_y - kLabelGap;
       ends[i - 1].label_y = std::min(ends[i - 1].label_y, most);
     }
     for (const EndLabel& end : ends) Label(end);
@@ -413,7 +415,7 @@ class Layout {
 
   // The line's symbol and name, with a thin line to its end where that is near but not beside it.
   void Label(const EndLabel& end) {
-    const int number = static_cast<int>(end.series);
+    const int number = plot_.series[end.series].hue;
     const double gap = right_ - end.x;
     if (gap < kLeaderMax && std::abs(end.label_y - end.y) >= 3) {
       Mark leader{.ink = InkOf(end.series), .series = number};

@@ -2,10 +2,13 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "base/str.h"
 #include "client/metric.h"
 #include "client/plot.h"
+#include "client/plot_scale.h"
+#include "client/render.h"
 
 namespace longrun {
 namespace {
@@ -14,13 +17,18 @@ constexpr std::size_t kMarkedPoints = 24;  // with more, marks would touch
 
 PlotSeries Fold(const std::string& name, const std::vector<const LossCurve*>& curves) {
   std::map<double, std::vector<Reading>> at;
+  std::set<double> not_finite;
   for (const LossCurve* curve : curves) {
     for (std::size_t i = 0; i < curve->x.size(); ++i) {
-      if (std::isfinite(curve->y[i])) at[curve->x[i]].push_back({.x = curve->y[i]});
+      if (std::isfinite(curve->y[i])) {
+        at[curve->x[i]].push_back({.x = curve->y[i]});
+      } else {
+        not_finite.insert(curve->x[i]);
+      }
     }
   }
-  PlotSeries series{.name = name};
-  std::size_t n_left_out = 0;
+  PlotSeries series{.name = name, .group = curves.front()->group};
+  std::int64_t n_left_out = 0;
   for (const auto& [x, readings] : at) {
     if (readings.size() < curves.size()) {
       ++n_left_out;
@@ -29,8 +37,17 @@ PlotSeries Fold(const std::string& name, const std::vector<const LossCurve*>& cu
     const Reading mean = MeanOf(readings);
     series.points.push_back({.x = x, .y = mean.x, .se = mean.se});
   }
-  if (n_left_out > 0) series.note = Str(n_left_out, " points that not every seed has left out");
-  if (at.empty()) series.note = "no points";
+  std::vector<std::string> notes;
+  if (!not_finite.empty()) {
+    notes.push_back(Str("no finite number at ",
+                        Counted(static_cast<std::int64_t>(not_finite.size()), "point"),
+                        ", the first at ", TickText(*not_finite.begin())));
+  }
+  if (n_left_out > 0) {
+    notes.push_back(Str(Counted(n_left_out, "point"), " that not every seed has left out"));
+  }
+  if (at.empty() && not_finite.empty()) notes.emplace_back("no points");
+  series.note = Join(notes, "; ");
   return series;
 }
 
@@ -57,6 +74,7 @@ Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title
     }
     if (plot.series.back().points.size() > kMarkedPoints) plot.has_markers = false;
   }
+  SetHues(plot);
   plot.y_is_log = low > 0.0 && high > 20.0 * low;
   if (has_band) plot.legend = "line: mean over seeds; band: ± standard error over seeds";
   return plot;

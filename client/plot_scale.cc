@@ -81,8 +81,8 @@ std::vector<double> Ticks(const PlotScale& scale, int count) {
 std::string TickText(double value) {
   const double size = std::abs(value);
   if (size < 1e-12) return "0";
-  // Powers of two are read in full up to here: 65536, 131072.
-  const bool is_round = size >= 1e5 && std::fmod(size, 1e3) == 0.0;
+  // Powers of two are read in full: 16384, 65536, 131072.
+  const bool is_round = size >= 1e4 && std::fmod(size, 1e3) == 0.0;
   if (size >= 1e6 || is_round) {
     for (const auto& [unit, letter] : {std::pair(1e12, "T"), {1e9, "B"}, {1e6, "M"}, {1e3, "K"}}) {
       if (size < unit) continue;

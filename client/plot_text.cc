@@ -203,7 +203,7 @@ class TextPlot {
   }
 
   void DrawSeries(Canvas& canvas, std::size_t s) const {
-    const int number = static_cast<int>(s);
+    const int number = plot_.series[s].hue;
     const PlotPoint* before = nullptr;
     for (const PlotPoint& point : plot_.series[s].points) {
       if (!std::isfinite(point.y) || (plot_.y_is_log && point.y <= 0.0)) {
@@ -251,7 +251,7 @@ class TextPlot {
       if (end.row < 0) continue;  // more lines than rows: the upper ones' names have no room
       const std::string text = Str(LetterOf(end.series), " ", Name(plot_.series[end.series]));
       names[static_cast<std::size_t>(end.row)] =
-          style_.colour ? Canvas::Coloured(text, static_cast<int>(end.series)) : text;
+          style_.colour ? Canvas::Coloured(text, plot_.series[end.series].hue) : text;
     }
     return names;
   }

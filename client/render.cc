@@ -148,6 +148,15 @@ std::string AxisText(const Json& value) {
 
 std::string ShortId(const std::string& id) { return id.substr(0, 8); }
 
+std::string Counted(std::int64_t n, std::string_view one, std::string_view many) {
+  if (n == 1) return Str("1 ", one);
+  return many.empty() ? Str(n, " ", one, "s") : Str(n, " ", many);
+}
+
+Json NumberOrNull(const std::optional<double>& value) {
+  return value && std::isfinite(*value) ? Json(*value) : Json(nullptr);
+}
+
 std::string RenderJson(const Json& json) { return json.dump(2) + "\n"; }
 
 }  // namespace longrun

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -35,6 +37,12 @@ std::string AxisText(const Json& value);
 
 // The first 8 digits of an id.
 std::string ShortId(const std::string& id);
+
+// "1 run", "2 runs"; `many` where an s does not make it.
+std::string Counted(std::int64_t n, std::string_view one, std::string_view many = "");
+
+// JSON has no infinity: what is not finite is null.
+Json NumberOrNull(const std::optional<double>& value);
 
 // Pretty-printed JSON with a newline.
 std::string RenderJson(const Json& json);

@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "client/ask.h"
 #include "client/output.h"
+#include "client/pivot_axes.h"
 #include "client/render.h"
 #include "client/report_page.h"
 #include "client/verb.h"
@@ -115,13 +116,30 @@ Status ReadFailures(Asker& asker, const std::string& sweep_id, ReportInput& inpu
   return {};
 }
 
-// Up to kCurvePoints of a curve, evenly by index, the last one among them.
-Result<LossCurve> ReadCurve(Asker& asker, const ReportRun& run, const char* metric) {
-  LossCurve curve;
+// "rope, train length 64": the position, and what else tells the run from others, but the seed.
+std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs) {
+  std::vector<std::string> parts;
   for (const auto& [axis, value] : run.axes.items()) {
-    if (axis == "seed" || axis == "dataset") continue;
-    StrAppend(curve.name, Str(curve.name.empty() ? "" : " ", AxisText(value)));
+    const bool varies = std::ranges::any_of(
+        runs, [&](const ReportRun& other) { return other.axes.value(axis, Json()) != value; });
+    if (axis == "seed" || (axis != "position" && !varies)) continue;
+    std::string words = ShortAxis(axis);
+    std::ranges::replace(words, '_', ' ');
+    if (axis == "position") {
+      parts.insert(parts.begin(), AxisText(value));
+    } else {
+      parts.push_back(value.is_number() ? Str(words, " ", AxisText(value)) : AxisText(value));
+    }
   }
+  return Join(parts, ", ");
+}
+
+// Up to kCurvePoints of a curve, evenly by index, the last one among them.
+Result<LossCurve> ReadCurve(Asker& asker, const ReportRun& run, const std::vector<ReportRun>& runs,
+                            const char* metric) {
+  LossCurve curve{.name = NameOfCurve(run, runs)};
+  const auto position = run.axes.find("position");
+  if (position != run.axes.end()) curve.group = AxisText(*position);
   ASSIGN_OR_RETURN(const Json series,
                    asker.Ask("GetSeries", {{"run", run.run_key}, {"metric", metric}}));
   const Json& steps = series.at("step");
@@ -143,7 +161,7 @@ Status ReadCurves(Asker& asker, ReportInput& input) {
   for (std::size_t i = 0; i < n_drawn; ++i) {
     for (auto& [metric, curves] :
          {std::pair{"loss", &input.losses}, std::pair{"val_loss", &input.validations}}) {
-      ASSIGN_OR_RETURN(LossCurve curve, ReadCurve(asker, input.runs[i], metric));
+      ASSIGN_OR_RETURN(LossCurve curve, ReadCurve(asker, input.runs[i], input.runs, metric));
       if (!curve.x.empty()) curves->push_back(std::move(curve));
     }
   }

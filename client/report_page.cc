@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "base/str.h"
@@ -80,8 +82,9 @@ std::string Question(const ReportInput& input) {
 std::string Head(const ReportInput& input) {
   const Json& info = input.info;
   const auto number = [&](const char* key) { return info.at(key).get<std::int64_t>(); };
-  std::string summary = Str(info.at("state").get<std::string>(), ": ", number("runs"), " runs, ",
-                            number("tasks_succeeded"), " of ", number("tasks"), " tasks done");
+  std::string summary =
+      Str(info.at("state").get<std::string>(), ": ", Counted(number("runs"), "run"), ", ",
+          number("tasks_succeeded"), " of ", Counted(number("tasks"), "task"), " done");
   if (number("tasks_failed") > 0) StrAppend(summary, Str(", ", number("tasks_failed"), " failed"));
   return Str(Text("h1", info.at("name").get<std::string>()), "\n",
              Text("p", Question(input), "class=\"question\""), "\n",
@@ -103,7 +106,13 @@ std::string CellHtml(const PivotTable& table, const PivotCell& cell) {
   std::string classes = "n";
   if (cell.at_train_length) classes += " train";
   if (cell.is_best) classes += " best";
-  const std::string value = cell.value && std::isfinite(*cell.value) ? Str(*cell.value) : "";
+  // JavaScript's words for what is sorted by.
+  std::string value;
+  if (cell.value && !std::isnan(*cell.value)) {
+    value = std::isfinite(*cell.value) ? Str(*cell.value)
+            : *cell.value > 0          ? "Infinity"
+                                       : "-Infinity";
+  }
   return Element("td", Str("class=\"", classes, "\" data-v=\"", value, "\""), inner);
 }
 
@@ -120,8 +129,10 @@ std::string TableHtml(const PivotTable& table) {
     for (const PivotCell& cell : row.cells) cells += CellHtml(table, cell);
     body += Element("tr", row.baseline.empty() ? "" : "class=\"baseline\"", cells) + "\n";
   }
-  return Scroll(Str("<table class=\"sortable results\">", Text("caption", TableTitle(table)),
-                    "<thead><tr>", head, "</tr></thead>\n<tbody>", body, "</tbody></table>")) +
+  // Above what scrolls: a caption of the table would be cut on a narrow screen.
+  return Text("h3", TableTitle(table)) +
+         Scroll(Str("<table class=\"sortable results\" aria-label=\"", HtmlText(TableTitle(table)),
+                    "\"><thead><tr>", head, "</tr></thead>\n<tbody>", body, "</tbody></table>")) +
          Text("p",
               Str("Shaded: the length it was trained at. Green: the best ", table.best_of, ". ",
                   ErrorLegend(table), "."),
@@ -212,8 +223,7 @@ std::string Provenance(const ReportInput& input) {
     for (std::size_t i = 0; i < values.size() && i < kValuesShown; ++i) {
       cell += HtmlText(values[i].first);
       if (values.size() > 1) {
-        cell += Str(" <span class=\"se\">(", values[i].second,
-                    values[i].second == 1 ? " run)" : " runs)", "</span>");
+        cell += Str(" <span class=\"se\">(", Counted(values[i].second, "run"), ")</span>");
       }
       cell += "<br>";
     }
@@ -290,8 +300,26 @@ std::string RawNumbers(const ReportInput& input, const std::vector<PivotTable>& 
 
 }  // namespace
 
+namespace {
+
+// Perplexity first; then what else was measured, as the throughput of each direction.
+Result<std::vector<PivotTable>> ResultTables(const Json& results) {
+  ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot({results}, {}));
+  const std::set<std::string> sources = SourcesOf({results});
+  if (!sources.contains("nll")) return tables;  // all are there already
+  for (const Metric& metric : MetricsOf(sources)) {
+    if (metric.source == "nll") continue;
+    ASSIGN_OR_RETURN(std::vector<PivotTable> more,
+                     BuildPivot({results}, {.metrics = {metric.name}}));
+    std::ranges::move(more, std::back_inserter(tables));
+  }
+  return tables;
+}
+
+}  // namespace
+
 Result<std::string> ReportPage(const ReportInput& input) {
-  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, BuildPivot({input.results}, {}));
+  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, ResultTables(input.results));
   std::string results;
   for (const PivotTable& table : tables) results += TableHtml(table);
   if (!tables.empty()) {

@@ -21,7 +21,9 @@ p{margin:.4rem 0;overflow-wrap:anywhere}
 .question{font-size:1.15rem}.faint{color:var(--faint);font-size:.9rem}.bad{color:var(--bad)}
 .scroll{overflow-x:auto;margin:.5rem 0}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;font-weight:600;padding:.2rem 0 .5rem}
+/* The names of the rows stay in sight while the numbers scroll. */
+.results th:first-child,.results td:first-child{position:sticky;left:0;background:var(--paper)}
+.results thead th:first-child{background:var(--head)}
 th,td{padding:.3rem .7rem;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap;
 vertical-align:top}
 thead th{background:var(--head);border-bottom:2px solid var(--line)}
@@ -34,7 +36,9 @@ code,pre{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:.85rem}
 code{overflow-wrap:anywhere}
 pre{background:var(--head);border:1px solid var(--line);border-radius:4px;padding:.7rem;
 overflow-x:auto;margin:.5rem 0}
-figure{margin:1rem 0}figure svg{max-width:100%;height:auto;display:block}
+/* A picture may become smaller, but not than its letters can be read. */
+figure{margin:1rem 0;overflow-x:auto}
+figure svg{width:100%;min-width:40rem;height:auto;display:block}
 details{margin:.6rem 0}summary{cursor:pointer;color:var(--link)}
 th button{all:unset;cursor:pointer}th button:focus-visible{outline:2px solid var(--link)}
 th[aria-sort=ascending] button::after{content:" \2191"}

@@ -33,6 +33,8 @@ int PrintEnd(Connection& connection, const Json& end, const std::string& output,
   PrintFailures(end);
   Print(RenderTables(*tables, output));
   if (output == "table") {
+    const std::string note = OtherMetricsNote({*results});
+    if (!note.empty()) std::fprintf(stderr, "\n%s\n", note.c_str());
     std::fprintf(stderr, "\nwhere to look next (state in %s):\n", state.c_str());
     const std::string next[][2] = {
         {"longrun table " + name + " -o json", "the same numbers, with token counts"},
@@ -43,7 +45,7 @@ int PrintEnd(Connection& connection, const Json& end, const std::string& output,
                    what.c_str());
     }
   }
-  return SweepExitCode(end.at("info"));
+  return SweepExitCode({end.at("info")});
 }
 
 int Run(const RunArguments& arguments, const std::string& state) {

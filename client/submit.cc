@@ -16,28 +16,43 @@ namespace longrun {
 std::string SubmissionText(const Json& answer) {
   const Json& counts = answer.at("counts");
   const auto count = [&counts](const char* name) { return counts.at(name).get<std::int64_t>(); };
-  const auto some = [](std::int64_t n, const char* one, const char* many) {
-    return Str(n, " ", n == 1 ? one : many);
-  };
   std::vector<std::string> parts;
   if (count("train_tasks_new") > 0) {
-    parts.push_back(some(count("train_tasks_new"), "run", "runs") + " to train");
+    parts.push_back(Counted(count("train_tasks_new"), "run") + " to train");
   }
   if (count("cells_new") > 0) {
-    parts.push_back(Str(some(count("cells_new"), "cell", "cells"), " to evaluate in ",
-                        some(count("evaluate_tasks_new"), "task", "tasks")));
+    parts.push_back(Str(Counted(count("cells_new"), "cell"), " to evaluate in ",
+                        Counted(count("evaluate_tasks_new"), "task")));
   }
   if (count("tasks_retried") > 0) {
-    parts.push_back(some(count("tasks_retried"), "task", "tasks") + " tried again");
+    parts.push_back(Counted(count("tasks_retried"), "task") + " tried again");
   }
   std::string text = answer.at("name").get<std::string>() + ": ";
   text += parts.empty() ? "nothing new" : Join(parts, ", ");
   if (count("runs_reused") + count("cells_reused") > 0) {
-    text += Str("; known or under way: ", some(count("runs_reused"), "run", "runs"), ", ",
-                some(count("cells_reused"), "cell", "cells"));
+    text += Str("; known or under way: ", Counted(count("runs_reused"), "run"), ", ",
+                Counted(count("cells_reused"), "cell"));
   }
   return text;
 }
+
+namespace {
+
+// Nobody works on it now: what is finished already is shown, anything else cannot be waited for.
+int EndWithoutService(Connection& connection, const std::string& sweep, bool wait) {
+  const Result<Json> now = connection.Call("GetSweep", {{"sweep", sweep}});
+  if (!now.ok()) return Report(now.status());
+  const bool ended = SweepExitCode({now->at("info")}) != kExitIncomplete;
+  if (!ended) std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
+  if (!wait) return kExitOk;
+  if (ended) return ShowNow(*now);
+  return Report(Status(Code::kUnavailable,
+                       "--wait: it is stored, but nobody works on it: start `longrun up` and then "
+                       "`longrun watch " +
+                           sweep + "`, or use `longrun run`"));
+}
+
+}  // namespace
 
 void AddSubmit(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("submit", "submit a sweep; twice adds nothing");
@@ -51,21 +66,15 @@ void AddSubmit(Verbs& verbs) {
     verbs.run = [&verbs, file, output, wait] {
       const Result<Json> request = SweepRequest(*file);
       if (!request.ok()) return Report(request.status());
-      if (*wait && !CoordinatorRuns(verbs.state)) {
-        return Report(Status(Code::kUnavailable, "--wait: nothing runs on " + verbs.state +
-                                                     ": start `longrun up`, or use `longrun run`"));
-      }
       const auto coordinator = Coordinator::Reach(verbs.state);
       if (!coordinator.ok()) return Report(coordinator.status());
       Connection& connection = (*coordinator)->connection();
       const Result<Json> answer = connection.Call("SubmitSweep", *request);
       if (!answer.ok()) return Report(answer.status(), connection.violations());
       Print(*output == "json" ? RenderJson(*answer) : SubmissionText(*answer) + "\n");
-      if ((*coordinator)->momentary()) {
-        std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
-      }
-      if (!*wait) return static_cast<int>(kExitOk);
       const std::string sweep = answer->at("sweep_id").get<std::string>();
+      if ((*coordinator)->momentary()) return EndWithoutService(connection, sweep, *wait);
+      if (!*wait) return static_cast<int>(kExitOk);
       CatchInterrupts();
       const Result<Json> end = FollowSweep(verbs.state, sweep, true);
       if (!end.ok()) {
@@ -73,8 +82,7 @@ void AddSubmit(Verbs& verbs) {
           std::fprintf(stderr, "detached: `longrun watch %s` comes back\n", sweep.c_str());
         return Report(end.status());
       }
-      PrintFailures(*end);
-      return SweepExitCode(end->at("info"));
+      return ShowEnd(*end);
     };
   });
 }

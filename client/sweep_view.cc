@@ -20,6 +20,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "client/embedded.h"
+#include "client/pivot_axes.h"
 #include "client/render.h"
 #include "client/verb.h"
 
@@ -77,19 +78,6 @@ std::string RunState(const Json& run) {
   return text;
 }
 
-// The axes beside position and train_length that tell the runs of a sweep apart.
-std::set<std::string> OtherAxes(const Json& runs) {
-  std::set<std::string> varied;
-  for (const Json& run : runs) {
-    for (const auto& [axis, value] : run.at("axes").items()) {
-      if (value != runs[0].at("axes").value(axis, Json())) varied.insert(axis);
-    }
-  }
-  varied.erase("position");
-  varied.erase("train_length");
-  return varied;
-}
-
 std::vector<std::string> RunAxes(const Json& run, const std::set<std::string>& other_axes) {
   std::vector<std::string> fields;
   for (const char* axis : {"position", "train_length"}) {
@@ -98,8 +86,7 @@ std::vector<std::string> RunAxes(const Json& run, const std::set<std::string>& o
   std::vector<std::string> others;
   others.reserve(other_axes.size());
   for (const std::string& axis : other_axes) {
-    others.push_back(axis.substr(axis.rfind('.') + 1) + "=" +
-                     AxisText(run.at("axes").value(axis, Json(""))));
+    others.push_back(Str(ShortAxis(axis), "=", AxisText(run.at("axes").value(axis, Json("")))));
   }
   fields.push_back(Join(others, " "));
   return fields;
@@ -108,7 +95,7 @@ std::vector<std::string> RunAxes(const Json& run, const std::set<std::string>& o
 std::string Headline(const Json& info) {
   return Str(info.at("name").get<std::string>(), " ", info.at("state").get<std::string>(), "  ",
              info.at("tasks_succeeded").get<std::int64_t>(), " of ",
-             info.at("tasks").get<std::int64_t>(), " tasks done, ",
+             Counted(info.at("tasks").get<std::int64_t>(), "task"), " done, ",
              info.at("tasks_running").get<std::int64_t>(), " running, ",
              info.at("tasks_failed").get<std::int64_t>(), " failed");
 }
@@ -214,7 +201,34 @@ class Display {
   std::map<std::string, std::string> milestones_;
 };
 
+// Axes whose values differ between runs.
+std::set<std::string> VaryingAxes(const Json& runs) {
+  std::set<std::string> varied;
+  for (const Json& run : runs) {
+    for (const auto& [axis, value] : run.at("axes").items()) {
+      if (value != runs[0].at("axes").value(axis, Json())) varied.insert(axis);
+    }
+  }
+  return varied;
+}
+
 }  // namespace
+
+std::set<std::string> OtherAxes(const Json& runs) {
+  std::set<std::string> others = VaryingAxes(runs);
+  others.erase("position");
+  others.erase("train_length");
+  return others;
+}
+
+std::string RunName(const Json& run, const Json& runs) {
+  std::string name = AxisText(run.at("axes").value("position", Json("run")));
+  for (const std::string& axis : VaryingAxes(runs)) {
+    if (axis == "position") continue;
+    name += Str(" ", ShortAxis(axis), "=", AxisText(run.at("axes").value(axis, Json(""))));
+  }
+  return name;
+}
 
 void CatchInterrupts() {
   struct sigaction action = {};
@@ -292,19 +306,21 @@ void PrintFailures(const Json& message) {
       if (task.at("state") != "FAILED") continue;
       std::fprintf(stderr, "%s of %s failed: %s\n  `longrun logs %s` shows what it said\n",
                    task.at("kind").get<std::string>().c_str(),
-                   AxisText(run.at("axes").value("position", Json("run"))).c_str(),
+                   RunName(run, message.at("runs")).c_str(),
                    task.at("reason").get<std::string>().c_str(),
                    ShortId(task.at("task").get<std::string>()).c_str());
     }
   }
 }
 
-int SweepExitCode(const Json& info) {
-  const std::string state = info.at("state").get<std::string>();
-  if (state == "SUCCEEDED") return kExitOk;
-  if (state == "PENDING" || state == "RUNNING") return kExitIncomplete;
-  return state == "PARTIAL" && info.at("tasks_succeeded").get<std::int64_t>() > 0 ? kExitPartial
-                                                                                  : kExitFailed;
+int ShowEnd(const Json& message) {
+  PrintFailures(message);
+  return SweepExitCode({message.at("info")});
+}
+
+int ShowNow(const Json& message) {
+  std::fputs(RenderProgress(message).c_str(), stderr);
+  return ShowEnd(message);
 }
 
 }  // namespace longrun

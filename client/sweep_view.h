@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 
 #include "base/json.h"
@@ -14,6 +15,13 @@ namespace longrun {
 // One line per run that is not finished, with state, progress, loss, sparkline and ETA, under a
 // headline; from a message of WatchSweep.
 std::string RenderProgress(const Json& message);
+
+// The matrix axes beside position and train_length that tell the runs apart, by path; of the runs of a
+// message of GetSweep or WatchSweep.
+std::set<std::string> OtherAxes(const Json& runs);
+
+// "rope lr=0.001 seed=2": the run's position, and what else tells it from the others.
+std::string RunName(const Json& run, const Json& runs);
 
 // Shows the sweep until every task is terminal: redrawn on a terminal, else a line when something
 // has changed by a tenth. `interrupted` is asked between messages; a stream that breaks off is taken
@@ -32,7 +40,9 @@ bool Interrupted();
 // What failed, with the reason and where to look, on stderr; from a message of WatchSweep.
 void PrintFailures(const Json& message);
 
-// The exit code that a sweep's end asks for, after its table was printed.
-int SweepExitCode(const Json& info);
+// What is left to say when a sweep has ended: what failed. The exit code.
+int ShowEnd(const Json& message);
+// How a sweep stands while nothing runs, from a message of GetSweep; the exit code.
+int ShowNow(const Json& message);
 
 }  // namespace longrun

@@ -24,7 +24,15 @@ int Table(const PivotArguments& arguments, const std::string& output, const std:
                  Join(arguments.sweeps, ", ").c_str());
   }
   Print(RenderTables(*tables, output));
-  return IsComplete(*tables) ? kExitOk : kExitIncomplete;
+  const std::string note = OtherMetricsNote(*results);
+  const bool is_for_people = output == "table" || output == "wide";
+  if (is_for_people && request->metrics.empty() && !note.empty()) {
+    std::fprintf(stderr, "%s\n", note.c_str());
+  }
+  std::vector<Json> infos;
+  infos.reserve(results->size());
+  for (const Json& result : *results) infos.push_back(result.at("info"));
+  return SweepExitCode(infos);
 }
 
 }  // namespace

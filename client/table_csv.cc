@@ -12,6 +12,12 @@ std::string Number(const std::optional<double>& value) {
   return value && std::isfinite(*value) ? Str(*value) : std::string();
 }
 
+// What is too large for a number says so: an empty field would read as "not there".
+std::string Value(const PivotCell& cell) {
+  if (cell.value && std::isinf(*cell.value)) return *cell.value > 0 ? "inf" : "-inf";
+  return Number(cell.value);
+}
+
 std::string AxisField(const Json& value) { return value.is_null() ? "" : AxisText(value); }
 
 std::vector<std::string> Header(const PivotTable& table) {
@@ -20,7 +26,7 @@ std::vector<std::string> Header(const PivotTable& table) {
   for (const auto& [axis, value] : table.fixed) header.push_back(axis);
   header.insert(header.end(), table.col_axes.begin(), table.col_axes.end());
   const bool is_one = table.metrics.size() == 1;
-  header.push_back(is_one ? Str(table.relative ? "relative_" : "", table.metrics.front())
+  header.push_back(is_one ? Str(table.relative ? "relative_" : "", table.metrics.front().name)
                           : "value");
   header.insert(header.end(), {"se", "nll", "n", "bits_per_byte", "seeds", "of", "status"});
   return header;
@@ -34,7 +40,7 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, st
   for (const auto& [axis, value] : table.fixed) fields.push_back(AxisField(value));
   for (const Json& value : table.columns[column]) fields.push_back(AxisField(value));
   fields.insert(fields.end(),
-                {Number(cell.value), Number(cell.se), Number(cell.nll), Str(cell.n),
+                {Value(cell), Number(cell.se), Number(cell.nll), Str(cell.n),
                  Number(cell.bits_per_byte), Str(cell.n_ok), Str(cell.n_wanted), cell.status});
   return fields;
 }

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "client/pivot_axes.h"
 #include "client/render.h"
 
@@ -72,12 +73,12 @@ std::string TableTitle(const PivotTable& table) {
   for (const std::string& axis : table.col_axes) across.push_back(Words(ShortAxis(axis)));
   std::vector<std::string> fixed;
   for (const auto& [axis, value] : table.fixed) {
-    const bool speaks =
-        axis == "split" || axis == "protocol" || axis == "dataset" || axis == "evaluation";
+    const bool speaks = axis == "split" || axis == "protocol" || axis == "dataset" ||
+                        axis == "evaluation" || axis == "variant";
     fixed.push_back(speaks ? AxisText(value) : Str(Words(ShortAxis(axis)), " ", AxisText(value)));
   }
   std::vector<std::string> metrics;
-  for (const std::string& metric : table.metrics) metrics.push_back(Words(metric));
+  for (const Metric& metric : table.metrics) metrics.push_back(metric.words());
   std::string title = Join(metrics, ", ");
   if (table.relative) title += " relative to the train length,";
   title += Str(" by ", Join(across, ", "));
@@ -88,15 +89,21 @@ std::string TableTitle(const PivotTable& table) {
 std::string ErrorLegend(const PivotTable& table) {
   bool over_seeds = false;
   bool own = false;
+  bool is_beyond = false;
+  bool has_value = false;
   for (const PivotRow& row : table.rows) {
     for (const PivotCell& cell : row.cells) {
+      is_beyond = is_beyond || cell.status == kOverflow;
+      has_value = has_value || cell.value.has_value();
       if (!row.baseline.empty() || !cell.se) continue;
       (cell.se_is_over_seeds ? over_seeds : own) = true;
     }
   }
+  if (has_value && !over_seeds && !own && !is_beyond) return "";  // as of a throughput
   std::string legend = "± standard error";
   if (over_seeds) legend += own ? " (over seeds where there are several)" : " over seeds";
   if (own && table.relative) legend += " (at most: as if the two errors were independent)";
+  if (is_beyond) legend += "; inf: too large for a number, the metric nll has it";
   return legend;
 }
 
@@ -116,9 +123,14 @@ CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digit
     parts.note = cell.status == "missing" ? "–" : cell.status;
     return parts;
   }
-  const int digits = DigitsOf(table, cell) + more_digits;
-  parts.value = Fixed(*cell.value, digits);
-  if (cell.se && std::isfinite(*cell.se)) parts.error = Fixed(*cell.se, digits);
+  if (cell.metric.is_bytes() && !table.relative) {
+    parts.value = FormatBytes(std::llround(*cell.value));
+    if (cell.se) parts.error = FormatBytes(std::llround(*cell.se));
+  } else {
+    const int digits = DigitsOf(table, cell) + more_digits;
+    parts.value = Fixed(*cell.value, digits);
+    if (cell.se && std::isfinite(*cell.se)) parts.error = Fixed(*cell.se, digits);
+  }
   if (cell.n_ok < cell.n_wanted) {
     parts.note = Str(cell.n_ok, "/", cell.n_wanted);
     if (cell.status != "missing") parts.note += " " + cell.status;

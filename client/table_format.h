@@ -25,7 +25,7 @@ std::string RenderTables(const std::vector<PivotTable>& tables, const std::strin
 std::string ColumnHead(const PivotTable& table, std::size_t column);
 // "perplexity by context length (validation, nonoverlap)"
 std::string TableTitle(const PivotTable& table);
-// "± standard error", with what it is of where seeds are folded.
+// "± standard error", with what it is of where seeds are folded; "" where no number has one.
 std::string ErrorLegend(const PivotTable& table);
 // A row's axes as text; of a baseline, its name and dataset.
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);

@@ -7,10 +7,6 @@
 namespace longrun {
 namespace {
 
-Json NumberOrNull(const std::optional<double>& value) {
-  return value && std::isfinite(*value) ? Json(*value) : Json(nullptr);
-}
-
 Json SeedJson(const SeedValue& seed) {
   return {{"seed", seed.seed},
           {"run", seed.run_key},
@@ -24,7 +20,7 @@ Json SeedJson(const SeedValue& seed) {
 
 // The key of the number itself: the metric's name where the table has one.
 std::string ValueKey(const PivotTable& table) {
-  return table.metrics.size() == 1 ? table.metrics.front() : "value";
+  return table.metrics.size() == 1 ? table.metrics.front().name : "value";
 }
 
 Json CellJson(const PivotTable& table, std::size_t column, const PivotCell& cell) {
@@ -69,7 +65,9 @@ Json TableJson(const PivotTable& table) {
   Json json = {{"relative", table.relative},    {"axes", table.row_axes},
                {"column_axes", table.col_axes}, {"columns", table.columns},
                {"rows", Json::array()},         {"baselines", Json::array()}};
-  json["metric"] = table.metrics.size() == 1 ? Json(table.metrics.front()) : Json(table.metrics);
+  json["metric"] = Json::array();
+  for (const Metric& metric : table.metrics) json["metric"].push_back(metric.name);
+  if (table.metrics.size() == 1) json["metric"] = table.metrics.front().name;
   for (const auto& [axis, value] : table.fixed) json[axis] = value;
   for (const PivotRow& row : table.rows) {
     json[row.baseline.empty() ? "rows" : "baselines"].push_back(RowJson(table, row));

@@ -78,8 +78,9 @@ std::string TableText(const PivotTable& table) {
     for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
     out += Line(fields);
   }
+  const std::string errors = ErrorLegend(table);
   return out + Str("  \\bottomrule\n\\end{tabular}\n% [ ] train length, bold: best ", table.best_of,
-                   ", ", ErrorLegend(table), "\n");
+                   errors.empty() ? "" : ", ", errors, "\n");
 }
 
 }  // namespace

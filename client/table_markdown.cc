@@ -50,8 +50,9 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
       for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
       out += Line(fields);
     }
-    out += Str("\n\\[ \\] train length, **bold** best ", table.best_of, ", ", ErrorLegend(table),
-               "\n");
+    const std::string errors = ErrorLegend(table);
+    out += Str("\n\\[ \\] train length, **bold** best ", table.best_of, errors.empty() ? "" : ", ",
+               errors, "\n");
   }
   return out;
 }

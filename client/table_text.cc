@@ -1,5 +1,6 @@
 // -o table and -o wide: columns for people.
 #include "base/str.h"
+#include "client/pivot_axes.h"
 #include "client/render.h"
 #include "client/table_format.h"
 
@@ -37,7 +38,7 @@ std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, bo
 
 std::string TableText(const PivotTable& table, bool is_wide) {
   std::vector<std::string> header;
-  for (const std::string& axis : table.row_axes) header.push_back(axis.substr(axis.rfind('.') + 1));
+  for (const std::string& axis : table.row_axes) header.push_back(ShortAxis(axis));
   if (is_wide) header.insert(header.end(), {"seeds", "runs"});
   std::vector<Align> align(header.size(), Align::kLeft);
   for (std::size_t c = 0; c < table.columns.size(); ++c) header.push_back(ColumnHead(table, c));
@@ -51,7 +52,9 @@ std::string TableText(const PivotTable& table, bool is_wide) {
       is_partial = is_partial || (cell.n_ok > 0 && cell.n_ok < cell.n_wanted);
     }
   }
-  std::string legend = Str("[ ] train length   * best ", table.best_of, "   ", ErrorLegend(table));
+  const std::string errors = ErrorLegend(table);
+  std::string legend =
+      Str("[ ] train length   * best ", table.best_of, errors.empty() ? "" : "   ", errors);
   if (is_partial) legend += "   n/N seeds of those wanted";
   return Str(TableTitle(table), "\n", RenderColumns(header, align, rows), legend, "\n");
 }

@@ -28,7 +28,7 @@ void AddValidate(Verbs& verbs) {
         Print(RenderJson({{"file", file->file}, {"name", plan->at("name")}, {"runs", n_runs}}));
         return static_cast<int>(kExitOk);
       }
-      Print(Str(file->file, ": ", n_runs, n_runs == 1 ? " run" : " runs", ", no mistakes\n"));
+      Print(Str(file->file, ": ", Counted(n_runs, "run"), ", no mistakes\n"));
       return static_cast<int>(kExitOk);
     };
   });

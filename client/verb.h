@@ -25,8 +25,8 @@ enum ExitCode : int {
   kExitConflict = 4,  // the state of the system does not allow it
   kExitDenied = 5,
   kExitUnavailable = 6,  // no coordinator answers, or a deadline passed
-  kExitPartial = 7,      // some tasks of the sweep failed
-  kExitIncomplete = 8,   // the sweep or table asked for is not complete yet
+  kExitPartial = 7,      // some tasks of the sweep failed, and none is left to do
+  kExitIncomplete = 8,   // some of the sweep is still to come
   kExitInterrupted = 130,
 };
 
@@ -35,6 +35,13 @@ struct Verbs {
   std::string state;         // --state, resolved; 0700 once made
   std::function<int()> run;  // of the chosen verb
 };
+
+// How the sweeps stand that a verb has shown, from their SweepInfo: the same for every verb.
+//   kExitIncomplete  some of it is still to come
+//   kExitOk          all of it is there
+//   kExitPartial     nothing more comes by itself: a part is there, a part failed
+//   kExitFailed      nothing more comes by itself: it was cancelled, or all of it failed
+int SweepExitCode(const std::vector<Json>& infos);
 
 // Prints "longrun: message" (and each violation on a line of its own) and gives the exit code.
 int Report(const Status& status, const std::vector<std::string>& violations = {});

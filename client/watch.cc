@@ -33,13 +33,8 @@ void AddWatch(Verbs& verbs) {
         // Nothing can change: say how it stands and where the work would go on.
         const Result<Json> now = (*coordinator)->connection().Call("GetSweep", {{"sweep", *sweep}});
         if (!now.ok()) return Report(now.status());
-        if (*output == "json") {
-          PrintLine(*now);
-        } else {
-          std::fputs(RenderProgress(*now).c_str(), stderr);
-          PrintFailures(*now);
-        }
-        const int code = SweepExitCode(now->at("info"));
+        if (*output == "json") PrintLine(*now);
+        const int code = *output == "json" ? SweepExitCode({now->at("info")}) : ShowNow(*now);
         if (code == kExitIncomplete) {
           std::fprintf(stderr, "nothing is running: `longrun up` goes on with it\n");
         }
@@ -55,8 +50,7 @@ void AddWatch(Verbs& verbs) {
         }
         return Report(end.status());
       }
-      if (*output != "json") PrintFailures(*end);
-      return SweepExitCode(end->at("info"));
+      return *output == "json" ? SweepExitCode({end->at("info")}) : ShowEnd(*end);
     };
   });
 }

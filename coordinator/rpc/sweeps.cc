@@ -458,8 +458,10 @@ class SweepService final : public v1::SweepService::CallbackService {
       // Looked for first, so that a row which comes in between is not overlooked.
       ASSIGN_OR_RETURN(const std::set<std::string> cells, reader.CellsOfSweep(sweep.id));
       std::vector<v1::ResultRow> missing;
-      RETURN_IF_ERROR(parts_.core.LookAndWait(
-          [&](const State& state) { missing = MissingRows(state, sweep.id, cells); }));
+      RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
+        missing = MissingRows(state, sweep.id, cells);
+        FillSweep(state, sweep, response->mutable_info());
+      }));
       ASSIGN_OR_RETURN(std::vector<ResultBody> results, reader.ResultsOfSweep(sweep.id));
       std::set<std::string> known;
       for (ResultBody& result : results) {

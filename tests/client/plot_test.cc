@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -68,8 +69,61 @@ TEST(PlotTest, TrainingCurvesOfOneNameAreFoldedWhereAllHaveAPoint) {
   ASSERT_EQ(plot.series[0].points.size(), 1u);  // at 2 one has no number, at 3 one has no point
   EXPECT_NEAR(plot.series[0].points[0].y, 5.0, 1e-12);
   EXPECT_NEAR(*plot.series[0].points[0].se, 1.0, 1e-12);  // 4 and 6: |6 - 4| / 2
-  EXPECT_EQ(plot.series[0].note, "2 points that not every seed has left out");
+  EXPECT_EQ(
+      plot.series[0].note,
+      "no finite number at 1 point, the first at 2; 2 points that not every seed has left out");
   EXPECT_FALSE(plot.series[1].points[0].se.has_value());
+}
+
+// Where a line cannot go, a note says so, in all three forms.
+TEST(PlotTest, WhatIsInfiniteIsNamedBelowThePlot) {
+  const Plot plot =
+      PlotOf(ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "sinusoidal", 64, 1)},
+                       {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("a", 128, 8.0, 10),
+                        RowBeyond("b", 128), RowOf("a", 256, 8.0, 10), RowBeyond("b", 256)}));
+  EXPECT_EQ(plot.series[1].note, "inf at 128, 256");
+  const std::string note = "sinusoidal: inf at 128, 256";
+  EXPECT_NE(RenderPlotText(plot, {.ascii = true}).find(note), std::string::npos);
+  const Drawing drawing = LayOut(plot, 800, 480);  // of which SVG and PNG are made
+  EXPECT_TRUE(
+      std::ranges::any_of(drawing.marks, [&](const Mark& mark) { return mark.text == note; }));
+  EXPECT_NE(RenderSvg(drawing).find(note), std::string::npos);
+  EXPECT_NE(drawing.description.find("inf at 128, 256"), std::string::npos);
+}
+
+TEST(PlotTest, EachDirectionOfAThroughputHasAPlotAndBytesHaveAUnit) {
+  const Json results = ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "alibi", 64, 1)},
+                                 {ThroughputRow("a", "peak_bytes", "forward", 64, 3 * 1048576.0),
+                                  ThroughputRow("a", "peak_bytes", "generate", 64, 512.0),
+                                  ThroughputRow("b", "peak_bytes", "forward", 64, 1048576.0),
+                                  ThroughputRow("b", "peak_bytes", "generate", 64, 256.0)});
+  const auto tables = BuildPivot({results}, {});
+  ASSERT_TRUE(tables.ok());
+  const auto plots = PlotsOfTables(*tables);
+  ASSERT_TRUE(plots.ok());
+  ASSERT_EQ(plots->size(), 2u);
+  EXPECT_EQ(plots->at(0).title, "peak memory by context length (forward)");
+  EXPECT_EQ(plots->at(0).y_label, "peak memory (MiB)");
+  EXPECT_EQ(plots->at(0).series.at(0).name, "rope");
+  EXPECT_EQ(plots->at(0).series.at(0).points.at(0).y, 3.0);
+  EXPECT_EQ(plots->at(1).y_label, "peak memory (bytes)");
+  EXPECT_EQ(plots->at(1).series.at(1).points.at(0).y, 256.0);
+}
+
+TEST(PlotTest, LinesOfOneMethodHaveOneColour) {
+  const Plot plot = PlotOf(
+      ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 128, 1), RunOf("c", "alibi", 64, 1)},
+                {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("c", 64, 9.5, 10)}));
+  ASSERT_EQ(plot.series.size(), 3u);
+  EXPECT_EQ(plot.series[0].hue, plot.series[1].hue);
+  EXPECT_NE(plot.series[0].dash, plot.series[1].dash);
+  EXPECT_NE(plot.series[0].hue, plot.series[2].hue);
+}
+
+TEST(PlotTest, ATrainingCurveNamesThePointsThatAreNoNumbers) {
+  const Plot plot = PlotOfLosses({{.name = "rope", .x = {1, 2, 3}, .y = {4.0, NAN, INFINITY}}},
+                                 "loss", "step", "loss");
+  EXPECT_EQ(plot.series[0].note, "no finite number at 2 points, the first at 2");
 }
 
 TEST(PlotScaleTest, TicksAreRoundAndWithinTheScale) {
@@ -134,9 +188,15 @@ TEST(LayOutTest, NamesAtTheEndsOfLinesDoNotOverlapAndStayWithin) {
 
 TEST(LayOutTest, MoreNamesThanThereIsRoomForAreCounted) {
   const Drawing drawing = LayOut(Crowded(), 400, 200);
-  bool found = false;
-  for (const Mark& mark : drawing.marks) found = found || mark.text.ends_with(" more");
-  EXPECT_TRUE(found);
+  double count_y = 0.0;
+  double last_y = 0.0;  // of the lowest name
+  for (const Mark& mark : drawing.marks) {
+    if (mark.kind != Mark::Kind::kText) continue;
+    if (mark.text.ends_with(" more")) count_y = mark.points[0].y;
+    if (mark.ink == Ink::kSeries) last_y = std::max(last_y, mark.points[0].y);
+  }
+  EXPECT_GT(last_y, 0.0);
+  EXPECT_GE(count_y - last_y, 14.9);
 }
 
 TEST(LayOutTest, CurvesOfManyPointsAreThinnedToTheirExtremes) {

@@ -123,6 +123,21 @@ TEST(ReportPageTest, ItSaysWhatTheSweepSays) {
   EXPECT_NE(page->find(std::string(64, 'd')), std::string::npos);
 }
 
+TEST(ReportPageTest, AThroughputHasTablesOfItsOwn) {
+  ReportInput input = SampleInput("speeds");
+  const auto key = input.runs[0].run_key;
+  for (const char* direction : {"train_step", "generate"}) {
+    input.results["rows"].push_back(ThroughputRow(key, "tokens_per_s", direction, 64, 1234.5));
+    input.results["rows"].push_back(ThroughputRow(key, "peak_bytes", direction, 64, 5.0 * 1048576));
+  }
+  const auto page = ReportPage(input);
+  ASSERT_TRUE(page.ok()) << page.status().message();
+  for (const char* text : {"perplexity by context length", "tokens/s by context length", "1234.5",
+                           "peak memory by context length", "5 MiB", "train_step", "generate"}) {
+    EXPECT_NE(page->find(text), std::string::npos) << text;
+  }
+}
+
 TEST(ReportPageTest, TheRawNumbersAreInIt) {
   const ReportInput input = SampleInput("lengths");
   const auto page = ReportPage(input);

@@ -47,6 +47,27 @@ inline Json RowOf(const std::string& key, int context_length, double perplexity,
             {"status", "ok"}}}};
 }
 
+// A row whose nll is finite and whose perplexity, exp(1000), is beyond every double.
+inline Json RowBeyond(const std::string& key, int context_length) {
+  Json row = RowOf(key, context_length, 1.0, 10);
+  row["body"]["value"] = 1000.0;
+  row["body"]["nll_sum"] = 10'000.0;
+  return row;
+}
+
+// What one direction of a throughput gives at a length.
+inline Json ThroughputRow(const std::string& key, const char* metric, const char* direction,
+                          int context_length, double value) {
+  Json row = RowOf(key, context_length, 1.0, 2, direction);
+  row["body"]["metric"] = metric;
+  row["body"]["value"] = value;
+  for (const char* name : {"split", "protocol", "averaging", "se", "nll_sum", "bytes"}) {
+    row["body"][name] = nullptr;
+  }
+  row["evaluation"] = {{"throughput", {{"iterations", 2}}}};
+  return row;
+}
+
 // A row without a number. One that is only owed ("missing") has less, as the coordinator says it.
 inline Json RowWithout(const std::string& key, int context_length, const std::string& status) {
   Json row = RowOf(key, context_length, 1.0, 1);

@@ -63,6 +63,68 @@ TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
       "several)   n/N seeds of those wanted\n");
 }
 
+// exp(1000): an infinite perplexity is a number that says so, never an empty field.
+TEST(TableFormatTest, AnInfinitePerplexityIsWrittenInEveryForm) {
+  const Json results = ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "sinusoidal", 64, 1)},
+                                 {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10),
+                                  RowOf("a", 128, 8.0, 10), RowBeyond("b", 128)});
+  const std::vector<PivotTable> tables = Build(results);
+  EXPECT_EQ(
+      RenderTables(tables, "table"),
+      "perplexity by context length (validation, nonoverlap)\n"
+      "position    train_length  dataset            64         128\n"
+      "cable       64            austen   [8.00±0.08]*  8.00±0.08*\n"
+      "sinusoidal  64            austen    [9.00±0.09]         inf\n"
+      "[ ] train length   * best of the column   ± standard error; inf: too large for a number, "
+      "the metric nll has it\n");
+  EXPECT_NE(RenderTables(tables, "wide").find("  inf\n"), std::string::npos);
+  EXPECT_NE(RenderTables(tables, "markdown").find("| inf |\n"), std::string::npos);
+  EXPECT_NE(RenderTables(tables, "latex").find("& inf \\\\\n"), std::string::npos);
+  EXPECT_NE(RenderTables(tables, "csv")
+                .find("sinusoidal,64,austen,,validation,nonoverlap,128,inf,,1000,10,"),
+            std::string::npos)
+      << RenderTables(tables, "csv");
+  EXPECT_NE(RenderTables(tables, "csv").find(",1,1,overflow\n"), std::string::npos);
+  // JSON has no infinity: null, and the status says why; the nll is there.
+  const Json cell = TablesJson(tables).at(0).at("rows").at(1).at("cells").at(1);
+  EXPECT_EQ(cell.at("perplexity"), nullptr);
+  EXPECT_EQ(cell.at("status"), "overflow");
+  EXPECT_EQ(cell.at("nll"), 1000.0);
+  EXPECT_EQ(cell.at("values").at(0).at("status"), "overflow");
+  EXPECT_NE(RenderTables(tables, "jsonl").find("\"status\":\"overflow\""), std::string::npos);
+}
+
+// A direction is not the rival of another one, and bytes are read by people.
+TEST(TableFormatTest, AThroughputIsATableOfItsOwnForSpeedAndForMemory) {
+  const Json results =
+      ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "alibi", 64, 1)},
+                {ThroughputRow("a", "tokens_per_s", "forward", 64, 1234.56),
+                 ThroughputRow("a", "tokens_per_s", "generate", 64, 98.7654),
+                 ThroughputRow("b", "tokens_per_s", "forward", 64, 1200.0),
+                 ThroughputRow("b", "tokens_per_s", "generate", 64, 99.0),
+                 ThroughputRow("a", "peak_bytes", "forward", 64, 3.0 * 1024 * 1024),
+                 ThroughputRow("a", "peak_bytes", "generate", 64, 1536.0),
+                 ThroughputRow("b", "peak_bytes", "forward", 64, 2.0 * 1024 * 1024),
+                 ThroughputRow("b", "peak_bytes", "generate", 64, 2048.0)});
+  EXPECT_EQ(RenderTables(Build(results), "table"),
+            "tokens/s by context length\n"
+            "position  train_length  dataset  variant          64\n"
+            "rope      64            austen   forward   [1234.6]*\n"
+            "rope      64            austen   generate   [98.765]\n"
+            "alibi     64            austen   forward    [1200.0]\n"
+            "alibi     64            austen   generate  [99.000]*\n"
+            "[ ] train length   * best of the column for each variant\n"
+            "\n"
+            "peak memory by context length\n"
+            "position  train_length  dataset  variant           64\n"
+            "rope      64            austen   forward      [3 MiB]\n"
+            "rope      64            austen   generate  [1.5 KiB]*\n"
+            "alibi     64            austen   forward     [2 MiB]*\n"
+            "alibi     64            austen   generate     [2 KiB]\n"
+            "[ ] train length   * best of the column for each variant\n");
+  EXPECT_EQ(TablesJson(Build(results)).at(1).at("metric"), "peak_bytes");
+}
+
 TEST(TableFormatTest, RelativeHasThreeDigitsAndSaysWhatItsErrorIs) {
   EXPECT_EQ(RenderTables(Build(Small(), {.relative = true}), "table"),
             "perplexity relative to the train length, by context length (validation, nonoverlap)\n"
