@@ -17,20 +17,36 @@ std::string DatasetFolder(const std::string& state, const std::string& name) {
   return JoinPath(JoinPath(state, "datasets"), name);
 }
 
+namespace {
+
+// What a registration did, by the datasets that were known before it.
+const char* NewsOf(const std::string& name, const Json& before, const Json& answer) {
+  if (answer.at("changed").get<bool>()) return "changed";  // other content under a known name
+  for (const Json& dataset : before.at("datasets")) {
+    if (dataset.at("name") == name) return "same";
+  }
+  return "new";
+}
+
+}  // namespace
+
 int RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
                     const std::string& output) {
   const Result<std::string> absolute = AbsolutePath(folder);
   if (!absolute.ok()) return Report(absolute.status());
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
+  Connection& connection = (*coordinator)->connection();
+  const Result<Json> before = connection.Call("ListDatasets", Json::object());
+  if (!before.ok()) return Report(before.status());
   const Result<Json> answer =
-      (*coordinator)->connection().Call("RegisterDataset", {{"name", name}, {"folder", *absolute}});
+      connection.Call("RegisterDataset", {{"name", name}, {"folder", *absolute}});
   if (!answer.ok()) return Report(answer.status());
   if (output == "json") {
     Print(RenderJson({{"name", name},
                       {"folder", *absolute},
                       {"digest", answer->at("digest")},
-                      {"changed", answer->at("changed")}}));
+                      {"status", NewsOf(name, *before, *answer)}}));
     return kExitOk;
   }
   Print(Str(name, ": ", answer->at("digest").get<std::string>(),

@@ -1,7 +1,10 @@
 // longrun gc: makes room. Three owners each know their own: the coordinator (checkpoints and bytes of
 // the artifact store), the worker (folders of attempts whose end is stored, cached checkpoints).
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 
 #include "base/files.h"
 #include "base/process.h"
@@ -40,7 +43,103 @@ Result<Json> AskWorker(const std::string& state, bool dry_run) {
   return ParseJson(text);
 }
 
-int Gc(bool dry_run, const std::string& output, const std::string& state) {
+// What a kind of item is to people, and what stays beside it.
+struct KindRow {
+  std::string_view kind;
+  const char* what;
+  const char* why;
+};
+constexpr KindRow kKinds[] = {
+    {"checkpoint", "checkpoints of finished trainings",
+     "no run goes on from them; the final and the best one of each training stay"},
+    {"bytes", "files of the artifact store", "no checkpoint and no result refers to them"},
+    {"attempt", "the worker's folders of attempts", "the coordinator has stored how they ended"},
+    {"cache", "the worker's copies of checkpoints", "they are fetched again when they are needed"},
+};
+
+std::int64_t BytesOf(const Json& item) { return item.at("bytes").get<std::int64_t>(); }
+
+// A line for each kind of thing, with its number and size, and their sum.
+std::string SummaryText(const Json& items) {
+  std::vector<std::vector<std::string>> rows;
+  std::int64_t n_bytes = 0;
+  for (const KindRow& row : kKinds) {
+    std::int64_t n_here = 0;
+    std::int64_t bytes_here = 0;
+    for (const Json& item : items) {
+      if (item.at("kind") != row.kind) continue;
+      n_here += 1;
+      bytes_here += BytesOf(item);
+    }
+    n_bytes += bytes_here;
+    if (n_here > 0) rows.push_back({row.what, Str(n_here), FormatBytes(bytes_here), row.why});
+  }
+  if (rows.empty()) return "";
+  if (rows.size() > 1) rows.push_back({"in all", Str(items.size()), FormatBytes(n_bytes), ""});
+  return RenderColumns({"what", "number", "size", "why"},
+                       {Align::kLeft, Align::kRight, Align::kRight, Align::kLeft}, rows);
+}
+
+std::string ListText(const Json& items) {
+  if (items.empty()) return "";
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(items.size());
+  for (const Json& item : items) {
+    rows.push_back({item.at("kind").get<std::string>(),
+                    item.at("name").get<std::string>().substr(0, 26), FormatBytes(BytesOf(item)),
+                    item.at("reason").get<std::string>()});
+  }
+  return Str("\n", RenderColumns({"kind", "name", "size", "why"},
+                                 {Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft}, rows));
+}
+
+std::int64_t FolderBytes(const std::string& path) {
+  std::int64_t n_bytes = 0;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator at(path, error), end; !error && at != end;
+       at.increment(error)) {
+    std::error_code unknown;
+    if (at->is_regular_file(unknown)) n_bytes += static_cast<std::int64_t>(at->file_size(unknown));
+  }
+  return n_bytes;
+}
+
+// What no `gc` takes: {"what","bytes","why"} each. `going`: of the artifact store, now or later.
+Json KeptIn(const std::string& state, std::int64_t going) {
+  const std::int64_t artifacts = FolderBytes(JoinPath(state, "artifacts")) - going;
+  const Result<std::int64_t> database = FileBytes(JoinPath(state, "longrun.db"));
+  return Json::array({{{"what", "final and best checkpoints, sums by document"},
+                       {"bytes", std::max<std::int64_t>(0, artifacts)},
+                       {"why", "a result rests on them, or a new context length will"}},
+                      {{"what", "datasets"},
+                       {"bytes", FolderBytes(JoinPath(state, "datasets"))},
+                       {"why", "you made them: remove a folder yourself"}},
+                      {{"what", "logs"},
+                       {"bytes", FolderBytes(JoinPath(state, "logs"))},
+                       {"why", "`longrun logs` shows them"}},
+                      {{"what", "database"},
+                       {"bytes", database.ok() ? *database : 0},
+                       {"why", "every result and where it comes from"}}});
+}
+
+std::string KeptText(const Json& kept) {
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(kept.size());
+  for (const Json& one : kept) {
+    rows.push_back({one.at("what").get<std::string>(), FormatBytes(BytesOf(one)),
+                    one.at("why").get<std::string>()});
+  }
+  return Str("\n", RenderColumns({"stays", "size", "why"},
+                                 {Align::kLeft, Align::kRight, Align::kLeft}, rows));
+}
+
+struct GcArguments {
+  bool dry_run = false;
+  bool list = false;
+};
+
+int Gc(const GcArguments& arguments, const std::string& output, const std::string& state) {
+  const bool dry_run = arguments.dry_run;
   // Asked twice, the second one finds what is left.
   const Result<Json> coordinator = Ask(state, "CollectGarbage", {{"dry_run", dry_run}});
   if (!coordinator.ok()) return Report(coordinator.status());
@@ -49,30 +148,33 @@ int Gc(bool dry_run, const std::string& output, const std::string& state) {
   Json items = coordinator->at("items");
   items.insert(items.end(), worker->at("items").begin(), worker->at("items").end());
   std::int64_t n_bytes = 0;
-  for (const Json& item : items) n_bytes += item.at("bytes").get<std::int64_t>();
+  for (const Json& item : items) n_bytes += BytesOf(item);
   const auto later = coordinator->at("bytes_later").get<std::int64_t>();
   const bool busy = worker->at("busy").get<bool>();
+  std::int64_t going = dry_run ? 0 : later;
+  for (const Json& item : items) {
+    const bool in_store = item.at("kind") == "checkpoint" || item.at("kind") == "bytes";
+    if (dry_run && in_store) going += BytesOf(item);
+  }
+  const Json kept = KeptIn(state, going);
   if (output == "json") {
     Print(RenderJson({{"dry_run", dry_run},
                       {"items", items},
                       {"bytes", n_bytes},
                       {"bytes_later", later},
+                      {"kept", kept},
                       {"worker_busy", busy}}));
     return kExitOk;
   }
-  std::vector<std::vector<std::string>> rows;
-  rows.reserve(items.size());
-  for (const Json& item : items) {
-    rows.push_back(
-        {item.at("kind").get<std::string>(), item.at("name").get<std::string>().substr(0, 26),
-         FormatBytes(item.at("bytes").get<std::int64_t>()), item.at("reason").get<std::string>()});
+  const std::int64_t freed = n_bytes - (dry_run ? 0 : later);
+  Print(items.empty() ? "nothing to remove\n"
+                      : Str(dry_run ? "would free " : "freed ", FormatBytes(freed), "\n\n",
+                            SummaryText(items)));
+  Print(Str(arguments.list ? ListText(items) : "", KeptText(kept)));
+  if (dry_run && !items.empty()) {
+    std::fprintf(stderr, "without --dry-run they go%s\n",
+                 arguments.list ? "" : "; --list names each");
   }
-  Print(RenderColumns({"kind", "name", "size", "why"},
-                      {Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft}, rows));
-  Print(Str(dry_run ? "would free " : "freed ", FormatBytes(n_bytes - (dry_run ? 0 : later)), " (",
-            n_bytes - (dry_run ? 0 : later), " bytes) in ", rows.size(),
-            rows.size() == 1 ? " thing" : " things", dry_run ? "; without --dry-run they go" : "",
-            "\n"));
   if (later > 0) {
     const auto later_ms = coordinator->at("later_ms").get<std::int64_t>();
     std::fprintf(stderr, "%s were asked for lately: they %s within %s min\n",
@@ -93,12 +195,13 @@ int Gc(bool dry_run, const std::string& output, const std::string& state) {
 void AddGc(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand(
       "gc", "remove checkpoints, caches and folders that nothing needs any more");
-  AddExamples(*verb, {"longrun gc --dry-run", "longrun gc"});
-  const auto dry_run = std::make_shared<bool>(false);
-  verb->add_flag("--dry-run", *dry_run, "only list them, with their sizes");
+  AddExamples(*verb, {"longrun gc --dry-run", "longrun gc --dry-run --list", "longrun gc"});
+  const auto arguments = std::make_shared<GcArguments>();
+  verb->add_flag("--dry-run", arguments->dry_run, "only say what would go, with its size");
+  verb->add_flag("--list", arguments->list, "name each thing, not only its kind");
   const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, dry_run, output] {
-    verbs.run = [&verbs, dry_run, output] { return Gc(*dry_run, *output, verbs.state); };
+  verb->callback([&verbs, arguments, output] {
+    verbs.run = [&verbs, arguments, output] { return Gc(*arguments, *output, verbs.state); };
   });
 }
 

@@ -43,8 +43,29 @@ std::string NotExpected(const CLI::App& verb, const std::string& word) {
   return Str("there is no option \"", name, "\"", DidYouMean(name, options));
 }
 
+// An option that ends the line and should not: what it takes.
+std::string ValueMissing(const CLI::App& app, const CLI::App& verb, const std::string& problem) {
+  for (const CLI::App* level : {&verb, &app}) {
+    for (const CLI::Option* option : level->get_options()) {
+      if (!problem.starts_with(option->get_name() + ":")) continue;
+      return Str(option->get_name(), " needs a value: ", option->get_description());
+    }
+  }
+  return problem;
+}
+
+std::string SubVerbMissing(const CLI::App& verb) {
+  std::vector<std::string> names;
+  for (const CLI::App* one : verb.get_subcommands(nullptr)) names.push_back(one->get_name());
+  return Str(verb.get_name(), " needs one of ", Join(names, ", "), ": `longrun ", verb.get_name(),
+             " --help` says what they do");
+}
+
 // What is wrong with the line, in our words where CLI11's do not name the word or what is expected.
 std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  const bool no_value = dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr &&
+                        std::string_view(error.what()).ends_with("missing");
+  if (app.get_subcommands().empty() && no_value) return ValueMissing(app, app, error.what());
   if (app.get_subcommands().empty()) {
     for (int i = 1; i < argc; ++i) {
       const std::string word = argv[i];
@@ -62,6 +83,8 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
                              (missing && !verb->get_subcommands(nullptr).empty()))) {
     return NotExpected(*verb, remaining.front());
   }
+  if (missing && !verb->get_subcommands(nullptr).empty()) return SubVerbMissing(*verb);
+  if (no_value) return ValueMissing(app, *verb, problem);
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
     for (const CLI::Option* option : verb->get_options()) {
       if (problem.find(option->get_name() + " ") == std::string::npos) continue;

@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "client/output.h"
+#include "client/render.h"
 #include "client/reproduction.h"
 #include "client/verb.h"
 
@@ -11,7 +12,7 @@ namespace longrun {
 namespace {
 
 // Gives the file to the coordinator, as `plan` would.
-int Check(Asker& asker, const ReproducedRun& run) {
+int Check(Asker& asker, const ReproducedRun& run, bool as_json) {
   const Result<Json> plan = asker.Ask(
       "PlanSweep",
       {{"yaml", run.yaml}, {"file_name", "reproduce.yaml"}, {"overrides", Json::array()}});
@@ -21,19 +22,22 @@ int Check(Asker& asker, const ReproducedRun& run) {
     return Report(Status(Code::kFailedPrecondition,
                          Str("the file gives run ", key, " here, not ", run.run_key)));
   }
-  Print(Str("the file gives run ", run.run_key, "\n"));
+  Print(as_json ? RenderJson({{"run", run.run_key}, {"same", true}})
+                : Str("the file gives run ", run.run_key, "\n"));
   return kExitOk;
 }
 
-int Reproduce(const std::string& thing, bool check, const std::string& state) {
+int Reproduce(const std::string& thing, bool check, bool as_json, const std::string& state) {
   Asker asker(state);
   const Result<ReproducedRun> run = ReproduceRun(asker, thing);
   if (!run.ok()) return asker.ReportFailure(run.status());
   for (const std::string& warning : run->warnings) {
     std::fprintf(stderr, "longrun: %s\n", warning.c_str());
   }
-  if (check) return Check(asker, *run);
-  Print(run->yaml);
+  if (check) return Check(asker, *run, as_json);
+  Print(as_json
+            ? RenderJson({{"run", run->run_key}, {"yaml", run->yaml}, {"warnings", run->warnings}})
+            : run->yaml);
   return kExitOk;
 }
 
@@ -46,9 +50,12 @@ void AddReproduce(Verbs& verbs) {
   verb->add_option("RUN", *run, "a run's id (8 digits or more)")->required();
   verb->add_flag("--check", *check,
                  "give the file to the coordinator instead, and say whether the run is the same");
+  const auto output = AddOutput(*verb, {"yaml", "json"});
   AddExamples(*verb, {"longrun reproduce 3f2a91c0", "longrun reproduce 3f2a91c0 --check"});
-  verb->callback([&verbs, run, check] {
-    verbs.run = [&verbs, run, check] { return Reproduce(*run, *check, verbs.state); };
+  verb->callback([&verbs, run, check, output] {
+    verbs.run = [&verbs, run, check, output] {
+      return Reproduce(*run, *check, *output == "json", verbs.state);
+    };
   });
 }
 

@@ -86,7 +86,7 @@ Result<std::string> FileText(const Vocabulary& vocabulary, const std::string& pa
   return TiktokenText(ranked);
 }
 
-Status Train(const Arguments& arguments) {
+Status Train(const Arguments& arguments, bool as_json) {
   RETURN_IF_ERROR(Check(arguments));
   const bool shows = OnTerminal();
   BpeTraining training;
@@ -106,9 +106,17 @@ Status Train(const Arguments& arguments) {
       RanksWithEndOfText(BaseName(arguments.out), std::move(bytes).value());
   ASSIGN_OR_RETURN(const std::string text, FileText(vocabulary, arguments.out));
   RETURN_IF_ERROR(WriteFileAtomic(arguments.out, text));
+  if (as_json) {
+    Print(RenderJson({{"file", arguments.out},
+                      {"tokens", vocabulary.tokens.size()},
+                      {"bytes", training.n_bytes()},
+                      {"files", arguments.files.size()},
+                      {"fingerprint", vocabulary.Fingerprint()}}));
+    return {};
+  }
   Print(Str(arguments.out, ": ", vocabulary.tokens.size(), " tokens from ", training.n_bytes(),
-            " bytes in ", arguments.files.size(), " files, fingerprint ", vocabulary.Fingerprint(),
-            "\n"));
+            " bytes in ", Counted(static_cast<std::int64_t>(arguments.files.size()), "file"),
+            ", fingerprint ", vocabulary.Fingerprint(), "\n"));
   return {};
 }
 
@@ -126,9 +134,10 @@ void AddTrainTokenizer(CLI::App& data, Verbs& verbs) {
   verb->add_option("--vocab-size", arguments->vocab_size,
                    "ids, with the 256 bytes and the end of text among them")
       ->required();
-  verb->callback([&verbs, arguments] {
-    verbs.run = [arguments] {
-      const Status trained = Train(*arguments);
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, arguments, output] {
+    verbs.run = [arguments, output] {
+      const Status trained = Train(*arguments, *output == "json");
       return trained.ok() ? static_cast<int>(kExitOk)
                           : Report(Status(trained).In("training a tokenizer"));
     };

@@ -4,10 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <functional>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -65,6 +69,75 @@ TEST(CommandLineTest, EachExampleInTheHelpParsesAndChoosesAVerb) {
     }
     EXPECT_TRUE(parsed.run != nullptr) << example;
   }
+}
+
+// Why a verb has no `-o json`.
+const std::map<std::string, std::string>& WithoutJson() {
+  static const std::map<std::string, std::string> reasons = {
+      {"up", "prints no data: it runs until Ctrl-C"},
+      {"report", "-o names the page; its numbers stand in it as JSON"},
+      {"data", "its sub-verbs print"},
+      {"schema", "is JSON"},
+      {"completion", "prints a script of a shell"},
+  };
+  return reasons;
+}
+
+TEST(CommandLineTest, EachVerbThatPrintsDataPrintsItAsJsonToo) {
+  Verbs verbs;
+  std::string state;
+  const auto app = MakeCommandLine(verbs, state);
+  std::set<std::string> without;
+  ForEachVerb(*app, [&](CLI::App& verb) {
+    Verbs parsed;
+    std::string parsed_state;
+    const auto line = MakeCommandLine(parsed, parsed_state);
+    // The first example that chooses no form of its own.
+    std::string example;
+    for (const std::string& one : ExamplesOf(verb)) {
+      if (example.empty() && one.find(" -o ") == std::string::npos) example = one;
+    }
+    const CLI::Option* output = verb.get_option_no_throw("--output");
+    const bool is_of_forms =
+        output != nullptr && output->get_description().find("json") != std::string::npos;
+    if (!is_of_forms) {
+      without.insert(verb.get_name());
+      return;
+    }
+    EXPECT_NO_THROW(line->parse(example + " -o json", true)) << example;
+  });
+  std::set<std::string> listed;
+  for (const auto& [name, reason] : WithoutJson()) listed.insert(name);
+  EXPECT_EQ(without, listed);
+}
+
+// The pages name commands in their text, too: each verb and option in them is there.
+TEST(CommandLineTest, EachCommandThatAPageNamesHasItsVerbAndItsOptions) {
+  std::vector<std::string> pages = {"README.md", "sweeps/presets/README.md", "deploy/README.md"};
+  const std::vector<std::string> names = ListFolder(LONGRUN_SOURCE_DIR "/docs").value();
+  for (const std::string& name : names) {
+    if (name.ends_with(".md")) pages.push_back("docs/" + name);
+  }
+  int n_commands = 0;
+  for (const std::string& page : pages) {
+    const std::string text = ReadFile(JoinPath(LONGRUN_SOURCE_DIR, page)).value();
+    for (std::size_t at = 0; (at = text.find("`longrun ", at)) != std::string::npos; ++at) {
+      std::string command = text.substr(at + 1, text.find('`', at + 1) - at - 1);
+      std::ranges::replace(command, '\n', ' ');
+      if (command.find("VERB") != std::string::npos) continue;
+      ++n_commands;
+      Verbs parsed;
+      std::string state;
+      const auto line = MakeCommandLine(parsed, state);
+      try {
+        line->parse(command, true);
+      } catch (const CLI::RequiredError&) {  // a verb without what it works on, as in a sentence
+      } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() != 0) ADD_FAILURE() << page << ": " << command << error.what();
+      }
+    }
+  }
+  EXPECT_GE(n_commands, 10);
 }
 
 TEST(CommandLineTest, AnExampleThatIsWrongIsFound) {
