@@ -1,0 +1,133 @@
+// docs/*.md tells the truth: each ```sh and ```yaml block is run by a test, and this one runs those of
+// docs/cli.md and docs/query.md by the real programs, on sweeps of the names that the pages use.
+//
+// Which test runs which page stands in kRunBy; a block of a page that is not there fails.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "tests/cli/runner.h"
+
+namespace longrun {
+namespace {
+
+// The test that runs the blocks of a page, or why none can.
+const std::map<std::string, std::string>& RunBy() {
+  static const std::map<std::string, std::string> pages = {
+      {"cli.md", "docs"},
+      {"query.md", "docs"},
+      {"data.md", "docs_data"},
+      {"evaluation.md", "sweeps/sweep: its YAML is read as a sweep's"},
+      {"operating.md",
+       "none: it needs root, systemd and Docker; deploy/files checks what it names"},
+  };
+  return pages;
+}
+
+std::vector<std::string> BlockLines(const std::string& page, const std::string& language) {
+  std::vector<std::string> lines;
+  bool inside = false;
+  for (const std::string& line : Split(page, '\n')) {
+    if (line.starts_with("```")) {
+      inside = !inside && line == "```" + language;
+    } else if (inside) {
+      lines.push_back(line);
+    }
+  }
+  return lines;
+}
+
+std::string Page(const std::string& name) {
+  return ReadFile(JoinPath(LONGRUN_SOURCE_DIR "/docs", name)).value();
+}
+
+// Commands as one line each: one whose quotes are open goes on in the next line. The runner knows no
+// redirection: what reads standard input is given the text itself.
+std::vector<std::string> CommandsOf(const std::string& page) {
+  std::vector<std::string> commands;
+  std::string command;
+  for (const std::string& line : BlockLines(page, "sh")) {
+    command += Str(command.empty() ? "" : " ", Trim(line));
+    if (std::ranges::count(command, '"') % 2 != 0) continue;
+    if (const std::size_t at = command.find(" - < question.sql"); at != std::string::npos) {
+      command.replace(at, std::string::npos, " 'SELECT 1'");
+    }
+    if (!command.empty()) commands.push_back(command);
+    command.clear();
+  }
+  return commands;
+}
+
+constexpr const char* kSetUp = R"($ env LONGRUN_WORKER_TRAINER
+$ text a.txt 4000 1
+$ text b.txt 1000 2
+$ longrun data import tiny --train a.txt --validation b.txt
+  tiny: [HEX]
+$ write my.yaml
+  apiVersion: longrun/v1
+  kind: Sweep
+  metadata: {name: my-sweep}
+  spec:
+    model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 16}
+    matrix: {position: [cable, rope, alibi], train_length: [32], dataset: [tiny], seed: [1]}
+    train: {tokens: 8192, batch_tokens: 1024, schedule: {name: constant}}
+    evaluate:
+      - perplexity: {context_lengths: [32, 64]}
+$ longrun run my.yaml
+  [...]
+! [...]
+$ longrun run my.yaml --set metadata.name=other-sweep --set seed=2
+  [...]
+! [...]
+$ longrun get my-sweep -o csv
+  run,position,train_length,task,kind,state,tries,worker,reason
+  [HEX:run],cable,[*]
+  [...]
+)";
+
+TEST(DocsTest, EachCommandOfTheCommandLineAndOfQueriesWorks) {
+  std::string steps = kSetUp;
+  int n_commands = 0;
+  for (const char* page : {"cli.md", "query.md"}) {
+    for (std::string command : CommandsOf(Page(page))) {
+      ASSERT_TRUE(command.starts_with("longrun ")) << page << ": " << command;
+      if (const std::size_t at = command.find("1f2e3d4c"); at != std::string::npos) {
+        command.replace(at, 8, "{run}");
+      }
+      steps += Str("$ ", command, "\n  [...]\n! [...]\n");
+      ++n_commands;
+    }
+  }
+  EXPECT_GE(n_commands, 10);
+  const TempFolder folder;
+  const std::string file = JoinPath(folder.path(), "docs.test");
+  ASSERT_TRUE(WriteFileAtomic(file, steps).ok());
+
+  for (const std::string& failure : RunCliFile(file)) ADD_FAILURE() << failure;
+}
+
+TEST(DocsTest, EachPageWithExamplesHasATestThatRunsThem) {
+  const std::vector<std::string> names = ListFolder(LONGRUN_SOURCE_DIR "/docs").value();
+  for (const std::string& name : names) {
+    if (!name.ends_with(".md")) continue;
+    const std::string page = Page(name);
+    const bool has_examples = !BlockLines(page, "sh").empty() || !BlockLines(page, "yaml").empty();
+    EXPECT_EQ(has_examples, RunBy().contains(name)) << name;
+    // A block without a language holds no command, which nobody would run.
+    for (const std::string& line : BlockLines(page, "")) {
+      const bool is_synopsis =
+          line.find("NAME ") != std::string::npos || line.find("FILE.yaml ") != std::string::npos;
+      const bool needs_arrow = line.find(".parquet'") != std::string::npos;  // by hand
+      EXPECT_TRUE(!line.starts_with("longrun ") || is_synopsis || needs_arrow)
+          << name << ": " << line;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace longrun
