@@ -14,8 +14,8 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kWallMs = 1'700'000'000'000;
-constexpr Instant kNow = 1000;  // time stands still: no lease ends
-constexpr std::size_t kTransactionWrites = 2000;
+constexpr Instant kNow = 1000;                      // time stands still: no lease ends
+constexpr std::size_t kTransactionWrites = 20'000;  // a page is written once for many rows
 constexpr int kSlots = 16;
 constexpr SessionId kSession = 1;
 
