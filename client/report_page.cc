@@ -156,8 +156,8 @@ std::string Curves(const ReportInput& input) {
   if (out.empty()) return Text("p", "No training step was stored yet.", "class=\"faint\"") + "\n";
   if (input.n_curves_left_out > 0) {
     out += Text("p",
-                Str(input.n_curves_left_out,
-                    " more runs have curves: `longrun plot` and the view `curves` show them."),
+                Str(Counted(input.n_curves_left_out, "more run"),
+                    " not drawn here: `longrun plot` and the view `curves` show the curves."),
                 "class=\"faint\"");
   }
   return out;

@@ -35,11 +35,11 @@ class BashTest : public testing::Test {
   }
   // What Tab offers behind these words, the last of which is being typed.
   std::string Tab(const std::vector<std::string>& words) {
-    std::string script = Str("source <('", longrun, "' completion bash)\nCOMP_WORDS=('", longrun,
-                             "'");
+    std::string script =
+        Str("source <('", longrun, "' completion bash)\nCOMP_WORDS=('", longrun, "'");
     for (const std::string& word : words) script += Str(" '", word, "'");
-    script += Str(")\nCOMP_CWORD=", words.size(), "\n_longrun\n",
-                  "printf '%s\\n' \"${COMPREPLY[@]}\"\n");
+    script +=
+        Str(")\nCOMP_CWORD=", words.size(), "\n_longrun\n", "printf '%s\\n' \"${COMPREPLY[@]}\"\n");
     return Said({"/bin/bash", "-c", script});
   }
 
