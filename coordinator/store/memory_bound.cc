@@ -62,12 +62,12 @@ bool Install() {
   LR_CHECK(sqlite3_config(SQLITE_CONFIG_MALLOC, &counting) == SQLITE_OK);
   return true;
 }
-const bool is_installed = Install();
+const bool kIsInstalled = Install();
 
 }  // namespace
 
 SqliteMemoryBound::SqliteMemoryBound(std::int64_t bytes_max) {
-  LR_CHECK(is_installed && t_memory.n_bytes_max == kNoBound);
+  LR_CHECK(kIsInstalled && t_memory.n_bytes_max == kNoBound);
   t_memory = {.n_bytes = 0, .n_bytes_max = bytes_max, .was_met = false};
 }
 
