@@ -76,7 +76,7 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
   }
   const CLI::App* verb = &app;
   while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
-  const std::string problem = error.what();
+  std::string problem = error.what();
   const std::vector<std::string> remaining = app.remaining(true);
   const bool missing = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
   if (!remaining.empty() && (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr ||

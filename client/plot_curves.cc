@@ -51,6 +51,7 @@ std::string NoteOf(const PivotTable& table, const PivotRow& row) {
     at->second.push_back(AxisText(table.columns[c].front()));
   }
   std::vector<std::string> notes;
+  notes.reserve(reasons.size());
   for (const auto& [status, lengths] : reasons) {
     notes.push_back(Str(status, " at ", Join(lengths, ", ")));
   }
