@@ -30,7 +30,7 @@ std::string DeviceName(const Execution& execution) {
              execution.threads == 1 ? " thread" : " threads");
 }
 
-Forecast::Forecast(std::vector<MeasuredTask> measured) {
+Forecast::Forecast(const std::vector<MeasuredTask>& measured) {
   std::map<std::string, std::size_t> n_of_device;
   for (const MeasuredTask& task : measured) {
     const std::size_t n = ++n_of_device[task.device];

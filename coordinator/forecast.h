@@ -50,7 +50,7 @@ std::string DeviceName(const Execution& execution);
 
 class Forecast {
  public:
-  explicit Forecast(std::vector<MeasuredTask> measured);
+  explicit Forecast(const std::vector<MeasuredTask>& measured);
 
   // Nothing when no task of this kind has been measured on the device.
   std::optional<Estimate> Of(TaskKind kind, const Run& run, double flops) const;

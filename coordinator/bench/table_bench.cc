@@ -44,8 +44,8 @@ std::int64_t FillWith(Filler& filler, int n_rows) {
   int seed = 1 + kMeasuredSeeds;
   while (filler.n_results() < kMeasuredRows + n_rows) {
     const auto left = kMeasuredRows + n_rows - filler.n_results();
-    const int n_seeds =
-        static_cast<int>(std::clamp<std::int64_t>(left / (4 * kOthersLengths), 1, kOthersSeeds));
+    const int n_seeds = static_cast<int>(
+        std::clamp<std::int64_t>(left / (std::int64_t{4} * kOthersLengths), 1, kOthersSeeds));
     filler.Submit(
         {.name = Str("other-", seed), .first_seed = seed, .n_seeds = n_seeds, .lengths = lengths});
     filler.Run();

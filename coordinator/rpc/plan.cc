@@ -351,7 +351,7 @@ Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
   for (const MeasuredRow& row : rows) {
     if (auto task = Measured(row, sweep.device_kind, costs)) measured.push_back(std::move(*task));
   }
-  const Forecast forecast(std::move(measured));
+  const Forecast forecast(measured);
   ASSIGN_OR_RETURN(const auto known_cells, reader.CellOwners(sweep));
   Standing standing;
   RETURN_IF_ERROR(core.LookAndWait(
