@@ -88,7 +88,13 @@ void SimChecker::CheckAttempt(const Attempt& attempt) {
   const auto free = [&](auto& holders, const auto& key) {
     const auto holder = holders.find(key);
     if (holder == holders.end()) return true;
-    return holder->second == attempt.id || !IsLive(store_.attempts.at(holder->second).state);
+    if (holder->second == attempt.id) return true;
+    const auto held = store_.attempts.find(holder->second);
+    if (held == store_.attempts.end()) {
+      world_.Violate(Str("I-2: attempt ", holder->second, " was stored as live and is gone"));
+      return true;
+    }
+    return !IsLive(held->second.state);
   };
   if (!IsLive(attempt.state)) return;
   if (!free(live_of_task_, task.id)) {

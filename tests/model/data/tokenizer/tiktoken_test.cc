@@ -46,7 +46,8 @@ TEST(TiktokenTest, BadLinesAreRefusedByTheirNumber) {
   };
   const std::vector<Case> cases = {
       {"YQ==", "line 1: expected the base64 of a token, a blank and its rank, found \"YQ==\""},
-      {"YQ== 0\nYg==\t1", "line 2: expected the base64 of a token, a blank and its rank, found \"Yg==\\t1\""},
+      {"YQ== 0\nYg==\t1",
+       "line 2: expected the base64 of a token, a blank and its rank, found \"Yg==\\t1\""},
       {" 0", "line 1: \"\" is no base64"},
       {"YQ= 0", "line 1: \"YQ=\" is no base64"},
       {"Y===  0", "line 1: \"Y===\" is no base64"},
