@@ -44,7 +44,7 @@ std::vector<LiveAttempt> LiveAttempts(
   return attempts;
 }
 
-Status Malformed(std::string what) { return Status(Code::kInvalidArgument, std::move(what)); }
+Status Malformed(std::string_view what) { return Status(Code::kInvalidArgument, what); }
 
 // What is shown to people as it came.
 bool IsShortText(const std::string& text) {
