@@ -31,7 +31,7 @@ struct Arguments {
   std::vector<std::string> files;
 };
 
-Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+Status Invalid(std::string_view message) { return {Code::kInvalidArgument, message}; }
 
 bool IsTiktoken(const std::string& path) { return path.ends_with(".tiktoken"); }
 

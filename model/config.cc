@@ -29,7 +29,7 @@ constexpr std::array<Preset, 5> kPresets = {{
     {"large", 36, 20, 1280},
 }};
 
-Status Invalid(std::string message) { return Status(Code::kInvalidArgument, std::move(message)); }
+Status Invalid(std::string_view message) { return Status(Code::kInvalidArgument, message); }
 
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
   const std::string nearest = Nearest(word, candidates);

@@ -93,8 +93,8 @@ Json SplitRule::ToJson() const {
 }
 
 Status SplitRule::Check() const {
-  const auto invalid = [](std::string message) {
-    return Status(Code::kInvalidArgument, std::move(message));
+  const auto invalid = [](std::string_view message) {
+    return Status(Code::kInvalidArgument, message);
   };
   if (by == By::kDocument) {
     const bool proper = validation >= 0 && test >= 0 && validation + test > 0 &&

@@ -37,11 +37,13 @@ Result<PerplexityParams> ReadParams(const EvaluationRequest& request) {
   Json given = request.params;
   if (given.is_object()) given["context_lengths"] = {request.context_length};
   ASSIGN_OR_RETURN(Json params, ResolveParams(kPerplexity.params, given, "perplexity"));
-  return PerplexityParams{
+  PerplexityParams read = {
       .split = params["split"].get<std::string>(),
       .protocol = &FindProtocol(params["protocol"].get_ref<const std::string&>()),
       .score_tokens = params["score_tokens"].get<std::int64_t>(),
-      .resolved = std::move(params)};
+      .resolved = {}};
+  read.resolved = std::move(params);
+  return read;
 }
 
 std::optional<ParamError> FitScoreTokens(const Protocol& protocol, const DatasetShape& dataset,

@@ -59,7 +59,7 @@ Result<CheckpointSummary> WriteInto(const std::string& folder, const CheckpointC
   return summary;
 }
 
-Status Damaged(std::string message) { return Status(Code::kDataLoss, std::move(message)); }
+Status Damaged(std::string_view message) { return Status(Code::kDataLoss, message); }
 
 Result<std::vector<CheckpointFile>> ParseManifest(const std::string& text) {
   Result<Json> json = ParseJson(text);

@@ -18,6 +18,7 @@ Status Decode(std::span<const char> bytes, std::int64_t first, std::vector<std::
   for (std::size_t i = 0; i < n; ++i) {
     Word word;
     std::memcpy(&word, bytes.data() + i * sizeof(Word), sizeof(Word));
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): a negative id stays negative, and is refused.
     const auto id = static_cast<std::int64_t>(word);
     if (id < 0 || id > INT32_MAX) {
       return Status(Code::kDataLoss, Str("token ", first + static_cast<std::int64_t>(i), " is ", id,

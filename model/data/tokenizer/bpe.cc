@@ -37,7 +37,7 @@ std::string Shown(std::string_view bytes) {
   return shown + (bytes.size() > 32 ? "...\"" : "\"");
 }
 
-Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+Status Invalid(std::string_view message) { return {Code::kInvalidArgument, message}; }
 
 }  // namespace
 

@@ -17,7 +17,7 @@
 namespace longrun {
 namespace {
 
-Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+Status Invalid(std::string_view message) { return {Code::kInvalidArgument, message}; }
 
 // ---- bytes as printable characters ---------------------------------------------------------------
 

@@ -20,7 +20,7 @@ constexpr std::size_t kFileBytesMax = std::size_t{64} << 20;
 constexpr std::string_view kBase64 =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-Status Invalid(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+Status Invalid(std::string_view message) { return {Code::kInvalidArgument, message}; }
 
 // False when `text` is no base64 as an encoder writes it.
 bool DecodeBase64(std::string_view text, std::string& bytes) {

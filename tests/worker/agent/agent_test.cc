@@ -499,7 +499,7 @@ TEST_F(AgentTest, ATerminatedWorkerLetsItsTrainersCheckpointAndLeaves) {
   const TaskFile task = Begin(kEndless, 10);
   kill(worker_pid_, SIGTERM);
   EXPECT_EQ(EndOfWorker().code, 0);
-  ASSERT_TRUE(StoredOf(task).ended.has_value());
+  ASSERT_TRUE(AwaitEnd(task));
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
 }
 
