@@ -234,6 +234,7 @@ Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
   const std::vector<ParamError> errors = CheckParams(specs, given);
   if (!errors.empty()) {
     std::vector<std::string> lines;
+    lines.reserve(errors.size());
     for (const ParamError& error : errors) {
       lines.push_back(
           Str(path, error.key.empty() || path.empty() ? "" : ".", error.key, ": ", error.message));

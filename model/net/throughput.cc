@@ -25,7 +25,7 @@ constexpr std::uint64_t kTokenSeed = 1;
 
 at::Tensor RandomIds(std::int64_t batch, std::int64_t n, std::int64_t vocab_size) {
   SeededRandom random(kTokenSeed);
-  const at::Tensor ids = at::empty({batch, n}, at::kLong);
+  at::Tensor ids = at::empty({batch, n}, at::kLong);
   std::int64_t* const id = ids.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < batch * n; ++i) {
     id[i] = static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(vocab_size)));

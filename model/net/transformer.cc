@@ -63,7 +63,9 @@ Result<Transformer> Transformer::Make(const NetConfig& config, ParameterMap para
 
 void Transformer::Bind(ParameterMap parameters) {
   for (auto& [name, tensor] : parameters) {
-    parameters_[name] = tensor.detach().to(compute_.device, compute_.dtype).contiguous();
+    // Let go of one by one, so that weights that change their type are not there twice.
+    const at::Tensor given = std::move(tensor);
+    parameters_[name] = given.detach().to(compute_.device, compute_.dtype).contiguous();
   }
   const auto get = [&](const std::string& name) {
     const auto it = parameters_.find(name);

@@ -86,6 +86,7 @@ std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots) {
     n_slots = static_cast<int>(std::clamp<std::int64_t>(fitting, 1, cpu.cores));
   }
   std::vector<DeviceSlot> slots;
+  slots.reserve(static_cast<std::size_t>(n_slots));
   for (int i = 0; i < n_slots; ++i) {
     slots.push_back({.index = i,
                      .kind = "cpu",
@@ -105,6 +106,7 @@ Result<std::vector<DeviceSlot>> DetectDevices(int cpu_slots) {
   if (gpus.empty()) return CpuSlots(cpu, 0);
   std::vector<DeviceSlot> slots;
   const int n_gpus = static_cast<int>(gpus.size());
+  slots.reserve(gpus.size());
   for (int i = 0; i < n_gpus; ++i) {
     const GpuName& gpu = gpus[static_cast<std::size_t>(i)];
     slots.push_back({.index = i,
