@@ -94,6 +94,7 @@ class Pivot {
       return {};
     }
     std::vector<std::string> names;
+    names.reserve(all.size());
     for (const Metric& metric : all) names.push_back(metric.name);
     metrics_.reserve(request_.metrics.size());
     for (const std::string& name : request_.metrics) {

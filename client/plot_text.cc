@@ -93,7 +93,7 @@ class Canvas {
   std::string Row(int y, bool colour) const {
     std::string out;
     for (int x = 0; x < columns_; ++x) {
-      const Cell& cell = cells_[static_cast<std::size_t>(y * columns_ + x)];
+      const Cell& cell = cells_[Index(x, y)];
       const bool has_series = !cell.letter.empty() || cell.dots != 0;
       const std::string text = !cell.letter.empty() ? cell.letter
                                : cell.dots != 0     ? Dots(cell.dots)
@@ -117,8 +117,12 @@ class Canvas {
     std::string below = {};
   };
 
-  std::size_t Size() const { return static_cast<std::size_t>(columns_ * rows_); }
-  Cell& At(int x, int y) { return cells_[static_cast<std::size_t>(y * columns_ + x)]; }
+  std::size_t Index(int x, int y) const {
+    return static_cast<std::size_t>(y) * static_cast<std::size_t>(columns_) +
+           static_cast<std::size_t>(x);
+  }
+  std::size_t Size() const { return Index(0, rows_); }
+  Cell& At(int x, int y) { return cells_[Index(x, y)]; }
 
   std::string Dots(int dots) const {
     if (ascii_) return ".";

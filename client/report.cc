@@ -108,7 +108,8 @@ Status ReadFailures(Asker& asker, const std::string& sweep_id, ReportInput& inpu
     std::string log;
     const Status read = asker.coordinator().connection().Stream(
         "GetLogs", {{"target", failure.attempt}, {"follow", false}}, [&](const Json& message) {
-          log = LastLines(log + message.at("text").get<std::string>());
+          log += message.at("text").get<std::string>();
+          log = LastLines(log);
           return true;
         });
     failure.log_tail = read.ok() ? log : Str("(its log cannot be read: ", read.message(), ")");
@@ -119,7 +120,9 @@ Status ReadFailures(Asker& asker, const std::string& sweep_id, ReportInput& inpu
 // "rope, train length 64": the position, and what else tells the run from others, but the seed.
 std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs) {
   std::vector<std::string> parts;
-  for (const auto& [axis, value] : run.axes.items()) {
+  for (const auto& item : run.axes.items()) {
+    const std::string& axis = item.key();
+    const Json& value = item.value();
     const bool varies = std::ranges::any_of(
         runs, [&](const ReportRun& other) { return other.axes.value(axis, Json()) != value; });
     if (axis == "seed" || (axis != "position" && !varies)) continue;

@@ -61,7 +61,7 @@ Result<Transformer> Transformer::Make(const NetConfig& config, ParameterMap para
   return net;
 }
 
-void Transformer::Bind(ParameterMap parameters) {
+void Transformer::Bind(ParameterMap&& parameters) {
   for (auto& [name, tensor] : parameters) {
     // Let go of one by one, so that weights that change their type are not there twice.
     const at::Tensor given = std::move(tensor);

@@ -66,7 +66,7 @@ class Transformer {
   };
 
   Transformer(const NetConfig& config, TermSpec terms, Attention attention, const Compute& compute);
-  void Bind(ParameterMap parameters);
+  void Bind(ParameterMap&& parameters);
   at::Tensor InputAddition(std::int64_t begin, std::int64_t n);
   at::Tensor Embedded(const at::Tensor& ids_BT, std::int64_t begin);
   at::Tensor AttentionPart(const Layer& layer, const at::Tensor& x_BTC, AttentionCache* cache);
