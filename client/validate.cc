@@ -23,7 +23,7 @@ void AddValidate(Verbs& verbs) {
       Asker asker(verbs.state);
       const Result<Json> plan = asker.Ask("PlanSweep", *request);
       if (!plan.ok()) return asker.ReportFailure(plan.status());
-      const std::size_t n_runs = plan->at("runs").size();
+      const auto n_runs = static_cast<std::int64_t>(plan->at("runs").size());
       if (*output == "json") {
         Print(RenderJson({{"file", file->file}, {"name", plan->at("name")}, {"runs", n_runs}}));
         return static_cast<int>(kExitOk);
