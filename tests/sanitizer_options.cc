@@ -9,6 +9,8 @@ const char* __asan_default_options() { return "allocator_may_return_null=1"; }
 // fontconfig, under cairo, keeps some bytes for the life of a process that drew text.
 const char* __lsan_default_suppressions();
 const char* __lsan_default_suppressions() { return "leak:libfontconfig\n"; }
+const char* __lsan_default_options();
+const char* __lsan_default_options() { return "print_suppressions=0"; }
 
 // The thread sanitizer does not see how the locks of Debian's gRPC order things, as that library was
 // not compiled for it: what is called from there is not judged. Every access of ours is.
