@@ -178,12 +178,8 @@ Standing StandingOf(const State& state, const Sweep& sweep,
     }
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
       for (const ExpectedCell& cell : evaluation.cells) {
-        auto owner = state.cell_task.find(cell.cell);
-        if (owner == state.cell_task.end()) {
-          owner = known_cells.find(cell.cell);
-          if (owner == known_cells.end()) continue;
-        }
-        standing.cells[cell.cell] = state.tasks.at(owner->second).state;
+        const std::string* const owner = OwnerOf(state, known_cells, cell.cell);
+        if (owner != nullptr) standing.cells[cell.cell] = state.tasks.at(*owner).state;
       }
     }
   }

@@ -275,6 +275,10 @@ struct StepResult {
 // The event is taken apart: what a journal brings is moved into the writes.
 StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wall_ms);
 
+// The task that owes or has a cell, by the state or by `known_cells` (SweepSubmitted); null: none.
+const std::string* OwnerOf(const State& state,
+                           const std::map<std::string, std::string>& known_cells,
+                           const std::string& cell);
 // What Step(SweepSubmitted) would do, without doing it. `known_cells` as there.
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
                             const std::map<std::string, std::string>& known_cells = {});

@@ -30,15 +30,6 @@ void TakePolicy(Task& task, const Sweep& sweep) {
 
 using KnownCells = std::map<std::string, std::string>;  // SweepSubmitted::known_cells
 
-// The task that owes or has a cell, or null.
-const std::string* OwnerOf(const State& state, const KnownCells& known, const std::string& cell) {
-  if (const auto owner = state.cell_task.find(cell); owner != state.cell_task.end()) {
-    return &owner->second;
-  }
-  const auto owner = known.find(cell);
-  return owner == known.end() ? nullptr : &owner->second;
-}
-
 // Counts and remembers a task that is there already.
 void Reuse(const State& state, const std::string& id, Submission& plan) {
   plan.tasks.insert(id);
@@ -206,6 +197,15 @@ void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
 }
 
 }  // namespace
+
+const std::string* OwnerOf(const State& state, const KnownCells& known_cells,
+                           const std::string& cell) {
+  if (const auto owner = state.cell_task.find(cell); owner != state.cell_task.end()) {
+    return &owner->second;
+  }
+  const auto owner = known_cells.find(cell);
+  return owner == known_cells.end() ? nullptr : &owner->second;
+}
 
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep, const KnownCells& known_cells) {
   return MakePlan(state, sweep, known_cells).counts;

@@ -28,26 +28,24 @@ Status Store::PutAnnotation(const SweepAnnotation& annotation) {
 }
 
 Status StoreReader::AddLabels(std::vector<SweepRow>& sweeps) {
+  ASSIGN_OR_RETURN(Statement of_file,
+                   connection_->Prepare("SELECT labels, note FROM sweep WHERE id = ?"));
+  ASSIGN_OR_RETURN(Statement changed,
+                   connection_->Prepare("SELECT key, value FROM sweep_label WHERE sweep = ?"));
   for (SweepRow& sweep : sweeps) {
-    {
-      ASSIGN_OR_RETURN(Statement row,
-                       connection_->Prepare("SELECT labels, note FROM sweep WHERE id = ?"));
-      ASSIGN_OR_RETURN(const bool found, row.Bind(sweep.id).Step());
-      if (!found) continue;
-      ASSIGN_OR_RETURN(const Json labels, ParseJson(row.Text(0)));
-      for (const auto& [key, value] : labels.items()) sweep.labels[key] = value.get<std::string>();
-      sweep.note = row.Text(1);
-    }
-    ASSIGN_OR_RETURN(Statement row,
-                     connection_->Prepare("SELECT key, value FROM sweep_label WHERE sweep = ?"));
-    row.Bind(sweep.id);
+    ASSIGN_OR_RETURN(const bool found, of_file.Again().Bind(sweep.id).Step());
+    if (!found) continue;
+    ASSIGN_OR_RETURN(const Json labels, ParseJson(of_file.Text(0)));
+    for (const auto& [key, value] : labels.items()) sweep.labels[key] = value.get<std::string>();
+    sweep.note = of_file.Text(1);
+    changed.Again().Bind(sweep.id);
     while (true) {
-      ASSIGN_OR_RETURN(const bool more, row.Step());
+      ASSIGN_OR_RETURN(const bool more, changed.Step());
       if (!more) break;
-      if (row.IsNull(1)) {
-        sweep.labels.erase(row.Text(0));
+      if (changed.IsNull(1)) {
+        sweep.labels.erase(changed.Text(0));
       } else {
-        sweep.labels[row.Text(0)] = row.Text(1);
+        sweep.labels[changed.Text(0)] = changed.Text(1);
       }
     }
   }
