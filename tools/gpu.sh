@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
-# ./dev gpu [--dry-run] [FOLDER]: what must be shown on a GPU, in one command.
+# ./dev gpu [--dry-run] [--stages tests,models,bench] [FOLDER]: what must be shown on a GPU.
 #
 # Builds the trainer alone (preset trainer-only, with CUDA), runs its tests with the GPU tests turned
 # on, then tools/gpu_models.py: forward passes against the CPU, the quick start's models trained and
-# evaluated through LibTorch, the quick start's margins. FOLDER (default build/gpu) gets
+# evaluated through LibTorch, the quick start's margins; then tools/gpu_bench.py: train steps beside
+# plain PyTorch. --stages takes some of these, where a machine is lent for minutes. FOLDER (default
+# build/gpu) gets
 #
-#   results.json tables.md   the numbers, and what was expected of them
-#   tests.log models.log     what was printed
-#   machine.txt              GPU, driver, compilers, LibTorch, commit
+#   results.json tables.md           the numbers, and what was expected of them
+#   bench.json bench.md              tokens/s and their ratios to the peer's
+#   tests.log models.log bench.log   what was printed
+#   machine.txt                      GPU, driver, compilers, LibTorch, commit
+#
+# A stage leaves alone what another stage's run left in FOLDER.
 #
 # Needs a compiler, CMake, nvcc, LibTorch, python3, and what ./dev setup puts into .deps and .data
 # (both can be copied along). Exit codes: 0 all as expected; 1 not; 69 there is no GPU.
@@ -17,17 +22,19 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-usage() { echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [FOLDER]" >&2; exit 64; }
+usage() { echo "usage: ./dev gpu [--dry-run [--trainer PROGRAM]] [--stages tests,models,bench] [FOLDER]" >&2; exit 64; }
 fail() { printf 'gpu: %s\n' "$*" >&2; exit 1; }
 show() { printf '+ %s\n' "$*" >&2; "$@"; }
 
 DRY=false
 FOLDER=
 TRAINER=
+STAGES=tests,models,bench
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) DRY=true ;;
     --trainer) [ $# -ge 2 ] || usage; TRAINER=$2; shift ;;
+    --stages) [ $# -ge 2 ] || usage; STAGES=$2; shift ;;
     -*) usage ;;
     *) [ -z "$FOLDER" ] || usage; FOLDER=$1 ;;
   esac
@@ -35,6 +42,8 @@ while [ $# -gt 0 ]; do
 done
 FOLDER=${FOLDER:-build/gpu}
 [ -z "$TRAINER" ] || $DRY || usage
+[[ $STAGES =~ ^(tests|models|bench)(,(tests|models|bench))*$ ]] || usage
+asked() { [[ ,$STAGES, == *,$1,* ]]; }
 
 if ! $DRY && ! { command -v nvidia-smi && nvidia-smi -L | grep -q '^GPU'; } >/dev/null 2>&1; then
   echo "gpu: nvidia-smi finds no GPU on this machine; --dry-run tries the script itself on the CPU" >&2
@@ -63,15 +72,18 @@ print(spec.submodule_search_locations[0] if spec else '')")
   command -v ninja >/dev/null || GENERATOR="Unix Makefiles"
   CUDA=ON
   $DRY && CUDA=AUTO
-  show cmake --preset trainer-only -G "$GENERATOR" -DLONGRUN_CUDA=$CUDA
+  # Warnings stay warnings here: this machine's compiler need not be the one that we build with.
+  show cmake --preset trainer-only --compile-no-warning-as-error -G "$GENERATOR" -DLONGRUN_CUDA=$CUDA
   show cmake --build build/trainer-only -j "${JOBS:-$(nproc)}"
   TRAINER=build/trainer-only/bin/longrun-trainer
 fi
 [ -x "$TRAINER" ] || fail "$TRAINER is no program"
 
-# A fresh folder: nothing of an earlier run can pass for this one's.
-rm -rf "$FOLDER/models" "$FOLDER"/{results.json,tables.md,tests.log,models.log,machine.txt}
+# Fresh for each stage: nothing of an earlier run can pass for this one's.
 mkdir -p "$FOLDER"
+asked tests && rm -f "$FOLDER/tests.log"
+asked models && rm -rf "$FOLDER/models" "$FOLDER"/{results.json,tables.md,models.log}
+asked bench && rm -rf "$FOLDER/bench" "$FOLDER"/bench.{json,md,log}
 {
   date -u +%Y-%m-%dT%H:%M:%SZ
   "$TRAINER" version
@@ -84,12 +96,16 @@ mkdir -p "$FOLDER"
 } > "$FOLDER/machine.txt"
 
 STATUS=0
-if ! $DRY; then
+DRY_RUN=()
+if $DRY; then DRY_RUN=(--dry-run); fi
+if asked tests && ! $DRY; then
   # With LONGRUN_GPU_TESTS=1 a GPU test that finds no GPU fails; without, it skips.
-  LONGRUN_GPU_TESTS=1 show ctest --test-dir build/trainer-only --output-on-failure \
-    --output-log "$FOLDER/tests.log" || STATUS=1
+  LONGRUN_GPU_TESTS=1 show ctest --test-dir build/trainer-only --output-on-failure -j 4 \
+    --output-log "$(realpath "$FOLDER")/tests.log" || STATUS=1
 fi
-if $DRY; then set -- --dry-run; else set --; fi
-show python3 tools/gpu_models.py --trainer "$TRAINER" --folder "$FOLDER" "$@" \
-  2>&1 | tee "$FOLDER/models.log" || STATUS=1
+for name in models bench; do
+  asked $name || continue
+  show python3 tools/gpu_$name.py --trainer "$TRAINER" --folder "$FOLDER" "${DRY_RUN[@]}" \
+    2>&1 | tee "$FOLDER/$name.log" || STATUS=1
+done
 exit $STATUS

@@ -1,7 +1,11 @@
-"""The quick start's model in plain PyTorch, as one would write it: the peer of tools/bench.py.
+"""The quick start's model in plain PyTorch, as one would write it: the peer of tools/bench.py and
+tools/gpu_bench.py.
 
-  torch_peer.py train METHOD --tokens FILE [--steps N] [--warm N]
-  torch_peer.py evaluate METHOD --tokens FILE --length N
+  torch_peer.py train METHOD --tokens FILE [--steps N] [--warm N] [--batch-tokens N]
+  torch_peer.py evaluate METHOD --tokens FILE
+
+Both take --length N, --shape LAYERS,HEADS,WIDTH, --device cpu|cuda and --precision fp32|bf16 (under
+autocast).
 
 Needs a Python that can import torch, and nothing of longrun's but tools/gpu_models.py, where shape and
 recipe come from. The architecture is GPT-2's (pre-norm, biases, gelu_new, tied head); attention is
@@ -9,7 +13,9 @@ torch's scaled_dot_product_attention where that is exact (none, rope, sinusoidal
 written out where there is a bias (alibi, cable). AdamW is torch's fused one, gradients are clipped.
 FILE holds bytes of text: each is a token. One thread. Prints one JSON line:
 
-  {"tokens", "wall_s", "cpu_s", "loss"}    of the steps after the warm-up, or of the evaluation
+  {"tokens", "wall_s", "cpu_s", "loss", "peak_bytes"}
+
+of the steps after the warm-up, or of the evaluation; peak_bytes is the GPU allocator's, null on a CPU.
 """
 import argparse
 import json
@@ -23,26 +29,17 @@ import torch.nn.functional as F
 
 from gpu_models import MODEL, TRAIN
 
-N_LAYER, N_HEAD, WIDTH = MODEL["n_layer"], MODEL["n_head"], MODEL["d_model"]
-HEAD_DIM = WIDTH // N_HEAD
-LENGTH = TRAIN["train_length"]
 EVALUATION_TOKENS = 4096  # in one forward pass, as longrun takes them
 
 
 class Attention(torch.nn.Module):
-    def __init__(self, method):
+    def __init__(self, method, n_head, width):
         super().__init__()
-        self.method = method
-        self.qkv = torch.nn.Linear(WIDTH, 3 * WIDTH)
-        self.out = torch.nn.Linear(WIDTH, WIDTH)
+        self.method, self.n_head, self.head_dim = method, n_head, width // n_head
+        self.qkv = torch.nn.Linear(width, 3 * width)
+        self.out = torch.nn.Linear(width, width)
         if method == "cable":
-            self.gate = torch.nn.Linear(WIDTH, N_HEAD)
-        if method == "alibi":
-            slopes = [2.0 ** (-8.0 * (h + 1) / N_HEAD) for h in range(N_HEAD)]
-            self.register_buffer("slopes", torch.tensor(slopes).view(N_HEAD, 1, 1))
-        if method == "rope":
-            self.register_buffer("frequency", 10000.0 ** (
-                -2.0 * torch.arange(HEAD_DIM // 2, dtype=torch.float64) / HEAD_DIM))
+            self.gate = torch.nn.Linear(width, n_head)
         self.tables = {}
 
     def table(self, n, make):
@@ -53,47 +50,51 @@ class Attention(torch.nn.Module):
 
     def rotate(self, x, n):
         def make():
-            angle = torch.outer(torch.arange(n, dtype=torch.float64), self.frequency)
-            return angle.cos().float(), angle.sin().float()
+            frequency = 10000.0 ** (
+                -2.0 * torch.arange(self.head_dim // 2, dtype=torch.float64) / self.head_dim)
+            angle = torch.outer(torch.arange(n, dtype=torch.float64), frequency)
+            return angle.cos().to(x), angle.sin().to(x)
         cos, sin = self.table(n, make)
         a, b = x.chunk(2, dim=-1)
         return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
 
-    def static_bias(self, n):
+    def static_bias(self, n, device):
         def make():
-            bias = torch.full((n, n), -math.inf).triu(1)
+            bias = torch.full((n, n), -math.inf, device=device).triu(1)
             if self.method == "alibi":
-                at = torch.arange(n)
-                bias = bias + self.slopes * (at.view(1, n) - at.view(n, 1))
+                slopes = [2.0 ** (-8.0 * (h + 1) / self.n_head) for h in range(self.n_head)]
+                at = torch.arange(n, device=device)
+                bias = bias + (torch.tensor(slopes, device=device).view(-1, 1, 1)
+                               * (at.view(1, n) - at.view(n, 1)))
             return bias
         return self.table(n, make)
 
     def forward(self, x):
-        b, n, _ = x.shape
-        q, k, v = (part.view(b, n, N_HEAD, HEAD_DIM).transpose(1, 2)
-                   for part in self.qkv(x).split(WIDTH, dim=2))
+        b, n, width = x.shape
+        q, k, v = (part.view(b, n, self.n_head, self.head_dim).transpose(1, 2)
+                   for part in self.qkv(x).split(width, dim=2))
         if self.method == "rope":
             q, k = self.rotate(q, n), self.rotate(k, n)
         if self.method in ("alibi", "cable"):
-            scale = 1.0 if self.method == "cable" else 1.0 / math.sqrt(HEAD_DIM)
-            scores = (q * scale) @ k.transpose(2, 3) + self.static_bias(n)
+            scale = 1.0 if self.method == "cable" else 1.0 / math.sqrt(self.head_dim)
+            scores = (q * scale) @ k.transpose(2, 3) + self.static_bias(n, x.device)
             if self.method == "cable":
                 # The bias is b_i - b_j with b_t = -sum of softplus up to t; b_i cancels.
                 steps = F.softplus(self.gate(x)).transpose(1, 2)
                 scores = scores + steps.cumsum(2).unsqueeze(2)
-            y = scores.softmax(-1) @ v
+            y = scores.softmax(-1).to(v.dtype) @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.out(y.transpose(1, 2).reshape(b, n, WIDTH))
+        return self.out(y.transpose(1, 2).reshape(b, n, width))
 
 
 class Block(torch.nn.Module):
-    def __init__(self, method):
+    def __init__(self, method, n_head, width):
         super().__init__()
-        self.norm_1, self.norm_2 = torch.nn.LayerNorm(WIDTH), torch.nn.LayerNorm(WIDTH)
-        self.attention = Attention(method)
-        self.up = torch.nn.Linear(WIDTH, MODEL["d_ff"])
-        self.down = torch.nn.Linear(MODEL["d_ff"], WIDTH)
+        self.norm_1, self.norm_2 = torch.nn.LayerNorm(width), torch.nn.LayerNorm(width)
+        self.attention = Attention(method, n_head, width)
+        self.up = torch.nn.Linear(width, 4 * width)
+        self.down = torch.nn.Linear(4 * width, width)
 
     def forward(self, x):
         x = x + self.attention(self.norm_1(x))
@@ -101,12 +102,12 @@ class Block(torch.nn.Module):
 
 
 class Model(torch.nn.Module):
-    def __init__(self, method):
+    def __init__(self, method, n_layer, n_head, width):
         super().__init__()
         self.method = method
-        self.embedding = torch.nn.Embedding(MODEL["vocab_size"], WIDTH)
-        self.blocks = torch.nn.ModuleList(Block(method) for _ in range(N_LAYER))
-        self.norm = torch.nn.LayerNorm(WIDTH)
+        self.embedding = torch.nn.Embedding(MODEL["vocab_size"], width)
+        self.blocks = torch.nn.ModuleList(Block(method, n_head, width) for _ in range(n_layer))
+        self.norm = torch.nn.LayerNorm(width)
         self.waves = {}
         for name, parameter in self.named_parameters():
             if parameter.dim() >= 2:
@@ -114,25 +115,28 @@ class Model(torch.nn.Module):
             elif name.endswith("bias"):
                 torch.nn.init.zeros_(parameter)
 
-    def added(self, n):
+    def added(self, x):
+        n, width = x.shape[1:]
         if n not in self.waves:
             at = torch.arange(n, dtype=torch.float64).unsqueeze(1)
-            w = 10000.0 ** (-torch.arange(0, WIDTH, 2, dtype=torch.float64) / WIDTH)
-            self.waves[n] = torch.stack([(at * w).sin(), (at * w).cos()], 2).flatten(1).float()
+            w = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+            self.waves[n] = torch.stack([(at * w).sin(), (at * w).cos()], 2).flatten(1).to(x)
         return self.waves[n]
 
     def forward(self, ids):
         x = self.embedding(ids)
         if self.method == "sinusoidal":
-            x = x + self.added(ids.size(1))
+            x = x + self.added(x)
         for block in self.blocks:
             x = block(x)
         return F.linear(self.norm(x), self.embedding.weight)
 
 
-def loss_of(model, ids, reduction="mean"):
-    logits = model(ids[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction=reduction)
+def loss_of(model, ids, args, reduction="mean"):
+    ids = ids.to(args.device)
+    with torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16"):
+        logits = model(ids[:, :-1])
+        return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction=reduction)
 
 
 def optimizer_of(model):
@@ -147,19 +151,19 @@ def optimizer_of(model):
 
 def train(model, tokens, args):
     optimizer = optimizer_of(model)
-    n_rows = TRAIN["batch_tokens"] // LENGTH
-    columns = torch.arange(LENGTH + 1)
+    n_rows = args.batch_tokens // args.length
+    columns = torch.arange(args.length + 1)
     for step in range(args.warm + args.steps):
         if step == args.warm:
             wall, cpu = time.perf_counter(), time.process_time()
-        starts = torch.randint(len(tokens) - LENGTH - 1, (n_rows, 1))
-        loss = loss_of(model, tokens[starts + columns])
+        starts = torch.randint(len(tokens) - args.length - 1, (n_rows, 1))
+        loss = loss_of(model, tokens[starts + columns], args)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), TRAIN["optimizer"]["grad_clip"])
         optimizer.step()
         loss.item()  # each step's loss is written down
-    return {"tokens": args.steps * TRAIN["batch_tokens"], "wall_s": time.perf_counter() - wall,
+    return {"tokens": args.steps * args.batch_tokens, "wall_s": time.perf_counter() - wall,
             "cpu_s": time.process_time() - cpu, "loss": loss.item()}
 
 
@@ -169,10 +173,10 @@ def evaluate(model, tokens, args):
     n_windows = (len(tokens) - 1) // n
     starts = n * torch.arange(n_windows).unsqueeze(1) + torch.arange(n + 1)
     per_call = max(1, EVALUATION_TOKENS // n)
-    loss_of(model, tokens[starts[:per_call]])  # warm-up
+    loss_of(model, tokens[starts[:per_call]], args).item()  # warm-up
     wall, cpu, nll = time.perf_counter(), time.process_time(), 0.0
     for begin in range(0, n_windows, per_call):
-        nll += loss_of(model, tokens[starts[begin:begin + per_call]], reduction="sum").item()
+        nll += loss_of(model, tokens[starts[begin:begin + per_call]], args, reduction="sum").item()
     return {"tokens": n_windows * n, "wall_s": time.perf_counter() - wall,
             "cpu_s": time.process_time() - cpu, "loss": nll / (n_windows * n)}
 
@@ -184,13 +188,19 @@ def main():
     parser.add_argument("--tokens", required=True, type=pathlib.Path)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--warm", type=int, default=10)
-    parser.add_argument("--length", type=int, default=LENGTH)
+    parser.add_argument("--length", type=int, default=TRAIN["train_length"])
+    parser.add_argument("--batch-tokens", type=int, default=TRAIN["batch_tokens"])
+    parser.add_argument("--shape", default=f"{MODEL['n_layer']},{MODEL['n_head']},{MODEL['d_model']}")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(1)
     tokens = torch.frombuffer(bytearray(args.tokens.read_bytes()), dtype=torch.uint8).long()
-    model = Model(args.method)
-    print(json.dumps({"train": train, "evaluate": evaluate}[args.what](model, tokens, args)))
+    model = Model(args.method, *map(int, args.shape.split(","))).to(args.device)
+    found = {"train": train, "evaluate": evaluate}[args.what](model, tokens, args)
+    found["peak_bytes"] = torch.cuda.max_memory_allocated() if args.device == "cuda" else None
+    print(json.dumps(found))
     return 0
 
 

@@ -1,0 +1,126 @@
+"""Train steps of longrun-trainer on a GPU beside the same model in plain PyTorch (torch_peer.py).
+
+Called by tools/gpu.sh. Writes FOLDER/bench.json and FOLDER/bench.md. Both sides run the same shape,
+tokens in a step and precision, one after the other in each round; a rate is that of the steps behind
+the warm-up. Standard library only here; the peer needs a python3 that can import torch.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+
+from gpu_models import (MODEL, NOVELS_TRAIN, NOVEL_VALIDATION, ROOT, TRAIN, Failed, journal, run)
+
+# name, (layers, heads, width), train length, tokens in a step, precision, steps, of them warm-up
+SHAPES = [
+    ("micro", (3, 4, 96), 64, 1024, "fp32", 200, 50),
+    ("GPT-2 small", (12, 12, 768), 1024, 16384, "bf16", 30, 10),
+    ("GPT-2 small", (12, 12, 768), 1024, 16384, "fp32", 30, 10),
+]
+DRY_SHAPES = [("tiny", (2, 2, 32), 64, 256, "fp32", 48, 8)]  # journal times are in whole milliseconds
+# Where PyTorch has an attention of its own that is exact, both ways of ours are measured.
+METHODS = {"none": ["reference", "torch"], "rope": ["reference", "torch"],
+           "alibi": ["reference"], "cable": ["reference"]}
+
+
+def ours(args, work, dataset, shape, method, attention):
+    _, (n_layer, n_head, width), length, batch_tokens, precision, steps, warm = shape
+    run_file = work / "run.json"
+    run_file.write_text(json.dumps({
+        "model": dict(MODEL, n_layer=n_layer, n_head=n_head, d_model=width, d_ff=4 * width),
+        "train": dict(TRAIN, train_length=length, batch_tokens=batch_tokens, precision=precision,
+                      tokens=steps * batch_tokens, validate={"every": 0, "tokens": 0},
+                      schedule={"name": "constant", "warmup_tokens": 0}),
+        "seed": 1, "position": {"method": method}}))
+    output = work / "train"
+    shutil.rmtree(output, ignore_errors=True)
+    run([args.trainer, "train", "--run", str(run_file), "--dataset", str(dataset), "--output",
+         str(output), "--device", args.device, "--attention", attention], work / "train.log")
+    t_ms = [record["t_ms"] for record in journal(output, "series")]
+    return (len(t_ms) - 1 - warm) * batch_tokens / ((t_ms[-1] - t_ms[warm]) / 1e3)
+
+
+def peer(args, text, shape, method):
+    _, model, length, batch_tokens, precision, steps, warm = shape
+    found = subprocess.run(
+        [sys.executable, str(ROOT / "tools/torch_peer.py"), "train", method, "--tokens", str(text),
+         "--steps", str(steps - warm), "--warm", str(warm), "--length", str(length), "--batch-tokens",
+         str(batch_tokens), "--shape", ",".join(map(str, model)), "--precision", precision,
+         "--device", "cuda" if args.device == "gpu" else "cpu"],
+        check=False, capture_output=True, text=True)
+    if found.returncode != 0:
+        raise Failed(f"torch_peer.py: {found.stderr.strip().splitlines()[-1]}")
+    one = json.loads(found.stdout)
+    return one["tokens"] / one["wall_s"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trainer", required=True)
+    parser.add_argument("--folder", required=True, type=pathlib.Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dry-run", action="store_true")
+    args = parser.parse_args()
+    args.trainer = str(pathlib.Path(args.trainer).resolve())
+    args.device = "cpu" if args.dry_run else "gpu"
+    has_torch = subprocess.run([sys.executable, "-c", "import torch"], capture_output=True,
+                               check=False).returncode == 0
+    if not has_torch and not args.dry_run:
+        raise Failed(f"{sys.executable} cannot import torch: there is no peer to measure against")
+
+    work = args.folder / "bench"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    dataset = work / "dataset"
+    if args.dry_run:
+        text, validation = ROOT / "ARCHITECTURE.md", ROOT / "README.md"
+    else:
+        text, validation = (ROOT / f".data/austen/{name}.txt"
+                            for name in (NOVELS_TRAIN[0], NOVEL_VALIDATION))
+    run([args.trainer, "data", "import", "--output", str(dataset), "--tokenizer", "bytes", "--train",
+         str(text), "--validation", str(validation)], work / "import.log")
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+
+    rows = []
+    for shape in DRY_SHAPES if args.dry_run else SHAPES:
+        for method, backends in METHODS.items():
+            rates = {backend: [] for backend in backends}
+            peers = []
+            for _ in range(args.rounds):
+                for backend in backends:
+                    rates[backend].append(ours(args, work, dataset, shape, method, backend))
+                if has_torch:
+                    peers.append(peer(args, text, shape, method))
+            for backend in backends:
+                ratio = [a / b for a, b in zip(rates[backend], peers)]
+                rows.append({"shape": shape[0], "model": shape[1], "length": shape[2],
+                             "batch_tokens": shape[3], "precision": shape[4], "position": method,
+                             "attention": backend, "tokens_per_s": rates[backend],
+                             "peer_tokens_per_s": peers, "ratio": ratio})
+                print(json.dumps(rows[-1]), flush=True)
+                # After each: what was measured stays when the time is up.
+                (args.folder / "bench.json").write_text(json.dumps(rows, indent=1) + "\n")
+    lines = ["| model | length | precision | position | attention | tokens/s | plain PyTorch | ratio |",
+             "|" + " --- |" * 8]
+    for row in rows:
+        ratio = "-" if not row["ratio"] else (f"{statistics.median(row['ratio']):.2f} "
+                                              f"({min(row['ratio']):.2f}–{max(row['ratio']):.2f})")
+        of_peer = f"{statistics.median(row['peer_tokens_per_s']):,.0f}" if row["ratio"] else "-"
+        lines.append(f"| {row['shape']} | {row['length']} | {row['precision']} | {row['position']} | "
+                     f"{row['attention']} | {statistics.median(row['tokens_per_s']):,.0f} | {of_peer} | "
+                     f"{ratio} |")
+    (args.folder / "bench.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failed as failure:
+        print(f"gpu: {failure}", file=sys.stderr)
+        sys.exit(1)
