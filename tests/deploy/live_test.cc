@@ -147,7 +147,12 @@ class LiveTest : public testing::Test {
         ended = !gone.ok() || gone->has_value();
         return ended || !Get("127.0.0.1", port_, "/-/ready").empty();
       });
-      if (ready && !ended) return;
+      if (ready && !ended) {
+        // Prometheus looks for its targets seconds after it is ready; a training could be over by then.
+        ASSERT_TRUE(WaitUntil(kEndMs, [&] { return HasSample("sum(up)==2"); }))
+            << ReadFile(folder + "/log").value();
+        return;
+      }
     }
     FAIL() << ReadFile(folder + "/log").value();
   }
