@@ -46,6 +46,30 @@ at::Tensor Part(const at::Tensor& x, std::int64_t dim, std::int64_t begin, std::
   return n == x.size(dim) ? x : x.narrow(dim, begin, n);
 }
 
+// <q_i, k_j> of each query head with the key head that it reads: query heads of a group are rows of
+// one product, so that keys are never copied.
+at::Tensor Scores(const at::Tensor& q_BHQD, const at::Tensor& k_BGKD) {
+  const at::Tensor k_BGDK = k_BGKD.transpose(2, 3);
+  const std::int64_t h = q_BHQD.size(1), g = k_BGKD.size(1), n_query = q_BHQD.size(2);
+  if (h == g) return at::matmul(q_BHQD, k_BGDK);
+  const at::Tensor q_BGRD = q_BHQD.reshape({-1, g, h / g * n_query, q_BHQD.size(3)});
+  return at::matmul(q_BGRD, k_BGDK).view({-1, h, n_query, k_BGKD.size(2)});
+}
+
+// sum over j of p_ij v_j, grouped as Scores is.
+at::Tensor Mix(const at::Tensor& p_BHQK, const at::Tensor& v_BGKD) {
+  const std::int64_t h = p_BHQK.size(1), g = v_BGKD.size(1), n_query = p_BHQK.size(2);
+  if (h == g) return at::matmul(p_BHQK, v_BGKD);
+  const at::Tensor p_BGRK = p_BHQK.view({-1, g, h / g * n_query, p_BHQK.size(3)});
+  return at::matmul(p_BGRK, v_BGKD).view({-1, h, n_query, v_BGKD.size(3)});
+}
+
+at::Tensor FusedAttention(const Attention::Call& call, bool causal) {
+  const bool grouped = call.q_BHTD.size(1) != call.k_BHTD.size(1);
+  return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt, 0.0,
+                                          causal, call.scale, grouped);
+}
+
 at::Tensor Doubles(const std::vector<double>& values, const c10::Device& device) {
   return at::tensor(values, at::TensorOptions().dtype(at::kDouble)).to(device);
 }
@@ -70,6 +94,11 @@ Result<Attention> Attention::Make(TermSpec terms, std::string_view method,
     return Status(Code::kUnimplemented,
                   Str("attention back-end \"torch\" has no bias per key, which position method \"",
                       method, "\" needs: use the back-end \"reference\""));
+  }
+  if (backend == AttentionBackend::kTorch && shape.window > 0) {
+    return Status(Code::kUnimplemented,
+                  Str("attention back-end \"torch\" has no sliding window, and the model's is ",
+                      shape.window, " tokens: use the back-end \"reference\""));
   }
   return Attention(std::move(terms), shape, backend, compute);
 }
@@ -113,11 +142,11 @@ at::Tensor Attention::Rotate(const at::Tensor& x_BHTD, std::int64_t begin) {
 }
 
 // The part of the bias that depends on i - j alone (visibility, slopes), for the queries
-// [q_begin, q_begin + n_query) and the keys [0, n_key): a view into one table for all blocks,
+// [q_begin, q_begin + n_query) and n_key keys from k_begin on: a view into one table for all blocks,
 //   table[h][r][m] = bias at distance i - j = r + (P - Q) - m,   key j = m + q_begin - (P - Q)
 // where P is n_positions rounded up to whole blocks of Q queries. Undefined when there is no such part.
-at::Tensor Attention::StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t n_key,
-                                 std::int64_t block, std::int64_t n_positions) {
+at::Tensor Attention::StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t k_begin,
+                                 std::int64_t n_key, std::int64_t block, std::int64_t n_positions) {
   if (!shape_.causal && !terms_.key_bias_slope) return {};
   if (static_block_ != block || static_positions_ < n_positions) {
     const std::int64_t behind = (n_positions + block - 1) / block * block - block;
@@ -132,28 +161,33 @@ at::Tensor Attention::StaticBias(std::int64_t q_begin, std::int64_t n_query, std
       bias = slope.view({-1, 1, 1}) * distance.to(at::kDouble).unsqueeze(0);
     }
     if (shape_.causal) {
-      bias = bias.masked_fill(ahead.gt(0).unsqueeze(0), -std::numeric_limits<double>::infinity());
+      at::Tensor hidden = ahead.gt(0);
+      if (shape_.window > 0) hidden = hidden.logical_or(ahead.le(-shape_.window));
+      bias = bias.masked_fill(hidden.unsqueeze(0), -std::numeric_limits<double>::infinity());
     }
     static_bias_ = bias.to(compute_.dtype);
     static_block_ = block;
     static_positions_ = n_positions;
   }
   const std::int64_t behind = (static_positions_ + block - 1) / block * block - block;
-  return static_bias_.narrow(1, 0, n_query).narrow(2, behind - q_begin, n_key);
+  return static_bias_.narrow(1, 0, n_query).narrow(2, behind - q_begin + k_begin, n_key);
 }
 
 at::Tensor Attention::BlockForward(const Call& call, const at::Tensor& cumulated_BHT,
                                    std::int64_t q_begin, std::int64_t n_query, std::int64_t block) {
   const std::int64_t n_positions = call.q_BHTD.size(2);
-  const std::int64_t n_key = shape_.causal ? q_begin + n_query : n_positions;
+  // No query of the block sees a key outside of these.
+  const std::int64_t k_begin =
+      shape_.window > 0 ? std::max<std::int64_t>(0, q_begin - shape_.window + 1) : 0;
+  const std::int64_t n_key = (shape_.causal ? q_begin + n_query : n_positions) - k_begin;
   const at::Tensor q_BHQD = Part(call.q_BHTD, 2, q_begin, n_query);
-  const at::Tensor k_BHKD = Part(call.k_BHTD, 2, 0, n_key);
-  const at::Tensor v_BHKD = Part(call.v_BHTD, 2, 0, n_key);
+  const at::Tensor k_BHKD = Part(call.k_BHTD, 2, k_begin, n_key);
+  const at::Tensor v_BHKD = Part(call.v_BHTD, 2, k_begin, n_key);
 
-  at::Tensor scores = at::matmul(q_BHQD, k_BHKD.transpose(2, 3)).to(compute_.dtype);
+  at::Tensor scores = Scores(q_BHQD, k_BHKD).to(compute_.dtype);
   if (cumulated_BHT.defined()) {
     const at::Tensor anchor = cumulated_BHT.narrow(2, q_begin, 1).detach();
-    const at::Tensor key = (Part(cumulated_BHT, 2, 0, n_key) - anchor).to(compute_.dtype);
+    const at::Tensor key = (Part(cumulated_BHT, 2, k_begin, n_key) - anchor).to(compute_.dtype);
     if (terms_.key_bias_gate->two_sided) {
       const at::Tensor query =
           (cumulated_BHT.narrow(2, q_begin, n_query) - anchor).to(compute_.dtype);
@@ -162,10 +196,10 @@ at::Tensor Attention::BlockForward(const Call& call, const at::Tensor& cumulated
       scores = scores.sub_(key.unsqueeze(2));  // b_i is the row's own: it cancels in the softmax
     }
   }
-  const at::Tensor bias = StaticBias(q_begin, n_query, n_key, block, n_positions);
+  const at::Tensor bias = StaticBias(q_begin, n_query, k_begin, n_key, block, n_positions);
   if (bias.defined()) scores = scores.add_(bias);
   const at::Tensor p = at::softmax(scores, -1).to(compute_.product);
-  return at::matmul(p, v_BHKD);
+  return Mix(p, v_BHKD);
 }
 
 // g_t = -gate(h_t) of each token, in the order of T: b_t is minus their sum up to t.
@@ -194,25 +228,19 @@ at::Tensor Attention::Forward(const Call& given) {
     call.q_BHTD = Rotate(call.q_BHTD, 0);
     call.k_BHTD = Rotate(call.k_BHTD, 0);
   }
-  if (backend_ == AttentionBackend::kTorch) {
-    return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt,
-                                            0.0, shape_.causal, call.scale);
-  }
+  if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, shape_.causal);
   at::Tensor cumulated_BHT;  // b_t, in double
   if (terms_.key_bias_gate) cumulated_BHT = -at::cumsum(GateSteps(call), 2, at::kDouble);
   return AllBlocks(std::move(call), cumulated_BHT);
 }
 
-// One query, behind all keys: none is hidden, and a bias relative to it is
+// One query, behind all keys that it is given: none is hidden, and a bias relative to it is
 //   learned: b_i - b_j = b_last - b_j,   slopes: -slope (last - j)
 // in either form, one- or two-sided.
 at::Tensor Attention::LastQuery(Call call, const at::Tensor& cumulated_BHT) const {
-  if (backend_ == AttentionBackend::kTorch) {
-    return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt,
-                                            0.0, false, call.scale);
-  }
+  if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, false);
   const std::int64_t last = call.k_BHTD.size(2) - 1;
-  at::Tensor scores = at::matmul(call.q_BHTD * call.scale, call.k_BHTD.transpose(2, 3));
+  at::Tensor scores = Scores(call.q_BHTD * call.scale, call.k_BHTD);
   scores = scores.to(compute_.dtype);
   if (cumulated_BHT.defined()) {
     const at::Tensor ahead = cumulated_BHT.narrow(2, last, 1) - cumulated_BHT;
@@ -223,7 +251,7 @@ at::Tensor Attention::LastQuery(Call call, const at::Tensor& cumulated_BHT) cons
     const at::Tensor behind = at::arange(last + 1, slope.options()) - last;
     scores = scores + (slope.view({-1, 1, 1}) * behind).to(compute_.dtype);
   }
-  return at::matmul(at::softmax(scores, -1).to(compute_.product), call.v_BHTD);
+  return Mix(at::softmax(scores, -1).to(compute_.product), call.v_BHTD);
 }
 
 at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
@@ -245,14 +273,15 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   }
   cache.n = begin + n;
   if (begin > 0) {
-    call.k_BHTD = cache.k_BHTD.narrow(2, 0, cache.n);
-    call.v_BHTD = cache.v_BHTD.narrow(2, 0, cache.n);
+    const std::int64_t n_seen = shape_.window > 0 ? std::min(shape_.window, cache.n) : cache.n;
+    call.k_BHTD = cache.k_BHTD.narrow(2, cache.n - n_seen, n_seen);
+    call.v_BHTD = cache.v_BHTD.narrow(2, cache.n - n_seen, n_seen);
+    if (cumulated_BHT.defined()) {
+      cumulated_BHT = cumulated_BHT.narrow(2, cache.n - n_seen, n_seen);
+    }
     return LastQuery(std::move(call), cumulated_BHT);
   }
-  if (backend_ == AttentionBackend::kTorch) {
-    return at::scaled_dot_product_attention(call.q_BHTD, call.k_BHTD, call.v_BHTD, std::nullopt,
-                                            0.0, true, call.scale);
-  }
+  if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, true);
   return AllBlocks(std::move(call), cumulated_BHT);
 }
 

@@ -46,7 +46,7 @@ class Attention {
                                 const Compute& compute);
 
   struct Call {
-    at::Tensor q_BHTD, k_BHTD, v_BHTD;  // of type compute.product
+    at::Tensor q_BHTD, k_BHTD, v_BHTD;  // of type compute.product; k, v: shape.n_kv_head heads
     at::Tensor x_BTC;                   // the layer's input after its LayerNorm: for a gate
     at::Tensor gate_weight_HC;          // undefined without a gate
     at::Tensor gate_bias_H;
@@ -66,8 +66,8 @@ class Attention {
   at::Tensor GateSteps(const Call& call) const;
   at::Tensor AllBlocks(Call call, const at::Tensor& cumulated_BHT);
   at::Tensor LastQuery(Call call, const at::Tensor& cumulated_BHT) const;
-  at::Tensor StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t n_key,
-                        std::int64_t block, std::int64_t n_positions);
+  at::Tensor StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t k_begin,
+                        std::int64_t n_key, std::int64_t block, std::int64_t n_positions);
   at::Tensor BlockForward(const Call& call, const at::Tensor& cumulated_BHT, std::int64_t q_begin,
                           std::int64_t n_query, std::int64_t block);
 

@@ -10,6 +10,7 @@
 #include <ATen/ops/softplus.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <vector>
 
 #include "kernels/reference/attention.h"
@@ -181,6 +182,96 @@ TEST_P(AttentionTest, TheBackEndTorchAgreesOrRefuses) {
 
 INSTANTIATE_TEST_SUITE_P(Terms, AttentionTest, testing::ValuesIn(kCases),
                          [](const auto& given) { return std::string(given.param.name); });
+
+// ---- grouped heads, and a window ---------------------------------------------------------------
+
+// Six query heads read two key heads, three each: the reference loops read them by index.
+TEST(GroupedHeadsTest, OutputAndGradientsAreThoseOfTheReferenceLoops) {
+  constexpr std::int64_t kB = 2, kH = 6, kG = 2, kT = 133, kD = 4;
+  const AttentionShape shape = {.n_head = kH, .head_dim = kD, .d_model = kH * kD, .n_kv_head = kG};
+  const TermSpec terms = FindPositionMethod("none").value()->terms(Json::object(), shape).value();
+  at::Tensor q = G({kB, kH, kT, kD}, 0.37, 0.11), k = G({kB, kG, kT, kD}, 0.53, 0.29);
+  at::Tensor v = G({kB, kG, kT, kD}, 0.71, 0.05);
+  const at::Tensor o_gradient = G({kB, kH, kT, kD}, 0.19, 0.4);
+  const AttentionInput input = {
+      .size =
+          {.batch = kB, .n_head = kH, .n_kv_head = kG, .n_query = kT, .n_key = kT, .head_dim = kD},
+      .q = View(q),
+      .k = View(k),
+      .v = View(v)};
+  AttentionOutput output = ReferenceAttentionForward(input, {.scale = terms.scale});
+  AttentionGradient expected =
+      ReferenceAttentionBackward(input, {.scale = terms.scale}, View(o_gradient));
+  for (const AttentionBackend backend : {AttentionBackend::kReference, AttentionBackend::kTorch}) {
+    at::Tensor inputs[] = {q.clone(), k.clone(), v.clone()};
+    for (at::Tensor& tensor : inputs) tensor.requires_grad_(true);
+    Attention attention =
+        Attention::Make(terms, "none", shape, backend, OpenCompute("cpu", "fp64").value()).value();
+    const at::Tensor o = attention.Forward({.q_BHTD = inputs[0],
+                                            .k_BHTD = inputs[1],
+                                            .v_BHTD = inputs[2],
+                                            .x_BTC = {},
+                                            .gate_weight_HC = {},
+                                            .gate_bias_H = {},
+                                            .scale = terms.scale});
+    o.backward(o_gradient);
+    EXPECT_LT(MaxDifference(o, Tensor(output.o, o.sizes())), 1e-12);
+    EXPECT_LT(MaxDifference(inputs[0].grad(), Tensor(expected.q, q.sizes())), 1e-12);
+    EXPECT_LT(MaxDifference(inputs[1].grad(), Tensor(expected.k, k.sizes())), 1e-12);
+    EXPECT_LT(MaxDifference(inputs[2].grad(), Tensor(expected.v, v.sizes())), 1e-12);
+  }
+}
+
+// A window of w is what a dense softmax gives whose scores with i - j >= w are -inf; three blocks of
+// queries, a window shorter and one longer than a block, with each kind of bias.
+TEST(WindowTest, OutputIsThatOfADenseMaskedSoftmax) {
+  constexpr std::int64_t kH = 3, kT = 300, kD = 4;
+  const at::Tensor q = G({1, kH, kT, kD}, 0.37, 0.11), k = G({1, kH, kT, kD}, 0.53, 0.29);
+  const at::Tensor v = G({1, kH, kT, kD}, 0.71, 0.05), x = G({1, kT, kD}, 0.23, 0.17);
+  const at::Tensor weight = G({kH, kD}, 0.41, 0.31) * 0.1, bias = G({kH}, 0.9, 0.2) * 0.1;
+  const at::Tensor position = at::arange(kT, at::kDouble);
+  const at::Tensor behind = position.unsqueeze(1) - position.unsqueeze(0);  // i - j
+  const at::Tensor b_HT = -at::softplus(x.select(0, 0).matmul(weight.t()) + bias).t().cumsum(1);
+  for (const std::int64_t window : {1, 5, 200}) {
+    const at::Tensor hidden = behind.lt(0).logical_or(behind.ge(window));
+    for (const char* method : {"none", "alibi", "cable"}) {
+      const AttentionShape shape = {.n_head = kH, .head_dim = kD, .d_model = kD, .window = window};
+      const PositionConfig resolved = ResolvePosition(method).value();
+      const TermSpec terms =
+          FindPositionMethod(method).value()->terms(resolved.params, shape).value();
+      Attention attention = Attention::Make(terms, method, shape, AttentionBackend::kReference,
+                                            OpenCompute("cpu", "fp64").value())
+                                .value();
+      at::Tensor scores = q.matmul(k.transpose(2, 3)) * terms.scale;
+      if (terms.key_bias_slope) {
+        std::vector<double> slopes = terms.key_bias_slope->slope;
+        scores = scores - Tensor(slopes, {kH, 1, 1}) * behind;
+      }
+      if (terms.key_bias_gate) scores = scores + b_HT.unsqueeze(2) - b_HT.unsqueeze(1);
+      const at::Tensor expected =
+          scores.masked_fill(hidden, -std::numeric_limits<double>::infinity())
+              .softmax(-1)
+              .matmul(v);
+      const at::Tensor o = attention.Forward({.q_BHTD = q,
+                                              .k_BHTD = k,
+                                              .v_BHTD = v,
+                                              .x_BTC = x,
+                                              .gate_weight_HC = weight,
+                                              .gate_bias_H = bias,
+                                              .scale = terms.scale});
+      EXPECT_LT(MaxDifference(o, expected), 1e-7) << method << ", window " << window;
+    }
+  }
+}
+
+TEST(WindowTest, TheBackEndTorchRefusesIt) {
+  const AttentionShape shape = {.n_head = 2, .head_dim = 4, .d_model = 8, .window = 7};
+  const Status status = Attention::Make({.scale = 0.5}, "none", shape, AttentionBackend::kTorch,
+                                        OpenCompute("cpu", "fp32").value())
+                            .status();
+  EXPECT_EQ(status.code(), Code::kUnimplemented);
+  EXPECT_NE(status.message().find("window, and the model's is 7 tokens"), std::string::npos);
+}
 
 // b falls by about 0.7 a step: at T = 8192 it is -5700, where an fp32 has a spacing of 5e-4. The
 // bias is taken relative to its block, so fp32 stays within 2e-5.
