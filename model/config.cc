@@ -202,7 +202,7 @@ std::int64_t ModelConfig::ParameterCount() const {
   const std::int64_t attention = 4 * d_model * d_model + 4 * d_model;
   const std::int64_t mlp = 2 * d_model * d_ff + d_ff + d_model;
   const std::int64_t layer_norm = 2 * d_model;
-  std::int64_t learned = 0;  // by the position method, in one layer
+  std::int64_t learned = 0;  // by the position method, in one layer or for all
   const auto method = FindPositionMethod(position.method);
   LR_CHECK(method.ok());
   const auto terms = (*method)->terms(position.params, ShapeOf(*this));
@@ -214,7 +214,8 @@ std::int64_t ModelConfig::ParameterCount() const {
   }
   const std::int64_t embedding = vocab_size * d_model * (tie_embeddings ? 1 : 2);
   return embedding + n_positions * d_model + layer_norm +
-         n_layer * (attention + mlp + 2 * layer_norm + learned);
+         n_layer * (attention + mlp + 2 * layer_norm) +
+         (terms->share_layers ? 1 : n_layer) * learned;
 }
 
 Json TrainConfig::ToJson() const {

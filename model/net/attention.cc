@@ -7,6 +7,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
 #include <ATen/ops/cumsum.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/flip.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/outer.h>
@@ -23,6 +25,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "model/net/position_bias.h"
 
 namespace longrun {
 namespace {
@@ -90,10 +93,13 @@ Attention::Attention(TermSpec terms, const AttentionShape& shape, AttentionBacke
 Result<Attention> Attention::Make(TermSpec terms, std::string_view method,
                                   const AttentionShape& shape, AttentionBackend backend,
                                   const Compute& compute) {
-  if (backend == AttentionBackend::kTorch && (terms.key_bias_slope || terms.key_bias_gate)) {
-    return Status(Code::kUnimplemented,
-                  Str("attention back-end \"torch\" has no bias per key, which position method \"",
-                      method, "\" needs: use the back-end \"reference\""));
+  const bool has_bias = terms.key_bias_slope || terms.key_bias_gate || terms.distance_bias ||
+                        terms.distance_network || terms.content_position;
+  if (backend == AttentionBackend::kTorch && has_bias) {
+    return Status(
+        Code::kUnimplemented,
+        Str("attention back-end \"torch\" adds nothing to the scores, as position method \"",
+            method, "\" does: use the back-end \"reference\""));
   }
   if (backend == AttentionBackend::kTorch && shape.window > 0) {
     return Status(Code::kUnimplemented,
@@ -141,6 +147,49 @@ at::Tensor Attention::Rotate(const at::Tensor& x_BHTD, std::int64_t begin) {
   return at::cat({turned, x_BHTD.narrow(3, 2 * n_pairs, n_fixed)}, 3);
 }
 
+// x[c] * exp(sign * growth[c] * (t - middle)) of each turned pair, row t of x at position begin_from_middle + t.
+at::Tensor Attention::Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_middle,
+                           double sign) const {
+  const at::Tensor growth = Doubles(terms_.rotation->growth, compute_.device) * sign;
+  const at::Tensor position =
+      at::arange(begin_from_middle, begin_from_middle + x_BHTD.size(2), growth.options());
+  const at::Tensor factor_TR = at::exp(at::outer(position, growth)).to(compute_.dtype);
+  const bool half = terms_.rotation->layout == Rotation::Layout::kHalf;
+  const at::Tensor factor_TD =
+      half ? at::cat({factor_TR, factor_TR}, 1) : factor_TR.repeat_interleave(2, 1);
+  const std::int64_t n_turned = factor_TD.size(1), n_fixed = x_BHTD.size(3) - n_turned;
+  const at::Tensor grown =
+      (x_BHTD.narrow(3, 0, n_turned).to(compute_.dtype) * factor_TD).to(x_BHTD.scalar_type());
+  if (n_fixed == 0) return grown;
+  return at::cat({grown, x_BHTD.narrow(3, n_turned, n_fixed)}, 3);
+}
+
+// Rotates queries and keys that begin at position `begin` of a sequence with this middle.
+void Attention::Turn(Call& call, std::int64_t begin, std::int64_t middle) {
+  if (!terms_.rotation) return;
+  call.q_BHTD = Rotate(call.q_BHTD, begin);
+  call.k_BHTD = Rotate(call.k_BHTD, begin);
+  if (terms_.rotation->growth.empty()) return;
+  call.q_BHTD = Grow(call.q_BHTD, begin - middle, 1.0);
+  call.k_BHTD = Grow(call.k_BHTD, begin - middle, -1.0);
+}
+
+const at::Tensor& Attention::Learned(const Call& call, std::string_view name) const {
+  for (std::size_t i = 0; i < terms_.learned.size(); ++i) {
+    if (terms_.learned[i].name == name) return call.learned[i];
+  }
+  LR_CHECK(false);
+  std::abort();
+}
+
+std::vector<at::Tensor> Attention::Learned(const Call& call,
+                                           const std::vector<std::string>& names) const {
+  std::vector<at::Tensor> tensors;
+  tensors.reserve(names.size());
+  for (const std::string& name : names) tensors.push_back(Learned(call, name));
+  return tensors;
+}
+
 // The part of the bias that depends on i - j alone (visibility, slopes), for the queries
 // [q_begin, q_begin + n_query) and n_key keys from k_begin on: a view into one table for all blocks,
 //   table[h][r][m] = bias at distance i - j = r + (P - Q) - m,   key j = m + q_begin - (P - Q)
@@ -173,8 +222,9 @@ at::Tensor Attention::StaticBias(std::int64_t q_begin, std::int64_t n_query, std
   return static_bias_.narrow(1, 0, n_query).narrow(2, behind - q_begin + k_begin, n_key);
 }
 
-at::Tensor Attention::BlockForward(const Call& call, const at::Tensor& cumulated_BHT,
-                                   std::int64_t q_begin, std::int64_t n_query, std::int64_t block) {
+at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, std::int64_t q_begin,
+                                   std::int64_t n_query, std::int64_t block) {
+  const at::Tensor& cumulated_BHT = prepared.cumulated_BHT;
   const std::int64_t n_positions = call.q_BHTD.size(2);
   // No query of the block sees a key outside of these.
   const std::int64_t k_begin =
@@ -184,7 +234,7 @@ at::Tensor Attention::BlockForward(const Call& call, const at::Tensor& cumulated
   const at::Tensor k_BHKD = Part(call.k_BHTD, 2, k_begin, n_key);
   const at::Tensor v_BHKD = Part(call.v_BHTD, 2, k_begin, n_key);
 
-  at::Tensor scores = Scores(q_BHQD, k_BHKD).to(compute_.dtype);
+  at::Tensor scores = Scores(q_BHQD * call.scale, k_BHKD).to(compute_.dtype);
   if (cumulated_BHT.defined()) {
     const at::Tensor anchor = cumulated_BHT.narrow(2, q_begin, 1).detach();
     const at::Tensor key = (Part(cumulated_BHT, 2, k_begin, n_key) - anchor).to(compute_.dtype);
@@ -198,58 +248,104 @@ at::Tensor Attention::BlockForward(const Call& call, const at::Tensor& cumulated
   }
   const at::Tensor bias = StaticBias(q_begin, n_query, k_begin, n_key, block, n_positions);
   if (bias.defined()) scores = scores.add_(bias);
+  if (prepared.distances_HN.defined()) {
+    scores = scores.add_(
+        DistanceBlock(prepared.distances_HN, prepared.first, q_begin - k_begin, n_query, n_key));
+  }
+  if (terms_.distance_network) {
+    scores = scores.add_(NetworkBlock(*terms_.distance_network, NetworkLearned(call), q_begin,
+                                      n_query, k_begin, n_key));
+  }
+  if (terms_.content_position) {
+    scores = scores + ContentBlock(q_BHQD, scores, Learned(call, terms_.content_position->table));
+  }
   const at::Tensor p = at::softmax(scores, -1).to(compute_.product);
   return Mix(p, v_BHKD);
 }
 
-// g_t = -gate(h_t) of each token, in the order of T: b_t is minus their sum up to t.
+// What each token adds to the price, in the order of T: b_t is minus their sum up to t.
 at::Tensor Attention::GateSteps(const Call& call) const {
+  const KeyBiasGate& gate = *terms_.key_bias_gate;
   const at::Tensor h_BTH =
-      at::linear(call.x_BTC, call.gate_weight_HC, call.gate_bias_H).to(compute_.dtype);
-  return at::softplus(h_BTH).transpose(1, 2);
+      at::linear(call.x_BTC, Learned(call, gate.weight), Learned(call, gate.bias))
+          .to(compute_.dtype);
+  const bool turned_round = gate.gate == KeyBiasGate::Gate::kLogSigmoid;
+  return at::softplus(turned_round ? -h_BTH : h_BTH).transpose(1, 2);
 }
 
-at::Tensor Attention::AllBlocks(Call call, const at::Tensor& cumulated_BHT) {
-  call.q_BHTD = call.q_BHTD * call.scale;
+std::vector<at::Tensor> Attention::NetworkLearned(const Call& call) const {
+  const DistanceNetwork& network = *terms_.distance_network;
+  return Learned(call, {network.w1, network.b1, network.w2, network.b2, network.c, network.lambda});
+}
+
+// For queries that stand at the end of n_key keys, or at all of them.
+Attention::Prepared Attention::Prepare(const Call& call, std::int64_t n_key) const {
+  Prepared prepared = {.last = n_key - 1};
+  if (terms_.distance_bias) {
+    // A key ahead is masked when causal, but a block reads a bias for it.
+    const std::int64_t block = std::min(n_key, kBlockQueries);
+    prepared.first = -((shape_.causal ? block : n_key) - 1);
+    prepared.distances_HN =
+        DistanceRow(*terms_.distance_bias, Learned(call, terms_.distance_bias->learned),
+                    shape_.n_head, prepared.first, n_key - prepared.first,
+                    at::TensorOptions().dtype(compute_.dtype).device(compute_.device));
+  }
+  return prepared;
+}
+
+at::Tensor Attention::AllBlocks(Call call, const Prepared& prepared) {
   const std::int64_t n_positions = call.q_BHTD.size(2);
-  const std::int64_t block = BlockQueries(call.q_BHTD.size(0) * call.q_BHTD.size(1), n_positions);
+  std::int64_t n_rows = call.q_BHTD.size(0) * call.q_BHTD.size(1);
+  if (terms_.distance_network) {  // its hidden units lie beside the scores
+    n_rows = std::max(n_rows, Learned(call, terms_.distance_network->b1).numel());
+  }
+  const std::int64_t block = BlockQueries(n_rows, n_positions);
   std::vector<at::Tensor> blocks;
   blocks.reserve(static_cast<std::size_t>((n_positions + block - 1) / block));
   for (std::int64_t begin = 0; begin < n_positions; begin += block) {
     const std::int64_t n_query = std::min(block, n_positions - begin);
-    blocks.push_back(BlockForward(call, cumulated_BHT, begin, n_query, block));
+    blocks.push_back(BlockForward(call, prepared, begin, n_query, block));
   }
   return blocks.size() == 1 ? blocks.front() : at::cat(blocks, 2);
 }
 
 at::Tensor Attention::Forward(const Call& given) {
   Call call = given;
-  if (terms_.rotation) {
-    call.q_BHTD = Rotate(call.q_BHTD, 0);
-    call.k_BHTD = Rotate(call.k_BHTD, 0);
-  }
+  const std::int64_t n_positions = call.q_BHTD.size(2);
+  Turn(call, 0, (n_positions + 1) / 2);
   if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, shape_.causal);
-  at::Tensor cumulated_BHT;  // b_t, in double
-  if (terms_.key_bias_gate) cumulated_BHT = -at::cumsum(GateSteps(call), 2, at::kDouble);
-  return AllBlocks(std::move(call), cumulated_BHT);
+  Prepared prepared = Prepare(call, n_positions);
+  if (terms_.key_bias_gate) prepared.cumulated_BHT = -at::cumsum(GateSteps(call), 2, at::kDouble);
+  return AllBlocks(std::move(call), prepared);
 }
 
 // One query, behind all keys that it is given: none is hidden, and a bias relative to it is
 //   learned: b_i - b_j = b_last - b_j,   slopes: -slope (last - j)
 // in either form, one- or two-sided.
-at::Tensor Attention::LastQuery(Call call, const at::Tensor& cumulated_BHT) const {
+at::Tensor Attention::LastQuery(Call call, const Prepared& prepared) const {
   if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, false);
   const std::int64_t last = call.k_BHTD.size(2) - 1;
   at::Tensor scores = Scores(call.q_BHTD * call.scale, call.k_BHTD);
   scores = scores.to(compute_.dtype);
-  if (cumulated_BHT.defined()) {
-    const at::Tensor ahead = cumulated_BHT.narrow(2, last, 1) - cumulated_BHT;
+  if (prepared.cumulated_BHT.defined()) {
+    const at::Tensor ahead = prepared.cumulated_BHT.narrow(2, last, 1) - prepared.cumulated_BHT;
     scores = scores + ahead.to(compute_.dtype).unsqueeze(2);
   }
   if (terms_.key_bias_slope) {
     const at::Tensor slope = Doubles(terms_.key_bias_slope->slope, compute_.device);
     const at::Tensor behind = at::arange(last + 1, slope.options()) - last;
     scores = scores + (slope.view({-1, 1, 1}) * behind).to(compute_.dtype);
+  }
+  if (prepared.distances_HN.defined()) {
+    scores = scores + DistanceBlock(prepared.distances_HN, prepared.first, last, 1, last + 1);
+  }
+  if (terms_.distance_network) {
+    scores = scores + NetworkBlock(*terms_.distance_network, NetworkLearned(call), prepared.last, 1,
+                                   prepared.last - last, last + 1);
+  }
+  if (terms_.content_position) {
+    scores =
+        scores + ContentBlock(call.q_BHTD, scores, Learned(call, terms_.content_position->table));
   }
   return Mix(at::softmax(scores, -1).to(compute_.product), call.v_BHTD);
 }
@@ -258,31 +354,28 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   const std::int64_t begin = cache.n, n = given.q_BHTD.size(2);
   LR_CHECK(shape_.causal && (begin == 0 || n == 1) && begin + n <= cache.k_BHTD.size(2));
   Call call = given;
-  if (terms_.rotation) {
-    call.q_BHTD = Rotate(call.q_BHTD, begin);
-    call.k_BHTD = Rotate(call.k_BHTD, begin);
-  }
+  Turn(call, begin, (cache.k_BHTD.size(2) + 1) / 2);
   cache.k_BHTD.narrow(2, begin, n).copy_(call.k_BHTD);
   cache.v_BHTD.narrow(2, begin, n).copy_(call.v_BHTD);
-  at::Tensor cumulated_BHT;
+  Prepared prepared = Prepare(call, begin + n);
   if (terms_.key_bias_gate) {
     at::Tensor added = -at::cumsum(GateSteps(call), 2, at::kDouble);
     if (begin > 0) added = added + cache.cumulated_BHT.narrow(2, begin - 1, 1);
     cache.cumulated_BHT.narrow(2, begin, n).copy_(added);
-    cumulated_BHT = cache.cumulated_BHT.narrow(2, 0, begin + n);
+    prepared.cumulated_BHT = cache.cumulated_BHT.narrow(2, 0, begin + n);
   }
   cache.n = begin + n;
   if (begin > 0) {
     const std::int64_t n_seen = shape_.window > 0 ? std::min(shape_.window, cache.n) : cache.n;
     call.k_BHTD = cache.k_BHTD.narrow(2, cache.n - n_seen, n_seen);
     call.v_BHTD = cache.v_BHTD.narrow(2, cache.n - n_seen, n_seen);
-    if (cumulated_BHT.defined()) {
-      cumulated_BHT = cumulated_BHT.narrow(2, cache.n - n_seen, n_seen);
+    if (prepared.cumulated_BHT.defined()) {
+      prepared.cumulated_BHT = prepared.cumulated_BHT.narrow(2, cache.n - n_seen, n_seen);
     }
-    return LastQuery(std::move(call), cumulated_BHT);
+    return LastQuery(std::move(call), prepared);
   }
   if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, true);
-  return AllBlocks(std::move(call), cumulated_BHT);
+  return AllBlocks(std::move(call), prepared);
 }
 
 }  // namespace longrun

@@ -3,6 +3,9 @@
 //   s[i][j] = scale * <rotate(q_i), rotate(k_j)> + bias[i][j],   p = softmax over visible j,
 //   o_i     = sum over j of p[i][j] v_j
 //
+// A method that counts positions by content adds <q_i, e[p]> to the bias, p from the scores themselves
+// (model/position/method.h, ContentPosition).
+//
 // Two back-ends. `reference` writes the formula out with LibTorch's plain operators, 128 queries at
 // a time and, when causal, only against the keys they see: no T x T tensor exists. `torch` is
 // LibTorch's fused attention; it knows no bias, so it serves methods without one and refuses the
@@ -20,6 +23,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "model/net/device.h"
@@ -48,8 +52,7 @@ class Attention {
   struct Call {
     at::Tensor q_BHTD, k_BHTD, v_BHTD;  // of type compute.product; k, v: shape.n_kv_head heads
     at::Tensor x_BTC;                   // the layer's input after its LayerNorm: for a gate
-    at::Tensor gate_weight_HC;          // undefined without a gate
-    at::Tensor gate_bias_H;
+    std::vector<at::Tensor> learned;    // what the method learns, in the order of TermSpec::learned
     double scale = 0.0;
   };
   // o_BHTD, of type compute.product.
@@ -62,13 +65,26 @@ class Attention {
  private:
   Attention(TermSpec terms, const AttentionShape& shape, AttentionBackend backend,
             const Compute& compute);
+  // What the queries of a call share.
+  struct Prepared {
+    std::int64_t last = 0;          // position of the last query
+    at::Tensor cumulated_BHT = {};  // b_t of a gate, in double
+    at::Tensor distances_HN = {};   // a distance bias, from distance `first` on
+    std::int64_t first = 0;
+  };
+  const at::Tensor& Learned(const Call& call, std::string_view name) const;
+  std::vector<at::Tensor> Learned(const Call& call, const std::vector<std::string>& names) const;
+  void Turn(Call& call, std::int64_t begin, std::int64_t middle);
   at::Tensor Rotate(const at::Tensor& x_BHTD, std::int64_t begin);
+  at::Tensor Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_middle, double sign) const;
   at::Tensor GateSteps(const Call& call) const;
-  at::Tensor AllBlocks(Call call, const at::Tensor& cumulated_BHT);
-  at::Tensor LastQuery(Call call, const at::Tensor& cumulated_BHT) const;
+  std::vector<at::Tensor> NetworkLearned(const Call& call) const;
+  Prepared Prepare(const Call& call, std::int64_t n_key) const;
+  at::Tensor AllBlocks(Call call, const Prepared& prepared);
+  at::Tensor LastQuery(Call call, const Prepared& prepared) const;
   at::Tensor StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t k_begin,
                         std::int64_t n_key, std::int64_t block, std::int64_t n_positions);
-  at::Tensor BlockForward(const Call& call, const at::Tensor& cumulated_BHT, std::int64_t q_begin,
+  at::Tensor BlockForward(const Call& call, const Prepared& prepared, std::int64_t q_begin,
                           std::int64_t n_query, std::int64_t block);
 
   TermSpec terms_;

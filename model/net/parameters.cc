@@ -22,6 +22,18 @@ double Uniform53(std::uint32_t high, std::uint32_t low) {
 std::uint32_t Low(std::uint64_t x) { return static_cast<std::uint32_t>(x); }
 std::uint32_t High(std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); }
 
+void AddLearned(const TermSpec& terms, const std::string& prefix,
+                std::vector<ParameterSpec>& specs) {
+  for (const LearnedTensor& learned : terms.learned) {
+    specs.push_back({.name = prefix + learned.name,
+                     .shape = learned.shape,
+                     .init_mean = learned.init.mean,
+                     .init_std = learned.init.std,
+                     .init_low = learned.init.low,
+                     .init_high = learned.init.high});
+  }
+}
+
 }  // namespace
 
 Result<TermSpec> TermsOf(const ModelConfig& model) {
@@ -44,6 +56,7 @@ Result<std::vector<ParameterSpec>> ParametersOf(const ModelConfig& model) {
   if (terms.input_add && !terms.input_add->learned_table.empty()) {
     specs.push_back({"transformer.wpe.weight", {model.n_positions, c}, 0.0, std});
   }
+  if (terms.share_layers) AddLearned(terms, "transformer.position.", specs);
   for (std::int64_t l = 0; l < model.n_layer; ++l) {
     const std::string at = Str("transformer.h.", l, ".");
     specs.push_back({at + "ln_1.weight", {c}, 1.0, 0.0});
@@ -52,9 +65,7 @@ Result<std::vector<ParameterSpec>> ParametersOf(const ModelConfig& model) {
     specs.push_back({at + "attn.c_attn.bias", {3 * c}, 0.0, 0.0});
     specs.push_back({at + "attn.c_proj.weight", {c, c}, 0.0, residual_std});
     specs.push_back({at + "attn.c_proj.bias", {c}, 0.0, 0.0});
-    for (const LearnedTensor& learned : terms.learned) {
-      specs.push_back({at + "attn.position." + learned.name, learned.shape, 0.0, learned.init_std});
-    }
+    if (!terms.share_layers) AddLearned(terms, at + "attn.position.", specs);
     specs.push_back({at + "ln_2.weight", {c}, 1.0, 0.0});
     specs.push_back({at + "ln_2.bias", {c}, 0.0, 0.0});
     specs.push_back({at + "mlp.c_fc.weight", {c, f}, 0.0, std});
@@ -68,34 +79,48 @@ Result<std::vector<ParameterSpec>> ParametersOf(const ModelConfig& model) {
   return specs;
 }
 
-std::vector<double> PhiloxNormals(std::uint64_t seed, std::string_view name, std::int64_t n) {
+std::vector<double> PhiloxUniforms(std::uint64_t seed, std::string_view name, std::int64_t n) {
   const std::uint64_t stream = Fnv1a64(name);
-  std::vector<double> normals;
-  normals.reserve(static_cast<std::size_t>(n + 1));
-  for (std::uint64_t block = 0; normals.size() < static_cast<std::size_t>(n); ++block) {
+  std::vector<double> numbers;
+  numbers.reserve(static_cast<std::size_t>(n + 1));
+  for (std::uint64_t block = 0; numbers.size() < static_cast<std::size_t>(n); ++block) {
     const auto words =
         Philox4x32({Low(block), High(block), Low(stream), High(stream)}, {Low(seed), High(seed)});
-    const double radius = std::sqrt(-2.0 * std::log(Uniform53(words[0], words[1])));
-    const double angle = 2.0 * std::numbers::pi * Uniform53(words[2], words[3]);
-    normals.push_back(radius * std::cos(angle));
-    normals.push_back(radius * std::sin(angle));
+    numbers.push_back(Uniform53(words[0], words[1]));
+    numbers.push_back(Uniform53(words[2], words[3]));
   }
-  normals.resize(static_cast<std::size_t>(n));
-  return normals;
+  numbers.resize(static_cast<std::size_t>(n));
+  return numbers;
+}
+
+std::vector<double> PhiloxNormals(std::uint64_t seed, std::string_view name, std::int64_t n) {
+  std::vector<double> numbers = PhiloxUniforms(seed, name, n + n % 2);
+  for (std::size_t i = 0; i < numbers.size(); i += 2) {
+    const double radius = std::sqrt(-2.0 * std::log(numbers[i]));
+    const double angle = 2.0 * std::numbers::pi * numbers[i + 1];
+    numbers[i] = radius * std::cos(angle);
+    numbers[i + 1] = radius * std::sin(angle);
+  }
+  numbers.resize(static_cast<std::size_t>(n));
+  return numbers;
 }
 
 ParameterMap InitialParameters(const std::vector<ParameterSpec>& specs, std::uint64_t seed) {
   ParameterMap parameters;
   for (const ParameterSpec& spec : specs) {
-    if (spec.init_std == 0.0) {
+    const bool uniform = spec.init_high > spec.init_low;
+    if (!uniform && spec.init_std == 0.0) {
       parameters[spec.name] = at::full(spec.shape, spec.init_mean, at::kFloat);
       continue;
     }
     at::Tensor tensor = at::empty(spec.shape, at::kFloat);
-    const std::vector<double> normals = PhiloxNormals(seed, spec.name, tensor.numel());
+    const std::vector<double> numbers = uniform ? PhiloxUniforms(seed, spec.name, tensor.numel())
+                                                : PhiloxNormals(seed, spec.name, tensor.numel());
+    const double begin = uniform ? spec.init_low : spec.init_mean;
+    const double width = uniform ? spec.init_high - spec.init_low : spec.init_std;
     float* out = tensor.data_ptr<float>();
-    for (std::size_t i = 0; i < normals.size(); ++i) {
-      out[i] = static_cast<float>(spec.init_mean + spec.init_std * normals[i]);
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      out[i] = static_cast<float>(begin + width * numbers[i]);
     }
     parameters[spec.name] = std::move(tensor);
   }

@@ -1,6 +1,7 @@
 #include "model/net/transformer.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
@@ -84,8 +85,7 @@ void Transformer::Bind(ParameterMap&& parameters) {
                    .c_attn_bias = get(at + "attn.c_attn.bias"),
                    .attn_proj_weight = get(at + "attn.c_proj.weight"),
                    .attn_proj_bias = get(at + "attn.c_proj.bias"),
-                   .gate_weight = {},
-                   .gate_bias = {},
+                   .learned = {},
                    .ln_2_weight = get(at + "ln_2.weight"),
                    .ln_2_bias = get(at + "ln_2.bias"),
                    .c_fc_weight = get(at + "mlp.c_fc.weight"),
@@ -94,9 +94,10 @@ void Transformer::Bind(ParameterMap&& parameters) {
                    .mlp_proj_bias = get(at + "mlp.c_proj.bias"),
                    .scale = config_.scale_attn_weights ? terms_.scale : 1.0};
     if (config_.scale_attn_by_inverse_layer_idx) layer.scale /= static_cast<double>(l + 1);
-    if (terms_.key_bias_gate) {
-      layer.gate_weight = get(at + "attn.position." + terms_.key_bias_gate->weight);
-      layer.gate_bias = get(at + "attn.position." + terms_.key_bias_gate->bias);
+    const std::string of_layer = at + "attn.position.";
+    for (const LearnedTensor& learned : terms_.learned) {
+      layer.learned.push_back(
+          get((terms_.share_layers ? "transformer.position." : of_layer) + learned.name));
     }
     layers_.push_back(std::move(layer));
   }
@@ -107,6 +108,13 @@ void Transformer::RequireGradients(bool required) {
 }
 
 Status Transformer::CheckLength(std::int64_t n_tokens) const {
+  if (terms_.length_max && n_tokens > *terms_.length_max) {
+    return Status(Code::kOutOfRange,
+                  Str("a sequence of ", n_tokens, " tokens exceeds the ", *terms_.length_max,
+                      " that method \"", config_.model.position.method,
+                      "\" can compute with its parameters: choose another method, or a shorter "
+                      "length"));
+  }
   if (!wpe_PC_.defined() || n_tokens <= wpe_PC_.size(0) ||
       terms_.input_add->beyond != InputAdd::Beyond::kRefuse) {
     return Status();
@@ -115,6 +123,20 @@ Status Transformer::CheckLength(std::int64_t n_tokens) const {
                 Str("a sequence of ", n_tokens, " tokens exceeds the ", wpe_PC_.size(0),
                     " positions of method \"", config_.model.position.method,
                     "\": choose another method, or a shorter length"));
+}
+
+// The parameters themselves are moved into their range, as the sources that have one do it: before
+// each forward pass, seen by the optimiser, not by the gradient.
+void Transformer::ProjectLearned() {
+  const at::NoGradGuard no_grad;
+  const std::size_t n_layers = terms_.share_layers ? 1 : layers_.size();
+  for (std::size_t m = 0; m < terms_.learned.size(); ++m) {
+    const LearnedTensor& learned = terms_.learned[m];
+    for (std::size_t l = 0; l < n_layers; ++l) {
+      if (learned.min) layers_[l].learned[m].clamp_min_(*learned.min);
+      if (learned.max) layers_[l].learned[m].clamp_max_(*learned.max);
+    }
+  }
 }
 
 // E[t] for t = begin .. begin + n - 1, (T, C).
@@ -172,8 +194,7 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& x_BT
                                 .k_BHTD = qkv_BHTD[1],
                                 .v_BHTD = qkv_BHTD[2],
                                 .x_BTC = normed_BTC,
-                                .gate_weight_HC = layer.gate_weight,
-                                .gate_bias_H = layer.gate_bias,
+                                .learned = layer.learned,
                                 .scale = layer.scale};
   const at::Tensor o_BHTD =
       cache == nullptr ? attention_.Forward(call) : attention_.ForwardBehind(call, *cache);
@@ -188,6 +209,7 @@ at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& x_BTC) {
 }
 
 at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {
+  ProjectLearned();
   at::Tensor x_BTC = at::embedding(wte_VC_, ids_BT);
   if (terms_.input_add) {
     if (terms_.input_add->multiplier != 1.0) x_BTC = x_BTC * terms_.input_add->multiplier;

@@ -60,13 +60,14 @@ class Transformer {
  private:
   struct Layer {
     at::Tensor ln_1_weight, ln_1_bias, c_attn_weight, c_attn_bias, attn_proj_weight, attn_proj_bias;
-    at::Tensor gate_weight, gate_bias;
+    std::vector<at::Tensor> learned;  // by the position method, as TermSpec::learned lists it
     at::Tensor ln_2_weight, ln_2_bias, c_fc_weight, c_fc_bias, mlp_proj_weight, mlp_proj_bias;
     double scale = 0.0;
   };
 
   Transformer(const NetConfig& config, TermSpec terms, Attention attention, const Compute& compute);
   void Bind(ParameterMap&& parameters);
+  void ProjectLearned();
   at::Tensor InputAddition(std::int64_t begin, std::int64_t n);
   at::Tensor Embedded(const at::Tensor& ids_BT, std::int64_t begin);
   at::Tensor AttentionPart(const Layer& layer, const at::Tensor& x_BTC, AttentionCache* cache);

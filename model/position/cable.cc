@@ -43,7 +43,7 @@ Result<TermSpec> CableTerms(const Json& params, const AttentionShape& shape) {
                                    .weight = "weight",
                                    .bias = "bias",
                                    .two_sided = two_sided},
-      .learned = {{.name = "weight", .shape = {shape.n_head, shape.d_model}, .init_std = 0.02},
+      .learned = {{.name = "weight", .shape = {shape.n_head, shape.d_model}, .init = {.std = 0.02}},
                   {.name = "bias", .shape = {shape.n_head}}},
   };
 }

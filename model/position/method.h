@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -50,6 +51,7 @@ struct KeyBiasSlope {
 struct KeyBiasGate {
   enum class Gate {
     kSoftplusNegative,  // g = -softplus(h)
+    kLogSigmoid,        // g = log sigmoid(h) = -softplus(-h)
   };
   Gate gate = Gate::kSoftplusNegative;
   std::string weight;  // names among TermSpec::learned
@@ -63,8 +65,42 @@ struct Rotation {
     kHalf,         // pair (c, c + r/2)
     kInterleaved,  // pair (2c, 2c + 1)
   };
-  std::vector<double> frequency;  // r/2; channels from r on pass through
+  std::vector<double> frequency = {};  // r/2; channels from r on pass through
   Layout layout = Layout::kHalf;
+  // r/2, or empty: q also grows by exp(growth[c] * p) and k shrinks by it, so that their product
+  // carries exp(growth[c] * (i - j)). Positions count from the middle of what is read, where the
+  // numbers stay smallest.
+  std::vector<double> growth = {};
+};
+
+// bias[i][j] = f_h(i - j), learned or not. A method writes f and its gradient in double: a row of
+// distances is little beside the scores, and so the whole formula stands in the method's own file.
+struct DistanceBias {
+  using Tensors = std::vector<std::span<const double>>;
+  using Gradients = std::vector<std::span<double>>;
+  std::vector<std::string> learned = {};  // names among TermSpec::learned, in the order of Tensors
+  // bias[h * n + k] = f_h(begin + k), k = 0 .. n - 1, n = bias.size() / H.
+  std::function<void(const Tensors& learned, std::int64_t begin, std::span<double> bias)> forward;
+  // Adds dL/dlearned, given dL/dbias. Empty when nothing is learned.
+  std::function<void(const Tensors& learned, std::int64_t begin, std::span<const double> d_bias,
+                     const Gradients& d_learned)>
+      backward = {};
+};
+
+// A small network reads the distance, normalised by the query's position:
+//   u[i][j]    = ln(|c (i - j)| + 1) / (ln(|c max(i, |lambda length|)| + 1) + 1e-6)
+//   bias[i][j] = W2 relu(W1 u + b1) + b2,   W1 (width, 1), b1 (width), W2 (H, width), b2 (H)
+struct DistanceNetwork {
+  std::string w1, b1, w2, b2, c, lambda;  // names among TermSpec::learned; c and lambda: (1)
+  double length = 0.0;
+};
+
+// Positions counted by content. With a[i][j] the score before this bias:
+//   g[i][j] = sigmoid(a[i][j]), 0 where not visible;   p[i][j] = min(P - 1, sum over j <= t <= i of g[i][t])
+//   bias[i][j] = (p - floor p) <q_i, e[ceil p]> + (1 - (p - floor p)) <q_i, e[floor p]>
+// The products with e are not scaled. Causal alone.
+struct ContentPosition {
+  std::string table;  // name among TermSpec::learned: e, (d, P)
 };
 
 // Added to the token embedding before the first layer: x_0[t] = multiplier * token[t] + E[t].
@@ -76,21 +112,37 @@ struct InputAdd {
   enum class Beyond { kRefuse, kClamp, kWrap } beyond = Beyond::kRefuse;  // past the table's end
 };
 
+// N(mean, std^2), or U(low, high) where high > low; a std of 0 gives the mean itself.
+struct InitialValues {
+  double mean = 0.0;
+  double std = 0.0;
+  double low = 0.0, high = 0.0;
+};
+
 // What a method learns, made into a tensor by model/net under
-// transformer.h.{layer}.attn.position.{name} (learned tables: transformer.wpe.weight).
+// transformer.h.{layer}.attn.position.{name}, or transformer.position.{name} when the layers share it
+// (learned tables: transformer.wpe.weight).
 struct LearnedTensor {
   std::string name;
   std::vector<std::int64_t> shape;
-  double init_std = 0.0;  // N(0, std^2); 0 gives zeros
+  InitialValues init = {};
+  // Projected into [min, max] before every forward pass; absent: free.
+  std::optional<double> min = {}, max = {};
 };
 
 struct TermSpec {
   double scale = 0.0;  // of <q, k>
   std::optional<KeyBiasSlope> key_bias_slope = {};
   std::optional<KeyBiasGate> key_bias_gate = {};
+  std::optional<DistanceBias> distance_bias = {};
+  std::optional<DistanceNetwork> distance_network = {};
+  std::optional<ContentPosition> content_position = {};
   std::optional<Rotation> rotation = {};
   std::optional<InputAdd> input_add = {};
-  std::vector<LearnedTensor> learned = {};  // per layer
+  std::vector<LearnedTensor> learned = {};
+  bool share_layers = false;  // one set of `learned` for all layers
+  // Tokens that a sequence may have at most; absent: any number.
+  std::optional<std::int64_t> length_max = {};
 };
 
 // ---- a method ----------------------------------------------------------------------------------
@@ -116,6 +168,9 @@ std::span<const PositionMethod* const> PositionMethods();
 // kNotFound with the nearest name and the list.
 Result<const PositionMethod*> FindPositionMethod(std::string_view name);
 std::vector<std::string> PositionMethodNames();
+
+// For a method that is not defined for keys ahead of a query: the refusal of a model without a mask.
+Status NeedsCausal(std::string_view method, const AttentionShape& shape);
 
 // "cable", or {"method": "cable", "variant": "scaled"}: defaults written in, unknown parameters,
 // wrong types and ranges refused; the error names the parameter as "position.PARAM".

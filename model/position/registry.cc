@@ -12,11 +12,18 @@ const PositionMethod& SinusoidalMethod();
 const PositionMethod& RopeMethod();
 const PositionMethod& AlibiMethod();
 const PositionMethod& CableMethod();
+const PositionMethod& T5Method();
+const PositionMethod& KerpleMethod();
+const PositionMethod& FireMethod();
+const PositionMethod& XposMethod();
+const PositionMethod& CopeMethod();
+const PositionMethod& FoxMethod();
 
 std::span<const PositionMethod* const> PositionMethods() {
   static const std::array methods = {
-      &NoneMethod(), &LearnedMethod(), &SinusoidalMethod(),
-      &RopeMethod(), &AlibiMethod(),   &CableMethod(),
+      &NoneMethod(),  &LearnedMethod(), &SinusoidalMethod(), &RopeMethod(),
+      &AlibiMethod(), &CableMethod(),   &T5Method(),         &KerpleMethod(),
+      &FireMethod(),  &XposMethod(),    &CopeMethod(),       &FoxMethod(),
   };
   return methods;
 }
@@ -37,6 +44,13 @@ Result<const PositionMethod*> FindPositionMethod(std::string_view name) {
                 Str("unknown position method \"", name, "\"",
                     nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"),
                     " (methods: ", Join(names, ", "), ")"));
+}
+
+Status NeedsCausal(std::string_view method, const AttentionShape& shape) {
+  if (shape.causal) return {};
+  return Status(Code::kInvalidArgument,
+                Str("position.method: \"", method,
+                    "\" needs model.causal true: it is not defined for keys ahead of a query"));
 }
 
 Result<PositionConfig> ResolvePosition(const Json& given) {

@@ -12,6 +12,8 @@ from transformers.models.gpt2 import modeling_gpt2
 from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb as rotate_neox
 from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb as rotate_gptj
 
+import relative_biases
+
 OUR_KEYS = ("position", "causal")
 STOCK_ATTENTION = modeling_gpt2.eager_attention_forward
 
@@ -106,7 +108,9 @@ def attention(module, q, k, v, attention_mask, head_mask=None, **_):
     method, t = position["method"], q.shape[2]
     if method == "rope":
         q, k = rope(position, q, k)
-    if method == "cable":
+    if method in relative_biases.METHODS:
+        scores = module.__dict__["terms"].scores(module.layer_input, q, k, causal)
+    elif method == "cable":
         scores = cable_scores(position, module, q, k)
     else:
         jaketae = method == "alibi" and position.get("variant") == "jaketae"
@@ -142,6 +146,13 @@ class Original:
             block.attn.method = (self.position, config.get("causal", True))
             if self.position["method"] == "cable":
                 block.attn.position = torch.nn.Linear(hf.n_embd, hf.n_head).to(dtype)
+            if self.position["method"] in relative_biases.METHODS:
+                kind, shared = relative_biases.METHODS[self.position["method"]]
+                shared = self.position.get("share_layers", shared)
+                owner = self.net.transformer if shared else block.attn
+                if not hasattr(owner, "position"):
+                    owner.position = kind(self.position, hf.n_head, hf.n_embd).to(dtype)
+                block.attn.__dict__["terms"] = owner.position
             block.attn.register_forward_pre_hook(
                 lambda module, args: setattr(module, "layer_input", args[0]))
         with torch.no_grad():

@@ -89,8 +89,7 @@ struct Problem {
                               .k_BHTD = cast(k),
                               .v_BHTD = cast(v),
                               .x_BTC = cast(x),
-                              .gate_weight_HC = cast(weight),
-                              .gate_bias_H = cast(bias),
+                              .learned = {cast(weight), cast(bias)},
                               .scale = terms.scale});
   }
 
@@ -211,8 +210,7 @@ TEST(GroupedHeadsTest, OutputAndGradientsAreThoseOfTheReferenceLoops) {
                                             .k_BHTD = inputs[1],
                                             .v_BHTD = inputs[2],
                                             .x_BTC = {},
-                                            .gate_weight_HC = {},
-                                            .gate_bias_H = {},
+                                            .learned = {},
                                             .scale = terms.scale});
     o.backward(o_gradient);
     EXPECT_LT(MaxDifference(o, Tensor(output.o, o.sizes())), 1e-12);
@@ -256,8 +254,7 @@ TEST(WindowTest, OutputIsThatOfADenseMaskedSoftmax) {
                                               .k_BHTD = k,
                                               .v_BHTD = v,
                                               .x_BTC = x,
-                                              .gate_weight_HC = weight,
-                                              .gate_bias_H = bias,
+                                              .learned = {weight, bias},
                                               .scale = terms.scale});
       EXPECT_LT(MaxDifference(o, expected), 1e-7) << method << ", window " << window;
     }
@@ -297,8 +294,7 @@ TEST(AttentionLongTest, AnFp32BiasHoldsAt8192Positions) {
                              .k_BHTD = make({1, kHead, kLength, kDim}, 0.53, 0.29),
                              .v_BHTD = make({1, kHead, kLength, kDim}, 0.71, 0.05),
                              .x_BTC = make({1, kLength, kDim}, 0.23, 0.17),
-                             .gate_weight_HC = make({kHead, kDim}, 0.41, 0.31),
-                             .gate_bias_H = make({kHead}, 0.9, 0.2),
+                             .learned = {make({kHead, kDim}, 0.41, 0.31), make({kHead}, 0.9, 0.2)},
                              .scale = terms.scale});
     }
     EXPECT_LT(MaxDifference(result[0], result[1]), 2e-5) << method;

@@ -85,7 +85,7 @@ TEST_F(ModelFolderTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) 
 // A missing file is kNotFound; the caller must not take a wrong name for one.
 TEST_F(ModelFolderTest, AWrongPositionMethodIsAWrongValue) {
   Json config = SmallJson();
-  for (const Json& position : {Json("ropes"), Json::object(), Json({{"method", "t5"}})}) {
+  for (const Json& position : {Json("ropes"), Json::object(), Json({{"method", "sandwich"}})}) {
     config["position"] = position;
     EXPECT_EQ(ParseModelConfig(config).status().code(), Code::kInvalidArgument) << position.dump();
   }

@@ -99,10 +99,10 @@ TEST(CableTest, LearnsAWeightAndABiasPerLayer) {
   ASSERT_EQ(terms.learned.size(), 2u);
   EXPECT_EQ(terms.learned[0].name, "weight");
   EXPECT_EQ(terms.learned[0].shape, (std::vector<std::int64_t>{2, 16}));
-  EXPECT_EQ(terms.learned[0].init_std, 0.02);
+  EXPECT_EQ(terms.learned[0].init.std, 0.02);
   EXPECT_EQ(terms.learned[1].name, "bias");
   EXPECT_EQ(terms.learned[1].shape, (std::vector<std::int64_t>{2}));
-  EXPECT_EQ(terms.learned[1].init_std, 0.0);
+  EXPECT_EQ(terms.learned[1].init.std, 0.0);
   EXPECT_EQ(terms.key_bias_gate->weight, "weight");
   EXPECT_EQ(terms.key_bias_gate->bias, "bias");
 }

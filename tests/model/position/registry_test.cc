@@ -11,7 +11,8 @@ std::string MessageOf(const Json& given) { return ResolvePosition(given).status(
 
 TEST(RegistryTest, ListsTheMethodsInOrder) {
   EXPECT_EQ(PositionMethodNames(),
-            (std::vector<std::string>{"none", "learned", "sinusoidal", "rope", "alibi", "cable"}));
+            (std::vector<std::string>{"none", "learned", "sinusoidal", "rope", "alibi", "cable",
+                                      "t5", "kerple", "fire", "xpos", "cope", "fox"}));
 }
 
 TEST(RegistryTest, EveryMethodSaysWhereItComesFromAndWhatEachParameterMeans) {
@@ -29,10 +30,10 @@ TEST(RegistryTest, AnUnknownMethodIsAnsweredWithTheNearestNameAndTheList) {
   EXPECT_EQ(found.status().code(), Code::kNotFound);
   EXPECT_EQ(found.status().message(),
             "unknown position method \"alibbi\"; did you mean \"alibi\"? (methods: none, learned, "
-            "sinusoidal, rope, alibi, cable)");
+            "sinusoidal, rope, alibi, cable, t5, kerple, fire, xpos, cope, fox)");
   EXPECT_EQ(MessageOf("xyz123"),
             "position.method: unknown position method \"xyz123\" (methods: none, learned, "
-            "sinusoidal, rope, alibi, cable)");
+            "sinusoidal, rope, alibi, cable, t5, kerple, fire, xpos, cope, fox)");
 }
 
 TEST(RegistryTest, ANameAloneMeansItsDefaults) {
@@ -72,7 +73,7 @@ TEST(RegistryTest, WhatIsNoMethodIsRefused) {
   EXPECT_NE(MessageOf({{"method", 7}}).find("position.method"), std::string::npos);
   EXPECT_EQ(MessageOf(""),
             "position.method: unknown position method \"\" (methods: none, learned, sinusoidal, "
-            "rope, alibi, cable)");
+            "rope, alibi, cable, t5, kerple, fire, xpos, cope, fox)");
 }
 
 TEST(RegistryTest, ANumberThatIsNoneIsRefused) {

@@ -1,0 +1,182 @@
+// What every registered position method must do, whatever it is: a new one is tested by being listed.
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/all.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/max.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "model/net/checkpoint.h"
+#include "model/net/decoder.h"
+#include "model/net/gradient.h"
+#include "model/net/head.h"
+#include "tests/model/net/small_model.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kTrainLength = 12;
+
+double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+at::Tensor Logits(Transformer& net, const at::Tensor& ids_BT) {
+  const at::NoGradGuard no_grad;
+  return HeadLogits(net.Hidden(ids_BT).flatten(0, 1), net.head_VC(), net.compute())
+      .view({ids_BT.size(0), ids_BT.size(1), -1});
+}
+
+class ConformanceTest : public testing::TestWithParam<std::string> {
+ protected:
+  const PositionMethod& Method() const { return *FindPositionMethod(GetParam()).value(); }
+  NetConfig Config() const {
+    return SmallConfig(GetParam(), Method().has_position_table ? kTrainLength : 0);
+  }
+  // What starts as zeros or small is made large enough to matter; upwards, away from the bounds below
+  // that some have.
+  static Transformer Stirred(const NetConfig& config, const std::string& precision) {
+    const std::vector<ParameterSpec> specs = ParametersOf(config.model).value();
+    ParameterMap parameters = InitialParameters(specs, 7);
+    for (auto& [name, tensor] : parameters) {
+      if (name.find("position") == std::string::npos) continue;
+      const std::vector<double> normals = PhiloxNormals(8, name, tensor.numel());
+      float* value = tensor.data_ptr<float>();
+      for (std::size_t i = 0; i < normals.size(); ++i) {
+        value[i] += 0.2F * static_cast<float>(std::abs(normals[i]));
+      }
+    }
+    return Transformer::Make(config, std::move(parameters), AttentionBackend::kReference,
+                             OpenCompute("cpu", precision).value())
+        .value();
+  }
+};
+
+TEST_P(ConformanceTest, ParametersHaveTheDeclaredNamesShapesAndCount) {
+  const NetConfig config = Config();
+  const TermSpec terms = TermsOf(config.model).value();
+  Transformer net = SmallNet(config, "fp32");
+  for (const LearnedTensor& learned : terms.learned) {
+    for (std::int64_t l = 0; l < config.model.n_layer; ++l) {
+      const std::string prefix = terms.share_layers ? "transformer.position."
+                                                    : Str("transformer.h.", l, ".attn.position.");
+      const auto found = net.parameters().find(prefix + learned.name);
+      ASSERT_NE(found, net.parameters().end()) << prefix << learned.name;
+      EXPECT_EQ(found->second.sizes(), at::IntArrayRef(learned.shape));
+    }
+  }
+  std::int64_t n = 0;
+  for (const auto& [name, tensor] : net.parameters()) n += tensor.numel();
+  EXPECT_EQ(n, config.model.ParameterCount());
+}
+
+TEST_P(ConformanceTest, ALaterTokenChangesNothingBeforeIt) {
+  Transformer net = Stirred(Config(), "fp64");
+  const at::Tensor ids = SmallTokens(2, kTrainLength);
+  const at::Tensor before = Logits(net, ids);
+  for (const std::int64_t t : {std::int64_t{1}, kTrainLength - 1}) {
+    at::Tensor changed = ids.clone();
+    changed.select(1, t).add_(1).remainder_(13);
+    const at::Tensor after = Logits(net, changed);
+    EXPECT_TRUE(at::equal(after.narrow(1, 0, t), before.narrow(1, 0, t)));
+    EXPECT_GT(MaxDifference(after.select(1, t), before.select(1, t)), 1e-6);
+  }
+}
+
+TEST_P(ConformanceTest, GradientsOfWhatItLearnsMatchCentralDifferences) {
+  Transformer net = Stirred(Config(), "fp64");
+  const at::Tensor ids = SmallTokens(1, kTrainLength);
+  const at::Tensor inputs = ids.narrow(1, 0, kTrainLength - 1);
+  const at::Tensor targets = ids.narrow(1, 1, kTrainLength - 1);
+  const auto loss = [&] {
+    ClearGradients(net);
+    return AddGradients(net, inputs, targets, 1.0).sum().item<double>();
+  };
+  loss();
+  std::map<std::string, at::Tensor> gradients;
+  for (const auto& [name, tensor] : net.parameters()) {
+    if (name.find("position.") != std::string::npos) gradients[name] = GradientOf(tensor).clone();
+  }
+  for (const auto& [name, gradient] : gradients) {
+    double* value = net.parameters().at(name).data_ptr<double>();
+    const std::int64_t stride = std::max<std::int64_t>(1, gradient.numel() / 9);
+    for (std::int64_t i = 0; i < gradient.numel(); i += stride) {
+      constexpr double kStep = 1e-5;
+      const double kept = value[i];
+      value[i] = kept + kStep;
+      const double above = loss();
+      value[i] = kept - kStep;
+      const double below = loss();
+      value[i] = kept;
+      EXPECT_NEAR(gradient.reshape({-1}).select(0, i).item<double>(), (above - below) / (2 * kStep),
+                  1e-6)
+          << name << " element " << i;
+    }
+  }
+}
+
+TEST_P(ConformanceTest, LongerTextsAreReadOrRefusedByName) {
+  Transformer net = Stirred(Config(), "fp32");
+  const std::int64_t n = 16 * kTrainLength;
+  const Status status = net.CheckLength(n);
+  if (!status.ok()) {
+    EXPECT_EQ(status.code(), Code::kOutOfRange);
+    EXPECT_NE(status.message().find('"' + GetParam() + '"'), std::string::npos);
+    EXPECT_TRUE(net.CheckLength(kTrainLength).ok());
+    return;
+  }
+  const at::Tensor logits = Logits(net, SmallTokens(1, n));
+  EXPECT_TRUE(at::isfinite(logits).all().item<bool>());
+  // What was read within the train length stays as it was.
+  const at::Tensor alone = Logits(net, SmallTokens(1, n).narrow(1, 0, kTrainLength));
+  EXPECT_LT(MaxDifference(logits.narrow(1, 0, kTrainLength), alone), 1e-4);
+}
+
+TEST_P(ConformanceTest, CachedWritingGivesTheLogitsOfReadingAnew) {
+  Transformer net = Stirred(Config(), "fp64");
+  const std::int64_t n = Method().has_position_table ? kTrainLength : 3 * kTrainLength;
+  const at::Tensor ids = SmallTokens(3, n);
+  const at::Tensor expected = Logits(net, ids);
+  for (const std::int64_t n_prompt : {std::int64_t{1}, std::int64_t{7}}) {
+    Decoder decoder = Decoder::Make(net, 3, n + 5).ok() ? Decoder::Make(net, 3, n + 5).value()
+                                                        : Decoder::Make(net, 3, n).value();
+    EXPECT_LT(
+        MaxDifference(decoder.Feed(ids.narrow(1, 0, n_prompt)), expected.select(1, n_prompt - 1)),
+        1e-10);
+    for (std::int64_t t = n_prompt; t < n; ++t) {
+      EXPECT_LT(MaxDifference(decoder.Feed(ids.narrow(1, t, 1)), expected.select(1, t)), 1e-10)
+          << "token " << t;
+    }
+  }
+}
+
+TEST_P(ConformanceTest, ASavedModelIsTheSameModel) {
+  Transformer net = Stirred(Config(), "fp32");
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "checkpoint");
+  const at::Tensor before = Logits(net, SmallTokens(2, kTrainLength));
+  ASSERT_TRUE(WriteCheckpoint(path, {.config = net.config(),
+                                     .parameters = net.parameters(),
+                                     .optimizer = {},
+                                     .state = {{"step", 0}}})
+                  .ok());
+  LoadedCheckpoint loaded = LoadCheckpoint(path, "").value();
+  EXPECT_EQ(loaded.model.config.model.position.ToJson(), net.config().model.position.ToJson());
+  Transformer again =
+      Transformer::Make(loaded.model.config, std::move(loaded.model.parameters),
+                        AttentionBackend::kReference, OpenCompute("cpu", "fp32").value())
+          .value();
+  EXPECT_TRUE(at::equal(Logits(again, SmallTokens(2, kTrainLength)), before));
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, ConformanceTest, testing::ValuesIn(PositionMethodNames()),
+                         [](const auto& given) { return given.param; });
+
+}  // namespace
+}  // namespace longrun
