@@ -73,6 +73,9 @@ Core::Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions
 Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts, Metrics& metrics,
                                           CoreOptions options) {
   if (!options.on_fatal) options.on_fatal = &EndProcess;
+  if (!options.disk_free_bytes) {
+    options.disk_free_bytes = [&store] { return DiskFreeBytes(store.folder()); };
+  }
   std::unique_ptr<Core> core(new Core(store, artifacts, metrics, std::move(options)));
   ASSIGN_OR_RETURN(core->state_, store.Load());
   ASSIGN_OR_RETURN(core->datasets_, store.LoadDatasets());
@@ -186,13 +189,15 @@ void Core::CloseSessions(const std::string& reason) {
 }
 
 Status Core::CheckDiskSpace() const {
-  ASSIGN_OR_RETURN(const std::int64_t n_free, DiskFreeBytes(store_.folder()));
+  ASSIGN_OR_RETURN(const std::int64_t n_free, options_.disk_free_bytes());
   if (n_free >= options_.disk_low_water_bytes) return Status();
   return Status(Code::kResourceExhausted,
                 Str("the disk of the state folder ", store_.folder(), " has ", n_free,
                     " bytes free, less than the ", options_.disk_low_water_bytes,
                     " of --disk-low-water: make room there, then try again"));
 }
+
+Status Core::CheckDiskSpaceIfLow() const { return disk_is_low_ ? CheckDiskSpace() : Status(); }
 
 // ---- the core's thread ----------------------------------------------------------------------------
 

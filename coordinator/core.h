@@ -51,7 +51,9 @@ class SessionSink {
 struct CoreOptions {
   SchedulerLimits limits;
   std::int64_t disk_low_water_bytes = 64 << 20;  // below: no submits, no journal batches
-  std::uint64_t seed = 0;                        // attempt ids and jitter
+  // Of the state folder's disk; the default asks the file system.
+  std::function<Result<std::int64_t>()> disk_free_bytes = {};
+  std::uint64_t seed = 0;  // attempt ids and jitter
   // A transaction failed. The default ends the process.
   std::function<void(const Status&)> on_fatal;
 };
@@ -93,7 +95,8 @@ class Core {
   std::int64_t version() const { return version_.load(); }
   // kResourceExhausted when less than the low-water mark is free.
   Status CheckDiskSpace() const;
-  bool disk_is_low() const { return disk_is_low_.load(); }  // as of the last second
+  // The same for what comes often: looks only when there was too little a second ago.
+  Status CheckDiskSpaceIfLow() const;
   const Store& store() const { return store_; }
   const SchedulerLimits& limits() const { return options_.limits; }
 

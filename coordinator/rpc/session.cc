@@ -421,7 +421,7 @@ class Session final : public Stream {
                              .reason = incoming_.rejected().reason()});
         return Status();
       case v1::WorkerMessage::kJournalBatch: {
-        if (parts_.core.disk_is_low()) return parts_.core.CheckDiskSpace();
+        RETURN_IF_ERROR(parts_.core.CheckDiskSpaceIfLow());
         ASSIGN_OR_RETURN(JournalReceived received, JournalOf(incoming_.journal_batch()));
         received.session = session_;
         Post(std::move(received));

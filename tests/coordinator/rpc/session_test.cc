@@ -1,0 +1,147 @@
+// A worker's session over a socket of the test's own, with the coordinator's parts in this process.
+#include "coordinator/rpc/session.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <thread>
+
+#include "base/version.h"
+#include "longrun/v1/session.grpc.pb.h"
+#include "tests/coordinator/sample.h"
+
+namespace longrun {
+namespace {
+
+class SessionTest : public testing::Test {
+ protected:
+  SessionTest() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials());
+    builder.RegisterService(service.get());
+    server = builder.BuildAndStart();
+    stub = v1::WorkerSessionService::NewStub(
+        grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    stream = stub->Session(&context);
+  }
+  ~SessionTest() override {
+    context.TryCancel();
+    (void)End();
+    server->Shutdown();
+    ticker.Stop();
+    core->Stop();
+  }
+
+  CoreOptions Options() {
+    CoreOptions options;
+    options.seed = 7;
+    options.disk_low_water_bytes = 1;
+    options.disk_free_bytes = [this]() -> Result<std::int64_t> { return free_bytes.load(); };
+    return options;
+  }
+  static std::unique_ptr<Executor> OneThread(const Store& store) {
+    return Executor::Start(store.database_path(), 1, 10).value();
+  }
+  // Until the core knows that there is no room: it looks when it starts, and once a second.
+  void AwaitFullDisk() {
+    while (core->CheckDiskSpaceIfLow().ok()) std::this_thread::yield();
+  }
+  // The next message of this kind; an empty one when the session has ended.
+  v1::CoordinatorMessage Hear(v1::CoordinatorMessage::MessageCase kind) {
+    v1::CoordinatorMessage message;
+    while (stream->Read(&message)) {
+      if (message.message_case() == kind) return message;
+    }
+    return {};
+  }
+  grpc::Status End() {
+    if (!end) end = stream->Finish();
+    return *end;
+  }
+  // Says Hello as the sample's worker with one slot, and takes the first offer of the sample's sweep.
+  v1::Start TakeOffer() {
+    v1::WorkerMessage message;
+    v1::Hello* hello = message.mutable_hello();
+    const Worker worker = SampleWorker(1);
+    hello->set_protocol_version(kProtocolVersion);
+    hello->set_worker_id(worker.id);
+    hello->set_incarnation(worker.incarnation);
+    v1::Device* device = hello->add_devices();
+    device->set_kind(worker.slots[0].kind);
+    device->set_name(worker.slots[0].name);
+    device->set_memory_bytes(worker.slots[0].memory_bytes);
+    device->set_threads(1);
+    device->set_simd(worker.slots[0].simd);
+    device->set_linear(worker.slots[0].linear);
+    EXPECT_TRUE(stream->Write(message));
+    EXPECT_TRUE(core->PostAndWait(SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMVRZ")).status.ok());
+    const v1::Start start = Hear(v1::CoordinatorMessage::kStart).start();
+    message.mutable_accepted()->set_attempt(start.attempt());
+    message.mutable_accepted()->set_epoch(start.epoch());
+    EXPECT_TRUE(stream->Write(message));
+    return start;
+  }
+
+  TempFolder folder;
+  std::atomic<std::int64_t> free_bytes = 0;
+  std::unique_ptr<Store> store = Store::Open(folder.path()).value();
+  std::unique_ptr<ArtifactStore> artifacts =
+      ArtifactStore::Open({.folder = JoinPath(folder.path(), "artifacts")}).value();
+  LogStore logs{JoinPath(folder.path(), "logs")};
+  Metrics metrics;
+  std::unique_ptr<Core> core = Core::Start(*store, *artifacts, metrics, Options()).value();
+  std::unique_ptr<Executor> executor = OneThread(*store);
+  Ticker ticker;
+  Parts parts{.core = *core,
+              .artifacts = *artifacts,
+              .logs = logs,
+              .metrics = metrics,
+              .executor = *executor,
+              .submitter = *executor,
+              .log_writer = *executor,
+              .querier = *executor,
+              .ticker = ticker,
+              .metrics_address = ""};
+  std::unique_ptr<grpc::Service> service = MakeWorkerSessionService(parts);
+  const std::string address = Str("unix:", JoinPath(folder.path(), "socket"));
+  std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<v1::WorkerSessionService::Stub> stub;
+  grpc::ClientContext context;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>> stream;
+  std::optional<grpc::Status> end;
+};
+
+// What the core knows of the disk is up to a second old; the batch that meets it is not passed over.
+TEST_F(SessionTest, ABatchThatComesWhenTheDiskHasJustGotRoomIsStored) {
+  const v1::Start start = TakeOffer();
+  AwaitFullDisk();
+  v1::WorkerMessage message;
+  v1::JournalBatch* batch = message.mutable_journal_batch();
+  batch->set_attempt(start.attempt());
+  batch->set_epoch(start.epoch());
+  batch->set_first_seq(1);
+  const Result<TaskFile> task = TaskFile::FromJson(ParseJson(start.task_json()).value());
+  batch->add_lines(SampleJournal(task.value()).front().line);
+
+  free_bytes = 1;
+  EXPECT_TRUE(stream->Write(message));
+
+  EXPECT_EQ(Hear(v1::CoordinatorMessage::kAck).ack().durable_seq(), 1);
+}
+
+TEST_F(SessionTest, ABatchForAFullDiskEndsTheSessionWithTheReason) {
+  const v1::Start start = TakeOffer();
+  AwaitFullDisk();
+  v1::WorkerMessage message;
+  message.mutable_journal_batch()->set_attempt(start.attempt());
+  EXPECT_TRUE(stream->Write(message));
+
+  EXPECT_FALSE(Hear(v1::CoordinatorMessage::kAck).has_ack());
+  EXPECT_EQ(End().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+}
+
+}  // namespace
+}  // namespace longrun
