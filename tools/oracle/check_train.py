@@ -22,7 +22,8 @@ MODEL = {"architecture": "gpt2", "n_layer": 3, "n_head": 6, "d_model": 48, "d_ff
          "tie_embeddings": True, "causal": True, "init_std": 0.02}
 OPTIMIZER = {"name": "adamw", "lr": 3e-3, "min_lr": 3e-4, "betas": [0.9, 0.95], "eps": 1e-8,
              "weight_decay": 0.1, "grad_clip": 1.0}
-METHODS = ("none", "learned", "sinusoidal", "rope", "alibi", "cable")
+METHODS = ("none", "learned", "sinusoidal", "rope", "alibi", "cable", "t5", "kerple", "fire", "xpos",
+           "cope", "fox")
 
 
 def sm64(x):
@@ -71,7 +72,8 @@ def philox(counter, key):
     return c
 
 
-def normals(seed, name, n):
+def uniforms(seed, name, n):
+    """Two of each counter."""
     stream = 0xCBF29CE484222325
     for byte in name.encode():
         stream = ((stream ^ byte) * 0x100000001B3) & MASK
@@ -83,16 +85,35 @@ def normals(seed, name, n):
     def uniform(high, low):
         bits = ((high << numpy.uint64(32)) | low) >> numpy.uint64(11)
         return (bits.astype(numpy.float64) + 0.5) * 2.0**-53
-    radius = numpy.sqrt(-2 * numpy.log(uniform(w[0], w[1])))
-    angle = 2 * math.pi * uniform(w[2], w[3])
+    return numpy.stack([uniform(w[0], w[1]), uniform(w[2], w[3])], 1).reshape(-1)[:n]
+
+
+def normals(seed, name, n):
+    u = uniforms(seed, name, n + n % 2).reshape(-1, 2)
+    radius, angle = numpy.sqrt(-2 * numpy.log(u[:, 0])), 2 * math.pi * u[:, 1]
     return numpy.stack([radius * numpy.cos(angle), radius * numpy.sin(angle)], 1).reshape(-1)[:n]
 
 
-def initial(parameters, seed):
+# What does not start as N(0, 0.02^2): a number, or a range. KERPLE's code, FIRE's listing with torch's
+# linears, CoPE's listing.
+STARTS = {"kerple": {"p": (0, 2), "a": (0, 1)},
+          "fire": {"w1": (-1, 1), "b1": (-1, 1), "w2": (-32**-0.5, 32**-0.5),
+                   "b2": (-32**-0.5, 32**-0.5), "c": 0.1, "lambda": 1.0},
+          "cope": {"table": 0.0}}
+
+
+def initial(parameters, seed, method):
     """GPT-2's: N(0, 0.02^2), residual projections / sqrt(2 layers), biases 0, LayerNorm 1."""
     tensors = {}
     for name, parameter in parameters.items():
-        if ".ln_" in name:
+        begin = STARTS.get(method, {}).get(name.split(".")[-1]) if ".position." in name else None
+        if isinstance(begin, tuple):
+            low, high = begin
+            draw = low + (high - low) * uniforms(seed, name, parameter.numel())
+            value = torch.tensor(draw.astype(numpy.float32)).reshape(parameter.shape)
+        elif begin is not None:
+            value = torch.full(parameter.shape, begin)
+        elif ".ln_" in name:
             value = torch.full(parameter.shape, float(name.endswith("weight")))
         elif name.endswith("bias"):
             value = torch.zeros(parameter.shape)
@@ -161,7 +182,7 @@ def plain_loop(position, order, seed, tokens, micro, dtype, n_steps):
     """Loss, gradient norm and learning rate of each step."""
     model = Original(hf_config(position), dtype=dtype, longest=LENGTH)
     parameters = model.parameters()
-    model.load(initial(parameters, seed))
+    model.load(initial(parameters, seed, position["method"]))
     groups = [{"params": [p for p in parameters.values() if p.dim() >= 2],
                "weight_decay": OPTIMIZER["weight_decay"]},
               {"params": [p for p in parameters.values() if p.dim() < 2], "weight_decay": 0.0}]
@@ -256,7 +277,7 @@ def check_evaluation(trainer, report, folder, dataset, split, method, checkpoint
 def check(trainer, report, scratch):
     dataset, split = make_dataset(trainer, scratch)
     tokens = split["train"][0]
-    order = dict(zip(METHODS, ("random", "shuffled", "stream") * 2))
+    order = dict(zip(METHODS, ("random", "shuffled", "stream") * 4))
     for method in METHODS:
         if not report.wants(method):
             continue
