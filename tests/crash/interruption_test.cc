@@ -160,8 +160,8 @@ TEST_F(InterruptionTest, ACancelledTrainingGoesOnFromItsCheckpointWhenItIsSubmit
   EXPECT_EQ(service.Table("words"), undisturbed_);
   EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
   const std::vector<std::string> resumed = Split(ResumedAt(), ' ');
-  ASSERT_EQ(resumed.size(), 2u);
-  EXPECT_GE(std::stoi(resumed[1]), 30);
+  ASSERT_EQ(resumed.size(), 2u) << service.Logs();
+  EXPECT_GE(std::stoi(resumed[1]), 30) << service.Logs();
 }
 
 TEST_F(InterruptionTest, AfterCtrlCNothingOfOursRunsAndTheSameCommandGoesOn) {
@@ -180,8 +180,8 @@ TEST_F(InterruptionTest, AfterCtrlCNothingOfOursRunsAndTheSameCommandGoesOn) {
   EXPECT_EQ(Service::NumbersOf(table), undisturbed_);
   EXPECT_TRUE(service.Processes().empty());
   const std::vector<std::string> resumed = Split(ResumedAt(), ' ');
-  ASSERT_EQ(resumed.size(), 2u);
-  EXPECT_GE(std::stoi(resumed[1]), 30);
+  ASSERT_EQ(resumed.size(), 2u) << service.Logs();
+  EXPECT_GE(std::stoi(resumed[1]), 30) << service.Logs();
 }
 
 }  // namespace
