@@ -103,7 +103,8 @@ mind, and along a row without it.
 ## What can be told from it
 
 A sentence holds where the two cells lie more than two standard errors of their difference apart (seeds
-are independent, so these add as squares).
+are independent, so these add as squares). An error estimated from so few seeds is itself uncertain by
+about half: read a large number of them as "far", no more.
 
 {sentences}
 """, encoding="utf-8")
