@@ -48,14 +48,20 @@ void DropUnlessUsed(StepContext& step, const Task& task, const CheckpointRef& ch
 }
 
 // Keeps the newest `checkpoint_keep`, and the one that the attempt itself started from: its worker
-// may still be fetching it.
+// may still be fetching it. What earlier attempts wrote beyond the present step goes first: it was
+// passed over, since it could not be read, and would push out what is written now.
 void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt, const Json& body) {
   const CheckpointRef checkpoint = CheckpointOf(attempt, body);
   step.changed_tasks.insert(task.id);
   std::vector<CheckpointRef> replaced;
+  const auto in_use = [&](const CheckpointRef& other) {
+    return attempt.resume && attempt.resume->sha256 == other.sha256;
+  };
   std::erase_if(task.checkpoints, [&](const CheckpointRef& other) {
     // A resumed training writes the same steps again.
-    if (other.step != checkpoint.step) return false;
+    const bool passed_over =
+        other.step > checkpoint.step && other.attempt != attempt.id && !in_use(other);
+    if (other.step != checkpoint.step && !passed_over) return false;
     replaced.push_back(other);
     return true;
   });
@@ -69,8 +75,7 @@ void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt, const
   const auto n_keep = static_cast<std::size_t>(std::max<std::int64_t>(task.checkpoint_keep, 1));
   for (auto it = task.checkpoints.begin();
        it != task.checkpoints.end() && task.checkpoints.size() > n_keep;) {
-    const bool in_use = attempt.resume && attempt.resume->sha256 == it->sha256;
-    if (in_use) {
+    if (in_use(*it)) {
       ++it;
       continue;
     }

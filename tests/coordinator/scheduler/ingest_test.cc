@@ -134,6 +134,39 @@ TEST_F(IngestTest, TheCheckpointThatAnAttemptStartedFromStays) {
   EXPECT_EQ(Train().checkpoints[1].step, 40);
 }
 
+// Checkpoints 10 and 20 cannot be used: 20 is damaged. What is written after 10 takes 20's place, so
+// that the way forward is kept, whatever happens next.
+TEST_F(IngestTest, ACheckpointThatWasPassedOverMakesRoomForWhatIsWrittenAfterTheFallBack) {
+  SampleJournal journal = Begin(Current(Train()));
+  for (const int step : {10, 20}) journal.Checkpoint(Sha256Hex(Str(step)), step, false);
+  Deliver(Current(Train()), journal);
+  Finish(Current(Train()), Exit(75));
+  ASSERT_EQ(Current(Train()).resume->step, 20);
+  Accept(Current(Train()));
+  Finish(Current(Train()), Exit(65));
+  for (int i = 0; i < 120 && Train().state == TaskState::kReady; ++i) {
+    Wait(1000);
+    Do(WorkerHeard{.session = 1, .number = i, .attempts = {}});
+  }
+  const Attempt& third = Current(Train());
+  ASSERT_EQ(third.resume->step, 10);
+  SampleJournal resumed = Begin(third);
+  resumed.Checkpoint(Sha256Hex("15"), 15, false);
+
+  const StepResult result = Deliver(third, resumed);
+
+  ASSERT_EQ(Train().checkpoints.size(), 2u);
+  EXPECT_EQ(Train().checkpoints[0].step, 10);
+  EXPECT_EQ(Train().checkpoints[1].step, 15);
+  std::vector<std::string> dropped;
+  for (const Write& write : result.writes) {
+    if (const auto* drop = std::get_if<DropCheckpoint>(&write)) dropped.push_back(drop->sha256);
+  }
+  EXPECT_EQ(dropped, std::vector<std::string>{Sha256Hex("20")});
+  Finish(third, Exit(75));
+  EXPECT_EQ(Current(Train()).resume->step, 15);
+}
+
 TEST_F(IngestTest, TrainingSucceedsWithItsFinalCheckpointAndTheEvaluationMayStart) {
   Complete(Current(Train()));
 
