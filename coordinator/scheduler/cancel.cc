@@ -1,5 +1,7 @@
 // Cancelling: final for what waits at once; for what runs once it has stopped,
 // its lease has ended, or it has finished first. What another sweep still wants goes on.
+#include <vector>
+
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
@@ -42,12 +44,16 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
     step.sweeps.push_back(PutSweepCancelled{.sweep_id = event.sweep_id});
   }
   const std::string reason = Str("cancelled: sweep ", event.sweep_id, " was cancelled");
+  std::vector<const Task*> cancelled;
   for (const std::string& id : sweep->second) {
     Task& task = state.tasks.at(id);
     if (IsTerminal(task.state) || task.cancel_wanted) continue;
     if (WantedElsewhere(state, id, event.sweep_id)) continue;
     CancelTask(step, task, reason);
+    if (task.state == TaskState::kCancelled) cancelled.push_back(&task);
   }
+  // A run may have been tried again with evaluations that only other sweeps, cancelled before, list.
+  for (const Task* const task : cancelled) SkipDependants(step, *task);
 }
 
 }  // namespace longrun

@@ -247,6 +247,14 @@ void SimChecker::OnRestore() {
   }
 }
 
+void SimChecker::OnRetryAsked(const std::vector<std::string>& tasks) {
+  for (const std::string& id : tasks) {
+    never_to_start_.erase(id);
+    // What cannot do without its training takes it along.
+    never_to_start_.erase(store_.tasks.at(id).needs);
+  }
+}
+
 void SimChecker::OnStart(const SendStart& start) {
   if (!store_.attempts.contains(start.task.attempt)) {
     world_.Violate(Str("attempt ", start.task.attempt, " starts without being committed"));

@@ -34,6 +34,8 @@ class SimChecker {
   void OnStart(const SendStart& start);
   // I-16, when the user was told that a sweep is cancelled.
   void OnCancelConfirmed(const std::string& sweep_id);
+  // What was cancelled may start again.
+  void OnRetryAsked(const std::vector<std::string>& tasks);
   // The database was replaced by an older one: what was promised of it starts anew.
   void OnRestore();
 

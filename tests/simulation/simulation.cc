@@ -20,13 +20,18 @@ struct UserSweep {
   bool cancelled = false;
 };
 
-// Submits and cancels; asks again until it was told that it is done.
+// Submits, cancels and tries again; asks again until it was told that it is done.
 class SimUser {
  public:
   SimUser(World& world, SimServer& server) : world_(world), server_(server) {}
 
   void Submit(const UserSweep& sweep) {
-    orders_.push_back({.sweep = sweep, .cancel = false});
+    orders_.push_back({.sweep = sweep});
+    if (orders_.size() == 1) Ask();
+  }
+  // All tasks of the run, whichever sweep they belong to.
+  void Retry(const std::string& run_key) {
+    orders_.push_back({.run_key = run_key});
     if (orders_.size() == 1) Ask();
   }
   void Cancel(const UserSweep& sweep) {
@@ -37,9 +42,18 @@ class SimUser {
 
  private:
   struct Order {
-    UserSweep sweep;
+    UserSweep sweep = {};
     bool cancel = false;
+    std::string run_key = {};  // to try again
   };
+  SchedulerEvent RetryOf(const std::string& run_key) {
+    RetryWanted retry;
+    for (const auto& [id, task] : server_.store().tasks) {
+      if (task.run_key == run_key) retry.tasks.push_back(id);
+    }
+    server_.checker().OnRetryAsked(retry.tasks);
+    return retry;
+  }
   void Ask() {
     if (orders_.empty()) return;
     const Order order = orders_.front();
@@ -59,6 +73,8 @@ class SimUser {
         return Ask();
       }
       server_.Ask(SweepCancelled{.sweep_id = order.sweep.id}, done);
+    } else if (!order.run_key.empty()) {
+      server_.Ask(RetryOf(order.run_key), done);
     } else {
       server_.Ask(SweepSubmitted{.sweep_id = order.sweep.id,
                                  .sweep = MakeSweep(order.sweep.sample),
@@ -140,6 +156,21 @@ class Simulation {
         });
       }
     }
+    if (world_.random.Chance(0.3)) TryARunAgain();
+  }
+
+  // A run that two sweeps share, of which both may be cancelled by then; and it is cancelled again.
+  void TryARunAgain() {
+    const Instant when = world_.Between(60'000, 240'000);
+    UserSweep& sweep = sweeps_[world_.random.Below(2)];
+    world_.After(when, [this] {
+      world_.stats.fired["tried again"] += 1;
+      user_.Retry(MakeSweep({.seeds = {2}}).runs.front().run_key);
+    });
+    world_.After(when + world_.Between(1, 20'000), [this, &sweep] {
+      user_.Cancel(sweep);
+      sweep.cancelled = true;
+    });
   }
 
   void Nemesis() {

@@ -48,6 +48,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "slot busy",
                                  "submitted twice",
                                  "cancelled",
+                                 "tried again",
                                  "backup restored"}) {
     EXPECT_GT(total.fired[name], 0) << name << " never happened";
   }

@@ -70,6 +70,25 @@ TEST_F(UpkeepTest, ARunOfACancelledSweepThatIsTriedAgainCanBeCancelledAgain) {
   EXPECT_EQ(Train().state, TaskState::kCancelled);
 }
 
+// The evaluation of 128 belongs to sweep B alone, which was cancelled before.
+TEST_F(UpkeepTest, WhatNeedsATrainingThatIsCancelledDoesNotWaitForItForEver) {
+  Submit({.context_lengths = {64}}, "A");
+  Submit({.context_lengths = {64, 128}}, "B");
+  Do(SweepCancelled{.sweep_id = "B"});
+  Do(SweepCancelled{.sweep_id = "A"});
+  RetryWanted retry;
+  for (const auto& [id, task] : state.tasks) retry.tasks.push_back(id);
+  Do(retry);
+
+  Do(SweepCancelled{.sweep_id = "A"});
+
+  ASSERT_EQ(state.tasks.size(), 3u);
+  std::map<TaskState, int> n_in;
+  for (const auto& [id, task] : state.tasks) n_in[task.state] += 1;
+  EXPECT_EQ(n_in[TaskState::kCancelled], 2);
+  EXPECT_EQ(n_in[TaskState::kSkipped], 1);
+}
+
 TEST_F(UpkeepTest, WhatSucceededOrIsUnderWayStays) {
   Submit({});
   Arrive("worker-1", {CpuSlot()}, 1);
