@@ -82,7 +82,7 @@ struct AttemptAccepted {
   std::string attempt;
   std::uint64_t epoch = 0;
 };
-struct AttemptRejected {
+struct AttemptRejected {  // also of one that was accepted: nothing has run
   SessionId session = 0;
   std::string attempt;
   std::uint64_t epoch = 0;

@@ -43,7 +43,7 @@ void NoteAccepted(StepContext& step, Attempt& attempt) {
   attempt.listed_at = step.now;
   if (attempt.state != AttemptState::kOffered) return;
   MoveAttempt(step, attempt, AttemptState::kAccepted,
-              Str("worker ", attempt.worker, " has started it"));
+              Str("worker ", attempt.worker, " has taken it"));
 }
 
 AttemptVerdict Judge(StepContext& step, const Worker& worker, const LiveAttempt& live) {
@@ -270,8 +270,8 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
   if (worker == nullptr) return;
   Attempt* const attempt = FindAttempt(step.state, event.attempt);
   if (attempt == nullptr || attempt->worker != worker->id || attempt->epoch != event.epoch ||
-      attempt->state != AttemptState::kOffered) {
-    return;  // said twice, or its offer was withdrawn already
+      !IsCurrent(step.state, *attempt) || attempt->durable_seq > 0) {
+    return;  // said twice, its offer was withdrawn already, or it has run: then its end will come
   }
   attempt->end_stored = true;  // nothing has run, nothing will come
   if (event.failure_class.empty()) {

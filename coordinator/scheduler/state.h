@@ -44,7 +44,7 @@ bool IsTerminal(TaskState state);
 
 enum class AttemptState {
   kOffered,    // Start was sent
-  kAccepted,   // the worker has started it
+  kAccepted,   // the worker has taken it: it prepares, or its trainer has not said yet that it runs
   kRunning,    // its `started` record is durable
   kSucceeded,  // terminal from here on
   kFailed,

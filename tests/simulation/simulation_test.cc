@@ -43,6 +43,8 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "unsynced records lost",
                                  "upload late",
                                  "no disk space",
+                                 "preparation slow",
+                                 "preparation failed",
                                  "row omitted",
                                  "trainer fenced",
                                  "slot busy",

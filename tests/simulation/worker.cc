@@ -84,6 +84,14 @@ std::vector<LiveAttempt> SimWorker::Inventory() const {
                       .last_seq = Size(folder),
                       .running = folder.running});
   }
+  for (const auto& [attempt, start] : preparing_) {
+    listed.push_back({.attempt = attempt,
+                      .task = start.task.task,
+                      .run_key = start.task.run_key,
+                      .epoch = start.task.epoch,
+                      .last_seq = 0,
+                      .running = false});
+  }
   return listed;
 }
 
@@ -171,6 +179,11 @@ void SimWorker::Take(const SendWelcome& welcome) {
   welcomed_ = true;
   for (const AttemptVerdict& verdict : welcome.attempts) {
     SimFolder* const folder = Find(verdict.attempt);
+    if (folder == nullptr && verdict.verdict == AttemptVerdict::Verdict::kStop) {
+      GiveBack(verdict.attempt);
+    } else if (folder == nullptr && verdict.verdict != AttemptVerdict::Verdict::kContinue) {
+      preparing_.erase(verdict.attempt);
+    }
     if (folder == nullptr) continue;
     folder->acked = folder->sent = verdict.durable_seq;
     switch (verdict.verdict) {
@@ -191,53 +204,94 @@ void SimWorker::Take(const SendWelcome& welcome) {
 
 void SimWorker::Take(const SendStart& start) {
   const std::string& attempt = start.task.attempt;
-  if (Find(attempt) != nullptr) {
+  if (Find(attempt) != nullptr || preparing_.contains(attempt)) {
     return Send(
         AttemptAccepted{.session = *session_, .attempt = attempt, .epoch = start.task.epoch});
   }
-  AttemptRejected rejected = {.session = *session_,
-                              .attempt = attempt,
-                              .epoch = start.task.epoch,
-                              .failure_class = "",
-                              .reason = "a trainer is on the slot"};
-  for (const auto& [id, folder] : folders_) {
-    if (folder.running && folder.device_index == start.device_index) {
-      world_.stats.fired["slot busy"] += 1;
-      return Send(std::move(rejected));
-    }
+  if (IsBusy(start.device_index)) {
+    world_.stats.fired["slot busy"] += 1;
+    return Reject(start.task, "", "a trainer is on the slot");
   }
-  if (world_.Fault("no disk space", 0.02)) {
-    rejected.failure_class = "storage";
-    return Send(std::move(rejected));
-  }
-  SimFolder folder;
-  folder.task = start.task;
-  folder.device_index = start.device_index;
-  folder.running = true;
-  folder.value = Fnv1a64(start.task.run_key);
+  if (world_.Fault("no disk space", 0.02)) return Reject(start.task, "storage", "no space");
   for (const auto& from : {start.task.resume, start.task.init}) {
     if (!from) continue;
-    const auto checkpoint = world_.checkpoints.find(from->sha256);
-    if (checkpoint == world_.checkpoints.end() || !world_.uploaded.contains(from->sha256)) {
+    if (!world_.checkpoints.contains(from->sha256) || !world_.uploaded.contains(from->sha256)) {
       return world_.Violate(Str("I-23: attempt ", attempt, " is to start from checkpoint ",
                                 from->sha256, ", whose bytes are not in the store"));
     }
-    folder.step = checkpoint->second.step;
-    folder.value = checkpoint->second.value;
   }
-  if (start.task.kind == TaskKind::kEvaluate) folder.step = 0;
-  const Json resume = start.task.resume ? start.task.resume->ToJson() : Json();
-  folder.journal.Append("attempt", {{"task", start.task.task}, {"resume", resume}});
-  folders_.emplace(attempt, std::move(folder));
-  RunTrainer(attempt, world_.Between(200, 2000));
+  preparing_.emplace(attempt, start);
   Send(AttemptAccepted{.session = *session_, .attempt = attempt, .epoch = start.task.epoch});
+  // Longer than an offer waits, and than a lease; and, seldom, in vain.
+  const bool slow = world_.Fault("preparation slow", 0.1);
+  const bool fails = world_.Fault("preparation failed", 0.03);
+  world_.After(slow ? world_.Between(5'000, 60'000) : world_.Between(1, 200),
+               [this, attempt, fails] { EndPreparation(attempt, fails); });
+}
+
+bool SimWorker::IsBusy(std::int64_t device_index) const {
+  for (const auto& [id, folder] : folders_) {
+    if (folder.running && folder.device_index == device_index) return true;
+  }
+  return std::ranges::any_of(
+      preparing_, [&](const auto& entry) { return entry.second.device_index == device_index; });
+}
+
+void SimWorker::Reject(const TaskFile& task, const std::string& failure_class,
+                       const std::string& reason) {
+  if (!session_ || !welcomed_) return;  // the next Hello shows that it is not here
+  Send(AttemptRejected{.session = *session_,
+                       .attempt = task.attempt,
+                       .epoch = task.epoch,
+                       .failure_class = failure_class,
+                       .reason = reason});
+}
+
+// Stopped or fenced before its trainer started.
+void SimWorker::GiveBack(const std::string& attempt) {
+  const auto entry = preparing_.extract(attempt);
+  if (!entry.empty()) Reject(entry.mapped().task, "", "it was stopped before it started");
+}
+
+void SimWorker::EndPreparation(const std::string& attempt, bool fails) {
+  if (paused_until_ > world_.now) {
+    world_.After(paused_until_ - world_.now + 1,
+                 [this, attempt, fails] { EndPreparation(attempt, fails); });
+    return;
+  }
+  const auto entry = preparing_.extract(attempt);
+  if (entry.empty()) return;  // given back, or lost with the daemon
+  if (fails) return Reject(entry.mapped().task, "data", "a checkpoint cannot be read");
+  Launch(entry.mapped());
+}
+
+void SimWorker::Launch(const SendStart& start) {
+  const TaskFile& task = start.task;
+  SimFolder folder;
+  folder.task = task;
+  folder.device_index = start.device_index;
+  folder.running = true;
+  folder.value = Fnv1a64(task.run_key);
+  for (const auto& from : {task.resume, task.init}) {
+    if (!from) continue;
+    const SimCheckpoint& checkpoint = world_.checkpoints.at(from->sha256);
+    folder.step = checkpoint.step;
+    folder.value = checkpoint.value;
+  }
+  if (task.kind == TaskKind::kEvaluate) folder.step = 0;
+  const Json resume = task.resume ? task.resume->ToJson() : Json();
+  folder.journal.Append("attempt", {{"task", task.task}, {"resume", resume}});
+  folders_.emplace(task.attempt, std::move(folder));
+  RunTrainer(task.attempt, world_.Between(200, 2000));
 }
 
 void SimWorker::Take(const SendStop& stop) {
+  GiveBack(stop.attempt);
   if (SimFolder* const folder = Find(stop.attempt)) folder->stop = true;
 }
 
 void SimWorker::Take(const SendAck& ack) {
+  if (ack.ended) preparing_.erase(ack.attempt);
   SimFolder* const folder = Find(ack.attempt);
   if (folder == nullptr) return;
   folder->acked = std::max(folder->acked, ack.durable_seq);
@@ -250,6 +304,7 @@ void SimWorker::Take(const SendNack& nack) {
 }
 
 void SimWorker::Take(const SendFenced& fenced) {
+  preparing_.erase(fenced.attempt);
   SimFolder* const folder = Find(fenced.attempt);
   if (folder == nullptr) return;
   folder->fenced = true;
@@ -345,6 +400,7 @@ void SimWorker::CrashDaemon(Instant down_ms) {
   if (!up_) return;
   up_ = false;
   session_.reset();
+  preparing_.clear();
   for (auto& [attempt, folder] : folders_) {
     folder.acked = folder.sent = 0;
     folder.fenced = false;

@@ -84,6 +84,11 @@ class SimWorker {
   void Take(const SendFenced& fenced);
   void Take(const CloseSession& close);
   SimFolder* Find(const std::string& attempt);
+  bool IsBusy(std::int64_t device_index) const;
+  void Reject(const TaskFile& task, const std::string& failure_class, const std::string& reason);
+  void GiveBack(const std::string& attempt);
+  void EndPreparation(const std::string& attempt, bool fails);
+  void Launch(const SendStart& start);
 
   void RunTrainer(const std::string& attempt, Instant delay);
   void TrainerStep(SimFolder& folder);
@@ -98,6 +103,7 @@ class SimWorker {
   const SimTrainerFaults trainer_faults_;
   const std::string id_;
   std::map<std::string, SimFolder> folders_;
+  std::map<std::string, SendStart> preparing_;  // taken, not launched; lost with the daemon
   bool up_ = true;
   Instant paused_until_ = 0;
   std::int64_t incarnation_ = 1;

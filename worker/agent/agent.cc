@@ -240,7 +240,11 @@ void Agent::RequestStop() {
     // First of all: what our trainers give back must not be offered to us again.
     if (welcomed_) session_->Send(DrainMessage{});
     for (auto& [id, entry] : entries_) {
-      if (entry.attempt) entry.attempt->RequestStop(now_ms, options_.grace_ms);
+      if (entry.attempt) {
+        entry.attempt->RequestStop(now_ms, options_.grace_ms);
+      } else {
+        GiveBack(entry, "this worker is stopping");
+      }
     }
   });
 }
@@ -290,7 +294,8 @@ bool Agent::IsDone(std::int64_t now_ms) {
   // A moment for the coordinator's word that it knows of our leaving: then we are not missed.
   if (welcomed_ && !draining_ && now_ms < stopped_at_ms_ + kDrainWaitMs) return false;
   // Journals keep what the coordinator has not heard; it hears it at our next start.
-  return !unreported || !welcomed_ || now_ms >= stop_deadline_ms_;
+  if (!welcomed_ || now_ms >= stop_deadline_ms_) return true;
+  return !unreported && session_->queued_bytes() == 0;
 }
 
 void Agent::Tick(std::int64_t now_ms) {
@@ -382,8 +387,17 @@ void Agent::UpdateMetrics() {
 std::vector<LiveAttempt> Agent::LiveAttempts() const {
   std::vector<LiveAttempt> live;
   for (const auto& [id, entry] : entries_) {
-    // What is only prepared is still an offer: listed, it would count as accepted.
-    if (entry.attempt == nullptr || entry.attempt->acked().ended) continue;
+    if (entry.attempt == nullptr) {
+      if (entry.unwanted) continue;
+      live.push_back({.attempt = id,
+                      .task = entry.task->task,
+                      .run_key = entry.task->run_key,
+                      .epoch = entry.task->epoch,
+                      .last_seq = 0,
+                      .running = false});
+      continue;
+    }
+    if (entry.attempt->acked().ended) continue;
     const Attempt& attempt = *entry.attempt;
     live.push_back({.attempt = id,
                     .task = attempt.ids().task,
@@ -443,12 +457,7 @@ void Agent::OpenSession(std::int64_t now_ms) {
 void Agent::CloseSession(std::int64_t now_ms, const Status& why) {
   session_.reset();
   const bool was_welcomed = std::exchange(welcomed_, false);
-  for (auto& [id, entry] : entries_) {
-    entry.welcomed = false;
-    // The coordinator takes back what it offered in a session that is gone. Nothing has run; what was
-    // fetched is in the cache.
-    if (entry.attempt == nullptr) entry.unwanted = true;
-  }
+  for (auto& [id, entry] : entries_) entry.welcomed = false;
   back_off_ms_ =
       back_off_ms_ == 0
           ? kBackOffMs
@@ -491,13 +500,21 @@ void Agent::On(const WelcomeMessage& welcome) {
                                {"attempts", Str(welcome.attempts.size())}});
   for (const AttemptVerdict& verdict : welcome.attempts) {
     const auto found = entries_.find(verdict.attempt);
-    if (found != entries_.end() && found->second.attempt) Obey(verdict, found->second);
+    if (found != entries_.end()) Obey(verdict, found->second);
   }
 }
 
 void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
   const std::int64_t now_ms = BootMs();
   const bool stops = verdict.verdict == Verdict::kStop || verdict.verdict == Verdict::kFenced;
+  if (entry.attempt == nullptr) {
+    if (verdict.verdict == Verdict::kStop) {
+      GiveBack(entry, "it was stopped before its trainer started");
+    } else if (verdict.verdict != Verdict::kContinue) {
+      entry.unwanted = true;
+    }
+    return;
+  }
   Attempt& attempt = *entry.attempt;
   if (verdict.verdict == Verdict::kEnded) {
     return On(
@@ -526,11 +543,7 @@ void Agent::On(const StopMessage& stop) {
     return;
   }
   Entry& entry = found->second;
-  if (entry.attempt == nullptr) {
-    entry.unwanted = true;
-    Reject(stop.attempt, stop.epoch, "", "it was stopped before its trainer started");
-    return;
-  }
+  if (entry.attempt == nullptr) return GiveBack(entry, "it was stopped before its trainer started");
   if (!entry.attempt->running()) {
     entry.end_sent = false;  // the coordinator may not have got it
     return;
@@ -562,8 +575,12 @@ void Agent::On(const FencedMessage& fenced) {
 
 void Agent::On(const AckMessage& ack) {
   const auto found = entries_.find(ack.attempt);
-  if (found == entries_.end() || found->second.attempt == nullptr) return;
+  if (found == entries_.end()) return;
   Entry& entry = found->second;
+  if (entry.attempt == nullptr) {
+    entry.unwanted |= ack.ended;
+    return;
+  }
   Attempt& attempt = *entry.attempt;
   while (!entry.in_flight.empty() && entry.in_flight.front().first <= ack.durable_seq) {
     entry.in_flight.pop_front();
@@ -612,6 +629,12 @@ void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_
                                  .reason = reason});
 }
 
+// What was taken, and is still being prepared, is not started. What was fetched stays in the cache.
+void Agent::GiveBack(Entry& entry, const std::string& reason) {
+  if (std::exchange(entry.unwanted, true)) return;
+  Reject(entry.start.attempt, entry.start.epoch, "", reason);
+}
+
 // ---- starting ----------------------------------------------------------------------------------
 
 std::string Agent::WhySlotIsTaken(int device_index) const {
@@ -653,12 +676,10 @@ Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const 
 void Agent::On(const StartMessage& start) {
   const std::string& id = start.attempt;
   if (const auto found = entries_.find(id); found != entries_.end()) {
-    if (found->second.attempt != nullptr) {
-      session_->Send(AcceptedMessage{.attempt = id, .epoch = start.epoch});
-      found->second.welcomed = true;
-    }
-    found->second.unwanted = false;
-    return;  // while it is prepared, the answer is on its way
+    if (found->second.unwanted) return Reject(id, start.epoch, "", "it was given back before");
+    found->second.welcomed = true;
+    session_->Send(AcceptedMessage{.attempt = id, .epoch = start.epoch});
+    return;
   }
   if (!IsUlid(id)) return Reject(id, start.epoch, "invalid", "the attempt's id is no ULID");
   if (stopping_ || draining_) return Reject(id, start.epoch, "", "this worker is stopping");
@@ -686,6 +707,8 @@ void Agent::On(const StartMessage& start) {
   Entry& entry = entries_[id];
   entry.start = start;
   entry.task = *std::move(task);
+  // Before what may take minutes: an offer without an answer is withdrawn.
+  session_->Send(AcceptedMessage{.attempt = id, .epoch = start.epoch});
   Prepare(entry);
 }
 
@@ -713,8 +736,7 @@ void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) 
   LR_CHECK(found != entries_.end() && found->second.attempt == nullptr);
   Entry& entry = found->second;
   entry.prepare_again_ms = BootMs();
-  if (entry.unwanted || stopping_) {
-    if (!entry.unwanted) Reject(id, entry.start.epoch, "", "this worker is stopping");
+  if (entry.unwanted) {
     entries_.erase(found);
     return;
   }
@@ -724,7 +746,8 @@ void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) 
   }
   const Status status = prepared.status();
   const bool full = status.code() == Code::kResourceExhausted;
-  if (IsTransient(status) && !full && entry.prepare_tries < kPrepareTriesMax) {
+  const bool may_pass = IsTransient(status) && !full && entry.prepare_tries < kPrepareTriesMax;
+  if (may_pass || !welcomed_) {  // a refusal that nobody hears is said when somebody does
     entry.prepare_again_ms = BootMs() + kTransferAgainMs;
     return;
   }
@@ -809,7 +832,6 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
                               {"kind", std::string(TaskKindName(task.kind))},
                               {"epoch", Str(epoch)},
                               {"slot", Str(device_index)}});
-  if (welcomed_) session_->Send(AcceptedMessage{.attempt = id, .epoch = epoch});
 }
 
 // ---- forwarding --------------------------------------------------------------------------------

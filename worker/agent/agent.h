@@ -2,8 +2,8 @@
 // shim, and forwards journals. One thread owns all of its state (Run's); gRPC and transfers post to
 // it. What must survive it lies in the attempts' folders, so kill -9 at any instant loses nothing.
 //
-//   attempt:  Start -> preparing (dataset, checkpoints) -> running (shim alive) -> ended -> reported
-//             until Ack says `ended` -> folder kept for the retention time
+//   attempt:  Start -> Accepted -> preparing (dataset, checkpoints) -> running (shim alive) -> ended
+//             -> reported until Ack says `ended` -> folder kept for the retention time
 //   journal:  read -> fdatasync -> upload of the files a record names -> JournalBatch -> Ack; a Nack
 //             or a Welcome with a smaller durable_seq rewinds
 //
@@ -119,6 +119,7 @@ class Agent {
   Status CheckStart(const StartMessage& start, const TaskFile& task) const;
   std::string WhySlotIsTaken(int device_index) const;  // "" when it is free
   void Prepare(Entry& entry);
+  void GiveBack(Entry& entry, const std::string& reason);
   void OnPrepared(const std::string& id, const Result<Prepared>& prepared);
   void LaunchAttempt(Entry& entry, const Prepared& prepared);
   std::vector<std::string> TrainerEnvironment(const TaskFile& task, int device_index) const;

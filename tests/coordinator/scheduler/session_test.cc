@@ -17,6 +17,13 @@ class SessionTest : public SchedulerTest {
     EXPECT_EQ(welcomes.size(), 1u);
     return welcomes.at(0).attempts.at(0);
   }
+  StepResult Reject(const Attempt& attempt, const std::string& failure_class) {
+    return Do(AttemptRejected{.session = 1,
+                              .attempt = attempt.id,
+                              .epoch = attempt.epoch,
+                              .failure_class = failure_class,
+                              .reason = "for a reason"});
+  }
 };
 
 TEST_F(SessionTest, AnOfferWithoutAnswerIsWithdrawnAndNotCounted) {
@@ -38,6 +45,59 @@ TEST_F(SessionTest, ABusySlotIsNotAskedAgainAtOnce) {
   EXPECT_TRUE(Commands<SendStart>(result).empty());
   EXPECT_EQ(Commands<SendStart>(Wait(1000)).size(), 1u);
   EXPECT_EQ(Train().failures + Train().losses, 0);
+}
+
+// Checkpoints may be large, and a disk slow: no deadline holds for what was taken.
+TEST_F(SessionTest, WhatWasTakenMayBePreparedForAnyTime) {
+  const Attempt& attempt = Current(Train());
+  Accept(attempt);
+  for (int i = 1; i <= 60; ++i) {
+    Wait(5'000);
+    Do(WorkerHeard{.session = 1, .number = i, .attempts = {Listed(attempt, false)}});
+  }
+  EXPECT_EQ(attempt.state, AttemptState::kAccepted);
+  EXPECT_EQ(Train().attempts, 1);
+}
+
+TEST_F(SessionTest, APreparationThatFailedCountsByItsClass) {
+  const Attempt& attempt = Current(Train());
+  Accept(attempt);
+  Reject(attempt, "data");
+  EXPECT_EQ(attempt.state, AttemptState::kFailed);
+  EXPECT_EQ(attempt.failure_class, "data");
+  EXPECT_EQ(Train().failures, 1);
+  Wait(120'000);
+  EXPECT_EQ(Current(Train()).n, 2) << "its slot is free again";
+}
+
+TEST_F(SessionTest, WhatIsGivenBackBeforeItsTrainerStartedIsNotCounted) {
+  const Attempt& attempt = Current(Train());
+  Accept(attempt);
+  Reject(attempt, "");
+  EXPECT_EQ(attempt.state, AttemptState::kRejected);
+  EXPECT_EQ(Train().failures + Train().losses, 0);
+  Wait(2'000);
+  EXPECT_EQ(Current(Train()).n, 2);
+}
+
+TEST_F(SessionTest, WhatHasRunCannotBeGivenBack) {
+  const Attempt& attempt = Current(Train());
+  Accept(attempt);
+  Deliver(attempt, Begun(attempt), 1, 1);
+  Reject(attempt, "");
+  EXPECT_EQ(attempt.state, AttemptState::kAccepted);
+  Deliver(attempt, Begun(attempt), 2, 2);
+  Reject(attempt, "data");
+  EXPECT_EQ(attempt.state, AttemptState::kRunning);
+}
+
+TEST_F(SessionTest, WhatIsCancelledWhileItIsPreparedEndsWithoutAStart) {
+  const Attempt& attempt = Current(Train());
+  Accept(attempt);
+  EXPECT_EQ(Commands<SendStop>(Do(SweepCancelled{.sweep_id = "sweep-1"})).size(), 1u);
+  EXPECT_EQ(Train().state, TaskState::kStopping);
+  Reject(attempt, "");
+  EXPECT_EQ(Train().state, TaskState::kCancelled);
 }
 
 TEST_F(SessionTest, TheLeaseEndsAfterSilenceAndTheTaskGoesElsewhere) {

@@ -384,6 +384,75 @@ TEST_F(AgentTest, AResumedTrainingGoesTheSameWay) {
   EXPECT_TRUE(IsFolder(JoinPath(cache_, source.sha256())));
 }
 
+// The worker prepares an attempt that starts from a checkpoint, and the store does not give it.
+class PreparationTest : public AgentTest {
+ protected:
+  PreparationTest() {
+    WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
+    const TaskFile first = Train(1, 1);
+    StartWorker();
+    Offer(first);
+    EXPECT_TRUE(AwaitEnd(first));
+    const v1::CheckpointSource source = SourceOf(RecordsOf(first, "checkpoint").at(0));
+    coordinator_.Await([&] { return coordinator_.withholds_artifacts = true; });
+    task_ = Train(1, 2);
+    task_.resume = CheckpointRef{
+        .attempt = first.attempt, .checkpoint = "", .sha256 = source.sha256(), .step = 3};
+    Offer(task_, 0, {source});
+  }
+  ~PreparationTest() override { Release(); }
+  void Release() {
+    coordinator_.Await([&] {
+      coordinator_.withholds_artifacts = false;
+      return true;
+    });
+  }
+  bool AwaitListed() {
+    return coordinator_.Await([&] { return coordinator_.listed.contains(task_.attempt); });
+  }
+
+  TaskFile task_;
+};
+
+TEST_F(PreparationTest, AnOfferIsTakenBeforeItIsPrepared) {
+  ASSERT_TRUE(AwaitListed());
+  EXPECT_TRUE(StoredOf(task_).accepted);
+  EXPECT_FALSE(PathExists(FolderOf(task_).path));
+  Release();
+  ASSERT_TRUE(AwaitEnd(task_));
+  EXPECT_EQ(StoredOf(task_).ended->exit_code(), 0);
+  EXPECT_FALSE(StoredOf(task_).rejected_class.has_value());
+}
+
+TEST_F(PreparationTest, ItGoesOnInTheNextSession) {
+  ASSERT_TRUE(AwaitListed());
+  coordinator_.Stop();
+  coordinator_.Start();
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions == 2; }));
+  ASSERT_EQ(coordinator_.hellos.back().attempts_size(), 1);
+  EXPECT_EQ(coordinator_.hellos.back().attempts(0).attempt(), task_.attempt);
+  Release();
+  ASSERT_TRUE(AwaitEnd(task_));
+  EXPECT_EQ(StoredOf(task_).ended->exit_code(), 0);
+}
+
+TEST_F(PreparationTest, AStopEndsItWithoutAStart) {
+  ASSERT_TRUE(AwaitListed());
+  SendStop(task_);
+  ASSERT_TRUE(AwaitRejection(task_));
+  EXPECT_EQ(StoredOf(task_).rejected_class, "");
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.listed.empty(); }));
+  EXPECT_FALSE(PathExists(FolderOf(task_).path));
+}
+
+TEST_F(PreparationTest, AWorkerThatIsStoppedGivesItBack) {
+  ASSERT_TRUE(AwaitListed());
+  kill(worker_pid_, SIGTERM);
+  EXPECT_EQ(EndOfWorker().code, 0);
+  ASSERT_TRUE(AwaitRejection(task_));
+  EXPECT_EQ(StoredOf(task_).rejected_class, "");
+}
+
 TEST_F(AgentTest, ADamagedCheckpointIsRefused) {
   WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
   const TaskFile first = Train(1, 1);

@@ -71,6 +71,10 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
     switch (message.message_case()) {
       case v1::WorkerMessage::kHeartbeat: {
         state.n_heartbeats += 1;
+        state.listed.clear();
+        for (const v1::LiveAttempt& live : message.heartbeat().attempts()) {
+          state.listed.insert(live.attempt());
+        }
         v1::CoordinatorMessage reply;
         reply.mutable_heartbeat_reply()->set_number(message.heartbeat().number());
         return reply;
@@ -193,11 +197,14 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
     return grpc::Status::OK;
   }
 
-  grpc::Status DownloadArtifact(grpc::ServerContext*, const v1::DownloadArtifactRequest* request,
+  grpc::Status DownloadArtifact(grpc::ServerContext* context,
+                                const v1::DownloadArtifactRequest* request,
                                 grpc::ServerWriter<v1::DownloadArtifactResponse>* writer) override {
     std::string bytes;
     {
-      const std::scoped_lock lock(mutex);
+      std::unique_lock lock(mutex);
+      constexpr std::chrono::milliseconds kLook{10};  // nobody wakes us when the caller goes
+      while (state.withholds_artifacts && !context->IsCancelled()) changed.wait_for(lock, kLook);
       const auto found = state.artifacts.find(request->sha256());
       if (found == state.artifacts.end()) return {grpc::StatusCode::NOT_FOUND, "not in the store"};
       bytes = found->second;

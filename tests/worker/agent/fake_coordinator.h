@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,13 +47,15 @@ class FakeCoordinator {
   std::vector<v1::Hello> hellos;
   std::int64_t n_sessions = 0;  // welcomed
   std::int64_t n_heartbeats = 0;
-  std::int64_t n_gaps = 0;  // batches that left records out
+  std::set<std::string> listed;  // attempts, by the newest heartbeat
+  std::int64_t n_gaps = 0;       // batches that left records out
 
   // Settings; change them under Await, or before Start.
   std::map<std::string, v1::AttemptVerdict::Verdict> verdicts;  // else CONTINUE, or ENDED
   std::map<std::string, std::int64_t> forget_after;  // at the next Hello: keeps so many lines
   std::map<std::string, std::int64_t> nack_once_at;  // refuses the batch with this record once
   bool acknowledges = true;
+  bool withholds_artifacts = false;  // a download waits
   std::int64_t boot_epoch = 1;
   int protocol_version = 1;
 
