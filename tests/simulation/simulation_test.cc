@@ -51,6 +51,7 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "submitted twice",
                                  "cancelled",
                                  "tried again",
+                                 "told again after its end",
                                  "backup restored"}) {
     EXPECT_GT(total.fired[name], 0) << name << " never happened";
   }

@@ -52,7 +52,8 @@ void SimWorker::Connect() {
   if (!session_) return;
   welcomed_ = false;
   opened_at_ = heard_at_ = world_.now;
-  Send(WorkerArrived{.session = *session_, .worker = Describe(), .attempts = Inventory()});
+  Send(WorkerArrived{
+      .session = *session_, .worker = Describe(), .attempts = Inventory(/*with_ended=*/true)});
 }
 
 Worker SimWorker::Describe() const {
@@ -73,10 +74,10 @@ Worker SimWorker::Describe() const {
   return worker;
 }
 
-std::vector<LiveAttempt> SimWorker::Inventory() const {
+std::vector<LiveAttempt> SimWorker::Inventory(bool with_ended) const {
   std::vector<LiveAttempt> listed;
   for (const auto& [attempt, folder] : folders_) {
-    if (folder.ended) continue;
+    if (folder.ended && !with_ended) continue;
     listed.push_back({.attempt = attempt,
                       .task = folder.task.task,
                       .run_key = folder.task.run_key,
@@ -104,7 +105,8 @@ void SimWorker::Send(SchedulerEvent event) {
 
 void SimWorker::Beat() {
   beat_at_ = world_.now;
-  Send(WorkerHeard{.session = *session_, .number = ++n_beats_, .attempts = Inventory()});
+  Send(WorkerHeard{
+      .session = *session_, .number = ++n_beats_, .attempts = Inventory(/*with_ended=*/false)});
 }
 
 // Sends what is on disk and not acknowledged; pipelined, and again after a while without an answer.
@@ -185,6 +187,14 @@ void SimWorker::Take(const SendWelcome& welcome) {
       preparing_.erase(verdict.attempt);
     }
     if (folder == nullptr) continue;
+    if (folder->ended) {
+      if (verdict.verdict == AttemptVerdict::Verdict::kEnded ||
+          verdict.verdict == AttemptVerdict::Verdict::kFenced) {
+        continue;
+      }
+      world_.stats.fired["told again after its end"] += 1;
+      folder->ended = false;
+    }
     folder->acked = folder->sent = verdict.durable_seq;
     switch (verdict.verdict) {
       case AttemptVerdict::Verdict::kContinue:

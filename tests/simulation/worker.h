@@ -71,7 +71,7 @@ class SimWorker {
   void Beat();
   void Ship(SimFolder& folder);
   void Send(SchedulerEvent event);
-  std::vector<LiveAttempt> Inventory() const;
+  std::vector<LiveAttempt> Inventory(bool with_ended) const;
   Worker Describe() const;
 
   void Take(const SendWelcome& welcome);

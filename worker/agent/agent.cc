@@ -42,6 +42,7 @@ constexpr std::int64_t kRetentionEveryMs = 60'000;
 constexpr std::int64_t kLastWaitMs = 5000;   // for trainers that got SIGKILL at our end
 constexpr std::int64_t kDrainWaitMs = 1000;  // for the coordinator to know of our leaving
 constexpr int kTransferThreads = 2;
+constexpr std::size_t kListedMax = 5'000;  // attempts in a Hello; a coordinator takes 10,000
 
 bool NamesFiles(const JournalRecord& record) {
   return record.kind == "checkpoint" || record.kind == "artifact";
@@ -384,6 +385,22 @@ void Agent::UpdateMetrics() {
 
 // ---- session -----------------------------------------------------------------------------------
 
+// Of what is reported and still kept the newest, so that a database restored from a backup can have it
+// again; one that has it says so.
+void Agent::ListKept(std::vector<LiveAttempt>& attempts) const {
+  for (auto it = entries_.rbegin(); it != entries_.rend(); ++it) {
+    if (attempts.size() >= kListedMax) return;
+    const auto& [id, entry] = *it;
+    if (entry.attempt == nullptr || !entry.attempt->acked().ended) continue;
+    attempts.push_back({.attempt = id,
+                        .task = entry.attempt->ids().task,
+                        .run_key = entry.attempt->ids().run_key,
+                        .epoch = entry.attempt->ids().epoch,
+                        .last_seq = entry.attempt->acked().durable_seq,
+                        .running = false});
+  }
+}
+
 std::vector<LiveAttempt> Agent::LiveAttempts() const {
   std::vector<LiveAttempt> live;
   for (const auto& [id, entry] : entries_) {
@@ -436,6 +453,7 @@ void Agent::OpenSession(std::int64_t now_ms) {
                         .devices = devices_,
                         .dataset_digests = DatasetDigests(JoinPath(options_.state, "datasets")),
                         .attempts = LiveAttempts()};
+  ListKept(hello.attempts);
   const auto current = [this, number] { return session_ != nullptr && session_number_ == number; };
   session_ = Session::Open(coordinator_, std::move(hello),
                            {.on_message =
@@ -516,6 +534,13 @@ void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
     return;
   }
   Attempt& attempt = *entry.attempt;
+  if (attempt.acked().ended) {
+    // A database that does not know it, or has another attempt for its task, has no use for it.
+    if (verdict.verdict == Verdict::kEnded || verdict.verdict == Verdict::kFenced) return;
+    LogInfo("attempt_told_again",
+            {{"attempt", verdict.attempt}, {"durable_seq", Str(verdict.durable_seq)}});
+    attempt.TakeBackEnd();
+  }
   if (verdict.verdict == Verdict::kEnded) {
     return On(
         AckMessage{.attempt = verdict.attempt, .durable_seq = verdict.durable_seq, .ended = true});

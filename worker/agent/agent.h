@@ -103,6 +103,7 @@ class Agent {
   void OpenSession(std::int64_t now_ms);
   void CloseSession(std::int64_t now_ms, const Status& why);
   std::vector<LiveAttempt> LiveAttempts() const;
+  void ListKept(std::vector<LiveAttempt>& attempts) const;
   void On(const WelcomeMessage& welcome);
   void On(const StartMessage& start);
   void On(const StopMessage& stop);

@@ -239,6 +239,12 @@ Status Attempt::MarkEnded(std::int64_t wall_ms) {
   return WriteAcked(folder_, acked_);
 }
 
+void Attempt::TakeBackEnd() {
+  acked_.ended = false;
+  acked_.ended_wall_ms = 0;
+  acked_dirty_ = true;
+}
+
 Status Attempt::FlushAcked(std::int64_t now_ms) {
   if (!acked_dirty_ || now_ms - acked_written_ms_ < kAckedEveryMs) return Status();
   acked_dirty_ = false;

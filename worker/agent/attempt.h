@@ -75,6 +75,8 @@ class Attempt {
   void Acknowledge(std::int64_t durable_seq);
   // Written at once; Acknowledge alone is written at most once a second, by FlushAcked.
   Status MarkEnded(std::int64_t wall_ms);
+  // The coordinator does not have the end any more.
+  void TakeBackEnd();
   Status FlushAcked(std::int64_t now_ms);
 
  private:
