@@ -20,8 +20,12 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kUnansweredBytesMax = 4 << 20;
+// What a message becomes in memory beside its bytes, about: the event with its answer, and each attempt
+// that it lists with the word to it.
+constexpr std::int64_t kMessageBytes = 1024;
+constexpr std::int64_t kListedBytes = 256;
 constexpr int kDevicesMax = 1024;
-constexpr int kAttemptsMax = 100'000;
+constexpr int kAttemptsMax = 10'000;
 constexpr int kBatchRecordsMax = 512;
 constexpr std::size_t kTextBytesMax = 256;
 constexpr std::int32_t kThreadsMax = 4096;
@@ -33,6 +37,7 @@ constexpr std::size_t kOutgoingMax = 1024;
 std::vector<LiveAttempt> LiveAttempts(
     const google::protobuf::RepeatedPtrField<v1::LiveAttempt>& messages) {
   std::vector<LiveAttempt> attempts;
+  attempts.reserve(static_cast<std::size_t>(messages.size()));
   for (const v1::LiveAttempt& message : messages) {
     attempts.push_back({.attempt = message.attempt(),
                         .task = message.task(),
@@ -42,6 +47,12 @@ std::vector<LiveAttempt> LiveAttempts(
                         .running = message.running()});
   }
   return attempts;
+}
+
+std::int64_t CostOf(const v1::WorkerMessage& message) {
+  const int n_listed = message.hello().attempts_size() + message.heartbeat().attempts_size();
+  return static_cast<std::int64_t>(message.ByteSizeLong()) + kMessageBytes +
+         n_listed * kListedBytes;
 }
 
 Status Malformed(std::string_view what) { return Status(Code::kInvalidArgument, what); }
@@ -324,7 +335,7 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
     status_ = status;
     if (outgoing_.empty()) {
       FinishOnce();
-    } else if (status.code() != Code::kOk) {
+    } else {
       outgoing_.resize(1);  // the one that is being written
       // A peer that does not read would hold the stream open; one that does is told the reason.
       parts_.ticker.Add([self = shared_from_this()] {
@@ -401,7 +412,8 @@ class Session final : public Stream {
     switch (incoming_.message_case()) {
       case v1::WorkerMessage::kHeartbeat:
         if (incoming_.heartbeat().attempts_size() > kAttemptsMax) {
-          return Malformed("a heartbeat with too many attempts");
+          return Malformed(Str("a heartbeat with ", incoming_.heartbeat().attempts_size(),
+                               " attempts: at most ", kAttemptsMax, " are taken"));
         }
         parts_.metrics.SetBacklog(worker_, incoming_.heartbeat().backlog_bytes());
         Post(WorkerHeard{.session = session_,
@@ -504,7 +516,7 @@ class Session final : public Stream {
 
   // Counts the message as unanswered until what it says is committed.
   void Post(SchedulerEvent event) {
-    const auto n_bytes = static_cast<std::int64_t>(incoming_.ByteSizeLong());
+    const std::int64_t n_bytes = CostOf(incoming_);
     outbox_->Took(n_bytes);
     parts_.core.Post(std::move(event),
                      [outbox = outbox_, n_bytes](const StepResult&) { outbox->Answered(n_bytes); });

@@ -8,12 +8,15 @@
 #include <optional>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/version.h"
 #include "longrun/v1/session.grpc.pb.h"
 #include "tests/coordinator/sample.h"
 
 namespace longrun {
 namespace {
+
+constexpr std::int64_t kPatienceMs = 20'000;  // far above the half second that it takes
 
 class SessionTest : public testing::Test {
  protected:
@@ -141,6 +144,44 @@ TEST_F(SessionTest, ABatchForAFullDiskEndsTheSessionWithTheReason) {
 
   EXPECT_FALSE(Hear(v1::CoordinatorMessage::kAck).has_ack());
   EXPECT_EQ(End().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+}
+
+// Its answers wait for a reader; once it has closed its side nobody waits for it any more.
+TEST_F(SessionTest, APeerThatClosesItsSideAndDoesNotReadIsLetGo) {
+  (void)TakeOffer();
+  v1::WorkerMessage message;
+  for (int i = 0; i < 5'000; ++i) {
+    message.mutable_heartbeat()->add_attempts()->set_attempt(std::string(100, 'x'));
+  }
+  ASSERT_TRUE(stream->Write(message));
+  ASSERT_TRUE(stream->Write(message));
+  const auto is_there = [&] {
+    bool there = false;
+    EXPECT_TRUE(core->LookAndWait([&](const State& state) {
+                      there = state.workers.at(SampleWorker().id).session.has_value();
+                    })
+                    .ok());
+    return there;
+  };
+  ASSERT_TRUE(is_there());
+
+  stream->WritesDone();
+
+  const std::int64_t begun = BootMs();
+  while (is_there() && BootMs() - begun < kPatienceMs) std::this_thread::yield();
+  EXPECT_FALSE(is_there());
+}
+
+TEST_F(SessionTest, AHeartbeatOfMoreAttemptsThanAWorkerMayHaveEndsTheSession) {
+  (void)TakeOffer();
+  v1::WorkerMessage message;
+  for (int i = 0; i < 10'001; ++i) message.mutable_heartbeat()->add_attempts();
+  EXPECT_TRUE(stream->Write(message));
+
+  EXPECT_FALSE(Hear(v1::CoordinatorMessage::kHeartbeatReply).has_heartbeat_reply());
+  EXPECT_EQ(End().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_NE(End().error_message().find("10001 attempts: at most 10000"), std::string::npos)
+      << End().error_message();
 }
 
 }  // namespace
