@@ -258,7 +258,7 @@ Status Core::RunBatch(std::deque<Item>& items) {
     metrics_.CountIngest(batch.counts.result_rows, batch.counts.series_rows,
                          batch.counts.record_rows, batch.counts.duplicates, batch.counts.malformed);
     for (const std::int64_t t_ms : batch.newest_record_ms) {
-      metrics_.ObserveIngestLag(static_cast<double>(WallMs() - t_ms) / 1000);
+      metrics_.ObserveIngestLag((static_cast<double>(WallMs()) - static_cast<double>(t_ms)) / 1000);
     }
     if (!batch.counts.dropped.empty()) garbage_->Add(batch.counts.dropped);
     committed_at_ = BootMs();

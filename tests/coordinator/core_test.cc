@@ -256,6 +256,29 @@ TEST_F(CoreTest, PerplexitiesOfTwoSettingsOfAProtocolAreTwoSeries) {
   }
 }
 
+// As a peer that means ill may say it: what is counted from it stays a time that has passed.
+TEST_F(CoreTest, ARecordFromBeforeAllTimeIsVeryLate) {
+  EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+  const TaskFile task = sink->Next<SendStart>().task;
+  std::vector<BatchRecord> records = {SampleJournal(task).front()};
+  records.front().record.t_ms = std::numeric_limits<std::int64_t>::min();
+
+  EXPECT_TRUE(core->PostAndWait(JournalReceived{.session = session,
+                                                .attempt = task.attempt,
+                                                .epoch = task.epoch,
+                                                .first_seq = 1,
+                                                .records = std::move(records)})
+                  .status.ok());
+
+  const std::string page = metrics->Page();
+  const std::string name = "\nlongrun_ingest_lag_seconds_sum ";
+  const std::size_t at = page.find(name);
+  ASSERT_NE(at, std::string::npos) << page;
+  EXPECT_GT(std::stod(page.substr(at + name.size())), 9.2e15);  // 2^63 ms are 9.22e15 s
+}
+
 TEST_F(CoreTest, WhatTasksAndAttemptsDidIsOnThePage) {
   Upload("manifest");
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
