@@ -1,9 +1,14 @@
 // The outermost frame of a program.
 #include "base/program.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <stdexcept>
+#include <string>
 
 namespace longrun {
 namespace {
@@ -12,6 +17,37 @@ int Count(int argc, char** /*argv*/) { return argc; }
 int Throw(int /*argc*/, char** argv) { throw std::runtime_error(argv[0]); }
 int ThrowNumber(int /*argc*/, char** /*argv*/) { throw 7; }
 
+// argv[0], then enough for the buffer to be written before the end.
+int Say(int argc, char** argv) {
+  std::fputs(argv[0], stdout);
+  if (argc > 1) std::fputs(std::string(1 << 20, 'x').c_str(), stdout);
+  return 0;
+}
+int SayAndFail(int argc, char** argv) { return Say(argc, argv) + 3; }
+
+// The exit code of a program whose standard output is `descriptor`, which is closed here.
+int RunInto(int descriptor, int (*program)(int, char**), int argc) {
+  std::fflush(stdout);
+  const int kept = dup(STDOUT_FILENO);
+  dup2(descriptor, STDOUT_FILENO);
+  close(descriptor);
+  char word[] = "word";
+  char* argv[] = {word, word};
+  const int code = RunMain("program", 70, program, argc, argv);
+  dup2(kept, STDOUT_FILENO);
+  close(kept);
+  std::fflush(stdout);  // what is still in the buffer has its place here
+  std::clearerr(stdout);
+  return code;
+}
+
+int PipeThatNobodyReads() {
+  int ends[2] = {};
+  EXPECT_EQ(pipe(ends), 0);
+  close(ends[0]);
+  return ends[1];
+}
+
 TEST(RunMain, GivesWhatTheProgramGives) { EXPECT_EQ(RunMain("program", 70, Count, 3, nullptr), 3); }
 
 TEST(RunMain, TurnsAnExceptionIntoTheExitCodeOfAFailure) {
@@ -19,6 +55,23 @@ TEST(RunMain, TurnsAnExceptionIntoTheExitCodeOfAFailure) {
   char* argv[] = {word};
   EXPECT_EQ(RunMain("program", 70, Throw, 1, argv), 70);
   EXPECT_EQ(RunMain("program", 1, ThrowNumber, 1, argv), 1);
+}
+
+TEST(RunMain, DoesNotSucceedWhenItsOutputCouldNotBeWritten) {
+  for (const int argc : {1, 2}) {
+    EXPECT_EQ(RunInto(open("/dev/full", O_WRONLY), Say, argc), 1);
+    EXPECT_EQ(RunInto(open("/dev/full", O_WRONLY), SayAndFail, argc), 3);
+    EXPECT_EQ(RunInto(open("/dev/null", O_WRONLY), Say, argc), 0);
+  }
+}
+
+TEST(RunMain, SucceedsForAReaderThatHasSeenEnough) {
+  const auto before = signal(SIGPIPE, SIG_IGN);
+  for (const int argc : {1, 2}) {
+    EXPECT_EQ(RunInto(PipeThatNobodyReads(), Say, argc), 0);
+    EXPECT_EQ(RunInto(PipeThatNobodyReads(), SayAndFail, argc), 3);
+  }
+  signal(SIGPIPE, before);
 }
 
 }  // namespace
