@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "client/ask_stream.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -45,6 +46,24 @@ Result<Json> Asker::Ask(const std::string& method, const Json& request, std::int
 }
 
 int Asker::ReportFailure(const Status& status) const { return Report(status, violations_); }
+
+Status AskStream(const std::string& state, const std::string& method, const Json& request,
+                 const std::function<bool(const Json&)>& each) {
+  const std::int64_t deadline = BootMs() + kAskMs;
+  while (true) {
+    bool begun = false;
+    const Result<std::unique_ptr<Coordinator>> reached = Coordinator::Reach(state);
+    Status status = reached.status();
+    if (reached.ok()) {
+      status = (*reached)->connection().Stream(method, request, [&](const Json& message) {
+        begun = true;
+        return each(message);
+      });
+    }
+    if (status.ok() || begun || !WentAway(status) || BootMs() > deadline) return status;
+    poll(nullptr, 0, kPauseMs);
+  }
+}
 
 Result<Json> Ask(const std::string& state, const std::string& method, const Json& request) {
   return Asker(state).Ask(method, request);

@@ -2,7 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/str.h"
-#include "client/embedded.h"
+#include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/verb.h"
@@ -17,10 +17,7 @@ void AddCancel(Verbs& verbs) {
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, sweep, output] {
     verbs.run = [&verbs, sweep, output] {
-      const auto coordinator = Coordinator::Reach(verbs.state);
-      if (!coordinator.ok()) return Report(coordinator.status());
-      const Result<Json> answer =
-          (*coordinator)->connection().Call("CancelSweep", {{"sweep", *sweep}});
+      const Result<Json> answer = Ask(verbs.state, "CancelSweep", {{"sweep", *sweep}});
       if (!answer.ok()) return Report(answer.status());
       Print(*output == "json"
                 ? RenderJson(*answer)

@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "base/str.h"
-#include "client/embedded.h"
+#include "client/ask_stream.h"
 #include "client/output.h"
 #include "client/verb.h"
 
@@ -53,16 +53,12 @@ class LogPrinter {
 };
 
 int Logs(const std::string& target, bool follow, bool as_json, const std::string& state) {
-  const auto coordinator = Coordinator::Reach(state);
-  if (!coordinator.ok()) return Report(coordinator.status());
   LogPrinter printer(as_json);
-  const Status status = (*coordinator)
-                            ->connection()
-                            .Stream("GetLogs", {{"target", target}, {"follow", follow}},
-                                    [&printer](const Json& message) {
-                                      printer.Add(message);
-                                      return true;
-                                    });
+  const Status status = AskStream(state, "GetLogs", {{"target", target}, {"follow", follow}},
+                                  [&printer](const Json& message) {
+                                    printer.Add(message);
+                                    return std::ferror(stdout) == 0;  // somebody reads it
+                                  });
   printer.End();
   if (!status.ok()) return Report(status);
   if (!printer.wrote()) {

@@ -2,8 +2,10 @@
 // watch, print the table, stop. The same command resumes what was interrupted.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <memory>
 
 #include "base/str.h"
+#include "client/ask.h"
 #include "client/embedded.h"
 #include "client/output.h"
 #include "client/render.h"
@@ -22,11 +24,10 @@ struct RunArguments {
   std::int64_t cpu_slots = 0;
 };
 
-int PrintEnd(Connection& connection, const Json& end, const std::string& output,
-             const std::string& state) {
+int PrintEnd(const Json& end, const std::string& output, const std::string& state) {
   const std::string name = end.at("info").at("name").get<std::string>();
-  const Result<Json> results =
-      connection.Call("GetResults", {{"sweep", end.at("info").at("sweep_id")}});
+  // Of whoever is there now: the service that carried the sweep out may have ended with its command.
+  const Result<Json> results = Ask(state, "GetResults", {{"sweep", end.at("info").at("sweep_id")}});
   if (!results.ok()) return Report(results.status());
   const Result<std::vector<PivotTable>> tables = BuildPivot({*results}, {});
   if (!tables.ok()) return Report(tables.status());
@@ -62,12 +63,11 @@ int Run(const RunArguments& arguments, const std::string& state) {
     if (!started.ok() && !CoordinatorRuns(state)) return Report(started.status());
     if (started.ok()) daemons = std::move(started).value();
   }
-  const auto coordinator = Coordinator::Reach(state);
-  if (!coordinator.ok()) return Report(coordinator.status());
-  Connection& connection = (*coordinator)->connection();
-
-  const Result<Json> answer = connection.Call("SubmitSweep", *request);
-  if (!answer.ok()) return Report(answer.status(), connection.violations());
+  // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
+  auto asker = std::make_unique<Asker>(state);
+  const Result<Json> answer = asker->Ask("SubmitSweep", *request);
+  if (!answer.ok()) return asker->ReportFailure(answer.status());
+  asker.reset();
   std::fprintf(stderr, "%s\n", SubmissionText(*answer).c_str());
 
   const std::string sweep = answer->at("sweep_id").get<std::string>();
@@ -98,7 +98,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
     return kExitInterrupted;
   }
   if (!end.ok()) return Report(end.status());
-  return PrintEnd(connection, *end, *arguments.output, state);
+  return PrintEnd(*end, *arguments.output, state);
 }
 
 }  // namespace
