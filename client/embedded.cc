@@ -94,12 +94,17 @@ std::optional<Answering> WhoAnswers(const std::string& state) {
   return Answering{.pid = info->at("pid").get<int>(), .address = *address};
 }
 
-// SIGTERM, then SIGKILL when it does not go.
+// SIGTERM, then SIGKILL when it does not go. One that was waited for already gets neither: its pid may
+// be anybody's by now.
 void EndProcess(int pid) {
   if (pid <= 0) return;
+  const auto gone = [pid](std::int64_t timeout_ms) {
+    const Result<std::optional<ExitInfo>> exited = WaitFor(pid, timeout_ms);
+    return !exited.ok() || exited->has_value();  // an error: it is no child of ours any more
+  };
+  if (gone(0)) return;
   kill(pid, SIGTERM);
-  const Result<std::optional<ExitInfo>> gone = WaitFor(pid, kStopMs);
-  if (!gone.ok() || gone->has_value()) return;  // an error: it was waited for already
+  if (gone(kStopMs)) return;
   kill(pid, SIGKILL);
   static_cast<void>(WaitFor(pid, kStopMs).ok());
 }
