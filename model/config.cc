@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/str.h"
+#include "model/architecture/architecture.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -16,6 +17,9 @@ constexpr std::int64_t kWidthMax = 1 << 17;
 constexpr std::int64_t kVocabMax = 1 << 24;
 constexpr std::int64_t kLengthMax = 1 << 26;
 constexpr std::int64_t kTokensMax = 1'000'000'000'000'000;
+
+// Its runs are older than the body's keys, and its body is always the same.
+constexpr std::string_view kBodyless = "gpt2";
 
 struct Preset {
   std::string_view name;
@@ -59,13 +63,6 @@ Status RefuseUnknownKeys(const Json& object, std::string_view path,
   return Status();
 }
 
-AttentionShape ShapeOf(const ModelConfig& model) {
-  return {.n_head = model.n_head,
-          .head_dim = model.head_dim(),
-          .d_model = model.d_model,
-          .causal = model.causal};
-}
-
 // The method's own demands, and the table's.
 Status CheckPosition(const ModelConfig& model) {
   ASSIGN_OR_RETURN(const PositionConfig complete, ResolvePosition(model.position.ToJson()));
@@ -75,13 +72,90 @@ Status CheckPosition(const ModelConfig& model) {
                        CanonicalJson(model.position.params)));
   }
   ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(model.position.method));
-  RETURN_IF_ERROR(method->terms(complete.params, ShapeOf(model)).status());
+  RETURN_IF_ERROR(method->terms(complete.params, model.attention_shape()).status());
   if (method->has_position_table) {
     return InRange<std::int64_t>("n_positions", model.n_positions, 1, kLengthMax);
   }
   if (model.n_positions != 0) {
     return Invalid(Str("n_positions: expected 0, since method \"", model.position.method,
                        "\" has no position table, found ", model.n_positions));
+  }
+  return Status();
+}
+
+// What may differ between bodies of one architecture; the rest is said by its name.
+Json BodyJson(const ModelConfig& model) {
+  return {{"n_kv_head", model.n_kv_head()},  {"head_dim", model.head_dim()},
+          {"block", model.body.block},       {"qkv_bias", model.body.qkv_bias},
+          {"mlp_bias", model.body.mlp_bias}, {"sliding_window", model.body.window}};
+}
+
+// For a model that has its architecture, n_layer, n_head and d_model.
+Status BodyFromJson(const Json& json, ModelConfig& model) {
+  ASSIGN_OR_RETURN(const std::int64_t head_dim, GetInt(json, "head_dim", "model"));
+  model.body.head_dim = head_dim;
+  RETURN_IF_ERROR(model.CheckShape());
+  RETURN_IF_ERROR(model.SetArchitecture(model.architecture));
+  BodyConfig& body = model.body;
+  body.head_dim = head_dim;
+  ASSIGN_OR_RETURN(body.n_kv_head, GetInt(json, "n_kv_head", "model"));
+  ASSIGN_OR_RETURN(body.block, GetString(json, "block", "model"));
+  ASSIGN_OR_RETURN(const bool qkv_bias, GetBool(json, "qkv_bias", "model"));
+  model.SetAttentionBias(qkv_bias);
+  ASSIGN_OR_RETURN(body.mlp_bias, GetBool(json, "mlp_bias", "model"));
+  ASSIGN_OR_RETURN(body.window, GetInt(json, "sliding_window", "model"));
+  return Status();
+}
+
+// A part of the body that is the architecture's own.
+template <typename Value>
+Status Own(std::string_view path, const Value& found, const Value& own,
+           const Architecture& architecture) {
+  if (found == own) return Status();
+  return Invalid(Str(path, ": architecture \"", architecture.name, "\" has ", Json(own).dump(),
+                     ", found ", Json(found).dump(),
+                     "; choose another architecture, or leave it out"));
+}
+
+Status CheckBody(const ModelConfig& model, const Architecture& architecture) {
+  const BodyConfig& body = model.body;
+  const BodyFreedom& free = architecture.freedom;
+  ModelConfig reference = model;
+  architecture.set_body(reference);
+  const BodyConfig& own = reference.body;
+  RETURN_IF_ERROR(Own("model.norm", body.norm, own.norm, architecture));
+  RETURN_IF_ERROR(Own("model.mlp", body.mlp, own.mlp, architecture));
+  if (!free.parallel || body.block != "sequential") {
+    RETURN_IF_ERROR(Own("model.block", body.block, own.block, architecture));
+  }
+  RETURN_IF_ERROR(InRange<std::int64_t>("model.n_kv_head", model.n_kv_head(), 1, model.n_head));
+  if (model.n_head % model.n_kv_head() != 0) {
+    return Invalid(Str("model.n_kv_head: ", model.n_kv_head(), " does not divide model.n_head ",
+                       model.n_head, "; choose a divisor"));
+  }
+  if (!free.n_kv_head) {
+    RETURN_IF_ERROR(Own("model.n_kv_head", model.n_kv_head(), model.n_head, architecture));
+  }
+  if (!free.head_dim) {
+    RETURN_IF_ERROR(
+        Own("model.head_dim", model.head_dim(), model.d_model / model.n_head, architecture));
+  }
+  // Where they may differ, the two are one switch.
+  RETURN_IF_ERROR(Own("model.out_bias", body.out_bias,
+                      free.attention_bias ? body.qkv_bias : own.out_bias, architecture));
+  if (!free.attention_bias) {
+    RETURN_IF_ERROR(Own("model.qkv_bias", body.qkv_bias, own.qkv_bias, architecture));
+  }
+  if (!free.mlp_bias) {
+    RETURN_IF_ERROR(Own("model.mlp_bias", body.mlp_bias, own.mlp_bias, architecture));
+  }
+  RETURN_IF_ERROR(Own("model.head_bias", body.head_bias, own.head_bias, architecture));
+  RETURN_IF_ERROR(InRange<std::int64_t>("model.sliding_window", body.window, 0, kLengthMax));
+  if (!free.window)
+    RETURN_IF_ERROR(Own("model.sliding_window", body.window, own.window, architecture));
+  if (body.window > 0 && !model.causal) {
+    return Invalid(Str("model.sliding_window: ", body.window,
+                       " needs model.causal true; set sliding_window to 0"));
   }
   return Status();
 }
@@ -125,30 +199,55 @@ Json PositionConfig::ToJson() const {
   return json;
 }
 
+std::int64_t ModelConfig::EvenHeadDim() const {
+  return n_head > 0 && d_model % n_head == 0 ? d_model / n_head : 0;
+}
+
+AttentionShape ModelConfig::attention_shape() const {
+  return {.n_head = n_head,
+          .head_dim = head_dim(),
+          .d_model = d_model,
+          .causal = causal,
+          .n_kv_head = n_kv_head(),
+          .window = body.window};
+}
+
 Json ModelConfig::ToJson() const {
-  return {{"architecture", architecture},
-          {"n_layer", n_layer},
-          {"n_head", n_head},
-          {"d_model", d_model},
-          {"d_ff", d_ff},
-          {"vocab_size", vocab_size},
-          {"activation", activation},
-          {"layer_norm_epsilon", layer_norm_epsilon},
-          {"tie_embeddings", tie_embeddings},
-          {"causal", causal},
-          {"init_std", init_std}};
+  Json json = {{"architecture", architecture},
+               {"n_layer", n_layer},
+               {"n_head", n_head},
+               {"d_model", d_model},
+               {"d_ff", d_ff},
+               {"vocab_size", vocab_size},
+               {"activation", activation},
+               {"layer_norm_epsilon", layer_norm_epsilon},
+               {"tie_embeddings", tie_embeddings},
+               {"causal", causal},
+               {"init_std", init_std}};
+  if (architecture != kBodyless) json.update(BodyJson(*this));
+  return json;
 }
 
 Result<ModelConfig> ModelConfig::FromJson(const Json& model, const Json& position) {
-  RETURN_IF_ERROR(RefuseUnknownKeys(
-      model, "model",
-      {"architecture", "n_layer", "n_head", "d_model", "d_ff", "vocab_size", "activation",
-       "layer_norm_epsilon", "tie_embeddings", "causal", "init_std"}));
+  std::vector<std::string> keys = {
+      "architecture",   "n_layer",    "n_head",     "d_model",
+      "d_ff",           "vocab_size", "activation", "layer_norm_epsilon",
+      "tie_embeddings", "causal",     "init_std"};
+  const bool has_body =
+      model.is_object() && model.contains("architecture") && model["architecture"] != kBodyless;
+  if (has_body) {
+    for (const char* key :
+         {"n_kv_head", "head_dim", "block", "qkv_bias", "mlp_bias", "sliding_window"}) {
+      keys.emplace_back(key);
+    }
+  }
+  RETURN_IF_ERROR(RefuseUnknownKeys(model, "model", keys));
   ModelConfig config;
   ASSIGN_OR_RETURN(config.architecture, GetString(model, "architecture", "model"));
   ASSIGN_OR_RETURN(config.n_layer, GetInt(model, "n_layer", "model"));
   ASSIGN_OR_RETURN(config.n_head, GetInt(model, "n_head", "model"));
   ASSIGN_OR_RETURN(config.d_model, GetInt(model, "d_model", "model"));
+  if (has_body) RETURN_IF_ERROR(BodyFromJson(model, config));
   ASSIGN_OR_RETURN(config.d_ff, GetInt(model, "d_ff", "model"));
   ASSIGN_OR_RETURN(config.vocab_size, GetInt(model, "vocab_size", "model"));
   ASSIGN_OR_RETURN(config.activation, GetString(model, "activation", "model"));
@@ -180,17 +279,37 @@ std::vector<std::string> ModelConfig::PresetNames() {
   return names;
 }
 
-Status ModelConfig::Check() const {
-  RETURN_IF_ERROR(OneOf("model.architecture", architecture, {"gpt2"}));
+Status ModelConfig::SetArchitecture(const std::string& name) {
+  ASSIGN_OR_RETURN(const Architecture* const found, FindArchitecture(name));
+  architecture = name;
+  found->set_body(*this);
+  return Status();
+}
+
+void ModelConfig::SetAttentionBias(bool qkv_bias) {
+  body.qkv_bias = qkv_bias;
+  const auto found = FindArchitecture(architecture);
+  if (found.ok() && (*found)->freedom.attention_bias) body.out_bias = qkv_bias;
+}
+
+Status ModelConfig::CheckShape() const {
   RETURN_IF_ERROR(InRange<std::int64_t>("model.n_layer", n_layer, 1, kLayersMax));
   RETURN_IF_ERROR(InRange<std::int64_t>("model.n_head", n_head, 1, kHeadsMax));
   RETURN_IF_ERROR(InRange<std::int64_t>("model.d_model", d_model, 1, kWidthMax));
+  if (body.head_dim != 0) {
+    return InRange<std::int64_t>("model.head_dim", body.head_dim, 1, kWidthMax);
+  }
+  if (d_model % n_head == 0) return Status();
+  return Invalid(Str("model.d_model: ", d_model, " is not divisible by model.n_head ", n_head,
+                     "; choose a multiple"));
+}
+
+Status ModelConfig::Check() const {
+  ASSIGN_OR_RETURN(const Architecture* const found, FindArchitecture(architecture));
+  RETURN_IF_ERROR(CheckShape());
   RETURN_IF_ERROR(InRange<std::int64_t>("model.d_ff", d_ff, 1, 4 * kWidthMax));
   RETURN_IF_ERROR(InRange<std::int64_t>("model.vocab_size", vocab_size, 2, kVocabMax));
-  if (d_model % n_head != 0) {
-    return Invalid(Str("model.d_model: ", d_model, " is not divisible by model.n_head ", n_head,
-                       "; choose a multiple"));
-  }
+  RETURN_IF_ERROR(CheckBody(*this, *found));
   RETURN_IF_ERROR(OneOf("model.activation", activation,
                         {"gelu_new", "gelu", "relu", "silu", "tanh", "quick_gelu"}));
   RETURN_IF_ERROR(InRange("model.layer_norm_epsilon", layer_norm_epsilon, 1e-12, 1.0));
@@ -199,22 +318,27 @@ Status ModelConfig::Check() const {
 }
 
 std::int64_t ModelConfig::ParameterCount() const {
-  const std::int64_t attention = 4 * d_model * d_model + 4 * d_model;
-  const std::int64_t mlp = 2 * d_model * d_ff + d_ff + d_model;
-  const std::int64_t layer_norm = 2 * d_model;
+  const std::int64_t q = n_head * head_dim(), kv = 2 * n_kv_head() * head_dim();
+  const std::int64_t attention =
+      d_model * (2 * q + kv) + (body.qkv_bias ? q + kv : 0) + (body.out_bias ? d_model : 0);
+  const std::int64_t n_up = body.mlp == "gated" ? 2 : 1;
+  const std::int64_t mlp =
+      (n_up + 1) * d_model * d_ff + (body.mlp_bias ? n_up * d_ff + d_model : 0);
+  const std::int64_t norm = (body.norm == "rms_norm" ? 1 : 2) * d_model;
+  const std::int64_t n_norm = body.block == "parallel_shared_norm" ? 1 : 2;
   std::int64_t learned = 0;  // by the position method, in one layer or for all
   const auto method = FindPositionMethod(position.method);
   LR_CHECK(method.ok());
-  const auto terms = (*method)->terms(position.params, ShapeOf(*this));
+  const auto terms = (*method)->terms(position.params, attention_shape());
   LR_CHECK(terms.ok());
   for (const LearnedTensor& tensor : terms->learned) {
     std::int64_t elements = 1;
     for (const std::int64_t n : tensor.shape) elements *= n;
     learned += elements;
   }
-  const std::int64_t embedding = vocab_size * d_model * (tie_embeddings ? 1 : 2);
-  return embedding + n_positions * d_model + layer_norm +
-         n_layer * (attention + mlp + 2 * layer_norm) +
+  const std::int64_t embedding =
+      vocab_size * d_model * (tie_embeddings ? 1 : 2) + (body.head_bias ? vocab_size : 0);
+  return embedding + n_positions * d_model + norm + n_layer * (attention + mlp + n_norm * norm) +
          (terms->share_layers ? 1 : n_layer) * learned;
 }
 

@@ -22,8 +22,26 @@ struct PositionConfig {
   Json ToJson() const;
 };
 
-// "model": a GPT-2-style decoder (axiomlab/Cable, src/model.py): pre-LN blocks, tanh-GELU MLP, biases in
-// all linears, tied head, no dropout.
+// What tells one decoder body from another; the defaults are GPT-2's. Norms stand in front.
+struct BodyConfig {
+  std::string norm = "layer_norm";  // layer_norm | rms_norm: x / sqrt(mean(x^2) + epsilon) * weight
+  std::string mlp = "plain";        // plain: down(act(up x)) | gated: down(act(gate x) * up x)
+  // sequential:           x += attention(norm_1 x), then x += mlp(norm_2 x)
+  // parallel:             x += attention(norm_1 x) + mlp(norm_2 x)
+  // parallel_shared_norm: x += attention(norm_1 x) + mlp(norm_1 x)
+  std::string block = "sequential";
+  std::int64_t n_kv_head = 0;  // heads of keys and values, divides n_head; 0: n_head
+  std::int64_t head_dim = 0;   // 0: d_model / n_head
+  bool qkv_bias = true;
+  bool out_bias = true;  // of attention's output projection
+  bool mlp_bias = true;
+  bool head_bias = false;
+  std::int64_t window = 0;  // query i sees key j where 0 <= i - j < window; 0: all keys up to i
+};
+
+struct AttentionShape;
+
+// "model": a decoder without dropout. Its body is the architecture's (model/architecture/).
 struct ModelConfig {
   std::string architecture = "gpt2";
   std::int64_t n_layer = 0;
@@ -39,9 +57,16 @@ struct ModelConfig {
   double init_std = 0.02;        // residual output projections: * (2 n_layer)^-0.5
   std::int64_t n_positions = 0;  // rows of a learned position table; 0 for methods without
   PositionConfig position = {};
+  BodyConfig body = {};
 
-  std::int64_t head_dim() const { return d_model / n_head; }
-  Json ToJson() const;  // without "position" and "n_positions"
+  std::int64_t head_dim() const { return body.head_dim > 0 ? body.head_dim : d_model / n_head; }
+  std::int64_t n_kv_head() const { return body.n_kv_head > 0 ? body.n_kv_head : n_head; }
+  // d_model / n_head where that is a whole number, else 0, which Check() refuses.
+  std::int64_t EvenHeadDim() const;
+  AttentionShape attention_shape() const;  // of a model that CheckShape() passed
+  // Without "position" and "n_positions". What may differ in a body stands in it for architectures
+  // other than gpt2 alone, whose body is always the same.
+  Json ToJson() const;
   // The inverse: every key is there, no other is. Types only; n_positions stays 0, for the caller
   // to set (to train_length, for a method with a position table) before Check().
   static Result<ModelConfig> FromJson(const Json& model, const Json& position);
@@ -49,8 +74,15 @@ struct ModelConfig {
   // tokenizer decides) and the position method empty: both are for the caller to set.
   static Result<ModelConfig> Preset(std::string_view size);
   static std::vector<std::string> PresetNames();
-  // Ranges and relations (d_model divisible by n_head, the position method's own demands).
+  // Makes the body, d_ff, activation, layer_norm_epsilon and tie_embeddings those of `architecture`;
+  // n_head and d_model are set. kInvalidArgument for an unknown name.
+  Status SetArchitecture(const std::string& name);
+  // Of queries, keys and values; where the architecture has one switch, of the output as well.
+  void SetAttentionBias(bool qkv_bias);
+  // Ranges and relations (d_model divisible by n_head, what the architecture's body can be, the
+  // position method's own demands).
   Status Check() const;
+  Status CheckShape() const;            // of n_layer, n_head, d_model and head_dim alone
   std::int64_t ParameterCount() const;  // tied head counted once; needs a checked config
 };
 

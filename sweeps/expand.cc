@@ -229,14 +229,23 @@ class Expander {
       }
     }
     if (model.n_head == 0 || model.d_model == 0 || model.n_layer == 0) return;
-    model.d_ff = 4 * model.d_model;
+    const Status known = model.SetArchitecture(given["architecture"].get<std::string>());
+    LR_CHECK(known.ok());
     model.vocab_size = dataset.vocab_size;
     take_int("d_ff", model.d_ff);
     take_int("vocab_size", model.vocab_size);
-    model.architecture = given["architecture"].get<std::string>();
-    model.activation = given["activation"].get<std::string>();
-    model.layer_norm_epsilon = given["layer_norm_epsilon"].get<double>();
-    model.tie_embeddings = given["tie_embeddings"].get<bool>();
+    take_int("n_kv_head", model.body.n_kv_head);
+    take_int("head_dim", model.body.head_dim);
+    take_int("sliding_window", model.body.window);
+    const auto take = [&](std::string_view key, auto& field) {
+      if (const Json& value = given.at(std::string(key)); !value.is_null()) value.get_to(field);
+    };
+    take("block", model.body.block);
+    take("mlp_bias", model.body.mlp_bias);
+    take("activation", model.activation);
+    take("layer_norm_epsilon", model.layer_norm_epsilon);
+    take("tie_embeddings", model.tie_embeddings);
+    if (!given["qkv_bias"].is_null()) model.SetAttentionBias(given["qkv_bias"].get<bool>());
     model.causal = given["causal"].get<bool>();
     model.init_std = given["init_std"].get<double>();
     if (model.vocab_size < dataset.vocab_size) {

@@ -1,10 +1,11 @@
 // The canonical run, and the formulas of its cost.
 //
 // Memory of one training step (TrainMemoryBytes), with the plain attention that keeps its
-// probabilities; B = micro_batch sequences, T = train_length, C = d_model, H heads, P parameters:
+// probabilities; B = micro_batch sequences, T = train_length, C = d_model, H heads, P parameters,
+// w = 2, or 3 for a gated MLP:
 //
 //   16 P                                     fp32 weights, gradients, two moments of AdamW
-//   + B T (n_layer + 1) (e (10 C + 2 d_ff)   what a block keeps for its backward pass; e bytes an
+//   + B T (n_layer + 1) (e (10 C + w d_ff)   what a block keeps for its backward pass; e bytes an
 //                        + 4 * 3 H T)        element: 4, or 2 in bf16; logits, bias, probabilities
 //   + B T 4 * 3 vocab_size                   logits, log-softmax and their gradient
 //
@@ -15,7 +16,7 @@
 // forward pass only: 2 P + 4 n_layer C L a token.
 //
 // Memory of one window of evaluation (EvaluateMemoryBytes), L = context_length: 4 P of weights, one
-// block's activations 4 L (10 C + 2 d_ff), three copies of a block of attention's rows (128 queries,
+// block's activations 4 L (10 C + w d_ff), three copies of a block of attention's rows (128 queries,
 // fewer where H L 128 scores are more than 2^25, never fewer than 16), logits and log-softmax 8 L vocab.
 #include "sweeps/run.h"
 
@@ -51,6 +52,9 @@ std::int64_t Bytes(double bytes) {
   return bytes < kLimit ? static_cast<std::int64_t>(bytes)
                         : std::numeric_limits<std::int64_t>::max();
 }
+
+// Tensors of width d_ff that a block has alive.
+double MlpWidths(const ModelConfig& model) { return model.body.mlp == "gated" ? 3.0 : 2.0; }
 
 }  // namespace
 
@@ -145,7 +149,7 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
   const auto train_length = static_cast<double>(train.train_length);
   const auto d_model = static_cast<double>(model.d_model);
   const double block_bytes =
-      element_bytes * (10.0 * d_model + 2.0 * static_cast<double>(model.d_ff)) +
+      element_bytes * (10.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff)) +
       4.0 * 3.0 * static_cast<double>(model.n_head) * train_length;
   const double token_bytes =
       (n_layer + 1.0) * block_bytes + 4.0 * 3.0 * static_cast<double>(model.vocab_size);
@@ -175,11 +179,11 @@ std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_
   const auto length = static_cast<double>(context_length);
   const double row_scores = static_cast<double>(model.n_head) * length;
   const double scores = std::clamp(kScoresMax, 16.0 * row_scores, 128.0 * row_scores);
-  return Bytes(
-      4.0 * static_cast<double>(model.ParameterCount()) +
-      4.0 * length *
-          (10.0 * static_cast<double>(model.d_model) + 2.0 * static_cast<double>(model.d_ff)) +
-      4.0 * 3.0 * scores + 8.0 * length * static_cast<double>(model.vocab_size));
+  return Bytes(4.0 * static_cast<double>(model.ParameterCount()) +
+               4.0 * length *
+                   (10.0 * static_cast<double>(model.d_model) +
+                    MlpWidths(model) * static_cast<double>(model.d_ff)) +
+               4.0 * 3.0 * scores + 8.0 * length * static_cast<double>(model.vocab_size));
 }
 
 std::int64_t CheckpointBytes(const ModelConfig& model) {

@@ -109,6 +109,15 @@ Result<Attention> Attention::Make(TermSpec terms, std::string_view method,
   return Attention(std::move(terms), shape, backend, compute);
 }
 
+void Attention::SetRotation(std::vector<double> frequency, double magnitude) {
+  LR_CHECK(terms_.rotation && frequency.size() == terms_.rotation->frequency.size());
+  if (frequency == terms_.rotation->frequency && magnitude == magnitude_) return;
+  terms_.rotation->frequency = std::move(frequency);
+  magnitude_ = magnitude;
+  cos_TR_.reset();
+  sin_TR_.reset();
+}
+
 // y[c] = x[c] cos - x[c + R/2] sin, y[c + R/2] = x[c + R/2] cos + x[c] sin (half), or the same on
 // pairs (2c, 2c + 1) (interleaved). Angles are formed in double. Row t of x stands at position
 // begin + t.
@@ -123,8 +132,8 @@ at::Tensor Attention::Rotate(const at::Tensor& x_BHTD, std::int64_t begin) {
         at::arange(n_rows, at::TensorOptions().dtype(at::kDouble).device(compute_.device));
     const at::Tensor angle =
         at::outer(position, Doubles(terms_.rotation->frequency, compute_.device));
-    cos_TR_ = at::cos(angle).to(compute_.dtype);
-    sin_TR_ = at::sin(angle).to(compute_.dtype);
+    cos_TR_ = (at::cos(angle) * magnitude_).to(compute_.dtype);
+    sin_TR_ = (at::sin(angle) * magnitude_).to(compute_.dtype);
   }
   const at::Tensor cos = cos_TR_.narrow(0, begin, x_BHTD.size(2));
   const at::Tensor sin = sin_TR_.narrow(0, begin, x_BHTD.size(2));

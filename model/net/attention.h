@@ -61,6 +61,9 @@ class Attention {
   // them where it is empty, else one. Causal attention only, without gradients.
   at::Tensor ForwardBehind(const Call& call, AttentionCache& cache);
   AttentionBackend backend() const { return backend_; }
+  // Other frequencies for the same pairs of channels, and a factor of what turns, from the next call
+  // on; the layout stays. For a method that rotates.
+  void SetRotation(std::vector<double> frequency, double magnitude);
 
  private:
   Attention(TermSpec terms, const AttentionShape& shape, AttentionBackend backend,
@@ -93,8 +96,9 @@ class Attention {
   Compute compute_;
 
   // Tables that only grow; kept between calls.
-  at::Tensor cos_TR_, sin_TR_;  // (T, R/2)
-  at::Tensor static_bias_;      // (H or 1, Q, width): see StaticBias
+  at::Tensor cos_TR_, sin_TR_;  // (T, R/2), times magnitude_
+  double magnitude_ = 1.0;
+  at::Tensor static_bias_;  // (H or 1, Q, width): see StaticBias
   std::int64_t static_block_ = 0;
   std::int64_t static_positions_ = 0;
 };

@@ -19,11 +19,18 @@ Result<Decoder> Decoder::Make(Transformer& net, std::int64_t batch, std::int64_t
                   "change the earlier ones");
   }
   RETURN_IF_ERROR(net.CheckLength(capacity));
+  if (const std::int64_t longest = net.CachedLengthMax(); longest > 0 && capacity > longest) {
+    return Status(
+        Code::kUnimplemented,
+        Str("extension \"", net.config().extension.at("method").get<std::string>(),
+            "\" has no cache beyond its original_length ", longest,
+            ": it turns all earlier tokens anew with each new one; found ", capacity, " tokens"));
+  }
   const auto options =
       at::TensorOptions().device(net.compute().device).dtype(net.compute().product);
   std::vector<AttentionCache> caches(static_cast<std::size_t>(model.n_layer));
   for (AttentionCache& cache : caches) {
-    cache.k_BHTD = at::empty({batch, model.n_head, capacity, model.head_dim()}, options);
+    cache.k_BHTD = at::empty({batch, model.n_kv_head(), capacity, model.head_dim()}, options);
     cache.v_BHTD = at::empty_like(cache.k_BHTD);
     if (net.has_gate()) {
       cache.cumulated_BHT = at::empty({batch, model.n_head, capacity}, options.dtype(at::kDouble));
@@ -38,7 +45,7 @@ at::Tensor Decoder::Feed(const at::Tensor& ids_BT) {
   const at::NoGradGuard no_grad;
   const at::Tensor hidden_BTC = net_->HiddenBehind(ids_BT, caches_);
   const at::Tensor last_BC = hidden_BTC.select(1, hidden_BTC.size(1) - 1);
-  return HeadLogits(last_BC, net_->head_VC(), net_->compute());
+  return HeadLogits(last_BC, net_->head(), net_->compute());
 }
 
 at::Tensor Decoder::Greedy(const at::Tensor& prompt_BT, std::int64_t n) {

@@ -8,10 +8,10 @@ namespace longrun {
 
 void ClearGradients(Transformer& net) {
   net.RequireGradients(true);
-  // The head's sum is added to in place and kept; the others are taken over from autograd.
+  // The head's sums are added to in place and kept; the others are taken over from autograd.
   for (const auto& [name, parameter] : net.parameters()) {
     at::Tensor& gradient = const_cast<at::Tensor&>(parameter).mutable_grad();
-    if (!parameter.is_same(net.head_VC())) {
+    if (!parameter.is_same(net.head().weight_VC) && !parameter.is_same(net.head().bias_V)) {
       gradient.reset();
     } else if (gradient.defined()) {
       gradient.zero_();
@@ -26,9 +26,14 @@ at::Tensor AddGradients(Transformer& net, const at::Tensor& ids_BT, const at::Te
   at::Tensor hidden_BNC = net.Hidden(ids_BT);
   if (targets_BN.size(1) < ids_BT.size(1)) hidden_BNC = hidden_BNC.narrow(1, 0, targets_BN.size(1));
   const at::Tensor hidden_NC = hidden_BNC.detach().flatten(0, 1);
-  at::Tensor head_gradient = net.head_VC().grad();
-  const HeadGradient head = HeadNllBackward(hidden_NC, net.head_VC().detach(), targets_BN.flatten(),
-                                            weight, net.compute(), head_gradient);
+  const Head& weights = net.head();
+  const bool biased = weights.bias_V.defined();
+  const Head detached = {.weight_VC = weights.weight_VC.detach(),
+                         .bias_V = biased ? weights.bias_V.detach() : at::Tensor()};
+  const Head sums = {.weight_VC = weights.weight_VC.grad(),
+                     .bias_V = biased ? weights.bias_V.grad() : at::Tensor()};
+  const HeadGradient head =
+      HeadNllBackward(hidden_NC, detached, targets_BN.flatten(), weight, net.compute(), sums);
   hidden_BNC.backward(head.hidden_NC.view(hidden_BNC.sizes()));
   return head.nll_N;
 }

@@ -22,21 +22,27 @@ std::int64_t ChunkRows(std::int64_t vocab_size) {
   return std::max<std::int64_t>(1, kChunkLogitsMax / vocab_size);
 }
 
-}  // namespace
-
-at::Tensor HeadLogits(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
-                      const Compute& compute) {
-  return MatrixProduct(hidden_NC.to(compute.product), head_VC.to(compute.product).t(), compute.path)
-      .to(compute.dtype);
+// The head in the type of its product, once for all chunks.
+Head ForProduct(const Head& head, const Compute& compute) {
+  return {.weight_VC = head.weight_VC.to(compute.product), .bias_V = head.bias_V};
 }
 
-at::Tensor HeadNll(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
-                   const at::Tensor& targets_N, const Compute& compute) {
+}  // namespace
+
+at::Tensor HeadLogits(const at::Tensor& hidden_NC, const Head& head, const Compute& compute) {
+  const at::Tensor z = MatrixProduct(hidden_NC.to(compute.product),
+                                     head.weight_VC.to(compute.product).t(), compute.path)
+                           .to(compute.dtype);
+  return head.bias_V.defined() ? z + head.bias_V : z;
+}
+
+at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Tensor& targets_N,
+                   const Compute& compute) {
   const at::NoGradGuard no_grad;
-  const at::Tensor head = head_VC.to(compute.product);
+  const Head head = ForProduct(given, compute);
   const std::int64_t n_rows = hidden_NC.size(0);
   at::Tensor nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype));
-  const std::int64_t chunk = ChunkRows(head.size(0));
+  const std::int64_t chunk = ChunkRows(head.weight_VC.size(0));
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     const at::Tensor z = HeadLogits(hidden_NC.narrow(0, begin, n), head, compute);
@@ -46,15 +52,15 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
   return nll_N;
 }
 
-HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
+HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
                              const at::Tensor& targets_N, double weight, const Compute& compute,
-                             at::Tensor& head_gradient_VC) {
+                             const Head& head_gradient) {
   const at::NoGradGuard no_grad;
-  const at::Tensor head = head_VC.to(compute.product);
+  const Head head = ForProduct(given, compute);
   const std::int64_t n_rows = hidden_NC.size(0);
   HeadGradient result = {.nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype)),
                          .hidden_NC = at::empty_like(hidden_NC)};
-  const std::int64_t chunk = ChunkRows(head.size(0));
+  const std::int64_t chunk = ChunkRows(head.weight_VC.size(0));
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     const at::Tensor hidden = hidden_NC.narrow(0, begin, n).to(compute.product);
@@ -64,9 +70,11 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const at::Tensor& head
     result.nll_N.narrow(0, begin, n).copy_((lse - z.gather(1, target)).squeeze(1));
     at::Tensor dz = z.sub_(lse).exp_();
     dz.scatter_add_(1, target, at::full({n, 1}, -1.0, dz.options()));
-    dz = dz.mul_(weight).to(compute.product);
-    result.hidden_NC.narrow(0, begin, n).copy_(MatrixProduct(dz, head, compute.path));
-    head_gradient_VC.add_(MatrixProduct(dz.t(), hidden, compute.path));
+    dz = dz.mul_(weight);
+    if (head.bias_V.defined()) head_gradient.bias_V.add_(dz.sum(0));
+    dz = dz.to(compute.product);
+    result.hidden_NC.narrow(0, begin, n).copy_(MatrixProduct(dz, head.weight_VC, compute.path));
+    head_gradient.weight_VC.add_(MatrixProduct(dz.t(), hidden, compute.path));
   }
   return result;
 }

@@ -1,7 +1,7 @@
 // The head and its loss, over chunks of rows, so that no (N, V) tensor of a large vocabulary exists:
 //
-//   z = hidden head^T,   nll[n] = log sum_v exp(z[n][v]) - z[n][target[n]]
-//   dz = softmax(z) - onehot(target),   d hidden = dz head,   d head = dz^T hidden
+//   z = hidden W^T + b,   nll[n] = log sum_v exp(z[n][v]) - z[n][target[n]]
+//   dz = softmax(z) - onehot(target),   d hidden = dz W,   dW = dz^T hidden,   db = sum of dz's rows
 //
 // The softmax is taken in the network's own type (fp32, or fp64), over all rows of the vocabulary.
 //
@@ -14,22 +14,27 @@
 
 namespace longrun {
 
+// The weights of the last product, or sums of their gradients.
+struct Head {
+  at::Tensor weight_VC;
+  at::Tensor bias_V = {};  // undefined where there is none
+};
+
 // (N, V), of type compute.dtype.
-at::Tensor HeadLogits(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
-                      const Compute& compute);
+at::Tensor HeadLogits(const at::Tensor& hidden_NC, const Head& head, const Compute& compute);
 
 // (N), of type compute.dtype, without gradients.
-at::Tensor HeadNll(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
-                   const at::Tensor& targets_N, const Compute& compute);
+at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& head, const at::Tensor& targets_N,
+                   const Compute& compute);
 
 struct HeadGradient {
   at::Tensor nll_N;
   at::Tensor hidden_NC;  // weight * d(sum of nll) / d hidden
 };
 
-// Adds weight * d(sum of nll) / d head to head_gradient_VC.
-HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const at::Tensor& head_VC,
+// Adds weight * d(sum of nll) / d head to head_gradient.
+HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& head,
                              const at::Tensor& targets_N, double weight, const Compute& compute,
-                             at::Tensor& head_gradient_VC);
+                             const Head& head_gradient);
 
 }  // namespace longrun

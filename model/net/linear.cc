@@ -45,13 +45,15 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x_NI,
                             const at::Tensor& w_IO, const at::Tensor& b_O) {
     context->save_for_backward({x_NI, w_IO});
-    return OneDnnProduct(x_NI, w_IO, b_O);
+    context->saved_data["has_bias"] = b_O.defined();
+    return OneDnnProduct(x_NI, w_IO, b_O.defined() ? std::optional(b_O) : std::nullopt);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     const torch::autograd::variable_list saved = context->get_saved_variables();
     const at::Tensor &x_NI = saved[0], &w_IO = saved[1], &dy_NO = gradients[0];
+    const bool has_bias = context->saved_data["has_bias"].toBool();
     at::Tensor dx_NI, dw_IO, db_O;
     if (context->needs_input_grad(0)) {
       dx_NI = MatrixProduct(dy_NO, w_IO.t(), MatrixPath::kOneDnn);
@@ -62,7 +64,7 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
                   ? MatrixProduct(x_NI.t(), dy_NO, MatrixPath::kOneDnn)
                   : MatrixProduct(dy_NO.t(), x_NI, MatrixPath::kOneDnn).t();
     }
-    if (context->needs_input_grad(2)) db_O = dy_NO.sum(0);
+    if (has_bias && context->needs_input_grad(2)) db_O = dy_NO.sum(0);
     return {dx_NI, dw_IO, db_O};
   }
 };
@@ -71,8 +73,10 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
 
 at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tensor& b_O,
                   MatrixPath path) {
-  LR_CHECK(x_NI.size(1) == w_IO.size(0) && w_IO.size(1) == b_O.size(0));
-  if (!TakesOneDnn(x_NI, w_IO, path)) return at::addmm(b_O, x_NI, w_IO);
+  LR_CHECK(x_NI.size(1) == w_IO.size(0) && (!b_O.defined() || w_IO.size(1) == b_O.size(0)));
+  if (!TakesOneDnn(x_NI, w_IO, path)) {
+    return b_O.defined() ? at::addmm(b_O, x_NI, w_IO) : at::mm(x_NI, w_IO);
+  }
   return LinearFunction::apply(x_NI, w_IO, b_O);
 }
 

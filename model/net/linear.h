@@ -9,7 +9,7 @@
 
 namespace longrun {
 
-// x_NI w_IO + b_O. Gradients as autograd wants them, to be taken once (no double backward).
+// x_NI w_IO + b_O; an undefined b_O is none. Gradients as autograd wants them, to be taken once (no double backward).
 at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tensor& b_O,
                   MatrixPath path);
 

@@ -1,7 +1,8 @@
-// A model as a Hugging Face folder: config.json (model_type gpt2) and model.safetensors, under the
-// names and shapes of transformers' GPT-2, plus two keys of ours:
+// A model as a Hugging Face folder: config.json, whose model_type is one of ours
+// (model/architecture/), and model.safetensors or its shards (weight_files.h), under the names and
+// shapes of transformers, plus two keys of ours:
 //
-//   "position": {"method": "cable", ...}   absent: learned
+//   "position": {"method": "cable", ...}   absent: the architecture's own (gpt2: learned, else rope)
 //   "causal":   true                       the default
 //
 // Every key of config.json that changes the mathematics is honoured or refused by name; keys known
@@ -18,7 +19,7 @@
 
 namespace longrun {
 
-// kInvalidArgument (a key, a value), kUnimplemented (what GPT-2 could do and we do not).
+// kInvalidArgument (a key, a value), kUnimplemented (what transformers could do and we do not).
 Result<NetConfig> ParseModelConfig(const Json& config);
 // The inverse, complete: reading it gives the same NetConfig.
 Json ModelConfigJson(const NetConfig& config);
@@ -29,8 +30,8 @@ struct ModelFolder {
 };
 
 // Tensors that are missing, surplus or of a wrong shape are named. Accepted beside ours: names
-// without "transformer." (a saved base model), the buffers attn.bias and attn.masked_bias, a tied
-// head's lm_head.weight when it equals wte, or instead of it.
+// without "transformer." or "model." (a saved base model), buffers of masks and tables, a tied head's
+// weight when it equals the embedding, or instead of it.
 Result<ModelFolder> LoadModelFolder(const std::string& folder);
 
 }  // namespace longrun

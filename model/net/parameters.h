@@ -1,18 +1,21 @@
-// The parameters of a network: names and shapes as Hugging Face's transformers has them for GPT-2
-// (its linears hold (in, out)), and what a position method learns beside them.
+// The parameters of a network, under the names and in the shapes that Hugging Face's transformers
+// gives them (model/architecture/): for GPT-2, whose products hold (in, out),
 //
 //   transformer.wte.weight                 (V, C)     also the head, when tied
-//   transformer.wpe.weight                 (P, C)     learned positions only
 //   transformer.h.{l}.ln_1.{weight,bias}   (C)
 //   transformer.h.{l}.attn.c_attn.weight   (C, 3 C)   .bias (3 C): q, k, v
 //   transformer.h.{l}.attn.c_proj.weight   (C, C)     .bias (C)
-//   transformer.position.{name}            as the method declares it, where the layers share it
-//   transformer.h.{l}.attn.position.{name} the same, of one layer (cable: weight (H, C), bias (H))
 //   transformer.h.{l}.ln_2.{weight,bias}   (C)
 //   transformer.h.{l}.mlp.c_fc.weight      (C, F)     .bias (F)
 //   transformer.h.{l}.mlp.c_proj.weight    (F, C)     .bias (C)
 //   transformer.ln_f.{weight,bias}         (C)
 //   lm_head.weight                         (V, C)     only when the head is not tied
+//
+// and what a position method learns beside them, in every architecture:
+//
+//   transformer.wpe.weight                 (P, C)     learned positions only
+//   transformer.position.{name}            as the method declares it, where the layers share it
+//   transformer.h.{l}.attn.position.{name} the same, of one layer (cable: weight (H, C), bias (H))
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -68,7 +68,7 @@ void NetScorer::NllOfBatch(std::span<const std::int32_t> tokens, std::span<const
   const at::Tensor hidden_BTC = net_.Hidden(ids_BT.to(device));
   const at::Tensor hidden_NC = hidden_BTC.narrow(1, n_fed - n_scored, n_scored).flatten(0, 1);
   const at::Tensor nll_N =
-      HeadNll(hidden_NC, net_.head_VC(), targets_BS.flatten().to(device), net_.compute())
+      HeadNll(hidden_NC, net_.head(), targets_BS.flatten().to(device), net_.compute())
           .to(at::kCPU, at::kFloat)
           .contiguous();
   const float* value = nll_N.const_data_ptr<float>();

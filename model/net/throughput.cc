@@ -102,7 +102,7 @@ void NetThroughput::Carry() {
     case Direction::kForward: {
       const at::NoGradGuard no_grad;
       const at::Tensor hidden_BTC = net_->Hidden(ids_BT_);
-      HeadLogits(hidden_BTC.select(1, hidden_BTC.size(1) - 1), net_->head_VC(), net_->compute());
+      HeadLogits(hidden_BTC.select(1, hidden_BTC.size(1) - 1), net_->head(), net_->compute());
       return;
     }
     case Direction::kGenerate:

@@ -8,6 +8,7 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/rms_norm.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tanh.h>
@@ -45,12 +46,8 @@ Result<Transformer> Transformer::Make(const NetConfig& config, ParameterMap para
                                       AttentionBackend backend, const Compute& compute) {
   const ModelConfig& model = config.model;
   ASSIGN_OR_RETURN(const TermSpec terms, TermsOf(model));
-  const AttentionShape shape = {.n_head = model.n_head,
-                                .head_dim = model.head_dim(),
-                                .d_model = model.d_model,
-                                .causal = model.causal};
-  ASSIGN_OR_RETURN(Attention attention,
-                   Attention::Make(terms, model.position.method, shape, backend, compute));
+  ASSIGN_OR_RETURN(Attention attention, Attention::Make(terms, model.position.method,
+                                                        model.attention_shape(), backend, compute));
   ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(model));
   LR_CHECK(specs.size() == parameters.size());
   for (const ParameterSpec& spec : specs) {
@@ -59,7 +56,34 @@ Result<Transformer> Transformer::Make(const NetConfig& config, ParameterMap para
   }
   Transformer net(config, terms, std::move(attention), compute);
   net.Bind(std::move(parameters));
+  RETURN_IF_ERROR(net.Extend());
   return net;
+}
+
+Status Transformer::Extend() {
+  if (config_.extension.is_null()) return Status();
+  if (!terms_.rotation || config_.model.position.method != "rope") {
+    return Status(Code::kInvalidArgument,
+                  Str("extend: the model's position method is \"", config_.model.position.method,
+                      "\"; an extension needs \"rope\""));
+  }
+  ASSIGN_OR_RETURN(extension_, FindExtension(config_.extension.at("method").get<std::string>()));
+  rope_ = {.base = config_.model.position.params.at("base").get<double>(),
+           .n_rotary = 2 * static_cast<std::int64_t>(terms_.rotation->frequency.size())};
+  return extension_->rotation(config_.extension, rope_, 1).status();
+}
+
+// The rotation of a text of n_tokens, whose parameters Extend() has checked.
+void Transformer::TurnFor(std::int64_t n_tokens) {
+  if (extension_ == nullptr) return;
+  Result<ExtendedRotation> rotation = extension_->rotation(config_.extension, rope_, n_tokens);
+  LR_CHECK(rotation.ok());
+  attention_.SetRotation(std::move(rotation->frequency), rotation->magnitude);
+}
+
+std::int64_t Transformer::CachedLengthMax() const {
+  if (extension_ == nullptr || !extension_->by_length) return 0;
+  return config_.extension.at("original_length").get<std::int64_t>();
 }
 
 void Transformer::Bind(ParameterMap&& parameters) {
@@ -72,29 +96,36 @@ void Transformer::Bind(ParameterMap&& parameters) {
     const auto it = parameters_.find(name);
     return it == parameters_.end() ? at::Tensor() : it->second;
   };
-  wte_VC_ = get("transformer.wte.weight");
+  const auto both = [&](const std::string& at, std::string_view name) -> Weights {
+    if (name.empty()) return {};
+    return {.weight = get(Str(at, name, ".weight")), .bias = get(Str(at, name, ".bias"))};
+  };
+  const auto architecture = FindArchitecture(config_.model.architecture);
+  LR_CHECK(architecture.ok());
+  const TensorNames& names = (*architecture)->names;
+  inputs_first_ = names.inputs_first;
+  heads_first_ = names.heads_first;
+  wte_VC_ = get(Str(names.embedding, ".weight"));
   wpe_PC_ = get("transformer.wpe.weight");
-  ln_f_weight_ = get("transformer.ln_f.weight");
-  ln_f_bias_ = get("transformer.ln_f.bias");
-  head_VC_ = config_.model.tie_embeddings ? wte_VC_ : get("lm_head.weight");
+  final_norm_ = both("", names.final_norm);
+  head_ = {.weight_VC = config_.model.tie_embeddings ? wte_VC_ : get(Str(names.head, ".weight")),
+           .bias_V = get(Str(names.head, ".bias"))};
   for (std::int64_t l = 0; l < config_.model.n_layer; ++l) {
-    const std::string at = Str("transformer.h.", l, ".");
-    Layer layer = {.ln_1_weight = get(at + "ln_1.weight"),
-                   .ln_1_bias = get(at + "ln_1.bias"),
-                   .c_attn_weight = get(at + "attn.c_attn.weight"),
-                   .c_attn_bias = get(at + "attn.c_attn.bias"),
-                   .attn_proj_weight = get(at + "attn.c_proj.weight"),
-                   .attn_proj_bias = get(at + "attn.c_proj.bias"),
+    const std::string at = Str(names.layer, l, ".");
+    Layer layer = {.norm_1 = both(at, names.norm_1),
+                   .norm_2 = both(at, names.norm_2),
+                   .qkv = both(at, names.qkv),
+                   .q = both(at, names.q),
+                   .k = both(at, names.k),
+                   .v = both(at, names.v),
+                   .attn_out = both(at, names.out),
+                   .mlp_gate = both(at, names.gate),
+                   .mlp_up = both(at, names.up),
+                   .mlp_down = both(at, names.down),
                    .learned = {},
-                   .ln_2_weight = get(at + "ln_2.weight"),
-                   .ln_2_bias = get(at + "ln_2.bias"),
-                   .c_fc_weight = get(at + "mlp.c_fc.weight"),
-                   .c_fc_bias = get(at + "mlp.c_fc.bias"),
-                   .mlp_proj_weight = get(at + "mlp.c_proj.weight"),
-                   .mlp_proj_bias = get(at + "mlp.c_proj.bias"),
                    .scale = config_.scale_attn_weights ? terms_.scale : 1.0};
     if (config_.scale_attn_by_inverse_layer_idx) layer.scale /= static_cast<double>(l + 1);
-    const std::string of_layer = at + "attn.position.";
+    const std::string of_layer = Str("transformer.h.", l, ".attn.position.");
     for (const LearnedTensor& learned : terms_.learned) {
       layer.learned.push_back(
           get((terms_.share_layers ? "transformer.position." : of_layer) + learned.name));
@@ -167,29 +198,48 @@ at::Tensor Transformer::InputAddition(std::int64_t begin, std::int64_t n) {
   return filled_TC_.narrow(0, begin, n);
 }
 
-at::Tensor Transformer::Linear(const at::Tensor& x, const at::Tensor& weight,
-                               const at::Tensor& bias) const {
+at::Tensor Transformer::Linear(const at::Tensor& x, const Weights& product) const {
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(compute_.product);
-  const at::Tensor y =
-      longrun::Linear(rows, weight.to(compute_.product), bias.to(compute_.product), compute_.path);
+  // Transposed here and not once: a view of a leaf must be taken while gradients are recorded.
+  const at::Tensor weight_IO = inputs_first_ ? product.weight : product.weight.t();
+  const at::Tensor bias = product.bias.defined() ? product.bias.to(compute_.product) : at::Tensor();
+  const at::Tensor y = longrun::Linear(rows, weight_IO.to(compute_.product), bias, compute_.path);
   std::vector<std::int64_t> shape(x.sizes().begin(), x.sizes().end());
-  shape.back() = weight.size(1);
+  shape.back() = weight_IO.size(1);
   return y.view(shape);
 }
 
-at::Tensor Transformer::Norm(const at::Tensor& x, const at::Tensor& weight,
-                             const at::Tensor& bias) const {
-  return at::layer_norm(x, {x.size(-1)}, weight, bias, config_.model.layer_norm_epsilon);
+at::Tensor Transformer::Norm(const at::Tensor& x, const Weights& norm) const {
+  const double epsilon = config_.model.layer_norm_epsilon;
+  if (config_.model.body.norm == "rms_norm") {
+    return at::rms_norm(x, x.size(-1), norm.weight, epsilon);
+  }
+  return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, epsilon);
 }
 
-at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& x_BTC,
-                                      AttentionCache* cache) {
-  const std::int64_t b = x_BTC.size(0), t = x_BTC.size(1), c = x_BTC.size(2);
+// q, k, v as (B, H, T, D), k and v of as many heads as they have.
+std::vector<at::Tensor> Transformer::Projections(const Layer& layer,
+                                                 const at::Tensor& normed_BTC) const {
+  const std::int64_t b = normed_BTC.size(0), t = normed_BTC.size(1);
   const std::int64_t h = config_.model.n_head, d = config_.model.head_dim();
-  const at::Tensor normed_BTC = Norm(x_BTC, layer.ln_1_weight, layer.ln_1_bias);
-  const at::Tensor qkv = Linear(normed_BTC, layer.c_attn_weight, layer.c_attn_bias);
-  const std::vector<at::Tensor> qkv_BHTD =
-      qkv.view({b, t, 3, h, d}).permute({2, 0, 3, 1, 4}).contiguous().unbind(0);
+  if (layer.qkv.weight.defined()) {
+    const at::Tensor qkv = Linear(normed_BTC, layer.qkv);
+    const at::Tensor qkv_3BHTD = heads_first_ ? qkv.view({b, t, h, 3, d}).permute({3, 0, 2, 1, 4})
+                                              : qkv.view({b, t, 3, h, d}).permute({2, 0, 3, 1, 4});
+    return qkv_3BHTD.contiguous().unbind(0);
+  }
+  std::vector<at::Tensor> parts;
+  parts.reserve(3);
+  for (const Weights* product : {&layer.q, &layer.k, &layer.v}) {
+    const at::Tensor part = Linear(normed_BTC, *product);
+    parts.push_back(part.view({b, t, -1, d}).transpose(1, 2).contiguous());
+  }
+  return parts;
+}
+
+at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,
+                                      AttentionCache* cache) {
+  const std::vector<at::Tensor> qkv_BHTD = Projections(layer, normed_BTC);
   const Attention::Call call = {.q_BHTD = qkv_BHTD[0],
                                 .k_BHTD = qkv_BHTD[1],
                                 .v_BHTD = qkv_BHTD[2],
@@ -198,14 +248,26 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& x_BT
                                 .scale = layer.scale};
   const at::Tensor o_BHTD =
       cache == nullptr ? attention_.Forward(call) : attention_.ForwardBehind(call, *cache);
-  return Linear(o_BHTD.transpose(1, 2).reshape({b, t, c}), layer.attn_proj_weight,
-                layer.attn_proj_bias);
+  const at::Tensor o_BTHD = o_BHTD.transpose(1, 2);
+  return Linear(o_BTHD.reshape({o_BTHD.size(0), o_BTHD.size(1), -1}), layer.attn_out);
 }
 
-at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& x_BTC) {
-  const at::Tensor h =
-      Linear(Norm(x_BTC, layer.ln_2_weight, layer.ln_2_bias), layer.c_fc_weight, layer.c_fc_bias);
-  return Linear(Activate(config_.model.activation, h), layer.mlp_proj_weight, layer.mlp_proj_bias);
+at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const {
+  const std::string& activation = config_.model.activation;
+  const at::Tensor up = Linear(normed_BTC, layer.mlp_up);
+  if (!layer.mlp_gate.weight.defined()) return Linear(Activate(activation, up), layer.mlp_down);
+  return Linear(Activate(activation, Linear(normed_BTC, layer.mlp_gate)) * up, layer.mlp_down);
+}
+
+at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, AttentionCache* cache) {
+  const at::Tensor normed_BTC = Norm(x_BTC, layer.norm_1);
+  const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, cache);
+  if (config_.model.body.block == "sequential") {
+    const at::Tensor between_BTC = x_BTC + attended_BTC;
+    return between_BTC + MlpPart(layer, Norm(between_BTC, layer.norm_2));
+  }
+  const bool shared = !layer.norm_2.weight.defined();
+  return x_BTC + attended_BTC + MlpPart(layer, shared ? normed_BTC : Norm(x_BTC, layer.norm_2));
 }
 
 at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {
@@ -219,22 +281,20 @@ at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {
 }
 
 at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {
+  TurnFor(ids_BT.size(1));
   at::Tensor x_BTC = Embedded(ids_BT, 0);
-  for (const Layer& layer : layers_) {
-    x_BTC = x_BTC + AttentionPart(layer, x_BTC, nullptr);
-    x_BTC = x_BTC + MlpPart(layer, x_BTC);
-  }
-  return Norm(x_BTC, ln_f_weight_, ln_f_bias_);
+  for (const Layer& layer : layers_) x_BTC = Block(layer, x_BTC, nullptr);
+  return Norm(x_BTC, final_norm_);
 }
 
 at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches) {
   LR_CHECK(caches.size() == layers_.size());
+  TurnFor(caches.front().n + ids_BT.size(1));
   at::Tensor x_BTC = Embedded(ids_BT, caches.front().n);
   for (std::size_t l = 0; l < layers_.size(); ++l) {
-    x_BTC = x_BTC + AttentionPart(layers_[l], x_BTC, &caches[l]);
-    x_BTC = x_BTC + MlpPart(layers_[l], x_BTC);
+    x_BTC = Block(layers_[l], x_BTC, &caches[l]);
   }
-  return Norm(x_BTC, ln_f_weight_, ln_f_bias_);
+  return Norm(x_BTC, final_norm_);
 }
 
 }  // namespace longrun

@@ -89,6 +89,31 @@ TEST(ModelConfigTest, JsonRestoresTheConfig) {
   EXPECT_EQ(CanonicalJson(restored->position.ToJson()), R"({"method":"cable","variant":"scaled"})");
 }
 
+// A run of gpt2 is as old as its run key; the others say what may differ in their bodies.
+TEST(ModelConfigTest, TheBodyStandsInTheJsonOfOtherArchitecturesThanGpt2) {
+  ModelConfig config = Tiny("rope");
+  EXPECT_EQ(config.ToJson().size(), 11U);
+  ASSERT_TRUE(config.SetArchitecture("mistral").ok());
+  config.body.n_kv_head = 2;
+  config.body.head_dim = 32;
+  config.body.window = 77;
+  ASSERT_TRUE(config.Check().ok()) << config.Check().message();
+  EXPECT_EQ(config.ToJson().size(), 17U);
+  EXPECT_EQ(config.d_ff, 1536);  // 8/3 * 512 = 1365.3, up to a multiple of 256
+  const auto restored = ModelConfig::FromJson(config.ToJson(), config.position.ToJson());
+  ASSERT_TRUE(restored.ok()) << restored.status().message();
+  EXPECT_EQ(CanonicalJson(restored->ToJson()), CanonicalJson(config.ToJson()));
+  EXPECT_EQ(restored->ParameterCount(), config.ParameterCount());
+  Json json = config.ToJson();
+  json.erase("sliding_window");
+  EXPECT_NE(ModelConfig::FromJson(json, "rope").status().message().find("model.sliding_window"),
+            std::string::npos);
+  json = Tiny().ToJson();
+  json["sliding_window"] = 0;
+  EXPECT_NE(ModelConfig::FromJson(json, "rope").status().message().find("unknown key"),
+            std::string::npos);
+}
+
 TEST(ModelConfigTest, JsonIsReadStrictly) {
   const auto message = [](const std::function<void(Json&)>& spoil) {
     Json json = Tiny().ToJson();
@@ -126,8 +151,10 @@ TEST(ModelConfigTest, CheckNamesWhatIsOutOfRange) {
   EXPECT_EQ(message([](Config& c) { c.activation = "gelu_neww"; }),
             "model.activation: expected one of gelu_new, gelu, relu, silu, tanh, quick_gelu, found "
             "\"gelu_neww\"; did you mean \"gelu_new\"?");
-  EXPECT_EQ(message([](Config& c) { c.architecture = "llama"; }),
-            "model.architecture: expected one of gpt2, found \"llama\"");
+  EXPECT_EQ(
+      message([](Config& c) { c.architecture = "lama"; }),
+      "model.architecture: expected one of gpt2, gptj, gpt_neox, llama, mistral, qwen2, found "
+      "\"lama\"; did you mean \"llama\"?");
   EXPECT_EQ(message([](Config& c) { c.layer_norm_epsilon = std::nan(""); }),
             "model.layer_norm_epsilon: expected 1e-12 to 1, found nan");
 }

@@ -96,7 +96,7 @@ def check(trainer, report, scratch):
     for key, value, words in (
             ("n_heads", 4, ["n_heads", "n_head"]), ("rope_theta", 1e4, ["rope_theta"]),
             ("hidden_size", 48, ["hidden_size"]), ("sliding_window", 8, ["sliding_window"]),
-            ("model_type", "llama", ["model_type", "llama"]), ("model_type", 3, ["model_type"]),
+            ("model_type", "opt", ["model_type", "opt"]), ("model_type", 3, ["model_type"]),
             ("activation_function", "sin", ["activation_function", "sin"]),
             ("activation_function", 1, ["activation_function"]),
             ("activation_function", "mish", ["activation_function", "mish", "gelu_new"]),
@@ -146,7 +146,7 @@ def check(trainer, report, scratch):
                   os.path.join(folder, "model-00001-of-00001.safetensors"))
         with open(os.path.join(folder, "model.safetensors.index.json"), "w") as file:
             json.dump({"weight_map": {}}, file)
-    case("weights in shards", INVALID, ["model.safetensors.index.json", "max_shard_size"],
+    case("shards that the index lacks", DATA, ["model.safetensors.index.json", "missing"],
          damage=shard)
     for what, change in (("empty", lambda data: b""), ("truncated", lambda data: data[:-100]),
                          ("no JSON", lambda data: b"{\"n_head\": "),

@@ -6,7 +6,9 @@
 #include <map>
 #include <utility>
 
+#include "base/json.h"
 #include "base/str.h"
+#include "model/extension/extension.h"
 #include "model/net/gradient.h"
 #include "model/net/head.h"
 #include "model/net/model_folder.h"
@@ -41,6 +43,26 @@ Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size) 
   return tokens;
 }
 
+// {"method": "yarn", ...} in place of what config.json says, which must be nothing.
+Status Extend(const std::string& text, NetConfig& net) {
+  if (text.empty()) return Status();
+  Result<Json> given = ParseJson(text);
+  if (!given) return std::move(given).status().In("--extend");
+  if (!net.extension.is_null()) {
+    return Status(Code::kInvalidArgument,
+                  Str("--extend: config.json extends the model already, by rope_scaling or "
+                      "rope_parameters with method \"",
+                      net.extension.at("method").get<std::string>(),
+                      "\"; take it out there, or leave out --extend"));
+  }
+  Result<Json> extension = ResolveExtension(*given);
+  if (!extension) {
+    return Status(Code::kInvalidArgument, extension.status().message()).In("--extend");
+  }
+  net.extension = std::move(extension).value();
+  return Status();
+}
+
 struct Loaded {
   Transformer net;
   at::Tensor tokens_BT;
@@ -51,6 +73,7 @@ Result<Loaded> Load(const ForwardOptions& options) {
   ASSIGN_OR_RETURN(const Compute compute, OpenCompute(options.device, options.dtype));
   FixNumerics(options.threads, compute.device, backend == AttentionBackend::kTorch);
   ASSIGN_OR_RETURN(ModelFolder folder, LoadModelFolder(options.model));
+  RETURN_IF_ERROR(Extend(options.extend, folder.config));
   ASSIGN_OR_RETURN(at::Tensor tokens, LoadTokens(options.tokens, folder.config.model.vocab_size));
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(folder.config, std::move(folder.parameters),
                                                       backend, compute));
@@ -65,10 +88,11 @@ Status Forward(const ForwardOptions& options) {
   Transformer& net = loaded.net;
   const at::NoGradGuard no_grad;
   const std::int64_t b = loaded.tokens_BT.size(0), t = loaded.tokens_BT.size(1);
-  const at::Tensor logits_BTV = at::empty({b, t, net.head_VC().size(0)}, net.compute().dtype);
+  const at::Tensor logits_BTV =
+      at::empty({b, t, net.head().weight_VC.size(0)}, net.compute().dtype);
   for (std::int64_t row = 0; row < b; ++row) {
     const at::Tensor hidden_TC = net.Hidden(loaded.tokens_BT.narrow(0, row, 1)).select(0, 0);
-    logits_BTV.select(0, row).copy_(HeadLogits(hidden_TC, net.head_VC(), net.compute()));
+    logits_BTV.select(0, row).copy_(HeadLogits(hidden_TC, net.head(), net.compute()));
   }
   return WriteTensors(options.output, {{"logits", logits_BTV}}).status();
 }

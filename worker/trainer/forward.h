@@ -15,6 +15,7 @@ struct ForwardOptions {
   std::string dtype = "fp32";           // fp32 | fp64 | bf16
   std::string attention = "reference";  // reference | torch
   std::string device = "cpu";           // cpu | cuda
+  std::string extend;                   // JSON of an extension, or empty: as config.json says
   int threads = 1;
 };
 

@@ -30,6 +30,10 @@ void AddForward(CLI::App& app, const char* name, const char* help, ForwardOption
   sub->add_option("--output", options.output, "safetensors file to write")->required();
   sub->add_option("--dtype", options.dtype, "fp32, fp64 or bf16")->capture_default_str();
   sub->add_option("--attention", options.attention, "reference or torch")->capture_default_str();
+  sub->add_option("--extend", options.extend,
+                  "how a rotary model reads beyond its length, as JSON: {\"method\": "
+                  "\"pi|ntk|dynamic_ntk|yarn|llama3|longrope\", \"factor\": 4, "
+                  "\"original_length\": 4096}");
   sub->add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()

@@ -29,7 +29,7 @@ double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
 
 at::Tensor Logits(Transformer& net, const at::Tensor& ids_BT) {
   const at::NoGradGuard no_grad;
-  return HeadLogits(net.Hidden(ids_BT).flatten(0, 1), net.head_VC(), net.compute())
+  return HeadLogits(net.Hidden(ids_BT).flatten(0, 1), net.head(), net.compute())
       .view({ids_BT.size(0), ids_BT.size(1), -1});
 }
 

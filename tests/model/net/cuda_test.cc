@@ -59,7 +59,7 @@ class DeviceTest : public testing::TestWithParam<const char*> {
   static at::Tensor Logits(Transformer& net, const at::Tensor& tokens_BT) {
     const at::NoGradGuard no_grad;
     const at::Tensor ids_BT = tokens_BT.to(net.compute().device);
-    return HeadLogits(net.Hidden(ids_BT).flatten(0, 1), net.head_VC(), net.compute())
+    return HeadLogits(net.Hidden(ids_BT).flatten(0, 1), net.head(), net.compute())
         .view({tokens_BT.size(0), tokens_BT.size(1), -1});
   }
   // The mean loss over the sequences; its gradient is left in the parameters.

@@ -20,7 +20,7 @@ namespace {
 at::Tensor Anew(Transformer& net, const at::Tensor& ids_BT) {
   const at::NoGradGuard no_grad;
   const at::Tensor hidden_BTC = net.Hidden(ids_BT);
-  return HeadLogits(hidden_BTC.select(1, ids_BT.size(1) - 1), net.head_VC(), net.compute());
+  return HeadLogits(hidden_BTC.select(1, ids_BT.size(1) - 1), net.head(), net.compute());
 }
 
 double MaxDifference(const at::Tensor& a, const at::Tensor& b) {

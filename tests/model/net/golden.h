@@ -1,5 +1,5 @@
-// The golden cases of tools/oracle/gpt2_oracle.py: weights by a formula, logits and gradients from an
-// independent PyTorch program in float64.
+// The golden cases of tools/oracle/gpt2_oracle.py (net/) and bodies_oracle.py (bodies/): weights by a
+// formula, logits and gradients in float64 from an independent PyTorch program, and from transformers.
 #pragma once
 
 #include <ATen/ops/empty.h>
@@ -29,23 +29,34 @@ inline const char* const kGoldenCases[] = {"learned",
                                            "tanh",
                                            "quick_gelu"};
 
+// transformers' own models, as it saves their config.json.
+inline const char* const kBodyCases[] = {"bodies/gptj",           "bodies/gptj_tied",
+                                         "bodies/gpt_neox",       "bodies/gpt_neox_sequential",
+                                         "bodies/llama",          "bodies/llama_biases",
+                                         "bodies/mistral",        "bodies/mistral_no_window",
+                                         "bodies/qwen2",          "bodies/qwen2_window",
+                                         "bodies/llama_linear",   "bodies/llama_dynamic",
+                                         "bodies/llama_yarn",     "bodies/llama_llama3",
+                                         "bodies/llama_longrope", "bodies/gpt_neox_yarn"};
+
 inline std::string GoldenFolder(const std::string& name) {
-  return std::string(LONGRUN_SOURCE_DIR) + "/tests/golden/net/" + name;
+  const std::string part = name.find('/') == std::string::npos ? "net/" : "";
+  return std::string(LONGRUN_SOURCE_DIR) + "/tests/golden/" + part + name;
 }
 
-// w[n] = offset + (((n + s)^2 * 31 + n * s) mod 65537 - 32768) / 131072, s = sum of the name's bytes.
+// w[n] = offset + (((n + s)^2 * 31 + n * s) mod 65537 - 32768) / 131072, s = sum of the name's bytes,
+// offset 1 for the weights of norms, else 0.
 inline ParameterMap FormulaWeights(const ModelConfig& model) {
   ParameterMap weights;
   const std::vector<ParameterSpec> specs = ParametersOf(model).value();
   for (const ParameterSpec& spec : specs) {
     std::int64_t s = 0;
     for (const char c : spec.name) s += c;
-    const bool norm = spec.name.find(".ln_") != std::string::npos && spec.name.ends_with("weight");
     at::Tensor tensor = at::empty(spec.shape, at::kFloat);
     float* out = tensor.data_ptr<float>();
     for (std::int64_t n = 0; n < tensor.numel(); ++n) {
       const std::int64_t step = ((n + s) * (n + s) * 31 + n * s) % 65537 - 32768;
-      out[n] = (norm ? 1.0f : 0.0f) + static_cast<float>(step) / 131072.0f;
+      out[n] = static_cast<float>(spec.init_mean) + static_cast<float>(step) / 131072.0f;
     }
     weights[spec.name] = tensor;
   }

@@ -15,7 +15,7 @@ namespace {
 
 double MeanNll(Transformer& net, const at::Tensor& ids, const at::Tensor& targets) {
   const at::NoGradGuard no_grad;
-  return HeadNll(net.Hidden(ids).flatten(0, 1), net.head_VC(), targets.flatten(), net.compute())
+  return HeadNll(net.Hidden(ids).flatten(0, 1), net.head(), targets.flatten(), net.compute())
       .mean()
       .item<double>();
 }
@@ -77,10 +77,10 @@ TEST(GradientSumTest, ClearingForgetsEarlierPasses) {
   Transformer net = SmallNet(SmallConfig("alibi"), "fp64");
   ClearGradients(net);
   AddGradients(net, tokens.narrow(1, 0, 8), tokens.narrow(1, 1, 8), 1.0);
-  const at::Tensor once = GradientOf(net.head_VC()).clone();
+  const at::Tensor once = GradientOf(net.head().weight_VC).clone();
   ClearGradients(net);
   AddGradients(net, tokens.narrow(1, 0, 8), tokens.narrow(1, 1, 8), 1.0);
-  EXPECT_TRUE(once.equal(GradientOf(net.head_VC())));
+  EXPECT_TRUE(once.equal(GradientOf(net.head().weight_VC)));
 }
 
 TEST(HeadTest, TheLossOfChunksIsTheLossOfTheWhole) {
@@ -89,10 +89,10 @@ TEST(HeadTest, TheLossOfChunksIsTheLossOfTheWhole) {
   const at::Tensor hidden = (at::arange(200 * 4, at::kDouble) * 0.37).sin().view({200, 4});
   const at::Tensor head = (at::arange(100000 * 4, at::kDouble) * 0.53).sin().view({100000, 4});
   const at::Tensor targets = at::arange(200, at::kLong) * 499;
-  const at::Tensor z = HeadLogits(hidden, head, compute);
+  const at::Tensor z = HeadLogits(hidden, {head}, compute);
   const at::Tensor expected = z.logsumexp({1}) - z.gather(1, targets.unsqueeze(1)).squeeze(1);
 
-  const at::Tensor nll = HeadNll(hidden, head, targets, compute);
+  const at::Tensor nll = HeadNll(hidden, {head}, targets, compute);
 
   EXPECT_LT((nll - expected).abs().max().item<double>(), 1e-12);
 }

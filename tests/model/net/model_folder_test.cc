@@ -64,7 +64,7 @@ TEST_F(ModelFolderTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) 
   EXPECT_TRUE(Has(ErrorOf(with("n_hidden", 3)), "\"n_hidden\" is unknown"));
   EXPECT_TRUE(Has(ErrorOf(with("n_laier", 3)), "did you mean \"n_layer\"?"));
   EXPECT_TRUE(Has(ErrorOf(with("rope_theta", 1e4)), "\"rope_theta\" is unknown"));
-  EXPECT_TRUE(Has(ErrorOf(with("model_type", "llama")), "model_type \"llama\""));
+  EXPECT_TRUE(Has(ErrorOf(with("model_type", "opt")), "model_type \"opt\" is not built"));
   EXPECT_TRUE(Has(ErrorOf(with("add_cross_attention", true)), "add_cross_attention"));
   EXPECT_TRUE(Has(ErrorOf(with("activation_function", "mish")), "\"mish\" is not built"));
   EXPECT_TRUE(Has(ErrorOf(with("quantization_config", {{"bits", 4}})), "quantization_config"));
@@ -170,13 +170,23 @@ TEST_F(ModelFolderTest, ATiedPairMayBeStoredUnderTheHeadsName) {
   EXPECT_FALSE(folder->parameters.contains("lm_head.weight"));
 }
 
-TEST_F(ModelFolderTest, WeightsInShardsAreRefusedWithTheRemedy) {
+// Shards: body_test.cc.
+TEST_F(ModelFolderTest, AnIndexIsReadWhereTheOneFileIsNot) {
   Write(SmallJson(), Tensors());
   const std::string path = JoinPath(folder_.path(), "model.safetensors");
   ASSERT_TRUE(WriteFileAtomic(path + ".index.json", "{}").ok());
   EXPECT_EQ(Error(), "");  // the one file is there
   ASSERT_TRUE(RemoveAll(path).ok());
-  EXPECT_TRUE(Has(Error(), "max_shard_size"));
+  EXPECT_TRUE(Has(Error(), "index.json: expected a map \"weight_map\""));
+}
+
+TEST_F(ModelFolderTest, APickleIsRefusedWithTheRemedy) {
+  Write(SmallJson(), Tensors());
+  ASSERT_TRUE(RemoveAll(JoinPath(folder_.path(), "model.safetensors")).ok());
+  for (const char* name : {"pytorch_model.bin.index.json", "pytorch_model.bin"}) {
+    ASSERT_TRUE(WriteFileAtomic(JoinPath(folder_.path(), name), "{}").ok());
+    EXPECT_TRUE(Has(Error(), name) && Has(Error(), "safe_serialization=True"));
+  }
 }
 
 TEST_F(ModelFolderTest, WhatIsNoJsonOrNotThereIsNamed) {

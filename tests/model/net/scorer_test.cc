@@ -47,7 +47,7 @@ TEST(NetScorerTest, GivesTheNllOfEachScoredTokenInItsWindow) {
       const at::Tensor prefix = at::empty({1, static_cast<std::int64_t>(fed.size())}, at::kLong);
       std::copy(fed.begin(), fed.end(), prefix.data_ptr<std::int64_t>());
       const at::Tensor last = net.Hidden(prefix).select(1, prefix.size(1) - 1);
-      const at::Tensor logp = HeadLogits(last, net.head_VC(), net.compute()).log_softmax(1);
+      const at::Tensor logp = HeadLogits(last, net.head(), net.compute()).log_softmax(1);
       const double expected = -logp[0][ids[static_cast<std::size_t>(t)]].item<double>();
       EXPECT_NEAR((*nll)[w][static_cast<std::size_t>(t - window.score_begin)], expected, 1e-5);
     }

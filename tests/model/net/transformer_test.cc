@@ -28,7 +28,7 @@ Transformer GoldenNet(const std::string& name, const std::string& precision) {
 at::Tensor Logits(Transformer& net, const at::Tensor& tokens_BT) {
   const at::NoGradGuard no_grad;
   const at::Tensor hidden_BTC = net.Hidden(tokens_BT);
-  return HeadLogits(hidden_BTC.flatten(0, 1), net.head_VC(), net.compute())
+  return HeadLogits(hidden_BTC.flatten(0, 1), net.head(), net.compute())
       .view({tokens_BT.size(0), tokens_BT.size(1), -1});
 }
 
@@ -67,8 +67,14 @@ TEST_P(GoldenTest, GradientsAreThoseOfTheOracle) {
   EXPECT_GE(n_compared, 4);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, GoldenTest, testing::ValuesIn(kGoldenCases),
-                         [](const auto& given) { return std::string(given.param); });
+std::string LastPart(const testing::TestParamInfo<const char*>& given) {
+  const std::string name = given.param;
+  return name.substr(name.find('/') + 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, GoldenTest, testing::ValuesIn(kGoldenCases), LastPart);
+// Of transformers' own models: other norms, MLPs, blocks, biases, grouped heads, windows.
+INSTANTIATE_TEST_SUITE_P(Bodies, GoldenTest, testing::ValuesIn(kBodyCases), LastPart);
 
 }  // namespace
 }  // namespace longrun

@@ -378,7 +378,7 @@ TEST_F(TrainerTest, TheDoorForwardGivesTheLogitsOfTheModelInAFolder) {
           .value();
   const at::NoGradGuard no_grad;
   const at::Tensor expected =
-      HeadLogits(net.Hidden(tokens).flatten(0, 1), net.head_VC(), net.compute()).view({2, 24, 320});
+      HeadLogits(net.Hidden(tokens).flatten(0, 1), net.head(), net.compute()).view({2, 24, 320});
 
   const auto run = [&](const char* verb, const std::string& dtype) {
     return Exec({verb, "--model", model, "--tokens", At("tokens.safetensors"), "--output",

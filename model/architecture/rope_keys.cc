@@ -1,0 +1,210 @@
+#include "model/architecture/rope_keys.h"
+
+#include <algorithm>
+#include <iterator>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/str.h"
+#include "model/extension/extension.h"
+
+namespace longrun {
+namespace {
+
+// What rope_parameters may hold beside the parameters of a scaling.
+constexpr std::string_view kTheta = "rope_theta";
+constexpr std::string_view kPartial = "partial_rotary_factor";
+
+// The one value that several keys say, each present or not.
+class OneValue {
+ public:
+  Status Add(const Json& object, std::string_view key, std::string_view shown) {
+    if (key.empty() || !object.is_object() || !object.contains(key) || object[key].is_null()) {
+      return Status();
+    }
+    ASSIGN_OR_RETURN(const double value, GetDouble(object, key, "config.json"));
+    if (given_ && value != value_) {
+      return Status(Code::kInvalidArgument, Str("config.json: ", shown, " ", value, " contradicts ",
+                                                shown_, " ", value_, "; leave one of the two out"));
+    }
+    given_ = true;
+    value_ = value;
+    shown_ = std::string(shown);
+    return Status();
+  }
+  double Or(double absent) const { return given_ ? value_ : absent; }
+
+ private:
+  bool given_ = false;
+  double value_ = 0.0;
+  std::string shown_;
+};
+
+// transformers' scalings as our extensions; the parameters in `keys` have one name in both.
+struct Scaling {
+  std::string_view type, method;
+  std::span<const std::string_view> keys = {};
+  // Where L0 comes from: config.json's max_position_embeddings, the scaling's own
+  // original_max_position_embeddings, or the first where the second is absent.
+  enum class Length { kNone, kOfModel, kOwn, kOwnOrModel } length = Length::kNone;
+};
+
+constexpr std::string_view kOwnLength = "original_max_position_embeddings";
+constexpr std::string_view kModelLength = "max_position_embeddings";
+
+constexpr std::string_view kYarnKeys[] = {"beta_fast", "beta_slow", "attention_factor"};
+constexpr std::string_view kLlama3Keys[] = {"low_freq_factor", "high_freq_factor"};
+constexpr std::string_view kLongropeKeys[] = {"short_factor", "long_factor", "attention_factor"};
+constexpr Scaling kScalings[] = {
+    {"linear", "pi", {}, Scaling::Length::kNone},
+    {"dynamic", "dynamic_ntk", {}, Scaling::Length::kOfModel},
+    {"yarn", "yarn", kYarnKeys, Scaling::Length::kOwnOrModel},
+    {"llama3", "llama3", kLlama3Keys, Scaling::Length::kOwn},
+    {"longrope", "longrope", kLongropeKeys, Scaling::Length::kOwnOrModel}};
+
+// rope_type, or "type", its older name; "default" for an object without either.
+Result<std::string> ScalingType(const Json& object, std::string_view shown) {
+  std::string type;
+  for (const char* key : {"rope_type", "type"}) {
+    if (!object.contains(key) || object[key].is_null()) continue;
+    ASSIGN_OR_RETURN(const std::string given, GetString(object, key, shown));
+    if (!type.empty() && type != given) {
+      return Status(Code::kInvalidArgument,
+                    Str("config.json: ", shown, ".type \"", given, "\" contradicts rope_type \"",
+                        type, "\"; leave one of the two out"));
+    }
+    type = given;
+  }
+  return type.empty() ? "default" : type;
+}
+
+Result<const Scaling*> FindScaling(const std::string& type, std::string_view shown) {
+  std::vector<std::string> known = {"default"};
+  for (const Scaling& scaling : kScalings) {
+    if (scaling.type == type) return &scaling;
+    known.emplace_back(scaling.type);
+  }
+  return Status(Code::kUnimplemented, Str("config.json: ", shown, ".rope_type \"", type,
+                                          "\" is not built; there are ", Join(known, ", ")));
+}
+
+// L0 as transformers finds it, null where the scaling needs none; `absent`: a model's length where the
+// file does not say.
+Result<Json> OriginalLength(const ConfigReader& read, const Scaling& scaling, const Json& object,
+                            std::string_view shown, std::int64_t absent) {
+  const bool has_own = object.contains(kOwnLength) && !object[kOwnLength].is_null();
+  if (scaling.length == Scaling::Length::kNone) return Json();
+  if (scaling.length == Scaling::Length::kOfModel) {
+    if (has_own && object[kOwnLength] != read.config().value(kModelLength, Json())) {
+      return Status(Code::kUnimplemented,
+                    Str("config.json: ", shown, ".", kOwnLength, " ", object[kOwnLength].dump(),
+                        " is not built for rope_type \"", scaling.type, "\"; transformers takes ",
+                        kModelLength, ": give the one of the two that you mean there"));
+    }
+    return read.Has(kModelLength) ? read[kModelLength] : Json(absent);
+  }
+  if (has_own) return object[kOwnLength];
+  if (scaling.length == Scaling::Length::kOwn) {
+    return Status(Code::kInvalidArgument,
+                  Str("config.json: ", shown, ".", kOwnLength, " is missing, which rope_type \"",
+                      scaling.type, "\" needs"));
+  }
+  return read.Has(kModelLength) ? read[kModelLength] : Json(absent);
+}
+
+// One spelling's object as our extension; null for "default".
+Result<Json> ReadScaling(const ConfigReader& read, std::string_view shown, std::int64_t absent) {
+  if (!read.Has(shown)) return Json();
+  const Json& object = read[shown];
+  if (!object.is_object()) {
+    return Status(Code::kInvalidArgument, Str("config.json: ", shown, ": expected a map"));
+  }
+  ASSIGN_OR_RETURN(const std::string type, ScalingType(object, shown));
+  static constexpr Scaling kNoScaling = {.type = "default", .method = ""};
+  const Scaling* scaling = &kNoScaling;
+  if (type != kNoScaling.type) {
+    ASSIGN_OR_RETURN(scaling, FindScaling(type, shown));
+  }
+  Json extension = {{"method", scaling->method}};
+  for (const auto& [key, value] : object.items()) {
+    const bool known =
+        (key == "factor" && !scaling->method.empty()) ||
+        std::find(scaling->keys.begin(), scaling->keys.end(), key) != scaling->keys.end();
+    if (value.is_null() || key == "rope_type" || key == "type" || key == kTheta ||
+        key == kPartial || key == kOwnLength) {
+      continue;
+    }
+    if (!known) {
+      return Status(Code::kUnimplemented, Str("config.json: ", shown, ".", key, " ", value.dump(),
+                                              " is not built for rope_type \"", type, "\""));
+    }
+    extension[key] = value;
+  }
+  if (scaling->method.empty()) return Json();
+  ASSIGN_OR_RETURN(const Json length, OriginalLength(read, *scaling, object, shown, absent));
+  if (!length.is_null()) extension["original_length"] = length;
+  Result<Json> complete = ResolveExtension(extension);
+  if (complete.ok()) return complete;
+  return Status(Code::kInvalidArgument,
+                Str("config.json: ", shown, ": ", complete.status().message()));
+}
+
+}  // namespace
+
+Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfig& net) {
+  for (const std::string_view key : {"rope_scaling", "rope_parameters"}) {
+    ASSIGN_OR_RETURN(const Json extension, ReadScaling(read, key, spelling.length_where_absent));
+    if (extension.is_null() || extension == net.extension) continue;
+    if (!net.extension.is_null()) {
+      return Status(Code::kInvalidArgument,
+                    "config.json: rope_parameters contradicts rope_scaling; leave one of the two "
+                    "out");
+    }
+    net.extension = extension;
+  }
+  const Json parameters = read.Has("rope_parameters") ? read["rope_parameters"] : Json::object();
+  OneValue base, partial;
+  for (const std::string_view key : {spelling.base, spelling.other_base}) {
+    RETURN_IF_ERROR(base.Add(read.config(), key, key));
+  }
+  RETURN_IF_ERROR(base.Add(parameters, kTheta, "rope_parameters.rope_theta"));
+  for (const std::string_view key : {spelling.partial, spelling.other_partial}) {
+    RETURN_IF_ERROR(partial.Add(read.config(), key, key));
+  }
+  RETURN_IF_ERROR(partial.Add(parameters, kPartial, "rope_parameters.partial_rotary_factor"));
+  const Json rope = {{"method", "rope"},
+                     {"base", base.Or(10000.0)},
+                     {"partial", partial.Or(spelling.partial_where_absent)}};
+  RETURN_IF_ERROR(ReadPosition(read, rope, {{"base", spelling.base}, {"partial", spelling.partial}},
+                               net.model));
+  // Another method than the file's own rope has nothing to scale.
+  if (net.model.position.method != "rope") net.extension = Json();
+  return Status();
+}
+
+void WriteRope(const NetConfig& net, const RopeSpelling& spelling, Json& config) {
+  const PositionConfig& position = net.model.position;
+  if (position.method != "rope") return;
+  config[std::string(spelling.base)] = position.params.at("base");
+  if (position.params.at("partial") != spelling.partial_where_absent) {
+    config[std::string(spelling.partial)] = position.params.at("partial");
+  }
+  if (net.extension.is_null()) return;
+  const auto scaling =
+      std::find_if(std::begin(kScalings), std::end(kScalings),
+                   [&](const Scaling& one) { return net.extension.at("method") == one.method; });
+  LR_CHECK(scaling != std::end(kScalings));  // ntk is no scaling of a file's
+  Json object = {{"rope_type", scaling->type}, {"factor", net.extension.at("factor")}};
+  for (const std::string_view key : scaling->keys) {
+    object[std::string(key)] = net.extension.at(std::string(key));
+  }
+  if (scaling->length == Scaling::Length::kOfModel) {
+    config[std::string(kModelLength)] = net.extension.at("original_length");
+  } else if (scaling->length != Scaling::Length::kNone) {
+    object[std::string(kOwnLength)] = net.extension.at("original_length");
+  }
+  config["rope_scaling"] = object;
+}
+
+}  // namespace longrun

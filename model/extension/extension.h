@@ -1,0 +1,64 @@
+// An extension: how a rotary model reads texts longer than those it was trained on. Other frequencies
+// and a magnitude, nothing learned. One file and one line of registry.cc each.
+//
+//   q, k turn by p * frequency'[c], and are multiplied by `magnitude` where they turn
+//
+// Notation: d rotary channels of a head, base, frequency[c] = base^(-2c/d), c = 0 .. d/2 - 1; s factor,
+// L0 original_length, L tokens of the text. Torch-free.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "model/param.h"
+
+namespace longrun {
+
+// The rotation that a model was trained with.
+struct RopeShape {
+  double base = 10000.0;
+  std::int64_t n_rotary = 0;  // d
+};
+
+struct ExtendedRotation {
+  std::vector<double> frequency;  // d/2
+  double magnitude = 1.0;
+};
+
+struct Extension {
+  std::string_view name;
+  std::string_view source;
+  std::vector<ParamSpec> params;
+  // Names of parameters that are lists of d/2 positive numbers.
+  std::span<const std::string_view> lists = {};
+  // Writes the defaults that depend on other parameters, of those that `given` lacks. Null for most.
+  void (*refine_defaults)(const Json& given, Json& params) = nullptr;
+  // Of a text of n_tokens. kInvalidArgument for what the model's rotation cannot carry.
+  Result<ExtendedRotation> (*rotation)(const Json& params, const RopeShape& shape,
+                                       std::int64_t n_tokens);
+  // The rotation depends on n_tokens where that exceeds params.original_length.
+  bool by_length = false;
+};
+
+// All, in listing order.
+std::span<const Extension* const> Extensions();
+// kNotFound with the nearest name and the list.
+Result<const Extension*> FindExtension(std::string_view name);
+
+// {"method": "yarn", "factor": 4, "original_length": 4096}: complete, with "method". Errors name the
+// parameter as "extend.PARAM".
+Result<Json> ResolveExtension(const Json& given);
+
+// base^(-2c/d)
+std::vector<double> RopeFrequencies(const RopeShape& shape);
+
+// Parameters that most have.
+ParamSpec FactorParam();
+ParamSpec OriginalLengthParam(bool required);
+
+}  // namespace longrun

@@ -1,0 +1,30 @@
+// NTK-aware scaling: a larger base, so that the fastest pair turns as before and the slowest as with
+// position interpolation. bloc97 2023; as PoSE's LlamaVanillaNTK (arXiv:2309.10400) has it.
+//
+//   base' = base s^(d / (d - 2)),   frequency'[c] = base'^(-2c/d)
+#include <cmath>
+
+#include "model/extension/extension.h"
+
+namespace longrun {
+namespace {
+
+Result<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
+  const auto d = static_cast<double>(shape.n_rotary);
+  // The one pair of d = 2 turns at frequency 1 whatever the base.
+  const double growth = d > 2.0 ? std::pow(params.at("factor").get<double>(), d / (d - 2.0)) : 1.0;
+  return ExtendedRotation{
+      .frequency = RopeFrequencies({.base = shape.base * growth, .n_rotary = shape.n_rotary})};
+}
+
+}  // namespace
+
+const Extension& NtkExtension() {
+  static const Extension extension = {.name = "ntk",
+                                      .source = "bloc97 2023; arXiv:2309.10400, section 2.2",
+                                      .params = {FactorParam(), OriginalLengthParam(false)},
+                                      .rotation = &Rotation};
+  return extension;
+}
+
+}  // namespace longrun

@@ -1,0 +1,112 @@
+// The list of extensions, and the way from what a user wrote to complete parameters.
+#include <array>
+#include <cmath>
+
+#include "base/str.h"
+#include "model/extension/extension.h"
+
+namespace longrun {
+
+const Extension& PiExtension();
+const Extension& NtkExtension();
+const Extension& DynamicNtkExtension();
+const Extension& YarnExtension();
+const Extension& Llama3Extension();
+const Extension& LongropeExtension();
+
+namespace {
+
+// 2^26 tokens, as elsewhere.
+constexpr double kLengthMax = 67108864.0;
+constexpr double kFactorMax = 1e6;
+
+Status CheckList(const Json& given, const std::string& name) {
+  const auto refuse = [&](const std::string& found) {
+    return Status(Code::kInvalidArgument,
+                  Str("extend.", name, ": expected a list of positive numbers, found ", found));
+  };
+  if (!given.contains(name)) return refuse("none");
+  const Json& list = given[name];
+  if (!list.is_array() || list.empty()) return refuse(list.dump());
+  for (const Json& number : list) {
+    if (!number.is_number() || !(number.get<double>() > 0.0)) return refuse(number.dump());
+  }
+  return Status();
+}
+
+}  // namespace
+
+std::span<const Extension* const> Extensions() {
+  static const std::array extensions = {&PiExtension(),         &NtkExtension(),
+                                        &DynamicNtkExtension(), &YarnExtension(),
+                                        &Llama3Extension(),     &LongropeExtension()};
+  return extensions;
+}
+
+Result<const Extension*> FindExtension(std::string_view name) {
+  std::vector<std::string> names;
+  names.reserve(Extensions().size());
+  for (const Extension* extension : Extensions()) {
+    if (extension->name == name) return extension;
+    names.emplace_back(extension->name);
+  }
+  const std::string nearest = Nearest(name, names);
+  return Status(Code::kNotFound,
+                Str("unknown extension \"", name, "\"",
+                    nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"),
+                    " (extensions: ", Join(names, ", "), ")"));
+}
+
+Result<Json> ResolveExtension(const Json& given) {
+  if (!given.is_object()) {
+    return Status(Code::kInvalidArgument, "extend: expected a map with the key \"method\"");
+  }
+  ASSIGN_OR_RETURN(const std::string name, GetString(given, "method", "extend"));
+  Result<const Extension*> found = FindExtension(name);
+  if (!found) return std::move(found).status().In("extend.method");
+  const Extension& extension = **found;
+  Json lists = Json::object(), numbers = given;
+  numbers.erase("method");
+  for (const std::string_view list : extension.lists) {
+    const std::string key(list);
+    RETURN_IF_ERROR(CheckList(given, key));
+    lists[key] = given[key];
+    numbers.erase(key);
+  }
+  ASSIGN_OR_RETURN(Json params, ResolveParams(extension.params, numbers, "extend"));
+  if (extension.refine_defaults != nullptr) extension.refine_defaults(numbers, params);
+  params.update(lists);
+  params["method"] = name;
+  return params;
+}
+
+std::vector<double> RopeFrequencies(const RopeShape& shape) {
+  std::vector<double> frequency;
+  frequency.reserve(static_cast<std::size_t>(shape.n_rotary / 2));
+  for (std::int64_t c = 0; c < shape.n_rotary / 2; ++c) {
+    const double exponent = -2.0 * static_cast<double>(c) / static_cast<double>(shape.n_rotary);
+    frequency.push_back(std::pow(shape.base, exponent));
+  }
+  return frequency;
+}
+
+ParamSpec FactorParam() {
+  return {.name = "factor",
+          .type = ParamSpec::Type::kDouble,
+          .default_value = nullptr,
+          .min = 1.0,
+          .max = kFactorMax,
+          .meaning = "how many times longer the texts are"};
+}
+
+ParamSpec OriginalLengthParam(bool required) {
+  return {.name = "original_length",
+          .type = ParamSpec::Type::kInt,
+          .default_value = required ? Json() : Json(0),
+          .min = required ? 2.0 : 0.0,
+          .max = kLengthMax,
+          .meaning = required ? "tokens of the texts that the model was trained on"
+                              : "tokens of the texts that the model was trained on; not needed"};
+}
+
+}  // namespace longrun

@@ -1,0 +1,89 @@
+// YaRN: fast pairs turn as before, slow ones are interpolated, those between are mixed; and attention
+// gets sharper. Peng et al. 2023 (arXiv:2309.00071), sections 3.2 to 3.4; transformers' rope_type "yarn".
+//
+//   dim(r)  = d ln(L0 / (2 pi r)) / (2 ln base)     the channel that turns r times in L0 tokens
+//   lo, hi  = max(floor(dim(beta_fast)), 0), min(ceil(dim(beta_slow)), d - 1)
+//   ramp[c] = clamp((c - lo) / (hi - lo), 0, 1),    gamma = 1 - ramp;  hi + 0.001 where lo = hi
+//   paper:   frequency' = (1 - gamma) frequency / s + gamma frequency
+//   revised: frequency' = frequency / ((1 - gamma) s + gamma)       PoSE (arXiv:2309.10400): wavelengths
+//   magnitude = attention_factor, by default 0.1 ln s + 1
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "base/str.h"
+#include "model/extension/extension.h"
+
+namespace longrun {
+namespace {
+
+void RefineDefaults(const Json& given, Json& params) {
+  if (given.contains("attention_factor")) return;
+  params["attention_factor"] = 0.1 * std::log(params.at("factor").get<double>()) + 1.0;
+}
+
+Result<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
+  if (!(shape.base > 1.0)) {
+    return Status(Code::kInvalidArgument,
+                  Str("extend.method: yarn needs a base above 1, and the model's is ", shape.base));
+  }
+  const double factor = params.at("factor").get<double>();
+  const auto original = params.at("original_length").get<double>();
+  const auto d = static_cast<double>(shape.n_rotary);
+  const auto dim = [&](const char* turns) {
+    const double r = params.at(turns).get<double>();
+    return d * std::log(original / (2.0 * std::numbers::pi * r)) / (2.0 * std::log(shape.base));
+  };
+  const double lo = std::max(std::floor(dim("beta_fast")), 0.0);
+  double hi = std::min(std::ceil(dim("beta_slow")), d - 1.0);
+  if (lo == hi) hi += 0.001;
+  const bool revised = params.at("variant") == "revised";
+  ExtendedRotation rotation = {.frequency = RopeFrequencies(shape),
+                               .magnitude = params.at("attention_factor").get<double>()};
+  double c = 0.0;
+  for (double& frequency : rotation.frequency) {
+    const double gamma = 1.0 - std::clamp((c - lo) / (hi - lo), 0.0, 1.0);
+    frequency = revised ? frequency / ((1.0 - gamma) * factor + gamma)
+                        : frequency / factor * (1.0 - gamma) + frequency * gamma;
+    c += 1.0;
+  }
+  return rotation;
+}
+
+}  // namespace
+
+const Extension& YarnExtension() {
+  static const Extension extension = {
+      .name = "yarn",
+      .source = "arXiv:2309.00071, sections 3.2 to 3.4",
+      .params = {FactorParam(),
+                 OriginalLengthParam(true),
+                 {.name = "beta_fast",
+                  .type = ParamSpec::Type::kDouble,
+                  .default_value = 32.0,
+                  .min = 1e-3,
+                  .max = 1e6,
+                  .meaning = "pairs that turn more often in original_length stay as they are"},
+                 {.name = "beta_slow",
+                  .type = ParamSpec::Type::kDouble,
+                  .default_value = 1.0,
+                  .min = 1e-3,
+                  .max = 1e6,
+                  .meaning = "pairs that turn less often are interpolated"},
+                 {.name = "attention_factor",
+                  .type = ParamSpec::Type::kDouble,
+                  .default_value = 1.0,
+                  .min = 0.0,
+                  .max = 1e3,
+                  .meaning = "of rotated q and k alike (default: 0.1 ln factor + 1)"},
+                 {.name = "variant",
+                  .type = ParamSpec::Type::kChoice,
+                  .default_value = "paper",
+                  .choices = {"paper", "revised"},
+                  .meaning = "what is mixed: frequencies, or wavelengths as PoSE does"}},
+      .refine_defaults = &RefineDefaults,
+      .rotation = &Rotation};
+  return extension;
+}
+
+}  // namespace longrun

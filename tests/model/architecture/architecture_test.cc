@@ -1,0 +1,205 @@
+#include "model/architecture/architecture.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "model/position/method.h"
+
+namespace longrun {
+namespace {
+
+NetConfig Read(const Json& config) {
+  const std::string name = config.at("model_type");
+  return FindArchitecture(name).value()->read(config).value();
+}
+
+std::string ErrorOf(const Json& config) {
+  const std::string name = config.at("model_type");
+  const auto net = FindArchitecture(name).value()->read(config);
+  return net.ok() ? net->model.Check().message() : net.status().message();
+}
+
+bool Has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+// ---- published models --------------------------------------------------------------------------
+
+struct Published {
+  const char* name;
+  Json config;
+  std::int64_t n_parameters;
+};
+
+// What differs from transformers' defaults in the model's config.json; the number of elements in its
+// safetensors files, as its page on the Hugging Face hub gives it.
+const Published kPublished[] = {
+    {"Llama-2-7b", {{"model_type", "llama"}}, 6'738'415'616},
+    {"Meta-Llama-3-8B",
+     {{"model_type", "llama"},
+      {"vocab_size", 128256},
+      {"intermediate_size", 14336},
+      {"num_key_value_heads", 8},
+      {"rope_theta", 500000.0}},
+     8'030'261'248},
+    {"Mistral-7B-v0.1", {{"model_type", "mistral"}}, 7'241'732'096},
+    {"Qwen2-7B",
+     {{"model_type", "qwen2"},
+      {"vocab_size", 152064},
+      {"hidden_size", 3584},
+      {"intermediate_size", 18944},
+      {"num_hidden_layers", 28},
+      {"num_attention_heads", 28},
+      {"num_key_value_heads", 4}},
+     7'615'616'512},
+    {"gpt-j-6b", {{"model_type", "gptj"}}, 6'050'882'784},
+    {"gpt-neox-20b", {{"model_type", "gpt_neox"}}, 20'554'567'680},
+    {"pythia-70m",
+     {{"model_type", "gpt_neox"},
+      {"vocab_size", 50304},
+      {"hidden_size", 512},
+      {"intermediate_size", 2048},
+      {"num_hidden_layers", 6},
+      {"num_attention_heads", 8}},
+     70'426'624},
+    {"gpt2", {{"model_type", "gpt2"}}, 124'439'808},
+};
+
+TEST(ArchitectureTest, PublishedModelsHaveTheirNumbersOfParameters) {
+  for (const Published& published : kPublished) {
+    const ModelConfig model = Read(published.config).model;
+    ASSERT_TRUE(model.Check().ok()) << published.name << ": " << model.Check().message();
+    EXPECT_EQ(model.ParameterCount(), published.n_parameters) << published.name;
+  }
+}
+
+// ---- config.json -------------------------------------------------------------------------------
+
+TEST(ArchitectureTest, AConfigurationReadsBackAsItWasWritten) {
+  for (const Architecture* architecture : Architectures()) {
+    for (const char* method : {"rope", "cable"}) {
+      NetConfig net;
+      net.model.n_layer = 2;
+      net.model.n_head = 6;
+      net.model.d_model = 48;
+      net.model.vocab_size = 40;
+      ASSERT_TRUE(net.model.SetArchitecture(std::string(architecture->name)).ok());
+      net.model.init_std = 0.03;
+      net.model.position = ResolvePosition(method).value();
+      const Status status = net.model.Check();
+      ASSERT_TRUE(status.ok()) << architecture->name << ": " << status.message();
+      const auto read = architecture->read(architecture->write(net));
+      ASSERT_TRUE(read.ok()) << architecture->name << ": " << read.status().message();
+      EXPECT_EQ(CanonicalJson(read->model.ToJson()), CanonicalJson(net.model.ToJson()));
+      EXPECT_EQ(read->model.position.ToJson(), net.model.position.ToJson());
+    }
+  }
+}
+
+TEST(ArchitectureTest, APartOfTheBodyThatTheArchitectureHasNotIsRefusedByName) {
+  const auto message = [](const char* name, const std::function<void(ModelConfig&)>& spoil) {
+    ModelConfig model = ModelConfig::Preset("micro").value();
+    model.vocab_size = 256;
+    model.position = ResolvePosition("rope").value();
+    EXPECT_TRUE(model.SetArchitecture(name).ok());
+    EXPECT_TRUE(model.Check().ok()) << model.Check().message();
+    spoil(model);
+    return model.Check().message();
+  };
+  EXPECT_EQ(
+      message("gpt2", [](ModelConfig& m) { m.body.n_kv_head = 2; }),
+      "model.n_kv_head: architecture \"gpt2\" has 4, found 2; choose another architecture, or "
+      "leave it out");
+  EXPECT_TRUE(Has(message("gpt2", [](ModelConfig& m) { m.body.window = 8; }),
+                  "model.sliding_window: architecture \"gpt2\" has 0, found 8"));
+  EXPECT_TRUE(Has(message("llama", [](ModelConfig& m) { m.body.norm = "layer_norm"; }),
+                  "model.norm: architecture \"llama\" has \"rms_norm\""));
+  EXPECT_TRUE(
+      Has(message("llama", [](ModelConfig& m) { m.body.out_bias = true; }), "model.out_bias"));
+  EXPECT_TRUE(
+      Has(message("mistral", [](ModelConfig& m) { m.SetAttentionBias(true); }), "model.qkv_bias"));
+  EXPECT_TRUE(Has(message("gptj", [](ModelConfig& m) { m.body.head_dim = 8; }), "model.head_dim"));
+  EXPECT_TRUE(
+      Has(message("gpt_neox", [](ModelConfig& m) { m.body.block = "parallel_shared_norm"; }),
+          "model.block"));
+  EXPECT_EQ(message("llama", [](ModelConfig& m) { m.body.n_kv_head = 3; }),
+            "model.n_kv_head: 3 does not divide model.n_head 4; choose a divisor");
+  EXPECT_TRUE(
+      Has(message("mistral", [](ModelConfig& m) { m.causal = false; }), "needs model.causal true"));
+  EXPECT_EQ(message("llama", [](ModelConfig& m) { m.body.n_kv_head = 2; }), "");
+  EXPECT_EQ(message("llama", [](ModelConfig& m) { m.SetAttentionBias(true); }), "");
+  EXPECT_EQ(message("gpt_neox", [](ModelConfig& m) { m.body.block = "sequential"; }), "");
+}
+
+TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
+  const auto with = [](const char* type, const char* key, Json value) {
+    return Json{{"model_type", type}, {key, std::move(value)}};
+  };
+  const std::pair<const char*, const char*> unknown[] = {
+      {"llama", "sliding_window"},         {"mistral", "attention_bias"}, {"gptj", "rope_theta"},
+      {"gpt_neox", "num_key_value_heads"}, {"qwen2", "mlp_bias"},         {"llama", "n_embd"}};
+  for (const auto& [type, key] : unknown) {
+    EXPECT_TRUE(Has(ErrorOf(with(type, key, 1)), "is unknown, and could change")) << key;
+  }
+  EXPECT_TRUE(
+      Has(ErrorOf(with("llama", "hidden_act", "mish")), "hidden_act \"mish\" is not built"));
+  EXPECT_TRUE(Has(ErrorOf(with("gptj", "rotary_dim", Json())), "rotary_dim: null is not built"));
+  EXPECT_TRUE(Has(ErrorOf(with("gptj", "rotary_dim", 257)), "rotary_dim: expected 2 to the 256"));
+  EXPECT_TRUE(Has(ErrorOf(with("gptj", "n_head", 0)), "model.n_head: expected 1"));
+  EXPECT_TRUE(Has(ErrorOf(with("llama", "head_dim", -1)), "model.head_dim: expected 1"));
+  EXPECT_TRUE(Has(ErrorOf(with("llama", "num_key_value_heads", 5)), "5 does not divide"));
+  EXPECT_TRUE(Has(ErrorOf(with("qwen2", "layer_types", {"full_attention"})), "layer_types"));
+  EXPECT_TRUE(Has(ErrorOf(with("qwen2", "use_sliding_window", true)),
+                  "max_window_layers: expected 0 with use_sliding_window, found 28"));
+
+  EXPECT_EQ(Read(with("mistral", "head_dim", 64)).model.head_dim(), 64);
+  EXPECT_EQ(Read({{"model_type", "mistral"}}).model.body.window, 4096);
+  EXPECT_EQ(Read(with("mistral", "sliding_window", Json())).model.body.window, 0);
+  EXPECT_EQ(Read(with("mistral", "num_key_value_heads", Json())).model.n_kv_head(), 32);
+  EXPECT_EQ(Read(with("qwen2", "sliding_window", 77)).model.body.window, 0);  // not in use
+  EXPECT_EQ(Read(with("gpt_neox", "use_parallel_residual", false)).model.body.block, "sequential");
+  EXPECT_TRUE(Read(with("llama", "attention_bias", true)).model.body.out_bias);
+}
+
+// int(head_dim * partial) must be rotary_dim again: 49 * (1 / 49) is below 1.
+TEST(ArchitectureTest, GptjTurnsExactlyRotaryDimChannels) {
+  for (const std::int64_t rotary_dim : {2, 6, 34, 98}) {
+    const ModelConfig model =
+        Read({{"model_type", "gptj"}, {"n_embd", 98}, {"n_head", 1}, {"rotary_dim", rotary_dim}})
+            .model;
+    const PositionMethod* method = FindPositionMethod("rope").value();
+    const TermSpec terms = method->terms(model.position.params, model.attention_shape()).value();
+    EXPECT_EQ(2 * static_cast<std::int64_t>(terms.rotation->frequency.size()), rotary_dim);
+    EXPECT_EQ(terms.rotation->layout, Rotation::Layout::kInterleaved);
+  }
+}
+
+// ---- rotary positions --------------------------------------------------------------------------
+
+TEST(ArchitectureTest, TheBaseOfRopeMayBeSpelledInThreeWaysThatAgree) {
+  const auto base = [](Json config) {
+    config["model_type"] = "gpt_neox";
+    return Read(config).model.position.params.at("base").get<double>();
+  };
+  EXPECT_EQ(base(Json::object()), 10000.0);
+  EXPECT_EQ(base({{"rotary_emb_base", 500}}), 500.0);
+  EXPECT_EQ(base({{"rotary_emb_base", 500}, {"rope_theta", 500.0}}), 500.0);
+  EXPECT_EQ(base({{"rope_parameters", {{"rope_theta", 2e6}, {"rope_type", "default"}}}}), 2e6);
+  EXPECT_EQ(ErrorOf({{"model_type", "gpt_neox"}, {"rotary_emb_base", 500}, {"rope_theta", 10000}}),
+            "config.json: rope_theta 10000 contradicts rotary_emb_base 500; leave one of the two "
+            "out");
+}
+
+TEST(ArchitectureTest, OurPositionKeyIsWhatTheModelDoes) {
+  const Json alibi = {{"model_type", "llama"}, {"position", "alibi"}, {"rope_theta", 5e5}};
+  EXPECT_EQ(Read(alibi).model.position.method, "alibi");
+  EXPECT_EQ(ErrorOf({{"model_type", "llama"}, {"position", "rope"}, {"rope_theta", 5e5}}),
+            "config.json: rope_theta 500000.0 contradicts position.base 10000.0; leave one of the "
+            "two out");
+}
+
+}  // namespace
+}  // namespace longrun
