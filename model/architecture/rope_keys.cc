@@ -81,6 +81,7 @@ Result<std::string> ScalingType(const Json& object, std::string_view shown) {
 
 Result<const Scaling*> FindScaling(const std::string& type, std::string_view shown) {
   std::vector<std::string> known = {"default"};
+  known.reserve(1 + std::size(kScalings));
   for (const Scaling& scaling : kScalings) {
     if (scaling.type == type) return &scaling;
     known.emplace_back(scaling.type);

@@ -43,10 +43,10 @@ at::Tensor OneDnnProduct(const at::Tensor& a_MK, const at::Tensor& b_KN,
 class LinearFunction : public torch::autograd::Function<LinearFunction> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x_NI,
-                            const at::Tensor& w_IO, const at::Tensor& b_O) {
+                            const at::Tensor& w_IO, const std::optional<at::Tensor>& b_O) {
     context->save_for_backward({x_NI, w_IO});
-    context->saved_data["has_bias"] = b_O.defined();
-    return OneDnnProduct(x_NI, w_IO, b_O.defined() ? std::optional(b_O) : std::nullopt);
+    context->saved_data["has_bias"] = b_O.has_value();
+    return OneDnnProduct(x_NI, w_IO, b_O);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -77,7 +77,8 @@ at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tens
   if (!TakesOneDnn(x_NI, w_IO, path)) {
     return b_O.defined() ? at::addmm(b_O, x_NI, w_IO) : at::mm(x_NI, w_IO);
   }
-  return LinearFunction::apply(x_NI, w_IO, b_O);
+  // An undefined tensor is no argument that a function of autograd takes.
+  return LinearFunction::apply(x_NI, w_IO, b_O.defined() ? std::optional(b_O) : std::nullopt);
 }
 
 at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path) {

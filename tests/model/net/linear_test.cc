@@ -54,6 +54,22 @@ TEST_P(LinearTest, ValueAndGradientsAreThoseOfFp64) {
   ExpectClose(b.grad(), exact(dy).sum(0), n, "db");
 }
 
+TEST_P(LinearTest, WithoutABiasAndWithAWeightThatIsAView) {
+  const auto [n, i, o, path] = GetParam();
+  const at::Tensor x = Random({n, i}).requires_grad_(true);
+  const at::Tensor w = Random({o, i}).requires_grad_(true);
+  const at::Tensor dy = Random({n, o});
+  const auto exact = [](const at::Tensor& t) { return t.detach().to(at::kDouble); };
+
+  const at::Tensor y = Linear(x, w.t(), {}, path);
+  y.backward(dy);
+
+  ExpectClose(y.detach(), at::mm(exact(x), exact(w).t()), i, "y");
+  ExpectClose(x.grad(), at::mm(exact(dy), exact(w)), o, "dx");
+  ExpectClose(w.grad(), at::mm(exact(dy).t(), exact(x)), n, "dw");
+  ExpectClose(Linear(x.detach(), w.detach().t(), {}, path), exact(y), i, "without gradients");
+}
+
 TEST_P(LinearTest, FactorsMayBeViews) {
   const auto [n, i, o, path] = GetParam();
   const at::Tensor a = Random({i, n}).t();
