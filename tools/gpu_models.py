@@ -72,7 +72,7 @@ MODEL = {
     "activation": "gelu_new", "layer_norm_epsilon": 1e-5, "tie_embeddings": True, "causal": True,
     "init_std": 0.02,
 }
-METHODS = QUICKSTART + ["none", "learned"]
+METHODS = QUICKSTART + ["none", "learned", "t5", "kerple", "fire", "xpos", "cope", "fox"]
 
 NOVELS_TRAIN = ["emma", "mansfieldpark", "northangerabbey", "prideprejudice", "sensesensibility"]
 NOVEL_VALIDATION = "persuasion"
