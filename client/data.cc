@@ -55,13 +55,10 @@ int RegisterDataset(const std::string& name, const std::string& folder, const st
 }
 
 Result<std::string> FindDataset(const std::string& name_or_folder, const std::string& state) {
-  const auto holds = [](const std::string& folder) {
-    return PathExists(JoinPath(folder, kManifestName));
-  };
-  if (holds(name_or_folder)) return name_or_folder;
+  if (HoldsManifest(name_or_folder)) return name_or_folder;
   if (IsSafeName(name_or_folder)) {
     const std::string folder = DatasetFolder(state, name_or_folder);
-    if (holds(folder)) return folder;
+    if (HoldsManifest(folder)) return folder;
     ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
     ASSIGN_OR_RETURN(const Json answer,
                      coordinator->connection().Call("ListDatasets", Json::object()));

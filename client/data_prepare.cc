@@ -22,6 +22,9 @@
 namespace longrun {
 namespace {
 
+constexpr std::size_t kNameBytesMax = 128;  // of IsSafeName
+constexpr std::size_t kNameShown = 40;
+
 // On a terminal one line that is redrawn; elsewhere a line every half minute, so that a short import
 // says nothing.
 class ProgressLine {
@@ -95,31 +98,50 @@ void AddMaking(CLI::App& verb, Making& making) {
   making.output = AddOutput(verb, {"table", "json"});
 }
 
-// The same call twice is no mistake; other content under the same name is.
+// The same call twice is no mistake; other content under the same name is. What is damaged is made
+// anew: the messages about damage say so.
 Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::string& folder,
                    const Making& making) {
-  if (PathExists(JoinPath(folder, kManifestName))) {
-    ASSIGN_OR_RETURN(const bool same, HoldsPreparation(spec, folder));
-    if (same) return Status();
-    return Status(Code::kAlreadyExists,
-                  Str(folder, " holds other content: choose another name than ", name,
-                      ", or remove that folder first"));
-  }
   ProgressLine line;
-  return PrepareDataset(
-      spec, folder,
-      {.jobs = making.jobs,
-       .allow_overlap = making.allow_overlap,
-       .progress = [&line](const PrepareProgress& progress) { line.Show(progress); }});
+  const PrepareOptions options = {
+      .jobs = making.jobs,
+      .allow_overlap = making.allow_overlap,
+      .progress = [&line](const PrepareProgress& progress) { line.Show(progress); }};
+  if (!HoldsManifest(folder)) return PrepareDataset(spec, folder, options);
+  ASSIGN_OR_RETURN(const Holding holding, HoldsPreparation(spec, folder));
+  if (!holding.same) {
+    return Status(Code::kAlreadyExists,
+                  Str(folder,
+                      holding.damage.ok() ? " holds other content"
+                                          : " is damaged, and nothing in it is of these texts",
+                      ": choose another name than ", name, ", or remove that folder first"));
+  }
+  if (holding.damage.ok()) return Status();
+  std::fprintf(stderr, "%s is damaged (%s): making it anew\n", name.c_str(),
+               std::string(holding.damage.message()).c_str());
+  return RemakeDataset(spec, folder, options);
+}
+
+// Why IsSafeName refuses a name, if it does.
+Status CheckName(const std::string& name) {
+  if (IsSafeName(name)) return Status();
+  const auto refused = [&](const std::string& why) {
+    return Status(Code::kInvalidArgument, Str("\"", name, "\" cannot name a dataset: ", why));
+  };
+  if (name.size() > kNameBytesMax) {
+    return Status(Code::kInvalidArgument,
+                  Str("\"", name.substr(0, kNameShown), "…\" cannot name a dataset: it has ",
+                      name.size(), " characters, ", kNameBytesMax, " are the most"));
+  }
+  if (name.starts_with('.') && IsSafeName(Str("x", name))) {
+    return refused("it must not begin with a point");
+  }
+  return refused("letters, digits, '.', '_' and '-' only");
 }
 
 int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std::string& folder,
                     const Making& making, const std::string& state) {
-  if (!IsSafeName(name)) {
-    return Report(Status(
-        Code::kInvalidArgument,
-        Str("\"", name, "\" cannot name a dataset: letters, digits, '.', '_' and '-' only")));
-  }
+  if (Status named = CheckName(name); !named.ok()) return Report(named);
   if (Status made = MakeFolders(state, 0700); !made.ok()) return Report(made);
   Status imported = MakeDataset(name, spec, folder, making);
   if (!imported.ok()) return Report(std::move(imported).In("importing " + name));

@@ -28,7 +28,7 @@ class ShardedSplit final : public TokenSplit {
     for (std::size_t i = 0; i < split.shards.size(); ++i) {
       const ManifestShard& listed = split.shards[i];
       const std::string path = JoinPath(folder, listed.file);
-      if (!PathExists(path)) return DatasetDamaged(path, "the file is missing");
+      if (IsMissing(path)) return DatasetDamaged(path, "the file is missing");
       ASSIGN_OR_RETURN(ShardReader shard, ShardReader::Open(path));
       const ShardHeader& header = shard.header();
       const auto disagrees = [&](std::string_view field, std::uint64_t found,

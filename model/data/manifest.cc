@@ -166,9 +166,18 @@ Result<Manifest> ParseManifest(const Json& json) {
   return manifest;
 }
 
+bool IsMissing(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+bool HoldsManifest(const std::string& folder) {
+  return !IsMissing(JoinPath(folder, kManifestName));
+}
+
 Result<Json> ReadManifestJson(const std::string& folder) {
   const std::string path = JoinPath(folder, kManifestName);
-  if (!PathExists(path)) {
+  if (!HoldsManifest(folder)) {
     return Status(Code::kNotFound,
                   Str(folder, " holds no ", kManifestName,
                       ": it is no dataset, or its import did not finish; import it again"));

@@ -57,6 +57,10 @@ void HashTokens(Sha256& hash, std::span<const std::int32_t> tokens);
 // Over the document starts and the split's end.
 std::string DocumentsSha256(std::span<const std::int64_t> starts);
 
+// There is nothing of that name. What is there and cannot be looked at (permissions) is not missing.
+bool IsMissing(const std::string& path);
+bool HoldsManifest(const std::string& folder);
+
 // The manifest of a folder, as JSON: kNotFound where there is none, kDataLoss names the file.
 Result<Json> ReadManifestJson(const std::string& folder);
 // kDataLoss names what does not hold, the digest included.

@@ -1,7 +1,12 @@
 #include "model/data/prepare.h"
 
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
@@ -10,12 +15,15 @@
 #include <thread>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "model/data/assemble.h"
 #include "model/data/dataset.h"
 #include "model/data/manifest.h"
 #include "model/data/part.h"
+#include "model/data/shard.h"
 #include "model/data/source_list.h"
 #include "model/data/tokenizer.h"
 
@@ -204,6 +212,52 @@ Status CheckUnfinished(const std::string& folder) {
       Str(folder, " already holds a finished dataset: remove it first, or choose another folder"));
 }
 
+// The preparation that dataset.json names. kDataLoss when the file is damaged.
+Result<std::string> PreparationOf(const std::string& folder) {
+  ASSIGN_OR_RETURN(const Json json, ReadManifestJson(folder));
+  Result<Manifest> manifest = ParseManifest(json);
+  if (manifest.ok()) return manifest->spec_sha256;
+  const Result<std::int64_t> format = GetInt(json, "format");
+  const bool newer = format.ok() && *format > kManifestFormat;  // which is no damage
+  return Status(newer ? Code::kFailedPrecondition : Code::kDataLoss,
+                Str(JoinPath(folder, kManifestName), ": ", manifest.status().message()));
+}
+
+// Whether the shards are of this preparation, by their headers: asked when dataset.json cannot tell.
+Result<bool> ShardsAreOf(const std::string& folder, const std::string& spec_sha256) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+  std::int64_t n_same = 0;
+  for (const std::string& name : names) {
+    if (!name.ends_with(".lrtk")) continue;
+    const Result<ShardReader> shard = ShardReader::Open(JoinPath(folder, name));
+    if (!shard.ok()) continue;
+    if (shard->header().spec_sha256 != BytesOfSha256Hex(spec_sha256)) return false;
+    n_same += 1;
+  }
+  return n_same > 0;
+}
+
+// Where a damaged dataset is made anew, beside it: no dataset has a name with a point in front.
+std::string AnewFolder(const std::string& folder) {
+  return JoinPath(FolderOf(folder), Str(".", BaseName(folder), ".anew"));
+}
+
+// Both folders change their names in one step, so that nobody sees the dataset missing; where the
+// file system cannot do that (NFS), in two.
+Status Exchange(const std::string& made, const std::string& folder) {
+  constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE, Linux 3.15
+  if (syscall(SYS_renameat2, AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(), kExchange) == 0) {
+    return SyncFolder(FolderOf(folder));
+  }
+  if (errno != EINVAL && errno != ENOSYS && errno != EXDEV) {
+    return ErrnoStatus(errno, Str("cannot put ", made, " in the place of ", folder));
+  }
+  const std::string old = Str(made, ".old");
+  RETURN_IF_ERROR(RenameSync(folder, old));
+  RETURN_IF_ERROR(RenameSync(made, folder));
+  return RemoveAll(old);
+}
+
 }  // namespace
 
 Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
@@ -245,15 +299,13 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   return RemoveAll(work);
 }
 
-Result<bool> HoldsPreparation(const PrepareSpec& spec, const std::string& folder) {
+Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& folder) {
   ASSIGN_OR_RETURN(const SourceFormat* const format, CheckSourceOptions(spec.source));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, MakeTokenizer(spec.tokenizer));
   RETURN_IF_ERROR(CheckSpec(spec, *format, tokenizer->vocabulary()));
   const std::string fingerprint = tokenizer->vocabulary().Fingerprint();
   ASSIGN_OR_RETURN(const std::vector<ListedSource> sources,
                    ListSources(spec, *format, fingerprint));
-  ASSIGN_OR_RETURN(const Json json, ReadManifestJson(folder));
-  ASSIGN_OR_RETURN(const Manifest manifest, ParseManifest(json));
   std::vector<std::vector<SourceFile>> files;
   files.reserve(sources.size());
   for (const ListedSource& source : sources) {
@@ -262,10 +314,41 @@ Result<bool> HoldsPreparation(const PrepareSpec& spec, const std::string& folder
     if (format->sister != nullptr) RETURN_IF_ERROR(input.Hash(format->sister(source.path)));
     files.push_back(input.Files());
   }
-  const bool same = PreparationSha256(spec, fingerprint, sources, files) == manifest.spec_sha256;
+  const std::string wanted = PreparationSha256(spec, fingerprint, sources, files);
+  Holding holding;
+  Result<std::string> found = PreparationOf(folder);
+  if (!found.ok()) {
+    if (found.status().code() != Code::kDataLoss) return std::move(found).status();
+    holding.damage = std::move(found).status();
+    ASSIGN_OR_RETURN(holding.same, ShardsAreOf(folder, wanted));
+    return holding;
+  }
+  holding.same = *found == wanted;
+  if (!holding.same) return holding;
+  Result<Dataset> dataset = Dataset::Open(folder);
+  holding.damage = dataset.ok() ? dataset->Verify() : std::move(dataset).status();
+  if (!holding.damage.ok() && holding.damage.code() != Code::kDataLoss) return holding.damage;
   // Left there by an import that was killed between its last two steps.
-  if (same) RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kWorkFolder)));
-  return same;
+  if (holding.damage.ok()) {
+    RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kWorkFolder)));
+    RETURN_IF_ERROR(RemoveAll(AnewFolder(folder)));
+  }
+  return holding;
+}
+
+Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
+                     const PrepareOptions& options) {
+  const std::string work = JoinPath(folder, kWorkFolder);
+  RETURN_IF_ERROR(MakeFolders(work));
+  ASSIGN_OR_RETURN(const FileLock lock,
+                   FileLock::Acquire(JoinPath(work, "lock"), Str("the import into ", folder)));
+  const std::string anew = AnewFolder(folder);
+  // Finished by one that was killed before it was put in place: nobody looked at it since.
+  if (PathExists(JoinPath(anew, kManifestName))) RETURN_IF_ERROR(RemoveAll(anew));
+  RETURN_IF_ERROR(PrepareDataset(spec, anew, options));
+  Failpoint("data_before_exchange");
+  RETURN_IF_ERROR(Exchange(anew, folder));
+  return RemoveAll(anew);
 }
 
 Status ImportText(const ImportSpec& spec, const std::string& folder) {

@@ -56,8 +56,20 @@ struct PrepareOptions {
 Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
                       const PrepareOptions& options);
 
-// Whether the finished dataset of a folder is what this spec gives: the same settings, and source
-// files with the same bytes. Reads the sources for their hashes; tokenises nothing.
-Result<bool> HoldsPreparation(const PrepareSpec& spec, const std::string& folder);
+// What the finished dataset of a folder is, beside a spec.
+struct Holding {
+  bool same =
+      false;        // what the spec gives: the same settings, and source files with the same bytes
+  Status damage{};  // of the folder, kDataLoss: `longrun data verify` says the same
+};
+
+// Reads the sources for their hashes, and the dataset when it is the same; tokenises nothing. With
+// dataset.json damaged, the shards' headers tell whose they are.
+Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& folder);
+
+// Makes a damaged dataset anew beside its folder and then puts it in its place, in one step. Killed
+// at any instant, the same call goes on.
+Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
+                     const PrepareOptions& options);
 
 }  // namespace longrun

@@ -127,7 +127,7 @@ Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::strin
 
 Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::string& sha256) {
   const std::string path = JoinPath(folder, kTokenizerFile);
-  if (!PathExists(path)) return DatasetDamaged(path, "the file is missing");
+  if (IsMissing(path)) return DatasetDamaged(path, "the file is missing");
   ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
   if (Sha256Hex(text) != sha256) {
     return DatasetDamaged(path,

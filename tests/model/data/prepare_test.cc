@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <malloc.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -397,14 +398,43 @@ TEST_F(PrepareTest, FilesWithAPartAreNotTokenisedAgainUnlessTheyChanged) {
 TEST_F(PrepareTest, WhatIsThereIsToldFromWhatIsAskedForWithoutTokenising) {
   PrepareSpec spec = Lines(File("a.txt", "one\n"));
   const std::string folder = Made(spec);
-  EXPECT_TRUE(HoldsPreparation(spec, folder).value());
+  EXPECT_TRUE(HoldsPreparation(spec, folder).value().same);
   spec.files[0].second = {File("b.txt", "one\n")};  // the same bytes by another name
-  EXPECT_TRUE(HoldsPreparation(spec, folder).value());
+  EXPECT_TRUE(HoldsPreparation(spec, folder).value().same);
   File("b.txt", "two\n");
-  EXPECT_FALSE(HoldsPreparation(spec, folder).value());
+  EXPECT_FALSE(HoldsPreparation(spec, folder).value().same);
   spec.files[0].second = {Folder("a.txt")};
   spec.packing.eot = Packing::Eot::kBefore;
-  EXPECT_FALSE(HoldsPreparation(spec, folder).value());
+  EXPECT_FALSE(HoldsPreparation(spec, folder).value().same);
+}
+
+// The damage is told apart from other content, and mended without touching what is sound before all is
+// made: what was there stays readable at each instant.
+TEST_F(PrepareTest, ADamagedDatasetIsMadeAnewAsTheSame) {
+  const PrepareSpec spec = Lines(File("a.txt", "one\ntwo\n"));
+  const std::string folder = Made(spec);
+  const std::string digest = Dataset::Open(folder)->digest();
+  const std::string shard = JoinPath(folder, "train-00000.lrtk");
+  std::string bytes = ReadFile(shard).value();
+  bytes[4096] = static_cast<char>(bytes[4096] ^ 1);  // of the first token, behind the header's page
+  ASSERT_TRUE(WriteFileAtomic(shard, bytes).ok());
+  const Holding holding = HoldsPreparation(spec, folder).value();
+  EXPECT_TRUE(holding.same);
+  EXPECT_EQ(holding.damage.code(), Code::kDataLoss);
+  ASSERT_TRUE(RemakeDataset(spec, folder, {}).ok());
+  EXPECT_TRUE(Dataset::Open(folder)->Verify().ok());
+  EXPECT_EQ(Dataset::Open(folder)->digest(), digest);
+  EXPECT_TRUE(HoldsPreparation(spec, folder).value().damage.ok());
+  EXPECT_EQ(ListFolder(FolderOf(folder)).value(), (Strings{"a.txt", BaseName(folder)}));
+}
+
+// As where it belongs to another user: here a link that leads to itself, which no user can follow.
+TEST_F(PrepareTest, AManifestThatCannotBeReachedIsNotCalledMissing) {
+  const std::string folder = Folder("data");
+  ASSERT_TRUE(MakeFolders(folder).ok());
+  ASSERT_EQ(symlink("dataset.json", JoinPath(folder, "dataset.json").c_str()), 0);
+  EXPECT_EQ(Dataset::Open(folder).status().message(),
+            Str("cannot read ", folder, "/dataset.json: Too many levels of symbolic links"));
 }
 
 // 16 MiB in one document, 16 MiB in lines of JSON: with less than 14 MiB of heap. What is left are the
