@@ -12,6 +12,15 @@ namespace {
 
 constexpr std::string_view kDefaultField = "text";
 
+// The parser knows one line only, and would call each the first.
+Status WithoutLine(const Status& status) {
+  constexpr std::string_view kLine = "at line 1, ";
+  std::string message = status.message();
+  const std::size_t at = message.find(kLine);
+  if (at != std::string::npos) message.replace(at, kLine.size(), "at ");
+  return Status(status.code(), message);
+}
+
 Status ReadJsonl(SourceInput& input, const SourceOptions& options, DocumentSink& sink) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ByteStream> stream, input.Open());
   const std::string field = options.field.value_or(std::string(kDefaultField));
@@ -30,7 +39,7 @@ Status ReadJsonl(SourceInput& input, const SourceOptions& options, DocumentSink&
       return std::move(status).In(Str("line ", lines.number()));
     };
     Result<Json> object = ParseJson(line, {.bytes_max = LineReader::kLineBytesMax});
-    if (!object.ok()) return at_line(std::move(object).status());
+    if (!object.ok()) return at_line(WithoutLine(object.status()));
     if (!object->is_object()) {
       return at_line(Status(Code::kInvalidArgument, "expected a JSON object"));
     }

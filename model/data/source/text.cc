@@ -1,6 +1,6 @@
 // Plain text: a file is a document, or documents are separated by
 //
-//   line          "\n"; the document is the line without it
+//   line          "\n"; the document is the line without it; a line of white space has no text
 //   form_feed     "\f"
 //   blank_lines   one empty line or more; the document keeps the end of its last line
 //   bytes:BYTES   exactly these
@@ -98,6 +98,33 @@ Status ReadSeparated(ByteStream& stream, const std::string& separator, DocumentS
   }
 }
 
+// Gives on what is more than white space. The others are documents without text, which are counted and
+// left out: the empty lines of WikiText hold a space.
+class BlankSkipper final : public DocumentSink {
+ public:
+  explicit BlankSkipper(DocumentSink& sink) : sink_(sink) {}
+
+  Status Text(std::string_view bytes) override {
+    if (has_text_) return sink_.Text(bytes);
+    blank_.append(bytes);
+    // Of white space without end, what has come so far is text.
+    if (Trim(bytes).empty() && blank_.size() < kSourceChunkBytes) return Status();
+    has_text_ = true;
+    return sink_.Text(std::exchange(blank_, {}));
+  }
+  Status Ids(std::span<const std::int32_t> ids) override { return sink_.Ids(ids); }
+  Status EndDocument() override {
+    has_text_ = false;
+    blank_.clear();
+    return sink_.EndDocument();
+  }
+
+ private:
+  DocumentSink& sink_;
+  std::string blank_;  // the beginning of a document, as long as it is nothing else
+  bool has_text_ = false;
+};
+
 // Line ends decide, and a line may come in many pieces.
 class BlankLineCutter {
  public:
@@ -164,8 +191,10 @@ Status ReadText(SourceInput& input, const SourceOptions& options, DocumentSink& 
   if (options.universal_newlines) stream = UniversalNewlines(std::move(stream));
   if (!options.separator) return ReadWhole(*stream, sink);
   ASSIGN_OR_RETURN(const std::string separator, SeparatorBytes(*options.separator));
-  return separator.empty() ? ReadBlankLines(*stream, sink)
-                           : ReadSeparated(*stream, separator, sink);
+  if (separator.empty()) return ReadBlankLines(*stream, sink);
+  if (*options.separator != "line") return ReadSeparated(*stream, separator, sink);
+  BlankSkipper with_text(sink);
+  return ReadSeparated(*stream, separator, with_text);
 }
 
 }  // namespace

@@ -111,6 +111,12 @@ TEST_F(SourceTest, TextIsOneDocumentWithoutASeparatorAndManyWithOne) {
             (Strings{"one", "\xff", "", "two\f", "", "", "three"}));
 }
 
+TEST_F(SourceTest, ALineOfWhiteSpaceIsADocumentWithoutText) {
+  EXPECT_EQ(Documents({.format = "text", .separator = "line"},
+                      File("a.txt", " \n = Title = \n \n\t\none\n   two\n ")),
+            (Strings{"", " = Title = ", "", "", "one", "   two", ""}));
+}
+
 TEST_F(SourceTest, TextThatEndsWithItsSeparatorHasNoFurtherDocument) {
   EXPECT_EQ(Documents({.format = "text", .separator = "\f"}, File("a.txt", "x\fy\f")),
             (Strings{"x", "y"}));
