@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <utility>
@@ -13,9 +14,9 @@
 
 #include "base/clock.h"
 #include "base/files.h"
-#include "base/log.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "client/writable.h"
 
 namespace longrun {
 namespace {
@@ -146,12 +147,24 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
                 Str("the coordinator did not answer within ", kStartMs / 1000, " s; see ", log));
 }
 
+// What keeps a coordinator from starting is most often its folder: then that is told, and not in what
+// statement it noticed.
+Result<Answering> StartCoordinatorProgram(const std::string& state, const std::string& metrics) {
+  Result<Answering> answering = StartAndWait(state, metrics);
+  if (answering.ok()) return answering;
+  const int error_number = WriteErrno(state);
+  if (error_number == 0) return answering;
+  const WriteProblem problem = DescribeWriteErrno(error_number, state);
+  return Status(Code::kFailedPrecondition,
+                Str("the coordinator cannot start: ", problem.found, "; ", problem.remedy));
+}
+
 void LogRestart(std::string_view daemon, const Status& started) {
   if (started.ok()) {
-    LogWarning("daemon_restarted", {{"daemon", std::string(daemon)}});
+    std::fprintf(stderr, "the %s had ended and was started again\n", std::string(daemon).c_str());
   } else {
-    LogWarning("daemon_restart_failed",
-               {{"daemon", std::string(daemon)}, {"error", started.message()}});
+    std::fprintf(stderr, "the %s had ended and does not start again: %s\n",
+                 std::string(daemon).c_str(), started.message().c_str());
   }
 }
 
@@ -191,7 +204,7 @@ Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state
     }
     Pause(kPollMs);
   }
-  ASSIGN_OR_RETURN(const Answering started, StartAndWait(state, ""));
+  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, ""));
   coordinator->pid_ = started.pid;
   coordinator->connection_ = std::make_unique<Connection>(started.address);
   return coordinator;
@@ -216,7 +229,7 @@ Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
 }
 
 Status Daemons::StartCoordinator() {
-  Result<Answering> answering = StartAndWait(state_, options_.metrics);
+  Result<Answering> answering = StartCoordinatorProgram(state_, options_.metrics);
   if (answering.status().code() == Code::kUnavailable) {
     return {Code::kFailedPrecondition, answering.status().message()};
   }

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/files.h"
@@ -17,6 +18,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "client/ask.h"
+#include "client/writable.h"
 
 namespace longrun {
 namespace {
@@ -28,6 +30,7 @@ constexpr std::int64_t kMemoryFail = 512 * kMiB;
 constexpr std::int64_t kMemoryWarn = 2 * kGiB;
 // What the coordinator itself keeps free (--disk-low-water), and room for a few checkpoints.
 constexpr std::int64_t kDiskFail = 64 * kMiB;
+constexpr std::int64_t kDiskNoWork = 256 * kMiB;  // of a worker (--disk-free-bytes-min)
 constexpr std::int64_t kDiskWarn = 2 * kGiB;
 // A commit is one or two syncs, and every acknowledged batch is one commit.
 constexpr double kSyncWarnMs = 25;
@@ -115,12 +118,26 @@ Finding CheckMemory(const Machine& machine) {
   return Ok(found);
 }
 
+// Why nothing can be written into the state folder.
+Finding CannotWrite(const Machine& machine) {
+  WriteProblem problem = DescribeWriteErrno(machine.write_errno, machine.state);
+  return Fail(std::move(problem.found), std::move(problem.remedy));
+}
+
 Finding CheckDisk(const Machine& machine) {
   const std::string found = Str(FormatBytes(machine.disk_free_bytes), " free at ", machine.state);
+  // Also when bytes are free: there may be no more names for files, or no quota.
+  if (machine.write_errno == ENOSPC || machine.write_errno == EDQUOT) return CannotWrite(machine);
   if (machine.disk_free_bytes < kDiskFail) {
     return Fail(found,
                 "make room (`longrun gc --dry-run` shows what can go), or give another "
                 "place with --state: nothing is accepted below 64 MiB");
+  }
+  if (machine.disk_free_bytes < kDiskNoWork) {
+    return Fail(
+        found,
+        "make room: `longrun gc --dry-run` shows what can go; no task begins below 256 MiB, "
+        "and all go on by themselves when there is room");
   }
   if (machine.disk_free_bytes < kDiskWarn) {
     return Warn(found, "make room: `longrun gc --dry-run` shows what can go");
@@ -129,6 +146,10 @@ Finding CheckDisk(const Machine& machine) {
 }
 
 Finding CheckSync(const Machine& machine) {
+  if (machine.write_errno != 0) {
+    return Warn("not measured: nothing can be written in the state folder",
+                DescribeWriteErrno(machine.write_errno, machine.state).remedy);
+  }
   if (machine.sync_ms <= 0) return Ok("not measured: the state folder is not there yet");
   char number[32];
   std::snprintf(number, sizeof number, "%.2f ms", machine.sync_ms);
@@ -187,6 +208,7 @@ Finding CheckFolder(const Machine& machine) {
     return Fail(Str(machine.state, " belongs to user ", info.st_uid, ", we are ", geteuid()),
                 Str("run as that user, or give another place with --state"));
   }
+  if (machine.write_errno == EROFS) return CannotWrite(machine);
   if (access(machine.state.c_str(), R_OK | W_OK | X_OK) != 0) {
     return Fail(Str("cannot write to ", machine.state), Str("chmod 700 ", machine.state));
   }
@@ -253,8 +275,16 @@ Finding CheckDatabase(const Machine& machine) {
     }
     return Ok("none yet");
   }
+  const auto cannot_write = [&] {
+    const WriteProblem problem = DescribeWriteErrno(machine.write_errno, machine.state);
+    return Fail(Str("not looked at: ", problem.found),
+                Str(problem.remedy, "; nothing says that the database is at fault"));
+  };
+  // A coordinator that runs already answers without writing; none can be started.
+  if (machine.write_errno != 0 && !CoordinatorRuns(machine.state)) return cannot_write();
   const Result<Json> info = Ask(machine.state, "GetServerInfo", Json::object());
   if (!info.ok()) {
+    if (machine.write_errno != 0) return cannot_write();
     // Nobody looked into the database: that says nothing about it.
     const bool no_answer = info.status().code() == Code::kUnavailable ||
                            info.status().code() == Code::kDeadlineExceeded;

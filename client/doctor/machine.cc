@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "client/writable.h"
 
 namespace longrun {
 namespace {
@@ -119,7 +120,10 @@ Machine LookAtMachine(const std::string& state) {
   machine.memory_bytes = MemoryAvailable();
   const Result<std::int64_t> free = DiskFreeBytes(there);
   if (free.ok()) machine.disk_free_bytes = *free;
-  if (IsFolder(state)) machine.sync_ms = SyncMs(state);
+  if (IsFolder(state)) {
+    machine.write_errno = WriteErrno(state);
+    machine.sync_ms = SyncMs(state);
+  }
   machine.open_files = SoftLimit(RLIMIT_NOFILE);
   machine.processes = SoftLimit(RLIMIT_NPROC);
   machine.has_avx2 = HasAvx2();

@@ -17,7 +17,8 @@ struct Machine {
   std::int64_t newest_file_wall_ms = 0;  // of the state folder
   std::int64_t memory_bytes = 0;         // available to us now
   std::int64_t disk_free_bytes = 0;
-  double sync_ms = 0;           // of 4 KiB, median
+  double sync_ms = 0;   // of 4 KiB, median
+  int write_errno = 0;  // of writing into the state folder; 0 too where that is not there yet
   std::int64_t open_files = 0;  // soft limit
   std::int64_t processes = 0;   // soft limit
   bool has_avx2 = false;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/files.h"
 #include "base/str.h"
@@ -99,6 +100,28 @@ TEST_F(DoctorTest, TooLittleMemoryDiskOrDescriptors) {
   Expect("limits", Verdict::kWarn, "open files: 512");
   machine.open_files = 64;
   Expect("limits", Verdict::kFail, "open files: 64");
+}
+
+// A worker begins nothing below 256 MiB (--disk-free-bytes-min), the coordinator ends at 64.
+TEST_F(DoctorTest, ADiskOnWhichNoWorkBegins) {
+  machine.disk_free_bytes = std::int64_t{255} << 20;
+  Expect("disk", Verdict::kFail, "255 MiB free");
+  EXPECT_NE(Of("disk").remedy.find("no task begins below 256 MiB"), std::string::npos);
+}
+
+// The database is not at fault, and the remedy is another one for each cause.
+TEST_F(DoctorTest, AFolderThatCannotBeWrittenIsNoDamageOfTheDatabase) {
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "longrun.db"), "not asked").ok());
+  machine.sync_ms = 0;
+  machine.write_errno = ENOSPC;
+  Expect("disk", Verdict::kFail, "is full");
+  Expect("sync", Verdict::kWarn, "nothing can be written");
+  machine.write_errno = EROFS;
+  Expect("state", Verdict::kFail, "mounted read-only");
+  EXPECT_NE(Of("state").remedy.find("mount it writable"), std::string::npos);
+  const Finding database = Of("database");
+  EXPECT_TRUE(database.found.starts_with("not looked at: the file system of")) << database.found;
+  EXPECT_NE(database.remedy.find("nothing says that the database is at fault"), std::string::npos);
 }
 
 TEST_F(DoctorTest, AClockThatIsWrong) {
