@@ -1,5 +1,6 @@
 // longrun cancel SWEEP: ends what no other sweep refers to.
 #include <CLI/CLI.hpp>
+#include <cstdio>
 
 #include "base/str.h"
 #include "client/ask.h"
@@ -17,12 +18,21 @@ void AddCancel(Verbs& verbs) {
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, sweep, output] {
     verbs.run = [&verbs, sweep, output] {
-      const Result<Json> answer = Ask(verbs.state, "CancelSweep", {{"sweep", *sweep}});
+      Asker asker(verbs.state);
+      const Result<Json> answer = asker.Ask("CancelSweep", {{"sweep", *sweep}});
       if (!answer.ok()) return Report(answer.status());
+      const std::int64_t n_stopping = answer->at("tasks_stopping").get<std::int64_t>();
+      // Trainers outlive their worker; only a worker can tell them.
+      if (n_stopping > 0 && asker.coordinator().momentary()) {
+        std::fprintf(stderr,
+                     "no service runs on %s: what trains goes on until one does; `longrun up` ends "
+                     "it\n",
+                     verbs.state.c_str());
+      }
       Print(*output == "json"
                 ? RenderJson(*answer)
                 : Str("tasks cancelled: ", answer->at("tasks_cancelled").get<std::int64_t>(),
-                      ", stopping: ", answer->at("tasks_stopping").get<std::int64_t>(), "\n"));
+                      ", stopping: ", n_stopping, "\n"));
       return static_cast<int>(kExitOk);
     };
   });

@@ -18,6 +18,18 @@ namespace {
 
 constexpr std::size_t kRunDigitsMin = 8;  // with less, it can only be a sweep's name
 
+constexpr std::size_t kReasonBytes = 60;  // of what is told in full below the table
+
+// What failed is told in full below, and what was skipped for it is told there too.
+std::string ReasonOf(const Json& task, bool in_full) {
+  const auto reason = task.at("reason").get<std::string>();
+  const bool is_told_below = task.at("state") == "FAILED" || task.at("state") == "SKIPPED";
+  if (in_full || !is_told_below || reason.size() <= kReasonBytes) return reason;
+  std::size_t end = kReasonBytes;
+  while (end > 0 && (static_cast<unsigned char>(reason[end]) & 0xc0) == 0x80) --end;
+  return Str(reason.substr(0, end), " …");
+}
+
 // The tasks of runs, a line each: with position, train length and every axis that tells the runs apart.
 struct TaskTable {
   std::vector<std::string> header = {"run", "position", "train_length"};
@@ -25,7 +37,7 @@ struct TaskTable {
   std::vector<std::vector<std::string>> rows = {};
 };
 
-TaskTable TasksOf(const Json& runs) {
+TaskTable TasksOf(const Json& runs, bool in_full) {
   TaskTable table;
   const std::set<std::string> others = OtherAxes(runs);
   for (const std::string& axis : others) {
@@ -47,14 +59,14 @@ TaskTable TasksOf(const Json& runs) {
       row.insert(row.end(),
                  {ShortId(task.at("task").get<std::string>()), task.at("kind").get<std::string>(),
                   task.at("state").get<std::string>(), Str(task.at("attempts").get<std::int64_t>()),
-                  task.at("worker").get<std::string>(), task.at("reason").get<std::string>()});
+                  task.at("worker").get<std::string>(), ReasonOf(task, in_full)});
     }
   }
   return table;
 }
 
 std::string TasksCsv(const Json& runs) {
-  const TaskTable table = TasksOf(runs);
+  const TaskTable table = TasksOf(runs, /*in_full=*/true);
   return RenderCsv(table.header, table.rows);
 }
 
@@ -64,7 +76,7 @@ std::string LabelLine(const char* name, const std::string& text) {
 
 std::string SweepText(const Json& sweep) {
   const Json& info = sweep.at("info");
-  const TaskTable tasks = TasksOf(sweep.at("runs"));
+  const TaskTable tasks = TasksOf(sweep.at("runs"), /*in_full=*/false);
   return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
              "): ", info.at("state").get<std::string>(), ", submitted ",
              FormatWallMs(info.at("submitted_ms").get<std::int64_t>()), "\n",

@@ -119,6 +119,9 @@ std::string PlanText(const Json& plan) {
   for (const Json& problem : plan.at("problems")) {
     text += Str("will not run: ", problem.get<std::string>(), "\n");
   }
+  if (Int(plan, "slots") == 0 && plan.at("problems").empty()) {
+    text += "no worker is known, so devices and memory were not checked\n";
+  }
   return text;
 }
 
@@ -178,7 +181,7 @@ void AddPlan(Verbs& verbs) {
       const Result<Json> request = SweepRequest(*file);
       if (!request.ok()) return Report(request.status());
       Asker asker(verbs.state);
-      const Result<Json> plan = asker.Ask("PlanSweep", *request);
+      const Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
       if (!plan.ok()) return asker.ReportFailure(plan.status());
       if (*output == "json") {
         Print(RenderJson(*plan));

@@ -26,6 +26,11 @@ void AddRetry(Verbs& verbs) {
       if (!answer.ok()) return Report(answer.status());
       const auto n = answer->at("tasks_retried").get<std::int64_t>();
       Print(*output == "json" ? RenderJson(*answer) : Str("tasks to try again: ", n, "\n"));
+      if (n == 0) {
+        std::fprintf(stderr,
+                     "nothing of it failed, was skipped or was cancelled: there is nothing to try "
+                     "again\n");
+      }
       if (n > 0 && asker.coordinator().momentary()) {
         std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
       }

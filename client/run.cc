@@ -84,7 +84,11 @@ int Run(const RunArguments& arguments, const std::string& state) {
     std::fprintf(stderr, "the service has ended: going on with one of our own\n");
     daemons = std::move(started).value();
   };
-  const Result<Json> end = FollowSweep(state, sweep, true, take_over);
+  // Of our own worker nothing can be hoped for that it cannot do now.
+  const auto give_up = [&](const Json& message) {
+    return daemons != nullptr ? NothingFits(message) : Status();
+  };
+  const Result<Json> end = FollowSweep(state, sweep, true, take_over, {}, give_up);
   if (Interrupted()) {
     if (daemons == nullptr) {
       std::fprintf(stderr,

@@ -7,6 +7,9 @@
 
 namespace longrun {
 
+// To plan the largest sweep there may be, on a machine that has other work.
+inline constexpr std::int64_t kPlanMs = 300'000;
+
 std::string SubmissionText(const Json& answer);
 
 }  // namespace longrun

@@ -31,6 +31,7 @@ constexpr std::size_t kSparkWidth = 20;
 constexpr std::size_t kColumnsAssumed = 80;
 constexpr std::int64_t kReconnectMs = 60'000;  // a coordinator that is away longer is gone
 constexpr std::int64_t kPollMs = 50;
+constexpr std::string_view kNobodyCan = "no worker can";  // how the scheduler's reason begins
 
 std::atomic<bool> g_interrupted{false};
 
@@ -58,7 +59,7 @@ const Json* CurrentTask(const Json& run) {
 // and not know for what.
 std::string NobodyCan(const Json& task) {
   const std::string reason = task.at("reason").get<std::string>();
-  return task.at("state") == "READY" && reason.starts_with("no worker can") ? reason : "";
+  return task.at("state") == "READY" && reason.starts_with(kNobodyCan) ? reason : "";
 }
 
 std::string RunState(const Json& run) {
@@ -234,8 +235,13 @@ void CatchInterrupts() {
   struct sigaction action = {};
   action.sa_handler = &OnInterrupt;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  // The terminal is closed (SIGHUP), or who reads what we print is gone (SIGPIPE): both would end us
+  // before our daemons, and leave the trainers behind. What nohup ignores stays ignored.
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+    struct sigaction before = {};
+    if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+    sigaction(signal, &action, nullptr);
+  }
 }
 
 bool Interrupted() { return g_interrupted; }
@@ -256,9 +262,11 @@ std::string RenderProgress(const Json& message) {
 
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying,
                          const std::function<void()>& away_now,
-                         const std::function<void(const Json&)>& show) {
+                         const std::function<void(const Json&)>& show,
+                         const std::function<Status(const Json&)>& give_up) {
   Display display;
   Json last;
+  Status given_up;
   std::int64_t deadline = BootMs() + kReconnectMs;
   while (true) {
     const Result<std::string> address = ReadFile(JoinPath(state, "coordinator.address"), 4096);
@@ -281,12 +289,14 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep, boo
         } else {
           display.Show(message);
         }
-        return !Interrupted() && !message.at("finished").get<bool>();
+        if (give_up) given_up = give_up(message);
+        return given_up.ok() && !Interrupted() && !message.at("finished").get<bool>();
       });
       done = true;
       interrupter.join();
     }
     if (Interrupted()) return Status(Code::kCancelled, "interrupted");
+    if (!given_up.ok()) return given_up;
     if (!last.is_null() && last.at("finished").get<bool>()) return last;
     const bool away =
         status.ok() || status.code() == Code::kUnavailable || status.code() == Code::kCancelled;
@@ -298,6 +308,32 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep, boo
     }
     poll(nullptr, 0, static_cast<int>(kPollMs));
   }
+}
+
+Status NothingFits(const Json& message) {
+  // What is known of a worker that has not come yet is how it was the last time.
+  const auto workers = message.find("workers");
+  const bool is_there =
+      workers != message.end() && std::ranges::any_of(*workers, [](const Json& worker) {
+        return worker.at("state") == "READY";
+      });
+  if (!is_there) return Status();
+  std::string why;
+  for (const Json& run : message.at("runs")) {
+    for (const Json& task : run.at("tasks")) {
+      const std::string state = task.at("state").get<std::string>();
+      if (state == "RUNNING" || state == "RESERVED" || state == "STOPPING") return Status();
+      if (state != "READY") continue;
+      const std::string reason = task.at("reason").get<std::string>();
+      if (!reason.starts_with(kNobodyCan)) return Status();
+      why = reason;
+    }
+  }
+  if (why.empty()) return Status();
+  return Status(Code::kFailedPrecondition,
+                Str(why,
+                    "; this command has no other worker: `longrun plan` says what the sweep "
+                    "needs, and on another machine a worker can join"));
 }
 
 void PrintFailures(const Json& message) {

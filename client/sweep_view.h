@@ -28,12 +28,17 @@ std::string RunName(const Json& run, const Json& runs);
 // up again while `keep_trying` (the coordinator may be starting again). Gives the last message;
 // kCancelled when interrupted.
 // `away`, when given, is called from time to time while nobody answers; `show` is given each message
-// in place of the drawing.
+// in place of the drawing; `give_up` is asked after each message, and its error ends the following.
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying,
                          const std::function<void()>& away = {},
-                         const std::function<void(const Json&)>& show = {});
+                         const std::function<void(const Json&)>& show = {},
+                         const std::function<Status(const Json&)>& give_up = {});
 
-// Ctrl-C and SIGTERM set a flag instead of ending the program, from now on.
+// kFailedPrecondition with the reason when nothing runs, and nothing that is left to do fits any slot
+// of the workers that are there.
+Status NothingFits(const Json& message);
+
+// Ctrl-C, SIGTERM, SIGHUP and SIGPIPE set a flag instead of ending the program, from now on.
 void CatchInterrupts();
 bool Interrupted();
 

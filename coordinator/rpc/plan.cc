@@ -9,11 +9,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/files.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "coordinator/forecast.h"
 #include "coordinator/rpc/views.h"
+#include "model/data/manifest.h"
 #include "model/evaluation/evaluation.h"
 
 namespace longrun {
@@ -189,11 +191,13 @@ Standing StandingOf(const State& state, const Sweep& sweep,
 // Fills one run after the other, and the sums over them.
 class Planner {
  public:
-  Planner(const Standing& standing, const Forecast& forecast, CellCosts& costs, const Sweep& sweep,
+  Planner(const Standing& standing, const Forecast& forecast, CellCosts& costs,
+          const std::map<std::string, std::string>& folders, const Sweep& sweep,
           v1::PlanSweepResponse* response)
       : standing_(standing),
         forecast_(forecast),
         costs_(costs),
+        folders_(folders),
         sweep_(sweep),
         slots_(standing.slots),
         memory_bytes_(slots_.n > 0 ? slots_.memory_bytes : kMemoryBytesAssumed),
@@ -206,6 +210,7 @@ class Planner {
       response_->add_problems(Str("resources.kind: no known worker has a ", sweep_.device_kind,
                                   " slot: start a worker on a machine that has one"));
     }
+    CheckDatasets();
     for (const PlannedRun& planned : sweep_.runs) FillRun(planned, response_->add_runs());
     response_->set_slots(static_cast<std::int32_t>(slots_.n));
     response_->set_device(forecast_.device());
@@ -216,6 +221,18 @@ class Planner {
   }
 
  private:
+  // A worker takes its own copy where it has one; the folder that was registered is what all have.
+  void CheckDatasets() {
+    std::set<std::string> names;
+    for (const PlannedRun& run : sweep_.runs) names.insert(run.dataset_name);
+    for (const std::string& name : names) {
+      const auto folder = folders_.find(name);
+      if (folder == folders_.end() || !IsMissing(JoinPath(folder->second, kManifestName))) continue;
+      response_->add_problems(Str("matrix.dataset: dataset \"", name, "\" is gone from ",
+                                  folder->second, ": put it back, or import it again"));
+    }
+  }
+
   void FillRun(const PlannedRun& planned, v1::PlannedRunInfo* info) {
     const Run& run = planned.run;
     const std::int64_t micro_batch = AutoMicroBatch(run.model, run.train, memory_bytes_);
@@ -326,6 +343,7 @@ class Planner {
   const Standing& standing_;
   const Forecast& forecast_;
   CellCosts& costs_;
+  const std::map<std::string, std::string>& folders_;  // of registered datasets, by name
   const Sweep& sweep_;
   const Slots slots_;
   const std::int64_t memory_bytes_;
@@ -341,7 +359,10 @@ class Planner {
 Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
                  v1::PlanSweepResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<MeasuredRow> rows, reader.MeasuredTasks(kMeasuredMax));
-  CellCosts costs(core.datasets());
+  const std::vector<DatasetRow> datasets = core.datasets();
+  CellCosts costs(datasets);
+  std::map<std::string, std::string> folders;
+  for (const DatasetRow& row : datasets) folders[row.info.name] = row.folder;
   std::vector<MeasuredTask> measured;
   measured.reserve(rows.size());
   for (const MeasuredRow& row : rows) {
@@ -352,7 +373,7 @@ Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
   Standing standing;
   RETURN_IF_ERROR(core.LookAndWait(
       [&](const State& state) { standing = StandingOf(state, sweep, known_cells); }));
-  Planner(standing, forecast, costs, sweep, response).Fill();
+  Planner(standing, forecast, costs, folders, sweep, response).Fill();
   return Status();
 }
 

@@ -82,10 +82,14 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
   if (task.cancel_wanted && (yielded || row.retryable)) return CancelTaskNow(step, task, message);
   if (!may_retry) return FailTask(step, task, row, message);
   if (row.avoid_worker) task.avoid_worker = attempt.worker;
-  const bool wait = row.back_off && !yielded;
+  const bool wait = row.back_off;
   const std::int64_t wait_ms =
       wait ? BackOffMs(n_before, step.state.random.Next(), step.state.limits.back_off) : 0;
   task.not_before = step.now + wait_ms;
+  if (yielded) {
+    return MoveTask(step, task, TaskState::kReady,
+                    Str("stopped to go on later, from its checkpoint (attempt ", attempt.n, ")"));
+  }
   const std::string when =
       wait ? Str("tried again in ", (wait_ms + 999) / 1000, " s") : std::string("tried again");
   MoveTask(step, task, TaskState::kReady,

@@ -12,7 +12,8 @@
 //
 //   longrun longrun-coordinator longrun-worker longrun-trainer
 //   start TEXT PROGRAM ...     starts it and waits until it has written TEXT
-//   stop | kill                SIGINT or SIGKILL to what was started last; its output and exit code
+//   stop | hangup | kill       SIGINT, SIGHUP or SIGKILL to what was started last; its output and exit
+//                              code
 //   write FILE                 the lines below it, less their two spaces
 //   bytes FILE                 the same without line ends; \n \\ \xHH, and \*N* for N bytes of zero
 //   text FILE WORDS SEED       synthetic text, the same for the same seed
