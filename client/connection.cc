@@ -248,6 +248,13 @@ Result<Json> Connection::Call(const std::string& method, const Json& request,
   queue.Next(&tag, &ok);
   if (!status.ok()) {
     violations_ = ViolationsOf(context);
+    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+      return Status(
+          Code::kDeadlineExceeded,
+          Str("the coordinator has not answered within ", timeout_ms / 1000, " s (", method,
+              "): it, or its machine, has too much to do; ask again, or see "
+              "`longrun doctor`"));
+    }
     return FromRpc(status);
   }
   const auto response = NewMessage(descriptor->output_type());

@@ -5,6 +5,7 @@
 #include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
+#include "client/submission.h"
 #include "client/sweep_file.h"
 #include "client/verb.h"
 
@@ -21,8 +22,12 @@ void AddValidate(Verbs& verbs) {
       const Result<Json> request = SweepRequest(*file);
       if (!request.ok()) return Report(request.status());
       Asker asker(verbs.state);
-      const Result<Json> plan = asker.Ask("PlanSweep", *request);
-      if (!plan.ok()) return asker.ReportFailure(plan.status());
+      const Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
+      if (!plan.ok()) {
+        if (*output == "json")
+          Print(RenderJson({{"file", file->file}, {"error", plan.status().message()}}));
+        return asker.ReportFailure(plan.status());
+      }
       const auto n_runs = static_cast<std::int64_t>(plan->at("runs").size());
       if (*output == "json") {
         Print(RenderJson({{"file", file->file}, {"name", plan->at("name")}, {"runs", n_runs}}));

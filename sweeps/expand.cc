@@ -48,7 +48,10 @@ double TenthOf(double x) {
 class Expander {
  public:
   Expander(const SweepSpec& spec, std::vector<Problem>& problems)
-      : spec_(spec), problems_(problems), seen_(problems.begin(), problems.end()) {}
+      : spec_(spec),
+        base_(OfEveryRun(spec)),
+        problems_(problems),
+        seen_(problems.begin(), problems.end()) {}
 
   std::vector<PlannedRun> Expand() {
     if (!CountPoints()) return {};
@@ -88,6 +91,17 @@ class Expander {
     }
   }
 
+  // What each run begins with. The matrix is not of it: it grows with the number of runs, and is not
+  // copied for each of them.
+  static Json OfEveryRun(const SweepSpec& spec) {
+    Json body = Json::object();
+    for (const auto& [key, value] : spec.document.at("spec").items()) {
+      if (key == "matrix" || key == "include" || key == "exclude") continue;
+      body[key] = value;
+    }
+    return body;
+  }
+
   // ---- the product -----------------------------------------------------------------------------
 
   bool CountPoints() {
@@ -100,9 +114,10 @@ class Expander {
     if (count + static_cast<std::int64_t>(spec_.include.size()) <= kRunsMax) return true;
     std::vector<std::string> factors;
     for (const Axis& axis : spec_.axes) factors.push_back(Str(axis.values.size()));
-    Report(PlaceOf("spec.matrix"), Str("spec.matrix: ", Join(factors, " x "), " points",
-                                       spec_.include.empty() ? "" : " and those of include",
-                                       " are more than the ", kRunsMax, " a sweep may have"));
+    Report(PlaceOf("spec.matrix"),
+           Str("spec.matrix: ", Join(factors, " x "), " points",
+               spec_.include.empty() ? "" : " and those of include", " are more than the ",
+               kRunsMax, " a sweep may have; make it several"));
     return false;
   }
 
@@ -146,7 +161,7 @@ class Expander {
   void AddRun(const Point& point) {
     const std::string& dataset_name = Value(point, "dataset").value.get_ref<const std::string&>();
     const DatasetInfo& dataset = spec_.datasets.at(dataset_name);
-    Json body = spec_.document.at("spec");
+    Json body = base_;
     for (std::size_t a = 0; a < point.size(); ++a) {
       const std::string& axis = spec_.axes[a].name;
       if (axis.find('.') != std::string::npos) SetPath(body, axis, point[a]->value);
@@ -448,6 +463,7 @@ class Expander {
   }
 
   const SweepSpec& spec_;
+  const Json base_;  // the spec without its matrix
   std::vector<Problem>& problems_;
   std::set<Problem> seen_;
   std::vector<PlannedRun> runs_;

@@ -10,8 +10,9 @@ namespace longrun {
 inline constexpr std::size_t kSweepBytesMax = std::size_t{1} << 20;
 inline constexpr int kYamlDepthMax = 64;
 inline constexpr int kYamlNodesMax = 100'000;
-// Points of the matrix, before `exclude`, with `include`.
-inline constexpr std::int64_t kRunsMax = 1'000'000;
+// Points of the matrix, before `exclude`, with `include`: what is planned, answered in one message and
+// shown in seconds.
+inline constexpr std::int64_t kRunsMax = 100'000;
 // Entries of `exclude`, each of which is held against every point.
 inline constexpr std::size_t kExcludesMax = 1000;
 // Errors told in one answer.

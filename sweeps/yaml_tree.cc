@@ -179,6 +179,19 @@ bool IsText(std::string_view text, int source, std::vector<Problem>& problems) {
   return false;
 }
 
+// The first line, up to `last`, whose indentation has a tab; 0 when none has.
+int FirstTabbedLine(std::string_view text, int last) {
+  int line = 1;
+  for (std::size_t begin = 0; begin < text.size() && line <= last; ++line) {
+    const std::size_t content = std::min(text.find_first_not_of(" \t", begin), text.size());
+    if (text.substr(begin, content - begin).find('\t') != std::string_view::npos) return line;
+    const std::size_t end = text.find('\n', begin);
+    if (end == std::string_view::npos) break;
+    begin = end + 1;
+  }
+  return 0;
+}
+
 }  // namespace
 
 const YamlNode::Entry* YamlNode::Find(std::string_view key) const {
@@ -209,6 +222,10 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
   } catch (const Refused& refused) {
     return refuse(refused.place, refused.message);
   } catch (const YAML::Exception& error) {
+    if (const int line = FirstTabbedLine(text, error.mark.line + 1); line > 0) {
+      return refuse({.source = source, .line = line, .column = 1},
+                    "this line is indented with a tab: YAML takes spaces only");
+    }
     return refuse({.source = source, .line = error.mark.line + 1, .column = error.mark.column + 1},
                   Str("this is not YAML: ", error.msg));
   }
