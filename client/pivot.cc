@@ -12,6 +12,7 @@
 #include "client/pivot_evaluations.h"
 #include "client/pivot_place.h"
 #include "client/render.h"
+#include "sweeps/evaluation_name.h"
 
 namespace longrun {
 namespace {
@@ -352,7 +353,9 @@ class Pivot {
       table.rows.push_back(std::move(row));
     }
     for (const auto& [key, cells] : rivals) MarkBest(cells, table);
-    table.best_of = BestOf(page);
+    // A baseline is no model and not among those compared.
+    table.best_of = Str(page.baselines.empty() ? "" : "model ", BestOf(page));
+    table.protocol = ProtocolOf(page);
     for (const auto& [name, line] : page.baselines) {
       PivotRow row{.baseline = name.first, .dataset = name.second};
       for (const std::string& axis : row_axes_) {
@@ -364,6 +367,20 @@ class Pivot {
       table.rows.push_back(std::move(row));
     }
     return table;
+  }
+
+  // Of all that the page shows; "" where there are several.
+  static std::string ProtocolOf(const Page& page) {
+    std::set<std::string> names;
+    for (const auto& [ranks, line] : page.lines) {
+      for (const auto& [column, seeds] : line) {
+        for (const Wanted& wanted : seeds) {
+          if (wanted.row == nullptr || !wanted.row->contains("evaluation")) continue;
+          names.insert(EvaluationName(wanted.row->at("evaluation"), /*whole=*/false));
+        }
+      }
+    }
+    return names.size() == 1 ? *names.begin() : "";
   }
 
   static std::vector<Json> Values(const std::vector<AxisOrder>& orders, const Ranks& ranks) {

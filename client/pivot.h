@@ -89,7 +89,9 @@ struct PivotTable {
   std::vector<std::string> col_axes = {};
   std::vector<std::vector<Json>> columns = {};  // a value for each column axis
   std::vector<PivotRow> rows = {};              // models, then baselines
-  std::string best_of = {};                     // "of the column": among which the best is marked
+  std::string best_of =
+      {};  // "of the column", "model of the column": among which the best is marked
+  std::string protocol = {};  // with its parameters, where all share them: "last_k(every=64,k=8)"
 };
 
 // From answers of GetResults, one for each sweep, in the order in which their rows shall come.

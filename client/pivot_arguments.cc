@@ -18,8 +18,9 @@ std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
   };
   list("--rows", arguments->rows,
        "axes down (default: the matrix): any of the matrix by path or last name, dataset, seed,\n"
-       "sweep, any key of a run, metric, split, protocol, variant, context_length. One that is\n"
-       "neither down nor across makes a table for each of its values; seeds are folded");
+       "sweep, any key of a run, metric, split, protocol, evaluation, variant, depth,\n"
+       "context_length. One that is neither down nor across makes a table for each of its values; "
+       "seeds are folded");
   list("--cols", arguments->cols, "axes across (default: context_length)");
   list("--metric", arguments->metrics,
        "perplexity | nll | bits_per_byte | bits_per_token | any that the rows have");

@@ -39,7 +39,10 @@ Json Evaluations::TextOf(const Json& row, const std::string& dataset) const {
   const std::string group = GroupOf(row, dataset);
   std::vector<std::string> parts;
   for (const auto& [key, value] : params.items()) {
-    if (values_.at({group, key}).size() > 1) parts.push_back(Str(key, "=", AxisText(value)));
+    if (values_.at({group, key}).size() <= 1) continue;
+    // A stride of 0 stands for the longest there is.
+    const bool is_unset = key == "stride" && value == 0;
+    parts.push_back(Str(key, "=", is_unset ? "L-1" : AxisText(value)));
   }
   return parts.empty() ? Json() : Json(Join(parts, ", "));
 }

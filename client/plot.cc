@@ -28,6 +28,7 @@ constexpr int kPictureHeight = 480;
 constexpr int kPictureMax = 8000;
 constexpr int kTextWidth = 80;
 constexpr int kTextHeight = 20;
+constexpr std::size_t kNotesMax = 5;  // of curves without a number, told one by one
 
 struct PlotArguments {
   std::shared_ptr<PivotArguments> pivot;
@@ -223,6 +224,44 @@ Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& argument
   return WritePictures(plots, output, size);
 }
 
+// Why there is nothing: nothing more may come, or each curve still lacks its numbers.
+int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>& sweeps,
+                  const std::string& state) {
+  std::vector<Json> infos;
+  std::vector<std::string> states;
+  infos.reserve(sweeps.size());
+  states.reserve(sweeps.size());
+  Asker asker(state);
+  for (const std::string& sweep : sweeps) {
+    const Result<Json> answer = asker.Ask("GetSweep", {{"sweep", sweep}});
+    if (!answer.ok()) return Report(answer.status());
+    infos.push_back(answer->at("info"));
+    states.push_back(infos.back().at("state").get<std::string>());
+  }
+  const int code = SweepExitCode(infos);
+  if (code != kExitIncomplete) {
+    std::fprintf(stderr,
+                 "longrun: there are no numbers to draw: %s is %s, and nothing more comes\n",
+                 Join(sweeps, ", ").c_str(), Join(states, ", ").c_str());
+    return code == kExitOk ? static_cast<int>(kExitFailed) : code;
+  }
+  std::fprintf(stderr, "longrun: there are no numbers to draw yet\n");
+  std::size_t n_told = 0, n_left = 0;
+  for (const Plot& plot : plots) {
+    for (const PlotSeries& series : plot.series) {
+      if (series.note.empty()) continue;
+      if (n_told == kNotesMax) {
+        ++n_left;
+        continue;
+      }
+      ++n_told;
+      std::fprintf(stderr, "  %s: %s\n", series.name.c_str(), series.note.c_str());
+    }
+  }
+  if (n_left > 0) std::fprintf(stderr, "  and %zu more curves\n", n_left);
+  return kExitIncomplete;
+}
+
 int DrawPlots(const PlotArguments& arguments, const std::string& state) {
   const std::string& output = arguments.output;
   const bool is_known = output == "text" || output == "json" || output.ends_with(".svg") ||
@@ -250,14 +289,7 @@ int DrawPlots(const PlotArguments& arguments, const std::string& state) {
     }
   }
   if (!has_points) {
-    std::fprintf(stderr, "longrun: there are no numbers to draw yet\n");
-    for (const Plot& plot : *plots) {
-      for (const PlotSeries& series : plot.series) {
-        if (series.note.empty()) continue;
-        std::fprintf(stderr, "  %s: %s\n", series.name.c_str(), series.note.c_str());
-      }
-    }
-    return kExitIncomplete;
+    return NothingToDraw(*plots, arguments.pivot->sweeps, state);
   }
   const Status written = WriteOutput(*plots, arguments, *size);
   return written.ok() ? static_cast<int>(kExitOk) : Report(written);

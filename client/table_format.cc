@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 
 #include "base/check.h"
 #include "base/str.h"
@@ -20,6 +21,16 @@ std::string Fixed(double value, int digits) {
   return end.ec == std::errc() ? std::string(buffer, end.ptr) : Str(value);
 }
 
+// From here on a perplexity tells its size only: "2.97e+21".
+constexpr double kScientificFrom = 1e6;
+constexpr int kScientificDigits = 2;
+
+std::string Scientific(double value, int digits) {
+  char buffer[64];
+  std::snprintf(buffer, sizeof buffer, "%.*e", digits, value);
+  return buffer;
+}
+
 // Digits after the point that a table has room for.
 int DigitsOf(const PivotTable& table, const PivotCell& cell) {
   const double size = std::abs(*cell.value);
@@ -29,6 +40,31 @@ int DigitsOf(const PivotTable& table, const PivotCell& cell) {
   // Five digits in all.
   if (size == 0.0 || !std::isfinite(size)) return 0;
   return std::clamp(4 - static_cast<int>(std::floor(std::log10(size))), 0, 8);
+}
+
+CellParts NumberParts(const PivotTable& table, const PivotCell& cell, int more_digits) {
+  const int digits = DigitsOf(table, cell) + more_digits;
+  const bool may_explode = table.relative || cell.metric.source == "nll";
+  const bool is_huge = may_explode && std::abs(*cell.value) >= kScientificFrom;
+  const auto text = [&](double value) {
+    const bool scientific =
+        std::isfinite(value) && (is_huge || (may_explode && std::abs(value) >= kScientificFrom));
+    return scientific ? Scientific(value, kScientificDigits + more_digits) : Fixed(value, digits);
+  };
+  CellParts parts;
+  parts.value = text(*cell.value);
+  if (cell.se && std::isfinite(*cell.se)) parts.error = text(*cell.se);
+  return parts;
+}
+
+// The parts of the evaluation's axis that its name does not say already.
+std::string NotIn(const std::string& name, const std::string& evaluation) {
+  std::vector<std::string> parts;
+  for (const std::string& part : Split(evaluation, ',')) {
+    const std::string_view trimmed = Trim(part);
+    if (name.find(trimmed) == std::string::npos) parts.emplace_back(trimmed);
+  }
+  return Join(parts, ", ");
 }
 
 // "train_length" -> "train length"
@@ -73,8 +109,17 @@ std::string TableTitle(const PivotTable& table) {
   for (const std::string& axis : table.col_axes) across.push_back(Words(ShortAxis(axis)));
   std::vector<std::string> fixed;
   for (const auto& [axis, value] : table.fixed) {
-    const bool speaks = axis == "split" || axis == "protocol" || axis == "dataset" ||
-                        axis == "evaluation" || axis == "variant";
+    const bool speaks =
+        axis == "split" || axis == "protocol" || axis == "dataset" || axis == "variant";
+    if (axis == "protocol" && !table.protocol.empty()) {
+      fixed.push_back(table.protocol);
+      continue;
+    }
+    if (axis == "evaluation") {
+      const std::string rest = NotIn(table.protocol, AxisText(value));
+      if (!rest.empty()) fixed.push_back(rest);
+      continue;
+    }
     fixed.push_back(speaks ? AxisText(value) : Str(Words(ShortAxis(axis)), " ", AxisText(value)));
   }
   std::vector<std::string> metrics;
@@ -91,10 +136,12 @@ std::string ErrorLegend(const PivotTable& table) {
   bool own = false;
   bool is_beyond = false;
   bool has_value = false;
+  bool has_baseline_error = false;
   for (const PivotRow& row : table.rows) {
     for (const PivotCell& cell : row.cells) {
       is_beyond = is_beyond || cell.status == kOverflow;
       has_value = has_value || cell.value.has_value();
+      has_baseline_error = has_baseline_error || (!row.baseline.empty() && cell.se);
       if (!row.baseline.empty() || !cell.se) continue;
       (cell.se_is_over_seeds ? over_seeds : own) = true;
     }
@@ -102,6 +149,7 @@ std::string ErrorLegend(const PivotTable& table) {
   if (has_value && !over_seeds && !own && !is_beyond) return "";  // as of a throughput
   std::string legend = "± standard error";
   if (over_seeds) legend += own ? " (over seeds where there are several)" : " over seeds";
+  if (over_seeds && !own && has_baseline_error) legend += " (of a baseline: over the text)";
   if (own && table.relative) legend += " (at most: as if the two errors were independent)";
   if (is_beyond) legend += "; inf: too large for a number, the metric nll has it";
   return legend;
@@ -127,9 +175,7 @@ CellParts PartsOf(const PivotTable& table, const PivotCell& cell, int more_digit
     parts.value = FormatBytes(std::llround(*cell.value));
     if (cell.se) parts.error = FormatBytes(std::llround(*cell.se));
   } else {
-    const int digits = DigitsOf(table, cell) + more_digits;
-    parts.value = Fixed(*cell.value, digits);
-    if (cell.se && std::isfinite(*cell.se)) parts.error = Fixed(*cell.se, digits);
+    parts = NumberParts(table, cell, more_digits);
   }
   if (cell.n_ok < cell.n_wanted) {
     parts.note = Str(cell.n_ok, "/", cell.n_wanted);

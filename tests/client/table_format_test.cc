@@ -32,7 +32,7 @@ TEST(TableFormatTest, TextMarksTrainLengthAndBestAndEndsWithTheBaseline) {
             "cable     64            austen   [8.00±0.08]*      8.40±0.08*\n"
             "learned   64            austen    [9.00±0.09]  not_applicable\n"
             "unigram                 austen     22.00±0.22      22.00±0.22\n"
-            "[ ] train length   * best of the column   ± standard error\n");
+            "[ ] train length   * best model of the column   ± standard error\n");
 }
 
 TEST(TableFormatTest, WideAddsSeedsRunsAndDigits) {
@@ -43,7 +43,7 @@ TEST(TableFormatTest, WideAddsSeedsRunsAndDigits) {
             "cable     64            austen   1      aaaaaaaa  [8.00000±0.08000]*\n"
             "learned   64            austen   1      bbbbbbbb   [9.00000±0.09000]\n"
             "unigram                 austen                      22.00000±0.22000\n"
-            "[ ] train length   * best of the column   ± standard error\n");
+            "[ ] train length   * best model of the column   ± standard error\n");
 }
 
 TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
@@ -61,6 +61,49 @@ TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
       "none      64            austen                [–]                        –\n"
       "[ ] train length   * best of the column   ± standard error (over seeds where there are "
       "several)   n/N seeds of those wanted\n");
+}
+
+// Perplexities of 3e21 are sizes: all their digits would hide the others. exp(49.44) = 2.96e21, and the
+// error of 0.5 on the log scale is half of that.
+TEST(TableFormatTest, WhatExplodesIsWrittenByItsSize) {
+  const Json results = ResultsOf(Json::array({RunOf("a", "cable", 64, 1)}),
+                                 {RowOf("a", 64, 999'999.0, 10, nullptr, 1e-6),
+                                  RowOf("a", 128, 2.96e21, 10, nullptr, 0.5)});
+  const std::string table = RenderTables(Build(results), "table");
+  EXPECT_NE(table.find("[999999±1]*"), std::string::npos) << table;
+  EXPECT_NE(table.find("  2.96e+21±1.48e+21*"), std::string::npos) << table;
+  EXPECT_NE(RenderTables(Build(results), "wide").find("2.96000e+21±1.48000e+21"),
+            std::string::npos);
+  EXPECT_NE(RenderTables(Build(results), "markdown").find("2.96e+21 ± 1.48e+21"),
+            std::string::npos);
+}
+
+// Each ± is what the legend says: over two seeds for the model, over the text for the baseline.
+TEST(TableFormatTest, TheLegendTellsTheBaselinesErrorFromTheModels) {
+  const Json results = ResultsOf(
+      {RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
+      {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 8.0, 10), RowOf("a", 64, 22.0, 10, "unigram")});
+  const std::string table = RenderTables(Build(results), "table");
+  EXPECT_NE(table.find("   ± standard error over seeds (of a baseline: over the text)\n"),
+            std::string::npos)
+      << table;
+}
+
+// What a protocol was given stands in the title; what has its default does not.
+TEST(TableFormatTest, TheTitleHasTheParametersOfTheProtocol) {
+  Json row = RowOf("a", 64, 8.0, 10);
+  row["body"]["protocol"] = "last_k";
+  row["evaluation"] = {{"perplexity",
+                        {{"split", "validation"},
+                         {"protocol", "last_k"},
+                         {"k", 8},
+                         {"every", 64},
+                         {"score_tokens", 10}}}};
+  const std::string table = RenderTables(
+      Build(ResultsOf(Json::array({RunOf("a", "cable", 64, 1)}), Json::array({row}))), "table");
+  EXPECT_TRUE(
+      table.starts_with("perplexity by context length (validation, last_k(every=64,k=8))\n"))
+      << table;
 }
 
 // exp(1000): an infinite perplexity is a number that says so, never an empty field.
@@ -147,7 +190,7 @@ TEST(TableFormatTest, MarkdownEscapesWhatWouldEndACell) {
             "| a\\|b\\*c | 64 | austen | \\[9.00 ± 0.09\\] | not_applicable |\n"
             "| unigram |  | austen | 22.00 ± 0.22 | 22.00 ± 0.22 |\n"
             "\n"
-            "\\[ \\] train length, **bold** best of the column, ± standard error\n");
+            "\\[ \\] train length, **bold** best model of the column, ± standard error\n");
 }
 
 TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
@@ -168,7 +211,7 @@ TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
       "  unigram &  & austen & 22.00 $\\pm$ 0.22 & 22.00 $\\pm$ 0.22 \\\\\n"
       "  \\bottomrule\n"
       "\\end{tabular}\n"
-      "% [ ] train length, bold: best of the column, ± standard error\n");
+      "% [ ] train length, bold: best model of the column, ± standard error\n");
 }
 
 TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
