@@ -59,13 +59,19 @@ Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
   return {};
 }
 
-Status WriteNewFile(const std::string& path, std::string_view bytes, int mode) {
+// `target`: what the caller calls it.
+Status WriteNewFile(const std::string& path, const std::string& target, std::string_view bytes,
+                    int mode) {
   Fd fd(OpenRetrying(path, O_WRONLY | O_CREAT | O_EXCL, mode));
-  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot create ", path));
-  RETURN_IF_ERROR(WriteAll(fd.get(), bytes, path));
-  if (fsync(fd.get()) != 0) return ErrnoStatus(errno, Str("cannot sync ", path));
+  if (!fd.is_open() && errno == ENOENT) {
+    return Status(Code::kNotFound, Str("cannot write ", target, ": there is no folder ",
+                                       FolderOf(target), "; make it first"));
+  }
+  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot write ", target));
+  RETURN_IF_ERROR(WriteAll(fd.get(), bytes, target));
+  if (fsync(fd.get()) != 0) return ErrnoStatus(errno, Str("cannot sync ", target));
   // Network file systems tell of a full disk as late as here.
-  if (close(fd.Release()) != 0) return ErrnoStatus(errno, Str("cannot close ", path));
+  if (close(fd.Release()) != 0) return ErrnoStatus(errno, Str("cannot close ", target));
   return {};
 }
 
@@ -107,7 +113,7 @@ Status WriteFileAtomic(const std::string& path, std::string_view bytes, int mode
   const std::string temporary =
       JoinPath(FolderOf(path),
                Str(".", BaseName(path), ".tmp-", int{getpid()}, "-", n_written.fetch_add(1)));
-  Status status = WriteNewFile(temporary, bytes, mode);
+  Status status = WriteNewFile(temporary, path, bytes, mode);
   if (status.ok()) status = RenameSync(temporary, path);
   if (!status.ok()) unlink(temporary.c_str());
   return status;

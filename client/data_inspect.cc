@@ -121,8 +121,13 @@ int Verify(const std::string& name, const std::string& output, const std::string
   const Result<std::string> folder = FindDataset(name, state);
   if (!folder.ok()) return Report(folder.status());
   const Result<Dataset> dataset = Dataset::Open(*folder);
-  if (!dataset.ok()) return Report(dataset.status());
-  if (const Status holds = dataset->Verify(); !holds.ok()) return Report(holds);
+  const Status holds = dataset.ok() ? dataset->Verify() : dataset.status();
+  if (!holds.ok()) {
+    if (output == "json") {
+      Print(RenderJson({{"folder", *folder}, {"holds", false}, {"error", holds.message()}}));
+    }
+    return Report(holds);
+  }
   if (output == "json") {
     Print(RenderJson({{"folder", *folder}, {"digest", dataset->digest()}, {"holds", true}}));
   } else {

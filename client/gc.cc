@@ -14,6 +14,7 @@
 #include "client/output.h"
 #include "client/render.h"
 #include "client/verb.h"
+#include "model/data/manifest.h"
 
 namespace longrun {
 namespace {
@@ -104,22 +105,50 @@ std::int64_t FolderBytes(const std::string& path) {
   return n_bytes;
 }
 
+// Bytes of the folders below `datasets` that hold a dataset, and of those that an import left behind.
+struct DatasetBytes {
+  std::int64_t finished = 0;
+  std::int64_t unfinished = 0;
+};
+
+DatasetBytes BytesOfDatasets(const std::string& state) {
+  DatasetBytes bytes;
+  const std::string folder = JoinPath(state, "datasets");
+  const Result<std::vector<std::string>> names = ListFolder(folder);
+  if (!names.ok()) return bytes;
+  for (const std::string& name : *names) {
+    const std::string path = JoinPath(folder, name);
+    // A point in front: made anew beside a damaged one, and not put in its place yet.
+    const bool is_finished = HoldsManifest(path) && !name.starts_with('.');
+    (is_finished ? bytes.finished : bytes.unfinished) += FolderBytes(path);
+  }
+  return bytes;
+}
+
 // What no `gc` takes: {"what","bytes","why"} each. `going`: of the artifact store, now or later.
 Json KeptIn(const std::string& state, std::int64_t going) {
   const std::int64_t artifacts = FolderBytes(JoinPath(state, "artifacts")) - going;
   const Result<std::int64_t> database = FileBytes(JoinPath(state, "longrun.db"));
-  return Json::array({{{"what", "final and best checkpoints, sums by document"},
-                       {"bytes", std::max<std::int64_t>(0, artifacts)},
-                       {"why", "a result rests on them, or a new context length will"}},
-                      {{"what", "datasets"},
-                       {"bytes", FolderBytes(JoinPath(state, "datasets"))},
-                       {"why", "you made them: remove a folder yourself"}},
-                      {{"what", "logs"},
-                       {"bytes", FolderBytes(JoinPath(state, "logs"))},
-                       {"why", "`longrun logs` shows them"}},
-                      {{"what", "database"},
-                       {"bytes", database.ok() ? *database : 0},
-                       {"why", "every result and where it comes from"}}});
+  const DatasetBytes datasets = BytesOfDatasets(state);
+  Json kept = Json::array({{{"what", "final and best checkpoints, sums by document"},
+                            {"bytes", std::max<std::int64_t>(0, artifacts)},
+                            {"why", "a result rests on them, or a new context length will"}},
+                           {{"what", "datasets"},
+                            {"bytes", datasets.finished},
+                            {"why", "you made them: remove a folder yourself"}},
+                           {{"what", "logs"},
+                            {"bytes", FolderBytes(JoinPath(state, "logs"))},
+                            {"why", "`longrun logs` shows them"}},
+                           {{"what", "database"},
+                            {"bytes", database.ok() ? *database : 0},
+                            {"why", "every result and where it comes from"}}});
+  if (datasets.unfinished > 0) {
+    kept.push_back({{"what", "imports that did not finish"},
+                    {"bytes", datasets.unfinished},
+                    {"why", Str("the same import goes on with them; else remove them from ",
+                                JoinPath(state, "datasets"))}});
+  }
+  return kept;
 }
 
 std::string KeptText(const Json& kept) {
@@ -166,9 +195,11 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
                       {"worker_busy", busy}}));
     return kExitOk;
   }
-  const std::int64_t freed = n_bytes - (dry_run ? 0 : later);
+  const std::int64_t now = n_bytes - (dry_run ? 0 : later);
+  const std::string rest =
+      !dry_run && later > 0 ? Str(" now, ", FormatBytes(later), " more later") : "";
   Print(items.empty() ? "nothing to remove\n"
-                      : Str(dry_run ? "would free " : "freed ", FormatBytes(freed), "\n\n",
+                      : Str(dry_run ? "would free " : "freed ", FormatBytes(now), rest, "\n\n",
                             SummaryText(items)));
   Print(Str(arguments.list ? ListText(items) : "", KeptText(kept)));
   if (dry_run && !items.empty()) {

@@ -1,5 +1,6 @@
 // longrun: the command line.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -61,19 +62,30 @@ std::string SubVerbMissing(const CLI::App& verb) {
              " --help` says what they do");
 }
 
+// The first word that is no option, or no option's value; "" when there is none.
+std::string FirstWord(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--state") ++i;
+    if (!word.starts_with("-")) return word;
+  }
+  return "";
+}
+
 // What is wrong with the line, in our words where CLI11's do not name the word or what is expected.
 std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   const bool no_value = dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr &&
                         std::string_view(error.what()).ends_with("missing");
   if (app.get_subcommands().empty() && no_value) return ValueMissing(app, app, error.what());
+  const std::string first = FirstWord(argc, argv);
   if (app.get_subcommands().empty()) {
-    for (int i = 1; i < argc; ++i) {
-      const std::string word = argv[i];
-      if (word == "--state") ++i;
-      if (!word.starts_with("-")) return NoSuchVerb("", word, app);
-    }
-    return "a verb is missing";
+    return first.empty() ? "a verb is missing" : NoSuchVerb("", first, app);
   }
+  // A later word may be a verb: "dat ls" is no mistake in `ls`.
+  const std::vector<const CLI::App*> verbs = app.get_subcommands(nullptr);
+  const bool is_verb =
+      std::ranges::any_of(verbs, [&](const CLI::App* one) { return one->get_name() == first; });
+  if (!first.empty() && !is_verb) return NoSuchVerb("", first, app);
   const CLI::App* verb = &app;
   while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
   std::string problem = error.what();
@@ -83,6 +95,10 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
                              (missing && !verb->get_subcommands(nullptr).empty()))) {
     return NotExpected(*verb, remaining.front());
   }
+  // An option that is missed may be there, misspelt.
+  const auto misspelt = std::ranges::find_if(
+      remaining, [](const std::string& word) { return word.starts_with("-"); });
+  if (missing && misspelt != remaining.end()) return NotExpected(*verb, *misspelt);
   if (missing && !verb->get_subcommands(nullptr).empty()) return SubVerbMissing(*verb);
   if (no_value) return ValueMissing(app, *verb, problem);
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {

@@ -196,6 +196,16 @@ Result<ReportInput> ReadSweep(Asker& asker, const std::string& sweep) {
 }
 
 int WriteReport(const std::string& sweep, const std::string& file, const std::string& state) {
+  // What other verbs take as a format would here be a page of that name.
+  for (const std::string_view format :
+       {"json", "jsonl", "csv", "table", "wide", "markdown", "latex"}) {
+    if (file != format) continue;
+    return Report(
+        Status(Code::kInvalidArgument, Str("-o ", file,
+                                           ": a report is a page of HTML, and -o names its file; "
+                                           "`longrun table ",
+                                           sweep, " -o ", file, "` gives the numbers")));
+  }
   Asker asker(state);
   const Result<ReportInput> input = ReadSweep(asker, sweep);
   if (!input.ok()) return asker.ReportFailure(input.status());

@@ -78,9 +78,15 @@ void AddData(CLI::App& app, DataImportOptions& import, std::string& folder,
   sub->callback([&] { verb = [&] { return RunGuarded([&] { return DataVerify(folder); }); }; });
 }
 
+std::string VersionText() {
+  return Str("longrun-trainer ", kVersion, " (", BuildCommit(), "), numerics ", kNumericsVersion,
+             ", LibTorch ", TorchVersion());
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("longrun-trainer: trains and evaluates one task", "longrun-trainer");
   app.require_subcommand(1);
+  app.set_version_flag("--version", VersionText());
   std::function<Ending()> verb;
 
   ForwardOptions forward, grad;
@@ -89,9 +95,7 @@ int Main(int argc, char** argv) {
   AddForward(app, "grad", "writes the gradients of the mean next-token loss", grad, verb, &Grad);
   app.add_subcommand("version", "prints what this program is")->callback([&verb] {
     verb = [] {
-      std::printf("longrun-trainer %s (%s), numerics %d, LibTorch %s\n",
-                  std::string(kVersion).c_str(), std::string(BuildCommit()).c_str(),
-                  kNumericsVersion, TorchVersion().c_str());
+      std::printf("%s\n", VersionText().c_str());
       return Ending();
     };
   });
