@@ -21,7 +21,7 @@ constexpr std::array<std::string_view, 10> kCommon = {
 
 // Keys that change nothing in a forward pass without dropout: where the weights come from, how they
 // were initialised and trained, how text is generated from the logits, what is returned beside them.
-constexpr std::array<std::string_view, 89> kHarmless = {"_name_or_path",
+constexpr std::array<std::string_view, 92> kHarmless = {"_name_or_path",
                                                         "_commit_hash",
                                                         "_attn_implementation",
                                                         "_attn_implementation_autoset",
@@ -109,7 +109,10 @@ constexpr std::array<std::string_view, 89> kHarmless = {"_name_or_path",
                                                         "max_time",
                                                         "attention_dropout",
                                                         "hidden_dropout",
-                                                        "classifier_dropout"};
+                                                        "classifier_dropout",
+                                                        "attention_probs_dropout_prob",
+                                                        "hidden_dropout_prob",
+                                                        "max_sequence_length"};
 
 }  // namespace
 

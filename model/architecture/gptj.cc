@@ -23,7 +23,9 @@ constexpr std::string_view kHonoured[] = {"n_positions",
                                           "n_inner",
                                           "rotary_dim",
                                           "activation_function",
-                                          "layer_norm_epsilon"};
+                                          "layer_norm_epsilon",
+                                          "rotary",
+                                          "scale_attn_weights"};
 
 void SetBody(ModelConfig& model) {
   model.body = {.block = "parallel_shared_norm",
@@ -53,6 +55,13 @@ Result<double> RotaryShare(std::int64_t rotary_dim, std::int64_t head_dim) {
 Result<NetConfig> Read(const Json& config) {
   RETURN_IF_ERROR(CheckConfigKeys(config, kHonoured));
   const ConfigReader read(config);
+  // EleutherAI's file has them; transformers does what true says, whatever they say.
+  for (const std::string_view key : {"rotary", "scale_attn_weights"}) {
+    ASSIGN_OR_RETURN(const bool as_always, read.Bool(key, true));
+    if (!as_always) {
+      return Status(Code::kUnimplemented, Str("config.json: ", key, ": false is not built"));
+    }
+  }
   NetConfig net;
   ModelConfig& model = net.model;
   model.architecture = "gptj";

@@ -164,6 +164,19 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
   EXPECT_TRUE(Read(with("llama", "attention_bias", true)).model.body.out_bias);
 }
 
+// Of EleutherAI/gpt-j-6b, gpt-neox-20b, huggyllama/llama-7b.
+TEST(ArchitectureTest, KeysOfWellKnownCheckpointsThatChangeNothingAreAccepted) {
+  EXPECT_EQ(ErrorOf({{"model_type", "gptj"}, {"rotary", true}, {"scale_attn_weights", true}}), "");
+  EXPECT_EQ(ErrorOf({{"model_type", "gpt_neox"},
+                     {"hidden_act", "gelu_fast"},
+                     {"attention_probs_dropout_prob", 0},
+                     {"hidden_dropout_prob", 0}}),
+            "");
+  EXPECT_EQ(ErrorOf({{"model_type", "llama"}, {"max_sequence_length", 2048}}), "");
+  EXPECT_EQ(ErrorOf({{"model_type", "gptj"}, {"rotary", false}}),
+            "config.json: rotary: false is not built");
+}
+
 // int(head_dim * partial) must be rotary_dim again: 49 * (1 / 49) is below 1.
 TEST(ArchitectureTest, GptjTurnsExactlyRotaryDimChannels) {
   for (const std::int64_t rotary_dim : {2, 6, 34, 98}) {
