@@ -31,6 +31,7 @@ constexpr std::size_t kSparkWidth = 20;
 constexpr std::size_t kColumnsAssumed = 80;
 constexpr std::int64_t kReconnectMs = 60'000;  // a coordinator that is away longer is gone
 constexpr std::int64_t kPollMs = 50;
+constexpr std::string_view kRefused = "offered again: ";  // by a worker, as one without room
 constexpr std::string_view kNobodyCan = "no worker can";  // how the scheduler's reason begins
 
 std::atomic<bool> g_interrupted{false};
@@ -55,11 +56,12 @@ const Json* CurrentTask(const Json& run) {
   return current;
 }
 
-// Why no worker that is there can ever take a task; "" when one can. Without it, a user would wait
-// and not know for what.
+// Why no worker that is there can take a task, ever or now; "" when one can. Without it, a user would
+// wait and not know for what.
 std::string NobodyCan(const Json& task) {
   const std::string reason = task.at("reason").get<std::string>();
-  return task.at("state") == "READY" && reason.starts_with(kNobodyCan) ? reason : "";
+  const bool is_told = reason.starts_with(kNobodyCan) || reason.starts_with(kRefused);
+  return task.at("state") == "READY" && is_told ? reason : "";
 }
 
 std::string RunState(const Json& run) {
@@ -140,8 +142,9 @@ std::string Milestone(const Json& run, const std::string& last) {
   if (phase == "validate" || phase == "checkpoint") return last;
   const auto of = progress.at("of").get<std::int64_t>();
   const std::int64_t tenth = of > 0 ? 10 * progress.at("done").get<std::int64_t>() / of : 0;
+  const char* const blocked = NobodyCan(*task).empty() ? "" : "blocked";
   return Str(task->at("task").get<std::string>(), task->at("state").get<std::string>(), phase,
-             tenth);
+             tenth, blocked);
 }
 
 // "worker-host READY 1/2 busy, ..." of those that matter: who has left in order does not.

@@ -10,6 +10,8 @@
 namespace longrun {
 namespace {
 
+constexpr std::int64_t kFullMs = 15'000;  // until a worker without room is asked again
+
 // Beyond any epoch of ours, and far from where the numbers after it would wrap round.
 constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;
 
@@ -274,8 +276,11 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
     return;  // said twice, its offer was withdrawn already, or it has run: then its end will come
   }
   attempt->end_stored = true;  // nothing has run, nothing will come
-  if (event.failure_class.empty()) {
-    worker->refused_until[attempt->device_index] = step.now + step.state.limits.busy_ms;
+  // No room on its disk before anything has run is no loss of the task's: it waits, and says for what.
+  const bool full = event.failure_class == FailureOf(FailureClass::kStorage).name;
+  if (event.failure_class.empty() || full) {
+    worker->refused_until[attempt->device_index] =
+        step.now + (full ? kFullMs : step.state.limits.busy_ms);
     WithdrawOffer(step, *attempt, event.reason.empty() ? "the slot was busy" : event.reason);
     return;
   }

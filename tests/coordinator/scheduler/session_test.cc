@@ -47,6 +47,17 @@ TEST_F(SessionTest, ABusySlotIsNotAskedAgainAtOnce) {
   EXPECT_EQ(Train().failures + Train().losses, 0);
 }
 
+// A full disk is not the task's fault, however long it stays full: five losses would end it.
+TEST_F(SessionTest, AWorkerWithoutRoomCostsNothingAndIsAskedAgain) {
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(Commands<SendStart>(Reject(Current(Train()), "storage")).empty());
+    EXPECT_EQ(Train().state, TaskState::kReady);
+    EXPECT_EQ(Train().reason, "offered again: for a reason");
+    EXPECT_EQ(Commands<SendStart>(Wait(15'000)).size(), 1u);
+  }
+  EXPECT_EQ(Train().failures + Train().losses, 0);
+}
+
 // Checkpoints may be large, and a disk slow: no deadline holds for what was taken.
 TEST_F(SessionTest, WhatWasTakenMayBePreparedForAnyTime) {
   const Attempt& attempt = Current(Train());
