@@ -71,7 +71,7 @@ const std::vector<Metric>& MetricsOfNll() {
 
 // Which way is better can be told from few words; without one, nothing is marked.
 Metric::Better BetterByName(std::string_view name) {
-  constexpr std::string_view kHigher[] = {"per_s", "accuracy", "f1", "rouge", "exact_match"};
+  constexpr std::string_view kHigher[] = {"per_s", "acc", "f1", "rouge", "exact_match"};
   constexpr std::string_view kLower[] = {"bytes", "loss", "ms", "seconds"};
   const auto within = [name](std::string_view word) {
     return name.find(word) != std::string_view::npos;

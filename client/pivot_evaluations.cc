@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "client/render.h"
+#include "model/evaluation/input_file.h"
 
 namespace longrun {
 namespace {
@@ -15,6 +16,12 @@ Json ParamsOf(const Json& row) {
   Json params = found->begin().value();
   for (const char* key : {"split", "protocol", "baseline", "context_lengths"}) params.erase(key);
   return params;
+}
+
+// A file's content by a few digits: its name is not what was measured.
+std::string ShownParam(const Json& value) {
+  const std::string text = AxisText(value);
+  return IsInputFileId(text) ? ShortInputFileId(text) : text;
 }
 
 std::string GroupOf(const Json& row, const std::string& dataset) {
@@ -42,7 +49,7 @@ Json Evaluations::TextOf(const Json& row, const std::string& dataset) const {
     if (values_.at({group, key}).size() <= 1) continue;
     // A stride of 0 stands for the longest there is.
     const bool is_unset = key == "stride" && value == 0;
-    parts.push_back(Str(key, "=", is_unset ? "L-1" : AxisText(value)));
+    parts.push_back(Str(key, "=", is_unset ? "L-1" : ShownParam(value)));
   }
   return parts.empty() ? Json() : Json(Join(parts, ", "));
 }

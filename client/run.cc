@@ -50,7 +50,7 @@ int PrintEnd(const Json& end, const std::string& output, const std::string& stat
 }
 
 int Run(const RunArguments& arguments, const std::string& state) {
-  const Result<Json> request = SweepRequest(*arguments.file);
+  const Result<Json> request = SweepRequest(*arguments.file, state);
   if (!request.ok()) return Report(request.status());
   CatchInterrupts();
 

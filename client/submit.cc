@@ -64,7 +64,7 @@ void AddSubmit(Verbs& verbs) {
   verb->add_flag("--wait", *wait, "show progress until the sweep has ended (Ctrl-C detaches)");
   verb->callback([&verbs, file, output, wait] {
     verbs.run = [&verbs, file, output, wait] {
-      const Result<Json> request = SweepRequest(*file);
+      const Result<Json> request = SweepRequest(*file, verbs.state);
       if (!request.ok()) return Report(request.status());
       const auto coordinator = Coordinator::Reach(verbs.state);
       if (!coordinator.ok()) return Report(coordinator.status());

@@ -5,6 +5,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "sweeps/limits.h"
+#include "sweeps/named_files.h"
 
 namespace longrun {
 
@@ -18,7 +19,22 @@ std::shared_ptr<SweepFileArguments> AddSweepFile(CLI::App& verb) {
   return arguments;
 }
 
-Result<Json> SweepRequest(const SweepFileArguments& arguments) {
+namespace {
+
+// What stands as "sha256:HEX" in a sweep must have been kept by an earlier submission.
+Status KeepFiles(const NamedFiles& named, const std::string& state) {
+  const std::string folder = JoinPath(state, "files");
+  for (const std::string& id : named.ids) RETURN_IF_ERROR(ReadKeptFile(id, folder).status());
+  for (const InputFile& file : named.files) {
+    RETURN_IF_ERROR(MakeFolders(state, 0700));
+    RETURN_IF_ERROR(KeepInputFile(file, folder));
+  }
+  return Status();
+}
+
+}  // namespace
+
+Result<Json> SweepRequest(const SweepFileArguments& arguments, const std::string& state) {
   Result<std::string> yaml = ReadFile(arguments.file, kSweepBytesMax);
   if (!yaml.ok()) {
     const bool absent = yaml.status().code() == Code::kNotFound;
@@ -28,14 +44,23 @@ Result<Json> SweepRequest(const SweepFileArguments& arguments) {
     return Status(Code::kInvalidArgument,
                   Str(arguments.file, " is no text in UTF-8: a sweep file is YAML"));
   }
-  Json overrides = Json::array();
+  std::vector<std::pair<std::string, std::string>> given;
+  given.reserve(arguments.sets.size());
   for (const std::string& set : arguments.sets) {
     const std::size_t equals = set.find('=');
     if (equals == std::string::npos || equals == 0) {
       return Status(Code::kInvalidArgument,
                     Str("--set ", set, ": expected PATH=VALUE, as in train.optimizer.lr=1e-3"));
     }
-    overrides.push_back({{"path", set.substr(0, equals)}, {"value", set.substr(equals + 1)}});
+    given.emplace_back(set.substr(0, equals), set.substr(equals + 1));
+  }
+  ASSIGN_OR_RETURN(const std::string path, AbsolutePath(arguments.file));
+  ASSIGN_OR_RETURN(const NamedFiles named,
+                   ReadNamedFiles(*yaml, arguments.file, FolderOf(path), given));
+  if (!state.empty()) RETURN_IF_ERROR(KeepFiles(named, state));
+  Json overrides = Json::array();
+  for (const auto& [key, value] : named.overrides) {
+    overrides.push_back({{"path", key}, {"value", value}});
   }
   return Json{{"yaml", *yaml}, {"file_name", arguments.file}, {"overrides", overrides}};
 }

@@ -22,7 +22,8 @@ struct SweepFileArguments {
 
 std::shared_ptr<SweepFileArguments> AddSweepFile(CLI::App& verb);
 
-// The request of PlanSweep and SubmitSweep.
-Result<Json> SweepRequest(const SweepFileArguments& arguments);
+// The request of PlanSweep and SubmitSweep. Files that the sweep names (sweeps/named_files.h) are read
+// and checked; for a submission they are kept in `state`/files, where trainers find them.
+Result<Json> SweepRequest(const SweepFileArguments& arguments, const std::string& state = "");
 
 }  // namespace longrun

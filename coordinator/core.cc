@@ -16,6 +16,8 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "model/evaluation/evaluation.h"
+#include "model/evaluation/input_file.h"
 
 namespace longrun {
 namespace {
@@ -360,6 +362,19 @@ void Core::MarkStoredBytes(JournalReceived& event) {
   }
 }
 
+namespace {
+
+// A trainer is told where the file that its evaluation names is kept: STATE/files/HEX stands for
+// sha256:HEX (model/evaluation/input_file.h), and it compares the content.
+void LocateFile(const std::string& state, Json& evaluation) {
+  const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
+  if (!known.ok() || (*known)->file_param.empty()) return;
+  Json& named = evaluation.begin().value().at(std::string((*known)->file_param));
+  named = KeptFilePath(named.get<std::string>(), JoinPath(state, "files"));
+}
+
+}  // namespace
+
 void Core::Deliver(const Command& command) {
   std::vector<CheckpointSource> checkpoints;
   if (const auto* start = std::get_if<SendStart>(&command)) {
@@ -390,6 +405,7 @@ void Core::Deliver(const Command& command) {
     for (const DatasetRow& dataset : datasets()) {
       if (dataset.info.digest == start->dataset_digest) current.dataset_path = dataset.folder;
     }
+    if (current.task.evaluation.is_object()) LocateFile(store_.folder(), current.task.evaluation);
     sink->Deliver(current, checkpoints);
     return;
   }

@@ -13,6 +13,8 @@ namespace {
 
 // 2^53: integers up to here are exact in a double, where the bounds of a spec live.
 constexpr double kExactMax = 9007199254740992.0;
+// Of a choice without a list.
+constexpr std::size_t kTextBytesMax = 4096;
 
 std::string Shown(const Json& value) {
   constexpr std::size_t kShownMax = 60;
@@ -58,7 +60,8 @@ std::string Expected(const ParamSpec& spec) {
     case ParamSpec::Type::kBool:
       return "true or false";
     case ParamSpec::Type::kChoice:
-      return Str("one of ", Join(spec.choices, ", "));
+      return spec.choices.empty() ? Str("text of at most ", kTextBytesMax, " bytes")
+                                  : Str("one of ", Join(spec.choices, ", "));
     case ParamSpec::Type::kIntList:
       return Str("a list of integers from ", Range(spec));
     case ParamSpec::Type::kChoiceList:
@@ -73,8 +76,16 @@ bool IntInRange(const ParamSpec& spec, const Json& value) {
          static_cast<double>(*number) <= spec.max;
 }
 
+bool IsPlainText(const Json& value) {
+  if (!value.is_string()) return false;
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  const std::string& text = value.get_ref<const std::string&>();
+  return text.size() <= kTextBytesMax && IsUtf8(text) && std::ranges::none_of(text, is_control);
+}
+
 void CheckChoice(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
   const std::string key(spec.name);
+  if (spec.choices.empty() && IsPlainText(value)) return;
   const std::string text = value.is_string() ? value.get<std::string>() : "";
   if (value.is_string() && std::ranges::find(spec.choices, text) != spec.choices.end()) return;
   if (value.is_string() &&

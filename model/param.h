@@ -19,7 +19,7 @@ struct ParamSpec {
     kInt,  // 64 bits
     kDouble,
     kBool,
-    kChoice,      // one of `choices`, a string
+    kChoice,      // one of `choices`, a string; any text where there are none
     kIntList,     // integers, at least one, none twice
     kChoiceList,  // of `choices`, at least one, none twice
   };

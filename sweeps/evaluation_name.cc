@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
+#include "model/evaluation/input_file.h"
 
 namespace longrun {
 namespace {
@@ -28,8 +29,8 @@ std::string EvaluationName(const Json& evaluation, bool whole) {
     const bool stands_elsewhere = param == "split" || param == "protocol" || param == "baseline" ||
                                   param == "context_lengths" || (param == "score_tokens" && !whole);
     if (stands_elsewhere || IsDefault(name, param, value)) continue;
-    parts.push_back(
-        Str(param, "=", value.is_string() ? value.get<std::string>() : CanonicalJson(value)));
+    const std::string text = value.is_string() ? value.get<std::string>() : CanonicalJson(value);
+    parts.push_back(Str(param, "=", IsInputFileId(text) ? ShortInputFileId(text) : text));
   }
   const std::string protocol = params.value("protocol", name);
   return parts.empty() ? protocol : Str(protocol, "(", Join(parts, ","), ")");

@@ -159,7 +159,7 @@ std::string ParamValue(const ParamSpec& spec) {
     case ParamSpec::Type::kBool:
       return "true or false";
     case ParamSpec::Type::kChoice:
-      return Str("one of ", Join(spec.choices, ", "));
+      return spec.choices.empty() ? "text" : Str("one of ", Join(spec.choices, ", "));
     case ParamSpec::Type::kChoiceList:
       return Str("a list of ", Join(spec.choices, ", "));
     case ParamSpec::Type::kIntList:

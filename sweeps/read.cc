@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "model/evaluation/input_file.h"
 #include "model/position/method.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
@@ -448,6 +449,7 @@ class Reader {
     Result<Json> params = ResolveParams(specs, *given, below);
     if (!params.ok()) return Report(entry.place, params.status().message());
     if (names_split) CheckTrainOverlap(entry, below, *params);
+    if (!CheckFile(**evaluation, entry, below, *params)) return;
     EvaluationSpec spec = {.evaluation = *evaluation,
                            .params = std::move(params).value(),
                            .place = entry.place,
@@ -459,6 +461,18 @@ class Reader {
     Json& lengths = spec.params["context_lengths"];
     std::sort(lengths.begin(), lengths.end());
     spec_.evaluations.push_back(std::move(spec));
+  }
+
+  // Who submits a sweep puts the content of a file in its path's place (named_files.h).
+  bool CheckFile(const Evaluation& evaluation, const YamlNode::Entry& entry,
+                 const std::string& below, const Json& params) {
+    if (evaluation.file_param.empty()) return true;
+    const std::string name(evaluation.file_param);
+    const auto given = params.at(name).get<std::string>();
+    if (IsInputFileId(given)) return true;
+    Report(entry.value.Find(name)->value.place,
+           Str(below, ".", name, ": no files are read here: expected sha256:HEX, found ", given));
+    return false;
   }
 
   // A model is not measured on what it was trained on, unless that is asked for.

@@ -530,7 +530,7 @@ Json ParamSchema(const ParamSpec& spec) {
       schema = Json{{"type", "boolean"}};
       break;
     case ParamSpec::Type::kChoice:
-      schema = Json{{"enum", spec.choices}};
+      schema = spec.choices.empty() ? Json{{"type", "string"}} : Json{{"enum", spec.choices}};
       break;
     case ParamSpec::Type::kChoiceList:
       schema = Json{{"type", "array"},
@@ -716,7 +716,9 @@ std::string ParamRows(std::span<const ParamSpec> specs) {
   for (const ParamSpec& spec : specs) {
     const bool is_list =
         spec.type == ParamSpec::Type::kIntList || spec.type == ParamSpec::Type::kChoiceList;
+    const bool is_text = spec.type == ParamSpec::Type::kChoice && spec.choices.empty();
     std::string values = spec.type == ParamSpec::Type::kBool ? "true, false"
+                         : is_text                           ? "text"
                          : !spec.choices.empty()
                              ? Join(spec.choices, ", ")
                              : Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
@@ -732,8 +734,8 @@ std::string ParamRows(std::span<const ParamSpec> specs) {
 }
 
 constexpr std::array<std::string_view, 3> kUnbuiltMethods = {"sandwich", "randpos", "pose"};
-constexpr std::array<std::string_view, 8> kUnbuiltEvaluations = {
-    "passkey", "needle", "hellaswag", "longbench", "leval", "retrieval", "memory", "attention"};
+constexpr std::array<std::string_view, 7> kUnbuiltEvaluations = {
+    "passkey", "needle", "longbench", "leval", "retrieval", "memory", "attention"};
 
 }  // namespace
 

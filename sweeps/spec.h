@@ -58,6 +58,10 @@ struct SweepSpec {
   std::function<Result<std::pair<std::string, Run>>(const std::string&)> find_run;
 };
 
+// "cable.yaml:9:17: spec.matrix.position[3].bucket: unknown key", sorted by place, one a line.
+Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
+                const Overrides& overrides);
+
 // Sets each override in the tree.
 void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Problem>& problems);
 

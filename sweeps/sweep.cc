@@ -11,9 +11,6 @@
 #include "sweeps/spec.h"
 
 namespace longrun {
-namespace {
-
-// "cable.yaml:9:17: spec.matrix.position[3].bucket: unknown key", sorted by place, one a line.
 Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
                 const Overrides& overrides) {
   std::ranges::sort(problems);
@@ -36,8 +33,6 @@ Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
   }
   return Status(Code::kInvalidArgument, Join(lines, "\n"));
 }
-
-}  // namespace
 
 Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
                          const Overrides& overrides, const DatasetCatalogue& datasets) {

@@ -41,6 +41,8 @@ struct EvaluationRequest {
   std::int64_t windows_per_call = 1;  // given to the model at once; no part of the result
   SharedWork* shared = nullptr;       // null: nothing is kept
   Json machine = nullptr;             // what measures, for rows that depend on it
+  std::string dataset_folder{};       // of `dataset`, with its tokenizer
+  std::string files_dir{};            // where files that parameters name are kept (input_file.h)
 };
 
 // What a sweep knows of a dataset before a token is read.
@@ -93,6 +95,11 @@ struct Evaluation {
   // rests on. Counted on a beginning of the split, and scaled. Null: there is no such number.
   double (*tokens_read)(const DatasetShape& dataset, const Json& params,
                         std::int64_t context_length) = nullptr;
+  // The parameter that names a file, by its path or as "sha256:HEX"; resolved it is the latter
+  // (input_file.h). "": there is none.
+  std::string_view file_param = "";
+  // What is wrong in that file: it begins with "NAME:LINE: ". Given with complete parameters.
+  Status (*check_file)(std::string_view name, std::string_view bytes, const Json& params) = nullptr;
 };
 
 // All evaluations, in listing order.

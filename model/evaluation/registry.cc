@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
+#include "model/evaluation/multiple_choice.h"
 #include "model/evaluation/perplexity.h"
 #include "model/evaluation/throughput.h"
 
@@ -12,6 +13,7 @@ std::span<const Evaluation* const> Evaluations() {
   static const std::array kEvaluations = {
       &kPerplexity,
       &kThroughput,
+      &kMultipleChoice,
   };
   return kEvaluations;
 }

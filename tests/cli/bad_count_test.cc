@@ -50,7 +50,8 @@ TEST(BadInputTest, EveryAreaHasItsCases) {
   };
   const std::vector<Area> areas = {{"broken.test", 20},        {"bad_data.test", 12},
                                    {"bad_tokenizer.test", 8},  {"bad_model.test", 10},
-                                   {"bad_arguments.test", 12}, {"bad_state.test", 10}};
+                                   {"bad_arguments.test", 12}, {"bad_state.test", 10},
+                                   {"bad_questions.test", 12}};
   std::int64_t n = 0;
   for (const Area& area : areas) {
     const std::int64_t found = RefusedCommands(kTests + "/cli/" + area.file);

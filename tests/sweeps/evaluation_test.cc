@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "sweeps/named_files.h"
 #include "sweeps/sweep.h"
 
 namespace longrun {
@@ -24,13 +25,17 @@ DatasetCatalogue Austen() {
   return {.find = find, .names = {"austen"}};
 }
 
+std::string Yaml(const std::string& lines_below_spec) {
+  return Str(
+      "apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: small}\nspec:\n"
+      "  model: {size: micro}\n"
+      "  matrix: {position: [alibi], train_length: [64], dataset: [austen]}\n"
+      "  train: {tokens: 614400, batch_tokens: 1024}\n",
+      lines_below_spec);
+}
+
 Result<Sweep> SweepWith(const std::string& lines_below_spec) {
-  return ParseSweep(Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: small}\nspec:\n"
-                        "  model: {size: micro}\n"
-                        "  matrix: {position: [alibi], train_length: [64], dataset: [austen]}\n"
-                        "  train: {tokens: 614400, batch_tokens: 1024}\n",
-                        lines_below_spec),
-                    "sweep.yaml", {}, Austen());
+  return ParseSweep(Yaml(lines_below_spec), "sweep.yaml", {}, Austen());
 }
 
 // The evaluation of the quick start, of a run whose key is golden elsewhere. Both from Python:
@@ -56,6 +61,43 @@ TEST(EvaluationCellTest, TheQuickStartsCellIsGolden) {
   EXPECT_EQ(planned.cells[0].cell, planned.cells[1].cell);
 }
 
+// Of the questions a cell knows the content alone: a file by two names is the same cell, changed it is
+// another one.
+TEST(EvaluationCellTest, AFileIsItsContent) {
+  const TempFolder folder;
+  const auto cell_of = [&](const std::string& file, const std::string& text) {
+    const std::string path = JoinPath(folder.path(), file);
+    EXPECT_TRUE(MakeFolders(FolderOf(path)).ok());
+    EXPECT_TRUE(WriteFileAtomic(path, text).ok());
+    const std::string yaml = Yaml(
+        Str("  evaluate:\n    - multiple_choice: {context_lengths: [64], file: ", file, "}\n"));
+    const Result<NamedFiles> named = ReadNamedFiles(yaml, "sweep.yaml", folder.path(), {});
+    EXPECT_TRUE(named.ok()) << named.status().message();
+    EXPECT_EQ(named->files.at(0).bytes, text);
+    const Result<Sweep> sweep = ParseSweep(yaml, "sweep.yaml", named->overrides, Austen());
+    EXPECT_TRUE(sweep.ok()) << sweep.status().message();
+    const PlannedEvaluation& planned = sweep->runs[0].evaluations[0];
+    EXPECT_EQ(planned.cells.size(), 2u);
+    EXPECT_EQ(planned.cells[0].cell, planned.cells[1].cell);
+    EXPECT_EQ(planned.evaluation["multiple_choice"]["file"], Str("sha256:", Sha256Hex(text)));
+    return planned.cells[0].cell;
+  };
+  const std::string text = R"({"context": "a", "choices": ["b", "c"], "answer": 0})";
+  const std::string other = R"({"context": "a", "choices": ["b", "c"], "answer": 1})";
+  EXPECT_EQ(cell_of("a.jsonl", text), cell_of("folder/b.jsonl", text));
+  EXPECT_NE(cell_of("a.jsonl", text), cell_of("a.jsonl", other));
+}
+
+TEST(EvaluationCellTest, AFileThatWasNotReadIsRefused) {
+  const Result<Sweep> sweep =
+      SweepWith("  evaluate:\n    - multiple_choice: {context_lengths: [64], file: a.jsonl}\n");
+  ASSERT_FALSE(sweep.ok());
+  EXPECT_NE(sweep.status().message().find(
+                "sweep.yaml:9:54: spec.evaluate[0].multiple_choice.file: no files are read here"),
+            std::string::npos)
+      << sweep.status().message();
+}
+
 // Each ```yaml block is what stands below spec.
 TEST(EvaluationDocsTest, EachExampleIsAnEvaluationOfASweep) {
   const std::string page = ReadFile(LONGRUN_SOURCE_DIR "/docs/evaluation.md").value();
@@ -69,6 +111,11 @@ TEST(EvaluationDocsTest, EachExampleIsAnEvaluationOfASweep) {
     } else if (inside && line == "```") {
       inside = false;
       n_blocks += 1;
+      // Who submits it puts the content of a file in its path's place.
+      const std::string file = "hellaswag_val.jsonl", id = "sha256:" + Sha256Hex("questions");
+      for (std::size_t at = block.find(file); at != std::string::npos; at = block.find(file, at)) {
+        block.replace(at, file.size(), id);
+      }
       const Result<Sweep> sweep = SweepWith(block);
       ASSERT_TRUE(sweep.ok()) << block << sweep.status().message();
       EXPECT_FALSE(sweep->runs[0].evaluations.empty()) << block;

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "model/data/unigram.h"
 #include "model/evaluation/evaluation.h"
+#include "model/evaluation/input_file.h"
 #include "model/net/checkpoint.h"
 #include "model/net/scorer.h"
 #include "worker/trainer/stop.h"
@@ -30,15 +31,25 @@ constexpr std::int64_t kProgressPerCell = 1000;
 struct NamedEvaluation {
   const Evaluation* evaluation = nullptr;
   Json params;
+  std::string files_dir;
 };
 
-// {"perplexity": {...}}
+// {"perplexity": {...}}; a file stands there by its path, FOLDER/HEX.
 Result<NamedEvaluation> ParseEvaluation(const Json& json) {
   if (!json.is_object() || json.size() != 1) {
     return Status(Code::kInvalidArgument, "task.evaluation: expected one evaluation by its name");
   }
   ASSIGN_OR_RETURN(const Evaluation* evaluation, FindEvaluation(json.begin().key()));
-  return NamedEvaluation{.evaluation = evaluation, .params = json.begin().value()};
+  NamedEvaluation named = {
+      .evaluation = evaluation, .params = json.begin().value(), .files_dir = {}};
+  if (!evaluation->file_param.empty()) {
+    Json& file = named.params[std::string(evaluation->file_param)];
+    ASSIGN_OR_RETURN(const std::string path,
+                     GetString(named.params, evaluation->file_param, "task.evaluation"));
+    named.files_dir = FolderOf(path);
+    file = InputFileIdOf(path);
+  }
+  return named;
 }
 
 class Evaluator {
@@ -129,7 +140,9 @@ Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t ind
        .variant = variant,
        .windows_per_call = std::max<std::int64_t>(1, per_call / context_length),
        .shared = &shared_,
-       .machine = machine_},
+       .machine = machine_,
+       .dataset_folder = session_.task().dataset_path,
+       .files_dir = named_.files_dir},
       progress);
   RETURN_IF_ERROR(reported);
   if (!output) return std::move(output).status();

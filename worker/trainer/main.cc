@@ -116,7 +116,7 @@ int Main(int argc, char** argv) {
   sub = app.add_subcommand("evaluate", "scores a checkpoint without coordinator and worker");
   AddStandalone(sub, evaluate);
   sub->add_option("--checkpoint", evaluate.checkpoint, "checkpoint folder")->required();
-  sub->add_option("--evaluation", evaluate.evaluation, "perplexity or throughput")
+  sub->add_option("--evaluation", evaluate.evaluation, "its name, as in a sweep")
       ->capture_default_str();
   sub->add_option("--params", evaluate.params,
                   "its parameters as JSON, as in a sweep (sweeps/reference.md)")

@@ -14,6 +14,7 @@
 #include "base/version.h"
 #include "model/data/dataset.h"
 #include "model/evaluation/evaluation.h"
+#include "model/evaluation/input_file.h"
 #include "model/net/checkpoint.h"
 #include "sweeps/event.h"
 #include "sweeps/task.h"
@@ -133,7 +134,20 @@ struct Resolved {
   std::vector<std::int64_t> lengths;
 };
 
-Result<Resolved> ResolveEvaluation(const StandaloneOptions& options) {
+// The file that a parameter names is kept in `folder` under its content, and stands in the parameters
+// by that path.
+Status KeepFile(const Evaluation& evaluation, const std::string& folder, Json& params) {
+  if (evaluation.file_param.empty()) return Status();
+  Json& named = params.at(std::string(evaluation.file_param));
+  const auto path = named.get<std::string>();
+  ASSIGN_OR_RETURN(const InputFile file, ReadInputFile(path));
+  RETURN_IF_ERROR(evaluation.check_file(path, file.bytes, params));
+  RETURN_IF_ERROR(KeepInputFile(file, folder));
+  named = KeptFilePath(file.id, folder);
+  return Status();
+}
+
+Result<Resolved> ResolveEvaluation(const StandaloneOptions& options, const std::string& files_dir) {
   Resolved resolved;
   ASSIGN_OR_RETURN(resolved.evaluation, FindEvaluation(options.evaluation));
   const std::string path(resolved.evaluation->name);
@@ -158,12 +172,14 @@ Result<Resolved> ResolveEvaluation(const StandaloneOptions& options) {
   if (const auto error = resolved.evaluation->fit(shape, fitted); error) {
     return Status(Code::kInvalidArgument, Str(path, ".", error->key, ": ", error->message));
   }
+  RETURN_IF_ERROR(KeepFile(*resolved.evaluation, files_dir, resolved.params));
   resolved.params.erase("context_lengths");
   return resolved;
 }
 
 Status AddEvaluation(const StandaloneOptions& options, TaskFile& task) {
-  ASSIGN_OR_RETURN(const Resolved resolved, ResolveEvaluation(options));
+  ASSIGN_OR_RETURN(const Resolved resolved,
+                   ResolveEvaluation(options, JoinPath(task.attempt_dir, "files")));
   task.evaluation = {{std::string(resolved.evaluation->name), resolved.params}};
   for (const std::int64_t length : resolved.lengths) {
     const std::string cell = Sha256Hex(Str(task.run_key, CanonicalJson(task.evaluation), length));

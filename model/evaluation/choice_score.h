@@ -1,0 +1,52 @@
+// From items to tokens, and from likelihoods to answers; the formulas open multiple_choice.cc.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "model/data/tokenizer.h"
+#include "model/evaluation/choice_items.h"
+#include "model/evaluation/evaluation.h"
+#include "model/language_model.h"
+
+namespace longrun {
+
+// All choices of all items in one stream of tokens, a window each, item by item.
+struct ChoiceQuestions {
+  std::vector<std::int32_t> tokens;
+  std::vector<Window> windows;
+  std::vector<double> n_norm;    // what acc_norm divides by, of each window
+  std::int64_t n_cut = 0;        // windows whose context was cut
+  std::int64_t longest_fed = 0;  // tokens
+};
+
+struct ChoiceRules {
+  ChoiceProtocol protocol = ChoiceProtocol::kNanoGpt;
+  bool in_bytes = false;  // of lm_eval: n_norm in bytes, not characters
+  std::int64_t context_length = 0;
+};
+
+// kOutOfRange when a choice is longer than the context length, kInvalidArgument when it adds no token
+// to its context; both name the line.
+Result<ChoiceQuestions> MakeQuestions(const Tokenizer& tokenizer,
+                                      const std::vector<ChoiceItem>& items,
+                                      const ChoiceRules& rules);
+
+struct ChoiceSums {
+  std::vector<double> nll;  // of each window, in the order of the items
+  std::int64_t n_non_finite = 0;
+};
+
+// Gives the model at most `tokens_per_call` tokens at once, and always one window. Its errors, and
+// kCancelled when `progress` said stop.
+Result<ChoiceSums> ScoreQuestions(LanguageModel& model, const ChoiceQuestions& questions,
+                                  std::int64_t tokens_per_call,
+                                  const EvaluationProgress& progress = {});
+
+// The first of the smallest nll[k], or nll[k] / n_norm[k] where n_norm is not empty.
+std::size_t MostLikely(std::span<const double> nll, std::span<const double> n_norm);
+
+}  // namespace longrun

@@ -1,0 +1,168 @@
+#include "model/evaluation/choice_text.h"
+
+#include <locale.h>
+#include <wctype.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+bool Continues(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) == 0x80; }
+
+// Bytes of the character that begins at `at`, which is the beginning of one.
+std::size_t CharacterBytes(std::string_view text, std::size_t at) {
+  std::size_t end = at + 1;
+  while (end < text.size() && Continues(text[end])) ++end;
+  return end - at;
+}
+
+char32_t Decode(std::string_view character) {
+  const auto lead = static_cast<unsigned char>(character.front());
+  if (character.size() == 1) return lead;
+  char32_t point = lead & (0xffU >> (character.size() + 1));
+  for (const char byte : character.substr(1)) {
+    point = (point << 6) | (static_cast<unsigned char>(byte) & 0x3fU);
+  }
+  return point;
+}
+
+void Append(char32_t point, std::string& text) {
+  const auto low = [&](unsigned shift) {
+    text += static_cast<char>(0x80U | ((point >> shift) & 0x3fU));
+  };
+  if (point < 0x80) {
+    text += static_cast<char>(point);
+  } else if (point < 0x800) {
+    text += static_cast<char>(0xc0U | (point >> 6));
+    low(0);
+  } else if (point < 0x10000) {
+    text += static_cast<char>(0xe0U | (point >> 12));
+    low(6);
+    low(0);
+  } else {
+    text += static_cast<char>(0xf0U | (point >> 18));
+    low(12);
+    low(6);
+    low(0);
+  }
+}
+
+// str.isspace() of one character.
+bool IsSpace(char32_t point) {
+  constexpr std::array<std::pair<char32_t, char32_t>, 10> kSpaces = {{{0x09, 0x0d},
+                                                                      {0x1c, 0x20},
+                                                                      {0x85, 0x85},
+                                                                      {0xa0, 0xa0},
+                                                                      {0x1680, 0x1680},
+                                                                      {0x2000, 0x200a},
+                                                                      {0x2028, 0x2029},
+                                                                      {0x202f, 0x202f},
+                                                                      {0x205f, 0x205f},
+                                                                      {0x3000, 0x3000}}};
+  return std::ranges::any_of(kSpaces, [point](const auto& range) {
+    return point >= range.first && point <= range.second;
+  });
+}
+
+// The C library's table of letters, whatever locale the process has.
+locale_t Letters() {
+  static const locale_t letters = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  return letters;
+}
+
+Result<char32_t> InCase(char32_t point, bool upper) {
+  if (point < 0x80) {
+    const bool changes = upper ? point >= U'a' && point <= U'z' : point >= U'A' && point <= U'Z';
+    return changes ? static_cast<char32_t>(point ^ 0x20U) : point;
+  }
+  const locale_t letters = Letters();
+  if (letters == nullptr) {
+    return Status(Code::kUnimplemented,
+                  "upper and lower case beyond ASCII needs the locale C.UTF-8, which this system "
+                  "lacks: install it, or use protocol nanogpt");
+  }
+  const auto letter = static_cast<wint_t>(point);
+  return static_cast<char32_t>(upper ? towupper_l(letter, letters) : towlower_l(letter, letters));
+}
+
+// str.replace(what, with).
+std::string Replaced(std::string_view text, std::string_view what, std::string_view with) {
+  std::string out;
+  out.reserve(text.size());
+  std::size_t begin = 0;
+  for (std::size_t at = text.find(what); at != std::string_view::npos;
+       at = text.find(what, begin)) {
+    out += text.substr(begin, at - begin);
+    out += with;
+    begin = at + what.size();
+  }
+  out += text.substr(begin);
+  return out;
+}
+
+// re.sub(r"\[.*?\]", "", text): '.' is no line's end.
+std::string WithoutBrackets(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (true) {
+    const std::size_t open = text.find('[');
+    out += text.substr(0, open);
+    if (open == std::string_view::npos) return out;
+    const std::size_t end = text.find_first_of("]\n", open);
+    // Without its bracket on this line, no other opening one before the line's end has one.
+    if (end == std::string_view::npos || text[end] != ']') out += text.substr(open, end - open);
+    if (end == std::string_view::npos) return out;
+    if (text[end] != ']') out += text[end];
+    text = text.substr(end + 1);
+  }
+}
+
+}  // namespace
+
+std::int64_t CountCharacters(std::string_view text) {
+  return std::ranges::count_if(text, [](char byte) { return !Continues(byte); });
+}
+
+std::string_view StripEndPython(std::string_view text) {
+  while (!text.empty()) {
+    std::size_t begin = text.size() - 1;
+    while (begin > 0 && Continues(text[begin])) --begin;
+    if (!IsSpace(Decode(text.substr(begin)))) break;
+    text = text.substr(0, begin);
+  }
+  return text;
+}
+
+std::string_view StripPython(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t n_bytes = CharacterBytes(text, 0);
+    if (!IsSpace(Decode(text.substr(0, n_bytes)))) break;
+    text = text.substr(n_bytes);
+  }
+  return StripEndPython(text);
+}
+
+Result<std::string> CapitalizePython(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t n_bytes = CharacterBytes(text, at);
+    ASSIGN_OR_RETURN(const char32_t point,
+                     InCase(Decode(text.substr(at, n_bytes)), /*upper=*/at == 0));
+    Append(point, out);
+    at += n_bytes;
+  }
+  return out;
+}
+
+std::string PreprocessHellaSwag(std::string_view text) {
+  const std::string with_stops = Replaced(StripPython(text), " [title]", ". ");
+  return Replaced(WithoutBrackets(with_stops), "  ", " ");
+}
+
+}  // namespace longrun

@@ -1,0 +1,264 @@
+// Of each item, the choice with the highest likelihood behind the context is the model's answer:
+//
+//   S_k = -sum over the tokens t of choice k of ln p(t | context, the choice so far)
+//   acc       share of items with argmin S_k = label
+//   acc_norm  share of items with argmin S_k / n_k = label
+//
+// The lowest index wins a tie. Two conventions, whose numbers are not the same:
+//
+//   nanogpt   karpathy/build-nanogpt hellaswag.py (also llm.c, and axiomlab/Cable): the context and
+//             " " + choice are cut into tokens apart; n_k is the choice's tokens
+//   lm_eval   EleutherAI/lm-evaluation-harness, lm_eval/api/task.py, lm_eval/api/model.py
+//             (_encode_pair) and lm_eval/tasks/hellaswag: spaces at the context's end belong to the
+//             choice; the choice's tokens are those of the whole text behind as many as the context
+//             alone has; n_k is the choice's characters, or bytes (acc_bytes there)
+//
+// What a context length L does not hold is cut from the context's beginning, so that at most L tokens
+// are fed (the harness' rule for max_length). A context without text begins with the begin-of-text token.
+// Standard error sqrt(p (1 - p) / n); extra.wilson95 is Wilson's interval.
+#include "model/evaluation/multiple_choice.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "model/data/tokenizer_file.h"
+#include "model/evaluation/choice_items.h"
+#include "model/evaluation/choice_score.h"
+#include "model/evaluation/input_file.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kAcc = "acc", kAccNorm = "acc_norm";
+
+ChoiceProtocol ProtocolOf(const Json& params) {
+  return params.at("protocol") == "nanogpt" ? ChoiceProtocol::kNanoGpt : ChoiceProtocol::kLmEval;
+}
+
+// ---- answers -----------------------------------------------------------------------------------
+
+struct Tally {
+  std::int64_t n_right = 0, n_right_norm = 0;
+};
+
+Tally Count(const std::vector<ChoiceItem>& items, const ChoiceQuestions& questions,
+            const ChoiceSums& sums) {
+  Tally tally;
+  std::size_t begin = 0;
+  for (const ChoiceItem& item : items) {
+    const std::size_t n = item.choices.size();
+    const std::span<const double> nll = std::span(sums.nll).subspan(begin, n);
+    const std::span<const double> n_norm = std::span(questions.n_norm).subspan(begin, n);
+    tally.n_right += MostLikely(nll, {}) == item.label ? 1 : 0;
+    tally.n_right_norm += MostLikely(nll, n_norm) == item.label ? 1 : 0;
+    begin += n;
+  }
+  return tally;
+}
+
+// ---- rows --------------------------------------------------------------------------------------
+
+// Wilson's 95 % interval of k of n.
+Json Wilson95(std::int64_t k, std::int64_t n) {
+  constexpr double kZ = 1.959963984540054;  // the normal distribution's 97.5th percentile
+  const auto count = static_cast<double>(n);
+  const double p = static_cast<double>(k) / count, z2n = kZ * kZ / count;
+  const double middle = p + z2n / 2.0;
+  const double half = kZ * std::sqrt(p * (1.0 - p) / count + z2n / (4.0 * count));
+  return {std::max(0.0, (middle - half) / (1.0 + z2n)),
+          std::min(1.0, (middle + half) / (1.0 + z2n))};
+}
+
+Json EmptyRow(const EvaluationRequest& request, const Json& params, std::string_view metric) {
+  Json own = {{"file", ShortInputFileId(params.at("file").get_ref<const std::string&>())}};
+  if (params.at("name") != "") own["name"] = params.at("name");
+  if (params.contains("length")) own["length"] = params.at("length");
+  return {{"metric", metric},    {"context_length", request.context_length},
+          {"split", nullptr},    {"protocol", params.at("protocol")},
+          {"averaging", "item"}, {"depth", nullptr},
+          {"variant", nullptr},  {"value", nullptr},
+          {"se", nullptr},       {"n", 0},
+          {"nll_sum", nullptr},  {"bytes", nullptr},
+          {"status", "ok"},      {"extra", {{"params", std::move(own)}}}};
+}
+
+void FillRow(Json& row, std::int64_t n_right, std::int64_t n, const ChoiceQuestions& questions) {
+  const double p = static_cast<double>(n_right) / static_cast<double>(n);
+  row["value"] = p;
+  if (n > 1) row["se"] = std::sqrt(p * (1.0 - p) / static_cast<double>(n));
+  row["n"] = n;
+  row["extra"].update({{"right", n_right},
+                       {"wilson95", Wilson95(n_right, n)},
+                       {"choices", questions.windows.size()},
+                       {"choices_cut", questions.n_cut},
+                       {"longest_tokens", questions.longest_fed}});
+}
+
+// A line a choice, so that a single answer can be looked at.
+EvaluationArtifact ItemsFile(const EvaluationRequest& request, const Json& params,
+                             const std::vector<ChoiceItem>& items, const ChoiceQuestions& questions,
+                             const ChoiceSums& sums) {
+  EvaluationArtifact artifact = {.name = Str("choices-", params.at("protocol").get<std::string>(),
+                                             "-", request.context_length, ".csv"),
+                                 .bytes = "line,choice,is_label,nll_sum,tokens,normalised_by\n"};
+  std::size_t i = 0;
+  for (const ChoiceItem& item : items) {
+    for (std::size_t k = 0; k < item.choices.size(); ++k, ++i) {
+      const Window& window = questions.windows[i];
+      artifact.bytes +=
+          Str(item.line, ",", k, ",", k == item.label ? "1" : "0", ",", sums.nll[i], ",",
+              window.score_end - window.score_begin, ",", questions.n_norm[i], "\n");
+    }
+  }
+  return artifact;
+}
+
+// "" where the error is no property of the model and the length.
+std::string_view StatusOfError(Code code) {
+  if (code == Code::kOutOfRange) return "not_applicable";
+  if (code == Code::kResourceExhausted) return "out_of_memory";
+  return "";
+}
+
+EvaluationOutput WithoutNumbers(Json acc, Json acc_norm, std::string_view status,
+                                const std::string& reason) {
+  for (Json* const row : {&acc, &acc_norm}) {
+    (*row)["status"] = status;
+    (*row)["extra"]["reason"] = reason;
+  }
+  return {.rows = {std::move(acc), std::move(acc_norm)}, .artifacts = {}};
+}
+
+// ---- the run -----------------------------------------------------------------------------------
+
+struct Asked {
+  Json params;
+  std::vector<ChoiceItem> items;
+};
+
+Result<Asked> Ask(const EvaluationRequest& request) {
+  Json given = request.params;
+  if (given.is_object()) given["context_lengths"] = {request.context_length};
+  Asked asked;
+  ASSIGN_OR_RETURN(asked.params, ResolveParams(kMultipleChoice.params, given, "multiple_choice"));
+  const auto id = asked.params.at("file").get<std::string>();
+  if (!IsInputFileId(id)) {
+    return Status(Code::kInvalidArgument,
+                  Str("multiple_choice.file: expected sha256:HEX, found ", id));
+  }
+  ASSIGN_OR_RETURN(const InputFile file, ReadKeptFile(id, request.files_dir));
+  ASSIGN_OR_RETURN(asked.items, ParseChoiceItems(id, file.bytes, ProtocolOf(asked.params)));
+  return asked;
+}
+
+Status CheckBos(const ChoiceQuestions& questions, const Dataset& dataset) {
+  if (dataset.bos_id() >= 0) return Status();
+  if (!std::ranges::any_of(questions.windows, &Window::bos)) return Status();
+  return Status(Code::kInvalidArgument,
+                "an item has a context without text, which begins with a begin-of-text token, but "
+                "the dataset's tokenizer has neither that nor an end of text");
+}
+
+Result<EvaluationOutput> RunMultipleChoice(LanguageModel& model, const EvaluationRequest& request,
+                                           const EvaluationProgress& progress) {
+  LR_CHECK(request.dataset != nullptr);
+  ASSIGN_OR_RETURN(const Asked asked, Ask(request));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                   OpenTokenizerOf(request.dataset_folder));
+  Json acc = EmptyRow(request, asked.params, kAcc);
+  Json acc_norm = EmptyRow(request, asked.params, kAccNorm);
+  const auto without_numbers = [&](const Status& status) -> Result<EvaluationOutput> {
+    const std::string_view shown = StatusOfError(status.code());
+    if (shown.empty()) return status;
+    return WithoutNumbers(std::move(acc), std::move(acc_norm), shown, status.message());
+  };
+  const Result<ChoiceQuestions> questions =
+      MakeQuestions(*tokenizer, asked.items,
+                    {.protocol = ProtocolOf(asked.params),
+                     .in_bytes = asked.params.value("length", "") == "bytes",
+                     .context_length = request.context_length});
+  if (!questions.ok()) return without_numbers(questions.status());
+  RETURN_IF_ERROR(CheckBos(*questions, *request.dataset));
+  const Result<ChoiceSums> sums = ScoreQuestions(
+      model, *questions, request.windows_per_call * request.context_length, progress);
+  if (!sums.ok()) return without_numbers(sums.status());
+  if (sums->n_non_finite > 0) {
+    return WithoutNumbers(
+        std::move(acc), std::move(acc_norm), "non_finite",
+        Str("the model gave no finite likelihood to ", sums->n_non_finite, " tokens"));
+  }
+  const Tally tally = Count(asked.items, *questions, *sums);
+  const auto n = static_cast<std::int64_t>(asked.items.size());
+  FillRow(acc, tally.n_right, n, *questions);
+  FillRow(acc_norm, tally.n_right_norm, n, *questions);
+  EvaluationOutput output;
+  output.rows = {std::move(acc), std::move(acc_norm)};
+  output.artifacts.push_back(ItemsFile(request, asked.params, asked.items, *questions, *sums));
+  return output;
+}
+
+// ---- the table ---------------------------------------------------------------------------------
+
+std::vector<RowName> MultipleChoiceRows(const Json&) {
+  return {{.metric = kAcc, .variant = ""}, {.metric = kAccNorm, .variant = ""}};
+}
+
+// The questions are a file's, not the dataset's.
+std::optional<ParamError> FitMultipleChoice(const DatasetShape&, Json&) { return std::nullopt; }
+
+Status CheckQuestions(std::string_view name, std::string_view bytes, const Json& params) {
+  return ParseChoiceItems(name, bytes, ProtocolOf(params)).status();
+}
+
+std::vector<ParamSpec> MultipleChoiceSpecs() {
+  return {
+      {.name = "file",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = nullptr,
+       .meaning = "JSON lines with the questions (docs/evaluation.md), beside the sweep file; its "
+                  "content is what a cell is of"},
+      {.name = "name",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "",
+       .meaning = "of the questions, for tables: hellaswag"},
+      {.name = "context_lengths",
+       .type = ParamSpec::Type::kIntList,
+       .default_value = nullptr,
+       .min = 1,
+       .max = 1 << 30,
+       .meaning = "tokens that are fed at most; a longer context loses its beginning"},
+      {.name = "protocol",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "nanogpt",
+       .choices = {"nanogpt", "lm_eval"},
+       .meaning = "whose convention: build-nanogpt's completion style, or that of "
+                  "lm-evaluation-harness"},
+      {.name = "length",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "characters",
+       .choices = {"characters", "bytes"},
+       .meaning = "what acc_norm divides by",
+       .only_with = ParamSpec::Condition{.name = "protocol", .values = {"lm_eval"}}},
+  };
+}
+
+}  // namespace
+
+const Evaluation kMultipleChoice = {
+    .name = "multiple_choice",
+    .source = "docs/evaluation.md",
+    .meaning =
+        "how often the most likely of several answers is the right one (HellaSwag and others)",
+    .params = MultipleChoiceSpecs(),
+    .rows = &MultipleChoiceRows,
+    .variants_are_models = false,
+    .fit = &FitMultipleChoice,
+    .run = &RunMultipleChoice,
+    .file_param = "file",
+    .check_file = &CheckQuestions,
+};
+
+}  // namespace longrun

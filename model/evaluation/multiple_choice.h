@@ -1,0 +1,10 @@
+// Questions with several answers: how often the answer that a model finds most likely is the right one.
+#pragma once
+
+#include "model/evaluation/evaluation.h"
+
+namespace longrun {
+
+extern const Evaluation kMultipleChoice;
+
+}  // namespace longrun

@@ -1,0 +1,92 @@
+#include "sweeps/named_files.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "model/evaluation/evaluation.h"
+#include "sweeps/schema.h"
+#include "sweeps/spec.h"
+
+namespace longrun {
+namespace {
+
+class FileReader {
+ public:
+  FileReader(std::string folder, const Overrides& overrides) : folder_(std::move(folder)) {
+    found_.overrides = overrides;
+  }
+
+  // An entry of spec.evaluate, {NAME: {parameters}}.
+  void Read(const YamlNode& node, std::size_t index) {
+    if (node.entries.size() != 1) return;
+    const YamlNode::Entry& entry = node.entries.front();
+    const Result<const Evaluation*> evaluation = FindEvaluation(entry.key);
+    if (!evaluation.ok() || (*evaluation)->file_param.empty()) return;
+    const std::string_view name = (*evaluation)->file_param;
+    const YamlNode::Entry* const named = entry.value.Find(name);
+    if (named == nullptr || named->value.kind != YamlNode::Kind::kScalar) return;
+    if (IsInputFileId(named->value.text)) return found_.ids.push_back(named->value.text);
+    const std::optional<Json> params = Params(**evaluation, entry.value);
+    if (!params) return;
+    const std::string path = Str("evaluate[", index, "].", entry.key, ".", name);
+    const Status read = ReadOne(**evaluation, named->value.text, *params, path);
+    if (read.ok()) return;
+    problems_.push_back(
+        {.place = named->value.place, .message = Str("spec.", path, ": ", read.message())});
+  }
+
+  NamedFiles Take() { return std::move(found_); }
+  std::vector<Problem>& problems() { return problems_; }
+
+ private:
+  // Nothing where they are wrong, which is said by who reads the whole file.
+  static std::optional<Json> Params(const Evaluation& evaluation, const YamlNode& node) {
+    Json given = Json::object();
+    for (const YamlNode::Entry& entry : node.entries) {
+      const auto spec = std::ranges::find(evaluation.params, entry.key, &ParamSpec::name);
+      if (spec == evaluation.params.end()) return std::nullopt;
+      given[entry.key] = TypeParam(*spec, entry.value);
+    }
+    Result<Json> params = ResolveParams(evaluation.params, given, evaluation.name);
+    return params.ok() ? std::optional(std::move(params).value()) : std::nullopt;
+  }
+
+  Status ReadOne(const Evaluation& evaluation, const std::string& name, const Json& params,
+                 const std::string& path) {
+    const bool is_absolute = name.starts_with('/');
+    ASSIGN_OR_RETURN(InputFile file, ReadInputFile(is_absolute ? name : JoinPath(folder_, name)));
+    RETURN_IF_ERROR(evaluation.check_file(name, file.bytes, params));
+    found_.overrides.emplace_back(path, file.id);
+    found_.files.push_back(std::move(file));
+    return Status();
+  }
+
+  const std::string folder_;
+  NamedFiles found_;
+  std::vector<Problem> problems_;
+};
+
+}  // namespace
+
+Result<NamedFiles> ReadNamedFiles(std::string_view yaml, std::string_view file_name,
+                                  const std::string& folder, const Overrides& overrides) {
+  FileReader reader(folder, overrides);
+  std::vector<Problem> others;
+  std::optional<YamlNode> root = ParseYaml(yaml, /*source=*/0, others);
+  if (!root) return reader.Take();
+  ApplyOverrides(overrides, *root, others);
+  const YamlNode::Entry* const spec = root->Find("spec");
+  const YamlNode::Entry* const evaluate = spec == nullptr ? nullptr : spec->value.Find("evaluate");
+  if (evaluate == nullptr) return reader.Take();
+  for (std::size_t i = 0; i < evaluate->value.items.size(); ++i) {
+    reader.Read(evaluate->value.items[i], i);
+  }
+  if (!reader.problems().empty()) {
+    return ToStatus(std::move(reader.problems()), file_name, overrides);
+  }
+  return reader.Take();
+}
+
+}  // namespace longrun
