@@ -23,6 +23,9 @@ const std::map<std::string, std::string>& RunBy() {
       {"query.md", "docs"},
       {"data.md", "docs_data"},
       {"evaluation.md", "sweeps/sweep: its YAML is read as a sweep's"},
+      {"position-methods.md",
+       "model/net compiles and tries its method; its commands build the tree that a test is part "
+       "of"},
       {"operating.md",
        "none: it needs root, systemd and Docker; deploy/files checks what it names"},
   };
