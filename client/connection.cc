@@ -248,7 +248,9 @@ Result<Json> Connection::Call(const std::string& method, const Json& request,
   queue.Next(&tag, &ok);
   if (!status.ok()) {
     violations_ = ViolationsOf(context);
-    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    // Ours that ran out, which gRPC says bare; the coordinator's own say what did.
+    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED &&
+        status.error_message() == "Deadline Exceeded") {
       return Status(
           Code::kDeadlineExceeded,
           Str("the coordinator has not answered within ", timeout_ms / 1000, " s (", method,
