@@ -66,9 +66,9 @@ TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
 // Perplexities of 3e21 are sizes: all their digits would hide the others. exp(49.44) = 2.96e21, and the
 // error of 0.5 on the log scale is half of that.
 TEST(TableFormatTest, WhatExplodesIsWrittenByItsSize) {
-  const Json results = ResultsOf(Json::array({RunOf("a", "cable", 64, 1)}),
-                                 {RowOf("a", 64, 999'999.0, 10, nullptr, 1e-6),
-                                  RowOf("a", 128, 2.96e21, 10, nullptr, 0.5)});
+  const Json results = ResultsOf(
+      Json::array({RunOf("a", "cable", 64, 1)}),
+      {RowOf("a", 64, 999'999.0, 10, nullptr, 1e-6), RowOf("a", 128, 2.96e21, 10, nullptr, 0.5)});
   const std::string table = RenderTables(Build(results), "table");
   EXPECT_NE(table.find("[999999±1]"), std::string::npos) << table;
   EXPECT_NE(table.find("  2.96e+21±1.48e+21"), std::string::npos) << table;
