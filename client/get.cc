@@ -22,12 +22,18 @@ constexpr std::size_t kReasonBytes = 60;  // of what is told in full below the t
 
 // What failed is told in full below, and what was skipped for it is told there too.
 std::string ReasonOf(const Json& task, bool in_full) {
-  const auto reason = task.at("reason").get<std::string>();
+  auto reason = task.at("reason").get<std::string>();
   const bool is_told_below = task.at("state") == "FAILED" || task.at("state") == "SKIPPED";
   if (in_full || !is_told_below || reason.size() <= kReasonBytes) return reason;
   std::size_t end = kReasonBytes;
   while (end > 0 && (static_cast<unsigned char>(reason[end]) & 0xc0) == 0x80) --end;
   return Str(reason.substr(0, end), " …");
+}
+
+// Which attention the layers of a run take: decided with its first attempt.
+std::string PathOf(const Json& run) {
+  const Json& execution = run.at("execution");
+  return execution.is_object() ? execution.at("paths").value("attention", "") : std::string();
 }
 
 // The tasks of runs, a line each: with position, train length and every axis that tells the runs apart.
@@ -44,9 +50,10 @@ TaskTable TasksOf(const Json& runs, bool in_full) {
     table.header.push_back(ShortAxis(axis));
     table.align.push_back(Align::kLeft);
   }
-  table.header.insert(table.header.end(), {"task", "kind", "state", "tries", "worker", "reason"});
+  table.header.insert(table.header.end(),
+                      {"task", "kind", "state", "tries", "worker", "path", "reason"});
   table.align.insert(table.align.end(), {Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
-                                         Align::kLeft, Align::kLeft});
+                                         Align::kLeft, Align::kLeft, Align::kLeft});
   for (const Json& run : runs) {
     const auto axis_text = [&run](const std::string& axis) {
       return AxisText(run.at("axes").value(axis, Json("")));
@@ -59,7 +66,7 @@ TaskTable TasksOf(const Json& runs, bool in_full) {
       row.insert(row.end(),
                  {ShortId(task.at("task").get<std::string>()), task.at("kind").get<std::string>(),
                   task.at("state").get<std::string>(), Str(task.at("attempts").get<std::int64_t>()),
-                  task.at("worker").get<std::string>(), ReasonOf(task, in_full)});
+                  task.at("worker").get<std::string>(), PathOf(run), ReasonOf(task, in_full)});
     }
   }
   return table;

@@ -65,7 +65,7 @@ std::string SubVerbMissing(const CLI::App& verb) {
 // The first word that is no option, or no option's value; "" when there is none.
 std::string FirstWord(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
+    std::string word = argv[i];
     if (word == "--state") ++i;
     if (!word.starts_with("-")) return word;
   }

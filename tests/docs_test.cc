@@ -88,7 +88,7 @@ $ longrun run my.yaml --set metadata.name=other-sweep --set seed=2
   [...]
 ! [...]
 $ longrun get my-sweep -o csv
-  run,position,train_length,task,kind,state,tries,worker,reason
+  run,position,train_length,task,kind,state,tries,worker,path,reason
   [HEX:run],cable,[*]
   [...]
 )";
