@@ -1,6 +1,7 @@
 // GPT-2 (Radford et al. 2019), as axiomlab/Cable trains it (src/model.py): LayerNorm in front, tanh-GELU
 // MLP, biases in all products, tied head. The residual projections start at init_std / sqrt(2 n_layer).
-#include "model/architecture/architecture.h"
+#include "model/architecture/gpt2.h"
+
 #include "model/architecture/config_keys.h"
 #include "model/position/method.h"
 
@@ -68,23 +69,29 @@ Result<NetConfig> Read(const Json& config) {
 }
 
 Json Write(const NetConfig& net) {
-  const ModelConfig& model = net.model;
-  Json json = CommonConfigJson(model, "GPT2LMHeadModel");
+  Json json = Gpt2Json(net.model, "GPT2LMHeadModel");
+  json["scale_attn_weights"] = net.scale_attn_weights;
+  json["scale_attn_by_inverse_layer_idx"] = net.scale_attn_by_inverse_layer_idx;
+  return json;
+}
+
+}  // namespace
+
+std::span<const FileWord> Gpt2Words() { return kWords; }
+
+Json Gpt2Json(const ModelConfig& model, std::string_view class_name) {
+  Json json = CommonConfigJson(model, class_name);
   json.update({{"n_embd", model.d_model},
                {"n_layer", model.n_layer},
                {"n_head", model.n_head},
                {"n_inner", model.d_ff},
                {"activation_function", model.activation},
                {"layer_norm_epsilon", model.layer_norm_epsilon},
-               {"scale_attn_weights", net.scale_attn_weights},
-               {"scale_attn_by_inverse_layer_idx", net.scale_attn_by_inverse_layer_idx},
                {"embd_pdrop", 0},
                {"attn_pdrop", 0},
                {"resid_pdrop", 0}});
   return json;
 }
-
-}  // namespace
 
 const Architecture& Gpt2Architecture() {
   static const Architecture architecture = {
@@ -107,7 +114,7 @@ const Architecture& Gpt2Architecture() {
                 .buffers = kBuffers},
       .read = &Read,
       .write = &Write,
-      .words = kWords,
+      .words = Gpt2Words(),
   };
   return architecture;
 }

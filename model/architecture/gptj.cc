@@ -4,17 +4,14 @@
 #include <cmath>
 
 #include "base/str.h"
-#include "model/architecture/architecture.h"
 #include "model/architecture/config_keys.h"
+#include "model/architecture/gpt2.h"
 
 namespace longrun {
 namespace {
 
 constexpr std::string_view kBuffers[] = {".attn.bias", ".attn.masked_bias",
                                          ".attn.embed_positions"};
-constexpr FileWord kWords[] = {{"model.d_model", "n_embd"},
-                               {"model.d_ff", "n_inner"},
-                               {"model.activation", "activation_function"}};
 
 constexpr std::string_view kHonoured[] = {"n_positions",
                                           "n_embd",
@@ -90,16 +87,7 @@ Result<NetConfig> Read(const Json& config) {
 
 Json Write(const NetConfig& net) {
   const ModelConfig& model = net.model;
-  Json json = CommonConfigJson(model, "GPTJForCausalLM");
-  json.update({{"n_embd", model.d_model},
-               {"n_layer", model.n_layer},
-               {"n_head", model.n_head},
-               {"n_inner", model.d_ff},
-               {"activation_function", model.activation},
-               {"layer_norm_epsilon", model.layer_norm_epsilon},
-               {"embd_pdrop", 0},
-               {"attn_pdrop", 0},
-               {"resid_pdrop", 0}});
+  Json json = Gpt2Json(model, "GPTJForCausalLM");
   // The key describes rotary positions alone; whatever the method, it must be in a head's range.
   const auto head_dim = static_cast<double>(model.head_dim());
   const double share =
@@ -132,7 +120,7 @@ const Architecture& GptjArchitecture() {
                 .buffers = kBuffers},
       .read = &Read,
       .write = &Write,
-      .words = kWords,
+      .words = Gpt2Words(),
   };
   return architecture;
 }

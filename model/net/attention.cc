@@ -231,6 +231,28 @@ at::Tensor Attention::StaticBias(std::int64_t q_begin, std::int64_t n_query, std
   return static_bias_.narrow(1, 0, n_query).narrow(2, behind - q_begin + k_begin, n_key);
 }
 
+// The scores with what is more than a number per key: the bias of a distance, of a network over
+// distances, of positions counted by content. Query 0 stands at q_begin, key 0 at k_begin; hidden keys
+// are hidden already. Changes `scores_BHQK` itself where it can.
+at::Tensor Attention::WithPositions(const at::Tensor& scores_BHQK, const at::Tensor& q_BHQD,
+                                    const Call& call, const Prepared& prepared,
+                                    std::int64_t q_begin, std::int64_t k_begin) const {
+  const std::int64_t n_query = scores_BHQK.size(2), n_key = scores_BHQK.size(3);
+  if (prepared.distances_HN.defined()) {
+    scores_BHQK.add_(
+        DistanceBlock(prepared.distances_HN, prepared.first, q_begin - k_begin, n_query, n_key));
+  }
+  if (terms_.distance_network) {
+    const DistanceNetwork& net = *terms_.distance_network;
+    const std::vector<at::Tensor> learned =
+        Learned(call, {net.w1, net.b1, net.w2, net.b2, net.c, net.lambda});
+    scores_BHQK.add_(NetworkBlock(net, learned, q_begin, n_query, k_begin, n_key));
+  }
+  if (!terms_.content_position) return scores_BHQK;
+  return scores_BHQK +
+         ContentBlock(q_BHQD, scores_BHQK, Learned(call, terms_.content_position->table));
+}
+
 at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, std::int64_t q_begin,
                                    std::int64_t n_query, std::int64_t block) {
   const at::Tensor& cumulated_BHT = prepared.cumulated_BHT;
@@ -257,17 +279,7 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, s
   }
   const at::Tensor bias = StaticBias(q_begin, n_query, k_begin, n_key, block, n_positions);
   if (bias.defined()) scores = scores.add_(bias);
-  if (prepared.distances_HN.defined()) {
-    scores = scores.add_(
-        DistanceBlock(prepared.distances_HN, prepared.first, q_begin - k_begin, n_query, n_key));
-  }
-  if (terms_.distance_network) {
-    scores = scores.add_(NetworkBlock(*terms_.distance_network, NetworkLearned(call), q_begin,
-                                      n_query, k_begin, n_key));
-  }
-  if (terms_.content_position) {
-    scores = scores + ContentBlock(q_BHQD, scores, Learned(call, terms_.content_position->table));
-  }
+  scores = WithPositions(scores, q_BHQD, call, prepared, q_begin, k_begin);
   const at::Tensor p = at::softmax(scores, -1).to(compute_.product);
   return Mix(p, v_BHKD);
 }
@@ -280,11 +292,6 @@ at::Tensor Attention::GateSteps(const Call& call) const {
           .to(compute_.dtype);
   const bool turned_round = gate.gate == KeyBiasGate::Gate::kLogSigmoid;
   return at::softplus(turned_round ? -h_BTH : h_BTH).transpose(1, 2);
-}
-
-std::vector<at::Tensor> Attention::NetworkLearned(const Call& call) const {
-  const DistanceNetwork& network = *terms_.distance_network;
-  return Learned(call, {network.w1, network.b1, network.w2, network.b2, network.c, network.lambda});
 }
 
 // For queries that stand at the end of n_key keys, or at all of them.
@@ -345,17 +352,7 @@ at::Tensor Attention::LastQuery(Call call, const Prepared& prepared) const {
     const at::Tensor behind = at::arange(last + 1, slope.options()) - last;
     scores = scores + (slope.view({-1, 1, 1}) * behind).to(compute_.dtype);
   }
-  if (prepared.distances_HN.defined()) {
-    scores = scores + DistanceBlock(prepared.distances_HN, prepared.first, last, 1, last + 1);
-  }
-  if (terms_.distance_network) {
-    scores = scores + NetworkBlock(*terms_.distance_network, NetworkLearned(call), prepared.last, 1,
-                                   prepared.last - last, last + 1);
-  }
-  if (terms_.content_position) {
-    scores =
-        scores + ContentBlock(call.q_BHTD, scores, Learned(call, terms_.content_position->table));
-  }
+  scores = WithPositions(scores, call.q_BHTD, call, prepared, prepared.last, prepared.last - last);
   return Mix(at::softmax(scores, -1).to(compute_.product), call.v_BHTD);
 }
 

@@ -81,8 +81,10 @@ class Attention {
   at::Tensor Rotate(const at::Tensor& x_BHTD, std::int64_t begin);
   at::Tensor Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_middle, double sign) const;
   at::Tensor GateSteps(const Call& call) const;
-  std::vector<at::Tensor> NetworkLearned(const Call& call) const;
   Prepared Prepare(const Call& call, std::int64_t n_key) const;
+  at::Tensor WithPositions(const at::Tensor& scores_BHQK, const at::Tensor& q_BHQD,
+                           const Call& call, const Prepared& prepared, std::int64_t q_begin,
+                           std::int64_t k_begin) const;
   at::Tensor AllBlocks(Call call, const Prepared& prepared);
   at::Tensor LastQuery(Call call, const Prepared& prepared) const;
   at::Tensor StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t k_begin,
