@@ -22,7 +22,9 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kStartMs = 30'000;  // a coordinator answers by then, or has failed
-constexpr std::int64_t kStopMs = 60'000;   // grace of trainers included
+// For the checkpoint of a large model on a slow disk: a step that is lost is done again.
+constexpr std::int64_t kTrainerGraceMs = 60'000;
+constexpr std::int64_t kStopMs = kTrainerGraceMs + 30'000;
 constexpr std::int64_t kPollMs = 20;
 constexpr std::int64_t kLogTailBytes = 2'000;
 constexpr std::int64_t kRestartsMax = 1'000;  // of one daemon, in one life of ours
@@ -244,8 +246,13 @@ Status Daemons::StartCoordinator() {
 }
 
 Status Daemons::StartWorker() {
-  std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-worker"), "--state",
-                                   JoinPath(state_, "worker"), "--coordinator", address_};
+  std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-worker"),
+                                   "--state",
+                                   JoinPath(state_, "worker"),
+                                   "--coordinator",
+                                   address_,
+                                   "--grace-ms",
+                                   Str(kTrainerGraceMs)};
   if (options_.cpu_slots > 0) {
     argv.insert(argv.end(), {"--cpu-slots", Str(options_.cpu_slots)});
   }
