@@ -1,8 +1,6 @@
 #include "model/net/decoder.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/argmax.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
@@ -46,17 +44,6 @@ at::Tensor Decoder::Feed(const at::Tensor& ids_BT) {
   const at::Tensor hidden_BTC = net_->HiddenBehind(ids_BT, caches_);
   const at::Tensor last_BC = hidden_BTC.select(1, hidden_BTC.size(1) - 1);
   return HeadLogits(last_BC, net_->head(), net_->compute());
-}
-
-at::Tensor Decoder::Greedy(const at::Tensor& prompt_BT, std::int64_t n) {
-  std::vector<at::Tensor> written;
-  written.reserve(static_cast<std::size_t>(n));
-  at::Tensor logits_BV = Feed(prompt_BT);
-  for (std::int64_t i = 0; i < n; ++i) {
-    written.push_back(at::argmax(logits_BV, 1, true));
-    if (i + 1 < n) logits_BV = Feed(written.back());
-  }
-  return at::cat(written, 1);
 }
 
 }  // namespace longrun

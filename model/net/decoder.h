@@ -24,10 +24,6 @@ class Decoder {
   at::Tensor Feed(const at::Tensor& ids_BT);
   std::int64_t n_fed() const;
 
-  // Feeds the prompt and gives the n most likely tokens behind it, each fed in turn: (B, n). Of equal
-  // logits the smaller id.
-  at::Tensor Greedy(const at::Tensor& prompt_BT, std::int64_t n);
-
  private:
   Decoder(Transformer& net, std::vector<AttentionCache> caches)
       : net_(&net), caches_(std::move(caches)) {}

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/all.h>
+#include <ATen/ops/argmax.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/max.h>
@@ -12,8 +13,10 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "model/architecture/architecture.h"
 #include "model/net/checkpoint.h"
 #include "model/net/decoder.h"
+#include "model/net/generate.h"
 #include "model/net/gradient.h"
 #include "model/net/head.h"
 #include "tests/model/net/small_model.h"
@@ -152,6 +155,42 @@ TEST_P(ConformanceTest, CachedWritingGivesTheLogitsOfReadingAnew) {
     for (std::int64_t t = n_prompt; t < n; ++t) {
       EXPECT_LT(MaxDifference(decoder.Feed(ids.narrow(1, t, 1)), expected.select(1, t)), 1e-10)
           << "token " << t;
+    }
+  }
+}
+
+// In each registered body, with a sliding window where it may have one. fp32: logits of size 1 to 10
+// through sums in another order.
+TEST_P(ConformanceTest, WrittenTextsHaveTheLogitsOfReadingThemInEachBody) {
+  constexpr std::int64_t kNew = 6;
+  for (const Architecture* architecture : Architectures()) {
+    for (const std::int64_t window : {0, 5}) {
+      if (window > 0 && !architecture->freedom.window) continue;
+      NetConfig config =
+          SmallConfig(GetParam(), Method().has_position_table ? 2 * kTrainLength + kNew - 1 : 0);
+      ASSERT_TRUE(config.model.SetArchitecture(std::string(architecture->name)).ok());
+      if (architecture->freedom.n_kv_head) config.model.body.n_kv_head = 1;
+      config.model.body.window = window;
+      ASSERT_TRUE(config.model.Check().ok()) << config.model.Check().message();
+      Transformer net = Stirred(config, "fp32");
+      for (const std::int64_t batch : {1, 3}) {
+        for (const std::int64_t n_prompt : {std::int64_t{1}, std::int64_t{7}, 2 * kTrainLength}) {
+          const std::string at = Str(architecture->name, ", window ", window, ", batch ", batch,
+                                     ", prompt ", n_prompt);
+          const at::Tensor prompt_BT = SmallTokens(batch, n_prompt);
+          const auto written = Generate(net, prompt_BT, {.new_tokens = kNew});
+          ASSERT_TRUE(written.ok()) << at << ": " << written.status().message();
+
+          const at::Tensor text_BT = written->tokens_BT;
+          ASSERT_EQ(text_BT.size(1), n_prompt + kNew) << at;
+          EXPECT_TRUE(at::equal(text_BT.narrow(1, 0, n_prompt), prompt_BT)) << at;
+          const at::Tensor read_BNV =
+              Logits(net, text_BT.narrow(1, 0, n_prompt + kNew - 1)).narrow(1, n_prompt - 1, kNew);
+          EXPECT_LE(MaxDifference(written->logits_BNV, read_BNV), 1e-5) << at;
+          const at::Tensor chosen_BN1 = text_BT.narrow(1, n_prompt, kNew).unsqueeze(2);
+          EXPECT_TRUE(at::equal(chosen_BN1, at::argmax(read_BNV, 2, true))) << at;
+        }
+      }
     }
   }
 }

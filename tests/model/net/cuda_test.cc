@@ -17,11 +17,13 @@
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
 #include "model/net/decoder.h"
+#include "model/net/generate.h"
 #include "model/net/gradient.h"
 #include "model/net/head.h"
 #include "model/net/throughput.h"
 #include "model/net/transformer.h"
 #include "tests/model/net/golden.h"
+#include "tests/model/net/small_model.h"
 
 namespace longrun {
 namespace {
@@ -191,6 +193,27 @@ TEST_P(DeviceTest, WritingBehindAPromptGivesTheLogitsOfTheOracle) {
     for (std::int64_t t = 3; t < n; ++t) {
       EXPECT_LT(MaxDifference(decoder.Feed(ids_BT.narrow(1, t, 1)), expected.select(1, t)), 1e-8)
           << name << " token " << t;
+    }
+  }
+}
+
+// fp64: no draw of these lies within rounding of a border.
+TEST_P(DeviceTest, GeneratedTextsAreThoseOfTheCpuForEachMethod) {
+  constexpr std::int64_t kTokens = 20;
+  for (const std::string& method : PositionMethodNames()) {
+    NetConfig config = SmallConfig(method, method == "learned" ? kTokens : 0);
+    const ParameterMap parameters = InitialParameters(ParametersOf(config.model).value(), 7);
+    Transformer net = Net(config, parameters, "fp64");
+    Transformer on_cpu = Transformer::Make(config, parameters, AttentionBackend::kReference,
+                                           OpenCompute("cpu", "fp64").value())
+                             .value();
+    for (const double temperature : {0.0, 1.0}) {
+      const Generation generation = {.new_tokens = kTokens - 6,
+                                     .sampling = {.temperature = temperature}};
+      const Generated here = Generate(net, SmallTokens(2, 7), generation).value();
+      const Generated there = Generate(on_cpu, SmallTokens(2, 7), generation).value();
+      EXPECT_TRUE(at::equal(here.tokens_BT, there.tokens_BT)) << method;
+      EXPECT_LT(MaxDifference(here.logits_BNV, there.logits_BNV), 1e-8) << method;
     }
   }
 }

@@ -9,7 +9,12 @@
 #include <ATen/ops/max.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "model/extension/extension.h"
+#include "model/net/generate.h"
 #include "model/net/head.h"
+#include "model/net/parameters.h"
 #include "model/net/throughput.h"
 #include "tests/model/net/small_model.h"
 
@@ -54,15 +59,23 @@ TEST_P(DecoderTest, CachedLogitsAreThoseOfTheWholeSequenceReadAnew) {
   }
 }
 
-TEST_P(DecoderTest, GreedyWritesTheMostLikelyTokenEachTime) {
+TEST_P(DecoderTest, TheMostLikelyTokenIsWrittenEachTimeWithACacheOrWithout) {
   Transformer net = SmallNet(Config(), "fp64");
-  at::Tensor ids_BT = SmallTokens(2, 9);
-  Decoder decoder = Decoder::Make(net, 2, 16).value();
-  const at::Tensor written_BN = decoder.Greedy(ids_BT, 7);
+  const at::Tensor prompt_BT = SmallTokens(2, 9);
+  at::Tensor ids_BT = prompt_BT;
   for (std::int64_t i = 0; i < 7; ++i) {
     ids_BT = at::cat({ids_BT, at::argmax(Anew(net, ids_BT), 1, true)}, 1);
   }
-  EXPECT_TRUE(at::equal(written_BN, ids_BT.narrow(1, 9, 7)));
+  for (const bool cache : {true, false}) {
+    const Generated written = Generate(net, prompt_BT, {.new_tokens = 7, .cache = cache}).value();
+    EXPECT_TRUE(at::equal(written.tokens_BT, ids_BT));
+    for (std::int64_t i = 0; i < 7; ++i) {
+      EXPECT_LT(
+          MaxDifference(written.logits_BNV.select(1, i), Anew(net, ids_BT.narrow(1, 0, 9 + i))),
+          1e-12)
+          << "token " << i;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -81,6 +94,109 @@ TEST(DecoderRefusalTest, TablesThatEndAndModelsThatSeeAheadAreRefused) {
   config.model.causal = false;
   Transformer both_ways = SmallNet(config, "fp32");
   EXPECT_EQ(Decoder::Make(both_ways, 1, 8).status().code(), Code::kUnimplemented);
+}
+
+// ---- writing -----------------------------------------------------------------------------------
+
+TEST(GenerateTest, EachTextDrawsItsOwnNumbersWhateverStandsBesideIt) {
+  Transformer net = SmallNet(SmallConfig("rope"), "fp64");
+  const at::Tensor prompt_1T = SmallTokens(1, 5);
+  const auto drawn = [&](std::int64_t batch, std::uint64_t seed) {
+    return Generate(net, prompt_1T.expand({batch, 5}).contiguous(),
+                    {.new_tokens = 40, .sampling = {.temperature = 1.0, .seed = seed}})
+        .value()
+        .tokens_BT;
+  };
+  const at::Tensor three = drawn(3, 1);
+  EXPECT_TRUE(at::equal(three, drawn(3, 1)));
+  EXPECT_TRUE(at::equal(three.narrow(0, 0, 1), drawn(1, 1)));
+  EXPECT_FALSE(at::equal(three.select(0, 0), three.select(0, 1)));
+  EXPECT_FALSE(at::equal(three.select(0, 1), three.select(0, 2)));
+  EXPECT_FALSE(at::equal(three, drawn(3, 2)));
+}
+
+// Zero weights: each of the 13 tokens has the same logit, and the draws are the uniforms themselves.
+TEST(GenerateTest, DrawsAreThePhiloxNumbersOfSeedAndText) {
+  const NetConfig config = SmallConfig("none");
+  ParameterMap zeros = InitialParameters(ParametersOf(config.model).value(), 1);
+  for (auto& [name, tensor] : zeros) tensor.zero_();
+  Transformer net = Transformer::Make(config, zeros, AttentionBackend::kReference,
+                                      OpenCompute("cpu", "fp32").value())
+                        .value();
+  const at::Tensor text_BT =
+      Generate(net, SmallTokens(2, 1),
+               {.new_tokens = 50, .sampling = {.temperature = 1.0, .seed = 9}})
+          .value()
+          .tokens_BT;
+  for (std::int64_t b = 0; b < 2; ++b) {
+    const std::vector<double> uniforms =
+        PhiloxUniforms(9, b == 0 ? "generate.0" : "generate.1", 50);
+    for (std::int64_t i = 0; i < 50; ++i) {
+      EXPECT_EQ(text_BT.select(0, b).select(0, 1 + i).item<std::int64_t>(),
+                static_cast<std::int64_t>(13 * uniforms[static_cast<std::size_t>(i)]));
+    }
+  }
+}
+
+TEST(GenerateTest, AStepCanEndTheWritingAndChoicesCanBeNarrowed) {
+  Transformer net = SmallNet(SmallConfig("rope"), "fp32");
+  int n_steps = 0;
+  const Generated written = Generate(net, SmallTokens(2, 3),
+                                     {.new_tokens = 30,
+                                      .sampling = {.temperature = 5.0},
+                                      .n_choices = 4,
+                                      .on_step =
+                                          [&](std::span<const std::int64_t> ids) {
+                                            EXPECT_EQ(ids.size(), 2U);
+                                            return ++n_steps < 20;
+                                          }})
+                                .value();
+  EXPECT_EQ(written.tokens_BT.sizes(), at::IntArrayRef({2, 23}));
+  EXPECT_EQ(written.logits_BNV.sizes(), at::IntArrayRef({2, 20, 13}));
+  EXPECT_EQ(written.tokens_BT.narrow(1, 3, 20).max().item<std::int64_t>(), 3);
+}
+
+// Its last token is written and never read: 6 + 3 - 1 positions.
+TEST(GenerateTest, TablesThatEndAndModelsThatSeeAheadAreRefused) {
+  Transformer learned = SmallNet(SmallConfig("learned", 8), "fp32");
+  NetConfig config = SmallConfig("none");
+  config.model.causal = false;
+  Transformer both_ways = SmallNet(config, "fp32");
+  for (const bool cache : {true, false}) {
+    const auto refused = [&](Transformer& net, std::int64_t n) {
+      return Generate(net, SmallTokens(1, 6), {.new_tokens = n, .cache = cache}).status();
+    };
+    EXPECT_TRUE(refused(learned, 3).ok());
+    EXPECT_EQ(refused(learned, 4).code(), Code::kOutOfRange);
+    EXPECT_NE(refused(learned, 4).message().find("\"learned\""), std::string::npos);
+    EXPECT_EQ(refused(both_ways, 1).code(), Code::kInvalidArgument);
+  }
+}
+
+TEST(GenerateTest, AnExtensionByLengthHasNoCacheBeyondItsLengthAndIsReadAnew) {
+  NetConfig config = SmallConfig("rope");
+  config.extension =
+      ResolveExtension({{"method", "dynamic_ntk"}, {"factor", 2}, {"original_length", 8}}).value();
+  Transformer net = SmallNet(config, "fp64");
+  EXPECT_TRUE(Generate(net, SmallTokens(1, 6), {.new_tokens = 3}).ok());
+  const Status refused = Generate(net, SmallTokens(1, 6), {.new_tokens = 9}).status();
+  EXPECT_EQ(refused.code(), Code::kUnimplemented);
+  EXPECT_NE(refused.message().find("\"dynamic_ntk\""), std::string::npos);
+
+  const Generated written =
+      Generate(net, SmallTokens(1, 6), {.new_tokens = 9, .cache = false}).value();
+  for (std::int64_t i = 0; i < 9; ++i) {
+    EXPECT_TRUE(at::equal(written.logits_BNV.select(1, i),
+                          Anew(net, written.tokens_BT.narrow(1, 0, 6 + i))));
+  }
+}
+
+TEST(GenerateTest, LogitsThatAreNoNumbersAreAnErrorThatNamesTextAndToken) {
+  Transformer net = SmallNet(SmallConfig("none"), "fp32");
+  at::Tensor(net.parameters().at("transformer.wte.weight")).select(0, 3).fill_(std::nan(""));
+  const Status status = Generate(net, SmallTokens(2, 4), {.new_tokens = 2}).status();
+  EXPECT_EQ(status.code(), Code::kAborted);
+  EXPECT_TRUE(status.message().starts_with("text 0, new token 0: ")) << status.message();
 }
 
 // ---- the stopwatch -----------------------------------------------------------------------------

@@ -1,0 +1,111 @@
+#include "model/net/generate.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+
+#include <optional>
+#include <vector>
+
+#include "base/str.h"
+#include "model/net/decoder.h"
+#include "model/net/head.h"
+#include "model/net/parameters.h"
+
+namespace longrun {
+namespace {
+
+// Logits (B, V) behind what has been read: of the cache, which is fed what is new, or of the text.
+class Reader {
+ public:
+  static Result<Reader> Make(Transformer& net, std::int64_t batch, std::int64_t n_read,
+                             bool cache) {
+    Reader reader(net);
+    if (cache) {
+      ASSIGN_OR_RETURN(Decoder decoder, Decoder::Make(net, batch, n_read));
+      reader.decoder_.emplace(std::move(decoder));
+    } else {
+      RETURN_IF_ERROR(net.CheckLength(n_read));
+    }
+    return reader;
+  }
+
+  at::Tensor Read(const at::Tensor& text_BT) {
+    const c10::Device device = net_->compute().device;
+    const std::int64_t n = text_BT.size(1);
+    if (decoder_) {
+      const std::int64_t n_fed = decoder_->n_fed();
+      return decoder_->Feed(text_BT.narrow(1, n_fed, n - n_fed).to(device));
+    }
+    const at::NoGradGuard no_grad;
+    const at::Tensor hidden_BTC = net_->Hidden(text_BT.to(device));
+    return HeadLogits(hidden_BTC.select(1, n - 1), net_->head(), net_->compute());
+  }
+
+ private:
+  explicit Reader(Transformer& net) : net_(&net) {}
+
+  Transformer* net_;
+  std::optional<Decoder> decoder_;
+};
+
+// uniforms[b][i]: of token i of text b.
+std::vector<std::vector<double>> Uniforms(const Generation& generation, std::int64_t batch) {
+  std::vector<std::vector<double>> uniforms;
+  uniforms.reserve(static_cast<std::size_t>(batch));
+  for (std::int64_t b = 0; b < batch; ++b) {
+    uniforms.push_back(
+        PhiloxUniforms(generation.sampling.seed, Str("generate.", b), generation.new_tokens));
+  }
+  return uniforms;
+}
+
+}  // namespace
+
+Result<Generated> Generate(Transformer& net, const at::Tensor& prompt_BT,
+                           const Generation& generation) {
+  const std::int64_t b = prompt_BT.size(0), t = prompt_BT.size(1), n = generation.new_tokens;
+  const std::int64_t v = net.config().model.vocab_size;
+  LR_CHECK(b > 0 && t > 0 && n > 0 && generation.n_choices <= v);
+  RETURN_IF_ERROR(generation.sampling.Check());
+  if (!net.config().model.causal) {
+    return Status(Code::kInvalidArgument,
+                  "the model is not causal: it was trained with the tokens ahead in sight, and "
+                  "writes none behind a text; choose one with \"causal\": true");
+  }
+  ASSIGN_OR_RETURN(Reader reader, Reader::Make(net, b, t + n - 1, generation.cache));
+
+  const bool draws = generation.sampling.temperature > 0.0;
+  const std::vector<std::vector<double>> uniforms =
+      draws ? Uniforms(generation, b) : std::vector<std::vector<double>>();
+  const std::size_t n_choices =
+      static_cast<std::size_t>(generation.n_choices > 0 ? generation.n_choices : v);
+  const at::Tensor tokens_BT = at::empty({b, t + n}, at::kLong);
+  tokens_BT.narrow(1, 0, t).copy_(prompt_BT);
+  at::Tensor logits_BNV;
+  if (generation.keep_logits) logits_BNV = at::empty({b, n, v}, net.compute().dtype);
+  std::vector<std::int64_t> ids(static_cast<std::size_t>(b));
+
+  std::int64_t written = 0;
+  for (bool go_on = true; go_on && written < n; ++written) {
+    const at::Tensor logits_BV = reader.Read(tokens_BT.narrow(1, 0, t + written)).to(at::kCPU);
+    if (generation.keep_logits) logits_BNV.select(1, written).copy_(logits_BV);
+    const at::Tensor doubles_BV = logits_BV.to(at::kDouble).contiguous();
+    for (std::size_t row = 0; row < ids.size(); ++row) {
+      const std::span<const double> logits(
+          doubles_BV.const_data_ptr<double>() + row * static_cast<std::size_t>(v), n_choices);
+      Result<std::int64_t> id =
+          ChooseToken(logits, generation.sampling,
+                      draws ? uniforms[row][static_cast<std::size_t>(written)] : 0.0);
+      if (!id) return std::move(id).status().In(Str("text ", row, ", new token ", written));
+      ids[row] = *id;
+      tokens_BT.data_ptr<std::int64_t>()[static_cast<std::int64_t>(row) * (t + n) + t + written] =
+          *id;
+    }
+    if (generation.on_step) go_on = generation.on_step(ids);
+  }
+  return Generated{
+      .tokens_BT = tokens_BT.narrow(1, 0, t + written),
+      .logits_BNV = generation.keep_logits ? logits_BNV.narrow(1, 0, written) : at::Tensor()};
+}
+
+}  // namespace longrun
