@@ -6,62 +6,13 @@
 #include <map>
 #include <utility>
 
-#include "base/json.h"
 #include "base/str.h"
-#include "model/extension/extension.h"
 #include "model/net/gradient.h"
 #include "model/net/head.h"
-#include "model/net/model_folder.h"
 #include "model/net/tensor_file.h"
 
 namespace longrun {
 namespace {
-
-Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size) {
-  ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path));
-  const StoredTensor* stored = file.Find("tokens");
-  if (stored == nullptr) {
-    return Status(Code::kInvalidArgument, Str(path, ": there is no tensor \"tokens\""));
-  }
-  if (stored->type != StoredType::kI64 || stored->shape.size() != 2) {
-    return Status(Code::kInvalidArgument,
-                  Str(path, ": tokens must be int64 of shape (B, T), found ",
-                      StoredTypeName(stored->type), " ", ShapeText(stored->shape)));
-  }
-  at::Tensor tokens = ToTensor(*stored);
-  if (tokens.numel() == 0) {
-    return Status(Code::kInvalidArgument,
-                  Str(path, ": tokens is empty, of shape ", ShapeText(stored->shape)));
-  }
-  const std::int64_t* ids = tokens.const_data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < tokens.numel(); ++i) {
-    if (ids[i] >= 0 && ids[i] < vocab_size) continue;
-    return Status(Code::kInvalidArgument,
-                  Str(path, ": tokens[", i / tokens.size(1), "][", i % tokens.size(1), "] is ",
-                      ids[i], ", the vocabulary has the ids 0 to ", vocab_size - 1));
-  }
-  return tokens;
-}
-
-// {"method": "yarn", ...} in place of what config.json says, which must be nothing.
-Status Extend(const std::string& text, NetConfig& net) {
-  if (text.empty()) return Status();
-  Result<Json> given = ParseJson(text);
-  if (!given) return std::move(given).status().In("--extend");
-  if (!net.extension.is_null()) {
-    return Status(Code::kInvalidArgument,
-                  Str("--extend: config.json extends the model already, by rope_scaling or "
-                      "rope_parameters with method \"",
-                      net.extension.at("method").get<std::string>(),
-                      "\"; take it out there, or leave out --extend"));
-  }
-  Result<Json> extension = ResolveExtension(*given);
-  if (!extension) {
-    return Status(Code::kInvalidArgument, extension.status().message()).In("--extend");
-  }
-  net.extension = std::move(extension).value();
-  return Status();
-}
 
 struct Loaded {
   Transformer net;
@@ -69,16 +20,12 @@ struct Loaded {
 };
 
 Result<Loaded> Load(const ForwardOptions& options) {
-  ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(options.attention));
-  ASSIGN_OR_RETURN(const Compute compute, OpenCompute(options.device, options.dtype));
-  FixNumerics(options.threads, compute.device, backend == AttentionBackend::kTorch);
-  ASSIGN_OR_RETURN(ModelFolder folder, LoadModelFolder(options.model));
-  RETURN_IF_ERROR(Extend(options.extend, folder.config));
-  ASSIGN_OR_RETURN(at::Tensor tokens, LoadTokens(options.tokens, folder.config.model.vocab_size));
-  ASSIGN_OR_RETURN(Transformer net, Transformer::Make(folder.config, std::move(folder.parameters),
-                                                      backend, compute));
+  ASSIGN_OR_RETURN(Transformer net, OpenModel(options.model));
+  ASSIGN_OR_RETURN(const at::Tensor tokens,
+                   LoadTokens(options.tokens, net.config().model.vocab_size));
   RETURN_IF_ERROR(net.CheckLength(tokens.size(1)));
-  return Loaded{.net = std::move(net), .tokens_BT = tokens.to(compute.device)};
+  const c10::Device device = net.compute().device;
+  return Loaded{.net = std::move(net), .tokens_BT = tokens.to(device)};
 }
 
 }  // namespace

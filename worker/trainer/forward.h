@@ -5,18 +5,14 @@
 #include <string>
 
 #include "base/status.h"
+#include "worker/trainer/open_model.h"
 
 namespace longrun {
 
 struct ForwardOptions {
-  std::string model;                    // folder: config.json, model.safetensors
-  std::string tokens;                   // safetensors: tokens (B, T), int64
-  std::string output;                   // safetensors, written
-  std::string dtype = "fp32";           // fp32 | fp64 | bf16
-  std::string attention = "reference";  // reference | torch
-  std::string device = "cpu";           // cpu | cuda
-  std::string extend;                   // JSON of an extension, or empty: as config.json says
-  int threads = 1;
+  ModelOptions model;
+  std::string tokens;  // safetensors: tokens (B, T), int64
+  std::string output;  // safetensors, written
 };
 
 // Writes `logits` (B, T, V): F64 for fp64, else F32.

@@ -3,6 +3,7 @@
 // Exit codes: 0 done; 64 usage; 65 data; 74 storage; 75 checkpointed and yielded; 78 configuration;
 // 70 crashed; 80 numerical; 81 out of memory.
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -10,24 +11,21 @@
 #include "base/program.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "model/data/tokenizer.h"
 #include "model/net/device.h"
 #include "worker/trainer/data.h"
 #include "worker/trainer/ending.h"
 #include "worker/trainer/forward.h"
+#include "worker/trainer/generate.h"
 #include "worker/trainer/standalone.h"
 #include "worker/trainer/task.h"
 
 namespace longrun {
 namespace {
 
-void AddForward(CLI::App& app, const char* name, const char* help, ForwardOptions& options,
-                std::function<Ending()>& verb, Status (*run)(const ForwardOptions&)) {
-  CLI::App* sub = app.add_subcommand(name, help);
-  sub->add_option("--model", options.model, "folder with config.json and model.safetensors")
+void AddModel(CLI::App* sub, ModelOptions& options) {
+  sub->add_option("--model", options.folder, "folder with config.json and model.safetensors")
       ->required();
-  sub->add_option("--tokens", options.tokens, "safetensors file with tokens (B, T), int64")
-      ->required();
-  sub->add_option("--output", options.output, "safetensors file to write")->required();
   sub->add_option("--dtype", options.dtype, "fp32, fp64 or bf16")->capture_default_str();
   sub->add_option("--attention", options.attention, "reference or torch")->capture_default_str();
   sub->add_option("--extend", options.extend,
@@ -38,9 +36,48 @@ void AddForward(CLI::App& app, const char* name, const char* help, ForwardOption
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
+}
+
+constexpr const char* kTokensHelp = "safetensors file with tokens (B, T), int64";
+
+void AddForward(CLI::App& app, const char* name, const char* help, ForwardOptions& options,
+                std::function<Ending()>& verb, Status (*run)(const ForwardOptions&)) {
+  CLI::App* sub = app.add_subcommand(name, help);
+  AddModel(sub, options.model);
+  sub->add_option("--tokens", options.tokens, kTokensHelp)->required();
+  sub->add_option("--output", options.output, "safetensors file to write")->required();
   sub->callback([&options, &verb, run] {
     verb = [&options, run] { return RunGuarded([&] { return run(options); }); };
   });
+}
+
+void AddGenerate(CLI::App& app, GenerateOptions& options, std::function<Ending()>& verb) {
+  CLI::App* sub = app.add_subcommand("generate", "writes tokens behind a prompt");
+  AddModel(sub, options.model);
+  sub->add_option("--tokens", options.tokens, kTokensHelp);
+  sub->add_option("--prompt", options.prompt, "a text; what stands behind it is printed");
+  sub->add_option("--prompt-file", options.prompt_file, "a file with the text, as it is");
+  sub->add_option("--tokenizer", options.tokenizer,
+                  Str("of a text: a dataset's folder, ", Join(TokenizerNames(), ", "),
+                      "; default: tokenizer.json in the model's folder"));
+  sub->add_option(
+      "--output", options.output,
+      "safetensors file to write: tokens (B, T + N), and logits (B, N, V), what each new "
+      "token was chosen from");
+  sub->add_option("--new-tokens", options.new_tokens, "N, of each text")
+      ->required()
+      ->check(CLI::Range(std::int64_t{1}, kNewTokensMax));
+  sub->add_option("--temperature", options.sampling.temperature,
+                  "0: the most likely token each time; 1: drawn by the model's probabilities")
+      ->capture_default_str();
+  sub->add_option("--top-k", options.sampling.top_k, "draw from the k most likely; 0: from all")
+      ->capture_default_str();
+  sub->add_option("--top-p", options.sampling.top_p,
+                  "draw from the most likely that make up p of all")
+      ->capture_default_str();
+  sub->add_option("--seed", options.sampling.seed, "of what is drawn")->capture_default_str();
+  sub->add_flag("--no-cache", options.no_cache, "read the whole text anew for each token");
+  sub->callback([&] { verb = [&] { return RunGuarded([&] { return RunGenerate(options); }); }; });
 }
 
 void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
@@ -93,6 +130,8 @@ int Main(int argc, char** argv) {
   AddForward(app, "forward", "writes the logits of a model for given tokens", forward, verb,
              &Forward);
   AddForward(app, "grad", "writes the gradients of the mean next-token loss", grad, verb, &Grad);
+  GenerateOptions generate;
+  AddGenerate(app, generate, verb);
   app.add_subcommand("version", "prints what this program is")->callback([&verb] {
     verb = [] {
       std::printf("%s\n", VersionText().c_str());

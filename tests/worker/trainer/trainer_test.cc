@@ -2,6 +2,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -402,6 +404,67 @@ TEST_F(TrainerTest, TheDoorForwardGivesTheLogitsOfTheModelInAFolder) {
   EXPECT_NE(Stderr().find("tokens[1]["), std::string::npos) << Stderr();
   EXPECT_EQ(run("forward", "fp8"), 78);
   EXPECT_EQ(Exec({"forward"}), 64);
+}
+
+TEST_F(TrainerTest, WhatGenerateWritesHasTheLogitsOfForward) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  const std::string model = StepFolder("out", "20");
+  const at::Tensor tokens = (at::arange(3 * 24, at::kLong) * 7 % 300).view({3, 24}).contiguous();
+  ASSERT_TRUE(WriteTensors(At("tokens.safetensors"), {{"tokens", tokens}}).ok());
+  const auto read = [&](const std::string& name, const char* tensor) {
+    return ToTensor(*SafetensorsFile::Open(At(name)).value().Find(tensor));
+  };
+  const auto generate = [&](const std::string& output, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {
+        "generate",     "--model", model,      "--tokens", At("tokens.safetensors"),
+        "--new-tokens", "8",       "--output", At(output)};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Exec(arguments);
+  };
+  // bf16 keeps 8 bits of keys and values, in another order of sums.
+  for (const auto& [dtype, tolerance] : std::vector<std::pair<std::string, double>>{
+           {"fp64", 1e-12}, {"fp32", 1e-5}, {"bf16", 0.05}}) {
+    ASSERT_EQ(generate("written", {"--dtype", dtype}), 0) << Stderr();
+    const at::Tensor written = read("written", "tokens");
+    EXPECT_EQ(written.sizes(), at::IntArrayRef({3, 32}));
+    EXPECT_TRUE(at::equal(written.narrow(1, 0, 24), tokens));
+    const at::Tensor logits = read("written", "logits");
+    EXPECT_EQ(logits.sizes(), at::IntArrayRef({3, 8, 320}));
+    EXPECT_EQ(logits.scalar_type(), dtype == "fp64" ? at::kDouble : at::kFloat);
+    EXPECT_TRUE(at::equal(at::argmax(logits, 2), written.narrow(1, 24, 8)));
+    ASSERT_EQ(Exec({"forward", "--model", model, "--tokens", At("written"), "--output",
+                    At("forward"), "--dtype", dtype}),
+              0)
+        << Stderr();
+    const at::Tensor forward = read("forward", "logits").narrow(1, 23, 8);
+    EXPECT_LE((forward - logits).abs().max().item<double>(), tolerance) << dtype;
+  }
+
+  // Drawn: by the seed alone, with a cache or without.
+  const std::vector<std::string> drawn = {"--temperature", "1.5", "--top-k", "40",
+                                          "--top-p",       "0.9", "--seed",  "3"};
+  ASSERT_EQ(generate("drawn", drawn), 0) << Stderr();
+  std::vector<std::string> slowly = drawn;
+  slowly.push_back("--no-cache");
+  ASSERT_EQ(generate("slowly", slowly), 0) << Stderr();
+  EXPECT_TRUE(at::equal(read("drawn", "tokens"), read("slowly", "tokens")));
+  std::vector<std::string> other = drawn;
+  other.back() = "4";
+  ASSERT_EQ(generate("other", other), 0) << Stderr();
+  EXPECT_FALSE(at::equal(read("drawn", "tokens"), read("other", "tokens")));
+
+  // Text in, text out: what was learned from SomeText is words of it.
+  ASSERT_EQ(Exec({"generate", "--model", model, "--prompt", "the sea ", "--tokenizer",
+                  Data("dataset"), "--new-tokens", "12", "--output", At("text")}),
+            0)
+      << Stderr();
+  const at::Tensor text = read("text", "tokens");
+  std::string said;
+  for (std::int64_t i = 8; i < text.size(1); ++i) {
+    said += static_cast<char>(text.select(0, 0).select(0, i).item<std::int64_t>());
+  }
+  EXPECT_EQ(ReadFile(At("stdout")).value(), said + "\n");
 }
 
 }  // namespace

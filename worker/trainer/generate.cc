@@ -1,0 +1,148 @@
+#include "worker/trainer/generate.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "model/data/tokenizer.h"
+#include "model/data/tokenizer_file.h"
+#include "model/net/generate.h"
+#include "model/net/tensor_file.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kPromptBytesMax = std::size_t{1} << 28;
+
+Status CheckOptions(const GenerateOptions& options) {
+  const int n_prompts = (options.tokens.empty() ? 0 : 1) + (options.prompt ? 1 : 0) +
+                        (options.prompt_file.empty() ? 0 : 1);
+  if (n_prompts != 1) {
+    return Status(Code::kInvalidArgument,
+                  Str("expected one prompt, by --tokens, --prompt or --prompt-file; found ",
+                      n_prompts == 0 ? "none" : "several"));
+  }
+  if (!options.tokens.empty() && options.output.empty()) {
+    return Status(Code::kInvalidArgument, "--tokens needs --output, the file to write");
+  }
+  if (!options.tokens.empty() && !options.tokenizer.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "--tokenizer is for a text, and --tokens are ids already: leave one out");
+  }
+  return options.sampling.Check();
+}
+
+Result<std::unique_ptr<Tokenizer>> OpenTokenizer(const GenerateOptions& options) {
+  if (options.tokenizer.empty()) {
+    const std::string beside = JoinPath(options.model.folder, "tokenizer.json");
+    if (PathExists(beside)) return MakeTokenizer(beside);
+    return Status(Code::kInvalidArgument,
+                  Str("the model's folder has no tokenizer.json: name the tokenizer that it was "
+                      "trained with by --tokenizer: a dataset's folder, ",
+                      Join(TokenizerNames(), ", ")));
+  }
+  if (IsFolder(options.tokenizer)) return OpenTokenizerOf(options.tokenizer);
+  return MakeTokenizer(options.tokenizer);
+}
+
+Result<at::Tensor> TokensOfText(const GenerateOptions& options, const Tokenizer& tokenizer) {
+  std::string text;
+  if (options.prompt) {
+    text = *options.prompt;
+  } else {
+    ASSIGN_OR_RETURN(text, ReadFile(options.prompt_file, kPromptBytesMax));
+  }
+  std::vector<std::int32_t> ids;
+  tokenizer.Encode(text, ids);
+  if (ids.empty()) {
+    return Status(Code::kInvalidArgument,
+                  Str(options.prompt ? std::string("--prompt") : options.prompt_file,
+                      ": the prompt is empty; expected a text of at least one token"));
+  }
+  const at::Tensor tokens_1T = at::empty({1, static_cast<std::int64_t>(ids.size())}, at::kLong);
+  std::copy(ids.begin(), ids.end(), tokens_1T.data_ptr<std::int64_t>());
+  return tokens_1T;
+}
+
+Status CheckTokenizer(const Vocabulary& vocabulary, std::int64_t vocab_size) {
+  const auto n_tokens = static_cast<std::int64_t>(vocabulary.tokens.size());
+  if (n_tokens <= vocab_size) return Status();
+  return Status(Code::kInvalidArgument,
+                Str("tokenizer \"", vocabulary.name, "\" has ", n_tokens, " tokens, the model has ",
+                    vocab_size, ": name the tokenizer that it was trained with by --tokenizer"));
+}
+
+// Prints each token's text as it comes; false at the end of the text.
+class Printer {
+ public:
+  explicit Printer(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  bool operator()(std::span<const std::int64_t> ids) const {
+    const auto id = static_cast<std::int32_t>(ids.front());
+    if (id == tokenizer_.vocabulary().eot_id) return false;
+    const Result<std::string> text = tokenizer_.Decode(std::span(&id, 1));
+    LR_CHECK(text.ok());  // only its own ids are chosen
+    std::fwrite(text->data(), 1, text->size(), stdout);
+    std::fflush(stdout);
+    return true;
+  }
+
+ private:
+  const Tokenizer& tokenizer_;
+};
+
+}  // namespace
+
+Status RunGenerate(const GenerateOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  const bool is_text = options.tokens.empty();
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (is_text) {
+    ASSIGN_OR_RETURN(tokenizer, OpenTokenizer(options));
+  }
+  ASSIGN_OR_RETURN(Transformer net, OpenModel(options.model));
+  const std::int64_t vocab_size = net.config().model.vocab_size;
+  Generation generation = {.new_tokens = options.new_tokens,
+                           .sampling = options.sampling,
+                           .cache = !options.no_cache,
+                           .keep_logits = !options.output.empty()};
+  at::Tensor prompt_BT;
+  if (is_text) {
+    RETURN_IF_ERROR(CheckTokenizer(tokenizer->vocabulary(), vocab_size));
+    ASSIGN_OR_RETURN(prompt_BT, TokensOfText(options, *tokenizer));
+    generation.n_choices = static_cast<std::int64_t>(tokenizer->vocabulary().tokens.size());
+    generation.on_step = Printer(*tokenizer);
+  } else {
+    ASSIGN_OR_RETURN(prompt_BT, LoadTokens(options.tokens, vocab_size));
+  }
+
+  Result<Generated> generated = Generate(net, prompt_BT, generation);
+  if (!generated) {
+    const Status& status = generated.status();
+    const bool no_cache = status.code() == Code::kUnimplemented;
+    return Status(status.code(),
+                  Str(status.message(),
+                      no_cache ? "; --no-cache reads the whole text anew for each token" : ""))
+        .In(Str("a prompt of ", prompt_BT.size(1), " tokens and ", options.new_tokens,
+                " behind it"));
+  }
+  if (is_text) std::printf("\n");
+  const std::int64_t n_written = generated->tokens_BT.size(1) - prompt_BT.size(1);
+  if (n_written < options.new_tokens) {
+    std::fprintf(stderr, "longrun-trainer: the text ended after %lld tokens\n",
+                 static_cast<long long>(n_written));
+  }
+  if (options.output.empty()) return Status();
+  return WriteTensors(options.output,
+                      {{"tokens", generated->tokens_BT}, {"logits", generated->logits_BNV}})
+      .status();
+}
+
+}  // namespace longrun

@@ -1,0 +1,71 @@
+#include "worker/trainer/open_model.h"
+
+#include <utility>
+
+#include "base/json.h"
+#include "base/str.h"
+#include "model/extension/extension.h"
+#include "model/net/model_folder.h"
+#include "model/net/tensor_file.h"
+
+namespace longrun {
+namespace {
+
+// {"method": "yarn", ...} in place of what config.json says, which must be nothing.
+Status Extend(const std::string& text, NetConfig& net) {
+  if (text.empty()) return Status();
+  Result<Json> given = ParseJson(text);
+  if (!given) return std::move(given).status().In("--extend");
+  if (!net.extension.is_null()) {
+    return Status(Code::kInvalidArgument,
+                  Str("--extend: config.json extends the model already, by rope_scaling or "
+                      "rope_parameters with method \"",
+                      net.extension.at("method").get<std::string>(),
+                      "\"; take it out there, or leave out --extend"));
+  }
+  Result<Json> extension = ResolveExtension(*given);
+  if (!extension) {
+    return Status(Code::kInvalidArgument, extension.status().message()).In("--extend");
+  }
+  net.extension = std::move(extension).value();
+  return Status();
+}
+
+}  // namespace
+
+Result<Transformer> OpenModel(const ModelOptions& options) {
+  ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(options.attention));
+  ASSIGN_OR_RETURN(const Compute compute, OpenCompute(options.device, options.dtype));
+  FixNumerics(options.threads, compute.device, backend == AttentionBackend::kTorch);
+  ASSIGN_OR_RETURN(ModelFolder folder, LoadModelFolder(options.folder));
+  RETURN_IF_ERROR(Extend(options.extend, folder.config));
+  return Transformer::Make(folder.config, std::move(folder.parameters), backend, compute);
+}
+
+Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size) {
+  ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path));
+  const StoredTensor* stored = file.Find("tokens");
+  if (stored == nullptr) {
+    return Status(Code::kInvalidArgument, Str(path, ": there is no tensor \"tokens\""));
+  }
+  if (stored->type != StoredType::kI64 || stored->shape.size() != 2) {
+    return Status(Code::kInvalidArgument,
+                  Str(path, ": tokens must be int64 of shape (B, T), found ",
+                      StoredTypeName(stored->type), " ", ShapeText(stored->shape)));
+  }
+  at::Tensor tokens = ToTensor(*stored);
+  if (tokens.numel() == 0) {
+    return Status(Code::kInvalidArgument,
+                  Str(path, ": tokens is empty, of shape ", ShapeText(stored->shape)));
+  }
+  const std::int64_t* ids = tokens.const_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < tokens.numel(); ++i) {
+    if (ids[i] >= 0 && ids[i] < vocab_size) continue;
+    return Status(Code::kInvalidArgument,
+                  Str(path, ": tokens[", i / tokens.size(1), "][", i % tokens.size(1), "] is ",
+                      ids[i], ", the vocabulary has the ids 0 to ", vocab_size - 1));
+  }
+  return tokens;
+}
+
+}  // namespace longrun

@@ -1,0 +1,29 @@
+// A model in a folder and tokens in a file, opened for the verbs that answer a question about them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+#include "model/net/transformer.h"
+
+namespace longrun {
+
+struct ModelOptions {
+  std::string folder;                   // config.json, model.safetensors
+  std::string dtype = "fp32";           // fp32 | fp64 | bf16
+  std::string attention = "reference";  // reference | torch
+  std::string device = "cpu";           // cpu | cuda | cuda:N
+  std::string extend;                   // JSON of an extension, or empty: as config.json says
+  int threads = 1;
+};
+
+// Fixes the process's threads and algorithms as well (FixNumerics).
+Result<Transformer> OpenModel(const ModelOptions& options);
+
+// `tokens` (B, T), int64, of a safetensors file; on the CPU, not empty, each within [0, vocab_size).
+Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size);
+
+}  // namespace longrun
