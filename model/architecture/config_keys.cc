@@ -21,7 +21,8 @@ constexpr std::array<std::string_view, 10> kCommon = {
 
 // Keys that change nothing in a forward pass without dropout: where the weights come from, how they
 // were initialised and trained, how text is generated from the logits, what is returned beside them.
-constexpr std::array<std::string_view, 92> kHarmless = {"_name_or_path",
+// auto_map names Python beside the weights; transformers does not run it for a model_type of its own.
+constexpr std::array<std::string_view, 96> kHarmless = {"_name_or_path",
                                                         "_commit_hash",
                                                         "_attn_implementation",
                                                         "_attn_implementation_autoset",
@@ -112,7 +113,45 @@ constexpr std::array<std::string_view, 92> kHarmless = {"_name_or_path",
                                                         "classifier_dropout",
                                                         "attention_probs_dropout_prob",
                                                         "hidden_dropout_prob",
-                                                        "max_sequence_length"};
+                                                        "max_sequence_length",
+                                                        "auto_map",
+                                                        "transformers.js_config",
+                                                        "unsloth_version",
+                                                        "unsloth_fixed"};
+
+// Keys that published files have at the one value that changes nothing; of an architecture that does not
+// honour them.
+struct OnlyAs {
+  std::string_view key;
+  const char* value;  // JSON
+};
+constexpr OnlyAs kOnlyAs[] = {
+    {"use_mrope", "false"},         // Qwen2.5
+    {"rope_interleaved", "false"},  // SmolLM
+    {"is_llama_config", "true"},    // SmolLM
+    {"attention_bias", "false"},   {"mlp_bias", "false"}, {"sliding_window", "null"},
+};
+
+// Of one key that the architecture does not honour.
+Status CheckForeignKey(const std::string& key, const Json& value,
+                       const std::vector<std::string>& known) {
+  for (const OnlyAs& only : kOnlyAs) {
+    if (key != only.key) continue;
+    if (value.is_null() || value.dump() == only.value) return Status();
+    return Status(Code::kUnimplemented, Str("config.json: ", key, ": ", value.dump(),
+                                            " is not built; only ", only.value, " is"));
+  }
+  if (std::find(kHarmless.begin(), kHarmless.end(), key) != kHarmless.end()) return Status();
+  if (key == "dual_chunk_attention_config" && !value.is_null()) {
+    return Status(Code::kUnimplemented,
+                  "config.json: dual_chunk_attention_config is not built; take it out to read the "
+                  "model with plain attention, as transformers does");
+  }
+  const std::string near = Nearest(key, known);
+  return Status(Code::kInvalidArgument,
+                Str("config.json: key \"", key, "\" is unknown, and could change the mathematics",
+                    near.empty() ? "" : Str("; did you mean \"", near, "\"?")));
+}
 
 }  // namespace
 
@@ -141,11 +180,7 @@ Status CheckConfigKeys(const Json& config, std::span<const std::string_view> hon
   known.insert(known.end(), kCommon.begin(), kCommon.end());
   for (const auto& [key, value] : config.items()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    if (std::find(kHarmless.begin(), kHarmless.end(), key) != kHarmless.end()) continue;
-    const std::string near = Nearest(key, known);
-    return Status(Code::kInvalidArgument,
-                  Str("config.json: key \"", key, "\" is unknown, and could change the mathematics",
-                      near.empty() ? "" : Str("; did you mean \"", near, "\"?")));
+    RETURN_IF_ERROR(CheckForeignKey(key, value, known));
   }
   const ConfigReader read(config);
   for (const std::string_view key : {"add_cross_attention", "is_encoder_decoder"}) {

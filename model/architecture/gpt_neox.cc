@@ -16,12 +16,22 @@ constexpr FileWord kWords[] = {
     {"model.n_head", "num_attention_heads"}, {"model.d_ff", "intermediate_size"},
     {"model.activation", "hidden_act"},      {"model.layer_norm_epsilon", "layer_norm_eps"}};
 
-constexpr std::string_view kHonoured[] = {
-    "hidden_size",           "num_hidden_layers", "num_attention_heads",
-    "intermediate_size",     "hidden_act",        "layer_norm_eps",
-    "use_parallel_residual", "attention_bias",    "rotary_pct",
-    "rotary_emb_base",       "rope_theta",        "partial_rotary_factor",
-    "rope_scaling",          "rope_parameters",   "max_position_embeddings"};
+constexpr std::string_view kHonoured[] = {"hidden_size",
+                                          "num_hidden_layers",
+                                          "num_attention_heads",
+                                          "intermediate_size",
+                                          "hidden_act",
+                                          "layer_norm_eps",
+                                          "use_parallel_residual",
+                                          "attention_bias",
+                                          "rotary_pct",
+                                          "rotary_emb_base",
+                                          "rope_theta",
+                                          "partial_rotary_factor",
+                                          "rope_scaling",
+                                          "rope_parameters",
+                                          "max_position_embeddings",
+                                          "original_max_position_embeddings"};
 
 constexpr RopeSpelling kSpelling = {.base = "rotary_emb_base",
                                     .other_base = "rope_theta",

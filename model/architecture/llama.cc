@@ -3,6 +3,7 @@
 // query heads share. The MLP is 8/3 d_model wide, rounded up to a multiple of 256.
 #include "model/architecture/llama.h"
 
+#include "base/str.h"
 #include "model/architecture/config_keys.h"
 #include "model/architecture/rope_keys.h"
 
@@ -93,7 +94,8 @@ Status CheckLlamaKeys(const Json& config, std::initializer_list<std::string_view
                                         "rope_scaling",
                                         "rope_parameters",
                                         "partial_rotary_factor",
-                                        "max_position_embeddings"};
+                                        "max_position_embeddings",
+                                        "original_max_position_embeddings"};
   keys.insert(keys.end(), more.begin(), more.end());
   return CheckConfigKeys(config, keys);
 }
@@ -117,6 +119,14 @@ Status ReadLlamaShape(const ConfigReader& read, const LlamaDefaults& absent, Mod
   ASSIGN_OR_RETURN(model.activation, ReadActivation(read, "hidden_act", "silu"));
   ASSIGN_OR_RETURN(model.layer_norm_epsilon, read.Double("rms_norm_eps", 1e-6));
   return ReadCommon(read, false, model);
+}
+
+Result<std::int64_t> ReadWindowLength(const ConfigReader& read, std::int64_t absent) {
+  ASSIGN_OR_RETURN(const std::int64_t window, read.Int("sliding_window", absent));
+  if (window > 0) return window;
+  return Status(Code::kInvalidArgument, Str("config.json: sliding_window: expected at least 1, or "
+                                            "null for none, found ",
+                                            window));
 }
 
 Json LlamaJson(const NetConfig& net, std::string_view class_name) {

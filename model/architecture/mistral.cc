@@ -22,8 +22,9 @@ Result<NetConfig> Read(const Json& config) {
       read, {.vocab_size = 32000, .intermediate_size = 14336, .num_key_value_heads = 8},
       net.model));
   // A null says that there is no window.
-  const std::int64_t absent = read.IsNull("sliding_window") ? 0 : kDefaultWindow;
-  ASSIGN_OR_RETURN(net.model.body.window, read.Int("sliding_window", absent));
+  if (!read.IsNull("sliding_window")) {
+    ASSIGN_OR_RETURN(net.model.body.window, ReadWindowLength(read, kDefaultWindow));
+  }
   RETURN_IF_ERROR(ReadRope(read, {.length_where_absent = 131072}, net));
   return net;
 }

@@ -1,6 +1,7 @@
 #include "model/architecture/rope_keys.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <span>
 #include <string>
@@ -45,6 +46,8 @@ class OneValue {
 struct Scaling {
   std::string_view type, method;
   std::span<const std::string_view> keys = {};
+  // Change nothing, or are carried out by ReadScaling itself.
+  std::span<const std::string_view> more_keys = {};
   // Where L0 comes from: config.json's max_position_embeddings, the scaling's own
   // original_max_position_embeddings, or the first where the second is absent.
   enum class Length { kNone, kOfModel, kOwn, kOwnOrModel } length = Length::kNone;
@@ -53,15 +56,25 @@ struct Scaling {
 constexpr std::string_view kOwnLength = "original_max_position_embeddings";
 constexpr std::string_view kModelLength = "max_position_embeddings";
 
-constexpr std::string_view kYarnKeys[] = {"beta_fast", "beta_slow", "attention_factor"};
+constexpr std::string_view kYarnKeys[] = {"beta_fast", "beta_slow", "attention_factor", "truncate"};
+// "finetuned" is Yarn-Llama-2's, and asks for nothing of a fixed factor.
+constexpr std::string_view kYarnMoreKeys[] = {"mscale", "mscale_all_dim", "finetuned"};
 constexpr std::string_view kLlama3Keys[] = {"low_freq_factor", "high_freq_factor"};
 constexpr std::string_view kLongropeKeys[] = {"short_factor", "long_factor", "attention_factor"};
 constexpr Scaling kScalings[] = {
-    {"linear", "pi", {}, Scaling::Length::kNone},
-    {"dynamic", "dynamic_ntk", {}, Scaling::Length::kOfModel},
-    {"yarn", "yarn", kYarnKeys, Scaling::Length::kOwnOrModel},
-    {"llama3", "llama3", kLlama3Keys, Scaling::Length::kOwn},
-    {"longrope", "longrope", kLongropeKeys, Scaling::Length::kOwnOrModel}};
+    {"linear", "pi", {}, {}, Scaling::Length::kNone},
+    {"dynamic", "dynamic_ntk", {}, {}, Scaling::Length::kOfModel},
+    {"yarn", "yarn", kYarnKeys, kYarnMoreKeys, Scaling::Length::kOwnOrModel},
+    {"llama3", "llama3", kLlama3Keys, {}, Scaling::Length::kOwn},
+    {"longrope", "longrope", kLongropeKeys, {}, Scaling::Length::kOwnOrModel}};
+
+bool Given(const Json& object, std::string_view key) {
+  return object.contains(key) && !object[key].is_null();
+}
+
+bool Among(std::span<const std::string_view> keys, std::string_view key) {
+  return std::find(keys.begin(), keys.end(), key) != keys.end();
+}
 
 // rope_type, or "type", its older name; "default" for an object without either.
 Result<std::string> ScalingType(const Json& object, std::string_view shown) {
@@ -90,28 +103,97 @@ Result<const Scaling*> FindScaling(const std::string& type, std::string_view sho
                                           "\" is not built; there are ", Join(known, ", ")));
 }
 
+// The length that the model was trained at, where transformers looks for it: in the scaling, and beside
+// it (Phi-3's place: for longrope in all versions, for yarn and llama3 from 5 on). Null where neither says.
+Result<Json> OwnLength(const ConfigReader& read, const Scaling& scaling, const Json& object,
+                       std::string_view shown) {
+  const Json own = Given(object, kOwnLength) ? object[kOwnLength] : Json();
+  if (!read.Has(kOwnLength)) return own;
+  const Json beside = read[kOwnLength];
+  if (own.is_null() && scaling.method == "longrope") return beside;
+  if (own == beside) return own;
+  return Status(
+      Code::kUnimplemented,
+      Str("config.json: ", kOwnLength, " ", beside.dump(), " beside ", shown, ".", kOwnLength, " ",
+          own.is_null() ? "(absent)" : own.dump(),
+          ": versions of transformers differ in which they take; give it in ", shown, " alone"));
+}
+
 // L0 as transformers finds it, null where the scaling needs none; `absent`: a model's length where the
 // file does not say.
 Result<Json> OriginalLength(const ConfigReader& read, const Scaling& scaling, const Json& object,
                             std::string_view shown, std::int64_t absent) {
-  const bool has_own = object.contains(kOwnLength) && !object[kOwnLength].is_null();
   if (scaling.length == Scaling::Length::kNone) return Json();
+  const Json of_model = read.Has(kModelLength) ? read[kModelLength] : Json(absent);
   if (scaling.length == Scaling::Length::kOfModel) {
-    if (has_own && object[kOwnLength] != read.config().value(kModelLength, Json())) {
+    if (Given(object, kOwnLength) && object[kOwnLength] != of_model) {
       return Status(Code::kUnimplemented,
                     Str("config.json: ", shown, ".", kOwnLength, " ", object[kOwnLength].dump(),
                         " is not built for rope_type \"", scaling.type, "\"; transformers takes ",
                         kModelLength, ": give the one of the two that you mean there"));
     }
-    return read.Has(kModelLength) ? read[kModelLength] : Json(absent);
+    return of_model;
   }
-  if (has_own) return object[kOwnLength];
+  ASSIGN_OR_RETURN(const Json own, OwnLength(read, scaling, object, shown));
+  if (!own.is_null()) return own;
   if (scaling.length == Scaling::Length::kOwn) {
     return Status(Code::kInvalidArgument,
                   Str("config.json: ", shown, ".", kOwnLength, " is missing, which rope_type \"",
                       scaling.type, "\" needs"));
   }
-  return read.Has(kModelLength) ? read[kModelLength] : Json(absent);
+  return of_model;
+}
+
+// longrope's factor, which makes its magnitude: given, or how much longer max_position_embeddings is than
+// L0. Where L0 stands beside the scaling, versions of transformers differ in which they take.
+Result<Json> LongropeFactor(const ConfigReader& read, const Json& object, std::string_view shown,
+                            const Json& length) {
+  const Json given = Given(object, "factor") ? object["factor"] : Json();
+  if (!read.Has(kModelLength) || !read[kModelLength].is_number() || !length.is_number()) {
+    return given;
+  }
+  const Json ratio = read[kModelLength].get<double>() / length.get<double>();
+  if (given.is_null()) return ratio;
+  if (!read.Has(kOwnLength) || Given(object, "attention_factor") || given == ratio) return given;
+  return Status(
+      Code::kInvalidArgument,
+      Str("config.json: ", shown, ".factor ", given.dump(), " contradicts ", kModelLength, " / ",
+          kOwnLength, ", which is ", ratio.dump(), "; leave factor out, or give attention_factor"));
+}
+
+// DeepSeek's two keys of yarn: attention_factor is the ratio of what each asks for. As in transformers they
+// count where both are there and not 0.
+Status TakeMscales(const Json& object, std::string_view shown, Json& extension) {
+  if (Given(object, "attention_factor")) return Status();
+  double ratio = 1.0;
+  for (const char* key : {"mscale", "mscale_all_dim"}) {
+    if (!Given(object, key)) return Status();
+    ASSIGN_OR_RETURN(const double mscale, GetDouble(object, key, Str("config.json: ", shown)));
+    if (mscale == 0.0) return Status();
+    ASSIGN_OR_RETURN(const double factor, GetDouble(object, "factor", Str("config.json: ", shown)));
+    const double asked = 0.1 * mscale * std::log(std::max(factor, 1.0)) + 1.0;
+    ratio = key == std::string_view("mscale") ? asked : ratio / asked;
+  }
+  extension["attention_factor"] = ratio;
+  return Status();
+}
+
+// The members of `object` that are parameters of the extension. Refuses what nobody knows.
+Result<Json> ScalingParams(const Scaling& scaling, const Json& object, std::string_view shown) {
+  Json params = {{"method", scaling.method}};
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_null() || key == "rope_type" || key == "type" || key == kTheta ||
+        key == kPartial || key == kOwnLength || Among(scaling.more_keys, key)) {
+      continue;
+    }
+    if (!Among(scaling.keys, key) && (key != "factor" || scaling.method.empty())) {
+      return Status(Code::kUnimplemented,
+                    Str("config.json: ", shown, ".", key, " ", value.dump(),
+                        " is not built for rope_type \"", scaling.type, "\""));
+    }
+    params[key] = value;
+  }
+  return params;
 }
 
 // One spelling's object as our extension; null for "default".
@@ -127,24 +209,15 @@ Result<Json> ReadScaling(const ConfigReader& read, std::string_view shown, std::
   if (type != kNoScaling.type) {
     ASSIGN_OR_RETURN(scaling, FindScaling(type, shown));
   }
-  Json extension = {{"method", scaling->method}};
-  for (const auto& [key, value] : object.items()) {
-    const bool known =
-        (key == "factor" && !scaling->method.empty()) ||
-        std::find(scaling->keys.begin(), scaling->keys.end(), key) != scaling->keys.end();
-    if (value.is_null() || key == "rope_type" || key == "type" || key == kTheta ||
-        key == kPartial || key == kOwnLength) {
-      continue;
-    }
-    if (!known) {
-      return Status(Code::kUnimplemented, Str("config.json: ", shown, ".", key, " ", value.dump(),
-                                              " is not built for rope_type \"", type, "\""));
-    }
-    extension[key] = value;
-  }
+  ASSIGN_OR_RETURN(Json extension, ScalingParams(*scaling, object, shown));
   if (scaling->method.empty()) return Json();
   ASSIGN_OR_RETURN(const Json length, OriginalLength(read, *scaling, object, shown, absent));
   if (!length.is_null()) extension["original_length"] = length;
+  if (scaling->method == "yarn") RETURN_IF_ERROR(TakeMscales(object, shown, extension));
+  if (scaling->method == "longrope") {
+    ASSIGN_OR_RETURN(const Json factor, LongropeFactor(read, object, shown, length));
+    if (!factor.is_null()) extension["factor"] = factor;
+  }
   Result<Json> complete = ResolveExtension(extension);
   if (complete.ok()) return complete;
   return Status(Code::kInvalidArgument,
@@ -164,16 +237,18 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
     }
     net.extension = extension;
   }
-  const Json parameters = read.Has("rope_parameters") ? read["rope_parameters"] : Json::object();
   OneValue base, partial;
   for (const std::string_view key : {spelling.base, spelling.other_base}) {
     RETURN_IF_ERROR(base.Add(read.config(), key, key));
   }
-  RETURN_IF_ERROR(base.Add(parameters, kTheta, "rope_parameters.rope_theta"));
   for (const std::string_view key : {spelling.partial, spelling.other_partial}) {
     RETURN_IF_ERROR(partial.Add(read.config(), key, key));
   }
-  RETURN_IF_ERROR(partial.Add(parameters, kPartial, "rope_parameters.partial_rotary_factor"));
+  for (const char* object : {"rope_scaling", "rope_parameters"}) {
+    if (!read.Has(object)) continue;
+    RETURN_IF_ERROR(base.Add(read[object], kTheta, Str(object, ".", kTheta)));
+    RETURN_IF_ERROR(partial.Add(read[object], kPartial, Str(object, ".", kPartial)));
+  }
   const Json rope = {{"method", "rope"},
                      {"base", base.Or(10000.0)},
                      {"partial", partial.Or(spelling.partial_where_absent)}};
@@ -204,6 +279,10 @@ void WriteRope(const NetConfig& net, const RopeSpelling& spelling, Json& config)
     config[std::string(kModelLength)] = net.extension.at("original_length");
   } else if (scaling->length != Scaling::Length::kNone) {
     object[std::string(kOwnLength)] = net.extension.at("original_length");
+  }
+  // Where transformers 4 looks for longrope's.
+  if (scaling->method == "longrope") {
+    config[std::string(kOwnLength)] = net.extension.at("original_length");
   }
   config["rope_scaling"] = object;
 }

@@ -3,6 +3,7 @@
 //
 //   dim(r)  = d ln(L0 / (2 pi r)) / (2 ln base)     the channel that turns r times in L0 tokens
 //   lo, hi  = max(floor(dim(beta_fast)), 0), min(ceil(dim(beta_slow)), d - 1)
+//             without the floor and the ceil where `truncate` is false
 //   ramp[c] = clamp((c - lo) / (hi - lo), 0, 1),    gamma = 1 - ramp;  hi + 0.001 where lo = hi
 //   paper:   frequency' = (1 - gamma) frequency / s + gamma frequency
 //   revised: frequency' = frequency / ((1 - gamma) s + gamma)       PoSE (arXiv:2309.10400): wavelengths
@@ -34,8 +35,10 @@ Result<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, st
     const double r = params.at(turns).get<double>();
     return d * std::log(original / (2.0 * std::numbers::pi * r)) / (2.0 * std::log(shape.base));
   };
-  const double lo = std::max(std::floor(dim("beta_fast")), 0.0);
-  double hi = std::min(std::ceil(dim("beta_slow")), d - 1.0);
+  const bool truncate = params.at("truncate").get<bool>();
+  const double first = dim("beta_fast"), last = dim("beta_slow");
+  const double lo = std::max(truncate ? std::floor(first) : first, 0.0);
+  double hi = std::min(truncate ? std::ceil(last) : last, d - 1.0);
   if (lo == hi) hi += 0.001;
   const bool revised = params.at("variant") == "revised";
   ExtendedRotation rotation = {.frequency = RopeFrequencies(shape),
@@ -76,6 +79,10 @@ const Extension& YarnExtension() {
                   .min = 0.0,
                   .max = 1e3,
                   .meaning = "of rotated q and k alike (default: 0.1 ln factor + 1)"},
+                 {.name = "truncate",
+                  .type = ParamSpec::Type::kBool,
+                  .default_value = true,
+                  .meaning = "the range of mixed pairs is widened to whole channels"},
                  {.name = "variant",
                   .type = ParamSpec::Type::kChoice,
                   .default_value = "paper",

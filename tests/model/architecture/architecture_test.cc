@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "model/position/method.h"
 
@@ -76,6 +77,69 @@ TEST(ArchitectureTest, PublishedModelsHaveTheirNumbersOfParameters) {
   }
 }
 
+// The keys of these models' config.json as they are published, tokens and dtypes left out.
+TEST(ArchitectureTest, PublishedConfigurationsAreReadAsTheyAre) {
+  const auto parameters = [](const char* text) {
+    const NetConfig net = Read(ParseJson(text).value());
+    EXPECT_TRUE(net.model.Check().ok()) << net.model.Check().message();
+    return net.model.ParameterCount();
+  };
+  EXPECT_EQ(parameters(/* Llama-3.1-8B */ R"({
+      "attention_bias": false, "hidden_act": "silu", "hidden_size": 4096,
+      "intermediate_size": 14336, "max_position_embeddings": 131072, "mlp_bias": false,
+      "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 32,
+      "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+      "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                       "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+      "rope_theta": 500000.0, "tie_word_embeddings": false, "vocab_size": 128256})"),
+            8'030'261'248);
+  EXPECT_EQ(parameters(/* Mistral-7B-v0.3 */ R"({
+      "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 14336,
+      "max_position_embeddings": 32768, "model_type": "mistral", "num_attention_heads": 32,
+      "num_hidden_layers": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
+      "rope_theta": 1000000.0, "sliding_window": null, "tie_word_embeddings": false,
+      "vocab_size": 32768})"),
+            7'248'023'552);
+  EXPECT_EQ(parameters(/* Qwen2.5-0.5B */ R"({
+      "hidden_act": "silu", "hidden_size": 896, "intermediate_size": 4864,
+      "max_position_embeddings": 32768, "max_window_layers": 24, "model_type": "qwen2",
+      "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2,
+      "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 32768,
+      "tie_word_embeddings": true, "use_mrope": false, "use_sliding_window": false,
+      "vocab_size": 151936})"),
+            494'032'768);
+  EXPECT_EQ(parameters(/* SmolLM2-135M */ R"({
+      "attention_bias": false, "hidden_act": "silu", "hidden_size": 576,
+      "intermediate_size": 1536, "is_llama_config": true, "max_position_embeddings": 8192,
+      "model_type": "llama", "num_attention_heads": 9, "num_hidden_layers": 30,
+      "num_key_value_heads": 3, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+      "rope_interleaved": false, "rope_scaling": null, "rope_theta": 100000,
+      "tie_word_embeddings": true, "vocab_size": 49152})"),
+            134'515'008);
+  EXPECT_EQ(parameters(/* TinyLlama-1.1B */ R"({
+      "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 5632,
+      "max_position_embeddings": 2048, "model_type": "llama", "num_attention_heads": 32,
+      "num_hidden_layers": 22, "num_key_value_heads": 4, "rms_norm_eps": 1e-05,
+      "rope_scaling": null, "tie_word_embeddings": false, "vocab_size": 32000})"),
+            1'100'048'384);
+  EXPECT_EQ(parameters(/* Yarn-Llama-2-7b-64k */ R"({
+      "auto_map": {"AutoModelForCausalLM": "modeling_llama_together_yarn.LlamaForCausalLM"},
+      "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 11008,
+      "max_position_embeddings": 65536, "model_type": "llama", "num_attention_heads": 32,
+      "num_hidden_layers": 32, "num_key_value_heads": 32, "pretraining_tp": 1,
+      "rms_norm_eps": 1e-05, "rope_scaling": {"factor": 16.0, "finetuned": true,
+      "original_max_position_embeddings": 4096, "type": "yarn"}, "tie_word_embeddings": false,
+      "vocab_size": 32000})"),
+            6'738'415'616);
+  EXPECT_EQ(parameters(/* deepseek-coder-6.7b-base */ R"({
+      "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 11008,
+      "max_position_embeddings": 16384, "model_type": "llama", "num_attention_heads": 32,
+      "num_hidden_layers": 32, "num_key_value_heads": 32, "pretraining_tp": 1,
+      "rms_norm_eps": 1e-06, "rope_scaling": {"factor": 4.0, "type": "linear"},
+      "rope_theta": 100000, "tie_word_embeddings": false, "vocab_size": 32256})"),
+            6'740'512'768);
+}
+
 // ---- config.json -------------------------------------------------------------------------------
 
 TEST(ArchitectureTest, AConfigurationReadsBackAsItWasWritten) {
@@ -139,8 +203,7 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
     return Json{{"model_type", type}, {key, std::move(value)}};
   };
   const std::pair<const char*, const char*> unknown[] = {
-      {"llama", "sliding_window"},         {"mistral", "attention_bias"}, {"gptj", "rope_theta"},
-      {"gpt_neox", "num_key_value_heads"}, {"qwen2", "mlp_bias"},         {"llama", "n_embd"}};
+      {"gptj", "rope_theta"}, {"gpt_neox", "num_key_value_heads"}, {"llama", "n_embd"}};
   for (const auto& [type, key] : unknown) {
     EXPECT_TRUE(Has(ErrorOf(with(type, key, 1)), "is unknown, and could change")) << key;
   }
@@ -154,6 +217,7 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
   EXPECT_TRUE(Has(ErrorOf(with("qwen2", "layer_types", {"full_attention"})), "layer_types"));
   EXPECT_TRUE(Has(ErrorOf(with("qwen2", "use_sliding_window", true)),
                   "max_window_layers: expected 0 with use_sliding_window, found 28"));
+  EXPECT_TRUE(Has(ErrorOf(with("mistral", "sliding_window", 0)), "sliding_window: expected at"));
 
   EXPECT_EQ(Read(with("mistral", "head_dim", 64)).model.head_dim(), 64);
   EXPECT_EQ(Read({{"model_type", "mistral"}}).model.body.window, 4096);
@@ -175,6 +239,18 @@ TEST(ArchitectureTest, KeysOfWellKnownCheckpointsThatChangeNothingAreAccepted) {
   EXPECT_EQ(ErrorOf({{"model_type", "llama"}, {"max_sequence_length", 2048}}), "");
   EXPECT_EQ(ErrorOf({{"model_type", "gptj"}, {"rotary", false}}),
             "config.json: rotary: false is not built");
+  // At any other value they are refused.
+  EXPECT_EQ(ErrorOf({{"model_type", "mistral"}, {"attention_bias", false}}), "");
+  const std::pair<const char*, std::pair<const char*, Json>> refused[] = {
+      {"mistral", {"attention_bias", true}}, {"qwen2", {"mlp_bias", true}},
+      {"llama", {"sliding_window", 4096}},   {"qwen2", {"use_mrope", true}},
+      {"llama", {"rope_interleaved", true}}, {"llama", {"is_llama_config", false}}};
+  for (const auto& [type, key] : refused) {
+    EXPECT_TRUE(Has(ErrorOf({{"model_type", type}, {key.first, key.second}}),
+                    key.first + std::string(": ") + key.second.dump() + " is not built; only"));
+  }
+  EXPECT_TRUE(Has(ErrorOf({{"model_type", "qwen2"}, {"dual_chunk_attention_config", {{"a", 1}}}}),
+                  "take it out to read the model with plain attention"));
 }
 
 // int(head_dim * partial) must be rotary_dim again: 49 * (1 / 49) is below 1.
@@ -204,6 +280,14 @@ TEST(ArchitectureTest, TheBaseOfRopeMayBeSpelledInThreeWaysThatAgree) {
   EXPECT_EQ(ErrorOf({{"model_type", "gpt_neox"}, {"rotary_emb_base", 500}, {"rope_theta", 10000}}),
             "config.json: rope_theta 10000 contradicts rotary_emb_base 500; leave one of the two "
             "out");
+}
+
+TEST(ArchitectureTest, TheBaseOfRopeInsideAScalingCounts) {
+  const Json scaling = {{"rope_type", "linear"}, {"factor", 2}, {"rope_theta", 5000}};
+  Json config = {{"model_type", "llama"}, {"rope_scaling", scaling}};
+  EXPECT_EQ(Read(config).model.position.params.at("base").get<double>(), 5000);
+  config["rope_theta"] = 10000;
+  EXPECT_TRUE(Has(ErrorOf(config), "rope_scaling.rope_theta 5000 contradicts rope_theta 10000"));
 }
 
 TEST(ArchitectureTest, OurPositionKeyIsWhatTheModelDoes) {

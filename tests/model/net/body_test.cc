@@ -35,15 +35,10 @@ NetConfig Config(const std::string& architecture, const Json& position) {
   NetConfig config = SmallConfig(position);
   config.model.n_head = 6;
   config.model.d_model = 24;
-  EXPECT_TRUE(config.model.SetArchitecture(architecture).ok());
-  config.model.d_ff = 20;
-  if (architecture == "llama" || architecture == "qwen2") config.model.body.n_kv_head = 2;
-  if (architecture == "mistral") config.model.body.window = 5;
-  EXPECT_TRUE(config.model.Check().ok()) << config.model.Check().message();
-  return config;
+  return WithBody(config, architecture);
 }
 
-class BodyTest : public testing::TestWithParam<const char*> {};
+class BodyTest : public testing::TestWithParam<std::string> {};
 
 // fp64: only the order of sums differs. Each kind of position term in each body.
 TEST_P(BodyTest, CachedLogitsAreThoseOfTheWholeSequenceReadAnew) {
@@ -115,9 +110,8 @@ TEST_P(BodyTest, EveryParameterHasAGradient) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Architectures, BodyTest,
-                         testing::Values("gpt2", "gptj", "gpt_neox", "llama", "mistral", "qwen2"),
-                         [](const auto& given) { return std::string(given.param); });
+INSTANTIATE_TEST_SUITE_P(Architectures, BodyTest, testing::ValuesIn(ArchitectureNames()),
+                         [](const auto& given) { return given.param; });
 
 // ---- longer texts than the model's -------------------------------------------------------------
 
@@ -189,8 +183,9 @@ TEST(ExtendedBodyTest, WhatAScalingAsksForIsHonouredOrRefusedByName) {
   EXPECT_TRUE(has(message({{"type", "linear"}}), "rope_scaling: extend.factor"));
   EXPECT_TRUE(has(message({{"type", "linear"}, {"factor", 2}, {"offset", 1}}),
                   "rope_scaling.offset 1 is not built"));
-  EXPECT_TRUE(has(message({{"rope_type", "yarn"}, {"factor", 2}, {"mscale", 1.0}}),
+  EXPECT_TRUE(has(message({{"rope_type", "linear"}, {"factor", 2}, {"mscale", 1.0}}),
                   "rope_scaling.mscale 1.0 is not built"));
+  EXPECT_EQ(message({{"rope_type", "yarn"}, {"factor", 2}, {"finetuned", true}}), "");
   EXPECT_TRUE(has(message({{"rope_type", "llama3"}, {"factor", 2}}),
                   "original_max_position_embeddings is missing"));
   EXPECT_TRUE(has(
@@ -199,6 +194,44 @@ TEST(ExtendedBodyTest, WhatAScalingAsksForIsHonouredOrRefusedByName) {
   EXPECT_TRUE(has(message({{"rope_type", "linear"}, {"type", "yarn"}, {"factor", 2}}),
                   "contradicts rope_type"));
   EXPECT_TRUE(has(message(3), "rope_scaling: expected a map"));
+}
+
+// transformers' get_mscale(8, 0.707) / get_mscale(8, 1), as DeepSeek's yarn; only where both are given.
+TEST(ExtendedBodyTest, TheTwoMscalesOfYarnMakeItsAttentionFactor) {
+  const auto factor = [](Json scaling) {
+    scaling.update({{"rope_type", "yarn"}, {"factor", 8}});
+    const Json config = {{"model_type", "llama"}, {"rope_scaling", scaling}};
+    return ParseModelConfig(config)->extension.at("attention_factor").get<double>();
+  };
+  EXPECT_NEAR(factor({{"mscale", 0.707}, {"mscale_all_dim", 1.0}}),
+              (0.0707 * std::log(8.0) + 1) / (0.1 * std::log(8.0) + 1), 1e-15);
+  EXPECT_NEAR(factor({{"mscale", 0.707}}), 0.1 * std::log(8.0) + 1, 1e-15);
+  EXPECT_NEAR(factor({{"mscale", 0.707}, {"mscale_all_dim", 0}}), 0.1 * std::log(8.0) + 1, 1e-15);
+  EXPECT_EQ(factor({{"mscale", 2}, {"mscale_all_dim", 1}, {"attention_factor", 1.5}}), 1.5);
+}
+
+// Phi-3's place for the length that a model was trained at.
+TEST(ExtendedBodyTest, TheOriginalLengthMayStandBesideLongrope) {
+  const auto read = [](const Json& changes) {
+    Json config = {{"model_type", "llama"}, {"head_dim", 4}, {"max_position_embeddings", 64}};
+    config["original_max_position_embeddings"] = 16;
+    config["rope_scaling"] = {
+        {"type", "longrope"}, {"short_factor", {1, 1}}, {"long_factor", {2, 2}}};
+    config["rope_scaling"].update(changes);
+    return ParseModelConfig(config);
+  };
+  const Json extension = read(Json::object())->extension;
+  EXPECT_EQ(extension.at("original_length"), 16);
+  EXPECT_EQ(extension.at("factor"), 4);
+  EXPECT_NEAR(extension.at("attention_factor").get<double>(),
+              std::sqrt(1 + std::log(4.0) / std::log(16.0)), 1e-15);
+  EXPECT_TRUE(read({{"factor", 4}}).ok());
+  const auto has = [](const auto& result, const char* part) {
+    return result.status().message().find(part) != std::string::npos;
+  };
+  EXPECT_TRUE(has(read({{"factor", 8}}), "rope_scaling.factor 8 contradicts"));
+  EXPECT_TRUE(read({{"factor", 8}, {"attention_factor", 1.5}}).ok());
+  EXPECT_TRUE(has(read({{"original_max_position_embeddings", 8}}), "versions of transformers"));
 }
 
 // ---- weights in several files ------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/check.h"
 #include "model/net/transformer.h"
 
 namespace longrun {
@@ -21,6 +22,17 @@ inline NetConfig SmallConfig(const Json& position, std::int64_t n_positions = 0)
   config.model.init_std = 0.3;  // large, so that attention is not flat
   config.model.n_positions = n_positions;
   config.model.position = ResolvePosition(position).value();
+  return config;
+}
+
+// The same with another architecture's body, and what that can have beside GPT-2's.
+inline NetConfig WithBody(NetConfig config, const std::string& architecture) {
+  LR_CHECK(config.model.SetArchitecture(architecture).ok());
+  config.model.d_ff = 20;
+  BodyConfig& body = config.model.body;
+  if (architecture == "llama" || architecture == "qwen2") body.n_kv_head = config.model.n_head / 2;
+  if (architecture == "mistral" || architecture == "qwen2") body.window = 5;
+  LR_CHECK(config.model.Check().ok());
   return config;
 }
 
