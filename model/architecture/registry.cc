@@ -6,6 +6,7 @@
 
 namespace longrun {
 
+const Architecture& BaichuanArchitecture();
 const Architecture& Gpt2Architecture();
 const Architecture& GptjArchitecture();
 const Architecture& GptNeoxArchitecture();
@@ -15,8 +16,8 @@ const Architecture& Qwen2Architecture();
 
 std::span<const Architecture* const> Architectures() {
   static const std::array architectures = {
-      &Gpt2Architecture(),  &GptjArchitecture(),    &GptNeoxArchitecture(),
-      &LlamaArchitecture(), &MistralArchitecture(), &Qwen2Architecture(),
+      &Gpt2Architecture(),    &GptjArchitecture(),  &GptNeoxArchitecture(),  &LlamaArchitecture(),
+      &MistralArchitecture(), &Qwen2Architecture(), &BaichuanArchitecture(),
   };
   return architectures;
 }

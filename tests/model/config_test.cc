@@ -151,10 +151,10 @@ TEST(ModelConfigTest, CheckNamesWhatIsOutOfRange) {
   EXPECT_EQ(message([](Config& c) { c.activation = "gelu_neww"; }),
             "model.activation: expected one of gelu_new, gelu, relu, silu, tanh, quick_gelu, found "
             "\"gelu_neww\"; did you mean \"gelu_new\"?");
-  EXPECT_EQ(
-      message([](Config& c) { c.architecture = "lama"; }),
-      "model.architecture: expected one of gpt2, gptj, gpt_neox, llama, mistral, qwen2, found "
-      "\"lama\"; did you mean \"llama\"?");
+  EXPECT_EQ(message([](Config& c) { c.architecture = "lama"; }),
+            "model.architecture: expected one of gpt2, gptj, gpt_neox, llama, mistral, qwen2, "
+            "baichuan, found "
+            "\"lama\"; did you mean \"llama\"?");
   EXPECT_EQ(message([](Config& c) { c.layer_norm_epsilon = std::nan(""); }),
             "model.layer_norm_epsilon: expected 1e-12 to 1, found nan");
 }

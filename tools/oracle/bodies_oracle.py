@@ -20,7 +20,7 @@ import sys
 
 import torch
 
-torch.float32 = torch.float64
+torch.float = torch.float32 = torch.float64
 torch.Tensor.float = torch.Tensor.double
 torch.set_default_dtype(torch.float64)
 
@@ -53,7 +53,15 @@ CASES = {
     "qwen2": ("qwen2", LLAMA | {"num_key_value_heads": 1, "tie_word_embeddings": True}),
     "qwen2_window": ("qwen2", LLAMA | {
         "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}),
+    # By transformers 4.57: 4.46 masks every layer by the window.
+    "qwen2_layers": ("qwen2", LLAMA | {
+        "use_sliding_window": True, "sliding_window": 4, "num_hidden_layers": 3,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+    "baichuan": ("baichuan", LLAMA | {"num_key_value_heads": 6}),
 }
+# Baichuan-7B's keys; transformers has no model of it.
+BAICHUAN_KEYS = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                 "num_attention_heads", "max_position_embeddings")
 # Each rope_scaling; half of a text lies beyond the model's length. Texts are longer than the length that
 # longrope's lists change at, since transformers 4.46 takes the long list for all texts.
 SCALED = LLAMA | {"max_position_embeddings": 8, "num_hidden_layers": 1}
@@ -72,13 +80,15 @@ CASES["gpt_neox_yarn"] = ("gpt_neox", NEOX | {
     "rotary_pct": 0.75, "max_position_embeddings": 32,
     "rope_scaling": {"type": "yarn", "factor": 2.0, "attention_factor": 1.3}})
 GRADIENTS = ("embed_in.weight", "embed_tokens.weight", "wte.weight", "lm_head.bias",
-             "1.attention.query_key_value.bias", "0.self_attn.k_proj.weight",
+             "1.attention.query_key_value.bias", "1.self_attn.W_pack.weight", "0.self_attn.k_proj.weight",
              "1.self_attn.v_proj.bias", "0.attn.k_proj.weight", "0.mlp.gate_proj.weight",
              "1.mlp.fc_in.bias", "1.mlp.dense_h_to_4h.bias", "0.input_layernorm.weight",
              "1.post_attention_layernorm.weight", "0.ln_1.weight")
 
 
 def model_of(model_type, changes):
+    if model_type == "baichuan":
+        return as_baichuan(model_of("llama", changes))
     config = transformers.CONFIG_MAPPING[model_type](**changes, attn_implementation="eager")
     return transformers.AutoModelForCausalLM.from_config(config).double().eval()
 
@@ -89,6 +99,30 @@ def with_formula_weights(model):
             # gpt2_oracle's offset of 1 is that of names with ".ln_".
             offset = 1.0 if "norm" in name and name.endswith("weight") else 0.0
             parameter.copy_(weight(name, parameter.shape) + offset)
+    return model
+
+
+class WPack(torch.nn.Module):
+    """Baichuan-7B's product of queries, keys and values, as its modeling_baichuan.py cuts it; each of
+    Llama's three products asks for its part."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.W_pack = torch.nn.Linear(width, 3 * width, bias=False)
+
+    def part(self, n):
+        return lambda x: self.W_pack(x).unflatten(-1, (3, x.shape[-1]))[..., n, :]
+
+
+def as_baichuan(model):
+    """transformers' Llama with W_pack instead of q_proj, k_proj, v_proj."""
+    for layer in model.model.layers:
+        attention = layer.self_attn
+        pack = WPack(attention.q_proj.in_features)
+        for n, name in enumerate(("q_proj", "k_proj", "v_proj")):
+            delattr(attention, name)
+            attention.__dict__[name] = pack.part(n)
+        attention.W_pack = pack.W_pack
     return model
 
 
@@ -104,10 +138,12 @@ def expected(model, tokens):
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def write_config(model, folder):
+def write_config(model, folder, model_type):
     """As save_pretrained, which would write the patched type's name."""
     os.makedirs(folder, exist_ok=True)
     config = json.loads(model.config.to_json_string(use_diff=False))
+    if model_type == "baichuan":
+        config = {key: config[key] for key in BAICHUAN_KEYS} | {"model_type": model_type}
     config["torch_dtype"] = "float32"
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
         json.dump(config, file, indent=1, sort_keys=True)
@@ -118,12 +154,12 @@ def main(folder):
     tokens = torch.tensor([[(3 * t * t + 5 * b + t) % 29 for t in range(17)] for b in range(2)])
     for case, (model_type, changes) in CASES.items():
         model = with_formula_weights(model_of(model_type, changes))
-        write_config(model, os.path.join(folder, case))
+        write_config(model, os.path.join(folder, case), model_type)
         save_file(expected(model, tokens), os.path.join(folder, case, "expected.safetensors"))
     model = with_formula_weights(model_of("llama", LLAMA | {"num_hidden_layers": 1}))
     sharded = os.path.join(folder, "sharded")
     model.save_pretrained(sharded, max_shard_size="20KB")
-    write_config(model, sharded)
+    write_config(model, sharded, "llama")
     save_file(expected(model, tokens), os.path.join(sharded, "expected.safetensors"))
 
 

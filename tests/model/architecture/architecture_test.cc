@@ -66,6 +66,7 @@ const Published kPublished[] = {
       {"num_hidden_layers", 6},
       {"num_attention_heads", 8}},
      70'426'624},
+    {"Baichuan-7B", {{"model_type", "baichuan"}}, 7'000'559'616},
     {"gpt2", {{"model_type", "gpt2"}}, 124'439'808},
 };
 
@@ -218,6 +219,7 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
   EXPECT_TRUE(Has(ErrorOf(with("qwen2", "use_sliding_window", true)),
                   "max_window_layers: expected 0 with use_sliding_window, found 28"));
   EXPECT_TRUE(Has(ErrorOf(with("mistral", "sliding_window", 0)), "sliding_window: expected at"));
+  EXPECT_TRUE(Has(ErrorOf(with("baichuan", "model_max_length", 4096)), "Baichuan-13B and Baic"));
 
   EXPECT_EQ(Read(with("mistral", "head_dim", 64)).model.head_dim(), 64);
   EXPECT_EQ(Read({{"model_type", "mistral"}}).model.body.window, 4096);
