@@ -1,6 +1,7 @@
 #include "model/net/position_bias.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
@@ -11,6 +12,7 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/check.h"
@@ -81,6 +83,53 @@ class DistanceFunction : public torch::autograd::Function<DistanceFunction> {
   }
 };
 
+struct Block {
+  std::int64_t q_begin = 0, n_query = 0, k_begin = 0, n_key = 0;
+};
+
+// `learned`: w1, b1, w2, b2, c, lambda.
+at::Tensor NetworkBias(at::TensorList learned, double length, const Block& block) {
+  const at::Tensor &w1 = learned[0], &b1 = learned[1], &w2 = learned[2], &b2 = learned[3];
+  const at::Tensor &c = learned[4], &lambda = learned[5];
+  const auto options = w1.options().requires_grad(false);
+  const at::Tensor i = at::arange(block.q_begin, block.q_begin + block.n_query, options);
+  const at::Tensor j = at::arange(block.k_begin, block.k_begin + block.n_key, options);
+  const at::Tensor distance_QK = at::abs(i.unsqueeze(1) - j.unsqueeze(0));
+  const at::Tensor reach_Q = i.maximum(at::abs(lambda * length));
+  const at::Tensor normaliser_Q = at::log1p(at::abs(c * reach_Q)) + 1e-6;
+  const at::Tensor u_QK = at::log1p(at::abs(c * distance_QK)) / normaliser_Q.unsqueeze(1);
+  const at::Tensor hidden_QKW = at::relu(u_QK.unsqueeze(2) * w1.view(-1) + b1);
+  return at::linear(hidden_QKW, w2, b2).permute({2, 0, 1});
+}
+
+// NetworkBias, worked out again on the way back: its hidden units take `width` times the place of the
+// distances, and would be held for every block of every layer.
+class NetworkFunction : public torch::autograd::Function<NetworkFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, at::TensorList learned, double length,
+                            const Block& block) {
+    context->save_for_backward(learned.vec());
+    context->saved_data["length"] = length;
+    context->saved_data["block"] =
+        std::vector<std::int64_t>{block.q_begin, block.n_query, block.k_begin, block.n_key};
+    return NetworkBias(learned, length, block);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    variable_list learned;
+    for (const at::Tensor& saved : context->get_saved_variables()) {
+      learned.push_back(saved.detach().requires_grad_(true));
+    }
+    const std::vector<std::int64_t> at = context->saved_data["block"].toIntVector();
+    const Block block = {.q_begin = at[0], .n_query = at[1], .k_begin = at[2], .n_key = at[3]};
+    const at::AutoGradMode recorded(true);
+    const at::Tensor bias = NetworkBias(learned, context->saved_data["length"].toDouble(), block);
+    variable_list result = torch::autograd::grad({bias}, learned, {gradients[0]});
+    result.resize(learned.size() + 2);  // the other two arguments have no gradient
+    return result;
+  }
+};
+
 }  // namespace
 
 at::Tensor DistanceRow(const DistanceBias& bias, const std::vector<at::Tensor>& learned,
@@ -102,17 +151,9 @@ at::Tensor DistanceBlock(const at::Tensor& row_HN, std::int64_t first, std::int6
 at::Tensor NetworkBlock(const DistanceNetwork& network, const std::vector<at::Tensor>& learned,
                         std::int64_t q_begin, std::int64_t n_query, std::int64_t k_begin,
                         std::int64_t n_key) {
-  const at::Tensor &w1 = learned[0], &b1 = learned[1], &w2 = learned[2], &b2 = learned[3];
-  const at::Tensor &c = learned[4], &lambda = learned[5];
-  const auto options = w1.options().requires_grad(false);
-  const at::Tensor i = at::arange(q_begin, q_begin + n_query, options);
-  const at::Tensor j = at::arange(k_begin, k_begin + n_key, options);
-  const at::Tensor distance_QK = at::abs(i.unsqueeze(1) - j.unsqueeze(0));
-  const at::Tensor reach_Q = i.maximum(at::abs(lambda * network.length));
-  const at::Tensor normaliser_Q = at::log1p(at::abs(c * reach_Q)) + 1e-6;
-  const at::Tensor u_QK = at::log1p(at::abs(c * distance_QK)) / normaliser_Q.unsqueeze(1);
-  const at::Tensor hidden_QKW = at::relu(u_QK.unsqueeze(2) * w1.view(-1) + b1);
-  return at::linear(hidden_QKW, w2, b2).permute({2, 0, 1});
+  return NetworkFunction::apply(
+      at::TensorList(learned), network.length,
+      Block{.q_begin = q_begin, .n_query = n_query, .k_begin = k_begin, .n_key = n_key});
 }
 
 at::Tensor ContentBlock(const at::Tensor& q_BHQD, const at::Tensor& scores_BHQK,

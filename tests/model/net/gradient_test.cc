@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "model/net/head.h"
+#include "model/net/memory_meter.h"
 #include "tests/model/net/small_model.h"
 
 namespace longrun {
@@ -50,6 +51,27 @@ TEST_P(GradientTest, AgreesWithCentralDifferences) {
 INSTANTIATE_TEST_SUITE_P(Methods, GradientTest,
                          testing::Values("none", "learned", "sinusoidal", "rope", "alibi",
                                          "cable"));
+
+// Bytes that a step over 256 tokens holds at its highest.
+std::int64_t PeakOfAStep(const char* method, std::int64_t n_layer) {
+  NetConfig config = SmallConfig(method);
+  config.model.n_layer = n_layer;
+  Transformer net = SmallNet(config, "fp32");
+  const at::Tensor tokens = SmallTokens(1, 257);
+  MemoryMeter meter(at::kCPU);
+  ClearGradients(net);
+  meter.ResetPeak();
+  const std::int64_t before = meter.AllocatedBytes();
+  AddGradients(net, tokens.narrow(1, 0, 256), tokens.narrow(1, 1, 256), 1.0);
+  return meter.PeakAllocatedBytes() - before;
+}
+
+// 32 hidden units for each of a layer's 128 * 128 + 128 * 256 distances are 6 MiB.
+TEST(GradientMemoryTest, TheHiddenUnitsOfADistanceNetworkAreNotHeldForTheWayBack) {
+  const std::int64_t fire = PeakOfAStep("fire", 9) - PeakOfAStep("fire", 1);
+  const std::int64_t kerple = PeakOfAStep("kerple", 9) - PeakOfAStep("kerple", 1);
+  EXPECT_LT(fire - kerple, 8 * (std::int64_t{1} << 20));
+}
 
 TEST(GradientSumTest, PassesOverPartsOfABatchAddUpToTheWhole) {
   const at::Tensor tokens = SmallTokens(8, 17);
