@@ -292,10 +292,12 @@ FileLock::~FileLock() {
 }
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
-  const Fd fd(OpenRetrying(path, O_RDONLY));
+  // Opening a pipe would wait for its writer.
+  const Fd fd(OpenRetrying(path, O_RDONLY | O_NONBLOCK));
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
   struct stat info {};
   if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));
+  if (!S_ISREG(info.st_mode)) return Status(Code::kDataLoss, Str(path, " is no regular file"));
   MappedFile file;
   if (info.st_size == 0) return Result<MappedFile>(std::move(file));  // mmap refuses an empty file
   file.n_bytes_ = static_cast<std::size_t>(info.st_size);

@@ -158,6 +158,17 @@ TEST(FileLockTest, LockMovesWithItsObject) {
   EXPECT_TRUE(FileLock::IsHeld(path));
 }
 
+TEST(MappedFileTest, AFolderAndAPipeAreRefusedAtOnce) {
+  const TempFolder folder;
+  const std::string pipe = JoinPath(folder.path(), "pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& path : {folder.path(), pipe}) {
+    const Status status = MappedFile::Open(path).status();
+    EXPECT_EQ(status.code(), Code::kDataLoss);
+    EXPECT_EQ(status.message(), path + " is no regular file");
+  }
+}
+
 TEST(MappedFileTest, ShowsTheBytes) {
   const TempFolder folder;
   const std::string path = JoinPath(folder.path(), "f");

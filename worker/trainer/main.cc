@@ -120,6 +120,21 @@ std::string VersionText() {
              ", LibTorch ", TorchVersion());
 }
 
+// What a file holds may be quoted in a message: a name of a million letters, or one with line breaks.
+std::string OneLine(std::string_view message) {
+  constexpr std::size_t kLettersMax = 2000;
+  const std::size_t n_cut = message.size() > kLettersMax ? message.size() - kLettersMax : 0;
+  std::string line;
+  for (const char c : message.substr(0, kLettersMax)) {
+    if (c == '\n') {
+      line += "\\n";
+    } else {
+      line += c;
+    }
+  }
+  return n_cut == 0 ? line : Str(ToUtf8(line), "... (", n_cut, " more bytes)");
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("longrun-trainer: trains and evaluates one task", "longrun-trainer");
   app.require_subcommand(1);
@@ -176,7 +191,7 @@ int Main(int argc, char** argv) {
   }
   const Ending ending = verb();
   if (!ending.status.ok()) {
-    std::fprintf(stderr, "longrun-trainer: %s\n", ending.status.message().c_str());
+    std::fprintf(stderr, "longrun-trainer: %s\n", OneLine(ending.status.message()).c_str());
   }
   return ending.ExitCode();
 }

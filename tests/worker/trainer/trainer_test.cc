@@ -399,6 +399,18 @@ TEST_F(TrainerTest, TheDoorForwardGivesTheLogitsOfTheModelInAFolder) {
   EXPECT_EQ(gradients.tensors().size(), folder.parameters.size());
   EXPECT_NE(gradients.Find("transformer.h.1.attn.position.weight"), nullptr);
 
+  folder.parameters.at("transformer.ln_f.bias").view({-1}).select(0, 1).fill_(std::nan(""));
+  ASSERT_TRUE(MakeFolders(At("spoilt")).ok());
+  ASSERT_TRUE(
+      WriteFileAtomic(At("spoilt/config.json"), ReadFile(JoinPath(model, "config.json")).value())
+          .ok());
+  ASSERT_TRUE(WriteTensors(At("spoilt/model.safetensors"), folder.parameters).ok());
+  EXPECT_EQ(Exec({"forward", "--model", At("spoilt"), "--tokens", At("tokens.safetensors"),
+                  "--output", At("never")}),
+            65);
+  EXPECT_NE(Stderr().find("tensor \"transformer.ln_f.bias\" holds NaN or infinity"),
+            std::string::npos)
+      << Stderr();
   ASSERT_TRUE(WriteTensors(At("tokens.safetensors"), {{"tokens", tokens + 100}}).ok());
   EXPECT_EQ(run("forward", "fp32"), 78);
   EXPECT_NE(Stderr().find("tokens[1]["), std::string::npos) << Stderr();
