@@ -106,15 +106,24 @@ Status ReadLlamaShape(const ConfigReader& read, const LlamaDefaults& absent, Mod
   ASSIGN_OR_RETURN(model.n_layer, read.Int("num_hidden_layers", 32));
   ASSIGN_OR_RETURN(model.n_head, read.Int("num_attention_heads", 32));
   ASSIGN_OR_RETURN(const std::int64_t head_dim, read.Int("head_dim", 0));
+  if (read.Has("head_dim") && head_dim < 1) {  // 0 would be d_model / n_head
+    return Status(Code::kInvalidArgument,
+                  Str("config.json: head_dim: expected at least 1, found ", head_dim));
+  }
   model.body.head_dim = head_dim;
   RETURN_IF_ERROR(model.CheckShape());
   SetLlamaBody(model);
-  if (head_dim != 0) model.body.head_dim = head_dim;
+  if (read.Has("head_dim")) model.body.head_dim = head_dim;
   // A null says that each head has keys of its own.
   const std::int64_t n_kv_head =
       read.IsNull("num_key_value_heads") ? 0 : absent.num_key_value_heads;
   ASSIGN_OR_RETURN(model.body.n_kv_head,
                    read.Int("num_key_value_heads", n_kv_head > 0 ? n_kv_head : model.n_head));
+  if (model.body.n_kv_head < 1) {  // 0 would be n_head
+    return Status(
+        Code::kInvalidArgument,
+        Str("config.json: num_key_value_heads: expected at least 1, found ", model.body.n_kv_head));
+  }
   ASSIGN_OR_RETURN(model.d_ff, read.Int("intermediate_size", absent.intermediate_size));
   ASSIGN_OR_RETURN(model.activation, ReadActivation(read, "hidden_act", "silu"));
   ASSIGN_OR_RETURN(model.layer_norm_epsilon, read.Double("rms_norm_eps", 1e-6));

@@ -23,13 +23,16 @@ constexpr double kFactorMax = 1e6;
 Status CheckList(const Json& given, const std::string& name) {
   const auto refuse = [&](const std::string& found) {
     return Status(Code::kInvalidArgument,
-                  Str("extend.", name, ": expected a list of positive numbers, found ", found));
+                  Str("extend.", name, ": expected a list of numbers from ", 1.0 / kFactorMax,
+                      " to ", kFactorMax, ", found ", found));
   };
   if (!given.contains(name)) return refuse("none");
   const Json& list = given[name];
   if (!list.is_array() || list.empty()) return refuse(list.dump());
   for (const Json& number : list) {
-    if (!number.is_number() || !(number.get<double>() > 0.0)) return refuse(number.dump());
+    if (!number.is_number()) return refuse(number.dump());
+    const double value = number.get<double>();
+    if (!(value >= 1.0 / kFactorMax && value <= kFactorMax)) return refuse(number.dump());
   }
   return Status();
 }

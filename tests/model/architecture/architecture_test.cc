@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/str.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -213,7 +214,12 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
   EXPECT_TRUE(Has(ErrorOf(with("gptj", "rotary_dim", Json())), "rotary_dim: null is not built"));
   EXPECT_TRUE(Has(ErrorOf(with("gptj", "rotary_dim", 257)), "rotary_dim: expected 2 to the 256"));
   EXPECT_TRUE(Has(ErrorOf(with("gptj", "n_head", 0)), "model.n_head: expected 1"));
-  EXPECT_TRUE(Has(ErrorOf(with("llama", "head_dim", -1)), "model.head_dim: expected 1"));
+  for (const char* key : {"head_dim", "num_key_value_heads"}) {
+    for (const int wrong : {0, -2}) {
+      EXPECT_TRUE(Has(ErrorOf(with("llama", key, wrong)),
+                      key + Str(": expected at least 1, found ", wrong)));
+    }
+  }
   EXPECT_TRUE(Has(ErrorOf(with("llama", "num_key_value_heads", 5)), "5 does not divide"));
   EXPECT_TRUE(Has(ErrorOf(with("qwen2", "layer_types", {"full_attention"})), "layer_types"));
   EXPECT_TRUE(Has(ErrorOf(with("qwen2", "use_sliding_window", true)),

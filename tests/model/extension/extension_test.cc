@@ -75,6 +75,17 @@ TEST(ExtensionTest, Llama3InterpolatesLongWavelengthsAlone) {
        0.00003953});
 }
 
+// A frequency divided by it would be infinite, and every logit NaN.
+TEST(ExtensionTest, AListHasNumbersThatFrequenciesCanBeDividedBy) {
+  const Json given = {{"method", "longrope"},
+                      {"factor", 4},
+                      {"original_length", 64},
+                      {"short_factor", {1, 1e-320}},
+                      {"long_factor", {1, 1}}};
+  EXPECT_NE(ResolveExtension(given).status().message().find("extend.short_factor: expected a list"),
+            std::string::npos);
+}
+
 TEST(ExtensionTest, LongropeHasAListForEachSideOfTheOriginalLength) {
   Json given = {{"method", "longrope"}, {"factor", 4}, {"original_length", 64}};
   given["short_factor"] = Json::array({1, 1, 1, 1, 1, 1, 1, 1});
@@ -117,8 +128,9 @@ TEST(ExtensionTest, WhatIsWrongIsNamed) {
   EXPECT_TRUE(has(message({{"method", "yarn"}, {"factor", 2}}), "extend.original_length"));
   EXPECT_TRUE(has(message({{"method", "pi"}, {"factor", 0.5}}), "extend.factor"));
   EXPECT_TRUE(has(message({{"method", "pi"}, {"faktor", 2}}), "factor"));
-  EXPECT_TRUE(has(message({{"method", "longrope"}, {"factor", 2}, {"original_length", 8}}),
-                  "extend.short_factor: expected a list of positive numbers, found none"));
+  EXPECT_TRUE(
+      has(message({{"method", "longrope"}, {"factor", 2}, {"original_length", 8}}),
+          "extend.short_factor: expected a list of numbers from 1e-06 to 1e+06, found none"));
   const Json params = ResolveExtension({{"method", "longrope"},
                                         {"factor", 2},
                                         {"original_length", 8},
