@@ -19,13 +19,15 @@
 
 namespace longrun {
 
-// What a model folder says: our model, GPT-2's own switches of the score's scale, and how a rotary model
-// reads texts beyond its length.
+// What a model folder says: our model, GPT-2's own switches of the score's scale, which layers lack the
+// body's window, what is padding, and how a rotary model reads texts beyond its length.
 struct NetConfig {
   ModelConfig model;
   bool scale_attn_weights = true;                // false: the scale is 1
   bool scale_attn_by_inverse_layer_idx = false;  // true: / (layer + 1)
-  Json extension = {};                           // null, or complete (model/extension/)
+  std::vector<std::int64_t> full_layers = {};    // of a model with a window; ascending
+  std::int64_t padding_id = -1;  // a row of the embedding without a gradient; -1: none
+  Json extension = {};           // null, or complete (model/extension/)
 };
 
 // Where a body's tensors are: each name is followed by ".weight" and, where there is one, ".bias";

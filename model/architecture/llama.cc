@@ -33,6 +33,7 @@ Result<NetConfig> Read(const Json& config) {
   ASSIGN_OR_RETURN(model.body.qkv_bias, read.Bool("attention_bias", false));
   model.body.out_bias = model.body.qkv_bias;
   ASSIGN_OR_RETURN(model.body.mlp_bias, read.Bool("mlp_bias", false));
+  RETURN_IF_ERROR(ReadPadding(read, -1, net));
   RETURN_IF_ERROR(ReadRope(read, {}, net));
   return net;
 }
@@ -130,6 +131,20 @@ Status ReadLlamaShape(const ConfigReader& read, const LlamaDefaults& absent, Mod
   return ReadCommon(read, false, model);
 }
 
+Status ReadPadding(const ConfigReader& read, std::int64_t absent, NetConfig& net) {
+  if (read.IsNull("pad_token_id") || (!read.Has("pad_token_id") && absent < 0)) return Status();
+  ASSIGN_OR_RETURN(std::int64_t id, read.Int("pad_token_id", absent));
+  const std::int64_t n_rows = net.model.vocab_size;
+  if (id < -n_rows || id >= n_rows) {
+    return Status(Code::kInvalidArgument,
+                  Str("config.json: pad_token_id: expected null or one of the ", n_rows,
+                      " rows of the embedding, found ", id));
+  }
+  if (id < 0) id += n_rows;  // counted from the end, as torch.nn.Embedding does
+  net.padding_id = id;
+  return Status();
+}
+
 Result<std::int64_t> ReadWindowLength(const ConfigReader& read, std::int64_t absent) {
   ASSIGN_OR_RETURN(const std::int64_t window, read.Int("sliding_window", absent));
   if (window > 0) return window;
@@ -149,6 +164,7 @@ Json LlamaJson(const NetConfig& net, std::string_view class_name) {
                {"intermediate_size", model.d_ff},
                {"hidden_act", model.activation},
                {"rms_norm_eps", model.layer_norm_epsilon}});
+  json["pad_token_id"] = net.padding_id >= 0 ? Json(net.padding_id) : Json();
   WriteRope(net, {}, json);
   return json;
 }

@@ -27,6 +27,8 @@ std::span<const FileWord> LlamaWords();
 Status CheckLlamaKeys(const Json& config, std::initializer_list<std::string_view> more);
 // All but the biases, the window and the positions.
 Status ReadLlamaShape(const ConfigReader& read, const LlamaDefaults& absent, ModelConfig& model);
+// pad_token_id: its row of the embedding has no gradient, as transformers makes it.
+Status ReadPadding(const ConfigReader& read, std::int64_t absent, NetConfig& net);
 // sliding_window where it is no null: at least 1, since 0 would hide every key.
 Result<std::int64_t> ReadWindowLength(const ConfigReader& read, std::int64_t absent);
 Json LlamaJson(const NetConfig& net, std::string_view class_name);

@@ -21,6 +21,7 @@ Result<NetConfig> Read(const Json& config) {
   RETURN_IF_ERROR(ReadLlamaShape(
       read, {.vocab_size = 32000, .intermediate_size = 14336, .num_key_value_heads = 8},
       net.model));
+  RETURN_IF_ERROR(ReadPadding(read, -1, net));
   // A null says that there is no window.
   if (!read.IsNull("sliding_window")) {
     ASSIGN_OR_RETURN(net.model.body.window, ReadWindowLength(read, kDefaultWindow));

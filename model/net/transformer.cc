@@ -36,10 +36,11 @@ at::Tensor Activate(const std::string& name, const at::Tensor& h) {
 }  // namespace
 
 Transformer::Transformer(const NetConfig& config, TermSpec terms, Attention attention,
-                         const Compute& compute)
+                         std::optional<Attention> full_attention, const Compute& compute)
     : config_(config),
       terms_(std::move(terms)),
       attention_(std::move(attention)),
+      full_attention_(std::move(full_attention)),
       compute_(compute) {}
 
 Result<Transformer> Transformer::Make(const NetConfig& config, ParameterMap parameters,
@@ -48,13 +49,20 @@ Result<Transformer> Transformer::Make(const NetConfig& config, ParameterMap para
   ASSIGN_OR_RETURN(const TermSpec terms, TermsOf(model));
   ASSIGN_OR_RETURN(Attention attention, Attention::Make(terms, model.position.method,
                                                         model.attention_shape(), backend, compute));
+  std::optional<Attention> full_attention;
+  if (!config.full_layers.empty()) {
+    AttentionShape shape = model.attention_shape();
+    shape.window = 0;
+    ASSIGN_OR_RETURN(full_attention,
+                     Attention::Make(terms, model.position.method, shape, backend, compute));
+  }
   ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(model));
   LR_CHECK(specs.size() == parameters.size());
   for (const ParameterSpec& spec : specs) {
     const auto it = parameters.find(spec.name);
     LR_CHECK(it != parameters.end() && it->second.sizes() == at::IntArrayRef(spec.shape));
   }
-  Transformer net(config, terms, std::move(attention), compute);
+  Transformer net(config, terms, std::move(attention), std::move(full_attention), compute);
   net.Bind(std::move(parameters));
   RETURN_IF_ERROR(net.Extend());
   return net;
@@ -78,7 +86,8 @@ void Transformer::TurnFor(std::int64_t n_tokens) {
   if (extension_ == nullptr) return;
   Result<ExtendedRotation> rotation = extension_->rotation(config_.extension, rope_, n_tokens);
   LR_CHECK(rotation.ok());
-  attention_.SetRotation(std::move(rotation->frequency), rotation->magnitude);
+  attention_.SetRotation(rotation->frequency, rotation->magnitude);
+  if (full_attention_) full_attention_->SetRotation(rotation->frequency, rotation->magnitude);
 }
 
 std::int64_t Transformer::CachedLengthMax() const {
@@ -131,6 +140,9 @@ void Transformer::Bind(ParameterMap&& parameters) {
           get((terms_.share_layers ? "transformer.position." : of_layer) + learned.name));
     }
     layers_.push_back(std::move(layer));
+  }
+  for (const std::int64_t l : config_.full_layers) {
+    layers_[static_cast<std::size_t>(l)].sees_all = true;
   }
 }
 
@@ -246,8 +258,9 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& norm
                                 .x_BTC = normed_BTC,
                                 .learned = layer.learned,
                                 .scale = layer.scale};
+  Attention& attention = layer.sees_all ? *full_attention_ : attention_;
   const at::Tensor o_BHTD =
-      cache == nullptr ? attention_.Forward(call) : attention_.ForwardBehind(call, *cache);
+      cache == nullptr ? attention.Forward(call) : attention.ForwardBehind(call, *cache);
   const at::Tensor o_BTHD = o_BHTD.transpose(1, 2);
   return Linear(o_BTHD.reshape({o_BTHD.size(0), o_BTHD.size(1), -1}), layer.attn_out);
 }
@@ -272,7 +285,7 @@ at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, Atten
 
 at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {
   ProjectLearned();
-  at::Tensor x_BTC = at::embedding(wte_VC_, ids_BT);
+  at::Tensor x_BTC = at::embedding(wte_VC_, ids_BT, config_.padding_id);
   if (terms_.input_add) {
     if (terms_.input_add->multiplier != 1.0) x_BTC = x_BTC * terms_.input_add->multiplier;
     x_BTC = x_BTC + InputAddition(begin, ids_BT.size(1));

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -72,9 +73,11 @@ class Transformer {
     Weights mlp_gate, mlp_up, mlp_down;
     std::vector<at::Tensor> learned;  // by the position method, as TermSpec::learned lists it
     double scale = 0.0;
+    bool sees_all = false;  // without the body's window
   };
 
-  Transformer(const NetConfig& config, TermSpec terms, Attention attention, const Compute& compute);
+  Transformer(const NetConfig& config, TermSpec terms, Attention attention,
+              std::optional<Attention> full_attention, const Compute& compute);
   void Bind(ParameterMap&& parameters);
   void ProjectLearned();
   Status Extend();
@@ -93,6 +96,7 @@ class Transformer {
   RopeShape rope_ = {};
   TermSpec terms_;
   Attention attention_;
+  std::optional<Attention> full_attention_;  // of the layers without the window
   Compute compute_;
   ParameterMap parameters_;
   bool inputs_first_ = false;  // the layout of the products' weights

@@ -222,8 +222,6 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
   }
   EXPECT_TRUE(Has(ErrorOf(with("llama", "num_key_value_heads", 5)), "5 does not divide"));
   EXPECT_TRUE(Has(ErrorOf(with("qwen2", "layer_types", {"full_attention"})), "layer_types"));
-  EXPECT_TRUE(Has(ErrorOf(with("qwen2", "use_sliding_window", true)),
-                  "max_window_layers: expected 0 with use_sliding_window, found 28"));
   EXPECT_TRUE(Has(ErrorOf(with("mistral", "sliding_window", 0)), "sliding_window: expected at"));
   EXPECT_TRUE(Has(ErrorOf(with("baichuan", "model_max_length", 4096)), "Baichuan-13B and Baic"));
 
@@ -234,6 +232,53 @@ TEST(ArchitectureTest, KeysThatChangeTheMathematicsAreHonouredOrRefusedByName) {
   EXPECT_EQ(Read(with("qwen2", "sliding_window", 77)).model.body.window, 0);  // not in use
   EXPECT_EQ(Read(with("gpt_neox", "use_parallel_residual", false)).model.body.block, "sequential");
   EXPECT_TRUE(Read(with("llama", "attention_bias", true)).model.body.out_bias);
+}
+
+// transformers' Qwen2Config: the first max_window_layers layers see all keys; layer_types says it one by one.
+TEST(ArchitectureTest, TheLayersOfQwen2HaveTheWindowThatTheFileGivesThem) {
+  using Layers = std::vector<std::int64_t>;
+  const auto read = [](const Json& changes) {
+    Json config = {{"model_type", "qwen2"}, {"num_hidden_layers", 3}, {"sliding_window", 9}};
+    config.update(changes);
+    const NetConfig net = Read(config);
+    const auto again = FindArchitecture("qwen2").value()->write(net);
+    EXPECT_EQ(CanonicalJson(Read(again).model.ToJson()), CanonicalJson(net.model.ToJson()));
+    EXPECT_EQ(Read(again).full_layers, net.full_layers);
+    return std::pair(net.model.body.window, net.full_layers);
+  };
+  const Json sliding = "sliding_attention", full = "full_attention";
+  EXPECT_EQ(read({{"max_window_layers", 1}}), std::pair(0L, Layers{}));
+  EXPECT_EQ(read({{"use_sliding_window", true}}), std::pair(0L, Layers{}));  // from layer 28 on
+  Json windowed = {{"use_sliding_window", true}, {"max_window_layers", 0}};
+  EXPECT_EQ(read(windowed), std::pair(9L, Layers{}));
+  windowed["max_window_layers"] = 2;
+  EXPECT_EQ(read(windowed), std::pair(9L, Layers{0, 1}));
+  windowed["layer_types"] = {sliding, full, sliding};
+  EXPECT_EQ(read(windowed), std::pair(9L, Layers{1}));
+  windowed["layer_types"] = {full, full, full};
+  EXPECT_EQ(read(windowed), std::pair(0L, Layers{}));
+  EXPECT_TRUE(Has(ErrorOf({{"model_type", "qwen2"},
+                           {"num_hidden_layers", 1},
+                           {"layer_types", Json::array({sliding})}}),
+                  "needs use_sliding_window true"));
+}
+
+// torch.nn.Embedding's padding_idx, which transformers makes of it in these models.
+TEST(ArchitectureTest, TheRowOfPaddingIsReadWhereTheModelHasOne) {
+  const auto padding = [](const char* type, Json id) {
+    return Read({{"model_type", type}, {"vocab_size", 11}, {"pad_token_id", std::move(id)}})
+        .padding_id;
+  };
+  for (const char* type : {"llama", "mistral", "qwen2", "baichuan"}) {
+    EXPECT_EQ(padding(type, 3), 3);
+    EXPECT_EQ(padding(type, -1), 10);
+    EXPECT_EQ(padding(type, Json()), -1);
+    EXPECT_TRUE(Has(ErrorOf({{"model_type", type}, {"vocab_size", 11}, {"pad_token_id", 11}}),
+                    "pad_token_id: expected null or one of the 11 rows"));
+  }
+  EXPECT_EQ(padding("gpt_neox", 3), -1);
+  EXPECT_EQ(Read({{"model_type", "llama"}}).padding_id, -1);
+  EXPECT_EQ(Read({{"model_type", "baichuan"}}).padding_id, 0);
 }
 
 // Of EleutherAI/gpt-j-6b, gpt-neox-20b, huggyllama/llama-7b.

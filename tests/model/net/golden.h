@@ -38,7 +38,7 @@ inline const char* const kBodyCases[] = {"bodies/gptj",           "bodies/gptj_t
                                          "bodies/llama_linear",   "bodies/llama_dynamic",
                                          "bodies/llama_yarn",     "bodies/llama_llama3",
                                          "bodies/llama_longrope", "bodies/gpt_neox_yarn",
-                                         "bodies/baichuan"};
+                                         "bodies/qwen2_layers",   "bodies/baichuan"};
 
 inline std::string GoldenFolder(const std::string& name) {
   const std::string part = name.find('/') == std::string::npos ? "net/" : "";

@@ -52,6 +52,25 @@ INSTANTIATE_TEST_SUITE_P(Methods, GradientTest,
                          testing::Values("none", "learned", "sinusoidal", "rope", "alibi",
                                          "cable"));
 
+// As torch.nn.Embedding with a padding_idx: the row is read, and learns nothing there.
+TEST(GradientPaddingTest, TheEmbeddingOfPaddingHasNoGradient) {
+  NetConfig config = SmallConfig("none");
+  config.model.tie_embeddings = false;
+  const at::Tensor tokens = SmallTokens(2, 7);
+  const auto gradient = [&](std::int64_t padding_id) {
+    config.padding_id = padding_id;
+    Transformer net = SmallNet(config, "fp64");
+    ClearGradients(net);
+    AddGradients(net, tokens.narrow(1, 0, 6), tokens.narrow(1, 1, 6), 1.0);
+    return GradientOf(net.parameters().at("transformer.wte.weight")).clone();
+  };
+  const std::int64_t id = tokens[0][2].item<std::int64_t>();
+  at::Tensor expected = gradient(-1);
+  EXPECT_GT(expected.select(0, id).abs().max().item<double>(), 0.0);
+  expected.select(0, id).zero_();
+  EXPECT_EQ((gradient(id) - expected).abs().max().item<double>(), 0.0);
+}
+
 // Bytes that a step over 256 tokens holds at its highest.
 std::int64_t PeakOfAStep(const char* method, std::int64_t n_layer) {
   NetConfig config = SmallConfig(method);

@@ -32,6 +32,7 @@ inline NetConfig WithBody(NetConfig config, const std::string& architecture) {
   BodyConfig& body = config.model.body;
   if (architecture == "llama" || architecture == "qwen2") body.n_kv_head = config.model.n_head / 2;
   if (architecture == "mistral" || architecture == "qwen2") body.window = 5;
+  if (architecture == "qwen2") config.full_layers = {1};
   LR_CHECK(config.model.Check().ok());
   return config;
 }
