@@ -57,7 +57,8 @@ CASES = {
     "qwen2_layers": ("qwen2", LLAMA | {
         "use_sliding_window": True, "sliding_window": 4, "num_hidden_layers": 3,
         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
-    "baichuan": ("baichuan", LLAMA | {"num_key_value_heads": 6}),
+    # Its pad_token_id is 0 where the file does not say.
+    "baichuan": ("baichuan", LLAMA | {"num_key_value_heads": 6, "pad_token_id": 0}),
 }
 # Baichuan-7B's keys; transformers has no model of it.
 BAICHUAN_KEYS = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",

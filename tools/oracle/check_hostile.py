@@ -118,7 +118,7 @@ def check(trainer, report, scratch):
             ("causal", 1, ["causal"]),
             ("position", 7, ["position"]), ("position", {}, ["position", "method"]),
             ("position", [], ["position"]), ("position", "ropes", ["ropes", "rope"]),
-            ("position", {"method": "t5"}, ["position.method", "t5"]),
+            ("position", {"method": "dape"}, ["position.method", "dape"]),
             ("position", {"method": "rope", "theta": 1}, ["position.theta"]),
             ("position", {"method": "rope", "base": "big"}, ["position.base"]),
             ("position", {"method": "rope", "base": -1}, ["position.base"]),
