@@ -37,7 +37,8 @@ constexpr RopeSpelling kSpelling = {.base = "rotary_emb_base",
                                     .other_base = "rope_theta",
                                     .partial = "rotary_pct",
                                     .other_partial = "partial_rotary_factor",
-                                    .partial_where_absent = 0.25};
+                                    .partial_where_absent = 0.25,
+                                    .may_be_partial = true};
 
 void SetBody(ModelConfig& model) {
   model.body = {.block = "parallel", .n_kv_head = model.n_head, .head_dim = model.EvenHeadDim()};

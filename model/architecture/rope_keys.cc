@@ -16,6 +16,7 @@ namespace {
 // What rope_parameters may hold beside the parameters of a scaling.
 constexpr std::string_view kTheta = "rope_theta";
 constexpr std::string_view kPartial = "partial_rotary_factor";
+constexpr double kBaseWhereAbsent = 10000.0;
 
 // The one value that several keys say, each present or not.
 class OneValue {
@@ -33,6 +34,17 @@ class OneValue {
     value_ = value;
     shown_ = std::string(shown);
     return Status();
+  }
+  // A key that transformers writes beside `key` and passes over where it stands alone.
+  Status AddEcho(const ConfigReader& read, std::string_view echo, std::string_view key,
+                 double absent) {
+    if (echo.empty() || !read.Has(echo)) return Status();
+    if (given_) return Add(read.config(), echo, echo);
+    ASSIGN_OR_RETURN(const double value, read.Double(echo, absent));
+    if (value == absent) return Status();
+    return Status(Code::kInvalidArgument,
+                  Str("config.json: ", echo, " ", value, " without ", key,
+                      ": transformers passes over it and takes ", absent, "; give ", key));
   }
   double Or(double absent) const { return given_ ? value_ : absent; }
 
@@ -103,20 +115,23 @@ Result<const Scaling*> FindScaling(const std::string& type, std::string_view sho
                                           "\" is not built; there are ", Join(known, ", ")));
 }
 
-// The length that the model was trained at, where transformers looks for it: in the scaling, and beside
-// it (Phi-3's place: for longrope in all versions, for yarn and llama3 from 5 on). Null where neither says.
+// The length that the model was trained at: in the scaling, or beside it (Phi-3's place); null where neither
+// says. transformers 4 looks for longrope's beside rope_scaling alone, and for that of others in it alone; 5
+// looks in both places, and rope_parameters is its own word.
 Result<Json> OwnLength(const ConfigReader& read, const Scaling& scaling, const Json& object,
-                       std::string_view shown) {
+                       std::string_view shown, const Json& of_model) {
   const Json own = Given(object, kOwnLength) ? object[kOwnLength] : Json();
-  if (!read.Has(kOwnLength)) return own;
-  const Json beside = read[kOwnLength];
-  if (own.is_null() && scaling.method == "longrope") return beside;
+  const Json beside = read.Has(kOwnLength) ? read[kOwnLength] : Json();
   if (own == beside) return own;
-  return Status(
-      Code::kUnimplemented,
-      Str("config.json: ", kOwnLength, " ", beside.dump(), " beside ", shown, ".", kOwnLength, " ",
-          own.is_null() ? "(absent)" : own.dump(),
-          ": versions of transformers differ in which they take; give it in ", shown, " alone"));
+  const bool longrope = scaling.method == "longrope";
+  if (longrope && own.is_null()) return beside;
+  const bool in_all = !longrope || shown != "rope_scaling" || own == of_model;
+  if (beside.is_null() && in_all) return own;
+  const auto text = [](const Json& length) { return length.is_null() ? "absent" : length.dump(); };
+  return Status(Code::kUnimplemented,
+                Str("config.json: ", shown, ".", kOwnLength, " is ", text(own), ", and ",
+                    kOwnLength, " beside ", shown, " ", text(beside),
+                    ": versions of transformers differ in which they take; give both alike"));
 }
 
 // L0 as transformers finds it, null where the scaling needs none; `absent`: a model's length where the
@@ -134,7 +149,7 @@ Result<Json> OriginalLength(const ConfigReader& read, const Scaling& scaling, co
     }
     return of_model;
   }
-  ASSIGN_OR_RETURN(const Json own, OwnLength(read, scaling, object, shown));
+  ASSIGN_OR_RETURN(const Json own, OwnLength(read, scaling, object, shown, of_model));
   if (!own.is_null()) return own;
   if (scaling.length == Scaling::Length::kOwn) {
     return Status(Code::kInvalidArgument,
@@ -238,20 +253,25 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
     net.extension = extension;
   }
   OneValue base, partial;
-  for (const std::string_view key : {spelling.base, spelling.other_base}) {
-    RETURN_IF_ERROR(base.Add(read.config(), key, key));
-  }
-  for (const std::string_view key : {spelling.partial, spelling.other_partial}) {
-    RETURN_IF_ERROR(partial.Add(read.config(), key, key));
-  }
+  RETURN_IF_ERROR(base.Add(read.config(), spelling.base, spelling.base));
+  RETURN_IF_ERROR(partial.Add(read.config(), spelling.partial, spelling.partial));
   for (const char* object : {"rope_scaling", "rope_parameters"}) {
     if (!read.Has(object)) continue;
     RETURN_IF_ERROR(base.Add(read[object], kTheta, Str(object, ".", kTheta)));
     RETURN_IF_ERROR(partial.Add(read[object], kPartial, Str(object, ".", kPartial)));
   }
-  const Json rope = {{"method", "rope"},
-                     {"base", base.Or(10000.0)},
-                     {"partial", partial.Or(spelling.partial_where_absent)}};
+  RETURN_IF_ERROR(base.AddEcho(read, spelling.other_base, spelling.base, kBaseWhereAbsent));
+  RETURN_IF_ERROR(partial.AddEcho(read, spelling.other_partial, spelling.partial,
+                                  spelling.partial_where_absent));
+  const double share = partial.Or(spelling.partial_where_absent);
+  if (!spelling.may_be_partial && share != 1.0 && !read.Has("position")) {
+    return Status(Code::kUnimplemented, Str("config.json: ", kPartial, " ", share,
+                                            ": transformers' ", net.model.architecture,
+                                            " turns all channels of a head; \"position\": "
+                                            "{\"method\": \"rope\", \"partial\": ",
+                                            share, "} asks for it here"));
+  }
+  const Json rope = {{"method", "rope"}, {"base", base.Or(kBaseWhereAbsent)}, {"partial", share}};
   RETURN_IF_ERROR(ReadPosition(read, rope, {{"base", spelling.base}, {"partial", spelling.partial}},
                                net.model));
   // Another method than the file's own rope has nothing to scale.

@@ -14,10 +14,11 @@ namespace longrun {
 
 struct RopeSpelling {
   std::string_view base = "rope_theta";
-  std::string_view other_base = "";  // says the same; must agree
+  std::string_view other_base = "";  // says the same beside it; counts for nothing alone
   std::string_view partial = "partial_rotary_factor";
   std::string_view other_partial = "";
   double partial_where_absent = 1.0;
+  bool may_be_partial = false;              // else transformers turns all channels, or fails
   std::int64_t length_where_absent = 2048;  // max_position_embeddings
 };
 

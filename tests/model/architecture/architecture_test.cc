@@ -333,6 +333,13 @@ TEST(ArchitectureTest, TheBaseOfRopeMayBeSpelledInThreeWaysThatAgree) {
   EXPECT_EQ(ErrorOf({{"model_type", "gpt_neox"}, {"rotary_emb_base", 500}, {"rope_theta", 10000}}),
             "config.json: rope_theta 10000 contradicts rotary_emb_base 500; leave one of the two "
             "out");
+  // Alone, transformers 4.57 and 5.23 pass over it.
+  EXPECT_EQ(base({{"rope_theta", 10000}}), 10000.0);
+  EXPECT_EQ(ErrorOf({{"model_type", "gpt_neox"}, {"rope_theta", 500}}),
+            "config.json: rope_theta 500 without rotary_emb_base: transformers passes over it and "
+            "takes 10000; give rotary_emb_base");
+  EXPECT_TRUE(Has(ErrorOf({{"model_type", "gpt_neox"}, {"partial_rotary_factor", 0.5}}),
+                  "partial_rotary_factor 0.5 without rotary_pct"));
 }
 
 TEST(ArchitectureTest, TheBaseOfRopeInsideAScalingCounts) {
@@ -341,6 +348,17 @@ TEST(ArchitectureTest, TheBaseOfRopeInsideAScalingCounts) {
   EXPECT_EQ(Read(config).model.position.params.at("base").get<double>(), 5000);
   config["rope_theta"] = 10000;
   EXPECT_TRUE(Has(ErrorOf(config), "rope_scaling.rope_theta 5000 contradicts rope_theta 10000"));
+}
+
+// transformers 4.57 fails on it, 5.23 passes over it.
+TEST(ArchitectureTest, APartOfTheChannelsTurnsWhereTransformersCanDoIt) {
+  Json config = {{"model_type", "llama"}, {"rope_parameters", {{"partial_rotary_factor", 0.5}}}};
+  EXPECT_TRUE(Has(ErrorOf(config), "partial_rotary_factor 0.5: transformers' llama turns all"));
+  config["position"] = {{"method", "rope"}, {"partial", 0.5}};
+  EXPECT_EQ(ErrorOf(config), "");
+  config.erase("position");
+  config["rope_parameters"]["partial_rotary_factor"] = 1;
+  EXPECT_EQ(ErrorOf(config), "");
 }
 
 TEST(ArchitectureTest, OurPositionKeyIsWhatTheModelDoes) {

@@ -232,6 +232,19 @@ TEST(ExtendedBodyTest, TheOriginalLengthMayStandBesideLongrope) {
   EXPECT_TRUE(has(read({{"factor", 8}}), "rope_scaling.factor 8 contradicts"));
   EXPECT_TRUE(read({{"factor", 8}, {"attention_factor", 1.5}}).ok());
   EXPECT_TRUE(has(read({{"original_max_position_embeddings", 8}}), "versions of transformers"));
+  // In it alone: transformers 4 passes over it in rope_scaling, and does not know rope_parameters.
+  const Json scaling = {{"rope_type", "longrope"},
+                        {"short_factor", {1, 1}},
+                        {"long_factor", {2, 2}},
+                        {"original_max_position_embeddings", 16}};
+  Json config = {{"model_type", "llama"}, {"head_dim", 4}, {"max_position_embeddings", 64}};
+  config["rope_parameters"] = scaling;
+  EXPECT_EQ(ParseModelConfig(config)->extension.at("original_length"), 16);
+  config.erase("rope_parameters");
+  config["rope_scaling"] = scaling;
+  EXPECT_TRUE(has(ParseModelConfig(config), "give both alike"));
+  config["original_max_position_embeddings"] = 16;
+  EXPECT_EQ(ParseModelConfig(config)->extension.at("original_length"), 16);
 }
 
 // ---- weights in several files ------------------------------------------------------------------
