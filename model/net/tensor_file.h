@@ -1,4 +1,4 @@
-// Tensors in safetensors files (model/net/safetensors.h).
+// Tensors in safetensors files (model/safetensors.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/status.h"
-#include "model/net/safetensors.h"
+#include "model/safetensors.h"
 
 namespace longrun {
 

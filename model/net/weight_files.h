@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "model/net/safetensors.h"
+#include "model/safetensors.h"
 
 namespace longrun {
 

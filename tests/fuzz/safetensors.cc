@@ -1,5 +1,5 @@
 // A safetensors file: refused, or every tensor lies inside the file and its bytes fit its shape.
-#include "model/net/safetensors.h"
+#include "model/safetensors.h"
 
 #include "base/check.h"
 #include "tests/fuzz/target.h"

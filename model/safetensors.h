@@ -2,7 +2,7 @@
 // JSON header {name: {dtype, shape, data_offsets}, "__metadata__": {text: text}}, then the data.
 //
 // A file is somebody else's until it is proven: every length, shape and offset is checked against
-// the file before a byte of data is looked at. Torch-free; tensor_file.h makes tensors of it.
+// the file before a byte of data is looked at. Torch-free; net/tensor_file.h makes tensors of it.
 #pragma once
 
 #include <cstddef>
@@ -58,13 +58,16 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
+// A whole file's bytes; the order in it is that of the names.
+std::string SafetensorsBytes(const std::map<std::string, StoredTensor>& tensors,
+                             const std::map<std::string, std::string>& metadata = {});
+
 struct WrittenFile {
   std::string sha256;
   std::int64_t n_bytes = 0;
 };
 
-// Writes the file atomically (temporary, fsync, rename); gives the digest of its bytes. The order
-// in the file is that of the names.
+// Writes those bytes atomically (temporary, fsync, rename), without holding them; gives their digest.
 Result<WrittenFile> WriteSafetensors(const std::string& path,
                                      const std::map<std::string, StoredTensor>& tensors,
                                      const std::map<std::string, std::string>& metadata = {});

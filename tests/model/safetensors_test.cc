@@ -1,4 +1,4 @@
-#include "model/net/safetensors.h"
+#include "model/safetensors.h"
 
 #include <gtest/gtest.h>
 
@@ -57,6 +57,7 @@ TEST_F(SafetensorsTest, WhatWasWrittenIsRead) {
   EXPECT_EQ(std::memcmp(a.bytes.data(), values, sizeof values), 0);
   EXPECT_EQ(file->Find("b")->type, StoredType::kI64);
   EXPECT_EQ(file->Find("c"), nullptr);
+  EXPECT_EQ(SafetensorsBytes(tensors, {{"format", "pt"}}), ReadFile(Path()).value());
 }
 
 TEST_F(SafetensorsTest, AFileWithoutRoomForItsHeaderIsRefused) {

@@ -1,4 +1,4 @@
-#include "model/net/safetensors.h"
+#include "model/safetensors.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -159,6 +159,27 @@ class PendingFile {
   std::int64_t n_bytes_ = 0;
 };
 
+// What stands before the data: its length and the JSON, padded to whole words.
+std::string HeaderBytes(const std::map<std::string, StoredTensor>& tensors,
+                        const std::map<std::string, std::string>& metadata) {
+  Json header = Json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::uint64_t at = 0;
+  for (const auto& [name, tensor] : tensors) {
+    std::uint64_t n_bytes = StoredTypeBytes(tensor.type);
+    for (const std::int64_t size : tensor.shape) n_bytes *= static_cast<std::uint64_t>(size);
+    LR_CHECK(n_bytes == tensor.bytes.size());
+    header[name] = {{"dtype", StoredTypeName(tensor.type)},
+                    {"shape", tensor.shape},
+                    {"data_offsets", {at, at + n_bytes}}};
+    at += n_bytes;
+  }
+  std::string text = CanonicalJson(header);
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const std::uint64_t n_header = text.size();
+  return std::string(reinterpret_cast<const char*>(&n_header), sizeof n_header) + text;
+}
+
 }  // namespace
 
 std::string_view StoredTypeName(StoredType type) { return RowOf(type).name; }
@@ -245,29 +266,25 @@ const StoredTensor* SafetensorsFile::Find(const std::string& name) const {
   return it == tensors_.end() ? nullptr : &it->second;
 }
 
+std::string SafetensorsBytes(const std::map<std::string, StoredTensor>& tensors,
+                             const std::map<std::string, std::string>& metadata) {
+  std::string bytes = HeaderBytes(tensors, metadata);
+  std::size_t n_data = 0;
+  for (const auto& [name, tensor] : tensors) n_data += tensor.bytes.size();
+  bytes.reserve(bytes.size() + n_data);
+  for (const auto& [name, tensor] : tensors) {
+    bytes.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+  }
+  return bytes;
+}
+
 Result<WrittenFile> WriteSafetensors(const std::string& path,
                                      const std::map<std::string, StoredTensor>& tensors,
                                      const std::map<std::string, std::string>& metadata) {
-  Json header = Json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  std::uint64_t at = 0;
-  for (const auto& [name, tensor] : tensors) {
-    std::uint64_t n_bytes = StoredTypeBytes(tensor.type);
-    for (const std::int64_t size : tensor.shape) n_bytes *= static_cast<std::uint64_t>(size);
-    LR_CHECK(n_bytes == tensor.bytes.size());
-    header[name] = {{"dtype", StoredTypeName(tensor.type)},
-                    {"shape", tensor.shape},
-                    {"data_offsets", {at, at + n_bytes}}};
-    at += n_bytes;
-  }
-  std::string text = CanonicalJson(header);
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  const std::uint64_t n_header = text.size();
-
+  const std::string header = HeaderBytes(tensors, metadata);
   PendingFile file(path + ".tmp");
   RETURN_IF_ERROR(file.Open());
-  RETURN_IF_ERROR(file.Write(&n_header, sizeof n_header));
-  RETURN_IF_ERROR(file.Write(text.data(), text.size()));
+  RETURN_IF_ERROR(file.Write(header.data(), header.size()));
   for (const auto& [name, tensor] : tensors) {
     RETURN_IF_ERROR(file.Write(tensor.bytes.data(), tensor.bytes.size()));
   }
