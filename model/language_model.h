@@ -1,5 +1,5 @@
 // What an evaluation knows of a model: the negative log-likelihood it gives to tokens, and, of a
-// network, how it is timed.
+// network, how it is timed and where it looks.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "model/attention_probe.h"
 #include "model/throughput_probe.h"
 
 namespace longrun {
@@ -32,6 +33,8 @@ class LanguageModel {
                                                       std::span<const Window> windows) = 0;
   // Null for what has no step to time, as a table of counts. Lives as long as the model.
   virtual ThroughputProbe* throughput() { return nullptr; }
+  // Null for what has no attention. Lives as long as the model.
+  virtual AttentionProbe* attention() { return nullptr; }
 };
 
 }  // namespace longrun

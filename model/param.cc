@@ -63,7 +63,8 @@ std::string Expected(const ParamSpec& spec) {
       return spec.choices.empty() ? Str("text of at most ", kTextBytesMax, " bytes")
                                   : Str("one of ", Join(spec.choices, ", "));
     case ParamSpec::Type::kIntList:
-      return Str("a list of integers from ", Range(spec));
+      return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "),
+                 "a list of integers from ", Range(spec));
     case ParamSpec::Type::kChoiceList:
       return Str("a list of ", Join(spec.choices, ", "));
   }
@@ -101,8 +102,15 @@ void CheckChoice(const ParamSpec& spec, const Json& value, std::vector<ParamErro
   errors.push_back({key, std::move(message)});
 }
 
+// "all" in place of a list of integers.
+bool IsWordForList(const ParamSpec& spec, const Json& value) {
+  return value.is_string() &&
+         std::ranges::find(spec.choices, value.get_ref<const std::string&>()) != spec.choices.end();
+}
+
 void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
   const std::string key(spec.name);
+  if (IsWordForList(spec, value)) return;
   if (!value.is_array() || value.empty()) {
     errors.push_back({key, Str("expected ", Expected(spec), ", found ", Shown(value))});
     return;
@@ -200,7 +208,7 @@ void RefuseGiven(const ParamSpec& spec, std::span<const ParamSpec> specs, const 
 // One value, one spelling: integers are stored as integers.
 Json Normalised(const ParamSpec& spec, const Json& value) {
   if (spec.type == ParamSpec::Type::kInt) return *WholeNumber(value);
-  if (spec.type == ParamSpec::Type::kIntList) {
+  if (spec.type == ParamSpec::Type::kIntList && !IsWordForList(spec, value)) {
     Json list = Json::array();
     for (const Json& item : value) list.push_back(*WholeNumber(item));
     return list;

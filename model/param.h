@@ -20,7 +20,7 @@ struct ParamSpec {
     kDouble,
     kBool,
     kChoice,      // one of `choices`, a string; any text where there are none
-    kIntList,     // integers, at least one, none twice
+    kIntList,     // integers, at least one, none twice; or one of `choices`, as a word for a list
     kChoiceList,  // of `choices`, at least one, none twice
   };
   // Another parameter of the table, a choice that has a default, and values of it.
@@ -33,7 +33,7 @@ struct ParamSpec {
   Json default_value;  // null: must be given
   double min = 0.0;    // of numbers and list items, inclusive
   double max = 0.0;
-  std::vector<std::string> choices = {};          // of kChoice and kChoiceList
+  std::vector<std::string> choices = {};          // of kChoice, kChoiceList and kIntList
   std::vector<std::string> choices_unbuilt = {};  // known by name, refused as not built yet
   std::string_view meaning;
   // Belongs to these values of another parameter alone: with any other it is refused where it is

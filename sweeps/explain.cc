@@ -163,7 +163,8 @@ std::string ParamValue(const ParamSpec& spec) {
     case ParamSpec::Type::kChoiceList:
       return Str("a list of ", Join(spec.choices, ", "));
     case ParamSpec::Type::kIntList:
-      return Str("a list of integers", range);
+      return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "),
+                 "a list of integers", range);
   }
   return "";
 }

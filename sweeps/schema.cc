@@ -543,6 +543,7 @@ Json ParamSchema(const ParamSpec& spec) {
                     {"items", CountSchema(spec.min, spec.max)},
                     {"minItems", 1},
                     {"uniqueItems", true}};
+      if (!spec.choices.empty()) schema = Json{{"anyOf", {{{"enum", spec.choices}}, schema}}};
       break;
   }
   schema["description"] = ParamMeaning(spec);
@@ -723,6 +724,10 @@ std::string ParamRows(std::span<const ParamSpec> specs) {
                              ? Join(spec.choices, ", ")
                              : Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
     if (is_list) values = Str("a list of ", values);
+    if (spec.type == ParamSpec::Type::kIntList && !spec.choices.empty()) {
+      values = Str(Join(spec.choices, ", "), ", or a list of ", ShowNumber(spec.min), " to ",
+                   ShowNumber(spec.max));
+    }
     const std::string default_value = spec.default_value.is_null() ? "must be given"
                                       : spec.default_value.is_string()
                                           ? spec.default_value.get<std::string>()
@@ -734,8 +739,8 @@ std::string ParamRows(std::span<const ParamSpec> specs) {
 }
 
 constexpr std::array<std::string_view, 3> kUnbuiltMethods = {"sandwich", "randpos", "pose"};
-constexpr std::array<std::string_view, 7> kUnbuiltEvaluations = {
-    "passkey", "needle", "longbench", "leval", "retrieval", "memory", "attention"};
+constexpr std::array<std::string_view, 6> kUnbuiltEvaluations = {
+    "passkey", "needle", "longbench", "leval", "retrieval", "memory"};
 
 }  // namespace
 

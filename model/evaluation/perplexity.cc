@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "model/evaluation/split.h"
 
 namespace longrun {
 
@@ -79,15 +80,8 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
   const Protocol& protocol = FindProtocol(params.at("protocol").get_ref<const std::string&>());
   const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
   const auto split = params.at("split").get<std::string>();
-  const auto tokens = dataset.split_tokens.find(split);
-  if (tokens == dataset.split_tokens.end()) {
-    std::vector<std::string> names;
-    names.reserve(dataset.split_tokens.size());
-    for (const auto& [name, n] : dataset.split_tokens) names.push_back(name);
-    return ParamError{"split", Str("dataset \"", dataset.name, "\" has no split ", split,
-                                   "; there is ", Join(names, ", "))};
-  }
-  const std::int64_t n_tokens = tokens->second;
+  if (auto error = CheckSplit(dataset, split); error) return error;
+  const std::int64_t n_tokens = dataset.split_tokens.at(split);
   if (!protocol.uses_bos && n_tokens - 1 < lengths.back()) {
     return ParamError{"context_lengths", Str("context length ", lengths.back(), " needs ",
                                              lengths.back(), " + 1 tokens, but split ", split,

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "base/str.h"
+#include "model/evaluation/attention_map.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/multiple_choice.h"
 #include "model/evaluation/perplexity.h"
@@ -14,6 +15,7 @@ std::span<const Evaluation* const> Evaluations() {
       &kPerplexity,
       &kThroughput,
       &kMultipleChoice,
+      &kAttentionMap,
   };
   return kEvaluations;
 }

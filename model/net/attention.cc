@@ -280,8 +280,23 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, s
   const at::Tensor bias = StaticBias(q_begin, n_query, k_begin, n_key, block, n_positions);
   if (bias.defined()) scores = scores.add_(bias);
   scores = WithPositions(scores, q_BHQD, call, prepared, q_begin, k_begin);
-  const at::Tensor p = at::softmax(scores, -1).to(compute_.product);
-  return Mix(p, v_BHKD);
+  const at::Tensor p = at::softmax(scores, -1);
+  if (call.observer != nullptr) {
+    Show(call, prepared,
+         {.scores_BHQK = scores, .p_BHQK = p, .q_begin = q_begin, .k_begin = k_begin});
+  }
+  return Mix(p.to(compute_.product), v_BHKD);
+}
+
+void Attention::Show(const Call& call, const Prepared& prepared, AttentionBlock block) const {
+  if (prepared.cumulated_BHT.defined() && !terms_.key_bias_gate->two_sided) {
+    // b_i relative to the block's first query, which the block leaves out.
+    const at::Tensor b_BHQ =
+        prepared.cumulated_BHT.narrow(2, block.q_begin, block.scores_BHQK.size(2));
+    const at::Tensor row_BHQ = (b_BHQ - b_BHQ.narrow(2, 0, 1)).to(compute_.dtype);
+    block.scores_BHQK = block.scores_BHQK + row_BHQ.unsqueeze(3);
+  }
+  (*call.observer)(block);
 }
 
 // What each token adds to the price, in the order of T: b_t is minus their sum up to t.
@@ -329,7 +344,9 @@ at::Tensor Attention::Forward(const Call& given) {
   Call call = given;
   const std::int64_t n_positions = call.q_BHTD.size(2);
   Turn(call, 0, (n_positions + 1) / 2);
-  if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, shape_.causal);
+  if (backend_ == AttentionBackend::kTorch && call.observer == nullptr) {
+    return FusedAttention(call, shape_.causal);
+  }
   Prepared prepared = Prepare(call, n_positions);
   if (terms_.key_bias_gate) prepared.cumulated_BHT = -at::cumsum(GateSteps(call), 2, at::kDouble);
   return AllBlocks(std::move(call), prepared);

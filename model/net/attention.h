@@ -21,6 +21,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,16 @@ struct AttentionCache {
   std::int64_t n = 0;         // tokens held: T before
 };
 
+// What the queries [q_begin, q_begin + Q) of a call give to the keys [k_begin, k_begin + K), which are
+// all that any of them sees.
+struct AttentionBlock {
+  at::Tensor scores_BHQK;  // s, a learned bias as b_i - b_j; -inf where hidden
+  at::Tensor p_BHQK;       // not rounded to compute.product
+  std::int64_t q_begin = 0, k_begin = 0;
+};
+// Shown each block of queries of a call as it is computed, in their order.
+using AttentionObserver = std::function<void(const AttentionBlock&)>;
+
 class Attention {
  public:
   // kUnimplemented when the back-end lacks a term; `method` is the name for that message.
@@ -54,6 +65,9 @@ class Attention {
     at::Tensor x_BTC;                   // the layer's input after its LayerNorm: for a gate
     std::vector<at::Tensor> learned;    // what the method learns, in the order of TermSpec::learned
     double scale = 0.0;
+    // Forward alone, without gradients. What is looked at takes `reference`'s way in either back-end,
+    // since the fused attention forms no p.
+    const AttentionObserver* observer = nullptr;
   };
   // o_BHTD, of type compute.product.
   at::Tensor Forward(const Call& call);
@@ -91,6 +105,7 @@ class Attention {
                         std::int64_t n_key, std::int64_t block, std::int64_t n_positions);
   at::Tensor BlockForward(const Call& call, const Prepared& prepared, std::int64_t q_begin,
                           std::int64_t n_query, std::int64_t block);
+  void Show(const Call& call, const Prepared& prepared, AttentionBlock block) const;
 
   TermSpec terms_;
   AttentionShape shape_;

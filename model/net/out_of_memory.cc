@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,8 @@ Status WithinMemory(const std::function<Status()>& body) {
     const std::string_view what = error.what_without_backtrace();
     if (what.find("DefaultCPUAllocator") == std::string_view::npos) throw;
     return Status(Code::kResourceExhausted, std::string(what));
+  } catch (const std::bad_alloc&) {
+    return Status(Code::kResourceExhausted, "the host has too little memory");
   }
 }
 

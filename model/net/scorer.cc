@@ -100,4 +100,9 @@ ThroughputProbe* NetScorer::throughput() {
   return &*probe_;
 }
 
+AttentionProbe* NetScorer::attention() {
+  if (!attention_) attention_.emplace(net_);
+  return &*attention_;
+}
+
 }  // namespace longrun

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/language_model.h"
+#include "model/net/attention_probe.h"
 #include "model/net/throughput.h"
 #include "model/net/transformer.h"
 
@@ -25,6 +26,7 @@ class NetScorer final : public LanguageModel {
   Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                               std::span<const Window> windows) override;
   ThroughputProbe* throughput() override;
+  AttentionProbe* attention() override;
 
  private:
   Status CheckWindows(std::span<const std::int32_t> tokens, std::span<const Window> windows) const;
@@ -35,6 +37,7 @@ class NetScorer final : public LanguageModel {
   Transformer& net_;
   std::int32_t bos_id_;
   std::optional<NetThroughput> probe_;
+  std::optional<NetAttention> attention_;
 };
 
 }  // namespace longrun

@@ -250,14 +250,15 @@ std::vector<at::Tensor> Transformer::Projections(const Layer& layer,
 }
 
 at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,
-                                      AttentionCache* cache) {
+                                      AttentionCache* cache, const AttentionObserver* observer) {
   const std::vector<at::Tensor> qkv_BHTD = Projections(layer, normed_BTC);
   const Attention::Call call = {.q_BHTD = qkv_BHTD[0],
                                 .k_BHTD = qkv_BHTD[1],
                                 .v_BHTD = qkv_BHTD[2],
                                 .x_BTC = normed_BTC,
                                 .learned = layer.learned,
-                                .scale = layer.scale};
+                                .scale = layer.scale,
+                                .observer = observer};
   Attention& attention = layer.sees_all ? *full_attention_ : attention_;
   const at::Tensor o_BHTD =
       cache == nullptr ? attention.Forward(call) : attention.ForwardBehind(call, *cache);
@@ -272,9 +273,10 @@ at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& normed_BTC
   return Linear(Activate(activation, Linear(normed_BTC, layer.mlp_gate)) * up, layer.mlp_down);
 }
 
-at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, AttentionCache* cache) {
+at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, AttentionCache* cache,
+                              const AttentionObserver* observer) {
   const at::Tensor normed_BTC = Norm(x_BTC, layer.norm_1);
-  const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, cache);
+  const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, cache, observer);
   if (config_.model.body.block == "sequential") {
     const at::Tensor between_BTC = x_BTC + attended_BTC;
     return between_BTC + MlpPart(layer, Norm(between_BTC, layer.norm_2));
@@ -298,6 +300,21 @@ at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {
   at::Tensor x_BTC = Embedded(ids_BT, 0);
   for (const Layer& layer : layers_) x_BTC = Block(layer, x_BTC, nullptr);
   return Norm(x_BTC, final_norm_);
+}
+
+bool Transformer::Observe(
+    const at::Tensor& ids_BT, std::int64_t n_layers,
+    const std::function<bool(std::int64_t layer, AttentionObserver&)>& before) {
+  const at::NoGradGuard no_grad;
+  TurnFor(ids_BT.size(1));
+  at::Tensor x_BTC = Embedded(ids_BT, 0);
+  for (std::int64_t l = 0; l < n_layers; ++l) {
+    AttentionObserver observer;
+    if (!before(l, observer)) return false;
+    const Layer& layer = layers_[static_cast<std::size_t>(l)];
+    x_BTC = Block(layer, x_BTC, nullptr, observer ? &observer : nullptr);
+  }
+  return true;
 }
 
 at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches) {

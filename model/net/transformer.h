@@ -14,6 +14,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -56,6 +57,11 @@ class Transformer {
   // The same of tokens that stand behind those in the caches, one for each layer, to which they are
   // added (Attention::ForwardBehind); the whole sequence is of a length that CheckLength passed.
   at::Tensor HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches);
+  // The first n_layers of them as Hidden runs them, without gradients. `before(l, observer)` is called
+  // before layer l: it gives the observer of its attention (left empty: none looks), or says stop.
+  // False when it said so.
+  bool Observe(const at::Tensor& ids_BT, std::int64_t n_layers,
+               const std::function<bool(std::int64_t layer, AttentionObserver&)>& before);
   bool has_gate() const { return terms_.key_bias_gate.has_value(); }
   AttentionBackend backend() const { return attention_.backend(); }
   // The head's weight is the embedding when tied.
@@ -84,9 +90,11 @@ class Transformer {
   void TurnFor(std::int64_t n_tokens);
   at::Tensor InputAddition(std::int64_t begin, std::int64_t n);
   at::Tensor Embedded(const at::Tensor& ids_BT, std::int64_t begin);
-  at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, AttentionCache* cache);
+  at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, AttentionCache* cache,
+                   const AttentionObserver* observer = nullptr);
   std::vector<at::Tensor> Projections(const Layer& layer, const at::Tensor& normed_BTC) const;
-  at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC, AttentionCache* cache);
+  at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC, AttentionCache* cache,
+                           const AttentionObserver* observer);
   at::Tensor MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const;
   at::Tensor Linear(const at::Tensor& x, const Weights& product) const;
   at::Tensor Norm(const at::Tensor& x, const Weights& norm) const;

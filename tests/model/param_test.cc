@@ -33,6 +33,13 @@ const std::vector<ParamSpec> kSpecs = {
      .min = 1,
      .max = 4096,
      .meaning = "how long"},
+    {.name = "layers",
+     .type = ParamSpec::Type::kIntList,
+     .default_value = "all",
+     .min = 0,
+     .max = 9,
+     .choices = {"all"},
+     .meaning = "which ones"},
 };
 
 // The one error of `given`, as "key: message".
@@ -47,8 +54,24 @@ TEST(ParamTest, DefaultsAreWrittenInAndNumbersHaveOneSpelling) {
   const Json resolved =
       ResolveParams(kSpecs, {{"lengths", {64.0, 128}}, {"buckets", 8.0}}, "position").value();
   EXPECT_EQ(CanonicalJson(resolved),
-            R"({"buckets":8,"kind":"plain","lengths":[64,128],"scale":1.5})");
+            R"({"buckets":8,"kind":"plain","layers":"all","lengths":[64,128],"scale":1.5})");
   EXPECT_TRUE(resolved["buckets"].is_number_integer());
+}
+
+TEST(ParamTest, AWordMayStandForAList) {
+  const auto layers = [](Json given) {
+    return CanonicalJson(ResolveParams(kSpecs, {{"lengths", {1}}, {"layers", std::move(given)}}, "")
+                             .value()["layers"]);
+  };
+  EXPECT_EQ(layers("all"), "\"all\"");
+  EXPECT_EQ(layers({3.0, 0}), "[3,0]");
+  EXPECT_EQ(Error({{"layers", "some"}}),
+            "layers: expected all, or a list of integers from 0 to 9, found \"some\"");
+  EXPECT_EQ(Error({{"layers", Json::array()}}),
+            "layers: expected all, or a list of integers from 0 to 9, found []");
+  EXPECT_EQ(Error({{"layers", {10}}}), "layers[0]: expected an integer from 0 to 9, found 10");
+  EXPECT_EQ(Error({{"lengths", "all"}}),
+            "lengths: expected a list of integers from 1 to 4096, found \"all\"");
 }
 
 TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
@@ -72,7 +95,8 @@ TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
             "lengths[1]: expected an integer from 1 to 4096, found 0");
   EXPECT_EQ(Error({{"lengths", {64, 64.0}}}), "lengths[1]: 64 stands twice in the list");
   EXPECT_EQ(Error({{"bucket", 8}}), "bucket: unknown key; did you mean \"buckets\"?");
-  EXPECT_EQ(Error({{"colour", 8}}), "colour: unknown key; there are buckets, scale, kind, lengths");
+  EXPECT_EQ(Error({{"colour", 8}}),
+            "colour: unknown key; there are buckets, scale, kind, lengths, layers");
   EXPECT_EQ(Error(Json::array()), ": expected a mapping of parameters, found []");
 }
 

@@ -1,6 +1,6 @@
 """Compares longrun-trainer with the original implementations, a line a case.
 
-    python3 tools/oracle/compare.py --trainer PATH [--only forward,bodies,random,formats,hostile,train] [-k WORD]
+    python3 tools/oracle/compare.py --trainer PATH [--only forward,attention,bodies,...] [-k WORD]
 
 Ends with 1 when a case differs by more than its limit. README.md says what it needs.
 """
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-PARTS = ("forward", "bodies", "random", "formats", "hostile", "train")
+PARTS = ("forward", "attention", "bodies", "random", "formats", "hostile", "train")
 
 
 class Trainer:

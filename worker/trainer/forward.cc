@@ -3,10 +3,15 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
+#include <charconv>
 #include <map>
+#include <set>
 #include <utility>
+#include <vector>
 
+#include "base/files.h"
 #include "base/str.h"
+#include "model/net/attention_probe.h"
 #include "model/net/gradient.h"
 #include "model/net/head.h"
 #include "model/net/tensor_file.h"
@@ -26,6 +31,24 @@ Result<Loaded> Load(const ForwardOptions& options) {
   RETURN_IF_ERROR(net.CheckLength(tokens.size(1)));
   const c10::Device device = net.compute().device;
   return Loaded{.net = std::move(net), .tokens_BT = tokens.to(device)};
+}
+
+// "all" (empty), or "0,3".
+Result<std::vector<std::int64_t>> ReadIndices(std::string_view option, const std::string& text) {
+  std::set<std::int64_t> indices;
+  if (text == "all") return std::vector<std::int64_t>();
+  for (const std::string& part : Split(text, ',')) {
+    std::int64_t index = -1;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), index);
+    const bool is_whole = error == std::errc() && end == part.data() + part.size();
+    if (!is_whole || index < 0 || !indices.insert(index).second) {
+      return Status(
+          Code::kInvalidArgument,
+          Str(option, " \"", text,
+              "\": expected all, or numbers from 0 with commas between them, none twice"));
+    }
+  }
+  return std::vector<std::int64_t>(indices.begin(), indices.end());
 }
 
 }  // namespace
@@ -60,6 +83,27 @@ Status Grad(const ForwardOptions& options) {
   std::map<std::string, at::Tensor> gradients;
   for (const auto& [name, parameter] : net.parameters()) gradients[name] = GradientOf(parameter);
   return WriteTensors(options.output, gradients).status();
+}
+
+Status MapAttention(const AttentionOptions& options) {
+  AttentionMapRequest request;
+  ASSIGN_OR_RETURN(request.layers, ReadIndices("--layers", options.layers));
+  ASSIGN_OR_RETURN(request.heads, ReadIndices("--heads", options.heads));
+  ASSIGN_OR_RETURN(Loaded loaded, Load(options.of));
+  const at::Tensor ids_BT = loaded.tokens_BT.to(at::kCPU, at::kInt).contiguous();
+  request.tokens = {ids_BT.const_data_ptr<std::int32_t>(),
+                    static_cast<std::size_t>(ids_BT.numel())};
+  request.n_texts = ids_BT.size(0);
+  request.values_of = options.values == "logits" ? AttentionMap::Values::kLogits
+                                                 : AttentionMap::Values::kProbabilities;
+  ASSIGN_OR_RETURN(AttentionMap map, NetAttention(loaded.net).Map(request, {}));
+  ASSIGN_OR_RETURN(const std::string model, AbsolutePath(options.of.model.folder));
+  map.labels["model"] = BaseName(model);
+  map.labels["dtype"] = options.of.model.dtype;
+  if (!options.of.model.extend.empty()) map.labels["extend"] = options.of.model.extend;
+  map = PoolMap(std::move(map), options.pool,
+                options.pool_by == "max" ? AttentionMap::Pool::kMax : AttentionMap::Pool::kMean);
+  return WriteFileAtomic(options.of.output, AttentionMapBytes(map));
 }
 
 }  // namespace longrun

@@ -1,7 +1,8 @@
-// The door for checking us: logits and gradients of a model in a Hugging Face folder, from tokens in
-// a file to tensors in a file.
+// The doors for looking into a model of a Hugging Face folder: logits, gradients and attention, from tokens
+// in a file to tensors in a file.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/status.h"
@@ -21,5 +22,17 @@ Status Forward(const ForwardOptions& options);
 // Writes the gradient of the mean loss over all B (T - 1) next-token predictions, each under its
 // parameter's name.
 Status Grad(const ForwardOptions& options);
+
+struct AttentionOptions {
+  ForwardOptions of;
+  std::string values = "probabilities";       // probabilities | logits
+  std::string layers = "all", heads = "all";  // all, or numbers from 0: "0,3"
+  std::int64_t pool = 0;                      // cells a side at most; 0: T
+  std::string pool_by = "mean";               // mean | max
+};
+
+// Writes the attention averaged over the chosen layers and heads and the B texts, as
+// model/attention_map.h has it, with the label "model".
+Status MapAttention(const AttentionOptions& options);
 
 }  // namespace longrun

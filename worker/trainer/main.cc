@@ -80,6 +80,28 @@ void AddGenerate(CLI::App& app, GenerateOptions& options, std::function<Ending()
   sub->callback([&] { verb = [&] { return RunGuarded([&] { return RunGenerate(options); }); }; });
 }
 
+void AddAttention(CLI::App& app, AttentionOptions& options, std::function<Ending()>& verb) {
+  CLI::App* sub = app.add_subcommand(
+      "attention", "writes the attention of a model, averaged over layers, heads and texts");
+  AddModel(sub, options.of.model);
+  sub->add_option("--tokens", options.of.tokens, kTokensHelp)->required();
+  sub->add_option("--output", options.of.output, "safetensors file to write")->required();
+  sub->add_option("--values", options.values, "what is averaged: probabilities or logits")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"probabilities", "logits"}));
+  sub->add_option("--layers", options.layers, "all, or numbers from 0: 0,3")->capture_default_str();
+  sub->add_option("--heads", options.heads, "all, or numbers from 0: 0,3")->capture_default_str();
+  sub->add_option("--pool", options.pool, "cells a side at most; 0: one for each pair of tokens")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  sub->add_option("--pool-by", options.pool_by, "what a cell holds of its pairs: mean or max")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"mean", "max"}));
+  sub->callback([&options, &verb] {
+    verb = [&options] { return RunGuarded([&] { return MapAttention(options); }); };
+  });
+}
+
 void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
   sub->add_option("--run", options.run, "run as JSON (sweeps/run.h)")->required();
   sub->add_option("--dataset", options.dataset, "dataset folder")->required();
@@ -147,6 +169,8 @@ int Main(int argc, char** argv) {
   AddForward(app, "grad", "writes the gradients of the mean next-token loss", grad, verb, &Grad);
   GenerateOptions generate;
   AddGenerate(app, generate, verb);
+  AttentionOptions attention;
+  AddAttention(app, attention, verb);
   app.add_subcommand("version", "prints what this program is")->callback([&verb] {
     verb = [] {
       std::printf("%s\n", VersionText().c_str());

@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "model/attention_map.h"
 #include "model/data/dataset.h"
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
@@ -477,6 +478,55 @@ TEST_F(TrainerTest, WhatGenerateWritesHasTheLogitsOfForward) {
     said += static_cast<char>(text.select(0, 0).select(0, i).item<std::int64_t>());
   }
   EXPECT_EQ(ReadFile(At("stdout")).value(), said + "\n");
+}
+
+TEST_F(TrainerTest, TheDoorAttentionAveragesOverLayersHeadsAndTexts) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  const at::Tensor tokens = (at::arange(2 * 24, at::kLong) * 7 % 300).view({2, 24}).contiguous();
+  ASSERT_TRUE(WriteTensors(At("tokens.safetensors"), {{"tokens", tokens}}).ok());
+  const auto run = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"attention",
+                                          "--model",
+                                          StepFolder("out", "20"),
+                                          "--tokens",
+                                          At("tokens.safetensors"),
+                                          "--output",
+                                          At("map.safetensors")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Exec(arguments);
+  };
+  const auto map_of = [&](const std::vector<std::string>& more) {
+    EXPECT_EQ(run(more), 0) << Stderr();
+    return ReadAttentionMap(At("map.safetensors")).value();
+  };
+  const AttentionMap whole = map_of({});
+  EXPECT_EQ(whole.n_tokens, 24);
+  EXPECT_EQ(whole.n_texts, 2);
+  EXPECT_EQ(whole.labels.at("method"), "cable");
+  EXPECT_EQ(whole.labels.at("model"), BaseName(StepFolder("out", "20")));
+  std::vector<double> mean(whole.values.size());
+  for (const std::int64_t layer : whole.layers) {
+    for (const std::int64_t head : whole.heads) {
+      const AttentionMap one = map_of({"--layers", Str(layer), "--heads", Str(head)});
+      EXPECT_EQ(one.layers, std::vector<std::int64_t>{layer});
+      for (std::size_t n = 0; n < mean.size(); ++n) mean[n] += one.values[n];
+    }
+  }
+  const auto n_maps = static_cast<double>(whole.layers.size() * whole.heads.size());
+  for (std::size_t n = 0; n < mean.size(); ++n)
+    EXPECT_NEAR(whole.values[n], mean[n] / n_maps, 1e-6);
+  const AttentionMap small = map_of({"--pool", "5", "--pool-by", "max", "--values", "logits"});
+  EXPECT_EQ(small.block, 5);
+  EXPECT_EQ(small.values.size(), 25u);
+  EXPECT_EQ(small.values_of, AttentionMap::Values::kLogits);
+
+  EXPECT_EQ(run({"--layers", "0,9"}), 78);
+  EXPECT_NE(Stderr().find("there is no layer 9"), std::string::npos) << Stderr();
+  EXPECT_EQ(run({"--heads", "1,,2"}), 78);
+  EXPECT_NE(Stderr().find("--heads \"1,,2\": expected all, or numbers"), std::string::npos)
+      << Stderr();
+  EXPECT_EQ(run({"--values", "scores"}), 64);
 }
 
 }  // namespace

@@ -1,0 +1,347 @@
+// Of each chosen document d of a split, the first L tokens are read, and of each query i among them
+//
+//   A[i][j]         = mean over the chosen layers and heads of p[i][j] (or of the logits)
+//   entropy[i]      = -sum over j of A[i][j] ln A[i][j]
+//   head_entropy[i] = mean over the chosen layers and heads of -sum over j of p[i][j] ln p[i][j]
+//
+// (model/attention_map.h; the averaged matrix and its row entropy after the analysis of GALI,
+// AcademyCityL/GALI). The rows hold the means over all queries of all documents,
+//
+//   attention_entropy = sum over d, i of entropy / (D L)           values: probabilities alone
+//   head_entropy      = sum over d, i of head_entropy / (D L)
+//
+// in nats, with the ratio estimator's standard error over documents (window.h), none for a single one.
+// The artifact of each document holds A, pooled to at most `pool` cells a side, and both entropies of
+// each query.
+//
+// A document shorter than L, and a layer or head that a model has not, make the cell not_applicable.
+#include "model/evaluation/attention_map.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "model/attention_probe.h"
+#include "model/evaluation/split.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kEntropy = "attention_entropy", kHeadEntropy = "head_entropy";
+constexpr std::string_view kNamePrefix = "attention-", kNameSuffix = ".safetensors",
+                           kLogitsPrefix = "logits-";
+
+Result<Json> ReadParams(const EvaluationRequest& request) {
+  Json given = request.params;
+  if (given.is_object()) given["context_lengths"] = {request.context_length};
+  return ResolveParams(kAttentionMap.params, given, "attention_map");
+}
+
+bool OfLogits(const Json& params) { return params.at("values") == "logits"; }
+
+std::vector<std::int64_t> Chosen(const Json& list) {
+  return list.is_array() ? list.get<std::vector<std::int64_t>>() : std::vector<std::int64_t>();
+}
+
+// 8 hex digits of what else tells two artifacts of a document apart.
+std::string TagOf(const Json& params) {
+  Json own = Json::object();
+  for (const ParamSpec& spec : kAttentionMap.params) {
+    const std::string name(spec.name);
+    const bool is_named =
+        name == "layers" || name == "heads" || name == "pool" || name == "pool_by";
+    if (is_named && params.at(name) != spec.default_value) own[name] = params.at(name);
+  }
+  return own.empty() ? "" : Sha256Hex(CanonicalJson(own)).substr(0, 8);
+}
+
+// ---- rows --------------------------------------------------------------------------------------
+
+Json EmptyRow(const EvaluationRequest& request, const Json& params, std::string_view metric) {
+  Json own = Json::object();
+  for (const char* key : {"documents", "values", "layers", "heads"}) own[key] = params.at(key);
+  return {{"metric", metric},
+          {"context_length", request.context_length},
+          {"split", params.at("split")},
+          {"protocol", nullptr},
+          {"averaging", "token"},
+          {"depth", nullptr},
+          {"variant", nullptr},
+          {"value", nullptr},
+          {"se", nullptr},
+          {"n", 0},
+          {"nll_sum", nullptr},
+          {"bytes", nullptr},
+          {"status", "ok"},
+          {"extra", {{"params", std::move(own)}}}};
+}
+
+void FillRow(Json& row, const std::vector<ClusterSum>& documents) {
+  std::int64_t n = 0;
+  double sum = 0.0;
+  Json means = Json::array();
+  for (const ClusterSum& document : documents) {
+    n += document.n;
+    sum += document.nll_sum;
+    means.push_back(document.nll_sum / static_cast<double>(document.n));
+  }
+  row["n"] = n;
+  row["extra"]["clusters"] = "document";
+  row["extra"]["n_clusters"] = documents.size();
+  if (!std::isfinite(sum)) {
+    row["status"] = "non_finite";
+    return;
+  }
+  row["value"] = sum / static_cast<double>(n);
+  if (const std::optional<double> se = StandardError(documents); se) row["se"] = *se;
+  row["extra"]["of_documents"] = std::move(means);
+}
+
+// "" where the error is no property of the model and the length.
+std::string_view StatusOfError(Code code) {
+  if (code == Code::kOutOfRange) return "not_applicable";
+  if (code == Code::kResourceExhausted) return "out_of_memory";
+  return "";
+}
+
+// ---- the run -----------------------------------------------------------------------------------
+
+// kInvalidArgument for a document that the split has not, kOutOfRange for one that is too short.
+Result<std::vector<std::int32_t>> Beginning(const TokenSplit& split, std::string_view split_name,
+                                            std::int64_t document, std::int64_t n_tokens) {
+  const std::span<const std::int64_t> starts = split.document_starts();
+  const auto n_documents = static_cast<std::int64_t>(starts.size()) - 1;
+  if (document >= n_documents) {
+    return Status(Code::kInvalidArgument,
+                  Str("attention_map.documents: split ", split_name, " has ", n_documents,
+                      " documents, numbered from 0, found ", document));
+  }
+  const auto d = static_cast<std::size_t>(document);
+  if (starts[d + 1] - starts[d] < n_tokens) {
+    return Status(Code::kOutOfRange, Str("document ", document, " of split ", split_name, " has ",
+                                         starts[d + 1] - starts[d],
+                                         " tokens, fewer than the context length ", n_tokens));
+  }
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(n_tokens));
+  RETURN_IF_ERROR(split.Read(starts[d], tokens));
+  return tokens;
+}
+
+EvaluationArtifact MapFile(const EvaluationRequest& request, const Json& params,
+                           std::int64_t document, AttentionMap map) {
+  const AttentionMapName name = {.values = params.at("values"),
+                                 .split = params.at("split"),
+                                 .document = document,
+                                 .context_length = request.context_length,
+                                 .tag = TagOf(params)};
+  map.labels["split"] = name.split;
+  map.labels["document"] = Str(document);
+  map =
+      PoolMap(std::move(map), params.at("pool"),
+              params.at("pool_by") == "max" ? AttentionMap::Pool::kMax : AttentionMap::Pool::kMean);
+  return {.name = name.Text(), .bytes = AttentionMapBytes(map)};
+}
+
+struct Measured {
+  std::vector<ClusterSum> entropy, head_entropy;  // a sum over queries for each document
+  std::vector<EvaluationArtifact> artifacts;
+};
+
+ClusterSum SumOf(std::int64_t document, const std::vector<double>& of_queries) {
+  return {.id = document,
+          .n = static_cast<std::int64_t>(of_queries.size()),
+          .nll_sum = std::accumulate(of_queries.begin(), of_queries.end(), 0.0)};
+}
+
+Result<Measured> Measure(AttentionProbe& probe, const EvaluationRequest& request,
+                         const Json& params, const EvaluationProgress& progress) {
+  const auto split_name = params.at("split").get<std::string>();
+  ASSIGN_OR_RETURN(const TokenSplit* const split, request.dataset->Split(split_name));
+  const auto documents = params.at("documents").get<std::vector<std::int64_t>>();
+  Measured measured;
+  for (std::size_t d = 0; d < documents.size(); ++d) {
+    ASSIGN_OR_RETURN(const std::vector<std::int32_t> tokens,
+                     Beginning(*split, split_name, documents[d], request.context_length));
+    const auto of_layers = [&](std::int64_t done, std::int64_t of) {
+      return !progress || progress(static_cast<std::int64_t>(d) * of + done,
+                                   static_cast<std::int64_t>(documents.size()) * of);
+    };
+    ASSIGN_OR_RETURN(
+        AttentionMap map,
+        probe.Map({.tokens = tokens,
+                   .layers = Chosen(params.at("layers")),
+                   .heads = Chosen(params.at("heads")),
+                   .values_of = OfLogits(params) ? AttentionMap::Values::kLogits
+                                                 : AttentionMap::Values::kProbabilities},
+                  of_layers));
+    measured.entropy.push_back(SumOf(documents[d], map.entropy));
+    measured.head_entropy.push_back(SumOf(documents[d], map.head_entropy));
+    measured.artifacts.push_back(MapFile(request, params, documents[d], std::move(map)));
+  }
+  return measured;
+}
+
+std::vector<RowName> AttentionMapRows(const Json& params) {
+  std::vector<RowName> rows;
+  if (!OfLogits(params)) rows.push_back({.metric = kEntropy, .variant = ""});
+  rows.push_back({.metric = kHeadEntropy, .variant = ""});
+  return rows;
+}
+
+Result<EvaluationOutput> RunAttentionMap(LanguageModel& model, const EvaluationRequest& request,
+                                         const EvaluationProgress& progress) {
+  LR_CHECK(request.dataset != nullptr);
+  AttentionProbe* const probe = model.attention();
+  if (probe == nullptr) {
+    return Status(Code::kUnimplemented, "attention_map: this model has no attention to look at");
+  }
+  ASSIGN_OR_RETURN(const Json params, ReadParams(request));
+  EvaluationOutput output;
+  for (const RowName& name : AttentionMapRows(params)) {
+    output.rows.push_back(EmptyRow(request, params, name.metric));
+  }
+  Result<Measured> measured = Measure(*probe, request, params, progress);
+  if (!measured.ok()) {
+    const std::string_view status = StatusOfError(measured.status().code());
+    if (status.empty()) return std::move(measured).status();
+    for (Json& row : output.rows) {
+      row["status"] = status;
+      row["extra"]["reason"] = measured.status().message();
+    }
+    return output;
+  }
+  for (Json& row : output.rows) {
+    FillRow(row, row.at("metric") == kEntropy ? measured->entropy : measured->head_entropy);
+  }
+  output.artifacts = std::move(measured->artifacts);
+  return output;
+}
+
+// ---- the table ---------------------------------------------------------------------------------
+
+std::optional<ParamError> FitAttentionMap(const DatasetShape& dataset, Json& params) {
+  const auto split = params.at("split").get<std::string>();
+  if (auto error = CheckSplit(dataset, split); error) return error;
+  const std::int64_t n_tokens = dataset.split_tokens.at(split);
+  const std::int64_t longest = params.at("context_lengths").back();
+  if (longest > n_tokens) {
+    return ParamError{"context_lengths",
+                      Str("context length ", longest, " is more than the ", n_tokens,
+                          " tokens of split ", split, " of dataset \"", dataset.name, "\"")};
+  }
+  // The order in which they are written is no part of what is measured.
+  for (const char* key : {"documents", "layers", "heads"}) {
+    if (params.at(key).is_array()) std::sort(params.at(key).begin(), params.at(key).end());
+  }
+  return std::nullopt;
+}
+
+double AttentionMapTokensRead(const DatasetShape&, const Json& params,
+                              std::int64_t context_length) {
+  return static_cast<double>(params.at("documents").size()) * static_cast<double>(context_length);
+}
+
+std::vector<ParamSpec> AttentionMapSpecs() {
+  const auto indices = [](std::string_view name, std::string_view meaning) {
+    return ParamSpec{.name = name,
+                     .type = ParamSpec::Type::kIntList,
+                     .default_value = "all",
+                     .min = 0,
+                     .max = 9999,
+                     .choices = {"all"},
+                     .meaning = meaning};
+  };
+  return {
+      {.name = "context_lengths",
+       .type = ParamSpec::Type::kIntList,
+       .default_value = nullptr,
+       .min = 1,
+       .max = 1 << 17,
+       .meaning = "tokens of each document that are read, from its beginning"},
+      {.name = "split",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "validation",
+       .choices = {"train", "validation", "test"},
+       .meaning = "the part of the dataset that the documents are of"},
+      {.name = "documents",
+       .type = ParamSpec::Type::kIntList,
+       .default_value = Json::array({0}),
+       .min = 0,
+       .max = 1e9,
+       .meaning = "their numbers in the split, from 0; a map and a file for each"},
+      {.name = "values",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "probabilities",
+       .choices = {"probabilities", "logits"},
+       .meaning = "what is averaged: behind the softmax, or before it"},
+      indices("layers", "that are averaged, from 0"),
+      indices("heads", "that are averaged, from 0"),
+      {.name = "pool",
+       .type = ParamSpec::Type::kInt,
+       .default_value = 512,
+       .min = 0,
+       .max = 1 << 17,
+       .meaning = "cells a side that a stored map has at most; 0: one for each pair of tokens"},
+      {.name = "pool_by",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "mean",
+       .choices = {"mean", "max"},
+       .meaning = "what a cell holds of the pairs that it stands for"},
+  };
+}
+
+std::optional<std::int64_t> Number(std::string_view text) {
+  std::int64_t number = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < 0) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+std::string AttentionMapName::Text() const {
+  return Str(kNamePrefix, values == "logits" ? kLogitsPrefix : std::string_view(), split, "-d",
+             document, "-", context_length, tag.empty() ? "" : "-", tag, kNameSuffix);
+}
+
+std::optional<AttentionMapName> AttentionMapName::Parse(std::string_view text) {
+  if (!text.starts_with(kNamePrefix) || !text.ends_with(kNameSuffix)) return std::nullopt;
+  text.remove_prefix(kNamePrefix.size());
+  text.remove_suffix(kNameSuffix.size());
+  AttentionMapName name;
+  if (text.starts_with(kLogitsPrefix)) {
+    name.values = "logits";
+    text.remove_prefix(kLogitsPrefix.size());
+  }
+  const std::vector<std::string> parts = Split(text, '-');
+  if (parts.size() < 3 || parts.size() > 4 || !parts[1].starts_with("d")) return std::nullopt;
+  const std::optional<std::int64_t> document = Number(std::string_view(parts[1]).substr(1));
+  const std::optional<std::int64_t> length = Number(parts[2]);
+  if (!document || !length) return std::nullopt;
+  name.split = parts[0];
+  name.document = *document;
+  name.context_length = *length;
+  if (parts.size() == 4) name.tag = parts[3];
+  return name;
+}
+
+const Evaluation kAttentionMap = {
+    .name = "attention_map",
+    .source = "docs/evaluation.md",
+    .meaning =
+        "attention averaged over layers and heads, as a map of each chosen document, and its "
+        "entropy",
+    .params = AttentionMapSpecs(),
+    .rows = &AttentionMapRows,
+    .variants_are_models = false,
+    .fit = &FitAttentionMap,
+    .run = &RunAttentionMap,
+    .tokens_read = &AttentionMapTokensRead,
+};
+
+}  // namespace longrun

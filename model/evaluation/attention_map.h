@@ -1,0 +1,30 @@
+// Where a trained model looks: its averaged attention over the first L tokens of chosen documents
+// (attention_map.cc opens with the formulas).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "model/evaluation/evaluation.h"
+
+namespace longrun {
+
+extern const Evaluation kAttentionMap;
+
+// The name of the artifact of one document at one length, which says whose it is:
+//   attention-[logits-]SPLIT-dDOCUMENT-LENGTH[-TAG].safetensors
+// TAG: 8 hex digits of the parameters layers, heads, pool and pool_by where one is not its default.
+struct AttentionMapName {
+  std::string values = "probabilities";
+  std::string split = {};
+  std::int64_t document = 0;
+  std::int64_t context_length = 0;
+  std::string tag = {};
+
+  std::string Text() const;
+  static std::optional<AttentionMapName> Parse(std::string_view text);  // nothing: no such name
+};
+
+}  // namespace longrun

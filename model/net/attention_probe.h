@@ -1,0 +1,29 @@
+// The averaged attention of a network (model/attention_map.h).
+//
+// Memory: A is held once, in fp32, T x T; a head's attention exists for 128 queries at a time
+// (attention.h). Heads are averaged in double; the B L maps of texts and layers are then added up in fp32,
+// so that an entry of A is off by at most B L 2^-24 of the sum of the sizes of what it averages.
+// Entropies of heads are summed in double.
+#pragma once
+
+#include "model/attention_probe.h"
+#include "model/net/transformer.h"
+
+namespace longrun {
+
+class NetAttention final : public AttentionProbe {
+ public:
+  // The network must outlive this.
+  explicit NetAttention(Transformer& net) : net_(net) {}
+
+  Result<AttentionMap> Map(
+      const AttentionMapRequest& request,
+      const std::function<bool(std::int64_t, std::int64_t)>& progress) override;
+
+ private:
+  Status Check(const AttentionMapRequest& request, std::int64_t n_tokens) const;
+
+  Transformer& net_;
+};
+
+}  // namespace longrun
