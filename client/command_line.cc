@@ -37,6 +37,7 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   AddLogs(verbs);
   AddTable(verbs);
   AddPlot(verbs);
+  AddAttention(verbs);
   AddDiff(verbs);
   AddQuery(verbs);
   AddReproduce(verbs);

@@ -5,6 +5,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -12,7 +13,9 @@
 #include <string_view>
 #include <utility>
 
+#include "base/hash.h"
 #include "base/str.h"
+#include "longrun/v1/artifacts.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 
 namespace longrun {
@@ -311,6 +314,33 @@ Status Connection::Stream(const std::string& method, const Json& request,
     impl_->stream_context = nullptr;
   }
   return stopped ? result : FromRpc(status);
+}
+
+Result<std::string> Connection::Download(const std::string& sha256, std::int64_t bytes_max) {
+  const auto stub = v1::ArtifactService::NewStub(impl_->channel);
+  v1::DownloadArtifactRequest request;
+  request.set_sha256(sha256);
+  grpc::ClientContext context;
+  const auto reader = stub->DownloadArtifact(&context, request);
+  v1::DownloadArtifactResponse frame;
+  std::string bytes;
+  while (reader->Read(&frame)) {
+    const auto n_bytes = static_cast<std::int64_t>(bytes.size() + frame.data().size());
+    if (std::max(n_bytes, frame.total_bytes()) > bytes_max) {
+      context.TryCancel();
+      return Status(Code::kResourceExhausted,
+                    Str("artifact ", sha256, " has ", std::max(n_bytes, frame.total_bytes()),
+                        " bytes, at most ", bytes_max, " are read"));
+    }
+    bytes += frame.data();
+  }
+  if (Status status = FromRpc(reader->Finish()); !status.ok()) {
+    return std::move(status).In(Str("reading artifact ", sha256));
+  }
+  if (Sha256Hex(bytes) == sha256) return bytes;
+  return Status(Code::kDataLoss, Str("artifact ", sha256,
+                                     " is damaged in the store: other bytes lie "
+                                     "under its SHA-256"));
 }
 
 void Connection::CancelStream() {

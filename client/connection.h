@@ -32,6 +32,10 @@ class Connection {
   // Ends a Stream under way from another thread or a signal's watcher; it then gives kCancelled.
   void CancelStream();
 
+  // The bytes of an artifact of the store, by the SHA-256 that they are found to have; kDataLoss when they
+  // have another, kResourceExhausted beyond `bytes_max`.
+  Result<std::string> Download(const std::string& sha256, std::int64_t bytes_max);
+
   // Error details of the last call that failed: the lines of a sweep file's violations.
   const std::vector<std::string>& violations() const { return violations_; }
 

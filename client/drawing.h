@@ -1,6 +1,8 @@
 // A picture as a list of marks in pixels, from the upper left corner; forms draw them in order.
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,10 +15,18 @@ struct DrawPoint {
 
 // What a mark is for: its colour, which a form chooses for a light or a dark page. `kSeries` marks
 // have a number that picks one of the palette.
-enum class Ink { kText, kFaintText, kAxis, kGrid, kSeries, kBaseline };
+// kPaper: the page itself, to set a line off from what lies below it.
+enum class Ink { kText, kFaintText, kAxis, kGrid, kSeries, kBaseline, kPaper };
+
+// Small squares of colour, row by row from the upper left one; drawn at any size with sharp edges.
+struct PixelImage {
+  int width = 0;
+  int height = 0;
+  std::vector<std::uint32_t> argb = {};  // 0xffRRGGBB, or 0: the page shows through
+};
 
 struct Mark {
-  enum class Kind { kLine, kArea, kText, kCircle, kSquare, kTriangle, kDiamond };
+  enum class Kind { kLine, kArea, kText, kCircle, kSquare, kTriangle, kDiamond, kImage };
   enum class Anchor { kStart, kMiddle, kEnd };
 
   Kind kind = Kind::kLine;
@@ -30,6 +40,7 @@ struct Mark {
   Anchor anchor = Anchor::kStart;
   bool is_upright = true;  // false: a text that reads upwards
   std::string text = {};   // of a text; of another mark, what it is (a tooltip)
+  std::shared_ptr<const PixelImage> image = {};  // of kImage: from the first point to the second
 };
 
 struct Drawing {

@@ -39,31 +39,6 @@ struct PlotArguments {
   bool ascii = false;
 };
 
-struct Size {
-  int width = 0;  // 0: not given
-  int height = 0;
-};
-
-// "800x480"
-Result<Size> ReadSize(const std::string& text) {
-  Size size;
-  if (text.empty()) return size;
-  char rest = 0;
-  const bool is_size =
-      std::sscanf(text.c_str(), "%dx%d%c", &size.width, &size.height, &rest) == 2 &&
-      size.width > 0 && size.height > 0 && size.width <= kPictureMax && size.height <= kPictureMax;
-  if (is_size) return size;
-  return Status(Code::kInvalidArgument,
-                Str("--size \"", text, "\": expected WIDTHxHEIGHT, as in ", kPictureWidth, "x",
-                    kPictureHeight, ", each at most ", kPictureMax));
-}
-
-// What a locale can show. Not where the output is a file: that one may be read elsewhere.
-bool LocaleIsUtf8() {
-  std::setlocale(LC_CTYPE, "");
-  return std::string_view(nl_langinfo(CODESET)) == "UTF-8";
-}
-
 // The name of a run's series, in parts: its axes that differ between the runs, but the seed.
 std::vector<std::string> CurveName(const RunRef& run, const std::vector<RunRef>& runs,
                                    const std::vector<std::string>& axes) {
@@ -160,8 +135,8 @@ Result<std::vector<Plot>> ResultPlots(const PlotArguments& arguments, const Pivo
   return PlotsOfTables(tables);
 }
 
-std::string TextOf(const std::vector<Plot>& plots, const PlotArguments& arguments, const Size& size,
-                   bool to_stdout) {
+std::string TextOf(const std::vector<Plot>& plots, const PlotArguments& arguments,
+                   const PlotSize& size, bool to_stdout) {
   PlotTextStyle style{.width = kTextWidth, .height = kTextHeight};
   winsize window = {};
   if (to_stdout && OnTerminal() && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 &&
@@ -187,7 +162,8 @@ std::string FileOf(const std::string& output, std::size_t plot, std::size_t n_pl
   return Str(output.substr(0, dot), "-", plot + 1, output.substr(dot));
 }
 
-Status WritePictures(const std::vector<Plot>& plots, const std::string& output, const Size& size) {
+Status WritePictures(const std::vector<Plot>& plots, const std::string& output,
+                     const PlotSize& size) {
   const bool as_png = output.ends_with(".png");
   for (std::size_t i = 0; i < plots.size(); ++i) {
     const Drawing drawing = LayOut(plots[i], size.width > 0 ? size.width : kPictureWidth,
@@ -206,7 +182,7 @@ Status WritePictures(const std::vector<Plot>& plots, const std::string& output, 
 }
 
 Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& arguments,
-                   const Size& size) {
+                   const PlotSize& size) {
   const std::string& output = arguments.output;
   if (output == "text") {
     Print(TextOf(plots, arguments, size, true));
@@ -272,7 +248,7 @@ int DrawPlots(const PlotArguments& arguments, const std::string& state) {
                Str("-o \"", output,
                    "\": expected text, json, or a file that ends in .svg, .png or .txt")));
   }
-  const Result<Size> size = ReadSize(arguments.size);
+  const Result<PlotSize> size = ReadPlotSize(arguments.size);
   if (!size.ok()) return Report(size.status());
   const Result<PivotRequest> request = ReadPivotRequest(*arguments.pivot);
   if (!request.ok()) return Report(request.status());
@@ -296,6 +272,24 @@ int DrawPlots(const PlotArguments& arguments, const std::string& state) {
 }
 
 }  // namespace
+
+Result<PlotSize> ReadPlotSize(const std::string& text) {
+  PlotSize size;
+  if (text.empty()) return size;
+  char rest = 0;
+  const bool is_size =
+      std::sscanf(text.c_str(), "%dx%d%c", &size.width, &size.height, &rest) == 2 &&
+      size.width > 0 && size.height > 0 && size.width <= kPictureMax && size.height <= kPictureMax;
+  if (is_size) return size;
+  return Status(Code::kInvalidArgument,
+                Str("--size \"", text, "\": expected WIDTHxHEIGHT, as in ", kPictureWidth, "x",
+                    kPictureHeight, ", each at most ", kPictureMax));
+}
+
+bool LocaleIsUtf8() {
+  std::setlocale(LC_CTYPE, "");
+  return std::string_view(nl_langinfo(CODESET)) == "UTF-8";
+}
 
 void AddPlot(Verbs& verbs) {
   CLI::App* verb =

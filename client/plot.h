@@ -83,6 +83,19 @@ std::string RenderSvg(const Drawing& drawing);
 
 // PNG bytes, on a white page; `scale` pixels for each of the drawing's.
 Result<std::string> RenderPng(const Drawing& drawing, double scale = 2.0);
+// PNG bytes of the pixels alone, a pixel each.
+Result<std::string> PixelPng(const PixelImage& image);
+
+// What --size says: pixels of a picture, characters of a text.
+struct PlotSize {
+  int width = 0;  // 0: not given
+  int height = 0;
+};
+// "800x480"; "": not given.
+Result<PlotSize> ReadPlotSize(const std::string& text);
+
+// What a locale can show. Not where the output is a file: that one may be read elsewhere.
+bool LocaleIsUtf8();
 
 struct PlotTextStyle {
   int width = 80;  // characters

@@ -1,82 +1,24 @@
 // Where everything of a plot lies: Plot -> Drawing.
 //
 // The names of the lines stand at their right ends, pushed apart where they would overlap and joined
-// to their line by a thin one. Widths of text are estimates on the wide side, since each viewer has
-// its own letters.
+// to their line by a thin one.
 #include <algorithm>
 #include <cmath>
 
 #include "base/str.h"
 #include "client/plot.h"
+#include "client/plot_letters.h"
 #include "client/plot_scale.h"
 
 namespace longrun {
 namespace {
 
-constexpr double kTitleSize = 15.0;
-constexpr double kTextSize = 12.0;
-constexpr double kNoteSize = 11.0;
 constexpr double kLabelGap = 15.0;  // between the names of two lines
 constexpr double kMarkRadius = 3.5;
 constexpr double kLabelShare = 0.36;    // of the width, at most, for the names of lines
 constexpr std::size_t kDescribed = 12;  // points of a line that the description spells out
-constexpr double kEdge = 14.0;
-constexpr double kLeaderMax = 60.0;    // from a line's end to its name; longer ones look like data
-constexpr double kLabelIndent = 28.0;  // of a name, right of the plot
-
-// Text has UTF-8's letters, each about as wide as the class it belongs to.
-double LetterWidth(unsigned char c) {
-  if ((c & 0xc0) == 0x80) return 0.0;  // goes on
-  const std::string_view narrow = "iljtfrI.,:;|!'()[] ";
-  if (narrow.find(static_cast<char>(c)) != std::string_view::npos) return 0.38;
-  if (c == 'm' || c == 'w' || c == 'M' || c == 'W' || c == '@') return 0.98;
-  return c >= 'A' && c <= 'Z' ? 0.7 : 0.62;
-}
-
-double TextWidth(std::string_view text, double size) {
-  double width = 0.0;
-  for (const char c : text) width += LetterWidth(static_cast<unsigned char>(c));
-  return width * size;
-}
-
-// As much of it as fits, with "…" for the rest.
-std::string Clipped(const std::string& text, double size, double width) {
-  if (TextWidth(text, size) <= width) return text;
-  std::string out;
-  for (const char c : text) {
-    const bool starts = (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-    if (starts && TextWidth(out, size) + size > width) break;
-    out += c;
-  }
-  return out + "…";
-}
-
-// Lines of words that fit.
-std::vector<std::string> Wrapped(const std::string& text, double size, double width) {
-  std::vector<std::string> lines;
-  std::string line;
-  for (const std::string& word : Split(text, ' ')) {
-    const std::string longer = line.empty() ? word : Str(line, " ", word);
-    if (!line.empty() && TextWidth(longer, size) > width) {
-      lines.push_back(line);
-      line = word;
-    } else {
-      line = longer;
-    }
-  }
-  if (!line.empty()) lines.push_back(line);
-  return lines;
-}
-
-Mark TextMark(const std::string& text, double x, double y, Mark::Anchor anchor, Ink ink,
-              double size) {
-  return {.kind = Mark::Kind::kText,
-          .ink = ink,
-          .points = {{.x = x, .y = y}},
-          .width = size,
-          .anchor = anchor,
-          .text = text};
-}
+constexpr double kLeaderMax = 60.0;     // from a line's end to its name; longer ones look like data
+constexpr double kLabelIndent = 28.0;   // of a name, right of the plot
 
 // The end of a line, and where its name goes.
 struct EndLabel {

@@ -33,6 +33,8 @@ unsigned ColourOf(const Mark& mark) {
       return 0xe4e4e4;
     case Ink::kSeries:
       return kPalette[mark.series % kPaletteSize].on_light;
+    case Ink::kPaper:
+      return 0xffffff;
   }
   return 0;
 }
@@ -79,7 +81,30 @@ void TraceSymbol(cairo_t* context, const Mark& mark) {
   }
 }
 
+// Points into `pixels`, which must outlive it.
+std::unique_ptr<cairo_surface_t, SurfaceDeleter> SurfaceOf(std::vector<std::uint32_t>& pixels,
+                                                           const PixelImage& image) {
+  // All pixels are whole or nothing, so that cairo's premultiplied ones are the same.
+  return std::unique_ptr<cairo_surface_t, SurfaceDeleter>(cairo_image_surface_create_for_data(
+      reinterpret_cast<unsigned char*>(pixels.data()), CAIRO_FORMAT_ARGB32, image.width,
+      image.height, 4 * image.width));
+}
+
+void DrawImage(cairo_t* context, const Mark& mark) {
+  std::vector<std::uint32_t> pixels = mark.image->argb;
+  const auto surface = SurfaceOf(pixels, *mark.image);
+  const DrawPoint from = mark.points[0], to = mark.points[1];
+  cairo_save(context);
+  cairo_translate(context, from.x, from.y);
+  cairo_scale(context, (to.x - from.x) / mark.image->width, (to.y - from.y) / mark.image->height);
+  cairo_set_source_surface(context, surface.get(), 0.0, 0.0);
+  cairo_pattern_set_filter(cairo_get_source(context), CAIRO_FILTER_NEAREST);
+  cairo_paint(context);
+  cairo_restore(context);
+}
+
 void DrawMark(cairo_t* context, const Mark& mark) {
+  if (mark.kind == Mark::Kind::kImage) return DrawImage(context, mark);
   SetColour(context, ColourOf(mark), mark.kind == Mark::Kind::kArea ? kBandOpacity : 1.0);
   switch (mark.kind) {
     case Mark::Kind::kText:
@@ -109,7 +134,19 @@ cairo_status_t Append(void* closure, const unsigned char* data, unsigned length)
   return CAIRO_STATUS_SUCCESS;
 }
 
+Result<std::string> PngOf(cairo_surface_t* surface) {
+  std::string bytes;
+  const cairo_status_t status = cairo_surface_write_to_png_stream(surface, Append, &bytes);
+  if (status == CAIRO_STATUS_SUCCESS) return bytes;
+  return Status(Code::kInternal, Str("drawing the PNG: ", cairo_status_to_string(status)));
+}
+
 }  // namespace
+
+Result<std::string> PixelPng(const PixelImage& image) {
+  std::vector<std::uint32_t> pixels = image.argb;
+  return PngOf(SurfaceOf(pixels, image).get());
+}
 
 Result<std::string> RenderPng(const Drawing& drawing, double scale) {
   const double width = drawing.width * scale;
@@ -126,15 +163,10 @@ Result<std::string> RenderPng(const Drawing& drawing, double scale) {
   cairo_scale(context.get(), scale, scale);
   cairo_set_line_join(context.get(), CAIRO_LINE_JOIN_ROUND);
   for (const Mark& mark : drawing.marks) DrawMark(context.get(), mark);
-  std::string bytes;
-  cairo_status_t status = cairo_status(context.get());
-  if (status == CAIRO_STATUS_SUCCESS) {
-    status = cairo_surface_write_to_png_stream(surface.get(), Append, &bytes);
-  }
-  if (status != CAIRO_STATUS_SUCCESS) {
+  if (const cairo_status_t status = cairo_status(context.get()); status != CAIRO_STATUS_SUCCESS) {
     return Status(Code::kInternal, Str("drawing the PNG: ", cairo_status_to_string(status)));
   }
-  return bytes;
+  return PngOf(surface.get());
 }
 
 }  // namespace longrun

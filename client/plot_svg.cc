@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 
+#include "base/check.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "client/html.h"
@@ -45,6 +46,8 @@ std::string ClassOf(const Mark& mark) {
       return "lr-grid";
     case Ink::kBaseline:
       return "lr-base";
+    case Ink::kPaper:
+      return "lr-back";
     case Ink::kSeries:
       return Str("lr-s", mark.series % kPaletteSize);
   }
@@ -55,9 +58,9 @@ std::string ClassOf(const Mark& mark) {
 std::string Style() {
   const auto rules = [](const char* paper, const char* text, const char* faint, const char* axis,
                         const char* grid, bool on_dark) {
-    std::string css =
-        Str(".lr-paper{fill:", paper, "}.lr-text{color:", text, "}.lr-faint,.lr-base{color:", faint,
-            "}.lr-axis{color:", axis, "}.lr-grid{color:", grid, "}");
+    std::string css = Str(".lr-paper{fill:", paper, "}.lr-back{color:", paper,
+                          "}.lr-text{color:", text, "}.lr-faint,.lr-base{color:", faint,
+                          "}.lr-axis{color:", axis, "}.lr-grid{color:", grid, "}");
     for (int i = 0; i < kPaletteSize; ++i) {
       const unsigned colour = on_dark ? kPalette[i].on_dark : kPalette[i].on_light;
       StrAppend(css, Str(".lr-s", i, "{color:", Hex(colour), "}"));
@@ -102,6 +105,16 @@ std::string Tip(const Mark& mark, const char* element) {
   return Str("><title>", Escaped(mark.text), "</title></", element, ">\n");
 }
 
+std::string ImageElement(const Mark& mark) {
+  const DrawPoint from = mark.points[0], to = mark.points[1];
+  const Result<std::string> png = PixelPng(*mark.image);
+  LR_CHECK(png.ok());  // it fails for want of memory alone
+  return Str("<image x=\"", Coordinate(from.x), "\" y=\"", Coordinate(from.y), "\" width=\"",
+             Coordinate(to.x - from.x), "\" height=\"", Coordinate(to.y - from.y),
+             "\" preserveAspectRatio=\"none\" style=\"image-rendering:pixelated\" ",
+             "href=\"data:image/png;base64,", Base64(*png), "\"", Tip(mark, "image"));
+}
+
 std::string Element(const Mark& mark) {
   const std::string head = Str(" class=\"", ClassOf(mark), "\" ");
   const std::string paint = mark.is_hollow
@@ -128,6 +141,8 @@ std::string Element(const Mark& mark) {
     case Mark::Kind::kDiamond:
       return Str("<polygon", head, paint, " points=\"", PointList(SymbolCorners(mark)), "\"",
                  Tip(mark, "polygon"));
+    case Mark::Kind::kImage:
+      return ImageElement(mark);
   }
   return "";
 }

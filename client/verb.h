@@ -57,6 +57,7 @@ void AddWatch(Verbs& verbs);
 void AddLogs(Verbs& verbs);
 void AddTable(Verbs& verbs);
 void AddPlot(Verbs& verbs);
+void AddAttention(Verbs& verbs);
 void AddDiff(Verbs& verbs);
 void AddQuery(Verbs& verbs);
 void AddReproduce(Verbs& verbs);

@@ -81,6 +81,7 @@ $ write my.yaml
     train: {tokens: 8192, batch_tokens: 1024, schedule: {name: constant}}
     evaluate:
       - perplexity: {context_lengths: [32, 64]}
+      - attention_map: {context_lengths: [32, 64]}
 $ longrun run my.yaml
   [...]
 ! [...]

@@ -1,0 +1,29 @@
+// Text in a drawing: sizes, and widths, which are estimates on the wide side, since each viewer has its
+// own letters.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "client/drawing.h"
+
+namespace longrun {
+
+inline constexpr double kTitleSize = 15.0;
+inline constexpr double kTextSize = 12.0;
+inline constexpr double kNoteSize = 11.0;
+inline constexpr double kEdge = 14.0;  // free around a drawing
+
+double TextWidth(std::string_view text, double size);
+
+// As much of it as fits, with "…" for the rest.
+std::string Clipped(const std::string& text, double size, double width);
+
+// Lines of words that fit.
+std::vector<std::string> Wrapped(const std::string& text, double size, double width);
+
+Mark TextMark(const std::string& text, double x, double y, Mark::Anchor anchor, Ink ink,
+              double size);
+
+}  // namespace longrun
