@@ -98,6 +98,7 @@ Result<ChoiceItem> ParseItem(std::string_view line, ChoiceProtocol protocol) {
     for (std::string& choice : item.choices) choice = PreprocessHellaSwag(choice);
   }
   RETURN_IF_ERROR(CheckNoneEmpty(item.choices, key));
+  item.is_train = json.contains("split") && json.at("split") == "train";
   return item;
 }
 

@@ -28,6 +28,7 @@ struct ChoiceItem {
   std::string context;    // what is read
   std::vector<std::string> choices;
   std::size_t label = 0;  // index of the right one
+  bool is_train = false;  // the line has "split": "train"
 };
 
 // The items with their text as `protocol` feeds it: nanogpt takes `ctx` and `endings` as they stand,

@@ -15,6 +15,7 @@
 //
 // What a context length L does not hold is cut from the context's beginning, so that at most L tokens
 // are fed (the harness' rule for max_length). A context without text begins with the begin-of-text token.
+// With `shots` each context has worked examples in front of it (choice_shots.h).
 // Standard error sqrt(p (1 - p) / n); extra.wilson95 is Wilson's interval.
 #include "model/evaluation/multiple_choice.h"
 
@@ -27,6 +28,7 @@
 #include "model/data/tokenizer_file.h"
 #include "model/evaluation/choice_items.h"
 #include "model/evaluation/choice_score.h"
+#include "model/evaluation/choice_shots.h"
 #include "model/evaluation/input_file.h"
 
 namespace longrun {
@@ -36,6 +38,16 @@ constexpr std::string_view kAcc = "acc", kAccNorm = "acc_norm";
 
 ChoiceProtocol ProtocolOf(const Json& params) {
   return params.at("protocol") == "nanogpt" ? ChoiceProtocol::kNanoGpt : ChoiceProtocol::kLmEval;
+}
+
+// What a file's questions are with these parameters; errors begin with "NAME: " or "NAME:LINE: ".
+Result<std::vector<ChoiceItem>> ItemsOf(std::string_view name, std::string_view bytes,
+                                        const Json& params) {
+  ASSIGN_OR_RETURN(std::vector<ChoiceItem> items,
+                   ParseChoiceItems(name, bytes, ProtocolOf(params)));
+  Status status = AddShots({.n_shots = params.at("shots"), .seed = params.at("shots_seed")}, items);
+  if (!status.ok()) return Status(status.code(), Str(name, ": ", status.message()));
+  return items;
 }
 
 // ---- answers -----------------------------------------------------------------------------------
@@ -76,6 +88,10 @@ Json EmptyRow(const EvaluationRequest& request, const Json& params, std::string_
   Json own = {{"file", ShortInputFileId(params.at("file").get_ref<const std::string&>())}};
   if (params.at("name") != "") own["name"] = params.at("name");
   if (params.contains("length")) own["length"] = params.at("length");
+  if (params.at("shots") > 0) {
+    own["shots"] = params.at("shots");
+    own["shots_seed"] = params.at("shots_seed");
+  }
   return {{"metric", metric},    {"context_length", request.context_length},
           {"split", nullptr},    {"protocol", params.at("protocol")},
           {"averaging", "item"}, {"depth", nullptr},
@@ -150,7 +166,7 @@ Result<Asked> Ask(const EvaluationRequest& request) {
                   Str("multiple_choice.file: expected sha256:HEX, found ", id));
   }
   ASSIGN_OR_RETURN(const InputFile file, ReadKeptFile(id, request.files_dir));
-  ASSIGN_OR_RETURN(asked.items, ParseChoiceItems(id, file.bytes, ProtocolOf(asked.params)));
+  ASSIGN_OR_RETURN(asked.items, ItemsOf(id, file.bytes, asked.params));
   return asked;
 }
 
@@ -210,7 +226,7 @@ std::vector<RowName> MultipleChoiceRows(const Json&) {
 std::optional<ParamError> FitMultipleChoice(const DatasetShape&, Json&) { return std::nullopt; }
 
 Status CheckQuestions(std::string_view name, std::string_view bytes, const Json& params) {
-  return ParseChoiceItems(name, bytes, ProtocolOf(params)).status();
+  return ItemsOf(name, bytes, params).status();
 }
 
 std::vector<ParamSpec> MultipleChoiceSpecs() {
@@ -242,6 +258,19 @@ std::vector<ParamSpec> MultipleChoiceSpecs() {
        .choices = {"characters", "bytes"},
        .meaning = "what acc_norm divides by",
        .only_with = ParamSpec::Condition{.name = "protocol", .values = {"lm_eval"}}},
+      {.name = "shots",
+       .type = ParamSpec::Type::kInt,
+       .default_value = 0,
+       .min = 0,
+       .max = 1000,
+       .meaning = "questions with their right answers in front of each, from the lines with split "
+                  "train, or else from the others"},
+      {.name = "shots_seed",
+       .type = ParamSpec::Type::kInt,
+       .default_value = 1234,
+       .min = 0,
+       .max = 9e15,
+       .meaning = "of which ones"},
   };
 }
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,8 +14,10 @@
 #include "base/str.h"
 #include "model/evaluation/choice_items.h"
 #include "model/evaluation/choice_score.h"
+#include "model/evaluation/choice_shots.h"
 #include "model/evaluation/choice_text.h"
 #include "model/evaluation/input_file.h"
+#include "tests/model/evaluation/questions.h"
 #include "tests/model/evaluation/toy_model.h"
 
 namespace longrun {
@@ -148,6 +150,81 @@ TEST(ChoiceItemsTest, AFileWithoutItemsIsRefused) {
   }
 }
 
+// ---- shots -------------------------------------------------------------------------------------
+
+std::vector<ChoiceItem> Letters(const std::string& letters, const std::string& train) {
+  std::vector<ChoiceItem> items;
+  for (const char letter : letters) {
+    items.push_back({.line = static_cast<std::int64_t>(items.size()) + 1,
+                     .context = std::string(1, letter),
+                     .choices = {"no", Str("yes ", std::string(1, letter))},
+                     .label = 1,
+                     .is_train = train.find(letter) != std::string::npos});
+  }
+  return items;
+}
+
+TEST(ChoiceShotsTest, ExamplesStandInFrontWithTheirRightAnswers) {
+  std::vector<ChoiceItem> items = Letters("abq", "ab");
+  ASSERT_TRUE(AddShots({.n_shots = 2, .seed = 1}, items).ok());
+  ASSERT_EQ(items.size(), 1u);  // the lines of the train split are not asked
+  EXPECT_TRUE(items[0].context == "a yes a\n\nb yes b\n\nq" ||
+              items[0].context == "b yes b\n\na yes a\n\nq")
+      << items[0].context;
+  EXPECT_EQ(items[0].choices, (std::vector<std::string>{"no", "yes q"}));
+}
+
+TEST(ChoiceShotsTest, WithoutATrainSplitTheyAreTheOtherQuestions) {
+  constexpr std::size_t kShots = 3;
+  std::vector<ChoiceItem> items = Letters("abcdefgh", "");
+  ASSERT_TRUE(AddShots({.n_shots = kShots, .seed = 7}, items).ok());
+  ASSERT_EQ(items.size(), 8u);
+  std::set<std::string> contexts;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::vector<std::string> parts = Split(items[i].context, '\n');  // "x yes x", "", ...
+    ASSERT_EQ(parts.size(), 2 * kShots + 1);
+    const std::string own(1, static_cast<char>('a' + i));
+    EXPECT_EQ(parts.back(), own);
+    std::set<std::string> shots;
+    for (std::size_t k = 0; k < kShots; ++k) {
+      EXPECT_NE(parts[2 * k].substr(0, 1), own);  // never the question itself
+      shots.insert(parts[2 * k]);
+    }
+    EXPECT_EQ(shots.size(), kShots);  // none twice
+    contexts.insert(Join({parts.begin(), parts.end() - 1}, ""));
+  }
+  EXPECT_GT(contexts.size(), 4u);  // each question draws its own
+}
+
+TEST(ChoiceShotsTest, TheSeedAndTheLineDecideAndNothingElse) {
+  const auto contexts = [](std::uint64_t seed, std::vector<ChoiceItem> items) {
+    EXPECT_TRUE(AddShots({.n_shots = 2, .seed = seed}, items).ok());
+    std::vector<std::string> all;
+    for (const ChoiceItem& item : items) all.push_back(item.context);
+    return all;
+  };
+  EXPECT_EQ(contexts(1, Letters("abcdefgh", "")), contexts(1, Letters("abcdefgh", "")));
+  EXPECT_NE(contexts(1, Letters("abcdefgh", "")), contexts(2, Letters("abcdefgh", "")));
+  // A question that is added behind the examples changes no other.
+  EXPECT_EQ(contexts(1, Letters("abcq", "abc"))[0], contexts(1, Letters("abcqr", "abc"))[0]);
+  std::vector<ChoiceItem> plain = Letters("ab", "a");
+  EXPECT_TRUE(AddShots({}, plain).ok());
+  EXPECT_EQ(plain.size(), 2u);  // without shots every line is asked
+  EXPECT_EQ(plain[1].context, "b");
+}
+
+TEST(ChoiceShotsTest, TooFewExamplesAreRefused) {
+  const auto refusal = [](std::int64_t n_shots, std::vector<ChoiceItem> items) {
+    return AddShots({.n_shots = n_shots, .seed = 1}, items).message();
+  };
+  EXPECT_EQ(refusal(3, Letters("abc", "")), "3 shots need as many other questions, the file has 2");
+  EXPECT_EQ(refusal(2, Letters("abc", "c")),
+            "2 shots need as many lines with \"split\": \"train\", the file has 1");
+  EXPECT_EQ(refusal(1, Letters("ab", "ab")),
+            "every line has \"split\": \"train\": none is left to be asked");
+  EXPECT_EQ(refusal(1, Letters("ab", "")), "");
+}
+
 // ---- scores ------------------------------------------------------------------------------------
 
 // Gives texts the ids it is told.
@@ -225,35 +302,7 @@ TEST(ChoiceScoreTest, TheLowestIndexWinsATie) {
 
 // ---- the evaluation ----------------------------------------------------------------------------
 
-class MultipleChoiceTest : public testing::Test {
- protected:
-  void SetUp() override {
-    const std::string text = JoinPath(folder_.path(), "a.txt");
-    ASSERT_TRUE(WriteFileAtomic(text, "some text").ok());
-    ASSERT_TRUE(ImportText({.splits = {{"train", {text}}}}, JoinPath(folder_.path(), "data")).ok());
-    dataset_.emplace(Dataset::Open(JoinPath(folder_.path(), "data")).value());
-  }
-
-  Result<EvaluationOutput> Run(LanguageModel& model, const std::string& jsonl,
-                               std::int64_t context_length, Json params = Json::object()) {
-    const std::string path = JoinPath(folder_.path(), "q.jsonl");
-    EXPECT_TRUE(WriteFileAtomic(path, jsonl).ok());
-    const InputFile file = ReadInputFile(path).value();
-    EXPECT_TRUE(KeepInputFile(file, folder_.path()).ok());
-    params["file"] = file.id;
-    return kMultipleChoice.run(model,
-                               {.dataset = &*dataset_,
-                                .params = std::move(params),
-                                .context_length = context_length,
-                                .windows_per_call = 2,
-                                .dataset_folder = JoinPath(folder_.path(), "data"),
-                                .files_dir = folder_.path()},
-                               {});
-  }
-
-  TempFolder folder_;
-  std::optional<Dataset> dataset_;
-};
+using MultipleChoiceTest = QuestionsTest;
 
 constexpr const char* kTwoItems = R"({"context":"ab","choices":["cd","efghi"],"answer":0})"
                                   "\n"
@@ -264,7 +313,7 @@ constexpr const char* kTwoItems = R"({"context":"ab","choices":["cd","efghi"],"a
 // and the first choice wins: right twice.
 TEST_F(MultipleChoiceTest, ACoinThatKnowsNothingIsRightByLengthAlone) {
   ConstantModel model(2.0f);
-  const auto output = Run(model, kTwoItems, 64);
+  const auto output = Ask(model, kTwoItems, 64);
   ASSERT_TRUE(output.ok()) << output.status().message();
   ASSERT_EQ(output->rows.size(), 2u);
   const Json& acc = output->rows[0];
@@ -296,7 +345,7 @@ TEST_F(MultipleChoiceTest, TheRowHasWilsonsInterval) {
       jsonl += Str(R"({"context":"a","choices":["b","cc"],"answer":)", i < n_right ? 0 : 1, "}\n");
     }
     ConstantModel model(1.0f);
-    return Run(model, jsonl, 64)->rows[0]["extra"]["wilson95"];
+    return Ask(model, jsonl, 64)->rows[0]["extra"]["wilson95"];
   };
   const Json some = interval(45, 50), none = interval(0, 20);
   EXPECT_NEAR(some[0].get<double>(), 0.786397686, 1e-9);
@@ -308,7 +357,7 @@ TEST_F(MultipleChoiceTest, TheRowHasWilsonsInterval) {
 TEST_F(MultipleChoiceTest, AContextThatIsTooLongLosesItsBeginning) {
   ToyModel model;
   const auto output =
-      Run(model, R"({"context":"0123456789","choices":["ab","cde"],"answer":0})", 6);
+      Ask(model, R"({"context":"0123456789","choices":["ab","cde"],"answer":0})", 6);
   ASSERT_TRUE(output.ok()) << output.status().message();
   EXPECT_EQ(output->rows[0]["extra"]["choices_cut"], 2);
   EXPECT_EQ(output->rows[0]["se"], nullptr);
@@ -318,10 +367,31 @@ TEST_F(MultipleChoiceTest, AContextThatIsTooLongLosesItsBeginning) {
   }
 }
 
+// "b x\n\na" and "a x\n\nb" are fed with the choices behind them; the row says how many shots there were.
+TEST_F(MultipleChoiceTest, ShotsAreFedAndNamedInTheRow) {
+  const std::string jsonl = R"({"context":"a","choices":["x","yy"],"answer":0})"
+                            "\n"
+                            R"({"context":"b","choices":["x","yy"],"answer":0})"
+                            "\n";
+  ConstantModel model(1.0f);
+  const auto none = Ask(model, jsonl, 64), one = Ask(model, jsonl, 64, {{"shots", 1}});
+  ASSERT_TRUE(one.ok()) << one.status().message();
+  EXPECT_EQ(none->rows[0]["extra"]["longest_tokens"], 3);  // "a yy" but the last
+  EXPECT_EQ(one->rows[0]["extra"]["longest_tokens"], 8);   // "b x\n\n" before it
+  EXPECT_FALSE(none->rows[0]["extra"]["params"].contains("shots"));
+  EXPECT_EQ(one->rows[0]["extra"]["params"]["shots"], 1);
+  EXPECT_EQ(one->rows[0]["extra"]["params"]["shots_seed"], 1234);
+  const auto two = Ask(model, jsonl, 64, {{"shots", 2}});
+  EXPECT_EQ(two.status().code(), Code::kInvalidArgument);
+  EXPECT_TRUE(
+      two.status().message().ends_with(": 2 shots need as many other questions, the file has 1"))
+      << two.status().message();
+}
+
 TEST_F(MultipleChoiceTest, AContextWithoutTextBeginsWithTheBeginOfText) {
   for (const char* const protocol : {"nanogpt", "lm_eval"}) {
     ToyModel model;
-    const auto output = Run(model, R"({"context":"","choices":["ab","cde"],"answer":0})", 6,
+    const auto output = Ask(model, R"({"context":"","choices":["ab","cde"],"answer":0})", 6,
                             {{"protocol", protocol}});
     ASSERT_TRUE(output.ok()) << output.status().message();
     ASSERT_EQ(model.windows_seen().size(), 2u);
@@ -334,7 +404,7 @@ TEST_F(MultipleChoiceTest, AContextWithoutTextBeginsWithTheBeginOfText) {
 
 TEST_F(MultipleChoiceTest, WhatDoesNotFitIsARowWithAReasonAndNoNumber) {
   ConstantModel model(1.0f);
-  const auto longer = Run(model, R"({"context":"a","choices":["b","cdefgh"],"answer":0})", 6);
+  const auto longer = Ask(model, R"({"context":"a","choices":["b","cdefgh"],"answer":0})", 6);
   ASSERT_TRUE(longer.ok()) << longer.status().message();
   for (const Json& row : longer->rows) {
     EXPECT_EQ(row["status"], "not_applicable");
@@ -342,15 +412,15 @@ TEST_F(MultipleChoiceTest, WhatDoesNotFitIsARowWithAReasonAndNoNumber) {
     EXPECT_EQ(row["extra"]["reason"], "line 1: choice 1 has 7 tokens, the context length is 6");
   }
   FailingModel past_its_table(Code::kOutOfRange), too_large(Code::kResourceExhausted);
-  EXPECT_EQ(Run(past_its_table, kTwoItems, 64)->rows[1]["status"], "not_applicable");
-  EXPECT_EQ(Run(too_large, kTwoItems, 64)->rows[0]["status"], "out_of_memory");
+  EXPECT_EQ(Ask(past_its_table, kTwoItems, 64)->rows[1]["status"], "not_applicable");
+  EXPECT_EQ(Ask(too_large, kTwoItems, 64)->rows[0]["status"], "out_of_memory");
   ConstantModel broken(std::numeric_limits<float>::quiet_NaN());
-  EXPECT_EQ(Run(broken, kTwoItems, 64)->rows[0]["status"], "non_finite");
+  EXPECT_EQ(Ask(broken, kTwoItems, 64)->rows[0]["status"], "non_finite");
 }
 
 TEST_F(MultipleChoiceTest, TheFileKeptMustHaveTheContentOfItsName) {
   ConstantModel model(1.0f);
-  ASSERT_TRUE(Run(model, kTwoItems, 64).ok());
+  ASSERT_TRUE(Ask(model, kTwoItems, 64).ok());
   const InputFile file = ReadInputFile(JoinPath(folder_.path(), "q.jsonl")).value();
   const std::string kept = JoinPath(folder_.path(), file.id.substr(7));
   ASSERT_TRUE(WriteFileAtomic(kept, "{}\n").ok());

@@ -1,0 +1,64 @@
+#include "model/evaluation/choice_shots.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "base/random.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+// `n` of the examples but `left_out`, in the order in which they are drawn: the first n places of a
+// Fisher-Yates shuffle.
+std::vector<std::size_t> Draw(std::size_t n, std::size_t n_examples, std::size_t left_out,
+                              std::uint64_t key) {
+  std::vector<std::size_t> places(n_examples);
+  std::iota(places.begin(), places.end(), std::size_t{0});
+  if (left_out < n_examples) places.erase(places.begin() + static_cast<std::ptrdiff_t>(left_out));
+  SeededRandom random(key);
+  for (std::size_t i = 0; i < n; ++i) {
+    std::swap(places[i], places[i + random.Below(places.size() - i)]);
+  }
+  places.resize(n);
+  return places;
+}
+
+}  // namespace
+
+Status AddShots(const ShotRules& rules, std::vector<ChoiceItem>& items) {
+  if (rules.n_shots == 0) return Status();
+  const auto n_shots = static_cast<std::size_t>(rules.n_shots);
+  const bool has_train = std::ranges::any_of(items, &ChoiceItem::is_train);
+  std::vector<ChoiceItem> examples, questions;
+  for (const ChoiceItem& item : items) {
+    if (!has_train || item.is_train) examples.push_back(item);
+    if (!has_train || !item.is_train) questions.push_back(item);
+  }
+  const std::size_t n_free = has_train ? examples.size() : examples.size() - 1;
+  if (questions.empty() || n_free < n_shots) {
+    return Status(Code::kInvalidArgument,
+                  questions.empty()
+                      ? std::string("every line has \"split\": \"train\": none is left to be asked")
+                      : Str(n_shots, " shots need as many ",
+                            has_train ? "lines with \"split\": \"train\"" : "other questions",
+                            ", the file has ", n_free));
+  }
+  for (std::size_t q = 0; q < questions.size(); ++q) {
+    const std::uint64_t key =
+        StreamKey(rules.seed, 0, static_cast<std::uint64_t>(questions[q].line));
+    std::string shots;
+    for (const std::size_t e :
+         Draw(n_shots, examples.size(), has_train ? examples.size() : q, key)) {
+      const ChoiceItem& example = examples[e];
+      shots += Str(example.context, " ", example.choices[example.label], "\n\n");
+    }
+    questions[q].context = shots + questions[q].context;
+  }
+  items = std::move(questions);
+  return Status();
+}
+
+}  // namespace longrun
