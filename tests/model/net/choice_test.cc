@@ -2,16 +2,14 @@
 // tools/oracle/choice_oracle.py.
 #include <gtest/gtest.h>
 
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/files.h"
 #include "base/str.h"
-#include "model/data/dataset.h"
-#include "model/evaluation/input_file.h"
-#include "model/evaluation/multiple_choice.h"
 #include "model/net/scorer.h"
+#include "tests/model/evaluation/questions.h"
 #include "tests/model/net/golden.h"
 
 namespace longrun {
@@ -41,39 +39,21 @@ std::vector<std::vector<std::string>> LinesOf(const EvaluationArtifact& artifact
   return lines;
 }
 
-class ChoiceTest : public testing::Test {
+class ChoiceTest : public QuestionsTest {
  protected:
-  void SetUp() override {
-    const std::string text = JoinPath(folder_.path(), "a.txt");
-    ASSERT_TRUE(WriteFileAtomic(text, "some text").ok());
-    ASSERT_TRUE(ImportText({.splits = {{"train", {text}}}}, JoinPath(folder_.path(), "data")).ok());
-    dataset_.emplace(Dataset::Open(JoinPath(folder_.path(), "data")).value());
-    const NetConfig config = OracleConfig();
-    net_.emplace(Transformer::Make(config, FormulaWeights(config.model),
-                                   AttentionBackend::kReference, OpenCompute("cpu", "fp32").value())
-                     .value());
-  }
-
   Result<EvaluationOutput> Run(const Json& wanted) {
-    const InputFile file =
-        ReadInputFile(JoinPath(kFolder, wanted["file"].get<std::string>())).value();
-    EXPECT_TRUE(KeepInputFile(file, folder_.path()).ok());
-    Json params = {{"file", file.id}, {"protocol", wanted["protocol"]}};
+    const NetConfig config = OracleConfig();
+    Transformer net =
+        Transformer::Make(config, FormulaWeights(config.model), AttentionBackend::kReference,
+                          OpenCompute("cpu", "fp32").value())
+            .value();
+    NetScorer scorer(net, dataset().bos_id());
+    Json params = {{"protocol", wanted["protocol"]}};
     if (wanted["protocol"] == "lm_eval") params["length"] = wanted["length"];
-    NetScorer scorer(*net_, dataset_->bos_id());
-    return kMultipleChoice.run(scorer,
-                               {.dataset = &*dataset_,
-                                .params = std::move(params),
-                                .context_length = wanted["context_length"],
-                                .windows_per_call = 8,
-                                .dataset_folder = JoinPath(folder_.path(), "data"),
-                                .files_dir = folder_.path()},
-                               {});
+    const std::string jsonl =
+        ReadFile(JoinPath(kFolder, wanted["file"].get<std::string>())).value();
+    return Ask(scorer, jsonl, wanted["context_length"], std::move(params), 8);
   }
-
-  TempFolder folder_;
-  std::optional<Dataset> dataset_;
-  std::optional<Transformer> net_;
 };
 
 // fp32 against float64: 1e-5 a token, of sums of up to some 80 tokens.
