@@ -160,17 +160,15 @@ class PendingFile {
 };
 
 // What stands before the data: its length and the JSON, padded to whole words.
-std::string HeaderBytes(const std::map<std::string, StoredTensor>& tensors,
+std::string HeaderBytes(const std::map<std::string, TensorForm>& forms,
                         const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
-  std::uint64_t at = 0;
-  for (const auto& [name, tensor] : tensors) {
-    std::uint64_t n_bytes = StoredTypeBytes(tensor.type);
-    for (const std::int64_t size : tensor.shape) n_bytes *= static_cast<std::uint64_t>(size);
-    LR_CHECK(n_bytes == tensor.bytes.size());
-    header[name] = {{"dtype", StoredTypeName(tensor.type)},
-                    {"shape", tensor.shape},
+  std::int64_t at = 0;
+  for (const auto& [name, form] : forms) {
+    const std::int64_t n_bytes = form.n_bytes();
+    header[name] = {{"dtype", StoredTypeName(form.type)},
+                    {"shape", form.shape},
                     {"data_offsets", {at, at + n_bytes}}};
     at += n_bytes;
   }
@@ -180,10 +178,24 @@ std::string HeaderBytes(const std::map<std::string, StoredTensor>& tensors,
   return std::string(reinterpret_cast<const char*>(&n_header), sizeof n_header) + text;
 }
 
+std::map<std::string, TensorForm> FormsOf(const std::map<std::string, StoredTensor>& tensors) {
+  std::map<std::string, TensorForm> forms;
+  for (const auto& [name, tensor] : tensors) {
+    forms[name] = {.type = tensor.type, .shape = tensor.shape};
+    LR_CHECK(forms[name].n_bytes() == static_cast<std::int64_t>(tensor.bytes.size()));
+  }
+  return forms;
+}
+
 }  // namespace
 
 std::string_view StoredTypeName(StoredType type) { return RowOf(type).name; }
 std::size_t StoredTypeBytes(StoredType type) { return RowOf(type).n_bytes; }
+
+bool IsFloatingPoint(StoredType type) {
+  return type == StoredType::kF64 || type == StoredType::kF32 || type == StoredType::kF16 ||
+         type == StoredType::kBF16;
+}
 
 std::string ShapeText(std::span<const std::int64_t> shape) {
   std::string text = "[";
@@ -268,7 +280,7 @@ const StoredTensor* SafetensorsFile::Find(const std::string& name) const {
 
 std::string SafetensorsBytes(const std::map<std::string, StoredTensor>& tensors,
                              const std::map<std::string, std::string>& metadata) {
-  std::string bytes = HeaderBytes(tensors, metadata);
+  std::string bytes = HeaderBytes(FormsOf(tensors), metadata);
   std::size_t n_data = 0;
   for (const auto& [name, tensor] : tensors) n_data += tensor.bytes.size();
   bytes.reserve(bytes.size() + n_data);
@@ -278,18 +290,36 @@ std::string SafetensorsBytes(const std::map<std::string, StoredTensor>& tensors,
   return bytes;
 }
 
-Result<WrittenFile> WriteSafetensors(const std::string& path,
-                                     const std::map<std::string, StoredTensor>& tensors,
-                                     const std::map<std::string, std::string>& metadata) {
-  const std::string header = HeaderBytes(tensors, metadata);
+std::int64_t TensorForm::n_bytes() const {
+  auto n = static_cast<std::int64_t>(StoredTypeBytes(type));
+  for (const std::int64_t size : shape) n *= size;
+  return n;
+}
+
+Result<WrittenFile> WriteSafetensorsInTurn(
+    const std::string& path, const std::map<std::string, TensorForm>& forms,
+    const std::map<std::string, std::string>& metadata,
+    const std::function<Result<std::span<const std::byte>>(const std::string& name)>& bytes_of) {
+  const std::string header = HeaderBytes(forms, metadata);
   PendingFile file(path + ".tmp");
   RETURN_IF_ERROR(file.Open());
   RETURN_IF_ERROR(file.Write(header.data(), header.size()));
-  for (const auto& [name, tensor] : tensors) {
-    RETURN_IF_ERROR(file.Write(tensor.bytes.data(), tensor.bytes.size()));
+  for (const auto& [name, form] : forms) {
+    ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, bytes_of(name));
+    LR_CHECK(static_cast<std::int64_t>(bytes.size()) == form.n_bytes());
+    RETURN_IF_ERROR(file.Write(bytes.data(), bytes.size()));
   }
   RETURN_IF_ERROR(file.SyncAndRename(path));
   return file.Digest();
+}
+
+Result<WrittenFile> WriteSafetensors(const std::string& path,
+                                     const std::map<std::string, StoredTensor>& tensors,
+                                     const std::map<std::string, std::string>& metadata) {
+  return WriteSafetensorsInTurn(path, FormsOf(tensors), metadata,
+                                [&](const std::string& name) -> Result<std::span<const std::byte>> {
+                                  return tensors.at(name).bytes;
+                                });
 }
 
 }  // namespace longrun

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -23,6 +24,7 @@ namespace longrun {
 enum class StoredType { kF64, kF32, kF16, kBF16, kI64, kI32, kU8, kBool };
 std::string_view StoredTypeName(StoredType type);  // "F64", "BF16", ...
 std::size_t StoredTypeBytes(StoredType type);
+bool IsFloatingPoint(StoredType type);
 
 // A tensor in a file or on its way into one: row-major, little endian.
 struct StoredTensor {
@@ -58,6 +60,14 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
+// What a file will hold: name to type and shape; bytes come later, in the order of the names.
+struct TensorForm {
+  StoredType type = StoredType::kF32;
+  std::vector<std::int64_t> shape;
+
+  std::int64_t n_bytes() const;  // no overflow: of a tensor that is there
+};
+
 // A whole file's bytes; the order in it is that of the names.
 std::string SafetensorsBytes(const std::map<std::string, StoredTensor>& tensors,
                              const std::map<std::string, std::string>& metadata = {});
@@ -66,6 +76,13 @@ struct WrittenFile {
   std::string sha256;
   std::int64_t n_bytes = 0;
 };
+
+// Writes a file of these tensors atomically (temporary, fsync, rename). `bytes_of` gives a tensor's bytes
+// (of the form's size) when their turn comes: they need not all be in memory at once.
+Result<WrittenFile> WriteSafetensorsInTurn(
+    const std::string& path, const std::map<std::string, TensorForm>& forms,
+    const std::map<std::string, std::string>& metadata,
+    const std::function<Result<std::span<const std::byte>>(const std::string& name)>& bytes_of);
 
 // Writes those bytes atomically (temporary, fsync, rename), without holding them; gives their digest.
 Result<WrittenFile> WriteSafetensors(const std::string& path,

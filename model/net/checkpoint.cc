@@ -16,70 +16,40 @@ constexpr const char* kConfig = "config.json";
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr const char* kState = "state.json";
-constexpr const char* kManifest = "manifest.json";
 constexpr std::size_t kJsonBytesMax = std::size_t{1} << 20;
 
-Result<CheckpointFile> WriteText(const std::string& folder, const char* name,
-                                 const std::string& text) {
+Result<FolderFile> WriteText(const std::string& folder, const char* name, const std::string& text) {
   RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, name), text));
-  return CheckpointFile{
+  return FolderFile{
       .name = name, .sha256 = Sha256Hex(text), .n_bytes = static_cast<std::int64_t>(text.size())};
 }
 
-Result<CheckpointFile> WriteTensorFile(const std::string& folder, const char* name,
-                                       const std::map<std::string, at::Tensor>& tensors) {
+Result<FolderFile> WriteTensorFile(const std::string& folder, const char* name,
+                                   const std::map<std::string, at::Tensor>& tensors) {
   ASSIGN_OR_RETURN(const WrittenFile written,
                    WriteTensors(JoinPath(folder, name), tensors, {{"format", "pt"}}));
-  return CheckpointFile{.name = name, .sha256 = written.sha256, .n_bytes = written.n_bytes};
+  return FolderFile{.name = name, .sha256 = written.sha256, .n_bytes = written.n_bytes};
 }
 
 Result<CheckpointSummary> WriteInto(const std::string& folder, const CheckpointContent& content) {
   CheckpointSummary summary;
-  ASSIGN_OR_RETURN(CheckpointFile config,
+  ASSIGN_OR_RETURN(FolderFile config,
                    WriteText(folder, kConfig, CanonicalJson(ModelConfigJson(content.config))));
   summary.files.push_back(std::move(config));
-  ASSIGN_OR_RETURN(CheckpointFile model, WriteTensorFile(folder, kModel, content.parameters));
+  ASSIGN_OR_RETURN(FolderFile model, WriteTensorFile(folder, kModel, content.parameters));
   summary.files.push_back(std::move(model));
   Failpoint("trainer_mid_checkpoint");
-  ASSIGN_OR_RETURN(CheckpointFile optimizer,
-                   WriteTensorFile(folder, kOptimizer, content.optimizer));
+  ASSIGN_OR_RETURN(FolderFile optimizer, WriteTensorFile(folder, kOptimizer, content.optimizer));
   summary.files.push_back(std::move(optimizer));
-  ASSIGN_OR_RETURN(CheckpointFile state, WriteText(folder, kState, CanonicalJson(content.state)));
+  ASSIGN_OR_RETURN(FolderFile state, WriteText(folder, kState, CanonicalJson(content.state)));
   summary.files.push_back(std::move(state));
 
-  Json files = Json::array();
-  for (const CheckpointFile& file : summary.files) {
-    files.push_back({{"name", file.name}, {"sha256", file.sha256}, {"bytes", file.n_bytes}});
-  }
-  const Json manifest = {{"format", 1}, {"files", std::move(files)}};
-  ASSIGN_OR_RETURN(CheckpointFile last, WriteText(folder, kManifest, CanonicalJson(manifest)));
+  ASSIGN_OR_RETURN(FolderFile last,
+                   WriteText(folder, kFolderManifestName, FolderManifest(summary.files)));
   summary.sha256 = last.sha256;
   summary.files.push_back(std::move(last));
   RETURN_IF_ERROR(SyncFolder(folder));
   return summary;
-}
-
-Status Damaged(std::string_view message) { return Status(Code::kDataLoss, message); }
-
-Result<std::vector<CheckpointFile>> ParseManifest(const std::string& text) {
-  Result<Json> json = ParseJson(text);
-  if (!json) return Damaged(json.status().message());
-  if (!json->is_object() || json->value("format", Json()) != 1 || !json->contains("files") ||
-      !(*json)["files"].is_array()) {
-    return Damaged("no manifest of format 1");
-  }
-  std::vector<CheckpointFile> files;
-  for (const Json& entry : (*json)["files"]) {
-    CheckpointFile file;
-    const Result<std::string> name = GetString(entry, "name");
-    const Result<std::string> sha256 = GetString(entry, "sha256");
-    const Result<std::int64_t> n_bytes = GetInt(entry, "bytes");
-    if (!name || !sha256 || !n_bytes || !IsSafeName(*name) || !IsSha256Hex(*sha256)) {
-      return Damaged(Str("a broken entry: ", entry.dump()));
-    }
-    files.push_back({.name = *name, .sha256 = *sha256, .n_bytes = *n_bytes});
-  }
-  return files;
 }
 
 }  // namespace
@@ -104,41 +74,14 @@ Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
 
 Result<CheckpointSummary> VerifyCheckpointFolder(const std::string& folder,
                                                  const std::string& sha256) {
-  const std::string path = JoinPath(folder, kManifest);
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
-  CheckpointSummary summary;
-  summary.sha256 = Sha256Hex(text);
-  if (!sha256.empty() && summary.sha256 != sha256) {
-    return Damaged(Str(path, ": its SHA-256 is ", summary.sha256, ", expected ", sha256));
-  }
-  Result<std::vector<CheckpointFile>> files = ParseManifest(text);
-  if (!files) return std::move(files).status().In(path);
-  summary.files = std::move(files).value();
+  ASSIGN_OR_RETURN(VerifiedFolder verified, VerifyFolder(folder, sha256));
   for (const char* name : {kConfig, kModel, kOptimizer, kState}) {
-    if (std::none_of(summary.files.begin(), summary.files.end(),
-                     [&](const CheckpointFile& file) { return file.name == name; })) {
-      return Damaged(Str(path, ": ", name, " is not listed"));
+    if (std::ranges::find(verified.files, name, &FolderFile::name) == verified.files.end()) {
+      return Status(Code::kDataLoss,
+                    Str(JoinPath(folder, kFolderManifestName), ": ", name, " is not listed"));
     }
   }
-  for (const CheckpointFile& file : summary.files) {
-    const std::string file_path = JoinPath(folder, file.name);
-    if (!PathExists(file_path))
-      return Damaged(Str(file_path, " is missing; choose another checkpoint"));
-    ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(file_path));
-    if (n_bytes != file.n_bytes) {
-      return Damaged(Str(file_path, " has ", n_bytes, " bytes, its manifest says ", file.n_bytes,
-                         ": it is truncated or damaged; choose another checkpoint"));
-    }
-    ASSIGN_OR_RETURN(const std::string found, Sha256OfFile(file_path));
-    if (found != file.sha256) {
-      return Damaged(Str(file_path, ": its SHA-256 is ", found, ", its manifest says ", file.sha256,
-                         ": it is damaged; choose another checkpoint"));
-    }
-  }
-  summary.files.push_back({.name = kManifest,
-                           .sha256 = summary.sha256,
-                           .n_bytes = static_cast<std::int64_t>(text.size())});
-  return summary;
+  return verified;
 }
 
 Result<LoadedCheckpoint> LoadCheckpoint(const std::string& folder, const std::string& sha256) {

@@ -4,7 +4,7 @@
 //   state.json              {step, seed, tokens, micro_batch, paths, run_key, best,
 //                           validation_pending}: every random number and every sample is a pure
 //                           function of seed and step
-//   manifest.json           {"format":1,"files":[{"name","sha256","bytes"}]}, written last
+//   manifest.json           (model/hugging_face/manifest.h), written last
 //
 // It appears whole or not at all: written into a temporary folder, synced, renamed.
 #pragma once
@@ -16,20 +16,12 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "model/hugging_face/manifest.h"
 #include "model/net/model_folder.h"
 
 namespace longrun {
 
-struct CheckpointFile {
-  std::string name;
-  std::string sha256;
-  std::int64_t n_bytes = 0;
-};
-
-struct CheckpointSummary {
-  std::string sha256;                 // of manifest.json: names the checkpoint
-  std::vector<CheckpointFile> files;  // all, manifest.json last
-};
+using CheckpointSummary = VerifiedFolder;  // sha256 names the checkpoint
 
 struct CheckpointContent {
   const NetConfig& config;
@@ -42,8 +34,7 @@ struct CheckpointContent {
 Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
                                           const CheckpointContent& content);
 
-// Compares every file with the manifest, and the manifest with `sha256` ("": any). kDataLoss names
-// the file that is missing, surplus or changed.
+// VerifyFolder, of a folder that has all of the above.
 Result<CheckpointSummary> VerifyCheckpointFolder(const std::string& folder,
                                                  const std::string& sha256);
 

@@ -289,7 +289,7 @@ Status Trainer::Checkpoint(bool final, bool best) {
                                             .optimizer = optimizer_.State(),
                                             .state = state}));
   Json files = Json::array();
-  for (const CheckpointFile& file : summary.files) {
+  for (const FolderFile& file : summary.files) {
     files.push_back({{"name", file.name}, {"sha256", file.sha256}, {"bytes", file.n_bytes}});
   }
   RETURN_IF_ERROR(session_.journal().Append("checkpoint",

@@ -1,4 +1,4 @@
-#include "model/net/weight_files.h"
+#include "model/hugging_face/weight_files.h"
 
 #include <utility>
 
@@ -71,6 +71,13 @@ Status WeightFiles::OpenIndexed(const std::string& folder) {
     return Damaged(Str(path_, ": tensor \"", tensor, "\" of the files is not in weight_map"));
   }
   return Status();
+}
+
+std::vector<std::string> WeightFiles::paths() const {
+  std::vector<std::string> paths;
+  if (!files_.contains(path_)) paths.push_back(path_);
+  for (const auto& [path, file] : files_) paths.push_back(path);
+  return paths;
 }
 
 Result<WeightFiles> WeightFiles::Open(const std::string& folder) {

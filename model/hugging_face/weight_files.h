@@ -21,6 +21,8 @@ class WeightFiles {
 
   // The file, or the index: for messages.
   const std::string& path() const { return path_; }
+  // All files: the one, or the index and what it names.
+  std::vector<std::string> paths() const;
   // By the names in the files; views, valid as long as this object.
   const std::map<std::string, const StoredTensor*>& tensors() const { return tensors_; }
 

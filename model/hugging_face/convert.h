@@ -1,0 +1,29 @@
+// Floating-point tensors in another type: fp32, bf16, fp16, rounded to nearest, ties to even.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "model/safetensors.h"
+
+namespace longrun {
+
+std::uint16_t Bfloat16Of(float value);
+float FloatOfBfloat16(std::uint16_t bits);
+std::uint16_t HalfOf(float value);  // what is too large becomes infinity
+float FloatOfHalf(std::uint16_t bits);
+
+// "fp32" | "bf16" | "fp16"; kInvalidArgument.
+Result<StoredType> ParseFloatType(std::string_view name);
+// The word that config.json has for it: "float32".
+std::string_view TorchDtypeName(StoredType type);
+
+// `tensor` (floating point) as `type`, into `bytes`. kOutOfRange for a finite number that fp16 cannot
+// hold.
+Status Convert(const StoredTensor& tensor, StoredType type, std::vector<std::byte>& bytes);
+
+}  // namespace longrun
