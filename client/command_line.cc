@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "client/models.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -48,6 +49,9 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   AddNote(verbs);
   AddWorkers(verbs);
   AddData(verbs);
+  AddImport(verbs);
+  AddModels(verbs);
+  AddExport(verbs);
   AddExplain(verbs);
   AddSchema(verbs);
   AddGc(verbs);

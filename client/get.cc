@@ -100,6 +100,10 @@ std::string RunText(const Json& run) {
   if (run.at("run").is_object() && run.at("run").contains("parent")) {
     text += Str("  parent: ", run.at("run").at("parent").get<std::string>(), "\n");
   }
+  if (run.at("run").is_object() && run.at("run").contains("init")) {
+    text += Str("  starts from: ", run.at("run").at("init").at("sha256").get<std::string>(),
+                run.at("run").at("train").contains("tokens") ? "" : " (measured as it is)", "\n");
+  }
   if (run.at("execution").is_object()) {
     text += "  execution: " + CanonicalJson(run.at("execution")) + "\n";
   }

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "client/provenance.h"
 #include "client/render.h"
+#include "model/hugging_face/config_file.h"
 #include "sweeps/reproduce.h"
 
 namespace longrun {
@@ -61,22 +62,42 @@ std::string DatasetName(const std::string& own, const Run& run, const Json& data
   return other.empty() ? own : other;
 }
 
+// The imported model that the run starts from, under a name that it has here; nothing when it has none.
+Result<std::optional<ModelInfo>> InitOf(const Run& run, const Json& models) {
+  if (!run.init) return std::optional<ModelInfo>();
+  for (const Json& model : models) {
+    if (model.at("sha256") != run.init->sha256) continue;
+    ASSIGN_OR_RETURN(const NetConfig net, ParseModelConfig(model.at("config")));
+    return std::optional(ModelInfo{.name = model.at("name").get<std::string>(),
+                                   .digest = run.init->sha256,
+                                   .model = net.model,
+                                   .trained_length = TrainedLength(model.at("config"))});
+  }
+  return std::optional<ModelInfo>();
+}
+
 }  // namespace
 
-Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets,
-                                    const Json& evaluations) {
+Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const Json& evaluations,
+                                    const Json& models) {
   ReproducedRun result{.run_key = run.at("run_key").get<std::string>(), .yaml = {}};
   ASSIGN_OR_RETURN(Run parsed, Run::FromJson(run.at("run")));
   ASSIGN_OR_RETURN(std::vector<Json> blocks, Blocks(evaluations));
   const auto own = run.at("dataset").get<std::string>();
   const std::string dataset = DatasetName(own, parsed, datasets, result.warnings);
+  ASSIGN_OR_RETURN(std::optional<ModelInfo> init, InitOf(parsed, models));
   Reproduction wanted{.run = std::move(parsed),
                       .sweep_name = "reproduce-" + ShortId(result.run_key),
                       .dataset_name = dataset,
+                      .init = std::move(init),
                       .evaluations = std::move(blocks)};
   wanted.notes = {Str("gives run ", result.run_key, " again"),
                   Str("dataset ", dataset, " must have digest ", wanted.run.dataset_digest),
                   Str("  and tokenizer ", wanted.run.tokenizer_fingerprint)};
+  if (wanted.init) {
+    wanted.notes.push_back(
+        Str("model ", wanted.init->name, " must have digest ", wanted.init->digest));
+  }
   if (!wanted.run.parent.empty()) {
     wanted.notes.push_back(Str("goes on from run ", wanted.run.parent,
                                ", which must be trained first (longrun reproduce)"));
@@ -102,12 +123,14 @@ Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets,
 Result<ReproducedRun> ReproduceRun(Asker& asker, const std::string& run) {
   ASSIGN_OR_RETURN(const Json answer, asker.Ask("GetRun", {{"run", run}}));
   ASSIGN_OR_RETURN(const Json datasets, asker.Ask("ListDatasets", Json::object()));
+  ASSIGN_OR_RETURN(const Json models, asker.Ask("ListModels", Json::object()));
   const auto run_key = answer.at("run").at("run_key").get<std::string>();
   ASSIGN_OR_RETURN(const Json evaluations,
                    asker.Ask("Query", {{"sql", Str("SELECT evaluation, context_lengths FROM tasks"
                                                    " WHERE kind = 'evaluate' AND run_key = '",
                                                    run_key, "'")}}));
-  return ReproduceFrom(answer.at("run"), datasets.at("datasets"), evaluations.at("rows"));
+  return ReproduceFrom(answer.at("run"), datasets.at("datasets"), evaluations.at("rows"),
+                       models.at("models"));
 }
 
 }  // namespace longrun

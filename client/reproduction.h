@@ -21,8 +21,9 @@ struct ReproducedRun {
 // `run`: the beginning of a run's id, 8 digits or more.
 Result<ReproducedRun> ReproduceRun(Asker& asker, const std::string& run);
 
-// The same from the answers of GetRun, ListDatasets and a query of the run's evaluations, rows of
-// [evaluation, context_lengths] as JSON text.
-Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const Json& evaluations);
+// The same from the answers of GetRun, ListDatasets, a query of the run's evaluations (rows of
+// [evaluation, context_lengths] as JSON text) and ListModels.
+Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const Json& evaluations,
+                                    const Json& models = Json::array());
 
 }  // namespace longrun

@@ -57,6 +57,7 @@ struct Core::Batch {
   std::vector<Stepped> stepped;
   std::vector<LookItem> looks;
   std::vector<DatasetItem> datasets;
+  std::vector<ModelItem> models;
   std::vector<std::int64_t> newest_record_ms;  // of each journal batch, by the trainer's clock
   std::vector<AnnotationItem> annotations;
 
@@ -81,6 +82,7 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   std::unique_ptr<Core> core(new Core(store, artifacts, metrics, std::move(options)));
   ASSIGN_OR_RETURN(core->state_, store.Load());
   ASSIGN_OR_RETURN(core->datasets_, store.LoadDatasets());
+  ASSIGN_OR_RETURN(core->models_, store.LoadModels());
   core->state_.limits = core->options_.limits;
   AfterLoad(core->state_, BootMs(), core->options_.seed);
   ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
@@ -148,6 +150,25 @@ Result<bool> Core::RegisterDataset(const DatasetRow& dataset) {
   return promise.get_future().get();
 }
 
+Result<bool> Core::ChangeModels(ModelItem item) {
+  std::promise<Result<bool>> promise;
+  item.done = [&](Result<bool> result) { promise.set_value(std::move(result)); };
+  if (!Push(std::move(item))) return Stopping();
+  return promise.get_future().get();
+}
+
+Result<bool> Core::RegisterModel(const ModelRow& model, const std::vector<ArtifactFileRow>& files) {
+  RETURN_IF_ERROR(CheckDiskSpace());
+  return ChangeModels({.model = model, .files = files, .removes = false, .done = nullptr});
+}
+
+Result<bool> Core::RemoveModel(const std::string& name) {
+  ModelItem item;
+  item.model.name = name;
+  item.removes = true;
+  return ChangeModels(std::move(item));
+}
+
 Status Core::Annotate(const SweepAnnotation& annotation) {
   RETURN_IF_ERROR(CheckDiskSpace());
   std::promise<void> promise;
@@ -161,6 +182,11 @@ Status Core::Annotate(const SweepAnnotation& annotation) {
 std::vector<DatasetRow> Core::datasets() const {
   const std::lock_guard lock(mutex_);
   return datasets_;
+}
+
+std::vector<ModelRow> Core::models() const {
+  const std::lock_guard lock(mutex_);
+  return models_;
 }
 
 SessionId Core::AddSession(std::shared_ptr<SessionSink> sink) {
@@ -286,6 +312,12 @@ Status Core::RunBatch(std::deque<Item>& items) {
     }
     item.done(changed);
   }
+  if (!batch.models.empty()) {
+    ASSIGN_OR_RETURN(std::vector<ModelRow> models, store_.LoadModels());
+    const std::lock_guard lock(mutex_);
+    models_ = std::move(models);
+  }
+  for (ModelItem& item : batch.models) item.done(std::move(item.result));
   for (const AnnotationItem& item : batch.annotations) item.done();
   for (LookItem& item : batch.looks) item.look(state_);
   return Status();
@@ -326,6 +358,20 @@ Status Core::Take(Batch& batch, DatasetItem item) {
   RETURN_IF_ERROR(store_.PutDataset(item.dataset));
   batch.n_writes += 1;
   batch.datasets.push_back(std::move(item));
+  return Status();
+}
+
+// What is refused is an answer as well: the transaction goes on without it.
+Status Core::Take(Batch& batch, ModelItem item) {
+  RETURN_IF_ERROR(batch.Open(store_));
+  item.result = item.removes ? store_.DropModel(item.model.name, batch.counts)
+                             : store_.PutModel(item.model, item.files);
+  const Code code = item.result.status().code();
+  if (!item.result.ok() && code != Code::kNotFound && code != Code::kAlreadyExists) {
+    return item.result.status();
+  }
+  batch.n_writes += 1 + item.files.size();
+  batch.models.push_back(std::move(item));
   return Status();
 }
 

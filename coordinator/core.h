@@ -77,6 +77,12 @@ class Core {
   // Stores the dataset; waits for COMMIT. `changed`: the name pointed to other content before.
   Result<bool> RegisterDataset(const DatasetRow& dataset);
 
+  // Stores the name of an imported checkpoint, whose files are in the artifact store; waits for COMMIT.
+  // False when the name stands for it already; kAlreadyExists when for another.
+  Result<bool> RegisterModel(const ModelRow& model, const std::vector<ArtifactFileRow>& files);
+  // The name goes; true: its bytes go too, since nothing else refers to them. kNotFound.
+  Result<bool> RemoveModel(const std::string& name);
+
   // Stores labels and note of a sweep that is there; waits for COMMIT.
   Status Annotate(const SweepAnnotation& annotation);
   // Bytes that nothing refers to, as it seems: they go once they are old enough.
@@ -91,6 +97,7 @@ class Core {
   void CloseSessions(const std::string& reason);            // all of them
 
   std::vector<DatasetRow> datasets() const;
+  std::vector<ModelRow> models() const;
   // Grows with whatever a watcher could see.
   std::int64_t version() const { return version_.load(); }
   // kResourceExhausted when less than the low-water mark is free.
@@ -115,11 +122,19 @@ class Core {
     DatasetRow dataset;
     std::function<void(bool changed)> done;
   };
+  // Registers `model`, or removes the one of its name.
+  struct ModelItem {
+    ModelRow model;
+    std::vector<ArtifactFileRow> files;
+    bool removes = false;
+    std::function<void(Result<bool>)> done;
+    Result<bool> result = false;
+  };
   struct AnnotationItem {
     SweepAnnotation annotation;
     std::function<void()> done;
   };
-  using Item = std::variant<EventItem, LookItem, DatasetItem, AnnotationItem>;
+  using Item = std::variant<EventItem, LookItem, DatasetItem, ModelItem, AnnotationItem>;
   // A step whose writes are in the open transaction, and what follows after COMMIT.
   struct Stepped {
     StepResult result;
@@ -128,6 +143,7 @@ class Core {
   struct Batch;
 
   Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions options);
+  Result<bool> ChangeModels(ModelItem item);
   bool Push(Item item);  // false: the core has stopped
   void Run();
   std::deque<Item> TakeQueue();  // waits for something to do; empty: time has passed
@@ -135,6 +151,7 @@ class Core {
   Status Take(Batch& batch, EventItem item);
   Status Take(Batch& batch, LookItem item);
   Status Take(Batch& batch, DatasetItem item);
+  Status Take(Batch& batch, ModelItem item);
   Status Take(Batch& batch, AnnotationItem item);
   void Deliver(const Command& command);
   void MarkStoredBytes(JournalReceived& event);
@@ -160,11 +177,12 @@ class Core {
   std::map<std::string, Instant> ready_at_;  // of tasks that have not started since
   std::set<std::string> known_workers_;      // whose failures are counted
 
-  mutable std::mutex mutex_;  // guards the four below
+  mutable std::mutex mutex_;  // guards the five below
   std::deque<Item> queue_;
   bool stopping_ = false;
   bool stopped_ = false;
   std::vector<DatasetRow> datasets_;
+  std::vector<ModelRow> models_;
   std::condition_variable queued_;
 
   mutable std::mutex sessions_mutex_;  // guards the two below

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "model/architecture/parameters.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
 #include "sweeps/limits.h"
@@ -172,14 +173,21 @@ class Expander {
     run.seed = Value(point, "seed").value.get<std::int64_t>();
     run.numerics = kNumericsVersion;
     const std::size_t n_problems = problems_.size();
-    ResolveTrain(point, body["train"], run.train);
-    ResolveModel(point, body["model"], dataset, run);
+    const Json& init_from = body["model"]["init_from"];
+    const ModelInfo* const init =
+        init_from.is_string() ? &spec_.models.at(init_from.get<std::string>()) : nullptr;
+    ResolveTrain(point, body["train"], init, run.train);
+    if (init != nullptr) {
+      ResolveImported(point, body["model"], *init, dataset, run);
+    } else {
+      ResolveModel(point, body["model"], dataset, run);
+    }
     const Json& parent = body["train"]["continue_from"];
     // A run that is refused already would be told in vain how it differs from another.
     if (parent.is_string() && run.train.Check().ok() && run.model.Check().ok()) {
       ResolveParent(point, parent.get<std::string>(), run);
     }
-    CheckData(point, dataset, run.train);
+    if (run.trains()) CheckData(point, dataset, run.train);
     const std::vector<ResolvedEvaluation>& evaluations = EvaluationsOn(point, dataset);
     if (problems_.size() > n_problems || !problems_.empty()) return;
 
@@ -191,6 +199,13 @@ class Expander {
     planned.run_key = planned.run.Key();
     for (std::size_t a = 0; a < point.size(); ++a) {
       planned.axes[spec_.axes[a].name] = point[a]->shown;
+    }
+    // What is the checkpoint's own where the file does not say.
+    if (planned.axes["position"].is_null()) {
+      planned.axes["position"] = planned.run.model.position.method;
+    }
+    if (planned.axes["train_length"].is_null()) {
+      planned.axes["train_length"] = planned.run.train.train_length;
     }
     const auto [twin, is_new] = keys_.emplace(planned.run_key, runs_.size());
     if (!is_new) {
@@ -211,7 +226,15 @@ class Expander {
     *node = value;
   }
 
-  void ResolveTrain(const Point& point, Json given, TrainConfig& train) {
+  void ResolveTrain(const Point& point, Json given, const ModelInfo* init, TrainConfig& train) {
+    if (!spec_.trains) {
+      const Json& length = Value(point, "train_length").value;
+      train.train_length = length.is_null() ? init->trained_length : length.get<std::int64_t>();
+      if (train.train_length > 0) return;
+      return Report(PlaceOf("spec.matrix"),
+                    Str("spec.matrix.train_length: must be given: config.json of model \"",
+                        init->name, "\" does not say for which length it was made"));
+    }
     given.erase("checkpoint");
     given.erase("continue_from");
     given["train_length"] = Value(point, "train_length").value;
@@ -279,6 +302,124 @@ class Expander {
     run.model = std::move(model);
   }
 
+  // ---- an imported model -----------------------------------------------------------------------
+
+  Place PlaceOfInit(const Point& point) const {
+    for (std::size_t a = 0; a < point.size(); ++a) {
+      if (spec_.axes[a].name == "model.init_from") return point[a]->place;
+    }
+    return PlaceOf("spec.model.init_from");
+  }
+
+  // Whether the file, and not the table's default, says it.
+  bool IsGiven(std::string_view key) const {
+    const std::string axis = Str("model.", key);
+    return spec_.places.contains(Str("spec.", axis)) ||
+           std::ranges::any_of(spec_.axes, [&](const Axis& one) { return one.name == axis; });
+  }
+
+  // Everything comes from config.json; what the file says as well must be the same.
+  void ResolveImported(const Point& point, const Json& given, const ModelInfo& init,
+                       const DatasetInfo& dataset, Run& run) {
+    ModelConfig model = init.model;
+    CheckAgreement(point, given, init, model);
+    if (model.vocab_size < dataset.vocab_size) {
+      return Report(PlaceOfInit(point),
+                    Str("spec.model.init_from: model \"", init.name, "\" has ", model.vocab_size,
+                        " ids, dataset \"", dataset.name, "\" ", dataset.vocab_size,
+                        "; import the text with the model's own tokenizer.json "
+                        "(longrun data import --tokenizer)"));
+    }
+    if (!ResolveImportedPosition(point, init, run, model)) return;
+    run.init = {.sha256 = init.digest, .n_positions = model.n_positions};
+    run.model = std::move(model);
+  }
+
+  void CheckAgreement(const Point& point, const Json& given, const ModelInfo& init,
+                      const ModelConfig& model) {
+    const auto compare = [&](const char* key, const Json& ours) {
+      if (!IsGiven(key) || given.at(key).is_null() || given.at(key) == ours) return;
+      ReportStatus(point,
+                   Status(Code::kInvalidArgument,
+                          Str("model.", key, ": ", CanonicalJson(given.at(key)), ", but model \"",
+                              init.name, "\" has ", CanonicalJson(ours), "; leave it out")));
+    };
+    compare("architecture", model.architecture);
+    compare("n_layer", model.n_layer);
+    compare("n_head", model.n_head);
+    compare("d_model", model.d_model);
+    compare("d_ff", model.d_ff);
+    compare("n_kv_head", model.n_kv_head());
+    compare("head_dim", model.head_dim());
+    compare("block", model.body.block);
+    compare("qkv_bias", model.body.qkv_bias);
+    compare("mlp_bias", model.body.mlp_bias);
+    compare("sliding_window", model.body.window);
+    compare("vocab_size", model.vocab_size);
+    compare("activation", model.activation);
+    compare("layer_norm_epsilon", model.layer_norm_epsilon);
+    compare("tie_embeddings", model.tie_embeddings);
+    compare("causal", model.causal);
+    compare("init_std", model.init_std);
+    if (given.at("size").is_null()) return;
+    const Result<ModelConfig> preset = ModelConfig::Preset(given.at("size").get<std::string>());
+    LR_CHECK(preset.ok());
+    if (preset->n_layer == model.n_layer && preset->n_head == model.n_head &&
+        preset->d_model == model.d_model) {
+      return;
+    }
+    ReportStatus(point,
+                 Status(Code::kInvalidArgument,
+                        Str("model.size: ", given.at("size").get<std::string>(), " has ",
+                            preset->n_layer, " layers, ", preset->n_head, " heads and d_model ",
+                            preset->d_model, ", but model \"", init.name, "\" has ", model.n_layer,
+                            ", ", model.n_head, " and ", model.d_model, "; leave it out")));
+  }
+
+  // The checkpoint's own method where none is given; of its own method the parameters that are not
+  // given are its own, too. Another method begins with new tensors, which wants a training.
+  bool ResolveImportedPosition(const Point& point, const ModelInfo& init, const Run& run,
+                               ModelConfig& model) {
+    const PositionConfig own = model.position;
+    const AxisValue& asked = Value(point, "position");
+    if (!asked.value.is_null() && asked.value.at("method") == own.method) {
+      Json merged = own.ToJson();
+      if (asked.shown.is_object()) merged.update(asked.shown);
+      Result<PositionConfig> position = ResolvePosition(merged);
+      if (!position.ok()) return ReportStatus(point, position.status()), false;
+      model.position = std::move(position).value();
+    } else if (!asked.value.is_null()) {
+      Result<PositionConfig> position = ResolvePosition(asked.value);
+      LR_CHECK(position.ok());
+      model.position = std::move(position).value();
+    }
+    const Result<const PositionMethod*> method = FindPositionMethod(model.position.method);
+    LR_CHECK(method.ok());
+    const bool is_own = model.position.method == own.method;
+    if (!(*method)->has_position_table) {
+      model.n_positions = 0;
+    } else if (!is_own) {
+      model.n_positions = run.train.train_length;
+    } else if (run.train.train_length > model.n_positions) {
+      Report(Value(point, "train_length").place,
+             Str("spec.matrix.train_length: ", run.train.train_length, " is more than the ",
+                 model.n_positions, " positions of model \"", init.name,
+                 "\"; choose at most that, or another position method"));
+      return false;
+    }
+    if (const Status status = model.Check(); !status.ok()) {
+      return ReportStatus(point, status), false;
+    }
+    if (spec_.trains) return true;
+    const std::vector<std::string> untrained = NewPositionTensors(init.model, model);
+    if (untrained.empty()) return true;
+    Report(asked.place, Str("spec.matrix.position: ", model.position.method, " learns ",
+                            untrained[0], ", which model \"", init.name,
+                            "\" does not have, and nothing is trained "
+                            "(train: none): choose a method that learns nothing, or train"));
+    return false;
+  }
+
   // A run goes on with all that a checkpoint holds, and with the order of its data; what may change is
   // how the weights move from here on.
   void ResolveParent(const Point& point, const std::string& wanted, Run& run) {
@@ -312,6 +453,8 @@ class Expander {
     for (const char* part : {"model", "position", "dataset", "tokenizer", "seed", "numerics"}) {
       if (ours.at(part) != theirs.at(part)) return part;
     }
+    if (ours.value("init", Json()) != theirs.value("init", Json())) return "model.init_from";
+    if (!theirs.at("train").contains("tokens")) return "recipe (train: none)";
     for (const char* part : {"train_length", "batch_tokens", "precision", "order"}) {
       if (ours.at("train").at(part) != theirs.at("train").at(part)) return part;
     }

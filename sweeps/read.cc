@@ -14,6 +14,8 @@ namespace {
 
 using Kind = YamlNode::Kind;
 
+constexpr std::string_view kInitFrom = "spec.model.init_from";
+
 class Reader {
  public:
   Reader(const DatasetCatalogue& datasets, std::vector<Problem>& problems)
@@ -26,6 +28,7 @@ class Reader {
       spec_.is_complete = false;
       return std::move(spec_);
     }
+    LookForInit(root);
     // The axes first: what they give need not stand in its own place.
     if (const YamlNode* const matrix = FindMatrix(root)) ReadMatrix(*matrix);
     ReadMap("", root, root.place, spec_.document);
@@ -84,9 +87,8 @@ class Reader {
     }
     switch (row.type) {
       case KeyRow::Type::kMap:
-        if (path == "spec.train" && node.kind == Kind::kScalar && node.text == "none") {
-          Report(node.place, Str(path, ": none (evaluation alone) is ", kNotBuiltYet));
-          spec_.is_complete = false;
+        if (path == "spec.train" && IsNone(node)) {
+          ReadNoTraining(node, out);
         } else if (ExpectKind(node, Kind::kMap, path, "a map")) {
           ReadMap(path, node, node.place, out);
         }
@@ -103,6 +105,9 @@ class Reader {
     Result<Json> value = TypeValue(row, node);
     if (value.ok()) {
       out = std::move(value).value();
+      if (path == kInitFrom && !FindModel(out.get<std::string>(), node.place, path)) {
+        spec_.is_complete = false;
+      }
       if (path == "spec.resources.devices" && out > 1) {
         Report(node.place,
                Str(path, ": ", out.get<std::int64_t>(), " devices: more than 1 is ", kNotBuiltYet));
@@ -120,6 +125,58 @@ class Reader {
     if (node.kind == kind) return true;
     Report(node.place, Str(path, ": expected ", expected, ", found ", ShowNode(node)));
     spec_.is_complete = false;
+    return false;
+  }
+
+  // ---- models to start from --------------------------------------------------------------------
+
+  static bool IsNone(const YamlNode& node) {
+    return node.kind == Kind::kScalar && !node.quoted && node.text == "none";
+  }
+
+  // What may be left out of the matrix depends on them.
+  void LookForInit(const YamlNode& root) {
+    const YamlNode::Entry* const spec = root.Find("spec");
+    if (spec == nullptr) return;
+    const YamlNode::Entry* const model = spec->value.Find("model");
+    const YamlNode::Entry* const matrix = spec->value.Find("matrix");
+    const YamlNode::Entry* const train = spec->value.Find("train");
+    has_init_ = (model != nullptr && model->value.Find("init_from") != nullptr) ||
+                (matrix != nullptr && matrix->value.Find("model.init_from") != nullptr);
+    spec_.trains = train == nullptr || !IsNone(train->value);
+  }
+
+  // An axis that has one value where it is left out: the checkpoint's own.
+  bool IsTheModels(std::string_view axis) const {
+    return has_init_ && (axis == "position" || (axis == "train_length" && !spec_.trains));
+  }
+
+  void ReadNoTraining(const YamlNode& node, Json& out) {
+    if (!has_init_) {
+      Report(node.place,
+             "spec.train: none measures a model as it is, and a model of random weights says "
+             "nothing: give model.init_from (longrun import), or how to train");
+      spec_.is_complete = false;
+    }
+    out = Json::object();
+    ReadMap("spec.train.checkpoint", YamlNode(), node.place, out["checkpoint"]);
+  }
+
+  bool FindModel(const std::string& name, Place place, const std::string& path) {
+    if (spec_.models.contains(name)) return true;
+    std::optional<ModelInfo> info;
+    if (datasets_.find_model) info = datasets_.find_model(name);
+    if (info) {
+      spec_.models.emplace(name, std::move(*info));
+      return true;
+    }
+    const std::string nearest = Nearest(name, datasets_.model_names);
+    const std::string known = !nearest.empty() ? Str("did you mean \"", nearest, "\"?")
+                              : datasets_.model_names.empty()
+                                  ? "none is imported"
+                                  : Str("imported are ", Join(datasets_.model_names, ", "));
+    Report(place, Str(path, ": unknown model \"", name, "\"; ", known,
+                      " (longrun import NAME FOLDER takes a Hugging Face folder)"));
     return false;
   }
 
@@ -165,6 +222,11 @@ class Reader {
         Report(entry.place, Str(path, ": ", WhyNoAxis(entry.key)));
         continue;
       }
+      if (!spec_.trains && entry.key.starts_with("train.")) {
+        Report(entry.place, Str(path, ": nothing is trained (train: none); leave it out"));
+        spec_.is_complete = false;
+        continue;
+      }
       Axis axis = {.name = entry.key, .given = true, .values = {}};
       ReadAxisValues(*row, entry.value, path, axis);
       if (axis.values.empty()) spec_.is_complete = false;
@@ -173,7 +235,7 @@ class Reader {
     for (const std::string& name : NamesBelow("spec.matrix")) {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindAxis(name);
-      if (row.required) {
+      if (row.required && !IsTheModels(name)) {
         Report(node.place, Str(row.path, ": must be given: ", row.meaning));
         spec_.is_complete = false;
       } else {
@@ -234,6 +296,9 @@ class Reader {
       return std::nullopt;
     }
     if (row.path == "spec.matrix.dataset" && !FindDataset(*value, node.place, path)) {
+      return std::nullopt;
+    }
+    if (row.path == kInitFrom && !FindModel(value->get<std::string>(), node.place, path)) {
       return std::nullopt;
     }
     return AxisValue{.value = *value, .shown = *value, .place = node.place};
@@ -511,6 +576,7 @@ class Reader {
   const DatasetCatalogue& datasets_;
   std::vector<Problem>& problems_;
   SweepSpec spec_;
+  bool has_init_ = false;
 };
 
 // ---- overrides ---------------------------------------------------------------------------------

@@ -80,6 +80,8 @@ Result<std::string> Written(const Reproduction& wanted) {
   const Run& run = wanted.run;
   const Json whole = run.ToJson();
   Json body = {{"model", whole.at("model")}, {"train", whole.at("train")}};
+  // All else of the model is the checkpoint's.
+  if (wanted.init) body["model"] = {{"init_from", wanted.init->name}};
   if (!run.parent.empty()) body["train"]["continue_from"] = run.parent;
   std::set<std::string> done = {"train.train_length"};
   std::string text;
@@ -90,7 +92,8 @@ Result<std::string> Written(const Reproduction& wanted) {
   text += Str("  matrix:\n    position: [", Flow(whole.at("position")), "]\n    train_length: [",
               run.train.train_length, "]\n    dataset: [", Flow(wanted.dataset_name),
               "]\n    seed: [", run.seed, "]\n");
-  text += Str("  train:\n", Block(body, "train", "    ", done));
+  text += run.trains() ? Str("  train:\n", Block(body, "train", "    ", done))
+                       : std::string("  train: none\n");
   if (!wanted.evaluations.empty()) text += "  evaluate:\n";
   for (const Json& evaluation : wanted.evaluations) {
     for (const auto& [name, params] : evaluation.items()) {
@@ -128,7 +131,9 @@ Result<std::string> KeyOf(const std::string& yaml, const Reproduction& wanted) {
       .names = {wanted.dataset_name},
       .find_run = [&](const std::string& key) -> Result<std::pair<std::string, Run>> {
         return std::pair(key, parent);
-      }};
+      },
+      .find_model = [&](const std::string&) { return wanted.init; },
+      .model_names = {}};
   ASSIGN_OR_RETURN(const Sweep sweep, ParseSweep(yaml, "reproduction", {}, catalogue));
   LR_CHECK(sweep.runs.size() == 1);  // every axis has one value
   return sweep.runs.front().run_key;
@@ -142,6 +147,11 @@ Result<std::string> SweepYaml(const Reproduction& reproduction) {
     return Status(Code::kFailedPrecondition,
                   Str("the run was made with numerics ", run.numerics, ", this release has ",
                       kNumericsVersion, ": its results do not mix; use the release that made it"));
+  }
+  if (run.init && !reproduction.init) {
+    return Status(Code::kFailedPrecondition,
+                  Str("the run starts from an imported model of digest ", run.init->sha256,
+                      ", which has no name here: import it again (longrun import NAME FOLDER)"));
   }
   ASSIGN_OR_RETURN(const std::string yaml, Written(reproduction));
   Result<std::string> key = KeyOf(yaml, reproduction);

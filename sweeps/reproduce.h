@@ -5,21 +5,25 @@
 // which no key can say is refused by name, never shortened.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
 #include "sweeps/run.h"
+#include "sweeps/sweep.h"
 
 namespace longrun {
 
 struct Reproduction {
   Run run;
   std::string sweep_name;
-  std::string dataset_name;             // under which the run's dataset is registered
+  std::string dataset_name;  // under which the run's dataset is registered
+  // Of a run that starts from an imported model: what the name stands for here.
+  std::optional<ModelInfo> init = {};
   std::string device_kind = {};         // cpu | gpu: asked for in the file; "": any
-  std::vector<Json> evaluations;        // {"perplexity": {.., "context_lengths": [..]}}
+  std::vector<Json> evaluations = {};        // {"perplexity": {.., "context_lengths": [..]}}
   std::vector<std::string> notes = {};  // lines of comment at the top
 };
 

@@ -46,6 +46,30 @@ Result<std::string> ParseDigest(const Json& json, std::string_view member, std::
   return digest;
 }
 
+// A recipe, or the length alone.
+Result<TrainConfig> ParseTrain(const Json& json) {
+  if (json.is_object() && json.size() == 1 && json.contains("train_length")) {
+    TrainConfig none;
+    ASSIGN_OR_RETURN(none.train_length, GetInt(json, "train_length", "run.train"));
+    return none;
+  }
+  ASSIGN_OR_RETURN(TrainConfig train, TrainConfig::FromJson(json));
+  RETURN_IF_ERROR(train.Check());
+  return train;
+}
+
+Result<RunInit> ParseInit(const Json& json) {
+  RunInit init;
+  JsonFields fields(json, "run.init");
+  fields.Int("n_positions", init.n_positions).String("sha256", init.sha256);
+  RETURN_IF_ERROR(fields.Done());
+  if (IsSha256Hex(init.sha256) && init.n_positions >= 0) return init;
+  return Status(Code::kInvalidArgument,
+                Str("run.init: expected a sha256 of 64 digits of 0-9a-f and n_positions of 0 or "
+                    "more, found ",
+                    CanonicalJson(json)));
+}
+
 // Capped at what fits into an int64: nothing of that size fits a machine.
 std::int64_t Bytes(double bytes) {
   constexpr double kLimit = 9.2e18;
@@ -65,8 +89,9 @@ Json Run::ToJson() const {
                {"position", model.position.ToJson()},
                {"seed", seed},
                {"tokenizer", {{"fingerprint", tokenizer_fingerprint}}},
-               {"train", train.ToJson()}};
+               {"train", trains() ? train.ToJson() : Json{{"train_length", train.train_length}}}};
   if (!parent.empty()) json["parent"] = parent;
+  if (init) json["init"] = {{"n_positions", init->n_positions}, {"sha256", init->sha256}};
   return json;
 }
 
@@ -80,6 +105,9 @@ Result<Run> Run::FromJson(const Json& json) {
   fields.Member("tokenizer", tokenizer).Member("train", train);
   const bool continues = json.is_object() && json.contains("parent");
   if (continues) fields.String("parent", run.parent);
+  const bool starts_from = json.is_object() && json.contains("init");
+  Json init;
+  if (starts_from) fields.Member("init", init);
   RETURN_IF_ERROR(fields.Done());
   if (numerics < 1 || numerics > std::numeric_limits<int>::max()) {
     return Status(Code::kInvalidArgument,
@@ -90,16 +118,27 @@ Result<Run> Run::FromJson(const Json& json) {
     return Status(Code::kInvalidArgument,
                   Str("run.parent: expected 64 digits of 0-9a-f, found \"", run.parent, "\""));
   }
+  if (starts_from) {
+    ASSIGN_OR_RETURN(run.init, ParseInit(init));
+  }
   ASSIGN_OR_RETURN(run.dataset_digest, ParseDigest(dataset, "digest", "run.dataset"));
   ASSIGN_OR_RETURN(run.tokenizer_fingerprint,
                    ParseDigest(tokenizer, "fingerprint", "run.tokenizer"));
-  ASSIGN_OR_RETURN(run.train, TrainConfig::FromJson(train));
+  ASSIGN_OR_RETURN(run.train, ParseTrain(train));
   ASSIGN_OR_RETURN(run.model, ModelConfig::FromJson(model, position));
   ASSIGN_OR_RETURN(const PositionMethod* const method,
                    FindPositionMethod(run.model.position.method));
-  // A learned table has a row for each position of a training sequence, and no more.
-  if (method->has_position_table) run.model.n_positions = run.train.train_length;
-  RETURN_IF_ERROR(run.train.Check());
+  // A learned table has a row for each position of a training sequence, and no more; one that was
+  // imported keeps its own.
+  if (method->has_position_table) {
+    run.model.n_positions = run.init ? run.init->n_positions : run.train.train_length;
+  }
+  if (!run.trains() && (!run.init || run.train.train_length < 1)) {
+    return Status(
+        Code::kInvalidArgument,
+        "run.train: nothing is trained: expected a run.init to measure, and a train_length "
+        "of 1 or more");
+  }
   RETURN_IF_ERROR(run.model.Check());
   return run;
 }
@@ -160,6 +199,7 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
 std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
                             std::int64_t memory_bytes) {
   std::int64_t micro_batch = 1;
+  if (train.tokens == 0) return micro_batch;
   while (train.batch_sequences() % (2 * micro_batch) == 0 &&
          TrainMemoryBytes(model, train, 2 * micro_batch) <= memory_bytes) {
     micro_batch *= 2;
@@ -191,6 +231,7 @@ std::int64_t CheckpointBytes(const ModelConfig& model) {
 }
 
 double TrainFlops(const ModelConfig& model, const TrainConfig& train) {
+  if (train.tokens == 0) return 0.0;
   const double tokens =
       static_cast<double>(train.steps()) * static_cast<double>(train.batch_tokens);
   const double matrices = 6.0 * static_cast<double>(model.ParameterCount());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/json.h"
@@ -9,6 +10,14 @@
 #include "model/config.h"
 
 namespace longrun {
+
+// The imported checkpoint whose weights a run starts from.
+struct RunInit {
+  std::string sha256;            // of its manifest: 64 hex digits
+  std::int64_t n_positions = 0;  // rows of the model's position table; 0 for methods without
+
+  bool operator==(const RunInit&) const = default;
+};
 
 // Everything that changes the numbers of a run, every default written in. Machine, device,
 // priority, labels, names, log cadence and micro-batch stand outside.
@@ -22,9 +31,16 @@ struct Run {
   // Key of the run from whose final checkpoint (weights, optimiser, place in the data) this one goes
   // on; "": from the start. Left out of the JSON then, so that it changes no other run's key.
   std::string parent = {};
+  // Nothing: random weights. Left out of the JSON then, as `parent`.
+  std::optional<RunInit> init = {};
+
+  // False: the imported model is measured as it is. Then there is nothing in `train` but train_length, the
+  // length that its weights were made for: {"train":{"train_length"}}.
+  bool trains() const { return train.tokens > 0; }
 
   // {"dataset":{"digest"},"model":{..},"numerics":1,"position":{"method",..},"seed":1,
-  //  "tokenizer":{"fingerprint"},"train":{..}}, and "parent" where there is one
+  //  "tokenizer":{"fingerprint"},"train":{..}}, and "parent" and
+  // "init":{"n_positions","sha256"} where there is one
   Json ToJson() const;
   static Result<Run> FromJson(const Json& json);
   // SHA-256 of the canonical JSON.

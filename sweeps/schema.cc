@@ -165,8 +165,11 @@ std::vector<KeyRow> MakeKeys() {
        .meaning = "standard deviation of the first weights",
        .axis = on_axis},
       {.path = "spec.model.init_from",
-       .type = Type::kUnbuilt,
-       .meaning = "start from an imported checkpoint"},
+       .type = Type::kName,
+       .meaning =
+           "start from an imported model (longrun import), whose config.json gives the other "
+           "keys of model: they may be left out, and must agree where they are given",
+       .axis = on_axis},
 
       {.path = "spec.matrix",
        .required = true,
@@ -174,14 +177,14 @@ std::vector<KeyRow> MakeKeys() {
       {.path = "spec.matrix.position",
        .type = Type::kPosition,
        .required = true,
-       .meaning = "position methods",
+       .meaning = "position methods (with model.init_from may be left out: the model's own)",
        .axis = on_axis},
       {.path = "spec.matrix.train_length",
        .type = Type::kCount,
        .required = true,
        .min = 1,
        .max = kLengthMax,
-       .meaning = "tokens in a training sequence",
+       .meaning = "tokens in a training sequence (with train: none may be left out)",
        .axis = on_axis},
       {.path = "spec.matrix.dataset",
        .type = Type::kName,
@@ -204,7 +207,9 @@ std::vector<KeyRow> MakeKeys() {
        .default_value = Json::array(),
        .meaning = "further points, each giving every axis"},
 
-      {.path = "spec.train", .required = true, .meaning = "the recipe"},
+      {.path = "spec.train",
+       .required = true,
+       .meaning = "the recipe; none: model.init_from is measured as it is"},
       {.path = "spec.train.tokens",
        .type = Type::kCount,
        .required = true,
@@ -670,6 +675,15 @@ Json AxesSchema(bool lists) {
       {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
 }
 
+// An imported model says itself what the matrix may leave out.
+Json AxesOrInit() {
+  const auto with = [](const char* map, std::vector<std::string> keys) {
+    return Json{{"properties", {{map, {{"required", std::move(keys)}}}}}};
+  };
+  return Json::array({with("matrix", {"position", "train_length"}), with("model", {"init_from"}),
+                      with("matrix", {"model.init_from"})});
+}
+
 Json MapSchema(std::string_view path) {
   Json properties = Json::object();
   Json required = Json::array();
@@ -681,13 +695,17 @@ Json MapSchema(std::string_view path) {
       schema = AxesSchema(/*lists=*/true);
       schema["required"] = Json::array();
       for (const std::string& axis : NamesBelow(below)) {
-        if (FindKey(Str(below, ".", axis))->required) schema["required"].push_back(axis);
+        const bool may_be_the_models = axis == "position" || axis == "train_length";
+        if (FindKey(Str(below, ".", axis))->required && !may_be_the_models) {
+          schema["required"].push_back(axis);
+        }
       }
     } else if (row.type == Type::kPoints) {
       schema = Json{{"type", "array"}, {"items", AxesSchema(/*lists=*/false)}};
     } else {
       schema = row.type == Type::kMap ? MapSchema(below) : ValueSchema(row);
     }
+    if (below == "spec.train") schema = Json{{"anyOf", {{{"const", "none"}}, std::move(schema)}}};
     schema["description"] = row.meaning;
     if (!row.default_value.is_null() && row.type != Type::kDuration) {
       schema["default"] = row.default_value;
@@ -696,10 +714,12 @@ Json MapSchema(std::string_view path) {
     if (row.required && !row.axis) required.push_back(name);
     properties[name] = std::move(schema);
   }
-  return Json{{"type", "object"},
-              {"properties", std::move(properties)},
-              {"required", std::move(required)},
-              {"additionalProperties", false}};
+  Json schema = {{"type", "object"},
+                 {"properties", std::move(properties)},
+                 {"required", std::move(required)},
+                 {"additionalProperties", false}};
+  if (path == "spec") schema["anyOf"] = AxesOrInit();
+  return schema;
 }
 
 // ---- reference ---------------------------------------------------------------------------------

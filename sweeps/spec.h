@@ -49,12 +49,14 @@ struct SweepSpec {
   Json document;                        // {"metadata": {..}, "spec": {"train": {..}, ..}}
   std::map<std::string, Place> places;  // of the values given, by path
   std::set<std::string> broken;         // paths whose value was refused
+  bool trains = true;                   // false: train: none
   bool is_complete = true;              // enough is there to expand it
   std::vector<Axis> axes;
   std::vector<PointPattern> exclude;
   std::vector<std::vector<AxisValue>> include;  // a value for each axis
   std::vector<EvaluationSpec> evaluations;
   std::map<std::string, DatasetInfo> datasets;  // of the names that the axes use
+  std::map<std::string, ModelInfo> models;      // of the names that init_from uses
   std::function<Result<std::pair<std::string, Run>>(const std::string&)> find_run;
 };
 

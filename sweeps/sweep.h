@@ -18,6 +18,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "model/config.h"
 #include "sweeps/run.h"
 #include "sweeps/task.h"
 
@@ -31,6 +32,13 @@ struct DatasetInfo {
   std::int64_t vocab_size = 0;
   std::map<std::string, std::int64_t> split_tokens;
 };
+// What a sweep must know of an imported model.
+struct ModelInfo {
+  std::string name;
+  std::string digest;               // of its manifest
+  ModelConfig model = {};           // of its config.json, checked
+  std::int64_t trained_length = 0;  // that config.json says it was made for; 0: it does not say
+};
 // Nothing for an unknown name; `names` lists the known ones for the message.
 struct DatasetCatalogue {
   std::function<std::optional<DatasetInfo>(const std::string& name)> find;
@@ -38,6 +46,9 @@ struct DatasetCatalogue {
   // A run that can be continued, with its key, by the key or a beginning of it; the error says why
   // there is none. Where it is not set, nothing can be continued.
   std::function<Result<std::pair<std::string, Run>>(const std::string& run)> find_run = {};
+  // Imported models, as datasets.
+  std::function<std::optional<ModelInfo>(const std::string& name)> find_model = {};
+  std::vector<std::string> model_names = {};
 };
 
 struct RetryPolicy {

@@ -59,12 +59,17 @@ Status CheckTask(const TaskFile& task) {
                                               ", but task.run_key says ", task.run_key));
   }
   const bool evaluates = task.kind == TaskKind::kEvaluate;
-  if (evaluates != task.evaluation.is_object() || evaluates != task.init.has_value() ||
+  const bool has_init = evaluates || (task.run.init.has_value() && !task.resume);
+  if (evaluates != task.evaluation.is_object() || has_init != task.init.has_value() ||
       evaluates == task.expected_cells.empty() || (evaluates && task.resume)) {
     return Status(Code::kInvalidArgument,
                   Str("task of kind ", TaskKindName(task.kind),
                       ": a task of kind evaluate has evaluation, init and expected_cells; a task of"
-                      " kind train has none of them, and may have resume"));
+                      " kind train has none of them, but init where its run starts from an "
+                      "imported checkpoint, and may have resume instead"));
+  }
+  if (!evaluates && !task.run.trains()) {
+    return Status(Code::kInvalidArgument, "task of kind train: its run trains nothing");
   }
   if (task.checkpoint_every_ms < 0 || task.checkpoint_keep < 1 || task.grace_ms < 0) {
     return Status(
@@ -110,7 +115,7 @@ Result<CheckpointRef> CheckpointRef::FromJson(const Json& json) {
   fields.String("attempt", ref.attempt).String("checkpoint", ref.checkpoint);
   fields.String("sha256", ref.sha256).Int("step", ref.step);
   RETURN_IF_ERROR(fields.Done());
-  RETURN_IF_ERROR(ExpectUlid("checkpoint.attempt", ref.attempt));
+  if (!ref.attempt.empty()) RETURN_IF_ERROR(ExpectUlid("checkpoint.attempt", ref.attempt));
   RETURN_IF_ERROR(ExpectHex("checkpoint.sha256", ref.sha256));
   if (ref.step < 0) {
     return Status(Code::kInvalidArgument,

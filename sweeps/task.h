@@ -27,7 +27,7 @@ struct ExpectedCell {
 };
 
 struct CheckpointRef {
-  std::string attempt;     // ULID of the attempt that wrote it
+  std::string attempt;     // ULID of the attempt that wrote it; "": it was imported
   std::string checkpoint;  // folder on the worker; "" on the wire
   std::string sha256;      // of its manifest.json
   std::int64_t step = 0;
@@ -47,8 +47,9 @@ struct TaskFile {
   std::uint64_t epoch = 0;  // fencing token; a string in JSON
   TaskKind kind = TaskKind::kTrain;
   Run run;
-  Json evaluation;                      // {"perplexity": {params without context_lengths}} or null
-  std::optional<CheckpointRef> init;    // evaluate: the trained weights
+  Json evaluation;  // {"perplexity": {params without context_lengths}} or null
+  // evaluate: the weights; train: those of the imported checkpoint that the run starts from.
+  std::optional<CheckpointRef> init;
   std::optional<CheckpointRef> resume;  // train: where an earlier attempt stopped
   std::string dataset_name;
   std::string dataset_path;

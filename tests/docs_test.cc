@@ -21,6 +21,7 @@ const std::map<std::string, std::string>& RunBy() {
   static const std::map<std::string, std::string> pages = {
       {"cli.md", "docs"},
       {"query.md", "docs"},
+      {"models.md", "docs"},
       {"data.md", "docs_data"},
       {"evaluation.md", "sweeps/sweep: its YAML is read as a sweep's"},
       {"position-methods.md",
@@ -110,6 +111,43 @@ TEST(DocsTest, EachCommandOfTheCommandLineAndOfQueriesWorks) {
   EXPECT_GE(n_commands, 10);
   const TempFolder folder;
   const std::string file = JoinPath(folder.path(), "docs.test");
+  ASSERT_TRUE(WriteFileAtomic(file, steps).ok());
+
+  for (const std::string& failure : RunCliFile(file)) ADD_FAILURE() << failure;
+}
+
+// The commands and sweeps of docs/models.md, in order; an export stands in for the folder that a reader
+// has, and what would train for long is shorter.
+TEST(DocsTest, EachExampleOfImportedModelsWorks) {
+  const std::string page = Page("models.md");
+  std::string steps = Str(kSetUp,
+                          "$ longrun export {run} pythia-70m\n  [...]\n! [...]\n"
+                          "$ text long.txt 60000 3\n"
+                          "$ longrun data import mybook --train a.txt --validation long.txt\n"
+                          "  mybook: [HEX]\n");
+  const std::vector<std::string> yaml = BlockLines(page, "yaml");
+  std::string name;
+  for (const std::string& line : yaml) {
+    if (line == "apiVersion: longrun/v1") {
+      name = name.empty() ? "measure.yaml" : "tune.yaml";
+      steps += Str("$ write ", name, "\n");
+    }
+    steps += Str("  ", line, "\n");
+  }
+  ASSERT_EQ(name, "tune.yaml");
+  std::vector<std::string> commands = CommandsOf(page);
+  EXPECT_EQ(commands.size(), 6u);
+  commands.insert(commands.begin() + 3,
+                  "longrun run tune.yaml --set train_length=32 --set train.batch_tokens=256 --set "
+                  "train.tokens=512");
+  for (std::string command : commands) {
+    if (const std::size_t at = command.find("1f2e3d4c"); at != std::string::npos) {
+      command.replace(at, 8, "{run}");
+    }
+    steps += Str("$ ", command, "\n  [...]\n! [...]\n");
+  }
+  const TempFolder folder;
+  const std::string file = JoinPath(folder.path(), "models.test");
   ASSERT_TRUE(WriteFileAtomic(file, steps).ok());
 
   for (const std::string& failure : RunCliFile(file)) ADD_FAILURE() << failure;

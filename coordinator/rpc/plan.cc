@@ -241,8 +241,10 @@ class Planner {
     info->set_dataset(planned.dataset_name);
     info->set_parameters(run.model.ParameterCount());
     info->set_train_flops(FlopsToTrain(run));
-    info->set_micro_batch(micro_batch);
-    info->set_memory_bytes(TrainMemoryBytes(run.model, run.train, micro_batch));
+    if (run.trains()) {
+      info->set_micro_batch(micro_batch);
+      info->set_memory_bytes(TrainMemoryBytes(run.model, run.train, micro_batch));
+    }
     Estimate chain;
     FillTraining(planned, info, chain);
     FillCells(planned, info, chain);
@@ -258,6 +260,11 @@ class Planner {
 
   void FillTraining(const PlannedRun& planned, v1::PlannedRunInfo* info, Estimate& chain) {
     const Run& run = planned.run;
+    if (!run.trains()) {
+      info->set_trained(true);
+      info->set_training("none");
+      return;
+    }
     const auto state = standing_.trainings.find(planned.run_key);
     const bool is_there = state != standing_.trainings.end();
     const bool is_known = is_there && state->second == TaskState::kSucceeded;

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/rpc/models.h"
 #include "coordinator/rpc/parents.h"
 #include "coordinator/rpc/plan.h"
 #include "coordinator/rpc/query.h"
@@ -43,6 +44,9 @@ std::vector<std::pair<std::string, std::string>> Overrides(
 DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreReader& reader) {
   DatasetCatalogue catalogue;
   catalogue.find_run = ParentFinder(core, reader);
+  const std::vector<ModelRow> models = core.models();
+  for (const ModelRow& model : models) catalogue.model_names.push_back(model.name);
+  catalogue.find_model = ModelFinder(models);
   for (const DatasetRow& dataset : datasets) catalogue.names.push_back(dataset.info.name);
   catalogue.find = [rows = std::move(datasets)](const std::string& name) {
     for (const DatasetRow& row : rows) {
@@ -578,6 +582,23 @@ class SweepService final : public v1::SweepService::CallbackService {
       }
       return Status();
     });
+  }
+
+  Unary* RegisterModel(Context* context, const v1::RegisterModelRequest* request,
+                       v1::RegisterModelResponse* response) override {
+    return HandleRegisterModel(parts_, context, request, response);
+  }
+  Unary* ListModels(Context* context, const v1::ListModelsRequest*,
+                    v1::ListModelsResponse* response) override {
+    return HandleListModels(parts_, context, response);
+  }
+  Unary* RemoveModel(Context* context, const v1::RemoveModelRequest* request,
+                     v1::RemoveModelResponse* response) override {
+    return HandleRemoveModel(parts_, context, request, response);
+  }
+  Unary* FindCheckpoint(Context* context, const v1::FindCheckpointRequest* request,
+                        v1::FindCheckpointResponse* response) override {
+    return HandleFindCheckpoint(parts_, context, request, response);
   }
 
   Unary* Query(Context* context, const v1::QueryRequest* request,

@@ -205,6 +205,15 @@ std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
   return state.tasks.at(TrainTaskKey(parent)).final_checkpoint;
 }
 
+// What a task starts from that is no checkpoint of its own: an evaluation's weights, or the imported
+// model whose weights a training begins with.
+std::optional<CheckpointRef> InitOf(const State& state, const Task& task, const Attempt& attempt,
+                                    const Run& run) {
+  if (!task.needs.empty()) return state.tasks.at(task.needs).final_checkpoint;
+  if (!run.init || attempt.resume) return std::nullopt;
+  return CheckpointRef{.attempt = "", .checkpoint = "", .sha256 = run.init->sha256, .step = 0};
+}
+
 TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attempt,
                       const RunRecord& run, const Slot& slot) {
   TaskFile file;
@@ -215,9 +224,7 @@ TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attem
   file.kind = task.kind;
   file.run = run.run;
   file.evaluation = task.evaluation;
-  if (task.kind == TaskKind::kEvaluate) {
-    file.init = state.tasks.at(task.needs).final_checkpoint;
-  }
+  file.init = InitOf(state, task, attempt, run.run);
   file.resume = attempt.resume;
   file.dataset_name = run.dataset_name;
   file.execution = *run.execution;

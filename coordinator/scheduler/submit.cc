@@ -37,6 +37,7 @@ void Reuse(const State& state, const std::string& id, Submission& plan) {
 }
 
 void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run, Submission& plan) {
+  if (!run.run.trains()) return;
   std::string id = TrainTaskKey(run.run_key);
   if (state.tasks.contains(id)) return Reuse(state, id, plan);
   if (!plan.tasks.insert(id).second) return;
@@ -75,13 +76,13 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
   task.id = EvaluateTaskKey(run.run_key, evaluation.evaluation, missing);
   task.run_key = run.run_key;
   task.kind = TaskKind::kEvaluate;
-  task.needs = TrainTaskKey(run.run_key);
+  if (run.run.trains()) task.needs = TrainTaskKey(run.run_key);
   task.evaluation = evaluation.evaluation;
   TakePolicy(task, sweep);
   const auto training = state.tasks.find(task.needs);
-  const bool trained =
-      training != state.tasks.end() && training->second.state == TaskState::kSucceeded;
-  task.state = trained ? TaskState::kReady : TaskState::kBlocked;
+  const bool has_weights = task.needs.empty() || (training != state.tasks.end() &&
+                                                  training->second.state == TaskState::kSucceeded);
+  task.state = has_weights ? TaskState::kReady : TaskState::kBlocked;
   for (const ExpectedCell& cell : missing) plan.new_cells[cell.cell] = task.id;
   plan.counts.cells_new += static_cast<std::int64_t>(missing_cells.size());
   plan.counts.evaluate_tasks_new += 1;

@@ -340,11 +340,15 @@ Status Store::ApplyOne(const DropCheckpoint& write, std::int64_t, ApplyCounts& c
     ASSIGN_OR_RETURN(const bool used, statement.Bind(write.sha256).Step());
     if (used) return Status();  // of another task with the same bytes
   }
+  return DropCheckpointFiles(write.sha256, counts);
+}
+
+Status Store::DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts) {
   {
     ASSIGN_OR_RETURN(
         Statement statement,
         connection_->Prepare("SELECT sha256 FROM checkpoint_file WHERE checkpoint = ?"));
-    statement.Bind(write.sha256);
+    statement.Bind(sha256);
     while (true) {
       ASSIGN_OR_RETURN(const bool more, statement.Step());
       if (!more) break;
@@ -353,7 +357,7 @@ Status Store::ApplyOne(const DropCheckpoint& write, std::int64_t, ApplyCounts& c
   }
   ASSIGN_OR_RETURN(Statement statement,
                    connection_->Prepare("DELETE FROM checkpoint_file WHERE checkpoint = ?"));
-  return statement.Bind(write.sha256).Run();
+  return statement.Bind(sha256).Run();
 }
 
 Status Store::PutDataset(const DatasetRow& dataset) {
@@ -369,6 +373,64 @@ Status Store::PutDataset(const DatasetRow& dataset) {
       .Bind(dataset.info.vocab_size)
       .Bind(split_tokens)
       .Run();
+}
+
+Result<bool> Store::PutModel(const ModelRow& model, std::span<const ArtifactFileRow> files) {
+  {
+    ASSIGN_OR_RETURN(Statement statement,
+                     connection_->Prepare("SELECT digest FROM model WHERE name = ?"));
+    ASSIGN_OR_RETURN(const bool is_there, statement.Bind(model.name).Step());
+    if (is_there && statement.Text(0) == model.digest) return false;
+    if (is_there) {
+      return Status(
+          Code::kAlreadyExists,
+          Str("model \"", model.name, "\" is there with other content (digest ",
+              statement.Text(0).substr(0, 8), ", not ", model.digest.substr(0, 8),
+              "): choose another name, or remove it first: longrun models rm ", model.name));
+    }
+  }
+  {
+    ASSIGN_OR_RETURN(Statement statement,
+                     connection_->Prepare("INSERT INTO model (name, digest, config, source, bytes,"
+                                          " imported_wall_ms) VALUES (?, ?, ?, ?, ?, ?)"));
+    RETURN_IF_ERROR(statement.Bind(model.name)
+                        .Bind(model.digest)
+                        .Bind(model.config_json)
+                        .Bind(model.source)
+                        .Bind(model.n_bytes)
+                        .Bind(model.imported_wall_ms)
+                        .Run());
+  }
+  RETURN_IF_ERROR(PutCheckpointFiles(model.digest, files));
+  return true;
+}
+
+Result<bool> Store::DropModel(const std::string& name, ApplyCounts& counts) {
+  std::string digest;
+  {
+    ASSIGN_OR_RETURN(Statement statement,
+                     connection_->Prepare("SELECT digest FROM model WHERE name = ?"));
+    ASSIGN_OR_RETURN(const bool is_there, statement.Bind(name).Step());
+    if (!is_there) {
+      return Status(Code::kNotFound, Str("there is no model \"", name,
+                                         "\"; `longrun models ls` lists those that are"));
+    }
+    digest = statement.Text(0);
+  }
+  {
+    ASSIGN_OR_RETURN(Statement statement, connection_->Prepare("DELETE FROM model WHERE name = ?"));
+    RETURN_IF_ERROR(statement.Bind(name).Run());
+  }
+  {
+    ASSIGN_OR_RETURN(
+        Statement statement,
+        connection_->Prepare("SELECT 1 FROM model WHERE digest = ? UNION ALL SELECT 1 FROM run"
+                             " WHERE json_extract(run, '$.init.sha256') = ? LIMIT 1"));
+    ASSIGN_OR_RETURN(const bool is_used, statement.Bind(digest).Bind(digest).Step());
+    if (is_used) return false;
+  }
+  RETURN_IF_ERROR(DropCheckpointFiles(digest, counts));
+  return true;
 }
 
 Result<std::vector<ArtifactFileRow>> Store::CheckpointFiles(const std::string& sha256) {

@@ -213,12 +213,18 @@ Status Store::PutCheckpointRows(const PutRecord& write) {
                         .Bind(is_best)
                         .Run());
   }
-  for (const ArtifactFileRow& row : rows) {
+  return PutCheckpointFiles(sha256, rows);
+}
+
+Status Store::PutCheckpointFiles(const std::string& sha256,
+                                 std::span<const ArtifactFileRow> files) {
+  for (const ArtifactFileRow& file : files) {
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare(
                          "INSERT OR IGNORE INTO checkpoint_file (checkpoint, name, sha256, bytes)"
                          " VALUES (?, ?, ?, ?)"));
-    RETURN_IF_ERROR(statement.Bind(sha256).Bind(row.name).Bind(row.sha256).Bind(row.n_bytes).Run());
+    RETURN_IF_ERROR(
+        statement.Bind(sha256).Bind(file.name).Bind(file.sha256).Bind(file.n_bytes).Run());
   }
   return Status();
 }

@@ -252,4 +252,21 @@ Result<std::vector<DatasetRow>> Store::LoadDatasets() {
   return datasets;
 }
 
+Result<std::vector<ModelRow>> Store::LoadModels() {
+  std::vector<ModelRow> models;
+  RETURN_IF_ERROR(ForEach(*connection_,
+                          "SELECT name, digest, config, source, bytes, imported_wall_ms FROM model"
+                          " ORDER BY name",
+                          [&](const Statement& row) -> Status {
+                            models.push_back({.name = row.Text(0),
+                                              .digest = row.Text(1),
+                                              .config_json = row.Text(2),
+                                              .source = row.Text(3),
+                                              .n_bytes = row.Int(4),
+                                              .imported_wall_ms = row.Int(5)});
+                            return Status();
+                          }));
+  return models;
+}
+
 }  // namespace longrun

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "coordinator/store/artifact_file.h"
 #include "coordinator/scheduler/scheduler.h"
 
 namespace longrun {
@@ -130,6 +131,8 @@ class StoreReader {
 
   // By an unambiguous beginning of 8 or more digits; kNotFound, kInvalidArgument.
   Result<SweepRunRow> FindRun(const std::string& reference);
+  // The files of a checkpoint, manifest.json included; kNotFound.
+  Result<std::vector<ArtifactFileRow>> CheckpointFiles(const std::string& sha256);
   Result<std::vector<std::string>> TasksOfRun(const std::string& run_key);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
   Result<bool> HasAttempt(const std::string& attempt);

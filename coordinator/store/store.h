@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/annotation.h"
+#include "coordinator/store/artifact_file.h"
 
 struct sqlite3;
 
@@ -31,10 +32,14 @@ struct DatasetRow {
   std::string folder;
 };
 
-struct ArtifactFileRow {
-  std::string name;  // inside the checkpoint folder
-  std::string sha256;
+// An imported checkpoint: what a name stands for.
+struct ModelRow {
+  std::string name;
+  std::string digest;       // of manifest.json
+  std::string config_json;  // config.json
+  std::string source;       // the folder that it was imported from, for people
   std::int64_t n_bytes = 0;
+  std::int64_t imported_wall_ms = 0;
 };
 
 struct StoreSizes {
@@ -75,13 +80,19 @@ class Store {
   // reads grows with runs, tasks and attempts, and not with their results. AfterLoad() is the caller's.
   Result<State> Load();
   Result<std::vector<DatasetRow>> LoadDatasets();
+  Result<std::vector<ModelRow>> LoadModels();
 
-  // One transaction: Begin, any number of Apply PutDataset and PutAnnotation, Commit. After an error nothing of it
-  // is stored once Rollback() was called.
+  // One transaction: Begin, any number of Apply and the Puts and Drops below, Commit. After an error
+  // nothing of it is stored once Rollback() was called.
   Status Begin();
   Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
   Status PutDataset(const DatasetRow& dataset);
   Status PutAnnotation(const SweepAnnotation& annotation);
+  // False when the name stands for the same digest already; kAlreadyExists when for another one.
+  Result<bool> PutModel(const ModelRow& model, std::span<const ArtifactFileRow> files);
+  // The name goes, and with it the files when no other name and no run refers to them: their digests
+  // are added to counts.dropped, and true is given. kNotFound.
+  Result<bool> DropModel(const std::string& name, ApplyCounts& counts);
   Status Commit();
   void Rollback();
 
@@ -116,6 +127,8 @@ class Store {
   Result<bool> PutSeriesRows(const PutRecord& write, ApplyCounts& counts);
   Result<std::int64_t> MetricId(const std::string& name);
   Status PutCheckpointRows(const PutRecord& write);
+  Status PutCheckpointFiles(const std::string& sha256, std::span<const ArtifactFileRow> files);
+  Status DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts);
   Status PutArtifactRow(const PutRecord& write);
   Status PutPlainRecord(const PutRecord& write, ApplyCounts& counts);
 

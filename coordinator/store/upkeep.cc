@@ -1,6 +1,7 @@
 // Labels, notes, and what the bytes of the artifact store are there for: the parts of Store and
 // StoreReader that serve a sweep's upkeep.
 #include "base/json.h"
+#include "base/str.h"
 #include "coordinator/store/annotation.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/sqlite.h"
@@ -82,6 +83,22 @@ Result<std::vector<CheckpointBytesRow>> StoreReader::CheckpointBytes() {
                     .n_bytes = row.Int(2),
                     .n_tasks = row.Int(3)});
   }
+}
+
+Result<std::vector<ArtifactFileRow>> StoreReader::CheckpointFiles(const std::string& sha256) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT name, sha256, bytes FROM checkpoint_file"
+                                        " WHERE checkpoint = ? ORDER BY name"));
+  row.Bind(sha256);
+  std::vector<ArtifactFileRow> files;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) break;
+    files.push_back({.name = row.Text(0), .sha256 = row.Text(1), .n_bytes = row.Int(2)});
+  }
+  if (!files.empty()) return files;
+  return Status(Code::kNotFound, Str("no checkpoint ", sha256, " in the database"));
 }
 
 Result<bool> StoreReader::IsReferenced(const std::string& sha256) {

@@ -77,6 +77,7 @@ const std::map<std::string, std::string>& WithoutJson() {
       {"up", "prints no data: it runs until Ctrl-C"},
       {"report", "-o names the page; its numbers stand in it as JSON"},
       {"data", "its sub-verbs print"},
+      {"models", "its sub-verbs print"},
       {"schema", "is JSON"},
       {"completion", "prints a script of a shell"},
   };

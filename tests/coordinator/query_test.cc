@@ -136,6 +136,17 @@ TEST_F(QueryTest, ThePageDescribesTheViews) {
 // Each value of each view is of the type that the page says.
 TEST_F(QueryTest, EachViewHasRowsOfTheTypesThatAreDescribed) {
   CarryOutSweep();
+  ASSERT_TRUE(store->Begin().ok());
+  ASSERT_TRUE(store
+                  ->PutModel({.name = "pythia",
+                              .digest = std::string(64, 'a'),
+                              .config_json = R"({"model_type":"gpt_neox"})",
+                              .source = "/models/pythia",
+                              .n_bytes = 12,
+                              .imported_wall_ms = 1},
+                             {})
+                  .ok());
+  ASSERT_TRUE(store->Commit().ok());
   const std::map<std::string, std::set<std::string>> kinds = {{"text", {"text"}},
                                                               {"json", {"text"}},
                                                               {"integer", {"integer"}},

@@ -18,6 +18,7 @@
 #include "model/net/checkpoint.h"
 #include "model/net/scorer.h"
 #include "worker/trainer/stop.h"
+#include "worker/trainer/weights.h"
 
 namespace longrun {
 namespace {
@@ -190,22 +191,24 @@ Json DescribeMachine(const TaskFile& task, const Machine& machine) {
   return described;
 }
 
+Result<StartWeights> Weights(const TaskFile& task) {
+  if (!task.run.trains()) return LoadImported(*task.init, task.run);
+  ASSIGN_OR_RETURN(LoadedCheckpoint checkpoint,
+                   LoadCheckpoint(task.init->checkpoint, task.init->sha256));
+  ASSIGN_OR_RETURN(const NetConfig config,
+                   ConfigOfRun(checkpoint.model.config, task.run, task.init->checkpoint));
+  return StartWeights{.config = config, .parameters = std::move(checkpoint.model.parameters)};
+}
+
 }  // namespace
 
 Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine) {
   const TaskFile& task = session.task();
   ASSIGN_OR_RETURN(NamedEvaluation named, ParseEvaluation(task.evaluation));
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
-  ASSIGN_OR_RETURN(LoadedCheckpoint checkpoint,
-                   LoadCheckpoint(task.init->checkpoint, task.init->sha256));
-  const NetConfig config = {.model = task.run.model};
-  if (ModelConfigJson(checkpoint.model.config) != ModelConfigJson(config)) {
-    return Status(Code::kDataLoss,
-                  Str("checkpoint ", task.init->checkpoint, " is of another model than the run's"));
-  }
-  ASSIGN_OR_RETURN(
-      Transformer net,
-      Transformer::Make(config, std::move(checkpoint.model.parameters), backend, machine.compute));
+  ASSIGN_OR_RETURN(StartWeights weights, Weights(task));
+  ASSIGN_OR_RETURN(Transformer net, Transformer::Make(weights.config, std::move(weights.parameters),
+                                                      backend, machine.compute));
   Evaluator evaluator(session, dataset, std::move(named), DescribeMachine(task, machine),
                       std::move(net));
   return evaluator.Run();

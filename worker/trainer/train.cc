@@ -22,6 +22,7 @@
 #include "model/net/gradient.h"
 #include "model/net/scorer.h"
 #include "worker/trainer/stop.h"
+#include "worker/trainer/weights.h"
 
 namespace longrun {
 namespace {
@@ -100,9 +101,8 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
   }
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
 
-  ASSIGN_OR_RETURN(Transformer net,
-                   Transformer::Make({.model = run.model}, std::move(start.parameters), backend,
-                                     machine.compute));
+  ASSIGN_OR_RETURN(Transformer net, Transformer::Make(start.config, std::move(start.parameters),
+                                                      backend, machine.compute));
   Trainer trainer(session, *split, order, std::move(net), std::move(start.initial_weights));
   if (start.resumed) RETURN_IF_ERROR(trainer.Restore(*start.resumed));
   RETURN_IF_ERROR(trainer.PrepareValidation(dataset));
@@ -368,6 +368,14 @@ Result<TrainStart> LoadStart(const TaskFile& task) {
                                               ", but the task names no checkpoint to resume from"));
   }
   TrainStart start;
+  start.config.model = run.model;
+  if (task.init) {
+    ASSIGN_OR_RETURN(StartWeights imported, LoadImported(*task.init, run));
+    start.config = std::move(imported.config);
+    start.parameters = std::move(imported.parameters);
+    start.initial_weights = ParametersSha256(start.parameters);
+    return start;
+  }
   if (!task.resume) {
     ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(run.model));
     start.parameters = InitialParameters(specs, static_cast<std::uint64_t>(run.seed));
@@ -375,10 +383,8 @@ Result<TrainStart> LoadStart(const TaskFile& task) {
     return start;
   }
   ASSIGN_OR_RETURN(start.resumed, LoadCheckpoint(task.resume->checkpoint, task.resume->sha256));
-  if (ModelConfigJson(start.resumed->model.config) != ModelConfigJson({.model = run.model})) {
-    return Status(Code::kDataLoss, Str("checkpoint ", task.resume->checkpoint,
-                                       " is of another model than the run's"));
-  }
+  ASSIGN_OR_RETURN(start.config,
+                   ConfigOfRun(start.resumed->model.config, run, task.resume->checkpoint));
   start.parameters = std::move(start.resumed->model.parameters);
   if (start.resumed->state.contains("initial_weights")) {
     ASSIGN_OR_RETURN(start.initial_weights,

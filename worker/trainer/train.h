@@ -18,8 +18,10 @@
 
 namespace longrun {
 
-// Where a training begins: at fresh weights, or at the checkpoint that the task resumes from.
+// Where a training begins: at random weights, at those of an imported model, or at the checkpoint that
+// the task resumes from.
 struct TrainStart {
+  NetConfig config;
   std::optional<LoadedCheckpoint> resumed;  // its parameters lie in `parameters`
   ParameterMap parameters;
   // ParametersSha256 of the weights that the run began with, be it on another machine; "" where its

@@ -1,0 +1,43 @@
+// The client's way to the artifact store: bytes by their SHA-256, through the coordinator of a state
+// folder.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace longrun {
+
+class ArtifactClient {
+ public:
+  // Of the coordinator that runs on the state folder (client/embedded.h): it must outlive this.
+  static Result<std::unique_ptr<ArtifactClient>> Connect(const std::string& state);
+  ~ArtifactClient();
+  ArtifactClient(const ArtifactClient&) = delete;
+  ArtifactClient& operator=(const ArtifactClient&) = delete;
+
+  // Which of these are there; they stay for some minutes then, whether anything refers to them or not.
+  Result<std::vector<bool>> Has(const std::vector<std::string>& digests);
+
+  struct File {
+    std::string path;
+    std::string sha256;
+    std::int64_t n_bytes = 0;
+  };
+  using Progress = std::function<void(std::int64_t n_bytes_so_far)>;
+  // Sends a file. kDataLoss, and nothing is stored, when it has not this size and digest.
+  Status Upload(const File& file, const Progress& progress = nullptr);
+  // Writes a new file and syncs it. kDataLoss when the store gives other bytes.
+  Status Download(const File& file, const Progress& progress = nullptr);
+
+ private:
+  struct Impl;
+  explicit ArtifactClient(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace longrun

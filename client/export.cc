@@ -1,0 +1,228 @@
+// longrun export RUN FOLDER: a run's weights as a Hugging Face folder, which transformers and
+// lm-evaluation-harness load (model/hugging_face/export.h).
+//
+// The folder appears whole or not at all: it is made beside its place, under a name with a point in
+// front, and renamed.
+#include "model/hugging_face/export.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/artifacts.h"
+#include "client/embedded.h"
+#include "client/models.h"
+#include "client/output.h"
+#include "client/render.h"
+#include "model/architecture/parameters.h"
+#include "model/data/tokenizer.h"
+#include "model/data/tokenizer/hugging_face.h"
+#include "model/data/tokenizer_file.h"
+#include "model/hugging_face/config_file.h"
+#include "model/hugging_face/convert.h"
+#include "model/hugging_face/manifest.h"
+#include "sweeps/run.h"
+
+namespace longrun {
+namespace {
+
+struct ExportArguments {
+  std::string target, folder;
+  std::string dtype;
+  std::string which = "last";
+  std::string shard_size = "5G";
+};
+
+// What is not part of the model: the optimiser's state, and our own notes.
+bool IsOfTheModel(const std::string& name) {
+  return name != "optimizer.safetensors" && name != "state.json" && name != kFolderManifestName;
+}
+
+Status CheckPlace(const std::string& folder) {
+  if (!PathExists(folder)) return Status();
+  if (IsFolder(folder)) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+    if (names.empty()) return Status();
+  }
+  return Status(Code::kAlreadyExists,
+                Str(folder, IsFolder(folder) ? " is not empty" : " is a file",
+                    ": name a folder that is not there yet; nothing is written over"));
+}
+
+Status Fetch(ArtifactClient& store, const Json& checkpoint, const std::string& folder) {
+  RETURN_IF_ERROR(MakeFolders(folder));
+  for (const Json& file : checkpoint.at("files")) {
+    const auto name = file.at("name").get<std::string>();
+    if (!IsSafeName(name)) {
+      return Status(Code::kDataLoss, Str("a file of the checkpoint is named \"", name, "\""));
+    }
+    if (!IsOfTheModel(name)) continue;
+    Status fetched = store.Download({.path = JoinPath(folder, name),
+                                     .sha256 = file.at("sha256").get<std::string>(),
+                                     .n_bytes = file.at("bytes").get<std::int64_t>()});
+    if (!fetched.ok()) return std::move(fetched).In(Str("fetching ", name));
+  }
+  return Status();
+}
+
+// tokenizer.json and what AutoTokenizer wants beside it. Why there is none: the status.
+Status WriteTokenizer(const Tokenizer& tokenizer, std::int64_t trained_length,
+                      const std::string& folder) {
+  const Vocabulary& vocabulary = tokenizer.vocabulary();
+  ASSIGN_OR_RETURN(const std::string text, HuggingFaceText(vocabulary));
+  RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, "tokenizer.json"), text));
+  Json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                 {"clean_up_tokenization_spaces", false}};
+  if (trained_length > 0) config["model_max_length"] = trained_length;
+  for (const auto& [key, id] :
+       {std::pair("bos_token", vocabulary.bos_id), std::pair("eos_token", vocabulary.eot_id),
+        std::pair("pad_token", vocabulary.pad_id)}) {
+    if (id >= 0) config[key] = vocabulary.tokens.at(static_cast<std::size_t>(id)).bytes;
+  }
+  return WriteFileAtomic(JoinPath(folder, "tokenizer_config.json"), config.dump(2) + "\n");
+}
+
+// The tokenizer of the run's dataset, where that is still there as the run knew it.
+Result<std::unique_ptr<Tokenizer>> TokenizerOf(const Json& checkpoint, const Run& run) {
+  const auto folder = checkpoint.at("dataset_folder").get<std::string>();
+  const auto name = checkpoint.at("dataset").get<std::string>();
+  if (folder.empty()) {
+    return Status(Code::kNotFound, Str("dataset \"", name, "\" is not registered any more"));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, OpenTokenizerOf(folder));
+  if (tokenizer->vocabulary().Fingerprint() == run.tokenizer_fingerprint) return tokenizer;
+  return Status(Code::kNotFound, Str("dataset \"", name, "\" has another tokenizer by now"));
+}
+
+// A run may measure a model without what its own position method learned.
+Status KeepTensorsOf(const ModelConfig& wanted, WeightFolder& model) {
+  ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(wanted));
+  std::erase_if(model.tensors, [&](const auto& entry) {
+    return std::ranges::find(specs, entry.first, &ParameterSpec::name) == specs.end();
+  });
+  return Status();
+}
+
+struct Exported {
+  ExportedFolder written;
+  std::string no_tokenizer;  // why; "": there is one
+};
+
+Result<Exported> Write(ArtifactClient& store, const Json& checkpoint,
+                       const ExportArguments& arguments, const std::string& folder) {
+  ExportFacts facts;
+  if (!arguments.dtype.empty()) {
+    ASSIGN_OR_RETURN(facts.type, ParseFloatType(arguments.dtype));
+  }
+  ASSIGN_OR_RETURN(facts.shard_bytes_max, ParseCount(arguments.shard_size));
+  const std::string fetched = JoinPath(folder, ".fetched");
+  RETURN_IF_ERROR(Fetch(store, checkpoint, fetched));
+  ASSIGN_OR_RETURN(const Json config, ReadConfigFile(fetched));
+  ASSIGN_OR_RETURN(WeightFolder model, OpenWeightFolder(fetched));
+  facts.trained_length = TrainedLength(config);
+  Exported exported;
+  if (!checkpoint.at("run").is_null()) {
+    ASSIGN_OR_RETURN(const Run run, Run::FromJson(checkpoint.at("run")));
+    // A run that measures an imported model otherwise than it was made: its own positions.
+    if (!run.trains()) {
+      model.config.model = run.model;
+      if (run.model.position.method != "rope") model.config.extension = Json();
+      RETURN_IF_ERROR(KeepTensorsOf(run.model, model));
+    }
+    if (facts.trained_length == 0) facts.trained_length = run.train.train_length;
+    const Result<std::unique_ptr<Tokenizer>> tokenizer = TokenizerOf(checkpoint, run);
+    Status status = tokenizer.status();
+    if (tokenizer.ok()) {
+      facts.bos_id = (*tokenizer)->vocabulary().bos_id;
+      facts.eos_id = (*tokenizer)->vocabulary().eot_id;
+      status = WriteTokenizer(**tokenizer, facts.trained_length, folder);
+    }
+    exported.no_tokenizer = status.message();
+  } else {
+    exported.no_tokenizer = "an imported model has none here: copy the one that came with it";
+  }
+  ASSIGN_OR_RETURN(exported.written, WriteModelFolder(model, facts, folder));
+  RETURN_IF_ERROR(RemoveAll(fetched));
+  RETURN_IF_ERROR(SyncFolder(folder));
+  return exported;
+}
+
+int Export(const ExportArguments& arguments, const std::string& output, const std::string& state) {
+  std::string temporary;
+  const auto work = [&]() -> Result<Json> {
+    ASSIGN_OR_RETURN(const std::string folder, AbsolutePath(arguments.folder));
+    RETURN_IF_ERROR(CheckPlace(folder));
+    ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
+    ASSIGN_OR_RETURN(const auto store, ArtifactClient::Connect(state));
+    ASSIGN_OR_RETURN(const Json checkpoint, coordinator->connection().Call(
+                                                "FindCheckpoint", {{"target", arguments.target},
+                                                                   {"which", arguments.which}}));
+    RETURN_IF_ERROR(MakeFolders(FolderOf(folder)));
+    temporary = JoinPath(FolderOf(folder), Str(".", BaseName(folder), ".export"));
+    RETURN_IF_ERROR(RemoveAll(temporary));
+    RETURN_IF_ERROR(MakeFolders(temporary));
+    ASSIGN_OR_RETURN(const Exported exported, Write(*store, checkpoint, arguments, temporary));
+    RETURN_IF_ERROR(RenameSync(temporary, folder));
+    temporary.clear();
+    return Json{
+        {"folder", folder},
+        {"checkpoint", checkpoint.at("sha256")},
+        {"step", checkpoint.at("step")},
+        {"files", exported.written.files},
+        {"trust_remote_code", exported.written.has_code},
+        {"no_tokenizer", exported.no_tokenizer.empty() ? Json() : Json(exported.no_tokenizer)}};
+  };
+  Result<Json> done = work();
+  if (!done.ok()) {
+    // The first error is the one to tell; the next export removes what cannot be removed now.
+    if (!temporary.empty()) static_cast<void>(RemoveAll(temporary));
+    return Report(std::move(done).status().In("exporting " + arguments.target));
+  }
+  if (output == "json") {
+    Print(RenderJson(*done));
+    return kExitOk;
+  }
+  Print(Str(done->at("folder").get<std::string>(), "\n"));
+  std::fprintf(stderr, "AutoModelForCausalLM.from_pretrained(\"%s\"%s)\n",
+               done->at("folder").get<std::string>().c_str(),
+               done->at("trust_remote_code").get<bool>() ? ", trust_remote_code=True" : "");
+  if (!done->at("no_tokenizer").is_null()) {
+    std::fprintf(stderr, "without a tokenizer: %s\n",
+                 done->at("no_tokenizer").get<std::string>().c_str());
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddExport(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("export", "write a run's weights as a Hugging Face folder");
+  AddExamples(*verb, {"longrun export 1f2e3d4c ./my-model",
+                      "longrun export 1f2e3d4c ./my-model --dtype bf16 --checkpoint best"});
+  const auto arguments = std::make_shared<ExportArguments>();
+  verb->add_option("RUN", arguments->target,
+                   "a run's id (8 digits or more), or an imported model's name")
+      ->required();
+  verb->add_option("FOLDER", arguments->folder, "that is made; it must not be there, or be empty")
+      ->required();
+  verb->add_option("--dtype", arguments->dtype, "of the weights (default: as they are stored)")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
+  verb->add_option("--checkpoint", arguments->which,
+                   "of the last step, or of the lowest validation loss (default: last)")
+      ->check(CLI::IsMember({"last", "best"}));
+  verb->add_option("--shard-size", arguments->shard_size,
+                   "bytes of weights in one file at most (default: 5G)");
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, arguments, output] {
+    verbs.run = [&verbs, arguments, output] { return Export(*arguments, *output, verbs.state); };
+  });
+}
+
+}  // namespace longrun

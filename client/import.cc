@@ -1,0 +1,235 @@
+// longrun import NAME FOLDER: a Hugging Face folder into the artifact store, under a name that a sweep's
+// model.init_from says.
+//
+// The folder is checked first, by the code that the trainer reads it with. Its files go into the store
+// one by one, each named by its SHA-256, and what is there already is not sent again: so the same
+// command goes on where it was interrupted. The name is stored last.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/artifacts.h"
+#include "client/embedded.h"
+#include "client/models.h"
+#include "client/output.h"
+#include "client/render.h"
+#include "model/hugging_face/folder.h"
+#include "model/hugging_face/manifest.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kLineEveryMs = 30'000;
+constexpr std::int64_t kRedrawEveryMs = 200;
+constexpr int kRoundsMax = 3;
+
+// On a terminal one line that is redrawn; elsewhere a line every half minute.
+class ProgressLine {
+ public:
+  ~ProgressLine() {
+    if (drawn_) std::fputs("\r\x1b[K", stderr);
+  }
+  void Show(const std::string& what, std::int64_t done, std::int64_t of) {
+    const std::int64_t now_ms = BootMs();
+    if (now_ms - told_ms_ < (OnTerminal() ? kRedrawEveryMs : kLineEveryMs)) return;
+    told_ms_ = now_ms;
+    const std::string line = Str(what, ": ", FormatBytes(done), " of ", FormatBytes(of));
+    std::fprintf(stderr, OnTerminal() ? "\r\x1b[K%s" : "%s\n", line.c_str());
+    drawn_ = drawn_ || OnTerminal();
+  }
+
+ private:
+  std::int64_t told_ms_ = BootMs();
+  bool drawn_ = false;
+};
+
+// The files that are the model: config.json and the weights. Tokenizers, cards and other formats of the
+// same weights stay behind.
+struct FolderContent {
+  std::vector<FolderFile> files;
+  std::string manifest;  // text
+  std::string digest;
+  std::int64_t n_bytes = 0;
+};
+
+Result<FolderContent> ReadContent(const std::string& folder, const WeightFolder& checked,
+                                  ProgressLine& line) {
+  FolderContent content;
+  std::vector<std::string> paths = {JoinPath(folder, "config.json")};
+  for (const std::string& path : checked.files.paths()) paths.push_back(path);
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(path));
+    content.n_bytes += n_bytes;
+  }
+  std::int64_t done = 0;
+  for (const std::string& path : paths) {
+    line.Show("reading", done, content.n_bytes);
+    ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(path));
+    ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(path));
+    content.files.push_back({.name = BaseName(path), .sha256 = sha256, .n_bytes = n_bytes});
+    done += n_bytes;
+  }
+  if (content.files.size() > kFolderFilesMax) {
+    return Status(Code::kInvalidArgument,
+                  Str(folder, " has ", content.files.size(), " files of weights; at most ",
+                      kFolderFilesMax, " are taken: save it with a larger max_shard_size"));
+  }
+  content.manifest = FolderManifest(content.files);
+  content.digest = Sha256Hex(content.manifest);
+  return content;
+}
+
+// Another content under the same name would change what a sweep means.
+Status CheckNameIsFree(Connection& connection, const std::string& name, const std::string& digest,
+                       bool& is_there) {
+  ASSIGN_OR_RETURN(const Json answer, connection.Call("ListModels", Json::object()));
+  for (const Json& model : answer.at("models")) {
+    if (model.at("name") != name) continue;
+    const auto found = model.at("sha256").get<std::string>();
+    if (found != digest) {
+      return Status(Code::kAlreadyExists,
+                    Str("model \"", name, "\" is there with other content (digest ", ShortId(found),
+                        ", not ", ShortId(digest),
+                        "): choose another name, or remove it first: longrun models rm ", name));
+    }
+    is_there = true;
+  }
+  return Status();
+}
+
+// Sends what the store lacks. Whoever asks for bytes keeps them there for a while: after each file all
+// are asked for again, however long the next one takes.
+Status SendFiles(ArtifactClient& store, const std::vector<ArtifactClient::File>& files,
+                 ProgressLine& line) {
+  std::vector<std::string> digests;
+  std::int64_t n_bytes = 0, done = 0;
+  digests.reserve(files.size());
+  for (const ArtifactClient::File& file : files) {
+    digests.push_back(file.sha256);
+    n_bytes += file.n_bytes;
+  }
+  ASSIGN_OR_RETURN(const std::vector<bool> present, store.Has(digests));
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    if (!present[i]) {
+      const auto progress = [&](std::int64_t so_far) {
+        Failpoint("client_mid_upload");
+        line.Show("storing", done + so_far, n_bytes);
+      };
+      Status sent = store.Upload(files[i], progress);
+      if (!sent.ok()) return std::move(sent).In(Str("storing ", files[i].path));
+      RETURN_IF_ERROR(store.Has(digests).status());
+    }
+    done += files[i].n_bytes;
+  }
+  return Status();
+}
+
+Result<bool> Register(Connection& connection, ArtifactClient& store, const std::string& name,
+                      const std::string& folder, const FolderContent& content, ProgressLine& line) {
+  const TempFolder temporary;
+  const std::string manifest = JoinPath(temporary.path(), kFolderManifestName);
+  RETURN_IF_ERROR(WriteFileAtomic(manifest, content.manifest));
+  std::vector<ArtifactClient::File> files;
+  files.reserve(content.files.size() + 1);
+  for (const FolderFile& file : content.files) {
+    files.push_back(
+        {.path = JoinPath(folder, file.name), .sha256 = file.sha256, .n_bytes = file.n_bytes});
+  }
+  files.push_back({.path = manifest,
+                   .sha256 = content.digest,
+                   .n_bytes = static_cast<std::int64_t>(content.manifest.size())});
+  for (int round = 1;; ++round) {
+    RETURN_IF_ERROR(SendFiles(store, files, line));
+    Failpoint("client_before_register");
+    const Result<Json> answer = connection.Call(
+        "RegisterModel", {{"name", name}, {"sha256", content.digest}, {"source", folder}});
+    if (answer.ok()) return answer->at("created").get<bool>();
+    // A file that was there has gone in between.
+    const bool again = answer.status().code() == Code::kFailedPrecondition && round < kRoundsMax;
+    if (!again) return answer.status();
+  }
+}
+
+int Import(const std::string& name, const std::string& given, const std::string& output,
+           const std::string& state) {
+  if (!IsSafeName(name)) {
+    return Report(Status(Code::kInvalidArgument,
+                         Str("\"", name.substr(0, 128),
+                             "\" cannot name a model: 1 to 128 letters, digits, '.', '_' or '-', "
+                             "not starting with '.'")));
+  }
+  const Result<std::string> folder = AbsolutePath(given);
+  if (!folder.ok()) return Report(folder.status());
+  const auto work = [&]() -> Result<Json> {
+    if (!IsFolder(*folder)) {
+      return Status(Code::kNotFound, Str(*folder,
+                                         " is no folder: expected one with config.json and "
+                                         "model.safetensors"));
+    }
+    ASSIGN_OR_RETURN(const WeightFolder checked, OpenWeightFolder(*folder));
+    ProgressLine line;
+    ASSIGN_OR_RETURN(const FolderContent content, ReadContent(*folder, checked, line));
+    RETURN_IF_ERROR(MakeFolders(state, 0700));
+    ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
+    Connection& connection = coordinator->connection();
+    bool is_there = false;
+    RETURN_IF_ERROR(CheckNameIsFree(connection, name, content.digest, is_there));
+    bool created = false;
+    if (!is_there) {
+      ASSIGN_OR_RETURN(const auto store, ArtifactClient::Connect(state));
+      ASSIGN_OR_RETURN(created, Register(connection, *store, name, *folder, content, line));
+    }
+    const ModelConfig& model = checked.config.model;
+    return Json{{"name", name},
+                {"folder", *folder},
+                {"digest", content.digest},
+                {"architecture", model.architecture},
+                {"position", model.position.method},
+                {"parameters", model.ParameterCount()},
+                {"bytes", content.n_bytes},
+                {"status", created ? "new" : "same"}};
+  };
+  Result<Json> done = work();
+  if (!done.ok()) return Report(std::move(done).status().In("importing " + name));
+  if (output == "json") {
+    Print(RenderJson(*done));
+    return kExitOk;
+  }
+  Print(Str(name, ": ", done->at("digest").get<std::string>(), "\n"));
+  const bool is_new = done->at("status") == "new";
+  std::fprintf(stderr, "%s %s, %s parameters, position method %s%s\n",
+               FormatBytes(done->at("bytes").get<std::int64_t>()).c_str(),
+               done->at("architecture").get<std::string>().c_str(),
+               FormatCount(done->at("parameters").get<std::int64_t>()).c_str(),
+               done->at("position").get<std::string>().c_str(),
+               is_new ? "; the folder is not needed any more" : "; it was imported before");
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddImport(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand(
+      "import", "take a Hugging Face folder as a model to start from, or to measure");
+  AddExamples(*verb, {"longrun import pythia-70m ./pythia-70m"});
+  const auto name = std::make_shared<std::string>();
+  const auto folder = std::make_shared<std::string>();
+  verb->add_option("NAME", *name, "what model.init_from of a sweep will say")->required();
+  verb->add_option("FOLDER", *folder, "with config.json and model.safetensors, or its shards")
+      ->required();
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, name, folder, output] {
+    verbs.run = [&verbs, name, folder, output] {
+      return Import(*name, *folder, *output, verbs.state);
+    };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,244 @@
+// See models.h.
+#include "coordinator/rpc/models.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "model/hugging_face/config_file.h"
+#include "model/hugging_face/manifest.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
+constexpr std::size_t kSourceBytesMax = 4096;
+
+Result<std::string> ReadArtifact(const ArtifactStore& artifacts, const std::string& sha256,
+                                 std::size_t bytes_max) {
+  ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.Find(sha256));
+  return ReadFile(found.path, bytes_max);
+}
+
+struct Manifested {
+  std::vector<ArtifactFileRow> files;  // manifest.json among them
+  std::string config_json;
+  std::int64_t n_bytes = 0;
+};
+
+// What the manifest lists, all of it in the store: asking makes it young, so that it stays until the
+// name is stored.
+Result<Manifested> ReadManifested(ArtifactStore& artifacts, const std::string& sha256) {
+  ASSIGN_OR_RETURN(const std::string text,
+                   ReadArtifact(artifacts, sha256, kFolderManifestBytesMax));
+  ASSIGN_OR_RETURN(const std::vector<FolderFile> files, ParseFolderManifest(text));
+  Manifested manifested;
+  manifested.files.push_back({.name = kFolderManifestName,
+                              .sha256 = sha256,
+                              .n_bytes = static_cast<std::int64_t>(text.size())});
+  for (const FolderFile& file : files) {
+    manifested.files.push_back({.name = file.name, .sha256 = file.sha256, .n_bytes = file.n_bytes});
+    if (file.name != "config.json") continue;
+    ASSIGN_OR_RETURN(manifested.config_json, ReadArtifact(artifacts, file.sha256, kConfigBytesMax));
+  }
+  for (const ArtifactFileRow& file : manifested.files) {
+    manifested.n_bytes += file.n_bytes;
+    if (artifacts.Has(file.sha256)) continue;
+    return Status(Code::kFailedPrecondition, Str("file ", file.name, " (", file.sha256,
+                                                 ") is not in the store: send it first"));
+  }
+  return manifested;
+}
+
+Result<NetConfig> ConfigOf(const std::string& config_json) {
+  ASSIGN_OR_RETURN(const Json config, ParseJson(config_json));
+  return ParseModelConfig(config);
+}
+
+Status Register(Parts& parts, const v1::RegisterModelRequest& request,
+                v1::RegisterModelResponse* response) {
+  if (!IsSafeName(request.name())) {
+    return Status(Code::kInvalidArgument,
+                  Str("\"", request.name(),
+                      "\" is no name for a model: expected 1 to 128 letters, digits, '.', '_' or "
+                      "'-', not starting with '.'"));
+  }
+  if (request.source().size() > kSourceBytesMax || !IsUtf8(request.source())) {
+    return Status(Code::kInvalidArgument,
+                  Str("the folder's name has ", request.source().size(),
+                      " bytes: expected at most ", kSourceBytesMax, " in UTF-8"));
+  }
+  ASSIGN_OR_RETURN(Manifested manifested, ReadManifested(parts.artifacts, request.sha256()));
+  RETURN_IF_ERROR(ConfigOf(manifested.config_json).status());
+  ASSIGN_OR_RETURN(const bool created,
+                   parts.core.RegisterModel({.name = request.name(),
+                                             .digest = request.sha256(),
+                                             .config_json = std::move(manifested.config_json),
+                                             .source = request.source(),
+                                             .n_bytes = manifested.n_bytes,
+                                             .imported_wall_ms = WallMs()},
+                                            manifested.files));
+  response->set_created(created);
+  return Status();
+}
+
+// The digest and step that a request asks for; `row` of a run.
+struct Wanted {
+  std::string sha256;
+  std::int64_t step = 0;
+  std::optional<SweepRunRow> row = {};
+};
+
+Result<Wanted> WantedOfRun(Parts& parts, SweepRunRow row, const std::string& which) {
+  ASSIGN_OR_RETURN(const Json json, ParseJson(row.run_json));
+  ASSIGN_OR_RETURN(const Run run, Run::FromJson(json));
+  Wanted wanted;
+  const std::string name = Str("run ", row.run_key.substr(0, 8));
+  if (!run.trains()) {
+    wanted.sha256 = run.init->sha256;
+    wanted.row = std::move(row);
+    return wanted;
+  }
+  std::optional<CheckpointRef> found;
+  bool is_trained = false;
+  RETURN_IF_ERROR(parts.core.LookAndWait([&](const State& state) {
+    const auto task = state.tasks.find(TrainTaskKey(row.run_key));
+    if (task == state.tasks.end()) return;
+    is_trained = task->second.state == TaskState::kSucceeded;
+    found = which == "best" ? task->second.best_checkpoint : task->second.final_checkpoint;
+  }));
+  if (!found && which == "best") {
+    return Status(Code::kFailedPrecondition,
+                  Str(name,
+                      " has no best checkpoint: its sweep has no train.validate; take the "
+                      "last one"));
+  }
+  if (!found || !is_trained) {
+    return Status(Code::kFailedPrecondition,
+                  Str(name, " has not been trained to its end: `longrun get ",
+                      row.run_key.substr(0, 8), "` says how far it is"));
+  }
+  wanted.sha256 = found->sha256;
+  wanted.step = found->step;
+  wanted.row = std::move(row);
+  return wanted;
+}
+
+Result<Wanted> WantedBy(Parts& parts, StoreReader& reader,
+                        const v1::FindCheckpointRequest& request) {
+  if (request.which() != "last" && request.which() != "best") {
+    return Status(Code::kInvalidArgument,
+                  Str("which: expected last or best, found \"", request.which(), "\""));
+  }
+  for (const ModelRow& model : parts.core.models()) {
+    if (model.name == request.target()) return Wanted{.sha256 = model.digest};
+  }
+  Result<SweepRunRow> row = reader.FindRun(request.target());
+  if (row.ok()) return WantedOfRun(parts, std::move(row).value(), request.which());
+  if (row.status().code() != Code::kNotFound && request.target().size() >= 8) return row.status();
+  return Status(Code::kNotFound, Str("\"", request.target(),
+                                     "\" is neither a run (8 digits or more of it) nor an imported "
+                                     "model; `longrun get SWEEP` shows runs, `longrun models ls` "
+                                     "models"));
+}
+
+Status Find(Parts& parts, StoreReader& reader, const v1::FindCheckpointRequest& request,
+            v1::FindCheckpointResponse* response) {
+  ASSIGN_OR_RETURN(const Wanted wanted, WantedBy(parts, reader, request));
+  ASSIGN_OR_RETURN(const std::vector<ArtifactFileRow> files, reader.CheckpointFiles(wanted.sha256));
+  response->set_sha256(wanted.sha256);
+  response->set_step(wanted.step);
+  for (const ArtifactFileRow& file : files) {
+    v1::CheckpointFileInfo* info = response->add_files();
+    info->set_name(file.name);
+    info->set_sha256(file.sha256);
+    info->set_bytes(file.n_bytes);
+  }
+  if (!wanted.row) return Status();
+  response->set_run_key(wanted.row->run_key);
+  response->set_run_json(wanted.row->run_json);
+  response->set_dataset(wanted.row->dataset);
+  for (const DatasetRow& dataset : parts.core.datasets()) {
+    if (dataset.info.name == wanted.row->dataset) response->set_dataset_folder(dataset.folder);
+  }
+  return Status();
+}
+
+}  // namespace
+
+std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
+    std::vector<ModelRow> models) {
+  std::map<std::string, ModelInfo> known;
+  for (const ModelRow& row : models) {
+    const Result<Json> config = ParseJson(row.config_json);
+    if (!config.ok()) continue;  // it was parsed before it was stored
+    Result<NetConfig> net = ParseModelConfig(*config);
+    if (!net.ok()) continue;
+    known[row.name] = {.name = row.name,
+                       .digest = row.digest,
+                       .model = std::move(net->model),
+                       .trained_length = TrainedLength(*config)};
+  }
+  return [known = std::move(known)](const std::string& name) {
+    const auto found = known.find(name);
+    return found == known.end() ? std::optional<ModelInfo>() : found->second;
+  };
+}
+
+grpc::ServerUnaryReactor* HandleRegisterModel(Parts& parts, grpc::CallbackServerContext* context,
+                                              const v1::RegisterModelRequest* request,
+                                              v1::RegisterModelResponse* response) {
+  return Handle(parts, context, "RegisterModel", [=, &parts](StoreReader&, RpcError& error) {
+    error = {.reason = "MODEL_INVALID", .subject = request->name()};
+    return Register(parts, *request, response);
+  });
+}
+
+grpc::ServerUnaryReactor* HandleListModels(Parts& parts, grpc::CallbackServerContext* context,
+                                           v1::ListModelsResponse* response) {
+  return Handle(parts, context, "ListModels", [=, &parts](StoreReader&, RpcError&) -> Status {
+    for (const ModelRow& model : parts.core.models()) {
+      v1::ModelInfo* info = response->add_models();
+      info->set_name(model.name);
+      info->set_sha256(model.digest);
+      info->set_config_json(model.config_json);
+      info->set_source(model.source);
+      info->set_bytes(model.n_bytes);
+      info->set_imported_ms(model.imported_wall_ms);
+      ASSIGN_OR_RETURN(const NetConfig net, ConfigOf(model.config_json));
+      info->set_parameters(net.model.ParameterCount());
+      info->set_position(net.model.position.method);
+    }
+    return Status();
+  });
+}
+
+// On the submitter: a sweep that is being submitted has its model until it is stored.
+grpc::ServerUnaryReactor* HandleRemoveModel(Parts& parts, grpc::CallbackServerContext* context,
+                                            const v1::RemoveModelRequest* request,
+                                            v1::RemoveModelResponse* response) {
+  return Handle(parts, parts.submitter, context, "RemoveModel",
+                [=, &parts](StoreReader&, RpcError& error) -> Status {
+                  error = {.reason = "MODEL_NOT_FOUND", .subject = request->name()};
+                  ASSIGN_OR_RETURN(const bool bytes_go, parts.core.RemoveModel(request->name()));
+                  response->set_bytes_go(bytes_go);
+                  return Status();
+                });
+}
+
+grpc::ServerUnaryReactor* HandleFindCheckpoint(Parts& parts, grpc::CallbackServerContext* context,
+                                               const v1::FindCheckpointRequest* request,
+                                               v1::FindCheckpointResponse* response) {
+  return Handle(parts, context, "FindCheckpoint",
+                [=, &parts](StoreReader& reader, RpcError& error) {
+                  error = {.reason = "CHECKPOINT_NOT_FOUND", .subject = request->target()};
+                  return Find(parts, reader, *request, response);
+                });
+}
+
+}  // namespace longrun

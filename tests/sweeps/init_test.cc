@@ -1,0 +1,192 @@
+// model.init_from: what an imported model gives a run, what the file may say beside it, and train: none.
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/str.h"
+#include "model/position/method.h"
+#include "sweeps/reproduce.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+// A gpt2 body of two layers, with the position method given.
+ModelInfo Model(const std::string& name, const Json& position, std::int64_t n_positions = 0) {
+  ModelInfo info = {.name = name, .digest = Sha256Hex(name), .trained_length = 96};
+  ModelConfig& model = info.model;
+  model.n_layer = 2;
+  model.n_head = 2;
+  model.d_model = 16;
+  model.d_ff = 64;
+  model.vocab_size = 300;
+  model.n_positions = n_positions;
+  model.position = ResolvePosition(position).value();
+  return info;
+}
+
+class InitTest : public testing::Test {
+ protected:
+  InitTest() {
+    catalogue.find = [](const std::string& name) {
+      return std::optional(
+          DatasetInfo{.name = name,
+                      .digest = Sha256Hex(name),
+                      .tokenizer_fingerprint = Sha256Hex("bytes"),
+                      .vocab_size = name == "wide" ? 301 : 256,
+                      .split_tokens = {{"train", 4'000'000}, {"validation", 20'000}}});
+    };
+    catalogue.names = {"one", "wide"};
+    models = {Model("rotary", {{"method", "rope"}, {"base", 5000.0}, {"partial", 0.5}}),
+              Model("table", "learned", 128), Model("gated", "cable")};
+    models.push_back(models[0]);
+    models.back().name = "again";  // the same content
+    catalogue.find_model = [this](const std::string& name) {
+      for (const ModelInfo& model : models) {
+        if (model.name == name) return std::optional(model);
+      }
+      return std::optional<ModelInfo>();
+    };
+    catalogue.model_names = {"again", "gated", "rotary", "table"};
+  }
+
+  // Lines 5 to 7 of the file.
+  Result<Sweep> Parse(const std::string& model, const std::string& matrix,
+                      const std::string& train) const {
+    return ParseSweep(Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: a}\nspec:\n"
+                          "  model: ",
+                          model, "\n  matrix: ", matrix, "\n  train: ", train,
+                          "\n  evaluate:\n    - perplexity: {context_lengths: [64]}\n"),
+                      "a.yaml", {}, catalogue);
+  }
+  longrun::Run Only(const std::string& model, const std::string& matrix,
+                    const std::string& train) const {
+    const Result<Sweep> sweep = Parse(model, matrix, train);
+    EXPECT_TRUE(sweep.ok()) << sweep.status().message();
+    if (!sweep.ok() || sweep->runs.size() != 1) return {};
+    return sweep->runs[0].run;
+  }
+  std::string Error(const std::string& model, const std::string& matrix,
+                    const std::string& train) const {
+    return Parse(model, matrix, train).status().message();
+  }
+
+  const std::string kTrain = "{tokens: 64Ki, batch_tokens: 1Ki}";
+  DatasetCatalogue catalogue;
+  std::vector<ModelInfo> models;
+};
+
+TEST_F(InitTest, ARunThatIsMeasuredAsItIsHasTheModelsShapePositionsAndLength) {
+  const longrun::Run run = Only("{init_from: rotary}", "{dataset: [one]}", "none");
+
+  EXPECT_FALSE(run.trains());
+  EXPECT_EQ(run.init->sha256, Sha256Hex("rotary"));
+  EXPECT_EQ(run.model.ToJson(), models[0].model.ToJson());
+  EXPECT_EQ(run.model.position.ToJson(), models[0].model.position.ToJson());
+  EXPECT_EQ(run.ToJson().at("train"), (Json{{"train_length", 96}}));
+  const Result<longrun::Run> read = longrun::Run::FromJson(run.ToJson());
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->Key(), run.Key());
+  const Result<Sweep> sweep = Parse("{init_from: rotary}", "{dataset: [one]}", "none");
+  EXPECT_EQ(sweep->runs[0].axes.at("position"), "rope");
+  EXPECT_EQ(sweep->runs[0].axes.at("train_length"), 96);
+}
+
+TEST_F(InitTest, TheContentAndNotTheNameIsInTheKey) {
+  const longrun::Run one = Only("{init_from: rotary}", "{dataset: [one]}", "none");
+  EXPECT_EQ(Only("{init_from: again}", "{dataset: [one]}", "none").Key(), one.Key());
+  models.back().digest = Sha256Hex("other content");
+  EXPECT_NE(Only("{init_from: again}", "{dataset: [one]}", "none").Key(), one.Key());
+}
+
+TEST_F(InitTest, TheModelMayBeAnAxis) {
+  const Result<Sweep> sweep =
+      Parse("{}", "{model.init_from: [rotary, gated], dataset: [one]}", "none");
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  ASSERT_EQ(sweep->runs.size(), 2u);
+  EXPECT_EQ(sweep->runs[1].run.model.position.method, "cable");
+}
+
+TEST_F(InitTest, OfItsOwnMethodTheModelGivesWhatTheFileDoesNot) {
+  const std::string train = kTrain;
+  const longrun::Run named =
+      Only("{init_from: rotary}", "{position: [rope], train_length: [64], dataset: [one]}", train);
+  EXPECT_EQ(named.model.position.params.at("base"), 5000.0);
+  const longrun::Run longer =
+      Only("{init_from: rotary}",
+           "{position: [{method: rope, base: 80000}], train_length: [64], dataset: [one]}", train);
+  EXPECT_EQ(longer.model.position.params.at("base"), 80000.0);
+  EXPECT_EQ(longer.model.position.params.at("partial"), 0.5);
+}
+
+TEST_F(InitTest, ATableKeepsItsRowsAndANewOneHasThoseOfTheTrainLength) {
+  const longrun::Run own =
+      Only("{init_from: table}", "{train_length: [64], dataset: [one]}", kTrain);
+  EXPECT_EQ(own.model.n_positions, 128);
+  EXPECT_EQ(longrun::Run::FromJson(own.ToJson())->model.n_positions, 128);
+  const longrun::Run anew = Only(
+      "{init_from: rotary}", "{position: [learned], train_length: [64], dataset: [one]}", kTrain);
+  EXPECT_EQ(anew.init->n_positions, 64);
+  EXPECT_EQ(Error("{init_from: table}", "{train_length: [256], dataset: [one]}", kTrain),
+            "a.yaml:6:27: spec.matrix.train_length: 256 is more than the 128 positions of model "
+            "\"table\"; choose at most that, or another position method");
+}
+
+TEST_F(InitTest, WhatTheFileSaysMustBeWhatTheModelHas) {
+  EXPECT_TRUE(
+      Parse("{init_from: gated, n_layer: 2, d_model: 16}", "{dataset: [one]}", "none").ok());
+  EXPECT_EQ(Error("{init_from: gated, n_layer: 3}", "{dataset: [one]}", "none"),
+            "a.yaml:5:38: spec.model.n_layer: 3, but model \"gated\" has 2; leave it out");
+  EXPECT_EQ(Error("{init_from: gated, architecture: llama}", "{dataset: [one]}", "none"),
+            "a.yaml:5:43: spec.model.architecture: \"llama\", but model \"gated\" has \"gpt2\"; "
+            "leave it out");
+  EXPECT_EQ(Error("{init_from: gated, size: micro}", "{dataset: [one]}", "none").substr(0, 48),
+            "a.yaml:5:35: spec.model.size: micro has 3 layers");
+}
+
+TEST_F(InitTest, WhatCannotBeIsRefusedWithItsPlace) {
+  EXPECT_EQ(Error("{init_from: rotery}", "{dataset: [one]}", "none"),
+            "a.yaml:5:22: spec.model.init_from: unknown model \"rotery\"; did you mean \"rotary\"? "
+            "(longrun import NAME FOLDER takes a Hugging Face folder)");
+  EXPECT_EQ(Error("{init_from: rotary}", "{dataset: [wide]}", "none"),
+            "a.yaml:5:22: spec.model.init_from: model \"rotary\" has 300 ids, dataset \"wide\" "
+            "301; import the text with the model's own tokenizer.json (longrun data import "
+            "--tokenizer)");
+  EXPECT_EQ(Error("{init_from: rotary}", "{position: [cable], dataset: [one]}", "none"),
+            "a.yaml:6:23: spec.matrix.position: cable learns "
+            "transformer.h.0.attn.position.weight, which model \"rotary\" does not have, and "
+            "nothing is trained (train: none): choose a method that learns nothing, or train");
+  EXPECT_TRUE(Parse("{init_from: rotary}", "{position: [none], dataset: [one]}", "none").ok());
+  EXPECT_EQ(
+      Error("{size: micro}", "{position: [rope], train_length: [64], dataset: [one]}", "none"),
+      "a.yaml:7:10: spec.train: none measures a model as it is, and a model of random weights "
+      "says nothing: give model.init_from (longrun import), or how to train");
+  EXPECT_EQ(Error("{init_from: rotary}", "{dataset: [one], train.optimizer.lr: [1e-3]}", "none"),
+            "a.yaml:6:28: spec.matrix.train.optimizer.lr: nothing is trained (train: none); leave "
+            "it out");
+  EXPECT_EQ(Error("{init_from: rotary}", "{dataset: [one]}", kTrain),
+            "a.yaml:6:11: spec.matrix.train_length: must be given: tokens in a training sequence "
+            "(with train: none may be left out)");
+}
+
+TEST_F(InitTest, ARunIsGivenAgainByAFileThatNamesTheModel) {
+  for (const char* train : {"none", "{tokens: 64Ki, batch_tokens: 1Ki}"}) {
+    const longrun::Run run = Only("{init_from: rotary}",
+                                  "{position: [alibi], train_length: [64], dataset: [one]}", train);
+    const Result<std::string> yaml =
+        SweepYaml({.run = run, .sweep_name = "again", .dataset_name = "one", .init = models[0]});
+    ASSERT_TRUE(yaml.ok()) << yaml.status().message();
+    EXPECT_NE(yaml->find("  model:\n    init_from: \"rotary\"\n"), std::string::npos) << *yaml;
+    EXPECT_EQ(
+        SweepYaml({.run = run, .sweep_name = "again", .dataset_name = "one"}).status().message(),
+        Str("the run starts from an imported model of digest ", Sha256Hex("rotary"),
+            ", which has no name here: import it again (longrun import NAME FOLDER)"));
+  }
+}
+
+}  // namespace
+}  // namespace longrun

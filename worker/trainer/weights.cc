@@ -1,0 +1,52 @@
+#include "worker/trainer/weights.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/str.h"
+#include "model/hugging_face/manifest.h"
+#include "model/net/model_folder.h"
+
+namespace longrun {
+namespace {
+
+Status OfAnotherModel(const std::string& folder) {
+  return Status(Code::kDataLoss, Str("checkpoint ", folder, " is of another model than the run's"));
+}
+
+}  // namespace
+
+Result<NetConfig> ConfigOfRun(const NetConfig& stored, const Run& run, const std::string& folder) {
+  const NetConfig own = {.model = run.model};
+  const NetConfig shape = run.init ? NetConfig{.model = stored.model} : stored;
+  if (ModelConfigJson(shape) != ModelConfigJson(own)) return OfAnotherModel(folder);
+  if (!run.init) return own;
+  NetConfig config = stored;
+  config.model = run.model;
+  return config;
+}
+
+Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run) {
+  RETURN_IF_ERROR(VerifyFolder(init.checkpoint, init.sha256).status());
+  ASSIGN_OR_RETURN(ModelFolder folder, LoadModelFolder(init.checkpoint));
+  if (folder.config.model.ToJson() != run.model.ToJson()) return OfAnotherModel(init.checkpoint);
+  const std::vector<std::string> anew = NewPositionTensors(folder.config.model, run.model);
+  ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(run.model));
+  std::vector<ParameterSpec> random;
+  StartWeights imported = {.config = folder.config, .parameters = {}};
+  for (const ParameterSpec& spec : specs) {
+    if (std::ranges::find(anew, spec.name) != anew.end()) {
+      random.push_back(spec);
+    } else {
+      imported.parameters[spec.name] = std::move(folder.parameters.at(spec.name));
+    }
+  }
+  imported.parameters.merge(InitialParameters(random, static_cast<std::uint64_t>(run.seed)));
+  imported.config.model = run.model;
+  // Another method than rope has nothing to extend.
+  if (run.model.position.method != "rope") imported.config.extension = Json();
+  return imported;
+}
+
+}  // namespace longrun
