@@ -304,7 +304,7 @@ Status Draw(const AttentionArguments& arguments, const std::string& state) {
 void AddAttention(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand(
       "attention", "where a trained model looks: its averaged attention as a heat map");
-  AddExamples(*verb, {"longrun attention 1f2e3d4c -o map.png",
+  AddExamples(*verb, {"longrun attention 1f2e3d4c", "longrun attention 1f2e3d4c -o map.png",
                       "longrun attention 1f2e3d4c --context-length 64 --document 0 -o map.svg"});
   const auto arguments = std::make_shared<AttentionArguments>();
   verb->add_option(
