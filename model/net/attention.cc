@@ -183,19 +183,19 @@ void Attention::Turn(Call& call, std::int64_t begin, std::int64_t middle) {
   call.k_BHTD = Grow(call.k_BHTD, begin - middle, -1.0);
 }
 
-const at::Tensor& Attention::Learned(const Call& call, std::string_view name) const {
+const at::Tensor& Attention::Learned(const Tensors& learned, std::string_view name) const {
   for (std::size_t i = 0; i < terms_.learned.size(); ++i) {
-    if (terms_.learned[i].name == name) return call.learned[i];
+    if (terms_.learned[i].name == name) return learned[i];
   }
   LR_CHECK(false);
   std::abort();
 }
 
-std::vector<at::Tensor> Attention::Learned(const Call& call,
-                                           const std::vector<std::string>& names) const {
-  std::vector<at::Tensor> tensors;
+Attention::Tensors Attention::Learned(const Tensors& learned,
+                                      const std::vector<std::string>& names) const {
+  Tensors tensors;
   tensors.reserve(names.size());
-  for (const std::string& name : names) tensors.push_back(Learned(call, name));
+  for (const std::string& name : names) tensors.push_back(Learned(learned, name));
   return tensors;
 }
 
@@ -245,12 +245,12 @@ at::Tensor Attention::WithPositions(const at::Tensor& scores_BHQK, const at::Ten
   if (terms_.distance_network) {
     const DistanceNetwork& net = *terms_.distance_network;
     const std::vector<at::Tensor> learned =
-        Learned(call, {net.w1, net.b1, net.w2, net.b2, net.c, net.lambda});
+        Learned(call.learned, {net.w1, net.b1, net.w2, net.b2, net.c, net.lambda});
     scores_BHQK.add_(NetworkBlock(net, learned, q_begin, n_query, k_begin, n_key));
   }
   if (!terms_.content_position) return scores_BHQK;
   return scores_BHQK +
-         ContentBlock(q_BHQD, scores_BHQK, Learned(call, terms_.content_position->table));
+         ContentBlock(q_BHQD, scores_BHQK, Learned(call.learned, terms_.content_position->table));
 }
 
 at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, std::int64_t q_begin,
@@ -303,24 +303,31 @@ void Attention::Show(const Call& call, const Prepared& prepared, AttentionBlock 
 at::Tensor Attention::GateSteps(const Call& call) const {
   const KeyBiasGate& gate = *terms_.key_bias_gate;
   const at::Tensor h_BTH =
-      at::linear(call.x_BTC, Learned(call, gate.weight), Learned(call, gate.bias))
+      at::linear(call.x_BTC, Learned(call.learned, gate.weight), Learned(call.learned, gate.bias))
           .to(compute_.dtype);
   const bool turned_round = gate.gate == KeyBiasGate::Gate::kLogSigmoid;
   return at::softplus(turned_round ? -h_BTH : h_BTH).transpose(1, 2);
 }
 
+// A key ahead is masked when causal, but a block reads a bias for it.
+std::int64_t Attention::FirstDistance(std::int64_t n_positions) const {
+  const std::int64_t n_ahead = shape_.causal ? std::min(n_positions, kBlockQueries) : n_positions;
+  return 1 - n_ahead;
+}
+
+at::Tensor Attention::Distances(const Tensors& learned, std::int64_t n_positions) const {
+  if (!terms_.distance_bias) return {};
+  const std::int64_t first = FirstDistance(n_positions);
+  return DistanceRow(*terms_.distance_bias, Learned(learned, terms_.distance_bias->learned),
+                     shape_.n_head, first, n_positions - first,
+                     at::TensorOptions().dtype(compute_.dtype).device(compute_.device));
+}
+
 // For queries that stand at the end of n_key keys, or at all of them.
 Attention::Prepared Attention::Prepare(const Call& call, std::int64_t n_key) const {
-  Prepared prepared = {.last = n_key - 1};
-  if (terms_.distance_bias) {
-    // A key ahead is masked when causal, but a block reads a bias for it.
-    const std::int64_t block = std::min(n_key, kBlockQueries);
-    prepared.first = -((shape_.causal ? block : n_key) - 1);
-    prepared.distances_HN =
-        DistanceRow(*terms_.distance_bias, Learned(call, terms_.distance_bias->learned),
-                    shape_.n_head, prepared.first, n_key - prepared.first,
-                    at::TensorOptions().dtype(compute_.dtype).device(compute_.device));
-  }
+  Prepared prepared = {.last = n_key - 1, .first = FirstDistance(n_key)};
+  prepared.distances_HN =
+      call.distances_HN.defined() ? call.distances_HN : Distances(call.learned, n_key);
   return prepared;
 }
 
@@ -328,7 +335,7 @@ at::Tensor Attention::AllBlocks(Call call, const Prepared& prepared) {
   const std::int64_t n_positions = call.q_BHTD.size(2);
   std::int64_t n_rows = call.q_BHTD.size(0) * call.q_BHTD.size(1);
   if (terms_.distance_network) {  // its hidden units lie beside the scores
-    n_rows = std::max(n_rows, Learned(call, terms_.distance_network->b1).numel());
+    n_rows = std::max(n_rows, Learned(call.learned, terms_.distance_network->b1).numel());
   }
   const std::int64_t block = BlockQueries(n_rows, n_positions);
   std::vector<at::Tensor> blocks;

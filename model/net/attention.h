@@ -65,10 +65,14 @@ class Attention {
     at::Tensor x_BTC;                   // the layer's input after its LayerNorm: for a gate
     std::vector<at::Tensor> learned;    // what the method learns, in the order of TermSpec::learned
     double scale = 0.0;
+    at::Tensor distances_HN = {};  // Distances(learned, n), n up to the last query, or left out
     // Forward alone, without gradients. What is looked at takes `reference`'s way in either back-end,
     // since the fused attention forms no p.
     const AttentionObserver* observer = nullptr;
   };
+  // A distance bias that several calls have in common, formed once; undefined for a method without.
+  // n_positions: of the whole sequence.
+  at::Tensor Distances(const std::vector<at::Tensor>& learned, std::int64_t n_positions) const;
   // o_BHTD, of type compute.product.
   at::Tensor Forward(const Call& call);
   // The same of tokens that stand behind those in the cache, to which they are added: any number of
@@ -89,8 +93,10 @@ class Attention {
     at::Tensor distances_HN = {};   // a distance bias, from distance `first` on
     std::int64_t first = 0;
   };
-  const at::Tensor& Learned(const Call& call, std::string_view name) const;
-  std::vector<at::Tensor> Learned(const Call& call, const std::vector<std::string>& names) const;
+  using Tensors = std::vector<at::Tensor>;
+  const at::Tensor& Learned(const Tensors& learned, std::string_view name) const;
+  Tensors Learned(const Tensors& learned, const std::vector<std::string>& names) const;
+  std::int64_t FirstDistance(std::int64_t n_positions) const;
   void Turn(Call& call, std::int64_t begin, std::int64_t middle);
   at::Tensor Rotate(const at::Tensor& x_BHTD, std::int64_t begin);
   at::Tensor Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_middle, double sign) const;

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/alias.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
@@ -19,6 +20,7 @@
 
 #include "base/str.h"
 #include "model/net/linear.h"
+#include "model/net/recompute.h"
 
 namespace longrun {
 namespace {
@@ -230,8 +232,8 @@ at::Tensor Transformer::Norm(const at::Tensor& x, const Weights& norm) const {
 }
 
 // q, k, v as (B, H, T, D), k and v of as many heads as they have.
-std::vector<at::Tensor> Transformer::Projections(const Layer& layer,
-                                                 const at::Tensor& normed_BTC) const {
+Transformer::Tensors Transformer::Projections(const Layer& layer,
+                                              const at::Tensor& normed_BTC) const {
   const std::int64_t b = normed_BTC.size(0), t = normed_BTC.size(1);
   const std::int64_t h = config_.model.n_head, d = config_.model.head_dim();
   if (layer.qkv.weight.defined()) {
@@ -240,7 +242,7 @@ std::vector<at::Tensor> Transformer::Projections(const Layer& layer,
                                               : qkv.view({b, t, 3, h, d}).permute({2, 0, 3, 1, 4});
     return qkv_3BHTD.contiguous().unbind(0);
   }
-  std::vector<at::Tensor> parts;
+  Tensors parts;
   parts.reserve(3);
   for (const Weights* product : {&layer.q, &layer.k, &layer.v}) {
     const at::Tensor part = Linear(normed_BTC, *product);
@@ -250,15 +252,21 @@ std::vector<at::Tensor> Transformer::Projections(const Layer& layer,
 }
 
 at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& normed_BTC,
-                                      AttentionCache* cache, const AttentionObserver* observer) {
-  const std::vector<at::Tensor> qkv_BHTD = Projections(layer, normed_BTC);
-  const Attention::Call call = {.q_BHTD = qkv_BHTD[0],
-                                .k_BHTD = qkv_BHTD[1],
-                                .v_BHTD = qkv_BHTD[2],
-                                .x_BTC = normed_BTC,
-                                .learned = layer.learned,
-                                .scale = layer.scale,
-                                .observer = observer};
+                                      const Tensors& shared, AttentionCache* cache,
+                                      const AttentionObserver* observer) {
+  const Tensors qkv_BHTD = Projections(layer, normed_BTC);
+  Attention::Call call = {.q_BHTD = qkv_BHTD[0],
+                          .k_BHTD = qkv_BHTD[1],
+                          .v_BHTD = qkv_BHTD[2],
+                          .x_BTC = normed_BTC,
+                          .learned = layer.learned,
+                          .scale = layer.scale,
+                          .observer = observer};
+  if (!shared.empty()) {
+    const auto n = static_cast<std::ptrdiff_t>(layer.learned.size());
+    call.learned.assign(shared.begin(), shared.begin() + n);
+    if (terms_.distance_bias) call.distances_HN = shared.back();
+  }
   Attention& attention = layer.sees_all ? *full_attention_ : attention_;
   const at::Tensor o_BHTD =
       cache == nullptr ? attention.Forward(call) : attention.ForwardBehind(call, *cache);
@@ -273,16 +281,16 @@ at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& normed_BTC
   return Linear(Activate(activation, Linear(normed_BTC, layer.mlp_gate)) * up, layer.mlp_down);
 }
 
-at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, AttentionCache* cache,
-                              const AttentionObserver* observer) {
+at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, const Tensors& shared,
+                              AttentionCache* cache, const AttentionObserver* observer) {
   const at::Tensor normed_BTC = Norm(x_BTC, layer.norm_1);
-  const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, cache, observer);
+  const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, shared, cache, observer);
   if (config_.model.body.block == "sequential") {
     const at::Tensor between_BTC = x_BTC + attended_BTC;
     return between_BTC + MlpPart(layer, Norm(between_BTC, layer.norm_2));
   }
-  const bool shared = !layer.norm_2.weight.defined();
-  return x_BTC + attended_BTC + MlpPart(layer, shared ? normed_BTC : Norm(x_BTC, layer.norm_2));
+  const bool one_norm = !layer.norm_2.weight.defined();
+  return x_BTC + attended_BTC + MlpPart(layer, one_norm ? normed_BTC : Norm(x_BTC, layer.norm_2));
 }
 
 at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {
@@ -295,10 +303,47 @@ at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {
   return x_BTC;
 }
 
+// What the position methods of all layers read alike, formed once: what is learned, and behind it a
+// distance bias. Empty where each layer has its own.
+Transformer::Tensors Transformer::SharedPositions(std::int64_t n_positions) const {
+  if (!terms_.share_layers) return {};
+  Tensors shared = layers_.front().learned;
+  if (terms_.distance_bias) shared.push_back(attention_.Distances(shared, n_positions));
+  return shared;
+}
+
+at::Tensor Transformer::RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC,
+                                        const Tensors& shared) {
+  Tensors leaves;
+  for (const Weights* of : {&layer.norm_1, &layer.norm_2, &layer.qkv, &layer.q, &layer.k, &layer.v,
+                            &layer.attn_out, &layer.mlp_gate, &layer.mlp_up, &layer.mlp_down}) {
+    if (of->weight.defined()) leaves.push_back(of->weight);
+    if (of->bias.defined()) leaves.push_back(of->bias);
+  }
+  if (shared.empty()) leaves.insert(leaves.end(), layer.learned.begin(), layer.learned.end());
+  return Recomputed(
+      [this, &layer](const at::Tensor& x, const Tensors& of_all) {
+        return Block(layer, x, of_all, nullptr);
+      },
+      x_BTC, shared, leaves);
+}
+
 at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {
   TurnFor(ids_BT.size(1));
   at::Tensor x_BTC = Embedded(ids_BT, 0);
-  for (const Layer& layer : layers_) x_BTC = Block(layer, x_BTC, nullptr);
+  const Tensors shared = SharedPositions(ids_BT.size(1));
+  for (const Layer& layer : layers_) {
+    if (recomputes_ && at::GradMode::is_enabled()) {
+      x_BTC = RecomputedBlock(layer, x_BTC, shared);
+      continue;
+    }
+    // Under names of the layer's own: its parts of a gradient are added up before the layers' are, in
+    // the same order with activation checkpointing and without.
+    Tensors of_layer;
+    of_layer.reserve(shared.size());
+    for (const at::Tensor& tensor : shared) of_layer.push_back(at::alias(tensor));
+    x_BTC = Block(layer, x_BTC, of_layer, nullptr);
+  }
   return Norm(x_BTC, final_norm_);
 }
 
@@ -308,21 +353,24 @@ bool Transformer::Observe(
   const at::NoGradGuard no_grad;
   TurnFor(ids_BT.size(1));
   at::Tensor x_BTC = Embedded(ids_BT, 0);
+  const Tensors shared = SharedPositions(ids_BT.size(1));
   for (std::int64_t l = 0; l < n_layers; ++l) {
     AttentionObserver observer;
     if (!before(l, observer)) return false;
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
-    x_BTC = Block(layer, x_BTC, nullptr, observer ? &observer : nullptr);
+    x_BTC = Block(layer, x_BTC, shared, nullptr, observer ? &observer : nullptr);
   }
   return true;
 }
 
 at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<AttentionCache> caches) {
   LR_CHECK(caches.size() == layers_.size());
-  TurnFor(caches.front().n + ids_BT.size(1));
+  const std::int64_t n_positions = caches.front().n + ids_BT.size(1);
+  TurnFor(n_positions);
   at::Tensor x_BTC = Embedded(ids_BT, caches.front().n);
+  const Tensors shared = SharedPositions(n_positions);
   for (std::size_t l = 0; l < layers_.size(); ++l) {
-    x_BTC = Block(layers_[l], x_BTC, &caches[l]);
+    x_BTC = Block(layers_[l], x_BTC, shared, &caches[l]);
   }
   return Norm(x_BTC, final_norm_);
 }

@@ -46,6 +46,9 @@ class Transformer {
   // Leaves; with RequireGradients(true), Hidden() records.
   const ParameterMap& parameters() const { return parameters_; }
   void RequireGradients(bool required);
+  // What a block computed is computed again in the backward pass instead of kept (recompute.h): the same
+  // bits, less memory. Between Hidden() and the backward pass this must not move.
+  void SetActivationCheckpointing(bool on) { recomputes_ = on; }
 
   // kOutOfRange when a sequence of n_tokens does not fit the model's position table.
   Status CheckLength(std::int64_t n_tokens) const;
@@ -68,6 +71,7 @@ class Transformer {
   const Head& head() const { return head_; }
 
  private:
+  using Tensors = std::vector<at::Tensor>;
   // As they are stored; undefined where the body has none.
   struct Weights {
     at::Tensor weight, bias;
@@ -77,7 +81,7 @@ class Transformer {
     Weights qkv, q, k, v;  // qkv, or the three apart
     Weights attn_out;
     Weights mlp_gate, mlp_up, mlp_down;
-    std::vector<at::Tensor> learned;  // by the position method, as TermSpec::learned lists it
+    Tensors learned;  // by the position method, as TermSpec::learned lists it
     double scale = 0.0;
     bool sees_all = false;  // without the body's window
   };
@@ -90,11 +94,13 @@ class Transformer {
   void TurnFor(std::int64_t n_tokens);
   at::Tensor InputAddition(std::int64_t begin, std::int64_t n);
   at::Tensor Embedded(const at::Tensor& ids_BT, std::int64_t begin);
-  at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, AttentionCache* cache,
-                   const AttentionObserver* observer = nullptr);
-  std::vector<at::Tensor> Projections(const Layer& layer, const at::Tensor& normed_BTC) const;
-  at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC, AttentionCache* cache,
-                           const AttentionObserver* observer);
+  Tensors SharedPositions(std::int64_t n_positions) const;
+  at::Tensor Block(const Layer& layer, const at::Tensor& x_BTC, const Tensors& shared,
+                   AttentionCache* cache, const AttentionObserver* observer = nullptr);
+  at::Tensor RecomputedBlock(const Layer& layer, const at::Tensor& x_BTC, const Tensors& shared);
+  Tensors Projections(const Layer& layer, const at::Tensor& normed_BTC) const;
+  at::Tensor AttentionPart(const Layer& layer, const at::Tensor& normed_BTC, const Tensors& shared,
+                           AttentionCache* cache, const AttentionObserver* observer);
   at::Tensor MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const;
   at::Tensor Linear(const at::Tensor& x, const Weights& product) const;
   at::Tensor Norm(const at::Tensor& x, const Weights& norm) const;
@@ -113,6 +119,7 @@ class Transformer {
   Weights final_norm_;
   Head head_;
   std::vector<Layer> layers_;
+  bool recomputes_ = false;
   at::Tensor filled_TC_;  // a closed-form E[t]; grows
 };
 
