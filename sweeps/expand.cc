@@ -236,6 +236,7 @@ class Expander {
                         init->name, "\" does not say for which length it was made"));
     }
     given.erase("checkpoint");
+    given.erase("activation_checkpointing");
     given.erase("continue_from");
     given["train_length"] = Value(point, "train_length").value;
     Json& optimizer = given["optimizer"];

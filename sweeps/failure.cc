@@ -56,8 +56,10 @@ constexpr FailureRow kTable[] = {
      .back_off = true,
      .avoid_worker = true,
      .exit_code = 81,
-     .advice = "the memory of the device or the host is too small: use a larger one, or a smaller "
-               "model, train_length or context length"},
+     .advice =
+         "the memory of the device or the host is too small: use a larger one, a smaller model, "
+         "train_length or context length, or for a training train.activation_checkpointing: "
+         "true"},
     {.failure_class = FailureClass::kInvalid,
      .name = "invalid",
      .counted_as = CountedAs::kNothing,

@@ -43,6 +43,17 @@ JsonFields& JsonFields::Double(std::string_view key, double& out) {
   return *this;
 }
 
+JsonFields& JsonFields::Bool(std::string_view key, bool& out) {
+  if (!Ask(key)) return *this;
+  const Result<bool> value = GetBool(json_, key, path_);
+  if (value.ok()) {
+    out = *value;
+  } else {
+    error_ = value.status();
+  }
+  return *this;
+}
+
 JsonFields& JsonFields::String(std::string_view key, std::string& out) {
   if (!Ask(key)) return *this;
   Result<std::string> value = GetString(json_, key, path_);

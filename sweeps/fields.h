@@ -25,6 +25,7 @@ class JsonFields {
 
   JsonFields& Int(std::string_view key, std::int64_t& out);
   JsonFields& Double(std::string_view key, double& out);
+  JsonFields& Bool(std::string_view key, bool& out);
   JsonFields& String(std::string_view key, std::string& out);
   JsonFields& Member(std::string_view key, Json& out);  // of any type, null too
   // Through T::FromJson.

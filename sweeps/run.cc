@@ -9,7 +9,11 @@
 //                        + 4 * 3 H T)        element: 4, or 2 in bf16; logits, bias, probabilities
 //   + B T 4 * 3 vocab_size                   logits, log-softmax and their gradient
 //
-// The one layer more stands for the temporaries of the backward pass.
+// The one layer more stands for the temporaries of the backward pass. With activation checkpointing the
+// inputs of the blocks are kept and two layers of the above are alive, the one that is computed again and
+// the temporaries:
+//
+//   + B T (n_layer 4 C + 2 (e (10 C + w d_ff) + 4 * 3 H T))
 //
 // FLOPs (TrainFlops): 6 P a token for the matrix products, 12 n_layer C T for the two products of
 // attention (forward 4 C T a layer and token, backward twice that). Evaluation (EvaluateFlops) has the
@@ -181,7 +185,7 @@ Result<Execution> Execution::FromJson(const Json& json) {
 }
 
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
-                              std::int64_t micro_batch) {
+                              std::int64_t micro_batch, bool activation_checkpointing) {
   // In double: exact below 2^53 bytes, and beyond that nothing fits anyway.
   const double element_bytes = train.precision == "bf16" ? 2.0 : 4.0;
   const auto n_layer = static_cast<double>(model.n_layer);
@@ -190,18 +194,20 @@ std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train
   const double block_bytes =
       element_bytes * (10.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff)) +
       4.0 * 3.0 * static_cast<double>(model.n_head) * train_length;
-  const double token_bytes =
-      (n_layer + 1.0) * block_bytes + 4.0 * 3.0 * static_cast<double>(model.vocab_size);
+  const double blocks_bytes = activation_checkpointing ? 4.0 * n_layer * d_model + 2.0 * block_bytes
+                                                       : (n_layer + 1.0) * block_bytes;
+  const double token_bytes = blocks_bytes + 4.0 * 3.0 * static_cast<double>(model.vocab_size);
   return Bytes(16.0 * static_cast<double>(model.ParameterCount()) +
                static_cast<double>(micro_batch) * train_length * token_bytes);
 }
 
 std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
-                            std::int64_t memory_bytes) {
+                            std::int64_t memory_bytes, bool activation_checkpointing) {
   std::int64_t micro_batch = 1;
   if (train.tokens == 0) return micro_batch;
   while (train.batch_sequences() % (2 * micro_batch) == 0 &&
-         TrainMemoryBytes(model, train, 2 * micro_batch) <= memory_bytes) {
+         TrainMemoryBytes(model, train, 2 * micro_batch, activation_checkpointing) <=
+             memory_bytes) {
     micro_batch *= 2;
   }
   return micro_batch;

@@ -321,6 +321,12 @@ std::vector<KeyRow> MakeKeys() {
        .max = kTokensMax,
        .meaning = "tokens scored each time",
        .axis = on_axis},
+      {.path = "spec.train.activation_checkpointing",
+       .type = Type::kBool,
+       .default_value = sweep.activation_checkpointing,
+       .meaning =
+           "each block is computed again in the backward pass instead of kept: less memory, about "
+           "a third more time, the same numbers: no part of a run's identity"},
       {.path = "spec.train.checkpoint",
        .meaning = "what a lost machine can cost: no part of a run's identity"},
       {.path = "spec.train.checkpoint.every",

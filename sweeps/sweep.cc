@@ -69,6 +69,7 @@ Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
   sweep.priority = body["priority"];
   sweep.checkpoint_every_ms = body["train"]["checkpoint"]["every"];
   sweep.checkpoint_keep = body["train"]["checkpoint"]["keep"];
+  sweep.activation_checkpointing = body["train"]["activation_checkpointing"];
   return sweep;
 }
 

@@ -85,6 +85,7 @@ struct Sweep {
   std::int64_t priority = 0;
   std::int64_t checkpoint_every_ms = 600'000;
   std::int64_t checkpoint_keep = 2;
+  bool activation_checkpointing = false;
 };
 
 // overrides: {"train.optimizer.lr", "1e-3"}: paths below spec (or "metadata.name"), values in YAML.

@@ -161,6 +161,7 @@ Json TaskFile::ToJson() const {
       {"checkpoint_keep", checkpoint_keep},
       {"grace_ms", grace_ms},
       {"expected_cells", std::move(cells)}});
+  if (activation_checkpointing) json["activation_checkpointing"] = true;
   return json;
 }
 
@@ -188,6 +189,9 @@ Result<TaskFile> TaskFile::FromJson(const Json& json) {
   fields.Int("checkpoint_every_ms", task.checkpoint_every_ms);
   fields.Int("checkpoint_keep", task.checkpoint_keep).Int("grace_ms", task.grace_ms);
   fields.Member("expected_cells", cells);
+  if (json.contains("activation_checkpointing")) {
+    fields.Bool("activation_checkpointing", task.activation_checkpointing);
+  }
   RETURN_IF_ERROR(fields.Done());
 
   if (!extension.is_null() || rank != 0 || world != 1 || !rendezvous.is_null()) {

@@ -59,6 +59,9 @@ struct TaskFile {
   std::string cache_dir;
   std::int64_t checkpoint_every_ms = 600'000;
   std::int64_t checkpoint_keep = 2;
+  // Blocks are computed again in the backward pass: an attempt's own matter, since the bits are the
+  // same. In the JSON where it is on.
+  bool activation_checkpointing = false;
   std::int64_t grace_ms = 20'000;
   std::vector<ExpectedCell> expected_cells;
 

@@ -235,7 +235,9 @@ class Planner {
 
   void FillRun(const PlannedRun& planned, v1::PlannedRunInfo* info) {
     const Run& run = planned.run;
-    const std::int64_t micro_batch = AutoMicroBatch(run.model, run.train, memory_bytes_);
+    const bool recomputes = sweep_.activation_checkpointing;
+    const std::int64_t micro_batch =
+        AutoMicroBatch(run.model, run.train, memory_bytes_, recomputes);
     info->set_run_key(planned.run_key);
     info->set_axes_json(CanonicalJson(planned.axes));
     info->set_dataset(planned.dataset_name);
@@ -243,7 +245,7 @@ class Planner {
     info->set_train_flops(FlopsToTrain(run));
     if (run.trains()) {
       info->set_micro_batch(micro_batch);
-      info->set_memory_bytes(TrainMemoryBytes(run.model, run.train, micro_batch));
+      info->set_memory_bytes(TrainMemoryBytes(run.model, run.train, micro_batch, recomputes));
     }
     Estimate chain;
     FillTraining(planned, info, chain);
@@ -275,8 +277,11 @@ class Planner {
     info->set_disk_bytes((sweep_.checkpoint_keep + 1) * CheckpointBytes(run.model));
     response_->set_disk_bytes(response_->disk_bytes() + info->disk_bytes());
     response_->set_train_flops(response_->train_flops() + info->train_flops());
-    CheckMemory(planned, "training", TrainMemoryBytes(run.model, run.train, 1),
-                "a smaller model or a shorter train_length");
+    const bool recomputes = sweep_.activation_checkpointing;
+    CheckMemory(planned, "training", TrainMemoryBytes(run.model, run.train, 1, recomputes),
+                recomputes ? "a smaller model or a shorter train_length"
+                           : "train.activation_checkpointing: true, a smaller model or a shorter "
+                             "train_length");
     const auto time = forecast_.Of(TaskKind::kTrain, run, info->train_flops());
     if (time) SetTime(*time, info->mutable_train_time());
     Count(time, chain);

@@ -173,13 +173,15 @@ std::optional<Placement> NextPlacement(const State& state, const std::vector<Fre
 }
 
 // Decided once for a run, by the slot of its first attempt: all that can change bits.
-const Execution& DecideExecution(StepContext& step, RunRecord& run, const Slot& slot) {
+const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord& run,
+                                 const Slot& slot) {
   if (!run.execution) {
     run.execution =
         Execution{.device_kind = slot.kind,
                   .device_name = slot.kind == "gpu" ? slot.name : "",
                   .threads = slot.threads,
-                  .micro_batch = AutoMicroBatch(run.run.model, run.run.train, slot.memory_bytes),
+                  .micro_batch = AutoMicroBatch(run.run.model, run.run.train, slot.memory_bytes,
+                                                task.activation_checkpointing),
                   .linear = slot.linear,
                   .simd = slot.simd};
     step.changed_runs.insert(run.run_key);
@@ -231,6 +233,7 @@ TaskFile MakeTaskFile(const State& state, const Task& task, const Attempt& attem
   if (slot.kind == "gpu") file.devices = {static_cast<int>(slot.index)};
   file.checkpoint_every_ms = task.checkpoint_every_ms;
   file.checkpoint_keep = task.checkpoint_keep;
+  file.activation_checkpointing = task.activation_checkpointing;
   file.grace_ms = state.limits.stop_grace_ms;
   file.expected_cells = task.expected_cells;
   return file;
@@ -246,7 +249,7 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
   const std::string reason = Str("offered to worker ", worker.id, " slot ", slot.index);
 
   MoveTask(step, task, TaskState::kReserved, reason);
-  DecideExecution(step, run, slot);
+  DecideExecution(step, task, run, slot);
   task.attempts += 1;
   // Greater than any epoch before: within a database by the count, after a restore by the upper half.
   const std::uint64_t low = static_cast<std::uint32_t>(task.attempts);

@@ -109,6 +109,7 @@ struct Task {
   std::vector<ExpectedCell> expected_cells;  // may be left out of a state loaded after its success
   std::int64_t checkpoint_every_ms = 0;
   std::int64_t checkpoint_keep = 0;
+  bool activation_checkpointing = false;
   std::vector<CheckpointRef> checkpoints;         // train: verified ones in the store, by step
   std::optional<CheckpointRef> best_checkpoint;   // train: of the lowest validation loss so far
   std::optional<CheckpointRef> final_checkpoint;  // train, once succeeded

@@ -26,6 +26,7 @@ void TakePolicy(Task& task, const Sweep& sweep) {
   task.device_kind = sweep.device_kind;
   task.checkpoint_every_ms = sweep.checkpoint_every_ms;
   task.checkpoint_keep = sweep.checkpoint_keep;
+  task.activation_checkpointing = sweep.activation_checkpointing;
 }
 
 using KnownCells = std::map<std::string, std::string>;  // SweepSubmitted::known_cells

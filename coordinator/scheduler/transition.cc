@@ -63,7 +63,8 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   ready.execution = run.execution;
   if (task.kind == TaskKind::kTrain) {
     const std::int64_t micro_batch = run.execution ? run.execution->micro_batch : 1;
-    ready.memory_bytes = TrainMemoryBytes(run.run.model, run.run.train, micro_batch);
+    ready.memory_bytes =
+        TrainMemoryBytes(run.run.model, run.run.train, micro_batch, task.activation_checkpointing);
   }
   return ready;
 }

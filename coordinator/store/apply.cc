@@ -49,8 +49,9 @@ std::string SweepDigest(const Sweep& sweep) {
                 {"priority", sweep.priority},
                 {"checkpoint_every_ms", sweep.checkpoint_every_ms},
                 {"checkpoint_keep", sweep.checkpoint_keep}};
-  // Databases of before know sweeps without the key.
+  // Databases of before know sweeps without these keys.
   if (sweep.export_to == kExportPrometheus) asked["export"] = sweep.export_to;
+  if (sweep.activation_checkpointing) asked["activation_checkpointing"] = true;
   return Sha256Hex(CanonicalJson(asked));
 }
 
@@ -193,9 +194,10 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
           "INSERT INTO task (id, run_key, kind, state, cancel_wanted, reason, priority, ready_seq,"
           " retry_round, epoch, attempts, attempt, result_attempt, failures, losses, failures_max,"
           " losses_max, needs, device_kind, avoid_worker, evaluation, expected_cells,"
-          " checkpoint_every_ms, checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint)"
+          " checkpoint_every_ms, checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint,"
+          " activation_checkpointing)"
           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-          "?)"
+          "?, ?)"
           " ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
           " cancel_wanted = excluded.cancel_wanted, reason = excluded.reason,"
           " priority = excluded.priority, ready_seq = excluded.ready_seq,"
@@ -211,7 +213,8 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
           " checkpoint_every_ms = excluded.checkpoint_every_ms,"
           " checkpoint_keep = excluded.checkpoint_keep, checkpoints = excluded.checkpoints,"
           " best_checkpoint = excluded.best_checkpoint,"
-          " final_checkpoint = excluded.final_checkpoint"));
+          " final_checkpoint = excluded.final_checkpoint,"
+          " activation_checkpointing = excluded.activation_checkpointing"));
   return statement.Bind(task.id)
       .Bind(task.run_key)
       .Bind(TaskKindName(task.kind))
@@ -239,6 +242,7 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
       .Bind(checkpoints)
       .Bind(best_checkpoint)
       .Bind(final_checkpoint)
+      .Bind(task.activation_checkpointing)
       .Run();
 }
 

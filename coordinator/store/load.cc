@@ -70,7 +70,8 @@ Status LoadTasks(Connection& connection, State& state) {
       "needs,"
       " device_kind, avoid_worker, evaluation,"
       " CASE state WHEN 'SUCCEEDED' THEN '[]' ELSE expected_cells END, checkpoint_every_ms,"
-      " checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint FROM task",
+      " checkpoint_keep, checkpoints, best_checkpoint, final_checkpoint, activation_checkpointing"
+      " FROM task",
       [&](const Statement& row) -> Status {
         Task task;
         task.id = row.Text(0);
@@ -102,6 +103,7 @@ Status LoadTasks(Connection& connection, State& state) {
         ASSIGN_OR_RETURN(task.checkpoints, ListOf<CheckpointRef>(row.Text(24)));
         ASSIGN_OR_RETURN(task.best_checkpoint, OptionalOf<CheckpointRef>(row, 25));
         ASSIGN_OR_RETURN(task.final_checkpoint, OptionalOf<CheckpointRef>(row, 26));
+        task.activation_checkpointing = row.Int(27) != 0;
         for (const ExpectedCell& cell : task.expected_cells) state.cell_task[cell.cell] = task.id;
         state.next_ready_seq = std::max(state.next_ready_seq, task.ready_seq + 1);
         state.tasks[task.id] = std::move(task);

@@ -127,29 +127,39 @@ TEST(CostTest, MemoryFollowsItsFormula) {
   // P parameters; e = 4 (fp32); C 96, d_ff 384, H 4, T 64, V 256, 3 layers, 2 sequences:
   // 16 P + 2 * 64 * (4 * (4 * (960 + 768) + 12 * 4 * 64) + 12 * 256)
   const longrun::Run run = MicroRun("alibi");
-  EXPECT_EQ(TrainMemoryBytes(run.model, run.train, 2),
+  EXPECT_EQ(TrainMemoryBytes(run.model, run.train, 2, false),
             16 * run.model.ParameterCount() + 2 * 64 * (4 * (4 * 1728 + 3072) + 3072));
+  // With activation checkpointing 3 inputs of 96 fp32 and two layers.
+  EXPECT_EQ(TrainMemoryBytes(run.model, run.train, 2, true),
+            16 * run.model.ParameterCount() + 2 * 64 * (3 * 4 * 96 + 2 * (4 * 1728 + 3072) + 3072));
 }
 
 TEST(CostTest, MicroBatchIsTheLargestPowerOfTwoThatDividesAndFits) {
   const longrun::Run run = MicroRun("alibi");  // 16 sequences a step
   const auto bytes = [&](std::int64_t micro_batch) {
-    return TrainMemoryBytes(run.model, run.train, micro_batch);
+    return TrainMemoryBytes(run.model, run.train, micro_batch, false);
   };
-  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(1000)), 16);
-  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(16)), 16);
-  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(16) - 1), 8);
-  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(2)), 2);
-  EXPECT_EQ(AutoMicroBatch(run.model, run.train, 0), 1);
+  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(1000), false), 16);
+  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(16), false), 16);
+  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(16) - 1, false), 8);
+  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(2), false), 2);
+  EXPECT_EQ(AutoMicroBatch(run.model, run.train, 0, false), 1);
+  // Of 12 layers two sequences as they are take what nine take with activation checkpointing:
+  // 2 (13 * 9984 + 3072) = 9.6 (12 * 384 + 2 * 9984 + 3072).
+  ModelConfig deep = run.model;
+  deep.n_layer = 12;
+  const std::int64_t two_bytes = TrainMemoryBytes(deep, run.train, 2, false);
+  EXPECT_EQ(AutoMicroBatch(deep, run.train, two_bytes, false), 2);
+  EXPECT_EQ(AutoMicroBatch(deep, run.train, two_bytes, true), 8);
   TrainConfig twelve = run.train;
   twelve.batch_tokens = 12 * 64;
-  EXPECT_EQ(AutoMicroBatch(run.model, twelve, bytes(1000)), 4);
+  EXPECT_EQ(AutoMicroBatch(run.model, twelve, bytes(1000), false), 4);
 }
 
 TEST(CostTest, MemoryOfAHugeModelIsCappedAndNeverWraps) {
   longrun::Run run = MicroRun("alibi");
   run.train.train_length = std::int64_t{1} << 40;
-  EXPECT_GT(TrainMemoryBytes(run.model, run.train, 1 << 20), std::int64_t{1} << 62);
+  EXPECT_GT(TrainMemoryBytes(run.model, run.train, 1 << 20, false), std::int64_t{1} << 62);
 }
 
 TEST(CostTest, FlopsAreSixPerParameterAndTokenPlusAttention) {
@@ -176,6 +186,7 @@ TaskFile EvaluateTask() {
   task.execution.micro_batch = 16;
   task.execution.linear = "aten/AuthenticAMD";
   task.execution.simd = "avx2";
+  task.activation_checkpointing = true;
   task.devices = {0};
   task.attempt_dir = "attempts/X";
   task.cache_dir = "cache";
@@ -195,6 +206,14 @@ TEST(TaskFileTest, ReadsBackWhatItWrote) {
   EXPECT_EQ(read->init, task.init);
   EXPECT_EQ(read->expected_cells, task.expected_cells);
   EXPECT_EQ(read->resume, std::nullopt);
+  EXPECT_TRUE(read->activation_checkpointing);
+}
+
+TEST(TaskFileTest, ActivationCheckpointingStandsInTheFileWhereItIsOn) {
+  TaskFile task = EvaluateTask();
+  task.activation_checkpointing = false;
+  EXPECT_FALSE(task.ToJson().contains("activation_checkpointing"));
+  EXPECT_FALSE(TaskFile::FromJson(task.ToJson()).value().activation_checkpointing);
 }
 
 TEST(TaskFileTest, HoldsTheMembersOfTheContract) {

@@ -66,7 +66,8 @@ std::string Summary(const Sweep& sweep) {
   out += Str("devices ", sweep.devices, " ", sweep.device_kind, ", failures_max ",
              sweep.retry.failures_max, ", losses_max ", sweep.retry.losses_max, ", priority ",
              sweep.priority, ", checkpoint every ", sweep.checkpoint_every_ms, " ms, keep ",
-             sweep.checkpoint_keep, "\n");
+             sweep.checkpoint_keep,
+             sweep.activation_checkpointing ? ", activation checkpointing\n" : "\n");
   for (const PlannedRun& run : sweep.runs) {
     out += Str("run ", run.run_key.substr(0, 12), " ", CanonicalJson(run.axes), "\n");
     for (const PlannedEvaluation& evaluation : run.evaluations) {

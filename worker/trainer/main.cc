@@ -190,6 +190,8 @@ int Main(int argc, char** argv) {
   sub->add_option("--checkpoint-every-ms", train.checkpoint_every_ms, "0: after each step")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  sub->add_flag("--activation-checkpointing", train.activation_checkpointing,
+                "compute each block again in the backward pass: less memory, the same bits");
   sub->callback([&] { verb = [&] { return TrainStandalone(train); }; });
   sub = app.add_subcommand("evaluate", "scores a checkpoint without coordinator and worker");
   AddStandalone(sub, evaluate);

@@ -110,6 +110,7 @@ Json StartedBody(const TaskFile& task, const Machine& machine, const std::string
           {"device", machine.ToJson()},
           {"host", Host()},
           {"execution", Completed(task.execution, machine).ToJson()},
+          {"activation_checkpointing", task.activation_checkpointing},
           {"parameters", task.run.model.ParameterCount()},
           {"steps", task.kind == TaskKind::kTrain ? task.run.train.steps() : 0},
           {"seed", task.run.seed},

@@ -5,6 +5,7 @@
 //   device {kind, name, memory_bytes}       what it computes on
 //   execution {..}                          threads, micro-batch, matrix path, instruction set
 //   host {name, system, kernel, cpu, cores, memory_bytes}
+//   activation_checkpointing                blocks are computed again in the backward pass
 //   parameters, steps, seed
 //   dataset {name, digest, tokenizer}, init (sha256 of the checkpoint it starts from, or null)
 //   initial_weights                         of a training: ParametersSha256 of what the run began with,

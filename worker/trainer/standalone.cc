@@ -73,8 +73,10 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind) {
   if (!options.matrix.empty()) {
     task.execution.linear = Str(options.matrix, "/", IdentifyCpu().vendor);
   }
+  task.activation_checkpointing = options.activation_checkpointing;
   if (options.micro_batch == 0) {
-    task.execution.micro_batch = AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes);
+    task.execution.micro_batch = AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes,
+                                                options.activation_checkpointing);
   }
   ASSIGN_OR_RETURN(task.attempt_dir, AbsolutePath(options.output));
   task.cache_dir = task.attempt_dir;

@@ -25,6 +25,7 @@ struct StandaloneOptions {
   std::int64_t threads = 1;
   std::int64_t micro_batch = 0;  // 0: by the memory formula, for 4 GiB
   std::int64_t checkpoint_every_ms = 600'000;
+  bool activation_checkpointing = false;  // train
 };
 
 Ending TrainStandalone(const StandaloneOptions& options);

@@ -103,6 +103,7 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
 
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(start.config, std::move(start.parameters),
                                                       backend, machine.compute));
+  net.SetActivationCheckpointing(task.activation_checkpointing);
   Trainer trainer(session, *split, order, std::move(net), std::move(start.initial_weights));
   if (start.resumed) RETURN_IF_ERROR(trainer.Restore(*start.resumed));
   RETURN_IF_ERROR(trainer.PrepareValidation(dataset));

@@ -44,8 +44,28 @@ TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
   EXPECT_EQ(execution.linear, "aten/AuthenticAMD");
   EXPECT_EQ(execution.attention, "reference");
   const longrun::Run run = SampleRun(1);  // not testing::Test::Run
-  EXPECT_EQ(execution.micro_batch, AutoMicroBatch(run.model, run.train, 4'000'000'000));
+  EXPECT_EQ(execution.micro_batch, AutoMicroBatch(run.model, run.train, 4'000'000'000, false));
   EXPECT_EQ(store.runs.begin()->second.execution, execution);
+}
+
+// A slot that is too small for one sequence as it is takes it with activation checkpointing.
+TEST_F(PlaceTest, ActivationCheckpointingNeedsLessMemoryAndIsToldToTheTrainer) {
+  const longrun::Run run = SampleRun(1);
+  Slot small = CpuSlot();
+  small.memory_bytes = TrainMemoryBytes(run.model, run.train, 1, false) - 1;
+  Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = {}});
+  Do(SweepSubmitted{.sweep_id = "plain", .sweep = sweep, .dataset_paths = SampleDatasets()});
+  EXPECT_TRUE(Commands<SendStart>(Arrive("w", {small}, 1)).empty());
+  Do(SweepCancelled{.sweep_id = "plain"});
+
+  sweep.activation_checkpointing = true;
+  const auto starts = Commands<SendStart>(
+      Do(SweepSubmitted{.sweep_id = "again", .sweep = sweep, .dataset_paths = SampleDatasets()}));
+
+  ASSERT_EQ(starts.size(), 1u);
+  EXPECT_TRUE(starts[0].task.activation_checkpointing);
+  EXPECT_EQ(starts[0].task.execution.micro_batch,
+            AutoMicroBatch(run.model, run.train, small.memory_bytes, true));
 }
 
 TEST_F(PlaceTest, AMachineThatCannotHonourTheExecutionGetsNoAttemptAndTheReasonNamesIt) {

@@ -53,7 +53,8 @@ std::string Durable(const State& state) {
                         task.checkpoint_keep,
                         checkpoints,
                         reference(task.best_checkpoint),
-                        reference(task.final_checkpoint)};
+                        reference(task.final_checkpoint),
+                        task.activation_checkpointing};
   }
   for (const auto& [id, attempt] : state.attempts) {
     Json& shown = out["attempts"][id];
@@ -192,6 +193,16 @@ TEST_F(StoreTest, ACancelledSweepStaysCancelledAndASecondSubmissionTakesItUpAgai
   Do(SampleSubmission(kSweepId));
 
   EXPECT_EQ(SweepStateName(state, kSweepId), "PENDING");
+}
+
+TEST_F(StoreTest, ActivationCheckpointingIsKept) {
+  SweepSubmitted event = SampleSubmission(kSweepId);
+  event.sweep.activation_checkpointing = true;
+  Do(event);
+
+  for (const auto& [id, task] : store->Load().value().tasks) {
+    EXPECT_TRUE(task.activation_checkpointing);
+  }
 }
 
 // What a start reads must not grow with the results; who has a number is asked of the database.

@@ -356,6 +356,21 @@ TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {
   EXPECT_EQ(Exec({"task", At("out/task.json")}), 78);
 }
 
+TEST_F(TrainerTest, ActivationCheckpointingGivesTheSameBytes) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("kept")), 0) << Stderr();
+  ASSERT_EQ(Exec(TrainArguments("recomputed", {"--activation-checkpointing"})), 0) << Stderr();
+
+  for (const char* name : {"model.safetensors", "optimizer.safetensors"}) {
+    EXPECT_TRUE(Bytes(StepFolder("kept", "20"), name) ==
+                Bytes(StepFolder("recomputed", "20"), name))
+        << name;
+  }
+  EXPECT_EQ(Series("kept", "loss"), Series("recomputed", "loss"));
+  EXPECT_EQ(Journal("kept")[1].body["activation_checkpointing"], false);
+  EXPECT_EQ(Journal("recomputed")[1].body["activation_checkpointing"], true);
+}
+
 TEST_F(TrainerTest, ADamagedCheckpointOrDatasetEndsWithClassData) {
   WriteRun(RunJson("alibi"));
   ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
