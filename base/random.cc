@@ -40,6 +40,14 @@ std::array<std::uint32_t, 4> Philox4x32(std::array<std::uint32_t, 4> counter,
   return counter;
 }
 
+std::array<std::uint32_t, 4> Philox4x32(std::uint64_t counter_low, std::uint64_t counter_high,
+                                        std::uint64_t key) {
+  const auto low = [](std::uint64_t x) { return static_cast<std::uint32_t>(x); };
+  const auto high = [](std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); };
+  return Philox4x32({low(counter_low), high(counter_low), low(counter_high), high(counter_high)},
+                    {low(key), high(key)});
+}
+
 std::uint64_t SeededRandom::Below(std::uint64_t bound) {
   LR_CHECK(bound > 0);
   // 2^64 is no multiple of the bound: the first 2^64 mod bound values would come up once too often.

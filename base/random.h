@@ -17,6 +17,9 @@ std::uint64_t StreamKey(std::uint64_t seed, std::uint64_t epoch, std::uint64_t s
 // The four 32-bit words of counter block `counter` under `key`, after 10 rounds.
 std::array<std::uint32_t, 4> Philox4x32(std::array<std::uint32_t, 4> counter,
                                         std::array<std::uint32_t, 2> key);
+// The same of a counter in two halves of 64 bits, and a key of 64 bits; low words first.
+std::array<std::uint32_t, 4> Philox4x32(std::uint64_t counter_low, std::uint64_t counter_high,
+                                        std::uint64_t key);
 
 // A sequence of numbers from a seed (Sm64 of a counter): for the simulator and back-off jitter.
 class SeededRandom {

@@ -50,23 +50,21 @@ std::optional<Reading> ReadValue(const Json& body) {
   return Reading{.x = *value, .se = NumberAt(body, "se")};
 }
 
-const std::vector<Metric>& MetricsOfNll() {
-  static const std::vector<Metric> metrics = {
-      {.name = "perplexity",
-       .source = "nll",
-       .better = Metric::Better::kLower,
-       .is_log = true,
-       .reader = ReadNll},
-      {.name = "nll", .source = "nll", .better = Metric::Better::kLower, .reader = ReadNll},
-      {.name = "bits_per_token",
-       .source = "nll",
-       .better = Metric::Better::kLower,
-       .reader = ReadBitsPerToken},
-      {.name = "bits_per_byte",
-       .source = "nll",
-       .better = Metric::Better::kLower,
-       .reader = ReadBitsPerByte}};
-  return metrics;
+constexpr std::string_view kNll = "nll", kPseudo = "pseudo_";
+
+// Of rows of the metric PREFIXnll.
+void AddMetricsOfNll(std::string_view prefix, std::vector<Metric>& metrics) {
+  const auto add = [&](std::string_view name, bool is_log, auto reader) {
+    metrics.push_back({.name = Str(prefix, name),
+                       .source = Str(prefix, kNll),
+                       .better = Metric::Better::kLower,
+                       .is_log = is_log,
+                       .reader = reader});
+  };
+  add("perplexity", true, ReadNll);
+  add(kNll, false, ReadNll);
+  add("bits_per_token", false, ReadBitsPerToken);
+  add("bits_per_byte", false, ReadBitsPerByte);
 }
 
 // Which way is better can be told from few words; without one, nothing is marked.
@@ -89,6 +87,7 @@ std::string Metric::words() const {
   const auto end_with = [&text](std::string_view end, std::string_view with) {
     if (text.ends_with(end)) text.replace(text.size() - end.size(), end.size(), with);
   };
+  if (text.starts_with(kPseudo)) text.replace(0, kPseudo.size(), "pseudo-");
   end_with("_per_s", "/s");
   end_with("peak_bytes", "peak memory");
   std::ranges::replace(text, '_', ' ');
@@ -115,7 +114,9 @@ std::set<std::string> SourcesOf(const std::vector<Json>& results) {
 
 std::string OtherMetricsNote(const std::vector<Json>& results) {
   std::set<std::string> sources = SourcesOf(results);
-  if (sources.erase("nll") == 0 || sources.empty()) return "";
+  const bool has_nll =
+      sources.erase(std::string(kNll)) > 0 || sources.erase(Str(kPseudo, kNll)) > 0;
+  if (!has_nll || sources.empty()) return "";
   const std::vector<std::string> others(sources.begin(), sources.end());
   return Str("also measured: ", Join(others, ", "), "; --metric shows ",
              others.size() == 1 ? "it" : "them");
@@ -123,15 +124,17 @@ std::string OtherMetricsNote(const std::vector<Json>& results) {
 
 std::vector<Metric> MetricsOf(const std::set<std::string>& sources) {
   std::vector<Metric> metrics;
-  if (sources.contains("nll")) metrics = MetricsOfNll();
+  for (const std::string_view prefix : {std::string_view(), kPseudo}) {
+    if (sources.contains(Str(prefix, kNll))) AddMetricsOfNll(prefix, metrics);
+  }
   metrics.reserve(metrics.size() + sources.size());
   for (const std::string& source : sources) {
-    if (source == "nll") continue;
+    if (source == kNll || source == Str(kPseudo, kNll)) continue;
     metrics.push_back({.name = source, .source = source, .better = BetterByName(source)});
   }
   // Speed before what it costs; the others by name.
   std::ranges::stable_sort(metrics, {}, [](const Metric& metric) {
-    return metric.source == "nll" ? 0 : metric.name.ends_with("_per_s") ? 1 : 2;
+    return metric.is_nll() ? 0 : metric.name.ends_with("_per_s") ? 1 : 2;
   });
   return metrics;
 }

@@ -27,11 +27,13 @@ struct Metric {
   // body's value and se as they stand.
   std::optional<Reading> (*reader)(const Json& body) = nullptr;
 
+  // Of rows that sum negative log-likelihoods: "nll", "pseudo_nll".
+  bool is_nll() const { return source.ends_with("nll"); }
   bool is_bytes() const { return name.ends_with("bytes"); }
-  // Rows with a variant are other models (of nll); else they are other things that were measured, as the
+  // Rows with a variant are other models (of likelihoods); else they are other things that were measured, as the
   // directions of a throughput, and are not compared.
-  bool variants_are_models() const { return source == "nll"; }
-  std::string words() const;  // "bits per byte", "tokens/s", "peak memory"
+  bool variants_are_models() const { return is_nll(); }
+  std::string words() const;  // "bits per byte", "pseudo-perplexity", "tokens/s", "peak memory"
 
   std::optional<Reading> Read(const Json& body) const;
   double Value(double x) const;                  // from the scale of the fold
@@ -43,12 +45,14 @@ struct Metric {
 //   bits_per_token  nll / ln 2
 //   bits_per_byte   nll_sum / (ln 2 * bytes)         where bytes are known
 //
+// the same of pseudo_nll, as pseudo_perplexity, pseudo_nll, pseudo_bits_per_token, pseudo_bits_per_byte,
 // and each other metric of the rows by its own name, those a second first. `sources`: the metrics that
 // the rows have.
 std::vector<Metric> MetricsOf(const std::set<std::string>& sources);
 // The metrics that the rows of answers of GetResults have.
 std::set<std::string> SourcesOf(const std::vector<Json>& results);
-// "also measured: peak_bytes, tokens_per_s; --metric shows them", of what a table of perplexities leaves
+// "also measured: peak_bytes, tokens_per_s; --metric shows them", of what a table of perplexities (or
+// else of pseudo-perplexities) leaves
 // out; "" where that is nothing.
 std::string OtherMetricsNote(const std::vector<Json>& results);
 

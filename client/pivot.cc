@@ -90,7 +90,7 @@ class Pivot {
   Status ChooseMetrics() {
     const std::vector<Metric> all = MetricsOf(SourcesOf(results_));
     if (request_.metrics.empty()) {
-      const bool has_nll = !all.empty() && all.front().source == "nll";
+      const bool has_nll = !all.empty() && all.front().is_nll();
       metrics_.assign(all.begin(), has_nll ? all.begin() + 1 : all.end());
       return {};
     }
@@ -201,9 +201,8 @@ class Pivot {
     // Which averaging a row has that is not there yet, its fellows say. What is no mean over tokens is
     // not told apart by it: its variant says how it was taken.
     Json& averaging = place.values.at(kAveraging);
-    if (metric.source != "nll") averaging = Json();
-    if (averaging.is_null() && metric.source == "nll")
-      averaging = averaging_[AveragingKey(s, body)];
+    if (!metric.is_nll()) averaging = Json();
+    if (averaging.is_null() && metric.is_nll()) averaging = averaging_[AveragingKey(s, body)];
     place.key = CanonicalJson(place.values);
     rows_[{&run, place.key}] = &row;
     auto& shared = place_of_[place.key];

@@ -23,7 +23,8 @@ std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
        "seeds are folded");
   list("--cols", arguments->cols, "axes across (default: context_length)");
   list("--metric", arguments->metrics,
-       "perplexity | nll | bits_per_byte | bits_per_token | any that the rows have");
+       "perplexity | nll | bits_per_byte | bits_per_token | pseudo_perplexity | any that the rows "
+       "have");
   verb.add_option("--where", arguments->where, "axis=value, or axis=value,value; any number")
       ->allow_extra_args(false);
   verb.add_flag("--relative", arguments->relative, "divided by the value at the train length");

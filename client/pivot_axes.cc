@@ -103,7 +103,8 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
 }
 
 bool IsWritten(const Json& value, const std::string& text) {
-  if (AxisText(value) == text || CanonicalJson(value) == text) return true;
+  if (AxisText(value) == text || AxisName(value) == text || CanonicalJson(value) == text)
+    return true;
   if (value.is_null()) return text.empty();
   if (value.is_object() && value.contains("method")) return value.at("method") == text;
   if (!value.is_number()) return false;

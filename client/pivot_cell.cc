@@ -107,7 +107,7 @@ Result<PivotCell> FoldSeeds(const Metric& metric, const std::vector<SeedRow>& se
   if (cell.status == "ok" && std::isinf(*cell.value)) cell.status = kOverflow;
   if (mean.se) cell.se = metric.ValueError(mean.x, *mean.se);
   cell.se_is_over_seeds = sums.readings.size() > 1;
-  if (metric.source == "nll") cell.nll = sums.nll / static_cast<double>(cell.n_ok);
+  if (metric.is_nll()) cell.nll = sums.nll / static_cast<double>(cell.n_ok);
   if (sums.bytes > 0) cell.bits_per_byte = sums.nll_sum / std::numbers::ln2 / sums.bytes;
   return cell;
 }

@@ -9,6 +9,7 @@
 
 #include "base/process.h"
 #include "base/str.h"
+#include "model/position/method.h"
 
 namespace longrun {
 namespace {
@@ -134,16 +135,20 @@ std::string Sparkline(const Json& values, std::size_t width) {
   return out;
 }
 
-std::string AxisText(const Json& value) {
+std::string AxisName(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (!value.is_object() || !value.contains("method")) return CanonicalJson(value);
   std::vector<std::string> params;
   for (const auto& [name, param] : value.items()) {
-    if (name != "method") params.push_back(name + "=" + AxisText(param));
+    if (name != "method") params.push_back(name + "=" + AxisName(param));
   }
-  std::string text = AxisText(value.at("method"));
+  std::string text = AxisName(value.at("method"));
   if (!params.empty()) text += Str("(", Join(params, ", "), ")");
   return text;
+}
+
+std::string AxisText(const Json& value) {
+  return Str(AxisName(value), IsExperimental(value) ? " (experimental)" : "");
 }
 
 std::string ShortId(const std::string& id) { return id.substr(0, 8); }

@@ -305,10 +305,11 @@ namespace {
 // Perplexity first; then what else was measured, as the throughput of each direction.
 Result<std::vector<PivotTable>> ResultTables(const Json& results) {
   ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot({results}, {}));
-  const std::set<std::string> sources = SourcesOf({results});
-  if (!sources.contains("nll")) return tables;  // all are there already
-  for (const Metric& metric : MetricsOf(sources)) {
-    if (metric.source == "nll") continue;
+  const std::vector<Metric> metrics = MetricsOf(SourcesOf({results}));
+  if (metrics.empty() || !metrics.front().is_nll()) return tables;  // all are there already
+  for (const Metric& metric : metrics) {
+    const bool is_there = metric.name == metrics.front().name;
+    if (is_there || (metric.is_nll() && !metric.is_log)) continue;
     ASSIGN_OR_RETURN(std::vector<PivotTable> more,
                      BuildPivot({results}, {.metrics = {metric.name}}));
     std::ranges::move(more, std::back_inserter(tables));

@@ -35,8 +35,8 @@ std::string Scientific(double value, int digits) {
 int DigitsOf(const PivotTable& table, const PivotCell& cell) {
   const double size = std::abs(*cell.value);
   if (table.relative) return 3;
-  if (cell.metric.name == "perplexity") return size < 100 ? 2 : size < 10'000 ? 1 : 0;
-  if (cell.metric.source == "nll") return 4;
+  if (cell.metric.is_nll() && cell.metric.is_log) return size < 100 ? 2 : size < 10'000 ? 1 : 0;
+  if (cell.metric.is_nll()) return 4;
   // Five digits in all.
   if (size == 0.0 || !std::isfinite(size)) return 0;
   return std::clamp(4 - static_cast<int>(std::floor(std::log10(size))), 0, 8);
@@ -44,7 +44,7 @@ int DigitsOf(const PivotTable& table, const PivotCell& cell) {
 
 CellParts NumberParts(const PivotTable& table, const PivotCell& cell, int more_digits) {
   const int digits = DigitsOf(table, cell) + more_digits;
-  const bool may_explode = table.relative || cell.metric.source == "nll";
+  const bool may_explode = table.relative || cell.metric.is_nll();
   const bool is_huge = may_explode && std::abs(*cell.value) >= kScientificFrom;
   const auto text = [&](double value) {
     const bool scientific =

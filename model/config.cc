@@ -150,6 +150,9 @@ Status CheckBody(const ModelConfig& model, const Architecture& architecture) {
     RETURN_IF_ERROR(Own("model.mlp_bias", body.mlp_bias, own.mlp_bias, architecture));
   }
   RETURN_IF_ERROR(Own("model.head_bias", body.head_bias, own.head_bias, architecture));
+  RETURN_IF_ERROR(
+      Own("model.out_projection", body.out_projection, own.out_projection, architecture));
+  RETURN_IF_ERROR(Own("model.final_norm", body.final_norm, own.final_norm, architecture));
   RETURN_IF_ERROR(InRange<std::int64_t>("model.sliding_window", body.window, 0, kLengthMax));
   if (!free.window)
     RETURN_IF_ERROR(Own("model.sliding_window", body.window, own.window, architecture));
@@ -178,6 +181,31 @@ Result<OptimizerConfig> OptimizerFromJson(const Json& json) {
   ASSIGN_OR_RETURN(optimizer.weight_decay, GetDouble(json, "weight_decay", kPath));
   ASSIGN_OR_RETURN(optimizer.grad_clip, GetDouble(json, "grad_clip", kPath));
   return optimizer;
+}
+
+Result<MaskConfig> MaskFromJson(const Json& json) {
+  constexpr std::string_view kPath = "train.mask";
+  RETURN_IF_ERROR(RefuseUnknownKeys(
+      json, kPath, {"probability", "mask_replace_prob", "random_replace_prob", "token"}));
+  MaskConfig mask;
+  ASSIGN_OR_RETURN(mask.probability, GetDouble(json, "probability", kPath));
+  ASSIGN_OR_RETURN(mask.mask_replace_prob, GetDouble(json, "mask_replace_prob", kPath));
+  ASSIGN_OR_RETURN(mask.random_replace_prob, GetDouble(json, "random_replace_prob", kPath));
+  ASSIGN_OR_RETURN(mask.token, GetInt(json, "token", kPath));
+  return mask;
+}
+
+Status CheckMask(const MaskConfig& mask) {
+  RETURN_IF_ERROR(InRange("train.mask.probability", mask.probability, 1e-6, 1.0));
+  RETURN_IF_ERROR(InRange("train.mask.mask_replace_prob", mask.mask_replace_prob, 0.0, 1.0));
+  RETURN_IF_ERROR(InRange("train.mask.random_replace_prob", mask.random_replace_prob, 0.0, 1.0));
+  // 0.8 + 0.2 may pass 1 by a rounding.
+  if (mask.mask_replace_prob + mask.random_replace_prob > 1.0 + 1e-12) {
+    return Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
+                       " and mask_replace_prob ", mask.mask_replace_prob,
+                       " add up to more than 1; what they leave of 1 is kept as it is"));
+  }
+  return InRange<std::int64_t>("train.mask.token", mask.token, 0, kVocabMax - 1);
 }
 
 Status CheckOptimizer(const OptimizerConfig& optimizer) {
@@ -319,8 +347,8 @@ Status ModelConfig::Check() const {
 
 std::int64_t ModelConfig::ParameterCount() const {
   const std::int64_t q = n_head * head_dim(), kv = 2 * n_kv_head() * head_dim();
-  const std::int64_t attention =
-      d_model * (2 * q + kv) + (body.qkv_bias ? q + kv : 0) + (body.out_bias ? d_model : 0);
+  const std::int64_t attention = d_model * ((body.out_projection ? 2 : 1) * q + kv) +
+                                 (body.qkv_bias ? q + kv : 0) + (body.out_bias ? d_model : 0);
   const std::int64_t n_up = body.mlp == "gated" ? 2 : 1;
   const std::int64_t mlp =
       (n_up + 1) * d_model * d_ff + (body.mlp_bias ? n_up * d_ff + d_model : 0);
@@ -338,33 +366,48 @@ std::int64_t ModelConfig::ParameterCount() const {
   }
   const std::int64_t embedding =
       vocab_size * d_model * (tie_embeddings ? 1 : 2) + (body.head_bias ? vocab_size : 0);
-  return embedding + n_positions * d_model + norm + n_layer * (attention + mlp + n_norm * norm) +
+  return embedding + n_positions * d_model + (body.final_norm ? norm : 0) +
+         n_layer * (attention + mlp + n_norm * norm) +
          (terms->share_layers ? 1 : n_layer) * learned;
 }
 
 Json TrainConfig::ToJson() const {
-  return {{"train_length", train_length},
-          {"tokens", tokens},
-          {"batch_tokens", batch_tokens},
-          {"precision", precision},
-          {"order", order},
-          {"optimizer",
-           {{"name", optimizer.name},
-            {"lr", optimizer.lr},
-            {"min_lr", optimizer.min_lr},
-            {"betas", Json::array({optimizer.beta1, optimizer.beta2})},
-            {"eps", optimizer.eps},
-            {"weight_decay", optimizer.weight_decay},
-            {"grad_clip", optimizer.grad_clip}}},
-          {"schedule", {{"name", schedule.name}, {"warmup_tokens", schedule.warmup_tokens}}},
-          {"validate", {{"every", validate.every}, {"tokens", validate.tokens}}}};
+  Json json = {{"train_length", train_length},
+               {"tokens", tokens},
+               {"batch_tokens", batch_tokens},
+               {"precision", precision},
+               {"order", order},
+               {"optimizer",
+                {{"name", optimizer.name},
+                 {"lr", optimizer.lr},
+                 {"min_lr", optimizer.min_lr},
+                 {"betas", Json::array({optimizer.beta1, optimizer.beta2})},
+                 {"eps", optimizer.eps},
+                 {"weight_decay", optimizer.weight_decay},
+                 {"grad_clip", optimizer.grad_clip}}},
+               {"schedule", {{"name", schedule.name}, {"warmup_tokens", schedule.warmup_tokens}}},
+               {"validate", {{"every", validate.every}, {"tokens", validate.tokens}}}};
+  if (is_masked()) {
+    json["objective"] = objective;
+    json["mask"] = {{"probability", mask.probability},
+                    {"mask_replace_prob", mask.mask_replace_prob},
+                    {"random_replace_prob", mask.random_replace_prob},
+                    {"token", mask.token}};
+  }
+  return json;
 }
 
 Result<TrainConfig> TrainConfig::FromJson(const Json& train) {
   RETURN_IF_ERROR(RefuseUnknownKeys(train, "train",
                                     {"train_length", "tokens", "batch_tokens", "precision", "order",
-                                     "optimizer", "schedule", "validate"}));
+                                     "optimizer", "schedule", "validate", "objective", "mask"}));
   TrainConfig config;
+  if (train.contains("objective") || train.contains("mask")) {
+    ASSIGN_OR_RETURN(config.objective, GetString(train, "objective", "train"));
+    RETURN_IF_ERROR(OneOf("train.objective", config.objective, {"masked_lm"}));
+    ASSIGN_OR_RETURN(const Json mask, GetMember(train, "mask", "train"));
+    ASSIGN_OR_RETURN(config.mask, MaskFromJson(mask));
+  }
   ASSIGN_OR_RETURN(config.train_length, GetInt(train, "train_length", "train"));
   ASSIGN_OR_RETURN(config.tokens, GetInt(train, "tokens", "train"));
   ASSIGN_OR_RETURN(config.batch_tokens, GetInt(train, "batch_tokens", "train"));
@@ -409,7 +452,27 @@ Status TrainConfig::Check() const {
     return Invalid(Str("train.validate: every ", validate.every, " and tokens ", validate.tokens,
                        "; expected both, or neither"));
   }
-  return Status();
+  RETURN_IF_ERROR(OneOf("train.objective", objective, {"causal_lm", "masked_lm"}));
+  return is_masked() ? CheckMask(mask) : Status();
+}
+
+Status CheckObjective(const ModelConfig& model, const TrainConfig& train) {
+  if (!train.is_masked()) {
+    if (model.causal) return Status();
+    return Invalid(
+        "train.objective: causal_lm needs model.causal true: without the causal mask a token sees "
+        "the "
+        "next one, which it is to predict; choose masked_lm");
+  }
+  if (model.causal) {
+    return Invalid(
+        "train.objective: masked_lm needs model.causal false: a hidden token is guessed from both "
+        "sides; set it, or choose causal_lm");
+  }
+  if (train.mask.token < model.vocab_size) return Status();
+  return Invalid(Str("train.mask.token: expected one of the ids 0 to ", model.vocab_size - 1,
+                     " of model.vocab_size ", model.vocab_size, ", found ", train.mask.token,
+                     "; leave out vocab_size to have a row for it"));
 }
 
 }  // namespace longrun

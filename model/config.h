@@ -36,12 +36,15 @@ struct BodyConfig {
   bool out_bias = true;  // of attention's output projection
   bool mlp_bias = true;
   bool head_bias = false;
+  bool out_projection = true;  // of the heads' outputs; without it they are added as they lie
+  bool final_norm = true;
   std::int64_t window = 0;  // query i sees key j where 0 <= i - j < window; 0: all keys up to i
 };
 
 struct AttentionShape;
 
-// "model": a decoder without dropout. Its body is the architecture's (model/architecture/).
+// "model": a decoder, or without the causal mask an encoder; no dropout. Its body is the architecture's
+// (model/architecture/).
 struct ModelConfig {
   std::string architecture = "gpt2";
   std::int64_t n_layer = 0;
@@ -107,6 +110,16 @@ struct ValidateConfig {
   std::int64_t tokens = 0;  // tokens scored each time
 };
 
+// "train.mask" of a masked language model (model/data/masking.h); the defaults are BERT's (Devlin et al.
+// 2019, arXiv:1810.04805, section 3.1), the names those of transformers'
+// DataCollatorForLanguageModeling.
+struct MaskConfig {
+  double probability = 0.15;         // that a token is to be guessed
+  double mask_replace_prob = 0.8;    // that such a token is replaced by the mask token,
+  double random_replace_prob = 0.1;  // or by a random one; else it stays
+  std::int64_t token = -1;           // id of the mask token
+};
+
 // "train": the recipe. Steps = ceil(tokens / batch_tokens).
 struct TrainConfig {
   std::int64_t train_length = 0;  // T, tokens in a sequence
@@ -114,15 +127,25 @@ struct TrainConfig {
   std::int64_t batch_tokens = 0;   // tokens in an optimiser step, a multiple of train_length
   std::string precision = "fp32";  // fp32 | bf16 (autocast)
   std::string order = "random";    // random | shuffled | stream (model/data/order.h)
+  // causal_lm: the next token, at every position | masked_lm: the tokens that `mask` hides
+  std::string objective = "causal_lm";
+  MaskConfig mask = {};  // read with masked_lm alone
   OptimizerConfig optimizer = {};
   ScheduleConfig schedule = {};
   ValidateConfig validate = {};
 
   std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
   std::int64_t batch_sequences() const { return batch_tokens / train_length; }
-  Json ToJson() const;  // optimizer: {..., "betas": [beta1, beta2]}
+  bool is_masked() const { return objective == "masked_lm"; }
+  // optimizer: {..., "betas": [beta1, beta2]}; "objective" and "mask" stand in it with masked_lm alone, so
+  // that they change no other run's key.
+  Json ToJson() const;
   static Result<TrainConfig> FromJson(const Json& train);  // every key is there, no other is
   Status Check() const;
 };
+
+// What model and objective demand of each other: a model that sees the next token cannot learn to
+// predict it, and the mask token needs a row of the embedding.
+Status CheckObjective(const ModelConfig& model, const TrainConfig& train);
 
 }  // namespace longrun

@@ -218,6 +218,25 @@ Json Normalised(const ParamSpec& spec, const Json& value) {
 
 }  // namespace
 
+std::vector<std::string> MarkedChoices(const ParamSpec& spec) {
+  std::vector<std::string> marked = spec.choices;
+  for (std::string& choice : marked) {
+    const bool marked_so = std::ranges::find(spec.experimental, choice) != spec.experimental.end();
+    if (marked_so) choice += " (experimental)";
+  }
+  return marked;
+}
+
+std::string ExperimentalValues(std::span<const ParamSpec> specs) {
+  std::vector<std::string> values;
+  for (const ParamSpec& spec : specs) {
+    if (!spec.experimental.empty()) {
+      values.push_back(Str(spec.name, " ", Join(spec.experimental, ", ")));
+    }
+  }
+  return Join(values, "; ");
+}
+
 std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json& given) {
   std::vector<ParamError> errors;
   if (!given.is_object()) {

@@ -35,11 +35,18 @@ struct ParamSpec {
   double max = 0.0;
   std::vector<std::string> choices = {};          // of kChoice, kChoiceList and kIntList
   std::vector<std::string> choices_unbuilt = {};  // known by name, refused as not built yet
+  // Of `choices`: mathematics of our own, without a publication behind it; marked wherever it is listed.
+  std::vector<std::string> experimental = {};
   std::string_view meaning;
   // Belongs to these values of another parameter alone: with any other it is refused where it is
   // given, and the resolved parameters lack it.
   std::optional<Condition> only_with = {};
 };
+
+// The choices for listings: "official", "bidirectional (experimental)".
+std::vector<std::string> MarkedChoices(const ParamSpec& spec);
+// "variant bidirectional", the experimental values of parameters, joined by ", "; "" where there are none.
+std::string ExperimentalValues(std::span<const ParamSpec> specs);
 
 // What is wrong with one parameter.
 struct ParamError {

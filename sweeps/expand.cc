@@ -176,12 +176,13 @@ class Expander {
     const Json& init_from = body["model"]["init_from"];
     const ModelInfo* const init =
         init_from.is_string() ? &spec_.models.at(init_from.get<std::string>()) : nullptr;
-    ResolveTrain(point, body["train"], init, run.train);
+    ResolveTrain(point, body["train"], init, dataset, run.train);
     if (init != nullptr) {
       ResolveImported(point, body["model"], *init, dataset, run);
     } else {
       ResolveModel(point, body["model"], dataset, run);
     }
+    CheckEvaluations(init != nullptr ? run.model.causal : body["model"]["causal"].get<bool>());
     const Json& parent = body["train"]["continue_from"];
     // A run that is refused already would be told in vain how it differs from another.
     if (parent.is_string() && run.train.Check().ok() && run.model.Check().ok()) {
@@ -226,7 +227,8 @@ class Expander {
     *node = value;
   }
 
-  void ResolveTrain(const Point& point, Json given, const ModelInfo* init, TrainConfig& train) {
+  void ResolveTrain(const Point& point, Json given, const ModelInfo* init,
+                    const DatasetInfo& dataset, TrainConfig& train) {
     if (!spec_.trains) {
       const Json& length = Value(point, "train_length").value;
       train.train_length = length.is_null() ? init->trained_length : length.get<std::int64_t>();
@@ -238,6 +240,7 @@ class Expander {
     given.erase("checkpoint");
     given.erase("activation_checkpointing");
     given.erase("continue_from");
+    ResolveObjective(point, dataset, given);
     given["train_length"] = Value(point, "train_length").value;
     Json& optimizer = given["optimizer"];
     if (optimizer["min_lr"].is_null()) optimizer["min_lr"] = TenthOf(optimizer["lr"].get<double>());
@@ -246,6 +249,36 @@ class Expander {
     LR_CHECK(config.ok());
     train = std::move(config).value();
     ReportStatus(point, train.Check());
+  }
+
+  // A run that hides nothing has no word of it.
+  void ResolveObjective(const Point& point, const DatasetInfo& dataset, Json& train) {
+    Json& mask = train["mask"];
+    if (train["objective"] == "masked_lm") {
+      if (mask["token"].is_null()) mask["token"] = dataset.vocab_size;
+      return;
+    }
+    // Where the objective varies, other points read it.
+    const bool varies = std::ranges::any_of(
+        spec_.axes, [](const Axis& axis) { return axis.name == "train.objective"; });
+    for (const std::string& name : NamesBelow("spec.train.mask")) {
+      const std::string path = Str("train.mask.", name);
+      if (const std::optional<Place> place = PlaceGiven(point, path); place && !varies) {
+        Report(*place,
+               Str("spec.", path, ": belongs to train.objective masked_lm, found causal_lm"));
+      }
+    }
+    train.erase("objective");
+    train.erase("mask");
+  }
+
+  // Where a key below spec has its value from, the file or an axis; nothing where that is its default.
+  std::optional<Place> PlaceGiven(const Point& point, const std::string& path) const {
+    for (std::size_t a = 0; a < point.size(); ++a) {
+      if (spec_.axes[a].name == path) return point[a]->place;
+    }
+    const auto place = spec_.places.find(Str("spec.", path));
+    return place == spec_.places.end() ? std::nullopt : std::optional(place->second);
   }
 
   void ResolveModel(const Point& point, const Json& given, const DatasetInfo& dataset, Run& run) {
@@ -271,6 +304,9 @@ class Expander {
     const Status known = model.SetArchitecture(given["architecture"].get<std::string>());
     LR_CHECK(known.ok());
     model.vocab_size = dataset.vocab_size;
+    if (run.train.is_masked()) {
+      model.vocab_size = std::max(model.vocab_size, run.train.mask.token + 1);
+    }
     take_int("d_ff", model.d_ff);
     take_int("vocab_size", model.vocab_size);
     take_int("n_kv_head", model.body.n_kv_head);
@@ -300,6 +336,7 @@ class Expander {
     LR_CHECK(method.ok());
     if ((*method)->has_position_table) model.n_positions = run.train.train_length;
     ReportStatus(point, model.Check());
+    ReportStatus(point, CheckObjective(model, run.train));
     run.model = std::move(model);
   }
 
@@ -332,6 +369,7 @@ class Expander {
                         "(longrun data import --tokenizer)"));
     }
     if (!ResolveImportedPosition(point, init, run, model)) return;
+    if (run.trains()) ReportStatus(point, CheckObjective(model, run.train));
     run.init = {.sha256 = init.digest, .n_positions = model.n_positions};
     run.model = std::move(model);
   }
@@ -425,11 +463,9 @@ class Expander {
   // how the weights move from here on.
   void ResolveParent(const Point& point, const std::string& wanted, Run& run) {
     const auto refuse = [&](const std::string& why) {
-      Place place = PlaceOf("spec.train.continue_from");
-      for (std::size_t a = 0; a < point.size(); ++a) {
-        if (spec_.axes[a].name == "train.continue_from") place = point[a]->place;
-      }
-      Report(place, Str("spec.train.continue_from: ", why));
+      const std::optional<Place> given = PlaceGiven(point, "train.continue_from");
+      Report(given ? *given : PlaceOf("spec.train.continue_from"),
+             Str("spec.train.continue_from: ", why));
     };
     if (!spec_.find_run) return refuse("no runs are known here");
     const auto found = spec_.find_run(wanted);
@@ -456,8 +492,11 @@ class Expander {
     }
     if (ours.value("init", Json()) != theirs.value("init", Json())) return "model.init_from";
     if (!theirs.at("train").contains("tokens")) return "recipe (train: none)";
-    for (const char* part : {"train_length", "batch_tokens", "precision", "order"}) {
-      if (ours.at("train").at(part) != theirs.at("train").at(part)) return part;
+    for (const char* part :
+         {"train_length", "batch_tokens", "precision", "order", "objective", "mask"}) {
+      // Some stand in some runs alone.
+      if (ours.at("train").value(part, Json()) != theirs.at("train").value(part, Json()))
+        return part;
     }
     return "";
   }
@@ -555,6 +594,13 @@ class Expander {
       resolved.push_back(std::move(*evaluation));
     }
     return evaluations_.emplace(dataset.name, std::move(resolved)).first->second;
+  }
+
+  void CheckEvaluations(bool causal) {
+    for (const EvaluationSpec& block : spec_.evaluations) {
+      const std::string why = WhyNotOf(*block.evaluation, causal);
+      if (!why.empty()) Report(block.place, Str(PathOf(block), ": ", why));
+    }
   }
 
   static std::string PathOf(const EvaluationSpec& block) {

@@ -130,7 +130,11 @@ Json ExplainKey(const KeyRow& row) {
   }
   if (row.type == Type::kPosition) {
     for (const PositionMethod* const method : PositionMethods()) {
-      members.push_back({{"path", Str(kPosition, ".", method->name)}, {"meaning", method->source}});
+      const std::string experimental = ExperimentalValues(method->params);
+      members.push_back(
+          {{"path", Str(kPosition, ".", method->name)},
+           {"meaning",
+            Str(method->source, experimental.empty() ? "" : "; experimental: ", experimental)}});
     }
   }
   if (row.type == Type::kEvaluations) {
@@ -159,9 +163,9 @@ std::string ParamValue(const ParamSpec& spec) {
     case ParamSpec::Type::kBool:
       return "true or false";
     case ParamSpec::Type::kChoice:
-      return spec.choices.empty() ? "text" : Str("one of ", Join(spec.choices, ", "));
+      return spec.choices.empty() ? "text" : Str("one of ", Join(MarkedChoices(spec), ", "));
     case ParamSpec::Type::kChoiceList:
-      return Str("a list of ", Join(spec.choices, ", "));
+      return Str("a list of ", Join(MarkedChoices(spec), ", "));
     case ParamSpec::Type::kIntList:
       return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "),
                  "a list of integers", range);

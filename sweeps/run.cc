@@ -144,6 +144,7 @@ Result<Run> Run::FromJson(const Json& json) {
         "of 1 or more");
   }
   RETURN_IF_ERROR(run.model.Check());
+  if (run.trains()) RETURN_IF_ERROR(CheckObjective(run.model, run.train));
   return run;
 }
 

@@ -155,7 +155,8 @@ std::vector<KeyRow> MakeKeys() {
       {.path = "spec.model.causal",
        .type = Type::kBool,
        .default_value = model.causal,
-       .meaning = "a token sees no later token",
+       .meaning =
+           "a token sees no later token; false: an encoder, trained with objective masked_lm",
        .axis = on_axis},
       {.path = "spec.model.init_std",
        .type = Type::kNumber,
@@ -235,6 +236,46 @@ std::vector<KeyRow> MakeKeys() {
        .default_value = train.order,
        .choices = {"random", "shuffled", "stream"},
        .meaning = "of the data: random starts, slices in shuffled or in file order",
+       .axis = on_axis},
+      {.path = "spec.train.objective",
+       .type = Type::kChoice,
+       .default_value = train.objective,
+       .choices = {"causal_lm", "masked_lm"},
+       .meaning =
+           "what is learned: the next token, or hidden tokens from both sides (model.causal false)",
+       .axis = on_axis},
+      {.path = "spec.train.mask",
+       .meaning =
+           "with objective masked_lm: which tokens are to be guessed, and what stands in their "
+           "places (BERT's 80/10/10)"},
+      {.path = "spec.train.mask.probability",
+       .type = Type::kNumber,
+       .default_value = train.mask.probability,
+       .min = 1e-6,
+       .max = 1,
+       .meaning = "that a token is to be guessed",
+       .axis = on_axis},
+      {.path = "spec.train.mask.mask_replace_prob",
+       .type = Type::kNumber,
+       .default_value = train.mask.mask_replace_prob,
+       .min = 0,
+       .max = 1,
+       .meaning = "that such a token is replaced by the mask token",
+       .axis = on_axis},
+      {.path = "spec.train.mask.random_replace_prob",
+       .type = Type::kNumber,
+       .default_value = train.mask.random_replace_prob,
+       .min = 0,
+       .max = 1,
+       .meaning = "that it is replaced by a random token instead; else it stays as it is",
+       .axis = on_axis},
+      {.path = "spec.train.mask.token",
+       .type = Type::kCount,
+       .min = 0,
+       .max = (1 << 24) - 1,
+       .meaning =
+           "id of the mask token, for a tokenizer that has one (default: one id more than the "
+           "dataset's, and so one row more of the embedding)",
        .axis = on_axis},
       {.path = "spec.train.continue_from",
        .type = Type::kName,
@@ -747,7 +788,7 @@ std::string ParamRows(std::span<const ParamSpec> specs) {
     std::string values = spec.type == ParamSpec::Type::kBool ? "true, false"
                          : is_text                           ? "text"
                          : !spec.choices.empty()
-                             ? Join(spec.choices, ", ")
+                             ? Join(MarkedChoices(spec), ", ")
                              : Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
     if (is_list) values = Str("a list of ", values);
     if (spec.type == ParamSpec::Type::kIntList && !spec.choices.empty()) {
@@ -823,9 +864,11 @@ const KeyRow* FindAxis(std::string_view axis) {
 std::string ExpectedValue(const KeyRow& row) { return Expected(row); }
 
 std::string ParamMeaning(const ParamSpec& spec) {
-  if (!spec.only_with) return std::string(spec.meaning);
-  return Str("(", spec.only_with->name, " ", Join(spec.only_with->values, ", "), ") ",
-             spec.meaning);
+  const std::string experimental =
+      spec.experimental.empty() ? "" : Str("; experimental: ", Join(spec.experimental, ", "));
+  if (!spec.only_with) return Str(spec.meaning, experimental);
+  return Str("(", spec.only_with->name, " ", Join(spec.only_with->values, ", "), ") ", spec.meaning,
+             experimental);
 }
 
 Result<Json> TypeValue(const KeyRow& row, const YamlNode& node) {

@@ -1,5 +1,5 @@
 // docs/*.md tells the truth: each ```sh and ```yaml block is run by a test, and this one runs those of
-// docs/cli.md and docs/query.md by the real programs, on sweeps of the names that the pages use.
+// docs/cli.md, docs/query.md and docs/encoders.md by the real programs, on sweeps of the names that the pages use.
 //
 // Which test runs which page stands in kRunBy; a block of a page that is not there fails.
 #include <gtest/gtest.h>
@@ -23,6 +23,7 @@ const std::map<std::string, std::string>& RunBy() {
       {"query.md", "docs"},
       {"models.md", "docs"},
       {"data.md", "docs_data"},
+      {"encoders.md", "docs"},
       {"evaluation.md", "sweeps/sweep: its YAML is read as a sweep's"},
       {"position-methods.md",
        "model/net compiles and tries its method; its commands build the tree that a test is part "
@@ -148,6 +149,33 @@ TEST(DocsTest, EachExampleOfImportedModelsWorks) {
   }
   const TempFolder folder;
   const std::string file = JoinPath(folder.path(), "models.test");
+  ASSERT_TRUE(WriteFileAtomic(file, steps).ok());
+
+  for (const std::string& failure : RunCliFile(file)) ADD_FAILURE() << failure;
+}
+
+TEST(DocsTest, TheEncoderOfItsPageIsTrainedAndScored) {
+  std::string steps =
+      "$ env LONGRUN_WORKER_TRAINER\n$ text a.txt 4000 1\n$ text b.txt 1000 2\n"
+      "$ longrun data import mybook --train a.txt --validation b.txt\n  mybook: [HEX]\n"
+      "$ write encoder.yaml\n";
+  for (const std::string& line : BlockLines(Page("encoders.md"), "yaml")) {
+    steps += Str("  ", line, "\n");
+  }
+  for (const std::string& command : CommandsOf(Page("encoders.md"))) {
+    steps += Str("$ ", command, "\n  [...]\n! [...]\n");
+  }
+  steps +=
+      "$ longrun table my-encoder\n"
+      "  pseudo-perplexity by context length (validation, pll)\n"
+      "  position[ws]train_length  dataset[ws]32[ws]128\n"
+      "  alibi(variant=symmetric)[*]\n"
+      "  cable(variant=bidirectional) (experimental)[*]\n"
+      "  rope[*]\n"
+      "  unigram[*]\n"
+      "  [...]\n";
+  const TempFolder folder;
+  const std::string file = JoinPath(folder.path(), "encoders.test");
   ASSERT_TRUE(WriteFileAtomic(file, steps).ok());
 
   for (const std::string& failure : RunCliFile(file)) ADD_FAILURE() << failure;

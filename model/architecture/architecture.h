@@ -33,16 +33,18 @@ struct NetConfig {
 // Where a body's tensors are: each name is followed by ".weight" and, where there is one, ".bias";
 // those of layer l stand behind `layer` "l.".
 struct TensorNames {
-  std::string_view embedding, final_norm, head;
+  std::string_view embedding, final_norm, head;  // final_norm is empty where there is none
   std::string_view layer;
   std::string_view norm_1, norm_2;  // norm_2 is empty where the block shares norm_1
   // One tensor for queries, keys and values, or q, k, v apart; the other names are empty.
   std::string_view qkv, q = {}, k = {}, v = {};
-  std::string_view out;
+  std::string_view out;        // empty where there is no output projection
   std::string_view gate = {};  // of a gated MLP
   std::string_view up, down;
   // The outputs of a fused qkv lie as (3, H, D), or as (H, 3, D).
   bool heads_first = false;
+  // A fused qkv holds keys, queries, values in this order.
+  bool keys_first = false;
   // Weights of products are (inputs, outputs), as GPT-2's Conv1D, or (outputs, inputs).
   bool inputs_first = false;
   // A model saved without its head lacks this prefix.

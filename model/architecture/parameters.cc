@@ -104,14 +104,16 @@ Result<std::vector<ParameterSpec>> ParametersOf(const ModelConfig& model) {
       of_body.Product(Str(at, names.k), c, kv, body.qkv_bias, std);
       of_body.Product(Str(at, names.v), c, kv, body.qkv_bias, std);
     }
-    of_body.Product(Str(at, names.out), q, c, body.out_bias, residual_std);
+    if (!names.out.empty()) {
+      of_body.Product(Str(at, names.out), q, c, body.out_bias, residual_std);
+    }
     if (!terms.share_layers) AddLearned(terms, Str("transformer.h.", l, ".attn.position."), specs);
     if (!names.norm_2.empty()) of_body.Norm(Str(at, names.norm_2));
     if (body.mlp == "gated") of_body.Product(Str(at, names.gate), c, f, body.mlp_bias, std);
     of_body.Product(Str(at, names.up), c, f, body.mlp_bias, std);
     of_body.Product(Str(at, names.down), f, c, body.mlp_bias, residual_std);
   }
-  of_body.Norm(std::string(names.final_norm));
+  if (!names.final_norm.empty()) of_body.Norm(std::string(names.final_norm));
   const std::string head(names.head);
   if (!model.tie_embeddings) specs.push_back({head + ".weight", {model.vocab_size, c}, 0.0, std});
   if (body.head_bias) specs.push_back({head + ".bias", {model.vocab_size}, 0.0, 0.0});

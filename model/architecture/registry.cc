@@ -10,6 +10,7 @@ const Architecture& BaichuanArchitecture();
 const Architecture& Gpt2Architecture();
 const Architecture& GptjArchitecture();
 const Architecture& GptNeoxArchitecture();
+const Architecture& JaketaeArchitecture();
 const Architecture& LlamaArchitecture();
 const Architecture& MistralArchitecture();
 const Architecture& Qwen2Architecture();
@@ -17,7 +18,7 @@ const Architecture& Qwen2Architecture();
 std::span<const Architecture* const> Architectures() {
   static const std::array architectures = {
       &Gpt2Architecture(),    &GptjArchitecture(),  &GptNeoxArchitecture(),  &LlamaArchitecture(),
-      &MistralArchitecture(), &Qwen2Architecture(), &BaichuanArchitecture(),
+      &MistralArchitecture(), &Qwen2Architecture(), &BaichuanArchitecture(), &JaketaeArchitecture(),
   };
   return architectures;
 }

@@ -202,4 +202,14 @@ Status Dataset::Verify() const {
   return OpenTokenizerOf(impl_->folder).status();  // its vocabulary is that of its fingerprint
 }
 
+std::vector<std::int32_t> IdsOfText(const Dataset& dataset) {
+  std::vector<std::int32_t> ids;
+  ids.reserve(dataset.token_bytes().size());
+  for (std::size_t id = 0; id < dataset.token_bytes().size(); ++id) {
+    const auto as_id = static_cast<std::int32_t>(id);
+    if (dataset.token_bytes()[id] > 0 || as_id == dataset.eot_id()) ids.push_back(as_id);
+  }
+  return ids;
+}
+
 }  // namespace longrun

@@ -71,6 +71,10 @@ class Dataset {
   std::unique_ptr<Impl> impl_;
 };
 
+// The ids that the tokenizer can produce: its text tokens and the end of text, ascending. Padding rows and
+// other control tokens are none.
+std::vector<std::int32_t> IdsOfText(const Dataset& dataset);
+
 // One text file is one document; the lists say which document belongs to which split, and in which
 // order. Bytes are kept as they are (also line ends, and what is no UTF-8), and each document is
 // closed by the end-of-text token.

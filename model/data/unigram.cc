@@ -26,18 +26,14 @@ Result<std::unique_ptr<UnigramModel>> UnigramModel::Fit(const Dataset& dataset) 
     for (const std::int32_t id : tokens) counts[static_cast<std::size_t>(id)] += 1;
   }
 
-  const auto is_real = [&](std::size_t id) {
-    return dataset.token_bytes()[id] > 0 || static_cast<std::int64_t>(id) == dataset.eot_id();
-  };
+  const std::vector<std::int32_t> ids = IdsOfText(dataset);
   std::int64_t total = 0;
-  for (std::size_t id = 0; id < counts.size(); ++id) {
-    if (is_real(id)) total += counts[id] + 1;
-  }
+  for (const std::int32_t id : ids) total += counts[static_cast<std::size_t>(id)] + 1;
   std::vector<float> nll_of_id(counts.size(), std::numeric_limits<float>::infinity());
-  for (std::size_t id = 0; id < counts.size(); ++id) {
-    if (!is_real(id)) continue;
-    const double p = static_cast<double>(counts[id] + 1) / static_cast<double>(total);
-    nll_of_id[id] = static_cast<float>(-std::log(p));
+  for (const std::int32_t id : ids) {
+    const auto i = static_cast<std::size_t>(id);
+    const double p = static_cast<double>(counts[i] + 1) / static_cast<double>(total);
+    nll_of_id[i] = static_cast<float>(-std::log(p));
   }
   return std::unique_ptr<UnigramModel>(new UnigramModel(std::move(nll_of_id)));
 }
@@ -48,9 +44,22 @@ Result<std::vector<std::vector<float>>> UnigramModel::Nll(std::span<const std::i
   for (const Window& window : windows) {
     std::vector<float> row;
     for (std::int64_t t = window.score_begin; t < window.score_end; ++t) {
-      row.push_back(nll_of_id_[static_cast<std::size_t>(tokens[static_cast<std::size_t>(t)])]);
+      row.push_back(NllOf(tokens[static_cast<std::size_t>(t)]));
     }
     nll.push_back(std::move(row));
+  }
+  return nll;
+}
+
+// What stands beside a hidden token is nothing to it.
+Result<std::vector<std::vector<float>>> UnigramModel::MaskedNll(
+    std::span<const MaskedSequence> sequences) {
+  std::vector<std::vector<float>> nll;
+  nll.reserve(sequences.size());
+  for (const MaskedSequence& sequence : sequences) {
+    std::vector<float>& row = nll.emplace_back();
+    row.reserve(sequence.targets.size());
+    for (const std::int32_t id : sequence.targets) row.push_back(NllOf(id));
   }
   return nll;
 }

@@ -24,9 +24,12 @@ class UnigramModel final : public LanguageModel {
 
   Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                               std::span<const Window> windows) override;
+  Result<std::vector<std::vector<float>>> MaskedNll(
+      std::span<const MaskedSequence> sequences) override;
 
  private:
   explicit UnigramModel(std::vector<float> nll_of_id) : nll_of_id_(std::move(nll_of_id)) {}
+  float NllOf(std::int32_t id) const { return nll_of_id_[static_cast<std::size_t>(id)]; }
 
   std::vector<float> nll_of_id_;
 };

@@ -86,6 +86,9 @@ struct Evaluation {
   // dataset, so that a cell says what it measures whatever stands beside it; the error, by the
   // parameter's name, when this dataset cannot serve them.
   std::optional<ParamError> (*fit)(const DatasetShape& dataset, Json& params);
+  // Which models it asks: those that predict the next token, those that guess hidden ones, or all.
+  enum class Reads { kAny, kCausal, kBidirectional };
+  Reads reads = Reads::kAny;
   // Errors are those of the request (a split that is not there, too few tokens: named) and of the
   // dataset. What the model cannot do is no error but a row with another status than ok.
   // kCancelled when `progress` said stop.
@@ -101,6 +104,10 @@ struct Evaluation {
   // What is wrong in that file: it begins with "NAME:LINE: ". Given with complete parameters.
   Status (*check_file)(std::string_view name, std::string_view bytes, const Json& params) = nullptr;
 };
+
+// The refusal of a model that the evaluation cannot ask, as what stands behind its name: "needs
+// model.causal true ..."; "" where it can.
+std::string WhyNotOf(const Evaluation& evaluation, bool causal);
 
 // All evaluations, in listing order.
 std::span<const Evaluation* const> Evaluations();

@@ -30,6 +30,7 @@
 #include "model/evaluation/choice_score.h"
 #include "model/evaluation/choice_shots.h"
 #include "model/evaluation/input_file.h"
+#include "model/evaluation/nll_row.h"
 
 namespace longrun {
 namespace {
@@ -132,13 +133,6 @@ EvaluationArtifact ItemsFile(const EvaluationRequest& request, const Json& param
   return artifact;
 }
 
-// "" where the error is no property of the model and the length.
-std::string_view StatusOfError(Code code) {
-  if (code == Code::kOutOfRange) return "not_applicable";
-  if (code == Code::kResourceExhausted) return "out_of_memory";
-  return "";
-}
-
 EvaluationOutput WithoutNumbers(Json acc, Json acc_norm, std::string_view status,
                                 const std::string& reason) {
   for (Json* const row : {&acc, &acc_norm}) {
@@ -187,7 +181,7 @@ Result<EvaluationOutput> RunMultipleChoice(LanguageModel& model, const Evaluatio
   Json acc = EmptyRow(request, asked.params, kAcc);
   Json acc_norm = EmptyRow(request, asked.params, kAccNorm);
   const auto without_numbers = [&](const Status& status) -> Result<EvaluationOutput> {
-    const std::string_view shown = StatusOfError(status.code());
+    const std::string_view shown = StatusOfModelError(status.code());
     if (shown.empty()) return status;
     return WithoutNumbers(std::move(acc), std::move(acc_norm), shown, status.message());
   };
@@ -285,6 +279,7 @@ const Evaluation kMultipleChoice = {
     .rows = &MultipleChoiceRows,
     .variants_are_models = false,
     .fit = &FitMultipleChoice,
+    .reads = Evaluation::Reads::kCausal,
     .run = &RunMultipleChoice,
     .file_param = "file",
     .check_file = &CheckQuestions,

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "model/evaluation/nll_row.h"
 #include "model/evaluation/split.h"
 
 namespace longrun {
@@ -106,26 +107,12 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
 
 // ---- the row -----------------------------------------------------------------------------------
 
-// A row without a number, which the following fill in.
+// A row without a number, with the protocol's own parameters, so that it says what it is.
 Json EmptyRow(const EvaluationRequest& request, const PerplexityParams& params) {
-  Json extra = Json::object();
-  // The protocol's own, so that a row says what it is.
+  Json row = EmptyNllRow("nll", request, params.split, params.protocol->name);
   Json own = ConditionalParams(kPerplexity.params, params.resolved);
-  if (!own.empty()) extra["params"] = std::move(own);
-  return {{"metric", "nll"},
-          {"context_length", request.context_length},
-          {"split", params.split},
-          {"protocol", params.protocol->name},
-          {"averaging", "token"},
-          {"depth", nullptr},
-          {"variant", request.variant.empty() ? Json() : Json(request.variant)},
-          {"value", nullptr},
-          {"se", nullptr},
-          {"n", 0},
-          {"nll_sum", nullptr},
-          {"bytes", nullptr},
-          {"status", "ok"},
-          {"extra", std::move(extra)}};
+  if (!own.empty()) row["extra"]["params"] = std::move(own);
+  return row;
 }
 
 // {"begin":[1,2,..],"n":[..],"nll":[..]}: bucket i begins at a context of begin[i] tokens and ends
@@ -142,39 +129,12 @@ Json BucketCurve(std::span<const std::int64_t> edges, std::span<const ClusterSum
 }
 
 void FillRow(Json& row, const Score& score, std::span<const std::int64_t> edges) {
-  row["n"] = score.n;
-  if (score.n_non_finite > 0) {
-    row["status"] = "non_finite";
-    row["extra"]["non_finite"] = score.n_non_finite;
-    return;
-  }
-  const bool by_document = score.documents.size() >= kDocumentClustersMin;
-  const std::vector<ClusterSum>& clusters = by_document ? score.documents : score.windows;
-  const std::optional<double> se = StandardError(clusters);
-  row["value"] = score.MeanNll();
-  row["se"] = se ? Json(*se) : Json();
-  row["nll_sum"] = score.nll_sum;
-  row["bytes"] = score.bytes;
-  row["extra"]["clusters"] = by_document ? "document" : "window";
-  row["extra"]["n_clusters"] = clusters.size();
+  FillNllRow(row, score);
+  if (row.at("status") != "ok") return;
   if (score.n_windows_cached > 0) {
     row["extra"]["shared"] = {{"windows", score.n_windows_cached}, {"of", score.windows.size()}};
   }
   if (!score.buckets.empty()) row["extra"]["buckets"] = BucketCurve(edges, score.buckets);
-}
-
-std::string ArtifactName(std::string_view what, const EvaluationRequest& request,
-                         const PerplexityParams& params) {
-  return Str(what, "-nll-", params.split, "-", request.context_length,
-             request.variant.empty() ? "" : "-", request.variant, ".csv");
-}
-
-EvaluationArtifact DocumentSums(std::string name, const Score& score) {
-  std::string csv = "doc,n,nll_sum,bytes\n";
-  for (const ClusterSum& sum : score.documents) {
-    csv += Str(sum.id, ",", sum.n, ",", sum.nll_sum, ",", sum.bytes, "\n");
-  }
-  return {.name = std::move(name), .bytes = std::move(csv)};
 }
 
 EvaluationArtifact BucketSums(std::string name, std::span<const std::int64_t> edges,
@@ -185,14 +145,6 @@ EvaluationArtifact BucketSums(std::string name, std::span<const std::int64_t> ed
     csv += Str(edges[i], ",", edges[i + 1] - 1, ",", sum.n, ",", sum.nll_sum, ",", sum.bytes, "\n");
   }
   return {.name = std::move(name), .bytes = std::move(csv)};
-}
-
-// What a model cannot do at this length is a result, shown in the table as such; "" where the error
-// is no property of the model.
-std::string_view StatusOfError(Code code) {
-  if (code == Code::kOutOfRange) return "not_applicable";  // past the end of a position table
-  if (code == Code::kResourceExhausted) return "out_of_memory";
-  return "";
 }
 
 // ---- the run -----------------------------------------------------------------------------------
@@ -297,17 +249,18 @@ Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationReq
   EvaluationOutput output;
   Json row = EmptyRow(request, params);
   if (!score) {
-    const std::string_view status = StatusOfError(score.status().code());
+    const std::string_view status = StatusOfModelError(score.status().code());
     if (status.empty()) return std::move(score).status();
     row["status"] = status;
     row["extra"]["reason"] = score.status().message();
   } else {
     FillRow(row, *score, plan.bucket_edges);
     if (score->n_non_finite == 0) {
-      output.artifacts.push_back(DocumentSums(ArtifactName("documents", request, params), *score));
+      output.artifacts.push_back(
+          DocumentSums(NllArtifactName("documents", "nll", request, params.split), *score));
       if (!score->buckets.empty()) {
-        output.artifacts.push_back(
-            BucketSums(ArtifactName("positions", request, params), plan.bucket_edges, *score));
+        output.artifacts.push_back(BucketSums(
+            NllArtifactName("positions", "nll", request, params.split), plan.bucket_edges, *score));
       }
     }
   }
@@ -403,6 +356,7 @@ const Evaluation kPerplexity = {
     .rows = &PerplexityRows,
     .variants_are_models = true,
     .fit = &FitPerplexity,
+    .reads = Evaluation::Reads::kCausal,
     .run = &RunPerplexity,
     .tokens_read = &PerplexityTokensRead,
 };

@@ -3,7 +3,6 @@
 // derived by who shows them, never averaged.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "model/evaluation/evaluation.h"
@@ -17,11 +16,6 @@ namespace longrun {
 // the split tiles it exactly. It depends on the split alone, so that lengths are compared on the same
 // tokens *and* a length added later is a cell of its own, whatever the others are.
 std::int64_t CommonScoreTokens(std::int64_t n_tokens);
-
-// The clusters over which the standard error is taken: documents when at least 10 have scored
-// tokens, else windows. (Over the one to three documents of a small corpus an estimate of
-// spread says nothing.)
-inline constexpr std::size_t kDocumentClustersMin = 10;
 
 extern const Evaluation kPerplexity;
 

@@ -6,18 +6,31 @@
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/multiple_choice.h"
 #include "model/evaluation/perplexity.h"
+#include "model/evaluation/pseudo_perplexity.h"
 #include "model/evaluation/throughput.h"
 
 namespace longrun {
 
 std::span<const Evaluation* const> Evaluations() {
   static const std::array kEvaluations = {
-      &kPerplexity,
-      &kThroughput,
-      &kMultipleChoice,
-      &kAttentionMap,
+      &kPerplexity, &kThroughput, &kMultipleChoice, &kAttentionMap, &kPseudoPerplexity,
   };
   return kEvaluations;
+}
+
+std::string WhyNotOf(const Evaluation& evaluation, bool causal) {
+  using Reads = Evaluation::Reads;
+  if (evaluation.reads == Reads::kCausal && !causal) {
+    return Str(
+        "needs model.causal true: without the causal mask a token's probability is not that of the "
+        "next token; choose ",
+        kPseudoPerplexity.name);
+  }
+  if (evaluation.reads == Reads::kBidirectional && causal) {
+    return Str("needs model.causal false: a hidden token is guessed from both sides; choose ",
+               kPerplexity.name);
+  }
+  return "";
 }
 
 std::vector<std::string> EvaluationNames() {

@@ -1,10 +1,30 @@
 #include "model/net/gradient.h"
 
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "model/net/head.h"
 
 namespace longrun {
+namespace {
+
+// From the last hidden states, (.., C), on: the head by hand, the body by autograd.
+at::Tensor Backward(Transformer& net, const at::Tensor& hidden, const at::Tensor& targets_N,
+                    double weight) {
+  const at::Tensor hidden_NC = hidden.detach().flatten(0, -2);
+  const Head& weights = net.head();
+  const bool biased = weights.bias_V.defined();
+  const Head detached = {.weight_VC = weights.weight_VC.detach(),
+                         .bias_V = biased ? weights.bias_V.detach() : at::Tensor()};
+  const Head sums = {.weight_VC = weights.weight_VC.grad(),
+                     .bias_V = biased ? weights.bias_V.grad() : at::Tensor()};
+  const HeadGradient head =
+      HeadNllBackward(hidden_NC, detached, targets_N, weight, net.compute(), sums);
+  hidden.backward(head.hidden_NC.view(hidden.sizes()));
+  return head.nll_N;
+}
+
+}  // namespace
 
 void ClearGradients(Transformer& net) {
   net.RequireGradients(true);
@@ -25,17 +45,14 @@ at::Tensor AddGradients(Transformer& net, const at::Tensor& ids_BT, const at::Te
                         double weight) {
   at::Tensor hidden_BNC = net.Hidden(ids_BT);
   if (targets_BN.size(1) < ids_BT.size(1)) hidden_BNC = hidden_BNC.narrow(1, 0, targets_BN.size(1));
-  const at::Tensor hidden_NC = hidden_BNC.detach().flatten(0, 1);
-  const Head& weights = net.head();
-  const bool biased = weights.bias_V.defined();
-  const Head detached = {.weight_VC = weights.weight_VC.detach(),
-                         .bias_V = biased ? weights.bias_V.detach() : at::Tensor()};
-  const Head sums = {.weight_VC = weights.weight_VC.grad(),
-                     .bias_V = biased ? weights.bias_V.grad() : at::Tensor()};
-  const HeadGradient head =
-      HeadNllBackward(hidden_NC, detached, targets_BN.flatten(), weight, net.compute(), sums);
-  hidden_BNC.backward(head.hidden_NC.view(hidden_BNC.sizes()));
-  return head.nll_N;
+  return Backward(net, hidden_BNC, targets_BN.flatten(), weight);
+}
+
+at::Tensor AddMaskedGradients(Transformer& net, const MaskedBatch& batch, double weight) {
+  const c10::Device device = net.compute().device;
+  const at::Tensor hidden_NC =
+      net.Hidden(batch.ids_BT.to(device)).flatten(0, 1).index_select(0, batch.rows_N.to(device));
+  return Backward(net, hidden_NC, batch.targets_N.to(device), weight);
 }
 
 at::Tensor GradientOf(const at::Tensor& parameter) {

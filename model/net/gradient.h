@@ -1,10 +1,11 @@
-// Gradients of the summed next-token loss, accumulated over passes: the sum over passes of
+// Gradients of a summed loss of tokens, accumulated over passes: the sum over passes of
 // weight * d(sum of nll) / d parameter. The head is taken in chunks by hand (head.h), the body by
 // autograd.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include "model/net/masked_batch.h"
 #include "model/net/transformer.h"
 
 namespace longrun {
@@ -16,6 +17,9 @@ void ClearGradients(Transformer& net);
 // the first N <= T positions (a network without a causal mask sees all T).
 at::Tensor AddGradients(Transformer& net, const at::Tensor& ids_BT, const at::Tensor& targets_BN,
                         double weight);
+
+// The same of the hidden tokens of masked sequences.
+at::Tensor AddMaskedGradients(Transformer& net, const MaskedBatch& batch, double weight);
 
 // The sum of a parameter; zeros where no pass reached it.
 at::Tensor GradientOf(const at::Tensor& parameter);

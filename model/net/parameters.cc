@@ -18,9 +18,6 @@ double Uniform53(std::uint32_t high, std::uint32_t low) {
   return (static_cast<double>(bits) + 0.5) * 0x1p-53;
 }
 
-std::uint32_t Low(std::uint64_t x) { return static_cast<std::uint32_t>(x); }
-std::uint32_t High(std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); }
-
 }  // namespace
 
 std::vector<double> PhiloxUniforms(std::uint64_t seed, std::string_view name, std::int64_t n) {
@@ -28,8 +25,7 @@ std::vector<double> PhiloxUniforms(std::uint64_t seed, std::string_view name, st
   std::vector<double> numbers;
   numbers.reserve(static_cast<std::size_t>(n + 1));
   for (std::uint64_t block = 0; numbers.size() < static_cast<std::size_t>(n); ++block) {
-    const auto words =
-        Philox4x32({Low(block), High(block), Low(stream), High(stream)}, {Low(seed), High(seed)});
+    const auto words = Philox4x32(block, stream, seed);
     numbers.push_back(Uniform53(words[0], words[1]));
     numbers.push_back(Uniform53(words[2], words[3]));
   }

@@ -2,9 +2,13 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+
+#include <algorithm>
 
 #include "base/str.h"
 #include "model/net/head.h"
+#include "model/net/masked_batch.h"
 #include "model/net/out_of_memory.h"
 
 namespace longrun {
@@ -88,6 +92,74 @@ Result<std::vector<std::vector<float>>> NetScorer::Nll(std::span<const std::int3
       while (end < windows.size() && SameShape(windows[begin], windows[end])) ++end;
       NllOfBatch(tokens, windows.subspan(begin, end - begin),
                  std::span(nll).subspan(begin, end - begin));
+      begin = end;
+    }
+    return {};
+  }));
+  return nll;
+}
+
+std::optional<std::int32_t> NetScorer::mask_token() const {
+  return mask_token_ < 0 ? std::nullopt : std::optional(mask_token_);
+}
+
+Status NetScorer::CheckSequences(std::span<const MaskedSequence> sequences) const {
+  if (net_.config().model.causal) {
+    return Status(Code::kUnimplemented,
+                  "a causal model guesses no hidden tokens: it does not see what follows them");
+  }
+  const std::int64_t n_vocab = net_.config().model.vocab_size;
+  for (const MaskedSequence& sequence : sequences) {
+    const auto n = static_cast<std::int64_t>(sequence.tokens.size());
+    LR_CHECK(sequence.positions.size() == sequence.targets.size());
+    LR_CHECK(std::ranges::all_of(sequence.positions,
+                                 [&](std::int64_t at) { return at >= 0 && at < n; }));
+    RETURN_IF_ERROR(net_.CheckLength(n));
+    for (const std::vector<std::int32_t>* const ids : {&sequence.tokens, &sequence.targets}) {
+      for (const std::int32_t id : *ids) {
+        if (id >= 0 && id < n_vocab) continue;
+        return Status(Code::kInvalidArgument, Str("a hidden or visible token is ", id,
+                                                  ", the model has "
+                                                  "the ids 0 to ",
+                                                  n_vocab - 1));
+      }
+    }
+  }
+  return Status();
+}
+
+void NetScorer::MaskedNllOfBatch(std::span<const MaskedSequence> sequences,
+                                 std::span<std::vector<float>> nll) {
+  const at::NoGradGuard no_grad;
+  const MaskedBatch batch = ToBatch(sequences);
+  const c10::Device device = net_.compute().device;
+  const at::Tensor hidden_NC =
+      net_.Hidden(batch.ids_BT.to(device)).flatten(0, 1).index_select(0, batch.rows_N.to(device));
+  const at::Tensor nll_N =
+      HeadNll(hidden_NC, net_.head(), batch.targets_N.to(device), net_.compute())
+          .to(at::kCPU, at::kFloat)
+          .contiguous();
+  const float* value = nll_N.const_data_ptr<float>();
+  for (std::size_t s = 0; s < sequences.size(); ++s) {
+    const std::size_t n = sequences[s].targets.size();
+    nll[s].assign(value, value + n);
+    value += n;
+  }
+}
+
+Result<std::vector<std::vector<float>>> NetScorer::MaskedNll(
+    std::span<const MaskedSequence> sequences) {
+  RETURN_IF_ERROR(CheckSequences(sequences));
+  std::vector<std::vector<float>> nll(sequences.size());
+  RETURN_IF_ERROR(WithinMemory([&]() -> Status {
+    for (std::size_t begin = 0; begin < sequences.size();) {
+      std::size_t end = begin + 1;
+      while (end < sequences.size() &&
+             sequences[end].tokens.size() == sequences[begin].tokens.size()) {
+        ++end;
+      }
+      MaskedNllOfBatch(sequences.subspan(begin, end - begin),
+                       std::span(nll).subspan(begin, end - begin));
       begin = end;
     }
     return {};

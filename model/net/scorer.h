@@ -16,8 +16,10 @@ namespace longrun {
 
 class NetScorer final : public LanguageModel {
  public:
-  // The network must outlive this. `bos_id` is for windows that ask for one; -1: there is none.
-  explicit NetScorer(Transformer& net, std::int32_t bos_id = -1) : net_(net), bos_id_(bos_id) {}
+  // The network must outlive this. `bos_id` is for windows that ask for one, `mask_token` what hides a
+  // token from a masked language model; -1: there is none.
+  explicit NetScorer(Transformer& net, std::int32_t bos_id = -1, std::int32_t mask_token = -1)
+      : net_(net), bos_id_(bos_id), mask_token_(mask_token) {}
   NetScorer(const NetScorer&) = delete;
   NetScorer& operator=(const NetScorer&) = delete;
 
@@ -25,17 +27,26 @@ class NetScorer final : public LanguageModel {
   // kInvalidArgument for a token outside the vocabulary or a BOS that is not there.
   Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                               std::span<const Window> windows) override;
+  Result<std::vector<std::vector<float>>> MaskedNll(
+      std::span<const MaskedSequence> sequences) override;
+  std::optional<std::int32_t> mask_token() const override;
   ThroughputProbe* throughput() override;
   AttentionProbe* attention() override;
 
  private:
   Status CheckWindows(std::span<const std::int32_t> tokens, std::span<const Window> windows) const;
+  Status CheckSequences(std::span<const MaskedSequence> sequences) const;
   // Windows of one shape.
   void NllOfBatch(std::span<const std::int32_t> tokens, std::span<const Window> windows,
                   std::span<std::vector<float>> nll);
 
+  // Sequences of one length.
+  void MaskedNllOfBatch(std::span<const MaskedSequence> sequences,
+                        std::span<std::vector<float>> nll);
+
   Transformer& net_;
   std::int32_t bos_id_;
+  std::int32_t mask_token_;
   std::optional<NetThroughput> probe_;
   std::optional<NetAttention> attention_;
 };

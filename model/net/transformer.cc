@@ -116,6 +116,7 @@ void Transformer::Bind(ParameterMap&& parameters) {
   const TensorNames& names = (*architecture)->names;
   inputs_first_ = names.inputs_first;
   heads_first_ = names.heads_first;
+  keys_first_ = names.keys_first;
   wte_VC_ = get(Str(names.embedding, ".weight"));
   wpe_PC_ = get("transformer.wpe.weight");
   final_norm_ = both("", names.final_norm);
@@ -231,6 +232,10 @@ at::Tensor Transformer::Norm(const at::Tensor& x, const Weights& norm) const {
   return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, epsilon);
 }
 
+at::Tensor Transformer::FinalNorm(const at::Tensor& x) const {
+  return final_norm_.weight.defined() ? Norm(x, final_norm_) : x;
+}
+
 // q, k, v as (B, H, T, D), k and v of as many heads as they have.
 Transformer::Tensors Transformer::Projections(const Layer& layer,
                                               const at::Tensor& normed_BTC) const {
@@ -240,7 +245,9 @@ Transformer::Tensors Transformer::Projections(const Layer& layer,
     const at::Tensor qkv = Linear(normed_BTC, layer.qkv);
     const at::Tensor qkv_3BHTD = heads_first_ ? qkv.view({b, t, h, 3, d}).permute({3, 0, 2, 1, 4})
                                               : qkv.view({b, t, 3, h, d}).permute({2, 0, 3, 1, 4});
-    return qkv_3BHTD.contiguous().unbind(0);
+    std::vector<at::Tensor> parts = qkv_3BHTD.contiguous().unbind(0);
+    if (keys_first_) std::swap(parts[0], parts[1]);
+    return parts;
   }
   Tensors parts;
   parts.reserve(3);
@@ -271,7 +278,8 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& norm
   const at::Tensor o_BHTD =
       cache == nullptr ? attention.Forward(call) : attention.ForwardBehind(call, *cache);
   const at::Tensor o_BTHD = o_BHTD.transpose(1, 2);
-  return Linear(o_BTHD.reshape({o_BTHD.size(0), o_BTHD.size(1), -1}), layer.attn_out);
+  const at::Tensor heads_BTC = o_BTHD.reshape({o_BTHD.size(0), o_BTHD.size(1), -1});
+  return layer.attn_out.weight.defined() ? Linear(heads_BTC, layer.attn_out) : heads_BTC;
 }
 
 at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const {
@@ -344,7 +352,7 @@ at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {
     for (const at::Tensor& tensor : shared) of_layer.push_back(at::alias(tensor));
     x_BTC = Block(layer, x_BTC, of_layer, nullptr);
   }
-  return Norm(x_BTC, final_norm_);
+  return FinalNorm(x_BTC);
 }
 
 bool Transformer::Observe(
@@ -372,7 +380,7 @@ at::Tensor Transformer::HiddenBehind(const at::Tensor& ids_BT, std::span<Attenti
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     x_BTC = Block(layers_[l], x_BTC, shared, &caches[l]);
   }
-  return Norm(x_BTC, final_norm_);
+  return FinalNorm(x_BTC);
 }
 
 }  // namespace longrun

@@ -104,6 +104,7 @@ class Transformer {
   at::Tensor MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const;
   at::Tensor Linear(const at::Tensor& x, const Weights& product) const;
   at::Tensor Norm(const at::Tensor& x, const Weights& norm) const;
+  at::Tensor FinalNorm(const at::Tensor& x) const;
 
   NetConfig config_;
   const Extension* extension_ = nullptr;
@@ -115,8 +116,9 @@ class Transformer {
   ParameterMap parameters_;
   bool inputs_first_ = false;  // the layout of the products' weights
   bool heads_first_ = false;   // of a fused qkv's outputs
+  bool keys_first_ = false;
   at::Tensor wte_VC_, wpe_PC_;
-  Weights final_norm_;
+  Weights final_norm_;  // undefined where the body has none
   Head head_;
   std::vector<Layer> layers_;
   bool recomputes_ = false;

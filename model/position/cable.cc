@@ -59,7 +59,8 @@ const PositionMethod& CableMethod() {
                   .type = PositionParam::Type::kChoice,
                   .default_value = "official",
                   .choices = {"official", "scaled", "augmented", "bidirectional"},
-                  .meaning = "the scale of <q, k>; bidirectional (experimental) is for encoders"}},
+                  .experimental = {"bidirectional"},
+                  .meaning = "the scale of <q, k>; bidirectional is for encoders"}},
       .terms = &CableTerms,
   };
   return method;

@@ -169,6 +169,10 @@ std::span<const PositionMethod* const> PositionMethods();
 Result<const PositionMethod*> FindPositionMethod(std::string_view name);
 std::vector<std::string> PositionMethodNames();
 
+// Whether a parameter of {"method": .., its parameters} has a value that is experimental (ParamSpec). False
+// for what is no such map.
+bool IsExperimental(const Json& position);
+
 // For a method that is not defined for keys ahead of a query: the refusal of a model without a mask.
 Status NeedsCausal(std::string_view method, const AttentionShape& shape);
 

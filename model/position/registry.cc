@@ -1,4 +1,5 @@
 // The list of position methods, and the way from what a user wrote to a complete configuration.
+#include <algorithm>
 #include <array>
 
 #include "base/str.h"
@@ -44,6 +45,20 @@ Result<const PositionMethod*> FindPositionMethod(std::string_view name) {
                 Str("unknown position method \"", name, "\"",
                     nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"),
                     " (methods: ", Join(names, ", "), ")"));
+}
+
+bool IsExperimental(const Json& position) {
+  if (!position.is_object() || !position.contains("method") || !position["method"].is_string()) {
+    return false;
+  }
+  const auto method = FindPositionMethod(position["method"].get_ref<const std::string&>());
+  if (!method.ok()) return false;
+  return std::ranges::any_of((*method)->params, [&](const ParamSpec& spec) {
+    const auto value = position.find(spec.name);
+    return value != position.end() && value->is_string() &&
+           std::ranges::find(spec.experimental, value->get_ref<const std::string&>()) !=
+               spec.experimental.end();
+  });
 }
 
 Status NeedsCausal(std::string_view method, const AttentionShape& shape) {

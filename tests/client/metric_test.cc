@@ -45,6 +45,26 @@ TEST(MetricTest, WithoutBytesThereAreNoBitsPerByte) {
   EXPECT_TRUE(Find("nll").Read(body).has_value());
 }
 
+TEST(MetricTest, APseudoPerplexityIsFoldedAsAPerplexityIsAndHasItsOwnName) {
+  std::vector<std::string> names;
+  for (const Metric& metric : MetricsOf({"pseudo_nll", "peak_bytes"})) names.push_back(metric.name);
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"pseudo_perplexity", "pseudo_nll", "pseudo_bits_per_token",
+                                      "pseudo_bits_per_byte", "peak_bytes"}));
+  const Metric metric = MetricsOf({"pseudo_nll"}).front();
+  EXPECT_EQ(metric.words(), "pseudo-perplexity");
+  EXPECT_EQ(metric.better, Metric::Better::kLower);
+  EXPECT_TRUE(metric.variants_are_models());
+  EXPECT_NEAR(metric.Value(metric.Read(Body())->x), 8.0, 1e-12);
+  EXPECT_NEAR(MetricsOf({"pseudo_nll"}).back().Read(Body())->x, 1.5, 1e-12);
+  Json rows = Json::array();
+  for (const char* source : {"pseudo_nll", "peak_bytes"}) {
+    rows.push_back(Json{{"body", {{"metric", source}}}});
+  }
+  const std::vector<Json> results = {Json{{"rows", rows}}};
+  EXPECT_EQ(OtherMetricsNote(results), "also measured: peak_bytes; --metric shows it");
+}
+
 TEST(MetricTest, AnotherMetricStandsForItselfAndItsNameSaysWhichWayIsBetter) {
   const Metric metric = Find("tokens_per_s");
   EXPECT_EQ(metric.better, Metric::Better::kHigher);

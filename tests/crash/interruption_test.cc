@@ -164,6 +164,37 @@ TEST_F(InterruptionTest, ACancelledTrainingGoesOnFromItsCheckpointWhenItIsSubmit
   EXPECT_GE(std::stoi(resumed[1]), 30) << service.Logs();
 }
 
+// What is hidden of a text depends on where in the data a step is, and on nothing that a kill could lose.
+TEST_F(InterruptionTest, AnEncoderWhoseTrainerIsKilledHasTheNumbersOfOneThatWasNot) {
+  const SweepSize encoder = {
+      .steps = 200, .positions = {"{method: alibi, variant: symmetric}"}, .encoder = true};
+  const TempFolder calm_folder("calm-encoder");
+  Service calm(calm_folder.path());
+  calm.ImportWords();
+  calm.WriteSweep("words", encoder);
+  std::string output;
+  ASSERT_EQ(calm.Client({"run", calm.At("words.yaml"), "-o", "json"}, &output), 0) << calm.Logs();
+  const std::string undisturbed = Service::NumbersOf(output);
+  EXPECT_NE(undisturbed.find("pseudo_perplexity"), std::string::npos) << undisturbed;
+
+  service.WriteSweep("words", encoder);
+  Slowly();
+  service.Start();
+  Submit();
+  // The first validation, after 25 steps, is the best so far, and leaves a checkpoint.
+  AwaitStep(30);
+  const std::vector<TrainerProcess> trainers = service.Trainers();
+  ASSERT_EQ(trainers.size(), 1u) << service.Logs();
+  ASSERT_EQ(kill(trainers.front().pid, SIGKILL), 0);
+  AwaitState("SUCCEEDED");
+
+  EXPECT_EQ(service.Table("words"), undisturbed);
+  EXPECT_EQ(service.Stop(), (std::pair{0, 0})) << service.Logs();
+  const std::vector<std::string> resumed = Split(ResumedAt(), ' ');
+  ASSERT_EQ(resumed.size(), 2u) << service.Logs();
+  EXPECT_GE(std::stoi(resumed[1]), 25) << service.Logs();
+}
+
 TEST_F(InterruptionTest, AfterCtrlCNothingOfOursRunsAndTheSameCommandGoesOn) {
   const int client = service.SpawnClient({"run", service.At("words.yaml")}, kSlowly);
   AwaitStep(30);

@@ -111,7 +111,9 @@ std::string SmallSweep(const std::string& name, const SweepSize& size) {
   return Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: ", name,
              "}\n"
              "spec:\n"
-             "  model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 32}\n"
+             "  model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 32, causal: ",
+             size.encoder ? "false" : "true",
+             "}\n"
              "  matrix:\n"
              "    position: [",
              Join(size.positions, ", "),
@@ -123,14 +125,21 @@ std::string SmallSweep(const std::string& name, const SweepSize& size) {
              "    tokens: ",
              size.steps * kSmallSweepBatchTokens, "\n    batch_tokens: ", kSmallSweepBatchTokens,
              "\n"
+             "    objective: ",
+             size.encoder ? "masked_lm" : "causal_lm",
+             "\n"
              "    optimizer: {name: adamw, lr: 3.0e-3}\n"
              "    schedule: {name: cosine, warmup_tokens: 2560}\n"
              // Each best validation writes a checkpoint, beside those by the clock.
              "    validate: {every: 6400, tokens: 1024}\n"
              "    checkpoint: {every: 1s, keep: 2}\n"
              "  evaluate:\n"
-             "    - perplexity: {context_lengths: [32, 64, 128], split: validation, protocol: "
-             "nonoverlap, score_tokens: 4096, baseline: unigram}\n"
+             "    - ",
+             size.encoder
+                 ? "pseudo_perplexity: {context_lengths: [32, 128], score_tokens: 256, "
+                   "baseline: unigram}\n"
+                 : "perplexity: {context_lengths: [32, 64, 128], split: validation, protocol: "
+                   "nonoverlap, score_tokens: 4096, baseline: unigram}\n",
              "  retry: {failures_max: 100, losses_max: 1000}\n");
 }
 

@@ -153,7 +153,7 @@ TEST(ModelConfigTest, CheckNamesWhatIsOutOfRange) {
             "\"gelu_neww\"; did you mean \"gelu_new\"?");
   EXPECT_EQ(message([](Config& c) { c.architecture = "lama"; }),
             "model.architecture: expected one of gpt2, gptj, gpt_neox, llama, mistral, qwen2, "
-            "baichuan, found "
+            "baichuan, jaketae, found "
             "\"lama\"; did you mean \"llama\"?");
   EXPECT_EQ(message([](Config& c) { c.layer_norm_epsilon = std::nan(""); }),
             "model.layer_norm_epsilon: expected 1e-12 to 1, found nan");
@@ -182,6 +182,70 @@ TEST(ModelConfigTest, CheckAsksThePositionMethod) {
 }
 
 // ---- train -------------------------------------------------------------------------------------
+
+TEST(TrainConfigTest, WhatHidesNothingHasNoWordOfIt) {
+  TrainConfig config = Recipe();
+  EXPECT_FALSE(config.ToJson().contains("objective"));
+  EXPECT_FALSE(config.ToJson().contains("mask"));
+  config.objective = "masked_lm";
+  config.mask = {.probability = 0.3, .token = 320};
+  const Json json = config.ToJson();
+  EXPECT_EQ(json.at("mask"), (Json{{"probability", 0.3},
+                                   {"mask_replace_prob", 0.8},
+                                   {"random_replace_prob", 0.1},
+                                   {"token", 320}}));
+  EXPECT_EQ(TrainConfig::FromJson(json).value().ToJson(), json);
+
+  // One run has one form.
+  Json causal = Recipe().ToJson();
+  causal["objective"] = "causal_lm";
+  EXPECT_FALSE(TrainConfig::FromJson(causal).ok());
+  causal["mask"] = json.at("mask");
+  EXPECT_EQ(TrainConfig::FromJson(causal).status().message(),
+            "train.objective: expected one of masked_lm, found \"causal_lm\"");
+  Json without = json;
+  without.erase("mask");
+  EXPECT_FALSE(TrainConfig::FromJson(without).ok());
+}
+
+TEST(TrainConfigTest, SharesOfAMaskAreShares) {
+  TrainConfig config = Recipe();
+  config.objective = "masked_lm";
+  config.mask.token = 320;
+  EXPECT_TRUE(config.Check().ok()) << config.Check().message();
+  config.mask.mask_replace_prob = 0.9;
+  EXPECT_TRUE(config.Check().ok());  // 0.9 + 0.1: none stays
+  config.mask.random_replace_prob = 0.2;
+  EXPECT_EQ(config.Check().message(),
+            "train.mask.random_replace_prob: 0.2 and mask_replace_prob 0.9 add up to more than 1; "
+            "what they leave of 1 is kept as it is");
+  config.mask = {.probability = 0.0, .token = 320};
+  EXPECT_EQ(config.Check().message(), "train.mask.probability: expected 1e-06 to 1, found 0");
+  config.mask = {};
+  EXPECT_EQ(config.Check().message(), "train.mask.token: expected 0 to 16777215, found -1");
+}
+
+TEST(TrainConfigTest, AModelThatSeesTheAnswerIsNotTrainedOnIt) {
+  ModelConfig model = Tiny("rope");
+  TrainConfig train = Recipe();
+  EXPECT_TRUE(CheckObjective(model, train).ok());
+  model.causal = false;
+  EXPECT_EQ(
+      CheckObjective(model, train).message(),
+      "train.objective: causal_lm needs model.causal true: without the causal mask a token sees "
+      "the next one, which it is to predict; choose masked_lm");
+  train.objective = "masked_lm";
+  train.mask.token = model.vocab_size - 1;
+  EXPECT_TRUE(CheckObjective(model, train).ok());
+  train.mask.token = model.vocab_size;
+  EXPECT_EQ(CheckObjective(model, train).message().substr(0, 56),
+            "train.mask.token: expected one of the ids 0 to 50303 of ");
+  model.causal = true;
+  EXPECT_EQ(
+      CheckObjective(model, train).message(),
+      "train.objective: masked_lm needs model.causal false: a hidden token is guessed from both "
+      "sides; set it, or choose causal_lm");
+}
 
 TEST(TrainConfigTest, StepsAreRoundedUp) {
   EXPECT_EQ(Recipe().steps(), 586);  // 600,000 / 1024 = 585.9

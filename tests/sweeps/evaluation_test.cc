@@ -98,7 +98,9 @@ TEST(EvaluationCellTest, AFileThatWasNotReadIsRefused) {
       << sweep.status().message();
 }
 
-// Each ```yaml block is what stands below spec.
+using Overrides = std::vector<std::pair<std::string, std::string>>;
+
+// Each ```yaml block is what stands below spec; of pseudo-perplexity, of an encoder's.
 TEST(EvaluationDocsTest, EachExampleIsAnEvaluationOfASweep) {
   const std::string page = ReadFile(LONGRUN_SOURCE_DIR "/docs/evaluation.md").value();
   int n_blocks = 0;
@@ -116,7 +118,11 @@ TEST(EvaluationDocsTest, EachExampleIsAnEvaluationOfASweep) {
       for (std::size_t at = block.find(file); at != std::string::npos; at = block.find(file, at)) {
         block.replace(at, file.size(), id);
       }
-      const Result<Sweep> sweep = SweepWith(block);
+      const bool of_encoder = block.find("pseudo_perplexity") != std::string::npos;
+      const Overrides encoder = {
+          {"model.causal", "false"}, {"train.objective", "masked_lm"}, {"position", "rope"}};
+      const Result<Sweep> sweep =
+          ParseSweep(Yaml(block), "sweep.yaml", of_encoder ? encoder : Overrides(), Austen());
       ASSERT_TRUE(sweep.ok()) << block << sweep.status().message();
       EXPECT_FALSE(sweep->runs[0].evaluations.empty()) << block;
     } else if (inside) {

@@ -62,7 +62,8 @@ class Evaluator {
         named_(std::move(named)),
         machine_(std::move(machine)),
         net_(std::move(net)),
-        scorer_(net_, dataset.bos_id()) {}
+        scorer_(net_, dataset.bos_id(),
+                static_cast<std::int32_t>(session.task().run.train.mask.token)) {}
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
 
@@ -205,6 +206,9 @@ Result<StartWeights> Weights(const TaskFile& task) {
 Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine) {
   const TaskFile& task = session.task();
   ASSIGN_OR_RETURN(NamedEvaluation named, ParseEvaluation(task.evaluation));
+  if (const std::string why = WhyNotOf(*named.evaluation, task.run.model.causal); !why.empty()) {
+    return Status(Code::kInvalidArgument, Str(named.evaluation->name, ": ", why));
+  }
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
   ASSIGN_OR_RETURN(StartWeights weights, Weights(task));
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(weights.config, std::move(weights.parameters),

@@ -96,18 +96,26 @@ Ending RunWritten(const TaskFile& task) {
   return RunTask(path);
 }
 
-// "6.69 (perplexity)" of an nll; other metrics as they are.
+// An nll is shown as the perplexity that it gives, a pseudo_nll as a pseudo_perplexity; other metrics as they
+// are.
+bool IsNll(std::string_view metric) { return metric.ends_with("nll"); }
+
+std::string ShownMetric(const std::string& metric) {
+  return IsNll(metric) ? Str(metric.substr(0, metric.size() - 3), "perplexity") : metric;
+}
+
 std::string ShownValue(const Json& row) {
   if (!row.at("value").is_number()) return "-";
   const double value = row.at("value").get<double>();
   char text[64];
-  std::snprintf(text, sizeof text, "%.4f", row.at("metric") == "nll" ? std::exp(value) : value);
+  std::snprintf(text, sizeof text, "%.4f",
+                IsNll(row.at("metric").get_ref<const std::string&>()) ? std::exp(value) : value);
   return text;
 }
 
 Status PrintRows(const std::string& attempt_dir) {
   JournalReader reader(JoinPath(attempt_dir, "journal.jsonl"));
-  std::printf("%10s %-12s %-12s %14s %10s %10s %s\n", "length", "metric", "variant", "value",
+  std::printf("%10s %-18s %-12s %14s %10s %10s %s\n", "length", "metric", "variant", "value",
               "se(nll)", "n", "status");
   while (true) {
     ASSIGN_OR_RETURN(const std::vector<JournalReader::Line> lines, reader.Next(256, 1 << 20));
@@ -118,9 +126,9 @@ Status PrintRows(const std::string& attempt_dir) {
       const std::string metric = row.at("metric").get<std::string>();
       const Json& variant = row.at("variant");
       std::printf(
-          "%10lld %-12s %-12s %14s %10s %10lld %s\n",
+          "%10lld %-18s %-12s %14s %10s %10lld %s\n",
           static_cast<long long>(row.at("context_length").get<std::int64_t>()),
-          metric == "nll" ? "perplexity" : metric.c_str(),
+          ShownMetric(metric).c_str(),
           variant.is_string() ? variant.get<std::string>().c_str() : "", ShownValue(row).c_str(),
           row.at("se").is_number() ? Str(row.at("se").get<double>()).substr(0, 9).c_str() : "-",
           static_cast<long long>(row.at("n").get<std::int64_t>()),

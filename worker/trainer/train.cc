@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,18 +16,26 @@
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/str.h"
+#include "model/data/masking.h"
 #include "model/data/order.h"
 #include "model/evaluation/perplexity.h"
 #include "model/evaluation/window.h"
 #include "model/net/adamw.h"
 #include "model/net/checkpoint.h"
 #include "model/net/gradient.h"
+#include "model/net/masked_batch.h"
 #include "model/net/scorer.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/weights.h"
 
 namespace longrun {
 namespace {
+
+// Sequences given to the network at once in a validation: a constant of the recipe, so that a shape has one
+// result.
+std::int64_t SequencesPerCall(const TrainConfig& train) {
+  return std::max<std::int64_t>(1, 4096 / train.train_length);
+}
 
 struct Best {
   double val_loss = 0.0;
@@ -54,9 +64,15 @@ class Trainer {
   // False when a stop came in between: nothing has changed then.
   Result<bool> Step();
   Result<double> Gradients(std::int64_t step, bool& stopped);
+  std::int64_t CountTargets(std::int64_t step) const;
+  Result<at::Tensor> AddPass(std::int64_t first, std::int64_t n, double weight);
+  Result<at::Tensor> AddMaskedPass(std::int64_t first, std::int64_t n, double weight);
   Status ReadBatch(std::int64_t first, std::int64_t n);
   bool ValidationIsDue() const;
   Result<bool> Validate();
+  Result<double> ValidationLoss();
+  Result<double> MaskedValidationLoss();
+  bool ReportsValidation(std::int64_t done, std::int64_t of, Status& reported);
   Status Checkpoint(bool final, bool best);
   Status RemoveOldCheckpoints();
 
@@ -81,6 +97,9 @@ class Trainer {
   at::Tensor samples_BT_;  // micro-batch, T + 1 tokens a row
   std::vector<std::int32_t> validation_tokens_;
   std::vector<Window> validation_windows_;
+  // Of a masked language model.
+  std::optional<Masking> masking_;
+  std::vector<MaskedSequence> validation_masked_;
 };
 
 Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Machine& machine,
@@ -105,6 +124,17 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
                                                       backend, machine.compute));
   net.SetActivationCheckpointing(task.activation_checkpointing);
   Trainer trainer(session, *split, order, std::move(net), std::move(start.initial_weights));
+  if (run.train.is_masked()) {
+    std::vector<std::int32_t> ids = IdsOfText(dataset);
+    if (ids.empty()) {
+      return Status(
+          Code::kInvalidArgument,
+          Str("train.objective: masked_lm draws random tokens from those that stand for text, but "
+              "the tokenizer of dataset \"",
+              task.dataset_name, "\" has none"));
+    }
+    trainer.masking_.emplace(run.train.mask, order.seed, MaskStream::kTrain, std::move(ids));
+  }
   if (start.resumed) RETURN_IF_ERROR(trainer.Restore(*start.resumed));
   RETURN_IF_ERROR(trainer.PrepareValidation(dataset));
   return trainer;
@@ -136,7 +166,8 @@ Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
 }
 
 // The validation curve is scored on the first tokens of the validation split, side by side windows of
-// the train length: the same each time.
+// the train length: the same each time. What is hidden in them is the same, too, in every run of one
+// recipe: its draws are of the seed 0.
 Status Trainer::PrepareValidation(const Dataset& dataset) {
   const ValidateConfig& validate = run_.train.validate;
   if (validate.every == 0) return Status();
@@ -147,6 +178,16 @@ Status Trainer::PrepareValidation(const Dataset& dataset) {
   ASSIGN_OR_RETURN(
       validation_windows_,
       PlanNonOverlap({.n_tokens = n_tokens, .context_length = run_.train.train_length}));
+  if (!masking_) return Status();
+  const Masking masking(run_.train.mask, 0, MaskStream::kValidation, IdsOfText(dataset));
+  const auto length = static_cast<std::size_t>(run_.train.train_length);
+  validation_masked_.reserve(validation_windows_.size());
+  for (const Window& window : validation_windows_) {
+    validation_masked_.push_back(
+        masking.Mask(static_cast<std::int64_t>(validation_masked_.size()),
+                     std::span(validation_tokens_)
+                         .subspan(static_cast<std::size_t>(window.context_begin), length)));
+  }
   return Status();
 }
 
@@ -165,11 +206,43 @@ Status Trainer::ReadBatch(std::int64_t first, std::int64_t n) {
   return Status();
 }
 
+// Tokens of a step that have a loss: known before its first pass, so that the loss is their mean however
+// unevenly they lie in micro-batches.
+std::int64_t Trainer::CountTargets(std::int64_t step) const {
+  const std::int64_t n_sequences = run_.train.batch_sequences();
+  const std::int64_t n_length = run_.train.train_length;
+  if (!masking_) return n_sequences * n_length;
+  std::int64_t n = 0;
+  for (std::int64_t g = (step - 1) * n_sequences; g < step * n_sequences; ++g) {
+    n += masking_->Count(g, n_length);
+  }
+  return n;
+}
+
+// Samples first .. first + n - 1: their gradient, and the nll of each target.
+Result<at::Tensor> Trainer::AddPass(std::int64_t first, std::int64_t n, double weight) {
+  if (masking_) return AddMaskedPass(first, n, weight);
+  RETURN_IF_ERROR(ReadBatch(first, n));
+  const std::int64_t n_length = run_.train.train_length;
+  const at::Tensor samples = samples_BT_.to(net_.compute().device);
+  return AddGradients(net_, samples.narrow(1, 0, n_length), samples.narrow(1, 1, n_length), weight);
+}
+
+Result<at::Tensor> Trainer::AddMaskedPass(std::int64_t first, std::int64_t n, double weight) {
+  std::vector<MaskedSequence> sequences;
+  sequences.reserve(static_cast<std::size_t>(n));
+  row_.resize(static_cast<std::size_t>(run_.train.train_length));
+  for (std::int64_t g = first; g < first + n; ++g) {
+    RETURN_IF_ERROR(split_.Read(order_.Start(g), row_));
+    sequences.push_back(masking_->Mask(g, row_));
+  }
+  return AddMaskedGradients(net_, ToBatch(sequences), weight);
+}
+
 // The mean loss of a step, its gradient in the parameters.
 Result<double> Trainer::Gradients(std::int64_t step, bool& stopped) {
   const std::int64_t n_sequences = run_.train.batch_sequences();
-  const std::int64_t n_length = run_.train.train_length;
-  const double weight = 1.0 / static_cast<double>(n_sequences * n_length);
+  const double weight = 1.0 / static_cast<double>(CountTargets(step));
   ClearGradients(net_);
   std::vector<at::Tensor> sums;  // read at the end: a GPU is not waited for in between
   for (std::int64_t done = 0; done < n_sequences;) {
@@ -178,10 +251,7 @@ Result<double> Trainer::Gradients(std::int64_t step, bool& stopped) {
       return 0.0;
     }
     const std::int64_t n = std::min(session_.task().execution.micro_batch, n_sequences - done);
-    RETURN_IF_ERROR(ReadBatch((step - 1) * n_sequences + done, n));
-    const at::Tensor samples = samples_BT_.to(net_.compute().device);
-    const at::Tensor nll_N =
-        AddGradients(net_, samples.narrow(1, 0, n_length), samples.narrow(1, 1, n_length), weight);
+    ASSIGN_OR_RETURN(const at::Tensor nll_N, AddPass((step - 1) * n_sequences + done, n, weight));
     sums.push_back(nll_N.sum(at::kDouble));
     done += n;
   }
@@ -233,33 +303,62 @@ bool Trainer::ValidationIsDue() const {
   return step_ * batch / every > (step_ - 1) * batch / every || step_ == run_.train.steps();
 }
 
-// True when the loss is the lowest so far.
-Result<bool> Trainer::Validate() {
-  session_.SetPlace(Str("validation after step ", step_));
+bool Trainer::ReportsValidation(std::int64_t done, std::int64_t of, Status& reported) {
+  reported = session_.Progress(
+      {.phase = "validate", .done = done, .of = of, .tokens_per_s = tokens_per_s_, .step = step_});
+  return reported.ok() && !StopRequested();
+}
+
+Result<double> Trainer::ValidationLoss() {
   NetScorer scorer(net_);
-  const std::int64_t length = run_.train.train_length;
   Status reported;
   const auto progress = [&](std::int64_t done, std::int64_t of) {
-    reported = session_.Progress({.phase = "validate",
-                                  .done = done,
-                                  .of = of,
-                                  .tokens_per_s = tokens_per_s_,
-                                  .step = step_});
-    return reported.ok() && !StopRequested();
+    return ReportsValidation(done, of, reported);
   };
   Result<Score> score = ScoreWindows(scorer,
                                      {.tokens = validation_tokens_,
                                       .windows = validation_windows_,
                                       .document_starts = {},
                                       .token_bytes = {},
-                                      .windows_per_call = std::max<std::int64_t>(1, 4096 / length)},
+                                      .windows_per_call = SequencesPerCall(run_.train)},
                                      progress);
   RETURN_IF_ERROR(reported);
   if (!score) return std::move(score).status();
-  const double val_loss = score->MeanNll();
-  if (score->n_non_finite > 0 || !std::isfinite(val_loss)) {
-    return Status(Code::kAborted, Str("validation after step ", step_, ": ", score->n_non_finite,
-                                      " tokens have no finite loss"));
+  if (score->n_non_finite > 0) return std::numeric_limits<double>::quiet_NaN();
+  return score->MeanNll();
+}
+
+Result<double> Trainer::MaskedValidationLoss() {
+  NetScorer scorer(net_);
+  const auto per_call = static_cast<std::size_t>(SequencesPerCall(run_.train));
+  double nll_sum = 0.0;
+  std::int64_t n_targets = 0;
+  for (std::size_t begin = 0; begin < validation_masked_.size();) {
+    const std::size_t n = std::min(per_call, validation_masked_.size() - begin);
+    ASSIGN_OR_RETURN(const std::vector<std::vector<float>> nll,
+                     scorer.MaskedNll(std::span(validation_masked_).subspan(begin, n)));
+    for (const std::vector<float>& of_sequence : nll) {
+      for (const float x : of_sequence) nll_sum += static_cast<double>(x);
+      n_targets += static_cast<std::int64_t>(of_sequence.size());
+    }
+    begin += n;
+    Status reported;
+    const auto done = static_cast<std::int64_t>(begin);
+    const auto of = static_cast<std::int64_t>(validation_masked_.size());
+    const bool goes_on = ReportsValidation(done, of, reported);
+    RETURN_IF_ERROR(reported);
+    if (!goes_on) return Status(Code::kCancelled, "stopped in the middle of a validation");
+  }
+  return nll_sum / static_cast<double>(n_targets);
+}
+
+// True when the loss is the lowest so far.
+Result<bool> Trainer::Validate() {
+  session_.SetPlace(Str("validation after step ", step_));
+  ASSIGN_OR_RETURN(const double val_loss, masking_ ? MaskedValidationLoss() : ValidationLoss());
+  if (!std::isfinite(val_loss)) {
+    return Status(Code::kAborted,
+                  Str("validation after step ", step_, ": some tokens have no finite loss"));
   }
   RETURN_IF_ERROR(session_.journal().Append("series", {{"val_loss", val_loss}}, step_));
   if (best_ && best_->val_loss <= val_loss) return false;

@@ -1,7 +1,8 @@
 // Training: the loop over optimiser steps of a run.
 //
 // Step t = 1, 2, ... takes the samples (t - 1) G .. t G - 1 of the data order (G sequences a step), in
-// micro-batches whose gradients add up to the mean over the step. Nothing else carries over from one
+// micro-batches whose gradients add up to the mean over the step: over all its tokens, or, of a masked
+// language model, over those that are hidden (model/data/masking.h). Nothing else carries over from one
 // step to the next but the weights and the optimiser's moments, so a checkpoint {t, weights, moments}
 // continues with the same bits.
 #pragma once

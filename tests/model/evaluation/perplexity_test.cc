@@ -500,7 +500,7 @@ TEST(EvaluationRegistryTest, FindsByNameAndRefusesOthersWithTheList) {
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.status().message(),
             "unknown evaluation \"perplexty\"; did you mean \"perplexity\"?; there is perplexity, "
-            "throughput, multiple_choice, attention_map");
+            "throughput, multiple_choice, attention_map, pseudo_perplexity");
 }
 
 // By hand, of a split of 1,000,001 tokens; nonoverlap and last_k score 983,040 of them by default.

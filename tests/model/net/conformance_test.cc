@@ -11,6 +11,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
+#include <optional>
 
 #include "base/files.h"
 #include "base/str.h"
@@ -62,6 +64,28 @@ class ConformanceTest : public testing::TestWithParam<Pair> {
     return WithBody(SmallConfig(GetParam().method, Method().has_position_table ? longest : 0),
                     GetParam().architecture);
   }
+  // Without the causal mask; a window needs it.
+  NetConfig Unmasked() const {
+    NetConfig config = Config();
+    config.model.causal = false;
+    config.model.body.window = 0;
+    return config;
+  }
+  // The encoder's form: of the first choice of `variant` that serves one, else as it stands; nothing where the
+  // method refuses every one.
+  std::optional<NetConfig> Encoder() const {
+    NetConfig config = Unmasked();
+    if (TermsOf(config.model).ok()) return config;
+    for (const ParamSpec& spec : Method().params) {
+      if (spec.name != "variant") continue;
+      for (const std::string& variant : spec.choices) {
+        config.model.position =
+            ResolvePosition({{"method", GetParam().method}, {"variant", variant}}).value();
+        if (TermsOf(config.model).ok()) return config;
+      }
+    }
+    return std::nullopt;
+  }
   // What starts as zeros or small is made large enough to matter; upwards, away from the bounds below
   // that some have.
   static Transformer Stirred(const NetConfig& config, const std::string& precision) {
@@ -112,15 +136,8 @@ TEST_P(ConformanceTest, ALaterTokenChangesNothingBeforeIt) {
   }
 }
 
-TEST_P(ConformanceTest, GradientsOfWhatItLearnsMatchCentralDifferences) {
-  Transformer net = Stirred(Config(), "fp64");
-  const at::Tensor ids = SmallTokens(1, kTrainLength);
-  const at::Tensor inputs = ids.narrow(1, 0, kTrainLength - 1);
-  const at::Tensor targets = ids.narrow(1, 1, kTrainLength - 1);
-  const auto loss = [&] {
-    ClearGradients(net);
-    return AddGradients(net, inputs, targets, 1.0).sum().item<double>();
-  };
+// Of all that a method learns, given the loss that leaves its gradients in the network.
+void ExpectCentralDifferences(Transformer& net, const std::function<double()>& loss) {
   loss();
   std::map<std::string, at::Tensor> gradients;
   for (const auto& [name, tensor] : net.parameters()) {
@@ -142,6 +159,94 @@ TEST_P(ConformanceTest, GradientsOfWhatItLearnsMatchCentralDifferences) {
           << name << " element " << i;
     }
   }
+}
+
+TEST_P(ConformanceTest, GradientsOfWhatItLearnsMatchCentralDifferences) {
+  Transformer net = Stirred(Config(), "fp64");
+  const at::Tensor ids = SmallTokens(1, kTrainLength);
+  const at::Tensor inputs = ids.narrow(1, 0, kTrainLength - 1);
+  const at::Tensor targets = ids.narrow(1, 1, kTrainLength - 1);
+  ExpectCentralDifferences(net, [&] {
+    ClearGradients(net);
+    return AddGradients(net, inputs, targets, 1.0).sum().item<double>();
+  });
+}
+
+// Cope, xpos and fox have no meaning for keys ahead of a query, and say so; the others serve an encoder.
+TEST_P(ConformanceTest, AnEncoderIsServedOrRefusedByName) {
+  const std::string& method = GetParam().method;
+  const bool is_causal_alone = method == "cope" || method == "xpos" || method == "fox";
+  EXPECT_EQ(Encoder().has_value(), !is_causal_alone);
+  const Status status = Unmasked().model.Check();
+  if (status.ok()) return;
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_NE(status.message().find('"' + GetParam().method + '"'), std::string::npos)
+      << status.message();
+  EXPECT_NE(status.message().find("needs model.causal true"), std::string::npos)
+      << status.message();
+}
+
+TEST_P(ConformanceTest, AnEncodersTokensSeeBothSides) {
+  const std::optional<NetConfig> config = Encoder();
+  if (!config) return;
+  Transformer net = Stirred(*config, "fp64");
+  const at::Tensor ids = SmallTokens(2, kTrainLength);
+  const at::Tensor before = Logits(net, ids);
+  EXPECT_EQ(before.sizes(), at::IntArrayRef({2, kTrainLength, 13}));
+  at::Tensor changed = ids.clone();
+  changed.select(1, kTrainLength - 1).add_(1).remainder_(13);
+  EXPECT_GT(MaxDifference(Logits(net, changed).select(1, 0), before.select(1, 0)), 1e-9);
+  // Exchanging two other tokens is seen, but by the method that has no order (`none`).
+  at::Tensor swapped = ids.clone();
+  swapped.select(1, 3).copy_(ids.select(1, 7));
+  swapped.select(1, 7).copy_(ids.select(1, 3));
+  ASSERT_FALSE(at::equal(swapped, ids));
+  const double seen = MaxDifference(Logits(net, swapped).select(1, 0), before.select(1, 0));
+  if (GetParam().method == "none") {
+    EXPECT_LT(seen, 1e-12);
+  } else {
+    EXPECT_GT(seen, 1e-9);
+  }
+}
+
+TEST_P(ConformanceTest, AnEncodersGradientsMatchCentralDifferences) {
+  const std::optional<NetConfig> config = Encoder();
+  if (!config) return;
+  Transformer net = Stirred(*config, "fp64");
+  const at::Tensor ids = SmallTokens(1, kTrainLength);
+  MaskedSequence sequence;
+  for (std::int64_t t = 0; t < kTrainLength; ++t) {
+    const auto token = static_cast<std::int32_t>(ids[0][t].item<std::int64_t>());
+    sequence.tokens.push_back(t % 3 == 1 ? 12 : token);
+    if (t % 3 != 1) continue;
+    sequence.positions.push_back(t);
+    sequence.targets.push_back(token);
+  }
+  const MaskedBatch batch = ToBatch({&sequence, 1});
+  ExpectCentralDifferences(net, [&] {
+    ClearGradients(net);
+    return AddMaskedGradients(net, batch, 1.0).sum().item<double>();
+  });
+}
+
+TEST_P(ConformanceTest, AnEncoderReadsLongerTextsOrRefusesThemByName) {
+  const std::optional<NetConfig> config = Encoder();
+  if (!config) return;
+  Transformer net = Stirred(*config, "fp32");
+  const std::int64_t n = 16 * kTrainLength;
+  const Status status = net.CheckLength(n);
+  if (!status.ok()) {
+    EXPECT_EQ(status.code(), Code::kOutOfRange);
+    EXPECT_NE(status.message().find('"' + GetParam().method + '"'), std::string::npos);
+    EXPECT_TRUE(net.CheckLength(kTrainLength).ok());
+    return;
+  }
+  // 192 tokens are two blocks of queries; in fp64 they are those of fp32.
+  const at::Tensor ids = SmallTokens(1, n);
+  const at::Tensor logits = Logits(net, ids);
+  EXPECT_TRUE(at::isfinite(logits).all().item<bool>());
+  Transformer exact = Stirred(*config, "fp64");
+  EXPECT_LT(MaxDifference(logits, Logits(exact, ids)), 1e-4);
 }
 
 TEST_P(ConformanceTest, LongerTextsAreReadOrRefusedByName) {

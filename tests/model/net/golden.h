@@ -1,5 +1,6 @@
-// The golden cases of tools/oracle/gpt2_oracle.py (net/) and bodies_oracle.py (bodies/): weights by a
-// formula, logits and gradients in float64 from an independent PyTorch program, and from transformers.
+// The golden cases of tools/oracle/gpt2_oracle.py (net/), bodies_oracle.py and jaketae_oracle.py
+// (bodies/): weights by a formula, logits and gradients in float64 from an independent PyTorch program, and from
+// transformers.
 #pragma once
 
 #include <ATen/ops/empty.h>
@@ -29,7 +30,7 @@ inline const char* const kGoldenCases[] = {"learned",
                                            "tanh",
                                            "quick_gelu"};
 
-// transformers' own models, as it saves their config.json.
+// transformers' own models, as it saves their config.json; jaketae's by tools/oracle/jaketae_oracle.py.
 inline const char* const kBodyCases[] = {"bodies/gptj",           "bodies/gptj_tied",
                                          "bodies/gpt_neox",       "bodies/gpt_neox_sequential",
                                          "bodies/llama",          "bodies/llama_biases",
@@ -38,7 +39,9 @@ inline const char* const kBodyCases[] = {"bodies/gptj",           "bodies/gptj_t
                                          "bodies/llama_linear",   "bodies/llama_dynamic",
                                          "bodies/llama_yarn",     "bodies/llama_llama3",
                                          "bodies/llama_longrope", "bodies/gpt_neox_yarn",
-                                         "bodies/qwen2_layers",   "bodies/baichuan"};
+                                         "bodies/qwen2_layers",   "bodies/baichuan",
+                                         "bodies/jaketae",        "bodies/jaketae_encoder",
+                                         "bodies/jaketae_wide"};
 
 inline std::string GoldenFolder(const std::string& name) {
   const std::string part = name.find('/') == std::string::npos ? "net/" : "";

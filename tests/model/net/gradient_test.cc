@@ -113,6 +113,74 @@ TEST(GradientSumTest, PassesOverPartsOfABatchAddUpToTheWhole) {
   }
 }
 
+// Of (B, T) tokens: sequence b hides every (b + 2)-th, so that sequences hide unequal numbers of them.
+std::vector<MaskedSequence> Hidden(const at::Tensor& tokens_BT) {
+  std::vector<MaskedSequence> sequences;
+  const auto tokens = tokens_BT.accessor<std::int64_t, 2>();
+  for (std::int64_t b = 0; b < tokens_BT.size(0); ++b) {
+    MaskedSequence& sequence = sequences.emplace_back();
+    for (std::int64_t t = 0; t < tokens_BT.size(1); ++t) {
+      const auto token = static_cast<std::int32_t>(tokens[b][t]);
+      const bool hides = t % (b + 2) == 1;
+      sequence.tokens.push_back(hides ? 12 : token);
+      if (!hides) continue;
+      sequence.positions.push_back(t);
+      sequence.targets.push_back(token);
+    }
+  }
+  return sequences;
+}
+
+TEST(MaskedGradientTest, AgreesWithCentralDifferences) {
+  Transformer net = SmallNet(SmallEncoder({{"method", "alibi"}, {"variant", "symmetric"}}), "fp64");
+  const std::vector<MaskedSequence> sequences = Hidden(SmallTokens(2, 7));
+  const MaskedBatch batch = ToBatch(sequences);
+  const auto n = static_cast<double>(batch.targets_N.numel());
+  const auto mean = [&] {
+    const at::NoGradGuard no_grad;
+    const at::Tensor hidden = net.Hidden(batch.ids_BT).flatten(0, 1).index_select(0, batch.rows_N);
+    return HeadNll(hidden, net.head(), batch.targets_N, net.compute()).mean().item<double>();
+  };
+  ClearGradients(net);
+  const at::Tensor nll = AddMaskedGradients(net, batch, 1.0 / n);
+  EXPECT_NEAR(nll.mean().item<double>(), mean(), 1e-12);
+  constexpr double kStep = 1e-5;
+  for (const auto& [name, parameter] : net.parameters()) {
+    const at::Tensor gradient = GradientOf(parameter).flatten();
+    double* value = parameter.data_ptr<double>();
+    for (const std::int64_t i : {std::int64_t{0}, parameter.numel() / 2, parameter.numel() - 1}) {
+      const double kept = value[i];
+      value[i] = kept + kStep;
+      const double above = mean();
+      value[i] = kept - kStep;
+      const double below = mean();
+      value[i] = kept;
+      EXPECT_NEAR(gradient[i].item<double>(), (above - below) / (2 * kStep), 1e-8) << name << i;
+    }
+  }
+}
+
+// The parts hide unequal numbers of tokens, and one hides none.
+TEST(MaskedGradientTest, PassesOverPartsOfABatchAddUpToTheWhole) {
+  std::vector<MaskedSequence> sequences = Hidden(SmallTokens(6, 17));
+  sequences[3] = {.tokens = sequences[3].tokens, .positions = {}, .targets = {}};
+  Transformer whole = SmallNet(SmallEncoder("rope"), "fp32");
+  Transformer parts = SmallNet(SmallEncoder("rope"), "fp32");
+  const MaskedBatch all = ToBatch(sequences);
+  const double weight = 1.0 / static_cast<double>(all.targets_N.numel());
+  ClearGradients(whole);
+  AddMaskedGradients(whole, all, weight);
+  ClearGradients(parts);
+  for (const MaskedSequence& sequence : sequences) {
+    AddMaskedGradients(parts, ToBatch({&sequence, 1}), weight);
+  }
+  for (const auto& [name, parameter] : whole.parameters()) {
+    const at::Tensor a = GradientOf(parameter), b = GradientOf(parts.parameters().at(name));
+    const double size = a.abs().max().item<double>();
+    EXPECT_LE((a - b).abs().max().item<double>(), 1e-6 * size + 1e-9) << name;
+  }
+}
+
 TEST(GradientSumTest, ClearingForgetsEarlierPasses) {
   const at::Tensor tokens = SmallTokens(2, 9);
   Transformer net = SmallNet(SmallConfig("alibi"), "fp64");

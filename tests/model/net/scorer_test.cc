@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 #include "model/evaluation/window.h"
 #include "model/net/head.h"
@@ -52,6 +54,67 @@ TEST(NetScorerTest, GivesTheNllOfEachScoredTokenInItsWindow) {
       EXPECT_NEAR((*nll)[w][static_cast<std::size_t>(t - window.score_begin)], expected, 1e-5);
     }
   }
+}
+
+// Against the logits of one sequence at a time, as `longrun-trainer forward` writes them.
+TEST(NetScorerTest, GivesTheNllOfHiddenTokensFromBothSides) {
+  for (const Json& position :
+       {Json("rope"), Json{{"method", "cable"}, {"variant", "bidirectional"}}}) {
+    Transformer net = SmallNet(SmallEncoder(position), "fp32");
+    const std::vector<std::int32_t> ids = Ids(40);
+    constexpr std::int32_t kMask = 12;
+    std::vector<MaskedSequence> sequences;
+    // Lengths 9, 9, 9, 30; one, two, no and three places.
+    for (const auto& [begin, n, places] :
+         std::vector<std::tuple<std::size_t, std::size_t, std::vector<std::int64_t>>>{
+             {0, 9, {4}}, {7, 9, {0, 8}}, {20, 9, {}}, {5, 30, {1, 2, 29}}}) {
+      MaskedSequence sequence;
+      sequence.tokens.assign(ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                             ids.begin() + static_cast<std::ptrdiff_t>(begin + n));
+      for (const std::int64_t t : places) {
+        sequence.positions.push_back(t);
+        sequence.targets.push_back(
+            std::exchange(sequence.tokens[static_cast<std::size_t>(t)], kMask));
+      }
+      sequences.push_back(sequence);
+    }
+    NetScorer scorer(net, -1, kMask);
+    EXPECT_EQ(scorer.mask_token(), std::optional<std::int32_t>(kMask));
+
+    const auto nll = scorer.MaskedNll(sequences);
+
+    ASSERT_TRUE(nll.ok()) << nll.status().message();
+    const at::NoGradGuard no_grad;
+    for (std::size_t s = 0; s < sequences.size(); ++s) {
+      const MaskedSequence& sequence = sequences[s];
+      ASSERT_EQ((*nll)[s].size(), sequence.positions.size());
+      const at::Tensor fed =
+          at::empty({1, static_cast<std::int64_t>(sequence.tokens.size())}, at::kLong);
+      std::copy(sequence.tokens.begin(), sequence.tokens.end(), fed.data_ptr<std::int64_t>());
+      const at::Tensor logp =
+          HeadLogits(net.Hidden(fed)[0], net.head(), net.compute()).log_softmax(1);
+      for (std::size_t i = 0; i < sequence.positions.size(); ++i) {
+        const double expected = -logp[sequence.positions[i]][sequence.targets[i]].item<double>();
+        EXPECT_NEAR((*nll)[s][i], expected, 1e-5);
+      }
+    }
+  }
+}
+
+TEST(NetScorerTest, ADecoderIsNotAskedForHiddenTokensNorAnybodyForUnknownOnes) {
+  const std::vector<MaskedSequence> one = {
+      {.tokens = {1, 12, 2}, .positions = {1}, .targets = {5}}};
+  Transformer decoder = SmallNet(SmallConfig("rope"), "fp32");
+  EXPECT_EQ(NetScorer(decoder, -1, 12).MaskedNll(one).status().code(), Code::kUnimplemented);
+  EXPECT_EQ(NetScorer(decoder).mask_token(), std::nullopt);
+
+  Transformer encoder = SmallNet(SmallEncoder("rope"), "fp32");
+  const std::vector<MaskedSequence> unknown = {
+      {.tokens = {1, -1, 2}, .positions = {1}, .targets = {5}}};
+  EXPECT_EQ(NetScorer(encoder).MaskedNll(unknown).status().message(),
+            "a hidden or visible token is -1, the model has the ids 0 to 12");
+  Transformer learned = SmallNet(SmallEncoder("learned", 2), "fp32");
+  EXPECT_EQ(NetScorer(learned).MaskedNll(one).status().code(), Code::kOutOfRange);
 }
 
 // Lengths share what is the same call of the network; to the bit it changes nothing.

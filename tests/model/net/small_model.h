@@ -25,6 +25,13 @@ inline NetConfig SmallConfig(const Json& position, std::int64_t n_positions = 0)
   return config;
 }
 
+// Without the causal mask.
+inline NetConfig SmallEncoder(const Json& position, std::int64_t n_positions = 0) {
+  NetConfig config = SmallConfig(position, n_positions);
+  config.model.causal = false;
+  return config;
+}
+
 // The same with another architecture's body, and what that can have beside GPT-2's.
 inline NetConfig WithBody(NetConfig config, const std::string& architecture) {
   LR_CHECK(config.model.SetArchitecture(architecture).ok());

@@ -246,6 +246,138 @@ TEST_F(TrainerTest, ASmallerMicroBatchGivesTheSameStepButForRounding) {
               1e-6);
 }
 
+// An encoder of the same shape: 321 rows, the last of them the mask token's.
+Json EncoderJson(const Json& position) {
+  Json run = RunJson(position);
+  run["model"]["causal"] = false;
+  run["model"]["vocab_size"] = 321;
+  run["train"]["objective"] = "masked_lm";
+  run["train"]["mask"] = {{"probability", 0.15},
+                          {"mask_replace_prob", 0.8},
+                          {"random_replace_prob", 0.1},
+                          {"token", 320}};
+  return run;
+}
+
+const Json kSymmetric = {{"method", "alibi"}, {"variant", "symmetric"}};
+
+TEST_F(TrainerTest, AnEncoderLearnsHiddenTokensAndIsScoredByThem) {
+  WriteRun(EncoderJson(kSymmetric));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  const std::vector<double> loss = Series("out", "loss"), val_loss = Series("out", "val_loss");
+  EXPECT_NEAR(loss.front(), std::log(321.0), 0.15);  // nothing is known at first
+  EXPECT_LT(loss.back(), loss.front() - 1.0);
+  ASSERT_EQ(val_loss.size(), 4u);
+  EXPECT_LT(val_loss.back(), val_loss.front());
+
+  const auto evaluate = [&](const std::string& name, const std::string& params) {
+    return Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--checkpoint",
+                 StepFolder("out", "20"), "--output", At(name), "--evaluation", name, "--params",
+                 params});
+  };
+  // Beyond the train length, too.
+  ASSERT_EQ(evaluate("pseudo_perplexity", R"({"context_lengths":[16,64],"score_tokens":200})"), 0)
+      << Stderr();
+  EXPECT_NE(Bytes(folder_.path(), "stdout").find("pseudo_perplexity"), std::string::npos);
+  int n_rows = 0;
+  const std::vector<JournalRecord> scores = Journal("pseudo_perplexity");
+  for (const JournalRecord& record : scores) {
+    if (record.kind != "result") continue;
+    EXPECT_EQ(record.body["status"], "ok");
+    EXPECT_EQ(record.body["n"], 200);
+    EXPECT_LT(record.body["value"].get<double>(), loss.front() - 0.5);
+    n_rows += 1;
+  }
+  EXPECT_EQ(n_rows, 2);
+  // The tail of the text is no next token to it.
+  EXPECT_EQ(evaluate("perplexity", R"({"context_lengths":[16]})"), 78);
+  EXPECT_NE(Stderr().find("perplexity: needs model.causal true"), std::string::npos) << Stderr();
+}
+
+// The number of a row is what asking for each token by itself gives: the door `forward`, once a token.
+TEST_F(TrainerTest, PseudoPerplexityIsWhatALoopOverForwardGives) {
+  WriteRun(EncoderJson({{"method", "cable"}, {"variant", "bidirectional"}}));
+  ASSERT_EQ(Exec(TrainArguments("out")), 0) << Stderr();
+  ASSERT_EQ(
+      Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--checkpoint",
+            StepFolder("out", "20"), "--output", At("scores"), "--evaluation", "pseudo_perplexity",
+            "--params", R"({"context_lengths":[24],"score_tokens":30})"}),
+      0)
+      << Stderr();
+  Json row;
+  const std::vector<JournalRecord> scores = Journal("scores");
+  for (const JournalRecord& record : scores) {
+    if (record.kind == "result") row = record.body;
+  }
+
+  const Dataset dataset = Dataset::Open(Data("dataset")).value();
+  const TokenSplit* const split = dataset.Split("validation").value();
+  const std::int64_t n_tokens = split->n_tokens(), n = 30, length = 24;
+  const at::Tensor fed = at::arange(n * length, at::kLong).view({n, length}).contiguous();
+  std::vector<std::int64_t> position, target;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t t = (2 * i + 1) * n_tokens / (2 * n);
+    const std::int64_t begin = std::min(t / length * length, n_tokens - length);
+    std::vector<std::int32_t> window(static_cast<std::size_t>(length));
+    ASSERT_TRUE(split->Read(begin, window).ok());
+    position.push_back(t - begin);
+    target.push_back(window[static_cast<std::size_t>(t - begin)]);
+    window[static_cast<std::size_t>(t - begin)] = 320;
+    std::copy(window.begin(), window.end(), fed.data_ptr<std::int64_t>() + i * length);
+  }
+  ASSERT_TRUE(WriteTensors(At("tokens.safetensors"), {{"tokens", fed}}).ok());
+  ASSERT_EQ(
+      Exec({"forward", "--model", StepFolder("out", "20"), "--tokens", At("tokens.safetensors"),
+            "--output", At("logits.safetensors"), "--dtype", "fp64"}),
+      0)
+      << Stderr();
+  const SafetensorsFile answer = SafetensorsFile::Open(At("logits.safetensors")).value();
+  const at::Tensor logp = ToTensor(*answer.Find("logits")).log_softmax(2);
+  double nll_sum = 0.0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    nll_sum -= logp[i][position[at]][target[at]].item<double>();
+  }
+  EXPECT_EQ(row.at("n"), n);
+  EXPECT_NEAR(row.at("nll_sum").get<double>() / nll_sum, 1.0, 2e-6);
+}
+
+TEST_F(TrainerTest, AnEncoderKilledAndResumedReachesTheSameBits) {
+  WriteRun(EncoderJson(kSymmetric));
+  ASSERT_EQ(Exec(TrainArguments("whole")), 0) << Stderr();
+  EXPECT_EQ(
+      Exec(TrainArguments("first", {"--checkpoint-every-ms", "0"}), "trainer_mid_step:exit@11"),
+      99);
+  ASSERT_EQ(Exec(TrainArguments("second", {"--resume", StepFolder("first", "10")})), 0) << Stderr();
+  for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+    EXPECT_TRUE(Bytes(StepFolder("whole", "20"), name) == Bytes(StepFolder("second", "20"), name))
+        << name;
+  }
+}
+
+// A sequence hides 2.4 of 16 tokens in the mean, so micro-batches of one hide unequal numbers.
+TEST_F(TrainerTest, AnEncodersSmallerMicroBatchGivesTheSameStepButForRounding) {
+  WriteRun(EncoderJson(kSymmetric));
+  std::vector<std::string> parts = TrainArguments("parts");
+  parts.back() = "1";
+  ASSERT_EQ(Exec(TrainArguments("whole")), 0) << Stderr();
+  ASSERT_EQ(Exec(parts), 0) << Stderr();
+  for (const char* series : {"loss", "grad_norm"}) {
+    const double whole = Series("whole", series).front(), part = Series("parts", series).front();
+    EXPECT_NEAR(part / whole, 1.0, 1e-6) << series;
+  }
+}
+
+TEST_F(TrainerTest, AModelThatSeesTheNextTokenIsNotTrainedToPredictIt) {
+  Json run = EncoderJson(kSymmetric);
+  run["train"].erase("objective");
+  run["train"].erase("mask");
+  WriteRun(run);
+  EXPECT_EQ(Exec(TrainArguments("out")), 78);
+  EXPECT_NE(Stderr().find("train.objective: causal_lm needs model.causal true"), std::string::npos)
+      << Stderr();
+}
+
 TEST_F(TrainerTest, Bf16AutocastTrains) {
   Json run = RunJson("alibi");
   run["train"]["precision"] = "bf16";

@@ -1,0 +1,327 @@
+// Pseudo-perplexity, Salazar et al. 2020 (arXiv:1910.14659, equations 1 and 2), over windows W of a text:
+//
+//   PLL(W) = sum over t of ln p(token t | the other tokens of W)     one pass for each t: token t alone
+//                                                                    is replaced by the mask token
+//   pseudo_nll = -sum of the scored tokens' terms / n,   pseudo-perplexity = exp(pseudo_nll)
+//
+// It is no perplexity: the terms are no factors of a probability of the text. `pll_approximate` hides
+// several tokens of a window in one pass, and so guesses each without the others: faster, and higher.
+#include "model/evaluation/pseudo_perplexity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "model/evaluation/nll_row.h"
+#include "model/evaluation/split.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kMetric = "pseudo_nll";
+constexpr std::int64_t kScoreTokensMax = 1'000'000'000;
+
+// ---- parameters --------------------------------------------------------------------------------
+
+Result<Json> ReadParams(const EvaluationRequest& request) {
+  // The list of lengths is no part of one cell; the table demands it of a sweep.
+  Json given = request.params;
+  if (given.is_object()) given["context_lengths"] = {request.context_length};
+  return ResolveParams(kPseudoPerplexity.params, given, "pseudo_perplexity");
+}
+
+std::int64_t AtOnce(const Json& params) { return params.value("at_once", std::int64_t{1}); }
+
+std::int64_t ScoreTokens(const Json& params, std::int64_t n_tokens) {
+  const std::int64_t given = params.at("score_tokens");
+  return given == 0 ? std::min(kPseudoScoreTokens, n_tokens) : given;
+}
+
+std::optional<ParamError> FitPseudoPerplexity(const DatasetShape& dataset, Json& params) {
+  const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
+  const auto split = params.at("split").get<std::string>();
+  if (std::optional<ParamError> error = CheckSplit(dataset, split); error) return error;
+  const std::int64_t n_tokens = dataset.split_tokens.at(split);
+  if (n_tokens < lengths.back()) {
+    return ParamError{"context_lengths",
+                      Str("context length ", lengths.back(), " is more than the ", n_tokens,
+                          " tokens of split ", split, " of dataset \"", dataset.name, "\"")};
+  }
+  const std::int64_t score_tokens = ScoreTokens(params, n_tokens);
+  if (score_tokens > n_tokens) {
+    return ParamError{"score_tokens",
+                      Str("expected from 1 to the ", n_tokens, " tokens of split ", split,
+                          " of dataset \"", dataset.name, "\", found ", score_tokens)};
+  }
+  params["score_tokens"] = score_tokens;
+  return std::nullopt;
+}
+
+// ---- the run -----------------------------------------------------------------------------------
+
+class PassScorer {
+ public:
+  PassScorer(const Dataset& dataset, const TokenSplit& split, std::int64_t context_length,
+             std::int32_t mask)
+      : token_bytes_(dataset.token_bytes()),
+        split_(split),
+        starts_(split.document_starts()),
+        window_(static_cast<std::size_t>(context_length)),
+        mask_(mask) {}
+
+  // One call of the model.
+  Status Score(LanguageModel& model, std::span<const MaskedPass> passes) {
+    std::vector<MaskedSequence> sequences;
+    sequences.reserve(passes.size());
+    for (const MaskedPass& pass : passes) {
+      ASSIGN_OR_RETURN(MaskedSequence sequence, Hide(pass));
+      sequences.push_back(std::move(sequence));
+    }
+    ASSIGN_OR_RETURN(const std::vector<std::vector<float>> nll, model.MaskedNll(sequences));
+    LR_CHECK(nll.size() == passes.size());
+    for (std::size_t i = 0; i < passes.size(); ++i) Add(passes[i], sequences[i].targets, nll[i]);
+    return {};
+  }
+
+  longrun::Score Take() { return std::move(score_); }
+
+ private:
+  Result<MaskedSequence> Hide(const MaskedPass& pass) {
+    if (pass.begin != window_begin_) {
+      RETURN_IF_ERROR(split_.Read(pass.begin, window_));
+      window_begin_ = pass.begin;
+    }
+    MaskedSequence sequence = {.tokens = window_, .positions = {}, .targets = {}};
+    sequence.positions.reserve(pass.hidden.size());
+    sequence.targets.reserve(pass.hidden.size());
+    for (const std::int64_t t : pass.hidden) {
+      const std::int64_t position = t - pass.begin;
+      std::int32_t& token = sequence.tokens[static_cast<std::size_t>(position)];
+      sequence.positions.push_back(position);
+      sequence.targets.push_back(std::exchange(token, mask_));
+    }
+    return sequence;
+  }
+
+  void Add(const MaskedPass& pass, std::span<const std::int32_t> targets,
+           std::span<const float> nll) {
+    LR_CHECK(nll.size() == targets.size());
+    if (score_.windows.empty() || score_.windows.back().id != pass.begin) {
+      score_.windows.push_back({.id = pass.begin});
+    }
+    for (std::size_t i = 0; i < nll.size(); ++i) {
+      const bool finite = std::isfinite(nll[i]);
+      const ClusterSum token = {
+          .n = 1,
+          .nll_sum = finite ? static_cast<double>(nll[i]) : 0.0,
+          .bytes = token_bytes_.empty() ? 0 : token_bytes_[static_cast<std::size_t>(targets[i])]};
+      if (!finite) score_.n_non_finite += 1;
+      score_.n += 1;
+      score_.nll_sum += token.nll_sum;
+      score_.bytes += token.bytes;
+      for (ClusterSum* const sum : {&score_.windows.back(), &Document(pass.hidden[i])}) {
+        sum->n += 1;
+        sum->nll_sum += token.nll_sum;
+        sum->bytes += token.bytes;
+      }
+    }
+  }
+
+  ClusterSum& Document(std::int64_t t) {
+    const std::int64_t document = std::ranges::upper_bound(starts_, t) - starts_.begin() - 1;
+    auto at = std::ranges::lower_bound(score_.documents, document, {}, &ClusterSum::id);
+    if (at == score_.documents.end() || at->id != document) {
+      at = score_.documents.insert(at, ClusterSum{.id = document});
+    }
+    return *at;
+  }
+
+  std::span<const std::int32_t> token_bytes_;
+  const TokenSplit& split_;
+  std::span<const std::int64_t> starts_;
+  std::vector<std::int32_t> window_;
+  std::int64_t window_begin_ = -1;
+  std::int32_t mask_ = -1;
+  longrun::Score score_;
+};
+
+Result<Score> ScorePasses(LanguageModel& model, const EvaluationRequest& request,
+                          const TokenSplit& split, std::span<const MaskedPass> passes,
+                          const EvaluationProgress& progress) {
+  // A baseline reads nothing, so it needs no mask token.
+  PassScorer scorer(*request.dataset, split, request.context_length,
+                    model.mask_token().value_or(-1));
+  const auto per_call = static_cast<std::size_t>(request.windows_per_call);
+  for (std::size_t begin = 0; begin < passes.size();) {
+    const std::size_t n = std::min(per_call, passes.size() - begin);
+    RETURN_IF_ERROR(scorer.Score(model, passes.subspan(begin, n)));
+    begin += n;
+    if (progress &&
+        !progress(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(passes.size()))) {
+      return Status(Code::kCancelled,
+                    Str("stopped after ", begin, " of ", passes.size(), " passes"));
+    }
+  }
+  return scorer.Take();
+}
+
+Result<EvaluationOutput> RunPseudoPerplexity(LanguageModel& model, const EvaluationRequest& request,
+                                             const EvaluationProgress& progress) {
+  LR_CHECK(request.dataset != nullptr && request.windows_per_call > 0);
+  ASSIGN_OR_RETURN(const Json params, ReadParams(request));
+  const auto split_name = params.at("split").get<std::string>();
+  ASSIGN_OR_RETURN(const TokenSplit* const split, request.dataset->Split(split_name));
+  const std::int64_t n_tokens = split->n_tokens();
+  const std::int64_t score_tokens = ScoreTokens(params, n_tokens);
+  if (std::max(score_tokens, request.context_length) > n_tokens) {
+    return Status(Code::kInvalidArgument,
+                  Str("pseudo_perplexity: score_tokens ", score_tokens, " and context length ",
+                      request.context_length, " must not exceed the ", n_tokens,
+                      " tokens of split ", split_name));
+  }
+  const std::vector<MaskedPass> passes = PlanMasked(
+      n_tokens, request.context_length, SpreadTokens(n_tokens, score_tokens), AtOnce(params));
+  const Result<Score> score = ScorePasses(model, request, *split, passes, progress);
+
+  EvaluationOutput output;
+  Json row = EmptyNllRow(kMetric, request, split_name,
+                         params.at("protocol").get_ref<const std::string&>());
+  Json own = ConditionalParams(kPseudoPerplexity.params, params);
+  if (!own.empty()) row["extra"]["params"] = std::move(own);
+  if (!score) {
+    const std::string_view status = StatusOfModelError(score.status().code());
+    if (status.empty()) return score.status();
+    row["status"] = status;
+    row["extra"]["reason"] = score.status().message();
+  } else {
+    FillNllRow(row, *score);
+    row["extra"]["passes"] = passes.size();
+    if (score->n_non_finite == 0) {
+      output.artifacts.push_back(
+          DocumentSums(NllArtifactName("documents", kMetric, request, split_name), *score));
+    }
+  }
+  output.rows.push_back(std::move(row));
+  return output;
+}
+
+// ---- the table ---------------------------------------------------------------------------------
+
+std::vector<RowName> PseudoPerplexityRows(const Json& params) {
+  std::vector<RowName> rows = {{.metric = kMetric, .variant = ""}};
+  if (params.at("baseline") == "unigram") rows.push_back({.metric = kMetric, .variant = "unigram"});
+  return rows;
+}
+
+double PseudoPerplexityTokensRead(const DatasetShape& dataset, const Json& params,
+                                  std::int64_t context_length) {
+  const std::int64_t n_tokens = dataset.split_tokens.at(params.at("split").get<std::string>());
+  const auto n_scored = static_cast<double>(ScoreTokens(params, n_tokens));
+  const double n_windows =
+      std::ceil(static_cast<double>(n_tokens) / static_cast<double>(context_length));
+  // Of a window with fewer targets than go into one pass there is a pass all the same.
+  const double n_passes =
+      std::max(n_scored / static_cast<double>(AtOnce(params)), std::min(n_scored, n_windows));
+  return n_passes * static_cast<double>(context_length);
+}
+
+std::vector<ParamSpec> PseudoPerplexitySpecs() {
+  return {
+      {.name = "context_lengths",
+       .type = ParamSpec::Type::kIntList,
+       .default_value = nullptr,
+       .min = 1,
+       .max = 1 << 30,
+       .meaning = "tokens of a window, the hidden one counted"},
+      {.name = "split",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "validation",
+       .choices = {"train", "validation", "test"},
+       .meaning = "the part of the dataset that is scored"},
+      {.name = "protocol",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "pll",
+       .choices = {"pll", "pll_approximate"},
+       .meaning =
+           "pll: one token is hidden at a time, exact; pll_approximate: several of a window"},
+      {.name = "at_once",
+       .type = ParamSpec::Type::kInt,
+       .default_value = 8,
+       .min = 2,
+       .max = 1 << 20,
+       .meaning = "tokens of a window that are hidden in one pass",
+       .only_with = ParamSpec::Condition{.name = "protocol", .values = {"pll_approximate"}}},
+      {.name = "score_tokens",
+       .type = ParamSpec::Type::kInt,
+       .default_value = 0,
+       .min = 0,
+       .max = kScoreTokensMax,
+       .meaning =
+           "tokens scored, spread evenly over the split, the same for every length; each costs a "
+           "pass over a window; 0: 4096, or all of a split with fewer"},
+      {.name = "baseline",
+       .type = ParamSpec::Type::kChoice,
+       .default_value = "none",
+       .choices = {"none", "unigram"},
+       .meaning = "also score a model without context, fitted on the train split's token counts"},
+  };
+}
+
+}  // namespace
+
+std::vector<std::int64_t> SpreadTokens(std::int64_t n_tokens, std::int64_t score_tokens) {
+  LR_CHECK(score_tokens > 0 && score_tokens <= std::min(n_tokens, kScoreTokensMax));
+  std::vector<std::int64_t> tokens;
+  tokens.reserve(static_cast<std::size_t>(score_tokens));
+  // With N = q S + r: (2 i + 1) N / (2 S) = i q + (2 i r + N) / (2 S), and i r < S^2 does not overflow.
+  const std::int64_t q = n_tokens / score_tokens, r = n_tokens % score_tokens;
+  for (std::int64_t i = 0; i < score_tokens; ++i) {
+    tokens.push_back(i * q + (2 * i * r + n_tokens) / (2 * score_tokens));
+  }
+  return tokens;
+}
+
+std::vector<MaskedPass> PlanMasked(std::int64_t n_tokens, std::int64_t context_length,
+                                   std::span<const std::int64_t> targets, std::int64_t at_once) {
+  LR_CHECK(context_length > 0 && n_tokens >= context_length && at_once > 0);
+  const auto begin_of = [&](std::int64_t t) {
+    return std::min(t / context_length * context_length, n_tokens - context_length);
+  };
+  std::vector<MaskedPass> passes;
+  for (std::size_t first = 0; first < targets.size();) {
+    const std::int64_t begin = begin_of(targets[first]);
+    std::size_t end = first + 1;
+    while (end < targets.size() && begin_of(targets[end]) == begin) ++end;
+    const auto k = static_cast<std::size_t>(at_once);
+    const std::size_t n_passes = (end - first + k - 1) / k;
+    const std::size_t before = passes.size();
+    passes.resize(before + n_passes);
+    for (std::size_t i = first; i < end; ++i) {
+      MaskedPass& pass = passes[before + (i - first) % n_passes];
+      pass.begin = begin;
+      pass.hidden.push_back(targets[i]);
+    }
+    first = end;
+  }
+  return passes;
+}
+
+const Evaluation kPseudoPerplexity = {
+    .name = "pseudo_perplexity",
+    .source = "arXiv:1910.14659, section 2; docs/evaluation.md",
+    .meaning =
+        "of a masked language model: mean NLL of held-out tokens, each guessed from all others of "
+        "a "
+        "window of each context length",
+    .params = PseudoPerplexitySpecs(),
+    .rows = &PseudoPerplexityRows,
+    .variants_are_models = true,
+    .fit = &FitPseudoPerplexity,
+    .reads = Evaluation::Reads::kBidirectional,
+    .run = &RunPseudoPerplexity,
+    .tokens_read = &PseudoPerplexityTokensRead,
+};
+
+}  // namespace longrun

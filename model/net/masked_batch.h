@@ -1,0 +1,23 @@
+// Masked sequences as tensors.
+//
+// Legend: B sequences, T tokens each, N positions of all of them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <span>
+
+#include "model/language_model.h"
+
+namespace longrun {
+
+struct MaskedBatch {
+  at::Tensor ids_BT;     // what is fed
+  at::Tensor rows_N;     // b * T + t of each position, ascending
+  at::Tensor targets_N;  // all int64, on the CPU
+};
+
+// Of sequences of one length; at least one.
+MaskedBatch ToBatch(std::span<const MaskedSequence> sequences);
+
+}  // namespace longrun
