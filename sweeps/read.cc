@@ -159,7 +159,9 @@ class Reader {
       spec_.is_complete = false;
     }
     out = Json::object();
+    // What is no part of a run stands there for all sweeps.
     ReadMap("spec.train.checkpoint", YamlNode(), node.place, out["checkpoint"]);
+    out["activation_checkpointing"] = FindKey("spec.train.activation_checkpointing")->default_value;
   }
 
   bool FindModel(const std::string& name, Place place, const std::string& path) {
