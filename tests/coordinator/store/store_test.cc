@@ -200,9 +200,9 @@ TEST_F(StoreTest, ActivationCheckpointingIsKept) {
   event.sweep.activation_checkpointing = true;
   Do(event);
 
-  for (const auto& [id, task] : store->Load().value().tasks) {
-    EXPECT_TRUE(task.activation_checkpointing);
-  }
+  const State loaded = store->Load().value();
+  ASSERT_FALSE(loaded.tasks.empty());
+  for (const auto& [id, task] : loaded.tasks) EXPECT_TRUE(task.activation_checkpointing);
 }
 
 // What a start reads must not grow with the results; who has a number is asked of the database.
