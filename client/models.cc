@@ -28,12 +28,12 @@ int List(const std::string& output, const std::string& state) {
   }
   std::vector<std::vector<std::string>> rows;
   for (const Json& model : answer->at("models")) {
-    rows.push_back(
-        {model.at("name").get<std::string>(), ShortId(model.at("sha256").get<std::string>()),
-         ArchitectureOf(model.at("config")), model.at("position").get<std::string>(),
-         FormatCount(model.at("parameters").get<std::int64_t>()),
-         FormatBytes(model.at("bytes").get<std::int64_t>()),
-         model.at("source").get<std::string>()});
+    rows.push_back({model.at("name").get<std::string>(),
+                    ShortId(model.at("sha256").get<std::string>()),
+                    ArchitectureOf(model.at("config")), model.at("position").get<std::string>(),
+                    FormatCount(model.at("parameters").get<std::int64_t>()),
+                    FormatBytes(model.at("bytes").get<std::int64_t>()),
+                    model.at("source").get<std::string>()});
   }
   const std::vector<std::string> header = {"name",       "digest", "architecture", "position",
                                            "parameters", "size",   "imported from"};

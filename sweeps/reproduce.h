@@ -23,7 +23,7 @@ struct Reproduction {
   // Of a run that starts from an imported model: what the name stands for here.
   std::optional<ModelInfo> init = {};
   std::string device_kind = {};         // cpu | gpu: asked for in the file; "": any
-  std::vector<Json> evaluations = {};        // {"perplexity": {.., "context_lengths": [..]}}
+  std::vector<Json> evaluations = {};   // {"perplexity": {.., "context_lengths": [..]}}
   std::vector<std::string> notes = {};  // lines of comment at the top
 };
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/status.h"
-#include "coordinator/store/artifact_file.h"
 #include "coordinator/scheduler/scheduler.h"
+#include "coordinator/store/artifact_file.h"
 
 namespace longrun {
 

@@ -121,7 +121,8 @@ Status WriteWeights(const WeightFolder& model, const ExportFacts& facts, const s
 
 bool IsInTransformers(const NetConfig& net) {
   if (net.model.architecture == "baichuan") return false;  // its code comes with its folders
-  if (net.model.architecture == "jaketae") return false;  // a module of its own, without a vocabulary
+  if (net.model.architecture == "jaketae")
+    return false;  // a module of its own, without a vocabulary
   // Its llama, mistral and qwen2 turn all channels of a head, whatever the key says.
   const bool turns_all = net.model.body.norm == "rms_norm";
   if (turns_all && net.model.position.method == "rope" &&

@@ -50,8 +50,8 @@ TEST(ExplainTest, WhatIsExperimentalIsMarkedInEveryListing) {
   EXPECT_EQ(Known("position.cable.variant").at("meaning"),
             "the scale of <q, k>; bidirectional is for encoders; experimental: bidirectional");
   const Json methods = Known("position").at("members");
-  const auto cable = std::ranges::find(methods, "position.cable",
-                                       [](const Json& one) { return one.at("path"); });
+  const auto cable =
+      std::ranges::find(methods, "position.cable", [](const Json& one) { return one.at("path"); });
   EXPECT_NE(cable->at("meaning").get<std::string>().find("; experimental: variant bidirectional"),
             std::string::npos);
   EXPECT_NE(SweepReference().find("augmented, bidirectional (experimental) |"), std::string::npos);

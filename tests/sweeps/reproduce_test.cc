@@ -123,6 +123,8 @@ spec:
     batch_tokens: 96
     precision: bf16
     order: shuffled
+    objective: masked_lm
+    mask: {probability: 0.21, mask_replace_prob: 0.7, random_replace_prob: 0.13, token: 300}
     optimizer:
       name: adamw
       lr: 0.1

@@ -70,9 +70,7 @@ const Published kPublished[] = {
     {"Baichuan-7B", {{"model_type", "baichuan"}}, 7'000'559'616},
     {"gpt2", {{"model_type", "gpt2"}}, 124'439'808},
     // sum(p.numel() for p in ALiBiTransformer(ALiBiConfig()).parameters()) = 1,975,296, and our embedding.
-    {"jaketae/alibi",
-     {{"model_type", "jaketae"}, {"vocab_size", 1000}},
-     1'975'296 + 1000 * 256},
+    {"jaketae/alibi", {{"model_type", "jaketae"}, {"vocab_size", 1000}}, 1'975'296 + 1000 * 256},
 };
 
 TEST(ArchitectureTest, PublishedModelsHaveTheirNumbersOfParameters) {
