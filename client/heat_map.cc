@@ -36,12 +36,13 @@ std::array<double, 3> LinearRgb(double lightness, double chroma, double hue) {
 // and the chroma is the largest up to kChroma that a screen can show.
 std::uint32_t MakeHeatColour(double unit) {
   constexpr double kDarkest = 0.22, kLightest = 0.96, kFirstHue = 310.0, kLastHue = 102.0,
-                   kChroma = 0.10, kChromaStep = 0.001;
+                   kChroma = 0.10;
+  constexpr int kChromaSteps = 100;
   const double lightness = kDarkest + unit * (kLightest - kDarkest);
   const double hue = (kFirstHue + unit * (kLastHue - kFirstHue)) * std::numbers::pi / 180.0;
   std::array<double, 3> rgb{};
-  for (double chroma = kChroma; chroma >= 0.0; chroma -= kChromaStep) {
-    rgb = LinearRgb(lightness, chroma, hue);
+  for (int step = kChromaSteps; step >= 0; --step) {
+    rgb = LinearRgb(lightness, kChroma * step / kChromaSteps, hue);
     if (std::ranges::all_of(rgb, [](double x) { return x >= 0.0 && x <= 1.0; })) break;
   }
   std::uint32_t colour = 0;
