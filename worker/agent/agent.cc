@@ -29,6 +29,7 @@ constexpr std::int64_t kIdleMsMax = 1000;
 constexpr std::int64_t kBackOffMs = 200;
 constexpr double kBackOffGrowth = 1.6;
 constexpr std::int64_t kBackOffMsMax = 10'000;
+constexpr std::int64_t kBackOffHeartbeats = 2;  // at most: no lease may end in the meantime
 constexpr std::int64_t kHeartbeatMs = 5000;     // where Welcome gives none
 constexpr std::int64_t kSilenceMsMax = 30'000;  // no word from the coordinator: a new session
 constexpr std::int64_t kFencedGraceMs = 20'000;
@@ -476,10 +477,14 @@ void Agent::CloseSession(std::int64_t now_ms, const Status& why) {
   session_.reset();
   const bool was_welcomed = std::exchange(welcomed_, false);
   for (auto& [id, entry] : entries_) entry.welcomed = false;
+  const std::int64_t back_off_max_ms =
+      heartbeat_ms_ == 0  // nobody has welcomed us yet
+          ? kBackOffMsMax
+          : std::clamp(kBackOffHeartbeats * heartbeat_ms_, kBackOffMs, kBackOffMsMax);
   back_off_ms_ =
       back_off_ms_ == 0
           ? kBackOffMs
-          : std::min(kBackOffMsMax,
+          : std::min(back_off_max_ms,
                      static_cast<std::int64_t>(kBackOffGrowth * static_cast<double>(back_off_ms_)));
   connect_at_ms_ =
       now_ms + 1 + static_cast<std::int64_t>(random_.Uniform() * static_cast<double>(back_off_ms_));
