@@ -1,5 +1,6 @@
 // A heat map in the terminal: two queries a line in 24-bit colours, or shades of letters.
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <string_view>
 #include <utility>
@@ -29,7 +30,7 @@ std::string Shade(const std::optional<double>& upper, const std::optional<double
   if (!upper && !lower) return " ";
   const double unit = std::max(upper.value_or(0.0), lower.value_or(0.0));
   const auto last = static_cast<double>(kShades.size() - 1);
-  return std::string(1, kShades[static_cast<std::size_t>(unit * last + 0.5)]);
+  return std::string(1, kShades[static_cast<std::size_t>(std::lround(unit * last))]);
 }
 
 // "·" as "-", another letter beyond ASCII as "?".

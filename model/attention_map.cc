@@ -24,8 +24,9 @@ float Hidden(AttentionMap::Values values) {
 }
 
 template <typename T>
-StoredTensor Stored(StoredType type, std::vector<std::int64_t> shape, const std::vector<T>& data) {
-  return {.type = type, .shape = std::move(shape), .bytes = std::as_bytes(std::span(data))};
+StoredTensor Stored(StoredType type, const std::vector<std::int64_t>& shape,
+                    const std::vector<T>& data) {
+  return {.type = type, .shape = shape, .bytes = std::as_bytes(std::span(data))};
 }
 
 std::string ListText(const std::vector<std::int64_t>& numbers) {

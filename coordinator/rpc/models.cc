@@ -172,7 +172,7 @@ Status Find(Parts& parts, StoreReader& reader, const v1::FindCheckpointRequest& 
 }  // namespace
 
 std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
-    std::vector<ModelRow> models) {
+    const std::vector<ModelRow>& models) {
   std::map<std::string, ModelInfo> known;
   for (const ModelRow& row : models) {
     const Result<Json> config = ParseJson(row.config_json);

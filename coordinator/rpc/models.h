@@ -17,7 +17,7 @@ namespace longrun {
 
 // For DatasetCatalogue::find_model: a model by its name. Each is parsed once.
 std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
-    std::vector<ModelRow> models);
+    const std::vector<ModelRow>& models);
 
 grpc::ServerUnaryReactor* HandleRegisterModel(Parts& parts, grpc::CallbackServerContext* context,
                                               const v1::RegisterModelRequest* request,

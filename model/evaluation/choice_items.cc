@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kChoicesMin = 2, kChoicesMax = 256;
 constexpr std::size_t kLineBytesMax = std::size_t{16} << 20;
 
-Status Invalid(std::string message) { return Status(Code::kInvalidArgument, std::move(message)); }
+Status Invalid(std::string_view message) { return Status(Code::kInvalidArgument, message); }
 
 // What was found, for a message: it may be long, or cut inside a character.
 std::string Shown(const Json& value) { return ToUtf8(CanonicalJson(value).substr(0, 60)); }
