@@ -27,6 +27,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "model/attention_probe.h"
+#include "model/evaluation/nll_row.h"
 #include "model/evaluation/split.h"
 
 namespace longrun {
@@ -65,20 +66,10 @@ std::string TagOf(const Json& params) {
 Json EmptyRow(const EvaluationRequest& request, const Json& params, std::string_view metric) {
   Json own = Json::object();
   for (const char* key : {"documents", "values", "layers", "heads"}) own[key] = params.at(key);
-  return {{"metric", metric},
-          {"context_length", request.context_length},
-          {"split", params.at("split")},
-          {"protocol", nullptr},
-          {"averaging", "token"},
-          {"depth", nullptr},
-          {"variant", nullptr},
-          {"value", nullptr},
-          {"se", nullptr},
-          {"n", 0},
-          {"nll_sum", nullptr},
-          {"bytes", nullptr},
-          {"status", "ok"},
-          {"extra", {{"params", std::move(own)}}}};
+  Json row = EmptyNllRow(metric, request, params.at("split").get<std::string>(), "");
+  row["protocol"] = nullptr;
+  row["extra"]["params"] = std::move(own);
+  return row;
 }
 
 void FillRow(Json& row, const std::vector<ClusterSum>& documents) {
@@ -100,13 +91,6 @@ void FillRow(Json& row, const std::vector<ClusterSum>& documents) {
   row["value"] = sum / static_cast<double>(n);
   if (const std::optional<double> se = StandardError(documents); se) row["se"] = *se;
   row["extra"]["of_documents"] = std::move(means);
-}
-
-// "" where the error is no property of the model and the length.
-std::string_view StatusOfError(Code code) {
-  if (code == Code::kOutOfRange) return "not_applicable";
-  if (code == Code::kResourceExhausted) return "out_of_memory";
-  return "";
 }
 
 // ---- the run -----------------------------------------------------------------------------------
@@ -207,7 +191,7 @@ Result<EvaluationOutput> RunAttentionMap(LanguageModel& model, const EvaluationR
   }
   Result<Measured> measured = Measure(*probe, request, params, progress);
   if (!measured.ok()) {
-    const std::string_view status = StatusOfError(measured.status().code());
+    const std::string_view status = StatusOfModelError(measured.status().code());
     if (status.empty()) return std::move(measured).status();
     for (Json& row : output.rows) {
       row["status"] = status;

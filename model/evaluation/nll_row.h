@@ -1,4 +1,5 @@
-// What the evaluations that sum NLLs over the tokens of a split share: rows, artifacts, statuses.
+// What the evaluations that sum NLLs over the tokens of a split share: rows and artifacts; and what any
+// row says where the model cannot serve a length.
 #pragma once
 
 #include <cstddef>

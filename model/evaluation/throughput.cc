@@ -18,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "model/evaluation/nll_row.h"
 #include "model/throughput_probe.h"
 
 namespace longrun {
@@ -134,11 +135,9 @@ void FillRows(const Plan& plan, const Measured& measured, Json& speed, Json& mem
   for (Json* const row : {&speed, &memory}) (*row)["n"] = plan.n_timed;
 }
 
-// "" where the error is no property of the model and the length.
+// Besides, there are models without a cache to write with.
 std::string_view StatusOfError(Code code) {
-  if (code == Code::kResourceExhausted) return "out_of_memory";
-  if (code == Code::kOutOfRange || code == Code::kUnimplemented) return "not_applicable";
-  return "";
+  return code == Code::kUnimplemented ? "not_applicable" : StatusOfModelError(code);
 }
 
 Result<EvaluationOutput> RunThroughput(LanguageModel& model, const EvaluationRequest& request,
