@@ -15,7 +15,9 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   simulator  simulated histories of the scheduler per second
   tokenizer  text to the ids of GPT-2, beside tiktoken where it is installed (bench_tokenizer.py)
 
-Writes build/bench/results.json. Standard library only.
+Writes build/bench/results.json: of each NAME the newest results, with the machine that they came from.
+`--page` writes what is there into docs/benchmarks.md, and measures nothing unless a NAME is given.
+Standard library only.
 """
 import argparse
 import json
@@ -235,6 +237,9 @@ def bench_simulator(args):
     yield measured("simulator: histories", "seeds/s", rates)
 
 
+PAGE = ROOT / "docs/benchmarks.md"
+PAGE_BEGIN, PAGE_END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
 BENCHES = {"start": bench_start,
            "journal": lambda _: bench_program("longrun-journal-bench"),
            "ingest": lambda _: bench_program("longrun-ingest-bench"),
@@ -270,38 +275,70 @@ def machine():
             "load": os.getloadavg()[0], "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
+def row_of(one):
+    return [one["name"], one["unit"], text(one["ours"]), text(one["baseline"]) if one["baseline"] else "-",
+            text(one["ratio"]) if one["ratio"] else "-",
+            "; ".join(filter(None, [one["what_baseline"], one["target"] and f"target {one['target']}"]))]
+
+
+def measure(names, args, results):
+    """Runs the benchmarks named, prints their rows, and puts them into `results`, {NAME: {machine, measurements}}."""
+    about = machine()
+    print(f"{about['version']}\n{about['cpu']}, {about['cores']} cores, load {about['load']:.1f}\n"
+          "median (quartiles)\n")
+    row = "{:62} {:>12} {:>28} {:>28} {:>20}  {}"
+    print(row.format("", "", "ours", "baseline", "ratio", ""))
+    for name in names:
+        about = machine()
+        measurements = []
+        for one in BENCHES[name](args):
+            measurements.append(one)
+            print(row.format(*row_of(one)), flush=True)
+        if measurements:
+            results[name] = {"machine": about, "measurements": measurements}
+        # Written after each: what has been measured is not lost with an interrupted run.
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        args.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"\nwritten: {args.output}")
+
+
+def write_page(results):
+    """The tables of docs/benchmarks.md, between its markers; the words around them are written by hand."""
+    lines = []
+    for name in [name for name in BENCHES if name in results]:
+        about = results[name]["machine"]
+        lines += [f"### {name}", "",
+                  f"{about['version']}; {about['cpu']}, {about['cores']} cores, load {about['load']:.1f} at its start.",
+                  "", "| | unit | ours | baseline | ratio | beside |", "| --- | --- | ---: | ---: | ---: | --- |"]
+        lines += ["| " + " | ".join(row_of(one)) + " |" for one in results[name]["measurements"]] + [""]
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(PAGE_BEGIN)
+    _, end, after = rest.partition(PAGE_END)
+    if not end:
+        sys.exit(f"{PAGE} has no lines {PAGE_BEGIN} and {PAGE_END}")
+    PAGE.write_text(before + PAGE_BEGIN + "\n\n" + "\n".join(lines) + PAGE_END + after, encoding="utf-8")
+    print(f"written: {PAGE}")
+
+
 def main():
     global BIN
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
     parser.add_argument("--seed", type=int, default=1, help="the simulator's first")
-    parser.add_argument("--output", default=str(ROOT / "build/bench/results.json"))
+    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build/bench/results.json")
     parser.add_argument("--bin", default=str(BIN), help="folder of the programs")
+    parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md from the results")
     args = parser.parse_args()
     BIN = pathlib.Path(args.bin).resolve()
     unknown = set(args.names) - set(BENCHES)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
 
-    results = {"machine": machine(), "measurements": []}
-    about = results["machine"]
-    print(f"{about['version']}\n{about['cpu']}, {about['cores']} cores, load {about['load']:.1f}\n"
-          "median (quartiles)\n")
-    row = "{:62} {:>12} {:>28} {:>28} {:>20}  {}"
-    print(row.format("", "", "ours", "baseline", "ratio", ""))
-    for name in args.names or BENCHES:
-        for one in BENCHES[name](args):
-            results["measurements"].append(one)
-            print(row.format(one["name"], one["unit"], text(one["ours"]),
-                             text(one["baseline"]) if one["baseline"] else "-",
-                             text(one["ratio"]) if one["ratio"] else "-",
-                             "; ".join(filter(None, [
-                                 one["what_baseline"],
-                                 one["target"] and f"target {one['target']}"]))), flush=True)
-    output = pathlib.Path(args.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"\nwritten: {output}")
+    results = json.loads(args.output.read_text(encoding="utf-8")) if args.output.exists() else {}
+    if args.names or not args.page:
+        measure(args.names or BENCHES, args, results)
+    if args.page:
+        write_page(results)
     return 0
 
 
