@@ -20,6 +20,7 @@
 #include "client/models.h"
 #include "client/output.h"
 #include "client/render.h"
+#include "model/hugging_face/finite.h"
 #include "model/hugging_face/folder.h"
 #include "model/hugging_face/manifest.h"
 
@@ -84,6 +85,14 @@ Result<FolderContent> ReadContent(const std::string& folder, const WeightFolder&
   content.manifest = FolderManifest(content.files);
   content.digest = Sha256Hex(content.manifest);
   return content;
+}
+
+Status CheckNumbers(const WeightFolder& model, ProgressLine& line) {
+  std::int64_t n_bytes = 0;
+  for (const auto& [name, tensor] : model.tensors) {
+    n_bytes += static_cast<std::int64_t>(tensor->bytes.size());
+  }
+  return CheckFinite(model, [&](std::int64_t so_far) { line.Show("checking", so_far, n_bytes); });
 }
 
 // Another content under the same name would change what a sweep means.
@@ -175,6 +184,7 @@ int Import(const std::string& name, const std::string& given, const std::string&
     }
     ASSIGN_OR_RETURN(const WeightFolder checked, OpenWeightFolder(*folder));
     ProgressLine line;
+    RETURN_IF_ERROR(CheckNumbers(checked, line));
     ASSIGN_OR_RETURN(const FolderContent content, ReadContent(*folder, checked, line));
     RETURN_IF_ERROR(MakeFolders(state, 0700));
     ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));

@@ -23,25 +23,6 @@ void Store(std::byte* at, T value) {
   std::memcpy(at, &value, sizeof value);
 }
 
-float Read(StoredType type, const std::byte* at) {
-  switch (type) {
-    case StoredType::kF64:
-      return static_cast<float>(Load<double>(at));
-    case StoredType::kF32:
-      return Load<float>(at);
-    case StoredType::kF16:
-      return FloatOfHalf(Load<std::uint16_t>(at));
-    case StoredType::kBF16:
-      return FloatOfBfloat16(Load<std::uint16_t>(at));
-    case StoredType::kI64:
-    case StoredType::kI32:
-    case StoredType::kU8:
-    case StoredType::kBool:
-      break;
-  }
-  LR_CHECK(false);
-}
-
 }  // namespace
 
 std::uint16_t Bfloat16Of(float value) {
@@ -83,6 +64,26 @@ float FloatOfHalf(std::uint16_t bits) {
   return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
 }
 
+float FloatOf(StoredType type, std::span<const std::byte> bytes, std::size_t i) {
+  const std::byte* const at = bytes.data() + i * StoredTypeBytes(type);
+  switch (type) {
+    case StoredType::kF64:
+      return static_cast<float>(Load<double>(at));
+    case StoredType::kF32:
+      return Load<float>(at);
+    case StoredType::kF16:
+      return FloatOfHalf(Load<std::uint16_t>(at));
+    case StoredType::kBF16:
+      return FloatOfBfloat16(Load<std::uint16_t>(at));
+    case StoredType::kI64:
+    case StoredType::kI32:
+    case StoredType::kU8:
+    case StoredType::kBool:
+      break;
+  }
+  LR_CHECK(false);
+}
+
 Result<StoredType> ParseFloatType(std::string_view name) {
   if (name == "fp32") return StoredType::kF32;
   if (name == "bf16") return StoredType::kBF16;
@@ -111,11 +112,11 @@ std::string_view TorchDtypeName(StoredType type) {
 }
 
 Status Convert(const StoredTensor& tensor, StoredType type, std::vector<std::byte>& bytes) {
-  const std::size_t from = StoredTypeBytes(tensor.type), to = StoredTypeBytes(type);
-  const std::size_t n = tensor.bytes.size() / from;
+  const std::size_t to = StoredTypeBytes(type);
+  const std::size_t n = tensor.bytes.size() / StoredTypeBytes(tensor.type);
   bytes.resize(n * to);
   for (std::size_t i = 0; i < n; ++i) {
-    const float value = Read(tensor.type, tensor.bytes.data() + i * from);
+    const float value = FloatOf(tensor.type, tensor.bytes, i);
     std::byte* const at = bytes.data() + i * to;
     if (type == StoredType::kF32) {
       Store(at, value);

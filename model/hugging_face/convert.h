@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,8 @@ std::uint16_t Bfloat16Of(float value);
 float FloatOfBfloat16(std::uint16_t bits);
 std::uint16_t HalfOf(float value);  // what is too large becomes infinity
 float FloatOfHalf(std::uint16_t bits);
+// Entry i of what a tensor of a floating-point type has; a double rounded.
+float FloatOf(StoredType type, std::span<const std::byte> bytes, std::size_t i);
 
 // "fp32" | "bf16" | "fp16"; kInvalidArgument.
 Result<StoredType> ParseFloatType(std::string_view name);

@@ -1,5 +1,6 @@
 #include "model/hugging_face/weight_files.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/files.h"
@@ -78,6 +79,16 @@ std::vector<std::string> WeightFiles::paths() const {
   if (!files_.contains(path_)) paths.push_back(path_);
   for (const auto& [path, file] : files_) paths.push_back(path);
   return paths;
+}
+
+const std::string& WeightFiles::PathOf(const StoredTensor& tensor) const {
+  const auto has_it = [&](const auto& entry) {
+    return std::ranges::any_of(entry.second.tensors(),
+                               [&](const auto& one) { return &one.second == &tensor; });
+  };
+  const auto found = std::ranges::find_if(files_, has_it);
+  LR_CHECK(found != files_.end());
+  return found->first;
 }
 
 Result<WeightFiles> WeightFiles::Open(const std::string& folder) {

@@ -25,6 +25,8 @@ class WeightFiles {
   std::vector<std::string> paths() const;
   // By the names in the files; views, valid as long as this object.
   const std::map<std::string, const StoredTensor*>& tensors() const { return tensors_; }
+  // The file that has one of tensors().
+  const std::string& PathOf(const StoredTensor& tensor) const;
 
  private:
   Status AddFile(const std::string& path);

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "model/hugging_face/config_file.h"
+#include "model/hugging_face/folder.h"
 #include "model/net/parameters.h"
 #include "model/net/transformer.h"
 
@@ -16,5 +17,7 @@ struct ModelFolder {
 };
 
 Result<ModelFolder> LoadModelFolder(const std::string& folder);
+// Copies: `opened` need not outlive it.
+ModelFolder ToModelFolder(const WeightFolder& opened);
 
 }  // namespace longrun

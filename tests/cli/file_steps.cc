@@ -108,6 +108,20 @@ Result<Lines> Corrupt(const std::string& folder, const Words& words, const Lines
   return Lines{};
 }
 
+// `overwrite FILE OFFSET BYTES`; an OFFSET below 0 counts from the end.
+Result<Lines> Overwrite(const std::string& folder, const Words& words, const Lines&) {
+  const std::string path = PathOf(folder, Word(words, 1));
+  ASSIGN_OR_RETURN(std::string bytes, ReadFile(path));
+  ASSIGN_OR_RETURN(const std::string put, UnescapeBytes(Word(words, 3)));
+  const std::int64_t offset = Number(words, 2);
+  const auto at = static_cast<std::size_t>(
+      offset < 0 ? static_cast<std::int64_t>(bytes.size()) + offset : offset);
+  if (put.empty() || at > bytes.size() || put.size() > bytes.size() - at) {
+    return Status(Code::kOutOfRange, Str(path, " has ", bytes.size(), " bytes"));
+  }
+  return Done(WriteFileAtomic(path, bytes.replace(at, put.size(), put)));
+}
+
 Result<Lines> Replace(const std::string& folder, const Words& words, const Lines&) {
   const std::string path = PathOf(folder, Word(words, 1));
   ASSIGN_OR_RETURN(std::string bytes, ReadFile(path));
@@ -162,12 +176,13 @@ Result<Lines> ShowSha256(const std::string& folder, const Words& words, const Li
   return Lines{Sha256Hex(bytes)};
 }
 
-constexpr std::array<FileStep, 12> kSteps = {{
+constexpr std::array<FileStep, 13> kSteps = {{
     {.name = "write", .takes_body = true, .run = &Write},
     {.name = "bytes", .takes_body = true, .run = &Bytes},
     {.name = "text", .run = &Text},
     {.name = "truncate-file", .run = &Truncate},
     {.name = "corrupt-byte", .run = &Corrupt},
+    {.name = "overwrite", .run = &Overwrite},
     {.name = "replace", .run = &Replace},
     {.name = "copy", .run = &Copy},
     {.name = "folder", .run = &MakeFolder},

@@ -19,6 +19,7 @@
 //   text FILE WORDS SEED       synthetic text, the same for the same seed
 //   truncate-file FILE BYTES
 //   corrupt-byte FILE OFFSET   inverts a byte
+//   overwrite FILE OFFSET BYTES   escapes as in `bytes`; an OFFSET below 0 counts from the end
 //   replace FILE FROM TO       the first FROM in it, both with the escapes of `bytes`
 //   copy FILE TO
 //   folder NAME

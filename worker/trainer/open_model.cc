@@ -1,11 +1,11 @@
 #include "worker/trainer/open_model.h"
 
-#include <cmath>
 #include <utility>
 
 #include "base/json.h"
 #include "base/str.h"
 #include "model/extension/extension.h"
+#include "model/hugging_face/finite.h"
 #include "model/net/model_folder.h"
 #include "model/net/tensor_file.h"
 
@@ -32,26 +32,15 @@ Status Extend(const std::string& text, NetConfig& net) {
   return Status();
 }
 
-// Every number that follows would be NaN, and nobody would know whose fault it is.
-Status CheckFinite(const std::string& folder, const ParameterMap& parameters) {
-  for (const auto& [name, tensor] : parameters) {
-    // In double no sum of finite floats overflows, and what is not finite stays so.
-    if (std::isfinite(tensor.sum(at::kDouble).item<double>())) continue;
-    return Status(Code::kDataLoss, Str(folder, ": tensor \"", name,
-                                       "\" holds NaN or infinity: its file is damaged, or its "
-                                       "training diverged"));
-  }
-  return Status();
-}
-
 }  // namespace
 
 Result<Transformer> OpenModel(const ModelOptions& options) {
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(options.attention));
   ASSIGN_OR_RETURN(const Compute compute, OpenCompute(options.device, options.dtype));
   FixNumerics(options.threads, compute.device, backend == AttentionBackend::kTorch);
-  ASSIGN_OR_RETURN(ModelFolder folder, LoadModelFolder(options.folder));
-  RETURN_IF_ERROR(CheckFinite(options.folder, folder.parameters));
+  ASSIGN_OR_RETURN(const WeightFolder opened, OpenWeightFolder(options.folder));
+  RETURN_IF_ERROR(CheckFinite(opened));
+  ModelFolder folder = ToModelFolder(opened);
   RETURN_IF_ERROR(Extend(options.extend, folder.config));
   return Transformer::Make(folder.config, std::move(folder.parameters), backend, compute);
 }
