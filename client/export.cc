@@ -20,6 +20,7 @@
 #include "client/models.h"
 #include "client/output.h"
 #include "client/render.h"
+#include "client/tokenizer_files.h"
 #include "model/architecture/parameters.h"
 #include "model/data/tokenizer.h"
 #include "model/data/tokenizer/hugging_face.h"
@@ -40,7 +41,7 @@ struct ExportArguments {
 };
 
 // What is not part of the model: the optimiser's state, and our own notes.
-bool IsOfTheModel(const std::string& name) {
+bool IsOfTheModel(std::string_view name) {
   return name != "optimizer.safetensors" && name != "state.json" && name != kFolderManifestName;
 }
 
@@ -55,14 +56,16 @@ Status CheckPlace(const std::string& folder) {
                     ": name a folder that is not there yet; nothing is written over"));
 }
 
-Status Fetch(ArtifactClient& store, const Json& checkpoint, const std::string& folder) {
+// Those files of the checkpoint that are wanted.
+Status Fetch(ArtifactClient& store, const Json& checkpoint, bool (*is_wanted)(std::string_view),
+             const std::string& folder) {
   RETURN_IF_ERROR(MakeFolders(folder));
   for (const Json& file : checkpoint.at("files")) {
     const auto name = file.at("name").get<std::string>();
     if (!IsSafeName(name)) {
       return Status(Code::kDataLoss, Str("a file of the checkpoint is named \"", name, "\""));
     }
-    if (!IsOfTheModel(name)) continue;
+    if (!is_wanted(name)) continue;
     Status fetched = store.Download({.path = JoinPath(folder, name),
                                      .sha256 = file.at("sha256").get<std::string>(),
                                      .n_bytes = file.at("bytes").get<std::int64_t>()});
@@ -71,11 +74,9 @@ Status Fetch(ArtifactClient& store, const Json& checkpoint, const std::string& f
   return Status();
 }
 
-// tokenizer.json and what AutoTokenizer wants beside it. Why there is none: the status.
-Status WriteTokenizer(const Tokenizer& tokenizer, std::int64_t trained_length,
-                      const std::string& folder) {
-  const Vocabulary& vocabulary = tokenizer.vocabulary();
-  ASSIGN_OR_RETURN(const std::string text, HuggingFaceText(vocabulary));
+// tokenizer.json (its text) and what AutoTokenizer wants beside it.
+Status WriteTokenizer(const Vocabulary& vocabulary, const std::string& text,
+                      std::int64_t trained_length, const std::string& folder) {
   RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, "tokenizer.json"), text));
   Json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                  {"clean_up_tokenization_spaces", false}};
@@ -109,47 +110,144 @@ Status KeepTensorsOf(const ModelConfig& wanted, WeightFolder& model) {
   return Status();
 }
 
+// As they came.
+Status CopyTokenizer(const std::string& from, const std::string& folder) {
+  for (const std::string& name : TokenizerFilesIn(from)) {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadFile(JoinPath(from, name)));
+    RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, name), bytes));
+  }
+  return Status();
+}
+
+// An id that config.json has under `key`; -1: none.
+std::int32_t IdIn(const Json& config, const char* key) {
+  const bool is_id = config.contains(key) && config[key].is_number_unsigned() &&
+                     config[key].get<std::uint64_t>() < std::uint64_t{1} << 31;
+  return is_id ? config[key].get<std::int32_t>() : -1;
+}
+
 struct Exported {
   ExportedFolder written;
   std::string no_tokenizer;  // why; "": there is one
 };
 
-Result<Exported> Write(ArtifactClient& store, const Json& checkpoint,
-                       const ExportArguments& arguments, const std::string& folder) {
-  ExportFacts facts;
+class Exporter {
+ public:
+  // `checkpoint`: what FindCheckpoint says. Writes into `folder`, which is there.
+  Exporter(Connection& connection, ArtifactClient& store, const Json& checkpoint,
+           std::string folder)
+      : connection_(connection),
+        store_(store),
+        checkpoint_(checkpoint),
+        folder_(std::move(folder)),
+        fetched_(JoinPath(folder_, ".fetched")) {}
+
+  Result<Exported> Write(const ExportArguments& arguments);
+
+ private:
+  // Each: why there is none; "" when it is written.
+  Result<std::string> WriteTokenizerOf(const Run* run, const ModelConfig& model,
+                                       const Json& config);
+  Result<std::string> WriteOwnTokenizer(const ModelConfig& model, const Json& config);
+  Result<std::string> WriteTrainedTokenizer(const Run& run);
+  Result<std::string> WriteDatasetTokenizer(const Run& run);
+
+  Connection& connection_;
+  ArtifactClient& store_;
+  const Json& checkpoint_;
+  const std::string folder_;
+  const std::string fetched_;
+  ExportFacts facts_;
+};
+
+// Of a model that is exported as it came.
+Result<std::string> Exporter::WriteOwnTokenizer(const ModelConfig& model, const Json& config) {
+  facts_.bos_id = IdIn(config, "bos_token_id");
+  facts_.eos_id = IdIn(config, "eos_token_id");
+  if (TokenizerWord(TokenizerFilesIn(fetched_)).empty()) {
+    return std::string(
+        "none is stored with these weights: export the run, or copy the one that came"
+        " with the model");
+  }
+  const auto tokenizer = OpenFolderTokenizer(fetched_, model.vocab_size);
+  if (tokenizer.ok()) {
+    const Vocabulary& vocabulary = (*tokenizer)->vocabulary();
+    if (facts_.bos_id < 0) facts_.bos_id = vocabulary.bos_id;
+    if (facts_.eos_id < 0) facts_.eos_id = vocabulary.eot_id;
+  }
+  RETURN_IF_ERROR(CopyTokenizer(fetched_, folder_));
+  return std::string();
+}
+
+Result<std::string> Exporter::WriteDatasetTokenizer(const Run& run) {
+  const Result<std::unique_ptr<Tokenizer>> tokenizer = TokenizerOf(checkpoint_, run);
+  if (!tokenizer.ok()) return tokenizer.status().message();
+  const Vocabulary& vocabulary = (*tokenizer)->vocabulary();
+  facts_.bos_id = vocabulary.bos_id;
+  facts_.eos_id = vocabulary.eot_id;
+  const Result<std::string> text = HuggingFaceText(vocabulary);
+  if (!text.ok()) return text.status().message();
+  RETURN_IF_ERROR(WriteTokenizer(vocabulary, *text, facts_.trained_length, folder_));
+  return std::string();
+}
+
+// Of a model that was trained on a dataset: the dataset's; in the files of the imported model that the
+// run started from, where that has the same ids, for they say more.
+Result<std::string> Exporter::WriteTrainedTokenizer(const Run& run) {
+  if (!run.init) return WriteDatasetTokenizer(run);
+  const Json question = {{"target", run.init->sha256}, {"which", "last"}};
+  ASSIGN_OR_RETURN(const Json start, connection_.Call("FindCheckpoint", question));
+  const std::string own = JoinPath(fetched_, "tokenizer");
+  RETURN_IF_ERROR(Fetch(store_, start, &IsTokenizerFile, own));
+  const auto tokenizer = OpenFolderTokenizer(own, run.model.vocab_size);
+  if (tokenizer.ok() && (*tokenizer)->vocabulary().Fingerprint() == run.tokenizer_fingerprint) {
+    facts_.bos_id = (*tokenizer)->vocabulary().bos_id;
+    facts_.eos_id = (*tokenizer)->vocabulary().eot_id;
+    RETURN_IF_ERROR(CopyTokenizer(own, folder_));
+    return std::string();
+  }
+  ASSIGN_OR_RETURN(const std::string why, WriteDatasetTokenizer(run));
+  const std::string word = TokenizerWord(TokenizerFilesIn(own));
+  if (why.empty() || word.empty()) return why;
+  return Str(
+      why, "; the model that the run started from has a ", word,
+      ", which is not known to be the dataset's: if it is, copy it from what `longrun export ",
+      run.init->sha256, " FOLDER` writes");
+}
+
+Result<std::string> Exporter::WriteTokenizerOf(const Run* run, const ModelConfig& model,
+                                               const Json& config) {
+  const bool is_own = run == nullptr || !TokenizerWord(TokenizerFilesIn(fetched_)).empty();
+  return is_own ? WriteOwnTokenizer(model, config) : WriteTrainedTokenizer(*run);
+}
+
+Result<Exported> Exporter::Write(const ExportArguments& arguments) {
   if (!arguments.dtype.empty()) {
-    ASSIGN_OR_RETURN(facts.type, ParseFloatType(arguments.dtype));
+    ASSIGN_OR_RETURN(facts_.type, ParseFloatType(arguments.dtype));
   }
-  ASSIGN_OR_RETURN(facts.shard_bytes_max, ParseCount(arguments.shard_size));
-  const std::string fetched = JoinPath(folder, ".fetched");
-  RETURN_IF_ERROR(Fetch(store, checkpoint, fetched));
-  ASSIGN_OR_RETURN(const Json config, ReadConfigFile(fetched));
-  ASSIGN_OR_RETURN(WeightFolder model, OpenWeightFolder(fetched));
-  facts.trained_length = TrainedLength(config);
-  Exported exported;
-  if (!checkpoint.at("run").is_null()) {
-    ASSIGN_OR_RETURN(const Run run, Run::FromJson(checkpoint.at("run")));
+  ASSIGN_OR_RETURN(facts_.shard_bytes_max, ParseCount(arguments.shard_size));
+  RETURN_IF_ERROR(Fetch(store_, checkpoint_, &IsOfTheModel, fetched_));
+  ASSIGN_OR_RETURN(const Json config, ReadConfigFile(fetched_));
+  ASSIGN_OR_RETURN(WeightFolder model, OpenWeightFolder(fetched_));
+  facts_.trained_length = TrainedLength(config);
+  std::optional<Run> run;
+  if (!checkpoint_.at("run").is_null()) {
+    ASSIGN_OR_RETURN(run, Run::FromJson(checkpoint_.at("run")));
     // A run that measures an imported model otherwise than it was made: its own positions.
-    if (!run.trains()) {
-      model.config.model = run.model;
-      if (run.model.position.method != "rope") model.config.extension = Json();
-      RETURN_IF_ERROR(KeepTensorsOf(run.model, model));
+    if (!run->trains()) {
+      model.config.model = run->model;
+      if (run->model.position.method != "rope") model.config.extension = Json();
+      RETURN_IF_ERROR(KeepTensorsOf(run->model, model));
     }
-    if (facts.trained_length == 0) facts.trained_length = run.train.train_length;
-    const Result<std::unique_ptr<Tokenizer>> tokenizer = TokenizerOf(checkpoint, run);
-    Status status = tokenizer.status();
-    if (tokenizer.ok()) {
-      facts.bos_id = (*tokenizer)->vocabulary().bos_id;
-      facts.eos_id = (*tokenizer)->vocabulary().eot_id;
-      status = WriteTokenizer(**tokenizer, facts.trained_length, folder);
-    }
-    exported.no_tokenizer = status.message();
-  } else {
-    exported.no_tokenizer = "an imported model has none here: copy the one that came with it";
+    if (facts_.trained_length == 0) facts_.trained_length = run->train.train_length;
   }
-  ASSIGN_OR_RETURN(exported.written, WriteModelFolder(model, facts, folder));
-  RETURN_IF_ERROR(RemoveAll(fetched));
-  RETURN_IF_ERROR(SyncFolder(folder));
+  Exported exported;
+  ASSIGN_OR_RETURN(exported.no_tokenizer,
+                   WriteTokenizerOf(run ? &*run : nullptr, model.config.model, config));
+  ASSIGN_OR_RETURN(exported.written, WriteModelFolder(model, facts_, folder_));
+  for (const std::string& name : TokenizerFilesIn(folder_)) exported.written.files.push_back(name);
+  RETURN_IF_ERROR(RemoveAll(fetched_));
+  RETURN_IF_ERROR(SyncFolder(folder_));
   return exported;
 }
 
@@ -167,7 +265,8 @@ int Export(const ExportArguments& arguments, const std::string& output, const st
     temporary = JoinPath(FolderOf(folder), Str(".", BaseName(folder), ".export"));
     RETURN_IF_ERROR(RemoveAll(temporary));
     RETURN_IF_ERROR(MakeFolders(temporary));
-    ASSIGN_OR_RETURN(const Exported exported, Write(*store, checkpoint, arguments, temporary));
+    Exporter exporter(coordinator->connection(), *store, checkpoint, temporary);
+    ASSIGN_OR_RETURN(const Exported exported, exporter.Write(arguments));
     RETURN_IF_ERROR(RenameSync(temporary, folder));
     temporary.clear();
     return Json{
@@ -208,7 +307,7 @@ void AddExport(Verbs& verbs) {
                       "longrun export 1f2e3d4c ./my-model --dtype bf16 --checkpoint best"});
   const auto arguments = std::make_shared<ExportArguments>();
   verb->add_option("RUN", arguments->target,
-                   "a run's id (8 digits or more), or an imported model's name")
+                   "a run's id (8 digits or more), or an imported model's name or digest")
       ->required();
   verb->add_option("FOLDER", arguments->folder, "that is made; it must not be there, or be empty")
       ->required();

@@ -20,6 +20,7 @@
 #include "client/models.h"
 #include "client/output.h"
 #include "client/render.h"
+#include "client/tokenizer_files.h"
 #include "model/hugging_face/finite.h"
 #include "model/hugging_face/folder.h"
 #include "model/hugging_face/manifest.h"
@@ -51,8 +52,8 @@ class ProgressLine {
   bool drawn_ = false;
 };
 
-// The files that are the model: config.json and the weights. Tokenizers, cards and other formats of the
-// same weights stay behind.
+// The files that are the model: config.json, the weights and the tokenizer. Cards and other formats of
+// the same weights stay behind.
 struct FolderContent {
   std::vector<FolderFile> files;
   std::string manifest;  // text
@@ -65,6 +66,7 @@ Result<FolderContent> ReadContent(const std::string& folder, const WeightFolder&
   FolderContent content;
   std::vector<std::string> paths = {JoinPath(folder, "config.json")};
   for (const std::string& path : checked.files.paths()) paths.push_back(path);
+  for (const std::string& name : TokenizerFilesIn(folder)) paths.push_back(JoinPath(folder, name));
   for (const std::string& path : paths) {
     ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(path));
     content.n_bytes += n_bytes;
@@ -166,6 +168,33 @@ Result<bool> Register(Connection& connection, ArtifactClient& store, const std::
   }
 }
 
+// {"files", "n_tokens", "not_read"}: what is kept, and what longrun makes of it.
+Json TokenizerJson(const std::string& folder, const ModelConfig& model) {
+  Json json = {{"files", TokenizerFilesIn(folder)}, {"n_tokens", nullptr}, {"not_read", nullptr}};
+  const Result<std::unique_ptr<Tokenizer>> tokenizer =
+      OpenFolderTokenizer(folder, model.vocab_size);
+  if (tokenizer.ok()) {
+    json["n_tokens"] = (*tokenizer)->vocabulary().tokens.size();
+  } else {
+    json["not_read"] = tokenizer.status().message();
+  }
+  return json;
+}
+
+std::string TokenizerLine(const Json& tokenizer) {
+  const auto files = tokenizer.at("files").get<std::vector<std::string>>();
+  const std::string word = TokenizerWord(files);
+  if (word.empty())
+    return Str("without a tokenizer: ", tokenizer.at("not_read").get<std::string>());
+  if (!tokenizer.at("n_tokens").is_null()) {
+    return Str("with its tokenizer of ", tokenizer.at("n_tokens").get<std::int64_t>(), " tokens");
+  }
+  return Str("its tokenizer (", word,
+             ") is kept for `longrun export`; longrun itself cannot read "
+             "it: ",
+             tokenizer.at("not_read").get<std::string>());
+}
+
 int Import(const std::string& name, const std::string& given, const std::string& output,
            const std::string& state) {
   if (!IsSafeName(name)) {
@@ -204,6 +233,7 @@ int Import(const std::string& name, const std::string& given, const std::string&
                 {"position", model.position.method},
                 {"parameters", model.ParameterCount()},
                 {"bytes", content.n_bytes},
+                {"tokenizer", TokenizerJson(*folder, model)},
                 {"status", created ? "new" : "same"}};
   };
   Result<Json> done = work();
@@ -220,6 +250,7 @@ int Import(const std::string& name, const std::string& given, const std::string&
                FormatCount(done->at("parameters").get<std::int64_t>()).c_str(),
                done->at("position").get<std::string>().c_str(),
                is_new ? "; the folder is not needed any more" : "; it was imported before");
+  std::fprintf(stderr, "%s\n", TokenizerLine(done->at("tokenizer")).c_str());
   return kExitOk;
 }
 

@@ -10,6 +10,7 @@
 #include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
+#include "client/tokenizer_files.h"
 
 namespace longrun {
 namespace {
@@ -19,26 +20,45 @@ std::string ArchitectureOf(const Json& config) {
   return config.value("architecture", config.value("model_type", "gpt2"));
 }
 
+// All, each with the names of its tokenizer's files as "tokenizer".
+Result<Json> Models(const std::string& state) {
+  Asker asker(state);
+  ASSIGN_OR_RETURN(const Json answer, asker.Ask("ListModels", Json::object()));
+  Json models = answer.at("models");
+  for (Json& model : models) {
+    ASSIGN_OR_RETURN(const Json found, asker.Ask("FindCheckpoint", {{"target", model.at("sha256")},
+                                                                    {"which", "last"}}));
+    model["tokenizer"] = Json::array();
+    for (const Json& file : found.at("files")) {
+      const auto name = file.at("name").get<std::string>();
+      if (IsTokenizerFile(name)) model["tokenizer"].push_back(name);
+    }
+  }
+  return models;
+}
+
 int List(const std::string& output, const std::string& state) {
-  const Result<Json> answer = Ask(state, "ListModels", Json::object());
-  if (!answer.ok()) return Report(answer.status());
+  const Result<Json> models = Models(state);
+  if (!models.ok()) return Report(models.status());
   if (output == "json") {
-    Print(RenderJson(answer->at("models")));
+    Print(RenderJson(*models));
     return kExitOk;
   }
   std::vector<std::vector<std::string>> rows;
-  for (const Json& model : answer->at("models")) {
+  for (const Json& model : *models) {
+    const std::string tokenizer =
+        TokenizerWord(model.at("tokenizer").get<std::vector<std::string>>());
     rows.push_back({model.at("name").get<std::string>(),
                     ShortId(model.at("sha256").get<std::string>()),
                     ArchitectureOf(model.at("config")), model.at("position").get<std::string>(),
                     FormatCount(model.at("parameters").get<std::int64_t>()),
                     FormatBytes(model.at("bytes").get<std::int64_t>()),
-                    model.at("source").get<std::string>()});
+                    tokenizer.empty() ? "none" : tokenizer, model.at("source").get<std::string>()});
   }
   const std::vector<std::string> header = {"name",       "digest", "architecture", "position",
-                                           "parameters", "size",   "imported from"};
+                                           "parameters", "size",   "tokenizer",    "imported from"};
   const std::vector<Align> align = {Align::kLeft,  Align::kLeft,  Align::kLeft, Align::kLeft,
-                                    Align::kRight, Align::kRight, Align::kLeft};
+                                    Align::kRight, Align::kRight, Align::kLeft, Align::kLeft};
   Print(output == "csv" ? RenderCsv(header, rows) : RenderColumns(header, align, rows));
   return kExitOk;
 }

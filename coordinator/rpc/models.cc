@@ -141,6 +141,13 @@ Result<Wanted> WantedBy(Parts& parts, StoreReader& reader,
   Result<SweepRunRow> row = reader.FindRun(request.target());
   if (row.ok()) return WantedOfRun(parts, std::move(row).value(), request.which());
   if (row.status().code() != Code::kNotFound && request.target().size() >= 8) return row.status();
+  if (IsSha256Hex(request.target())) {
+    // A run may have started from it when its name is gone.
+    ASSIGN_OR_RETURN(const auto files, reader.CheckpointFiles(request.target()));
+    const bool is_model = std::ranges::any_of(
+        files, [](const ArtifactFileRow& file) { return file.name == "config.json"; });
+    if (is_model) return Wanted{.sha256 = request.target()};
+  }
   return Status(Code::kNotFound, Str("\"", request.target(),
                                      "\" is neither a run (8 digits or more of it) nor an imported "
                                      "model; `longrun get SWEEP` shows runs, `longrun models ls` "
