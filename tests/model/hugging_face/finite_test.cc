@@ -44,7 +44,7 @@ TEST(FiniteTest, TheFirstOfEachTypeIsFoundWhereverItStands) {
         .type = one.type, .shape = {kEntries}, .bytes = std::span(bytes).subspan(1)};
     for (std::size_t i = 0; i < kEntries; ++i) put(i, one.largest);
     EXPECT_EQ(FirstNonFinite(tensor), std::nullopt) << StoredTypeName(one.type);
-    for (const std::size_t at : {0, 1, 4095, 4096, 9999}) {
+    for (const std::size_t at : {0U, 1U, 4095U, 4096U, 9999U}) {
       for (const std::uint64_t bits : one.bad) {
         put(at, bits);
         put(kEntries - 1, bits);

@@ -104,7 +104,7 @@ TEST(RecomputeMemoryTest, TheMostMemoryIsLess) {
   config.model.n_layer = 6;
   config.model.d_model = 32;
   config.model.d_ff = 128;
-  MemoryMeter meter(c10::Device(c10::DeviceType::CPU));
+  MemoryMeter meter{c10::Device(c10::DeviceType::CPU)};
   const auto peak = [&](bool checkpointing) {
     Transformer net = SmallNet(config, "fp32");
     net.SetActivationCheckpointing(checkpointing);
