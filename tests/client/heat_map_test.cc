@@ -138,10 +138,12 @@ std::vector<Box> TextBoxes(const Drawing& drawing) {
 TEST(HeatMapTest, TextsLieInsideAndTouchNeitherEachOtherNorTheMap) {
   for (const std::int64_t n : {8, 256, 1000, 8192}) {
     for (const auto& [width, height] : {std::pair(760, 780), {360, 360}, {500, 900}, {1200, 600}}) {
-      AttentionMap map =
-          PoolMap(Falling(std::min<std::int64_t>(n, 64)), 64, AttentionMap::Pool::kMean);
-      map.block = n / map.Side();  // the numbers do not matter here
+      // Numbers of a shorter text: only where things lie matters here.
+      const std::int64_t block = (n + 63) / 64, side = (n + block - 1) / block;
+      AttentionMap map = PoolMap(Falling(side), side, AttentionMap::Pool::kMean);
+      map.block = block;
       map.n_tokens = n;
+      ASSERT_EQ(map.Side(), side);
       HeatMap heat = Heat(8, 128);
       heat.map = map;
       const Drawing drawing = LayOut(heat, width, height);

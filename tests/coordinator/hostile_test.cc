@@ -25,6 +25,13 @@
 #include "sweeps/event.h"
 #include "tests/crash/service.h"
 
+// The address sanitizer holds back what was freed: what is resident beside it says nothing.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LONGRUN_RESIDENT_IS_HELD_BACK
+#endif
+#endif
+
 namespace longrun {
 namespace {
 
@@ -736,7 +743,9 @@ TEST_F(HostileTest, SessionsThatSayNothingAndReadersThatDoNotReadCostLittle) {
   const std::int64_t after = ResidentMib();
   std::printf("resident: %lld MiB before, %lld MiB after\n", static_cast<long long>(before),
               static_cast<long long>(after));
+#ifndef LONGRUN_RESIDENT_IS_HELD_BACK
   EXPECT_LT(after - before, 60);
+#endif
   context.TryCancel();
   (void)deaf->Finish();
   for (const auto& one : contexts) one->TryCancel();
