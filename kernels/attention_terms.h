@@ -3,29 +3,85 @@
 //   s[b][h][i][j] = scale * <rotate(q_i, p), rotate(k_j, j)> + bias[b][h][i][j],   p = q_offset + i
 //                 = -inf where query i does not see key j
 //
+// bias is the sum of the terms that are present; a term that is absent costs nothing.
+//
 // B batch, H heads, T_q queries, T_k keys, D head_dim, R rotary channels (even, R <= D).
-// Keys stand at positions 0 .. T_k - 1, query i at position p. A term that is absent costs nothing.
+// Keys stand at positions 0 .. T_k - 1, query i at position p. Numbers that belong to positions are
+// double: angles and prefix sums lose in fp32 what attention needs (kernels/README.md), and there are
+// few of them.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 namespace longrun {
 
-// Causal: query i sees key j when j <= q_offset + i. Not causal: it sees every key.
+// Query i sees key j when every line that is asked for says so:
+//   causal     j <= p
+//   window w   |p - j| < w, or j is one of the first n_sink keys (of the document)
+//   documents  p and j lie in the same one
 struct Visibility {
   bool causal = true;
   std::int64_t q_offset = 0;  // the position of query 0; negative: the first queries see nothing
+  std::int64_t window = 0;    // keys, the query's own among them; 0: no window
+  std::int64_t n_sink = 0;    // with a window alone, and causal
+  // (B, T_k): where the document of each position begins; empty: one document. With documents every
+  // query stands at a key: 0 <= q_offset, q_offset + T_q <= T_k.
+  std::span<const std::int32_t> document_begin = {};
 };
+
+// The (n_positions) row of Visibility::document_begin for documents that begin at cu_seqlens[0] = 0,
+// cu_seqlens[1], ... and end where the next begins, the last at cu_seqlens.back() = n_positions.
+std::vector<std::int32_t> DocumentBegins(std::span<const std::int32_t> cu_seqlens);
 
 // One-sided: bias = c_j. A bias a_i + c_j is the same thing, since a_i cancels in the softmax where
 // every visible key of row i has it: b_i - b_j is passed as c = -b.
 // Two-sided: bias = r_p - r_j for j <= p, r_j - r_p beyond. Every query stands at a key there:
 // 0 <= q_offset, q_offset + T_q <= T_k.
+//
+// The numbers come in one of three forms.
 struct KeyBias {
-  std::span<const double> values;  // (B, H, T_k): c, or r
+  std::span<const double> values = {};  // (B, H, T_k): c, or r
   bool two_sided = false;
+  // The same in less space: c_j = anchor[j / kAnchorKeys] + local[j].
+  static constexpr std::int64_t kAnchorKeys = 128;
+  std::span<const float> local = {};    // (B, H, T_k)
+  std::span<const double> anchor = {};  // (B, H, ceil(T_k / kAnchorKeys))
+  // c_j = slope[h] j (ALiBi).
+  std::span<const double> slope = {};  // (H)
+
+  // `head` is b H + h.
+  double At(std::int64_t head, std::int64_t n_head, std::int64_t n_key, std::int64_t j) const {
+    if (!slope.empty()) {
+      return slope[static_cast<std::size_t>(head % n_head)] * static_cast<double>(j);
+    }
+    const auto at = static_cast<std::size_t>(head * n_key + j);
+    if (!values.empty()) return values[at];
+    const std::int64_t n_anchor = (n_key + kAnchorKeys - 1) / kAnchorKeys;
+    return anchor[static_cast<std::size_t>(head * n_anchor + j / kAnchorKeys)] +
+           static_cast<double>(local[at]);
+  }
+};
+
+// bias = t[h][distance p - j]. The table begins with the largest distance ahead (the most negative);
+// what lies beyond either end has the number of that end.
+struct DistanceTable {
+  std::span<const double> values = {};  // (H, n_distance)
+  std::int64_t n_distance = 0;
+  std::int64_t n_ahead = 0;  // entry 0 is distance -n_ahead; 0 where no key ahead is seen
+};
+
+// bias = slope[h][s] u + intercept[h][s], u = psi[|p - j|] row_factor[p], s the number of knots <= u.
+// A network of one hidden layer of ReLUs over u (FIRE) is such a function. Every query stands at a
+// position of row_factor.
+struct PiecewiseLinear {
+  std::span<const double> psi = {};         // (n >= the largest distance seen + 1)
+  std::span<const double> row_factor = {};  // (n >= q_offset + T_q), by position
+  std::span<const double> knots = {};       // (K), ascending; empty: one segment
+  std::span<const double> slope = {};       // (H, K + 1)
+  std::span<const double> intercept = {};   // (H, K + 1)
 };
 
 // The channels of a row turn in pairs; those from R on pass through.
@@ -36,6 +92,17 @@ struct RotationTable {
   std::span<const double> cos, sin;  // (positions, R/2), of the angle position * frequency[c]
   std::int64_t n_rotary = 0;         // R
   Layout layout = Layout::kHalf;
+  // (positions, R/2), or empty: queries are multiplied by it, keys divided (xPos).
+  std::span<const double> growth = {};
+};
+
+// p[i][j] is multiplied by 0 with the given probability, else by 1 / (1 - probability); both rounded
+// to 2^-16 steps of the probability. Which is a function of (seed, offset, b, h, i, j) alone:
+// kernels/dropout.h.
+struct Dropout {
+  double probability = 0.0;  // in [0, 1)
+  std::uint64_t seed = 0;
+  std::uint32_t offset = 0;  // another one for each layer and step
 };
 
 struct AttentionTerms {
@@ -43,6 +110,9 @@ struct AttentionTerms {
   Visibility visibility = {};
   std::optional<KeyBias> key_bias = {};
   std::optional<RotationTable> rotation = {};
+  std::optional<DistanceTable> distance_table = {};
+  std::optional<PiecewiseLinear> piecewise = {};
+  std::optional<Dropout> dropout = {};
 };
 
 }  // namespace longrun

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "kernels/dropout.h"
 #include "kernels/rotation.h"
 
 namespace longrun {
@@ -36,7 +37,8 @@ void CheckCall(const AttentionInput& input, const AttentionTerms& terms) {
   LR_CHECK(input.k.size() == Elements(n.batch, n.n_kv_head, n.n_key, n.head_dim));
   LR_CHECK(input.v.size() == input.k.size());
   if (terms.key_bias) {
-    LR_CHECK(terms.key_bias->values.size() == Elements(n.batch, n.n_head, n.n_key));
+    LR_CHECK(terms.key_bias->values.empty() ||
+             terms.key_bias->values.size() == Elements(n.batch, n.n_head, n.n_key));
     if (terms.key_bias->two_sided) {
       LR_CHECK(terms.visibility.q_offset >= 0);
       LR_CHECK(terms.visibility.q_offset + n.n_query <= n.n_key);
@@ -44,18 +46,35 @@ void CheckCall(const AttentionInput& input, const AttentionTerms& terms) {
   }
 }
 
+enum class Side { kQuery, kKey };
+
+// Multiplies the pairs of a row by the table's growth, or divides.
+void GrowRow(const RotationTable& table, std::int64_t position, Side side, std::span<double> row) {
+  if (table.growth.empty()) return;
+  const auto n_pairs = static_cast<std::size_t>(table.n_rotary / 2);
+  const bool half = table.layout == RotationTable::Layout::kHalf;
+  for (std::size_t c = 0; c < n_pairs; ++c) {
+    const double growth = table.growth[static_cast<std::size_t>(position) * n_pairs + c];
+    const double factor = side == Side::kQuery ? growth : 1.0 / growth;
+    row[half ? c : 2 * c] *= factor;
+    row[half ? c + n_pairs : 2 * c + 1] *= factor;
+  }
+}
+
 // The rows of (n_series, T, D), the row of index t turned to (or back from) position t + offset. A
 // query before position 0 sees no key: it is left as it is.
-std::vector<double> Rotate(std::span<const double> x, const AttentionTerms& terms,
-                           std::int64_t n_row, std::int64_t head_dim, std::int64_t offset,
-                           bool inverse) {
+std::vector<double> Rotate(std::span<const double> x, const AttentionTerms& terms, Side side,
+                           std::int64_t n_row, std::int64_t head_dim, bool inverse) {
+  const std::int64_t offset = side == Side::kQuery ? terms.visibility.q_offset : 0;
   std::vector<double> y(x.begin(), x.end());
   if (!terms.rotation || n_row == 0) return y;
   const auto width = static_cast<std::size_t>(head_dim);
   for (std::size_t row = 0; row * width < y.size(); ++row) {
     const std::int64_t position = static_cast<std::int64_t>(row) % n_row + offset;
     if (position < 0) continue;
-    RotateRow(*terms.rotation, position, inverse, std::span(y).subspan(row * width, width));
+    const std::span<double> turned = std::span(y).subspan(row * width, width);
+    RotateRow(*terms.rotation, position, inverse, turned);
+    GrowRow(*terms.rotation, position, side, turned);  // commutes with the rotation of its pair
   }
   return y;
 }
@@ -65,8 +84,8 @@ struct Attention {
   Attention(const AttentionInput& input, const AttentionTerms& the_terms)
       : n(input.size),
         terms(the_terms),
-        q(Rotate(input.q, terms, n.n_query, n.head_dim, terms.visibility.q_offset, false)),
-        k(Rotate(input.k, terms, n.n_key, n.head_dim, 0, false)),
+        q(Rotate(input.q, terms, Side::kQuery, n.n_query, n.head_dim, false)),
+        k(Rotate(input.k, terms, Side::kKey, n.n_key, n.head_dim, false)),
         v(input.v) {}
 
   std::size_t QueryRow(std::int64_t b, std::int64_t h, std::int64_t i) const {
@@ -84,33 +103,89 @@ struct Attention {
     const auto width = static_cast<std::size_t>(n.head_dim);
     return x.subspan(row * width, width);
   }
-  // Keys that query i sees are 0 .. SeenKeys(i) - 1.
-  std::int64_t SeenKeys(std::int64_t i) const {
-    if (!terms.visibility.causal) return n.n_key;
-    return std::clamp<std::int64_t>(terms.visibility.q_offset + i + 1, 0, n.n_key);
+  std::int64_t Position(std::int64_t i) const { return terms.visibility.q_offset + i; }
+
+  bool Sees(std::int64_t b, std::int64_t i, std::int64_t j) const {
+    const Visibility& visibility = terms.visibility;
+    const std::int64_t p = Position(i);
+    if (visibility.causal && j > p) return false;
+    std::int64_t begin = 0;  // of the query's document
+    if (!visibility.document_begin.empty()) {
+      const auto begin_of = [&](std::int64_t t) {
+        return visibility.document_begin[static_cast<std::size_t>(b * n.n_key + t)];
+      };
+      if (begin_of(p) != begin_of(j)) return false;
+      begin = begin_of(p);
+    }
+    return visibility.window == 0 || std::abs(p - j) < visibility.window ||
+           j < begin + visibility.n_sink;
+  }
+
+  // +1 where a two-sided bias is r_p - r_j, -1 where it is r_j - r_p.
+  double Sign(std::int64_t i, std::int64_t j) const { return j <= Position(i) ? 1.0 : -1.0; }
+
+  std::size_t DistanceIndex(std::int64_t h, std::int64_t i, std::int64_t j) const {
+    const DistanceTable& table = *terms.distance_table;
+    const std::int64_t entry = Position(i) - j + table.n_ahead;
+    return static_cast<std::size_t>(h * table.n_distance +
+                                    std::clamp<std::int64_t>(entry, 0, table.n_distance - 1));
+  }
+
+  // The argument of the piecewise linear function, and where its numbers lie.
+  struct Piece {
+    double u = 0.0;
+    std::size_t segment = 0, psi = 0, row = 0;
+  };
+  Piece PieceOf(std::int64_t h, std::int64_t i, std::int64_t j) const {
+    const PiecewiseLinear& f = *terms.piecewise;
+    Piece piece = {.psi = static_cast<std::size_t>(std::abs(Position(i) - j)),
+                   .row = static_cast<std::size_t>(Position(i))};
+    piece.u = f.psi[piece.psi] * f.row_factor[piece.row];
+    piece.segment = static_cast<std::size_t>(h) * (f.knots.size() + 1);
+    for (const double knot : f.knots) piece.segment += knot <= piece.u ? 1 : 0;
+    return piece;
   }
 
   double Bias(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) const {
-    if (!terms.key_bias) return 0.0;
-    const std::span<const double> values = terms.key_bias->values;
-    if (!terms.key_bias->two_sided) return values[BiasIndex(b, h, j)];
-    const std::int64_t p = terms.visibility.q_offset + i;
-    const double difference = values[BiasIndex(b, h, p)] - values[BiasIndex(b, h, j)];
-    return j <= p ? difference : -difference;
+    double bias = 0.0;
+    if (terms.key_bias) {
+      const KeyBias& term = *terms.key_bias;
+      const auto at = [&](std::int64_t t) {
+        return term.At(b * n.n_head + h, n.n_head, n.n_key, t);
+      };
+      bias += term.two_sided ? Sign(i, j) * (at(Position(i)) - at(j)) : at(j);
+    }
+    if (terms.distance_table) bias += terms.distance_table->values[DistanceIndex(h, i, j)];
+    if (terms.piecewise) {
+      const Piece piece = PieceOf(h, i, j);
+      bias += terms.piecewise->slope[piece.segment] * piece.u +
+              terms.piecewise->intercept[piece.segment];
+    }
+    return bias;
   }
 
-  // Writes s[i][0 .. seen) into `s` and gives lse[i].
+  // Writes s[i][0 .. T_k) into `s` and gives lse[i].
   double Scores(std::int64_t b, std::int64_t h, std::int64_t i, std::span<double> s) const {
     const std::span<const double> q_i = Row(std::span(q), QueryRow(b, h, i));
     double largest = kHidden;
     for (std::size_t j = 0; j < s.size(); ++j) {
       const auto key = static_cast<std::int64_t>(j);
+      s[j] = kHidden;
+      if (!Sees(b, i, key)) continue;
       s[j] = terms.scale * Dot(q_i, Row(std::span(k), KeyRow(b, h, key))) + Bias(b, h, i, key);
       largest = std::max(largest, s[j]);
     }
+    if (largest == kHidden) return kHidden;
     double sum = 0.0;
     for (const double score : s) sum += std::exp(score - largest);
-    return s.empty() ? kHidden : largest + std::log(sum);
+    return largest + std::log(sum);
+  }
+
+  // z[i][j].
+  double Kept(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) const {
+    if (!terms.dropout) return 1.0;
+    return DropoutKeeps(*terms.dropout, b * n.n_head + h, i, j) ? DropoutFactor(*terms.dropout)
+                                                                : 0.0;
   }
 
   AttentionSize n;
@@ -118,6 +193,45 @@ struct Attention {
   std::vector<double> q, k;
   std::span<const double> v;
 };
+
+AttentionGradient ZeroTermGradients(const AttentionSize& n, const AttentionTerms& terms) {
+  AttentionGradient gradient;
+  if (terms.key_bias) gradient.key_bias.resize(Elements(n.batch, n.n_head, n.n_key));
+  if (terms.distance_table) gradient.distance_table.resize(terms.distance_table->values.size());
+  if (terms.piecewise) {
+    gradient.slope.resize(terms.piecewise->slope.size());
+    gradient.intercept.resize(terms.piecewise->intercept.size());
+    gradient.psi.resize(terms.piecewise->psi.size());
+    gradient.row_factor.resize(terms.piecewise->row_factor.size());
+  }
+  return gradient;
+}
+
+struct Element {
+  std::int64_t b, h, i, j;
+};
+
+// What the score of one element, whose gradient is `ds`, passes on to the numbers of the terms.
+void AddTermGradients(const Attention& a, const Element& e, double ds, AttentionGradient& to) {
+  if (a.terms.key_bias) {
+    if (a.terms.key_bias->two_sided) {
+      const double signed_ds = a.Sign(e.i, e.j) * ds;
+      to.key_bias[a.BiasIndex(e.b, e.h, a.Position(e.i))] += signed_ds;
+      to.key_bias[a.BiasIndex(e.b, e.h, e.j)] -= signed_ds;
+    } else {
+      to.key_bias[a.BiasIndex(e.b, e.h, e.j)] += ds;
+    }
+  }
+  if (a.terms.distance_table) to.distance_table[a.DistanceIndex(e.h, e.i, e.j)] += ds;
+  if (a.terms.piecewise) {
+    const PiecewiseLinear& f = *a.terms.piecewise;
+    const Attention::Piece piece = a.PieceOf(e.h, e.i, e.j);
+    to.slope[piece.segment] += ds * piece.u;
+    to.intercept[piece.segment] += ds;
+    to.psi[piece.psi] += ds * f.slope[piece.segment] * f.row_factor[piece.row];
+    to.row_factor[piece.row] += ds * f.slope[piece.segment] * f.psi[piece.psi];
+  }
+}
 
 }  // namespace
 
@@ -128,16 +242,18 @@ AttentionOutput ReferenceAttentionForward(const AttentionInput& input,
   const AttentionSize& n = a.n;
   AttentionOutput out{.o = std::vector<double>(input.q.size(), 0.0),
                       .lse = std::vector<double>(Elements(n.batch, n.n_head, n.n_query))};
+  std::vector<double> s(static_cast<std::size_t>(n.n_key));
   for (std::int64_t b = 0; b < n.batch; ++b) {
     for (std::int64_t h = 0; h < n.n_head; ++h) {
       for (std::int64_t i = 0; i < n.n_query; ++i) {
-        std::vector<double> s(static_cast<std::size_t>(a.SeenKeys(i)));
         const double lse = a.Scores(b, h, i, s);
         const std::size_t row = a.QueryRow(b, h, i);
         out.lse[row] = lse;
-        for (std::size_t j = 0; j < s.size(); ++j) {
-          const std::size_t key_row = a.KeyRow(b, h, static_cast<std::int64_t>(j));
-          AddScaled(std::exp(s[j] - lse), a.Row(a.v, key_row), a.Row(std::span(out.o), row));
+        for (std::int64_t j = 0; j < n.n_key; ++j) {
+          const double score = s[static_cast<std::size_t>(j)];
+          if (score == kHidden) continue;
+          AddScaled(a.Kept(b, h, i, j) * std::exp(score - lse), a.Row(a.v, a.KeyRow(b, h, j)),
+                    a.Row(std::span(out.o), row));
         }
       }
     }
@@ -147,50 +263,48 @@ AttentionOutput ReferenceAttentionForward(const AttentionInput& input,
 
 AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
                                              const AttentionTerms& terms,
-                                             std::span<const double> o_gradient) {
+                                             std::span<const double> o_gradient,
+                                             std::span<const double> o) {
   CheckCall(input, terms);
   LR_CHECK(o_gradient.size() == input.q.size());
   const Attention a(input, terms);
   const AttentionSize& n = a.n;
-  const AttentionOutput out = ReferenceAttentionForward(input, terms);
+  const AttentionOutput out =
+      o.empty() ? ReferenceAttentionForward(input, terms) : AttentionOutput();
+  if (o.empty()) o = out.o;
+  LR_CHECK(o.size() == input.q.size());
 
   std::vector<double> dq(input.q.size(), 0.0);  // of the rotated q and k, until the end
   std::vector<double> dk(input.k.size(), 0.0);
   std::vector<double> dv(input.v.size(), 0.0);
-  std::vector<double> dbias(terms.key_bias ? terms.key_bias->values.size() : 0, 0.0);
-
+  AttentionGradient terms_gradient = ZeroTermGradients(n, terms);
+  std::vector<double> s(static_cast<std::size_t>(n.n_key));
   for (std::int64_t b = 0; b < n.batch; ++b) {
     for (std::int64_t h = 0; h < n.n_head; ++h) {
       for (std::int64_t i = 0; i < n.n_query; ++i) {
-        std::vector<double> s(static_cast<std::size_t>(a.SeenKeys(i)));
         const double lse = a.Scores(b, h, i, s);
         const std::size_t row = a.QueryRow(b, h, i);
         const std::span<const double> do_i = a.Row(o_gradient, row);
-        const double delta = Dot(do_i, a.Row(std::span<const double>(out.o), row));
-        for (std::int64_t j = 0; j < a.SeenKeys(i); ++j) {
+        const double delta = Dot(do_i, a.Row(o, row));
+        for (std::int64_t j = 0; j < n.n_key; ++j) {
+          if (s[static_cast<std::size_t>(j)] == kHidden) continue;
           const std::size_t key_row = a.KeyRow(b, h, j);
           const double p = std::exp(s[static_cast<std::size_t>(j)] - lse);
-          const double ds = p * (Dot(do_i, a.Row(a.v, key_row)) - delta);
-          AddScaled(p, do_i, a.Row(std::span(dv), key_row));
+          const double kept = a.Kept(b, h, i, j);
+          const double ds = p * (kept * Dot(do_i, a.Row(a.v, key_row)) - delta);
+          AddScaled(kept * p, do_i, a.Row(std::span(dv), key_row));
           AddScaled(terms.scale * ds, a.Row(std::span(a.k), key_row), a.Row(std::span(dq), row));
           AddScaled(terms.scale * ds, a.Row(std::span(a.q), row), a.Row(std::span(dk), key_row));
-          if (!terms.key_bias) continue;
-          if (terms.key_bias->two_sided) {
-            const std::int64_t position = terms.visibility.q_offset + i;
-            const double signed_ds = j <= position ? ds : -ds;
-            dbias[a.BiasIndex(b, h, position)] += signed_ds;
-            dbias[a.BiasIndex(b, h, j)] -= signed_ds;
-          } else {
-            dbias[a.BiasIndex(b, h, j)] += ds;
-          }
+          AddTermGradients(a, {.b = b, .h = h, .i = i, .j = j}, ds, terms_gradient);
         }
       }
     }
   }
-  return {.q = Rotate(dq, terms, n.n_query, n.head_dim, terms.visibility.q_offset, true),
-          .k = Rotate(dk, terms, n.n_key, n.head_dim, 0, true),
-          .v = std::move(dv),
-          .key_bias = std::move(dbias)};
+  AttentionGradient gradient = std::move(terms_gradient);
+  gradient.q = Rotate(dq, terms, Side::kQuery, n.n_query, n.head_dim, true);
+  gradient.k = Rotate(dk, terms, Side::kKey, n.n_key, n.head_dim, true);
+  gradient.v = std::move(dv);
+  return gradient;
 }
 
 }  // namespace longrun

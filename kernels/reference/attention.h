@@ -4,17 +4,21 @@
 //   s[i][j] = scale * <q~_i, k~_j> + bias[i][j]    q~, k~ rotated; terms: kernels/attention_terms.h
 //   lse[i]  = log sum over visible j of exp(s[i][j])
 //   p[i][j] = exp(s[i][j] - lse[i])
-//   o[i]    = sum over j of p[i][j] v_j
+//   o[i]    = sum over j of z[i][j] p[i][j] v_j    z: dropout (kernels/dropout.h), else 1
 //
 // Backward, given do = dL/do:
 //
 //   delta[i]  = <do_i, o_i>
-//   ds[i][j]  = p[i][j] (<do_i, v_j> - delta[i])
-//   dv_j      = sum over i of p[i][j] do_i
+//   ds[i][j]  = p[i][j] (z[i][j] <do_i, v_j> - delta[i])
+//   dv_j      = sum over i of z[i][j] p[i][j] do_i
 //   dq~_i     = scale sum over j of ds[i][j] k~_j         dq = dq~ rotated back
 //   dk~_j     = scale sum over i of ds[i][j] q~_i         dk = dk~ rotated back
 //   dc_j      = sum over i of ds[i][j]                   one-sided key bias; sum over j of dc_j = 0
 //   dr_p     += sigma ds[i][j],  dr_j -= sigma ds[i][j]  two-sided; sigma = 1 for j <= p, else -1
+//   dt[p - j]     += ds[i][j]                                          distance table
+//   dslope[s]     += ds[i][j] u,  dintercept[s] += ds[i][j]            piecewise, u in segment s
+//   dpsi[|p - j|] += ds[i][j] slope[s] row_factor[p]
+//   drow_factor[p] += ds[i][j] slope[s] psi[|p - j|]
 //
 // Shapes:  q, o (B, H, T_q, D); k, v (B, H_kv, T_k, D); lse (B, H, T_q); all dense, row-major
 //          query head h reads key head h / (H / H_kv)
@@ -51,13 +55,18 @@ struct AttentionOutput {
 struct AttentionGradient {
   std::vector<double> q, k, v;   // as the inputs
   std::vector<double> key_bias;  // (B, H, T_k): of c, or of r; empty without the term
+  // As in AttentionTerms; empty without the term.
+  std::vector<double> distance_table;
+  std::vector<double> slope, intercept, psi, row_factor;
 };
 
 AttentionOutput ReferenceAttentionForward(const AttentionInput& input, const AttentionTerms& terms);
 
-// `o_gradient` (B, H, T_q, D) is dL/do.
+// `o_gradient` (B, H, T_q, D) is dL/do. `o`: as forward's caller stored it, which may have rounded it;
+// empty: worked out anew.
 AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
                                              const AttentionTerms& terms,
-                                             std::span<const double> o_gradient);
+                                             std::span<const double> o_gradient,
+                                             std::span<const double> o = {});
 
 }  // namespace longrun

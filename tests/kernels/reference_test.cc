@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "kernels/attention.h"
+#include "kernels/dropout.h"
 #include "kernels/reference/attention.h"
 #include "kernels/reference/key_bias.h"
 #include "kernels/rotation.h"
@@ -223,6 +225,132 @@ TEST(ReferenceAttentionTest, GradientsOfATwoSidedBiasMatchCentralDifferences) {
 TEST(ReferenceAttentionTest, GradientsOfBothRotationsMatchCentralDifferences) {
   ExpectGradientsMatch({.rotated = true});
   ExpectGradientsMatch({.rotated = true, .layout = RotationTable::Layout::kInterleaved});
+}
+
+// Every number that a term has, beside what the loops say its gradient is.
+void ExpectTermGradientsMatch(bool causal) {
+  const AttentionSize size = {
+      .batch = 2, .n_head = 2, .n_kv_head = 1, .n_query = 5, .n_key = 6, .head_dim = 4};
+  std::vector<double> q = Wave(2 * 2 * 5 * 4, 0.37, 0.11);
+  std::vector<double> k = Wave(2 * 6 * 4, 0.53, 0.29);
+  std::vector<double> v = Wave(2 * 6 * 4, 0.71, 0.05);
+  std::vector<double> table = Wave(2 * 5, 0.9, 0.4);
+  std::vector<double> psi = {0.0, 0.3, 0.5, 0.6, 0.7, 0.75};
+  std::vector<double> row_factor = {1.1, 1.2, 0.9, 1.0, 0.8, 1.05};
+  const std::vector<double> knots = {0.2, 0.55};
+  std::vector<double> slope = Wave(2 * 3, 1.3, 0.2);
+  std::vector<double> intercept = Wave(2 * 3, 0.6, 0.7);
+  const auto rotation = MakeRotationTable(std::vector<double>{1.0, 0.05}, 6);
+  const std::vector<double> growth = {1.0, 1.0,  1.1, 1.05, 1.2, 1.1,
+                                      1.3, 1.15, 1.4, 1.2,  1.5, 1.25};
+  AttentionTerms terms = {
+      .scale = 0.8,
+      .visibility = {.causal = causal, .q_offset = 1, .window = 4, .n_sink = causal ? 1 : 0},
+      .rotation = rotation.View(RotationTable::Layout::kHalf, 4),
+      .distance_table = DistanceTable{.values = table, .n_distance = 5, .n_ahead = causal ? 0 : 2},
+      .piecewise = PiecewiseLinear{.psi = psi,
+                                   .row_factor = row_factor,
+                                   .knots = knots,
+                                   .slope = slope,
+                                   .intercept = intercept},
+      .dropout = Dropout{.probability = 0.3, .seed = 17}};
+  terms.rotation->growth = growth;
+
+  const AttentionInput input = {.size = size, .q = q, .k = k, .v = v};
+  const auto loss = [&] { return Digest(ReferenceAttentionForward(input, terms).o); };
+  const auto gradient = ReferenceAttentionBackward(input, terms, DigestGradient(q.size()));
+  ExpectNear(gradient.q, CentralDifferences(q, loss), 1e-8);
+  ExpectNear(gradient.k, CentralDifferences(k, loss), 1e-8);
+  ExpectNear(gradient.v, CentralDifferences(v, loss), 1e-8);
+  ExpectNear(gradient.distance_table, CentralDifferences(table, loss), 1e-8);
+  ExpectNear(gradient.slope, CentralDifferences(slope, loss), 1e-8);
+  ExpectNear(gradient.intercept, CentralDifferences(intercept, loss), 1e-8);
+  ExpectNear(gradient.psi, CentralDifferences(psi, loss), 1e-8);
+  ExpectNear(gradient.row_factor, CentralDifferences(row_factor, loss), 1e-8);
+}
+
+TEST(ReferenceAttentionTest, GradientsOfTermsByDistanceMatchCentralDifferences) {
+  ExpectTermGradientsMatch(true);
+  ExpectTermGradientsMatch(false);
+}
+
+// T5 with 8 buckets up to distance 16, E = 0.3 G([8, 2], 0.57, 0.4), and KERPLE's logarithm with p =
+// (0.8, 1.7), a = (0.3, 0.9): fp64 values of an independent program.
+TEST(ReferenceAttentionTest, DistanceTablesMatchThePublishedFormulas) {
+  const Fixture fixture(2, 6, 8);
+  const std::vector<double> embedding = Wave(16, 0.57, 0.4);
+  std::vector<double> t5, kerple;
+  const std::vector<std::size_t> bucket = {0, 1, 2, 3, 4, 4};  // of distances 0 .. 5
+  for (std::size_t h = 0; h < 2; ++h) {
+    for (std::size_t d = 0; d < 6; ++d) {
+      t5.push_back(0.3 * embedding[bucket[d] * 2 + h]);
+      kerple.push_back(-(h == 0 ? 0.8 : 1.7) *
+                       std::log1p((h == 0 ? 0.3 : 0.9) * static_cast<double>(d)));
+    }
+  }
+  AttentionTerms terms = {.scale = 1 / std::sqrt(8.0),
+                          .distance_table = DistanceTable{.values = t5, .n_distance = 6}};
+  EXPECT_NEAR(Digest(ReferenceAttentionForward(fixture.Input(), terms).o), 2.428691135, 1e-6);
+  terms.distance_table->values = kerple;
+  EXPECT_NEAR(Digest(ReferenceAttentionForward(fixture.Input(), terms).o), 1.783515793, 1e-6);
+}
+
+// xPos: channel pair c grows by zeta_c^(n / 512), zeta_c = (2c + 0.4 D) / (1.4 D), n = p - 3.
+TEST(ReferenceAttentionTest, AGrowingRotationMatchesXPos) {
+  const Fixture fixture(2, 6, 8);
+  std::vector<double> frequency, growth;
+  for (int c = 0; c < 4; ++c) frequency.push_back(std::pow(10000.0, -c / 4.0));
+  for (int p = 0; p < 6; ++p) {
+    for (int c = 0; c < 4; ++c) {
+      growth.push_back(std::pow((2.0 * c + 3.2) / 11.2, (p - 3) / 512.0));
+    }
+  }
+  const auto table = MakeRotationTable(frequency, 6);
+  AttentionTerms terms = {.scale = 1 / std::sqrt(8.0),
+                          .rotation = table.View(RotationTable::Layout::kInterleaved, 8)};
+  terms.rotation->growth = growth;
+  EXPECT_NEAR(Digest(ReferenceAttentionForward(fixture.Input(), terms).o), 2.512652427, 1e-6);
+}
+
+// Two documents of three positions are two calls.
+TEST(ReferenceAttentionTest, DocumentsAreAsIfAlone) {
+  const Fixture fixture(1, 6, 4);
+  const std::vector<std::int32_t> cu_seqlens = {0, 3, 6};
+  const std::vector<std::int32_t> begins = DocumentBegins(cu_seqlens);
+  EXPECT_EQ(begins, (std::vector<std::int32_t>{0, 0, 0, 3, 3, 3}));
+  const auto packed = ReferenceAttentionForward(
+      fixture.Input(), {.scale = 0.5, .visibility = {.document_begin = begins}});
+  AttentionInput second = fixture.Input();
+  second.size.n_query = second.size.n_key = 3;
+  for (auto* x : {&second.q, &second.k, &second.v}) *x = x->subspan(12);
+  const auto alone = ReferenceAttentionForward(second, {.scale = 0.5});
+  ExpectNear(std::span<const double>(packed.o).subspan(12), alone.o, 1e-15);
+}
+
+// A window of 2 sees itself and one before, and with a sink the first key, too.
+TEST(ReferenceAttentionTest, WindowsAndSinksSeeWhatTheySay) {
+  const std::vector<double> q(5, 0.0);
+  const std::vector<double> k(5, 0.0);
+  const std::vector<double> v = {1.0, 10.0, 100.0, 1000.0, 10000.0};
+  const AttentionSize size = {.n_head = 1, .n_kv_head = 1, .n_query = 5, .n_key = 5, .head_dim = 1};
+  const AttentionInput input = {.size = size, .q = q, .k = k, .v = v};
+  AttentionTerms terms = {.scale = 1.0, .visibility = {.window = 2}};
+  ExpectNear(ReferenceAttentionForward(input, terms).o,
+             std::vector<double>{1.0, 5.5, 55.0, 550.0, 5500.0}, 1e-10);
+  terms.visibility.n_sink = 1;
+  ExpectNear(ReferenceAttentionForward(input, terms).o,
+             std::vector<double>{1.0, 5.5, 37.0, 367.0, 3667.0}, 1e-9);
+}
+
+TEST(ReferenceAttentionTest, DropoutKeepsWhatItsWordsSay) {
+  const Dropout dropout = {.probability = 0.5, .seed = 0x0123456789abcdefULL, .offset = 3};
+  std::int64_t n_kept = 0;
+  for (std::int64_t j = 0; j < 40000; ++j) n_kept += DropoutKeeps(dropout, 1, 2, j) ? 1 : 0;
+  EXPECT_NEAR(static_cast<double>(n_kept), 20000.0, 500.0);  // 5 standard deviations
+  // Element 5 of a block of 8 is the upper half of word 2.
+  const auto words = Philox4x32({1, 2, 1, 3}, {0x89abcdef, 0x01234567});
+  EXPECT_EQ(DropoutKeeps(dropout, 1, 2, 13), (words[2] >> 16) >= 32768);
+  EXPECT_EQ(DropoutFactor(dropout), 2.0);
 }
 
 TEST(ReferenceAttentionTest, GradientOfAKeyBiasSumsToZeroInEachHead) {

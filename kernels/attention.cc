@@ -1,0 +1,387 @@
+#include "kernels/attention.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <string>
+
+#include "base/str.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/reference/kernel.h"
+
+namespace longrun {
+namespace {
+
+// Indices inside a tile are 32 bits wide, so one tensor reaches no farther.
+constexpr std::int64_t kElementsMax = std::int64_t{1} << 31;
+
+Status Wrong(std::string_view argument, std::string_view what) {
+  return Status(Code::kInvalidArgument, Str("attention: ", argument, ": ", what));
+}
+
+template <typename Pointer>
+std::string Shape(const HeadsViewOf<Pointer>& x) {
+  return Str("(", x.batch, ", ", x.n_row, ", ", x.n_head, ", ", x.head_dim, ")");
+}
+
+std::int64_t ScalarBytes(Scalar scalar) {
+  switch (scalar) {
+    case Scalar::kFp32:
+      return 4;
+    case Scalar::kBf16:
+      return 2;
+    case Scalar::kFp64:
+      return 8;
+  }
+  return 0;
+}
+
+// Elements from the first to the last that a view reaches; saturates instead of overflowing.
+template <typename Pointer>
+std::int64_t Reach(const HeadsViewOf<Pointer>& x) {
+  std::int64_t reach = x.head_dim;
+  const std::int64_t counts[] = {x.batch, x.n_row, x.n_head};
+  const std::int64_t steps[] = {x.batch_step, x.row_step, x.head_step};
+  for (int axis = 0; axis < 3; ++axis) {
+    std::int64_t far = 0;
+    if (__builtin_mul_overflow(counts[axis] - 1, steps[axis], &far) ||
+        __builtin_add_overflow(reach, far, &reach)) {
+      return std::numeric_limits<std::int64_t>::max();
+    }
+  }
+  return reach;
+}
+
+template <typename Pointer>
+Status CheckView(std::string_view name, const HeadsViewOf<Pointer>& x) {
+  if (x.batch < 0 || x.n_row < 0 || x.n_head <= 0 || x.head_dim <= 0) {
+    return Wrong(name, Str("has the shape ", Shape(x), ": heads and channels must be positive"));
+  }
+  if (x.batch == 0 || x.n_row == 0) return {};
+  if (x.data == nullptr) return Wrong(name, "is null");
+  if (reinterpret_cast<std::uintptr_t>(x.data) %
+          static_cast<std::uintptr_t>(ScalarBytes(x.scalar)) !=
+      0) {
+    return Wrong(name, Str("is not aligned to its type, ", ScalarName(x.scalar)));
+  }
+  if (x.batch_step < 0 || x.row_step < 0 || x.head_step < 0) {
+    return Wrong(name,
+                 Str("has a negative step: ", x.batch_step, ", ", x.row_step, ", ", x.head_step));
+  }
+  if (Reach(x) > kElementsMax) {
+    return Wrong(name, Str("reaches over ", kElementsMax, " elements with the shape ", Shape(x),
+                           ": split the batch"));
+  }
+  return {};
+}
+
+// Written by several threads: no two elements may be the same one.
+Status CheckBuffer(std::string_view name, const HeadsBuffer& x) {
+  RETURN_IF_ERROR(CheckView(name, x));
+  if (x.batch == 0 || x.n_row == 0) return {};
+  struct Axis {
+    std::int64_t count, step;
+  };
+  Axis axes[] = {{x.batch, x.batch_step}, {x.n_row, x.row_step}, {x.n_head, x.head_step}};
+  std::ranges::sort(axes, {}, &Axis::step);
+  std::int64_t inner = x.head_dim;
+  for (const Axis& axis : axes) {
+    if (axis.count <= 1) continue;
+    if (axis.step < inner) {
+      return Wrong(name, Str("has rows that overlap: steps ", x.batch_step, ", ", x.row_step, ", ",
+                             x.head_step, " for the shape ", Shape(x)));
+    }
+    inner = axis.step * (axis.count - 1) + inner;
+  }
+  return {};
+}
+
+template <typename Pointer>
+Status CheckSameShape(std::string_view name, const HeadsViewOf<Pointer>& x, std::string_view like,
+                      const HeadsView& expected) {
+  if (x.batch == expected.batch && x.n_row == expected.n_row && x.n_head == expected.n_head &&
+      x.head_dim == expected.head_dim) {
+    return {};
+  }
+  return Wrong(name, Str("has the shape ", Shape(x), ", and ", like, " has ", Shape(expected)));
+}
+
+template <typename Pointer>
+Status CheckSameType(std::string_view name, const HeadsViewOf<Pointer>& x, const HeadsView& q) {
+  if (x.scalar == q.scalar) return {};
+  return Wrong(name, Str("is ", ScalarName(x.scalar), ", and q is ", ScalarName(q.scalar)));
+}
+
+Status CheckInputs(const AttentionInputs& in) {
+  RETURN_IF_ERROR(CheckView("q", in.q));
+  RETURN_IF_ERROR(CheckView("k", in.k));
+  RETURN_IF_ERROR(CheckView("v", in.v));
+  RETURN_IF_ERROR(CheckSameType("k", in.k, in.q));
+  RETURN_IF_ERROR(CheckSameType("v", in.v, in.q));
+  RETURN_IF_ERROR(CheckSameShape("v", in.v, "k", in.k));
+  if (in.k.batch != in.q.batch || in.k.head_dim != in.q.head_dim) {
+    return Wrong("k", Str("has the shape ", Shape(in.k), ", and q has ", Shape(in.q)));
+  }
+  if (in.q.n_head % in.k.n_head != 0) {
+    return Wrong("k", Str("has ", in.k.n_head, " heads, which do not divide q's ", in.q.n_head));
+  }
+  return {};
+}
+
+template <typename Span>
+Status CheckCount(std::string_view name, const Span& x, std::int64_t expected) {
+  if (static_cast<std::int64_t>(x.size()) == expected) return {};
+  return Wrong(name, Str("has ", x.size(), " numbers, ", expected, " were expected"));
+}
+
+struct Sizes {
+  std::int64_t batch, n_query, n_head, n_key, q_offset;
+  bool every_query_at_a_key() const { return q_offset >= 0 && q_offset + n_query <= n_key; }
+};
+
+Status CheckVisibility(const Visibility& v, const Sizes& n) {
+  if (v.q_offset < -kElementsMax || v.q_offset > kElementsMax) {
+    return Wrong("visibility.q_offset", Str(v.q_offset, " is out of range"));
+  }
+  if (v.window < 0) return Wrong("visibility.window", Str(v.window, " is negative"));
+  if (v.n_sink < 0) return Wrong("visibility.n_sink", Str(v.n_sink, " is negative"));
+  if (v.n_sink > 0 && v.window == 0) {
+    return Wrong("visibility.n_sink", "is for a window, and there is none");
+  }
+  if (v.n_sink > 0 && !v.causal) {
+    return Wrong("visibility.n_sink", "is for causal attention, and this sees both sides");
+  }
+  if (v.document_begin.empty()) return {};
+  RETURN_IF_ERROR(CheckCount("visibility.document_begin", v.document_begin, n.batch * n.n_key));
+  if (!n.every_query_at_a_key()) {
+    return Wrong("visibility.document_begin", "every query must stand at a key");
+  }
+  for (std::int64_t b = 0; b < n.batch; ++b) {
+    for (std::int64_t j = 0; j < n.n_key; ++j) {
+      const auto at = static_cast<std::size_t>(b * n.n_key + j);
+      const std::int32_t begin = v.document_begin[at];
+      // A document begins where its first position says so, and its others repeat it.
+      const bool fits = begin == j || (j > 0 && begin == v.document_begin[at - 1]);
+      if (!fits) {
+        return Wrong("visibility.document_begin",
+                     Str("position ", j, " of sequence ", b, " says ", begin));
+      }
+    }
+  }
+  return {};
+}
+
+Status CheckKeyBias(const KeyBias& bias, const Sizes& n) {
+  const int n_forms = static_cast<int>(!bias.values.empty()) +
+                      static_cast<int>(!bias.local.empty()) + static_cast<int>(!bias.slope.empty());
+  const bool nothing = n.batch * n.n_key == 0;
+  if (n_forms > 1 || (n_forms == 0 && !nothing)) {
+    return Wrong("key_bias", "exactly one of values, local (with anchor) and slope is given");
+  }
+  if (bias.two_sided && !n.every_query_at_a_key()) {
+    return Wrong("key_bias", "two-sided: every query must stand at a key");
+  }
+  if (!bias.slope.empty()) return CheckCount("key_bias.slope", bias.slope, n.n_head);
+  const std::int64_t n_series = n.batch * n.n_head;
+  if (!bias.local.empty()) {
+    RETURN_IF_ERROR(CheckCount("key_bias.local", bias.local, n_series * n.n_key));
+    const std::int64_t n_anchor = (n.n_key + KeyBias::kAnchorKeys - 1) / KeyBias::kAnchorKeys;
+    return CheckCount("key_bias.anchor", bias.anchor, n_series * n_anchor);
+  }
+  return CheckCount("key_bias.values", bias.values, n_series * n.n_key);
+}
+
+Status CheckRotation(const RotationTable& table, const Sizes& n, std::int64_t head_dim) {
+  if (table.n_rotary <= 0 || table.n_rotary % 2 != 0 || table.n_rotary > head_dim) {
+    return Wrong("rotation.n_rotary",
+                 Str(table.n_rotary, " is no even number of 2 to ", head_dim, " channels"));
+  }
+  const std::int64_t n_position = std::max(n.n_key, n.q_offset + n.n_query);
+  if (static_cast<std::int64_t>(table.cos.size()) < n_position * (table.n_rotary / 2)) {
+    return Wrong("rotation.cos", Str("has ", table.cos.size(), " numbers, and ", n_position,
+                                     " positions of ", table.n_rotary / 2, " pairs are read"));
+  }
+  const auto n_angle = static_cast<std::int64_t>(table.cos.size());
+  RETURN_IF_ERROR(CheckCount("rotation.sin", table.sin, n_angle));
+  return table.growth.empty() ? Status() : CheckCount("rotation.growth", table.growth, n_angle);
+}
+
+Status CheckDistanceTable(const DistanceTable& table, const Sizes& n) {
+  if (table.n_distance <= 0) return Wrong("distance_table.n_distance", "must be positive");
+  if (table.n_ahead < 0 || table.n_ahead >= table.n_distance) {
+    return Wrong("distance_table.n_ahead", Str(table.n_ahead, " leaves no entry for distance 0"));
+  }
+  return CheckCount("distance_table.values", table.values, n.n_head * table.n_distance);
+}
+
+Status CheckPiecewise(const PiecewiseLinear& f, const Visibility& visibility, const Sizes& n) {
+  const std::int64_t last = n.q_offset + n.n_query - 1;  // the position of the last query
+  if (n.batch * n.n_key * n.n_query > 0) {
+    if (n.q_offset < 0) return Wrong("piecewise", "every query must stand at a position");
+    if (static_cast<std::int64_t>(f.row_factor.size()) <= last) {
+      return Wrong("piecewise.row_factor", Str("has ", f.row_factor.size(),
+                                               " numbers, and the last query stands at ", last));
+    }
+    const std::int64_t ahead = visibility.causal ? 0 : n.n_key - 1 - n.q_offset;
+    const std::int64_t farthest = std::max(last, ahead);
+    if (static_cast<std::int64_t>(f.psi.size()) <= farthest) {
+      return Wrong("piecewise.psi",
+                   Str("has ", f.psi.size(), " numbers, and the largest distance is ", farthest));
+    }
+  }
+  if (!std::ranges::is_sorted(f.knots)) return Wrong("piecewise.knots", "must ascend");
+  const std::int64_t n_number = n.n_head * (static_cast<std::int64_t>(f.knots.size()) + 1);
+  RETURN_IF_ERROR(CheckCount("piecewise.slope", f.slope, n_number));
+  return CheckCount("piecewise.intercept", f.intercept, n_number);
+}
+
+Status CheckTerms(const AttentionTerms& terms, const Sizes& n, std::int64_t head_dim) {
+  RETURN_IF_ERROR(CheckVisibility(terms.visibility, n));
+  if (terms.key_bias) RETURN_IF_ERROR(CheckKeyBias(*terms.key_bias, n));
+  if (terms.rotation) RETURN_IF_ERROR(CheckRotation(*terms.rotation, n, head_dim));
+  if (terms.distance_table) RETURN_IF_ERROR(CheckDistanceTable(*terms.distance_table, n));
+  if (terms.piecewise) RETURN_IF_ERROR(CheckPiecewise(*terms.piecewise, terms.visibility, n));
+  if (terms.dropout && !(terms.dropout->probability >= 0.0 && terms.dropout->probability < 1.0)) {
+    return Wrong("dropout.probability", Str(terms.dropout->probability, " is not in [0, 1)"));
+  }
+  return {};
+}
+
+Sizes SizesOf(const AttentionInputs& in, const AttentionTerms& terms) {
+  return {.batch = in.q.batch,
+          .n_query = in.q.n_row,
+          .n_head = in.q.n_head,
+          .n_key = in.k.n_row,
+          .q_offset = terms.visibility.q_offset};
+}
+
+Status CheckEpsilon(const AttentionKernelOptions& options) {
+  if (options.skip_epsilon >= 0.0 && options.skip_epsilon < 1.0) return {};
+  return Wrong("skip_epsilon", Str(options.skip_epsilon, " is not in [0, 1)"));
+}
+
+// Buffers of a gradient that come in pairs, since one pass makes both.
+Status CheckPair(std::string_view name, std::span<const double> a, std::int64_t n_a,
+                 std::string_view other, std::span<const double> b, std::int64_t n_b) {
+  if (a.empty() && b.empty()) return {};
+  RETURN_IF_ERROR(CheckCount(name, a, n_a));
+  return CheckCount(other, b, n_b);
+}
+
+Status CheckTermGradients(const AttentionBackwardCall& call, const AttentionTerms& terms,
+                          const Sizes& n) {
+  if (!call.d_key_bias.empty()) {
+    if (!terms.key_bias) return Wrong("d_key_bias", "there is no such term");
+    RETURN_IF_ERROR(CheckCount("d_key_bias", call.d_key_bias, n.batch * n.n_head * n.n_key));
+  }
+  if (!call.d_distance_table.empty()) {
+    if (!terms.distance_table) return Wrong("d_distance_table", "there is no such term");
+    RETURN_IF_ERROR(CheckCount("d_distance_table", call.d_distance_table,
+                               n.n_head * terms.distance_table->n_distance));
+  }
+  if (!terms.piecewise) {
+    const bool asked = !call.d_slope.empty() || !call.d_intercept.empty() || !call.d_psi.empty() ||
+                       !call.d_row_factor.empty();
+    return asked ? Wrong("d_slope, d_intercept, d_psi, d_row_factor", "there is no such term")
+                 : Status();
+  }
+  const PiecewiseLinear& f = *terms.piecewise;
+  const auto n_number = static_cast<std::int64_t>(f.slope.size());
+  RETURN_IF_ERROR(
+      CheckPair("d_slope", call.d_slope, n_number, "d_intercept", call.d_intercept, n_number));
+  return CheckPair("d_psi", call.d_psi, static_cast<std::int64_t>(f.psi.size()), "d_row_factor",
+                   call.d_row_factor, static_cast<std::int64_t>(f.row_factor.size()));
+}
+
+}  // namespace
+
+std::string_view ScalarName(Scalar scalar) {
+  switch (scalar) {
+    case Scalar::kFp32:
+      return "fp32";
+    case Scalar::kBf16:
+      return "bf16";
+    case Scalar::kFp64:
+      return "fp64";
+  }
+  return "";
+}
+
+std::vector<std::int32_t> DocumentBegins(std::span<const std::int32_t> cu_seqlens) {
+  std::vector<std::int32_t> begins;
+  for (std::size_t document = 0; document + 1 < cu_seqlens.size(); ++document) {
+    const std::int32_t end = cu_seqlens[document + 1];
+    begins.resize(static_cast<std::size_t>(end), cu_seqlens[document]);
+  }
+  return begins;
+}
+
+Status CheckAttentionCall(const AttentionForwardCall& call, const AttentionTerms& terms,
+                          const AttentionKernelOptions& options) {
+  RETURN_IF_ERROR(CheckInputs(call.inputs));
+  RETURN_IF_ERROR(CheckBuffer("o", call.o));
+  RETURN_IF_ERROR(CheckSameShape("o", call.o, "q", call.inputs.q));
+  RETURN_IF_ERROR(CheckSameType("o", call.o, call.inputs.q));
+  const Sizes n = SizesOf(call.inputs, terms);
+  RETURN_IF_ERROR(CheckCount("lse", call.lse, n.batch * n.n_head * n.n_query));
+  RETURN_IF_ERROR(CheckEpsilon(options));
+  if (!call.first_key.empty() || options.skip_epsilon > 0.0) {
+    RETURN_IF_ERROR(CheckCount("first_key", call.first_key,
+                               n.batch * n.n_head * VisitedKeys::Count(n.n_query)));
+  }
+  return CheckTerms(terms, n, call.inputs.q.head_dim);
+}
+
+Status CheckAttentionCall(const AttentionBackwardCall& call, const AttentionTerms& terms,
+                          const AttentionKernelOptions& options) {
+  const HeadsView &q = call.inputs.q, &k = call.inputs.k;
+  RETURN_IF_ERROR(CheckInputs(call.inputs));
+  RETURN_IF_ERROR(CheckView("o", call.o));
+  RETURN_IF_ERROR(CheckSameShape("o", call.o, "q", q));
+  RETURN_IF_ERROR(CheckSameType("o", call.o, q));
+  RETURN_IF_ERROR(CheckView("do", call.do_));
+  RETURN_IF_ERROR(CheckSameShape("do", call.do_, "q", q));
+  RETURN_IF_ERROR(CheckSameType("do", call.do_, q));
+  struct Gradient {
+    std::string_view name, like_name;
+    const HeadsBuffer& buffer;
+    const HeadsView& like;
+  };
+  const Gradient gradients[] = {
+      {"dq", "q", call.dq, q}, {"dk", "k", call.dk, k}, {"dv", "k", call.dv, k}};
+  for (const Gradient& gradient : gradients) {
+    RETURN_IF_ERROR(CheckBuffer(gradient.name, gradient.buffer));
+    RETURN_IF_ERROR(
+        CheckSameShape(gradient.name, gradient.buffer, gradient.like_name, gradient.like));
+    RETURN_IF_ERROR(CheckSameType(gradient.name, gradient.buffer, q));
+  }
+  const Sizes n = SizesOf(call.inputs, terms);
+  RETURN_IF_ERROR(CheckCount("lse", call.lse, n.batch * n.n_head * n.n_query));
+  RETURN_IF_ERROR(CheckEpsilon(options));
+  if (!call.first_key.empty() || options.skip_epsilon > 0.0) {
+    RETURN_IF_ERROR(CheckCount("first_key", call.first_key,
+                               n.batch * n.n_head * VisitedKeys::Count(n.n_query)));
+  }
+  RETURN_IF_ERROR(CheckTerms(terms, n, q.head_dim));
+  return CheckTermGradients(call, terms, n);
+}
+
+std::span<const AttentionKernel> AttentionKernels() {
+  static const std::vector<AttentionKernel> kernels = [] {
+    std::vector<AttentionKernel> found = {kReferenceAttention};
+    const std::span<const AttentionKernel> cpu = CpuAttentionKernels();
+    found.insert(found.end(), cpu.begin(), cpu.end());
+    return found;
+  }();
+  return kernels;
+}
+
+const AttentionKernel* FindAttentionKernel(std::string_view name) {
+  if (name == "cpu") return &CpuAttentionKernels().front();
+  for (const AttentionKernel& kernel : AttentionKernels()) {
+    if (kernel.name == name) return &kernel;
+  }
+  return nullptr;
+}
+
+}  // namespace longrun

@@ -1,0 +1,102 @@
+#include "kernels/cpu/attention.h"
+
+// AVX-512, AVX2 and SSE4 on x86, and what every processor of the architecture has: NEON on ARM, plain
+// C++ elsewhere. The choice at run time is our own (CpuAttentionKernels), so that nothing of Highway is linked.
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#define HWY_COMPILE_ALL_ATTAINABLE
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "kernels/cpu/backward-inl.h"
+#include "kernels/cpu/forward-inl.h"
+
+#if HWY_ONCE
+
+#include <vector>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kHeadDimStep = 8;
+constexpr std::int64_t kHeadDimMax = 256;
+
+// What the contract allows and this back-end has not.
+Status CheckCovered(const AttentionInputs& in) {
+  if (in.q.scalar == Scalar::kFp64) {
+    return Status(Code::kUnimplemented,
+                  "attention: q: the cpu back-end has no fp64: use fp32, or the reference");
+  }
+  if (in.q.head_dim % kHeadDimStep != 0 || in.q.head_dim > kHeadDimMax) {
+    return Status(Code::kUnimplemented,
+                  Str("attention: q: the cpu back-end takes head_dim in steps of ", kHeadDimStep,
+                      " up to ", kHeadDimMax, ", not ", in.q.head_dim, ": use the reference"));
+  }
+  return {};
+}
+
+using ForwardFunction = Status (*)(const AttentionForwardCall&, const AttentionTerms&,
+                                   const AttentionKernelOptions&);
+using BackwardFunction = Status (*)(const AttentionBackwardCall&, const AttentionTerms&,
+                                    const AttentionKernelOptions&);
+
+template <ForwardFunction kForward>
+Status CheckedForward(const AttentionForwardCall& call, const AttentionTerms& terms,
+                      const AttentionKernelOptions& options) {
+  RETURN_IF_ERROR(CheckAttentionCall(call, terms, options));
+  RETURN_IF_ERROR(CheckCovered(call.inputs));
+  return kForward(call, terms, options);
+}
+
+template <BackwardFunction kBackward>
+Status CheckedBackward(const AttentionBackwardCall& call, const AttentionTerms& terms,
+                       const AttentionKernelOptions& options) {
+  RETURN_IF_ERROR(CheckAttentionCall(call, terms, options));
+  RETURN_IF_ERROR(CheckCovered(call.inputs));
+  return kBackward(call, terms, options);
+}
+
+template <ForwardFunction kForward, BackwardFunction kBackward>
+constexpr AttentionKernel Kernel(std::string_view name) {
+  return {
+      .name = name, .forward = &CheckedForward<kForward>, .backward = &CheckedBackward<kBackward>};
+}
+
+std::vector<AttentionKernel> SupportedKernels() {
+  std::vector<AttentionKernel> kernels;
+#if HWY_TARGETS & HWY_AVX3
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512cd")) {
+    kernels.push_back(Kernel<&N_AVX3::Forward, &N_AVX3::Backward>("cpu/avx512"));
+  }
+#endif
+#if HWY_TARGETS & HWY_AVX2
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("bmi2")) {
+    kernels.push_back(Kernel<&N_AVX2::Forward, &N_AVX2::Backward>("cpu/avx2"));
+  }
+#endif
+#if HWY_TARGETS & HWY_SSE4
+  if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) {
+    kernels.push_back(Kernel<&N_SSE4::Forward, &N_SSE4::Backward>("cpu/sse4"));
+  }
+#endif
+  // HWY_NAMESPACE is now that of the static target.
+  kernels.push_back(Kernel<&HWY_NAMESPACE::Forward, &HWY_NAMESPACE::Backward>("cpu/portable"));
+  return kernels;
+}
+
+}  // namespace
+
+std::span<const AttentionKernel> CpuAttentionKernels() {
+  static const std::vector<AttentionKernel> kernels = SupportedKernels();
+  return kernels;
+}
+
+}  // namespace longrun
+
+#endif  // HWY_ONCE

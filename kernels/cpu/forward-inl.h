@@ -1,0 +1,291 @@
+// The forward pass: one item of work is one tile of queries of one head, which walks the tiles of keys
+// from the diagonal towards the oldest.
+#if defined(LONGRUN_KERNELS_CPU_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LONGRUN_KERNELS_CPU_FORWARD_INL_H_
+#undef LONGRUN_KERNELS_CPU_FORWARD_INL_H_
+#else
+#define LONGRUN_KERNELS_CPU_FORWARD_INL_H_
+#endif
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "hwy/highway.h"
+#include "kernels/cpu/aligned.h"
+#include "kernels/cpu/plan.h"
+#include "kernels/cpu/rows-inl.h"
+#include "kernels/cpu/scores-inl.h"
+#include "kernels/cpu/skip.h"
+#include "kernels/cpu/vector-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace longrun {
+namespace HWY_NAMESPACE {
+
+// The old maximum of a row is kept until a score exceeds it by this, in base 2: sums of 2^8 are
+// harmless in fp32, and most tiles then rescale nothing.
+inline constexpr float kGrowthMax = 8.0F;
+
+// Keys and values of all key heads, read once, as the products want them.
+struct PackedKeys {
+  explicit PackedKeys(const AttentionPlan& plan)
+      : key_floats(plan.head_dim * kKeyTile),
+        value_floats(kKeyTile * plan.width),
+        n_tile(plan.batch * plan.n_kv_head * plan.n_key_tile),
+        keys(n_tile * key_floats),
+        values(n_tile * value_floats),
+        norms(n_tile) {}
+  std::int64_t key_floats, value_floats, n_tile;
+  AlignedFloats keys;    // (tile, D, kKeyTile)
+  AlignedFloats values;  // (tile, kKeyTile, width)
+  AlignedFloats norms;   // the largest of a tile's keys
+};
+
+HWY_INLINE float Norm(const float* row, std::int64_t n) {
+  double sum = 0.0;
+  for (std::int64_t c = 0; c < n; ++c) {
+    sum += static_cast<double>(row[c]) * static_cast<double>(row[c]);
+  }
+  return static_cast<float>(std::sqrt(sum));
+}
+
+void PackTile(const AttentionPlan& plan, const AttentionInputs& in, bool with_norms,
+              std::int64_t item, const PackedKeys& packed) {
+  const std::int64_t tile = item % plan.n_key_tile;
+  const std::int64_t series = item / plan.n_key_tile;
+  const std::int64_t b = series / plan.n_kv_head, h_kv = series % plan.n_kv_head;
+  float* values = packed.values.get() + item * packed.value_floats;
+  // The room of the values holds the keys' rows for a moment.
+  ReadKeys(plan, in.k, true, b, h_kv, tile, values);
+  if (with_norms) {
+    float largest = 0.0F;
+    for (std::int64_t j = 0; j < kKeyTile; ++j) {
+      largest = std::max(largest, Norm(values + j * plan.width, plan.head_dim));
+    }
+    packed.norms.get()[item] = largest;
+  }
+  Transpose(values, plan.width, plan.head_dim, packed.keys.get() + item * packed.key_floats);
+  ReadKeys(plan, in.v, false, b, h_kv, tile, values);
+}
+
+// One tile of queries on its way through the keys.
+struct QueryTile {
+  explicit QueryTile(const AttentionPlan& plan)
+      : room(2 * kQueryTile * plan.width + kQueryTile * kKeyTile + kQueryTile * kLanes +
+             kQueryTile + 2 * kKeyTile),
+        q(room.get()),
+        o(q + kQueryTile * plan.width),
+        scores(o + kQueryTile * plan.width),
+        sums(scores + kQueryTile * kKeyTile),
+        largest(sums + kQueryTile * kLanes),
+        bias(largest + kQueryTile),
+        z(bias + kKeyTile) {
+    std::fill(o, o + kQueryTile * plan.width, 0.0F);
+    std::fill(sums, sums + kQueryTile * kLanes, 0.0F);
+    std::fill(largest, largest + kQueryTile, kHidden);
+  }
+  AlignedFloats room;
+  float *q, *o, *scores;
+  float* sums;     // (row, lane): of 2^(x - largest), lane by lane
+  float* largest;  // by row, of x, up to kGrowthMax
+  float *bias, *z;
+};
+
+// The largest score of a row has grown beyond what sums can bear.
+HWY_NOINLINE void RaiseLargest(QueryTile& t, std::int64_t r, std::int64_t width, float largest) {
+  const F f;
+  if (t.largest[r] > kHidden) {
+    const V factor = Exp2(hn::Set(f, t.largest[r] - largest));
+    float* o = t.o + r * width;
+    for (std::int64_t c = 0; c < width; c += kLanes) {
+      hn::Store(hn::Mul(factor, hn::Load(f, o + c)), f, o + c);
+    }
+    float* sum = t.sums + r * kLanes;
+    hn::Store(hn::Mul(factor, hn::Load(f, sum)), f, sum);
+  }
+  t.largest[r] = largest;
+}
+
+// Scores of rows [begin, end) to 2^(x - largest), their sums, and dropout. Rows that see nothing of
+// the tile become zeros.
+HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int64_t begin,
+                          std::int64_t end, QueryTile& t) {
+  const F f;
+  V bias[kRowVectors];
+  for (int v = 0; v < kRowVectors; ++v) bias[v] = hn::Load(f, t.bias + v * kLanes);
+  for (std::int64_t r = begin; r < end; ++r) {
+    float* row = t.scores + r * kKeyTile;
+    if (r < tile.rows.begin || r >= tile.rows.end) {
+      std::fill(row, row + kKeyTile, 0.0F);
+      continue;
+    }
+    V x[kRowVectors];
+    for (int v = 0; v < kRowVectors; ++v) x[v] = hn::Add(hn::Load(f, row + v * kLanes), bias[v]);
+    V largest = x[0];
+    for (int v = 1; v < kRowVectors; ++v) largest = hn::Max(largest, x[v]);
+    if (!hn::AllFalse(f, hn::Gt(largest, hn::Set(f, t.largest[r] + kGrowthMax)))) {
+      RaiseLargest(t, r, plan.width, hn::GetLane(hn::MaxOfLanes(f, largest)));
+    }
+    const V reference = hn::Set(f, t.largest[r] > kHidden ? t.largest[r] : 0.0F);
+    V sum = hn::Load(f, t.sums + r * kLanes);
+    for (int v = 0; v < kRowVectors; ++v) {
+      x[v] = Exp2(hn::Sub(x[v], reference));
+      sum = hn::Add(sum, x[v]);
+      hn::Store(x[v], f, row + v * kLanes);
+    }
+    hn::Store(sum, f, t.sums + r * kLanes);
+    if (!plan.terms.dropout) continue;
+    DropoutRow(plan, tile, r, t.z);
+    for (int v = 0; v < kRowVectors; ++v) {
+      hn::Store(hn::Mul(x[v], hn::Load(f, t.z + v * kLanes)), f, row + v * kLanes);
+    }
+  }
+}
+
+HWY_INLINE void VisitTile(const AttentionPlan& plan, const PackedKeys& packed,
+                          std::span<const KeyRange> ranges, double anchor, std::int64_t packed_tile,
+                          Tile& tile, QueryTile& t) {
+  tile.rows = RowsOf(ranges, tile.key_begin);
+  if (tile.rows.begin >= tile.rows.end) return;
+  const std::int64_t begin = tile.rows.begin / kRowBlock * kRowBlock;
+  const std::int64_t end = (tile.rows.end + kRowBlock - 1) / kRowBlock * kRowBlock;
+  float* scores = t.scores + begin * kKeyTile;
+  Multiply({.a = t.q + begin * plan.width,
+            .a_row = plan.width,
+            .a_k = 1,
+            .b = packed.keys.get() + packed_tile * packed.key_floats,
+            .b_k = kKeyTile,
+            .c = scores,
+            .c_row = kKeyTile,
+            .n_row = end - begin,
+            .n_k = plan.head_dim,
+            .add = false},
+           kKeyTile);
+  AddTerms(plan, tile, ranges, anchor, t.bias, t.scores);
+  Softmax(plan, tile, begin, end, t);
+  Multiply({.a = scores,
+            .a_row = kKeyTile,
+            .a_k = 1,
+            .b = packed.values.get() + packed_tile * packed.value_floats,
+            .b_k = plan.width,
+            .c = t.o + begin * plan.width,
+            .c_row = plan.width,
+            .n_row = end - begin,
+            .n_k = kKeyTile,
+            .add = true},
+           plan.width);
+}
+
+HWY_NOINLINE void Finish(const AttentionPlan& plan, const AttentionForwardCall& call,
+                         const Tile& tile, double anchor, std::int64_t n_row, const QueryTile& t) {
+  for (std::int64_t r = 0; r < n_row; ++r) {
+    double sum = 0.0;
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
+      sum += static_cast<double>(t.sums[r * kLanes + lane]);
+    }
+    const bool seen = t.largest[r] > kHidden || std::isnan(sum);
+    const std::int64_t i = tile.query_begin + r;
+    const auto at = static_cast<std::size_t>((tile.b * plan.n_head + tile.h) * plan.n_query + i);
+    const bool two_sided = plan.terms.key_bias && plan.terms.key_bias->two_sided;
+    call.lse[at] = seen ? (two_sided ? 0.0 : anchor) +
+                              kLn2 * (static_cast<double>(t.largest[r]) + std::log2(sum))
+                        : -std::numeric_limits<double>::infinity();
+    WriteRow(call.o, tile.b, tile.h, i, seen ? static_cast<float>(1.0 / sum) : 0.0F,
+             t.o + r * plan.width);
+  }
+}
+
+// Gives the tiles of keys that were computed.
+std::int64_t ForwardItem(const AttentionPlan& plan, const AttentionForwardCall& call,
+                         const PackedKeys& packed, const SkipBounds& bounds, std::int64_t item) {
+  const std::int64_t series = item / plan.n_query_tile;
+  // The longest first, when causal.
+  const std::int64_t query_tile = plan.n_query_tile - 1 - item % plan.n_query_tile;
+  Tile tile = {.b = series / plan.n_head,
+               .h = series % plan.n_head,
+               .query_begin = query_tile * kQueryTile,
+               .key_begin = 0,
+               .rows = {}};
+  const std::int64_t query_end = std::min(plan.n_query, tile.query_begin + kQueryTile);
+  const std::int64_t n_row = query_end - tile.query_begin;
+  const std::span<const KeyRange> ranges = plan.Ranges(tile.b, tile.query_begin, query_end);
+  const TileRange tiles = TilesOf(ranges);
+  const double anchor = AnchorOf(plan, tile.b, tile.h, tile.query_begin);
+  const std::int64_t packed_begin =
+      (tile.b * plan.n_kv_head + tile.h / plan.group) * plan.n_key_tile;
+
+  QueryTile t(plan);
+  ReadQueries(plan, call.inputs.q, tile.b, tile.h, tile.query_begin, query_end,
+              (n_row + kRowBlock - 1) / kRowBlock * kRowBlock, t.q);
+  const bool skips = bounds.skips() && tiles.sinks_apart;
+  std::vector<float> norms;
+  if (skips) {
+    norms.reserve(static_cast<std::size_t>(n_row));
+    for (std::int64_t r = 0; r < n_row; ++r) {
+      norms.push_back(Norm(t.q + r * plan.width, plan.head_dim));
+    }
+  }
+
+  std::int64_t n_visited = 0;
+  std::int64_t first = tiles.end;  // the lowest tile of the range that was visited
+  while (first > tiles.begin) {
+    --first;
+    ++n_visited;
+    tile.key_begin = first * kKeyTile;
+    VisitTile(plan, packed, ranges, anchor, packed_begin + first, tile, t);
+    if (skips && first > tiles.begin &&
+        bounds.MayStop({.b = tile.b,
+                        .h = tile.h,
+                        .tile = first,
+                        .first_position = plan.terms.visibility.q_offset + tile.query_begin,
+                        .anchor = anchor,
+                        .ranges = ranges,
+                        .norms = norms,
+                        .largest = {t.largest, static_cast<std::size_t>(n_row)}})) {
+      break;
+    }
+  }
+  for (std::int64_t sink = tiles.sink_end - 1; sink >= tiles.sink_begin; --sink) {
+    ++n_visited;
+    tile.key_begin = sink * kKeyTile;
+    VisitTile(plan, packed, ranges, anchor, packed_begin + sink, tile, t);
+  }
+  Finish(plan, call, tile, anchor, n_row, t);
+  if (!call.first_key.empty()) {
+    const std::int64_t n_block = VisitedKeys::Count(plan.n_query);
+    const std::int64_t begin = tile.query_begin / VisitedKeys::kQueries;
+    const std::int64_t end = begin + VisitedKeys::Count(n_row);
+    const auto first_key = first > tiles.begin ? static_cast<std::int32_t>(first * kKeyTile) : 0;
+    for (std::int64_t block = begin; block < end; ++block) {
+      call.first_key[static_cast<std::size_t>(series * n_block + block)] = first_key;
+    }
+  }
+  return n_visited;
+}
+
+Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
+               const AttentionKernelOptions& options) {
+  const AttentionPlan plan(call.inputs, terms);
+  const PackedKeys packed(plan);
+  const bool skips = SkipBounds::Applies(terms, options.skip_epsilon);
+  ForEachItem(options.parallel_for, packed.n_tile,
+              [&](std::int64_t item) { PackTile(plan, call.inputs, skips, item, packed); });
+  const SkipBounds bounds =
+      skips ? SkipBounds(plan, options.skip_epsilon, packed.norms.get()) : SkipBounds();
+  std::atomic<std::int64_t> n_tiles = 0;
+  ForEachItem(
+      options.parallel_for, plan.batch * plan.n_head * plan.n_query_tile, [&](std::int64_t item) {
+        n_tiles.fetch_add(ForwardItem(plan, call, packed, bounds, item), std::memory_order_relaxed);
+      });
+  if (call.n_tiles != nullptr) *call.n_tiles = n_tiles;
+  return {};
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace longrun
+HWY_AFTER_NAMESPACE();
+
+#endif  // the include guard, which each target passes once

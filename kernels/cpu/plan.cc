@@ -1,0 +1,185 @@
+#include "kernels/cpu/plan.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace longrun {
+namespace {
+
+std::int64_t RoundUp(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
+
+// The keys of a query at position p, in a document [begin, end).
+KeyRange RangeOf(const Visibility& v, std::int64_t p, std::int64_t document_begin,
+                 std::int64_t document_end) {
+  std::int64_t end = v.causal ? std::min(p + 1, document_end) : document_end;
+  std::int64_t begin = document_begin;
+  const std::int64_t sink_end = std::min(document_begin + v.n_sink, end);
+  if (v.window > 0) {
+    begin = std::max(begin, p - v.window + 1);
+    end = std::min(end, p + v.window);
+  }
+  end = std::max(end, document_begin);
+  begin = std::min(begin, end);
+  return {
+      .begin = static_cast<std::int32_t>(begin),
+      .end = static_cast<std::int32_t>(end),
+      .sink_begin = static_cast<std::int32_t>(document_begin),
+      .sink_end = static_cast<std::int32_t>(std::max(document_begin, std::min(sink_end, begin)))};
+}
+
+// Where the document of each key ends, from where it begins.
+std::vector<std::int32_t> DocumentEnds(std::span<const std::int32_t> begins, std::int64_t n_key) {
+  std::vector<std::int32_t> ends(begins.size());
+  for (std::int64_t j = n_key - 1; j >= 0; --j) {
+    const auto at = static_cast<std::size_t>(j);
+    const bool last = j == n_key - 1 || begins[at + 1] == j + 1;
+    ends[at] = last ? static_cast<std::int32_t>(j + 1) : ends[at + 1];
+  }
+  return ends;
+}
+
+std::vector<KeyRange> AllRanges(const Visibility& v, std::int64_t batch, std::int64_t n_query,
+                                std::int64_t n_key) {
+  std::vector<KeyRange> ranges;
+  if (v.document_begin.empty()) {
+    ranges.reserve(static_cast<std::size_t>(n_query));
+    for (std::int64_t i = 0; i < n_query; ++i) {
+      ranges.push_back(RangeOf(v, v.q_offset + i, 0, n_key));
+    }
+    return ranges;
+  }
+  ranges.reserve(static_cast<std::size_t>(batch * n_query));
+  for (std::int64_t b = 0; b < batch; ++b) {
+    const auto begins = v.document_begin.subspan(static_cast<std::size_t>(b * n_key),
+                                                 static_cast<std::size_t>(n_key));
+    const std::vector<std::int32_t> ends = DocumentEnds(begins, n_key);
+    for (std::int64_t i = 0; i < n_query; ++i) {
+      const auto p = static_cast<std::size_t>(v.q_offset + i);
+      ranges.push_back(RangeOf(v, v.q_offset + i, begins[p], ends[p]));
+    }
+  }
+  return ranges;
+}
+
+std::vector<float> ToFloats(std::span<const double> x, double factor) {
+  std::vector<float> y;
+  y.reserve(x.size());
+  for (const double number : x) y.push_back(static_cast<float>(number * factor));
+  return y;
+}
+
+}  // namespace
+
+TileRange TilesOf(std::span<const KeyRange> rows) {
+  std::int64_t begin = -1, end = 0, sink_begin = -1, sink_end = 0;
+  const auto least = [](std::int64_t a, std::int64_t b) { return a < 0 ? b : std::min(a, b); };
+  for (const KeyRange& row : rows) {
+    if (row.begin < row.end) {
+      begin = least(begin, row.begin);
+      end = std::max<std::int64_t>(end, row.end);
+    }
+    if (row.sink_begin < row.sink_end) {
+      sink_begin = least(sink_begin, row.sink_begin);
+      sink_end = std::max<std::int64_t>(sink_end, row.sink_end);
+    }
+  }
+  TileRange tiles;
+  if (begin >= 0) {
+    tiles.begin = begin / kKeyTile;
+    tiles.end = (end + kKeyTile - 1) / kKeyTile;
+  }
+  if (sink_begin >= 0) {
+    tiles.sink_begin = sink_begin / kKeyTile;
+    tiles.sink_end = (sink_end + kKeyTile - 1) / kKeyTile;
+    if (begin >= 0) {
+      tiles.sinks_apart = tiles.sink_end <= tiles.begin;
+      tiles.sink_end = std::min(tiles.sink_end, tiles.begin);
+    }
+    tiles.sink_begin = std::min(tiles.sink_begin, tiles.sink_end);
+  }
+  return tiles;
+}
+
+TileRows RowsOf(std::span<const KeyRange> rows, std::int64_t key_begin) {
+  const std::int64_t key_end = key_begin + kKeyTile;
+  TileRows tile = {.begin = -1};
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    const KeyRange& row = rows[r];
+    const bool in_range = row.begin < key_end && row.end > key_begin && row.begin < row.end;
+    const bool in_sinks =
+        row.sink_begin < key_end && row.sink_end > key_begin && row.sink_begin < row.sink_end;
+    if (!in_range && !in_sinks) continue;
+    if (tile.begin < 0) tile.begin = static_cast<std::int64_t>(r);
+    tile.end = static_cast<std::int64_t>(r) + 1;
+    if (row.begin > key_begin || row.end < key_end) tile.masked = true;
+  }
+  if (tile.begin < 0) return {};
+  // A row in between that sees nothing here (documents) must be hidden, too.
+  for (std::int64_t r = tile.begin; r < tile.end; ++r) {
+    const KeyRange& row = rows[static_cast<std::size_t>(r)];
+    if (row.begin > key_begin || row.end < key_end) tile.masked = true;
+  }
+  return tile;
+}
+
+AttentionPlan::AttentionPlan(const AttentionInputs& inputs, const AttentionTerms& the_terms)
+    : terms(the_terms),
+      batch(inputs.q.batch),
+      n_head(inputs.q.n_head),
+      n_kv_head(inputs.k.n_head),
+      n_query(inputs.q.n_row),
+      n_key(inputs.k.n_row),
+      head_dim(inputs.q.head_dim),
+      width(RoundUp(head_dim, kChannelStep)),
+      n_query_tile((n_query + kQueryTile - 1) / kQueryTile),
+      n_key_tile((n_key + kKeyTile - 1) / kKeyTile),
+      group(n_head / n_kv_head),
+      ranges(AllRanges(terms.visibility, batch, n_query, n_key)),
+      ranges_are_shared(terms.visibility.document_begin.empty()) {
+  const std::int64_t q_offset = terms.visibility.q_offset;
+  // Whole tiles are read, with the rows and keys beyond the end.
+  reversed_zero = q_offset + n_query + kQueryTile;
+  n_reversed = reversed_zero - q_offset + n_key + kKeyTile;
+  if (terms.distance_table) {
+    const DistanceTable& table = *terms.distance_table;
+    distances.reserve(static_cast<std::size_t>(n_head * n_reversed));
+    for (std::int64_t h = 0; h < n_head; ++h) {
+      for (std::int64_t m = 0; m < n_reversed; ++m) {
+        const std::int64_t entry =
+            std::clamp<std::int64_t>(reversed_zero - m + table.n_ahead, 0, table.n_distance - 1);
+        const double number = table.values[static_cast<std::size_t>(h * table.n_distance + entry)];
+        distances.push_back(static_cast<float>(number * kLog2E));
+      }
+    }
+  }
+  if (terms.piecewise) {
+    const PiecewiseLinear& f = *terms.piecewise;
+    const auto n_psi = static_cast<std::int64_t>(f.psi.size());
+    psi.reserve(static_cast<std::size_t>(n_reversed));
+    for (std::int64_t m = 0; m < n_reversed && n_psi > 0; ++m) {
+      const std::int64_t distance = std::min(std::abs(m - reversed_zero), n_psi - 1);
+      psi.push_back(static_cast<float>(f.psi[static_cast<std::size_t>(distance)]));
+    }
+    knots = ToFloats(f.knots, 1.0);
+    slope = ToFloats(f.slope, kLog2E);
+    intercept = ToFloats(f.intercept, kLog2E);
+  }
+}
+
+std::int64_t AttentionPlan::KeyAt(std::int64_t i) const {
+  return std::clamp<std::int64_t>(terms.visibility.q_offset + i, 0, n_key - 1);
+}
+
+void ForEachItem(const ParallelFor& parallel_for, std::int64_t n,
+                 const std::function<void(std::int64_t)>& body) {
+  const auto part = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t item = begin; item < end; ++item) body(item);
+  };
+  if (parallel_for && n > 1) {
+    parallel_for(n, part);
+  } else {
+    part(0, n);
+  }
+}
+
+}  // namespace longrun

@@ -1,0 +1,86 @@
+// What a call of fused attention works out before any product: which keys each query sees, which
+// tiles that makes, and the numbers of the terms in the form and order in which tiles read them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/attention.h"
+
+namespace longrun {
+
+inline constexpr std::int64_t kQueryTile = 96;  // a multiple of VisitedKeys::kQueries
+inline constexpr std::int64_t kKeyTile = 64;
+inline constexpr double kLog2E = 1.4426950408889634074;
+inline constexpr double kLn2 = 0.69314718055994530942;
+
+// The keys of a query: [begin, end) and, before them, [sink_begin, sink_end).
+struct KeyRange {
+  std::int32_t begin = 0, end = 0;
+  std::int32_t sink_begin = 0, sink_end = 0;
+  bool empty() const { return begin >= end && sink_begin >= sink_end; }
+};
+
+// The tiles of keys that a tile of queries visits: [begin, end) and then the sinks' [sink_begin,
+// sink_end), which end at or before `begin`: sinks in tiles of the range itself are visited there.
+struct TileRange {
+  std::int64_t begin = 0, end = 0;
+  std::int64_t sink_begin = 0, sink_end = 0;
+  bool sinks_apart = true;  // none in tiles of the range
+  bool Has(std::int64_t tile) const {
+    return (tile >= begin && tile < end) || (tile >= sink_begin && tile < sink_end);
+  }
+};
+TileRange TilesOf(std::span<const KeyRange> rows);
+
+// The rows of a tile that see any of its keys, and whether some key of theirs is hidden.
+struct TileRows {
+  std::int64_t begin = 0, end = 0;
+  bool masked = false;
+};
+TileRows RowsOf(std::span<const KeyRange> rows, std::int64_t key_begin);
+
+struct AttentionPlan {
+  AttentionPlan(const AttentionInputs& inputs, const AttentionTerms& the_terms);
+
+  // Of the queries [begin, end) of sequence b.
+  std::span<const KeyRange> Ranges(std::int64_t b, std::int64_t begin, std::int64_t end) const {
+    const std::int64_t from = (ranges_are_shared ? 0 : b * n_query) + begin;
+    return std::span(ranges).subspan(static_cast<std::size_t>(from),
+                                     static_cast<std::size_t>(end - begin));
+  }
+  // log2(e) times a piece of a term's numbers for row p: entry m belongs to key key_begin + m.
+  const float* Distances(std::int64_t h, std::int64_t p, std::int64_t key_begin) const {
+    return distances.data() + h * n_reversed + key_begin - p + reversed_zero;
+  }
+  const float* Psi(std::int64_t p, std::int64_t key_begin) const {
+    return psi.data() + key_begin - p + reversed_zero;
+  }
+  // The position of a query, or the nearest one that a key has.
+  std::int64_t KeyAt(std::int64_t i) const;
+
+  const AttentionTerms& terms;
+  std::int64_t batch, n_head, n_kv_head, n_query, n_key, head_dim;
+  std::int64_t width;  // head_dim as rows are stored inside: a multiple of kChannelStep
+  std::int64_t n_query_tile, n_key_tile;
+  std::int64_t group;  // query heads of a key head
+
+  std::vector<KeyRange> ranges;  // (B or 1, T_q)
+  bool ranges_are_shared = true;
+
+  // Rows of numbers by j - p: (H, n_reversed), (n_reversed), entry 0 at j - p = -reversed_zero.
+  std::int64_t n_reversed = 0, reversed_zero = 0;
+  std::vector<float> distances;
+  std::vector<float> psi;  // not times log2(e)
+  std::vector<float> knots;
+  std::vector<float> slope, intercept;  // (H, K + 1), times log2(e)
+
+  static constexpr std::int64_t kChannelStep = 16;
+};
+
+// Calls body(item) for every item, through `parallel_for` where there is one.
+void ForEachItem(const ParallelFor& parallel_for, std::int64_t n,
+                 const std::function<void(std::int64_t)>& body);
+
+}  // namespace longrun

@@ -1,0 +1,129 @@
+// Rows of tensors, read into floats (converted, turned, scaled) and written back.
+#if defined(LONGRUN_KERNELS_CPU_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LONGRUN_KERNELS_CPU_ROWS_INL_H_
+#undef LONGRUN_KERNELS_CPU_ROWS_INL_H_
+#else
+#define LONGRUN_KERNELS_CPU_ROWS_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstdint>
+
+#include "hwy/highway.h"
+#include "kernels/cpu/plan.h"
+#include "kernels/cpu/vector-inl.h"
+#include "kernels/scalar.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace longrun {
+namespace HWY_NAMESPACE {
+
+// What rotation does to a row: forward, or its transpose.
+enum class Turn { kQuery, kKey, kQueryBack, kKeyBack };
+
+HWY_NOINLINE void TurnRow(const RotationTable& table, Turn turn, std::int64_t position,
+                          float* row) {
+  const std::int64_t n_pairs = table.n_rotary / 2;
+  const double* cos = table.cos.data() + position * n_pairs;
+  const double* sin = table.sin.data() + position * n_pairs;
+  const float sign = turn == Turn::kQueryBack || turn == Turn::kKeyBack ? -1.0F : 1.0F;
+  const bool half = table.layout == RotationTable::Layout::kHalf;
+  const std::int64_t step = half ? 1 : 2;
+  const std::int64_t other = half ? n_pairs : 1;
+  for (std::int64_t c = 0; c < n_pairs; ++c) {
+    const auto cosine = static_cast<float>(cos[c]);
+    const float sine = sign * static_cast<float>(sin[c]);
+    float& x = row[c * step];
+    float& y = row[c * step + other];
+    const float x_turned = x * cosine - y * sine;
+    y = y * cosine + x * sine;
+    x = x_turned;
+  }
+  if (table.growth.empty()) return;
+  const double* growth = table.growth.data() + position * n_pairs;
+  const bool is_query = turn == Turn::kQuery || turn == Turn::kQueryBack;
+  for (std::int64_t c = 0; c < n_pairs; ++c) {
+    const auto factor = static_cast<float>(is_query ? growth[c] : 1.0 / growth[c]);
+    row[c * step] *= factor;
+    row[c * step + other] *= factor;
+  }
+}
+
+// Row t of (b, h) as floats, zeros up to `width`.
+template <typename Pointer>
+HWY_INLINE void ReadRow(const HeadsViewOf<Pointer>& x, std::int64_t b, std::int64_t h,
+                        std::int64_t t, std::int64_t width, float* HWY_RESTRICT row) {
+  const std::int64_t at = b * x.batch_step + h * x.head_step + t * x.row_step;
+  if (x.scalar == Scalar::kFp32) {
+    const float* from = static_cast<const float*>(x.data) + at;
+    for (std::int64_t c = 0; c < x.head_dim; ++c) row[c] = from[c];
+  } else {
+    const std::uint16_t* from = static_cast<const std::uint16_t*>(x.data) + at;
+    for (std::int64_t c = 0; c < x.head_dim; ++c) row[c] = FromBf16(from[c]);
+  }
+  for (std::int64_t c = x.head_dim; c < width; ++c) row[c] = 0.0F;
+}
+
+// Writes factor * row.
+HWY_INLINE void WriteRow(const HeadsBuffer& x, std::int64_t b, std::int64_t h, std::int64_t t,
+                         float factor, const float* HWY_RESTRICT row) {
+  const std::int64_t at = b * x.batch_step + h * x.head_step + t * x.row_step;
+  if (x.scalar == Scalar::kFp32) {
+    float* to = static_cast<float*>(x.data) + at;
+    for (std::int64_t c = 0; c < x.head_dim; ++c) to[c] = factor * row[c];
+  } else {
+    std::uint16_t* to = static_cast<std::uint16_t*>(x.data) + at;
+    for (std::int64_t c = 0; c < x.head_dim; ++c) to[c] = ToBf16(factor * row[c]);
+  }
+}
+
+// Queries [begin, end) of head (b, h), turned, times scale log2(e); n_row rows, zeros behind the last.
+HWY_NOINLINE void ReadQueries(const AttentionPlan& plan, const HeadsView& q, std::int64_t b,
+                              std::int64_t h, std::int64_t begin, std::int64_t end,
+                              std::int64_t n_row, float* rows) {
+  const auto scale = static_cast<float>(plan.terms.scale * kLog2E);
+  for (std::int64_t i = begin; i < end; ++i) {
+    float* row = rows + (i - begin) * plan.width;
+    ReadRow(q, b, h, i, plan.width, row);
+    const std::int64_t position = plan.terms.visibility.q_offset + i;
+    if (plan.terms.rotation && position >= 0) {
+      TurnRow(*plan.terms.rotation, Turn::kQuery, position, row);
+    }
+    for (std::int64_t c = 0; c < plan.head_dim; ++c) row[c] *= scale;
+  }
+  std::fill(rows + (end - begin) * plan.width, rows + n_row * plan.width, 0.0F);
+}
+
+// The keys (or values) of a tile: kKeyTile rows, zeros behind the last key.
+HWY_NOINLINE void ReadKeys(const AttentionPlan& plan, const HeadsView& x, bool turned,
+                           std::int64_t b, std::int64_t h_kv, std::int64_t tile, float* rows) {
+  const std::int64_t begin = tile * kKeyTile;
+  const std::int64_t n = std::min(kKeyTile, plan.n_key - begin);
+  for (std::int64_t j = 0; j < n; ++j) {
+    float* row = rows + j * plan.width;
+    ReadRow(x, b, h_kv, begin + j, plan.width, row);
+    if (turned && plan.terms.rotation) {
+      TurnRow(*plan.terms.rotation, Turn::kKey, begin + j, row);
+    }
+  }
+  std::fill(rows + n * plan.width, rows + kKeyTile * plan.width, 0.0F);
+}
+
+// (kKeyTile, width) to (head_dim, kKeyTile).
+HWY_NOINLINE void Transpose(const float* HWY_RESTRICT rows, std::int64_t width,
+                            std::int64_t head_dim, float* HWY_RESTRICT columns) {
+  constexpr std::int64_t kBlock = 8;  // head_dim is a multiple of it
+  for (std::int64_t c = 0; c < head_dim; c += kBlock) {
+    for (std::int64_t j = 0; j < kKeyTile; ++j) {
+      for (std::int64_t in = 0; in < kBlock; ++in) {
+        columns[(c + in) * kKeyTile + j] = rows[j * width + c + in];
+      }
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace longrun
+HWY_AFTER_NAMESPACE();
+
+#endif  // the include guard, which each target passes once

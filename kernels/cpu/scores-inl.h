@@ -1,0 +1,223 @@
+// What happens to a tile of scores between the products: terms are added, hidden keys are hidden,
+// 2^x is taken. A tile is kQueryTile x kKeyTile, row-major; row r is query r of the tile.
+#if defined(LONGRUN_KERNELS_CPU_SCORES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LONGRUN_KERNELS_CPU_SCORES_INL_H_
+#undef LONGRUN_KERNELS_CPU_SCORES_INL_H_
+#else
+#define LONGRUN_KERNELS_CPU_SCORES_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include "hwy/highway.h"
+#include "kernels/cpu/plan.h"
+#include "kernels/cpu/vector-inl.h"
+#include "kernels/dropout.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace longrun {
+namespace HWY_NAMESPACE {
+
+inline constexpr float kHidden = -std::numeric_limits<float>::infinity();
+// Scores of rows that see nothing are taken relative to this, so that 2^x is 0.
+inline constexpr float kNothingSeen = 1e30F;
+inline constexpr int kRowVectors = static_cast<int>(kKeyTile / kLanes);
+
+// A tile and where it stands.
+struct Tile {
+  std::int64_t b, h;
+  std::int64_t query_begin;  // index of row 0 among the call's queries
+  std::int64_t key_begin;
+  TileRows rows;
+};
+
+// The one-sided key bias of a tile's keys, relative to `anchor`, in base 2. Zeros without the term.
+HWY_NOINLINE void KeyBiasOf(const AttentionPlan& plan, const Tile& tile, double anchor,
+                            float* HWY_RESTRICT bias) {
+  const KeyBias* term = plan.terms.key_bias ? &*plan.terms.key_bias : nullptr;
+  const std::int64_t n = std::min(kKeyTile, plan.n_key - tile.key_begin);
+  std::fill(bias, bias + kKeyTile, 0.0F);
+  if (term == nullptr) return;
+  const std::int64_t head = tile.b * plan.n_head + tile.h;
+  if (!term->values.empty()) {
+    const double* values = term->values.data() + head * plan.n_key + tile.key_begin;
+    for (std::int64_t j = 0; j < n; ++j) {
+      bias[j] = static_cast<float>((values[j] - anchor) * kLog2E);
+    }
+    return;
+  }
+  for (std::int64_t j = 0; j < n; ++j) {
+    const double c = term->At(head, plan.n_head, plan.n_key, tile.key_begin + j);
+    bias[j] = static_cast<float>((c - anchor) * kLog2E);
+  }
+}
+
+// What a tile of queries takes its key bias relative to.
+HWY_INLINE double AnchorOf(const AttentionPlan& plan, std::int64_t b, std::int64_t h,
+                           std::int64_t query_begin) {
+  if (!plan.terms.key_bias || plan.n_key == 0) return 0.0;
+  return plan.terms.key_bias->At(b * plan.n_head + h, plan.n_head, plan.n_key,
+                                 plan.KeyAt(query_begin));
+}
+
+// x += sigma (r_p - r_j); `bias` holds r_j - anchor.
+HWY_NOINLINE void AddTwoSided(const AttentionPlan& plan, const Tile& tile, double anchor,
+                              const float* bias, float* scores) {
+  const F f;
+  const std::int64_t head = tile.b * plan.n_head + tile.h;
+  for (std::int64_t r = tile.rows.begin; r < tile.rows.end; ++r) {
+    const std::int64_t p = plan.KeyAt(tile.query_begin + r);
+    const double r_p = plan.terms.key_bias->At(head, plan.n_head, plan.n_key, p);
+    const V own = hn::Set(f, static_cast<float>((r_p - anchor) * kLog2E));
+    // Lane j of the row stands left of the query, or at it, for j <= p - key_begin.
+    const V last_left = hn::Set(f, static_cast<float>(p - tile.key_begin));
+    float* x = scores + r * kKeyTile;
+    for (int v = 0; v < kRowVectors; ++v) {
+      const V j = hn::Iota(f, static_cast<float>(v * kLanes));
+      const V difference = hn::Sub(own, hn::Load(f, bias + v * kLanes));
+      const V signed_difference =
+          hn::IfThenElse(hn::Le(j, last_left), difference, hn::Neg(difference));
+      hn::Store(hn::Add(hn::Load(f, x + v * kLanes), signed_difference), f, x + v * kLanes);
+    }
+  }
+}
+
+HWY_NOINLINE void AddDistances(const AttentionPlan& plan, const Tile& tile, float* scores) {
+  const F f;
+  for (std::int64_t r = tile.rows.begin; r < tile.rows.end; ++r) {
+    const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin + r;
+    const float* table = plan.Distances(tile.h, p, tile.key_begin);
+    float* x = scores + r * kKeyTile;
+    for (int v = 0; v < kRowVectors; ++v) {
+      const V bias = hn::LoadU(f, table + v * kLanes);
+      hn::Store(hn::Add(hn::Load(f, x + v * kLanes), bias), f, x + v * kLanes);
+    }
+  }
+}
+
+// The arguments u of a row, and the segments that they lie in.
+struct Pieces {
+  V u[kRowVectors];
+  std::int64_t first = 0, last = 0;
+};
+
+HWY_INLINE Pieces PiecesOf(const AttentionPlan& plan, const Tile& tile, std::int64_t r) {
+  const F f;
+  const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin + r;
+  const float* psi = plan.Psi(p, tile.key_begin);
+  const V factor =
+      hn::Set(f, static_cast<float>(plan.terms.piecewise->row_factor[static_cast<std::size_t>(p)]));
+  Pieces pieces;
+  V least = hn::Mul(hn::LoadU(f, psi), factor);
+  V largest = least;
+  for (int v = 0; v < kRowVectors; ++v) {
+    pieces.u[v] = hn::Mul(hn::LoadU(f, psi + v * kLanes), factor);
+    least = hn::Min(least, pieces.u[v]);
+    largest = hn::Max(largest, pieces.u[v]);
+  }
+  const float from = hn::GetLane(hn::MinOfLanes(f, least));
+  const float to = hn::GetLane(hn::MaxOfLanes(f, largest));
+  const auto segment = [&](float u) {
+    return std::upper_bound(plan.knots.begin(), plan.knots.end(), u) - plan.knots.begin();
+  };
+  pieces.first = segment(from);
+  pieces.last = segment(to);
+  return pieces;
+}
+
+// Slope (or intercept) of each lane of u, whose segments lie in [pieces.first, pieces.last].
+HWY_INLINE V NumberOf(const AttentionPlan& plan, const float* numbers, const Pieces& pieces, V u) {
+  const F f;
+  V number = hn::Set(f, numbers[pieces.first]);
+  for (std::int64_t s = pieces.first; s < pieces.last; ++s) {
+    const auto beyond = hn::Ge(u, hn::Set(f, plan.knots[static_cast<std::size_t>(s)]));
+    number = hn::IfThenElse(beyond, hn::Set(f, numbers[s + 1]), number);
+  }
+  return number;
+}
+
+HWY_NOINLINE void AddPiecewise(const AttentionPlan& plan, const Tile& tile, float* scores) {
+  const F f;
+  const auto n_segment = static_cast<std::int64_t>(plan.knots.size()) + 1;
+  const float* slope = plan.slope.data() + tile.h * n_segment;
+  const float* intercept = plan.intercept.data() + tile.h * n_segment;
+  for (std::int64_t r = tile.rows.begin; r < tile.rows.end; ++r) {
+    const Pieces pieces = PiecesOf(plan, tile, r);
+    float* x = scores + r * kKeyTile;
+    for (int v = 0; v < kRowVectors; ++v) {
+      const V bias = hn::MulAdd(NumberOf(plan, slope, pieces, pieces.u[v]), pieces.u[v],
+                                NumberOf(plan, intercept, pieces, pieces.u[v]));
+      hn::Store(hn::Add(hn::Load(f, x + v * kLanes), bias), f, x + v * kLanes);
+    }
+  }
+}
+
+HWY_NOINLINE void Hide(std::span<const KeyRange> ranges, const Tile& tile, float* scores) {
+  const F f;
+  const V hidden = hn::Set(f, kHidden);
+  // Within the tile, as floats: small integers are exact.
+  const auto in_tile = [&](std::int32_t key) {
+    return hn::Set(f,
+                   static_cast<float>(std::clamp<std::int64_t>(key - tile.key_begin, 0, kKeyTile)));
+  };
+  for (std::int64_t r = tile.rows.begin; r < tile.rows.end; ++r) {
+    const KeyRange& row = ranges[static_cast<std::size_t>(r)];
+    const V begin = in_tile(row.begin), end = in_tile(row.end);
+    const V sink_begin = in_tile(row.sink_begin), sink_end = in_tile(row.sink_end);
+    float* x = scores + r * kKeyTile;
+    for (int v = 0; v < kRowVectors; ++v) {
+      const V j = hn::Iota(f, static_cast<float>(v * kLanes));
+      const auto in_range = hn::And(hn::Ge(j, begin), hn::Lt(j, end));
+      const auto in_sinks = hn::And(hn::Ge(j, sink_begin), hn::Lt(j, sink_end));
+      const V seen =
+          hn::IfThenElse(hn::Or(in_range, in_sinks), hn::Load(f, x + v * kLanes), hidden);
+      hn::Store(seen, f, x + v * kLanes);
+    }
+  }
+}
+
+// All that is added to the scores of a tile but a one-sided key bias, which the caller adds from
+// `bias` as it reads them; and the hidden ones.
+HWY_INLINE void AddTerms(const AttentionPlan& plan, const Tile& tile,
+                         std::span<const KeyRange> ranges, double anchor, float* bias,
+                         float* scores) {
+  KeyBiasOf(plan, tile, anchor, bias);
+  if (plan.terms.key_bias && plan.terms.key_bias->two_sided) {
+    AddTwoSided(plan, tile, anchor, bias, scores);
+    std::fill(bias, bias + kKeyTile, 0.0F);
+  }
+  if (plan.terms.distance_table) AddDistances(plan, tile, scores);
+  if (plan.terms.piecewise) AddPiecewise(plan, tile, scores);
+  if (tile.rows.masked) Hide(ranges, tile, scores);
+}
+
+// z of a row of a tile: 0 or the factor of what is kept.
+HWY_NOINLINE void DropoutRow(const AttentionPlan& plan, const Tile& tile, std::int64_t r,
+                             float* z) {
+  const Dropout& dropout = *plan.terms.dropout;
+  const auto factor = static_cast<float>(DropoutFactor(dropout));
+  const std::uint32_t threshold = DropoutThreshold(dropout);
+  const auto i = static_cast<std::uint32_t>(tile.query_begin + r);
+  const auto head = static_cast<std::uint32_t>(tile.b * plan.n_head + tile.h);
+  for (std::int64_t block = 0; block < kKeyTile / 8; ++block) {
+    const std::array<std::uint32_t, 4> words = Philox4x32(
+        {static_cast<std::uint32_t>(tile.key_begin / 8 + block), i, head, dropout.offset},
+        {static_cast<std::uint32_t>(dropout.seed), static_cast<std::uint32_t>(dropout.seed >> 32)});
+    for (std::size_t word = 0; word < 4; ++word) {
+      z[block * 8 + static_cast<std::int64_t>(2 * word)] =
+          (words[word] & 0xffffU) >= threshold ? factor : 0.0F;
+      z[block * 8 + static_cast<std::int64_t>(2 * word) + 1] =
+          (words[word] >> 16) >= threshold ? factor : 0.0F;
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace longrun
+HWY_AFTER_NAMESPACE();
+
+#endif  // the include guard, which each target passes once

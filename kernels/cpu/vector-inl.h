@@ -1,0 +1,138 @@
+// Vectors of this compilation target, 2^x, and the blocked product that all others are made of.
+// Included once for each target (attention.cc).
+#if defined(LONGRUN_KERNELS_CPU_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LONGRUN_KERNELS_CPU_VECTOR_INL_H_
+#undef LONGRUN_KERNELS_CPU_VECTOR_INL_H_
+#else
+#define LONGRUN_KERNELS_CPU_VECTOR_INL_H_
+#endif
+
+#include <cstdint>
+
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace longrun {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F = hn::ScalableTag<float>;
+using V = hn::Vec<F>;
+inline constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(F()));
+
+// Vectors side by side in a product: as many as leave registers for six rows of sums.
+#if HWY_TARGET == HWY_AVX3
+inline constexpr int kColumnVectors = 4;
+#else
+inline constexpr int kColumnVectors = 2;
+#endif
+inline constexpr int kRowBlock = 6;
+
+// 2^x for x <= 0 or little above; 0 below 2^-126, NaN for NaN. On [-1/2, 1/2] a polynomial of degree
+// 6 through the Chebyshev nodes: relative error 3e-9, below fp32's rounding.
+HWY_INLINE V Exp2(V x) {
+  const F f;
+#if HWY_TARGET == HWY_AVX3
+  x = hn::Max(hn::Set(f, -200.0F), x);  // so that -inf has no NaN as its fraction
+#else
+  const V given = x;
+  const auto kept = hn::Not(hn::Lt(x, hn::Set(f, -126.0F)));
+  x = hn::Max(hn::Set(f, -126.0F), x);
+#endif
+  const V whole = hn::Round(x);
+  const V r = hn::Sub(x, whole);
+  V y = hn::Set(f, 1.5461444696e-4F);
+  y = hn::MulAdd(y, r, hn::Set(f, 1.3400428177e-3F));
+  y = hn::MulAdd(y, r, hn::Set(f, 9.6180566785e-3F));
+  y = hn::MulAdd(y, r, hn::Set(f, 5.5503272267e-2F));
+  y = hn::MulAdd(y, r, hn::Set(f, 2.4022650922e-1F));
+  y = hn::MulAdd(y, r, hn::Set(f, 6.9314720670e-1F));
+  y = hn::MulAdd(y, r, hn::Set(f, 1.0F));
+#if HWY_TARGET == HWY_AVX3
+  return V{_mm512_scalef_ps(y.raw, whole.raw)};
+#else
+  const hn::RebindToSigned<F> i;
+  const auto exponent = hn::ShiftLeft<23>(hn::ConvertTo(i, whole));
+  const V scaled = hn::BitCast(f, hn::Add(hn::BitCast(i, y), exponent));
+  return hn::IfThenElse(hn::IsNaN(given), given, hn::IfThenElseZero(kept, scaled));
+#endif
+}
+
+// One block of C += A B (or C = A B): kRows rows, kVectors vectors of columns, whose sums stay in
+// registers. Element (r, k) of A is a[r * a_row + k * a_k].
+template <int kRows, int kVectors>
+HWY_INLINE void ProductBlock(const float* HWY_RESTRICT a, std::int64_t a_row, std::int64_t a_k,
+                             const float* HWY_RESTRICT b, std::int64_t b_k, std::int64_t n_k,
+                             float* HWY_RESTRICT c, std::int64_t c_row, bool add) {
+  const F f;
+  V sum[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      sum[r][v] = add ? hn::LoadU(f, c + r * c_row + v * kLanes) : hn::Zero(f);
+    }
+  }
+  for (std::int64_t k = 0; k < n_k; ++k) {
+    V column[kVectors];
+    for (int v = 0; v < kVectors; ++v) column[v] = hn::LoadU(f, b + v * kLanes);
+    for (int r = 0; r < kRows; ++r) {
+      const V factor = hn::Set(f, a[r * a_row]);
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, column[v], sum[r][v]);
+    }
+    a += a_k;
+    b += b_k;
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      hn::StoreU(sum[r][v], f, c + r * c_row + v * kLanes);
+    }
+  }
+}
+
+struct Product {
+  const float* a;
+  std::int64_t a_row, a_k;
+  const float* b;
+  std::int64_t b_k;
+  float* c;
+  std::int64_t c_row;
+  std::int64_t n_row, n_k;  // rows: a multiple of kRowBlock, or 4 more
+  bool add;
+};
+
+template <int kVectors>
+HWY_NOINLINE void ProductColumns(const Product& p, std::int64_t column) {
+  std::int64_t row = 0;
+  for (; row + kRowBlock <= p.n_row; row += kRowBlock) {
+    ProductBlock<kRowBlock, kVectors>(p.a + row * p.a_row, p.a_row, p.a_k, p.b + column, p.b_k,
+                                      p.n_k, p.c + row * p.c_row + column, p.c_row, p.add);
+  }
+  if (row < p.n_row) {
+    ProductBlock<4, kVectors>(p.a + row * p.a_row, p.a_row, p.a_k, p.b + column, p.b_k, p.n_k,
+                              p.c + row * p.c_row + column, p.c_row, p.add);
+  }
+}
+
+// n_column is a multiple of kLanes.
+HWY_INLINE void Multiply(const Product& p, std::int64_t n_column) {
+  constexpr std::int64_t kStep = kColumnVectors * kLanes;
+  std::int64_t column = 0;
+  for (; column + kStep <= n_column; column += kStep) ProductColumns<kColumnVectors>(p, column);
+#if HWY_TARGET == HWY_AVX3
+  if (column + 3 * kLanes <= n_column) {
+    ProductColumns<3>(p, column);
+    column += 3 * kLanes;
+  }
+  if (column + 2 * kLanes <= n_column) {
+    ProductColumns<2>(p, column);
+    column += 2 * kLanes;
+  }
+#endif
+  if (column < n_column) ProductColumns<1>(p, column);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace longrun
+HWY_AFTER_NAMESPACE();
+
+#endif  // the include guard, which each target passes once

@@ -1,0 +1,39 @@
+// Which probabilities dropout keeps: a pure function, so that backward and every back-end have
+// forward's mask without storing it.
+//
+//   word[0..3] = Philox4x32-10(counter = (j / 8, i, b H + h, offset), key = seed, low word first)
+//   element j  = the 16 bits of word[(j % 8) / 2], the low half for even j
+//   kept       when these bits >= threshold, threshold = round(probability * 65536)
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+
+#include "base/random.h"
+#include "kernels/attention_terms.h"
+
+namespace longrun {
+
+inline std::uint32_t DropoutThreshold(const Dropout& dropout) {
+  return static_cast<std::uint32_t>(std::lround(dropout.probability * 65536.0));
+}
+
+// What a kept probability is multiplied by, so that the mean stays.
+inline double DropoutFactor(const Dropout& dropout) {
+  return 65536.0 / (65536.0 - static_cast<double>(DropoutThreshold(dropout)));
+}
+
+// `head` is b H + h.
+inline bool DropoutKeeps(const Dropout& dropout, std::int64_t head, std::int64_t i,
+                         std::int64_t j) {
+  const std::array<std::uint32_t, 4> words = Philox4x32(
+      {static_cast<std::uint32_t>(j / 8), static_cast<std::uint32_t>(i),
+       static_cast<std::uint32_t>(head), dropout.offset},
+      {static_cast<std::uint32_t>(dropout.seed), static_cast<std::uint32_t>(dropout.seed >> 32)});
+  const auto in_block = static_cast<std::uint32_t>(j % 8);
+  const std::uint32_t bits = (words[in_block / 2] >> (16 * (in_block % 2))) & 0xffffU;
+  return bits >= DropoutThreshold(dropout);
+}
+
+}  // namespace longrun

@@ -1,0 +1,363 @@
+#include "tests/kernels/attention_problem.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <numbers>
+#include <thread>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "kernels/reference/kernel.h"
+#include "kernels/rotation.h"
+
+namespace longrun::testing {
+namespace {
+
+constexpr std::int64_t kGuard = 64;  // elements on either side
+// What is 0 but for the reference's own rounding (the gradient of a row that sees one key) is compared
+// with numbers of order 1, as all inputs are.
+constexpr double kNothing = 1e-12;
+
+std::int64_t Bytes(Scalar scalar) {
+  return scalar == Scalar::kFp32 ? 4 : scalar == Scalar::kBf16 ? 2 : 8;
+}
+
+}  // namespace
+
+std::uint64_t TestSeed() {
+  static const std::uint64_t seed = [] {
+    if (const char* given = std::getenv("LONGRUN_TEST_SEED"))
+      return std::strtoull(given, nullptr, 10);
+    unsigned long long hash = 0;
+    for (const char letter : BuildCommit()) {
+      hash = Sm64(hash ^ static_cast<unsigned char>(letter));
+    }
+    return hash;
+  }();
+  return seed;
+}
+
+double Gaussian(SeededRandom& random) {
+  const double u = 1.0 - random.Uniform();
+  return std::sqrt(-2.0 * std::log(u)) * std::cos(2.0 * std::numbers::pi * random.Uniform());
+}
+
+std::vector<double> Gaussians(SeededRandom& random, std::int64_t n, double scale) {
+  std::vector<double> x;
+  x.reserve(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) x.push_back(scale * Gaussian(random));
+  return x;
+}
+
+HeadsTensor::HeadsTensor(Scalar scalar, std::int64_t batch, std::int64_t n_row, std::int64_t n_head,
+                         std::int64_t head_dim, std::int64_t gap)
+    : layout_{.scalar = scalar,
+              .batch = batch,
+              .n_row = n_row,
+              .n_head = n_head,
+              .head_dim = head_dim,
+              .batch_step = n_row * (n_head * head_dim + gap),
+              .row_step = n_head * head_dim + gap,
+              .head_step = head_dim} {
+  const std::int64_t n = batch * layout_.batch_step + 2 * kGuard;
+  bytes_.resize(static_cast<std::size_t>(n * Bytes(scalar)));
+  layout_.data = bytes_.data() + kGuard * Bytes(scalar);
+  for (std::int64_t at = -kGuard; at < n - kGuard; ++at) {
+    StoreScalar(scalar, layout_.data, at, std::numeric_limits<double>::quiet_NaN());
+  }
+}
+
+template <typename Visit>
+void HeadsTensor::ForEach(Visit&& visit) const {
+  const HeadsBuffer& x = layout_;
+  std::size_t dense = 0;
+  for (std::int64_t b = 0; b < x.batch; ++b) {
+    for (std::int64_t t = 0; t < x.n_row; ++t) {
+      for (std::int64_t h = 0; h < x.n_head; ++h) {
+        for (std::int64_t c = 0; c < x.head_dim; ++c) {
+          visit(dense++, b * x.batch_step + t * x.row_step + h * x.head_step + c);
+        }
+      }
+    }
+  }
+}
+
+void HeadsTensor::Fill(std::span<const double> dense) {
+  ForEach([&](std::size_t i, std::int64_t at) {
+    StoreScalar(layout_.scalar, layout_.data, at, dense[i]);
+  });
+}
+
+std::vector<double> HeadsTensor::Read() const {
+  std::vector<double> dense(
+      static_cast<std::size_t>(layout_.batch * layout_.n_row * layout_.n_head * layout_.head_dim));
+  ForEach([&](std::size_t i, std::int64_t at) {
+    dense[i] = LoadScalar(layout_.scalar, layout_.data, at);
+  });
+  return dense;
+}
+
+HeadsView HeadsTensor::View() const {
+  return {.data = layout_.data,
+          .scalar = layout_.scalar,
+          .batch = layout_.batch,
+          .n_row = layout_.n_row,
+          .n_head = layout_.n_head,
+          .head_dim = layout_.head_dim,
+          .batch_step = layout_.batch_step,
+          .row_step = layout_.row_step,
+          .head_step = layout_.head_step};
+}
+
+HeadsBuffer HeadsTensor::Buffer() { return layout_; }
+
+bool HeadsTensor::GuardsHold() const {
+  const std::int64_t n = layout_.batch * layout_.batch_step;
+  std::vector<bool> written(static_cast<std::size_t>(n));
+  ForEach([&](std::size_t, std::int64_t at) { written[static_cast<std::size_t>(at)] = true; });
+  for (std::int64_t at = -kGuard; at < n + kGuard; ++at) {
+    if (at >= 0 && at < n && written[static_cast<std::size_t>(at)]) continue;
+    if (!std::isnan(LoadScalar(layout_.scalar, layout_.data, at))) return false;
+  }
+  return true;
+}
+
+Problem::Problem(const ProblemShape& the_shape, Scalar the_scalar, SeededRandom& random,
+                 double magnitude)
+    : shape(the_shape), scalar(the_scalar), o_scalar(the_scalar) {
+  const auto fill = [&](std::int64_t n_row, std::int64_t n_head, double scale) {
+    HeadsTensor rounded(scalar, shape.batch, n_row, n_head, shape.head_dim);
+    rounded.Fill(Gaussians(random, shape.batch * n_row * n_head * shape.head_dim, scale));
+    return rounded.Read();
+  };
+  q = fill(shape.n_query, shape.n_head, magnitude);
+  k = fill(shape.n_key, shape.n_kv_head, magnitude);
+  v = fill(shape.n_key, shape.n_kv_head, 1.0);
+  o_gradient = fill(shape.n_query, shape.n_head, 1.0);
+  terms.scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
+}
+
+// A random walk: what prefix sums are.
+void Problem::AddKeyBias(SeededRandom& random, bool two_sided, double drift) {
+  for (std::int64_t head = 0; head < shape.batch * shape.n_head; ++head) {
+    double sum = 10.0 * Gaussian(random);
+    for (std::int64_t j = 0; j < shape.n_key; ++j) {
+      sum -= drift + 0.2 * Gaussian(random);
+      key_bias.push_back(two_sided ? -sum : sum);
+    }
+  }
+  terms.key_bias = KeyBias{.values = key_bias, .two_sided = two_sided};
+}
+
+void Problem::AddSlopes() {
+  for (std::int64_t h = 0; h < shape.n_head; ++h) {
+    slopes.push_back(
+        std::exp2(-8.0 * static_cast<double>(h + 1) / static_cast<double>(shape.n_head)));
+  }
+  terms.key_bias = KeyBias{.slope = slopes};
+}
+
+void Problem::AddDistanceTable(SeededRandom& random, std::int64_t n_distance,
+                               std::int64_t n_ahead) {
+  table = Gaussians(random, shape.n_head * n_distance);
+  terms.distance_table =
+      DistanceTable{.values = table, .n_distance = n_distance, .n_ahead = n_ahead};
+}
+
+void Problem::AddPiecewise(SeededRandom& random) {
+  const std::int64_t n_position = std::max(shape.n_key, terms.visibility.q_offset + shape.n_query);
+  for (std::int64_t t = 0; t < n_position; ++t) {
+    psi.push_back(std::log1p(0.3 * static_cast<double>(t)));
+    row_factor.push_back(1.0 / std::log1p(0.3 * std::max(20.0, static_cast<double>(t))));
+  }
+  // A continuous function, as a network's is.
+  knots = {0.21, 0.37, 0.68, 0.9};
+  for (std::int64_t h = 0; h < shape.n_head; ++h) {
+    double before = Gaussian(random), value = 0.0;
+    slope.push_back(before);
+    intercept.push_back(value);
+    for (const double knot : knots) {
+      const double after = 2.0 * Gaussian(random);
+      value += (before - after) * knot;
+      slope.push_back(after);
+      intercept.push_back(value);
+      before = after;
+    }
+  }
+  terms.piecewise = PiecewiseLinear{
+      .psi = psi, .row_factor = row_factor, .knots = knots, .slope = slope, .intercept = intercept};
+}
+
+void Problem::AddRotation(bool half, std::int64_t n_rotary, bool grows) {
+  std::vector<double> frequency;
+  for (std::int64_t c = 0; c < n_rotary / 2; ++c) {
+    frequency.push_back(
+        std::pow(10000.0, -2.0 * static_cast<double>(c) / static_cast<double>(n_rotary)));
+  }
+  const std::int64_t n_position = std::max(shape.n_key, terms.visibility.q_offset + shape.n_query);
+  const RotationTableData data = MakeRotationTable(frequency, n_position);
+  cos = data.cos;
+  sin = data.sin;
+  if (grows) {
+    for (std::int64_t t = 0; t < n_position; ++t) {
+      for (std::int64_t c = 0; c < n_rotary / 2; ++c) {
+        growth.push_back(std::exp(-0.002 * static_cast<double>((c + 1) * t)));
+      }
+    }
+  }
+  terms.rotation = RotationTable{
+      .cos = cos,
+      .sin = sin,
+      .n_rotary = n_rotary,
+      .layout = half ? RotationTable::Layout::kHalf : RotationTable::Layout::kInterleaved,
+      .growth = growth};
+}
+
+void Problem::SetDocuments(std::vector<std::int32_t> cu_seqlens) {
+  const std::vector<std::int32_t> begins = DocumentBegins(cu_seqlens);
+  LR_CHECK(static_cast<std::int64_t>(begins.size()) == shape.n_key);
+  for (std::int64_t b = 0; b < shape.batch; ++b) {
+    documents.insert(documents.end(), begins.begin(), begins.end());
+  }
+  terms.visibility.document_begin = documents;
+}
+
+std::string Problem::Name() const {
+  const Visibility& see = terms.visibility;
+  return Str(
+      ScalarName(scalar), " B=", shape.batch, " H=", shape.n_head, "/", shape.n_kv_head,
+      " Tq=", shape.n_query, " Tk=", shape.n_key, " D=", shape.head_dim,
+      see.causal ? " causal" : " bidirectional", " offset=", see.q_offset, " window=", see.window,
+      " sinks=", see.n_sink, see.document_begin.empty() ? "" : " documents",
+      terms.key_bias ? (terms.key_bias->two_sided ? " two-sided" : " key-bias") : "",
+      terms.rotation ? " rotation" : "", terms.distance_table ? " distances" : "",
+      terms.piecewise ? " piecewise" : "", terms.dropout ? " dropout" : "", " seed=", TestSeed());
+}
+
+Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
+                  const AttentionKernelOptions& options) {
+  const ProblemShape& n = problem.shape;
+  const Scalar scalar = problem.scalar;
+  const auto queries = [&] {
+    return HeadsTensor(scalar, n.batch, n.n_query, n.n_head, n.head_dim, problem.gap);
+  };
+  const auto keys = [&] {
+    return HeadsTensor(scalar, n.batch, n.n_key, n.n_kv_head, n.head_dim, problem.gap);
+  };
+  HeadsTensor q = queries(), o = queries(), o_gradient = queries(), dq = queries();
+  HeadsTensor k = keys(), v = keys(), dk = keys(), dv = keys();
+  q.Fill(problem.q);
+  k.Fill(problem.k);
+  v.Fill(problem.v);
+  o_gradient.Fill(problem.o_gradient);
+
+  constexpr double kPoison = std::numeric_limits<double>::quiet_NaN();
+  Outcome out;
+  out.lse.assign(static_cast<std::size_t>(n.batch * n.n_head * n.n_query), kPoison);
+  out.first_key.assign(static_cast<std::size_t>(n.batch * n.n_head * VisitedKeys::Count(n.n_query)),
+                       -1);
+  const AttentionInputs inputs = {.q = q.View(), .k = k.View(), .v = v.View()};
+  const Status forward = kernel.forward({.inputs = inputs,
+                                         .o = o.Buffer(),
+                                         .lse = out.lse,
+                                         .first_key = out.first_key,
+                                         .n_tiles = &out.n_tiles},
+                                        problem.terms, options);
+  if (!forward.ok()) std::fprintf(stderr, "%s\n", forward.message().c_str());
+  LR_CHECK(forward.ok());
+
+  out.o = o.Read();
+  HeadsTensor o_stored(problem.o_scalar, n.batch, n.n_query, n.n_head, n.head_dim);
+  o_stored.Fill(out.o);
+  if (problem.o_scalar != scalar) o.Fill(o_stored.Read());
+
+  const auto poisoned = [&](std::size_t size) { return std::vector<double>(size, kPoison); };
+  if (problem.terms.key_bias) {
+    out.d_key_bias = poisoned(static_cast<std::size_t>(n.batch * n.n_head * n.n_key));
+  }
+  out.d_distance_table = poisoned(problem.table.size());
+  out.d_slope = poisoned(problem.slope.size());
+  out.d_intercept = poisoned(problem.intercept.size());
+  out.d_psi = poisoned(problem.psi.size());
+  out.d_row_factor = poisoned(problem.row_factor.size());
+  const Status backward = kernel.backward({.inputs = inputs,
+                                           .o = o.View(),
+                                           .do_ = o_gradient.View(),
+                                           .lse = out.lse,
+                                           .first_key = out.first_key,
+                                           .dq = dq.Buffer(),
+                                           .dk = dk.Buffer(),
+                                           .dv = dv.Buffer(),
+                                           .d_key_bias = out.d_key_bias,
+                                           .d_distance_table = out.d_distance_table,
+                                           .d_slope = out.d_slope,
+                                           .d_intercept = out.d_intercept,
+                                           .d_psi = out.d_psi,
+                                           .d_row_factor = out.d_row_factor},
+                                          problem.terms, options);
+  if (!backward.ok()) std::fprintf(stderr, "%s\n", backward.message().c_str());
+  LR_CHECK(backward.ok());
+  out.dq = dq.Read();
+  out.dk = dk.Read();
+  out.dv = dv.Read();
+  for (const HeadsTensor* tensor : {&q, &k, &v, &o, &o_gradient, &dq, &dk, &dv}) {
+    out.guards_hold = out.guards_hold && tensor->GuardsHold();
+  }
+  return out;
+}
+
+Outcome RunReference(const Problem& problem) {
+  Problem exact = problem;
+  exact.scalar = Scalar::kFp64;
+  return RunKernel(kReferenceAttention, exact);
+}
+
+double RelativeError(std::span<const double> found, std::span<const double> expected) {
+  LR_CHECK(found.size() == expected.size());
+  double error = 0.0, size = 0.0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (found[i] == expected[i]) {
+      if (std::isfinite(expected[i])) size += expected[i] * expected[i];
+      continue;
+    }
+    if (!std::isfinite(found[i]) || !std::isfinite(expected[i])) {
+      return std::numeric_limits<double>::infinity();
+    }
+    error += (found[i] - expected[i]) * (found[i] - expected[i]);
+    size += expected[i] * expected[i];
+  }
+  if (size < kNothing * kNothing * static_cast<double>(found.size())) {
+    size = static_cast<double>(found.size());
+  }
+  return error == 0.0 ? 0.0 : std::sqrt(error / size);
+}
+
+double RelativeMaxError(std::span<const double> found, std::span<const double> expected) {
+  double error = 0.0, size = 0.0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (found[i] == expected[i]) continue;
+    error = std::max(error, std::abs(found[i] - expected[i]));
+  }
+  for (const double x : expected) {
+    if (std::isfinite(x)) size = std::max(size, std::abs(x));
+  }
+  return error == 0.0 ? 0.0 : error / (size < kNothing ? 1.0 : size);
+}
+
+ParallelFor Threads(int n) {
+  return [n](std::int64_t n_item, const std::function<void(std::int64_t, std::int64_t)>& body) {
+    std::atomic<std::int64_t> next = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < n; ++t) {
+      threads.emplace_back([&] {
+        for (std::int64_t item = next++; item < n_item; item = next++) body(item, item + 1);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  };
+}
+
+}  // namespace longrun::testing

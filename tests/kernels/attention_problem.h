@@ -1,0 +1,100 @@
+// A random call of fused attention with the storage behind its views, and what a kernel made of it, for
+// the conformance suite: buffers are poisoned and stand between guards, inputs are rounded to their
+// type before the reference sees them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "base/version.h"
+#include "kernels/attention.h"
+#include "kernels/scalar.h"
+
+namespace longrun::testing {
+
+// Another one for each commit; LONGRUN_TEST_SEED repeats one.
+std::uint64_t TestSeed();
+
+double Gaussian(SeededRandom& random);
+std::vector<double> Gaussians(SeededRandom& random, std::int64_t n, double scale = 1.0);
+
+struct ProblemShape {
+  std::int64_t batch = 2, n_head = 2, n_kv_head = 2;
+  std::int64_t n_query = 65, n_key = 65, head_dim = 32;
+};
+
+// (B, T, H, D) of one type, rows with a gap behind each, all of it between guards. What no element
+// lies on is NaN and must stay so.
+class HeadsTensor {
+ public:
+  HeadsTensor(Scalar scalar, std::int64_t batch, std::int64_t n_row, std::int64_t n_head,
+              std::int64_t head_dim, std::int64_t gap = 0);
+  void Fill(std::span<const double> dense);  // rounds
+  std::vector<double> Read() const;
+  HeadsView View() const;
+  HeadsBuffer Buffer();
+  bool GuardsHold() const;
+
+ private:
+  template <typename Visit>
+  void ForEach(Visit&& visit) const;
+  HeadsBuffer layout_;
+  std::vector<std::uint8_t> bytes_;
+};
+
+struct Problem {
+  Problem(const ProblemShape& the_shape, Scalar the_scalar, SeededRandom& random,
+          double magnitude = 1.0);
+
+  // Terms with random numbers.
+  void AddKeyBias(SeededRandom& random, bool two_sided = false, double drift = -0.3);
+  void AddSlopes();
+  void AddDistanceTable(SeededRandom& random, std::int64_t n_distance, std::int64_t n_ahead);
+  void AddPiecewise(SeededRandom& random);
+  void AddRotation(bool half, std::int64_t n_rotary, bool grows = false);
+  void SetDocuments(std::vector<std::int32_t> cu_seqlens);
+  std::string Name() const;
+
+  ProblemShape shape;
+  Scalar scalar;
+  Scalar o_scalar;  // backward is given o rounded to this
+  std::int64_t gap = 0;
+  std::vector<double> q, k, v, o_gradient;  // (B, T, H, D), rounded to `scalar`
+  AttentionTerms terms;
+  std::vector<double> key_bias, slopes, table, psi, row_factor, knots, slope, intercept;
+  std::vector<double> cos, sin, growth;
+  std::vector<std::int32_t> documents;
+};
+
+struct Outcome {
+  std::vector<double> o, lse, dq, dk, dv;
+  std::vector<double> d_key_bias, d_distance_table, d_slope, d_intercept, d_psi, d_row_factor;
+  std::vector<std::int32_t> first_key;
+  std::int64_t n_tiles = 0;
+  bool guards_hold = true;
+};
+
+// Forward and backward. Stops the test program where the kernel refuses.
+Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
+                  const AttentionKernelOptions& options = {});
+// The reference in fp64, on the numbers as they were rounded; among them, backward, the o of the type:
+// where gradients nearly cancel (a row of two keys) its rounding is all that would be left.
+Outcome RunReference(const Problem& problem);
+
+// ||found - expected|| / ||expected||; 0 for equal ones; where all that is expected is 0, beside numbers
+// of order 1. Infinite where a number is NaN, or infinite
+// other than expected.
+double RelativeError(std::span<const double> found, std::span<const double> expected);
+// The largest error beside the largest number.
+double RelativeMaxError(std::span<const double> found, std::span<const double> expected);
+
+// Runs parts of a loop on `n` threads, in no order.
+ParallelFor Threads(int n);
+
+}  // namespace longrun::testing

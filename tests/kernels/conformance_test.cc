@@ -1,0 +1,668 @@
+// What every back-end of fused attention must do, run over all that this machine has
+// (kernels/attention.h, AttentionKernels): a new back-end is a line there.
+//
+// Bounds are relative Frobenius errors against the reference in fp64 on the same rounded inputs; a
+// single wrong element is caught by the largest error, which may be 20 times the bound. fp32: sums of
+// up to a thousand products. bf16: one rounding of each result, 2^-9.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/str.h"
+#include "tests/kernels/attention_problem.h"
+
+namespace longrun {
+namespace {
+
+using testing::Outcome;
+using testing::Problem;
+using testing::ProblemShape;
+using testing::RelativeError;
+using testing::RelativeMaxError;
+using testing::RunKernel;
+using testing::RunReference;
+using testing::TestSeed;
+
+struct Bounds {
+  double o, gradient, term_gradient, lse;
+};
+
+Bounds BoundsOf(const AttentionKernel& kernel, Scalar scalar) {
+  if (scalar == Scalar::kBf16)
+    return {.o = 4e-3, .gradient = 1e-2, .term_gradient = 1e-2, .lse = 1e-3};
+  // The reference rounds its results alone.
+  if (kernel.name == "reference") {
+    return {.o = 1e-7, .gradient = 1e-6, .term_gradient = 1e-6, .lse = 1e-12};
+  }
+  return {.o = 2e-6, .gradient = 5e-6, .term_gradient = 1e-5, .lse = 2e-6};
+}
+
+void ExpectClose(std::string_view what, std::span<const double> found,
+                 std::span<const double> expected, double bound) {
+  EXPECT_LE(RelativeError(found, expected), bound) << what;
+  EXPECT_LE(RelativeMaxError(found, expected), 20 * bound) << what;
+}
+
+void ExpectLse(std::span<const double> found, std::span<const double> expected, double bound) {
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (found[i] == expected[i]) continue;  // -inf
+    EXPECT_NEAR(found[i], expected[i], bound * std::max(1.0, std::abs(expected[i]))) << "lse " << i;
+  }
+}
+
+void ExpectOutcome(const Outcome& found, const Outcome& expected, const Bounds& bounds) {
+  EXPECT_TRUE(found.guards_hold) << "an element beyond the view was written, or an input";
+  ExpectClose("o", found.o, expected.o, bounds.o);
+  ExpectLse(found.lse, expected.lse, bounds.lse);
+  ExpectClose("dq", found.dq, expected.dq, bounds.gradient);
+  ExpectClose("dk", found.dk, expected.dk, bounds.gradient);
+  ExpectClose("dv", found.dv, expected.dv, bounds.gradient);
+  ExpectClose("d_key_bias", found.d_key_bias, expected.d_key_bias, bounds.term_gradient);
+  ExpectClose("d_distance_table", found.d_distance_table, expected.d_distance_table,
+              bounds.term_gradient);
+  ExpectClose("d_slope", found.d_slope, expected.d_slope, bounds.term_gradient);
+  ExpectClose("d_intercept", found.d_intercept, expected.d_intercept, bounds.term_gradient);
+  ExpectClose("d_psi", found.d_psi, expected.d_psi, bounds.term_gradient);
+  ExpectClose("d_row_factor", found.d_row_factor, expected.d_row_factor, bounds.term_gradient);
+}
+
+class KernelTest : public ::testing::TestWithParam<AttentionKernel> {
+ protected:
+  const AttentionKernel& kernel() const { return GetParam(); }
+
+  void ExpectReference(const Problem& problem) {
+    SCOPED_TRACE(problem.Name());
+    ExpectOutcome(RunKernel(kernel(), problem), RunReference(problem),
+                  BoundsOf(kernel(), problem.scalar));
+  }
+
+  // A problem of each type, given its terms by `change`.
+  template <typename Change>
+  void ForEachType(const ProblemShape& shape, Change&& change) {
+    for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+      Problem problem(shape, scalar, random_);
+      change(problem);
+      ExpectReference(problem);
+    }
+  }
+
+  SeededRandom random_{TestSeed()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Attention, KernelTest,
+                         ::testing::ValuesIn(AttentionKernels().begin(), AttentionKernels().end()),
+                         [](const ::testing::TestParamInfo<AttentionKernel>& tested) {
+                           std::string name(tested.param.name);
+                           std::ranges::replace(name, '/', '_');
+                           return name;
+                         });
+
+// ---- terms -------------------------------------------------------------------------------------
+
+TEST_P(KernelTest, PlainCausalAttentionIsTheReferences) {
+  for (const std::int64_t head_dim : {8, 32, 40, 64, 96, 128, 256}) {
+    ForEachType({.batch = 1, .n_query = 131, .n_key = 131, .head_dim = head_dim}, [](Problem&) {});
+  }
+}
+
+TEST_P(KernelTest, BidirectionalAttentionIsTheReferences) {
+  ForEachType({.n_query = 100, .n_key = 131},
+              [](Problem& p) { p.terms.visibility.causal = false; });
+}
+
+TEST_P(KernelTest, LengthsAroundTilesAreTheReferences) {
+  for (const std::int64_t n : {1, 2, 63, 64, 65, 95, 96, 97, 127, 129, 193}) {
+    ForEachType({.batch = 1, .n_query = n, .n_key = n, .head_dim = 16},
+                [&](Problem& p) { p.AddKeyBias(random_); });
+  }
+}
+
+TEST_P(KernelTest, AThousandPositionsAreTheReferences) {
+  ForEachType(
+      {.batch = 1, .n_head = 1, .n_kv_head = 1, .n_query = 1000, .n_key = 1000, .head_dim = 8},
+      [&](Problem& p) { p.AddKeyBias(random_); });
+}
+
+TEST_P(KernelTest, OtherNumbersOfQueriesThanKeysAreTheReferences) {
+  for (const std::int64_t n_query : {1, 7, 100}) {
+    for (const std::int64_t offset : {-5, 0, 30, 250}) {
+      ForEachType({.batch = 1, .n_query = n_query, .n_key = 150, .head_dim = 16}, [&](Problem& p) {
+        p.terms.visibility.q_offset = offset;
+        p.AddKeyBias(random_);
+      });
+    }
+  }
+}
+
+TEST_P(KernelTest, SharedKeyHeadsAreTheReferences) {
+  ForEachType({.n_head = 6, .n_kv_head = 2, .n_query = 70, .n_key = 70, .head_dim = 16},
+              [&](Problem& p) { p.AddKeyBias(random_); });
+}
+
+TEST_P(KernelTest, StepsBetweenRowsAreKept) {
+  ForEachType({.n_query = 70, .n_key = 70}, [](Problem& p) { p.gap = 24; });
+}
+
+TEST_P(KernelTest, WindowsAndSinksAreTheReferences) {
+  for (const bool causal : {true, false}) {
+    for (const std::int64_t window : {1, 17, 64, 100}) {
+      for (const std::int64_t n_sink : {0, 4, 70}) {
+        if (n_sink > 0 && !causal) continue;
+        ForEachType({.batch = 1, .n_query = 300, .n_key = 300, .head_dim = 16}, [&](Problem& p) {
+          p.terms.visibility = {.causal = causal, .window = window, .n_sink = n_sink};
+          p.AddKeyBias(random_);
+        });
+      }
+    }
+  }
+}
+
+TEST_P(KernelTest, DocumentsAreTheReferences) {
+  for (const bool causal : {true, false}) {
+    for (const std::int64_t window : {0, 20}) {
+      ForEachType({.n_query = 200, .n_key = 200, .head_dim = 16}, [&](Problem& p) {
+        p.terms.visibility = {
+            .causal = causal, .window = window, .n_sink = causal && window > 0 ? 3 : 0};
+        p.SetDocuments({0, 1, 30, 64, 64 + 40, 200});
+        p.AddKeyBias(random_);
+      });
+    }
+  }
+}
+
+TEST_P(KernelTest, KeyBiasesInEachFormAreTheReferences) {
+  ForEachType({.n_query = 150, .n_key = 150}, [](Problem& p) { p.AddSlopes(); });
+  ForEachType({.n_query = 150, .n_key = 150},
+              [&](Problem& p) { p.AddKeyBias(random_, false, 0.4); });
+  Problem problem({.n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
+  problem.AddKeyBias(random_);
+  // The same numbers as anchors and what is left, which fp32 holds.
+  std::vector<float> local;
+  std::vector<double> anchor;
+  for (std::size_t at = 0; at < problem.key_bias.size(); ++at) {
+    const std::size_t j = at % 150;
+    if (j % KeyBias::kAnchorKeys == 0) anchor.push_back(problem.key_bias[at]);
+    local.push_back(static_cast<float>(problem.key_bias[at] - anchor.back()));
+  }
+  const Outcome values = RunKernel(kernel(), problem);
+  problem.terms.key_bias = KeyBias{.local = local, .anchor = anchor};
+  ExpectOutcome(RunKernel(kernel(), problem), values,
+                {.o = 2e-6, .gradient = 5e-6, .term_gradient = 1e-5, .lse = 2e-6});
+}
+
+TEST_P(KernelTest, TwoSidedBiasesAreTheReferences) {
+  for (const bool causal : {true, false}) {
+    ForEachType({.n_query = 150, .n_key = 200, .head_dim = 16}, [&](Problem& p) {
+      p.terms.visibility = {.causal = causal, .q_offset = 20};
+      p.AddKeyBias(random_, true);
+    });
+  }
+}
+
+TEST_P(KernelTest, DistanceTablesAreTheReferences) {
+  for (const std::int64_t n_distance : {3, 30, 400}) {
+    ForEachType({.n_query = 150, .n_key = 170, .head_dim = 16}, [&](Problem& p) {
+      p.terms.visibility.q_offset = 20;
+      p.AddDistanceTable(random_, n_distance, 0);
+    });
+    ForEachType({.n_query = 150, .n_key = 150, .head_dim = 16}, [&](Problem& p) {
+      p.terms.visibility.causal = false;
+      p.AddDistanceTable(random_, n_distance, n_distance / 2);
+    });
+  }
+}
+
+TEST_P(KernelTest, PiecewiseLinearBiasesAreTheReferences) {
+  for (const bool causal : {true, false}) {
+    ForEachType({.n_query = 150, .n_key = 150, .head_dim = 16}, [&](Problem& p) {
+      p.terms.visibility.causal = causal;
+      p.AddPiecewise(random_);
+    });
+  }
+}
+
+TEST_P(KernelTest, RotationsAreTheReferences) {
+  for (const bool half : {true, false}) {
+    for (const std::int64_t n_rotary : {8, 32}) {
+      ForEachType({.n_query = 100, .n_key = 120}, [&](Problem& p) {
+        p.terms.visibility.q_offset = 20;
+        p.AddRotation(half, n_rotary, half);
+      });
+    }
+  }
+}
+
+TEST_P(KernelTest, DropoutIsTheReferences) {
+  ForEachType({.n_query = 150, .n_key = 150, .head_dim = 16}, [](Problem& p) {
+    p.terms.dropout = Dropout{.probability = 0.3, .seed = 0x123456789abcdef0, .offset = 7};
+  });
+}
+
+TEST_P(KernelTest, AllTermsTogetherAreTheReferences) {
+  ForEachType({.n_head = 4, .n_kv_head = 2, .n_query = 150, .n_key = 200}, [&](Problem& p) {
+    p.gap = 8;
+    p.terms.visibility = {.q_offset = 50, .window = 90, .n_sink = 5};
+    p.SetDocuments({0, 130, 200});
+    p.AddKeyBias(random_);
+    p.AddDistanceTable(random_, 60, 0);
+    p.AddPiecewise(random_);
+    p.AddRotation(true, 16);
+    p.terms.dropout = Dropout{.probability = 0.1, .seed = 5};
+  });
+}
+
+// ---- edges -------------------------------------------------------------------------------------
+
+TEST_P(KernelTest, NothingToDoIsDone) {
+  for (const ProblemShape& shape :
+       {ProblemShape{.batch = 0}, ProblemShape{.n_query = 0}, ProblemShape{.n_key = 0}}) {
+    Problem problem(shape, Scalar::kFp32, random_);
+    const Outcome out = RunKernel(kernel(), problem);
+    for (const double x : out.o) EXPECT_EQ(x, 0.0);
+    for (const double x : out.dq) EXPECT_EQ(x, 0.0);
+    for (const double x : out.dk) EXPECT_EQ(x, 0.0);
+    for (const double x : out.dv) EXPECT_EQ(x, 0.0);
+  }
+}
+
+TEST_P(KernelTest, AQueryThatSeesNothingGivesZeroAndNoGradient) {
+  Problem problem({.batch = 1, .n_query = 80, .n_key = 80}, Scalar::kFp32, random_);
+  problem.terms.visibility.q_offset = -70;
+  problem.AddKeyBias(random_);
+  ExpectReference(problem);
+  const Outcome out = RunKernel(kernel(), problem);
+  for (std::size_t i = 0; i < std::size_t{70} * 64; ++i) {
+    EXPECT_EQ(out.o[i], 0.0);
+    EXPECT_EQ(out.dq[i], 0.0);
+  }
+  EXPECT_EQ(out.lse[0], -std::numeric_limits<double>::infinity());
+}
+
+TEST_P(KernelTest, LargeNumbersStayFinite) {
+  Problem problem({.batch = 1, .n_query = 130, .n_key = 130}, Scalar::kFp32, random_, 50.0);
+  problem.terms.scale = 1.0;  // scores of 1e4
+  problem.AddKeyBias(random_);
+  for (double& c : problem.key_bias) c -= 1e5;
+  const Outcome out = RunKernel(kernel(), problem);
+  const Outcome expected = RunReference(problem);
+  // Scores of 1e4 are off by 1e-3 in fp32, and so are probabilities.
+  const double bound = kernel().name == "reference" ? 1e-6 : 1e-2;
+  EXPECT_LE(RelativeError(out.o, expected.o), bound);
+  EXPECT_LE(RelativeError(out.dv, expected.dv), bound);
+  for (const double x : out.dq) EXPECT_TRUE(std::isfinite(x));
+}
+
+TEST_P(KernelTest, PrefixSumsOfThousandsLoseNothing) {
+  Problem problem({.batch = 1, .n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
+  problem.AddKeyBias(random_);
+  const Outcome near = RunKernel(kernel(), problem);
+  for (double& c : problem.key_bias) c += 1e6;  // fp32 moves in steps of 0.06 there
+  const Outcome far = RunKernel(kernel(), problem);
+  ExpectClose("o", far.o, near.o, 1e-6);
+  ExpectClose("dq", far.dq, near.dq, 1e-6);
+  ExpectClose("d_key_bias", far.d_key_bias, near.d_key_bias, 1e-6);
+}
+
+TEST_P(KernelTest, ANaNIsNotLost) {
+  Problem problem({.batch = 1, .n_query = 70, .n_key = 70}, Scalar::kFp32, random_);
+  problem.q[0] = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_TRUE(std::isnan(RunKernel(kernel(), problem).o[0]));
+}
+
+// ---- identities --------------------------------------------------------------------------------
+
+TEST_P(KernelTest, GradientsOfABiasSumToZero) {
+  Problem problem({.n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
+  problem.AddKeyBias(random_);
+  problem.AddDistanceTable(random_, 40, 0);
+  const Outcome out = RunKernel(kernel(), problem);
+  const auto expect_zero_sums = [](std::span<const double> x, std::size_t n) {
+    for (std::size_t begin = 0; begin < x.size(); begin += n) {
+      double sum = 0.0, size = 0.0;
+      for (std::size_t i = begin; i < begin + n; ++i) {
+        sum += x[i];
+        size += std::abs(x[i]);
+      }
+      EXPECT_NEAR(sum, 0.0, 1e-5 * size);
+    }
+  };
+  expect_zero_sums(out.d_key_bias, 150);
+  expect_zero_sums(out.d_distance_table, 40);
+}
+
+TEST_P(KernelTest, AMeanOfOneValueIsThatValue) {
+  Problem problem({.n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
+  std::ranges::fill(problem.v, 0.75);
+  problem.AddKeyBias(random_);
+  for (const double x : RunKernel(kernel(), problem).o) EXPECT_NEAR(x, 0.75, 1e-6);
+}
+
+TEST_P(KernelTest, ThreeFormsOfAlibiAreOne) {
+  Problem by_key({.n_query = 200, .n_key = 200}, Scalar::kFp32, random_);
+  Problem by_distance = by_key, by_pieces = by_key;
+  by_key.AddSlopes();
+  const std::vector<double> slopes = by_key.slopes;
+  for (const double slope : slopes) {
+    for (std::int64_t d = 0; d < 200; ++d)
+      by_distance.table.push_back(-slope * static_cast<double>(d));
+  }
+  by_distance.terms.distance_table = DistanceTable{.values = by_distance.table, .n_distance = 200};
+  for (std::int64_t t = 0; t < 200; ++t) {
+    by_pieces.psi.push_back(static_cast<double>(t));
+    by_pieces.row_factor.push_back(1.0);
+  }
+  for (const double slope : slopes) {
+    by_pieces.slope.push_back(-slope);
+    by_pieces.intercept.push_back(0.0);
+  }
+  by_pieces.terms.piecewise = PiecewiseLinear{.psi = by_pieces.psi,
+                                              .row_factor = by_pieces.row_factor,
+                                              .slope = by_pieces.slope,
+                                              .intercept = by_pieces.intercept};
+  const Outcome keys = RunKernel(kernel(), by_key);
+  for (const Problem* other : {&by_distance, &by_pieces}) {
+    const Outcome out = RunKernel(kernel(), *other);
+    ExpectClose("o", out.o, keys.o, 1e-6);
+    ExpectClose("dq", out.dq, keys.dq, 2e-6);
+    ExpectClose("dk", out.dk, keys.dk, 2e-6);
+  }
+}
+
+TEST_P(KernelTest, WhatComesLaterChangesNothingBefore) {
+  Problem problem({.batch = 1, .n_query = 200, .n_key = 200}, Scalar::kFp32, random_);
+  problem.AddKeyBias(random_);
+  const Outcome before = RunKernel(kernel(), problem);
+  const std::size_t row = 2 * 32;
+  for (std::size_t c = 0; c < row; ++c) problem.k[120 * row + c] = problem.v[120 * row + c] = 3.0;
+  const Outcome after = RunKernel(kernel(), problem);
+  for (std::size_t i = 0; i < 120 * row; ++i) ASSERT_EQ(before.o[i], after.o[i]);
+  EXPECT_NE(before.o[120 * row], after.o[120 * row]);
+}
+
+TEST_P(KernelTest, DocumentsAreAsIfAlone) {
+  Problem packed({.batch = 1, .n_query = 192 + 100, .n_key = 192 + 100}, Scalar::kFp32, random_);
+  Problem alone = packed;
+  packed.SetDocuments({0, 192, 292});  // 192: two tiles of queries, three of keys
+  const Outcome both = RunKernel(kernel(), packed);
+  alone.shape.n_query = alone.shape.n_key = 100;
+  const auto second = [](std::vector<double>& x) { x.erase(x.begin(), x.begin() + 192 * 64); };
+  for (auto* x : {&alone.q, &alone.k, &alone.v, &alone.o_gradient}) second(*x);
+  const Outcome one = RunKernel(kernel(), alone);
+  Outcome rest = both;
+  for (auto* x : {&rest.o, &rest.dq, &rest.dk, &rest.dv}) second(*x);
+  EXPECT_EQ(rest.o, one.o);
+  EXPECT_EQ(rest.dq, one.dq);
+  EXPECT_EQ(rest.dk, one.dk);
+  EXPECT_EQ(rest.dv, one.dv);
+}
+
+TEST_P(KernelTest, PiecesOfAPrefillAreTheWhole) {
+  Problem whole({.batch = 1, .n_query = 200, .n_key = 200}, Scalar::kFp32, random_);
+  whole.AddKeyBias(random_);
+  whole.AddRotation(true, 32);
+  const Outcome expected = RunKernel(kernel(), whole);
+  for (const std::int64_t begin : {0, 77, 199}) {
+    Problem part = whole;
+    const std::int64_t end = begin == 0 ? 77 : begin == 77 ? 199 : 200;
+    part.shape.n_query = end - begin;
+    part.terms.visibility.q_offset = begin;
+    part.terms.key_bias = KeyBias{.values = whole.key_bias};
+    const auto cut = [&](const std::vector<double>& x) {
+      return std::vector<double>(x.begin() + begin * 64, x.begin() + end * 64);
+    };
+    part.q = cut(whole.q);
+    part.o_gradient = cut(whole.o_gradient);
+    ExpectClose("o", RunKernel(kernel(), part).o, cut(expected.o), 1e-6);
+  }
+}
+
+// ---- bits --------------------------------------------------------------------------------------
+
+void ExpectSameBits(const Outcome& a, const Outcome& b) {
+  EXPECT_EQ(a.o, b.o);
+  EXPECT_EQ(a.lse, b.lse);
+  EXPECT_EQ(a.dq, b.dq);
+  EXPECT_EQ(a.dk, b.dk);
+  EXPECT_EQ(a.dv, b.dv);
+  EXPECT_EQ(a.d_key_bias, b.d_key_bias);
+  EXPECT_EQ(a.d_distance_table, b.d_distance_table);
+  EXPECT_EQ(a.d_slope, b.d_slope);
+  EXPECT_EQ(a.d_intercept, b.d_intercept);
+  EXPECT_EQ(a.d_psi, b.d_psi);
+  EXPECT_EQ(a.d_row_factor, b.d_row_factor);
+}
+
+TEST_P(KernelTest, BitsDoNotDependOnThreads) {
+  Problem problem({.n_head = 4, .n_kv_head = 2, .n_query = 200, .n_key = 200}, Scalar::kFp32,
+                  random_);
+  problem.AddKeyBias(random_);
+  problem.AddDistanceTable(random_, 50, 0);
+  problem.AddPiecewise(random_);
+  const Outcome alone = RunKernel(kernel(), problem);
+  for (int repetition = 0; repetition < 5; ++repetition) {
+    ExpectSameBits(RunKernel(kernel(), problem, {.parallel_for = testing::Threads(2 + repetition)}),
+                   alone);
+  }
+}
+
+TEST_P(KernelTest, BitsDoNotDependOnNeighboursInTheBatch) {
+  Problem problem({.batch = 3, .n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
+  problem.AddSlopes();
+  const Outcome all = RunKernel(kernel(), problem);
+  Problem one = problem;
+  one.shape.batch = 1;
+  const std::ptrdiff_t size = 150 * 64;
+  const auto second = [&](const std::vector<double>& x) {
+    return std::vector<double>(x.begin() + size, x.begin() + 2 * size);
+  };
+  for (auto* x : {&one.q, &one.k, &one.v, &one.o_gradient}) *x = second(*x);
+  const Outcome alone = RunKernel(kernel(), one);
+  EXPECT_EQ(second(all.o), alone.o);
+  EXPECT_EQ(second(all.dq), alone.dq);
+  EXPECT_EQ(second(all.dk), alone.dk);
+  EXPECT_EQ(second(all.dv), alone.dv);
+}
+
+// ---- skipping ----------------------------------------------------------------------------------
+
+constexpr double kEpsilon = 0x1p-24;
+
+double LargestValue(const Problem& problem) {
+  double largest = 0.0;
+  const std::size_t d = static_cast<std::size_t>(problem.shape.head_dim);
+  for (std::size_t row = 0; row < problem.v.size(); row += d) {
+    double sum = 0.0;
+    for (std::size_t c = 0; c < d; ++c) sum += problem.v[row + c] * problem.v[row + c];
+    largest = std::max(largest, std::sqrt(sum));
+  }
+  return largest;
+}
+
+void ExpectSkippingIsHarmless(const AttentionKernel& kernel, const Problem& problem) {
+  if (kernel.name == "reference") return;  // visits everything
+  SCOPED_TRACE(problem.Name());
+  const Outcome all = RunKernel(kernel, problem);
+  const Outcome skipped = RunKernel(kernel, problem, {.skip_epsilon = kEpsilon});
+  EXPECT_LE(skipped.n_tiles, all.n_tiles);
+  for (std::size_t i = 0; i < all.o.size(); ++i) {
+    ASSERT_NEAR(all.o[i], skipped.o[i], 2 * kEpsilon * LargestValue(problem) + 1e-6);
+  }
+  // What was dropped is no part of the gradients either.
+  ExpectClose("dq", skipped.dq, all.dq, 1e-5);
+  ExpectClose("dk", skipped.dk, all.dk, 1e-5);
+  ExpectClose("dv", skipped.dv, all.dv, 1e-5);
+  ExpectClose("d_key_bias", skipped.d_key_bias, all.d_key_bias, 1e-5);
+}
+
+TEST_P(KernelTest, SkippingLeavesOutWhatWeighsNothing) {
+  Problem problem({.batch = 1, .n_query = 900, .n_key = 900, .head_dim = 16}, Scalar::kFp32,
+                  random_);
+  problem.AddKeyBias(random_, false, -1.0);
+  ExpectSkippingIsHarmless(kernel(), problem);
+  if (kernel().name == "reference") return;  // visits everything
+  const Outcome all = RunKernel(kernel(), problem);
+  const Outcome skipped = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
+  EXPECT_LT(2 * skipped.n_tiles, all.n_tiles);
+}
+
+TEST_P(KernelTest, OneHugeFarKeyIsNotSkipped) {
+  Problem problem({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,
+                  random_);
+  problem.AddKeyBias(random_, false, -1.0);
+  // Key 3 outweighs what lies between it and query 400: by its norm, then by its bias.
+  Problem by_norm = problem;
+  by_norm.terms.key_bias = KeyBias{.values = by_norm.key_bias};
+  for (std::size_t c = 0; c < 8; ++c) {
+    by_norm.k[3 * 16 + c] = 2000.0 * problem.q[400 * 16 + c];
+  }
+  ExpectSkippingIsHarmless(kernel(), by_norm);
+  Problem by_bias = problem;
+  by_bias.key_bias[3] += 1000.0;
+  by_bias.terms.key_bias = KeyBias{.values = by_bias.key_bias};
+  ExpectSkippingIsHarmless(kernel(), by_bias);
+}
+
+TEST_P(KernelTest, BiasesOfAnySignAreSkippedSafely) {
+  for (const double drift : {-1.0, 0.0, 1.0}) {
+    Problem problem({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,
+                    random_);
+    problem.AddKeyBias(random_, false, drift);
+    ExpectSkippingIsHarmless(kernel(), problem);
+    Problem table({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,
+                  random_);
+    for (std::int64_t h = 0; h < 2; ++h) {
+      for (std::int64_t d = 0; d < 500; ++d) table.table.push_back(drift * static_cast<double>(d));
+    }
+    table.table[450] = 900.0;  // far, but heavy
+    table.terms.distance_table = DistanceTable{.values = table.table, .n_distance = 500};
+    ExpectSkippingIsHarmless(kernel(), table);
+    Problem sinks = problem;
+    sinks.terms.key_bias = KeyBias{.values = sinks.key_bias};
+    sinks.terms.visibility = {.window = 300, .n_sink = 70};
+    ExpectSkippingIsHarmless(kernel(), sinks);
+  }
+}
+
+// ---- dropout -----------------------------------------------------------------------------------
+
+TEST_P(KernelTest, DropoutKeepsTheMean) {
+  Problem problem({.batch = 1, .n_query = 400, .n_key = 400}, Scalar::kFp32, random_);
+  std::ranges::fill(problem.v, 1.0);
+  problem.terms.dropout = Dropout{.probability = 0.25, .seed = TestSeed()};
+  double sum = 0.0;
+  const Outcome out = RunKernel(kernel(), problem);
+  for (const double x : out.o) sum += x;
+  // Rows of 200 keys with p = 1/400 .. 1: the mean of 800 of them is off by less than 0.03.
+  EXPECT_NEAR(sum / static_cast<double>(out.o.size()), 1.0, 0.1);
+}
+
+// ---- refusals ----------------------------------------------------------------------------------
+
+TEST_P(KernelTest, WhatDoesNotFitIsRefusedByName) {
+  Problem problem({.batch = 1, .n_query = 4, .n_key = 4, .head_dim = 8}, Scalar::kFp32, random_);
+  std::vector<float> numbers(256);
+  std::vector<double> lse(8);
+  const HeadsView view = {.data = numbers.data(),
+                          .batch = 1,
+                          .n_row = 4,
+                          .n_head = 2,
+                          .head_dim = 8,
+                          .batch_step = 64,
+                          .row_step = 16,
+                          .head_step = 8};
+  const HeadsBuffer buffer = {.data = numbers.data() + 128,
+                              .batch = 1,
+                              .n_row = 4,
+                              .n_head = 2,
+                              .head_dim = 8,
+                              .batch_step = 64,
+                              .row_step = 16,
+                              .head_step = 8};
+  const AttentionForwardCall good = {.inputs = {view, view, view}, .o = buffer, .lse = lse};
+  EXPECT_TRUE(kernel().forward(good, {.scale = 1.0}, {}).ok());
+  const auto expect_refused = [&](const AttentionForwardCall& call, const AttentionTerms& terms,
+                                  std::string_view named) {
+    const Status status = kernel().forward(call, terms, {});
+    EXPECT_EQ(status.code(), Code::kInvalidArgument);
+    EXPECT_TRUE(status.message().find(named) != std::string::npos) << status.message();
+  };
+  AttentionForwardCall call = good;
+  call.inputs.k.head_dim = 16;
+  expect_refused(call, {.scale = 1.0}, "v:");
+  call = good;
+  call.inputs.k.n_head = call.inputs.v.n_head = 3;
+  expect_refused(call, {.scale = 1.0}, "k: has 3 heads");
+  call = good;
+  call.inputs.q.row_step = std::int64_t{1} << 30;
+  expect_refused(call, {.scale = 1.0}, "q: reaches over 2147483648 elements");
+  call = good;
+  call.inputs.v.scalar = Scalar::kBf16;
+  expect_refused(call, {.scale = 1.0}, "v: is bf16, and q is fp32");
+  call = good;
+  call.inputs.q.row_step = -16;
+  expect_refused(call, {.scale = 1.0}, "q: has a negative step");
+  call = good;
+  call.inputs.q.data = nullptr;
+  expect_refused(call, {.scale = 1.0}, "q: is null");
+  call = good;
+  call.o.row_step = 8;
+  expect_refused(call, {.scale = 1.0}, "o: has rows that overlap");
+  call = good;
+  call.lse = std::span(lse).first(7);
+  expect_refused(call, {.scale = 1.0}, "lse: has 7 numbers, 8 were expected");
+  const std::vector<double> seven(7);
+  expect_refused(good, {.scale = 1.0, .key_bias = KeyBias{.values = seven}}, "key_bias.values");
+  expect_refused(good, {.scale = 1.0, .key_bias = KeyBias{.slope = seven}}, "key_bias.slope");
+  expect_refused(
+      good, {.scale = 1.0, .rotation = RotationTable{.cos = seven, .sin = seven, .n_rotary = 3}},
+      "rotation.n_rotary");
+  expect_refused(
+      good, {.scale = 1.0, .rotation = RotationTable{.cos = seven, .sin = seven, .n_rotary = 4}},
+      "rotation.cos");
+  expect_refused(good,
+                 {.scale = 1.0, .distance_table = DistanceTable{.values = seven, .n_distance = 3}},
+                 "distance_table.values");
+  expect_refused(good, {.scale = 1.0, .dropout = Dropout{.probability = 1.0}},
+                 "dropout.probability");
+  expect_refused(good, {.scale = 1.0, .visibility = {.window = -1}}, "visibility.window");
+  expect_refused(good, {.scale = 1.0, .visibility = {.causal = false, .window = 2, .n_sink = 1}},
+                 "visibility.n_sink");
+}
+
+TEST_P(KernelTest, TypesAndHeadsThatTheCpuLacksAreRefusedByName) {
+  if (kernel().name == "reference") return;  // lacks nothing
+  std::vector<double> numbers(64);
+  std::vector<double> lse(1);
+  HeadsView view = {.data = numbers.data(),
+                    .scalar = Scalar::kFp64,
+                    .batch = 1,
+                    .n_row = 1,
+                    .n_head = 1,
+                    .head_dim = 8,
+                    .batch_step = 8,
+                    .row_step = 8,
+                    .head_step = 8};
+  HeadsBuffer buffer = {.data = numbers.data() + 32,
+                        .scalar = Scalar::kFp64,
+                        .batch = 1,
+                        .n_row = 1,
+                        .n_head = 1,
+                        .head_dim = 8,
+                        .batch_step = 8,
+                        .row_step = 8,
+                        .head_step = 8};
+  Status status =
+      kernel().forward({.inputs = {view, view, view}, .o = buffer, .lse = lse}, {.scale = 1.0}, {});
+  EXPECT_EQ(status.code(), Code::kUnimplemented);
+  EXPECT_TRUE(status.message().find("fp64") != std::string::npos);
+  view.scalar = buffer.scalar = Scalar::kFp32;
+  view.head_dim = buffer.head_dim = 7;
+  status =
+      kernel().forward({.inputs = {view, view, view}, .o = buffer, .lse = lse}, {.scale = 1.0}, {});
+  EXPECT_EQ(status.code(), Code::kUnimplemented);
+  EXPECT_TRUE(status.message().find("head_dim") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace longrun
