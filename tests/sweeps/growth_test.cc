@@ -1,27 +1,12 @@
 // What a sweep of many runs costs: no more for each of them than a sweep of few.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <optional>
 #include <string>
 
 #include "base/str.h"
 #include "sweeps/sweep.h"
-
-namespace {
-std::atomic<std::int64_t> allocated{0};  // bytes asked for so far
-}  // namespace
-
-void* operator new(std::size_t n) {
-  allocated += static_cast<std::int64_t>(n);
-  void* const memory = std::malloc(n);
-  if (memory == nullptr) std::abort();
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#include "tests/heap.h"
 
 namespace longrun {
 namespace {
@@ -48,12 +33,12 @@ spec:
   evaluate:
     - perplexity: {context_lengths: [64], split: validation, protocol: nonoverlap}
 )");
-  const std::int64_t before = allocated;
+  const std::int64_t before = HeapNow().asked;
   const Result<Sweep> sweep = ParseSweep(yaml, "many.yaml", {}, datasets);
   EXPECT_TRUE(sweep.ok()) << sweep.status().message();
   if (!sweep.ok()) return 0;
   EXPECT_EQ(static_cast<int>(sweep->runs.size()), n_seeds);
-  return static_cast<double>(allocated - before) / n_seeds;
+  return static_cast<double>(HeapNow().asked - before) / n_seeds;
 }
 
 // Ten times the runs: were the matrix copied for each of them, each would take ten times the memory.

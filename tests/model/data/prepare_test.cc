@@ -2,13 +2,9 @@
 #include "model/data/prepare.h"
 
 #include <gtest/gtest.h>
-#include <malloc.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <fstream>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -22,52 +18,7 @@
 #include "model/data/tokenizer.h"
 #include "model/data/tokenizer/bpe_training.h"
 #include "model/data/tokenizer/tiktoken.h"
-
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#include <sanitizer/allocator_interface.h>
-#define LONGRUN_HEAP_BY_HOOKS
-#endif
-#endif
-
-// What is held on the heap, so that a test can set a limit to it.
-namespace {
-std::atomic<std::int64_t> heap_bytes{0};
-std::atomic<std::int64_t> heap_most{0};
-
-void Count(const volatile void* memory) {
-  const auto n = static_cast<std::int64_t>(malloc_usable_size(const_cast<void*>(memory)));
-  const std::int64_t now = heap_bytes.fetch_add(n) + n;
-  std::int64_t most = heap_most.load();
-  while (now > most && !heap_most.compare_exchange_weak(most, now)) {
-  }
-}
-void Discount(const volatile void* memory) {
-  heap_bytes -= static_cast<std::int64_t>(malloc_usable_size(const_cast<void*>(memory)));
-}
-}  // namespace
-
-#if defined(LONGRUN_HEAP_BY_HOOKS)
-// A sanitizer has operators of its own, and would miss the ones that are not replaced here.
-const int installed = __sanitizer_install_malloc_and_free_hooks(
-    [](const volatile void* memory, std::size_t) { Count(memory); },
-    [](const volatile void* memory) {
-      if (memory != nullptr) Discount(memory);
-    });
-#else
-void* operator new(std::size_t n) {
-  void* const memory = std::malloc(n);
-  if (memory == nullptr) std::abort();
-  Count(memory);
-  return memory;
-}
-void operator delete(void* memory) noexcept {
-  if (memory == nullptr) return;
-  Discount(memory);
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept { operator delete(memory); }
-#endif
+#include "tests/heap.h"
 
 namespace longrun {
 namespace {
@@ -450,14 +401,14 @@ TEST_F(PrepareTest, MemoryDoesNotGrowWithTheFiles) {
   };
   const std::string a = repeated("a.txt", "the quick brown fox ");
   const std::string b = repeated("b.jsonl", "{\"text\":\"jumps over the lazy dog\"}\n");
-  const std::int64_t before = heap_bytes;
-  heap_most = before;
+  const std::int64_t before = HeapNow().held;
+  ForgetMost();
   Made({.files = {{"train", {a}}}}, {.jobs = 1});
-  EXPECT_LT(heap_most - before, kHeapMax);
-  heap_most = before;
+  EXPECT_LT(HeapNow().most - before, kHeapMax);
+  ForgetMost();
   Made({.source = {.format = "jsonl"}, .files = {{"train", {b}}}, .shard_tokens = 1 << 20},
        {.jobs = 1});
-  EXPECT_LT(heap_most - before, kHeapMax);
+  EXPECT_LT(HeapNow().most - before, kHeapMax);
 }
 
 // ---- inspection --------------------------------------------------------------------------------
