@@ -55,7 +55,7 @@ struct Execution {
   std::string device_name;              // of a GPU: "NVIDIA H200"; "" on a CPU
   std::int64_t threads = 1;             // of one trainer process
   std::int64_t micro_batch = 0;         // sequences in a forward-backward pass
-  std::string attention = "reference";  // back-end: reference | torch
+  std::string attention = "reference";  // back-end: reference | torch | fused
   std::string linear = {};              // matrix path: "onednn/AuthenticAMD", "aten/cuda"
   std::string simd;                     // default | avx2 | avx512
 

@@ -21,6 +21,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -77,13 +78,53 @@ at::Tensor Doubles(const std::vector<double>& values, const c10::Device& device)
   return at::tensor(values, at::TensorOptions().dtype(at::kDouble)).to(device);
 }
 
+Status CheckFused(const TermSpec& terms, std::string_view method, const AttentionShape& shape,
+                  const Compute& compute) {
+  if (!compute.device.is_cpu()) {
+    return Status(Code::kUnimplemented,
+                  "attention back-end \"fused\" runs on a CPU: use the back-end \"reference\"");
+  }
+  if (terms.distance_network || terms.content_position) {
+    return Status(Code::kUnimplemented,
+                  Str("attention back-end \"fused\" lacks the bias of position method \"", method,
+                      "\": use the back-end \"reference\""));
+  }
+  const bool is_double = compute.dtype == at::kDouble;
+  return CheckKernelAttention(shape.head_dim, is_double ? at::kDouble : compute.product);
+}
+
+// For n positions; growth counts from their middle.
+std::shared_ptr<const RotationNumbers> MakeRotationNumbers(const Rotation& rotation,
+                                                           double magnitude, std::int64_t n) {
+  RotationNumbers numbers = {.n_rotary = 2 * static_cast<std::int64_t>(rotation.frequency.size()),
+                             .layout = rotation.layout == Rotation::Layout::kHalf
+                                           ? RotationTable::Layout::kHalf
+                                           : RotationTable::Layout::kInterleaved};
+  const std::int64_t middle = (n + 1) / 2;
+  const auto n_pairs = static_cast<std::int64_t>(rotation.frequency.size());
+  numbers.cos.reserve(static_cast<std::size_t>(n * n_pairs));
+  numbers.sin.reserve(static_cast<std::size_t>(n * n_pairs));
+  for (std::int64_t t = 0; t < n; ++t) {
+    for (const double frequency : rotation.frequency) {
+      const double angle = static_cast<double>(t) * frequency;
+      numbers.cos.push_back(std::cos(angle) * magnitude);
+      numbers.sin.push_back(std::sin(angle) * magnitude);
+    }
+    for (const double growth : rotation.growth) {
+      numbers.growth.push_back(std::exp(growth * static_cast<double>(t - middle)));
+    }
+  }
+  return std::make_shared<const RotationNumbers>(std::move(numbers));
+}
+
 }  // namespace
 
 Result<AttentionBackend> ParseAttentionBackend(std::string_view name) {
   if (name == "reference") return AttentionBackend::kReference;
   if (name == "torch") return AttentionBackend::kTorch;
+  if (name == "fused") return AttentionBackend::kFused;
   return Status(Code::kInvalidArgument,
-                Str("attention back-end \"", name, "\" is unknown: reference or torch"));
+                Str("attention back-end \"", name, "\" is unknown: reference, torch or fused"));
 }
 
 Attention::Attention(TermSpec terms, const AttentionShape& shape, AttentionBackend backend,
@@ -106,6 +147,9 @@ Result<Attention> Attention::Make(TermSpec terms, std::string_view method,
                   Str("attention back-end \"torch\" has no sliding window, and the model's is ",
                       shape.window, " tokens: use the back-end \"reference\""));
   }
+  if (backend == AttentionBackend::kFused) {
+    RETURN_IF_ERROR(CheckFused(terms, method, shape, compute));
+  }
   return Attention(std::move(terms), shape, backend, compute);
 }
 
@@ -114,6 +158,7 @@ void Attention::SetRotation(std::vector<double> frequency, double magnitude) {
   if (frequency == terms_.rotation->frequency && magnitude == magnitude_) return;
   terms_.rotation->frequency = std::move(frequency);
   magnitude_ = magnitude;
+  rotation_numbers_.reset();
   cos_TR_.reset();
   sin_TR_.reset();
 }
@@ -347,7 +392,44 @@ at::Tensor Attention::AllBlocks(Call call, const Prepared& prepared) {
   return blocks.size() == 1 ? blocks.front() : at::cat(blocks, 2);
 }
 
+// Every query at its key: the terms as the kernels have them.
+at::Tensor Attention::Kernel(const Call& call) {
+  const std::int64_t n_positions = call.q_BHTD.size(2);
+  KernelAttentionCall kernel = {.q_BHTD = call.q_BHTD,
+                                .k_BHTD = call.k_BHTD,
+                                .v_BHTD = call.v_BHTD,
+                                .scale = call.scale,
+                                .causal = shape_.causal,
+                                .window = shape_.window};
+  if (terms_.rotation) {
+    if (!rotation_numbers_ || rotation_positions_ != n_positions) {
+      rotation_numbers_ = MakeRotationNumbers(*terms_.rotation, magnitude_, n_positions);
+      rotation_positions_ = n_positions;
+    }
+    kernel.rotation = rotation_numbers_;
+  }
+  if (terms_.key_bias_slope) {
+    kernel.two_sided = terms_.key_bias_slope->two_sided;
+    // Two-sided, -slope |i - j| asks for r = -slope t.
+    for (const double slope : terms_.key_bias_slope->slope) {
+      kernel.slope_H.push_back(kernel.two_sided ? -slope : slope);
+    }
+  }
+  if (terms_.key_bias_gate) {
+    kernel.two_sided = terms_.key_bias_gate->two_sided;
+    const at::Tensor price_BHT = at::cumsum(GateSteps(call), 2, at::kDouble);  // -b
+    kernel.key_bias_BHT = kernel.two_sided ? -price_BHT : price_BHT;
+  }
+  if (terms_.distance_bias) {
+    const Prepared prepared = Prepare(call, n_positions);
+    kernel.distances_HN = prepared.distances_HN;
+    kernel.first_distance = prepared.first;
+  }
+  return KernelAttention(kernel);
+}
+
 at::Tensor Attention::Forward(const Call& given) {
+  if (backend_ == AttentionBackend::kFused && given.observer == nullptr) return Kernel(given);
   Call call = given;
   const std::int64_t n_positions = call.q_BHTD.size(2);
   Turn(call, 0, (n_positions + 1) / 2);

@@ -6,10 +6,11 @@
 // A method that counts positions by content adds <q_i, e[p]> to the bias, p from the scores themselves
 // (model/position/method.h, ContentPosition).
 //
-// Two back-ends. `reference` writes the formula out with LibTorch's plain operators, 128 queries at
+// Three back-ends. `reference` writes the formula out with LibTorch's plain operators, 128 queries at
 // a time and, when causal, only against the keys they see: no T x T tensor exists. `torch` is
 // LibTorch's fused attention; it knows no bias, so it serves methods without one and refuses the
-// others by name.
+// others by name. `fused` is that of kernels/ on the CPU: every bias but that of a network over
+// distances and of content, in fp32 and bf16; a token behind a cache takes `reference`'s way there.
 //
 // A learned bias b_i - b_j is summed in double and enters relative to the first query of its block:
 // |b| grows with T (0.69 T at initialisation), and two such floats must never be subtracted.
@@ -22,18 +23,21 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "model/net/device.h"
+#include "model/net/kernel_attention.h"
 #include "model/position/method.h"
 
 namespace longrun {
 
-enum class AttentionBackend { kReference, kTorch };
-Result<AttentionBackend> ParseAttentionBackend(std::string_view name);  // "reference", "torch"
+enum class AttentionBackend { kReference, kTorch, kFused };
+// "reference", "torch", "fused"
+Result<AttentionBackend> ParseAttentionBackend(std::string_view name);
 
 // The keys and values of tokens read before, rotated where the method rotates, in tensors with room
 // for more. Of one layer.
@@ -105,6 +109,7 @@ class Attention {
   at::Tensor WithPositions(const at::Tensor& scores_BHQK, const at::Tensor& q_BHQD,
                            const Call& call, const Prepared& prepared, std::int64_t q_begin,
                            std::int64_t k_begin) const;
+  at::Tensor Kernel(const Call& call);
   at::Tensor AllBlocks(Call call, const Prepared& prepared);
   at::Tensor LastQuery(Call call, const Prepared& prepared) const;
   at::Tensor StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t k_begin,
@@ -121,6 +126,8 @@ class Attention {
   // Tables that only grow; kept between calls.
   at::Tensor cos_TR_, sin_TR_;  // (T, R/2), times magnitude_
   double magnitude_ = 1.0;
+  std::shared_ptr<const RotationNumbers> rotation_numbers_;  // for `fused`
+  std::int64_t rotation_positions_ = 0;
   at::Tensor static_bias_;  // (H or 1, Q, width): see StaticBias
   std::int64_t static_block_ = 0;
   std::int64_t static_positions_ = 0;

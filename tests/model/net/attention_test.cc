@@ -179,6 +179,42 @@ TEST_P(AttentionTest, TheBackEndTorchAgreesOrRefuses) {
             1e-12);
 }
 
+// In fp32 on the same rounded inputs, beside the plain operators in fp64; gradients of what the method
+// learns as well. Those are sums over all positions that nearly cancel, so the plain operators' own
+// error in fp32 is the measure where it is the larger one.
+TEST_P(AttentionTest, TheBackEndFusedGivesTheSameOutputAndGradients) {
+  struct Way {
+    AttentionBackend backend;
+    const char* precision;
+  };
+  std::vector<std::vector<at::Tensor>> found;
+  for (const Way& way :
+       {Way{AttentionBackend::kReference, "fp64"}, Way{AttentionBackend::kReference, "fp32"},
+        Way{AttentionBackend::kFused, "fp32"}}) {
+    Problem problem(GetParam());
+    const at::ScalarType type = OpenCompute("cpu", way.precision).value().dtype;
+    std::vector<at::Tensor> inputs;
+    for (at::Tensor* input :
+         {&problem.q, &problem.k, &problem.v, &problem.x, &problem.weight, &problem.bias}) {
+      *input = input->to(at::kFloat).to(type).requires_grad_(true);
+      inputs.push_back(*input);
+    }
+    const at::Tensor o = problem.Run(way.backend, way.precision);
+    o.backward(G({2, 3, 133, 8}, 0.19, 0.4).to(at::kFloat).to(type));
+    std::vector<at::Tensor>& results = found.emplace_back();
+    results.push_back(o);
+    for (const at::Tensor& input : inputs) results.push_back(input.grad());
+  }
+  for (std::size_t i = 0; i < found[0].size(); ++i) {
+    ASSERT_EQ(found[0][i].defined(), found[2][i].defined());
+    if (!found[0][i].defined()) continue;
+    const double size = std::max(1.0, found[0][i].abs().max().item<double>());
+    const double plain = MaxDifference(found[1][i], found[0][i]);
+    const double fused = MaxDifference(found[2][i], found[0][i]);
+    EXPECT_LT(fused, std::max(2e-5 * size, 2 * plain)) << "tensor " << i << ", plain " << plain;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Terms, AttentionTest, testing::ValuesIn(kCases),
                          [](const auto& given) { return std::string(given.param.name); });
 
@@ -259,6 +295,64 @@ TEST(WindowTest, OutputIsThatOfADenseMaskedSoftmax) {
       EXPECT_LT(MaxDifference(o, expected), 1e-7) << method << ", window " << window;
     }
   }
+}
+
+// Tables by distance, a window, grouped heads: what the cases above do not have.
+TEST(FusedTest, DistanceBiasesAndWindowsGiveTheSameOutputAndGradients) {
+  constexpr std::int64_t kH = 4, kG = 2, kT = 150, kD = 8;
+  for (const char* method : {"t5", "kerple", "xpos"}) {
+    const AttentionShape shape = {
+        .n_head = kH, .head_dim = kD, .d_model = kH * kD, .n_kv_head = kG, .window = 90};
+    const PositionConfig position = ResolvePosition(method).value();
+    const TermSpec terms =
+        FindPositionMethod(method).value()->terms(position.params, shape).value();
+    std::vector<at::Tensor> found[2];
+    for (const AttentionBackend backend :
+         {AttentionBackend::kReference, AttentionBackend::kFused}) {
+      std::vector<at::Tensor> inputs = {G({2, kH, kT, kD}, 0.37, 0.11),
+                                        G({2, kG, kT, kD}, 0.53, 0.29),
+                                        G({2, kG, kT, kD}, 0.71, 0.05)};
+      for (const LearnedTensor& learned : terms.learned) {
+        inputs.push_back(G(learned.shape, 0.8, 0.3) * 0.4 + 0.6);
+      }
+      for (at::Tensor& input : inputs) input = input.to(at::kFloat).requires_grad_(true);
+      Attention attention =
+          Attention::Make(terms, method, shape, backend, OpenCompute("cpu", "fp32").value())
+              .value();
+      const at::Tensor o = attention.Forward({.q_BHTD = inputs[0],
+                                              .k_BHTD = inputs[1],
+                                              .v_BHTD = inputs[2],
+                                              .x_BTC = {},
+                                              .learned = {inputs.begin() + 3, inputs.end()},
+                                              .scale = terms.scale});
+      o.backward(G({2, kH, kT, kD}, 0.19, 0.4).to(at::kFloat));
+      std::vector<at::Tensor>& results = found[backend == AttentionBackend::kFused ? 1 : 0];
+      results.push_back(o);
+      for (const at::Tensor& input : inputs) results.push_back(input.grad());
+    }
+    for (std::size_t i = 0; i < found[0].size(); ++i) {
+      const double size = std::max(1.0, found[0][i].abs().max().item<double>());
+      EXPECT_LT(MaxDifference(found[0][i], found[1][i]), 2e-5 * size) << method << ", tensor " << i;
+    }
+  }
+}
+
+TEST(FusedTest, WhatItLacksIsRefusedByName) {
+  const AttentionShape shape = {.n_head = 2, .head_dim = 8, .d_model = 16};
+  const auto refusal = [](const char* method, const AttentionShape& of, const char* precision) {
+    const PositionConfig position = ResolvePosition(method).value();
+    const TermSpec terms = FindPositionMethod(method).value()->terms(position.params, of).value();
+    const Status status = Attention::Make(terms, method, of, AttentionBackend::kFused,
+                                          OpenCompute("cpu", precision).value())
+                              .status();
+    EXPECT_EQ(status.code(), Code::kUnimplemented);
+    return status.message();
+  };
+  EXPECT_NE(refusal("fire", shape, "fp32").find("\"fire\""), std::string::npos);
+  EXPECT_NE(refusal("cope", shape, "fp32").find("\"cope\""), std::string::npos);
+  EXPECT_NE(refusal("none", shape, "fp64").find("fp32 and bf16"), std::string::npos);
+  const AttentionShape odd = {.n_head = 2, .head_dim = 12, .d_model = 24};
+  EXPECT_NE(refusal("none", odd, "fp32").find("the model's have 12"), std::string::npos);
 }
 
 TEST(WindowTest, TheBackEndTorchRefusesIt) {

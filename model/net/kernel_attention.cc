@@ -1,0 +1,196 @@
+#include "model/net/kernel_attention.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_strided.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "kernels/attention.h"
+
+namespace longrun {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+Scalar ScalarOf(const at::Tensor& x) {
+  return x.scalar_type() == at::kBFloat16 ? Scalar::kBf16 : Scalar::kFp32;
+}
+
+// Tensors are (B, H, T, D) with any steps; the kernel's views are (B, T, H, D).
+template <typename View>
+View ViewOf(const at::Tensor& x_BHTD) {
+  LR_CHECK(x_BHTD.size(3) <= 1 || x_BHTD.stride(3) == 1);
+  return {.data = x_BHTD.data_ptr(),
+          .scalar = ScalarOf(x_BHTD),
+          .batch = x_BHTD.size(0),
+          .n_row = x_BHTD.size(2),
+          .n_head = x_BHTD.size(1),
+          .head_dim = x_BHTD.size(3),
+          .batch_step = x_BHTD.stride(0),
+          .row_step = x_BHTD.stride(2),
+          .head_step = x_BHTD.stride(1)};
+}
+
+at::Tensor WithDenseChannels(const at::Tensor& x_BHTD) {
+  return x_BHTD.stride(3) == 1 ? x_BHTD : x_BHTD.contiguous();
+}
+
+// Lies as (B, T, H, D), so that the projection behind reads rows of all heads.
+at::Tensor EmptyLike(const at::Tensor& x_BHTD) {
+  const std::int64_t n_head = x_BHTD.size(1), n_row = x_BHTD.size(2), head_dim = x_BHTD.size(3);
+  return at::empty_strided(x_BHTD.sizes(),
+                           {n_row * n_head * head_dim, head_dim, n_head * head_dim, 1},
+                           x_BHTD.options().requires_grad(false));
+}
+
+std::span<double> Doubles(const at::Tensor& x) {
+  if (!x.defined()) return {};
+  return {x.data_ptr<double>(), static_cast<std::size_t>(x.numel())};
+}
+
+// What the way back needs beside tensors.
+struct Fixed : torch::CustomClassHolder {
+  explicit Fixed(KernelAttentionCall the_call) : call(std::move(the_call)) {
+    for (at::Tensor* tensor :
+         {&call.q_BHTD, &call.k_BHTD, &call.v_BHTD, &call.key_bias_BHT, &call.distances_HN}) {
+      tensor->reset();  // the graph keeps them, or none is kept
+    }
+  }
+  KernelAttentionCall call;
+};
+
+// `call` without its tensors; `bias` and `distances` are dense, double, or undefined.
+AttentionTerms TermsOf(const KernelAttentionCall& call, const at::Tensor& bias,
+                       const at::Tensor& distances) {
+  AttentionTerms terms = {.scale = call.scale,
+                          .visibility = {.causal = call.causal, .window = call.window}};
+  if (bias.defined()) {
+    terms.key_bias = KeyBias{.values = Doubles(bias), .two_sided = call.two_sided};
+  } else if (!call.slope_H.empty()) {
+    terms.key_bias = KeyBias{.two_sided = call.two_sided, .slope = call.slope_H};
+  }
+  if (distances.defined()) {
+    terms.distance_table = DistanceTable{.values = Doubles(distances),
+                                         .n_distance = distances.size(1),
+                                         .n_ahead = -call.first_distance};
+  }
+  if (call.rotation) {
+    terms.rotation = RotationTable{.cos = call.rotation->cos,
+                                   .sin = call.rotation->sin,
+                                   .n_rotary = call.rotation->n_rotary,
+                                   .layout = call.rotation->layout,
+                                   .growth = call.rotation->growth};
+  }
+  return terms;
+}
+
+AttentionKernelOptions Options() {
+  return {.parallel_for = [](std::int64_t n,
+                             const std::function<void(std::int64_t, std::int64_t)>& body) {
+    at::parallel_for(0, n, 1, body);
+  }};
+}
+
+class KernelFunction : public torch::autograd::Function<KernelFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q_BHTD,
+                            const at::Tensor& k_BHTD, const at::Tensor& v_BHTD,
+                            const std::optional<at::Tensor>& bias_BHT,
+                            const std::optional<at::Tensor>& distances_HN,
+                            const c10::intrusive_ptr<Fixed>& fixed) {
+    const at::Tensor q = WithDenseChannels(q_BHTD), k = WithDenseChannels(k_BHTD),
+                     v = WithDenseChannels(v_BHTD);
+    const at::Tensor bias = bias_BHT ? bias_BHT->to(at::kDouble).contiguous() : at::Tensor();
+    const at::Tensor distances =
+        distances_HN ? distances_HN->to(at::kDouble).contiguous() : at::Tensor();
+    const at::Tensor o = EmptyLike(q);
+    const at::Tensor lse = at::empty({q.size(0), q.size(1), q.size(2)}, at::kDouble);
+    const Status status =
+        FindAttentionKernel("cpu")->forward({.inputs = {.q = ViewOf<HeadsView>(q),
+                                                        .k = ViewOf<HeadsView>(k),
+                                                        .v = ViewOf<HeadsView>(v)},
+                                             .o = ViewOf<HeadsBuffer>(o),
+                                             .lse = Doubles(lse)},
+                                            TermsOf(fixed->call, bias, distances), Options());
+    TORCH_CHECK(status.ok(), status.message());
+    context->save_for_backward({q, k, v, o, lse, bias, distances});
+    context->saved_data["fixed"] = c10::IValue::make_capsule(fixed);
+    if (distances_HN) {
+      context->saved_data["distances_type"] = static_cast<int>(distances_HN->scalar_type());
+    }
+    return o;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &o = saved[3], &lse = saved[4];
+    const at::Tensor &bias = saved[5], &distances = saved[6];
+    const c10::intrusive_ptr<torch::CustomClassHolder> kept =
+        context->saved_data["fixed"].toCapsule();
+    const KernelAttentionCall& call = static_cast<const Fixed*>(kept.get())->call;
+    const at::Tensor o_gradient = WithDenseChannels(gradients[0].to(q.scalar_type()));
+    const at::Tensor dq = EmptyLike(q), dk = EmptyLike(k), dv = EmptyLike(v);
+    at::Tensor d_bias, d_distances;
+    // An argument that is left out has no edge: the bias is edge 3, and the distances the one behind.
+    const std::size_t distances_edge = bias.defined() ? 4 : 3;
+    if (bias.defined() && context->needs_input_grad(3)) {
+      d_bias = at::empty(bias.sizes(), at::kDouble);
+    }
+    if (distances.defined() && context->needs_input_grad(distances_edge)) {
+      d_distances = at::empty(distances.sizes(), at::kDouble);
+    }
+    const Status status =
+        FindAttentionKernel("cpu")->backward({.inputs = {.q = ViewOf<HeadsView>(q),
+                                                         .k = ViewOf<HeadsView>(k),
+                                                         .v = ViewOf<HeadsView>(v)},
+                                              .o = ViewOf<HeadsView>(o),
+                                              .do_ = ViewOf<HeadsView>(o_gradient),
+                                              .lse = Doubles(lse),
+                                              .dq = ViewOf<HeadsBuffer>(dq),
+                                              .dk = ViewOf<HeadsBuffer>(dk),
+                                              .dv = ViewOf<HeadsBuffer>(dv),
+                                              .d_key_bias = Doubles(d_bias),
+                                              .d_distance_table = Doubles(d_distances)},
+                                             TermsOf(call, bias, distances), Options());
+    TORCH_CHECK(status.ok(), status.message());
+    if (d_distances.defined()) {
+      d_distances = d_distances.to(
+          static_cast<at::ScalarType>(context->saved_data["distances_type"].toInt()));
+    }
+    return {dq, dk, dv, d_bias, d_distances, at::Tensor()};
+  }
+};
+
+}  // namespace
+
+Status CheckKernelAttention(std::int64_t head_dim, at::ScalarType type) {
+  if (type != at::kFloat && type != at::kBFloat16) {
+    return Status(Code::kUnimplemented,
+                  "attention back-end \"fused\" computes in fp32 and bf16: use the back-end "
+                  "\"reference\"");
+  }
+  if (head_dim % 8 != 0 || head_dim > 256) {
+    return Status(
+        Code::kUnimplemented,
+        Str("attention back-end \"fused\" takes heads of 8, 16, ... 256 channels, and the "
+            "model's have ",
+            head_dim, ": use the back-end \"reference\""));
+  }
+  return {};
+}
+
+at::Tensor KernelAttention(const KernelAttentionCall& call) {
+  const auto given = [](const at::Tensor& x) {
+    return x.defined() ? std::optional(x) : std::nullopt;
+  };
+  return KernelFunction::apply(call.q_BHTD, call.k_BHTD, call.v_BHTD, given(call.key_bias_BHT),
+                               given(call.distances_HN), c10::make_intrusive<Fixed>(call));
+}
+
+}  // namespace longrun
