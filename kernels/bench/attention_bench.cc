@@ -5,7 +5,7 @@
 // One thread; process time, since machines are shared; ours and the peer in turn (A B A B ...), after
 // two rounds that do not count. A ratio is peer over ours within a round; the median over rounds and
 // the 10 to 90 % range are printed. Inputs are random. The peer has the same numbers to work out: a
-// bias is given to it as the T x T mask that it takes, made before the clock runs.
+// bias is given to it as the T x T mask that it takes, in fp32, made before the clock runs.
 //
 // FLOP: 4 B H T^2 D forward, halved when causal; 2.5 times that backward.
 #include <ATen/Context.h>
@@ -164,7 +164,6 @@ void Measure(const Setting& s, bool with_bias) {
     const at::Tensor hidden =
         at::full({s.length, s.length}, -std::numeric_limits<float>::infinity()).triu(1);
     mask = (c_BHT - c_BHT.select(2, 0).unsqueeze(2)).to(at::kFloat).unsqueeze(2) + hidden;
-    mask = mask->to(s.type);
     mask->requires_grad_(true);
     leaves.push_back(*mask);
   }
