@@ -20,6 +20,11 @@ double Dot(std::span<const double> x, std::span<const double> y) {
 }
 
 // y += a x
+// y += |a x|, element by element.
+void AddMagnitudes(double a, std::span<const double> x, std::span<double> y) {
+  for (std::size_t c = 0; c < x.size(); ++c) y[c] += std::abs(a * x[c]);
+}
+
 void AddScaled(double a, std::span<const double> x, std::span<double> y) {
   for (std::size_t c = 0; c < x.size(); ++c) y[c] += a * x[c];
 }
@@ -212,12 +217,14 @@ struct Element {
 };
 
 // What the score of one element, whose gradient is `ds`, passes on to the numbers of the terms.
-void AddTermGradients(const Attention& a, const Element& e, double ds, AttentionGradient& to) {
+void AddTermGradients(const Attention& a, const Element& e, double ds, GradientSums sums,
+                      AttentionGradient& to) {
+  const auto of = [sums](double x) { return sums == GradientSums::kSigned ? x : std::abs(x); };
   if (a.terms.key_bias) {
     if (a.terms.key_bias->two_sided) {
       const double signed_ds = a.Sign(e.i, e.j) * ds;
-      to.key_bias[a.BiasIndex(e.b, e.h, a.Position(e.i))] += signed_ds;
-      to.key_bias[a.BiasIndex(e.b, e.h, e.j)] -= signed_ds;
+      to.key_bias[a.BiasIndex(e.b, e.h, a.Position(e.i))] += of(signed_ds);
+      to.key_bias[a.BiasIndex(e.b, e.h, e.j)] += of(-signed_ds);
     } else {
       to.key_bias[a.BiasIndex(e.b, e.h, e.j)] += ds;
     }
@@ -226,10 +233,10 @@ void AddTermGradients(const Attention& a, const Element& e, double ds, Attention
   if (a.terms.piecewise) {
     const PiecewiseLinear& f = *a.terms.piecewise;
     const Attention::Piece piece = a.PieceOf(e.h, e.i, e.j);
-    to.slope[piece.segment] += ds * piece.u;
+    to.slope[piece.segment] += of(ds * piece.u);
     to.intercept[piece.segment] += ds;
-    to.psi[piece.psi] += ds * f.slope[piece.segment] * f.row_factor[piece.row];
-    to.row_factor[piece.row] += ds * f.slope[piece.segment] * f.psi[piece.psi];
+    to.psi[piece.psi] += of(ds * f.slope[piece.segment] * f.row_factor[piece.row]);
+    to.row_factor[piece.row] += of(ds * f.slope[piece.segment] * f.psi[piece.psi]);
   }
 }
 
@@ -264,9 +271,10 @@ AttentionOutput ReferenceAttentionForward(const AttentionInput& input,
 AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
                                              const AttentionTerms& terms,
                                              std::span<const double> o_gradient,
-                                             std::span<const double> o) {
+                                             std::span<const double> o, GradientSums sums) {
   CheckCall(input, terms);
   LR_CHECK(o_gradient.size() == input.q.size());
+  const bool is_signed = sums == GradientSums::kSigned;
   const Attention a(input, terms);
   const AttentionSize& n = a.n;
   const AttentionOutput out =
@@ -291,18 +299,20 @@ AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
           const std::size_t key_row = a.KeyRow(b, h, j);
           const double p = std::exp(s[static_cast<std::size_t>(j)] - lse);
           const double kept = a.Kept(b, h, i, j);
-          const double ds = p * (kept * Dot(do_i, a.Row(a.v, key_row)) - delta);
-          AddScaled(kept * p, do_i, a.Row(std::span(dv), key_row));
-          AddScaled(terms.scale * ds, a.Row(std::span(a.k), key_row), a.Row(std::span(dq), row));
-          AddScaled(terms.scale * ds, a.Row(std::span(a.q), row), a.Row(std::span(dk), key_row));
-          AddTermGradients(a, {.b = b, .h = h, .i = i, .j = j}, ds, terms_gradient);
+          const double dp = kept * Dot(do_i, a.Row(a.v, key_row));
+          const double ds = p * (is_signed ? dp - delta : std::abs(dp) + std::abs(delta));
+          const auto add = is_signed ? &AddScaled : &AddMagnitudes;
+          add(kept * p, do_i, a.Row(std::span(dv), key_row));
+          add(terms.scale * ds, a.Row(std::span(a.k), key_row), a.Row(std::span(dq), row));
+          add(terms.scale * ds, a.Row(std::span(a.q), row), a.Row(std::span(dk), key_row));
+          AddTermGradients(a, {.b = b, .h = h, .i = i, .j = j}, ds, sums, terms_gradient);
         }
       }
     }
   }
   AttentionGradient gradient = std::move(terms_gradient);
-  gradient.q = Rotate(dq, terms, Side::kQuery, n.n_query, n.head_dim, true);
-  gradient.k = Rotate(dk, terms, Side::kKey, n.n_key, n.head_dim, true);
+  gradient.q = is_signed ? Rotate(dq, terms, Side::kQuery, n.n_query, n.head_dim, true) : dq;
+  gradient.k = is_signed ? Rotate(dk, terms, Side::kKey, n.n_key, n.head_dim, true) : dk;
   gradient.v = std::move(dv);
   return gradient;
 }

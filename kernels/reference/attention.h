@@ -62,11 +62,17 @@ struct AttentionGradient {
 
 AttentionOutput ReferenceAttentionForward(const AttentionInput& input, const AttentionTerms& terms);
 
+// kMagnitudes: every sum is taken over the absolute values of its summands, ds as p (|<do, v>| + |delta|),
+// and q and k stay as they are rotated. It is no gradient, but what the rounding of one is measured by:
+// where the summands cancel, a relative error says nothing.
+enum class GradientSums { kSigned, kMagnitudes };
+
 // `o_gradient` (B, H, T_q, D) is dL/do. `o`: as forward's caller stored it, which may have rounded it;
 // empty: worked out anew.
 AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
                                              const AttentionTerms& terms,
                                              std::span<const double> o_gradient,
-                                             std::span<const double> o = {});
+                                             std::span<const double> o = {},
+                                             GradientSums sums = GradientSums::kSigned);
 
 }  // namespace longrun

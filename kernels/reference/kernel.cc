@@ -67,13 +67,14 @@ void CopyAsked(const std::vector<double>& from, std::span<double> to) {
   if (!to.empty()) std::ranges::copy(from, to.begin());
 }
 
+template <GradientSums kSums>
 Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
                 const AttentionKernelOptions& options) {
   RETURN_IF_ERROR(CheckAttentionCall(call, terms, options));
   const std::vector<double> o_gradient = Read(call.do_);
   const std::vector<double> o = Read(call.o);
   const AttentionGradient gradient =
-      ReferenceAttentionBackward(Dense(call.inputs).Input(), terms, o_gradient, o);
+      ReferenceAttentionBackward(Dense(call.inputs).Input(), terms, o_gradient, o, kSums);
   Write(gradient.q, call.dq);
   Write(gradient.k, call.dk);
   Write(gradient.v, call.dv);
@@ -89,6 +90,9 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
 }  // namespace
 
 const AttentionKernel kReferenceAttention = {
-    .name = "reference", .forward = &Forward, .backward = &Backward};
+    .name = "reference", .forward = &Forward, .backward = &Backward<GradientSums::kSigned>};
+const AttentionKernel kReferenceMagnitudes = {.name = "reference/magnitudes",
+                                              .forward = &Forward,
+                                              .backward = &Backward<GradientSums::kMagnitudes>};
 
 }  // namespace longrun

@@ -7,5 +7,7 @@
 namespace longrun {
 
 extern const AttentionKernel kReferenceAttention;
+// The same forward; backward gives GradientSums::kMagnitudes. For those who check another kernel.
+extern const AttentionKernel kReferenceMagnitudes;
 
 }  // namespace longrun

@@ -315,24 +315,32 @@ Outcome RunReference(const Problem& problem) {
   return RunKernel(kReferenceAttention, exact);
 }
 
-double RelativeError(std::span<const double> found, std::span<const double> expected) {
-  LR_CHECK(found.size() == expected.size());
-  double error = 0.0, size = 0.0;
+Outcome RunMagnitudes(const Problem& problem) {
+  Problem exact = problem;
+  exact.scalar = Scalar::kFp64;
+  return RunKernel(kReferenceMagnitudes, exact);
+}
+
+double ErrorBeside(std::span<const double> found, std::span<const double> expected,
+                   std::span<const double> size) {
+  LR_CHECK(found.size() == expected.size() && size.size() == expected.size());
+  double error = 0.0, whole = 0.0;
   for (std::size_t i = 0; i < found.size(); ++i) {
-    if (found[i] == expected[i]) {
-      if (std::isfinite(expected[i])) size += expected[i] * expected[i];
-      continue;
-    }
+    if (std::isfinite(size[i])) whole += size[i] * size[i];
+    if (found[i] == expected[i]) continue;
     if (!std::isfinite(found[i]) || !std::isfinite(expected[i])) {
       return std::numeric_limits<double>::infinity();
     }
     error += (found[i] - expected[i]) * (found[i] - expected[i]);
-    size += expected[i] * expected[i];
   }
-  if (size < kNothing * kNothing * static_cast<double>(found.size())) {
-    size = static_cast<double>(found.size());
+  if (whole < kNothing * kNothing * static_cast<double>(found.size())) {
+    whole = static_cast<double>(found.size());
   }
-  return error == 0.0 ? 0.0 : std::sqrt(error / size);
+  return error == 0.0 ? 0.0 : std::sqrt(error / whole);
+}
+
+double RelativeError(std::span<const double> found, std::span<const double> expected) {
+  return ErrorBeside(found, expected, expected);
 }
 
 double RelativeMaxError(std::span<const double> found, std::span<const double> expected) {

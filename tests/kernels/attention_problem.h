@@ -86,11 +86,16 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
 // The reference in fp64, on the numbers as they were rounded; among them, backward, the o of the type:
 // where gradients nearly cancel (a row of two keys) its rounding is all that would be left.
 Outcome RunReference(const Problem& problem);
+// Of the same: what its gradients are sums of (kernels/reference/attention.h, GradientSums).
+Outcome RunMagnitudes(const Problem& problem);
 
 // ||found - expected|| / ||expected||; 0 for equal ones; where all that is expected is 0, beside numbers
 // of order 1. Infinite where a number is NaN, or infinite
 // other than expected.
 double RelativeError(std::span<const double> found, std::span<const double> expected);
+// ||found - expected|| / ||size||, NaN and infinity as there.
+double ErrorBeside(std::span<const double> found, std::span<const double> expected,
+                   std::span<const double> size);
 // The largest error beside the largest number.
 double RelativeMaxError(std::span<const double> found, std::span<const double> expected);
 
