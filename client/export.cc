@@ -28,6 +28,7 @@
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/convert.h"
 #include "model/hugging_face/manifest.h"
+#include "model/hugging_face/mask_token.h"
 #include "sweeps/run.h"
 
 namespace longrun {
@@ -83,7 +84,7 @@ Status WriteTokenizer(const Vocabulary& vocabulary, const std::string& text,
   if (trained_length > 0) config["model_max_length"] = trained_length;
   for (const auto& [key, id] :
        {std::pair("bos_token", vocabulary.bos_id), std::pair("eos_token", vocabulary.eot_id),
-        std::pair("pad_token", vocabulary.pad_id)}) {
+        std::pair("pad_token", vocabulary.pad_id), std::pair("mask_token", vocabulary.MaskId())}) {
     if (id >= 0) config[key] = vocabulary.tokens.at(static_cast<std::size_t>(id)).bytes;
   }
   return WriteFileAtomic(JoinPath(folder, "tokenizer_config.json"), config.dump(2) + "\n");
@@ -241,6 +242,8 @@ Result<Exported> Exporter::Write(const ExportArguments& arguments) {
     }
     if (facts_.trained_length == 0) facts_.trained_length = run->train.train_length;
   }
+  ASSIGN_OR_RETURN(facts_.mask_token_id, MaskTokenOf(config, model.config.model));
+  if (run && run->train.is_masked()) facts_.mask_token_id = run->train.mask.token;
   Exported exported;
   ASSIGN_OR_RETURN(exported.no_tokenizer,
                    WriteTokenizerOf(run ? &*run : nullptr, model.config.model, config));

@@ -9,6 +9,7 @@
 #include "client/provenance.h"
 #include "client/render.h"
 #include "model/hugging_face/config_file.h"
+#include "model/hugging_face/mask_token.h"
 #include "sweeps/reproduce.h"
 
 namespace longrun {
@@ -68,10 +69,12 @@ Result<std::optional<ModelInfo>> InitOf(const Run& run, const Json& models) {
   for (const Json& model : models) {
     if (model.at("sha256") != run.init->sha256) continue;
     ASSIGN_OR_RETURN(const NetConfig net, ParseModelConfig(model.at("config")));
+    ASSIGN_OR_RETURN(const std::int64_t mask_token, MaskTokenOf(model.at("config"), net.model));
     return std::optional(ModelInfo{.name = model.at("name").get<std::string>(),
                                    .digest = run.init->sha256,
                                    .model = net.model,
-                                   .trained_length = TrainedLength(model.at("config"))});
+                                   .trained_length = TrainedLength(model.at("config")),
+                                   .mask_token = mask_token});
   }
   return std::optional<ModelInfo>();
 }

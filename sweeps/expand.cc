@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "model/architecture/parameters.h"
+#include "model/data/tokenizer.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
 #include "sweeps/limits.h"
@@ -183,6 +184,7 @@ class Expander {
       ResolveModel(point, body["model"], dataset, run);
     }
     CheckEvaluations(init != nullptr ? run.model.causal : body["model"]["causal"].get<bool>());
+    if (!spec_.trains) CheckMaskToken(*init, dataset);
     const Json& parent = body["train"]["continue_from"];
     // A run that is refused already would be told in vain how it differs from another.
     if (parent.is_string() && run.train.Check().ok() && run.model.Check().ok()) {
@@ -240,7 +242,7 @@ class Expander {
     given.erase("checkpoint");
     given.erase("activation_checkpointing");
     given.erase("continue_from");
-    ResolveObjective(point, dataset, given);
+    ResolveObjective(point, dataset, init, given);
     given["train_length"] = Value(point, "train_length").value;
     Json& optimizer = given["optimizer"];
     if (optimizer["min_lr"].is_null()) optimizer["min_lr"] = TenthOf(optimizer["lr"].get<double>());
@@ -252,10 +254,11 @@ class Expander {
   }
 
   // A run that hides nothing has no word of it.
-  void ResolveObjective(const Point& point, const DatasetInfo& dataset, Json& train) {
+  void ResolveObjective(const Point& point, const DatasetInfo& dataset, const ModelInfo* init,
+                        Json& train) {
     Json& mask = train["mask"];
     if (train["objective"] == "masked_lm") {
-      if (mask["token"].is_null()) mask["token"] = dataset.vocab_size;
+      if (mask["token"].is_null()) mask["token"] = MaskToken(point, dataset, init);
       return;
     }
     // Where the objective varies, other points read it.
@@ -270,6 +273,25 @@ class Expander {
     }
     train.erase("objective");
     train.erase("mask");
+  }
+
+  // Where the file does not say: the token that the imported model was trained with, that of the dataset's
+  // tokenizer, or a row of the embedding for it alone.
+  std::int64_t MaskToken(const Point& point, const DatasetInfo& dataset, const ModelInfo* init) {
+    if (init != nullptr && init->mask_token >= 0) return init->mask_token;
+    if (dataset.mask_token >= 0) return dataset.mask_token;
+    if (init == nullptr) return dataset.vocab_size;
+    Report(PlaceOfInit(point),
+           Str("spec.train.mask.token: must be given: config.json of model \"", init->name,
+               "\" has no mask_token_id, and ", NoMaskToken(dataset)));
+    return 0;
+  }
+
+  static std::string NoMaskToken(const DatasetInfo& dataset) {
+    std::vector<std::string> names;
+    for (const std::string_view name : MaskTokenNames()) names.emplace_back(name);
+    return Str("the tokenizer of dataset \"", dataset.name, "\" names none (", Join(names, ", "),
+               ")");
   }
 
   // Where a key below spec has its value from, the file or an axis; nothing where that is its default.
@@ -323,9 +345,9 @@ class Expander {
     if (!given["qkv_bias"].is_null()) model.SetAttentionBias(given["qkv_bias"].get<bool>());
     model.causal = given["causal"].get<bool>();
     model.init_std = given["init_std"].get<double>();
-    if (model.vocab_size < dataset.vocab_size) {
+    if (model.vocab_size < dataset.n_ids()) {
       const std::string message =
-          Str("model.vocab_size: ", model.vocab_size, " is less than the ", dataset.vocab_size,
+          Str("model.vocab_size: ", model.vocab_size, " is less than the ", dataset.n_ids(),
               " of dataset \"", dataset.name, "\"; leave it out to take the dataset's");
       return ReportStatus(point, Status(Code::kInvalidArgument, message));
     }
@@ -336,7 +358,18 @@ class Expander {
     LR_CHECK(method.ok());
     if ((*method)->has_position_table) model.n_positions = run.train.train_length;
     ReportStatus(point, model.Check());
-    ReportStatus(point, CheckObjective(model, run.train));
+    const bool lacks_mask_row = run.train.is_masked() && dataset.mask_token < 0 &&
+                                !PlaceGiven(point, "train.mask.token") &&
+                                model.vocab_size <= run.train.mask.token;
+    if (lacks_mask_row) {
+      const std::string message = Str("model.vocab_size: ", model.vocab_size,
+                                      " leaves no row for a mask token, and ", NoMaskToken(dataset),
+                                      "; leave it out to have one, or give the id as "
+                                      "spec.train.mask.token");
+      ReportStatus(point, Status(Code::kInvalidArgument, message));
+    } else {
+      ReportStatus(point, CheckObjective(model, run.train));
+    }
     run.model = std::move(model);
   }
 
@@ -361,10 +394,10 @@ class Expander {
                        const DatasetInfo& dataset, Run& run) {
     ModelConfig model = init.model;
     CheckAgreement(point, given, init, model);
-    if (model.vocab_size < dataset.vocab_size) {
+    if (model.vocab_size < dataset.n_ids()) {
       return Report(PlaceOfInit(point),
                     Str("spec.model.init_from: model \"", init.name, "\" has ", model.vocab_size,
-                        " ids, dataset \"", dataset.name, "\" ", dataset.vocab_size,
+                        " ids, dataset \"", dataset.name, "\" ", dataset.n_ids(),
                         "; import the text with the model's own tokenizer.json "
                         "(longrun data import --tokenizer)"));
     }
@@ -600,6 +633,18 @@ class Expander {
     for (const EvaluationSpec& block : spec_.evaluations) {
       const std::string why = WhyNotOf(*block.evaluation, causal);
       if (!why.empty()) Report(block.place, Str(PathOf(block), ": ", why));
+    }
+  }
+
+  // An encoder that is measured as it is.
+  void CheckMaskToken(const ModelInfo& init, const DatasetInfo& dataset) {
+    if (init.model.causal || init.mask_token >= 0 || dataset.mask_token >= 0) return;
+    for (const EvaluationSpec& block : spec_.evaluations) {
+      if (block.evaluation->reads != Evaluation::Reads::kBidirectional) continue;
+      Report(block.place,
+             Str(PathOf(block), ": nothing says what hides a token: config.json of model \"",
+                 init.name, "\" has no mask_token_id, and ", NoMaskToken(dataset),
+                 "; write it there, and import the model again"));
     }
   }
 

@@ -116,7 +116,8 @@ Result<std::string> KeyOf(const std::string& yaml, const Reproduction& wanted) {
                          .digest = wanted.run.dataset_digest,
                          .tokenizer_fingerprint = wanted.run.tokenizer_fingerprint,
                          .vocab_size = wanted.run.model.vocab_size,
-                         .split_tokens = {{"train", kSplitTokens}, {"validation", kSplitTokens}}};
+                         .split_tokens = {{"train", kSplitTokens}, {"validation", kSplitTokens}},
+                         .mask_token = 0};  // the file says which, or the model does
   for (const Json& evaluation : wanted.evaluations) {
     for (const auto& [name, params] : evaluation.items()) {
       if (params.contains("split")) dataset.split_tokens[params.at("split")] = kSplitTokens;

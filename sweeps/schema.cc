@@ -274,8 +274,8 @@ std::vector<KeyRow> MakeKeys() {
        .min = 0,
        .max = (1 << 24) - 1,
        .meaning =
-           "id of the mask token, for a tokenizer that has one (default: one id more than the "
-           "dataset's, and so one row more of the embedding)",
+           "id of the mask token (default: the imported model's; that of the dataset's tokenizer; "
+           "one id more than the dataset's, and so one row more of the embedding)",
        .axis = on_axis},
       {.path = "spec.train.continue_from",
        .type = Type::kName,

@@ -29,8 +29,14 @@ struct DatasetInfo {
   std::string name;
   std::string digest;
   std::string tokenizer_fingerprint;
-  std::int64_t vocab_size = 0;
+  std::int64_t vocab_size = 0;  // rows of an embedding
   std::map<std::string, std::int64_t> split_tokens;
+  std::int64_t n_tokens =
+      0;  // ids of the tokenizer, the rows behind them are padding; 0: not known
+  std::int64_t mask_token = -1;  // of the tokenizer; -1: it has none, or it is not known
+
+  // No id of the dataset is as large.
+  std::int64_t n_ids() const { return n_tokens > 0 ? n_tokens : vocab_size; }
 };
 // What a sweep must know of an imported model.
 struct ModelInfo {
@@ -38,6 +44,7 @@ struct ModelInfo {
   std::string digest;               // of its manifest
   ModelConfig model = {};           // of its config.json, checked
   std::int64_t trained_length = 0;  // that config.json says it was made for; 0: it does not say
+  std::int64_t mask_token = -1;     // of an encoder, as config.json says; -1: it does not say
 };
 // Nothing for an unknown name; `names` lists the known ones for the message.
 struct DatasetCatalogue {

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/manifest.h"
+#include "model/hugging_face/mask_token.h"
 
 namespace longrun {
 namespace {
@@ -186,10 +187,13 @@ std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
     if (!config.ok()) continue;  // it was parsed before it was stored
     Result<NetConfig> net = ParseModelConfig(*config);
     if (!net.ok()) continue;
+    const Result<std::int64_t> mask_token = MaskTokenOf(*config, net->model);
+    if (!mask_token.ok()) continue;
     known[row.name] = {.name = row.name,
                        .digest = row.digest,
                        .model = std::move(net->model),
-                       .trained_length = TrainedLength(*config)};
+                       .trained_length = TrainedLength(*config),
+                       .mask_token = *mask_token};
   }
   return [known = std::move(known)](const std::string& name) {
     const auto found = known.find(name);

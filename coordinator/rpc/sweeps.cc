@@ -560,7 +560,9 @@ class SweepService final : public v1::SweepService::CallbackService {
                               .digest = dataset.digest(),
                               .tokenizer_fingerprint = dataset.tokenizer_fingerprint(),
                               .vocab_size = dataset.vocab_size(),
-                              .split_tokens = {}},
+                              .split_tokens = {},
+                              .n_tokens = dataset.n_tokens(),
+                              .mask_token = dataset.mask_id()},
                      .folder = request->folder()};
       for (const std::string& name : dataset.split_names()) {
         ASSIGN_OR_RETURN(const TokenSplit* split, dataset.Split(name));

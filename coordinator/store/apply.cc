@@ -369,13 +369,16 @@ Status Store::PutDataset(const DatasetRow& dataset) {
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare("INSERT OR REPLACE INTO dataset (name, digest, folder, tokenizer,"
-                           " vocab_size, split_tokens) VALUES (?, ?, ?, ?, ?, ?)"));
+                           " vocab_size, split_tokens, n_tokens, mask_token)"
+                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
   return statement.Bind(dataset.info.name)
       .Bind(dataset.info.digest)
       .Bind(dataset.folder)
       .Bind(dataset.info.tokenizer_fingerprint)
       .Bind(dataset.info.vocab_size)
       .Bind(split_tokens)
+      .Bind(dataset.info.n_tokens)
+      .Bind(dataset.info.mask_token)
       .Run();
 }
 

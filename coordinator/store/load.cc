@@ -236,7 +236,8 @@ Result<std::vector<DatasetRow>> Store::LoadDatasets() {
   std::vector<DatasetRow> datasets;
   RETURN_IF_ERROR(ForEach(
       *connection_,
-      "SELECT name, digest, folder, tokenizer, vocab_size, split_tokens FROM dataset ORDER BY name",
+      "SELECT name, digest, folder, tokenizer, vocab_size, split_tokens, n_tokens, mask_token"
+      " FROM dataset ORDER BY name",
       [&](const Statement& row) -> Status {
         DatasetRow dataset;
         dataset.info.name = row.Text(0);
@@ -248,6 +249,8 @@ Result<std::vector<DatasetRow>> Store::LoadDatasets() {
         for (const auto& [split, n_tokens] : splits.items()) {
           dataset.info.split_tokens[split] = n_tokens.get<std::int64_t>();
         }
+        dataset.info.n_tokens = row.Int(6);
+        dataset.info.mask_token = row.Int(7);
         datasets.push_back(std::move(dataset));
         return Status();
       }));

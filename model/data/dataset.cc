@@ -140,8 +140,10 @@ struct Dataset::Impl {
   std::string folder;
   Manifest manifest;
   std::int64_t vocab_size = 0;
+  std::int64_t n_tokens = 0;
   std::int32_t eot_id = -1;
   std::int32_t bos_id = -1;
+  std::int32_t mask_id = -1;
   std::vector<std::int32_t> token_bytes;
   std::vector<std::unique_ptr<ShardedSplit>> splits;  // beside manifest.splits
 };
@@ -163,8 +165,10 @@ Result<Dataset> Dataset::Open(const std::string& folder) {
   ASSIGN_OR_RETURN(TokenizerFacts facts,
                    ReadTokenizerFacts(folder, impl->manifest.tokenizer_sha256));
   impl->vocab_size = facts.vocab_size;
+  impl->n_tokens = facts.n_tokens;
   impl->eot_id = facts.eot_id;
   impl->bos_id = facts.bos_id;
+  impl->mask_id = facts.mask_id;
   impl->token_bytes = std::move(facts.token_bytes);
   for (const ManifestSplit& split : impl->manifest.splits) {
     ASSIGN_OR_RETURN(auto opened,
@@ -179,6 +183,8 @@ const std::string& Dataset::tokenizer_fingerprint() const {
   return impl_->manifest.tokenizer_fingerprint;
 }
 std::int64_t Dataset::vocab_size() const { return impl_->vocab_size; }
+std::int64_t Dataset::n_tokens() const { return impl_->n_tokens; }
+std::int32_t Dataset::mask_id() const { return impl_->mask_id; }
 std::int32_t Dataset::bos_id() const { return impl_->bos_id >= 0 ? impl_->bos_id : impl_->eot_id; }
 std::int32_t Dataset::eot_id() const { return impl_->eot_id; }
 std::span<const std::int32_t> Dataset::token_bytes() const { return impl_->token_bytes; }

@@ -54,9 +54,12 @@ class Dataset {
   const std::string& digest() const;                 // 64 hex digits
   const std::string& tokenizer_fingerprint() const;  // 64 hex digits
   std::int64_t vocab_size() const;                   // padded: rows of an embedding
+  std::int64_t n_tokens() const;                     // of the tokenizer: no id is as large
   std::int32_t eot_id() const;                       // -1 when there is none
   // What starts a text: the tokenizer's begin of text, else its end of text; -1 when it has neither.
   std::int32_t bos_id() const;
+  // What the tokenizer has for a hidden token; -1: nothing.
+  std::int32_t mask_id() const;
   // Bytes of text that each id stands for (0 for special tokens); vocab_size() entries.
   std::span<const std::int32_t> token_bytes() const;
   std::vector<std::string> split_names() const;  // of train, validation, test: those present

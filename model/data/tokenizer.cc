@@ -1,5 +1,7 @@
 #include "model/data/tokenizer.h"
 
+#include <algorithm>
+
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -47,6 +49,22 @@ std::vector<std::int32_t> Vocabulary::TokenBytes() const {
     }
   }
   return n_bytes;
+}
+
+std::span<const std::string_view> MaskTokenNames() {
+  static constexpr std::string_view kNames[] = {"<|mask|>", "<mask>", "[MASK]"};
+  return kNames;
+}
+
+std::int32_t Vocabulary::MaskId() const {
+  for (const std::string_view wanted : MaskTokenNames()) {
+    const auto is_it = [&](const Token& token) {
+      return token.kind == Token::Kind::kControl && token.bytes == wanted;
+    };
+    const auto found = std::ranges::find_if(tokens, is_it);
+    if (found != tokens.end()) return static_cast<std::int32_t>(found - tokens.begin());
+  }
+  return -1;
 }
 
 std::string Vocabulary::Fingerprint() const {

@@ -45,8 +45,14 @@ struct Vocabulary {
 
   // Bytes of text that each id stands for: 0 for control tokens and padding; n_rows entries.
   std::vector<std::int32_t> TokenBytes() const;
+  // The control token that stands in the place of a hidden one; -1: there is none.
+  std::int32_t MaskId() const;
   std::string Fingerprint() const;  // 64 hex digits
 };
+
+// The names by which a control token is taken for the mask token, the first that is there: "<|mask|>",
+// "<mask>", "[MASK]".
+std::span<const std::string_view> MaskTokenNames();
 
 class Tokenizer {
  public:

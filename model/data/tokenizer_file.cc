@@ -1,6 +1,7 @@
 #include "model/data/tokenizer_file.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/files.h"
@@ -102,6 +103,29 @@ Result<std::unique_ptr<Tokenizer>> FromVocabulary(const std::string& folder, con
   return MakeBpeTokenizer(std::move(vocabulary));
 }
 
+// Of the control tokens that AddVocabularyFacts wrote; single bytes have no such list, and no mask.
+Result<std::int32_t> MaskIdOf(const Json& facts, std::int64_t n_tokens) {
+  if (!facts.contains("control")) return -1;
+  std::map<std::string, std::int32_t> ids;
+  const Json& control = facts.at("control");
+  const auto is_entry = [&](const Json& entry) {
+    return entry.is_array() && entry.size() == 2 && entry[0].is_number_unsigned() &&
+           entry[0].get<std::uint64_t>() < static_cast<std::uint64_t>(n_tokens) &&
+           entry[1].is_string();
+  };
+  if (!control.is_array() || !std::ranges::all_of(control, is_entry)) {
+    return Status(Code::kDataLoss, "control is no list of [id, name]");
+  }
+  for (const Json& entry : control) {
+    ids.emplace(entry[1].get<std::string>(), entry[0].get<std::int32_t>());
+  }
+  for (const std::string_view name : MaskTokenNames()) {
+    const auto found = ids.find(std::string(name));
+    if (found != ids.end()) return found->second;
+  }
+  return -1;
+}
+
 // As SaveTokenizer wrote it.
 Result<std::unique_ptr<Tokenizer>> FromFacts(const std::string& folder, const Json& facts) {
   if (facts.is_object() && facts.contains("vocabulary")) return FromVocabulary(folder, facts);
@@ -143,6 +167,15 @@ Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::
     return DatasetDamaged(path, Str("n_rows is ", *rows, ", expected 1 to ", INT32_MAX));
   }
   facts.vocab_size = *rows;
+  Result<std::int64_t> n_tokens = GetInt(*json, "n_tokens");
+  if (!n_tokens) return in_file(std::move(n_tokens).status());
+  if (*n_tokens < 1 || *n_tokens > *rows) {
+    return DatasetDamaged(path, Str("n_tokens is ", *n_tokens, ", expected 1 to ", *rows));
+  }
+  facts.n_tokens = *n_tokens;
+  const Result<std::int32_t> mask_id = MaskIdOf(*json, *n_tokens);
+  if (!mask_id) return DatasetDamaged(path, mask_id.status().message());
+  facts.mask_id = *mask_id;
   for (const auto& [key, field] :
        {std::pair{"eot_id", &facts.eot_id}, std::pair{"bos_id", &facts.bos_id}}) {
     Result<std::int64_t> id = GetInt(*json, key);

@@ -19,9 +19,11 @@ namespace longrun {
 inline constexpr std::string_view kTokenizerFile = "tokenizer.json";
 
 struct TokenizerFacts {
-  std::int64_t vocab_size = 0;
+  std::int64_t vocab_size = 0;  // rows of an embedding
+  std::int64_t n_tokens = 0;    // of the tokenizer: the rows behind them are padding
   std::int32_t eot_id = -1;
   std::int32_t bos_id = -1;
+  std::int32_t mask_id = -1;
   std::vector<std::int32_t> token_bytes;
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "model/hugging_face/mask_token.h"
 
 namespace longrun {
 namespace {
@@ -56,6 +57,7 @@ Result<NetConfig> ParseModelConfig(const Json& config) {
   if (const Status status = net->model.Check(); !status.ok()) {
     return InWordsOfTheFile(status, *architecture);
   }
+  RETURN_IF_ERROR(MaskTokenOf(config, net->model).status());
   return net;
 }
 

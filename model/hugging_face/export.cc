@@ -55,6 +55,7 @@ Result<Json> ConfigOf(const NetConfig& net, const ExportFacts& facts, StoredType
                       CanonicalJson(net.model.position.params),
                       "), and modeling_longrun.py carries gpt2 bodies alone"));
   }
+  if (facts.mask_token_id >= 0) config["mask_token_id"] = facts.mask_token_id;
   config["torch_dtype"] = TorchDtypeName(type);
   config["bos_token_id"] = facts.bos_id >= 0 ? Json(facts.bos_id) : Json();
   config["eos_token_id"] = facts.eos_id >= 0 ? Json(facts.eos_id) : Json();

@@ -18,6 +18,7 @@ namespace longrun {
 struct ExportFacts {
   std::int64_t trained_length = 0;  // tokens; 0: not known
   std::int32_t bos_id = -1, eos_id = -1;
+  std::int64_t mask_token_id = -1;
   std::optional<StoredType> type;  // nothing: as it is stored
   std::int64_t shard_bytes_max = 5'000'000'000;
 };

@@ -38,9 +38,11 @@ class InitTest : public testing::Test {
                       .digest = Sha256Hex(name),
                       .tokenizer_fingerprint = Sha256Hex("bytes"),
                       .vocab_size = name == "wide" ? 301 : 256,
-                      .split_tokens = {{"train", 4'000'000}, {"validation", 20'000}}});
+                      .split_tokens = {{"train", 4'000'000}, {"validation", 20'000}},
+                      .n_tokens = name == "padded" ? 250 : 0,
+                      .mask_token = name == "padded" ? 249 : -1});
     };
-    catalogue.names = {"one", "wide"};
+    catalogue.names = {"one", "padded", "wide"};
     models = {Model("rotary", {{"method", "rope"}, {"base", 5000.0}, {"partial", 0.5}}),
               Model("table", "learned", 128), Model("gated", "cable")};
     models.push_back(models[0]);
@@ -171,6 +173,46 @@ TEST_F(InitTest, WhatCannotBeIsRefusedWithItsPlace) {
   EXPECT_EQ(Error("{init_from: rotary}", "{dataset: [one]}", kTrain),
             "a.yaml:6:11: spec.matrix.train_length: must be given: tokens in a training sequence "
             "(with train: none may be left out)");
+}
+
+TEST_F(InitTest, RowsThatNoTokenHasAreNotAskedOfTheModel) {
+  models[0].model.vocab_size = 250;
+  EXPECT_TRUE(Parse("{init_from: rotary}", "{dataset: [padded]}", "none").ok());
+  models[0].model.vocab_size = 249;
+  EXPECT_EQ(
+      Error("{init_from: rotary}", "{dataset: [padded]}", "none").substr(0, 83),
+      "a.yaml:5:22: spec.model.init_from: model \"rotary\" has 249 ids, dataset \"padded\" 250");
+}
+
+TEST_F(InitTest, TheMaskTokenIsTheFilesElseTheModelsElseTheTokenizers) {
+  models[0].model.causal = false;
+  const auto parse = [&](const std::string& dataset, const std::string& mask) {
+    return ParseSweep(Str("apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: a}\nspec:\n"
+                          "  model: {init_from: rotary}\n  matrix: {train_length: [64], dataset: [",
+                          dataset,
+                          "]}\n  train: {tokens: 64Ki, batch_tokens: 1Ki, objective: "
+                          "masked_lm",
+                          mask,
+                          "}\n  evaluate:\n    - pseudo_perplexity: {context_lengths: [64], "
+                          "score_tokens: 100}\n"),
+                      "a.yaml", {}, catalogue);
+  };
+  const auto token = [&](const std::string& dataset, const std::string& mask = "") {
+    const Result<Sweep> sweep = parse(dataset, mask);
+    EXPECT_TRUE(sweep.ok()) << sweep.status().message();
+    return sweep.ok() ? sweep->runs.at(0).run.train.mask.token : -2;
+  };
+  EXPECT_EQ(
+      parse("one", "").status().message(),
+      "a.yaml:5:22: spec.train.mask.token: must be given: config.json of model \"rotary\" has "
+      "no mask_token_id, and the tokenizer of dataset \"one\" names none (<|mask|>, <mask>, "
+      "[MASK])");
+  EXPECT_EQ(token("padded"), 249);
+  EXPECT_EQ(token("one", ", mask: {token: 7}"), 7);
+  models[0].mask_token = 299;
+  EXPECT_EQ(token("one"), 299);
+  EXPECT_EQ(token("padded"), 299);
+  EXPECT_EQ(token("padded", ", mask: {token: 7}"), 7);
 }
 
 TEST_F(InitTest, ARunIsGivenAgainByAFileThatNamesTheModel) {

@@ -15,6 +15,8 @@
 #include "model/data/unigram.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
+#include "model/hugging_face/config_file.h"
+#include "model/hugging_face/mask_token.h"
 #include "model/net/checkpoint.h"
 #include "model/net/scorer.h"
 #include "worker/trainer/stop.h"
@@ -56,14 +58,13 @@ Result<NamedEvaluation> ParseEvaluation(const Json& json) {
 class Evaluator {
  public:
   Evaluator(Session& session, const Dataset& dataset, NamedEvaluation named, Json machine,
-            Transformer net)
+            Transformer net, std::int64_t mask_token)
       : session_(session),
         dataset_(dataset),
         named_(std::move(named)),
         machine_(std::move(machine)),
         net_(std::move(net)),
-        scorer_(net_, dataset.bos_id(),
-                static_cast<std::int32_t>(session.task().run.train.mask.token)) {}
+        scorer_(net_, dataset.bos_id(), static_cast<std::int32_t>(mask_token)) {}
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
 
@@ -201,6 +202,15 @@ Result<StartWeights> Weights(const TaskFile& task) {
   return StartWeights{.config = config, .parameters = std::move(checkpoint.model.parameters)};
 }
 
+// What hides a token from the model: as it was trained here; else as its config.json says; else as the
+// tokenizer has it. -1: nothing does.
+Result<std::int64_t> MaskToken(const TaskFile& task, const Dataset& dataset) {
+  if (task.run.train.is_masked()) return task.run.train.mask.token;
+  ASSIGN_OR_RETURN(const Json config, ReadConfigFile(task.init->checkpoint));
+  ASSIGN_OR_RETURN(const std::int64_t of_model, MaskTokenOf(config, task.run.model));
+  return of_model >= 0 ? of_model : dataset.mask_id();
+}
+
 }  // namespace
 
 Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine) {
@@ -211,10 +221,18 @@ Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine
   }
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
   ASSIGN_OR_RETURN(StartWeights weights, Weights(task));
+  ASSIGN_OR_RETURN(const std::int64_t mask_token, MaskToken(task, dataset));
+  if (named.evaluation->reads == Evaluation::Reads::kBidirectional && mask_token < 0) {
+    return Status(
+        Code::kInvalidArgument,
+        Str(named.evaluation->name,
+            ": nothing says what hides a token: give config.json a mask_token_id, or take a "
+            "dataset whose tokenizer has a mask token"));
+  }
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(weights.config, std::move(weights.parameters),
                                                       backend, machine.compute));
   Evaluator evaluator(session, dataset, std::move(named), DescribeMachine(task, machine),
-                      std::move(net));
+                      std::move(net), mask_token);
   return evaluator.Run();
 }
 

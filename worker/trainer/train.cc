@@ -113,10 +113,10 @@ Result<Trainer> Trainer::Make(Session& session, const Dataset& dataset, const Ma
                              .n_tokens = split->n_tokens(),
                              .train_length = run.train.train_length};
   RETURN_IF_ERROR(order.Check());
-  if (run.model.vocab_size < dataset.vocab_size()) {
+  if (run.model.vocab_size < dataset.n_tokens()) {
     return Status(Code::kInvalidArgument,
                   Str("model.vocab_size ", run.model.vocab_size, " is less than the ",
-                      dataset.vocab_size(), " ids of dataset \"", task.dataset_name, "\""));
+                      dataset.n_tokens(), " ids of dataset \"", task.dataset_name, "\""));
   }
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
 

@@ -63,6 +63,34 @@ TEST_F(TokenizerFileTest, AVocabularyComesBackWithAllThatItsIdsDependOn) {
   ASSERT_TRUE(facts.ok()) << facts.status().message();
   EXPECT_EQ(facts->eot_id, 258);
   EXPECT_EQ(facts->token_bytes[256], 2);
+  EXPECT_EQ(facts->vocab_size, 320);
+  EXPECT_EQ(facts->n_tokens, 260);
+  EXPECT_EQ(facts->mask_id, -1);
+}
+
+TEST_F(TokenizerFileTest, AControlTokenIsTheMaskByItsNameAndATextTokenIsNot) {
+  Vocabulary vocabulary = RanksWithEndOfText("small", BytesAnd({"[MASK]"}));
+  EXPECT_EQ(vocabulary.MaskId(), -1);
+  vocabulary.tokens.push_back({.bytes = "[MASK]", .kind = Token::Kind::kControl});
+  EXPECT_EQ(vocabulary.MaskId(), 258);
+  vocabulary.tokens.push_back({.bytes = "<mask>", .kind = Token::Kind::kControl});
+  EXPECT_EQ(vocabulary.MaskId(), 259);
+
+  const std::string sha256 = SaveTokenizer(vocabulary, folder_.path()).value();
+
+  const auto facts = ReadTokenizerFacts(folder_.path(), sha256);
+  ASSERT_TRUE(facts.ok()) << facts.status().message();
+  EXPECT_EQ(facts->mask_id, 259);
+  EXPECT_EQ(facts->n_tokens, 260);
+  for (const Json& wrong : {Json(3), Json{{"260", "[MASK]"}}, Json{{260, "[MASK]"}}}) {
+    Json json = Facts();
+    json["control"] = wrong;
+    ASSERT_TRUE(WriteFileAtomic(Path("tokenizer.json"), CanonicalJson(json)).ok());
+    const auto damaged = ReadTokenizerFacts(folder_.path(), Sha256Hex(CanonicalJson(json)));
+    EXPECT_NE(damaged.status().message().find("control is no list of [id, name]"),
+              std::string::npos)
+        << wrong;
+  }
 }
 
 TEST_F(TokenizerFileTest, AChangedVocabularyIsSeen) {
