@@ -28,6 +28,7 @@
 #include "base/str.h"
 #include "model/attention_probe.h"
 #include "model/evaluation/nll_row.h"
+#include "model/evaluation/params.h"
 #include "model/evaluation/split.h"
 
 namespace longrun {
@@ -241,17 +242,8 @@ std::vector<ParamSpec> AttentionMapSpecs() {
                      .meaning = meaning};
   };
   return {
-      {.name = "context_lengths",
-       .type = ParamSpec::Type::kIntList,
-       .default_value = nullptr,
-       .min = 1,
-       .max = 1 << 17,
-       .meaning = "tokens of each document that are read, from its beginning"},
-      {.name = "split",
-       .type = ParamSpec::Type::kChoice,
-       .default_value = "validation",
-       .choices = {"train", "validation", "test"},
-       .meaning = "the part of the dataset that the documents are of"},
+      ContextLengthsParam("tokens of each document that are read, from its beginning", 1 << 17),
+      SplitParam("the part of the dataset that the documents are of"),
       {.name = "documents",
        .type = ParamSpec::Type::kIntList,
        .default_value = Json::array({0}),

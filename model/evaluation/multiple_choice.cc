@@ -31,6 +31,7 @@
 #include "model/evaluation/choice_shots.h"
 #include "model/evaluation/input_file.h"
 #include "model/evaluation/nll_row.h"
+#include "model/evaluation/params.h"
 
 namespace longrun {
 namespace {
@@ -234,12 +235,7 @@ std::vector<ParamSpec> MultipleChoiceSpecs() {
        .type = ParamSpec::Type::kChoice,
        .default_value = "",
        .meaning = "of the questions, for tables: hellaswag"},
-      {.name = "context_lengths",
-       .type = ParamSpec::Type::kIntList,
-       .default_value = nullptr,
-       .min = 1,
-       .max = 1 << 30,
-       .meaning = "tokens that are fed at most; a longer context loses its beginning"},
+      ContextLengthsParam("tokens that are fed at most; a longer context loses its beginning"),
       {.name = "protocol",
        .type = ParamSpec::Type::kChoice,
        .default_value = "nanogpt",

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "model/evaluation/nll_row.h"
+#include "model/evaluation/params.h"
 #include "model/evaluation/split.h"
 
 namespace longrun {
@@ -281,17 +282,8 @@ std::vector<ParamSpec> PerplexitySpecs() {
   protocols.reserve(Protocols().size());
   for (const Protocol* const protocol : Protocols()) protocols.emplace_back(protocol->name);
   std::vector<ParamSpec> specs = {
-      {.name = "context_lengths",
-       .type = ParamSpec::Type::kIntList,
-       .default_value = nullptr,
-       .min = 1,
-       .max = 1 << 30,
-       .meaning = "tokens that a window feeds to the model"},
-      {.name = "split",
-       .type = ParamSpec::Type::kChoice,
-       .default_value = "validation",
-       .choices = {"train", "validation", "test"},
-       .meaning = "the part of the dataset that is scored"},
+      ContextLengthsParam("tokens that a window feeds to the model"),
+      SplitParam("the part of the dataset that is scored"),
       {.name = "protocol",
        .type = ParamSpec::Type::kChoice,
        .default_value = "nonoverlap",

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "model/evaluation/nll_row.h"
+#include "model/evaluation/params.h"
 #include "model/evaluation/split.h"
 
 namespace longrun {
@@ -229,17 +230,8 @@ double PseudoPerplexityTokensRead(const DatasetShape& dataset, const Json& param
 
 std::vector<ParamSpec> PseudoPerplexitySpecs() {
   return {
-      {.name = "context_lengths",
-       .type = ParamSpec::Type::kIntList,
-       .default_value = nullptr,
-       .min = 1,
-       .max = 1 << 30,
-       .meaning = "tokens of a window, the hidden one counted"},
-      {.name = "split",
-       .type = ParamSpec::Type::kChoice,
-       .default_value = "validation",
-       .choices = {"train", "validation", "test"},
-       .meaning = "the part of the dataset that is scored"},
+      ContextLengthsParam("tokens of a window, the hidden one counted"),
+      SplitParam("the part of the dataset that is scored"),
       {.name = "protocol",
        .type = ParamSpec::Type::kChoice,
        .default_value = "pll",

@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "model/evaluation/nll_row.h"
+#include "model/evaluation/params.h"
 #include "model/throughput_probe.h"
 
 namespace longrun {
@@ -188,12 +189,7 @@ ParamSpec Count(std::string_view name, int value, double min, double max,
 
 std::vector<ParamSpec> ThroughputSpecs() {
   return {
-      {.name = "context_lengths",
-       .type = ParamSpec::Type::kIntList,
-       .default_value = nullptr,
-       .min = 1,
-       .max = 1 << 30,
-       .meaning = "tokens of a sequence that is trained on, read, or written behind"},
+      ContextLengthsParam("tokens of a sequence that is trained on, read, or written behind"),
       {.name = "directions",
        .type = ParamSpec::Type::kChoiceList,
        .default_value = {"train_step", "forward", "generate"},
