@@ -64,11 +64,10 @@ std::string TagOf(const Json& params) {
 
 // ---- rows --------------------------------------------------------------------------------------
 
-Json EmptyRow(const EvaluationRequest& request, const Json& params, std::string_view metric) {
+Json NewRow(const EvaluationRequest& request, const Json& params, std::string_view metric) {
   Json own = Json::object();
   for (const char* key : {"documents", "values", "layers", "heads"}) own[key] = params.at(key);
-  Json row = EmptyNllRow(metric, request, params.at("split").get<std::string>(), "");
-  row["protocol"] = nullptr;
+  Json row = EmptyTokenRow(metric, request, params.at("split").get<std::string>());
   row["extra"]["params"] = std::move(own);
   return row;
 }
@@ -188,7 +187,7 @@ Result<EvaluationOutput> RunAttentionMap(LanguageModel& model, const EvaluationR
   ASSIGN_OR_RETURN(const Json params, ReadParams(request));
   EvaluationOutput output;
   for (const RowName& name : AttentionMapRows(params)) {
-    output.rows.push_back(EmptyRow(request, params, name.metric));
+    output.rows.push_back(NewRow(request, params, name.metric));
   }
   Result<Measured> measured = Measure(*probe, request, params, progress);
   if (!measured.ok()) {

@@ -86,7 +86,7 @@ Json Wilson95(std::int64_t k, std::int64_t n) {
           std::min(1.0, (middle + half) / (1.0 + z2n))};
 }
 
-Json EmptyRow(const EvaluationRequest& request, const Json& params, std::string_view metric) {
+Json NewRow(const EvaluationRequest& request, const Json& params, std::string_view metric) {
   Json own = {{"file", ShortInputFileId(params.at("file").get_ref<const std::string&>())}};
   if (params.at("name") != "") own["name"] = params.at("name");
   if (params.contains("length")) own["length"] = params.at("length");
@@ -94,13 +94,11 @@ Json EmptyRow(const EvaluationRequest& request, const Json& params, std::string_
     own["shots"] = params.at("shots");
     own["shots_seed"] = params.at("shots_seed");
   }
-  return {{"metric", metric},    {"context_length", request.context_length},
-          {"split", nullptr},    {"protocol", params.at("protocol")},
-          {"averaging", "item"}, {"depth", nullptr},
-          {"variant", nullptr},  {"value", nullptr},
-          {"se", nullptr},       {"n", 0},
-          {"nll_sum", nullptr},  {"bytes", nullptr},
-          {"status", "ok"},      {"extra", {{"params", std::move(own)}}}};
+  Json row = EmptyRow(metric, request);
+  row["protocol"] = params.at("protocol");
+  row["averaging"] = "item";
+  row["extra"]["params"] = std::move(own);
+  return row;
 }
 
 void FillRow(Json& row, std::int64_t n_right, std::int64_t n, const ChoiceQuestions& questions) {
@@ -179,8 +177,8 @@ Result<EvaluationOutput> RunMultipleChoice(LanguageModel& model, const Evaluatio
   ASSIGN_OR_RETURN(const Asked asked, Ask(request));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    OpenTokenizerOf(request.dataset_folder));
-  Json acc = EmptyRow(request, asked.params, kAcc);
-  Json acc_norm = EmptyRow(request, asked.params, kAccNorm);
+  Json acc = NewRow(request, asked.params, kAcc);
+  Json acc_norm = NewRow(request, asked.params, kAccNorm);
   const auto without_numbers = [&](const Status& status) -> Result<EvaluationOutput> {
     const std::string_view shown = StatusOfModelError(status.code());
     if (shown.empty()) return status;

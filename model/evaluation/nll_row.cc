@@ -8,13 +8,12 @@
 
 namespace longrun {
 
-Json EmptyNllRow(std::string_view metric, const EvaluationRequest& request, std::string_view split,
-                 std::string_view protocol) {
+Json EmptyRow(std::string_view metric, const EvaluationRequest& request) {
   return {{"metric", metric},
           {"context_length", request.context_length},
-          {"split", split},
-          {"protocol", protocol},
-          {"averaging", "token"},
+          {"split", nullptr},
+          {"protocol", nullptr},
+          {"averaging", nullptr},
           {"depth", nullptr},
           {"variant", request.variant.empty() ? Json() : Json(request.variant)},
           {"value", nullptr},
@@ -24,6 +23,14 @@ Json EmptyNllRow(std::string_view metric, const EvaluationRequest& request, std:
           {"bytes", nullptr},
           {"status", "ok"},
           {"extra", Json::object()}};
+}
+
+Json EmptyTokenRow(std::string_view metric, const EvaluationRequest& request,
+                   std::string_view split) {
+  Json row = EmptyRow(metric, request);
+  row["split"] = split;
+  row["averaging"] = "token";
+  return row;
 }
 
 void FillNllRow(Json& row, const Score& score) {

@@ -1,5 +1,5 @@
-// What the evaluations that sum NLLs over the tokens of a split share: rows and artifacts; and what any
-// row says where the model cannot serve a length.
+// The row that every evaluation begins with, and what it says where the model cannot serve a length; and
+// what the evaluations that sum NLLs over the tokens of a split share: numbers and artifacts.
 #pragma once
 
 #include <cstddef>
@@ -16,10 +16,13 @@ namespace longrun {
 // spread says nothing.)
 inline constexpr std::size_t kDocumentClustersMin = 10;
 
-// A row of `metric` without a number.
-Json EmptyNllRow(std::string_view metric, const EvaluationRequest& request, std::string_view split,
-                 std::string_view protocol);
-// Its numbers, or the status non_finite.
+// A row of `metric` without a number. Split, protocol and averaging are null: not every evaluation has
+// them.
+Json EmptyRow(std::string_view metric, const EvaluationRequest& request);
+// The same of a mean over tokens of a split.
+Json EmptyTokenRow(std::string_view metric, const EvaluationRequest& request,
+                   std::string_view split);
+// The numbers of a mean NLL, or the status non_finite.
 void FillNllRow(Json& row, const Score& score);
 
 // "documents-nll-validation-1024-unigram.csv"

@@ -109,8 +109,9 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
 // ---- the row -----------------------------------------------------------------------------------
 
 // A row without a number, with the protocol's own parameters, so that it says what it is.
-Json EmptyRow(const EvaluationRequest& request, const PerplexityParams& params) {
-  Json row = EmptyNllRow("nll", request, params.split, params.protocol->name);
+Json NewRow(const EvaluationRequest& request, const PerplexityParams& params) {
+  Json row = EmptyTokenRow("nll", request, params.split);
+  row["protocol"] = params.protocol->name;
   Json own = ConditionalParams(kPerplexity.params, params.resolved);
   if (!own.empty()) row["extra"]["params"] = std::move(own);
   return row;
@@ -248,7 +249,7 @@ Result<EvaluationOutput> RunPerplexity(LanguageModel& model, const EvaluationReq
                     .cache = &shared.windows[request.variant]},
                    progress);
   EvaluationOutput output;
-  Json row = EmptyRow(request, params);
+  Json row = NewRow(request, params);
   if (!score) {
     const std::string_view status = StatusOfModelError(score.status().code());
     if (status.empty()) return std::move(score).status();

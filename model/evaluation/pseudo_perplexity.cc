@@ -187,8 +187,8 @@ Result<EvaluationOutput> RunPseudoPerplexity(LanguageModel& model, const Evaluat
   const Result<Score> score = ScorePasses(model, request, *split, passes, progress);
 
   EvaluationOutput output;
-  Json row = EmptyNllRow(kMetric, request, split_name,
-                         params.at("protocol").get_ref<const std::string&>());
+  Json row = EmptyTokenRow(kMetric, request, split_name);
+  row["protocol"] = params.at("protocol");
   Json own = ConditionalParams(kPseudoPerplexity.params, params);
   if (!own.empty()) row["extra"]["params"] = std::move(own);
   if (!score) {

@@ -61,26 +61,15 @@ Result<Plan> MakePlan(const EvaluationRequest& request) {
   return plan;
 }
 
-Json EmptyRow(const EvaluationRequest& request, const Plan& plan, std::string_view metric) {
+Json NewRow(const EvaluationRequest& request, const Plan& plan, std::string_view metric) {
   Json extra = {{"batch", plan.shape.batch},
                 {"precision", plan.shape.precision},
                 {"warm_up", plan.n_warm_up},
                 {"tokens_per_step", plan.n_tokens},
                 {"machine", request.machine}};
-  return {{"metric", metric},
-          {"context_length", request.context_length},
-          {"split", nullptr},
-          {"protocol", nullptr},
-          {"averaging", nullptr},
-          {"depth", nullptr},
-          {"variant", request.variant},
-          {"value", nullptr},
-          {"se", nullptr},
-          {"n", 0},
-          {"nll_sum", nullptr},
-          {"bytes", nullptr},
-          {"status", "ok"},
-          {"extra", std::move(extra)}};
+  Json row = EmptyRow(metric, request);
+  row["extra"] = std::move(extra);
+  return row;
 }
 
 struct Measured {
@@ -148,7 +137,7 @@ Result<EvaluationOutput> RunThroughput(LanguageModel& model, const EvaluationReq
     return Status(Code::kUnimplemented, "throughput: this model cannot be timed");
   }
   ASSIGN_OR_RETURN(const Plan plan, MakePlan(request));
-  Json speed = EmptyRow(request, plan, kSpeed), memory = EmptyRow(request, plan, kMemory);
+  Json speed = NewRow(request, plan, kSpeed), memory = NewRow(request, plan, kMemory);
   const Result<Measured> measured = Measure(*probe, plan, progress);
   probe->Release();
   if (measured) {
