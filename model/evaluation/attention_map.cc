@@ -50,14 +50,17 @@ std::vector<std::int64_t> Chosen(const Json& list) {
   return list.is_array() ? list.get<std::vector<std::int64_t>>() : std::vector<std::int64_t>();
 }
 
-// 8 hex digits of what else tells two artifacts of a document apart.
+// Parameters that an AttentionMapName spells out.
+constexpr std::string_view kInName[] = {"context_lengths", "split", "documents", "values"};
+
+// 8 hex digits of what else tells two artifacts of a document apart: all other parameters that are not as
+// by default.
 std::string TagOf(const Json& params) {
   Json own = Json::object();
   for (const ParamSpec& spec : kAttentionMap.params) {
     const std::string name(spec.name);
-    const bool is_named =
-        name == "layers" || name == "heads" || name == "pool" || name == "pool_by";
-    if (is_named && params.at(name) != spec.default_value) own[name] = params.at(name);
+    const bool is_in_name = std::ranges::find(kInName, spec.name) != std::end(kInName);
+    if (!is_in_name && params.at(name) != spec.default_value) own[name] = params.at(name);
   }
   return own.empty() ? "" : Sha256Hex(CanonicalJson(own)).substr(0, 8);
 }
