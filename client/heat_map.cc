@@ -119,8 +119,8 @@ class HeatLayout {
   }
 
   Drawing Place() {
-    Title();
-    Notes();
+    top_ = PutTitle(drawing_, heat_.title, heat_.subtitle) + kTitleSize + 16;
+    bottom_ = PutNotes(drawing_, heat_.notes) - 4;
     Box();
     drawing_.marks.push_back(
         {.kind = Mark::Kind::kImage,
@@ -153,39 +153,6 @@ class HeatLayout {
       if (TextWidth(text, kTextSize) <= size_) return text;
     }
     return words.back();
-  }
-
-  void Title() {
-    const double room = drawing_.width - 2 * kEdge;
-    top_ = kEdge + kTitleSize / 2;
-    Mark title = TextMark(Clipped(heat_.title, kTitleSize * 1.06, room), kEdge, top_,
-                          Mark::Anchor::kStart, Ink::kText, kTitleSize);
-    title.is_bold = true;
-    drawing_.marks.push_back(std::move(title));
-    for (const std::string& text : heat_.subtitle) {
-      for (const std::string& line : Wrapped(text, kTextSize, room)) {
-        top_ += kTextSize + 6;
-        drawing_.marks.push_back(
-            TextMark(line, kEdge, top_, Mark::Anchor::kStart, Ink::kFaintText, kTextSize));
-      }
-    }
-    top_ += kTitleSize + 16;
-  }
-
-  void Notes() {
-    std::vector<std::string> lines;
-    for (const std::string& note : heat_.notes) {
-      for (std::string& line : Wrapped(note, kNoteSize, drawing_.width - 2 * kEdge)) {
-        lines.push_back(std::move(line));
-      }
-    }
-    double y = drawing_.height - kEdge;
-    for (std::size_t i = lines.size(); i > 0; --i) {
-      drawing_.marks.push_back(
-          TextMark(lines[i - 1], kEdge, y, Mark::Anchor::kStart, Ink::kFaintText, kNoteSize));
-      y -= kNoteSize + 4;
-    }
-    bottom_ = y - 4;
   }
 
   // The largest square with room for the ticks and the bar.

@@ -74,22 +74,11 @@ class Layout {
   // "metric by context length" large, "(validation, nonoverlap)" below it.
   void Title() {
     const std::size_t at = plot_.title.find(" (");
-    const double room = drawing_.width - 2 * kEdge;
-    const std::string first = plot_.title.substr(0, at);
-    top_ = kEdge + kTitleSize / 2;
-    Mark title = TextMark(Clipped(first, kTitleSize * 1.06, room), kEdge, top_,
-                          Mark::Anchor::kStart, Ink::kText, kTitleSize);
-    title.is_bold = true;
-    drawing_.marks.push_back(std::move(title));
+    std::vector<std::string> below;
     if (at != std::string::npos) {
-      const std::string rest = plot_.title.substr(at + 2, plot_.title.size() - at - 3);
-      for (const std::string& line : Wrapped(rest, kTextSize, room)) {
-        top_ += kTextSize + 6;
-        drawing_.marks.push_back(
-            TextMark(line, kEdge, top_, Mark::Anchor::kStart, Ink::kFaintText, kTextSize));
-      }
+      below.push_back(plot_.title.substr(at + 2, plot_.title.size() - at - 3));
     }
-    top_ += kTitleSize + 14;
+    top_ = PutTitle(drawing_, plot_.title.substr(0, at), below) + kTitleSize + 14;
   }
 
   // What cannot be drawn, and what the band is: at the bottom.
@@ -99,19 +88,7 @@ class Layout {
       if (!series.note.empty()) notes.push_back(Str(series.name, ": ", series.note));
     }
     if (!plot_.legend.empty()) notes.push_back(plot_.legend);
-    std::vector<std::string> lines;
-    for (const std::string& note : notes) {
-      for (std::string& line : Wrapped(note, kNoteSize, drawing_.width - 2 * kEdge)) {
-        lines.push_back(std::move(line));
-      }
-    }
-    double y = drawing_.height - kEdge;
-    for (std::size_t i = lines.size(); i > 0; --i) {
-      drawing_.marks.push_back(
-          TextMark(lines[i - 1], kEdge, y, Mark::Anchor::kStart, Ink::kFaintText, kNoteSize));
-      y -= kNoteSize + 4;
-    }
-    x_label_y_ = y - 2;
+    x_label_y_ = PutNotes(drawing_, notes) - 2;
     bottom_ = x_label_y_ - kTextSize - 20;
   }
 

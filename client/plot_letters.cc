@@ -1,5 +1,7 @@
 #include "client/plot_letters.h"
 
+#include <utility>
+
 #include "base/str.h"
 
 namespace longrun {
@@ -57,6 +59,40 @@ Mark TextMark(const std::string& text, double x, double y, Mark::Anchor anchor, 
           .width = size,
           .anchor = anchor,
           .text = text};
+}
+
+double PutTitle(Drawing& drawing, const std::string& title,
+                const std::vector<std::string>& subtitles) {
+  const double room = drawing.width - 2 * kEdge;
+  double y = kEdge + kTitleSize / 2;
+  Mark mark = TextMark(Clipped(title, kTitleSize * 1.06, room), kEdge, y, Mark::Anchor::kStart,
+                       Ink::kText, kTitleSize);
+  mark.is_bold = true;
+  drawing.marks.push_back(std::move(mark));
+  for (const std::string& subtitle : subtitles) {
+    for (const std::string& line : Wrapped(subtitle, kTextSize, room)) {
+      y += kTextSize + 6;
+      drawing.marks.push_back(
+          TextMark(line, kEdge, y, Mark::Anchor::kStart, Ink::kFaintText, kTextSize));
+    }
+  }
+  return y;
+}
+
+double PutNotes(Drawing& drawing, const std::vector<std::string>& notes) {
+  std::vector<std::string> lines;
+  for (const std::string& note : notes) {
+    for (std::string& line : Wrapped(note, kNoteSize, drawing.width - 2 * kEdge)) {
+      lines.push_back(std::move(line));
+    }
+  }
+  double y = drawing.height - kEdge;
+  for (std::size_t i = lines.size(); i > 0; --i) {
+    drawing.marks.push_back(
+        TextMark(lines[i - 1], kEdge, y, Mark::Anchor::kStart, Ink::kFaintText, kNoteSize));
+    y -= kNoteSize + 4;
+  }
+  return y;
 }
 
 }  // namespace longrun

@@ -26,4 +26,11 @@ std::vector<std::string> Wrapped(const std::string& text, double size, double wi
 Mark TextMark(const std::string& text, double x, double y, Mark::Anchor anchor, Ink ink,
               double size);
 
+// The title, large and bold at the upper edge, and below it the subtitles, each in as many faint lines as
+// it takes; the y of the last line.
+double PutTitle(Drawing& drawing, const std::string& title,
+                const std::vector<std::string>& subtitles);
+// Faint lines at the lower edge; the y of the line that would come above them.
+double PutNotes(Drawing& drawing, const std::vector<std::string>& notes);
+
 }  // namespace longrun
