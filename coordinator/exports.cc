@@ -104,23 +104,25 @@ Result<std::vector<ResultSeries>> ResultExports::Read() {
     if (!IsWanted(sweep)) continue;
     ASSIGN_OR_RETURN(const std::vector<ExportRow> rows, reader_->ExportRows(sweep.id));
     // In the order of the labels; of a baseline there is no train length.
-    using Key = std::tuple<std::string, std::int64_t, std::int64_t, std::string, std::string,
+    using Key = std::tuple<bool, std::string, std::int64_t, std::int64_t, std::string, std::string,
                            std::string, std::string>;
     std::map<Key, Mean> means;
     const std::vector<std::string> evaluations = EvaluationLabels(rows);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const ExportRow& row = rows[i];
       const bool baseline = !row.variant.empty();
-      Mean& mean = means[Key(baseline ? row.variant : MethodLabel(row.axes_json),
-                             baseline ? 0 : row.train_length, row.context_length, row.dataset,
-                             row.split, row.protocol, evaluations[i])];
+      Mean& mean =
+          means[Key(row.metric == "pseudo_nll", baseline ? row.variant : MethodLabel(row.axes_json),
+                    baseline ? 0 : row.train_length, row.context_length, row.dataset, row.split,
+                    row.protocol, evaluations[i])];
       mean.sum += row.nll;
       mean.n += 1;
     }
     for (const auto& [key, mean] : means) {
-      const auto& [method, train_length, context_length, dataset, split, protocol, evaluation] =
-          key;
-      all.push_back({.sweep = sweep.name,
+      const auto& [is_pseudo, method, train_length, context_length, dataset, split, protocol,
+                   evaluation] = key;
+      all.push_back({.is_pseudo = is_pseudo,
+                     .sweep = sweep.name,
                      .method = method,
                      .train_length = train_length == 0 ? "" : Str(train_length),
                      .context_length = Str(context_length),

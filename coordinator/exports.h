@@ -1,5 +1,6 @@
-// longrun_result_ppl: the perplexities of sweeps whose file says `metadata.export: prometheus`, read
-// from the store before a scrape when something was stored since the last one.
+// longrun_result_ppl and longrun_result_pseudo_ppl: the perplexities and pseudo-perplexities of sweeps whose
+// file says `metadata.export: prometheus`, read from the store before a scrape when something was stored
+// since the last one.
 //
 // One value is exp of the mean nll over the seeds of a point (as in `longrun table`) and over further
 // axes, since the labels are fixed: sweep, method, train_length, context_length, dataset, split, protocol,

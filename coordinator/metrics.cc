@@ -167,9 +167,10 @@ void Metrics::ObserveCall(std::string_view method, double seconds) {
 void Metrics::SetResults(const std::vector<ResultSeries>& series) {
   const std::size_t n_shown = std::min(series.size(), kResultSeriesMax);
   page_.Clear(Metric::kResultPpl);
+  page_.Clear(Metric::kResultPseudoPpl);
   for (std::size_t i = 0; i < n_shown; ++i) {
     const ResultSeries& one = series[i];
-    page_.Set(Metric::kResultPpl,
+    page_.Set(one.is_pseudo ? Metric::kResultPseudoPpl : Metric::kResultPpl,
               {one.sweep, one.method, one.train_length, one.context_length, one.dataset, one.split,
                one.protocol, one.evaluation},
               one.perplexity);

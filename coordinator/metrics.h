@@ -32,8 +32,9 @@ struct UnplacedCounts {
   std::int64_t no_free_slot = 0;
   std::int64_t restore = 0;
 };
-// One value of longrun_result_ppl.
+// One value of longrun_result_ppl, or of longrun_result_pseudo_ppl.
 struct ResultSeries {
+  bool is_pseudo = false;
   std::string sweep;
   std::string method;
   std::string train_length;  // "": a baseline, which has none

@@ -97,8 +97,14 @@ constexpr MetricRow kRows[] = {
      "Perplexity, exp of the mean nll over seeds and further axes, of sweeps with "
      "`metadata.export: prometheus`. `evaluation` is the protocol with its own parameters, "
      "`sliding_bos(stride=16)`; with `score_tokens` too where a sweep asks for several."},
+    {Metric::kResultPseudoPpl, "longrun_result_pseudo_ppl", kGauge,
+     "sweep method train_length context_length dataset split protocol evaluation", "ppl",
+     kCoordinator,
+     "Pseudo-perplexity of masked language models, exp of the mean pseudo_nll; all else as "
+     "longrun_result_ppl."},
     {Metric::kResultSeriesLeftOut, "longrun_result_series_left_out", kGauge, "", "", kCoordinator,
-     "Series of longrun_result_ppl beyond the first 10000, which are not shown."},
+     "Series of longrun_result_ppl and longrun_result_pseudo_ppl beyond the first 10000 together, "
+     "which are not shown."},
 
     {Metric::kWorkerSlots, "longrun_worker_slots", kGauge, "state", "", kWorker,
      "Slots of this worker: busy or free."},

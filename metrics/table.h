@@ -52,6 +52,7 @@ enum class Metric {
   kCallSeconds,
   // Results, for sweeps that ask for it.
   kResultPpl,
+  kResultPseudoPpl,
   kResultSeriesLeftOut,
   // The worker.
   kWorkerSlots,

@@ -123,18 +123,19 @@ def quantiles(metric, by="", prefix="", where=""):
 
 THIS = 'sweep="$sweep", dataset=~"$dataset", split="$split", evaluation="$evaluation"'
 ON = 'instance=~"$worker"'
-CURVE = (f"label_join(longrun_result_ppl{{{THIS}}}, "
+RESULT = '__name__=~"longrun_result_ppl|longrun_result_pseudo_ppl"'
+CURVE = (f"label_join({{{RESULT}, {THIS}}}, "
          '"model", " ", "method", "train_length", "dataset")')
 
 SWEEPS = {
     "file": "sweeps", "uid": "longrun-sweeps", "title": "longrun: sweeps",
     "variables": [
-        variable("sweep", "Sweep", "label_values(longrun_result_ppl, sweep)"),
-        variable("dataset", "Dataset", 'label_values(longrun_result_ppl{sweep="$sweep"}, dataset)',
+        variable("sweep", "Sweep", "label_values({" + RESULT + "}, sweep)"),
+        variable("dataset", "Dataset", 'label_values({' + RESULT + ', sweep="$sweep"}, dataset)',
                  several=True),
-        variable("split", "Split", 'label_values(longrun_result_ppl{sweep="$sweep"}, split)'),
+        variable("split", "Split", 'label_values({' + RESULT + ', sweep="$sweep"}, split)'),
         variable("evaluation", "Evaluation",
-                 'label_values(longrun_result_ppl{sweep="$sweep"}, evaluation)')],
+                 'label_values({' + RESULT + ', sweep="$sweep"}, evaluation)')],
     "rows": [
         ("Now", [
             stat("Open tasks", 4, "none", "sum(longrun:tasks_open:sum)",
@@ -148,7 +149,8 @@ SWEEPS = {
         ("Perplexity by context length", [
             matrix("trend", "Perplexity by context length", 14, "none", CURVE, "context_length",
                    "model", "Of the sweep chosen above, if its file has `export: prometheus` in its "
-                   "metadata: method, train length, dataset. Both axes are logarithmic."),
+                   "metadata: method, train length, dataset; pseudo-perplexity where the evaluation is "
+                   "of an encoder. Both axes are logarithmic."),
             matrix("table", "The same as numbers", 10, "none", CURVE, "context_length", "model")]),
         ("Work", [
             lines("Tasks by state", 12, "none",

@@ -465,14 +465,15 @@ Result<std::vector<ExportRow>> StoreReader::ExportRows(const std::string& sweep_
       connection_->Prepare(
           "SELECT sweep_run.axes, run.dataset_name, run.train_length, result.context_length,"
           " ifnull(result.split, ''), ifnull(result.protocol, ''), ifnull(result.variant, ''),"
-          " result.value, ifnull(task.evaluation, '') FROM sweep_cell"
+          " result.value, ifnull(task.evaluation, ''), result.metric FROM sweep_cell"
           " JOIN sweep_run ON sweep_run.sweep = sweep_cell.sweep"
           " AND sweep_run.ordinal = sweep_cell.ordinal"
           " JOIN run ON run.run_key = sweep_run.run_key"
           " JOIN cell ON cell.cell = sweep_cell.cell"
           " JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
           " JOIN result ON result.attempt = task.result_attempt AND result.cell = cell.cell"
-          " WHERE sweep_cell.sweep = ? AND result.metric = 'nll' AND result.status = 'ok'"
+          " WHERE sweep_cell.sweep = ? AND result.metric IN ('nll', 'pseudo_nll')"
+          " AND result.status = 'ok'"
           " AND result.context_length IS NOT NULL AND result.depth IS NULL"
           " AND result.value IS NOT NULL"));
   row.Bind(sweep_id);
@@ -480,7 +481,8 @@ Result<std::vector<ExportRow>> StoreReader::ExportRows(const std::string& sweep_
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());
     if (!more) return rows;
-    rows.push_back({.axes_json = row.Text(0),
+    rows.push_back({.metric = row.Text(9),
+                    .axes_json = row.Text(0),
                     .dataset = row.Text(1),
                     .train_length = row.Int(2),
                     .context_length = row.Int(3),

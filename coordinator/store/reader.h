@@ -81,8 +81,9 @@ struct ExportCandidate {
   std::string yaml;
   std::string overrides_json;  // [[path, value], ...]
 };
-// A perplexity that counts.
+// A perplexity that counts, or a pseudo-perplexity.
 struct ExportRow {
+  std::string metric;  // nll | pseudo_nll
   std::string axes_json;
   std::string dataset;
   std::int64_t train_length = 0;

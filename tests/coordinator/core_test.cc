@@ -256,6 +256,38 @@ TEST_F(CoreTest, PerplexitiesOfTwoSettingsOfAProtocolAreTwoSeries) {
   }
 }
 
+// Under a name of their own: they are no perplexities.
+TEST_F(CoreTest, PseudoPerplexitiesAreSeriesOfTheirOwn) {
+  Upload("manifest");
+  const auto exports = ResultExports::Open(store->database_path()).value();
+  SweepSubmitted submission = SampleSubmission(kSweepId);
+  std::string yaml = kSampleYaml;
+  const auto replace = [&](std::string_view from, std::string_view to) {
+    yaml.replace(yaml.find(from), from.size(), to);
+  };
+  replace("{name: sample}", "{name: sample, export: prometheus}");
+  replace("size: micro}", "size: micro, causal: false}");
+  replace("[alibi, rope]", "[rope]");
+  replace("precision: fp32}", "precision: fp32, objective: masked_lm}");
+  yaml.erase(yaml.find("    - perplexity"));
+  submission.sweep =
+      SampleSweep(yaml + "    - pseudo_perplexity: {context_lengths: [64], score_tokens: 100}\n");
+  EXPECT_TRUE(core->PostAndWait(submission).status.ok());
+  const auto sink = std::make_shared<FakeSession>();
+  const SessionId session = Arrive(sink, 1);
+
+  for (int i = 0; i < 2; ++i) CarryOut(*sink, session);
+  exports->Refresh(*metrics);
+
+  const std::string page = metrics->Page();
+  EXPECT_NE(page.find("longrun_result_pseudo_ppl{context_length=\"64\",dataset=\"toy\","
+                      "evaluation=\"pll\",method=\"rope\""),
+            std::string::npos)
+      << page;
+  EXPECT_NE(page.find("} 12.182"), std::string::npos);  // e^2.5
+  EXPECT_EQ(page.find("longrun_result_ppl{"), std::string::npos);
+}
+
 // As a peer that means ill may say it: what is counted from it stays a time that has passed.
 TEST_F(CoreTest, ARecordFromBeforeAllTimeIsVeryLate) {
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
@@ -303,6 +335,7 @@ TEST(MetricsTest, SeriesBeyondTheLimitAreLeftOutAndCounted) {
   Metrics metrics;
   std::vector<ResultSeries> series(Metrics::kResultSeriesMax + 3);
   for (std::size_t i = 0; i < series.size(); ++i) series[i].context_length = Str(i);
+  series[0].is_pseudo = true;  // both kinds together
 
   metrics.SetResults(series);
 

@@ -181,7 +181,7 @@ TEST_F(DaemonTest, ThePageHasEachMetricFromTheStart) {
 
   // Of workers and of results there are none yet.
   const std::set<Metric> later = {Metric::kAttemptFailures, Metric::kJournalBacklogBytes,
-                                  Metric::kResultPpl};
+                                  Metric::kResultPpl, Metric::kResultPseudoPpl};
   for (const MetricRow& row : MetricTable()) {
     if (row.owner == MetricOwner::kWorker) continue;
     const std::string name =
