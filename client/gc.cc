@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <system_error>
 
 #include "base/files.h"
@@ -20,6 +21,8 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kWorkerMsMax = 600'000;
+constexpr std::int64_t kQueryMs = 30'000;
+constexpr std::int64_t kModelsMax = 100'000;
 
 // What `longrun-worker gc` says: {"busy": bool, "items": [...]}.
 Result<Json> AskWorker(const std::string& state, bool dry_run) {
@@ -125,14 +128,39 @@ DatasetBytes BytesOfDatasets(const std::string& state) {
   return bytes;
 }
 
-// What no `gc` takes: {"what","bytes","why"} each. `going`: of the artifact store, now or later.
-Json KeptIn(const std::string& state, std::int64_t going) {
-  const std::int64_t artifacts = FolderBytes(JoinPath(state, "artifacts")) - going;
+// Bytes of the artifact store that imported models have, by a name or by a run that starts from one.
+Result<std::int64_t> BytesOfModels(Asker& asker) {
+  const Json question = {{"sql",
+                          "SELECT digest FROM models UNION "
+                          "SELECT init FROM runs WHERE init IS NOT NULL"},
+                         {"timeout_ms", kQueryMs},
+                         {"rows_max", kModelsMax}};
+  ASSIGN_OR_RETURN(const Json answer, asker.Ask("Query", question, 2 * kQueryMs));
+  std::map<std::string, std::int64_t> bytes_of;  // a file of two models is there once
+  for (const Json& row : answer.at("rows")) {
+    const Json request = {{"target", row.at(0)}, {"which", "last"}};
+    ASSIGN_OR_RETURN(const Json model, asker.Ask("FindCheckpoint", request));
+    for (const Json& file : model.at("files")) {
+      bytes_of[file.at("sha256").get<std::string>()] = BytesOf(file);
+    }
+  }
+  std::int64_t n_bytes = 0;
+  for (const auto& [sha256, bytes] : bytes_of) n_bytes += bytes;
+  return n_bytes;
+}
+
+// What no `gc` takes: {"what","bytes","why"} each. Of the artifact store, `going` now or later, and `models`
+// of imported models.
+Json KeptIn(const std::string& state, std::int64_t going, std::int64_t models) {
+  const std::int64_t artifacts = FolderBytes(JoinPath(state, "artifacts")) - going - models;
   const Result<std::int64_t> database = FileBytes(JoinPath(state, "longrun.db"));
   const DatasetBytes datasets = BytesOfDatasets(state);
   Json kept = Json::array({{{"what", "final and best checkpoints, sums by document"},
                             {"bytes", std::max<std::int64_t>(0, artifacts)},
                             {"why", "a result rests on them, or a new context length will"}},
+                           {{"what", "imported models"},
+                            {"bytes", models},
+                            {"why", "a name has them, or a run: longrun models rm"}},
                            {{"what", "datasets"},
                             {"bytes", datasets.finished},
                             {"why", "you made them: remove a folder yourself"}},
@@ -185,7 +213,10 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
     const bool in_store = item.at("kind") == "checkpoint" || item.at("kind") == "bytes";
     if (dry_run && in_store) going += BytesOf(item);
   }
-  const Json kept = KeptIn(state, going);
+  Asker asker(state);
+  const Result<std::int64_t> models = BytesOfModels(asker);
+  if (!models.ok()) return asker.ReportFailure(models.status());
+  const Json kept = KeptIn(state, going, *models);
   if (output == "json") {
     Print(RenderJson({{"dry_run", dry_run},
                       {"items", items},
