@@ -26,6 +26,7 @@
 #include "model/data/tokenizer/hugging_face.h"
 #include "model/data/tokenizer_file.h"
 #include "model/hugging_face/config_file.h"
+#include "model/hugging_face/content.h"
 #include "model/hugging_face/convert.h"
 #include "model/hugging_face/manifest.h"
 #include "model/hugging_face/mask_token.h"

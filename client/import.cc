@@ -21,6 +21,7 @@
 #include "client/output.h"
 #include "client/render.h"
 #include "client/tokenizer_files.h"
+#include "model/hugging_face/content.h"
 #include "model/hugging_face/finite.h"
 #include "model/hugging_face/folder.h"
 #include "model/hugging_face/manifest.h"
@@ -51,43 +52,6 @@ class ProgressLine {
   std::int64_t told_ms_ = BootMs();
   bool drawn_ = false;
 };
-
-// The files that are the model: config.json, the weights and the tokenizer. Cards and other formats of
-// the same weights stay behind.
-struct FolderContent {
-  std::vector<FolderFile> files;
-  std::string manifest;  // text
-  std::string digest;
-  std::int64_t n_bytes = 0;
-};
-
-Result<FolderContent> ReadContent(const std::string& folder, const WeightFolder& checked,
-                                  ProgressLine& line) {
-  FolderContent content;
-  std::vector<std::string> paths = {JoinPath(folder, "config.json")};
-  for (const std::string& path : checked.files.paths()) paths.push_back(path);
-  for (const std::string& name : TokenizerFilesIn(folder)) paths.push_back(JoinPath(folder, name));
-  for (const std::string& path : paths) {
-    ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(path));
-    content.n_bytes += n_bytes;
-  }
-  std::int64_t done = 0;
-  for (const std::string& path : paths) {
-    line.Show("reading", done, content.n_bytes);
-    ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(path));
-    ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(path));
-    content.files.push_back({.name = BaseName(path), .sha256 = sha256, .n_bytes = n_bytes});
-    done += n_bytes;
-  }
-  if (content.files.size() > kFolderFilesMax) {
-    return Status(Code::kInvalidArgument,
-                  Str(folder, " has ", content.files.size(), " files of weights; at most ",
-                      kFolderFilesMax, " are taken: save it with a larger max_shard_size"));
-  }
-  content.manifest = FolderManifest(content.files);
-  content.digest = Sha256Hex(content.manifest);
-  return content;
-}
 
 Status CheckNumbers(const WeightFolder& model, ProgressLine& line) {
   std::int64_t n_bytes = 0;
@@ -214,7 +178,10 @@ int Import(const std::string& name, const std::string& given, const std::string&
     ASSIGN_OR_RETURN(const WeightFolder checked, OpenWeightFolder(*folder));
     ProgressLine line;
     RETURN_IF_ERROR(CheckNumbers(checked, line));
-    ASSIGN_OR_RETURN(const FolderContent content, ReadContent(*folder, checked, line));
+    const auto show = [&](std::int64_t so_far, std::int64_t of) {
+      line.Show("reading", so_far, of);
+    };
+    ASSIGN_OR_RETURN(const FolderContent content, ReadFolderContent(*folder, checked, show));
     RETURN_IF_ERROR(MakeFolders(state, 0700));
     ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
     Connection& connection = coordinator->connection();

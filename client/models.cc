@@ -10,7 +10,7 @@
 #include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
-#include "client/tokenizer_files.h"
+#include "model/hugging_face/content.h"
 
 namespace longrun {
 namespace {

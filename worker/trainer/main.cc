@@ -103,7 +103,9 @@ void AddAttention(CLI::App& app, AttentionOptions& options, std::function<Ending
 }
 
 void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
-  sub->add_option("--run", options.run, "run as JSON (sweeps/run.h)")->required();
+  sub->add_option("--run", options.run, "run as JSON (sweeps/run.h)");
+  sub->add_option("--init", options.init,
+                  "Hugging Face folder that the run starts from, as model.init_from of a sweep");
   sub->add_option("--dataset", options.dataset, "dataset folder")->required();
   sub->add_option("--output", options.output, "folder for journal and checkpoints")->required();
   sub->add_option("--device", options.device, "cpu or gpu")->capture_default_str();
@@ -193,9 +195,11 @@ int Main(int argc, char** argv) {
   sub->add_flag("--activation-checkpointing", train.activation_checkpointing,
                 "compute each block again in the backward pass: less memory, the same bits");
   sub->callback([&] { verb = [&] { return TrainStandalone(train); }; });
-  sub = app.add_subcommand("evaluate", "scores a checkpoint without coordinator and worker");
+  sub = app.add_subcommand(
+      "evaluate", "scores a checkpoint, or a Hugging Face folder, without coordinator and worker");
   AddStandalone(sub, evaluate);
-  sub->add_option("--checkpoint", evaluate.checkpoint, "checkpoint folder")->required();
+  sub->add_option("--checkpoint", evaluate.checkpoint,
+                  "checkpoint folder of the run; none where nothing was trained");
   sub->add_option("--evaluation", evaluate.evaluation, "its name, as in a sweep")
       ->capture_default_str();
   sub->add_option("--params", evaluate.params,

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <system_error>
 #include <utility>
 
 #include "base/clock.h"
@@ -12,10 +15,15 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "model/architecture/parameters.h"
 #include "model/data/dataset.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
+#include "model/hugging_face/config_file.h"
+#include "model/hugging_face/content.h"
+#include "model/hugging_face/finite.h"
 #include "model/net/checkpoint.h"
+#include "model/position/method.h"
 #include "sweeps/event.h"
 #include "sweeps/task.h"
 #include "worker/trainer/task.h"
@@ -26,19 +34,107 @@ namespace {
 constexpr std::int64_t kMemoryBytes = std::int64_t{4} << 30;
 constexpr std::size_t kJsonBytesMax = std::size_t{1} << 20;
 
-// What only the dataset and this build can say is written in when the file leaves it out.
-Result<Run> LoadRun(const std::string& path, const Dataset& dataset) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
-  Result<Json> json = ParseJson(text);
-  if (!json) return std::move(json).status().In(path);
-  if (json->is_object()) {
-    json->emplace("dataset", Json{{"digest", dataset.digest()}});
-    json->emplace("tokenizer", Json{{"fingerprint", dataset.tokenizer_fingerprint()}});
-    json->emplace("numerics", kNumericsVersion);
+// A Hugging Face folder that a run starts from.
+struct InitFolder {
+  std::string path;  // absolute
+  Json config;
+  ModelConfig model;
+  FolderContent content;
+};
+
+Result<InitFolder> OpenInit(const std::string& given) {
+  InitFolder init;
+  ASSIGN_OR_RETURN(init.path, AbsolutePath(given));
+  ASSIGN_OR_RETURN(init.config, ReadConfigFile(init.path));
+  ASSIGN_OR_RETURN(const WeightFolder opened, OpenWeightFolder(init.path));
+  RETURN_IF_ERROR(CheckFinite(opened));
+  init.model = opened.config.model;
+  ASSIGN_OR_RETURN(init.content, ReadFolderContent(init.path, opened));
+  return init;
+}
+
+// What the folder says of the run, where the run's file does not.
+Status AddInit(const InitFolder& init, Json& run) {
+  run.emplace("seed", 1);
+  run.emplace("model", init.model.ToJson());
+  run.emplace("position", init.model.position.ToJson());
+  if (!run.contains("train")) {
+    const std::int64_t length = TrainedLength(init.config);
+    if (length == 0) {
+      return Status(Code::kInvalidArgument,
+                    Str(init.path,
+                        ": config.json does not say for which length the model was made: "
+                        "give it as {\"train\": {\"train_length\": N}} of --run"));
+    }
+    run["train"] = {{"train_length", length}};
   }
-  Result<Run> run = Run::FromJson(*json);
-  if (!run) return std::move(run).status().In(path);
+  ASSIGN_OR_RETURN(const PositionConfig position, ResolvePosition(run["position"]));
+  ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(position.method));
+  std::int64_t n_positions = 0;
+  if (method->has_position_table) {
+    n_positions = init.model.n_positions;
+    if (position.method != init.model.position.method) {
+      ASSIGN_OR_RETURN(n_positions, GetInt(run["train"], "train_length", "run.train"));
+    }
+  }
+  const Json found = {{"n_positions", n_positions}, {"sha256", init.content.digest}};
+  const Json given = *run.emplace("init", found).first;
+  if (given == found) return Status();
+  return Status(Code::kInvalidArgument, Str("run.init is ", CanonicalJson(given), ", but --init ",
+                                            init.path, " is ", CanonicalJson(found)));
+}
+
+// What only the dataset, the model and this build can say is written in when the file leaves it out.
+Result<Run> LoadRun(const std::string& path, const Dataset& dataset,
+                    const std::optional<InitFolder>& init) {
+  Json json = Json::object();
+  if (!path.empty()) {
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
+    Result<Json> read = ParseJson(text);
+    if (!read) return std::move(read).status().In(path);
+    json = std::move(read).value();
+  }
+  const std::string name = path.empty() ? "without --run" : path;
+  if (json.is_object()) {
+    json.emplace("dataset", Json{{"digest", dataset.digest()}});
+    json.emplace("tokenizer", Json{{"fingerprint", dataset.tokenizer_fingerprint()}});
+    json.emplace("numerics", kNumericsVersion);
+    if (json.contains("init") && !init) {
+      return Status(
+          Code::kInvalidArgument,
+          Str(name, ": the run starts from an imported model: give its folder by --init"));
+    }
+    if (init) {
+      if (Status status = AddInit(*init, json); !status.ok()) return std::move(status).In(name);
+    }
+  }
+  Result<Run> run = Run::FromJson(json);
+  if (!run) return std::move(run).status().In(name);
+  if (!run->trains() && init) {
+    const std::vector<std::string> untrained = NewPositionTensors(init->model, run->model);
+    if (!untrained.empty()) {
+      return Status(Code::kInvalidArgument,
+                    Str(name, ": position method ", run->model.position.method, " learns ",
+                        untrained[0], ", which ", init->path,
+                        " does not have, and nothing is trained: choose another, or train"));
+    }
+  }
   return run;
+}
+
+// The folder as the trainer verifies one: its files, with their manifest beside them, in `folder`.
+Result<CheckpointRef> LinkInit(const InitFolder& init, const std::string& folder) {
+  RETURN_IF_ERROR(RemoveAll(folder));
+  RETURN_IF_ERROR(MakeFolders(folder));
+  for (const FolderFile& file : init.content.files) {
+    const std::string link = JoinPath(folder, file.name);
+    std::error_code error;
+    std::filesystem::create_symlink(JoinPath(init.path, file.name), link, error);
+    if (error) return Status(Code::kUnavailable, Str("cannot make ", link, ": ", error.message()));
+  }
+  RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, kFolderManifestName), init.content.manifest));
+  return CheckpointRef{
+      .attempt = {}, .checkpoint = folder, .sha256 = init.content.digest, .step = 0};
 }
 
 Result<CheckpointRef> FindCheckpoint(const std::string& folder) {
@@ -53,12 +149,39 @@ Result<CheckpointRef> FindCheckpoint(const std::string& folder) {
                        .step = step};
 }
 
+// Whose weights a task has: those of a checkpoint, or those of the folder that the run starts from.
+Status CheckCheckpoint(const StandaloneOptions& options, const TaskFile& task) {
+  if (!task.run.trains() && task.kind == TaskKind::kTrain) {
+    return Status(Code::kInvalidArgument,
+                  "the run trains nothing: its train has a train_length alone");
+  }
+  if (!task.run.trains() && !options.checkpoint.empty()) {
+    return Status(
+        Code::kInvalidArgument,
+        "--checkpoint: the run trains nothing, so that it has no checkpoint; leave it out");
+  }
+  if (task.run.trains() && task.kind == TaskKind::kEvaluate && options.checkpoint.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "--checkpoint is required: the run is trained, and its checkpoint is scored");
+  }
+  return Status();
+}
+
 Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind) {
   ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(options.dataset));
   RETURN_IF_ERROR(MakeFolders(options.output));
   SeededRandom random(EntropySeed());
   TaskFile task;
-  ASSIGN_OR_RETURN(task.run, LoadRun(options.run, dataset));
+  std::optional<InitFolder> init;
+  if (!options.init.empty()) {
+    ASSIGN_OR_RETURN(init, OpenInit(options.init));
+  }
+  if (options.run.empty() && (!init || kind == TaskKind::kTrain)) {
+    return Status(Code::kInvalidArgument,
+                  init ? "--run is required: it says how to train, as {\"train\": {...}}"
+                       : "--run is required; of a model that is measured as it is, --init instead");
+  }
+  ASSIGN_OR_RETURN(task.run, LoadRun(options.run, dataset, init));
   task.attempt = MakeUlid(WallMs(), random);
   task.run_key = task.run.Key();
   task.task = Sha256Hex(Str(task.run_key, TaskKindName(kind)));
@@ -81,9 +204,12 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind) {
   ASSIGN_OR_RETURN(task.attempt_dir, AbsolutePath(options.output));
   task.cache_dir = task.attempt_dir;
   task.checkpoint_every_ms = options.checkpoint_every_ms;
+  RETURN_IF_ERROR(CheckCheckpoint(options, task));
   if (!options.checkpoint.empty()) {
     ASSIGN_OR_RETURN(CheckpointRef ref, FindCheckpoint(options.checkpoint));
     (kind == TaskKind::kTrain ? task.resume : task.init) = std::move(ref);
+  } else if (init) {
+    ASSIGN_OR_RETURN(task.init, LinkInit(*init, JoinPath(task.attempt_dir, "init")));
   }
   return task;
 }

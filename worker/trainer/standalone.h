@@ -11,10 +11,16 @@
 namespace longrun {
 
 struct StandaloneOptions {
-  std::string run;      // JSON as in sweeps/run.h; dataset, tokenizer and numerics may be left out
-  std::string dataset;  // folder
-  std::string output;   // attempt folder: journal.jsonl, checkpoints/, artifacts/
-  std::string checkpoint;                 // train: to resume from; evaluate: to score
+  // JSON as in sweeps/run.h; dataset, tokenizer and numerics may be left out, and with `init` also model,
+  // position, init, seed (1) and, where nothing is trained, train. "": {}.
+  std::string run;
+  // A Hugging Face folder, as model.init_from of a sweep gives it: what the run starts from, or, where
+  // it trains nothing, what is measured. The run's key is that of a sweep whose model was imported
+  // from the folder.
+  std::string init;
+  std::string dataset;                    // folder
+  std::string output;                     // attempt folder: journal.jsonl, checkpoints/, artifacts/
+  std::string checkpoint;                 // train: to resume from; evaluate: to score; "": none
   std::string evaluation = "perplexity";  // evaluate: its name
   std::string params = "{}";              // evaluate: its parameters as JSON, as in a sweep
   std::vector<std::int64_t> lengths;      // evaluate: context_lengths, over those of params
