@@ -156,6 +156,7 @@ struct ImportArguments {
   std::string tokenizer = "bytes";
   std::string format;
   std::optional<std::string> field, filter, separator, dtype;
+  bool any_bytes = false;
   std::string eot = "after";
   std::string newline = "keep";
   Making making;
@@ -205,6 +206,7 @@ Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
   spec.source.field = arguments.field;
   spec.source.filter = arguments.filter;
   spec.source.dtype = arguments.dtype;
+  spec.source.any_bytes = arguments.any_bytes;
   if (arguments.separator) {
     ASSIGN_OR_RETURN(spec.source.separator, Unescape(*arguments.separator));
   }
@@ -259,6 +261,9 @@ void AddDataImport(Verbs& verbs, CLI::App& data) {
   verb->add_option("--field", arguments->field, "of jsonl: where the text stands (default: text)");
   verb->add_option("--filter", arguments->filter, "of jsonl: PATH==VALUE, as meta.config==arxiv");
   verb->add_option("--dtype", arguments->dtype, "of raw: u16 or u32");
+  verb->add_flag(
+      "--any-bytes", arguments->any_bytes,
+      "of text: take also what is none (NUL, no UTF-8, the beginning of another format)");
   verb->add_option("--tokenizer", arguments->tokenizer,
                    "bytes, gpt2, or a file: *.tiktoken, *.json")
       ->capture_default_str();

@@ -36,6 +36,7 @@ const std::vector<KeyRow>& Keys() {
        .type = Type::kChoice,
        .choices = {"u16", "u32"},
        .meaning = "of raw ids"},
+      {.path = "source.any_bytes", .type = Type::kBool, .meaning = "text: also what is none"},
       {.path = "tokenizer", .type = Type::kText, .meaning = "a name, a file, or {kind, file}"},
       {.path = "tokenizer.kind", .type = Type::kText, .meaning = "its name"},
       {.path = "tokenizer.file", .type = Type::kText, .meaning = "its vocabulary"},
@@ -195,6 +196,7 @@ class DatasetReader {
     OptionalText(node, "source", "field", source.field);
     OptionalText(node, "source", "filter", source.filter);
     OptionalText(node, "source", "dtype", source.dtype);
+    TypedBelow(node, "source", "any_bytes", [&](const Json& json) { source.any_bytes = json; });
   }
 
   void ReadTokenizer(const YamlNode& node) {

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "model/data/source/field.h"
 #include "model/data/source/formats.h"
+#include "model/data/source/text_check.h"
 
 namespace longrun {
 namespace {
@@ -22,7 +23,8 @@ Status WithoutLine(const Status& status) {
 }
 
 Status ReadJsonl(SourceInput& input, const SourceOptions& options, DocumentSink& sink) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ByteStream> stream, input.Open());
+  ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> opened, input.Open());
+  const std::unique_ptr<ByteStream> stream = CheckedBeginning(std::move(opened));
   const std::string field = options.field.value_or(std::string(kDefaultField));
   ASSIGN_OR_RETURN(const std::vector<std::string> path, ParseFieldPath("field", field));
   std::optional<FieldFilter> filter;

@@ -33,6 +33,7 @@ Json SourceOptions::ToJson() const {
     // Bytes that are no UTF-8 have no place in JSON, and a separator may be any.
     if (given.value) json[std::string(given.name)] = ToUtf8(*given.value);
   }
+  if (any_bytes) json["any_bytes"] = true;
   return json;
 }
 
@@ -63,6 +64,10 @@ Result<const SourceFormat*> CheckSourceOptions(const SourceOptions& options) {
       return Status(Code::kInvalidArgument,
                     Str("format ", format->name, " takes no ", given.name, ": leave it out"));
     }
+  }
+  if (options.any_bytes && std::ranges::find(format->takes, "any_bytes") == format->takes.end()) {
+    return Status(Code::kInvalidArgument,
+                  Str("format ", format->name, " takes no any_bytes: leave it out"));
   }
   if (options.universal_newlines && format->gives != SourceFormat::Gives::kText) {
     return Status(

@@ -35,6 +35,7 @@ struct SourceOptions {
   std::optional<std::string> field = std::nullopt;   // jsonl, parquet: path of the text, "text"
   std::optional<std::string> filter = std::nullopt;  // jsonl, parquet: "PATH==VALUE"
   std::optional<std::string> dtype = std::nullopt;   // raw: u16, u32
+  bool any_bytes = false;                            // text: also what is none (text_check.h)
   bool universal_newlines = false;                   // of text, before it is cut into documents
 
   Json ToJson() const;  // what was given; for the manifest and for the identity of a part

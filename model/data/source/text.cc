@@ -6,13 +6,15 @@
 //   bytes:BYTES   exactly these
 //   other bytes   as they are given, unless they read like a name: "blank-lines" is a slip and refused
 //
-// A separator belongs to no document. Bytes are kept as they are, valid UTF-8 or not.
+// A separator belongs to no document. Bytes are kept as they are. What is no text (text_check.h) is
+// refused, unless any_bytes is asked for.
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "base/str.h"
 #include "model/data/source/formats.h"
+#include "model/data/source/text_check.h"
 
 namespace longrun {
 namespace {
@@ -188,9 +190,13 @@ Status ReadBlankLines(ByteStream& stream, DocumentSink& sink) {
 
 Status ReadText(SourceInput& input, const SourceOptions& options, DocumentSink& sink) {
   ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> stream, input.Open());
+  std::string separator;
+  if (options.separator) {
+    ASSIGN_OR_RETURN(separator, SeparatorBytes(*options.separator));
+  }
+  if (!options.any_bytes) stream = CheckedText(std::move(stream), input.path(), separator);
   if (options.universal_newlines) stream = UniversalNewlines(std::move(stream));
   if (!options.separator) return ReadWhole(*stream, sink);
-  ASSIGN_OR_RETURN(const std::string separator, SeparatorBytes(*options.separator));
   if (separator.empty()) return ReadBlankLines(*stream, sink);
   if (*options.separator != "line") return ReadSeparated(*stream, separator, sink);
   BlankSkipper with_text(sink);
@@ -203,7 +209,7 @@ const SourceFormat kTextFormat = {
     .name = "text",
     .meaning = "plain text: a file is a document, or documents are separated",
     .gives = SourceFormat::Gives::kText,
-    .takes = {"separator"},
+    .takes = {"separator", "any_bytes"},
     .check = &CheckText,
     .read = &ReadText,
 };

@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/str.h"
 #include "model/data/source/megatron.h"
 #include "model/data/source/npy.h"
 
@@ -98,17 +99,83 @@ using Ids = std::vector<std::int32_t>;
 
 TEST_F(SourceTest, TextIsOneDocumentWithoutASeparatorAndManyWithOne) {
   const std::string path = File("a.txt", "one\r\n\xff\n\ntwo\f\n\n\nthree\n");
-  EXPECT_EQ(Documents({.format = "text"}, path), Strings{"one\r\n\xff\n\ntwo\f\n\n\nthree\n"});
-  EXPECT_EQ(Documents({.format = "text", .separator = "form_feed"}, path),
+  EXPECT_EQ(Documents({.format = "text", .any_bytes = true}, path),
+            Strings{"one\r\n\xff\n\ntwo\f\n\n\nthree\n"});
+  EXPECT_EQ(Documents({.format = "text", .separator = "form_feed", .any_bytes = true}, path),
             (Strings{"one\r\n\xff\n\ntwo", "\n\n\nthree\n"}));
-  EXPECT_EQ(Documents({.format = "text", .separator = "line"}, path),
+  EXPECT_EQ(Documents({.format = "text", .separator = "line", .any_bytes = true}, path),
             (Strings{"one\r", "\xff", "", "two\f", "", "", "three"}));
-  EXPECT_EQ(Documents({.format = "text", .separator = "\n\n"}, path),
+  EXPECT_EQ(Documents({.format = "text", .separator = "\n\n", .any_bytes = true}, path),
             (Strings{"one\r\n\xff", "two\f", "\nthree\n"}));
-  EXPECT_EQ(Documents({.format = "text", .separator = "blank_lines"}, path),
+  EXPECT_EQ(Documents({.format = "text", .separator = "blank_lines", .any_bytes = true}, path),
             (Strings{"one\r\n\xff\n", "two\f\n", "three\n"}));
-  EXPECT_EQ(Documents({.format = "text", .separator = "line", .universal_newlines = true}, path),
-            (Strings{"one", "\xff", "", "two\f", "", "", "three"}));
+  EXPECT_EQ(
+      Documents(
+          {.format = "text", .separator = "line", .any_bytes = true, .universal_newlines = true},
+          path),
+      (Strings{"one", "\xff", "", "two\f", "", "", "three"}));
+}
+
+TEST_F(SourceTest, WhatIsNoTextIsRefusedByItsFirstByteThatIsNot) {
+  struct Case {
+    std::string bytes;
+    std::string part;
+  };
+  using namespace std::string_literals;
+  const std::vector<Case> cases = {
+      {"%PDF-1.4\n", "byte 0: it begins as a PDF does"},
+      {"PK\x03\x04", "byte 0: it begins as a ZIP archive"},
+      {"\x7f"
+       "ELF\x02",
+       "byte 0: it begins as a program (ELF)"},
+      {"\x89PNG\r\n", "byte 0: it begins as a picture (PNG)"},
+      {"\x93NUMPY\x01", "read its token ids with --format npy"},
+      {"\x1f\x8b\x08", "let its name end in .gz"},
+      {"\xff\xfeo\0n\0e\0"s, "byte 0: it begins as text in UTF-16"},
+      {"\x80\x04\x95", "byte 0: it begins as a Python pickle"},
+      {"one\ntwo\0\n"s, "byte 7 (line 2) is NUL"},
+      {"one\n\xfftwo\n", "byte 4 (line 2) is \\xff, which begins no character"},
+      {"caf\xe9 noir", "byte 3 (line 1) is \\xe9, which begins"},
+      {"\xc0\x80", "byte 0 (line 1) is \\xc0"},           // overlong
+      {"a\xed\xa0\x80", "byte 1 (line 1) is \\xed"},      // a surrogate
+      {"a\xf4\x90\x80\x80", "byte 1 (line 1) is \\xf4"},  // beyond U+10FFFF
+      {"caf\xc3", "byte 3 (line 1) is \\xc3"},
+  };
+  for (const Case& wrong : cases) {
+    const std::string path = File("a.txt", wrong.bytes);
+    ExpectRefused({}, path, wrong.part);
+    ExpectRefused({.separator = "line"}, path, wrong.part);
+    // Where it is in the file, whatever newlines become.
+    ExpectRefused({.universal_newlines = true}, path, wrong.part);
+    EXPECT_EQ(Documents({.any_bytes = true}, path), Strings{wrong.bytes});
+  }
+  ExpectRefused({}, File("train.bin", "\x0b\0"s), "--format raw --dtype u16");
+  ExpectRefused({}, File("train.bin", "ab\xff"), "--format raw --dtype u16");
+  ExpectRefused({.format = "jsonl"}, File("a.jsonl", "%PDF-1.4\n"), "byte 0: it begins as a PDF");
+  ExpectRefused({.format = "jsonl", .any_bytes = true}, File("a.jsonl", "{}"),
+                "format jsonl takes no any_bytes");
+}
+
+TEST_F(SourceTest, TextOfEveryLengthOfUtf8IsTaken) {
+  const std::string text =
+      "\xef\xbb\xbf"
+      "a \xc3\xa9 \xe2\x82\xac \xed\x9f\xbf \xf0\x9d\x84\x9e \xf4\x8f\xbf\xbf\x1b\x7f.";
+  EXPECT_EQ(Documents({}, File("a.txt", text)), Strings{text});
+  // Wherever the pieces are cut.
+  for (std::size_t shift = 0; shift < text.size(); ++shift) {
+    const std::string long_text = std::string(kSourceChunkBytes - shift, 'a') + text;
+    EXPECT_EQ(Documents({}, File("long.txt", long_text)), Strings{long_text});
+    ExpectRefused({}, File("long.txt", long_text + '\xff'),
+                  Str("byte ", long_text.size(), " (line 1) is \\xff"));
+  }
+}
+
+TEST_F(SourceTest, BytesOfASeparatorNeedNotBeText) {
+  using namespace std::string_literals;
+  EXPECT_EQ(Documents({.separator = "\0"s}, File("a.txt", "one\0two\0"s)), (Strings{"one", "two"}));
+  EXPECT_EQ(Documents({.separator = "\xff"}, File("b.txt", "\xc3\xa9\xfftwo")),
+            (Strings{"\xc3\xa9", "two"}));
+  ExpectRefused({.separator = "\0"s}, File("c.txt", "one\0\xfe\0"s), "byte 4 (line 1) is \\xfe");
 }
 
 TEST_F(SourceTest, ALineOfWhiteSpaceIsADocumentWithoutText) {
