@@ -471,25 +471,34 @@ class Pivot {
       row_ranks.insert(ranks);
       variants_compete = line.begin()->second.front().place->metric->variants_are_models();
     }
-    const auto comparing = [&](const std::vector<AxisOrder>& orders, const std::set<Ranks>& ranks) {
+    // The axes that vary: those whose values must be equal for numbers to be compared, or the others,
+    // along which models are.
+    const auto varying = [&](const std::vector<AxisOrder>& orders, const std::set<Ranks>& ranks,
+                             bool of_models) {
       std::vector<std::string> axes;
       for (std::size_t i = 0; i < orders.size(); ++i) {
         const std::string& axis = orders[i].axis();
-        if (axis == "variant" && variants_compete) continue;
-        if (!IsEvaluationAxis(axis) && axis != "dataset") continue;
+        const bool compares = (axis == "variant" && variants_compete) ||
+                              (!IsEvaluationAxis(axis) && axis != "dataset");
+        if (compares != of_models) continue;
         const bool varies = std::ranges::any_of(
             ranks, [&](const Ranks& other) { return other[i] != (*ranks.begin())[i]; });
         if (varies) axes.push_back(axis);
       }
       return axes;
     };
-    std::vector<std::string> down = comparing(row_orders_, row_ranks);
-    const std::vector<std::string> across = comparing(col_orders_, page.columns);
-    if (down.empty()) return "of the column";
-    const bool is_apart = Contains(down, "dataset") || Contains(down, "variant");
-    if (across.empty() && !is_apart) return "of the row";
-    if (is_apart && down.size() == 1) return Str("of the column for each ", down.front());
+    std::vector<std::string> down = varying(row_orders_, row_ranks, false);
+    const std::vector<std::string> across = varying(col_orders_, page.columns, false);
+    const bool models_down = !varying(row_orders_, row_ranks, true).empty();
+    const bool models_across = !varying(col_orders_, page.columns, true).empty();
+    if (!models_across) {
+      if (down.empty()) return "of the column";
+      const bool is_apart = down.front() == "dataset" || down.front() == "variant";
+      if (down.size() == 1 && is_apart) return Str("of the column for each ", down.front());
+    }
+    if (!models_down && across.empty()) return "of the row";
     down.insert(down.end(), across.begin(), across.end());
+    if (down.empty()) return "of the table";
     return Str("at the same ", Join(down, ", "));
   }
 

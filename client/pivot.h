@@ -90,7 +90,7 @@ struct PivotTable {
   std::vector<std::vector<Json>> columns = {};  // a value for each column axis
   std::vector<PivotRow> rows = {};              // models, then baselines
   std::string best_of =
-      {};  // "of the column", "model of the column": among which the best is marked
+      {};  // "of the column", "of the table", "model of the column": among which the best is marked
   std::string protocol = {};  // with its parameters, where all share them: "last_k(every=64,k=8)"
 };
 

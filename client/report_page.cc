@@ -116,6 +116,21 @@ std::string CellHtml(const PivotTable& table, const PivotCell& cell) {
   return Element("td", Str("class=\"", classes, "\" data-v=\"", value, "\""), inner);
 }
 
+std::string TableLegend(const PivotTable& table) {
+  const auto any = [&](bool PivotCell::*is) {
+    return std::ranges::any_of(
+        table.rows, [&](const PivotRow& row) { return std::ranges::any_of(row.cells, is); });
+  };
+  std::vector<std::string> sentences;
+  if (any(&PivotCell::at_train_length)) {
+    sentences.emplace_back("Shaded: the length it was trained at.");
+  }
+  if (any(&PivotCell::is_best)) sentences.push_back(Str("Green: the best ", table.best_of, "."));
+  const std::string errors = ErrorLegend(table);
+  if (!errors.empty()) sentences.push_back(Str(errors, "."));
+  return Join(sentences, " ");
+}
+
 std::string TableHtml(const PivotTable& table) {
   std::string head;
   for (const std::string& axis : table.row_axes) head += Text("th", ShortAxis(axis));
@@ -133,11 +148,7 @@ std::string TableHtml(const PivotTable& table) {
   return Text("h3", TableTitle(table)) +
          Scroll(Str("<table class=\"sortable results\" aria-label=\"", HtmlText(TableTitle(table)),
                     "\"><thead><tr>", head, "</tr></thead>\n<tbody>", body, "</tbody></table>")) +
-         Text("p",
-              Str("Shaded: the length it was trained at. Green: the best ", table.best_of, ". ",
-                  ErrorLegend(table), "."),
-              "class=\"faint\"") +
-         "\n";
+         Text("p", TableLegend(table), "class=\"faint\"") + "\n";
 }
 
 std::string Figure(const Plot& plot) {

@@ -104,6 +104,29 @@ TEST(PivotTest, AnyAxisGoesAcross) {
   EXPECT_TRUE(tables[0].rows[1].cells[0].is_best);
 }
 
+// A star marks the best among all cells that can be compared, which may stand in several columns: the
+// legend says which.
+TEST(PivotTest, TheLegendSaysAmongWhichCellsTheBestIsMarked) {
+  const auto best_of = [](std::vector<std::string> rows, std::vector<std::string> cols) {
+    return Build({Grid()}, {.rows = std::move(rows), .cols = std::move(cols)}).at(0).best_of;
+  };
+  EXPECT_EQ(best_of({"position", "train_length"}, {"context_length"}), "of the column");
+  EXPECT_EQ(best_of({"position"}, {"train_length"}), "of the table");
+  EXPECT_EQ(best_of({"seed"}, {"position"}), "of the table");
+  EXPECT_EQ(best_of({"train_length"}, {"position", "context_length"}),
+            "at the same context_length");
+  EXPECT_EQ(best_of({"position", "context_length"}, {"train_length"}),
+            "at the same context_length");
+  EXPECT_EQ(best_of({"context_length"}, {"position", "train_length"}), "of the row");
+
+  const auto tables = Build({Grid()}, {.rows = {"position"}, .cols = {"train_length"}});
+  std::size_t n_best = 0;
+  for (const PivotRow& row : tables.at(0).rows) {
+    for (const PivotCell& cell : row.cells) n_best += cell.is_best ? 1 : 0;
+  }
+  EXPECT_EQ(n_best, 1u);
+}
+
 TEST(PivotTest, SeedsAsAnAxisAreNotFolded) {
   const auto tables = Build({Grid()}, {.rows = {"position", "train_length"},
                                        .cols = {"seed"},
