@@ -266,6 +266,21 @@ Finding CheckLocks(const Machine& machine) {
                 worker ? ", and a worker runs" : ""));
 }
 
+// "runs of which ...: 1f2e3d4c (this build does not know position method "mine"), and 3 more"
+std::string UnknownRuns(const Json& unknown) {
+  constexpr std::size_t kShownMax = 5;
+  std::vector<std::string> parts;
+  for (const Json& run : unknown) {
+    if (parts.size() == kShownMax) {
+      parts.push_back(Str("and ", unknown.size() - kShownMax, " more"));
+      break;
+    }
+    parts.push_back(Str(run.at("run_key").get<std::string>().substr(0, 8), " (",
+                        run.at("why").get<std::string>(), ")"));
+  }
+  return "runs of another build: " + Join(parts, ", ");
+}
+
 // A coordinator checks its database when it opens it; one is started if none runs.
 Finding CheckDatabase(const Machine& machine) {
   if (!PathExists(JoinPath(machine.state, "longrun.db"))) {
@@ -295,8 +310,18 @@ Finding CheckDatabase(const Machine& machine) {
     return Fail(info.status().message(),
                 "put the newest backup of longrun.db back, or begin anew with another --state");
   }
-  return Ok(Str("schema ", info->at("schema_version").get<std::int64_t>(), ", start ",
-                info->at("boot_epoch").get<std::int64_t>(), ", opened and checked"));
+  const std::string checked =
+      Str("schema ", info->at("schema_version").get<std::int64_t>(), ", start ",
+          info->at("boot_epoch").get<std::int64_t>(), ", opened and checked");
+  const Json& unknown = info->at("unknown_runs");
+  if (unknown.empty()) return Ok(checked);
+  std::int64_t n_waiting = 0;
+  for (const Json& run : unknown) n_waiting += run.at("tasks_waiting").get<std::int64_t>();
+  const std::string found = Str(checked, "; ", UnknownRuns(unknown));
+  if (n_waiting == 0) return Ok(found);
+  return Warn(Str(found, "; tasks that wait for a build that does: ", n_waiting),
+              "build with what they need, or `longrun cancel` their sweeps (`longrun get RUN`); "
+              "their results stay readable");
 }
 
 Finding CheckPorts(const Machine& machine) {

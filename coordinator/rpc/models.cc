@@ -221,9 +221,10 @@ grpc::ServerUnaryReactor* HandleListModels(Parts& parts, grpc::CallbackServerCon
       info->set_source(model.source);
       info->set_bytes(model.n_bytes);
       info->set_imported_ms(model.imported_wall_ms);
-      ASSIGN_OR_RETURN(const NetConfig net, ConfigOf(model.config_json));
-      info->set_parameters(net.model.ParameterCount());
-      info->set_position(net.model.position.method);
+      const Result<NetConfig> net = ConfigOf(model.config_json);
+      if (!net.ok()) continue;  // imported by a build that knows another architecture or method
+      info->set_parameters(net->model.ParameterCount());
+      info->set_position(net->model.position.method);
     }
     return Status();
   });

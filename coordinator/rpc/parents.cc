@@ -15,11 +15,18 @@ Result<std::pair<std::string, Run>> FindParent(Core& core, StoreReader& reader,
                                                const std::string& beginning) {
   ASSIGN_OR_RETURN(const SweepRunRow row, reader.FindRun(beginning));
   std::optional<Run> run;
+  std::string unknown;
   RETURN_IF_ERROR(core.LookAndWait([&](const State& state) {
     const auto task = state.tasks.find(TrainTaskKey(row.run_key));
     if (task == state.tasks.end() || task->second.state != TaskState::kSucceeded) return;
-    if (task->second.final_checkpoint) run = state.runs.at(row.run_key).run;
+    const RunRecord& record = state.runs.at(row.run_key);
+    unknown = record.unknown;
+    if (task->second.final_checkpoint) run = record.run;
   }));
+  if (!unknown.empty()) {
+    return Status(Code::kFailedPrecondition,
+                  Str("run ", row.run_key.substr(0, 8), " cannot be gone on from: ", unknown));
+  }
   if (!run) {
     return Status(Code::kFailedPrecondition,
                   Str("run ", row.run_key.substr(0, 8),

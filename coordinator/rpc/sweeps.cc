@@ -145,6 +145,7 @@ std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sw
   for (const std::string& id : tasks->second) {
     const Task& task = state.tasks.at(id);
     if (task.kind != TaskKind::kEvaluate || task.state == TaskState::kSucceeded) continue;
+    if (!task.evaluation.is_object() || task.evaluation.empty()) continue;  // it cannot be read
     const Json& params = task.evaluation.begin().value();
     for (const ExpectedCell& cell : task.expected_cells) {
       if (!cells.contains(cell.cell)) continue;
@@ -330,7 +331,7 @@ class SweepService final : public v1::SweepService::CallbackService {
       response->set_pid(getpid());
       response->set_metrics_address(parts_.metrics_address);
       response->set_schema_version(Store::SchemaVersion());
-      return Status();
+      return parts_.core.LookAndWait([&](const State& state) { FillUnknownRuns(state, response); });
     });
   }
 

@@ -104,7 +104,8 @@ void FillTask(const State& state, const Task& task, Instant now, v1::TaskInfo* m
   message->set_kind(std::string(TaskKindName(task.kind)));
   message->set_state(std::string(TaskStateName(task.state)));
   message->set_desired(task.cancel_wanted ? "CANCELLED" : "ACTIVE");
-  message->set_reason(task.reason);
+  const std::string unknown = WhyUnknown(state, task);
+  message->set_reason(unknown.empty() ? task.reason : unknown);
   message->set_failures(Count32(task.failures));
   message->set_losses(Count32(task.losses));
   message->set_attempt(task.attempt);
@@ -146,6 +147,24 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
     if (busy == worker.busy.end()) continue;
     const auto attempt = state.attempts.find(busy->second);
     if (attempt != state.attempts.end()) device->set_task(attempt->second.task);
+  }
+}
+
+void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message) {
+  std::map<std::string_view, v1::UnknownRun> unknown;
+  for (const auto& [key, run] : state.runs) {
+    if (!run.unknown.empty()) unknown[key].set_why(run.unknown);
+  }
+  for (const auto& [id, task] : state.tasks) {
+    const auto found = unknown.find(task.run_key);
+    if (task.unknown.empty() && found == unknown.end()) continue;
+    v1::UnknownRun& run = found == unknown.end() ? unknown[task.run_key] : found->second;
+    if (run.why().empty()) run.set_why(task.unknown);
+    if (!IsTerminal(task.state)) run.set_tasks_waiting(run.tasks_waiting() + 1);
+  }
+  for (auto& [key, run] : unknown) {
+    run.set_run_key(std::string(key));
+    *message->add_unknown_runs() = std::move(run);
   }
 }
 

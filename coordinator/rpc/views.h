@@ -15,6 +15,8 @@ namespace longrun {
 void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message);
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message);
 void FillTask(const State& state, const Task& task, Instant now, v1::TaskInfo* message);
+// The runs that this build does not know, in all or in one of their tasks.
+void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message);
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);
 
 // A sweep as it stands now: for GetSweep, and again and again for a watcher, which keeps it between

@@ -71,6 +71,13 @@ std::string_view SweepStateName(const State& state, const std::string& sweep_id)
   return any_started ? "RUNNING" : "PENDING";
 }
 
+std::string WhyUnknown(const State& state, const Task& task) {
+  if (IsTerminal(task.state)) return "";
+  const std::string& of_run = state.runs.at(task.run_key).unknown;
+  const std::string& why = of_run.empty() ? task.unknown : of_run;
+  return why.empty() ? "" : why + ": build with it, or `longrun cancel SWEEP`";
+}
+
 void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {
   state.booted_at = now;
   state.last_event_at = now;

@@ -286,6 +286,10 @@ SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
 // The newest state of a sweep, derived: PENDING, RUNNING, SUCCEEDED, PARTIAL, CANCELLED.
 std::string_view SweepStateName(const State& state, const std::string& sweep_id);
 
+// Why nothing is placed of a task that this build cannot read, or of whose run it cannot: to be shown in
+// place of its reason, which is true again once a build knows it. "": it can, or the task has ended.
+std::string WhyUnknown(const State& state, const Task& task);
+
 // What an attempt's record says about it: the same for a record that comes in and for one that is
 // read back from the store. The loader calls it for all records, in order, of each live attempt.
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line);

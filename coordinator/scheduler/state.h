@@ -114,6 +114,7 @@ struct Task {
   std::optional<CheckpointRef> best_checkpoint;   // train: of the lowest validation loss so far
   std::optional<CheckpointRef> final_checkpoint;  // train, once succeeded
   // Volatile:
+  std::string unknown;      // why this build cannot read what is stored of it; "": it can
   Instant not_before = 0;   // end of the back-off
   std::string ready_class;  // where it stands in Index::ready; "" when it does not
 };
@@ -124,6 +125,9 @@ struct RunRecord {
   std::string dataset_name;
   std::string dataset_path;
   std::optional<Execution> execution;  // decided with the first attempt
+  // Volatile: why this build cannot read what is stored of it, as after a position method was taken
+  // out; `run` says nothing then, and none of its tasks is placed. "": it can.
+  std::string unknown = {};
 };
 
 struct Slot {

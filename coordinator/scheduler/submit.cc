@@ -193,6 +193,7 @@ void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
     RunRecord& record = step.state.runs.at(run.run_key);
     const auto path = event.dataset_paths.find(record.dataset_name);
     if (path == event.dataset_paths.end() || path->second == record.dataset_path) continue;
+    if (!record.unknown.empty()) continue;  // it is not written over
     record.dataset_path = path->second;
     step.changed_runs.insert(run.run_key);
   }

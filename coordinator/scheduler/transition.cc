@@ -86,6 +86,7 @@ bool IsAttemptEdge(AttemptState from, AttemptState to) {
 }
 
 void IndexReady(State& state, Task& task, Instant now) {
+  if (!WhyUnknown(state, task).empty()) return;
   if (task.not_before > now) {
     state.index.waiting.insert({task.not_before, task.id});
     return;

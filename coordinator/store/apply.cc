@@ -180,8 +180,34 @@ Status Store::ApplyOne(const PutRun& write, std::int64_t, ApplyCounts&) {
       .Run();
 }
 
+// What this build cannot read of a task is not written over: another may.
+Status Store::PutUnknownTask(const Task& task) {
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare("UPDATE task SET state = ?, cancel_wanted = ?, reason = ?, priority = ?,"
+                           " ready_seq = ?, retry_round = ?, epoch = ?, attempts = ?, attempt = ?,"
+                           " result_attempt = ?, failures = ?, losses = ?, avoid_worker = ?"
+                           " WHERE id = ?"));
+  return statement.Bind(TaskStateName(task.state))
+      .Bind(task.cancel_wanted)
+      .Bind(task.reason)
+      .Bind(task.priority)
+      .Bind(task.ready_seq)
+      .Bind(task.retry_round)
+      .Bind(static_cast<std::int64_t>(task.epoch))
+      .Bind(task.attempts)
+      .Bind(task.attempt)
+      .Bind(task.result_attempt)
+      .Bind(task.failures)
+      .Bind(task.losses)
+      .Bind(task.avoid_worker)
+      .Bind(task.id)
+      .Run();
+}
+
 Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
   const Task& task = write.task;
+  if (!task.unknown.empty()) return PutUnknownTask(task);
   Text evaluation;
   if (!task.evaluation.is_null()) evaluation = CanonicalJson(task.evaluation);
   const std::string expected_cells = ListJson(task.expected_cells);

@@ -2,7 +2,9 @@
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
+#include "model/evaluation/evaluation.h"
 #include "sweeps/event.h"
+#include "sweeps/known.h"
 
 namespace longrun {
 namespace {
@@ -45,19 +47,49 @@ Result<std::optional<T>> OptionalOf(const Statement& row, int column) {
   return std::optional<T>(std::move(parsed));
 }
 
+// Why this build cannot take up what is stored. Another build may: so only what rests on it stands
+// still, and everything else is loaded.
+std::string NotKnown(const std::string& unknown, std::string_view what, const Status& read) {
+  if (!unknown.empty()) return "this build does not know " + unknown;
+  return Str("this build cannot read what is stored of ", what, " (", read.message(), ")");
+}
+
+Status ReadRun(const Statement& row, RunRecord& record) {
+  ASSIGN_OR_RETURN(const Json json, ParseJson(row.Text(1)));
+  ASSIGN_OR_RETURN(record.run, Run::FromJson(json));
+  ASSIGN_OR_RETURN(record.execution, OptionalOf<Execution>(row, 4));
+  return Status();
+}
+
 Status LoadRuns(Connection& connection, State& state) {
   return ForEach(connection, "SELECT run_key, run, dataset_name, dataset_path, execution FROM run",
                  [&](const Statement& row) -> Status {
                    RunRecord record;
                    record.run_key = row.Text(0);
-                   ASSIGN_OR_RETURN(const Json json, ParseJson(row.Text(1)));
-                   ASSIGN_OR_RETURN(record.run, Run::FromJson(json));
                    record.dataset_name = row.Text(2);
                    record.dataset_path = row.Text(3);
-                   ASSIGN_OR_RETURN(record.execution, OptionalOf<Execution>(row, 4));
+                   if (const Status read = ReadRun(row, record); !read.ok()) {
+                     record.run = Run();
+                     record.unknown = NotKnown(UnknownOfRun(row.Text(1)), "its run", read);
+                   }
                    state.runs[record.run_key] = std::move(record);
                    return Status();
                  });
+}
+
+Status ReadSpecification(const Statement& row, Task& task) {
+  if (!row.IsNull(20)) {
+    ASSIGN_OR_RETURN(task.evaluation, ParseJson(row.Text(20)));
+    if (!task.evaluation.is_object() || task.evaluation.size() != 1) {
+      return Status(Code::kDataLoss, "its evaluation is no object of one member");
+    }
+    RETURN_IF_ERROR(FindEvaluation(task.evaluation.begin().key()).status());
+  }
+  ASSIGN_OR_RETURN(task.expected_cells, ListOf<ExpectedCell>(row.Text(21)));
+  ASSIGN_OR_RETURN(task.checkpoints, ListOf<CheckpointRef>(row.Text(24)));
+  ASSIGN_OR_RETURN(task.best_checkpoint, OptionalOf<CheckpointRef>(row, 25));
+  ASSIGN_OR_RETURN(task.final_checkpoint, OptionalOf<CheckpointRef>(row, 26));
+  return Status();
 }
 
 // Of what has succeeded neither the cells nor their owners are read: they are as many as there are
@@ -94,16 +126,17 @@ Status LoadTasks(Connection& connection, State& state) {
         task.needs = row.Text(17);
         task.device_kind = row.Text(18);
         task.avoid_worker = row.Text(19);
-        if (!row.IsNull(20)) {
-          ASSIGN_OR_RETURN(task.evaluation, ParseJson(row.Text(20)));
-        }
-        ASSIGN_OR_RETURN(task.expected_cells, ListOf<ExpectedCell>(row.Text(21)));
         task.checkpoint_every_ms = row.Int(22);
         task.checkpoint_keep = row.Int(23);
-        ASSIGN_OR_RETURN(task.checkpoints, ListOf<CheckpointRef>(row.Text(24)));
-        ASSIGN_OR_RETURN(task.best_checkpoint, OptionalOf<CheckpointRef>(row, 25));
-        ASSIGN_OR_RETURN(task.final_checkpoint, OptionalOf<CheckpointRef>(row, 26));
         task.activation_checkpointing = row.Int(27) != 0;
+        if (const Status read = ReadSpecification(row, task); !read.ok()) {
+          task.unknown = NotKnown(UnknownOfEvaluation(task.evaluation), "it", read);
+          // What needs a training starts from what cannot be read of it.
+          const auto run = state.runs.find(task.run_key);
+          if (task.kind == TaskKind::kTrain && run != state.runs.end()) {
+            run->second.unknown = task.unknown;
+          }
+        }
         for (const ExpectedCell& cell : task.expected_cells) state.cell_task[cell.cell] = task.id;
         state.next_ready_seq = std::max(state.next_ready_seq, task.ready_seq + 1);
         state.tasks[task.id] = std::move(task);

@@ -123,6 +123,7 @@ class Store {
   Status ApplyOne(const PutRecord& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutTransition& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropCheckpoint& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status PutUnknownTask(const Task& task);
   Result<bool> PutResultRow(const PutRecord& write);  // false: a row of this cell is there
   Result<bool> PutSeriesRows(const PutRecord& write, ApplyCounts& counts);
   Result<std::int64_t> MetricId(const std::string& name);

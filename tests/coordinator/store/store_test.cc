@@ -383,6 +383,53 @@ TEST_F(StoreTest, BytesThatTwoTasksShareAreDroppedWithTheLast) {
   EXPECT_FALSE(store->IsReferenced(sha256).value());
 }
 
+// Another build wrote it: only what rests on it stands still, and it is not written over.
+TEST_F(StoreTest, WhatThisBuildDoesNotKnowIsLoadedAndNeverPlacedNorWrittenOver) {
+  Do(SampleSubmission(kSweepId));
+  store.reset();
+  const auto change = [&](const char* sql) {
+    auto connection =
+        Connection::Open(JoinPath(folder.path(), "longrun.db"), Connection::Mode::kWrite);
+    ASSERT_TRUE(connection.ok());
+    ASSERT_TRUE((*connection)->Execute(sql).ok());
+  };
+  change(
+      "UPDATE run SET run = replace(run, '\"method\":\"rope\"', '\"method\":\"root\"');"
+      "UPDATE task SET evaluation = replace(evaluation, '{\"perplexity\"', '{\"surprise\"')"
+      " WHERE run_key IN (SELECT run_key FROM run WHERE position = 'alibi')");
+  store = OpenStore();
+  auto loaded = store->Load();
+  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+  state = std::move(loaded).value();
+  AfterLoad(state, now, 1);
+
+  std::map<std::string, int> why;
+  for (const auto& [id, task] : state.tasks) why[WhyUnknown(state, task)] += 1;
+  const std::string remedy = ": build with it, or `longrun cancel SWEEP`";
+  EXPECT_EQ(why["this build does not know position method \"root\"" + remedy], 2);
+  EXPECT_EQ(why["this build does not know evaluation \"surprise\"" + remedy], 1);
+  EXPECT_EQ(why[""], 1);  // the training of alibi goes on
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(), .attempts = {}});
+  CarryOut();
+  ASSERT_EQ(started.size(), 1u);
+  EXPECT_EQ(started[0].run.model.position.method, "alibi");
+  Do(SweepCancelled{.sweep_id = kSweepId});
+  EXPECT_EQ(SweepStateName(state, kSweepId), "CANCELLED");
+
+  store.reset();
+  change(
+      "UPDATE run SET run = replace(run, '\"method\":\"root\"', '\"method\":\"rope\"');"
+      "UPDATE task SET evaluation = replace(evaluation, '{\"surprise\"', '{\"perplexity\"')");
+  store = OpenStore();
+  state = store->Load().value();
+  AfterLoad(state, now, 1);
+  commands.clear();
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(), .attempts = {}});
+  Do(SampleSubmission(kSweepId));
+  CarryOut();
+  EXPECT_EQ(SweepStateName(state, kSweepId), "SUCCEEDED");
+}
+
 TEST_F(StoreTest, ADatasetComesBack) {
   ASSERT_TRUE(store->Begin().ok());
   ASSERT_TRUE(store->PutDataset({.info = SampleDataset(), .folder = "/data/toy"}).ok());
