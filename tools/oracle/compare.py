@@ -39,7 +39,7 @@ class Report:
         return self.word in name
 
     def difference(self, name, value, limit):
-        self.line(name, value <= limit, f"max abs difference {value:.2e} (limit {limit:.0e})")
+        self.line(name, value <= limit, f"max abs difference {value:.2e} (limit {limit:g})")
 
     def line(self, name, passed, text):
         self.n += 1
