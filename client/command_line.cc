@@ -26,6 +26,7 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   app->require_subcommand(1);
   app->fallthrough();  // before the verbs, which take it over: --state may stand anywhere
   app->add_option("--state", state, "state folder");
+  app->set_version_flag("--version", VersionText(), "what `longrun version` prints");
   verbs.app = app.get();
   AddRun(verbs);
   AddUp(verbs);

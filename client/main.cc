@@ -17,6 +17,9 @@
 namespace longrun {
 namespace {
 
+// What is asked of one model by hand is the trainer's.
+constexpr std::string_view kTrainerVerbs[] = {"generate", "forward", "grad", "train", "evaluate"};
+
 std::string DidYouMean(const std::string& word, const std::vector<std::string>& candidates) {
   const std::string nearest = Nearest(word, candidates);
   return nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?");
@@ -25,7 +28,23 @@ std::string DidYouMean(const std::string& word, const std::vector<std::string>& 
 std::string NoSuchVerb(const std::string& before, const std::string& word, const CLI::App& among) {
   std::vector<std::string> verbs;
   for (const CLI::App* verb : among.get_subcommands(nullptr)) verbs.push_back(verb->get_name());
-  return Str("there is no verb \"", before, word, "\"", DidYouMean(word, verbs));
+  const bool trainers =
+      before.empty() && std::ranges::find(kTrainerVerbs, word) != std::end(kTrainerVerbs);
+  const std::string remedy =
+      trainers ? Str("; `longrun-trainer ", word, "` does that, beside this program")
+               : DidYouMean(word, verbs);
+  return Str("there is no verb \"", before, word, "\"", remedy);
+}
+
+bool IsVerb(const CLI::App& app, const std::string& word) {
+  const std::vector<const CLI::App*> verbs = app.get_subcommands(nullptr);
+  return std::ranges::any_of(verbs, [&](const CLI::App* one) { return one->get_name() == word; });
+}
+
+int Usage(const std::string& problem) {
+  std::fprintf(stderr, "longrun: %s\n`longrun --help` shows the verbs, `longrun VERB --help` one\n",
+               problem.c_str());
+  return kExitUsage;
 }
 
 // The first word that nobody took.
@@ -82,10 +101,7 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
     return first.empty() ? "a verb is missing" : NoSuchVerb("", first, app);
   }
   // A later word may be a verb: "dat ls" is no mistake in `ls`.
-  const std::vector<const CLI::App*> verbs = app.get_subcommands(nullptr);
-  const bool is_verb =
-      std::ranges::any_of(verbs, [&](const CLI::App* one) { return one->get_name() == first; });
-  if (!first.empty() && !is_verb) return NoSuchVerb("", first, app);
+  if (!first.empty() && !IsVerb(app, first)) return NoSuchVerb("", first, app);
   const CLI::App* verb = &app;
   while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
   std::string problem = error.what();
@@ -118,14 +134,22 @@ int Main(int argc, char** argv) {
   Verbs verbs;
   std::string state;
   const std::unique_ptr<CLI::App> app = MakeCommandLine(verbs, state);
+  std::vector<char*> words(argv, argv + argc);
+  std::string help = "--help";  // `longrun help VERB` is `longrun VERB --help`
+  if (argc > 1 && std::string_view(argv[1]) == "help") {
+    words.erase(words.begin() + 1);
+    // CLI11 would show the help of all verbs for a word that is none.
+    if (argc > 2 && !IsVerb(*app, words[1])) {
+      return Usage(NoSuchVerb("", words[1], *app));
+    }
+    words.push_back(help.data());
+    argv = words.data();
+  }
   try {
     app->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app->exit(error);  // --help
-    std::fprintf(stderr,
-                 "longrun: %s\n`longrun --help` shows the verbs, `longrun VERB --help` one\n",
-                 UsageProblem(*app, error, argc, argv).c_str());
-    return kExitUsage;
+    return Usage(UsageProblem(*app, error, argc, argv));
   }
   if (app->count("--state") > 0 && state.empty()) {
     return Report(Status(Code::kInvalidArgument,

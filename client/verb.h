@@ -46,6 +46,8 @@ int SweepExitCode(const std::vector<Json>& infos);
 // Prints "longrun: message" (and each violation on a line of its own) and gives the exit code.
 int Report(const Status& status, const std::vector<std::string>& violations = {});
 
+std::string VersionText();  // release, commit, protocol: one line
+
 void AddRun(Verbs& verbs);
 void AddUp(Verbs& verbs);
 void AddSubmit(Verbs& verbs);

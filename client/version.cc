@@ -10,6 +10,11 @@
 
 namespace longrun {
 
+std::string VersionText() {
+  return Str("longrun ", kVersion, " (", BuildCommit(), "), protocol ", kProtocolVersion,
+             ", numerics ", kNumericsVersion);
+}
+
 void AddVersion(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("version", "release, commit, protocol");
   AddExamples(*verb, {"longrun version", "longrun version -o json"});
@@ -22,8 +27,7 @@ void AddVersion(Verbs& verbs) {
                           {"protocol_version", kProtocolVersion},
                           {"numerics", kNumericsVersion}}));
       } else {
-        Print(Str("longrun ", kVersion, " (", BuildCommit(), "), protocol ", kProtocolVersion,
-                  ", numerics ", kNumericsVersion, "\n"));
+        Print(VersionText() + "\n");
       }
       return static_cast<int>(kExitOk);
     };

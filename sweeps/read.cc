@@ -636,6 +636,29 @@ bool IsOneValue(const KeyRow* axis, const YamlNode& node) {
   return is_pair && !node.items.empty() && node.items[0].kind != Kind::kList;
 }
 
+// The axis that several values of a key are, as in train.optimizer.lr=[1e-3, 5e-4]; "" where one value
+// is given, or a key that is none.
+std::string AxisOfList(std::string_view path, const YamlNode& value) {
+  if (path.starts_with("spec.")) path.remove_prefix(5);
+  const KeyRow* const axis = FindAxis(path);
+  return axis == nullptr || IsOneValue(axis, value) ? "" : std::string(path);
+}
+
+// Takes the one value of a key out of spec: the command line, where it is an axis, goes before the file.
+void Remove(YamlNode& root, std::string_view path) {
+  YamlNode* node = &root;
+  const std::vector<std::string> steps = Split(Str("spec.", path), '.');
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const auto entry = std::ranges::find(node->entries, steps[i], &YamlNode::Entry::key);
+    if (entry == node->entries.end()) return;
+    if (i + 1 == steps.size()) {
+      node->entries.erase(entry);
+      return;
+    }
+    node = &entry->value;
+  }
+}
+
 }  // namespace
 
 void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Problem>& problems) {
@@ -645,7 +668,13 @@ void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Prob
     const Place place = {.source = source, .line = 1, .column = 1};
     std::optional<YamlNode> value = ParseYaml(text, source, problems);
     if (!value) continue;
-    const std::vector<std::string> steps = StepsOf(path, root);
+    std::vector<std::string> steps = StepsOf(path, root);
+    const bool in_matrix = steps.size() == 3 && steps[1] == "matrix";
+    const std::string axis = in_matrix ? steps[2] : AxisOfList(path, *value);
+    if (!axis.empty()) {
+      steps = {"spec", "matrix", axis};
+      Remove(root, axis);
+    }
     YamlNode* node = &root;
     std::string why;
     for (const std::string& step : steps) {
@@ -655,8 +684,7 @@ void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Prob
       problems.push_back({.place = place, .message = Str(path, ": ", why)});
       continue;
     }
-    const bool is_axis = steps.size() == 3 && steps[1] == "matrix";
-    if (is_axis && IsOneValue(FindAxis(steps[2]), *value)) {
+    if (!axis.empty() && IsOneValue(FindAxis(axis), *value)) {
       YamlNode list;
       list.kind = Kind::kList;
       list.place = place;

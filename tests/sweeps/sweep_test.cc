@@ -304,6 +304,23 @@ TEST(SweepMatrixTest, AnOverrideOfTheMatrixMayAddAnAxis) {
   EXPECT_EQ(sweep->runs[1].run.model.n_layer, 2);
 }
 
+TEST(SweepMatrixTest, SeveralValuesOfAKeyThatTheFileHasAreAnAxisInItsPlace) {
+  for (const char* const path : {"train.tokens", "spec.train.tokens", "matrix.train.tokens"}) {
+    const Result<Sweep> sweep = Parse(SmallSweep(), {{path, "[20480, 40960]"}});
+    ASSERT_TRUE(sweep.ok()) << path << ": " << ErrorOf(sweep);
+    ASSERT_EQ(sweep->runs.size(), 4u) << path;
+    EXPECT_EQ(sweep->runs[0].run.train.tokens, 20480);
+    EXPECT_EQ(sweep->runs[1].run.train.tokens, 40960);
+    EXPECT_EQ(std::ranges::count(sweep->axes, "train.tokens"), 1);
+  }
+  // The last word counts.
+  const Result<Sweep> one =
+      Parse(SmallSweep(), {{"train.tokens", "[20480, 40960]"}, {"train.tokens", "40960"}});
+  ASSERT_TRUE(one.ok()) << ErrorOf(one);
+  EXPECT_EQ(one->runs.size(), 2u);
+  EXPECT_EQ(one->runs[0].run.train.tokens, 40960);
+}
+
 TEST(SweepMatrixTest, AnExcludedMethodIsExcludedWithAnyParameters) {
   const Overrides positions = {
       {"position", "[alibi, {method: rope, base: 500}, {method: rope, base: 700}]"}};
