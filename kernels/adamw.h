@@ -1,0 +1,45 @@
+// AdamW (Loshchilov, Hutter 2019, arXiv:1711.05101) over many tensors in one pass, and the global norm
+// that gradients are clipped by. With g' = clip g, t = 1, 2, ...:
+//
+//   theta = theta - lr lambda theta
+//   m = beta1 m + (1 - beta1) g',   v = beta2 v + (1 - beta2) g'^2
+//   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+//
+// Types:   fp32, with the coefficients formed in double
+// Bits:    an element's depend on that element alone; the norm's on the gradients, not on threads: it is
+//          summed in fp32 over parts of fixed size and over the parts in double, in their order
+// Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/simd.h"
+
+namespace longrun {
+
+// sqrt of the sum of all squares.
+struct ConstVector {
+  const float* data = nullptr;
+  std::int64_t n = 0;
+};
+double GlobalNorm(std::span<const ConstVector> gradients, const KernelOptions& options);
+
+struct AdamWTensor {
+  std::int64_t n = 0;
+  const float* gradient = nullptr;
+  float* parameter = nullptr;
+  float* m = nullptr;
+  float* v = nullptr;
+  double weight_decay = 0.0;  // lambda
+};
+
+struct AdamWStep {
+  double lr = 0.0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  std::int64_t t = 1;
+  double clip = 1.0;  // gradients are multiplied by it; they are left as they are
+};
+void AdamWUpdate(std::span<const AdamWTensor> tensors, const AdamWStep& step,
+                 const KernelOptions& options);
+
+}  // namespace longrun

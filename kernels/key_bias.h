@@ -1,0 +1,52 @@
+// Preparation of a learned bias per key (CABLE, FoX), forward and backward; the formulas stand in
+// kernels/reference/key_bias.h. With sigma = 1 for CABLE's gate, -softplus(a), and sigma = -1 for
+// FoX's, log sigmoid(a) = -softplus(-a):
+//
+//   r[b][h][t] = before[b][h] - sum over u <= t of softplus(sigma a[b][u][h])
+//   da[b][t][h] = -sigma sigmoid(sigma a[b][t][h]) sum over u >= t of dr[b][h][u]
+//
+// r reaches 1e4 and more, where fp32 moves in steps of 1e-3: it is summed in double, and given in one
+// of two forms. As local and anchor, r[t] = anchor[t / kKeyBiasBlock] + local[t], where anchor[J] is
+// what stands before block J, so that local stays small.
+//
+// Shapes:  a, da (B, T, H); r, dr, local (B, H, T); anchor (B, H, ceil(T / kKeyBiasBlock));
+//          before (B, H)
+// Types:   a, da, local fp32; r, dr, anchor, before and all between double
+// Bits:    a sequence's depend on that sequence alone
+// Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/simd.h"
+
+namespace longrun {
+
+inline constexpr std::int64_t kKeyBiasBlock = 128;
+
+struct KeyBiasShape {
+  std::int64_t batch = 1, n_head = 0, n_key = 0;
+  bool log_sigmoid = false;  // FoX's gate; else CABLE's
+};
+
+struct KeyBiasForwardCall {
+  KeyBiasShape shape;
+  const float* a = nullptr;
+  const double* before = nullptr;  // null: 0
+  double* r = nullptr;             // this, or both of
+  float* local = nullptr;
+  double* anchor = nullptr;
+  bool negated = false;  // gives c = -r, which attention takes one-sided
+};
+void KeyBiasForward(const KeyBiasForwardCall& call, const KernelOptions& options);
+
+struct KeyBiasBackwardCall {
+  KeyBiasShape shape;
+  const float* a = nullptr;
+  const double* dr = nullptr;  // of c with `negated`
+  float* da = nullptr;
+  bool negated = false;
+};
+void KeyBiasBackward(const KeyBiasBackwardCall& call, const KernelOptions& options);
+
+}  // namespace longrun

@@ -1,0 +1,28 @@
+// The instruction sets that the kernels over rows (norm.h, activation.h, adamw.h, cross_entropy.h,
+// embedding.h, key_bias.h) are compiled for. They give nearly the same numbers but not the same bits,
+// so a run's record has the name of its own.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "kernels/attention.h"  // ParallelFor
+
+namespace longrun {
+
+enum class Simd { kDefault, kAvx2, kAvx512 };
+
+std::string_view SimdName(Simd simd);  // "default", "avx2", "avx512"
+std::optional<Simd> FindSimd(std::string_view name);
+
+// What this processor runs, the widest first; kDefault is always there.
+std::span<const Simd> RunnableSimds();
+
+// How a kernel is carried out. `simd` must be one that the processor runs.
+struct KernelOptions {
+  Simd simd = RunnableSimds().front();
+  ParallelFor parallel_for = {};
+};
+
+}  // namespace longrun

@@ -1,0 +1,130 @@
+// AdamW and the global norm beside the reference.
+#include "kernels/adamw.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/reference/rows.h"
+#include "tests/kernels/fixture.h"
+#include "tests/kernels/rows.h"
+
+namespace longrun {
+namespace {
+
+using testing::Draw;
+using testing::ExpectClose;
+using testing::Guarded;
+using testing::SameBits;
+using testing::ToDoubles;
+
+// Elements: none, one, tails, more than the pieces that are worked on as a whole.
+constexpr std::int64_t kSizes[] = {0, 1, 15, 64, 2049, 40000};
+
+struct State {
+  explicit State(std::int64_t n)
+      : parameter(Draw<float>(n, 1)), m(Draw<float>(n, 2, 0.1)), v(Positive(n)) {}
+  static std::vector<float> Positive(std::int64_t n) {
+    std::vector<float> v = Draw<float>(n, 3, 0.1);
+    for (float& one : v) one *= one;
+    return v;
+  }
+  Guarded<float> parameter, m, v;
+};
+
+class AdamWKernelTest : public testing::SimdTest {};
+
+TEST_P(AdamWKernelTest, ThreeStepsOverManyTensorsAreTheReference) {
+  std::vector<State> states;
+  std::vector<ReferenceAdamWState> expected;
+  for (const std::int64_t n : kSizes) {
+    states.emplace_back(n);
+    expected.push_back({.parameter = states.back().parameter.doubles(),
+                        .m = states.back().m.doubles(),
+                        .v = states.back().v.doubles()});
+  }
+  for (std::int64_t t = 1; t <= 3; ++t) {
+    const AdamWStep step = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.95, .t = t, .clip = 0.37};
+    std::vector<std::vector<float>> gradients;
+    std::vector<AdamWTensor> tensors;
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      gradients.push_back(Draw<float>(kSizes[i], 10 * static_cast<std::uint64_t>(t) + i));
+      const double weight_decay = i % 2 == 0 ? 0.1 : 0.0;
+      tensors.push_back({.n = kSizes[i],
+                         .gradient = gradients.back().data(),
+                         .parameter = states[i].parameter.data(),
+                         .m = states[i].m.data(),
+                         .v = states[i].v.data(),
+                         .weight_decay = weight_decay});
+      ReferenceAdamWUpdate(step, weight_decay, ToDoubles(gradients.back()), expected[i]);
+    }
+    AdamWUpdate(tensors, step, options());
+  }
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    ExpectClose(states[i].parameter.doubles(), expected[i].parameter, 1e-6, "theta");
+    ExpectClose(states[i].m.doubles(), expected[i].m, 1e-6, "m");
+    ExpectClose(states[i].v.doubles(), expected[i].v, 1e-6, "v");
+    states[i].parameter.ExpectBandsWhole();
+    states[i].m.ExpectBandsWhole();
+    states[i].v.ExpectBandsWhole();
+  }
+}
+
+TEST_P(AdamWKernelTest, BitsDependOnNeitherThreadsNorNeighbours) {
+  constexpr std::int64_t kN = 40000, kFrom = 16384 + 5, kShort = 33;
+  State whole(kN), shared(kN), part(kN);
+  const std::vector<float> gradient = Draw<float>(kN, 9);
+  const auto tensor = [&](State& state, std::int64_t begin, std::int64_t n) -> AdamWTensor {
+    return {.n = n,
+            .gradient = gradient.data() + begin,
+            .parameter = state.parameter.data() + begin,
+            .m = state.m.data() + begin,
+            .v = state.v.data() + begin,
+            .weight_decay = 0.1};
+  };
+  const AdamWStep step = {.lr = 0.01};
+  const AdamWTensor all[] = {tensor(whole, 0, kN)}, again[] = {tensor(shared, 0, kN)};
+  const AdamWTensor some[] = {tensor(part, kFrom, kShort)};
+  AdamWUpdate(all, step, options());
+  AdamWUpdate(again, step, options(3));
+  AdamWUpdate(some, step, options());
+  EXPECT_TRUE(SameBits(whole.parameter, shared.parameter) && SameBits(whole.v, shared.v));
+  EXPECT_TRUE(SameBits(whole.parameter.values().subspan(kFrom, kShort),
+                       part.parameter.values().subspan(kFrom, kShort)));
+}
+
+TEST_P(AdamWKernelTest, TheGlobalNormIsTheReferenceOverAllTensorsAndThreads) {
+  std::vector<std::vector<float>> gradients;
+  std::vector<double> all;
+  for (const std::int64_t n : kSizes) {
+    gradients.push_back(Draw<float>(n, static_cast<std::uint64_t>(n)));
+    const std::vector<double> doubles = ToDoubles(gradients.back());
+    all.insert(all.end(), doubles.begin(), doubles.end());
+  }
+  std::vector<ConstVector> views;
+  for (const std::vector<float>& gradient : gradients) {
+    views.push_back({gradient.data(), static_cast<std::int64_t>(gradient.size())});
+  }
+  const double expected = ReferenceGlobalNorm(all);
+  const double found = GlobalNorm(views, options());
+  EXPECT_NEAR(found, expected, 1e-6 * expected);
+  EXPECT_EQ(found, GlobalNorm(views, options(3)));
+  EXPECT_EQ(GlobalNorm({}, options()), 0.0);
+}
+
+TEST_P(AdamWKernelTest, ANaNIsSeenInTheNorm) {
+  std::vector<float> gradient(5000, 1.0F);
+  gradient[4999] = std::numeric_limits<float>::quiet_NaN();
+  const ConstVector views[] = {{gradient.data(), 5000}};
+  EXPECT_TRUE(std::isnan(GlobalNorm(views, options())));
+}
+
+LONGRUN_FOR_EVERY_SIMD(AdamWKernelTest);
+
+// The first step of AdamW goes by lr against the gradient's sign, whatever its size.
+TEST(ReferenceAdamWTest, TheFirstStepIsTheLearningRate) {
+  ReferenceAdamWState state = {.parameter = {1.0, 1.0}, .m = {0.0, 0.0}, .v = {0.0, 0.0}};
+  ReferenceAdamWUpdate({.lr = 0.1, .eps = 0.0}, 0.5, std::vector<double>{1e-3, -7.0}, state);
+  testing::ExpectNear(state.parameter, std::vector<double>{0.95 - 0.1, 0.95 + 0.1}, 1e-12);
+}
+
+}  // namespace
+}  // namespace longrun

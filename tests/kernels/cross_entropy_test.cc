@@ -1,0 +1,156 @@
+// Cross-entropy beside the reference, and the reference beside central differences.
+#include "kernels/cross_entropy.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/reference/rows.h"
+#include "tests/kernels/fixture.h"
+#include "tests/kernels/rows.h"
+
+namespace longrun {
+namespace {
+
+using testing::Draw;
+using testing::ExpectClose;
+using testing::Guarded;
+using testing::SameBits;
+using testing::ToDoubles;
+
+constexpr std::int64_t kShapes[][2] = {{0, 4},  {1, 1},   {3, 2},   {5, 13},
+                                       {4, 32}, {9, 257}, {2, 5003}};
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// The first, the last, some between; each third is ignored.
+std::vector<std::int64_t> Targets(std::int64_t n_row, std::int64_t n_vocab) {
+  std::vector<std::int64_t> targets;
+  for (std::int64_t row = 0; row < n_row; ++row) {
+    targets.push_back(row % 3 == 2 ? kIgnoredTarget : (row * (n_vocab - 1)) % n_vocab);
+  }
+  return targets;
+}
+
+class CrossEntropyTest : public testing::SimdTest {
+ protected:
+  template <typename T>
+  void ExpectTheReference(double deviation) {
+    constexpr bool kBf16 = std::is_same_v<T, Bf16>;
+    for (const auto& [n_row, n_vocab] : kShapes) {
+      const std::vector<T> logits = Draw<T>(n_row * n_vocab, 1, deviation);
+      const std::vector<std::int64_t> targets = Targets(n_row, n_vocab);
+      const double weight = 0.125;
+      Guarded<T> in_place(logits), apart(n_row * n_vocab);
+      Guarded<float> nll(n_row), lse(n_row), nll_alone(n_row);
+      CrossEntropyCall call = {.n_row = n_row,
+                               .n_vocab = n_vocab,
+                               .logits = logits.data(),
+                               .targets = targets.data(),
+                               .nll = nll_alone.data()};
+      CrossEntropy(call, options());
+      call.d_logits = apart.data();
+      call.weight = weight;
+      CrossEntropy(call, options());
+      call.logits = in_place.data();
+      call.d_logits = in_place.data();
+      call.nll = nll.data();
+      call.lse = lse.data();
+      CrossEntropy(call, options());
+
+      const ReferenceLoss expected =
+          ReferenceCrossEntropy(n_vocab, ToDoubles(logits), targets, weight);
+      ExpectClose(nll.doubles(), expected.nll, 2e-6, "nll");
+      for (std::size_t row = 0; row < targets.size(); ++row) {
+        const double bound = 2e-6 * std::max(1.0, std::abs(expected.lse[row]));
+        EXPECT_NEAR(static_cast<double>(lse.values()[row]), expected.lse[row], bound);
+      }
+      if (n_vocab > 1) {  // of one word p - 1 is 0
+        ExpectClose(in_place.doubles(), expected.d_logits, kBf16 ? 4e-3 : 2e-6, "dz");
+      }
+      EXPECT_TRUE(SameBits(in_place, apart) && SameBits(nll, nll_alone));
+      in_place.ExpectBandsWhole();
+      apart.ExpectBandsWhole();
+      nll.ExpectBandsWhole();
+      lse.ExpectBandsWhole();
+    }
+  }
+};
+
+TEST_P(CrossEntropyTest, Fp32IsTheReferenceForEveryShape) { ExpectTheReference<float>(3.0); }
+TEST_P(CrossEntropyTest, Bf16IsTheReferenceForEveryShape) { ExpectTheReference<Bf16>(3.0); }
+TEST_P(CrossEntropyTest, HugeLogitsStayFinite) { ExpectTheReference<float>(1e4); }
+
+TEST_P(CrossEntropyTest, EqualLogitsHaveTheLogarithmOfTheirNumber) {
+  const std::vector<float> logits(1000, -5.0F);
+  const std::int64_t target = 999;
+  float nll = -1.0F;
+  Guarded<float> dz(1000);
+  CrossEntropy({.n_row = 1,
+                .n_vocab = 1000,
+                .logits = logits.data(),
+                .targets = &target,
+                .nll = &nll,
+                .d_logits = dz.data()},
+               options());
+  EXPECT_NEAR(static_cast<double>(nll), std::log(1000.0), 1e-6);
+  for (std::size_t v = 0; v < 999; ++v)
+    EXPECT_NEAR(static_cast<double>(dz.values()[v]), 1e-3, 1e-9);
+  EXPECT_NEAR(static_cast<double>(dz.values()[999]), -0.999, 1e-6);
+}
+
+TEST_P(CrossEntropyTest, AHiddenWordHasNoProbabilityAndANaNIsSeen) {
+  std::vector<float> logits = Draw<float>(3 * 21, 1);
+  logits[4] = static_cast<float>(-kInfinity);
+  logits[21 + 20] = std::numeric_limits<float>::quiet_NaN();
+  logits[42] = static_cast<float>(kInfinity);
+  const std::vector<std::int64_t> targets = {1, 1, 1};
+  Guarded<float> dz(3 * 21), nll(3);
+  CrossEntropy({.n_row = 3,
+                .n_vocab = 21,
+                .logits = logits.data(),
+                .targets = targets.data(),
+                .nll = nll.data(),
+                .d_logits = dz.data()},
+               options());
+  EXPECT_TRUE(std::isfinite(nll.values()[0]));
+  EXPECT_EQ(dz.values()[4], 0.0F);
+  EXPECT_TRUE(std::isnan(nll.values()[1]));
+  EXPECT_TRUE(std::isnan(dz.values()[21]));
+  EXPECT_FALSE(std::isfinite(nll.values()[2]));
+}
+
+TEST_P(CrossEntropyTest, BitsDependOnNeitherThreadsNorOtherRows) {
+  const std::vector<float> logits = Draw<float>(50 * 300, 1);
+  const std::vector<std::int64_t> targets = Targets(50, 300);
+  Guarded<float> dz(50 * 300), dz_3(50 * 300), dz_row(300), nll(50), nll_3(50), nll_row(1);
+  const auto run = [&](std::int64_t row, std::int64_t n_row, Guarded<float>& d, Guarded<float>& to,
+                       const KernelOptions& how) {
+    CrossEntropy({.n_row = n_row,
+                  .n_vocab = 300,
+                  .logits = logits.data() + row * 300,
+                  .targets = targets.data() + row,
+                  .nll = to.data(),
+                  .d_logits = d.data()},
+                 how);
+  };
+  run(0, 50, dz, nll, options());
+  run(0, 50, dz_3, nll_3, options(3));
+  run(31, 1, dz_row, nll_row, options());
+  EXPECT_TRUE(SameBits(dz, dz_3) && SameBits(nll, nll_3));
+  EXPECT_TRUE(SameBits(dz_row.values(), dz.values().subspan(31 * 300, 300)));
+}
+
+LONGRUN_FOR_EVERY_SIMD(CrossEntropyTest);
+
+TEST(ReferenceCrossEntropyTest, TheGradientMatchesCentralDifferences) {
+  std::vector<double> logits = Draw<double>(15, 1);
+  const std::vector<std::int64_t> targets = {4, kIgnoredTarget, 0};
+  const auto loss = [&] {
+    double sum = 0.0;
+    for (const double nll : ReferenceCrossEntropy(5, logits, targets, 1.0).nll) sum += 0.5 * nll;
+    return sum;
+  };
+  testing::ExpectNear(ReferenceCrossEntropy(5, logits, targets, 0.5).d_logits,
+                      testing::CentralDifferences(logits, loss), 1e-9);
+}
+
+}  // namespace
+}  // namespace longrun
