@@ -71,6 +71,7 @@ std::vector<ProvenanceLine> ProvenanceOf(const Json& started) {
                          .Add(TextOf(execution, "micro_batch"), "micro-batch ")
                          .Add(TextOf(paths, "attention"), "attention ")
                          .Add(TextOf(paths, "linear"), "matrices ")
+                         .Add(TextOf(paths, "operators"), "operators ")
                          .Add(TextOf(paths, "simd"), "instructions ")
                          .Text());
   add("host", Parts()

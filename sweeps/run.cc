@@ -151,10 +151,12 @@ Result<Run> Run::FromJson(const Json& json) {
 std::string Run::Key() const { return Sha256Hex(CanonicalJson(ToJson())); }
 
 Json Execution::ToJson() const {
-  return Json{{"device", {{"kind", device_kind}, {"name", device_name}}},
-              {"micro_batch", micro_batch},
-              {"paths", {{"attention", attention}, {"linear", linear}, {"simd", simd}}},
-              {"threads", threads}};
+  return Json{
+      {"device", {{"kind", device_kind}, {"name", device_name}}},
+      {"micro_batch", micro_batch},
+      {"paths",
+       {{"attention", attention}, {"linear", linear}, {"operators", operators}, {"simd", simd}}},
+      {"threads", threads}};
 }
 
 Result<Execution> Execution::FromJson(const Json& json) {
@@ -169,12 +171,19 @@ Result<Execution> Execution::FromJson(const Json& json) {
   RETURN_IF_ERROR(device_fields.Done());
   JsonFields path_fields(paths, "execution.paths");
   path_fields.String("attention", execution.attention).String("linear", execution.linear);
+  if (paths.contains("operators")) path_fields.String("operators", execution.operators);
   path_fields.String("simd", execution.simd);
   RETURN_IF_ERROR(path_fields.Done());
   if (execution.device_kind != "cpu" && execution.device_kind != "gpu") {
     return Status(
         Code::kInvalidArgument,
         Str("execution.device.kind: expected cpu or gpu, found \"", execution.device_kind, "\""));
+  }
+  constexpr std::string_view kOperators[] = {"", "aten", "longrun"};
+  if (std::ranges::find(kOperators, execution.operators) == std::end(kOperators)) {
+    return Status(Code::kInvalidArgument,
+                  Str("execution.paths.operators: expected longrun or aten, found \"",
+                      execution.operators, "\""));
   }
   if (execution.threads < 1 || execution.micro_batch < 1) {
     return Status(
@@ -183,6 +192,10 @@ Result<Execution> Execution::FromJson(const Json& json) {
             execution.threads, " and ", execution.micro_batch));
   }
   return execution;
+}
+
+std::string OperatorsFor(std::string_view device_kind) {
+  return device_kind == "cpu" ? "longrun" : "aten";
 }
 
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,

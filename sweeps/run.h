@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -57,13 +58,19 @@ struct Execution {
   std::int64_t micro_batch = 0;         // sequences in a forward-backward pass
   std::string attention = "reference";  // back-end: reference | torch | fused
   std::string linear = {};              // matrix path: "onednn/AuthenticAMD", "aten/cuda"
-  std::string simd;                     // default | avx2 | avx512
+  // What is neither a product nor attention: longrun (our kernels) | aten (LibTorch's operators).
+  std::string operators = "aten";
+  std::string simd;  // default | avx2 | avx512
 
-  // {"device":{"kind","name"},"micro_batch","paths":{"attention","linear","simd"},"threads"}
+  // {"device":{"kind","name"},"micro_batch","paths":{"attention","linear","operators","simd"},"threads"};
+  // read without "operators", from before there was a choice: aten
   Json ToJson() const;
   static Result<Execution> FromJson(const Json& json);
   bool operator==(const Execution&) const = default;
 };
+
+// Of a run that begins on such a device.
+std::string OperatorsFor(std::string_view device_kind);
 
 // The largest power of two of sequences, dividing a step, whose activations fit into memory_bytes
 // (a formula of shapes, never a timing; the formula stands in run.cc). At least 1.

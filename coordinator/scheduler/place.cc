@@ -183,6 +183,7 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
                   .micro_batch = AutoMicroBatch(run.run.model, run.run.train, slot.memory_bytes,
                                                 task.activation_checkpointing),
                   .linear = slot.linear,
+                  .operators = OperatorsFor(slot.kind),
                   .simd = slot.simd};
     step.changed_runs.insert(run.run_key);
   }

@@ -13,21 +13,28 @@
 #include <numbers>
 
 #include "base/str.h"
+#include "kernels/adamw.h"
 #include "model/net/gradient.h"
+#include "model/net/row_operators.h"
 
 namespace longrun {
 namespace {
 
 constexpr const char* kFirst = "exp_avg.";
 constexpr const char* kSecond = "exp_avg_sq.";
+// What the kernels take as one part, about.
+constexpr std::int64_t kPieceElements = 8192;
 
 }  // namespace
 
-AdamW::AdamW(const OptimizerConfig& config, const ParameterMap& parameters) : config_(config) {
+AdamW::AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
+             std::optional<Simd> kernels)
+    : config_(config), kernels_(kernels) {
   LR_CHECK(!parameters.empty());
   step_ = at::scalar_tensor(0.0, parameters.begin()->second.options().dtype(at::kFloat));
   groups_[0].weight_decay = config.weight_decay;
   for (const auto& [name, parameter] : parameters) {
+    LR_CHECK(!kernels_ || (parameter.is_cpu() && parameter.scalar_type() == at::kFloat));
     Group& group = groups_[parameter.dim() >= 2 ? 0 : 1];
     group.names.push_back(name);
     group.parameters.push_back(parameter);
@@ -47,6 +54,17 @@ double AdamW::ClipGradients() {
       gradients.push_back(gradient);
     }
   }
+  if (kernels_) {
+    std::vector<ConstVector> views;
+    views.reserve(gradients.size());
+    for (at::Tensor& gradient : gradients) {
+      gradient = gradient.contiguous();
+      views.push_back({.data = gradient.const_data_ptr<float>(), .n = gradient.numel()});
+    }
+    const double norm = GlobalNorm(views, RowOptions(*kernels_, kPieceElements));
+    clip_ = config_.grad_clip > 0.0 && norm > config_.grad_clip ? config_.grad_clip / norm : 1.0;
+    return norm;
+  }
   const std::vector<at::Tensor> norms = at::_foreach_norm(gradients);
   const double norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
   if (config_.grad_clip > 0.0 && norm > config_.grad_clip) {
@@ -59,6 +77,7 @@ void AdamW::Step(double lr) {
   const at::NoGradGuard no_grad;
   t_ += 1;
   step_.fill_(static_cast<double>(t_));
+  if (kernels_) return StepThroughKernel(lr);
   for (Group& group : groups_) {
     if (group.parameters.empty()) continue;
     std::vector<at::Tensor> gradients;
@@ -67,6 +86,33 @@ void AdamW::Step(double lr) {
                       lr, config_.beta1, config_.beta2, group.weight_decay, config_.eps,
                       /*amsgrad=*/false, /*maximize=*/false);
   }
+}
+
+void AdamW::StepThroughKernel(double lr) {
+  std::vector<at::Tensor> gradients;  // kept until the end
+  std::vector<AdamWTensor> tensors;
+  for (const Group& group : groups_) {
+    for (std::size_t i = 0; i < group.parameters.size(); ++i) {
+      const at::Tensor& parameter = group.parameters[i];
+      LR_CHECK(parameter.is_contiguous());
+      gradients.push_back(parameter.grad().contiguous());
+      tensors.push_back({.n = parameter.numel(),
+                         .gradient = gradients.back().const_data_ptr<float>(),
+                         .parameter = parameter.mutable_data_ptr<float>(),
+                         .m = group.exp_avg[i].mutable_data_ptr<float>(),
+                         .v = group.exp_avg_sq[i].mutable_data_ptr<float>(),
+                         .weight_decay = group.weight_decay});
+    }
+  }
+  AdamWUpdate(tensors,
+              {.lr = lr,
+               .beta1 = config_.beta1,
+               .beta2 = config_.beta2,
+               .eps = config_.eps,
+               .t = t_,
+               .clip = clip_},
+              RowOptions(*kernels_, kPieceElements));
+  clip_ = 1.0;
 }
 
 std::map<std::string, at::Tensor> AdamW::State() const {

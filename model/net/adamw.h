@@ -4,17 +4,20 @@
 //   m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
 //   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 //
-// carried out by LibTorch's fused operator, one call a group.
+// carried out by our kernel (kernels/adamw.h), all tensors in one pass, or by LibTorch's fused operator, one
+// call a group.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "kernels/simd.h"
 #include "model/config.h"
 #include "model/net/parameters.h"
 
@@ -22,11 +25,14 @@ namespace longrun {
 
 class AdamW {
  public:
-  // Moments start at 0, t at 0. The parameters are held, and changed by Step.
-  AdamW(const OptimizerConfig& config, const ParameterMap& parameters);
+  // Moments start at 0, t at 0. The parameters are held, and changed by Step; through the kernel with
+  // `kernels` (Compute::kernels): they must be fp32 on a CPU then.
+  AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
+        std::optional<Simd> kernels = {});
 
   // The global norm of the gradients (of all parameters together, before clipping); when
-  // config.grad_clip is positive and smaller, the gradients are scaled down to it.
+  // config.grad_clip is positive and smaller, the gradients are scaled down to it; the kernel does that
+  // in the next Step, and leaves them as they are.
   double ClipGradients();
   void Step(double lr);
 
@@ -42,10 +48,14 @@ class AdamW {
     double weight_decay = 0.0;
   };
 
+  void StepThroughKernel(double lr);
+
   OptimizerConfig config_;
   Group groups_[2];  // with weight decay, without
   at::Tensor step_;  // t as fp32, where the parameters are
   std::int64_t t_ = 0;
+  std::optional<Simd> kernels_;
+  double clip_ = 1.0;  // of the next Step, through the kernel
 };
 
 // The learning rate of step t = 1 .. n_steps: lr t / w for t <= w (w warm-up steps), then

@@ -6,7 +6,6 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
-#include <ATen/ops/cumsum.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/flip.h>
 #include <ATen/ops/linear.h>
@@ -15,7 +14,6 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/sin.h>
 #include <ATen/ops/softmax.h>
-#include <ATen/ops/softplus.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -27,6 +25,7 @@
 
 #include "base/str.h"
 #include "model/net/position_bias.h"
+#include "model/net/row_operators.h"
 
 namespace longrun {
 namespace {
@@ -344,14 +343,13 @@ void Attention::Show(const Call& call, const Prepared& prepared, AttentionBlock 
   (*call.observer)(block);
 }
 
-// What each token adds to the price, in the order of T: b_t is minus their sum up to t.
-at::Tensor Attention::GateSteps(const Call& call) const {
+// b_t = minus the sum up to t of what each token adds to the price.
+at::Tensor Attention::Cumulated(const Call& call) const {
   const KeyBiasGate& gate = *terms_.key_bias_gate;
   const at::Tensor h_BTH =
       at::linear(call.x_BTC, Learned(call.learned, gate.weight), Learned(call.learned, gate.bias))
           .to(compute_.dtype);
-  const bool turned_round = gate.gate == KeyBiasGate::Gate::kLogSigmoid;
-  return at::softplus(turned_round ? -h_BTH : h_BTH).transpose(1, 2);
+  return CumulatedGate(h_BTH, gate.gate == KeyBiasGate::Gate::kLogSigmoid, compute_);
 }
 
 // A key ahead is masked when causal, but a block reads a bias for it.
@@ -417,8 +415,8 @@ at::Tensor Attention::Kernel(const Call& call) {
   }
   if (terms_.key_bias_gate) {
     kernel.two_sided = terms_.key_bias_gate->two_sided;
-    const at::Tensor price_BHT = at::cumsum(GateSteps(call), 2, at::kDouble);  // -b
-    kernel.key_bias_BHT = kernel.two_sided ? -price_BHT : price_BHT;
+    const at::Tensor b_BHT = Cumulated(call);
+    kernel.key_bias_BHT = kernel.two_sided ? b_BHT : -b_BHT;
   }
   if (terms_.distance_bias) {
     const Prepared prepared = Prepare(call, n_positions);
@@ -437,7 +435,7 @@ at::Tensor Attention::Forward(const Call& given) {
     return FusedAttention(call, shape_.causal);
   }
   Prepared prepared = Prepare(call, n_positions);
-  if (terms_.key_bias_gate) prepared.cumulated_BHT = -at::cumsum(GateSteps(call), 2, at::kDouble);
+  if (terms_.key_bias_gate) prepared.cumulated_BHT = Cumulated(call);
   return AllBlocks(std::move(call), prepared);
 }
 
@@ -471,7 +469,7 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   cache.v_BHTD.narrow(2, begin, n).copy_(call.v_BHTD);
   Prepared prepared = Prepare(call, begin + n);
   if (terms_.key_bias_gate) {
-    at::Tensor added = -at::cumsum(GateSteps(call), 2, at::kDouble);
+    at::Tensor added = Cumulated(call);
     if (begin > 0) added = added + cache.cumulated_BHT.narrow(2, begin - 1, 1);
     cache.cumulated_BHT.narrow(2, begin, n).copy_(added);
     prepared.cumulated_BHT = cache.cumulated_BHT.narrow(2, 0, begin + n);

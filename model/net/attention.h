@@ -104,7 +104,7 @@ class Attention {
   void Turn(Call& call, std::int64_t begin, std::int64_t middle);
   at::Tensor Rotate(const at::Tensor& x_BHTD, std::int64_t begin);
   at::Tensor Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_middle, double sign) const;
-  at::Tensor GateSteps(const Call& call) const;
+  at::Tensor Cumulated(const Call& call) const;
   Prepared Prepare(const Call& call, std::int64_t n_key) const;
   at::Tensor WithPositions(const at::Tensor& scores_BHQK, const at::Tensor& q_BHQD,
                            const Call& call, const Prepared& prepared, std::int64_t q_begin,

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <torch/headeronly/version.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/cpu.h"
@@ -36,6 +37,13 @@ Status LoadCudaHalf() {
   return status;
 }
 
+// Of the instruction set that LibTorch takes, so that one name stands for both.
+std::optional<Simd> OwnKernels() {
+  const std::optional<Simd> simd = FindSimd(SimdPath());
+  const bool runs = simd && std::ranges::find(RunnableSimds(), *simd) != RunnableSimds().end();
+  return runs ? simd : std::nullopt;
+}
+
 }  // namespace
 
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision) {
@@ -50,6 +58,7 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
   }
   if (device == "cpu") {
     compute.path = FasterMatrixPath(IdentifyCpu().vendor, SimdPath());
+    if (compute.dtype == c10::ScalarType::Float) compute.kernels = OwnKernels();
     return compute;
   }
   int index = 0;
@@ -96,5 +105,7 @@ std::string LinearName(const Compute& compute) {
   return compute.device.is_cuda() ? "aten/cuda"
                                   : MatrixPathName(compute.path, IdentifyCpu().vendor);
 }
+
+std::string OperatorsName(const Compute& compute) { return compute.kernels ? "longrun" : "aten"; }
 
 }  // namespace longrun

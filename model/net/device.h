@@ -7,10 +7,12 @@
 #include <c10/core/ScalarType.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/status.h"
+#include "kernels/simd.h"
 #include "model/matrix_path.h"
 
 namespace longrun {
@@ -20,10 +22,13 @@ struct Compute {
   c10::ScalarType dtype = c10::ScalarType::Float;    // of weights and results: Float or Double
   c10::ScalarType product = c10::ScalarType::Float;  // of matrix products: dtype, or BFloat16
   MatrixPath path = MatrixPath::kAten;               // of a CPU's fp32 products
+  // Between products and attention, and for the optimiser: our kernels of this instruction set
+  // (row_operators.h); nothing: LibTorch's operators. They are for a CPU, and not for fp64.
+  std::optional<Simd> kernels = {};
 };
 
-// "fp32", "fp64", "bf16" on "cpu", "cuda" or "cuda:1"; on a CPU with the faster matrix path. The CUDA half of LibTorch is loaded at the
-// first demand for a GPU: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
+// "fp32", "fp64", "bf16" on "cpu", "cuda" or "cuda:1"; on a CPU with the faster matrix path and with our
+// kernels. The CUDA half of LibTorch is loaded at the first demand for a GPU: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
 
 // Fixed once at the start of a process: threads of a product, no TF32, and algorithms that give the
@@ -37,5 +42,7 @@ std::string CudaVersion();   // "13.0", of the CUDA half once it is loaded; "" b
 // "avx512") and its matrix products, which follow the CPU's vendor too ("onednn/AuthenticAMD").
 std::string SimdPath();
 std::string LinearName(const Compute& compute);  // "aten/cuda" on a GPU
+std::string OperatorsName(
+    const Compute& compute);  // "longrun": our kernels; "aten": LibTorch's operators
 
 }  // namespace longrun

@@ -11,7 +11,9 @@
 
 #include <algorithm>
 
+#include "kernels/cross_entropy.h"
 #include "model/net/linear.h"
+#include "model/net/row_operators.h"
 
 namespace longrun {
 namespace {
@@ -27,12 +29,42 @@ Head ForProduct(const Head& head, const Compute& compute) {
   return {.weight_VC = head.weight_VC.to(compute.product), .bias_V = head.bias_V};
 }
 
+at::Tensor ProductOf(const at::Tensor& hidden_NC, const Head& head, const Compute& compute) {
+  return MatrixProduct(hidden_NC.to(compute.product), head.weight_VC.to(compute.product).t(),
+                       compute.path);
+}
+
+// The nll of a chunk, written into `nll_N`; with `gradient`, the logits become weight (softmax - onehot).
+// They are read in the product's type where nothing is added to them.
+at::Tensor ChunkLoss(const at::Tensor& hidden_NC, const Head& head, const at::Tensor& targets_N,
+                     double weight, bool gradient, const Compute& compute,
+                     const at::Tensor& nll_N) {
+  at::Tensor z = head.bias_V.defined() ? HeadLogits(hidden_NC, head, compute)
+                                       : ProductOf(hidden_NC, head, compute);
+  z = z.contiguous();
+  const at::Tensor targets = targets_N.contiguous();
+  const auto loss = [&](auto* logits) {
+    CrossEntropy({.n_row = z.size(0),
+                  .n_vocab = z.size(1),
+                  .logits = logits,
+                  .targets = targets.const_data_ptr<std::int64_t>(),
+                  .nll = nll_N.mutable_data_ptr<float>(),
+                  .d_logits = gradient ? Elements(logits) : Elements(),
+                  .weight = weight},
+                 RowOptions(*compute.kernels, z.size(1)));
+  };
+  if (z.scalar_type() == at::kBFloat16) {
+    loss(reinterpret_cast<Bf16*>(z.mutable_data_ptr<at::BFloat16>()));
+  } else {
+    loss(z.mutable_data_ptr<float>());
+  }
+  return z;
+}
+
 }  // namespace
 
 at::Tensor HeadLogits(const at::Tensor& hidden_NC, const Head& head, const Compute& compute) {
-  const at::Tensor z = MatrixProduct(hidden_NC.to(compute.product),
-                                     head.weight_VC.to(compute.product).t(), compute.path)
-                           .to(compute.dtype);
+  const at::Tensor z = ProductOf(hidden_NC, head, compute).to(compute.dtype);
   return head.bias_V.defined() ? z + head.bias_V : z;
 }
 
@@ -45,6 +77,11 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Ten
   const std::int64_t chunk = ChunkRows(head.weight_VC.size(0));
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
+    if (compute.kernels) {
+      ChunkLoss(hidden_NC.narrow(0, begin, n), head, targets_N.narrow(0, begin, n), 1.0, false,
+                compute, nll_N.narrow(0, begin, n));
+      continue;
+    }
     const at::Tensor z = HeadLogits(hidden_NC.narrow(0, begin, n), head, compute);
     const at::Tensor target = targets_N.narrow(0, begin, n).unsqueeze(1);
     nll_N.narrow(0, begin, n).copy_(at::logsumexp(z, 1) - z.gather(1, target).squeeze(1));
@@ -64,13 +101,20 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     const at::Tensor hidden = hidden_NC.narrow(0, begin, n).to(compute.product);
-    const at::Tensor z = HeadLogits(hidden, head, compute);
-    const at::Tensor target = targets_N.narrow(0, begin, n).unsqueeze(1);
-    const at::Tensor lse = at::logsumexp(z, 1, true);
-    result.nll_N.narrow(0, begin, n).copy_((lse - z.gather(1, target)).squeeze(1));
-    at::Tensor dz = z.sub_(lse).exp_();
-    dz.scatter_add_(1, target, at::full({n, 1}, -1.0, dz.options()));
-    dz = dz.mul_(weight);
+    const at::Tensor targets = targets_N.narrow(0, begin, n);
+    const at::Tensor nll = result.nll_N.narrow(0, begin, n);
+    at::Tensor dz;
+    if (compute.kernels) {
+      dz = ChunkLoss(hidden, head, targets, weight, true, compute, nll);
+    } else {
+      const at::Tensor z = HeadLogits(hidden, head, compute);
+      const at::Tensor target = targets.unsqueeze(1);
+      const at::Tensor lse = at::logsumexp(z, 1, true);
+      nll.copy_((lse - z.gather(1, target)).squeeze(1));
+      dz = z.sub_(lse).exp_();
+      dz.scatter_add_(1, target, at::full({n, 1}, -1.0, dz.options()));
+      dz = dz.mul_(weight);
+    }
     if (head.bias_V.defined()) head_gradient.bias_V.add_(dz.sum(0));
     dz = dz.to(compute.product);
     result.hidden_NC.narrow(0, begin, n).copy_(MatrixProduct(dz, head.weight_VC, compute.path));

@@ -6,13 +6,6 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/layer_norm.h>
-#include <ATen/ops/relu.h>
-#include <ATen/ops/rms_norm.h>
-#include <ATen/ops/sigmoid.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/tanh.h>
 
 #include <algorithm>
 #include <span>
@@ -23,20 +16,6 @@
 #include "model/net/recompute.h"
 
 namespace longrun {
-namespace {
-
-at::Tensor Activate(const std::string& name, const at::Tensor& h) {
-  if (name == "gelu_new") return at::gelu(h, "tanh");
-  if (name == "gelu") return at::gelu(h, "none");
-  if (name == "relu") return at::relu(h);
-  if (name == "silu") return at::silu(h);
-  if (name == "tanh") return at::tanh(h);
-  LR_CHECK(name == "quick_gelu");
-  return h * at::sigmoid(h * 1.702);
-}
-
-}  // namespace
-
 Transformer::Transformer(const NetConfig& config, TermSpec terms, Attention attention,
                          std::optional<Attention> full_attention, const Compute& compute)
     : config_(config),
@@ -224,16 +203,15 @@ at::Tensor Transformer::Linear(const at::Tensor& x, const Weights& product) cons
   return y.view(shape);
 }
 
-at::Tensor Transformer::Norm(const at::Tensor& x, const Weights& norm) const {
-  const double epsilon = config_.model.layer_norm_epsilon;
-  if (config_.model.body.norm == "rms_norm") {
-    return at::rms_norm(x, x.size(-1), norm.weight, epsilon);
-  }
-  return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, epsilon);
+NormWeights Transformer::Of(const Weights& norm) const {
+  return {.weight_C = norm.weight,
+          .bias_C = norm.bias,
+          .centred = config_.model.body.norm != "rms_norm",
+          .epsilon = config_.model.layer_norm_epsilon};
 }
 
 at::Tensor Transformer::FinalNorm(const at::Tensor& x) const {
-  return final_norm_.weight.defined() ? Norm(x, final_norm_) : x;
+  return final_norm_.weight.defined() ? Norm(x, Of(final_norm_), compute_.dtype, compute_) : x;
 }
 
 // q, k, v as (B, H, T, D), k and v of as many heads as they have.
@@ -284,26 +262,45 @@ at::Tensor Transformer::AttentionPart(const Layer& layer, const at::Tensor& norm
 
 at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const {
   const std::string& activation = config_.model.activation;
-  const at::Tensor up = Linear(normed_BTC, layer.mlp_up);
-  if (!layer.mlp_gate.weight.defined()) return Linear(Activate(activation, up), layer.mlp_down);
-  return Linear(Activate(activation, Linear(normed_BTC, layer.mlp_gate)) * up, layer.mlp_down);
+  if (layer.mlp_gate.weight.defined()) {
+    const at::Tensor gate = Linear(normed_BTC, layer.mlp_gate);
+    const at::Tensor up = Linear(normed_BTC, layer.mlp_up);
+    return Linear(ActivateGate(activation, gate, up, compute_), layer.mlp_down);
+  }
+  if (!ActivateTakesBias(activation, compute_)) {
+    const at::Tensor up = Linear(normed_BTC, layer.mlp_up);
+    return Linear(Activate(activation, up, {}, compute_), layer.mlp_down);
+  }
+  const at::Tensor up = Linear(normed_BTC, {.weight = layer.mlp_up.weight, .bias = {}});
+  return Linear(Activate(activation, up, layer.mlp_up.bias, compute_), layer.mlp_down);
+}
+
+// The type of a norm that only one product reads: rounded to the product's type at once. Of several
+// readers the gradients are added up before rounding.
+c10::ScalarType Transformer::TypeFor(bool one_product) const {
+  return one_product ? compute_.product : compute_.dtype;
 }
 
 at::Tensor Transformer::Block(const Layer& layer, const at::Tensor& x_BTC, const Tensors& shared,
                               AttentionCache* cache, const AttentionObserver* observer) {
-  const at::Tensor normed_BTC = Norm(x_BTC, layer.norm_1);
-  const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, shared, cache, observer);
-  if (config_.model.body.block == "sequential") {
-    const at::Tensor between_BTC = x_BTC + attended_BTC;
-    return between_BTC + MlpPart(layer, Norm(between_BTC, layer.norm_2));
-  }
+  const bool sequential = config_.model.body.block == "sequential";
   const bool one_norm = !layer.norm_2.weight.defined();
-  return x_BTC + attended_BTC + MlpPart(layer, one_norm ? normed_BTC : Norm(x_BTC, layer.norm_2));
+  const bool attention_alone =
+      layer.qkv.weight.defined() && !has_gate() && (sequential || !one_norm);
+  const at::Tensor normed_BTC = Norm(x_BTC, Of(layer.norm_1), TypeFor(attention_alone), compute_);
+  const at::Tensor attended_BTC = AttentionPart(layer, normed_BTC, shared, cache, observer);
+  const c10::ScalarType mlp_type = TypeFor(!layer.mlp_gate.weight.defined());
+  if (sequential) {
+    const AddedNorm between = AddNorm(x_BTC, attended_BTC, Of(layer.norm_2), mlp_type, compute_);
+    return between.sum + MlpPart(layer, between.normed);
+  }
+  return x_BTC + attended_BTC +
+         MlpPart(layer, one_norm ? normed_BTC : Norm(x_BTC, Of(layer.norm_2), mlp_type, compute_));
 }
 
 at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {
   ProjectLearned();
-  at::Tensor x_BTC = at::embedding(wte_VC_, ids_BT, config_.padding_id);
+  at::Tensor x_BTC = Embed(wte_VC_, ids_BT, config_.padding_id, compute_);
   if (terms_.input_add) {
     if (terms_.input_add->multiplier != 1.0) x_BTC = x_BTC * terms_.input_add->multiplier;
     x_BTC = x_BTC + InputAddition(begin, ids_BT.size(1));

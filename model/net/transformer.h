@@ -29,6 +29,7 @@
 #include "model/net/device.h"
 #include "model/net/head.h"
 #include "model/net/parameters.h"
+#include "model/net/row_operators.h"
 
 namespace longrun {
 
@@ -103,7 +104,8 @@ class Transformer {
                            AttentionCache* cache, const AttentionObserver* observer);
   at::Tensor MlpPart(const Layer& layer, const at::Tensor& normed_BTC) const;
   at::Tensor Linear(const at::Tensor& x, const Weights& product) const;
-  at::Tensor Norm(const at::Tensor& x, const Weights& norm) const;
+  NormWeights Of(const Weights& norm) const;
+  c10::ScalarType TypeFor(bool one_product) const;
   at::Tensor FinalNorm(const at::Tensor& x) const;
 
   NetConfig config_;

@@ -111,6 +111,7 @@ TEST(ExecutionTest, ReadsBackWhatItWrote) {
                                .micro_batch = 16,
                                .attention = "torch",
                                .linear = "aten/cuda",
+                               .operators = "longrun",
                                .simd = "avx2"};
   const Result<Execution> read = Execution::FromJson(execution.ToJson());
   ASSERT_TRUE(read.ok()) << read.status().message();
@@ -121,6 +122,21 @@ TEST(ExecutionTest, ReadsBackWhatItWrote) {
   json = execution.ToJson();
   json["device"]["kind"] = "tpu";
   EXPECT_FALSE(Execution::FromJson(json).ok());
+  json = execution.ToJson();
+  json["paths"]["operators"] = "mkl";
+  EXPECT_FALSE(Execution::FromJson(json).ok());
+}
+
+// A run that began before there was a choice goes on with LibTorch's operators.
+TEST(ExecutionTest, ARecordWithoutOperatorsIsOfLibTorchs) {
+  Execution execution;
+  execution.micro_batch = 1;
+  execution.operators = "longrun";
+  Json json = execution.ToJson();
+  json["paths"].erase("operators");
+  const Result<Execution> read = Execution::FromJson(json);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->operators, "aten");
 }
 
 TEST(CostTest, MemoryFollowsItsFormula) {

@@ -190,6 +190,7 @@ Json DescribeMachine(const TaskFile& task, const Machine& machine) {
   described["attention"] = task.execution.attention;
   described["simd"] = machine.simd;
   described["linear"] = machine.linear;
+  described["operators"] = machine.operators;
   return described;
 }
 

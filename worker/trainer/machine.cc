@@ -30,6 +30,9 @@ Status Honour(const Execution& wanted, const Machine& machine) {
   if (!wanted.linear.empty() && wanted.linear != machine.linear) {
     return Differs("matrix path", wanted.linear, machine.linear);
   }
+  if (!wanted.operators.empty() && wanted.operators != machine.operators) {
+    return Differs("operators", wanted.operators, machine.operators);
+  }
   if (machine.device_kind == "cpu" && !wanted.simd.empty() && wanted.simd != machine.simd) {
     return Differs("instruction set", wanted.simd, machine.simd);
   }
@@ -43,6 +46,12 @@ std::string DecideLinear(const std::string& wanted, Compute& compute) {
     if (const std::optional<MatrixPath> path = FindMatrixPath(wanted, vendor)) compute.path = *path;
   }
   return LinearName(compute);
+}
+
+// The same of what is neither a product nor attention: LibTorch's operators are everywhere.
+std::string DecideOperators(const std::string& wanted, Compute& compute) {
+  if (wanted == "aten") compute.kernels.reset();
+  return OperatorsName(compute);
 }
 
 }  // namespace
@@ -73,6 +82,7 @@ Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) 
     machine.memory_bytes = PhysicalMemoryBytes();
   }
   machine.linear = DecideLinear(task.execution.linear, machine.compute);
+  machine.operators = DecideOperators(task.execution.operators, machine.compute);
   FixNumerics(task.execution.threads, machine.compute.device, task.execution.attention == "torch");
   RETURN_IF_ERROR(Honour(task.execution, machine));
   return machine;
@@ -83,6 +93,7 @@ Execution Completed(Execution execution, const Machine& machine) {
     execution.device_name = machine.device_name;
   }
   if (execution.linear.empty()) execution.linear = machine.linear;
+  if (execution.operators.empty()) execution.operators = machine.operators;
   if (execution.simd.empty()) execution.simd = machine.simd;
   return execution;
 }

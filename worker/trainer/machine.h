@@ -20,6 +20,7 @@ struct Machine {
   std::int64_t memory_bytes = 0;
   std::string simd;
   std::string linear;
+  std::string operators;
 
   Json ToJson() const;  // {"kind","name","memory_bytes"}
 };

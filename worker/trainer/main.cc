@@ -114,6 +114,11 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
       ->capture_default_str();
   sub->add_option("--matrix", options.matrix, "fp32 products of a CPU; default: the faster")
       ->check(CLI::IsMember({"aten", "onednn"}));
+  sub->add_option(
+         "--operators", options.operators,
+         "what is neither a product nor attention: longrun (our kernels) or aten (LibTorch's "
+         "operators); default: longrun on a CPU")
+      ->check(CLI::IsMember({"longrun", "aten"}));
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));

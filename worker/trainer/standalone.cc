@@ -196,6 +196,7 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind) {
   if (!options.matrix.empty()) {
     task.execution.linear = Str(options.matrix, "/", IdentifyCpu().vendor);
   }
+  task.execution.operators = options.operators;
   task.activation_checkpointing = options.activation_checkpointing;
   if (options.micro_batch == 0) {
     task.execution.micro_batch = AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes,

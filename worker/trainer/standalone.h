@@ -28,6 +28,7 @@ struct StandaloneOptions {
   std::string device = "cpu";             // cpu | gpu
   std::string attention = "reference";    // reference | torch | fused
   std::string matrix;                     // of a CPU: aten | onednn; "": the faster
+  std::string operators;                  // longrun | aten; "": longrun on a CPU
   std::int64_t threads = 1;
   std::int64_t micro_batch = 0;  // 0: by the memory formula, for 4 GiB
   std::int64_t checkpoint_every_ms = 600'000;

@@ -56,7 +56,7 @@ class Trainer {
         split_(split),
         order_(order),
         net_(std::move(net)),
-        optimizer_(run_.train.optimizer, net_.parameters()),
+        optimizer_(run_.train.optimizer, net_.parameters(), net_.compute().kernels),
         initial_weights_(std::move(initial_weights)) {}
 
   Status Restore(const LoadedCheckpoint& checkpoint);

@@ -488,6 +488,31 @@ TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {
   EXPECT_EQ(Exec({"task", At("out/task.json")}), 78);
 }
 
+TEST_F(TrainerTest, ATaskKeepsTheOperatorsThatItBeganWith) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("ours")), 0) << Stderr();
+  ASSERT_EQ(Exec(TrainArguments("aten", {"--operators", "aten"})), 0) << Stderr();
+  const auto operators = [&](const char* output) {
+    return Journal(output)[1].body["execution"]["paths"]["operators"];
+  };
+  EXPECT_EQ(operators("ours"), "longrun");
+  EXPECT_EQ(operators("aten"), "aten");
+  const std::vector<double> ours = Series("ours", "loss"), aten = Series("aten", "loss");
+  ASSERT_EQ(ours.size(), aten.size());
+  for (std::size_t i = 0; i < ours.size(); ++i) EXPECT_NEAR(ours[i], aten[i], 1e-4) << i;
+
+  // A task from before there was a choice.
+  Json task = ParseJson(Bytes(At("aten"), "task.json")).value();
+  task["paths"].erase("operators");
+  task["attempt_dir"] = At("old");
+  ASSERT_TRUE(MakeFolders(At("old")).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("old/task.json"), CanonicalJson(task)).ok());
+  ASSERT_EQ(Exec({"task", At("old/task.json")}), 0) << Stderr();
+  EXPECT_EQ(operators("old"), "aten");
+  EXPECT_TRUE(Bytes(StepFolder("old", "20"), "model.safetensors") ==
+              Bytes(StepFolder("aten", "20"), "model.safetensors"));
+}
+
 TEST_F(TrainerTest, ActivationCheckpointingGivesTheSameBytes) {
   WriteRun(RunJson("cable"));
   ASSERT_EQ(Exec(TrainArguments("kept")), 0) << Stderr();

@@ -1,0 +1,390 @@
+#include "model/net/row_operators.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cumsum.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/rms_norm.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/softplus.h>
+#include <ATen/ops/tanh.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "kernels/activation.h"
+#include "kernels/embedding.h"
+#include "kernels/key_bias.h"
+#include "kernels/norm.h"
+
+namespace longrun {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Elements below which a second thread is not worth waking: LibTorch's own number.
+constexpr std::int64_t kPartElements = 32768;
+
+ConstElements Read(const at::Tensor& x) {
+  if (x.scalar_type() == at::kBFloat16) {
+    return reinterpret_cast<const Bf16*>(x.const_data_ptr<at::BFloat16>());
+  }
+  return x.const_data_ptr<float>();
+}
+Elements Write(const at::Tensor& x) {
+  if (x.scalar_type() == at::kBFloat16) {
+    return reinterpret_cast<Bf16*>(x.mutable_data_ptr<at::BFloat16>());
+  }
+  return x.mutable_data_ptr<float>();
+}
+const float* Floats(const at::Tensor& x) {
+  return x.defined() ? x.const_data_ptr<float>() : nullptr;
+}
+float* Floats(at::Tensor& x) { return x.defined() ? x.mutable_data_ptr<float>() : nullptr; }
+
+// An undefined tensor is no argument that a function of autograd takes.
+std::optional<at::Tensor> Optional(const at::Tensor& x) {
+  return x.defined() ? std::optional(x) : std::nullopt;
+}
+at::Tensor Given(const std::optional<at::Tensor>& x) { return x ? x->contiguous() : at::Tensor(); }
+
+bool IsFp32(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
+bool IsFp32OrBf16(const at::Tensor& x) {
+  return IsFp32(x) || (x.is_cpu() && x.scalar_type() == at::kBFloat16);
+}
+
+Simd SavedSimd(const AutogradContext& context) {
+  return static_cast<Simd>(context.saved_data.at("simd").toInt());
+}
+
+std::int64_t Rows(const at::Tensor& x) { return x.numel() / std::max<std::int64_t>(1, x.size(-1)); }
+
+NormShape ShapeOf(const at::Tensor& x, bool centred, double epsilon) {
+  return {.n_row = Rows(x), .n_channel = x.size(-1), .centred = centred, .epsilon = epsilon};
+}
+
+class NormFunction : public torch::autograd::Function<NormFunction> {
+ public:
+  // {y}, or {s, y} with an addend.
+  static variable_list forward(AutogradContext* context, const at::Tensor& given,
+                               const std::optional<at::Tensor>& addend, const at::Tensor& weight,
+                               const std::optional<at::Tensor>& bias, bool centred, double epsilon,
+                               c10::ScalarType type, Simd simd) {
+    const at::Tensor x = given.contiguous(), a = Given(addend), b = Given(bias);
+    const at::Tensor gamma = weight.contiguous();
+    const NormShape shape = ShapeOf(x, centred, epsilon);
+    at::Tensor sum = a.defined() ? at::empty_like(x) : at::Tensor();
+    const at::Tensor y = at::empty_like(x, x.options().dtype(type));
+    at::Tensor mean = centred ? at::empty({shape.n_row}, x.options()) : at::Tensor();
+    at::Tensor rstd = at::empty({shape.n_row}, x.options());
+    NormForward({.shape = shape,
+                 .x = Floats(x),
+                 .addend = a.defined() ? Read(a) : ConstElements(),
+                 .gamma = Floats(gamma),
+                 .beta = Floats(b),
+                 .sum = Floats(sum),
+                 .y = Write(y),
+                 .mean = Floats(mean),
+                 .rstd = Floats(rstd)},
+                RowOptions(simd, shape.n_channel));
+    context->set_materialize_grads(false);
+    context->save_for_backward({a.defined() ? sum : x, gamma, mean, rstd});
+    context->saved_data["epsilon"] = epsilon;
+    context->saved_data["adds"] = a.defined();
+    context->saved_data["bf16_addend"] = a.defined() && a.scalar_type() == at::kBFloat16;
+    context->saved_data["biased"] = b.defined();
+    context->saved_data["simd"] = static_cast<std::int64_t>(simd);
+    if (a.defined()) return {sum, y};
+    return {y};
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &sum = saved[0], &gamma = saved[1], &mean = saved[2], &rstd = saved[3];
+    const bool adds = context->saved_data["adds"].toBool();
+    const bool bf16_addend = context->saved_data["bf16_addend"].toBool();
+    variable_list result(8);  // the last four arguments have no gradient
+    const at::Tensor d_sum = adds ? gradients[0] : at::Tensor();
+    const at::Tensor dy = gradients[adds ? 1 : 0];
+    if (!dy.defined()) {
+      result[0] = d_sum;
+      if (d_sum.defined()) result[1] = bf16_addend ? d_sum.to(at::kBFloat16) : d_sum;
+      return result;
+    }
+    const NormShape shape = ShapeOf(sum, mean.defined(), context->saved_data["epsilon"].toDouble());
+    // Counted among the tensors that were given.
+    const bool of_weights = context->needs_input_grad(adds ? 2 : 1);
+    const bool biased = context->saved_data["biased"].toBool();
+    at::Tensor dx = at::empty_like(sum);
+    const at::Tensor da =
+        bf16_addend ? at::empty_like(sum, sum.options().dtype(at::kBFloat16)) : at::Tensor();
+    at::Tensor d_gamma = of_weights ? at::empty_like(gamma) : at::Tensor();
+    at::Tensor d_beta = of_weights && biased ? at::empty_like(gamma) : at::Tensor();
+    const at::Tensor dy_dense = dy.contiguous();
+    const at::Tensor d_sum_dense = d_sum.defined() ? d_sum.contiguous() : d_sum;
+    NormBackward({.shape = shape,
+                  .dy = Read(dy_dense),
+                  .sum = Floats(sum),
+                  .gamma = Floats(gamma),
+                  .mean = Floats(mean),
+                  .rstd = Floats(rstd),
+                  .d_sum = Floats(d_sum_dense),
+                  .dx = Floats(dx),
+                  .d_addend = bf16_addend ? Write(da).as<Bf16>() : nullptr,
+                  .d_gamma = Floats(d_gamma),
+                  .d_beta = Floats(d_beta)},
+                 RowOptions(SavedSimd(*context), shape.n_channel));
+    result[0] = dx;
+    if (adds) result[1] = bf16_addend ? da : dx;
+    result[2] = d_gamma;
+    if (biased) result[3] = d_beta;
+    return result;
+  }
+};
+
+bool TakesKernel(const at::Tensor& x, const NormWeights& norm, const Compute& compute) {
+  return compute.kernels && IsFp32(x) && IsFp32(norm.weight_C);
+}
+
+ActivationShape ShapeOf(const at::Tensor& h, Activation activation) {
+  return {.n_row = Rows(h), .n_channel = h.size(-1), .activation = activation};
+}
+
+class ActivationFunction : public torch::autograd::Function<ActivationFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& given,
+                            const std::optional<at::Tensor>& bias, Activation activation,
+                            Simd simd) {
+    const at::Tensor h = given.contiguous(), b = Given(bias);
+    const at::Tensor y = at::empty_like(h);
+    ActivationForward(
+        {.shape = ShapeOf(h, activation), .h = Read(h), .bias = Floats(b), .y = Write(y)},
+        RowOptions(simd, h.size(-1)));
+    context->save_for_backward({h, b});
+    context->saved_data["activation"] = static_cast<std::int64_t>(activation);
+    context->saved_data["simd"] = static_cast<std::int64_t>(simd);
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &h = saved[0], &b = saved[1];
+    const at::Tensor dy = gradients[0].contiguous();
+    const auto activation = static_cast<Activation>(context->saved_data["activation"].toInt());
+    const at::Tensor dh = at::empty_like(h);
+    at::Tensor db = b.defined() ? at::empty_like(b) : at::Tensor();
+    ActivationBackward({.shape = ShapeOf(h, activation),
+                        .h = Read(h),
+                        .bias = Floats(b),
+                        .dy = Read(dy),
+                        .dh = Write(dh),
+                        .d_bias = Floats(db)},
+                       RowOptions(SavedSimd(*context), h.size(-1)));
+    return {dh, db, {}, {}};
+  }
+};
+
+class GateFunction : public torch::autograd::Function<GateFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& given_gate,
+                            const at::Tensor& given_up, Activation activation, Simd simd) {
+    const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
+    const at::Tensor y = at::empty_like(gate);
+    GatedForward(
+        {.shape = ShapeOf(gate, activation), .gate = Read(gate), .up = Read(up), .y = Write(y)},
+        RowOptions(simd, gate.size(-1)));
+    context->save_for_backward({gate, up});
+    context->saved_data["activation"] = static_cast<std::int64_t>(activation);
+    context->saved_data["simd"] = static_cast<std::int64_t>(simd);
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &gate = saved[0], &up = saved[1];
+    const at::Tensor dy = gradients[0].contiguous();
+    const auto activation = static_cast<Activation>(context->saved_data["activation"].toInt());
+    const at::Tensor d_gate = at::empty_like(gate), d_up = at::empty_like(up);
+    GatedBackward({.shape = ShapeOf(gate, activation),
+                   .gate = Read(gate),
+                   .up = Read(up),
+                   .dy = Read(dy),
+                   .d_gate = Write(d_gate),
+                   .d_up = Write(d_up)},
+                  RowOptions(SavedSimd(*context), gate.size(-1)));
+    return {d_gate, d_up, {}, {}};
+  }
+};
+
+// The kernels' activation of this name, where they carry it out.
+std::optional<Activation> KernelActivation(const std::string& name, const Compute& compute) {
+  return compute.kernels ? FindActivation(name) : std::nullopt;
+}
+
+at::Tensor AtenActivation(const std::string& name, const at::Tensor& h) {
+  if (name == "gelu_new") return at::gelu(h, "tanh");
+  if (name == "gelu") return at::gelu(h, "none");
+  if (name == "relu") return at::relu(h);
+  if (name == "silu") return at::silu(h);
+  if (name == "tanh") return at::tanh(h);
+  LR_CHECK(name == "quick_gelu");
+  return h * at::sigmoid(h * 1.702);
+}
+
+class EmbedFunction : public torch::autograd::Function<EmbedFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& weight_VC,
+                            const at::Tensor& ids, std::int64_t padding_id, Simd simd) {
+    context->save_for_backward({weight_VC, ids.contiguous()});
+    context->saved_data["padding_id"] = padding_id;
+    context->saved_data["simd"] = static_cast<std::int64_t>(simd);
+    return at::embedding(weight_VC, ids, padding_id);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &weight_VC = saved[0], &ids = saved[1];
+    const at::Tensor dy = gradients[0].contiguous();
+    at::Tensor sum_VC = weight_VC.is_leaf() ? weight_VC.grad() : at::Tensor();
+    const bool in_place = sum_VC.defined() && IsFp32(sum_VC) && sum_VC.is_contiguous();
+    if (!in_place) sum_VC = at::zeros_like(weight_VC, at::MemoryFormat::Contiguous);
+    EmbeddingGradient(
+        {.n_channel = weight_VC.size(1),
+         .n_vocab = weight_VC.size(0),
+         .ids = {ids.const_data_ptr<std::int64_t>(), static_cast<std::size_t>(ids.numel())},
+         .dy = Floats(std::as_const(dy)),
+         .d_weight = Floats(sum_VC),
+         .padding_id = context->saved_data["padding_id"].toInt()},
+        RowOptions(SavedSimd(*context), weight_VC.size(1)));
+    return {in_place ? at::Tensor() : sum_VC, {}, {}, {}};
+  }
+};
+
+class GateSumFunction : public torch::autograd::Function<GateSumFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& given, bool log_sigmoid,
+                            Simd simd) {
+    const at::Tensor h_BTH = given.contiguous();
+    const KeyBiasShape shape = ShapeOf(h_BTH, log_sigmoid);
+    const at::Tensor r_BHT =
+        at::empty({shape.batch, shape.n_head, shape.n_key}, h_BTH.options().dtype(at::kDouble));
+    KeyBiasForward({.shape = shape, .a = Floats(h_BTH), .r = r_BHT.mutable_data_ptr<double>()},
+                   Options(simd, shape));
+    context->save_for_backward({h_BTH});
+    context->saved_data["log_sigmoid"] = log_sigmoid;
+    context->saved_data["simd"] = static_cast<std::int64_t>(simd);
+    return r_BHT;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const at::Tensor h_BTH = context->get_saved_variables().front();
+    const KeyBiasShape shape = ShapeOf(h_BTH, context->saved_data["log_sigmoid"].toBool());
+    const at::Tensor dr_BHT = gradients[0].contiguous();
+    at::Tensor dh_BTH = at::empty_like(h_BTH);
+    KeyBiasBackward({.shape = shape,
+                     .a = Floats(h_BTH),
+                     .dr = dr_BHT.const_data_ptr<double>(),
+                     .da = Floats(dh_BTH)},
+                    Options(SavedSimd(*context), shape));
+    return {dh_BTH, {}, {}};
+  }
+
+ private:
+  static KeyBiasShape ShapeOf(const at::Tensor& h_BTH, bool log_sigmoid) {
+    return {.batch = h_BTH.size(0),
+            .n_head = h_BTH.size(2),
+            .n_key = h_BTH.size(1),
+            .log_sigmoid = log_sigmoid};
+  }
+  static KernelOptions Options(Simd simd, const KeyBiasShape& shape) {
+    return RowOptions(simd, shape.n_head * shape.n_key);
+  }
+};
+
+}  // namespace
+
+KernelOptions RowOptions(Simd simd, std::int64_t n_channel) {
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kPartElements / std::max<std::int64_t>(1, n_channel));
+  return {.simd = simd,
+          .parallel_for = [grain](std::int64_t n,
+                                  const std::function<void(std::int64_t, std::int64_t)>& body) {
+            at::parallel_for(0, n, grain, body);
+          }};
+}
+
+at::Tensor Norm(const at::Tensor& x, const NormWeights& norm, c10::ScalarType type,
+                const Compute& compute) {
+  if (TakesKernel(x, norm, compute)) {
+    return NormFunction::apply(x, std::nullopt, norm.weight_C, Optional(norm.bias_C), norm.centred,
+                               norm.epsilon, type, *compute.kernels)
+        .front();
+  }
+  const at::Tensor y =
+      norm.centred ? at::layer_norm(x, {x.size(-1)}, norm.weight_C, norm.bias_C, norm.epsilon)
+                   : at::rms_norm(x, x.size(-1), norm.weight_C, norm.epsilon);
+  return y.to(type);
+}
+
+AddedNorm AddNorm(const at::Tensor& x, const at::Tensor& addend, const NormWeights& norm,
+                  c10::ScalarType type, const Compute& compute) {
+  if (TakesKernel(x, norm, compute) && IsFp32OrBf16(addend) && addend.sizes() == x.sizes()) {
+    const variable_list both =
+        NormFunction::apply(x, std::optional(addend), norm.weight_C, Optional(norm.bias_C),
+                            norm.centred, norm.epsilon, type, *compute.kernels);
+    return {.sum = both[0], .normed = both[1]};
+  }
+  const at::Tensor sum = x + addend;
+  return {.sum = sum, .normed = Norm(sum, norm, type, compute)};
+}
+
+bool ActivateTakesBias(const std::string& name, const Compute& compute) {
+  return KernelActivation(name, compute).has_value();
+}
+
+at::Tensor Activate(const std::string& name, const at::Tensor& h, const at::Tensor& bias_C,
+                    const Compute& compute) {
+  const std::optional<Activation> activation = KernelActivation(name, compute);
+  if (activation && IsFp32OrBf16(h) && (!bias_C.defined() || IsFp32(bias_C))) {
+    return ActivationFunction::apply(h, Optional(bias_C), *activation, *compute.kernels);
+  }
+  return AtenActivation(name, bias_C.defined() ? h + bias_C.to(h.scalar_type()) : h);
+}
+
+at::Tensor ActivateGate(const std::string& name, const at::Tensor& gate, const at::Tensor& up,
+                        const Compute& compute) {
+  const std::optional<Activation> activation = KernelActivation(name, compute);
+  if (activation && IsFp32OrBf16(gate) && up.scalar_type() == gate.scalar_type()) {
+    return GateFunction::apply(gate, up, *activation, *compute.kernels);
+  }
+  return AtenActivation(name, gate) * up;
+}
+
+at::Tensor Embed(const at::Tensor& weight_VC, const at::Tensor& ids, std::int64_t padding_id,
+                 const Compute& compute) {
+  if (compute.kernels && IsFp32(weight_VC)) {
+    return EmbedFunction::apply(weight_VC, ids, padding_id, *compute.kernels);
+  }
+  return at::embedding(weight_VC, ids, padding_id);
+}
+
+at::Tensor CumulatedGate(const at::Tensor& h_BTH, bool log_sigmoid, const Compute& compute) {
+  if (compute.kernels && IsFp32(h_BTH)) {
+    return GateSumFunction::apply(h_BTH, log_sigmoid, *compute.kernels);
+  }
+  const at::Tensor steps_BTH = at::softplus(log_sigmoid ? -h_BTH : h_BTH);
+  return -at::cumsum(steps_BTH.transpose(1, 2), 2, at::kDouble);
+}
+
+}  // namespace longrun
