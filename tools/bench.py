@@ -10,6 +10,8 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   table      a sweep's table among a million rows (target: 50 ms), beside a database of it alone
   train      tokens/s of the quick start's model on the CPU, each position method beside "none"
   linear     its train step through oneDNN's products beside ATen's, in tokens per processor second
+  kernels    the kernels over rows (norms, activations, AdamW, loss, embedding, key bias) beside
+             LibTorch's operators, in processor time; and its train step with them beside without
   torch      its train step and its evaluation beside the same model in plain PyTorch (torch_peer.py),
              in tokens per processor second; LONGRUN_BENCH_PYTHON names a Python that can import torch
   simulator  simulated histories of the scheduler per second
@@ -187,6 +189,21 @@ def bench_linear(_):
                    "ATen's products")
 
 
+def bench_kernels(_):
+    yield from bench_program("longrun-rows-bench")
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        dataset, _ = one_novel(work)
+        for method in ["rope", "cable"]:
+            ours, baseline = [], []
+            for _ in range(TORCH_ROUNDS):
+                ours.append(train_rate_cpu(work, dataset, method, ["--operators", "longrun"]))
+                baseline.append(train_rate_cpu(work, dataset, method, ["--operators", "aten"]))
+            yield measured(f"train step: {method}, micro, our kernels", "tokens/cpu s", ours, baseline,
+                           "LibTorch's operators")
+
+
 def bench_torch(_):
     python = os.environ.get("LONGRUN_BENCH_PYTHON", str(ROOT / ".venv/bin/python3"))
     found = subprocess.run([python, "-c", "import torch"], capture_output=True, text=True,
@@ -244,7 +261,7 @@ BENCHES = {"start": bench_start,
            "journal": lambda _: bench_program("longrun-journal-bench"),
            "ingest": lambda _: bench_program("longrun-ingest-bench"),
            "table": lambda _: bench_program("longrun-table-bench"),
-           "train": bench_train, "linear": bench_linear, "torch": bench_torch,
+           "train": bench_train, "linear": bench_linear, "kernels": bench_kernels, "torch": bench_torch,
            "simulator": bench_simulator,
            "tokenizer": lambda _: bench_tokenizer(BIN, measured)}
 

@@ -25,7 +25,7 @@
 #include "base/version.h"
 #include "coordinator/bench/daemon.h"
 #include "coordinator/bench/filler.h"
-#include "coordinator/bench/measurement.h"
+#include "base/measurement.h"
 #include "longrun/v1/session.grpc.pb.h"
 
 namespace longrun {

@@ -16,7 +16,7 @@
 #include "base/str.h"
 #include "coordinator/bench/daemon.h"
 #include "coordinator/bench/filler.h"
-#include "coordinator/bench/measurement.h"
+#include "base/measurement.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 
 namespace longrun {

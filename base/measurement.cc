@@ -1,5 +1,5 @@
 // See measurement.h.
-#include "coordinator/bench/measurement.h"
+#include "base/measurement.h"
 
 #include <time.h>
 
