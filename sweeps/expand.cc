@@ -184,7 +184,7 @@ class Expander {
       ResolveModel(point, body["model"], dataset, run);
     }
     CheckEvaluations(init != nullptr ? run.model.causal : body["model"]["causal"].get<bool>());
-    if (!spec_.trains) CheckMaskToken(*init, dataset);
+    if (!spec_.trains && init != nullptr) CheckMaskToken(*init, dataset);
     const Json& parent = body["train"]["continue_from"];
     // A run that is refused already would be told in vain how it differs from another.
     if (parent.is_string() && run.train.Check().ok() && run.model.Check().ok()) {

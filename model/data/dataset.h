@@ -85,6 +85,7 @@ struct ImportSpec {
   std::string tokenizer = "bytes";
   std::vector<std::pair<std::string, std::vector<std::string>>> splits;  // split name, files
   std::int64_t shard_tokens = std::int64_t{1} << 27;
+  bool any_bytes = false;  // also what is no text (model/data/source/text_check.h)
 };
 
 // Tokenises the files into `folder` (made; must not hold a finished dataset yet; shards that an

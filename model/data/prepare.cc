@@ -352,8 +352,10 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
 }
 
 Status ImportText(const ImportSpec& spec, const std::string& folder) {
-  PrepareSpec prepare = {
-      .files = spec.splits, .tokenizer = spec.tokenizer, .shard_tokens = spec.shard_tokens};
+  PrepareSpec prepare = {.source = {.any_bytes = spec.any_bytes},
+                         .files = spec.splits,
+                         .tokenizer = spec.tokenizer,
+                         .shard_tokens = spec.shard_tokens};
   prepare.packing.order = Packing::Order::kGiven;
   return PrepareDataset(prepare, folder, {});
 }

@@ -27,7 +27,8 @@ class DatasetTest : public testing::Test {
     return {.splits = {{"train", {Text("a.txt", "hello"), Text("b.txt", "to the world")}},
                        {"validation", {Text("c.txt", "val\r\n\xff")}},
                        {"test", {Text("d.txt", "test")}}},
-            .shard_tokens = shard_tokens};
+            .shard_tokens = shard_tokens,
+            .any_bytes = true};
   }
 
   TempFolder folder_;

@@ -169,8 +169,9 @@ TEST_F(PrepareTest, ALongDocumentHasTheSameIdsAsInOnePiece) {
   tokenizer->Encode(text, expected);
   expected.push_back(tokenizer->vocabulary().eot_id);
 
-  const std::string folder =
-      Made({.files = {{"train", {File("a.txt", text)}}}, .tokenizer = vocabulary});
+  const std::string folder = Made({.source = {.any_bytes = true},
+                                   .files = {{"train", {File("a.txt", text)}}},
+                                   .tokenizer = vocabulary});
 
   const Dataset dataset = Dataset::Open(folder).value();
   const TokenSplit& split = *dataset.Split("train").value();
@@ -414,7 +415,9 @@ TEST_F(PrepareTest, MemoryDoesNotGrowWithTheFiles) {
 // ---- inspection --------------------------------------------------------------------------------
 
 TEST_F(PrepareTest, InspectionCountsLengthsAndShowsTheBeginning) {
-  const std::string folder = Made(Lines(File("a.txt", "1234567\n\xff\n123\n")));
+  PrepareSpec spec = Lines(File("a.txt", "1234567\n\xff\n123\n"));
+  spec.source.any_bytes = true;
+  const std::string folder = Made(spec);
   const Json facts = InspectDataset(folder).value();
   const Json& train = facts.at("splits").at(0);
   EXPECT_EQ(train.at("n_tokens"), 8 + 2 + 4);

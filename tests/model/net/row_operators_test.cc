@@ -91,7 +91,8 @@ at::Tensor Random(std::initializer_list<std::int64_t> shape) {
 
 TEST_P(RowOperatorsTest, NormsAndTheirResidualsAreLibTorchs) {
   for (const bool centred : {true, false}) {
-    for (const auto& [rows, channels] : {std::pair(1, 2), std::pair(3, 7), std::pair(70, 96)}) {
+    // Of two channels a centred norm's gradient is nothing but rounding.
+    for (const auto& [rows, channels] : {std::pair(1, 5), std::pair(3, 7), std::pair(70, 96)}) {
       const Function norm = [centred](const Tensors& x, const Compute& compute) -> Tensors {
         const NormWeights weights = {
             .weight_C = x[1], .bias_C = centred ? x[2] : at::Tensor(), .centred = centred};
