@@ -21,9 +21,10 @@ inline Bf16 RoundedToBf16(float x) { return {ToBf16(x)}; }
 class ConstElements {
  public:
   ConstElements() = default;
-  ConstElements(const float* data) : data_(data) {}  // NOLINT(google-explicit-constructor)
-  ConstElements(const Bf16* data)
-      : data_(data), is_bf16_(true) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  ConstElements(const float* data) : data_(data) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  ConstElements(const Bf16* data) : data_(data), is_bf16_(true) {}
 
   bool is_null() const { return data_ == nullptr; }
   bool is_bf16() const { return is_bf16_; }
@@ -40,8 +41,10 @@ class ConstElements {
 class Elements {
  public:
   Elements() = default;
-  Elements(float* data) : data_(data) {}                 // NOLINT(google-explicit-constructor)
-  Elements(Bf16* data) : data_(data), is_bf16_(true) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  Elements(float* data) : data_(data) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  Elements(Bf16* data) : data_(data), is_bf16_(true) {}
 
   bool is_null() const { return data_ == nullptr; }
   bool is_bf16() const { return is_bf16_; }

@@ -99,6 +99,7 @@ class Bench {
 template <typename Make>
 auto Sets(const Make& make) {
   std::vector<decltype(make())> sets;
+  sets.reserve(kSets);
   for (int i = 0; i < kSets; ++i) sets.push_back(make());
   return sets;
 }

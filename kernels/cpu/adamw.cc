@@ -10,8 +10,8 @@
 #include "hwy/highway.h"
 #include "kernels/cpu/row-inl.h"
 
-#ifndef LONGRUN_KERNELS_CPU_ADAMW_ONCE_
-#define LONGRUN_KERNELS_CPU_ADAMW_ONCE_
+#ifndef LONGRUN_KERNELS_CPU_ADAMW_ONCE
+#define LONGRUN_KERNELS_CPU_ADAMW_ONCE
 
 namespace longrun {
 namespace {
@@ -37,7 +37,7 @@ std::vector<Piece> PiecesOf(const Tensors& tensors, std::int64_t piece) {
 }  // namespace
 }  // namespace longrun
 
-#endif  // LONGRUN_KERNELS_CPU_ADAMW_ONCE_
+#endif  // LONGRUN_KERNELS_CPU_ADAMW_ONCE
 
 HWY_BEFORE_NAMESPACE();
 namespace longrun {

@@ -1,10 +1,10 @@
 // A row of elements as vectors of this compilation target, and the functions of a real number that
 // kernels over rows take. Included once for each target.
-#if defined(LONGRUN_KERNELS_CPU_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef LONGRUN_KERNELS_CPU_ROW_INL_H_
-#undef LONGRUN_KERNELS_CPU_ROW_INL_H_
+#if defined(LONGRUN_KERNELS_CPU_ROW_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef LONGRUN_KERNELS_CPU_ROW_INL_H
+#undef LONGRUN_KERNELS_CPU_ROW_INL_H
 #else
-#define LONGRUN_KERNELS_CPU_ROW_INL_H_
+#define LONGRUN_KERNELS_CPU_ROW_INL_H
 #endif
 
 #include <algorithm>

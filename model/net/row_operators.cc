@@ -116,7 +116,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
     const bool bf16_addend = context->saved_data["bf16_addend"].toBool();
     variable_list result(8);  // the last four arguments have no gradient
     const at::Tensor d_sum = adds ? gradients[0] : at::Tensor();
-    const at::Tensor dy = gradients[adds ? 1 : 0];
+    const at::Tensor& dy = gradients[adds ? 1 : 0];
     if (!dy.defined()) {
       result[0] = d_sum;
       if (d_sum.defined()) result[1] = bf16_addend ? d_sum.to(at::kBFloat16) : d_sum;
@@ -167,7 +167,7 @@ class ActivationFunction : public torch::autograd::Function<ActivationFunction> 
                             const std::optional<at::Tensor>& bias, Activation activation,
                             Simd simd) {
     const at::Tensor h = given.contiguous(), b = Given(bias);
-    const at::Tensor y = at::empty_like(h);
+    at::Tensor y = at::empty_like(h);
     ActivationForward(
         {.shape = ShapeOf(h, activation), .h = Read(h), .bias = Floats(b), .y = Write(y)},
         RowOptions(simd, h.size(-1)));
@@ -200,7 +200,7 @@ class GateFunction : public torch::autograd::Function<GateFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& given_gate,
                             const at::Tensor& given_up, Activation activation, Simd simd) {
     const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
-    const at::Tensor y = at::empty_like(gate);
+    at::Tensor y = at::empty_like(gate);
     GatedForward(
         {.shape = ShapeOf(gate, activation), .gate = Read(gate), .up = Read(up), .y = Write(y)},
         RowOptions(simd, gate.size(-1)));
@@ -277,7 +277,7 @@ class GateSumFunction : public torch::autograd::Function<GateSumFunction> {
                             Simd simd) {
     const at::Tensor h_BTH = given.contiguous();
     const KeyBiasShape shape = ShapeOf(h_BTH, log_sigmoid);
-    const at::Tensor r_BHT =
+    at::Tensor r_BHT =
         at::empty({shape.batch, shape.n_head, shape.n_key}, h_BTH.options().dtype(at::kDouble));
     KeyBiasForward({.shape = shape, .a = Floats(h_BTH), .r = r_BHT.mutable_data_ptr<double>()},
                    Options(simd, shape));
