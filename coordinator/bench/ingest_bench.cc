@@ -20,12 +20,12 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/measurement.h"
 #include "base/program.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "coordinator/bench/daemon.h"
 #include "coordinator/bench/filler.h"
-#include "base/measurement.h"
 #include "longrun/v1/session.grpc.pb.h"
 
 namespace longrun {

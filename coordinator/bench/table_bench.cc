@@ -11,12 +11,12 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/measurement.h"
 #include "base/process.h"
 #include "base/program.h"
 #include "base/str.h"
 #include "coordinator/bench/daemon.h"
 #include "coordinator/bench/filler.h"
-#include "base/measurement.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 
 namespace longrun {
