@@ -12,10 +12,11 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 
-inline constexpr std::int64_t kDeadlineMs = 1'200'000;
+inline constexpr std::int64_t kDeadlineMs = DeadlineMs(1'200'000);
 
 struct Output {
   int code = -1;

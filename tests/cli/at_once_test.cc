@@ -9,13 +9,14 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 namespace {
 
 constexpr int kAtOnce = 6;
 constexpr int kRounds = 3;
-constexpr std::int64_t kEndMs = 60'000;
+constexpr std::int64_t kEndMs = DeadlineMs(60'000);
 
 // The exit code, or -1 and a failure when it hangs.
 int ExitOf(int pid) {

@@ -8,11 +8,12 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kEndMs = 60'000;
+constexpr std::int64_t kEndMs = DeadlineMs(60'000);
 
 class BashTest : public testing::Test {
  protected:

@@ -16,12 +16,13 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "tests/cli/file_steps.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 namespace {
 
 // A command that takes longer hangs, also on a busy machine.
-constexpr std::int64_t kStepMsMax = 240'000;
+constexpr std::int64_t kStepMsMax = DeadlineMs(240'000);
 constexpr int kPollMs = 10;
 constexpr std::string_view kPrograms[] = {"longrun", "longrun-coordinator", "longrun-worker",
                                           "longrun-trainer"};

@@ -12,11 +12,12 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "tests/crash/service.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kEndMs = 120'000;
+constexpr std::int64_t kEndMs = DeadlineMs(120'000);
 constexpr const char* kSlowly =
     "trainer_mid_step:delay_ms:15";  // so that there is time to interrupt
 const SweepSize kSize = {.steps = 300, .positions = {"cable"}};

@@ -18,13 +18,14 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kStartMs = 60'000;
-constexpr std::int64_t kEndMs = 60'000;
-constexpr std::int64_t kClientMs = 90'000;
+constexpr std::int64_t kStartMs = DeadlineMs(60'000);
+constexpr std::int64_t kEndMs = DeadlineMs(60'000);
+constexpr std::int64_t kClientMs = DeadlineMs(90'000);
 
 // Takes the next fate that lies there for its kind of task, as its failpoints. `mv` gives a fate to
 // one trainer only; the name under which it ends tells which one took it ($$ is kept by exec).

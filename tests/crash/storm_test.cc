@@ -26,6 +26,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "tests/crash/service.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 namespace {
@@ -72,8 +73,8 @@ struct Kill {
   Phase phase;
 };
 
-constexpr std::int64_t kPatienceMs = 10'000;  // of a daemon for its failpoint
-constexpr std::int64_t kStepDelayMs = 15;     // training lasts as long as the storm, at no cost
+constexpr std::int64_t kPatienceMs = DeadlineMs(10'000);  // of a daemon for its failpoint
+constexpr std::int64_t kStepDelayMs = 15;  // training lasts as long as the storm, at no cost
 
 std::string EnvironmentOf(const Fate& fate) {
   return fate.failpoint.empty() ? "" : Str(fate.failpoint, ":stop@", fate.pass);

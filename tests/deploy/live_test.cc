@@ -26,11 +26,12 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "tests/crash/service.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kEndMs = 120'000;
+constexpr std::int64_t kEndMs = DeadlineMs(120'000);
 constexpr const char* kPrometheus = "/usr/bin/prometheus";
 constexpr const char* kPromtool = "/usr/bin/promtool";
 constexpr const char* kChromium = "/usr/bin/chromium";

@@ -21,12 +21,13 @@
 #include "longrun/v1/session.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "metrics/table.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 namespace {
 
 constexpr const char* kProgram = LONGRUN_BIN_DIR "/longrun-coordinator";
-constexpr std::int64_t kEndMsMax = 30'000;
+constexpr std::int64_t kEndMsMax = DeadlineMs(30'000);
 
 class DaemonTest : public testing::Test {
  protected:

@@ -12,11 +12,12 @@
 #include "base/version.h"
 #include "longrun/v1/session.grpc.pb.h"
 #include "tests/coordinator/sample.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kPatienceMs = 20'000;  // far above the half second that it takes
+constexpr std::int64_t kPatienceMs = DeadlineMs(20'000);  // far above the half second that it takes
 
 class SessionTest : public testing::Test {
  protected:

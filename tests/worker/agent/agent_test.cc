@@ -8,6 +8,7 @@
 #include "base/process.h"
 #include "base/version.h"
 #include "sweeps/event.h"
+#include "tests/deadline.h"
 #include "tests/fake_trainer/formula.h"
 #include "tests/worker/agent/fake_coordinator.h"
 #include "tests/worker/agent/tasks.h"
@@ -17,7 +18,7 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kDeadlineMs = 60'000;
+constexpr std::int64_t kDeadlineMs = DeadlineMs(60'000);
 constexpr int kSlots = 2;
 const Json kEndless = {{"steps", 1'000'000}};
 

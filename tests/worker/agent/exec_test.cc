@@ -7,13 +7,14 @@
 #include "base/clock.h"
 #include "base/process.h"
 #include "sweeps/event.h"
+#include "tests/deadline.h"
 #include "tests/worker/agent/tasks.h"
 #include "worker/agent/attempt_folder.h"
 
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kDeadlineMs = 60'000;
+constexpr std::int64_t kDeadlineMs = DeadlineMs(60'000);
 
 class ExecTest : public testing::Test {
  protected:
