@@ -14,6 +14,9 @@ what is printed is the median and the quartiles. Without a NAME all are run:
              LibTorch's operators, in processor time; and its train step with them beside without
   torch      its train step and its evaluation beside the same model in plain PyTorch (torch_peer.py),
              in tokens per processor second; LONGRUN_BENCH_PYTHON names a Python that can import torch
+  hugging_face  a train step and an evaluation of GPT-2's architecture beside `transformers` with eager
+             attention (hugging_face_peer.py), from the same weights on the same tokens, and by how much
+             their losses differ; LONGRUN_BENCH_PYTHON names a Python that can import transformers
   simulator  simulated histories of the scheduler per second
   tokenizer  text to the ids of GPT-2, beside tiktoken where it is installed (bench_tokenizer.py)
 
@@ -41,6 +44,12 @@ BIN = ROOT / "build/release/bin"  # or as --bin says
 ROUNDS = 7
 TRAIN_STEPS = 40
 TORCH_ROUNDS = 5
+# name, layers, heads and width, length, sequences in a step
+HUGGING_FACE_MODELS = [("tiny", "6,8,512", 256, 4), ("GPT-2 124M", "12,12,768", 256, 1)]
+HUGGING_FACE_ROUNDS = 3
+HUGGING_FACE_STEPS = 50  # all of them warm-up, so that rounding stays small
+HUGGING_FACE_LR = 6e-4   # GPT-2 124M's
+EVALUATED_TOKENS = 4096
 TRAIN_STEPS_WARM = 10  # of them left out: the first steps allocate
 SIMULATED_SEEDS = 200
 EVALUATED_LENGTHS = [64, 1024]
@@ -204,13 +213,95 @@ def bench_kernels(_):
                            "LibTorch's operators")
 
 
-def bench_torch(_):
+def python_with(package, name):
+    """A Python that can import `package`; None, said, where there is none."""
     python = os.environ.get("LONGRUN_BENCH_PYTHON", str(ROOT / ".venv/bin/python3"))
-    found = subprocess.run([python, "-c", "import torch"], capture_output=True, text=True,
+    found = subprocess.run([python, "-c", f"import {package}"], capture_output=True, text=True,
                            check=False)
-    if found.returncode != 0:
-        print(f"torch: not measured: {python} cannot import torch "
-              f"({found.stderr.strip().splitlines()[-1]}); LONGRUN_BENCH_PYTHON names another one")
+    if found.returncode == 0:
+        return python
+    print(f"{name}: not measured: {python} cannot import {package} "
+          f"({found.stderr.strip().splitlines()[-1]}); LONGRUN_BENCH_PYTHON names another one")
+    return None
+
+
+def bench_hugging_face(_):
+    python = python_with("transformers", "hugging_face")
+    if python is None:
+        return
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+    for name, shape, length, n_sequences in HUGGING_FACE_MODELS:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from one_hugging_face_model(python, pathlib.Path(folder), name, shape, length,
+                                              n_sequences)
+
+
+def one_hugging_face_model(python, work, name, shape, length, n_sequences):
+    dataset, text_file = one_novel(work)
+    model = work / "model"
+    run_file = work / "run.json"
+
+    def peer(what, *options):
+        return json.loads(subprocess.run(
+            [python, str(ROOT / "tools/hugging_face_peer.py"), what, str(model), *map(str, options)],
+            check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+    def ours(verb, *options):
+        output = work / verb
+        shutil.rmtree(output, ignore_errors=True)
+        spent = cpu_seconds([str(BIN / "longrun-trainer"), verb, "--init", str(model), "--dataset",
+                             str(dataset), "--output", str(output), "--threads", "1",
+                             *map(str, options)])
+        with open(output / "journal.jsonl", encoding="utf-8") as lines:
+            return spent, [json.loads(line) for line in lines]
+
+    def our_training(n_steps):
+        train = dict(TRAIN, train_length=length, tokens=n_steps * n_sequences * length,
+                     batch_tokens=n_sequences * length, order="stream", precision="fp32",
+                     optimizer=dict(TRAIN["optimizer"], lr=HUGGING_FACE_LR),
+                     schedule={"name": "constant",
+                               "warmup_tokens": n_steps * n_sequences * length},
+                     validate={"every": 0, "tokens": 0})
+        run_file.write_text(json.dumps({"train": train, "seed": 1}))
+        spent, records = ours("train", "--run", run_file)
+        return spent, [r["body"]["loss"] for r in records
+                       if r["kind"] == "series" and "loss" in r["body"]]
+
+    def our_evaluation(n_tokens):
+        return ours("evaluate", "--lengths", length, "--params",
+                    json.dumps({"score_tokens": n_tokens}))[0]
+
+    peer("make", "--shape", shape, "--length", length)
+    steps, steps_warm = HUGGING_FACE_STEPS, TRAIN_STEPS_WARM
+    n_tokens = (steps - steps_warm) * n_sequences * length
+    rates, peer_rates, difference = [], [], []
+    for _ in range(HUGGING_FACE_ROUNDS):
+        more, losses = our_training(steps)
+        rates.append(n_tokens / (more - our_training(steps_warm)[0]))
+        options = ["--tokens", text_file, "--sequences", n_sequences, "--lr", HUGGING_FACE_LR, "--steps"]
+        theirs = peer("train", *options, steps)
+        peer_rates.append(n_tokens / (theirs["cpu_s"] - peer("train", *options, steps_warm)["cpu_s"]))
+        difference.append(1e6 * max(abs(a - b) for a, b in zip(losses, theirs["losses"], strict=True)))
+    yield measured(f"train step: {name}, learned, length {length}, {n_sequences} a step, 1 thread",
+                   "tokens/cpu s", rates, peer_rates, "transformers, eager", "ratio >= 1.5")
+    yield measured(f"largest difference of a loss, {steps} steps: {name}", "1e-6 nats", difference,
+                   target="<= 100")
+
+    evaluated = {"more": 5 * EVALUATED_TOKENS, "less": EVALUATED_TOKENS}
+    n_tokens = evaluated["more"] - evaluated["less"]
+    rates, peer_rates = [], []
+    for _ in range(HUGGING_FACE_ROUNDS):
+        rates.append(n_tokens / (our_evaluation(evaluated["more"]) - our_evaluation(evaluated["less"])))
+        spent = {which: peer("evaluate", "--tokens", text_file, "--windows", n // length)["cpu_s"]
+                 for which, n in evaluated.items()}
+        peer_rates.append(n_tokens / (spent["more"] - spent["less"]))
+    yield measured(f"evaluation: {name}, learned, length {length}, 1 thread", "tokens/cpu s", rates,
+                   peer_rates, "transformers, eager", "ratio >= 1.5")
+
+
+def bench_torch(_):
+    python = python_with("torch", "torch")
+    if python is None:
         return
     os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
     with tempfile.TemporaryDirectory() as folder:
@@ -262,6 +353,7 @@ BENCHES = {"start": bench_start,
            "ingest": lambda _: bench_program("longrun-ingest-bench"),
            "table": lambda _: bench_program("longrun-table-bench"),
            "train": bench_train, "linear": bench_linear, "kernels": bench_kernels, "torch": bench_torch,
+           "hugging_face": bench_hugging_face,
            "simulator": bench_simulator,
            "tokenizer": lambda _: bench_tokenizer(BIN, measured)}
 
