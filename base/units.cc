@@ -122,6 +122,30 @@ Result<std::int64_t> ParseCount(std::string_view text) {
   return ParseWithUnit(text, kCountUnits, "count", "200M, 64Ki, 1.5K or 4096");
 }
 
+std::string NearestCount(std::string_view text) {
+  std::string plain(text);
+  std::erase(plain, '_');
+  if (ParseCount(plain).ok()) return plain;
+  const std::size_t n_digits = std::min(plain.find_first_not_of("0123456789."), plain.size());
+  const std::string unit = plain.substr(n_digits);
+  const auto lower = [](std::string s) {
+    std::ranges::transform(s, s.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+    return s;
+  };
+  for (const Unit& known : kCountUnits) {
+    const std::string with_unit = Str(plain.substr(0, n_digits), known.name);
+    if (lower(unit) == lower(std::string(known.name)) && ParseCount(with_unit).ok()) {
+      return with_unit;
+    }
+  }
+  double number = 0;
+  const auto [end, error] = std::from_chars(plain.data(), plain.data() + plain.size(), number);
+  constexpr double kExactMax = 9007199254740992.0;  // 2^53
+  const bool is_count = error == std::errc() && end == plain.data() + plain.size() && number >= 0 &&
+                        number <= kExactMax && number == std::floor(number);
+  return is_count ? Str(static_cast<std::int64_t>(number)) : "";
+}
+
 Result<std::int64_t> ParseDurationMs(std::string_view text) {
   return ParseWithUnit(text, kDurationUnits, "duration", "10min, 1.5h or 500ms");
 }

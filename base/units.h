@@ -13,6 +13,9 @@ namespace longrun {
 // "200M" -> 200000000, "64Ki" -> 65536, "1.5K" -> 1500. The value must come out whole and fit into
 // 63 bits. Negative numbers are parsed, so that the caller's range check can name them.
 Result<std::int64_t> ParseCount(std::string_view text);
+// What was probably meant by a text that ParseCount refuses: "100k" -> "100K", "1e5" -> "100000",
+// "100_000" -> "100000"; "" where nothing comes to mind.
+std::string NearestCount(std::string_view text);
 // "10min" -> 600000 (milliseconds). A bare number is refused: the unit is asked for.
 Result<std::int64_t> ParseDurationMs(std::string_view text);
 

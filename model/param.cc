@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "base/units.h"
 
 namespace longrun {
 namespace {
@@ -71,6 +72,19 @@ std::string Expected(const ParamSpec& spec) {
   LR_CHECK(false);
 }
 
+// "; write [64]" where a list of one is given as its item.
+std::string ListOfOne(bool is_item, const Json& value) {
+  return is_item
+             ? Str("; write [", value.is_string() ? value.get<std::string>() : Shown(value), "]")
+             : "";
+}
+
+// "; write 100K" for "100k".
+std::string CountMeant(const Json& value) {
+  const std::string meant = value.is_string() ? NearestCount(value.get<std::string>()) : "";
+  return meant.empty() ? "" : Str("; write ", meant);
+}
+
 bool IntInRange(const ParamSpec& spec, const Json& value) {
   const std::optional<std::int64_t> number = WholeNumber(value);
   return number && static_cast<double>(*number) >= spec.min &&
@@ -112,14 +126,16 @@ void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamErr
   const std::string key(spec.name);
   if (IsWordForList(spec, value)) return;
   if (!value.is_array() || value.empty()) {
-    errors.push_back({key, Str("expected ", Expected(spec), ", found ", Shown(value))});
+    errors.push_back({key, Str("expected ", Expected(spec), ", found ", Shown(value),
+                               ListOfOne(IntInRange(spec, value), value))});
     return;
   }
   std::set<std::int64_t> seen;
   for (std::size_t i = 0; i < value.size(); ++i) {
     if (!IntInRange(spec, value[i])) {
-      errors.push_back({Str(key, "[", i, "]"), Str("expected an integer from ", Range(spec),
-                                                   ", found ", Shown(value[i]))});
+      errors.push_back(
+          {Str(key, "[", i, "]"), Str("expected an integer from ", Range(spec), ", found ",
+                                      Shown(value[i]), CountMeant(value[i]))});
     } else if (!seen.insert(*WholeNumber(value[i])).second) {
       errors.push_back(
           {Str(key, "[", i, "]"), Str(*WholeNumber(value[i]), " stands twice in the list")});
@@ -130,7 +146,11 @@ void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamErr
 void CheckChoiceList(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
   const std::string key(spec.name);
   if (!value.is_array() || value.empty()) {
-    errors.push_back({key, Str("expected ", Expected(spec), ", found ", Shown(value))});
+    const bool is_item =
+        value.is_string() &&
+        std::ranges::find(spec.choices, value.get<std::string>()) != spec.choices.end();
+    errors.push_back({key, Str("expected ", Expected(spec), ", found ", Shown(value),
+                               ListOfOne(is_item, value))});
     return;
   }
   std::set<std::string> seen;
@@ -170,7 +190,8 @@ void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError
   }
   if (!valid) {
     errors.push_back(
-        {std::string(spec.name), Str("expected ", Expected(spec), ", found ", Shown(value))});
+        {std::string(spec.name), Str("expected ", Expected(spec), ", found ", Shown(value),
+                                     spec.type == ParamSpec::Type::kInt ? CountMeant(value) : "")});
   }
 }
 

@@ -12,6 +12,7 @@
 #include "model/architecture/parameters.h"
 #include "model/data/tokenizer.h"
 #include "model/evaluation/evaluation.h"
+#include "model/evaluation/split.h"
 #include "model/position/method.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
@@ -590,9 +591,9 @@ class Expander {
                   std::int64_t train_length) {
     const auto tokens = dataset.split_tokens.find(split);
     if (tokens == dataset.split_tokens.end()) {
-      return Report(Value(point, "dataset").place,
-                    Str("spec.matrix.dataset: dataset \"", dataset.name, "\" has no split ", split,
-                        "; there is ", Join(SplitNames(dataset), ", ")));
+      return Report(
+          Value(point, "dataset").place,
+          Str("spec.matrix.dataset: ", NoSplit(dataset.name, SplitNames(dataset), split)));
     }
     if (tokens->second > train_length) return;
     Report(Value(point, "train_length").place,

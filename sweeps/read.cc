@@ -56,7 +56,7 @@ class Reader {
       const bool dotted = entry.key.find('.') != std::string::npos;
       const KeyRow* const row = dotted ? nullptr : FindKey(below);
       if (row == nullptr) {
-        Report(entry.place, Str(below, ": unknown key", DidYouMean(entry.key, NamesBelow(path))));
+        Report(entry.place, Str(below, ": unknown key", WhereItBelongs(entry, path)));
       } else if (row->type == KeyRow::Type::kUnbuilt) {
         Report(entry.place, Str(below, ": ", kNotBuiltYet, " (", row->meaning, ")"));
       } else if (below != "spec.matrix") {
@@ -77,6 +77,25 @@ class Reader {
         out[name] = row.default_value;
       }
     }
+  }
+
+  // Of an unknown key: one of that name further below, as where its map's key was forgotten; one that
+  // is written alike; one of that name in another map, as where the indentation is another.
+  static std::string WhereItBelongs(const YamlNode::Entry& entry, const std::string& path) {
+    std::vector<std::string> paths = PathsOfName(entry.key, path);
+    if (paths.empty() && Nearest(entry.key, NamesBelow(path)).empty()) {
+      paths = PathsOfName(entry.key, "");
+    }
+    if (paths.empty()) return DidYouMean(entry.key, NamesBelow(path));
+    if (paths.size() > 1) return Str("; did you mean one of ", Join(paths, ", "), "?");
+    const std::string& meant = paths[0];
+    const std::size_t parent_end = meant.rfind('.');
+    const bool by_indentation = entry.place.source == 0 && parent_end != std::string::npos &&
+                                entry.key.find('.') == std::string::npos;
+    if (!by_indentation) return Str("; did you mean ", meant, "?");
+    const std::string parent = meant.substr(0, parent_end);
+    return Str("; did you mean ", meant, "? Then indent it below \"",
+               parent.substr(parent.rfind('.') + 1), ":\"");
   }
 
   void ReadValue(const KeyRow& row, const YamlNode& node, Json& out) {
@@ -123,7 +142,9 @@ class Reader {
   bool ExpectKind(const YamlNode& node, Kind kind, std::string_view path,
                   std::string_view expected) {
     if (node.kind == kind) return true;
-    Report(node.place, Str(path, ": expected ", expected, ", found ", ShowNode(node)));
+    const bool has_no_keys = kind == Kind::kMap && node.kind == Kind::kNothing;
+    Report(node.place, Str(path, ": expected ", expected, ", found ", ShowNode(node),
+                           has_no_keys ? ": indent its keys below it" : ""));
     spec_.is_complete = false;
     return false;
   }
@@ -257,12 +278,25 @@ class Reader {
       return "a whole map is no axis; give the path of a key in it, like train.optimizer.lr";
     }
     if (row != nullptr) return "it changes no run, so it is no axis: give it below spec";
-    const std::string nearest = Nearest(name, AxisNames());
+    std::string nearest = Nearest(name, AxisNames());
+    if (nearest.empty()) nearest = AxisOfLastName(name);
     return nearest.empty()
                ? "unknown axis; there is position, train_length, dataset, seed, and the path of "
                  "any "
                  "key below spec that changes a run, like train.optimizer.lr or model.n_layer"
                : Str("unknown axis; did you mean \"", nearest, "\"?");
+  }
+
+  // The one axis whose path ends as `name` does: "lr" and "train.lr" are train.optimizer.lr.
+  static std::string AxisOfLastName(std::string_view name) {
+    std::vector<std::string> found;
+    const std::string_view last = name.substr(name.rfind('.') + 1);
+    for (std::string& axis : AxisNames()) {
+      if (std::string_view(axis).substr(axis.rfind('.') + 1) == last) {
+        found.push_back(std::move(axis));
+      }
+    }
+    return found.size() == 1 ? found[0] : "";
   }
 
   void ReadAxisValues(const KeyRow& row, const YamlNode& node, const std::string& path,
@@ -479,10 +513,13 @@ class Reader {
   // ---- evaluations -----------------------------------------------------------------------------
 
   void ReadEvaluations(const YamlNode& node, const std::string& path) {
-    if (!ExpectKind(node, Kind::kList, path,
-                    "a list of maps with one key, the name of an evaluation")) {
-      return;
+    constexpr std::string_view kExpected = "a list of maps with one key, the name of an evaluation";
+    if (node.kind == Kind::kMap && !node.entries.empty()) {
+      spec_.is_complete = false;
+      return Report(node.place, Str(path, ": expected ", kExpected, ", found a map: write \"- ",
+                                    node.entries[0].key, ": ...\""));
     }
+    if (!ExpectKind(node, Kind::kList, path, kExpected)) return;
     for (std::size_t i = 0; i < node.items.size(); ++i) {
       ReadEvaluation(node.items[i], Str(path, "[", i, "]"), i);
     }
@@ -490,10 +527,14 @@ class Reader {
 
   void ReadEvaluation(const YamlNode& node, const std::string& path, std::size_t index) {
     if (node.kind != Kind::kMap || node.entries.size() != 1) {
+      // A name without value, and parameters beside it.
+      const bool is_flat = node.kind == Kind::kMap && !node.entries.empty() &&
+                           node.entries[0].value.kind == Kind::kNothing;
       return Report(
           node.place,
           Str(path, ": expected a map with one key, the name of an evaluation, found ",
-              node.kind == Kind::kMap ? Str("a map with ", node.entries.size()) : ShowNode(node)));
+              node.kind == Kind::kMap ? Str("a map with ", node.entries.size()) : ShowNode(node),
+              is_flat ? Str(": indent its parameters below \"", node.entries[0].key, ":\"") : ""));
     }
     const YamlNode::Entry& entry = node.entries[0];
     const std::string below = Str(path, ".", entry.key);

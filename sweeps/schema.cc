@@ -477,6 +477,10 @@ Status Mismatch(const KeyRow& row, const YamlNode& node, std::string_view why = 
                          row.type == Type::kNumber || row.type == Type::kDuration ||
                          row.type == Type::kBool;
   if (is_number && node.quoted) message += "; in quotes it is text: remove them";
+  if (row.type == Type::kCount && node.kind == YamlNode::Kind::kScalar && !node.quoted) {
+    const std::string meant = ParseCount(node.text).ok() ? "" : NearestCount(node.text);
+    if (!meant.empty()) message += Str("; write ", meant);
+  }
   if (row.choices.size() > 1 && node.kind == YamlNode::Kind::kScalar) {
     if (const std::string nearest = Nearest(node.text, row.choices); !nearest.empty()) {
       message += Str("; did you mean \"", nearest, "\"?");
@@ -843,6 +847,23 @@ std::vector<std::string> NamesBelow(std::string_view path) {
     if (rest.find('.') == std::string_view::npos) names.emplace_back(rest);
   }
   return names;
+}
+
+std::vector<std::string> PathsOfName(std::string_view name, std::string_view below) {
+  const std::string prefix = below.empty() ? "" : Str(below, ".");
+  const std::string end = Str(".", name);
+  std::vector<std::string> paths;
+  std::ptrdiff_t depth_least = 0;
+  for (const KeyRow& row : SweepKeys()) {
+    const bool has_name = row.path == name || row.path.ends_with(end);
+    if (!has_name || row.type == Type::kUnbuilt || !row.path.starts_with(prefix)) continue;
+    const std::ptrdiff_t depth = std::ranges::count(row.path, '.');
+    if (!paths.empty() && depth > depth_least) continue;
+    if (depth < depth_least) paths.clear();
+    depth_least = depth;
+    paths.emplace_back(row.path);
+  }
+  return paths;
 }
 
 std::vector<std::string> AxisNames() {

@@ -55,6 +55,9 @@ const KeyRow* FindKey(std::string_view path);  // null when unknown
 // The names directly below a path, in the table's order; those that are not built yet left out.
 std::vector<std::string> NamesBelow(std::string_view path);
 
+// The keys of a name that stand anywhere below a path ("": in the file): of them the ones nearest to it.
+std::vector<std::string> PathsOfName(std::string_view name, std::string_view below);
+
 // `allow_train_overlap` of an evaluation that names a split. It changes no number, so it is no parameter
 // of the evaluation and no part of a cell.
 const KeyRow& TrainOverlapKey();

@@ -192,6 +192,84 @@ int FirstTabbedLine(std::string_view text, int last) {
   return 0;
 }
 
+// A key at the beginning of a line: "  - name: value" is `name` at column 4 (0-based), with a value.
+struct LineKey {
+  std::size_t column = 0;
+  std::string name;
+  bool has_value = false;
+  int line = 0;
+};
+
+std::optional<LineKey> KeyOfLine(std::string_view line, int number) {
+  std::size_t column = line.find_first_not_of(' ');
+  while (column != std::string_view::npos && line.substr(column).starts_with("- ")) {
+    column = line.find_first_not_of(' ', column + 2);
+  }
+  if (column == std::string_view::npos) return std::nullopt;
+  const std::size_t colon = line.find(':', column);
+  if (colon == std::string_view::npos || colon == column) return std::nullopt;
+  const std::string_view name = line.substr(column, colon - column);
+  const auto is_of_name = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.';
+  };
+  const std::size_t value = line.find_first_not_of(' ', colon + 1);
+  const bool is_key = std::ranges::all_of(name, is_of_name) && value != colon + 1;
+  if (!is_key) return std::nullopt;
+  return LineKey{.column = column,
+                 .name = std::string(name),
+                 .has_value = value != std::string_view::npos && line[value] != '#',
+                 .line = number};
+}
+
+struct Misplaced {
+  int line = 0;
+  std::string message;
+};
+
+// The first line, up to `last`, whose key stands in no column of the keys that are open above it: what
+// the parser says of it speaks of tokens, or of another line. Lines within brackets are not looked at.
+std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
+  std::vector<LineKey> open;
+  int brackets = 0;
+  int number = 0;
+  for (const std::string& line : Split(text, '\n')) {
+    if (++number > last) break;
+    const bool in_brackets = brackets > 0;
+    const std::string_view content = std::string_view(line).substr(0, line.find(" #"));
+    for (const char c : content)
+      brackets += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
+    const std::optional<LineKey> key = in_brackets ? std::nullopt : KeyOfLine(line, number);
+    if (!key || line.starts_with('#')) continue;
+    std::optional<LineKey> closed;
+    while (!open.empty() && open.back().column > key->column) {
+      closed = open.back();
+      open.pop_back();
+    }
+    const bool is_beside = !open.empty() && open.back().column == key->column;
+    if (is_beside) {
+      open.back() = *key;
+      continue;
+    }
+    const bool is_below = !closed && (open.empty() || !open.back().has_value);
+    if (is_below) {
+      open.push_back(*key);
+      continue;
+    }
+    // Deeper than a key that has a value, or between two columns.
+    const LineKey& beside = closed ? *closed : open.back();
+    const std::size_t parent_at = open.size() - (closed ? 0 : 1);
+    const std::string parent =
+        parent_at == 0 ? "" : Str("below \"", open[parent_at - 1].name, ":\" and ");
+    return Misplaced{
+        .line = number,
+        .message = Str("\"", key->name, "\" is indented by ", key->column,
+                       " spaces, where no key can ", "stand: with ", beside.column, " it stands ",
+                       parent, "beside \"", beside.name, "\" (line ", beside.line, ")")};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 const YamlNode::Entry* YamlNode::Find(std::string_view key) const {
@@ -225,6 +303,9 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
     if (const int line = FirstTabbedLine(text, error.mark.line + 1); line > 0) {
       return refuse({.source = source, .line = line, .column = 1},
                     "this line is indented with a tab: YAML takes spaces only");
+    }
+    if (const std::optional<Misplaced> key = FirstMisplacedKey(text, error.mark.line + 1)) {
+      return refuse({.source = source, .line = key->line, .column = 1}, key->message);
     }
     return refuse({.source = source, .line = error.mark.line + 1, .column = error.mark.column + 1},
                   Str("this is not YAML: ", error.msg));

@@ -218,7 +218,9 @@ TEST(AttentionMapFitTest, TheDatasetIsAskedBeforeAnythingRuns) {
     return error ? Str(error->key, ": ", error->message) : CanonicalJson(params);
   };
   EXPECT_EQ(fitted({{"split", "test"}}),
-            "split: dataset \"novels\" has no split test; there is train, validation");
+            "split: dataset \"novels\" has no split test; there is train, validation "
+            "(longrun data import --test FILE, or split.test of longrun data prepare, makes one "
+            "that has it)");
   EXPECT_EQ(fitted({{"context_lengths", {16, 91}}}),
             "context_lengths: context length 91 is more than the 90 tokens of split validation of "
             "dataset \"novels\"");

@@ -463,7 +463,9 @@ TEST(PerplexityFitTest, EveryLengthScoresTheSameTokensUnlessItCannot) {
 
 TEST(PerplexityFitTest, WhatDoesNotFitIsNamedByItsParameter) {
   EXPECT_EQ(Fitted({{"split", "test"}}),
-            "split: dataset \"austen\" has no split test; there is train, validation");
+            "split: dataset \"austen\" has no split test; there is train, validation "
+            "(longrun data import --test FILE, or split.test of longrun data prepare, makes one "
+            "that has it)");
   EXPECT_EQ(
       Fitted({{"split", "train"}}),
       "context_lengths: context length 1024 needs 1024 + 1 tokens, but split train of dataset "

@@ -469,7 +469,8 @@ TEST_F(TrainerTest, AnEvaluationTakesTheParametersOfASweep) {
             "nonoverlap: remove it, or choose that protocol\n");
   EXPECT_EQ(refused(R"({"context_lengths":[16],"split":"test"})"),
             "longrun-trainer: perplexity.split: dataset \"dataset\" has no split test; there is "
-            "train, validation\n");
+            "train, validation (longrun data import --test FILE, or split.test of longrun data "
+            "prepare, makes one that has it)\n");
 }
 
 TEST_F(TrainerTest, AMachineThatComputesOtherwiseRefusesTheTask) {
