@@ -68,7 +68,8 @@ class Reader {
       const std::string below = prefix + name;
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindKey(below);
-      if (row.required && !IsAxis(below)) {
+      const bool is_the_axis = below == "spec.model" && has_init_;
+      if (row.required && !IsAxis(below) && !is_the_axis) {
         Report(place, Str(below, ": must be given: ", row.meaning));
         spec_.is_complete = false;
       } else if (row.type == KeyRow::Type::kMap) {

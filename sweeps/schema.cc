@@ -59,7 +59,8 @@ std::vector<KeyRow> MakeKeys() {
 
       {.path = "spec.model",
        .required = true,
-       .meaning = "the model: a size, and what differs from it"},
+       .meaning = "the model: a size, and what differs from it (with the axis model.init_from may "
+                  "be left out)"},
       {.path = "spec.model.architecture",
        .type = Type::kChoice,
        .default_value = model.architecture,
@@ -731,8 +732,10 @@ Json AxesOrInit() {
   const auto with = [](const char* map, std::vector<std::string> keys) {
     return Json{{"properties", {{map, {{"required", std::move(keys)}}}}}};
   };
-  return Json::array({with("matrix", {"position", "train_length"}), with("model", {"init_from"}),
-                      with("matrix", {"model.init_from"})});
+  Json forms = Json::array({with("matrix", {"position", "train_length"}),
+                            with("model", {"init_from"}), with("matrix", {"model.init_from"})});
+  for (const std::size_t with_model : {0, 1}) forms[with_model]["required"] = {"model"};
+  return forms;
 }
 
 Json MapSchema(std::string_view path) {
@@ -762,7 +765,8 @@ Json MapSchema(std::string_view path) {
       schema["default"] = row.default_value;
     }
     // A key that the matrix can give need not stand in its own place.
-    if (row.required && !row.axis) required.push_back(name);
+    const bool may_be_an_axis = row.axis || below == "spec.model";
+    if (row.required && !may_be_an_axis) required.push_back(name);
     properties[name] = std::move(schema);
   }
   Json schema = {{"type", "object"},

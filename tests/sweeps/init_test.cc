@@ -105,6 +105,18 @@ TEST_F(InitTest, TheContentAndNotTheNameIsInTheKey) {
   EXPECT_NE(Only("{init_from: again}", "{dataset: [one]}", "none").Key(), one.Key());
 }
 
+TEST_F(InitTest, WhereTheModelIsAnAxisTheFileNeedsNoOther) {
+  const std::string yaml =
+      "apiVersion: longrun/v1\nkind: Sweep\nmetadata: {name: a}\nspec:\n"
+      "  matrix: {model.init_from: [rotary], dataset: [one]}\n  train: none\n"
+      "  evaluate:\n    - perplexity: {context_lengths: [64]}\n";
+  const Result<Sweep> sweep = ParseSweep(yaml, "a.yaml", {}, catalogue);
+  ASSERT_TRUE(sweep.ok()) << sweep.status().message();
+  ASSERT_EQ(sweep->runs.size(), 1u);
+  EXPECT_EQ(sweep->runs[0].run.Key(),
+            Only("{}", "{model.init_from: [rotary], dataset: [one]}", "none").Key());
+}
+
 TEST_F(InitTest, TheModelMayBeAnAxis) {
   const Result<Sweep> sweep =
       Parse("{}", "{model.init_from: [rotary, gated], dataset: [one]}", "none");
