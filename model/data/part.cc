@@ -205,7 +205,7 @@ Status PartWriter::Encode(bool all) {
   const std::size_t n = all ? text_.size() : LastCut(text_, rule);
   if (!all && n == 0) {
     if (text_.size() <= kUncutBytesMax) return Status();
-    return Status(Code::kResourceExhausted,
+    return Status(Code::kInvalidArgument,
                   Str("document ", facts_.n_documents, " has no blank behind a letter or digit in ",
                       FormatBytes(static_cast<std::int64_t>(kUncutBytesMax)),
                       " of text: it cannot be tokenised in pieces; separate it into documents"));

@@ -173,7 +173,10 @@ class PartMaker {
         PartWriter::Create(work_, source.key, tokenizer_, spec_.packing, format_.gives));
     SourceOptions options = spec_.source;
     options.universal_newlines = spec_.packing.universal_newlines;
-    RETURN_IF_ERROR(format_.read(input, options, *writer));
+    const Status read = format_.read(input, options, *writer);
+    // What a file of ours lost is damage; a file of the user's that does not hold is bad input.
+    if (read.code() == Code::kDataLoss) return Status(Code::kInvalidArgument, read.message());
+    RETURN_IF_ERROR(read);
     return writer->Finish(input.Files());
   }
 

@@ -338,7 +338,7 @@ Status ShardWriter::CloseShard() {
 Result<std::vector<ShardWriter::ShardFile>> ShardWriter::Finish() {
   if (open_ != nullptr) RETURN_IF_ERROR(CloseShard());
   if (headers_.empty()) {
-    return Status(Code::kFailedPrecondition,
+    return Status(Code::kInvalidArgument,
                   Str("split ", options_.split,
                       " has no documents: none is left after the rules of "
                       "source, packing and split; give it more text, or leave it out"));

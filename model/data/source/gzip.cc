@@ -17,8 +17,8 @@ namespace {
 
 class GzipStream final : public ByteStream {
  public:
-  GzipStream(std::unique_ptr<ByteStream> packed, const std::string& path)
-      : packed_(std::move(packed)), path_(path), input_(kSourceChunkBytes) {}
+  explicit GzipStream(std::unique_ptr<ByteStream> packed)
+      : packed_(std::move(packed)), input_(kSourceChunkBytes) {}
   ~GzipStream() override {
     if (ready_) inflateEnd(&state_);
   }
@@ -28,7 +28,7 @@ class GzipStream final : public ByteStream {
   Status Begin() {
     constexpr int kGzipHeader = 16;  // beside the window's bits: gzip, not zlib
     ready_ = inflateInit2(&state_, MAX_WBITS + kGzipHeader) == Z_OK;
-    return ready_ ? Status() : Status(Code::kResourceExhausted, Str(path_, ": no memory for zlib"));
+    return ready_ ? Status() : Status(Code::kResourceExhausted, "no memory for zlib");
   }
 
   Result<std::size_t> Read(std::span<char> out) override {
@@ -59,12 +59,11 @@ class GzipStream final : public ByteStream {
 
  private:
   Status Damaged(std::string_view why) const {
-    return Status(Code::kDataLoss, Str(path_, ": no whole gzip file (", why,
-                                       "): fetch it again, or give it another name"));
+    return Status(Code::kDataLoss,
+                  Str("no whole gzip file (", why, "): fetch it again, or give it another name"));
   }
 
   std::unique_ptr<ByteStream> packed_;
-  std::string path_;
   std::vector<char> input_;
   z_stream state_{};
   bool ready_ = false;
@@ -73,20 +72,18 @@ class GzipStream final : public ByteStream {
 
 }  // namespace
 
-Result<std::unique_ptr<ByteStream>> OpenGzip(std::unique_ptr<ByteStream> packed,
-                                             const std::string& path) {
-  auto stream = std::make_unique<GzipStream>(std::move(packed), path);
+Result<std::unique_ptr<ByteStream>> OpenGzip(std::unique_ptr<ByteStream> packed) {
+  auto stream = std::make_unique<GzipStream>(std::move(packed));
   RETURN_IF_ERROR(stream->Begin());
   return std::unique_ptr<ByteStream>(std::move(stream));
 }
 
 #else
 
-Result<std::unique_ptr<ByteStream>> OpenGzip(std::unique_ptr<ByteStream>, const std::string& path) {
+Result<std::unique_ptr<ByteStream>> OpenGzip(std::unique_ptr<ByteStream>) {
   return Status(Code::kUnimplemented,
-                Str(path,
-                    ": this build has no zlib: install zlib1g-dev and build again, or unpack "
-                    "the file (gunzip) and list that"));
+                "this build has no zlib: install zlib1g-dev and build again, or unpack the file "
+                "(gunzip) and list that");
 }
 
 #endif

@@ -70,7 +70,7 @@ Result<std::unique_ptr<ByteStream>> SourceInput::OpenPlain(const std::string& pa
 Result<std::unique_ptr<ByteStream>> SourceInput::Open() {
   ASSIGN_OR_RETURN(std::unique_ptr<ByteStream> stream, OpenPlain(path_));
   for (const Compression& compression : Compressions()) {
-    if (path_.ends_with(compression.ending)) return compression.open(std::move(stream), path_);
+    if (path_.ends_with(compression.ending)) return compression.open(std::move(stream));
   }
   return stream;
 }
@@ -178,7 +178,7 @@ Result<bool> LineReader::Next(std::string& line) {
     const std::size_t n =
         newline == nullptr ? end_ - at_ : static_cast<std::size_t>(newline - begin);
     if (line.size() + n > kLineBytesMax) {
-      return Status(Code::kResourceExhausted,
+      return Status(Code::kInvalidArgument,
                     Str("line ", number_, " is longer than ",
                         FormatBytes(static_cast<std::int64_t>(kLineBytesMax)),
                         ", the most that a line may have: cut its text into several documents"));

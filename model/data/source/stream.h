@@ -63,19 +63,17 @@ class SourceInput {
 // Unpacks a stream: one entry for each ending. The order of the stream's bytes is the file's.
 struct Compression {
   std::string_view ending;  // ".gz"
-  Result<std::unique_ptr<ByteStream>> (*open)(std::unique_ptr<ByteStream> packed,
-                                              const std::string& path);
+  Result<std::unique_ptr<ByteStream>> (*open)(std::unique_ptr<ByteStream> packed);
 };
 std::span<const Compression> Compressions();
 // The name without the ending of a compression.
 std::string_view WithoutCompression(std::string_view path);
 
+// Errors do not name the file: who lists it does, with its split.
 // The members of a gzip file one after the other, as `cat a.gz b.gz` makes them.
-Result<std::unique_ptr<ByteStream>> OpenGzip(std::unique_ptr<ByteStream> packed,
-                                             const std::string& path);
+Result<std::unique_ptr<ByteStream>> OpenGzip(std::unique_ptr<ByteStream> packed);
 // Frames with a window of up to 2^31 bytes (`zstd --long=31`).
-Result<std::unique_ptr<ByteStream>> OpenZstd(std::unique_ptr<ByteStream> packed,
-                                             const std::string& path);
+Result<std::unique_ptr<ByteStream>> OpenZstd(std::unique_ptr<ByteStream> packed);
 
 // "\r\n" and "\r" become "\n", as Python's text mode reads them.
 std::unique_ptr<ByteStream> UniversalNewlines(std::unique_ptr<ByteStream> stream);
@@ -87,7 +85,7 @@ class LineReader {
   static constexpr std::size_t kLineBytesMax = std::size_t{256} << 20;
 
   explicit LineReader(ByteStream& stream) : stream_(stream) {}
-  // False at the end. kResourceExhausted names a line that is too long.
+  // False at the end. kInvalidArgument names a line that is too long.
   Result<bool> Next(std::string& line);
   std::int64_t number() const { return number_; }  // of the line given last, from 1
 

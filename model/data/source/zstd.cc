@@ -17,9 +17,8 @@ namespace {
 
 class ZstdStream final : public ByteStream {
  public:
-  ZstdStream(std::unique_ptr<ByteStream> packed, const std::string& path)
+  explicit ZstdStream(std::unique_ptr<ByteStream> packed)
       : packed_(std::move(packed)),
-        path_(path),
         state_(ZSTD_createDCtx(), &ZSTD_freeDCtx),
         input_(kSourceChunkBytes) {}
 
@@ -28,7 +27,7 @@ class ZstdStream final : public ByteStream {
     const bool ready =
         state_ != nullptr && ZSTD_isError(ZSTD_DCtx_setParameter(state_.get(), ZSTD_d_windowLogMax,
                                                                  kWindowBitsMax)) == 0;
-    return ready ? Status() : Status(Code::kResourceExhausted, Str(path_, ": no memory for zstd"));
+    return ready ? Status() : Status(Code::kResourceExhausted, "no memory for zstd");
   }
 
   Result<std::size_t> Read(std::span<char> out) override {
@@ -51,12 +50,11 @@ class ZstdStream final : public ByteStream {
 
  private:
   Status Damaged(std::string_view why) const {
-    return Status(Code::kDataLoss, Str(path_, ": no whole Zstandard file (", why,
+    return Status(Code::kDataLoss, Str("no whole Zstandard file (", why,
                                        "): fetch it again, or give it another name"));
   }
 
   std::unique_ptr<ByteStream> packed_;
-  std::string path_;
   std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> state_;
   std::vector<char> input_;
   ZSTD_inBuffer available_ = {nullptr, 0, 0};
@@ -66,20 +64,19 @@ class ZstdStream final : public ByteStream {
 
 }  // namespace
 
-Result<std::unique_ptr<ByteStream>> OpenZstd(std::unique_ptr<ByteStream> packed,
-                                             const std::string& path) {
-  auto stream = std::make_unique<ZstdStream>(std::move(packed), path);
+Result<std::unique_ptr<ByteStream>> OpenZstd(std::unique_ptr<ByteStream> packed) {
+  auto stream = std::make_unique<ZstdStream>(std::move(packed));
   RETURN_IF_ERROR(stream->Begin());
   return std::unique_ptr<ByteStream>(std::move(stream));
 }
 
 #else
 
-Result<std::unique_ptr<ByteStream>> OpenZstd(std::unique_ptr<ByteStream>, const std::string& path) {
-  return Status(Code::kUnimplemented,
-                Str(path,
-                    ": this build has no libzstd: install libzstd-dev and build again, or "
-                    "unpack the file (unzstd) and list that"));
+Result<std::unique_ptr<ByteStream>> OpenZstd(std::unique_ptr<ByteStream>) {
+  return Status(
+      Code::kUnimplemented,
+      "this build has no libzstd: install libzstd-dev and build again, or unpack the file "
+      "(unzstd) and list that");
 }
 
 #endif

@@ -194,7 +194,7 @@ TEST_F(ShardTest, NothingHasItsNameBeforeItIsFinished) {
 
 TEST_F(ShardTest, ASplitWithoutDocumentsIsRefused) {
   ShardWriter writer(Options(folder_.path(), 8));
-  EXPECT_EQ(writer.Finish().status().code(), Code::kFailedPrecondition);
+  EXPECT_EQ(writer.Finish().status().code(), Code::kInvalidArgument);
 }
 
 TEST_F(ShardTest, AFolderThatIsNotThereIsNamed) {
