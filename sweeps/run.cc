@@ -179,6 +179,13 @@ Result<Execution> Execution::FromJson(const Json& json) {
         Code::kInvalidArgument,
         Str("execution.device.kind: expected cpu or gpu, found \"", execution.device_kind, "\""));
   }
+  constexpr std::string_view kAttentions[] = {"reference", "torch", "fused"};
+  if (std::ranges::find(kAttentions, execution.attention) == std::end(kAttentions)) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("execution.paths.attention: expected reference, torch or fused, found \"",
+            execution.attention, "\""));
+  }
   constexpr std::string_view kOperators[] = {"", "aten", "longrun"};
   if (std::ranges::find(kOperators, execution.operators) == std::end(kOperators)) {
     return Status(Code::kInvalidArgument,

@@ -50,6 +50,7 @@ TEST_F(QuickStartTest, ShowsWhatThePapersSayAndTrainsNothingTheSecondTime) {
   const Result<Json> sweep = ParseJson(got.out);
   ASSERT_TRUE(sweep.ok()) << sweep.status().message() << "\n" << got.err;
   for (const Json& run : sweep->at("runs")) {
+    EXPECT_EQ(run.at("execution").at("paths").at("attention"), "fused");
     for (const Json& task : run.at("tasks")) EXPECT_EQ(task.at("attempts"), 1);
   }
   std::printf("%s\n", Longrun({"table", "quickstart"}).out.c_str());

@@ -10,6 +10,7 @@
 
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
+#include "model/attention_path.h"
 #include "model/matrix_path.h"
 
 namespace longrun {
@@ -182,6 +183,7 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
                   .threads = slot.threads,
                   .micro_batch = AutoMicroBatch(run.run.model, run.run.train, slot.memory_bytes,
                                                 task.activation_checkpointing),
+                  .attention = AttentionPathFor(run.run.model, slot.kind),
                   .linear = slot.linear,
                   .operators = OperatorsFor(slot.kind),
                   .simd = slot.simd};

@@ -24,6 +24,8 @@
 #include <utility>
 
 #include "base/str.h"
+#include "model/attention_path.h"
+#include "model/net/kernel_attention.h"
 #include "model/net/position_bias.h"
 #include "model/net/row_operators.h"
 
@@ -83,13 +85,12 @@ Status CheckFused(const TermSpec& terms, std::string_view method, const Attentio
     return Status(Code::kUnimplemented,
                   "attention back-end \"fused\" runs on a CPU: use the back-end \"reference\"");
   }
-  if (terms.distance_network || terms.content_position) {
+  if (compute.dtype == at::kDouble) {
     return Status(Code::kUnimplemented,
-                  Str("attention back-end \"fused\" lacks the bias of position method \"", method,
-                      "\": use the back-end \"reference\""));
+                  "attention back-end \"fused\" computes in fp32 and bf16: use the back-end "
+                  "\"reference\"");
   }
-  const bool is_double = compute.dtype == at::kDouble;
-  return CheckKernelAttention(shape.head_dim, is_double ? at::kDouble : compute.product);
+  return CheckFusedAttention(terms, method, shape);
 }
 
 // For n positions; growth counts from their middle.
@@ -122,8 +123,8 @@ Result<AttentionBackend> ParseAttentionBackend(std::string_view name) {
   if (name == "reference") return AttentionBackend::kReference;
   if (name == "torch") return AttentionBackend::kTorch;
   if (name == "fused") return AttentionBackend::kFused;
-  return Status(Code::kInvalidArgument,
-                Str("attention back-end \"", name, "\" is unknown: reference, torch or fused"));
+  return Status(Code::kInvalidArgument, Str("attention back-end \"", name,
+                                            "\" is unknown: auto, reference, torch or fused"));
 }
 
 Attention::Attention(TermSpec terms, const AttentionShape& shape, AttentionBackend backend,
@@ -146,10 +147,14 @@ Result<Attention> Attention::Make(TermSpec terms, std::string_view method,
                   Str("attention back-end \"torch\" has no sliding window, and the model's is ",
                       shape.window, " tokens: use the back-end \"reference\""));
   }
+  const AttentionKernel* kernel = nullptr;
   if (backend == AttentionBackend::kFused) {
     RETURN_IF_ERROR(CheckFused(terms, method, shape, compute));
+    ASSIGN_OR_RETURN(kernel, KernelOfMachine());
   }
-  return Attention(std::move(terms), shape, backend, compute);
+  Attention attention(std::move(terms), shape, backend, compute);
+  attention.kernel_ = kernel;
+  return attention;
 }
 
 void Attention::SetRotation(std::vector<double> frequency, double magnitude) {
@@ -393,7 +398,8 @@ at::Tensor Attention::AllBlocks(Call call, const Prepared& prepared) {
 // Every query at its key: the terms as the kernels have them.
 at::Tensor Attention::Kernel(const Call& call) {
   const std::int64_t n_positions = call.q_BHTD.size(2);
-  KernelAttentionCall kernel = {.q_BHTD = call.q_BHTD,
+  KernelAttentionCall kernel = {.kernel = kernel_,
+                                .q_BHTD = call.q_BHTD,
                                 .k_BHTD = call.k_BHTD,
                                 .v_BHTD = call.v_BHTD,
                                 .scale = call.scale,

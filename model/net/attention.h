@@ -30,10 +30,12 @@
 
 #include "base/status.h"
 #include "model/net/device.h"
-#include "model/net/kernel_attention.h"
 #include "model/position/method.h"
 
 namespace longrun {
+
+struct AttentionKernel;
+struct RotationNumbers;
 
 enum class AttentionBackend { kReference, kTorch, kFused };
 // "reference", "torch", "fused"
@@ -126,6 +128,7 @@ class Attention {
   // Tables that only grow; kept between calls.
   at::Tensor cos_TR_, sin_TR_;  // (T, R/2), times magnitude_
   double magnitude_ = 1.0;
+  const AttentionKernel* kernel_ = nullptr;                  // of `fused`
   std::shared_ptr<const RotationNumbers> rotation_numbers_;  // for `fused`
   std::int64_t rotation_positions_ = 0;
   at::Tensor static_bias_;  // (H or 1, Q, width): see StaticBias

@@ -6,11 +6,12 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "base/check.h"
 #include "base/str.h"
-#include "kernels/attention.h"
+#include "model/net/device.h"
 
 namespace longrun {
 namespace {
@@ -112,12 +113,12 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
     const at::Tensor o = EmptyLike(q);
     const at::Tensor lse = at::empty({q.size(0), q.size(1), q.size(2)}, at::kDouble);
     const Status status =
-        FindAttentionKernel("cpu")->forward({.inputs = {.q = ViewOf<HeadsView>(q),
-                                                        .k = ViewOf<HeadsView>(k),
-                                                        .v = ViewOf<HeadsView>(v)},
-                                             .o = ViewOf<HeadsBuffer>(o),
-                                             .lse = Doubles(lse)},
-                                            TermsOf(fixed->call, bias, distances), Options());
+        fixed->call.kernel->forward({.inputs = {.q = ViewOf<HeadsView>(q),
+                                                .k = ViewOf<HeadsView>(k),
+                                                .v = ViewOf<HeadsView>(v)},
+                                     .o = ViewOf<HeadsBuffer>(o),
+                                     .lse = Doubles(lse)},
+                                    TermsOf(fixed->call, bias, distances), Options());
     TORCH_CHECK(status.ok(), status.message());
     context->save_for_backward({q, k, v, o, lse, bias, distances});
     context->saved_data["fixed"] = c10::IValue::make_capsule(fixed);
@@ -145,19 +146,18 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
     if (distances.defined() && context->needs_input_grad(distances_edge)) {
       d_distances = at::empty(distances.sizes(), at::kDouble);
     }
-    const Status status =
-        FindAttentionKernel("cpu")->backward({.inputs = {.q = ViewOf<HeadsView>(q),
-                                                         .k = ViewOf<HeadsView>(k),
-                                                         .v = ViewOf<HeadsView>(v)},
-                                              .o = ViewOf<HeadsView>(o),
-                                              .do_ = ViewOf<HeadsView>(o_gradient),
-                                              .lse = Doubles(lse),
-                                              .dq = ViewOf<HeadsBuffer>(dq),
-                                              .dk = ViewOf<HeadsBuffer>(dk),
-                                              .dv = ViewOf<HeadsBuffer>(dv),
-                                              .d_key_bias = Doubles(d_bias),
-                                              .d_distance_table = Doubles(d_distances)},
-                                             TermsOf(call, bias, distances), Options());
+    const Status status = call.kernel->backward({.inputs = {.q = ViewOf<HeadsView>(q),
+                                                            .k = ViewOf<HeadsView>(k),
+                                                            .v = ViewOf<HeadsView>(v)},
+                                                 .o = ViewOf<HeadsView>(o),
+                                                 .do_ = ViewOf<HeadsView>(o_gradient),
+                                                 .lse = Doubles(lse),
+                                                 .dq = ViewOf<HeadsBuffer>(dq),
+                                                 .dk = ViewOf<HeadsBuffer>(dk),
+                                                 .dv = ViewOf<HeadsBuffer>(dv),
+                                                 .d_key_bias = Doubles(d_bias),
+                                                 .d_distance_table = Doubles(d_distances)},
+                                                TermsOf(call, bias, distances), Options());
     TORCH_CHECK(status.ok(), status.message());
     if (d_distances.defined()) {
       d_distances = d_distances.to(
@@ -169,20 +169,17 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
 
 }  // namespace
 
-Status CheckKernelAttention(std::int64_t head_dim, at::ScalarType type) {
-  if (type != at::kFloat && type != at::kBFloat16) {
+Result<const AttentionKernel*> KernelOfMachine() {
+  const std::string simd = SimdPath();
+  const bool has_own = simd == "avx2" || simd == "avx512";
+  const std::string name = Str("cpu/", has_own ? simd : "portable");
+  const AttentionKernel* const kernel = FindAttentionKernel(name);
+  if (kernel == nullptr) {
     return Status(Code::kUnimplemented,
-                  "attention back-end \"fused\" computes in fp32 and bf16: use the back-end "
-                  "\"reference\"");
+                  Str("attention back-end \"fused\" has no kernel \"", name,
+                      "\" on this processor: use the back-end \"reference\""));
   }
-  if (head_dim % 8 != 0 || head_dim > 256) {
-    return Status(
-        Code::kUnimplemented,
-        Str("attention back-end \"fused\" takes heads of 8, 16, ... 256 channels, and the "
-            "model's have ",
-            head_dim, ": use the back-end \"reference\""));
-  }
-  return {};
+  return kernel;
 }
 
 at::Tensor KernelAttention(const KernelAttentionCall& call) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "kernels/attention.h"
 #include "kernels/attention_terms.h"
 
 namespace longrun {
@@ -23,7 +24,8 @@ struct RotationNumbers {
 };
 
 struct KernelAttentionCall {
-  at::Tensor q_BHTD, k_BHTD, v_BHTD;  // fp32 or bf16, on the CPU
+  const AttentionKernel* kernel = nullptr;  // KernelOfMachine()
+  at::Tensor q_BHTD, k_BHTD, v_BHTD;        // fp32 or bf16, on the CPU
   double scale = 0.0;
   bool causal = true;
   std::int64_t window = 0;  // 0: none
@@ -37,9 +39,8 @@ struct KernelAttentionCall {
   std::shared_ptr<const RotationNumbers> rotation = nullptr;
 };
 
-// Whether the kernels can serve heads of this size and numbers of this type on a CPU: kUnimplemented
-// says what they lack.
-Status CheckKernelAttention(std::int64_t head_dim, at::ScalarType type);
+// Of the instruction set that LibTorch takes, so that one name in a run's record stands for both.
+Result<const AttentionKernel*> KernelOfMachine();
 
 // o_BHTD, of q's type, whose memory lies as (B, T, H, D). Throws c10::Error for what the kernel refuses.
 at::Tensor KernelAttention(const KernelAttentionCall& call);

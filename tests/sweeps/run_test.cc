@@ -125,6 +125,9 @@ TEST(ExecutionTest, ReadsBackWhatItWrote) {
   json = execution.ToJson();
   json["paths"]["operators"] = "mkl";
   EXPECT_FALSE(Execution::FromJson(json).ok());
+  json = execution.ToJson();
+  json["paths"]["attention"] = "auto";  // a record says what was decided
+  EXPECT_FALSE(Execution::FromJson(json).ok());
 }
 
 // A run that began before there was a choice goes on with LibTorch's operators.

@@ -27,7 +27,9 @@ void AddModel(CLI::App* sub, ModelOptions& options) {
   sub->add_option("--model", options.folder, "folder with config.json and model.safetensors")
       ->required();
   sub->add_option("--dtype", options.dtype, "fp32, fp64 or bf16")->capture_default_str();
-  sub->add_option("--attention", options.attention, "reference, torch or fused")
+  sub->add_option(
+         "--attention", options.attention,
+         "reference, torch, fused, or auto: fused on a CPU where it has what the model asks for")
       ->capture_default_str();
   sub->add_option("--extend", options.extend,
                   "how a rotary model reads beyond its length, as JSON: {\"method\": "
@@ -110,7 +112,9 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
   sub->add_option("--dataset", options.dataset, "dataset folder")->required();
   sub->add_option("--output", options.output, "folder for journal and checkpoints")->required();
   sub->add_option("--device", options.device, "cpu or gpu")->capture_default_str();
-  sub->add_option("--attention", options.attention, "reference, torch or fused")
+  sub->add_option("--attention", options.attention,
+                  "reference, torch, fused, or auto: as the checkpoint's run; of a new one, fused "
+                  "on a CPU where it has what the model asks for")
       ->capture_default_str();
   sub->add_option("--matrix", options.matrix, "fp32 products of a CPU; default: the faster")
       ->check(CLI::IsMember({"aten", "onednn"}));

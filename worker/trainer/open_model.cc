@@ -1,9 +1,11 @@
 #include "worker/trainer/open_model.h"
 
+#include <optional>
 #include <utility>
 
 #include "base/json.h"
 #include "base/str.h"
+#include "model/attention_path.h"
 #include "model/extension/extension.h"
 #include "model/hugging_face/finite.h"
 #include "model/net/model_folder.h"
@@ -32,17 +34,29 @@ Status Extend(const std::string& text, NetConfig& net) {
   return Status();
 }
 
+// What a run of the model would compute with, where there are runs of these numbers.
+Result<AttentionBackend> AttentionOf(const ModelConfig& model, const Compute& compute) {
+  if (compute.dtype == at::kDouble) return AttentionBackend::kReference;
+  return ParseAttentionBackend(AttentionPathFor(model, compute.device.is_cpu() ? "cpu" : "gpu"));
+}
+
 }  // namespace
 
 Result<Transformer> OpenModel(const ModelOptions& options) {
-  ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(options.attention));
+  std::optional<AttentionBackend> backend;  // nothing: as a run of the model would have it
+  if (options.attention != "auto") {
+    ASSIGN_OR_RETURN(backend, ParseAttentionBackend(options.attention));
+  }
   ASSIGN_OR_RETURN(const Compute compute, OpenCompute(options.device, options.dtype));
   FixNumerics(options.threads, compute.device, backend == AttentionBackend::kTorch);
   ASSIGN_OR_RETURN(const WeightFolder opened, OpenWeightFolder(options.folder));
   RETURN_IF_ERROR(CheckFinite(opened));
   ModelFolder folder = ToModelFolder(opened);
   RETURN_IF_ERROR(Extend(options.extend, folder.config));
-  return Transformer::Make(folder.config, std::move(folder.parameters), backend, compute);
+  if (!backend) {
+    ASSIGN_OR_RETURN(backend, AttentionOf(folder.config.model, compute));
+  }
+  return Transformer::Make(folder.config, std::move(folder.parameters), *backend, compute);
 }
 
 Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size) {

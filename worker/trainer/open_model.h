@@ -12,11 +12,11 @@
 namespace longrun {
 
 struct ModelOptions {
-  std::string folder;                   // config.json, model.safetensors
-  std::string dtype = "fp32";           // fp32 | fp64 | bf16
-  std::string attention = "reference";  // reference | torch | fused
-  std::string device = "cpu";           // cpu | cuda | cuda:N
-  std::string extend;                   // JSON of an extension, or empty: as config.json says
+  std::string folder;              // config.json, model.safetensors
+  std::string dtype = "fp32";      // fp32 | fp64 | bf16
+  std::string attention = "auto";  // auto | reference | torch | fused
+  std::string device = "cpu";      // cpu | cuda | cuda:N
+  std::string extend;              // JSON of an extension, or empty: as config.json says
   int threads = 1;
 };
 

@@ -16,12 +16,14 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "model/architecture/parameters.h"
+#include "model/attention_path.h"
 #include "model/data/dataset.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/content.h"
 #include "model/hugging_face/finite.h"
+#include "model/net/attention.h"
 #include "model/net/checkpoint.h"
 #include "model/position/method.h"
 #include "sweeps/event.h"
@@ -137,16 +139,27 @@ Result<CheckpointRef> LinkInit(const InitFolder& init, const std::string& folder
       .attempt = {}, .checkpoint = folder, .sha256 = init.content.digest, .step = 0};
 }
 
-Result<CheckpointRef> FindCheckpoint(const std::string& folder) {
+struct FoundCheckpoint {
+  CheckpointRef ref;
+  std::string attention;  // what its run computes with; "": it does not say
+};
+
+Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
   ASSIGN_OR_RETURN(const LoadedCheckpoint loaded, LoadCheckpoint(folder, ""));
   ASSIGN_OR_RETURN(const CheckpointSummary summary, VerifyCheckpointFolder(folder, ""));
   ASSIGN_OR_RETURN(const std::int64_t step, GetInt(loaded.state, "step", "state.json"));
   SeededRandom random(EntropySeed());
   ASSIGN_OR_RETURN(std::string absolute, AbsolutePath(folder));
-  return CheckpointRef{.attempt = MakeUlid(WallMs(), random),
-                       .checkpoint = std::move(absolute),
-                       .sha256 = summary.sha256,
-                       .step = step};
+  const Json paths = loaded.state.value("paths", Json::object());
+  std::string attention;
+  if (paths.contains("attention")) {
+    ASSIGN_OR_RETURN(attention, GetString(paths, "attention", "state.json: paths"));
+  }
+  return FoundCheckpoint{.ref = {.attempt = MakeUlid(WallMs(), random),
+                                 .checkpoint = std::move(absolute),
+                                 .sha256 = summary.sha256,
+                                 .step = step},
+                         .attention = std::move(attention)};
 }
 
 // Whose weights a task has: those of a checkpoint, or those of the folder that the run starts from.
@@ -192,7 +205,6 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind) {
   task.execution.device_kind = options.device;
   task.execution.threads = options.threads;
   task.execution.micro_batch = options.micro_batch;
-  task.execution.attention = options.attention;
   if (!options.matrix.empty()) {
     task.execution.linear = Str(options.matrix, "/", IdentifyCpu().vendor);
   }
@@ -206,9 +218,18 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind) {
   task.cache_dir = task.attempt_dir;
   task.checkpoint_every_ms = options.checkpoint_every_ms;
   RETURN_IF_ERROR(CheckCheckpoint(options, task));
+  task.execution.attention = options.attention;
+  if (options.attention != "auto") {
+    RETURN_IF_ERROR(ParseAttentionBackend(options.attention).status());
+  } else {
+    task.execution.attention = AttentionPathFor(task.run.model, options.device);
+  }
   if (!options.checkpoint.empty()) {
-    ASSIGN_OR_RETURN(CheckpointRef ref, FindCheckpoint(options.checkpoint));
-    (kind == TaskKind::kTrain ? task.resume : task.init) = std::move(ref);
+    ASSIGN_OR_RETURN(FoundCheckpoint found, FindCheckpoint(options.checkpoint));
+    if (options.attention == "auto" && !found.attention.empty()) {
+      task.execution.attention = std::move(found.attention);
+    }
+    (kind == TaskKind::kTrain ? task.resume : task.init) = std::move(found.ref);
   } else if (init) {
     ASSIGN_OR_RETURN(task.init, LinkInit(*init, JoinPath(task.attempt_dir, "init")));
   }

@@ -26,9 +26,10 @@ struct StandaloneOptions {
   std::vector<std::int64_t> lengths;      // evaluate: context_lengths, over those of params
   std::string split;                      // evaluate: over that of params; "": as params say
   std::string device = "cpu";             // cpu | gpu
-  std::string attention = "reference";    // reference | torch | fused
-  std::string matrix;                     // of a CPU: aten | onednn; "": the faster
-  std::string operators;                  // longrun | aten; "": longrun on a CPU
+  // reference | torch | fused | auto: as the checkpoint's run; of a new one, as AttentionPathFor says
+  std::string attention = "auto";
+  std::string matrix;     // of a CPU: aten | onednn; "": the faster
+  std::string operators;  // longrun | aten; "": longrun on a CPU
   std::int64_t threads = 1;
   std::int64_t micro_batch = 0;  // 0: by the memory formula, for 4 GiB
   std::int64_t checkpoint_every_ms = 600'000;

@@ -514,6 +514,38 @@ TEST_F(TrainerTest, ATaskKeepsTheOperatorsThatItBeganWith) {
               Bytes(StepFolder("aten", "20"), "model.safetensors"));
 }
 
+TEST_F(TrainerTest, ARunKeepsTheAttentionThatItBeganWith) {
+  WriteRun(RunJson("cable"));
+  ASSERT_EQ(Exec(TrainArguments("auto")), 0) << Stderr();
+  ASSERT_EQ(Exec(TrainArguments("reference", {"--attention", "reference"})), 0) << Stderr();
+  const auto attention = [&](const char* output) {
+    return Journal(output)[1].body["execution"]["paths"]["attention"];
+  };
+  EXPECT_EQ(attention("auto"), "fused");
+  EXPECT_EQ(ParseJson(Bytes(At("auto"), "task.json")).value()["paths"]["attention"], "fused");
+  EXPECT_EQ(attention("reference"), "reference");
+  const std::vector<double> fused = Series("auto", "loss"), plain = Series("reference", "loss");
+  ASSERT_EQ(fused.size(), plain.size());
+  for (std::size_t i = 0; i < fused.size(); ++i) EXPECT_NEAR(fused[i], plain[i], 1e-4) << i;
+
+  // Going on and scoring, each without a word about it.
+  ASSERT_EQ(Exec(TrainArguments("on", {"--resume", StepFolder("reference", "15")})), 0) << Stderr();
+  EXPECT_EQ(attention("on"), "reference");
+  EXPECT_TRUE(Bytes(StepFolder("on", "20"), "model.safetensors") ==
+              Bytes(StepFolder("reference", "20"), "model.safetensors"));
+  for (const char* of : {"auto", "reference"}) {
+    const std::string output = Str("scored_", of);
+    ASSERT_EQ(Exec({"evaluate", "--run", At("run.json"), "--dataset", Data("dataset"), "--output",
+                    At(output), "--checkpoint", StepFolder(of, "20"), "--lengths", "16"}),
+              0)
+        << Stderr();
+    EXPECT_EQ(attention(output.c_str()), attention(of));
+  }
+
+  EXPECT_EQ(Exec(TrainArguments("magic", {"--attention", "magic"})), 78);
+  EXPECT_NE(Stderr().find("auto, reference, torch or fused"), std::string::npos) << Stderr();
+}
+
 TEST_F(TrainerTest, ActivationCheckpointingGivesTheSameBytes) {
   WriteRun(RunJson("cable"));
   ASSERT_EQ(Exec(TrainArguments("kept")), 0) << Stderr();

@@ -1,0 +1,40 @@
+// See attention_path.h.
+#include "model/attention_path.h"
+
+#include "base/str.h"
+#include "model/architecture/parameters.h"
+
+namespace longrun {
+namespace {
+
+// As kernels/attention.h has it of the CPU.
+constexpr std::int64_t kHeadDimStep = 8;
+constexpr std::int64_t kHeadDimMax = 256;
+
+}  // namespace
+
+Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
+                           const AttentionShape& shape) {
+  if (terms.distance_network || terms.content_position) {
+    return Status(Code::kUnimplemented,
+                  Str("attention back-end \"fused\" lacks the bias of position method \"", method,
+                      "\": use the back-end \"reference\""));
+  }
+  if (shape.head_dim % kHeadDimStep != 0 || shape.head_dim > kHeadDimMax) {
+    return Status(Code::kUnimplemented,
+                  Str("attention back-end \"fused\" takes heads of ", kHeadDimStep, ", ",
+                      2 * kHeadDimStep, ", ... ", kHeadDimMax, " channels, and the model's have ",
+                      shape.head_dim, ": use the back-end \"reference\""));
+  }
+  return {};
+}
+
+std::string AttentionPathFor(const ModelConfig& model, std::string_view device_kind) {
+  if (device_kind != "cpu") return "reference";
+  const Result<TermSpec> terms = TermsOf(model);
+  const bool covered =
+      terms && CheckFusedAttention(*terms, model.position.method, model.attention_shape()).ok();
+  return covered ? "fused" : "reference";
+}
+
+}  // namespace longrun

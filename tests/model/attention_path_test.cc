@@ -1,0 +1,34 @@
+#include "model/attention_path.h"
+
+#include <gtest/gtest.h>
+
+namespace longrun {
+namespace {
+
+ModelConfig Model(const char* size, const char* method) {
+  ModelConfig model = ModelConfig::Preset(size).value();
+  model.vocab_size = 256;
+  model.position = ResolvePosition(method).value();
+  return model;
+}
+
+TEST(AttentionPathTest, ACpuTakesTheFusedAttentionWhereItHasTheMethodAndTheHeads) {
+  for (const char* method :
+       {"none", "learned", "sinusoidal", "rope", "alibi", "cable", "t5", "kerple", "xpos", "fox"}) {
+    EXPECT_EQ(AttentionPathFor(Model("micro", method), "cpu"), "fused") << method;
+  }
+  EXPECT_EQ(AttentionPathFor(Model("micro", "cope"), "cpu"), "reference");
+  ModelConfig odd = Model("micro", "rope");  // 96 channels in 8 heads: 12 each
+  odd.n_head = 8;
+  EXPECT_EQ(AttentionPathFor(odd, "cpu"), "reference");
+  odd.n_head = 1;
+  odd.d_model = 264;
+  EXPECT_EQ(AttentionPathFor(odd, "cpu"), "reference");
+}
+
+TEST(AttentionPathTest, AGpuTakesTheReference) {
+  EXPECT_EQ(AttentionPathFor(Model("micro", "rope"), "gpu"), "reference");
+}
+
+}  // namespace
+}  // namespace longrun
