@@ -15,7 +15,7 @@ constexpr std::int64_t kHeadDimMax = 256;
 
 Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                            const AttentionShape& shape) {
-  if (terms.distance_network || terms.content_position) {
+  if (terms.content_position) {
     return Status(Code::kUnimplemented,
                   Str("attention back-end \"fused\" lacks the bias of position method \"", method,
                       "\": use the back-end \"reference\""));

@@ -429,6 +429,17 @@ at::Tensor Attention::Kernel(const Call& call) {
     kernel.distances_HN = prepared.distances_HN;
     kernel.first_distance = prepared.first;
   }
+  if (terms_.distance_network) {
+    const DistanceNetwork& net = *terms_.distance_network;
+    NetworkPieces pieces =
+        PiecesOf(net, Learned(call.learned, {net.w1, net.b1, net.w2, net.b2, net.c, net.lambda}),
+                 n_positions);
+    kernel.psi_T = std::move(pieces.psi_T);
+    kernel.row_factor_T = std::move(pieces.row_factor_T);
+    kernel.knots_K = std::move(pieces.knots_K);
+    kernel.slope_HS = std::move(pieces.slope_HS);
+    kernel.intercept_HS = std::move(pieces.intercept_HS);
+  }
   return KernelAttention(kernel);
 }
 

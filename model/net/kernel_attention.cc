@@ -55,31 +55,43 @@ std::span<double> Doubles(const at::Tensor& x) {
   return {x.data_ptr<double>(), static_cast<std::size_t>(x.numel())};
 }
 
-// What the way back needs beside tensors.
+// The numbers of the terms that are tensors: dense, double, or undefined.
+struct TermNumbers {
+  at::Tensor key_bias, distances, psi, row_factor, knots, slope, intercept;
+};
+
+// What the way back needs beside tensors with gradients.
 struct Fixed : torch::CustomClassHolder {
   explicit Fixed(KernelAttentionCall the_call) : call(std::move(the_call)) {
     for (at::Tensor* tensor :
-         {&call.q_BHTD, &call.k_BHTD, &call.v_BHTD, &call.key_bias_BHT, &call.distances_HN}) {
+         {&call.q_BHTD, &call.k_BHTD, &call.v_BHTD, &call.key_bias_BHT, &call.distances_HN,
+          &call.psi_T, &call.row_factor_T, &call.slope_HS, &call.intercept_HS}) {
       tensor->reset();  // the graph keeps them, or none is kept
     }
   }
   KernelAttentionCall call;
 };
 
-// `call` without its tensors; `bias` and `distances` are dense, double, or undefined.
-AttentionTerms TermsOf(const KernelAttentionCall& call, const at::Tensor& bias,
-                       const at::Tensor& distances) {
+// `call` without its tensors.
+AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbers) {
   AttentionTerms terms = {.scale = call.scale,
                           .visibility = {.causal = call.causal, .window = call.window}};
-  if (bias.defined()) {
-    terms.key_bias = KeyBias{.values = Doubles(bias), .two_sided = call.two_sided};
+  if (numbers.key_bias.defined()) {
+    terms.key_bias = KeyBias{.values = Doubles(numbers.key_bias), .two_sided = call.two_sided};
   } else if (!call.slope_H.empty()) {
     terms.key_bias = KeyBias{.two_sided = call.two_sided, .slope = call.slope_H};
   }
-  if (distances.defined()) {
-    terms.distance_table = DistanceTable{.values = Doubles(distances),
-                                         .n_distance = distances.size(1),
+  if (numbers.distances.defined()) {
+    terms.distance_table = DistanceTable{.values = Doubles(numbers.distances),
+                                         .n_distance = numbers.distances.size(1),
                                          .n_ahead = -call.first_distance};
+  }
+  if (numbers.psi.defined()) {
+    terms.piecewise = PiecewiseLinear{.psi = Doubles(numbers.psi),
+                                      .row_factor = Doubles(numbers.row_factor),
+                                      .knots = Doubles(numbers.knots),
+                                      .slope = Doubles(numbers.slope),
+                                      .intercept = Doubles(numbers.intercept)};
   }
   if (call.rotation) {
     terms.rotation = RotationTable{.cos = call.rotation->cos,
@@ -98,29 +110,39 @@ AttentionKernelOptions Options() {
   }};
 }
 
+using Given = std::optional<at::Tensor>;
+
+at::Tensor DenseDoubles(const Given& x) {
+  return x ? x->to(at::kDouble).contiguous() : at::Tensor();
+}
+
 class KernelFunction : public torch::autograd::Function<KernelFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q_BHTD,
                             const at::Tensor& k_BHTD, const at::Tensor& v_BHTD,
-                            const std::optional<at::Tensor>& bias_BHT,
-                            const std::optional<at::Tensor>& distances_HN,
-                            const c10::intrusive_ptr<Fixed>& fixed) {
+                            const Given& bias_BHT, const Given& distances_HN, const Given& psi_T,
+                            const Given& row_factor_T, const Given& slope_HS,
+                            const Given& intercept_HS, const c10::intrusive_ptr<Fixed>& fixed) {
     const at::Tensor q = WithDenseChannels(q_BHTD), k = WithDenseChannels(k_BHTD),
                      v = WithDenseChannels(v_BHTD);
-    const at::Tensor bias = bias_BHT ? bias_BHT->to(at::kDouble).contiguous() : at::Tensor();
-    const at::Tensor distances =
-        distances_HN ? distances_HN->to(at::kDouble).contiguous() : at::Tensor();
+    const TermNumbers numbers = {.key_bias = DenseDoubles(bias_BHT),
+                                 .distances = DenseDoubles(distances_HN),
+                                 .psi = DenseDoubles(psi_T),
+                                 .row_factor = DenseDoubles(row_factor_T),
+                                 .knots = fixed->call.knots_K,
+                                 .slope = DenseDoubles(slope_HS),
+                                 .intercept = DenseDoubles(intercept_HS)};
     const at::Tensor o = EmptyLike(q);
     const at::Tensor lse = at::empty({q.size(0), q.size(1), q.size(2)}, at::kDouble);
-    const Status status =
-        fixed->call.kernel->forward({.inputs = {.q = ViewOf<HeadsView>(q),
-                                                .k = ViewOf<HeadsView>(k),
-                                                .v = ViewOf<HeadsView>(v)},
-                                     .o = ViewOf<HeadsBuffer>(o),
-                                     .lse = Doubles(lse)},
-                                    TermsOf(fixed->call, bias, distances), Options());
+    const Status status = fixed->call.kernel->forward({.inputs = {.q = ViewOf<HeadsView>(q),
+                                                                  .k = ViewOf<HeadsView>(k),
+                                                                  .v = ViewOf<HeadsView>(v)},
+                                                       .o = ViewOf<HeadsBuffer>(o),
+                                                       .lse = Doubles(lse)},
+                                                      TermsOf(fixed->call, numbers), Options());
     TORCH_CHECK(status.ok(), status.message());
-    context->save_for_backward({q, k, v, o, lse, bias, distances});
+    context->save_for_backward({q, k, v, o, lse, numbers.key_bias, numbers.distances, numbers.psi,
+                                numbers.row_factor, numbers.slope, numbers.intercept});
     context->saved_data["fixed"] = c10::IValue::make_capsule(fixed);
     if (distances_HN) {
       context->saved_data["distances_type"] = static_cast<int>(distances_HN->scalar_type());
@@ -131,21 +153,28 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &o = saved[3], &lse = saved[4];
-    const at::Tensor &bias = saved[5], &distances = saved[6];
     const c10::intrusive_ptr<torch::CustomClassHolder> kept =
         context->saved_data["fixed"].toCapsule();
     const KernelAttentionCall& call = static_cast<const Fixed*>(kept.get())->call;
+    const TermNumbers numbers = {.key_bias = saved[5],
+                                 .distances = saved[6],
+                                 .psi = saved[7],
+                                 .row_factor = saved[8],
+                                 .knots = call.knots_K,
+                                 .slope = saved[9],
+                                 .intercept = saved[10]};
     const at::Tensor o_gradient = WithDenseChannels(gradients[0].to(q.scalar_type()));
     const at::Tensor dq = EmptyLike(q), dk = EmptyLike(k), dv = EmptyLike(v);
-    at::Tensor d_bias, d_distances;
-    // An argument that is left out has no edge: the bias is edge 3, and the distances the one behind.
-    const std::size_t distances_edge = bias.defined() ? 4 : 3;
-    if (bias.defined() && context->needs_input_grad(3)) {
-      d_bias = at::empty(bias.sizes(), at::kDouble);
-    }
-    if (distances.defined() && context->needs_input_grad(distances_edge)) {
-      d_distances = at::empty(distances.sizes(), at::kDouble);
-    }
+    // An argument that is left out has no edge: edge 3 is that of the first number that is there.
+    std::size_t edge = 3;
+    const auto buffer = [&](const at::Tensor& of) {
+      if (!of.defined()) return at::Tensor();
+      return context->needs_input_grad(edge++) ? at::empty(of.sizes(), at::kDouble) : at::Tensor();
+    };
+    const at::Tensor d_bias = buffer(numbers.key_bias);
+    at::Tensor d_distances = buffer(numbers.distances);
+    const at::Tensor d_psi = buffer(numbers.psi), d_row_factor = buffer(numbers.row_factor);
+    const at::Tensor d_slope = buffer(numbers.slope), d_intercept = buffer(numbers.intercept);
     const Status status = call.kernel->backward({.inputs = {.q = ViewOf<HeadsView>(q),
                                                             .k = ViewOf<HeadsView>(k),
                                                             .v = ViewOf<HeadsView>(v)},
@@ -156,14 +185,19 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                                  .dk = ViewOf<HeadsBuffer>(dk),
                                                  .dv = ViewOf<HeadsBuffer>(dv),
                                                  .d_key_bias = Doubles(d_bias),
-                                                 .d_distance_table = Doubles(d_distances)},
-                                                TermsOf(call, bias, distances), Options());
+                                                 .d_distance_table = Doubles(d_distances),
+                                                 .d_slope = Doubles(d_slope),
+                                                 .d_intercept = Doubles(d_intercept),
+                                                 .d_psi = Doubles(d_psi),
+                                                 .d_row_factor = Doubles(d_row_factor)},
+                                                TermsOf(call, numbers), Options());
     TORCH_CHECK(status.ok(), status.message());
     if (d_distances.defined()) {
       d_distances = d_distances.to(
           static_cast<at::ScalarType>(context->saved_data["distances_type"].toInt()));
     }
-    return {dq, dk, dv, d_bias, d_distances, at::Tensor()};
+    return {dq,    dk,           dv,      d_bias,      d_distances,
+            d_psi, d_row_factor, d_slope, d_intercept, at::Tensor()};
   }
 };
 
@@ -187,7 +221,9 @@ at::Tensor KernelAttention(const KernelAttentionCall& call) {
     return x.defined() ? std::optional(x) : std::nullopt;
   };
   return KernelFunction::apply(call.q_BHTD, call.k_BHTD, call.v_BHTD, given(call.key_bias_BHT),
-                               given(call.distances_HN), c10::make_intrusive<Fixed>(call));
+                               given(call.distances_HN), given(call.psi_T),
+                               given(call.row_factor_T), given(call.slope_HS),
+                               given(call.intercept_HS), c10::make_intrusive<Fixed>(call));
 }
 
 }  // namespace longrun

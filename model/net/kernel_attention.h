@@ -36,6 +36,8 @@ struct KernelAttentionCall {
   // Of distance first_distance on; undefined: none.
   at::Tensor distances_HN = {};
   std::int64_t first_distance = 0;
+  // As PiecewiseLinear has them: double, all or none. No knot has a gradient.
+  at::Tensor psi_T = {}, row_factor_T = {}, knots_K = {}, slope_HS = {}, intercept_HS = {};
   std::shared_ptr<const RotationNumbers> rotation = nullptr;
 };
 

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/flip.h>
 #include <ATen/ops/linear.h>
@@ -11,6 +12,9 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
+#include <ATen/ops/sort.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -146,6 +150,33 @@ at::Tensor DistanceBlock(const at::Tensor& row_HN, std::int64_t first, std::int6
   LR_CHECK(lowest >= 0 && lowest + n_query + n_key - 1 <= row_HN.size(1));
   const at::Tensor part = row_HN.narrow(1, lowest, n_query + n_key - 1);
   return at::flip(part.unfold(1, n_key, 1), {2});
+}
+
+NetworkPieces PiecesOf(const DistanceNetwork& network, const std::vector<at::Tensor>& learned,
+                       std::int64_t n_positions) {
+  const at::Tensor w1_W = learned[0].to(at::kDouble).view(-1), b1_W = learned[1].to(at::kDouble);
+  const at::Tensor w2_HW = learned[2].to(at::kDouble), b2_H = learned[3].to(at::kDouble);
+  const at::Tensor c = learned[4].to(at::kDouble), lambda = learned[5].to(at::kDouble);
+  const at::Tensor position_T = at::arange(n_positions, c.options().requires_grad(false));
+  const at::Tensor reach_T = position_T.maximum(at::abs(lambda * network.length));
+
+  // A unit is at work beyond its knot (w1 > 0), before it (w1 < 0), or everywhere or nowhere.
+  const at::Tensor w1 = w1_W.detach(), b1 = b1_W.detach(), knot_W = -b1 / w1;
+  const at::Tensor bends_W = w1.ne(0.0).logical_and(knot_W.gt(0.0));
+  const at::Tensor knots_K = std::get<0>(at::sort(knot_W.masked_select(bends_W)));
+  // A point of each segment, by the knots alone, where those that work are told from the others.
+  const at::Tensor zero_1 = at::zeros({1}, w1.options());
+  const at::Tensor begin_S = at::cat({zero_1, knots_K});
+  const at::Tensor begins_after_SW = begin_S.unsqueeze(1).ge(knot_W.unsqueeze(0));
+  const at::Tensor works_SW =
+      at::where(bends_W, at::where(w1.gt(0.0), begins_after_SW, begins_after_SW.logical_not()),
+                at::where(w1.eq(0.0), b1.gt(0.0), w1.gt(0.0)));
+  const at::Tensor works_WS = works_SW.to(at::kDouble).t();
+  return {.psi_T = at::log1p(at::abs(c * position_T)),
+          .row_factor_T = 1.0 / (at::log1p(at::abs(c * reach_T)) + 1e-6),
+          .knots_K = knots_K,
+          .slope_HS = at::matmul(w2_HW * w1_W, works_WS),
+          .intercept_HS = at::matmul(w2_HW * b1_W, works_WS) + b2_H.unsqueeze(1)};
 }
 
 at::Tensor NetworkBlock(const DistanceNetwork& network, const std::vector<at::Tensor>& learned,

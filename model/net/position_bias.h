@@ -24,6 +24,17 @@ at::Tensor DistanceRow(const DistanceBias& bias, const std::vector<at::Tensor>& 
 at::Tensor DistanceBlock(const at::Tensor& row_HN, std::int64_t first, std::int64_t q_ahead,
                          std::int64_t n_query, std::int64_t n_key);
 
+// The same network as a piecewise linear function of u = psi[|i - j|] row_factor[i], as the kernels have
+// it (kernels/attention_terms.h): a ReLU of one number bends where its unit begins, at -b1 / w1. All in
+// double; gradients go to `learned`: w1, b1, w2, b2, c, lambda.
+struct NetworkPieces {
+  at::Tensor psi_T, row_factor_T;     // (n_positions)
+  at::Tensor knots_K;                 // ascending, positive: u is never less than 0; no gradient
+  at::Tensor slope_HS, intercept_HS;  // S = K + 1 segments
+};
+NetworkPieces PiecesOf(const DistanceNetwork& network, const std::vector<at::Tensor>& learned,
+                       std::int64_t n_positions);
+
 // (H, Q, K). `learned`: w1, b1, w2, b2, c, lambda.
 at::Tensor NetworkBlock(const DistanceNetwork& network, const std::vector<at::Tensor>& learned,
                         std::int64_t q_begin, std::int64_t n_query, std::int64_t k_begin,

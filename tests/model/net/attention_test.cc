@@ -8,9 +8,11 @@
 #include <ATen/ops/max.h>
 #include <ATen/ops/sin.h>
 #include <ATen/ops/softplus.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "kernels/reference/attention.h"
@@ -300,7 +302,7 @@ TEST(WindowTest, OutputIsThatOfADenseMaskedSoftmax) {
 // Tables by distance, a window, grouped heads: what the cases above do not have.
 TEST(FusedTest, DistanceBiasesAndWindowsGiveTheSameOutputAndGradients) {
   constexpr std::int64_t kH = 4, kG = 2, kT = 150, kD = 8;
-  for (const char* method : {"t5", "kerple", "xpos"}) {
+  for (const char* method : {"t5", "kerple", "xpos", "fire"}) {
     const AttentionShape shape = {
         .n_head = kH, .head_dim = kD, .d_model = kH * kD, .n_kv_head = kG, .window = 90};
     const PositionConfig position = ResolvePosition(method).value();
@@ -337,6 +339,62 @@ TEST(FusedTest, DistanceBiasesAndWindowsGiveTheSameOutputAndGradients) {
   }
 }
 
+// FIRE's network as pieces: units that begin and that end within the distances read, some that never
+// bend, and one of weight 0; rows before and behind lambda L = 40, where the normaliser changes, and the
+// one that stands there, whose gradient is half of each. Beside the plain operators in fp64, as above.
+TEST(FusedTest, ANetworkOverDistancesGivesTheSameOutputAndGradients) {
+  constexpr std::int64_t kH = 3, kT = 150, kD = 8;
+  const PositionConfig position =
+      ResolvePosition({{"method", "fire"}, {"width", 9}, {"init_length", 40}}).value();
+  for (const bool causal : {true, false}) {
+    const AttentionShape shape = {
+        .n_head = kH, .head_dim = kD, .d_model = kH * kD, .causal = causal};
+    const TermSpec terms =
+        FindPositionMethod("fire").value()->terms(position.params, shape).value();
+    const at::Tensor w1 = at::tensor({1.0, 0.7, -0.9, -0.4, 0.8, -0.5, 0.0, 0.0, 0.3}, at::kDouble);
+    const at::Tensor b1 =
+        at::tensor({-0.31, -0.5, 0.6, 0.11, 0.2, -0.3, 0.4, -0.4, -0.9}, at::kDouble);
+    const at::Tensor learned[] = {w1.unsqueeze(1),
+                                  b1,
+                                  G({kH, 9}, 0.8, 0.3) * 3.0,
+                                  G({kH}, 0.6, 0.1),
+                                  at::tensor({0.3}, at::kDouble),
+                                  at::tensor({1.0}, at::kDouble)};
+    std::vector<std::vector<at::Tensor>> found;
+    for (const auto& [backend, precision] : {std::pair(AttentionBackend::kReference, "fp64"),
+                                             std::pair(AttentionBackend::kReference, "fp32"),
+                                             std::pair(AttentionBackend::kFused, "fp32")}) {
+      const Compute compute = OpenCompute("cpu", precision).value();
+      std::vector<at::Tensor> inputs = {G({2, kH, kT, kD}, 0.37, 0.11),
+                                        G({2, kH, kT, kD}, 0.53, 0.29),
+                                        G({2, kH, kT, kD}, 0.71, 0.05)};
+      inputs.insert(inputs.end(), std::begin(learned), std::end(learned));
+      for (at::Tensor& input : inputs) {
+        input = input.to(at::kFloat).to(compute.dtype).requires_grad_(true);
+      }
+      Attention attention = Attention::Make(terms, "fire", shape, backend, compute).value();
+      const at::Tensor o = attention.Forward({.q_BHTD = inputs[0],
+                                              .k_BHTD = inputs[1],
+                                              .v_BHTD = inputs[2],
+                                              .x_BTC = {},
+                                              .learned = {inputs.begin() + 3, inputs.end()},
+                                              .scale = terms.scale});
+      o.backward(G({2, kH, kT, kD}, 0.19, 0.4).to(at::kFloat).to(compute.dtype));
+      std::vector<at::Tensor>& results = found.emplace_back();
+      results.push_back(o);
+      for (const at::Tensor& input : inputs) results.push_back(input.grad());
+    }
+    for (std::size_t i = 0; i < found[0].size(); ++i) {
+      const double size = std::max(1.0, found[0][i].abs().max().item<double>());
+      const double plain = MaxDifference(found[1][i], found[0][i]);
+      EXPECT_LT(MaxDifference(found[2][i], found[0][i]), std::max(2e-5 * size, 2 * plain))
+          << (causal ? "causal" : "both sides") << ", tensor " << i << " of size " << size
+          << ", plain " << plain;
+    }
+    EXPECT_GT(found[0].back().abs().item<double>(), 1e-3);  // lambda has a gradient at all
+  }
+}
+
 TEST(FusedTest, WhatItLacksIsRefusedByName) {
   const AttentionShape shape = {.n_head = 2, .head_dim = 8, .d_model = 16};
   const auto refusal = [](const char* method, const AttentionShape& of, const char* precision) {
@@ -348,7 +406,6 @@ TEST(FusedTest, WhatItLacksIsRefusedByName) {
     EXPECT_EQ(status.code(), Code::kUnimplemented);
     return status.message();
   };
-  EXPECT_NE(refusal("fire", shape, "fp32").find("\"fire\""), std::string::npos);
   EXPECT_NE(refusal("cope", shape, "fp32").find("\"cope\""), std::string::npos);
   EXPECT_NE(refusal("none", shape, "fp64").find("fp32 and bf16"), std::string::npos);
   const AttentionShape odd = {.n_head = 2, .head_dim = 12, .d_model = 24};
