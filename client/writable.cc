@@ -38,6 +38,12 @@ int WriteErrno(const std::string& folder) {
   return error_number;
 }
 
+int MakeErrno(const std::string& folder) {
+  const std::string path = JoinPath(folder, Str("writable.", getpid()));
+  if (mkdir(path.c_str(), 0700) != 0) return errno;
+  return rmdir(path.c_str()) == 0 ? 0 : errno;
+}
+
 WriteProblem DescribeWriteErrno(int error_number, const std::string& folder) {
   switch (error_number) {
     case ENOSPC:

@@ -9,6 +9,9 @@ namespace longrun {
 // What writing a small file in the folder fails with; 0 when it does not. The file is removed again.
 int WriteErrno(const std::string& folder);
 
+// What making a folder in the folder fails with; 0 when it does not. It is removed again.
+int MakeErrno(const std::string& folder);
+
 struct WriteProblem {
   std::string found;   // "the disk of /a/b is full"
   std::string remedy;  // "make room there, or ..."

@@ -196,7 +196,13 @@ Finding CheckClock(const Machine& machine) {
 Finding CheckFolder(const Machine& machine) {
   struct stat info {};
   if (lstat(machine.state.c_str(), &info) != 0) {
-    if (errno == ENOENT) return Ok(Str(machine.state, " is not there yet: it is made when needed"));
+    if (errno == ENOENT && machine.write_errno == 0) {
+      return Ok(Str(machine.state, " is not there yet: it is made when needed"));
+    }
+    if (errno == ENOENT) {
+      WriteProblem problem = DescribeWriteErrno(machine.write_errno, NearestFolder(machine.state));
+      return Fail(Str(machine.state, " cannot be made: ", problem.found), problem.remedy);
+    }
     return Fail(Str("cannot look at ", machine.state, ": ", std::strerror(errno)),
                 "give another place with --state or LONGRUN_HOME");
   }

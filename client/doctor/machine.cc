@@ -107,22 +107,28 @@ bool HasAvx2() {
 
 }  // namespace
 
+std::string NearestFolder(std::string folder) {
+  while (!IsFolder(folder) && folder.size() > 1) folder = FolderOf(folder);
+  return folder;
+}
+
 Machine LookAtMachine(const std::string& state) {
   Machine machine{
       .state = state,
       .trainer =
           GetEnv("LONGRUN_WORKER_TRAINER").value_or(JoinPath(ProgramFolder(), "longrun-trainer"))};
   // A folder that is not there yet will lie on the disk of the nearest one that is.
-  std::string there = state;
-  while (!IsFolder(there) && there.size() > 1) there = FolderOf(there);
+  const std::string there = NearestFolder(state);
   machine.wall_ms = WallMs();
   machine.newest_file_wall_ms = NewestFileMs(state);
   machine.memory_bytes = MemoryAvailable();
   const Result<std::int64_t> free = DiskFreeBytes(there);
   if (free.ok()) machine.disk_free_bytes = *free;
-  if (IsFolder(state)) {
+  if (there == state) {
     machine.write_errno = WriteErrno(state);
     machine.sync_ms = SyncMs(state);
+  } else {
+    machine.write_errno = MakeErrno(there);
   }
   machine.open_files = SoftLimit(RLIMIT_NOFILE);
   machine.processes = SoftLimit(RLIMIT_NPROC);

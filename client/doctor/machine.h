@@ -17,8 +17,9 @@ struct Machine {
   std::int64_t newest_file_wall_ms = 0;  // of the state folder
   std::int64_t memory_bytes = 0;         // available to us now
   std::int64_t disk_free_bytes = 0;
-  double sync_ms = 0;   // of 4 KiB, median
-  int write_errno = 0;  // of writing into the state folder; 0 too where that is not there yet
+  double sync_ms = 0;  // of 4 KiB, median
+  int write_errno =
+      0;  // of writing into the state folder, or of making it where it is not there yet
   std::int64_t open_files = 0;  // soft limit
   std::int64_t processes = 0;   // soft limit
   bool has_avx2 = false;
@@ -27,7 +28,11 @@ struct Machine {
   std::string metrics_address = {};     // $LONGRUN_METRICS, or ""
 };
 
-// How this machine is. Writes a small file into the state folder, if that is there, and removes it.
+// The folder, or the nearest one above it that is there.
+std::string NearestFolder(std::string folder);
+
+// How this machine is. Writes a small file into the state folder, or where that is not there yet makes a
+// folder in the nearest one above it, and removes it.
 Machine LookAtMachine(const std::string& state);
 
 }  // namespace longrun

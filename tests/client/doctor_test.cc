@@ -124,6 +124,20 @@ TEST_F(DoctorTest, AFolderThatCannotBeWrittenIsNoDamageOfTheDatabase) {
   EXPECT_NE(database.remedy.find("nothing says that the database is at fault"), std::string::npos);
 }
 
+// /proc takes no folders, from root neither.
+TEST_F(DoctorTest, AStateFolderThatCannotBeMade) {
+  const std::string state = "/proc/longrun-doctor/state";
+  machine.state = state;
+  machine.write_errno = LookAtMachine(state).write_errno;
+  Expect("state", Verdict::kFail, state + " cannot be made: ");
+  EXPECT_NE(Of("state").remedy.find("--state"), std::string::npos) << Of("state").remedy;
+
+  machine.state = JoinPath(folder.path(), "not/there");
+  machine.write_errno = LookAtMachine(machine.state).write_errno;
+  Expect("state", Verdict::kOk, "made when needed");
+  EXPECT_FALSE(PathExists(machine.state));
+}
+
 TEST_F(DoctorTest, AClockThatIsWrong) {
   machine.newest_file_wall_ms = machine.wall_ms + 3'600'000;
   Expect("clock", Verdict::kWarn, "has a file of");
