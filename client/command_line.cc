@@ -1,6 +1,8 @@
 #include "client/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <string_view>
 
 #include "client/models.h"
 #include "client/verb.h"
@@ -16,6 +18,41 @@ constexpr const char* kFooter = R"(Examples:
 State: --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun, else ~/.local/share/longrun.
 Exit codes: 0 ok, 1 failed, 2 usage or sweep file, 3 not found, 4 conflict, 5 denied,
   6 unavailable or timed out, 7 some tasks failed, 8 some still to come, 130 interrupted.)";
+
+// What the value of an option is, where its name in capitals does not say it.
+struct Placeholder {
+  std::string_view option;
+  const char* text;
+};
+constexpr Placeholder kPlaceholders[] = {
+    {"--state", "FOLDER"},      {"--set", "PATH=VALUE"},      {"--where", "AXIS=VALUES"},
+    {"--rows", "AXES"},         {"--cols", "AXES"},           {"--metrics", "HOST:PORT"},
+    {"--label", "KEY[=VALUE]"}, {"--train", "FILES"},         {"--validation", "FILES"},
+    {"--test", "FILES"},        {"--output", "FILE"},         {"--out", "FOLDER"},
+    {"--size", "WIDTHxHEIGHT"}, {"--tokenizer", "NAME|FILE"}, {"--filter", "PATH==VALUE"},
+    {"--shard-size", "BYTES"}};
+
+// CLI11 calls everything TEXT that is no number. What takes few words shows them, and a positional is
+// its own name.
+void NamePlaceholders(CLI::App& app) {
+  for (CLI::Option* const option : app.get_options()) {
+    if (option->get_type_name() != "TEXT") continue;
+    const std::string name = option->get_name();
+    const auto known = std::ranges::find(kPlaceholders, name, &Placeholder::option);
+    std::string text = option->get_positional() ? ""
+                       : known != std::end(kPlaceholders)
+                           ? std::string(known->text)
+                           : name.substr(name.find_first_not_of('-'));
+    if (known == std::end(kPlaceholders)) {
+      std::ranges::transform(text, text.begin(),
+                             [](char c) { return c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c; });
+    }
+    option->type_name(text);
+  }
+  for (CLI::App* const verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    NamePlaceholders(*verb);
+  }
+}
 
 }  // namespace
 
@@ -59,6 +96,7 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   AddDoctor(verbs);
   AddCompletion(verbs);
   AddVersion(verbs);
+  NamePlaceholders(*app);
   return app;
 }
 

@@ -3,11 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <set>
 
 #include "base/files.h"
 #include "base/str.h"
 #include "client/ask.h"
 #include "client/command_line.h"
+#include "client/metric.h"
 #include "client/output.h"
 #include "client/pivot_axes.h"
 #include "client/verb.h"
@@ -18,6 +20,7 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kRunDigits = 12;
+constexpr std::int64_t kQueryMs = 2'000;
 
 constexpr const char* kBash =
     R"(# longrun: completion for bash. Load it with: source <(longrun completion bash)
@@ -102,8 +105,9 @@ std::vector<std::string> ValuesOf(const CLI::App& verb, const CLI::Option& optio
   std::vector<std::string> choices = ChoicesOf(option);
   if (!choices.empty()) return choices;
   const std::string name = option.get_name();
-  const bool of_data = verb.get_parent() != nullptr && verb.get_parent()->get_name() == "data";
-  if (name == "NAME" && of_data) return live("datasets");
+  const std::string parent = verb.get_parent() == nullptr ? "" : verb.get_parent()->get_name();
+  if (name == "NAME" && parent == "data") return live("datasets");
+  if (name == "NAME" && parent == "models") return live("models");
   if (name == "SWEEP" || name == "NAME") return live("sweeps");
   if (name == "THING" || name == "A" || name == "B") {
     std::vector<std::string> names = live("sweeps");
@@ -113,6 +117,7 @@ std::vector<std::string> ValuesOf(const CLI::App& verb, const CLI::Option& optio
   }
   if (name == "RUN") return live("runs");
   if (name == "DATASET") return live("datasets");
+  if (name == "--metric") return live("metrics");
   if (name == "LABEL" || name == "--label") return live("labels");
   if (name == "PATH") return ExplainPaths();
   if (name == "--set") return SetPaths();
@@ -211,9 +216,9 @@ std::vector<std::string> Unique(std::vector<std::string> names) {
   return names;
 }
 
-std::vector<std::string> SweepNames(const Json& sweeps) {
+std::vector<std::string> NamesOf(const Json& things) {
   std::vector<std::string> names;
-  for (const Json& sweep : sweeps) names.push_back(sweep.at("name").get<std::string>());
+  for (const Json& thing : things) names.push_back(thing.at("name").get<std::string>());
   return names;
 }
 
@@ -240,6 +245,18 @@ std::vector<std::string> RunNames(Asker& asker, const Json& sweeps) {
   return names;
 }
 
+// Of tables and plots: what was measured so far, as it can be shown.
+std::vector<std::string> MetricNames(Asker& asker) {
+  const Result<Json> answer = asker.Ask(
+      "Query", {{"sql", "SELECT DISTINCT metric FROM results"}, {"timeout_ms", kQueryMs}});
+  if (!answer.ok()) return {};
+  std::set<std::string> sources;
+  for (const Json& row : answer->at("rows")) sources.insert(row.at(0).get<std::string>());
+  std::vector<std::string> names;
+  for (Metric& metric : MetricsOf(sources)) names.push_back(std::move(metric.name));
+  return names;
+}
+
 // Nothing is made for the sake of a completion: without a database there are no names.
 std::vector<std::string> AskNames(const std::string& state, const std::string& kind) {
   if (!PathExists(JoinPath(state, "longrun.db"))) return {};
@@ -247,13 +264,19 @@ std::vector<std::string> AskNames(const std::string& state, const std::string& k
   if (kind == "datasets") {
     const Result<Json> answer = asker.Ask("ListDatasets", Json::object());
     if (!answer.ok()) return {};
-    return SweepNames(answer->at("datasets"));
+    return NamesOf(answer->at("datasets"));
   }
+  if (kind == "models") {
+    const Result<Json> answer = asker.Ask("ListModels", Json::object());
+    if (!answer.ok()) return {};
+    return NamesOf(answer->at("models"));
+  }
+  if (kind == "metrics") return MetricNames(asker);
   const Result<Json> answer = asker.Ask("ListSweeps", Json::object());
   if (!answer.ok()) return {};
   const Json& sweeps = answer->at("sweeps");
   if (kind == "runs") return Unique(RunNames(asker, sweeps));
-  return Unique(kind == "labels" ? LabelNames(sweeps) : SweepNames(sweeps));
+  return Unique(kind == "labels" ? LabelNames(sweeps) : NamesOf(sweeps));
 }
 
 // The value of --state among the words, which may stand anywhere.

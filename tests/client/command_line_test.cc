@@ -71,6 +71,18 @@ TEST(CommandLineTest, EachExampleInTheHelpParsesAndChoosesAVerb) {
   }
 }
 
+TEST(CommandLineTest, WhatAnOptionTakesHasANameOfItsOwn) {
+  Verbs verbs;
+  std::string state;
+  const auto app = MakeCommandLine(verbs, state);
+  EXPECT_EQ(app->get_option("--state")->get_type_name(), "FOLDER");
+  ForEachVerb(*app, [](CLI::App& verb) {
+    for (const CLI::Option* const option : verb.get_options()) {
+      EXPECT_NE(option->get_type_name(), "TEXT") << verb.get_name() << " " << option->get_name();
+    }
+  });
+}
+
 // Why a verb has no `-o json`.
 const std::map<std::string, std::string>& WithoutJson() {
   static const std::map<std::string, std::string> reasons = {

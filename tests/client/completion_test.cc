@@ -22,6 +22,8 @@ Names At(const Names& words) {
     if (kind == "runs") return {"0123456789ab"};
     if (kind == "labels") return {"suite=long"};
     if (kind == "datasets") return {"austen"};
+    if (kind == "models") return {"pythia-70m"};
+    if (kind == "metrics") return {"perplexity", "nll"};
     ADD_FAILURE() << kind;
     return {};
   };
@@ -64,6 +66,9 @@ TEST(CompletionTest, NamesThatExist) {
   EXPECT_EQ(At({"label", "quickstart", "suite"}), Names{"suite=long"});
   EXPECT_EQ(At({"diff", "quickstart", "qua"}), Names{"quality"});
   EXPECT_EQ(At({"data", "register", ""}), Names{"austen"});
+  EXPECT_EQ(At({"models", "rm", ""}), Names{"pythia-70m"});
+  EXPECT_EQ(At({"table", "quickstart", "--metric", "n"}), Names{"nll"});
+  EXPECT_EQ(At({"plot", "quickstart", "--metric", ""}), (Names{"perplexity", "nll"}));
   EXPECT_TRUE(At({"cancel", "quickstart", ""}).empty());            // it takes one
   EXPECT_EQ(At({"table", "quickstart", "qua"}), Names{"quality"});  // it takes several
 }
