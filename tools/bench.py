@@ -10,8 +10,9 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   table      a sweep's table among a million rows (target: 50 ms), beside a database of it alone
   train      tokens/s of the quick start's model on the CPU, each position method beside "none"
   linear     its train step through oneDNN's products beside ATen's, in tokens per processor second
-  kernels    the kernels over rows (norms, activations, AdamW, loss, embedding, key bias) beside
-             LibTorch's operators, in processor time; and its train step with them beside without
+  kernels    fused attention and the kernels over rows (norms, activations, AdamW, loss, embedding,
+             key bias) beside LibTorch's operators, in processor time; and its train step with the
+             latter beside without
   torch      its train step and its evaluation beside the same model in plain PyTorch (torch_peer.py),
              in tokens per processor second; LONGRUN_BENCH_PYTHON names a Python that can import torch
   hugging_face  a train step and an evaluation of GPT-2's architecture beside `transformers` with eager
@@ -21,7 +22,7 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   tokenizer  text to the ids of GPT-2, beside tiktoken where it is installed (bench_tokenizer.py)
 
 Writes build/bench/results.json: of each NAME the newest results, with the machine that they came from.
-`--page` writes what is there into docs/benchmarks.md, and measures nothing unless a NAME is given.
+`--page` writes what is there into docs/benchmarks.md and kernels/README.md, and measures nothing unless a NAME is given.
 Standard library only.
 """
 import argparse
@@ -53,6 +54,7 @@ EVALUATED_TOKENS = 4096
 TRAIN_STEPS_WARM = 10  # of them left out: the first steps allocate
 SIMULATED_SEEDS = 200
 EVALUATED_LENGTHS = [64, 1024]
+ATTENTION_LENGTHS = ["1024", "2048", "4096"]
 EVALUATED_MORE, EVALUATED_LESS = 1 << 18, 1 << 15  # tokens
 
 
@@ -98,9 +100,9 @@ def bench_start(_):
     yield measured("start: longrun ls, with a coordinator of its own", "ms", ours)
 
 
-def bench_program(name):
+def bench_program(name, *options):
     """A program that prints its measurements, one JSON line each."""
-    out = subprocess.run([str(BIN / name)], check=True, stdout=subprocess.PIPE, text=True).stdout
+    out = subprocess.run([str(BIN / name), *options], check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in out.splitlines():
         one = json.loads(line)
         yield measured(one["name"], one["unit"], one["ours"], one["baseline"],
@@ -199,8 +201,10 @@ def bench_linear(_):
 
 
 def bench_kernels(_):
-    yield from bench_program("longrun-rows-bench")
     os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+    for number in ["fp32", "bf16"]:
+        yield from bench_program("longrun-attention-bench", "--type", number, *ATTENTION_LENGTHS)
+    yield from bench_program("longrun-rows-bench")
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         dataset, _ = one_novel(work)
@@ -346,6 +350,7 @@ def bench_simulator(args):
 
 
 PAGE = ROOT / "docs/benchmarks.md"
+KERNELS_PAGE = ROOT / "kernels/README.md"  # has the tables of "kernels" alone
 PAGE_BEGIN, PAGE_END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 BENCHES = {"start": bench_start,
@@ -411,22 +416,22 @@ def measure(names, args, results):
     print(f"\nwritten: {args.output}")
 
 
-def write_page(results):
-    """The tables of docs/benchmarks.md, between its markers; the words around them are written by hand."""
+def write_tables(page, results, heading):
+    """The tables between a page's markers; the words around them are written by hand."""
     lines = []
     for name in [name for name in BENCHES if name in results]:
         about = results[name]["machine"]
-        lines += [f"### {name}", "",
+        lines += [f"{heading} {name}", "",
                   f"{about['version']}; {about['cpu']}, {about['cores']} cores, load {about['load']:.1f} at its start.",
                   "", "| | unit | ours | baseline | ratio | beside |", "| --- | --- | ---: | ---: | ---: | --- |"]
         lines += ["| " + " | ".join(row_of(one)) + " |" for one in results[name]["measurements"]] + [""]
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(PAGE_BEGIN)
+    text_before = page.read_text(encoding="utf-8")
+    before, _, rest = text_before.partition(PAGE_BEGIN)
     _, end, after = rest.partition(PAGE_END)
     if not end:
-        sys.exit(f"{PAGE} has no lines {PAGE_BEGIN} and {PAGE_END}")
-    PAGE.write_text(before + PAGE_BEGIN + "\n\n" + "\n".join(lines) + PAGE_END + after, encoding="utf-8")
-    print(f"written: {PAGE}")
+        sys.exit(f"{page} has no lines {PAGE_BEGIN} and {PAGE_END}")
+    page.write_text(before + PAGE_BEGIN + "\n\n" + "\n".join(lines) + PAGE_END + after, encoding="utf-8")
+    print(f"written: {page}")
 
 
 def main():
@@ -436,7 +441,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="the simulator's first")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build/bench/results.json")
     parser.add_argument("--bin", default=str(BIN), help="folder of the programs")
-    parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md from the results")
+    parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md and kernels/README.md from the results")
     args = parser.parse_args()
     BIN = pathlib.Path(args.bin).resolve()
     unknown = set(args.names) - set(BENCHES)
@@ -447,7 +452,8 @@ def main():
     if args.names or not args.page:
         measure(args.names or BENCHES, args, results)
     if args.page:
-        write_page(results)
+        write_tables(PAGE, results, "###")
+        write_tables(KERNELS_PAGE, {name: found for name, found in results.items() if name == "kernels"}, "##")
     return 0
 
 
