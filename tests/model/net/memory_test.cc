@@ -1,0 +1,144 @@
+// What a train step and a forward pass hold at most, by length: fused attention has no T x T anywhere, so
+// both grow as T. Every allocation of the process is counted.
+//
+// LONGRUN_SOAK=1 takes the lengths that the claim is made for (minutes); else the same at an eighth.
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "base/process.h"
+#include "base/str.h"
+#include "model/attention_path.h"
+#include "model/net/adamw.h"
+#include "model/net/gradient.h"
+#include "model/net/scorer.h"
+#include "tests/allocations.h"
+#include "tests/model/net/small_model.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kKiB = 1 << 10;
+
+bool IsSoak() { return GetEnv("LONGRUN_SOAK").has_value(); }
+
+// A layer of micro: 96 channels in 4 heads; a position table is as long as what is read.
+NetConfig OneLayer(std::string_view method, std::int64_t n_positions) {
+  NetConfig config = SmallConfig({{"method", method}});
+  config.model.n_layer = 1;
+  config.model.n_head = 4;
+  config.model.d_model = 96;
+  config.model.d_ff = 384;
+  if (FindPositionMethod(method).value()->has_position_table) {
+    config.model.n_positions = n_positions;
+  }
+  return config;
+}
+
+Transformer Fused(const NetConfig& config, const std::string& precision) {
+  const std::vector<ParameterSpec> specs = ParametersOf(config.model).value();
+  return Transformer::Make(config, InitialParameters(specs, 7), AttentionBackend::kFused,
+                           OpenCompute("cpu", precision).value())
+      .value();
+}
+
+struct StepMemory {
+  std::int64_t peak = 0;     // beyond what was held before the step
+  std::int64_t largest = 0;  // of one allocation
+};
+
+// Of the second step: the first makes what later ones keep.
+StepMemory TrainStep(Transformer net, std::int64_t n) {
+  AdamW optimizer(OptimizerConfig(), net.parameters());
+  const at::Tensor ids_BT = SmallTokens(1, n + 1);
+  StepMemory found;
+  for (int step = 0; step < 2; ++step) {
+    const std::int64_t held = AllocationsNow().held;
+    ForgetAllocations();
+    ClearGradients(net);
+    AddGradients(net, ids_BT.narrow(1, 0, n), ids_BT.narrow(1, 1, n), 1.0 / static_cast<double>(n));
+    optimizer.ClipGradients();
+    optimizer.Step(1e-3);
+    const Allocations now = AllocationsNow();
+    found = {.peak = now.most - held, .largest = now.largest};
+  }
+  return found;
+}
+
+class StepMemoryTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(StepMemoryTest, APeakGrowsAsTheLengthAndNoAllocationIsOfItsSquare) {
+  if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
+  const std::int64_t unit = IsSoak() ? kKiB : kKiB / 8;
+  for (const char* precision : {"fp32", "bf16"}) {
+    std::map<std::int64_t, StepMemory> at;
+    for (const std::int64_t n : {1, 2, 8, 16}) {
+      at[n] = TrainStep(Fused(OneLayer(GetParam(), n * unit), precision), n * unit);
+    }
+    const auto slope = [&](std::int64_t from, std::int64_t to) {
+      return static_cast<double>(at[to].peak - at[from].peak) / static_cast<double>(to - from);
+    };
+    EXPECT_LE(slope(8, 16), 1.2 * slope(1, 2))
+        << precision << ", peaks " << at[1].peak << " " << at[2].peak << " " << at[8].peak << " "
+        << at[16].peak;
+    // The smallest element is a byte; beside T^2, what a token has anyway is little at this length.
+    EXPECT_LT(at[16].largest, 16 * unit * 16 * unit) << precision;
+  }
+}
+
+// The suite must be able to fail: the plain operators' blocks of scores grow as T^2 in training.
+TEST(StepMemoryBesideTest, ThePlainOperatorsGrowAsTheSquare) {
+  if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
+  const NetConfig config = OneLayer("alibi", 0);
+  const std::vector<ParameterSpec> specs = ParametersOf(config.model).value();
+  const auto peak = [&](std::int64_t n) {
+    return TrainStep(
+               Transformer::Make(config, InitialParameters(specs, 7), AttentionBackend::kReference,
+                                 OpenCompute("cpu", "fp32").value())
+                   .value(),
+               n)
+        .peak;
+  };
+  const std::int64_t a = peak(256), b = peak(512), c = peak(1024);
+  EXPECT_GT(c - b, 1.2 * 2 * static_cast<double>(b - a));
+}
+
+std::vector<std::string> Covered() {
+  std::vector<std::string> names;
+  for (const PositionMethod* method : PositionMethods()) {
+    const NetConfig config = OneLayer(method->name, 1);
+    if (AttentionPathFor(config.model, "cpu") == "fused") names.emplace_back(method->name);
+  }
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, StepMemoryTest, testing::ValuesIn(Covered()),
+                         [](const auto& given) { return given.param; });
+
+// A tiny model (6 layers, 8 heads, 512 wide) reads 32768 tokens within 2 GiB, its weights among them.
+TEST(EvaluationMemoryTest, ALongTextIsReadWithinTwoGiB) {
+  if (!AllocationsAreCounted()) GTEST_SKIP() << "a sanitizer counts allocations itself";
+  NetConfig config;
+  config.model = ModelConfig::Preset("tiny").value();
+  config.model.vocab_size = 256;
+  config.model.position = ResolvePosition("cable").value();
+  const std::int64_t n = IsSoak() ? 32 * kKiB : 2 * kKiB;
+  const std::int64_t limit = (IsSoak() ? 2048 : 256) * kKiB * kKiB;
+  ForgetAllocations();
+  const std::int64_t held = AllocationsNow().held;
+  Transformer net = Fused(config, "fp32");
+  NetScorer scorer(net);
+  const at::Tensor ids_1T = SmallTokens(1, n).to(at::kInt);
+  const Window all = {.context_begin = 0, .score_begin = 1, .score_end = n};
+  const auto nll =
+      scorer.Nll({ids_1T.const_data_ptr<std::int32_t>(), static_cast<std::size_t>(n)}, {&all, 1});
+  ASSERT_TRUE(nll.ok()) << nll.status().message();
+  EXPECT_EQ(nll->front().size(), static_cast<std::size_t>(n - 1));
+  EXPECT_LT(AllocationsNow().most - held, limit);
+}
+
+}  // namespace
+}  // namespace longrun
