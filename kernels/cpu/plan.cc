@@ -111,10 +111,9 @@ TileRows RowsOf(std::span<const KeyRange> rows, std::int64_t key_begin) {
     if (!in_range && !in_sinks) continue;
     if (tile.begin < 0) tile.begin = static_cast<std::int64_t>(r);
     tile.end = static_cast<std::int64_t>(r) + 1;
-    if (row.begin > key_begin || row.end < key_end) tile.masked = true;
   }
   if (tile.begin < 0) return {};
-  // A row in between that sees nothing here (documents) must be hidden, too.
+  // Also a row in between that sees nothing here (documents) must be hidden.
   for (std::int64_t r = tile.begin; r < tile.end; ++r) {
     const KeyRange& row = rows[static_cast<std::size_t>(r)];
     if (row.begin > key_begin || row.end < key_end) tile.masked = true;

@@ -1,0 +1,214 @@
+"""./dev soak planted: does the conformance suite see what it is there for?
+
+Small errors, each of a kind that a hand makes (a sign, an index, a factor, a dropped tail), are put into the
+CPU's attention kernels one by one, in a copy of the tree under build/planted. The suite of kernels/ is built
+from the copy and run up to its first failure: an error that passes is an error of the suite.
+
+  planted.py [NAME...]   all errors, or those whose name contains a NAME
+
+Prints a table; exit code 1 when an error was missed, 2 when an error no longer applies to the source.
+Standard library only.
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+WORK = ROOT / "build/planted"
+TREE, BUILD = WORK / "tree", WORK / "build"
+TARGET = "test_kernels_conformance"
+TEST_SECONDS_MAX = 900
+
+FORWARD, BACKWARD = "kernels/cpu/forward-inl.h", "kernels/cpu/backward-inl.h"
+SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "kernels/cpu/rows-inl.h"
+PLAN, SKIP = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc"
+
+# (name, file, what stands there once, what stands there then)
+ERRORS = [
+    # A sign in each gradient.
+    ("sign of dq", BACKWARD,
+     "plan.n_query,\n                  plan.terms.scale,", "plan.n_query,\n                  -plan.terms.scale,"),
+    ("sign of dk", BACKWARD, "begin, end, kLn2, room.dk", "begin, end, -kLn2, room.dk"),
+    ("sign of dv", BACKWARD, "WriteRow(call.dv, b, h_kv, j, 1.0F,", "WriteRow(call.dv, b, h_kv, j, -1.0F,"),
+    ("sign of delta", BACKWARD, "hn::Mul(p, hn::Sub(dp, row_delta))", "hn::Mul(p, hn::Add(dp, row_delta))"),
+    ("sign of d_key_bias", BACKWARD, "AddColumnSums(tile, plan.n_key, room.ds, 1.0, key_bias)",
+     "AddColumnSums(tile, plan.n_key, room.ds, -1.0, key_bias)"),
+    ("sign of a two-sided gradient's keys", BACKWARD, "AddColumnSums(tile, plan.n_key, ds, -1.0, to)",
+     "AddColumnSums(tile, plan.n_key, ds, 1.0, to)"),
+    ("sign of a two-sided gradient's rows", BACKWARD, "to[p] += SumOf(sum);", "to[p] -= SumOf(sum);"),
+    ("sign of d_distance_table", BACKWARD,
+     "table.n_distance - 1)] +=\n        sums.Total(entry);", "table.n_distance - 1)] -=\n        sums.Total(entry);"),
+    ("sign of d_slope in one segment", BACKWARD, "d_slope[pieces.first] += SumOf(all_u);",
+     "d_slope[pieces.first] -= SumOf(all_u);"),
+    ("sign of d_slope across segments", BACKWARD, "slope[segment] += static_cast<double>(ds[j]) *",
+     "slope[segment] -= static_cast<double>(ds[j]) *"),
+    ("sign of d_intercept", BACKWARD, "intercept[segment] += static_cast<double>(ds[j]);",
+     "intercept[segment] -= static_cast<double>(ds[j]);"),
+    ("sign of d_psi", BACKWARD, "to.n_psi + at)] += kLn2 *", "to.n_psi + at)] -= kLn2 *"),
+    ("sign of d_row_factor", BACKWARD, "to.n_row_factor + p)] += kLn2 *", "to.n_row_factor + p)] -= kLn2 *"),
+    ("rotation not turned back", ROWS,
+     "const float sign = turn == Turn::kQueryBack || turn == Turn::kKeyBack ? -1.0F : 1.0F;",
+     "const float sign = turn == Turn::kQueryBack ? -1.0F : 1.0F;"),
+    ("growth not turned round for keys", ROWS, "is_query ? growth[c] : 1.0 / growth[c]", "growth[c]"),
+    # An index.
+    ("rows of a transposed tile swapped by twos", ROWS, "columns[(c + in) * kKeyTile + j] =",
+     "columns[(c + (in ^ 1)) * kKeyTile + j] ="),
+    ("pairs of a rotation read as neighbours", ROWS, "const std::int64_t other = half ? n_pairs : 1;",
+     "const std::int64_t other = 1;"),
+    ("query head reads the next key head's group", FORWARD, "tile.h / plan.group) * plan.n_key_tile",
+     "tile.h % plan.n_kv_head) * plan.n_key_tile"),
+    ("a diagonal beside", BACKWARD, "r % kParts * kEntries + kQueryTile - 1 - r;",
+     "r % kParts * kEntries + kQueryTile - 2 - r;"),
+    ("a distance table read one beside", PLAN, "reversed_zero - m + table.n_ahead, 0, table.n_distance - 1",
+     "reversed_zero - m + 1 + table.n_ahead, 0, table.n_distance - 1"),
+    ("psi read one beside", PLAN, "std::abs(m - reversed_zero), n_psi - 1", "std::abs(m - reversed_zero) + 1, n_psi - 1"),
+    ("the key bias of another head", SCORES,
+     "const std::int64_t head = tile.b * plan.n_head + tile.h;\n  if (!term->values.empty()) {",
+     "const std::int64_t head = tile.b * plan.n_head;\n  if (!term->values.empty()) {"),
+    ("the diagonal counts as ahead", SCORES, "hn::IfThenElse(hn::Le(j, last_left), difference, hn::Neg(difference))",
+     "hn::IfThenElse(hn::Lt(j, last_left), hn::Neg(difference), difference)"),
+    ("dropout of the neighbour", SCORES, "tile.key_begin / 8 + block", "tile.key_begin / 8 + (block ^ 1)"),
+    ("a segment too far", SCORES, "hn::Set(f, numbers[s + 1]), number", "hn::Set(f, numbers[s]), number"),
+    # A tail that is dropped, a row or a column that is.
+    ("four rows behind the last block of six dropped", VECTOR, "  if (row < p.n_row) {\n", "  if (row + 5 < p.n_row) {\n"),
+    ("a last column of vectors dropped", VECTOR, "if (column < n_column) ProductColumns<1>(p, column);",
+     "if (column + kLanes < n_column) ProductColumns<1>(p, column);"),
+    ("the last key of a tile dropped", ROWS,
+     "const std::int64_t n = std::min(kKeyTile, plan.n_key - begin);\n  for (std::int64_t j = 0; j < n; ++j) {\n    float* row",
+     "const std::int64_t n = std::min(kKeyTile, plan.n_key - begin - 1);\n  for (std::int64_t j = 0; j < n; ++j) {\n    float* row"),
+    ("the last query of a call dropped", ROWS, "for (std::int64_t i = begin; i < end; ++i) {\n    float* row = rows",
+     "for (std::int64_t i = begin; i < end - 1; ++i) {\n    float* row = rows"),
+    ("the last channel of a row not written", ROWS, "for (std::int64_t c = 0; c < x.head_dim; ++c) to[c] = factor * row[c];",
+     "for (std::int64_t c = 0; c < x.head_dim - 1; ++c) to[c] = factor * row[c];"),
+    ("a channel behind the row written", ROWS,
+     "for (std::int64_t c = 0; c < x.head_dim; ++c) to[c] = ToBf16(factor * row[c]);",
+     "for (std::int64_t c = 0; c <= x.head_dim; ++c) to[c] = ToBf16(factor * row[c]);"),
+    ("the oldest tile of keys left out", FORWARD, "while (first > tiles.begin) {", "while (first > tiles.begin + 1) {"),
+    ("the sinks left out backward", PLAN, "    sink_end = std::max<std::int64_t>(sink_end, row.sink_end);",
+     "    sink_end = std::max<std::int64_t>(sink_end, row.sink_begin);"),
+    ("the last column of a sum dropped", BACKWARD,
+     "const std::int64_t n = std::min(kKeyTile, n_key - tile.key_begin);\n  for (std::int64_t j = 0; j < n; ++j) {\n    to[",
+     "const std::int64_t n = std::min(kKeyTile, n_key - tile.key_begin);\n  for (std::int64_t j = 0; j < n - 1; ++j) {\n    to["),
+    # What is seen.
+    ("the next key is seen", PLAN, "v.causal ? std::min(p + 1, document_end)", "v.causal ? std::min(p + 2, document_end)"),
+    ("a window one key too wide", PLAN, "p - v.window + 1", "p - v.window"),
+    ("a document that ends one key late", PLAN,
+     "static_cast<std::int32_t>(j + 1) : ends", "static_cast<std::int32_t>(std::min(j + 2, n_key)) : ends"),
+    ("a tile that is not masked at its end", PLAN,
+     "if (row.begin > key_begin || row.end < key_end) tile.masked = true;",
+     "if (row.begin > key_begin || row.end + 1 < key_end) tile.masked = true;"),
+    ("sums of a row not rescaled", FORWARD, "hn::Store(hn::Mul(factor, hn::Load(f, sum)), f, sum);",
+     "hn::Store(hn::Load(f, sum), f, sum);"),
+    ("outputs of a row not rescaled", FORWARD, "hn::Store(hn::Mul(factor, hn::Load(f, o + c)), f, o + c);",
+     "hn::Store(hn::Load(f, o + c), f, o + c);"),
+    ("lse without its anchor", FORWARD, "seen ? (two_sided ? 0.0 : anchor) +", "seen ? (two_sided ? anchor : 0.0) +"),
+    ("a query that sees nothing divided by its sum", FORWARD, "seen ? static_cast<float>(1.0 / sum) : 0.0F",
+     "static_cast<float>(1.0 / sum)"),
+    # A number.
+    ("a coefficient of 2^x", VECTOR, "hn::Set(f, 5.5503272267e-2F)", "hn::Set(f, 5.5513272267e-2F)"),
+    ("a key bias rounded before its anchor is taken off", SCORES, "static_cast<float>((values[j] - anchor) * kLog2E)",
+     "(static_cast<float>(values[j]) - static_cast<float>(anchor)) * static_cast<float>(kLog2E)"),
+    ("dropout without its factor backward", BACKWARD, "        dp = hn::Mul(dp, z);\n", ""),
+    ("the scale on the bias, too", PLAN, "slope = ToFloats(f.slope, kLog2E);", "slope = ToFloats(f.slope, kLog2E * terms.scale);"),
+    # Keys left out that weigh something.
+    ("skipping by the current tile's norm alone", SKIP, "norm_max_.push_back(std::max(before, norms[at]));",
+     "norm_max_.push_back(std::max(0.0F * before, norms[at]));"),
+    ("skipping by the current tile's bias alone", SKIP, "      for (std::int64_t tile = 0; tile < n_tile; ++tile) {\n",
+     "      for (std::int64_t tile = 0; tile < n_tile; ++tile) {\n"
+     "        largest = -std::numeric_limits<double>::infinity();\n"),
+    ("skipping without the farthest distance's number", SKIP, "distance_max_[at] = std::max(distance_max_[at], distance_max_[at - 1]);",
+     "distance_max_[at] = distance_max_[at];"),
+    ("backward visits what forward skipped", BACKWARD, "if (call.first_key.empty()) return ranges;", "if (!call.first_key.empty()) return ranges;\n  if (true) return ranges;"),
+]
+
+
+def run(command, **options):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
+
+
+def copy_tree():
+    """The tracked files as they lie here; what is equal already keeps its time, so that little is built."""
+    files = run(["git", "-C", str(ROOT), "ls-files", "-z"]).stdout.split("\0")
+    for name in filter(None, files):
+        source, target = ROOT / name, TREE / name
+        if not source.is_file():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            shutil.copyfile(source, target)
+            shutil.copymode(source, target)
+    if (ROOT / ".deps").exists() and not (TREE / ".deps").exists():
+        (TREE / ".deps").symlink_to((ROOT / ".deps").resolve())
+
+
+def build(environment):
+    return run(["cmake", "--build", str(BUILD), "-j", os.environ.get("JOBS", str(os.cpu_count())), "--target", TARGET],
+               env=environment)
+
+
+def conformance(environment):
+    """What the suite says: None when all passes, else the first test that fails."""
+    try:
+        done = run([str(BUILD / "tests" / TARGET)], env=environment | {"GTEST_FAIL_FAST": "1"}, timeout=TEST_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        return f"no end within {TEST_SECONDS_MAX} s"
+    if done.returncode == 0:
+        return None
+    failed = [line.split("]", 1)[1].split(",")[0].strip() for line in done.stdout.splitlines()
+              if line.startswith("[  FAILED  ]")]
+    return failed[0] if failed else f"the suite died with {done.returncode}"
+
+
+def main():
+    chosen = [error for error in ERRORS if not sys.argv[1:] or any(word in error[0] for word in sys.argv[1:])]
+    if not chosen:
+        sys.exit(f"planted: no error's name contains {' or '.join(sys.argv[1:])}")
+    copy_tree()
+    commit = run(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]).stdout.strip()
+    # The suite's random inputs are those of the commit, as in its own checkout.
+    environment = os.environ | {"LONGRUN_COMMIT": commit, "OMP_NUM_THREADS": "1"}
+    configured = run(["cmake", "-S", str(TREE), "-B", str(BUILD), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+                      "-DLONGRUN_TRAINER=OFF", "-DLONGRUN_SERVICES=OFF", "-DLONGRUN_CUDA=OFF"], env=environment)
+    if configured.returncode != 0:
+        sys.exit(f"planted: the copy cannot be configured:\n{configured.stdout}")
+    clean = build(environment)
+    if clean.returncode != 0:
+        sys.exit(f"planted: the copy cannot be built:\n{clean.stdout}")
+    if (failed := conformance(environment)) is not None:
+        sys.exit(f"planted: without any error the suite fails already: {failed}")
+
+    missed, stale = [], []
+    print(f"{'planted error':54} {'seconds':>8}  what saw it", flush=True)
+    for name, file, old, new in chosen:
+        begin = time.monotonic()
+        path = TREE / file
+        source = path.read_text()
+        if source.count(old) != 1:
+            stale.append(name)
+            print(f"{name:54} {'':>8}  DOES NOT APPLY: {file} has it {source.count(old)} times", flush=True)
+            continue
+        path.write_text(source.replace(old, new))
+        try:
+            built = build(environment)
+            if built.returncode != 0:
+                stale.append(name)
+                errors = [line for line in built.stdout.splitlines() if "error:" in line]
+                found = f"DOES NOT BUILD: {errors[0] if errors else built.stdout[-200:]}"
+            else:
+                found = conformance(environment)
+                if found is None:
+                    missed.append(name)
+                    found = "MISSED"
+        finally:
+            path.write_text(source)
+        print(f"{name:54} {time.monotonic() - begin:8.0f}  {found}", flush=True)
+    print(f"\n{len(chosen) - len(missed) - len(stale)} of {len(chosen)} caught, {len(missed)} missed, "
+          f"{len(stale)} that no longer apply")
+    sys.exit(1 if missed else 2 if stale else 0)
+
+
+if __name__ == "__main__":
+    main()
