@@ -52,7 +52,7 @@ ERRORS = [
     ("rotation not turned back", ROWS,
      "const float sign = turn == Turn::kQueryBack || turn == Turn::kKeyBack ? -1.0F : 1.0F;",
      "const float sign = turn == Turn::kQueryBack ? -1.0F : 1.0F;"),
-    ("growth not turned round for keys", ROWS, "is_query ? growth[c] : 1.0 / growth[c]", "growth[c]"),
+    ("growth not turned round for keys", ROWS, "is_query ? growth[c] : 1.0 / growth[c]", "is_query ? growth[c] : growth[c]"),
     # An index.
     ("rows of a transposed tile swapped by twos", ROWS, "columns[(c + in) * kKeyTile + j] =",
      "columns[(c + (in ^ 1)) * kKeyTile + j] ="),
@@ -108,7 +108,7 @@ ERRORS = [
     ("a query that sees nothing divided by its sum", FORWARD, "seen ? static_cast<float>(1.0 / sum) : 0.0F",
      "static_cast<float>(1.0 / sum)"),
     # A number.
-    ("a coefficient of 2^x", VECTOR, "hn::Set(f, 5.5503272267e-2F)", "hn::Set(f, 5.5513272267e-2F)"),
+    ("a coefficient of 2^x", VECTOR, "hn::Set(f, 5.5503272267e-2F)", "hn::Set(f, 5.5053272267e-2F)"),
     ("a key bias rounded before its anchor is taken off", SCORES, "static_cast<float>((values[j] - anchor) * kLog2E)",
      "(static_cast<float>(values[j]) - static_cast<float>(anchor)) * static_cast<float>(kLog2E)"),
     ("dropout without its factor backward", BACKWARD, "        dp = hn::Mul(dp, z);\n", ""),
@@ -121,7 +121,7 @@ ERRORS = [
      "        largest = -std::numeric_limits<double>::infinity();\n"),
     ("skipping without the farthest distance's number", SKIP, "distance_max_[at] = std::max(distance_max_[at], distance_max_[at - 1]);",
      "distance_max_[at] = distance_max_[at];"),
-    ("backward visits what forward skipped", BACKWARD, "if (call.first_key.empty()) return ranges;", "if (!call.first_key.empty()) return ranges;\n  if (true) return ranges;"),
+    ("backward visits what forward skipped", BACKWARD, "if (call.first_key.empty()) return ranges;", "if (plan.n_query > 0) return ranges;"),
 ]
 
 

@@ -541,6 +541,30 @@ TEST_P(KernelTest, SkippingLeavesOutWhatWeighsNothing) {
   EXPECT_LT(2 * skipped.n_tiles, all.n_tiles);
 }
 
+// Backward visits what forward visited, and nothing else: no rounding, but no gradient at all.
+TEST_P(KernelTest, AKeyThatEveryQuerySkippedHasNoGradient) {
+  if (kernel().name == "reference") return;  // visits everything
+  constexpr std::size_t kKeys = 500, kHeadDim = 8;
+  Problem problem({.batch = 1, .n_query = 96, .n_key = kKeys, .head_dim = kHeadDim}, Scalar::kFp32,
+                  random_);
+  problem.terms.visibility.q_offset = 404;
+  problem.AddKeyBias(random_, false, -0.5);
+  const Outcome out = RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon});
+  for (std::size_t h = 0; h < 2; ++h) {
+    const std::span<const std::int32_t> of_head = std::span(out.first_key).subspan(3 * h, 3);
+    const auto first = static_cast<std::size_t>(std::ranges::min(of_head));
+    EXPECT_GT(first, 0U);
+    for (std::size_t j = 0; j < first; ++j) {
+      EXPECT_EQ(out.d_key_bias[h * kKeys + j], 0.0) << "key " << j << " of head " << h;
+      for (std::size_t c = 0; c < kHeadDim; ++c) {
+        const std::size_t at = (j * 2 + h) * kHeadDim + c;
+        EXPECT_EQ(out.dk[at], 0.0);
+        EXPECT_EQ(out.dv[at], 0.0);
+      }
+    }
+  }
+}
+
 TEST_P(KernelTest, OneHugeFarKeyIsNotSkipped) {
   Problem problem({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,
                   random_);
