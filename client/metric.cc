@@ -50,6 +50,21 @@ std::optional<Reading> ReadValue(const Json& body) {
   return Reading{.x = *value, .se = NumberAt(body, "se")};
 }
 
+// The standard error of a share is 0 at 0 and at 1, where a few questions prove the least. Wilson's
+// interval is not: its width, over that of a normal distribution's in deviations, stands for the error.
+std::optional<Reading> ReadShare(const Json& body) {
+  std::optional<Reading> reading = ReadValue(body);
+  const auto extra = body.find("extra");
+  if (!reading || extra == body.end() || !extra->is_object()) return reading;
+  const auto wilson = extra->find("wilson95");
+  const bool has_both = wilson != extra->end() && wilson->is_array() && wilson->size() == 2 &&
+                        wilson->at(0).is_number() && wilson->at(1).is_number();
+  if (!has_both) return reading;
+  constexpr double kDeviations = 2 * 1.959963984540054;  // across 95 % of a normal distribution
+  reading->se = (wilson->at(1).get<double>() - wilson->at(0).get<double>()) / kDeviations;
+  return reading;
+}
+
 constexpr std::string_view kNll = "nll", kPseudo = "pseudo_";
 
 // Of rows of the metric PREFIXnll.
@@ -130,7 +145,9 @@ std::vector<Metric> MetricsOf(const std::set<std::string>& sources) {
   metrics.reserve(metrics.size() + sources.size());
   for (const std::string& source : sources) {
     if (source == kNll || source == Str(kPseudo, kNll)) continue;
-    metrics.push_back({.name = source, .source = source, .better = BetterByName(source)});
+    Metric& metric = metrics.emplace_back(
+        Metric{.name = source, .source = source, .better = BetterByName(source)});
+    if (metric.is_share()) metric.reader = &ReadShare;
   }
   // Speed before what it costs; the others by name.
   std::ranges::stable_sort(metrics, {}, [](const Metric& metric) {

@@ -30,6 +30,7 @@ struct Metric {
   // Of rows that sum negative log-likelihoods: "nll", "pseudo_nll".
   bool is_nll() const { return source.ends_with("nll"); }
   bool is_bytes() const { return name.ends_with("bytes"); }
+  bool is_share() const { return name == "acc" || name.starts_with("acc_"); }  // from 0 to 1
   // Rows with a variant are other models (of likelihoods); else they are other things that were measured, as the
   // directions of a throughput, and are not compared.
   bool variants_are_models() const { return is_nll(); }

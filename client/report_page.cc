@@ -126,7 +126,7 @@ std::string TableLegend(const PivotTable& table) {
     sentences.emplace_back("Shaded: the length it was trained at.");
   }
   if (any(&PivotCell::is_best)) sentences.push_back(Str("Green: the best ", table.best_of, "."));
-  const std::string errors = ErrorLegend(table);
+  const std::string errors = CellLegend(table);
   if (!errors.empty()) sentences.push_back(Str(errors, "."));
   return Join(sentences, " ");
 }

@@ -21,8 +21,10 @@ std::string Fixed(double value, int digits) {
   return end.ec == std::errc() ? std::string(buffer, end.ptr) : Str(value);
 }
 
-// From here on a perplexity tells its size only: "2.97e+21".
+// From here on a perplexity tells that it exploded: by how much, another processor says otherwise. With
+// more digits it is "2.97000e+21".
 constexpr double kScientificFrom = 1e6;
+constexpr const char* kHuge = ">1e6";
 constexpr int kScientificDigits = 2;
 
 std::string Scientific(double value, int digits) {
@@ -42,10 +44,16 @@ int DigitsOf(const PivotTable& table, const PivotCell& cell) {
   return std::clamp(4 - static_cast<int>(std::floor(std::log10(size))), 0, 8);
 }
 
+bool IsHuge(const PivotTable& table, const PivotCell& cell) {
+  return cell.value && std::isfinite(*cell.value) && (table.relative || cell.metric.is_nll()) &&
+         std::abs(*cell.value) >= kScientificFrom;
+}
+
 CellParts NumberParts(const PivotTable& table, const PivotCell& cell, int more_digits) {
   const int digits = DigitsOf(table, cell) + more_digits;
   const bool may_explode = table.relative || cell.metric.is_nll();
-  const bool is_huge = may_explode && std::abs(*cell.value) >= kScientificFrom;
+  const bool is_huge = IsHuge(table, cell);
+  if (is_huge && more_digits == 0) return {.value = kHuge};
   const auto text = [&](double value) {
     const bool scientific =
         std::isfinite(value) && (is_huge || (may_explode && std::abs(value) >= kScientificFrom));
@@ -150,9 +158,21 @@ std::string ErrorLegend(const PivotTable& table) {
   std::string legend = "± standard error";
   if (over_seeds) legend += own ? " (over seeds where there are several)" : " over seeds";
   if (over_seeds && !own && has_baseline_error) legend += " (of a baseline: over the text)";
+  const bool is_share = std::ranges::any_of(table.metrics, &Metric::is_share);
+  if (own && is_share && !table.relative) legend += " (of a share: Wilson's 95 % interval / 3.92)";
   if (own && table.relative) legend += " (at most: as if the two errors were independent)";
   if (is_beyond) legend += "; inf: too large for a number, the metric nll has it";
   return legend;
+}
+
+std::string CellLegend(const PivotTable& table) {
+  const bool any_huge = std::ranges::any_of(table.rows, [&](const PivotRow& row) {
+    return std::ranges::any_of(row.cells,
+                               [&](const PivotCell& cell) { return IsHuge(table, cell); });
+  });
+  std::string legend = ErrorLegend(table);
+  if (!any_huge) return legend;
+  return Str(legend, legend.empty() ? "" : "; ", kHuge, ": the number is in -o wide");
 }
 
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row) {

@@ -27,6 +27,8 @@ std::string ColumnHead(const PivotTable& table, std::size_t column);
 std::string TableTitle(const PivotTable& table);
 // "± standard error", with what it is of where seeds are folded; "" where no number has one.
 std::string ErrorLegend(const PivotTable& table);
+// The same, and what cells of few digits say in the place of a number.
+std::string CellLegend(const PivotTable& table);
 // A row's axes as text; of a baseline, its name and dataset.
 std::vector<std::string> RowHead(const PivotTable& table, const PivotRow& row);
 

@@ -29,6 +29,12 @@ std::string Escaped(const std::string& text) {
         out += '\\';
         out += c;
         break;
+      case '<':
+      case '>':
+        out += '$';
+        out += c;
+        out += '$';
+        break;
       case '\n':
       case '\r':
         out += ' ';
@@ -42,7 +48,7 @@ std::string Escaped(const std::string& text) {
 
 std::string CellText(const PivotTable& table, const PivotCell& cell) {
   const CellParts parts = PartsOf(table, cell);
-  std::string text = parts.value;
+  std::string text = Escaped(parts.value);
   if (!parts.error.empty()) text += Str(" $\\pm$ ", parts.error);
   if (parts.note == "–") {
     text = "--";
@@ -78,7 +84,7 @@ std::string TableText(const PivotTable& table) {
     for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
     out += Line(fields);
   }
-  const std::string errors = ErrorLegend(table);
+  const std::string errors = CellLegend(table);
   return out + Str("  \\bottomrule\n\\end{tabular}\n% [ ] train length, bold: best ", table.best_of,
                    errors.empty() ? "" : ", ", errors, "\n");
 }

@@ -50,7 +50,7 @@ std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
       for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
       out += Line(fields);
     }
-    const std::string errors = ErrorLegend(table);
+    const std::string errors = CellLegend(table);
     out += Str("\n\\[ \\] train length, **bold** best ", table.best_of, errors.empty() ? "" : ", ",
                errors, "\n");
   }

@@ -52,7 +52,7 @@ std::string TableText(const PivotTable& table, bool is_wide) {
       is_partial = is_partial || (cell.n_ok > 0 && cell.n_ok < cell.n_wanted);
     }
   }
-  const std::string errors = ErrorLegend(table);
+  const std::string errors = is_wide ? ErrorLegend(table) : CellLegend(table);
   std::string legend =
       Str("[ ] train length   * best ", table.best_of, errors.empty() ? "" : "   ", errors);
   if (is_partial) legend += "   n/N seeds of those wanted";

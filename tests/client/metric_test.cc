@@ -75,6 +75,21 @@ TEST(MetricTest, AnotherMetricStandsForItselfAndItsNameSaysWhichWayIsBetter) {
   EXPECT_FALSE(reading.se.has_value());
 }
 
+// Of 10 right answers of 10 the plain error is sqrt(1 * 0 / 10) = 0; Wilson's interval is 0.7225 to 1.
+TEST(MetricTest, AShareHasAnErrorAtItsEndsToo) {
+  const Json all_right = {{"value", 1.0}, {"se", 0.0}, {"extra", {{"wilson95", {0.722467, 1.0}}}}};
+  const Metric metric = Find("acc");
+  EXPECT_TRUE(metric.is_share());
+  EXPECT_NEAR(*metric.Read(all_right)->se, (1.0 - 0.722467) / (2 * 1.959964), 1e-6);
+  // 500 of 1000: 0.46907 to 0.53093, where sqrt(p (1 - p) / n) = 0.015811.
+  const Json half = {
+      {"value", 0.5}, {"se", 0.015811}, {"extra", {{"wilson95", {0.469070, 0.530930}}}}};
+  EXPECT_NEAR(*metric.Read(half)->se, 0.015811, 5e-5);
+  // A row without the interval keeps the error that it has.
+  EXPECT_EQ(metric.Read({{"value", 0.5}, {"se", 0.1}})->se, 0.1);
+  EXPECT_FALSE(Find("tokens_per_s").is_share());
+}
+
 TEST(FoldTest, OneReadingKeepsItsErrorAndSeveralHaveTheErrorOfTheirMean) {
   EXPECT_EQ(MeanOf({{.x = 2.0, .se = 0.5}}).se, 0.5);
   // 1, 2, 6: mean 3, squares 4 + 1 + 9 = 14, variance 7, of the mean 7/3.
