@@ -28,6 +28,29 @@ const char* NewsOf(const std::string& name, const Json& before, const Json& answ
   return "new";
 }
 
+// [{"name": "train", "documents": 3, "tokens": 1024}, ...], as the folder's manifest says.
+Result<Json> SplitsOf(const std::string& folder) {
+  ASSIGN_OR_RETURN(const Json json, ReadManifestJson(folder));
+  ASSIGN_OR_RETURN(const Manifest manifest, ParseManifest(json));
+  Json splits = Json::array();
+  for (const ManifestSplit& split : manifest.splits) {
+    splits.push_back({{"name", split.identity.name},
+                      {"documents", split.identity.n_documents},
+                      {"tokens", split.identity.n_tokens}});
+  }
+  return splits;
+}
+
+std::string SplitsText(const Json& splits) {
+  std::vector<std::string> parts;
+  for (const Json& split : splits) {
+    parts.push_back(Str(split.at("name").get<std::string>(), " ",
+                        Counted(split.at("documents").get<std::int64_t>(), "document"), ", ",
+                        Counted(split.at("tokens").get<std::int64_t>(), "token")));
+  }
+  return Join(parts, "; ");
+}
+
 }  // namespace
 
 int RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
@@ -42,15 +65,19 @@ int RegisterDataset(const std::string& name, const std::string& folder, const st
   const Result<Json> answer =
       connection.Call("RegisterDataset", {{"name", name}, {"folder", *absolute}});
   if (!answer.ok()) return Report(answer.status());
+  const Result<Json> splits = SplitsOf(*absolute);
+  if (!splits.ok()) return Report(splits.status());
   if (output == "json") {
     Print(RenderJson({{"name", name},
                       {"folder", *absolute},
                       {"digest", answer->at("digest")},
+                      {"splits", *splits},
                       {"status", NewsOf(name, *before, *answer)}}));
     return kExitOk;
   }
   Print(Str(name, ": ", answer->at("digest").get<std::string>(),
-            answer->at("changed").get<bool>() ? " (other content than before)\n" : "\n"));
+            answer->at("changed").get<bool>() ? " (other content than before)\n" : "\n",
+            SplitsText(*splits), "\n"));
   return kExitOk;
 }
 

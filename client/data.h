@@ -16,7 +16,8 @@ namespace longrun {
 // STATE/datasets/NAME
 std::string DatasetFolder(const std::string& state, const std::string& name);
 
-// Registers the folder, prints name and digest (as JSON for "json"), and gives the exit code.
+// Registers the folder, prints name, digest and what its splits have (as JSON for "json"), and gives the
+// exit code.
 int RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
                     const std::string& output);
 

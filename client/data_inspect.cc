@@ -131,7 +131,7 @@ int Verify(const std::string& name, const std::string& output, const std::string
   if (output == "json") {
     Print(RenderJson({{"folder", *folder}, {"digest", dataset->digest()}, {"holds", true}}));
   } else {
-    Print(Str(name, " holds: ", dataset->digest(), "\n"));
+    Print(Str(name, " is intact: ", dataset->digest(), "\n"));
   }
   return kExitOk;
 }
