@@ -188,7 +188,7 @@ class HeatLayout {
   void Axes() {
     const double right = left_ + size_, bottom = top_ + size_;
     const int n_ticks = std::max(2, static_cast<int>(size_ / 80));
-    for (const double tick : Ticks(tokens_, n_ticks)) {
+    for (const double tick : Ticks(tokens_, n_ticks, true)) {
       Line(Ink::kAxis, {.x = X(tick), .y = bottom}, {.x = X(tick), .y = bottom + 5});
       drawing_.marks.push_back(TextMark(TickText(tick), X(tick), bottom + 15, Mark::Anchor::kMiddle,
                                         Ink::kText, kTextSize));

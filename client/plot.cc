@@ -48,7 +48,7 @@ std::vector<std::string> CurveName(const RunRef& run, const std::vector<RunRef>&
     const Json value = RunValue(run, axis);
     const bool varies = std::ranges::any_of(
         runs, [&](const RunRef& other) { return RunValue(other, axis) != value; });
-    if (!varies) continue;
+    if (!varies || value.is_null()) continue;
     std::string words = ShortAxis(axis);
     std::ranges::replace(words, '_', ' ');
     parts.push_back(value.is_number() ? Str(words, " ", AxisText(value)) : AxisText(value));
@@ -75,12 +75,12 @@ Result<LossCurve> AskCurve(Asker& asker, const RunRef& run, const std::string& m
                            bool by_tokens) {
   ASSIGN_OR_RETURN(const Json series,
                    asker.Ask("GetSeries", {{"run", run.run_key()}, {"metric", metric}}));
-  const auto batch_tokens =
-      static_cast<double>(run.run->at("run").at("train").at("batch_tokens").get<std::int64_t>());
+  const std::optional<double> batch_tokens = BatchTokens(run.run->at("run"));
   LossCurve curve{.name = ""};
+  if (!batch_tokens) return curve;
   for (std::size_t i = 0; i < series.at("step").size(); ++i) {
     const Json& value = series.at("value")[i];
-    curve.x.push_back(series.at("step")[i].get<double>() * (by_tokens ? batch_tokens : 1.0));
+    curve.x.push_back(series.at("step")[i].get<double>() * (by_tokens ? *batch_tokens : 1.0));
     curve.y.push_back(value.is_number() ? value.get<double>()
                                         : std::numeric_limits<double>::quiet_NaN());
   }
@@ -94,7 +94,10 @@ Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotR
   std::vector<std::string> axes;
   std::vector<RunRef> all;
   for (const Json& result : results) {
-    for (const Json& axis : result.at("axes")) axes.push_back(axis.get<std::string>());
+    for (const Json& axis : result.at("axes")) {
+      const auto name = axis.get<std::string>();
+      if (std::ranges::find(axes, name) == axes.end()) axes.push_back(name);
+    }
     for (const Json& run : result.at("runs")) {
       all.push_back(MakeRunRef(result.at("name").get<std::string>(), run));
     }
@@ -222,19 +225,13 @@ int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>
     return code == kExitOk ? static_cast<int>(kExitFailed) : code;
   }
   std::fprintf(stderr, "longrun: there are no numbers to draw yet\n");
-  std::size_t n_told = 0, n_left = 0;
-  for (const Plot& plot : plots) {
-    for (const PlotSeries& series : plot.series) {
-      if (series.note.empty()) continue;
-      if (n_told == kNotesMax) {
-        ++n_left;
-        continue;
-      }
-      ++n_told;
-      std::fprintf(stderr, "  %s: %s\n", series.name.c_str(), series.note.c_str());
-    }
+  std::vector<std::string> notes;
+  for (const Plot& plot : plots) std::ranges::move(NotesOf(plot), std::back_inserter(notes));
+  const std::size_t n_told = std::min(notes.size(), kNotesMax);
+  for (std::size_t i = 0; i < n_told; ++i) std::fprintf(stderr, "  %s\n", notes[i].c_str());
+  if (n_told < notes.size()) {
+    std::fprintf(stderr, "  and %zu more curves\n", notes.size() - n_told);
   }
-  if (n_left > 0) std::fprintf(stderr, "  and %zu more curves\n", n_left);
   return kExitIncomplete;
 }
 
@@ -256,15 +253,7 @@ int DrawPlots(const PlotArguments& arguments, const std::string& state) {
                                               ? LossPlots(arguments, *request, state)
                                               : ResultPlots(arguments, *request, state);
   if (!plots.ok()) return Report(plots.status());
-  bool has_points = false;
-  for (const Plot& plot : *plots) {
-    for (const PlotSeries& series : plot.series) {
-      has_points = has_points || std::ranges::any_of(series.points, [](const PlotPoint& point) {
-                     return std::isfinite(point.y);
-                   });
-    }
-  }
-  if (!has_points) {
+  if (std::ranges::none_of(*plots, HasPoints)) {
     return NothingToDraw(*plots, arguments.pivot->sweeps, state);
   }
   const Status written = WriteOutput(*plots, arguments, *size);

@@ -45,6 +45,8 @@ struct Plot {
   std::string y_label;
   bool x_is_log = false;
   bool y_is_log = false;
+  std::optional<double> y_least = {};  // the ends of what y can be: 0 and 1 of a share
+  std::optional<double> y_most = {};
   bool has_markers = true;           // a mark at each point; curves of many points have none
   std::vector<double> marks_x = {};  // train lengths: a dashed line each
   std::string marks_label = {};      // "train length"
@@ -58,6 +60,10 @@ struct Plot {
 // lengths alone.
 Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables);
 
+// Whether there is anything to draw, and what of its lines is not there: "rope: missing at 64".
+bool HasPoints(const Plot& plot);
+std::vector<std::string> NotesOf(const Plot& plot);
+
 // Numbers the groups in the order in which they come, and the lines within each; a series without a
 // group is one of its own.
 void SetHues(Plot& plot);
@@ -69,6 +75,9 @@ struct LossCurve {
   std::vector<double> x = {};
   std::vector<double> y = {};  // not finite where there was none
 };
+
+// Tokens of an optimiser step of a resolved run; nothing where it trains nothing.
+std::optional<double> BatchTokens(const Json& run);
 
 // Seeds are folded at the x that all of them have: mean and standard error of the mean.
 Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title,

@@ -35,7 +35,9 @@ std::vector<std::string> NameParts(const PivotTable& table, const PivotRow& row)
     parts.push_back(row.key[a].is_number() ? Str(Words(ShortAxis(table.row_axes[a])), " ", text)
                                            : text);
   }
-  if (parts.empty() && !row.key.empty()) parts.push_back(AxisText(row.key.front()));
+  const auto first =
+      std::ranges::find_if(row.key, [](const Json& value) { return !value.is_null(); });
+  if (parts.empty() && first != row.key.end()) parts.push_back(AxisText(*first));
   return parts;
 }
 
@@ -66,6 +68,8 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
                     .group = parts.empty() ? std::string() : parts.front()};
   for (std::size_t c = 0; c < row.cells.size(); ++c) {
     const PivotCell& cell = row.cells[c];
+    // A length that another sweep asks for is no gap in this line.
+    if (cell.status == "not_asked") continue;
     series.points.push_back({.x = table.columns[c].front().get<double>(),
                              .y = cell.value.value_or(std::numeric_limits<double>::quiet_NaN()),
                              .se = cell.se,
@@ -84,7 +88,7 @@ void ChooseScale(Plot& plot) {
       high = std::max(high, point.y);
     }
   }
-  plot.y_is_log = low > 0.0 && high > kLogFromRatio * low;
+  plot.y_is_log = !plot.y_most && low > 0.0 && high > kLogFromRatio * low;
 }
 
 // Bytes as KiB, MiB, GiB: the largest unit that the largest number reaches.
@@ -130,6 +134,10 @@ Plot PlotOf(const PivotTable& table) {
   plot.legend =
       Str(errors.empty() ? "" : "band: ", errors, errors.empty() ? "" : "; ", "ring: train length");
   if (table.metrics.front().is_bytes() && !table.relative) InUnits(plot);
+  if (table.metrics.front().is_share() && !table.relative) {
+    plot.y_least = 0.0;
+    plot.y_most = 1.0;
+  }
   ChooseScale(plot);
   return plot;
 }
@@ -162,6 +170,21 @@ std::vector<PivotTable> ByVariant(const PivotTable& table) {
 }
 
 }  // namespace
+
+bool HasPoints(const Plot& plot) {
+  return std::ranges::any_of(plot.series, [](const PlotSeries& series) {
+    return std::ranges::any_of(series.points,
+                               [](const PlotPoint& point) { return std::isfinite(point.y); });
+  });
+}
+
+std::vector<std::string> NotesOf(const Plot& plot) {
+  std::vector<std::string> notes;
+  for (const PlotSeries& series : plot.series) {
+    if (!series.note.empty()) notes.push_back(Str(series.name, ": ", series.note));
+  }
+  return notes;
+}
 
 void SetHues(Plot& plot) {
   std::vector<std::string> groups;

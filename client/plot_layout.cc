@@ -68,7 +68,7 @@ class Layout {
       }
     }
     x_ = ScaleOf(xs, plot_.x_is_log, 0.02);
-    y_ = ScaleOf(ys, plot_.y_is_log, 0.06);
+    y_ = Within(ScaleOf(ys, plot_.y_is_log, 0.06), plot_.y_least, plot_.y_most);
   }
 
   // "metric by context length" large, "(validation, nonoverlap)" below it.
@@ -83,10 +83,7 @@ class Layout {
 
   // What cannot be drawn, and what the band is: at the bottom.
   void Notes() {
-    std::vector<std::string> notes;
-    for (const PlotSeries& series : plot_.series) {
-      if (!series.note.empty()) notes.push_back(Str(series.name, ": ", series.note));
-    }
+    std::vector<std::string> notes = NotesOf(plot_);
     if (!plot_.legend.empty()) notes.push_back(plot_.legend);
     x_label_y_ = PutNotes(drawing_, notes) - 2;
     bottom_ = x_label_y_ - kTextSize - 20;
@@ -120,7 +117,7 @@ class Layout {
     ticks.erase(std::unique(ticks.begin(), ticks.end()), ticks.end());
     constexpr std::size_t kTicksMax = 16;
     if (!plot_.x_is_log || ticks.size() > kTicksMax) {
-      ticks = Ticks(x_, std::max(2, static_cast<int>((right_ - left_) / 80)));
+      ticks = Ticks(x_, std::max(2, static_cast<int>((right_ - left_) / 80)), true);
     }
     return ticks;
   }
@@ -184,10 +181,7 @@ class Layout {
     return std::isfinite(point.y) && (!plot_.y_is_log || point.y > 0.0);
   }
 
-  double LowEnd(const PlotPoint& point) const {
-    const double low = point.y - *point.se;
-    return plot_.y_is_log && low < y_.low ? y_.low : low;
-  }
+  double LowEnd(const PlotPoint& point) const { return std::max(point.y - *point.se, y_.low); }
 
   // One area for each stretch without a gap. Of the points in one column of pixels, the outermost.
   void Band(std::size_t s) {
@@ -211,7 +205,7 @@ class Layout {
         continue;
       }
       const double x = X(point.x);
-      const double high = Y(point.y + *point.se);
+      const double high = Y(std::min(point.y + *point.se, y_.high));
       const double low = Y(LowEnd(point));
       if (!plot_.has_markers && !upper.empty() && std::floor(upper.back().x) == std::floor(x)) {
         upper.back().y = std::min(upper.back().y, high);

@@ -53,6 +53,13 @@ PlotSeries Fold(const std::string& name, const std::vector<const LossCurve*>& cu
 
 }  // namespace
 
+std::optional<double> BatchTokens(const Json& run) {
+  const Json& train = run.at("train");
+  const auto batch = train.find("batch_tokens");
+  if (batch == train.end()) return std::nullopt;
+  return batch->get<double>();
+}
+
 Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title,
                   const std::string& x_label, const std::string& y_label) {
   Plot plot{.title = title, .x_label = x_label, .y_label = y_label};

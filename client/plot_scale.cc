@@ -65,13 +65,20 @@ PlotScale ScaleOf(const std::vector<double>& values, bool is_log, double room) {
   return scale;
 }
 
-std::vector<double> Ticks(const PlotScale& scale, int count) {
+PlotScale Within(PlotScale scale, std::optional<double> least, std::optional<double> most) {
+  if (least) scale.low = std::max(scale.low, *least);
+  if (most) scale.high = std::min(scale.high, *most);
+  return scale;
+}
+
+std::vector<double> Ticks(const PlotScale& scale, int count, bool is_whole) {
   if (scale.is_log) {
     std::vector<double> ticks = LogTicks(scale, count);
     if (ticks.size() >= 2) return ticks;  // else within an octave: evenly, as if it were not
   }
   std::vector<double> ticks;
-  const double step = RoundStep((scale.high - scale.low) / std::max(count, 1));
+  const double rounded = RoundStep((scale.high - scale.low) / std::max(count, 1));
+  const double step = is_whole ? std::max(1.0, rounded) : rounded;
   const double first = std::ceil(scale.low / step);
   for (double i = first; i * step <= scale.high; i += 1.0)
     ticks.push_back(i * step + 0.0);  // no -0
@@ -81,6 +88,13 @@ std::vector<double> Ticks(const PlotScale& scale, int count) {
 std::string TickText(double value) {
   const double size = std::abs(value);
   if (size < 1e-12) return "0";
+  if (size >= 1e15) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.4g", value);
+    std::string shown = text;
+    std::erase(shown, '+');
+    return shown;
+  }
   // Powers of two are read in full: 16384, 65536, 131072.
   const bool is_round = size >= 1e4 && std::fmod(size, 1e3) == 0.0;
   if (size >= 1e6 || is_round) {

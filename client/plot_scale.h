@@ -1,6 +1,7 @@
 // An axis of a plot: where a value lies, and which values get a tick.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,11 +19,14 @@ struct PlotScale {
 // Spans `values` with `room` of the range on either side. Of nothing: 0 to 1, or 1 to 10.
 PlotScale ScaleOf(const std::vector<double>& values, bool is_log, double room);
 
-// About `count` round numbers within the scale: steps of 1, 2 or 5; on a logarithmic one 1, 2, 5 of
-// each decade, or the decades alone where those are many.
-std::vector<double> Ticks(const PlotScale& scale, int count);
+// The scale without what lies beyond its quantity's ends, as the room around a share of 1 does.
+PlotScale Within(PlotScale scale, std::optional<double> least, std::optional<double> most);
 
-// "0.5", "1024", "2M", "1.5B".
+// About `count` round numbers within the scale: steps of 1, 2 or 5, where `is_whole` never less than 1; on
+// a logarithmic one 1, 2, 5 of each decade, or the decades alone where those are many.
+std::vector<double> Ticks(const PlotScale& scale, int count, bool is_whole = false);
+
+// "0.5", "1024", "2M", "1.5B"; from 1000 T on "1e15".
 std::string TickText(double value);
 
 }  // namespace longrun

@@ -186,7 +186,7 @@ class TextPlot {
     }
     x_ = ScaleOf(xs, plot_.x_is_log, 0.0);
     if (!(x_.high > x_.low)) x_ = ScaleOf({x_.low / 2, x_.low * 2}, plot_.x_is_log, 0.1);
-    y_ = ScaleOf(ys, plot_.y_is_log, 0.04);
+    y_ = Within(ScaleOf(ys, plot_.y_is_log, 0.04), plot_.y_least, plot_.y_most);
   }
 
   const char* Bar() const { return style_.ascii ? " |" : " │"; }
@@ -270,7 +270,7 @@ class TextPlot {
     }
     std::ranges::sort(ticks);
     ticks.erase(std::unique(ticks.begin(), ticks.end()), ticks.end());
-    if (!plot_.x_is_log || ticks.size() > 16) ticks = Ticks(x_, std::max(2, columns / 12));
+    if (!plot_.x_is_log || ticks.size() > 16) ticks = Ticks(x_, std::max(2, columns / 12), true);
     std::string labels(indent + static_cast<std::size_t>(columns) + 12, ' ');
     std::size_t free_from = 0;
     for (const double tick : ticks) {
@@ -289,9 +289,7 @@ class TextPlot {
     if (!plot_.marks_x.empty()) out += Str("   [ ] ", plot_.marks_label);
     if (plot_.y_is_log) out += "   (logarithmic)";
     out += "\n";
-    for (const PlotSeries& series : plot_.series) {
-      if (!series.note.empty()) out += Str(Ascii(series.name), ": ", Ascii(series.note), "\n");
-    }
+    for (const std::string& note : NotesOf(plot_)) out += Ascii(note) + "\n";
     return out;
   }
 

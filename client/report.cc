@@ -141,6 +141,7 @@ std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs
 Result<LossCurve> ReadCurve(Asker& asker, const ReportRun& run, const std::vector<ReportRun>& runs,
                             const char* metric) {
   LossCurve curve{.name = NameOfCurve(run, runs)};
+  if (!run.batch_tokens) return curve;
   const auto position = run.axes.find("position");
   if (position != run.axes.end()) curve.group = AxisText(*position);
   ASSIGN_OR_RETURN(const Json series,
@@ -151,7 +152,7 @@ Result<LossCurve> ReadCurve(Asker& asker, const ReportRun& run, const std::vecto
   for (std::size_t i = 1; i <= n_shown; ++i) {
     const std::size_t at = i * n / n_shown - 1;
     const Json& value = series.at("value").at(at);
-    curve.x.push_back(steps.at(at).get<double>());
+    curve.x.push_back(steps.at(at).get<double>() * *run.batch_tokens);
     curve.y.push_back(value.is_number() ? value.get<double>()
                                         : std::numeric_limits<double>::quiet_NaN());
   }
@@ -188,6 +189,11 @@ Result<ReportInput> ReadSweep(Asker& asker, const std::string& sweep) {
     input.overrides = JsonOf(rows.at(0).at(1));
   }
   RETURN_IF_ERROR(ReadRuns(asker, id, input));
+  for (const Json& answered : input.results.at("runs")) {
+    const auto run = std::ranges::find(input.runs, answered.at("run_key").get<std::string>(),
+                                       &ReportRun::run_key);
+    if (run != input.runs.end()) run->batch_tokens = BatchTokens(answered.at("run"));
+  }
   RETURN_IF_ERROR(ReadFailures(asker, id, input));
   RETURN_IF_ERROR(ReadCurves(asker, input));
   input.made_by = Str(kVersion, " (", BuildCommit(), ")");

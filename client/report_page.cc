@@ -151,7 +151,16 @@ std::string TableHtml(const PivotTable& table) {
          Text("p", TableLegend(table), "class=\"faint\"") + "\n";
 }
 
+// An empty frame says less than what it lacks.
 std::string Figure(const Plot& plot) {
+  if (!HasPoints(plot)) {
+    const std::vector<std::string> notes = NotesOf(plot);
+    return Text("p",
+                Str("Nothing to draw yet of ", plot.title, notes.empty() ? "" : ": ",
+                    Join(notes, "; "), "."),
+                "class=\"faint\"") +
+           "\n";
+  }
   return Str("<figure>", RenderSvg(LayOut(plot, kPlotWidth, kPlotHeight)), "</figure>\n");
 }
 
@@ -160,7 +169,7 @@ std::string Curves(const ReportInput& input) {
   const auto add = [&](const std::vector<LossCurve>& curves, const char* title,
                        const char* y_label) {
     if (curves.empty()) return;
-    out += Figure(PlotOfLosses(curves, title, "optimiser steps", y_label));
+    out += Figure(PlotOfLosses(curves, title, "tokens trained on", y_label));
   };
   add(input.losses, "training loss", "nats per token");
   add(input.validations, "validation loss", "nats per token");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,10 @@ struct ReportRun {
   std::string dataset;
   std::string dataset_digest;
   Json seed;
-  std::string train_state;  // of its training task; "" before there is one
-  std::string checkpoint;   // SHA-256 of the trained weights' manifest, or ""
-  Json started;             // body of the `started` record of its training, or null
+  std::string train_state;                  // of its training task; "" before there is one
+  std::string checkpoint;                   // SHA-256 of the trained weights' manifest, or ""
+  std::optional<double> batch_tokens = {};  // of an optimiser step; nothing where it trains nothing
+  Json started;                             // body of the `started` record of its training, or null
 };
 
 struct ReportFailure {

@@ -117,6 +117,7 @@ std::string TableTitle(const PivotTable& table) {
   for (const std::string& axis : table.col_axes) across.push_back(Words(ShortAxis(axis)));
   std::vector<std::string> fixed;
   for (const auto& [axis, value] : table.fixed) {
+    if (value.is_null()) continue;  // as the split of what reads no text
     const bool speaks =
         axis == "split" || axis == "protocol" || axis == "dataset" || axis == "variant";
     if (axis == "protocol" && !table.protocol.empty()) {

@@ -110,6 +110,49 @@ TEST(PlotTest, EachDirectionOfAThroughputHasAPlotAndBytesHaveAUnit) {
   EXPECT_EQ(plots->at(1).series.at(1).points.at(0).y, 256.0);
 }
 
+TEST(PlotTest, ALengthThatOnlyAnotherSweepAsksForIsNoGap) {
+  Json one = ResultsOf(Json::array({RunOf("a", "rope", 64, 1)}),
+                       {RowOf("a", 64, 8.0, 10), RowOf("a", 256, 9.0, 10)});
+  Json other =
+      ResultsOf(Json::array({RunOf("b", "alibi", 64, 1)}), Json::array({RowOf("b", 128, 8.0, 10)}));
+  one["name"] = "one";
+  other["name"] = "other";
+  const auto tables = BuildPivot({one, other}, {});
+  ASSERT_TRUE(tables.ok()) << tables.status().message();
+  const auto plots = PlotsOfTables(*tables);
+  ASSERT_TRUE(plots.ok());
+  ASSERT_EQ(plots->size(), 1u);
+  ASSERT_EQ(plots->at(0).series.size(), 2u);
+  const std::vector<PlotPoint>& points = plots->at(0).series[0].points;
+  ASSERT_EQ(points.size(), 2u);
+  EXPECT_EQ(points[0].x, 64.0);
+  EXPECT_EQ(points[1].x, 256.0);
+  EXPECT_EQ(plots->at(0).series[1].points.size(), 1u);
+}
+
+TEST(PlotTest, AShareIsDrawnBetweenZeroAndOne) {
+  Json high = RowOf("a", 64, 1.0, 10);
+  high["body"]["metric"] = "acc";
+  high["body"]["value"] = 1.0;
+  high["body"]["se"] = 0.1;
+  high["body"]["protocol"] = nullptr;
+  Json low = high;
+  low["body"]["context_length"] = 128;
+  low["body"]["value"] = 0.02;
+  const Plot plot = PlotOf(ResultsOf(Json::array({RunOf("a", "rope", 64, 1)}), {high, low}));
+  EXPECT_EQ(plot.y_least, 0.0);
+  EXPECT_EQ(plot.y_most, 1.0);
+  EXPECT_FALSE(plot.y_is_log);  // 1 / 0.02 = 50, beyond a factor of 20
+  EXPECT_EQ(plot.title.find("null"), std::string::npos) << plot.title;
+  for (const Mark& mark : LayOut(plot, 800, 480).marks) {
+    EXPECT_NE(mark.text, "1.2");
+    EXPECT_NE(mark.text, "-0.2");
+  }
+  const PlotScale scale = Within(ScaleOf({0.0, 1.1}, false, 0.06), 0.0, 1.0);
+  EXPECT_EQ(scale.low, 0.0);
+  EXPECT_EQ(scale.high, 1.0);
+}
+
 TEST(PlotTest, LinesOfOneMethodHaveOneColour) {
   const Plot plot = PlotOf(
       ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 128, 1), RunOf("c", "alibi", 64, 1)},
@@ -127,7 +170,8 @@ TEST(PlotTest, ATrainingCurveNamesThePointsThatAreNoNumbers) {
 }
 
 TEST(PlotScaleTest, TicksAreRoundAndWithinTheScale) {
-  EXPECT_EQ(Ticks(ScaleOf({0.0, 10.0}, false, 0.0), 5), (std::vector<double>{0, 2, 4, 6, 8, 10}));
+  EXPECT_EQ(Ticks(ScaleOf({0.0, 10.0}, false, 0.0), 5, false),
+            (std::vector<double>{0, 2, 4, 6, 8, 10}));
   EXPECT_EQ(Ticks(ScaleOf({1.0, 10.0}, true, 0.0), 5), (std::vector<double>{1, 2, 5, 10}));
   const std::vector<double> decades = Ticks(ScaleOf({1e-3, 1e9}, true, 0.0), 4);
   for (const double tick : decades) {
@@ -140,6 +184,12 @@ TEST(PlotScaleTest, TicksAreRoundAndWithinTheScale) {
   EXPECT_GE(Ticks(ScaleOf({5.31, 5.52}, true, 0.06), 5).size(), 2u);
 }
 
+TEST(PlotScaleTest, WhatIsCountedHasWholeTicks) {
+  EXPECT_EQ(Ticks(ScaleOf({0.0, 2.0}, false, 0.0), 5, false),
+            (std::vector<double>{0, 0.5, 1, 1.5, 2}));
+  EXPECT_EQ(Ticks(ScaleOf({0.0, 2.0}, false, 0.0), 5, true), (std::vector<double>{0, 1, 2}));
+}
+
 TEST(PlotScaleTest, TicksAreWrittenShort) {
   EXPECT_EQ(TickText(131072), "131072");
   EXPECT_EQ(TickText(500'000), "500K");
@@ -147,6 +197,9 @@ TEST(PlotScaleTest, TicksAreWrittenShort) {
   EXPECT_EQ(TickText(1e9), "1B");
   EXPECT_EQ(TickText(0.2), "0.2");
   EXPECT_EQ(TickText(0.0), "0");
+  EXPECT_EQ(TickText(1e12), "1T");
+  EXPECT_EQ(TickText(1e15), "1e15");
+  EXPECT_EQ(TickText(-2.5e215), "-2.5e215");
 }
 
 // ---- pictures --------------------------------------------------------------------------------------

@@ -186,8 +186,23 @@ TEST(ReportPageTest, ASweepWithoutResultsHasAPageToo) {
 
   ASSERT_TRUE(page.ok()) << page.status().message();
   EXPECT_NE(page->find("No training step was stored yet."), std::string::npos);
+  EXPECT_EQ(page->find("<figure>"), std::string::npos);
   EXPECT_NE(page->find("4 of the runs have not started yet."), std::string::npos);
   EXPECT_NE(page->find("no attempt of a task ended badly"), std::string::npos);
+}
+
+TEST(ReportPageTest, WhatIsStillToComeIsSaidInPlaceOfAnEmptyChart) {
+  ReportInput input = SampleInput("half");
+  for (Json& row : input.results["rows"]) {
+    const Json body = row.at("body");
+    row = RowWithout(row.at("run_key"), body.at("context_length"), "missing");
+  }
+
+  const auto page = ReportPage(input);
+
+  ASSERT_TRUE(page.ok()) << page.status().message();
+  EXPECT_NE(page->find("Nothing to draw yet of perplexity by context length"), std::string::npos);
+  EXPECT_NE(page->find("alibi: missing at 64, 256; rope: missing at 64, 256."), std::string::npos);
 }
 
 // ---- in a real browser ---------------------------------------------------------------------------
