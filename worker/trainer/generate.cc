@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "model/data/manifest.h"
 #include "model/data/tokenizer.h"
 #include "model/data/tokenizer_file.h"
 #include "model/net/generate.h"
@@ -39,17 +40,41 @@ Status CheckOptions(const GenerateOptions& options) {
   return options.sampling.Check();
 }
 
+// Of a dataset, whose tokenizer.json is one of ours, or of a model, where it is Hugging Face's.
+Result<std::unique_ptr<Tokenizer>> OpenTokenizerIn(const std::string& folder) {
+  if (PathExists(JoinPath(folder, kManifestName))) return OpenTokenizerOf(folder);
+  const std::string file = JoinPath(folder, kTokenizerFile);
+  if (PathExists(file)) return MakeTokenizer(file);
+  return Status(Code::kNotFound,
+                Str("--tokenizer ", folder, ": the folder has neither ", kManifestName,
+                    ", as a dataset has, nor ", kTokenizerFile, ", as a model has"));
+}
+
 Result<std::unique_ptr<Tokenizer>> OpenTokenizer(const GenerateOptions& options) {
-  if (options.tokenizer.empty()) {
-    const std::string beside = JoinPath(options.model.folder, "tokenizer.json");
+  const std::string& given = options.tokenizer;
+  if (given.empty()) {
+    if (!IsFolder(options.model.folder)) {
+      return Status(Code::kNotFound, Str("--model ", options.model.folder,
+                                         ": there is no such folder: expected one with "
+                                         "config.json and model.safetensors"));
+    }
+    const std::string beside = JoinPath(options.model.folder, kTokenizerFile);
     if (PathExists(beside)) return MakeTokenizer(beside);
     return Status(Code::kInvalidArgument,
                   Str("the model's folder has no tokenizer.json: name the tokenizer that it was "
                       "trained with by --tokenizer: a dataset's folder, ",
                       Join(TokenizerNames(), ", ")));
   }
-  if (IsFolder(options.tokenizer)) return OpenTokenizerOf(options.tokenizer);
-  return MakeTokenizer(options.tokenizer);
+  if (IsFolder(given)) return OpenTokenizerIn(given);
+  const bool is_of_dataset =
+      BaseName(given) == kTokenizerFile && PathExists(JoinPath(FolderOf(given), kManifestName));
+  if (is_of_dataset) return OpenTokenizerOf(FolderOf(given));
+  Result<std::unique_ptr<Tokenizer>> tokenizer = MakeTokenizer(given);
+  if (tokenizer.ok() || tokenizer.status().code() != Code::kNotFound) return tokenizer;
+  // The trainer knows no state folder, and so no dataset by its name.
+  return Status(Code::kNotFound, Str(tokenizer.status().message(),
+                                     "; that of a dataset is named by its folder, which `longrun "
+                                     "data ls` shows"));
 }
 
 Result<at::Tensor> TokensOfText(const GenerateOptions& options, const Tokenizer& tokenizer) {
