@@ -22,7 +22,7 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   tokenizer  text to the ids of GPT-2, beside tiktoken where it is installed (bench_tokenizer.py)
 
 Writes build/bench/results.json: of each NAME the newest results, with the machine that they came from.
-`--page` writes what is there into docs/benchmarks.md and kernels/README.md, and measures nothing unless a NAME is given.
+`--page` writes what is there into docs/benchmarks.md, "kernels" into kernels/README.md, and measures nothing unless a NAME is given.
 Standard library only.
 """
 import argparse
@@ -350,7 +350,7 @@ def bench_simulator(args):
 
 
 PAGE = ROOT / "docs/benchmarks.md"
-KERNELS_PAGE = ROOT / "kernels/README.md"  # has the tables of "kernels" alone
+KERNELS_PAGE = ROOT / "kernels/README.md"  # of "kernels", which stands nowhere else
 PAGE_BEGIN, PAGE_END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 BENCHES = {"start": bench_start,
@@ -452,8 +452,11 @@ def main():
     if args.names or not args.page:
         measure(args.names or BENCHES, args, results)
     if args.page:
-        write_tables(PAGE, results, "###")
-        write_tables(KERNELS_PAGE, {name: found for name, found in results.items() if name == "kernels"}, "##")
+        kernels = {name: found for name, found in results.items() if name == "kernels"}
+        others = {name: found for name, found in results.items() if name not in kernels}
+        write_tables(PAGE, others, "###")
+        if kernels:
+            write_tables(KERNELS_PAGE, kernels, "##")
     return 0
 
 
