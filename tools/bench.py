@@ -328,18 +328,12 @@ def bench_torch(_):
             yield measured(f"train step: {method}, micro, length 64, 1 thread", "tokens/cpu s", ours,
                            peer, "plain PyTorch", "ratio >= 1.0")
             for length in EVALUATED_LENGTHS:
-                backends = ["reference"] if method in ("alibi", "cable") else ["reference", "torch"]
-                rates = {backend: [] for backend in backends}
-                peer = []
+                ours, peer = [], []
                 for _ in range(TORCH_ROUNDS):
-                    for backend in backends:
-                        rates[backend].append(evaluate_rate_cpu(work, dataset, length,
-                                                                ["--attention", backend]))
+                    ours.append(evaluate_rate_cpu(work, dataset, length))
                     peer.append(peer_rate("evaluate", method, "--length", length))
-                for backend in backends:
-                    yield measured(f"evaluation: {method}, {backend}, micro, length {length}",
-                                   "tokens/cpu s", rates[backend], peer, "plain PyTorch",
-                                   "ratio >= 1.0")
+                yield measured(f"evaluation: {method}, micro, length {length}, 1 thread",
+                               "tokens/cpu s", ours, peer, "plain PyTorch", "ratio >= 1.0")
 
 
 def bench_simulator(args):
