@@ -45,9 +45,8 @@ BIN = ROOT / "build/release/bin"  # or as --bin says
 ROUNDS = 7
 TRAIN_STEPS = 40
 TORCH_ROUNDS = 5
-# name, layers, heads and width, length, sequences in a step
-HUGGING_FACE_MODELS = [("tiny", "6,8,512", 256, 4), ("GPT-2 124M", "12,12,768", 256, 1)]
-HUGGING_FACE_ROUNDS = 3
+# name, layers, heads and width, length of the one sequence in a step, rounds
+HUGGING_FACE_MODELS = [("tiny", "6,8,512", 256, 3), ("GPT-2 124M", "12,12,768", 256, 2)]
 HUGGING_FACE_STEPS = 50  # all of them warm-up, so that rounding stays small
 HUGGING_FACE_LR = 6e-4   # GPT-2 124M's
 EVALUATED_TOKENS = 4096
@@ -234,13 +233,13 @@ def bench_hugging_face(_):
     if python is None:
         return
     os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
-    for name, shape, length, n_sequences in HUGGING_FACE_MODELS:
+    for name, shape, length, n_rounds in HUGGING_FACE_MODELS:
         with tempfile.TemporaryDirectory() as folder:
             yield from one_hugging_face_model(python, pathlib.Path(folder), name, shape, length,
-                                              n_sequences)
+                                              n_rounds)
 
 
-def one_hugging_face_model(python, work, name, shape, length, n_sequences):
+def one_hugging_face_model(python, work, name, shape, length, n_rounds):
     dataset, text_file = one_novel(work)
     model = work / "model"
     run_file = work / "run.json"
@@ -260,11 +259,10 @@ def one_hugging_face_model(python, work, name, shape, length, n_sequences):
             return spent, [json.loads(line) for line in lines]
 
     def our_training(n_steps):
-        train = dict(TRAIN, train_length=length, tokens=n_steps * n_sequences * length,
-                     batch_tokens=n_sequences * length, order="stream", precision="fp32",
+        train = dict(TRAIN, train_length=length, tokens=n_steps * length, batch_tokens=length,
+                     order="stream", precision="fp32",
                      optimizer=dict(TRAIN["optimizer"], lr=HUGGING_FACE_LR),
-                     schedule={"name": "constant",
-                               "warmup_tokens": n_steps * n_sequences * length},
+                     schedule={"name": "constant", "warmup_tokens": n_steps * length},
                      validate={"every": 0, "tokens": 0})
         run_file.write_text(json.dumps({"train": train, "seed": 1}))
         spent, records = ours("train", "--run", run_file)
@@ -277,16 +275,16 @@ def one_hugging_face_model(python, work, name, shape, length, n_sequences):
 
     peer("make", "--shape", shape, "--length", length)
     steps, steps_warm = HUGGING_FACE_STEPS, TRAIN_STEPS_WARM
-    n_tokens = (steps - steps_warm) * n_sequences * length
+    n_tokens = (steps - steps_warm) * length
     rates, peer_rates, difference = [], [], []
-    for _ in range(HUGGING_FACE_ROUNDS):
+    for _ in range(n_rounds):
         more, losses = our_training(steps)
         rates.append(n_tokens / (more - our_training(steps_warm)[0]))
-        options = ["--tokens", text_file, "--sequences", n_sequences, "--lr", HUGGING_FACE_LR, "--steps"]
+        options = ["--tokens", text_file, "--lr", HUGGING_FACE_LR, "--steps"]
         theirs = peer("train", *options, steps)
         peer_rates.append(n_tokens / (theirs["cpu_s"] - peer("train", *options, steps_warm)["cpu_s"]))
         difference.append(1e6 * max(abs(a - b) for a, b in zip(losses, theirs["losses"], strict=True)))
-    yield measured(f"train step: {name}, learned, length {length}, {n_sequences} a step, 1 thread",
+    yield measured(f"train step: {name}, learned, length {length}, 1 thread",
                    "tokens/cpu s", rates, peer_rates, "transformers, eager", "ratio >= 1.5")
     yield measured(f"largest difference of a loss, {steps} steps: {name}", "1e-6 nats", difference,
                    target="<= 100")
@@ -294,7 +292,7 @@ def one_hugging_face_model(python, work, name, shape, length, n_sequences):
     evaluated = {"more": 5 * EVALUATED_TOKENS, "less": EVALUATED_TOKENS}
     n_tokens = evaluated["more"] - evaluated["less"]
     rates, peer_rates = [], []
-    for _ in range(HUGGING_FACE_ROUNDS):
+    for _ in range(n_rounds):
         rates.append(n_tokens / (our_evaluation(evaluated["more"]) - our_evaluation(evaluated["less"])))
         spent = {which: peer("evaluate", "--tokens", text_file, "--windows", n // length)["cpu_s"]
                  for which, n in evaluated.items()}

@@ -5,10 +5,10 @@
   hugging_face_peer.py evaluate FOLDER --tokens FILE --windows N
 
 `make` writes a folder of first weights, from which `longrun-trainer train --init` begins as well. `train`
-takes --sequences N a step, in the order of the file, and the recipe of sweeps/quickstart.yaml but for
-the rate, which grows to --lr over these steps: torch's fused AdamW, clipped gradients, no dropout.
-`evaluate` scores windows of the model's length, 4096 tokens in a call. FILE holds bytes of text: each is
-a token, and 256 ends it. One thread, fp32. Prints one JSON line:
+takes one sequence of the model's length a step, in the order of the file, and the recipe of
+sweeps/quickstart.yaml but for the rate, which grows to --lr over these steps: torch's fused AdamW,
+clipped gradients, no dropout. `evaluate` scores windows of that length, 4096 tokens in a call. FILE holds
+bytes of text: each is a token, and 256 ends it. One thread, fp32. Prints one JSON line:
 
   {"cpu_s", "losses"}     processor seconds of the steps, and the loss of each; of an evaluation one loss
 """
@@ -59,8 +59,7 @@ def train(model, tokens, length, args):
     losses = []
     begin = time.process_time()
     for step in range(args.steps):
-        numbers = [(step * args.sequences + i) % n_windows for i in range(args.sequences)]
-        loss = loss_of(model, rows_of(tokens, length, numbers))
+        loss = loss_of(model, rows_of(tokens, length, [step % n_windows]))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         for group in optimizer.param_groups:
@@ -90,7 +89,6 @@ def main():
     parser.add_argument("--length", type=int)
     parser.add_argument("--tokens", type=pathlib.Path)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--sequences", type=int, default=1)
     parser.add_argument("--lr", type=float)
     parser.add_argument("--windows", type=int)
     args = parser.parse_args()
