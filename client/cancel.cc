@@ -6,6 +6,7 @@
 #include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
+#include "client/submission.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -33,6 +34,11 @@ void AddCancel(Verbs& verbs) {
                 ? RenderJson(*answer)
                 : Str("tasks cancelled: ", answer->at("tasks_cancelled").get<std::int64_t>(),
                       ", stopping: ", n_stopping, "\n"));
+      if (!answer->at("others").empty()) {
+        std::fprintf(stderr, "that was %s; of the same name and not over:\n%s",
+                     answer->at("sweep_id").get<std::string>().c_str(),
+                     OthersText(answer->at("others")).c_str());
+      }
       return static_cast<int>(kExitOk);
     };
   });

@@ -222,12 +222,13 @@ Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Daemons> daemons(new Daemons(state, options));
   RETURN_IF_ERROR(daemons->StartCoordinator());
-  if (Status started = daemons->StartWorker(); !started.ok()) {
-    EndProcess(daemons->coordinator_pid_);
-    return started;
-  }
-  daemons->supervisor_ = std::thread([raw = daemons.get()] { raw->Supervise(); });
   return daemons;
+}
+
+Status Daemons::StartWorking() {
+  RETURN_IF_ERROR(StartWorker());
+  supervisor_ = std::thread([this] { Supervise(); });
+  return {};
 }
 
 Status Daemons::StartCoordinator() {
@@ -288,7 +289,12 @@ void Daemons::Supervise() {
 
 void Daemons::Stop() {
   stopping_ = true;
-  if (supervisor_.joinable()) supervisor_.join();
+  if (supervisor_.joinable()) {
+    supervisor_.join();
+  } else {
+    EndProcess(coordinator_pid_);  // nobody has watched over it yet
+  }
+  coordinator_pid_ = 0;
 }
 
 Daemons::~Daemons() { Stop(); }

@@ -46,8 +46,12 @@ struct DaemonOptions {
 // Both end when this process does, however it ends.
 class Daemons {
  public:
+  // The coordinator alone: what is submitted to it before StartWorking() is known before the first
+  // task is placed.
   static Result<std::unique_ptr<Daemons>> Start(const std::string& state,
                                                 const DaemonOptions& options);
+  // The worker too, and both are watched over from now on. Called once.
+  Status StartWorking();
   ~Daemons();  // Stop()
   Daemons(const Daemons&) = delete;
   Daemons& operator=(const Daemons&) = delete;

@@ -54,7 +54,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (!request.ok()) return Report(request.status());
   CatchInterrupts();
 
-  // A service that runs already is used; else ours, for as long as this command lives.
+  // A service that runs already is used; else ours, for as long as this command lives. Its worker comes
+  // after the sweep: else what waits from before would take the slots.
   std::unique_ptr<Daemons> daemons;
   if (!CoordinatorRuns(state)) {
     Result<std::unique_ptr<Daemons>> started =
@@ -65,7 +66,9 @@ int Run(const RunArguments& arguments, const std::string& state) {
   }
   // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
   auto asker = std::make_unique<Asker>(state);
-  const Result<Json> answer = asker->Ask("SubmitSweep", *request);
+  Json submission = *request;
+  submission["first"] = daemons != nullptr;
+  const Result<Json> answer = asker->Ask("SubmitSweep", submission);
   if (!answer.ok()) return asker->ReportFailure(answer.status());
   asker.reset();
   std::fprintf(stderr, "%s\n", SubmissionText(*answer).c_str());
@@ -75,12 +78,23 @@ int Run(const RunArguments& arguments, const std::string& state) {
     std::fprintf(stderr, "a service runs on %s already: using it (Ctrl-C detaches)\n",
                  state.c_str());
   }
+  if (!answer->at("others").empty() && !answer->at("finished").get<bool>()) {
+    std::fprintf(stderr, "%s:\n%s",
+                 daemons == nullptr
+                     ? "other sweeps that are not over share the service"
+                     : "this sweep goes first; others that are not over take what it "
+                       "leaves free",
+                 OthersText(answer->at("others")).c_str());
+  }
+  if (daemons != nullptr && !answer->at("finished").get<bool>()) {
+    if (const Status working = daemons->StartWorking(); !working.ok()) return Report(working);
+  }
   // The service may be another `run`'s, and end with it: then the work goes on with our own.
   const auto take_over = [&] {
     if (daemons != nullptr || CoordinatorRuns(state)) return;
     Result<std::unique_ptr<Daemons>> started =
         Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
-    if (!started.ok()) return;  // somebody else was faster
+    if (!started.ok() || !(*started)->StartWorking().ok()) return;  // somebody else was faster
     std::fprintf(stderr, "the service has ended: going on with one of our own\n");
     daemons = std::move(started).value();
   };
@@ -88,7 +102,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
   const auto give_up = [&](const Json& message) {
     return daemons != nullptr ? NothingFits(message) : Status();
   };
-  const Result<Json> end = FollowSweep(state, sweep, true, take_over, {}, give_up);
+  const Result<Json> end = FollowSweep(
+      state, sweep, {.first = daemons != nullptr, .away = take_over, .give_up = give_up});
   if (Interrupted()) {
     if (daemons == nullptr) {
       std::fprintf(stderr,

@@ -12,4 +12,7 @@ inline constexpr std::int64_t kPlanMs = 300'000;
 
 std::string SubmissionText(const Json& answer);
 
+// Other sweeps that are not over, a line each, and how to end them: from `others` of an answer.
+std::string OthersText(const Json& others);
+
 }  // namespace longrun

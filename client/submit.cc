@@ -12,6 +12,11 @@
 #include "client/verb.h"
 
 namespace longrun {
+namespace {
+
+constexpr std::size_t kOthersShown = 5;
+
+}  // namespace
 
 std::string SubmissionText(const Json& answer) {
   const Json& counts = answer.at("counts");
@@ -33,6 +38,21 @@ std::string SubmissionText(const Json& answer) {
     text += Str("; known or under way: ", Counted(count("runs_reused"), "run"), ", ",
                 Counted(count("cells_reused"), "cell"));
   }
+  return text;
+}
+
+std::string OthersText(const Json& others) {
+  std::string text;
+  std::size_t n = 0;
+  for (const Json& other : others) {
+    if (++n > kOthersShown) continue;
+    const std::string id = other.at("sweep_id").get<std::string>();
+    text += Str("  ", other.at("name").get<std::string>(), ", ",
+                other.at("tasks_succeeded").get<std::int64_t>(), " of ",
+                Counted(other.at("tasks").get<std::int64_t>(), "task"), " done: `longrun cancel ",
+                id, "` ends it\n");
+  }
+  if (n > kOthersShown) text += Str("  and ", n - kOthersShown, " more: `longrun ls`\n");
   return text;
 }
 
@@ -76,7 +96,7 @@ void AddSubmit(Verbs& verbs) {
       if ((*coordinator)->momentary()) return EndWithoutService(connection, sweep, *wait);
       if (!*wait) return static_cast<int>(kExitOk);
       CatchInterrupts();
-      const Result<Json> end = FollowSweep(verbs.state, sweep, true);
+      const Result<Json> end = FollowSweep(verbs.state, sweep);
       if (!end.ok()) {
         if (Interrupted())
           std::fprintf(stderr, "detached: `longrun watch %s` comes back\n", sweep.c_str());

@@ -263,10 +263,8 @@ std::string RenderProgress(const Json& message) {
          last;
 }
 
-Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying,
-                         const std::function<void()>& away_now,
-                         const std::function<void(const Json&)>& show,
-                         const std::function<Status(const Json&)>& give_up) {
+Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
+                         const FollowOptions& options) {
   Display display;
   Json last;
   Status given_up;
@@ -284,17 +282,18 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep, boo
           poll(nullptr, 0, static_cast<int>(kPollMs));
         }
       });
-      status = connection.Stream("WatchSweep", {{"sweep", sweep}}, [&](const Json& message) {
-        deadline = BootMs() + kReconnectMs;
-        last = message;
-        if (show) {
-          show(message);
-        } else {
-          display.Show(message);
-        }
-        if (give_up) given_up = give_up(message);
-        return given_up.ok() && !Interrupted() && !message.at("finished").get<bool>();
-      });
+      status = connection.Stream(
+          "WatchSweep", {{"sweep", sweep}, {"first", options.first}}, [&](const Json& message) {
+            deadline = BootMs() + kReconnectMs;
+            last = message;
+            if (options.show) {
+              options.show(message);
+            } else {
+              display.Show(message);
+            }
+            if (options.give_up) given_up = options.give_up(message);
+            return given_up.ok() && !Interrupted() && !message.at("finished").get<bool>();
+          });
       done = true;
       interrupter.join();
     }
@@ -304,8 +303,8 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep, boo
     const bool away =
         status.ok() || status.code() == Code::kUnavailable || status.code() == Code::kCancelled;
     if (!away) return status;
-    if (away_now) away_now();
-    if (!keep_trying || BootMs() > deadline) {
+    if (options.away) options.away();
+    if (BootMs() > deadline) {
       return Status(Code::kUnavailable, "the coordinator went away; `longrun watch " + sweep +
                                             "` takes up again when it is back");
     }

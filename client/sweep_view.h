@@ -24,15 +24,16 @@ std::set<std::string> OtherAxes(const Json& runs);
 std::string RunName(const Json& run, const Json& runs);
 
 // Shows the sweep until every task is terminal: redrawn on a terminal, else a line when something
-// has changed by a tenth. `interrupted` is asked between messages; a stream that breaks off is taken
-// up again while `keep_trying` (the coordinator may be starting again). Gives the last message;
-// kCancelled when interrupted.
-// `away`, when given, is called from time to time while nobody answers; `show` is given each message
-// in place of the drawing; `give_up` is asked after each message, and its error ends the following.
-Result<Json> FollowSweep(const std::string& state, const std::string& sweep, bool keep_trying,
-                         const std::function<void()>& away = {},
-                         const std::function<void(const Json&)>& show = {},
-                         const std::function<Status(const Json&)>& give_up = {});
+// has changed by a tenth. A stream that breaks off is taken up again (the coordinator may be starting
+// again). Gives the last message; kCancelled when interrupted.
+struct FollowOptions {
+  bool first = false;                               // the sweep is put before all others
+  std::function<void()> away = {};                  // called from time to time while nobody answers
+  std::function<void(const Json&)> show = {};       // is given each message in place of the drawing
+  std::function<Status(const Json&)> give_up = {};  // asked after each message; an error is the end
+};
+Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
+                         const FollowOptions& options = {});
 
 // kFailedPrecondition with the reason when nothing runs, and nothing that is left to do fits any slot
 // of the workers that are there.

@@ -22,6 +22,7 @@ int Up(const DaemonOptions& options, const std::string& state) {
   }
   const Result<std::unique_ptr<Daemons>> daemons = Daemons::Start(state, options);
   if (!daemons.ok()) return Report(daemons.status());
+  if (const Status working = (*daemons)->StartWorking(); !working.ok()) return Report(working);
   std::fprintf(stderr, "up: state in %s; `longrun submit FILE` gives it work, Ctrl-C stops it\n",
                state.c_str());
   while (!Interrupted()) poll(nullptr, 0, kPollMs);

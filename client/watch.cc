@@ -41,8 +41,8 @@ void AddWatch(Verbs& verbs) {
         return code;
       }
       const Result<Json> end = *output == "json"
-                                   ? FollowSweep(verbs.state, *sweep, true, {}, &PrintLine)
-                                   : FollowSweep(verbs.state, *sweep, true);
+                                   ? FollowSweep(verbs.state, *sweep, {.show = &PrintLine})
+                                   : FollowSweep(verbs.state, *sweep);
       if (!end.ok()) {
         if (Interrupted()) {
           std::fprintf(stderr, "\ndetached: `longrun watch %s` comes back\n", sweep->c_str());

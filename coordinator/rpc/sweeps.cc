@@ -166,12 +166,26 @@ std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sw
   return rows;
 }
 
+// Sweeps that are not over, without `sweep_id`; of one name when that is not "".
+Status FillActive(Core& core, StoreReader& reader, const std::string& name,
+                  const std::string& sweep_id,
+                  google::protobuf::RepeatedPtrField<v1::SweepInfo>* others) {
+  ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
+  return core.LookAndWait([&](const State& state) {
+    for (const SweepRow& sweep : sweeps) {
+      if (sweep.id == sweep_id || (!name.empty() && sweep.name != name)) continue;
+      if (!state.sweep_tasks.contains(sweep.id) || !IsActiveSweep(state, sweep.id)) continue;
+      FillSweep(state, sweep, others->Add());
+    }
+  });
+}
+
 // A sweep as it stands, each time it has changed. One of three is under way at any time: a wait for
 // the ticker, a job, a write.
 class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
  public:
-  Watch(Parts& parts, Context* context, std::string reference)
-      : parts_(parts), context_(context), reference_(std::move(reference)) {
+  Watch(Parts& parts, Context* context, const v1::WatchSweepRequest* request)
+      : parts_(parts), context_(context), reference_(request->sweep()), first_(request->first()) {
     Work();
   }
 
@@ -199,6 +213,10 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     if (!view_) {
       auto sweep = reader.FindSweep(reference_);
       if (!sweep.ok()) return End(sweep.status());
+      if (first_) {
+        const StepResult result = parts_.core.PostAndWait(SweepPutFirst{.sweep_id = sweep->id});
+        if (!result.status.ok()) return End(result.status);
+      }
       view_ = std::make_unique<SweepView>(parts_.core, *sweep);
     }
     message_.Clear();
@@ -227,6 +245,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   Parts& parts_;
   Context* context_;
   const std::string reference_;
+  const bool first_;
   std::unique_ptr<SweepView> view_;
   v1::WatchSweepResponse message_;
   std::string sent_;
@@ -376,10 +395,14 @@ class SweepService final : public v1::SweepService::CallbackService {
       response->set_sweep_id(event.sweep_id);
       response->set_name(sweep.name);
       event.sweep = std::move(sweep);
+      event.first = request->first();
       const StepResult result = parts_.core.PostAndWait(std::move(event));
       RETURN_IF_ERROR(result.status);
       FillCounts(result.submit, response->mutable_counts());
-      return Status();
+      const std::string& id = response->sweep_id();
+      RETURN_IF_ERROR(parts_.core.LookAndWait(
+          [&](const State& state) { response->set_finished(!IsActiveSweep(state, id)); }));
+      return FillActive(parts_.core, reader, "", id, response->mutable_others());
     };
     return Handle(parts_, parts_.submitter, context, "SubmitSweep", body);
   }
@@ -441,7 +464,7 @@ class SweepService final : public v1::SweepService::CallbackService {
 
   grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(
       Context* context, const v1::WatchSweepRequest* request) override {
-    return new Watch(parts_, context, request->sweep());
+    return new Watch(parts_, context, request);
   }
 
   Unary* GetResults(Context* context, const v1::GetResultsRequest* request,
@@ -506,7 +529,8 @@ class SweepService final : public v1::SweepService::CallbackService {
       RETURN_IF_ERROR(result.status);
       response->set_tasks_cancelled(static_cast<std::int32_t>(result.cancel.cancelled));
       response->set_tasks_stopping(static_cast<std::int32_t>(result.cancel.stopping));
-      return Status();
+      response->set_sweep_id(sweep.id);
+      return FillActive(parts_.core, reader, sweep.name, sweep.id, response->mutable_others());
     });
   }
 

@@ -58,17 +58,23 @@ bool IsTerminal(TaskState state) { return state >= TaskState::kSucceeded; }
 bool IsLive(AttemptState state) { return state < AttemptState::kSucceeded; }
 
 std::string_view SweepStateName(const State& state, const std::string& sweep_id) {
-  bool all_ended = true, all_succeeded = true, any_started = false;
+  bool all_ended = true, all_succeeded = true, any_runs = false;
   for (const std::string& id : state.sweep_tasks.at(sweep_id)) {
     const TaskState task = state.tasks.at(id).state;
     all_ended = all_ended && IsTerminal(task);
     all_succeeded = all_succeeded && task == TaskState::kSucceeded;
-    any_started = any_started || (task != TaskState::kBlocked && task != TaskState::kReady);
+    any_runs = any_runs || task == TaskState::kReserved || task == TaskState::kRunning ||
+               task == TaskState::kStopping;
   }
   if (all_succeeded) return "SUCCEEDED";
   if (state.cancelled_sweeps.contains(sweep_id)) return "CANCELLED";
   if (all_ended) return "PARTIAL";
-  return any_started ? "RUNNING" : "PENDING";
+  return any_runs ? "RUNNING" : "PENDING";
+}
+
+bool IsActiveSweep(const State& state, const std::string& sweep_id) {
+  const std::string_view name = SweepStateName(state, sweep_id);
+  return name == "PENDING" || name == "RUNNING";
 }
 
 std::string WhyUnknown(const State& state, const Task& task) {

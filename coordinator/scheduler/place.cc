@@ -82,7 +82,7 @@ void RefreshUnfit(StepContext& step, ReadyClass& ready) {
   if (unfit == ready.unfit) return;
   ready.unfit = std::move(unfit);
   for (const ReadyClass::Key& key : ready.tasks) {
-    Task& task = step.state.tasks.at(std::get<3>(key));
+    Task& task = step.state.tasks.at(key.task);
     task.reason = ready.unfit.empty() ? "waits for a free slot" : ready.unfit;
     step.changed_tasks.insert(task.id);
   }
@@ -162,10 +162,9 @@ std::optional<Placement> NextPlacement(const State& state, const std::vector<Fre
     if (std::ranges::none_of(free, fits)) continue;
     for (const ReadyClass::Key& key : ready.tasks) {
       if (next_key != nullptr && *next_key < key) break;
-      const std::string& id = std::get<3>(key);
-      const FreeSlot* const slot = ChooseSlot(state, ready, state.tasks.at(id), free);
+      const FreeSlot* const slot = ChooseSlot(state, ready, state.tasks.at(key.task), free);
       if (slot == nullptr) continue;  // it avoids what is free: the next one may take it
-      next = Placement{.task = id, .slot = slot};
+      next = Placement{.task = key.task, .slot = slot};
       next_key = &key;
       break;
     }
@@ -289,6 +288,26 @@ void EndBackOffs(StepContext& step) {
 }
 
 }  // namespace
+
+void HandleEvent(StepContext& step, const SweepPutFirst& event) {
+  State& state = step.state;
+  const auto sweep = state.sweep_tasks.find(event.sweep_id);
+  if (sweep == state.sweep_tasks.end()) {
+    step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id));
+    return;
+  }
+  std::set<std::string> moved = state.index.first;
+  moved.insert(sweep->second.begin(), sweep->second.end());
+  const auto each_ready = [&](void (*move)(State&, Task&, Instant)) {
+    for (const std::string& id : moved) {
+      Task& task = state.tasks.at(id);
+      if (task.state == TaskState::kReady) move(state, task, step.now);
+    }
+  };
+  each_ready([](State& s, Task& task, Instant) { UnindexReady(s, task); });
+  state.index.first = sweep->second;
+  each_ready(&IndexReady);
+}
 
 void PlaceReadyTasks(StepContext& step) {
   State& state = step.state;

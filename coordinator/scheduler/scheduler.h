@@ -38,6 +38,11 @@ struct SweepSubmitted {
   // the state need not know cells of tasks that had succeeded when it was loaded.
   std::map<std::string, std::string> known_cells = {};
   SweepTexts texts = {};
+  bool first = false;  // as SweepPutFirst
+};
+// Its tasks are placed before those of all other sweeps, until another sweep is put first.
+struct SweepPutFirst {
+  std::string sweep_id;
 };
 struct SweepCancelled {
   std::string sweep_id;
@@ -119,9 +124,9 @@ struct AttemptFinished {  // AttemptEnded
 struct TimePassed {};
 
 using SchedulerEvent =
-    std::variant<SweepSubmitted, SweepCancelled, RetryWanted, GarbageWanted, WorkerArrived,
-                 WorkerHeard, WorkerGone, WorkerLeaves, AttemptAccepted, AttemptRejected,
-                 JournalReceived, AttemptFinished, TimePassed>;
+    std::variant<SweepSubmitted, SweepPutFirst, SweepCancelled, RetryWanted, GarbageWanted,
+                 WorkerArrived, WorkerHeard, WorkerGone, WorkerLeaves, AttemptAccepted,
+                 AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
 
 // ---- writes: one transaction ---------------------------------------------------------------------
 //
@@ -261,7 +266,7 @@ struct GarbageCheckpoint {
 };
 
 struct StepResult {
-  Status status;  // of SweepSubmitted and SweepCancelled; nothing was done when not ok
+  Status status;  // of SweepSubmitted, SweepPutFirst, SweepCancelled; when not ok, nothing was done
   std::vector<Write> writes;
   std::vector<Command> commands;
   SubmitCounts submit;
@@ -283,8 +288,11 @@ const std::string* OwnerOf(const State& state,
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
                             const std::map<std::string, std::string>& known_cells = {});
 
-// The newest state of a sweep, derived: PENDING, RUNNING, SUCCEEDED, PARTIAL, CANCELLED.
+// The newest state of a sweep, derived: PENDING (nothing of it runs now), RUNNING, SUCCEEDED, PARTIAL,
+// CANCELLED.
 std::string_view SweepStateName(const State& state, const std::string& sweep_id);
+// Some of it is still to come: PENDING or RUNNING.
+bool IsActiveSweep(const State& state, const std::string& sweep_id);
 
 // Why nothing is placed of a task that this build cannot read, or of whose run it cannot: to be shown in
 // place of its reason, which is true again once a build knows it. "": it can, or the task has ended.

@@ -5,13 +5,13 @@
 // marked volatile is lost with the process and does not matter.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -174,8 +174,16 @@ struct ReadyClass {
   std::string device_kind;             // any | cpu | gpu
   std::optional<Execution> execution;  // once decided; micro_batch is not compared
   std::int64_t memory_bytes = 0;       // that a slot must have
-  // In the order of placement: priority, evaluate before train, who was ready first, id.
-  using Key = std::tuple<std::int64_t, bool, std::int64_t, std::string>;
+  // In the order of placement: of the sweep that was put first, priority, evaluate before train, who
+  // was ready first, id.
+  struct Key {
+    bool later = false;  // not of that sweep
+    std::int64_t minus_priority = 0;
+    bool trains = false;
+    std::int64_t ready_seq = 0;
+    std::string task;
+    auto operator<=>(const Key&) const = default;
+  };
   std::set<Key> tasks;
   std::int64_t checked_version = -1;  // of Index::workers_version, when `unfit` was found
   std::string unfit;                  // why no known worker fits, or ""
@@ -189,6 +197,7 @@ struct Index {
   std::map<std::string, std::set<std::string>> dependants;   // task -> tasks that need it
   std::map<std::string, std::set<std::string>> task_sweeps;  // task -> sweeps it belongs to
   std::map<SessionId, std::string> sessions;                 // open session -> worker
+  std::set<std::string> first;                               // tasks of the sweep put first
   std::int64_t workers_version = 0;                          // grows when workers or slots change
 };
 

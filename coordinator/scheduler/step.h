@@ -80,11 +80,12 @@ void HandleEvent(StepContext& step, const WorkerGone& event);
 void HandleEvent(StepContext& step, const WorkerLeaves& event);
 void HandleEvent(StepContext& step, const AttemptAccepted& event);
 void HandleEvent(StepContext& step, const AttemptRejected& event);
-void HandleEvent(StepContext& step, JournalReceived& event);   // ingest.cc
-void HandleEvent(StepContext& step, const TimePassed& event);  // lease.cc
-void ExtendLeasesOverSleep(StepContext& step);                 // lease.cc
-Instant NextDeadline(const State& state, Instant now);         // lease.cc
-void PlaceReadyTasks(StepContext& step);                       // place.cc
+void HandleEvent(StepContext& step, JournalReceived& event);      // ingest.cc
+void HandleEvent(StepContext& step, const TimePassed& event);     // lease.cc
+void ExtendLeasesOverSleep(StepContext& step);                    // lease.cc
+Instant NextDeadline(const State& state, Instant now);            // lease.cc
+void HandleEvent(StepContext& step, const SweepPutFirst& event);  // place.cc
+void PlaceReadyTasks(StepContext& step);
 
 // ---- retry.cc --------------------------------------------------------------------------------------
 

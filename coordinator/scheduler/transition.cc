@@ -51,8 +51,12 @@ void EnterTaskState(StepContext& step, Task& task, TaskState to, std::string rea
   step.changed_tasks.insert(task.id);
 }
 
-ReadyClass::Key ReadyKey(const Task& task) {
-  return {-task.priority, task.kind == TaskKind::kTrain, task.ready_seq, task.id};
+ReadyClass::Key ReadyKey(const State& state, const Task& task) {
+  return {.later = !state.index.first.contains(task.id),
+          .minus_priority = -task.priority,
+          .trains = task.kind == TaskKind::kTrain,
+          .ready_seq = task.ready_seq,
+          .task = task.id};
 }
 
 // What a slot must have to run the task.
@@ -94,14 +98,14 @@ void IndexReady(State& state, Task& task, Instant now) {
   ReadyClass wanted = ClassOf(state, task);
   task.ready_class = ClassName(wanted);
   const auto [it, added] = state.index.ready.try_emplace(task.ready_class, std::move(wanted));
-  it->second.tasks.insert(ReadyKey(task));
+  it->second.tasks.insert(ReadyKey(state, task));
 }
 
 void UnindexReady(State& state, Task& task) {
   state.index.waiting.erase({task.not_before, task.id});
   const auto it = state.index.ready.find(task.ready_class);
   if (it == state.index.ready.end()) return;
-  it->second.tasks.erase(ReadyKey(task));
+  it->second.tasks.erase(ReadyKey(state, task));
   if (it->second.tasks.empty()) state.index.ready.erase(it);
   task.ready_class.clear();
 }

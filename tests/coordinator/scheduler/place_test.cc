@@ -15,6 +15,47 @@ TEST_F(PlaceTest, HigherPriorityGoesFirst) {
   EXPECT_EQ(starts[0].task.run.seed, 2);
 }
 
+TEST_F(PlaceTest, TheSweepThatWasPutFirstGoesBeforeAllOthersWhateverTheirPriority) {
+  Submit({.seeds = {1, 2}, .context_lengths = {}, .priority = 7}, "abandoned");
+  Do(SweepSubmitted{.sweep_id = "next",
+                    .sweep = MakeSweep({.seeds = {3, 4}, .context_lengths = {}}),
+                    .dataset_paths = SampleDatasets(),
+                    .first = true});
+  const auto starts = Commands<SendStart>(Arrive("w", {CpuSlot(0), CpuSlot(1), CpuSlot(2)}, 1));
+
+  ASSERT_EQ(starts.size(), 3u);
+  EXPECT_EQ(starts[0].task.run.seed, 3);
+  EXPECT_EQ(starts[1].task.run.seed, 4);
+  EXPECT_EQ(starts[2].task.run.seed, 1);  // what is left over is not idle
+  EXPECT_EQ(SweepStateName(state, "next"), "RUNNING");
+}
+
+TEST_F(PlaceTest, AnotherSweepMayBePutFirstAndARestartPutsNoneFirst) {
+  Submit({.seeds = {1}, .context_lengths = {}}, "a");
+  Submit({.seeds = {2}, .context_lengths = {}}, "b");
+  Submit({.seeds = {3}, .context_lengths = {}}, "c");
+  Do(SweepPutFirst{.sweep_id = "b"});
+  Do(SweepPutFirst{.sweep_id = "c"});
+  EXPECT_EQ(Do(SweepPutFirst{.sweep_id = "none"}).status.code(), Code::kNotFound);
+  EXPECT_EQ(Commands<SendStart>(Arrive("w", {CpuSlot()}, 1)).at(0).task.run.seed, 3);
+
+  Restart();
+  EXPECT_EQ(Commands<SendStart>(Arrive("v", {CpuSlot()}, 2)).at(0).task.run.seed, 1);
+}
+
+TEST_F(PlaceTest, ASweepOfWhichNothingRunsIsPendingAgain) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {}}, "a");
+  Begin(Current(Train()));
+  EXPECT_EQ(SweepStateName(state, "a"), "RUNNING");
+  Do(WorkerLeaves{.session = 1});
+  Finish(Current(Train()), Exit(75));
+
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_EQ(SweepStateName(state, "a"), "PENDING");
+  EXPECT_TRUE(IsActiveSweep(state, "a"));
+}
+
 TEST_F(PlaceTest, ALaterSweepRaisesThePriorityOfASharedTask) {
   Submit({.seeds = {1}, .context_lengths = {}}, "a");
   Submit({.seeds = {2}, .context_lengths = {}}, "b");
