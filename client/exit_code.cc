@@ -42,8 +42,7 @@ int ExitCodeOf(const Json& info) {
   const std::string state = info.at("state").get<std::string>();
   if (state == "SUCCEEDED") return kExitOk;
   if (state == "PENDING" || state == "RUNNING") return kExitIncomplete;
-  const bool has_part = state == "PARTIAL" && info.at("tasks_succeeded").get<std::int64_t>() > 0;
-  return has_part ? kExitPartial : kExitFailed;
+  return state == "PARTIAL" ? kExitPartial : kExitFailed;
 }
 
 }  // namespace

@@ -56,9 +56,11 @@ std::string OneFailure(Connection& connection, const std::string& name, const Js
 std::string FailuresText(Connection& connection, const Json& runs, const std::string& again) {
   std::string text;
   std::size_t n_failed = 0;
+  std::size_t n_for_good = 0;
   for (const Json& run : runs) {
     for (const Json& task : run.at("tasks")) {
       if (task.at("state") != "FAILED") continue;
+      if (task.at("failed_for_good").get<bool>()) ++n_for_good;
       if (++n_failed <= kShown)
         text += Str("\n", OneFailure(connection, RunName(run, runs), run, task));
     }
@@ -67,7 +69,15 @@ std::string FailuresText(Connection& connection, const Json& runs, const std::st
   if (n_failed > kShown) {
     text += Str("\nand ", n_failed - kShown, " more; `longrun get RUN` shows those of one run\n");
   }
-  return Str(text, "\nnext, when that is mended: `longrun retry ", again, "`\n");
+  if (n_for_good < n_failed) {
+    text += Str("\nnext, when that is mended: `longrun retry ", again, "`\n");
+  }
+  if (n_for_good > 0) {
+    text +=
+        "\nnext: change the sweep file as told above, and run it; what diverged would again, so "
+        "it is not tried again\n";
+  }
+  return text;
 }
 
 }  // namespace longrun

@@ -113,7 +113,7 @@ std::string RunText(const Json& run) {
   for (const Json& task : run.at("tasks")) {
     text += Str("task ", ShortId(task.at("task").get<std::string>()), " ",
                 task.at("kind").get<std::string>(), " ", task.at("state").get<std::string>(), ": ",
-                task.at("reason").get<std::string>(), "\n");
+                ReasonOf(task, /*in_full=*/false), "\n");
     for (const Json& attempt : task.at("attempt_list")) {
       text +=
           Str("  attempt ", attempt.at("n").get<std::int64_t>(), " ",
@@ -124,7 +124,10 @@ std::string RunText(const Json& run) {
       const auto resume = attempt.at("resume_step").get<std::int64_t>();
       if (resume > 0) text += Str(", resumed at step ", resume);
       const std::string message = attempt.at("message").get<std::string>();
-      if (!message.empty()) text += ": " + message;
+      // Of a task that failed, the newest attempt's message is its reason, told in full below.
+      const bool is_told_below =
+          task.at("state") == "FAILED" && attempt.at("attempt") == task.at("attempt");
+      if (!message.empty() && !is_told_below) text += ": " + message;
       text += "\n";
     }
   }

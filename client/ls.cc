@@ -15,8 +15,8 @@
 namespace longrun {
 namespace {
 
-const std::vector<std::string> kStates = {"PENDING", "RUNNING", "SUCCEEDED", "PARTIAL",
-                                          "CANCELLED"};
+const std::vector<std::string> kStates = {"PENDING", "RUNNING", "SUCCEEDED",
+                                          "PARTIAL", "FAILED",  "CANCELLED"};
 
 struct LsArguments {
   std::string name;                 // a pattern: sweep-*, [ab]?

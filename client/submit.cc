@@ -34,6 +34,10 @@ std::string SubmissionText(const Json& answer) {
   }
   std::string text = answer.at("name").get<std::string>() + ": ";
   text += parts.empty() ? "nothing new" : Join(parts, ", ");
+  if (count("tasks_failed_for_good") > 0) {
+    text += Str("; not tried again, since the same would fail again: ",
+                Counted(count("tasks_failed_for_good"), "task"));
+  }
   if (count("runs_reused") + count("cells_reused") > 0) {
     text += Str("; known or under way: ", Counted(count("runs_reused"), "run"), ", ",
                 Counted(count("cells_reused"), "cell"));

@@ -339,6 +339,7 @@ Status NothingFits(const Json& message) {
 }
 
 void PrintFailures(const Json& message) {
+  bool any_for_good = false;
   for (const Json& run : message.at("runs")) {
     for (const Json& task : run.at("tasks")) {
       if (task.at("state") != "FAILED") continue;
@@ -347,7 +348,13 @@ void PrintFailures(const Json& message) {
                    RunName(run, message.at("runs")).c_str(),
                    task.at("reason").get<std::string>().c_str(),
                    ShortId(task.at("task").get<std::string>()).c_str());
+      any_for_good = any_for_good || task.at("failed_for_good").get<bool>();
     }
+  }
+  if (any_for_good) {
+    std::fprintf(stderr,
+                 "what diverged would again, and is not tried again: change the sweep file as told "
+                 "above, and run it\n");
   }
 }
 

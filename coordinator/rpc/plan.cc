@@ -161,6 +161,7 @@ struct Standing {
   SubmitCounts counts;
   Slots slots;
   std::map<std::string, TaskState> trainings;   // by run key; none: never asked for
+  std::map<std::string, std::string> failed;    // of those that would again, the reason, by run key
   std::map<std::string, TaskState> cells;       // of the task that owes or has it
   std::map<std::string, double> parents_flops;  // of a parent's whole training, by run key
 };
@@ -172,7 +173,12 @@ Standing StandingOf(const State& state, const Sweep& sweep,
   standing.slots = SlotsFor(state, sweep.device_kind);
   for (const PlannedRun& planned : sweep.runs) {
     const auto task = state.tasks.find(TrainTaskKey(planned.run_key));
-    if (task != state.tasks.end()) standing.trainings[planned.run_key] = task->second.state;
+    if (task != state.tasks.end()) {
+      standing.trainings[planned.run_key] = task->second.state;
+      if (FailedForGood(state, task->second)) {
+        standing.failed[planned.run_key] = task->second.reason;
+      }
+    }
     const auto parent = state.runs.find(planned.run.parent);
     if (parent != state.runs.end()) {
       const Run& run = parent->second.run;
@@ -246,6 +252,16 @@ class Planner {
     if (run.trains()) {
       info->set_micro_batch(micro_batch);
       info->set_memory_bytes(TrainMemoryBytes(run.model, run.train, micro_batch, recomputes));
+    }
+    if (const auto failed = standing_.failed.find(planned.run_key);
+        failed != standing_.failed.end()) {
+      info->set_training("failed");
+      if (trainings_.insert(planned.run_key).second) {
+        response_->add_problems(
+            Str("run ", planned.run_key.substr(0, kDigitsShown),
+                ": its training failed before, and would again: ", failed->second));
+      }
+      return;
     }
     Estimate chain;
     FillTraining(planned, info, chain);

@@ -21,7 +21,6 @@
 #include "coordinator/rpc/views.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "model/data/dataset.h"
-#include "sweeps/failure.h"
 #include "sweeps/limits.h"
 #include "sweeps/sweep.h"
 
@@ -130,10 +129,7 @@ std::string_view StatusOfOwed(const State& state, const Task& task) {
     if (needed != state.tasks.end()) failed = &needed->second;
   }
   if (failed->state != TaskState::kFailed) return "missing";
-  const auto attempt = state.attempts.find(failed->attempt);
-  const bool diverged = attempt != state.attempts.end() &&
-                        attempt->second.failure_class == FailureOf(FailureClass::kNumerical).name;
-  return diverged ? "diverged" : "failed";
+  return FailedForGood(state, task) ? "diverged" : "failed";
 }
 
 // The rows that unfinished tasks owe to a sweep: what a table is still waiting for.

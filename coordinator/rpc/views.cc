@@ -52,6 +52,7 @@ void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message) {
   message->set_cells_new(Count32(counts.cells_new));
   message->set_cells_reused(Count32(counts.cells_reused));
   message->set_tasks_retried(Count32(counts.tasks_retried));
+  message->set_tasks_failed_for_good(Count32(counts.tasks_failed_for_good));
 }
 
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message) {
@@ -106,6 +107,7 @@ void FillTask(const State& state, const Task& task, Instant now, v1::TaskInfo* m
   message->set_desired(task.cancel_wanted ? "CANCELLED" : "ACTIVE");
   const std::string unknown = WhyUnknown(state, task);
   message->set_reason(unknown.empty() ? task.reason : unknown);
+  message->set_failed_for_good(IsTerminal(task.state) && FailedForGood(state, task));
   message->set_failures(Count32(task.failures));
   message->set_losses(Count32(task.losses));
   message->set_attempt(task.attempt);

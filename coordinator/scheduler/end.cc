@@ -62,8 +62,9 @@ void FailTask(StepContext& step, Task& task, const FailureRow& row, const std::s
   // A run that diverges is an answer, not an accident.
   const bool diverged = row.failure_class == FailureClass::kNumerical;
   const std::string why = !row.retryable ? "" : Str(" (", Spent(task, row), ")");
+  const std::string advice = message == row.advice ? "" : Str("; ", row.advice);
   MoveTask(step, task, TaskState::kFailed,
-           Str(diverged ? "diverged" : row.name, ": ", message, why, "; ", row.advice));
+           Str(diverged ? "diverged" : row.name, ": ", message, why, advice));
   SkipDependants(step, task);
 }
 

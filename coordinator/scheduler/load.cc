@@ -58,23 +58,34 @@ bool IsTerminal(TaskState state) { return state >= TaskState::kSucceeded; }
 bool IsLive(AttemptState state) { return state < AttemptState::kSucceeded; }
 
 std::string_view SweepStateName(const State& state, const std::string& sweep_id) {
-  bool all_ended = true, all_succeeded = true, any_runs = false;
+  bool all_ended = true, all_succeeded = true, any_succeeded = false, any_runs = false;
   for (const std::string& id : state.sweep_tasks.at(sweep_id)) {
     const TaskState task = state.tasks.at(id).state;
     all_ended = all_ended && IsTerminal(task);
     all_succeeded = all_succeeded && task == TaskState::kSucceeded;
+    any_succeeded = any_succeeded || task == TaskState::kSucceeded;
     any_runs = any_runs || task == TaskState::kReserved || task == TaskState::kRunning ||
                task == TaskState::kStopping;
   }
   if (all_succeeded) return "SUCCEEDED";
   if (state.cancelled_sweeps.contains(sweep_id)) return "CANCELLED";
-  if (all_ended) return "PARTIAL";
+  if (all_ended) return any_succeeded ? "PARTIAL" : "FAILED";
   return any_runs ? "RUNNING" : "PENDING";
 }
 
 bool IsActiveSweep(const State& state, const std::string& sweep_id) {
   const std::string_view name = SweepStateName(state, sweep_id);
   return name == "PENDING" || name == "RUNNING";
+}
+
+bool FailedForGood(const State& state, const Task& task) {
+  if (task.state == TaskState::kSucceeded) return false;
+  const auto needed = state.tasks.find(task.needs);
+  const bool by_needed = needed != state.tasks.end() && needed->second.state == TaskState::kFailed;
+  const Task& failed = by_needed ? needed->second : task;
+  const auto attempt = state.attempts.find(failed.attempt);
+  return failed.state == TaskState::kFailed && attempt != state.attempts.end() &&
+         attempt->second.failure_class == FailureOf(FailureClass::kNumerical).name;
 }
 
 std::string WhyUnknown(const State& state, const Task& task) {

@@ -253,6 +253,7 @@ struct SubmitCounts {
   std::int64_t cells_new = 0;
   std::int64_t cells_reused = 0;
   std::int64_t tasks_retried = 0;
+  std::int64_t tasks_failed_for_good = 0;  // that are there already, or only now asked for
 };
 struct CancelCounts {
   std::int64_t cancelled = 0;
@@ -288,11 +289,15 @@ const std::string* OwnerOf(const State& state,
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep,
                             const std::map<std::string, std::string>& known_cells = {});
 
-// The newest state of a sweep, derived: PENDING (nothing of it runs now), RUNNING, SUCCEEDED, PARTIAL,
-// CANCELLED.
+// The newest state of a sweep, derived: PENDING (nothing of it runs now), RUNNING, SUCCEEDED, PARTIAL
+// (some of it succeeded, and nothing more comes), FAILED (none of it did), CANCELLED.
 std::string_view SweepStateName(const State& state, const std::string& sweep_id);
 // Some of it is still to come: PENDING or RUNNING.
 bool IsActiveSweep(const State& state, const std::string& sweep_id);
+
+// Whether the task, or the training it needs, has failed as it would again: a training is
+// deterministic, so one that diverged is not tried again by submitting it.
+bool FailedForGood(const State& state, const Task& task);
 
 // Why nothing is placed of a task that this build cannot read, or of whose run it cannot: to be shown in
 // place of its reason, which is true again once a build knows it. "": it can, or the task has ended.

@@ -15,6 +15,7 @@ struct Submission {
   std::vector<Task> new_tasks;                   // trainings before what needs them
   std::map<std::string, std::string> new_cells;  // cell -> task
   std::set<std::string> retried;                 // known tasks that failed or were given up
+  std::set<std::string> failed;                  // tasks that would fail again as they did
   std::set<std::string> tasks;                   // all that serve the sweep
 };
 
@@ -34,7 +35,9 @@ using KnownCells = std::map<std::string, std::string>;  // SweepSubmitted::known
 // Counts and remembers a task that is there already.
 void Reuse(const State& state, const std::string& id, Submission& plan) {
   plan.tasks.insert(id);
-  if (GaveUp(state.tasks.at(id).state)) plan.retried.insert(id);
+  const Task& task = state.tasks.at(id);
+  if (!GaveUp(task.state)) return;
+  (FailedForGood(state, task) ? plan.failed : plan.retried).insert(id);
 }
 
 void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run, Submission& plan) {
@@ -63,7 +66,9 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
     const std::string* const owner = OwnerOf(state, known, cell.cell);
     if (owner != nullptr) {
       Reuse(state, *owner, plan);
-      if (!plan.retried.contains(*owner)) reused_cells.insert(cell.cell);
+      if (!plan.retried.contains(*owner) && !plan.failed.contains(*owner)) {
+        reused_cells.insert(cell.cell);
+      }
     } else if (plan.new_cells.contains(cell.cell) || std::ranges::count(missing, cell) > 0) {
       reused_cells.insert(cell.cell);  // asked for twice in one sweep
     } else {
@@ -85,8 +90,12 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
                                                   training->second.state == TaskState::kSucceeded);
   task.state = has_weights ? TaskState::kReady : TaskState::kBlocked;
   for (const ExpectedCell& cell : missing) plan.new_cells[cell.cell] = task.id;
-  plan.counts.cells_new += static_cast<std::int64_t>(missing_cells.size());
-  plan.counts.evaluate_tasks_new += 1;
+  if (FailedForGood(state, task)) {
+    plan.failed.insert(task.id);  // it is stored, so that a table shows why there is no number
+  } else {
+    plan.counts.cells_new += static_cast<std::int64_t>(missing_cells.size());
+    plan.counts.evaluate_tasks_new += 1;
+  }
   plan.tasks.insert(task.id);
   task.expected_cells = std::move(missing);
   plan.new_tasks.push_back(std::move(task));
@@ -110,6 +119,7 @@ Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& kn
     }
   }
   plan.counts.tasks_retried = static_cast<std::int64_t>(plan.retried.size());
+  plan.counts.tasks_failed_for_good = static_cast<std::int64_t>(plan.failed.size());
   return plan;
 }
 
@@ -226,6 +236,10 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
     std::string reason =
         task.state == TaskState::kReady ? std::string("waits for a free slot") : WaitReason(task);
     AddTask(step, std::move(task), std::move(reason));
+  }
+  for (const std::string& id : plan.failed) {
+    const Task& task = step.state.tasks.at(id);
+    if (task.state == TaskState::kBlocked) SkipDependants(step, step.state.tasks.at(task.needs));
   }
   for (const auto& [cell, task] : plan.new_cells) {
     step.state.cell_task[cell] = task;

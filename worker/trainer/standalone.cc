@@ -355,7 +355,14 @@ Status AddEvaluation(const StandaloneOptions& options, TaskFile& task) {
 
 Ending TrainStandalone(const StandaloneOptions& options) {
   const Result<TaskFile> task = MakeTask(options, TaskKind::kTrain);
-  return task ? RunWritten(*task) : EndingOf(task.status());
+  if (!task) return EndingOf(task.status());
+  Ending ending = RunWritten(*task);
+  // The coordinator says so itself.
+  if (ending.failure_class == FailureClass::kNumerical && !ending.status.ok()) {
+    ending.status = Status(ending.status.code(), Str(ending.status.message(), "; ",
+                                                     FailureOf(FailureClass::kNumerical).advice));
+  }
+  return ending;
 }
 
 Ending EvaluateStandalone(const StandaloneOptions& options) {

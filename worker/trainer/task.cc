@@ -94,7 +94,10 @@ Ending RunTask(const std::string& path) {
     // The exit code still says what it was.
     LogError("journal_lost", {{"message", written.message()}});
   }
-  ending.status = std::move(ending.status).In(session->place());
+  // A message that begins with the place says it already.
+  if (!ending.status.message().starts_with(session->place())) {
+    ending.status = std::move(ending.status).In(session->place());
+  }
   return ending;
 }
 

@@ -31,6 +31,9 @@
 namespace longrun {
 namespace {
 
+// The sign of a NaN says nothing.
+std::string NumberText(double value) { return std::isnan(value) ? "nan" : Str(value); }
+
 // Sequences given to the network at once in a validation: a constant of the recipe, so that a shape has one
 // result.
 std::int64_t SequencesPerCall(const TrainConfig& train) {
@@ -270,10 +273,8 @@ Result<bool> Trainer::Step() {
   if (stopped) return false;
   const double grad_norm = optimizer_.ClipGradients();
   if (!std::isfinite(loss) || !std::isfinite(grad_norm)) {
-    return Status(Code::kAborted,
-                  Str("step ", step, ": the loss is ", loss, ", the gradient's norm ", grad_norm,
-                      "; lower train.optimizer.lr, or lengthen "
-                      "train.schedule.warmup_tokens"));
+    return Status(Code::kAborted, Str("step ", step, ": the loss is ", NumberText(loss),
+                                      ", the gradient's norm ", NumberText(grad_norm)));
   }
   const double lr = LearningRate(run_.train, step);
   optimizer_.Step(lr);

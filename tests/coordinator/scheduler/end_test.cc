@@ -37,7 +37,7 @@ TEST_F(EndTest, ACrashIsRetriedAfterAWaitUntilTheFailuresAreSpent) {
   EXPECT_NE(Train().reason.find("longrun logs"), std::string::npos) << Train().reason;
   EXPECT_EQ(Evaluate().state, TaskState::kSkipped);
   EXPECT_NE(Evaluate().reason.find("training it needs"), std::string::npos);
-  EXPECT_EQ(SweepStateName(state, "sweep-1"), "PARTIAL");
+  EXPECT_EQ(SweepStateName(state, "sweep-1"), "FAILED");
 }
 
 TEST_F(EndTest, ANumericalFailureIsAResultAndNeverRetried) {

@@ -70,7 +70,7 @@ TEST_F(SubmitTest, WhatFailedGetsANewRoundWithFreshCounters) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({});
   Begin(Current(Train()));
-  Finish(Current(Train()), Exit(80));
+  Finish(Current(Train()), Exit(78));
   ASSERT_EQ(Train().state, TaskState::kFailed);
   ASSERT_EQ(Evaluate().state, TaskState::kSkipped);
   const StepResult again = Submit({}, "sweep-2");
@@ -82,6 +82,30 @@ TEST_F(SubmitTest, WhatFailedGetsANewRoundWithFreshCounters) {
   EXPECT_EQ(Train().state, TaskState::kReserved);
   EXPECT_EQ(Evaluate().state, TaskState::kBlocked);
   EXPECT_EQ(Current(Train()).n, 2);
+}
+
+// The same seed gives the same NaN: there is nothing to hope for.
+TEST_F(SubmitTest, WhatDivergedIsNotTriedAgainNorWhatIsNewlyAskedOfIt) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {64}});
+  Begin(Current(Train()));
+  Finish(Current(Train()), Exit(80));
+  const StepResult again = Submit({.seeds = {1}, .context_lengths = {64, 128}}, "sweep-2");
+
+  EXPECT_EQ(again.submit.tasks_retried, 0);
+  EXPECT_EQ(again.submit.tasks_failed_for_good, 3);  // the training, and an evaluation each
+  EXPECT_EQ(again.submit.cells_new + again.submit.evaluate_tasks_new, 0);
+  EXPECT_EQ(again.submit.cells_reused, 0);
+  EXPECT_TRUE(Commands<SendStart>(again).empty());
+  EXPECT_EQ(Train().state, TaskState::kFailed);
+  for (const auto& [id, task] : state.tasks) {
+    EXPECT_TRUE(IsTerminal(task.state));
+    EXPECT_TRUE(FailedForGood(state, task));
+  }
+  EXPECT_EQ(SweepStateName(state, "sweep-2"), "FAILED");
+  // By command all the same: another build may compute otherwise.
+  EXPECT_EQ(Do(RetryWanted{.sweep_id = "sweep-2", .tasks = {Evaluate().id}}).submit.tasks_retried,
+            2);
 }
 
 TEST_F(SubmitTest, MoreTasksThanTheLimitAreRefusedAndNothingIsDone) {
