@@ -113,14 +113,16 @@ std::string PlanText(const Json& plan) {
   }
   if (HasTime(plan.at("wall_time"))) {
     const std::int64_t n_slots = Int(plan, "slots");
-    text += Str("on the ", Counted(n_slots, "slot"), " known now: ", TimeText(plan.at("wall_time")),
+    const bool are_there = plan.at("slots_of") == "workers";
+    text += Str("on the ", Counted(n_slots, "slot"),
+                are_there ? " known now: " : " known last: ", TimeText(plan.at("wall_time")),
                 ", going by what ran on ", plan.at("device").get<std::string>(), "\n");
   }
   for (const Json& problem : plan.at("problems")) {
     text += Str("will not run: ", problem.get<std::string>(), "\n");
   }
-  if (Int(plan, "slots") == 0 && plan.at("problems").empty()) {
-    text += "no worker is known, so devices and memory were not checked\n";
+  if (plan.at("slots_of") == "machine") {
+    text += "no worker is known yet: memory and disk were compared with this machine's\n";
   }
   return text;
 }

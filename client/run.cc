@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/str.h"
+#include "base/units.h"
 #include "client/ask.h"
 #include "client/embedded.h"
 #include "client/output.h"
@@ -49,6 +50,19 @@ int PrintEnd(const Json& end, const std::string& output, const std::string& stat
   return SweepExitCode({end.at("info")});
 }
 
+// What would fill the disk is not begun.
+Status FitsDisk(Asker& asker, const Json& request) {
+  ASSIGN_OR_RETURN(const Json plan, asker.Ask("PlanSweep", request, kPlanMs));
+  const auto n_bytes = plan.at("disk_bytes").get<std::int64_t>();
+  const auto n_free = plan.at("disk_free_bytes").get<std::int64_t>();
+  if (n_bytes <= n_free) return Status();
+  return Status(Code::kResourceExhausted,
+                Str("the checkpoints of this sweep that stay need about ", FormatBytes(n_bytes),
+                    ", and ", FormatBytes(n_free),
+                    " are free where the state folder is: free some (`longrun gc`), take a smaller "
+                    "train.checkpoint.keep, or another folder by --state"));
+}
+
 int Run(const RunArguments& arguments, const std::string& state) {
   const Result<Json> request = SweepRequest(*arguments.file, state);
   if (!request.ok()) return Report(request.status());
@@ -66,6 +80,9 @@ int Run(const RunArguments& arguments, const std::string& state) {
   }
   // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
   auto asker = std::make_unique<Asker>(state);
+  if (const Status fits = FitsDisk(*asker, *request); !fits.ok()) {
+    return asker->ReportFailure(fits);
+  }
   Json submission = *request;
   submission["first"] = daemons != nullptr;
   const Result<Json> answer = asker->Ask("SubmitSweep", submission);
@@ -99,8 +116,11 @@ int Run(const RunArguments& arguments, const std::string& state) {
     daemons = std::move(started).value();
   };
   // Of our own worker nothing can be hoped for that it cannot do now.
+  Json refused;  // how the sweep stood when nothing more could be done
   const auto give_up = [&](const Json& message) {
-    return daemons != nullptr ? NothingFits(message) : Status();
+    const Status status = daemons != nullptr ? NothingFits(message) : Status();
+    if (!status.ok()) refused = message;
+    return status;
   };
   const Result<Json> end = FollowSweep(
       state, sweep, {.first = daemons != nullptr, .away = take_over, .give_up = give_up});
@@ -115,6 +135,9 @@ int Run(const RunArguments& arguments, const std::string& state) {
       std::fprintf(stderr, "stopped; the same command goes on from here\n");
     }
     return kExitInterrupted;
+  }
+  if (!refused.is_null() && refused.at("info").at("tasks_succeeded").get<std::int64_t>() > 0) {
+    PrintEnd(refused, *arguments.output, state);
   }
   if (!end.ok()) return Report(end.status());
   return PrintEnd(*end, *arguments.output, state);

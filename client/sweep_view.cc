@@ -31,6 +31,7 @@ constexpr std::size_t kSparkWidth = 20;
 constexpr std::size_t kColumnsAssumed = 80;
 constexpr std::int64_t kReconnectMs = 60'000;  // a coordinator that is away longer is gone
 constexpr std::int64_t kPollMs = 50;
+constexpr std::size_t kRefusedShown = 20;
 constexpr std::string_view kRefused = "offered again: ";  // by a worker, as one without room
 constexpr std::string_view kNobodyCan = "no worker can";  // how the scheduler's reason begins
 
@@ -320,7 +321,7 @@ Status NothingFits(const Json& message) {
         return worker.at("state") == "READY";
       });
   if (!is_there) return Status();
-  std::string why;
+  std::vector<std::string> refused;
   for (const Json& run : message.at("runs")) {
     for (const Json& task : run.at("tasks")) {
       const std::string state = task.at("state").get<std::string>();
@@ -328,14 +329,22 @@ Status NothingFits(const Json& message) {
       if (state != "READY") continue;
       const std::string reason = task.at("reason").get<std::string>();
       if (!reason.starts_with(kNobodyCan)) return Status();
-      why = reason;
+      refused.push_back(Str(task.at("kind").get<std::string>(), " of ",
+                            RunName(run, message.at("runs")), " cannot run here: ", reason));
     }
   }
-  if (why.empty()) return Status();
-  return Status(Code::kFailedPrecondition,
-                Str(why,
-                    "; this command has no other worker: `longrun plan` says what the sweep "
-                    "needs, and on another machine a worker can join"));
+  if (refused.empty()) return Status();
+  if (refused.size() > kRefusedShown) {
+    const std::string more = Str("and ", refused.size() - kRefusedShown, " more tasks");
+    refused.resize(kRefusedShown);
+    refused.push_back(more);
+  }
+  return Status(
+      Code::kFailedPrecondition,
+      Str(Join(refused, "\n"),
+          "\nthis command has no other worker: `longrun plan` says what the sweep "
+          "needs, fewer --cpu-slots have more memory each, and on another machine a worker "
+          "can join"));
 }
 
 void PrintFailures(const Json& message) {

@@ -35,7 +35,7 @@ struct FollowOptions {
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
                          const FollowOptions& options = {});
 
-// kFailedPrecondition with the reason when nothing runs, and nothing that is left to do fits any slot
+// kFailedPrecondition with the reason for each task when nothing runs, and nothing that is left to do fits any slot
 // of the workers that are there.
 Status NothingFits(const Json& message);
 

@@ -104,6 +104,8 @@ class Core {
   Status CheckDiskSpace() const;
   // The same for what comes often: looks only when there was too little a second ago.
   Status CheckDiskSpaceIfLow() const;
+  // Of the state folder's disk.
+  Result<std::int64_t> FreeDiskBytes() const { return options_.disk_free_bytes(); }
   const Store& store() const { return store_; }
   const SchedulerLimits& limits() const { return options_.limits; }
 

@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "coordinator/forecast.h"
@@ -21,8 +22,6 @@
 namespace longrun {
 namespace {
 
-// What a slot is taken to have as long as no worker has told.
-constexpr std::int64_t kMemoryBytesAssumed = std::int64_t{16} << 30;
 constexpr std::int64_t kMeasuredMax = 500;
 constexpr std::size_t kDigitsShown = 8;
 
@@ -103,18 +102,21 @@ std::optional<MeasuredTask> Measured(const MeasuredRow& row, const std::string& 
                       .seconds = row.seconds};
 }
 
-// The slots of known workers that a sweep may use.
+// The slots that a sweep may use: of the workers that are there; else of those that were, as they were;
+// else this machine stands for the one that a worker will come from, of which one slot may have all.
 struct Slots {
   std::int64_t n = 0;
   std::int64_t memory_bytes = 0;  // of the largest one
   bool any_worker = false;
+  std::string_view of = "machine";  // PlanSweepResponse.slots_of
 };
 
-Slots SlotsFor(const State& state, const std::string& device_kind) {
+Slots SlotsOf(const State& state, const std::string& device_kind, bool gone_too) {
   Slots slots;
   for (const auto& [id, worker] : state.workers) {
-    if (worker.lost || worker.draining) continue;
+    if (!gone_too && (!worker.session || worker.lost || worker.draining)) continue;
     slots.any_worker = true;
+    slots.of = gone_too ? "last workers" : "workers";
     for (const Slot& slot : worker.slots) {
       if (device_kind != "any" && slot.kind != device_kind) continue;
       slots.n += 1;
@@ -122,6 +124,15 @@ Slots SlotsFor(const State& state, const std::string& device_kind) {
     }
   }
   return slots;
+}
+
+Slots SlotsFor(const State& state, const std::string& device_kind) {
+  for (const bool gone_too : {false, true}) {
+    const Slots slots = SlotsOf(state, device_kind, gone_too);
+    if (slots.any_worker) return slots;
+  }
+  // Its own GPUs only a worker knows.
+  return Slots{.memory_bytes = device_kind == "gpu" ? 0 : MachineMemoryBytes()};
 }
 
 void SetTime(const Estimate& estimate, v1::TimeEstimate* message) {
@@ -199,14 +210,15 @@ class Planner {
  public:
   Planner(const Standing& standing, const Forecast& forecast, CellCosts& costs,
           const std::map<std::string, std::string>& folders, const Sweep& sweep,
-          v1::PlanSweepResponse* response)
+          std::int64_t disk_free_bytes, v1::PlanSweepResponse* response)
       : standing_(standing),
         forecast_(forecast),
         costs_(costs),
         folders_(folders),
         sweep_(sweep),
         slots_(standing.slots),
-        memory_bytes_(slots_.n > 0 ? slots_.memory_bytes : kMemoryBytesAssumed),
+        memory_bytes_(slots_.memory_bytes > 0 ? slots_.memory_bytes : MachineMemoryBytes()),
+        disk_free_bytes_(disk_free_bytes),
         response_(response) {}
 
   void Fill() {
@@ -218,6 +230,15 @@ class Planner {
     }
     CheckDatasets();
     for (const PlannedRun& planned : sweep_.runs) FillRun(planned, response_->add_runs());
+    if (response_->disk_bytes() > disk_free_bytes_) {
+      response_->add_problems(Str("disk: the checkpoints that stay need about ",
+                                  FormatBytes(response_->disk_bytes()), ", and ",
+                                  FormatBytes(disk_free_bytes_),
+                                  " are free where the state folder is: free some (`longrun gc`), "
+                                  "take a smaller train.checkpoint.keep, or another state folder"));
+    }
+    response_->set_disk_free_bytes(disk_free_bytes_);
+    response_->set_slots_of(std::string(slots_.of));
     response_->set_slots(static_cast<std::int32_t>(slots_.n));
     response_->set_device(forecast_.device());
     if (total_.known()) {
@@ -343,11 +364,14 @@ class Planner {
 
   void CheckMemory(const PlannedRun& planned, const std::string& what, std::int64_t n_bytes,
                    std::string_view smaller) {
-    if (slots_.n == 0 || n_bytes <= slots_.memory_bytes) return;
+    if (slots_.memory_bytes == 0 || n_bytes <= slots_.memory_bytes) return;
+    const std::string_view has = slots_.of == "machine"   ? "this machine has "
+                                 : slots_.of == "workers" ? "the largest slot has "
+                                                          : "the largest slot known had ";
     response_->add_problems(Str("run ", planned.run_key.substr(0, kDigitsShown), ": ", what,
-                                " needs about ", FormatBytes(n_bytes),
-                                ", and the largest slot has ", FormatBytes(slots_.memory_bytes),
-                                ": take ", smaller, ", or a worker with more memory"));
+                                " needs about ", FormatBytes(n_bytes), ", and ", has,
+                                FormatBytes(slots_.memory_bytes), ": take ", smaller,
+                                ", or a worker with more memory"));
   }
 
   void Count(const std::optional<Estimate>& time, Estimate& chain) {
@@ -375,6 +399,7 @@ class Planner {
   const Sweep& sweep_;
   const Slots slots_;
   const std::int64_t memory_bytes_;
+  const std::int64_t disk_free_bytes_;
   v1::PlanSweepResponse* response_;
   std::set<std::string> trainings_;  // counted: a run may stand in a sweep twice
   std::set<std::string> cells_;
@@ -401,7 +426,8 @@ Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
   Standing standing;
   RETURN_IF_ERROR(core.LookAndWait(
       [&](const State& state) { standing = StandingOf(state, sweep, known_cells); }));
-  Planner(standing, forecast, costs, folders, sweep, response).Fill();
+  ASSIGN_OR_RETURN(const std::int64_t disk_free_bytes, core.FreeDiskBytes());
+  Planner(standing, forecast, costs, folders, sweep, disk_free_bytes, response).Fill();
   return Status();
 }
 

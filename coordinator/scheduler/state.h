@@ -174,6 +174,9 @@ struct ReadyClass {
   std::string device_kind;             // any | cpu | gpu
   std::optional<Execution> execution;  // once decided; micro_batch is not compared
   std::int64_t memory_bytes = 0;       // that a slot must have
+  // That a slot of a CPU must have: there nobody says that there is no more, and the machine suffers.
+  // An evaluation on a GPU is told, and gives the answer `out_of_memory` for the cell.
+  std::int64_t cpu_memory_bytes = 0;
   // In the order of placement: of the sweep that was put first, priority, evaluate before train, who
   // was ready first, id.
   struct Key {

@@ -70,11 +70,17 @@ ReadyClass ClassOf(const State& state, const Task& task) {
     ready.memory_bytes =
         TrainMemoryBytes(run.run.model, run.run.train, micro_batch, task.activation_checkpointing);
   }
+  for (const ExpectedCell& cell : task.expected_cells) {
+    ready.cpu_memory_bytes =
+        std::max(ready.cpu_memory_bytes, EvaluateMemoryBytes(run.run.model, cell.context_length));
+  }
   return ready;
 }
 
 std::string ClassName(const ReadyClass& ready) {
-  Json name = {{"kind", ready.device_kind}, {"memory", ready.memory_bytes}};
+  Json name = {{"kind", ready.device_kind},
+               {"memory", ready.memory_bytes},
+               {"cpu_memory", ready.cpu_memory_bytes}};
   if (ready.execution) name["execution"] = ready.execution->ToJson();
   return name.dump();
 }

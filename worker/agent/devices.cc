@@ -2,16 +2,13 @@
 #include "worker/agent/devices.h"
 
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "base/cpu.h"
-#include "base/files.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "model/matrix_path.h"
 #include "worker/agent/nvml.h"
@@ -33,27 +30,6 @@ std::string DetectSimd() {
   return "default";
 }
 
-// The smallest memory limit of our cgroup and those above it (version 2).
-std::optional<std::int64_t> CgroupMemoryMax() {
-  const Result<std::string> groups = ReadFile("/proc/self/cgroup");
-  if (!groups) return std::nullopt;
-  std::optional<std::int64_t> smallest;
-  for (const std::string& line : Split(*groups, '\n')) {
-    if (!line.starts_with("0::")) continue;
-    for (std::string group = line.substr(3); !group.empty();
-         group = group.substr(0, group.rfind('/'))) {
-      const std::string folder = group == "/" ? "/sys/fs/cgroup" : Str("/sys/fs/cgroup", group);
-      const Result<std::string> text = ReadFile(folder + "/memory.max");
-      std::int64_t limit = 0;
-      if (!text) continue;
-      const auto parsed = std::from_chars(text->data(), text->data() + text->size(), limit);
-      if (parsed.ec != std::errc()) continue;  // "max"
-      smallest = std::min(smallest.value_or(limit), limit);
-    }
-  }
-  return smallest;
-}
-
 Result<std::vector<GpuName>> DetectGpus() {
   ASSIGN_OR_RETURN(const std::unique_ptr<Nvml> nvml, Nvml::Open());
   if (nvml == nullptr) return std::vector<GpuName>();
@@ -67,8 +43,7 @@ HostCpu DetectHostCpu() {
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0) cpu.cores = std::max(1, CPU_COUNT(&set));
-  cpu.memory_bytes = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  if (const auto limit = CgroupMemoryMax()) cpu.memory_bytes = std::min(cpu.memory_bytes, *limit);
+  cpu.memory_bytes = MachineMemoryBytes();
   const CpuIdentity identity = IdentifyCpu();
   cpu.name = identity.name;
   cpu.vendor = identity.vendor;

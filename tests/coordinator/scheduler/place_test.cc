@@ -110,6 +110,29 @@ TEST_F(PlaceTest, ActivationCheckpointingNeedsLessMemoryAndIsToldToTheTrainer) {
             AutoMicroBatch(run.model, run.train, small.memory_bytes, true));
 }
 
+TEST_F(PlaceTest, AnEvaluationThatACpuHasNoMemoryForIsNotOfferedAndTheReasonSaysSo) {
+  constexpr std::int64_t kLong = 1 << 20;
+  ASSERT_GT(EvaluateMemoryBytes(SampleRun(1).model, kLong), CpuSlot().memory_bytes);
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {kLong}});
+  Complete(Current(Train()));
+
+  EXPECT_EQ(Evaluate().state, TaskState::kReady);
+  EXPECT_NE(Evaluate().reason.find("its memory is 4.0 GB, needed are "), std::string::npos)
+      << Evaluate().reason;
+}
+
+// There the cell says out_of_memory, and the shorter ones have their numbers.
+TEST_F(PlaceTest, AGpuIsAskedWhateverAnEvaluationSeemsToNeed) {
+  Slot gpu = CpuSlot();
+  gpu.kind = "gpu";
+  Arrive("w", {gpu}, 1);
+  Submit({.seeds = {1}, .context_lengths = {1 << 20}});
+  Complete(Current(Train()));
+
+  EXPECT_EQ(Evaluate().state, TaskState::kReserved) << Evaluate().reason;
+}
+
 TEST_F(PlaceTest, AMachineThatCannotHonourTheExecutionGetsNoAttemptAndTheReasonNamesIt) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({});
