@@ -1,5 +1,6 @@
 // longrun get THING: a sweep with its runs and tasks, or a run with its attempts.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -12,6 +13,7 @@
 #include "client/render.h"
 #include "client/sweep_view.h"
 #include "client/verb.h"
+#include "sweeps/evaluation_name.h"
 
 namespace longrun {
 namespace {
@@ -43,6 +45,30 @@ struct TaskTable {
   std::vector<std::vector<std::string>> rows = {};
 };
 
+// "perplexity nonoverlap validation at 64, 128": what tells the evaluations of a run apart.
+std::string EvaluationOf(const Json& task) {
+  const Json& evaluation = task.at("evaluation");
+  if (!evaluation.is_object() || evaluation.empty()) return "";
+  const std::string& name = evaluation.begin().key();
+  const std::string protocol = EvaluationName(evaluation, /*whole=*/false);
+  std::vector<std::string> parts = {name};
+  if (protocol != name) parts.push_back(protocol);
+  const Json& params = evaluation.begin().value();
+  if (params.is_object() && params.contains("split")) {
+    parts.push_back(AxisText(params.at("split")));
+  }
+  std::vector<std::string> lengths;
+  for (const Json& length : task.at("context_lengths")) {
+    lengths.push_back(Str(length.get<std::int64_t>()));
+  }
+  return Str(Join(parts, " "), lengths.empty() ? "" : " at ", Join(lengths, ", "));
+}
+
+bool HasSeveralEvaluations(const Json& run) {
+  return std::ranges::count_if(run.at("tasks"),
+                               [](const Json& task) { return task.at("kind") == "evaluate"; }) > 1;
+}
+
 TaskTable TasksOf(const Json& runs, bool in_full) {
   TaskTable table;
   const std::set<std::string> others = OtherAxes(runs);
@@ -50,10 +76,12 @@ TaskTable TasksOf(const Json& runs, bool in_full) {
     table.header.push_back(ShortAxis(axis));
     table.align.push_back(Align::kLeft);
   }
-  table.header.insert(table.header.end(),
-                      {"task", "kind", "state", "tries", "worker", "path", "reason"});
-  table.align.insert(table.align.end(), {Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
-                                         Align::kLeft, Align::kLeft, Align::kLeft});
+  const bool tells_evaluations = std::ranges::any_of(runs, HasSeveralEvaluations);
+  table.header.insert(table.header.end(), {"task", "kind"});
+  if (tells_evaluations) table.header.push_back("evaluation");
+  table.header.insert(table.header.end(), {"state", "tries", "worker", "path", "reason"});
+  table.align.resize(table.header.size(), Align::kLeft);
+  table.align[table.header.size() - 4] = Align::kRight;  // tries
   for (const Json& run : runs) {
     const auto axis_text = [&run](const std::string& axis) {
       return AxisText(run.at("axes").value(axis, Json("")));
@@ -64,8 +92,10 @@ TaskTable TasksOf(const Json& runs, bool in_full) {
              axis_text("train_length")};
       for (const std::string& axis : others) row.push_back(axis_text(axis));
       row.insert(row.end(),
-                 {ShortId(task.at("task").get<std::string>()), task.at("kind").get<std::string>(),
-                  task.at("state").get<std::string>(), Str(task.at("attempts").get<std::int64_t>()),
+                 {ShortId(task.at("task").get<std::string>()), task.at("kind").get<std::string>()});
+      if (tells_evaluations) row.push_back(EvaluationOf(task));
+      row.insert(row.end(),
+                 {task.at("state").get<std::string>(), Str(task.at("attempts").get<std::int64_t>()),
                   task.at("worker").get<std::string>(), PathOf(run), ReasonOf(task, in_full)});
     }
   }
@@ -111,9 +141,11 @@ std::string RunText(const Json& run) {
     text += Str("  ", name, ": ", value, "\n");
   }
   for (const Json& task : run.at("tasks")) {
+    const std::string evaluation = EvaluationOf(task);
     text += Str("task ", ShortId(task.at("task").get<std::string>()), " ",
-                task.at("kind").get<std::string>(), " ", task.at("state").get<std::string>(), ": ",
-                ReasonOf(task, /*in_full=*/false), "\n");
+                task.at("kind").get<std::string>(),
+                evaluation.empty() ? "" : Str(" (", evaluation, ")"), " ",
+                task.at("state").get<std::string>(), ": ", ReasonOf(task, /*in_full=*/false), "\n");
     for (const Json& attempt : task.at("attempt_list")) {
       text +=
           Str("  attempt ", attempt.at("n").get<std::int64_t>(), " ",

@@ -87,7 +87,9 @@ Result<PivotCell> FoldSeeds(const Metric& metric, const std::vector<SeedRow>& se
     }
     const std::optional<Reading> reading = ReadSeed(metric, seed, relative, value.status);
     cell.n_wanted += 1;
-    if (value.status != "missing" && value.status != "failed") cell.n_answered += 1;
+    const bool is_open =
+        value.status == "missing" || value.status == "failed" || value.status == "cancelled";
+    if (!is_open) cell.n_answered += 1;
     if (value.status != "ok" && (cell.status == "ok" || cell.status == "missing")) {
       cell.status = value.status;
     }

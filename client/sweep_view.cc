@@ -65,6 +65,13 @@ std::string NobodyCan(const Json& task) {
   return task.at("state") == "READY" && is_told ? reason : "";
 }
 
+std::string DoneText(const std::string& phase, const Json& progress) {
+  const auto done = progress.at("done").get<std::int64_t>();
+  const auto of = progress.at("of").get<std::int64_t>();
+  if (phase == "evaluate") return Str(of > 0 ? 100 * done / of : 0, "%");
+  return Str(done, "/", of, phase == "train" ? " steps" : phase == "validate" ? " windows" : "");
+}
+
 std::string RunState(const Json& run) {
   const Json* task = CurrentTask(run);
   if (task == nullptr) return "done";
@@ -72,8 +79,7 @@ std::string RunState(const Json& run) {
   const std::string phase = progress.at("phase").get<std::string>();
   const std::string state = task->at("state").get<std::string>();
   if (state == "RUNNING" && !phase.empty()) {
-    return Str(phase, " ", progress.at("done").get<std::int64_t>(), "/",
-               progress.at("of").get<std::int64_t>());
+    return Str(phase, " ", DoneText(phase, progress));
   }
   std::string text = task->at("kind").get<std::string>() + " " + state;
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));

@@ -46,16 +46,19 @@ std::string TableText(const PivotTable& table, bool is_wide) {
   std::vector<std::vector<std::string>> rows;
   rows.reserve(table.rows.size());
   bool is_partial = false;
+  bool is_cancelled = false;
   for (const PivotRow& row : table.rows) {
     rows.push_back(Fields(table, row, is_wide));
     for (const PivotCell& cell : row.cells) {
       is_partial = is_partial || (cell.n_ok > 0 && cell.n_ok < cell.n_wanted);
+      is_cancelled = is_cancelled || cell.status == "cancelled";
     }
   }
   const std::string errors = is_wide ? ErrorLegend(table) : CellLegend(table);
   std::string legend =
       Str("[ ] train length   * best ", table.best_of, errors.empty() ? "" : "   ", errors);
   if (is_partial) legend += "   n/N seeds of those wanted";
+  if (is_cancelled) legend += "   cancelled: `longrun retry` of the sweep takes it up again";
   return Str(TableTitle(table), "\n", RenderColumns(header, align, rows), legend, "\n");
 }
 

@@ -121,13 +121,14 @@ void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
 }
 
 // What a table shows for a number that a task owes. That a training diverged is an answer about the
-// run; any other failure is one about the machine, and may be tried again.
+// run; any other failure is one about the machine, and may be tried again, as what was cancelled.
 std::string_view StatusOfOwed(const State& state, const Task& task) {
   const Task* failed = &task;
   if (task.state == TaskState::kSkipped) {
     const auto needed = state.tasks.find(task.needs);
     if (needed != state.tasks.end()) failed = &needed->second;
   }
+  if (failed->state == TaskState::kCancelled) return "cancelled";
   if (failed->state != TaskState::kFailed) return "missing";
   return FailedForGood(state, task) ? "diverged" : "failed";
 }
@@ -428,7 +429,11 @@ class SweepService final : public v1::SweepService::CallbackService {
       response->mutable_info()->Swap(shown.mutable_info());
       response->mutable_runs()->Swap(shown.mutable_runs());
       for (int i = 0; i < response->runs_size(); ++i) {
-        response->mutable_runs(i)->set_run_json(view.runs()[static_cast<std::size_t>(i)].run_json);
+        v1::RunInfo* run = response->mutable_runs(i);
+        run->set_run_json(view.runs()[static_cast<std::size_t>(i)].run_json);
+        for (v1::TaskInfo& task : *run->mutable_tasks()) {
+          RETURN_IF_ERROR(FillLengths(reader, &task));
+        }
       }
       return Status();
     });
@@ -446,13 +451,14 @@ class SweepService final : public v1::SweepService::CallbackService {
       ASSIGN_OR_RETURN(const std::vector<std::string> tasks, reader.TasksOfRun(row.run_key));
       RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
         for (const std::string& id : tasks) {
-          FillTask(state, state.tasks.at(id), BootMs(), run->add_tasks());
+          FillTask(state, state.tasks.at(id), "", BootMs(), run->add_tasks());
         }
       }));
       for (v1::TaskInfo& task : *run->mutable_tasks()) {
         ASSIGN_OR_RETURN(const std::vector<AttemptRow> attempts,
                          reader.AttemptsOfTask(task.task()));
         for (const AttemptRow& attempt : attempts) FillAttempt(attempt, task.add_attempt_list());
+        RETURN_IF_ERROR(FillLengths(reader, &task));
       }
       return Status();
     });
@@ -640,6 +646,13 @@ class SweepService final : public v1::SweepService::CallbackService {
     run->set_axes_json(row.axes_json);
     run->set_dataset(row.dataset);
     run->set_execution_json(row.execution_json);
+  }
+
+  static Status FillLengths(StoreReader& reader, v1::TaskInfo* task) {
+    if (task->kind() != TaskKindName(TaskKind::kEvaluate)) return Status();
+    ASSIGN_OR_RETURN(const std::vector<std::int64_t> lengths, reader.LengthsOfTask(task->task()));
+    for (const std::int64_t length : lengths) task->add_context_lengths(length);
+    return Status();
   }
 
   static void FillResult(ResultBody result, v1::ResultRow* row) {

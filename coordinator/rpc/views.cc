@@ -42,6 +42,19 @@ void FillProgress(const Json& progress, v1::TaskProgress* message) {
   message->set_eta_ms(IntOr(progress, "eta_ms", 0));
 }
 
+// What to cancel so that the task ends.
+std::string SweepsOf(const State& state, const Task& task, const std::string& sweep) {
+  if (!sweep.empty()) return sweep;
+  std::vector<std::string> ids;
+  const auto found = state.index.task_sweeps.find(task.id);
+  if (found != state.index.task_sweeps.end()) {
+    for (const std::string& id : found->second) {
+      if (!state.cancelled_sweeps.contains(id)) ids.push_back(id);
+    }
+  }
+  return Join(ids, "` and `longrun cancel ");
+}
+
 }  // namespace
 
 void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message) {
@@ -99,14 +112,17 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
   message->set_tasks_cancelled(Count32(n_cancelled));
 }
 
-void FillTask(const State& state, const Task& task, Instant now, v1::TaskInfo* message) {
+void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
+              v1::TaskInfo* message) {
   message->set_task(task.id);
   message->set_run_key(task.run_key);
   message->set_kind(std::string(TaskKindName(task.kind)));
   message->set_state(std::string(TaskStateName(task.state)));
   message->set_desired(task.cancel_wanted ? "CANCELLED" : "ACTIVE");
   const std::string unknown = WhyUnknown(state, task);
-  message->set_reason(unknown.empty() ? task.reason : unknown);
+  message->set_reason(unknown.empty() ? task.reason
+                                      : Str(unknown, ": build with it, or `longrun cancel ",
+                                            SweepsOf(state, task, sweep), "`"));
   message->set_failed_for_good(IsTerminal(task.state) && FailedForGood(state, task));
   message->set_failures(Count32(task.failures));
   message->set_losses(Count32(task.losses));
@@ -207,7 +223,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
       const auto run = run_of.find(task->run_key);
       if (run == run_of.end()) continue;
       v1::TaskInfo* info = run->second->add_tasks();
-      FillTask(state, *task, now, info);
+      FillTask(state, *task, sweep_.name, now, info);
       if (task->kind != TaskKind::kTrain) continue;
       const auto attempt = state.attempts.find(task->attempt);
       if (attempt == state.attempts.end()) continue;

@@ -14,7 +14,9 @@ namespace longrun {
 
 void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message);
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message);
-void FillTask(const State& state, const Task& task, Instant now, v1::TaskInfo* message);
+// `sweep`: the name under which the user asked for it; "": not by a sweep.
+void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
+              v1::TaskInfo* message);
 // The runs that this build does not know, in all or in one of their tasks.
 void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message);
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);

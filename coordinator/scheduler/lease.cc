@@ -55,9 +55,25 @@ void WithdrawOldOffers(StepContext& step) {
   }
 }
 
+// What was stored of it cannot be read again, so it can never be complete: the next attempt goes on from
+// the task's last checkpoint, and this one is fenced.
+void EndUnreadable(StepContext& step) {
+  std::vector<Attempt*> unreadable;
+  for (const std::string& id : step.state.index.live) {
+    Attempt& attempt = step.state.attempts.at(id);
+    if (!attempt.unreadable.empty()) unreadable.push_back(&attempt);
+  }
+  for (Attempt* const attempt : unreadable) {
+    step.result.warnings.push_back(Str("attempt ", attempt->id, ": ", attempt->unreadable));
+    EndAttempt(step, *attempt, FailureClass::kLost, attempt->unreadable);
+    attempt->unreadable.clear();
+  }
+}
+
 }  // namespace
 
 void HandleEvent(StepContext& step, const TimePassed&) {
+  EndUnreadable(step);
   for (auto& [id, worker] : step.state.workers) {
     if (!worker.lost && step.now >= LeaseEnd(step.state, worker)) EndLease(step, worker);
   }

@@ -91,8 +91,7 @@ bool FailedForGood(const State& state, const Task& task) {
 std::string WhyUnknown(const State& state, const Task& task) {
   if (IsTerminal(task.state)) return "";
   const std::string& of_run = state.runs.at(task.run_key).unknown;
-  const std::string& why = of_run.empty() ? task.unknown : of_run;
-  return why.empty() ? "" : why + ": build with it, or `longrun cancel SWEEP`";
+  return of_run.empty() ? task.unknown : of_run;
 }
 
 void AfterLoad(State& state, Instant now, std::uint64_t seed, bool restored) {

@@ -299,8 +299,9 @@ bool IsActiveSweep(const State& state, const std::string& sweep_id);
 // deterministic, so one that diverged is not tried again by submitting it.
 bool FailedForGood(const State& state, const Task& task);
 
-// Why nothing is placed of a task that this build cannot read, or of whose run it cannot: to be shown in
-// place of its reason, which is true again once a build knows it. "": it can, or the task has ended.
+// Why nothing is placed of a task that this build cannot read, or of whose run it cannot: to be shown,
+// with what ends it, in place of its reason, which is true again once a build knows it. "": it can, or
+// the task has ended.
 std::string WhyUnknown(const State& state, const Task& task);
 
 // What an attempt's record says about it: the same for a record that comes in and for one that is

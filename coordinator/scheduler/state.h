@@ -77,6 +77,7 @@ struct Attempt {
   std::vector<ExpectedCell> results = {};  // rows stored
   std::optional<CheckpointRef> final_checkpoint = {};
   bool final_seen = false;
+  std::string unreadable = {};    // which of its stored records cannot be read, and why
   std::string failed_class = {};  // of a `failed` record
   std::string failed_message = {};
   // Volatile:

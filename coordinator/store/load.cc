@@ -109,7 +109,9 @@ Status LoadTasks(Connection& connection, State& state) {
         task.id = row.Text(0);
         task.run_key = row.Text(1);
         task.kind = row.Text(2) == "train" ? TaskKind::kTrain : TaskKind::kEvaluate;
-        ASSIGN_OR_RETURN(task.state, StateOf(row.Text(3), TaskState::kSkipped, &TaskStateName));
+        const Result<TaskState> known_state =
+            StateOf(row.Text(3), TaskState::kSkipped, &TaskStateName);
+        task.state = known_state.ok() ? *known_state : TaskState::kReady;
         task.cancel_wanted = row.Int(4) != 0;
         task.reason = row.Text(5);
         task.priority = row.Int(6);
@@ -137,6 +139,7 @@ Status LoadTasks(Connection& connection, State& state) {
             run->second.unknown = task.unknown;
           }
         }
+        if (!known_state.ok()) task.unknown = NotKnown("", "it", known_state.status());
         for (const ExpectedCell& cell : task.expected_cells) state.cell_task[cell.cell] = task.id;
         state.next_ready_seq = std::max(state.next_ready_seq, task.ready_seq + 1);
         state.tasks[task.id] = std::move(task);
@@ -171,6 +174,16 @@ Status LoadAttempts(Connection& connection, State& state) {
       });
 }
 
+// A task whose state could not be read goes by its newest attempt while that one lives: what comes of it
+// must fit.
+void StateByAttempt(State& state, const Attempt& attempt) {
+  const auto found = state.tasks.find(attempt.task);
+  if (found == state.tasks.end() || found->second.attempt != attempt.id) return;
+  Task& task = found->second;
+  if (task.unknown.empty() || task.state != TaskState::kReady) return;
+  task.state = attempt.state == AttemptState::kRunning ? TaskState::kRunning : TaskState::kReserved;
+}
+
 // The records of an attempt, in the journal's order. Of a series record only its number is kept.
 Status NoteRecords(Connection& connection, Attempt& attempt) {
   ASSIGN_OR_RETURN(
@@ -192,10 +205,11 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
       continue;
     }
     const std::string line = row.Text(1);
-    auto record = ParseJournalLine(line);
+    const auto record = ParseJournalLine(line);
     if (!record.ok()) {
-      return std::move(record).status().In(
-          Str("the stored record ", row.Int(0), " of attempt ", attempt.id));
+      attempt.unreadable = Str("the stored record ", row.Int(0), " of attempt ", attempt.n,
+                               " cannot be read: ", record.status().message());
+      return Status();
     }
     NoteRecord(attempt, *record, line);
   }
@@ -258,7 +272,9 @@ Result<State> Store::Load() {
   RETURN_IF_ERROR(LoadTasks(*connection_, state));
   RETURN_IF_ERROR(LoadAttempts(*connection_, state));
   for (auto& [id, attempt] : state.attempts) {
-    if (IsLive(attempt.state)) RETURN_IF_ERROR(NoteRecords(*connection_, attempt));
+    if (!IsLive(attempt.state)) continue;
+    StateByAttempt(state, attempt);
+    RETURN_IF_ERROR(NoteRecords(*connection_, attempt));
   }
   RETURN_IF_ERROR(LoadWorkers(*connection_, state));
   RETURN_IF_ERROR(LoadSweeps(*connection_, state));

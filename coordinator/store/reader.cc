@@ -322,6 +322,22 @@ Result<std::vector<MeasuredRow>> StoreReader::MeasuredTasks(std::int64_t n_max) 
   }
 }
 
+Result<std::vector<std::int64_t>> StoreReader::LengthsOfTask(const std::string& task) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("SELECT DISTINCT json_extract(cell.value, '$.context_length') AS length"
+                           " FROM task, json_each(task.expected_cells) cell"
+                           " WHERE task.id = ? AND length IS NOT NULL ORDER BY length"));
+  row.Bind(task);
+  std::vector<std::int64_t> lengths;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return lengths;
+    lengths.push_back(row.Int(0));
+  }
+}
+
 Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& task) {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(

@@ -135,6 +135,8 @@ class StoreReader {
   // The files of a checkpoint, manifest.json included; kNotFound.
   Result<std::vector<ArtifactFileRow>> CheckpointFiles(const std::string& sha256);
   Result<std::vector<std::string>> TasksOfRun(const std::string& run_key);
+  // The context lengths that an evaluation asks for, rising.
+  Result<std::vector<std::int64_t>> LengthsOfTask(const std::string& task);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
   Result<bool> HasAttempt(const std::string& attempt);
   // The newest ones, at most `n_max`.

@@ -563,6 +563,7 @@ void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
             {{"attempt", verdict.attempt},
              {"why", entry.fenced ? "a newer attempt has the task" : "told to"}});
   }
+  entry.cancelled = entry.cancelled || verdict.verdict == Verdict::kStop;
   if (stops) attempt.RequestStop(now_ms, kFencedGraceMs);
 }
 
@@ -581,6 +582,7 @@ void Agent::On(const StopMessage& stop) {
   if (!entry.attempt->stop_requested()) {
     LogInfo("attempt_stopping", {{"attempt", stop.attempt}, {"why", stop.reason}});
   }
+  entry.cancelled = true;
   entry.attempt->RequestStop(BootMs(), stop.grace_ms);
 }
 
@@ -1018,7 +1020,8 @@ void Agent::ReportEnded(Entry& entry) {
   entry.was_running = false;
   const Attempt& attempt = *entry.attempt;
   const std::optional<ExitRecord> exit = attempt.Exit();
-  EndEvidence evidence = {.exit_known = exit.has_value(),
+  EndEvidence evidence = {.cancel_requested = entry.cancelled && attempt.stop_requested(),
+                          .exit_known = exit.has_value(),
                           .stop_requested = attempt.stop_requested()};
   if (exit) {
     evidence.exit_code = exit->code;

@@ -76,6 +76,7 @@ class Agent {
     std::unique_ptr<Attempt> attempt;
     bool was_running = false;
     bool fenced = false;
+    bool cancelled = false;         // the coordinator wants it stopped
     bool journal_unwanted = false;  // the coordinator does not know the attempt
     bool files_damaged = false;     // one was unlike its record: they stay for people to look at
     bool uploading = false;

@@ -335,6 +335,8 @@ TEST_F(AgentTest, AStoppedTrainerWritesACheckpointAndYields) {
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
   EXPECT_TRUE(StoredOf(task).ended->stop_requested());
   EXPECT_EQ(RecordsOf(task, "checkpoint").size(), 1u);
+  // The coordinator stops what somebody cancelled; the worker that leaves stops its own, which yield.
+  EXPECT_NE(WorkerLog().find("class=cancelled"), std::string::npos) << WorkerLog();
 }
 
 TEST_F(AgentTest, ATrainerThatDoesNotListenIsKilledAfterTheGrace) {
