@@ -83,6 +83,7 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   AddReport(verbs);
   AddCancel(verbs);
   AddRetry(verbs);
+  AddRm(verbs);
   AddLabel(verbs);
   AddNote(verbs);
   AddWorkers(verbs);

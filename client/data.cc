@@ -150,11 +150,49 @@ void AddDataLs(Verbs& verbs, CLI::App& data) {
       [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
 }
 
+int Remove(const std::string& name, const std::string& output, const std::string& state) {
+  const auto coordinator = Coordinator::Reach(state);
+  if (!coordinator.ok()) return Report(coordinator.status());
+  const Result<Json> answer = (*coordinator)->connection().Call("RemoveDataset", {{"name", name}});
+  if (!answer.ok()) return Report(answer.status());
+  const std::string folder = answer->at("folder").get<std::string>();
+  // What `data import` made goes; a folder of one's own, or one with another name, stays.
+  const bool is_ours = folder == DatasetFolder(state, name);
+  const bool goes = is_ours && !answer->at("folder_is_named").get<bool>();
+  if (goes) {
+    if (const Status removed = RemoveAll(folder); !removed.ok()) return Report(removed);
+  }
+  if (output == "json") {
+    Print(RenderJson({{"name", name}, {"folder", folder}, {"folder_removed", goes}}));
+    return kExitOk;
+  }
+  Print(Str("removed ", name, "\n"));
+  if (!goes) {
+    std::fprintf(stderr, "%s stays: %s\n", folder.c_str(),
+                 answer->at("folder_is_named").get<bool>()
+                     ? "another name stands for it"
+                     : "it was not made by `longrun data import`");
+  }
+  return kExitOk;
+}
+
+void AddDataRm(Verbs& verbs, CLI::App& data) {
+  CLI::App* verb =
+      data.add_subcommand("rm", "remove a dataset that nothing is going to read; results stay");
+  AddExamples(*verb, {"longrun data rm mybook"});
+  const auto name = std::make_shared<std::string>();
+  verb->add_option("NAME", *name, "of the dataset")->required();
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, name, output] {
+    verbs.run = [&verbs, name, output] { return Remove(*name, *output, verbs.state); };
+  });
+}
+
 }  // namespace
 
 void AddData(Verbs& verbs) {
-  CLI::App* data =
-      verbs.app->add_subcommand("data", "datasets: import, prepare, inspect, verify, register, ls");
+  CLI::App* data = verbs.app->add_subcommand(
+      "data", "datasets: import, prepare, inspect, verify, register, ls, rm");
   data->require_subcommand(1);
   AddExamples(*data, {"longrun data import mybook --train a.txt b.txt --validation c.txt",
                       "longrun data inspect mybook"});
@@ -165,6 +203,7 @@ void AddData(Verbs& verbs) {
   AddDataVerify(verbs, *data);
   AddDataRegister(verbs, *data);
   AddDataLs(verbs, *data);
+  AddDataRm(verbs, *data);
   AddTrainTokenizer(*data, verbs);
 }
 

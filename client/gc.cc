@@ -54,6 +54,8 @@ struct KindRow {
   const char* why;
 };
 constexpr KindRow kKinds[] = {
+    {"task", "tasks of removed sweeps",
+     "no sweep has them; their results, curves and checkpoints go with them"},
     {"checkpoint", "checkpoints of finished trainings",
      "no run goes on from them; the final and the best one of each training stay"},
     {"bytes", "files of the artifact store", "no checkpoint and no result refers to them"},
@@ -163,7 +165,7 @@ Json KeptIn(const std::string& state, std::int64_t going, std::int64_t models) {
                             {"why", "a name has them, or a run: longrun models rm"}},
                            {{"what", "datasets"},
                             {"bytes", datasets.finished},
-                            {"why", "you made them: remove a folder yourself"}},
+                            {"why", "you made them: longrun data rm"}},
                            {{"what", "logs"},
                             {"bytes", FolderBytes(JoinPath(state, "logs"))},
                             {"why", "`longrun logs` shows them"}},
@@ -210,7 +212,8 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
   const bool busy = worker->at("busy").get<bool>();
   std::int64_t going = dry_run ? 0 : later;
   for (const Json& item : items) {
-    const bool in_store = item.at("kind") == "checkpoint" || item.at("kind") == "bytes";
+    const bool in_store =
+        item.at("kind") == "checkpoint" || item.at("kind") == "bytes" || item.at("kind") == "task";
     if (dry_run && in_store) going += BytesOf(item);
   }
   Asker asker(state);

@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "client/ask_stream.h"
 #include "client/output.h"
+#include "client/run_of.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -54,11 +55,19 @@ class LogPrinter {
 
 int Logs(const std::string& target, bool follow, bool as_json, const std::string& state) {
   LogPrinter printer(as_json);
-  const Status status = AskStream(state, "GetLogs", {{"target", target}, {"follow", follow}},
-                                  [&printer](const Json& message) {
-                                    printer.Add(message);
-                                    return std::ferror(stdout) == 0;  // somebody reads it
-                                  });
+  const auto print = [&](const std::string& thing) {
+    return AskStream(state, "GetLogs", {{"target", thing}, {"follow", follow}},
+                     [&printer](const Json& message) {
+                       printer.Add(message);
+                       return std::ferror(stdout) == 0;  // somebody reads it
+                     });
+  };
+  Status status = print(target);
+  if (status.code() == Code::kNotFound || status.code() == Code::kInvalidArgument) {
+    Asker asker(state);
+    const Result<std::string> run = RunOf(asker, target, "logs", status);
+    status = run.ok() ? print(*run) : run.status();
+  }
   printer.End();
   if (!status.ok()) return Report(status);
   if (!printer.wrote()) {

@@ -69,6 +69,15 @@ int Ls(const LsArguments& arguments, const std::string& state) {
   for (const Json& sweep : answer->at("sweeps")) {
     if (IsSelected(sweep, arguments)) selected.push_back(sweep);
   }
+  // A name is not a pattern: it should be there.
+  const auto is_named = [&](const Json& sweep) { return sweep.at("name") == arguments.name; };
+  const bool is_name =
+      !arguments.name.empty() && arguments.name.find_first_of("*?[\\") == std::string::npos;
+  if (is_name && std::ranges::none_of(answer->at("sweeps"), is_named)) {
+    const Result<Json> found = Ask(state, "GetSweep", {{"sweep", arguments.name}});
+    if (!found.ok()) return Report(found.status());
+    selected.push_back(found->at("info"));  // its id was given
+  }
   if (*arguments.output == "json") {
     Print(RenderJson(selected));
     return kExitOk;

@@ -6,6 +6,7 @@
 #include "client/output.h"
 #include "client/render.h"
 #include "client/reproduction.h"
+#include "client/run_of.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -29,7 +30,11 @@ int Check(Asker& asker, const ReproducedRun& run, bool as_json) {
 
 int Reproduce(const std::string& thing, bool check, bool as_json, const std::string& state) {
   Asker asker(state);
-  const Result<ReproducedRun> run = ReproduceRun(asker, thing);
+  Result<ReproducedRun> run = ReproduceRun(asker, thing);
+  if (run.status().code() == Code::kNotFound || run.status().code() == Code::kInvalidArgument) {
+    const Result<std::string> key = RunOf(asker, thing, "reproduce", run.status());
+    run = key.ok() ? ReproduceRun(asker, *key) : Result<ReproducedRun>(key.status());
+  }
   if (!run.ok()) return asker.ReportFailure(run.status());
   for (const std::string& warning : run->warnings) {
     std::fprintf(stderr, "longrun: %s\n", warning.c_str());

@@ -63,9 +63,22 @@ Status FitsDisk(Asker& asker, const Json& request) {
                     "train.checkpoint.keep, or another folder by --state"));
 }
 
+// A sweep's name, where its file is wanted.
+int ReportFile(const std::string& file, const Status& status, const std::string& state) {
+  const bool is_file = file.ends_with(".yaml") || file.ends_with(".yml");
+  if (status.code() != Code::kNotFound || is_file ||
+      !Ask(state, "GetSweep", {{"sweep", file}}).ok()) {
+    return Report(status);
+  }
+  return Report(Status(Code::kNotFound,
+                       Str(status.message(), "; there is a sweep of that name: `longrun watch ",
+                           file, "` follows it, `longrun table ", file,
+                           "` shows it, and `longrun run` takes the file that it came from")));
+}
+
 int Run(const RunArguments& arguments, const std::string& state) {
   const Result<Json> request = SweepRequest(*arguments.file, state);
-  if (!request.ok()) return Report(request.status());
+  if (!request.ok()) return ReportFile(arguments.file->file, request.status(), state);
   CatchInterrupts();
 
   // A service that runs already is used; else ours, for as long as this command lives. Its worker comes

@@ -99,6 +99,10 @@ void AddSubmit(Verbs& verbs) {
       const std::string sweep = answer->at("sweep_id").get<std::string>();
       if ((*coordinator)->momentary()) return EndWithoutService(connection, sweep, *wait);
       if (!*wait) return static_cast<int>(kExitOk);
+      if (answer->at("finished").get<bool>()) {
+        const Result<Json> now = connection.Call("GetSweep", {{"sweep", sweep}});
+        return now.ok() ? ShowNow(*now) : Report(now.status());
+      }
       CatchInterrupts();
       const Result<Json> end = FollowSweep(verbs.state, sweep);
       if (!end.ok()) {

@@ -66,6 +66,7 @@ void AddReproduce(Verbs& verbs);
 void AddReport(Verbs& verbs);
 void AddCancel(Verbs& verbs);
 void AddRetry(Verbs& verbs);
+void AddRm(Verbs& verbs);
 void AddLabel(Verbs& verbs);
 void AddNote(Verbs& verbs);
 void AddWorkers(Verbs& verbs);

@@ -144,10 +144,23 @@ Status Core::LookAndWait(const std::function<void(const State&)>& look) {
 Result<bool> Core::RegisterDataset(const DatasetRow& dataset) {
   RETURN_IF_ERROR(CheckDiskSpace());
   std::promise<bool> promise;
-  const bool posted = Push(
-      DatasetItem{.dataset = dataset, .done = [&](bool changed) { promise.set_value(changed); }});
+  const bool posted =
+      Push(DatasetItem{.dataset = dataset, .removes = false, .done = [&](bool changed) {
+                         promise.set_value(changed);
+                       }});
   if (!posted) return Stopping();
   return promise.get_future().get();
+}
+
+Status Core::RemoveDataset(const std::string& name) {
+  std::promise<void> promise;
+  DatasetItem item;
+  item.dataset.info.name = name;
+  item.removes = true;
+  item.done = [&](bool) { promise.set_value(); };
+  if (!Push(std::move(item))) return Stopping();
+  promise.get_future().get();
+  return Status();
 }
 
 Result<bool> Core::ChangeModels(ModelItem item) {
@@ -300,6 +313,12 @@ Status Core::RunBatch(std::deque<Item>& items) {
     bool changed = false, found = false;
     {
       const std::lock_guard lock(mutex_);
+      if (item.removes) {
+        found = true;
+        std::erase_if(datasets_, [&](const DatasetRow& dataset) {
+          return dataset.info.name == item.dataset.info.name;
+        });
+      }
       for (DatasetRow& dataset : datasets_) {
         if (dataset.info.name != item.dataset.info.name) continue;
         found = true;
@@ -355,7 +374,8 @@ Status Core::Take(Batch& batch, LookItem item) {
 
 Status Core::Take(Batch& batch, DatasetItem item) {
   RETURN_IF_ERROR(batch.Open(store_));
-  RETURN_IF_ERROR(store_.PutDataset(item.dataset));
+  RETURN_IF_ERROR(item.removes ? store_.DropDataset(item.dataset.info.name)
+                               : store_.PutDataset(item.dataset));
   batch.n_writes += 1;
   batch.datasets.push_back(std::move(item));
   return Status();

@@ -76,6 +76,8 @@ class Core {
   void Look(std::function<void(const State&)> look);
   // Stores the dataset; waits for COMMIT. `changed`: the name pointed to other content before.
   Result<bool> RegisterDataset(const DatasetRow& dataset);
+  // The name goes, if it is there; waits for COMMIT.
+  Status RemoveDataset(const std::string& name);
 
   // Stores the name of an imported checkpoint, whose files are in the artifact store; waits for COMMIT.
   // False when the name stands for it already; kAlreadyExists when for another.
@@ -122,6 +124,7 @@ class Core {
   };
   struct DatasetItem {
     DatasetRow dataset;
+    bool removes = false;  // the one of its name
     std::function<void(bool changed)> done;
   };
   // Registers `model`, or removes the one of its name.

@@ -451,7 +451,9 @@ class SweepService final : public v1::SweepService::CallbackService {
       ASSIGN_OR_RETURN(const std::vector<std::string> tasks, reader.TasksOfRun(row.run_key));
       RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
         for (const std::string& id : tasks) {
-          FillTask(state, state.tasks.at(id), "", BootMs(), run->add_tasks());
+          const auto task = state.tasks.find(id);
+          if (task != state.tasks.end())
+            FillTask(state, task->second, "", BootMs(), run->add_tasks());
         }
       }));
       for (v1::TaskInfo& task : *run->mutable_tasks()) {
@@ -536,6 +538,10 @@ class SweepService final : public v1::SweepService::CallbackService {
     });
   }
 
+  Unary* RemoveSweep(Context* context, const v1::RemoveSweepRequest* request,
+                     v1::RemoveSweepResponse* response) override {
+    return HandleRemoveSweep(parts_, context, request, response);
+  }
   Unary* AnnotateSweep(Context* context, const v1::AnnotateSweepRequest* request,
                        v1::AnnotateSweepResponse* response) override {
     return HandleAnnotate(parts_, context, request, response);
@@ -611,6 +617,11 @@ class SweepService final : public v1::SweepService::CallbackService {
       }
       return Status();
     });
+  }
+
+  Unary* RemoveDataset(Context* context, const v1::RemoveDatasetRequest* request,
+                       v1::RemoveDatasetResponse* response) override {
+    return HandleRemoveDataset(parts_, context, request, response);
   }
 
   Unary* RegisterModel(Context* context, const v1::RegisterModelRequest* request,

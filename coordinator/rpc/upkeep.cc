@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "coordinator/rpc/views.h"
 #include "sweeps/limits.h"
 
 namespace longrun {
@@ -136,15 +137,40 @@ Result<std::vector<GarbageCheckpoint>> Decide(Core& core, StoreReader& reader, b
   return garbage;
 }
 
+// The same of tasks that no sweep has.
+Result<std::set<std::string>> DecideOrphans(Core& core, StoreReader& reader, bool dry_run) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> all, reader.OrphanTasks());
+  std::set<std::string> garbage;
+  for (std::size_t begin = 0; begin < all.size(); begin += kGarbageSlice) {
+    const auto first = all.begin() + static_cast<std::ptrdiff_t>(begin);
+    const std::size_t n = std::min(kGarbageSlice, all.size() - begin);
+    const StepResult result =
+        core.PostAndWait(GarbageWanted{.dry_run = dry_run,
+                                       .candidates = {},
+                                       .orphans = {first, first + static_cast<std::ptrdiff_t>(n)}});
+    RETURN_IF_ERROR(result.status);
+    garbage.insert(result.garbage_tasks.begin(), result.garbage_tasks.end());
+  }
+  return garbage;
+}
+
 Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
                v1::CollectGarbageResponse* response) {
   // Before anything is dropped: what is orphaned already, and what each checkpoint holds.
   ASSIGN_OR_RETURN(const std::vector<std::string> orphans, Unreferenced(parts.artifacts, reader));
   ASSIGN_OR_RETURN(const std::vector<CheckpointBytesRow> rows, reader.CheckpointBytes());
-  ASSIGN_OR_RETURN(const std::vector<GarbageCheckpoint> garbage,
-                   Decide(parts.core, reader, dry_run));
+  ASSIGN_OR_RETURN(const std::vector<StoredCheckpoint> stored, reader.Checkpoints());
+  ASSIGN_OR_RETURN(const std::set<std::string> left, DecideOrphans(parts.core, reader, dry_run));
+  ASSIGN_OR_RETURN(std::vector<GarbageCheckpoint> garbage, Decide(parts.core, reader, dry_run));
+  std::erase_if(garbage, [&](const auto& one) { return left.contains(one.checkpoint.task); });
   std::map<std::string, std::int64_t> dropped;  // by how many tasks
   for (const GarbageCheckpoint& one : garbage) dropped[one.checkpoint.sha256] += 1;
+  std::map<std::string, std::vector<std::string>> checkpoints_of;  // of tasks that no sweep has
+  for (const StoredCheckpoint& one : stored) {
+    if (!left.contains(one.task)) continue;
+    dropped[one.sha256] += 1;
+    checkpoints_of[one.task].push_back(one.sha256);
+  }
   std::map<std::string, Freed> freed = FreedBy(parts.artifacts, rows, dropped);
   for (const GarbageCheckpoint& one : garbage) {
     const StoredCheckpoint& checkpoint = one.checkpoint;
@@ -154,6 +180,16 @@ Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
             one.task_succeeded ? what + ", which has succeeded: its final and best checkpoints stay"
                                : what + ", of an attempt that a later one has left behind",
             std::exchange(freed[checkpoint.sha256], {}));
+  }
+  for (const std::string& task : left) {
+    Freed all;
+    for (const std::string& sha256 : checkpoints_of[task]) {
+      const Freed one = std::exchange(freed[sha256], {});
+      all.n_bytes += one.n_bytes;
+      all.n_bytes_later += one.n_bytes_later;
+      all.later_ms = std::max(all.later_ms, one.later_ms);
+    }
+    AddItem(response, "task", task, "no sweep has it: its results go too", all);
   }
   for (const std::string& sha256 : orphans) {
     const Result<ArtifactStore::Found> found = parts.artifacts.Find(sha256);
@@ -232,6 +268,74 @@ grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext*
         response->set_tasks_retried(static_cast<std::int32_t>(result.submit.tasks_retried));
         return Status();
       });
+}
+
+grpc::ServerUnaryReactor* HandleRemoveSweep(Parts& parts, grpc::CallbackServerContext* context,
+                                            const v1::RemoveSweepRequest* request,
+                                            v1::RemoveSweepResponse* response) {
+  // On the submitter's thread: a submission of the same sweep comes before or after.
+  return Handle(parts, parts.submitter, context, "RemoveSweep",
+                [&parts, request, response](StoreReader& reader, RpcError& error) -> Status {
+                  error = {.reason = "SWEEP_NOT_FOUND", .subject = request->sweep()};
+                  ASSIGN_OR_RETURN(const SweepRow sweep, reader.FindSweep(request->sweep()));
+                  error.reason = "SWEEP_IN_USE";
+                  const StepResult result =
+                      parts.core.PostAndWait(SweepRemoved{.sweep_id = sweep.id});
+                  RETURN_IF_ERROR(result.status);
+                  error.reason.clear();
+                  response->set_sweep_id(sweep.id);
+                  response->set_name(sweep.name);
+                  response->set_tasks_left(static_cast<std::int32_t>(result.tasks_left));
+                  ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
+                  return parts.core.LookAndWait([&](const State& state) {
+                    for (const SweepRow& other : sweeps) {
+                      if (other.name != sweep.name || other.id == sweep.id) continue;
+                      FillSweep(state, other, response->add_others());
+                    }
+                  });
+                });
+}
+
+grpc::ServerUnaryReactor* HandleRemoveDataset(Parts& parts, grpc::CallbackServerContext* context,
+                                              const v1::RemoveDatasetRequest* request,
+                                              v1::RemoveDatasetResponse* response) {
+  const auto body = [&parts, request, response](StoreReader& reader, RpcError& error) -> Status {
+    error = {.reason = "DATASET_NOT_FOUND", .subject = request->name()};
+    const std::vector<DatasetRow> datasets = parts.core.datasets();
+    const auto is_it = [&](const DatasetRow& row) { return row.info.name == request->name(); };
+    const auto dataset = std::ranges::find_if(datasets, is_it);
+    if (dataset == datasets.end()) {
+      return Status(Code::kNotFound, Str("there is no dataset \"", request->name(),
+                                         "\"; `longrun data ls` lists those that are"));
+    }
+    error.reason = "DATASET_IN_USE";
+    ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
+    std::vector<std::string> users;
+    RETURN_IF_ERROR(parts.core.LookAndWait([&](const State& state) {
+      for (const SweepRow& sweep : sweeps) {
+        const auto tasks = state.sweep_tasks.find(sweep.id);
+        if (tasks == state.sweep_tasks.end()) continue;
+        const bool reads_it = std::ranges::any_of(tasks->second, [&](const std::string& id) {
+          const Task& task = state.tasks.at(id);
+          return !IsTerminal(task.state) &&
+                 state.runs.at(task.run_key).dataset_name == request->name();
+        });
+        if (reads_it) users.push_back(Str(sweep.name, " (`longrun cancel ", sweep.id, "`)"));
+      }
+    }));
+    if (!users.empty()) {
+      return Status(Code::kFailedPrecondition,
+                    Str("dataset \"", request->name(), "\" is read by what is still to come of ",
+                        Join(users, ", "), ": let it end, or cancel it"));
+    }
+    error.reason.clear();
+    response->set_folder(dataset->folder);
+    response->set_folder_is_named(std::ranges::any_of(datasets, [&](const DatasetRow& row) {
+      return !is_it(row) && row.folder == dataset->folder;
+    }));
+    return parts.core.RemoveDataset(request->name());
+  };
+  return Handle(parts, parts.submitter, context, "RemoveDataset", body);
 }
 
 grpc::ServerUnaryReactor* HandleGarbage(Parts& parts, grpc::CallbackServerContext* context,

@@ -14,6 +14,12 @@ grpc::ServerUnaryReactor* HandleAnnotate(Parts& parts, grpc::CallbackServerConte
 grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext* context,
                                       const v1::RetryTasksRequest* request,
                                       v1::RetryTasksResponse* response);
+grpc::ServerUnaryReactor* HandleRemoveSweep(Parts& parts, grpc::CallbackServerContext* context,
+                                            const v1::RemoveSweepRequest* request,
+                                            v1::RemoveSweepResponse* response);
+grpc::ServerUnaryReactor* HandleRemoveDataset(Parts& parts, grpc::CallbackServerContext* context,
+                                              const v1::RemoveDatasetRequest* request,
+                                              v1::RemoveDatasetResponse* response);
 grpc::ServerUnaryReactor* HandleGarbage(Parts& parts, grpc::CallbackServerContext* context,
                                         const v1::CollectGarbageRequest* request,
                                         v1::CollectGarbageResponse* response);

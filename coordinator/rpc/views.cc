@@ -207,12 +207,14 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     v1::TaskInfo* info = nullptr;
   };
   std::vector<Curve> curves;
+  bool is_gone = false;
   RETURN_IF_ERROR(core_.LookAndWait([&](const State& state) {
     const Instant now = BootMs();
     FillSweep(state, sweep_, message->mutable_info());
     bool finished = true;
     const auto ids = state.sweep_tasks.find(sweep_.id);
-    if (ids == state.sweep_tasks.end()) return;
+    is_gone = ids == state.sweep_tasks.end();
+    if (is_gone) return;
     std::vector<const Task*> tasks;
     for (const std::string& id : ids->second) tasks.push_back(&state.tasks.at(id));
     std::ranges::sort(tasks, [](const Task* a, const Task* b) {
@@ -237,6 +239,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     }
     message->set_finished(finished);
   }));
+  if (is_gone) return Status(Code::kNotFound, Str("sweep ", sweep_.id, " was removed"));
   for (const Curve& curve : curves) {
     Tail& tail = tails_[curve.task];
     if (tail.as_of != curve.as_of) {

@@ -2,8 +2,11 @@
 // checkpoint (every evaluation, and every run that continues it, starts there) and its best one;
 // those between were there to resume from. A training that has not succeeded keeps all that it may
 // resume from, and its best one; what an attempt wrote that has been left behind is neither.
+//
+// And tasks that no sweep has since theirs was removed, unless a run goes on from theirs.
 #include <algorithm>
 
+#include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
 namespace longrun {
@@ -26,9 +29,130 @@ bool IsNeeded(const Task& task, const std::string& sha256) {
   return task.state != TaskState::kSucceeded && std::ranges::any_of(task.checkpoints, same);
 }
 
+bool HasSweep(const State& state, const std::string& task) {
+  const auto sweeps = state.index.task_sweeps.find(task);
+  return sweeps != state.index.task_sweeps.end() && !sweeps->second.empty();
+}
+
+bool IsWantedByOthers(const State& state, const std::string& task, const std::string& sweep_id) {
+  return std::ranges::any_of(state.index.task_sweeps.at(task), [&](const std::string& other) {
+    return other != sweep_id && !state.cancelled_sweeps.contains(other);
+  });
+}
+
+// What rests on the tasks that are asked about: looked up once for all of them.
+struct Uses {
+  std::map<std::string, std::vector<std::string>> attempts = {};  // of each
+  std::map<std::string, std::int64_t> tasks = {};                 // how many each of their runs has
+  std::set<std::string> parents = {};                             // runs that others continue
+  std::set<std::string> busy = {};                                // attempts that still hold a slot
+};
+
+Uses UsesOf(const State& state, const std::vector<std::string>& tasks) {
+  Uses uses;
+  for (const std::string& id : tasks) {
+    const auto found = state.tasks.find(id);
+    if (found == state.tasks.end()) continue;
+    uses.attempts[id];
+    uses.tasks[found->second.run_key] = 0;
+  }
+  if (uses.attempts.empty()) return uses;
+  for (const auto& [id, task] : state.tasks) {
+    const auto run = uses.tasks.find(task.run_key);
+    if (run != uses.tasks.end()) run->second += 1;
+  }
+  for (const auto& [id, attempt] : state.attempts) {
+    const auto task = uses.attempts.find(attempt.task);
+    if (task != uses.attempts.end()) task->second.push_back(id);
+  }
+  for (const auto& [key, run] : state.runs) {
+    if (!run.run.parent.empty()) uses.parents.insert(run.run.parent);
+  }
+  for (const auto& [id, worker] : state.workers) {
+    for (const auto& [slot, attempt] : worker.busy) uses.busy.insert(attempt);
+  }
+  return uses;
+}
+
+// Nothing asks for it, and nothing will: `as_if`, what needs it and is an orphan too counts as gone.
+bool IsOrphan(const State& state, const Task& task, const Uses& uses, bool as_if) {
+  if (HasSweep(state, task.id) || !IsTerminal(task.state)) return false;
+  if (task.kind == TaskKind::kTrain && uses.parents.contains(task.run_key)) return false;
+  const auto holds = [&](const std::string& attempt) {
+    return uses.busy.contains(attempt) || state.index.live.contains(attempt);
+  };
+  if (std::ranges::any_of(uses.attempts.at(task.id), holds)) return false;
+  const auto dependants = state.index.dependants.find(task.id);
+  if (dependants == state.index.dependants.end()) return true;
+  return std::ranges::all_of(dependants->second, [&](const std::string& id) {
+    return as_if && !HasSweep(state, id) && IsTerminal(state.tasks.at(id).state);
+  });
+}
+
+void DropOrphan(StepContext& step, const std::string& id, Uses& uses) {
+  State& state = step.state;
+  const Task task = std::move(state.tasks.at(id));
+  step.removals.push_back(DropTask{.task = id});
+  for (const std::string& attempt : uses.attempts.at(id)) state.attempts.erase(attempt);
+  std::erase_if(state.cell_task, [&](const auto& owned) { return owned.second == id; });
+  if (!task.needs.empty()) state.index.dependants.at(task.needs).erase(id);
+  state.index.dependants.erase(id);
+  state.index.task_sweeps.erase(id);
+  state.index.first.erase(id);
+  state.tasks.erase(id);
+  if (--uses.tasks.at(task.run_key) > 0) return;
+  state.runs.erase(task.run_key);
+  step.removals.push_back(DropRun{.run_key = task.run_key});
+}
+
+void CollectOrphans(StepContext& step, const GarbageWanted& event) {
+  if (event.orphans.empty()) return;
+  Uses uses = UsesOf(step.state, event.orphans);
+  for (const std::string& id : event.orphans) {
+    const auto found = step.state.tasks.find(id);
+    if (found == step.state.tasks.end()) continue;
+    if (!IsOrphan(step.state, found->second, uses, event.dry_run)) continue;
+    step.result.garbage_tasks.push_back(id);
+    if (!event.dry_run) DropOrphan(step, id, uses);
+  }
+}
+
 }  // namespace
 
+void HandleEvent(StepContext& step, const SweepRemoved& event) {
+  State& state = step.state;
+  const auto sweep = state.sweep_tasks.find(event.sweep_id);
+  if (sweep == state.sweep_tasks.end()) {
+    step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id));
+    return;
+  }
+  bool is_to_come = IsActiveSweep(state, event.sweep_id), is_stopping = false;
+  for (const std::string& id : sweep->second) {
+    const Task& task = state.tasks.at(id);
+    if (IsTerminal(task.state) || IsWantedByOthers(state, id, event.sweep_id)) continue;
+    is_to_come = true;
+    is_stopping = is_stopping || task.cancel_wanted;
+  }
+  if (is_to_come) {
+    const std::string why = is_stopping
+                                ? Str("is still stopping: try again once `longrun get ",
+                                      event.sweep_id, "` shows no task at work")
+                                : Str("is ", SweepStateName(state, event.sweep_id),
+                                      ": `longrun cancel ", event.sweep_id, "` ends it first");
+    step.result.status = Status(Code::kFailedPrecondition, Str("sweep ", event.sweep_id, " ", why));
+    return;
+  }
+  for (const std::string& id : sweep->second) {
+    state.index.task_sweeps.at(id).erase(event.sweep_id);
+    if (!HasSweep(state, id)) step.result.tasks_left += 1;
+  }
+  state.sweep_tasks.erase(sweep);
+  state.cancelled_sweeps.erase(event.sweep_id);
+  step.removals.push_back(DropSweep{.sweep_id = event.sweep_id});
+}
+
 void HandleEvent(StepContext& step, const GarbageWanted& event) {
+  CollectOrphans(step, event);
   const std::set<std::string> in_use = InUse(step.state);
   for (const StoredCheckpoint& candidate : event.candidates) {
     const auto found = step.state.tasks.find(candidate.task);

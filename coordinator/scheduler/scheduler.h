@@ -47,6 +47,10 @@ struct SweepPutFirst {
 struct SweepCancelled {
   std::string sweep_id;
 };
+// Of a sweep that is over. What no other sweep has of it is known until it is collected as garbage.
+struct SweepRemoved {
+  std::string sweep_id;
+};
 
 // Those of `tasks` that failed, were skipped or cancelled get a new round.
 struct RetryWanted {
@@ -59,11 +63,13 @@ struct StoredCheckpoint {
   std::int64_t step = 0;
   std::string sha256;  // of its manifest
 };
-// Those of `candidates` that nothing will ask for are named, and without dry_run dropped. The caller
-// gives few at a time, so that each step is short and each transaction small.
+// Those of `candidates` that nothing will ask for are named, and without dry_run dropped; so are those of
+// `orphans`, tasks that no sweep has, evaluations before what they need. The caller gives few at a time,
+// so that each step is short and each transaction small.
 struct GarbageWanted {
   bool dry_run = true;
-  std::vector<StoredCheckpoint> candidates;
+  std::vector<StoredCheckpoint> candidates = {};
+  std::vector<std::string> orphans = {};
 };
 
 struct WorkerArrived {  // Hello
@@ -124,14 +130,14 @@ struct AttemptFinished {  // AttemptEnded
 struct TimePassed {};
 
 using SchedulerEvent =
-    std::variant<SweepSubmitted, SweepPutFirst, SweepCancelled, RetryWanted, GarbageWanted,
-                 WorkerArrived, WorkerHeard, WorkerGone, WorkerLeaves, AttemptAccepted,
-                 AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
+    std::variant<SweepSubmitted, SweepPutFirst, SweepCancelled, SweepRemoved, RetryWanted,
+                 GarbageWanted, WorkerArrived, WorkerHeard, WorkerGone, WorkerLeaves,
+                 AttemptAccepted, AttemptRejected, JournalReceived, AttemptFinished, TimePassed>;
 
 // ---- writes: one transaction ---------------------------------------------------------------------
 //
 // They come in an order in which what is referred to stands before what refers to it: runs, tasks,
-// cells, sweeps, workers, attempts, records, transitions, dropped checkpoints. Only
+// cells, sweeps, workers, attempts, records, transitions, dropped checkpoints, what is removed. Only
 // Task.result_attempt, Task.attempt point ahead. Each row comes at most once a step.
 
 struct PutSweep {  // the sweep, its runs and which tasks serve it; not cancelled
@@ -185,8 +191,21 @@ struct DropCheckpoint {
   std::string task;
   std::string sha256;
 };
-using Write = std::variant<PutSweep, PutSweepCancelled, PutRun, PutTask, PutAttempt, PutWorker,
-                           PutCell, PutRecord, PutTransition, DropCheckpoint>;
+// The sweep, and what it lists; its tasks stay.
+struct DropSweep {
+  std::string sweep_id;
+};
+// A task that no sweep has, with its attempts, their records and the cells it owes or has. Their bytes go
+// when no other has them.
+struct DropTask {
+  std::string task;
+};
+struct DropRun {  // of which no task is left
+  std::string run_key;
+};
+using Write =
+    std::variant<PutSweep, PutSweepCancelled, PutRun, PutTask, PutAttempt, PutWorker, PutCell,
+                 PutRecord, PutTransition, DropCheckpoint, DropSweep, DropTask, DropRun>;
 
 // ---- commands: sent after the commit ---------------------------------------------------------------
 
@@ -273,6 +292,8 @@ struct StepResult {
   SubmitCounts submit;
   CancelCounts cancel;
   std::vector<GarbageCheckpoint> garbage;  // of GarbageWanted
+  std::vector<std::string> garbage_tasks;  // the same, of `orphans`
+  std::int64_t tasks_left = 0;             // of SweepRemoved: that no sweep has now
   std::vector<std::string> warnings;       // for the log: a peer that broke the protocol
   std::optional<Instant> wake_at;          // TimePassed is wanted then at the latest
 };

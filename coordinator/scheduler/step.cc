@@ -21,7 +21,8 @@ void CollectWrites(StepContext& step) {
   std::vector<Write>& writes = step.result.writes;
   writes.reserve(step.changed_runs.size() + step.changed_tasks.size() + step.cells.size() +
                  step.sweeps.size() + step.changed_workers.size() + step.changed_attempts.size() +
-                 step.records.size() + step.transitions.size() + step.drops.size());
+                 step.records.size() + step.transitions.size() + step.drops.size() +
+                 step.removals.size());
   for (const std::string& key : step.changed_runs) {
     writes.push_back(PutRun{.run = state.runs.at(key), .run_json = std::move(step.run_json[key])});
   }
@@ -37,6 +38,7 @@ void CollectWrites(StepContext& step) {
   AppendAll(writes, step.records);
   AppendAll(writes, step.transitions);
   AppendAll(writes, step.drops);
+  AppendAll(writes, step.removals);
 }
 
 }  // namespace
@@ -55,7 +57,8 @@ StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wa
                    .sweeps = {},
                    .records = {},
                    .transitions = {},
-                   .drops = {}};
+                   .drops = {},
+                   .removals = {}};
   ExtendLeasesOverSleep(step);
   std::visit([&step](auto& e) { HandleEvent(step, e); }, event);
   PlaceReadyTasks(step);

@@ -31,6 +31,7 @@ struct StepContext {
   std::vector<PutRecord> records;
   std::vector<PutTransition> transitions;
   std::vector<DropCheckpoint> drops;
+  std::vector<Write> removals;
 
   void Send(Command command) { result.commands.push_back(std::move(command)); }
 };
@@ -72,6 +73,7 @@ void SkipDependants(StepContext& step, const Task& task);
 
 void HandleEvent(StepContext& step, SweepSubmitted& event);        // submit.cc
 void HandleEvent(StepContext& step, const SweepCancelled& event);  // cancel.cc
+void HandleEvent(StepContext& step, const SweepRemoved& event);    // garbage.cc
 void HandleEvent(StepContext& step, const RetryWanted& event);     // retry.cc
 void HandleEvent(StepContext& step, const GarbageWanted& event);   // garbage.cc
 void HandleEvent(StepContext& step, const WorkerArrived& event);   // session.cc

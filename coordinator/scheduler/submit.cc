@@ -216,8 +216,10 @@ const std::string* OwnerOf(const State& state, const KnownCells& known_cells,
   if (const auto owner = state.cell_task.find(cell); owner != state.cell_task.end()) {
     return &owner->second;
   }
+  // What the store knew a moment ago may have been collected as garbage since.
   const auto owner = known_cells.find(cell);
-  return owner == known_cells.end() ? nullptr : &owner->second;
+  const bool is_known = owner != known_cells.end() && state.tasks.contains(owner->second);
+  return is_known ? &owner->second : nullptr;
 }
 
 SubmitCounts PlanSubmission(const State& state, const Sweep& sweep, const KnownCells& known_cells) {

@@ -373,6 +373,86 @@ Status Store::ApplyOne(const DropCheckpoint& write, std::int64_t, ApplyCounts& c
   return DropCheckpointFiles(write.sha256, counts);
 }
 
+Status Store::RunEach(std::span<const char* const> statements, const std::string& bound) {
+  for (const char* const sql : statements) {
+    ASSIGN_OR_RETURN(Statement statement, connection_->Prepare(sql));
+    RETURN_IF_ERROR(statement.Bind(bound).Run().In(sql));
+  }
+  return Status();
+}
+
+Result<std::vector<std::string>> Store::Texts(const char* sql, const std::string& bound) {
+  ASSIGN_OR_RETURN(Statement statement, connection_->Prepare(sql));
+  statement.Bind(bound);
+  std::vector<std::string> texts;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, statement.Step());
+    if (!more) return texts;
+    texts.push_back(statement.Text(0));
+  }
+}
+
+Status Store::ApplyOne(const DropSweep& write, std::int64_t, ApplyCounts&) {
+  constexpr const char* kStatements[] = {
+      "DELETE FROM sweep_task WHERE sweep = ?", "DELETE FROM sweep_cell WHERE sweep = ?",
+      "DELETE FROM sweep_label WHERE sweep = ?", "DELETE FROM sweep_run WHERE sweep = ?",
+      "DELETE FROM sweep WHERE id = ?"};
+  return RunEach(kStatements, write.sweep_id);
+}
+
+Status Store::ApplyOne(const DropTask& write, std::int64_t, ApplyCounts& counts) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
+                   Texts("SELECT DISTINCT sha256 FROM checkpoint WHERE task = ?", write.task));
+  for (const std::string& sha256 : checkpoints) {
+    RETURN_IF_ERROR(ApplyOne(DropCheckpoint{.task = write.task, .sha256 = sha256}, 0, counts));
+  }
+  ASSIGN_OR_RETURN(
+      const std::vector<std::string> artifacts,
+      Texts("SELECT artifact.sha256 FROM attempt JOIN artifact ON artifact.attempt = attempt.id"
+            " WHERE attempt.task = ?",
+            write.task));
+  counts.dropped.insert(counts.dropped.end(), artifacts.begin(), artifacts.end());
+  constexpr const char* kStatements[] = {
+      "DELETE FROM artifact WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",
+      "DELETE FROM series WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",
+      "DELETE FROM result WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",
+      "DELETE FROM record WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",
+      "DELETE FROM transition WHERE id IN (SELECT id FROM attempt WHERE task = ?)",
+      "DELETE FROM transition WHERE id = ?",
+      "DELETE FROM attempt WHERE task = ?",
+      "DELETE FROM cell WHERE task = ?",
+      "DELETE FROM task WHERE id = ?"};
+  return RunEach(kStatements, write.task);
+}
+
+Status Store::ApplyOne(const DropRun& write, std::int64_t, ApplyCounts& counts) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> models,
+                   Texts("SELECT json_extract(run, '$.init.sha256') FROM run WHERE run_key = ?"
+                         " AND json_extract(run, '$.init.sha256') IS NOT NULL",
+                         write.run_key));
+  constexpr const char* kStatements[] = {"DELETE FROM run WHERE run_key = ?"};
+  RETURN_IF_ERROR(RunEach(kStatements, write.run_key));
+  for (const std::string& digest : models) {
+    ASSIGN_OR_RETURN(const bool is_used, IsModelUsed(digest));
+    if (!is_used) RETURN_IF_ERROR(DropCheckpointFiles(digest, counts));
+  }
+  return Status();
+}
+
+// By a name, or by a run that starts from it.
+Result<bool> Store::IsModelUsed(const std::string& digest) {
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare("SELECT 1 FROM model WHERE digest = ? UNION ALL SELECT 1 FROM run"
+                           " WHERE json_extract(run, '$.init.sha256') = ? LIMIT 1"));
+  return statement.Bind(digest).Bind(digest).Step();
+}
+
+Status Store::DropDataset(const std::string& name) {
+  constexpr const char* kStatements[] = {"DELETE FROM dataset WHERE name = ?"};
+  return RunEach(kStatements, name);
+}
+
 Status Store::DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts) {
   {
     ASSIGN_OR_RETURN(
@@ -454,14 +534,8 @@ Result<bool> Store::DropModel(const std::string& name, ApplyCounts& counts) {
     ASSIGN_OR_RETURN(Statement statement, connection_->Prepare("DELETE FROM model WHERE name = ?"));
     RETURN_IF_ERROR(statement.Bind(name).Run());
   }
-  {
-    ASSIGN_OR_RETURN(
-        Statement statement,
-        connection_->Prepare("SELECT 1 FROM model WHERE digest = ? UNION ALL SELECT 1 FROM run"
-                             " WHERE json_extract(run, '$.init.sha256') = ? LIMIT 1"));
-    ASSIGN_OR_RETURN(const bool is_used, statement.Bind(digest).Bind(digest).Step());
-    if (is_used) return false;
-  }
+  ASSIGN_OR_RETURN(const bool is_used, IsModelUsed(digest));
+  if (is_used) return false;
   RETURN_IF_ERROR(DropCheckpointFiles(digest, counts));
   return true;
 }

@@ -156,6 +156,8 @@ class StoreReader {
 
   // Every checkpoint that has rows, once for each task; every file of them; and whether anything refers to some bytes.
   Result<std::vector<StoredCheckpoint>> Checkpoints();
+  // Tasks that no sweep has, evaluations first.
+  Result<std::vector<std::string>> OrphanTasks();
   Result<std::vector<CheckpointBytesRow>> CheckpointBytes();
   Result<bool> IsReferenced(const std::string& sha256);
 

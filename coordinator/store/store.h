@@ -87,6 +87,7 @@ class Store {
   Status Begin();
   Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
   Status PutDataset(const DatasetRow& dataset);
+  Status DropDataset(const std::string& name);
   Status PutAnnotation(const SweepAnnotation& annotation);
   // False when the name stands for the same digest already; kAlreadyExists when for another one.
   Result<bool> PutModel(const ModelRow& model, std::span<const ArtifactFileRow> files);
@@ -123,6 +124,14 @@ class Store {
   Status ApplyOne(const PutRecord& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutTransition& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropCheckpoint& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const DropSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const DropTask& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const DropRun& write, std::int64_t wall_ms, ApplyCounts& counts);
+  // Runs statements that each take `bound` as their only parameter.
+  Status RunEach(std::span<const char* const> statements, const std::string& bound);
+  // The first column of a query with one parameter.
+  Result<std::vector<std::string>> Texts(const char* sql, const std::string& bound);
+  Result<bool> IsModelUsed(const std::string& digest);
   Status PutUnknownTask(const Task& task);
   Result<bool> PutResultRow(const PutRecord& write);  // false: a row of this cell is there
   Result<bool> PutSeriesRows(const PutRecord& write, ApplyCounts& counts);

@@ -66,6 +66,20 @@ Result<std::vector<StoredCheckpoint>> StoreReader::Checkpoints() {
   }
 }
 
+Result<std::vector<std::string>> StoreReader::OrphanTasks() {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare(
+                                      "SELECT id FROM task WHERE NOT EXISTS"
+                                      " (SELECT 1 FROM sweep_task WHERE sweep_task.task = task.id)"
+                                      " ORDER BY kind = 'train', id"));
+  std::vector<std::string> tasks;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return tasks;
+    tasks.push_back(row.Text(0));
+  }
+}
+
 Result<std::vector<CheckpointBytesRow>> StoreReader::CheckpointBytes() {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(

@@ -1,5 +1,7 @@
 #include "tests/simulation/log_store.h"
 
+#include <algorithm>
+
 #include "base/str.h"
 
 namespace longrun {
@@ -89,6 +91,36 @@ struct Applier {
       if (checkpoint.sha256 == drop.sha256) return "a checkpoint that is in use is dropped";
     }
     return "";
+  }
+  std::string operator()(const DropSweep& drop) {
+    store.cancelled_sweeps.erase(drop.sweep_id);
+    return store.sweeps.erase(drop.sweep_id) == 1 ? "" : "an unknown sweep is dropped";
+  }
+  std::string operator()(const DropTask& drop) {
+    for (const auto& [sweep, tasks] : store.sweeps) {
+      if (std::ranges::count(tasks, drop.task) > 0) return "a task of a sweep is dropped";
+    }
+    for (const auto& [id, task] : store.tasks) {
+      if (task.needs == drop.task) return "a task that another needs is dropped";
+    }
+    std::erase_if(store.cells, [&](const auto& cell) { return cell.second == drop.task; });
+    std::erase_if(store.attempts, [&](const auto& attempt) {
+      if (attempt.second.task != drop.task) return false;
+      store.records.erase(attempt.first);
+      store.folded.erase(Str("attempt ", attempt.first));
+      return true;
+    });
+    store.folded.erase(Str("task ", drop.task));
+    return store.tasks.erase(drop.task) == 1 ? "" : "an unknown task is dropped";
+  }
+  std::string operator()(const DropRun& drop) {
+    for (const auto& [id, task] : store.tasks) {
+      if (task.run_key == drop.run_key) return "a run with tasks is dropped";
+    }
+    for (const auto& [key, run] : store.runs) {
+      if (run.run.parent == drop.run_key) return "a run that another continues is dropped";
+    }
+    return store.runs.erase(drop.run_key) == 1 ? "" : "an unknown run is dropped";
   }
 };
 

@@ -102,6 +102,80 @@ TEST_F(UpkeepTest, WhatSucceededOrIsUnderWayStays) {
   EXPECT_EQ(Do(RetryWanted{.sweep_id = "", .tasks = {"unknown"}}).submit.tasks_retried, 0);
 }
 
+// ---- removing ------------------------------------------------------------------------------------
+
+std::vector<std::string> AllTasks(const State& state) {
+  std::vector<std::string> tasks;
+  for (const TaskKind kind : {TaskKind::kEvaluate, TaskKind::kTrain}) {
+    for (const auto& [id, task] : state.tasks) {
+      if (task.kind == kind) tasks.push_back(id);
+    }
+  }
+  return tasks;
+}
+
+TEST_F(UpkeepTest, ASweepThatIsNotOverIsNotRemoved) {
+  Submit({});
+  const StepResult pending = Do(SweepRemoved{.sweep_id = "sweep-1"});
+  EXPECT_EQ(pending.status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(pending.status.message().find("`longrun cancel sweep-1`"), std::string::npos);
+  EXPECT_EQ(Do(SweepRemoved{.sweep_id = "?"}).status.code(), Code::kNotFound);
+
+  Arrive("w", {CpuSlot()}, 1);
+  Begin(Current(Train()));
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+  const StepResult stopping = Do(SweepRemoved{.sweep_id = "sweep-1"});
+  EXPECT_EQ(stopping.status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(stopping.status.message().find("still stopping"), std::string::npos);
+  EXPECT_TRUE(state.sweep_tasks.contains("sweep-1"));
+}
+
+TEST_F(UpkeepTest, OfARemovedSweepThatGoesAsGarbageWhichNoOtherSweepHas) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {64}}, "short");
+  Complete(Current(Train()));
+  Complete(Current(Evaluate()));
+  Submit({.seeds = {1}, .context_lengths = {64, 128}}, "long");
+  const std::string longer = state.attempts.at(*state.index.live.begin()).task;
+  Complete(state.attempts.at(*state.index.live.begin()));
+
+  EXPECT_EQ(Do(SweepRemoved{.sweep_id = "long"}).tasks_left, 1);
+  EXPECT_EQ(Do(GarbageWanted{.dry_run = true, .orphans = AllTasks(state)}).garbage_tasks,
+            std::vector<std::string>{longer});
+  EXPECT_EQ(state.tasks.size(), 3u);
+  Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)});
+  EXPECT_EQ(state.tasks.size(), 2u);
+  EXPECT_FALSE(state.tasks.contains(longer));
+  EXPECT_EQ(state.runs.size(), 1u);
+  // It may be asked for again, and is done again.
+  EXPECT_EQ(Submit({.seeds = {1}, .context_lengths = {64, 128}}, "again").submit.cells_new, 1);
+}
+
+TEST_F(UpkeepTest, ARemovedSweepSubmittedAgainBeforeItIsCollectedIsKnown) {
+  Arrive("w", {CpuSlot()}, 1);
+  Submit({.seeds = {1}, .context_lengths = {64}});
+  Complete(Current(Train()));
+  Complete(Current(Evaluate()));
+  EXPECT_EQ(Do(SweepRemoved{.sweep_id = "sweep-1"}).tasks_left, 2);
+  const StepResult again = Submit({.seeds = {1}, .context_lengths = {64}}, "sweep-2");
+
+  EXPECT_EQ(again.submit.train_tasks_new + again.submit.cells_new, 0);
+  EXPECT_TRUE(
+      Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)}).garbage_tasks.empty());
+  EXPECT_EQ(SweepStateName(state, "sweep-2"), "SUCCEEDED");
+
+  // Without it, all goes, and what a worker still says of it is of no use and does no harm.
+  const Attempt attempt = Current(Train());
+  Do(SweepRemoved{.sweep_id = "sweep-2"});
+  Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)});
+  EXPECT_TRUE(state.tasks.empty() && state.runs.empty() && state.attempts.empty());
+  const auto acks = Commands<SendAck>(Finish(attempt, Exit(0)));
+  ASSERT_EQ(acks.size(), 1u);
+  EXPECT_TRUE(acks[0].ended);
+  Restart();
+  EXPECT_EQ(Submit({.seeds = {1}, .context_lengths = {64}}).submit.train_tasks_new, 1);
+}
+
 // ---- leaving -------------------------------------------------------------------------------------
 
 TEST_F(UpkeepTest, AWorkerThatLeavesIsOfferedNothingMoreAndToldSo) {
@@ -162,6 +236,26 @@ TEST_F(UpkeepTest, ARunThatGoesOnStartsWhereItsParentEndedAndIsCarriedOutAsItWas
   EXPECT_EQ(starts[0].task.resume->step, 125);
   EXPECT_EQ(starts[0].task.execution, execution);
   EXPECT_EQ(starts[0].task.run.parent, parent.run_key);
+}
+
+TEST_F(UpkeepTest, ATrainingThatAnotherRunContinuesIsNoGarbage) {
+  Submit({.context_lengths = {}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  const std::string parent = Train().id;
+  Complete(Current(Train()));
+  const Sweep more = Continuing(Train().run_key);
+  Do(SweepSubmitted{.sweep_id = "more", .sweep = more, .dataset_paths = SampleDatasets()});
+  Complete(state.attempts.at(*state.index.live.begin()));
+  Do(SweepRemoved{.sweep_id = "sweep-1"});
+  EXPECT_TRUE(
+      Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)}).garbage_tasks.empty());
+
+  Do(SweepRemoved{.sweep_id = "more"});
+  const std::string child = TrainTaskKey(more.runs[0].run_key);
+  EXPECT_EQ(Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)}).garbage_tasks,
+            std::vector<std::string>{child});
+  EXPECT_EQ(Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)}).garbage_tasks,
+            std::vector<std::string>{parent});
 }
 
 // An older checkpoint is looked for where the newest is damaged; never the start, which would be another
