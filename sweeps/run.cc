@@ -21,7 +21,8 @@
 //
 // Memory of one window of evaluation (EvaluateMemoryBytes), L = context_length: 4 P of weights, one
 // block's activations 4 L (10 C + w d_ff), three copies of a block of attention's rows (128 queries,
-// fewer where H L 128 scores are more than 2^25, never fewer than 16), logits and log-softmax 8 L vocab.
+// fewer where H L 128 scores are more than 2^25, never fewer than 16), logits and log-softmax, 8 bytes
+// each, of a chunk of rows: 2^23 logits, or a row of more, or all L vocab of fewer (model/net/head.cc).
 #include "sweeps/run.h"
 
 #include <algorithm>
@@ -181,10 +182,9 @@ Result<Execution> Execution::FromJson(const Json& json) {
   }
   constexpr std::string_view kAttentions[] = {"reference", "torch", "fused"};
   if (std::ranges::find(kAttentions, execution.attention) == std::end(kAttentions)) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("execution.paths.attention: expected reference, torch or fused, found \"",
-            execution.attention, "\""));
+    return Status(Code::kInvalidArgument,
+                  Str("execution.paths.attention: expected reference, torch or fused, found \"",
+                      execution.attention, "\""));
   }
   constexpr std::string_view kOperators[] = {"", "aten", "longrun"};
   if (std::ranges::find(kOperators, execution.operators) == std::end(kOperators)) {
@@ -242,15 +242,17 @@ double EvaluateFlops(const ModelConfig& model, double n_tokens, std::int64_t con
 }
 
 std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length) {
-  constexpr double kScoresMax = 1 << 25;
+  constexpr double kScoresMax = 1 << 25, kChunkLogitsMax = 1 << 23;
   const auto length = static_cast<double>(context_length);
   const double row_scores = static_cast<double>(model.n_head) * length;
   const double scores = std::clamp(kScoresMax, 16.0 * row_scores, 128.0 * row_scores);
+  const auto vocab = static_cast<double>(model.vocab_size);
+  const double logits = std::min(length * vocab, std::max(kChunkLogitsMax, vocab));
   return Bytes(4.0 * static_cast<double>(model.ParameterCount()) +
                4.0 * length *
                    (10.0 * static_cast<double>(model.d_model) +
                     MlpWidths(model) * static_cast<double>(model.d_ff)) +
-               4.0 * 3.0 * scores + 8.0 * length * static_cast<double>(model.vocab_size));
+               4.0 * 3.0 * scores + 8.0 * logits);
 }
 
 std::int64_t CheckpointBytes(const ModelConfig& model) {

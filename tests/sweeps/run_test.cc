@@ -181,6 +181,19 @@ TEST(CostTest, MemoryOfAHugeModelIsCappedAndNeverWraps) {
   EXPECT_GT(TrainMemoryBytes(run.model, run.train, 1 << 20, false), std::int64_t{1} << 62);
 }
 
+// The head never has the logits of all positions at once, so a long window of a large vocabulary costs
+// no more than one chunk of them.
+TEST(CostTest, MemoryOfAnEvaluationHasOneChunkOfLogits) {
+  longrun::Run run = MicroRun("alibi");
+  run.model.vocab_size = 50257;
+  const std::int64_t chunk = 1 << 23;
+  // 4 P + 4 L (10 C + 2 d_ff) + three copies of 128 rows of 4 heads' scores + one chunk.
+  EXPECT_EQ(EvaluateMemoryBytes(run.model, 16384),
+            4 * run.model.ParameterCount() + 4 * 16384 * 1728 + 12 * 4 * 128 * 16384 + 8 * chunk);
+  EXPECT_EQ(EvaluateMemoryBytes(run.model, 64),
+            4 * run.model.ParameterCount() + 4 * 64 * 1728 + 12 * 4 * 128 * 64 + 8 * 64 * 50257);
+}
+
 TEST(CostTest, FlopsAreSixPerParameterAndTokenPlusAttention) {
   const longrun::Run run = MicroRun("alibi");  // 600 steps of 1024 tokens
   const double matrices = 6.0 * static_cast<double>(run.model.ParameterCount());
