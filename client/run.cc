@@ -50,17 +50,21 @@ int PrintEnd(const Json& end, const std::string& output, const std::string& stat
   return SweepExitCode({end.at("info")});
 }
 
-// What would fill the disk is not begun.
-Status FitsDisk(Asker& asker, const Json& request) {
+// What may fill the disk is said before it begins. It is no refusal: the forecast is the most that can
+// stay, and a trainer that finds the disk full keeps what it has.
+Status SayWhatDiskItTakes(Asker& asker, const Json& request) {
   ASSIGN_OR_RETURN(const Json plan, asker.Ask("PlanSweep", request, kPlanMs));
   const auto n_bytes = plan.at("disk_bytes").get<std::int64_t>();
   const auto n_free = plan.at("disk_free_bytes").get<std::int64_t>();
-  if (n_bytes <= n_free) return Status();
-  return Status(Code::kResourceExhausted,
-                Str("the checkpoints of this sweep that stay need about ", FormatBytes(n_bytes),
-                    ", and ", FormatBytes(n_free),
-                    " are free where the state folder is: free some (`longrun gc`), take a smaller "
-                    "train.checkpoint.keep, or another folder by --state"));
+  if (n_free == 0 || n_bytes <= n_free)
+    return Status();  // 0: a service of an earlier build says none
+  std::fprintf(
+      stderr,
+      "the checkpoints of this sweep that stay may need %s, and %s are free where the state "
+      "folder is: free some (`longrun gc`), take a smaller train.checkpoint.keep, or another "
+      "folder by --state\n",
+      FormatBytes(n_bytes).c_str(), FormatBytes(n_free).c_str());
+  return Status();
 }
 
 // A sweep's name, where its file is wanted.
@@ -93,8 +97,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
   }
   // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
   auto asker = std::make_unique<Asker>(state);
-  if (const Status fits = FitsDisk(*asker, *request); !fits.ok()) {
-    return asker->ReportFailure(fits);
+  if (const Status said = SayWhatDiskItTakes(*asker, *request); !said.ok()) {
+    return asker->ReportFailure(said);
   }
   Json submission = *request;
   submission["first"] = daemons != nullptr;
@@ -136,7 +140,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
     return status;
   };
   const Result<Json> end = FollowSweep(
-      state, sweep, {.first = daemons != nullptr, .away = take_over, .give_up = give_up});
+      state, sweep,
+      {.first = [&] { return daemons != nullptr; }, .away = take_over, .give_up = give_up});
   if (Interrupted()) {
     if (daemons == nullptr) {
       std::fprintf(stderr,

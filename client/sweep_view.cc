@@ -290,7 +290,8 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
         }
       });
       status = connection.Stream(
-          "WatchSweep", {{"sweep", sweep}, {"first", options.first}}, [&](const Json& message) {
+          "WatchSweep", {{"sweep", sweep}, {"first", options.first && options.first()}},
+          [&](const Json& message) {
             deadline = BootMs() + kReconnectMs;
             last = message;
             if (options.show) {

@@ -27,15 +27,16 @@ std::string RunName(const Json& run, const Json& runs);
 // has changed by a tenth. A stream that breaks off is taken up again (the coordinator may be starting
 // again). Gives the last message; kCancelled when interrupted.
 struct FollowOptions {
-  bool first = false;                               // the sweep is put before all others
-  std::function<void()> away = {};                  // called from time to time while nobody answers
+  std::function<bool()> first = {};  // asked at each connection: the sweep is put before all others
+  std::function<void()> away = {};   // called from time to time while nobody answers
   std::function<void(const Json&)> show = {};       // is given each message in place of the drawing
   std::function<Status(const Json&)> give_up = {};  // asked after each message; an error is the end
 };
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
                          const FollowOptions& options = {});
 
-// kFailedPrecondition with the reason for each task when nothing runs, and nothing that is left to do fits any slot
+// kFailedPrecondition with the reason for each task when nothing runs, and nothing that is left to do
+// fits any slot
 // of the workers that are there.
 Status NothingFits(const Json& message);
 
