@@ -226,7 +226,9 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind) {
   }
   if (!options.checkpoint.empty()) {
     ASSIGN_OR_RETURN(FoundCheckpoint found, FindCheckpoint(options.checkpoint));
-    if (options.attention == "auto" && !found.attention.empty()) {
+    // As it was trained: but the fused attention, a CPU's, is not there on a GPU.
+    const bool is_here = found.attention != "fused" || options.device == "cpu";
+    if (options.attention == "auto" && !found.attention.empty() && is_here) {
       task.execution.attention = std::move(found.attention);
     }
     (kind == TaskKind::kTrain ? task.resume : task.init) = std::move(found.ref);
