@@ -77,7 +77,8 @@ TEST(ParamTest, AWordMayStandForAList) {
 TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
   EXPECT_EQ(Error({{"buckets", 1}}), "buckets: expected an integer from 2 to 1024, found 1");
   EXPECT_EQ(Error({{"buckets", 2.5}}), "buckets: expected an integer from 2 to 1024, found 2.5");
-  EXPECT_EQ(Error({{"buckets", "8"}}), "buckets: expected an integer from 2 to 1024, found \"8\"");
+  EXPECT_EQ(Error({{"buckets", "8"}}),
+            "buckets: expected an integer from 2 to 1024, found \"8\"; write 8");
   EXPECT_EQ(Error({{"buckets", ~std::uint64_t{0}}}),
             "buckets: expected an integer from 2 to 1024, found 18446744073709551615");
   EXPECT_EQ(Error({{"scale", 3}}), "scale: expected a number from 0 to 2, found 3");
@@ -88,7 +89,7 @@ TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
   EXPECT_EQ(Error({{"kind", "learned"}}),
             "kind: \"learned\" is not built yet; today there is plain, scaled");
   EXPECT_EQ(Error({{"lengths", 64}}),
-            "lengths: expected a list of integers from 1 to 4096, found 64");
+            "lengths: expected a list of integers from 1 to 4096, found 64; write [64]");
   EXPECT_EQ(Error({{"lengths", Json::array()}}),
             "lengths: expected a list of integers from 1 to 4096, found []");
   EXPECT_EQ(Error({{"lengths", {64, 0}}}),
