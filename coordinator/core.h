@@ -85,7 +85,7 @@ class Core {
   // The name goes; true: its bytes go too, since nothing else refers to them. kNotFound.
   Result<bool> RemoveModel(const std::string& name);
 
-  // Stores labels and note of a sweep that is there; waits for COMMIT.
+  // Stores labels and note of a sweep, unless it was removed meanwhile; waits for COMMIT.
   Status Annotate(const SweepAnnotation& annotation);
   // Bytes that nothing refers to, as it seems: they go once they are old enough.
   void NoteUnreferenced(const std::vector<std::string>& digests) { garbage_->Add(digests); }

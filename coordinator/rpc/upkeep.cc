@@ -223,6 +223,7 @@ grpc::ServerUnaryReactor* HandleAnnotate(Parts& parts, grpc::CallbackServerConte
                   ASSIGN_OR_RETURN(const SweepAnnotation annotation, AnnotationOf(sweep, *request));
                   error.reason.clear();
                   RETURN_IF_ERROR(parts.core.Annotate(annotation));
+                  error.reason = "SWEEP_NOT_FOUND";  // removed meanwhile: nothing was stored
                   ASSIGN_OR_RETURN(const SweepRow after, reader.FindSweep(sweep.id));
                   response->set_sweep_id(after.id);
                   response->set_name(after.name);
@@ -239,8 +240,9 @@ grpc::ServerUnaryReactor* HandleAnnotate(Parts& parts, grpc::CallbackServerConte
 grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext* context,
                                       const v1::RetryTasksRequest* request,
                                       v1::RetryTasksResponse* response) {
+  // On the submitter's thread: the removal of a sweep or a dataset comes before or after.
   return Handle(
-      parts, context, "RetryTasks",
+      parts, parts.submitter, context, "RetryTasks",
       [&parts, request, response](StoreReader& reader, RpcError& error) -> Status {
         error = {.reason = "NOT_FOUND", .subject = request->target()};
         RetryWanted event;
@@ -262,9 +264,10 @@ grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext*
           ASSIGN_OR_RETURN(event.tasks, reader.TasksOfRun(run->run_key));
           response->set_name(run->run_key);
         }
-        error.reason.clear();
+        error.reason = "SWEEP_REMOVED";
         const StepResult result = parts.core.PostAndWait(std::move(event));
         RETURN_IF_ERROR(result.status);
+        error.reason.clear();
         response->set_tasks_retried(static_cast<std::int32_t>(result.submit.tasks_retried));
         return Status();
       });
@@ -312,15 +315,20 @@ grpc::ServerUnaryReactor* HandleRemoveDataset(Parts& parts, grpc::CallbackServer
     ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
     std::vector<std::string> users;
     RETURN_IF_ERROR(parts.core.LookAndWait([&](const State& state) {
+      std::set<std::string> of_sweeps;
+      for (const auto& [id, task] : state.tasks) {
+        if (IsTerminal(task.state)) continue;
+        if (state.runs.at(task.run_key).dataset_name != request->name()) continue;
+        const auto asking = state.index.task_sweeps.find(id);
+        if (asking == state.index.task_sweeps.end() || asking->second.empty()) {
+          users.push_back(Str("task ", id.substr(0, kRunDigitsMin), ", which no sweep has"));
+        } else {
+          of_sweeps.insert(asking->second.begin(), asking->second.end());
+        }
+      }
       for (const SweepRow& sweep : sweeps) {
-        const auto tasks = state.sweep_tasks.find(sweep.id);
-        if (tasks == state.sweep_tasks.end()) continue;
-        const bool reads_it = std::ranges::any_of(tasks->second, [&](const std::string& id) {
-          const Task& task = state.tasks.at(id);
-          return !IsTerminal(task.state) &&
-                 state.runs.at(task.run_key).dataset_name == request->name();
-        });
-        if (reads_it) users.push_back(Str(sweep.name, " (`longrun cancel ", sweep.id, "`)"));
+        if (!of_sweeps.contains(sweep.id)) continue;
+        users.push_back(Str(sweep.name, " (`longrun cancel ", sweep.id, "`)"));
       }
     }));
     if (!users.empty()) {

@@ -29,11 +29,6 @@ bool IsNeeded(const Task& task, const std::string& sha256) {
   return task.state != TaskState::kSucceeded && std::ranges::any_of(task.checkpoints, same);
 }
 
-bool HasSweep(const State& state, const std::string& task) {
-  const auto sweeps = state.index.task_sweeps.find(task);
-  return sweeps != state.index.task_sweeps.end() && !sweeps->second.empty();
-}
-
 bool IsWantedByOthers(const State& state, const std::string& task, const std::string& sweep_id) {
   return std::ranges::any_of(state.index.task_sweeps.at(task), [&](const std::string& other) {
     return other != sweep_id && !state.cancelled_sweeps.contains(other);
@@ -44,6 +39,7 @@ bool IsWantedByOthers(const State& state, const std::string& task, const std::st
 struct Uses {
   std::map<std::string, std::vector<std::string>> attempts = {};  // of each
   std::map<std::string, std::int64_t> tasks = {};                 // how many each of their runs has
+  std::set<std::string> listed = {};                              // those runs that a sweep lists
   std::set<std::string> parents = {};                             // runs that others continue
   std::set<std::string> busy = {};                                // attempts that still hold a slot
 };
@@ -60,6 +56,11 @@ Uses UsesOf(const State& state, const std::vector<std::string>& tasks) {
   for (const auto& [id, task] : state.tasks) {
     const auto run = uses.tasks.find(task.run_key);
     if (run != uses.tasks.end()) run->second += 1;
+  }
+  for (const auto& [sweep_id, runs] : state.sweep_runs) {
+    for (const std::string& key : runs) {
+      if (uses.tasks.contains(key)) uses.listed.insert(key);
+    }
   }
   for (const auto& [id, attempt] : state.attempts) {
     const auto task = uses.attempts.find(attempt.task);
@@ -100,7 +101,8 @@ void DropOrphan(StepContext& step, const std::string& id, Uses& uses) {
   state.index.task_sweeps.erase(id);
   state.index.first.erase(id);
   state.tasks.erase(id);
-  if (--uses.tasks.at(task.run_key) > 0) return;
+  // A sweep may list a run without a task of its own: it evaluates an imported model, or nothing.
+  if (--uses.tasks.at(task.run_key) > 0 || uses.listed.contains(task.run_key)) return;
   state.runs.erase(task.run_key);
   step.removals.push_back(DropRun{.run_key = task.run_key});
 }
@@ -114,6 +116,19 @@ void CollectOrphans(StepContext& step, const GarbageWanted& event) {
     if (!IsOrphan(step.state, found->second, uses, event.dry_run)) continue;
     step.result.garbage_tasks.push_back(id);
     if (!event.dry_run) DropOrphan(step, id, uses);
+  }
+}
+
+// Those of `runs` that no sweep lists any more and that have no task: no task's end would drop them.
+void DropBareRuns(StepContext& step, std::set<std::string> runs) {
+  for (const auto& [sweep_id, listed] : step.state.sweep_runs) {
+    for (const std::string& key : listed) runs.erase(key);
+  }
+  if (runs.empty()) return;
+  for (const auto& [id, task] : step.state.tasks) runs.erase(task.run_key);
+  for (const std::string& key : runs) {
+    step.state.runs.erase(key);
+    step.removals.push_back(DropRun{.run_key = key});
   }
 }
 
@@ -149,6 +164,9 @@ void HandleEvent(StepContext& step, const SweepRemoved& event) {
   state.sweep_tasks.erase(sweep);
   state.cancelled_sweeps.erase(event.sweep_id);
   step.removals.push_back(DropSweep{.sweep_id = event.sweep_id});
+  std::set<std::string> runs = std::move(state.sweep_runs.at(event.sweep_id));
+  state.sweep_runs.erase(event.sweep_id);
+  DropBareRuns(step, std::move(runs));
 }
 
 void HandleEvent(StepContext& step, const GarbageWanted& event) {

@@ -78,6 +78,11 @@ bool IsActiveSweep(const State& state, const std::string& sweep_id) {
   return name == "PENDING" || name == "RUNNING";
 }
 
+bool HasSweep(const State& state, const std::string& task) {
+  const auto sweeps = state.index.task_sweeps.find(task);
+  return sweeps != state.index.task_sweeps.end() && !sweeps->second.empty();
+}
+
 bool FailedForGood(const State& state, const Task& task) {
   if (task.state == TaskState::kSucceeded) return false;
   const auto needed = state.tasks.find(task.needs);

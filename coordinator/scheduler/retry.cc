@@ -33,10 +33,21 @@ void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::st
 
 void HandleEvent(StepContext& step, const RetryWanted& event) {
   State& state = step.state;
+  if (!event.sweep_id.empty() && !state.sweep_tasks.contains(event.sweep_id)) {
+    step.result.status = Status(Code::kNotFound, Str("there is no sweep ", event.sweep_id));
+    return;
+  }
   std::set<std::string> retried;
+  bool has_sweep = false, was_removed = false;
   for (const std::string& id : event.tasks) {
     const auto found = state.tasks.find(id);
     if (found == state.tasks.end()) continue;
+    // Nobody could see or cancel it, and its dataset may be removed.
+    if (!HasSweep(state, id)) {
+      was_removed = true;
+      continue;
+    }
+    has_sweep = true;
     Task& task = found->second;
     // A cancellation that has not come to its end yet is taken back.
     if (!IsTerminal(task.state) && task.cancel_wanted) {
@@ -47,6 +58,11 @@ void HandleEvent(StepContext& step, const RetryWanted& event) {
     retried.insert(id);
     // Without its training it could only wait for ever.
     if (!task.needs.empty() && GaveUp(state.tasks.at(task.needs))) retried.insert(task.needs);
+  }
+  if (was_removed && !has_sweep) {
+    step.result.status = Status(Code::kFailedPrecondition,
+                                "the sweep that asked for it was removed: submit it again");
+    return;
   }
   if (!event.sweep_id.empty() && state.cancelled_sweeps.erase(event.sweep_id) > 0) {
     step.sweeps.push_back(PutSweepCancelled{.sweep_id = event.sweep_id, .cancelled = false});

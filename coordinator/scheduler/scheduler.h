@@ -47,12 +47,14 @@ struct SweepPutFirst {
 struct SweepCancelled {
   std::string sweep_id;
 };
-// Of a sweep that is over. What no other sweep has of it is known until it is collected as garbage.
+// Of a sweep that is over. The tasks that no other sweep has are known until they are collected as
+// garbage; a run without any task goes with the last sweep that lists it.
 struct SweepRemoved {
   std::string sweep_id;
 };
 
-// Those of `tasks` that failed, were skipped or cancelled get a new round.
+// Those of `tasks` that failed, were skipped or cancelled get a new round, if a sweep has them.
+// kNotFound: the sweep was removed meanwhile; kFailedPrecondition: no sweep has any of the tasks.
 struct RetryWanted {
   std::string sweep_id;  // no longer cancelled, when given
   std::vector<std::string> tasks;
@@ -191,7 +193,7 @@ struct DropCheckpoint {
   std::string task;
   std::string sha256;
 };
-// The sweep, and what it lists; its tasks stay.
+// The sweep, and its list of runs; its tasks stay.
 struct DropSweep {
   std::string sweep_id;
 };
@@ -200,7 +202,7 @@ struct DropSweep {
 struct DropTask {
   std::string task;
 };
-struct DropRun {  // of which no task is left
+struct DropRun {  // of which no task is left, and which no sweep lists
   std::string run_key;
 };
 using Write =

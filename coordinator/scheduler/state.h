@@ -215,8 +215,9 @@ struct State {
   // cell -> the task that owes or has it; those of tasks that had succeeded when the state was loaded
   // may be left out, since they are as many as there are results (SweepSubmitted::known_cells).
   std::map<std::string, std::string> cell_task;
-  // sweep id -> its tasks; a task may belong to several.
+  // sweep id -> its tasks; a task may belong to several. A run may be listed without any.
   std::map<std::string, std::set<std::string>> sweep_tasks;
+  std::map<std::string, std::set<std::string>> sweep_runs;  // sweep id -> the runs that it lists
   std::set<std::string> cancelled_sweeps;
   std::int64_t next_ready_seq = 1;
   // Volatile:

@@ -89,6 +89,11 @@ Instant NextDeadline(const State& state, Instant now);            // lease.cc
 void HandleEvent(StepContext& step, const SweepPutFirst& event);  // place.cc
 void PlaceReadyTasks(StepContext& step);
 
+// ---- load.cc ---------------------------------------------------------------------------------------
+
+// Does a sweep have the task? None does once all of them were removed.
+bool HasSweep(const State& state, const std::string& task);
+
 // ---- retry.cc --------------------------------------------------------------------------------------
 
 // What a task in kBlocked or kReady waits for, when nothing is known of the workers.

@@ -174,6 +174,9 @@ void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::str
   for (const std::string& id : bound) state.index.task_sweeps[id].erase(event.sweep_id);
   bound = tasks;
   for (const std::string& id : bound) state.index.task_sweeps[id].insert(event.sweep_id);
+  std::set<std::string>& runs = state.sweep_runs[event.sweep_id];
+  runs.clear();
+  for (const PlannedRun& run : event.sweep.runs) runs.insert(run.run_key);
   state.cancelled_sweeps.erase(event.sweep_id);
   step.sweeps.push_back(PutSweep{.sweep_id = event.sweep_id,
                                  .sweep = std::move(event.sweep),

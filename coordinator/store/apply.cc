@@ -430,7 +430,9 @@ Status Store::ApplyOne(const DropRun& write, std::int64_t, ApplyCounts& counts) 
                    Texts("SELECT json_extract(run, '$.init.sha256') FROM run WHERE run_key = ?"
                          " AND json_extract(run, '$.init.sha256') IS NOT NULL",
                          write.run_key));
-  constexpr const char* kStatements[] = {"DELETE FROM run WHERE run_key = ?"};
+  constexpr const char* kStatements[] = {
+      "DELETE FROM run WHERE run_key = ?"
+      " AND NOT EXISTS (SELECT 1 FROM sweep_run WHERE sweep_run.run_key = run.run_key)"};
   RETURN_IF_ERROR(RunEach(kStatements, write.run_key));
   for (const std::string& digest : models) {
     ASSIGN_OR_RETURN(const bool is_used, IsModelUsed(digest));

@@ -254,6 +254,11 @@ Status LoadSweeps(Connection& connection, State& state) {
         if (row.Int(1) != 0) state.cancelled_sweeps.insert(row.Text(0));
         return Status();
       }));
+  RETURN_IF_ERROR(ForEach(connection, "SELECT sweep, run_key FROM sweep_run",
+                          [&](const Statement& row) -> Status {
+                            state.sweep_runs[row.Text(0)].insert(row.Text(1));
+                            return Status();
+                          }));
   return ForEach(connection, "SELECT sweep, task FROM sweep_task",
                  [&](const Statement& row) -> Status {
                    state.sweep_tasks[row.Text(0)].insert(row.Text(1));

@@ -88,6 +88,7 @@ class Store {
   Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
   Status PutDataset(const DatasetRow& dataset);
   Status DropDataset(const std::string& name);
+  // Of a sweep that was removed meanwhile, nothing is stored.
   Status PutAnnotation(const SweepAnnotation& annotation);
   // False when the name stands for the same digest already; kAlreadyExists when for another one.
   Result<bool> PutModel(const ModelRow& model, std::span<const ArtifactFileRow> files);

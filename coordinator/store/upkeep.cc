@@ -20,8 +20,8 @@ Status Store::PutAnnotation(const SweepAnnotation& annotation) {
   for (const auto& [key, value] : annotation.labels) {
     ASSIGN_OR_RETURN(Statement put,
                      connection_->Prepare("INSERT OR REPLACE INTO sweep_label (sweep, key, value)"
-                                          " VALUES (?, ?, ?)"));
-    RETURN_IF_ERROR(put.Bind(annotation.sweep_id).Bind(key).Bind(value).Run());
+                                          " SELECT id, ?, ? FROM sweep WHERE id = ?"));
+    RETURN_IF_ERROR(put.Bind(key).Bind(value).Bind(annotation.sweep_id).Run());
   }
   if (!annotation.note) return Status();
   ASSIGN_OR_RETURN(Statement put, connection_->Prepare("UPDATE sweep SET note = ? WHERE id = ?"));

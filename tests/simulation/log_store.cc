@@ -20,6 +20,12 @@ struct Applier {
     for (const std::string& task : put.tasks) {
       if (!store.tasks.contains(task)) return Str("sweep of an unknown task ", task);
     }
+    std::set<std::string> runs;
+    for (const PlannedRun& run : put.sweep.runs) {
+      if (!store.runs.contains(run.run_key)) return Str("sweep of an unknown run ", run.run_key);
+      runs.insert(run.run_key);
+    }
+    store.sweep_runs[put.sweep_id] = std::move(runs);
     store.sweeps[put.sweep_id] = put.tasks;
     store.cancelled_sweeps.erase(put.sweep_id);
     return "";
@@ -94,6 +100,7 @@ struct Applier {
   }
   std::string operator()(const DropSweep& drop) {
     store.cancelled_sweeps.erase(drop.sweep_id);
+    store.sweep_runs.erase(drop.sweep_id);
     return store.sweeps.erase(drop.sweep_id) == 1 ? "" : "an unknown sweep is dropped";
   }
   std::string operator()(const DropTask& drop) {
@@ -116,6 +123,9 @@ struct Applier {
   std::string operator()(const DropRun& drop) {
     for (const auto& [id, task] : store.tasks) {
       if (task.run_key == drop.run_key) return "a run with tasks is dropped";
+    }
+    for (const auto& [sweep, runs] : store.sweep_runs) {
+      if (runs.contains(drop.run_key)) return "a run that a sweep lists is dropped";
     }
     for (const auto& [key, run] : store.runs) {
       if (run.run.parent == drop.run_key) return "a run that another continues is dropped";
@@ -168,6 +178,7 @@ State LogStore::Load(const SchedulerLimits& limits, std::uint64_t restore_count,
   state.workers = workers;
   state.cell_task = cells;
   state.cancelled_sweeps = cancelled_sweeps;
+  state.sweep_runs = sweep_runs;
   for (const auto& [id, serving] : sweeps) {
     state.sweep_tasks[id] = {serving.begin(), serving.end()};
   }

@@ -19,7 +19,8 @@ struct StoredRecord {
 };
 
 struct LogStore {
-  std::map<std::string, std::vector<std::string>> sweeps;  // -> tasks
+  std::map<std::string, std::vector<std::string>> sweeps;   // -> tasks
+  std::map<std::string, std::set<std::string>> sweep_runs;  // -> runs
   std::set<std::string> cancelled_sweeps;
   std::map<std::string, RunRecord> runs;
   std::map<std::string, Task> tasks;

@@ -176,6 +176,50 @@ TEST_F(UpkeepTest, ARemovedSweepSubmittedAgainBeforeItIsCollectedIsKnown) {
   EXPECT_EQ(Submit({.seeds = {1}, .context_lengths = {64}}).submit.train_tasks_new, 1);
 }
 
+// An imported model that is measured as it is, by one of two sweeps.
+TEST_F(UpkeepTest, ARunWithoutATaskStaysAsLongAsASweepListsIt) {
+  const auto submit = [this](const std::string& id, std::vector<std::int64_t> lengths) {
+    Sweep sweep = MakeSweep({.context_lengths = std::move(lengths)});
+    sweep.runs[0].run.train.tokens = 0;
+    Do(SweepSubmitted{.sweep_id = id, .sweep = sweep, .dataset_paths = SampleDatasets()});
+  };
+  submit("measured", {64});
+  submit("listed", {});
+  ASSERT_EQ(state.tasks.size(), 1u);
+  Do(SweepCancelled{.sweep_id = "measured"});
+  Do(SweepRemoved{.sweep_id = "measured"});
+  Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)});
+  EXPECT_TRUE(state.tasks.empty());
+  EXPECT_EQ(state.runs.size(), 1u);
+  Restart();
+
+  Do(SweepRemoved{.sweep_id = "listed"});
+  EXPECT_TRUE(state.runs.empty() && store.runs.empty());
+
+  submit("measured", {64});
+  submit("listed", {});
+  Do(SweepRemoved{.sweep_id = "listed"});
+  EXPECT_EQ(state.runs.size(), 1u);
+}
+
+TEST_F(UpkeepTest, WhatNoSweepHasIsNotTriedAgain) {
+  Submit({.seeds = {1}}, "removed");
+  Submit({.seeds = {1, 2}}, "stays");
+  Do(SweepCancelled{.sweep_id = "stays"});
+  Do(SweepCancelled{.sweep_id = "removed"});
+  Do(SweepRemoved{.sweep_id = "stays"});
+  RetryWanted all{.sweep_id = "", .tasks = AllTasks(state)};
+  EXPECT_EQ(Do(all).submit.tasks_retried, 2);
+  EXPECT_EQ(Do(RetryWanted{.sweep_id = "stays", .tasks = {}}).status.code(), Code::kNotFound);
+
+  Do(SweepCancelled{.sweep_id = "removed"});
+  Do(SweepRemoved{.sweep_id = "removed"});
+  const StepResult none = Do(all);
+  EXPECT_EQ(none.status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(none.status.message().find("submit it again"), std::string::npos);
+  EXPECT_TRUE(none.writes.empty());
+}
+
 // ---- leaving -------------------------------------------------------------------------------------
 
 TEST_F(UpkeepTest, AWorkerThatLeavesIsOfferedNothingMoreAndToldSo) {

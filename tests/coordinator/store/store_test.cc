@@ -89,6 +89,7 @@ std::string Durable(const State& state) {
     if (state.tasks.at(task).state != TaskState::kSucceeded) out["cells"][cell] = task;
   }
   out["sweeps"] = state.sweep_tasks;
+  out["sweep_runs"] = state.sweep_runs;
   out["cancelled"] = state.cancelled_sweeps;
   out["next_ready_seq"] = state.next_ready_seq;
   return CanonicalJson(out);
@@ -388,6 +389,45 @@ TEST_F(StoreTest, BytesThatTwoTasksShareAreDroppedWithTheLast) {
       Apply(std::vector<Write>{DropCheckpoint{.task = trainings[1], .sha256 = sha256}}).ok());
   EXPECT_EQ(counts.dropped, std::vector<std::string>{sha256});
   EXPECT_FALSE(store->IsReferenced(sha256).value());
+}
+
+// An imported model that is measured as it is: the run of the second sweep has no task of its own.
+TEST_F(StoreTest, ARunWithoutATaskStaysAsLongAsASweepListsIt) {
+  SweepSubmitted measured = SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMV01");
+  measured.sweep.runs.resize(1);
+  longrun::Run& run = measured.sweep.runs[0].run;
+  run.train = {};
+  run.train.train_length = 64;
+  run.train.tokens = 0;
+  run.init = RunInit{.sha256 = Sha256Hex("weights")};
+  SweepSubmitted listed = measured;
+  listed.sweep_id = "01BX5ZZKBKACTAV9WEVGEMMV02";
+  listed.sweep.runs[0].evaluations.clear();
+  Do(measured);
+  Do(listed);
+  ASSERT_FALSE(state.tasks.empty());
+  Do(SweepCancelled{.sweep_id = measured.sweep_id});
+  Do(SweepRemoved{.sweep_id = measured.sweep_id});
+  GarbageWanted garbage{.dry_run = false, .candidates = {}, .orphans = {}};
+  for (const auto& [id, task] : state.tasks) garbage.orphans.push_back(id);
+  ASSERT_TRUE(Apply(Step(state, garbage, now, 0).writes).ok());
+  state = store->Load().value();
+  AfterLoad(state, now, 1);
+  EXPECT_TRUE(state.tasks.empty());
+  EXPECT_EQ(state.runs.size(), 1u);
+  // Whatever the state says, the database keeps what it needs.
+  ASSERT_TRUE(Apply(std::vector<Write>{DropRun{.run_key = listed.sweep.runs[0].run_key}}).ok());
+  EXPECT_EQ(store->Load()->runs.size(), 1u);
+
+  Do(SweepRemoved{.sweep_id = listed.sweep_id});
+  EXPECT_TRUE(state.runs.empty());
+}
+
+TEST_F(StoreTest, ALabelOfASweepThatWasRemovedIsNotStored) {
+  ASSERT_TRUE(store->Begin().ok());
+  ASSERT_TRUE(
+      store->PutAnnotation({.sweep_id = kSweepId, .labels = {{"a", "b"}}, .note = "c"}).ok());
+  EXPECT_TRUE(store->Commit().ok());
 }
 
 // Another build wrote it: only what rests on it stands still, and it is not written over.
