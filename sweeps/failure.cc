@@ -48,7 +48,8 @@ constexpr FailureRow kTable[] = {
      .avoid_worker = false,
      .exit_code = 80,
      .advice = "training gave NaN or infinity, and would again: lower train.optimizer.lr, lengthen "
-               "train.schedule.warmup_tokens, or lower train.optimizer.grad_clip"},
+               "train.schedule.warmup_tokens, or clip at a smaller train.optimizer.grad_clip (0 "
+               "clips nothing)"},
     {.failure_class = FailureClass::kOutOfMemory,
      .name = "out_of_memory",
      .counted_as = CountedAs::kFailure,

@@ -139,8 +139,8 @@ Result<Attention> Attention::Make(TermSpec terms, std::string_view method,
   if (backend == AttentionBackend::kTorch && has_bias) {
     return Status(
         Code::kUnimplemented,
-        Str("attention back-end \"torch\" adds nothing to the scores, as position method \"",
-            method, "\" does: use the back-end \"reference\""));
+        Str("attention back-end \"torch\" cannot add to the scores, and position method \"", method,
+            "\" does: use the back-end \"auto\", \"fused\" or \"reference\""));
   }
   if (backend == AttentionBackend::kTorch && shape.window > 0) {
     return Status(Code::kUnimplemented,
