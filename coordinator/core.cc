@@ -88,6 +88,8 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
   core->garbage_ = std::make_unique<GarbageRemover>(artifacts, std::move(reader));
   core->garbage_->Start();
+  // Before a worker's first word: what was found unreadable is ended before it can be judged.
+  core->Post(TimePassed{});
   core->thread_ = std::thread([self = core.get()] { self->Run(); });
   return core;
 }

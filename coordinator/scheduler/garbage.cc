@@ -41,7 +41,8 @@ struct Uses {
   std::map<std::string, std::int64_t> tasks = {};                 // how many each of their runs has
   std::set<std::string> listed = {};                              // those runs that a sweep lists
   std::set<std::string> parents = {};                             // runs that others continue
-  std::set<std::string> busy = {};                                // attempts that still hold a slot
+  bool any_parent = false;          // a run that this build cannot read may continue any other
+  std::set<std::string> busy = {};  // attempts that still hold a slot
 };
 
 Uses UsesOf(const State& state, const std::vector<std::string>& tasks) {
@@ -68,6 +69,7 @@ Uses UsesOf(const State& state, const std::vector<std::string>& tasks) {
   }
   for (const auto& [key, run] : state.runs) {
     if (!run.run.parent.empty()) uses.parents.insert(run.run.parent);
+    uses.any_parent = uses.any_parent || !run.unknown.empty();
   }
   for (const auto& [id, worker] : state.workers) {
     for (const auto& [slot, attempt] : worker.busy) uses.busy.insert(attempt);
@@ -78,7 +80,8 @@ Uses UsesOf(const State& state, const std::vector<std::string>& tasks) {
 // Nothing asks for it, and nothing will: `as_if`, what needs it and is an orphan too counts as gone.
 bool IsOrphan(const State& state, const Task& task, const Uses& uses, bool as_if) {
   if (HasSweep(state, task.id) || !IsTerminal(task.state)) return false;
-  if (task.kind == TaskKind::kTrain && uses.parents.contains(task.run_key)) return false;
+  const bool may_be_continued = uses.any_parent || uses.parents.contains(task.run_key);
+  if (task.kind == TaskKind::kTrain && may_be_continued) return false;
   const auto holds = [&](const std::string& attempt) {
     return uses.busy.contains(attempt) || state.index.live.contains(attempt);
   };
@@ -93,6 +96,7 @@ bool IsOrphan(const State& state, const Task& task, const Uses& uses, bool as_if
 void DropOrphan(StepContext& step, const std::string& id, Uses& uses) {
   State& state = step.state;
   const Task task = std::move(state.tasks.at(id));
+  state.epoch_floor = std::max(state.epoch_floor, task.epoch);
   step.removals.push_back(DropTask{.task = id});
   for (const std::string& attempt : uses.attempts.at(id)) state.attempts.erase(attempt);
   std::erase_if(state.cell_task, [&](const auto& owned) { return owned.second == id; });

@@ -208,6 +208,9 @@ struct Index {
 struct State {
   SchedulerLimits limits;
   std::uint64_t restore_count = 0;  // grows when the database is restored from a backup
+  // The greatest epoch of the tasks that gc dropped. A task begins there, since its key may be of one of
+  // those, and an attempt of that one may still come back.
+  std::uint64_t epoch_floor = 0;
   std::map<std::string, Task> tasks;
   std::map<std::string, Attempt> attempts;  // all: an old one may still speak
   std::map<std::string, RunRecord> runs;

@@ -121,6 +121,7 @@ Task& AddTask(StepContext& step, Task&& task, std::string reason) {
   const auto [it, added] = step.state.tasks.try_emplace(task.id, std::move(task));
   LR_CHECK(added);
   Task& stored = it->second;
+  stored.epoch = step.state.epoch_floor;
   if (!stored.needs.empty()) step.state.index.dependants[stored.needs].insert(stored.id);
   WriteTransition(step, "task", stored.id, "", TaskStateName(stored.state), reason);
   EnterTaskState(step, stored, stored.state, std::move(reason));

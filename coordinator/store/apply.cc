@@ -413,6 +413,9 @@ Status Store::ApplyOne(const DropTask& write, std::int64_t, ApplyCounts& counts)
             write.task));
   counts.dropped.insert(counts.dropped.end(), artifacts.begin(), artifacts.end());
   constexpr const char* kStatements[] = {
+      "INSERT INTO meta (key, value) SELECT 'epoch_floor', epoch FROM task WHERE id = ?"
+      " ON CONFLICT (key) DO UPDATE"
+      " SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
       "DELETE FROM artifact WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",
       "DELETE FROM series WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",
       "DELETE FROM result WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",

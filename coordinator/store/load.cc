@@ -273,6 +273,10 @@ Result<State> Store::Load() {
   ASSIGN_OR_RETURN(const std::int64_t restore_count,
                    connection_->ReadInt("SELECT value FROM meta WHERE key = 'restore_count'"));
   state.restore_count = static_cast<std::uint64_t>(restore_count);
+  ASSIGN_OR_RETURN(const std::int64_t epoch_floor,
+                   connection_->ReadInt(
+                       "SELECT coalesce((SELECT value FROM meta WHERE key = 'epoch_floor'), 0)"));
+  state.epoch_floor = static_cast<std::uint64_t>(epoch_floor);
   RETURN_IF_ERROR(LoadRuns(*connection_, state));
   RETURN_IF_ERROR(LoadTasks(*connection_, state));
   RETURN_IF_ERROR(LoadAttempts(*connection_, state));

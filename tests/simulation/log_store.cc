@@ -118,6 +118,9 @@ struct Applier {
       return true;
     });
     store.folded.erase(Str("task ", drop.task));
+    if (const auto task = store.tasks.find(drop.task); task != store.tasks.end()) {
+      store.epoch_floor = std::max(store.epoch_floor, task->second.epoch);
+    }
     return store.tasks.erase(drop.task) == 1 ? "" : "an unknown task is dropped";
   }
   std::string operator()(const DropRun& drop) {
@@ -173,6 +176,7 @@ State LogStore::Load(const SchedulerLimits& limits, std::uint64_t restore_count,
   State state;
   state.limits = limits;
   state.restore_count = restore_count;
+  state.epoch_floor = epoch_floor;
   state.tasks = tasks;
   state.runs = runs;
   state.workers = workers;

@@ -27,6 +27,7 @@ struct LogStore {
   std::map<std::string, Attempt> attempts;
   std::map<std::string, Worker> workers;
   std::map<std::string, std::string> cells;
+  std::uint64_t epoch_floor = 0;
   std::map<std::string, std::vector<StoredRecord>> records;  // attempt -> seq 1, 2, 3
   // State by folding the transitions alone; "task ID" and "attempt ID" -> name.
   std::map<std::string, std::string> folded;

@@ -302,6 +302,42 @@ TEST_F(UpkeepTest, ATrainingThatAnotherRunContinuesIsNoGarbage) {
             std::vector<std::string>{parent});
 }
 
+TEST_F(UpkeepTest, ATrainingIsNoGarbageWhileARunThatCannotBeReadMayContinueIt) {
+  Submit({.context_lengths = {}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Complete(Current(Train()));
+  const std::string training = Train().id;
+  Do(SweepRemoved{.sweep_id = "sweep-1"});
+  RunRecord& unread = state.runs["unread"];
+  unread.unknown = "position method \"later\" is unknown";
+  EXPECT_TRUE(
+      Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)}).garbage_tasks.empty());
+
+  state.runs.erase("unread");
+  EXPECT_EQ(Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)}).garbage_tasks,
+            std::vector<std::string>{training});
+}
+
+// Its epochs begin anew with the task; the worker that was away comes back with a larger one.
+TEST_F(UpkeepTest, AnAttemptOfATaskThatWasRemovedHasNoSayInTheSameTaskAskedForAnew) {
+  Submit({.context_lengths = {}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  const Attempt stale = Current(Train());
+  const std::string run_key = Train().run_key;
+  Do(SweepCancelled{.sweep_id = "sweep-1"});
+  Do(WorkerGone{.session = 1});
+  Wait(state.limits.lease_ms + 1000);
+  Do(SweepRemoved{.sweep_id = "sweep-1"});
+  ASSERT_EQ(Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)}).garbage_tasks.size(),
+            1u);
+
+  Submit({.context_lengths = {}}, "again");
+  Arrive("worker-1", {CpuSlot()}, 2,
+         {{.attempt = stale.id, .task = stale.task, .run_key = run_key, .epoch = stale.epoch}});
+  EXPECT_NE(Train().attempt, stale.id);
+  EXPECT_FALSE(state.attempts.contains(stale.id));
+}
+
 // An older checkpoint is looked for where the newest is damaged; never the start, which would be another
 // run.
 TEST_F(UpkeepTest, ARunThatCannotReadItsParentsCheckpointDoesNotStartAnew) {
