@@ -132,7 +132,7 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                  .knots = fixed->call.knots_K,
                                  .slope = DenseDoubles(slope_HS),
                                  .intercept = DenseDoubles(intercept_HS)};
-    const at::Tensor o = EmptyLike(q);
+    at::Tensor o = EmptyLike(q);
     const at::Tensor lse = at::empty({q.size(0), q.size(1), q.size(2)}, at::kDouble);
     const Status status = fixed->call.kernel->forward({.inputs = {.q = ViewOf<HeadsView>(q),
                                                                   .k = ViewOf<HeadsView>(k),

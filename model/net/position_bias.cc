@@ -62,7 +62,7 @@ class DistanceFunction : public torch::autograd::Function<DistanceFunction> {
     context->saved_data["bias"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(bias));
     context->saved_data["begin"] = begin;
     const std::vector<at::Tensor> values = AllOnCpu(learned);
-    const at::Tensor row_HN = at::empty({n_head, n}, at::kDouble);
+    at::Tensor row_HN = at::empty({n_head, n}, at::kDouble);
     bias.forward(Views<const double>(values), begin, Views<double>({row_HN}).front());
     return row_HN;
   }
