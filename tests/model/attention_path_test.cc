@@ -13,8 +13,8 @@ ModelConfig Model(const char* size, const char* method) {
 }
 
 TEST(AttentionPathTest, ACpuTakesTheFusedAttentionWhereItHasTheMethodAndTheHeads) {
-  for (const char* method :
-       {"none", "learned", "sinusoidal", "rope", "alibi", "cable", "t5", "kerple", "fire", "xpos", "fox"}) {
+  for (const char* method : {"none", "learned", "sinusoidal", "rope", "alibi", "cable", "t5",
+                             "kerple", "fire", "xpos", "fox"}) {
     EXPECT_EQ(AttentionPathFor(Model("micro", method), "cpu"), "fused") << method;
   }
   EXPECT_EQ(AttentionPathFor(Model("micro", "cope"), "cpu"), "reference");
