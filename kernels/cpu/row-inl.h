@@ -115,24 +115,38 @@ HWY_INLINE void ForColumns(std::int64_t n, const Body& body) {
 }
 
 // kSums sums over a row: body(c, at, sums) adds to sums[0 .. kSums), whose lanes behind a row's end
-// must stay 0. The order depends on n alone.
+// must stay 0. The order depends on n alone. Chains of additions are kept short, and what adding them
+// up loses is carried along (Kahan 1965): the rounding does not grow with a vocabulary.
 template <int kSums, typename Body>
 HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {
-  V even[kSums], odd[kSums];
-  for (int s = 0; s < kSums; ++s) even[s] = odd[s] = hn::Zero(F());
+  constexpr std::int64_t kChain = 64 * 2 * kLanes;
+  V all[kSums], lost[kSums];
+  for (int s = 0; s < kSums; ++s) all[s] = lost[s] = hn::Zero(F());
   std::int64_t c = 0;
-  for (; c + 2 * kLanes <= n; c += 2 * kLanes) {
-    body(c, Whole(), even);
-    body(c + kLanes, Whole(), odd);
-  }
-  if (c + kLanes <= n) {
-    body(c, Whole(), even);
-    c += kLanes;
-  }
-  if (c < n) body(c, Part{n - c}, odd);
-  for (int s = 0; s < kSums; ++s) {
-    totals[s] = hn::GetLane(hn::SumOfLanes(F(), hn::Add(even[s], odd[s])));
-  }
+  do {
+    V even[kSums], odd[kSums];
+    for (int s = 0; s < kSums; ++s) even[s] = odd[s] = hn::Zero(F());
+    const std::int64_t end = std::min(n, c + kChain);
+    for (; c + 2 * kLanes <= end; c += 2 * kLanes) {
+      body(c, Whole(), even);
+      body(c + kLanes, Whole(), odd);
+    }
+    if (c + kLanes <= end) {
+      body(c, Whole(), even);
+      c += kLanes;
+    }
+    if (c < end) {
+      body(c, Part{end - c}, odd);
+      c = end;
+    }
+    for (int s = 0; s < kSums; ++s) {
+      const V chain = hn::Sub(hn::Add(even[s], odd[s]), lost[s]);
+      const V next = hn::Add(all[s], chain);
+      lost[s] = hn::Sub(hn::Sub(next, all[s]), chain);
+      all[s] = next;
+    }
+  } while (c < n);
+  for (int s = 0; s < kSums; ++s) totals[s] = hn::GetLane(hn::SumOfLanes(F(), all[s]));
 }
 
 // e^x: 2^n e^r with |r| <= ln 2 / 2, e^r by a polynomial of degree 6 through the Chebyshev nodes

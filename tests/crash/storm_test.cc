@@ -4,7 +4,7 @@
 // itself there, so that the kill falls exactly between two lines), while it starts, or at a random
 // moment. Order, passes and moments are drawn from a seed that derives from the commit; another one:
 //
-//   LONGRUN_SEED=7 build/release/tests/test_crash_storm
+//   LONGRUN_TEST_SEED=7 build/release/tests/test_crash_storm
 //   LONGRUN_SOAK=1                                         eight times as many kills
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -25,6 +25,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "tests/commit_seed.h"
 #include "tests/crash/service.h"
 #include "tests/deadline.h"
 
@@ -302,13 +303,6 @@ class Storm {
   std::vector<Kill> kills_;
 };
 
-std::uint64_t SeedOfCommit() {
-  if (const auto given = GetEnv("LONGRUN_SEED")) return std::stoull(*given);
-  std::uint64_t seed = 0;
-  for (const char c : BuildCommit()) seed = Sm64(seed ^ static_cast<unsigned char>(c));
-  return seed % 1'000'000;
-}
-
 void PrintKills(const std::vector<Kill>& kills) {
   std::printf("\n%-36s %12s %12s %12s\n", "phase", kVictims[0], kVictims[1], kVictims[2]);
   for (std::size_t phase = 0; phase < std::size(kPhases); ++phase) {
@@ -352,8 +346,8 @@ std::string RowsTwice(const Service& service) {
 TEST(StormTest, KilledAtRandomMomentsTheTableIsThatOfAnUndisturbedRun) {
   const bool soak = GetEnv("LONGRUN_SOAK").has_value();
   const int rounds = soak ? 8 : 1;
-  const std::uint64_t seed = SeedOfCommit();
-  std::printf("LONGRUN_SEED=%llu (commit %s)\n", static_cast<unsigned long long>(seed),
+  const std::uint64_t seed = testing::CommitSeed();
+  std::printf("LONGRUN_TEST_SEED=%llu (commit %s)\n", static_cast<unsigned long long>(seed),
               std::string(BuildCommit()).c_str());
   const SweepSize size = {.steps = 500 * rounds};
   const std::int64_t end_ms = 120'000 * rounds;

@@ -21,6 +21,17 @@ using testing::ToDoubles;
 constexpr Activation kAll[] = {Activation::kGeluNew, Activation::kGelu, Activation::kSilu};
 constexpr std::int64_t kShapes[][2] = {{0, 3}, {1, 1}, {3, 5}, {2, 16}, {64, 33}, {131, 50}};
 
+// Numbers of order 1 that a function's value, or its slope, is made of: far out on the left it is next to
+// nothing, by an exponential whose exponent is rounded.
+std::vector<double> OneAnd(std::vector<double> x) {
+  for (double& one : x) one = 1.0 + std::abs(one);
+  return x;
+}
+std::vector<double> Times(std::vector<double> x, const std::vector<double>& y) {
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::abs(x[i] * y[i]);
+  return x;
+}
+
 class ActivationTest : public testing::SimdTest {
  protected:
   template <typename T>
@@ -45,12 +56,18 @@ class ActivationTest : public testing::SimdTest {
                               .dh = dh.data(),
                               .d_bias = d_bias.data()},
                              options());
-          ExpectClose(y.doubles(), ReferenceActivationForward(shape, ToDoubles(h), doubles),
-                      Bound(kBf16), "y");
+          const std::vector<double> value =
+              ReferenceActivationForward(shape, ToDoubles(h), doubles);
+          ExpectClose(y.doubles(), value, OneAnd(value), Bound(kBf16), "y");
           const ReferenceActivationGradient expected =
               ReferenceActivationBackward(shape, ToDoubles(h), doubles, ToDoubles(dy));
-          ExpectClose(dh.doubles(), expected.h, Bound(kBf16), "dh");
-          ExpectClose(d_bias.doubles(), expected.bias, 5e-6, "db");  // sums of fp32, in either type
+          const std::vector<double> given = ToDoubles(dy);
+          const std::vector<double> dh_size = Times(given, std::vector<double>(given.size(), 2.0));
+          std::vector<double> db_size(bias.size());
+          for (std::size_t i = 0; i < dh_size.size(); ++i) db_size[i % bias.size()] += dh_size[i];
+          ExpectClose(dh.doubles(), expected.h, dh_size, Bound(kBf16), "dh");
+          // Sums of fp32, in either type.
+          ExpectClose(d_bias.doubles(), expected.bias, db_size, 5e-6, "db");
           y.ExpectBandsWhole();
           dh.ExpectBandsWhole();
           d_bias.ExpectBandsWhole();
@@ -77,12 +94,17 @@ class ActivationTest : public testing::SimdTest {
                        .d_gate = d_gate.data(),
                        .d_up = d_up.data()},
                       options());
+        std::vector<double> value;
+        for (const double x : ToDoubles(gate)) value.push_back(ReferenceActivation(activation, x));
         ExpectClose(y.doubles(), ReferenceGatedForward(shape, ToDoubles(gate), ToDoubles(up)),
-                    Bound(kBf16), "y");
+                    Times(ToDoubles(up), OneAnd(value)), Bound(kBf16), "y");
         const ReferenceGatedGradient expected =
             ReferenceGatedBackward(shape, ToDoubles(gate), ToDoubles(up), ToDoubles(dy));
-        ExpectClose(d_gate.doubles(), expected.gate, Bound(kBf16), "dg");
-        ExpectClose(d_up.doubles(), expected.up, Bound(kBf16), "du");
+        const std::vector<double> slopes(value.size(), 2.0);
+        ExpectClose(d_gate.doubles(), expected.gate,
+                    Times(ToDoubles(dy), Times(ToDoubles(up), slopes)), Bound(kBf16), "dg");
+        ExpectClose(d_up.doubles(), expected.up, Times(ToDoubles(dy), OneAnd(value)), Bound(kBf16),
+                    "du");
         y.ExpectBandsWhole();
         d_gate.ExpectBandsWhole();
         d_up.ExpectBandsWhole();

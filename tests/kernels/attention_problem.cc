@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <numbers>
 #include <thread>
@@ -12,6 +11,7 @@
 #include "base/str.h"
 #include "kernels/reference/kernel.h"
 #include "kernels/rotation.h"
+#include "tests/commit_seed.h"
 
 namespace longrun::testing {
 namespace {
@@ -26,19 +26,6 @@ std::int64_t Bytes(Scalar scalar) {
 }
 
 }  // namespace
-
-std::uint64_t TestSeed() {
-  static const std::uint64_t seed = [] {
-    if (const char* given = std::getenv("LONGRUN_TEST_SEED"))
-      return std::strtoull(given, nullptr, 10);
-    unsigned long long hash = 0;
-    for (const char letter : BuildCommit()) {
-      hash = Sm64(hash ^ static_cast<unsigned char>(letter));
-    }
-    return hash;
-  }();
-  return seed;
-}
 
 double Gaussian(SeededRandom& random) {
   const double u = 1.0 - random.Uniform();
@@ -234,7 +221,7 @@ std::string Problem::Name() const {
       " sinks=", see.n_sink, see.document_begin.empty() ? "" : " documents",
       terms.key_bias ? (terms.key_bias->two_sided ? " two-sided" : " key-bias") : "",
       terms.rotation ? " rotation" : "", terms.distance_table ? " distances" : "",
-      terms.piecewise ? " piecewise" : "", terms.dropout ? " dropout" : "", " seed=", TestSeed());
+      terms.piecewise ? " piecewise" : "", terms.dropout ? " dropout" : "", " seed=", CommitSeed());
 }
 
 Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,

@@ -12,14 +12,10 @@
 
 #include "base/hash.h"
 #include "base/random.h"
-#include "base/version.h"
 #include "kernels/attention.h"
 #include "kernels/scalar.h"
 
 namespace longrun::testing {
-
-// Another one for each commit; LONGRUN_TEST_SEED repeats one.
-std::uint64_t TestSeed();
 
 double Gaussian(SeededRandom& random);
 std::vector<double> Gaussians(SeededRandom& random, std::int64_t n, double scale = 1.0);

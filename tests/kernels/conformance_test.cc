@@ -11,11 +11,13 @@
 #include <optional>
 
 #include "base/str.h"
+#include "tests/commit_seed.h"
 #include "tests/kernels/attention_problem.h"
 
 namespace longrun {
 namespace {
 
+using testing::CommitSeed;
 using testing::ErrorBeside;
 using testing::Outcome;
 using testing::Problem;
@@ -25,7 +27,6 @@ using testing::RelativeMaxError;
 using testing::RunKernel;
 using testing::RunMagnitudes;
 using testing::RunReference;
-using testing::TestSeed;
 
 struct Bounds {
   double o, gradient, term_gradient, lse;
@@ -122,7 +123,7 @@ class KernelTest : public ::testing::TestWithParam<AttentionKernel> {
     }
   }
 
-  SeededRandom random_{TestSeed()};
+  SeededRandom random_{CommitSeed()};
 };
 
 INSTANTIATE_TEST_SUITE_P(Attention, KernelTest,
@@ -608,7 +609,7 @@ TEST_P(KernelTest, BiasesOfAnySignAreSkippedSafely) {
 TEST_P(KernelTest, DropoutKeepsTheMean) {
   Problem problem({.batch = 1, .n_query = 400, .n_key = 400}, Scalar::kFp32, random_);
   std::ranges::fill(problem.v, 1.0);
-  problem.terms.dropout = Dropout{.probability = 0.25, .seed = TestSeed()};
+  problem.terms.dropout = Dropout{.probability = 0.25, .seed = CommitSeed()};
   double sum = 0.0;
   const Outcome out = RunKernel(kernel(), problem);
   for (const double x : out.o) sum += x;

@@ -60,6 +60,57 @@ struct Outputs {
   Guarded<float> mean, rstd;
 };
 
+// What the results are sums of, term by term by their sizes (tests/kernels/rows.h, ExpectClose).
+struct ForwardSize {
+  std::vector<double> mean, normed, y;
+};
+ForwardSize SizeOf(const NormShape& shape, const ReferenceNorm& forward,
+                   const std::vector<double>& gamma, const std::vector<double>& beta) {
+  ForwardSize size;
+  const std::size_t n = gamma.size();
+  for (std::size_t i = 0; i < forward.sum.size(); ++i) {
+    if (i % n == 0) {
+      double all = 0.0;
+      for (std::size_t c = 0; c < n; ++c) all += std::abs(forward.sum[i + c]);
+      size.mean.push_back(all / static_cast<double>(n));
+    }
+    const double centre = shape.centred ? size.mean[i / n] : 0.0;
+    size.normed.push_back(forward.rstd[i / n] * (std::abs(forward.sum[i]) + centre));
+    size.y.push_back(size.normed[i] * std::abs(gamma[i % n]) +
+                     (beta.empty() ? 0.0 : std::abs(beta[i % n])));
+  }
+  return size;
+}
+
+struct BackwardSize {
+  std::vector<double> dx, d_gamma, d_beta;
+};
+BackwardSize SizeOfGradient(const NormShape& shape, const ReferenceNorm& forward,
+                            const std::vector<double>& gamma, const std::vector<double>& dy,
+                            const std::vector<double>& d_sum) {
+  const std::size_t n = gamma.size();
+  const std::vector<double> normed = SizeOf(shape, forward, gamma, {}).normed;
+  BackwardSize size = {
+      .dx = {}, .d_gamma = std::vector<double>(n), .d_beta = std::vector<double>(n)};
+  for (std::size_t row = 0; row < forward.rstd.size(); ++row) {
+    double mean_g = 0.0, mean_gn = 0.0;
+    for (std::size_t c = 0; c < n; ++c) {
+      const std::size_t i = row * n + c;
+      mean_g += std::abs(dy[i] * gamma[c]) / static_cast<double>(n);
+      mean_gn += std::abs(dy[i] * gamma[c]) * normed[i] / static_cast<double>(n);
+      size.d_gamma[c] += std::abs(dy[i]) * normed[i];
+      size.d_beta[c] += std::abs(dy[i]);
+    }
+    for (std::size_t c = 0; c < n; ++c) {
+      const std::size_t i = row * n + c;
+      const double g = std::abs(dy[i] * gamma[c]) + (shape.centred ? mean_g : 0.0);
+      size.dx.push_back(forward.rstd[row] * (g + normed[i] * mean_gn) +
+                        (d_sum.empty() ? 0.0 : std::abs(d_sum[i])));
+    }
+  }
+  return size;
+}
+
 class NormTest : public testing::SimdTest {};
 
 TEST_P(NormTest, ForwardIsTheReferenceForEveryShapeAndType) {
@@ -86,12 +137,16 @@ TEST_P(NormTest, ForwardIsTheReferenceForEveryShapeAndType) {
       const auto addend = !adds  ? std::vector<double>()
                           : bf16 ? ToDoubles(in.a_bf16)
                                  : ToDoubles(in.a);
+      const auto beta = biased ? ToDoubles(in.beta) : std::vector<double>();
       const ReferenceNorm expected =
-          ReferenceNormForward(shape, ToDoubles(in.x), addend, ToDoubles(in.gamma),
-                               biased ? ToDoubles(in.beta) : std::vector<double>());
+          ReferenceNormForward(shape, ToDoubles(in.x), addend, ToDoubles(in.gamma), beta);
+      const ForwardSize size = SizeOf(shape, expected, ToDoubles(in.gamma), beta);
       if (adds) ExpectClose(out.sum.doubles(), expected.sum, Bound(false), "s");
-      ExpectClose(bf16 ? out.y_bf16.doubles() : out.y.doubles(), expected.y, Bound(bf16), "y");
-      if (centred) ExpectClose(out.mean.doubles(), expected.mean, 1e-5, "mean");
+      ExpectClose(bf16 ? out.y_bf16.doubles() : out.y.doubles(), expected.y, size.y, Bound(bf16),
+                  "y");
+      if (centred) {
+        ExpectClose(out.mean.doubles(), expected.mean, size.mean, Bound(false), "mean");
+      }
       ExpectClose(out.rstd.doubles(), expected.rstd, Bound(false), "rstd");
       out.ExpectBandsWhole();
     }
@@ -129,17 +184,16 @@ TEST_P(NormTest, BackwardIsTheReferenceForEveryShapeAndType) {
                     .d_beta = d_beta.data()},
                    options());
 
-      const ReferenceNormGradient expected =
-          ReferenceNormBackward(shape, ToDoubles(in.x), ToDoubles(in.gamma),
-                                bf16 ? ToDoubles(in.dy_bf16) : ToDoubles(in.dy),
-                                read ? ToDoubles(in.d_sum) : std::vector<double>());
-      // With one channel, and with one row of few, what is left of g is a difference of equal numbers.
-      if (n_channel > 1) {
-        ExpectClose(dx.doubles(), expected.x, 5e-6, "dx");
-        if (bf16) ExpectClose(da.doubles(), expected.x, Bound(true), "da");
-      }
-      ExpectClose(d_gamma.doubles(), expected.gamma, n_channel > 1 ? 5e-6 : 1.0, "dgamma");
-      ExpectClose(d_beta.doubles(), expected.beta, 5e-6, "dbeta");
+      const std::vector<double> x = ToDoubles(in.x), gamma = ToDoubles(in.gamma);
+      const auto dy = bf16 ? ToDoubles(in.dy_bf16) : ToDoubles(in.dy);
+      const auto d_sum = read ? ToDoubles(in.d_sum) : std::vector<double>();
+      const ReferenceNormGradient expected = ReferenceNormBackward(shape, x, gamma, dy, d_sum);
+      const BackwardSize size =
+          SizeOfGradient(shape, ReferenceNormForward(shape, x, {}, gamma, {}), gamma, dy, d_sum);
+      ExpectClose(dx.doubles(), expected.x, size.dx, 5e-6, "dx");
+      if (bf16) ExpectClose(da.doubles(), expected.x, size.dx, Bound(true), "da");
+      ExpectClose(d_gamma.doubles(), expected.gamma, size.d_gamma, 5e-6, "dgamma");
+      ExpectClose(d_beta.doubles(), expected.beta, size.d_beta, 5e-6, "dbeta");
       dx.ExpectBandsWhole();
       da.ExpectBandsWhole();
       d_gamma.ExpectBandsWhole();

@@ -16,21 +16,11 @@
 #include <vector>
 
 #include "base/random.h"
-#include "base/version.h"
 #include "kernels/elements.h"
 #include "kernels/simd.h"
+#include "tests/commit_seed.h"
 
 namespace longrun::testing {
-
-// Of this commit; printed with a failure.
-inline std::uint64_t CommitSeed() {
-  static const std::uint64_t seed = [] {
-    std::uint64_t hash = 0;
-    for (const char c : BuildCommit()) hash = Sm64(hash ^ static_cast<std::uint64_t>(c));
-    return hash;
-  }();
-  return seed;
-}
 
 // Normally distributed numbers, rounded to T.
 template <typename T>
@@ -127,23 +117,36 @@ bool SameBits(const Guarded<T>& a, const Guarded<T>& b) {
   return SameBits(a.values(), b.values());
 }
 
-// |found - expected| over |expected|, in the Frobenius norm, and no element by more than 20 times that of
-// an element of mean size: a single wrong one is seen (the rule of kernels/README.md).
+// |found - expected| over |size|, in the Frobenius norm, and no element by more than that of itself, or
+// by 20 times that of an element of mean size: a single wrong one is seen (the rule of
+// kernels/README.md). `size` is of the terms that an element is the sum of: rounding goes by them, and
+// what is left where they cancel has no relative error of its own.
 inline void ExpectClose(std::span<const double> found, std::span<const double> expected,
-                        double bound, const std::string& what) {
+                        std::span<const double> size, double bound, const std::string& what) {
   ASSERT_EQ(found.size(), expected.size()) << what;
-  double error = 0.0, size = 0.0, worst = 0.0;
+  ASSERT_EQ(size.size(), expected.size()) << what;
+  if (found.empty()) return;
+  double error = 0.0, all = 0.0;
   for (std::size_t i = 0; i < found.size(); ++i) {
     ASSERT_TRUE(std::isfinite(found[i])) << what << ": element " << i << " is " << found[i];
-    const double e = std::abs(found[i] - expected[i]);
-    error += e * e;
-    size += expected[i] * expected[i];
-    worst = std::max(worst, e);
+    ASSERT_GE(size[i] * (1.0 + 1e-12), std::abs(expected[i])) << what << ": element " << i;
+    error += (found[i] - expected[i]) * (found[i] - expected[i]);
+    all += size[i] * size[i];
   }
-  if (found.empty()) return;
-  const double mean_size = std::sqrt(size / static_cast<double>(found.size()));
-  EXPECT_LE(std::sqrt(error), bound * std::sqrt(size) + 1e-30) << what;
-  EXPECT_LE(worst, 20.0 * bound * mean_size + 1e-30) << what;
+  EXPECT_LE(std::sqrt(error), bound * std::sqrt(all)) << what;
+  const double mean_size = std::sqrt(all / static_cast<double>(found.size()));
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    ASSERT_LE(std::abs(found[i] - expected[i]), bound * std::max(size[i], 20.0 * mean_size))
+        << what << ": element " << i;
+  }
+}
+
+// Where nothing cancels.
+inline void ExpectClose(std::span<const double> found, std::span<const double> expected,
+                        double bound, const std::string& what) {
+  std::vector<double> size;
+  for (const double one : expected) size.push_back(std::abs(one));
+  ExpectClose(found, expected, size, bound, what);
 }
 
 // Relative errors beside the fp64 reference on the same rounded inputs: fp32 sums of some hundred

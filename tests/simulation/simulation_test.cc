@@ -4,14 +4,13 @@
 
 #include <gtest/gtest.h>
 
-#include "base/hash.h"
 #include "base/str.h"
-#include "base/version.h"
+#include "tests/commit_seed.h"
 
 namespace longrun {
 namespace {
 
-std::uint64_t FirstSeed() { return Fnv1a64(BuildCommit()) % 1'000'000'000; }
+std::uint64_t FirstSeed() { return testing::CommitSeed() % 1'000'000'000; }
 
 TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
   constexpr std::uint64_t kSeeds = 300;
