@@ -37,8 +37,12 @@ std::optional<std::int64_t> CgroupMemoryMax() {
 
 }  // namespace
 
+std::int64_t PhysicalMemoryBytes() {
+  return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+}
+
 std::int64_t MachineMemoryBytes() {
-  const std::int64_t machine = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  const std::int64_t machine = PhysicalMemoryBytes();
   return std::min(machine, CgroupMemoryMax().value_or(machine));
 }
 

@@ -5,6 +5,9 @@
 
 namespace longrun {
 
+// Of the machine.
+std::int64_t PhysicalMemoryBytes();
+
 // Of the machine, or the smallest limit of our cgroup (version 2) and those above it. Bytes.
 std::int64_t MachineMemoryBytes();
 

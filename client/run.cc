@@ -51,20 +51,21 @@ int PrintEnd(const Json& end, const std::string& output, const std::string& stat
 }
 
 // What may fill the disk is said before it begins. It is no refusal: the forecast is the most that can
-// stay, and a trainer that finds the disk full keeps what it has.
-Status SayWhatDiskItTakes(Asker& asker, const Json& request) {
-  ASSIGN_OR_RETURN(const Json plan, asker.Ask("PlanSweep", request, kPlanMs));
-  const auto n_bytes = plan.at("disk_bytes").get<std::int64_t>();
-  const auto n_free = plan.at("disk_free_bytes").get<std::int64_t>();
-  if (n_free == 0 || n_bytes <= n_free)
-    return Status();  // 0: a service of an earlier build says none
+// stay, and a trainer that finds the disk full keeps what it has. Whatever is wrong with the request,
+// its submission says.
+void SayWhatDiskItTakes(Asker& asker, const Json& request) {
+  const Result<Json> plan = asker.Ask("PlanSweep", request, kPlanMs);
+  if (!plan.ok()) return;
+  const auto n_bytes = plan->at("disk_bytes").get<std::int64_t>();
+  const auto n_free = plan->at("disk_free_bytes").get<std::int64_t>();
+  const bool is_known = n_free > 0;  // a service of an earlier build does not say
+  if (!is_known || n_bytes <= n_free) return;
   std::fprintf(
       stderr,
       "the checkpoints of this sweep that stay may need %s, and %s are free where the state "
       "folder is: free some (`longrun gc`), take a smaller train.checkpoint.keep, or another "
       "folder by --state\n",
       FormatBytes(n_bytes).c_str(), FormatBytes(n_free).c_str());
-  return Status();
 }
 
 // A sweep's name, where its file is wanted.
@@ -97,9 +98,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   }
   // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
   auto asker = std::make_unique<Asker>(state);
-  if (const Status said = SayWhatDiskItTakes(*asker, *request); !said.ok()) {
-    return asker->ReportFailure(said);
-  }
+  SayWhatDiskItTakes(*asker, *request);
   Json submission = *request;
   submission["first"] = daemons != nullptr;
   const Result<Json> answer = asker->Ask("SubmitSweep", submission);

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 import transformers
 
 from gpu_models import TRAIN
+from torch_peer import EVALUATION_TOKENS, optimizer_of
 
-EVALUATION_TOKENS = 4096  # in one forward pass, as longrun takes them
-VOCABULARY = 50257        # GPT-2's, so that the head costs what it costs there
+VOCABULARY = 50257  # GPT-2's, so that the head costs what it costs there
 
 
 def make(args):
@@ -48,12 +48,7 @@ def loss_of(model, rows, reduction="mean"):
 
 
 def train(model, tokens, length, args):
-    asked = TRAIN["optimizer"]
-    groups = [{"params": [p for p in model.parameters() if p.dim() >= 2],
-               "weight_decay": asked["weight_decay"]},
-              {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, betas=tuple(asked["betas"]), eps=asked["eps"],
-                                  fused=True)
+    optimizer = optimizer_of(model)
     n_windows = (len(tokens) - 1) // length
     model.train()
     losses = []
@@ -64,7 +59,7 @@ def train(model, tokens, length, args):
         loss.backward()
         for group in optimizer.param_groups:
             group["lr"] = args.lr * (step + 1) / args.steps
-        torch.nn.utils.clip_grad_norm_(model.parameters(), asked["grad_clip"])
+        torch.nn.utils.clip_grad_norm_(model.parameters(), TRAIN["optimizer"]["grad_clip"])
         optimizer.step()
         losses.append(loss.item())
     return {"cpu_s": time.process_time() - begin, "losses": losses}

@@ -18,8 +18,8 @@ struct Machine {
   std::int64_t memory_bytes = 0;         // available to us now
   std::int64_t disk_free_bytes = 0;
   double sync_ms = 0;  // of 4 KiB, median
-  int write_errno =
-      0;  // of writing into the state folder, or of making it where it is not there yet
+  // Of writing into the state folder, or of making it where it is not there yet.
+  int write_errno = 0;
   std::int64_t open_files = 0;  // soft limit
   std::int64_t processes = 0;   // soft limit
   bool has_avx2 = false;

@@ -121,36 +121,48 @@ void AddItem(v1::CollectGarbageResponse* response, std::string_view kind, const 
 }
 
 // The core decides, on slices: each is a short step and a small transaction. A crash between two
-// leaves the rest for the next time.
+// leaves the rest for the next time. `wanted` makes the question of a slice, `take` its answer's part.
+template <typename T, typename Wanted, typename Take>
+Status DecideInSlices(Core& core, const std::vector<T>& all, const Wanted& wanted,
+                      const Take& take) {
+  for (std::size_t begin = 0; begin < all.size(); begin += kGarbageSlice) {
+    const auto first = all.begin() + static_cast<std::ptrdiff_t>(begin);
+    const std::size_t n = std::min(kGarbageSlice, all.size() - begin);
+    StepResult result =
+        core.PostAndWait(wanted(std::vector<T>(first, first + static_cast<std::ptrdiff_t>(n))));
+    RETURN_IF_ERROR(result.status);
+    take(result);
+  }
+  return Status();
+}
+
 Result<std::vector<GarbageCheckpoint>> Decide(Core& core, StoreReader& reader, bool dry_run) {
   ASSIGN_OR_RETURN(const std::vector<StoredCheckpoint> all, reader.Checkpoints());
   std::vector<GarbageCheckpoint> garbage;
-  for (std::size_t begin = 0; begin < all.size(); begin += kGarbageSlice) {
-    const auto first = all.begin() + static_cast<std::ptrdiff_t>(begin);
-    const std::size_t n = std::min(kGarbageSlice, all.size() - begin);
-    StepResult result = core.PostAndWait(GarbageWanted{
-        .dry_run = dry_run, .candidates = {first, first + static_cast<std::ptrdiff_t>(n)}});
-    RETURN_IF_ERROR(result.status);
-    garbage.insert(garbage.end(), std::make_move_iterator(result.garbage.begin()),
-                   std::make_move_iterator(result.garbage.end()));
-  }
+  RETURN_IF_ERROR(DecideInSlices(
+      core, all,
+      [&](std::vector<StoredCheckpoint> slice) {
+        return GarbageWanted{.dry_run = dry_run, .candidates = std::move(slice), .orphans = {}};
+      },
+      [&](StepResult& result) {
+        garbage.insert(garbage.end(), std::make_move_iterator(result.garbage.begin()),
+                       std::make_move_iterator(result.garbage.end()));
+      }));
   return garbage;
 }
 
-// The same of tasks that no sweep has.
+// The tasks that no sweep has.
 Result<std::set<std::string>> DecideOrphans(Core& core, StoreReader& reader, bool dry_run) {
   ASSIGN_OR_RETURN(const std::vector<std::string> all, reader.OrphanTasks());
   std::set<std::string> garbage;
-  for (std::size_t begin = 0; begin < all.size(); begin += kGarbageSlice) {
-    const auto first = all.begin() + static_cast<std::ptrdiff_t>(begin);
-    const std::size_t n = std::min(kGarbageSlice, all.size() - begin);
-    const StepResult result =
-        core.PostAndWait(GarbageWanted{.dry_run = dry_run,
-                                       .candidates = {},
-                                       .orphans = {first, first + static_cast<std::ptrdiff_t>(n)}});
-    RETURN_IF_ERROR(result.status);
-    garbage.insert(result.garbage_tasks.begin(), result.garbage_tasks.end());
-  }
+  RETURN_IF_ERROR(DecideInSlices(
+      core, all,
+      [&](std::vector<std::string> slice) {
+        return GarbageWanted{.dry_run = dry_run, .candidates = {}, .orphans = std::move(slice)};
+      },
+      [&](const StepResult& result) {
+        garbage.insert(result.garbage_tasks.begin(), result.garbage_tasks.end());
+      }));
   return garbage;
 }
 

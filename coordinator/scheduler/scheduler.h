@@ -288,7 +288,9 @@ struct GarbageCheckpoint {
 };
 
 struct StepResult {
-  Status status;  // of SweepSubmitted, SweepPutFirst, SweepCancelled; when not ok, nothing was done
+  // Of SweepSubmitted, SweepPutFirst, SweepCancelled, SweepRemoved, RetryWanted; when not ok, nothing
+  // was done.
+  Status status;
   std::vector<Write> writes;
   std::vector<Command> commands;
   SubmitCounts submit;

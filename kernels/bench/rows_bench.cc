@@ -96,24 +96,26 @@ class Bench {
   int n_rounds_ = 0;
 };
 
+// As many sets of tensors as are gone through in turn; called with a number, gives that one.
 template <typename Make>
 auto Sets(const Make& make) {
   std::vector<decltype(make())> sets;
   sets.reserve(kSets);
   for (int i = 0; i < kSets; ++i) sets.push_back(make());
-  return sets;
+  return [sets = std::move(sets)](int i) -> const auto& {
+    return sets[static_cast<std::size_t>(i)];
+  };
 }
 
 void MeasureNorm(const Bench& bench, std::int64_t n, std::int64_t c) {
   struct Set {
     at::Tensor x, a, gamma, beta, sum, y, mean, rstd, dy, ds, dx, d_gamma, d_beta;
   };
-  const auto sets = Sets([&]() -> Set {
+  const auto of = Sets([&]() -> Set {
     return {Random({n, c}), Random({n, c}), Random({c}),       Random({c}),    Random({n, c}),
             Random({n, c}), Random({n}),    Random({n}).abs(), Random({n, c}), Random({n, c}),
             Random({n, c}), Random({c}),    Random({c})};
   });
-  const auto of = [&](int i) -> const Set& { return sets[static_cast<std::size_t>(i)]; };
   const NormShape shape = {.n_row = n, .n_channel = c};
   const std::string size = Str(n, " x ", c);
   bench.Measure(
@@ -165,11 +167,10 @@ void MeasureActivation(const Bench& bench, std::int64_t n, std::int64_t c, bool 
     at::Tensor h, bias, y, dy, dh, db;
   };
   const auto type = bf16 ? at::kBFloat16 : at::kFloat;
-  const auto sets = Sets([&]() -> Set {
+  const auto of = Sets([&]() -> Set {
     return {Random({n, c}).to(type), Random({c}), Random({n, c}).to(type), Random({n, c}).to(type),
             Random({n, c}).to(type), Random({c})};
   });
-  const auto of = [&](int i) -> const Set& { return sets[static_cast<std::size_t>(i)]; };
   const auto read = [&](const at::Tensor& x) -> ConstElements {
     return bf16 ? ConstElements(InBf16(x)) : ConstElements(In(x));
   };
@@ -211,11 +212,10 @@ void MeasureGated(const Bench& bench, std::int64_t n, std::int64_t c) {
   struct Set {
     at::Tensor gate, up, y, dy, d_gate, d_up;
   };
-  const auto sets = Sets([&]() -> Set {
+  const auto of = Sets([&]() -> Set {
     return {Random({n, c}), Random({n, c}), Random({n, c}),
             Random({n, c}), Random({n, c}), Random({n, c})};
   });
-  const auto of = [&](int i) -> const Set& { return sets[static_cast<std::size_t>(i)]; };
   const ActivationShape shape = {n, c, Activation::kSilu};
   bench.Measure(
       Str("SwiGLU ", n, " x ", c), "silu, mul",
@@ -286,10 +286,9 @@ void MeasureCrossEntropy(const Bench& bench, std::int64_t n, std::int64_t v) {
   struct Set {
     at::Tensor z, target, nll;
   };
-  const auto sets = Sets([&]() -> Set {
+  const auto of = Sets([&]() -> Set {
     return {Random({n, v}), at::randint(v, {n}, at::kLong), Random({n})};
   });
-  const auto of = [&](int i) -> const Set& { return sets[static_cast<std::size_t>(i)]; };
   // Both work in the logits' place: the next call takes the gradient of this one as its logits.
   const double weight = 1.0;
   bench.Measure(
@@ -336,8 +335,7 @@ void MeasureEmbedding(const Bench& bench, std::int64_t n, std::int64_t v, std::i
   struct Set {
     at::Tensor ids, dy;
   };
-  const auto sets = Sets([&]() -> Set { return {at::randint(v, {n}, at::kLong), Random({n, c})}; });
-  const auto of = [&](int i) -> const Set& { return sets[static_cast<std::size_t>(i)]; };
+  const auto of = Sets([&]() -> Set { return {at::randint(v, {n}, at::kLong), Random({n, c})}; });
   const at::Tensor sum = at::zeros({v, c}, at::kFloat);
   bench.Measure(
       Str("embedding gradient ", n, " x ", c, " of ", v), "embedding_dense_backward, add",
@@ -358,11 +356,10 @@ void MeasureKeyBias(const Bench& bench, std::int64_t b, std::int64_t t, std::int
   struct Set {
     at::Tensor a, r, dr, da;
   };
-  const auto sets = Sets([&]() -> Set {
+  const auto of = Sets([&]() -> Set {
     return {Random({b, t, h}), at::empty({b, h, t}, at::kDouble), at::randn({b, h, t}, at::kDouble),
             Random({b, t, h})};
   });
-  const auto of = [&](int i) -> const Set& { return sets[static_cast<std::size_t>(i)]; };
   const KeyBiasShape shape = {.batch = b, .n_head = h, .n_key = t};
   const std::string size = Str(b, " x ", t, " x ", h);
   bench.Measure(

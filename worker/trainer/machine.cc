@@ -1,10 +1,9 @@
 #include "worker/trainer/machine.h"
 
-#include <unistd.h>
-
 #include <optional>
 
 #include "base/cpu.h"
+#include "base/memory.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "worker/trainer/gpu.h"
@@ -55,10 +54,6 @@ std::string DecideOperators(const std::string& wanted, Compute& compute) {
 }
 
 }  // namespace
-
-std::int64_t PhysicalMemoryBytes() {
-  return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-}
 
 Json Machine::ToJson() const {
   return {{"kind", device_kind}, {"name", device_name}, {"memory_bytes", memory_bytes}};

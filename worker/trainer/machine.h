@@ -31,8 +31,6 @@ struct Machine {
 // decided by this machine.
 Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision);
 
-std::int64_t PhysicalMemoryBytes();
-
 // The execution with what was left open filled in by the machine.
 Execution Completed(Execution execution, const Machine& machine);
 

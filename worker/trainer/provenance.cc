@@ -10,6 +10,7 @@
 
 #include "base/cpu.h"
 #include "base/files.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "model/net/device.h"

@@ -98,9 +98,12 @@ std::string Durable(const State& state) {
 // A scheduler whose writes go into a real store; after every step the store gives the same state.
 class StoreTest : public testing::Test {
  protected:
-  StoreTest() : store(OpenStore()) {
+  StoreTest() : store(OpenStore()) { Load(); }
+
+  // What the store holds becomes the state, as at a start.
+  void Load() {
     auto loaded = store->Load();
-    EXPECT_TRUE(loaded.ok()) << loaded.status().message();
+    ASSERT_TRUE(loaded.ok()) << loaded.status().message();
     state = std::move(loaded).value();
     AfterLoad(state, now, 1);
   }
@@ -411,8 +414,7 @@ TEST_F(StoreTest, ARunWithoutATaskStaysAsLongAsASweepListsIt) {
   GarbageWanted garbage{.dry_run = false, .candidates = {}, .orphans = {}};
   for (const auto& [id, task] : state.tasks) garbage.orphans.push_back(id);
   ASSERT_TRUE(Apply(Step(state, garbage, now, 0).writes).ok());
-  state = store->Load().value();
-  AfterLoad(state, now, 1);
+  ASSERT_NO_FATAL_FAILURE(Load());
   EXPECT_TRUE(state.tasks.empty());
   EXPECT_EQ(state.runs.size(), 1u);
   // Whatever the state says, the database keeps what it needs.
@@ -439,10 +441,7 @@ TEST_F(StoreTest, WhatThisBuildDoesNotKnowIsLoadedAndNeverPlacedNorWrittenOver) 
       "UPDATE task SET evaluation = replace(evaluation, '{\"perplexity\"', '{\"surprise\"')"
       " WHERE run_key IN (SELECT run_key FROM run WHERE position = 'alibi')");
   store = OpenStore();
-  auto loaded = store->Load();
-  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
-  state = std::move(loaded).value();
-  AfterLoad(state, now, 1);
+  ASSERT_NO_FATAL_FAILURE(Load());
 
   std::map<std::string, int> why;
   for (const auto& [id, task] : state.tasks) why[WhyUnknown(state, task)] += 1;
@@ -461,8 +460,7 @@ TEST_F(StoreTest, WhatThisBuildDoesNotKnowIsLoadedAndNeverPlacedNorWrittenOver) 
       "UPDATE run SET run = replace(run, '\"method\":\"root\"', '\"method\":\"rope\"');"
       "UPDATE task SET evaluation = replace(evaluation, '{\"surprise\"', '{\"perplexity\"')");
   store = OpenStore();
-  state = store->Load().value();
-  AfterLoad(state, now, 1);
+  ASSERT_NO_FATAL_FAILURE(Load());
   commands.clear();
   Do(WorkerArrived{.session = 1, .worker = SampleWorker(), .attempts = {}});
   Do(SampleSubmission(kSweepId));
@@ -478,10 +476,7 @@ TEST_F(StoreTest, ATaskInAStateThatThisBuildDoesNotKnowStandsStillAlone) {
       "UPDATE task SET state = 'PAUSED' WHERE kind = 'train'"
       " AND run_key IN (SELECT run_key FROM run WHERE position = 'rope')");
   store = OpenStore();
-  auto loaded = store->Load();
-  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
-  state = std::move(loaded).value();
-  AfterLoad(state, now, 1);
+  ASSERT_NO_FATAL_FAILURE(Load());
 
   std::map<std::string, int> why;
   for (const auto& [id, task] : state.tasks) why[WhyUnknown(state, task)] += 1;
@@ -518,10 +513,7 @@ TEST_F(StoreTest, ALiveAttemptOfWhichARecordCannotBeReadIsFollowedByAnother) {
   store.reset();
   ChangeBehindItsBack("UPDATE record SET line = 'torn' WHERE seq = 2");
   store = OpenStore();
-  auto loaded = store->Load();
-  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
-  state = std::move(loaded).value();
-  AfterLoad(state, now, 1);
+  ASSERT_NO_FATAL_FAILURE(Load());
   Do(TimePassed{});
 
   const Attempt& attempt = state.attempts.at(file.attempt);
