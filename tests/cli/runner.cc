@@ -377,7 +377,23 @@ class Runner {
     const Process process = started_.back();
     started_.pop_back();
     kill(process.pid, signal_number);
-    return Finish(process);
+    ASSIGN_OR_RETURN(Output output, Finish(process));
+    if (signal_number == SIGKILL) RETURN_IF_ERROR(WaitUntilNobodyServes());
+    return output;
+  }
+
+  // The daemons of one that was killed are killed by the kernel, in its own time.
+  Status WaitUntilNobodyServes() const {
+    const std::string home = JoinPath(folder_.path(), "home");
+    const std::string locks[] = {JoinPath(home, "coordinator.lock"), JoinPath(home, "worker/lock")};
+    const std::int64_t deadline = BootMs() + kStepMsMax;
+    while (std::ranges::any_of(locks, FileLock::IsHeld)) {
+      if (BootMs() > deadline) {
+        return Status(Code::kDeadlineExceeded, "a daemon outlives what had started it");
+      }
+      poll(nullptr, 0, kPollMs);
+    }
+    return Status();
   }
 
   Status SetEnv(const std::string& word) {
