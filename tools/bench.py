@@ -276,18 +276,27 @@ def one_hugging_face_model(python, work, name, shape, length, n_rounds):
     peer("make", "--shape", shape, "--length", length)
     steps, steps_warm = HUGGING_FACE_STEPS, TRAIN_STEPS_WARM
     n_tokens = (steps - steps_warm) * length
-    rates, peer_rates, difference = [], [], []
+    rates, peer_rates, difference, from_exact, peer_from_exact = [], [], [], [], []
+    options = ["--tokens", text_file, "--lr", HUGGING_FACE_LR, "--steps"]
+    exact = peer("train", *options, steps, "--dtype", "float64")["losses"]
+
+    def largest_difference(losses, others):
+        return 1e6 * max(abs(a - b) for a, b in zip(losses, others, strict=True))
+
     for _ in range(n_rounds):
         more, losses = our_training(steps)
         rates.append(n_tokens / (more - our_training(steps_warm)[0]))
-        options = ["--tokens", text_file, "--lr", HUGGING_FACE_LR, "--steps"]
         theirs = peer("train", *options, steps)
         peer_rates.append(n_tokens / (theirs["cpu_s"] - peer("train", *options, steps_warm)["cpu_s"]))
-        difference.append(1e6 * max(abs(a - b) for a, b in zip(losses, theirs["losses"], strict=True)))
+        difference.append(largest_difference(losses, theirs["losses"]))
+        from_exact.append(largest_difference(losses, exact))
+        peer_from_exact.append(largest_difference(theirs["losses"], exact))
     yield measured(f"train step: {name}, learned, length {length}, 1 thread",
                    "tokens/cpu s", rates, peer_rates, "transformers, eager", "ratio >= 1.5")
     yield measured(f"largest difference of a loss, {steps} steps: {name}", "1e-6 nats", difference,
                    target="<= 100")
+    yield measured(f"the same, from transformers in fp64: {name}", "1e-6 nats", from_exact,
+                   peer_from_exact, "transformers, fp32")
 
     evaluated = {"more": 5 * EVALUATED_TOKENS, "less": EVALUATED_TOKENS}
     n_tokens = evaluated["more"] - evaluated["less"]

@@ -8,7 +8,8 @@
 takes one sequence of the model's length a step, in the order of the file, and the recipe of
 sweeps/quickstart.yaml but for the rate, which grows to --lr over these steps: torch's fused AdamW,
 clipped gradients, no dropout. `evaluate` scores windows of that length, 4096 tokens in a call. FILE holds
-bytes of text: each is a token, and 256 ends it. One thread, fp32. Prints one JSON line:
+bytes of text: each is a token, and 256 ends it. One thread; --dtype float64 shows what rounding does to
+fp32. Prints one JSON line:
 
   {"cpu_s", "losses"}     processor seconds of the steps, and the loss of each; of an evaluation one loss
 """
@@ -86,6 +87,7 @@ def main():
     parser.add_argument("--steps", type=int)
     parser.add_argument("--lr", type=float)
     parser.add_argument("--windows", type=int)
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(1)
@@ -94,7 +96,7 @@ def main():
         return 0
     tokens = torch.tensor(list(args.tokens.read_bytes()) + [256])
     model = transformers.GPT2LMHeadModel.from_pretrained(args.folder, attn_implementation="eager",
-                                                         dtype=torch.float32)
+                                                         dtype=getattr(torch, args.dtype))
     length = model.config.n_positions
     found = {"train": train, "evaluate": evaluate}[args.what](model, tokens, length, args)
     print(json.dumps(found))

@@ -1,6 +1,7 @@
 #include "model/net/kernel_attention.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_strided.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -62,7 +63,8 @@ struct TermNumbers {
 
 // What the way back needs beside tensors with gradients.
 struct Fixed : torch::CustomClassHolder {
-  explicit Fixed(KernelAttentionCall the_call) : call(std::move(the_call)) {
+  Fixed(KernelAttentionCall the_call, bool inference)
+      : call(std::move(the_call)), is_inference(inference) {
     for (at::Tensor* tensor :
          {&call.q_BHTD, &call.k_BHTD, &call.v_BHTD, &call.key_bias_BHT, &call.distances_HN,
           &call.psi_T, &call.row_factor_T, &call.slope_HS, &call.intercept_HS}) {
@@ -70,6 +72,7 @@ struct Fixed : torch::CustomClassHolder {
     }
   }
   KernelAttentionCall call;
+  bool is_inference;
 };
 
 // `call` without its tensors.
@@ -103,11 +106,16 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
   return terms;
 }
 
-AttentionKernelOptions Options() {
-  return {.parallel_for = [](std::int64_t n,
-                             const std::function<void(std::int64_t, std::int64_t)>& body) {
-    at::parallel_for(0, n, 1, body);
-  }};
+// Where nothing is trained, keys that are proved to hold less than fp32's rounding of a row are left
+// out. In training all are visited: the bits of a run do not hang on what is provable.
+constexpr double kInferenceSkipEpsilon = 0x1p-24;
+
+AttentionKernelOptions Options(bool is_inference) {
+  return {.parallel_for =
+              [](std::int64_t n, const std::function<void(std::int64_t, std::int64_t)>& body) {
+                at::parallel_for(0, n, 1, body);
+              },
+          .skip_epsilon = is_inference ? kInferenceSkipEpsilon : 0.0};
 }
 
 using Given = std::optional<at::Tensor>;
@@ -134,12 +142,19 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                  .intercept = DenseDoubles(intercept_HS)};
     at::Tensor o = EmptyLike(q);
     const at::Tensor lse = at::empty({q.size(0), q.size(1), q.size(2)}, at::kDouble);
-    const Status status = fixed->call.kernel->forward({.inputs = {.q = ViewOf<HeadsView>(q),
-                                                                  .k = ViewOf<HeadsView>(k),
-                                                                  .v = ViewOf<HeadsView>(v)},
-                                                       .o = ViewOf<HeadsBuffer>(o),
-                                                       .lse = Doubles(lse)},
-                                                      TermsOf(fixed->call, numbers), Options());
+    std::vector<std::int32_t> first_key;
+    if (fixed->is_inference) {
+      first_key.resize(
+          static_cast<std::size_t>(q.size(0) * q.size(1) * VisitedKeys::Count(q.size(2))));
+    }
+    const Status status =
+        fixed->call.kernel->forward({.inputs = {.q = ViewOf<HeadsView>(q),
+                                                .k = ViewOf<HeadsView>(k),
+                                                .v = ViewOf<HeadsView>(v)},
+                                     .o = ViewOf<HeadsBuffer>(o),
+                                     .lse = Doubles(lse),
+                                     .first_key = first_key},
+                                    TermsOf(fixed->call, numbers), Options(fixed->is_inference));
     TORCH_CHECK(status.ok(), status.message());
     context->save_for_backward({q, k, v, o, lse, numbers.key_bias, numbers.distances, numbers.psi,
                                 numbers.row_factor, numbers.slope, numbers.intercept});
@@ -175,22 +190,23 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
     at::Tensor d_distances = buffer(numbers.distances);
     const at::Tensor d_psi = buffer(numbers.psi), d_row_factor = buffer(numbers.row_factor);
     const at::Tensor d_slope = buffer(numbers.slope), d_intercept = buffer(numbers.intercept);
-    const Status status = call.kernel->backward({.inputs = {.q = ViewOf<HeadsView>(q),
-                                                            .k = ViewOf<HeadsView>(k),
-                                                            .v = ViewOf<HeadsView>(v)},
-                                                 .o = ViewOf<HeadsView>(o),
-                                                 .do_ = ViewOf<HeadsView>(o_gradient),
-                                                 .lse = Doubles(lse),
-                                                 .dq = ViewOf<HeadsBuffer>(dq),
-                                                 .dk = ViewOf<HeadsBuffer>(dk),
-                                                 .dv = ViewOf<HeadsBuffer>(dv),
-                                                 .d_key_bias = Doubles(d_bias),
-                                                 .d_distance_table = Doubles(d_distances),
-                                                 .d_slope = Doubles(d_slope),
-                                                 .d_intercept = Doubles(d_intercept),
-                                                 .d_psi = Doubles(d_psi),
-                                                 .d_row_factor = Doubles(d_row_factor)},
-                                                TermsOf(call, numbers), Options());
+    const Status status =
+        call.kernel->backward({.inputs = {.q = ViewOf<HeadsView>(q),
+                                          .k = ViewOf<HeadsView>(k),
+                                          .v = ViewOf<HeadsView>(v)},
+                               .o = ViewOf<HeadsView>(o),
+                               .do_ = ViewOf<HeadsView>(o_gradient),
+                               .lse = Doubles(lse),
+                               .dq = ViewOf<HeadsBuffer>(dq),
+                               .dk = ViewOf<HeadsBuffer>(dk),
+                               .dv = ViewOf<HeadsBuffer>(dv),
+                               .d_key_bias = Doubles(d_bias),
+                               .d_distance_table = Doubles(d_distances),
+                               .d_slope = Doubles(d_slope),
+                               .d_intercept = Doubles(d_intercept),
+                               .d_psi = Doubles(d_psi),
+                               .d_row_factor = Doubles(d_row_factor)},
+                              TermsOf(call, numbers), Options(/*is_inference=*/false));
     TORCH_CHECK(status.ok(), status.message());
     if (d_distances.defined()) {
       d_distances = d_distances.to(
@@ -220,10 +236,10 @@ at::Tensor KernelAttention(const KernelAttentionCall& call) {
   const auto given = [](const at::Tensor& x) {
     return x.defined() ? std::optional(x) : std::nullopt;
   };
-  return KernelFunction::apply(call.q_BHTD, call.k_BHTD, call.v_BHTD, given(call.key_bias_BHT),
-                               given(call.distances_HN), given(call.psi_T),
-                               given(call.row_factor_T), given(call.slope_HS),
-                               given(call.intercept_HS), c10::make_intrusive<Fixed>(call));
+  return KernelFunction::apply(
+      call.q_BHTD, call.k_BHTD, call.v_BHTD, given(call.key_bias_BHT), given(call.distances_HN),
+      given(call.psi_T), given(call.row_factor_T), given(call.slope_HS), given(call.intercept_HS),
+      c10::make_intrusive<Fixed>(call, !at::GradMode::is_enabled()));
 }
 
 }  // namespace longrun

@@ -18,6 +18,7 @@
 #include "kernels/reference/attention.h"
 #include "kernels/reference/key_bias.h"
 #include "kernels/rotation.h"
+#include "model/net/kernel_attention.h"
 
 namespace longrun {
 namespace {
@@ -393,6 +394,32 @@ TEST(FusedTest, ANetworkOverDistancesGivesTheSameOutputAndGradients) {
     }
     EXPECT_GT(found[0].back().abs().item<double>(), 1e-3);  // lambda has a gradient at all
   }
+}
+
+// Keys far behind a linear bias hold less than fp32's rounding of a row: no evaluation reads them.
+TEST(FusedTest, WhereNothingIsTrainedFarKeysAreNotVisited) {
+  const Result<const AttentionKernel*> kernel = KernelOfMachine();
+  ASSERT_TRUE(kernel.ok());
+  constexpr std::int64_t kLength = 1024, kFar = 512;
+  const auto draw = [](double a) { return G({1, 2, kLength, 16}, a, 0.2).to(at::kFloat); };
+  const at::Tensor q = draw(0.37), k = draw(0.53), v = draw(0.71);
+  q.requires_grad_(true);
+  const auto attend = [&](const at::Tensor& values) {
+    return KernelAttention({.kernel = *kernel,
+                            .q_BHTD = q,
+                            .k_BHTD = k,
+                            .v_BHTD = values,
+                            .scale = 0.25,
+                            .slope_H = {0.5, 0.25}})
+        .detach()
+        .slice(2, kFar);
+  };
+  const at::Tensor poisoned = v.clone();
+  poisoned.slice(2, 0, 32).fill_(std::numeric_limits<double>::quiet_NaN());
+  const at::Tensor whole = attend(v);
+  EXPECT_TRUE(attend(poisoned).isnan().all().item<bool>());
+  const at::NoGradGuard no_grad;
+  EXPECT_LT(MaxDifference(attend(poisoned), whole), 2e-7);
 }
 
 TEST(FusedTest, WhatItLacksIsRefusedByName) {
