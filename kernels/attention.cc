@@ -191,12 +191,11 @@ Status CheckKeyBias(const KeyBias& bias, const Sizes& n) {
   return CheckCount("key_bias.values", bias.values, n_series * n.n_key);
 }
 
-Status CheckRotation(const RotationTable& table, const Sizes& n, std::int64_t head_dim) {
+Status CheckRotation(const RotationTable& table, std::int64_t n_position, std::int64_t head_dim) {
   if (table.n_rotary <= 0 || table.n_rotary % 2 != 0 || table.n_rotary > head_dim) {
     return Wrong("rotation.n_rotary",
                  Str(table.n_rotary, " is no even number of 2 to ", head_dim, " channels"));
   }
-  const std::int64_t n_position = std::max(n.n_key, n.q_offset + n.n_query);
   if (static_cast<std::int64_t>(table.cos.size()) < n_position * (table.n_rotary / 2)) {
     return Wrong("rotation.cos", Str("has ", table.cos.size(), " numbers, and ", n_position,
                                      " positions of ", table.n_rotary / 2, " pairs are read"));
@@ -204,6 +203,54 @@ Status CheckRotation(const RotationTable& table, const Sizes& n, std::int64_t he
   const auto n_angle = static_cast<std::int64_t>(table.cos.size());
   RETURN_IF_ERROR(CheckCount("rotation.sin", table.sin, n_angle));
   return table.growth.empty() ? Status() : CheckCount("rotation.growth", table.growth, n_angle);
+}
+
+Status CheckTableRows(std::string_view name, std::span<const std::int32_t> rows,
+                      std::int64_t expected, std::int64_t n_row) {
+  RETURN_IF_ERROR(CheckCount(name, rows, expected));
+  for (std::size_t at = 0; at < rows.size(); ++at) {
+    if (rows[at] >= 0 && rows[at] < n_row) continue;
+    return Wrong(name, Str("number ", at, " is row ", rows[at], ", and the rotation's table has ",
+                           n_row, " rows"));
+  }
+  return {};
+}
+
+// From the keys that the region before begins with (empty: all) towards the first key.
+Status CheckRegionBegins(std::string_view name, std::span<const std::int32_t> key_begin,
+                         std::span<const std::int32_t> before, const Sizes& n) {
+  RETURN_IF_ERROR(CheckCount(name, key_begin, n.n_query));
+  for (std::size_t i = 0; i < key_begin.size(); ++i) {
+    const std::int64_t end = before.empty() ? n.n_key : before[i];
+    if (key_begin[i] >= 0 && key_begin[i] <= end) continue;
+    return Wrong(name, Str("is ", key_begin[i], " for query ", i, ", outside of 0 to ", end,
+                           ": regions are given from the nearest to the oldest"));
+  }
+  return {};
+}
+
+Status CheckRegions(const AttentionTerms& terms, const Sizes& n) {
+  const std::span<const Region> regions = terms.regions;
+  if (!terms.rotation) return Wrong("regions", "are of a rotation, and there is none");
+  if (regions.size() > kRegionsMax) {
+    return Wrong("regions", Str("are ", regions.size(), ", at most ", kRegionsMax, " are taken"));
+  }
+  const RotationTable& table = *terms.rotation;
+  const std::int64_t n_row = static_cast<std::int64_t>(table.cos.size()) / (table.n_rotary / 2);
+  for (std::size_t r = 0; r < regions.size(); ++r) {
+    const auto name = [&](std::string_view field) { return Str("regions[", r, "].", field); };
+    const Region& region = regions[r];
+    if (r + 1 < regions.size()) {
+      const std::span<const std::int32_t> before =
+          r == 0 ? std::span<const std::int32_t>() : regions[r - 1].key_begin;
+      RETURN_IF_ERROR(CheckRegionBegins(name("key_begin"), region.key_begin, before, n));
+    } else if (!region.key_begin.empty()) {
+      return Wrong(name("key_begin"), "the last region reaches to the first key: leave it empty");
+    }
+    RETURN_IF_ERROR(CheckTableRows(name("query_row"), region.query_row, n.n_query, n_row));
+    RETURN_IF_ERROR(CheckTableRows(name("key_row"), region.key_row, n.n_key, n_row));
+  }
+  return {};
 }
 
 Status CheckDistanceTable(const DistanceTable& table, const Sizes& n) {
@@ -238,7 +285,13 @@ Status CheckPiecewise(const PiecewiseLinear& f, const Visibility& visibility, co
 Status CheckTerms(const AttentionTerms& terms, const Sizes& n, std::int64_t head_dim) {
   RETURN_IF_ERROR(CheckVisibility(terms.visibility, n));
   if (terms.key_bias) RETURN_IF_ERROR(CheckKeyBias(*terms.key_bias, n));
-  if (terms.rotation) RETURN_IF_ERROR(CheckRotation(*terms.rotation, n, head_dim));
+  if (terms.rotation) {
+    // Regions name the rows that they read.
+    const std::int64_t n_position =
+        terms.regions.empty() ? std::max(n.n_key, n.q_offset + n.n_query) : 0;
+    RETURN_IF_ERROR(CheckRotation(*terms.rotation, n_position, head_dim));
+  }
+  if (!terms.regions.empty()) RETURN_IF_ERROR(CheckRegions(terms, n));
   if (terms.distance_table) RETURN_IF_ERROR(CheckDistanceTable(*terms.distance_table, n));
   if (terms.piecewise) RETURN_IF_ERROR(CheckPiecewise(*terms.piecewise, terms.visibility, n));
   if (terms.dropout && !(terms.dropout->probability >= 0.0 && terms.dropout->probability < 1.0)) {
@@ -334,6 +387,11 @@ Status CheckAttentionCall(const AttentionForwardCall& call, const AttentionTerms
 
 Status CheckAttentionCall(const AttentionBackwardCall& call, const AttentionTerms& terms,
                           const AttentionKernelOptions& options) {
+  if (!terms.regions.empty()) {
+    return Status(Code::kUnimplemented,
+                  "attention: regions: are for inference, there is no gradient with them: take the "
+                  "rotation alone, or call forward");
+  }
   const HeadsView &q = call.inputs.q, &k = call.inputs.k;
   RETURN_IF_ERROR(CheckInputs(call.inputs));
   RETURN_IF_ERROR(CheckView("o", call.o));

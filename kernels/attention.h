@@ -15,7 +15,8 @@
 // Memory:  every result lies in a buffer of the caller; working memory is O(B H T D)
 // Threads: bits depend on neither their number nor the other sequences of the batch
 // Errors:  a shape, stride, type or size that does not fit is kInvalidArgument and names the argument;
-//          a term that the back-end lacks is kUnimplemented and names the term
+//          a term that the back-end lacks is kUnimplemented and names the term, and so are regions
+//          backward: they are for inference
 //
 // One suite holds every back-end to this: tests/kernels/conformance_test.cc.
 #pragma once

@@ -96,6 +96,32 @@ struct RotationTable {
   std::span<const double> growth = {};
 };
 
+// Some of a query's keys, and the positions that it and they turn to: what reads texts beyond a
+// rotary model's length without training puts near and far keys at other positions than their own.
+// Regions part the keys of a query from the nearest to the oldest. Key j of query i is in region r for
+//
+//   key_begin[r][i] <= j < key_begin[r - 1][i]     the first has no upper end, the last no lower one
+//
+// where   s[i][j] = scale <rotate(q_i, query_row[r][i]), rotate(k_j, key_row[r][j])> + bias[i][j].
+//
+// A row is one of the rotation's table, whose angles may be those of any positions: half a position is
+// a row of its own. All sequences of the batch, and all heads, have the same regions. Regions that
+// share the numbers of a key_row share the turned keys.
+//
+//   SelfExtend      arXiv:2401.01325: near keys as ever, far ones with positions divided by a group
+//   ReRoPE, Leaky   kexue.fm/archives/9708: far keys at one distance, or at distances divided by k
+//   ChunkLlama      arXiv:2402.17463: keys at j mod c; queries by whether j is of their chunk, of the
+//                   one before, or of an older one
+//   StreamingLLM    arXiv:2309.17453, LM-Infinite arXiv:2308.16137: sinks beside a window
+//
+// For inference: there is no gradient with them.
+struct Region {
+  std::span<const std::int32_t> key_begin = {};  // (T_q), in [0, T_k]; empty in the last region
+  std::span<const std::int32_t> query_row = {};  // (T_q)
+  std::span<const std::int32_t> key_row = {};    // (T_k)
+};
+inline constexpr std::size_t kRegionsMax = 3;
+
 // p[i][j] is multiplied by 0 with the given probability, else by 1 / (1 - probability); both rounded
 // to 2^-16 steps of the probability. Which is a function of (seed, offset, b, h, i, j) alone:
 // kernels/dropout.h.
@@ -110,6 +136,7 @@ struct AttentionTerms {
   Visibility visibility = {};
   std::optional<KeyBias> key_bias = {};
   std::optional<RotationTable> rotation = {};
+  std::span<const Region> regions = {};  // of the rotation; empty: queries turn to p, keys to j
   std::optional<DistanceTable> distance_table = {};
   std::optional<PiecewiseLinear> piecewise = {};
   std::optional<Dropout> dropout = {};

@@ -121,7 +121,7 @@ HWY_NOINLINE VisitingTile PrepareQueries(const AttentionPlan& plan,
   visiting.tiles = TilesOf(visiting.ranges);
 
   const std::int64_t row = visiting.member * room.n_row + begin;
-  ReadQueries(plan, call.inputs.q, b, h, begin, end, kQueryTile, room.q + row * plan.width);
+  ReadQueries(plan, call.inputs.q, 0, b, h, begin, end, kQueryTile, room.q + row * plan.width);
   float* o_gradient = room.o_gradient + row * plan.width;
   const bool two_sided = plan.terms.key_bias && plan.terms.key_bias->two_sided;
   const double relative_to = two_sided ? 0.0 : visiting.anchor;
@@ -451,9 +451,9 @@ void BackwardItem(const AttentionPlan& plan, const AttentionBackwardCall& call,
   }
   for (std::int64_t key_tile = plan.n_key_tile - 1; key_tile >= 0; --key_tile) {
     // The rows of the values lie where those of the keys will.
-    ReadKeys(plan, call.inputs.v, false, b, h_kv, key_tile, room.key_rows);
+    ReadTile(plan, call.inputs.v, b, h_kv, key_tile, room.key_rows);
     Transpose(room.key_rows, plan.width, plan.head_dim, room.value_columns);
-    ReadKeys(plan, call.inputs.k, true, b, h_kv, key_tile, room.key_rows);
+    ReadKeys(plan, call.inputs.k, 0, b, h_kv, key_tile, room.key_rows);
     Transpose(room.key_rows, plan.width, plan.head_dim, room.key_columns);
     std::fill(room.dk, room.dk + kKeyTile * plan.width, 0.0F);
     std::fill(room.dv, room.dv + kKeyTile * plan.width, 0.0F);

@@ -35,11 +35,14 @@ struct PackedKeys {
       : key_floats(plan.head_dim * kKeyTile),
         value_floats(kKeyTile * plan.width),
         n_tile(plan.batch * plan.n_kv_head * plan.n_key_tile),
-        keys(n_tile * key_floats),
+        keys(static_cast<std::int64_t>(plan.key_set_region.size()) * n_tile * key_floats),
         values(n_tile * value_floats),
         norms(n_tile) {}
+  float* Keys(std::int64_t set, std::int64_t tile) const {
+    return keys.get() + (set * n_tile + tile) * key_floats;
+  }
   std::int64_t key_floats, value_floats, n_tile;
-  AlignedFloats keys;    // (tile, D, kKeyTile)
+  AlignedFloats keys;    // (set, tile, D, kKeyTile)
   AlignedFloats values;  // (tile, kKeyTile, width)
   AlignedFloats norms;   // the largest of a tile's keys
 };
@@ -58,28 +61,30 @@ void PackTile(const AttentionPlan& plan, const AttentionInputs& in, bool with_no
   const std::int64_t series = item / plan.n_key_tile;
   const std::int64_t b = series / plan.n_kv_head, h_kv = series % plan.n_kv_head;
   float* values = packed.values.get() + item * packed.value_floats;
-  // The room of the values holds the keys' rows for a moment.
-  ReadKeys(plan, in.k, true, b, h_kv, tile, values);
-  if (with_norms) {
-    float largest = 0.0F;
-    for (std::int64_t j = 0; j < kKeyTile; ++j) {
+  float largest = 0.0F;
+  for (std::size_t set = 0; set < plan.key_set_region.size(); ++set) {
+    // The room of the values holds the keys' rows for a moment.
+    ReadKeys(plan, in.k, plan.key_set_region[set], b, h_kv, tile, values);
+    for (std::int64_t j = 0; with_norms && j < kKeyTile; ++j) {
       largest = std::max(largest, Norm(values + j * plan.width, plan.head_dim));
     }
-    packed.norms.get()[item] = largest;
+    Transpose(values, plan.width, plan.head_dim, packed.Keys(static_cast<std::int64_t>(set), item));
   }
-  Transpose(values, plan.width, plan.head_dim, packed.keys.get() + item * packed.key_floats);
-  ReadKeys(plan, in.v, false, b, h_kv, tile, values);
+  packed.norms.get()[item] = largest;
+  ReadTile(plan, in.v, b, h_kv, tile, values);
 }
 
 // One tile of queries on its way through the keys.
 struct QueryTile {
   explicit QueryTile(const AttentionPlan& plan)
-      : room(2 * kQueryTile * plan.width + kQueryTile * kKeyTile + kQueryTile * kLanes +
-             kQueryTile + 2 * kKeyTile),
+      : n_product(plan.n_region > 1 ? kQueryTile * kKeyTile : 0),
+        room((plan.n_region + 1) * kQueryTile * plan.width + kQueryTile * kKeyTile + n_product +
+             kQueryTile * kLanes + kQueryTile + 2 * kKeyTile),
         q(room.get()),
-        o(q + kQueryTile * plan.width),
+        o(q + plan.n_region * kQueryTile * plan.width),
         scores(o + kQueryTile * plan.width),
-        sums(scores + kQueryTile * kKeyTile),
+        product(scores + kQueryTile * kKeyTile),
+        sums(product + n_product),
         largest(sums + kQueryTile * kLanes),
         bias(largest + kQueryTile),
         z(bias + kKeyTile) {
@@ -87,8 +92,11 @@ struct QueryTile {
     std::fill(sums, sums + kQueryTile * kLanes, 0.0F);
     std::fill(largest, largest + kQueryTile, kHidden);
   }
+  std::int64_t n_product;
   AlignedFloats room;
-  float *q, *o, *scores;
+  float* q;  // (region, kQueryTile, width)
+  float *o, *scores;
+  float* product;  // of another region than the first of a tile; with regions
   float* sums;     // (row, lane): of 2^(x - largest), lane by lane
   float* largest;  // by row, of x, up to kGrowthMax
   float *bias, *z;
@@ -145,6 +153,70 @@ HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int6
   }
 }
 
+// The products of rows [begin, end) of a tile with its keys, both turned as `region` says.
+HWY_INLINE void MultiplyKeys(const AttentionPlan& plan, const PackedKeys& packed,
+                             std::int64_t region, std::int64_t packed_tile, std::int64_t begin,
+                             std::int64_t end, const QueryTile& t, float* scores) {
+  Multiply({.a = t.q + (region * kQueryTile + begin) * plan.width,
+            .a_row = plan.width,
+            .a_k = 1,
+            .b = packed.Keys(plan.key_set[static_cast<std::size_t>(region)], packed_tile),
+            .b_k = kKeyTile,
+            .c = scores + begin * kKeyTile,
+            .c_row = kKeyTile,
+            .n_row = end - begin,
+            .n_k = plan.head_dim,
+            .add = false},
+           kKeyTile);
+}
+
+// Takes `product` in the place of the scores of the keys [keys.begin, keys.end) of a row.
+HWY_INLINE void TakeProducts(const AttentionPlan::KeySpan& keys, std::int64_t key_begin,
+                             const float* product, float* scores) {
+  const F f;
+  const auto in_tile = [&](std::int64_t key) {
+    return hn::Set(f, static_cast<float>(std::clamp<std::int64_t>(key - key_begin, 0, kKeyTile)));
+  };
+  const V begin = in_tile(keys.begin), end = in_tile(keys.end);
+  for (int v = 0; v < kRowVectors; ++v) {
+    const V j = hn::Iota(f, static_cast<float>(v * kLanes));
+    const auto taken = hn::And(hn::Ge(j, begin), hn::Lt(j, end));
+    const V score =
+        hn::IfThenElse(taken, hn::Load(f, product + v * kLanes), hn::Load(f, scores + v * kLanes));
+    hn::Store(score, f, scores + v * kLanes);
+  }
+}
+
+// The same with regions. Nearly every tile lies in one, whose product is all there is to do.
+HWY_NOINLINE void MultiplyRegions(const AttentionPlan& plan, const PackedKeys& packed,
+                                  std::int64_t packed_tile, std::int64_t begin, std::int64_t end,
+                                  const Tile& tile, QueryTile& t) {
+  const std::int64_t key_end = tile.key_begin + kKeyTile;
+  bool is_first = true;
+  for (std::int64_t region = 0; region < plan.n_region; ++region) {
+    // The rows that have a key of the tile in the region.
+    const auto has = [&](std::int64_t r) {
+      const AttentionPlan::KeySpan keys = plan.RegionKeys(region, tile.query_begin + r);
+      return keys.begin < std::min(key_end, keys.end) && keys.end > tile.key_begin;
+    };
+    std::int64_t from = tile.rows.begin, to = tile.rows.end;
+    while (from < to && !has(from)) ++from;
+    while (from < to && !has(to - 1)) --to;
+    if (from == to) continue;
+    if (is_first) {
+      MultiplyKeys(plan, packed, region, packed_tile, begin, end, t, t.scores);
+      is_first = false;
+      continue;
+    }
+    MultiplyKeys(plan, packed, region, packed_tile, from / kRowBlock * kRowBlock,
+                 (to + kRowBlock - 1) / kRowBlock * kRowBlock, t, t.product);
+    for (std::int64_t r = from; r < to; ++r) {
+      TakeProducts(plan.RegionKeys(region, tile.query_begin + r), tile.key_begin,
+                   t.product + r * kKeyTile, t.scores + r * kKeyTile);
+    }
+  }
+}
+
 HWY_INLINE void VisitTile(const AttentionPlan& plan, const PackedKeys& packed,
                           std::span<const KeyRange> ranges, double anchor, std::int64_t packed_tile,
                           Tile& tile, QueryTile& t) {
@@ -152,21 +224,14 @@ HWY_INLINE void VisitTile(const AttentionPlan& plan, const PackedKeys& packed,
   if (tile.rows.begin >= tile.rows.end) return;
   const std::int64_t begin = tile.rows.begin / kRowBlock * kRowBlock;
   const std::int64_t end = (tile.rows.end + kRowBlock - 1) / kRowBlock * kRowBlock;
-  float* scores = t.scores + begin * kKeyTile;
-  Multiply({.a = t.q + begin * plan.width,
-            .a_row = plan.width,
-            .a_k = 1,
-            .b = packed.keys.get() + packed_tile * packed.key_floats,
-            .b_k = kKeyTile,
-            .c = scores,
-            .c_row = kKeyTile,
-            .n_row = end - begin,
-            .n_k = plan.head_dim,
-            .add = false},
-           kKeyTile);
+  if (plan.n_region == 1) {
+    MultiplyKeys(plan, packed, 0, packed_tile, begin, end, t, t.scores);
+  } else {
+    MultiplyRegions(plan, packed, packed_tile, begin, end, tile, t);
+  }
   AddTerms(plan, tile, ranges, anchor, t.bias, t.scores);
   Softmax(plan, tile, begin, end, t);
-  Multiply({.a = scores,
+  Multiply({.a = t.scores + begin * kKeyTile,
             .a_row = kKeyTile,
             .a_k = 1,
             .b = packed.values.get() + packed_tile * packed.value_floats,
@@ -218,14 +283,22 @@ std::int64_t ForwardItem(const AttentionPlan& plan, const AttentionForwardCall& 
       (tile.b * plan.n_kv_head + tile.h / plan.group) * plan.n_key_tile;
 
   QueryTile t(plan);
-  ReadQueries(plan, call.inputs.q, tile.b, tile.h, tile.query_begin, query_end,
-              (n_row + kRowBlock - 1) / kRowBlock * kRowBlock, t.q);
+  for (std::int64_t region = 0; region < plan.n_region; ++region) {
+    ReadQueries(plan, call.inputs.q, region, tile.b, tile.h, tile.query_begin, query_end,
+                (n_row + kRowBlock - 1) / kRowBlock * kRowBlock,
+                t.q + region * kQueryTile * plan.width);
+  }
   const bool skips = bounds.skips() && tiles.sinks_apart;
   std::vector<float> norms;
   if (skips) {
     norms.reserve(static_cast<std::size_t>(n_row));
     for (std::int64_t r = 0; r < n_row; ++r) {
-      norms.push_back(Norm(t.q + r * plan.width, plan.head_dim));
+      float largest = 0.0F;
+      for (std::int64_t region = 0; region < plan.n_region; ++region) {
+        const float* row = t.q + (region * kQueryTile + r) * plan.width;
+        largest = std::max(largest, Norm(row, plan.head_dim));
+      }
+      norms.push_back(largest);
     }
   }
 

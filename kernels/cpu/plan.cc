@@ -133,8 +133,10 @@ AttentionPlan::AttentionPlan(const AttentionInputs& inputs, const AttentionTerms
       n_query_tile((n_query + kQueryTile - 1) / kQueryTile),
       n_key_tile((n_key + kKeyTile - 1) / kKeyTile),
       group(n_head / n_kv_head),
+      n_region(std::max<std::int64_t>(1, static_cast<std::int64_t>(terms.regions.size()))),
       ranges(AllRanges(terms.visibility, batch, n_query, n_key)),
       ranges_are_shared(terms.visibility.document_begin.empty()) {
+  FindKeySets();
   const std::int64_t q_offset = terms.visibility.q_offset;
   // Whole tiles are read, with the rows and keys beyond the end.
   reversed_zero = q_offset + n_query + kQueryTile;
@@ -163,6 +165,28 @@ AttentionPlan::AttentionPlan(const AttentionInputs& inputs, const AttentionTerms
     slope = ToFloats(f.slope, kLog2E);
     intercept = ToFloats(f.intercept, kLog2E);
   }
+}
+
+void AttentionPlan::FindKeySets() {
+  const auto share = [&](std::int64_t a, std::int64_t b) {
+    const std::span<const std::int32_t> x = terms.regions[static_cast<std::size_t>(a)].key_row;
+    const std::span<const std::int32_t> y = terms.regions[static_cast<std::size_t>(b)].key_row;
+    return x.data() == y.data();
+  };
+  for (std::int64_t region = 0; region < n_region; ++region) {
+    std::size_t set = 0;
+    while (set < key_set_region.size() && !share(region, key_set_region[set])) ++set;
+    if (set == key_set_region.size()) key_set_region.push_back(region);
+    key_set.push_back(static_cast<std::int64_t>(set));
+  }
+}
+
+AttentionPlan::KeySpan AttentionPlan::RegionKeys(std::int64_t region, std::int64_t i) const {
+  const auto begin_of = [&](std::int64_t r) -> std::int64_t {
+    return terms.regions[static_cast<std::size_t>(r)].key_begin[static_cast<std::size_t>(i)];
+  };
+  return {.begin = region + 1 < n_region ? begin_of(region) : 0,
+          .end = region > 0 ? begin_of(region - 1) : n_key};
 }
 
 std::int64_t AttentionPlan::KeyAt(std::int64_t i) const {

@@ -57,6 +57,21 @@ struct AttentionPlan {
   const float* Psi(std::int64_t p, std::int64_t key_begin) const {
     return psi.data() + key_begin - p + reversed_zero;
   }
+  // The row of the rotation's table that query i, or key j, of a region turns by. Without regions there
+  // is one, and the row is the position; that of a query that sees nothing may be negative.
+  std::int64_t QueryTurn(std::int64_t region, std::int64_t i) const {
+    if (terms.regions.empty()) return terms.visibility.q_offset + i;
+    return terms.regions[static_cast<std::size_t>(region)].query_row[static_cast<std::size_t>(i)];
+  }
+  std::int64_t KeyTurn(std::int64_t region, std::int64_t j) const {
+    if (terms.regions.empty()) return j;
+    return terms.regions[static_cast<std::size_t>(region)].key_row[static_cast<std::size_t>(j)];
+  }
+  // The keys [begin, end) of query i that lie in a region, seen or not.
+  struct KeySpan {
+    std::int64_t begin = 0, end = 0;
+  };
+  KeySpan RegionKeys(std::int64_t region, std::int64_t i) const;
   // The position of a query, or the nearest one that a key has.
   std::int64_t KeyAt(std::int64_t i) const;
 
@@ -65,6 +80,12 @@ struct AttentionPlan {
   std::int64_t width;  // head_dim as rows are stored inside: a multiple of kChannelStep
   std::int64_t n_query_tile, n_key_tile;
   std::int64_t group;  // query heads of a key head
+
+  // Regions, or 1 without any; and the sets of turned keys that they have, each with the region that it
+  // is turned by.
+  std::int64_t n_region;
+  std::vector<std::int64_t> key_set;  // by region
+  std::vector<std::int64_t> key_set_region;
 
   std::vector<KeyRange> ranges;  // (B or 1, T_q)
   bool ranges_are_shared = true;
@@ -77,6 +98,9 @@ struct AttentionPlan {
   std::vector<float> slope, intercept;  // (H, K + 1), times log2(e)
 
   static constexpr std::int64_t kChannelStep = 16;
+
+ private:
+  void FindKeySets();
 };
 
 // Calls body(item) for every item, through `parallel_for` where there is one.

@@ -77,36 +77,44 @@ HWY_INLINE void WriteRow(const HeadsBuffer& x, std::int64_t b, std::int64_t h, s
   }
 }
 
-// Queries [begin, end) of head (b, h), turned, times scale log2(e); n_row rows, zeros behind the last.
-HWY_NOINLINE void ReadQueries(const AttentionPlan& plan, const HeadsView& q, std::int64_t b,
-                              std::int64_t h, std::int64_t begin, std::int64_t end,
+// Queries [begin, end) of head (b, h), turned as `region` says, times scale log2(e); n_row rows, zeros
+// behind the last.
+HWY_NOINLINE void ReadQueries(const AttentionPlan& plan, const HeadsView& q, std::int64_t region,
+                              std::int64_t b, std::int64_t h, std::int64_t begin, std::int64_t end,
                               std::int64_t n_row, float* rows) {
   const auto scale = static_cast<float>(plan.terms.scale * kLog2E);
   for (std::int64_t i = begin; i < end; ++i) {
     float* row = rows + (i - begin) * plan.width;
     ReadRow(q, b, h, i, plan.width, row);
-    const std::int64_t position = plan.terms.visibility.q_offset + i;
-    if (plan.terms.rotation && position >= 0) {
-      TurnRow(*plan.terms.rotation, Turn::kQuery, position, row);
-    }
+    const std::int64_t turn = plan.QueryTurn(region, i);
+    if (plan.terms.rotation && turn >= 0) TurnRow(*plan.terms.rotation, Turn::kQuery, turn, row);
     for (std::int64_t c = 0; c < plan.head_dim; ++c) row[c] *= scale;
   }
   std::fill(rows + (end - begin) * plan.width, rows + n_row * plan.width, 0.0F);
 }
 
-// The keys (or values) of a tile: kKeyTile rows, zeros behind the last key.
-HWY_NOINLINE void ReadKeys(const AttentionPlan& plan, const HeadsView& x, bool turned,
-                           std::int64_t b, std::int64_t h_kv, std::int64_t tile, float* rows) {
+// The values of a tile, or its keys before they turn: kKeyTile rows, zeros behind the last key.
+HWY_NOINLINE void ReadTile(const AttentionPlan& plan, const HeadsView& x, std::int64_t b,
+                           std::int64_t h_kv, std::int64_t tile, float* rows) {
   const std::int64_t begin = tile * kKeyTile;
   const std::int64_t n = std::min(kKeyTile, plan.n_key - begin);
   for (std::int64_t j = 0; j < n; ++j) {
-    float* row = rows + j * plan.width;
-    ReadRow(x, b, h_kv, begin + j, plan.width, row);
-    if (turned && plan.terms.rotation) {
-      TurnRow(*plan.terms.rotation, Turn::kKey, begin + j, row);
-    }
+    ReadRow(x, b, h_kv, begin + j, plan.width, rows + j * plan.width);
   }
   std::fill(rows + n * plan.width, rows + kKeyTile * plan.width, 0.0F);
+}
+
+// The keys of a tile, turned as `region` says.
+HWY_NOINLINE void ReadKeys(const AttentionPlan& plan, const HeadsView& k, std::int64_t region,
+                           std::int64_t b, std::int64_t h_kv, std::int64_t tile, float* rows) {
+  ReadTile(plan, k, b, h_kv, tile, rows);
+  if (!plan.terms.rotation) return;
+  const std::int64_t begin = tile * kKeyTile;
+  const std::int64_t n = std::min(kKeyTile, plan.n_key - begin);
+  for (std::int64_t j = 0; j < n; ++j) {
+    TurnRow(*plan.terms.rotation, Turn::kKey, plan.KeyTurn(region, begin + j),
+            rows + j * plan.width);
+  }
 }
 
 // (kKeyTile, width) to (head_dim, kKeyTile).

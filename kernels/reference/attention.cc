@@ -19,12 +19,12 @@ double Dot(std::span<const double> x, std::span<const double> y) {
   return sum;
 }
 
-// y += a x
 // y += |a x|, element by element.
 void AddMagnitudes(double a, std::span<const double> x, std::span<double> y) {
   for (std::size_t c = 0; c < x.size(); ++c) y[c] += std::abs(a * x[c]);
 }
 
+// y += a x
 void AddScaled(double a, std::span<const double> x, std::span<double> y) {
   for (std::size_t c = 0; c < x.size(); ++c) y[c] += a * x[c];
 }
@@ -66,16 +66,26 @@ void GrowRow(const RotationTable& table, std::int64_t position, Side side, std::
   }
 }
 
-// The rows of (n_series, T, D), the row of index t turned to (or back from) position t + offset. A
-// query before position 0 sees no key: it is left as it is.
-std::vector<double> Rotate(std::span<const double> x, const AttentionTerms& terms, Side side,
-                           std::int64_t n_row, std::int64_t head_dim, bool inverse) {
-  const std::int64_t offset = side == Side::kQuery ? terms.visibility.q_offset : 0;
+// Where the row of index t turns to, by the region if there is one: a row of the rotation's table.
+std::int64_t TableRow(const AttentionTerms& terms, const Region* region, Side side,
+                      std::int64_t t) {
+  if (region == nullptr) return side == Side::kQuery ? terms.visibility.q_offset + t : t;
+  const std::span<const std::int32_t> rows =
+      side == Side::kQuery ? region->query_row : region->key_row;
+  return rows[static_cast<std::size_t>(t)];
+}
+
+// The rows of (n_series, T, D), each turned to its place, or back from it. A query before position 0
+// sees no key: it is left as it is.
+std::vector<double> Rotate(std::span<const double> x, const AttentionTerms& terms,
+                           const Region* region, Side side, std::int64_t n_row,
+                           std::int64_t head_dim, bool inverse) {
   std::vector<double> y(x.begin(), x.end());
   if (!terms.rotation || n_row == 0) return y;
   const auto width = static_cast<std::size_t>(head_dim);
   for (std::size_t row = 0; row * width < y.size(); ++row) {
-    const std::int64_t position = static_cast<std::int64_t>(row) % n_row + offset;
+    const std::int64_t position =
+        TableRow(terms, region, side, static_cast<std::int64_t>(row) % n_row);
     if (position < 0) continue;
     const std::span<double> turned = std::span(y).subspan(row * width, width);
     RotateRow(*terms.rotation, position, inverse, turned);
@@ -87,11 +97,14 @@ std::vector<double> Rotate(std::span<const double> x, const AttentionTerms& term
 // One call: rotated inputs and where their rows lie.
 struct Attention {
   Attention(const AttentionInput& input, const AttentionTerms& the_terms)
-      : n(input.size),
-        terms(the_terms),
-        q(Rotate(input.q, terms, Side::kQuery, n.n_query, n.head_dim, false)),
-        k(Rotate(input.k, terms, Side::kKey, n.n_key, n.head_dim, false)),
-        v(input.v) {}
+      : n(input.size), terms(the_terms), v(input.v) {
+    const auto turn = [&](const Region* region) {
+      q.push_back(Rotate(input.q, terms, region, Side::kQuery, n.n_query, n.head_dim, false));
+      k.push_back(Rotate(input.k, terms, region, Side::kKey, n.n_key, n.head_dim, false));
+    };
+    if (terms.regions.empty()) turn(nullptr);
+    for (const Region& region : terms.regions) turn(&region);
+  }
 
   std::size_t QueryRow(std::int64_t b, std::int64_t h, std::int64_t i) const {
     return static_cast<std::size_t>((b * n.n_head + h) * n.n_query + i);
@@ -124,6 +137,22 @@ struct Attention {
     }
     return visibility.window == 0 || std::abs(p - j) < visibility.window ||
            j < begin + visibility.n_sink;
+  }
+
+  // The first region that begins at or before key j; 0 without regions.
+  std::size_t RegionOf(std::int64_t i, std::int64_t j) const {
+    std::size_t r = 0;
+    while (r + 1 < terms.regions.size() &&
+           j < terms.regions[r].key_begin[static_cast<std::size_t>(i)]) {
+      ++r;
+    }
+    return r;
+  }
+
+  // <q~_i, k~_j>
+  double Product(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) const {
+    const std::size_t r = RegionOf(i, j);
+    return Dot(Row(std::span(q[r]), QueryRow(b, h, i)), Row(std::span(k[r]), KeyRow(b, h, j)));
   }
 
   // +1 where a two-sided bias is r_p - r_j, -1 where it is r_j - r_p.
@@ -171,13 +200,12 @@ struct Attention {
 
   // Writes s[i][0 .. T_k) into `s` and gives lse[i].
   double Scores(std::int64_t b, std::int64_t h, std::int64_t i, std::span<double> s) const {
-    const std::span<const double> q_i = Row(std::span(q), QueryRow(b, h, i));
     double largest = kHidden;
     for (std::size_t j = 0; j < s.size(); ++j) {
       const auto key = static_cast<std::int64_t>(j);
       s[j] = kHidden;
       if (!Sees(b, i, key)) continue;
-      s[j] = terms.scale * Dot(q_i, Row(std::span(k), KeyRow(b, h, key))) + Bias(b, h, i, key);
+      s[j] = terms.scale * Product(b, h, i, key) + Bias(b, h, i, key);
       largest = std::max(largest, s[j]);
     }
     if (largest == kHidden) return kHidden;
@@ -195,7 +223,7 @@ struct Attention {
 
   AttentionSize n;
   const AttentionTerms& terms;
-  std::vector<double> q, k;
+  std::vector<std::vector<double>> q, k;  // turned, by region
   std::span<const double> v;
 };
 
@@ -273,6 +301,7 @@ AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
                                              std::span<const double> o_gradient,
                                              std::span<const double> o, GradientSums sums) {
   CheckCall(input, terms);
+  LR_CHECK(terms.regions.empty());  // no gradient with them
   LR_CHECK(o_gradient.size() == input.q.size());
   const bool is_signed = sums == GradientSums::kSigned;
   const Attention a(input, terms);
@@ -303,16 +332,19 @@ AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
           const double ds = p * (is_signed ? dp - delta : std::abs(dp) + std::abs(delta));
           const auto add = is_signed ? &AddScaled : &AddMagnitudes;
           add(kept * p, do_i, a.Row(std::span(dv), key_row));
-          add(terms.scale * ds, a.Row(std::span(a.k), key_row), a.Row(std::span(dq), row));
-          add(terms.scale * ds, a.Row(std::span(a.q), row), a.Row(std::span(dk), key_row));
+          add(terms.scale * ds, a.Row(std::span(a.k[0]), key_row), a.Row(std::span(dq), row));
+          add(terms.scale * ds, a.Row(std::span(a.q[0]), row), a.Row(std::span(dk), key_row));
           AddTermGradients(a, {.b = b, .h = h, .i = i, .j = j}, ds, sums, terms_gradient);
         }
       }
     }
   }
   AttentionGradient gradient = std::move(terms_gradient);
-  gradient.q = is_signed ? Rotate(dq, terms, Side::kQuery, n.n_query, n.head_dim, true) : dq;
-  gradient.k = is_signed ? Rotate(dk, terms, Side::kKey, n.n_key, n.head_dim, true) : dk;
+  const auto turned_back = [&](std::vector<double>& x, Side side, std::int64_t n_row) {
+    return is_signed ? Rotate(x, terms, nullptr, side, n_row, n.head_dim, true) : std::move(x);
+  };
+  gradient.q = turned_back(dq, Side::kQuery, n.n_query);
+  gradient.k = turned_back(dk, Side::kKey, n.n_key);
   gradient.v = std::move(dv);
   return gradient;
 }

@@ -1,12 +1,13 @@
 // Attention with position terms, as plain loops in double: the truth that every other back-end is
 // compared with. Forward:
 //
-//   s[i][j] = scale * <q~_i, k~_j> + bias[i][j]    q~, k~ rotated; terms: kernels/attention_terms.h
+//   s[i][j] = scale * <q~_i, k~_j> + bias[i][j]    q~, k~ rotated, with regions by that of (i, j);
+//                                                  terms: kernels/attention_terms.h
 //   lse[i]  = log sum over visible j of exp(s[i][j])
 //   p[i][j] = exp(s[i][j] - lse[i])
 //   o[i]    = sum over j of z[i][j] p[i][j] v_j    z: dropout (kernels/dropout.h), else 1
 //
-// Backward, given do = dL/do:
+// Backward, given do = dL/do (not with regions):
 //
 //   delta[i]  = <do_i, o_i>
 //   ds[i][j]  = p[i][j] (z[i][j] <do_i, v_j> - delta[i])

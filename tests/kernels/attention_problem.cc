@@ -178,13 +178,14 @@ void Problem::AddPiecewise(SeededRandom& random) {
       .psi = psi, .row_factor = row_factor, .knots = knots, .slope = slope, .intercept = intercept};
 }
 
-void Problem::AddRotation(bool half, std::int64_t n_rotary, bool grows) {
+void Problem::AddRotation(bool half, std::int64_t n_rotary, bool grows, std::int64_t spare) {
   std::vector<double> frequency;
   for (std::int64_t c = 0; c < n_rotary / 2; ++c) {
     frequency.push_back(
         std::pow(10000.0, -2.0 * static_cast<double>(c) / static_cast<double>(n_rotary)));
   }
-  const std::int64_t n_position = std::max(shape.n_key, terms.visibility.q_offset + shape.n_query);
+  const std::int64_t n_position =
+      spare * std::max(shape.n_key, terms.visibility.q_offset + shape.n_query);
   const RotationTableData data = MakeRotationTable(frequency, n_position);
   cos = data.cos;
   sin = data.sin;
@@ -203,6 +204,37 @@ void Problem::AddRotation(bool half, std::int64_t n_rotary, bool grows) {
       .growth = growth};
 }
 
+void Problem::AddRegions(SeededRandom& random, std::size_t n_region) {
+  const std::uint64_t n_row = cos.size() / static_cast<std::size_t>(std::max<std::int64_t>(
+                                               1, terms.rotation->n_rotary / 2));
+  const auto below = [&](std::uint64_t bound) {
+    return static_cast<std::int32_t>(random.Below(bound));
+  };
+  const auto rows = [&](std::int64_t n) {
+    std::vector<std::int32_t> x(static_cast<std::size_t>(n));
+    for (std::int32_t& row : x) row = below(n_row);
+    return region_numbers.emplace_back(std::move(x)).data();
+  };
+  const auto n_query = static_cast<std::size_t>(shape.n_query);
+  const auto n_key = static_cast<std::size_t>(shape.n_key);
+  for (std::size_t r = 0; r < n_region; ++r) {
+    regions.push_back({.query_row = {rows(shape.n_query), n_query}});
+    regions[r].key_row =
+        r == 1 && n_region == 3 ? regions[0].key_row : std::span(rows(shape.n_key), n_key);
+    if (r + 1 == n_region) continue;
+    std::vector<std::int32_t> begin(n_query);
+    for (std::size_t i = 0; i < n_query; ++i) {
+      const std::int32_t end =
+          r == 0 ? static_cast<std::int32_t>(n_key) : regions[r - 1].key_begin[i];
+      // Anywhere, nowhere, and in the tiles of the neighbours.
+      const std::int32_t near = end - below(static_cast<std::uint64_t>(std::min(end, 40)) + 1);
+      begin[i] = random.Chance(0.5) ? near : below(static_cast<std::uint64_t>(end) + 1);
+    }
+    regions[r].key_begin = region_numbers.emplace_back(std::move(begin));
+  }
+  terms.regions = regions;
+}
+
 void Problem::SetDocuments(std::vector<std::int32_t> cu_seqlens) {
   const std::vector<std::int32_t> begins = DocumentBegins(cu_seqlens);
   LR_CHECK(static_cast<std::int64_t>(begins.size()) == shape.n_key);
@@ -214,14 +246,16 @@ void Problem::SetDocuments(std::vector<std::int32_t> cu_seqlens) {
 
 std::string Problem::Name() const {
   const Visibility& see = terms.visibility;
-  return Str(
-      ScalarName(scalar), " B=", shape.batch, " H=", shape.n_head, "/", shape.n_kv_head,
-      " Tq=", shape.n_query, " Tk=", shape.n_key, " D=", shape.head_dim,
-      see.causal ? " causal" : " bidirectional", " offset=", see.q_offset, " window=", see.window,
-      " sinks=", see.n_sink, see.document_begin.empty() ? "" : " documents",
-      terms.key_bias ? (terms.key_bias->two_sided ? " two-sided" : " key-bias") : "",
-      terms.rotation ? " rotation" : "", terms.distance_table ? " distances" : "",
-      terms.piecewise ? " piecewise" : "", terms.dropout ? " dropout" : "", " seed=", CommitSeed());
+  return Str(ScalarName(scalar), " B=", shape.batch, " H=", shape.n_head, "/", shape.n_kv_head,
+             " Tq=", shape.n_query, " Tk=", shape.n_key, " D=", shape.head_dim,
+             see.causal ? " causal" : " bidirectional", " offset=", see.q_offset,
+             " window=", see.window, " sinks=", see.n_sink,
+             see.document_begin.empty() ? "" : " documents",
+             terms.key_bias ? (terms.key_bias->two_sided ? " two-sided" : " key-bias") : "",
+             terms.rotation ? " rotation" : "",
+             terms.regions.empty() ? "" : Str(" regions=", terms.regions.size()),
+             terms.distance_table ? " distances" : "", terms.piecewise ? " piecewise" : "",
+             terms.dropout ? " dropout" : "", " seed=", CommitSeed());
 }
 
 Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
@@ -260,6 +294,12 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
   HeadsTensor o_stored(problem.o_scalar, n.batch, n.n_query, n.n_head, n.head_dim);
   o_stored.Fill(out.o);
   if (problem.o_scalar != scalar) o.Fill(o_stored.Read());
+  if (!problem.terms.regions.empty()) {
+    for (const HeadsTensor* tensor : {&q, &k, &v, &o}) {
+      out.guards_hold = out.guards_hold && tensor->GuardsHold();
+    }
+    return out;
+  }
 
   const auto poisoned = [&](std::size_t size) { return std::vector<double>(size, kPoison); };
   if (problem.terms.key_bias) {

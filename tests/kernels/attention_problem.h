@@ -53,7 +53,11 @@ struct Problem {
   void AddSlopes();
   void AddDistanceTable(SeededRandom& random, std::int64_t n_distance, std::int64_t n_ahead);
   void AddPiecewise(SeededRandom& random);
-  void AddRotation(bool half, std::int64_t n_rotary, bool grows = false);
+  // `spare` times as many rows as positions need.
+  void AddRotation(bool half, std::int64_t n_rotary, bool grows = false, std::int64_t spare = 1);
+  // Of random rows (after AddRotation); the second of three shares the first's keys. Begins are random
+  // too, not only where methods have them.
+  void AddRegions(SeededRandom& random, std::size_t n_region);
   void SetDocuments(std::vector<std::int32_t> cu_seqlens);
   std::string Name() const;
 
@@ -65,6 +69,8 @@ struct Problem {
   AttentionTerms terms;
   std::vector<double> key_bias, slopes, table, psi, row_factor, knots, slope, intercept;
   std::vector<double> cos, sin, growth;
+  std::vector<std::vector<std::int32_t>> region_numbers;
+  std::vector<Region> regions;
   std::vector<std::int32_t> documents;
 };
 
@@ -76,7 +82,7 @@ struct Outcome {
   bool guards_hold = true;
 };
 
-// Forward and backward. Stops the test program where the kernel refuses.
+// Forward and, where there are no regions, backward. Stops the test program where the kernel refuses.
 Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
                   const AttentionKernelOptions& options = {});
 // The reference in fp64, on the numbers as they were rounded; among them, backward, the o of the type:

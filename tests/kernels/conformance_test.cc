@@ -11,8 +11,10 @@
 #include <optional>
 
 #include "base/str.h"
+#include "kernels/rotation.h"
 #include "tests/commit_seed.h"
 #include "tests/kernels/attention_problem.h"
+#include "tests/kernels/region_methods.h"
 
 namespace longrun {
 namespace {
@@ -288,6 +290,182 @@ TEST_P(KernelTest, AllTermsTogetherAreTheReferences) {
   });
 }
 
+// ---- regions -----------------------------------------------------------------------------------
+
+TEST_P(KernelTest, RegionsAreTheReferences) {
+  for (const std::size_t n_region : {1, 2, 3}) {
+    for (const bool half : {true, false}) {
+      for (const std::int64_t head_dim : {8, 32, 64, 96}) {
+        ForEachType({.n_query = 130, .n_key = 150, .head_dim = head_dim}, [&](Problem& p) {
+          p.gap = half ? 8 : 0;
+          p.terms.visibility.q_offset = 20;
+          // Rows at random have growth at distances at which that of many channels explodes.
+          const bool grows = half && n_region == 2;
+          p.AddRotation(half, half && !grows ? head_dim : 8, grows);
+          p.AddRegions(random_, n_region);
+        });
+      }
+    }
+  }
+}
+
+TEST_P(KernelTest, RegionsOfAnyLengthsAreTheReferences) {
+  const auto between = [&](std::int64_t from, std::int64_t to) {
+    return from +
+           static_cast<std::int64_t>(random_.Below(static_cast<std::uint64_t>(to - from + 1)));
+  };
+  for (int round = 0; round < 12; ++round) {
+    const std::int64_t n_kv_head = between(1, 2);
+    const ProblemShape shape = {.batch = between(1, 2),
+                                .n_head = n_kv_head * between(1, 3),
+                                .n_kv_head = n_kv_head,
+                                .n_query = round % 4 == 0 ? 1 : between(1, 250),
+                                .n_key = between(1, 250),
+                                .head_dim = 8 * between(1, 5)};
+    const std::int64_t offset = between(-20, 260);
+    const auto n_region = static_cast<std::size_t>(between(1, 3));
+    const bool causal = random_.Chance(0.8);
+    ForEachType(shape, [&](Problem& p) {
+      p.terms.visibility = {.causal = causal, .q_offset = offset};
+      p.AddRotation(random_.Chance(0.5), 8);
+      p.AddRegions(random_, n_region);
+    });
+  }
+}
+
+TEST_P(KernelTest, RegionsOfMethodsAreTheReferences) {
+  for (int round = 0; round < 12; ++round) {
+    const auto n_query = round % 3 == 0 ? 1 : static_cast<std::int64_t>(random_.Below(200)) + 1;
+    const auto offset = static_cast<std::int64_t>(random_.Below(200));
+    const testing::RegionMethod method = testing::AnyRegionMethod(
+        {.n_query = n_query, .n_key = offset + n_query, .q_offset = offset}, random_);
+    SCOPED_TRACE(method.name);
+    ForEachType({.n_head = 4, .n_query = n_query, .n_key = offset + n_query, .head_dim = 16},
+                [&](Problem& p) {
+                  p.terms.visibility = {
+                      .q_offset = offset, .window = method.window, .n_sink = method.n_sink};
+                  p.AddRotation(true, 16, false, 2 * method.steps);
+                  p.regions = method.Views();
+                  p.terms.regions = p.regions;
+                });
+  }
+}
+
+TEST_P(KernelTest, RegionsWithOtherTermsAreTheReferences) {
+  for (const std::size_t n_region : {2, 3}) {
+    for (const bool documents : {true, false}) {
+      ForEachType({.n_head = 4, .n_kv_head = 2, .n_query = 150, .n_key = 200}, [&](Problem& p) {
+        p.terms.visibility = {.q_offset = 50, .window = 90, .n_sink = 5};
+        if (documents) p.SetDocuments({0, 130, 200});
+        p.AddKeyBias(random_);
+        p.AddDistanceTable(random_, 60, 0);
+        p.AddPiecewise(random_);
+        p.AddRotation(true, 16);
+        p.AddRegions(random_, n_region);
+        p.terms.dropout = Dropout{.probability = 0.1, .seed = 5};
+      });
+      ForEachType({.n_query = 150, .n_key = 150}, [&](Problem& p) {
+        p.terms.visibility.causal = false;
+        if (documents) p.SetDocuments({0, 1, 70, 150});
+        p.AddKeyBias(random_, true);
+        p.AddRotation(false, 32);
+        p.AddRegions(random_, n_region);
+      });
+    }
+  }
+}
+
+// Wherever they begin, regions that all say what is so without them change no bit.
+TEST_P(KernelTest, RegionsThatSayNothingChangeNoBit) {
+  Problem plain({.n_head = 4, .n_kv_head = 2, .n_query = 200, .n_key = 230}, Scalar::kFp32,
+                random_);
+  plain.terms.visibility.q_offset = 30;
+  plain.AddKeyBias(random_);
+  plain.AddRotation(true, 32);
+  const Outcome expected = RunKernel(kernel(), plain);
+  const testing::Stretch n = {.n_query = 200, .n_key = 230, .q_offset = 30};
+  const std::vector<std::int32_t> query_row = n.Queries([](std::int64_t p) { return p; });
+  const std::vector<std::int32_t> key_row = n.Keys([](std::int64_t j) { return j; });
+  const std::vector<std::int32_t> copy = key_row;
+  Problem parted = plain;
+  parted.AddRegions(random_, 3);
+  for (Region& region : parted.regions) {
+    region.query_row = query_row;
+    region.key_row = &region == &parted.regions[1] ? copy : key_row;
+  }
+  const Outcome found = RunKernel(kernel(), parted);
+  EXPECT_EQ(found.o, expected.o);
+  EXPECT_EQ(found.lse, expected.lse);
+}
+
+TEST_P(KernelTest, PiecesOfAPrefillWithRegionsAreTheWhole) {
+  const std::int64_t n_key = 200;
+  Problem whole({.batch = 1, .n_head = 4, .n_query = n_key, .n_key = n_key}, Scalar::kFp32,
+                random_);
+  whole.AddRotation(true, 32);
+  const testing::RegionMethod method =
+      testing::ChunkLlama({.n_query = n_key, .n_key = n_key}, 40, 50);
+  whole.regions = method.Views();
+  whole.terms.regions = whole.regions;
+  const Outcome expected = RunKernel(kernel(), whole);
+  for (const auto& [begin, end] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {0, 1}, {0, 97}, {97, 200}, {199, 200}, {130, 131}}) {
+    Problem part = whole;
+    part.shape.n_query = end - begin;
+    part.terms.visibility.q_offset = begin;
+    const auto cut = [&](const std::vector<double>& x) {
+      return std::vector<double>(x.begin() + begin * 128, x.begin() + end * 128);
+    };
+    part.q = cut(whole.q);
+    for (Region& region : part.regions) {
+      const auto rows = [&](std::span<const std::int32_t> x) {
+        return x.empty() ? x
+                         : x.subspan(static_cast<std::size_t>(begin),
+                                     static_cast<std::size_t>(end - begin));
+      };
+      region.query_row = rows(region.query_row);
+      region.key_begin = rows(region.key_begin);
+    }
+    part.terms.regions = part.regions;
+    ExpectClose("o", RunKernel(kernel(), part).o, cut(expected.o), 1e-6);
+  }
+}
+
+// Rows count from where the document begins.
+TEST_P(KernelTest, DocumentsWithRegionsAreAsIfAlone) {
+  constexpr std::int64_t kFirst = 192, kSecond = 100;  // 192: two tiles of queries, three of keys
+  const testing::RegionMethod first =
+      testing::SelfExtend({.n_query = kFirst, .n_key = kFirst}, 3, 20);
+  const testing::RegionMethod second =
+      testing::SelfExtend({.n_query = kSecond, .n_key = kSecond}, 3, 20);
+  testing::RegionMethod both = first;
+  for (std::size_t r = 0; r < both.regions.size(); ++r) {
+    const auto append = [](const std::vector<std::int32_t>& x, std::int32_t shift,
+                           std::vector<std::int32_t>& to) {
+      for (const std::int32_t number : x) to.push_back(number + shift);
+    };
+    append(second.regions[r].key_begin, kFirst, both.regions[r].key_begin);
+    append(second.regions[r].query_row, 0, both.regions[r].query_row);
+    append(second.regions[r].key_row, 0, both.regions[r].key_row);
+  }
+  Problem packed({.batch = 1, .n_query = kFirst + kSecond, .n_key = kFirst + kSecond},
+                 Scalar::kFp32, random_);
+  packed.AddRotation(true, 32);
+  Problem alone = packed;
+  packed.SetDocuments({0, kFirst, kFirst + kSecond});
+  packed.regions = both.Views();
+  packed.terms.regions = packed.regions;
+  alone.shape.n_query = alone.shape.n_key = kSecond;
+  alone.regions = second.Views();
+  alone.terms.regions = alone.regions;
+  const auto cut = [](std::vector<double> x) {
+    x.erase(x.begin(), x.begin() + kFirst * 64);
+    return x;
+  };
+  for (auto* x : {&alone.q, &alone.k, &alone.v}) *x = cut(*x);
+  EXPECT_EQ(cut(RunKernel(kernel(), packed).o), RunKernel(kernel(), alone).o);
+}
+
 // ---- edges -------------------------------------------------------------------------------------
 
 TEST_P(KernelTest, NothingToDoIsDone) {
@@ -482,6 +660,26 @@ TEST_P(KernelTest, BitsDoNotDependOnThreads) {
   }
 }
 
+TEST_P(KernelTest, BitsOfRegionsDependOnNeitherThreadsNorNeighbours) {
+  Problem problem({.batch = 3, .n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
+  problem.AddRotation(true, 32);
+  problem.AddRegions(random_, 3);
+  const Outcome all = RunKernel(kernel(), problem);
+  for (int n_thread = 2; n_thread < 5; ++n_thread) {
+    const Outcome out = RunKernel(kernel(), problem, {.parallel_for = testing::Threads(n_thread)});
+    EXPECT_EQ(out.o, all.o);
+    EXPECT_EQ(out.lse, all.lse);
+  }
+  Problem one = problem;
+  one.shape.batch = 1;
+  const std::ptrdiff_t size = 150 * 64;
+  const auto second = [&](const std::vector<double>& x) {
+    return std::vector<double>(x.begin() + size, x.begin() + 2 * size);
+  };
+  for (auto* x : {&one.q, &one.k, &one.v}) *x = second(*x);
+  EXPECT_EQ(second(all.o), RunKernel(kernel(), one).o);
+}
+
 TEST_P(KernelTest, BitsDoNotDependOnNeighboursInTheBatch) {
   Problem problem({.batch = 3, .n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
   problem.AddSlopes();
@@ -604,6 +802,44 @@ TEST_P(KernelTest, BiasesOfAnySignAreSkippedSafely) {
   }
 }
 
+// Far keys weigh by what they are turned to: here by rows that are 30 times as long, of keys that near
+// queries turn as ever.
+TEST_P(KernelTest, KeysThatARegionMakesLongAreNotSkipped) {
+  for (const bool queries_are_long : {true, false}) {
+    Problem problem({.batch = 1, .n_query = 500, .n_key = 500, .head_dim = 8}, Scalar::kFp32,
+                    random_);
+    problem.AddKeyBias(random_, false, -1.0);
+    problem.AddRotation(true, 8);
+    for (std::size_t at = 0; at < 8; ++at) {  // rows 0 and 1: no angle
+      problem.cos[at] = at < 4 ? 30.0 : 1.0;
+      problem.sin[at] = 0.0;
+    }
+    const testing::Stretch n = {.n_query = 500, .n_key = 500};
+    const auto all = [&](std::int64_t row) { return n.Keys([=](std::int64_t) { return row; }); };
+    const std::vector<std::int32_t> is_long = all(0), as_ever = all(1),
+                                    begin = n.Begins([](std::int64_t p) { return p - 100; });
+    problem.regions = {{.key_begin = begin, .query_row = as_ever, .key_row = as_ever},
+                       {.query_row = queries_are_long ? is_long : as_ever,
+                        .key_row = queries_are_long ? as_ever : is_long}};
+    problem.terms.regions = problem.regions;
+    // Key 3 then outweighs what lies between it and query 400, as it did not without regions.
+    for (std::size_t c = 0; c < 8; ++c) problem.k[3 * 16 + c] = 30.0 * problem.q[400 * 16 + c];
+    ExpectSkippingIsHarmless(kernel(), problem);
+  }
+}
+
+TEST_P(KernelTest, SkippingWithRegionsLeavesOutWhatWeighsNothing) {
+  if (kernel().name == "reference") return;  // visits everything
+  Problem problem({.batch = 1, .n_query = 900, .n_key = 900, .head_dim = 16}, Scalar::kFp32,
+                  random_);
+  problem.AddKeyBias(random_, false, -1.0);
+  problem.AddRotation(true, 16);
+  problem.AddRegions(random_, 3);
+  ExpectSkippingIsHarmless(kernel(), problem);
+  EXPECT_LT(2 * RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon}).n_tiles,
+            RunKernel(kernel(), problem).n_tiles);
+}
+
 // ---- dropout -----------------------------------------------------------------------------------
 
 TEST_P(KernelTest, DropoutKeepsTheMean) {
@@ -688,6 +924,90 @@ TEST_P(KernelTest, WhatDoesNotFitIsRefusedByName) {
   expect_refused(good, {.scale = 1.0, .visibility = {.window = -1}}, "visibility.window");
   expect_refused(good, {.scale = 1.0, .visibility = {.causal = false, .window = 2, .n_sink = 1}},
                  "visibility.n_sink");
+}
+
+TEST_P(KernelTest, RegionsThatDoNotFitAreRefusedByName) {
+  Problem problem({.batch = 1, .n_query = 4, .n_key = 6, .head_dim = 8}, Scalar::kFp32, random_);
+  problem.AddRotation(true, 8);
+  std::vector<float> numbers(512);
+  std::vector<double> lse(8);
+  const auto view = [&](std::size_t at, std::int64_t n_row) {
+    return HeadsView{.data = numbers.data() + at,
+                     .batch = 1,
+                     .n_row = n_row,
+                     .n_head = 2,
+                     .head_dim = 8,
+                     .batch_step = 96,
+                     .row_step = 16,
+                     .head_step = 8};
+  };
+  const auto buffer = [&](std::size_t at, std::int64_t n_row) {
+    return HeadsBuffer{.data = numbers.data() + at,
+                       .batch = 1,
+                       .n_row = n_row,
+                       .n_head = 2,
+                       .head_dim = 8,
+                       .batch_step = 96,
+                       .row_step = 16,
+                       .head_step = 8};
+  };
+  const AttentionInputs inputs = {view(0, 4), view(96, 6), view(192, 6)};
+  const std::vector<std::int32_t> begin = {2, 2, 2, 2}, query_row = {0, 1, 2, 5},
+                                  key_row = {0, 1, 2, 3, 4, 5}, empty;
+  const std::vector<Region> good = {
+      {.key_begin = begin, .query_row = query_row, .key_row = key_row},
+      {.query_row = query_row, .key_row = key_row}};
+  const auto forward = [&](const std::vector<Region>& regions, bool rotation) {
+    AttentionTerms terms = {.scale = 1.0, .regions = regions};
+    if (rotation) terms.rotation = problem.terms.rotation;
+    return kernel().forward({.inputs = inputs, .o = buffer(288, 4), .lse = lse}, terms, {});
+  };
+  EXPECT_TRUE(forward(good, true).ok());
+  const auto expect_named = [](const Status& status, Code code, std::string_view named) {
+    EXPECT_EQ(status.code(), code);
+    EXPECT_TRUE(status.message().find(named) != std::string::npos) << status.message();
+  };
+  const auto expect_refused = [&](std::string_view named, auto&& change) {
+    std::vector<Region> regions = good;
+    change(regions);
+    expect_named(forward(regions, true), Code::kInvalidArgument, named);
+  };
+  expect_named(forward(good, false), Code::kInvalidArgument,
+               "regions: are of a rotation, and there is none");
+  expect_refused("regions: are 4, at most 3 are taken",
+                 [&](auto& r) { r.insert(r.begin(), 2, good[0]); });
+  expect_refused("regions[0].key_begin: has 0 numbers, 4 were expected",
+                 [&](auto& r) { r[0].key_begin = empty; });
+  expect_refused("regions[1].key_begin: the last region", [&](auto& r) { r[1].key_begin = begin; });
+  expect_refused("regions[1].query_row: has 6 numbers, 4 were expected",
+                 [&](auto& r) { r[1].query_row = key_row; });
+  expect_refused("regions[1].key_row: has 4 numbers, 6 were expected",
+                 [&](auto& r) { r[1].key_row = query_row; });
+  const std::vector<std::int32_t> beyond = {0, 1, 2, 3, 4, 6}, below = {0, 1, -1, 2},
+                                  late = {2, 2, 3, 2}, later = {2, 7, 2, 2};
+  expect_refused("regions[0].key_row: number 5 is row 6, and the rotation's table has 6 rows",
+                 [&](auto& r) { r[0].key_row = beyond; });
+  expect_refused("regions[1].query_row: number 2 is row -1",
+                 [&](auto& r) { r[1].query_row = below; });
+  expect_refused("regions[0].key_begin: is 7 for query 1, outside of 0 to 6",
+                 [&](auto& r) { r[0].key_begin = later; });
+  expect_refused("regions[0].key_begin: is -1 for query 2",
+                 [&](auto& r) { r[0].key_begin = below; });
+  expect_refused("regions[1].key_begin: is 3 for query 2, outside of 0 to 2", [&](auto& r) {
+    r.insert(r.begin() + 1, good[0]);
+    r[1].key_begin = late;
+  });
+
+  AttentionTerms terms = {.scale = 1.0, .rotation = problem.terms.rotation, .regions = good};
+  const Status backward = kernel().backward({.inputs = inputs,
+                                             .o = view(288, 4),
+                                             .do_ = view(288, 4),
+                                             .lse = lse,
+                                             .dq = buffer(384, 4),
+                                             .dk = buffer(0, 6),
+                                             .dv = buffer(96, 6)},
+                                            terms, {});
+  expect_named(backward, Code::kUnimplemented, "regions: are for inference");
 }
 
 TEST_P(KernelTest, TypesAndHeadsThatTheCpuLacksAreRefusedByName) {

@@ -9,16 +9,21 @@
 #include "kernels/reference/attention.h"
 #include "kernels/reference/key_bias.h"
 #include "kernels/rotation.h"
+#include "tests/commit_seed.h"
 #include "tests/kernels/fixture.h"
+#include "tests/kernels/region_methods.h"
 
 namespace longrun {
 namespace {
 
+using testing::AnyRegionMethod;
 using testing::CentralDifferences;
 using testing::Digest;
 using testing::DigestGradient;
 using testing::ExpectNear;
 using testing::Fixture;
+using testing::RegionMethod;
+using testing::Stretch;
 using testing::Wave;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -363,6 +368,145 @@ TEST(ReferenceAttentionTest, GradientOfAKeyBiasSumsToZeroInEachHead) {
     double sum = 0.0;
     for (std::size_t j = 0; j < 6; ++j) sum += gradient.key_bias[h * 6 + j];
     EXPECT_NEAR(sum, 0.0, 1e-15);
+  }
+}
+
+// ---- regions -----------------------------------------------------------------------------------
+
+std::vector<double> RopeFrequencies(std::int64_t n_rotary) {
+  std::vector<double> frequency;
+  for (std::int64_t c = 0; c < n_rotary / 2; ++c) {
+    frequency.push_back(
+        std::pow(10000.0, -2.0 * static_cast<double>(c) / static_cast<double>(n_rotary)));
+  }
+  return frequency;
+}
+
+// A table whose rows are `steps` to a position.
+RotationTableData RowsOf(std::int64_t n_rotary, std::int64_t steps, std::int64_t n_row) {
+  std::vector<double> frequency = RopeFrequencies(n_rotary);
+  for (double& f : frequency) f /= static_cast<double>(steps);
+  return MakeRotationTable(frequency, n_row);
+}
+
+// Causal attention as the method's paper has it, one pair after the other: q_i is left as it is, and
+// k_j turned back by their distance. No table, no region, no code of the reference.
+std::vector<double> AttentionByDistance(const AttentionInput& input, double scale,
+                                        std::int64_t q_offset, const RegionMethod& method) {
+  const AttentionSize& n = input.size;
+  const auto d = static_cast<std::size_t>(n.head_dim);
+  const std::vector<double> frequency = RopeFrequencies(n.head_dim);
+  std::vector<double> o(input.q.size(), 0.0);
+  for (std::int64_t row = 0; row < n.batch * n.n_head * n.n_query; ++row) {
+    const std::int64_t head = row / n.n_query, p = q_offset + row % n.n_query;
+    const std::int64_t kv_head = head / (n.n_head / n.n_kv_head);  // b H_kv + h_kv
+    const double* q = input.q.data() + static_cast<std::size_t>(row) * d;
+    double sum = 0.0;
+    for (std::int64_t j = 0; j < n.n_key; ++j) {
+      if (j > p || !method.sees(p, j)) continue;
+      const auto key = static_cast<std::size_t>(kv_head * n.n_key + j);
+      const double* k = input.k.data() + key * d;
+      double product = 0.0;
+      for (std::size_t c = 0; c < d / 2; ++c) {
+        const double angle = -method.distance(p, j) * frequency[c];
+        const double x = k[c] * std::cos(angle) - k[c + d / 2] * std::sin(angle);
+        const double y = k[c] * std::sin(angle) + k[c + d / 2] * std::cos(angle);
+        product += q[c] * x + q[c + d / 2] * y;
+      }
+      const double weight = std::exp(scale * product);
+      sum += weight;
+      for (std::size_t c = 0; c < d; ++c) {
+        o[static_cast<std::size_t>(row) * d + c] += weight * input.v[key * d + c];
+      }
+    }
+    for (std::size_t c = 0; c < d && sum > 0.0; ++c)
+      o[static_cast<std::size_t>(row) * d + c] /= sum;
+  }
+  return o;
+}
+
+std::vector<double> AttentionByRegions(const AttentionInput& input, double scale,
+                                       std::int64_t q_offset, const RegionMethod& method,
+                                       double table_factor = 1.0) {
+  RotationTableData table =
+      RowsOf(input.size.head_dim, method.steps,
+             method.steps * (2 * (input.size.n_key + input.size.n_query + q_offset) + 1));
+  for (auto* numbers : {&table.cos, &table.sin}) {
+    for (double& x : *numbers) x *= table_factor;
+  }
+  const std::vector<Region> regions = method.Views();
+  const AttentionTerms terms = {
+      .scale = scale,
+      .visibility = {.q_offset = q_offset, .window = method.window, .n_sink = method.n_sink},
+      .rotation = table.View(RotationTable::Layout::kHalf, input.size.head_dim),
+      .regions = regions};
+  return ReferenceAttentionForward(input, terms).o;
+}
+
+// D(o) of FX(2, T, 8) for each method: fp64 values of an independent program.
+TEST(ReferenceAttentionTest, RegionsMatchThePublishedMethods) {
+  struct Case {
+    std::int64_t length;
+    RegionMethod method;
+    double digest, table_factor = 1.0;
+  };
+  const Stretch nine = {.n_query = 9, .n_key = 9}, twelve = {.n_query = 12, .n_key = 12},
+                many = {.n_query = 24, .n_key = 24};
+  const Case cases[] = {
+      {9, StreamingLlm(nine, 2, 4), 0.145814230},
+      {9, LmInfinite(nine, 4, 2, 4), 0.140621521},
+      {9, ReRope(nine, 3, 0), 0.241346548},
+      {9, ReRope(nine, 3, 2), 0.156811240},
+      {12, SelfExtend(twelve, 3, 4), 1.522753202},
+      {12, SelfExtend(twelve, 3, 4, true), 1.572884765},
+      {12, SelfExtend(twelve, 2, 4), 1.515952655},
+      {24, ChunkLlama(many, 10, 12), 0.917632108},
+      // Its temperature: angles' cosines and sines times 1 + 0.1 ln(T / 16), T = 24.
+      {24, ChunkLlama(many, 10, 12), 0.851717563, 1.0 + 0.1 * std::log(1.5)},
+      {24, ChunkLlama(many, 11, 12), 0.953774231}};
+  for (const Case& c : cases) {
+    const Fixture fixture(2, c.length, 8);
+    const std::vector<double> o =
+        AttentionByRegions(fixture.Input(), 1 / std::sqrt(8.0), 0, c.method, c.table_factor);
+    EXPECT_NEAR(Digest(o), c.digest, 1e-6) << c.method.name;
+    if (c.table_factor != 1.0) continue;
+    ExpectNear(o, AttentionByDistance(fixture.Input(), 1 / std::sqrt(8.0), 0, c.method), 1e-12);
+  }
+}
+
+// ReRoPE's queries grow with their position, which is the caller's to do.
+TEST(ReferenceAttentionTest, RegionsOfGrownQueriesMatchReRope) {
+  Fixture fixture(2, 9, 8);
+  for (std::size_t at = 0; at < fixture.q.size(); ++at) {
+    const auto i = static_cast<double>(at / 8 % 9);
+    fixture.q[at] *= std::max(1.0, std::log(i + 1.0) / std::log(4.0));
+  }
+  const RegionMethod method = testing::ReRope({.n_query = 9, .n_key = 9}, 3, 0);
+  EXPECT_NEAR(Digest(AttentionByRegions(fixture.Input(), 1 / std::sqrt(8.0), 0, method)),
+              0.243631203, 1e-6);
+}
+
+TEST(ReferenceAttentionTest, RegionsOfAnyMethodAreItsDistances) {
+  SeededRandom random(testing::CommitSeed());
+  for (int round = 0; round < 40; ++round) {
+    const auto q_offset = static_cast<std::int64_t>(random.Below(30));
+    const auto n_query = 1 + static_cast<std::int64_t>(random.Below(20));
+    const Stretch n = {.n_query = n_query, .n_key = q_offset + n_query, .q_offset = q_offset};
+    const AttentionSize size = {.batch = 2,
+                                .n_head = 4,
+                                .n_kv_head = 2,
+                                .n_query = n.n_query,
+                                .n_key = n.n_key,
+                                .head_dim = 6};
+    const double phase = random.Uniform();
+    const std::vector<double> q = Wave(8 * n.n_query * 6, 0.37, phase),
+                              k = Wave(4 * n.n_key * 6, 0.53, phase),
+                              v = Wave(4 * n.n_key * 6, 0.71, phase);
+    const AttentionInput input = {.size = size, .q = q, .k = k, .v = v};
+    const RegionMethod method = AnyRegionMethod(n, random);
+    SCOPED_TRACE(method.name + ", seed " + std::to_string(testing::CommitSeed()));
+    ExpectNear(AttentionByRegions(input, 0.7, q_offset, method),
+               AttentionByDistance(input, 0.7, q_offset, method), 1e-12);
   }
 }
 
