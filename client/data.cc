@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "base/str.h"
 #include "base/units.h"
@@ -10,6 +11,7 @@
 #include "client/output.h"
 #include "client/render.h"
 #include "model/data/manifest.h"
+#include "model/data/prepare.h"
 
 namespace longrun {
 
@@ -150,29 +152,49 @@ void AddDataLs(Verbs& verbs, CLI::App& data) {
       [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
 }
 
+// The name is not registered, as `answer` says, but may have a folder among ours: of a removal that was
+// killed between its two steps, or of an import that was. It goes, unless another name stands for it.
+Status RemoveRest(Connection& connection, const std::string& name, const std::string& folder,
+                  const Status& answer) {
+  if (answer.code() != Code::kNotFound || !IsSafeName(name) || !HoldsAnythingMade(folder)) {
+    return answer;
+  }
+  ASSIGN_OR_RETURN(const Json known, connection.Call("ListDatasets", Json::object()));
+  for (const Json& dataset : known.at("datasets")) {
+    if (dataset.at("folder") == folder) return answer;
+  }
+  return RemoveMade(folder);
+}
+
 int Remove(const std::string& name, const std::string& output, const std::string& state) {
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
-  const Result<Json> answer = (*coordinator)->connection().Call("RemoveDataset", {{"name", name}});
-  if (!answer.ok()) return Report(answer.status());
-  const std::string folder = answer->at("folder").get<std::string>();
-  // What `data import` made goes; a folder of one's own, or one with another name, stays.
-  const bool is_ours = folder == DatasetFolder(state, name);
-  const bool goes = is_ours && !answer->at("folder_is_named").get<bool>();
-  if (goes) {
-    if (const Status removed = RemoveAll(folder); !removed.ok()) return Report(removed);
+  Connection& connection = (*coordinator)->connection();
+  const Result<Json> answer = connection.Call("RemoveDataset", {{"name", name}});
+  std::string folder = DatasetFolder(state, name);
+  const char* why_it_stays = nullptr;
+  Status removed;
+  if (answer.ok()) {
+    Failpoint("data_rm_unregistered");
+    // What `data import` made goes; a folder of one's own, or one with another name, stays.
+    if (answer->at("folder") != folder) why_it_stays = "it was not made by `longrun data import`";
+    if (answer->at("folder_is_named").get<bool>()) why_it_stays = "another name stands for it";
+    folder = answer->at("folder").get<std::string>();
+    if (why_it_stays == nullptr) removed = RemoveMade(folder);
+  } else {
+    removed = RemoveRest(connection, name, folder, answer.status());
   }
+  if (!removed.ok()) return Report(removed);
+  const bool goes = why_it_stays == nullptr;
   if (output == "json") {
     Print(RenderJson({{"name", name}, {"folder", folder}, {"folder_removed", goes}}));
     return kExitOk;
   }
   Print(Str("removed ", name, "\n"));
-  if (!goes) {
-    std::fprintf(stderr, "%s stays: %s\n", folder.c_str(),
-                 answer->at("folder_is_named").get<bool>()
-                     ? "another name stands for it"
-                     : "it was not made by `longrun data import`");
+  if (!answer.ok()) {
+    std::fprintf(stderr, "it was not registered; its folder %s is gone\n", folder.c_str());
   }
+  if (!goes) std::fprintf(stderr, "%s stays: %s\n", folder.c_str(), why_it_stays);
   return kExitOk;
 }
 

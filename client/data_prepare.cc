@@ -110,13 +110,12 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
   if (!HoldsManifest(folder)) return PrepareDataset(spec, folder, options);
   ASSIGN_OR_RETURN(const Holding holding, HoldsPreparation(spec, folder));
   if (!holding.same) {
-    return Status(
-        Code::kAlreadyExists,
-        Str(folder,
-            holding.damage.ok() ? " holds other content"
-                                : " is damaged, and nothing in it is of these texts",
-            ": choose another name than ", name, ", or remove it first: `longrun data rm ", name,
-            "`, or the folder itself where `longrun data ls` has no such name"));
+    return Status(Code::kAlreadyExists,
+                  Str(folder,
+                      holding.damage.ok() ? " holds other content"
+                                          : " is damaged, and nothing in it is of these texts",
+                      ": choose another name than ", name,
+                      ", or remove it first: `longrun data rm ", name, "`"));
   }
   if (holding.damage.ok()) return Status();
   std::fprintf(stderr, "%s is damaged (%s): making it anew\n", name.c_str(),

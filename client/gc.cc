@@ -175,8 +175,7 @@ Json KeptIn(const std::string& state, std::int64_t going, std::int64_t models) {
   if (datasets.unfinished > 0) {
     kept.push_back({{"what", "imports that did not finish"},
                     {"bytes", datasets.unfinished},
-                    {"why", Str("the same import goes on with them; else remove them from ",
-                                JoinPath(state, "datasets"))}});
+                    {"why", "the same import goes on with them; else longrun data rm"}});
   }
   return kept;
 }

@@ -31,6 +31,7 @@ namespace longrun {
 namespace {
 
 constexpr std::string_view kWorkFolder = "import.tmp";
+constexpr std::string_view kLock = "lock";  // in it
 constexpr std::chrono::milliseconds kTellEvery(200);
 
 Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
@@ -275,7 +276,7 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
                    ListSources(spec, *format, fingerprint));
   RETURN_IF_ERROR(MakeFolders(work));
   ASSIGN_OR_RETURN(const FileLock lock,
-                   FileLock::Acquire(JoinPath(work, "lock"), Str("the import into ", folder)));
+                   FileLock::Acquire(JoinPath(work, kLock), Str("the import into ", folder)));
   // Once more, under the lock: another import may have finished meanwhile.
   RETURN_IF_ERROR(CheckUnfinished(folder));
   RETURN_IF_ERROR(RemoveUnfinished(folder, work, sources));
@@ -344,7 +345,7 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
   const std::string work = JoinPath(folder, kWorkFolder);
   RETURN_IF_ERROR(MakeFolders(work));
   ASSIGN_OR_RETURN(const FileLock lock,
-                   FileLock::Acquire(JoinPath(work, "lock"), Str("the import into ", folder)));
+                   FileLock::Acquire(JoinPath(work, kLock), Str("the import into ", folder)));
   const std::string anew = AnewFolder(folder);
   // Finished by one that was killed before it was put in place: nobody looked at it since.
   if (PathExists(JoinPath(anew, kManifestName))) RETURN_IF_ERROR(RemoveAll(anew));
@@ -352,6 +353,23 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
   Failpoint("data_before_exchange");
   RETURN_IF_ERROR(Exchange(anew, folder));
   return RemoveAll(anew);
+}
+
+bool HoldsAnythingMade(const std::string& folder) {
+  return PathExists(folder) || PathExists(AnewFolder(folder));
+}
+
+Status RemoveMade(const std::string& folder) {
+  const std::string anew = AnewFolder(folder);
+  for (const std::string& at : {folder, anew}) {
+    if (!FileLock::IsHeld(JoinPath(JoinPath(at, kWorkFolder), kLock))) continue;
+    return Status(Code::kFailedPrecondition,
+                  Str("an import into ", folder, " is at work: let it end, or stop it"));
+  }
+  RETURN_IF_ERROR(RemoveAll(anew));
+  RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kManifestName)));
+  Failpoint("data_mid_removal");
+  return RemoveAll(folder);
 }
 
 Status ImportText(const ImportSpec& spec, const std::string& folder) {

@@ -380,6 +380,23 @@ TEST_F(PrepareTest, ADamagedDatasetIsMadeAnewAsTheSame) {
   EXPECT_EQ(ListFolder(FolderOf(folder)).value(), (Strings{"a.txt", BaseName(folder)}));
 }
 
+TEST_F(PrepareTest, WhatWasMadeGoesAsAWholeButNotWhileAnImportIsAtWorkThere) {
+  const std::string folder = Made(Lines(File("a.txt", "one\ntwo\n")));
+  const std::string anew = JoinPath(folder_.path(), Str(".", BaseName(folder), ".anew"));
+  ASSERT_TRUE(MakeFolders(JoinPath(folder, "import.tmp")).ok());
+  ASSERT_TRUE(MakeFolders(anew).ok());
+  {
+    const auto lock = FileLock::Acquire(JoinPath(folder, "import.tmp/lock"), "an import");
+    ASSERT_TRUE(lock.ok());
+    EXPECT_EQ(RemoveMade(folder).code(), Code::kFailedPrecondition);
+    EXPECT_TRUE(HoldsManifest(folder));
+  }
+  ASSERT_TRUE(RemoveMade(folder).ok());
+  EXPECT_FALSE(HoldsAnythingMade(folder));
+  EXPECT_EQ(ListFolder(FolderOf(folder)).value(), Strings{"a.txt"});
+  EXPECT_TRUE(RemoveMade(folder).ok());  // nothing is left, and nothing is wrong
+}
+
 // As where it belongs to another user: here a link that leads to itself, which no user can follow.
 TEST_F(PrepareTest, AManifestThatCannotBeReachedIsNotCalledMissing) {
   const std::string folder = Folder("data");
