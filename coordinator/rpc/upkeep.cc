@@ -158,7 +158,9 @@ Result<std::set<std::string>> DecideOrphans(Core& core, StoreReader& reader, boo
   RETURN_IF_ERROR(DecideInSlices(
       core, all,
       [&](std::vector<std::string> slice) {
-        return GarbageWanted{.dry_run = dry_run, .candidates = {}, .orphans = std::move(slice)};
+        GarbageWanted event{.dry_run = dry_run, .candidates = {}, .orphans = std::move(slice)};
+        if (dry_run) event.gone = garbage;
+        return event;
       },
       [&](const StepResult& result) {
         garbage.insert(result.garbage_tasks.begin(), result.garbage_tasks.end());

@@ -35,41 +35,59 @@ bool IsWantedByOthers(const State& state, const std::string& task, const std::st
   });
 }
 
-// What rests on the tasks that are asked about: looked up once for all of them.
+// What rests on the tasks that are asked about: looked up once for all of them. Tasks that count as gone
+// already, by a dry run, are left out.
 struct Uses {
   std::map<std::string, std::vector<std::string>> attempts = {};  // of each
   std::map<std::string, std::int64_t> tasks = {};                 // how many each of their runs has
   std::set<std::string> listed = {};                              // those runs that a sweep lists
-  std::set<std::string> parents = {};                             // runs that others continue
+  // Of each of their runs, those that continue it.
+  std::map<std::string, std::set<std::string>> children = {};
   bool any_parent = false;          // a run that this build cannot read may continue any other
   std::set<std::string> busy = {};  // attempts that still hold a slot
 };
 
-Uses UsesOf(const State& state, const std::vector<std::string>& tasks) {
+Uses UsesOf(const State& state, const GarbageWanted& event) {
   Uses uses;
-  for (const std::string& id : tasks) {
+  std::set<std::string> runs;
+  for (const std::string& id : event.orphans) {
     const auto found = state.tasks.find(id);
     if (found == state.tasks.end()) continue;
     uses.attempts[id];
-    uses.tasks[found->second.run_key] = 0;
+    runs.insert(found->second.run_key);
   }
-  if (uses.attempts.empty()) return uses;
+  if (runs.empty()) return uses;
+  for (const auto& [key, run] : state.runs) {
+    if (runs.contains(run.run.parent)) uses.children[run.run.parent].insert(key);
+    uses.any_parent = uses.any_parent || !run.unknown.empty();
+  }
+  for (const std::string& key : runs) uses.tasks[key] = 0;
+  for (const auto& [parent, children] : uses.children) {
+    for (const std::string& key : children) uses.tasks[key] = 0;
+  }
+  std::set<std::string> dropped;  // runs of which all tasks are gone
+  for (const std::string& id : event.gone) {
+    const auto found = state.tasks.find(id);
+    if (found != state.tasks.end()) dropped.insert(found->second.run_key);
+  }
   for (const auto& [id, task] : state.tasks) {
+    if (event.gone.contains(id)) continue;
     const auto run = uses.tasks.find(task.run_key);
     if (run != uses.tasks.end()) run->second += 1;
+    dropped.erase(task.run_key);
   }
-  for (const auto& [sweep_id, runs] : state.sweep_runs) {
-    for (const std::string& key : runs) {
+  for (const auto& [sweep_id, listed] : state.sweep_runs) {
+    for (const std::string& key : listed) {
       if (uses.tasks.contains(key)) uses.listed.insert(key);
+      dropped.erase(key);
     }
+  }
+  for (auto& [parent, children] : uses.children) {
+    std::erase_if(children, [&](const std::string& key) { return dropped.contains(key); });
   }
   for (const auto& [id, attempt] : state.attempts) {
     const auto task = uses.attempts.find(attempt.task);
     if (task != uses.attempts.end()) task->second.push_back(id);
-  }
-  for (const auto& [key, run] : state.runs) {
-    if (!run.run.parent.empty()) uses.parents.insert(run.run.parent);
-    uses.any_parent = uses.any_parent || !run.unknown.empty();
   }
   for (const auto& [id, worker] : state.workers) {
     for (const auto& [slot, attempt] : worker.busy) uses.busy.insert(attempt);
@@ -77,20 +95,30 @@ Uses UsesOf(const State& state, const std::vector<std::string>& tasks) {
   return uses;
 }
 
-// Nothing asks for it, and nothing will: `as_if`, what needs it and is an orphan too counts as gone.
-bool IsOrphan(const State& state, const Task& task, const Uses& uses, bool as_if) {
+// Nothing asks for it, and nothing will. What needs it was asked about before it, and is gone.
+bool IsOrphan(const State& state, const Task& task, const Uses& uses,
+              const std::set<std::string>& gone) {
   if (HasSweep(state, task.id) || !IsTerminal(task.state)) return false;
-  const bool may_be_continued = uses.any_parent || uses.parents.contains(task.run_key);
-  if (task.kind == TaskKind::kTrain && may_be_continued) return false;
+  const auto children = uses.children.find(task.run_key);
+  const bool is_continued = children != uses.children.end() && !children->second.empty();
+  if (task.kind == TaskKind::kTrain && (uses.any_parent || is_continued)) return false;
   const auto holds = [&](const std::string& attempt) {
     return uses.busy.contains(attempt) || state.index.live.contains(attempt);
   };
   if (std::ranges::any_of(uses.attempts.at(task.id), holds)) return false;
   const auto dependants = state.index.dependants.find(task.id);
   if (dependants == state.index.dependants.end()) return true;
-  return std::ranges::all_of(dependants->second, [&](const std::string& id) {
-    return as_if && !HasSweep(state, id) && IsTerminal(state.tasks.at(id).state);
-  });
+  return std::ranges::all_of(dependants->second,
+                             [&](const std::string& id) { return gone.contains(id); });
+}
+
+// Counts a task as gone. True when its run is gone with it, which then continues no other.
+bool CountGone(const State& state, const Task& task, Uses& uses) {
+  // A sweep may list a run without a task of its own: it evaluates an imported model, or nothing.
+  if (--uses.tasks.at(task.run_key) > 0 || uses.listed.contains(task.run_key)) return false;
+  const auto siblings = uses.children.find(state.runs.at(task.run_key).run.parent);
+  if (siblings != uses.children.end()) siblings->second.erase(task.run_key);
+  return true;
 }
 
 void DropOrphan(StepContext& step, const std::string& id, Uses& uses) {
@@ -105,21 +133,25 @@ void DropOrphan(StepContext& step, const std::string& id, Uses& uses) {
   state.index.task_sweeps.erase(id);
   state.index.first.erase(id);
   state.tasks.erase(id);
-  // A sweep may list a run without a task of its own: it evaluates an imported model, or nothing.
-  if (--uses.tasks.at(task.run_key) > 0 || uses.listed.contains(task.run_key)) return;
+  if (!CountGone(state, task, uses)) return;
   state.runs.erase(task.run_key);
   step.removals.push_back(DropRun{.run_key = task.run_key});
 }
 
-void CollectOrphans(StepContext& step, const GarbageWanted& event) {
+void CollectOrphans(StepContext& step, GarbageWanted& event) {
   if (event.orphans.empty()) return;
-  Uses uses = UsesOf(step.state, event.orphans);
+  Uses uses = UsesOf(step.state, event);
   for (const std::string& id : event.orphans) {
     const auto found = step.state.tasks.find(id);
-    if (found == step.state.tasks.end()) continue;
-    if (!IsOrphan(step.state, found->second, uses, event.dry_run)) continue;
+    if (found == step.state.tasks.end() || event.gone.contains(id)) continue;
+    if (!IsOrphan(step.state, found->second, uses, event.gone)) continue;
     step.result.garbage_tasks.push_back(id);
-    if (!event.dry_run) DropOrphan(step, id, uses);
+    if (event.dry_run) {
+      CountGone(step.state, found->second, uses);
+      event.gone.insert(id);
+    } else {
+      DropOrphan(step, id, uses);
+    }
   }
 }
 
@@ -173,7 +205,7 @@ void HandleEvent(StepContext& step, const SweepRemoved& event) {
   DropBareRuns(step, std::move(runs));
 }
 
-void HandleEvent(StepContext& step, const GarbageWanted& event) {
+void HandleEvent(StepContext& step, GarbageWanted& event) {
   CollectOrphans(step, event);
   const std::set<std::string> in_use = InUse(step.state);
   for (const StoredCheckpoint& candidate : event.candidates) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -66,12 +67,15 @@ struct StoredCheckpoint {
   std::string sha256;  // of its manifest
 };
 // Those of `candidates` that nothing will ask for are named, and without dry_run dropped; so are those of
-// `orphans`, tasks that no sweep has, evaluations before what they need. The caller gives few at a time,
-// so that each step is short and each transaction small.
+// `orphans`, tasks that no sweep has: evaluations before trainings, and a training before that of the run
+// which its own continues. The caller gives few at a time, so that each step is short and each
+// transaction small.
 struct GarbageWanted {
   bool dry_run = true;
   std::vector<StoredCheckpoint> candidates = {};
   std::vector<std::string> orphans = {};
+  // With dry_run: tasks that were named before, and count as gone.
+  std::set<std::string> gone = {};
 };
 
 struct WorkerArrived {  // Hello

@@ -75,7 +75,7 @@ void HandleEvent(StepContext& step, SweepSubmitted& event);        // submit.cc
 void HandleEvent(StepContext& step, const SweepCancelled& event);  // cancel.cc
 void HandleEvent(StepContext& step, const SweepRemoved& event);    // garbage.cc
 void HandleEvent(StepContext& step, const RetryWanted& event);     // retry.cc
-void HandleEvent(StepContext& step, const GarbageWanted& event);   // garbage.cc
+void HandleEvent(StepContext& step, GarbageWanted& event);         // garbage.cc
 void HandleEvent(StepContext& step, const WorkerArrived& event);   // session.cc
 void HandleEvent(StepContext& step, const WorkerHeard& event);
 void HandleEvent(StepContext& step, const WorkerGone& event);

@@ -156,7 +156,7 @@ class StoreReader {
 
   // Every checkpoint that has rows, once for each task; every file of them; and whether anything refers to some bytes.
   Result<std::vector<StoredCheckpoint>> Checkpoints();
-  // Tasks that no sweep has, evaluations first.
+  // Tasks that no sweep has: evaluations, then trainings, each before the one that its run goes on from.
   Result<std::vector<std::string>> OrphanTasks();
   Result<std::vector<CheckpointBytesRow>> CheckpointBytes();
   Result<bool> IsReferenced(const std::string& sha256);

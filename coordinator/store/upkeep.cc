@@ -68,10 +68,20 @@ Result<std::vector<StoredCheckpoint>> StoreReader::Checkpoints() {
 
 Result<std::vector<std::string>> StoreReader::OrphanTasks() {
   connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare(
-                                      "SELECT id FROM task WHERE NOT EXISTS"
-                                      " (SELECT 1 FROM sweep_task WHERE sweep_task.task = task.id)"
-                                      " ORDER BY kind = 'train', id"));
+  // `line`: a run that goes on from another, and that one, and so on.
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("WITH RECURSIVE orphan (id, kind, run_key) AS MATERIALIZED"
+                           " (SELECT id, kind, run_key FROM task WHERE NOT EXISTS"
+                           "   (SELECT 1 FROM sweep_task WHERE sweep_task.task = task.id)),"
+                           " line (id, run_key, depth) AS"
+                           " (SELECT id, run_key, 0 FROM orphan WHERE kind = 'train' UNION ALL"
+                           "  SELECT line.id, json_extract(run.run, '$.parent'), line.depth + 1"
+                           "  FROM line JOIN run ON run.run_key = line.run_key"
+                           "  WHERE json_extract(run.run, '$.parent') IS NOT NULL),"
+                           " train (id, depth) AS (SELECT id, max(depth) FROM line GROUP BY id)"
+                           " SELECT orphan.id FROM orphan LEFT JOIN train ON train.id = orphan.id"
+                           " ORDER BY orphan.kind = 'train', train.depth DESC, orphan.id"));
   std::vector<std::string> tasks;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());

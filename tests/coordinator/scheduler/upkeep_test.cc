@@ -104,13 +104,22 @@ TEST_F(UpkeepTest, WhatSucceededOrIsUnderWayStays) {
 
 // ---- removing ------------------------------------------------------------------------------------
 
+// As the store gives those that no sweep has: evaluations, then trainings, each before the one that its
+// run goes on from.
 std::vector<std::string> AllTasks(const State& state) {
-  std::vector<std::string> tasks;
-  for (const TaskKind kind : {TaskKind::kEvaluate, TaskKind::kTrain}) {
-    for (const auto& [id, task] : state.tasks) {
-      if (task.kind == kind) tasks.push_back(id);
+  std::vector<std::pair<int, std::string>> ordered;
+  for (const auto& [id, task] : state.tasks) {
+    int order = task.kind == TaskKind::kEvaluate ? -100 : 0;
+    for (auto run = state.runs.find(task.run_key); run != state.runs.end();
+         run = state.runs.find(run->second.run.parent)) {
+      order -= 1;
     }
+    ordered.emplace_back(order, id);
   }
+  std::ranges::sort(ordered);
+  std::vector<std::string> tasks;
+  tasks.reserve(ordered.size());
+  for (const auto& [order, id] : ordered) tasks.push_back(id);
   return tasks;
 }
 
@@ -249,12 +258,17 @@ TEST_F(UpkeepTest, ThatAWorkerLeftSurvivesARestartAndItsNextHelloTakesItBack) {
 
 // ---- continuing ----------------------------------------------------------------------------------
 
-Sweep Continuing(const std::string& parent) {
-  Sweep sweep = MakeSweep({.context_lengths = {}});
+Sweep Continuing(const std::string& parent, std::vector<std::int64_t> context_lengths = {}) {
+  Sweep sweep = MakeSweep({.context_lengths = std::move(context_lengths)});
   sweep.name = "more";
   sweep.runs[0].run.parent = parent;
   sweep.runs[0].run.train.tokens *= 2;
-  sweep.runs[0].run_key = Sha256Hex("the run that goes on");
+  sweep.runs[0].run_key = Sha256Hex("goes on from " + parent);
+  for (PlannedEvaluation& evaluation : sweep.runs[0].evaluations) {
+    for (ExpectedCell& cell : evaluation.cells) {
+      cell.cell = CellKey(sweep.runs[0].run_key, evaluation.evaluation, cell.context_length);
+    }
+  }
   return sweep;
 }
 
@@ -297,9 +311,61 @@ TEST_F(UpkeepTest, ATrainingThatAnotherRunContinuesIsNoGarbage) {
   Do(SweepRemoved{.sweep_id = "more"});
   const std::string child = TrainTaskKey(more.runs[0].run_key);
   EXPECT_EQ(Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)}).garbage_tasks,
-            std::vector<std::string>{child});
-  EXPECT_EQ(Do(GarbageWanted{.dry_run = false, .orphans = AllTasks(state)}).garbage_tasks,
-            std::vector<std::string>{parent});
+            (std::vector<std::string>{child, parent}));
+  EXPECT_TRUE(state.runs.empty());
+}
+
+// Three runs, each of which goes on from the one before, each with an evaluation; of slices of any size.
+TEST_F(UpkeepTest, ADryRunNamesWhatGoesInOneCallThatIsParentsToo) {
+  Arrive("worker-1", {CpuSlot()}, 1);
+  const auto complete_all = [this] {
+    while (!state.index.live.empty()) Complete(state.attempts.at(*state.index.live.begin()));
+  };
+  const auto in_slices = [this](bool dry_run, std::size_t n) {
+    const std::vector<std::string> all = AllTasks(state);
+    std::vector<std::string> named;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (i % n != 0) continue;
+      GarbageWanted event{.dry_run = dry_run};
+      for (std::size_t k = i; k < std::min(i + n, all.size()); ++k) event.orphans.push_back(all[k]);
+      if (dry_run) event.gone = {named.begin(), named.end()};
+      const StepResult result = Do(event);
+      EXPECT_EQ(result.writes.empty(), dry_run || result.garbage_tasks.empty());
+      named.insert(named.end(), result.garbage_tasks.begin(), result.garbage_tasks.end());
+    }
+    return named;
+  };
+  std::string parent;
+  const auto submit = [&](const std::string& id, std::vector<std::int64_t> lengths) {
+    const Sweep sweep = parent.empty() ? MakeSweep({.context_lengths = std::move(lengths)})
+                                       : Continuing(parent, std::move(lengths));
+    Do(SweepSubmitted{.sweep_id = id, .sweep = sweep, .dataset_paths = SampleDatasets()});
+    complete_all();
+    parent = sweep.runs[0].run_key;
+  };
+  for (const std::size_t n : {1u, 2u, 3u, 6u}) {
+    parent.clear();
+    for (const char* const id : {"a", "b", "c"}) submit(id, {64});
+    ASSERT_EQ(state.tasks.size(), 6u);
+    for (const char* const id : {"a", "b", "c"}) Do(SweepRemoved{.sweep_id = id});
+
+    const std::vector<std::string> named = in_slices(true, n);
+    EXPECT_EQ(named.size(), 6u) << "slices of " << n;
+    EXPECT_EQ(state.tasks.size(), 6u);
+    EXPECT_EQ(in_slices(false, n), named);
+    EXPECT_TRUE(state.tasks.empty() && state.runs.empty());
+  }
+
+  // Of the last one the evaluation is still wanted: so is the line that it stands on.
+  parent.clear();
+  for (const char* const id : {"a", "b", "c"}) submit(id, {64});
+  for (const char* const id : {"a", "b", "c"}) Do(SweepRemoved{.sweep_id = id});
+  Do(SweepSubmitted{.sweep_id = "d",
+                    .sweep = Continuing(state.runs.at(parent).run.parent, {64}),
+                    .dataset_paths = SampleDatasets()});
+  const std::vector<std::string> named = in_slices(true, 1);
+  EXPECT_EQ(named.size(), 2u);  // the evaluations of the other two
+  EXPECT_EQ(in_slices(false, 1), named);
 }
 
 TEST_F(UpkeepTest, ATrainingIsNoGarbageWhileARunThatCannotBeReadMayContinueIt) {

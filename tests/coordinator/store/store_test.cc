@@ -425,6 +425,35 @@ TEST_F(StoreTest, ARunWithoutATaskStaysAsLongAsASweepListsIt) {
   EXPECT_TRUE(state.runs.empty());
 }
 
+// Each is named after its place in a line of four, of which the store was told in another order.
+TEST_F(StoreTest, OfTasksWithoutASweepThatOneComesFirstWhichTheOthersAreNeededBy) {
+  std::vector<Write> writes;
+  for (const std::int64_t n : {2, 0, 3, 1}) {
+    const auto key_of = [](std::int64_t i) { return Sha256Hex(Str("run ", i)); };
+    RunRecord run{.run_key = key_of(n),
+                  .run = SampleSubmission(kSweepId).sweep.runs[0].run,
+                  .dataset_name = "toy",
+                  .dataset_path = "/data/toy",
+                  .execution = {}};
+    if (n > 0) run.run.parent = key_of(n - 1);
+    writes.emplace_back(PutRun{.run = run});
+    for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
+      Task task;
+      task.id = Str(kind == TaskKind::kTrain ? "train " : "evaluate ", n);
+      task.run_key = run.run_key;
+      task.kind = kind;
+      task.state = TaskState::kCancelled;
+      task.reason = "removed";
+      writes.emplace_back(PutTask{.task = task});
+    }
+  }
+  ASSERT_TRUE(Apply(writes).ok());
+  const auto reader = StoreReader::Open(store->database_path()).value();
+  EXPECT_EQ(reader->OrphanTasks().value(),
+            (std::vector<std::string>{"evaluate 0", "evaluate 1", "evaluate 2", "evaluate 3",
+                                      "train 3", "train 2", "train 1", "train 0"}));
+}
+
 TEST_F(StoreTest, ALabelOfASweepThatWasRemovedIsNotStored) {
   ASSERT_TRUE(store->Begin().ok());
   ASSERT_TRUE(
