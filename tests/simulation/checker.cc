@@ -29,7 +29,23 @@ void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
   if (!IsLive(attempt->second.state) || attempt->second.epoch < task.epoch) fenced_task_ = task;
 }
 
-void SimChecker::AfterStep(const StepResult& result) {
+void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
+                           const StepResult& result) {
+  if (const auto* const put = std::get_if<SweepPutFirst>(&event); put && result.status.ok()) {
+    first_ = state.sweep_tasks.at(put->sweep_id);
+  }
+  if (const auto* const sweep = std::get_if<SweepSubmitted>(&event);
+      sweep && sweep->first && result.status.ok()) {
+    first_ = state.sweep_tasks.at(sweep->sweep_id);
+  }
+  for (const Write& write : result.writes) {
+    if (const auto* const drop = std::get_if<DropTask>(&write)) first_.erase(drop->task);
+  }
+  for (const Write& write : result.writes) {
+    const auto* const put = std::get_if<PutTransition>(&write);
+    const bool is_placed = put && put->subject == "task" && put->from == "READY";
+    if (is_placed && put->to == "RESERVED") CheckPlacement(state, put->id);
+  }
   if (!fenced_task_) return;
   const auto wrong = [&](const std::string& what) {
     world_.Violate(Str("I-19: a fenced attempt of task ", fenced_task_->id, " ", what));
@@ -49,7 +65,53 @@ void SimChecker::AfterStep(const StepResult& result) {
   }
 }
 
+// All slots here are alike, so that what waits could have had this one; but for a task that has just failed
+// on the worker.
+void SimChecker::CheckPlacement(const State& state, const std::string& id) {
+  if (first_.empty()) return;
+  if (first_.contains(id)) {
+    world_.stats.fired["placed first"] += 1;
+    return;
+  }
+  const Attempt& attempt = state.attempts.at(state.tasks.at(id).attempt);
+  if (attempt.device_index < 0) return;  // adopted
+  for (const std::string& waits : first_) {
+    const Task& task = state.tasks.at(waits);
+    if (task.state != TaskState::kReady || task.not_before > world_.now) continue;
+    if (task.avoid_worker == attempt.worker) continue;
+    world_.Violate(Str("put first: task ", id, " is placed while task ", waits,
+                       " of the sweep that was put first waits"));
+  }
+}
+
+// Over once a sweep is removed; and nothing makes it go on but a sweep that asks for it again.
+void SimChecker::CheckOrphans() {
+  for (const auto& [id, task] : store_.tasks) {
+    if (IsTerminal(task.state) || store_.HasSweep(id)) continue;
+    world_.Violate(
+        Str("removed: task ", id, ", which no sweep has, is ", TaskStateName(task.state)));
+  }
+}
+
+// It was collected. Under its key it may come again, as another one, whose epochs go on; or as it was, when
+// a backup is restored.
+void SimChecker::Forget(const std::string& task) {
+  world_.stats.fired["task collected"] += 1;
+  tasks_.erase(task);
+  never_to_start_.erase(task);
+  live_of_task_.erase(task);
+  for (const std::string& attempt : task_attempts_[task]) {
+    acked_.erase(attempt);
+    collected_.insert(attempt);
+    std::erase_if(live_of_slot_, [&](const auto& slot) { return slot.second == attempt; });
+  }
+  task_attempts_.erase(task);
+}
+
 void SimChecker::AfterCommit(const std::vector<Write>& writes) {
+  for (const Write& write : writes) {  // a slot of its attempts may be taken in the same step
+    if (const auto* const drop = std::get_if<DropTask>(&write)) Forget(drop->task);
+  }
   for (const Write& write : writes) {  // wanted again: it may start in the same step
     const auto* const sweep = std::get_if<PutSweep>(&write);
     if (sweep == nullptr) continue;
@@ -68,6 +130,7 @@ void SimChecker::AfterCommit(const std::vector<Write>& writes) {
       CheckTask(store_.tasks.at(put->task.id));
     }
   }
+  CheckOrphans();
 }
 
 void SimChecker::CheckAttempt(const Attempt& attempt) {
@@ -75,6 +138,17 @@ void SimChecker::CheckAttempt(const Attempt& attempt) {
   if (attempt_round_.try_emplace(attempt.id, task.retry_round).second) {
     task_attempts_[task.id].push_back(attempt.id);
     world_.stats.fired["attempt"] += 1;
+    if (attempt.device_index >= 0) {  // else adopted: it was placed before a restore
+      if (!store_.HasSweep(task.id)) {
+        world_.Violate(Str("removed: attempt ", attempt.id, " of a task that no sweep has"));
+      }
+      std::uint64_t& greatest = greatest_epoch_[task.id];
+      if (attempt.epoch <= greatest) {
+        world_.Violate(Str("epochs: attempt ", attempt.id, " of task ", task.id, " has epoch ",
+                           attempt.epoch, ", an earlier one had ", greatest));
+      }
+      greatest = std::max(greatest, attempt.epoch);
+    }
     if (never_to_start_.contains(task.id)) {
       world_.Violate(Str("I-16: attempt ", attempt.id, " of a task cancelled before its start"));
     }
@@ -205,7 +279,7 @@ void SimChecker::CheckRecord(const PutRecord& put) {
 }
 
 void SimChecker::OnAck(const SendAck& ack) {
-  if (ack.durable_seq == 0) return;
+  if (ack.durable_seq == 0 || collected_.contains(ack.attempt)) return;
   const auto rows = store_.records.find(ack.attempt);
   const auto n_rows =
       rows == store_.records.end() ? 0 : static_cast<std::int64_t>(rows->second.size());
@@ -236,14 +310,30 @@ void SimChecker::OnRestore() {
   live_of_slot_.clear();
   acked_.clear();
   never_to_start_.clear();
-  // What the older database does not know is new to it when it is taken in again.
-  std::erase_if(attempt_round_,
-                [&](const auto& entry) { return !store_.attempts.contains(entry.first); });
+  collected_.clear();
+  // What the older database does not know is new to it when it is taken in again; one that is older still
+  // may know what had been collected.
+  for (const auto& [id, attempt] : store_.attempts) {
+    if (const auto before = round_before_restore_.find(id); before != round_before_restore_.end()) {
+      attempt_round_.insert(*before);
+    }
+  }
+  std::erase_if(attempt_round_, [&](const auto& entry) {
+    if (store_.attempts.contains(entry.first)) return false;
+    round_before_restore_.insert(entry);
+    return true;
+  });
   for (const auto& [id, attempt] : store_.attempts) {
     task_attempts_[attempt.task].push_back(id);
     if (!IsLive(attempt.state)) continue;
     live_of_task_[attempt.task] = id;
     live_of_slot_[{attempt.worker, attempt.device_index}] = id;
+  }
+}
+
+void SimChecker::OnRemovalConfirmed(const std::string& sweep_id) {
+  if (store_.sweeps.contains(sweep_id) || store_.sweep_runs.contains(sweep_id)) {
+    world_.Violate(Str("removed: sweep ", sweep_id, " is said to be gone, and is there"));
   }
 }
 
@@ -258,6 +348,13 @@ void SimChecker::OnRetryAsked(const std::vector<std::string>& tasks) {
 void SimChecker::OnStart(const SendStart& start) {
   if (!store_.attempts.contains(start.task.attempt)) {
     world_.Violate(Str("attempt ", start.task.attempt, " starts without being committed"));
+  }
+  for (const auto& from : {start.task.resume, start.task.init}) {
+    if (!from) continue;
+    if (!world_.checkpoints.contains(from->sha256) || !world_.uploaded.contains(from->sha256)) {
+      world_.Violate(Str("I-23: attempt ", start.task.attempt, " is to start from checkpoint ",
+                         from->sha256, ", whose bytes are not in the store"));
+    }
   }
 }
 

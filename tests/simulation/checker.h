@@ -22,10 +22,12 @@ class SimChecker {
              const std::vector<std::unique_ptr<SimWorker>>& workers)
       : world_(world), store_(store), workers_(workers) {}
 
-  // I-19. `BeforeStep` remembers what a stale attempt must not change.
+  // I-19. `BeforeStep` remembers what a stale attempt must not change. And: what was put first is placed
+  // first.
   void BeforeStep(const State& state, const SchedulerEvent& event);
-  void AfterStep(const StepResult& result);
-  // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, after the writes are in the store.
+  void AfterStep(const State& state, const SchedulerEvent& event, const StepResult& result);
+  // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, after the writes are in the store. And: a task that no
+  // sweep has is over, and not placed; epochs go on where a task was that was collected.
   void AfterCommit(const std::vector<Write>& writes);
   // I-5: what is acknowledged is in the store, now and after any crash.
   void OnAck(const SendAck& ack);
@@ -34,10 +36,14 @@ class SimChecker {
   void OnStart(const SendStart& start);
   // I-16, when the user was told that a sweep is cancelled.
   void OnCancelConfirmed(const std::string& sweep_id);
+  // The user was told that a sweep is removed.
+  void OnRemovalConfirmed(const std::string& sweep_id);
   // What was cancelled may start again.
   void OnRetryAsked(const std::vector<std::string>& tasks);
   // The database was replaced by an older one: what was promised of it starts anew.
   void OnRestore();
+  // The coordinator forgets what was put first.
+  void OnBoot() { first_.clear(); }
 
  private:
   struct SeenTask {
@@ -50,6 +56,9 @@ class SimChecker {
   void CheckSuccess(const Task& task);
   void CheckAttempt(const Attempt& attempt);
   void CheckRecord(const PutRecord& put);
+  void CheckPlacement(const State& state, const std::string& id);
+  void CheckOrphans();
+  void Forget(const std::string& task);
   const SimFolder* FolderOf(const std::string& attempt) const;
 
   World& world_;
@@ -57,12 +66,16 @@ class SimChecker {
   const std::vector<std::unique_ptr<SimWorker>>& workers_;
   std::optional<Task> fenced_task_;  // of the step in progress, as it was before
   std::map<std::string, SeenTask> tasks_;
-  std::map<std::string, std::int64_t> attempt_round_;  // attempt -> retry_round
+  std::map<std::string, std::int64_t> attempt_round_;         // attempt -> retry_round
+  std::map<std::string, std::int64_t> round_before_restore_;  // of those that a backup did not have
   std::map<std::string, std::vector<std::string>> task_attempts_;
   std::map<std::string, std::string> live_of_task_;
   std::map<std::pair<std::string, std::int64_t>, std::string> live_of_slot_;
   std::map<std::string, std::int64_t> acked_;
   std::set<std::string> never_to_start_;
+  std::set<std::string> collected_;                      // attempts that went as garbage
+  std::set<std::string> first_;                          // tasks of the sweep that was put first
+  std::map<std::string, std::uint64_t> greatest_epoch_;  // of a task's placed attempts, for ever
 };
 
 }  // namespace longrun

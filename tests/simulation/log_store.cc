@@ -1,6 +1,7 @@
 #include "tests/simulation/log_store.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "base/str.h"
 
@@ -77,6 +78,11 @@ struct Applier {
                  expected);
     }
     records.push_back({.record = put.record, .line = put.line});
+    if (put.record.kind == "checkpoint" && !put.files_gone) {
+      const Json& body = put.record.body;
+      store.checkpoints[{put.task, body.at("sha256").get<std::string>()}] =
+          body.at("step").get<std::int64_t>();
+    }
     return "";
   }
   std::string operator()(const PutTransition& put) {
@@ -96,6 +102,7 @@ struct Applier {
     for (const CheckpointRef& checkpoint : held) {
       if (checkpoint.sha256 == drop.sha256) return "a checkpoint that is in use is dropped";
     }
+    store.checkpoints.erase({drop.task, drop.sha256});
     return "";
   }
   std::string operator()(const DropSweep& drop) {
@@ -104,12 +111,14 @@ struct Applier {
     return store.sweeps.erase(drop.sweep_id) == 1 ? "" : "an unknown sweep is dropped";
   }
   std::string operator()(const DropTask& drop) {
-    for (const auto& [sweep, tasks] : store.sweeps) {
-      if (std::ranges::count(tasks, drop.task) > 0) return "a task of a sweep is dropped";
-    }
+    if (store.HasSweep(drop.task)) return "a task of a sweep is dropped";
     for (const auto& [id, task] : store.tasks) {
       if (task.needs == drop.task) return "a task that another needs is dropped";
     }
+    for (const auto& [id, attempt] : store.attempts) {
+      if (attempt.task == drop.task && IsLive(attempt.state)) return "a live attempt is dropped";
+    }
+    std::erase_if(store.checkpoints, [&](const auto& row) { return row.first.first == drop.task; });
     std::erase_if(store.cells, [&](const auto& cell) { return cell.second == drop.task; });
     std::erase_if(store.attempts, [&](const auto& attempt) {
       if (attempt.second.task != drop.task) return false;
@@ -146,6 +155,8 @@ std::string LogStore::Commit(const std::vector<Write>& writes) {
   }
   for (const Write& write : writes) {
     if (const auto* const put = std::get_if<PutTask>(&write)) {
+      const std::string& needs = put->task.needs;
+      if (!needs.empty() && !tasks.contains(needs)) return "a task that needs an unknown task";
       const std::string_view state = TaskStateName(put->task.state);
       if (folded[Str("task ", put->task.id)] != state) {
         return Str("I-21: task ", put->task.id, " is ", state, " without a transition");
@@ -169,6 +180,29 @@ void LogStore::Apply(const Write& write) {
   Applier applier{.store = *this};
   const std::string wrong = std::visit(applier, write);
   LR_CHECK(wrong.empty());
+}
+
+bool LogStore::HasSweep(const std::string& task) const {
+  return std::ranges::any_of(
+      sweeps, [&](const auto& sweep) { return std::ranges::count(sweep.second, task) > 0; });
+}
+
+std::vector<std::string> LogStore::OrphanTasks() const {
+  std::vector<std::pair<std::int64_t, std::string>> ordered;
+  for (const auto& [id, task] : tasks) {
+    if (HasSweep(id)) continue;
+    std::int64_t n_before = 0;  // runs that its run goes on from, and itself
+    for (auto run = runs.find(task.run_key); run != runs.end();
+         run = runs.find(run->second.run.parent)) {
+      n_before += 1;
+    }
+    ordered.emplace_back(task.kind == TaskKind::kTrain ? -n_before : INT64_MIN, id);
+  }
+  std::ranges::sort(ordered);
+  std::vector<std::string> orphans;
+  orphans.reserve(ordered.size());
+  for (const auto& [order, id] : ordered) orphans.push_back(id);
+  return orphans;
 }
 
 State LogStore::Load(const SchedulerLimits& limits, std::uint64_t restore_count, Instant now,

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "coordinator/scheduler/scheduler.h"
@@ -29,6 +30,8 @@ struct LogStore {
   std::map<std::string, std::string> cells;
   std::uint64_t epoch_floor = 0;
   std::map<std::string, std::vector<StoredRecord>> records;  // attempt -> seq 1, 2, 3
+  // Those whose bytes somebody refers to: task and digest -> step.
+  std::map<std::pair<std::string, std::string>, std::int64_t> checkpoints;
   // State by folding the transitions alone; "task ID" and "attempt ID" -> name.
   std::map<std::string, std::string> folded;
 
@@ -36,6 +39,9 @@ struct LogStore {
   std::string Commit(const std::vector<Write>& writes);
   // One row of a transaction that was checked before.
   void Apply(const Write& write);
+  // Tasks that no sweep has: evaluations, then trainings, each before the one that its run goes on from.
+  std::vector<std::string> OrphanTasks() const;
+  bool HasSweep(const std::string& task) const;
   // Reads the tables back, as after a restart: nothing volatile survives.
   State Load(const SchedulerLimits& limits, std::uint64_t restore_count, Instant now,
              std::uint64_t seed, bool restored) const;

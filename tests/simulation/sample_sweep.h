@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/hash.h"
@@ -33,6 +34,7 @@ struct SampleSweep {
   std::string device_kind = "any";
   RetryPolicy retry = {};
   std::vector<std::string> variants = {""};  // rows that each cell owes
+  bool goes_on = false;  // each run from the one of its seed, to twice the tokens
 };
 
 inline Sweep MakeSweep(const SampleSweep& sample) {
@@ -45,6 +47,10 @@ inline Sweep MakeSweep(const SampleSweep& sample) {
     PlannedRun planned;
     planned.run = SampleRun(seed);
     planned.run_key = Sha256Hex(Str("run ", seed));
+    if (sample.goes_on) {
+      planned.run.parent = std::exchange(planned.run_key, Sha256Hex(Str("run ", seed, " goes on")));
+      planned.run.train.tokens *= 2;
+    }
     planned.dataset_name = "novels";
     PlannedEvaluation evaluation;
     evaluation.evaluation = {{"perplexity", {{"split", "validation"}}}};

@@ -35,6 +35,7 @@ void SimServer::Start() { Boot(false); }
 void SimServer::Boot(bool restored) {
   up_ = true;
   n_boots_ += 1;
+  checker_.OnBoot();
   state_ = store_.Load(limits_, restore_count_, world_.now, world_.random.Next(), restored);
   const std::int64_t boot = n_boots_;
   world_.After(kTickMs, [this, boot] { Tick(boot); });
@@ -78,10 +79,11 @@ void SimServer::Receive(const SchedulerEvent& received) {
   Process(event, nullptr);
 }
 
-void SimServer::Ask(const SchedulerEvent& event, std::function<void()> done) {
+void SimServer::Ask(const SchedulerEvent& event, Done done) {
   if (!up_ || paused_until_ > world_.now) return;
-  const bool ignored =
-      world_.mutation == Mutation::kCancelIgnored && std::holds_alternative<SweepCancelled>(event);
+  const auto* const cancelled = std::get_if<SweepCancelled>(&event);
+  const bool ignored = world_.mutation == Mutation::kCancelIgnored && cancelled != nullptr &&
+                       state_.sweep_tasks.contains(cancelled->sweep_id);
   if (ignored) {
     Process(TimePassed{}, std::move(done));
   } else {
@@ -89,13 +91,87 @@ void SimServer::Ask(const SchedulerEvent& event, std::function<void()> done) {
   }
 }
 
-void SimServer::Process(const SchedulerEvent& received, std::function<void()> done) {
+StepResult SimServer::StepOnce(const SchedulerEvent& event) {
+  const auto* const removed = std::get_if<SweepRemoved>(&event);
+  const auto* const first = std::get_if<SweepPutFirst>(&event);
+  if (world_.mutation == Mutation::kPutFirstIgnored && first != nullptr &&
+      state_.sweep_tasks.contains(first->sweep_id)) {
+    return Step(state_, TimePassed{}, world_.now, world_.now);
+  }
+  if (world_.mutation == Mutation::kRemovedEarly && removed != nullptr) {
+    const auto tasks = state_.sweep_tasks.extract(removed->sweep_id);
+    if (tasks.empty()) return Step(state_, event, world_.now, world_.now);
+    for (const std::string& id : tasks.mapped()) {
+      state_.index.task_sweeps.at(id).erase(removed->sweep_id);
+    }
+    state_.sweep_runs.erase(removed->sweep_id);
+    state_.cancelled_sweeps.erase(removed->sweep_id);
+    StepResult result = Step(state_, TimePassed{}, world_.now, world_.now);
+    result.writes.emplace_back(DropSweep{.sweep_id = removed->sweep_id});
+    return result;
+  }
+  std::map<std::string, std::string> parents;
+  if (world_.mutation == Mutation::kParentsForgotten &&
+      std::holds_alternative<GarbageWanted>(event)) {
+    for (auto& [key, run] : state_.runs) parents[key] = std::exchange(run.run.parent, "");
+  }
+  StepResult result = Step(state_, event, world_.now, world_.now);
+  for (auto& [key, parent] : parents) {
+    const auto run = state_.runs.find(key);
+    if (run != state_.runs.end()) run->second.run.parent = std::move(parent);
+  }
+  return result;
+}
+
+// What a dry run names, asked in slices, is what goes.
+void SimServer::CheckDryRun(const GarbageWanted& event, const State& before,
+                            const StepResult& result) {
+  State copy = before;
+  std::vector<std::string> named;
+  for (const std::string& id : event.orphans) {
+    GarbageWanted slice{.orphans = {id}, .gone = {named.begin(), named.end()}};
+    const StepResult one = Step(copy, std::move(slice), world_.now, world_.now);
+    named.insert(named.end(), one.garbage_tasks.begin(), one.garbage_tasks.end());
+  }
+  if (named != result.garbage_tasks) {
+    world_.Violate(Str("gc: a dry run names ", named.size(), " tasks, and ",
+                       result.garbage_tasks.size(), " go: ", Join(named, " "), "; ",
+                       Join(result.garbage_tasks, " ")));
+  }
+}
+
+// As the real one does: bytes go that no row refers to any more.
+void SimServer::RemoveBytes(const std::vector<Write>& transaction) {
+  bool drops = false;
+  for (const Write& write : transaction) {
+    drops = drops || std::holds_alternative<DropTask>(write) ||
+            std::holds_alternative<DropCheckpoint>(write);
+    const auto* const put = std::get_if<PutRecord>(&write);
+    if (put == nullptr || put->record.kind != "checkpoint" || put->files_gone) continue;
+    referred_.insert(put->record.body.at("sha256").get<std::string>());
+  }
+  if (!drops) return;
+  std::set<std::string> referred;
+  for (const auto& [row, step] : store_.checkpoints) referred.insert(row.second);
+  for (const std::string& sha256 : referred_) {
+    if (referred.contains(sha256)) continue;
+    world_.stats.fired["bytes removed"] += 1;
+    world_.uploaded.erase(sha256);
+  }
+  referred_ = std::move(referred);
+}
+
+void SimServer::Process(const SchedulerEvent& received, Done done) {
   SchedulerEvent event = received;
   checker_.BeforeStep(state_, event);
   RemoveRule(event);
-  StepResult result = Step(state_, event, world_.now, world_.now);
-  checker_.AfterStep(result);
-  if (!result.status.ok()) return;  // the user asks again
+  const auto* const garbage = std::get_if<GarbageWanted>(&event);
+  const bool is_mutated = world_.mutation == Mutation::kParentsForgotten;
+  const std::optional<State> before =
+      garbage != nullptr && !is_mutated ? std::optional(state_) : std::nullopt;
+  StepResult result = StepOnce(event);
+  if (before) CheckDryRun(*garbage, *before, result);
+  checker_.AfterStep(state_, received, result);
   if (world_.mutation == Mutation::kLostTransition && world_.random.Chance(0.01)) {
     std::erase_if(result.writes,
                   [](const Write& write) { return std::holds_alternative<PutTransition>(write); });
@@ -103,6 +179,7 @@ void SimServer::Process(const SchedulerEvent& received, std::function<void()> do
   if (world_.mutation == Mutation::kEarlyAck) SendAll(std::exchange(result.commands, {}));
   pending_.push_back({.writes = std::move(result.writes),
                       .commands = std::move(result.commands),
+                      .status = result.status,
                       .done = std::move(done)});
   if (committing_) return;
   committing_ = true;
@@ -127,13 +204,14 @@ void SimServer::Commit(std::int64_t boot) {
     checker_.AfterCommit(step.writes);
     transaction.insert(transaction.end(), step.writes.begin(), step.writes.end());
   }
+  RemoveBytes(transaction);
   if (!transaction.empty()) log_.push_back(std::move(transaction));
   if (world_.Fault("crash between commit and sending", 0.0005)) {
     return Crash(world_.Between(500, 20'000), false, false);
   }
   for (const Pending& step : committed) {
     SendAll(step.commands);
-    if (step.done) step.done();
+    if (step.done) step.done(step.status);
   }
 }
 
@@ -179,6 +257,8 @@ void SimServer::Crash(Instant down_ms, bool power_loss, bool restore_backup) {
     ReplayLog(log_.size() / 2 + world_.random.Below(log_.size() / 2 + 1));
     restore_count_ += 1;
     restored_ = true;
+    // A backup has the bytes that its rows refer to.
+    for (const auto& [row, step] : store_.checkpoints) world_.uploaded.insert(row.second);
     checker_.OnRestore();
   }
   for (const auto& [session, worker] : session_worker_) {
@@ -206,6 +286,9 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kDoubleSlot:
       for (auto& [id, worker] : state_.workers) worker.busy.clear();
       return;
+    case Mutation::kEpochFloorLost:
+      state_.epoch_floor = 0;
+      return;
     case Mutation::kFreeRetries:
       for (auto& [id, task] : state_.tasks) task.failures = task.losses = 0;
       return;
@@ -221,6 +304,9 @@ void SimServer::RemoveRule(SchedulerEvent& event) {
     case Mutation::kShipUnsynced:
     case Mutation::kCancelIgnored:
     case Mutation::kLostTransition:
+    case Mutation::kPutFirstIgnored:
+    case Mutation::kRemovedEarly:
+    case Mutation::kParentsForgotten:
       return;
   }
   auto* const batch = std::get_if<JournalReceived>(&event);

@@ -25,8 +25,10 @@ class SimServer final : public SimServerDoor {
   void Receive(const SchedulerEvent& event) override;
   std::int64_t n_boots() const override { return n_boots_; }
 
-  // ---- the users' door: `done` runs after the commit, never when the process dies before
-  void Ask(const SchedulerEvent& event, std::function<void()> done);
+  // ---- the users' door: `done` runs after the commit, never when the process dies before; with what the
+  // scheduler said, which may be that it refuses
+  using Done = std::function<void(const Status&)>;
+  void Ask(const SchedulerEvent& event, Done done);
 
   void Start();
   // ---- faults
@@ -42,10 +44,14 @@ class SimServer final : public SimServerDoor {
   struct Pending {
     std::vector<Write> writes;
     std::vector<Command> commands;
-    std::function<void()> done;
+    Status status;
+    Done done;
   };
   void Tick(std::int64_t boot);
-  void Process(const SchedulerEvent& event, std::function<void()> done);
+  void Process(const SchedulerEvent& event, Done done);
+  StepResult StepOnce(const SchedulerEvent& event);
+  void CheckDryRun(const GarbageWanted& event, const State& before, const StepResult& result);
+  void RemoveBytes(const std::vector<Write>& transaction);
   void Commit(std::int64_t boot);
   void SendAll(const std::vector<Command>& commands);
   void Boot(bool restored);
@@ -69,6 +75,7 @@ class SimServer final : public SimServerDoor {
   SessionId next_session_ = 1;
   std::map<SessionId, int> session_worker_;  // of this boot
   std::set<SessionId> said_hello_;
+  std::set<std::string> referred_;  // bytes that rows refer to, or did when bytes were removed last
 };
 
 }  // namespace longrun

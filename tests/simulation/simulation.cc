@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <memory>
 
 #include "base/str.h"
@@ -17,70 +18,100 @@ constexpr Instant kDeadlineMs = kFaultsEndMs + 3'000'000;
 struct UserSweep {
   std::string id;
   SampleSweep sample;
-  bool cancelled = false;
+  bool unwanted = false;  // cancelled, and perhaps removed
+  bool refused = false;   // what it goes on from was not there
 };
 
-// Submits, cancels and tries again; asks again until it was told that it is done.
+// Asks one thing after the other, each again until it was told that it is done, or refused.
 class SimUser {
  public:
   SimUser(World& world, SimServer& server) : world_(world), server_(server) {}
 
-  void Submit(const UserSweep& sweep) {
-    orders_.push_back({.sweep = sweep});
-    if (orders_.size() == 1) Ask();
+  // `refused`: it goes on from a run that has no final checkpoint.
+  void Submit(const UserSweep& sweep, bool first, const std::function<void()>& refused) {
+    const SweepSubmitted event = {.sweep_id = sweep.id,
+                                  .sweep = MakeSweep(sweep.sample),
+                                  .dataset_paths = SampleDatasets(),
+                                  .first = first};
+    Add({.event = [event] { return event; },
+         .refused =
+             [refused](const Status&) {
+               refused();
+               return true;
+             }});
   }
-  // All tasks of the run, whichever sweep they belong to.
+  // All tasks of the run, whichever sweep they belong to. Refused when they have none.
   void Retry(const std::string& run_key) {
-    orders_.push_back({.run_key = run_key});
-    if (orders_.size() == 1) Ask();
+    Add({.event = [this, run_key] {
+      RetryWanted retry;
+      for (const auto& [id, task] : server_.store().tasks) {
+        if (task.run_key == run_key) retry.tasks.push_back(id);
+      }
+      server_.checker().OnRetryAsked(retry.tasks);
+      return retry;
+    }});
   }
-  void Cancel(const UserSweep& sweep) {
-    orders_.push_back({.sweep = sweep, .cancel = true});
-    if (orders_.size() == 1) Ask();
+  // Refused when the sweep is not there, after a removal or a restore.
+  void Cancel(const std::string& id) {
+    Add({.event = [id] { return SweepCancelled{.sweep_id = id}; },
+         .done = [this, id] { server_.checker().OnCancelConfirmed(id); }});
+  }
+  void PutFirst(const std::string& id) {
+    Add({.event = [id] { return SweepPutFirst{.sweep_id = id}; }});
+  }
+  // While some of it is to come it is refused: asked again for a while, since it may be stopping.
+  void Remove(const std::string& id) {
+    constexpr int kTries = 12;
+    const auto n_refused = std::make_shared<int>(0);
+    Add({.event = [id] { return SweepRemoved{.sweep_id = id}; },
+         .done =
+             [this, id] {
+               world_.stats.fired["sweep removed"] += 1;
+               server_.checker().OnRemovalConfirmed(id);
+             },
+         .refused =
+             [this, n_refused](const Status& status) {
+               if (status.code() == Code::kNotFound) return true;
+               world_.stats.fired["removal refused"] += 1;
+               return ++*n_refused == kTries;
+             }});
+  }
+  void CollectGarbage() {
+    Add({.event = [this] {
+      GarbageWanted garbage{.dry_run = false, .orphans = server_.store().OrphanTasks()};
+      for (const auto& [row, step] : server_.store().checkpoints) {
+        garbage.candidates.push_back({.task = row.first, .step = step, .sha256 = row.second});
+      }
+      return garbage;
+    }});
   }
   bool idle() const { return orders_.empty(); }
 
  private:
   struct Order {
-    UserSweep sweep = {};
-    bool cancel = false;
-    std::string run_key = {};  // to try again
+    std::function<SchedulerEvent()> event;
+    std::function<void()> done = [] {};
+    // Whether that is the end of it.
+    std::function<bool(const Status&)> refused = [](const Status&) { return true; };
   };
-  SchedulerEvent RetryOf(const std::string& run_key) {
-    RetryWanted retry;
-    for (const auto& [id, task] : server_.store().tasks) {
-      if (task.run_key == run_key) retry.tasks.push_back(id);
-    }
-    server_.checker().OnRetryAsked(retry.tasks);
-    return retry;
+  void Add(Order order) {
+    orders_.push_back(std::move(order));
+    if (orders_.size() == 1) Ask();
   }
   void Ask() {
     if (orders_.empty()) return;
-    const Order order = orders_.front();
     const std::int64_t number = n_done_;
-    const auto done = [this, order, number] {
+    server_.Ask(orders_.front().event(), [this, number](const Status& status) {
       if (number != n_done_) return;  // told twice
-      if (order.cancel) server_.checker().OnCancelConfirmed(order.sweep.id);
+      if (status.ok()) {
+        orders_.front().done();
+      } else if (!orders_.front().refused(status)) {
+        return;
+      }
       n_done_ += 1;
       orders_.pop_front();
       Ask();
-    };
-    if (order.cancel) {
-      // After a restore the sweep may not be there any more: nothing is left to cancel.
-      if (!server_.store().sweeps.contains(order.sweep.id)) {
-        n_done_ += 1;
-        orders_.pop_front();
-        return Ask();
-      }
-      server_.Ask(SweepCancelled{.sweep_id = order.sweep.id}, done);
-    } else if (!order.run_key.empty()) {
-      server_.Ask(RetryOf(order.run_key), done);
-    } else {
-      server_.Ask(SweepSubmitted{.sweep_id = order.sweep.id,
-                                 .sweep = MakeSweep(order.sweep.sample),
-                                 .dataset_paths = SampleDatasets()},
-                  done);
-    }
+    });
     world_.After(5000, [this, number] {
       if (number == n_done_) Ask();
     });
@@ -134,29 +165,66 @@ class Simulation {
         {.id = "sweep-a", .sample = {.seeds = {1, 2}, .context_lengths = {64, 128}}},
         {.id = "sweep-b", .sample = {.seeds = {2, 3}, .context_lengths = {128, 256}}},
         {.id = "sweep-c", .sample = {.seeds = {1, 4}, .context_lengths = {64}, .priority = 5}},
+        {.id = "sweep-d", .sample = {.seeds = {4}, .context_lengths = {64}, .goes_on = true}},
     };
     for (UserSweep& sweep : sweeps_) sweep.sample.retry = retry;
   }
 
+  void Submit(UserSweep& sweep) {
+    sweep.unwanted = sweep.refused = false;
+    const bool first = world_.random.Chance(0.2);
+    if (first) world_.stats.fired["submitted first"] += 1;
+    user_.Submit(sweep, first, [&sweep] { sweep.refused = true; });
+  }
+
   void PlanUsers() {
     for (UserSweep& sweep : sweeps_) {
-      world_.After(world_.Between(0, 120'000), [this, &sweep] { user_.Submit(sweep); });
+      // What goes on from a run of others comes when that may have ended.
+      const Instant earliest = sweep.sample.goes_on ? 60'000 : 0;
+      world_.After(earliest + world_.Between(0, 120'000), [this, &sweep] { Submit(sweep); });
       if (world_.random.Chance(0.3)) {  // the same again
         world_.After(world_.Between(0, 150'000), [this, &sweep] {
           world_.stats.fired["submitted twice"] += 1;
-          user_.Submit(sweep);
-          sweep.cancelled = false;
+          Submit(sweep);
         });
       }
       if (world_.random.Chance(0.4)) {
         world_.After(world_.Between(20'000, 200'000), [this, &sweep] {
           world_.stats.fired["cancelled"] += 1;
-          user_.Cancel(sweep);
-          sweep.cancelled = true;
+          user_.Cancel(sweep.id);
+          sweep.unwanted = true;
         });
       }
+      for (auto n = world_.random.Below(3); n > 0; --n) {
+        world_.After(world_.Between(5'000, 200'000), [this, &sweep] {
+          world_.stats.fired["put first"] += 1;
+          user_.PutFirst(sweep.id);
+        });
+      }
+      if (world_.random.Chance(0.4)) CleanUp(sweep);
     }
     if (world_.random.Chance(0.3)) TryARunAgain();
+    for (auto n = world_.random.Below(3); n > 0; --n) {  // also while much is to come
+      world_.After(world_.Between(60'000, 280'000), [this] { user_.CollectGarbage(); });
+    }
+  }
+
+  // A sweep is given up, removed and collected; it may be asked for again, before or after that.
+  void CleanUp(UserSweep& sweep) {
+    const Instant when = world_.Between(40'000, 200'000);
+    const bool collects = world_.random.Chance(0.7);
+    world_.After(when, [this, &sweep, collects] {
+      sweep.unwanted = true;
+      user_.Cancel(sweep.id);
+      user_.Remove(sweep.id);
+      if (collects) user_.CollectGarbage();
+    });
+    if (world_.random.Chance(0.6)) {
+      world_.After(when + world_.Between(1, 60'000), [this, &sweep] {
+        world_.stats.fired["submitted after its removal"] += 1;
+        Submit(sweep);
+      });
+    }
   }
 
   // A run that two sweeps share, of which both may be cancelled by then; and it is cancelled again.
@@ -168,8 +236,8 @@ class Simulation {
       user_.Retry(MakeSweep({.seeds = {2}}).runs.front().run_key);
     });
     world_.After(when + world_.Between(1, 20'000), [this, &sweep] {
-      user_.Cancel(sweep);
-      sweep.cancelled = true;
+      user_.Cancel(sweep.id);
+      sweep.unwanted = true;
     });
   }
 
@@ -250,7 +318,7 @@ class Simulation {
     }
     bool all_there = asked_again_;
     for (const UserSweep& sweep : sweeps_) {
-      if (!sweep.cancelled && !Served(sweep)) all_there = false;
+      if (IsWanted(sweep) && !Served(sweep)) all_there = false;
     }
     if (all_ended && all_there) {
       finished_ = true;
@@ -258,11 +326,20 @@ class Simulation {
     }
     if (all_ended || !asked_again_) {
       asked_again_ = true;
-      for (const UserSweep& sweep : sweeps_) {
-        if (!sweep.cancelled) user_.Submit(sweep);
+      for (UserSweep& sweep : sweeps_) {
+        if (IsWanted(sweep)) Submit(sweep);
       }
     }
     world_.After(5000, [this] { Finish(); });
+  }
+
+  // A run that goes on from another is, when that one is there.
+  bool IsWanted(const UserSweep& sweep) const {
+    if (sweep.unwanted) return false;
+    if (!sweep.refused) return true;
+    const Sweep asked = MakeSweep(sweep.sample);
+    const auto training = server_.store().tasks.find(TrainTaskKey(asked.runs.front().run.parent));
+    return training != server_.store().tasks.end() && training->second.final_checkpoint.has_value();
   }
 
   // All tasks have succeeded, but those of a run that always diverges.
@@ -287,7 +364,7 @@ class Simulation {
   // Every number of every sweep that is wanted, against the oracle.
   void CheckTable() {
     for (const UserSweep& sweep : sweeps_) {
-      if (sweep.cancelled) continue;
+      if (!IsWanted(sweep)) continue;
       for (const PlannedRun& run : MakeSweep(sweep.sample).runs) {
         if (run.run.seed == trainer_faults_.diverging_seed) {
           CheckDiverged(run);
@@ -311,7 +388,9 @@ class Simulation {
   void CheckCell(const PlannedRun& run, const ExpectedCell& cell) {
     const LogStore& store = server_.store();
     const Task& task = store.tasks.at(store.cells.at(cell.cell));
-    const double truth = EvaluatedValue(TrainedValue(run.run_key, kSimSteps), cell.context_length);
+    const std::string& began = run.run.parent.empty() ? run.run_key : run.run.parent;
+    const double truth =
+        EvaluatedValue(TrainedValue(began, SimStepsOf(run.run)), cell.context_length);
     int n_rows = 0;
     for (const StoredRecord& row : store.records.at(task.result_attempt)) {
       if (row.record.kind != "result" || row.record.body.at("cell") != cell.cell) continue;

@@ -50,6 +50,14 @@ TEST(SimulationTest, EveryPromiseIsKeptUnderFaults) {
                                  "submitted twice",
                                  "cancelled",
                                  "tried again",
+                                 "put first",
+                                 "submitted first",
+                                 "placed first",
+                                 "sweep removed",
+                                 "removal refused",
+                                 "submitted after its removal",
+                                 "task collected",
+                                 "bytes removed",
                                  "told again after its end",
                                  "backup restored"}) {
     EXPECT_GT(total.fired[name], 0) << name << " never happened";
@@ -64,7 +72,7 @@ TEST(SimulationTest, ASeedIsTheWholeReproduction) {
 }
 
 TEST(SimulationTest, TheCheckersNoticeEachRuleThatIsTakenAway) {
-  constexpr std::uint64_t kSeedsMax = 400;
+  constexpr std::uint64_t kSeedsMax = 1000;
   for (const MutationRow& row : Mutations()) {
     std::string violation;
     for (std::uint64_t seed = FirstSeed(); seed < FirstSeed() + kSeedsMax; ++seed) {

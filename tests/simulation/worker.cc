@@ -225,9 +225,9 @@ void SimWorker::Take(const SendStart& start) {
   if (world_.Fault("no disk space", 0.02)) return Reject(start.task, "storage", "no space");
   for (const auto& from : {start.task.resume, start.task.init}) {
     if (!from) continue;
-    if (!world_.checkpoints.contains(from->sha256) || !world_.uploaded.contains(from->sha256)) {
-      return world_.Violate(Str("I-23: attempt ", attempt, " is to start from checkpoint ",
-                                from->sha256, ", whose bytes are not in the store"));
+    // They were when it was sent (SimChecker::OnStart), and the attempt has been given up since.
+    if (!world_.uploaded.contains(from->sha256)) {
+      return Reject(start.task, "data", "its checkpoint is not in the store");
     }
   }
   preparing_.emplace(attempt, start);
@@ -354,7 +354,8 @@ void SimWorker::TrainerStep(SimFolder& folder) {
 }
 
 void SimWorker::TrainStep(SimFolder& folder) {
-  if (folder.step < kSimSteps) {
+  const std::int64_t n_steps = SimStepsOf(folder.task.run);
+  if (folder.step < n_steps) {
     folder.step += 1;
     folder.value = NextValue(folder.value, folder.step);
     folder.journal.Append("series", {{"step", folder.step}, {"value", folder.value}});
@@ -364,7 +365,7 @@ void SimWorker::TrainStep(SimFolder& folder) {
       Sync(folder);
       return EndTrainer(folder, 80, 0);
     }
-    if (folder.step % kSimCheckpointSteps == 0 && folder.step < kSimSteps) {
+    if (folder.step % kSimCheckpointSteps == 0 && folder.step < n_steps) {
       WriteCheckpoint(folder, false);
     }
     return;

@@ -18,6 +18,10 @@ const std::vector<MutationRow>& Mutations() {
       {Mutation::kDoubleSlot, "doubleslot"},
       {Mutation::kFreeRetries, "freeretries"},
       {Mutation::kLostTransition, "losttransition"},
+      {Mutation::kPutFirstIgnored, "putfirstignored"},
+      {Mutation::kRemovedEarly, "removedearly"},
+      {Mutation::kEpochFloorLost, "epochfloorlost"},
+      {Mutation::kParentsForgotten, "parentsforgotten"},
   };
   return rows;
 }
@@ -74,6 +78,8 @@ std::uint64_t TrainedValue(const std::string& run_key, std::int64_t step) {
   for (std::int64_t s = 1; s <= step; ++s) value = NextValue(value, s);
   return value;
 }
+
+std::int64_t SimStepsOf(const Run& run) { return run.parent.empty() ? kSimSteps : 2 * kSimSteps; }
 
 double EvaluatedValue(std::uint64_t trained, std::int64_t context_length) {
   return static_cast<double>(NextValue(trained, context_length) % 1'000'000) / 1000.0;

@@ -35,6 +35,10 @@ enum class Mutation {
   kDoubleSlot,        // slots are offered although an attempt is on them
   kFreeRetries,       // failures and losses are not counted
   kLostTransition,    // a state change is written without its event
+  kPutFirstIgnored,   // that a sweep is put first is confirmed, but not done
+  kRemovedEarly,      // a sweep that is not over is removed
+  kEpochFloorLost,    // what was collected leaves no trace in the epochs that follow
+  kParentsForgotten,  // garbage is collected without asking which runs others go on from
 };
 struct MutationRow {
   Mutation mutation;
@@ -97,8 +101,9 @@ struct World {
 // What training and evaluating give, by definition: the oracle.
 std::uint64_t TrainedValue(const std::string& run_key, std::int64_t step);
 std::uint64_t NextValue(std::uint64_t value, std::int64_t step);
+std::int64_t SimStepsOf(const Run& run);
 double EvaluatedValue(std::uint64_t trained, std::int64_t context_length);
-inline constexpr std::int64_t kSimSteps = 12;
+inline constexpr std::int64_t kSimSteps = 12;  // a run that goes on has as many again
 inline constexpr std::int64_t kSimCheckpointSteps = 4;
 
 }  // namespace longrun
