@@ -56,6 +56,7 @@ struct KindRow {
 constexpr KindRow kKinds[] = {
     {"task", "tasks of removed sweeps",
      "no sweep has them; their results, curves and checkpoints go with them"},
+    {"log", "logs of removed tasks", "of attempts that the database knows no more"},
     {"checkpoint", "checkpoints of finished trainings",
      "no run goes on from them; the final and the best one of each training stay"},
     {"bytes", "files of the artifact store", "no checkpoint and no result refers to them"},
@@ -151,10 +152,17 @@ Result<std::int64_t> BytesOfModels(Asker& asker) {
   return n_bytes;
 }
 
-// What no `gc` takes: {"what","bytes","why"} each. Of the artifact store, `going` now or later, and `models`
-// of imported models.
-Json KeptIn(const std::string& state, std::int64_t going, std::int64_t models) {
-  const std::int64_t artifacts = FolderBytes(JoinPath(state, "artifacts")) - going - models;
+// Bytes that are still there and go, now or later.
+struct Going {
+  std::int64_t artifacts = 0;
+  std::int64_t logs = 0;
+};
+
+// What no `gc` takes: {"what","bytes","why"} each. `models`: bytes of imported models.
+Json KeptIn(const std::string& state, const Going& going, std::int64_t models) {
+  const std::int64_t artifacts =
+      FolderBytes(JoinPath(state, "artifacts")) - going.artifacts - models;
+  const std::int64_t logs = FolderBytes(JoinPath(state, "logs")) - going.logs;
   const Result<std::int64_t> database = FileBytes(JoinPath(state, "longrun.db"));
   const DatasetBytes datasets = BytesOfDatasets(state);
   Json kept = Json::array({{{"what", "final and best checkpoints, sums by document"},
@@ -167,7 +175,7 @@ Json KeptIn(const std::string& state, std::int64_t going, std::int64_t models) {
                             {"bytes", datasets.finished},
                             {"why", "you made them: longrun data rm"}},
                            {{"what", "logs"},
-                            {"bytes", FolderBytes(JoinPath(state, "logs"))},
+                            {"bytes", std::max<std::int64_t>(0, logs)},
                             {"why", "`longrun logs` shows them"}},
                            {{"what", "database"},
                             {"bytes", database.ok() ? *database : 0},
@@ -209,11 +217,12 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
   for (const Json& item : items) n_bytes += BytesOf(item);
   const auto later = coordinator->at("bytes_later").get<std::int64_t>();
   const bool busy = worker->at("busy").get<bool>();
-  std::int64_t going = dry_run ? 0 : later;
+  Going going = {.artifacts = dry_run ? 0 : later};
   for (const Json& item : items) {
     const bool in_store =
         item.at("kind") == "checkpoint" || item.at("kind") == "bytes" || item.at("kind") == "task";
-    if (dry_run && in_store) going += BytesOf(item);
+    if (dry_run && in_store) going.artifacts += BytesOf(item);
+    if (dry_run && item.at("kind") == "log") going.logs += BytesOf(item);
   }
   Asker asker(state);
   const Result<std::int64_t> models = BytesOfModels(asker);

@@ -136,8 +136,8 @@ Status DecideInSlices(Core& core, const std::vector<T>& all, const Wanted& wante
   return Status();
 }
 
-Result<std::vector<GarbageCheckpoint>> Decide(Core& core, StoreReader& reader, bool dry_run) {
-  ASSIGN_OR_RETURN(const std::vector<StoredCheckpoint> all, reader.Checkpoints());
+Result<std::vector<GarbageCheckpoint>> Decide(Core& core, const std::vector<StoredCheckpoint>& all,
+                                              bool dry_run) {
   std::vector<GarbageCheckpoint> garbage;
   RETURN_IF_ERROR(DecideInSlices(
       core, all,
@@ -168,20 +168,38 @@ Result<std::set<std::string>> DecideOrphans(Core& core, StoreReader& reader, boo
   return garbage;
 }
 
+// Logs of attempts that are not in the database, or go from it with one of the tasks in `left`. A crash
+// between a task's end and that of its logs leaves them to the next call.
+Status CollectLogs(Parts& parts, StoreReader& reader, const std::set<std::string>& left,
+                   bool dry_run, v1::CollectGarbageResponse* response) {
+  ASSIGN_OR_RETURN(const std::vector<LogStore::Log> logs, parts.logs.List());
+  for (const LogStore::Log& log : logs) {
+    ASSIGN_OR_RETURN(const std::string task, reader.TaskOfAttempt(log.attempt));
+    if (!task.empty() && !left.contains(task)) continue;
+    if (!dry_run) RETURN_IF_ERROR(parts.logs.Remove(log.attempt));
+    AddItem(response, "log", log.attempt, "of an attempt at a task that no sweep has",
+            {.n_bytes = log.n_bytes});
+  }
+  return Status();
+}
+
 Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
                v1::CollectGarbageResponse* response) {
   // Before anything is dropped: what is orphaned already, and what each checkpoint holds.
   ASSIGN_OR_RETURN(const std::vector<std::string> orphans, Unreferenced(parts.artifacts, reader));
   ASSIGN_OR_RETURN(const std::vector<CheckpointBytesRow> rows, reader.CheckpointBytes());
-  ASSIGN_OR_RETURN(const std::vector<StoredCheckpoint> stored, reader.Checkpoints());
+  ASSIGN_OR_RETURN(std::vector<StoredCheckpoint> stored, reader.Checkpoints());
   ASSIGN_OR_RETURN(const std::set<std::string> left, DecideOrphans(parts.core, reader, dry_run));
-  ASSIGN_OR_RETURN(std::vector<GarbageCheckpoint> garbage, Decide(parts.core, reader, dry_run));
-  std::erase_if(garbage, [&](const auto& one) { return left.contains(one.checkpoint.task); });
+  const auto stays = std::stable_partition(
+      stored.begin(), stored.end(), [&](const auto& one) { return left.contains(one.task); });
+  const std::vector<StoredCheckpoint> of_left(stored.begin(), stays);
+  stored.erase(stored.begin(), stays);
+  ASSIGN_OR_RETURN(const std::vector<GarbageCheckpoint> garbage,
+                   Decide(parts.core, stored, dry_run));
   std::map<std::string, std::int64_t> dropped;  // by how many tasks
   for (const GarbageCheckpoint& one : garbage) dropped[one.checkpoint.sha256] += 1;
   std::map<std::string, std::vector<std::string>> checkpoints_of;  // of tasks that no sweep has
-  for (const StoredCheckpoint& one : stored) {
-    if (!left.contains(one.task)) continue;
+  for (const StoredCheckpoint& one : of_left) {
     dropped[one.sha256] += 1;
     checkpoints_of[one.task].push_back(one.sha256);
   }
@@ -205,6 +223,7 @@ Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
     }
     AddItem(response, "task", task, "no sweep has it: its results go too", all);
   }
+  RETURN_IF_ERROR(CollectLogs(parts, reader, left, dry_run, response));
   for (const std::string& sha256 : orphans) {
     const Result<ArtifactStore::Found> found = parts.artifacts.Find(sha256);
     if (!found.ok()) continue;  // gone meanwhile

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "base/files.h"
 #include "base/random.h"
@@ -13,6 +14,7 @@
 namespace longrun {
 namespace {
 
+constexpr std::string_view kEnding = ".log";
 constexpr std::int64_t kOffsetMax = std::int64_t{1} << 56;  // no log is as long
 
 }  // namespace
@@ -21,7 +23,7 @@ Result<std::string> LogStore::PathOf(const std::string& attempt) const {
   if (!IsUlid(attempt)) {
     return Status(Code::kInvalidArgument, Str("\"", attempt, "\" is no attempt"));
   }
-  return JoinPath(folder_, attempt + ".log");
+  return JoinPath(folder_, Str(attempt, kEnding));
 }
 
 Status LogStore::Append(const std::string& attempt, std::int64_t offset, std::string_view bytes) {
@@ -79,6 +81,27 @@ Result<std::string> LogStore::Read(const std::string& attempt, std::int64_t offs
   if (n < 0) return ErrnoStatus(error, Str("cannot read ", path));
   text.resize(static_cast<std::size_t>(n));
   return text;
+}
+
+Result<std::vector<LogStore::Log>> LogStore::List() const {
+  std::vector<Log> logs;
+  if (!PathExists(folder_)) return logs;
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder_));
+  for (const std::string& name : names) {
+    if (!name.ends_with(kEnding)) continue;
+    std::string attempt = name.substr(0, name.size() - kEnding.size());
+    if (!IsUlid(attempt)) continue;
+    ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(JoinPath(folder_, name)));
+    logs.push_back({.attempt = std::move(attempt), .n_bytes = n_bytes});
+  }
+  return logs;
+}
+
+Status LogStore::Remove(const std::string& attempt) {
+  ASSIGN_OR_RETURN(const std::string path, PathOf(attempt));
+  const std::lock_guard lock(mutex_);
+  next_.erase(attempt);
+  return RemoveAll(path);
 }
 
 }  // namespace longrun

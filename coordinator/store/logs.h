@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 
@@ -26,6 +27,14 @@ class LogStore {
   // From a byte of our copy, at most bytes_max; "" at its end, and when there is no log.
   Result<std::string> Read(const std::string& attempt, std::int64_t offset,
                            std::size_t bytes_max) const;
+
+  struct Log {
+    std::string attempt;
+    std::int64_t n_bytes = 0;
+  };
+  Result<std::vector<Log>> List() const;  // by attempt
+  // Also when there is none.
+  Status Remove(const std::string& attempt);
 
  private:
   Result<std::string> PathOf(const std::string& attempt) const;

@@ -379,6 +379,13 @@ Result<bool> StoreReader::HasAttempt(const std::string& attempt) {
   return row.Bind(attempt).Step();
 }
 
+Result<std::string> StoreReader::TaskOfAttempt(const std::string& attempt) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT task FROM attempt WHERE id = ?"));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(attempt).Step());
+  return found ? row.Text(0) : std::string();
+}
+
 Result<std::vector<std::string>> StoreReader::FindLogs(const std::string& reference) {
   if (reference.size() < kBeginningMin) {
     return Status(Code::kInvalidArgument,
