@@ -50,14 +50,11 @@ int PrintEnd(const Json& end, const std::string& output, const std::string& stat
   return SweepExitCode({end.at("info")});
 }
 
-// What may fill the disk is said before it begins. It is no refusal: the forecast is the most that can
-// stay, and a trainer that finds the disk full keeps what it has. Whatever is wrong with the request,
-// its submission says.
-void SayWhatDiskItTakes(Asker& asker, const Json& request) {
-  const Result<Json> plan = asker.Ask("PlanSweep", request, kPlanMs);
-  if (!plan.ok()) return;
-  const auto n_bytes = plan->at("disk_bytes").get<std::int64_t>();
-  const auto n_free = plan->at("disk_free_bytes").get<std::int64_t>();
+// What may fill the disk is said before its worker begins. It is no refusal: the forecast is the most that
+// can stay, and a trainer that finds the disk full keeps what it has.
+void SayWhatDiskItTakes(const Json& submission) {
+  const auto n_bytes = submission.at("disk_bytes").get<std::int64_t>();
+  const auto n_free = submission.at("disk_free_bytes").get<std::int64_t>();
   const bool is_known = n_free > 0;  // a service of an earlier build does not say
   if (!is_known || n_bytes <= n_free) return;
   std::fprintf(
@@ -98,12 +95,12 @@ int Run(const RunArguments& arguments, const std::string& state) {
   }
   // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
   auto asker = std::make_unique<Asker>(state);
-  SayWhatDiskItTakes(*asker, *request);
   Json submission = *request;
   submission["first"] = daemons != nullptr;
   const Result<Json> answer = asker->Ask("SubmitSweep", submission);
   if (!answer.ok()) return asker->ReportFailure(answer.status());
   asker.reset();
+  SayWhatDiskItTakes(*answer);
   std::fprintf(stderr, "%s\n", SubmissionText(*answer).c_str());
 
   const std::string sweep = answer->at("sweep_id").get<std::string>();

@@ -224,6 +224,7 @@ class Planner {
   void Fill() {
     response_->set_name(sweep_.name);
     FillCounts(standing_.counts, response_->mutable_counts());
+    response_->set_disk_bytes(standing_.counts.checkpoint_bytes);
     if (slots_.any_worker && slots_.n == 0) {
       response_->add_problems(Str("resources.kind: no known worker has a ", sweep_.device_kind,
                                   " slot: start a worker on a machine that has one"));
@@ -312,7 +313,6 @@ class Planner {
     info->set_training(is_known ? "known" : is_under_way ? "under_way" : "to_do");
     if (info->trained() || !trainings_.insert(planned.run_key).second) return;
     info->set_disk_bytes((sweep_.checkpoint_keep + 1) * CheckpointBytes(run.model));
-    response_->set_disk_bytes(response_->disk_bytes() + info->disk_bytes());
     response_->set_train_flops(response_->train_flops() + info->train_flops());
     const bool recomputes = sweep_.activation_checkpointing;
     CheckMemory(planned, "training", TrainMemoryBytes(run.model, run.train, 1, recomputes),

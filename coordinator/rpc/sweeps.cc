@@ -396,6 +396,10 @@ class SweepService final : public v1::SweepService::CallbackService {
       const StepResult result = parts_.core.PostAndWait(std::move(event));
       RETURN_IF_ERROR(result.status);
       FillCounts(result.submit, response->mutable_counts());
+      response->set_disk_bytes(result.submit.checkpoint_bytes);
+      const Result<std::int64_t> disk_free_bytes = parts_.core.FreeDiskBytes();
+      if (disk_free_bytes.ok())
+        response->set_disk_free_bytes(*disk_free_bytes);  // else it is not said
       const std::string& id = response->sweep_id();
       RETURN_IF_ERROR(parts_.core.LookAndWait(
           [&](const State& state) { response->set_finished(!IsActiveSweep(state, id)); }));

@@ -279,6 +279,8 @@ struct SubmitCounts {
   std::int64_t cells_reused = 0;
   std::int64_t tasks_retried = 0;
   std::int64_t tasks_failed_for_good = 0;  // that are there already, or only now asked for
+  // Bytes of the checkpoints that stay of the trainings that are new or tried again, at most.
+  std::int64_t checkpoint_bytes = 0;
 };
 struct CancelCounts {
   std::int64_t cancelled = 0;

@@ -43,8 +43,14 @@ void Reuse(const State& state, const std::string& id, Submission& plan) {
 void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run, Submission& plan) {
   if (!run.run.trains()) return;
   std::string id = TrainTaskKey(run.run_key);
-  if (state.tasks.contains(id)) return Reuse(state, id, plan);
-  if (!plan.tasks.insert(id).second) return;
+  const bool is_again = plan.tasks.contains(id);  // a run may stand in a sweep twice
+  const bool is_there = state.tasks.contains(id);
+  if (is_there) Reuse(state, id, plan);
+  if (!is_again && (!is_there || plan.retried.contains(id))) {
+    plan.counts.checkpoint_bytes += (sweep.checkpoint_keep + 1) * CheckpointBytes(run.run.model);
+  }
+  if (is_again || is_there) return;
+  plan.tasks.insert(id);
   Task task;
   task.id = std::move(id);
   task.run_key = run.run_key;

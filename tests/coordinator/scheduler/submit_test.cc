@@ -34,6 +34,27 @@ TEST_F(SubmitTest, TheSameSweepAgainDoesNothingButIsServedByTheSameTasks) {
   EXPECT_EQ(store.sweeps.at("sweep-2"), store.sweeps.at("sweep-1"));
 }
 
+// Those between, of which `keep` stay, and the final one: of what is new, or given up and wanted again.
+TEST_F(SubmitTest, WhatTheCheckpointsOfASubmissionTakeIsCountedOnce) {
+  Sweep sweep = MakeSweep({.seeds = {1, 2, 1}});
+  sweep.checkpoint_keep = 4;
+  const std::int64_t one = 5 * CheckpointBytes(sweep.runs[0].run.model);
+  const auto submit = [&](const std::string& id) {
+    const std::int64_t planned = PlanSubmission(state, sweep).checkpoint_bytes;
+    const StepResult result =
+        Do(SweepSubmitted{.sweep_id = id, .sweep = sweep, .dataset_paths = SampleDatasets()});
+    EXPECT_EQ(result.submit.checkpoint_bytes, planned);
+    return planned;
+  };
+  EXPECT_EQ(submit("first"), 2 * one);
+  EXPECT_EQ(submit("second"), 0);  // under way
+  Arrive("w", {CpuSlot()}, 1);
+  Complete(state.attempts.at(*state.index.live.begin()));
+  Do(SweepCancelled{.sweep_id = "first"});
+  Do(SweepCancelled{.sweep_id = "second"});
+  EXPECT_EQ(submit("third"), one);  // the other one has succeeded
+}
+
 TEST_F(SubmitTest, OneMoreContextLengthIsEvaluatedAlone) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({.seeds = {1}, .context_lengths = {64}});
