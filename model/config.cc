@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "model/architecture/architecture.h"
+#include "model/config_errors.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -53,14 +54,15 @@ Status InRange(std::string_view path, Number value, Number min, Number max) {
   return Invalid(Str(path, ": expected ", min, " to ", max, ", found ", value));
 }
 
-Status RefuseUnknownKeys(const Json& object, std::string_view path,
-                         const std::vector<std::string>& known) {
-  if (!object.is_object()) return Invalid(Str(path, ": expected a map"));
+// False: it is no object, and nothing can be read of it.
+bool RefuseUnknownKeys(const Json& object, std::string_view path,
+                       const std::vector<std::string>& known, ErrorList& errors) {
+  if (!object.is_object()) return errors.Add(Invalid(Str(path, ": expected a map")));
   for (const auto& [key, value] : object.items()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    return Invalid(Str(path, ".", key, ": unknown key", DidYouMean(key, known)));
+    errors.Add(Invalid(Str(path, ".", key, ": unknown key", DidYouMean(key, known))));
   }
-  return Status();
+  return true;
 }
 
 // The method's own demands, and the table's.
@@ -163,35 +165,44 @@ Status CheckBody(const ModelConfig& model, const Architecture& architecture) {
   return Status();
 }
 
-Result<OptimizerConfig> OptimizerFromJson(const Json& json) {
+OptimizerConfig ReadOptimizer(const Json& json, ErrorList& errors) {
   constexpr std::string_view kPath = "train.optimizer";
-  RETURN_IF_ERROR(RefuseUnknownKeys(
-      json, kPath, {"name", "lr", "min_lr", "betas", "eps", "weight_decay", "grad_clip"}));
   OptimizerConfig optimizer;
-  ASSIGN_OR_RETURN(optimizer.name, GetString(json, "name", kPath));
-  ASSIGN_OR_RETURN(optimizer.lr, GetDouble(json, "lr", kPath));
-  ASSIGN_OR_RETURN(optimizer.min_lr, GetDouble(json, "min_lr", kPath));
-  ASSIGN_OR_RETURN(const Json betas, GetMember(json, "betas", kPath));
-  if (!betas.is_array() || betas.size() != 2 || !betas[0].is_number() || !betas[1].is_number()) {
-    return Invalid("train.optimizer.betas: expected a list of two numbers");
+  if (!RefuseUnknownKeys(json, kPath,
+                         {"name", "lr", "min_lr", "betas", "eps", "weight_decay", "grad_clip"},
+                         errors)) {
+    return optimizer;
   }
-  optimizer.beta1 = betas[0].get<double>();
-  optimizer.beta2 = betas[1].get<double>();
-  ASSIGN_OR_RETURN(optimizer.eps, GetDouble(json, "eps", kPath));
-  ASSIGN_OR_RETURN(optimizer.weight_decay, GetDouble(json, "weight_decay", kPath));
-  ASSIGN_OR_RETURN(optimizer.grad_clip, GetDouble(json, "grad_clip", kPath));
+  errors.Take(GetString(json, "name", kPath), optimizer.name);
+  errors.Take(GetDouble(json, "lr", kPath), optimizer.lr);
+  errors.Take(GetDouble(json, "min_lr", kPath), optimizer.min_lr);
+  Json betas;
+  if (errors.Take(GetMember(json, "betas", kPath), betas)) {
+    if (betas.is_array() && betas.size() == 2 && betas[0].is_number() && betas[1].is_number()) {
+      optimizer.beta1 = betas[0].get<double>();
+      optimizer.beta2 = betas[1].get<double>();
+    } else {
+      errors.Add(Invalid("train.optimizer.betas: expected a list of two numbers"));
+    }
+  }
+  errors.Take(GetDouble(json, "eps", kPath), optimizer.eps);
+  errors.Take(GetDouble(json, "weight_decay", kPath), optimizer.weight_decay);
+  errors.Take(GetDouble(json, "grad_clip", kPath), optimizer.grad_clip);
   return optimizer;
 }
 
-Result<MaskConfig> MaskFromJson(const Json& json) {
+MaskConfig ReadMask(const Json& json, ErrorList& errors) {
   constexpr std::string_view kPath = "train.mask";
-  RETURN_IF_ERROR(RefuseUnknownKeys(
-      json, kPath, {"probability", "mask_replace_prob", "random_replace_prob", "token"}));
   MaskConfig mask;
-  ASSIGN_OR_RETURN(mask.probability, GetDouble(json, "probability", kPath));
-  ASSIGN_OR_RETURN(mask.mask_replace_prob, GetDouble(json, "mask_replace_prob", kPath));
-  ASSIGN_OR_RETURN(mask.random_replace_prob, GetDouble(json, "random_replace_prob", kPath));
-  ASSIGN_OR_RETURN(mask.token, GetInt(json, "token", kPath));
+  if (!RefuseUnknownKeys(json, kPath,
+                         {"probability", "mask_replace_prob", "random_replace_prob", "token"},
+                         errors)) {
+    return mask;
+  }
+  errors.Take(GetDouble(json, "probability", kPath), mask.probability);
+  errors.Take(GetDouble(json, "mask_replace_prob", kPath), mask.mask_replace_prob);
+  errors.Take(GetDouble(json, "random_replace_prob", kPath), mask.random_replace_prob);
+  errors.Take(GetInt(json, "token", kPath), mask.token);
   return mask;
 }
 
@@ -208,15 +219,16 @@ Status CheckMask(const MaskConfig& mask) {
   return InRange<std::int64_t>("train.mask.token", mask.token, 0, kVocabMax - 1);
 }
 
-Status CheckOptimizer(const OptimizerConfig& optimizer) {
-  RETURN_IF_ERROR(OneOf("train.optimizer.name", optimizer.name, {"adamw"}));
-  RETURN_IF_ERROR(InRange("train.optimizer.lr", optimizer.lr, 1e-12, 10.0));
-  RETURN_IF_ERROR(InRange("train.optimizer.min_lr", optimizer.min_lr, 0.0, optimizer.lr));
-  RETURN_IF_ERROR(InRange("train.optimizer.betas[0]", optimizer.beta1, 0.0, 0.9999999));
-  RETURN_IF_ERROR(InRange("train.optimizer.betas[1]", optimizer.beta2, 0.0, 0.9999999));
-  RETURN_IF_ERROR(InRange("train.optimizer.eps", optimizer.eps, 1e-30, 1.0));
-  RETURN_IF_ERROR(InRange("train.optimizer.weight_decay", optimizer.weight_decay, 0.0, 100.0));
-  return InRange("train.optimizer.grad_clip", optimizer.grad_clip, 0.0, 1e9);
+void CheckOptimizer(const OptimizerConfig& optimizer, ErrorList& errors) {
+  errors.Add(OneOf("train.optimizer.name", optimizer.name, {"adamw"}));
+  if (errors.Add(InRange("train.optimizer.lr", optimizer.lr, 1e-12, 10.0))) {
+    errors.Add(InRange("train.optimizer.min_lr", optimizer.min_lr, 0.0, optimizer.lr));
+  }
+  errors.Add(InRange("train.optimizer.betas[0]", optimizer.beta1, 0.0, 0.9999999));
+  errors.Add(InRange("train.optimizer.betas[1]", optimizer.beta2, 0.0, 0.9999999));
+  errors.Add(InRange("train.optimizer.eps", optimizer.eps, 1e-30, 1.0));
+  errors.Add(InRange("train.optimizer.weight_decay", optimizer.weight_decay, 0.0, 100.0));
+  errors.Add(InRange("train.optimizer.grad_clip", optimizer.grad_clip, 0.0, 1e9));
 }
 
 }  // namespace
@@ -256,7 +268,7 @@ Json ModelConfig::ToJson() const {
   return json;
 }
 
-Result<ModelConfig> ModelConfig::FromJson(const Json& model, const Json& position) {
+ModelConfig ReadModel(const Json& model, const Json& position, ErrorList& errors) {
   std::vector<std::string> keys = {
       "architecture",   "n_layer",    "n_head",     "d_model",
       "d_ff",           "vocab_size", "activation", "layer_norm_epsilon",
@@ -269,21 +281,30 @@ Result<ModelConfig> ModelConfig::FromJson(const Json& model, const Json& positio
       keys.emplace_back(key);
     }
   }
-  RETURN_IF_ERROR(RefuseUnknownKeys(model, "model", keys));
   ModelConfig config;
-  ASSIGN_OR_RETURN(config.architecture, GetString(model, "architecture", "model"));
-  ASSIGN_OR_RETURN(config.n_layer, GetInt(model, "n_layer", "model"));
-  ASSIGN_OR_RETURN(config.n_head, GetInt(model, "n_head", "model"));
-  ASSIGN_OR_RETURN(config.d_model, GetInt(model, "d_model", "model"));
-  if (has_body) RETURN_IF_ERROR(BodyFromJson(model, config));
-  ASSIGN_OR_RETURN(config.d_ff, GetInt(model, "d_ff", "model"));
-  ASSIGN_OR_RETURN(config.vocab_size, GetInt(model, "vocab_size", "model"));
-  ASSIGN_OR_RETURN(config.activation, GetString(model, "activation", "model"));
-  ASSIGN_OR_RETURN(config.layer_norm_epsilon, GetDouble(model, "layer_norm_epsilon", "model"));
-  ASSIGN_OR_RETURN(config.tie_embeddings, GetBool(model, "tie_embeddings", "model"));
-  ASSIGN_OR_RETURN(config.causal, GetBool(model, "causal", "model"));
-  ASSIGN_OR_RETURN(config.init_std, GetDouble(model, "init_std", "model"));
-  ASSIGN_OR_RETURN(config.position, ResolvePosition(position));
+  if (RefuseUnknownKeys(model, "model", keys, errors)) {
+    // The body is read by what the architecture makes of the shape.
+    bool has_shape = errors.Take(GetString(model, "architecture", "model"), config.architecture);
+    has_shape &= errors.Take(GetInt(model, "n_layer", "model"), config.n_layer);
+    has_shape &= errors.Take(GetInt(model, "n_head", "model"), config.n_head);
+    has_shape &= errors.Take(GetInt(model, "d_model", "model"), config.d_model);
+    if (has_body && has_shape) errors.Add(BodyFromJson(model, config));
+    errors.Take(GetInt(model, "d_ff", "model"), config.d_ff);
+    errors.Take(GetInt(model, "vocab_size", "model"), config.vocab_size);
+    errors.Take(GetString(model, "activation", "model"), config.activation);
+    errors.Take(GetDouble(model, "layer_norm_epsilon", "model"), config.layer_norm_epsilon);
+    errors.Take(GetBool(model, "tie_embeddings", "model"), config.tie_embeddings);
+    errors.Take(GetBool(model, "causal", "model"), config.causal);
+    errors.Take(GetDouble(model, "init_std", "model"), config.init_std);
+  }
+  errors.Take(ResolvePosition(position), config.position);
+  return config;
+}
+
+Result<ModelConfig> ModelConfig::FromJson(const Json& model, const Json& position) {
+  ErrorList errors;
+  ModelConfig config = ReadModel(model, position, errors);
+  RETURN_IF_ERROR(errors.First());
   return config;
 }
 
@@ -332,17 +353,24 @@ Status ModelConfig::CheckShape() const {
                      "; choose a multiple"));
 }
 
+void CheckModel(const ModelConfig& model, ErrorList& errors) {
+  const Architecture* architecture = nullptr;
+  const bool is_known = errors.Take(FindArchitecture(model.architecture), architecture);
+  const bool has_shape = errors.Add(model.CheckShape());
+  errors.Add(InRange<std::int64_t>("model.d_ff", model.d_ff, 1, 4 * kWidthMax));
+  errors.Add(InRange<std::int64_t>("model.vocab_size", model.vocab_size, 2, kVocabMax));
+  if (is_known && has_shape) errors.Add(CheckBody(model, *architecture));
+  errors.Add(OneOf("model.activation", model.activation,
+                   {"gelu_new", "gelu", "relu", "silu", "tanh", "quick_gelu"}));
+  errors.Add(InRange("model.layer_norm_epsilon", model.layer_norm_epsilon, 1e-12, 1.0));
+  errors.Add(InRange("model.init_std", model.init_std, 1e-6, 10.0));
+  if (is_known && has_shape) errors.Add(CheckPosition(model));
+}
+
 Status ModelConfig::Check() const {
-  ASSIGN_OR_RETURN(const Architecture* const found, FindArchitecture(architecture));
-  RETURN_IF_ERROR(CheckShape());
-  RETURN_IF_ERROR(InRange<std::int64_t>("model.d_ff", d_ff, 1, 4 * kWidthMax));
-  RETURN_IF_ERROR(InRange<std::int64_t>("model.vocab_size", vocab_size, 2, kVocabMax));
-  RETURN_IF_ERROR(CheckBody(*this, *found));
-  RETURN_IF_ERROR(OneOf("model.activation", activation,
-                        {"gelu_new", "gelu", "relu", "silu", "tanh", "quick_gelu"}));
-  RETURN_IF_ERROR(InRange("model.layer_norm_epsilon", layer_norm_epsilon, 1e-12, 1.0));
-  RETURN_IF_ERROR(InRange("model.init_std", init_std, 1e-6, 10.0));
-  return CheckPosition(*this);
+  ErrorList errors;
+  CheckModel(*this, errors);
+  return errors.First();
 }
 
 std::int64_t ModelConfig::ParameterCount() const {
@@ -397,63 +425,89 @@ Json TrainConfig::ToJson() const {
   return json;
 }
 
-Result<TrainConfig> TrainConfig::FromJson(const Json& train) {
-  RETURN_IF_ERROR(RefuseUnknownKeys(train, "train",
-                                    {"train_length", "tokens", "batch_tokens", "precision", "order",
-                                     "optimizer", "schedule", "validate", "objective", "mask"}));
+TrainConfig ReadTrain(const Json& train, ErrorList& errors) {
   TrainConfig config;
-  if (train.contains("objective") || train.contains("mask")) {
-    ASSIGN_OR_RETURN(config.objective, GetString(train, "objective", "train"));
-    RETURN_IF_ERROR(OneOf("train.objective", config.objective, {"masked_lm"}));
-    ASSIGN_OR_RETURN(const Json mask, GetMember(train, "mask", "train"));
-    ASSIGN_OR_RETURN(config.mask, MaskFromJson(mask));
+  if (!RefuseUnknownKeys(train, "train",
+                         {"train_length", "tokens", "batch_tokens", "precision", "order",
+                          "optimizer", "schedule", "validate", "objective", "mask"},
+                         errors)) {
+    return config;
   }
-  ASSIGN_OR_RETURN(config.train_length, GetInt(train, "train_length", "train"));
-  ASSIGN_OR_RETURN(config.tokens, GetInt(train, "tokens", "train"));
-  ASSIGN_OR_RETURN(config.batch_tokens, GetInt(train, "batch_tokens", "train"));
-  ASSIGN_OR_RETURN(config.precision, GetString(train, "precision", "train"));
-  ASSIGN_OR_RETURN(config.order, GetString(train, "order", "train"));
-  ASSIGN_OR_RETURN(const Json optimizer, GetMember(train, "optimizer", "train"));
-  ASSIGN_OR_RETURN(config.optimizer, OptimizerFromJson(optimizer));
-
-  ASSIGN_OR_RETURN(const Json schedule, GetMember(train, "schedule", "train"));
-  RETURN_IF_ERROR(RefuseUnknownKeys(schedule, "train.schedule", {"name", "warmup_tokens"}));
-  ASSIGN_OR_RETURN(config.schedule.name, GetString(schedule, "name", "train.schedule"));
-  ASSIGN_OR_RETURN(config.schedule.warmup_tokens,
-                   GetInt(schedule, "warmup_tokens", "train.schedule"));
-
-  ASSIGN_OR_RETURN(const Json validate, GetMember(train, "validate", "train"));
-  RETURN_IF_ERROR(RefuseUnknownKeys(validate, "train.validate", {"every", "tokens"}));
-  ASSIGN_OR_RETURN(config.validate.every, GetInt(validate, "every", "train.validate"));
-  ASSIGN_OR_RETURN(config.validate.tokens, GetInt(validate, "tokens", "train.validate"));
+  if (train.contains("objective") || train.contains("mask")) {
+    if (errors.Take(GetString(train, "objective", "train"), config.objective)) {
+      errors.Add(OneOf("train.objective", config.objective, {"masked_lm"}));
+    }
+    Json mask;
+    if (errors.Take(GetMember(train, "mask", "train"), mask)) config.mask = ReadMask(mask, errors);
+  }
+  errors.Take(GetInt(train, "train_length", "train"), config.train_length);
+  errors.Take(GetInt(train, "tokens", "train"), config.tokens);
+  errors.Take(GetInt(train, "batch_tokens", "train"), config.batch_tokens);
+  errors.Take(GetString(train, "precision", "train"), config.precision);
+  errors.Take(GetString(train, "order", "train"), config.order);
+  Json member;
+  if (errors.Take(GetMember(train, "optimizer", "train"), member)) {
+    config.optimizer = ReadOptimizer(member, errors);
+  }
+  if (errors.Take(GetMember(train, "schedule", "train"), member) &&
+      RefuseUnknownKeys(member, "train.schedule", {"name", "warmup_tokens"}, errors)) {
+    errors.Take(GetString(member, "name", "train.schedule"), config.schedule.name);
+    errors.Take(GetInt(member, "warmup_tokens", "train.schedule"), config.schedule.warmup_tokens);
+  }
+  if (errors.Take(GetMember(train, "validate", "train"), member) &&
+      RefuseUnknownKeys(member, "train.validate", {"every", "tokens"}, errors)) {
+    errors.Take(GetInt(member, "every", "train.validate"), config.validate.every);
+    errors.Take(GetInt(member, "tokens", "train.validate"), config.validate.tokens);
+  }
   return config;
 }
 
-Status TrainConfig::Check() const {
-  RETURN_IF_ERROR(InRange<std::int64_t>("train.train_length", train_length, 1, kLengthMax));
-  RETURN_IF_ERROR(InRange<std::int64_t>("train.tokens", tokens, 1, kTokensMax));
-  RETURN_IF_ERROR(InRange<std::int64_t>("train.batch_tokens", batch_tokens, 1, kTokensMax));
-  if (batch_tokens % train_length != 0) {
+Result<TrainConfig> TrainConfig::FromJson(const Json& train) {
+  ErrorList errors;
+  TrainConfig config = ReadTrain(train, errors);
+  RETURN_IF_ERROR(errors.First());
+  return config;
+}
+
+void CheckTrain(const TrainConfig& train, ErrorList& errors) {
+  const std::int64_t train_length = train.train_length, tokens = train.tokens;
+  const std::int64_t batch_tokens = train.batch_tokens;
+  const bool has_length =
+      errors.Add(InRange<std::int64_t>("train.train_length", train_length, 1, kLengthMax));
+  const bool has_tokens = errors.Add(InRange<std::int64_t>("train.tokens", tokens, 1, kTokensMax));
+  const bool has_batch =
+      errors.Add(InRange<std::int64_t>("train.batch_tokens", batch_tokens, 1, kTokensMax));
+  if (has_length && has_batch && batch_tokens % train_length != 0) {
     const std::int64_t below = batch_tokens / train_length * train_length;
     const std::string nearest =
         below == 0 ? Str("is ", train_length) : Str("are ", below, " and ", below + train_length);
-    return Invalid(Str("train.batch_tokens: ", batch_tokens, " is not a multiple of train_length ",
-                       train_length, "; the nearest ", nearest));
+    errors.Add(
+        Invalid(Str("train.batch_tokens: ", batch_tokens, " is not a multiple of train_length ",
+                    train_length, "; the nearest ", nearest)));
   }
-  RETURN_IF_ERROR(OneOf("train.precision", precision, {"fp32", "bf16"}));
-  RETURN_IF_ERROR(OneOf("train.order", order, {"random", "shuffled", "stream"}));
-  RETURN_IF_ERROR(CheckOptimizer(optimizer));
-  RETURN_IF_ERROR(OneOf("train.schedule.name", schedule.name, {"cosine", "constant"}));
-  RETURN_IF_ERROR(
-      InRange<std::int64_t>("train.schedule.warmup_tokens", schedule.warmup_tokens, 0, tokens));
-  RETURN_IF_ERROR(InRange<std::int64_t>("train.validate.every", validate.every, 0, kTokensMax));
-  RETURN_IF_ERROR(InRange<std::int64_t>("train.validate.tokens", validate.tokens, 0, kTokensMax));
+  errors.Add(OneOf("train.precision", train.precision, {"fp32", "bf16"}));
+  errors.Add(OneOf("train.order", train.order, {"random", "shuffled", "stream"}));
+  CheckOptimizer(train.optimizer, errors);
+  errors.Add(OneOf("train.schedule.name", train.schedule.name, {"cosine", "constant"}));
+  if (has_tokens) {
+    errors.Add(InRange<std::int64_t>("train.schedule.warmup_tokens", train.schedule.warmup_tokens,
+                                     0, tokens));
+  }
+  const ValidateConfig& validate = train.validate;
+  errors.Add(InRange<std::int64_t>("train.validate.every", validate.every, 0, kTokensMax));
+  errors.Add(InRange<std::int64_t>("train.validate.tokens", validate.tokens, 0, kTokensMax));
   if ((validate.every == 0) != (validate.tokens == 0)) {
-    return Invalid(Str("train.validate: every ", validate.every, " and tokens ", validate.tokens,
-                       "; expected both, or neither"));
+    errors.Add(Invalid(Str("train.validate: every ", validate.every, " and tokens ",
+                           validate.tokens, "; expected both, or neither")));
   }
-  RETURN_IF_ERROR(OneOf("train.objective", objective, {"causal_lm", "masked_lm"}));
-  return is_masked() ? CheckMask(mask) : Status();
+  errors.Add(OneOf("train.objective", train.objective, {"causal_lm", "masked_lm"}));
+  if (train.is_masked()) errors.Add(CheckMask(train.mask));
+}
+
+Status TrainConfig::Check() const {
+  ErrorList errors;
+  CheckTrain(*this, errors);
+  return errors.First();
 }
 
 Status CheckObjective(const ModelConfig& model, const TrainConfig& train) {

@@ -32,11 +32,16 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "model/config_errors.h"
 #include "model/position/method.h"
 #include "sweeps/fields.h"
+#include "sweeps/run_errors.h"
 
 namespace longrun {
 namespace {
+
+constexpr std::string_view kMembers[] = {"dataset",  "init", "model",     "numerics", "parent",
+                                         "position", "seed", "tokenizer", "train"};
 
 // Reads {"digest": "64 hex digits"}.
 Result<std::string> ParseDigest(const Json& json, std::string_view member, std::string_view path) {
@@ -51,18 +56,6 @@ Result<std::string> ParseDigest(const Json& json, std::string_view member, std::
   return digest;
 }
 
-// A recipe, or the length alone.
-Result<TrainConfig> ParseTrain(const Json& json) {
-  if (json.is_object() && json.size() == 1 && json.contains("train_length")) {
-    TrainConfig none;
-    ASSIGN_OR_RETURN(none.train_length, GetInt(json, "train_length", "run.train"));
-    return none;
-  }
-  ASSIGN_OR_RETURN(TrainConfig train, TrainConfig::FromJson(json));
-  RETURN_IF_ERROR(train.Check());
-  return train;
-}
-
 Result<RunInit> ParseInit(const Json& json) {
   RunInit init;
   JsonFields fields(json, "run.init");
@@ -73,6 +66,42 @@ Result<RunInit> ParseInit(const Json& json) {
                 Str("run.init: expected a sha256 of 64 digits of 0-9a-f and n_positions of 0 or "
                     "more, found ",
                     CanonicalJson(json)));
+}
+
+// A recipe, or the length alone. False: there were errors.
+bool ReadTrainOf(const Json& json, bool starts_from, Run& run, ErrorList& errors) {
+  ErrorList own;
+  if (json.is_object() && json.size() == 1 && json.contains("train_length")) {
+    own.Take(GetInt(json, "train_length", "run.train"), run.train.train_length);
+  } else {
+    run.train = ReadTrain(json, own);
+    if (own.empty()) CheckTrain(run.train, own);
+  }
+  if (own.empty() && !run.trains() && (!starts_from || run.train.train_length < 1)) {
+    own.Add(Status(Code::kInvalidArgument,
+                   "run.train: nothing is trained: expected a run.init to measure, and a "
+                   "train_length of 1 or more"));
+  }
+  return errors.AddAll(own);
+}
+
+// `run` has its init and, where `has_train`, its train. False: there were errors.
+bool ReadModelOf(const Json& model, const Json& position, bool has_train, Run& run,
+                 ErrorList& errors) {
+  ErrorList own;
+  run.model = ReadModel(model, position, own);
+  if (own.empty()) {
+    const Result<const PositionMethod*> method = FindPositionMethod(run.model.position.method);
+    // A learned table has a row for each position of a training sequence, and no more; one that was
+    // imported keeps its own.
+    const bool has_table = method.ok() && (*method)->has_position_table;
+    if (has_table) {
+      run.model.n_positions = run.init ? run.init->n_positions : run.train.train_length;
+    }
+    // Without a train_length nothing can be said of a table.
+    if (has_train || !has_table) CheckModel(run.model, own);
+  }
+  return errors.AddAll(own);
 }
 
 // Capped at what fits into an int64: nothing of that size fits a machine.
@@ -100,52 +129,53 @@ Json Run::ToJson() const {
   return json;
 }
 
-Result<Run> Run::FromJson(const Json& json) {
+Run ReadRun(const Json& json, ErrorList& errors) {
+  constexpr std::string_view kPath = "run";
   Run run;
+  if (!errors.Add(JsonFields(json, kPath).status())) return run;
   Json dataset, model, position, tokenizer, train;
   std::int64_t numerics = 0;
-  JsonFields fields(json, "run");
-  fields.Member("dataset", dataset).Member("model", model).Int("numerics", numerics);
-  fields.Member("position", position).Int("seed", run.seed);
-  fields.Member("tokenizer", tokenizer).Member("train", train);
-  const bool continues = json.is_object() && json.contains("parent");
-  if (continues) fields.String("parent", run.parent);
-  const bool starts_from = json.is_object() && json.contains("init");
-  Json init;
-  if (starts_from) fields.Member("init", init);
-  RETURN_IF_ERROR(fields.Done());
-  if (numerics < 1 || numerics > std::numeric_limits<int>::max()) {
-    return Status(Code::kInvalidArgument,
-                  Str("run.numerics: expected 1 or more, found ", numerics));
+  const bool has_dataset = errors.Take(GetMember(json, "dataset", kPath), dataset);
+  const bool has_model = errors.Take(GetMember(json, "model", kPath), model);
+  const bool has_numerics = errors.Take(GetInt(json, "numerics", kPath), numerics);
+  const bool has_position = errors.Take(GetMember(json, "position", kPath), position);
+  errors.Take(GetInt(json, "seed", kPath), run.seed);
+  const bool has_tokenizer = errors.Take(GetMember(json, "tokenizer", kPath), tokenizer);
+  const bool has_train = errors.Take(GetMember(json, "train", kPath), train);
+  const bool continues =
+      json.contains("parent") && errors.Take(GetString(json, "parent", kPath), run.parent);
+  const bool starts_from = json.contains("init");
+  for (const auto& [key, value] : json.items()) {
+    if (std::ranges::find(kMembers, key) != std::end(kMembers)) continue;
+    errors.Add(Status(Code::kInvalidArgument, Str(kPath, ".", key, ": unknown member")));
+  }
+  if (has_numerics && (numerics < 1 || numerics > std::numeric_limits<int>::max())) {
+    errors.Add(
+        Status(Code::kInvalidArgument, Str("run.numerics: expected 1 or more, found ", numerics)));
   }
   run.numerics = static_cast<int>(numerics);
   if (continues && !IsSha256Hex(run.parent)) {
-    return Status(Code::kInvalidArgument,
-                  Str("run.parent: expected 64 digits of 0-9a-f, found \"", run.parent, "\""));
+    errors.Add(Status(Code::kInvalidArgument,
+                      Str("run.parent: expected 64 digits of 0-9a-f, found \"", run.parent, "\"")));
   }
   if (starts_from) {
-    ASSIGN_OR_RETURN(run.init, ParseInit(init));
+    if (RunInit init; errors.Take(ParseInit(json["init"]), init)) run.init = std::move(init);
   }
-  ASSIGN_OR_RETURN(run.dataset_digest, ParseDigest(dataset, "digest", "run.dataset"));
-  ASSIGN_OR_RETURN(run.tokenizer_fingerprint,
-                   ParseDigest(tokenizer, "fingerprint", "run.tokenizer"));
-  ASSIGN_OR_RETURN(run.train, ParseTrain(train));
-  ASSIGN_OR_RETURN(run.model, ModelConfig::FromJson(model, position));
-  ASSIGN_OR_RETURN(const PositionMethod* const method,
-                   FindPositionMethod(run.model.position.method));
-  // A learned table has a row for each position of a training sequence, and no more; one that was
-  // imported keeps its own.
-  if (method->has_position_table) {
-    run.model.n_positions = run.init ? run.init->n_positions : run.train.train_length;
+  if (has_dataset) errors.Take(ParseDigest(dataset, "digest", "run.dataset"), run.dataset_digest);
+  if (has_tokenizer) {
+    errors.Take(ParseDigest(tokenizer, "fingerprint", "run.tokenizer"), run.tokenizer_fingerprint);
   }
-  if (!run.trains() && (!run.init || run.train.train_length < 1)) {
-    return Status(
-        Code::kInvalidArgument,
-        "run.train: nothing is trained: expected a run.init to measure, and a train_length "
-        "of 1 or more");
-  }
-  RETURN_IF_ERROR(run.model.Check());
-  if (run.trains()) RETURN_IF_ERROR(CheckObjective(run.model, run.train));
+  const bool is_train = has_train && ReadTrainOf(train, starts_from, run, errors);
+  const bool is_model =
+      has_model && has_position && ReadModelOf(model, position, is_train, run, errors);
+  if (is_train && is_model && run.trains()) errors.Add(CheckObjective(run.model, run.train));
+  return run;
+}
+
+Result<Run> Run::FromJson(const Json& json) {
+  ErrorList errors;
+  Run run = ReadRun(json, errors);
+  RETURN_IF_ERROR(errors.First());
   return run;
 }
 

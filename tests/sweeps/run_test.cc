@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "model/position/method.h"
+#include "sweeps/run_errors.h"
 #include "sweeps/task.h"
 
 namespace longrun {
@@ -102,6 +103,46 @@ TEST(RunTest, RefusesWhatIsMissingOrMalformed) {
   json["numerics"] = 0;
   EXPECT_FALSE(longrun::Run::FromJson(json).ok());
   EXPECT_FALSE(longrun::Run::FromJson(Json::array()).ok());
+}
+
+TEST(RunTest, EveryErrorIsTold) {
+  Json json = MicroRun("alibi").ToJson();
+  json["dataset"] = {{"digest", "short"}};
+  json["model"]["n_layers"] = json["model"]["n_layer"];
+  json["model"].erase("n_layer");
+  json["seed"] = 1.5;
+  json["train"]["batch_tokens"] = 1000;
+  json["train"]["optimizer"]["lr"] = -1;
+
+  ErrorList errors;
+  ReadRun(json, errors);
+
+  std::vector<std::string> paths;
+  for (const Status& error : errors.all()) {
+    paths.push_back(error.message().substr(0, error.message().find(':')));
+  }
+  EXPECT_EQ(paths,
+            (std::vector<std::string>{"run.seed", "run.dataset.digest", "train.batch_tokens",
+                                      "train.optimizer.lr", "model.n_layers", "model.n_layer"}));
+  EXPECT_EQ(longrun::Run::FromJson(json).status().message(), errors.First().message());
+}
+
+// With a learned position table of no known length nothing is said of the table.
+TEST(RunTest, AnErrorDrawsNoOtherOneBehindIt) {
+  Json json = MicroRun("learned").ToJson();
+  json["train"].erase("train_length");
+  ErrorList errors;
+  ReadRun(json, errors);
+  ASSERT_EQ(errors.all().size(), 1u);
+  EXPECT_EQ(errors.First().message(), "train.train_length: missing");
+
+  json = MicroRun("alibi").ToJson();
+  json["init"] = 3;
+  json["train"] = {{"train_length", 64}};
+  ErrorList of_init;
+  ReadRun(json, of_init);
+  ASSERT_EQ(of_init.all().size(), 1u);
+  EXPECT_TRUE(of_init.First().message().starts_with("run.init")) << of_init.First().message();
 }
 
 TEST(ExecutionTest, ReadsBackWhatItWrote) {

@@ -50,7 +50,13 @@ int Ending::ExitCode() const { return status.ok() ? 0 : FailureOf(failure_class)
 
 Ending EndingOf(Status status) {
   const FailureClass failure_class = ClassOf(status.code());
-  return {.status = std::move(status), .failure_class = failure_class};
+  return {.status = std::move(status), .failure_class = failure_class, .others = {}};
+}
+
+Ending EndingOf(const ErrorList& errors) {
+  Ending ending = EndingOf(errors.First());
+  ending.others.assign(errors.all().begin() + 1, errors.all().end());
+  return ending;
 }
 
 Ending RunGuarded(const std::function<Status()>& body) {

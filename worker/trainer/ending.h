@@ -4,7 +4,9 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
+#include "base/error_list.h"
 #include "base/status.h"
 #include "sweeps/failure.h"
 
@@ -15,6 +17,7 @@ inline constexpr int kExitUsage = 64;
 struct Ending {
   Status status;                                        // ok: all is done
   FailureClass failure_class = FailureClass::kCrashed;  // of an error
+  std::vector<Status> others = {};                      // errors found beside it
 
   int ExitCode() const;  // 0, or the class's
 };
@@ -22,6 +25,8 @@ struct Ending {
 // Within the trainer kAborted is a computation that gave NaN or infinity, kCancelled one that was
 // asked to stop and has saved its state.
 Ending EndingOf(Status status);
+// By the first error, of which there is one.
+Ending EndingOf(const ErrorList& errors);
 
 // Runs `body`; what LibTorch or the library throws becomes an ending too.
 Ending RunGuarded(const std::function<Status()>& body);

@@ -231,8 +231,10 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
   const Ending ending = verb();
-  if (!ending.status.ok()) {
-    std::fprintf(stderr, "longrun-trainer: %s\n", OneLine(ending.status.message()).c_str());
+  std::vector<Status> errors = ending.others;
+  if (!ending.status.ok()) errors.insert(errors.begin(), ending.status);
+  for (const Status& error : errors) {
+    std::fprintf(stderr, "longrun-trainer: %s\n", OneLine(error.message()).c_str());
   }
   return ending.ExitCode();
 }

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/error_list.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/random.h"
@@ -27,6 +28,7 @@
 #include "model/net/checkpoint.h"
 #include "model/position/method.h"
 #include "sweeps/event.h"
+#include "sweeps/run_errors.h"
 #include "sweeps/task.h"
 #include "worker/trainer/task.h"
 
@@ -35,6 +37,7 @@ namespace {
 
 constexpr std::int64_t kMemoryBytes = std::int64_t{4} << 30;
 constexpr std::size_t kJsonBytesMax = std::size_t{1} << 20;
+constexpr std::string_view kJournalName = "journal.jsonl";
 
 // A Hugging Face folder that a run starts from.
 struct InitFolder {
@@ -86,39 +89,52 @@ Status AddInit(const InitFolder& init, Json& run) {
                                             init.path, " is ", CanonicalJson(found)));
 }
 
+// The run's file; {} where none is given.
+Result<Json> ReadRunFile(const std::string& path) {
+  if (path.empty()) return Json::object();
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
+  Result<Json> json = ParseJson(text);
+  if (!json.ok()) return std::move(json).status().In(path);
+  return json;
+}
+
 // What only the dataset, the model and this build can say is written in when the file leaves it out.
-Result<Run> LoadRun(const std::string& path, const Dataset& dataset,
-                    const std::optional<InitFolder>& init) {
-  Json json = Json::object();
-  if (!path.empty()) {
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
-    Result<Json> read = ParseJson(text);
-    if (!read) return std::move(read).status().In(path);
-    json = std::move(read).value();
-  }
+Status Complete(const std::optional<Dataset>& dataset, const std::optional<InitFolder>& init,
+                Json& json) {
+  if (!json.is_object()) return Status();
+  // The digests of a dataset that cannot be read change no other error.
+  const std::string none(64, '0');
+  json.emplace("dataset", Json{{"digest", dataset ? dataset->digest() : none}});
+  json.emplace("tokenizer",
+               Json{{"fingerprint", dataset ? dataset->tokenizer_fingerprint() : none}});
+  json.emplace("numerics", kNumericsVersion);
+  if (init) return AddInit(*init, json);
+  if (!json.contains("init")) return Status();
+  return Status(Code::kInvalidArgument,
+                "the run starts from an imported model: give its folder by --init");
+}
+
+Run LoadRun(const std::string& path, const std::optional<Dataset>& dataset,
+            const std::optional<InitFolder>& init, ErrorList& errors) {
   const std::string name = path.empty() ? "without --run" : path;
-  if (json.is_object()) {
-    json.emplace("dataset", Json{{"digest", dataset.digest()}});
-    json.emplace("tokenizer", Json{{"fingerprint", dataset.tokenizer_fingerprint()}});
-    json.emplace("numerics", kNumericsVersion);
-    if (json.contains("init") && !init) {
-      return Status(
-          Code::kInvalidArgument,
-          Str(name, ": the run starts from an imported model: give its folder by --init"));
-    }
-    if (init) {
-      if (Status status = AddInit(*init, json); !status.ok()) return std::move(status).In(name);
-    }
+  const auto add = [&](Status status) { return errors.Add(std::move(status).In(name)); };
+  Json json;
+  if (!errors.Take(ReadRunFile(path), json)) return Run();
+  // Without what the folder says, half of the run would be called missing.
+  if (Status status = Complete(dataset, init, json); !status.ok()) {
+    add(std::move(status));
+    return Run();
   }
-  Result<Run> run = Run::FromJson(json);
-  if (!run) return std::move(run).status().In(name);
-  if (!run->trains() && init) {
-    const std::vector<std::string> untrained = NewPositionTensors(init->model, run->model);
+  ErrorList own;
+  Run run = ReadRun(json, own);
+  for (const Status& error : own.all()) add(error);
+  if (own.empty() && !run.trains() && init) {
+    const std::vector<std::string> untrained = NewPositionTensors(init->model, run.model);
     if (!untrained.empty()) {
-      return Status(Code::kInvalidArgument,
-                    Str(name, ": position method ", run->model.position.method, " learns ",
-                        untrained[0], ", which ", init->path,
-                        " does not have, and nothing is trained: choose another, or train"));
+      add(Status(
+          Code::kInvalidArgument,
+          Str("position method ", run.model.position.method, " learns ", untrained[0], ", which ",
+              init->path, " does not have, and nothing is trained: choose another, or train")));
     }
   }
   return run;
@@ -145,6 +161,10 @@ struct FoundCheckpoint {
 };
 
 Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
+  if (!IsFolder(folder)) {
+    return Status(Code::kNotFound, Str("there is no checkpoint folder ", folder,
+                                       ": checkpoints/ in the --output of a training has them"));
+  }
   ASSIGN_OR_RETURN(const LoadedCheckpoint loaded, LoadCheckpoint(folder, ""));
   ASSIGN_OR_RETURN(const CheckpointSummary summary, VerifyCheckpointFolder(folder, ""));
   ASSIGN_OR_RETURN(const std::int64_t step, GetInt(loaded.state, "step", "state.json"));
@@ -163,38 +183,106 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
 }
 
 // Whose weights a task has: those of a checkpoint, or those of the folder that the run starts from.
-Status CheckCheckpoint(const StandaloneOptions& options, const TaskFile& task) {
-  if (!task.run.trains() && task.kind == TaskKind::kTrain) {
+Status CheckCheckpoint(const StandaloneOptions& options, TaskKind kind, const Run& run) {
+  if (!run.trains() && kind == TaskKind::kTrain) {
     return Status(Code::kInvalidArgument,
                   "the run trains nothing: its train has a train_length alone");
   }
-  if (!task.run.trains() && !options.checkpoint.empty()) {
+  if (!run.trains() && !options.checkpoint.empty()) {
     return Status(
         Code::kInvalidArgument,
         "--checkpoint: the run trains nothing, so that it has no checkpoint; leave it out");
   }
-  if (task.run.trains() && task.kind == TaskKind::kEvaluate && options.checkpoint.empty()) {
+  if (run.trains() && kind == TaskKind::kEvaluate && options.checkpoint.empty()) {
     return Status(Code::kInvalidArgument,
                   "--checkpoint is required: the run is trained, and its checkpoint is scored");
   }
   return Status();
 }
 
-Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind) {
-  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(options.dataset));
+// An attempt's folder is used once: its journal is never written over.
+Status CheckOutput(const std::string& folder, TaskKind kind) {
+  if (!PathExists(JoinPath(folder, kJournalName))) return Status();
+  return Status(Code::kAlreadyExists,
+                Str("--output ", folder, ": an attempt was written there already (", kJournalName,
+                    "): give another folder, or remove this one",
+                    kind == TaskKind::kTrain
+                        ? "; to go on with it, another folder and --resume with its last checkpoint"
+                        : ""));
+}
+
+void CheckMachine(const StandaloneOptions& options, ErrorList& errors) {
+  if (options.device != "cpu" && options.device != "gpu") {
+    errors.Add(Status(Code::kInvalidArgument,
+                      Str("--device: expected cpu or gpu, found \"", options.device, "\"")));
+  }
+  if (options.attention != "auto") {
+    errors.Add(ParseAttentionBackend(options.attention).status().In("--attention"));
+  }
+}
+
+// The files that the arguments name; without those that have an error.
+struct Inputs {
+  std::optional<Dataset> dataset = {};
+  std::optional<InitFolder> init = {};
+  std::optional<FoundCheckpoint> checkpoint = {};
+};
+
+template <typename T>
+void Open(Result<T> opened, std::optional<T>& out, ErrorList& errors) {
+  if (errors.Add(opened.status())) out = std::move(opened).value();
+}
+
+Inputs OpenInputs(const StandaloneOptions& options, ErrorList& errors) {
+  Inputs inputs;
+  Open(Dataset::Open(options.dataset), inputs.dataset, errors);
+  if (!options.init.empty()) Open(OpenInit(options.init), inputs.init, errors);
+  if (!options.checkpoint.empty()) {
+    Open(FindCheckpoint(options.checkpoint), inputs.checkpoint, errors);
+  }
+  return inputs;
+}
+
+// The run, and what it demands of the arguments.
+Run CheckRun(const StandaloneOptions& options, TaskKind kind, const Inputs& inputs,
+             ErrorList& errors) {
+  const bool has_init = !options.init.empty();
+  if (options.run.empty() && (!has_init || kind == TaskKind::kTrain)) {
+    errors.Add(Status(
+        Code::kInvalidArgument,
+        has_init ? "--run is required: it says how to train, as {\"train\": {...}}"
+                 : "--run is required; of a model that is measured as it is, --init instead"));
+    return Run();
+  }
+  // What the run says rests on the model that it starts from.
+  if (has_init && !inputs.init) return Run();
+  ErrorList own;
+  Run run = LoadRun(options.run, inputs.dataset, inputs.init, own);
+  if (errors.AddAll(own)) errors.Add(CheckCheckpoint(options, kind, run));
+  return run;
+}
+
+// What a task is made of.
+struct Parts {
+  Inputs inputs;
+  Run run;
+};
+
+// Every error of the arguments and of the files that they name, at once.
+Parts CheckParts(const StandaloneOptions& options, TaskKind kind, ErrorList& errors) {
+  errors.Add(CheckOutput(options.output, kind));
+  CheckMachine(options, errors);
+  Parts parts = {.inputs = OpenInputs(options, errors), .run = {}};
+  parts.run = CheckRun(options, kind, parts.inputs, errors);
+  return parts;
+}
+
+// Of arguments without an error.
+Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, Parts parts) {
   RETURN_IF_ERROR(MakeFolders(options.output));
   SeededRandom random(EntropySeed());
   TaskFile task;
-  std::optional<InitFolder> init;
-  if (!options.init.empty()) {
-    ASSIGN_OR_RETURN(init, OpenInit(options.init));
-  }
-  if (options.run.empty() && (!init || kind == TaskKind::kTrain)) {
-    return Status(Code::kInvalidArgument,
-                  init ? "--run is required: it says how to train, as {\"train\": {...}}"
-                       : "--run is required; of a model that is measured as it is, --init instead");
-  }
-  ASSIGN_OR_RETURN(task.run, LoadRun(options.run, dataset, init));
+  task.run = std::move(parts.run);
   task.attempt = MakeUlid(WallMs(), random);
   task.run_key = task.run.Key();
   task.task = Sha256Hex(Str(task.run_key, TaskKindName(kind)));
@@ -217,23 +305,19 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind) {
   ASSIGN_OR_RETURN(task.attempt_dir, AbsolutePath(options.output));
   task.cache_dir = task.attempt_dir;
   task.checkpoint_every_ms = options.checkpoint_every_ms;
-  RETURN_IF_ERROR(CheckCheckpoint(options, task));
-  task.execution.attention = options.attention;
-  if (options.attention != "auto") {
-    RETURN_IF_ERROR(ParseAttentionBackend(options.attention).status());
-  } else {
-    task.execution.attention = AttentionPathFor(task.run.model, options.device);
-  }
-  if (!options.checkpoint.empty()) {
-    ASSIGN_OR_RETURN(FoundCheckpoint found, FindCheckpoint(options.checkpoint));
+  task.execution.attention = options.attention == "auto"
+                                 ? AttentionPathFor(task.run.model, options.device)
+                                 : options.attention;
+  if (parts.inputs.checkpoint) {
+    FoundCheckpoint& found = *parts.inputs.checkpoint;
     // As it was trained: but the fused attention, a CPU's, is not there on a GPU.
     const bool is_here = found.attention != "fused" || options.device == "cpu";
     if (options.attention == "auto" && !found.attention.empty() && is_here) {
       task.execution.attention = std::move(found.attention);
     }
     (kind == TaskKind::kTrain ? task.resume : task.init) = std::move(found.ref);
-  } else if (init) {
-    ASSIGN_OR_RETURN(task.init, LinkInit(*init, JoinPath(task.attempt_dir, "init")));
+  } else if (parts.inputs.init) {
+    ASSIGN_OR_RETURN(task.init, LinkInit(*parts.inputs.init, JoinPath(task.attempt_dir, "init")));
   }
   return task;
 }
@@ -264,7 +348,7 @@ std::string ShownValue(const Json& row) {
 }
 
 Status PrintRows(const std::string& attempt_dir) {
-  JournalReader reader(JoinPath(attempt_dir, "journal.jsonl"));
+  JournalReader reader(JoinPath(attempt_dir, kJournalName));
   std::printf("%10s %-18s %-12s %14s %10s %10s %s\n", "length", "metric", "variant", "value",
               "se(nll)", "n", "status");
   while (true) {
@@ -307,7 +391,7 @@ Status KeepFile(const Evaluation& evaluation, const std::string& folder, Json& p
   return Status();
 }
 
-Result<Resolved> ResolveEvaluation(const StandaloneOptions& options, const std::string& files_dir) {
+Result<Resolved> ResolveEvaluation(const StandaloneOptions& options, const Dataset& dataset) {
   Resolved resolved;
   ASSIGN_OR_RETURN(resolved.evaluation, FindEvaluation(options.evaluation));
   const std::string path(resolved.evaluation->name);
@@ -319,7 +403,6 @@ Result<Resolved> ResolveEvaluation(const StandaloneOptions& options, const std::
   Json& lengths = resolved.params["context_lengths"];
   std::sort(lengths.begin(), lengths.end());
   resolved.lengths = lengths.get<std::vector<std::int64_t>>();
-  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(options.dataset));
   const std::string name = BaseName(options.dataset);
   DatasetShape shape = {.name = name, .split_tokens = {}};
   for (const std::string& split : dataset.split_names()) {
@@ -332,14 +415,13 @@ Result<Resolved> ResolveEvaluation(const StandaloneOptions& options, const std::
   if (const auto error = resolved.evaluation->fit(shape, fitted); error) {
     return Status(Code::kInvalidArgument, Str(path, ".", error->key, ": ", error->message));
   }
-  RETURN_IF_ERROR(KeepFile(*resolved.evaluation, files_dir, resolved.params));
-  resolved.params.erase("context_lengths");
   return resolved;
 }
 
-Status AddEvaluation(const StandaloneOptions& options, TaskFile& task) {
-  ASSIGN_OR_RETURN(const Resolved resolved,
-                   ResolveEvaluation(options, JoinPath(task.attempt_dir, "files")));
+Status AddEvaluation(Resolved resolved, TaskFile& task) {
+  RETURN_IF_ERROR(
+      KeepFile(*resolved.evaluation, JoinPath(task.attempt_dir, "files"), resolved.params));
+  resolved.params.erase("context_lengths");
   task.evaluation = {{std::string(resolved.evaluation->name), resolved.params}};
   for (const std::int64_t length : resolved.lengths) {
     const std::string cell = Sha256Hex(Str(task.run_key, CanonicalJson(task.evaluation), length));
@@ -356,7 +438,10 @@ Status AddEvaluation(const StandaloneOptions& options, TaskFile& task) {
 }  // namespace
 
 Ending TrainStandalone(const StandaloneOptions& options) {
-  const Result<TaskFile> task = MakeTask(options, TaskKind::kTrain);
+  ErrorList errors;
+  Parts parts = CheckParts(options, TaskKind::kTrain, errors);
+  if (!errors.empty()) return EndingOf(errors);
+  const Result<TaskFile> task = MakeTask(options, TaskKind::kTrain, std::move(parts));
   if (!task) return EndingOf(task.status());
   Ending ending = RunWritten(*task);
   // The coordinator says so itself.
@@ -368,9 +453,16 @@ Ending TrainStandalone(const StandaloneOptions& options) {
 }
 
 Ending EvaluateStandalone(const StandaloneOptions& options) {
-  Result<TaskFile> task = MakeTask(options, TaskKind::kEvaluate);
+  ErrorList errors;
+  Parts parts = CheckParts(options, TaskKind::kEvaluate, errors);
+  Resolved resolved;
+  if (parts.inputs.dataset) {
+    errors.Take(ResolveEvaluation(options, *parts.inputs.dataset), resolved);
+  }
+  if (!errors.empty()) return EndingOf(errors);
+  Result<TaskFile> task = MakeTask(options, TaskKind::kEvaluate, std::move(parts));
   if (!task) return EndingOf(task.status());
-  if (Status status = AddEvaluation(options, *task); !status.ok()) {
+  if (Status status = AddEvaluation(std::move(resolved), *task); !status.ok()) {
     return EndingOf(std::move(status));
   }
   Ending ending = RunWritten(*task);
