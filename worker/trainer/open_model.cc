@@ -1,5 +1,7 @@
 #include "worker/trainer/open_model.h"
 
+#include <algorithm>
+#include <fstream>
 #include <optional>
 #include <utility>
 
@@ -34,6 +36,22 @@ Status Extend(const std::string& text, NetConfig& net) {
   return Status();
 }
 
+// The length of a safetensors file's header comes first, in eight bytes of which the last is 0: no text
+// begins so.
+Status CheckIsNoText(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  char begin[8] = {};
+  file.read(begin, sizeof begin);
+  if (file.gcount() == 0 || std::ranges::count(begin, begin + file.gcount(), '\0') > 0) {
+    return Status();
+  }
+  return Status(Code::kDataLoss,
+                Str(path,
+                    ": it is no safetensors file: expected one with token ids, as an int64 tensor "
+                    "\"tokens\" of shape (B, T); `longrun-trainer generate --prompt-file` takes "
+                    "a text"));
+}
+
 // What a run of the model would compute with, where there are runs of these numbers.
 Result<AttentionBackend> AttentionOf(const ModelConfig& model, const Compute& compute) {
   if (compute.dtype == at::kDouble) return AttentionBackend::kReference;
@@ -60,10 +78,12 @@ Result<Transformer> OpenModel(const ModelOptions& options) {
 }
 
 Result<at::Tensor> LoadTokens(const std::string& path, std::int64_t vocab_size) {
+  RETURN_IF_ERROR(CheckIsNoText(path));
   ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path));
   const StoredTensor* stored = file.Find("tokens");
   if (stored == nullptr) {
-    return Status(Code::kInvalidArgument, Str(path, ": there is no tensor \"tokens\""));
+    return Status(Code::kInvalidArgument,
+                  Str(path, ": there is no tensor \"tokens\": expected int64 ids of shape (B, T)"));
   }
   if (stored->type != StoredType::kI64 || stored->shape.size() != 2) {
     return Status(Code::kInvalidArgument,
