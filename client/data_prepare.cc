@@ -33,6 +33,12 @@ class ProgressLine {
     if (drawn_) std::fputs("\r\x1b[K", stderr);
   }
 
+  // A line that stays, above the progress.
+  void Tell(const std::string& text) {
+    if (drawn_) std::fputs("\r\x1b[K", stderr);
+    std::fprintf(stderr, "%s\n", text.c_str());
+  }
+
   void Show(const PrepareProgress& progress) {
     const std::int64_t now_ms = BootMs();
     if (begun_ms_ == 0) {
@@ -42,10 +48,7 @@ class ProgressLine {
     const bool ended = progress.files_done == progress.files;
     if (ended && !told_before_ && progress.files_before > 0) {
       told_before_ = true;
-      if (drawn_) std::fputs("\r\x1b[K", stderr);
-      std::fprintf(stderr, "%lld of %lld files were tokenised before\n",
-                   static_cast<long long>(progress.files_before),
-                   static_cast<long long>(progress.files));
+      Tell(Str(progress.files_before, " of ", progress.files, " files were tokenised before"));
     }
     if (OnTerminal()) {
       std::fprintf(stderr, "\r\x1b[K%s", Line(progress, now_ms).c_str());
@@ -106,7 +109,8 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
   const PrepareOptions options = {
       .jobs = making.jobs,
       .allow_overlap = making.allow_overlap,
-      .progress = [&line](const PrepareProgress& progress) { line.Show(progress); }};
+      .progress = [&line](const PrepareProgress& progress) { line.Show(progress); },
+      .note = [&line](const std::string& note) { line.Tell(note); }};
   if (!HoldsManifest(folder)) return PrepareDataset(spec, folder, options);
   ASSIGN_OR_RETURN(const Holding holding, HoldsPreparation(spec, folder));
   if (!holding.same) {

@@ -330,8 +330,9 @@ std::string NameOf(const Assembly& assembly, const Fingerprint& print) {
 
 }  // namespace
 
-Status CheckOverlap(const Assembly& assembly) {
-  if (assembly.spec.split.by == SplitRule::By::kDocument) return Status();  // by the bytes: none
+Result<Overlap> FindOverlap(const Assembly& assembly) {
+  Overlap overlap;
+  if (assembly.spec.split.by == SplitRule::By::kDocument) return overlap;  // by the bytes: none
   std::array<std::int64_t, kSplitNames.size()> n_of_split{};
   RETURN_IF_ERROR(ForEachDocument(assembly, [&](const Fingerprint& print) {
     n_of_split[print.split] += 1;
@@ -345,7 +346,7 @@ Status CheckOverlap(const Assembly& assembly) {
     return Status();
   }));
   std::ranges::stable_sort(held, std::less<>(), &Fingerprint::hash);
-  return ForEachDocument(assembly, [&](const Fingerprint& print) {
+  RETURN_IF_ERROR(ForEachDocument(assembly, [&](const Fingerprint& print) {
     const auto first =
         std::ranges::lower_bound(held, print.hash, std::less<>(), &Fingerprint::hash);
     for (auto same = first; same != held.end() && same->hash == print.hash; ++same) {
@@ -354,16 +355,15 @@ Status CheckOverlap(const Assembly& assembly) {
       const bool is_itself = other.source == print.source && other.document == print.document;
       const bool seen_from_there = other.split < print.split && print.split != largest;
       if (is_itself || other.split == print.split || seen_from_there) continue;
+      overlap.n_pairs += 1;
+      if (overlap.n_pairs > 1) continue;
       const bool other_first = other.split < print.split;
-      return Status(
-          Code::kInvalidArgument,
-          Str(NameOf(assembly, other_first ? print : other), " has the same bytes as ",
-              NameOf(assembly, other_first ? other : print),
-              ": what a model is measured on must not be what it is trained on; remove it from "
-              "one split, or take it as it is with --allow-overlap"));
+      overlap.first = Str(NameOf(assembly, other_first ? print : other), " has the same bytes as ",
+                          NameOf(assembly, other_first ? other : print));
     }
     return Status();
-  });
+  }));
+  return overlap;
 }
 
 std::string PreparationSha256(const PrepareSpec& spec, const std::string& tokenizer_fingerprint,

@@ -24,9 +24,14 @@ struct Assembly {
   std::function<void(std::int64_t tokens)> progress;
 };
 
-// kInvalidArgument names two documents with the same bytes in two splits. Memory: 40 bytes for each
-// document outside the largest split.
-Status CheckOverlap(const Assembly& assembly);
+struct Overlap {
+  std::int64_t n_pairs = 0;  // documents with the same bytes in two splits
+  std::string first =
+      {};  // "b.txt (split test) has the same bytes as document 3 of a.txt (split train)"
+};
+
+// Memory: 40 bytes for each document outside the largest split.
+Result<Overlap> FindOverlap(const Assembly& assembly);
 
 // What was asked for and of which bytes, without how it is cut into files.
 std::string PreparationSha256(const PrepareSpec& spec, const std::string& tokenizer_fingerprint,

@@ -262,6 +262,23 @@ Status Exchange(const std::string& made, const std::string& folder) {
   return RemoveAll(old);
 }
 
+// Refused, or told.
+Status Judge(const Overlap& overlap, const PrepareOptions& options) {
+  if (!options.allow_overlap) {
+    return Status(
+        Code::kInvalidArgument,
+        Str(overlap.first,
+            ": what a model is measured on must not be what it is trained on; remove it from one "
+            "split, or take it as it is with --allow-overlap"));
+  }
+  if (!options.note) return Status();
+  options.note(Str(overlap.first, ": taken as it is, with --allow-overlap",
+                   overlap.n_pairs == 1 ? "" : Str(" (", overlap.n_pairs, " such pairs)"),
+                   "; what is measured on such text says how well it is remembered, not how new "
+                   "text is read"));
+  return Status();
+}
+
 }  // namespace
 
 Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
@@ -297,7 +314,8 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
                                progress.tokens_written = tokens;
                                if (options.progress) options.progress(progress);
                              }};
-  if (!options.allow_overlap) RETURN_IF_ERROR(CheckOverlap(assembly));
+  ASSIGN_OR_RETURN(const Overlap overlap, FindOverlap(assembly));
+  if (overlap.n_pairs > 0) RETURN_IF_ERROR(Judge(overlap, options));
   RETURN_IF_ERROR(WriteDataset(assembly));
   assembly.progress(progress.tokens);
   return RemoveAll(work);

@@ -50,6 +50,8 @@ struct PrepareOptions {
   bool allow_overlap = false;  // the same document in two splits is taken as it is
   // Called from the calling thread, some times a second and at the end of each phase.
   std::function<void(const PrepareProgress&)> progress = nullptr;
+  // What whoever asked should know of a dataset that is made all the same: one sentence.
+  std::function<void(const std::string&)> note = nullptr;
 };
 
 // Errors name file and place. kAlreadyExists when the folder holds a finished dataset.
