@@ -1,9 +1,12 @@
 // longrun diff A B: what two runs, or two sweeps, differ in.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <map>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "base/str.h"
 #include "client/ask.h"
@@ -85,6 +88,59 @@ std::vector<Point> Pair(const Subject& a, const Subject& b) {
     out.push_back(std::move(point));
   }
   return out;
+}
+
+bool HasPair(const Point& point) {
+  return std::ranges::any_of(point.seeds, [](const auto& pair) {
+    return pair.first != nullptr && pair.second != nullptr;
+  });
+}
+
+// Axis -> what the runs of a side have there.
+std::map<std::string, std::set<Json>> ValuesOf(const Subject& subject) {
+  std::map<std::string, std::set<Json>> values;
+  for (const Json& run : subject.results.at("runs")) {
+    for (const auto& [axis, value] : run.at("axes").items()) values[axis].insert(value);
+    values["seed"].insert(run.at("run").at("seed"));
+  }
+  return values;
+}
+
+// Why no run of one sweep has a partner in the other, and what to do.
+std::string WhyNothingPairs(const Subject& a, const Subject& b) {
+  const auto of_a = ValuesOf(a), of_b = ValuesOf(b);
+  std::set<std::string> axes;
+  for (const auto* side : {&of_a, &of_b}) {
+    for (const auto& [axis, values] : *side) axes.insert(axis);
+  }
+  const auto text = [](const auto& side, const std::string& axis) {
+    const auto values = side.find(axis);
+    if (values == side.end()) return std::string("no axis");
+    std::vector<std::string> texts;
+    texts.reserve(values->second.size());
+    for (const Json& value : values->second) texts.push_back(AxisText(value));
+    return Join(texts, ", ");
+  };
+  std::vector<std::string> apart;
+  for (const std::string& axis : axes) {
+    const auto at_a = of_a.find(axis), at_b = of_b.find(axis);
+    const bool has_common = at_a != of_a.end() && at_b != of_b.end() &&
+                            std::ranges::any_of(at_a->second, [&](const std::string& value) {
+                              return at_b->second.contains(value);
+                            });
+    if (!has_common)
+      apart.push_back(Str(axis, " (a: ", text(of_a, axis), "; b: ", text(of_b, axis), ")"));
+  }
+  const auto first = [](const Subject& subject) {
+    return ShortId(subject.results.at("runs")[0].at("run_key").get<std::string>());
+  };
+  return Str(
+      "nothing pairs: runs are compared at the same point of the matrix, with the same seed, "
+      "and the sweeps have ",
+      apart.empty() ? "no point in common" : Str("nothing in common in ", Join(apart, ", ")),
+      "; run one of them with the values of the other (--set), or compare two runs: `longrun "
+      "diff ",
+      first(a), " ", first(b), "`");
 }
 
 Json DifferencesJson(const std::vector<Difference>& differences) {
@@ -266,7 +322,8 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
   }
   Json points = Json::array();
   bool differs = false;
-  for (const Point& point : Pair(*a, *b)) {
+  const std::vector<Point> pairs = Pair(*a, *b);
+  for (const Point& point : pairs) {
     Result<Json> diff = DiffPoint(asker, point, *a, *b, arguments.curve);
     if (!diff.ok()) return Report(diff.status());
     if (!Differs(*diff)) continue;
@@ -283,6 +340,9 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
       StrAppend(text, Str(text.empty() ? "" : "\n", PointText(point)));
     Print(text +
           "± of b - a as if both were independent, but for seeds in common: these are paired\n");
+  }
+  if (std::ranges::none_of(pairs, HasPair)) {
+    std::fprintf(stderr, "%s\n", WhyNothingPairs(*a, *b).c_str());
   }
   return differs && arguments.exit_code ? kExitFailed : kExitOk;
 }
