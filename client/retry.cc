@@ -1,14 +1,55 @@
 // longrun retry SWEEP|RUN: what failed, was skipped or cancelled gets a new round; what succeeded stays.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "base/str.h"
 #include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
+#include "client/sweep_view.h"
 #include "client/verb.h"
+#include "sweeps/failure.h"
 
 namespace longrun {
+namespace {
+
+constexpr std::size_t kShown = 8;
+
+// The runs of `target` whose training diverged; none where nobody answers, which the question after it tells.
+std::vector<std::string> DivergedOf(Asker& asker, const std::string& target) {
+  Json runs = Json::array();
+  if (const Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", target}}); sweep.ok()) {
+    runs = sweep->at("runs");
+  } else if (const Result<Json> run = asker.Ask("GetRun", {{"run", target}}); run.ok()) {
+    runs.push_back(run->at("run"));
+  }
+  std::vector<std::string> names;
+  for (const Json& run : runs) {
+    for (const Json& task : run.at("tasks")) {
+      if (task.at("kind") != "train" || !task.at("failed_for_good").get<bool>()) continue;
+      names.push_back(RunName(run, runs));
+    }
+  }
+  return names;
+}
+
+// A training is deterministic.
+void WarnOfDiverged(const std::vector<std::string>& names) {
+  std::vector<std::string> shown(
+      names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
+  if (names.size() > kShown) shown.push_back(Str("and ", names.size() - kShown, " more"));
+  std::fprintf(
+      stderr,
+      "with the seed and the settings that diverged: %s; %s: change the sweep file, and run "
+      "that\n",
+      Join(shown, ", ").c_str(), std::string(FailureOf(FailureClass::kNumerical).advice).c_str());
+}
+
+}  // namespace
 
 void AddRetry(Verbs& verbs) {
   CLI::App* verb =
@@ -22,6 +63,7 @@ void AddRetry(Verbs& verbs) {
     verbs.run = [&verbs, thing, output] {
       // Asked twice, the second one finds nothing left to try again.
       Asker asker(verbs.state);
+      const std::vector<std::string> diverged = DivergedOf(asker, *thing);
       const Result<Json> answer = asker.Ask("RetryTasks", {{"target", *thing}});
       if (!answer.ok()) return Report(answer.status());
       const auto n = answer->at("tasks_retried").get<std::int64_t>();
@@ -31,6 +73,7 @@ void AddRetry(Verbs& verbs) {
                      "nothing of it failed, was skipped or was cancelled: there is nothing to try "
                      "again\n");
       }
+      if (n > 0 && !diverged.empty()) WarnOfDiverged(diverged);
       if (n > 0 && asker.coordinator().momentary()) {
         std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
       }
