@@ -10,6 +10,20 @@
 #include "client/verb.h"
 
 namespace longrun {
+namespace {
+
+// Why a cancellation found nothing to end, by the state of the sweep before it.
+std::string WhyNothing(const Json& info) {
+  const std::string state = info.at("state").get<std::string>();
+  const std::string name = info.at("name").get<std::string>();
+  if (state == "CANCELLED") return Str(name, " was cancelled already");
+  if (state == "PENDING" || state == "RUNNING") {
+    return Str("what is left of ", name, " is of other sweeps too, and goes on for them");
+  }
+  return Str(name, " is over already (", state, "): there is nothing to cancel");
+}
+
+}  // namespace
 
 void AddCancel(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("cancel", "end a sweep; what is done stays");
@@ -20,8 +34,11 @@ void AddCancel(Verbs& verbs) {
   verb->callback([&verbs, sweep, output] {
     verbs.run = [&verbs, sweep, output] {
       Asker asker(verbs.state);
+      const Result<Json> before = asker.Ask("GetSweep", {{"sweep", *sweep}});
+      if (!before.ok()) return Report(before.status());
       const Result<Json> answer = asker.Ask("CancelSweep", {{"sweep", *sweep}});
       if (!answer.ok()) return Report(answer.status());
+      const std::int64_t n_cancelled = answer->at("tasks_cancelled").get<std::int64_t>();
       const std::int64_t n_stopping = answer->at("tasks_stopping").get<std::int64_t>();
       // Trainers outlive their worker; only a worker can tell them.
       if (n_stopping > 0 && asker.coordinator().momentary()) {
@@ -32,8 +49,10 @@ void AddCancel(Verbs& verbs) {
       }
       Print(*output == "json"
                 ? RenderJson(*answer)
-                : Str("tasks cancelled: ", answer->at("tasks_cancelled").get<std::int64_t>(),
-                      ", stopping: ", n_stopping, "\n"));
+                : Str("tasks cancelled: ", n_cancelled, ", stopping: ", n_stopping, "\n"));
+      if (n_cancelled == 0 && n_stopping == 0) {
+        std::fprintf(stderr, "%s\n", WhyNothing(before->at("info")).c_str());
+      }
       if (!answer->at("others").empty()) {
         std::fprintf(stderr, "that was %s; of the same name and not over:\n%s",
                      answer->at("sweep_id").get<std::string>().c_str(),
