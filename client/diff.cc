@@ -125,11 +125,11 @@ std::string WhyNothingPairs(const Subject& a, const Subject& b) {
   for (const std::string& axis : axes) {
     const auto at_a = of_a.find(axis), at_b = of_b.find(axis);
     const bool has_common = at_a != of_a.end() && at_b != of_b.end() &&
-                            std::ranges::any_of(at_a->second, [&](const std::string& value) {
+                            std::ranges::any_of(at_a->second, [&](const Json& value) {
                               return at_b->second.contains(value);
                             });
-    if (!has_common)
-      apart.push_back(Str(axis, " (a: ", text(of_a, axis), "; b: ", text(of_b, axis), ")"));
+    if (has_common) continue;
+    apart.push_back(Str(axis, " (a: ", text(of_a, axis), "; b: ", text(of_b, axis), ")"));
   }
   const auto first = [](const Subject& subject) {
     return ShortId(subject.results.at("runs")[0].at("run_key").get<std::string>());

@@ -16,10 +16,12 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "client/artifacts.h"
+#include "client/ask.h"
 #include "client/embedded.h"
 #include "client/models.h"
 #include "client/output.h"
 #include "client/render.h"
+#include "client/run_of.h"
 #include "client/tokenizer_files.h"
 #include "model/architecture/parameters.h"
 #include "model/data/tokenizer.h"
@@ -255,6 +257,33 @@ Result<Exported> Exporter::Write(const ExportArguments& arguments) {
   return exported;
 }
 
+// It has weights: its training has succeeded, or it measures an imported model.
+bool HasWeights(const Json& run) {
+  return std::ranges::all_of(run.at("tasks"), [](const Json& task) {
+    return task.at("kind") != "train" || task.at("state") == "SUCCEEDED";
+  });
+}
+
+// A sweep's name stands for its only run; of several, the error names those that have weights.
+Result<Json> FindWeights(Connection& connection, const ExportArguments& arguments,
+                         const std::string& state) {
+  const auto find = [&](const std::string& target) {
+    return connection.Call("FindCheckpoint", {{"target", target}, {"which", arguments.which}});
+  };
+  Result<Json> found = find(arguments.target);
+  if (found.ok() || found.status().code() != Code::kNotFound) return found;
+  Asker asker(state);
+  ASSIGN_OR_RETURN(const std::string run,
+                   RunOf(asker, arguments.target,
+                         {.verb = "export",
+                          .rest = arguments.folder,
+                          .serves = &HasWeights,
+                          .unless = Str("none of them has been trained to its end: `longrun get ",
+                                        arguments.target, "` says how far they are")},
+                         found.status()));
+  return find(run);
+}
+
 int Export(const ExportArguments& arguments, const std::string& output, const std::string& state) {
   std::string temporary;
   const auto work = [&]() -> Result<Json> {
@@ -262,9 +291,8 @@ int Export(const ExportArguments& arguments, const std::string& output, const st
     RETURN_IF_ERROR(CheckPlace(folder));
     ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
     ASSIGN_OR_RETURN(const auto store, ArtifactClient::Connect(state));
-    ASSIGN_OR_RETURN(const Json checkpoint, coordinator->connection().Call(
-                                                "FindCheckpoint", {{"target", arguments.target},
-                                                                   {"which", arguments.which}}));
+    ASSIGN_OR_RETURN(const Json checkpoint,
+                     FindWeights(coordinator->connection(), arguments, state));
     RETURN_IF_ERROR(MakeFolders(FolderOf(folder)));
     temporary = JoinPath(FolderOf(folder), Str(".", BaseName(folder), ".export"));
     RETURN_IF_ERROR(RemoveAll(temporary));

@@ -65,7 +65,7 @@ int Logs(const std::string& target, bool follow, bool as_json, const std::string
   Status status = print(target);
   if (status.code() == Code::kNotFound || status.code() == Code::kInvalidArgument) {
     Asker asker(state);
-    const Result<std::string> run = RunOf(asker, target, "logs", status);
+    const Result<std::string> run = RunOf(asker, target, {.verb = "logs"}, status);
     status = run.ok() ? print(*run) : run.status();
   }
   printer.End();

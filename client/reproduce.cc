@@ -32,7 +32,7 @@ int Reproduce(const std::string& thing, bool check, bool as_json, const std::str
   Asker asker(state);
   Result<ReproducedRun> run = ReproduceRun(asker, thing);
   if (run.status().code() == Code::kNotFound || run.status().code() == Code::kInvalidArgument) {
-    const Result<std::string> key = RunOf(asker, thing, "reproduce", run.status());
+    const Result<std::string> key = RunOf(asker, thing, {.verb = "reproduce"}, run.status());
     run = key.ok() ? ReproduceRun(asker, *key) : Result<ReproducedRun>(key.status());
   }
   if (!run.ok()) return asker.ReportFailure(run.status());
