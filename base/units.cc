@@ -146,6 +146,14 @@ std::string NearestCount(std::string_view text) {
   return is_count ? Str(static_cast<std::int64_t>(number)) : "";
 }
 
+std::string NearestBool(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+  if (lower == "true" || lower == "yes" || lower == "on") return "true";
+  return lower == "false" || lower == "no" || lower == "off" ? "false" : "";
+}
+
 Result<std::int64_t> ParseDurationMs(std::string_view text) {
   return ParseWithUnit(text, kDurationUnits, "duration", "10min, 1.5h or 500ms");
 }

@@ -16,6 +16,8 @@ Result<std::int64_t> ParseCount(std::string_view text);
 // What was probably meant by a text that ParseCount refuses: "100k" -> "100K", "1e5" -> "100000",
 // "100_000" -> "100000"; "" where nothing comes to mind.
 std::string NearestCount(std::string_view text);
+// YAML 1.1's other words for them: "yes", "True", "on" -> "true"; "no", "OFF" -> "false"; "" for any other.
+std::string NearestBool(std::string_view text);
 // "10min" -> 600000 (milliseconds). A bare number is refused: the unit is asked for.
 Result<std::int64_t> ParseDurationMs(std::string_view text);
 

@@ -1,6 +1,7 @@
 #include "model/param.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <optional>
 #include <set>
@@ -79,10 +80,38 @@ std::string ListOfOne(bool is_item, const Json& value) {
              : "";
 }
 
-// "; write 100K" for "100k".
+// "; write 100K" for "100k". What would do without its quotes came with them.
 std::string CountMeant(const Json& value) {
-  const std::string meant = value.is_string() ? NearestCount(value.get<std::string>()) : "";
-  return meant.empty() ? "" : Str("; write ", meant);
+  const std::string text = value.is_string() ? value.get<std::string>() : "";
+  const std::string meant = text.empty() ? "" : NearestCount(text);
+  if (meant.empty()) return "";
+  return Str(ParseCount(text).ok() ? "; in quotes it is text: write " : "; write ", meant);
+}
+
+bool IsNumber(const std::string& text) {
+  double number = 0.0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return !text.empty() && error == std::errc() && end == text.data() + text.size() &&
+         std::isfinite(number);
+}
+
+// What to write in the place of a single value.
+std::string Meant(const ParamSpec& spec, const Json& value) {
+  const std::string text = value.is_string() ? value.get<std::string>() : "";
+  switch (spec.type) {
+    case ParamSpec::Type::kInt:
+      return CountMeant(value);
+    case ParamSpec::Type::kDouble:
+      return IsNumber(text) ? Str("; in quotes it is text: write ", text) : "";
+    case ParamSpec::Type::kBool:
+      if (text == "true" || text == "false") return Str("; in quotes it is text: write ", text);
+      return NearestBool(text).empty() ? "" : Str("; write ", NearestBool(text));
+    case ParamSpec::Type::kChoice:
+    case ParamSpec::Type::kChoiceList:
+    case ParamSpec::Type::kIntList:
+      return "";
+  }
+  return "";
 }
 
 bool IntInRange(const ParamSpec& spec, const Json& value) {
@@ -189,9 +218,8 @@ void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError
       break;
   }
   if (!valid) {
-    errors.push_back(
-        {std::string(spec.name), Str("expected ", Expected(spec), ", found ", Shown(value),
-                                     spec.type == ParamSpec::Type::kInt ? CountMeant(value) : "")});
+    errors.push_back({std::string(spec.name), Str("expected ", Expected(spec), ", found ",
+                                                  Shown(value), Meant(spec, value))});
   }
 }
 

@@ -145,9 +145,20 @@ class Reader {
     if (node.kind == kind) return true;
     const bool has_no_keys = kind == Kind::kMap && node.kind == Kind::kNothing;
     Report(node.place, Str(path, ": expected ", expected, ", found ", ShowNode(node),
-                           has_no_keys ? ": indent its keys below it" : ""));
+                           has_no_keys ? ": indent its keys below it" : "",
+                           kind == Kind::kMap ? MapMeant(node, path) : ""));
     spec_.is_complete = false;
     return false;
+  }
+
+  // "; write {name: adamw}" for `optimizer: adamw`.
+  static std::string MapMeant(const YamlNode& node, std::string_view path) {
+    if (node.kind != Kind::kScalar) return "";
+    const std::vector<std::string> names = NamesBelow(path);
+    if (names.empty()) return "";
+    const bool is_name = std::ranges::find(names, "name") != names.end();
+    return is_name ? Str("; write {name: ", node.text, "}")
+                   : Str("; its keys are ", Join(names, ", "));
   }
 
   // ---- models to start from --------------------------------------------------------------------

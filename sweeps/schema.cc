@@ -471,17 +471,38 @@ std::string Expected(const KeyRow& row) {
   LR_CHECK(false);
 }
 
+Result<Json> TypePlain(const KeyRow& row, const YamlNode& node);
+
+// "; write 1000" and its like, for what stands in the place of a row's value.
+std::string Remedy(const KeyRow& row, const YamlNode& node) {
+  constexpr std::string_view kSpec = "spec.";
+  const bool is_list = node.kind == YamlNode::Kind::kList;
+  const bool is_single = row.type != Type::kNumberPair;
+  if (is_list && is_single && row.axis && row.path.starts_with("spec.train.")) {
+    return Str("; several values stand in spec.matrix, as ", row.path.substr(kSpec.size()),
+               ": [...]");
+  }
+  if (node.kind != YamlNode::Kind::kScalar) return "";
+  const bool is_plain = row.type == Type::kInt || row.type == Type::kCount ||
+                        row.type == Type::kNumber || row.type == Type::kDuration ||
+                        row.type == Type::kBool;
+  if (is_plain && node.quoted) {
+    YamlNode bare = node;
+    bare.quoted = false;
+    if (TypePlain(row, bare).ok()) return "; in quotes it is text: remove them";
+  }
+  std::string meant;
+  if (row.type == Type::kCount && !ParseCount(node.text).ok()) meant = NearestCount(node.text);
+  if (row.type == Type::kBool && node.text != "true" && node.text != "false") {
+    meant = NearestBool(node.text);
+  }
+  return meant.empty() ? "" : Str("; write ", meant);
+}
+
 Status Mismatch(const KeyRow& row, const YamlNode& node, std::string_view why = "") {
   std::string message = Str("expected ", Expected(row), ", found ", ShowNode(node));
   if (!why.empty()) message += Str(" (", why, ")");
-  const bool is_number = row.type == Type::kInt || row.type == Type::kCount ||
-                         row.type == Type::kNumber || row.type == Type::kDuration ||
-                         row.type == Type::kBool;
-  if (is_number && node.quoted) message += "; in quotes it is text: remove them";
-  if (row.type == Type::kCount && node.kind == YamlNode::Kind::kScalar && !node.quoted) {
-    const std::string meant = ParseCount(node.text).ok() ? "" : NearestCount(node.text);
-    if (!meant.empty()) message += Str("; write ", meant);
-  }
+  message += Remedy(row, node);
   if (row.choices.size() > 1 && node.kind == YamlNode::Kind::kScalar) {
     if (const std::string nearest = Nearest(node.text, row.choices); !nearest.empty()) {
       message += Str("; did you mean \"", nearest, "\"?");
@@ -518,6 +539,10 @@ Result<Json> TypeNumberPair(const KeyRow& row, const YamlNode& node) {
   for (const YamlNode& item : node.items) {
     const bool plain = item.kind == YamlNode::Kind::kScalar && !item.quoted;
     const std::optional<double> number = plain ? ParseNumber(item.text) : std::nullopt;
+    if (!plain && ParseNumber(item.text)) {
+      return Status(Code::kInvalidArgument,
+                    Str(Mismatch(row, item).message(), "; in quotes it is text: remove them"));
+    }
     if (!number || !IsInRange(row, *number)) return Mismatch(row, item);
     pair.push_back(*number);
   }

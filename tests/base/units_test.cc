@@ -95,5 +95,11 @@ TEST(FormatTest, DurationsShowTheirTwoLargestUnits) {
   EXPECT_EQ(FormatDurationMs(-83'000), "-1min 23s");
 }
 
+TEST(NearestBoolTest, KnowsTheWordsOfOldYaml) {
+  for (const char* text : {"yes", "True", "ON"}) EXPECT_EQ(NearestBool(text), "true");
+  for (const char* text : {"no", "FALSE", "off"}) EXPECT_EQ(NearestBool(text), "false");
+  for (const char* text : {"", "y", "1", "maybe"}) EXPECT_EQ(NearestBool(text), "");
+}
+
 }  // namespace
 }  // namespace longrun

@@ -77,8 +77,9 @@ TEST(ParamTest, AWordMayStandForAList) {
 TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
   EXPECT_EQ(Error({{"buckets", 1}}), "buckets: expected an integer from 2 to 1024, found 1");
   EXPECT_EQ(Error({{"buckets", 2.5}}), "buckets: expected an integer from 2 to 1024, found 2.5");
-  EXPECT_EQ(Error({{"buckets", "8"}}),
-            "buckets: expected an integer from 2 to 1024, found \"8\"; write 8");
+  EXPECT_EQ(
+      Error({{"buckets", "8"}}),
+      "buckets: expected an integer from 2 to 1024, found \"8\"; in quotes it is text: write 8");
   EXPECT_EQ(Error({{"buckets", ~std::uint64_t{0}}}),
             "buckets: expected an integer from 2 to 1024, found 18446744073709551615");
   EXPECT_EQ(Error({{"scale", 3}}), "scale: expected a number from 0 to 2, found 3");
@@ -162,7 +163,7 @@ TEST(ParamTest, AParameterOfAnotherValueIsLeftOutOrRefused) {
 
 TEST(ParamTest, TruthAndListsOfChoicesAreChecked) {
   EXPECT_EQ(Resolved({{"kind", "turned"}, {"factor", 2}, {"both", "yes"}}),
-            "both: expected true or false, found \"yes\"");
+            "both: expected true or false, found \"yes\"; write true");
   EXPECT_EQ(Resolved({{"sides", {"right", "left"}}}),
             R"({"kind":"plain","sides":["right","left"]})");
   EXPECT_EQ(Resolved({{"sides", Json::array()}}),
