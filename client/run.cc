@@ -131,7 +131,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
   // Of our own worker nothing can be hoped for that it cannot do now.
   Json refused;  // how the sweep stood when nothing more could be done
   const auto give_up = [&](const Json& message) {
-    const Status status = daemons != nullptr ? NothingFits(message) : Status();
+    Status status = daemons != nullptr ? NothingFits(message) : Status();
     if (!status.ok()) refused = message;
     return status;
   };
