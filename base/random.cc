@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "base/check.h"
+#include "base/ulid.h"
 
 namespace longrun {
 namespace {
@@ -81,6 +82,15 @@ std::string MakeUlid(std::int64_t wall_ms, SeededRandom& random) {
 bool IsUlid(std::string_view text) {
   return text.size() == kUlidLength && text[0] <= '7' &&  // 26 digits have 130 bits, a ULID 128
          text.find_first_not_of(kBase32) == std::string_view::npos;
+}
+
+std::optional<std::int64_t> UlidWallMs(std::string_view ulid) {
+  if (!IsUlid(ulid)) return std::nullopt;
+  std::int64_t wall_ms = 0;
+  for (const char digit : ulid.substr(0, 10)) {
+    wall_ms = wall_ms << 5 | static_cast<std::int64_t>(kBase32.find(digit));
+  }
+  return wall_ms;
 }
 
 }  // namespace longrun

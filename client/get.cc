@@ -2,7 +2,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
-#include "base/clock.h"
 #include "base/str.h"
 #include "client/ask.h"
 #include "client/failures.h"
@@ -115,8 +114,7 @@ std::string SweepText(const Json& sweep) {
   const Json& info = sweep.at("info");
   const TaskTable tasks = TasksOf(sweep.at("runs"), /*in_full=*/false);
   return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
-             "): ", info.at("state").get<std::string>(), ", submitted ",
-             FormatWallMs(info.at("submitted_ms").get<std::int64_t>()), "\n",
+             "): ", info.at("state").get<std::string>(), ", submitted ", FirstSubmitted(info), "\n",
              LabelLine("labels", LabelsText(info.at("labels"))),
              LabelLine("note", info.at("note").get<std::string>())) +
          RenderColumns(tasks.header, tasks.align, tasks.rows);

@@ -4,12 +4,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
-#include "base/clock.h"
 #include "base/str.h"
 #include "client/ask.h"
 #include "client/label.h"
 #include "client/output.h"
 #include "client/render.h"
+#include "client/sweep_view.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -57,7 +57,7 @@ std::vector<std::string> RowOf(const Json& sweep) {
           Str(sweep.at("tasks_succeeded").get<std::int64_t>(), "/",
               sweep.at("tasks").get<std::int64_t>()),
           Str(sweep.at("tasks_failed").get<std::int64_t>()),
-          FormatWallMs(sweep.at("submitted_ms").get<std::int64_t>()),
+          FirstSubmitted(sweep),
           LabelsText(sweep.at("labels")),
           sweep.at("note").get<std::string>()};
 }

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/str.h"
+#include "base/ulid.h"
 #include "base/units.h"
 #include "client/embedded.h"
 #include "client/pivot_axes.h"
@@ -230,6 +231,11 @@ std::set<std::string> OtherAxes(const Json& runs) {
   others.erase("position");
   others.erase("train_length");
   return others;
+}
+
+std::string FirstSubmitted(const Json& info) {
+  const auto wall_ms = UlidWallMs(info.at("sweep_id").get_ref<const std::string&>());
+  return wall_ms ? FormatWallMs(*wall_ms) : "–";
 }
 
 std::string RunName(const Json& run, const Json& runs) {

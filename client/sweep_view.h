@@ -16,6 +16,9 @@ namespace longrun {
 // headline; from a message of WatchSweep.
 std::string RenderProgress(const Json& message);
 
+// When a sweep (SweepInfo) was first submitted, as its id says; `submitted_ms` is of the last time.
+std::string FirstSubmitted(const Json& info);
+
 // The matrix axes beside position and train_length that tell the runs apart, by path; of the runs of a
 // message of GetSweep or WatchSweep.
 std::set<std::string> OtherAxes(const Json& runs);

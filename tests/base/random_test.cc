@@ -5,6 +5,8 @@
 
 #include <vector>
 
+#include "base/ulid.h"
+
 namespace longrun {
 namespace {
 
@@ -67,6 +69,16 @@ TEST(UlidTest, SortsByTimeAndIsRecognised) {
   EXPECT_NE(MakeUlid(1469918176385, random), ulid);
   EXPECT_LT(ulid, MakeUlid(1469918176386, random));
   EXPECT_EQ(MakeUlid((std::int64_t{1} << 48) - 1, random).substr(0, 10), "7ZZZZZZZZZ");
+}
+
+TEST(UlidTest, TellsWhenItWasMade) {
+  SeededRandom random(1);
+  for (const std::int64_t wall_ms :
+       {std::int64_t{0}, std::int64_t{1469918176385}, (std::int64_t{1} << 48) - 1}) {
+    EXPECT_EQ(UlidWallMs(MakeUlid(wall_ms, random)), wall_ms);
+  }
+  EXPECT_EQ(UlidWallMs("01ARYZ6S41TSV4RRFFQ69G5FAV"), 1469918176385);  // of the ULID specification
+  EXPECT_EQ(UlidWallMs("no-ulid"), std::nullopt);
 }
 
 TEST(UlidTest, OtherTextIsRefused) {
