@@ -229,6 +229,15 @@ Status CheckRegionBegins(std::string_view name, std::span<const std::int32_t> ke
   return {};
 }
 
+Status CheckWeights(std::string_view name, std::span<const double> weight, std::int64_t expected) {
+  RETURN_IF_ERROR(CheckCount(name, weight, expected));
+  for (std::size_t at = 0; at < weight.size(); ++at) {
+    if (weight[at] >= 0.0 && weight[at] <= 1.0) continue;
+    return Wrong(name, Str("number ", at, " is ", weight[at], ", outside of 0 to 1"));
+  }
+  return {};
+}
+
 Status CheckRegions(const AttentionTerms& terms, const Sizes& n) {
   const std::span<const Region> regions = terms.regions;
   if (!terms.rotation) return Wrong("regions", "are of a rotation, and there is none");
@@ -249,6 +258,9 @@ Status CheckRegions(const AttentionTerms& terms, const Sizes& n) {
     }
     RETURN_IF_ERROR(CheckTableRows(name("query_row"), region.query_row, n.n_query, n_row));
     RETURN_IF_ERROR(CheckTableRows(name("key_row"), region.key_row, n.n_key, n_row));
+    if (!region.blended) continue;
+    RETURN_IF_ERROR(CheckTableRows(name("blended.row"), region.blended->row, n.n_key, n_row));
+    RETURN_IF_ERROR(CheckWeights(name("blended.weight"), region.blended->weight, n.n_key));
   }
   return {};
 }

@@ -96,6 +96,19 @@ struct RotationTable {
   std::span<const double> growth = {};
 };
 
+// Keys that turn to two positions at once, by rows of the rotation's table:
+//
+//   rotate(k_j) = (1 - weight[j]) rotate(k_j, key_row[j]) + weight[j] rotate(k_j, row[j])
+//
+// so that a score is interpolated between those of two distances. GALI (arXiv:2502.02659) has positions
+// that are no integers, rounds a query's up, to n_i, and takes of a key's, p_j, the scores of both
+// neighbours: (1 - r) s(n_i, ceil p_j) + r s(n_i, floor p_j), r the fraction of n_i - p_j. Since n_i is
+// whole, r = ceil(p_j) - p_j: it depends on the key alone, and one key stands for both.
+struct BlendedKeys {
+  std::span<const std::int32_t> row = {};  // (T_k)
+  std::span<const double> weight = {};     // (T_k), in [0, 1]
+};
+
 // Some of a query's keys, and the positions that it and they turn to: what reads texts beyond a
 // rotary model's length without training puts near and far keys at other positions than their own.
 // Regions part the keys of a query from the nearest to the oldest. Key j of query i is in region r for
@@ -106,7 +119,7 @@ struct RotationTable {
 //
 // A row is one of the rotation's table, whose angles may be those of any positions: half a position is
 // a row of its own. All sequences of the batch, and all heads, have the same regions. Regions that
-// share the numbers of a key_row share the turned keys.
+// share the numbers of a key_row (and of what they blend with) share the turned keys.
 //
 //   SelfExtend      arXiv:2401.01325: near keys as ever, far ones with positions divided by a group
 //   ReRoPE, Leaky   kexue.fm/archives/9708: far keys at one distance, or at distances divided by k
@@ -119,6 +132,7 @@ struct Region {
   std::span<const std::int32_t> key_begin = {};  // (T_q), in [0, T_k]; empty in the last region
   std::span<const std::int32_t> query_row = {};  // (T_q)
   std::span<const std::int32_t> key_row = {};    // (T_k)
+  std::optional<BlendedKeys> blended = {};       // absent: the row of key_row alone
 };
 inline constexpr std::size_t kRegionsMax = 3;
 

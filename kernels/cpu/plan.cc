@@ -169,9 +169,13 @@ AttentionPlan::AttentionPlan(const AttentionInputs& inputs, const AttentionTerms
 
 void AttentionPlan::FindKeySets() {
   const auto share = [&](std::int64_t a, std::int64_t b) {
-    const std::span<const std::int32_t> x = terms.regions[static_cast<std::size_t>(a)].key_row;
-    const std::span<const std::int32_t> y = terms.regions[static_cast<std::size_t>(b)].key_row;
-    return x.data() == y.data();
+    const Region& x = terms.regions[static_cast<std::size_t>(a)];
+    const Region& y = terms.regions[static_cast<std::size_t>(b)];
+    if (x.key_row.data() != y.key_row.data() || x.blended.has_value() != y.blended.has_value()) {
+      return false;
+    }
+    return !x.blended || (x.blended->row.data() == y.blended->row.data() &&
+                          x.blended->weight.data() == y.blended->weight.data());
   };
   for (std::int64_t region = 0; region < n_region; ++region) {
     std::size_t set = 0;

@@ -67,6 +67,12 @@ struct AttentionPlan {
     if (terms.regions.empty()) return j;
     return terms.regions[static_cast<std::size_t>(region)].key_row[static_cast<std::size_t>(j)];
   }
+  // What the keys of a region blend with; null: with nothing.
+  const BlendedKeys* Blended(std::int64_t region) const {
+    if (terms.regions.empty()) return nullptr;
+    const Region& of = terms.regions[static_cast<std::size_t>(region)];
+    return of.blended ? &*of.blended : nullptr;
+  }
   // The keys [begin, end) of query i that lie in a region, seen or not.
   struct KeySpan {
     std::int64_t begin = 0, end = 0;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/plan.h"
@@ -104,6 +105,35 @@ HWY_NOINLINE void ReadTile(const AttentionPlan& plan, const HeadsView& x, std::i
   std::fill(rows + n * plan.width, rows + kKeyTile * plan.width, 0.0F);
 }
 
+// Turns a key to row `from` of the table and to row `to` at once. The turn is linear in cosine and sine,
+// so these blend in the place of the keys, in double.
+class KeyBlend {
+ public:
+  explicit KeyBlend(const RotationTable& table)
+      : table_(table),
+        cos_(static_cast<std::size_t>(table.n_rotary / 2)),
+        sin_(static_cast<std::size_t>(table.n_rotary / 2)) {}
+
+  void TurnKey(std::int64_t from, std::int64_t to, double weight, float* row) {
+    const std::size_t n_pairs = cos_.size();
+    for (std::size_t c = 0; c < n_pairs; ++c) {
+      const std::size_t a = static_cast<std::size_t>(from) * n_pairs + c;
+      const std::size_t b = static_cast<std::size_t>(to) * n_pairs + c;
+      const double of_a = (1.0 - weight) / Growth(a), of_b = weight / Growth(b);
+      cos_[c] = of_a * table_.cos[a] + of_b * table_.cos[b];
+      sin_[c] = of_a * table_.sin[a] + of_b * table_.sin[b];
+    }
+    TurnRow({.cos = cos_, .sin = sin_, .n_rotary = table_.n_rotary, .layout = table_.layout},
+            Turn::kKey, 0, row);
+  }
+
+ private:
+  double Growth(std::size_t at) const { return table_.growth.empty() ? 1.0 : table_.growth[at]; }
+
+  const RotationTable& table_;
+  std::vector<double> cos_, sin_;
+};
+
 // The keys of a tile, turned as `region` says.
 HWY_NOINLINE void ReadKeys(const AttentionPlan& plan, const HeadsView& k, std::int64_t region,
                            std::int64_t b, std::int64_t h_kv, std::int64_t tile, float* rows) {
@@ -111,6 +141,15 @@ HWY_NOINLINE void ReadKeys(const AttentionPlan& plan, const HeadsView& k, std::i
   if (!plan.terms.rotation) return;
   const std::int64_t begin = tile * kKeyTile;
   const std::int64_t n = std::min(kKeyTile, plan.n_key - begin);
+  if (const BlendedKeys* blended = plan.Blended(region)) {
+    KeyBlend blend(*plan.terms.rotation);
+    for (std::int64_t j = 0; j < n; ++j) {
+      const auto key = static_cast<std::size_t>(begin + j);
+      blend.TurnKey(plan.KeyTurn(region, begin + j), blended->row[key], blended->weight[key],
+                    rows + j * plan.width);
+    }
+    return;
+  }
   for (std::int64_t j = 0; j < n; ++j) {
     TurnRow(*plan.terms.rotation, Turn::kKey, plan.KeyTurn(region, begin + j),
             rows + j * plan.width);

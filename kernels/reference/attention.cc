@@ -94,6 +94,16 @@ std::vector<double> Rotate(std::span<const double> x, const AttentionTerms& term
   return y;
 }
 
+// k~_j becomes (1 - weight_j) k~_j + weight_j k~'_j, in each row of (n_series, T, D).
+void Blend(const BlendedKeys& blended, std::span<const double> other, std::int64_t head_dim,
+           std::span<double> k) {
+  const auto width = static_cast<std::size_t>(head_dim);
+  for (std::size_t at = 0; at < k.size(); ++at) {
+    const double weight = blended.weight[at / width % blended.weight.size()];
+    k[at] = (1.0 - weight) * k[at] + weight * other[at];
+  }
+}
+
 // One call: rotated inputs and where their rows lie.
 struct Attention {
   Attention(const AttentionInput& input, const AttentionTerms& the_terms)
@@ -101,6 +111,11 @@ struct Attention {
     const auto turn = [&](const Region* region) {
       q.push_back(Rotate(input.q, terms, region, Side::kQuery, n.n_query, n.head_dim, false));
       k.push_back(Rotate(input.k, terms, region, Side::kKey, n.n_key, n.head_dim, false));
+      if (region == nullptr || !region->blended) return;
+      const Region other = {.key_row = region->blended->row};
+      Blend(*region->blended,
+            Rotate(input.k, terms, &other, Side::kKey, n.n_key, n.head_dim, false), n.head_dim,
+            k.back());
     };
     if (terms.regions.empty()) turn(nullptr);
     for (const Region& region : terms.regions) turn(&region);

@@ -204,7 +204,7 @@ void Problem::AddRotation(bool half, std::int64_t n_rotary, bool grows, std::int
       .growth = growth};
 }
 
-void Problem::AddRegions(SeededRandom& random, std::size_t n_region) {
+void Problem::AddRegions(SeededRandom& random, std::size_t n_region, bool blended) {
   const std::uint64_t n_row = cos.size() / static_cast<std::size_t>(std::max<std::int64_t>(
                                                1, terms.rotation->n_rotary / 2));
   const auto below = [&](std::uint64_t bound) {
@@ -221,6 +221,16 @@ void Problem::AddRegions(SeededRandom& random, std::size_t n_region) {
     regions.push_back({.query_row = {rows(shape.n_query), n_query}});
     regions[r].key_row =
         r == 1 && n_region == 3 ? regions[0].key_row : std::span(rows(shape.n_key), n_key);
+    // Of two regions that share the rows of their keys, one alone blends them.
+    if (blended && r != 1) {
+      std::vector<double>& weights = blended_weights.emplace_back();
+      weights.reserve(n_key);
+      // Nothing and all among them.
+      for (std::size_t j = 0; j < n_key; ++j) {
+        weights.push_back(std::clamp(1.2 * random.Uniform() - 0.1, 0.0, 1.0));
+      }
+      regions[r].blended = BlendedKeys{.row = {rows(shape.n_key), n_key}, .weight = weights};
+    }
     if (r + 1 == n_region) continue;
     std::vector<std::int32_t> begin(n_query);
     for (std::size_t i = 0; i < n_query; ++i) {
@@ -246,16 +256,18 @@ void Problem::SetDocuments(std::vector<std::int32_t> cu_seqlens) {
 
 std::string Problem::Name() const {
   const Visibility& see = terms.visibility;
-  return Str(ScalarName(scalar), " B=", shape.batch, " H=", shape.n_head, "/", shape.n_kv_head,
-             " Tq=", shape.n_query, " Tk=", shape.n_key, " D=", shape.head_dim,
-             see.causal ? " causal" : " bidirectional", " offset=", see.q_offset,
-             " window=", see.window, " sinks=", see.n_sink,
-             see.document_begin.empty() ? "" : " documents",
-             terms.key_bias ? (terms.key_bias->two_sided ? " two-sided" : " key-bias") : "",
-             terms.rotation ? " rotation" : "",
-             terms.regions.empty() ? "" : Str(" regions=", terms.regions.size()),
-             terms.distance_table ? " distances" : "", terms.piecewise ? " piecewise" : "",
-             terms.dropout ? " dropout" : "", " seed=", CommitSeed());
+  return Str(
+      ScalarName(scalar), " B=", shape.batch, " H=", shape.n_head, "/", shape.n_kv_head,
+      " Tq=", shape.n_query, " Tk=", shape.n_key, " D=", shape.head_dim,
+      see.causal ? " causal" : " bidirectional", " offset=", see.q_offset, " window=", see.window,
+      " sinks=", see.n_sink, see.document_begin.empty() ? "" : " documents",
+      terms.key_bias ? (terms.key_bias->two_sided ? " two-sided" : " key-bias") : "",
+      terms.rotation ? " rotation" : "",
+      terms.regions.empty()
+          ? ""
+          : Str(" regions=", terms.regions.size(), blended_weights.empty() ? "" : " blended"),
+      terms.distance_table ? " distances" : "", terms.piecewise ? " piecewise" : "",
+      terms.dropout ? " dropout" : "", " seed=", CommitSeed());
 }
 
 Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,

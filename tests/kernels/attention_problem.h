@@ -57,7 +57,7 @@ struct Problem {
   void AddRotation(bool half, std::int64_t n_rotary, bool grows = false, std::int64_t spare = 1);
   // Of random rows (after AddRotation); the second of three shares the first's keys. Begins are random
   // too, not only where methods have them.
-  void AddRegions(SeededRandom& random, std::size_t n_region);
+  void AddRegions(SeededRandom& random, std::size_t n_region, bool blended = false);
   void SetDocuments(std::vector<std::int32_t> cu_seqlens);
   std::string Name() const;
 
@@ -70,6 +70,7 @@ struct Problem {
   std::vector<double> key_bias, slopes, table, psi, row_factor, knots, slope, intercept;
   std::vector<double> cos, sin, growth;
   std::vector<std::vector<std::int32_t>> region_numbers;
+  std::vector<std::vector<double>> blended_weights;
   std::vector<Region> regions;
   std::vector<std::int32_t> documents;
 };

@@ -295,7 +295,7 @@ TEST_P(KernelTest, AllTermsTogetherAreTheReferences) {
 TEST_P(KernelTest, RegionsAreTheReferences) {
   for (const std::size_t n_region : {1, 2, 3}) {
     for (const bool half : {true, false}) {
-      for (const std::int64_t head_dim : {8, 32, 64, 96}) {
+      for (const std::int64_t head_dim : {8, 40, 64}) {
         ForEachType({.n_query = 130, .n_key = 150, .head_dim = head_dim}, [&](Problem& p) {
           p.gap = half ? 8 : 0;
           p.terms.visibility.q_offset = 20;
@@ -328,7 +328,7 @@ TEST_P(KernelTest, RegionsOfAnyLengthsAreTheReferences) {
     ForEachType(shape, [&](Problem& p) {
       p.terms.visibility = {.causal = causal, .q_offset = offset};
       p.AddRotation(random_.Chance(0.5), 8);
-      p.AddRegions(random_, n_region);
+      p.AddRegions(random_, n_region, random_.Chance(0.5));
     });
   }
 }
@@ -361,7 +361,7 @@ TEST_P(KernelTest, RegionsWithOtherTermsAreTheReferences) {
         p.AddDistanceTable(random_, 60, 0);
         p.AddPiecewise(random_);
         p.AddRotation(true, 16);
-        p.AddRegions(random_, n_region);
+        p.AddRegions(random_, n_region, !documents);
         p.terms.dropout = Dropout{.probability = 0.1, .seed = 5};
       });
       ForEachType({.n_query = 150, .n_key = 150}, [&](Problem& p) {
@@ -369,9 +369,46 @@ TEST_P(KernelTest, RegionsWithOtherTermsAreTheReferences) {
         if (documents) p.SetDocuments({0, 1, 70, 150});
         p.AddKeyBias(random_, true);
         p.AddRotation(false, 32);
-        p.AddRegions(random_, n_region);
+        p.AddRegions(random_, n_region, documents);
       });
     }
+  }
+}
+
+TEST_P(KernelTest, BlendedKeysAreTheReferences) {
+  for (const std::size_t n_region : {1, 2, 3}) {
+    for (const bool half : {true, false}) {
+      for (const std::int64_t head_dim : {8, 40}) {
+        ForEachType({.n_head = 4, .n_query = 130, .n_key = 150, .head_dim = head_dim},
+                    [&](Problem& p) {
+                      p.terms.visibility.q_offset = 20;
+                      const bool grows = half && n_region == 2;
+                      p.AddRotation(half, half && !grows ? head_dim : 8, grows);
+                      p.AddRegions(random_, n_region, true);
+                    });
+      }
+    }
+  }
+}
+
+// A blend of no weight is the key's own row, of whole weight the other's.
+TEST_P(KernelTest, BlendsOfAllOrNothingAreOneRow) {
+  Problem problem({.n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
+  problem.AddRotation(true, 32);
+  problem.AddRegions(random_, 1, true);
+  const Region given = problem.regions[0];
+  const auto outcome = [&](const Region& region) {
+    problem.regions = {region};
+    problem.terms.regions = problem.regions;
+    return RunKernel(kernel(), problem).o;
+  };
+  for (const double weight : {0.0, 1.0}) {
+    const std::vector<double> weights(150, weight);
+    Region blended = given, alone = given;
+    blended.blended->weight = weights;
+    alone.blended = std::nullopt;
+    if (weight == 1.0) alone.key_row = given.blended->row;
+    EXPECT_EQ(outcome(blended), outcome(alone));
   }
 }
 
@@ -663,7 +700,7 @@ TEST_P(KernelTest, BitsDoNotDependOnThreads) {
 TEST_P(KernelTest, BitsOfRegionsDependOnNeitherThreadsNorNeighbours) {
   Problem problem({.batch = 3, .n_query = 150, .n_key = 150}, Scalar::kFp32, random_);
   problem.AddRotation(true, 32);
-  problem.AddRegions(random_, 3);
+  problem.AddRegions(random_, 3, true);
   const Outcome all = RunKernel(kernel(), problem);
   for (int n_thread = 2; n_thread < 5; ++n_thread) {
     const Outcome out = RunKernel(kernel(), problem, {.parallel_for = testing::Threads(n_thread)});
@@ -834,7 +871,7 @@ TEST_P(KernelTest, SkippingWithRegionsLeavesOutWhatWeighsNothing) {
                   random_);
   problem.AddKeyBias(random_, false, -1.0);
   problem.AddRotation(true, 16);
-  problem.AddRegions(random_, 3);
+  problem.AddRegions(random_, 3, true);
   ExpectSkippingIsHarmless(kernel(), problem);
   EXPECT_LT(2 * RunKernel(kernel(), problem, {.skip_epsilon = kEpsilon}).n_tiles,
             RunKernel(kernel(), problem).n_tiles);
@@ -997,6 +1034,24 @@ TEST_P(KernelTest, RegionsThatDoNotFitAreRefusedByName) {
     r.insert(r.begin() + 1, good[0]);
     r[1].key_begin = late;
   });
+
+  const std::vector<double> weight = {0, 0.5, 1, 0, 0, 0}, heavy = {0, 0.5, 1, 1.5, 0, 0},
+                            nan = {std::numeric_limits<double>::quiet_NaN(), 0, 0, 0, 0, 0};
+  const auto blend = [](std::span<const std::int32_t> row, std::span<const double> weights) {
+    return
+        [=](std::vector<Region>& r) { r[1].blended = BlendedKeys{.row = row, .weight = weights}; };
+  };
+  std::vector<Region> blended = good;
+  blend(key_row, weight)(blended);
+  EXPECT_TRUE(forward(blended, true).ok());
+  expect_refused("regions[1].blended.row: has 4 numbers, 6 were expected",
+                 blend(query_row, weight));
+  expect_refused("regions[1].blended.row: number 5 is row 6", blend(beyond, weight));
+  expect_refused("regions[1].blended.weight: has 5 numbers, 6 were expected",
+                 blend(key_row, std::span(weight).first(5)));
+  expect_refused("regions[1].blended.weight: number 3 is 1.5, outside of 0 to 1",
+                 blend(key_row, heavy));
+  expect_refused("regions[1].blended.weight: number 0 is nan", blend(key_row, nan));
 
   AttentionTerms terms = {.scale = 1.0, .rotation = problem.terms.rotation, .regions = good};
   const Status backward = kernel().backward({.inputs = inputs,

@@ -389,31 +389,45 @@ RotationTableData RowsOf(std::int64_t n_rotary, std::int64_t steps, std::int64_t
   return MakeRotationTable(frequency, n_row);
 }
 
+// <q, k turned back by a distance>
+double ProductAtDistance(std::span<const double> q, std::span<const double> k, double distance) {
+  const std::vector<double> frequency = RopeFrequencies(static_cast<std::int64_t>(q.size()));
+  const std::size_t half = frequency.size();
+  double product = 0.0;
+  for (std::size_t c = 0; c < half; ++c) {
+    const double angle = -distance * frequency[c];
+    const double x = k[c] * std::cos(angle) - k[c + half] * std::sin(angle);
+    const double y = k[c] * std::sin(angle) + k[c + half] * std::cos(angle);
+    product += q[c] * x + q[c + half] * y;
+  }
+  return product;
+}
+
+double ProductOf(const RegionMethod& method, std::int64_t p, std::int64_t j,
+                 std::span<const double> q, std::span<const double> k) {
+  const double product = ProductAtDistance(q, k, method.distance(p, j));
+  if (!method.weight) return product;
+  const double weight = method.weight(p, j);
+  return (1.0 - weight) * product + weight * ProductAtDistance(q, k, method.other_distance(p, j));
+}
+
 // Causal attention as the method's paper has it, one pair after the other: q_i is left as it is, and
 // k_j turned back by their distance. No table, no region, no code of the reference.
 std::vector<double> AttentionByDistance(const AttentionInput& input, double scale,
                                         std::int64_t q_offset, const RegionMethod& method) {
   const AttentionSize& n = input.size;
   const auto d = static_cast<std::size_t>(n.head_dim);
-  const std::vector<double> frequency = RopeFrequencies(n.head_dim);
   std::vector<double> o(input.q.size(), 0.0);
   for (std::int64_t row = 0; row < n.batch * n.n_head * n.n_query; ++row) {
     const std::int64_t head = row / n.n_query, p = q_offset + row % n.n_query;
     const std::int64_t kv_head = head / (n.n_head / n.n_kv_head);  // b H_kv + h_kv
-    const double* q = input.q.data() + static_cast<std::size_t>(row) * d;
+    const std::span<const double> q = input.q.subspan(static_cast<std::size_t>(row) * d, d);
     double sum = 0.0;
     for (std::int64_t j = 0; j < n.n_key; ++j) {
       if (j > p || !method.sees(p, j)) continue;
       const auto key = static_cast<std::size_t>(kv_head * n.n_key + j);
-      const double* k = input.k.data() + key * d;
-      double product = 0.0;
-      for (std::size_t c = 0; c < d / 2; ++c) {
-        const double angle = -method.distance(p, j) * frequency[c];
-        const double x = k[c] * std::cos(angle) - k[c + d / 2] * std::sin(angle);
-        const double y = k[c] * std::sin(angle) + k[c + d / 2] * std::cos(angle);
-        product += q[c] * x + q[c + d / 2] * y;
-      }
-      const double weight = std::exp(scale * product);
+      const double weight =
+          std::exp(scale * ProductOf(method, p, j, q, input.k.subspan(key * d, d)));
       sum += weight;
       for (std::size_t c = 0; c < d; ++c) {
         o[static_cast<std::size_t>(row) * d + c] += weight * input.v[key * d + c];
@@ -484,6 +498,57 @@ TEST(ReferenceAttentionTest, RegionsOfGrownQueriesMatchReRope) {
   const RegionMethod method = testing::ReRope({.n_query = 9, .n_key = 9}, 3, 0);
   EXPECT_NEAR(Digest(AttentionByRegions(fixture.Input(), 1 / std::sqrt(8.0), 0, method)),
               0.243631203, 1e-6);
+}
+
+// The positions, scores and output that an independent program gives for GALI.
+TEST(ReferenceAttentionTest, BlendedKeysMatchGali) {
+  const auto expect_positions = [](std::int64_t length, std::int64_t window, std::int64_t n,
+                                   const std::vector<double>& expected) {
+    ExpectNear(testing::GaliPositions(length, window, n), expected, 1e-6);
+  };
+  expect_positions(8, 2, 12, {0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7});
+  expect_positions(8, 2, 9, {0, 0.5, 1, 2, 3, 4, 5, 6, 7});
+  expect_positions(8, 2, 15,
+                   {0, 0.333333, 0.666667, 1, 1.333333, 1.666667, 2, 2.333333, 2.666667, 3,
+                    3.333333, 4, 5, 6, 7});
+  double sum = 0.0;
+  for (const double p : testing::GaliPositions(16, 4, 41)) sum += p;
+  EXPECT_NEAR(sum, 224.25, 1e-9);
+
+  const Fixture fixture(2, 12, 8);
+  const double scale = 1 / std::sqrt(8.0);
+  const RegionMethod gali = testing::Gali({.n_query = 12, .n_key = 12}, 8, 2);
+  const double scores[] = {1.26371727, -0.82696906, -0.23172984, 1.10136826};
+  const double weights[] = {0, 0.5, 0, 0.5};
+  for (std::int64_t j = 0; j < 4; ++j) {
+    const AttentionInput input = fixture.Input();
+    const double product = ProductOf(gali, 11, j, input.q.subspan(11 * 8, 8),
+                                     input.k.subspan(static_cast<std::size_t>(j) * 8, 8));
+    EXPECT_NEAR(scale * product, scores[j], 1e-6);
+    EXPECT_EQ(gali.weight(11, j), weights[j]);
+  }
+  const std::vector<double> o = AttentionByRegions(fixture.Input(), scale, 0, gali);
+  EXPECT_NEAR(Digest(o), 1.877261317, 1e-6);
+  ExpectNear(o, AttentionByDistance(fixture.Input(), scale, 0, gali), 1e-12);
+}
+
+// Keys that turn by nothing and by half a circle at once are no longer there, and all scores are 0.
+TEST(ReferenceAttentionTest, KeysBlendedWithTheirOppositesGiveTheMean) {
+  const Fixture fixture(1, 3, 2);
+  const std::vector<double> cos = {1.0, -1.0}, sin = {0.0, 0.0}, half(3, 0.5);
+  const std::vector<std::int32_t> here(3, 0), opposite(3, 1);
+  const std::vector<Region> regions = {{.query_row = here,
+                                        .key_row = here,
+                                        .blended = BlendedKeys{.row = opposite, .weight = half}}};
+  const AttentionTerms terms = {.scale = 3.0,
+                                .visibility = {.causal = false},
+                                .rotation = RotationTable{.cos = cos, .sin = sin, .n_rotary = 2},
+                                .regions = regions};
+  const auto out = ReferenceAttentionForward(fixture.Input(), terms);
+  for (std::size_t at = 0; at < 6; ++at) {
+    const std::size_t c = at % 2;
+    EXPECT_NEAR(out.o[at], (fixture.v[c] + fixture.v[2 + c] + fixture.v[4 + c]) / 3, 1e-15);
+  }
 }
 
 TEST(ReferenceAttentionTest, RegionsOfAnyMethodAreItsDistances) {

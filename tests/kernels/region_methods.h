@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -16,6 +17,8 @@ namespace longrun::testing {
 
 struct RegionNumbers {
   std::vector<std::int32_t> key_begin = {}, query_row = {}, key_row = {};
+  std::vector<std::int32_t> blended_row = {};
+  std::vector<double> blended_weight = {};  // empty: not blended
 };
 
 struct RegionMethod {
@@ -25,6 +28,8 @@ struct RegionMethod {
   std::int64_t window = 0, n_sink = 0;                            // of Visibility
   std::function<bool(std::int64_t p, std::int64_t j)> sees = {};  // of j <= p
   std::function<double(std::int64_t p, std::int64_t j)> distance = {};
+  // Where there are two distances, the other one and what it weighs.
+  std::function<double(std::int64_t p, std::int64_t j)> other_distance = {}, weight = {};
 
   std::vector<Region> Views() const {
     std::vector<Region> views;
@@ -33,6 +38,9 @@ struct RegionMethod {
       views.push_back({.key_begin = numbers.key_begin,
                        .query_row = numbers.query_row,
                        .key_row = numbers.key_row});
+      if (numbers.blended_weight.empty()) continue;
+      views.back().blended =
+          BlendedKeys{.row = numbers.blended_row, .weight = numbers.blended_weight};
     }
     return views;
   }
@@ -165,6 +173,53 @@ inline RegionMethod LmInfinite(const Stretch& n, std::int64_t local, std::int64_
   return method;
 }
 
+// The positions of n tokens by arXiv:2502.02659 for a model of `length` positions: the first keys get
+// g = ceil((n - window) / (length - window)) of them to a whole position, as few as will do.
+inline std::vector<double> GaliPositions(std::int64_t length, std::int64_t window, std::int64_t n) {
+  std::vector<double> positions;
+  std::int64_t m = 0;  // the whole positions that are shared
+  if (n > length) {
+    const std::int64_t free = length - window;
+    const std::int64_t g = (n - window + free - 1) / free;
+    for (; length - m + static_cast<std::int64_t>(positions.size()) < n; ++m) {
+      for (std::int64_t part = 0; part < g; ++part) {
+        positions.push_back(static_cast<double>(m) +
+                            static_cast<double>(part) / static_cast<double>(g));
+      }
+    }
+    positions.resize(static_cast<std::size_t>(n - (length - m)));
+  }
+  for (; static_cast<std::int64_t>(positions.size()) < n; ++m) {
+    positions.push_back(static_cast<double>(m));
+  }
+  return positions;
+}
+
+// arXiv:2502.02659: a query's position is rounded up, and a score taken between those of the two whole
+// distances around that to a key's.
+inline RegionMethod Gali(const Stretch& n, std::int64_t length, std::int64_t window) {
+  const std::vector<double> at = GaliPositions(length, window, n.n_key);
+  const auto position = [=](std::int64_t t) { return at[static_cast<std::size_t>(t)]; };
+  RegionMethod method = {.name = "GALI"};
+  method.regions = {
+      {.query_row = n.Queries([&](std::int64_t p) { return std::ceil(position(p)); }),
+       .key_row = n.Keys([&](std::int64_t j) { return std::ceil(position(j)); }),
+       .blended_row = n.Keys([&](std::int64_t j) { return std::floor(position(j)); })}};
+  for (const double p : at) method.regions[0].blended_weight.push_back(std::ceil(p) - p);
+  method.sees = [](std::int64_t, std::int64_t) { return true; };
+  method.distance = [=](std::int64_t p, std::int64_t j) {
+    return std::ceil(position(p)) - std::ceil(position(j));
+  };
+  method.other_distance = [=](std::int64_t p, std::int64_t j) {
+    return std::ceil(position(p)) - std::floor(position(j));
+  };
+  method.weight = [=](std::int64_t p, std::int64_t j) {
+    const double apart = std::ceil(position(p)) - position(j);
+    return apart - std::floor(apart);
+  };
+  return method;
+}
+
 // One of them, with numbers that fit the stretch.
 template <typename Random>
 RegionMethod AnyRegionMethod(const Stretch& n, Random& random) {
@@ -173,7 +228,7 @@ RegionMethod AnyRegionMethod(const Stretch& n, Random& random) {
            static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(to - from + 1)));
   };
   const std::int64_t near = between(1, n.n_key);
-  switch (random.Below(6)) {
+  switch (random.Below(7)) {
     case 0:
       return SelfExtend(n, between(2, 5), near);
     case 1:
@@ -184,6 +239,8 @@ RegionMethod AnyRegionMethod(const Stretch& n, Random& random) {
       return ChunkLlama(n, std::max<std::int64_t>(2, near), near + between(0, near));
     case 4:
       return StreamingLlm(n, between(1, 9), near);
+    case 5:
+      return Gali(n, near + 1, between(1, near));
     default:
       return random.Below(2) == 0 ? LmInfinite(n, near, between(1, 9), near)
                                   : ReRope(n, near, between(2, 4));
