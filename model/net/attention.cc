@@ -501,6 +501,7 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
     }
     return LastQuery(std::move(call), prepared);
   }
+  if (backend_ == AttentionBackend::kFused) return Kernel(given);  // which turns q and k itself
   if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, true);
   return AllBlocks(std::move(call), prepared);
 }

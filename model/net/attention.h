@@ -10,7 +10,8 @@
 // a time and, when causal, only against the keys they see: no T x T tensor exists. `torch` is
 // LibTorch's fused attention; it knows no bias, so it serves methods without one and refuses the
 // others by name. `fused` is that of kernels/ on the CPU: every bias but that of content, in fp32 and
-// bf16, a network over distances as a piecewise linear function; behind a cache: `reference`'s way.
+// bf16, a network over distances as a piecewise linear function; a token behind a cache: `reference`'s
+// way.
 //
 // A learned bias b_i - b_j is summed in double and enters relative to the first query of its block:
 // |b| grows with T (0.69 T at initialisation), and two such floats must never be subtracted.

@@ -59,6 +59,25 @@ TEST_P(DecoderTest, CachedLogitsAreThoseOfTheWholeSequenceReadAnew) {
   }
 }
 
+TEST_P(DecoderTest, APromptThroughTheFusedAttentionFillsTheSameCache) {
+  NetConfig config = Config();
+  config.model.d_model = 32;  // the fused one has heads of 8, 16, ... channels
+  Transformer exact = SmallNet(config, "fp64");
+  Transformer fused = SmallNet(config, "fp32", 7, AttentionBackend::kFused);
+  const at::Tensor ids_BT = SmallTokens(3, 24);
+  Decoder decoder = Decoder::Make(fused, 3, 24).value();
+  const double size = Anew(exact, ids_BT).abs().max().item<double>();
+  EXPECT_LT(
+      MaxDifference(decoder.Feed(ids_BT.narrow(1, 0, 17)), Anew(exact, ids_BT.narrow(1, 0, 17))),
+      1e-5 * size);
+  for (std::int64_t t = 17; t < 24; ++t) {
+    EXPECT_LT(MaxDifference(decoder.Feed(ids_BT.narrow(1, t, 1)),
+                            Anew(exact, ids_BT.narrow(1, 0, t + 1))),
+              1e-5 * size)
+        << "token " << t;
+  }
+}
+
 TEST_P(DecoderTest, TheMostLikelyTokenIsWrittenEachTimeWithACacheOrWithout) {
   Transformer net = SmallNet(Config(), "fp64");
   const at::Tensor prompt_BT = SmallTokens(2, 9);
@@ -84,7 +103,8 @@ INSTANTIATE_TEST_SUITE_P(
                     R"({"method":"learned","beyond":"wrap"})", R"({"method":"sinusoidal"})",
                     R"({"method":"rope"})", R"({"method":"rope","layout":"interleaved"})",
                     R"({"method":"alibi"})", R"({"method":"alibi","variant":"jaketae"})",
-                    R"({"method":"cable"})", R"({"method":"cable","variant":"scaled"})"));
+                    R"({"method":"cable"})", R"({"method":"cable","variant":"scaled"})",
+                    R"({"method":"t5"})", R"({"method":"xpos"})", R"({"method":"fire"})"));
 
 TEST(DecoderRefusalTest, TablesThatEndAndModelsThatSeeAheadAreRefused) {
   Transformer learned = SmallNet(SmallConfig("learned", 8), "fp32");

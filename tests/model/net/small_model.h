@@ -45,9 +45,10 @@ inline NetConfig WithBody(NetConfig config, const std::string& architecture) {
 }
 
 inline Transformer SmallNet(const NetConfig& config, const std::string& precision,
-                            std::uint64_t seed = 7) {
+                            std::uint64_t seed = 7,
+                            AttentionBackend backend = AttentionBackend::kReference) {
   const std::vector<ParameterSpec> specs = ParametersOf(config.model).value();
-  return Transformer::Make(config, InitialParameters(specs, seed), AttentionBackend::kReference,
+  return Transformer::Make(config, InitialParameters(specs, seed), backend,
                            OpenCompute("cpu", precision).value())
       .value();
 }
