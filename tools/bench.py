@@ -22,7 +22,8 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   tokenizer  text to the ids of GPT-2, beside tiktoken where it is installed (bench_tokenizer.py)
 
 Writes build/bench/results.json: of each NAME the newest results, with the machine that they came from.
-`--page` writes what is there into docs/benchmarks.md, "kernels" into kernels/README.md, and measures nothing unless a NAME is given.
+`--page` writes what is there into docs/benchmarks.md, "kernels" into kernels/README.md, where the tables of the others
+stay, and measures nothing unless a NAME is given.
 Standard library only.
 """
 import argparse
@@ -30,6 +31,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -417,21 +419,28 @@ def measure(names, args, results):
     print(f"\nwritten: {args.output}")
 
 
+def table_of(found, heading):
+    about = found["machine"]
+    return "\n".join(
+        [heading, "",
+         f"{about['version']}; {about['cpu']}, {about['cores']} cores, load {about['load']:.1f} at its start.",
+         "", "| | unit | ours | baseline | ratio | beside |", "| --- | --- | ---: | ---: | ---: | --- |"]
+        + ["| " + " | ".join(row_of(one)) + " |" for one in found["measurements"]])
+
+
 def write_tables(page, results, heading):
-    """The tables between a page's markers; the words around them are written by hand."""
-    lines = []
-    for name in [name for name in BENCHES if name in results]:
-        about = results[name]["machine"]
-        lines += [f"{heading} {name}", "",
-                  f"{about['version']}; {about['cpu']}, {about['cores']} cores, load {about['load']:.1f} at its start.",
-                  "", "| | unit | ours | baseline | ratio | beside |", "| --- | --- | ---: | ---: | ---: | --- |"]
-        lines += ["| " + " | ".join(row_of(one)) + " |" for one in results[name]["measurements"]] + [""]
-    text_before = page.read_text(encoding="utf-8")
-    before, _, rest = text_before.partition(PAGE_BEGIN)
-    _, end, after = rest.partition(PAGE_END)
+    """The tables between a page's markers; the words around them are written by hand. What `results` lacks
+    stays as the page has it."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(PAGE_BEGIN)
+    known, end, after = rest.partition(PAGE_END)
     if not end:
         sys.exit(f"{page} has no lines {PAGE_BEGIN} and {PAGE_END}")
-    page.write_text(before + PAGE_BEGIN + "\n\n" + "\n".join(lines) + PAGE_END + after, encoding="utf-8")
+    tables = {}
+    for table in re.split(rf"^(?={heading} )", known, flags=re.MULTILINE)[1:]:
+        tables[table.split("\n", 1)[0].removeprefix(f"{heading} ")] = table.strip()
+    tables |= {name: table_of(found, f"{heading} {name}") for name, found in results.items()}
+    found = "\n\n".join(tables[name] for name in BENCHES if name in tables)
+    page.write_text(f"{before}{PAGE_BEGIN}\n\n{found}\n{PAGE_END}{after}", encoding="utf-8")
     print(f"written: {page}")
 
 
