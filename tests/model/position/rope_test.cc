@@ -84,8 +84,10 @@ TEST(RopeTest, RefusesOddOrNoRotaryChannelsAndWrongNumbers) {
             "at least 2");
   EXPECT_EQ(RefusalOf({{"method", "rope"}, {"partial", 1.5}}),
             "position.partial: expected a number from 0 to 1, found 1.5");
-  EXPECT_EQ(RefusalOf({{"method", "rope"}, {"base", "10000"}}),
-            "position.base: expected a number from 1 to 1000000000000, found \"10000\"");
+  EXPECT_EQ(
+      RefusalOf({{"method", "rope"}, {"base", "10000"}}),
+      "position.base: expected a number from 1 to 1000000000000, found \"10000\"; in quotes it is "
+      "text: write 10000");
   EXPECT_EQ(RefusalOf({{"method", "rope"}, {"base", 1e300}}),
             "position.base: expected a number from 1 to 1000000000000, found 1e+300");
 }
