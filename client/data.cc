@@ -2,6 +2,8 @@
 #include "client/data.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
 
 #include "base/failpoint.h"
 #include "base/files.h"
@@ -152,6 +154,14 @@ void AddDataLs(Verbs& verbs, CLI::App& data) {
       [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
 }
 
+// Whatever links lead there.
+bool IsWithin(const std::string& path, const std::string& folder) {
+  std::error_code error;
+  const std::filesystem::path of = std::filesystem::weakly_canonical(path, error);
+  const std::filesystem::path in = std::filesystem::weakly_canonical(folder, error);
+  return std::mismatch(in.begin(), in.end(), of.begin(), of.end()).first == in.end();
+}
+
 // The name is not registered, as `answer` says, but may have a folder among ours: of a removal that was
 // killed between its two steps, or of an import that was. It goes, unless another name stands for it.
 Status RemoveRest(Connection& connection, const std::string& name, const std::string& folder,
@@ -161,7 +171,7 @@ Status RemoveRest(Connection& connection, const std::string& name, const std::st
   }
   ASSIGN_OR_RETURN(const Json known, connection.Call("ListDatasets", Json::object()));
   for (const Json& dataset : known.at("datasets")) {
-    if (dataset.at("folder") == folder) return answer;
+    if (IsWithin(dataset.at("folder").get<std::string>(), folder)) return answer;
   }
   return RemoveMade(folder);
 }
@@ -170,8 +180,11 @@ int Remove(const std::string& name, const std::string& output, const std::string
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
   Connection& connection = (*coordinator)->connection();
-  const Result<Json> answer = connection.Call("RemoveDataset", {{"name", name}});
   std::string folder = DatasetFolder(state, name);
+  if (IsSafeName(name)) {  // before the name goes: nothing is done by half
+    if (const Status idle = CheckNobodyMakes(folder); !idle.ok()) return Report(idle);
+  }
+  const Result<Json> answer = connection.Call("RemoveDataset", {{"name", name}});
   const char* why_it_stays = nullptr;
   Status removed;
   if (answer.ok()) {

@@ -168,14 +168,16 @@ Result<std::set<std::string>> DecideOrphans(Core& core, StoreReader& reader, boo
   return garbage;
 }
 
-// Logs of attempts that are not in the database, or go from it with one of the tasks in `left`. A crash
+// Logs of attempts that are not in the database, or, in a dry run, would go from it with one of the
+// tasks in `left`: one that went may have come back meanwhile, with an attempt that writes. A crash
 // between a task's end and that of its logs leaves them to the next call.
 Status CollectLogs(Parts& parts, StoreReader& reader, const std::set<std::string>& left,
                    bool dry_run, v1::CollectGarbageResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<LogStore::Log> logs, parts.logs.List());
   for (const LogStore::Log& log : logs) {
     ASSIGN_OR_RETURN(const std::string task, reader.TaskOfAttempt(log.attempt));
-    if (!task.empty() && !left.contains(task)) continue;
+    const bool goes = task.empty() || (dry_run && left.contains(task));
+    if (!goes) continue;
     if (!dry_run) RETURN_IF_ERROR(parts.logs.Remove(log.attempt));
     AddItem(response, "log", log.attempt, "of an attempt at a task that no sweep has",
             {.n_bytes = log.n_bytes});

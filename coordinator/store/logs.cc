@@ -91,8 +91,9 @@ Result<std::vector<LogStore::Log>> LogStore::List() const {
     if (!name.ends_with(kEnding)) continue;
     std::string attempt = name.substr(0, name.size() - kEnding.size());
     if (!IsUlid(attempt)) continue;
-    ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(JoinPath(folder_, name)));
-    logs.push_back({.attempt = std::move(attempt), .n_bytes = n_bytes});
+    const Result<std::int64_t> n_bytes = FileBytes(JoinPath(folder_, name));
+    if (!n_bytes.ok()) continue;  // another call removed it since
+    logs.push_back({.attempt = std::move(attempt), .n_bytes = *n_bytes});
   }
   return logs;
 }

@@ -52,6 +52,8 @@ HWY_INLINE float Norm(const float* row, std::int64_t n) {
   for (std::int64_t c = 0; c < n; ++c) {
     sum += static_cast<double>(row[c]) * static_cast<double>(row[c]);
   }
+  // A maximum would pass over a NaN, and skipping over its key.
+  if (std::isnan(sum)) return std::numeric_limits<float>::infinity();
   return static_cast<float>(std::sqrt(sum));
 }
 

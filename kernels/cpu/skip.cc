@@ -9,6 +9,7 @@ namespace {
 
 // Norms and scores are rounded; the bound must not be.
 constexpr double kRoundingSlack = 1.0 + 1e-5;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
@@ -29,11 +30,12 @@ SkipBounds::SkipBounds(const AttentionPlan& plan, double epsilon, const float* n
   if (plan.terms.key_bias) {
     bias_max_.reserve(static_cast<std::size_t>(plan.batch * plan.n_head * n_tile));
     for (std::int64_t head = 0; head < plan.batch * plan.n_head; ++head) {
-      double largest = -std::numeric_limits<double>::infinity();
+      double largest = -kInfinity;
       for (std::int64_t tile = 0; tile < n_tile; ++tile) {
         const std::int64_t end = std::min(plan.n_key, (tile + 1) * kKeyTile);
         for (std::int64_t j = tile * kKeyTile; j < end; ++j) {
-          largest = std::max(largest, plan.terms.key_bias->At(head, plan.n_head, plan.n_key, j));
+          const double bias = plan.terms.key_bias->At(head, plan.n_head, plan.n_key, j);
+          largest = std::isnan(bias) ? kInfinity : std::max(largest, bias);
         }
         bias_max_.push_back(largest);
       }

@@ -377,14 +377,18 @@ bool HoldsAnythingMade(const std::string& folder) {
   return PathExists(folder) || PathExists(AnewFolder(folder));
 }
 
-Status RemoveMade(const std::string& folder) {
-  const std::string anew = AnewFolder(folder);
-  for (const std::string& at : {folder, anew}) {
+Status CheckNobodyMakes(const std::string& folder) {
+  for (const std::string& at : {folder, AnewFolder(folder)}) {
     if (!FileLock::IsHeld(JoinPath(JoinPath(at, kWorkFolder), kLock))) continue;
     return Status(Code::kFailedPrecondition,
                   Str("an import into ", folder, " is at work: let it end, or stop it"));
   }
-  RETURN_IF_ERROR(RemoveAll(anew));
+  return Status();
+}
+
+Status RemoveMade(const std::string& folder) {
+  RETURN_IF_ERROR(CheckNobodyMakes(folder));
+  RETURN_IF_ERROR(RemoveAll(AnewFolder(folder)));
   RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kManifestName)));
   Failpoint("data_mid_removal");
   return RemoveAll(folder);

@@ -77,6 +77,9 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
 // Whether any of these has made something there, finished or not.
 bool HoldsAnythingMade(const std::string& folder);
 
+// kFailedPrecondition while something is made there.
+Status CheckNobodyMakes(const std::string& folder);
+
 // Removes the folder, and what RemakeDataset left beside it. Killed at any instant, what is left is no
 // dataset, and the same call goes on. kFailedPrecondition while something is made there.
 Status RemoveMade(const std::string& folder);
