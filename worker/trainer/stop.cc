@@ -1,25 +1,34 @@
 #include "worker/trainer/stop.h"
 
+#include <atomic>
 #include <csignal>
+#include <ctime>
 
 namespace longrun {
 namespace {
 
-volatile std::sig_atomic_t g_stop_requested = 0;
+sigset_t StopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
 
-extern "C" void OnStopSignal(int) { g_stop_requested = 1; }
+std::atomic<bool> g_stop_requested = false;
 
 }  // namespace
 
-void InstallStopHandler() {
-  struct sigaction action = {};
-  action.sa_handler = &OnStopSignal;
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_RESTART;
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGINT, &action, nullptr);
+void HoldStopSignals() {
+  const sigset_t signals = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
-bool StopRequested() { return g_stop_requested != 0; }
+bool StopRequested() {
+  const sigset_t signals = StopSignals();
+  constexpr timespec kAtOnce = {};
+  if (sigtimedwait(&signals, nullptr, &kAtOnce) > 0) g_stop_requested = true;
+  return g_stop_requested;
+}
 
 }  // namespace longrun

@@ -78,7 +78,7 @@ Status Work(Session& session) {
 }  // namespace
 
 Ending RunTask(const std::string& path) {
-  InstallStopHandler();
+  HoldStopSignals();
   Failpoint("trainer_start");
   Result<TaskFile> task = LoadTask(path);
   if (!task) return EndingOf(task.status());

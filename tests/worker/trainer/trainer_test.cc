@@ -216,6 +216,16 @@ TEST_F(TrainerTest, KilledWhileACheckpointIsWrittenItLeavesNoHalfOne) {
   EXPECT_FALSE(PathExists(StepFolder("out", "03")));
 }
 
+// A line of a thread's status in /proc: a set of signals.
+std::uint64_t SignalsOf(const std::string& thread, const std::string& name) {
+  const Result<std::string> status = ReadFile(JoinPath(thread, "status"));
+  for (const std::string& line : Split(status.ok() ? *status : "", '\n')) {
+    if (line.starts_with(name + ":")) return std::stoull(line.substr(name.size() + 1), nullptr, 16);
+  }
+  ADD_FAILURE() << "no " << name << " in " << thread;
+  return 0;
+}
+
 TEST_F(TrainerTest, ToldToStopItSavesItsStateAndYields) {
   WriteRun(RunJson("rope"));
   // It stands still in step 7 until it has been told.
@@ -223,6 +233,15 @@ TEST_F(TrainerTest, ToldToStopItSavesItsStateAndYields) {
   int status = 0;
   ASSERT_EQ(waitpid(pid, &status, WUNTRACED), pid);
   ASSERT_TRUE(WIFSTOPPED(status));
+  // No thread may run a handler: one that multiplies may have the heap as its stack.
+  const std::string threads = Str("/proc/", pid, "/task");
+  constexpr std::uint64_t kStops = (1U << (SIGTERM - 1)) | (1U << (SIGINT - 1));
+  const Result<std::vector<std::string>> names = ListFolder(threads);
+  ASSERT_TRUE(names.ok()) << names.status().message();
+  for (const std::string& thread : *names) {
+    EXPECT_EQ(SignalsOf(JoinPath(threads, thread), "SigBlk") & kStops, kStops);
+    EXPECT_EQ(SignalsOf(JoinPath(threads, thread), "SigCgt") & kStops, 0U);
+  }
   kill(pid, SIGTERM);
   kill(pid, SIGCONT);
   EXPECT_EQ(WaitFor(pid, -1).value()->code, 75) << Stderr();
