@@ -276,6 +276,8 @@ Status Agent::Run() {
   for (auto& [id, entry] : entries_) {
     if (entry.attempt) RETURN_IF_ERROR(entry.attempt->FlushAcked(BootMs()));
   }
+  // What was written may lie in buffers of this process yet, which is about to end.
+  if (session_ != nullptr) session_->Close(kDrainWaitMs);
   LogInfo("worker_stopped", {{"id", worker_id_}});
   return Status();
 }

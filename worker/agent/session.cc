@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <iterator>
 #include <list>
@@ -289,6 +290,13 @@ class Session::Stream final
     return queued_bytes_;
   }
 
+  void Close(std::int64_t wait_ms) {
+    std::unique_lock lock(mutex_);
+    if (reading_ended_ || !queue_.empty()) return;
+    StartWritesDone();
+    changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), [&] { return done_; });
+  }
+
   void OnReadDone(bool ok) override {
     if (!ok) {
       {
@@ -343,5 +351,6 @@ std::unique_ptr<Session> Session::Open(const CoordinatorChannel& coordinator, He
 
 void Session::Send(UpMessage message) { stream_->Send(std::move(message)); }
 std::size_t Session::queued_bytes() const { return stream_->queued_bytes(); }
+void Session::Close(std::int64_t wait_ms) { stream_->Close(wait_ms); }
 
 }  // namespace longrun

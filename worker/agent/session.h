@@ -37,6 +37,9 @@ class Session {
   // Queues; any thread. A heartbeat goes in front. Nothing is sent once the stream has ended.
   void Send(UpMessage message);
   std::size_t queued_bytes() const;
+  // Nothing more is sent, and all that was has been read: the coordinator ends the stream behind it.
+  // Waits no longer than this, nor where the stream has ended or something is queued.
+  void Close(std::int64_t wait_ms);
 
  private:
   class Stream;
