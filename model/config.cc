@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "base/str.h"
 #include "model/architecture/architecture.h"
@@ -92,21 +93,38 @@ Json BodyJson(const ModelConfig& model) {
           {"mlp_bias", model.body.mlp_bias}, {"sliding_window", model.body.window}};
 }
 
+// False: there were errors.
+bool CheckShapeOf(const ModelConfig& model, ErrorList& errors) {
+  ErrorList own;
+  own.Add(InRange<std::int64_t>("model.n_layer", model.n_layer, 1, kLayersMax));
+  const bool has_heads = own.Add(InRange<std::int64_t>("model.n_head", model.n_head, 1, kHeadsMax));
+  const bool has_width =
+      own.Add(InRange<std::int64_t>("model.d_model", model.d_model, 1, kWidthMax));
+  if (model.body.head_dim != 0) {
+    own.Add(InRange<std::int64_t>("model.head_dim", model.body.head_dim, 1, kWidthMax));
+  } else if (has_heads && has_width && model.d_model % model.n_head != 0) {
+    own.Add(Invalid(Str("model.d_model: ", model.d_model, " is not divisible by model.n_head ",
+                        model.n_head, "; choose a multiple")));
+  }
+  return errors.AddAll(own);
+}
+
 // For a model that has its architecture, n_layer, n_head and d_model.
-Status BodyFromJson(const Json& json, ModelConfig& model) {
-  ASSIGN_OR_RETURN(const std::int64_t head_dim, GetInt(json, "head_dim", "model"));
+void ReadBody(const Json& json, ModelConfig& model, ErrorList& errors) {
+  std::int64_t head_dim = 0;
+  if (!errors.Take(GetInt(json, "head_dim", "model"), head_dim)) return;
   model.body.head_dim = head_dim;
-  RETURN_IF_ERROR(model.CheckShape());
-  RETURN_IF_ERROR(model.SetArchitecture(model.architecture));
+  if (!CheckShapeOf(model, errors) || !errors.Add(model.SetArchitecture(model.architecture)))
+    return;
   BodyConfig& body = model.body;
   body.head_dim = head_dim;
-  ASSIGN_OR_RETURN(body.n_kv_head, GetInt(json, "n_kv_head", "model"));
-  ASSIGN_OR_RETURN(body.block, GetString(json, "block", "model"));
-  ASSIGN_OR_RETURN(const bool qkv_bias, GetBool(json, "qkv_bias", "model"));
-  model.SetAttentionBias(qkv_bias);
-  ASSIGN_OR_RETURN(body.mlp_bias, GetBool(json, "mlp_bias", "model"));
-  ASSIGN_OR_RETURN(body.window, GetInt(json, "sliding_window", "model"));
-  return Status();
+  errors.Take(GetInt(json, "n_kv_head", "model"), body.n_kv_head);
+  errors.Take(GetString(json, "block", "model"), body.block);
+  if (bool qkv_bias = false; errors.Take(GetBool(json, "qkv_bias", "model"), qkv_bias)) {
+    model.SetAttentionBias(qkv_bias);
+  }
+  errors.Take(GetBool(json, "mlp_bias", "model"), body.mlp_bias);
+  errors.Take(GetInt(json, "sliding_window", "model"), body.window);
 }
 
 // A part of the body that is the architecture's own.
@@ -119,50 +137,55 @@ Status Own(std::string_view path, const Value& found, const Value& own,
                      "; choose another architecture, or leave it out"));
 }
 
-Status CheckBody(const ModelConfig& model, const Architecture& architecture) {
+void CheckBody(const ModelConfig& model, const Architecture& architecture, ErrorList& errors) {
   const BodyConfig& body = model.body;
   const BodyFreedom& free = architecture.freedom;
   ModelConfig reference = model;
   architecture.set_body(reference);
   const BodyConfig& own = reference.body;
-  RETURN_IF_ERROR(Own("model.norm", body.norm, own.norm, architecture));
-  RETURN_IF_ERROR(Own("model.mlp", body.mlp, own.mlp, architecture));
+  errors.Add(Own("model.norm", body.norm, own.norm, architecture));
+  errors.Add(Own("model.mlp", body.mlp, own.mlp, architecture));
   if (!free.parallel || body.block != "sequential") {
-    RETURN_IF_ERROR(Own("model.block", body.block, own.block, architecture));
+    errors.Add(Own("model.block", body.block, own.block, architecture));
   }
-  RETURN_IF_ERROR(InRange<std::int64_t>("model.n_kv_head", model.n_kv_head(), 1, model.n_head));
-  if (model.n_head % model.n_kv_head() != 0) {
-    return Invalid(Str("model.n_kv_head: ", model.n_kv_head(), " does not divide model.n_head ",
-                       model.n_head, "; choose a divisor"));
-  }
-  if (!free.n_kv_head) {
-    RETURN_IF_ERROR(Own("model.n_kv_head", model.n_kv_head(), model.n_head, architecture));
+  const bool has_kv_heads =
+      errors.Add(InRange<std::int64_t>("model.n_kv_head", model.n_kv_head(), 1, model.n_head));
+  if (has_kv_heads && model.n_head % model.n_kv_head() != 0) {
+    errors.Add(Invalid(Str("model.n_kv_head: ", model.n_kv_head(), " does not divide model.n_head ",
+                           model.n_head, "; choose a divisor")));
+  } else if (has_kv_heads && !free.n_kv_head) {
+    errors.Add(Own("model.n_kv_head", model.n_kv_head(), model.n_head, architecture));
   }
   if (!free.head_dim) {
-    RETURN_IF_ERROR(
-        Own("model.head_dim", model.head_dim(), model.d_model / model.n_head, architecture));
+    errors.Add(Own("model.head_dim", model.head_dim(), model.d_model / model.n_head, architecture));
   }
   // Where they may differ, the two are one switch.
-  RETURN_IF_ERROR(Own("model.out_bias", body.out_bias,
-                      free.attention_bias ? body.qkv_bias : own.out_bias, architecture));
+  errors.Add(Own("model.out_bias", body.out_bias,
+                 free.attention_bias ? body.qkv_bias : own.out_bias, architecture));
   if (!free.attention_bias) {
-    RETURN_IF_ERROR(Own("model.qkv_bias", body.qkv_bias, own.qkv_bias, architecture));
+    errors.Add(Own("model.qkv_bias", body.qkv_bias, own.qkv_bias, architecture));
   }
   if (!free.mlp_bias) {
-    RETURN_IF_ERROR(Own("model.mlp_bias", body.mlp_bias, own.mlp_bias, architecture));
+    errors.Add(Own("model.mlp_bias", body.mlp_bias, own.mlp_bias, architecture));
   }
-  RETURN_IF_ERROR(Own("model.head_bias", body.head_bias, own.head_bias, architecture));
-  RETURN_IF_ERROR(
-      Own("model.out_projection", body.out_projection, own.out_projection, architecture));
-  RETURN_IF_ERROR(Own("model.final_norm", body.final_norm, own.final_norm, architecture));
-  RETURN_IF_ERROR(InRange<std::int64_t>("model.sliding_window", body.window, 0, kLengthMax));
-  if (!free.window)
-    RETURN_IF_ERROR(Own("model.sliding_window", body.window, own.window, architecture));
+  errors.Add(Own("model.head_bias", body.head_bias, own.head_bias, architecture));
+  errors.Add(Own("model.out_projection", body.out_projection, own.out_projection, architecture));
+  errors.Add(Own("model.final_norm", body.final_norm, own.final_norm, architecture));
+  errors.Add(InRange<std::int64_t>("model.sliding_window", body.window, 0, kLengthMax));
+  if (!free.window) {
+    errors.Add(Own("model.sliding_window", body.window, own.window, architecture));
+  }
   if (body.window > 0 && !model.causal) {
-    return Invalid(Str("model.sliding_window: ", body.window,
-                       " needs model.causal true; set sliding_window to 0"));
+    errors.Add(Invalid(Str("model.sliding_window: ", body.window,
+                           " needs model.causal true; set sliding_window to 0")));
   }
-  return Status();
+}
+
+// A number that cannot be read passes no check, and what rests on it is not told.
+void TakeDouble(const Json& json, std::string_view key, std::string_view path, double& out,
+                ErrorList& errors) {
+  if (errors.Take(GetDouble(json, key, path), out)) return;
+  out = std::numeric_limits<double>::quiet_NaN();
 }
 
 OptimizerConfig ReadOptimizer(const Json& json, ErrorList& errors) {
@@ -174,8 +197,8 @@ OptimizerConfig ReadOptimizer(const Json& json, ErrorList& errors) {
     return optimizer;
   }
   errors.Take(GetString(json, "name", kPath), optimizer.name);
-  errors.Take(GetDouble(json, "lr", kPath), optimizer.lr);
-  errors.Take(GetDouble(json, "min_lr", kPath), optimizer.min_lr);
+  TakeDouble(json, "lr", kPath, optimizer.lr, errors);
+  TakeDouble(json, "min_lr", kPath, optimizer.min_lr, errors);
   Json betas;
   if (errors.Take(GetMember(json, "betas", kPath), betas)) {
     if (betas.is_array() && betas.size() == 2 && betas[0].is_number() && betas[1].is_number()) {
@@ -185,9 +208,9 @@ OptimizerConfig ReadOptimizer(const Json& json, ErrorList& errors) {
       errors.Add(Invalid("train.optimizer.betas: expected a list of two numbers"));
     }
   }
-  errors.Take(GetDouble(json, "eps", kPath), optimizer.eps);
-  errors.Take(GetDouble(json, "weight_decay", kPath), optimizer.weight_decay);
-  errors.Take(GetDouble(json, "grad_clip", kPath), optimizer.grad_clip);
+  TakeDouble(json, "eps", kPath, optimizer.eps, errors);
+  TakeDouble(json, "weight_decay", kPath, optimizer.weight_decay, errors);
+  TakeDouble(json, "grad_clip", kPath, optimizer.grad_clip, errors);
   return optimizer;
 }
 
@@ -199,24 +222,25 @@ MaskConfig ReadMask(const Json& json, ErrorList& errors) {
                          errors)) {
     return mask;
   }
-  errors.Take(GetDouble(json, "probability", kPath), mask.probability);
-  errors.Take(GetDouble(json, "mask_replace_prob", kPath), mask.mask_replace_prob);
-  errors.Take(GetDouble(json, "random_replace_prob", kPath), mask.random_replace_prob);
+  TakeDouble(json, "probability", kPath, mask.probability, errors);
+  TakeDouble(json, "mask_replace_prob", kPath, mask.mask_replace_prob, errors);
+  TakeDouble(json, "random_replace_prob", kPath, mask.random_replace_prob, errors);
   errors.Take(GetInt(json, "token", kPath), mask.token);
   return mask;
 }
 
-Status CheckMask(const MaskConfig& mask) {
-  RETURN_IF_ERROR(InRange("train.mask.probability", mask.probability, 1e-6, 1.0));
-  RETURN_IF_ERROR(InRange("train.mask.mask_replace_prob", mask.mask_replace_prob, 0.0, 1.0));
-  RETURN_IF_ERROR(InRange("train.mask.random_replace_prob", mask.random_replace_prob, 0.0, 1.0));
+void CheckMask(const MaskConfig& mask, ErrorList& errors) {
+  errors.Add(InRange("train.mask.probability", mask.probability, 1e-6, 1.0));
+  errors.Add(InRange("train.mask.mask_replace_prob", mask.mask_replace_prob, 0.0, 1.0));
+  errors.Add(InRange("train.mask.random_replace_prob", mask.random_replace_prob, 0.0, 1.0));
   // 0.8 + 0.2 may pass 1 by a rounding.
-  if (mask.mask_replace_prob + mask.random_replace_prob > 1.0 + 1e-12) {
-    return Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
-                       " and mask_replace_prob ", mask.mask_replace_prob,
-                       " add up to more than 1; what they leave of 1 is kept as it is"));
+  if (mask.mask_replace_prob <= 1.0 && mask.random_replace_prob <= 1.0 &&
+      mask.mask_replace_prob + mask.random_replace_prob > 1.0 + 1e-12) {
+    errors.Add(Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
+                           " and mask_replace_prob ", mask.mask_replace_prob,
+                           " add up to more than 1; what they leave of 1 is kept as it is")));
   }
-  return InRange<std::int64_t>("train.mask.token", mask.token, 0, kVocabMax - 1);
+  errors.Add(InRange<std::int64_t>("train.mask.token", mask.token, 0, kVocabMax - 1));
 }
 
 void CheckOptimizer(const OptimizerConfig& optimizer, ErrorList& errors) {
@@ -288,14 +312,14 @@ ModelConfig ReadModel(const Json& model, const Json& position, ErrorList& errors
     has_shape &= errors.Take(GetInt(model, "n_layer", "model"), config.n_layer);
     has_shape &= errors.Take(GetInt(model, "n_head", "model"), config.n_head);
     has_shape &= errors.Take(GetInt(model, "d_model", "model"), config.d_model);
-    if (has_body && has_shape) errors.Add(BodyFromJson(model, config));
+    if (has_body && has_shape) ReadBody(model, config, errors);
     errors.Take(GetInt(model, "d_ff", "model"), config.d_ff);
     errors.Take(GetInt(model, "vocab_size", "model"), config.vocab_size);
     errors.Take(GetString(model, "activation", "model"), config.activation);
-    errors.Take(GetDouble(model, "layer_norm_epsilon", "model"), config.layer_norm_epsilon);
+    TakeDouble(model, "layer_norm_epsilon", "model", config.layer_norm_epsilon, errors);
     errors.Take(GetBool(model, "tie_embeddings", "model"), config.tie_embeddings);
     errors.Take(GetBool(model, "causal", "model"), config.causal);
-    errors.Take(GetDouble(model, "init_std", "model"), config.init_std);
+    TakeDouble(model, "init_std", "model", config.init_std, errors);
   }
   errors.Take(ResolvePosition(position), config.position);
   return config;
@@ -342,24 +366,18 @@ void ModelConfig::SetAttentionBias(bool qkv_bias) {
 }
 
 Status ModelConfig::CheckShape() const {
-  RETURN_IF_ERROR(InRange<std::int64_t>("model.n_layer", n_layer, 1, kLayersMax));
-  RETURN_IF_ERROR(InRange<std::int64_t>("model.n_head", n_head, 1, kHeadsMax));
-  RETURN_IF_ERROR(InRange<std::int64_t>("model.d_model", d_model, 1, kWidthMax));
-  if (body.head_dim != 0) {
-    return InRange<std::int64_t>("model.head_dim", body.head_dim, 1, kWidthMax);
-  }
-  if (d_model % n_head == 0) return Status();
-  return Invalid(Str("model.d_model: ", d_model, " is not divisible by model.n_head ", n_head,
-                     "; choose a multiple"));
+  ErrorList errors;
+  CheckShapeOf(*this, errors);
+  return errors.First();
 }
 
 void CheckModel(const ModelConfig& model, ErrorList& errors) {
   const Architecture* architecture = nullptr;
   const bool is_known = errors.Take(FindArchitecture(model.architecture), architecture);
-  const bool has_shape = errors.Add(model.CheckShape());
+  const bool has_shape = CheckShapeOf(model, errors);
   errors.Add(InRange<std::int64_t>("model.d_ff", model.d_ff, 1, 4 * kWidthMax));
   errors.Add(InRange<std::int64_t>("model.vocab_size", model.vocab_size, 2, kVocabMax));
-  if (is_known && has_shape) errors.Add(CheckBody(model, *architecture));
+  if (is_known && has_shape) CheckBody(model, *architecture, errors);
   errors.Add(OneOf("model.activation", model.activation,
                    {"gelu_new", "gelu", "relu", "silu", "tanh", "quick_gelu"}));
   errors.Add(InRange("model.layer_norm_epsilon", model.layer_norm_epsilon, 1e-12, 1.0));
@@ -501,7 +519,7 @@ void CheckTrain(const TrainConfig& train, ErrorList& errors) {
                            validate.tokens, "; expected both, or neither")));
   }
   errors.Add(OneOf("train.objective", train.objective, {"causal_lm", "masked_lm"}));
-  if (train.is_masked()) errors.Add(CheckMask(train.mask));
+  if (train.is_masked()) CheckMask(train.mask, errors);
 }
 
 Status TrainConfig::Check() const {

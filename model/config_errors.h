@@ -7,7 +7,8 @@
 
 namespace longrun {
 
-// As FromJson. What has an error keeps its default.
+// As FromJson. What has an error keeps its default, a floating-point number is NaN: what CheckModel
+// and CheckTrain say then of a path that had an error is that error again.
 ModelConfig ReadModel(const Json& model, const Json& position, ErrorList& errors);
 TrainConfig ReadTrain(const Json& train, ErrorList& errors);
 

@@ -68,6 +68,28 @@ Result<RunInit> ParseInit(const Json& json) {
                     CanonicalJson(json)));
 }
 
+std::string_view PathOf(const Status& error) {
+  const std::string_view message = error.message();
+  return message.substr(0, message.find(':'));
+}
+
+bool IsOrIsBelow(std::string_view path, std::string_view other) {
+  return path == other ||
+         (path.size() > other.size() && path.starts_with(other) && path[other.size()] == '.');
+}
+
+// What was checked is what could be read, and a default where it could not: of that, and of what rests
+// on it, the error is there already.
+void AddUntold(const ErrorList& checked, ErrorList& told) {
+  const ErrorList read = told;
+  for (const Status& error : checked.all()) {
+    const bool is_told = std::ranges::any_of(read.all(), [&](const Status& other) {
+      return IsOrIsBelow(PathOf(error), PathOf(other)) || IsOrIsBelow(PathOf(other), PathOf(error));
+    });
+    if (!is_told) told.Add(error);
+  }
+}
+
 // A recipe, or the length alone. False: there were errors.
 bool ReadTrainOf(const Json& json, bool starts_from, Run& run, ErrorList& errors) {
   ErrorList own;
@@ -75,7 +97,9 @@ bool ReadTrainOf(const Json& json, bool starts_from, Run& run, ErrorList& errors
     own.Take(GetInt(json, "train_length", "run.train"), run.train.train_length);
   } else {
     run.train = ReadTrain(json, own);
-    if (own.empty()) CheckTrain(run.train, own);
+    ErrorList checked;
+    CheckTrain(run.train, checked);
+    AddUntold(checked, own);
   }
   if (own.empty() && !run.trains() && (!starts_from || run.train.train_length < 1)) {
     own.Add(Status(Code::kInvalidArgument,
@@ -85,22 +109,19 @@ bool ReadTrainOf(const Json& json, bool starts_from, Run& run, ErrorList& errors
   return errors.AddAll(own);
 }
 
-// `run` has its init and, where `has_train`, its train. False: there were errors.
-bool ReadModelOf(const Json& model, const Json& position, bool has_train, Run& run,
-                 ErrorList& errors) {
-  ErrorList own;
+// `run` has its init, and of its train what could be read. False: there were errors.
+bool ReadModelOf(const Json& model, const Json& position, Run& run, ErrorList& errors) {
+  ErrorList own, checked;
   run.model = ReadModel(model, position, own);
-  if (own.empty()) {
-    const Result<const PositionMethod*> method = FindPositionMethod(run.model.position.method);
+  const Result<const PositionMethod*> method = FindPositionMethod(run.model.position.method);
+  if (method.ok() && (*method)->has_position_table) {
     // A learned table has a row for each position of a training sequence, and no more; one that was
-    // imported keeps its own.
-    const bool has_table = method.ok() && (*method)->has_position_table;
-    if (has_table) {
-      run.model.n_positions = run.init ? run.init->n_positions : run.train.train_length;
-    }
-    // Without a train_length nothing can be said of a table.
-    if (has_train || !has_table) CheckModel(run.model, own);
+    // imported keeps its own. Of a table whose length is wrong nothing more is said.
+    run.model.n_positions =
+        run.init ? run.init->n_positions : std::max<std::int64_t>(run.train.train_length, 1);
   }
+  CheckModel(run.model, checked);
+  AddUntold(checked, own);
   return errors.AddAll(own);
 }
 
@@ -166,8 +187,10 @@ Run ReadRun(const Json& json, ErrorList& errors) {
     errors.Take(ParseDigest(tokenizer, "fingerprint", "run.tokenizer"), run.tokenizer_fingerprint);
   }
   const bool is_train = has_train && ReadTrainOf(train, starts_from, run, errors);
-  const bool is_model =
-      has_model && has_position && ReadModelOf(model, position, is_train, run, errors);
+  // Without the one, the other is looked at beside what goes with everything.
+  if (!has_position) position = "none";
+  const bool is_model = has_model ? ReadModelOf(model, position, run, errors)
+                                  : errors.Add(ResolvePosition(position).status()) && false;
   if (is_train && is_model && run.trains()) errors.Add(CheckObjective(run.model, run.train));
   return run;
 }

@@ -106,11 +106,19 @@ void AddAttention(CLI::App& app, AttentionOptions& options, std::function<Ending
 }
 
 void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
-  sub->add_option("--run", options.run, "run as JSON (sweeps/run.h)");
+  sub->add_option("--run", options.run,
+                  "JSON file of a run, every number written out (docs/models.md); of a run that is "
+                  "known, the member \"run\" of longrun get RUN -o json")
+      ->type_name("FILE");
   sub->add_option("--init", options.init,
-                  "Hugging Face folder that the run starts from, as model.init_from of a sweep");
-  sub->add_option("--dataset", options.dataset, "dataset folder")->required();
-  sub->add_option("--output", options.output, "folder for journal and checkpoints")->required();
+                  "Hugging Face folder that the run starts from, as model.init_from of a sweep")
+      ->type_name("FOLDER");
+  sub->add_option("--dataset", options.dataset, "a dataset's folder: longrun data ls shows it")
+      ->type_name("FOLDER")
+      ->required();
+  sub->add_option("--output", options.output, "folder for journal and checkpoints, a new one")
+      ->type_name("FOLDER")
+      ->required();
   sub->add_option("--device", options.device, "cpu or gpu")->capture_default_str();
   sub->add_option("--attention", options.attention,
                   "reference, torch, fused, or auto: as the checkpoint's run; of a new one, fused "
@@ -199,7 +207,8 @@ int Main(int argc, char** argv) {
   StandaloneOptions train, evaluate;
   CLI::App* sub = app.add_subcommand("train", "trains a run without coordinator and worker");
   AddStandalone(sub, train);
-  sub->add_option("--resume", train.checkpoint, "checkpoint folder to continue from");
+  sub->add_option("--resume", train.checkpoint, "checkpoint folder to continue from")
+      ->type_name("FOLDER");
   sub->add_option("--checkpoint-every-ms", train.checkpoint_every_ms, "0: after each step")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
@@ -210,7 +219,8 @@ int Main(int argc, char** argv) {
       "evaluate", "scores a checkpoint, or a Hugging Face folder, without coordinator and worker");
   AddStandalone(sub, evaluate);
   sub->add_option("--checkpoint", evaluate.checkpoint,
-                  "checkpoint folder of the run; none where nothing was trained");
+                  "checkpoint folder of the run; none where nothing was trained")
+      ->type_name("FOLDER");
   sub->add_option("--evaluation", evaluate.evaluation, "its name, as in a sweep")
       ->capture_default_str();
   sub->add_option("--params", evaluate.params,

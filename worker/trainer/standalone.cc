@@ -26,10 +26,13 @@
 #include "model/hugging_face/finite.h"
 #include "model/net/attention.h"
 #include "model/net/checkpoint.h"
+#include "model/net/device.h"
 #include "model/position/method.h"
 #include "sweeps/event.h"
 #include "sweeps/run_errors.h"
 #include "sweeps/task.h"
+#include "worker/trainer/gpu.h"
+#include "worker/trainer/machine.h"
 #include "worker/trainer/task.h"
 
 namespace longrun {
@@ -38,6 +41,9 @@ namespace {
 constexpr std::int64_t kMemoryBytes = std::int64_t{4} << 30;
 constexpr std::size_t kJsonBytesMax = std::size_t{1} << 20;
 constexpr std::string_view kJournalName = "journal.jsonl";
+// Of what cannot be read, where its digest changes no other error.
+const std::string kNoDigest(64, '0');
+const Json kUnknownInit = {{"n_positions", 1}, {"sha256", kNoDigest}};
 
 // A Hugging Face folder that a run starts from.
 struct InitFolder {
@@ -58,84 +64,129 @@ Result<InitFolder> OpenInit(const std::string& given) {
   return init;
 }
 
+struct FoundCheckpoint {
+  CheckpointRef ref;
+  std::string attention;  // what its run computes with; "": it does not say
+};
+
+// The files that the arguments name; without those that have an error.
+struct Inputs {
+  std::optional<Dataset> dataset = {};
+  std::optional<InitFolder> init = {};
+  std::optional<FoundCheckpoint> checkpoint = {};
+};
+
+// Rows of the position table that the run has of the folder's model; 0 for methods without one.
+Result<std::int64_t> PositionRows(const InitFolder& init, const Json& run) {
+  ASSIGN_OR_RETURN(const PositionConfig position, ResolvePosition(run["position"]));
+  ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(position.method));
+  if (!method->has_position_table) return 0;
+  if (position.method == init.model.position.method) return init.model.n_positions;
+  return GetInt(run["train"], "train_length", "run.train");
+}
+
 // What the folder says of the run, where the run's file does not.
-Status AddInit(const InitFolder& init, Json& run) {
+void AddInit(const InitFolder& init, Json& run, ErrorList& errors) {
   run.emplace("seed", 1);
   run.emplace("model", init.model.ToJson());
   run.emplace("position", init.model.position.ToJson());
   if (!run.contains("train")) {
     const std::int64_t length = TrainedLength(init.config);
     if (length == 0) {
-      return Status(Code::kInvalidArgument,
-                    Str(init.path,
-                        ": config.json does not say for which length the model was made: "
-                        "give it as {\"train\": {\"train_length\": N}} of --run"));
+      errors.Add(Status(Code::kInvalidArgument,
+                        Str(init.path,
+                            ": config.json does not say for which length the model was made: "
+                            "give it as {\"train\": {\"train_length\": N}} of --run")));
     }
-    run["train"] = {{"train_length", length}};
+    run["train"] = {{"train_length", std::max<std::int64_t>(length, 1)}};
   }
-  ASSIGN_OR_RETURN(const PositionConfig position, ResolvePosition(run["position"]));
-  ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(position.method));
-  std::int64_t n_positions = 0;
-  if (method->has_position_table) {
-    n_positions = init.model.n_positions;
-    if (position.method != init.model.position.method) {
-      ASSIGN_OR_RETURN(n_positions, GetInt(run["train"], "train_length", "run.train"));
-    }
+  const Result<std::int64_t> n_positions = PositionRows(init, run);
+  // The run's own errors say why not.
+  if (!n_positions.ok()) {
+    run.emplace("init", kUnknownInit);
+    return;
   }
-  const Json found = {{"n_positions", n_positions}, {"sha256", init.content.digest}};
+  const Json found = {{"n_positions", *n_positions}, {"sha256", init.content.digest}};
   const Json given = *run.emplace("init", found).first;
-  if (given == found) return Status();
-  return Status(Code::kInvalidArgument, Str("run.init is ", CanonicalJson(given), ", but --init ",
-                                            init.path, " is ", CanonicalJson(found)));
+  if (given == found) return;
+  errors.Add(
+      Status(Code::kInvalidArgument, Str("run.init is ", CanonicalJson(given), ", but --init ",
+                                         init.path, " is ", CanonicalJson(found))));
+}
+
+// In the place of a folder that is not there: what it would say of the run, is not missed.
+void AddUnknownInit(Json& run) {
+  run.emplace("seed", 1);
+  run.emplace("init", kUnknownInit);
+  run.emplace("position", "none");
+  run.emplace("train", Json{{"train_length", 1}});
+  if (run.contains("model")) return;
+  ModelConfig model = *ModelConfig::Preset("micro");
+  model.vocab_size = 2;
+  run["model"] = model.ToJson();
+}
+
+// Of a text that is no JSON; an object with a slip in it is told by its place.
+Status NoRunFile(const std::string& path, std::string_view text, const Status& error) {
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin != std::string_view::npos && text[begin] == '{') {
+    return Status(error.code(), Str(path, ": ", error.message()));
+  }
+  return Status(
+      error.code(),
+      Str(path,
+          ": no run's file, which is JSON with every number written out: {\"model\": {...}, "
+          "\"position\": ..., \"seed\": 1, \"train\": {...}}, as the member \"run\" of "
+          "longrun get RUN -o json; a sweep's file is for longrun run"));
 }
 
 // The run's file; {} where none is given.
 Result<Json> ReadRunFile(const std::string& path) {
   if (path.empty()) return Json::object();
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
-  Result<Json> json = ParseJson(text);
-  if (!json.ok()) return std::move(json).status().In(path);
+  Result<std::string> text = ReadFile(path, kJsonBytesMax);
+  if (!text.ok()) return std::move(text).status().In("--run");
+  Result<Json> json = ParseJson(*text);
+  if (!json.ok()) return NoRunFile(path, *text, json.status());
   return json;
 }
 
 // What only the dataset, the model and this build can say is written in when the file leaves it out.
-Status Complete(const std::optional<Dataset>& dataset, const std::optional<InitFolder>& init,
-                Json& json) {
-  if (!json.is_object()) return Status();
+void Complete(const Inputs& inputs, bool has_init, Json& json, ErrorList& errors) {
+  if (!json.is_object()) return;
   // The digests of a dataset that cannot be read change no other error.
-  const std::string none(64, '0');
-  json.emplace("dataset", Json{{"digest", dataset ? dataset->digest() : none}});
+  const std::optional<Dataset>& dataset = inputs.dataset;
+  json.emplace("dataset", Json{{"digest", dataset ? dataset->digest() : kNoDigest}});
   json.emplace("tokenizer",
-               Json{{"fingerprint", dataset ? dataset->tokenizer_fingerprint() : none}});
+               Json{{"fingerprint", dataset ? dataset->tokenizer_fingerprint() : kNoDigest}});
   json.emplace("numerics", kNumericsVersion);
-  if (init) return AddInit(*init, json);
-  if (!json.contains("init")) return Status();
-  return Status(Code::kInvalidArgument,
-                "the run starts from an imported model: give its folder by --init");
+  if (inputs.init) return AddInit(*inputs.init, json, errors);
+  if (!has_init && !json.contains("init")) return;
+  if (!has_init) {
+    errors.Add(Status(Code::kInvalidArgument,
+                      "the run starts from an imported model: give its folder by --init"));
+  }
+  AddUnknownInit(json);
 }
 
-Run LoadRun(const std::string& path, const std::optional<Dataset>& dataset,
-            const std::optional<InitFolder>& init, ErrorList& errors) {
+Run LoadRun(const std::string& path, const Inputs& inputs, bool has_init, ErrorList& errors) {
   const std::string name = path.empty() ? "without --run" : path;
-  const auto add = [&](Status status) { return errors.Add(std::move(status).In(name)); };
   Json json;
   if (!errors.Take(ReadRunFile(path), json)) return Run();
-  // Without what the folder says, half of the run would be called missing.
-  if (Status status = Complete(dataset, init, json); !status.ok()) {
-    add(std::move(status));
-    return Run();
-  }
   ErrorList own;
+  Complete(inputs, has_init, json, own);
   Run run = ReadRun(json, own);
-  for (const Status& error : own.all()) add(error);
-  if (own.empty() && !run.trains() && init) {
-    const std::vector<std::string> untrained = NewPositionTensors(init->model, run.model);
+  if (own.empty() && !run.trains() && inputs.init) {
+    const std::vector<std::string> untrained = NewPositionTensors(inputs.init->model, run.model);
     if (!untrained.empty()) {
-      add(Status(
-          Code::kInvalidArgument,
-          Str("position method ", run.model.position.method, " learns ", untrained[0], ", which ",
-              init->path, " does not have, and nothing is trained: choose another, or train")));
+      own.Add(Status(Code::kInvalidArgument,
+                     Str("position method ", run.model.position.method, " learns ", untrained[0],
+                         ", which ", inputs.init->path,
+                         " does not have, and nothing is trained: choose another, or train")));
     }
+  }
+  // A member that is missing is an error of the file like any other: the file is there.
+  for (const Status& error : own.all()) {
+    errors.Add(Status(Code::kInvalidArgument, Str(name, ": ", error.message())));
   }
   return run;
 }
@@ -154,11 +205,6 @@ Result<CheckpointRef> LinkInit(const InitFolder& init, const std::string& folder
   return CheckpointRef{
       .attempt = {}, .checkpoint = folder, .sha256 = init.content.digest, .step = 0};
 }
-
-struct FoundCheckpoint {
-  CheckpointRef ref;
-  std::string attention;  // what its run computes with; "": it does not say
-};
 
 Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
   if (!IsFolder(folder)) {
@@ -211,8 +257,15 @@ Status CheckOutput(const std::string& folder, TaskKind kind) {
                         : ""));
 }
 
+// What the arguments name of this machine. A GPU is looked for at once, beside what else is wrong.
 void CheckMachine(const StandaloneOptions& options, ErrorList& errors) {
-  if (options.device != "cpu" && options.device != "gpu") {
+  if (options.device == "gpu") {
+    const Ending ending = RunGuarded([] {
+      RETURN_IF_ERROR(OpenCompute("cuda:0", "fp32").status());
+      return DescribeGpu(0).status();
+    });
+    if (!ending.status.ok()) errors.Add(Status(ending.status).In("--device gpu"));
+  } else if (options.device != "cpu") {
     errors.Add(Status(Code::kInvalidArgument,
                       Str("--device: expected cpu or gpu, found \"", options.device, "\"")));
   }
@@ -221,12 +274,18 @@ void CheckMachine(const StandaloneOptions& options, ErrorList& errors) {
   }
 }
 
-// The files that the arguments name; without those that have an error.
-struct Inputs {
-  std::optional<Dataset> dataset = {};
-  std::optional<InitFolder> init = {};
-  std::optional<FoundCheckpoint> checkpoint = {};
-};
+// Datasets have names in sweeps, here they are folders.
+Result<Dataset> OpenDataset(const std::string& folder) {
+  if (!PathExists(folder)) {
+    return Status(
+        Code::kNotFound,
+        Str("--dataset: there is no folder ", folder,
+            ": a dataset's folder is meant here, not its name; longrun data ls shows it"));
+  }
+  Result<Dataset> dataset = Dataset::Open(folder);
+  if (!dataset.ok()) return std::move(dataset).status().In("--dataset");
+  return dataset;
+}
 
 template <typename T>
 void Open(Result<T> opened, std::optional<T>& out, ErrorList& errors) {
@@ -235,7 +294,7 @@ void Open(Result<T> opened, std::optional<T>& out, ErrorList& errors) {
 
 Inputs OpenInputs(const StandaloneOptions& options, ErrorList& errors) {
   Inputs inputs;
-  Open(Dataset::Open(options.dataset), inputs.dataset, errors);
+  Open(OpenDataset(options.dataset), inputs.dataset, errors);
   if (!options.init.empty()) Open(OpenInit(options.init), inputs.init, errors);
   if (!options.checkpoint.empty()) {
     Open(FindCheckpoint(options.checkpoint), inputs.checkpoint, errors);
@@ -254,10 +313,8 @@ Run CheckRun(const StandaloneOptions& options, TaskKind kind, const Inputs& inpu
                  : "--run is required; of a model that is measured as it is, --init instead"));
     return Run();
   }
-  // What the run says rests on the model that it starts from.
-  if (has_init && !inputs.init) return Run();
   ErrorList own;
-  Run run = LoadRun(options.run, inputs.dataset, inputs.init, own);
+  Run run = LoadRun(options.run, inputs, has_init, own);
   if (errors.AddAll(own)) errors.Add(CheckCheckpoint(options, kind, run));
   return run;
 }
@@ -277,12 +334,11 @@ Parts CheckParts(const StandaloneOptions& options, TaskKind kind, ErrorList& err
   return parts;
 }
 
-// Of arguments without an error.
-Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, Parts parts) {
-  RETURN_IF_ERROR(MakeFolders(options.output));
+// Of arguments without an error; writes nothing.
+Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const Parts& parts) {
   SeededRandom random(EntropySeed());
   TaskFile task;
-  task.run = std::move(parts.run);
+  task.run = parts.run;
   task.attempt = MakeUlid(WallMs(), random);
   task.run_key = task.run.Key();
   task.task = Sha256Hex(Str(task.run_key, TaskKindName(kind)));
@@ -309,17 +365,39 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, Parts
                                  ? AttentionPathFor(task.run.model, options.device)
                                  : options.attention;
   if (parts.inputs.checkpoint) {
-    FoundCheckpoint& found = *parts.inputs.checkpoint;
+    const FoundCheckpoint& found = *parts.inputs.checkpoint;
     // As it was trained: but the fused attention, a CPU's, is not there on a GPU.
     const bool is_here = found.attention != "fused" || options.device == "cpu";
     if (options.attention == "auto" && !found.attention.empty() && is_here) {
-      task.execution.attention = std::move(found.attention);
+      task.execution.attention = found.attention;
     }
-    (kind == TaskKind::kTrain ? task.resume : task.init) = std::move(found.ref);
-  } else if (parts.inputs.init) {
-    ASSIGN_OR_RETURN(task.init, LinkInit(*parts.inputs.init, JoinPath(task.attempt_dir, "init")));
+    (kind == TaskKind::kTrain ? task.resume : task.init) = found.ref;
   }
   return task;
+}
+
+// Whether this machine can carry it out: its device, its paths, the attention of its model.
+Status CheckHere(const TaskFile& task) {
+  const std::string precision = task.kind == TaskKind::kTrain ? task.run.train.precision : "fp32";
+  ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
+  const ModelConfig& model = task.run.model;
+  ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(model.position.method));
+  ASSIGN_OR_RETURN(TermSpec terms, method->terms(model.position.params, model.attention_shape()));
+  ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
+  return Attention::Make(std::move(terms), method->name, model.attention_shape(), backend,
+                         machine.compute)
+      .status();
+}
+
+// The output folder is taken once nothing speaks against it: what was refused leaves none behind.
+Status TakeOutput(const Parts& parts, TaskFile& task) {
+  if (const Ending ending = RunGuarded([&] { return CheckHere(task); }); !ending.status.ok()) {
+    return ending.status;
+  }
+  RETURN_IF_ERROR(MakeFolders(task.attempt_dir));
+  if (!parts.inputs.init || parts.inputs.checkpoint) return Status();
+  ASSIGN_OR_RETURN(task.init, LinkInit(*parts.inputs.init, JoinPath(task.attempt_dir, "init")));
+  return Status();
 }
 
 Ending RunWritten(const TaskFile& task) {
@@ -371,38 +449,31 @@ Status PrintRows(const std::string& attempt_dir) {
   }
 }
 
-// The evaluation that the options ask for; what this dataset cannot serve is refused by name.
+// The evaluation that the options ask for.
 struct Resolved {
   const Evaluation* evaluation = nullptr;
   Json params;
   std::vector<std::int64_t> lengths;
+  std::optional<InputFile> file = {};  // that a parameter names
 };
 
-// The file that a parameter names is kept in `folder` under its content, and stands in the parameters
-// by that path.
-Status KeepFile(const Evaluation& evaluation, const std::string& folder, Json& params) {
-  if (evaluation.file_param.empty()) return Status();
-  Json& named = params.at(std::string(evaluation.file_param));
-  const auto path = named.get<std::string>();
-  ASSIGN_OR_RETURN(const InputFile file, ReadInputFile(path));
-  RETURN_IF_ERROR(evaluation.check_file(path, file.bytes, params));
-  RETURN_IF_ERROR(KeepInputFile(file, folder));
-  named = KeptFilePath(file.id, folder);
-  return Status();
-}
-
-Result<Resolved> ResolveEvaluation(const StandaloneOptions& options, const Dataset& dataset) {
-  Resolved resolved;
-  ASSIGN_OR_RETURN(resolved.evaluation, FindEvaluation(options.evaluation));
-  const std::string path(resolved.evaluation->name);
+// --params, with what has an option of its own.
+Result<Json> GivenParams(const StandaloneOptions& options) {
   Result<Json> given = ParseJson(options.params);
   if (!given) return std::move(given).status().In("--params");
-  if (given->is_object() && !options.lengths.empty()) (*given)["context_lengths"] = options.lengths;
-  if (given->is_object() && !options.split.empty()) (*given)["split"] = options.split;
-  ASSIGN_OR_RETURN(resolved.params, ResolveParams(resolved.evaluation->params, *given, path));
-  Json& lengths = resolved.params["context_lengths"];
-  std::sort(lengths.begin(), lengths.end());
-  resolved.lengths = lengths.get<std::vector<std::int64_t>>();
+  if (!given->is_object()) {
+    return Status(
+        Code::kInvalidArgument,
+        Str("--params: expected a JSON object, as {\"score_tokens\": 0}, found ", options.params));
+  }
+  if (!options.lengths.empty()) (*given)["context_lengths"] = options.lengths;
+  if (!options.split.empty()) (*given)["split"] = options.split;
+  return given;
+}
+
+// What this dataset cannot serve, by name.
+Status CheckFit(const StandaloneOptions& options, const Dataset& dataset,
+                const Resolved& resolved) {
   const std::string name = BaseName(options.dataset);
   DatasetShape shape = {.name = name, .split_tokens = {}};
   for (const std::string& split : dataset.split_names()) {
@@ -412,15 +483,55 @@ Result<Resolved> ResolveEvaluation(const StandaloneOptions& options, const Datas
   // A sweep would also write in what depends on the dataset; here score_tokens 0 stays: every full
   // window of each length.
   Json fitted = resolved.params;
-  if (const auto error = resolved.evaluation->fit(shape, fitted); error) {
-    return Status(Code::kInvalidArgument, Str(path, ".", error->key, ": ", error->message));
+  const auto error = resolved.evaluation->fit(shape, fitted);
+  if (!error) return Status();
+  return Status(Code::kInvalidArgument,
+                Str(resolved.evaluation->name, ".", error->key, ": ", error->message));
+}
+
+Result<InputFile> ReadQuestions(const Evaluation& evaluation, const Json& params) {
+  const auto path = params.at(std::string(evaluation.file_param)).get<std::string>();
+  ASSIGN_OR_RETURN(InputFile file, ReadInputFile(path));
+  RETURN_IF_ERROR(evaluation.check_file(path, file.bytes, params));
+  return file;
+}
+
+Resolved ResolveEvaluation(const StandaloneOptions& options, const Inputs& inputs,
+                           ErrorList& errors) {
+  Resolved resolved;
+  Json given;
+  const bool is_known = errors.Add(FindEvaluation(options.evaluation).status().In("--evaluation"));
+  if (!errors.Take(GivenParams(options), given) || !is_known) return resolved;
+  resolved.evaluation = *FindEvaluation(options.evaluation);
+  const Evaluation& evaluation = *resolved.evaluation;
+  const std::vector<ParamError> wrong = CheckParams(evaluation.params, given);
+  for (const ParamError& error : wrong) {
+    errors.Add(
+        Status(Code::kInvalidArgument, Str(evaluation.name, ".", error.key, ": ", error.message)));
+  }
+  if (!wrong.empty()) return resolved;
+  if (!errors.Take(ResolveParams(evaluation.params, given, evaluation.name), resolved.params)) {
+    return resolved;
+  }
+  Json& lengths = resolved.params["context_lengths"];
+  std::sort(lengths.begin(), lengths.end());
+  resolved.lengths = lengths.get<std::vector<std::int64_t>>();
+  if (inputs.dataset) errors.Add(CheckFit(options, *inputs.dataset, resolved));
+  if (!evaluation.file_param.empty()) {
+    Open(ReadQuestions(evaluation, resolved.params), resolved.file, errors);
   }
   return resolved;
 }
 
+// The file that a parameter names is kept in the attempt's folder under its content, and stands in
+// the parameters by that path.
 Status AddEvaluation(Resolved resolved, TaskFile& task) {
-  RETURN_IF_ERROR(
-      KeepFile(*resolved.evaluation, JoinPath(task.attempt_dir, "files"), resolved.params));
+  if (resolved.file) {
+    const std::string folder = JoinPath(task.attempt_dir, "files");
+    RETURN_IF_ERROR(KeepInputFile(*resolved.file, folder));
+    resolved.params[std::string(resolved.evaluation->file_param)] =
+        KeptFilePath(resolved.file->id, folder);
+  }
   resolved.params.erase("context_lengths");
   task.evaluation = {{std::string(resolved.evaluation->name), resolved.params}};
   for (const std::int64_t length : resolved.lengths) {
@@ -439,10 +550,11 @@ Status AddEvaluation(Resolved resolved, TaskFile& task) {
 
 Ending TrainStandalone(const StandaloneOptions& options) {
   ErrorList errors;
-  Parts parts = CheckParts(options, TaskKind::kTrain, errors);
+  const Parts parts = CheckParts(options, TaskKind::kTrain, errors);
   if (!errors.empty()) return EndingOf(errors);
-  const Result<TaskFile> task = MakeTask(options, TaskKind::kTrain, std::move(parts));
+  Result<TaskFile> task = MakeTask(options, TaskKind::kTrain, parts);
   if (!task) return EndingOf(task.status());
+  if (Status status = TakeOutput(parts, *task); !status.ok()) return EndingOf(std::move(status));
   Ending ending = RunWritten(*task);
   // The coordinator says so itself.
   if (ending.failure_class == FailureClass::kNumerical && !ending.status.ok()) {
@@ -454,14 +566,12 @@ Ending TrainStandalone(const StandaloneOptions& options) {
 
 Ending EvaluateStandalone(const StandaloneOptions& options) {
   ErrorList errors;
-  Parts parts = CheckParts(options, TaskKind::kEvaluate, errors);
-  Resolved resolved;
-  if (parts.inputs.dataset) {
-    errors.Take(ResolveEvaluation(options, *parts.inputs.dataset), resolved);
-  }
+  const Parts parts = CheckParts(options, TaskKind::kEvaluate, errors);
+  Resolved resolved = ResolveEvaluation(options, parts.inputs, errors);
   if (!errors.empty()) return EndingOf(errors);
-  Result<TaskFile> task = MakeTask(options, TaskKind::kEvaluate, std::move(parts));
+  Result<TaskFile> task = MakeTask(options, TaskKind::kEvaluate, parts);
   if (!task) return EndingOf(task.status());
+  if (Status status = TakeOutput(parts, *task); !status.ok()) return EndingOf(std::move(status));
   if (Status status = AddEvaluation(std::move(resolved), *task); !status.ok()) {
     return EndingOf(std::move(status));
   }
