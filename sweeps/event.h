@@ -65,6 +65,8 @@ class JournalTally {
   Sha256 result_digest_;
 };
 
+inline constexpr std::string_view kJournalName = "journal.jsonl";  // in an attempt's folder
+
 // The one writer of a journal. Not thread-safe.
 class JournalWriter {
  public:

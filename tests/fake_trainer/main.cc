@@ -383,7 +383,7 @@ Result<int> RunTask(const std::string& path) {
   ASSIGN_OR_RETURN(TaskFile task, TaskFile::FromJson(json));
   ASSIGN_OR_RETURN(Behaviour behaviour, BehaviourFor(task));
   ASSIGN_OR_RETURN(JournalWriter journal,
-                   JournalWriter::Create(JoinPath(task.attempt_dir, "journal.jsonl")));
+                   JournalWriter::Create(JoinPath(task.attempt_dir, kJournalName)));
   std::cerr << "fake trainer: attempt " << task.attempt << std::endl;
   return FakeTrainer(std::move(task), std::move(behaviour), std::move(journal)).Work();
 }

@@ -8,7 +8,9 @@
 #include <optional>
 #include <string>
 
+#include "base/files.h"
 #include "base/status.h"
+#include "sweeps/event.h"
 
 namespace longrun {
 
@@ -16,7 +18,7 @@ struct AttemptFolder {
   std::string path;  // absolute: STATE/attempts/ULID
 
   std::string TaskFilePath() const { return path + "/task.json"; }
-  std::string Journal() const { return path + "/journal.jsonl"; }
+  std::string Journal() const { return JoinPath(path, kJournalName); }
   std::string Log() const { return path + "/trainer.log"; }
   std::string Checkpoints() const { return path + "/checkpoints"; }
   std::string Acked() const { return path + "/acked"; }

@@ -15,7 +15,7 @@ constexpr std::int64_t kProgressEveryMs = 1000;
 
 Result<Session> Session::Begin(TaskFile task) {
   ASSIGN_OR_RETURN(JournalWriter journal,
-                   JournalWriter::Create(JoinPath(task.attempt_dir, "journal.jsonl")));
+                   JournalWriter::Create(JoinPath(task.attempt_dir, kJournalName)));
   const Json body = {{"format", 1},
                      {"attempt", task.attempt},
                      {"task", task.task},

@@ -40,7 +40,6 @@ namespace {
 
 constexpr std::int64_t kMemoryBytes = std::int64_t{4} << 30;
 constexpr std::size_t kJsonBytesMax = std::size_t{1} << 20;
-constexpr std::string_view kJournalName = "journal.jsonl";
 // Of what cannot be read, where its digest changes no other error.
 const std::string kNoDigest(64, '0');
 const Json kUnknownInit = {{"n_positions", 1}, {"sha256", kNoDigest}};
