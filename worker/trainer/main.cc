@@ -18,6 +18,7 @@
 #include "worker/trainer/forward.h"
 #include "worker/trainer/generate.h"
 #include "worker/trainer/standalone.h"
+#include "worker/trainer/stop.h"
 #include "worker/trainer/task.h"
 
 namespace longrun {
@@ -39,6 +40,15 @@ void AddModel(CLI::App* sub, ModelOptions& options) {
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
+}
+
+// An attempt yields when it is told to stop. Its signals are held back first: what opens the inputs may
+// start threads.
+std::function<Ending()> Yielding(const std::function<Ending()>& attempt) {
+  return [attempt] {
+    HoldStopSignals();
+    return attempt();
+  };
 }
 
 constexpr const char* kTokensHelp = "safetensors file with tokens (B, T), int64";
@@ -202,7 +212,7 @@ int Main(int argc, char** argv) {
   std::string task_path;
   CLI::App* task = app.add_subcommand("task", "carries out one attempt, as a worker starts it");
   task->add_option("file", task_path, "the attempt's task.json")->required();
-  task->callback([&] { verb = [&] { return RunTask(task_path); }; });
+  task->callback([&] { verb = Yielding([&] { return RunTask(task_path); }); });
 
   StandaloneOptions train, evaluate;
   CLI::App* sub = app.add_subcommand("train", "trains a run without coordinator and worker");
@@ -214,7 +224,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--activation-checkpointing", train.activation_checkpointing,
                 "compute each block again in the backward pass: less memory, the same bits");
-  sub->callback([&] { verb = [&] { return TrainStandalone(train); }; });
+  sub->callback([&] { verb = Yielding([&] { return TrainStandalone(train); }); });
   sub = app.add_subcommand(
       "evaluate", "scores a checkpoint, or a Hugging Face folder, without coordinator and worker");
   AddStandalone(sub, evaluate);
@@ -229,7 +239,7 @@ int Main(int argc, char** argv) {
   sub->add_option("--lengths", evaluate.lengths, "context lengths, if --params has none")
       ->delimiter(',');
   sub->add_option("--split", evaluate.split, "split to score (default: validation)");
-  sub->callback([&] { verb = [&] { return EvaluateStandalone(evaluate); }; });
+  sub->callback([&] { verb = Yielding([&] { return EvaluateStandalone(evaluate); }); });
 
   DataImportOptions import;
   std::string data_folder;

@@ -11,7 +11,6 @@
 #include "worker/trainer/machine.h"
 #include "worker/trainer/provenance.h"
 #include "worker/trainer/session.h"
-#include "worker/trainer/stop.h"
 #include "worker/trainer/train.h"
 
 namespace longrun {
@@ -78,7 +77,6 @@ Status Work(Session& session) {
 }  // namespace
 
 Ending RunTask(const std::string& path) {
-  HoldStopSignals();
   Failpoint("trainer_start");
   Result<TaskFile> task = LoadTask(path);
   if (!task) return EndingOf(task.status());

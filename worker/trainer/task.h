@@ -8,7 +8,7 @@
 namespace longrun {
 
 // Writes the journal into the task's attempt_dir: attempt, started, ..., final; or `failed` with the
-// class and the place, unless it was asked to stop.
+// class and the place, unless it was asked to stop: the caller holds the signals back (stop.h).
 Ending RunTask(const std::string& path);
 
 }  // namespace longrun
