@@ -173,10 +173,12 @@ Result<std::set<std::string>> DecideOrphans(Core& core, StoreReader& reader, boo
 // between a task's end and that of its logs leaves them to the next call.
 Status CollectLogs(Parts& parts, StoreReader& reader, const std::set<std::string>& left,
                    bool dry_run, v1::CollectGarbageResponse* response) {
+  // The logs first: an attempt is in the database before it has one.
   ASSIGN_OR_RETURN(const std::vector<LogStore::Log> logs, parts.logs.List());
+  ASSIGN_OR_RETURN(const auto tasks, reader.TasksByAttempt());
   for (const LogStore::Log& log : logs) {
-    ASSIGN_OR_RETURN(const std::string task, reader.TaskOfAttempt(log.attempt));
-    const bool goes = task.empty() || (dry_run && left.contains(task));
+    const auto task = tasks.find(log.attempt);
+    const bool goes = task == tasks.end() || (dry_run && left.contains(task->second));
     if (!goes) continue;
     if (!dry_run) RETURN_IF_ERROR(parts.logs.Remove(log.attempt));
     AddItem(response, "log", log.attempt, "of an attempt at a task that no sweep has",

@@ -379,11 +379,15 @@ Result<bool> StoreReader::HasAttempt(const std::string& attempt) {
   return row.Bind(attempt).Step();
 }
 
-Result<std::string> StoreReader::TaskOfAttempt(const std::string& attempt) {
+Result<std::map<std::string, std::string>> StoreReader::TasksByAttempt() {
   connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT task FROM attempt WHERE id = ?"));
-  ASSIGN_OR_RETURN(const bool found, row.Bind(attempt).Step());
-  return found ? row.Text(0) : std::string();
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT id, task FROM attempt"));
+  std::map<std::string, std::string> tasks;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return tasks;
+    tasks.emplace(row.Text(0), row.Text(1));
+  }
 }
 
 Result<std::vector<std::string>> StoreReader::FindLogs(const std::string& reference) {

@@ -139,7 +139,7 @@ class StoreReader {
   Result<std::vector<std::int64_t>> LengthsOfTask(const std::string& task);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
   Result<bool> HasAttempt(const std::string& attempt);
-  Result<std::string> TaskOfAttempt(const std::string& attempt);  // "": there is no such attempt
+  Result<std::map<std::string, std::string>> TasksByAttempt();  // of every attempt its task
   // The newest ones, at most `n_max`.
   Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);
   // The attempts whose logs a run, a task (each with its newest attempt) or an attempt mean.

@@ -286,6 +286,15 @@ TEST_F(StoreTest, TheTableOfASweepHasEachNumberOnce) {
   EXPECT_EQ(results->size(), 4u);  // two positions, two lengths
 }
 
+TEST_F(StoreTest, EveryAttemptIsReadWithItsTask) {
+  RunTheSample();
+  std::map<std::string, std::string> wanted;
+  for (const TaskFile& file : started) wanted[file.attempt] = file.task;
+  ASSERT_EQ(wanted.size(), 4u);  // a training and an evaluation of each of two positions
+  const auto reader = StoreReader::Open(store->database_path()).value();
+  EXPECT_EQ(reader->TasksByAttempt().value(), wanted);
+}
+
 TEST_F(StoreTest, TheCurveOfATrainingIsReadInOrder) {
   RunTheSample();
   auto reader = StoreReader::Open(store->database_path());
