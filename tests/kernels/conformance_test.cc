@@ -963,30 +963,29 @@ TEST_P(KernelTest, WhatDoesNotFitIsRefusedByName) {
                  "visibility.n_sink");
 }
 
+// (1, n_row, 2, 8), one row behind the other.
+template <typename Pointer>
+HeadsViewOf<Pointer> TwoHeads(Pointer data, std::int64_t n_row) {
+  return {.data = data,
+          .batch = 1,
+          .n_row = n_row,
+          .n_head = 2,
+          .head_dim = 8,
+          .batch_step = 96,
+          .row_step = 16,
+          .head_step = 8};
+}
+
 TEST_P(KernelTest, RegionsThatDoNotFitAreRefusedByName) {
   Problem problem({.batch = 1, .n_query = 4, .n_key = 6, .head_dim = 8}, Scalar::kFp32, random_);
   problem.AddRotation(true, 8);
   std::vector<float> numbers(512);
   std::vector<double> lse(8);
   const auto view = [&](std::size_t at, std::int64_t n_row) {
-    return HeadsView{.data = numbers.data() + at,
-                     .batch = 1,
-                     .n_row = n_row,
-                     .n_head = 2,
-                     .head_dim = 8,
-                     .batch_step = 96,
-                     .row_step = 16,
-                     .head_step = 8};
+    return TwoHeads<const void*>(numbers.data() + at, n_row);
   };
   const auto buffer = [&](std::size_t at, std::int64_t n_row) {
-    return HeadsBuffer{.data = numbers.data() + at,
-                       .batch = 1,
-                       .n_row = n_row,
-                       .n_head = 2,
-                       .head_dim = 8,
-                       .batch_step = 96,
-                       .row_step = 16,
-                       .head_step = 8};
+    return TwoHeads<void*>(numbers.data() + at, n_row);
   };
   const AttentionInputs inputs = {view(0, 4), view(96, 6), view(192, 6)};
   const std::vector<std::int32_t> begin = {2, 2, 2, 2}, query_row = {0, 1, 2, 5},
