@@ -37,6 +37,8 @@ constexpr std::int64_t kBlockQueries = 128;
 // function of shapes alone, so that a shape has one result.
 constexpr std::int64_t kBlockScoresMax = std::int64_t{1} << 25;
 constexpr std::int64_t kBlockQueriesMin = 16;
+// Signs of a rotation's growth: what queries gain, keys lose.
+constexpr double kOfQueries = 1.0, kOfKeys = -1.0;
 
 std::int64_t BlockQueries(std::int64_t n_rows, std::int64_t n_positions) {
   if (at::GradMode::is_enabled()) return kBlockQueries;
@@ -222,14 +224,14 @@ at::Tensor Attention::Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_mid
   return at::cat({grown, x_BHTD.narrow(3, n_turned, n_fixed)}, 3);
 }
 
-// Rotates queries and keys that begin at position `begin` of a sequence with this middle.
-void Attention::Turn(Call& call, std::int64_t begin, std::int64_t middle) {
-  if (!terms_.rotation) return;
-  call.q_BHTD = Rotate(call.q_BHTD, begin);
-  call.k_BHTD = Rotate(call.k_BHTD, begin);
-  if (terms_.rotation->growth.empty()) return;
-  call.q_BHTD = Grow(call.q_BHTD, begin - middle, 1.0);
-  call.k_BHTD = Grow(call.k_BHTD, begin - middle, -1.0);
+// Queries or keys, as `sign` says, rotated: their first stands at position `begin` of a sequence with
+// this middle.
+at::Tensor Attention::Turned(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle,
+                             double sign) {
+  if (!terms_.rotation) return x_BHTD;
+  at::Tensor turned_BHTD = Rotate(x_BHTD, begin);
+  if (terms_.rotation->growth.empty()) return turned_BHTD;
+  return Grow(turned_BHTD, begin - middle, sign);
 }
 
 const at::Tensor& Attention::Learned(const Tensors& learned, std::string_view name) const {
@@ -447,7 +449,9 @@ at::Tensor Attention::Forward(const Call& given) {
   if (backend_ == AttentionBackend::kFused && given.observer == nullptr) return Kernel(given);
   Call call = given;
   const std::int64_t n_positions = call.q_BHTD.size(2);
-  Turn(call, 0, (n_positions + 1) / 2);
+  const std::int64_t middle = (n_positions + 1) / 2;
+  call.q_BHTD = Turned(given.q_BHTD, 0, middle, kOfQueries);
+  call.k_BHTD = Turned(given.k_BHTD, 0, middle, kOfKeys);
   if (backend_ == AttentionBackend::kTorch && call.observer == nullptr) {
     return FusedAttention(call, shape_.causal);
   }
@@ -480,19 +484,24 @@ at::Tensor Attention::LastQuery(Call call, const Prepared& prepared) const {
 at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   const std::int64_t begin = cache.n, n = given.q_BHTD.size(2);
   LR_CHECK(shape_.causal && (begin == 0 || n == 1) && begin + n <= cache.k_BHTD.size(2));
+  const std::int64_t middle = (cache.k_BHTD.size(2) + 1) / 2;
   Call call = given;
-  Turn(call, begin, (cache.k_BHTD.size(2) + 1) / 2);
+  call.k_BHTD = Turned(given.k_BHTD, begin, middle, kOfKeys);
   cache.k_BHTD.narrow(2, begin, n).copy_(call.k_BHTD);
   cache.v_BHTD.narrow(2, begin, n).copy_(call.v_BHTD);
-  Prepared prepared = Prepare(call, begin + n);
   if (terms_.key_bias_gate) {
     at::Tensor added = Cumulated(call);
     if (begin > 0) added = added + cache.cumulated_BHT.narrow(2, begin - 1, 1);
     cache.cumulated_BHT.narrow(2, begin, n).copy_(added);
-    prepared.cumulated_BHT = cache.cumulated_BHT.narrow(2, 0, begin + n);
   }
   cache.n = begin + n;
-  if (begin > 0) {
+  const bool is_prompt = begin == 0;
+  // The kernel turns q and k itself, and asks for its own distances.
+  if (is_prompt && backend_ == AttentionBackend::kFused) return Kernel(given);
+  call.q_BHTD = Turned(given.q_BHTD, begin, middle, kOfQueries);
+  Prepared prepared = Prepare(call, cache.n);
+  if (terms_.key_bias_gate) prepared.cumulated_BHT = cache.cumulated_BHT.narrow(2, 0, cache.n);
+  if (!is_prompt) {
     const std::int64_t n_seen = shape_.window > 0 ? std::min(shape_.window, cache.n) : cache.n;
     call.k_BHTD = cache.k_BHTD.narrow(2, cache.n - n_seen, n_seen);
     call.v_BHTD = cache.v_BHTD.narrow(2, cache.n - n_seen, n_seen);
@@ -501,7 +510,6 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
     }
     return LastQuery(std::move(call), prepared);
   }
-  if (backend_ == AttentionBackend::kFused) return Kernel(given);  // which turns q and k itself
   if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, true);
   return AllBlocks(std::move(call), prepared);
 }
