@@ -75,6 +75,14 @@ Status WriteNewFile(const std::string& path, const std::string& target, std::str
   return {};
 }
 
+// Whether the open file is the one that has this name now.
+bool IsFileAt(int fd, const std::string& path) {
+  struct stat opened {};
+  struct stat named {};
+  return fstat(fd, &opened) == 0 && stat(path.c_str(), &named) == 0 &&
+         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
 std::string_view WithoutSlashes(std::string_view path) {
   while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
   return path;
@@ -257,20 +265,21 @@ TempFolder::~TempFolder() {
 }
 
 Result<FileLock> FileLock::Acquire(const std::string& path, std::string_view what) {
-  Fd fd(OpenRetrying(path, O_RDWR | O_CREAT, 0600));
-  if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open the lock ", path));
   // IsHeld of another process takes the lock for a moment, so that one refusal is no answer yet.
   constexpr int kTries = 20;
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
-  for (int i = 0; flock(fd.get(), LOCK_EX | LOCK_NB) != 0; ++i) {
-    if (errno != EWOULDBLOCK && errno != EINTR)
+  for (int i = 0; i <= kTries; ++i) {
+    if (i > 0) nanosleep(&kPause, nullptr);
+    Fd fd(OpenRetrying(path, O_RDWR | O_CREAT, 0600));
+    if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open the lock ", path));
+    if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
+      // A holder may have removed it since it was opened: others would lock another.
+      if (IsFileAt(fd.get(), path)) return FileLock(fd.Release());
+    } else if (errno != EWOULDBLOCK && errno != EINTR) {
       return ErrnoStatus(errno, Str("cannot lock ", path));
-    if (i == kTries) {
-      return Status(Code::kUnavailable, Str(what, " is already running: it holds the lock ", path));
     }
-    nanosleep(&kPause, nullptr);
   }
-  return FileLock(fd.Release());
+  return Status(Code::kUnavailable, Str(what, " is already running: it holds the lock ", path));
 }
 
 bool FileLock::IsHeld(const std::string& path) {

@@ -46,10 +46,10 @@ class TempFolder {
   std::string path_;
 };
 
-// An exclusive flock, held until the object goes; the kernel releases it when the process dies.
+// An exclusive flock, held until the object goes or the process dies. A holder may remove the file.
 class FileLock {
  public:
-  // kUnavailable when another process holds it (`what` names it in the message).
+  // kUnavailable when another process holds it (`what` names it); kNotFound where no folder is.
   static Result<FileLock> Acquire(const std::string& path, std::string_view what);
   // True when some process holds the lock now.
   static bool IsHeld(const std::string& path);

@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <optional>
+#include <utility>
 
 #include "base/failpoint.h"
 #include "base/files.h"
@@ -164,16 +166,14 @@ bool IsWithin(const std::string& path, const std::string& folder) {
 
 // The name is not registered, as `answer` says, but may have a folder among ours: of a removal that was
 // killed between its two steps, or of an import that was. It goes, unless another name stands for it.
-Status RemoveRest(Connection& connection, const std::string& name, const std::string& folder,
-                  const Status& answer) {
-  if (answer.code() != Code::kNotFound || !IsSafeName(name) || !HoldsAnythingMade(folder)) {
-    return answer;
-  }
+Status RemoveRest(Connection& connection, const std::string& folder, const Status& answer,
+                  std::optional<Removal>& removal) {
+  if (answer.code() != Code::kNotFound || !removal || !removal->has_anything()) return answer;
   ASSIGN_OR_RETURN(const Json known, connection.Call("ListDatasets", Json::object()));
   for (const Json& dataset : known.at("datasets")) {
     if (IsWithin(dataset.at("folder").get<std::string>(), folder)) return answer;
   }
-  return RemoveMade(folder);
+  return removal->Finish();
 }
 
 int Remove(const std::string& name, const std::string& output, const std::string& state) {
@@ -181,8 +181,11 @@ int Remove(const std::string& name, const std::string& output, const std::string
   if (!coordinator.ok()) return Report(coordinator.status());
   Connection& connection = (*coordinator)->connection();
   std::string folder = DatasetFolder(state, name);
+  std::optional<Removal> removal;
   if (IsSafeName(name)) {  // before the name goes: nothing is done by half
-    if (const Status idle = CheckNobodyMakes(folder); !idle.ok()) return Report(idle);
+    Result<Removal> begun = Removal::Begin(folder);
+    if (!begun.ok()) return Report(begun.status());
+    removal.emplace(std::move(begun).value());
   }
   const Result<Json> answer = connection.Call("RemoveDataset", {{"name", name}});
   const char* why_it_stays = nullptr;
@@ -190,12 +193,13 @@ int Remove(const std::string& name, const std::string& output, const std::string
   if (answer.ok()) {
     Failpoint("data_rm_unregistered");
     // What `data import` made goes; a folder of one's own, or one with another name, stays.
-    if (answer->at("folder") != folder) why_it_stays = "it was not made by `longrun data import`";
+    const bool is_ours = removal && answer->at("folder") == folder;
+    if (!is_ours) why_it_stays = "it was not made by `longrun data import`";
     if (answer->at("folder_is_named").get<bool>()) why_it_stays = "another name stands for it";
     folder = answer->at("folder").get<std::string>();
-    if (why_it_stays == nullptr) removed = RemoveMade(folder);
+    if (why_it_stays == nullptr) removed = removal->Finish();
   } else {
-    removed = RemoveRest(connection, name, folder, answer.status());
+    removed = RemoveRest(connection, folder, answer.status(), removal);
   }
   if (!removed.ok()) return Report(removed);
   const bool goes = why_it_stays == nullptr;

@@ -262,6 +262,28 @@ Status Exchange(const std::string& made, const std::string& folder) {
   return RemoveAll(old);
 }
 
+// The lock of whoever makes or removes something in the folder.
+Result<FileLock> LockWork(const std::string& folder) {
+  const std::string work = JoinPath(folder, kWorkFolder);
+  const std::string what = Str("an import into ", folder, ", or its removal,");
+  constexpr int kTries = 3;
+  for (int i = 1;; ++i) {
+    RETURN_IF_ERROR(MakeFolders(work));
+    Result<FileLock> lock = FileLock::Acquire(JoinPath(work, kLock), what);
+    const bool is_gone = lock.status().code() == Code::kNotFound;  // removed meanwhile
+    if (!is_gone || i == kTries) return lock;
+  }
+}
+
+// What an import left that was killed between its last two steps.
+Status RemoveLeft(const std::string& folder) {
+  const std::string work = JoinPath(folder, kWorkFolder), anew = AnewFolder(folder);
+  if (!PathExists(work) && !PathExists(anew)) return Status();
+  ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
+  RETURN_IF_ERROR(RemoveAll(anew));
+  return RemoveAll(work);
+}
+
 // Refused, or told.
 Status Judge(const Overlap& overlap, const PrepareOptions& options) {
   if (!options.allow_overlap) {
@@ -291,9 +313,7 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   const std::string fingerprint = tokenizer->vocabulary().Fingerprint();
   ASSIGN_OR_RETURN(const std::vector<ListedSource> sources,
                    ListSources(spec, *format, fingerprint));
-  RETURN_IF_ERROR(MakeFolders(work));
-  ASSIGN_OR_RETURN(const FileLock lock,
-                   FileLock::Acquire(JoinPath(work, kLock), Str("the import into ", folder)));
+  ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
   // Once more, under the lock: another import may have finished meanwhile.
   RETURN_IF_ERROR(CheckUnfinished(folder));
   RETURN_IF_ERROR(RemoveUnfinished(folder, work, sources));
@@ -350,20 +370,13 @@ Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& fol
   Result<Dataset> dataset = Dataset::Open(folder);
   holding.damage = dataset.ok() ? dataset->Verify() : std::move(dataset).status();
   if (!holding.damage.ok() && holding.damage.code() != Code::kDataLoss) return holding.damage;
-  // Left there by an import that was killed between its last two steps.
-  if (holding.damage.ok()) {
-    RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kWorkFolder)));
-    RETURN_IF_ERROR(RemoveAll(AnewFolder(folder)));
-  }
+  if (holding.damage.ok()) RETURN_IF_ERROR(RemoveLeft(folder));
   return holding;
 }
 
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options) {
-  const std::string work = JoinPath(folder, kWorkFolder);
-  RETURN_IF_ERROR(MakeFolders(work));
-  ASSIGN_OR_RETURN(const FileLock lock,
-                   FileLock::Acquire(JoinPath(work, kLock), Str("the import into ", folder)));
+  ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
   const std::string anew = AnewFolder(folder);
   // Finished by one that was killed before it was put in place: nobody looked at it since.
   if (PathExists(JoinPath(anew, kManifestName))) RETURN_IF_ERROR(RemoveAll(anew));
@@ -373,25 +386,41 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
   return RemoveAll(anew);
 }
 
-bool HoldsAnythingMade(const std::string& folder) {
-  return PathExists(folder) || PathExists(AnewFolder(folder));
-}
-
-Status CheckNobodyMakes(const std::string& folder) {
+Result<Removal> Removal::Begin(const std::string& folder) {
+  Removal removal(folder);
   for (const std::string& at : {folder, AnewFolder(folder)}) {
-    if (!FileLock::IsHeld(JoinPath(JoinPath(at, kWorkFolder), kLock))) continue;
-    return Status(Code::kFailedPrecondition,
-                  Str("an import into ", folder, " is at work: let it end, or stop it"));
+    if (!IsFolder(at)) continue;
+    const std::string work = JoinPath(at, kWorkFolder);
+    const bool is_there = PathExists(work);
+    Result<FileLock> lock = LockWork(at);
+    if (lock.status().code() == Code::kUnavailable) {
+      return Status(Code::kFailedPrecondition,
+                    Str("an import into ", folder, " is at work: let it end, or stop it"));
+    }
+    RETURN_IF_ERROR(lock.status());
+    removal.held_.push_back(
+        {.at = at, .made = is_there ? "" : work, .lock = std::move(lock).value()});
   }
-  return Status();
+  return removal;
 }
 
-Status RemoveMade(const std::string& folder) {
-  RETURN_IF_ERROR(CheckNobodyMakes(folder));
-  RETURN_IF_ERROR(RemoveAll(AnewFolder(folder)));
-  RETURN_IF_ERROR(RemoveAll(JoinPath(folder, kManifestName)));
+Removal::~Removal() {
+  for (const Held& held : held_) {
+    if (!held.made.empty()) (void)RemoveAll(held.made);
+  }
+}
+
+Status Removal::Finish() {
+  if (held_.empty()) return Status();
+  for (Held& held : held_) held.made.clear();  // it goes with all else
+  const std::string anew = AnewFolder(folder_);
+  RETURN_IF_ERROR(RemoveAll(anew));
+  if (held_.front().at == anew) return Status();
+  RETURN_IF_ERROR(RemoveAll(JoinPath(folder_, kManifestName)));
   Failpoint("data_mid_removal");
-  return RemoveAll(folder);
+  // The lock goes with the folder: another import may begin, and finds nothing of this one.
+  RETURN_IF_ERROR(RenameSync(folder_, anew));
+  return RemoveAll(anew);
 }
 
 Status ImportText(const ImportSpec& spec, const std::string& folder) {

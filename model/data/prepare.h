@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/files.h"
 #include "base/status.h"
 #include "model/data/packing.h"
 #include "model/data/source/source.h"
@@ -74,14 +75,30 @@ Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& fol
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options);
 
-// Whether any of these has made something there, finished or not.
-bool HoldsAnythingMade(const std::string& folder);
+// The removal of what these made in a folder and beside it, finished or not. It holds their lock:
+// until it has come to its end, or is given up, nothing is made there. Where nothing was made, it
+// holds and removes nothing.
+class Removal {
+ public:
+  // kFailedPrecondition while something is made there.
+  static Result<Removal> Begin(const std::string& folder);
+  Removal(Removal&&) = default;
+  ~Removal();  // leaves what is there as it was, unless Finish came
 
-// kFailedPrecondition while something is made there.
-Status CheckNobodyMakes(const std::string& folder);
+  bool has_anything() const { return !held_.empty(); }
+  // Killed at any instant, what is left is no dataset, and another removal goes on.
+  Status Finish();
 
-// Removes the folder, and what RemakeDataset left beside it. Killed at any instant, what is left is no
-// dataset, and the same call goes on. kFailedPrecondition while something is made there.
-Status RemoveMade(const std::string& folder);
+ private:
+  struct Held {
+    std::string at;    // folder, or where RemakeDataset works
+    std::string made;  // what had to be made there for the lock; "": nothing
+    FileLock lock;
+  };
+  explicit Removal(const std::string& folder) : folder_(folder) {}
+
+  std::string folder_;
+  std::vector<Held> held_;
+};
 
 }  // namespace longrun

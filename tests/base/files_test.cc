@@ -5,7 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
+#include <optional>
+#include <thread>
 
 namespace longrun {
 namespace {
@@ -146,6 +149,27 @@ TEST(FileLockTest, SecondHolderIsRefusedUntilTheFirstGoes) {
   }
   EXPECT_FALSE(FileLock::IsHeld(path));
   EXPECT_TRUE(FileLock::Acquire(path, "the worker").ok());
+}
+
+// Who waits has the removed file open. Let go, that one is nobody's, and yet not the lock.
+TEST(FileLockTest, WhoWaitedForAFileThatWasRemovedWaitsForTheOneInItsPlace) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "lock");
+  std::optional<FileLock> removed = FileLock::Acquire(path, "the first").value();
+  std::atomic<int> n_refused = 0;
+  std::atomic<bool> has_it = false;
+  std::thread other([&] {
+    while (!FileLock::Acquire(path, "another").ok()) n_refused += 1;
+    has_it = true;
+  });
+  while (n_refused < 1) std::this_thread::yield();
+  EXPECT_TRUE(RemoveAll(path).ok());
+  std::optional<FileLock> in_its_place = FileLock::Acquire(path, "the second").value();
+  removed.reset();
+  while (n_refused < 2 && !has_it) std::this_thread::yield();
+  EXPECT_FALSE(has_it);
+  in_its_place.reset();
+  other.join();
 }
 
 TEST(FileLockTest, LockMovesWithItsObject) {

@@ -395,13 +395,40 @@ TEST_F(PrepareTest, WhatWasMadeGoesAsAWholeButNotWhileAnImportIsAtWorkThere) {
   {
     const auto lock = FileLock::Acquire(JoinPath(folder, "import.tmp/lock"), "an import");
     ASSERT_TRUE(lock.ok());
-    EXPECT_EQ(RemoveMade(folder).code(), Code::kFailedPrecondition);
+    EXPECT_EQ(Removal::Begin(folder).status().code(), Code::kFailedPrecondition);
     EXPECT_TRUE(HoldsManifest(folder));
   }
-  ASSERT_TRUE(RemoveMade(folder).ok());
-  EXPECT_FALSE(HoldsAnythingMade(folder));
+  EXPECT_TRUE(Removal::Begin(folder).value().has_anything());
+  ASSERT_TRUE(Removal::Begin(folder).value().Finish().ok());
   EXPECT_EQ(ListFolder(FolderOf(folder)).value(), Strings{"a.txt"});
-  EXPECT_TRUE(RemoveMade(folder).ok());  // nothing is left, and nothing is wrong
+  // Nothing is left, and nothing is wrong.
+  Removal again = Removal::Begin(folder).value();
+  EXPECT_FALSE(again.has_anything());
+  EXPECT_TRUE(again.Finish().ok());
+}
+
+TEST_F(PrepareTest, NothingIsMadeInAFolderWhileItIsBeingRemoved) {
+  const PrepareSpec spec = Lines(File("a.txt", "one\ntwo\n"));
+  const std::string folder = Made(spec);
+  const Strings before = ListFolder(folder).value();
+  {
+    const Removal removal = Removal::Begin(folder).value();
+    // An import that would find all as it wants it, one that would mend it, and another removal.
+    EXPECT_EQ(HoldsPreparation(spec, folder).status().code(), Code::kUnavailable);
+    EXPECT_EQ(RemakeDataset(spec, folder, {}).code(), Code::kUnavailable);
+    EXPECT_EQ(Removal::Begin(folder).status().code(), Code::kFailedPrecondition);
+  }
+  // It was given up: nothing of it is left.
+  EXPECT_EQ(ListFolder(folder).value(), before);
+  EXPECT_TRUE(HoldsPreparation(spec, folder).value().same);
+  // Of an import that was killed.
+  ASSERT_TRUE(RemoveAll(JoinPath(folder, "dataset.json")).ok());
+  Removal removal = Removal::Begin(folder).value();
+  EXPECT_EQ(PrepareDataset(spec, folder, {}).code(), Code::kUnavailable);
+  ASSERT_TRUE(removal.Finish().ok());
+  // Another may begin, though the removal is still there.
+  EXPECT_TRUE(PrepareDataset(spec, folder, {}).ok());
+  EXPECT_TRUE(Dataset::Open(folder)->Verify().ok());
 }
 
 // As where it belongs to another user: here a link that leads to itself, which no user can follow.
