@@ -218,7 +218,7 @@ at::Tensor Attention::Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_mid
   const at::Tensor factor_TD =
       half ? at::cat({factor_TR, factor_TR}, 1) : factor_TR.repeat_interleave(2, 1);
   const std::int64_t n_turned = factor_TD.size(1), n_fixed = x_BHTD.size(3) - n_turned;
-  const at::Tensor grown =
+  at::Tensor grown =
       (x_BHTD.narrow(3, 0, n_turned).to(compute_.dtype) * factor_TD).to(x_BHTD.scalar_type());
   if (n_fixed == 0) return grown;
   return at::cat({grown, x_BHTD.narrow(3, n_turned, n_fixed)}, 3);
@@ -381,7 +381,7 @@ Attention::Prepared Attention::Prepare(const Call& call, std::int64_t n_key) con
   return prepared;
 }
 
-at::Tensor Attention::AllBlocks(Call call, const Prepared& prepared) {
+at::Tensor Attention::AllBlocks(const Call& call, const Prepared& prepared) {
   const std::int64_t n_positions = call.q_BHTD.size(2);
   std::int64_t n_rows = call.q_BHTD.size(0) * call.q_BHTD.size(1);
   if (terms_.distance_network) {  // its hidden units lie beside the scores
@@ -457,13 +457,13 @@ at::Tensor Attention::Forward(const Call& given) {
   }
   Prepared prepared = Prepare(call, n_positions);
   if (terms_.key_bias_gate) prepared.cumulated_BHT = Cumulated(call);
-  return AllBlocks(std::move(call), prepared);
+  return AllBlocks(call, prepared);
 }
 
 // One query, behind all keys that it is given: none is hidden, and a bias relative to it is
 //   learned: b_i - b_j = b_last - b_j,   slopes: -slope (last - j)
 // in either form, one- or two-sided.
-at::Tensor Attention::LastQuery(Call call, const Prepared& prepared) const {
+at::Tensor Attention::LastQuery(const Call& call, const Prepared& prepared) const {
   if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, false);
   const std::int64_t last = call.k_BHTD.size(2) - 1;
   at::Tensor scores = Scores(call.q_BHTD * call.scale, call.k_BHTD);
@@ -508,10 +508,10 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
     if (prepared.cumulated_BHT.defined()) {
       prepared.cumulated_BHT = prepared.cumulated_BHT.narrow(2, cache.n - n_seen, n_seen);
     }
-    return LastQuery(std::move(call), prepared);
+    return LastQuery(call, prepared);
   }
   if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, true);
-  return AllBlocks(std::move(call), prepared);
+  return AllBlocks(call, prepared);
 }
 
 }  // namespace longrun

@@ -113,8 +113,8 @@ class Attention {
                            const Call& call, const Prepared& prepared, std::int64_t q_begin,
                            std::int64_t k_begin) const;
   at::Tensor Kernel(const Call& call);
-  at::Tensor AllBlocks(Call call, const Prepared& prepared);
-  at::Tensor LastQuery(Call call, const Prepared& prepared) const;
+  at::Tensor AllBlocks(const Call& call, const Prepared& prepared);
+  at::Tensor LastQuery(const Call& call, const Prepared& prepared) const;
   at::Tensor StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t k_begin,
                         std::int64_t n_key, std::int64_t block, std::int64_t n_positions);
   at::Tensor BlockForward(const Call& call, const Prepared& prepared, std::int64_t q_begin,
