@@ -79,6 +79,34 @@ std::string_view Trim(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
+namespace {
+
+// Letters that two words share at their beginnings, or all of the shorter one where the longer holds
+// it; 0 where that is too little to take one for the other.
+std::size_t SharedLetters(std::string_view a, std::string_view b) {
+  if (a.size() > b.size()) std::swap(a, b);
+  const auto ends = std::mismatch(a.begin(), a.end(), b.begin());
+  const auto n_begin = static_cast<std::size_t>(ends.first - a.begin());
+  if (n_begin >= 3 && (n_begin == a.size() || 2 * n_begin >= b.size())) return n_begin;
+  return a.size() >= 4 && b.find(a) != std::string_view::npos ? a.size() : 0;
+}
+
+// "" where two candidates share as much.
+std::string NearestByShared(std::string_view word, const std::vector<std::string>& candidates) {
+  std::size_t n_best = 0;
+  std::string best;
+  for (const std::string& candidate : candidates) {
+    const std::size_t n = SharedLetters(word, candidate);
+    if (n > 0 && n == n_best) best.clear();
+    if (n <= n_best) continue;
+    n_best = n;
+    best = candidate;
+  }
+  return best;
+}
+
+}  // namespace
+
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
   std::size_t distance_best = std::min<std::size_t>(3, word.size());
   std::string best;
@@ -89,7 +117,7 @@ std::string Nearest(std::string_view word, const std::vector<std::string>& candi
       best = candidate;
     }
   }
-  return best;
+  return best.empty() ? NearestByShared(word, candidates) : best;
 }
 
 std::size_t UnambiguousPrefix(std::string_view id, const std::vector<std::string>& others,

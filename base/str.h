@@ -34,8 +34,8 @@ std::string Join(const std::vector<std::string>& parts, std::string_view separat
 std::vector<std::string> Split(std::string_view text, char separator);
 std::string_view Trim(std::string_view text);
 
-// The candidate nearest to `word` (Damerau-Levenshtein distance of at most 2, and less than the
-// word's length), or "" when none is near: for "did you mean".
+// For "did you mean": the candidate nearest to `word`, by Damerau-Levenshtein distance (2 at most), or
+// the only one that shares most letters with it, as "validation" with "val"; "" when none is near.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 // The shortest prefix length, at least `least`, that tells `id` from all `others`.

@@ -36,6 +36,22 @@ TEST(NearestTest, FindsTypingMistakes) {
   EXPECT_EQ(Nearest("", keys), "");
 }
 
+TEST(NearestTest, FindsWordsThatShareMostOfTheirLetters) {
+  const std::vector<std::string> splits = {"train", "validation", "test"};
+  for (const char* word : {"val", "valid", "validate", "validations"}) {
+    EXPECT_EQ(Nearest(word, splits), "validation") << word;
+  }
+  EXPECT_EQ(Nearest("training", splits), "train");
+  EXPECT_EQ(Nearest("va", splits), "");  // says too little
+  EXPECT_EQ(Nearest("dev", splits), "");
+  const std::vector<std::string> protocols = {"nonoverlap", "sliding_bos", "rolling", "last_k"};
+  EXPECT_EQ(Nearest("nonoverlapping", protocols), "nonoverlap");
+  EXPECT_EQ(Nearest("overlap", protocols), "nonoverlap");
+  EXPECT_EQ(Nearest("sliding_window", protocols), "sliding_bos");
+  EXPECT_EQ(Nearest("lap", protocols), "");  // three letters within a word are chance
+  EXPECT_EQ(Nearest("my-sweep", {"my-sweep-one", "my-sweep-two"}), "");  // as much of both
+}
+
 TEST(UnambiguousPrefixTest, IsAsShortAsTheOthersAllow) {
   EXPECT_EQ(UnambiguousPrefix("3f2a91", {"3f2b00", "9999"}, 2), 4u);
   EXPECT_EQ(UnambiguousPrefix("3f2a91", {"9999"}, 3), 3u);
