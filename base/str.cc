@@ -81,14 +81,17 @@ std::string_view Trim(std::string_view text) {
 
 namespace {
 
-// Letters that two words share at their beginnings, or all of the shorter one where the longer holds
-// it; 0 where that is too little to take one for the other.
-std::size_t SharedLetters(std::string_view a, std::string_view b) {
-  if (a.size() > b.size()) std::swap(a, b);
-  const auto ends = std::mismatch(a.begin(), a.end(), b.begin());
-  const auto n_begin = static_cast<std::size_t>(ends.first - a.begin());
-  if (n_begin >= 3 && (n_begin == a.size() || 2 * n_begin >= b.size())) return n_begin;
-  return a.size() >= 4 && b.find(a) != std::string_view::npos ? a.size() : 0;
+// Letters that a word and a candidate share at their beginnings, or all of the shorter one where the
+// longer holds it; 0 where that is too little to take one for the other.
+std::size_t SharedLetters(std::string_view word, std::string_view candidate) {
+  const std::size_t n_shorter = std::min(word.size(), candidate.size());
+  const std::size_t n_longer = std::max(word.size(), candidate.size());
+  std::size_t n = 0;
+  while (n < n_shorter && word[n] == candidate[n]) ++n;
+  if (n >= 3 && (n == word.size() || 2 * n >= n_longer)) return n;
+  const bool holds = candidate.find(word) != std::string_view::npos ||
+                     word.find(candidate) != std::string_view::npos;
+  return n_shorter >= 4 && holds ? n_shorter : 0;
 }
 
 // "" where two candidates share as much.

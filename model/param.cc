@@ -80,19 +80,24 @@ std::string ListOfOne(bool is_item, const Json& value) {
              : "";
 }
 
+bool InRange(const ParamSpec& spec, double number) {
+  return number >= spec.min && number <= spec.max;
+}
+
 // "; write 100K" for "100k". What would do without its quotes came with them.
-std::string CountMeant(const Json& value) {
+std::string CountMeant(const ParamSpec& spec, const Json& value) {
   const std::string text = value.is_string() ? value.get<std::string>() : "";
   const std::string meant = text.empty() ? "" : NearestCount(text);
-  if (meant.empty()) return "";
+  const Result<std::int64_t> count = ParseCount(meant);
+  if (!count.ok() || !InRange(spec, static_cast<double>(*count))) return "";
   return Str(ParseCount(text).ok() ? "; in quotes it is text: write " : "; write ", meant);
 }
 
-bool IsNumber(const std::string& text) {
+bool IsNumberOf(const ParamSpec& spec, const std::string& text) {
   double number = 0.0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   return !text.empty() && error == std::errc() && end == text.data() + text.size() &&
-         std::isfinite(number);
+         std::isfinite(number) && InRange(spec, number);
 }
 
 // What to write in the place of a single value.
@@ -100,9 +105,9 @@ std::string Meant(const ParamSpec& spec, const Json& value) {
   const std::string text = value.is_string() ? value.get<std::string>() : "";
   switch (spec.type) {
     case ParamSpec::Type::kInt:
-      return CountMeant(value);
+      return CountMeant(spec, value);
     case ParamSpec::Type::kDouble:
-      return IsNumber(text) ? Str("; in quotes it is text: write ", text) : "";
+      return IsNumberOf(spec, text) ? Str("; in quotes it is text: write ", text) : "";
     case ParamSpec::Type::kBool:
       if (text == "true" || text == "false") return Str("; in quotes it is text: write ", text);
       return NearestBool(text).empty() ? "" : Str("; write ", NearestBool(text));
@@ -116,8 +121,7 @@ std::string Meant(const ParamSpec& spec, const Json& value) {
 
 bool IntInRange(const ParamSpec& spec, const Json& value) {
   const std::optional<std::int64_t> number = WholeNumber(value);
-  return number && static_cast<double>(*number) >= spec.min &&
-         static_cast<double>(*number) <= spec.max;
+  return number && InRange(spec, static_cast<double>(*number));
 }
 
 bool IsPlainText(const Json& value) {
@@ -164,7 +168,7 @@ void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamErr
     if (!IntInRange(spec, value[i])) {
       errors.push_back(
           {Str(key, "[", i, "]"), Str("expected an integer from ", Range(spec), ", found ",
-                                      Shown(value[i]), CountMeant(value[i]))});
+                                      Shown(value[i]), CountMeant(spec, value[i]))});
     } else if (!seen.insert(*WholeNumber(value[i])).second) {
       errors.push_back(
           {Str(key, "[", i, "]"), Str(*WholeNumber(value[i]), " stands twice in the list")});
@@ -213,8 +217,7 @@ void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError
       valid = IntInRange(spec, value);
       break;
     case ParamSpec::Type::kDouble:
-      valid =
-          value.is_number() && value.get<double>() >= spec.min && value.get<double>() <= spec.max;
+      valid = value.is_number() && InRange(spec, value.get<double>());
       break;
   }
   if (!valid) {

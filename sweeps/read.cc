@@ -1,5 +1,6 @@
 // From tree to SweepSpec, by the table of keys.
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/str.h"
@@ -151,14 +152,34 @@ class Reader {
     return false;
   }
 
-  // "; write {name: adamw}" for `optimizer: adamw`.
+  // "; write {name: adamw}" for `optimizer: adamw`: where one key takes the word, or its name, and no
+  // other must be given. Else the keys there are, and what the name of a kind can be.
   static std::string MapMeant(const YamlNode& node, std::string_view path) {
     if (node.kind != Kind::kScalar) return "";
     const std::vector<std::string> names = NamesBelow(path);
     if (names.empty()) return "";
-    const bool is_name = std::ranges::find(names, "name") != names.end();
-    return is_name ? Str("; write {name: ", node.text, "}")
-                   : Str("; its keys are ", Join(names, ", "));
+    std::vector<std::string> meant;
+    std::string_view required;
+    std::string choices;
+    for (const std::string& name : names) {
+      const KeyRow& row = *FindKey(Str(path, ".", name));
+      if (row.required) required = row.name();
+      const bool is_name = name == "name";
+      if (is_name && !row.choices.empty())
+        choices = Str(", and name is one of ", Join(row.choices, ", "));
+      if (row.type != KeyRow::Type::kChoice && !is_name) continue;
+      // An architecture alone is no model.
+      if (path == "spec.model" && name != "size") continue;
+      const std::string nearest = Nearest(node.text, row.choices);
+      if (TypeValue(row, node).ok()) {
+        meant.push_back(Str(name, ": ", node.text));
+      } else if (is_name && !nearest.empty()) {
+        meant.push_back(Str(name, ": ", nearest));
+      }
+    }
+    const bool is_all = required.empty() || (meant.size() == 1 && meant[0].starts_with(required));
+    return meant.size() == 1 && is_all ? Str("; write {", meant[0], "}")
+                                       : Str("; its keys are ", Join(names, ", "), choices);
   }
 
   // ---- models to start from --------------------------------------------------------------------
@@ -313,10 +334,7 @@ class Reader {
 
   void ReadAxisValues(const KeyRow& row, const YamlNode& node, const std::string& path,
                       Axis& axis) {
-    if (node.kind == Kind::kScalar) {
-      return Report(node.place, Str(path, ": expected a list of values, found ", ShowNode(node),
-                                    "; write [", node.text, "]"));
-    }
+    if (node.kind == Kind::kScalar) return ReadBareAxisValues(row, node, path);
     if (node.kind != Kind::kList || node.items.empty()) {
       return Report(node.place, Str(path, ": expected a list of values, found ",
                                     node.kind == Kind::kList ? "an empty one" : ShowNode(node)));
@@ -333,6 +351,24 @@ class Reader {
       }
       axis.values.push_back(std::move(*value));
     }
+  }
+
+  // `seed: 1` and `position: cable, rope`: of what would be no list of values in brackets either, that is
+  // told as well.
+  void ReadBareAxisValues(const KeyRow& row, const YamlNode& node, const std::string& path) {
+    const std::string list = Str("[", node.text, "]");
+    std::vector<Problem> problems;
+    const std::optional<YamlNode> meant = ParseYaml(list, node.place.source, problems);
+    const bool is_list = meant && problems.empty() && !meant->items.empty();
+    const std::size_t n_told = problems_.size();
+    for (std::size_t i = 0; is_list && i < meant->items.size(); ++i) {
+      YamlNode item = meant->items[i];
+      item.place = node.place;
+      ReadAxisValue(row, item, Str(path, "[", i, "]"));
+    }
+    const bool would_do = is_list && problems_.size() == n_told;
+    Report(node.place, Str(path, ": expected a list of values, found ", ShowNode(node),
+                           would_do ? Str("; write ", list) : ""));
   }
 
   std::optional<AxisValue> ReadAxisValue(const KeyRow& row, const YamlNode& node,
@@ -653,14 +689,29 @@ std::vector<std::string> StepsOf(std::string_view path, const YamlNode& root) {
   return steps;
 }
 
-// Goes one step down, making what is not there. "evaluate[0]" is a key and an index. Null, with the
-// reason, when it cannot.
-YamlNode* StepDown(YamlNode* node, const std::string& step, Place place, std::string& why) {
+// How the items of a list below the key `name` are written, the one that has the key `wanted` first.
+std::string ItemsOf(const YamlNode& list, const std::string& name, std::string_view wanted) {
+  if (list.kind != Kind::kList || list.items.empty()) return "";
+  const std::size_t n_items = list.items.size();
+  const auto holds = [&](const YamlNode& item) { return item.Find(wanted) != nullptr; };
+  const auto item = std::ranges::find_if(list.items, holds);
+  if (item != list.items.end()) {
+    return Str("; of the list's items write ", name, "[", item - list.items.begin(), "].", wanted);
+  }
+  return Str("; the list's items are ", name, "[0]",
+             n_items == 1 ? "" : Str(" to ", name, "[", n_items - 1, "]"));
+}
+
+// Goes one step down from the key `parent`, making what is not there. "evaluate[0]" is a key and an
+// index. Null, with the reason, when it cannot.
+YamlNode* StepDown(YamlNode* node, const std::string& parent, const std::string& step, Place place,
+                   std::string& why) {
   const std::size_t bracket = step.find('[');
   const std::string key = step.substr(0, bracket);
   if (node->kind == Kind::kNothing) node->kind = Kind::kMap;
   if (node->kind != Kind::kMap || key.empty()) {
     why = Str("\"", step, "\" is no key of ", ShowNode(*node));
+    if (node->kind == Kind::kList) why += ItemsOf(*node, parent, key);
     return nullptr;
   }
   auto entry = std::ranges::find(node->entries, key, &YamlNode::Entry::key);
@@ -676,7 +727,7 @@ YamlNode* StepDown(YamlNode* node, const std::string& step, Place place, std::st
                         digits.find_first_not_of("0123456789") == std::string::npos;
   if (!is_index || entry->value.kind != Kind::kList ||
       std::stoul(digits) >= entry->value.items.size()) {
-    why = Str("there is no ", step, " in the file");
+    why = Str("there is no ", step, " in the file", ItemsOf(entry->value, key, ""));
     return nullptr;
   }
   return &entry->value.items[std::stoul(digits)];
@@ -730,8 +781,9 @@ void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Prob
     }
     YamlNode* node = &root;
     std::string why;
+    std::string parent;
     for (const std::string& step : steps) {
-      if (node != nullptr) node = StepDown(node, step, place, why);
+      if (node != nullptr) node = StepDown(node, std::exchange(parent, step), step, place, why);
     }
     if (node == nullptr) {
       problems.push_back({.place = place, .message = Str(path, ": ", why)});

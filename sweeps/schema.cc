@@ -491,12 +491,13 @@ std::string Remedy(const KeyRow& row, const YamlNode& node) {
     bare.quoted = false;
     if (TypePlain(row, bare).ok()) return "; in quotes it is text: remove them";
   }
-  std::string meant;
-  if (row.type == Type::kCount && !ParseCount(node.text).ok()) meant = NearestCount(node.text);
+  YamlNode meant;
+  meant.kind = YamlNode::Kind::kScalar;
+  if (row.type == Type::kCount && !ParseCount(node.text).ok()) meant.text = NearestCount(node.text);
   if (row.type == Type::kBool && node.text != "true" && node.text != "false") {
-    meant = NearestBool(node.text);
+    meant.text = NearestBool(node.text);
   }
-  return meant.empty() ? "" : Str("; write ", meant);
+  return !meant.text.empty() && TypePlain(row, meant).ok() ? Str("; write ", meant.text) : "";
 }
 
 Status Mismatch(const KeyRow& row, const YamlNode& node, std::string_view why = "") {

@@ -48,6 +48,7 @@ TEST(NearestTest, FindsWordsThatShareMostOfTheirLetters) {
   EXPECT_EQ(Nearest("nonoverlapping", protocols), "nonoverlap");
   EXPECT_EQ(Nearest("overlap", protocols), "nonoverlap");
   EXPECT_EQ(Nearest("sliding_window", protocols), "sliding_bos");
+  EXPECT_EQ(Nearest("nothing", {"NOT", "not"}), "");
   EXPECT_EQ(Nearest("lap", protocols), "");  // three letters within a word are chance
   EXPECT_EQ(Nearest("my-sweep", {"my-sweep-one", "my-sweep-two"}), "");  // as much of both
 }

@@ -276,7 +276,7 @@ TEST(TrainConfigTest, JsonIsReadStrictly) {
   EXPECT_EQ(message([](Json& json) { json["optimizer"]["betas"] = Json::array({0.9}); }),
             "train.optimizer.betas: expected a list of two numbers");
   EXPECT_EQ(message([](Json& json) { json["schedule"]["warmup"] = 3; }),
-            "train.schedule.warmup: unknown key");
+            "train.schedule.warmup: unknown key; did you mean \"warmup_tokens\"?");
   EXPECT_EQ(message([](Json& json) { json["validate"] = 3; }), "train.validate: expected a map");
 }
 
