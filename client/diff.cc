@@ -308,6 +308,40 @@ std::string PointText(const Json& point) {
   return out;
 }
 
+// A pair, and beside it a run without a partner.
+bool HasHalfAPair(const Json& point) {
+  const auto is_whole = [](const Json& pair) { return !pair[0].is_null() && !pair[1].is_null(); };
+  const auto n_whole = std::ranges::count_if(point.at("runs"), is_whole);
+  return n_whole > 0 && static_cast<std::size_t>(n_whole) < point.at("runs").size();
+}
+
+// What the errors shown are of: a difference has one only where every run of its point has a partner.
+std::string ErrorsText(const Json& points) {
+  std::set<std::size_t> n_pairs;
+  for (const Json& point : points) {
+    const bool has_error = std::ranges::any_of(
+        point.at("results"), [](const Json& one) { return one.at("se").is_number(); });
+    if (has_error) n_pairs.insert(point.at("runs").size());
+  }
+  if (n_pairs.empty()) {
+    const bool lacks_one = std::ranges::any_of(points, &HasHalfAPair);
+    return lacks_one ? "no b - a where a seed is on one side alone\n" : "";
+  }
+  const std::string one =
+      "that of the scored text, as if both sides were independent: an upper bound, since both read "
+      "the same; of other seeds it says nothing";
+  const std::string several = "that of the mean of the differences, seed by seed";
+  if (*n_pairs.rbegin() == 1) return Str("± of b - a (one pair of runs): ", one, "\n");
+  if (*n_pairs.begin() > 1) {
+    const std::string most =
+        *n_pairs.begin() == *n_pairs.rbegin() ? "" : Str(" to ", *n_pairs.rbegin());
+    return Str("± of b - a (", *n_pairs.begin(), most,
+               " pairs of runs, each of one seed): ", several, "\n");
+  }
+  return Str("± of b - a, where runs of several seeds pair: ", several,
+             "; where one pair stands alone: ", one, "\n");
+}
+
 int Diff(const DiffArguments& arguments, const std::string& output, const std::string& state) {
   Asker asker(state);
   const Result<Subject> a = Find(asker, arguments.a);
@@ -338,8 +372,7 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
     std::string text;
     for (const Json& point : points)
       StrAppend(text, Str(text.empty() ? "" : "\n", PointText(point)));
-    Print(text +
-          "± of b - a as if both were independent, but for seeds in common: these are paired\n");
+    Print(text + ErrorsText(points));
   }
   if (std::ranges::none_of(pairs, HasPair)) {
     std::fprintf(stderr, "%s\n", WhyNothingPairs(*a, *b).c_str());
