@@ -33,6 +33,7 @@ namespace {
 constexpr std::string_view kWorkFolder = "import.tmp";
 constexpr std::string_view kLock = "lock";  // in it
 constexpr std::chrono::milliseconds kTellEvery(200);
+constexpr std::size_t kBeginningsMax = 1000;  // files that are looked at behind one that failed
 
 Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
 
@@ -83,8 +84,19 @@ Status RemoveUnfinished(const std::string& folder, const std::string& work,
   return Status();
 }
 
-// Makes the parts, several at a time. The files are begun in order, and the error that is told is
-// the one of the first file that has one, whatever the number of jobs.
+// Takes the first piece that a format gives, and no more.
+class BeginningSink final : public DocumentSink {
+ public:
+  Status Text(std::string_view) override { return Enough(); }
+  Status Ids(std::span<const std::int32_t>) override { return Enough(); }
+  Status EndDocument() override { return Status(); }
+
+ private:
+  static Status Enough() { return Status(Code::kCancelled, "enough"); }
+};
+
+// Makes the parts, several at a time. The files are begun in order, and what is told is the error of
+// the first file that has one, with what the beginnings of later ones have, whatever the number of jobs.
 class PartMaker {
  public:
   PartMaker(const PrepareSpec& spec, const SourceFormat& format, const Tokenizer& tokenizer,
@@ -113,7 +125,7 @@ class PartMaker {
       }
     }
     threads.clear();
-    for (const Status& error : errors_) RETURN_IF_ERROR(error);
+    if (failed_ < sources_.size()) return Together(FailuresFrom(failed_));
     if (options.progress) options.progress(Progress());
     return Status();
   }
@@ -145,10 +157,39 @@ class PartMaker {
     if (--n_running_ == 0) ended_.notify_all();
   }
 
+  // Why the first file failed, and of those behind it what their beginnings tell: whole they were not
+  // read, since nothing comes of it any more.
+  ErrorList FailuresFrom(std::size_t first) const {
+    ErrorList errors;
+    errors.Add(errors_[first]);
+    const std::size_t end = std::min(sources_.size(), first + kBeginningsMax);
+    for (std::size_t i = first + 1; i < end && errors.all().size() < kFileErrorsMax; ++i) {
+      if (!FactsOf(i).ok()) errors.Add(ReadBeginning(i).In(sources_[i].Name()));
+    }
+    return errors;
+  }
+
+  Status ReadBeginning(std::size_t i) const {
+    SourceInput input(sources_[i].path, [](std::int64_t) { return Status(); });
+    BeginningSink sink;
+    SourceOptions options = spec_.source;
+    options.universal_newlines = spec_.packing.universal_newlines;
+    const Status read = format_.read(input, options, sink);
+    return read.code() == Code::kCancelled ? Status() : AsInput(read);
+  }
+
+  Result<PartFacts> FactsOf(std::size_t i) const {
+    return PartReader::Facts(work_, sources_[i].key, TokenWidth(tokenizer_.vocabulary().n_rows));
+  }
+
+  // What a file of ours lost is damage; a file of the user's that does not hold is bad input.
+  static Status AsInput(const Status& read) {
+    return read.code() == Code::kDataLoss ? Status(Code::kInvalidArgument, read.message()) : read;
+  }
+
   Status Make(std::size_t i) {
     const ListedSource& source = sources_[i];
-    Result<PartFacts> part =
-        PartReader::Facts(work_, source.key, TokenWidth(tokenizer_.vocabulary().n_rows));
+    Result<PartFacts> part = FactsOf(i);
     if (part.ok()) {
       files_before_ += 1;
       bytes_done_ += source.bytes;
@@ -174,10 +215,7 @@ class PartMaker {
         PartWriter::Create(work_, source.key, tokenizer_, spec_.packing, format_.gives));
     SourceOptions options = spec_.source;
     options.universal_newlines = spec_.packing.universal_newlines;
-    const Status read = format_.read(input, options, *writer);
-    // What a file of ours lost is damage; a file of the user's that does not hold is bad input.
-    if (read.code() == Code::kDataLoss) return Status(Code::kInvalidArgument, read.message());
-    RETURN_IF_ERROR(read);
+    RETURN_IF_ERROR(AsInput(format_.read(input, options, *writer)));
     return writer->Finish(input.Files());
   }
 

@@ -80,12 +80,12 @@ std::vector<std::string> AsFoldersList(const std::vector<std::string>& paths) {
   return listed;
 }
 
-Result<std::vector<std::string>> Expand(const PrepareSpec& spec,
-                                        const std::vector<std::string>& patterns) {
+std::vector<std::string> Expand(const PrepareSpec& spec, const std::vector<std::string>& patterns,
+                                ErrorList& errors) {
   std::vector<std::string> all;
   for (const std::string& pattern : patterns) {
-    ASSIGN_OR_RETURN(std::vector<std::string> paths,
-                     Matches(InFolder(spec.base_folder, pattern), pattern));
+    std::vector<std::string> paths;
+    if (!errors.Take(Matches(InFolder(spec.base_folder, pattern), pattern), paths)) continue;
     if (spec.packing.order == Packing::Order::kListed && paths.size() > 1) {
       paths = AsFoldersList(paths);
     } else {
@@ -156,6 +156,7 @@ Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const Sou
   const Json settings = Settings(spec, tokenizer_fingerprint);
   const std::string base = spec.base_folder.empty() ? "" : JoinPath(spec.base_folder, "");
   std::vector<ListedSource> sources;
+  ErrorList errors;
   std::map<std::string, std::string> split_of_path;  // by absolute path
   std::vector<std::string_view> order = {""};
   order.insert(order.end(), kSplitNames.begin(), kSplitNames.end());
@@ -163,12 +164,12 @@ Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const Sou
     const auto listed = std::ranges::find(
         spec.files, name, [](const auto& entry) { return std::string_view(entry.first); });
     if (listed == spec.files.end()) continue;
-    Result<std::vector<std::string>> paths = Expand(spec, listed->second);
-    if (!paths.ok()) {
-      return name.empty() ? std::move(paths).status()
-                          : std::move(paths).status().In(Str("split ", name));
+    ErrorList of_patterns;
+    const std::vector<std::string> paths = Expand(spec, listed->second, of_patterns);
+    for (const Status& error : of_patterns.all()) {
+      errors.Add(name.empty() ? error : Status(error).In(Str("split ", name)));
     }
-    for (const std::string& path : *paths) {
+    for (const std::string& path : paths) {
       ListedSource source = {.path = path, .shown = path, .split = std::string(name)};
       if (!base.empty() && path.starts_with(base)) source.shown = path.substr(base.size());
       ASSIGN_OR_RETURN(const std::string absolute, AbsolutePath(path));
@@ -177,16 +178,30 @@ Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const Sou
             at->second == name ? "list it once"
                                : "list it in one of them; to measure on what is trained on, list a "
                                  "copy of it with --allow-overlap";
-        return Invalid(name.empty() ? Str(source.shown, " is listed twice: ", remedy)
-                                    : Str(source.shown, " is listed twice, in split ", at->second,
-                                          " and in split ", name,
-                                          ": a document belongs in one place; ", remedy));
+        errors.Add(Invalid(name.empty() ? Str(source.shown, " is listed twice: ", remedy)
+                                        : Str(source.shown, " is listed twice, in split ",
+                                              at->second, " and in split ", name,
+                                              ": a document belongs in one place; ", remedy)));
+      } else if (errors.Add(CompleteSource(format, settings, source))) {
+        sources.push_back(std::move(source));
       }
-      RETURN_IF_ERROR(CompleteSource(format, settings, source));
-      sources.push_back(std::move(source));
     }
   }
+  RETURN_IF_ERROR(Together(errors));
   return sources;
+}
+
+Status Together(const ErrorList& of_files) {
+  const std::vector<Status>& all = of_files.all();
+  if (all.size() <= 1) return of_files.First();
+  std::string message = Str(all.size(), " files cannot be imported:");
+  for (std::size_t i = 0; i < std::min(all.size(), kFileErrorsMax); ++i) {
+    StrAppend(message, Str("\n  ", all[i].message()));
+  }
+  if (all.size() > kFileErrorsMax) {
+    StrAppend(message, Str("\n  and ", all.size() - kFileErrorsMax, " more"));
+  }
+  return Status(all[0].code(), message);
 }
 
 }  // namespace longrun

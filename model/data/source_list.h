@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error_list.h"
 #include "base/status.h"
 #include "model/data/prepare.h"
 
@@ -24,8 +25,13 @@ struct ListedSource {
 
 // In the order of the splits, and in each in the order of the packing. Errors name the file: missing,
 // no regular file, empty, listed twice; or the pattern that no file matches, or the split without
-// files.
+// files. Those of several files are told together.
 Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const SourceFormat& format,
                                               const std::string& tokenizer_fingerprint);
+
+// Of one file what is wrong with it; of several the code of the first, and a line for each, of which
+// kFileErrorsMax are told.
+inline constexpr std::size_t kFileErrorsMax = 20;
+Status Together(const ErrorList& of_files);
 
 }  // namespace longrun

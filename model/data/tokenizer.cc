@@ -100,8 +100,19 @@ Result<std::unique_ptr<Tokenizer>> MakeTokenizer(std::string_view spec) {
   for (const Entry& entry : kTokenizers) {
     if (IsMeant(entry, spec)) return entry.make(std::string(spec));
   }
-  return Status(Code::kNotFound, Str("unknown tokenizer \"", spec, "\": choose one of ",
-                                     Join(TokenizerNames(), ", ")));
+  std::vector<std::string> names;
+  for (const Entry& entry : kTokenizers) {
+    if (!entry.name.starts_with('*')) names.emplace_back(entry.name);
+  }
+  const std::string nearest = Nearest(spec, names);
+  return Status(
+      Code::kInvalidArgument,
+      Str("unknown tokenizer \"", spec, "\": choose one of ", Join(TokenizerNames(), ", "),
+          nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?")));
+}
+
+bool IsTokenizerSpec(std::string_view spec) {
+  return std::ranges::any_of(kTokenizers, [&](const Entry& entry) { return IsMeant(entry, spec); });
 }
 
 std::vector<std::string> TokenizerNames() {

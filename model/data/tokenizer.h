@@ -72,10 +72,12 @@ class Tokenizer {
   Vocabulary vocabulary_;
 };
 
-// `spec` is a name or a file's path; the kinds stand in model/data/tokenizer.cc. kNotFound with the
-// list of kinds, or with what makes the file appear; kInvalidArgument names what in the file is
-// wrong, or is not supported.
+// `spec` is a name or a file's path; the kinds stand in model/data/tokenizer.cc. kNotFound with what
+// makes the file appear; kInvalidArgument with the list of kinds, or names what in the file is wrong,
+// or is not supported.
 Result<std::unique_ptr<Tokenizer>> MakeTokenizer(std::string_view spec);
+// Whether there is such a kind; the file need not be there.
+bool IsTokenizerSpec(std::string_view spec);
 // For messages and help: "bytes", "*.tiktoken", ...
 std::vector<std::string> TokenizerNames();
 

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "base/str.h"
 #include "model/data/dataset.h"
 
 namespace longrun {
@@ -11,7 +12,13 @@ Status DataImport(const DataImportOptions& options) {
   spec.splits.emplace_back("train", options.train);
   if (!options.validation.empty()) spec.splits.emplace_back("validation", options.validation);
   if (!options.test.empty()) spec.splits.emplace_back("test", options.test);
-  RETURN_IF_ERROR(ImportText(spec, options.output));
+  const Status imported = ImportText(spec, options.output);
+  // What is wrong with several files stands on lines of its own, and an error here is one line.
+  if (!imported.ok()) {
+    std::vector<std::string> lines = Split(imported.message(), '\n');
+    for (std::string& line : lines) line = Trim(line);
+    return Status(imported.code(), Join(lines, " "));
+  }
   return DataInspect(options.output);
 }
 

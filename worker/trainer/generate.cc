@@ -70,11 +70,12 @@ Result<std::unique_ptr<Tokenizer>> OpenTokenizer(const GenerateOptions& options)
       BaseName(given) == kTokenizerFile && PathExists(JoinPath(FolderOf(given), kManifestName));
   if (is_of_dataset) return OpenTokenizerOf(FolderOf(given));
   Result<std::unique_ptr<Tokenizer>> tokenizer = MakeTokenizer(given);
-  if (tokenizer.ok() || tokenizer.status().code() != Code::kNotFound) return tokenizer;
+  if (tokenizer.ok() || IsTokenizerSpec(given)) return tokenizer;
   // The trainer knows no state folder, and so no dataset by its name.
-  return Status(Code::kNotFound, Str(tokenizer.status().message(),
-                                     "; that of a dataset is named by its folder, which `longrun "
-                                     "data ls` shows"));
+  return Status(Code::kInvalidArgument,
+                Str(tokenizer.status().message(),
+                    "; that of a dataset is named by its folder, which `longrun "
+                    "data ls` shows"));
 }
 
 Result<at::Tensor> TokensOfText(const GenerateOptions& options, const Tokenizer& tokenizer) {

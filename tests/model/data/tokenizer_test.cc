@@ -70,13 +70,16 @@ TEST(VocabularyTest, FingerprintOfBytesStaysWhatItWas) {
 }
 
 TEST(TokenizerRegistryTest, UnknownNamesAreRefusedWithTheList) {
-  for (const std::string name : {"gpt9", "", ".tiktoken", "a.tiktoken.txt"}) {
+  for (const std::string name : {"llama", "", ".tiktoken", "a.tiktoken.txt"}) {
     const auto unknown = MakeTokenizer(name);
     ASSERT_FALSE(unknown.ok());
-    EXPECT_EQ(unknown.status().code(), Code::kNotFound);
+    EXPECT_FALSE(IsTokenizerSpec(name));
+    EXPECT_EQ(unknown.status().code(), Code::kInvalidArgument);
     EXPECT_EQ(unknown.status().message(), Str("unknown tokenizer \"", name,
                                               "\": choose one of bytes, gpt2, *.tiktoken, *.json"));
   }
+  EXPECT_TRUE(MakeTokenizer("gpt5").status().message().ends_with("; did you mean \"gpt2\"?"));
+  EXPECT_TRUE(IsTokenizerSpec("nowhere.json"));
 }
 
 }  // namespace
