@@ -1,4 +1,6 @@
 // What the end of an attempt means for its task: sweeps/failure.cc decides by its class.
+#include <csignal>
+
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
@@ -97,6 +99,16 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
            Str(when, ": attempt ", attempt.n, " ended as ", row.name, ": ", message));
 }
 
+// A trainer that was to yield and did something else: what, beside that it is cancelled all the same.
+std::string WhileCancelled(EndEvidence evidence, const std::string& message) {
+  evidence.cancel_requested = false;
+  // Of these two the worker sends both, the second when the grace time is over.
+  if (evidence.signal != SIGTERM && evidence.signal != SIGKILL) evidence.stop_requested = false;
+  const FailureRow& row = FailureOf(ClassifyEnd(evidence));
+  if (row.failure_class == FailureClass::kPreempted) return message;
+  return Str(row.name, " while it was being cancelled: ", message.empty() ? row.advice : message);
+}
+
 }  // namespace
 
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
@@ -189,6 +201,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     } else if (message.empty() && evidence.exit_known) {
       message = Str("the trainer ended with exit code ", evidence.exit_code);
     }
+    if (failure_class == FailureClass::kCancelled) message = WhileCancelled(evidence, message);
     EndAttempt(step, *attempt, failure_class, message);
   }
   if (!attempt->end_stored) {

@@ -237,6 +237,39 @@ TEST_F(SessionTest, CancellingIsFinalAtOnceForWhatWaitsAndStopsWhatRuns) {
   EXPECT_EQ(Do(SweepCancelled{.sweep_id = "sweep-1"}).cancel.cancelled, 0);
 }
 
+// It is cancelled all the same, but somebody may have to look at why.
+TEST_F(SessionTest, ATrainerThatDiesWhileItIsCancelledSaysOfWhat) {
+  const struct {
+    EndEvidence evidence;
+    std::string message;
+  } cases[] = {
+      {{.exit_known = true, .exit_code = 75, .stop_requested = true},
+       "the trainer ended with exit code 75"},
+      {{.exit_known = true, .signal = 9, .stop_requested = true}, "the trainer ended by signal 9"},
+      {{.exit_known = true, .signal = 15, .stop_requested = true},
+       "the trainer ended by signal 15"},
+      {{.exit_known = true, .signal = 11, .stop_requested = true},
+       "crashed while it was being cancelled: the trainer ended by signal 11"},
+      {{.exit_known = true, .signal = 9, .oom_kill = true, .stop_requested = true},
+       "out_of_memory while it was being cancelled: the trainer ended by signal 9"},
+      {{.exit_known = true, .exit_code = 74, .stop_requested = true},
+       "storage while it was being cancelled: the trainer ended with exit code 74"},
+  };
+  std::int64_t n = 1;
+  for (const auto& [evidence, message] : cases) {
+    const Attempt& attempt = Current(Train());
+    Begin(attempt);
+    const std::string sweep = Str("sweep-", n);
+    Do(SweepCancelled{.sweep_id = sweep});
+    Finish(attempt, evidence);
+    EXPECT_EQ(attempt.state, AttemptState::kCancelled);
+    EXPECT_EQ(attempt.failure_class, "cancelled");
+    EXPECT_EQ(attempt.message, message);
+    EXPECT_EQ(Train().reason, Str("cancelled: ", message));
+    Submit({}, Str("sweep-", ++n));
+  }
+}
+
 TEST_F(SessionTest, SuccessMayWinTheRaceAgainstCancelling) {
   const Attempt& attempt = Current(Train());
   SampleJournal journal = Begin(attempt);
