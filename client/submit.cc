@@ -30,7 +30,9 @@ std::string SubmissionText(const Json& answer) {
                         Counted(count("evaluate_tasks_new"), "task")));
   }
   if (count("tasks_retried") > 0) {
-    parts.push_back(Counted(count("tasks_retried"), "task") + " tried again");
+    // Also of what was cancelled before it was ever tried.
+    parts.push_back(
+        Str(Counted(count("tasks_retried"), "task"), " once more (failed or cancelled before)"));
   }
   std::string text = answer.at("name").get<std::string>() + ": ";
   text += parts.empty() ? "nothing new" : Join(parts, ", ");
