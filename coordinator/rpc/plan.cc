@@ -311,8 +311,9 @@ class Planner {
     const bool is_under_way = is_there && !IsTerminal(state->second);
     info->set_trained(is_known || is_under_way);
     info->set_training(is_known ? "known" : is_under_way ? "under_way" : "to_do");
-    if (info->trained() || !trainings_.insert(planned.run_key).second) return;
+    if (is_known || !trainings_.insert(planned.run_key).second) return;
     info->set_disk_bytes((sweep_.checkpoint_keep + 1) * CheckpointBytes(run.model));
+    if (is_under_way) return;
     response_->set_train_flops(response_->train_flops() + info->train_flops());
     const bool recomputes = sweep_.activation_checkpointing;
     CheckMemory(planned, "training", TrainMemoryBytes(run.model, run.train, 1, recomputes),

@@ -279,7 +279,7 @@ struct SubmitCounts {
   std::int64_t cells_reused = 0;
   std::int64_t tasks_retried = 0;
   std::int64_t tasks_failed_for_good = 0;  // that are there already, or only now asked for
-  // Bytes of the checkpoints that stay of the trainings that are new or tried again, at most.
+  // Bytes of the checkpoints that stay of the trainings that are new, tried again or under way, at most.
   std::int64_t checkpoint_bytes = 0;
 };
 struct CancelCounts {

@@ -46,7 +46,10 @@ void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run,
   const bool is_again = plan.tasks.contains(id);  // a run may stand in a sweep twice
   const bool is_there = state.tasks.contains(id);
   if (is_there) Reuse(state, id, plan);
-  if (!is_again && (!is_there || plan.retried.contains(id))) {
+  // What is under way, for another sweep or since before, is still to be written too.
+  const bool is_done =
+      is_there && IsTerminal(state.tasks.at(id).state) && !plan.retried.contains(id);
+  if (!is_again && !is_done) {
     plan.counts.checkpoint_bytes += (sweep.checkpoint_keep + 1) * CheckpointBytes(run.run.model);
   }
   if (is_again || is_there) return;
