@@ -73,6 +73,9 @@ std::string CellsText(const Json& run) {
   for (const auto& [n, what] : counts) {
     if (n > 0) parts.push_back(Str(n, what));
   }
+  if (const std::int64_t n = Int(run, "cells_not_applicable"); n > 0) {
+    parts.back() += Str(" (", n, " not_applicable)");
+  }
   return Join(parts, ", ");
 }
 
@@ -118,6 +121,13 @@ std::string PlanText(const Json& plan) {
                 are_there ? " known now: " : " known last: ", TimeText(plan.at("wall_time")),
                 ", going by what ran on ", plan.at("device").get<std::string>(), "\n");
   }
+  std::int64_t n_not_applicable = 0;
+  for (const Json& run : plan.at("runs")) n_not_applicable += Int(run, "cells_not_applicable");
+  if (n_not_applicable > 0) {
+    text += Str(Counted(n_not_applicable, "cell"),
+                " will say not_applicable: the context length is beyond what the position method "
+                "can read\n");
+  }
   for (const Json& problem : plan.at("problems")) {
     text += Str("will not run: ", problem.get<std::string>(), "\n");
   }
@@ -145,7 +155,8 @@ std::string PlanCsv(const Json& plan) {
                                            "train_s_high",
                                            "evaluate_s",
                                            "evaluate_s_low",
-                                           "evaluate_s_high"};
+                                           "evaluate_s_high",
+                                           "cells_not_applicable"};
   Rows rows;
   rows.reserve(plan.at("runs").size());
   for (const Json& run : plan.at("runs")) {
@@ -167,6 +178,7 @@ std::string PlanCsv(const Json& plan) {
         row.push_back(HasTime(time) ? Str(Number(time, part)) : "");
       }
     }
+    row.push_back(Str(Int(run, "cells_not_applicable")));
   }
   return RenderCsv(header, rows);
 }

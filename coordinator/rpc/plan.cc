@@ -2,6 +2,7 @@
 #include "coordinator/rpc/plan.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -18,6 +19,7 @@
 #include "coordinator/rpc/views.h"
 #include "model/data/manifest.h"
 #include "model/evaluation/evaluation.h"
+#include "model/position/method.h"
 
 namespace longrun {
 namespace {
@@ -205,6 +207,25 @@ Standing StandingOf(const State& state, const Sweep& sweep,
   return standing;
 }
 
+// The longest text that the position method can read: to the end of its table, or of its numbers.
+std::int64_t LongestRead(const ModelConfig& model) {
+  std::int64_t longest = std::numeric_limits<std::int64_t>::max();
+  const auto method = FindPositionMethod(model.position.method);
+  if (!method.ok()) return longest;
+  const Result<TermSpec> terms = (*method)->terms(model.position.params, model.attention_shape());
+  if (!terms.ok()) return longest;
+  if (terms->length_max) longest = *terms->length_max;
+  const bool ends = (*method)->has_position_table && terms->input_add &&
+                    terms->input_add->beyond == InputAdd::Beyond::kRefuse;
+  return ends ? std::min(longest, model.n_positions) : longest;
+}
+
+// Whether each window of a context length is so long; questions from a file are as long as they are.
+bool ReadsWholeWindows(const Json& evaluation) {
+  const auto what = FindEvaluation(evaluation.begin().key());
+  return what.ok() && (*what)->file_param.empty();
+}
+
 // Fills one run after the other, and the sums over them.
 class Planner {
  public:
@@ -328,11 +349,15 @@ class Planner {
   void FillCells(const PlannedRun& planned, v1::PlannedRunInfo* info, Estimate& chain) {
     std::set<std::string> known, under_way, missing;
     std::optional<double> flops = 0.0;
+    std::set<std::string> not_applicable;
     std::int64_t longest = 0;
+    const std::int64_t longest_read = LongestRead(planned.run.model);
     for (const PlannedEvaluation& evaluation : planned.evaluations) {
+      const bool whole_windows = ReadsWholeWindows(evaluation.evaluation);
       for (const ExpectedCell& cell : evaluation.cells) {
         if (IsOwned(cell.cell, known, under_way)) continue;
         missing.insert(cell.cell);
+        if (whole_windows && cell.context_length > longest_read) not_applicable.insert(cell.cell);
         if (!cells_.insert(cell.cell).second) continue;
         AddFlops(costs_.Flops(planned.run, evaluation.evaluation, cell.context_length), flops);
         longest = std::max(longest, cell.context_length);
@@ -341,6 +366,7 @@ class Planner {
     info->set_cells_known(static_cast<std::int32_t>(known.size() + under_way.size()));
     info->set_cells_under_way(static_cast<std::int32_t>(under_way.size()));
     info->set_cells_missing(static_cast<std::int32_t>(missing.size()));
+    info->set_cells_not_applicable(static_cast<std::int32_t>(not_applicable.size()));
     if (longest == 0) return;
     info->set_evaluate_flops(flops.value_or(0));
     response_->set_evaluate_flops(response_->evaluate_flops() + info->evaluate_flops());
