@@ -16,7 +16,7 @@ Status DataImport(const DataImportOptions& options) {
   // What is wrong with several files stands on lines of its own, and an error here is one line.
   if (!imported.ok()) {
     std::vector<std::string> lines = Split(imported.message(), '\n');
-    for (std::string& line : lines) line = Trim(line);
+    for (std::string& line : lines) line = std::string(Trim(line));
     return Status(imported.code(), Join(lines, " "));
   }
   return DataInspect(options.output);
