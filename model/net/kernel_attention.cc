@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_strided.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
@@ -13,6 +12,7 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "model/net/device.h"
+#include "model/net/packed_heads.h"
 
 namespace longrun {
 namespace {
@@ -41,14 +41,6 @@ View ViewOf(const at::Tensor& x_BHTD) {
 
 at::Tensor WithDenseChannels(const at::Tensor& x_BHTD) {
   return x_BHTD.stride(3) == 1 ? x_BHTD : x_BHTD.contiguous();
-}
-
-// Lies as (B, T, H, D), so that the projection behind reads rows of all heads.
-at::Tensor EmptyLike(const at::Tensor& x_BHTD) {
-  const std::int64_t n_head = x_BHTD.size(1), n_row = x_BHTD.size(2), head_dim = x_BHTD.size(3);
-  return at::empty_strided(x_BHTD.sizes(),
-                           {n_row * n_head * head_dim, head_dim, n_head * head_dim, 1},
-                           x_BHTD.options().requires_grad(false));
 }
 
 std::span<double> Doubles(const at::Tensor& x) {
@@ -140,7 +132,7 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                  .knots = fixed->call.knots_K,
                                  .slope = DenseDoubles(slope_HS),
                                  .intercept = DenseDoubles(intercept_HS)};
-    at::Tensor o = EmptyLike(q);
+    at::Tensor o = EmptyHeads(q);
     const at::Tensor lse = at::empty({q.size(0), q.size(1), q.size(2)}, at::kDouble);
     std::vector<std::int32_t> first_key;
     if (fixed->is_inference) {
@@ -179,7 +171,7 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                  .slope = saved[9],
                                  .intercept = saved[10]};
     const at::Tensor o_gradient = WithDenseChannels(gradients[0].to(q.scalar_type()));
-    const at::Tensor dq = EmptyLike(q), dk = EmptyLike(k), dv = EmptyLike(v);
+    const auto [dq, dk, dv] = EmptyGradients(q, k, v);
     // An argument that is left out has no edge: edge 3 is that of the first number that is there.
     std::size_t edge = 3;
     const auto buffer = [&](const at::Tensor& of) {

@@ -13,6 +13,7 @@
 
 #include "base/str.h"
 #include "model/net/linear.h"
+#include "model/net/packed_heads.h"
 #include "model/net/recompute.h"
 
 namespace longrun {
@@ -214,24 +215,26 @@ at::Tensor Transformer::FinalNorm(const at::Tensor& x) const {
   return final_norm_.weight.defined() ? Norm(x, Of(final_norm_), compute_.dtype, compute_) : x;
 }
 
-// q, k, v as (B, H, T, D), k and v of as many heads as they have.
+// q, k, v as (B, H, T, D), k and v of as many heads as they have. The fused attention reads them where
+// the products wrote them; others take dense ones.
 Transformer::Tensors Transformer::Projections(const Layer& layer,
                                               const at::Tensor& normed_BTC) const {
-  const std::int64_t b = normed_BTC.size(0), t = normed_BTC.size(1);
-  const std::int64_t h = config_.model.n_head, d = config_.model.head_dim();
+  const bool in_place = backend() == AttentionBackend::kFused;
+  Tensors parts;
+  parts.reserve(3);
   if (layer.qkv.weight.defined()) {
     const at::Tensor qkv = Linear(normed_BTC, layer.qkv);
-    const at::Tensor qkv_3BHTD = heads_first_ ? qkv.view({b, t, h, 3, d}).permute({3, 0, 2, 1, 4})
-                                              : qkv.view({b, t, 3, h, d}).permute({2, 0, 3, 1, 4});
-    std::vector<at::Tensor> parts = qkv_3BHTD.contiguous().unbind(0);
+    for (const at::Tensor& part : UnpackHeads(qkv, config_.model.n_head, heads_first_)) {
+      parts.push_back(in_place ? part : part.contiguous());
+    }
     if (keys_first_) std::swap(parts[0], parts[1]);
     return parts;
   }
-  Tensors parts;
-  parts.reserve(3);
+  const std::int64_t b = normed_BTC.size(0), t = normed_BTC.size(1);
   for (const Weights* product : {&layer.q, &layer.k, &layer.v}) {
-    const at::Tensor part = Linear(normed_BTC, *product);
-    parts.push_back(part.view({b, t, -1, d}).transpose(1, 2).contiguous());
+    const at::Tensor part =
+        Linear(normed_BTC, *product).view({b, t, -1, config_.model.head_dim()}).transpose(1, 2);
+    parts.push_back(in_place ? part : part.contiguous());
   }
   return parts;
 }
