@@ -156,8 +156,6 @@ HWY_NOINLINE void SoftmaxBackward(const AttentionPlan& plan, const Tile& tile, s
                                   std::int64_t end, const float* lse, const float* delta,
                                   const BackwardRoom& room) {
   const F f;
-  V bias[kRowVectors];
-  for (int v = 0; v < kRowVectors; ++v) bias[v] = hn::Load(f, room.bias + v * kLanes);
   for (std::int64_t r = begin; r < end; ++r) {
     float* p_row = room.p + r * kKeyTile;
     float* ds_row = room.ds + r * kKeyTile;
@@ -169,19 +167,22 @@ HWY_NOINLINE void SoftmaxBackward(const AttentionPlan& plan, const Tile& tile, s
     if (plan.terms.dropout) DropoutRow(plan, tile, r, room.z);
     const V row_lse = hn::Set(f, lse[r]);
     const V row_delta = hn::Set(f, delta[r]);
-    for (int v = 0; v < kRowVectors; ++v) {
-      const V x = hn::Add(hn::Load(f, p_row + v * kLanes), bias[v]);
-      const V p = Exp2(hn::Sub(x, row_lse));
-      V dp = hn::Load(f, ds_row + v * kLanes);
-      V kept = p;
-      if (plan.terms.dropout) {
-        const V z = hn::Load(f, room.z + v * kLanes);
-        dp = hn::Mul(dp, z);
-        kept = hn::Mul(p, z);
+    ForVisited(tile, r, {p_row, ds_row}, [&]<int kVectors>(int first) {
+      for (int v = 0; v < kVectors; ++v) {
+        const std::int64_t at = (first + v) * kLanes;
+        const V x = hn::Add(hn::Load(f, p_row + at), hn::Load(f, room.bias + at));
+        const V p = Exp2(hn::Sub(x, row_lse));
+        V dp = hn::Load(f, ds_row + at);
+        V kept = p;
+        if (plan.terms.dropout) {
+          const V z = hn::Load(f, room.z + at);
+          dp = hn::Mul(dp, z);
+          kept = hn::Mul(p, z);
+        }
+        hn::Store(hn::Mul(p, hn::Sub(dp, row_delta)), f, ds_row + at);
+        hn::Store(kept, f, p_row + at);
       }
-      hn::Store(hn::Mul(p, hn::Sub(dp, row_delta)), f, ds_row + v * kLanes);
-      hn::Store(kept, f, p_row + v * kLanes);
-    }
+    });
   }
 }
 
@@ -202,15 +203,6 @@ HWY_NOINLINE void AddColumnSums(const Tile& tile, std::int64_t n_key, const floa
   for (std::int64_t j = 0; j < n; ++j) {
     to[tile.key_begin + j] += sign * static_cast<double>(columns[j]);
   }
-}
-
-HWY_INLINE double SumOf(V x) {
-  const F f;
-  HWY_ALIGN float lanes[kLanes];
-  hn::Store(x, f, lanes);
-  double sum = 0.0;
-  for (std::int64_t lane = 0; lane < kLanes; ++lane) sum += static_cast<double>(lanes[lane]);
-  return sum;
 }
 
 // dr_p += sum_j sigma ds,  dr_j -= sum_i sigma ds. Changes ds to sigma ds.
@@ -359,37 +351,37 @@ HWY_NOINLINE void VisitTileBackward(const AttentionPlan& plan, const AttentionBa
   tile.query_begin = visiting.query_begin;
   tile.rows = RowsOf(visiting.ranges, tile.key_begin);
   if (tile.rows.begin >= tile.rows.end) return;
+  tile.spans = SpansOf(visiting.ranges, tile.key_begin, tile.rows);
   const std::int64_t begin = tile.rows.begin / kRowBlock * kRowBlock;
   const std::int64_t end = (tile.rows.end + kRowBlock - 1) / kRowBlock * kRowBlock;
   const std::int64_t width = plan.width;
   const std::int64_t row = visiting.member * room.n_row + visiting.query_begin;
-  const float* q = room.q + (row + begin) * width;
-  const float* o_gradient = room.o_gradient + (row + begin) * width;
-  float* p = room.p + begin * kKeyTile;
-  float* ds = room.ds + begin * kKeyTile;
+  const float* q = room.q + row * width;
+  const float* o_gradient = room.o_gradient + row * width;
+  const Span* keys_of_rows = tile.spans.keys.data() + begin / kRowBlock;
 
   // Scores and <do_i, v_j>.
-  Product product = {.a = q,
+  Product product = {.a = q + begin * width,
                      .a_row = width,
                      .a_k = 1,
                      .b = room.key_columns,
                      .b_k = kKeyTile,
-                     .c = p,
+                     .c = room.p + begin * kKeyTile,
                      .c_row = kKeyTile,
                      .n_row = end - begin,
                      .n_k = plan.head_dim,
                      .add = false};
-  Multiply(product, kKeyTile);
-  product.a = o_gradient;
+  MultiplyColumns(product, keys_of_rows);
+  product.a = o_gradient + begin * width;
   product.b = room.value_columns;
-  product.c = ds;
-  Multiply(product, kKeyTile);
+  product.c = room.ds + begin * kKeyTile;
+  MultiplyColumns(product, keys_of_rows);
 
   AddTerms(plan, tile, visiting.ranges, visiting.anchor, room.bias, room.p);
   SoftmaxBackward(plan, tile, begin, end, room.lse + row, room.delta + row, room);
 
   // dv_j += p_ij do_i and dk_j += ds_ij q_i: the tile of keys has the rows.
-  product = {.a = p,
+  product = {.a = room.p,
              .a_row = 1,
              .a_k = kKeyTile,
              .b = o_gradient,
@@ -397,14 +389,15 @@ HWY_NOINLINE void VisitTileBackward(const AttentionPlan& plan, const AttentionBa
              .c = room.dv,
              .c_row = width,
              .n_row = kKeyTile,
-             .n_k = end - begin,
-             .add = true};
+             .n_k = end,
+             .add = true,
+             .k_of_rows = tile.spans.rows.data()};
   Multiply(product, width);
-  product.a = ds;
+  product.a = room.ds;
   product.b = q;
   product.c = room.dk;
   Multiply(product, width);
-  Multiply({.a = ds,
+  Multiply({.a = room.ds + begin * kKeyTile,
             .a_row = kKeyTile,
             .a_k = 1,
             .b = room.key_rows,
@@ -413,7 +406,8 @@ HWY_NOINLINE void VisitTileBackward(const AttentionPlan& plan, const AttentionBa
             .c_row = width,
             .n_row = end - begin,
             .n_k = kKeyTile,
-            .add = true},
+            .add = true,
+            .k_of_rows = keys_of_rows},
            width);
   AddTermGradients(plan, call, tile, room, partial);
 }
@@ -463,7 +457,8 @@ void BackwardItem(const AttentionPlan& plan, const AttentionBackwardCall& call,
                    .h = h_kv * plan.group + of.member,
                    .query_begin = of.query_begin,
                    .key_begin = key_tile * kKeyTile,
-                   .rows = {}};
+                   .rows = {},
+                   .spans = {}};
       VisitTileBackward(plan, call, of, tile, room, partial);
     }
     const std::int64_t begin = key_tile * kKeyTile;

@@ -124,52 +124,53 @@ HWY_NOINLINE void RaiseLargest(QueryTile& t, std::int64_t r, std::int64_t width,
 HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int64_t begin,
                           std::int64_t end, QueryTile& t) {
   const F f;
-  V bias[kRowVectors];
-  for (int v = 0; v < kRowVectors; ++v) bias[v] = hn::Load(f, t.bias + v * kLanes);
   for (std::int64_t r = begin; r < end; ++r) {
     float* row = t.scores + r * kKeyTile;
     if (r < tile.rows.begin || r >= tile.rows.end) {
       std::fill(row, row + kKeyTile, 0.0F);
       continue;
     }
-    V x[kRowVectors];
-    for (int v = 0; v < kRowVectors; ++v) x[v] = hn::Add(hn::Load(f, row + v * kLanes), bias[v]);
-    V largest = x[0];
-    for (int v = 1; v < kRowVectors; ++v) largest = hn::Max(largest, x[v]);
-    if (!hn::AllFalse(f, hn::Gt(largest, hn::Set(f, t.largest[r] + kGrowthMax)))) {
-      RaiseLargest(t, r, plan.width, hn::GetLane(hn::MaxOfLanes(f, largest)));
-    }
-    const V reference = hn::Set(f, t.largest[r] > kHidden ? t.largest[r] : 0.0F);
-    V sum = hn::Load(f, t.sums + r * kLanes);
-    for (int v = 0; v < kRowVectors; ++v) {
-      x[v] = Exp2(hn::Sub(x[v], reference));
-      sum = hn::Add(sum, x[v]);
-      hn::Store(x[v], f, row + v * kLanes);
-    }
-    hn::Store(sum, f, t.sums + r * kLanes);
-    if (!plan.terms.dropout) continue;
-    DropoutRow(plan, tile, r, t.z);
-    for (int v = 0; v < kRowVectors; ++v) {
-      hn::Store(hn::Mul(x[v], hn::Load(f, t.z + v * kLanes)), f, row + v * kLanes);
-    }
+    if (plan.terms.dropout) DropoutRow(plan, tile, r, t.z);
+    ForVisited(tile, r, {row}, [&]<int kVectors>(int first) {
+      V x[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        const std::int64_t at = (first + v) * kLanes;
+        x[v] = hn::Add(hn::Load(f, row + at), hn::Load(f, t.bias + at));
+      }
+      V largest = x[0];
+      for (int v = 1; v < kVectors; ++v) largest = hn::Max(largest, x[v]);
+      if (!hn::AllFalse(f, hn::Gt(largest, hn::Set(f, t.largest[r] + kGrowthMax)))) {
+        RaiseLargest(t, r, plan.width, hn::GetLane(hn::MaxOfLanes(f, largest)));
+      }
+      const V reference = hn::Set(f, t.largest[r] > kHidden ? t.largest[r] : 0.0F);
+      V sum = hn::Load(f, t.sums + r * kLanes);
+      for (int v = 0; v < kVectors; ++v) {
+        const std::int64_t at = (first + v) * kLanes;
+        const V p = Exp2(hn::Sub(x[v], reference));
+        sum = hn::Add(sum, p);
+        hn::Store(plan.terms.dropout ? hn::Mul(p, hn::Load(f, t.z + at)) : p, f, row + at);
+      }
+      hn::Store(sum, f, t.sums + r * kLanes);
+    });
   }
 }
 
 // The products of rows [begin, end) of a tile with its keys, both turned as `region` says.
 HWY_INLINE void MultiplyKeys(const AttentionPlan& plan, const PackedKeys& packed,
                              std::int64_t region, std::int64_t packed_tile, std::int64_t begin,
-                             std::int64_t end, const QueryTile& t, float* scores) {
-  Multiply({.a = t.q + (region * kQueryTile + begin) * plan.width,
-            .a_row = plan.width,
-            .a_k = 1,
-            .b = packed.Keys(plan.key_set[static_cast<std::size_t>(region)], packed_tile),
-            .b_k = kKeyTile,
-            .c = scores + begin * kKeyTile,
-            .c_row = kKeyTile,
-            .n_row = end - begin,
-            .n_k = plan.head_dim,
-            .add = false},
-           kKeyTile);
+                             std::int64_t end, const Tile& tile, const QueryTile& t,
+                             float* scores) {
+  MultiplyColumns({.a = t.q + (region * kQueryTile + begin) * plan.width,
+                   .a_row = plan.width,
+                   .a_k = 1,
+                   .b = packed.Keys(plan.key_set[static_cast<std::size_t>(region)], packed_tile),
+                   .b_k = kKeyTile,
+                   .c = scores + begin * kKeyTile,
+                   .c_row = kKeyTile,
+                   .n_row = end - begin,
+                   .n_k = plan.head_dim,
+                   .add = false},
+                  tile.spans.keys.data() + begin / kRowBlock);
 }
 
 // Takes `product` in the place of the scores of the keys [keys.begin, keys.end) of a row.
@@ -206,12 +207,12 @@ HWY_NOINLINE void MultiplyRegions(const AttentionPlan& plan, const PackedKeys& p
     while (from < to && !has(to - 1)) --to;
     if (from == to) continue;
     if (is_first) {
-      MultiplyKeys(plan, packed, region, packed_tile, begin, end, t, t.scores);
+      MultiplyKeys(plan, packed, region, packed_tile, begin, end, tile, t, t.scores);
       is_first = false;
       continue;
     }
     MultiplyKeys(plan, packed, region, packed_tile, from / kRowBlock * kRowBlock,
-                 (to + kRowBlock - 1) / kRowBlock * kRowBlock, t, t.product);
+                 (to + kRowBlock - 1) / kRowBlock * kRowBlock, tile, t, t.product);
     for (std::int64_t r = from; r < to; ++r) {
       TakeProducts(plan.RegionKeys(region, tile.query_begin + r), tile.key_begin,
                    t.product + r * kKeyTile, t.scores + r * kKeyTile);
@@ -224,10 +225,11 @@ HWY_INLINE void VisitTile(const AttentionPlan& plan, const PackedKeys& packed,
                           Tile& tile, QueryTile& t) {
   tile.rows = RowsOf(ranges, tile.key_begin);
   if (tile.rows.begin >= tile.rows.end) return;
+  tile.spans = SpansOf(ranges, tile.key_begin, tile.rows);
   const std::int64_t begin = tile.rows.begin / kRowBlock * kRowBlock;
   const std::int64_t end = (tile.rows.end + kRowBlock - 1) / kRowBlock * kRowBlock;
   if (plan.n_region == 1) {
-    MultiplyKeys(plan, packed, 0, packed_tile, begin, end, t, t.scores);
+    MultiplyKeys(plan, packed, 0, packed_tile, begin, end, tile, t, t.scores);
   } else {
     MultiplyRegions(plan, packed, packed_tile, begin, end, tile, t);
   }
@@ -242,17 +244,15 @@ HWY_INLINE void VisitTile(const AttentionPlan& plan, const PackedKeys& packed,
             .c_row = plan.width,
             .n_row = end - begin,
             .n_k = kKeyTile,
-            .add = true},
+            .add = true,
+            .k_of_rows = tile.spans.keys.data() + begin / kRowBlock},
            plan.width);
 }
 
 HWY_NOINLINE void Finish(const AttentionPlan& plan, const AttentionForwardCall& call,
                          const Tile& tile, double anchor, std::int64_t n_row, const QueryTile& t) {
   for (std::int64_t r = 0; r < n_row; ++r) {
-    double sum = 0.0;
-    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
-      sum += static_cast<double>(t.sums[r * kLanes + lane]);
-    }
+    const double sum = SumOf(hn::Load(F(), t.sums + r * kLanes));
     const bool seen = t.largest[r] > kHidden || std::isnan(sum);
     const std::int64_t i = tile.query_begin + r;
     const auto at = static_cast<std::size_t>((tile.b * plan.n_head + tile.h) * plan.n_query + i);
@@ -275,7 +275,8 @@ std::int64_t ForwardItem(const AttentionPlan& plan, const AttentionForwardCall& 
                .h = series % plan.n_head,
                .query_begin = query_tile * kQueryTile,
                .key_begin = 0,
-               .rows = {}};
+               .rows = {},
+               .spans = {}};
   const std::int64_t query_end = std::min(plan.n_query, tile.query_begin + kQueryTile);
   const std::int64_t n_row = query_end - tile.query_begin;
   const std::span<const KeyRange> ranges = plan.Ranges(tile.b, tile.query_begin, query_end);

@@ -121,6 +121,43 @@ TileRows RowsOf(std::span<const KeyRange> rows, std::int64_t key_begin) {
   return tile;
 }
 
+TileSpans SpansOf(std::span<const KeyRange> rows, std::int64_t key_begin, const TileRows& tile) {
+  TileSpans spans;
+  if (!tile.masked) {
+    spans.keys.fill({.begin = 0, .end = static_cast<std::int32_t>(kKeyTile)});
+    const auto end = static_cast<std::int32_t>(RoundUp(tile.end, kRowBlock));
+    spans.rows.fill(
+        {.begin = static_cast<std::int32_t>(tile.begin / kRowBlock * kRowBlock), .end = end});
+    return spans;
+  }
+  const auto widen = [](Span& span, std::int64_t begin, std::int64_t end) {
+    if (begin >= end) return;
+    const bool is_empty = span.begin >= span.end;
+    span.begin =
+        static_cast<std::int32_t>(is_empty ? begin : std::min<std::int64_t>(span.begin, begin));
+    span.end = static_cast<std::int32_t>(is_empty ? end : std::max<std::int64_t>(span.end, end));
+  };
+  const auto in_tile = [&](std::int32_t key) {
+    return std::clamp<std::int64_t>(key - key_begin, 0, kKeyTile);
+  };
+  for (std::int64_t r = tile.begin; r < tile.end; ++r) {
+    const KeyRange& row = rows[static_cast<std::size_t>(r)];
+    Span& keys = spans.keys[static_cast<std::size_t>(r / kRowBlock)];
+    widen(keys, in_tile(row.begin), in_tile(row.end));
+    widen(keys, in_tile(row.sink_begin), in_tile(row.sink_end));
+  }
+  for (std::size_t block = 0; block < spans.keys.size(); ++block) {
+    Span& keys = spans.keys[block];
+    keys.begin = static_cast<std::int32_t>(keys.begin / kKeyBlock * kKeyBlock);
+    keys.end = static_cast<std::int32_t>(RoundUp(keys.end, kKeyBlock));
+    const auto row = static_cast<std::int64_t>(block) * kRowBlock;
+    for (std::int64_t key = keys.begin / kRowBlock * kRowBlock; key < keys.end; key += kRowBlock) {
+      widen(spans.rows[static_cast<std::size_t>(key / kRowBlock)], row, row + kRowBlock);
+    }
+  }
+  return spans;
+}
+
 AttentionPlan::AttentionPlan(const AttentionInputs& inputs, const AttentionTerms& the_terms)
     : terms(the_terms),
       batch(inputs.q.batch),
@@ -137,6 +174,10 @@ AttentionPlan::AttentionPlan(const AttentionInputs& inputs, const AttentionTerms
       ranges(AllRanges(terms.visibility, batch, n_query, n_key)),
       ranges_are_shared(terms.visibility.document_begin.empty()) {
   FindKeySets();
+  if (terms.rotation) {
+    cos = ToFloats(terms.rotation->cos, 1.0);
+    sin = ToFloats(terms.rotation->sin, 1.0);
+  }
   const std::int64_t q_offset = terms.visibility.q_offset;
   // Whole tiles are read, with the rows and keys beyond the end.
   reversed_zero = q_offset + n_query + kQueryTile;

@@ -2,6 +2,7 @@
 // tiles that makes, and the numbers of the terms in the form and order in which tiles read them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -12,6 +13,8 @@ namespace longrun {
 
 inline constexpr std::int64_t kQueryTile = 96;  // a multiple of VisitedKeys::kQueries
 inline constexpr std::int64_t kKeyTile = 64;
+inline constexpr std::int64_t kRowBlock = 6;   // rows of a product whose sums stay in registers
+inline constexpr std::int64_t kKeyBlock = 16;  // keys that are hidden together: whole vectors
 inline constexpr double kLog2E = 1.4426950408889634074;
 inline constexpr double kLn2 = 0.69314718055994530942;
 
@@ -40,6 +43,20 @@ struct TileRows {
   bool masked = false;
 };
 TileRows RowsOf(std::span<const KeyRange> rows, std::int64_t key_begin);
+
+struct Span {
+  std::int32_t begin = 0, end = 0;
+};
+
+// What of a tile is not hidden, as products take it: of each block of kRowBlock rows the keys, in whole
+// blocks of keys; of each block of kRowBlock keys the rows, in whole blocks of rows.
+struct TileSpans {
+  static constexpr std::size_t kRowBlocks = kQueryTile / kRowBlock;
+  static constexpr std::size_t kColumnBlocks = (kKeyTile + kRowBlock - 1) / kRowBlock;
+  std::array<Span, kRowBlocks> keys;
+  std::array<Span, kColumnBlocks> rows;
+};
+TileSpans SpansOf(std::span<const KeyRange> rows, std::int64_t key_begin, const TileRows& tile);
 
 struct AttentionPlan {
   AttentionPlan(const AttentionInputs& inputs, const AttentionTerms& the_terms);
@@ -102,6 +119,7 @@ struct AttentionPlan {
   std::vector<float> psi;  // not times log2(e)
   std::vector<float> knots;
   std::vector<float> slope, intercept;  // (H, K + 1), times log2(e)
+  std::vector<float> cos, sin;          // of the rotation, (n_positions, R/2)
 
   static constexpr std::int64_t kChannelStep = 16;
 

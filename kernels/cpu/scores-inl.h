@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <span>
 
@@ -33,6 +34,14 @@ struct Tile {
   std::int64_t query_begin;  // index of row 0 among the call's queries
   std::int64_t key_begin;
   TileRows rows;
+  TileSpans spans;
+
+  // The keys of row r that are visited, as vectors of the row.
+  Span Vectors(std::int64_t r) const {
+    const Span& keys = spans.keys[static_cast<std::size_t>(r / kRowBlock)];
+    return {.begin = static_cast<std::int32_t>(keys.begin / kLanes),
+            .end = static_cast<std::int32_t>(keys.end / kLanes)};
+  }
 };
 
 // The one-sided key bias of a tile's keys, relative to `anchor`, in base 2. Zeros without the term.
@@ -168,8 +177,9 @@ HWY_NOINLINE void Hide(std::span<const KeyRange> ranges, const Tile& tile, float
     const KeyRange& row = ranges[static_cast<std::size_t>(r)];
     const V begin = in_tile(row.begin), end = in_tile(row.end);
     const V sink_begin = in_tile(row.sink_begin), sink_end = in_tile(row.sink_end);
+    const Span vectors = tile.Vectors(r);
     float* x = scores + r * kKeyTile;
-    for (int v = 0; v < kRowVectors; ++v) {
+    for (int v = vectors.begin; v < vectors.end; ++v) {
       const V j = hn::Iota(f, static_cast<float>(v * kLanes));
       const auto in_range = hn::And(hn::Ge(j, begin), hn::Lt(j, end));
       const auto in_sinks = hn::And(hn::Ge(j, sink_begin), hn::Lt(j, sink_end));
@@ -177,6 +187,33 @@ HWY_NOINLINE void Hide(std::span<const KeyRange> ranges, const Tile& tile, float
           hn::IfThenElse(hn::Or(in_range, in_sinks), hn::Load(f, x + v * kLanes), hidden);
       hn::Store(seen, f, x + v * kLanes);
     }
+  }
+}
+
+// Calls body(first) with the vectors [first, first + n) of row r that are visited, n a constant of its
+// type: body.template operator()<n>(first). Writes zeros into the others of each of `rows`.
+template <typename Body>
+HWY_INLINE void ForVisited(const Tile& tile, std::int64_t r, std::initializer_list<float*> rows,
+                           const Body& body) {
+  constexpr int kStep = static_cast<int>(kKeyBlock / kLanes);
+  static_assert(kRowVectors == 4 * kStep);
+  const F f;
+  const Span vectors = tile.Vectors(r);
+  for (float* row : rows) {
+    for (int v = 0; v < vectors.begin; ++v) hn::Store(hn::Zero(f), f, row + v * kLanes);
+    for (int v = vectors.end; v < kRowVectors; ++v) hn::Store(hn::Zero(f), f, row + v * kLanes);
+  }
+  switch ((vectors.end - vectors.begin) / kStep) {
+    case 1:
+      return body.template operator()<kStep>(vectors.begin);
+    case 2:
+      return body.template operator()<2 * kStep>(vectors.begin);
+    case 3:
+      return body.template operator()<3 * kStep>(vectors.begin);
+    case 4:
+      return body.template operator()<4 * kStep>(vectors.begin);
+    default:
+      return;
   }
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "hwy/highway.h"
+#include "kernels/cpu/plan.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace longrun {
@@ -27,7 +28,6 @@ inline constexpr int kColumnVectors = 4;
 #else
 inline constexpr int kColumnVectors = 2;
 #endif
-inline constexpr int kRowBlock = 6;
 
 // 2^x for x <= 0 or little above; 0 below 2^-126, NaN for NaN. On [-1/2, 1/2] a polynomial of degree
 // 6 through the Chebyshev nodes: relative error 3e-9, below fp32's rounding.
@@ -57,6 +57,16 @@ HWY_INLINE V Exp2(V x) {
   const V scaled = hn::BitCast(f, hn::Add(hn::BitCast(i, y), exponent));
   return hn::IfThenElse(hn::IsNaN(given), given, hn::IfThenElseZero(kept, scaled));
 #endif
+}
+
+// In double, lane by lane.
+HWY_INLINE double SumOf(V x) {
+  const F f;
+  HWY_ALIGN float lanes[kLanes];
+  hn::Store(x, f, lanes);
+  double sum = 0.0;
+  for (std::int64_t lane = 0; lane < kLanes; ++lane) sum += static_cast<double>(lanes[lane]);
+  return sum;
 }
 
 // One block of C += A B (or C = A B): kRows rows, kVectors vectors of columns, whose sums stay in
@@ -98,19 +108,26 @@ struct Product {
   std::int64_t c_row;
   std::int64_t n_row, n_k;  // rows: a multiple of kRowBlock, or 4 more
   bool add;
+  // Where parts of `a` are known to be zeros: the k that each block of rows takes, instead of all.
+  const Span* k_of_rows = nullptr;
 };
+
+template <int kRows, int kVectors>
+HWY_INLINE void ProductRows(const Product& p, std::int64_t row, std::int64_t column) {
+  const std::int64_t k = p.k_of_rows == nullptr ? 0 : p.k_of_rows[row / kRowBlock].begin;
+  const std::int64_t k_end = p.k_of_rows == nullptr ? p.n_k : p.k_of_rows[row / kRowBlock].end;
+  ProductBlock<kRows, kVectors>(p.a + row * p.a_row + k * p.a_k, p.a_row, p.a_k,
+                                p.b + k * p.b_k + column, p.b_k, k_end - k,
+                                p.c + row * p.c_row + column, p.c_row, p.add);
+}
 
 template <int kVectors>
 HWY_NOINLINE void ProductColumns(const Product& p, std::int64_t column) {
   std::int64_t row = 0;
   for (; row + kRowBlock <= p.n_row; row += kRowBlock) {
-    ProductBlock<kRowBlock, kVectors>(p.a + row * p.a_row, p.a_row, p.a_k, p.b + column, p.b_k,
-                                      p.n_k, p.c + row * p.c_row + column, p.c_row, p.add);
+    ProductRows<kRowBlock, kVectors>(p, row, column);
   }
-  if (row < p.n_row) {
-    ProductBlock<4, kVectors>(p.a + row * p.a_row, p.a_row, p.a_k, p.b + column, p.b_k, p.n_k,
-                              p.c + row * p.c_row + column, p.c_row, p.add);
-  }
+  if (row < p.n_row) ProductRows<4, kVectors>(p, row, column);
 }
 
 // n_column is a multiple of kLanes.
@@ -130,6 +147,28 @@ HWY_INLINE void Multiply(const Product& p, std::int64_t n_column) {
 #endif
   if (column < n_column) ProductColumns<1>(p, column);
 }
+
+// The columns that each block of rows asks for; n_row is a multiple of kRowBlock. What is not asked for
+// stays as it is.
+HWY_NOINLINE void MultiplyColumns(const Product& p, const Span* columns_of_rows) {
+  constexpr std::int64_t kStep = kColumnVectors * kLanes;
+  for (std::int64_t row = 0; row < p.n_row; row += kRowBlock) {
+    std::int64_t column = columns_of_rows[row / kRowBlock].begin;
+    const std::int64_t end = columns_of_rows[row / kRowBlock].end;
+    for (; column + kStep <= end; column += kStep) {
+      ProductRows<kRowBlock, kColumnVectors>(p, row, column);
+    }
+#if HWY_TARGET == HWY_AVX3
+    if (end - column == 3 * kLanes) ProductRows<kRowBlock, 3>(p, row, column);
+    if (end - column == 2 * kLanes) ProductRows<kRowBlock, 2>(p, row, column);
+    if (end - column == kLanes) ProductRows<kRowBlock, 1>(p, row, column);
+#endif
+  }
+}
+static_assert(kKeyBlock % kLanes == 0);
+#if HWY_TARGET != HWY_AVX3
+static_assert(kKeyBlock % (kColumnVectors * kLanes) == 0);
+#endif
 
 }  // namespace HWY_NAMESPACE
 }  // namespace longrun
