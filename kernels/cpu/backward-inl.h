@@ -55,7 +55,7 @@ struct BackwardRoom {
       : n_row(plan.n_query_tile * kQueryTile),
         rows_floats(plan.group * n_row * plan.width),
         room(3 * rows_floats + 2 * plan.group * n_row + kKeyTile * plan.width * 5 +
-             2 * kQueryTile * kKeyTile + 2 * kKeyTile),
+             2 * kQueryTile * kKeyTile + 2 * kKeyTile + plan.width),
         q(room.get()),
         o_gradient(q + rows_floats),
         dq(o_gradient + rows_floats),
@@ -69,7 +69,8 @@ struct BackwardRoom {
         p(dv + kKeyTile * plan.width),
         ds(p + kQueryTile * kKeyTile),
         bias(ds + kQueryTile * kKeyTile),
-        z(bias + kKeyTile) {}
+        z(bias + kKeyTile),
+        o(z + kKeyTile) {}
   std::int64_t n_row, rows_floats;
   AlignedFloats room;
   float *q, *o_gradient, *dq;  // (group, n_row, width)
@@ -79,6 +80,7 @@ struct BackwardRoom {
   float *dk, *dv;                      // (kKeyTile, width)
   float *p, *ds;                       // (kQueryTile, kKeyTile)
   float *bias, *z;
+  float* o;  // (width)
 };
 
 // Of one query tile: where it begins, which keys its rows visited and what those are relative to.
@@ -125,7 +127,6 @@ HWY_NOINLINE VisitingTile PrepareQueries(const AttentionPlan& plan,
   float* o_gradient = room.o_gradient + row * plan.width;
   const bool two_sided = plan.terms.key_bias && plan.terms.key_bias->two_sided;
   const double relative_to = two_sided ? 0.0 : visiting.anchor;
-  std::vector<float> o(static_cast<std::size_t>(plan.width));
   for (std::int64_t r = 0; r < kQueryTile; ++r) {
     const std::int64_t i = begin + r;
     room.lse[row + r] = kNothingSeen;
@@ -136,12 +137,8 @@ HWY_NOINLINE VisitingTile PrepareQueries(const AttentionPlan& plan,
       continue;
     }
     ReadRow(call.do_, b, h, i, plan.width, o_gradient_row);
-    ReadRow(call.o, b, h, i, plan.width, o.data());
-    double delta = 0.0;
-    for (std::int64_t c = 0; c < plan.head_dim; ++c) {
-      delta += static_cast<double>(o_gradient_row[c]) *
-               static_cast<double>(o[static_cast<std::size_t>(c)]);
-    }
+    ReadRow(call.o, b, h, i, plan.width, room.o);
+    const double delta = DotOf(o_gradient_row, room.o, plan.width);
     const double lse = call.lse[static_cast<std::size_t>((b * plan.n_head + h) * plan.n_query + i)];
     if (lse == -std::numeric_limits<double>::infinity()) continue;
     room.lse[row + r] = static_cast<float>((lse - relative_to) * kLog2E);
@@ -419,9 +416,7 @@ HWY_NOINLINE void WriteGradient(const AttentionPlan& plan, const HeadsBuffer& to
   const std::int64_t offset = turn == Turn::kQueryBack ? plan.terms.visibility.q_offset : 0;
   for (std::int64_t t = begin; t < end; ++t) {
     float* row = rows + (t - begin) * plan.width;
-    if (plan.terms.rotation && offset + t >= 0) {
-      TurnRow(*plan.terms.rotation, turn, offset + t, row);
-    }
+    if (plan.terms.rotation && offset + t >= 0) TurnRow(TurnAt(plan, offset + t), turn, row);
     WriteRow(to, b, h, t, static_cast<float>(factor), row);
   }
 }

@@ -10,8 +10,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/plan.h"
+#include "kernels/cpu/transpose-inl.h"
 #include "kernels/cpu/vector-inl.h"
 #include "kernels/scalar.h"
 
@@ -22,59 +24,108 @@ namespace HWY_NAMESPACE {
 // What rotation does to a row: forward, or its transpose.
 enum class Turn { kQuery, kKey, kQueryBack, kKeyBack };
 
-HWY_NOINLINE void TurnRow(const RotationTable& table, Turn turn, std::int64_t position,
-                          float* row) {
-  const std::int64_t n_pairs = table.n_rotary / 2;
-  const double* cos = table.cos.data() + position * n_pairs;
-  const double* sin = table.sin.data() + position * n_pairs;
-  const float sign = turn == Turn::kQueryBack || turn == Turn::kKeyBack ? -1.0F : 1.0F;
-  const bool half = table.layout == RotationTable::Layout::kHalf;
+// Row `position` of a rotation's table, in floats.
+struct TurnNumbers {
+  const float* cos;
+  const float* sin;
+  const double* growth;  // null: none
+  std::int64_t n_pairs;
+  RotationTable::Layout layout;
+};
+
+HWY_INLINE TurnNumbers TurnAt(const AttentionPlan& plan, std::int64_t position) {
+  const RotationTable& table = *plan.terms.rotation;
+  const std::int64_t n_pairs = table.n_rotary / 2, at = position * n_pairs;
+  return {.cos = plan.cos.data() + at,
+          .sin = plan.sin.data() + at,
+          .growth = table.growth.empty() ? nullptr : table.growth.data() + at,
+          .n_pairs = n_pairs,
+          .layout = table.layout};
+}
+
+// (x, y) to (x cos - y sin, y cos + x sin).
+HWY_INLINE void TurnPair(V& x, V& y, V cosine, V sine) {
+  const V x_turned = hn::MulSub(x, cosine, hn::Mul(y, sine));
+  y = hn::MulAdd(y, cosine, hn::Mul(x, sine));
+  x = x_turned;
+}
+
+HWY_NOINLINE void TurnRow(const TurnNumbers& by, Turn turn, float* row) {
+  const F f;
+  const bool back = turn == Turn::kQueryBack || turn == Turn::kKeyBack;
+  const V sign = hn::Set(f, back ? -1.0F : 1.0F);
+  const bool half = by.layout == RotationTable::Layout::kHalf;
   const std::int64_t step = half ? 1 : 2;
-  const std::int64_t other = half ? n_pairs : 1;
-  for (std::int64_t c = 0; c < n_pairs; ++c) {
-    const auto cosine = static_cast<float>(cos[c]);
-    const float sine = sign * static_cast<float>(sin[c]);
-    float& x = row[c * step];
-    float& y = row[c * step + other];
-    const float x_turned = x * cosine - y * sine;
-    y = y * cosine + x * sine;
-    x = x_turned;
+  const std::int64_t other = half ? by.n_pairs : 1;
+  for (std::int64_t c = 0; c < by.n_pairs; c += kLanes) {
+    const Part part = {std::min(kLanes, by.n_pairs - c)};
+    const V cosine = part.Load(by.cos + c);
+    const V sine = hn::Mul(sign, part.Load(by.sin + c));
+    if (half) {
+      V x = part.Load(row + c), y = part.Load(row + other + c);
+      TurnPair(x, y, cosine, sine);
+      part.Store(x, row + c);
+      part.Store(y, row + other + c);
+      continue;
+    }
+    HWY_ALIGN float pairs[2 * kLanes];
+    std::copy_n(row + 2 * c, 2 * part.n, pairs);
+    V x, y;
+    hn::LoadInterleaved2(f, pairs, x, y);
+    TurnPair(x, y, cosine, sine);
+    hn::StoreInterleaved2(x, y, f, pairs);
+    std::copy_n(pairs, 2 * part.n, row + 2 * c);
   }
-  if (table.growth.empty()) return;
-  const double* growth = table.growth.data() + position * n_pairs;
+  if (by.growth == nullptr) return;
   const bool is_query = turn == Turn::kQuery || turn == Turn::kQueryBack;
-  for (std::int64_t c = 0; c < n_pairs; ++c) {
-    const auto factor = static_cast<float>(is_query ? growth[c] : 1.0 / growth[c]);
+  for (std::int64_t c = 0; c < by.n_pairs; ++c) {
+    const auto factor = static_cast<float>(is_query ? by.growth[c] : 1.0 / by.growth[c]);
     row[c * step] *= factor;
     row[c * step + other] *= factor;
   }
 }
+
+// Rows of a head lie apart, beyond what processors fetch ahead by themselves: so many rows are.
+inline constexpr std::int64_t kRowsAhead = 8;
 
 // Row t of (b, h) as floats, zeros up to `width`.
 template <typename Pointer>
 HWY_INLINE void ReadRow(const HeadsViewOf<Pointer>& x, std::int64_t b, std::int64_t h,
                         std::int64_t t, std::int64_t width, float* HWY_RESTRICT row) {
   const std::int64_t at = b * x.batch_step + h * x.head_step + t * x.row_step;
+  const auto read = [&](const auto* from) {
+    constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(*from));
+    if (t + kRowsAhead < x.n_row) {
+      const auto* ahead = from + kRowsAhead * x.row_step;
+      for (std::int64_t c = 0; c < x.head_dim; c += kLine) hwy::Prefetch(ahead + c);
+      hwy::Prefetch(ahead + x.head_dim - 1);
+    }
+    ForColumns(x.head_dim,
+               [&](std::int64_t c, auto part) { hn::Store(part.Load(from + c), F(), row + c); });
+  };
   if (x.scalar == Scalar::kFp32) {
-    const float* from = static_cast<const float*>(x.data) + at;
-    for (std::int64_t c = 0; c < x.head_dim; ++c) row[c] = from[c];
+    read(static_cast<const float*>(x.data) + at);
   } else {
-    const std::uint16_t* from = static_cast<const std::uint16_t*>(x.data) + at;
-    for (std::int64_t c = 0; c < x.head_dim; ++c) row[c] = FromBf16(from[c]);
+    read(static_cast<const Bf16*>(x.data) + at);
   }
-  for (std::int64_t c = x.head_dim; c < width; ++c) row[c] = 0.0F;
+  for (std::int64_t c = (x.head_dim + kLanes - 1) / kLanes * kLanes; c < width; c += kLanes) {
+    hn::Store(hn::Zero(F()), F(), row + c);
+  }
 }
 
 // Writes factor * row.
 HWY_INLINE void WriteRow(const HeadsBuffer& x, std::int64_t b, std::int64_t h, std::int64_t t,
                          float factor, const float* HWY_RESTRICT row) {
   const std::int64_t at = b * x.batch_step + h * x.head_step + t * x.row_step;
+  const auto write = [&](auto* to) {
+    ForColumns(x.head_dim, [&](std::int64_t c, auto part) {
+      part.Store(hn::Mul(hn::Set(F(), factor), hn::Load(F(), row + c)), to + c);
+    });
+  };
   if (x.scalar == Scalar::kFp32) {
-    float* to = static_cast<float*>(x.data) + at;
-    for (std::int64_t c = 0; c < x.head_dim; ++c) to[c] = factor * row[c];
+    write(static_cast<float*>(x.data) + at);
   } else {
-    std::uint16_t* to = static_cast<std::uint16_t*>(x.data) + at;
-    for (std::int64_t c = 0; c < x.head_dim; ++c) to[c] = ToBf16(factor * row[c]);
+    write(static_cast<Bf16*>(x.data) + at);
   }
 }
 
@@ -83,13 +134,16 @@ HWY_INLINE void WriteRow(const HeadsBuffer& x, std::int64_t b, std::int64_t h, s
 HWY_NOINLINE void ReadQueries(const AttentionPlan& plan, const HeadsView& q, std::int64_t region,
                               std::int64_t b, std::int64_t h, std::int64_t begin, std::int64_t end,
                               std::int64_t n_row, float* rows) {
-  const auto scale = static_cast<float>(plan.terms.scale * kLog2E);
+  const F f;
+  const V scale = hn::Set(f, static_cast<float>(plan.terms.scale * kLog2E));
   for (std::int64_t i = begin; i < end; ++i) {
     float* row = rows + (i - begin) * plan.width;
     ReadRow(q, b, h, i, plan.width, row);
     const std::int64_t turn = plan.QueryTurn(region, i);
-    if (plan.terms.rotation && turn >= 0) TurnRow(*plan.terms.rotation, Turn::kQuery, turn, row);
-    for (std::int64_t c = 0; c < plan.head_dim; ++c) row[c] *= scale;
+    if (plan.terms.rotation && turn >= 0) TurnRow(TurnAt(plan, turn), Turn::kQuery, row);
+    for (std::int64_t c = 0; c < plan.width; c += kLanes) {
+      hn::Store(hn::Mul(scale, hn::Load(f, row + c)), f, row + c);
+    }
   }
   std::fill(rows + (end - begin) * plan.width, rows + n_row * plan.width, 0.0F);
 }
@@ -120,18 +174,22 @@ class KeyBlend {
       const std::size_t a = static_cast<std::size_t>(from) * n_pairs + c;
       const std::size_t b = static_cast<std::size_t>(to) * n_pairs + c;
       const double of_a = (1.0 - weight) / Growth(a), of_b = weight / Growth(b);
-      cos_[c] = of_a * table_.cos[a] + of_b * table_.cos[b];
-      sin_[c] = of_a * table_.sin[a] + of_b * table_.sin[b];
+      cos_[c] = static_cast<float>(of_a * table_.cos[a] + of_b * table_.cos[b]);
+      sin_[c] = static_cast<float>(of_a * table_.sin[a] + of_b * table_.sin[b]);
     }
-    TurnRow({.cos = cos_, .sin = sin_, .n_rotary = table_.n_rotary, .layout = table_.layout},
-            Turn::kKey, 0, row);
+    TurnRow({.cos = cos_.data(),
+             .sin = sin_.data(),
+             .growth = nullptr,
+             .n_pairs = table_.n_rotary / 2,
+             .layout = table_.layout},
+            Turn::kKey, row);
   }
 
  private:
   double Growth(std::size_t at) const { return table_.growth.empty() ? 1.0 : table_.growth[at]; }
 
   const RotationTable& table_;
-  std::vector<double> cos_, sin_;
+  std::vector<float> cos_, sin_;
 };
 
 // The keys of a tile, turned as `region` says.
@@ -151,22 +209,15 @@ HWY_NOINLINE void ReadKeys(const AttentionPlan& plan, const HeadsView& k, std::i
     return;
   }
   for (std::int64_t j = 0; j < n; ++j) {
-    TurnRow(*plan.terms.rotation, Turn::kKey, plan.KeyTurn(region, begin + j),
-            rows + j * plan.width);
+    TurnRow(TurnAt(plan, plan.KeyTurn(region, begin + j)), Turn::kKey, rows + j * plan.width);
   }
 }
 
 // (kKeyTile, width) to (head_dim, kKeyTile).
 HWY_NOINLINE void Transpose(const float* HWY_RESTRICT rows, std::int64_t width,
                             std::int64_t head_dim, float* HWY_RESTRICT columns) {
-  constexpr std::int64_t kBlock = 8;  // head_dim is a multiple of it
-  for (std::int64_t c = 0; c < head_dim; c += kBlock) {
-    for (std::int64_t j = 0; j < kKeyTile; ++j) {
-      for (std::int64_t in = 0; in < kBlock; ++in) {
-        columns[(c + in) * kKeyTile + j] = rows[j * width + c + in];
-      }
-    }
-  }
+  static_assert(kKeyTile % kTransposeStep == 0);  // and head_dim is a multiple of 8
+  TransposeFloats(rows, width, kKeyTile, head_dim, columns, kKeyTile);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -1,4 +1,4 @@
-// Vectors of this compilation target, 2^x, and the blocked product that all others are made of.
+// 2^x in vectors of this compilation target, and the blocked product that all others are made of.
 // Included once for each target (attention.cc).
 #if defined(LONGRUN_KERNELS_CPU_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_VECTOR_INL_H_
@@ -11,16 +11,11 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/plan.h"
+#include "kernels/cpu/row-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace longrun {
 namespace HWY_NAMESPACE {
-
-namespace hn = hwy::HWY_NAMESPACE;
-
-using F = hn::ScalableTag<float>;
-using V = hn::Vec<F>;
-inline constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(F()));
 
 // Vectors side by side in a product: as many as leave registers for six rows of sums.
 #if HWY_TARGET == HWY_AVX3
@@ -67,6 +62,19 @@ HWY_INLINE double SumOf(V x) {
   double sum = 0.0;
   for (std::int64_t lane = 0; lane < kLanes; ++lane) sum += static_cast<double>(lanes[lane]);
   return sum;
+}
+
+// The sum over c < n of x[c] y[c], n a multiple of kLanes, in double: the products are exact.
+HWY_INLINE double DotOf(const float* HWY_RESTRICT x, const float* HWY_RESTRICT y, std::int64_t n) {
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, decltype(d)> half;
+  constexpr auto kStep = static_cast<std::int64_t>(hn::MaxLanes(d));
+  auto sum = hn::Zero(d);
+  for (std::int64_t c = 0; c < n; c += kStep) {
+    sum = hn::MulAdd(hn::PromoteTo(d, hn::Load(half, x + c)),
+                     hn::PromoteTo(d, hn::Load(half, y + c)), sum);
+  }
+  return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
 // One block of C += A B (or C = A B): kRows rows, kVectors vectors of columns, whose sums stay in
