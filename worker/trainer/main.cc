@@ -2,6 +2,8 @@
 //
 // Exit codes: 0 done; 64 usage; 65 data; 74 storage; 75 checkpointed and yielded; 78 configuration;
 // 70 crashed; 80 numerical; 81 out of memory.
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
@@ -262,6 +264,22 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace longrun
 
+namespace {
+
+// A step frees what the next one asks for. What went back to the system in between would come again as
+// new pages, each of which the kernel clears.
+void KeepFreedMemory() {
+#ifdef __GLIBC__
+  constexpr int kLargestKept = 32 << 20;  // glibc's own bound; larger pieces are the system's
+  constexpr int kFreeMax = 1 << 30;
+  mallopt(M_MMAP_THRESHOLD, kLargestKept);
+  mallopt(M_TRIM_THRESHOLD, kFreeMax);
+#endif
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  KeepFreedMemory();
   return longrun::RunMain("longrun-trainer", longrun::kExitSoftware, longrun::Main, argc, argv);
 }
