@@ -441,9 +441,9 @@ void BackwardItem(const AttentionPlan& plan, const AttentionBackwardCall& call,
   for (std::int64_t key_tile = plan.n_key_tile - 1; key_tile >= 0; --key_tile) {
     // The rows of the values lie where those of the keys will.
     ReadTile(plan, call.inputs.v, b, h_kv, key_tile, room.key_rows);
-    Transpose(room.key_rows, plan.width, plan.head_dim, room.value_columns);
+    TransposeTile(room.key_rows, plan.width, plan.head_dim, room.value_columns);
     ReadKeys(plan, call.inputs.k, 0, b, h_kv, key_tile, room.key_rows);
-    Transpose(room.key_rows, plan.width, plan.head_dim, room.key_columns);
+    TransposeTile(room.key_rows, plan.width, plan.head_dim, room.key_columns);
     std::fill(room.dk, room.dk + kKeyTile * plan.width, 0.0F);
     std::fill(room.dv, room.dv + kKeyTile * plan.width, 0.0F);
     for (const VisitingTile& of : visiting) {

@@ -70,7 +70,8 @@ void PackTile(const AttentionPlan& plan, const AttentionInputs& in, bool with_no
     for (std::int64_t j = 0; with_norms && j < kKeyTile; ++j) {
       largest = std::max(largest, Norm(values + j * plan.width, plan.head_dim));
     }
-    Transpose(values, plan.width, plan.head_dim, packed.Keys(static_cast<std::int64_t>(set), item));
+    TransposeTile(values, plan.width, plan.head_dim,
+                  packed.Keys(static_cast<std::int64_t>(set), item));
   }
   packed.norms.get()[item] = largest;
   ReadTile(plan, in.v, b, h_kv, tile, values);

@@ -214,9 +214,9 @@ HWY_NOINLINE void ReadKeys(const AttentionPlan& plan, const HeadsView& k, std::i
 }
 
 // (kKeyTile, width) to (head_dim, kKeyTile).
-HWY_NOINLINE void Transpose(const float* HWY_RESTRICT rows, std::int64_t width,
-                            std::int64_t head_dim, float* HWY_RESTRICT columns) {
-  static_assert(kKeyTile % kTransposeStep == 0);  // and head_dim is a multiple of 8
+HWY_NOINLINE void TransposeTile(const float* HWY_RESTRICT rows, std::int64_t width,
+                                std::int64_t head_dim, float* HWY_RESTRICT columns) {
+  static_assert(kKeyTile % 4 == 0);  // and head_dim is a multiple of 8
   TransposeFloats(rows, width, kKeyTile, head_dim, columns, kKeyTile);
 }
 

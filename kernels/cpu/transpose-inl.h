@@ -6,6 +6,7 @@
 #define LONGRUN_KERNELS_CPU_TRANSPOSE_INL_H_
 #endif
 
+#include <algorithm>
 #include <cstdint>
 
 #include "hwy/highway.h"
@@ -16,7 +17,7 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-inline constexpr std::int64_t kTransposeStep = 16;  // floats of a cache line
+inline constexpr std::int64_t kTransposeStep = 64;  // floats of four cache lines
 
 #if HWY_TARGET == HWY_SCALAR
 HWY_INLINE void TransposeFour(const float* HWY_RESTRICT from, std::int64_t from_step,
@@ -48,14 +49,15 @@ HWY_INLINE void TransposeFour(const float* HWY_RESTRICT from, std::int64_t from_
 
 #endif
 
-// to[c * to_step + r] = from[r * from_step + c] for r < n_row, c < n_column: a line of `to` at a time.
-// n_row is a multiple of kTransposeStep and n_column of 4.
+// to[c * to_step + r] = from[r * from_step + c] for r < n_row, c < n_column: some lines of a row
+// of `to` one behind the other, which is what memory is quick at.
+// n_row and n_column are multiples of 4.
 HWY_INLINE void TransposeFloats(const float* HWY_RESTRICT from, std::int64_t from_step,
                                 std::int64_t n_row, std::int64_t n_column, float* HWY_RESTRICT to,
                                 std::int64_t to_step) {
   for (std::int64_t r = 0; r < n_row; r += kTransposeStep) {
     for (std::int64_t c = 0; c < n_column; c += 4) {
-      for (std::int64_t in = r; in < r + kTransposeStep; in += 4) {
+      for (std::int64_t in = r; in < std::min(n_row, r + kTransposeStep); in += 4) {
         TransposeFour(from + in * from_step + c, from_step, to + c * to_step + in, to_step);
       }
     }
