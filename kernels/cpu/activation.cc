@@ -143,7 +143,7 @@ void ForRows(const ActivationShape& shape, bool is_bf16, const KernelOptions& op
              const Rows& rows) {
   WithActivation(shape.activation, [&](auto activation) {
     WithType(is_bf16, [&](auto element) {
-      ForParts(options, shape.n_row, [&](std::int64_t begin, std::int64_t end) {
+      ForParts(options.parallel_for, shape.n_row, [&](std::int64_t begin, std::int64_t end) {
         rows(activation, element, begin, end);
       });
     });

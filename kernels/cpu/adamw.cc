@@ -78,16 +78,17 @@ HWY_NOINLINE void UpdatePiece(const AdamWTensor& tensor, const Piece& piece,
 double GlobalNormOf(std::span<const ConstVector> gradients, const KernelOptions& options) {
   const std::vector<Piece> pieces = PiecesOf(gradients, kNormPiece);
   std::vector<float> sums(pieces.size());
-  ForParts(
-      options, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t begin, std::int64_t end) {
-        for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-          const float* const g = gradients[pieces[i].tensor].data + pieces[i].begin;
-          SumColumns<1>(pieces[i].n, &sums[i], [&](std::int64_t c, auto at, V* sum) HWY_ATTR {
-            const V v = at.Load(g + c);
-            sum[0] = hn::MulAdd(v, v, sum[0]);
-          });
-        }
-      });
+  ForParts(options.parallel_for, static_cast<std::int64_t>(pieces.size()),
+           [&](std::int64_t begin, std::int64_t end) {
+             for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end);
+                  ++i) {
+               const float* const g = gradients[pieces[i].tensor].data + pieces[i].begin;
+               SumColumns<1>(pieces[i].n, &sums[i], [&](std::int64_t c, auto at, V* sum) HWY_ATTR {
+                 const V v = at.Load(g + c);
+                 sum[0] = hn::MulAdd(v, v, sum[0]);
+               });
+             }
+           });
   double squares = 0.0;
   for (const float sum : sums) squares += static_cast<double>(sum);
   return std::sqrt(squares);
@@ -110,7 +111,7 @@ void AdamWUpdateOf(std::span<const AdamWTensor> tensors, const AdamWStep& step,
   std::vector<Coefficients> of_tensor;
   of_tensor.reserve(tensors.size());
   for (const AdamWTensor& tensor : tensors) of_tensor.push_back(coefficients(tensor));
-  ForParts(options, static_cast<std::int64_t>(pieces.size()),
+  ForParts(options.parallel_for, static_cast<std::int64_t>(pieces.size()),
            [&](std::int64_t begin, std::int64_t end) {
              for (std::int64_t i = begin; i < end; ++i) {
                const Piece& piece = pieces[static_cast<std::size_t>(i)];

@@ -16,6 +16,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/parts.h"
 #include "kernels/cpu/plan.h"
 #include "kernels/cpu/rows-inl.h"
 #include "kernels/cpu/scores-inl.h"
@@ -52,16 +53,14 @@ struct PartialGradients {
 // What a key head's work needs, for all its query heads.
 struct BackwardRoom {
   explicit BackwardRoom(const AttentionPlan& plan)
-      : n_row(plan.n_query_tile * kQueryTile),
+      : n_row((plan.n_query + kRowBlock - 1) / kRowBlock * kRowBlock),
         rows_floats(plan.group * n_row * plan.width),
         room(3 * rows_floats + 2 * plan.group * n_row + kKeyTile * plan.width * 5 +
              2 * kQueryTile * kKeyTile + 2 * kKeyTile + plan.width),
         q(room.get()),
         o_gradient(q + rows_floats),
         dq(o_gradient + rows_floats),
-        lse(dq + rows_floats),
-        delta(lse + plan.group * n_row),
-        key_columns(delta + plan.group * n_row),
+        key_columns(dq + rows_floats),
         value_columns(key_columns + kKeyTile * plan.width),
         key_rows(value_columns + kKeyTile * plan.width),
         dk(key_rows + kKeyTile * plan.width),
@@ -70,17 +69,19 @@ struct BackwardRoom {
         ds(p + kQueryTile * kKeyTile),
         bias(ds + kQueryTile * kKeyTile),
         z(bias + kKeyTile),
-        o(z + kKeyTile) {}
+        o(z + kKeyTile),
+        lse(o + plan.width),
+        delta(lse + plan.group * n_row) {}
   std::int64_t n_row, rows_floats;
   AlignedFloats room;
-  float *q, *o_gradient, *dq;  // (group, n_row, width)
-  float *lse, *delta;          // (group, n_row); lse in base 2, relative to the tile's anchor
+  float *q, *o_gradient, *dq;          // (group, n_row, width)
   float *key_columns, *value_columns;  // (D, kKeyTile)
   float* key_rows;                     // (kKeyTile, width)
   float *dk, *dv;                      // (kKeyTile, width)
   float *p, *ds;                       // (kQueryTile, kKeyTile)
   float *bias, *z;
-  float* o;  // (width)
+  float* o;            // (width)
+  float *lse, *delta;  // (group, n_row); lse in base 2, relative to the tile's anchor
 };
 
 // Of one query tile: where it begins, which keys its rows visited and what those are relative to.
@@ -123,11 +124,12 @@ HWY_NOINLINE VisitingTile PrepareQueries(const AttentionPlan& plan,
   visiting.tiles = TilesOf(visiting.ranges);
 
   const std::int64_t row = visiting.member * room.n_row + begin;
-  ReadQueries(plan, call.inputs.q, 0, b, h, begin, end, kQueryTile, room.q + row * plan.width);
+  const std::int64_t n_read = std::min(kQueryTile, room.n_row - begin);
+  ReadQueries(plan, call.inputs.q, 0, b, h, begin, end, n_read, room.q + row * plan.width);
   float* o_gradient = room.o_gradient + row * plan.width;
   const bool two_sided = plan.terms.key_bias && plan.terms.key_bias->two_sided;
   const double relative_to = two_sided ? 0.0 : visiting.anchor;
-  for (std::int64_t r = 0; r < kQueryTile; ++r) {
+  for (std::int64_t r = 0; r < n_read; ++r) {
     const std::int64_t i = begin + r;
     room.lse[row + r] = kNothingSeen;
     room.delta[row + r] = 0.0F;
@@ -422,9 +424,8 @@ HWY_NOINLINE void WriteGradient(const AttentionPlan& plan, const HeadsBuffer& to
 }
 
 void BackwardItem(const AttentionPlan& plan, const AttentionBackwardCall& call,
-                  PartialGradients& partial, std::int64_t item) {
+                  PartialGradients& partial, std::int64_t item, const BackwardRoom& room) {
   const std::int64_t b = item / plan.n_kv_head, h_kv = item % plan.n_kv_head;
-  const BackwardRoom room(plan);
   std::vector<VisitingTile> visiting;
   visiting.reserve(static_cast<std::size_t>(plan.group * plan.n_query_tile));
   for (std::int64_t member = 0; member < plan.group; ++member) {
@@ -485,8 +486,13 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
                 const AttentionKernelOptions& options) {
   const AttentionPlan plan(call.inputs, terms);
   PartialGradients partial(plan, call);
-  ForEachItem(options.parallel_for, plan.batch * plan.n_kv_head,
-              [&](std::int64_t item) { BackwardItem(plan, call, partial, item); });
+  ForParts(options.parallel_for, plan.batch * plan.n_kv_head,
+           [&](std::int64_t begin, std::int64_t end) {
+             const BackwardRoom room(plan);
+             for (std::int64_t item = begin; item < end; ++item) {
+               BackwardItem(plan, call, partial, item, room);
+             }
+           });
   SumParts(partial.distances, partial.n_distance, call.d_distance_table);
   SumParts(partial.slope, partial.n_segment, call.d_slope);
   SumParts(partial.intercept, partial.n_segment, call.d_intercept);

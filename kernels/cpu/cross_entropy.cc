@@ -97,7 +97,7 @@ HWY_NOINLINE void Rows(const CrossEntropyCall& call, std::int64_t begin, std::in
 
 void CrossEntropyOf(const CrossEntropyCall& call, const KernelOptions& options) {
   WithType(call.logits.is_bf16(), [&](auto element) {
-    ForParts(options, call.n_row, [&](std::int64_t begin, std::int64_t end) {
+    ForParts(options.parallel_for, call.n_row, [&](std::int64_t begin, std::int64_t end) {
       Rows<decltype(element)>(call, begin, end);
     });
   });

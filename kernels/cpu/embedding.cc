@@ -77,7 +77,7 @@ void EmbeddingGradient(const EmbeddingGradientCall& call, const KernelOptions& o
   }
   const auto n_segment = static_cast<std::int64_t>(begins.size());
   begins.push_back(rows.size());
-  ForParts(options, n_segment, [&](std::int64_t first, std::int64_t last) {
+  ForParts(options.parallel_for, n_segment, [&](std::int64_t first, std::int64_t last) {
     std::vector<float> sum(static_cast<std::size_t>(call.n_channel));
     for (auto s = static_cast<std::size_t>(first); s < static_cast<std::size_t>(last); ++s) {
       const std::int64_t id = id_of(begins[s]);

@@ -15,6 +15,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/parts.h"
 #include "kernels/cpu/plan.h"
 #include "kernels/cpu/rows-inl.h"
 #include "kernels/cpu/scores-inl.h"
@@ -90,10 +91,12 @@ struct QueryTile {
         sums(product + n_product),
         largest(sums + kQueryTile * kLanes),
         bias(largest + kQueryTile),
-        z(bias + kKeyTile) {
-    std::fill(o, o + kQueryTile * plan.width, 0.0F);
-    std::fill(sums, sums + kQueryTile * kLanes, 0.0F);
-    std::fill(largest, largest + kQueryTile, kHidden);
+        z(bias + kKeyTile) {}
+  // For a tile of n_row queries.
+  void Clear(std::int64_t n_row, std::int64_t width) {
+    std::fill(o, o + n_row * width, 0.0F);
+    std::fill(sums, sums + n_row * kLanes, 0.0F);
+    std::fill(largest, largest + n_row, kHidden);
   }
   std::int64_t n_product;
   AlignedFloats room;
@@ -268,7 +271,8 @@ HWY_NOINLINE void Finish(const AttentionPlan& plan, const AttentionForwardCall& 
 
 // Gives the tiles of keys that were computed.
 std::int64_t ForwardItem(const AttentionPlan& plan, const AttentionForwardCall& call,
-                         const PackedKeys& packed, const SkipBounds& bounds, std::int64_t item) {
+                         const PackedKeys& packed, const SkipBounds& bounds, std::int64_t item,
+                         QueryTile& t) {
   const std::int64_t series = item / plan.n_query_tile;
   // The longest first, when causal.
   const std::int64_t query_tile = plan.n_query_tile - 1 - item % plan.n_query_tile;
@@ -286,10 +290,10 @@ std::int64_t ForwardItem(const AttentionPlan& plan, const AttentionForwardCall& 
   const std::int64_t packed_begin =
       (tile.b * plan.n_kv_head + tile.h / plan.group) * plan.n_key_tile;
 
-  QueryTile t(plan);
+  const std::int64_t n_read = (n_row + kRowBlock - 1) / kRowBlock * kRowBlock;
+  t.Clear(n_read, plan.width);
   for (std::int64_t region = 0; region < plan.n_region; ++region) {
-    ReadQueries(plan, call.inputs.q, region, tile.b, tile.h, tile.query_begin, query_end,
-                (n_row + kRowBlock - 1) / kRowBlock * kRowBlock,
+    ReadQueries(plan, call.inputs.q, region, tile.b, tile.h, tile.query_begin, query_end, n_read,
                 t.q + region * kQueryTile * plan.width);
   }
   const bool skips = bounds.skips() && tiles.sinks_apart;
@@ -348,15 +352,22 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   const AttentionPlan plan(call.inputs, terms);
   const PackedKeys packed(plan);
   const bool skips = SkipBounds::Applies(terms, options.skip_epsilon);
-  ForEachItem(options.parallel_for, packed.n_tile,
-              [&](std::int64_t item) { PackTile(plan, call.inputs, skips, item, packed); });
+  ForParts(options.parallel_for, packed.n_tile, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t item = begin; item < end; ++item) {
+      PackTile(plan, call.inputs, skips, item, packed);
+    }
+  });
   const SkipBounds bounds =
       skips ? SkipBounds(plan, options.skip_epsilon, packed.norms.get()) : SkipBounds();
   std::atomic<std::int64_t> n_tiles = 0;
-  ForEachItem(
-      options.parallel_for, plan.batch * plan.n_head * plan.n_query_tile, [&](std::int64_t item) {
-        n_tiles.fetch_add(ForwardItem(plan, call, packed, bounds, item), std::memory_order_relaxed);
-      });
+  ForParts(options.parallel_for, plan.batch * plan.n_head * plan.n_query_tile,
+           [&](std::int64_t begin, std::int64_t end) {
+             QueryTile t(plan);
+             for (std::int64_t item = begin; item < end; ++item) {
+               n_tiles.fetch_add(ForwardItem(plan, call, packed, bounds, item, t),
+                                 std::memory_order_relaxed);
+             }
+           });
   if (call.n_tiles != nullptr) *call.n_tiles = n_tiles;
   return {};
 }

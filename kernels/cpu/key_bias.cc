@@ -90,13 +90,13 @@ HWY_NOINLINE void BackwardSequence(const KeyBiasBackwardCall& call, std::int64_t
 }  // namespace
 
 void KeyBiasForwardOf(const KeyBiasForwardCall& call, const KernelOptions& options) {
-  ForParts(options, call.shape.batch, [&](std::int64_t begin, std::int64_t end) {
+  ForParts(options.parallel_for, call.shape.batch, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) ForwardSequence(call, b);
   });
 }
 
 void KeyBiasBackwardOf(const KeyBiasBackwardCall& call, const KernelOptions& options) {
-  ForParts(options, call.shape.batch, [&](std::int64_t begin, std::int64_t end) {
+  ForParts(options.parallel_for, call.shape.batch, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) BackwardSequence(call, b);
   });
 }

@@ -114,7 +114,7 @@ void SumBlocks(const std::vector<float>& blocks, std::int64_t n_block, std::int6
 
 void Forward(const NormForwardCall& call, const KernelOptions& options) {
   const auto parts = [&](auto a, auto y) {
-    ForParts(options, call.shape.n_row, [&](std::int64_t begin, std::int64_t end) {
+    ForParts(options.parallel_for, call.shape.n_row, [&](std::int64_t begin, std::int64_t end) {
       ForwardRows<decltype(a), decltype(y)>(call, begin, end);
     });
   };
@@ -128,7 +128,7 @@ void Backward(const NormBackwardCall& call, const KernelOptions& options) {
   const auto n_sums = static_cast<std::size_t>(n_block * n_channel);
   std::vector<float> gammas(call.d_gamma == nullptr ? 0 : n_sums);
   std::vector<float> betas(call.d_beta == nullptr ? 0 : n_sums);
-  ForParts(options, n_block, [&](std::int64_t first, std::int64_t last) {
+  ForParts(options.parallel_for, n_block, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t block = first; block < last; ++block) {
       float* const d_gamma = gammas.empty() ? nullptr : gammas.data() + block * n_channel;
       float* const d_beta = betas.empty() ? nullptr : betas.data() + block * n_channel;
@@ -144,7 +144,7 @@ void Backward(const NormBackwardCall& call, const KernelOptions& options) {
   });
   if (call.d_gamma == nullptr) return;
   const std::int64_t n_part = (n_channel + kColumnStep - 1) / kColumnStep;
-  ForParts(options, n_part, [&](std::int64_t first, std::int64_t last) {
+  ForParts(options.parallel_for, n_part, [&](std::int64_t first, std::int64_t last) {
     const std::int64_t begin = first * kColumnStep, end = std::min(n_channel, last * kColumnStep);
     SumBlocks(gammas, n_block, n_channel, begin, end, call.d_gamma);
     if (call.d_beta != nullptr) SumBlocks(betas, n_block, n_channel, begin, end, call.d_beta);

@@ -238,16 +238,4 @@ std::int64_t AttentionPlan::KeyAt(std::int64_t i) const {
   return std::clamp<std::int64_t>(terms.visibility.q_offset + i, 0, n_key - 1);
 }
 
-void ForEachItem(const ParallelFor& parallel_for, std::int64_t n,
-                 const std::function<void(std::int64_t)>& body) {
-  const auto part = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t item = begin; item < end; ++item) body(item);
-  };
-  if (parallel_for && n > 1) {
-    parallel_for(n, part);
-  } else {
-    part(0, n);
-  }
-}
-
 }  // namespace longrun

@@ -127,8 +127,4 @@ struct AttentionPlan {
   void FindKeySets();
 };
 
-// Calls body(item) for every item, through `parallel_for` where there is one.
-void ForEachItem(const ParallelFor& parallel_for, std::int64_t n,
-                 const std::function<void(std::int64_t)>& body);
-
 }  // namespace longrun

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/check.h"
+#include "kernels/cpu/parts.h"
 #include "kernels/simd.h"
 
 #define HWY_DISABLED_TARGETS                                                              \
@@ -35,17 +36,6 @@ Function* ChosenOf(Simd simd, Function* avx512, Function* avx2, Function* otherw
   LR_CHECK(runs);
   if (simd == Simd::kAvx512) return avx512;
   return simd == Simd::kAvx2 ? avx2 : otherwise;
-}
-
-// Parts [begin, end) of [0, n), on the caller's threads.
-inline void ForParts(const KernelOptions& options, std::int64_t n,
-                     const std::function<void(std::int64_t begin, std::int64_t end)>& body) {
-  if (n == 0) return;
-  if (options.parallel_for) {
-    options.parallel_for(n, body);
-  } else {
-    body(0, n);
-  }
 }
 
 }  // namespace longrun

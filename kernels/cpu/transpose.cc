@@ -40,9 +40,10 @@ void Transpose(const TransposeCall& call, const KernelOptions& options) {
   const auto transpose = LONGRUN_OF_SIMD(TransposeRows, options.simd);
   // Whole cache lines of the result for each thread.
   constexpr std::int64_t kPart = 64;
-  ForParts(options, (call.n_row + kPart - 1) / kPart, [&](std::int64_t first, std::int64_t last) {
-    transpose(call, first * kPart, std::min(call.n_row, last * kPart));
-  });
+  ForParts(options.parallel_for, (call.n_row + kPart - 1) / kPart,
+           [&](std::int64_t first, std::int64_t last) {
+             transpose(call, first * kPart, std::min(call.n_row, last * kPart));
+           });
 }
 
 }  // namespace longrun
