@@ -130,29 +130,30 @@ TileSpans SpansOf(std::span<const KeyRange> rows, std::int64_t key_begin, const 
         {.begin = static_cast<std::int32_t>(tile.begin / kRowBlock * kRowBlock), .end = end});
     return spans;
   }
-  const auto widen = [](Span& span, std::int64_t begin, std::int64_t end) {
-    if (begin >= end) return;
-    const bool is_empty = span.begin >= span.end;
-    span.begin =
-        static_cast<std::int32_t>(is_empty ? begin : std::min<std::int64_t>(span.begin, begin));
-    span.end = static_cast<std::int32_t>(is_empty ? end : std::max<std::int64_t>(span.end, end));
-  };
-  const auto in_tile = [&](std::int32_t key) {
-    return std::clamp<std::int64_t>(key - key_begin, 0, kKeyTile);
+  const auto widen = [&](Span& keys, std::int32_t begin, std::int32_t end) {
+    const std::int64_t from = std::max<std::int64_t>(begin - key_begin, 0);
+    const std::int64_t to = std::min(end - key_begin, kKeyTile);
+    if (from >= to) return;
+    const bool is_first = keys.begin >= keys.end;
+    keys.begin = is_first ? static_cast<std::int32_t>(from)
+                          : std::min(keys.begin, static_cast<std::int32_t>(from));
+    keys.end = std::max(keys.end, static_cast<std::int32_t>(to));
   };
   for (std::int64_t r = tile.begin; r < tile.end; ++r) {
     const KeyRange& row = rows[static_cast<std::size_t>(r)];
     Span& keys = spans.keys[static_cast<std::size_t>(r / kRowBlock)];
-    widen(keys, in_tile(row.begin), in_tile(row.end));
-    widen(keys, in_tile(row.sink_begin), in_tile(row.sink_end));
+    widen(keys, row.begin, row.end);
+    if (row.sink_begin < row.sink_end) widen(keys, row.sink_begin, row.sink_end);
   }
   for (std::size_t block = 0; block < spans.keys.size(); ++block) {
     Span& keys = spans.keys[block];
     keys.begin = static_cast<std::int32_t>(keys.begin / kKeyBlock * kKeyBlock);
     keys.end = static_cast<std::int32_t>(RoundUp(keys.end, kKeyBlock));
-    const auto row = static_cast<std::int64_t>(block) * kRowBlock;
+    const auto row = static_cast<std::int32_t>(static_cast<std::int64_t>(block) * kRowBlock);
     for (std::int64_t key = keys.begin / kRowBlock * kRowBlock; key < keys.end; key += kRowBlock) {
-      widen(spans.rows[static_cast<std::size_t>(key / kRowBlock)], row, row + kRowBlock);
+      Span& of = spans.rows[static_cast<std::size_t>(key / kRowBlock)];
+      if (of.begin >= of.end) of.begin = row;
+      of.end = row + static_cast<std::int32_t>(kRowBlock);
     }
   }
   return spans;

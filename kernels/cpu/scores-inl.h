@@ -175,14 +175,15 @@ HWY_NOINLINE void Hide(std::span<const KeyRange> ranges, const Tile& tile, float
   };
   for (std::int64_t r = tile.rows.begin; r < tile.rows.end; ++r) {
     const KeyRange& row = ranges[static_cast<std::size_t>(r)];
-    const V begin = in_tile(row.begin), end = in_tile(row.end);
-    const V sink_begin = in_tile(row.sink_begin), sink_end = in_tile(row.sink_end);
     const Span vectors = tile.Vectors(r);
     float* x = scores + r * kKeyTile;
     for (int v = vectors.begin; v < vectors.end; ++v) {
+      const std::int64_t first = tile.key_begin + v * kLanes;
+      if (row.begin <= first && first + kLanes <= row.end) continue;  // all are seen
       const V j = hn::Iota(f, static_cast<float>(v * kLanes));
-      const auto in_range = hn::And(hn::Ge(j, begin), hn::Lt(j, end));
-      const auto in_sinks = hn::And(hn::Ge(j, sink_begin), hn::Lt(j, sink_end));
+      const auto in_range = hn::And(hn::Ge(j, in_tile(row.begin)), hn::Lt(j, in_tile(row.end)));
+      const auto in_sinks =
+          hn::And(hn::Ge(j, in_tile(row.sink_begin)), hn::Lt(j, in_tile(row.sink_end)));
       const V seen =
           hn::IfThenElse(hn::Or(in_range, in_sinks), hn::Load(f, x + v * kLanes), hidden);
       hn::Store(seen, f, x + v * kLanes);

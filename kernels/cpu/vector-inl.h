@@ -54,14 +54,18 @@ HWY_INLINE V Exp2(V x) {
 #endif
 }
 
-// In double, lane by lane.
+// Of all lanes, in double.
 HWY_INLINE double SumOf(V x) {
-  const F f;
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, decltype(d)> half;
   HWY_ALIGN float lanes[kLanes];
-  hn::Store(x, f, lanes);
-  double sum = 0.0;
-  for (std::int64_t lane = 0; lane < kLanes; ++lane) sum += static_cast<double>(lanes[lane]);
-  return sum;
+  hn::Store(x, F(), lanes);
+  auto sum = hn::PromoteTo(d, hn::Load(half, lanes));
+  for (auto lane = static_cast<std::int64_t>(hn::MaxLanes(d)); lane < kLanes;
+       lane += static_cast<std::int64_t>(hn::MaxLanes(d))) {
+    sum = hn::Add(sum, hn::PromoteTo(d, hn::Load(half, lanes + lane)));
+  }
+  return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
 // The sum over c < n of x[c] y[c], n a multiple of kLanes, in double: the products are exact.
