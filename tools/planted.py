@@ -24,7 +24,7 @@ TEST_SECONDS_MAX = 900
 
 FORWARD, BACKWARD = "kernels/cpu/forward-inl.h", "kernels/cpu/backward-inl.h"
 SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "kernels/cpu/rows-inl.h"
-PLAN, SKIP = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc"
+PLAN, SKIP, TRANSPOSE = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc", "kernels/cpu/transpose-inl.h"
 
 # (name, file, what stands there once, what stands there then)
 ERRORS = [
@@ -50,13 +50,12 @@ ERRORS = [
     ("sign of d_psi", BACKWARD, "to.n_psi + at)] += kLn2 *", "to.n_psi + at)] -= kLn2 *"),
     ("sign of d_row_factor", BACKWARD, "to.n_row_factor + p)] += kLn2 *", "to.n_row_factor + p)] -= kLn2 *"),
     ("rotation not turned back", ROWS,
-     "const float sign = turn == Turn::kQueryBack || turn == Turn::kKeyBack ? -1.0F : 1.0F;",
-     "const float sign = turn == Turn::kQueryBack ? -1.0F : 1.0F;"),
-    ("growth not turned round for keys", ROWS, "is_query ? growth[c] : 1.0 / growth[c]", "is_query ? growth[c] : growth[c]"),
+     "turn == Turn::kQueryBack || turn == Turn::kKeyBack;", "turn == Turn::kQueryBack;"),
+    ("growth not turned round for keys", ROWS, "is_query ? by.growth[c] : 1.0 / by.growth[c]", "by.growth[c]"),
     # An index.
-    ("rows of a transposed tile swapped by twos", ROWS, "columns[(c + in) * kKeyTile + j] =",
-     "columns[(c + (in ^ 1)) * kKeyTile + j] ="),
-    ("pairs of a rotation read as neighbours", ROWS, "const std::int64_t other = half ? n_pairs : 1;",
+    ("rows of a transposed tile swapped by twos", TRANSPOSE, "store(hn::InterleaveUpper(two, ab_low, cd_low), 1);",
+     "store(hn::InterleaveUpper(two, ab_low, cd_low), 3);"),
+    ("pairs of a rotation read as neighbours", ROWS, "const std::int64_t other = half ? by.n_pairs : 1;",
      "const std::int64_t other = 1;"),
     ("query head reads the next key head's group", FORWARD, "tile.h / plan.group) * plan.n_key_tile",
      "tile.h % plan.n_kv_head) * plan.n_key_tile"),
@@ -73,7 +72,7 @@ ERRORS = [
     ("dropout of the neighbour", SCORES, "tile.key_begin / 8 + block", "tile.key_begin / 8 + (block ^ 1)"),
     ("a segment too far", SCORES, "hn::Set(f, numbers[s + 1]), number", "hn::Set(f, numbers[s]), number"),
     # A tail that is dropped, a row or a column that is.
-    ("four rows behind the last block of six dropped", VECTOR, "  if (row < p.n_row) {\n", "  if (row + 5 < p.n_row) {\n"),
+    ("four rows behind the last block of six dropped", VECTOR, "if (row < p.n_row) ProductRows<4", "if (row + 5 < p.n_row) ProductRows<4"),
     ("a last column of vectors dropped", VECTOR, "if (column < n_column) ProductColumns<1>(p, column);",
      "if (column + kLanes < n_column) ProductColumns<1>(p, column);"),
     ("the last key of a tile dropped", ROWS,
@@ -81,11 +80,10 @@ ERRORS = [
      "const std::int64_t n = std::min(kKeyTile, plan.n_key - begin - 1);\n  for (std::int64_t j = 0; j < n; ++j) {\n    ReadRow"),
     ("the last query of a call dropped", ROWS, "for (std::int64_t i = begin; i < end; ++i) {\n    float* row = rows",
      "for (std::int64_t i = begin; i < end - 1; ++i) {\n    float* row = rows"),
-    ("the last channel of a row not written", ROWS, "for (std::int64_t c = 0; c < x.head_dim; ++c) to[c] = factor * row[c];",
-     "for (std::int64_t c = 0; c < x.head_dim - 1; ++c) to[c] = factor * row[c];"),
-    ("a channel behind the row written", ROWS,
-     "for (std::int64_t c = 0; c < x.head_dim; ++c) to[c] = ToBf16(factor * row[c]);",
-     "for (std::int64_t c = 0; c <= x.head_dim; ++c) to[c] = ToBf16(factor * row[c]);"),
+    ("the last channel of a row not written", ROWS, "ForColumns(x.head_dim, [&](std::int64_t c, auto part) {\n      part.Store",
+     "ForColumns(x.head_dim - 1, [&](std::int64_t c, auto part) {\n      part.Store"),
+    ("a channel behind the row written", ROWS, "ForColumns(x.head_dim, [&](std::int64_t c, auto part) {\n      part.Store",
+     "ForColumns(x.head_dim + 1, [&](std::int64_t c, auto part) {\n      part.Store"),
     ("the oldest tile of keys left out", FORWARD, "while (first > tiles.begin) {", "while (first > tiles.begin + 1) {"),
     ("the sinks left out backward", PLAN, "    sink_end = std::max<std::int64_t>(sink_end, row.sink_end);",
      "    sink_end = std::max<std::int64_t>(sink_end, row.sink_begin);"),
@@ -107,6 +105,19 @@ ERRORS = [
     ("lse without its anchor", FORWARD, "seen ? (two_sided ? 0.0 : anchor) +", "seen ? (two_sided ? anchor : 0.0) +"),
     ("a query that sees nothing divided by its sum", FORWARD, "seen ? static_cast<float>(1.0 / sum) : 0.0F",
      "static_cast<float>(1.0 / sum)"),
+    # What is not multiplied because it is hidden.
+    ("a block of rows without its last keys", PLAN, "RoundUp(keys.end, kKeyBlock)", "keys.end / kKeyBlock * kKeyBlock"),
+    ("a block of rows without its sinks", PLAN, "if (row.sink_begin < row.sink_end) widen(keys,",
+     "if (row.sink_begin > row.sink_end) widen(keys,"),
+    ("a block of keys without its first rows", PLAN, "if (of.begin >= of.end) of.begin = row;",
+     "if (of.begin >= of.end) of.begin = row + static_cast<std::int32_t>(kRowBlock);"),
+    ("a block of keys without its last rows", PLAN, "of.end = row + static_cast<std::int32_t>(kRowBlock);", "of.end = row;"),
+    ("every block of rows with the first one's keys", VECTOR, "p.k_of_rows[row / kRowBlock].end", "p.k_of_rows[0].end"),
+    ("columns of the block before", VECTOR, "columns_of_rows[row / kRowBlock].end", "columns_of_rows[(row - 1) / kRowBlock].end"),
+    ("a vector of keys that is hidden in part taken for seen", SCORES, "first + kLanes <= row.end", "first < row.end"),
+    ("what stood beside the visited keys left there", SCORES, "for (int v = vectors.end; v < kRowVectors; ++v)",
+     "for (int v = kRowVectors; v < kRowVectors; ++v)"),
+    ("half a row of delta", BACKWARD, "DotOf(o_gradient_row, room.o, plan.width)", "DotOf(o_gradient_row, room.o, plan.width / 2)"),
     # Regions.
     ("a region that ends one key late", PLAN, ".end = region > 0 ? begin_of(region - 1) : n_key",
      ".end = region > 0 ? begin_of(region - 1) + 1 : n_key"),
@@ -122,12 +133,12 @@ ERRORS = [
     ("a set of blended keys taken for the plain one", PLAN, "|| x.blended.has_value() != y.blended.has_value())", "|| false)"),
     ("weights of a blend swapped", ROWS, "(1.0 - weight) / Growth(a), of_b = weight / Growth(b)", "weight / Growth(a), of_b = (1.0 - weight) / Growth(b)"),
     ("a blend without its growth", ROWS, "of_b = weight / Growth(b)", "of_b = weight"),
-    ("sines of a blend of one row alone", ROWS, "sin_[c] = of_a * table_.sin[a] + of_b * table_.sin[b];",
-     "sin_[c] = (of_a + of_b) * table_.sin[a];"),
+    ("sines of a blend of one row alone", ROWS, "static_cast<float>(of_a * table_.sin[a] + of_b * table_.sin[b]);",
+     "static_cast<float>((of_a + of_b) * table_.sin[a]);"),
     ("a blend's other row of the first tile", ROWS, "blended->row[key]", "blended->row[static_cast<std::size_t>(j)]"),
     ("a blend's weights of the first tile", ROWS, "blended->weight[key]", "blended->weight[static_cast<std::size_t>(j)]"),
-    ("keys turned as those of the first tile", ROWS, "Turn::kKey, plan.KeyTurn(region, begin + j)",
-     "Turn::kKey, plan.KeyTurn(region, j)"),
+    ("keys turned as those of the first tile", ROWS, "TurnAt(plan, plan.KeyTurn(region, begin + j))",
+     "TurnAt(plan, plan.KeyTurn(region, j))"),
     ("skipping by the norms of the nearest region's queries", FORWARD, "t.q + (region * kQueryTile + r) * plan.width",
      "t.q + r * plan.width"),
     ("skipping by the norms of one set of keys", FORWARD, "with_norms && j < kKeyTile;", "with_norms && set == 0 && j < kKeyTile;"),
