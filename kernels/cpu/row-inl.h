@@ -119,7 +119,7 @@ HWY_INLINE void ForColumns(std::int64_t n, const Body& body) {
 // up loses is carried along (Kahan 1965): the rounding does not grow with a vocabulary.
 template <int kSums, typename Body>
 HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {
-  constexpr std::int64_t kChain = 64 * 2 * kLanes;
+  constexpr std::int64_t kChain = 128 * kLanes;
   V all[kSums], lost[kSums];
   for (int s = 0; s < kSums; ++s) all[s] = lost[s] = hn::Zero(F());
   std::int64_t c = 0;

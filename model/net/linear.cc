@@ -38,7 +38,7 @@ bool TakesOneDnn(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path
 at::Tensor RowsOf(const at::Tensor& a_MK) {
   const bool is_transposed = a_MK.stride(0) == 1 && a_MK.stride(1) >= a_MK.size(0);
   if (a_MK.is_contiguous() || !is_transposed) return a_MK;
-  const at::Tensor rows_MK = at::empty(a_MK.sizes(), a_MK.options());
+  at::Tensor rows_MK = at::empty(a_MK.sizes(), a_MK.options());
   Transpose({.n_row = a_MK.size(1),
              .n_column = a_MK.size(0),
              .from = a_MK.const_data_ptr<float>(),

@@ -85,8 +85,9 @@ TEST_P(PackedHeadsTest, GradientsThatLieElsewhereAreCopied) {
   EXPECT_TRUE(qkv.grad().equal(expected));
 }
 
-INSTANTIATE_TEST_SUITE_P(, PackedHeadsTest, ::testing::Bool(),
-                         [](const auto& which) { return which.param ? "HeadsFirst" : "PartsFirst"; });
+INSTANTIATE_TEST_SUITE_P(, PackedHeadsTest, ::testing::Bool(), [](const auto& which) {
+  return which.param ? "HeadsFirst" : "PartsFirst";
+});
 
 TEST(EmptyGradientsTest, GradientsOfOthersLieByRowsOfAllHeads) {
   const at::Tensor q = at::empty({kBatch, kHeads, kLength, kHeadDim});
