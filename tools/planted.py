@@ -51,7 +51,7 @@ ERRORS = [
     ("sign of d_row_factor", BACKWARD, "to.n_row_factor + p)] += kLn2 *", "to.n_row_factor + p)] -= kLn2 *"),
     ("rotation not turned back", ROWS,
      "turn == Turn::kQueryBack || turn == Turn::kKeyBack;", "turn == Turn::kQueryBack;"),
-    ("growth not turned round for keys", ROWS, "is_query ? by.growth[c] : 1.0 / by.growth[c]", "by.growth[c]"),
+    ("growth not turned round for keys", ROWS, "is_query ? by.growth[c] : 1.0 / by.growth[c]", "is_query ? by.growth[c] : by.growth[c]"),
     # An index.
     ("rows of a transposed tile swapped by twos", TRANSPOSE, "store(hn::InterleaveUpper(two, ab_low, cd_low), 1);",
      "store(hn::InterleaveUpper(two, ab_low, cd_low), 3);"),
