@@ -34,9 +34,10 @@ bool TakesOneDnn(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path
          a_MK.size(0) * a_MK.size(1) * b_KN.size(1) >= kOneDnnWorkMin;
 }
 
-// oneDNN copies a left factor that is a transposed view: here the copy is made, several times faster.
+// Of a transposed view a dense copy, several times faster than LibTorch makes one; others as they are.
 at::Tensor RowsOf(const at::Tensor& a_MK) {
-  const bool is_transposed = a_MK.stride(0) == 1 && a_MK.stride(1) >= a_MK.size(0);
+  const bool is_transposed = a_MK.device().is_cpu() && a_MK.scalar_type() == at::kFloat &&
+                             a_MK.stride(0) == 1 && a_MK.stride(1) >= a_MK.size(0);
   if (a_MK.is_contiguous() || !is_transposed) return a_MK;
   at::Tensor rows_MK = at::empty(a_MK.sizes(), a_MK.options());
   Transpose({.n_row = a_MK.size(1),
@@ -54,6 +55,7 @@ at::Tensor OneDnnProduct(const at::Tensor& a_MK, const at::Tensor& b_KN,
                                  .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
                                  .typed<LinearOperator>();
   const c10::List<std::optional<at::Scalar>> no_scalars;
+  // oneDNN would copy a left factor that is a transposed view.
   return linear.call(RowsOf(a_MK), b_KN.t(), bias_N, "none", no_scalars, "");
 }
 
@@ -102,9 +104,11 @@ at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixP
 }
 
 at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path) {
-  // The left factor is copied: the narrower one of the two is.
-  return x_NI.size(1) <= dy_NO.size(1) ? MatrixProduct(x_NI.t(), dy_NO, path)
-                                       : MatrixProduct(dy_NO.t(), x_NI, path).t();
+  // What is copied: the left factor, which is x or dy, and behind dy the result, too.
+  const std::int64_t n_row = x_NI.size(0), n_in = x_NI.size(1), n_out = dy_NO.size(1);
+  return n_row * n_in <= n_row * n_out + n_in * n_out
+             ? MatrixProduct(x_NI.t(), dy_NO, path)
+             : RowsOf(MatrixProduct(dy_NO.t(), x_NI, path).t());
 }
 
 }  // namespace longrun

@@ -16,7 +16,7 @@ at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tens
 // a_MK b_KN of any strides, without a gradient.
 at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path);
 
-// x_NI^T dy_NO: the gradient of a weight (I, O), which may lie transposed.
+// x_NI^T dy_NO: the gradient of a weight (I, O).
 at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path);
 
 }  // namespace longrun
