@@ -350,9 +350,9 @@ grpc::ServerUnaryReactor* HandleRemoveDataset(Parts& parts, grpc::CallbackServer
     }
     error.reason = "DATASET_IN_USE";
     ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
-    std::vector<std::string> users;
+    std::vector<std::string> users, stopping;
     RETURN_IF_ERROR(parts.core.LookAndWait([&](const State& state) {
-      std::set<std::string> of_sweeps;
+      std::set<std::string> of_sweeps, to_come;  // the latter: not all that is left is stopping
       for (const auto& [id, task] : state.tasks) {
         if (IsTerminal(task.state)) continue;
         if (state.runs.at(task.run_key).dataset_name != request->name()) continue;
@@ -361,10 +361,15 @@ grpc::ServerUnaryReactor* HandleRemoveDataset(Parts& parts, grpc::CallbackServer
           users.push_back(Str("task ", id.substr(0, kRunDigitsMin), ", which no sweep has"));
         } else {
           of_sweeps.insert(asking->second.begin(), asking->second.end());
+          if (!task.cancel_wanted) to_come.insert(asking->second.begin(), asking->second.end());
         }
       }
       for (const SweepRow& sweep : sweeps) {
         if (!of_sweeps.contains(sweep.id)) continue;
+        if (!to_come.contains(sweep.id)) {
+          stopping.push_back(Str(sweep.name, " (`longrun get ", sweep.id, "`)"));
+          continue;
+        }
         users.push_back(Str(sweep.name, " (`longrun cancel ", sweep.id, "`)"));
       }
     }));
@@ -372,6 +377,13 @@ grpc::ServerUnaryReactor* HandleRemoveDataset(Parts& parts, grpc::CallbackServer
       return Status(Code::kFailedPrecondition,
                     Str("dataset \"", request->name(), "\" is read by what is still to come of ",
                         Join(users, ", "), ": let it end, or cancel it"));
+    }
+    if (!stopping.empty()) {
+      return Status(Code::kFailedPrecondition,
+                    Str("dataset \"", request->name(),
+                        "\" is read by trainers that are stopping, of ", Join(stopping, ", "),
+                        ": try again once they have ended; where no service "
+                        "runs, `longrun up` ends them"));
     }
     error.reason.clear();
     response->set_folder(dataset->folder);

@@ -185,11 +185,11 @@ void HandleEvent(StepContext& step, const SweepRemoved& event) {
     is_stopping = is_stopping || task.cancel_wanted;
   }
   if (is_to_come) {
-    const std::string why = is_stopping
-                                ? Str("is still stopping: try again once `longrun get ",
-                                      event.sweep_id, "` shows no task at work")
-                                : Str("is ", SweepStateName(state, event.sweep_id),
-                                      ": `longrun cancel ", event.sweep_id, "` ends it first");
+    const std::string why =
+        is_stopping ? Str("is still stopping: try again once `longrun get ", event.sweep_id,
+                          "` shows no task at work; where no service runs, `longrun up` ends it")
+                    : Str("is ", SweepStateName(state, event.sweep_id), ": `longrun cancel ",
+                          event.sweep_id, "` ends it first");
     step.result.status = Status(Code::kFailedPrecondition, Str("sweep ", event.sweep_id, " ", why));
     return;
   }
