@@ -293,7 +293,7 @@ TEST_P(KernelTest, AllTermsTogetherAreTheReferences) {
 // ---- regions -----------------------------------------------------------------------------------
 
 TEST_P(KernelTest, RegionsAreTheReferences) {
-  for (const std::size_t n_region : {1, 2, 3}) {
+  for (const std::size_t n_region : {1U, 2U, 3U}) {
     for (const bool half : {true, false}) {
       for (const std::int64_t head_dim : {8, 40, 64}) {
         ForEachType({.n_query = 130, .n_key = 150, .head_dim = head_dim}, [&](Problem& p) {
@@ -352,7 +352,7 @@ TEST_P(KernelTest, RegionsOfMethodsAreTheReferences) {
 }
 
 TEST_P(KernelTest, RegionsWithOtherTermsAreTheReferences) {
-  for (const std::size_t n_region : {2, 3}) {
+  for (const std::size_t n_region : {2U, 3U}) {
     for (const bool documents : {true, false}) {
       ForEachType({.n_head = 4, .n_kv_head = 2, .n_query = 150, .n_key = 200}, [&](Problem& p) {
         p.terms.visibility = {.q_offset = 50, .window = 90, .n_sink = 5};
@@ -376,7 +376,7 @@ TEST_P(KernelTest, RegionsWithOtherTermsAreTheReferences) {
 }
 
 TEST_P(KernelTest, BlendedKeysAreTheReferences) {
-  for (const std::size_t n_region : {1, 2, 3}) {
+  for (const std::size_t n_region : {1U, 2U, 3U}) {
     for (const bool half : {true, false}) {
       for (const std::int64_t head_dim : {8, 40}) {
         ForEachType({.n_head = 4, .n_query = 130, .n_key = 150, .head_dim = head_dim},
@@ -445,8 +445,9 @@ TEST_P(KernelTest, PiecesOfAPrefillWithRegionsAreTheWhole) {
   whole.regions = method.Views();
   whole.terms.regions = whole.regions;
   const Outcome expected = RunKernel(kernel(), whole);
-  for (const auto& [begin, end] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+  for (const auto& piece : std::vector<std::pair<std::int64_t, std::int64_t>>{
            {0, 1}, {0, 97}, {97, 200}, {199, 200}, {130, 131}}) {
+    const std::int64_t begin = piece.first, end = piece.second;
     Problem part = whole;
     part.shape.n_query = end - begin;
     part.terms.visibility.q_offset = begin;
