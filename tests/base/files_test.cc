@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstring>
 #include <optional>
 #include <thread>
@@ -163,10 +164,13 @@ TEST(FileLockTest, WhoWaitedForAFileThatWasRemovedWaitsForTheOneInItsPlace) {
     has_it = true;
   });
   while (n_refused < 1) std::this_thread::yield();
-  EXPECT_TRUE(RemoveAll(path).ok());
-  std::optional<FileLock> in_its_place = FileLock::Acquire(path, "the second").value();
+  // In one step: the other finds one of the two files, both of which are held, at every instant.
+  const std::string beside = JoinPath(folder.path(), "beside");
+  std::optional<FileLock> in_its_place = FileLock::Acquire(beside, "the second").value();
+  EXPECT_EQ(std::rename(beside.c_str(), path.c_str()), 0);
+  const int n_before = n_refused;
   removed.reset();
-  while (n_refused < 2 && !has_it) std::this_thread::yield();
+  while (n_refused < n_before + 2 && !has_it) std::this_thread::yield();
   EXPECT_FALSE(has_it);
   in_its_place.reset();
   other.join();
