@@ -70,7 +70,7 @@ struct Whole {
   HWY_INLINE V Keep(V v) const { return v; }
 };
 
-// The first n of a vector, 0 < n < kLanes: the end of a row. What is behind them is neither read nor
+// The first n of a vector, 0 < n <= kLanes: the end of a row. What is behind them is neither read nor
 // written, and zero in a loaded vector.
 struct Part {
   std::int64_t n = 0;
