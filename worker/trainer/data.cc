@@ -15,9 +15,12 @@ Status DataImport(const DataImportOptions& options) {
   const Status imported = ImportText(spec, options.output);
   // What is wrong with several files stands on lines of its own, and an error here is one line.
   if (!imported.ok()) {
-    std::vector<std::string> lines = Split(imported.message(), '\n');
-    for (std::string& line : lines) line = std::string(Trim(line));
-    return Status(imported.code(), Join(lines, " "));
+    const std::vector<std::string> lines = Split(imported.message(), '\n');
+    std::string line = lines[0];
+    for (std::size_t i = 1; i < lines.size(); ++i) {
+      StrAppend(line, Str(i == 1 ? " " : "; ", Trim(lines[i])));
+    }
+    return Status(imported.code(), line);
   }
   return DataInspect(options.output);
 }
