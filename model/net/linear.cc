@@ -104,6 +104,7 @@ at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixP
 }
 
 at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path) {
+  if (!TakesOneDnn(x_NI.t(), dy_NO, path)) return at::mm(x_NI.t(), dy_NO);  // copies nothing
   // What is copied: the left factor, which is x or dy, and behind dy the result, too.
   const std::int64_t n_row = x_NI.size(0), n_in = x_NI.size(1), n_out = dy_NO.size(1);
   return n_row * n_in <= n_row * n_out + n_in * n_out

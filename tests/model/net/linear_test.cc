@@ -80,6 +80,19 @@ TEST_P(LinearTest, FactorsMayBeViews) {
   ExpectClose(MatrixProduct(rows, b, path), at::mm(rows.to(at::kDouble), exact_b), i, "rows b");
 }
 
+TEST_P(LinearTest, AWeightsGradientLiesAsTheWeight) {
+  const auto [n, i, o, path] = GetParam();
+  const at::Tensor x = Random({n, i}), dy = Random({n, o});
+  const at::Tensor exact = at::mm(x.to(at::kDouble).t(), dy.to(at::kDouble));
+  const at::Tensor dw = WeightGradient(x, dy, path);
+  ExpectClose(dw, exact, n, "dw");
+  EXPECT_TRUE(dw.is_contiguous());
+  // Of a type that is not oneDNN's.
+  const at::Tensor in_fp64 = WeightGradient(x.to(at::kDouble), dy.to(at::kDouble), path);
+  EXPECT_TRUE(in_fp64.is_contiguous());
+  EXPECT_TRUE(in_fp64.equal(exact));
+}
+
 TEST_P(LinearTest, TheSameProductHasTheSameBits) {
   const auto [n, i, o, path] = GetParam();
   const at::Tensor a = Random({n, i}), b = Random({i, o});
