@@ -10,6 +10,9 @@
 
 namespace longrun {
 
+// Rows of `from` that go together: whole cache lines of the result. `parallel_for` is given such blocks.
+inline constexpr std::int64_t kTransposeBlock = 64;
+
 struct TransposeCall {
   std::int64_t n_row = 0, n_column = 0;
   const float* from = nullptr;

@@ -38,11 +38,9 @@ void Transpose(const TransposeCall& call, const KernelOptions& options) {
   LR_CHECK(call.n_row >= 0 && call.n_column >= 0 && call.from_step >= call.n_column);
   LR_CHECK(call.n_row * call.n_column == 0 || (call.from != nullptr && call.to != nullptr));
   const auto transpose = LONGRUN_OF_SIMD(TransposeRows, options.simd);
-  // Whole cache lines of the result for each thread.
-  constexpr std::int64_t kPart = 64;
-  ForParts(options.parallel_for, (call.n_row + kPart - 1) / kPart,
+  ForParts(options.parallel_for, (call.n_row + kTransposeBlock - 1) / kTransposeBlock,
            [&](std::int64_t first, std::int64_t last) {
-             transpose(call, first * kPart, std::min(call.n_row, last * kPart));
+             transpose(call, first * kTransposeBlock, std::min(call.n_row, last * kTransposeBlock));
            });
 }
 

@@ -45,7 +45,7 @@ at::Tensor RowsOf(const at::Tensor& a_MK) {
              .from = a_MK.const_data_ptr<float>(),
              .from_step = a_MK.stride(1),
              .to = rows_MK.mutable_data_ptr<float>()},
-            RowOptions(RunnableSimds().front(), a_MK.size(0)));
+            RowOptions(RunnableSimds().front(), kTransposeBlock * a_MK.size(0)));
   return rows_MK;
 }
 
