@@ -8,6 +8,9 @@
 // Types:   fp32, with the coefficients formed in double
 // Bits:    an element's depend on that element alone; the norm's on the gradients, not on threads: it is
 //          summed in fp32 over parts of fixed size and over the parts in double, in their order
+// Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Flushing changes
+//          sqrt(v) by less than 2^-63 sqrt(3 / (1 - beta2)), 6e-18 for beta2 = 0.999, which an eps of
+//          1e-10 or more hides below fp32's rounding, and m by less than 2^-124 / (1 - beta1)
 // Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
 #pragma once
 

@@ -14,6 +14,8 @@
 // Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
 // Memory:  every result lies in a buffer of the caller; working memory is O(B H T D)
 // Threads: bits depend on neither their number nor the other sequences of the batch
+// Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Over n keys flushing
+//          changes o by less than (n + 1) 2^-124 max(1, |v|)
 // Errors:  a shape, stride, type or size that does not fit is kInvalidArgument and names the argument;
 //          a term that the back-end lacks is kUnimplemented and names the term, and so are regions
 //          backward: they are for inference
@@ -28,6 +30,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/subnormals.h"
 #include "kernels/attention_terms.h"
 
 namespace longrun {
@@ -68,6 +71,8 @@ struct AttentionKernelOptions {
   // that they hold less than this part of every row's probability: |error of o| <= 2 epsilon max|v|
   // (over 1 - probability with dropout). Two-sided, piecewise and growing terms: never.
   double skip_epsilon = 0.0;
+  // On every thread of the kernel, whatever its own mode. The reference, in double, has none to flush.
+  Subnormals subnormals = FasterSubnormals();
 };
 
 struct AttentionForwardCall {

@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/subnormals.h"
 #include "kernels/attention.h"  // ParallelFor
 
 namespace longrun {
@@ -23,6 +24,8 @@ std::span<const Simd> RunnableSimds();
 struct KernelOptions {
   Simd simd = RunnableSimds().front();
   ParallelFor parallel_for = {};
+  Subnormals subnormals =
+      FasterSubnormals();  // on every thread of the kernel, whatever its own mode
 };
 
 }  // namespace longrun

@@ -1,8 +1,8 @@
-"""./dev soak planted: does the conformance suite see what it is there for?
+"""./dev soak planted: do the tests of kernels/ see what they are there for?
 
-Small errors, each of a kind that a hand makes (a sign, an index, a factor, a dropped tail), are put into the
-CPU's attention kernels one by one, in a copy of the tree under build/planted. The suite of kernels/ is built
-from the copy and run up to its first failure: an error that passes is an error of the suite.
+Small errors, each of a kind that a hand makes (a sign, an index, a factor, a dropped tail, a forgotten mode),
+are put into the CPU's kernels one by one, in a copy of the tree under build/planted. The tests below are built
+from the copy and run up to their first failure: an error that passes is an error of the tests.
 
   planted.py [NAME...]   all errors, or those whose name contains a NAME
 
@@ -19,12 +19,19 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build/planted"
 TREE, BUILD = WORK / "tree", WORK / "build"
-TARGET = "test_kernels_conformance"
+TARGETS = ["test_kernels_conformance", "test_kernels_subnormals"]
 TEST_SECONDS_MAX = 900
 
 FORWARD, BACKWARD = "kernels/cpu/forward-inl.h", "kernels/cpu/backward-inl.h"
 SCORES, VECTOR, ROWS = "kernels/cpu/scores-inl.h", "kernels/cpu/vector-inl.h", "kernels/cpu/rows-inl.h"
 PLAN, SKIP, TRANSPOSE = "kernels/cpu/plan.cc", "kernels/cpu/skip.cc", "kernels/cpu/transpose-inl.h"
+MODE, KEPT = "const ScopedSubnormals mode(options.subnormals);", "const ScopedSubnormals mode(Subnormals::kKept);"
+
+
+def keeps(name, file, then):
+    """A call that keeps subnormal numbers although it is to flush them."""
+    return (f"subnormals kept {name}", file, f"{MODE}\n{then}", f"{KEPT}\n{then}")
+
 
 # (name, file, what stands there once, what stands there then)
 ERRORS = [
@@ -157,6 +164,24 @@ ERRORS = [
     ("skipping without the farthest distance's number", SKIP, "distance_max_[at] = std::max(distance_max_[at], distance_max_[at - 1]);",
      "distance_max_[at] = distance_max_[at];"),
     ("backward visits what forward skipped", BACKWARD, "if (call.first_key.empty()) return ranges;", "if (plan.n_query > 0) return ranges;"),
+    # Subnormal numbers where there must be none.
+    keeps("on a kernel's other threads", "kernels/cpu/parts.h", "    body(begin, end);"),
+    keeps("by attention forward", "kernels/cpu/attention.cc", "  return kForward("),
+    keeps("by attention backward", "kernels/cpu/attention.cc", "  return kBackward("),
+    keeps("by norms forward", "kernels/cpu/norm.cc", "  LONGRUN_OF_SIMD(NormForwardOf"),
+    keeps("by norms backward", "kernels/cpu/norm.cc", "  LONGRUN_OF_SIMD(NormBackwardOf"),
+    keeps("by activations forward", "kernels/cpu/activation.cc", "  LONGRUN_OF_SIMD(ActivationForwardOf"),
+    keeps("by activations backward", "kernels/cpu/activation.cc", "  LONGRUN_OF_SIMD(ActivationBackwardOf"),
+    keeps("by gates forward", "kernels/cpu/activation.cc", "  LONGRUN_OF_SIMD(GatedForwardOf"),
+    keeps("by gates backward", "kernels/cpu/activation.cc", "  LONGRUN_OF_SIMD(GatedBackwardOf"),
+    keeps("by the loss", "kernels/cpu/cross_entropy.cc", "  LONGRUN_OF_SIMD(CrossEntropyOf"),
+    keeps("by AdamW", "kernels/cpu/adamw.cc", "  LONGRUN_OF_SIMD(AdamWUpdateOf"),
+    keeps("by the global norm", "kernels/cpu/adamw.cc", "  return LONGRUN_OF_SIMD(GlobalNormOf"),
+    keeps("by embeddings", "kernels/cpu/embedding.cc", "  const auto add_segment"),
+    keeps("by key biases forward", "kernels/cpu/key_bias.cc", "  LONGRUN_OF_SIMD(KeyBiasForwardOf"),
+    keeps("by key biases backward", "kernels/cpu/key_bias.cc", "  LONGRUN_OF_SIMD(KeyBiasBackwardOf"),
+    ("subnormal operands kept", "base/subnormals.cc", "kFlushBits = 0x8040;", "kFlushBits = 0x8000;"),
+    ("subnormal results kept", "base/subnormals.cc", "kFlushBits = 0x8040;", "kFlushBits = 0x0040;"),
 ]
 
 
@@ -180,21 +205,23 @@ def copy_tree():
 
 
 def build(environment):
-    return run(["cmake", "--build", str(BUILD), "-j", os.environ.get("JOBS", str(os.cpu_count())), "--target", TARGET],
+    return run(["cmake", "--build", str(BUILD), "-j", os.environ.get("JOBS", str(os.cpu_count())), "--target", *TARGETS],
                env=environment)
 
 
-def conformance(environment):
-    """What the suite says: None when all passes, else the first test that fails."""
-    try:
-        done = run([str(BUILD / "tests" / TARGET)], env=environment | {"GTEST_FAIL_FAST": "1"}, timeout=TEST_SECONDS_MAX)
-    except subprocess.TimeoutExpired:
-        return f"no end within {TEST_SECONDS_MAX} s"
-    if done.returncode == 0:
-        return None
-    failed = [line.split("]", 1)[1].split(",")[0].strip() for line in done.stdout.splitlines()
-              if line.startswith("[  FAILED  ]")]
-    return failed[0] if failed else f"the suite died with {done.returncode}"
+def first_failure(environment):
+    """What the tests say: None when all pass, else the first that fails."""
+    for target in TARGETS:
+        try:
+            done = run([str(BUILD / "tests" / target)], env=environment | {"GTEST_FAIL_FAST": "1"},
+                       timeout=TEST_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            return f"no end within {TEST_SECONDS_MAX} s"
+        if done.returncode != 0:
+            failed = [line.split("]", 1)[1].split(",")[0].strip() for line in done.stdout.splitlines()
+                      if line.startswith("[  FAILED  ]")]
+            return failed[0] if failed else f"{target} died with {done.returncode}"
+    return None
 
 
 def main():
@@ -203,7 +230,7 @@ def main():
         sys.exit(f"planted: no error's name contains {' or '.join(sys.argv[1:])}")
     copy_tree()
     commit = run(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]).stdout.strip()
-    # The suite's random inputs are those of the commit, as in its own checkout.
+    # The tests' random inputs are those of the commit, as in its own checkout.
     environment = os.environ | {"LONGRUN_COMMIT": commit, "OMP_NUM_THREADS": "1"}
     configured = run(["cmake", "-S", str(TREE), "-B", str(BUILD), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                       "-DLONGRUN_TRAINER=OFF", "-DLONGRUN_SERVICES=OFF", "-DLONGRUN_CUDA=OFF"], env=environment)
@@ -212,8 +239,8 @@ def main():
     clean = build(environment)
     if clean.returncode != 0:
         sys.exit(f"planted: the copy cannot be built:\n{clean.stdout}")
-    if (failed := conformance(environment)) is not None:
-        sys.exit(f"planted: without any error the suite fails already: {failed}")
+    if (failed := first_failure(environment)) is not None:
+        sys.exit(f"planted: without any error the tests fail already: {failed}")
 
     missed, stale = [], []
     print(f"{'planted error':54} {'seconds':>8}  what saw it", flush=True)
@@ -233,7 +260,7 @@ def main():
                 errors = [line for line in built.stdout.splitlines() if "error:" in line]
                 found = f"DOES NOT BUILD: {errors[0] if errors else built.stdout[-200:]}"
             else:
-                found = conformance(environment)
+                found = first_failure(environment)
                 if found is None:
                     missed.append(name)
                     found = "MISSED"

@@ -143,7 +143,7 @@ void ForRows(const ActivationShape& shape, bool is_bf16, const KernelOptions& op
              const Rows& rows) {
   WithActivation(shape.activation, [&](auto activation) {
     WithType(is_bf16, [&](auto element) {
-      ForParts(options.parallel_for, shape.n_row, [&](std::int64_t begin, std::int64_t end) {
+      ForParts(options, shape.n_row, [&](std::int64_t begin, std::int64_t end) {
         rows(activation, element, begin, end);
       });
     });
@@ -228,21 +228,25 @@ std::optional<Activation> FindActivation(std::string_view name) {
 
 void ActivationForward(const ActivationForwardCall& call, const KernelOptions& options) {
   if (!HasWork(call.shape, call.h, call.y)) return;
+  const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(ActivationForwardOf, options.simd)(call, options);
 }
 
 void ActivationBackward(const ActivationBackwardCall& call, const KernelOptions& options) {
   HasWork(call.shape, call.h, call.dy, call.dh);  // d_bias is written in any case
+  const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(ActivationBackwardOf, options.simd)(call, options);
 }
 
 void GatedForward(const GatedForwardCall& call, const KernelOptions& options) {
   if (!HasWork(call.shape, call.gate, call.up, call.y)) return;
+  const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(GatedForwardOf, options.simd)(call, options);
 }
 
 void GatedBackward(const GatedBackwardCall& call, const KernelOptions& options) {
   if (!HasWork(call.shape, call.gate, call.up, call.dy, call.d_gate, call.d_up)) return;
+  const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(GatedBackwardOf, options.simd)(call, options);
 }
 

@@ -78,17 +78,16 @@ HWY_NOINLINE void UpdatePiece(const AdamWTensor& tensor, const Piece& piece,
 double GlobalNormOf(std::span<const ConstVector> gradients, const KernelOptions& options) {
   const std::vector<Piece> pieces = PiecesOf(gradients, kNormPiece);
   std::vector<float> sums(pieces.size());
-  ForParts(options.parallel_for, static_cast<std::int64_t>(pieces.size()),
-           [&](std::int64_t begin, std::int64_t end) {
-             for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end);
-                  ++i) {
-               const float* const g = gradients[pieces[i].tensor].data + pieces[i].begin;
-               SumColumns<1>(pieces[i].n, &sums[i], [&](std::int64_t c, auto at, V* sum) HWY_ATTR {
-                 const V v = at.Load(g + c);
-                 sum[0] = hn::MulAdd(v, v, sum[0]);
-               });
-             }
-           });
+  ForParts(
+      options, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t begin, std::int64_t end) {
+        for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+          const float* const g = gradients[pieces[i].tensor].data + pieces[i].begin;
+          SumColumns<1>(pieces[i].n, &sums[i], [&](std::int64_t c, auto at, V* sum) HWY_ATTR {
+            const V v = at.Load(g + c);
+            sum[0] = hn::MulAdd(v, v, sum[0]);
+          });
+        }
+      });
   double squares = 0.0;
   for (const float sum : sums) squares += static_cast<double>(sum);
   return std::sqrt(squares);
@@ -111,7 +110,7 @@ void AdamWUpdateOf(std::span<const AdamWTensor> tensors, const AdamWStep& step,
   std::vector<Coefficients> of_tensor;
   of_tensor.reserve(tensors.size());
   for (const AdamWTensor& tensor : tensors) of_tensor.push_back(coefficients(tensor));
-  ForParts(options.parallel_for, static_cast<std::int64_t>(pieces.size()),
+  ForParts(options, static_cast<std::int64_t>(pieces.size()),
            [&](std::int64_t begin, std::int64_t end) {
              for (std::int64_t i = begin; i < end; ++i) {
                const Piece& piece = pieces[static_cast<std::size_t>(i)];
@@ -132,6 +131,7 @@ double GlobalNorm(std::span<const ConstVector> gradients, const KernelOptions& o
   for (const ConstVector& gradient : gradients) {
     LR_CHECK(gradient.n == 0 || (gradient.n > 0 && gradient.data != nullptr));
   }
+  const ScopedSubnormals mode(options.subnormals);
   return LONGRUN_OF_SIMD(GlobalNormOf, options.simd)(gradients, options);
 }
 
@@ -143,6 +143,7 @@ void AdamWUpdate(std::span<const AdamWTensor> tensors, const AdamWStep& step,
     LR_CHECK(tensor.n > 0 && tensor.gradient != nullptr && tensor.parameter != nullptr);
     LR_CHECK(tensor.m != nullptr && tensor.v != nullptr);
   }
+  const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(AdamWUpdateOf, options.simd)(tensors, step, options);
 }
 

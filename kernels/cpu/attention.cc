@@ -48,6 +48,7 @@ Status CheckedForward(const AttentionForwardCall& call, const AttentionTerms& te
                       const AttentionKernelOptions& options) {
   RETURN_IF_ERROR(CheckAttentionCall(call, terms, options));
   RETURN_IF_ERROR(CheckCovered(call.inputs));
+  const ScopedSubnormals mode(options.subnormals);
   return kForward(call, terms, options);
 }
 
@@ -56,6 +57,7 @@ Status CheckedBackward(const AttentionBackwardCall& call, const AttentionTerms& 
                        const AttentionKernelOptions& options) {
   RETURN_IF_ERROR(CheckAttentionCall(call, terms, options));
   RETURN_IF_ERROR(CheckCovered(call.inputs));
+  const ScopedSubnormals mode(options.subnormals);
   return kBackward(call, terms, options);
 }
 

@@ -486,13 +486,12 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
                 const AttentionKernelOptions& options) {
   const AttentionPlan plan(call.inputs, terms);
   PartialGradients partial(plan, call);
-  ForParts(options.parallel_for, plan.batch * plan.n_kv_head,
-           [&](std::int64_t begin, std::int64_t end) {
-             const BackwardRoom room(plan);
-             for (std::int64_t item = begin; item < end; ++item) {
-               BackwardItem(plan, call, partial, item, room);
-             }
-           });
+  ForParts(options, plan.batch * plan.n_kv_head, [&](std::int64_t begin, std::int64_t end) {
+    const BackwardRoom room(plan);
+    for (std::int64_t item = begin; item < end; ++item) {
+      BackwardItem(plan, call, partial, item, room);
+    }
+  });
   SumParts(partial.distances, partial.n_distance, call.d_distance_table);
   SumParts(partial.slope, partial.n_segment, call.d_slope);
   SumParts(partial.intercept, partial.n_segment, call.d_intercept);

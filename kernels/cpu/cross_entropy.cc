@@ -97,7 +97,7 @@ HWY_NOINLINE void Rows(const CrossEntropyCall& call, std::int64_t begin, std::in
 
 void CrossEntropyOf(const CrossEntropyCall& call, const KernelOptions& options) {
   WithType(call.logits.is_bf16(), [&](auto element) {
-    ForParts(options.parallel_for, call.n_row, [&](std::int64_t begin, std::int64_t end) {
+    ForParts(options, call.n_row, [&](std::int64_t begin, std::int64_t end) {
       Rows<decltype(element)>(call, begin, end);
     });
   });
@@ -120,6 +120,7 @@ void CrossEntropy(const CrossEntropyCall& call, const KernelOptions& options) {
     const std::int64_t target = call.targets[row];
     LR_CHECK(target == kIgnoredTarget || (target >= 0 && target < call.n_vocab));
   }
+  const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(CrossEntropyOf, options.simd)(call, options);
 }
 

@@ -68,6 +68,7 @@ void EmbeddingGradient(const EmbeddingGradientCall& call, const KernelOptions& o
   LR_CHECK(call.n_channel > 0 && call.n_vocab > 0 && call.d_weight != nullptr);
   LR_CHECK(call.ids.empty() || call.dy != nullptr);
   for (const std::int64_t id : call.ids) LR_CHECK(id >= 0 && id < call.n_vocab);
+  const ScopedSubnormals mode(options.subnormals);
   const auto add_segment = LONGRUN_OF_SIMD(AddSegmentOf, options.simd);
   const std::vector<std::int64_t> rows = SortedById(call.ids, call.n_vocab);
   const auto id_of = [&](std::size_t at) { return call.ids[static_cast<std::size_t>(rows[at])]; };
@@ -77,7 +78,7 @@ void EmbeddingGradient(const EmbeddingGradientCall& call, const KernelOptions& o
   }
   const auto n_segment = static_cast<std::int64_t>(begins.size());
   begins.push_back(rows.size());
-  ForParts(options.parallel_for, n_segment, [&](std::int64_t first, std::int64_t last) {
+  ForParts(options, n_segment, [&](std::int64_t first, std::int64_t last) {
     std::vector<float> sum(static_cast<std::size_t>(call.n_channel));
     for (auto s = static_cast<std::size_t>(first); s < static_cast<std::size_t>(last); ++s) {
       const std::int64_t id = id_of(begins[s]);

@@ -352,7 +352,7 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   const AttentionPlan plan(call.inputs, terms);
   const PackedKeys packed(plan);
   const bool skips = SkipBounds::Applies(terms, options.skip_epsilon);
-  ForParts(options.parallel_for, packed.n_tile, [&](std::int64_t begin, std::int64_t end) {
+  ForParts(options, packed.n_tile, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t item = begin; item < end; ++item) {
       PackTile(plan, call.inputs, skips, item, packed);
     }
@@ -360,7 +360,7 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   const SkipBounds bounds =
       skips ? SkipBounds(plan, options.skip_epsilon, packed.norms.get()) : SkipBounds();
   std::atomic<std::int64_t> n_tiles = 0;
-  ForParts(options.parallel_for, plan.batch * plan.n_head * plan.n_query_tile,
+  ForParts(options, plan.batch * plan.n_head * plan.n_query_tile,
            [&](std::int64_t begin, std::int64_t end) {
              QueryTile t(plan);
              for (std::int64_t item = begin; item < end; ++item) {

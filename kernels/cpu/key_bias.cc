@@ -90,13 +90,13 @@ HWY_NOINLINE void BackwardSequence(const KeyBiasBackwardCall& call, std::int64_t
 }  // namespace
 
 void KeyBiasForwardOf(const KeyBiasForwardCall& call, const KernelOptions& options) {
-  ForParts(options.parallel_for, call.shape.batch, [&](std::int64_t begin, std::int64_t end) {
+  ForParts(options, call.shape.batch, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) ForwardSequence(call, b);
   });
 }
 
 void KeyBiasBackwardOf(const KeyBiasBackwardCall& call, const KernelOptions& options) {
-  ForParts(options.parallel_for, call.shape.batch, [&](std::int64_t begin, std::int64_t end) {
+  ForParts(options, call.shape.batch, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) BackwardSequence(call, b);
   });
 }
@@ -121,12 +121,14 @@ void KeyBiasForward(const KeyBiasForwardCall& call, const KernelOptions& options
   if (!HasWork(call.shape)) return;
   LR_CHECK(call.a != nullptr && (call.local == nullptr) == (call.anchor == nullptr));
   LR_CHECK((call.r == nullptr) != (call.local == nullptr));
+  const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(KeyBiasForwardOf, options.simd)(call, options);
 }
 
 void KeyBiasBackward(const KeyBiasBackwardCall& call, const KernelOptions& options) {
   if (!HasWork(call.shape)) return;
   LR_CHECK(call.a != nullptr && call.dr != nullptr && call.da != nullptr);
+  const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(KeyBiasBackwardOf, options.simd)(call, options);
 }
 

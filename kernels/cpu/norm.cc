@@ -114,7 +114,7 @@ void SumBlocks(const std::vector<float>& blocks, std::int64_t n_block, std::int6
 
 void Forward(const NormForwardCall& call, const KernelOptions& options) {
   const auto parts = [&](auto a, auto y) {
-    ForParts(options.parallel_for, call.shape.n_row, [&](std::int64_t begin, std::int64_t end) {
+    ForParts(options, call.shape.n_row, [&](std::int64_t begin, std::int64_t end) {
       ForwardRows<decltype(a), decltype(y)>(call, begin, end);
     });
   };
@@ -128,7 +128,7 @@ void Backward(const NormBackwardCall& call, const KernelOptions& options) {
   const auto n_sums = static_cast<std::size_t>(n_block * n_channel);
   std::vector<float> gammas(call.d_gamma == nullptr ? 0 : n_sums);
   std::vector<float> betas(call.d_beta == nullptr ? 0 : n_sums);
-  ForParts(options.parallel_for, n_block, [&](std::int64_t first, std::int64_t last) {
+  ForParts(options, n_block, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t block = first; block < last; ++block) {
       float* const d_gamma = gammas.empty() ? nullptr : gammas.data() + block * n_channel;
       float* const d_beta = betas.empty() ? nullptr : betas.data() + block * n_channel;
@@ -144,7 +144,7 @@ void Backward(const NormBackwardCall& call, const KernelOptions& options) {
   });
   if (call.d_gamma == nullptr) return;
   const std::int64_t n_part = (n_channel + kColumnStep - 1) / kColumnStep;
-  ForParts(options.parallel_for, n_part, [&](std::int64_t first, std::int64_t last) {
+  ForParts(options, n_part, [&](std::int64_t first, std::int64_t last) {
     const std::int64_t begin = first * kColumnStep, end = std::min(n_channel, last * kColumnStep);
     SumBlocks(gammas, n_block, n_channel, begin, end, call.d_gamma);
     if (call.d_beta != nullptr) SumBlocks(betas, n_block, n_channel, begin, end, call.d_beta);
@@ -174,6 +174,7 @@ void NormForward(const NormForwardCall& call, const KernelOptions& options) {
   if (call.shape.n_row == 0) return;
   LR_CHECK(call.addend.is_null() == (call.sum == nullptr));
   LR_CHECK(call.x != nullptr && !call.y.is_null() && call.rstd != nullptr);
+  const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(NormForwardOf, options.simd)(call, options);
 }
 
@@ -184,6 +185,7 @@ void NormBackward(const NormBackwardCall& call, const KernelOptions& options) {
     LR_CHECK(!call.dy.is_null() && call.sum != nullptr && call.rstd != nullptr);
     LR_CHECK(call.dx != nullptr && (!call.shape.centred || call.mean != nullptr));
   }
+  const ScopedSubnormals mode(options.subnormals);
   LONGRUN_OF_SIMD(NormBackwardOf, options.simd)(call, options);
 }
 

@@ -4,19 +4,25 @@
 #include <cstdint>
 #include <functional>
 
+#include "base/subnormals.h"
 #include "kernels/attention.h"  // ParallelFor
 
 namespace longrun {
 
-// Calls body(begin, end) for parts that make up [0, n), through `parallel_for` where there is one.
-inline void ForParts(const ParallelFor& parallel_for, std::int64_t n,
-                     const std::function<void(std::int64_t begin, std::int64_t end)>& body) {
+// Calls body(begin, end) for parts that make up [0, n), on the threads of options.parallel_for where
+// there is one. These treat subnormal numbers as the options say; the calling thread does already.
+template <typename Options>
+void ForParts(const Options& options, std::int64_t n,
+              const std::function<void(std::int64_t begin, std::int64_t end)>& body) {
   if (n == 0) return;
-  if (parallel_for && n > 1) {
-    parallel_for(n, body);
-  } else {
+  if (!options.parallel_for || n == 1) {
     body(0, n);
+    return;
   }
+  options.parallel_for(n, [&](std::int64_t begin, std::int64_t end) {
+    const ScopedSubnormals mode(options.subnormals);
+    body(begin, end);
+  });
 }
 
 }  // namespace longrun

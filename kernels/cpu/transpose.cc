@@ -38,7 +38,7 @@ void Transpose(const TransposeCall& call, const KernelOptions& options) {
   LR_CHECK(call.n_row >= 0 && call.n_column >= 0 && call.from_step >= call.n_column);
   LR_CHECK(call.n_row * call.n_column == 0 || (call.from != nullptr && call.to != nullptr));
   const auto transpose = LONGRUN_OF_SIMD(TransposeRows, options.simd);
-  ForParts(options.parallel_for, (call.n_row + kTransposeBlock - 1) / kTransposeBlock,
+  ForParts(options, (call.n_row + kTransposeBlock - 1) / kTransposeBlock,
            [&](std::int64_t first, std::int64_t last) {
              transpose(call, first * kTransposeBlock, std::min(call.n_row, last * kTransposeBlock));
            });

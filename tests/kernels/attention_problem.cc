@@ -254,6 +254,16 @@ void Problem::SetDocuments(std::vector<std::int32_t> cu_seqlens) {
   terms.visibility.document_begin = documents;
 }
 
+void Problem::AddSubnormals(SeededRandom& random) {
+  constexpr double kTiny =
+      0x1p-128;  // a subnormal number of one or two bits in bf16, of 21 in fp32
+  for (std::vector<double>* numbers : {&q, &k, &v, &o_gradient}) {
+    for (double& x : *numbers) {
+      if (random.Chance(0.1)) x = random.Chance(0.5) ? kTiny : -kTiny;
+    }
+  }
+}
+
 std::string Problem::Name() const {
   const Visibility& see = terms.visibility;
   return Str(
@@ -271,7 +281,14 @@ std::string Problem::Name() const {
 }
 
 Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
-                  const AttentionKernelOptions& options) {
+                  const AttentionKernelOptions& options, SubnormalTraces* traces) {
+  const auto watched = [traces](const auto& call) {
+    if (traces == nullptr) {
+      call();
+    } else {
+      traces->Watch(call);
+    }
+  };
   const ProblemShape& n = problem.shape;
   const Scalar scalar = problem.scalar;
   const auto queries = [&] {
@@ -293,16 +310,20 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
   out.first_key.assign(static_cast<std::size_t>(n.batch * n.n_head * VisitedKeys::Count(n.n_query)),
                        -1);
   const AttentionInputs inputs = {.q = q.View(), .k = k.View(), .v = v.View()};
-  const Status forward = kernel.forward({.inputs = inputs,
-                                         .o = o.Buffer(),
-                                         .lse = out.lse,
-                                         .first_key = out.first_key,
-                                         .n_tiles = &out.n_tiles},
-                                        problem.terms, options);
+  Status forward;
+  watched([&] {
+    forward = kernel.forward({.inputs = inputs,
+                              .o = o.Buffer(),
+                              .lse = out.lse,
+                              .first_key = out.first_key,
+                              .n_tiles = &out.n_tiles},
+                             problem.terms, options);
+  });
   if (!forward.ok()) std::fprintf(stderr, "%s\n", forward.message().c_str());
   LR_CHECK(forward.ok());
 
   out.o = o.Read();
+  if (traces != nullptr) traces->CountResults(out.o);
   HeadsTensor o_stored(problem.o_scalar, n.batch, n.n_query, n.n_head, n.head_dim);
   o_stored.Fill(out.o);
   if (problem.o_scalar != scalar) o.Fill(o_stored.Read());
@@ -322,26 +343,34 @@ Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
   out.d_intercept = poisoned(problem.intercept.size());
   out.d_psi = poisoned(problem.psi.size());
   out.d_row_factor = poisoned(problem.row_factor.size());
-  const Status backward = kernel.backward({.inputs = inputs,
-                                           .o = o.View(),
-                                           .do_ = o_gradient.View(),
-                                           .lse = out.lse,
-                                           .first_key = out.first_key,
-                                           .dq = dq.Buffer(),
-                                           .dk = dk.Buffer(),
-                                           .dv = dv.Buffer(),
-                                           .d_key_bias = out.d_key_bias,
-                                           .d_distance_table = out.d_distance_table,
-                                           .d_slope = out.d_slope,
-                                           .d_intercept = out.d_intercept,
-                                           .d_psi = out.d_psi,
-                                           .d_row_factor = out.d_row_factor},
-                                          problem.terms, options);
+  Status backward;
+  watched([&] {
+    backward = kernel.backward({.inputs = inputs,
+                                .o = o.View(),
+                                .do_ = o_gradient.View(),
+                                .lse = out.lse,
+                                .first_key = out.first_key,
+                                .dq = dq.Buffer(),
+                                .dk = dk.Buffer(),
+                                .dv = dv.Buffer(),
+                                .d_key_bias = out.d_key_bias,
+                                .d_distance_table = out.d_distance_table,
+                                .d_slope = out.d_slope,
+                                .d_intercept = out.d_intercept,
+                                .d_psi = out.d_psi,
+                                .d_row_factor = out.d_row_factor},
+                               problem.terms, options);
+  });
   if (!backward.ok()) std::fprintf(stderr, "%s\n", backward.message().c_str());
   LR_CHECK(backward.ok());
   out.dq = dq.Read();
   out.dk = dk.Read();
   out.dv = dv.Read();
+  if (traces != nullptr) {
+    for (const std::vector<double>* written : {&out.dq, &out.dk, &out.dv}) {
+      traces->CountResults(*written);
+    }
+  }
   for (const HeadsTensor* tensor : {&q, &k, &v, &o, &o_gradient, &dq, &dk, &dv}) {
     out.guards_hold = out.guards_hold && tensor->GuardsHold();
   }

@@ -14,6 +14,7 @@
 #include "base/random.h"
 #include "kernels/attention.h"
 #include "kernels/scalar.h"
+#include "tests/kernels/subnormal_traces.h"
 
 namespace longrun::testing {
 
@@ -59,6 +60,8 @@ struct Problem {
   // too, not only where methods have them.
   void AddRegions(SeededRandom& random, std::size_t n_region, bool blended = false);
   void SetDocuments(std::vector<std::int32_t> cu_seqlens);
+  // Makes one element in ten of q, k, v and o's gradient subnormal.
+  void AddSubnormals(SeededRandom& random);
   std::string Name() const;
 
   ProblemShape shape;
@@ -84,8 +87,9 @@ struct Outcome {
 };
 
 // Forward and, where there are no regions, backward. Stops the test program where the kernel refuses.
+// `traces` watches the two calls, and what they write in the problem's type.
 Outcome RunKernel(const AttentionKernel& kernel, const Problem& problem,
-                  const AttentionKernelOptions& options = {});
+                  const AttentionKernelOptions& options = {}, SubnormalTraces* traces = nullptr);
 // The reference in fp64, on the numbers as they were rounded; among them, backward, the o of the type:
 // where gradients nearly cancel (a row of two keys) its rounding is all that would be left.
 Outcome RunReference(const Problem& problem);

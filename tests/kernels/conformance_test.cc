@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <optional>
 
 #include "base/str.h"
@@ -29,6 +30,7 @@ using testing::RelativeMaxError;
 using testing::RunKernel;
 using testing::RunMagnitudes;
 using testing::RunReference;
+using testing::SubnormalTraces;
 
 struct Bounds {
   double o, gradient, term_gradient, lse;
@@ -889,6 +891,113 @@ TEST_P(KernelTest, DropoutKeepsTheMean) {
   for (const double x : out.o) sum += x;
   // Rows of 200 keys with p = 1/400 .. 1: the mean of 800 of them is off by less than 0.03.
   EXPECT_NEAR(sum / static_cast<double>(out.o.size()), 1.0, 0.1);
+}
+
+// ---- subnormal numbers -------------------------------------------------------------------------
+
+// Falls by this from each key to the one before it: beyond 146 keys the probabilities are below the
+// least normal number, beyond 173 they are nothing at all.
+constexpr double kFall = 0.6;
+constexpr std::int64_t kFallingKeys = 200;
+
+struct SubnormalCase {
+  const char* name;
+  std::function<void(Problem&, SeededRandom&)> add;
+};
+
+const SubnormalCase kSubnormalCases[] = {
+    {"a bias per key", [](Problem& p, SeededRandom& r) { p.AddKeyBias(r, false, -kFall); }},
+    {"slopes",
+     [](Problem& p, SeededRandom&) {
+       p.slopes.assign(static_cast<std::size_t>(p.shape.n_head), kFall);
+       p.terms.key_bias = KeyBias{.slope = p.slopes};
+     }},
+    {"a two-sided bias",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.causal = false;
+       p.AddKeyBias(r, true, -kFall);
+     }},
+    {"a distance table",
+     [](Problem& p, SeededRandom& r) {
+       p.AddDistanceTable(r, kFallingKeys, 0);
+       for (std::size_t at = 0; at < p.table.size(); ++at) {
+         p.table[at] -= kFall * static_cast<double>(at % static_cast<std::size_t>(kFallingKeys));
+       }
+     }},
+    {"a piecewise linear bias",
+     [](Problem& p, SeededRandom& r) {
+       p.AddPiecewise(r);
+       for (std::size_t t = 0; t < p.psi.size(); ++t) p.psi[t] = static_cast<double>(t);
+       std::ranges::fill(p.row_factor, 1.0 / static_cast<double>(kFallingKeys));
+       for (double& slope : p.slope) slope -= kFall * static_cast<double>(kFallingKeys);
+     }},
+    {"dropout",
+     [](Problem& p, SeededRandom& r) {
+       p.AddKeyBias(r, false, -kFall);
+       p.terms.dropout = Dropout{.probability = 0.1, .seed = 5};
+     }},
+    {"rotation with growth",
+     [](Problem& p, SeededRandom& r) {
+       p.AddRotation(true, 16, true);
+       p.AddKeyBias(r, false, -kFall);
+     }},
+    {"documents and a window",
+     [](Problem& p, SeededRandom& r) {
+       p.terms.visibility.window = kFallingKeys - 5;
+       p.SetDocuments({0, 7, kFallingKeys});
+       p.AddKeyBias(r, false, -kFall);
+     }},
+    {"regions of blended keys",
+     [](Problem& p, SeededRandom& r) {
+       p.AddRotation(true, 16);
+       p.AddRegions(r, 3, true);
+       p.AddKeyBias(r, false, -kFall);
+     }},
+    {"inputs",
+     [](Problem& p, SeededRandom& r) {
+       p.AddRotation(false, 16);
+       p.AddSubnormals(r);
+     }},
+    {"gradients",
+     [](Problem& p, SeededRandom& r) {
+       p.AddKeyBias(r);
+       for (double& x : p.o_gradient) x = std::copysign(0x1p-128, x);
+     }},
+};
+
+// What flushing may change is far below the bounds of all other tests: they hold here as well.
+TEST_P(KernelTest, SubnormalNumbersAreFlushedOnEveryThread) {
+  if (kernel().name == "reference") return;  // in double there are none of these
+  std::int64_t n_kept = 0;
+  for (const SubnormalCase& one : kSubnormalCases) {
+    SCOPED_TRACE(one.name);
+    for (const Scalar scalar : {Scalar::kFp32, Scalar::kBf16}) {
+      Problem problem({.n_query = kFallingKeys, .n_key = kFallingKeys, .head_dim = 16}, scalar,
+                      random_);
+      one.add(problem, random_);
+      SCOPED_TRACE(problem.Name());
+      const Outcome expected = RunReference(problem);
+      for (const int n_threads : {1, 3}) {
+        SubnormalTraces traces;
+        const ParallelFor threads = n_threads == 1 ? ParallelFor() : traces.Threads(n_threads);
+        ExpectOutcome(
+            RunKernel(kernel(), problem,
+                      {.parallel_for = threads, .subnormals = Subnormals::kFlushed}, &traces),
+            expected, BoundsOf(kernel(), scalar), problem);
+        EXPECT_EQ(traces.n_operands(), 0) << n_threads << " threads";
+        EXPECT_EQ(traces.n_results(), 0) << n_threads << " threads";
+      }
+      SubnormalTraces traces;
+      ExpectOutcome(RunKernel(kernel(), problem, {.subnormals = Subnormals::kKept}, &traces),
+                    expected, BoundsOf(kernel(), scalar), problem);
+      n_kept += traces.n();
+      // The other instruction sets' exponential is 0 where it would be subnormal.
+      if (kernel().name == "cpu/avx512") {
+        EXPECT_GT(traces.n(), 0) << "the inputs make no subnormal numbers";
+      }
+    }
+  }
+  EXPECT_GT(n_kept, 0) << "the inputs make no subnormal numbers";
 }
 
 // ---- refusals ----------------------------------------------------------------------------------
