@@ -7,28 +7,13 @@
 #include <memory>
 #include <utility>
 
-#include "base/cpu.h"
 #include "base/memory.h"
 #include "base/str.h"
-#include "model/matrix_path.h"
+#include "model/cpu_paths.h"
 #include "worker/agent/nvml.h"
 
 namespace longrun {
 namespace {
-
-// What at::native's dispatcher asks of the CPU for each of its names.
-std::string DetectSimd() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl");
-  if (avx512) return "avx512";
-  if (avx2) return "avx2";
-#endif
-  return "default";
-}
 
 Result<std::vector<GpuName>> DetectGpus() {
   ASSIGN_OR_RETURN(const std::unique_ptr<Nvml> nvml, Nvml::Open());
@@ -44,15 +29,11 @@ HostCpu DetectHostCpu() {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0) cpu.cores = std::max(1, CPU_COUNT(&set));
   cpu.memory_bytes = MachineMemoryBytes();
-  const CpuIdentity identity = IdentifyCpu();
-  cpu.name = identity.name;
-  cpu.vendor = identity.vendor;
-  cpu.simd = DetectSimd();
+  CpuPaths paths = DetectCpuPaths();
+  cpu.name = std::move(paths.cpu.name);
+  cpu.simd = std::move(paths.simd);
+  cpu.linear = std::move(paths.linear);
   return cpu;
-}
-
-std::string LinearPathOf(const HostCpu& cpu) {
-  return MatrixPathName(FasterMatrixPath(cpu.vendor, cpu.simd), cpu.vendor);
 }
 
 std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots) {
@@ -69,7 +50,7 @@ std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots) {
                      .memory_bytes = cpu.memory_bytes / n_slots,
                      .threads = std::max(1, cpu.cores / n_slots),
                      .simd = cpu.simd,
-                     .linear = LinearPathOf(cpu)});
+                     .linear = cpu.linear});
   }
   return slots;
 }

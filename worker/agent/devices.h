@@ -27,12 +27,10 @@ struct HostCpu {
   int cores = 1;                  // that we may run on
   std::int64_t memory_bytes = 0;  // of the machine, or of our cgroup when that is less
   std::string name;               // "AMD EPYC 9V74 80-Core Processor"
-  std::string vendor;             // "AuthenticAMD"
-  std::string simd;
+  std::string simd;               // as a slot has them
+  std::string linear;
 };
 HostCpu DetectHostCpu();
-// The matrix path of trainers on this CPU: "onednn/AuthenticAMD".
-std::string LinearPathOf(const HostCpu& cpu);
 
 // Memory that a trainer needs at least, for the default number of slots.
 inline constexpr std::int64_t kCpuSlotBytesMin = std::int64_t{2} << 30;

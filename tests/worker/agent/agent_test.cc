@@ -84,7 +84,7 @@ class AgentTest : public testing::Test {
   static Execution LocalExecution() {
     const HostCpu cpu = DetectHostCpu();
     Execution execution;
-    execution.linear = LinearPathOf(cpu);
+    execution.linear = cpu.linear;
     execution.simd = cpu.simd;
     return execution;
   }

@@ -10,8 +10,8 @@ HostCpu Host(int cores, std::int64_t gibibytes) {
   return {.cores = cores,
           .memory_bytes = gibibytes << 30,
           .name = "Some CPU",
-          .vendor = "SomeVendor",
-          .simd = "avx2"};
+          .simd = "avx2",
+          .linear = "aten/SomeVendor"};
 }
 
 TEST(CpuSlotsTest, ThereIsOneSlotACore) {
@@ -44,7 +44,8 @@ TEST(DetectHostCpuTest, TheHostHasCoresMemoryAndAName) {
   EXPECT_GE(cpu.cores, 1);
   EXPECT_GT(cpu.memory_bytes, 64 << 20);
   EXPECT_FALSE(cpu.name.empty());
-  EXPECT_FALSE(cpu.vendor.empty());
+  EXPECT_FALSE(cpu.simd.empty());
+  EXPECT_FALSE(cpu.linear.empty());
 }
 
 }  // namespace
