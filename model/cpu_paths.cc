@@ -25,7 +25,7 @@ std::string DetectSimd() {
 CpuPaths DetectCpuPaths() {
   CpuPaths paths = {.cpu = IdentifyCpu(), .simd = DetectSimd(), .linear = {}};
   const std::string& vendor = paths.cpu.vendor;
-  paths.linear = MatrixPathName(FasterMatrixPath(vendor, paths.simd), vendor);
+  paths.linear = MatrixPathName(NewRunMatrixPath(vendor, paths.simd), vendor);
   return paths;
 }
 

@@ -15,7 +15,7 @@ std::string_view NameOf(MatrixPath path) {
 
 }  // namespace
 
-MatrixPath FasterMatrixPath(std::string_view vendor, std::string_view simd) {
+MatrixPath NewRunMatrixPath(std::string_view vendor, std::string_view simd) {
   const bool mkl_lags = vendor == "AuthenticAMD" && simd == "avx512";
   return mkl_lags ? MatrixPath::kOneDnn : MatrixPath::kAten;
 }

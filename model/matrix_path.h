@@ -3,7 +3,8 @@
 // and stands in the run's record; plain C++, because a worker names it before any trainer starts.
 //
 // On AMD processors LibTorch's default (MKL) runs its AVX2 code even where there is AVX-512; oneDNN,
-// in the same library, does not: about twice as fast there (./dev bench linear).
+// in the same library, does not. `./dev bench linear` measures both; docs/benchmarks.md says on which
+// makes that was done.
 #pragma once
 
 #include <optional>
@@ -14,9 +15,9 @@ namespace longrun {
 
 enum class MatrixPath { kAten, kOneDnn };
 
-// The faster one on a CPU of this vendor ("AuthenticAMD") whose vector path is `simd` (default |
-// avx2 | avx512). "aten" where nothing else has been measured.
-MatrixPath FasterMatrixPath(std::string_view vendor, std::string_view simd);
+// Of a new run on a CPU of this vendor ("AuthenticAMD") whose vector path is `simd` (default | avx2 |
+// avx512): oneDNN where it was measured to take less time, else ATen.
+MatrixPath NewRunMatrixPath(std::string_view vendor, std::string_view simd);
 
 // As a run's record has it: "onednn/AuthenticAMD", "aten/GenuineIntel".
 std::string MatrixPathName(MatrixPath path, std::string_view vendor);

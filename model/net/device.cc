@@ -57,7 +57,7 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
                   Str("precision \"", precision, "\" is unknown: fp32, fp64 or bf16"));
   }
   if (device == "cpu") {
-    compute.path = FasterMatrixPath(IdentifyCpu().vendor, SimdPath());
+    compute.path = NewRunMatrixPath(IdentifyCpu().vendor, SimdPath());
     if (compute.dtype == c10::ScalarType::Float) compute.kernels = OwnKernels();
     return compute;
   }

@@ -27,8 +27,8 @@ struct Compute {
   std::optional<Simd> kernels = {};
 };
 
-// "fp32", "fp64", "bf16" on "cpu", "cuda" or "cuda:1"; on a CPU with the faster matrix path and with our
-// kernels. The CUDA half of LibTorch is loaded at the first demand for a GPU: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
+// "fp32", "fp64", "bf16" on "cpu", "cuda" or "cuda:1"; on a CPU with the matrix path of a new run
+// (model/matrix_path.h) and with our kernels. The CUDA half of LibTorch is loaded at the first demand for a GPU: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
 
 // Fixed once at the start of a process: threads of a product, no TF32, and algorithms that give the

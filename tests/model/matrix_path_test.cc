@@ -6,10 +6,10 @@ namespace longrun {
 namespace {
 
 TEST(MatrixPathTest, OneDnnIsTakenWhereItWasMeasuredToBeFaster) {
-  EXPECT_EQ(FasterMatrixPath("AuthenticAMD", "avx512"), MatrixPath::kOneDnn);
-  EXPECT_EQ(FasterMatrixPath("AuthenticAMD", "avx2"), MatrixPath::kAten);
-  EXPECT_EQ(FasterMatrixPath("GenuineIntel", "avx512"), MatrixPath::kAten);
-  EXPECT_EQ(FasterMatrixPath("unknown", "default"), MatrixPath::kAten);
+  EXPECT_EQ(NewRunMatrixPath("AuthenticAMD", "avx512"), MatrixPath::kOneDnn);
+  EXPECT_EQ(NewRunMatrixPath("AuthenticAMD", "avx2"), MatrixPath::kAten);
+  EXPECT_EQ(NewRunMatrixPath("GenuineIntel", "avx512"), MatrixPath::kAten);
+  EXPECT_EQ(NewRunMatrixPath("unknown", "default"), MatrixPath::kAten);
 }
 
 TEST(MatrixPathTest, ANameIsFoundAgainWithItsVendorAlone) {

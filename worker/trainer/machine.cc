@@ -38,7 +38,7 @@ Status Honour(const Execution& wanted, const Machine& machine) {
   return Status();
 }
 
-// A run keeps the path that it began with, where this CPU has it; a new one takes the faster.
+// A run keeps the path that it began with, where this CPU has it; a new one takes that of its make.
 std::string DecideLinear(const std::string& wanted, Compute& compute) {
   const std::string vendor = IdentifyCpu().vendor;
   if (compute.device.is_cpu() && !wanted.empty()) {

@@ -136,7 +136,8 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
                   "reference, torch, fused, or auto: as the checkpoint's run; of a new one, fused "
                   "on a CPU where it has what the model asks for")
       ->capture_default_str();
-  sub->add_option("--matrix", options.matrix, "fp32 products of a CPU; default: the faster")
+  sub->add_option("--matrix", options.matrix,
+                  "fp32 products of a CPU; default: by the CPU's make, as model/matrix_path.h says")
       ->check(CLI::IsMember({"aten", "onednn"}));
   sub->add_option(
          "--operators", options.operators,

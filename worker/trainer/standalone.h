@@ -28,7 +28,7 @@ struct StandaloneOptions {
   std::string device = "cpu";             // cpu | gpu
   // reference | torch | fused | auto: as the checkpoint's run; of a new one, as AttentionPathFor says
   std::string attention = "auto";
-  std::string matrix;     // of a CPU: aten | onednn; "": the faster
+  std::string matrix;     // of a CPU: aten | onednn; "": that of a new run
   std::string operators;  // longrun | aten; "": longrun on a CPU
   std::int64_t threads = 1;
   std::int64_t micro_batch = 0;  // 0: by the memory formula, for 4 GiB
