@@ -105,6 +105,8 @@ CpuIdentity IdentifyCpu() {
   return ParseCpuInfo(text.ok() ? std::string_view(*text) : std::string_view());
 }
 
+bool IsX86(const CpuIdentity& cpu) { return cpu.family >= 0 && !cpu.vendor.starts_with("0x"); }
+
 std::string_view MicroarchitectureOf(const CpuIdentity& cpu) {
   for (const Microarchitecture& one : kMicroarchitectures) {
     if (cpu.vendor == one.vendor && cpu.family == one.family && cpu.model >= one.model_first &&

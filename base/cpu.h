@@ -20,6 +20,9 @@ CpuIdentity IdentifyCpu();
 // The same of such a page.
 CpuIdentity ParseCpuInfo(std::string_view cpuinfo);
 
+// By the page's form: only x86 has a "cpu family".
+bool IsX86(const CpuIdentity& cpu);
+
 // "Zen 5", "Sapphire Rapids"; "" where these numbers are not in the table.
 std::string_view MicroarchitectureOf(const CpuIdentity& cpu);
 // For people and for the headings of tables: "AMD EPYC, Zen 5"; virtual machines often hide the rest of

@@ -23,10 +23,12 @@ int Doctor(const std::string& output, const std::string& state) {
     failed = failed || finding.verdict == Verdict::kFail;
     rows.push_back({std::string(check.name), verdict, finding.found});
     if (!finding.remedy.empty()) remedies += Str("  ", check.name, ": ", finding.remedy, "\n");
-    findings.push_back({{"check", check.name},
-                        {"verdict", verdict},
-                        {"found", finding.found},
-                        {"remedy", finding.remedy}});
+    Json one = finding.facts;
+    one.update({{"check", check.name},
+                {"verdict", verdict},
+                {"found", finding.found},
+                {"remedy", finding.remedy}});
+    findings.push_back(std::move(one));
   }
   if (output == "json") {
     Print(RenderJson({{"checks", findings}, {"healthy", !failed}}));

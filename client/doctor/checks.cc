@@ -19,6 +19,7 @@
 #include "base/units.h"
 #include "client/ask.h"
 #include "client/writable.h"
+#include "model/known_speed.h"
 
 namespace longrun {
 namespace {
@@ -79,10 +80,54 @@ Finding CheckLibTorch(const Machine& machine) {
               remedy);
 }
 
+std::string RateText(const KnownRate& rate) {
+  const auto low = static_cast<int>(rate.low), high = static_cast<int>(rate.high);
+  return low == high ? Str(low) : Str(low, " to ", high);
+}
+
+Json RateJson(const KnownRate& rate) {
+  return {{"low", rate.low},
+          {"high", rate.high},
+          {"date", rate.date.empty() ? Json() : Json(rate.date)}};
+}
+
+// "229 to 270 GFLOP/s in fp32 products; 182 to 184 in fp32 attention, forward, 2026-11-21"
+std::string KnownSpeedText(const KnownSpeed& known) {
+  const auto dated = [](const KnownRate& rate) {
+    return rate.date.empty() ? std::string() : Str(", ", rate.date);
+  };
+  return Str(RateText(known.products), " GFLOP/s in fp32 products", dated(known.products), "; ",
+             RateText(known.attention), " in fp32 attention, forward", dated(known.attention));
+}
+
+// What a new run takes here, under the names that its record will have, and what that is known to reach.
 Finding CheckCpu(const Machine& machine) {
-  if (machine.has_avx2) return Ok("AVX2 is there");
-  return Warn("no AVX2: LibTorch falls back to slow paths",
-              "train on another machine; on a virtual one, pass the host's CPU through");
+  const CpuPaths& paths = machine.cpu_paths;
+  const KnownSpeed* const known = FindKnownSpeed(paths);
+  Finding finding = Ok(Str(ProcessorName(paths.cpu), ": instruction set ", paths.simd,
+                           ", matrix path ", paths.linear, "; "));
+  finding.facts = {{"processor", ProcessorName(paths.cpu)},
+                   {"simd", paths.simd},
+                   {"linear", paths.linear},
+                   {"known_speed", nullptr}};
+  if (known == nullptr) {
+    finding.found += "not measured on this make: `./dev bench train` measures it";
+  } else {
+    const std::string measured_on = Str(known->make, ", ", known->microarchitecture);
+    const bool is_same = known->microarchitecture == MicroarchitectureOf(paths.cpu);
+    finding.found += Str(is_same ? "" : "not measured on this processor, but ", "a core of ",
+                         measured_on, " reached ", KnownSpeedText(*known));
+    finding.facts["known_speed"] = {{"measured_on", measured_on},
+                                    {"unit", "GFLOP/s of one core, fp32"},
+                                    {"products", RateJson(known->products)},
+                                    {"attention_forward", RateJson(known->attention)}};
+  }
+  if (IsX86(paths.cpu) && paths.simd == "default") {
+    finding.verdict = Verdict::kWarn;
+    finding.found += "; no AVX2: LibTorch and our kernels take their code for any processor";
+    finding.remedy = "train on another machine; on a virtual one, pass the host's CPU through";
+  }
+  return finding;
 }
 
 Finding CheckGpu(const Machine& machine) {

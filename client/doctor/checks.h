@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/json.h"
 #include "client/doctor/machine.h"
 
 namespace longrun {
@@ -17,8 +18,9 @@ std::string_view VerdictName(Verdict verdict);  // ok | warn | fail
 
 struct Finding {
   Verdict verdict = Verdict::kOk;
-  std::string found;   // what was seen
-  std::string remedy;  // what to do about it; "" when it is well
+  std::string found;            // what was seen
+  std::string remedy;           // what to do about it; "" when it is well
+  Json facts = Json::object();  // what was seen as values, for programs; none for most checks
 };
 
 struct Check {

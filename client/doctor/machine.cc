@@ -97,14 +97,6 @@ std::optional<int> CountGpus() {
   return static_cast<int>(n);
 }
 
-bool HasAvx2() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx2") != 0;
-#else
-  return true;  // no such question elsewhere
-#endif
-}
-
 }  // namespace
 
 std::string NearestFolder(std::string folder) {
@@ -132,7 +124,7 @@ Machine LookAtMachine(const std::string& state) {
   }
   machine.open_files = SoftLimit(RLIMIT_NOFILE);
   machine.processes = SoftLimit(RLIMIT_NPROC);
-  machine.has_avx2 = HasAvx2();
+  machine.cpu_paths = DetectCpuPaths();
   machine.has_nvidia_device = HasNvidiaDevice();
   machine.nvidia_gpus = CountGpus();
   machine.metrics_address = GetEnv("LONGRUN_METRICS").value_or("");

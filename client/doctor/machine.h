@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "model/cpu_paths.h"
 
 namespace longrun {
 
@@ -20,9 +21,9 @@ struct Machine {
   double sync_ms = 0;  // of 4 KiB, median
   // Of writing into the state folder, or of making it where it is not there yet.
   int write_errno = 0;
-  std::int64_t open_files = 0;  // soft limit
-  std::int64_t processes = 0;   // soft limit
-  bool has_avx2 = false;
+  std::int64_t open_files = 0;          // soft limit
+  std::int64_t processes = 0;           // soft limit
+  CpuPaths cpu_paths = {};              // what a worker here offers for a new run
   bool has_nvidia_device = false;       // on the PCI bus
   std::optional<int> nvidia_gpus = {};  // that the driver's library counts; nothing: no library
   std::string metrics_address = {};     // $LONGRUN_METRICS, or ""

@@ -45,6 +45,7 @@ TEST(CpuTest, TheFirstProcessorOfAPageIsNamedByItsNumbers) {
   EXPECT_EQ(amd.vendor, "AuthenticAMD");
   EXPECT_EQ(amd.family, 26);
   EXPECT_EQ(amd.model, 2);
+  EXPECT_TRUE(IsX86(amd));
   EXPECT_EQ(ProcessorName(amd), "AMD EPYC, Zen 5");
   EXPECT_EQ(ProcessorName(ParseCpuInfo(kSapphireRapids)), "Intel Xeon, Sapphire Rapids");
 }
@@ -54,6 +55,7 @@ TEST(CpuTest, AnArmPageHasNumbersInThePlaceOfNames) {
   EXPECT_EQ(arm.name, "CPU");
   EXPECT_EQ(arm.vendor, "0x41");
   EXPECT_EQ(arm.model, 0xd40);
+  EXPECT_FALSE(IsX86(arm));
   EXPECT_EQ(MicroarchitectureOf(arm), "Neoverse V1");
   EXPECT_EQ(ProcessorName(arm), "Arm Neoverse V1");
   CpuIdentity other = arm;

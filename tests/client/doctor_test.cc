@@ -20,6 +20,12 @@ namespace {
 
 constexpr std::int64_t kGiB = std::int64_t{1} << 30;
 
+CpuPaths Turin() {
+  return {.cpu = {.name = "AMD EPYC", .vendor = "AuthenticAMD", .family = 26, .model = 2},
+          .simd = "avx512",
+          .linear = "onednn/AuthenticAMD"};
+}
+
 class DoctorTest : public testing::Test {
  protected:
   DoctorTest() {
@@ -33,7 +39,7 @@ class DoctorTest : public testing::Test {
                .sync_ms = 1.0,
                .open_files = 65'536,
                .processes = 100'000,
-               .has_avx2 = true};
+               .cpu_paths = Turin()};
   }
 
   Finding Of(std::string_view name) const {
@@ -70,8 +76,64 @@ TEST_F(DoctorTest, ATrainerThatIsNotThereOrCannotLoadItsLibraries) {
   Expect("libtorch", Verdict::kFail, "libtorch_cpu.so: cannot open shared object file");
 }
 
+TEST_F(DoctorTest, ACpuThatWasMeasuredIsSaidWithItsPathsAndWhatTheyReach) {
+  const Finding finding = Of("cpu");
+  EXPECT_EQ(VerdictName(finding.verdict), "ok");
+  EXPECT_TRUE(finding.found.starts_with(
+      "AMD EPYC, Zen 5: instruction set avx512, matrix path onednn/AuthenticAMD; a core of AMD "
+      "EPYC, Zen 5 reached 229 to 270 GFLOP/s in fp32 products"))
+      << finding.found;
+  EXPECT_EQ(finding.facts.at("processor"), "AMD EPYC, Zen 5");
+  EXPECT_EQ(finding.facts.at("simd"), "avx512");
+  EXPECT_EQ(finding.facts.at("linear"), "onednn/AuthenticAMD");
+  const Json& known = finding.facts.at("known_speed");
+  EXPECT_EQ(known.at("measured_on"), "AMD EPYC, Zen 5");
+  EXPECT_EQ(known.at("products").at("high"), 270);
+  EXPECT_EQ(known.at("attention_forward").at("date"), "2026-11-21");
+}
+
+TEST_F(DoctorTest, ACpuOfAnotherMicroarchitectureIsToldOnWhatItWasMeasured) {
+  machine.cpu_paths.cpu = {.name = "AMD EPYC 9V74 80-Core Processor",
+                           .vendor = "AuthenticAMD",
+                           .family = 25,
+                           .model = 17};
+  Expect("cpu", Verdict::kOk,
+         "AMD EPYC 9V74, Zen 4: instruction set avx512, matrix path onednn/AuthenticAMD; not "
+         "measured on this processor, but a core of AMD EPYC, Zen 5 reached 229");
+}
+
+TEST_F(DoctorTest, ACpuOfAMakeThatWasNotMeasuredIsToldSo) {
+  machine.cpu_paths = {
+      .cpu = {.name = "HygonGenuine X", .vendor = "HygonGenuine", .family = 24, .model = 0},
+      .simd = "avx2",
+      .linear = "aten/HygonGenuine"};
+  Expect("cpu", Verdict::kOk, "matrix path aten/HygonGenuine; not measured on this make");
+  EXPECT_NE(Of("cpu").found.find("`./dev bench train` measures it"), std::string::npos);
+  EXPECT_TRUE(Of("cpu").facts.at("known_speed").is_null());
+}
+
+// Where there is no AVX2 to miss.
+TEST_F(DoctorTest, AnArmCpuIsNamedByItsPartAndMissesNoAvx2) {
+  machine.cpu_paths = {.cpu = {.name = "CPU", .vendor = "0x41", .family = 8, .model = 0xd4f},
+                       .simd = "default",
+                       .linear = "aten/0x41"};
+  Expect(
+      "cpu", Verdict::kOk,
+      "Arm Neoverse V2: instruction set default, matrix path aten/0x41; not measured on this make");
+}
+
+// The names are those that a worker of this machine offers.
+TEST_F(DoctorTest, TheCpuOfThisMachineHasTheNamesOfItsWorker) {
+  const CpuPaths paths = LookAtMachine(folder.path()).cpu_paths;
+  EXPECT_EQ(paths.simd, DetectCpuPaths().simd);
+  EXPECT_EQ(paths.linear, DetectCpuPaths().linear);
+  EXPECT_FALSE(paths.simd.empty());
+  EXPECT_NE(paths.linear.find('/'), std::string::npos);
+}
+
 TEST_F(DoctorTest, AnOldCpuAndAGpuThatIsNotUsed) {
-  machine.has_avx2 = false;
+  machine.cpu_paths.simd = "default";
+  machine.cpu_paths.linear = "aten/AuthenticAMD";
   Expect("cpu", Verdict::kWarn, "no AVX2");
   machine.has_nvidia_device = true;
   Expect("gpu", Verdict::kWarn, "no driver");

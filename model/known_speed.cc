@@ -1,0 +1,30 @@
+// See known_speed.h.
+#include "model/known_speed.h"
+
+namespace longrun {
+namespace {
+
+constexpr KnownSpeed kKnownSpeeds[] = {
+    {.simd = "avx512",
+     .linear = "onednn/AuthenticAMD",
+     .make = "AMD EPYC",
+     .microarchitecture = "Zen 5",
+     .products = {.low = 229, .high = 270},
+     .attention = {.low = 182, .high = 184, .date = "2026-11-21"}},
+};
+
+}  // namespace
+
+std::span<const KnownSpeed> KnownSpeeds() { return kKnownSpeeds; }
+
+const KnownSpeed* FindKnownSpeed(const CpuPaths& paths) {
+  const KnownSpeed* found = nullptr;
+  for (const KnownSpeed& known : kKnownSpeeds) {
+    if (known.simd != paths.simd || known.linear != paths.linear) continue;
+    if (known.microarchitecture == MicroarchitectureOf(paths.cpu)) return &known;
+    if (found == nullptr) found = &known;
+  }
+  return found;
+}
+
+}  // namespace longrun
