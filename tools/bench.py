@@ -21,24 +21,22 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   simulator  simulated histories of the scheduler per second
   tokenizer  text to the ids of GPT-2, beside tiktoken where it is installed (bench_tokenizer.py)
 
-Writes build/bench/results.json: of each NAME the newest results, with the machine that they came from.
-`--page` writes what is there into docs/benchmarks.md, "kernels" into kernels/README.md, where the tables of the others
-stay, and measures nothing unless a NAME is given.
+Writes build/bench/results.json: of each NAME and machine (make, microarchitecture, instruction set) the newest results.
+`--page` writes what is there into docs/benchmarks.md, a table for each NAME and machine; the tables of other machines
+stay there as they are. It measures nothing unless a NAME is given (bench_page.py).
 Standard library only.
 """
 import argparse
 import json
 import os
 import pathlib
-import platform
-import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import bench_page
 from bench_tokenizer import bench_tokenizer
 from gpu_models import MODEL, NOVEL_VALIDATION, NOVELS_TRAIN, TRAIN
 
@@ -353,8 +351,6 @@ def bench_simulator(args):
 
 
 PAGE = ROOT / "docs/benchmarks.md"
-KERNELS_PAGE = ROOT / "kernels/README.md"  # of "kernels", which stands nowhere else
-PAGE_BEGIN, PAGE_END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 BENCHES = {"start": bench_start,
            "journal": lambda _: bench_program("longrun-journal-bench"),
@@ -366,82 +362,24 @@ BENCHES = {"start": bench_start,
            "tokenizer": lambda _: bench_tokenizer(BIN, measured)}
 
 
-def spread(values):
-    """(median, lower quartile, upper quartile)"""
-    if len(values) < 2:
-        return values[0], values[0], values[0]
-    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
-    return median, lower, upper
-
-
-def text(values):
-    median, lower, upper = spread(values)
-    digits = 0 if median >= 100 else 1 if median >= 10 else 2
-    return f"{median:,.{digits}f} ({lower:,.{digits}f} - {upper:,.{digits}f})"
-
-
-def machine():
-    name = "CPU"
-    for line in open("/proc/cpuinfo", encoding="utf-8"):
-        if line.startswith("model name"):
-            name = line.split(": ", 1)[1].strip()
-            break
-    version = subprocess.run([str(BIN / "longrun"), "version"], check=True, capture_output=True,
-                             text=True).stdout.strip()
-    return {"cpu": name, "cores": os.cpu_count(), "kernel": platform.release(), "version": version,
-            "load": os.getloadavg()[0], "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-
-
-def row_of(one):
-    return [one["name"], one["unit"], text(one["ours"]), text(one["baseline"]) if one["baseline"] else "-",
-            text(one["ratio"]) if one["ratio"] else "-",
-            "; ".join(filter(None, [one["what_baseline"], one["target"] and f"target {one['target']}"]))]
-
-
 def measure(names, args, results):
-    """Runs the benchmarks named, prints their rows, and puts them into `results`, {NAME: {machine, measurements}}."""
-    about = machine()
-    print(f"{about['version']}\n{about['cpu']}, {about['cores']} cores, load {about['load']:.1f}\n"
-          "median (quartiles)\n")
+    """Runs the benchmarks named, prints their rows, and puts them into `results` under this machine."""
+    about = bench_page.about_machine(BIN)
+    print(f"{about['version']}, LibTorch {about['libtorch']}\n{about['machine']}, {about['linear']}, "
+          f"{about['cores']} cores, load {about['load']:.1f}\nmedian (quartiles)\n")
     row = "{:62} {:>12} {:>28} {:>28} {:>20}  {}"
     print(row.format("", "", "ours", "baseline", "ratio", ""))
     for name in names:
-        about = machine()
+        about = dict(about, load=os.getloadavg()[0], date=bench_page.today())
         measurements = []
         for one in BENCHES[name](args):
             measurements.append(one)
-            print(row.format(*row_of(one)), flush=True)
+            print(row.format(*bench_page.row_of(one)), flush=True)
         if measurements:
-            results[name] = {"machine": about, "measurements": measurements}
+            bench_page.keep(results, name, about, measurements)
         # Written after each: what has been measured is not lost with an interrupted run.
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(json.dumps(results, indent=1) + "\n")
+        bench_page.write_results(args.output, results)
     print(f"\nwritten: {args.output}")
-
-
-def table_of(found, heading):
-    about = found["machine"]
-    return "\n".join(
-        [heading, "",
-         f"{about['version']}; {about['cpu']}, {about['cores']} cores, load {about['load']:.1f} at its start.",
-         "", "| | unit | ours | baseline | ratio | beside |", "| --- | --- | ---: | ---: | ---: | --- |"]
-        + ["| " + " | ".join(row_of(one)) + " |" for one in found["measurements"]])
-
-
-def write_tables(page, results, heading):
-    """The tables between a page's markers; the words around them are written by hand. What `results` lacks
-    stays as the page has it."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(PAGE_BEGIN)
-    known, end, after = rest.partition(PAGE_END)
-    if not end:
-        sys.exit(f"{page} has no lines {PAGE_BEGIN} and {PAGE_END}")
-    tables = {}
-    for table in re.split(rf"^(?={heading} )", known, flags=re.MULTILINE)[1:]:
-        tables[table.split("\n", 1)[0].removeprefix(f"{heading} ")] = table.strip()
-    tables |= {name: table_of(found, f"{heading} {name}") for name, found in results.items()}
-    found = "\n\n".join(tables[name] for name in BENCHES if name in tables)
-    page.write_text(f"{before}{PAGE_BEGIN}\n\n{found}\n{PAGE_END}{after}", encoding="utf-8")
-    print(f"written: {page}")
 
 
 def main():
@@ -451,22 +389,23 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="the simulator's first")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build/bench/results.json")
     parser.add_argument("--bin", default=str(BIN), help="folder of the programs")
-    parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md and kernels/README.md from the results")
+    parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md from the results")
     args = parser.parse_args()
     BIN = pathlib.Path(args.bin).resolve()
     unknown = set(args.names) - set(BENCHES)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
 
-    results = json.loads(args.output.read_text(encoding="utf-8")) if args.output.exists() else {}
-    if args.names or not args.page:
-        measure(args.names or BENCHES, args, results)
-    if args.page:
-        kernels = {name: found for name, found in results.items() if name == "kernels"}
-        others = {name: found for name, found in results.items() if name not in kernels}
-        write_tables(PAGE, others, "###")
-        if kernels:
-            write_tables(KERNELS_PAGE, kernels, "##")
+    try:
+        results = bench_page.read_results(args.output)
+        if args.names or not args.page:
+            measure(args.names or BENCHES, args, results)
+        if args.page:
+            for name in bench_page.write_page(PAGE, list(BENCHES), results):
+                print(f'left out: the results of "{name}", since no benchmark is called so')
+            print(f"written: {PAGE}")
+    except bench_page.Malformed as error:
+        sys.exit(str(error))
     return 0
 
 
