@@ -160,7 +160,7 @@ void Measure(const Setting& s, bool with_bias) {
     peer_o = at::scaled_dot_product_attention(leaves[0], leaves[1], leaves[2], mask, 0.0,
                                               !with_bias, scale);
   };
-  // Without a gradient of the mask it takes the fused kernel, which is the faster one.
+  // Without a gradient of the mask it takes the fused kernel, the nearer peer.
   const at::Tensor do_BHTD = do_BTHD.transpose(1, 2);
   if (with_bias) {
     mask = mask->detach();

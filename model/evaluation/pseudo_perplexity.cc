@@ -5,7 +5,8 @@
 //   pseudo_nll = -sum of the scored tokens' terms / n,   pseudo-perplexity = exp(pseudo_nll)
 //
 // It is no perplexity: the terms are no factors of a probability of the text. `pll_approximate` hides
-// several tokens of a window in one pass, and so guesses each without the others: faster, and higher.
+// several tokens of a window in one pass, and so guesses each without the others: fewer passes, and a
+// higher number.
 #include "model/evaluation/pseudo_perplexity.h"
 
 #include <algorithm>

@@ -796,7 +796,7 @@ void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) 
 std::vector<std::string> Agent::TrainerEnvironment(const TaskFile& task, int device_index) const {
   std::vector<std::string> env = {
       "LANG=C.UTF-8",
-      // Threads that spin while they wait cost 10 to 40 times on shared cores.
+      // Threads that spin while they wait take the processor from those that they wait for.
       "OMP_WAIT_POLICY=passive",
       Str("OMP_NUM_THREADS=", task.execution.threads),
       Str("MKL_NUM_THREADS=", task.execution.threads),
