@@ -19,6 +19,9 @@ TEST(KnownSpeedTest, WhatWasMeasuredIsKnownByInstructionSetAndMatrixPath) {
   const KnownSpeed* const zen5 = FindKnownSpeed(Paths(26, "avx512", "onednn/AuthenticAMD"));
   ASSERT_NE(zen5, nullptr);
   EXPECT_EQ(zen5->microarchitecture, "Zen 5");
+  const KnownSpeed* const intel = FindKnownSpeed(Paths(26, "avx512", "aten/GenuineIntel"));
+  ASSERT_NE(intel, nullptr);
+  EXPECT_EQ(intel->microarchitecture, "Sapphire Rapids");
   EXPECT_EQ(FindKnownSpeed(Paths(26, "avx512", "aten/AuthenticAMD")), nullptr);
   EXPECT_EQ(FindKnownSpeed(Paths(26, "avx2", "aten/AuthenticAMD")), nullptr);
   EXPECT_EQ(FindKnownSpeed(Paths(26, "avx512", "onednn/GenuineIntel")), nullptr);
