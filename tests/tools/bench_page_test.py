@@ -1,4 +1,5 @@
 """tools/bench_page.py: the tables of several machines in one page and one file of results."""
+import json
 import pathlib
 import sys
 import tempfile
@@ -193,6 +194,33 @@ class ResultsTest(unittest.TestCase):
     def test_a_machine_is_named_by_its_processor_and_instruction_set(self):
         self.assertEqual(bench_page.machine_name("AMD EPYC, Zen 5", "avx512"), AMD)
         self.assertEqual(bench_page.machine_name("Arm Neoverse V2", "neon"), "Arm Neoverse V2, neon")
+
+    # The doctor's exit code is 1 where something else is not well.
+    def test_a_machine_is_what_the_programs_of_the_build_say(self):
+        with tempfile.TemporaryDirectory() as folder:
+            programs = pathlib.Path(folder)
+            cpu = {"check": "cpu", "processor": "AMD EPYC, Zen 5", "simd": "avx512", "linear": "onednn/AuthenticAMD"}
+            self.write(programs / "longrun", f"""case "$*" in
+                version) echo "longrun 0.1.0 (abc), protocol 1" ;;
+                "--state "*" doctor -o json") echo '{json.dumps({"checks": [{"check": "gpu"}, cpu]})}'; exit 1 ;;
+                esac""")
+            self.write(programs / "longrun-trainer", 'echo "longrun-trainer 0.1.0 (abc), numerics 1, LibTorch 2.11.0"')
+            told = bench_page.about_machine(programs)
+            self.assertEqual((told["machine"], told["linear"], told["libtorch"], told["version"]),
+                             (AMD, "onednn/AuthenticAMD", "2.11.0", "longrun 0.1.0 (abc), protocol 1"))
+
+    def test_a_build_whose_doctor_does_not_name_the_processor_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            programs = pathlib.Path(folder)
+            for said in ["""echo '{"checks": [{"check": "cpu", "found": "AVX2 is there"}]}'""", "echo broken >&2; exit 1"]:
+                self.write(programs / "longrun", said)
+                with self.assertRaises(bench_page.Malformed) as refused:
+                    bench_page.about_machine(programs)
+                self.assertIn("does not name the processor: build the tree again", str(refused.exception))
+
+    def write(self, program, script):
+        program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        program.chmod(0o755)
 
 
 if __name__ == "__main__":
