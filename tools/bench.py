@@ -13,6 +13,8 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   kernels    fused attention and the kernels over rows (norms, activations, AdamW, loss, embedding,
              key bias) beside LibTorch's operators, in processor time; and its train step with the
              latter beside without
+  subnormals each kernel, and a train step of each position method, on numbers that are subnormal beside
+             the same on numbers that are not: what they cost this processor, flushed and kept
   torch      its train step and its evaluation beside the same model in plain PyTorch (torch_peer.py),
              in tokens per processor second; LONGRUN_BENCH_PYTHON names a Python that can import torch
   hugging_face  a train step and an evaluation of GPT-2's architecture beside `transformers` with eager
@@ -45,6 +47,8 @@ BIN = ROOT / "build/release/bin"  # or as --bin says
 ROUNDS = 7
 TRAIN_STEPS = 40
 TORCH_ROUNDS = 5
+SUBNORMAL_ROUNDS = 3
+SUBNORMAL_STD = 1e-37  # of weights whose activations, gradients and moments are subnormal
 # name, layers, heads and width, length of the one sequence in a step, rounds
 HUGGING_FACE_MODELS = [("tiny", "6,8,512", 256, 3), ("GPT-2 124M", "12,12,768", 256, 2)]
 HUGGING_FACE_STEPS = 50  # all of them warm-up, so that rounding stays small
@@ -144,12 +148,12 @@ def bench_train(_):
                        rates["none"], 'position "none"')
 
 
-def train_cpu_seconds(work, dataset, method, n_steps, options=()):
+def train_cpu_seconds(work, dataset, method, n_steps, options=(), model=MODEL):
     """Processor seconds of a whole training, from start to end."""
     run_file = work / "torch.json"
     train = dict(TRAIN, tokens=n_steps * TRAIN["batch_tokens"],
                  schedule={"name": "constant", "warmup_tokens": 0}, validate={"every": 0, "tokens": 0})
-    run_file.write_text(json.dumps({"model": MODEL, "train": train, "seed": 1,
+    run_file.write_text(json.dumps({"model": model, "train": train, "seed": 1,
                                     "position": {"method": method}}))
     output = work / "torch"
     shutil.rmtree(output, ignore_errors=True)
@@ -157,10 +161,10 @@ def train_cpu_seconds(work, dataset, method, n_steps, options=()):
                         str(dataset), "--output", str(output), "--threads", "1", *options])
 
 
-def train_rate_cpu(work, dataset, method, options=()):
+def train_rate_cpu(work, dataset, method, options=(), model=MODEL):
     """tokens per processor second, of the difference of two lengths: what a start costs falls out."""
-    more = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM + TRAIN_STEPS, options)
-    less = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM, options)
+    more = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM + TRAIN_STEPS, options, model)
+    less = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM, options, model)
     return TRAIN_STEPS * TRAIN["batch_tokens"] / (more - less)
 
 
@@ -214,6 +218,27 @@ def bench_kernels(_):
                 baseline.append(train_rate_cpu(work, dataset, method, ["--operators", "aten"]))
             yield measured(f"train step: {method}, micro, our kernels", "tokens/cpu s", ours, baseline,
                            "LibTorch's operators")
+
+
+def bench_subnormals(_):
+    """Weights of which most are subnormal make activations and gradients that are."""
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+    yield from bench_program("longrun-subnormals-bench")
+    schema = json.loads((ROOT / "sweeps/sweep.schema.json").read_text())
+    matrix = schema["properties"]["spec"]["properties"]["matrix"]["properties"]
+    methods = matrix["position"]["items"]["anyOf"][0]["enum"]
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        dataset, _ = one_novel(work)
+        for method in methods:
+            for treatment, target in [("flushed", "ratio >= 0.9"), ("kept", None)]:
+                ours, baseline = [], []
+                for _ in range(SUBNORMAL_ROUNDS):
+                    for rates, init_std in [(ours, SUBNORMAL_STD), (baseline, MODEL["init_std"])]:
+                        rates.append(train_rate_cpu(work, dataset, method, ["--subnormals", treatment],
+                                                    model=dict(MODEL, init_std=init_std)))
+                yield measured(f"train step: {method}, micro{'' if target else ', kept'}", "tokens/cpu s",
+                               ours, baseline, "weights that are normal", target)
 
 
 def python_with(package, name):
@@ -356,7 +381,8 @@ BENCHES = {"start": bench_start,
            "journal": lambda _: bench_program("longrun-journal-bench"),
            "ingest": lambda _: bench_program("longrun-ingest-bench"),
            "table": lambda _: bench_program("longrun-table-bench"),
-           "train": bench_train, "linear": bench_linear, "kernels": bench_kernels, "torch": bench_torch,
+           "train": bench_train, "linear": bench_linear, "kernels": bench_kernels,
+           "subnormals": bench_subnormals, "torch": bench_torch,
            "hugging_face": bench_hugging_face,
            "simulator": bench_simulator,
            "tokenizer": lambda _: bench_tokenizer(BIN, measured)}
