@@ -73,6 +73,7 @@ std::vector<ProvenanceLine> ProvenanceOf(const Json& started) {
                          .Add(TextOf(paths, "linear"), "matrices ")
                          .Add(TextOf(paths, "operators"), "operators ")
                          .Add(TextOf(paths, "simd"), "instructions ")
+                         .Add(TextOf(paths, "subnormals"), "subnormals ")
                          .Text());
   add("host", Parts()
                   .Add(TextOf(host, "name"))

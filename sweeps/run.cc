@@ -32,6 +32,7 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/subnormals.h"
 #include "model/config_errors.h"
 #include "model/position/method.h"
 #include "sweeps/fields.h"
@@ -205,12 +206,15 @@ Result<Run> Run::FromJson(const Json& json) {
 std::string Run::Key() const { return Sha256Hex(CanonicalJson(ToJson())); }
 
 Json Execution::ToJson() const {
-  return Json{
-      {"device", {{"kind", device_kind}, {"name", device_name}}},
-      {"micro_batch", micro_batch},
-      {"paths",
-       {{"attention", attention}, {"linear", linear}, {"operators", operators}, {"simd", simd}}},
-      {"threads", threads}};
+  return Json{{"device", {{"kind", device_kind}, {"name", device_name}}},
+              {"micro_batch", micro_batch},
+              {"paths",
+               {{"attention", attention},
+                {"linear", linear},
+                {"operators", operators},
+                {"simd", simd},
+                {"subnormals", subnormals}}},
+              {"threads", threads}};
 }
 
 Result<Execution> Execution::FromJson(const Json& json) {
@@ -227,6 +231,7 @@ Result<Execution> Execution::FromJson(const Json& json) {
   path_fields.String("attention", execution.attention).String("linear", execution.linear);
   if (paths.contains("operators")) path_fields.String("operators", execution.operators);
   path_fields.String("simd", execution.simd);
+  if (paths.contains("subnormals")) path_fields.String("subnormals", execution.subnormals);
   RETURN_IF_ERROR(path_fields.Done());
   if (execution.device_kind != "cpu" && execution.device_kind != "gpu") {
     return Status(
@@ -245,6 +250,11 @@ Result<Execution> Execution::FromJson(const Json& json) {
                   Str("execution.paths.operators: expected longrun or aten, found \"",
                       execution.operators, "\""));
   }
+  if (!execution.subnormals.empty() && !FindSubnormals(execution.subnormals)) {
+    return Status(Code::kInvalidArgument,
+                  Str("execution.paths.subnormals: expected kept or flushed, found \"",
+                      execution.subnormals, "\""));
+  }
   if (execution.threads < 1 || execution.micro_batch < 1) {
     return Status(
         Code::kInvalidArgument,
@@ -256,6 +266,11 @@ Result<Execution> Execution::FromJson(const Json& json) {
 
 std::string OperatorsFor(std::string_view device_kind) {
   return device_kind == "cpu" ? "longrun" : "aten";
+}
+
+// A GPU pays nothing for them, and LibTorch's kernels there keep them.
+std::string SubnormalsFor(std::string_view device_kind) {
+  return std::string(SubnormalsName(device_kind == "cpu" ? FasterSubnormals() : Subnormals::kKept));
 }
 
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,

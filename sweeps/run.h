@@ -61,9 +61,12 @@ struct Execution {
   // What is neither a product nor attention: longrun (our kernels) | aten (LibTorch's operators).
   std::string operators = "aten";
   std::string simd;  // default | avx2 | avx512
+  // Subnormal numbers, in every operation: kept | flushed (base/subnormals.h).
+  std::string subnormals = "kept";
 
-  // {"device":{"kind","name"},"micro_batch","paths":{"attention","linear","operators","simd"},"threads"};
-  // read without "operators", from before there was a choice: aten
+  // {"device":{"kind","name"},"micro_batch",
+  //  "paths":{"attention","linear","operators","simd","subnormals"},"threads"};
+  // read without "operators" or "subnormals", from before there was a choice: aten, kept
   Json ToJson() const;
   static Result<Execution> FromJson(const Json& json);
   bool operator==(const Execution&) const = default;
@@ -71,6 +74,7 @@ struct Execution {
 
 // Of a run that begins on such a device.
 std::string OperatorsFor(std::string_view device_kind);
+std::string SubnormalsFor(std::string_view device_kind);
 
 // The largest power of two of sequences, dividing a step, whose activations fit into memory_bytes
 // (a formula of shapes, never a timing; the formula stands in run.cc). At least 1.

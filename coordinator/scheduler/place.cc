@@ -188,7 +188,8 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
                   .attention = AttentionPathFor(run.run.model, slot.kind),
                   .linear = slot.linear,
                   .operators = OperatorsFor(slot.kind),
-                  .simd = slot.simd};
+                  .simd = slot.simd,
+                  .subnormals = SubnormalsFor(slot.kind)};
     step.changed_runs.insert(run.run_key);
   }
   return *run.execution;

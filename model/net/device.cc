@@ -76,12 +76,16 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
   return compute;
 }
 
-void FixNumerics(std::int64_t threads, const c10::Device& device, bool fused_attention) {
-  at::set_num_threads(static_cast<int>(threads));
+void FixNumerics(const Numerics& numerics, const c10::Device& device) {
+  at::set_num_threads(static_cast<int>(numerics.threads));
+  SetSubnormals(numerics.subnormals);
+  // A pool that was started before has the mode of its start.
+  at::parallel_for(0, numerics.threads, 1,
+                   [&](std::int64_t, std::int64_t) { SetSubnormals(numerics.subnormals); });
   // cuBLAS repeats its bits only with a workspace of its own per stream.
   ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
   at::Context& context = at::globalContext();
-  context.setDeterministicAlgorithms(device.is_cpu() || fused_attention, false);
+  context.setDeterministicAlgorithms(device.is_cpu() || numerics.fused_attention, false);
   context.setAllowTF32CuBLAS(false);
   context.setDeterministicFillUninitializedMemory(false);
   context.setBenchmarkCuDNN(false);

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "base/subnormals.h"
 #include "kernels/simd.h"
 #include "model/matrix_path.h"
 
@@ -31,10 +32,18 @@ struct Compute {
 // (model/matrix_path.h) and with our kernels. The CUDA half of LibTorch is loaded at the first demand for a GPU: kFailedPrecondition says why it cannot be (no library, no driver, no GPU).
 Result<Compute> OpenCompute(std::string_view device, std::string_view precision);
 
-// Fixed once at the start of a process: threads of a product, no TF32, and algorithms that give the
-// same bits each time. On a GPU, LibTorch's own switch for those is for its fused attention only: it
+struct Numerics {
+  std::int64_t threads = 1;      // of a product
+  bool fused_attention = false;  // LibTorch's own is used
+  // Of all threads that compute: this one, those of LibTorch's pool, and those that they start later.
+  // Our kernels take the mode of the thread that calls them.
+  Subnormals subnormals = FasterSubnormals();
+};
+
+// Fixed once at the start of a process: threads, subnormal numbers, no TF32, and algorithms that give
+// the same bits each time. On a GPU, LibTorch's own switch for those is for its fused attention only: it
 // refuses the cumulative sum, which is as repeatable as all else that the reference back-end calls.
-void FixNumerics(std::int64_t threads, const c10::Device& device, bool fused_attention);
+void FixNumerics(const Numerics& numerics, const c10::Device& device);
 
 std::string TorchVersion();  // "2.11.0"
 std::string CudaVersion();   // "13.0", of the CUDA half once it is loaded; "" before

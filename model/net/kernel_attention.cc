@@ -107,7 +107,8 @@ AttentionKernelOptions Options(bool is_inference) {
               [](std::int64_t n, const std::function<void(std::int64_t, std::int64_t)>& body) {
                 at::parallel_for(0, n, 1, body);
               },
-          .skip_epsilon = is_inference ? kInferenceSkipEpsilon : 0.0};
+          .skip_epsilon = is_inference ? kInferenceSkipEpsilon : 0.0,
+          .subnormals = SubnormalsOfThread()};
 }
 
 using Given = std::optional<at::Tensor>;

@@ -318,10 +318,11 @@ KernelOptions RowOptions(Simd simd, std::int64_t n_channel) {
   const std::int64_t grain =
       std::max<std::int64_t>(1, kPartElements / std::max<std::int64_t>(1, n_channel));
   return {.simd = simd,
-          .parallel_for = [grain](std::int64_t n,
-                                  const std::function<void(std::int64_t, std::int64_t)>& body) {
-            at::parallel_for(0, n, grain, body);
-          }};
+          .parallel_for =
+              [grain](std::int64_t n, const std::function<void(std::int64_t, std::int64_t)>& body) {
+                at::parallel_for(0, n, grain, body);
+              },
+          .subnormals = SubnormalsOfThread()};
 }
 
 at::Tensor Norm(const at::Tensor& x, const NormWeights& norm, c10::ScalarType type,

@@ -153,7 +153,8 @@ TEST(ExecutionTest, ReadsBackWhatItWrote) {
                                .attention = "torch",
                                .linear = "aten/cuda",
                                .operators = "longrun",
-                               .simd = "avx2"};
+                               .simd = "avx2",
+                               .subnormals = "flushed"};
   const Result<Execution> read = Execution::FromJson(execution.ToJson());
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(*read, execution);
@@ -169,6 +170,10 @@ TEST(ExecutionTest, ReadsBackWhatItWrote) {
   json = execution.ToJson();
   json["paths"]["attention"] = "auto";  // a record says what was decided
   EXPECT_FALSE(Execution::FromJson(json).ok());
+  json = execution.ToJson();
+  json["paths"]["subnormals"] = "rounded";
+  EXPECT_EQ(Execution::FromJson(json).status().message(),
+            "execution.paths.subnormals: expected kept or flushed, found \"rounded\"");
 }
 
 // A run that began before there was a choice goes on with LibTorch's operators.
@@ -181,6 +186,23 @@ TEST(ExecutionTest, ARecordWithoutOperatorsIsOfLibTorchs) {
   const Result<Execution> read = Execution::FromJson(json);
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(read->operators, "aten");
+}
+
+// A run that began before there was a choice goes on with the bits that it would have had.
+TEST(ExecutionTest, ARecordWithoutSubnormalsKeepsThem) {
+  Execution execution;
+  execution.micro_batch = 1;
+  execution.subnormals = "flushed";
+  Json json = execution.ToJson();
+  json["paths"].erase("subnormals");
+  const Result<Execution> read = Execution::FromJson(json);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->subnormals, "kept");
+}
+
+TEST(ExecutionTest, ANewRunFlushesSubnormalsOnACpu) {
+  EXPECT_EQ(SubnormalsFor("cpu"), "flushed");
+  EXPECT_EQ(SubnormalsFor("gpu"), "kept");
 }
 
 TEST(CostTest, MemoryFollowsItsFormula) {

@@ -191,6 +191,7 @@ Json DescribeMachine(const TaskFile& task, const Machine& machine) {
   described["simd"] = machine.simd;
   described["linear"] = machine.linear;
   described["operators"] = machine.operators;
+  described["subnormals"] = machine.subnormals;
   return described;
 }
 

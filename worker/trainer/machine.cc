@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "base/subnormals.h"
 #include "worker/trainer/gpu.h"
 
 namespace longrun {
@@ -32,6 +33,9 @@ Status Honour(const Execution& wanted, const Machine& machine) {
   if (!wanted.operators.empty() && wanted.operators != machine.operators) {
     return Differs("operators", wanted.operators, machine.operators);
   }
+  if (!wanted.subnormals.empty() && wanted.subnormals != machine.subnormals) {
+    return Differs("subnormal numbers", wanted.subnormals, machine.subnormals);
+  }
   if (machine.device_kind == "cpu" && !wanted.simd.empty() && wanted.simd != machine.simd) {
     return Differs("instruction set", wanted.simd, machine.simd);
   }
@@ -51,6 +55,13 @@ std::string DecideLinear(const std::string& wanted, Compute& compute) {
 std::string DecideOperators(const std::string& wanted, Compute& compute) {
   if (wanted == "aten") compute.kernels.reset();
   return OperatorsName(compute);
+}
+
+// The same of subnormal numbers, which every machine can keep.
+std::string DecideSubnormals(const std::string& wanted, std::string_view device_kind) {
+  const std::optional<Subnormals> known = FindSubnormals(wanted);
+  const bool honoured = known && (*known == Subnormals::kKept || CanFlushSubnormals());
+  return honoured ? wanted : SubnormalsFor(device_kind);
 }
 
 }  // namespace
@@ -78,8 +89,12 @@ Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) 
   }
   machine.linear = DecideLinear(task.execution.linear, machine.compute);
   machine.operators = DecideOperators(task.execution.operators, machine.compute);
-  FixNumerics(task.execution.threads, machine.compute.device, task.execution.attention == "torch");
+  machine.subnormals = DecideSubnormals(task.execution.subnormals, machine.device_kind);
   RETURN_IF_ERROR(Honour(task.execution, machine));
+  FixNumerics({.threads = task.execution.threads,
+               .fused_attention = task.execution.attention == "torch",
+               .subnormals = *FindSubnormals(machine.subnormals)},
+              machine.compute.device);
   return machine;
 }
 
@@ -90,6 +105,7 @@ Execution Completed(Execution execution, const Machine& machine) {
   if (execution.linear.empty()) execution.linear = machine.linear;
   if (execution.operators.empty()) execution.operators = machine.operators;
   if (execution.simd.empty()) execution.simd = machine.simd;
+  if (execution.subnormals.empty()) execution.subnormals = machine.subnormals;
   return execution;
 }
 

@@ -21,6 +21,7 @@ struct Machine {
   std::string simd;
   std::string linear;
   std::string operators;
+  std::string subnormals;
 
   Json ToJson() const;  // {"kind","name","memory_bytes"}
 };

@@ -144,6 +144,12 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
          "what is neither a product nor attention: longrun (our kernels) or aten (LibTorch's "
          "operators); default: longrun on a CPU")
       ->check(CLI::IsMember({"longrun", "aten"}));
+  sub->add_option(
+         "--subnormals", options.subnormals,
+         "numbers below the least normal one: kept, or flushed to zero, which can be "
+         "several times faster; default: as the checkpoint's run; of a new one, flushed on "
+         "a CPU")
+      ->check(CLI::IsMember({"kept", "flushed"}));
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));

@@ -3,7 +3,8 @@
 //   version, commit, dirty, numerics        of this build; dirty: tracked files were changed
 //   compiler, torch, cuda, driver           what it was built with, and runs on; "" without a GPU
 //   device {kind, name, memory_bytes}       what it computes on
-//   execution {..}                          threads, micro-batch, attention, matrix path, operators, instruction set
+//   execution {..}                          threads, micro-batch, attention, matrix path, operators,
+//                                           instruction set, subnormal numbers
 //   host {name, system, kernel, cpu, cores, memory_bytes}
 //   activation_checkpointing                blocks are computed again in the backward pass
 //   parameters, steps, seed

@@ -66,6 +66,7 @@ Result<InitFolder> OpenInit(const std::string& given) {
 struct FoundCheckpoint {
   CheckpointRef ref;
   std::string attention;  // what its run computes with; "": it does not say
+  std::string subnormals;
 };
 
 // The files that the arguments name; without those that have an error.
@@ -216,15 +217,19 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
   SeededRandom random(EntropySeed());
   ASSIGN_OR_RETURN(std::string absolute, AbsolutePath(folder));
   const Json paths = loaded.state.value("paths", Json::object());
-  std::string attention;
+  std::string attention, subnormals = "kept";  // as in all runs that do not say
   if (paths.contains("attention")) {
     ASSIGN_OR_RETURN(attention, GetString(paths, "attention", "state.json: paths"));
+  }
+  if (paths.contains("subnormals")) {
+    ASSIGN_OR_RETURN(subnormals, GetString(paths, "subnormals", "state.json: paths"));
   }
   return FoundCheckpoint{.ref = {.attempt = MakeUlid(WallMs(), random),
                                  .checkpoint = std::move(absolute),
                                  .sha256 = summary.sha256,
                                  .step = step},
-                         .attention = std::move(attention)};
+                         .attention = std::move(attention),
+                         .subnormals = std::move(subnormals)};
 }
 
 // Whose weights a task has: those of a checkpoint, or those of the folder that the run starts from.
@@ -352,6 +357,7 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
     task.execution.linear = Str(options.matrix, "/", IdentifyCpu().vendor);
   }
   task.execution.operators = options.operators;
+  task.execution.subnormals = options.subnormals;
   task.activation_checkpointing = options.activation_checkpointing;
   if (options.micro_batch == 0) {
     task.execution.micro_batch = AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes,
@@ -370,6 +376,7 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
     if (options.attention == "auto" && !found.attention.empty() && is_here) {
       task.execution.attention = found.attention;
     }
+    if (options.subnormals.empty()) task.execution.subnormals = found.subnormals;
     (kind == TaskKind::kTrain ? task.resume : task.init) = found.ref;
   }
   return task;

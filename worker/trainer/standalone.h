@@ -30,6 +30,8 @@ struct StandaloneOptions {
   std::string attention = "auto";
   std::string matrix;     // of a CPU: aten | onednn; "": that of a new run
   std::string operators;  // longrun | aten; "": longrun on a CPU
+  // kept | flushed; "": as the checkpoint's run; of a new one, flushed on a CPU
+  std::string subnormals;
   std::int64_t threads = 1;
   std::int64_t micro_batch = 0;  // 0: by the memory formula, for 4 GiB
   std::int64_t checkpoint_every_ms = 600'000;

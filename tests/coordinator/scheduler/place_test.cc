@@ -85,6 +85,7 @@ TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
   EXPECT_EQ(execution.linear, "aten/AuthenticAMD");
   EXPECT_EQ(execution.attention, "fused");
   EXPECT_EQ(execution.operators, "longrun");
+  EXPECT_EQ(execution.subnormals, "flushed");
   const longrun::Run run = SampleRun(1);  // not testing::Test::Run
   EXPECT_EQ(execution.micro_batch, AutoMicroBatch(run.model, run.train, 4'000'000'000, false));
   EXPECT_EQ(store.runs.begin()->second.execution, execution);

@@ -45,7 +45,7 @@ class DeviceTest : public testing::TestWithParam<const char*> {
       }
       GTEST_SKIP() << compute.status().message();
     }
-    FixNumerics(1, compute->device, false);
+    FixNumerics({}, compute->device);
   }
 
   static Transformer Net(const NetConfig& config, ParameterMap parameters,

@@ -535,6 +535,43 @@ TEST_F(TrainerTest, ATaskKeepsTheOperatorsThatItBeganWith) {
               Bytes(StepFolder("aten", "20"), "model.safetensors"));
 }
 
+TEST_F(TrainerTest, ARunKeepsTheSubnormalNumbersThatItBeganWith) {
+  // Of such weights gradients and moments are subnormal, and decide the bits.
+  Json run = RunJson("alibi");
+  run["model"]["init_std"] = 1e-37;
+  WriteRun(run);
+  ASSERT_EQ(Exec(TrainArguments("new")), 0) << Stderr();
+  ASSERT_EQ(Exec(TrainArguments("kept", {"--subnormals", "kept"})), 0) << Stderr();
+  const auto subnormals = [&](const char* output) {
+    return Journal(output)[1].body["execution"]["paths"]["subnormals"];
+  };
+  EXPECT_EQ(subnormals("new"), "flushed");
+  EXPECT_EQ(subnormals("kept"), "kept");
+  const auto weights = [&](const char* output) {
+    return Bytes(StepFolder(output, "20"), "model.safetensors");
+  };
+  EXPECT_FALSE(weights("new") == weights("kept"));
+
+  // A task from before there was a choice.
+  Json task = ParseJson(Bytes(At("new"), "task.json")).value();
+  task["paths"].erase("subnormals");
+  task["attempt_dir"] = At("old");
+  ASSERT_TRUE(MakeFolders(At("old")).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("old/task.json"), CanonicalJson(task)).ok());
+  ASSERT_EQ(Exec({"task", At("old/task.json")}), 0) << Stderr();
+  EXPECT_EQ(subnormals("old"), "kept");
+  EXPECT_TRUE(weights("old") == weights("kept"));
+
+  // By hand a checkpoint goes on as its run began, unless it is told otherwise.
+  ASSERT_EQ(Exec(TrainArguments("resumed", {"--resume", StepFolder("kept", "20")})), 0) << Stderr();
+  EXPECT_EQ(subnormals("resumed"), "kept");
+  ASSERT_EQ(Exec(TrainArguments("flushed",
+                                {"--resume", StepFolder("kept", "20"), "--subnormals", "flushed"})),
+            0)
+      << Stderr();
+  EXPECT_EQ(subnormals("flushed"), "flushed");
+}
+
 TEST_F(TrainerTest, ARunKeepsTheAttentionThatItBeganWith) {
   WriteRun(RunJson("cable"));
   ASSERT_EQ(Exec(TrainArguments("auto")), 0) << Stderr();
