@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "base/subnormals.h"
 #include "base/units.h"
 #include "client/ask.h"
 #include "client/writable.h"
@@ -104,11 +105,14 @@ std::string KnownSpeedText(const KnownSpeed& known) {
 Finding CheckCpu(const Machine& machine) {
   const CpuPaths& paths = machine.cpu_paths;
   const KnownSpeed* const known = FindKnownSpeed(paths);
-  Finding finding = Ok(Str(ProcessorName(paths.cpu), ": instruction set ", paths.simd,
-                           ", matrix path ", paths.linear, "; "));
+  const std::string_view subnormals = SubnormalsName(FasterSubnormals());  // as a new run here
+  Finding finding =
+      Ok(Str(ProcessorName(paths.cpu), ": instruction set ", paths.simd, ", matrix path ",
+             paths.linear, ", subnormal numbers ", subnormals, "; "));
   finding.facts = {{"processor", ProcessorName(paths.cpu)},
                    {"simd", paths.simd},
                    {"linear", paths.linear},
+                   {"subnormals", subnormals},
                    {"known_speed", nullptr}};
   if (known == nullptr) {
     finding.found += "not measured on this make: `./dev bench train` measures it";

@@ -80,13 +80,15 @@ TEST_F(DoctorTest, ATrainerThatIsNotThereOrCannotLoadItsLibraries) {
 TEST_F(DoctorTest, ACpuThatWasMeasuredIsSaidWithItsPathsAndWhatTheyReach) {
   const Finding finding = Of("cpu");
   EXPECT_EQ(VerdictName(finding.verdict), "ok");
-  EXPECT_TRUE(finding.found.starts_with(
-      "AMD EPYC, Zen 5: instruction set avx512, matrix path onednn/AuthenticAMD; a core of AMD "
-      "EPYC, Zen 5 reached 229 to 270 GFLOP/s in fp32 products"))
+  EXPECT_TRUE(
+      finding.found.starts_with("AMD EPYC, Zen 5: instruction set avx512, matrix path "
+                                "onednn/AuthenticAMD, subnormal numbers flushed; a core of AMD "
+                                "EPYC, Zen 5 reached 229 to 270 GFLOP/s in fp32 products"))
       << finding.found;
   EXPECT_EQ(finding.facts.at("processor"), "AMD EPYC, Zen 5");
   EXPECT_EQ(finding.facts.at("simd"), "avx512");
   EXPECT_EQ(finding.facts.at("linear"), "onednn/AuthenticAMD");
+  EXPECT_EQ(finding.facts.at("subnormals"), "flushed");
   const Json& known = finding.facts.at("known_speed");
   EXPECT_EQ(known.at("measured_on"), "AMD EPYC, Zen 5");
   EXPECT_EQ(known.at("products").at("high"), 270);
@@ -99,7 +101,8 @@ TEST_F(DoctorTest, ACpuOfAnotherMicroarchitectureIsToldOnWhatItWasMeasured) {
                            .family = 25,
                            .model = 17};
   Expect("cpu", Verdict::kOk,
-         "AMD EPYC 9V74, Zen 4: instruction set avx512, matrix path onednn/AuthenticAMD; not "
+         "AMD EPYC 9V74, Zen 4: instruction set avx512, matrix path onednn/AuthenticAMD, subnormal "
+         "numbers flushed; not "
          "measured on this processor, but a core of AMD EPYC, Zen 5 reached 229");
 }
 
@@ -108,7 +111,8 @@ TEST_F(DoctorTest, ACpuOfAMakeThatWasNotMeasuredIsToldSo) {
       .cpu = {.name = "HygonGenuine X", .vendor = "HygonGenuine", .family = 24, .model = 0},
       .simd = "avx2",
       .linear = "aten/HygonGenuine"};
-  Expect("cpu", Verdict::kOk, "matrix path aten/HygonGenuine; not measured on this make");
+  Expect("cpu", Verdict::kOk,
+         "matrix path aten/HygonGenuine, subnormal numbers flushed; not measured on this make");
   EXPECT_NE(Of("cpu").found.find("`./dev bench train` measures it"), std::string::npos);
   EXPECT_TRUE(Of("cpu").facts.at("known_speed").is_null());
 }
@@ -119,7 +123,8 @@ TEST_F(DoctorTest, AnArmCpuIsNamedByItsPartAndMissesNoAvx2) {
                        .simd = "neon",
                        .linear = "aten/0x41"};
   Expect("cpu", Verdict::kOk,
-         "Arm Neoverse V2: instruction set neon, matrix path aten/0x41; not measured on this make");
+         "Arm Neoverse V2: instruction set neon, matrix path aten/0x41, subnormal numbers flushed; "
+         "not measured on this make");
 }
 
 // The names are those that a worker of this machine offers.
