@@ -12,6 +12,7 @@
 
 #include "base/cpu.h"
 #include "base/str.h"
+#include "model/net/parallel.h"
 
 namespace longrun {
 namespace {
@@ -80,8 +81,7 @@ void FixNumerics(const Numerics& numerics, const c10::Device& device) {
   at::set_num_threads(static_cast<int>(numerics.threads));
   SetSubnormals(numerics.subnormals);
   // A pool that was started before has the mode of its start.
-  at::parallel_for(0, numerics.threads, 1,
-                   [&](std::int64_t, std::int64_t) { SetSubnormals(numerics.subnormals); });
+  OnEachTorchThread([&] { SetSubnormals(numerics.subnormals); });
   // cuBLAS repeats its bits only with a workspace of its own per stream.
   ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
   at::Context& context = at::globalContext();

@@ -1,6 +1,5 @@
 #include "model/net/kernel_attention.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -13,6 +12,7 @@
 #include "base/str.h"
 #include "model/net/device.h"
 #include "model/net/packed_heads.h"
+#include "model/net/parallel.h"
 
 namespace longrun {
 namespace {
@@ -103,10 +103,7 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
 constexpr double kInferenceSkipEpsilon = 0x1p-24;
 
 AttentionKernelOptions Options(bool is_inference) {
-  return {.parallel_for =
-              [](std::int64_t n, const std::function<void(std::int64_t, std::int64_t)>& body) {
-                at::parallel_for(0, n, 1, body);
-              },
+  return {.parallel_for = OnTorchThreads(1),
           .skip_epsilon = is_inference ? kInferenceSkipEpsilon : 0.0,
           .subnormals = SubnormalsOfThread()};
 }

@@ -1,6 +1,5 @@
 #include "model/net/row_operators.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cumsum.h>
 #include <ATen/ops/embedding.h>
@@ -26,6 +25,7 @@
 #include "kernels/embedding.h"
 #include "kernels/key_bias.h"
 #include "kernels/norm.h"
+#include "model/net/parallel.h"
 
 namespace longrun {
 namespace {
@@ -317,12 +317,7 @@ class GateSumFunction : public torch::autograd::Function<GateSumFunction> {
 KernelOptions RowOptions(Simd simd, std::int64_t n_channel) {
   const std::int64_t grain =
       std::max<std::int64_t>(1, kPartElements / std::max<std::int64_t>(1, n_channel));
-  return {.simd = simd,
-          .parallel_for =
-              [grain](std::int64_t n, const std::function<void(std::int64_t, std::int64_t)>& body) {
-                at::parallel_for(0, n, grain, body);
-              },
-          .subnormals = SubnormalsOfThread()};
+  return {.simd = simd, .parallel_for = OnTorchThreads(grain), .subnormals = SubnormalsOfThread()};
 }
 
 at::Tensor Norm(const at::Tensor& x, const NormWeights& norm, c10::ScalarType type,

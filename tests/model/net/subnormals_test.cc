@@ -5,17 +5,18 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/str.h"
-#include "kernels/simd.h"
-#include "model/attention_path.h"
 #include "model/net/adamw.h"
 #include "model/net/device.h"
 #include "model/net/gradient.h"
+#include "model/net/parallel.h"
 #include "model/position/method.h"
 #include "tests/kernels/subnormal_traces.h"
 #include "tests/model/net/small_model.h"
@@ -25,15 +26,17 @@ namespace {
 
 constexpr std::int64_t kBatch = 2, kLength = 256;
 
-class NetSubnormalsTest : public testing::Test {
+class NetSubnormalsTest : public ::testing::Test {
  protected:
   ~NetSubnormalsTest() override { FixNumerics({.subnormals = Subnormals::kKept}, at::kCPU); }
 
-  // Modes of the threads of LibTorch's pool, by their number.
-  static std::vector<Subnormals> ModesOfPool(std::int64_t n_threads) {
-    std::vector<Subnormals> modes(static_cast<std::size_t>(n_threads), Subnormals::kKept);
-    at::parallel_for(0, n_threads, 1, [&](std::int64_t, std::int64_t) {
-      modes[static_cast<std::size_t>(at::get_thread_num())] = SubnormalsOfThread();
+  // Of the threads of LibTorch's pool, in no order.
+  static std::vector<Subnormals> ModesOfPool() {
+    std::mutex mutex;
+    std::vector<Subnormals> modes;
+    OnEachTorchThread([&] {
+      const std::lock_guard lock(mutex);
+      modes.push_back(SubnormalsOfThread());
     });
     return modes;
   }
@@ -42,14 +45,14 @@ class NetSubnormalsTest : public testing::Test {
 TEST_F(NetSubnormalsTest, EveryThreadOfAPoolThatRunsAlreadyGetsTheMode) {
   for (const Subnormals mode : {Subnormals::kFlushed, Subnormals::kKept, Subnormals::kFlushed}) {
     FixNumerics({.threads = 3, .subnormals = mode}, at::kCPU);
-    EXPECT_EQ(ModesOfPool(3), std::vector<Subnormals>(3, mode));
+    EXPECT_EQ(ModesOfPool(), std::vector<Subnormals>(3, mode));
   }
 }
 
 TEST_F(NetSubnormalsTest, ThreadsThatStartLaterHaveTheMode) {
   FixNumerics({.threads = 1, .subnormals = Subnormals::kFlushed}, at::kCPU);
   at::set_num_threads(5);  // as a library may ask for
-  EXPECT_EQ(ModesOfPool(5), std::vector<Subnormals>(5, Subnormals::kFlushed));
+  EXPECT_EQ(ModesOfPool(), std::vector<Subnormals>(5, Subnormals::kFlushed));
   Subnormals of_thread = Subnormals::kKept;
   std::thread([&of_thread] { of_thread = SubnormalsOfThread(); }).join();
   EXPECT_EQ(of_thread, Subnormals::kFlushed);
@@ -90,17 +93,14 @@ std::int64_t ThreadsThatMet(const std::string& method, const Way& way, std::int6
   const at::Tensor tokens = SmallTokens(kBatch, kLength + 1);
   AdamW optimizer(OptimizerConfig(), net.parameters(), net.compute().kernels);
   FixNumerics({.threads = n_threads, .subnormals = subnormals}, at::kCPU);
-  const auto on_each = [n_threads](const auto& body) {
-    at::parallel_for(0, n_threads, 1, [&](std::int64_t, std::int64_t) { body(); });
-  };
-  on_each([] { testing::ForgetOperands(); });
+  OnEachTorchThread([] { testing::ForgetOperands(); });
   ClearGradients(net);
   AddGradients(net, tokens.narrow(1, 0, kLength), tokens.narrow(1, 1, kLength),
                1.0 / (kBatch * kLength));
   optimizer.ClipGradients();
   optimizer.Step(1e-3);
   std::atomic<std::int64_t> n_met = 0;
-  on_each([&] { n_met += testing::HadSubnormalOperand() ? 1 : 0; });
+  OnEachTorchThread([&] { n_met += testing::HadSubnormalOperand() ? 1 : 0; });
   return n_met;
 }
 
