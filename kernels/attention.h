@@ -101,7 +101,8 @@ struct AttentionBackwardCall {
 };
 
 // A way to compute it. `cpu` is the best that this processor has of "cpu/avx512", "cpu/avx2",
-// "cpu/sse4" and "cpu/portable", which give nearly the same numbers but not the same bits.
+// "cpu/sse4" and "cpu/portable", on ARM of "cpu/sve256" and "cpu/neon", which give nearly the same
+// numbers but not the same bits.
 struct AttentionKernel {
   std::string_view name;
   Status (*forward)(const AttentionForwardCall& call, const AttentionTerms& terms,

@@ -12,12 +12,14 @@
 
 namespace longrun {
 
-enum class Simd { kDefault, kAvx2, kAvx512 };
+// x86 has kAvx512, kAvx2 and what every processor has; ARM has SVE of 256 bits and NEON. SVE of another
+// length is not made use of: a vector here is of a length that the compiler knows.
+enum class Simd { kDefault, kAvx2, kAvx512, kNeon, kSve256 };
 
-std::string_view SimdName(Simd simd);  // "default", "avx2", "avx512"
+std::string_view SimdName(Simd simd);  // "default", "avx2", "avx512", "neon", "sve256"
 std::optional<Simd> FindSimd(std::string_view name);
 
-// What this processor runs, the widest first; kDefault is always there.
+// What this processor runs, the widest first: at least kNeon on ARM, and elsewhere kDefault.
 std::span<const Simd> RunnableSimds();
 
 // How a kernel is carried out. `simd` must be one that the processor runs.

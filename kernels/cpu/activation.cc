@@ -18,7 +18,7 @@ namespace {
 constexpr std::int64_t kBlockRows = 64;
 
 struct ValueAndSlope {
-  V value, slope;
+  Kept value, slope;
 };
 
 // x s and s + x s', where s' = ds/dx.

@@ -82,7 +82,7 @@ double GlobalNormOf(std::span<const ConstVector> gradients, const KernelOptions&
       options, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t begin, std::int64_t end) {
         for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
           const float* const g = gradients[pieces[i].tensor].data + pieces[i].begin;
-          SumColumns<1>(pieces[i].n, &sums[i], [&](std::int64_t c, auto at, V* sum) HWY_ATTR {
+          SumColumns<1>(pieces[i].n, &sums[i], [&](std::int64_t c, auto at, Kept* sum) HWY_ATTR {
             const V v = at.Load(g + c);
             sum[0] = hn::MulAdd(v, v, sum[0]);
           });

@@ -1,9 +1,17 @@
 #include "kernels/cpu/attention.h"
 
-// AVX-512, AVX2 and SSE4 on x86, and what every processor of the architecture has: NEON on ARM, plain
-// C++ elsewhere. The choice at run time is our own (CpuAttentionKernels), so that nothing of Highway is linked.
+#include "kernels/cpu/arm_targets.h"
+
+// AVX-512, AVX2 and SSE4 on x86, SVE of 256 bits and NEON on ARM, and plain C++ for every processor that
+// has none of these for certain. The choice at run time is our own (CpuAttentionKernels), so that nothing
+// of Highway is linked.
+#if defined(__aarch64__)
+#define LONGRUN_DISABLED_PORTABLE (HWY_SCALAR | HWY_EMU128)
+#else
+#define LONGRUN_DISABLED_PORTABLE 0
+#endif
 #define HWY_DISABLED_TARGETS \
-  (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+  (HWY_SSSE3 | HWY_AVX3_DL | LONGRUN_DISABLED_SVE | HWY_RVV | LONGRUN_DISABLED_PORTABLE)
 #define HWY_COMPILE_ALL_ATTAINABLE
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
@@ -16,6 +24,7 @@
 
 #include <vector>
 
+#include "base/arm.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -87,8 +96,17 @@ std::vector<AttentionKernel> SupportedKernels() {
     kernels.push_back(Kernel<&N_SSE4::Forward, &N_SSE4::Backward>("cpu/sse4"));
   }
 #endif
+#if HWY_TARGETS & HWY_SVE_256
+  if (SveBits() == 256) {
+    kernels.push_back(Kernel<&N_SVE_256::Forward, &N_SVE_256::Backward>("cpu/sve256"));
+  }
+#endif
+#if HWY_TARGETS & HWY_NEON
+  kernels.push_back(Kernel<&N_NEON::Forward, &N_NEON::Backward>("cpu/neon"));
+#else
   // HWY_NAMESPACE is now that of the static target.
   kernels.push_back(Kernel<&HWY_NAMESPACE::Forward, &HWY_NAMESPACE::Backward>("cpu/portable"));
+#endif
   return kernels;
 }
 

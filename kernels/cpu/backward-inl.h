@@ -189,7 +189,7 @@ HWY_NOINLINE void SoftmaxBackward(const AttentionPlan& plan, const Tile& tile, s
 HWY_NOINLINE void AddColumnSums(const Tile& tile, std::int64_t n_key, const float* ds, double sign,
                                 double* to) {
   const F f;
-  V sums[kRowVectors];
+  Kept sums[kRowVectors];
   for (int v = 0; v < kRowVectors; ++v) sums[v] = hn::Zero(f);
   for (std::int64_t r = tile.rows.begin; r < tile.rows.end; ++r) {
     for (int v = 0; v < kRowVectors; ++v) {

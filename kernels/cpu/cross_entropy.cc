@@ -56,7 +56,7 @@ HWY_NOINLINE void Rows(const CrossEntropyCall& call, std::int64_t begin, std::in
     float sum = 0.0F;
     // The exponentials of fp32 are kept in dz; rounded to bf16 they would not do, and are taken again.
     constexpr bool kKept = std::is_same_v<T, float>;
-    SumColumns<1>(n, &sum, [&](std::int64_t c, auto at, V* sums) HWY_ATTR {
+    SumColumns<1>(n, &sum, [&](std::int64_t c, auto at, Kept* sums) HWY_ATTR {
       const V e = at.Keep(Exp(hn::Sub(at.Load(z + c), largest_v)));
       sums[0] = hn::Add(sums[0], e);
       if constexpr (kKept) {

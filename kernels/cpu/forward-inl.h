@@ -136,7 +136,7 @@ HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int6
     }
     if (plan.terms.dropout) DropoutRow(plan, tile, r, t.z);
     ForVisited(tile, r, {row}, [&]<int kVectors>(int first) {
-      V x[kVectors];
+      Kept x[kVectors];
       for (int v = 0; v < kVectors; ++v) {
         const std::int64_t at = (first + v) * kLanes;
         x[v] = hn::Add(hn::Load(f, row + at), hn::Load(f, t.bias + at));

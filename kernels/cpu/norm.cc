@@ -30,21 +30,21 @@ HWY_NOINLINE void ForwardRows(const NormForwardCall& call, std::int64_t begin, s
       const float* const x = s;
       const A* const a = call.addend.as<A>() + row * n;
       float* const sum = call.sum + row * n;
-      SumColumns<1>(n, &total, [&](std::int64_t c, auto at, V* sums) HWY_ATTR {
+      SumColumns<1>(n, &total, [&](std::int64_t c, auto at, Kept* sums) HWY_ATTR {
         const V v = hn::Add(at.Load(x + c), at.Load(a + c));
         at.Store(v, sum + c);
         sums[0] = hn::Add(sums[0], v);
       });
       s = sum;
     } else if (call.shape.centred) {
-      SumColumns<1>(n, &total, [&](std::int64_t c, auto at, V* sums) HWY_ATTR {
+      SumColumns<1>(n, &total, [&](std::int64_t c, auto at, Kept* sums) HWY_ATTR {
         sums[0] = hn::Add(sums[0], at.Load(s + c));
       });
     }
     const float mean = call.shape.centred ? total * scale : 0.0F;
     const V mean_v = hn::Set(F(), mean);
     float squares = 0.0F;
-    SumColumns<1>(n, &squares, [&](std::int64_t c, auto at, V* sums) HWY_ATTR {
+    SumColumns<1>(n, &squares, [&](std::int64_t c, auto at, Kept* sums) HWY_ATTR {
       const V v = at.Keep(hn::Sub(at.Load(s + c), mean_v));
       sums[0] = hn::MulAdd(v, v, sums[0]);
     });
@@ -78,7 +78,7 @@ HWY_NOINLINE void BackwardRow(const NormBackwardCall& call, std::int64_t row, fl
   const V mean = hn::Set(F(), call.shape.centred ? call.mean[row] : 0.0F);
   const V rstd = hn::Set(F(), call.rstd[row]);
   float totals[2];  // of g and of g n
-  SumColumns<2>(n, totals, [&](std::int64_t c, auto at, V* sums) HWY_ATTR {
+  SumColumns<2>(n, totals, [&](std::int64_t c, auto at, Kept* sums) HWY_ATTR {
     const V d = at.Load(dy + c);
     const V normed = hn::Mul(hn::Sub(at.Load(s + c), mean), rstd);
     const V g = hn::Mul(d, at.Load(call.gamma + c));

@@ -25,8 +25,16 @@ using F = hn::ScalableTag<float>;
 using V = hn::Vec<F>;
 inline constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(F()));
 
+// A vector in an array or a structure. One of SVE has a size there only by this attribute, which the
+// compiler takes where it is told the length: -msve-vector-bits=256 (CMakeLists.txt).
+#if HWY_TARGET == HWY_SVE_256
+typedef V Kept __attribute__((arm_sve_vector_bits(256)));
+#else
+using Kept = V;
+#endif
+
 // Targets whose masked loads and stores touch nothing outside of the mask.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SVE_256
 inline constexpr bool kMasksMemory = true;
 #else
 inline constexpr bool kMasksMemory = false;
@@ -120,11 +128,11 @@ HWY_INLINE void ForColumns(std::int64_t n, const Body& body) {
 template <int kSums, typename Body>
 HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {
   constexpr std::int64_t kChain = 128 * kLanes;
-  V all[kSums], lost[kSums];
+  Kept all[kSums], lost[kSums];
   for (int s = 0; s < kSums; ++s) all[s] = lost[s] = hn::Zero(F());
   std::int64_t c = 0;
   do {
-    V even[kSums], odd[kSums];
+    Kept even[kSums], odd[kSums];
     for (int s = 0; s < kSums; ++s) even[s] = odd[s] = hn::Zero(F());
     const std::int64_t end = std::min(n, c + kChain);
     for (; c + 2 * kLanes <= end; c += 2 * kLanes) {
@@ -146,7 +154,10 @@ HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {
       all[s] = next;
     }
   } while (c < n);
-  for (int s = 0; s < kSums; ++s) totals[s] = hn::GetLane(hn::SumOfLanes(F(), all[s]));
+  for (int s = 0; s < kSums; ++s) {
+    const V sum = hn::SumOfLanes(F(), all[s]);
+    totals[s] = hn::GetLane(sum);
+  }
 }
 
 // e^x: 2^n e^r with |r| <= ln 2 / 2, e^r by a polynomial of degree 6 through the Chebyshev nodes
@@ -190,7 +201,7 @@ HWY_INLINE V Sigmoid(V x) {
 // erfc(z) = e^(-z^2) t P(t), P of degree 8 through the Chebyshev nodes for z <= 6.5 (relative error 5e-8;
 // beyond, where erfc is below 1e-19, it stays near). The coefficients are P's halves.
 struct NormalTail {
-  V tail, density;
+  Kept tail, density;
 };
 HWY_INLINE NormalTail NormalTailOf(V x) {
   const F f;

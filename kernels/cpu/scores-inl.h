@@ -110,7 +110,9 @@ HWY_NOINLINE void AddDistances(const AttentionPlan& plan, const Tile& tile, floa
 
 // The arguments u of a row, and the segments that they lie in.
 struct Pieces {
-  V u[kRowVectors];
+  // Written out, so that it belongs to this target: a constructor that the compiler adds does not.
+  HWY_INLINE Pieces() {}
+  Kept u[kRowVectors];
   std::int64_t first = 0, last = 0;
 };
 

@@ -88,14 +88,14 @@ HWY_INLINE void ProductBlock(const float* HWY_RESTRICT a, std::int64_t a_row, st
                              const float* HWY_RESTRICT b, std::int64_t b_k, std::int64_t n_k,
                              float* HWY_RESTRICT c, std::int64_t c_row, bool add) {
   const F f;
-  V sum[kRows][kVectors];
+  Kept sum[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
       sum[r][v] = add ? hn::LoadU(f, c + r * c_row + v * kLanes) : hn::Zero(f);
     }
   }
   for (std::int64_t k = 0; k < n_k; ++k) {
-    V column[kVectors];
+    Kept column[kVectors];
     for (int v = 0; v < kVectors; ++v) column[v] = hn::LoadU(f, b + v * kLanes);
     for (int r = 0; r < kRows; ++r) {
       const V factor = hn::Set(f, a[r * a_row]);
