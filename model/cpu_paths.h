@@ -10,7 +10,7 @@ namespace longrun {
 
 struct CpuPaths {
   CpuIdentity cpu;
-  std::string simd;    // instruction set: default | avx2 | avx512, as LibTorch names them
+  std::string simd;    // instruction set (instruction_set.h)
   std::string linear;  // matrix path: "onednn/AuthenticAMD"
 };
 

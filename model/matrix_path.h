@@ -15,8 +15,8 @@ namespace longrun {
 
 enum class MatrixPath { kAten, kOneDnn };
 
-// Of a new run on a CPU of this vendor ("AuthenticAMD") whose vector path is `simd` (default | avx2 |
-// avx512): oneDNN where it was measured to take less time, else ATen.
+// Of a new run on a CPU of this vendor ("AuthenticAMD") whose instruction set is `simd`
+// (model/instruction_set.h): oneDNN where it was measured to take less time, else ATen.
 MatrixPath NewRunMatrixPath(std::string_view vendor, std::string_view simd);
 
 // As a run's record has it: "onednn/AuthenticAMD", "aten/GenuineIntel".

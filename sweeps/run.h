@@ -60,7 +60,7 @@ struct Execution {
   std::string linear = {};              // matrix path: "onednn/AuthenticAMD", "aten/cuda"
   // What is neither a product nor attention: longrun (our kernels) | aten (LibTorch's operators).
   std::string operators = "aten";
-  std::string simd;  // default | avx2 | avx512
+  std::string simd;  // model/instruction_set.h
   // Subnormal numbers, in every operation: kept | flushed (base/subnormals.h).
   std::string subnormals = "kept";
 

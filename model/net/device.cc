@@ -12,6 +12,7 @@
 
 #include "base/cpu.h"
 #include "base/str.h"
+#include "model/instruction_set.h"
 #include "model/net/parallel.h"
 
 namespace longrun {
@@ -99,11 +100,7 @@ std::string CudaVersion() {
   return Str(version / 1000, ".", version % 1000 / 10);
 }
 
-std::string SimdPath() {
-  std::string name = at::get_cpu_capability();
-  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  return name == "no avx" ? "default" : name;
-}
+std::string SimdPath() { return SimdOfCapability(at::get_cpu_capability()); }
 
 std::string LinearName(const Compute& compute) {
   return compute.device.is_cuda() ? "aten/cuda"

@@ -47,8 +47,9 @@ void FixNumerics(const Numerics& numerics, const c10::Device& device);
 
 std::string TorchVersion();  // "2.11.0"
 std::string CudaVersion();   // "13.0", of the CUDA half once it is loaded; "" before
-// What decides a CPU's bits beside the thread count: LibTorch's vector path ("default", "avx2",
-// "avx512") and its matrix products, which follow the CPU's vendor too ("onednn/AuthenticAMD").
+// What decides a CPU's bits beside the thread count: LibTorch's vector path (as
+// model/instruction_set.h names it) and its matrix products, which follow the CPU's vendor too
+// ("onednn/AuthenticAMD").
 std::string SimdPath();
 std::string LinearName(const Compute& compute);  // "aten/cuda" on a GPU
 std::string OperatorsName(

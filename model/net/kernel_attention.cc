@@ -211,8 +211,7 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
 
 Result<const AttentionKernel*> KernelOfMachine() {
   const std::string simd = SimdPath();
-  const bool has_own = simd == "avx2" || simd == "avx512";
-  const std::string name = Str("cpu/", has_own ? simd : "portable");
+  const std::string name = Str("cpu/", simd == "default" ? "portable" : simd);
   const AttentionKernel* const kernel = FindAttentionKernel(name);
   if (kernel == nullptr) {
     return Status(Code::kUnimplemented,

@@ -17,6 +17,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "model/instruction_set.h"
 #include "model/matrix_path.h"
 #include "sweeps/failure.h"
 #include "worker/agent/datasets.h"
@@ -137,8 +138,6 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
   RETURN_IF_ERROR(WriteFileAtomic(path, id + "\n"));
   return id;
 }
-
-int SimdRank(std::string_view simd) { return simd == "avx512" ? 2 : simd == "avx2" ? 1 : 0; }
 
 std::string ShortId(const std::string& task) { return task.substr(0, 8); }
 
@@ -696,7 +695,7 @@ Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const 
   const DeviceSlot& slot = devices_[static_cast<std::size_t>(start.device_index)];
   const Execution& wanted = task.execution;
   if (wanted.device_kind != slot.kind || !HonoursMatrixPath(slot.linear, wanted.linear) ||
-      SimdRank(wanted.simd) > SimdRank(slot.simd) ||
+      (!wanted.simd.empty() && !RunsSimd(slot.simd, wanted.simd)) ||
       (slot.kind == "gpu" && wanted.device_name != slot.name)) {
     return Status(
         Code::kFailedPrecondition,
@@ -800,7 +799,7 @@ std::vector<std::string> Agent::TrainerEnvironment(const TaskFile& task, int dev
       "OMP_WAIT_POLICY=passive",
       Str("OMP_NUM_THREADS=", task.execution.threads),
       Str("MKL_NUM_THREADS=", task.execution.threads),
-      Str("ATEN_CPU_CAPABILITY=", task.execution.simd),
+      Str("ATEN_CPU_CAPABILITY=", CapabilityOfSimd(task.execution.simd)),
   };
   const bool gpu = task.execution.device_kind == "gpu";
   // NVML counts in the order of the bus; CUDA must as well. An empty list shows no GPU.

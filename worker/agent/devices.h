@@ -18,7 +18,7 @@ struct DeviceSlot {
   std::string name;               // "AMD EPYC 9V74", "NVIDIA H200"
   std::int64_t memory_bytes = 0;  // for one trainer
   std::int64_t threads = 1;       // CPU threads of one trainer
-  std::string simd;               // default | avx2 | avx512, as LibTorch names them
+  std::string simd;               // as model/instruction_set.h names it: "avx512", "neon"
   std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
 };
 
