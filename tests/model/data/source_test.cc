@@ -238,6 +238,7 @@ const char* const kGzip =
 // printf 'one\n' | zstd; printf 'two\n' | zstd --no-check (zstd 1.5.4), one behind the other.
 const char* const kZstd = "28b52ffd04582100006f6e650adf16680928b52ffd005821000074776f0a";
 
+#if defined(LONGRUN_ZLIB) && defined(LONGRUN_ZSTD)
 TEST_F(SourceTest, MembersOfAGzipFileAndFramesOfAZstandardFileFollowEachOther) {
   EXPECT_EQ(Documents({.format = "text"}, File("a.txt.gz", Bytes(kGzip))), Strings{"one\ntwo\n"});
   EXPECT_EQ(Documents({.format = "text"}, File("a.txt.zst", Bytes(kZstd))), Strings{"one\ntwo\n"});
@@ -261,6 +262,16 @@ TEST_F(SourceTest, PackedFilesThatAreCutShortOrGoOnWithSomethingElseAreRefused) 
   ExpectRefused({.format = "text"}, File("a.zst", "plain text"), "no whole Zstandard file");
   ExpectRefused({.format = "text"}, File("a.zst", ""), "no whole Zstandard file");
 }
+#else
+TEST_F(SourceTest, ABuildWithoutALibraryRefusesWhatItWouldUnpack) {
+#if !defined(LONGRUN_ZLIB)
+  ExpectRefused({.format = "text"}, File("a.txt.gz", Bytes(kGzip)), "this build has no zlib");
+#endif
+#if !defined(LONGRUN_ZSTD)
+  ExpectRefused({.format = "text"}, File("a.txt.zst", Bytes(kZstd)), "this build has no libzstd");
+#endif
+}
+#endif
 
 // ---- JSON lines --------------------------------------------------------------------------------
 
