@@ -8,7 +8,9 @@ what is printed is the median and the quartiles. Without a NAME all are run:
   journal    records through the journal, beside plain writes of the same bytes
   ingest     journal to acknowledged row (target: 100,000 rows/s), beside SQLite and gRPC alone
   table      a sweep's table among a million rows (target: 50 ms), beside a database of it alone
-  train      tokens/s of the quick start's model on the CPU, each position method beside "none"
+  train      a training step, an evaluation and attention beside the rate of the model's own products, at
+             widths 512 and 768 (longrun-step-bench, whose head has the formula); and tokens/s of the
+             quick start's model on the CPU, each position method beside "none"
   linear     its train step through oneDNN's products beside ATen's, in tokens per processor second
   kernels    fused attention and the kernels over rows (norms, activations, AdamW, loss, embedding,
              key bias) beside LibTorch's operators, in processor time; and its train step with the
@@ -49,6 +51,8 @@ TRAIN_STEPS = 40
 TORCH_ROUNDS = 5
 SUBNORMAL_ROUNDS = 3
 SUBNORMAL_STD = 1e-37  # of weights whose activations, gradients and moments are subnormal
+STEP_MODELS = [("4", "8", "512"), ("12", "12", "768")]  # layers, heads and width
+STEP_LENGTH = "1024"
 # name, layers, heads and width, length of the one sequence in a step, rounds
 HUGGING_FACE_MODELS = [("tiny", "6,8,512", 256, 3), ("GPT-2 124M", "12,12,768", 256, 2)]
 HUGGING_FACE_STEPS = 50  # all of them warm-up, so that rounding stays small
@@ -131,6 +135,9 @@ def train_rate(work, dataset, method):
 
 
 def bench_train(_):
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+    for shape in STEP_MODELS:
+        yield from bench_program("longrun-step-bench", *shape, STEP_LENGTH)
     novels = ROOT / ".data/austen"
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
