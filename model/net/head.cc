@@ -118,7 +118,7 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
     if (head.bias_V.defined()) head_gradient.bias_V.add_(dz.sum(0));
     dz = dz.to(compute.product);
     result.hidden_NC.narrow(0, begin, n).copy_(MatrixProduct(dz, head.weight_VC, compute.path));
-    head_gradient.weight_VC.add_(WeightGradient(dz, hidden, compute.path));
+    AddWeightGradient(dz, hidden, compute.path, head_gradient.weight_VC);
   }
   return result;
 }

@@ -4,9 +4,11 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
 
 #include "base/str.h"
@@ -115,6 +117,26 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
                                          Case{65, 129, 257, MatrixPath::kOneDnn},
                                          Case{333, 257, 65, MatrixPath::kAten}),
                          NameOfCase);
+
+// A run that began when each product was a tensor of its own goes on with the same bits. The first two
+// sums are of the size from which a product is kept; another shape, and then the first again.
+TEST(WeightGradientTest, AddsToASumAsItsProductWould) {
+  for (const MatrixPath path : {MatrixPath::kAten, MatrixPath::kOneDnn}) {
+    for (const auto& [rows, i, o] : {std::array<std::int64_t, 3>{166, 8192, 1025},
+                                     {3, 8192, 1025},
+                                     {1, 9000, 1000},
+                                     {166, 8192, 1025},
+                                     {333, 257, 65}}) {
+      const at::Tensor x = at::randn({rows, i}), dy = at::randn({rows, o});
+      const at::Tensor before = at::randn({i, o}), sum = before.clone();
+      AddWeightGradient(x, dy, path, sum);
+      EXPECT_TRUE(sum.equal(before + WeightGradient(x, dy, path))) << rows << " x " << i;
+    }
+  }
+  const at::Tensor x = at::randn({5, 8}, at::kDouble), sum = at::ones({8, 8}, at::kDouble);
+  AddWeightGradient(x, x, MatrixPath::kAten, sum);
+  EXPECT_TRUE(sum.equal(at::mm(x.t(), x) + 1.0));
+}
 
 TEST(LinearInFp64Test, IsNeverRounded) {
   const at::Tensor x = at::randn({256, 128}, at::kDouble), w = at::randn({128, 64}, at::kDouble);
