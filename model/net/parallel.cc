@@ -18,7 +18,9 @@ namespace {
 // costs little.
 constexpr std::int64_t kPartsOfThread = 4;
 
-void RunOnThreads(std::int64_t n_threads, const std::function<void()>& body) {
+// On each of LibTorch's threads. Never on fewer of them: libgomp ends those of its pool that a call leaves
+// out, and the next call of more pays for new ones.
+void RunOnThreads(const std::function<void()>& body) {
   struct Shared {
     const std::function<void()>& body;
     std::atomic_flag failed = ATOMIC_FLAG_INIT;
@@ -34,7 +36,7 @@ void RunOnThreads(std::int64_t n_threads, const std::function<void()>& body) {
       if (!of_all.failed.test_and_set()) of_all.error = std::current_exception();
     }
   };
-  GOMP_parallel(run, &shared, static_cast<unsigned>(n_threads), 0);
+  GOMP_parallel(run, &shared, static_cast<unsigned>(at::get_num_threads()), 0);
   if (shared.error) std::rethrow_exception(shared.error);
 }
 
@@ -50,7 +52,7 @@ ParallelFor OnTorchThreads(std::int64_t grain) {
       return;
     }
     std::atomic<std::int64_t> next = 0;
-    RunOnThreads(std::min(n_threads, n_part), [&] {
+    RunOnThreads([&] {
       for (std::int64_t at = next++; at < n_part; at = next++) {
         try {
           body(at * part, std::min(n, (at + 1) * part));
@@ -63,8 +65,6 @@ ParallelFor OnTorchThreads(std::int64_t grain) {
   };
 }
 
-void OnEachTorchThread(const std::function<void()>& body) {
-  RunOnThreads(at::get_num_threads(), body);
-}
+void OnEachTorchThread(const std::function<void()>& body) { RunOnThreads(body); }
 
 }  // namespace longrun

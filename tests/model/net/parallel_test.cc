@@ -58,6 +58,17 @@ TEST_F(ParallelTest, TheThreadsAreAsManyAsLibTorchs) {
   }
 }
 
+// libgomp would end those that a smaller team leaves out.
+TEST_F(ParallelTest, FewPartsEndNoThreadOfThePool) {
+  at::set_num_threads(4);
+  static thread_local bool was_there = false;
+  OnEachTorchThread([] { was_there = true; });
+  OnTorchThreads(1)(2, [](std::int64_t, std::int64_t) {});
+  std::atomic<int> n_there = 0;
+  OnEachTorchThread([&] { n_there += was_there ? 1 : 0; });
+  EXPECT_EQ(n_there, 4);
+}
+
 TEST_F(ParallelTest, AnExceptionOfAnyPartIsThrownAgain) {
   for (const int n_threads : {1, 3}) {
     at::set_num_threads(n_threads);
