@@ -15,7 +15,11 @@
 // Memory:  every result lies in a buffer of the caller; working memory is O(B H T D)
 // Threads: bits depend on neither their number nor the other sequences of the batch
 // Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Over n keys flushing
-//          changes o by less than (n + 1) 2^-124 max(1, |v|)
+//          changes o by less than (n + 1) 2^-124 max(1, |v|), beside what it changes in the scores, which
+//          are sums of products (base/subnormals.h). For l >= 1, the sum of the probabilities before they
+//          are divided, in units of 2^-126: each key's p changes by at most 1, whether p itself is flushed
+//          or the factor that rescales it, so sum p v by n |v| and l by n; each product and each rescaling
+//          of a tile may flush its result, 2 n together; v as an operand and o as a result add 1 each
 // Errors:  a shape, stride, type or size that does not fit is kInvalidArgument and names the argument;
 //          a term that the back-end lacks is kUnimplemented and names the term, and so are regions
 //          backward: they are for inference
