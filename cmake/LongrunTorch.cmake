@@ -38,6 +38,9 @@ if(NOT _lr_openmp)
                       "as in the wheel of torch 2.11.0; run ./dev setup, or set LONGRUN_TORCH_ROOT to such a wheel")
 endif()
 list(GET _lr_openmp 0 _lr_openmp)
+# A program looks for it along its own path before LibTorch's is known: torch.libs/ is not on it yet.
+get_filename_component(folder ${_lr_openmp} DIRECTORY)
+target_link_libraries(longrun_torch INTERFACE "-Wl,-rpath,${folder}")
 longrun_torch_keep(${_lr_openmp})
 add_library(longrun::torch ALIAS longrun_torch)
 
