@@ -57,10 +57,11 @@ std::string DecideOperators(const std::string& wanted, Compute& compute) {
   return OperatorsName(compute);
 }
 
-// The same of subnormal numbers, which every machine can keep.
+// The same of subnormal numbers, which every machine can keep; a GPU does nothing else.
 std::string DecideSubnormals(const std::string& wanted, std::string_view device_kind) {
   const std::optional<Subnormals> known = FindSubnormals(wanted);
-  const bool honoured = known && (*known == Subnormals::kKept || CanFlushSubnormals());
+  const bool can_flush = device_kind == "cpu" && CanFlushSubnormals();
+  const bool honoured = known && (*known == Subnormals::kKept || can_flush);
   return honoured ? wanted : SubnormalsFor(device_kind);
 }
 

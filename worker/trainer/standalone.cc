@@ -376,7 +376,10 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
     if (options.attention == "auto" && !found.attention.empty() && is_here) {
       task.execution.attention = found.attention;
     }
-    if (options.subnormals.empty()) task.execution.subnormals = found.subnormals;
+    // A GPU keeps them, whatever the checkpoint was trained on.
+    if (options.subnormals.empty() && options.device == "cpu") {
+      task.execution.subnormals = found.subnormals;
+    }
     (kind == TaskKind::kTrain ? task.resume : task.init) = found.ref;
   }
   return task;
