@@ -5,7 +5,8 @@
 //
 // One thread; process time, since machines are shared; ours and the peer in turn (A B A B ...), after
 // two rounds that do not count; the rates of all rounds are printed. Inputs are random. The peer has the same numbers to work out: a
-// bias is given to it as the T x T mask that it takes, in fp32, made before the clock runs.
+// bias is given to it as the T x T mask that it takes, in fp32, made before the clock runs. Subnormal
+// numbers are flushed for both, so that neither pays for them (subnormals_bench.cc measures what they cost).
 //
 // FLOP: 4 B H T^2 D forward, halved when causal; 2.5 times that backward.
 #include <ATen/Context.h>
@@ -32,6 +33,7 @@
 #include "base/check.h"
 #include "base/measurement.h"
 #include "base/str.h"
+#include "base/subnormals.h"
 #include "kernels/attention.h"
 
 namespace longrun {
@@ -197,6 +199,7 @@ void Measure(const Setting& s, bool with_bias) {
 
 int Main(int argc, char** argv) {
   at::set_num_threads(1);
+  SetSubnormals(FasterSubnormals());
   at::manual_seed(1);
   Setting setting;
   std::vector<std::int64_t> lengths;
