@@ -385,10 +385,12 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   return task;
 }
 
-// Whether this machine can carry it out: its device, its paths, the attention of its model.
-Status CheckHere(const TaskFile& task) {
+// Whether this machine can carry it out: its device, its paths, the attention of its model. What the
+// arguments leave open is then said in the task, and so in each of its checkpoints.
+Status DecideHere(TaskFile& task) {
   const std::string precision = task.kind == TaskKind::kTrain ? task.run.train.precision : "fp32";
   ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
+  task.execution = Completed(std::move(task.execution), machine);
   const ModelConfig& model = task.run.model;
   ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(model.position.method));
   ASSIGN_OR_RETURN(TermSpec terms, method->terms(model.position.params, model.attention_shape()));
@@ -400,7 +402,7 @@ Status CheckHere(const TaskFile& task) {
 
 // The output folder is taken once nothing speaks against it: what was refused leaves none behind.
 Status TakeOutput(const Parts& parts, TaskFile& task) {
-  if (const Ending ending = RunGuarded([&] { return CheckHere(task); }); !ending.status.ok()) {
+  if (const Ending ending = RunGuarded([&] { return DecideHere(task); }); !ending.status.ok()) {
     return ending.status;
   }
   RETURN_IF_ERROR(MakeFolders(task.attempt_dir));

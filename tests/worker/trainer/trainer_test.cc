@@ -551,6 +551,9 @@ TEST_F(TrainerTest, ARunKeepsTheSubnormalNumbersThatItBeganWith) {
     return Bytes(StepFolder(output, "20"), "model.safetensors");
   };
   EXPECT_FALSE(weights("new") == weights("kept"));
+  // What was not asked for is in the checkpoint all the same, for whoever goes on with it.
+  EXPECT_EQ(ParseJson(Bytes(StepFolder("new", "20"), "state.json")).value()["paths"]["subnormals"],
+            "flushed");
 
   // A task from before there was a choice.
   Json task = ParseJson(Bytes(At("new"), "task.json")).value();
