@@ -62,7 +62,7 @@ std::optional<Subnormals> FindSubnormals(std::string_view name) {
 
 bool CanFlushSubnormals() { return kFlushBits != 0; }
 
-Subnormals FasterSubnormals() {
+Subnormals DefaultSubnormals() {
   return CanFlushSubnormals() ? Subnormals::kFlushed : Subnormals::kKept;
 }
 

@@ -31,7 +31,7 @@ std::optional<Subnormals> FindSubnormals(std::string_view name);
 // Whether this processor can flush: x86-64 and 64-bit Arm can.
 bool CanFlushSubnormals();
 // kFlushed where the processor can: what computes takes this unless it is told otherwise.
-Subnormals FasterSubnormals();
+Subnormals DefaultSubnormals();
 
 Subnormals SubnormalsOfThread();
 // Aborts where kFlushed is asked for and CanFlushSubnormals() is false.

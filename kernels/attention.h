@@ -76,7 +76,7 @@ struct AttentionKernelOptions {
   // (over 1 - probability with dropout). Two-sided, piecewise and growing terms: never.
   double skip_epsilon = 0.0;
   // On every thread of the kernel, whatever its own mode. The reference, in double, has none to flush.
-  Subnormals subnormals = FasterSubnormals();
+  Subnormals subnormals = DefaultSubnormals();
 };
 
 struct AttentionForwardCall {

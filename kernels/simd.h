@@ -27,7 +27,7 @@ struct KernelOptions {
   Simd simd = RunnableSimds().front();
   ParallelFor parallel_for = {};
   Subnormals subnormals =
-      FasterSubnormals();  // on every thread of the kernel, whatever its own mode
+      DefaultSubnormals();  // on every thread of the kernel, whatever its own mode
 };
 
 }  // namespace longrun

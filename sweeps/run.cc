@@ -270,7 +270,8 @@ std::string OperatorsFor(std::string_view device_kind) {
 
 // A GPU pays nothing for them, and LibTorch's kernels there keep them.
 std::string SubnormalsFor(std::string_view device_kind) {
-  return std::string(SubnormalsName(device_kind == "cpu" ? FasterSubnormals() : Subnormals::kKept));
+  return std::string(
+      SubnormalsName(device_kind == "cpu" ? DefaultSubnormals() : Subnormals::kKept));
 }
 
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,

@@ -105,7 +105,7 @@ std::string KnownSpeedText(const KnownSpeed& known) {
 Finding CheckCpu(const Machine& machine) {
   const CpuPaths& paths = machine.cpu_paths;
   const KnownSpeed* const known = FindKnownSpeed(paths);
-  const std::string_view subnormals = SubnormalsName(FasterSubnormals());  // as a new run here
+  const std::string_view subnormals = SubnormalsName(DefaultSubnormals());  // as a new run here
   Finding finding =
       Ok(Str(ProcessorName(paths.cpu), ": instruction set ", paths.simd, ", matrix path ",
              paths.linear, ", subnormal numbers ", subnormals, "; "));

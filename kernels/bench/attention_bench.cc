@@ -199,7 +199,7 @@ void Measure(const Setting& s, bool with_bias) {
 
 int Main(int argc, char** argv) {
   at::set_num_threads(1);
-  SetSubnormals(FasterSubnormals());
+  SetSubnormals(DefaultSubnormals());
   at::manual_seed(1);
   Setting setting;
   std::vector<std::int64_t> lengths;

@@ -37,7 +37,7 @@ struct Numerics {
   bool fused_attention = false;  // LibTorch's own is used
   // Of all threads that compute: this one, those of LibTorch's pool, and those that they start later.
   // Our kernels take the mode of the thread that calls them.
-  Subnormals subnormals = FasterSubnormals();
+  Subnormals subnormals = DefaultSubnormals();
 };
 
 // Fixed once at the start of a process: threads, subnormal numbers, no TF32, and algorithms that give
