@@ -31,6 +31,7 @@ stay there as they are. It measures nothing unless a NAME is given (bench_page.p
 Standard library only.
 """
 import argparse
+import array
 import json
 import os
 import pathlib
@@ -49,8 +50,8 @@ BIN = ROOT / "build/release/bin"  # or as --bin says
 ROUNDS = 7
 TRAIN_STEPS = 40
 TORCH_ROUNDS = 5
-SUBNORMAL_ROUNDS = 3
-SUBNORMAL_STD = 1e-37  # of weights whose activations, gradients and moments are subnormal
+SUBNORMAL_ROUNDS, SUBNORMAL_ROUNDS_KEPT = 3, 1  # kept, they cost many times as much: no spread is needed
+SUBNORMAL = 1e-37  # a weight of a model times this is subnormal
 STEP_MODELS = [("4", "8", "512"), ("12", "12", "768")]  # layers, heads and width
 STEP_LENGTH = "1024"
 # name, layers, heads and width, length of the one sequence in a step, rounds
@@ -155,23 +156,23 @@ def bench_train(_):
                        rates["none"], 'position "none"')
 
 
-def train_cpu_seconds(work, dataset, method, n_steps, options=(), model=MODEL):
+def train_cpu_seconds(work, dataset, method, n_steps, options=()):
     """Processor seconds of a whole training, from start to end."""
     run_file = work / "torch.json"
     train = dict(TRAIN, tokens=n_steps * TRAIN["batch_tokens"],
                  schedule={"name": "constant", "warmup_tokens": 0}, validate={"every": 0, "tokens": 0})
-    run_file.write_text(json.dumps({"model": model, "train": train, "seed": 1,
-                                    "position": {"method": method}}))
+    model = {} if "--init" in options else {"model": MODEL, "position": {"method": method}}
+    run_file.write_text(json.dumps({"train": train, "seed": 1, **model}))
     output = work / "torch"
     shutil.rmtree(output, ignore_errors=True)
     return cpu_seconds([str(BIN / "longrun-trainer"), "train", "--run", str(run_file), "--dataset",
                         str(dataset), "--output", str(output), "--threads", "1", *options])
 
 
-def train_rate_cpu(work, dataset, method, options=(), model=MODEL):
+def train_rate_cpu(work, dataset, method, options=()):
     """tokens per processor second, of the difference of two lengths: what a start costs falls out."""
-    more = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM + TRAIN_STEPS, options, model)
-    less = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM, options, model)
+    more = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM + TRAIN_STEPS, options)
+    less = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM, options)
     return TRAIN_STEPS * TRAIN["batch_tokens"] / (more - less)
 
 
@@ -227,25 +228,44 @@ def bench_kernels(_):
                            "LibTorch's operators")
 
 
+def make_tiny(safetensors):
+    """Every second weight of a file becomes subnormal, as in a model that was pruned by decay."""
+    data = bytearray(safetensors.read_bytes())
+    begin = 8 + int.from_bytes(data[:8], "little")
+    weights = array.array("f", bytes(data[begin:]))
+    for i in range(0, len(weights), 2):
+        weights[i] *= SUBNORMAL
+    data[begin:] = weights.tobytes()
+    safetensors.write_bytes(data)
+
+
 def bench_subnormals(_):
-    """Weights of which most are subnormal make activations and gradients that are."""
     os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
     yield from bench_program("longrun-subnormals-bench")
     schema = json.loads((ROOT / "sweeps/sweep.schema.json").read_text())
     matrix = schema["properties"]["spec"]["properties"]["matrix"]["properties"]
     methods = matrix["position"]["items"]["anyOf"][0]["enum"]
-    with tempfile.TemporaryDirectory() as folder:
-        work = pathlib.Path(folder)
-        dataset, _ = one_novel(work)
-        for method in methods:
-            for treatment, target in [("flushed", "ratio >= 0.9"), ("kept", None)]:
-                ours, baseline = [], []
-                for _ in range(SUBNORMAL_ROUNDS):
-                    for rates, init_std in [(ours, SUBNORMAL_STD), (baseline, MODEL["init_std"])]:
-                        rates.append(train_rate_cpu(work, dataset, method, ["--subnormals", treatment],
-                                                    model=dict(MODEL, init_std=init_std)))
+    for method in methods:
+        with tempfile.TemporaryDirectory() as folder:
+            work = pathlib.Path(folder)
+            dataset, _ = one_novel(work)
+            train_cpu_seconds(work, dataset, method, 1)
+            checkpoint = max((work / "torch/checkpoints").iterdir())
+            starts = [work / "tiny", work / "normal"]
+            for start in starts:
+                start.mkdir()
+                for name in ["config.json", "model.safetensors"]:
+                    shutil.copy(checkpoint / name, start)
+            make_tiny(starts[0] / "model.safetensors")
+            for treatment, n_rounds, target in [("flushed", SUBNORMAL_ROUNDS, "ratio >= 0.9"),
+                                                ("kept", SUBNORMAL_ROUNDS_KEPT, None)]:
+                rates = [[], []]
+                for _ in range(n_rounds):
+                    for rate, start in zip(rates, starts):
+                        rate.append(train_rate_cpu(work, dataset, method,
+                                                   ["--subnormals", treatment, "--init", str(start)]))
                 yield measured(f"train step: {method}, micro{'' if target else ', kept'}", "tokens/cpu s",
-                               ours, baseline, "weights that are normal", target)
+                               *rates, "weights that are normal", target)
 
 
 def python_with(package, name):
