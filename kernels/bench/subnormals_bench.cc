@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,10 +34,25 @@ constexpr int kRoundsKept = 3;
 constexpr double kTiny = 1e-39;  // a subnormal number
 constexpr std::int64_t kRows = 1024, kChannels = 768;
 
-std::vector<float> Normal(std::int64_t n, double deviation = 1.0) {
+// Every array begins at a cache line: which of them straddles lines would else be chance.
+template <typename T>
+struct AtCacheLine {
+  using value_type = T;
+  AtCacheLine() = default;
+  template <typename U>
+  explicit AtCacheLine(const AtCacheLine<U>&) {}
+  T* allocate(std::size_t n) {
+    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(64)));
+  }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t(64)); }
+  bool operator==(const AtCacheLine&) const = default;
+};
+using Floats = std::vector<float, AtCacheLine<float>>;
+
+Floats Normal(std::int64_t n, double deviation = 1.0) {
   static SeededRandom random(1);
   constexpr double kTwoPi = 6.283185307179586;
-  std::vector<float> x(static_cast<std::size_t>(n));
+  Floats x(static_cast<std::size_t>(n));
   for (float& one : x) {
     const double u = 1.0 - random.Uniform();
     one = static_cast<float>(deviation * std::sqrt(-2.0 * std::log(u)) *
@@ -46,7 +62,7 @@ std::vector<float> Normal(std::int64_t n, double deviation = 1.0) {
 }
 
 // The same numbers, one in five of them tiny.
-std::vector<float> WithTiny(std::vector<float> x) {
+Floats WithTiny(Floats x) {
   for (std::size_t i = 0; i < x.size(); i += 5) x[i] *= static_cast<float>(kTiny);
   return x;
 }
@@ -97,7 +113,7 @@ constexpr std::int64_t kElements = kHeads * kLength * kHeadDim;
 constexpr double kSteep = 0.5, kGentle = 0.01;
 
 struct AttentionProblem {
-  AttentionProblem(std::vector<float> the_q, std::vector<float> the_do)
+  AttentionProblem(Floats the_q, Floats the_do)
       : q(std::move(the_q)),
         k(Normal(kElements)),
         v(Normal(kElements)),
@@ -145,7 +161,7 @@ struct AttentionProblem {
                  .ok());
   }
 
-  std::vector<float> q, k, v, o_gradient, o, dq, dk, dv;
+  Floats q, k, v, o_gradient, o, dq, dk, dv;
   std::vector<double> lse, d_key_bias, d_table, d_slope, d_intercept;
   std::vector<double> numbers, psi, row_factor, intercept;  // of the terms
   AttentionTerms terms = {.scale = 0.125};
@@ -187,7 +203,7 @@ void AddPiecewise(AttentionProblem& p, double fall) {
 }
 
 void MeasureAttention(const Bench& bench) {
-  const std::vector<float> q = Normal(kElements), o_gradient = Normal(kElements);
+  const Floats q = Normal(kElements), o_gradient = Normal(kElements);
   const auto measure_backward = [&](const std::string& what, AttentionProblem& with,
                                     AttentionProblem& without) {
     with.Forward(Subnormals::kFlushed);  // leaves what backward reads
@@ -226,10 +242,9 @@ KernelOptions With(Subnormals subnormals) { return {.subnormals = subnormals}; }
 void MeasureNorms(const Bench& bench) {
   constexpr std::int64_t n = kRows * kChannels;
   const NormShape shape = {.n_row = kRows, .n_channel = kChannels};
-  const std::vector<float> gamma = Normal(kChannels), beta = Normal(kChannels);
-  std::vector<float> sum(n), y(n), mean(kRows), rstd(kRows), dx(n), d_gamma(kChannels),
-      d_beta(kChannels);
-  const auto forward = [&](const std::vector<float>& x) -> Work {
+  const Floats gamma = Normal(kChannels), beta = Normal(kChannels);
+  Floats sum(n), y(n), mean(kRows), rstd(kRows), dx(n), d_gamma(kChannels), d_beta(kChannels);
+  const auto forward = [&](const Floats& x) -> Work {
     return [&](Subnormals s) {
       NormForward({.shape = shape,
                    .x = x.data(),
@@ -243,10 +258,10 @@ void MeasureNorms(const Bench& bench) {
                   With(s));
     };
   };
-  const std::vector<float> x = Normal(n), tiny = Normal(n, kTiny);
+  const Floats x = Normal(n), tiny = Normal(n, kTiny);
   bench.Measure("residual + LayerNorm", forward(tiny), forward(x));
   forward(x)(Subnormals::kFlushed);  // leaves what backward reads
-  const auto backward = [&](const std::vector<float>& dy) -> Work {
+  const auto backward = [&](const Floats& dy) -> Work {
     return [&](Subnormals s) {
       NormBackward({.shape = shape,
                     .dy = dy.data(),
@@ -265,20 +280,20 @@ void MeasureNorms(const Bench& bench) {
 
 void MeasureActivations(const Bench& bench) {
   constexpr std::int64_t n = kRows * kChannels;
-  const std::vector<float> ordinary = Normal(n), tiny = WithTiny(ordinary), ordinary_up = Normal(n);
-  const std::vector<float> dy = Normal(n), tiny_dy = Normal(n, kTiny);
-  std::vector<float> y(n), dh(n), d_up(n), d_bias(kChannels);
+  const Floats ordinary = Normal(n), tiny = WithTiny(ordinary), ordinary_up = Normal(n);
+  const Floats dy = Normal(n), tiny_dy = Normal(n, kTiny);
+  Floats y(n), dh(n), d_up(n), d_bias(kChannels);
   const std::pair<const char*, Activation> activations[] = {
       {"gelu_new", Activation::kGeluNew}, {"gelu", Activation::kGelu}, {"silu", Activation::kSilu}};
   for (const auto& [name, activation] : activations) {
     const ActivationShape shape = {
         .n_row = kRows, .n_channel = kChannels, .activation = activation};
-    const auto forward = [&](const std::vector<float>& h) -> Work {
+    const auto forward = [&](const Floats& h) -> Work {
       return [&, shape](Subnormals s) {
         ActivationForward({.shape = shape, .h = h.data(), .y = y.data()}, With(s));
       };
     };
-    const auto backward = [&](const std::vector<float>& h, const std::vector<float>& d) -> Work {
+    const auto backward = [&](const Floats& h, const Floats& d) -> Work {
       return [&, shape](Subnormals s) {
         ActivationBackward({.shape = shape,
                             .h = h.data(),
@@ -293,12 +308,12 @@ void MeasureActivations(const Bench& bench) {
   }
   const ActivationShape shape = {
       .n_row = kRows, .n_channel = kChannels, .activation = Activation::kSilu};
-  const auto gate = [&](const std::vector<float>& h, const std::vector<float>& up) -> Work {
+  const auto gate = [&](const Floats& h, const Floats& up) -> Work {
     return [&](Subnormals s) {
       GatedForward({.shape = shape, .gate = h.data(), .up = up.data(), .y = y.data()}, With(s));
     };
   };
-  const auto gate_backward = [&](const std::vector<float>& h, const std::vector<float>& d) -> Work {
+  const auto gate_backward = [&](const Floats& h, const Floats& d) -> Work {
     return [&](Subnormals s) {
       GatedBackward({.shape = shape,
                      .gate = h.data(),
@@ -315,15 +330,15 @@ void MeasureActivations(const Bench& bench) {
 
 void MeasureLoss(const Bench& bench) {
   constexpr std::int64_t kLosses = 166, kVocab = 50257;
-  const std::vector<float> ordinary = Normal(kLosses * kVocab);
-  std::vector<float> unlikely = ordinary;
+  const Floats ordinary = Normal(kLosses * kVocab);
+  Floats unlikely = ordinary;
   // Probabilities down to e^-104, where half of those beyond e^-87 are subnormal.
   for (std::size_t i = 0; i < unlikely.size(); ++i) {
     unlikely[i] -= 104.0F * static_cast<float>(i % kVocab) / static_cast<float>(kVocab);
   }
   std::vector<std::int64_t> targets(kLosses, 5);
-  std::vector<float> nll(kLosses), d_logits(ordinary.size());
-  const auto loss = [&](const std::vector<float>& logits) -> Work {
+  Floats nll(kLosses), d_logits(ordinary.size());
+  const auto loss = [&](const Floats& logits) -> Work {
     return [&](Subnormals s) {
       CrossEntropy({.n_row = kLosses,
                     .n_vocab = kVocab,
@@ -341,7 +356,7 @@ void MeasureLoss(const Bench& bench) {
 void MeasureOptimizer(const Bench& bench) {
   constexpr std::int64_t n = 1 << 16;  // in the cache, wherever the pages lie
   struct State {
-    std::vector<float> gradient, parameter = Normal(n), m, v;
+    Floats gradient, parameter = Normal(n), m, v;
   };
   State tiny = {.gradient = Normal(n, kTiny), .m = Normal(n, kTiny), .v = Normal(n, kTiny)};
   State ordinary = {.gradient = Normal(n), .m = Normal(n), .v = Normal(n)};
@@ -360,8 +375,8 @@ void MeasureOptimizer(const Bench& bench) {
     };
   };
   bench.Measure("AdamW", update(tiny), update(ordinary));
-  const std::vector<float> small = Normal(n, 1e-20);  // whose squares are subnormal
-  const auto norm = [&](const std::vector<float>& gradient) -> Work {
+  const Floats small = Normal(n, 1e-20);  // whose squares are subnormal
+  const auto norm = [&](const Floats& gradient) -> Work {
     return [&](Subnormals s) {
       GlobalNorm(std::vector<ConstVector>{{.data = gradient.data(), .n = n}}, With(s));
     };
@@ -373,10 +388,10 @@ void MeasureEmbedding(const Bench& bench) {
   constexpr std::int64_t kVocab = 257;
   std::vector<std::int64_t> ids;
   for (std::int64_t row = 0; row < kRows; ++row) ids.push_back(row * row % kVocab);
-  const std::vector<float> ordinary = Normal(kRows * kChannels);
-  const std::vector<float> tiny = Normal(kRows * kChannels, kTiny);
-  std::vector<float> d_weight;
-  const auto gradient = [&](const std::vector<float>& dy) -> Work {
+  const Floats ordinary = Normal(kRows * kChannels);
+  const Floats tiny = Normal(kRows * kChannels, kTiny);
+  Floats d_weight;
+  const auto gradient = [&](const Floats& dy) -> Work {
     return [&](Subnormals s) {
       d_weight.assign(static_cast<std::size_t>(kVocab * kChannels), 0.0F);
       EmbeddingGradient({.n_channel = kChannels,
@@ -393,18 +408,18 @@ void MeasureEmbedding(const Bench& bench) {
 void MeasureKeyBias(const Bench& bench) {
   const KeyBiasShape shape = {.batch = 1, .n_head = kHeads, .n_key = kLength};
   constexpr std::int64_t n = kHeads * kLength;
-  const std::vector<float> ordinary = Normal(n);
-  std::vector<float> shut = ordinary;  // a softplus of 1e-43 in fp32, or of 1e-313 in double
+  const Floats ordinary = Normal(n);
+  Floats shut = ordinary;  // a softplus of 1e-43 in fp32, or of 1e-313 in double
   for (std::size_t i = 0; i < shut.size(); ++i) shut[i] -= i % 2 == 0 ? 99.0F : 720.0F;
-  std::vector<float> local(n), da(n);
+  Floats local(n), da(n);
   std::vector<double> anchor(kHeads * (kLength / kKeyBiasBlock)), dr(n, 1e-3);
-  const auto forward = [&](const std::vector<float>& a) -> Work {
+  const auto forward = [&](const Floats& a) -> Work {
     return [&](Subnormals s) {
       KeyBiasForward(
           {.shape = shape, .a = a.data(), .local = local.data(), .anchor = anchor.data()}, With(s));
     };
   };
-  const auto backward = [&](const std::vector<float>& a) -> Work {
+  const auto backward = [&](const Floats& a) -> Work {
     return [&](Subnormals s) {
       KeyBiasBackward({.shape = shape, .a = a.data(), .dr = dr.data(), .da = da.data()}, With(s));
     };
