@@ -10,7 +10,10 @@
 //          summed in fp32 over parts of fixed size and over the parts in double, in their order
 // Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Flushing changes
 //          sqrt(v) by less than 2^-63 sqrt(3 / (1 - beta2)), 6e-18 for beta2 = 0.999, which an eps of
-//          1e-10 or more hides below fp32's rounding, and m by less than 2^-124 / (1 - beta1)
+//          1e-10 or more hides below fp32's rounding, and m by less than 2^-124 / (1 - beta1). It makes
+//          the norm of n numbers smaller by less than 2^-63 sqrt(n): each multiply-add of a square to a
+//          sum, itself zero or at least 2^-126, loses less than 2^-126; S squares lose d < n 2^-126 in
+//          all, and sqrt(S) - sqrt(S - d) <= sqrt(d)
 // Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
 #pragma once
 

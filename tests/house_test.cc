@@ -54,7 +54,7 @@ struct Place {
 const std::vector<Place> kPlaces = {
     {"LibTorch and NCCL",
      {"torch/", "ATen/", "c10/", "caffe2/", "nccl.h", "gloo/"},
-     {"model/net/", "worker/trainer/", "kernels/bench/"}},
+     {"model/net/", "worker/trainer/", "kernels/bench/", "kernels/tensor_heads.h"}},
     {"gRPC and Protobuf",
      {"grpc", "google/protobuf/", "longrun/v1/"},
      {"proto/", "coordinator/rpc/", "coordinator/bench/", "coordinator/server.cc",

@@ -115,7 +115,9 @@ Finding CheckCpu(const Machine& machine) {
                    {"subnormals", subnormals},
                    {"known_speed", nullptr}};
   if (known == nullptr) {
-    finding.found += "not measured on this make: `./dev bench train` measures it";
+    finding.found +=
+        "not measured on this make: `./dev bench train --page` in a checkout of longrun measures "
+        "it and writes docs/benchmarks.md";
   } else {
     const std::string measured_on = Str(known->make, ", ", known->microarchitecture);
     const bool is_same = known->microarchitecture == MicroarchitectureOf(paths.cpu);

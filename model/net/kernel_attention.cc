@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "kernels/tensor_heads.h"
 #include "model/net/device.h"
 #include "model/net/packed_heads.h"
 #include "model/net/parallel.h"
@@ -19,25 +20,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-Scalar ScalarOf(const at::Tensor& x) {
-  return x.scalar_type() == at::kBFloat16 ? Scalar::kBf16 : Scalar::kFp32;
-}
-
-// Tensors are (B, H, T, D) with any steps; the kernel's views are (B, T, H, D).
-template <typename View>
-View ViewOf(const at::Tensor& x_BHTD) {
-  LR_CHECK(x_BHTD.size(3) <= 1 || x_BHTD.stride(3) == 1);
-  return {.data = x_BHTD.data_ptr(),
-          .scalar = ScalarOf(x_BHTD),
-          .batch = x_BHTD.size(0),
-          .n_row = x_BHTD.size(2),
-          .n_head = x_BHTD.size(1),
-          .head_dim = x_BHTD.size(3),
-          .batch_step = x_BHTD.stride(0),
-          .row_step = x_BHTD.stride(2),
-          .head_step = x_BHTD.stride(1)};
-}
 
 at::Tensor WithDenseChannels(const at::Tensor& x_BHTD) {
   return x_BHTD.stride(3) == 1 ? x_BHTD : x_BHTD.contiguous();
@@ -138,10 +120,10 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
           static_cast<std::size_t>(q.size(0) * q.size(1) * VisitedKeys::Count(q.size(2))));
     }
     const Status status =
-        fixed->call.kernel->forward({.inputs = {.q = ViewOf<HeadsView>(q),
-                                                .k = ViewOf<HeadsView>(k),
-                                                .v = ViewOf<HeadsView>(v)},
-                                     .o = ViewOf<HeadsBuffer>(o),
+        fixed->call.kernel->forward({.inputs = {.q = HeadsOf<HeadsView>(q),
+                                                .k = HeadsOf<HeadsView>(k),
+                                                .v = HeadsOf<HeadsView>(v)},
+                                     .o = HeadsOf<HeadsBuffer>(o),
                                      .lse = Doubles(lse),
                                      .first_key = first_key},
                                     TermsOf(fixed->call, numbers), Options(fixed->is_inference));
@@ -181,15 +163,15 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
     const at::Tensor d_psi = buffer(numbers.psi), d_row_factor = buffer(numbers.row_factor);
     const at::Tensor d_slope = buffer(numbers.slope), d_intercept = buffer(numbers.intercept);
     const Status status =
-        call.kernel->backward({.inputs = {.q = ViewOf<HeadsView>(q),
-                                          .k = ViewOf<HeadsView>(k),
-                                          .v = ViewOf<HeadsView>(v)},
-                               .o = ViewOf<HeadsView>(o),
-                               .do_ = ViewOf<HeadsView>(o_gradient),
+        call.kernel->backward({.inputs = {.q = HeadsOf<HeadsView>(q),
+                                          .k = HeadsOf<HeadsView>(k),
+                                          .v = HeadsOf<HeadsView>(v)},
+                               .o = HeadsOf<HeadsView>(o),
+                               .do_ = HeadsOf<HeadsView>(o_gradient),
                                .lse = Doubles(lse),
-                               .dq = ViewOf<HeadsBuffer>(dq),
-                               .dk = ViewOf<HeadsBuffer>(dk),
-                               .dv = ViewOf<HeadsBuffer>(dv),
+                               .dq = HeadsOf<HeadsBuffer>(dq),
+                               .dk = HeadsOf<HeadsBuffer>(dk),
+                               .dv = HeadsOf<HeadsBuffer>(dv),
                                .d_key_bias = Doubles(d_bias),
                                .d_distance_table = Doubles(d_distances),
                                .d_slope = Doubles(d_slope),

@@ -128,19 +128,18 @@ at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, Matri
 
 // Never a product that adds by itself: MKL's gives other bits with some shapes and instruction sets.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,
-                       const at::Tensor& sum_IO) {
+                       const at::Tensor& sum_IO, at::Tensor* room) {
   const bool is_mapped = x_NI.device().is_cpu() && x_NI.scalar_type() == at::kFloat &&
                          sum_IO.numel() * std::int64_t{sizeof(float)} >= kMappedBytesMin;
   if (!is_mapped || TakesOneDnn(x_NI.t(), dy_NO, path)) {
     sum_IO.add_(WeightGradient(x_NI, dy_NO, path));
     return;
   }
-  static thread_local at::Tensor product_IO;  // kept: each chunk of each step has the same shape
-  if (!product_IO.defined() || product_IO.sizes() != sum_IO.sizes()) {
-    product_IO = at::empty(sum_IO.sizes(), x_NI.options());
+  if (!room->defined() || room->sizes() != sum_IO.sizes()) {
+    *room = at::empty(sum_IO.sizes(), x_NI.options());
   }
-  at::mm_out(product_IO, x_NI.t(), dy_NO);
-  sum_IO.add_(product_IO);
+  at::mm_out(*room, x_NI.t(), dy_NO);
+  sum_IO.add_(*room);
 }
 
 }  // namespace longrun

@@ -19,8 +19,9 @@ at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixP
 // x_NI^T dy_NO: the gradient of a weight (I, O).
 at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path);
 
-// The same, added to sum_IO: bit for bit what adding the product to it gives.
+// The same, added to sum_IO: bit for bit what adding the product to it gives. `room` is memory that one
+// call leaves to the caller's next: undefined at first, afterwards sum_IO's size where that is worth keeping.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,
-                       const at::Tensor& sum_IO);
+                       const at::Tensor& sum_IO, at::Tensor* room);
 
 }  // namespace longrun

@@ -33,6 +33,7 @@
 #include "base/measurement.h"
 #include "base/str.h"
 #include "kernels/attention.h"
+#include "kernels/tensor_heads.h"
 #include "model/net/adamw.h"
 #include "model/net/gradient.h"
 #include "model/net/head.h"
@@ -120,29 +121,10 @@ NetConfig ConfigOf(const Setting& s) {
   return config;
 }
 
-HeadsView View(const at::Tensor& x_BTHD) {
-  return {.data = x_BTHD.data_ptr(),
-          .scalar = Scalar::kFp32,
-          .batch = x_BTHD.size(0),
-          .n_row = x_BTHD.size(1),
-          .n_head = x_BTHD.size(2),
-          .head_dim = x_BTHD.size(3),
-          .batch_step = x_BTHD.stride(0),
-          .row_step = x_BTHD.stride(1),
-          .head_step = x_BTHD.stride(2)};
-}
-
+// Of a tensor (B, T, H, D).
+HeadsView View(const at::Tensor& x_BTHD) { return HeadsOf<HeadsView>(x_BTHD.transpose(1, 2)); }
 HeadsBuffer Buffer(const at::Tensor& x_BTHD) {
-  const HeadsView x = View(x_BTHD);
-  return {.data = x_BTHD.data_ptr(),
-          .scalar = x.scalar,
-          .batch = x.batch,
-          .n_row = x.n_row,
-          .n_head = x.n_head,
-          .head_dim = x.head_dim,
-          .batch_step = x.batch_step,
-          .row_step = x.row_step,
-          .head_step = x.head_step};
+  return HeadsOf<HeadsBuffer>(x_BTHD.transpose(1, 2));
 }
 
 std::span<double> Doubles(const at::Tensor& x) {

@@ -121,6 +121,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
 // A run that began when each product was a tensor of its own goes on with the same bits. The first two
 // sums are of the size from which a product is kept; another shape, and then the first again.
 TEST(WeightGradientTest, AddsToASumAsItsProductWould) {
+  at::Tensor room;
   for (const MatrixPath path : {MatrixPath::kAten, MatrixPath::kOneDnn}) {
     for (const auto& [rows, i, o] : {std::array<std::int64_t, 3>{166, 8192, 1025},
                                      {3, 8192, 1025},
@@ -129,12 +130,12 @@ TEST(WeightGradientTest, AddsToASumAsItsProductWould) {
                                      {333, 257, 65}}) {
       const at::Tensor x = at::randn({rows, i}), dy = at::randn({rows, o});
       const at::Tensor before = at::randn({i, o}), sum = before.clone();
-      AddWeightGradient(x, dy, path, sum);
+      AddWeightGradient(x, dy, path, sum, &room);
       EXPECT_TRUE(sum.equal(before + WeightGradient(x, dy, path))) << rows << " x " << i;
     }
   }
   const at::Tensor x = at::randn({5, 8}, at::kDouble), sum = at::ones({8, 8}, at::kDouble);
-  AddWeightGradient(x, x, MatrixPath::kAten, sum);
+  AddWeightGradient(x, x, MatrixPath::kAten, sum, &room);
   EXPECT_TRUE(sum.equal(at::mm(x.t(), x) + 1.0));
 }
 
