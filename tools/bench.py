@@ -50,7 +50,7 @@ BIN = ROOT / "build/release/bin"  # or as --bin says
 ROUNDS = 7
 TRAIN_STEPS = 40
 TORCH_ROUNDS = 5
-SUBNORMAL_ROUNDS, SUBNORMAL_ROUNDS_KEPT = 3, 1  # kept, they cost many times as much: no spread is needed
+SUBNORMAL_ROUNDS = 3
 SUBNORMAL = 1e-37  # a weight of a model times this is subnormal
 STEP_MODELS = [("4", "8", "512"), ("12", "12", "768")]  # layers, heads and width
 STEP_LENGTH = "1024"
@@ -156,10 +156,10 @@ def bench_train(_):
                        rates["none"], 'position "none"')
 
 
-def train_cpu_seconds(work, dataset, method, n_steps, options=()):
+def train_cpu_seconds(work, dataset, method, n_steps, options=(), batch_tokens=TRAIN["batch_tokens"]):
     """Processor seconds of a whole training, from start to end."""
     run_file = work / "torch.json"
-    train = dict(TRAIN, tokens=n_steps * TRAIN["batch_tokens"],
+    train = dict(TRAIN, tokens=n_steps * batch_tokens, batch_tokens=batch_tokens,
                  schedule={"name": "constant", "warmup_tokens": 0}, validate={"every": 0, "tokens": 0})
     model = {} if "--init" in options else {"model": MODEL, "position": {"method": method}}
     run_file.write_text(json.dumps({"train": train, "seed": 1, **model}))
@@ -174,6 +174,14 @@ def train_rate_cpu(work, dataset, method, options=()):
     more = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM + TRAIN_STEPS, options)
     less = train_cpu_seconds(work, dataset, method, TRAIN_STEPS_WARM, options)
     return TRAIN_STEPS * TRAIN["batch_tokens"] / (more - less)
+
+
+def one_step_rate_cpu(work, dataset, method, options):
+    """The same within one step, whose weights are those of the start from its first token to its last."""
+    n_more, n_less = TRAIN_STEPS * TRAIN["batch_tokens"], TRAIN_STEPS_WARM * TRAIN["batch_tokens"]
+    more = train_cpu_seconds(work, dataset, method, 1, options, n_more)
+    less = train_cpu_seconds(work, dataset, method, 1, options, n_less)
+    return (n_more - n_less) / (more - less)
 
 
 def evaluate_rate_cpu(work, dataset, length, options=()):
@@ -257,13 +265,12 @@ def bench_subnormals(_):
                 for name in ["config.json", "model.safetensors"]:
                     shutil.copy(checkpoint / name, start)
             make_tiny(starts[0] / "model.safetensors")
-            for treatment, n_rounds, target in [("flushed", SUBNORMAL_ROUNDS, "ratio >= 0.9"),
-                                                ("kept", SUBNORMAL_ROUNDS_KEPT, None)]:
+            for treatment, target in [("flushed", "ratio >= 0.9"), ("kept", None)]:
                 rates = [[], []]
-                for _ in range(n_rounds):
+                for _ in range(SUBNORMAL_ROUNDS):
                     for rate, start in zip(rates, starts):
-                        rate.append(train_rate_cpu(work, dataset, method,
-                                                   ["--subnormals", treatment, "--init", str(start)]))
+                        rate.append(one_step_rate_cpu(
+                            work, dataset, method, ["--subnormals", treatment, "--init", str(start)]))
                 yield measured(f"train step: {method}, micro{'' if target else ', kept'}", "tokens/cpu s",
                                *rates, "weights that are normal", target)
 
