@@ -19,7 +19,7 @@ at::Tensor Backward(Transformer& net, const at::Tensor& hidden, const at::Tensor
   const Head sums = {.weight_VC = weights.weight_VC.grad(),
                      .bias_V = biased ? weights.bias_V.grad() : at::Tensor()};
   const HeadGradient head =
-      HeadNllBackward(hidden_NC, detached, targets_N, weight, net.compute(), sums);
+      HeadNllBackward(hidden_NC, detached, targets_N, weight, net.compute(), sums, net.head_room());
   hidden.backward(head.hidden_NC.view(hidden.sizes()));
   return head.nll_N;
 }

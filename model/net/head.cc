@@ -91,14 +91,13 @@ at::Tensor HeadNll(const at::Tensor& hidden_NC, const Head& given, const at::Ten
 
 HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
                              const at::Tensor& targets_N, double weight, const Compute& compute,
-                             const Head& head_gradient) {
+                             const Head& head_gradient, at::Tensor* room) {
   const at::NoGradGuard no_grad;
   const Head head = ForProduct(given, compute);
   const std::int64_t n_rows = hidden_NC.size(0);
   HeadGradient result = {.nll_N = at::empty({n_rows}, hidden_NC.options().dtype(compute.dtype)),
                          .hidden_NC = at::empty_like(hidden_NC)};
   const std::int64_t chunk = ChunkRows(head.weight_VC.size(0));
-  at::Tensor room;  // of all chunks
   for (std::int64_t begin = 0; begin < n_rows; begin += chunk) {
     const std::int64_t n = std::min(chunk, n_rows - begin);
     const at::Tensor hidden = hidden_NC.narrow(0, begin, n).to(compute.product);
@@ -119,7 +118,7 @@ HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& given,
     if (head.bias_V.defined()) head_gradient.bias_V.add_(dz.sum(0));
     dz = dz.to(compute.product);
     result.hidden_NC.narrow(0, begin, n).copy_(MatrixProduct(dz, head.weight_VC, compute.path));
-    AddWeightGradient(dz, hidden, compute.path, head_gradient.weight_VC, &room);
+    AddWeightGradient(dz, hidden, compute.path, head_gradient.weight_VC, room);
   }
   return result;
 }

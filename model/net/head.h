@@ -32,9 +32,9 @@ struct HeadGradient {
   at::Tensor hidden_NC;  // weight * d(sum of nll) / d hidden
 };
 
-// Adds weight * d(sum of nll) / d head to head_gradient.
+// Adds weight * d(sum of nll) / d head to head_gradient. `room` is left from pass to pass (AddWeightGradient).
 HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& head,
                              const at::Tensor& targets_N, double weight, const Compute& compute,
-                             const Head& head_gradient);
+                             const Head& head_gradient, at::Tensor* room);
 
 }  // namespace longrun

@@ -70,6 +70,9 @@ class Transformer {
   AttentionBackend backend() const { return attention_.backend(); }
   // The head's weight is the embedding when tied.
   const Head& head() const { return head_; }
+  // Memory for the product that is added to the gradient of head().weight_VC, of its size at most: kept as
+  // that gradient is, because as new pages it would cost each pass time.
+  at::Tensor* head_room() { return &head_room_; }
 
  private:
   using Tensors = std::vector<at::Tensor>;
@@ -122,6 +125,7 @@ class Transformer {
   at::Tensor wte_VC_, wpe_PC_;
   Weights final_norm_;  // undefined where the body has none
   Head head_;
+  at::Tensor head_room_;
   std::vector<Layer> layers_;
   bool recomputes_ = false;
   at::Tensor filled_TC_;  // a closed-form E[t]; grows

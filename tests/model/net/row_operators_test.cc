@@ -184,7 +184,9 @@ TEST_P(RowOperatorsTest, TheHeadsLossAndGradientsAreLibTorchs) {
       const Head head = {.weight_VC = to(weight), .bias_V = biased ? to(bias) : at::Tensor()};
       const Head sums = {.weight_VC = at::zeros_like(head.weight_VC),
                          .bias_V = biased ? at::zeros_like(head.bias_V) : at::Tensor()};
-      const HeadGradient found = HeadNllBackward(to(hidden), head, targets, 0.02, compute, sums);
+      at::Tensor room;
+      const HeadGradient found =
+          HeadNllBackward(to(hidden), head, targets, 0.02, compute, sums, &room);
       Tensors all = {found.nll_N, found.hidden_NC, sums.weight_VC,
                      HeadNll(to(hidden), head, targets, compute)};
       if (biased) all.push_back(sums.bias_V);
