@@ -189,7 +189,8 @@ class PartMaker {
 
   Status Make(std::size_t i) {
     const ListedSource& source = sources_[i];
-    Result<PartFacts> part = FactsOf(i);
+    Result<PartFacts> part =
+        PartReader::VerifiedFacts(work_, source.key, TokenWidth(tokenizer_.vocabulary().n_rows));
     if (part.ok()) {
       files_before_ += 1;
       bytes_done_ += source.bytes;
