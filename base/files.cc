@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "base/utf8.h"
 
 namespace longrun {
 namespace {
@@ -241,6 +242,10 @@ Result<std::string> AbsolutePath(const std::string& path) {
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::absolute(path, error);
   if (error) return ErrnoStatus(error.value(), Str("cannot make ", path, " absolute"));
+  if (!path.starts_with('/')) {
+    RETURN_IF_ERROR(CheckUtf8(std::filesystem::current_path(error).string(), "the current folder",
+                              "give absolute paths, or start in another folder"));
+  }
   return std::string(WithoutSlashes(absolute.lexically_normal().string()));
 }
 

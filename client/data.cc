@@ -36,8 +36,7 @@ const char* NewsOf(const std::string& name, const Json& before, const Json& answ
 
 // [{"name": "train", "documents": 3, "tokens": 1024}, ...], as the folder's manifest says.
 Result<Json> SplitsOf(const std::string& folder) {
-  ASSIGN_OR_RETURN(const Json json, ReadManifestJson(folder));
-  ASSIGN_OR_RETURN(const Manifest manifest, ParseManifest(json));
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
   Json splits = Json::array();
   for (const ManifestSplit& split : manifest.splits) {
     splits.push_back({{"name", split.identity.name},

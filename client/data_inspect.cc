@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/files.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "client/data.h"
@@ -10,6 +11,7 @@
 #include "client/render.h"
 #include "model/data/dataset.h"
 #include "model/data/inspect.h"
+#include "model/data/manifest.h"
 
 namespace longrun {
 namespace {
@@ -117,50 +119,87 @@ int Inspect(const std::string& dataset, const std::string& output, const std::st
   return kExitOk;
 }
 
-int Verify(const std::string& name, const std::string& output, const std::string& state) {
+struct Verified {
+  std::string digest;
+  bool is_sealed = false;
+};
+
+// `seals`: a manifest without a digest of itself gets one, once everything else holds.
+Result<Verified> VerifyDataset(const std::string& folder, bool seals) {
+  ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
+  RETURN_IF_ERROR(dataset.Verify());
+  ASSIGN_OR_RETURN(const Json manifest, ReadManifestJson(folder));
+  Verified verified = {.digest = dataset.digest(), .is_sealed = IsSealed(manifest)};
+  if (verified.is_sealed || !seals) return verified;
+  RETURN_IF_ERROR(SealManifest(folder));
+  verified.is_sealed = true;
+  return verified;
+}
+
+int Verify(const std::string& name, bool seals, const std::string& output,
+           const std::string& state) {
   const Result<std::string> folder = FindDataset(name, state);
   if (!folder.ok()) return Report(folder.status());
-  const Result<Dataset> dataset = Dataset::Open(*folder);
-  const Status holds = dataset.ok() ? dataset->Verify() : dataset.status();
-  if (!holds.ok()) {
+  const Result<Verified> verified = VerifyDataset(*folder, seals);
+  if (!verified.ok()) {
     if (output == "json") {
-      Print(RenderJson({{"folder", *folder}, {"holds", false}, {"error", holds.message()}}));
+      Print(RenderJson(
+          {{"folder", *folder}, {"holds", false}, {"error", verified.status().message()}}));
     }
-    return Report(holds);
+    return Report(verified.status());
   }
   if (output == "json") {
-    Print(RenderJson({{"folder", *folder}, {"digest", dataset->digest()}, {"holds", true}}));
+    Print(RenderJson({{"folder", *folder},
+                      {"digest", verified->digest},
+                      {"holds", true},
+                      {"sealed", verified->is_sealed}}));
   } else {
-    Print(Str(name, " is intact: ", dataset->digest(), "\n"));
+    Print(Str(name, " is intact: ", verified->digest, "\n"));
+  }
+  if (!verified->is_sealed) {
+    std::fprintf(stderr,
+                 "%s was written by an earlier release and has no digest of itself: damage to what "
+                 "it says of sources, packing and the tokenizer's name would not be noticed; "
+                 "`longrun data verify %s --seal` adds one\n",
+                 JoinPath(*folder, kManifestName).c_str(), name.c_str());
   }
   return kExitOk;
 }
 
-// A sub-verb that takes NAME|FOLDER.
-using Action = int (*)(const std::string& dataset, const std::string& output,
-                       const std::string& state);
-void AddAction(Verbs& verbs, CLI::App& data, const std::string& name, const std::string& meaning,
-               Action action) {
-  CLI::App* verb = data.add_subcommand(name, meaning);
-  AddExamples(*verb, {Str("longrun data ", name, " mybook")});
-  const auto dataset = std::make_shared<std::string>();
-  verb->add_option("DATASET", *dataset, "a name or a folder")->required();
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, dataset, output, action] {
-    verbs.run = [&verbs, dataset, output, action] {
-      return action(*dataset, *output, verbs.state);
-    };
-  });
+// NAME|FOLDER
+std::shared_ptr<std::string> AddDataset(CLI::App& verb) {
+  auto dataset = std::make_shared<std::string>();
+  verb.add_option("DATASET", *dataset, "a name or a folder")->required();
+  return dataset;
 }
 
 }  // namespace
 
 void AddDataInspect(Verbs& verbs, CLI::App& data) {
-  AddAction(verbs, data, "inspect", "tokens, documents, their lengths, and a sample", &Inspect);
+  CLI::App* verb = data.add_subcommand("inspect", "tokens, documents, their lengths, and a sample");
+  AddExamples(*verb, {"longrun data inspect mybook"});
+  const auto dataset = AddDataset(*verb);
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, dataset, output] {
+    verbs.run = [&verbs, dataset, output] { return Inspect(*dataset, *output, verbs.state); };
+  });
 }
 
 void AddDataVerify(Verbs& verbs, CLI::App& data) {
-  AddAction(verbs, data, "verify", "compare every byte with the hashes of the manifest", &Verify);
+  CLI::App* verb =
+      data.add_subcommand("verify", "compare every byte with the hashes of the manifest");
+  AddExamples(*verb, {"longrun data verify mybook", "longrun data verify mybook --seal"});
+  const auto dataset = AddDataset(*verb);
+  const auto seals = std::make_shared<bool>(false);
+  verb->add_flag("--seal", *seals,
+                 "when all holds, add the manifest's digest of itself, which earlier releases did "
+                 "not write");
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, dataset, seals, output] {
+    verbs.run = [&verbs, dataset, seals, output] {
+      return Verify(*dataset, *seals, *output, verbs.state);
+    };
+  });
 }
 
 }  // namespace longrun

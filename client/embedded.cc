@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "base/user_folders.h"
 #include "client/writable.h"
 
 namespace longrun {
@@ -179,19 +180,13 @@ bool CoordinatorRuns(const std::string& state) {
 Result<std::string> StateFolder(const std::string& given) {
   std::string folder = given;
   if (folder.empty()) folder = GetEnv("LONGRUN_HOME").value_or("");
-  if (folder.empty()) {
-    const std::string data = GetEnv("XDG_DATA_HOME").value_or("");
-    if (!data.empty()) folder = JoinPath(data, "longrun");
+  if (!folder.empty()) return AbsolutePath(folder);
+  ASSIGN_OR_RETURN(const std::string data, DataHome());
+  if (data.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "no state folder: give --state, or set LONGRUN_HOME or HOME");
   }
-  if (folder.empty()) {
-    const std::string home = GetEnv("HOME").value_or("");
-    if (home.empty()) {
-      return Status(Code::kInvalidArgument,
-                    "no state folder: give --state, or set LONGRUN_HOME or HOME");
-    }
-    folder = JoinPath(home, ".local/share/longrun");
-  }
-  return AbsolutePath(folder);
+  return AbsolutePath(JoinPath(data, "longrun"));
 }
 
 Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state) {

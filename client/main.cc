@@ -165,5 +165,6 @@ int Main(int argc, char** argv) {
 }  // namespace longrun
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun", longrun::kExitFailed, longrun::Main, argc, argv);
+  return longrun::RunMain("longrun", longrun::kExitFailed, longrun::Main, argc, argv,
+                          longrun::kExitUsage);
 }

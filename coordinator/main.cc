@@ -11,6 +11,7 @@
 #include "base/process.h"
 #include "base/program.h"
 #include "base/str.h"
+#include "base/user_folders.h"
 #include "base/version.h"
 #include "coordinator/server.h"
 
@@ -19,17 +20,6 @@ namespace {
 
 constexpr int kExitUsage = 64;
 constexpr int kExitConfiguration = 78;
-
-// --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun.
-std::string DefaultState() {
-  if (const auto home = GetEnv("XDG_DATA_HOME"); home && !home->empty()) {
-    return JoinPath(*home, "longrun");
-  }
-  if (const auto home = GetEnv("HOME"); home && !home->empty()) {
-    return JoinPath(*home, ".local/share/longrun");
-  }
-  return "";
-}
 
 Status Check(const ServerOptions& options) {
   const SchedulerLimits& limits = options.limits;
@@ -46,24 +36,34 @@ Status Check(const ServerOptions& options) {
         Str("--back-off-base-ms ", limits.back_off.base_ms, " is more than --back-off-limit-ms ",
             limits.back_off.limit_ms, ": the first wait is the shortest"));
   }
-  if (options.state_folder.empty()) {
+  return Status();
+}
+
+// --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun.
+Result<std::string> StateFolder(const std::string& folder, bool is_given) {
+  if (!folder.empty()) return AbsolutePath(folder);
+  std::string data;
+  if (!is_given) {
+    ASSIGN_OR_RETURN(data, DataHome());
+  }
+  if (data.empty()) {
     return Status(Code::kInvalidArgument,
                   "no state folder: give --state FOLDER, or set LONGRUN_HOME");
   }
-  return Status();
+  return AbsolutePath(JoinPath(data, "longrun"));
 }
 
 int Main(int argc, char** argv) {
   ServerOptions options;
-  options.state_folder = DefaultState();
   CLI::App app{
       "The coordinator of longrun: takes sweeps, schedules their tasks onto workers, keeps "
       "every result.\nStops in order at SIGTERM; safe to kill at any time."};
   const std::string version = Str("longrun-coordinator ", kVersion, " (", BuildCommit(), ")");
   app.set_version_flag("--version", version);
-  app.add_option("--state", options.state_folder, "Folder of the database, artifacts and socket")
-      ->envname("LONGRUN_HOME")
-      ->capture_default_str();
+  app.add_option("--state", options.state_folder,
+                 "Folder of the database, artifacts and socket (default: $XDG_DATA_HOME/longrun, "
+                 "else ~/.local/share/longrun)")
+      ->envname("LONGRUN_HOME");
   app.add_option("--listen", options.listen,
                  "unix:PATH of the socket (default: coordinator.sock in the state folder)")
       ->envname("LONGRUN_LISTEN");
@@ -106,7 +106,7 @@ int Main(int argc, char** argv) {
   }
   Status status = Check(options);
   if (status.ok()) {
-    auto state = AbsolutePath(options.state_folder);
+    const Result<std::string> state = StateFolder(options.state_folder, app.count("--state") > 0);
     status = state.status();
     if (state.ok()) options.state_folder = *state;
   }

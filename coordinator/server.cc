@@ -25,6 +25,8 @@
 #include "base/process.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "base/user_folders.h"
+#include "base/utf8.h"
 #include "base/version.h"
 #include "coordinator/core.h"
 #include "coordinator/exports.h"
@@ -100,11 +102,14 @@ Result<std::string> SocketPath(const ServerOptions& options) {
   const std::string path = JoinPath(options.state_folder, "coordinator.sock");
   if (path.size() <= kSocketPathBytesMax) return path;
   const std::string name = Str("longrun-", Sha256Hex(options.state_folder).substr(0, 16));
-  if (const auto run_time = GetEnv("XDG_RUNTIME_DIR"); run_time && IsFolder(*run_time)) {
-    const std::string short_path = JoinPath(*run_time, name + ".sock");
+  ASSIGN_OR_RETURN(const std::string run_time, RuntimeFolder());
+  if (!run_time.empty() && IsFolder(run_time)) {
+    const std::string short_path = JoinPath(run_time, name + ".sock");
     if (short_path.size() <= kSocketPathBytesMax) return short_path;
   }
   std::string temporary = GetEnv("TMPDIR").value_or("/tmp");
+  RETURN_IF_ERROR(
+      CheckUtf8(temporary, "the environment variable TMPDIR", "set it to another folder"));
   if (temporary.size() > 40) temporary = "/tmp";
   const std::string folder = JoinPath(temporary, Str(name, "-", geteuid()));
   RETURN_IF_ERROR(MakePrivateFolder(folder));

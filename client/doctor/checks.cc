@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "base/subnormals.h"
 #include "base/units.h"
+#include "base/user_folders.h"
 #include "client/ask.h"
 #include "client/writable.h"
 #include "model/known_speed.h"
@@ -242,6 +243,15 @@ Finding CheckClock(const Machine& machine) {
   return Ok(now);
 }
 
+Finding CheckEnvironment(const Machine& machine) {
+  if (machine.ignored_variables.empty()) return Ok("no variable names a folder by a relative path");
+  return Warn(Str(Join(machine.ignored_variables, ", "),
+                  machine.ignored_variables.size() == 1 ? ", a relative path, is ignored"
+                                                        : ", relative paths, are ignored",
+                  ", as the XDG base directory specification asks"),
+              "set it to an absolute path, or unset it; --state and LONGRUN_HOME may be relative");
+}
+
 // ---- the state folder ------------------------------------------------------------------------------
 
 Finding CheckFolder(const Machine& machine) {
@@ -286,7 +296,9 @@ Finding CheckFolder(const Machine& machine) {
 Finding CheckSocket(const Machine& machine) {
   const std::string path = JoinPath(machine.state, "coordinator.sock");
   if (path.size() <= kSocketPathBytesMax) return Ok(path);
-  const std::string place = GetEnv("XDG_RUNTIME_DIR").value_or(GetEnv("TMPDIR").value_or("/tmp"));
+  const Result<std::string> run_time = RuntimeFolder();
+  const std::string place =
+      run_time.ok() && !run_time->empty() ? *run_time : GetEnv("TMPDIR").value_or("/tmp");
   return Warn(Str("the state folder's path is too long for a socket (", path.size(), " bytes, ",
                   kSocketPathBytesMax, " are the most): it is made under ", place, " instead"),
               "give a shorter --state if several users share that folder");
@@ -417,12 +429,19 @@ Finding CheckPorts(const Machine& machine) {
 }
 
 constexpr Check kChecks[] = {
-    {.name = "libtorch", .run = &CheckLibTorch}, {.name = "cpu", .run = &CheckCpu},
-    {.name = "gpu", .run = &CheckGpu},           {.name = "memory", .run = &CheckMemory},
-    {.name = "disk", .run = &CheckDisk},         {.name = "sync", .run = &CheckSync},
-    {.name = "limits", .run = &CheckLimits},     {.name = "clock", .run = &CheckClock},
-    {.name = "state", .run = &CheckFolder},      {.name = "socket", .run = &CheckSocket},
-    {.name = "locks", .run = &CheckLocks},       {.name = "database", .run = &CheckDatabase},
+    {.name = "libtorch", .run = &CheckLibTorch},
+    {.name = "cpu", .run = &CheckCpu},
+    {.name = "gpu", .run = &CheckGpu},
+    {.name = "memory", .run = &CheckMemory},
+    {.name = "disk", .run = &CheckDisk},
+    {.name = "sync", .run = &CheckSync},
+    {.name = "limits", .run = &CheckLimits},
+    {.name = "clock", .run = &CheckClock},
+    {.name = "environment", .run = &CheckEnvironment},
+    {.name = "state", .run = &CheckFolder},
+    {.name = "socket", .run = &CheckSocket},
+    {.name = "locks", .run = &CheckLocks},
+    {.name = "database", .run = &CheckDatabase},
     {.name = "ports", .run = &CheckPorts},
 };
 

@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "base/user_folders.h"
 #include "client/writable.h"
 
 namespace longrun {
@@ -128,6 +129,7 @@ Machine LookAtMachine(const std::string& state) {
   machine.has_nvidia_device = HasNvidiaDevice();
   machine.nvidia_gpus = CountGpus();
   machine.metrics_address = GetEnv("LONGRUN_METRICS").value_or("");
+  machine.ignored_variables = IgnoredFolderVariables();
   return machine;
 }
 

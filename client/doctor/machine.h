@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "model/cpu_paths.h"
@@ -27,6 +28,7 @@ struct Machine {
   bool has_nvidia_device = false;       // on the PCI bus
   std::optional<int> nvidia_gpus = {};  // that the driver's library counts; nothing: no library
   std::string metrics_address = {};     // $LONGRUN_METRICS, or ""
+  std::vector<std::string> ignored_variables = {};  // IgnoredFolderVariables()
 };
 
 // The folder, or the nearest one above it that is there.

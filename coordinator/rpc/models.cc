@@ -23,7 +23,12 @@ constexpr std::size_t kSourceBytesMax = 4096;
 Result<std::string> ReadArtifact(const ArtifactStore& artifacts, const std::string& sha256,
                                  std::size_t bytes_max) {
   ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.Find(sha256));
-  return ReadFile(found.path, bytes_max);
+  ASSIGN_OR_RETURN(std::string bytes, ReadFile(found.path, bytes_max));
+  if (Sha256Hex(bytes) == sha256) return bytes;
+  return Status(Code::kDataLoss,
+                Str(found.path,
+                    " holds other bytes than its name says: it is damaged; remove it "
+                    "and import the model again"));
 }
 
 struct Manifested {

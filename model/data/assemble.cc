@@ -420,7 +420,7 @@ Status WriteDataset(const Assembly& assembly) {
                          {"tool", {{"version", kVersion}, {"commit", BuildCommit()}}}};
   Failpoint("data_before_manifest");
   RETURN_IF_ERROR(
-      WriteFileAtomic(JoinPath(assembly.folder, kManifestName), CanonicalJson(manifest)));
+      WriteFileAtomic(JoinPath(assembly.folder, kManifestName), SealedManifest(manifest)));
   Failpoint("data_after_manifest");
   return Status();
 }

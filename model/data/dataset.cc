@@ -154,14 +154,9 @@ Dataset::Dataset(Dataset&&) noexcept = default;
 Dataset& Dataset::operator=(Dataset&&) noexcept = default;
 
 Result<Dataset> Dataset::Open(const std::string& folder) {
-  const std::string path = JoinPath(folder, kManifestName);
-  ASSIGN_OR_RETURN(const Json json, ReadManifestJson(folder));
-  Result<Manifest> manifest = ParseManifest(json);
-  if (!manifest) return Status(Code::kDataLoss, Str(path, ": ", manifest.status().message()));
-
   auto impl = std::make_unique<Impl>();
   impl->folder = folder;
-  impl->manifest = std::move(manifest).value();
+  ASSIGN_OR_RETURN(impl->manifest, ReadManifest(folder));
   ASSIGN_OR_RETURN(TokenizerFacts facts,
                    ReadTokenizerFacts(folder, impl->manifest.tokenizer_sha256));
   impl->vocab_size = facts.vocab_size;

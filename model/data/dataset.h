@@ -7,7 +7,7 @@
 //   FOLDER/SPLIT-00000.lrtk    token shards, model/data/shard.h
 //
 // The digest is SHA-256 over tokenizer fingerprint, split names, token ids and document table: not
-// over tool version, shard size or name. Exactly: over the canonical JSON
+// over tool version, shard size, name or the manifest's own seal (manifest.h). Exactly: over the canonical JSON
 //
 //   {"format":1,
 //    "splits":[{"documents_sha256","n_documents","n_tokens","name","tokens_sha256"}, ...],

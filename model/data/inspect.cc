@@ -88,7 +88,7 @@ Result<Json> InspectSplit(const std::string& folder, const Dataset& dataset,
 Result<Json> InspectDataset(const std::string& folder) {
   ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
   ASSIGN_OR_RETURN(const Json written, ReadManifestJson(folder));
-  ASSIGN_OR_RETURN(const Manifest manifest, ParseManifest(written));
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
   Json json = {
       {"digest", dataset.digest()}, {"folder", folder}, {"vocab_size", dataset.vocab_size()}};
   // A folder of an earlier release lacks some.

@@ -78,7 +78,39 @@ Result<ManifestSplit> ParseSplit(const Json& json, const std::string& path) {
   return split;
 }
 
+std::string DigestWithout(Json manifest, std::string_view key) {
+  manifest.erase(std::string(key));
+  return Sha256Hex(CanonicalJson(manifest));
+}
+
 }  // namespace
+
+std::string SealedManifest(Json manifest) {
+  const std::string sha256 = DigestWithout(manifest, kSealKey);
+  manifest[std::string(kSealKey)] = sha256;
+  return CanonicalJson(manifest);
+}
+
+bool IsSealed(const Json& manifest) { return manifest.contains(std::string(kSealKey)); }
+
+Status CheckSeal(const Json& manifest) {
+  if (!manifest.is_object()) return Status(Code::kDataLoss, "expected a JSON object");
+  if (IsSealed(manifest)) {
+    ASSIGN_OR_RETURN(const std::string sha256, GetString(manifest, kSealKey));
+    const std::string found = DigestWithout(manifest, kSealKey);
+    if (found == sha256) return Status();
+    return Status(Code::kDataLoss, Str("the SHA-256 of its other members is ", found, ", ",
+                                       kSealKey, " says ", sha256));
+  }
+  // Damage can also hit the seal's name, which must not make this a manifest of an earlier release.
+  for (const auto& [key, value] : manifest.items()) {
+    if (!value.is_string() || key == "digest" || key == "spec_sha256") continue;
+    if (value.get_ref<const std::string&>() != DigestWithout(manifest, key)) continue;
+    return Status(Code::kDataLoss,
+                  Str("its member \"", ToUtf8(key), "\" must be named ", kSealKey));
+  }
+  return Status();
+}
 
 Result<std::string> ReadPlainFile(const std::string& path) {
   struct stat info {};
@@ -129,6 +161,11 @@ std::string DocumentsSha256(std::span<const std::int64_t> starts) {
   Sha256 hash;
   hash.Update(starts.data(), starts.size_bytes());
   return hash.FinishHex();
+}
+
+bool IsOfNewerRelease(const Json& manifest) {
+  const Result<std::int64_t> format = GetInt(manifest, "format");
+  return format.ok() && *format > kManifestFormat;
 }
 
 Result<Manifest> ParseManifest(const Json& json) {
@@ -185,7 +222,24 @@ Result<Json> ReadManifestJson(const std::string& folder) {
   ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
   Result<Json> json = ParseJson(text);
   if (!json) return DatasetDamaged(path, std::string(json.status().message()));
+  if (Status seal = CheckSeal(*json); !seal.ok()) return DatasetDamaged(path, seal.message());
   return json;
+}
+
+Result<Manifest> ReadManifest(const std::string& folder) {
+  ASSIGN_OR_RETURN(const Json json, ReadManifestJson(folder));
+  Result<Manifest> manifest = ParseManifest(json);
+  if (manifest.ok()) return manifest;
+  const std::string path = JoinPath(folder, kManifestName);
+  if (IsOfNewerRelease(json)) {
+    return Status(manifest.status().code(), Str(path, ": ", manifest.status().message()));
+  }
+  return DatasetDamaged(path, manifest.status().message());
+}
+
+Status SealManifest(const std::string& folder) {
+  ASSIGN_OR_RETURN(const Json json, ReadManifestJson(folder));
+  return WriteFileAtomic(JoinPath(folder, kManifestName), SealedManifest(json));
 }
 
 }  // namespace longrun

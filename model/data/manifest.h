@@ -1,5 +1,9 @@
 // dataset.json, the manifest of a dataset's folder: what its splits are (the digest is over that),
 // and in which files they lie. Nothing in it is believed before the files agree.
+//
+// Its member manifest_sha256 is the SHA-256 of the canonical JSON of all other members: the seal. It
+// guards what neither the digest nor another file repeats (sources, packing, the tokenizer's name). A
+// manifest of an earlier release has none and stays valid; `longrun data verify NAME --seal` adds it.
 #pragma once
 
 #include <array>
@@ -17,6 +21,7 @@ namespace longrun {
 
 inline constexpr std::string_view kManifestName = "dataset.json";
 inline constexpr int kManifestFormat = 1;
+inline constexpr std::string_view kSealKey = "manifest_sha256";
 inline constexpr std::array<std::string_view, 3> kSplitNames = {"train", "validation", "test"};
 
 // What a split is, apart from how it lies in files.
@@ -61,10 +66,22 @@ std::string DocumentsSha256(std::span<const std::int64_t> starts);
 bool IsMissing(const std::string& path);
 bool HoldsManifest(const std::string& folder);
 
-// The manifest of a folder, as JSON: kNotFound where there is none, kDataLoss names the file.
+// The bytes of a manifest, whose members are all but the seal.
+std::string SealedManifest(Json manifest);
+bool IsSealed(const Json& manifest);
+// kDataLoss when the seal does not fit the rest. A manifest without one passes.
+Status CheckSeal(const Json& manifest);
+
+// The manifest of a folder, as JSON whose seal holds: kNotFound where there is none, kDataLoss names
+// the file.
 Result<Json> ReadManifestJson(const std::string& folder);
+bool IsOfNewerRelease(const Json& manifest);  // which this one cannot read: that is no damage
 // kDataLoss names what does not hold, the digest included.
 Result<Manifest> ParseManifest(const Json& json);
+// Both; kDataLoss names the file and the remedy.
+Result<Manifest> ReadManifest(const std::string& folder);
+// Gives the manifest of an earlier release its seal. The caller has verified the dataset.
+Status SealManifest(const std::string& folder);
 
 // A small file of a dataset's folder: a pipe would keep its reader waiting, a device would never
 // end, so only a regular file is read.

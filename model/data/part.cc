@@ -42,6 +42,21 @@ std::size_t LastCut(std::string_view text, std::string_view pre_tokenizer) {
   return 0;
 }
 
+Result<std::uint32_t> Crc32cOfFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(path));
+  if (n_bytes == 0) return Crc32c("");  // which cannot be mapped
+  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  return Crc32c({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+}
+
+// Over both files of a part and its facts.
+constexpr const char* kCheckKey = "crc32c";
+Result<std::uint32_t> CheckOf(const std::string& path, const PartFacts& facts) {
+  ASSIGN_OR_RETURN(const std::uint32_t tokens, Crc32cOfFile(TokensPath(path)));
+  ASSIGN_OR_RETURN(const std::uint32_t documents, Crc32cOfFile(DocumentsPath(path)));
+  return Crc32c(Str(tokens, " ", documents, " ", CanonicalJson(facts.ToJson())));
+}
+
 }  // namespace
 
 std::uint8_t TokenWidth(std::int64_t vocab_size) { return vocab_size <= 65536 ? 2 : 4; }
@@ -351,7 +366,9 @@ Result<PartFacts> PartWriter::Finish(std::vector<SourceFile> files) {
   RETURN_IF_ERROR(documents_->Sync());
   facts_.files = std::move(files);
   Failpoint("data_part_before_facts");
-  RETURN_IF_ERROR(WriteFileAtomic(FactsPath(path_), CanonicalJson(facts_.ToJson())));
+  Json facts = facts_.ToJson();
+  ASSIGN_OR_RETURN(facts[kCheckKey], CheckOf(path_, facts_));
+  RETURN_IF_ERROR(WriteFileAtomic(FactsPath(path_), CanonicalJson(facts)));
   Failpoint("data_part_done");
   return facts_;
 }
@@ -375,6 +392,18 @@ Result<PartFacts> PartReader::Facts(const std::string& folder, const std::string
       *documents == facts->n_documents * static_cast<std::int64_t>(sizeof(PartDocument));
   if (!whole) return unfinished;
   return facts;
+}
+
+Result<PartFacts> PartReader::VerifiedFacts(const std::string& folder, const std::string& key,
+                                            std::uint8_t width) {
+  ASSIGN_OR_RETURN(PartFacts facts, Facts(folder, key, width));
+  const std::string path = JoinPath(folder, key);
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(FactsPath(path)));
+  ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  ASSIGN_OR_RETURN(const std::int64_t written, GetInt(json, kCheckKey));
+  ASSIGN_OR_RETURN(const std::uint32_t found, CheckOf(path, facts));
+  if (written == found) return facts;
+  return Status(Code::kNotFound, Str(path, " is damaged"));
 }
 
 Result<PartReader> PartReader::Open(const std::string& folder, const std::string& key,

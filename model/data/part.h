@@ -4,7 +4,7 @@
 //
 //   KEY.tokens     ids, 2 or 4 bytes each, with the end-of-text tokens of the packing
 //   KEY.documents  PartDocument[]
-//   KEY.json       PartFacts; written last, so a part that has it is whole
+//   KEY.json       PartFacts, and a CRC32C over all three; written last, so a part that has it is whole
 #pragma once
 
 #include <array>
@@ -119,6 +119,10 @@ class PartReader {
   // facts say (a machine that stopped): it is to be made again.
   static Result<PartFacts> Facts(const std::string& folder, const std::string& key,
                                  std::uint8_t width);
+  // The same, with every byte compared with the CRC32C: of a part that an earlier process made. One of
+  // an earlier release has no CRC32C and is made again.
+  static Result<PartFacts> VerifiedFacts(const std::string& folder, const std::string& key,
+                                         std::uint8_t width);
   static Result<PartReader> Open(const std::string& folder, const std::string& key,
                                  std::uint8_t width);
 

@@ -189,7 +189,8 @@ class PartMaker {
 
   Status Make(std::size_t i) {
     const ListedSource& source = sources_[i];
-    Result<PartFacts> part = FactsOf(i);
+    Result<PartFacts> part =
+        PartReader::VerifiedFacts(work_, source.key, TokenWidth(tokenizer_.vocabulary().n_rows));
     if (part.ok()) {
       files_before_ += 1;
       bytes_done_ += source.bytes;
@@ -256,13 +257,12 @@ Status CheckUnfinished(const std::string& folder) {
 
 // The preparation that dataset.json names. kDataLoss when the file is damaged.
 Result<std::string> PreparationOf(const std::string& folder) {
-  ASSIGN_OR_RETURN(const Json json, ReadManifestJson(folder));
-  Result<Manifest> manifest = ParseManifest(json);
+  const Result<Manifest> manifest = ReadManifest(folder);
   if (manifest.ok()) return manifest->spec_sha256;
-  const Result<std::int64_t> format = GetInt(json, "format");
-  const bool newer = format.ok() && *format > kManifestFormat;  // which is no damage
-  return Status(newer ? Code::kFailedPrecondition : Code::kDataLoss,
-                Str(JoinPath(folder, kManifestName), ": ", manifest.status().message()));
+  const Result<Json> json = ReadManifestJson(folder);
+  const bool newer = json.ok() && IsOfNewerRelease(*json);
+  return Status(newer ? Code::kFailedPrecondition : manifest.status().code(),
+                manifest.status().message());
 }
 
 // Whether the shards are of this preparation, by their headers: asked when dataset.json cannot tell.

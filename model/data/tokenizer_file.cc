@@ -126,6 +126,12 @@ Result<std::int32_t> MaskIdOf(const Json& facts, std::int64_t n_tokens) {
   return -1;
 }
 
+Status CheckSha256(const std::string& path, const std::string& text, const std::string& sha256) {
+  const std::string found = Sha256Hex(text);
+  if (found == sha256) return Status();
+  return DatasetDamaged(path, Str("SHA-256 is ", found, ", dataset.json says ", sha256));
+}
+
 // As SaveTokenizer wrote it.
 Result<std::unique_ptr<Tokenizer>> FromFacts(const std::string& folder, const Json& facts) {
   if (facts.is_object() && facts.contains("vocabulary")) return FromVocabulary(folder, facts);
@@ -153,10 +159,7 @@ Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::
   const std::string path = JoinPath(folder, kTokenizerFile);
   if (IsMissing(path)) return DatasetDamaged(path, "the file is missing");
   ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
-  if (Sha256Hex(text) != sha256) {
-    return DatasetDamaged(path,
-                          Str("SHA-256 is ", Sha256Hex(text), ", dataset.json says ", sha256));
-  }
+  RETURN_IF_ERROR(CheckSha256(path, text, sha256));
   Result<Json> json = ParseJson(text);
   if (!json) return std::move(json).status().In(path);
   TokenizerFacts facts;
@@ -206,6 +209,11 @@ Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::
 Result<std::unique_ptr<Tokenizer>> OpenTokenizerOf(const std::string& folder) {
   const std::string path = JoinPath(folder, kTokenizerFile);
   ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
+  // The fingerprint does not cover the name and the rows of padding.
+  if (HoldsManifest(folder)) {
+    ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
+    RETURN_IF_ERROR(CheckSha256(path, text, manifest.tokenizer_sha256));
+  }
   Result<Json> facts = ParseJson(text);
   if (!facts) return std::move(facts).status().In(path);
   Result<std::string> fingerprint = GetString(*facts, "fingerprint");

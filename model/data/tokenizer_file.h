@@ -32,7 +32,8 @@ Result<std::string> SaveTokenizer(const Vocabulary& vocabulary, const std::strin
 // kDataLoss names the file and what does not hold; `sha256` is what dataset.json says of it.
 Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::string& sha256);
 // The tokenizer itself, for text out of ids, and for further text in the same ids. Also of a folder
-// that an earlier release made. kDataLoss when the vocabulary has not the fingerprint beside it.
+// that an earlier release made. kDataLoss when the vocabulary has not the fingerprint beside it, or
+// tokenizer.json not the SHA-256 that the folder's manifest says.
 Result<std::unique_ptr<Tokenizer>> OpenTokenizerOf(const std::string& folder);
 
 }  // namespace longrun

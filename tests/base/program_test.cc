@@ -48,7 +48,44 @@ int PipeThatNobodyReads() {
   return ends[1];
 }
 
-TEST(RunMain, GivesWhatTheProgramGives) { EXPECT_EQ(RunMain("program", 70, Count, 3, nullptr), 3); }
+TEST(RunMain, GivesWhatTheProgramGives) {
+  char word[] = "word";
+  char* argv[] = {word, word, word};
+  EXPECT_EQ(RunMain("program", 70, Count, 3, argv), 3);
+}
+
+TEST(RunMain, TakesNoArgumentAndNoVariableOfOursThatIsNotUtf8) {
+  char word[] = "word", bytes[] = "caf\xe9";
+  char* argv[] = {bytes, word, word};  // the program's name is nobody's to choose
+  EXPECT_EQ(RunMain("program", 70, Count, 3, argv, 2), 3);
+  argv[2] = bytes;
+  EXPECT_EQ(RunMain("program", 70, Count, 3, argv, 2), 2);
+  argv[2] = word;
+  setenv("LONGRUN_TEST_VARIABLE", bytes, 1);
+  EXPECT_EQ(RunMain("program", 70, Count, 3, argv, 64), 64);
+  unsetenv("LONGRUN_TEST_VARIABLE");
+}
+
+TEST(RunMain, PrintsIntoNoFileThatTookThePlaceOfAClosedOutput) {
+  std::fflush(stdout);
+  const int kept = dup(STDOUT_FILENO);
+  close(STDOUT_FILENO);
+  char word[] = "word";
+  char* argv[] = {word};
+  const auto open_and_print = [](int, char**) {
+    const int opened = open("/dev/null", O_RDWR);
+    std::fputs("text", stdout);
+    const bool is_apart = opened > STDERR_FILENO;
+    close(opened);
+    return is_apart ? 0 : 9;
+  };
+  const int code = RunMain("program", 70, open_and_print, 1, argv);
+  dup2(kept, STDOUT_FILENO);
+  close(kept);
+  std::fflush(stdout);
+  std::clearerr(stdout);
+  EXPECT_EQ(code, 1);
+}
 
 TEST(RunMain, TurnsAnExceptionIntoTheExitCodeOfAFailure) {
   char word[] = "why";

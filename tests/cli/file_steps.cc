@@ -10,6 +10,7 @@
 
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "base/str.h"
 
@@ -134,6 +135,17 @@ Result<Lines> Replace(const std::string& folder, const Words& words, const Lines
   return Done(WriteFileAtomic(path, bytes.replace(at, from.size(), to)));
 }
 
+// `without FILE MEMBER`
+Result<Lines> Without(const std::string& folder, const Words& words, const Lines&) {
+  const std::string path = PathOf(folder, Word(words, 1));
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  ASSIGN_OR_RETURN(Json json, ParseJson(text));
+  if (json.erase(Word(words, 2)) != 1) {
+    return Status(Code::kNotFound, Str(path, " has no member ", Word(words, 2)));
+  }
+  return Done(WriteFileAtomic(path, CanonicalJson(json)));
+}
+
 Result<Lines> Copy(const std::string& folder, const Words& words, const Lines&) {
   ASSIGN_OR_RETURN(const Lines from, Expand(folder, Word(words, 1)));
   if (from.size() != 1) {
@@ -176,7 +188,7 @@ Result<Lines> ShowSha256(const std::string& folder, const Words& words, const Li
   return Lines{Sha256Hex(bytes)};
 }
 
-constexpr std::array<FileStep, 13> kSteps = {{
+constexpr std::array<FileStep, 14> kSteps = {{
     {.name = "write", .takes_body = true, .run = &Write},
     {.name = "bytes", .takes_body = true, .run = &Bytes},
     {.name = "text", .run = &Text},
@@ -184,6 +196,7 @@ constexpr std::array<FileStep, 13> kSteps = {{
     {.name = "corrupt-byte", .run = &Corrupt},
     {.name = "overwrite", .run = &Overwrite},
     {.name = "replace", .run = &Replace},
+    {.name = "without", .run = &Without},
     {.name = "copy", .run = &Copy},
     {.name = "folder", .run = &MakeFolder},
     {.name = "remove", .run = &Remove},

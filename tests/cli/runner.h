@@ -21,6 +21,7 @@
 //   corrupt-byte FILE OFFSET   inverts a byte
 //   overwrite FILE OFFSET BYTES   escapes as in `bytes`; an OFFSET below 0 counts from the end
 //   replace FILE FROM TO       the first FROM in it, both with the escapes of `bytes`
+//   without FILE MEMBER        takes a member out of a JSON object
 //   copy FILE TO
 //   folder NAME
 //   remove FILE                or folder

@@ -68,6 +68,11 @@ TEST_F(DoctorTest, AHealthyMachineIsWellInEveryCheck) {
   for (const Check& check : Checks()) Expect(check.name, Verdict::kOk, "");
 }
 
+TEST_F(DoctorTest, AVariableThatIsIgnoredForItsRelativePath) {
+  machine.ignored_variables = {"XDG_DATA_HOME=data"};
+  Expect("environment", Verdict::kWarn, "XDG_DATA_HOME=data, a relative path, is ignored");
+}
+
 TEST_F(DoctorTest, ATrainerThatIsNotThereOrCannotLoadItsLibraries) {
   machine.trainer = JoinPath(folder.path(), "no-such-trainer");
   Expect("libtorch", Verdict::kFail, "cannot be run: No such file or directory");

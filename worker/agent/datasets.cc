@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "model/data/manifest.h"
 
 namespace longrun {
 namespace {
@@ -13,10 +14,11 @@ namespace {
 constexpr std::size_t kManifestBytesMax = 64u << 20;
 
 Result<std::string> DigestOf(const std::string& folder) {
-  const std::string path = JoinPath(folder, "dataset.json");
+  const std::string path = JoinPath(folder, kManifestName);
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kManifestBytesMax));
   Result<Json> json = ParseJson(text);
   if (!json) return std::move(json).status().In(path);
+  if (Status seal = CheckSeal(*json); !seal.ok()) return std::move(seal).In(path);
   return GetString(*json, "digest", path);
 }
 

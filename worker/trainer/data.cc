@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "model/data/dataset.h"
+#include "model/data/manifest.h"
 
 namespace longrun {
 
@@ -42,6 +43,11 @@ Status DataVerify(const std::string& folder) {
   ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
   RETURN_IF_ERROR(dataset.Verify());
   std::printf("%s holds\n", folder.c_str());
+  ASSIGN_OR_RETURN(const Json manifest, ReadManifestJson(folder));
+  if (!IsSealed(manifest)) {
+    std::printf("its %s has no digest of itself: `longrun data verify %s --seal` adds one\n",
+                std::string(kManifestName).c_str(), folder.c_str());
+  }
   return Status();
 }
 

@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/user_folders.h"
 #include "model/data/tokenizer/bpe.h"
 #include "model/data/tokenizer/kinds.h"
 #include "model/data/tokenizer/tiktoken.h"
@@ -29,15 +30,15 @@ std::string FromEnvironment(const char* variable) {
 }
 
 std::vector<std::string> Folders() {
-  if (const std::string only = FromEnvironment("LONGRUN_TOKENIZERS"); !only.empty()) return {only};
+  if (const std::string only = FromEnvironment("LONGRUN_TOKENIZERS"); !only.empty()) {
+    return std::vector<std::string>{only};
+  }
   std::vector<std::string> folders;
   if (const std::string state = FromEnvironment("LONGRUN_HOME"); !state.empty()) {
     folders.push_back(JoinPath(state, "tokenizers"));
   }
-  const std::string home = FromEnvironment("HOME");
-  std::string data = FromEnvironment("XDG_DATA_HOME");
-  if (data.empty() && !home.empty()) data = JoinPath(home, ".local/share");
-  if (!data.empty()) folders.push_back(JoinPath(data, "longrun/tokenizers"));
+  const Result<std::string> data = DataHome();
+  if (data.ok() && !data->empty()) folders.push_back(JoinPath(*data, "longrun/tokenizers"));
   return folders;
 }
 
@@ -58,6 +59,7 @@ Result<std::unique_ptr<Tokenizer>> MakeGpt2Tokenizer(const std::string& name) {
     ASSIGN_OR_RETURN(std::vector<std::string> bytes, BytesOfRanks(std::move(tokens)));
     return MakeBpeTokenizer(RanksWithEndOfText(name, std::move(bytes)));
   }
+  if (FromEnvironment("LONGRUN_TOKENIZERS").empty()) RETURN_IF_ERROR(DataHome().status());
   return Status(Code::kNotFound,
                 Str("the vocabulary of tokenizer \"gpt2\" is not here: no ", kFileName, " in ",
                     folders.empty() ? "$LONGRUN_TOKENIZERS" : Join(folders, ", "),

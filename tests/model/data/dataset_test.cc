@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <string>
 #include <vector>
 
 #include "base/files.h"
 #include "base/hash.h"
+#include "model/data/manifest.h"
 
 namespace longrun {
 namespace {
@@ -140,6 +142,19 @@ TEST_F(DatasetTest, AFolderWithoutManifestIsNoDataset) {
   EXPECT_TRUE(Contains(dataset.status(), "holds no dataset.json"));
 }
 
+// The manifest as its writer, whose seal holds, would have written it.
+std::string Resealed(const std::string& text) {
+  const Result<Json> json = ParseJson(text);
+  return json.ok() ? SealedManifest(*json) : text;
+}
+
+// As an earlier release wrote it.
+std::string Unsealed(const std::string& text) {
+  Json json = ParseJson(text).value();
+  json.erase(std::string(kSealKey));
+  return CanonicalJson(json);
+}
+
 TEST_F(DatasetTest, BrokenManifestsAreRefusedByName) {
   ASSERT_TRUE(ImportText(Spec(), Folder("data")).ok());
   const std::string path = JoinPath(Folder("data"), "dataset.json");
@@ -149,7 +164,7 @@ TEST_F(DatasetTest, BrokenManifestsAreRefusedByName) {
     const std::size_t at = changed.find(from);
     EXPECT_NE(at, std::string::npos) << from;
     changed.replace(at, from.size(), to);
-    EXPECT_TRUE(WriteFileAtomic(path, changed).ok());
+    EXPECT_TRUE(WriteFileAtomic(path, Resealed(changed)).ok());
     const auto dataset = Dataset::Open(Folder("data"));
     EXPECT_FALSE(dataset.ok()) << from;
     EXPECT_EQ(dataset.status().code(), Code::kDataLoss) << from;
@@ -165,6 +180,61 @@ TEST_F(DatasetTest, BrokenManifestsAreRefusedByName) {
       open_with("\"n_documents\":2,\"n_tokens\"", "\"n_documents\":1,\"n_tokens\""), "digest"));
   EXPECT_TRUE(Contains(open_with("train-00000.lrtk", "../a/0000.lrtk"), "no plain file name"));
   EXPECT_TRUE(Contains(open_with("\"digest\":\"", "\"digest\":\"x"), "expected 64 hex digits"));
+}
+
+TEST_F(DatasetTest, EachChangedCharacterOfAManifestIsToldOrChangesNothing) {
+  ASSERT_TRUE(ImportText(Spec(), Folder("data")).ok());
+  const std::string path = JoinPath(Folder("data"), "dataset.json");
+  const std::string text = ReadFile(path).value();
+  const Json written = ParseJson(text).value();
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    for (const char c : {static_cast<char>(text[i] ^ 1), '0', ' ', '\\'}) {
+      if (c == text[i]) continue;
+      std::string changed = text;
+      changed[i] = c;
+      std::ofstream(path, std::ios::binary) << changed;  // no fsync: there are many
+      const Result<Json> read = ReadManifestJson(Folder("data"));
+      if (read.ok()) {
+        EXPECT_EQ(*read, written) << changed;
+        continue;
+      }
+      EXPECT_EQ(read.status().code(), Code::kDataLoss) << changed;
+      EXPECT_TRUE(Contains(read.status(), path)) << read.status().message();
+      EXPECT_TRUE(Contains(read.status(), "import it again")) << read.status().message();
+    }
+  }
+}
+
+TEST_F(DatasetTest, WhatNoOtherFileRepeatsIsGuardedByTheSeal) {
+  ASSERT_TRUE(ImportText(Spec(), Folder("data")).ok());
+  const std::string path = JoinPath(Folder("data"), "dataset.json");
+  std::string text = ReadFile(path).value();
+  const std::size_t at = text.find("\"name\":\"bytes\"");
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, 14, "\"name\":\"bites\"");
+  ASSERT_TRUE(WriteFileAtomic(path, text).ok());
+
+  const auto dataset = Dataset::Open(Folder("data"));
+
+  ASSERT_FALSE(dataset.ok());
+  EXPECT_TRUE(Contains(dataset.status(), path + ": the SHA-256 of its other members is "))
+      << dataset.status().message();
+}
+
+TEST_F(DatasetTest, AManifestOfAnEarlierReleaseStaysValidAndCanBeSealed) {
+  ASSERT_TRUE(ImportText(Spec(), Folder("data")).ok());
+  const std::string path = JoinPath(Folder("data"), "dataset.json");
+  const std::string sealed = ReadFile(path).value();
+  const std::string digest = Dataset::Open(Folder("data"))->digest();
+  ASSERT_TRUE(WriteFileAtomic(path, Unsealed(sealed)).ok());
+
+  const auto dataset = Dataset::Open(Folder("data"));
+
+  ASSERT_TRUE(dataset.ok()) << dataset.status().message();
+  EXPECT_EQ(dataset->digest(), digest);
+  EXPECT_FALSE(IsSealed(ReadManifestJson(Folder("data")).value()));
+  ASSERT_TRUE(SealManifest(Folder("data")).ok());
+  EXPECT_EQ(ReadFile(path).value(), sealed);
 }
 
 TEST_F(DatasetTest, AChangedTokenizerIsFound) {

@@ -354,6 +354,34 @@ TEST_F(PrepareTest, FilesWithAPartAreNotTokenisedAgainUnlessTheyChanged) {
   EXPECT_FALSE(PathExists(JoinPath(Folder("data"), "import.tmp")));
 }
 
+TEST_F(PrepareTest, APartThatWasDamagedMeanwhileIsMadeAgain) {
+  PrepareSpec spec = {
+      .source = {.format = "jsonl"},
+      .files = {{"train",
+                 {File("a.jsonl", "{\"text\":\"one\"}\n"), File("b.jsonl", "{\"text\":\"two\"}\n"),
+                  File("c.jsonl", "{\"text\":\"three\"}\n"), File("d.jsonl", "broken\n")}}}};
+  ASSERT_FALSE(PrepareDataset(spec, Folder("data"), {.jobs = 1}).ok());
+  const std::string work = JoinPath(Folder("data"), "import.tmp");
+  const auto flip = [&](const std::string& suffix, std::size_t which) {
+    Strings paths;
+    const Strings names = ListFolder(work).value();
+    for (const std::string& name : names) {
+      if (name.ends_with(suffix)) paths.push_back(JoinPath(work, name));
+    }
+    std::string bytes = ReadFile(paths.at(which)).value();
+    bytes[0] = static_cast<char>(bytes[0] ^ 1);
+    EXPECT_TRUE(WriteFileAtomic(paths[which], bytes).ok());
+  };
+  flip(".tokens", 0);
+  flip(".documents", 1);
+  File("d.jsonl", "{\"text\":\"four\"}\n");
+  PrepareProgress last;
+  const auto keep = [&](const PrepareProgress& progress) { last = progress; };
+  ASSERT_TRUE(PrepareDataset(spec, Folder("data"), {.jobs = 1, .progress = keep}).ok());
+  EXPECT_EQ(last.files_before, 1);
+  EXPECT_EQ(Documents(Folder("data")), (Strings{"one|", "two|", "three|", "four|"}));
+}
+
 TEST_F(PrepareTest, WhatIsThereIsToldFromWhatIsAskedForWithoutTokenising) {
   PrepareSpec spec = Lines(File("a.txt", "one\n"));
   const std::string folder = Made(spec);

@@ -1,0 +1,15 @@
+// What comes from outside and must be text: names and paths go into JSON, Protobuf and the database,
+// which hold UTF-8 alone.
+#pragma once
+
+#include <string_view>
+
+#include "base/status.h"
+
+namespace longrun {
+
+// kInvalidArgument for bytes that are not UTF-8: WHAT ("caf\xe9.yaml") is not UTF-8, which names and paths
+// must be: REMEDY.
+Status CheckUtf8(std::string_view bytes, std::string_view what, std::string_view remedy);
+
+}  // namespace longrun

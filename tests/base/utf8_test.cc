@@ -1,0 +1,18 @@
+#include "base/utf8.h"
+
+#include <gtest/gtest.h>
+
+namespace longrun {
+namespace {
+
+TEST(CheckUtf8, NamesTheBytesAsAShellWritesThem) {
+  EXPECT_TRUE(CheckUtf8("caf\u00e9", "argument 1", "rename it").ok());
+  const Status status = CheckUtf8("caf\xe9\n", "argument 1", "rename it");
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_EQ(
+      status.message(),
+      "argument 1 (\"caf\\xe9\\x0a\") is not UTF-8, which names and paths must be: rename it");
+}
+
+}  // namespace
+}  // namespace longrun
