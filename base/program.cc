@@ -1,12 +1,14 @@
 #include "base/program.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <new>
 
 namespace longrun {
 namespace {
@@ -38,10 +40,17 @@ int WriteOut(const char* program, int code) {
 }  // namespace
 
 int RunMain(const char* program, int failed, int (*main)(int, char**), int argc, char** argv) {
+  signal(SIGXFSZ, SIG_IGN);
   try {
     const int code = main(argc, argv);
     errno = 0;
     return WriteOut(program, code);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr,
+                 "%s: out of memory: the memory of the machine or of its cgroup is used up, or the "
+                 "limit of this process is reached (`ulimit -v`)\n",
+                 program);
+    return failed;
   } catch (const std::exception& error) {
     return Failed(program, error.what(), failed);
   } catch (...) {
