@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -95,6 +97,7 @@ Status CheckText(int argc, char** argv) {
 int RunMain(const char* program, int failed, int (*main)(int, char**), int argc, char** argv,
             int usage) {
   const bool is_closed = HoldStandardFiles();
+  signal(SIGXFSZ, SIG_IGN);
   try {
     if (const Status text = CheckText(argc, argv); !text.ok()) {
       std::fprintf(stderr, "%s: %s\n", program, text.message().c_str());
@@ -103,6 +106,12 @@ int RunMain(const char* program, int failed, int (*main)(int, char**), int argc,
     const int code = main(argc, argv);
     errno = 0;
     return WriteOut(program, code, is_closed);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr,
+                 "%s: out of memory: the memory of the machine or of its cgroup is used up, or the "
+                 "limit of this process is reached (`ulimit -v`)\n",
+                 program);
+    return failed;
   } catch (const std::exception& error) {
     return Failed(program, error.what(), failed);
   } catch (...) {

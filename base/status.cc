@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/shortage.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -99,8 +100,10 @@ Status Status::In(std::string_view context) && {
 
 Status ErrnoStatus(int error_number, std::string_view what) {
   LR_CHECK(error_number != 0);
+  const std::string_view remedy = ShortageRemedy(error_number);
   return Status(CodeOfErrno(error_number),
-                Str(what, ": ", std::generic_category().message(error_number)));
+                Str(what, ": ", std::generic_category().message(error_number),
+                    remedy.empty() ? "" : "; ", remedy));
 }
 
 }  // namespace longrun

@@ -4,14 +4,28 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <new>
 #include <stdexcept>
 #include <string>
 
 namespace longrun {
 namespace {
+
+int RunOut(int /*argc*/, char** /*argv*/) { throw std::bad_alloc(); }
+
+// The errno of a write beyond the limit on the size of a file.
+int WriteTooMuch(int /*argc*/, char** argv) {
+  const rlimit one = {.rlim_cur = 1, .rlim_max = 1};
+  const int fd = open(argv[0], O_WRONLY | O_CREAT, 0600);
+  if (fd < 0 || setrlimit(RLIMIT_FSIZE, &one) != 0 || write(fd, "x", 1) != 1) return 1;
+  return write(fd, "y", 1) < 0 ? errno : 2;
+}
 
 int Count(int argc, char** /*argv*/) { return argc; }
 int Throw(int /*argc*/, char** argv) { throw std::runtime_error(argv[0]); }
@@ -92,6 +106,28 @@ TEST(RunMain, TurnsAnExceptionIntoTheExitCodeOfAFailure) {
   char* argv[] = {word};
   EXPECT_EQ(RunMain("program", 70, Throw, 1, argv), 70);
   EXPECT_EQ(RunMain("program", 1, ThrowNumber, 1, argv), 1);
+}
+
+TEST(RunMain, SaysThatMemoryRanOut) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(RunMain("program", 70, RunOut, 0, nullptr), 70);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(said.rfind("program: out of memory: ", 0), 0u) << said;
+}
+
+// In a child, since the limit cannot be raised again.
+TEST(RunMain, AWriteBeyondTheLimitOfAFileIsAnErrorAndKillsNobody) {
+  std::string path = testing::TempDir() + "program_test." + std::to_string(getpid());
+  const pid_t child = fork();
+  if (child == 0) {
+    char* argv[] = {path.data()};
+    _exit(RunMain("program", 70, WriteTooMuch, 1, argv));
+  }
+  int state = 0;
+  ASSERT_EQ(waitpid(child, &state, 0), child);
+  unlink(path.c_str());
+  ASSERT_TRUE(WIFEXITED(state)) << "signal " << WTERMSIG(state);
+  EXPECT_EQ(WEXITSTATUS(state), EFBIG);
 }
 
 TEST(RunMain, DoesNotSucceedWhenItsOutputCouldNotBeWritten) {
