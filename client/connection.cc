@@ -15,6 +15,7 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "client/damage_notice.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 
@@ -161,15 +162,20 @@ Status FromRpc(const grpc::Status& status) {
   return {static_cast<Code>(status.error_code()), status.error_message()};
 }
 
-std::vector<std::string> ViolationsOf(const grpc::ClientContext& context) {
+std::vector<std::string> ViolationsOf(const grpc::ClientContext& context,
+                                      const char* trailer = "longrun-error-bin") {
   const auto& trailers = context.GetServerTrailingMetadata();
-  const auto found = trailers.find("longrun-error-bin");
+  const auto found = trailers.find(trailer);
   v1::ErrorDetail detail;
   if (found == trailers.end() ||
       !detail.ParseFromArray(found->second.data(), static_cast<int>(found->second.size()))) {
     return {};
   }
   return {detail.violations().begin(), detail.violations().end()};
+}
+
+void NoticeDamageOf(const std::string& method, const grpc::ClientContext& context) {
+  NoticeDamage(method, ViolationsOf(context, "longrun-damaged-bin"));
 }
 
 const google::protobuf::MethodDescriptor* FindMethod(const std::string& name) {
@@ -249,6 +255,7 @@ Result<Json> Connection::Call(const std::string& method, const Json& request,
   void* tag = nullptr;
   bool ok = false;
   queue.Next(&tag, &ok);
+  NoticeDamageOf(method, context);
   if (!status.ok()) {
     violations_ = ViolationsOf(context);
     // Ours that ran out, which gRPC says bare; the coordinator's own say what did.
@@ -309,6 +316,7 @@ Status Connection::Stream(const std::string& method, const Json& request,
   grpc::Status status;
   stream->Finish(&status, nullptr);
   next();
+  NoticeDamageOf(method, context);
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->stream_context = nullptr;

@@ -3,12 +3,36 @@
 
 #include "base/str.h"
 #include "client/doctor/checks.h"
+#include "client/doctor/deep.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/verb.h"
 
 namespace longrun {
 namespace {
+
+// Everything that is stored, compared with the digests that it is stored under.
+int DoctorDeep(const std::string& output, const std::string& state) {
+  const Result<DeepFindings> found = LookDeep(state);
+  if (!found.ok()) return Report(found.status());
+  Json damaged = Json::array();
+  std::string text;
+  for (const DeepFinding& one : found->damaged) {
+    damaged.push_back({{"object", one.object}, {"remedy", one.remedy}});
+    text += Str(one.object, "\n  ", one.remedy, "\n");
+  }
+  const bool is_whole = found->damaged.empty();
+  if (output == "json") {
+    Print(RenderJson({{"damaged", damaged},
+                      {"rows", found->n_rows},
+                      {"files", found->n_files},
+                      {"healthy", is_whole}}));
+  } else {
+    Print(Str(text, "read: ", found->n_rows, " rows, ", found->n_files,
+              " files; damaged: ", found->damaged.size(), "\n"));
+  }
+  return is_whole ? kExitOk : kExitFailed;
+}
 
 int Doctor(const std::string& output, const std::string& state) {
   const Machine machine = LookAtMachine(state);
@@ -44,10 +68,16 @@ int Doctor(const std::string& output, const std::string& state) {
 void AddDoctor(Verbs& verbs) {
   CLI::App* verb =
       verbs.app->add_subcommand("doctor", "what is wrong with this machine, and how to mend it");
-  AddExamples(*verb, {"longrun doctor", "longrun doctor -o json"});
+  AddExamples(*verb, {"longrun doctor", "longrun doctor --deep -o json"});
   const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback(
-      [&verbs, output] { verbs.run = [&verbs, output] { return Doctor(*output, verbs.state); }; });
+  const auto deep = std::make_shared<bool>(false);
+  verb->add_flag("--deep", *deep,
+                 "instead: read everything that is stored, and list what is damaged");
+  verb->callback([&verbs, output, deep] {
+    verbs.run = [&verbs, output, deep] {
+      return *deep ? DoctorDeep(*output, verbs.state) : Doctor(*output, verbs.state);
+    };
+  });
 }
 
 }  // namespace longrun

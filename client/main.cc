@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "client/command_line.h"
 #include "client/completion.h"
+#include "client/damage_notice.h"
 #include "client/embedded.h"
 #include "client/verb.h"
 
@@ -158,7 +159,7 @@ int Main(int argc, char** argv) {
   Result<std::string> folder = StateFolder(state);
   if (!folder.ok()) return Report(folder.status());
   verbs.state = std::move(folder).value();
-  return verbs.run();
+  return ExitCodeWithDamage(verbs.run());
 }
 
 }  // namespace

@@ -87,8 +87,8 @@ Result<PivotCell> FoldSeeds(const Metric& metric, const std::vector<SeedRow>& se
     }
     const std::optional<Reading> reading = ReadSeed(metric, seed, relative, value.status);
     cell.n_wanted += 1;
-    const bool is_open =
-        value.status == "missing" || value.status == "failed" || value.status == "cancelled";
+    const bool is_open = value.status == "missing" || value.status == "failed" ||
+                         value.status == "cancelled" || value.status == "damaged";
     if (!is_open) cell.n_answered += 1;
     if (value.status != "ok" && (cell.status == "ok" || cell.status == "missing")) {
       cell.status = value.status;

@@ -102,7 +102,14 @@ Result<std::vector<ResultSeries>> ResultExports::Read() {
   std::vector<ResultSeries> all;
   for (const ExportCandidate& sweep : candidates) {
     if (!IsWanted(sweep)) continue;
+    (void)reader_->TakeDamaged();
     ASSIGN_OR_RETURN(const std::vector<ExportRow> rows, reader_->ExportRows(sweep.id));
+    // A mean over fewer seeds would be another number.
+    if (const auto damaged = reader_->TakeDamaged(); !damaged.empty()) {
+      LogWarning("results_not_exported",
+                 {{"sweep", sweep.name}, {"error", DamageText(damaged.front())}});
+      continue;
+    }
     // In the order of the labels; of a baseline there is no train length.
     using Key = std::tuple<bool, std::string, std::int64_t, std::int64_t, std::string, std::string,
                            std::string, std::string>;

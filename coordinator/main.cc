@@ -8,17 +8,20 @@
 #include <string>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "base/program.h"
 #include "base/str.h"
 #include "base/user_folders.h"
 #include "base/version.h"
 #include "coordinator/server.h"
+#include "coordinator/store/deep_check.h"
 
 namespace longrun {
 namespace {
 
 constexpr int kExitUsage = 64;
+constexpr int kExitDamaged = 65;
 constexpr int kExitConfiguration = 78;
 
 Status Check(const ServerOptions& options) {
@@ -51,6 +54,22 @@ Result<std::string> StateFolder(const std::string& folder, bool is_given) {
                   "no state folder: give --state FOLDER, or set LONGRUN_HOME");
   }
   return AbsolutePath(JoinPath(data, "longrun"));
+}
+
+// For `longrun doctor --deep`.
+int PrintDeepCheck(const std::string& state_folder) {
+  const Result<DeepCheck> found = CheckDeep(state_folder);
+  if (!found.ok()) {
+    std::fprintf(stderr, "longrun-coordinator: %s\n", found.status().message().c_str());
+    return found.status().code() == Code::kNotFound ? kExitConfiguration : kExitDamaged;
+  }
+  const auto print = [](const Json& line) { std::printf("%s\n", CanonicalJson(line).c_str()); };
+  for (const DamagedObject& one : found->damaged) {
+    print({{"object", one.object}, {"remedy", one.remedy}});
+  }
+  for (const auto& [name, folder] : found->datasets) print({{"dataset", name}, {"folder", folder}});
+  print({{"rows", found->n_rows}, {"files", found->n_files}});
+  return found->damaged.empty() ? 0 : kExitDamaged;
 }
 
 int Main(int argc, char** argv) {
@@ -99,6 +118,10 @@ int Main(int argc, char** argv) {
       ->envname("LONGRUN_DISK_LOW_WATER")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  bool check = false;
+  app.add_flag("--check", check,
+               "Read all that the state folder holds, print what is damaged as lines of JSON, and "
+               "end: 0, or 65 when something is");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -114,6 +137,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "longrun-coordinator: %s\n", status.message().c_str());
     return kExitConfiguration;
   }
+  if (check) return PrintDeepCheck(options.state_folder);
   umask(0077);
   signal(SIGPIPE, SIG_IGN);
   // Before any thread is made: one place waits for them.

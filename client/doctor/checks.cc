@@ -20,6 +20,7 @@
 #include "base/units.h"
 #include "base/user_folders.h"
 #include "client/ask.h"
+#include "client/damage_notice.h"
 #include "client/writable.h"
 #include "model/known_speed.h"
 
@@ -382,6 +383,11 @@ Finding CheckDatabase(const Machine& machine) {
   const std::string checked =
       Str("schema ", info->at("schema_version").get<std::int64_t>(), ", start ",
           info->at("boot_epoch").get<std::int64_t>(), ", opened and checked");
+  if (const std::set<std::string>& damaged = DamageNoticed(); !damaged.empty()) {
+    return Fail(Str(checked, "; damaged: ", damaged.size(),
+                    " objects, of which the first: ", *damaged.begin()),
+                "`longrun doctor --deep` lists all that is damaged, each with its remedy");
+  }
   const Json& unknown = info->at("unknown_runs");
   if (unknown.empty()) return Ok(checked);
   std::int64_t n_waiting = 0;

@@ -47,6 +47,7 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
                                      begun, work = std::move(body)](StoreReader& reader) {
     RpcError error{.reason = "", .subject = method};
     Status status;
+    (void)reader.TakeDamaged();  // of another's call
     if (context->IsCancelled()) {
       status = Status(Code::kCancelled, "the caller has gone");
     } else if (!has_deadline && BootMs() - begun_ms > kDeadlineMsDefault) {
@@ -56,6 +57,7 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
     }
     parts.metrics.ObserveCall(
         method, std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+    AddDamage(reader.TakeDamaged(), context);
     reactor->Finish(EndCall(parts, method, status, error, context));
   });
   if (!posted) {

@@ -1,6 +1,8 @@
 // See error.h.
 #include "coordinator/rpc/error.h"
 
+#include <set>
+
 #include "base/str.h"
 #include "longrun/v1/sweeps.pb.h"
 
@@ -12,6 +14,8 @@ constexpr const char* kTrailer = "longrun-error-bin";
 constexpr std::size_t kTrailerBytesMax = 3000;
 constexpr std::size_t kMessageBytesMax = 3000;
 
+constexpr const char* kDamagedTrailer = "longrun-damaged-bin";
+
 std::string Shortened(const std::string& text, std::size_t bytes_max) {
   if (text.size() <= bytes_max) return text;
   std::size_t end = bytes_max;
@@ -21,6 +25,25 @@ std::string Shortened(const std::string& text, std::size_t bytes_max) {
 }
 
 }  // namespace
+
+void AddDamage(const std::vector<DamagedRow>& rows, grpc::ServerContextBase* context) {
+  if (rows.empty()) return;
+  std::set<std::string> texts;
+  for (const DamagedRow& row : rows) texts.insert(DamageText(row));
+  v1::ErrorDetail detail;
+  detail.set_reason("DAMAGED");
+  int n_left = static_cast<int>(texts.size());
+  for (const std::string& text : texts) {
+    if (detail.ByteSizeLong() + text.size() > kTrailerBytesMax) break;
+    detail.add_violations(text);
+    n_left -= 1;
+  }
+  if (n_left > 0) {
+    detail.add_violations(
+        Str("and ", n_left, " more damaged objects: `longrun doctor --deep` lists all of them"));
+  }
+  context->AddTrailingMetadata(kDamagedTrailer, detail.SerializeAsString());
+}
 
 grpc::Status ToRpc(const Status& status, const RpcError& error, grpc::ServerContextBase* context) {
   if (status.ok()) return grpc::Status::OK;

@@ -5,8 +5,10 @@
 #include <grpcpp/grpcpp.h>
 
 #include <string>
+#include <vector>
 
 #include "base/status.h"
+#include "coordinator/store/damage.h"
 
 namespace longrun {
 
@@ -17,5 +19,9 @@ struct RpcError {
 
 // With reason SWEEP_INVALID each line of the message is a violation of the sweep file.
 grpc::Status ToRpc(const Status& status, const RpcError& error, grpc::ServerContextBase* context);
+
+// What an answer leaves out since it is damaged travels beside it, in the trailer "longrun-damaged-bin":
+// an ErrorDetail with a line for each object.
+void AddDamage(const std::vector<DamagedRow>& rows, grpc::ServerContextBase* context);
 
 }  // namespace longrun

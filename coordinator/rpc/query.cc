@@ -20,7 +20,8 @@ Status InRange(std::string_view what, std::int64_t value, std::int64_t max) {
 grpc::ServerUnaryReactor* AnswerQuery(Parts& parts, grpc::CallbackServerContext* context,
                                       const v1::QueryRequest* request,
                                       v1::QueryResponse* response) {
-  const auto body = [&parts, context, request, response](StoreReader&, RpcError& error) -> Status {
+  const auto body = [&parts, context, request, response](StoreReader& reader,
+                                                         RpcError& error) -> Status {
     error = {.reason = "QUERY_REFUSED", .subject = "query"};
     QueryLimits limits;
     if (request->timeout_ms() != 0) limits.timeout_ms = request->timeout_ms();
@@ -33,6 +34,7 @@ grpc::ServerUnaryReactor* AnswerQuery(Parts& parts, grpc::CallbackServerContext*
     for (std::string& column : answer.columns) response->add_columns(std::move(column));
     response->set_rows_json(CanonicalJson(answer.rows));
     response->set_cut_by(answer.cut_by);
+    reader.NoteDamaged(answer.damaged);
     return {};
   };
   return Handle(parts, parts.querier, context, "Query", body);

@@ -133,6 +133,27 @@ std::string_view StatusOfOwed(const State& state, const Task& task) {
   return FailedForGood(state, task) ? "diverged" : "failed";
 }
 
+// A row without a number.
+std::string OwedBody(const ExpectedCell& cell, const Json& params, std::string_view status) {
+  return CanonicalJson({{"metric", cell.metric},
+                        {"context_length", cell.context_length},
+                        {"split", params.value("split", Json())},
+                        {"protocol", params.value("protocol", Json())},
+                        {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
+                        {"status", status}});
+}
+
+// Numbers that were stored and cannot be had any more: their places are marked.
+Status FillLost(std::vector<ResultBody> lost, std::vector<ResultBody>& results) {
+  for (ResultBody& row : lost) {
+    ASSIGN_OR_RETURN(const Json evaluation, ParseJson(row.evaluation_json));
+    if (!evaluation.is_object() || evaluation.empty()) continue;  // of another build
+    row.body_json = OwedBody(row.asked, evaluation.begin().value(), "damaged");
+    results.push_back(std::move(row));
+  }
+  return Status();
+}
+
 // The rows that unfinished tasks owe to a sweep: what a table is still waiting for.
 std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sweep_id,
                                        const std::set<std::string>& cells) {
@@ -149,13 +170,7 @@ std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sw
       v1::ResultRow& row = rows.emplace_back();
       row.set_run_key(task.run_key);
       row.set_cell(cell.cell);
-      row.set_body_json(
-          CanonicalJson({{"metric", cell.metric},
-                         {"context_length", cell.context_length},
-                         {"split", params.value("split", Json())},
-                         {"protocol", params.value("protocol", Json())},
-                         {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
-                         {"status", StatusOfOwed(state, task)}}));
+      row.set_body_json(OwedBody(cell, params, StatusOfOwed(state, task)));
       row.set_task(id);
       row.set_evaluation_json(CanonicalJson(task.evaluation));
     }
@@ -218,6 +233,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     }
     message_.Clear();
     if (const Status status = view_->Fill(reader, &message_); !status.ok()) return End(status);
+    for (DamagedRow& row : reader.TakeDamaged()) damaged_.insert(std::move(row));
     std::string bytes = message_.SerializeAsString();
     if (bytes == sent_) return Wait();
     sent_ = std::move(bytes);
@@ -231,6 +247,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   }
 
   void End(const Status& status) {
+    AddDamage({damaged_.begin(), damaged_.end()}, context_);
     Finish(EndCall(parts_, "WatchSweep", status,
                    {.reason = status.code() == Code::kNotFound ? "SWEEP_NOT_FOUND" : "",
                     .subject = reference_},
@@ -246,6 +263,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   std::unique_ptr<SweepView> view_;
   v1::WatchSweepResponse message_;
   std::string sent_;
+  std::set<DamagedRow> damaged_;
   std::int64_t seen_version_ = -1;
   int n_quiet_ = 0;
 };
@@ -336,7 +354,7 @@ class SweepService final : public v1::SweepService::CallbackService {
 
   Unary* GetServerInfo(Context* context, const v1::GetServerInfoRequest*,
                        v1::GetServerInfoResponse* response) override {
-    return Handle(parts_, context, "GetServerInfo", [=, this](StoreReader&, RpcError&) {
+    return Handle(parts_, context, "GetServerInfo", [=, this](StoreReader& reader, RpcError&) {
       const Store& store = parts_.core.store();
       response->set_version(std::string(kVersion));
       response->set_commit(std::string(BuildCommit()));
@@ -347,6 +365,7 @@ class SweepService final : public v1::SweepService::CallbackService {
       response->set_pid(getpid());
       response->set_metrics_address(parts_.metrics_address);
       response->set_schema_version(Store::SchemaVersion());
+      reader.NoteDamaged(store.damaged());
       return parts_.core.LookAndWait([&](const State& state) { FillUnknownRuns(state, response); });
     });
   }
@@ -499,13 +518,21 @@ class SweepService final : public v1::SweepService::CallbackService {
         FillSweep(state, sweep, response->mutable_info());
       }));
       ASSIGN_OR_RETURN(std::vector<ResultBody> results, reader.ResultsOfSweep(sweep.id));
+      ASSIGN_OR_RETURN(std::vector<ResultBody> lost, reader.LostOfSweep(sweep.id, results));
+      RETURN_IF_ERROR(FillLost(std::move(lost), results));
+      RETURN_IF_ERROR(reader.NoteLost(sweep.id));
+      // Of a run that is damaged nothing could say which row of the table it is.
+      std::set<std::string> run_keys;
+      for (const SweepRunRow& row : runs) run_keys.insert(row.run_key);
       std::set<std::string> known;
       for (ResultBody& result : results) {
         known.insert(result.cell);
+        if (!run_keys.contains(result.run_key)) continue;
         FillResult(std::move(result), response->add_rows());
       }
       for (v1::ResultRow& row : missing) {
-        if (!known.contains(row.cell())) *response->add_rows() = std::move(row);
+        if (known.contains(row.cell()) || !run_keys.contains(row.run_key())) continue;
+        *response->add_rows() = std::move(row);
       }
       return Status();
     });
@@ -688,6 +715,8 @@ class SweepService final : public v1::SweepService::CallbackService {
     FillRun(row, run);
     run->set_run_json(row.run_json);
     ASSIGN_OR_RETURN(std::vector<ResultBody> results, reader.ResultsOfRun(row.run_key));
+    ASSIGN_OR_RETURN(std::vector<ResultBody> lost, reader.LostOfRun(row.run_key, results));
+    RETURN_IF_ERROR(FillLost(std::move(lost), results));
     for (ResultBody& result : results) FillResult(std::move(result), response->add_rows());
     return Status();
   }

@@ -274,6 +274,23 @@ grpc::ServerUnaryReactor* HandleAnnotate(Parts& parts, grpc::CallbackServerConte
                 });
 }
 
+namespace {
+
+// The evaluations of which a number cannot be had any more, with all that they owe.
+Result<std::vector<LostResult>> LostTasks(StoreReader& reader,
+                                          const std::vector<ResultBody>& lost) {
+  std::set<std::string> ids;
+  for (const ResultBody& row : lost) ids.insert(row.task);
+  std::vector<LostResult> tasks;
+  for (const std::string& id : ids) {
+    ASSIGN_OR_RETURN(std::vector<ExpectedCell> cells, reader.ExpectedCellsOf(id));
+    tasks.push_back({.task = id, .cells = std::move(cells)});
+  }
+  return tasks;
+}
+
+}  // namespace
+
 grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext* context,
                                       const v1::RetryTasksRequest* request,
                                       v1::RetryTasksResponse* response) {
@@ -287,6 +304,9 @@ grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext*
         if (sweep.ok()) {
           event.sweep_id = sweep->id;
           ASSIGN_OR_RETURN(event.tasks, reader.TasksOfSweep(sweep->id));
+          ASSIGN_OR_RETURN(const auto results, reader.ResultsOfSweep(sweep->id));
+          ASSIGN_OR_RETURN(const auto lost, reader.LostOfSweep(sweep->id, results));
+          ASSIGN_OR_RETURN(event.lost, LostTasks(reader, lost));
           response->set_name(sweep->name);
         } else {
           if (sweep.status().code() != Code::kNotFound) return sweep.status();
@@ -299,6 +319,9 @@ grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext*
             return request->target().size() < kRunDigitsMin ? sweep.status() : run.status();
           }
           ASSIGN_OR_RETURN(event.tasks, reader.TasksOfRun(run->run_key));
+          ASSIGN_OR_RETURN(const auto results, reader.ResultsOfRun(run->run_key));
+          ASSIGN_OR_RETURN(const auto lost, reader.LostOfRun(run->run_key, results));
+          ASSIGN_OR_RETURN(event.lost, LostTasks(reader, lost));
           response->set_name(run->run_key);
         }
         error.reason = "SWEEP_REMOVED";

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "coordinator/store/damage.h"
 
 namespace longrun {
 namespace {
@@ -120,9 +121,13 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
   message->set_state(std::string(TaskStateName(task.state)));
   message->set_desired(task.cancel_wanted ? "CANCELLED" : "ACTIVE");
   const std::string unknown = WhyUnknown(state, task);
+  const std::string cancel = Str("`longrun cancel ", SweepsOf(state, task, sweep), "`");
   message->set_reason(unknown.empty() ? task.reason
-                                      : Str(unknown, ": build with it, or `longrun cancel ",
-                                            SweepsOf(state, task, sweep), "`"));
+                      : state.runs.at(task.run_key).damaged
+                          ? Str(unknown, ": ", kRestoreRemedy,
+                                ", submit the sweep's file again, which writes it anew, or ",
+                                cancel)
+                          : Str(unknown, ": build with it, or ", cancel));
   message->set_failed_for_good(IsTerminal(task.state) && FailedForGood(state, task));
   message->set_failures(Count32(task.failures));
   message->set_losses(Count32(task.losses));
@@ -171,7 +176,7 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
 void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message) {
   std::map<std::string_view, v1::UnknownRun> unknown;
   for (const auto& [key, run] : state.runs) {
-    if (!run.unknown.empty()) unknown[key].set_why(run.unknown);
+    if (!run.unknown.empty() && !run.damaged) unknown[key].set_why(run.unknown);
   }
   for (const auto& [id, task] : state.tasks) {
     const auto found = unknown.find(task.run_key);
@@ -208,6 +213,8 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   };
   std::vector<Curve> curves;
   bool is_gone = false;
+  if (!looked_for_lost_) RETURN_IF_ERROR(reader.NoteLost(sweep_.id));
+  looked_for_lost_ = true;
   RETURN_IF_ERROR(core_.LookAndWait([&](const State& state) {
     const Instant now = BootMs();
     FillSweep(state, sweep_, message->mutable_info());

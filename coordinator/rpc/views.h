@@ -41,6 +41,7 @@ class SweepView {
   Core& core_;
   SweepRow sweep_;
   std::vector<SweepRunRow> runs_;
+  bool looked_for_lost_ = false;
   bool executions_known_ = false;
   std::map<std::string, Tail> tails_;  // by task
 };

@@ -1,13 +1,35 @@
 // Trying again by command: what failed, was skipped or cancelled gets a new round, with its history
-// kept and its checkpoints to resume from. What succeeded stays as it is.
+// kept and its checkpoints to resume from. What succeeded stays as it is, unless a number of it was lost.
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 
 namespace longrun {
 namespace {
 
+// An evaluation that has succeeded has the attempt that counts, unless that was taken back.
+bool IsTakenBack(const Task& task) {
+  return task.kind == TaskKind::kEvaluate && task.result_attempt.empty();
+}
+
 bool GaveUp(const Task& task) {
-  return IsTerminal(task.state) && task.state != TaskState::kSucceeded;
+  if (task.state == TaskState::kSucceeded) return IsTakenBack(task);
+  return IsTerminal(task.state);
+}
+
+// The task owes all its numbers again, as if it had never given them.
+void TakeBackResult(StepContext& step, const LostResult& lost) {
+  const auto found = step.state.tasks.find(lost.task);
+  if (found == step.state.tasks.end()) return;
+  Task& task = found->second;
+  const bool has_result = task.kind == TaskKind::kEvaluate && task.state == TaskState::kSucceeded;
+  if (!has_result || lost.cells.empty()) return;
+  step.removals.push_back(DropDamagedResults{.attempt = task.result_attempt});
+  task.result_attempt.clear();
+  task.expected_cells = lost.cells;
+  for (const ExpectedCell& cell : lost.cells) {
+    step.state.cell_task[cell.cell] = task.id;
+    step.cells.push_back(PutCell{.cell = cell.cell, .task = task.id});
+  }
 }
 
 }  // namespace
@@ -39,6 +61,9 @@ void HandleEvent(StepContext& step, const RetryWanted& event) {
   }
   std::set<std::string> retried;
   bool has_sweep = false, was_removed = false;
+  for (const LostResult& lost : event.lost) {
+    if (HasSweep(state, lost.task)) TakeBackResult(step, lost);
+  }
   for (const std::string& id : event.tasks) {
     const auto found = state.tasks.find(id);
     if (found == state.tasks.end()) continue;

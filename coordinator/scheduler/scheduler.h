@@ -54,11 +54,18 @@ struct SweepRemoved {
   std::string sweep_id;
 };
 
+// An evaluation that succeeded and of whose numbers one was lost since: its result is taken back.
+struct LostResult {
+  std::string task;
+  std::vector<ExpectedCell> cells;  // all that the task owes
+};
+
 // Those of `tasks` that failed, were skipped or cancelled get a new round, if a sweep has them.
 // kNotFound: the sweep was removed meanwhile; kFailedPrecondition: no sweep has any of the tasks.
 struct RetryWanted {
   std::string sweep_id;  // no longer cancelled, when given
   std::vector<std::string> tasks;
+  std::vector<LostResult> lost = {};
 };
 // A checkpoint of which the database has rows.
 struct StoredCheckpoint {
@@ -206,12 +213,16 @@ struct DropSweep {
 struct DropTask {
   std::string task;
 };
+// The damaged ones of an attempt that counts no longer; the others stay as history.
+struct DropDamagedResults {
+  std::string attempt;
+};
 struct DropRun {  // of which no task is left, and which no sweep lists
   std::string run_key;
 };
-using Write =
-    std::variant<PutSweep, PutSweepCancelled, PutRun, PutTask, PutAttempt, PutWorker, PutCell,
-                 PutRecord, PutTransition, DropCheckpoint, DropSweep, DropTask, DropRun>;
+using Write = std::variant<PutSweep, PutSweepCancelled, PutRun, PutTask, PutAttempt, PutWorker,
+                           PutCell, PutRecord, PutTransition, DropCheckpoint, DropSweep, DropTask,
+                           DropRun, DropDamagedResults>;
 
 // ---- commands: sent after the commit ---------------------------------------------------------------
 

@@ -129,6 +129,8 @@ struct RunRecord {
   // Volatile: why this build cannot read what is stored of it, as after a position method was taken
   // out; `run` says nothing then, and none of its tasks is placed. "": it can.
   std::string unknown = {};
+  bool damaged =
+      false;  // `unknown` since what is stored of it is: submitted again, it is written anew
 };
 
 struct Slot {

@@ -45,8 +45,8 @@ bool IsAttemptEdge(AttemptState from, AttemptState to);
 // A new task, in kBlocked or kReady.
 Task& AddTask(StepContext& step, Task&& task, std::string reason);
 void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason);
-// FAILED, CANCELLED or SKIPPED -> a new round with fresh counters. The only way out of a terminal
-// state.
+// FAILED, CANCELLED or SKIPPED -> a new round with fresh counters; SUCCEEDED too once its result was taken
+// back, since it was lost. The only way out of a terminal state.
 void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason);

@@ -99,6 +99,12 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
                                                   training->second.state == TaskState::kSucceeded);
   task.state = has_weights ? TaskState::kReady : TaskState::kBlocked;
   for (const ExpectedCell& cell : missing) plan.new_cells[cell.cell] = task.id;
+  // Its cells were not found by their own names, since those rows are damaged: they are written anew.
+  if (state.tasks.contains(task.id)) {
+    Reuse(state, task.id, plan);
+    plan.counts.cells_reused += static_cast<std::int64_t>(missing_cells.size());
+    return;
+  }
   if (FailedForGood(state, task)) {
     plan.failed.insert(task.id);  // it is stored, so that a table shows why there is no number
   } else {
@@ -115,8 +121,11 @@ Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& kn
   std::set<std::string> seen;
   for (const PlannedRun& run : sweep.runs) {
     if (seen.insert(run.run_key).second) {
-      if (state.runs.contains(run.run_key)) {
+      const auto record = state.runs.find(run.run_key);
+      if (record != state.runs.end()) {
         plan.counts.runs_reused += 1;
+        // What a key stands for is known by the key: the same file writes it anew.
+        if (record->second.damaged) plan.new_runs.push_back(&run);
       } else {
         plan.counts.runs_new += 1;
         plan.new_runs.push_back(&run);
@@ -195,11 +204,16 @@ void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::str
 
 // Where a dataset lies now: it may have been registered again elsewhere.
 void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
+  std::set<std::string> mended;  // runs that were damaged
   for (const PlannedRun* const run : plan.new_runs) {
     // What goes on is carried out as what it goes on from was: else its bits would differ.
     const auto parent = step.state.runs.find(run->run.parent);
+    const auto damaged = step.state.runs.find(run->run_key);
     const std::optional<Execution> execution =
-        parent == step.state.runs.end() ? std::nullopt : parent->second.execution;
+        damaged != step.state.runs.end()  ? damaged->second.execution
+        : parent == step.state.runs.end() ? std::nullopt
+                                          : parent->second.execution;
+    if (damaged != step.state.runs.end()) mended.insert(run->run_key);
     step.state.runs[run->run_key] = {.run_key = run->run_key,
                                      .run = run->run,
                                      .dataset_name = run->dataset_name,
@@ -218,6 +232,11 @@ void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
     if (!record.unknown.empty()) continue;  // it is not written over
     record.dataset_path = path->second;
     step.changed_runs.insert(run.run_key);
+  }
+  if (mended.empty()) return;
+  for (auto& [id, task] : step.state.tasks) {
+    const bool waits = task.state == TaskState::kReady && mended.contains(task.run_key);
+    if (waits) IndexReady(step.state, task, step.now);
   }
 }
 

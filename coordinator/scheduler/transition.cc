@@ -136,7 +136,7 @@ void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason) {
 }
 
 void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason) {
-  LR_CHECK(IsTerminal(task.state) && task.state != kSucceeded);
+  LR_CHECK(IsTerminal(task.state) && (task.state != kSucceeded || task.result_attempt.empty()));
   LR_CHECK(to == kBlocked || to == kReady);
   task.retry_round += 1;
   task.failures = 0;

@@ -90,6 +90,7 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
   const std::string overrides_json = CanonicalJson(overrides);
   const std::string labels_json = CanonicalJson(Json(sweep.labels));
   const std::string axes_json = CanonicalJson(Json(sweep.axes));
+  RETURN_IF_ERROR(DropIfDamaged("sweep", write.sweep_id));
   // Submitted again, it is the newest of its name, and wanted again.
   ASSIGN_OR_RETURN(
       Statement put,
@@ -161,6 +162,7 @@ Status Store::ApplyOne(const PutRun& write, std::int64_t, ApplyCounts&) {
       write.run_json.empty() ? CanonicalJson(record.run.ToJson()) : write.run_json;
   Text execution;
   if (record.execution) execution = CanonicalJson(record.execution->ToJson());
+  RETURN_IF_ERROR(DropIfDamaged("run", record.run_key));
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare(
@@ -210,6 +212,9 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
   if (!task.unknown.empty()) return PutUnknownTask(task);
   Text evaluation;
   if (!task.evaluation.is_null()) evaluation = CanonicalJson(task.evaluation);
+  // Its cells may be gone from the state after its success; then the row is not made whole from here.
+  const bool is_whole = task.kind == TaskKind::kTrain || !task.expected_cells.empty();
+  if (is_whole) RETURN_IF_ERROR(DropIfDamaged("task", task.id));
   const std::string expected_cells = ListJson(task.expected_cells);
   const std::string checkpoints = ListJson(task.checkpoints);
   const Text best_checkpoint = OptionalJson(task.best_checkpoint);
@@ -275,6 +280,7 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
 Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
   const Attempt& attempt = write.attempt;
   const Text resume = OptionalJson(attempt.resume);
+  RETURN_IF_ERROR(DropIfDamaged("attempt", attempt.id));
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare(
@@ -338,6 +344,7 @@ Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {
 }
 
 Status Store::ApplyOne(const PutCell& write, std::int64_t, ApplyCounts&) {
+  RETURN_IF_ERROR(DropIfDamaged("cell", write.cell));
   ASSIGN_OR_RETURN(Statement statement,
                    connection_->Prepare("INSERT INTO cell (cell, task) VALUES (?, ?)"
                                         " ON CONFLICT (cell) DO UPDATE SET task = excluded.task"));
@@ -371,6 +378,17 @@ Status Store::ApplyOne(const DropCheckpoint& write, std::int64_t, ApplyCounts& c
     if (used) return Status();  // of another task with the same bytes
   }
   return DropCheckpointFiles(write.sha256, counts);
+}
+
+Status Store::DropIfDamaged(const std::string& table, const std::string& key) {
+  std::string& sql = drop_if_damaged_[table];
+  if (sql.empty()) {
+    const SummedTable& summed = connection_->row_sums().table(table);
+    sql = Str("DELETE FROM ", table, " WHERE ", summed.key.front(), " = ? AND NOT ",
+              RowSums::HoldsCall(summed));
+  }
+  ASSIGN_OR_RETURN(Statement statement, connection_->Prepare(sql.c_str()));
+  return statement.Bind(key).Run();
 }
 
 Status Store::RunEach(std::span<const char* const> statements, const std::string& bound) {
@@ -444,6 +462,10 @@ Status Store::ApplyOne(const DropRun& write, std::int64_t, ApplyCounts& counts) 
   return Status();
 }
 
+Status Store::ApplyOne(const DropDamagedResults& write, std::int64_t, ApplyCounts&) {
+  return DropIfDamaged("result", write.attempt);
+}
+
 // By a name, or by a run that starts from it.
 Result<bool> Store::IsModelUsed(const std::string& digest) {
   ASSIGN_OR_RETURN(
@@ -494,6 +516,7 @@ Status Store::PutDataset(const DatasetRow& dataset) {
 }
 
 Result<bool> Store::PutModel(const ModelRow& model, std::span<const ArtifactFileRow> files) {
+  RETURN_IF_ERROR(DropIfDamaged("model", model.name));
   {
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare("SELECT digest FROM model WHERE name = ?"));
@@ -546,9 +569,10 @@ Result<bool> Store::DropModel(const std::string& name, ApplyCounts& counts) {
 }
 
 Result<std::vector<ArtifactFileRow>> Store::CheckpointFiles(const std::string& sha256) {
+  RETURN_IF_ERROR(OpenReader());
   ASSIGN_OR_RETURN(Statement statement,
-                   connection_->Prepare("SELECT name, sha256, bytes FROM checkpoint_file"
-                                        " WHERE checkpoint = ? ORDER BY name"));
+                   reader_->Prepare("SELECT name, sha256, bytes FROM checkpoint_file"
+                                    " WHERE checkpoint = ? ORDER BY name"));
   statement.Bind(sha256);
   std::vector<ArtifactFileRow> files;
   while (true) {

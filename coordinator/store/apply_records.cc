@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "coordinator/store/record_columns.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 
@@ -12,58 +13,7 @@ namespace {
 
 constexpr std::size_t kMetricsKnownMax = 1000;  // a trainer may name what it likes
 
-using Text = std::optional<std::string>;
-using Int = std::optional<std::int64_t>;
 using Real = std::optional<double>;
-
-// A member as a column: null and absent are NULL; another type makes the whole body unfit.
-class Columns {
- public:
-  explicit Columns(const Json& body) : body_(body) { fits_ = body.is_object(); }
-
-  Text TextOf(const char* key) { return Get<std::string>(key, &Json::is_string); }
-  Real RealOf(const char* key) { return Get<double>(key, &Json::is_number); }
-  Int IntOf(const char* key) {
-    const Json* member = Find(key);
-    if (member == nullptr) return {};
-    if (member->is_number_unsigned() && member->get<std::uint64_t>() > INT64_MAX) {
-      fits_ = false;
-      return {};
-    }
-    if (!member->is_number_integer()) {
-      fits_ = false;
-      return {};
-    }
-    return member->get<std::int64_t>();
-  }
-  bool BoolOf(const char* key) { return Get<bool>(key, &Json::is_boolean).value_or(false); }
-  template <typename T>
-  T Must(std::optional<T> value) {
-    if (!value) fits_ = false;
-    return value.value_or(T{});
-  }
-  bool fits() const { return fits_; }
-
- private:
-  const Json* Find(const char* key) const {
-    if (!body_.is_object()) return nullptr;
-    const auto it = body_.find(key);
-    return it == body_.end() || it->is_null() ? nullptr : &*it;
-  }
-  template <typename T>
-  std::optional<T> Get(const char* key, bool (Json::*is)() const noexcept) {
-    const Json* member = Find(key);
-    if (member == nullptr) return {};
-    if (!(member->*is)()) {
-      fits_ = false;
-      return {};
-    }
-    return member->get<T>();
-  }
-
-  const Json& body_;
-  bool fits_ = true;
-};
 
 }  // namespace
 
@@ -88,47 +38,37 @@ Status Store::ApplyOne(const PutRecord& write, std::int64_t, ApplyCounts& counts
   return PutPlainRecord(write, counts);
 }
 
+// Rows of results, series and records come by the thousand: they bring their checksum with them.
 Result<bool> Store::PutResultRow(const PutRecord& write) {
-  Columns columns(write.record.body);
-  const std::string cell = columns.Must(columns.TextOf("cell"));
-  const std::string metric = columns.Must(columns.TextOf("metric"));
-  const std::string result_status = columns.Must(columns.TextOf("status"));
-  const Int context_length = columns.IntOf("context_length");
-  const Text split = columns.TextOf("split"), protocol = columns.TextOf("protocol");
-  const Text averaging = columns.TextOf("averaging"), variant = columns.TextOf("variant");
-  const Real depth = columns.RealOf("depth"), value = columns.RealOf("value");
-  const Real se = columns.RealOf("se"), nll_sum = columns.RealOf("nll_sum");
-  const Int n = columns.IntOf("n"), n_bytes = columns.IntOf("bytes");
-  if (!columns.fits()) return false;
-  const auto extra_member = write.record.body.find("extra");
-  const std::string extra =
-      extra_member == write.record.body.end() ? "{}" : CanonicalJson(*extra_member);
+  const std::optional<ResultColumns> columns = ResultColumnsOf(write.record.body);
+  if (!columns) return false;
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare(
           "INSERT INTO result (attempt, seq, task, run_key, cell, metric, context_length, split,"
           " protocol, averaging, depth, variant, value, se, n, nll_sum, bytes, status, extra, t_ms,"
-          " line) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-          " ON CONFLICT DO NOTHING"));
+          " line, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
+          " ?16, ?17, ?18, ?19, ?20, ?21, row_sum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
+          " ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)) ON CONFLICT DO NOTHING"));
   RETURN_IF_ERROR(statement.Bind(write.attempt)
                       .Bind(write.record.seq)
                       .Bind(write.task)
                       .Bind(write.run_key)
-                      .Bind(cell)
-                      .Bind(metric)
-                      .Bind(context_length)
-                      .Bind(split)
-                      .Bind(protocol)
-                      .Bind(averaging)
-                      .Bind(depth)
-                      .Bind(variant)
-                      .Bind(value)
-                      .Bind(se)
-                      .Bind(n)
-                      .Bind(nll_sum)
-                      .Bind(n_bytes)
-                      .Bind(result_status)
-                      .Bind(extra)
+                      .Bind(columns->cell)
+                      .Bind(columns->metric)
+                      .Bind(columns->context_length)
+                      .Bind(columns->split)
+                      .Bind(columns->protocol)
+                      .Bind(columns->averaging)
+                      .Bind(columns->depth)
+                      .Bind(columns->variant)
+                      .Bind(columns->value)
+                      .Bind(columns->se)
+                      .Bind(columns->n)
+                      .Bind(columns->nll_sum)
+                      .Bind(columns->n_bytes)
+                      .Bind(columns->status)
+                      .Bind(columns->extra)
                       .Bind(write.record.t_ms)
                       .Bind(write.line)
                       .Run());
@@ -142,10 +82,11 @@ Result<bool> Store::PutSeriesRows(const PutRecord& write, ApplyCounts& counts) {
     if (!value.is_number() && !value.is_null()) return false;
   }
   std::int64_t n_stored = 0;
-  ASSIGN_OR_RETURN(
-      Statement statement,
-      connection_->Prepare("INSERT INTO series (attempt, metric, step, value, t_ms, seq)"
-                           " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"));
+  ASSIGN_OR_RETURN(Statement statement,
+                   connection_->Prepare(
+                       "INSERT INTO series (attempt, metric, step, value, t_ms, seq, sum) VALUES"
+                       " (?1, ?2, ?3, ?4, ?5, ?6, row_sum(?1, ?2, ?3, ?4, ?5, ?6))"
+                       " ON CONFLICT DO NOTHING"));
   for (const auto& [name, value] : body.items()) {
     ASSIGN_OR_RETURN(const std::int64_t metric, MetricId(name));
     const Real number = value.is_null() ? Real() : Real(value.get<double>());
@@ -182,7 +123,7 @@ Result<std::int64_t> Store::MetricId(const std::string& name) {
 }
 
 Status Store::PutCheckpointRows(const PutRecord& write) {
-  Columns columns(write.record.body);
+  RecordColumns columns(write.record.body);
   const std::string sha256 = columns.Must(columns.TextOf("sha256"));
   const std::int64_t step = columns.Must(columns.IntOf("step"));
   const bool is_final = columns.BoolOf("final"), is_best = columns.BoolOf("best");
@@ -192,7 +133,7 @@ Status Store::PutCheckpointRows(const PutRecord& write) {
   }
   std::vector<ArtifactFileRow> rows;
   for (const Json& file : *files) {
-    Columns file_columns(file);
+    RecordColumns file_columns(file);
     ArtifactFileRow row{.name = file_columns.Must(file_columns.TextOf("name")),
                         .sha256 = file_columns.Must(file_columns.TextOf("sha256")),
                         .n_bytes = file_columns.Must(file_columns.IntOf("bytes"))};
@@ -218,6 +159,7 @@ Status Store::PutCheckpointRows(const PutRecord& write) {
 
 Status Store::PutCheckpointFiles(const std::string& sha256,
                                  std::span<const ArtifactFileRow> files) {
+  RETURN_IF_ERROR(DropIfDamaged("checkpoint_file", sha256));
   for (const ArtifactFileRow& file : files) {
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare(
@@ -230,7 +172,7 @@ Status Store::PutCheckpointFiles(const std::string& sha256,
 }
 
 Status Store::PutArtifactRow(const PutRecord& write) {
-  Columns columns(write.record.body);
+  RecordColumns columns(write.record.body);
   const std::string name = columns.Must(columns.TextOf("name"));
   const std::string sha256 = columns.Must(columns.TextOf("sha256"));
   const std::int64_t n_bytes = columns.Must(columns.IntOf("bytes"));
@@ -249,9 +191,11 @@ Status Store::PutArtifactRow(const PutRecord& write) {
 }
 
 Status Store::PutPlainRecord(const PutRecord& write, ApplyCounts& counts) {
-  ASSIGN_OR_RETURN(Statement statement,
-                   connection_->Prepare("INSERT INTO record (attempt, seq, kind, step, t_ms, line)"
-                                        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"));
+  ASSIGN_OR_RETURN(
+      Statement statement,
+      connection_->Prepare("INSERT INTO record (attempt, seq, kind, step, t_ms, line, sum)"
+                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6,"
+                           " row_sum(?1, ?2, ?3, ?4, ?5, ?6)) ON CONFLICT DO NOTHING"));
   RETURN_IF_ERROR(statement.Bind(write.attempt)
                       .Bind(write.record.seq)
                       .Bind(write.record.kind)

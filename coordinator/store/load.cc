@@ -1,5 +1,9 @@
 // The way back: the tables as the scheduler's state.
+#include <algorithm>
+
+#include "base/hash.h"
 #include "base/str.h"
+#include "coordinator/store/mend.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 #include "model/evaluation/evaluation.h"
@@ -71,6 +75,10 @@ Status LoadRuns(Connection& connection, State& state) {
                    if (const Status read = ReadRun(row, record); !read.ok()) {
                      record.run = Run();
                      record.unknown = NotKnown(UnknownOfRun(row.Text(1)), "its run", read);
+                   } else if (Sha256Hex(row.Text(1)) != record.run_key) {
+                     record.run = Run();
+                     record.unknown = kRunDamaged;
+                     record.damaged = true;
                    }
                    state.runs[record.run_key] = std::move(record);
                    return Status();
@@ -193,9 +201,17 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
                          " UNION ALL SELECT DISTINCT seq, NULL FROM series WHERE attempt = ?1"
                          " ORDER BY 1"));
   row.Bind(attempt.id);
+  std::int64_t last_seq = 0;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());
+    const std::int64_t seq = more ? row.Int(0) : attempt.durable_seq + 1;
+    if (seq > last_seq + 1) {
+      attempt.unreadable = Str("the stored record ", last_seq + 1, " of attempt ", attempt.n,
+                               " is damaged, or not there");
+      return Status();
+    }
     if (!more) return Status();
+    last_seq = seq;
     if (row.IsNull(1)) {
       JournalRecord series;
       series.seq = row.Int(0);
@@ -247,6 +263,26 @@ Status LoadWorkers(Connection& connection, State& state) {
                  });
 }
 
+// How the runs of damaged rows were carried out, as their attempts said when they started.
+Status FindExecutions(Connection& connection, State& state) {
+  for (auto& [key, run] : state.runs) {
+    if (!run.damaged) continue;
+    ASSIGN_OR_RETURN(
+        Statement row,
+        connection.Prepare("SELECT record.line FROM task JOIN attempt ON attempt.task = task.id"
+                           " JOIN record ON record.attempt = attempt.id"
+                           " AND record.kind = 'started' WHERE task.run_key = ?"
+                           " ORDER BY attempt.id LIMIT 1"));
+    ASSIGN_OR_RETURN(const bool found, row.Bind(key).Step());
+    if (!found) continue;
+    const auto record = ParseJournalLine(row.Text(0));
+    const auto said = record.ok() ? GetMember(record->body, "execution") : record.status();
+    if (!said.ok()) continue;
+    if (auto execution = Execution::FromJson(*said); execution.ok()) run.execution = *execution;
+  }
+  return Status();
+}
+
 Status LoadSweeps(Connection& connection, State& state) {
   RETURN_IF_ERROR(
       ForEach(connection, "SELECT id, cancelled FROM sweep", [&](const Statement& row) -> Status {
@@ -268,8 +304,40 @@ Status LoadSweeps(Connection& connection, State& state) {
 
 }  // namespace
 
+Status Store::OpenReader() {
+  if (reader_ != nullptr) return Status();
+  ASSIGN_OR_RETURN(reader_, Connection::Open(database_path(), Connection::Mode::kRead));
+  return Status();
+}
+
+// An attempt that lives by a row which is damaged, or whose task's row is (`lost`), would keep its task
+// and its slot from others for ever.
+Status Store::EndDamagedAttempts(const std::vector<std::string>& lost) {
+  RETURN_IF_ERROR(connection_->Execute("BEGIN IMMEDIATE"));
+  const auto end = [&]() -> Status {
+    for (const std::string& id : lost) {
+      ASSIGN_OR_RETURN(Statement put,
+                       connection_->Prepare("UPDATE attempt SET state = 'LOST', ended_wall_ms ="
+                                            " max(ended_wall_ms, started_wall_ms), message ="
+                                            " 'what is stored of its task is damaged' WHERE id = ?"
+                                            " AND state IN ('OFFERED', 'ACCEPTED', 'RUNNING')"));
+      RETURN_IF_ERROR(put.Bind(id).Run());
+    }
+    // Damaged it stays; its epoch is given free as well.
+    RETURN_IF_ERROR(
+        connection_->Execute(Str("UPDATE attempt SET state = 'LOST', epoch = -rowid WHERE NOT ",
+                                 RowSums::HoldsCall(connection_->row_sums().table("attempt")),
+                                 " AND NOT (state = 'LOST' AND epoch = -rowid)")));
+    return connection_->Execute("COMMIT");
+  };
+  Status status = end();
+  if (!status.ok()) Rollback();
+  return std::move(status).In("ending attempts whose rows are damaged");
+}
+
 Result<State> Store::Load() {
   State state;
+  RETURN_IF_ERROR(OpenReader());
   ASSIGN_OR_RETURN(const std::int64_t restore_count,
                    connection_->ReadInt("SELECT value FROM meta WHERE key = 'restore_count'"));
   state.restore_count = static_cast<std::uint64_t>(restore_count);
@@ -277,23 +345,30 @@ Result<State> Store::Load() {
                    connection_->ReadInt(
                        "SELECT coalesce((SELECT value FROM meta WHERE key = 'epoch_floor'), 0)"));
   state.epoch_floor = static_cast<std::uint64_t>(epoch_floor);
-  RETURN_IF_ERROR(LoadRuns(*connection_, state));
-  RETURN_IF_ERROR(LoadTasks(*connection_, state));
-  RETURN_IF_ERROR(LoadAttempts(*connection_, state));
+  RETURN_IF_ERROR(LoadRuns(*reader_, state));
+  RETURN_IF_ERROR(LoadTasks(*reader_, state));
+  RETURN_IF_ERROR(LoadAttempts(*reader_, state));
+  RETURN_IF_ERROR(LoadWorkers(*reader_, state));
+  RETURN_IF_ERROR(LoadSweeps(*reader_, state));
+  NoteDamaged(reader_->row_sums().TakeDamaged());
+  if (!damaged().empty()) {
+    RETURN_IF_ERROR(EndDamagedAttempts(MendReferences(state)));
+    RETURN_IF_ERROR(FindExecutions(*reader_, state));
+  }
   for (auto& [id, attempt] : state.attempts) {
     if (!IsLive(attempt.state)) continue;
     StateByAttempt(state, attempt);
-    RETURN_IF_ERROR(NoteRecords(*connection_, attempt));
+    RETURN_IF_ERROR(NoteRecords(*reader_, attempt));
   }
-  RETURN_IF_ERROR(LoadWorkers(*connection_, state));
-  RETURN_IF_ERROR(LoadSweeps(*connection_, state));
+  NoteDamaged(reader_->row_sums().TakeDamaged());
   return state;
 }
 
 Result<std::vector<DatasetRow>> Store::LoadDatasets() {
   std::vector<DatasetRow> datasets;
+  RETURN_IF_ERROR(OpenReader());
   RETURN_IF_ERROR(ForEach(
-      *connection_,
+      *reader_,
       "SELECT name, digest, folder, tokenizer, vocab_size, split_tokens, n_tokens, mask_token"
       " FROM dataset ORDER BY name",
       [&](const Statement& row) -> Status {
@@ -312,12 +387,14 @@ Result<std::vector<DatasetRow>> Store::LoadDatasets() {
         datasets.push_back(std::move(dataset));
         return Status();
       }));
+  NoteDamaged(reader_->row_sums().TakeDamaged());
   return datasets;
 }
 
 Result<std::vector<ModelRow>> Store::LoadModels() {
   std::vector<ModelRow> models;
-  RETURN_IF_ERROR(ForEach(*connection_,
+  RETURN_IF_ERROR(OpenReader());
+  RETURN_IF_ERROR(ForEach(*reader_,
                           "SELECT name, digest, config, source, bytes, imported_wall_ms FROM model"
                           " ORDER BY name",
                           [&](const Statement& row) -> Status {
@@ -329,6 +406,7 @@ Result<std::vector<ModelRow>> Store::LoadModels() {
                                               .imported_wall_ms = row.Int(5)});
                             return Status();
                           }));
+  NoteDamaged(reader_->row_sums().TakeDamaged());
   return models;
 }
 

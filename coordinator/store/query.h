@@ -18,6 +18,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "coordinator/store/damage.h"
 
 namespace longrun {
 
@@ -36,8 +37,9 @@ inline constexpr std::int64_t kQueryTextBytesMax = 256 << 10;  // of one value
 
 struct QueryAnswer {
   std::vector<std::string> columns;
-  Json rows = Json::array();  // a list for each row; null, number or text; a blob as "x'0a'"
-  std::string cut_by;         // "", or the limit that ended it early: "rows", "bytes"
+  Json rows = Json::array();        // a list for each row; null, number or text; a blob as "x'0a'"
+  std::vector<DamagedRow> damaged;  // left out
+  std::string cut_by;               // "", or the limit that ended it early: "rows", "bytes"
 };
 
 // Any thread. kInvalidArgument: not one SELECT over documented views (the message says what);

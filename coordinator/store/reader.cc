@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
+#include "sweeps/event.h"
 
 namespace longrun {
 namespace {
@@ -21,11 +22,33 @@ std::string EndOfRange(std::string beginning) {
   return beginning;
 }
 
-// Only the body of a journal line: {"body":...,"crc":...}.
+// Only the body of a journal line whose crc holds.
 Result<std::string> BodyOfLine(const std::string& line) {
-  ASSIGN_OR_RETURN(const Json json, ParseJson(line));
-  ASSIGN_OR_RETURN(const Json body, GetMember(json, "body"));
-  return CanonicalJson(body);
+  ASSIGN_OR_RETURN(const JournalRecord record, ParseJournalLine(line));
+  return CanonicalJson(record.body);
+}
+
+// Walks from few rows to few by keys: sweep_cell, cell and task by their primary keys, result by
+// result_once. CROSS JOIN keeps SQLite to that order, however large the tables have grown and whatever it
+// guesses about them.
+std::string ResultsOfSweepSql(const RowSums& sums) {
+  return Str(
+      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line,"
+      " task.evaluation, result.metric, result.context_length, result.variant"
+      " FROM sweep_cell CROSS JOIN cell ON cell.cell = sweep_cell.cell"
+      " CROSS JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
+      " CROSS JOIN main.result INDEXED BY result_once"
+      " ON result.attempt = task.result_attempt AND result.cell = cell.cell AND ",
+      RowSums::HoldsCall(sums.table("result"), "result"),
+      " WHERE sweep_cell.sweep = ?"
+      " ORDER BY sweep_cell.ordinal, result.metric, result.context_length, result.variant,"
+      " result.seq");
+}
+
+// One number of a task.
+std::string NameOf(const std::string& task, const ExpectedCell& asked) {
+  return Str(task, " ", asked.cell, " ", asked.metric, " ", asked.context_length, " ",
+             asked.variant);
 }
 
 SweepRow SweepOf(const Statement& row) {
@@ -38,7 +61,8 @@ SweepRow SweepOf(const Statement& row) {
 }  // namespace
 
 StoreReader::StoreReader(std::unique_ptr<Connection> connection)
-    : connection_(std::move(connection)) {}
+    : connection_(std::move(connection)),
+      results_of_sweep_(ResultsOfSweepSql(connection_->row_sums())) {}
 
 StoreReader::~StoreReader() = default;
 
@@ -221,43 +245,125 @@ Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std:
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());
     if (!more) return results;
-    ASSIGN_OR_RETURN(std::string body, BodyOfLine(row.Text(4)));
+    Result<std::string> body = BodyOfLine(row.Text(4));
+    if (!body.ok()) continue;  // it is among the lost ones
     results.push_back({.run_key = row.Text(0),
                        .cell = row.Text(1),
                        .task = row.Text(2),
                        .attempt = row.Text(3),
-                       .body_json = std::move(body),
-                       .evaluation_json = row.Text(5)});
+                       .body_json = std::move(body).value(),
+                       .evaluation_json = row.Text(5),
+                       .asked = {.cell = row.Text(1),
+                                 .metric = row.Text(6),
+                                 .context_length = row.Int(7),
+                                 .variant = row.Text(8)}});
   }
 }
 
-// Both walk from few rows to few by keys: sweep_cell, cell and task by their primary keys (task_by_run
-// for a run), result by result_once. CROSS JOIN keeps SQLite to that order, however large the tables
-// have grown and whatever it guesses about them.
 Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& sweep_id) {
-  return Results(
-      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line, "
-      "task.evaluation"
-      " FROM sweep_cell CROSS JOIN cell ON cell.cell = sweep_cell.cell"
-      " CROSS JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
-      " CROSS JOIN result INDEXED BY result_once"
-      " ON result.attempt = task.result_attempt AND result.cell = cell.cell"
-      " WHERE sweep_cell.sweep = ?"
-      " ORDER BY sweep_cell.ordinal, result.metric, result.context_length, result.variant,"
-      " result.seq",
-      sweep_id);
+  return Results(results_of_sweep_.c_str(), sweep_id);
 }
 
 Result<std::vector<ResultBody>> StoreReader::ResultsOfRun(const std::string& run_key) {
   return Results(
-      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line, "
-      "task.evaluation"
+      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line,"
+      " task.evaluation, result.metric, result.context_length, result.variant"
       " FROM task CROSS JOIN result ON result.attempt = task.result_attempt"
       " WHERE task.run_key = ? AND task.kind = 'evaluate' AND task.result_attempt <> ''"
       " ORDER BY result.metric, result.split, result.protocol, result.context_length,"
       " result.variant, result.seq",
       run_key);
 }
+
+// What is missed is told by the name of the number; so what its damaged row says of itself is not.
+Result<std::vector<ResultBody>> StoreReader::Lost(const char* sql, const std::string& bound,
+                                                  const std::set<std::string>* cells,
+                                                  const std::vector<ResultBody>& results) {
+  for (DamagedRow& row : connection_->row_sums().TakeDamaged()) {
+    if (row.table != "result") connection_->row_sums().NoteDamaged(std::move(row));
+  }
+  std::map<std::string, int> found;
+  for (const ResultBody& result : results) found[NameOf(result.task, result.asked)] += 1;
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare(sql));
+  row.Bind(bound);
+  std::vector<ResultBody> lost;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return lost;
+    ASSIGN_OR_RETURN(const Json list, ParseJson(row.Text(4)));
+    for (const Json& one : list) {
+      ASSIGN_OR_RETURN(const ExpectedCell cell, ExpectedCell::FromJson(one));
+      if (cells != nullptr && !cells->contains(cell.cell)) continue;
+      if (found.contains(NameOf(row.Text(1), cell))) continue;
+      lost.push_back({.run_key = row.Text(0),
+                      .cell = cell.cell,
+                      .task = row.Text(1),
+                      .attempt = row.Text(2),
+                      .body_json = "",
+                      .evaluation_json = row.Text(3),
+                      .asked = cell});
+      connection_->row_sums().NoteDamaged(DescribeLostResult(row.Text(0), row.Text(1), cell.metric,
+                                                             cell.context_length, cell.variant));
+    }
+  }
+}
+
+Result<std::vector<ResultBody>> StoreReader::LostOfSweep(const std::string& sweep_id,
+                                                         const std::vector<ResultBody>& results) {
+  ASSIGN_OR_RETURN(const std::set<std::string> cells, CellsOfSweep(sweep_id));
+  return Lost(
+      "SELECT task.run_key, task.id, task.result_attempt, ifnull(task.evaluation, ''),"
+      " task.expected_cells FROM sweep_task CROSS JOIN task ON task.id = sweep_task.task"
+      " AND task.kind = 'evaluate' AND task.result_attempt <> '' WHERE sweep_task.sweep = ?",
+      sweep_id, &cells, results);
+}
+
+Result<std::vector<ResultBody>> StoreReader::LostOfRun(const std::string& run_key,
+                                                       const std::vector<ResultBody>& results) {
+  return Lost(
+      "SELECT task.run_key, task.id, task.result_attempt, ifnull(task.evaluation, ''),"
+      " task.expected_cells FROM task WHERE task.run_key = ?"
+      " AND task.kind = 'evaluate' AND task.result_attempt <> ''",
+      run_key, nullptr, results);
+}
+
+Status StoreReader::NoteLost(const std::string& sweep_id) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare(
+                       "SELECT 'run', run_key FROM sweep_run WHERE sweep = ?1"
+                       " AND NOT EXISTS (SELECT 1 FROM run WHERE run.run_key = sweep_run.run_key)"
+                       " UNION ALL SELECT 'task', task FROM sweep_task WHERE sweep = ?1"
+                       " AND NOT EXISTS (SELECT 1 FROM task WHERE task.id = sweep_task.task)"));
+  row.Bind(sweep_id);
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return Status();
+    connection_->row_sums().NoteDamaged(DescribeLostObject(row.Text(0), row.Text(1)));
+  }
+}
+
+Result<std::vector<ExpectedCell>> StoreReader::ExpectedCellsOf(const std::string& task) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT expected_cells FROM task WHERE id = ?"));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(task).Step());
+  std::vector<ExpectedCell> cells;
+  if (!found) return cells;
+  ASSIGN_OR_RETURN(const Json list, ParseJson(row.Text(0)));
+  for (const Json& one : list) {
+    ASSIGN_OR_RETURN(ExpectedCell cell, ExpectedCell::FromJson(one));
+    cells.push_back(std::move(cell));
+  }
+  return cells;
+}
+
+void StoreReader::NoteDamaged(const std::vector<DamagedRow>& rows) {
+  for (const DamagedRow& row : rows) connection_->row_sums().NoteDamaged(row);
+}
+
+std::vector<DamagedRow> StoreReader::TakeDamaged() { return connection_->row_sums().TakeDamaged(); }
 
 Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {
   if (reference.size() < kBeginningMin) {

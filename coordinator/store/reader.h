@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/artifact_file.h"
+#include "coordinator/store/damage.h"
 
 namespace longrun {
 
@@ -72,6 +73,7 @@ struct ResultBody {
   std::string attempt;
   std::string body_json;        // as the trainer wrote it
   std::string evaluation_json;  // of the task: evaluation -> parameters, lengths left out
+  ExpectedCell asked = {};      // which of the task's numbers it is
 };
 
 // A sweep that may ask for its results at /metrics: the newest of its name, with the word in its file.
@@ -129,6 +131,19 @@ class StoreReader {
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
   // Every row of the run that counts, whichever sweep asked for it.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
+  // Numbers that were stored and count, and are not among `results`: their rows are damaged, or cannot be
+  // found since an index is. Without body_json. Each is noted for TakeDamaged().
+  Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id,
+                                              const std::vector<ResultBody>& results);
+  Result<std::vector<ResultBody>> LostOfRun(const std::string& run_key,
+                                            const std::vector<ResultBody>& results);
+  // Notes the runs and tasks of a sweep that are not there, since their rows are damaged.
+  Status NoteLost(const std::string& sweep_id);
+  // What was met since the last call, and left out of all answers.
+  std::vector<DamagedRow> TakeDamaged();
+  void NoteDamaged(const std::vector<DamagedRow>& rows);
+  // All that the task owes, known or not; none of a task that is not there.
+  Result<std::vector<ExpectedCell>> ExpectedCellsOf(const std::string& task);
 
   // By an unambiguous beginning of 8 or more digits; kNotFound, kInvalidArgument.
   Result<SweepRunRow> FindRun(const std::string& reference);
@@ -165,12 +180,21 @@ class StoreReader {
  private:
   Status AddLabels(std::vector<SweepRow>& sweeps);
   explicit StoreReader(std::unique_ptr<Connection> connection);
-  // Of a query for run key, cell, task, attempt, journal line and evaluation, with one value bound.
+  // Of a query for run key, cell, task, attempt, journal line, evaluation, metric, length and variant, with
+  // one value bound.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
+  // Of a query for the same as far as tasks have it, with their expected cells, and one value bound.
+  Result<std::vector<ResultBody>> Lost(const char* sql, const std::string& bound,
+                                       const std::set<std::string>* cells,
+                                       const std::vector<ResultBody>& results);
   // The one id in `candidates` (rows of one column, from a query with the beginning bound twice).
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
 
   std::unique_ptr<Connection> connection_;
+  const std::string results_of_sweep_;  // SQL
+  // Whether a row that says what bytes are there for is damaged, as of a version of the data.
+  std::int64_t files_version_ = -1;
+  bool files_damaged_ = false;
 };
 
 }  // namespace longrun

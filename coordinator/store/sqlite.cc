@@ -110,10 +110,20 @@ Result<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mo
   sqlite3_busy_timeout(db, kBusyMs);
   sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   RETURN_IF_ERROR(connection->Execute("PRAGMA trusted_schema = OFF"));
-  if (mode == Mode::kRead) {
-    RETURN_IF_ERROR(connection->Execute("PRAGMA query_only = ON; PRAGMA cache_size = -16384"));
+  if (mode == Mode::kWrite) return connection;
+  // Who only looks leaves the files as they are.
+  if (mode == Mode::kReadAll) {
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   }
+  RETURN_IF_ERROR(connection->FindRowSums());
+  if (mode == Mode::kRead) RETURN_IF_ERROR(connection->row_sums().HideDamaged());
+  RETURN_IF_ERROR(connection->Execute("PRAGMA query_only = ON; PRAGMA cache_size = -16384"));
   return connection;
+}
+
+Status Connection::FindRowSums() {
+  ASSIGN_OR_RETURN(row_sums_, RowSums::Of(db_));
+  return Status();
 }
 
 Connection::~Connection() {

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "coordinator/store/row_sum.h"
 
 namespace longrun {
 
@@ -57,7 +58,8 @@ class Statement {
 // One connection; one thread at a time.
 class Connection {
  public:
-  enum class Mode { kWrite, kRead };
+  // kRead sees no row whose checksum does not hold (row_sum.h); kReadAll sees every row.
+  enum class Mode { kWrite, kRead, kReadAll };
   static Result<std::unique_ptr<Connection>> Open(const std::string& path, Mode mode);
   ~Connection();
   Connection(const Connection&) = delete;
@@ -70,6 +72,9 @@ class Connection {
   Result<std::string> ReadText(const std::string& sql);
   std::int64_t n_changed() const;  // rows changed by the newest statement
   sqlite3* raw() const { return db_; }
+  // The checksums of this connection's rows; made anew after the tables have changed.
+  Status FindRowSums();
+  RowSums& row_sums() { return *row_sums_; }
 
   // A read that takes longer is ended with kDeadlineExceeded. 0: no limit.
   void SetTimeLimit(std::int64_t limit_ms);
@@ -78,6 +83,7 @@ class Connection {
   explicit Connection(sqlite3* db) : db_(db) {}
   static int Progress(void* self);
   sqlite3* db_;
+  std::unique_ptr<RowSums> row_sums_;
   std::map<const char*, sqlite3_stmt*> statements_;
   std::int64_t deadline_ms_ = 0;
 };

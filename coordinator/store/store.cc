@@ -21,8 +21,9 @@ namespace {
 
 constexpr std::int64_t kApplicationId = 0x6c72756e;  // "lrun"
 // A larger database is not read from end to end at every start. A file cut short is found all the same,
-// and a damaged page when it is read.
-constexpr std::int64_t kQuickCheckBytesMax = 16ll << 20;
+// a damaged page or row when it is read, and all of it by `longrun doctor --deep`.
+constexpr std::int64_t kCheckBytesMax = 16ll << 20;
+constexpr std::size_t kDamagedShown = 20;
 constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
 constexpr std::int64_t kWalBytesMax = 16ll << 20;  // that a WAL keeps which begins anew
 constexpr const char* kDatabaseName = "longrun.db";
@@ -34,15 +35,46 @@ Status Damaged(const std::string& path, const std::string& how) {
                     "): put back a copy of it, or move the state folder away to begin anew"));
 }
 
+// Whose business a line of PRAGMA integrity_check is.
+enum class Complaint { kRow, kIndex, kStructure };
+
+Complaint ComplaintOf(std::string_view line) {
+  const auto has = [&](std::string_view part) { return line.find(part) != std::string_view::npos; };
+  // What a row says is judged by its checksum: then it stands still alone.
+  if (has(" value in ") || line.starts_with("CHECK constraint failed")) return Complaint::kRow;
+  if (has(" missing from index ") || has(" of entries in index ") ||
+      has(" values differ from index ")) {
+    return Complaint::kIndex;
+  }
+  return Complaint::kStructure;
+}
+
+// The first complaint about structure, else about an index, else "".
+Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection) {
+  std::pair<Complaint, std::string> worst = {Complaint::kRow, ""};
+  ASSIGN_OR_RETURN(Statement row, connection.Prepare("PRAGMA integrity_check"));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return worst;
+    const std::string line = row.Text(0);
+    if (line == "ok") continue;
+    const Complaint complaint = ComplaintOf(line);
+    if (complaint > worst.first) worst = {complaint, line};
+  }
+}
+
+// An index has nothing that the rows do not have: it is made again. A page that cannot be read, or rows
+// in an order that they cannot have, nobody can mend.
 Status CheckDatabase(Connection& connection, const std::string& path) {
-  const auto n_bytes = FileBytes(path);
-  if (n_bytes.ok() && *n_bytes > kQuickCheckBytesMax) return Status();
-  // What a row may say is judged when it is read: then it stands still alone.
-  RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = 1"));
-  auto answer = connection.ReadText("PRAGMA quick_check(1)");
-  RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = 0"));
-  if (!answer.ok()) return Damaged(path, answer.status().message());
-  if (*answer != "ok") return Damaged(path, *answer);
+  auto worst = WorstComplaint(connection);
+  if (worst.ok() && worst->first == Complaint::kIndex) {
+    LogWarning("database_index_damaged", {{"found", worst->second}, {"done", "all made again"}});
+    const Status made = connection.Execute("REINDEX");
+    if (!made.ok()) return Damaged(path, made.message());
+    worst = WorstComplaint(connection);
+  }
+  if (!worst.ok()) return Damaged(path, worst.status().message());
+  if (worst->first != Complaint::kRow) return Damaged(path, worst->second);
   return Status();
 }
 
@@ -142,7 +174,9 @@ Status Store::Migrate() {
         Str("the database ", path, " has schema version ", version, ", this program (", kVersion,
             ") knows versions up to ", SchemaVersion(), ": use the newer release that wrote it"));
   }
-  RETURN_IF_ERROR(CheckDatabase(*connection_, path));
+  const auto n_bytes = FileBytes(path);
+  const bool is_checked = !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
+  if (is_checked) RETURN_IF_ERROR(CheckDatabase(*connection_, path));
   RETURN_IF_ERROR(
       connection_->Execute(Str("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -65536;"
@@ -152,7 +186,7 @@ Status Store::Migrate() {
   for (std::int64_t v = version; v < SchemaVersion(); ++v) {
     const Migration& migration = Migrations()[static_cast<std::size_t>(v)];
     Status status = connection_->Execute("BEGIN IMMEDIATE");
-    if (status.ok()) status = connection_->Execute(std::string(migration.sql));
+    if (status.ok()) status = RunMigration(migration);
     if (status.ok()) {
       status = connection_->Execute(
           Str("PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", v + 1));
@@ -164,7 +198,55 @@ Status Store::Migrate() {
     }
     LogInfo("database_migrated", {{"migration", std::string(migration.name)}});
   }
+  RETURN_IF_ERROR(connection_->FindRowSums());
+  RETURN_IF_ERROR(connection_->row_sums().Keep());
+  return CheckRows(is_checked);
+}
+
+// A table that gets its checksums, or other columns under them, has them written anew.
+Status Store::RunMigration(const Migration& migration) {
+  RETURN_IF_ERROR(connection_->FindRowSums());
+  const std::vector<SummedTable> before = connection_->row_sums().tables();
+  RETURN_IF_ERROR(connection_->Execute(std::string(migration.sql)));
+  RETURN_IF_ERROR(connection_->FindRowSums());
+  for (const SummedTable& table : connection_->row_sums().tables()) {
+    if (std::ranges::find(before, table) != before.end()) continue;
+    RETURN_IF_ERROR(connection_->row_sums().FillIn(table));
+  }
   return Status();
+}
+
+// What the database says of itself, and with `all` every other row.
+Status Store::CheckRows(bool all) {
+  for (const SummedTable& table : connection_->row_sums().tables()) {
+    if (!all && table.name != "meta") continue;
+    ASSIGN_OR_RETURN(const std::int64_t n_damaged,
+                     connection_->ReadInt(Str("SELECT count(*) FROM main.", table.name,
+                                              " WHERE NOT ", RowSums::HoldsCall(table))));
+    if (n_damaged > 0 && table.name == "meta") {
+      return Damaged(database_path(), "what it says of itself has not its checksum");
+    }
+  }
+  NoteDamaged(connection_->row_sums().TakeDamaged());
+  return Status();
+}
+
+void Store::NoteDamaged(const std::vector<DamagedRow>& rows) {
+  const std::lock_guard lock(damaged_mutex_);
+  std::size_t n_shown = 0;
+  for (const DamagedRow& row : rows) {
+    if (!damaged_.insert(row).second) continue;
+    if (n_shown++ < kDamagedShown) LogWarning("row_damaged", {{"what", DamageText(row)}});
+  }
+  if (n_shown > kDamagedShown) {
+    LogWarning("rows_damaged", {{"more", Str(n_shown - kDamagedShown)},
+                                {"remedy", "`longrun doctor --deep` lists all of them"}});
+  }
+}
+
+std::vector<DamagedRow> Store::damaged() const {
+  const std::lock_guard lock(damaged_mutex_);
+  return {damaged_.begin(), damaged_.end()};
 }
 
 Status Store::CountStart() {

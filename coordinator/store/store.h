@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,12 +21,14 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/annotation.h"
 #include "coordinator/store/artifact_file.h"
+#include "coordinator/store/damage.h"
 
 struct sqlite3;
 
 namespace longrun {
 
 class Connection;
+struct Migration;
 
 // A registered dataset: where a name points now.
 struct DatasetRow {
@@ -75,6 +79,8 @@ class Store {
   const std::string& coordinator_id() const { return coordinator_id_; }  // ULID of the database
   std::int64_t boot_epoch() const { return boot_epoch_; }
   static int SchemaVersion();  // of this build
+  // What was found damaged when the store was opened and loaded, and has been left out. Any thread.
+  std::vector<DamagedRow> damaged() const;
 
   // The durable part of the state, and what NoteRecord makes of the records of live attempts. What it
   // reads grows with runs, tasks and attempts, and not with their results. AfterLoad() is the caller's.
@@ -112,7 +118,12 @@ class Store {
  private:
   Store(std::string folder, FileLock lock, std::unique_ptr<Connection> connection);
   Status Migrate();
+  Status RunMigration(const Migration& migration);
+  Status CheckRows(bool all);
+  void NoteDamaged(const std::vector<DamagedRow>& rows);
   Status CountStart();
+  Status OpenReader();
+  Status EndDamagedAttempts(const std::vector<std::string>& lost);
   static int OnWal(void* self, sqlite3* db, const char* name, int n_pages);
 
   Status ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
@@ -128,6 +139,10 @@ class Store {
   Status ApplyOne(const DropSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropTask& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropRun& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const DropDamagedResults& write, std::int64_t wall_ms, ApplyCounts& counts);
+  // What is written whole is written anew over a damaged row, of which nothing is to stay. `key`: the first
+  // column of the primary key.
+  Status DropIfDamaged(const std::string& table, const std::string& key);
   // Runs statements that each take `bound` as their only parameter.
   Status RunEach(std::span<const char* const> statements, const std::string& bound);
   // The first column of a query with one parameter.
@@ -149,6 +164,10 @@ class Store {
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;
   std::map<std::string, std::int64_t> metric_ids_;  // as the open transaction sees them
+  std::unique_ptr<Connection> reader_;              // sees no damaged row
+  mutable std::mutex damaged_mutex_;
+  std::set<DamagedRow> damaged_;                        // guarded by it
+  std::map<std::string, std::string> drop_if_damaged_;  // table -> statement
   int wal_pages_ = 0;
   std::int64_t n_busy_ = 0;
 };

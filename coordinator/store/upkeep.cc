@@ -125,7 +125,21 @@ Result<std::vector<ArtifactFileRow>> StoreReader::CheckpointFiles(const std::str
   return Status(Code::kNotFound, Str("no checkpoint ", sha256, " in the database"));
 }
 
+// What a damaged row refers to cannot be told any more; so as long as there is one, all bytes stay.
 Result<bool> StoreReader::IsReferenced(const std::string& sha256) {
+  ASSIGN_OR_RETURN(const std::int64_t version, DataVersion());
+  if (version != files_version_) {
+    files_damaged_ = false;
+    for (const char* const table : {"checkpoint_file", "artifact"}) {
+      ASSIGN_OR_RETURN(
+          const std::int64_t n_damaged,
+          connection_->ReadInt(Str("SELECT count(*) FROM main.", table, " WHERE NOT ",
+                                   RowSums::HoldsCall(connection_->row_sums().table(table)))));
+      files_damaged_ = files_damaged_ || n_damaged > 0;
+    }
+    files_version_ = version;
+  }
+  if (files_damaged_) return true;
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(
       Statement row,

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "coordinator/store/sqlite.h"
 
 namespace longrun {
 namespace {
@@ -146,6 +147,19 @@ Result<Lines> Without(const std::string& folder, const Words& words, const Lines
   return Done(WriteFileAtomic(path, CanonicalJson(json)));
 }
 
+// As another build would have stored it: with the checksum of what is there then.
+Result<Lines> ChangeStoredRun(const std::string& folder, const Words& words, const Lines&) {
+  const std::string path = PathOf(folder, Word(words, 1));
+  ASSIGN_OR_RETURN(auto database, Connection::Open(path, Connection::Mode::kWrite));
+  RETURN_IF_ERROR(database->FindRowSums());
+  RETURN_IF_ERROR(database->row_sums().Keep());
+  ASSIGN_OR_RETURN(Statement change, database->Prepare("UPDATE run SET run = replace(run, ?1, ?2)"
+                                                       " WHERE instr(run, ?1) > 0"));
+  RETURN_IF_ERROR(change.Bind(Word(words, 2)).Bind(Word(words, 3)).Run());
+  if (database->n_changed() > 0) return Lines();
+  return Status(Code::kNotFound, Str("no run of ", path, " holds \"", Word(words, 2), "\""));
+}
+
 Result<Lines> Copy(const std::string& folder, const Words& words, const Lines&) {
   ASSIGN_OR_RETURN(const Lines from, Expand(folder, Word(words, 1)));
   if (from.size() != 1) {
@@ -188,7 +202,7 @@ Result<Lines> ShowSha256(const std::string& folder, const Words& words, const Li
   return Lines{Sha256Hex(bytes)};
 }
 
-constexpr std::array<FileStep, 14> kSteps = {{
+constexpr std::array<FileStep, 15> kSteps = {{
     {.name = "write", .takes_body = true, .run = &Write},
     {.name = "bytes", .takes_body = true, .run = &Bytes},
     {.name = "text", .run = &Text},
@@ -197,6 +211,7 @@ constexpr std::array<FileStep, 14> kSteps = {{
     {.name = "overwrite", .run = &Overwrite},
     {.name = "replace", .run = &Replace},
     {.name = "without", .run = &Without},
+    {.name = "stored-run", .run = &ChangeStoredRun},
     {.name = "copy", .run = &Copy},
     {.name = "folder", .run = &MakeFolder},
     {.name = "remove", .run = &Remove},

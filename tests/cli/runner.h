@@ -22,6 +22,7 @@
 //   overwrite FILE OFFSET BYTES   escapes as in `bytes`; an OFFSET below 0 counts from the end
 //   replace FILE FROM TO       the first FROM in it, both with the escapes of `bytes`
 //   without FILE MEMBER        takes a member out of a JSON object
+//   stored-run FILE FROM TO    every FROM in the runs of a database, as another build would have stored it
 //   copy FILE TO
 //   folder NAME
 //   remove FILE                or folder

@@ -132,6 +132,9 @@ struct Applier {
     }
     return store.tasks.erase(drop.task) == 1 ? "" : "an unknown task is dropped";
   }
+  std::string operator()(const DropDamagedResults&) {
+    return "results are dropped as damaged, and none is";
+  }
   std::string operator()(const DropRun& drop) {
     for (const auto& [id, task] : store.tasks) {
       if (task.run_key == drop.run_key) return "a run with tasks is dropped";

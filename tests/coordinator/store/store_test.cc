@@ -167,10 +167,13 @@ class StoreTest : public testing::Test {
     }
   }
 
+  // As another build would have written it: with checksums.
   void ChangeBehindItsBack(const char* sql) {
     auto connection =
         Connection::Open(JoinPath(folder.path(), "longrun.db"), Connection::Mode::kWrite);
     ASSERT_TRUE(connection.ok());
+    ASSERT_TRUE((*connection)->FindRowSums().ok());
+    ASSERT_TRUE((*connection)->row_sums().Keep().ok());
     ASSERT_TRUE((*connection)->Execute(sql).ok());
   }
 
@@ -412,6 +415,7 @@ TEST_F(StoreTest, ARunWithoutATaskStaysAsLongAsASweepListsIt) {
   run.train.train_length = 64;
   run.train.tokens = 0;
   run.init = RunInit{.sha256 = Sha256Hex("weights")};
+  measured.sweep.runs[0].run_key = run.Key();
   SweepSubmitted listed = measured;
   listed.sweep_id = "01BX5ZZKBKACTAV9WEVGEMMV02";
   listed.sweep.runs[0].evaluations.clear();

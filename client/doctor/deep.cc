@@ -1,0 +1,146 @@
+#include "client/doctor/deep.h"
+
+#include <optional>
+#include <utility>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "model/data/dataset.h"
+#include "model/hugging_face/manifest.h"
+#include "sweeps/event.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kDamaged = 65;  // of longrun-coordinator --check
+constexpr std::size_t kRecordsAtOnce = 1000;
+constexpr std::size_t kBytesAtOnce = std::size_t{1} << 20;
+constexpr const char* kAttemptRemedy =
+    "nothing of it is lost that the coordinator has stored; an attempt that still needs it is "
+    "ended, and "
+    "the task goes on from an earlier checkpoint";
+
+class Looker {
+ public:
+  explicit Looker(std::string state) : state_(std::move(state)) {}
+
+  Result<DeepFindings> Look() {
+    RETURN_IF_ERROR(AskCoordinator());
+    const std::string worker = JoinPath(state_, "worker");
+    LookAtAttempts(JoinPath(worker, "attempts"));
+    LookAtCache(JoinPath(worker, "cache"));
+    return std::move(found_);
+  }
+
+ private:
+  void Add(std::string object, std::string remedy) {
+    found_.damaged.push_back({.object = std::move(object), .remedy = std::move(remedy)});
+  }
+
+  // Its lines: {"object","remedy"}, {"dataset","folder"}, {"rows","files"}.
+  Status AskCoordinator() {
+    const TempFolder temporary;
+    const std::string said = JoinPath(temporary.path(), "said");
+    const std::string complained = JoinPath(temporary.path(), "complained");
+    const std::string program = JoinPath(ProgramFolder(), "longrun-coordinator");
+    ASSIGN_OR_RETURN(const int pid, Spawn({.argv = {program, "--check", "--state", state_},
+                                           .env = {"PATH=/usr/bin:/bin"},
+                                           .stdout_path = said,
+                                           .stderr_path = complained,
+                                           .die_with_parent = true}));
+    ASSIGN_OR_RETURN(const std::optional<ExitInfo> ended, WaitFor(pid, -1));
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(said));
+    bool is_whole = false;
+    for (const std::string& line : Split(text, '\n')) {
+      if (line.empty()) continue;
+      ASSIGN_OR_RETURN(const Json json, ParseJson(line));
+      if (json.contains("object"))
+        Add(json.at("object").get<std::string>(), json.at("remedy").get<std::string>());
+      if (json.contains("dataset"))
+        LookAtDataset(json.at("dataset").get<std::string>(), json.at("folder").get<std::string>());
+      if (json.contains("rows")) {
+        is_whole = true;
+        found_.n_rows += json.at("rows").get<std::int64_t>();
+        found_.n_files += json.at("files").get<std::int64_t>();
+      }
+    }
+    if (is_whole && ended && (ended->code == 0 || ended->code == kDamaged)) return Status();
+    const Result<std::string> why = ReadFile(complained, 4096);
+    return Status(Code::kDataLoss,
+                  Str("the database cannot be read: ",
+                      why.ok() && !why->empty() ? std::string(Trim(*why)) : "no reason was given",
+                      "; restore a backup (docs/operating.md)"));
+  }
+
+  void LookAtDataset(const std::string& name, const std::string& folder) {
+    const Result<Dataset> dataset = Dataset::Open(folder);
+    const Status holds = dataset.ok() ? dataset->Verify() : dataset.status();
+    found_.n_files += 1;
+    if (holds.ok()) return;
+    Add(Str("dataset \"", name, "\": ", holds.message()),
+        Str("import it again from its texts, or put ", folder, " back from a copy"));
+  }
+
+  // Journals and checkpoints of the attempts that are kept here.
+  void LookAtAttempts(const std::string& attempts) {
+    if (!PathExists(attempts)) return;
+    const Result<std::vector<std::string>> ids = ListFolder(attempts);
+    for (const std::string& id : ids.ok() ? *ids : std::vector<std::string>()) {
+      const std::string folder = JoinPath(attempts, id);
+      LookAtJournal(JoinPath(folder, kJournalName));
+      const std::string checkpoints = JoinPath(folder, "checkpoints");
+      const Result<std::vector<std::string>> steps =
+          PathExists(checkpoints) ? ListFolder(checkpoints) : std::vector<std::string>();
+      for (const std::string& step : steps.ok() ? *steps : std::vector<std::string>()) {
+        if (!step.starts_with('.')) LookAtFolder(JoinPath(checkpoints, step), "", kAttemptRemedy);
+      }
+    }
+  }
+
+  void LookAtJournal(const std::string& path) {
+    if (!PathExists(path)) return;
+    found_.n_files += 1;
+    JournalReader reader(path);
+    while (true) {
+      const auto lines = reader.Next(kRecordsAtOnce, kBytesAtOnce);
+      if (!lines.ok()) return Add(lines.status().message(), kAttemptRemedy);
+      if (lines->empty()) return;
+    }
+  }
+
+  // Checkpoints that were fetched: each in a folder of its SHA-256.
+  void LookAtCache(const std::string& cache) {
+    if (!PathExists(cache)) return;
+    const Result<std::vector<std::string>> names = ListFolder(cache);
+    for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
+      if (!IsSha256Hex(name)) continue;
+      LookAtFolder(
+          JoinPath(cache, name), name,
+          Str("remove ", JoinPath(cache, name), ": it is fetched again when it is needed"));
+    }
+  }
+
+  void LookAtFolder(const std::string& folder, const std::string& sha256,
+                    const std::string& remedy) {
+    const Result<VerifiedFolder> holds = VerifyFolder(folder, sha256);
+    if (!PathExists(folder)) return;  // removed meanwhile
+    // A manifest of another form is its writer's; it is the one that was fetched.
+    const Result<std::string> manifest = ReadFile(JoinPath(folder, kFolderManifestName));
+    const bool is_fetched = manifest.ok() && Sha256Hex(*manifest) == sha256;
+    if (is_fetched && !ParseFolderManifest(*manifest).ok()) return;
+    found_.n_files += holds.ok() ? static_cast<std::int64_t>(holds->files.size()) : 1;
+    if (!holds.ok()) Add(holds.status().message(), remedy);
+  }
+
+  const std::string state_;
+  DeepFindings found_;
+};
+
+}  // namespace
+
+Result<DeepFindings> LookDeep(const std::string& state) { return Looker(state).Look(); }
+
+}  // namespace longrun

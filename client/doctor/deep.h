@@ -1,0 +1,27 @@
+// `longrun doctor --deep`: everything that a state folder holds, read from end to end. The database,
+// artifacts and kept files are read by `longrun-coordinator --check`, whose they are; datasets and the
+// files of the worker in the state folder here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace longrun {
+
+struct DeepFinding {
+  std::string object;
+  std::string remedy;
+};
+
+struct DeepFindings {
+  std::vector<DeepFinding> damaged;
+  std::int64_t n_rows = 0;
+  std::int64_t n_files = 0;
+};
+
+Result<DeepFindings> LookDeep(const std::string& state);
+
+}  // namespace longrun

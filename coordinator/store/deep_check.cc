@@ -1,0 +1,203 @@
+// See deep_check.h.
+#include "coordinator/store/deep_check.h"
+
+#include <map>
+#include <memory>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "coordinator/store/damage.h"
+#include "coordinator/store/sqlite.h"
+#include "sweeps/event.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kFileRemedy =
+    "put it back from a backup (docs/operating.md); numbers that are there stay";
+
+// Calls `row` for each row of a query.
+template <typename Row>
+Status ForEach(Connection& connection, const char* sql, Row row) {
+  ASSIGN_OR_RETURN(Statement statement, connection.Prepare(sql));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, statement.Step());
+    if (!more) return Status();
+    row(statement);
+  }
+}
+
+class Checker {
+ public:
+  Checker(std::string folder, std::unique_ptr<Connection> connection)
+      : folder_(std::move(folder)), connection_(std::move(connection)) {}
+
+  Result<DeepCheck> Run() {
+    CheckPages();
+    for (const SummedTable& table : connection_->row_sums().tables()) CheckTable(table);
+    for (const DamagedRow& row : connection_->row_sums().TakeDamaged()) {
+      if (row.table == "result") damaged_results_ += row.key + "\n";
+      found_.damaged.push_back({.object = Str(row.object, " (", row.table, ": ", row.key, ")"),
+                                .remedy = Str(kRestoreRemedy, ", or ", row.remedy)});
+    }
+    Try("the results of the tasks that succeeded", CheckResultSets());
+    Try("the files that checkpoints and results name", FindNames());
+    CheckArtifacts();
+    CheckFiles();
+    Try("the registered datasets",
+        ForEach(
+            *connection_, "SELECT name, folder FROM dataset ORDER BY name",
+            [&](const Statement& row) { found_.datasets.emplace_back(row.Text(0), row.Text(1)); }));
+    return std::move(found_);
+  }
+
+ private:
+  void Add(std::string object, std::string_view remedy) {
+    found_.damaged.push_back({.object = std::move(object), .remedy = std::string(remedy)});
+  }
+
+  // A part that could not be read to its end is damaged as a whole.
+  void Try(std::string_view what, const Status& status) {
+    if (!status.ok()) Add(Str(what, " cannot be read: ", status.message()), kRestoreRemedy);
+  }
+
+  void CheckPages() {
+    Try("the database's pages",
+        ForEach(*connection_, "PRAGMA integrity_check", [&](const Statement& row) {
+          if (row.Text(0) == "ok") return;
+          Add(Str("the database's pages and indexes: ", row.Text(0)),
+              "start the coordinator again, which mends indexes of a small database; else restore "
+              "a "
+              "backup (docs/operating.md)");
+        }));
+  }
+
+  void CheckTable(const SummedTable& table) {
+    const Result<std::int64_t> n_rows = connection_->ReadInt(
+        Str("SELECT count(*) + CAST(0 * total(", RowSums::HoldsCall(table), " AND ",
+            RowSums::AgreesCall(table), ") AS INTEGER) FROM main.", table.name));
+    if (n_rows.ok()) {
+      found_.n_rows += *n_rows;
+    } else {
+      Try(Str("table ", table.name), n_rows.status());
+    }
+  }
+
+  // An attempt's last record has the digest of all its result lines.
+  Status CheckResultSets() {
+    std::map<std::string, std::string> said;  // attempt -> digest
+    RETURN_IF_ERROR(ForEach(*connection_,
+                            "SELECT record.attempt, record.line FROM task JOIN record"
+                            " ON record.attempt = task.result_attempt AND record.kind = 'final'",
+                            [&](const Statement& row) {
+                              const auto record = ParseJournalLine(row.Text(1));
+                              if (!record.ok()) return;  // it is among the damaged rows
+                              const auto digest = GetString(record->body, "digest");
+                              if (digest.ok()) said[row.Text(0)] = *digest;
+                            }));
+    std::map<std::string, Sha256> digests;
+    std::map<std::string, std::string> names;
+    RETURN_IF_ERROR(
+        ForEach(*connection_,
+                "SELECT task.result_attempt, all_lines.line, task.run_key, task.id FROM task"
+                " LEFT JOIN (SELECT attempt, seq, line FROM result UNION ALL"
+                "            SELECT attempt, seq, line FROM record WHERE kind = 'result') all_lines"
+                " ON all_lines.attempt = task.result_attempt"
+                " WHERE task.result_attempt <> '' ORDER BY 1, all_lines.seq",
+                [&](const Statement& row) {
+                  Sha256& digest = digests.try_emplace(row.Text(0)).first->second;
+                  names[row.Text(0)] = Str("the results of run ", row.Text(2).substr(0, 8),
+                                           " (task ", row.Text(3).substr(0, 8), ")");
+                  if (row.IsNull(1)) return;
+                  digest.Update(row.Text(1));
+                  digest.Update("\n");
+                }));
+    for (auto& [attempt, digest] : digests) {
+      const auto expected = said.find(attempt);
+      if (expected == said.end() || digest.FinishHex() == expected->second) continue;
+      if (damaged_results_.find(attempt) != std::string::npos)
+        continue;  // that one is told already
+      Add(Str(names[attempt], " are not those that its attempt closed with"),
+          Str(kRestoreRemedy, ", or measure them again: `longrun retry`"));
+    }
+    return Status();
+  }
+
+  Status FindNames() {
+    return ForEach(
+        *connection_,
+        "SELECT file.sha256, file.bytes, file.name, ifnull(task.run_key, ''),"
+        " ifnull(checkpoint.step, 0) FROM checkpoint_file file"
+        " LEFT JOIN checkpoint ON checkpoint.sha256 = file.checkpoint"
+        " LEFT JOIN task ON task.id = checkpoint.task"
+        " UNION ALL SELECT artifact.sha256, artifact.bytes, artifact.name,"
+        " ifnull(task.run_key, ''), 0 FROM artifact LEFT JOIN task ON task.id = artifact.task",
+        [&](const Statement& row) {
+          const std::string run = row.Text(3).substr(0, 8);
+          named_[row.Text(0)] = {
+              .n_bytes = row.Int(1),
+              .text = run.empty() ? Str(row.Text(2), " of an imported model")
+                                  : Str(row.Text(2), " of run ", run, " at step ", row.Int(4))};
+        });
+  }
+
+  void CheckArtifacts() {
+    const std::string artifacts = JoinPath(folder_, "artifacts");
+    const Result<std::vector<std::string>> folders = ListFolder(artifacts);
+    for (const std::string& folder : folders.ok() ? *folders : std::vector<std::string>()) {
+      if (folder.size() != 2) continue;  // half-done uploads
+      CheckDigests(JoinPath(artifacts, folder));
+    }
+    for (const auto& [sha256, file] : named_) {
+      if (seen_.contains(sha256)) continue;
+      Add(Str("artifact ", sha256, " (", file.text, ") is missing"), kFileRemedy);
+    }
+  }
+
+  void CheckFiles() { CheckDigests(JoinPath(folder_, "files")); }
+
+  // Files whose name is their SHA-256.
+  void CheckDigests(const std::string& folder) {
+    if (!PathExists(folder)) return;
+    const Result<std::vector<std::string>> names = ListFolder(folder);
+    Try(folder, names.status());
+    for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
+      if (!IsSha256Hex(name)) continue;
+      const std::string path = JoinPath(folder, name);
+      const Result<std::string> sha256 = Sha256OfFile(path);
+      if (sha256.status().code() == Code::kNotFound) continue;  // removed meanwhile
+      seen_[name] = true;
+      found_.n_files += 1;
+      if (sha256.ok() && *sha256 == name) continue;
+      const auto file = named_.find(name);
+      Add(Str(path, file == named_.end() ? "" : Str(" (", file->second.text, ")"),
+              sha256.ok() ? " does not have the SHA-256 that is its name"
+                          : Str(" cannot be read: ", sha256.status().message())),
+          kFileRemedy);
+    }
+  }
+
+  struct NamedFile {
+    std::int64_t n_bytes = 0;
+    std::string text;
+  };
+  const std::string folder_;
+  std::unique_ptr<Connection> connection_;
+  DeepCheck found_;
+  std::map<std::string, NamedFile> named_;  // by SHA-256
+  std::map<std::string, bool> seen_;
+  std::string damaged_results_;  // their keys
+};
+
+}  // namespace
+
+Result<DeepCheck> CheckDeep(const std::string& state_folder) {
+  const std::string path = JoinPath(state_folder, "longrun.db");
+  if (!PathExists(path)) return Status(Code::kNotFound, Str("there is no database ", path));
+  auto connection = Connection::Open(path, Connection::Mode::kReadAll);
+  if (!connection.ok()) return std::move(connection).status().In(path);
+  return Checker(state_folder, std::move(connection).value()).Run();
+}
+
+}  // namespace longrun

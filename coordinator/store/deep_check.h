@@ -1,0 +1,30 @@
+// Everything that the coordinator keeps, read from end to end and compared with what is stored with it:
+// the database's pages, indexes and rows, the digests inside rows, and the bytes in `artifacts/` and
+// `files/`. It writes nothing, and may run beside a coordinator.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+
+namespace longrun {
+
+struct DamagedObject {
+  std::string object;  // for people: what, and where
+  std::string remedy;
+};
+
+struct DeepCheck {
+  std::vector<DamagedObject> damaged;
+  std::int64_t n_rows = 0;
+  std::int64_t n_files = 0;
+  std::vector<std::pair<std::string, std::string>> datasets;  // name and folder, as registered
+};
+
+// kNotFound: there is no database; kDataLoss: it cannot be read at all.
+Result<DeepCheck> CheckDeep(const std::string& state_folder);
+
+}  // namespace longrun

@@ -1,0 +1,140 @@
+// See mend.h.
+#include "coordinator/store/mend.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/str.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::string_view kTaskDamaged = "the stored row of this task is damaged";
+constexpr std::string_view kAttemptDamaged =
+    "tried again: the stored row of its newest attempt is damaged";
+// Of a training whose policy is lost: what a sweep has that does not say.
+constexpr std::int64_t kCheckpointEveryMs = 600'000;
+constexpr std::int64_t kCheckpointKeep = 2;
+
+// A run that something refers to is there, if only to say that it is damaged.
+void NeedRun(State& state, const std::string& run_key) {
+  const auto [run, added] = state.runs.try_emplace(run_key);
+  if (!added) return;
+  run->second.run_key = run_key;
+  run->second.unknown = kRunDamaged;
+  run->second.damaged = true;
+}
+
+// A training is its run: of a damaged row it can be taken up anew, and `retry` does.
+void NeedTraining(State& state, const std::string& id, const std::string& run_key) {
+  const auto [task, added] = state.tasks.try_emplace(id);
+  if (!added) return;
+  task->second.id = id;
+  task->second.run_key = run_key;
+  task->second.kind = TaskKind::kTrain;
+  task->second.state = TaskState::kFailed;
+  task->second.reason = Str(kTaskDamaged, ": `longrun retry ", run_key.substr(0, 8),
+                            "` trains it again, a backup has it");
+  task->second.checkpoint_every_ms = kCheckpointEveryMs;
+  task->second.checkpoint_keep = kCheckpointKeep;
+}
+
+void NeedTrainings(State& state) {
+  std::vector<std::pair<std::string, std::string>> wanted;  // task, run
+  std::vector<std::string> orphans;                         // runs that go on from such a one
+  for (const auto& [id, task] : state.tasks) {
+    if (!task.needs.empty() && !state.tasks.contains(task.needs)) {
+      wanted.emplace_back(task.needs, task.run_key);
+    }
+  }
+  for (const auto& [key, run] : state.runs) {
+    const std::string& parent = run.run.parent;
+    if (!parent.empty() && !state.tasks.contains(TrainTaskKey(parent))) orphans.push_back(key);
+  }
+  for (const std::string& key : orphans) {
+    RunRecord& run = state.runs.at(key);
+    wanted.emplace_back(TrainTaskKey(run.run.parent), run.run.parent);
+    run.unknown = Str("what is stored of run ", run.run.parent.substr(0, 8),
+                      ", which it goes on from, is damaged");
+    run.damaged = true;
+  }
+  for (const auto& [id, run_key] : wanted) {
+    NeedRun(state, run_key);
+    NeedTraining(state, id, run_key);
+  }
+}
+
+// What starts from the weights of a training of which nothing is known any more.
+void SkipWhatNeeds(State& state) {
+  for (auto& [id, task] : state.tasks) {
+    if (task.needs.empty() ||
+        (task.state != TaskState::kReady && task.state != TaskState::kBlocked)) {
+      continue;
+    }
+    const Task& training = state.tasks.at(task.needs);
+    if (training.state != TaskState::kFailed || !training.reason.starts_with(kTaskDamaged))
+      continue;
+    task.state = TaskState::kSkipped;
+    task.reason =
+        Str("the training it needs (task ", task.needs.substr(0, 8), ") failed: ", training.reason);
+  }
+}
+
+void MendTask(State& state, Task& task) {
+  const auto attempt = state.attempts.find(task.attempt);
+  const bool is_there = attempt != state.attempts.end();
+  const bool is_at_work = task.state == TaskState::kReserved || task.state == TaskState::kRunning ||
+                          task.state == TaskState::kStopping;
+  if (is_at_work && !(is_there && IsLive(attempt->second.state))) {
+    task.state = task.cancel_wanted ? TaskState::kCancelled : TaskState::kReady;
+    task.reason = kAttemptDamaged;
+  }
+  if (!is_there) task.attempt.clear();
+}
+
+}  // namespace
+
+std::vector<std::string> MendReferences(State& state) {
+  for (const auto& [sweep_id, tasks] : state.sweep_tasks) state.sweep_runs[sweep_id];
+  for (const auto& [sweep_id, runs] : state.sweep_runs) {
+    for (const std::string& run_key : runs) NeedRun(state, run_key);
+  }
+  for (const auto& [id, task] : state.tasks) NeedRun(state, task.run_key);
+  NeedTrainings(state);
+  std::vector<std::string> lost;
+  // An attempt whose task is not there cannot speak; but its epochs stay used.
+  std::erase_if(state.attempts, [&](const auto& entry) {
+    const Attempt& attempt = entry.second;
+    const auto task = state.tasks.find(attempt.task);
+    if (task == state.tasks.end() && IsLive(attempt.state)) lost.push_back(entry.first);
+    if (task != state.tasks.end()) {
+      task->second.epoch = std::max(task->second.epoch, attempt.epoch);
+      task->second.attempts = std::max(task->second.attempts, attempt.n);
+      return false;
+    }
+    state.epoch_floor = std::max(state.epoch_floor, attempt.epoch);
+    return true;
+  });
+  for (auto& [id, task] : state.tasks) MendTask(state, task);
+  for (auto& [id, attempt] : state.attempts) {
+    if (!IsLive(attempt.state) || state.tasks.at(attempt.task).attempt == id) continue;
+    attempt.state = AttemptState::kLost;
+    lost.push_back(id);
+  }
+  SkipWhatNeeds(state);
+  for (auto& [sweep_id, tasks] : state.sweep_tasks) {
+    std::erase_if(tasks, [&](const std::string& id) { return !state.tasks.contains(id); });
+  }
+  for (const auto& [id, attempt] : state.attempts) {
+    if (!IsLive(attempt.state) || state.workers.contains(attempt.worker)) continue;
+    state.workers[attempt.worker].id = attempt.worker;
+  }
+  return lost;
+}
+
+}  // namespace longrun

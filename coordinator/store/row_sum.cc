@@ -1,0 +1,288 @@
+// See row_sum.h.
+#include "coordinator/store/row_sum.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "coordinator/store/row_identity.h"
+#include "coordinator/store/sqlite.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kDamagedMax = 1000;  // kept of one connection
+constexpr int kAnyNumber = -1;
+constexpr int kPropagateConstants = 0x8000;  // SQLite's SQLITE_PropagateConst
+
+void AppendBytes(std::string& out, const void* data, std::size_t n) {
+  out.append(static_cast<const char*>(data), n);
+}
+
+// A value with its type, so that no two rows of different values are the same bytes.
+void AppendValue(std::string& out, sqlite3_value* value) {
+  const int type = sqlite3_value_type(value);
+  out.push_back(static_cast<char>(type));
+  switch (type) {
+    case SQLITE_INTEGER: {
+      const std::int64_t number = sqlite3_value_int64(value);
+      AppendBytes(out, &number, sizeof number);
+      return;
+    }
+    case SQLITE_FLOAT: {
+      // SQLite stores whole numbers as integers, which have no negative zero.
+      const double number = sqlite3_value_double(value) + 0.0;
+      AppendBytes(out, &number, sizeof number);
+      return;
+    }
+    case SQLITE_TEXT:
+    case SQLITE_BLOB: {
+      const void* const bytes = sqlite3_value_blob(value);
+      const auto n = static_cast<std::int64_t>(sqlite3_value_bytes(value));
+      AppendBytes(out, &n, sizeof n);
+      if (n > 0) AppendBytes(out, bytes, static_cast<std::size_t>(n));
+      return;
+    }
+    default:
+      return;
+  }
+}
+
+std::int64_t SumOf(int n_values, sqlite3_value** values) {
+  thread_local std::string bytes;
+  bytes.clear();
+  for (int i = 0; i < n_values; ++i) AppendValue(bytes, values[i]);
+  return static_cast<std::int64_t>(Crc32c(bytes));
+}
+
+void Sum(sqlite3_context* context, int n_values, sqlite3_value** values) {
+  sqlite3_result_int64(context, SumOf(n_values, values));
+}
+
+class Values final : public RowValues {
+ public:
+  Values(const SummedTable& table, sqlite3_value** values) : table_(table), values_(values) {}
+  std::string Text(std::string_view column) const override {
+    sqlite3_value* const value = Find(column);
+    if (value == nullptr) return "";
+    const auto* const text = reinterpret_cast<const char*>(sqlite3_value_text(value));
+    if (text == nullptr) return "";
+    return std::string(text, static_cast<std::size_t>(sqlite3_value_bytes(value)));
+  }
+  std::optional<std::int64_t> Int(std::string_view column) const override {
+    sqlite3_value* const value = Find(column);
+    if (value == nullptr || sqlite3_value_type(value) != SQLITE_INTEGER) return std::nullopt;
+    return sqlite3_value_int64(value);
+  }
+  std::optional<double> Real(std::string_view column) const override {
+    sqlite3_value* const value = Find(column);
+    if (value == nullptr || sqlite3_value_type(value) != SQLITE_FLOAT) return std::nullopt;
+    return sqlite3_value_double(value);
+  }
+  bool IsNull(std::string_view column) const override {
+    sqlite3_value* const value = Find(column);
+    return value == nullptr || sqlite3_value_type(value) == SQLITE_NULL;
+  }
+
+ private:
+  sqlite3_value* Find(std::string_view column) const {
+    const auto found = std::ranges::find(table_.columns, column);
+    return found == table_.columns.end() ? nullptr : values_[found - table_.columns.begin()];
+  }
+
+  const SummedTable& table_;
+  sqlite3_value** values_;
+};
+
+Status Execute(sqlite3* db, const std::string& sql) {
+  const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+  return code == SQLITE_OK ? Status() : SqliteStatus(db, code, std::string_view(sql).substr(0, 80));
+}
+
+// Calls `row` with the columns of each row as text.
+template <typename Row>
+Status EachRow(sqlite3* db, const std::string& sql, Row row) {
+  sqlite3_stmt* raw = nullptr;
+  int code = sqlite3_prepare_v2(db, sql.c_str(), -1, &raw, nullptr);
+  if (code != SQLITE_OK) return SqliteStatus(db, code, std::string_view(sql).substr(0, 80));
+  std::vector<std::string> fields;
+  while ((code = sqlite3_step(raw)) == SQLITE_ROW) {
+    fields.clear();
+    for (int c = 0; c < sqlite3_column_count(raw); ++c) {
+      const auto* const text = reinterpret_cast<const char*>(sqlite3_column_text(raw, c));
+      fields.emplace_back(text == nullptr ? "" : text);
+    }
+    row(fields);
+  }
+  Status status;
+  if (code != SQLITE_DONE) status = SqliteStatus(db, code, std::string_view(sql).substr(0, 80));
+  sqlite3_finalize(raw);
+  return status;
+}
+
+std::string Quoted(const std::string& name) { return Str('"', name, '"'); }
+
+std::string List(const std::vector<std::string>& columns, std::string_view prefix = "") {
+  std::vector<std::string> names;
+  names.reserve(columns.size());
+  for (const std::string& column : columns) names.push_back(Str(prefix, Quoted(column)));
+  return Join(names, ", ");
+}
+
+std::string WhereKey(const SummedTable& table) {
+  if (table.has_rowid) return "rowid = NEW.rowid";
+  std::vector<std::string> terms;
+  for (const std::string& column : table.key) {
+    terms.push_back(Str(Quoted(column), " = NEW.", Quoted(column)));
+  }
+  return Join(terms, " AND ");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RowSums>> RowSums::Of(sqlite3* db) {
+  std::unique_ptr<RowSums> sums(new RowSums(db));
+  RETURN_IF_ERROR(sums->FindTables());
+  RETURN_IF_ERROR(sums->AddFunctions());
+  return sums;
+}
+
+Status RowSums::FindTables() {
+  std::vector<SummedTable> tables;
+  RETURN_IF_ERROR(EachRow(db_,
+                          "SELECT name, wr FROM pragma_table_list"
+                          " WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite%'"
+                          " ORDER BY name",
+                          [&](const std::vector<std::string>& row) {
+                            tables.push_back({.name = row[0], .has_rowid = row[1] == "0"});
+                          }));
+  for (SummedTable& table : tables) {
+    bool has_sum = false;
+    RETURN_IF_ERROR(EachRow(
+        db_, Str("SELECT name, pk FROM pragma_table_info('", table.name, "', 'main') ORDER BY cid"),
+        [&](const std::vector<std::string>& row) {
+          if (row[0] == "sum") {
+            has_sum = true;
+            return;
+          }
+          table.columns.push_back(row[0]);
+          if (row[1] != "0") table.key.push_back(row[0]);
+        }));
+    if (has_sum) tables_.push_back(std::move(table));
+  }
+  return Status();
+}
+
+Status RowSums::AddFunctions() {
+  constexpr int kFlags = SQLITE_UTF8 | SQLITE_INNOCUOUS;
+  const auto add = [&](const std::string& name, int n_values, int flags, void* self,
+                       void (*function)(sqlite3_context*, int, sqlite3_value**)) {
+    const int code = sqlite3_create_function_v2(db_, name.c_str(), n_values, flags, self, function,
+                                                nullptr, nullptr, nullptr);
+    return code == SQLITE_OK ? Status() : SqliteStatus(db_, code, name);
+  };
+  RETURN_IF_ERROR(add("row_sum", kAnyNumber, kFlags | SQLITE_DETERMINISTIC, nullptr, &Sum));
+  for (std::size_t i = 0; i < tables_.size(); ++i) {
+    functions_.push_back(std::make_unique<Function>(Function{.self = this, .table = i}));
+    void* const self = functions_.back().get();
+    const auto n_columns = static_cast<int>(tables_[i].columns.size());
+    RETURN_IF_ERROR(add("row_holds_" + tables_[i].name, n_columns + 1, kFlags, self, &Holds));
+    RETURN_IF_ERROR(add("row_agrees_" + tables_[i].name, n_columns, kFlags, self, &Agrees));
+  }
+  return Status();
+}
+
+void RowSums::Holds(sqlite3_context* context, int n_values, sqlite3_value** values) {
+  const auto& function = *static_cast<const Function*>(sqlite3_user_data(context));
+  const int n_columns = n_values - 1;
+  const bool holds = sqlite3_value_type(values[n_columns]) == SQLITE_INTEGER &&
+                     sqlite3_value_int64(values[n_columns]) == SumOf(n_columns, values);
+  sqlite3_result_int(context, holds ? 1 : 0);
+  if (holds) return;
+  const SummedTable& table = function.self->tables_[function.table];
+  function.self->NoteDamaged(DescribeDamage(table.name, table.key, Values(table, values)));
+}
+
+void RowSums::Agrees(sqlite3_context* context, int, sqlite3_value** values) {
+  const auto& function = *static_cast<const Function*>(sqlite3_user_data(context));
+  const SummedTable& table = function.self->tables_[function.table];
+  const Values row(table, values);
+  const bool agrees = RowAgrees(table.name, row);
+  sqlite3_result_int(context, agrees ? 1 : 0);
+  if (!agrees) function.self->NoteDamaged(DescribeDamage(table.name, table.key, row));
+}
+
+std::vector<DamagedRow> RowSums::TakeDamaged() {
+  std::vector<DamagedRow> all(damaged_.begin(), damaged_.end());
+  damaged_.clear();
+  return all;
+}
+
+void RowSums::NoteDamaged(DamagedRow row) {
+  if (damaged_.size() < kDamagedMax) damaged_.insert(std::move(row));
+}
+
+const SummedTable& RowSums::table(std::string_view name) const {
+  const auto found = std::ranges::find(tables_, name, &SummedTable::name);
+  LR_CHECK(found != tables_.end());
+  return *found;
+}
+
+std::string RowSums::HoldsCall(const SummedTable& table, std::string_view alias) {
+  const std::string prefix = alias.empty() ? "" : Str(alias, ".");
+  return Str("row_holds_", table.name, "(", List(table.columns, prefix), ", ", prefix, "sum)");
+}
+
+std::string RowSums::AgreesCall(const SummedTable& table) {
+  return Str("row_agrees_", table.name, "(", List(table.columns), ")");
+}
+
+Status RowSums::Keep() {
+  RETURN_IF_ERROR(Execute(db_, "PRAGMA temp_store = MEMORY"));
+  for (const SummedTable& table : tables_) {
+    const std::string sum = Str("row_sum(", List(table.columns), ")");
+    // A statement that gives the checksum itself, since its rows are many, needs no second one.
+    RETURN_IF_ERROR(
+        Execute(db_, Str("CREATE TEMP TRIGGER sum_inserted_", table.name, " AFTER INSERT ON main.",
+                         table.name, " WHEN NEW.sum = 0 BEGIN UPDATE ", table.name,
+                         " SET sum = ", sum, " WHERE ", WhereKey(table), "; END")));
+    RETURN_IF_ERROR(
+        Execute(db_, Str("CREATE TEMP TRIGGER sum_updated_", table.name, " AFTER UPDATE OF ",
+                         List(table.columns), " ON main.", table.name, " BEGIN UPDATE ", table.name,
+                         " SET sum = ", sum, " + (OLD.sum <> row_sum(", List(table.columns, "OLD."),
+                         ")) WHERE ", WhereKey(table), "; END")));
+  }
+  return Status();
+}
+
+Status RowSums::HideDamaged() {
+  RETURN_IF_ERROR(Execute(db_, "PRAGMA temp_store = MEMORY"));
+  // Where `kind = 'train'` is asked for as well, SQLite would take the constant for the column before it
+  // knows whether the row has it, and a row of another kind would not hold.
+  sqlite3_test_control(SQLITE_TESTCTRL_OPTIMIZATIONS, db_, kPropagateConstants);
+  for (const SummedTable& table : tables_) {
+    RETURN_IF_ERROR(
+        Execute(db_, Str("CREATE TEMP VIEW ", table.name, " AS SELECT ", List(table.columns),
+                         " FROM main.", table.name, " WHERE ", HoldsCall(table))));
+  }
+  // A view of the database sees its tables; made again here it sees the ones above.
+  std::vector<std::string> views;
+  RETURN_IF_ERROR(EachRow(db_, "SELECT sql FROM main.sqlite_schema WHERE type = 'view'",
+                          [&](const std::vector<std::string>& row) { views.push_back(row[0]); }));
+  constexpr std::string_view kCreate = "CREATE VIEW ";
+  for (const std::string& sql : views) {
+    LR_CHECK(sql.starts_with(kCreate));
+    RETURN_IF_ERROR(Execute(db_, Str("CREATE TEMP VIEW ", sql.substr(kCreate.size()))));
+  }
+  return Status();
+}
+
+Status RowSums::FillIn(const SummedTable& table) {
+  return Execute(db_, Str("UPDATE main.", table.name, " SET sum = row_sum(", List(table.columns),
+                          ") + NOT ", AgreesCall(table)));
+}
+
+}  // namespace longrun

@@ -1,0 +1,21 @@
+// The values of a stored row by the names of its columns, whatever type they have come to.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace longrun {
+
+class RowValues {
+ public:
+  virtual ~RowValues() = default;
+  virtual std::string Text(
+      std::string_view column) const = 0;  // "" for NULL and for no such column
+  virtual std::optional<std::int64_t> Int(std::string_view column) const = 0;  // of that type alone
+  virtual std::optional<double> Real(std::string_view column) const = 0;
+  virtual bool IsNull(std::string_view column) const = 0;
+};
+
+}  // namespace longrun
