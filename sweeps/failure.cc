@@ -4,10 +4,12 @@
 //               second one
 //   data        another machine may hold a good copy
 //   storage     a full disk is not the run's fault: it counts as a loss, elsewhere
+//   limit       of one machine's set-up: another worker may have a higher one, a second try here has not
 //   preempted   we asked for it: no cost, no wait
 #include "sweeps/failure.h"
 
 #include <algorithm>
+#include <csignal>
 
 #include "base/check.h"
 
@@ -85,7 +87,18 @@ constexpr FailureRow kTable[] = {
      .back_off = true,
      .avoid_worker = true,
      .exit_code = 74,
-     .advice = "the worker's disk is full or failing: free space there"},
+     .advice = "the worker cannot write: its disk is full or failing, or a folder is not its own; "
+               "free space there, or give the folder back"},
+    {.failure_class = FailureClass::kLimit,
+     .name = "limit",
+     .counted_as = CountedAs::kFailure,
+     .retryable = true,
+     .back_off = true,
+     .avoid_worker = true,
+     .exit_code = 71,
+     .advice =
+         "a limit of the worker's process is too low, on the size of a file (`ulimit -f`), on "
+         "open files (`-n`) or on threads (`-u`): raise it, and start the worker again"},
     {.failure_class = FailureClass::kIncomplete,
      .name = "incomplete",
      .counted_as = CountedAs::kFailure,
@@ -133,6 +146,24 @@ FailureClass ClassOfExitCode(int exit_code) {
   return FailureClass::kCrashed;
 }
 
+bool LogSays(const EndEvidence& evidence, std::string_view words) {
+  return evidence.log_tail.find(words) != std::string::npos;
+}
+
+// std::terminate of an exception that came to no handler, or no room for a library.
+bool EndedWithoutMemory(const EndEvidence& evidence) {
+  constexpr int kNotLoaded = 127;
+  if (evidence.signal == SIGABRT) return LogSays(evidence, "'std::bad_alloc'");
+  return evidence.exit_code == kNotLoaded &&
+         LogSays(evidence, "error while loading shared libraries") &&
+         LogSays(evidence, "failed to map segment") &&
+         !LogSays(evidence, "Operation not permitted");  // a file system mounted noexec
+}
+
+bool EndedWithoutThread(const EndEvidence& evidence) {
+  return evidence.exit_code == 1 && LogSays(evidence, "libgomp: Thread creation failed");
+}
+
 }  // namespace
 
 std::span<const FailureRow> FailureTable() { return kTable; }
@@ -146,6 +177,19 @@ const FailureRow& FailureOf(FailureClass failure_class) {
 const FailureRow* FindFailure(std::string_view name) {
   const auto row = std::ranges::find(kTable, name, &FailureRow::name);
   return row == std::end(kTable) ? nullptr : row;
+}
+
+FailureClass ClassOfShortage(Shortage shortage) {
+  switch (shortage) {
+    case Shortage::kDisk:
+      return FailureClass::kStorage;
+    case Shortage::kFileSize:
+    case Shortage::kOpenFiles:
+      return FailureClass::kLimit;
+    case Shortage::kMemory:
+      return FailureClass::kOutOfMemory;
+  }
+  LR_CHECK(false);
 }
 
 std::int64_t BackOffMs(std::int64_t n, std::uint64_t random64, const BackOffRange& range) {
@@ -163,6 +207,8 @@ FailureClass ClassifyEnd(const EndEvidence& evidence) {
   if (evidence.cancel_requested) return FailureClass::kCancelled;
   if (evidence.lease_ended) return FailureClass::kLost;
   if (evidence.oom_kill) return FailureClass::kOutOfMemory;
+  if (evidence.exit_known && EndedWithoutMemory(evidence)) return FailureClass::kOutOfMemory;
+  if (evidence.exit_known && EndedWithoutThread(evidence)) return FailureClass::kLimit;
   if (evidence.exit_known && evidence.signal != 0) {
     // A trainer that does not yield within its grace time is killed by us.
     return evidence.stop_requested ? FailureClass::kPreempted : FailureClass::kCrashed;

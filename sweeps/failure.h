@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/shortage.h"
+
 namespace longrun {
 
 enum class FailureClass {
@@ -16,7 +18,8 @@ enum class FailureClass {
   kOutOfMemory,  // of the device or the host
   kInvalid,      // a task that can never work: configuration, an operator that is missing
   kData,         // a dataset or a checkpoint that is missing or damaged
-  kStorage,      // disk full, I/O errors
+  kStorage,      // disk full, I/O errors, a folder that may not be written
+  kLimit,        // a limit of the process: the size of a file, the number of open ones
   kIncomplete,   // the trainer said final, but rows are missing
   kPreempted,    // yielded when asked to (checkpointed, exit 75)
   kCancelled,    // stopped because the user cancelled
@@ -40,6 +43,9 @@ const FailureRow& FailureOf(FailureClass failure_class);
 // By name; null when unknown.
 const FailureRow* FindFailure(std::string_view name);
 
+// What a task ends as that met a shortage.
+FailureClass ClassOfShortage(Shortage shortage);
+
 struct BackOffRange {
   std::int64_t base_ms = 10'000;
   std::int64_t limit_ms = 600'000;
@@ -60,9 +66,11 @@ struct EndEvidence {
   std::string failed_message = {};
   bool final_seen = false;
   bool stop_requested = false;  // yield, to go on later
+  std::string log_tail = {};    // the last that the trainer wrote to its log
 };
 // The class by evidence, strongest first: what we asked for, what the worker saw itself (signal,
-// oom_kill), the trainer's `failed` record, its exit code.
+// oom_kill), the trainer's `failed` record, its exit code. The log counts for what ends a program before
+// or beside its own code: the loader, a static initialiser, the threads' library.
 FailureClass ClassifyEnd(const EndEvidence& evidence);
 
 }  // namespace longrun

@@ -22,6 +22,7 @@ AttemptState EndStateOf(FailureClass failure_class) {
     case FailureClass::kInvalid:
     case FailureClass::kData:
     case FailureClass::kStorage:
+    case FailureClass::kLimit:
     case FailureClass::kIncomplete:
       return AttemptState::kFailed;
   }
@@ -194,6 +195,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     evidence.failed_class = attempt->failed_class;
     evidence.failed_message = attempt->failed_message;
     evidence.final_seen = attempt->final_seen;
+    evidence.log_tail = event.log_tail;
     const FailureClass failure_class = ClassifyEnd(evidence);
     std::string message = evidence.failed_message;
     if (message.empty() && evidence.signal != 0) {

@@ -18,6 +18,7 @@ TEST(FailureTest, EveryClassOfTheTableIsReachedFromEvidence) {
       {.exit_known = true, .exit_code = 78},
       {.exit_known = true, .exit_code = 65},
       {.exit_known = true, .exit_code = 74},
+      {.exit_known = true, .exit_code = 71},
       {.exit_known = true, .exit_code = 0, .final_seen = true},
       {.exit_known = true, .exit_code = 75, .stop_requested = true},
       {.cancel_requested = true, .exit_known = true, .exit_code = 75},
@@ -53,6 +54,34 @@ TEST(FailureTest, AnUnknownWordOfTheTrainerLeavesItsExitCode) {
             FailureClass::kOutOfMemory);
 }
 
+// As glibc, libstdc++ and libgomp word them, under `ulimit -v`.
+TEST(FailureTest, TheLogTellsOfMemoryThatRanOutBesideTheTrainersOwnCode) {
+  const std::string thrown =
+      "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  "
+      "std::bad_alloc\n";
+  const std::string not_loaded =
+      "longrun-trainer: error while loading shared libraries: libtorch_cpu.so: failed to map "
+      "segment "
+      "from shared object";
+  EXPECT_EQ(ClassifyEnd({.exit_known = true, .signal = 6, .log_tail = thrown}),
+            FailureClass::kOutOfMemory);
+  EXPECT_EQ(ClassifyEnd({.exit_known = true, .signal = 6, .log_tail = "this must hold"}),
+            FailureClass::kCrashed);
+  EXPECT_EQ(ClassifyEnd({.exit_known = true, .signal = 11, .log_tail = thrown}),
+            FailureClass::kCrashed);
+  EXPECT_EQ(ClassifyEnd({.exit_known = true, .exit_code = 127, .log_tail = not_loaded}),
+            FailureClass::kOutOfMemory);
+  EXPECT_EQ(ClassifyEnd({.exit_known = true,
+                         .exit_code = 127,
+                         .log_tail = not_loaded + ": Operation not permitted"}),
+            FailureClass::kCrashed);
+  EXPECT_EQ(ClassifyEnd({.exit_known = true,
+                         .exit_code = 1,
+                         .log_tail = "libgomp: Thread creation failed: Resource temporarily "
+                                     "unavailable"}),
+            FailureClass::kLimit);
+}
+
 TEST(FailureTest, SysexitsBeyondTheTableHaveAClass) {
   EXPECT_EQ(ClassifyEnd({.exit_known = true, .exit_code = 64}), FailureClass::kInvalid);
   EXPECT_EQ(ClassifyEnd({.exit_known = true, .exit_code = 66}), FailureClass::kData);
@@ -68,6 +97,13 @@ TEST(FailureTest, ATrainerKilledAfterItsGraceTimeWasPreempted) {
 
 TEST(FailureTest, AFinalRecordWithoutAnExitIsIncompleteAndNotVanished) {
   EXPECT_EQ(ClassifyEnd({.final_seen = true}), FailureClass::kIncomplete);
+}
+
+TEST(FailureTest, AFullDiskALimitAndTooLittleMemoryAreThreeClasses) {
+  EXPECT_EQ(ClassOfShortage(Shortage::kDisk), FailureClass::kStorage);
+  EXPECT_EQ(ClassOfShortage(Shortage::kFileSize), FailureClass::kLimit);
+  EXPECT_EQ(ClassOfShortage(Shortage::kOpenFiles), FailureClass::kLimit);
+  EXPECT_EQ(ClassOfShortage(Shortage::kMemory), FailureClass::kOutOfMemory);
 }
 
 TEST(FailureTest, OnlyLossesCountAgainstTheLossBudget) {

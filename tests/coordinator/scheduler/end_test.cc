@@ -125,6 +125,39 @@ TEST_F(EndTest, AfterADamagedCheckpointTheOneBeforeIsUsed) {
   EXPECT_EQ(Current(Train()).resume->step, 10);
 }
 
+TEST_F(EndTest, TheEndOfTheLogTellsAnAbortForWantOfMemoryFromACrash) {
+  const Attempt& attempt = Current(Train());
+  Do(AttemptFinished{
+      .session = 1,
+      .attempt = attempt.id,
+      .epoch = attempt.epoch,
+      .last_seq = attempt.durable_seq,
+      .evidence = Signal(6),
+      .log_tail = "terminate called after throwing an instance of 'std::bad_alloc'"});
+  EXPECT_EQ(attempt.failure_class, "out_of_memory");
+  EXPECT_EQ(Train().failures, 1);
+  EXPECT_GT(Train().not_before, now);
+}
+
+// What no waiting for room mends waits longer each time, and ends as other failures do.
+TEST_F(EndTest, AWorkerWithoutMemoryOrAtALimitIsNotAskedForEver) {
+  const auto reject = [&](const char* failure_class) {
+    return Do(AttemptRejected{.session = 1,
+                              .attempt = Train().attempt,
+                              .epoch = Train().epoch,
+                              .failure_class = failure_class,
+                              .reason = "no more"});
+  };
+  EXPECT_TRUE(Commands<SendStart>(reject("out_of_memory")).empty());
+  EXPECT_EQ(Train().failures, 1);
+  EXPECT_GE(Train().not_before, now + state.limits.back_off.base_ms / 2);
+  AwaitPlacement();
+  reject("limit");
+  EXPECT_EQ(Train().state, TaskState::kFailed);
+  EXPECT_NE(Train().reason.find("limit: no more (failure 2, allowed are 1)"), std::string::npos)
+      << Train().reason;
+}
+
 TEST_F(EndTest, ARejectionWithAClassCountsByThatClass) {
   const Attempt& attempt = Current(Train());
   Do(AttemptRejected{.session = 1,
