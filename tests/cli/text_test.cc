@@ -17,7 +17,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-constexpr std::int64_t kEndMs = DeadlineMs(60'000);
+constexpr std::int64_t kEndMs = DeadlineMs(120'000);
 constexpr const char* kBytes = "caf\xe9";
 constexpr const char* kShown = "(\"caf\\xe9\") is not UTF-8, which names and paths must be: ";
 
@@ -46,9 +46,9 @@ class TextTest : public testing::Test {
                                    .stdout_path = out,
                                    .stderr_path = err,
                                    .die_with_parent = true});
-    if (!pid.ok()) return {.err = std::string(pid.status().message())};
+    if (!pid.ok()) return {.out = "", .err = pid.status().message()};
     const Result<std::optional<ExitInfo>> exited = WaitFor(*pid, kEndMs);
-    if (!exited.ok() || !exited->has_value()) return {.err = "it did not end"};
+    if (!exited.ok() || !exited->has_value()) return {.out = "", .err = "it did not end"};
     const ExitInfo& info = **exited;
     return {.code = info.signal != 0 ? 128 + info.signal : info.code,
             .out = ReadFile(out).value(),
