@@ -362,18 +362,20 @@ TEST_F(PrepareTest, APartThatWasDamagedMeanwhileIsMadeAgain) {
                   File("c.jsonl", "{\"text\":\"three\"}\n"), File("d.jsonl", "broken\n")}}}};
   ASSERT_FALSE(PrepareDataset(spec, Folder("data"), {.jobs = 1}).ok());
   const std::string work = JoinPath(Folder("data"), "import.tmp");
-  const auto flip = [&](const std::string& suffix, std::size_t which) {
-    Strings paths;
-    const Strings names = ListFolder(work).value();
-    for (const std::string& name : names) {
-      if (name.ends_with(suffix)) paths.push_back(JoinPath(work, name));
-    }
-    std::string bytes = ReadFile(paths.at(which)).value();
+  Strings whole;  // parts, by their facts: that of d.jsonl has none
+  const Strings names = ListFolder(work).value();
+  for (const std::string& name : names) {
+    if (name.ends_with(".json")) whole.push_back(name.substr(0, name.size() - 5));
+  }
+  ASSERT_EQ(whole.size(), 3u);
+  const auto flip = [&](const std::string& part, const std::string& suffix) {
+    const std::string path = JoinPath(work, part + suffix);
+    std::string bytes = ReadFile(path).value();
     bytes[0] = static_cast<char>(bytes[0] ^ 1);
-    EXPECT_TRUE(WriteFileAtomic(paths[which], bytes).ok());
+    EXPECT_TRUE(WriteFileAtomic(path, bytes).ok());
   };
-  flip(".tokens", 0);
-  flip(".documents", 1);
+  flip(whole[0], ".tokens");
+  flip(whole[1], ".documents");
   File("d.jsonl", "{\"text\":\"four\"}\n");
   PrepareProgress last;
   const auto keep = [&](const PrepareProgress& progress) { last = progress; };
