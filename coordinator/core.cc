@@ -8,6 +8,7 @@
 #include <future>
 #include <utility>
 
+#include "base/boot_id.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -84,6 +85,7 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   ASSIGN_OR_RETURN(core->datasets_, store.LoadDatasets());
   ASSIGN_OR_RETURN(core->models_, store.LoadModels());
   core->state_.limits = core->options_.limits;
+  core->state_.boot = BootId();
   AfterLoad(core->state_, BootMs(), core->options_.seed);
   ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
   core->garbage_ = std::make_unique<GarbageRemover>(artifacts, std::move(reader));
@@ -301,7 +303,9 @@ Status Core::RunBatch(std::deque<Item>& items) {
     metrics_.CountIngest(batch.counts.result_rows, batch.counts.series_rows,
                          batch.counts.record_rows, batch.counts.duplicates, batch.counts.malformed);
     for (const std::int64_t t_ms : batch.newest_record_ms) {
-      metrics_.ObserveIngestLag((static_cast<double>(WallMs()) - static_cast<double>(t_ms)) / 1000);
+      // Of two clocks, either of which may have been set.
+      metrics_.ObserveIngestLag(static_cast<double>(std::max<std::int64_t>(WallMs() - t_ms, 0)) /
+                                1000);
     }
     if (!batch.counts.dropped.empty()) garbage_->Add(batch.counts.dropped);
     committed_at_ = BootMs();
@@ -525,11 +529,10 @@ void Core::ObserveAttempt(const PutTransition& moved, const Attempt& attempt) {
   if (!attempt.failure_class.empty()) {
     metrics_.CountAttemptFailure(attempt.failure_class, attempt.worker);
   }
-  if (IsLive(attempt.state) || attempt.started_wall_ms == 0) return;
+  if (attempt.duration_clock == DurationClock::kNone) return;
   const std::string_view kind = TaskKindName(state_.tasks.at(attempt.task).kind);
-  metrics_.CountAttemptEnd(
-      kind, attempt.failure_class,
-      static_cast<double>(attempt.ended_wall_ms - attempt.started_wall_ms) / 1000);
+  metrics_.CountAttemptEnd(kind, attempt.failure_class,
+                           static_cast<double>(attempt.duration_ms) / 1000);
 }
 
 void Core::CountTasks() {

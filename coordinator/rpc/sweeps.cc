@@ -730,6 +730,7 @@ class SweepService final : public v1::SweepService::CallbackService {
     attempt->set_worker(row.worker);
     attempt->set_started_ms(row.started_wall_ms);
     attempt->set_ended_ms(row.ended_wall_ms);
+    attempt->set_duration_ms(row.duration_ms);
     attempt->set_durable_seq(row.durable_seq);
     attempt->set_resume_step(row.resume_step);
     attempt->set_started_json(row.started_json);

@@ -30,6 +30,18 @@ std::string_view TaskStateName(TaskState state) {
   LR_CHECK(false);
 }
 
+std::string_view DurationClockName(DurationClock clock) {
+  switch (clock) {
+    case DurationClock::kNone:
+      return "";
+    case DurationClock::kBoot:
+      return "boot";
+    case DurationClock::kWall:
+      return "wall";
+  }
+  LR_CHECK(false);
+}
+
 std::string_view AttemptStateName(AttemptState state) {
   switch (state) {
     case AttemptState::kOffered:

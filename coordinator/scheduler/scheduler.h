@@ -319,7 +319,7 @@ struct StepResult {
   std::optional<Instant> wake_at;          // TimePassed is wanted then at the latest
 };
 
-// `wall_ms` is for display columns only.
+// `wall_ms` is for display columns, and for the duration of an attempt over a reboot.
 // The event is taken apart: what a journal brings is moved into the writes.
 StepResult Step(State& state, SchedulerEvent event, Instant now, std::int64_t wall_ms);
 

@@ -56,6 +56,14 @@ enum class AttemptState {
 std::string_view AttemptStateName(AttemptState state);
 bool IsLive(AttemptState state);
 
+// What a duration was measured by.
+enum class DurationClock {
+  kNone,  // it lives, or never ran
+  kBoot,  // the boot clock, which no one sets
+  kWall,  // two readings of the wall clock, which may have been set between them: never below 0
+};
+std::string_view DurationClockName(DurationClock clock);  // "", boot, wall
+
 struct Attempt {
   std::string id;  // ULID
   std::string task;
@@ -70,6 +78,12 @@ struct Attempt {
   std::string message = {};        // for people
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
+  // By the boot clock of the coordinator's machine, and which boot it counts from ("": not known):
+  Instant started_boot_ms = 0;
+  std::string started_boot = {};
+  // From RUNNING to its end; see MoveAttempt.
+  std::int64_t duration_ms = 0;
+  DurationClock duration_clock = DurationClock::kNone;
   bool end_stored = false;  // AttemptEnded is stored: nothing more will come
   // From its records, rebuilt with NoteRecord after a restart while it is live, and dropped once the
   // end is stored:
@@ -226,6 +240,7 @@ struct State {
   std::set<std::string> cancelled_sweeps;
   std::int64_t next_ready_seq = 1;
   // Volatile:
+  std::string boot = {};         // which boot of this machine `now` counts from; "": not known
   Instant booted_at = 0;         // leases count from here at the earliest
   Instant place_not_before = 0;  // after a restore, until workers have told what they have
   Instant last_event_at = 0;

@@ -85,6 +85,17 @@ std::string ClassName(const ReadyClass& ready) {
   return name.dump();
 }
 
+// A coordinator may have been started again between begin and end: its clock goes on. Once its machine was
+// (or the state folder moved to another), the wall clock alone spans both.
+void MeasureDuration(const StepContext& step, Attempt& attempt) {
+  if (attempt.started_wall_ms == 0) return;  // it never ran
+  const bool same_boot = !attempt.started_boot.empty() && attempt.started_boot == step.state.boot;
+  attempt.duration_clock = same_boot ? DurationClock::kBoot : DurationClock::kWall;
+  attempt.duration_ms =
+      std::max<std::int64_t>(0, same_boot ? step.now - attempt.started_boot_ms
+                                          : attempt.ended_wall_ms - attempt.started_wall_ms);
+}
+
 }  // namespace
 
 bool IsTaskEdge(TaskState from, TaskState to) {
@@ -165,9 +176,14 @@ void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std
   WriteTransition(step, "attempt", attempt.id, AttemptStateName(attempt.state),
                   AttemptStateName(to), reason);
   attempt.state = to;
-  if (to == AttemptState::kRunning) attempt.started_wall_ms = step.wall_ms;
+  if (to == AttemptState::kRunning) {
+    attempt.started_wall_ms = step.wall_ms;
+    attempt.started_boot_ms = step.now;
+    attempt.started_boot = step.state.boot;
+  }
   if (!IsLive(to)) {
     attempt.ended_wall_ms = step.wall_ms;
+    MeasureDuration(step, attempt);
     step.state.index.live.erase(attempt.id);
   }
   step.changed_attempts.insert(attempt.id);

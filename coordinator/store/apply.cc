@@ -286,14 +286,17 @@ Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
       connection_->Prepare(
           "INSERT INTO attempt (id, task, n, epoch, state, worker, device_index, resume,"
           " resume_attempt, resume_step, durable_seq, failure_class, message, started_wall_ms,"
-          " ended_wall_ms, end_stored) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+          " ended_wall_ms, end_stored, started_boot_ms, started_boot, duration_ms, duration_clock)"
+          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
           " ON CONFLICT (id) DO UPDATE SET state = excluded.state, worker = excluded.worker,"
           " device_index = excluded.device_index, resume = excluded.resume,"
           " resume_attempt = excluded.resume_attempt, resume_step = excluded.resume_step,"
           " durable_seq = excluded.durable_seq,"
           " failure_class = excluded.failure_class, message = excluded.message,"
           " started_wall_ms = excluded.started_wall_ms, ended_wall_ms = excluded.ended_wall_ms,"
-          " end_stored = excluded.end_stored"));
+          " end_stored = excluded.end_stored, started_boot_ms = excluded.started_boot_ms,"
+          " started_boot = excluded.started_boot, duration_ms = excluded.duration_ms,"
+          " duration_clock = excluded.duration_clock"));
   statement.Bind(attempt.id)
       .Bind(attempt.task)
       .Bind(attempt.n)
@@ -307,13 +310,20 @@ Status Store::ApplyOne(const PutAttempt& write, std::int64_t, ApplyCounts&) {
   } else {
     statement.BindNull().BindNull();
   }
-  return statement.Bind(attempt.durable_seq)
+  statement.Bind(attempt.durable_seq)
       .Bind(attempt.failure_class)
       .Bind(attempt.message)
       .Bind(attempt.started_wall_ms)
       .Bind(attempt.ended_wall_ms)
       .Bind(attempt.end_stored)
-      .Run();
+      .Bind(attempt.started_boot_ms)
+      .Bind(attempt.started_boot);
+  if (attempt.duration_clock == DurationClock::kNone) {
+    statement.BindNull();
+  } else {
+    statement.Bind(attempt.duration_ms);
+  }
+  return statement.Bind(DurationClockName(attempt.duration_clock)).Run();
 }
 
 Status Store::ApplyOne(const PutWorker& write, std::int64_t, ApplyCounts&) {

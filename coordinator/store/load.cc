@@ -159,7 +159,8 @@ Status LoadAttempts(Connection& connection, State& state) {
   return ForEach(
       connection,
       "SELECT id, task, n, epoch, state, worker, device_index, resume, durable_seq, failure_class,"
-      " message, started_wall_ms, ended_wall_ms, end_stored FROM attempt",
+      " message, started_wall_ms, ended_wall_ms, end_stored, started_boot_ms, started_boot,"
+      " ifnull(duration_ms, 0), duration_clock FROM attempt",
       [&](const Statement& row) -> Status {
         Attempt attempt;
         attempt.id = row.Text(0);
@@ -177,6 +178,11 @@ Status LoadAttempts(Connection& connection, State& state) {
         attempt.started_wall_ms = row.Int(11);
         attempt.ended_wall_ms = row.Int(12);
         attempt.end_stored = row.Int(13) != 0;
+        attempt.started_boot_ms = row.Int(14);
+        attempt.started_boot = row.Text(15);
+        attempt.duration_ms = row.Int(16);
+        ASSIGN_OR_RETURN(attempt.duration_clock,
+                         StateOf(row.Text(17), DurationClock::kWall, &DurationClockName));
         state.attempts[attempt.id] = std::move(attempt);
         return Status();
       });

@@ -410,7 +410,7 @@ Result<std::vector<MeasuredRow>> StoreReader::MeasuredTasks(std::int64_t n_max) 
       Statement row,
       connection_->Prepare("SELECT task.kind, run.run, run.execution, ifnull(task.evaluation, ''),"
                            " task.expected_cells,"
-                           " (attempt.ended_wall_ms - attempt.started_wall_ms) / 1000.0"
+                           " ifnull(attempt.duration_ms, 0) / 1000.0"
                            " FROM attempt JOIN task ON task.id = attempt.task"
                            " JOIN run ON run.run_key = task.run_key"
                            " WHERE attempt.state = 'SUCCEEDED' AND attempt.resume_step IS NULL"
@@ -452,7 +452,7 @@ Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& t
       Statement row,
       connection_->Prepare(
           "SELECT id, task, n, state, failure_class, message, worker, started_wall_ms,"
-          " ended_wall_ms, durable_seq, ifnull(resume_step, 0),"
+          " ended_wall_ms, ifnull(duration_ms, 0), durable_seq, ifnull(resume_step, 0),"
           " (SELECT line FROM record WHERE attempt = attempt.id AND kind = 'started' LIMIT 1)"
           " FROM attempt WHERE task = ? ORDER BY epoch"));
   row.Bind(task);
@@ -469,11 +469,12 @@ Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& t
                        .worker = row.Text(6),
                        .started_wall_ms = row.Int(7),
                        .ended_wall_ms = row.Int(8),
-                       .durable_seq = row.Int(9),
-                       .resume_step = row.Int(10),
+                       .duration_ms = row.Int(9),
+                       .durable_seq = row.Int(10),
+                       .resume_step = row.Int(11),
                        .started_json = ""};
-    if (!row.IsNull(11)) {
-      ASSIGN_OR_RETURN(attempt.started_json, BodyOfLine(row.Text(11)));
+    if (!row.IsNull(12)) {
+      ASSIGN_OR_RETURN(attempt.started_json, BodyOfLine(row.Text(12)));
     }
     attempts.push_back(std::move(attempt));
   }

@@ -51,6 +51,7 @@ struct AttemptRow {
   std::string worker;
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
+  std::int64_t duration_ms = 0;  // of its running; 0 while it lives
   std::int64_t durable_seq = 0;
   std::int64_t resume_step = 0;
   std::string started_json;  // body of its `started` record, or ""

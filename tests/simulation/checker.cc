@@ -29,6 +29,25 @@ void SimChecker::BeforeStep(const State& state, const SchedulerEvent& event) {
   if (!IsLive(attempt->second.state) || attempt->second.epoch < task.epoch) fenced_task_ = task;
 }
 
+void SimChecker::OnBoot() {
+  first_.clear();
+  // What was not committed did not begin.
+  std::erase_if(running_since_, [&](const auto& begun) {
+    const auto stored = store_.attempts.find(begun.first);
+    return stored == store_.attempts.end() || stored->second.started_boot_ms != begun.second;
+  });
+}
+
+void SimChecker::CheckDuration(const Attempt& attempt) {
+  const auto since = running_since_.find(attempt.id);
+  if (IsLive(attempt.state) || since == running_since_.end()) return;
+  const Instant passed = world_.now - since->second;
+  if (attempt.duration_clock == DurationClock::kBoot && attempt.duration_ms == passed) return;
+  world_.Violate(Str("attempt ", attempt.id, " took ", passed, " ms, and is said to have taken ",
+                     attempt.duration_ms, " by the clock ",
+                     DurationClockName(attempt.duration_clock)));
+}
+
 void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
                            const StepResult& result) {
   if (const auto* const put = std::get_if<SweepPutFirst>(&event); put && result.status.ok()) {
@@ -45,6 +64,10 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
     const auto* const put = std::get_if<PutTransition>(&write);
     const bool is_placed = put && put->subject == "task" && put->from == "READY";
     if (is_placed && put->to == "RESERVED") CheckPlacement(state, put->id);
+    if (put == nullptr || put->subject != "attempt") continue;
+    if (put->to == "RUNNING") running_since_[put->id] = world_.now;
+    const auto attempt = state.attempts.find(put->id);
+    if (attempt != state.attempts.end()) CheckDuration(attempt->second);
   }
   if (!fenced_task_) return;
   const auto wrong = [&](const std::string& what) {

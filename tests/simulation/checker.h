@@ -23,7 +23,7 @@ class SimChecker {
       : world_(world), store_(store), workers_(workers) {}
 
   // I-19. `BeforeStep` remembers what a stale attempt must not change. And: what was put first is placed
-  // first.
+  // first; an attempt took the time that passed, whatever the wall clock says.
   void BeforeStep(const State& state, const SchedulerEvent& event);
   void AfterStep(const State& state, const SchedulerEvent& event, const StepResult& result);
   // I-1, I-2, I-3, I-6, I-8, I-9, I-16, I-18, I-23, after the writes are in the store. And: a task that no
@@ -43,7 +43,7 @@ class SimChecker {
   // The database was replaced by an older one: what was promised of it starts anew.
   void OnRestore();
   // The coordinator forgets what was put first.
-  void OnBoot() { first_.clear(); }
+  void OnBoot();
 
  private:
   struct SeenTask {
@@ -56,6 +56,7 @@ class SimChecker {
   void CheckSuccess(const Task& task);
   void CheckAttempt(const Attempt& attempt);
   void CheckRecord(const PutRecord& put);
+  void CheckDuration(const Attempt& attempt);
   void CheckPlacement(const State& state, const std::string& id);
   void CheckOrphans();
   void Forget(const std::string& task);
@@ -73,6 +74,7 @@ class SimChecker {
   std::map<std::pair<std::string, std::int64_t>, std::string> live_of_slot_;
   std::map<std::string, std::int64_t> acked_;
   std::set<std::string> never_to_start_;
+  std::map<std::string, Instant> running_since_;         // attempts, in virtual time
   std::set<std::string> collected_;                      // attempts that went as garbage
   std::set<std::string> first_;                          // tasks of the sweep that was put first
   std::map<std::string, std::uint64_t> greatest_epoch_;  // of a task's placed attempts, for ever

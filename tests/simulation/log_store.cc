@@ -237,6 +237,10 @@ State LogStore::Load(const SchedulerLimits& limits, std::uint64_t restore_count,
                        .message = stored.message,
                        .started_wall_ms = stored.started_wall_ms,
                        .ended_wall_ms = stored.ended_wall_ms,
+                       .started_boot_ms = stored.started_boot_ms,
+                       .started_boot = stored.started_boot,
+                       .duration_ms = stored.duration_ms,
+                       .duration_clock = stored.duration_clock,
                        .end_stored = stored.end_stored};
     const auto rows = records.find(id);
     if (!attempt.end_stored && rows != records.end()) {

@@ -37,6 +37,7 @@ void SimServer::Boot(bool restored) {
   n_boots_ += 1;
   checker_.OnBoot();
   state_ = store_.Load(limits_, restore_count_, world_.now, world_.random.Next(), restored);
+  state_.boot = "the machine's only boot";
   const std::int64_t boot = n_boots_;
   world_.After(kTickMs, [this, boot] { Tick(boot); });
 }
@@ -96,17 +97,17 @@ StepResult SimServer::StepOnce(const SchedulerEvent& event) {
   const auto* const first = std::get_if<SweepPutFirst>(&event);
   if (world_.mutation == Mutation::kPutFirstIgnored && first != nullptr &&
       state_.sweep_tasks.contains(first->sweep_id)) {
-    return Step(state_, TimePassed{}, world_.now, world_.now);
+    return Step(state_, TimePassed{}, world_.now, world_.WallMs());
   }
   if (world_.mutation == Mutation::kRemovedEarly && removed != nullptr) {
     const auto tasks = state_.sweep_tasks.extract(removed->sweep_id);
-    if (tasks.empty()) return Step(state_, event, world_.now, world_.now);
+    if (tasks.empty()) return Step(state_, event, world_.now, world_.WallMs());
     for (const std::string& id : tasks.mapped()) {
       state_.index.task_sweeps.at(id).erase(removed->sweep_id);
     }
     state_.sweep_runs.erase(removed->sweep_id);
     state_.cancelled_sweeps.erase(removed->sweep_id);
-    StepResult result = Step(state_, TimePassed{}, world_.now, world_.now);
+    StepResult result = Step(state_, TimePassed{}, world_.now, world_.WallMs());
     result.writes.emplace_back(DropSweep{.sweep_id = removed->sweep_id});
     return result;
   }
@@ -115,7 +116,7 @@ StepResult SimServer::StepOnce(const SchedulerEvent& event) {
       std::holds_alternative<GarbageWanted>(event)) {
     for (auto& [key, run] : state_.runs) parents[key] = std::exchange(run.run.parent, "");
   }
-  StepResult result = Step(state_, event, world_.now, world_.now);
+  StepResult result = Step(state_, event, world_.now, world_.WallMs());
   for (auto& [key, parent] : parents) {
     const auto run = state_.runs.find(key);
     if (run != state_.runs.end()) run->second.run.parent = std::move(parent);
@@ -130,7 +131,7 @@ void SimServer::CheckDryRun(const GarbageWanted& event, const State& before,
   std::vector<std::string> named;
   for (const std::string& id : event.orphans) {
     GarbageWanted slice{.orphans = {id}, .gone = {named.begin(), named.end()}};
-    const StepResult one = Step(copy, std::move(slice), world_.now, world_.now);
+    const StepResult one = Step(copy, std::move(slice), world_.now, world_.WallMs());
     named.insert(named.end(), one.garbage_tasks.begin(), one.garbage_tasks.end());
   }
   if (named != result.garbage_tasks) {

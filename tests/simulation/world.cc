@@ -30,6 +30,11 @@ void World::After(Instant delay_ms, std::function<void()> action) {
   heap_.push({.when = now + delay_ms, .n = ++n_, .action = std::move(action)});
 }
 
+std::int64_t World::WallMs() const {
+  constexpr std::int64_t kDayMs = 86'400'000, kStayMs = 45'000;
+  return 1'700'000'000'000 + now + (now / kStayMs % 3 - 1) * kDayMs;
+}
+
 bool World::RunNext() {
   if (heap_.empty()) return false;
   const Later next = heap_.top();

@@ -60,6 +60,8 @@ struct World {
 
   // ---- time
   Instant now = 0;
+  // Somebody sets it a day back, and forward again: no result and no duration may follow it.
+  std::int64_t WallMs() const;
   void After(Instant delay_ms, std::function<void()> action);
   bool RunNext();  // false when nothing is left
 

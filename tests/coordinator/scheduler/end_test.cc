@@ -1,8 +1,12 @@
 // The class of an end decides what becomes of the task.
+#include <algorithm>
+
 #include "tests/coordinator/scheduler/fixture.h"
 
 namespace longrun {
 namespace {
+
+constexpr std::int64_t kDayMs = 86'400'000;
 
 class EndTest : public SchedulerTest {
  protected:
@@ -38,6 +42,71 @@ TEST_F(EndTest, ACrashIsRetriedAfterAWaitUntilTheFailuresAreSpent) {
   EXPECT_EQ(Evaluate().state, TaskState::kSkipped);
   EXPECT_NE(Evaluate().reason.find("training it needs"), std::string::npos);
   EXPECT_EQ(SweepStateName(state, "sweep-1"), "FAILED");
+}
+
+TEST_F(EndTest, ADurationIsOfTheBootClockWhicheverWayTheWallClockIsSet) {
+  for (const std::int64_t set_ms : {-kDayMs, kDayMs}) {
+    const std::string id = Train().attempt;
+    Begin(state.attempts.at(id));
+    now += 5'000;
+    wall_set_ms = set_ms;
+    Finish(state.attempts.at(id), Signal(11));
+
+    const Attempt& ended = state.attempts.at(id);
+    EXPECT_EQ(ended.duration_ms, 5'000);
+    EXPECT_EQ(ended.duration_clock, DurationClock::kBoot);
+    EXPECT_EQ(ended.ended_wall_ms - ended.started_wall_ms, 5'000 + set_ms);
+    wall_set_ms = 0;
+    if (set_ms < 0) AwaitPlacement();
+  }
+}
+
+TEST_F(EndTest, ADurationGoesOnOverARestartOfTheCoordinator) {
+  const std::string id = Train().attempt;
+  Begin(Current(Train()));
+  now += 5'000;
+  wall_set_ms = -kDayMs;
+  Restart();
+  Arrive("w", {CpuSlot()}, 2, {Listed(state.attempts.at(id))});
+  now += 2'000;
+  Finish(state.attempts.at(id), Signal(11), 2);
+
+  EXPECT_EQ(state.attempts.at(id).duration_ms, 7'000);
+  EXPECT_EQ(state.attempts.at(id).duration_clock, DurationClock::kBoot);
+}
+
+// Of another boot, or of an earlier release, which did not note it.
+TEST_F(EndTest, OverARebootTheWallClockMeasuresADurationAndNeverBelowZero) {
+  for (const char* const boot : {"boot-1", ""}) {
+    for (const std::int64_t set_ms : {-kDayMs, std::int64_t{3'600'000}}) {
+      const std::string id = Train().attempt;
+      Begin(state.attempts.at(id));
+      state.attempts.at(id).started_boot = boot;
+      state.boot = "boot-2";
+      wall_set_ms = set_ms;
+      Finish(state.attempts.at(id), Signal(11));
+
+      EXPECT_EQ(state.attempts.at(id).duration_ms, std::max<std::int64_t>(set_ms, 0));
+      EXPECT_EQ(state.attempts.at(id).duration_clock, DurationClock::kWall);
+      state.boot = "boot-1";
+      wall_set_ms = 0;
+      if (Train().state == TaskState::kFailed)
+        Do(RetryWanted{.sweep_id = "", .tasks = {Train().id}});
+      AwaitPlacement();
+    }
+  }
+}
+
+TEST_F(EndTest, AnAttemptThatNeverRanHasNoDuration) {
+  const std::string id = Train().attempt;
+  Do(AttemptRejected{.session = 1,
+                     .attempt = id,
+                     .epoch = Current(Train()).epoch,
+                     .failure_class = "",
+                     .reason = "busy"});
+
+  EXPECT_FALSE(IsLive(state.attempts.at(id).state));
+  EXPECT_EQ(state.attempts.at(id).duration_clock, DurationClock::kNone);
 }
 
 TEST_F(EndTest, ANumericalFailureIsAResultAndNeverRetried) {

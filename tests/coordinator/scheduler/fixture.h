@@ -18,10 +18,13 @@ namespace longrun {
 
 class SchedulerTest : public testing::Test {
  protected:
-  SchedulerTest() { AfterLoad(state, now, 1); }
+  SchedulerTest() {
+    state.boot = "boot-1";
+    AfterLoad(state, now, 1);
+  }
 
   StepResult Do(const SchedulerEvent& event) {
-    StepResult result = Step(state, event, now, 1'700'000'000'000 + now);
+    StepResult result = Step(state, event, now, 1'700'000'000'000 + wall_set_ms + now);
     EXPECT_EQ(store.Commit(result.writes), "");
     return result;
   }
@@ -36,7 +39,9 @@ class SchedulerTest : public testing::Test {
     return all;
   }
   void Restart(bool restored = false) {
+    const std::string boot = state.boot;
     state = store.Load(state.limits, state.restore_count + (restored ? 1 : 0), now, 2, restored);
+    state.boot = boot;
   }
 
   StepResult Submit(const SampleSweep& sample, const std::string& id = "sweep-1") {
@@ -154,6 +159,7 @@ class SchedulerTest : public testing::Test {
   State state;
   LogStore store;
   Instant now = 1'000'000;
+  std::int64_t wall_set_ms = 0;  // how far somebody set the wall clock
 };
 
 }  // namespace longrun

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "coordinator/store/migrations.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/sqlite.h"
 #include "tests/coordinator/sample.h"
@@ -70,6 +71,10 @@ std::string Durable(const State& state) {
              attempt.message,
              attempt.started_wall_ms,
              attempt.ended_wall_ms,
+             attempt.started_boot_ms,
+             attempt.started_boot,
+             attempt.duration_ms,
+             DurationClockName(attempt.duration_clock),
              attempt.end_stored};
     if (!IsLive(attempt.state)) continue;
     Json results = Json::array();
@@ -197,6 +202,57 @@ TEST_F(StoreTest, AfterEveryStepOfASweepTheStoreGivesTheStateBack) {
 
   ASSERT_EQ(started.size(), 4u);  // two trainings, two evaluations
   EXPECT_EQ(SweepStateName(state, kSweepId), "SUCCEEDED");
+}
+
+// Three attempts as an earlier release left them: one that took 4 s, one during which the wall clock was
+// set back by a day, one that lives.
+TEST(StoreMigrationTest, AnEndedAttemptHasTheDifferenceOfTheWallClockAndNeverBelowZero) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "longrun.db");
+  std::int64_t application_id = 0;
+  {
+    const TempFolder other;
+    ASSERT_TRUE(Store::Open(other.path()).ok());
+    application_id =
+        Connection::Open(JoinPath(other.path(), "longrun.db"), Connection::Mode::kWrite)
+            .value()
+            ->ReadInt("PRAGMA application_id")
+            .value();
+  }
+  {
+    const auto connection = Connection::Open(path, Connection::Mode::kWrite).value();
+    int version = 0;
+    for (const Migration& migration : Migrations()) {
+      if (migration.name.ends_with("_durations")) break;
+      ASSERT_TRUE(connection->Execute(std::string(migration.sql)).ok()) << migration.name;
+      version += 1;
+    }
+    ASSERT_LT(version, Store::SchemaVersion());
+    const Status filled = connection->Execute(Str(
+        "PRAGMA application_id = ", application_id, "; PRAGMA user_version = ", version, ";",
+        "INSERT INTO task (id, run_key, kind, state, cancel_wanted, reason, priority, ready_seq,"
+        " retry_round, epoch, attempts, attempt, result_attempt, failures, losses, failures_max,"
+        " losses_max, needs, device_kind, avoid_worker, expected_cells, checkpoint_every_ms,"
+        " checkpoint_keep, checkpoints) VALUES ('t', 'r', 'train', 'RUNNING', 0, '', 0, 0, 0, 3, 3,"
+        " 'c', '', 0, 0, 0, 0, '', 'cpu', '', '[]', 0, 0, '[]');"
+        "INSERT INTO attempt (id, task, n, epoch, state, worker, device_index, durable_seq,"
+        " failure_class, message, started_wall_ms, ended_wall_ms, end_stored) VALUES"
+        " ('a', 't', 1, 1, 'LOST', 'w', 0, 0, '', '', 90000000, 90004000, 1),"
+        " ('b', 't', 2, 2, 'LOST', 'w', 0, 0, '', '', 90000000, 3604000, 1),"
+        " ('c', 't', 3, 3, 'RUNNING', 'w', 0, 0, '', '', 90000000, 0, 0)"));
+    ASSERT_TRUE(filled.ok()) << filled.message();
+  }
+
+  const auto store = Store::Open(folder.path());
+
+  ASSERT_TRUE(store.ok()) << store.status().message();
+  const auto connection = Connection::Open(path, Connection::Mode::kRead).value();
+  EXPECT_EQ(
+      connection
+          ->ReadText("SELECT json_group_array(json_array(attempt, duration_ms, duration_clock))"
+                     " FROM (SELECT * FROM attempts ORDER BY attempt)")
+          .value(),
+      R"([["a",4000,"wall"],["b",0,"wall"],["c",null,null]])");
 }
 
 TEST_F(StoreTest, ACancelledSweepStaysCancelledAndASecondSubmissionTakesItUpAgain) {
