@@ -27,11 +27,25 @@ constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
 constexpr std::int64_t kWalBytesMax = 16ll << 20;  // that a WAL keeps which begins anew
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
+constexpr const char* kLockName = "coordinator.lock";
 
-Status Damaged(const std::string& path, const std::string& how) {
-  return Status(Code::kDataLoss,
-                Str("the database ", path, " is damaged (", how,
-                    "): put back a copy of it, or move the state folder away to begin anew"));
+// `named`: what stands in the folder's database.id, whatever it is.
+Status OtherDatabase(const std::string& path, const std::string& id, const std::string& id_path,
+                     const std::string& named) {
+  const std::string remedy =
+      Str("write the file anew with its id: `echo ", id, " > ", id_path, "`");
+  if (!IsUlid(named)) {
+    return Status(Code::kFailedPrecondition,
+                  Str(id_path, " is damaged: it holds ", named.size(),
+                      " bytes that are no database's id. The database beside it, ", path, ", is ",
+                      id, "; when that is the one of this folder, ", remedy));
+  }
+  return Status(Code::kFailedPrecondition,
+                Str("the database ", path, " is ", id, ", but this state folder belongs to ", named,
+                    ", as its database.id says: put the right database back, or use another state "
+                    "folder; when it is "
+                    "the right one and the file is damaged, ",
+                    remedy));
 }
 
 Status CheckDatabase(Connection& connection, const std::string& path) {
@@ -41,8 +55,8 @@ Status CheckDatabase(Connection& connection, const std::string& path) {
   RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = 1"));
   auto answer = connection.ReadText("PRAGMA quick_check(1)");
   RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = 0"));
-  if (!answer.ok()) return Damaged(path, answer.status().message());
-  if (*answer != "ok") return Damaged(path, *answer);
+  RETURN_IF_ERROR(answer.status());
+  if (*answer != "ok") return DamagedDatabase(path, Str("SQLite: ", *answer));
   return Status();
 }
 
@@ -62,7 +76,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder) {
   if (chmod(folder.c_str(), 0700) != 0) {
     return ErrnoStatus(errno, Str("cannot make the state folder ", folder, " private"));
   }
-  const std::string lock_path = JoinPath(folder, "coordinator.lock");
+  const std::string lock_path = JoinPath(folder, kLockName);
   auto lock = FileLock::Acquire(lock_path, "the state folder's lock");
   if (!lock.ok()) {
     if (lock.status().code() != Code::kUnavailable) return lock.status();
@@ -83,29 +97,21 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder) {
   const std::string id_path = JoinPath(folder, kIdName);
   std::string id;
   if (PathExists(id_path)) {
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(id_path, 64));
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(id_path));
     id = Trim(text);
     const auto n_bytes = FileBytes(path);
-    if (!n_bytes.ok() || *n_bytes == 0) return Damaged(path, "it is missing or empty");
+    if (!n_bytes.ok() || *n_bytes == 0) return DamagedDatabase(path, "it is missing or empty");
   }
 
-  if (IsFolder(path)) return Damaged(path, "it is a folder");
-  auto opened = Connection::Open(path, Connection::Mode::kWrite);
-  if (!opened.ok()) {
-    if (opened.status().code() == Code::kDataLoss) return Damaged(path, opened.status().message());
-    return std::move(opened).status();
-  }
-  std::unique_ptr<Store> store(
-      new Store(folder, std::move(lock).value(), std::move(opened).value()));
+  if (IsFolder(path)) return DamagedDatabase(path, "it is a folder");
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
+  std::unique_ptr<Store> store(new Store(folder, std::move(lock).value(), std::move(connection)));
   if (const Status status = store->Migrate(); !status.ok()) return status;
   RETURN_IF_ERROR(store->CountStart());
   if (id.empty()) {
     RETURN_IF_ERROR(WriteFileAtomic(id_path, store->coordinator_id_ + "\n", 0600));
   } else if (id != store->coordinator_id_) {
-    return Status(Code::kFailedPrecondition,
-                  Str("the database ", path, " is ", store->coordinator_id_,
-                      ", but this state folder belongs to ", id,
-                      ": put the right database back, or use another state folder"));
+    return OtherDatabase(path, store->coordinator_id_, id_path, id);
   }
   return store;
 }
@@ -117,22 +123,13 @@ int Store::OnWal(void* self, sqlite3*, const char*, int n_pages) {
 
 Status Store::Migrate() {
   const std::string path = database_path();
-  auto application_id = connection_->ReadInt("PRAGMA application_id");
-  if (!application_id.ok()) {
-    if (application_id.status().code() == Code::kDataLoss) {
-      return Damaged(path, application_id.status().message());
-    }
-    return application_id.status();
-  }
+  ASSIGN_OR_RETURN(const std::int64_t application_id,
+                   connection_->ReadInt("PRAGMA application_id"));
   ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
   // The first that reads more than the header: a file cut short fails here.
-  auto n_tables = connection_->ReadInt("SELECT count(*) FROM sqlite_schema");
-  if (!n_tables.ok()) {
-    return n_tables.status().code() == Code::kDataLoss ? Damaged(path, n_tables.status().message())
-                                                       : n_tables.status();
-  }
-  if (*application_id != kApplicationId &&
-      (*application_id != 0 || version != 0 || *n_tables != 0)) {
+  ASSIGN_OR_RETURN(const std::int64_t n_tables,
+                   connection_->ReadInt("SELECT count(*) FROM sqlite_schema"));
+  if (application_id != kApplicationId && (application_id != 0 || version != 0 || n_tables != 0)) {
     return Status(Code::kFailedPrecondition,
                   Str(path, " is no database of longrun: use another state folder"));
   }
