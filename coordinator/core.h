@@ -8,7 +8,8 @@
 // being committed the next one gathers.
 //
 // Crash-only: when a transaction fails, nothing of it was acknowledged, and the process ends. The
-// state is rebuilt from the store at the next start.
+// state is rebuilt from the store at the next start. So it does when the state folder is deleted or moved
+// under it: that is looked at before each COMMIT, and once a second.
 #pragma once
 
 #include <atomic>
@@ -54,7 +55,7 @@ struct CoreOptions {
   // Of the state folder's disk; the default asks the file system.
   std::function<Result<std::int64_t>()> disk_free_bytes = {};
   std::uint64_t seed = 0;  // attempt ids and jitter
-  // A transaction failed. The default ends the process.
+  // A transaction failed, or the state folder is gone. The default ends the process.
   std::function<void(const Status&)> on_fatal;
 };
 
@@ -166,7 +167,7 @@ class Core {
   void CountTasks();
   void CountWorkers();
   void CountUnplaced();
-  void EachSecond();
+  Status EachSecond();
 
   Store& store_;
   ArtifactStore& artifacts_;

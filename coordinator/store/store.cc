@@ -113,6 +113,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder) {
   } else if (id != store->coordinator_id_) {
     return OtherDatabase(path, store->coordinator_id_, id_path, id);
   }
+  RETURN_IF_ERROR(store->HoldFiles());
   return store;
 }
 
@@ -205,6 +206,31 @@ Status Store::Begin() {
   return Status(Code::kFailedPrecondition,
                 Str("another coordinator has opened ", database_path(), " (start ", *epoch,
                     ", ours was ", boot_epoch_, "): this one stops"));
+}
+
+// After the first transaction: by then SQLite has made the WAL and its index.
+Status Store::HoldFiles() {
+  const std::string path = database_path();
+  for (const std::string& file :
+       {JoinPath(folder_, kLockName), path, path + "-wal", path + "-shm"}) {
+    ASSIGN_OR_RETURN(HeldFile held, HeldFile::Open(file));
+    held_.push_back(std::move(held));
+  }
+  return Status();
+}
+
+Status Store::CheckInPlace() const {
+  const auto gone = std::ranges::find_if_not(held_, &HeldFile::IsInPlace);
+  if (gone == held_.end()) return Status();
+  const std::string now = gone->PathNow();
+  return Status(
+      Code::kDataLoss,
+      Str("the state folder ", folder_, " was ", now.empty() ? "deleted" : "moved",
+          " under the coordinator: ", gone->path(),
+          now.empty() ? " is not the file any more that it had opened"
+                      : Str(" lies at ", now, " now"),
+          "; it ends, since nobody would find what it goes on to store. Put the folder back, or a "
+          "copy of it, and start it again"));
 }
 
 Status Store::Commit() { return connection_->Execute("COMMIT"); }
