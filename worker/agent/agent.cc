@@ -21,6 +21,7 @@
 #include "model/matrix_path.h"
 #include "sweeps/failure.h"
 #include "worker/agent/datasets.h"
+#include "worker/agent/worker_id.h"
 
 namespace longrun {
 namespace {
@@ -119,9 +120,8 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
                   Str("--id \"", wanted, "\": expected letters, digits, '.', '_', '-'"));
   }
   if (PathExists(path)) {
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 4096));
-    const std::string id(Trim(text));
-    if (!IsSafeName(id)) return Status(Code::kDataLoss, Str(path, " holds \"", id, "\", no id"));
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+    ASSIGN_OR_RETURN(const std::string id, ParseWorkerId(text, path));
     if (!wanted.empty() && wanted != id) {
       return Status(Code::kFailedPrecondition,
                     Str("the folder ", state, " belongs to worker ", id, ", not ", wanted,
@@ -135,7 +135,7 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
     id = Str(HostName().substr(0, 64), "-", ulid.substr(ulid.size() - 6));
     if (!IsSafeName(id)) id = Str("worker-", ulid.substr(ulid.size() - 6));
   }
-  RETURN_IF_ERROR(WriteFileAtomic(path, id + "\n"));
+  RETURN_IF_ERROR(WriteFileAtomic(path, WorkerIdText(id)));
   return id;
 }
 

@@ -232,7 +232,7 @@ TEST_F(AgentTest, TheFirstMessageSaysWhatTheMachineHas) {
   EXPECT_EQ(hello.devices(1).linear(), LocalExecution().linear);
   ASSERT_EQ(hello.dataset_digests_size(), 1);
   EXPECT_EQ(hello.dataset_digests(0), kTestDatasetDigest);
-  EXPECT_EQ(*ReadFile(JoinPath(state_, "worker_id")), "box-1\n");
+  EXPECT_TRUE(ReadFile(JoinPath(state_, "worker_id"))->starts_with("box-1 crc32c="));
   EXPECT_TRUE(ReadFile(JoinPath(state_, "worker.metrics"))->starts_with("127.0.0.1:"));
 }
 
@@ -300,6 +300,17 @@ TEST_F(AgentTest, ARestoredBackupGetsTheJournalAgain) {
   coordinator_.Start();
   ASSERT_TRUE(AwaitEnd(task));
   ExpectWholeJournal(task);
+}
+
+TEST_F(AgentTest, ADamagedNameIsToldAtTheStart) {
+  ASSERT_TRUE(MakeFolders(state_).ok());
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(state_, "worker_id"), "box-1 crc32c=12345678\n").ok());
+
+  StartWorker();
+
+  EXPECT_EQ(EndOfWorker().code, 65);
+  EXPECT_NE(WorkerLog().find("worker_id is damaged: it holds"), std::string::npos) << WorkerLog();
+  EXPECT_EQ(*ReadFile(JoinPath(state_, "worker_id")), "box-1 crc32c=12345678\n");
 }
 
 // A backup from before the end, which the coordinator had acknowledged: also to a worker that was
