@@ -302,6 +302,25 @@ TEST_F(AgentTest, ARestoredBackupGetsTheJournalAgain) {
   ExpectWholeJournal(task);
 }
 
+// Nobody would find what they write: neither it nor its trainers go on, nor do they make a folder anew.
+TEST_F(AgentTest, ADeletedFolderEndsTheWorkerAndItsTrainersAtOnce) {
+  const TaskFile task = Begin(kEndless, 10);
+  const ShimRecord shim = ReadShim(FolderOf(task)).value();
+  ASSERT_TRUE(shim.trainer && IsRunning(*shim.trainer));
+
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  while (PathExists(state_)) {  // its trainer may write a file between two of ours
+    static_cast<void>(RemoveAll(state_).ok());
+    ASSERT_LT(BootMs(), deadline);
+  }
+
+  EXPECT_EQ(EndOfWorker().code, 70);
+  EXPECT_NE(WorkerLog().find(Str("the folder ", state_, " of worker ")), std::string::npos)
+      << WorkerLog();
+  EXPECT_NE(WorkerLog().find(" was deleted under it"), std::string::npos);
+  while (IsRunning(shim.shim) || IsRunning(*shim.trainer)) ASSERT_LT(BootMs(), deadline);
+}
+
 TEST_F(AgentTest, ADamagedNameIsToldAtTheStart) {
   ASSERT_TRUE(MakeFolders(state_).ok());
   ASSERT_TRUE(WriteFileAtomic(JoinPath(state_, "worker_id"), "box-1 crc32c=12345678\n").ok());
