@@ -107,6 +107,7 @@ class Core {
   Status CheckDiskSpace() const;
   // The same for what comes often: looks only when there was too little a second ago.
   Status CheckDiskSpaceIfLow() const;
+  std::int64_t disk_low_water_bytes() const { return options_.disk_low_water_bytes; }
   // Of the state folder's disk.
   Result<std::int64_t> FreeDiskBytes() const { return options_.disk_free_bytes(); }
   const Store& store() const { return store_; }
