@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/failpoint.h"
 #include "base/files.h"
+#include "base/held_file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -61,6 +62,13 @@ std::string ReadPiece(const std::string& path, std::int64_t offset, std::int64_t
 std::int64_t SizeOf(const std::string& path) {
   struct stat about = {};
   return ::stat(path.c_str(), &about) == 0 ? std::int64_t{about.st_size} : 0;
+}
+
+// In a copy of a folder stand the processes of the one that it was copied from, which are not ours to end:
+// they work in the other.
+bool WorksIn(const ProcessName& process, const std::string& folder) {
+  const Result<HeldFile> cwd = HeldFile::Open(Str("/proc/", process.pid, "/cwd"));
+  return !cwd.ok() || cwd->IsAt(folder);
 }
 
 Status SyncJournal(const std::string& path) {
@@ -146,7 +154,8 @@ void Attempt::Poll(std::int64_t now_ms) {
   if (ShimIsGone()) {
     // A shim that was killed takes its trainer along; the slot is free when that has happened.
     Shim();  // its last word may have come since
-    if (shim && shim->trainer && IsRunning(*shim->trainer)) {
+    if (shim && shim->trainer && IsRunning(*shim->trainer) &&
+        WorksIn(*shim->trainer, folder_.path)) {
       SignalProcess(*shim->trainer, SIGKILL, /*group=*/true);
       return;
     }

@@ -321,6 +321,38 @@ TEST_F(AgentTest, ADeletedFolderEndsTheWorkerAndItsTrainersAtOnce) {
   while (IsRunning(shim.shim) || IsRunning(*shim.trainer)) ASSERT_LT(BootMs(), deadline);
 }
 
+TEST_F(AgentTest, AWorkerOnACopyOfAFolderLeavesTheTrainersOfTheOriginalAlone) {
+  const TaskFile task = Begin(kEndless, 10);
+  const ShimRecord shim = ReadShim(FolderOf(task)).value();
+  ASSERT_TRUE(shim.trainer && IsRunning(*shim.trainer));
+  const std::string copy = JoinPath(temp_.path(), "copy");
+  const AttemptFolder attempt = {.path = JoinPath(JoinPath(copy, "attempts"), task.attempt)};
+  ASSERT_TRUE(MakeFolders(attempt.path).ok());
+  for (const char* const name : {"task.json", "shim.json", "acked"}) {
+    const std::string bytes = ReadFile(JoinPath(FolderOf(task).path, name)).value();
+    ASSERT_TRUE(WriteFileAtomic(JoinPath(attempt.path, name), bytes).ok());
+  }
+
+  // Nobody listens there: it adopts what it finds, and is told to stop.
+  const std::string log = JoinPath(temp_.path(), "copy.log");
+  const int pid =
+      Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun-worker"), "--state", copy, "--coordinator",
+                      "unix:" + JoinPath(temp_.path(), "nobody"), "--cpu-slots", "1", "--trainer",
+                      JoinPath(LONGRUN_BIN_DIR, "longrun-fake-trainer")},
+             .stdout_path = log,
+             .stderr_path = log})
+          .value();
+  AwaitFile(JoinPath(copy, "worker.metrics"), true);
+  kill(pid, SIGTERM);
+  const auto ended = WaitFor(pid, kDeadlineMs);
+
+  ASSERT_TRUE(ended.ok() && ended->has_value());
+  EXPECT_EQ((*ended)->code, 0) << ReadFile(log).value();
+  EXPECT_NE(ReadFile(log)->find("attempt_adopted"), std::string::npos);
+  EXPECT_TRUE(IsRunning(*shim.trainer));
+  EXPECT_TRUE(IsRunning(shim.shim));
+}
+
 TEST_F(AgentTest, ADamagedNameIsToldAtTheStart) {
   ASSERT_TRUE(MakeFolders(state_).ok());
   ASSERT_TRUE(WriteFileAtomic(JoinPath(state_, "worker_id"), "box-1 crc32c=12345678\n").ok());
