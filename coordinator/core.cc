@@ -593,6 +593,7 @@ Status Core::EachSecond() {
   CountUnplaced();
   metrics_.SetStore(store_.Sizes());
   disk_is_low_ = !CheckDiskSpace().ok();
+  memory_.GiveBackWhenGrown();
   const bool idle = BootMs() - committed_at_ > kIdleMs;
   if (const Status status = store_.CheckpointWal(idle); !status.ok()) {
     LogWarning("wal_checkpoint_failed", {{"error", status.message()}});

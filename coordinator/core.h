@@ -26,6 +26,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/resident_memory.h"
 #include "base/status.h"
 #include "coordinator/garbage.h"
 #include "coordinator/metrics.h"
@@ -180,6 +181,7 @@ class Core {
   Instant wake_at_ = 0;
   Instant second_at_ = 0;
   Instant committed_at_ = 0;
+  ResidentMemory memory_;
   std::int64_t counted_version_ = -1;
   std::map<std::string, Instant> ready_at_;  // of tasks that have not started since
   std::set<std::string> known_workers_;      // whose failures are counted

@@ -277,6 +277,7 @@ Status Agent::Run() {
     const std::int64_t now_ms = BootMs();
     if (now_ms >= second_at_ms_) {
       second_at_ms_ = now_ms + kSecondMs;
+      memory_.GiveBackWhenGrown();
       if (Status gone = CheckInPlace(); !gone.ok()) {
         for (auto& [id, entry] : entries_) {
           if (entry.attempt) entry.attempt->Kill();

@@ -25,6 +25,7 @@
 #include "base/files.h"
 #include "base/held_file.h"
 #include "base/random.h"
+#include "base/resident_memory.h"
 #include "base/status.h"
 #include "sweeps/task.h"
 #include "worker/agent/attempt.h"
@@ -175,6 +176,7 @@ class Agent {
   std::int64_t stop_deadline_ms_ = 0;
   std::int64_t retention_at_ms_ = 0;
   std::int64_t second_at_ms_ = 0;
+  ResidentMemory memory_;
 
   std::mutex mutex_;  // guards posted_
   std::condition_variable changed_;

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "base/clock.h"
 #include "base/process.h"
@@ -15,12 +16,25 @@
 #include "worker/agent/attempt_folder.h"
 #include "worker/agent/devices.h"
 
+// The address sanitizer holds back what was freed: what is resident beside it says nothing.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LONGRUN_RESIDENT_IS_HELD_BACK
+#endif
+#endif
+
 namespace longrun {
 namespace {
 
 constexpr std::int64_t kDeadlineMs = DeadlineMs(60'000);
 constexpr int kSlots = 2;
+constexpr std::int64_t kLeftMibMax = 40;  // less than the smallest of the frames
 const Json kEndless = {{"steps", 1'000'000}};
+
+std::int64_t ResidentMib(int pid) {
+  const std::string text = ReadFile(Str("/proc/", pid, "/status")).value();
+  return std::stoll(text.substr(text.find("VmRSS:") + 6)) / 1024;
+}
 
 class AgentTest : public testing::Test {
  protected:
@@ -351,6 +365,29 @@ TEST_F(AgentTest, AWorkerOnACopyOfAFolderLeavesTheTrainersOfTheOriginalAlone) {
   EXPECT_NE(ReadFile(log)->find("attempt_adopted"), std::string::npos);
   EXPECT_TRUE(IsRunning(*shim.trainer));
   EXPECT_TRUE(IsRunning(shim.shim));
+}
+
+TEST_F(AgentTest, AFrameThatIsTooLargeLeavesNoMemoryBehind) {
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats > 0; }));
+  const std::int64_t before = ResidentMib(worker_pid_);
+  for (const std::size_t n_mib : {64, 200}) {
+    const std::int64_t n_sessions = coordinator_.n_sessions;
+    v1::CoordinatorMessage message;
+    message.mutable_stop()->set_reason(std::string(n_mib << 20, 'x'));
+    ASSERT_TRUE(coordinator_.Send(message));
+    // It is refused with the session, and the worker comes back.
+    ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions > n_sessions; }));
+  }
+
+#ifndef LONGRUN_RESIDENT_IS_HELD_BACK
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  while (ResidentMib(worker_pid_) - before >= kLeftMibMax) {
+    ASSERT_LT(BootMs(), deadline) << before << " MiB before, " << ResidentMib(worker_pid_);
+  }
+#endif
+  std::printf("resident: %lld MiB before, %lld MiB after\n", static_cast<long long>(before),
+              static_cast<long long>(ResidentMib(worker_pid_)));
 }
 
 TEST_F(AgentTest, ADamagedNameIsToldAtTheStart) {
