@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <cerrno>
 #include <cstdlib>
 #include <optional>
 #include <utility>
@@ -14,9 +14,11 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/held_file.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/user_folders.h"
+#include "client/output.h"
 #include "client/writable.h"
 
 namespace longrun {
@@ -28,9 +30,13 @@ constexpr std::int64_t kTrainerGraceMs = 60'000;
 constexpr std::int64_t kStopMs = kTrainerGraceMs + 30'000;
 constexpr std::int64_t kPollMs = 20;
 constexpr std::int64_t kLogTailBytes = 2'000;
-constexpr std::int64_t kRestartsMax = 1'000;  // of one daemon, in one life of ours
-constexpr std::int64_t kRestartPauseMs = 200;
-constexpr int kExitTaken = 69;  // of a coordinator: folder or address are somebody else's now
+constexpr std::int64_t kLookMs = 200;
+constexpr std::int64_t kRunsAgainMs = 2'000;  // a daemon that lives so long has started
+// Of a daemon:
+constexpr int kExitDamaged = 65;      // its database or its id; or the folder is gone
+constexpr int kExitTaken = 69;        // a coordinator's: folder or address are somebody else's now
+constexpr int kExitStorage = 74;      // a coordinator's: the disk failed, or is full
+constexpr int kExitWorkerTaken = 75;  // a worker's: another one holds its folder
 
 void Pause(std::int64_t ms) { poll(nullptr, 0, static_cast<int>(ms)); }
 
@@ -85,17 +91,39 @@ Result<std::string> RunningAddress(const std::string& state) {
 struct Answering {
   int pid = 0;
   std::string address;
+  std::string folder;  // that it serves, as it was given it
 };
 
 // Who answers at the address that the state folder names. An address that a crash left behind answers
-// nothing.
-std::optional<Answering> WhoAnswers(const std::string& state) {
+// nothing; in a copy of a folder stands the address of the one that it was copied from.
+std::optional<Answering> WhoAnswersAt(const std::string& state) {
   const Result<std::string> address = RunningAddress(state);
   if (!address.ok()) return std::nullopt;
   Connection connection(*address);
   const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 2'000);
   if (!info.ok()) return std::nullopt;
-  return Answering{.pid = info->at("pid").get<int>(), .address = *address};
+  return Answering{.pid = info->at("pid").get<int>(),
+                   .address = *address,
+                   .folder = info->at("state_folder").get<std::string>()};
+}
+
+bool Serves(const Answering& answering, const std::string& state) {
+  const Result<HeldFile> folder = HeldFile::Open(answering.folder);
+  return folder.ok() ? folder->IsAt(state) : CoordinatorRuns(state);
+}
+
+std::optional<Answering> WhoAnswers(const std::string& state) {
+  std::optional<Answering> answering = WhoAnswersAt(state);
+  return answering && Serves(*answering, state) ? answering : std::nullopt;
+}
+
+// Who carries work out on a copy should know that it is one.
+void SayIfCopied(const std::string& state) {
+  const std::optional<Answering> other = WhoAnswersAt(state);
+  if (!other || Serves(*other, state)) return;
+  SayLine(Str(state, " is a copy of ", other->folder, ", where a coordinator runs (pid ",
+              other->pid,
+              "): this one goes on by itself, and neither learns of the other's results"));
 }
 
 // SIGTERM, then SIGKILL when it does not go. One that was waited for already gets neither: its pid may
@@ -162,13 +190,13 @@ Result<Answering> StartCoordinatorProgram(const std::string& state, const std::s
                 Str("the coordinator cannot start: ", problem.found, "; ", problem.remedy));
 }
 
-void LogRestart(std::string_view daemon, const Status& started) {
-  if (started.ok()) {
-    std::fprintf(stderr, "the %s had ended and was started again\n", std::string(daemon).c_str());
-  } else {
-    std::fprintf(stderr, "the %s had ended and does not start again: %s\n",
-                 std::string(daemon).c_str(), started.message().c_str());
-  }
+void Say(const std::string& line) {
+  if (!line.empty()) SayLine(line);
+}
+
+bool DiskIsFull(const std::string& state) {
+  const int error_number = WriteErrno(state);
+  return error_number == ENOSPC || error_number == EDQUOT;
 }
 
 }  // namespace
@@ -212,11 +240,22 @@ Coordinator::~Coordinator() {
   EndProcess(pid_);
 }
 
+Daemons::Daemons(std::string state, DaemonOptions options)
+    : state_(std::move(state)),
+      options_(std::move(options)),
+      coordinator_{.name = "coordinator", .log = JoinPath(state_, "coordinator.log")},
+      worker_{.name = "worker", .log = JoinPath(state_, "worker.log")} {}
+
 Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
                                                 const DaemonOptions& options) {
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Daemons> daemons(new Daemons(state, options));
-  RETURN_IF_ERROR(daemons->StartCoordinator());
+  SayIfCopied(state);
+  if (const Status status = daemons->StartCoordinator(); !status.ok()) {
+    const bool is_taken = status.code() == Code::kUnavailable;
+    return is_taken ? Status(Code::kFailedPrecondition, status.message()) : status;
+  }
+  ASSIGN_OR_RETURN(daemons->held_, HeldState::Open(state));
   return daemons;
 }
 
@@ -226,17 +265,15 @@ Status Daemons::StartWorking() {
   return {};
 }
 
+// kUnavailable when the folder, or the address, is somebody else's.
 Status Daemons::StartCoordinator() {
-  Result<Answering> answering = StartCoordinatorProgram(state_, options_.metrics);
-  if (answering.status().code() == Code::kUnavailable) {
-    return {Code::kFailedPrecondition, answering.status().message()};
-  }
-  ASSIGN_OR_RETURN(const Answering started, std::move(answering));
+  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state_, options_.metrics));
   if (started.pid == 0) {
-    return {Code::kFailedPrecondition,
+    return {Code::kUnavailable,
             Str("another coordinator runs on ", state_, " already; use `longrun submit` with it")};
   }
-  coordinator_pid_ = started.pid;
+  coordinator_.pid = started.pid;
+  coordinator_.policy.Started(BootMs());
   address_ = started.address;
   return {};
 }
@@ -252,34 +289,81 @@ Status Daemons::StartWorker() {
   if (options_.cpu_slots > 0) {
     argv.insert(argv.end(), {"--cpu-slots", Str(options_.cpu_slots)});
   }
-  ASSIGN_OR_RETURN(const int pid, SpawnDaemon(std::move(argv), JoinPath(state_, "worker.log")));
-  worker_pid_ = pid;
+  ASSIGN_OR_RETURN(worker_.pid, SpawnDaemon(std::move(argv), worker_.log));
+  worker_.policy.Started(BootMs());
   return {};
 }
 
-// Starts again what has died, and ends both in order when asked to stop. PR_SET_PDEATHSIG is tied to
-// the thread that spawned, so this thread outlives whatever it has started.
+// Starts again what has died, and ends both in order when asked to stop, or when nothing more can come
+// of them. PR_SET_PDEATHSIG is tied to the thread that spawned, so this thread outlives whatever it has
+// started.
 void Daemons::Supervise() {
-  const auto gone = [](int pid) {
-    const Result<std::optional<ExitInfo>> exited = WaitFor(pid, 0);
-    return !exited.ok() || exited->has_value();
-  };
-  std::int64_t restarts = 0;
   while (!stopping_) {
-    Pause(kRestartPauseMs);
-    if (restarts > kRestartsMax) continue;
-    // A start that fails leaves the old pid, so it is tried again in the next round.
-    if (!stopping_ && gone(coordinator_pid_)) {
-      ++restarts;
-      LogRestart("coordinator", StartCoordinator());
-    }
-    if (!stopping_ && gone(worker_pid_)) {
-      ++restarts;
-      LogRestart("worker", StartWorker());
-    }
+    Pause(kLookMs);
+    // First of all: a daemon that is started on a folder that is gone would make a new one.
+    if (!Check().ok()) break;
+    if (!stopping_) LookAfter(coordinator_, &Daemons::StartCoordinator);
+    if (!stopping_ && Check().ok()) LookAfter(worker_, &Daemons::StartWorker);
   }
-  EndProcess(worker_pid_);
-  EndProcess(coordinator_pid_);
+  EndProcess(worker_.pid);
+  EndProcess(coordinator_.pid);
+}
+
+void Daemons::LookAfter(Daemon& daemon, Status (Daemons::*start)()) {
+  if (daemon.pid > 0) {
+    const Result<std::optional<ExitInfo>> exited = WaitFor(daemon.pid, 0);
+    if (exited.ok() && !exited->has_value()) {
+      if (BootMs() - daemon.policy.started_ms() < kRunsAgainMs) return;
+      return Say(daemon.notice.Over(Str("the ", daemon.name, " runs again")));
+    }
+    daemon.pid = 0;
+    NoteEnd(daemon, exited.ok() ? **exited : ExitInfo{});
+  }
+  if (!daemon.policy.IsDue(BootMs())) return;
+  if (const Status started = (this->*start)(); !started.ok()) NoteFailedStart(daemon, started);
+}
+
+void Daemons::NoteEnd(Daemon& daemon, const ExitInfo& exited) {
+  const bool is_coordinator = &daemon == &coordinator_;
+  std::string how = "has ended";
+  auto end = RestartPolicy::End::kMayPass;
+  if (exited.signal != 0) {
+    how = Str("was ended by signal ", exited.signal);
+  } else if (exited.code != 0) {
+    const std::string error = LastError(daemon.log);
+    how = error.empty() ? Str("has ended with exit code ", exited.code) : Str("has ended: ", error);
+    const bool may_pass = is_coordinator ? exited.code == kExitTaken || exited.code == kExitStorage
+                                         : exited.code == kExitWorkerTaken;
+    if (!may_pass && !DiskIsFull(state_)) end = RestartPolicy::End::kRefused;
+    if (is_coordinator && exited.code == kExitDamaged) end = RestartPolicy::End::kForGood;
+  }
+  daemon.policy.Ended(end, BootMs());
+  if (daemon.policy.gives_up()) {
+    return GiveUp(Str("the ", daemon.name, " ", how, " (its log: ", daemon.log, ")"));
+  }
+  Say(daemon.notice.While(how, Str("the ", daemon.name, " ", how, "; it is started again"),
+                          BootMs()));
+}
+
+void Daemons::NoteFailedStart(Daemon& daemon, const Status& why) {
+  const bool may_pass = why.code() == Code::kUnavailable || why.code() == Code::kDeadlineExceeded ||
+                        DiskIsFull(state_);
+  daemon.policy.Ended(may_pass ? RestartPolicy::End::kMayPass : RestartPolicy::End::kRefused,
+                      BootMs());
+  if (daemon.policy.gives_up()) return GiveUp(why.message());
+  Say(daemon.notice.While(why.message(), Str(why.message(), "; it is tried again until it starts"),
+                          BootMs()));
+}
+
+void Daemons::GiveUp(const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  given_up_ = Status(Code::kFailedPrecondition, why);
+}
+
+Status Daemons::Check() const {
+  RETURN_IF_ERROR(held_->Check());
+  const std::lock_guard lock(mutex_);
+  return given_up_;
 }
 
 void Daemons::Stop() {
@@ -287,11 +371,18 @@ void Daemons::Stop() {
   if (supervisor_.joinable()) {
     supervisor_.join();
   } else {
-    EndProcess(coordinator_pid_);  // nobody has watched over it yet
+    EndProcess(coordinator_.pid);  // nobody has watched over it yet
   }
-  coordinator_pid_ = 0;
+  coordinator_.pid = 0;
 }
 
 Daemons::~Daemons() { Stop(); }
+
+void StopAtInterrupt(Daemons& daemons, const std::string& goes_on) {
+  SayLine("stopping: trainers write a checkpoint ...");
+  daemons.Stop();
+  const Status left = daemons.Check();
+  SayLine(Str("stopped; ", left.ok() ? goes_on : left.message()));
+}
 
 }  // namespace longrun

@@ -10,11 +10,17 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
+#include "base/process.h"
 #include "base/status.h"
 #include "client/connection.h"
+#include "client/held_state.h"
+#include "client/lasting_notice.h"
+#include "client/restart_policy.h"
 
 namespace longrun {
 
@@ -42,8 +48,8 @@ struct DaemonOptions {
   std::string metrics = {};    // of the coordinator: "127.0.0.1:9411"; "": a port of its choice
 };
 
-// A coordinator and a worker, kept running: one that dies is started again, as an init system would.
-// Both end when this process does, however it ends.
+// A coordinator and a worker, kept running: one that dies is started again, as an init system would
+// (restart_policy.h). Both end when this process does, however it ends.
 class Daemons {
  public:
   // The coordinator alone: what is submitted to it before StartWorking() is known before the first
@@ -56,26 +62,49 @@ class Daemons {
   Daemons(const Daemons&) = delete;
   Daemons& operator=(const Daemons&) = delete;
 
+  // kFailedPrecondition, with the reason and what to do, once nothing more can come of them: the state
+  // folder is gone, or one refuses to run. Any thread.
+  Status Check() const;
+
   // The worker first: its trainers write a checkpoint, the rest of their journals is stored; then
   // the coordinator. Blocks until both are gone.
   void Stop();
 
  private:
-  Daemons(std::string state, DaemonOptions options)
-      : state_(std::move(state)), options_(std::move(options)) {}
+  struct Daemon {
+    std::string name;
+    std::string log;
+    int pid = 0;  // 0: it does not run
+    RestartPolicy policy = {};
+    LastingNotice notice = {};
+  };
+
+  Daemons(std::string state, DaemonOptions options);
   Status StartCoordinator();
   Status StartWorker();
   void Supervise();
+  void LookAfter(Daemon& daemon, Status (Daemons::*start)());
+  void NoteEnd(Daemon& daemon, const ExitInfo& exited);
+  void NoteFailedStart(Daemon& daemon, const Status& why);
+  void GiveUp(const std::string& why);
 
   std::string state_;
   DaemonOptions options_;
   std::string address_;  // of the coordinator; a restart keeps it
+  std::optional<HeldState> held_;
   std::atomic<bool> stopping_{false};
   // The supervisor's, from its start on:
-  int coordinator_pid_ = 0;
-  int worker_pid_ = 0;
+  Daemon coordinator_;
+  Daemon worker_;
   std::thread supervisor_;
+
+  mutable std::mutex mutex_;  // guards the one below
+  Status given_up_;
 };
+
+// What Ctrl-C makes of them, told on stderr: `goes_on` where something is left to go on from, else why
+// there is not.
+void StopAtInterrupt(Daemons& daemons, const std::string& goes_on);
 
 // True while a coordinator holds the state folder.
 bool CoordinatorRuns(const std::string& state);

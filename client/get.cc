@@ -176,6 +176,7 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
       Print(SweepText(*sweep));
       Print(FailuresText(asker.coordinator().connection(), sweep->at("runs"),
                          sweep->at("info").at("name").get<std::string>()));
+      PrintNotices(sweep->at("notices"));
     }
     return kExitOk;
   }
@@ -195,6 +196,7 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
     Print(RunText(run->at("run")));
     Print(FailuresText(asker.coordinator().connection(), Json::array({run->at("run")}),
                        ShortId(run->at("run").at("run_key").get<std::string>())));
+    PrintNotices(run->at("notices"));
   }
   return kExitOk;
 }

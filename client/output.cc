@@ -1,11 +1,17 @@
 #include "client/output.h"
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <cstdio>
 
 #include "base/str.h"
 
 namespace longrun {
+namespace {
+
+std::atomic<std::int64_t> g_said_lines{0};
+
+}  // namespace
 
 std::shared_ptr<std::string> AddOutput(CLI::App& verb, const std::vector<std::string>& formats) {
   auto output = std::make_shared<std::string>(formats.front());
@@ -20,5 +26,12 @@ void AddExamples(CLI::App& verb, const std::vector<std::string>& lines) {
 }
 
 void Print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+void SayLine(const std::string& line) {
+  std::fprintf(stderr, "%s\n", line.c_str());
+  g_said_lines += 1;
+}
+
+std::int64_t SaidLines() { return g_said_lines; }
 
 }  // namespace longrun

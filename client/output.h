@@ -1,6 +1,7 @@
 // `-o FORMAT` of a verb.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,5 +20,9 @@ void AddExamples(CLI::App& verb, const std::vector<std::string>& lines);
 
 // Writes to stdout.
 void Print(const std::string& text);
+
+// A line on stderr, from any thread. What is redrawn there begins anew below it: SaidLines() has grown.
+void SayLine(const std::string& line);
+std::int64_t SaidLines();
 
 }  // namespace longrun

@@ -136,17 +136,15 @@ int Run(const RunArguments& arguments, const std::string& state) {
     return status;
   };
   const Result<Json> end = FollowSweep(
-      state, sweep,
-      {.first = [&] { return daemons != nullptr; }, .away = take_over, .give_up = give_up});
+      state, sweep, {.own = [&] { return daemons.get(); }, .away = take_over, .give_up = give_up});
   if (Interrupted()) {
     if (daemons == nullptr) {
       std::fprintf(stderr,
                    "\ndetached: `longrun watch %s` comes back, `longrun cancel %s` ends it\n",
                    sweep.c_str(), sweep.c_str());
     } else {
-      std::fprintf(stderr, "\nstopping: trainers write a checkpoint ...\n");
-      daemons->Stop();
-      std::fprintf(stderr, "stopped; the same command goes on from here\n");
+      std::fprintf(stderr, "\n");  // behind the terminal's ^C
+      StopAtInterrupt(*daemons, "the same command goes on from here");
     }
     return kExitInterrupted;
   }

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <thread>
 #include <vector>
@@ -21,6 +22,9 @@
 #include "base/ulid.h"
 #include "base/units.h"
 #include "client/embedded.h"
+#include "client/held_state.h"
+#include "client/lasting_notice.h"
+#include "client/output.h"
 #include "client/pivot_axes.h"
 #include "client/render.h"
 #include "client/verb.h"
@@ -183,7 +187,12 @@ class Display {
 
  private:
   void Redraw(const std::string& text) {
-    // Back to the first line of what was drawn before, and clear from there.
+    // Back to the first line of what was drawn before, and clear from there; not over what was said
+    // since.
+    if (const std::int64_t n_said = SaidLines(); n_said != n_said_) {
+      n_said_ = n_said;
+      lines_ = 0;
+    }
     if (lines_ > 0) std::fprintf(stderr, "\x1b[%zuA\x1b[J", lines_);
     // A line that wraps would be two, and the next redraw one line off.
     winsize window{};
@@ -210,7 +219,35 @@ class Display {
   }
 
   std::size_t lines_ = 0;
+  std::int64_t n_said_ = SaidLines();
   std::map<std::string, std::string> milestones_;
+};
+
+// The notices of the newest message, said by whoever looks, also while no message comes.
+class Announcer {
+ public:
+  void Set(const Json& message) {
+    std::vector<LastingNotices::Notice> notices;
+    for (const Json& notice : message.at("notices")) {
+      notices.push_back({.about = notice.at("about").get<std::string>(),
+                         .text = notice.at("text").get<std::string>(),
+                         .over = notice.at("over").get<std::string>()});
+    }
+    const std::lock_guard lock(mutex_);
+    notices_.Set(std::move(notices));
+  }
+  void SayWhatIsDue() {
+    std::vector<std::string> lines;
+    {
+      const std::lock_guard lock(mutex_);
+      lines = notices_.Due(BootMs());
+    }
+    for (const std::string& line : lines) SayLine(line);
+  }
+
+ private:
+  std::mutex mutex_;  // guards the one below
+  LastingNotices notices_;
 };
 
 // Axes whose values differ between runs.
@@ -278,7 +315,15 @@ std::string RenderProgress(const Json& message) {
 
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
                          const FollowOptions& options) {
+  const Result<HeldState> held = HeldState::Open(state);
+  const auto own = [&] { return options.own ? options.own() : nullptr; };
+  // Why nothing more can come of it.
+  const auto broken = [&] {
+    Status status = held.ok() ? held->Check() : Status();
+    return status.ok() && own() != nullptr ? own()->Check() : status;
+  };
   Display display;
+  Announcer announcer;
   Json last;
   Status given_up;
   std::int64_t deadline = BootMs() + kReconnectMs;
@@ -288,18 +333,20 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
     if (address.ok()) {
       Connection connection{std::string(Trim(*address))};
       std::atomic<bool> done{false};
-      // A blocked read ends when the user asks for it.
-      std::thread interrupter([&] {
+      // A blocked read ends when the user asks for it, or nothing more can come. What is the matter is
+      // said again while it lasts.
+      std::thread watcher([&] {
         while (!done) {
-          if (Interrupted()) connection.CancelStream();
+          if (Interrupted() || !broken().ok()) connection.CancelStream();
+          announcer.SayWhatIsDue();
           poll(nullptr, 0, static_cast<int>(kPollMs));
         }
       });
       status = connection.Stream(
-          "WatchSweep", {{"sweep", sweep}, {"first", options.first && options.first()}},
-          [&](const Json& message) {
+          "WatchSweep", {{"sweep", sweep}, {"first", own() != nullptr}}, [&](const Json& message) {
             deadline = BootMs() + kReconnectMs;
             last = message;
+            announcer.Set(message);
             if (options.show) {
               options.show(message);
             } else {
@@ -309,16 +356,17 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
             return given_up.ok() && !Interrupted() && !message.at("finished").get<bool>();
           });
       done = true;
-      interrupter.join();
+      watcher.join();
     }
     if (Interrupted()) return Status(Code::kCancelled, "interrupted");
     if (!given_up.ok()) return given_up;
     if (!last.is_null() && last.at("finished").get<bool>()) return last;
+    RETURN_IF_ERROR(broken());
     const bool away =
         status.ok() || status.code() == Code::kUnavailable || status.code() == Code::kCancelled;
     if (!away) return status;
     if (options.away) options.away();
-    if (BootMs() > deadline) {
+    if (own() == nullptr && BootMs() > deadline) {
       return Status(Code::kUnavailable, "the coordinator went away; `longrun watch " + sweep +
                                             "` takes up again when it is back");
     }
@@ -360,6 +408,10 @@ Status NothingFits(const Json& message) {
           "can join"));
 }
 
+void PrintNotices(const Json& notices) {
+  for (const Json& notice : notices) SayLine(notice.at("text").get<std::string>());
+}
+
 void PrintFailures(const Json& message) {
   bool any_for_good = false;
   for (const Json& run : message.at("runs")) {
@@ -387,6 +439,7 @@ int ShowEnd(const Json& message) {
 
 int ShowNow(const Json& message) {
   std::fputs(RenderProgress(message).c_str(), stderr);
+  PrintNotices(message.at("notices"));
   return ShowEnd(message);
 }
 

@@ -12,6 +12,8 @@
 
 namespace longrun {
 
+class Daemons;
+
 // One line per run that is not finished, with state, progress, loss, sparkline and ETA, under a
 // headline; from a message of WatchSweep.
 std::string RenderProgress(const Json& message);
@@ -27,11 +29,14 @@ std::set<std::string> OtherAxes(const Json& runs);
 std::string RunName(const Json& run, const Json& runs);
 
 // Shows the sweep until every task is terminal: redrawn on a terminal, else a line when something
-// has changed by a tenth. A stream that breaks off is taken up again (the coordinator may be starting
-// again). Gives the last message; kCancelled when interrupted.
+// has changed by a tenth. What keeps it from going on is said once, once a minute, and that it is over. A stream that breaks off is taken up again (the coordinator may be starting
+// again). Gives the last message; kCancelled when interrupted; kFailedPrecondition when the state folder
+// is deleted or moved meanwhile, or the command's own daemons can do no more.
 struct FollowOptions {
-  std::function<bool()> first = {};  // asked at each connection: the sweep is put before all others
-  std::function<void()> away = {};   // called from time to time while nobody answers
+  // The daemons of this command, when it has any: then the sweep is put before all others, and they are
+  // waited for as long as they may come back.
+  std::function<const Daemons*()> own = {};
+  std::function<void()> away = {};                  // called from time to time while nobody answers
   std::function<void(const Json&)> show = {};       // is given each message in place of the drawing
   std::function<Status(const Json&)> give_up = {};  // asked after each message; an error is the end
 };
@@ -46,6 +51,9 @@ Status NothingFits(const Json& message);
 // Ctrl-C, SIGTERM, SIGHUP and SIGPIPE set a flag instead of ending the program, from now on.
 void CatchInterrupts();
 bool Interrupted();
+
+// What keeps work from going on (`notices` of a message), a line each on stderr.
+void PrintNotices(const Json& notices);
 
 // What failed, with the reason and where to look, on stderr; from a message of WatchSweep.
 void PrintFailures(const Json& message);

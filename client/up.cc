@@ -25,10 +25,11 @@ int Up(const DaemonOptions& options, const std::string& state) {
   if (const Status working = (*daemons)->StartWorking(); !working.ok()) return Report(working);
   std::fprintf(stderr, "up: state in %s; `longrun submit FILE` gives it work, Ctrl-C stops it\n",
                state.c_str());
-  while (!Interrupted()) poll(nullptr, 0, kPollMs);
-  std::fprintf(stderr, "stopping: trainers write a checkpoint ...\n");
-  (*daemons)->Stop();
-  std::fprintf(stderr, "stopped; `longrun up` goes on from here\n");
+  while (!Interrupted()) {
+    if (const Status status = (*daemons)->Check(); !status.ok()) return Report(status);
+    poll(nullptr, 0, kPollMs);
+  }
+  StopAtInterrupt(**daemons, "`longrun up` goes on from here");
   return kExitOk;
 }
 

@@ -6,6 +6,7 @@
 #include "client/ask.h"
 #include "client/output.h"
 #include "client/render.h"
+#include "client/sweep_view.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -41,6 +42,7 @@ void AddWorkers(Verbs& verbs) {
                                 {Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
                                  Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft},
                                 rows));
+      PrintNotices(answer->at("notices"));
       return static_cast<int>(kExitOk);
     };
   });

@@ -28,6 +28,7 @@ constexpr std::size_t kBatchWritesMax = 2000;
 constexpr std::int64_t kSecondMs = 1000;
 constexpr std::int64_t kWakeMsMin = 5;    // a deadline that is over is looked at this often
 constexpr std::int64_t kIdleMs = 10'000;  // without a commit: the WAL is emptied
+constexpr int kExitData = 65;             // EX_DATAERR: no better at another start
 constexpr int kExitIo = 74;               // EX_IOERR
 
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
@@ -35,6 +36,10 @@ double SecondsSince(std::chrono::steady_clock::time_point begin) {
 }
 
 void EndProcess(const Status& status) {
+  if (status.code() == Code::kDataLoss) {
+    LogError("store_lost", {{"error", status.message()}});
+    _exit(kExitData);
+  }
   LogError("store_failed",
            {{"error", status.message()},
             {"meaning", "nothing of the last batch was acknowledged and nothing is lost"},
@@ -271,19 +276,20 @@ void Core::Run() {
     if (now >= second_at_ || now >= wake_at_) {
       items.push_back(EventItem{.event = TimePassed{}, .done = nullptr});
     }
-    while (!items.empty()) {
-      if (const Status status = RunBatch(items); !status.ok()) {
-        store_.Rollback();
-        {
-          const std::lock_guard lock(mutex_);
-          stopped_ = true;
-          queue_.clear();
-        }
-        options_.on_fatal(status);
-        return;
-      }
+    Status status;
+    while (status.ok() && !items.empty()) status = RunBatch(items);
+    if (status.ok() && now >= second_at_) status = EachSecond();
+    if (status.ok()) continue;
+    store_.Rollback();
+    // Of a folder that is gone, SQLite tells what it stumbled over.
+    if (Status gone = store_.CheckInPlace(); !gone.ok()) status = std::move(gone);
+    {
+      const std::lock_guard lock(mutex_);
+      stopped_ = true;
+      queue_.clear();
     }
-    if (now >= second_at_) EachSecond();
+    options_.on_fatal(status);
+    return;
   }
 }
 
@@ -297,6 +303,7 @@ Status Core::RunBatch(std::deque<Item>& items) {
   }
   if (batch.in_transaction) {
     Failpoint("before_commit");
+    RETURN_IF_ERROR(store_.CheckInPlace());
     RETURN_IF_ERROR(store_.Commit());
     Failpoint("after_commit");
     metrics_.ObserveCommit(SecondsSince(batch.begun), static_cast<std::int64_t>(batch.n_writes));
@@ -581,17 +588,20 @@ void Core::CountUnplaced() {
   metrics_.SetUnplaced(counts);
 }
 
-void Core::EachSecond() {
+Status Core::EachSecond() {
   second_at_ = BootMs() + kSecondMs;
+  RETURN_IF_ERROR(store_.CheckInPlace());
   CountTasks();
   CountWorkers();
   CountUnplaced();
   metrics_.SetStore(store_.Sizes());
   disk_is_low_ = !CheckDiskSpace().ok();
+  memory_.GiveBackWhenGrown();
   const bool idle = BootMs() - committed_at_ > kIdleMs;
   if (const Status status = store_.CheckpointWal(idle); !status.ok()) {
     LogWarning("wal_checkpoint_failed", {{"error", status.message()}});
   }
+  return Status();
 }
 
 }  // namespace longrun

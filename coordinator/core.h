@@ -8,7 +8,8 @@
 // being committed the next one gathers.
 //
 // Crash-only: when a transaction fails, nothing of it was acknowledged, and the process ends. The
-// state is rebuilt from the store at the next start.
+// state is rebuilt from the store at the next start. So it does when the state folder is deleted or moved
+// under it: that is looked at before each COMMIT, and once a second.
 #pragma once
 
 #include <atomic>
@@ -25,6 +26,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/resident_memory.h"
 #include "base/status.h"
 #include "coordinator/garbage.h"
 #include "coordinator/metrics.h"
@@ -54,7 +56,7 @@ struct CoreOptions {
   // Of the state folder's disk; the default asks the file system.
   std::function<Result<std::int64_t>()> disk_free_bytes = {};
   std::uint64_t seed = 0;  // attempt ids and jitter
-  // A transaction failed. The default ends the process.
+  // A transaction failed, or the state folder is gone. The default ends the process.
   std::function<void(const Status&)> on_fatal;
 };
 
@@ -106,6 +108,7 @@ class Core {
   Status CheckDiskSpace() const;
   // The same for what comes often: looks only when there was too little a second ago.
   Status CheckDiskSpaceIfLow() const;
+  std::int64_t disk_low_water_bytes() const { return options_.disk_low_water_bytes; }
   // Of the state folder's disk.
   Result<std::int64_t> FreeDiskBytes() const { return options_.disk_free_bytes(); }
   const Store& store() const { return store_; }
@@ -166,7 +169,7 @@ class Core {
   void CountTasks();
   void CountWorkers();
   void CountUnplaced();
-  void EachSecond();
+  Status EachSecond();
 
   Store& store_;
   ArtifactStore& artifacts_;
@@ -178,6 +181,7 @@ class Core {
   Instant wake_at_ = 0;
   Instant second_at_ = 0;
   Instant committed_at_ = 0;
+  ResidentMemory memory_;
   std::int64_t counted_version_ = -1;
   std::map<std::string, Instant> ready_at_;  // of tasks that have not started since
   std::set<std::string> known_workers_;      // whose failures are counted

@@ -451,6 +451,7 @@ class SweepService final : public v1::SweepService::CallbackService {
       RETURN_IF_ERROR(view.Fill(reader, &shown));
       response->mutable_info()->Swap(shown.mutable_info());
       response->mutable_runs()->Swap(shown.mutable_runs());
+      response->mutable_notices()->Swap(shown.mutable_notices());
       for (int i = 0; i < response->runs_size(); ++i) {
         v1::RunInfo* run = response->mutable_runs(i);
         run->set_run_json(view.runs()[static_cast<std::size_t>(i)].run_json);
@@ -473,12 +474,14 @@ class SweepService final : public v1::SweepService::CallbackService {
       run->set_run_json(row.run_json);
       ASSIGN_OR_RETURN(const std::vector<std::string> tasks, reader.TasksOfRun(row.run_key));
       RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
+        const Instant now = BootMs();
         for (const std::string& id : tasks) {
           const auto task = state.tasks.find(id);
-          if (task != state.tasks.end())
-            FillTask(state, task->second, "", BootMs(), run->add_tasks());
+          if (task != state.tasks.end()) FillTask(state, task->second, "", now, run->add_tasks());
         }
+        AddMissedWorkers(state, now, WallMs(), response->mutable_notices());
       }));
+      AddFullDisk(parts_.core, response->mutable_notices());
       for (v1::TaskInfo& task : *run->mutable_tasks()) {
         ASSIGN_OR_RETURN(const std::vector<AttemptRow> attempts,
                          reader.AttemptsOfTask(task.task()));
@@ -601,6 +604,7 @@ class SweepService final : public v1::SweepService::CallbackService {
           FillWorker(state, worker, now, info);
           info->set_heard_ms_ago(std::max<std::int64_t>(now - worker.heard_at, 0));
         }
+        AddMissedWorkers(state, now, WallMs(), response->mutable_notices());
       });
     });
   }

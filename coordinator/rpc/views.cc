@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "coordinator/store/damage.h"
 
 namespace longrun {
@@ -143,9 +144,52 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
     FillProgress(Json(), message->mutable_progress());
     return;
   }
-  if (IsLive(attempt->second.state)) message->set_worker(attempt->second.worker);
-  FillProgress(IsTerminal(task.state) ? Json() : attempt->second.progress,
-               message->mutable_progress());
+  bool shows_progress = !IsTerminal(task.state);
+  if (IsLive(attempt->second.state)) {
+    const std::string& worker = attempt->second.worker;
+    message->set_worker(worker);
+    if (!IsHeardOf(state, worker, now)) {
+      shows_progress = false;
+      message->set_reason(Str("attempt ", attempt->second.n, " is on worker ", worker,
+                              ", of which nothing is heard"));
+    }
+  }
+  FillProgress(shows_progress ? attempt->second.progress : Json(), message->mutable_progress());
+}
+
+void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices) {
+  const auto at = [&](Instant then) { return FormatWallMs(wall_ms - now + then); };
+  for (const MissedWorker& missed : MissedWorkers(state, now)) {
+    const std::string& id = missed.worker->id;
+    const bool came = missed.worker->last_session != 0;
+    v1::Notice* notice = notices->Add();
+    notice->set_about(Str("worker ", id));
+    notice->set_text(Str(
+        "worker ", id, " has ", missed.n_tasks, missed.n_tasks == 1 ? " task" : " tasks",
+        " under way and ",
+        came ? Str("was last heard of at ", at(missed.worker->heard_at)) : "has not come back",
+        missed.instead == nullptr ? ""
+                                  : Str("; worker ", missed.instead->id,
+                                        " came from its machine instead. If that is the same "
+                                        "worker, the file worker_id of "
+                                        "its folder was changed or lost: write \"",
+                                        id, "\" into it and start it again"),
+        ". At ", at(missed.lease_end), " ", missed.n_tasks == 1 ? "the task is" : "the tasks are",
+        " given to another worker, from the last checkpoint on"));
+    notice->set_over(Str("worker ", id, " is no longer waited for"));
+  }
+}
+
+void AddFullDisk(const Core& core, Notices* notices) {
+  if (core.CheckDiskSpaceIfLow().ok()) return;
+  v1::Notice* notice = notices->Add();
+  notice->set_about("disk");
+  notice->set_text(
+      Str("the disk of the state folder ", core.store().folder(), " has less than ",
+          FormatBytes(core.disk_low_water_bytes()),
+          " free, so nothing new is stored: make room there (`longrun gc --dry-run` shows what can "
+          "go); then it goes on by itself, and nothing is lost"));
+  notice->set_over("the disk of the state folder has room again: it goes on");
 }
 
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message) {
@@ -244,8 +288,10 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     for (const auto& [id, worker] : state.workers) {
       FillWorker(state, worker, now, message->add_workers());
     }
+    AddMissedWorkers(state, now, WallMs(), message->mutable_notices());
     message->set_finished(finished);
   }));
+  AddFullDisk(core_, message->mutable_notices());
   if (is_gone) return Status(Code::kNotFound, Str("sweep ", sweep_.id, " was removed"));
   for (const Curve& curve : curves) {
     Tail& tail = tails_[curve.task];

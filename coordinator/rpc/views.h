@@ -20,6 +20,10 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
 // The runs that this build does not know, in all or in one of their tasks.
 void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message);
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);
+// What keeps work from going on: workers that are missed, a disk that is full.
+using Notices = google::protobuf::RepeatedPtrField<v1::Notice>;
+void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
+void AddFullDisk(const Core& core, Notices* notices);
 
 // A sweep as it stands now: for GetSweep, and again and again for a watcher, which keeps it between
 // two looks. One thread at a time.
@@ -28,7 +32,7 @@ class SweepView {
   SweepView(Core& core, SweepRow sweep) : core_(core), sweep_(std::move(sweep)) {}
   const SweepRow& sweep() const { return sweep_; }
 
-  // Fills info, runs (without run_json) and workers; `finished` when every task is terminal.
+  // Fills info, runs (without run_json), workers and notices; `finished` when every task is terminal.
   Status Fill(StoreReader& reader, v1::WatchSweepResponse* message);
   const std::vector<SweepRunRow>& runs() const { return runs_; }
 

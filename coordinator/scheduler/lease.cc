@@ -1,6 +1,7 @@
 // Leases: what is done when nobody says anything. Time only costs time here;
 // safety rests on the epoch.
 #include <algorithm>
+#include <map>
 #include <vector>
 
 #include "base/str.h"
@@ -11,6 +12,21 @@ namespace {
 
 Instant LeaseEnd(const State& state, const Worker& worker) {
   return std::max(worker.heard_at, state.booted_at) + state.limits.lease_ms;
+}
+
+// The newest one that is connected from the same machine and was started later.
+const Worker* InPlaceOf(const State& state, const Worker& missed) {
+  const Worker* newest = nullptr;
+  for (const auto& [session, id] : state.index.sessions) {
+    const Worker& worker = state.workers.at(id);
+    if (worker.host != missed.host || worker.incarnation <= missed.incarnation) continue;
+    if (newest == nullptr || worker.incarnation > newest->incarnation) newest = &worker;
+  }
+  return newest;
+}
+
+bool IsSilent(const State& state, const Worker& worker, Instant now) {
+  return now - worker.heard_at > state.limits.suspect_ms;
 }
 
 std::vector<Attempt*> LiveAttemptsOf(State& state, const std::string& worker) {
@@ -78,6 +94,32 @@ void HandleEvent(StepContext& step, const TimePassed&) {
     if (!worker.lost && step.now >= LeaseEnd(step.state, worker)) EndLease(step, worker);
   }
   WithdrawOldOffers(step);
+}
+
+bool IsHeardOf(const State& state, const std::string& id, Instant now) {
+  const auto found = state.workers.find(id);
+  if (found == state.workers.end()) return false;
+  const Worker& worker = found->second;
+  if (worker.lost || IsSilent(state, worker, now)) return false;
+  if (worker.session) return true;
+  const bool came_before = worker.last_session != 0;
+  return came_before && InPlaceOf(state, worker) == nullptr;
+}
+
+std::vector<MissedWorker> MissedWorkers(const State& state, Instant now) {
+  std::map<std::string, std::int64_t> n_tasks;
+  for (const std::string& id : state.index.live) n_tasks[state.attempts.at(id).worker] += 1;
+  std::vector<MissedWorker> missed;
+  for (const auto& [id, worker] : state.workers) {
+    if (!n_tasks.contains(id) || worker.lost || IsHeardOf(state, id, now)) continue;
+    const Worker* const instead = worker.session ? nullptr : InPlaceOf(state, worker);
+    if (instead == nullptr && !IsSilent(state, worker, now)) continue;
+    missed.push_back({.worker = &worker,
+                      .instead = instead,
+                      .n_tasks = n_tasks.at(id),
+                      .lease_end = LeaseEnd(state, worker)});
+  }
+  return missed;
 }
 
 // TimePassed comes about once a second. If nothing at all came for longer, it was this machine that

@@ -346,6 +346,21 @@ bool FailedForGood(const State& state, const Task& task);
 // the task has ended.
 std::string WhyUnknown(const State& state, const Task& task);
 
+// Whether somebody holds what the worker has under way: its session is open, or ended a moment ago, as it
+// does when either end is started again. False of one that is silent, that has not come since this process
+// began, or in whose place another one of its machine has come.
+bool IsHeardOf(const State& state, const std::string& worker, Instant now);
+
+// A worker that has work under way and is not heard of, for longer than a restart takes, or with another
+// one of its machine in its place.
+struct MissedWorker {
+  const Worker* worker = nullptr;
+  const Worker* instead = nullptr;  // that other one; null: there is none
+  std::int64_t n_tasks = 0;
+  Instant lease_end = 0;  // then its tasks are given to others
+};
+std::vector<MissedWorker> MissedWorkers(const State& state, Instant now);
+
 // What an attempt's record says about it: the same for a record that comes in and for one that is
 // read back from the store. The loader calls it for all records, in order, of each live attempt.
 void NoteRecord(Attempt& attempt, const JournalRecord& record, std::string_view line);

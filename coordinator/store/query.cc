@@ -15,6 +15,7 @@
 #include "coordinator/store/query_catalogue.h"
 #include "coordinator/store/query_error.h"
 #include "coordinator/store/row_sum.h"
+#include "coordinator/store/sqlite.h"
 
 namespace longrun {
 namespace {
@@ -167,8 +168,8 @@ void SetLimits(sqlite3* db) {
 }
 
 Status Execute(sqlite3* db, const std::string& sql) {
-  if (sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK) return {};
-  return {Code::kInternal, Str("preparing a query's database: ", sqlite3_errmsg(db))};
+  const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+  return code == SQLITE_OK ? Status() : SqliteStatus(db, code, "preparing a query's database");
 }
 
 // `sums`: of the real database, whose damaged rows are left out.
@@ -178,8 +179,7 @@ Result<Db> Open(const std::string& path, int flags, Guard& guard, std::unique_pt
                                    flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
   Db db(raw);
   if (code != SQLITE_OK) {
-    return Status(Code::kUnavailable,
-                  Str("cannot open ", path, " for a query: ", sqlite3_errstr(code)));
+    return SqliteStatus(db.get(), code, "opening it for a query");
   }
   sqlite3_busy_timeout(db.get(), 1000);
   sqlite3_db_config(db.get(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
@@ -241,6 +241,7 @@ Result<Prepared> Prepare(sqlite3* db, const std::string& sql, const Guard& guard
     return Status(Code::kResourceExhausted,
                   "the query is too large once its views are written out");
   }
+  if (IsOfTheFile(code)) return SqliteStatus(db, code, "preparing a query");
   if (code != SQLITE_OK) {
     return Status(Code::kInvalidArgument,
                   ExplainSqlError(sql, sqlite3_errmsg(db), sqlite3_error_offset(db)));
@@ -332,6 +333,7 @@ Status Fetch(sqlite3* db, sqlite3_stmt* statement, const SqliteMemoryBound& boun
                                             dog.limits.memory_bytes_max >> 20,
                                             " MiB: sort or group fewer rows, or shorter ones")};
     }
+    if (IsOfTheFile(code)) return SqliteStatus(db, code, "a query");
     if (code != SQLITE_ROW) return {Code::kInvalidArgument, sqlite3_errmsg(db)};
     if (static_cast<std::int64_t>(answer.rows.size()) >= dog.limits.rows_max) {
       answer.cut_by = "rows";

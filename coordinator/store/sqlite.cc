@@ -9,30 +9,96 @@ namespace longrun {
 namespace {
 
 constexpr int kProgressOps = 10'000;  // virtual machine steps between two looks at the clock
+constexpr std::size_t kShownBytes = 120;
+
+// The beginning of a statement, without the form it has in our source.
+std::string BeginningOf(std::string_view sql) {
+  std::string line;
+  for (const char c : sql.substr(0, kShownBytes)) {
+    const bool is_space = c == ' ' || c == '\n' || c == '\t';
+    if (!is_space || (!line.empty() && line.back() != ' ')) line += is_space ? ' ' : c;
+  }
+  return sql.size() > kShownBytes ? line + " …" : line;
+}
 
 }  // namespace
 
-Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
-  const std::string message = Str(what, ": ", db != nullptr ? sqlite3_errmsg(db) : "out of memory");
+bool IsOfTheFile(int code) {
   switch (code & 0xff) {
     case SQLITE_FULL:
-      return Status(Code::kResourceExhausted, Str(message, " (no space left for the database)"));
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return Status(Code::kDataLoss, message);
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_READONLY:
-    case SQLITE_AUTH:
-      return Status(Code::kPermissionDenied, message);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
     case SQLITE_IOERR:
-      return Status(Code::kUnavailable, message);
-    case SQLITE_INTERRUPT:
-      return Status(Code::kDeadlineExceeded, message);
+      return true;
     default:
-      return Status(Code::kInternal, message);
+      return false;
+  }
+}
+
+Status DamagedDatabase(const std::string& path, std::string_view how) {
+  return Status(
+      Code::kDataLoss,
+      Str("the database ", path,
+          " is damaged: put back a copy of it, or move the state folder away to begin anew (", how,
+          ")"));
+}
+
+Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
+  const char* const name = db != nullptr ? sqlite3_db_filename(db, "main") : nullptr;
+  const std::string path = name != nullptr ? name : "";
+  const std::string database = path.empty() ? "the database" : Str("the database ", path);
+  const std::string raw = Str("SQLite: ", db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code),
+                              "; ", BeginningOf(what));
+  const auto told = [&](Code told_code, std::string_view matter) {
+    return Status(told_code, Str(matter, " (", raw, ")"));
+  };
+  switch (code & 0xff) {
+    case SQLITE_FULL:
+      return told(Code::kResourceExhausted,
+                  Str("the disk of ", database, " is full: make room on it, then try again"));
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return DamagedDatabase(path, raw);
+    case SQLITE_CANTOPEN:
+      return told(
+          Code::kPermissionDenied,
+          Str("cannot open ", database,
+              ": give this user the right to read and write it, its -wal, its -shm and their "
+              "folder"));
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_AUTH:
+      return told(
+          Code::kPermissionDenied,
+          Str("cannot write ", database,
+              ": give this user the right to write it, its -wal, its -shm and their folder"));
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return told(Code::kUnavailable,
+                  Str("another program holds ", database, ": end it, then try again"));
+    case SQLITE_IOERR:
+      return told(Code::kUnavailable,
+                  Str("the disk of ", database,
+                      " does not read or write: look at it (`dmesg`, `df`), then "
+                      "try again"));
+    case SQLITE_NOMEM:
+      return told(Code::kResourceExhausted,
+                  Str("there is not enough memory to read or write ", database,
+                      ": free some, then "
+                      "try again"));
+    case SQLITE_INTERRUPT:
+      return told(Code::kDeadlineExceeded,
+                  Str("reading ", database,
+                      " took longer than it may: ask for less, or again when there is less to do"));
+    default:
+      return told(Code::kInternal, Str(database,
+                                       " did not take a statement of ours: ask "
+                                       "`longrun doctor` whether all is well with it"));
   }
 }
 
@@ -144,7 +210,7 @@ Result<Statement> Connection::Prepare(const char* sql) {
 
 Status Connection::Execute(const std::string& sql) {
   const int code = sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr);
-  if (code != SQLITE_OK) return SqliteStatus(db_, code, std::string_view(sql).substr(0, 200));
+  if (code != SQLITE_OK) return SqliteStatus(db_, code, sql);
   return Status();
 }
 

@@ -88,8 +88,13 @@ class Connection {
   std::int64_t deadline_ms_ = 0;
 };
 
-// The connection's newest error, with the code that fits: kResourceExhausted for a full disk,
+// The connection's newest error as people are told it: which database, what is the matter, what to do, and
+// last SQLite's own words with `what` was asked for. The code fits: kResourceExhausted for a full disk,
 // kDataLoss for a damaged file.
 Status SqliteStatus(sqlite3* db, int code, std::string_view what);
+// Whether an error is of the file or its disk, and not of the statement.
+bool IsOfTheFile(int code);
+// kDataLoss; `how` it was found out, for whoever looks closer.
+Status DamagedDatabase(const std::string& path, std::string_view how);
 
 }  // namespace longrun

@@ -28,11 +28,25 @@ constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
 constexpr std::int64_t kWalBytesMax = 16ll << 20;  // that a WAL keeps which begins anew
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
+constexpr const char* kLockName = "coordinator.lock";
 
-Status Damaged(const std::string& path, const std::string& how) {
-  return Status(Code::kDataLoss,
-                Str("the database ", path, " is damaged (", how,
-                    "): put back a copy of it, or move the state folder away to begin anew"));
+// `named`: what stands in the folder's database.id, whatever it is.
+Status OtherDatabase(const std::string& path, const std::string& id, const std::string& id_path,
+                     const std::string& named) {
+  const std::string remedy =
+      Str("write the file anew with its id: `echo ", id, " > ", id_path, "`");
+  if (!IsUlid(named)) {
+    return Status(Code::kFailedPrecondition,
+                  Str(id_path, " is damaged: it holds ", named.size(),
+                      " bytes that are no database's id. The database beside it, ", path, ", is ",
+                      id, "; when that is the one of this folder, ", remedy));
+  }
+  return Status(Code::kFailedPrecondition,
+                Str("the database ", path, " is ", id, ", but this state folder belongs to ", named,
+                    ", as its database.id says: put the right database back, or use another state "
+                    "folder; when it is "
+                    "the right one and the file is damaged, ",
+                    remedy));
 }
 
 // Whose business a line of PRAGMA integrity_check is.
@@ -70,11 +84,11 @@ Status CheckDatabase(Connection& connection, const std::string& path) {
   if (worst.ok() && worst->first == Complaint::kIndex) {
     LogWarning("database_index_damaged", {{"found", worst->second}, {"done", "all made again"}});
     const Status made = connection.Execute("REINDEX");
-    if (!made.ok()) return Damaged(path, made.message());
+    if (!made.ok()) return DamagedDatabase(path, made.message());
     worst = WorstComplaint(connection);
   }
-  if (!worst.ok()) return Damaged(path, worst.status().message());
-  if (worst->first != Complaint::kRow) return Damaged(path, worst->second);
+  if (!worst.ok()) return DamagedDatabase(path, worst.status().message());
+  if (worst->first != Complaint::kRow) return DamagedDatabase(path, worst->second);
   return Status();
 }
 
@@ -94,7 +108,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder) {
   if (chmod(folder.c_str(), 0700) != 0) {
     return ErrnoStatus(errno, Str("cannot make the state folder ", folder, " private"));
   }
-  const std::string lock_path = JoinPath(folder, "coordinator.lock");
+  const std::string lock_path = JoinPath(folder, kLockName);
   auto lock = FileLock::Acquire(lock_path, "the state folder's lock");
   if (!lock.ok()) {
     if (lock.status().code() != Code::kUnavailable) return lock.status();
@@ -115,30 +129,23 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder) {
   const std::string id_path = JoinPath(folder, kIdName);
   std::string id;
   if (PathExists(id_path)) {
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(id_path, 64));
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(id_path));
     id = Trim(text);
     const auto n_bytes = FileBytes(path);
-    if (!n_bytes.ok() || *n_bytes == 0) return Damaged(path, "it is missing or empty");
+    if (!n_bytes.ok() || *n_bytes == 0) return DamagedDatabase(path, "it is missing or empty");
   }
 
-  if (IsFolder(path)) return Damaged(path, "it is a folder");
-  auto opened = Connection::Open(path, Connection::Mode::kWrite);
-  if (!opened.ok()) {
-    if (opened.status().code() == Code::kDataLoss) return Damaged(path, opened.status().message());
-    return std::move(opened).status();
-  }
-  std::unique_ptr<Store> store(
-      new Store(folder, std::move(lock).value(), std::move(opened).value()));
+  if (IsFolder(path)) return DamagedDatabase(path, "it is a folder");
+  ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
+  std::unique_ptr<Store> store(new Store(folder, std::move(lock).value(), std::move(connection)));
   if (const Status status = store->Migrate(); !status.ok()) return status;
   RETURN_IF_ERROR(store->CountStart());
   if (id.empty()) {
     RETURN_IF_ERROR(WriteFileAtomic(id_path, store->coordinator_id_ + "\n", 0600));
   } else if (id != store->coordinator_id_) {
-    return Status(Code::kFailedPrecondition,
-                  Str("the database ", path, " is ", store->coordinator_id_,
-                      ", but this state folder belongs to ", id,
-                      ": put the right database back, or use another state folder"));
+    return OtherDatabase(path, store->coordinator_id_, id_path, id);
   }
+  RETURN_IF_ERROR(store->HoldFiles());
   return store;
 }
 
@@ -149,22 +156,13 @@ int Store::OnWal(void* self, sqlite3*, const char*, int n_pages) {
 
 Status Store::Migrate() {
   const std::string path = database_path();
-  auto application_id = connection_->ReadInt("PRAGMA application_id");
-  if (!application_id.ok()) {
-    if (application_id.status().code() == Code::kDataLoss) {
-      return Damaged(path, application_id.status().message());
-    }
-    return application_id.status();
-  }
+  ASSIGN_OR_RETURN(const std::int64_t application_id,
+                   connection_->ReadInt("PRAGMA application_id"));
   ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
   // The first that reads more than the header: a file cut short fails here.
-  auto n_tables = connection_->ReadInt("SELECT count(*) FROM sqlite_schema");
-  if (!n_tables.ok()) {
-    return n_tables.status().code() == Code::kDataLoss ? Damaged(path, n_tables.status().message())
-                                                       : n_tables.status();
-  }
-  if (*application_id != kApplicationId &&
-      (*application_id != 0 || version != 0 || *n_tables != 0)) {
+  ASSIGN_OR_RETURN(const std::int64_t n_tables,
+                   connection_->ReadInt("SELECT count(*) FROM sqlite_schema"));
+  if (application_id != kApplicationId && (application_id != 0 || version != 0 || n_tables != 0)) {
     return Status(Code::kFailedPrecondition,
                   Str(path, " is no database of longrun: use another state folder"));
   }
@@ -224,7 +222,7 @@ Status Store::CheckRows(bool all) {
                      connection_->ReadInt(Str("SELECT count(*) FROM main.", table.name,
                                               " WHERE NOT ", RowSums::HoldsCall(table))));
     if (n_damaged > 0 && table.name == "meta") {
-      return Damaged(database_path(), "what it says of itself has not its checksum");
+      return DamagedDatabase(database_path(), "what it says of itself has not its checksum");
     }
   }
   NoteDamaged(connection_->row_sums().TakeDamaged());
@@ -290,6 +288,31 @@ Status Store::Begin() {
   return Status(Code::kFailedPrecondition,
                 Str("another coordinator has opened ", database_path(), " (start ", *epoch,
                     ", ours was ", boot_epoch_, "): this one stops"));
+}
+
+// After the first transaction: by then SQLite has made the WAL and its index.
+Status Store::HoldFiles() {
+  const std::string path = database_path();
+  for (const std::string& file :
+       {JoinPath(folder_, kLockName), path, path + "-wal", path + "-shm"}) {
+    ASSIGN_OR_RETURN(HeldFile held, HeldFile::Open(file));
+    held_.push_back(std::move(held));
+  }
+  return Status();
+}
+
+Status Store::CheckInPlace() const {
+  const auto gone = std::ranges::find_if_not(held_, &HeldFile::IsInPlace);
+  if (gone == held_.end()) return Status();
+  const std::string now = gone->PathNow();
+  return Status(
+      Code::kDataLoss,
+      Str("the state folder ", folder_, " was ", now.empty() ? "deleted" : "moved",
+          " under the coordinator: ", gone->path(),
+          now.empty() ? " is not the file any more that it had opened"
+                      : Str(" lies at ", now, " now"),
+          "; it ends, since nobody would find what it goes on to store. Put the folder back, or a "
+          "copy of it, and start it again"));
 }
 
 Status Store::Commit() { return connection_->Execute("COMMIT"); }

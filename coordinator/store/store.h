@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/held_file.h"
 #include "base/status.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/annotation.h"
@@ -104,6 +105,10 @@ class Store {
   Status Commit();
   void Rollback();
 
+  // kDataLoss once the lock, the database or its WAL is no longer the file at its path: what is
+  // committed then is found by nobody.
+  Status CheckInPlace() const;
+
   // The files of a checkpoint, manifest.json included; kNotFound.
   Result<std::vector<ArtifactFileRow>> CheckpointFiles(const std::string& sha256);
   // Does a checkpoint or an artifact refer to these bytes?
@@ -124,6 +129,7 @@ class Store {
   Status CountStart();
   Status OpenReader();
   Status EndDamagedAttempts(const std::vector<std::string>& lost);
+  Status HoldFiles();
   static int OnWal(void* self, sqlite3* db, const char* name, int n_pages);
 
   Status ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
@@ -160,6 +166,7 @@ class Store {
 
   std::string folder_;
   FileLock lock_;
+  std::vector<HeldFile> held_;
   std::unique_ptr<Connection> connection_;
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <future>
 #include <limits>
 
 #include "coordinator/exports.h"
@@ -62,6 +64,7 @@ class CoreTest : public testing::Test {
     CoreOptions options;
     options.disk_low_water_bytes = disk_low_water_bytes;
     options.seed = 7;
+    options.on_fatal = on_fatal;
     core = Core::Start(*store, *artifacts, *metrics, options).value();
   }
   // As a crash would: what is not committed is gone.
@@ -108,6 +111,7 @@ class CoreTest : public testing::Test {
 
   TempFolder folder;
   std::int64_t disk_low_water_bytes = 0;
+  std::function<void(const Status&)> on_fatal;
   std::unique_ptr<Store> store;
   std::unique_ptr<ArtifactStore> artifacts;
   std::unique_ptr<Metrics> metrics;
@@ -350,6 +354,43 @@ TEST(MethodLabelTest, ParametersStandInBrackets) {
   EXPECT_EQ(MethodLabel(R"({"position":{"method":"rope","theta":500000}})"), "rope(theta=500000)");
   EXPECT_EQ(MethodLabel(R"({"position":{"method":"rope"}})"), "rope");
   EXPECT_EQ(MethodLabel("{}"), "");
+}
+
+TEST_F(CoreTest, WhatIsCommittedIntoADeletedStateFolderIsNotAnswered) {
+  std::promise<Status> fatal;
+  on_fatal = [&](const Status& status) { fatal.set_value(status); };
+  Restart();
+  std::atomic<bool> is_answered = false;
+
+  ASSERT_TRUE(RemoveAll(folder.path()).ok());
+  core->Post(SampleSubmission(kSweepId), [&](const StepResult&) { is_answered = true; });
+
+  std::future<Status> ended = fatal.get_future();
+  ASSERT_EQ(ended.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  const Status status = ended.get();
+  EXPECT_EQ(status.code(), Code::kDataLoss);
+  EXPECT_NE(status.message().find(Str("the state folder ", folder.path(), " was deleted")),
+            std::string::npos)
+      << status.message();
+  core->Stop();
+  EXPECT_FALSE(is_answered);
+  EXPECT_FALSE(PathExists(folder.path()));
+}
+
+TEST_F(CoreTest, AMovedStateFolderIsNoticedWhileNothingIsToBeDone) {
+  std::promise<Status> fatal;
+  on_fatal = [&](const Status& status) { fatal.set_value(status); };
+  Restart();
+  const TempFolder elsewhere;
+  const std::string moved = JoinPath(elsewhere.path(), "state");
+
+  ASSERT_TRUE(RenameSync(folder.path(), moved).ok());
+
+  std::future<Status> ended = fatal.get_future();
+  ASSERT_EQ(ended.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  const Status status = ended.get();
+  EXPECT_EQ(status.code(), Code::kDataLoss);
+  EXPECT_NE(status.message().find(Str("lies at ", moved)), std::string::npos) << status.message();
 }
 
 TEST_F(CoreTest, AfterItsStopNothingWaitsForEver) {

@@ -37,6 +37,7 @@ namespace {
 
 constexpr const char* kAttempt = "01ARZ3NDEKTSV4RRFFQ69G5FAV";  // the ULID of its specification
 constexpr std::int64_t kAnswerMsMax = 1000;                     // of a call beside a busy one
+constexpr std::int64_t kLeftMibMax = 40;                        // less than the smallest frame
 
 void SetDeadline(grpc::ClientContext& context, int seconds = 60) {
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(seconds));
@@ -750,6 +751,37 @@ TEST_F(HostileTest, SessionsThatSayNothingAndReadersThatDoNotReadCostLittle) {
   (void)deaf->Finish();
   for (const auto& one : contexts) one->TryCancel();
   for (const auto& watcher : watchers) (void)watcher->Finish();
+}
+
+// gRPC looks at a message's size once it has all of it: what it took must go back.
+TEST_F(HostileTest, FramesOfAnySizeAreRefusedAndLeaveNoMemoryBehind) {
+  EXPECT_TRUE(Submit(SmallSweep("small", {.steps = 100, .positions = {"rope"}})).ok());
+  const std::int64_t before = ResidentMib();
+  std::int64_t most = 0;
+  for (const std::size_t n_mib : {64, 128, 300}) {
+    const std::string frame(n_mib << 20, 'x');
+    Peer peer(channel);
+    (void)peer.Welcome(HelloOf("evil"));
+    v1::WorkerMessage message;
+    message.mutable_log_chunk()->set_attempt(kAttempt);
+    message.mutable_log_chunk()->set_data(frame);
+    peer.Say(message);
+    EXPECT_EQ(peer.End().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << n_mib;
+    EXPECT_EQ(Submit(frame).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << n_mib;
+    EXPECT_EQ(Upload(Sha256Hex("frame"), frame, 1).error_code(),
+              grpc::StatusCode::RESOURCE_EXHAUSTED)
+        << n_mib;
+    most = std::max(most, ResidentMib());
+  }
+
+#ifndef LONGRUN_RESIDENT_IS_HELD_BACK
+  EXPECT_TRUE(WaitUntil(30'000, [&] { return ResidentMib() - before < kLeftMibMax; }));
+#endif
+  std::printf(
+      "resident: %lld MiB before, %lld MiB at most as a frame was refused, %lld MiB after\n",
+      static_cast<long long>(before), static_cast<long long>(most),
+      static_cast<long long>(ResidentMib()));
+  AnswerMs();
 }
 
 TEST_F(HostileTest, BesideAHugeSweepOtherCallsAreAnswered) {

@@ -21,6 +21,7 @@
 #include "model/matrix_path.h"
 #include "sweeps/failure.h"
 #include "worker/agent/datasets.h"
+#include "worker/agent/worker_id.h"
 
 namespace longrun {
 namespace {
@@ -41,6 +42,7 @@ constexpr std::size_t kLogQueueBytesMax = 1u << 20;  // no log pieces while more
 constexpr std::int64_t kTransferAgainMs = 1000;
 constexpr int kPrepareTriesMax = 30;
 constexpr std::int64_t kRetentionEveryMs = 60'000;
+constexpr std::int64_t kSecondMs = 1000;
 constexpr std::int64_t kLastWaitMs = 5000;   // for trainers that got SIGKILL at our end
 constexpr std::int64_t kDrainWaitMs = 1000;  // for the coordinator to know of our leaving
 constexpr int kTransferThreads = 2;
@@ -119,9 +121,8 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
                   Str("--id \"", wanted, "\": expected letters, digits, '.', '_', '-'"));
   }
   if (PathExists(path)) {
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 4096));
-    const std::string id(Trim(text));
-    if (!IsSafeName(id)) return Status(Code::kDataLoss, Str(path, " holds \"", id, "\", no id"));
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+    ASSIGN_OR_RETURN(const std::string id, ParseWorkerId(text, path));
     if (!wanted.empty() && wanted != id) {
       return Status(Code::kFailedPrecondition,
                     Str("the folder ", state, " belongs to worker ", id, ", not ", wanted,
@@ -135,7 +136,7 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
     id = Str(HostName().substr(0, 64), "-", ulid.substr(ulid.size() - 6));
     if (!IsSafeName(id)) id = Str("worker-", ulid.substr(ulid.size() - 6));
   }
-  RETURN_IF_ERROR(WriteFileAtomic(path, id + "\n"));
+  RETURN_IF_ERROR(WriteFileAtomic(path, WorkerIdText(id)));
   return id;
 }
 
@@ -163,9 +164,10 @@ Result<std::unique_ptr<Agent>> Agent::Create(AgentOptions options) {
   if (chmod(options.state.c_str(), 0700) != 0) {
     return ErrnoStatus(errno, Str("cannot make ", options.state, " private"));
   }
-  ASSIGN_OR_RETURN(FileLock lock, FileLock::Acquire(JoinPath(options.state, "lock"),
-                                                    Str("a worker in ", options.state)));
+  const std::string lock_path = JoinPath(options.state, "lock");
+  ASSIGN_OR_RETURN(FileLock lock, FileLock::Acquire(lock_path, Str("a worker in ", options.state)));
   std::unique_ptr<Agent> agent(new Agent(std::move(options), std::move(lock)));
+  ASSIGN_OR_RETURN(agent->held_lock_, HeldFile::Open(lock_path));
   const std::string& state = agent->options_.state;
   for (const char* const name : {"datasets", "cache", "attempts"}) {
     RETURN_IF_ERROR(MakeFolders(JoinPath(state, name)));
@@ -233,6 +235,10 @@ void Agent::Post(std::function<void()> closure) {
 void Agent::RequestStop() {
   Post([this] {
     if (stopping_) return;
+    if (!CheckInPlace().ok()) {
+      second_at_ms_ = 0;  // then trainers are not asked to write a checkpoint, but ended at once
+      return;
+    }
     stopping_ = true;
     const std::int64_t now_ms = BootMs();
     stopped_at_ms_ = now_ms;
@@ -269,6 +275,16 @@ Status Agent::Run() {
     }
     for (const std::function<void()>& closure : closures) closure();
     const std::int64_t now_ms = BootMs();
+    if (now_ms >= second_at_ms_) {
+      second_at_ms_ = now_ms + kSecondMs;
+      memory_.GiveBackWhenGrown();
+      if (Status gone = CheckInPlace(); !gone.ok()) {
+        for (auto& [id, entry] : entries_) {
+          if (entry.attempt) entry.attempt->Kill();
+        }
+        return gone;
+      }
+    }
     Tick(now_ms);
     if (IsDone(now_ms)) break;
   }
@@ -279,6 +295,19 @@ Status Agent::Run() {
   if (session_ != nullptr) session_->Close(kDrainWaitMs);
   LogInfo("worker_stopped", {{"id", worker_id_}});
   return Status();
+}
+
+Status Agent::CheckInPlace() const {
+  if (held_lock_->IsInPlace()) return Status();
+  const std::string now = held_lock_->PathNow();
+  return Status(
+      Code::kAborted,
+      Str("the folder ", options_.state, " of worker ", worker_id_, " was ",
+          now.empty() ? "deleted" : "moved", " under it: ", held_lock_->path(),
+          now.empty() ? " is not the file any more that it had opened"
+                      : Str(" lies at ", now, " now"),
+          "; its trainers were ended, since nobody would find what they write: their tasks "
+          "go on from the last checkpoint that the coordinator has"));
 }
 
 bool Agent::IsDone(std::int64_t now_ms) {

@@ -23,7 +23,9 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/held_file.h"
 #include "base/random.h"
+#include "base/resident_memory.h"
 #include "base/status.h"
 #include "sweeps/task.h"
 #include "worker/agent/attempt.h"
@@ -58,7 +60,8 @@ class Agent {
   static Result<std::unique_ptr<Agent>> Create(AgentOptions options);
   ~Agent();
 
-  // Until RequestStop, or a Drain with nothing left. Trainers are stopped by the former.
+  // Until RequestStop, or a Drain with nothing left. Trainers are stopped by the former. kAborted once
+  // the folder was deleted or moved: nothing that they write would be found, so they are killed.
   Status Run();
   // Any thread.
   void RequestStop();
@@ -97,6 +100,7 @@ class Agent {
 
   Agent(AgentOptions options, FileLock lock);
   Status AdoptAttempts();
+  Status CheckInPlace() const;
   void Post(std::function<void()> closure);  // any thread
 
   // Session.
@@ -145,6 +149,7 @@ class Agent {
 
   const AgentOptions options_;
   FileLock lock_;
+  std::optional<HeldFile> held_lock_;
   std::string worker_id_;
   std::string incarnation_;
   std::vector<DeviceSlot> devices_;
@@ -170,6 +175,8 @@ class Agent {
   std::int64_t stopped_at_ms_ = 0;
   std::int64_t stop_deadline_ms_ = 0;
   std::int64_t retention_at_ms_ = 0;
+  std::int64_t second_at_ms_ = 0;
+  ResidentMemory memory_;
 
   std::mutex mutex_;  // guards posted_
   std::condition_variable changed_;

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/failpoint.h"
 #include "base/files.h"
+#include "base/held_file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -61,6 +62,13 @@ std::string ReadPiece(const std::string& path, std::int64_t offset, std::int64_t
 std::int64_t SizeOf(const std::string& path) {
   struct stat about = {};
   return ::stat(path.c_str(), &about) == 0 ? std::int64_t{about.st_size} : 0;
+}
+
+// In a copy of a folder stand the processes of the one that it was copied from, which are not ours to end:
+// they work in the other.
+bool WorksIn(const ProcessName& process, const std::string& folder) {
+  const Result<HeldFile> cwd = HeldFile::Open(Str("/proc/", process.pid, "/cwd"));
+  return !cwd.ok() || cwd->IsAt(folder);
 }
 
 Status SyncJournal(const std::string& path) {
@@ -133,12 +141,21 @@ bool Attempt::ShimIsGone() {
   return true;
 }
 
+// Read until it names the trainer, which the shim adds last.
+const std::optional<ShimRecord>& Attempt::Shim() {
+  if (shim_ && shim_->trainer) return shim_;
+  if (const Result<ShimRecord> shim = ReadShim(folder_); shim) shim_ = *shim;
+  return shim_;
+}
+
 void Attempt::Poll(std::int64_t now_ms) {
   if (!running_) return;
+  const std::optional<ShimRecord>& shim = Shim();
   if (ShimIsGone()) {
     // A shim that was killed takes its trainer along; the slot is free when that has happened.
-    const Result<ShimRecord> shim = ReadShim(folder_);
-    if (shim && shim->trainer && IsRunning(*shim->trainer)) {
+    Shim();  // its last word may have come since
+    if (shim && shim->trainer && IsRunning(*shim->trainer) &&
+        WorksIn(*shim->trainer, folder_.path)) {
       SignalProcess(*shim->trainer, SIGKILL, /*group=*/true);
       return;
     }
@@ -146,7 +163,6 @@ void Attempt::Poll(std::int64_t now_ms) {
     return;
   }
   if (!stop_requested_) return;
-  const Result<ShimRecord> shim = ReadShim(folder_);
   if (!shim) return;  // it has not come so far as to take a signal
   if (!stop_sent_) stop_sent_ = SignalProcess(shim->shim, SIGTERM, /*group=*/false);
   if (now_ms >= kill_at_ms_ && shim->trainer) {
@@ -161,6 +177,16 @@ void Attempt::RequestStop(std::int64_t now_ms, std::int64_t grace_ms) {
   kill_at_ms_ = stop_requested_ ? std::min(kill_at_ms_, kill_at_ms) : kill_at_ms;
   stop_requested_ = true;
   Poll(now_ms);
+}
+
+void Attempt::Kill() {
+  if (!running_) return;
+  if (const std::optional<ShimRecord>& shim = Shim(); shim) {
+    SignalProcess(shim->shim, SIGKILL, /*group=*/false);
+    if (shim->trainer) SignalProcess(*shim->trainer, SIGKILL, /*group=*/true);
+  } else if (child_pid_ > 0) {
+    kill(child_pid_, SIGKILL);  // it has no trainer yet
+  }
 }
 
 std::optional<ExitRecord> Attempt::Exit() const {

@@ -50,6 +50,8 @@ class Attempt {
   // SIGTERM now, SIGKILL after the grace. The earliest of several deadlines counts.
   void RequestStop(std::int64_t now_ms, std::int64_t grace_ms);
   bool stop_requested() const { return stop_requested_; }
+  // SIGKILL to the shim and its trainer, at once and without their folder, which may be gone.
+  void Kill();
   // What the shim wrote; nothing when it died without a word. Only when not running.
   std::optional<ExitRecord> Exit() const;
 
@@ -82,6 +84,7 @@ class Attempt {
  private:
   Attempt(AttemptIds ids, AttemptFolder folder);
   bool ShimIsGone();
+  const std::optional<ShimRecord>& Shim();
 
   AttemptIds ids_;
   AttemptFolder folder_;
@@ -90,7 +93,8 @@ class Attempt {
   std::int64_t acked_written_ms_ = 0;
 
   bool running_ = false;
-  int child_pid_ = -1;  // of a shim that is our child and not reaped; -1: adopted
+  int child_pid_ = -1;              // of a shim that is our child and not reaped; -1: adopted
+  std::optional<ShimRecord> shim_;  // as it was last read
   bool stop_requested_ = false;
   bool stop_sent_ = false;
   std::int64_t kill_at_ms_ = 0;

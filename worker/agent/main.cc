@@ -5,8 +5,8 @@
 //   longrun-worker gc --folder FOLDER [--dry-run]                 makes room (garbage.h)
 //
 // SIGTERM, SIGINT and SIGHUP stop it and its trainers, which checkpoint; kill -9 leaves trainers
-// running for the next worker on the folder. Exit codes: 0; 64 usage; 75 the folder is in use or an
-// address is taken; 78 configuration; 70 anything else.
+// running for the next worker on the folder. Exit codes: 0; 64 usage; 65 its folder is damaged; 75 the
+// folder is in use or an address is taken; 78 configuration; 70 anything else.
 #include <pthread.h>
 #include <signal.h>
 
@@ -31,6 +31,8 @@ constexpr int kExitUsage = 64;
 
 int ExitCodeOf(const Status& status) {
   switch (status.code()) {
+    case Code::kDataLoss:
+      return 65;
     case Code::kUnavailable:
       return 75;
     case Code::kInvalidArgument:

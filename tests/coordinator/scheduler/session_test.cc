@@ -47,6 +47,69 @@ TEST_F(SessionTest, ABusySlotIsNotAskedAgainAtOnce) {
   EXPECT_EQ(Train().failures + Train().losses, 0);
 }
 
+TEST_F(SessionTest, AWorkerThatWasStartedAgainIsNotMissed) {
+  Begin(Current(Train()));
+  EXPECT_TRUE(IsHeardOf(state, "w", now));
+
+  Do(WorkerGone{.session = 1});
+  EXPECT_TRUE(IsHeardOf(state, "w", now));
+  EXPECT_TRUE(MissedWorkers(state, now).empty());
+  Arrive("w", {CpuSlot()}, 2, {Listed(Current(Train()))}, "B");
+
+  EXPECT_TRUE(IsHeardOf(state, "w", now));
+}
+
+TEST_F(SessionTest, AWorkerThatStaysAwayIsMissedWithTheEndOfItsLease) {
+  Begin(Current(Train()));
+  const Instant heard_at = now;
+  Do(WorkerGone{.session = 1});
+  Wait(state.limits.suspect_ms);
+  EXPECT_TRUE(MissedWorkers(state, now).empty());
+
+  Wait(1000);
+
+  EXPECT_FALSE(IsHeardOf(state, "w", now));
+  const std::vector<MissedWorker> missed = MissedWorkers(state, now);
+  ASSERT_EQ(missed.size(), 1u);
+  EXPECT_EQ(missed[0].worker->id, "w");
+  EXPECT_EQ(missed[0].instead, nullptr);
+  EXPECT_EQ(missed[0].n_tasks, 1);
+  EXPECT_EQ(missed[0].lease_end, heard_at + state.limits.lease_ms);
+  // Then the task is lost, as it was said, and nobody is missed any more.
+  Wait(missed[0].lease_end - now);
+  EXPECT_EQ(Train().losses, 1);
+  EXPECT_TRUE(MissedWorkers(state, now).empty());
+}
+
+// As after a damaged worker_id: the machine comes back under another name.
+TEST_F(SessionTest, AnotherNameOfTheSameMachineIsToldAtOnce) {
+  Begin(Current(Train()));
+  Restart();
+  // Until somebody has come, nobody holds what is under way.
+  EXPECT_FALSE(IsHeardOf(state, "w", now));
+  EXPECT_TRUE(MissedWorkers(state, now).empty());
+  WorkerArrived other{.session = 1, .worker = state.workers.at("w"), .attempts = {}};
+  other.worker.id = "v";
+  other.worker.incarnation = "B";
+
+  Do(other);
+
+  const std::vector<MissedWorker> missed = MissedWorkers(state, now);
+  ASSERT_EQ(missed.size(), 1u);
+  EXPECT_EQ(missed[0].worker->id, "w");
+  ASSERT_NE(missed[0].instead, nullptr);
+  EXPECT_EQ(missed[0].instead->id, "v");
+}
+
+TEST_F(SessionTest, AWorkerWithoutWorkIsNotMissed) {
+  Complete(Current(Train()));
+  Complete(Current(Evaluate()));
+  Do(WorkerGone{.session = 1});
+  Wait(state.limits.suspect_ms + 1000);
+
+  EXPECT_TRUE(MissedWorkers(state, now).empty());
+}
+
 // A full disk is not the task's fault, however long it stays full: five losses would end it.
 TEST_F(SessionTest, AWorkerWithoutRoomCostsNothingAndIsAskedAgain) {
   for (int i = 0; i < 20; ++i) {

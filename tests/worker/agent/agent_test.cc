@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "base/clock.h"
 #include "base/process.h"
@@ -15,12 +16,25 @@
 #include "worker/agent/attempt_folder.h"
 #include "worker/agent/devices.h"
 
+// The address sanitizer holds back what was freed: what is resident beside it says nothing.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LONGRUN_RESIDENT_IS_HELD_BACK
+#endif
+#endif
+
 namespace longrun {
 namespace {
 
 constexpr std::int64_t kDeadlineMs = DeadlineMs(60'000);
 constexpr int kSlots = 2;
+constexpr std::int64_t kLeftMibMax = 40;  // less than the smallest of the frames
 const Json kEndless = {{"steps", 1'000'000}};
+
+std::int64_t ResidentMib(int pid) {
+  const std::string text = ReadFile(Str("/proc/", pid, "/status")).value();
+  return std::stoll(text.substr(text.find("VmRSS:") + 6)) / 1024;
+}
 
 class AgentTest : public testing::Test {
  protected:
@@ -232,7 +246,7 @@ TEST_F(AgentTest, TheFirstMessageSaysWhatTheMachineHas) {
   EXPECT_EQ(hello.devices(1).linear(), LocalExecution().linear);
   ASSERT_EQ(hello.dataset_digests_size(), 1);
   EXPECT_EQ(hello.dataset_digests(0), kTestDatasetDigest);
-  EXPECT_EQ(*ReadFile(JoinPath(state_, "worker_id")), "box-1\n");
+  EXPECT_TRUE(ReadFile(JoinPath(state_, "worker_id"))->starts_with("box-1 crc32c="));
   EXPECT_TRUE(ReadFile(JoinPath(state_, "worker.metrics"))->starts_with("127.0.0.1:"));
 }
 
@@ -300,6 +314,91 @@ TEST_F(AgentTest, ARestoredBackupGetsTheJournalAgain) {
   coordinator_.Start();
   ASSERT_TRUE(AwaitEnd(task));
   ExpectWholeJournal(task);
+}
+
+// Nobody would find what they write: neither it nor its trainers go on, nor do they make a folder anew.
+TEST_F(AgentTest, ADeletedFolderEndsTheWorkerAndItsTrainersAtOnce) {
+  const TaskFile task = Begin(kEndless, 10);
+  const ShimRecord shim = ReadShim(FolderOf(task)).value();
+  ASSERT_TRUE(shim.trainer && IsRunning(*shim.trainer));
+
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  while (PathExists(state_)) {  // its trainer may write a file between two of ours
+    static_cast<void>(RemoveAll(state_).ok());
+    ASSERT_LT(BootMs(), deadline);
+  }
+
+  EXPECT_EQ(EndOfWorker().code, 70);
+  EXPECT_NE(WorkerLog().find(Str("the folder ", state_, " of worker ")), std::string::npos)
+      << WorkerLog();
+  EXPECT_NE(WorkerLog().find(" was deleted under it"), std::string::npos);
+  while (IsRunning(shim.shim) || IsRunning(*shim.trainer)) ASSERT_LT(BootMs(), deadline);
+}
+
+TEST_F(AgentTest, AWorkerOnACopyOfAFolderLeavesTheTrainersOfTheOriginalAlone) {
+  const TaskFile task = Begin(kEndless, 10);
+  const ShimRecord shim = ReadShim(FolderOf(task)).value();
+  ASSERT_TRUE(shim.trainer && IsRunning(*shim.trainer));
+  const std::string copy = JoinPath(temp_.path(), "copy");
+  const AttemptFolder attempt = {.path = JoinPath(JoinPath(copy, "attempts"), task.attempt)};
+  ASSERT_TRUE(MakeFolders(attempt.path).ok());
+  for (const char* const name : {"task.json", "shim.json", "acked"}) {
+    const std::string bytes = ReadFile(JoinPath(FolderOf(task).path, name)).value();
+    ASSERT_TRUE(WriteFileAtomic(JoinPath(attempt.path, name), bytes).ok());
+  }
+
+  // Nobody listens there: it adopts what it finds, and is told to stop.
+  const std::string log = JoinPath(temp_.path(), "copy.log");
+  const int pid =
+      Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun-worker"), "--state", copy, "--coordinator",
+                      "unix:" + JoinPath(temp_.path(), "nobody"), "--cpu-slots", "1", "--trainer",
+                      JoinPath(LONGRUN_BIN_DIR, "longrun-fake-trainer")},
+             .stdout_path = log,
+             .stderr_path = log})
+          .value();
+  AwaitFile(JoinPath(copy, "worker.metrics"), true);
+  kill(pid, SIGTERM);
+  const auto ended = WaitFor(pid, kDeadlineMs);
+
+  ASSERT_TRUE(ended.ok() && ended->has_value());
+  EXPECT_EQ((*ended)->code, 0) << ReadFile(log).value();
+  EXPECT_NE(ReadFile(log)->find("attempt_adopted"), std::string::npos);
+  EXPECT_TRUE(IsRunning(*shim.trainer));
+  EXPECT_TRUE(IsRunning(shim.shim));
+}
+
+TEST_F(AgentTest, AFrameThatIsTooLargeLeavesNoMemoryBehind) {
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_heartbeats > 0; }));
+  const std::int64_t before = ResidentMib(worker_pid_);
+  for (const std::size_t n_mib : {64, 200}) {
+    const std::int64_t n_sessions = coordinator_.n_sessions;
+    v1::CoordinatorMessage message;
+    message.mutable_stop()->set_reason(std::string(n_mib << 20, 'x'));
+    ASSERT_TRUE(coordinator_.Send(message));
+    // It is refused with the session, and the worker comes back.
+    ASSERT_TRUE(coordinator_.Await([&] { return coordinator_.n_sessions > n_sessions; }));
+  }
+
+#ifndef LONGRUN_RESIDENT_IS_HELD_BACK
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  while (ResidentMib(worker_pid_) - before >= kLeftMibMax) {
+    ASSERT_LT(BootMs(), deadline) << before << " MiB before, " << ResidentMib(worker_pid_);
+  }
+#endif
+  std::printf("resident: %lld MiB before, %lld MiB after\n", static_cast<long long>(before),
+              static_cast<long long>(ResidentMib(worker_pid_)));
+}
+
+TEST_F(AgentTest, ADamagedNameIsToldAtTheStart) {
+  ASSERT_TRUE(MakeFolders(state_).ok());
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(state_, "worker_id"), "box-1 crc32c=12345678\n").ok());
+
+  StartWorker();
+
+  EXPECT_EQ(EndOfWorker().code, 65);
+  EXPECT_NE(WorkerLog().find("worker_id is damaged: it holds"), std::string::npos) << WorkerLog();
+  EXPECT_EQ(*ReadFile(JoinPath(state_, "worker_id")), "box-1 crc32c=12345678\n");
 }
 
 // A backup from before the end, which the coordinator had acknowledged: also to a worker that was

@@ -1,0 +1,35 @@
+// See resident_memory.h.
+#include "base/resident_memory.h"
+
+#include <malloc.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/files.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kGrownBytesMin = 32 << 20;
+
+}  // namespace
+
+std::int64_t ResidentBytes() {
+  const Result<std::string> text = ReadFile("/proc/self/statm");  // pages: of all, resident, ...
+  if (!text.ok()) return 0;
+  const std::vector<std::string> fields = Split(*text, ' ');
+  return fields.size() < 2 ? 0 : std::atoll(fields[1].c_str()) * sysconf(_SC_PAGESIZE);
+}
+
+void ResidentMemory::GiveBackWhenGrown() {
+  const std::int64_t now_bytes = ResidentBytes();
+  if (least_bytes_ == 0 || now_bytes < least_bytes_) least_bytes_ = now_bytes;
+  if (now_bytes - least_bytes_ < std::max(kGrownBytesMin, least_bytes_ / 8)) return;
+  malloc_trim(0);
+  least_bytes_ = ResidentBytes();
+}
+
+}  // namespace longrun

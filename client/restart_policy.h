@@ -1,0 +1,36 @@
+// When a daemon that has ended is started again, and when it is given up. Time comes in, in milliseconds
+// of BootMs().
+//
+//   it ran for a minute or more   at once, as if it had never failed
+//   it was killed, or what keeps it from running may pass (a full disk, a folder that is still held)
+//                                 after 0.2 s, 0.4 s, ... 10 s, for ever
+//   it refused to run             once more; then it is given up, since it would refuse again
+//   nothing is left to run on     not at all
+#pragma once
+
+#include <cstdint>
+
+namespace longrun {
+
+class RestartPolicy {
+ public:
+  enum class End { kMayPass, kRefused, kForGood };
+
+  void Started(std::int64_t now_ms) { started_ms_ = now_ms; }
+  std::int64_t started_ms() const { return started_ms_; }
+  // It has ended, or a start has failed.
+  void Ended(End end, std::int64_t now_ms);
+
+  bool gives_up() const { return n_refused_ >= kRefusalsMax; }
+  bool IsDue(std::int64_t now_ms) const { return !gives_up() && now_ms >= again_ms_; }
+
+ private:
+  static constexpr int kRefusalsMax = 2;
+
+  std::int64_t started_ms_ = 0;
+  std::int64_t again_ms_ = 0;
+  std::int64_t wait_ms_ = 0;
+  int n_refused_ = 0;
+};
+
+}  // namespace longrun

@@ -1,0 +1,62 @@
+#include "worker/agent/worker_id.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+const std::string kPath = "/state/worker_id";
+
+// CRC32C of "123456789", from the catalogue of CRC algorithms (CRC-32/ISCSI).
+TEST(WorkerIdTest, TheCheckSumIsTheOneOfTheCatalogue) {
+  EXPECT_EQ(WorkerIdText("123456789"), "123456789 crc32c=e3069283\n");
+}
+
+TEST(WorkerIdTest, WhatIsWrittenIsReadAgain) {
+  EXPECT_EQ(ParseWorkerId(WorkerIdText("box-1"), kPath).value(), "box-1");
+}
+
+TEST(WorkerIdTest, AnIdAloneIsOfAnEarlierRelease) {
+  EXPECT_EQ(ParseWorkerId("box-1\n", kPath).value(), "box-1");
+}
+
+TEST(WorkerIdTest, EveryFlippedBitIsFoundOrLeavesTheIdAsItWas) {
+  const std::string whole = WorkerIdText("box-AB12CD");
+  for (std::size_t bit = 0; bit < 8 * whole.size(); ++bit) {
+    std::string text = whole;
+    text[bit / 8] = static_cast<char>(text[bit / 8] ^ (1 << (bit % 8)));
+    const Result<std::string> id = ParseWorkerId(text, kPath);
+    if (id.ok()) {
+      EXPECT_EQ(*id, "box-AB12CD") << "bit " << bit;
+    } else {
+      EXPECT_EQ(id.status().code(), Code::kDataLoss) << "bit " << bit;
+    }
+  }
+}
+
+TEST(WorkerIdTest, WhatIsNoIdIsToldWithTheRemedy) {
+  const std::vector<std::string> texts = {"",
+                                          "\n",
+                                          std::string(16, '\0'),
+                                          "a/b",
+                                          std::string(4000, 'a'),
+                                          "\xff\xfe",
+                                          "box-1 crc32c=00000000"};
+  for (const std::string& text : texts) {
+    const Result<std::string> id = ParseWorkerId(text, kPath);
+
+    ASSERT_FALSE(id.ok()) << text;
+    EXPECT_EQ(id.status().code(), Code::kDataLoss);
+    const std::string message = id.status().message();
+    EXPECT_TRUE(message.starts_with("/state/worker_id is damaged: it holds "));
+    EXPECT_NE(message.find("`echo NAME > /state/worker_id`"), std::string::npos);
+    for (const char c : message) EXPECT_TRUE(c >= ' ' && c <= '~');
+  }
+}
+
+}  // namespace
+}  // namespace longrun
