@@ -178,7 +178,7 @@ class Lane:
         behaviour.parent.mkdir(parents=True)
         behaviour.write_text(json.dumps({"default": {"ms_per_step": 40, "gate": "gate"}}))
         file = self.write_sweep("sweep", ["cable", "rope", "alibi"], 5120)
-        self.interrupt(file, "longrun-fake-trainer", n_attempts=3, gate=behaviour.with_name("gate"))
+        self.interrupt(file, "longrun-fake-trainer", n_trainings=2, gate=behaviour.with_name("gate"))
         behaviour.with_name("gate").unlink()
         behaviour.write_text(json.dumps({"default": {"ms_per_step": 1}}))
         self.keep("killed")
@@ -186,17 +186,18 @@ class Lane:
     def make_trained(self):
         self.clear()
         file = self.write_sweep("sweep", ["cable", "rope"], 400_000, CHOICE)
-        self.interrupt(file, "longrun-trainer", n_attempts=3, gate=None)
+        self.interrupt(file, "longrun-trainer", n_trainings=2, gate=None)
         self.keep("trained")
 
-    def interrupt(self, file, trainer, n_attempts, gate):
-        """Kills everything at once when attempt n has stored a checkpoint on its way."""
+    def interrupt(self, file, trainer, n_trainings, gate):
+        """Kills everything at once when the n-th training has written a checkpoint on its way."""
         process = self.start(["run", file, "--cpu-slots", "1"], trainer, out=subprocess.DEVNULL)
         limit = time.monotonic() + SECONDS_MAX
         attempts = self.home / "worker/attempts"
         while True:
             folders = sorted(attempts.iterdir()) if attempts.exists() else []
-            if len(folders) >= n_attempts and self.has_checkpoint(folders[n_attempts - 1]):
+            trainings = [folder for folder in folders if self.has(folder / "task.json", b'"kind":"train"')]
+            if len(trainings) >= n_trainings and self.has(trainings[n_trainings - 1] / "journal.jsonl", b'"kind":"checkpoint"'):
                 break
             if process.poll() is not None or time.monotonic() > limit:
                 raise SystemExit(f"damage: {self.folder}: the sweep to be killed came to no moment for it")
@@ -209,6 +210,5 @@ class Lane:
         process.wait()
 
     @staticmethod
-    def has_checkpoint(folder):
-        journal = folder / "journal.jsonl"
-        return journal.exists() and b'"kind":"checkpoint"' in journal.read_bytes()
+    def has(path, words):
+        return path.exists() and words in path.read_bytes()

@@ -21,6 +21,7 @@
 #include "model/matrix_path.h"
 #include "sweeps/failure.h"
 #include "worker/agent/datasets.h"
+#include "worker/agent/refusal.h"
 #include "worker/agent/worker_id.h"
 
 namespace longrun {
@@ -807,17 +808,13 @@ void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) 
     return;
   }
   const Status status = prepared.status();
-  const bool full = status.code() == Code::kResourceExhausted;
-  const bool may_pass = IsTransient(status) && !full && entry.prepare_tries < kPrepareTriesMax;
+  const std::string_view failure_class = RefusalClass(status);
+  const bool may_pass = failure_class.empty() && entry.prepare_tries < kPrepareTriesMax;
   if (may_pass || !welcomed_) {  // a refusal that nobody hears is said when somebody does
     entry.prepare_again_ms = BootMs() + kTransferAgainMs;
     return;
   }
-  Reject(id, entry.start.epoch,
-         full                  ? "storage"
-         : IsTransient(status) ? ""
-                               : "data",
-         status.message());
+  Reject(id, entry.start.epoch, failure_class, status.message());
   entries_.erase(found);
 }
 
@@ -874,8 +871,10 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
        .trainer = options_.trainer,
        .env = TrainerEnvironment(task, device_index)});
   if (!attempt) {
-    const bool full = attempt.status().code() == Code::kResourceExhausted;
-    Reject(id, epoch, full ? "storage" : "", attempt.status().message());
+    // Nothing here is the task's: what has no class of its own is tried again.
+    const std::string_view failure_class = RefusalClass(attempt.status());
+    const bool is_data = failure_class == FailureOf(FailureClass::kData).name;
+    Reject(id, epoch, is_data ? "" : failure_class, attempt.status().message());
     if (const Status status = RemoveAll(folder.path); !status.ok()) {
       LogWarning("folder_not_removed", {{"folder", folder.path}, {"error", status.message()}});
     }

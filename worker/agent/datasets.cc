@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "model/data/manifest.h"
 
@@ -50,6 +51,8 @@ Result<std::string> FindDataset(const std::string& digest, const std::string& da
   if (!registered_path.empty()) {
     const Result<std::string> found = DigestOf(registered_path);
     if (found && *found == digest) return registered_path;
+    // Whether it is there is not known then.
+    if (ShortageOf(found.status())) return found.status();
     why = found ? Str(registered_path, " holds the dataset ", *found) : found.status().message();
   }
   return Status(Code::kNotFound,

@@ -20,7 +20,9 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/shortage.h"
 #include "base/str.h"
+#include "sweeps/failure.h"
 #include "worker/agent/attempt_folder.h"
 
 extern char** environ;
@@ -150,6 +152,13 @@ Status WriteExitPatiently(const AttemptFolder& folder, const ExitRecord& exit) {
   }
 }
 
+// As a trainer would end that met the same: a shortage has its class, and its remedy.
+int ExitCodeWithoutTrainer(const Status& status) {
+  constexpr int kNotExecutable = 126;  // as of a shell
+  const std::optional<Shortage> shortage = ShortageOf(status);
+  return shortage ? FailureOf(ClassOfShortage(*shortage)).exit_code : kNotExecutable;
+}
+
 Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) {
   const sigset_t signals = BlockSignals();
   ASSIGN_OR_RETURN(const FileLock lock,
@@ -177,7 +186,7 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
                                  .die_with_parent = true});
   if (!pid) {
     LogError("trainer_not_started", {{"error", pid.status().message()}});
-    RETURN_IF_ERROR(WriteExitPatiently(folder, {.code = 126}));
+    RETURN_IF_ERROR(WriteExitPatiently(folder, {.code = ExitCodeWithoutTrainer(pid.status())}));
     return 1;
   }
   PreferForOomKill(*pid);

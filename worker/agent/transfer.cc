@@ -14,6 +14,7 @@
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "model/hugging_face/manifest.h"
 #include "proto/artifact_transfer.h"
+#include "worker/agent/refusal.h"
 
 namespace longrun {
 namespace {
@@ -138,19 +139,19 @@ Result<std::string> ArtifactClient::FetchCheckpoint(const CheckpointSource& sour
   const std::string folder = JoinPath(cache_dir, source.sha256);
   if (IsFolder(folder)) {
     if (VerifyCheckpoint(source, folder).ok()) return folder;
-    RETURN_IF_ERROR(RemoveAll(folder));
+    RETURN_IF_ERROR(CacheNotWritten(RemoveAll(folder)));
   }
   const std::string temporary = Str(folder, ".tmp");
-  RETURN_IF_ERROR(RemoveAll(temporary));
-  RETURN_IF_ERROR(MakeFolders(temporary));
+  RETURN_IF_ERROR(CacheNotWritten(RemoveAll(temporary)));
+  RETURN_IF_ERROR(CacheNotWritten(MakeFolders(temporary)));
   for (const ArtifactFile& file : source.files) {
     Status status = Download(file, JoinPath(temporary, file.name));
     if (status.ok()) continue;
-    RETURN_IF_ERROR(RemoveAll(temporary));
+    RETURN_IF_ERROR(CacheNotWritten(RemoveAll(temporary)));
     return std::move(status).In(Str("fetching ", file.name, " of checkpoint ", source.sha256));
   }
-  RETURN_IF_ERROR(SyncFolder(temporary));
-  RETURN_IF_ERROR(RenameSync(temporary, folder));
+  RETURN_IF_ERROR(CacheNotWritten(SyncFolder(temporary)));
+  RETURN_IF_ERROR(CacheNotWritten(RenameSync(temporary, folder)));
   return folder;
 }
 

@@ -30,5 +30,10 @@ Ending EndingOf(const ErrorList& errors);
 
 // Runs `body`; what LibTorch or the library throws becomes an ending too.
 Ending RunGuarded(const std::function<Status()>& body);
+Ending EndGuarded(const std::function<Ending()>& body);
+
+// From now on memory that runs out where nothing can be caught, as on a thread of LibTorch's, ends the
+// program with the exit code of its class instead of an abort. Called once.
+void EndByClassWithoutMemory();
 
 }  // namespace longrun

@@ -1,7 +1,7 @@
 // longrun-trainer: trains and evaluates one task, or answers one question about a model.
 //
-// Exit codes: 0 done; 64 usage; 65 data; 74 storage; 75 checkpointed and yielded; 78 configuration;
-// 70 crashed; 80 numerical; 81 out of memory.
+// Exit codes: 0 done; 64 usage; 65 data; 71 a limit of the process; 74 storage; 75 checkpointed and
+// yielded; 78 configuration; 70 crashed; 80 numerical; 81 out of memory.
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
@@ -259,7 +259,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
-  const Ending ending = verb();
+  const Ending ending = EndGuarded(verb);
   std::vector<Status> errors = ending.others;
   if (!ending.status.ok()) errors.insert(errors.begin(), ending.status);
   for (const Status& error : errors) {
@@ -288,5 +288,6 @@ void KeepFreedMemory() {
 
 int main(int argc, char** argv) {
   KeepFreedMemory();
+  longrun::EndByClassWithoutMemory();
   return longrun::RunMain("longrun-trainer", longrun::kExitSoftware, longrun::Main, argc, argv);
 }

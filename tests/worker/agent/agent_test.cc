@@ -599,6 +599,30 @@ TEST_F(AgentTest, ADamagedCheckpointIsRefused) {
   EXPECT_FALSE(PathExists(FolderOf(second).path));
 }
 
+// Of class "data" the coordinator would take an earlier checkpoint, and tell the user to make data again.
+TEST_F(AgentTest, ACacheThatCannotBeWrittenIsAMatterOfStorage) {
+  WriteBehaviour(cache_, {{"default", {{"steps", 3}}}});
+  const TaskFile first = Train(1, 1);
+  StartWorker();
+  Offer(first);
+  ASSERT_TRUE(AwaitEnd(first));
+  const v1::CheckpointSource source = SourceOf(RecordsOf(first, "checkpoint").at(0));
+  ASSERT_TRUE(RemoveAll(cache_).ok());
+  ASSERT_TRUE(WriteFileAtomic(cache_, "no folder").ok());
+
+  TaskFile second = Train(1, 2);
+  second.resume = CheckpointRef{
+      .attempt = first.attempt, .checkpoint = "", .sha256 = source.sha256(), .step = 3};
+  Offer(second, 0, {source});
+  ASSERT_TRUE(AwaitRejection(second));
+  EXPECT_EQ(StoredOf(second).rejected_class, "storage");
+  EXPECT_NE(StoredOf(second).rejected_reason.find("the worker's cache cannot be written: "),
+            std::string::npos)
+      << StoredOf(second).rejected_reason;
+  EXPECT_NE(StoredOf(second).rejected_reason.find(cache_), std::string::npos)
+      << StoredOf(second).rejected_reason;
+}
+
 TEST_F(AgentTest, ACheckpointUnlikeItsRecordIsNotUploadedAndTheJournalGoesOn) {
   const TaskFile task = Begin({{"steps", 3}, {"fault", "wrong_bytes"}});
   ASSERT_TRUE(AwaitEnd(task));
