@@ -340,7 +340,13 @@ Status StoreReader::NoteLost(const std::string& sweep_id) {
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());
     if (!more) return Status();
-    connection_->row_sums().NoteDamaged(DescribeLostObject(row.Text(0), row.Text(1)));
+    const std::string table = row.Text(0), id = row.Text(1);
+    const std::vector<DamagedRow> known = TakeDamaged();
+    NoteDamaged(known);
+    const bool is_told = std::ranges::any_of(known, [&](const DamagedRow& one) {
+      return one.table == table && one.key.find(id) != std::string::npos;
+    });
+    if (!is_told) connection_->row_sums().NoteDamaged(DescribeLostObject(table, id));
   }
 }
 
