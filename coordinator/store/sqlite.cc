@@ -1,6 +1,8 @@
 // See sqlite.h.
 #include "coordinator/store/sqlite.h"
 
+#include <cerrno>
+
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/shortage.h"
@@ -26,8 +28,9 @@ std::string BeginningOf(std::string_view sql) {
 // "disk I/O error" or "unable to open" of a limit that it ran into. sqlite3_system_errno is asked last: of a
 // write that failed it may tell what the rollback behind it met.
 int ShortageErrno(sqlite3* db, int code) {
-  if (db == nullptr || ((code & 0xff) != SQLITE_IOERR && (code & 0xff) != SQLITE_CANTOPEN))
-    return 0;
+  const int primary = code & 0xff;
+  if (primary == SQLITE_NOMEM) return ENOMEM;
+  if (db == nullptr || (primary != SQLITE_IOERR && primary != SQLITE_CANTOPEN)) return 0;
   for (const int pointer : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {
     sqlite3_file* file = nullptr;
     int error_number = 0;
@@ -108,11 +111,6 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
       return told(Code::kUnavailable,
                   Str("the disk of ", database,
                       " does not read or write: look at it (`dmesg`, `df`), then "
-                      "try again"));
-    case SQLITE_NOMEM:
-      return told(Code::kResourceExhausted,
-                  Str("there is not enough memory to read or write ", database,
-                      ": free some, then "
                       "try again"));
     case SQLITE_INTERRUPT:
       return told(Code::kDeadlineExceeded,
