@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/access.h"
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/held_file.h"
@@ -33,10 +34,11 @@ constexpr std::int64_t kLogTailBytes = 2'000;
 constexpr std::int64_t kLookMs = 200;
 constexpr std::int64_t kRunsAgainMs = 2'000;  // a daemon that lives so long has started
 // Of a daemon:
-constexpr int kExitDamaged = 65;      // its database or its id; or the folder is gone
-constexpr int kExitTaken = 69;        // a coordinator's: folder or address are somebody else's now
-constexpr int kExitStorage = 74;      // a coordinator's: the disk failed, or is full
-constexpr int kExitWorkerTaken = 75;  // a worker's: another one holds its folder
+constexpr int kExitDamaged = 65;       // its database or its id; or the folder is gone
+constexpr int kExitTaken = 69;         // a coordinator's: folder or address are somebody else's now
+constexpr int kExitStorage = 74;       // a coordinator's: the disk failed, or is full
+constexpr int kExitWorkerTaken = 75;   // a worker's: another one holds its folder
+constexpr int kExitNoPermission = 77;  // a file that it may not use
 
 void Pause(std::int64_t ms) { poll(nullptr, 0, static_cast<int>(ms)); }
 
@@ -141,6 +143,11 @@ void EndProcess(int pid) {
   static_cast<void>(WaitFor(pid, kStopMs).ok());
 }
 
+Code CodeOfExit(int exit_code) {
+  if (exit_code == kExitTaken) return Code::kUnavailable;
+  return exit_code == kExitNoPermission ? Code::kPermissionDenied : Code::kFailedPrecondition;
+}
+
 // Starts a coordinator and waits until it answers. When another one takes the folder in the same
 // moment, ours ends and that one is used: then pid is 0.
 Result<Answering> StartAndWait(const std::string& state, const std::string& metrics) {
@@ -148,7 +155,9 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state",
                                    state};
   if (!metrics.empty()) argv.insert(argv.end(), {"--metrics", metrics});
-  ASSIGN_OR_RETURN(const int pid, SpawnDaemon(std::move(argv), log));
+  const Result<int> spawned = SpawnDaemon(std::move(argv), log);
+  if (!spawned) return NamingDenied(spawned.status(), state);
+  const int pid = *spawned;
   const std::int64_t deadline = BootMs() + kStartMs;
   // Once ours has been waited for, its pid may be anybody's.
   std::optional<ExitInfo> exited;
@@ -164,9 +173,8 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
       ASSIGN_OR_RETURN(exited, WaitFor(pid, 0));
     }
     if (exited && !CoordinatorRuns(state)) {
-      return Status(
-          exited->code == kExitTaken ? Code::kUnavailable : Code::kFailedPrecondition,
-          Str("the coordinator did not start: ", LastError(log), " (its log: ", log, ")"));
+      return Status(CodeOfExit(exited->code), Str("the coordinator did not start: ", LastError(log),
+                                                  " (its log: ", log, ")"));
     }
     Pause(kPollMs);
   }
@@ -186,7 +194,8 @@ Result<Answering> StartCoordinatorProgram(const std::string& state, const std::s
   const int error_number = WriteErrno(state);
   if (error_number == 0) return answering;
   const WriteProblem problem = DescribeWriteErrno(error_number, state);
-  return Status(Code::kFailedPrecondition,
+  const bool is_denied = error_number == EACCES || error_number == EPERM;
+  return Status(is_denied ? Code::kPermissionDenied : Code::kFailedPrecondition,
                 Str("the coordinator cannot start: ", problem.found, "; ", problem.remedy));
 }
 

@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
@@ -35,6 +36,15 @@ double SecondsSince(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+std::string_view RemedyOf(const Status& status) {
+  if (status.code() != Code::kResourceExhausted) {
+    return "look at the disk of the state folder, then start again";
+  }
+  return ShortageOf(status).value_or(Shortage::kDisk) == Shortage::kDisk
+             ? "make room on the disk of the state folder, then start again"
+             : "raise the limit that the error names, then start again";
+}
+
 void EndProcess(const Status& status) {
   if (status.code() == Code::kDataLoss) {
     LogError("store_lost", {{"error", status.message()}});
@@ -43,9 +53,7 @@ void EndProcess(const Status& status) {
   LogError("store_failed",
            {{"error", status.message()},
             {"meaning", "nothing of the last batch was acknowledged and nothing is lost"},
-            {"remedy", status.code() == Code::kResourceExhausted
-                           ? "make room on the disk of the state folder, then start again"
-                           : "look at the disk of the state folder, then start again"}});
+            {"remedy", std::string(RemedyOf(status))}});
   _exit(kExitIo);
 }
 

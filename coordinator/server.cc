@@ -19,6 +19,7 @@
 #include <memory>
 #include <string_view>
 
+#include "base/access.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -299,7 +300,7 @@ int RunServer(const ServerOptions& options) {
            {"back_off_base_ms", Str(options.limits.back_off.base_ms)},
            {"back_off_limit_ms", Str(options.limits.back_off.limit_ms)},
            {"disk_low_water_bytes", Str(options.disk_low_water_bytes)}});
-  const Status status = Serve(options);
+  const Status status = NamingDenied(Serve(options), options.state_folder);
   if (status.ok()) return 0;
   LogError("cannot_serve",
            {{"code", std::string(CodeName(status.code()))}, {"error", status.message()}});

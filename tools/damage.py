@@ -165,7 +165,8 @@ def comparable(command, out):
     """Of `doctor` what its checks of the state folder found: the others tell of the machine at this moment."""
     if command[0] != "doctor":
         return out
-    words = [line.split()[:2] for line in out.splitlines() if line.strip()]
+    table = out.split("what to do")[0]
+    words = [line.split()[:2] for line in table.splitlines() if line.strip()]
     return "\n".join(" ".join(of) for of in words if of[0] not in DOCTOR_OF_MACHINE)
 
 
@@ -199,7 +200,9 @@ def judge(answer, right):
     if crash := CRASH.search(answer.out + answer.err):
         return "WRONG", f"says \"{crash.group()}\""
     same = answer.code == right.code and answer.out == right.out
-    news = "\n".join(line for line in answer.err.splitlines() if line not in right.err.splitlines())
+    # `doctor` tells on standard output.
+    told, known = answer.err + ("" if same else answer.said), right.err.splitlines() + right.said.splitlines()
+    news = "\n".join(line for line in told.splitlines() if line not in known)
     if same and not news:
         return "harmless", ""
     if not same and not news and answer.code == right.code:
@@ -209,7 +212,7 @@ def judge(answer, right):
     others = set(NUMBER.findall(answer.out)) - set(NUMBER.findall(right.out))
     if others:
         return "WRONG", f"told, but gives other numbers: {' '.join(sorted(others)[:4])}"
-    lines = (news + "\n" + answer.said).splitlines()
+    lines = news.splitlines()
     if same or any(THING.search(line) and REMEDY.search(line) for line in lines):
         return "told", ""
     return "WRONG", f"no line names both a thing and a remedy: {' | '.join(lines[:2])}"

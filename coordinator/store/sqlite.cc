@@ -1,8 +1,11 @@
 // See sqlite.h.
 #include "coordinator/store/sqlite.h"
 
+#include <cerrno>
+
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/shortage.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -19,6 +22,25 @@ std::string BeginningOf(std::string_view sql) {
     if (!is_space || (!line.empty() && line.back() != ' ')) line += is_space ? ' ' : c;
   }
   return sql.size() > kShownBytes ? line + " …" : line;
+}
+
+// What the system said to the files of a connection, where it tells of a shortage; else 0. SQLite says
+// "disk I/O error" or "unable to open" of a limit that it ran into. sqlite3_system_errno is asked last: of a
+// write that failed it may tell what the rollback behind it met.
+int ShortageErrno(sqlite3* db, int code) {
+  const int primary = code & 0xff;
+  if (primary == SQLITE_NOMEM) return ENOMEM;
+  if (db == nullptr || (primary != SQLITE_IOERR && primary != SQLITE_CANTOPEN)) return 0;
+  for (const int pointer : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {
+    sqlite3_file* file = nullptr;
+    int error_number = 0;
+    if (sqlite3_file_control(db, "main", pointer, &file) != SQLITE_OK || file == nullptr) continue;
+    if (file->pMethods == nullptr) continue;  // not open
+    file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error_number);
+    if (ShortageOf(error_number)) return error_number;
+  }
+  const int error_number = sqlite3_system_errno(db);
+  return ShortageOf(error_number) ? error_number : 0;
 }
 
 }  // namespace
@@ -57,6 +79,10 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
   const auto told = [&](Code told_code, std::string_view matter) {
     return Status(told_code, Str(matter, " (", raw, ")"));
   };
+  if (const int error_number = ShortageErrno(db, code); error_number != 0) {
+    const Status shortage = ErrnoStatus(error_number, Str("cannot use ", database));
+    return told(shortage.code(), shortage.message());
+  }
   switch (code & 0xff) {
     case SQLITE_FULL:
       return told(Code::kResourceExhausted,
@@ -85,11 +111,6 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
       return told(Code::kUnavailable,
                   Str("the disk of ", database,
                       " does not read or write: look at it (`dmesg`, `df`), then "
-                      "try again"));
-    case SQLITE_NOMEM:
-      return told(Code::kResourceExhausted,
-                  Str("there is not enough memory to read or write ", database,
-                      ": free some, then "
                       "try again"));
     case SQLITE_INTERRUPT:
       return told(Code::kDeadlineExceeded,

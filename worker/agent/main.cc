@@ -5,8 +5,9 @@
 //   longrun-worker gc --folder FOLDER [--dry-run]                 makes room (garbage.h)
 //
 // SIGTERM, SIGINT and SIGHUP stop it and its trainers, which checkpoint; kill -9 leaves trainers
-// running for the next worker on the folder. Exit codes: 0; 64 usage; 65 its folder is damaged; 75 the
-// folder is in use or an address is taken; 78 configuration; 70 anything else.
+// running for the next worker on the folder. Exit codes: 0; 64 usage; 65 its folder is damaged; 74 a disk
+// or a limit; 75 the folder is in use or an address is taken; 77 permission; 78 configuration; 70
+// anything else.
 #include <pthread.h>
 #include <signal.h>
 
@@ -15,6 +16,7 @@
 #include <iostream>
 #include <thread>
 
+#include "base/access.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/program.h"
@@ -38,8 +40,11 @@ int ExitCodeOf(const Status& status) {
     case Code::kInvalidArgument:
     case Code::kFailedPrecondition:
     case Code::kNotFound:
-    case Code::kPermissionDenied:
       return 78;
+    case Code::kPermissionDenied:
+      return 77;
+    case Code::kResourceExhausted:
+      return 74;
     default:
       return 70;
   }
@@ -59,8 +64,9 @@ int RunDaemon(const AgentOptions& options) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   Result<std::unique_ptr<Agent>> agent = Agent::Create(options);
   if (!agent) {
-    LogError("worker_not_started", {{"error", agent.status().message()}});
-    return ExitCodeOf(agent.status());
+    const Status status = NamingDenied(agent.status(), options.state);
+    LogError("worker_not_started", {{"error", status.message()}});
+    return ExitCodeOf(status);
   }
   std::thread waiter([&] {
     for (int signal = 0; sigwait(&signals, &signal) == 0 && signal != SIGUSR1;) {
