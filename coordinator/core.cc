@@ -319,8 +319,8 @@ Status Core::RunBatch(std::deque<Item>& items) {
                          batch.counts.record_rows, batch.counts.duplicates, batch.counts.malformed);
     for (const std::int64_t t_ms : batch.newest_record_ms) {
       // Of two clocks, either of which may have been set.
-      metrics_.ObserveIngestLag(static_cast<double>(std::max<std::int64_t>(WallMs() - t_ms, 0)) /
-                                1000);
+      const double lag_ms = static_cast<double>(WallMs()) - static_cast<double>(t_ms);
+      metrics_.ObserveIngestLag(std::max(lag_ms, 0.0) / 1000);
     }
     if (!batch.counts.dropped.empty()) garbage_->Add(batch.counts.dropped);
     committed_at_ = BootMs();

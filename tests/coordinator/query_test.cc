@@ -188,6 +188,9 @@ TEST_F(QueryTest, AnswersComeFromTheRowsThatCount) {
             Json::parse(R"([["[64,128]"]])"));
   EXPECT_EQ(Rows("SELECT DISTINCT version, host, state FROM attempts"),
             Json::parse(R"([["0.1.0","machine","SUCCEEDED"]])"));
+  // The sample's coordinator does not know which boot it is in.
+  EXPECT_EQ(Rows("SELECT DISTINCT duration_clock, duration_ms >= 0 FROM attempts"),
+            Json::parse(R"([["wall",1]])"));
   EXPECT_EQ(Rows("SELECT count(*) FROM artifacts WHERE name = 'manifest.json' AND is_final"),
             Json::parse("[[2]]"));
 }

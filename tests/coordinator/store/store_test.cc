@@ -247,12 +247,11 @@ TEST(StoreMigrationTest, AnEndedAttemptHasTheDifferenceOfTheWallClockAndNeverBel
 
   ASSERT_TRUE(store.ok()) << store.status().message();
   const auto connection = Connection::Open(path, Connection::Mode::kRead).value();
-  EXPECT_EQ(
-      connection
-          ->ReadText("SELECT json_group_array(json_array(attempt, duration_ms, duration_clock))"
-                     " FROM (SELECT * FROM attempts ORDER BY attempt)")
-          .value(),
-      R"([["a",4000,"wall"],["b",0,"wall"],["c",null,null]])");
+  EXPECT_EQ(connection
+                ->ReadText("SELECT json_group_array(json_array(id, duration_ms, duration_clock))"
+                           " FROM (SELECT * FROM attempt ORDER BY id)")
+                .value(),
+            R"([["a",4000,"wall"],["b",0,"wall"],["c",null,""]])");
 }
 
 TEST_F(StoreTest, ACancelledSweepStaysCancelledAndASecondSubmissionTakesItUpAgain) {
