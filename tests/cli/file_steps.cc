@@ -21,6 +21,8 @@ namespace {
 using Lines = std::vector<std::string>;
 using Words = std::vector<std::string>;
 
+constexpr int kRemoveTries = 1000;
+
 std::string Word(const Words& words, std::size_t i) { return i < words.size() ? words[i] : ""; }
 std::int64_t Number(const Words& words, std::size_t i) {
   return std::atoll(Word(words, i).c_str());
@@ -160,7 +162,27 @@ Result<Lines> ChangeStoredRun(const std::string& folder, const Words& words, con
   return Status(Code::kNotFound, Str("no run of ", path, " holds \"", Word(words, 2), "\""));
 }
 
+// Of a folder, files and folders: a socket is nobody's but its owner's.
+Status CopyFolder(const std::string& from, const std::string& to) {
+  RETURN_IF_ERROR(MakeFolders(to, 0700));
+  ASSIGN_OR_RETURN(const Lines names, ListFolder(from));
+  for (const std::string& name : names) {
+    const std::string path = JoinPath(from, name);
+    struct stat info {};
+    if (stat(path.c_str(), &info) != 0) continue;  // a running program has just removed it
+    if (S_ISDIR(info.st_mode)) {
+      RETURN_IF_ERROR(CopyFolder(path, JoinPath(to, name)));
+    } else if (S_ISREG(info.st_mode)) {
+      ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
+      RETURN_IF_ERROR(WriteFileAtomic(JoinPath(to, name), bytes));
+    }
+  }
+  return Status();
+}
+
 Result<Lines> Copy(const std::string& folder, const Words& words, const Lines&) {
+  const std::string whole = PathOf(folder, Word(words, 1));
+  if (IsFolder(whole)) return Done(CopyFolder(whole, PathOf(folder, Word(words, 2))));
   ASSIGN_OR_RETURN(const Lines from, Expand(folder, Word(words, 1)));
   if (from.size() != 1) {
     return Status(Code::kInvalidArgument,
@@ -174,8 +196,22 @@ Result<Lines> MakeFolder(const std::string& folder, const Words& words, const Li
   return Done(MakeFolders(PathOf(folder, Word(words, 1)), 0700));
 }
 
+// A program that runs may make a file in a folder that is just being emptied: then once more.
 Result<Lines> Remove(const std::string& folder, const Words& words, const Lines&) {
-  return Done(RemoveAll(PathOf(folder, Word(words, 1))));
+  const std::string path = PathOf(folder, Word(words, 1));
+  Status status = RemoveAll(path);
+  for (int i = 0; i < kRemoveTries && !status.ok(); ++i) status = RemoveAll(path);
+  return Done(status);
+}
+
+Result<Lines> Move(const std::string& folder, const Words& words, const Lines&) {
+  return Done(RenameSync(PathOf(folder, Word(words, 1)), PathOf(folder, Word(words, 2))));
+}
+
+Result<Lines> Names(const std::string& folder, const Words& words, const Lines&) {
+  const std::string path = PathOf(folder, Word(words, 1));
+  if (!IsFolder(path)) return Lines{};
+  return ListFolder(path);
 }
 
 Result<Lines> Mode(const std::string& folder, const Words& words, const Lines&) {
@@ -202,7 +238,7 @@ Result<Lines> ShowSha256(const std::string& folder, const Words& words, const Li
   return Lines{Sha256Hex(bytes)};
 }
 
-constexpr std::array<FileStep, 15> kSteps = {{
+constexpr std::array<FileStep, 17> kSteps = {{
     {.name = "write", .takes_body = true, .run = &Write},
     {.name = "bytes", .takes_body = true, .run = &Bytes},
     {.name = "text", .run = &Text},
@@ -215,6 +251,8 @@ constexpr std::array<FileStep, 15> kSteps = {{
     {.name = "copy", .run = &Copy},
     {.name = "folder", .run = &MakeFolder},
     {.name = "remove", .run = &Remove},
+    {.name = "move", .run = &Move},
+    {.name = "names", .run = &Names},
     {.name = "mode", .run = &Mode},
     {.name = "chmod", .run = &ChangeMode},
     {.name = "sha256", .run = &ShowSha256},

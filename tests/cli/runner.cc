@@ -294,6 +294,7 @@ class Runner {
     if (name == "stop") return End(SIGINT);
     if (name == "kill") return End(SIGKILL);
     if (name == "hangup") return End(SIGHUP);
+    if (name == "end") return End(0);  // no signal
     if (const FileStep* const step = FindFileStep(name)) {
       ASSIGN_OR_RETURN(std::vector<std::string> lines, step->run(folder_.path(), words, body));
       return Output{.out = std::move(lines), .err = {}, .code = 0};

@@ -14,6 +14,7 @@
 //   start TEXT PROGRAM ...     starts it and waits until it has written TEXT
 //   stop | hangup | kill       SIGINT, SIGHUP or SIGKILL to what was started last; its output and exit
 //                              code
+//   end                        waits until what was started last has ended by itself: the same
 //   write FILE                 the lines below it, less their two spaces
 //   bytes FILE                 the same without line ends; \n \\ \xHH, and \*N* for N bytes of zero
 //   text FILE WORDS SEED       synthetic text, the same for the same seed
@@ -23,9 +24,11 @@
 //   replace FILE FROM TO       the first FROM in it, both with the escapes of `bytes`
 //   without FILE MEMBER        takes a member out of a JSON object
 //   stored-run FILE FROM TO    every FROM in the runs of a database, as another build would have stored it
-//   copy FILE TO
+//   copy FILE TO               or folder, with all but sockets
 //   folder NAME
-//   remove FILE                or folder
+//   remove FILE                or folder, also one that a running program still writes into
+//   move FILE TO               or folder
+//   names FOLDER               prints what lies in it; nothing where there is none
 //   mode FILE                  prints its permissions
 //   chmod FILE MODE            sets them, octal
 //   sha256 FILE                prints that of its bytes
