@@ -84,11 +84,14 @@ Status CheckDatabase(Connection& connection, const std::string& path) {
   if (worst.ok() && worst->first == Complaint::kIndex) {
     LogWarning("database_index_damaged", {{"found", worst->second}, {"done", "all made again"}});
     const Status made = connection.Execute("REINDEX");
+    if (made.code() == Code::kDataLoss) return made;
     if (!made.ok()) return DamagedDatabase(path, made.message());
     worst = WorstComplaint(connection);
   }
-  if (!worst.ok()) return DamagedDatabase(path, worst.status().message());
-  if (worst->first != Complaint::kRow) return DamagedDatabase(path, worst->second);
+  RETURN_IF_ERROR(worst.status());
+  if (worst->first != Complaint::kRow) {
+    return DamagedDatabase(path, Str("SQLite: ", worst->second));
+  }
   return Status();
 }
 
