@@ -69,7 +69,7 @@ CRASH = re.compile(r"terminate called|json\.exception|std::|what\(\):|this must 
                    r"core dumped|basic_string|Segmentation|SQLITE_|uncaught", re.IGNORECASE)
 THING = re.compile(r"/[\w.-]+/|\b[0-9a-f]{8,64}\b|\b[0-9A-HJKMNP-TV-Z]{26}\b|\"[^\"]+\"|database|worker_id|"
                    r"\b(words|mine|given|sweep)\b")
-REMEDY = re.compile(r"\b(restore|put back|retry|again|anew|delete|remove|move|write|make|give|start|stop|import|"
+REMEDY = re.compile(r"\b(restore|put back|put it back|backup|goes on|retry|again|anew|delete|remove|move|write|make|give|start|stop|import|"
                     r"export|measure|run|use|repair|restart)\b", re.IGNORECASE)
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 DOCTOR_OF_MACHINE = ["check", "libtorch", "cpu", "gpu", "memory", "disk", "sync", "limits", "clock", "ports"]
@@ -212,10 +212,10 @@ def judge(answer, right):
     others = set(NUMBER.findall(answer.out)) - set(NUMBER.findall(right.out))
     if others:
         return "WRONG", f"told, but gives other numbers: {' '.join(sorted(others)[:4])}"
-    lines = news.splitlines()
+    lines = re.sub(r"\n +", " ", news).splitlines()  # a remedy may stand on a line of its own, below
     if same or any(THING.search(line) and REMEDY.search(line) for line in lines):
         return "told", ""
-    return "WRONG", f"no line names both a thing and a remedy: {' | '.join(lines[:2])}"
+    return "WRONG", f"no message names both a thing and a remedy: {' | '.join(lines[:2])}"
 
 
 # ---- cases -------------------------------------------------------------------------------------------
