@@ -8,7 +8,9 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "coordinator/store/damage.h"
+#include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
+#include "coordinator/store/store.h"
 #include "sweeps/event.h"
 
 namespace longrun {
@@ -35,6 +37,7 @@ class Checker {
 
   Result<DeepCheck> Run() {
     CheckPages();
+    CheckSchema();
     for (const SummedTable& table : connection_->row_sums().tables()) CheckTable(table);
     for (const DamagedRow& row : connection_->row_sums().TakeDamaged()) {
       if (row.table == "result") damaged_results_ += row.key + "\n";
@@ -71,6 +74,20 @@ class Checker {
               "a "
               "backup (docs/operating.md)");
         }));
+  }
+
+  void CheckSchema() {
+    const Result<std::int64_t> version = connection_->ReadInt("PRAGMA user_version");
+    Try("the database's version", version.status());
+    if (!version.ok() || *version < 0 || *version > Store::SchemaVersion()) return;
+    const auto differences = DifferencesOfSchema(*connection_, *version);
+    Try("the database's definitions", differences.status());
+    if (!differences.ok()) return;
+    for (const SchemaDifference& object : *differences) {
+      const bool is_table = object.type == "table";
+      Add(Str("the database's definition of ", object.type, " ", object.name),
+          is_table ? kRestoreRemedy : "start the coordinator again, which mends it");
+    }
   }
 
   void CheckTable(const SummedTable& table) {

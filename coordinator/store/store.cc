@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "coordinator/store/migrations.h"
+#include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
 
 namespace longrun {
@@ -169,6 +170,7 @@ Status Store::Migrate() {
     return Status(Code::kFailedPrecondition,
                   Str(path, " is no database of longrun: use another state folder"));
   }
+  if (version < 0) return DamagedDatabase(path, Str("its schema version is ", version));
   if (version > SchemaVersion()) {
     return Status(
         Code::kFailedPrecondition,
@@ -184,6 +186,7 @@ Status Store::Migrate() {
                                "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = ",
                                kWalBytesMax)));
   sqlite3_wal_hook(connection_->raw(), &Store::OnWal, this);
+  RETURN_IF_ERROR(MendSchema(*connection_, path, version));
   for (std::int64_t v = version; v < SchemaVersion(); ++v) {
     const Migration& migration = Migrations()[static_cast<std::size_t>(v)];
     Status status = connection_->Execute("BEGIN IMMEDIATE");
@@ -201,6 +204,7 @@ Status Store::Migrate() {
   }
   RETURN_IF_ERROR(connection_->FindRowSums());
   RETURN_IF_ERROR(connection_->row_sums().Keep());
+  RETURN_IF_ERROR(NoteSchema(*connection_));
   return CheckRows(is_checked);
 }
 

@@ -25,7 +25,7 @@ namespace {
 
 constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
 constexpr std::int64_t kWallMs = 1'700'000'000'000;
-constexpr int kFlipsOfBytes = 250;
+constexpr int kFlipsOfBytes = 100;
 
 // A state folder whose sample sweep has been carried out, as files to begin from.
 class DamageTest : public ::testing::Test {

@@ -1,0 +1,29 @@
+// Whether the tables, indexes and views of a database are those that its migrations made. Their
+// definitions are text in the file: one flipped bit can make a view show another column.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/store/sqlite.h"
+
+namespace longrun {
+
+struct SchemaDifference {
+  std::string type;  // "table", "index", "view"
+  std::string name;
+  std::string sql;  // as it has to be
+};
+
+// Of a database of schema version `version`. What somebody added is none of our business.
+Result<std::vector<SchemaDifference>> DifferencesOfSchema(Connection& connection,
+                                                          std::int64_t version);
+
+// Makes views and indexes again, which have nothing that tables do not have. kDataLoss: a table differs.
+// Where the definitions have the checksum that NoteSchema stored, there is nothing to do, which is quick.
+Status MendSchema(Connection& connection, const std::string& path, std::int64_t version);
+Status NoteSchema(Connection& connection);
+
+}  // namespace longrun
