@@ -268,7 +268,7 @@ class GoingOn:
         if run.code == 0 and not MENDED.search(run.err):
             run.err = right_run.err  # progress, other each time
         yield ["run", "sweep.yaml"], run, right_run
-        if run.code != 0 and table.code == run.code:
+        if run.code != 0:
             table.err += run.err  # what is missing there was told by `run`
         yield self.TABLE, table, right_table
 
