@@ -105,8 +105,12 @@ Status DownloadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& contex
   RETURN_IF_ERROR(broken);
   RETURN_IF_ERROR(received);
   if (const std::string found = hash.FinishHex(); found != file.sha256) {
-    return Status(Code::kDataLoss, Str("the store gave ", n_bytes, " bytes with SHA-256 ", found,
-                                       ", expected ", file.n_bytes, " with ", file.sha256));
+    return Status(
+        Code::kDataLoss,
+        Str("the stored file ", file.sha256, " is damaged: of its ", file.n_bytes,
+            " bytes the store gave ", n_bytes, ", with SHA-256 ", found,
+            "; restore a backup (docs/operating.md), and ask `longrun doctor --deep` what "
+            "else is damaged"));
   }
   if (std::fflush(output.get()) != 0) return ErrnoStatus(errno, Str("cannot write ", path));
   return SyncFile(path);
