@@ -33,9 +33,8 @@ Status HeldState::Check() const {
       Code::kFailedPrecondition,
       Str("the state folder ", state_,
           now.empty() ? " was deleted" : " was emptied, or its database replaced,",
-          " while it was in use, so this command ends; what it had stored is gone with it: put a "
-          "copy "
-          "of the folder back to go on from that, or run the same command to begin anew"));
+          " while it was in use, so this command ends; what it had stored is gone with it: put "
+          "a copy of the folder back to go on from that, or run the same command to begin anew"));
 }
 
 }  // namespace longrun

@@ -19,17 +19,6 @@ namespace {
 constexpr std::string_view kFileRemedy =
     "put it back from a backup (docs/operating.md); numbers that are there stay";
 
-// Calls `row` for each row of a query.
-template <typename Row>
-Status ForEach(Connection& connection, const char* sql, Row row) {
-  ASSIGN_OR_RETURN(Statement statement, connection.Prepare(sql));
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, statement.Step());
-    if (!more) return Status();
-    row(statement);
-  }
-}
-
 class Checker {
  public:
   Checker(std::string folder, std::unique_ptr<Connection> connection)
@@ -70,9 +59,8 @@ class Checker {
         ForEach(*connection_, "PRAGMA integrity_check", [&](const Statement& row) {
           if (row.Text(0) == "ok") return;
           Add(Str("the database's pages and indexes: ", row.Text(0)),
-              "start the coordinator again, which mends indexes of a small database; else restore "
-              "a "
-              "backup (docs/operating.md)");
+              "start the coordinator again, which mends indexes of a small database; else "
+              "restore a backup (docs/operating.md)");
         }));
   }
 

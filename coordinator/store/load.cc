@@ -13,17 +13,6 @@
 namespace longrun {
 namespace {
 
-// Calls `row` for each row of a query without parameters.
-template <typename Row>
-Status ForEach(Connection& connection, const char* sql, Row row) {
-  ASSIGN_OR_RETURN(Statement statement, connection.Prepare(sql));
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, statement.Step());
-    if (!more) return Status();
-    RETURN_IF_ERROR(row(statement));
-  }
-}
-
 template <typename Enum>
 Result<Enum> StateOf(const std::string& name, Enum last, std::string_view (*name_of)(Enum)) {
   for (int i = 0; i <= static_cast<int>(last); ++i) {

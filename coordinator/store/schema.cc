@@ -16,15 +16,13 @@ namespace {
 using Definitions = std::map<std::pair<std::string, std::string>, std::string>;  // by type and name
 
 Result<Definitions> DefinitionsOf(Connection& connection) {
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection.Prepare("SELECT type, name, sql FROM main.sqlite_schema WHERE sql IS NOT NULL"));
   Definitions definitions;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return definitions;
-    definitions[{row.Text(0), row.Text(1)}] = row.Text(2);
-  }
+  RETURN_IF_ERROR(ForEach(connection,
+                          "SELECT type, name, sql FROM main.sqlite_schema WHERE sql IS NOT NULL",
+                          [&](const Statement& row) {
+                            definitions[{row.Text(0), row.Text(1)}] = row.Text(2);
+                          }));
+  return definitions;
 }
 
 std::string ChecksumOf(const Definitions& definitions) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "base/status.h"
 #include "coordinator/store/row_sum.h"
@@ -87,6 +88,21 @@ class Connection {
   std::map<const char*, sqlite3_stmt*> statements_;
   std::int64_t deadline_ms_ = 0;
 };
+
+// Calls `row` for each row of a query without parameters; a Status of it that is an error ends the reading.
+template <typename Row>
+Status ForEach(Connection& connection, const char* sql, Row row) {
+  ASSIGN_OR_RETURN(Statement statement, connection.Prepare(sql));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, statement.Step());
+    if (!more) return Status();
+    if constexpr (std::is_void_v<decltype(row(statement))>) {
+      row(statement);
+    } else {
+      RETURN_IF_ERROR(row(statement));
+    }
+  }
+}
 
 // The connection's newest error as people are told it: which database, what is the matter, what to do, and
 // last SQLite's own words with `what` was asked for. The code fits: kResourceExhausted for a full disk or a

@@ -6,12 +6,7 @@
 #include <thread>
 #include <vector>
 
-// The address sanitizer holds back what was freed: what is resident beside it says nothing.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define LONGRUN_RESIDENT_IS_HELD_BACK
-#endif
-#endif
+#include "tests/resident.h"
 
 namespace longrun {
 namespace {

@@ -24,13 +24,7 @@
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "sweeps/event.h"
 #include "tests/crash/service.h"
-
-// The address sanitizer holds back what was freed: what is resident beside it says nothing.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define LONGRUN_RESIDENT_IS_HELD_BACK
-#endif
-#endif
+#include "tests/resident.h"
 
 namespace longrun {
 namespace {

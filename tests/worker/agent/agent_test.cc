@@ -11,17 +11,11 @@
 #include "sweeps/event.h"
 #include "tests/deadline.h"
 #include "tests/fake_trainer/formula.h"
+#include "tests/resident.h"
 #include "tests/worker/agent/fake_coordinator.h"
 #include "tests/worker/agent/tasks.h"
 #include "worker/agent/attempt_folder.h"
 #include "worker/agent/devices.h"
-
-// The address sanitizer holds back what was freed: what is resident beside it says nothing.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define LONGRUN_RESIDENT_IS_HELD_BACK
-#endif
-#endif
 
 namespace longrun {
 namespace {
