@@ -8,12 +8,11 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/exit_code.h"
 #include "base/json.h"
 
 namespace longrun {
 namespace {
-
-constexpr int kExitUsage = 64;
 
 double Seconds(clockid_t clock) {
   timespec now{};
@@ -48,7 +47,7 @@ int IntArgument(int argc, char** argv, int index, int otherwise, int max) {
   if (whole && number >= 1 && number <= max) return number;
   std::fprintf(stderr, "%s: argument %d is \"%s\": expected a number from 1 to %d\n", argv[0],
                index, argv[index], max);
-  std::exit(kExitUsage);
+  std::exit(kExitBadUsage);
 }
 
 }  // namespace longrun

@@ -1,19 +1,24 @@
 #include "base/program.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <new>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "base/process.h"
+#include "base/shortage.h"
 #include "base/status.h"
 #include "base/str.h"
 #include "base/utf8.h"
@@ -23,10 +28,54 @@ namespace {
 
 constexpr int kExitOutputLost = 1;
 
-int Failed(const char* program, const char* what, int failed) {
-  std::fprintf(stderr, "%s: %s (a mistake of the program itself: please report it)\n", program,
-               what);
-  return failed;
+const char* g_program = "program";
+FailureCodes g_codes;
+std::terminate_handler g_terminate_before = nullptr;
+
+// By plain writes, which ask for no memory: where one fails there is nobody to tell.
+void Write(const char* text) {
+  static_cast<void>(write(STDERR_FILENO, text, std::strlen(text)) < 0);
+}
+
+void Say(const char* what, const char* more = "") {
+  for (const char* const part : {g_program, ": ", what, more, "\n"}) Write(part);
+}
+
+// Says what the exception that is being handled tells, and gives the exit code for it.
+int TellException() {
+  constexpr const char* kMistake = " (a mistake of the program itself: please report it)";
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    Say("out of memory: ", ShortageRemedy(ENOMEM).data());
+    return g_codes.out_of_memory;
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::resource_unavailable_try_again) {
+      Say(kOutOfThreads);
+      return g_codes.out_of_threads;
+    }
+    if (error.code() == std::errc::not_enough_memory) {
+      Say("out of memory: ", ShortageRemedy(ENOMEM).data());
+      return g_codes.out_of_memory;
+    }
+    Say(error.what(), kMistake);
+  } catch (const std::exception& error) {
+    Say(error.what(), kMistake);
+  } catch (...) {
+    Say("an exception without a text", kMistake);
+  }
+  return g_codes.failed;
+}
+
+// What is thrown on another thread, or where nothing may be thrown, comes to no handler.
+[[noreturn]] void EndUncaught() {
+  if (std::current_exception()) {
+    const int code = TellException();
+    if (code != g_codes.failed) _exit(code);
+  } else {
+    g_terminate_before();
+  }
+  std::abort();
 }
 
 // Who reads our output has seen enough, as `| head` does: nobody misses the rest.
@@ -67,6 +116,15 @@ bool HoldStandardFiles() {
   return no_output;
 }
 
+// glibc gives threads regions of 64 MiB of addresses each, eight for a core. Under a limit on addresses these
+// would be what fills it, and the next thread would find no room for its stack.
+void TakeFewAddresses() {
+#ifdef __GLIBC__
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
 Status CheckWords(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     RETURN_IF_ERROR(CheckUtf8(argv[i], Str("argument ", i),
@@ -94,29 +152,27 @@ Status CheckText(int argc, char** argv) {
 
 }  // namespace
 
-int RunMain(const char* program, int failed, int (*main)(int, char**), int argc, char** argv,
-            int usage) {
+int RunMain(const char* program, int (*main)(int, char**), int argc, char** argv,
+            FailureCodes codes) {
+  g_program = program;
+  g_codes = codes;
+  if (std::get_terminate() != &EndUncaught) g_terminate_before = std::set_terminate(&EndUncaught);
   const bool is_closed = HoldStandardFiles();
   signal(SIGXFSZ, SIG_IGN);
+  TakeFewAddresses();
   try {
     if (const Status text = CheckText(argc, argv); !text.ok()) {
-      std::fprintf(stderr, "%s: %s\n", program, text.message().c_str());
-      return usage;
+      Say(text.message().c_str());
+      return codes.usage;
     }
     const int code = main(argc, argv);
     errno = 0;
     return WriteOut(program, code, is_closed);
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr,
-                 "%s: out of memory: the memory of the machine or of its cgroup is used up, or the "
-                 "limit of this process is reached (`ulimit -v`)\n",
-                 program);
-    return failed;
-  } catch (const std::exception& error) {
-    return Failed(program, error.what(), failed);
   } catch (...) {
-    return Failed(program, "an exception without a text", failed);
+    return TellException();
   }
 }
+
+void EndProgram() { _exit(TellException()); }
 
 }  // namespace longrun

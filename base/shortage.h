@@ -9,6 +9,12 @@
 
 namespace longrun {
 
+// What is said of EAGAIN where a thread was asked for; elsewhere that number tells of no shortage.
+inline constexpr const char* kOutOfThreads =
+    "no thread can be started: the limit on processes (`ulimit -u`, or TasksMax= of the unit) or "
+    "on "
+    "memory (`ulimit -v`) is reached";
+
 enum class Shortage {
   kDisk,       // ENOSPC, EDQUOT
   kFileSize,   // EFBIG: a limit of the process, whatever the disk has

@@ -15,6 +15,7 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "client/damage_notice.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
@@ -213,6 +214,7 @@ Status Parse(const grpc::ByteBuffer& buffer, Message* message) {
 }  // namespace
 
 struct Connection::Impl {
+  Status room;  // an error: nothing was connected
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<grpc::GenericStub> stub;
   std::mutex mutex;  // guards stream_context
@@ -220,6 +222,8 @@ struct Connection::Impl {
 };
 
 Connection::Connection(const std::string& address) : impl_(std::make_unique<Impl>()) {
+  impl_->room = CheckThreadRoom(kConnectionThreadsMax);
+  if (!impl_->room.ok()) return;
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   // A coordinator that is just starting is found quickly. The least back-off stays gRPC's: it is also
@@ -238,6 +242,7 @@ Connection::~Connection() = default;
 Result<Json> Connection::Call(const std::string& method, const Json& request,
                               std::int64_t timeout_ms) {
   violations_.clear();
+  RETURN_IF_ERROR(impl_->room);
   const auto* descriptor = FindMethod(method);
   const auto request_message = NewMessage(descriptor->input_type());
   Fill(request, request_message.get());
@@ -276,6 +281,7 @@ Result<Json> Connection::Call(const std::string& method, const Json& request,
 
 Status Connection::Stream(const std::string& method, const Json& request,
                           const std::function<bool(const Json&)>& each) {
+  RETURN_IF_ERROR(impl_->room);
   const auto* descriptor = FindMethod(method);
   const auto request_message = NewMessage(descriptor->input_type());
   Fill(request, request_message.get());
@@ -325,6 +331,7 @@ Status Connection::Stream(const std::string& method, const Json& request,
 }
 
 Result<std::string> Connection::Download(const std::string& sha256, std::int64_t bytes_max) {
+  RETURN_IF_ERROR(impl_->room);
   const auto stub = v1::ArtifactService::NewStub(impl_->channel);
   v1::DownloadArtifactRequest request;
   request.set_sha256(sha256);

@@ -14,6 +14,9 @@
 
 namespace longrun {
 
+// Threads that gRPC may start for a client. Where there is no room for them it would abort.
+inline constexpr int kConnectionThreadsMax = 8;
+
 class Connection {
  public:
   // "unix:/path". Connects lazily: the first call finds out whether anybody is there.

@@ -8,16 +8,19 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/access.h"
 #include "base/clock.h"
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/held_file.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "base/user_folders.h"
 #include "client/output.h"
 #include "client/writable.h"
@@ -33,12 +36,6 @@ constexpr std::int64_t kPollMs = 20;
 constexpr std::int64_t kLogTailBytes = 2'000;
 constexpr std::int64_t kLookMs = 200;
 constexpr std::int64_t kRunsAgainMs = 2'000;  // a daemon that lives so long has started
-// Of a daemon:
-constexpr int kExitDamaged = 65;       // its database or its id; or the folder is gone
-constexpr int kExitTaken = 69;         // a coordinator's: folder or address are somebody else's now
-constexpr int kExitStorage = 74;       // a coordinator's: the disk failed, or is full
-constexpr int kExitWorkerTaken = 75;   // a worker's: another one holds its folder
-constexpr int kExitNoPermission = 77;  // a file that it may not use
 
 void Pause(std::int64_t ms) { poll(nullptr, 0, static_cast<int>(ms)); }
 
@@ -203,6 +200,12 @@ void Say(const std::string& line) {
   if (!line.empty()) SayLine(line);
 }
 
+// Of itself, and not killed by somebody.
+bool IsCrash(int signal) {
+  constexpr int kCrashes[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+  return std::ranges::find(kCrashes, signal) != std::end(kCrashes);
+}
+
 bool DiskIsFull(const std::string& state) {
   const int error_number = WriteErrno(state);
   return error_number == ENOSPC || error_number == EDQUOT;
@@ -270,7 +273,7 @@ Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
 
 Status Daemons::StartWorking() {
   RETURN_IF_ERROR(StartWorker());
-  supervisor_ = std::thread([this] { Supervise(); });
+  supervisor_ = StartThread([this] { Supervise(); });
   return {};
 }
 
@@ -338,6 +341,11 @@ void Daemons::NoteEnd(Daemon& daemon, const ExitInfo& exited) {
   auto end = RestartPolicy::End::kMayPass;
   if (exited.signal != 0) {
     how = Str("was ended by signal ", exited.signal);
+    if (IsCrash(exited.signal)) {
+      how += Str(" (", strsignal(exited.signal), "): ", LastError(daemon.log));
+      // One that crashes before it runs would do so at each start.
+      if (BootMs() - daemon.policy.started_ms() < kRunsAgainMs) end = RestartPolicy::End::kRefused;
+    }
   } else if (exited.code != 0) {
     const std::string error = LastError(daemon.log);
     how = error.empty() ? Str("has ended with exit code ", exited.code) : Str("has ended: ", error);

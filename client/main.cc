@@ -166,6 +166,9 @@ int Main(int argc, char** argv) {
 }  // namespace longrun
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun", longrun::kExitFailed, longrun::Main, argc, argv,
-                          longrun::kExitUsage);
+  return longrun::RunMain("longrun", longrun::Main, argc, argv,
+                          {.failed = longrun::kExitFailed,
+                           .usage = longrun::kExitUsage,
+                           .out_of_memory = longrun::kExitFailed,
+                           .out_of_threads = longrun::kExitFailed});
 }

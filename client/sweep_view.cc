@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "base/ulid.h"
 #include "base/units.h"
 #include "client/embedded.h"
@@ -335,7 +336,7 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
       std::atomic<bool> done{false};
       // A blocked read ends when the user asks for it, or nothing more can come. What is the matter is
       // said again while it lasts.
-      std::thread watcher([&] {
+      std::thread watcher = StartThread([&] {
         while (!done) {
           if (Interrupted() || !broken().ok()) connection.CancelStream();
           announcer.SayWhatIsDue();

@@ -11,6 +11,7 @@
 #include "base/boot_id.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/exit_code.h"
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -18,6 +19,7 @@
 #include "base/random.h"
 #include "base/shortage.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/input_file.h"
 
@@ -29,8 +31,6 @@ constexpr std::size_t kBatchWritesMax = 2000;
 constexpr std::int64_t kSecondMs = 1000;
 constexpr std::int64_t kWakeMsMin = 5;    // a deadline that is over is looked at this often
 constexpr std::int64_t kIdleMs = 10'000;  // without a commit: the WAL is emptied
-constexpr int kExitData = 65;             // EX_DATAERR: no better at another start
-constexpr int kExitIo = 74;               // EX_IOERR
 
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -48,13 +48,13 @@ std::string_view RemedyOf(const Status& status) {
 void EndProcess(const Status& status) {
   if (status.code() == Code::kDataLoss) {
     LogError("store_lost", {{"error", status.message()}});
-    _exit(kExitData);
+    _exit(kExitDamaged);
   }
   LogError("store_failed",
            {{"error", status.message()},
             {"meaning", "nothing of the last batch was acknowledged and nothing is lost"},
             {"remedy", std::string(RemedyOf(status))}});
-  _exit(kExitIo);
+  _exit(kExitStorage);
 }
 
 Status Stopping() {
@@ -105,7 +105,7 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   core->garbage_->Start();
   // Before a worker's first word: what was found unreadable is ended before it can be judged.
   core->Post(TimePassed{});
-  core->thread_ = std::thread([self = core.get()] { self->Run(); });
+  core->thread_ = StartThread([self = core.get()] { self->Run(); });
   return core;
 }
 

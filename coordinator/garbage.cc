@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 namespace longrun {
 namespace {
@@ -30,7 +31,7 @@ GarbageRemover::~GarbageRemover() {
 }
 
 void GarbageRemover::Start() {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = StartThread([this] { Run(); });
 }
 
 void GarbageRemover::Add(const std::vector<std::string>& digests) {

@@ -20,10 +20,6 @@
 namespace longrun {
 namespace {
 
-constexpr int kExitUsage = 64;
-constexpr int kExitDamaged = 65;
-constexpr int kExitConfiguration = 78;
-
 Status Check(const ServerOptions& options) {
   const SchedulerLimits& limits = options.limits;
   if (limits.heartbeat_ms >= limits.suspect_ms || limits.suspect_ms >= limits.lease_ms) {
@@ -125,7 +121,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
+    return app.exit(error) == 0 ? 0 : kExitBadUsage;
   }
   Status status = Check(options);
   if (status.ok()) {
@@ -153,5 +149,5 @@ int Main(int argc, char** argv) {
 }  // namespace longrun
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun-coordinator", longrun::kExitSoftware, longrun::Main, argc, argv);
+  return longrun::RunMain("longrun-coordinator", longrun::Main, argc, argv);
 }

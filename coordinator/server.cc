@@ -20,12 +20,14 @@
 #include <string_view>
 
 #include "base/access.h"
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "base/user_folders.h"
 #include "base/utf8.h"
 #include "base/version.h"
@@ -47,6 +49,8 @@ constexpr std::size_t kSubmitJobsMax = 100;  // each holds a sweep file
 constexpr std::size_t kLogJobsMax = 1'000;
 constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
+// Ours, the metrics server's and gRPC's together, on a machine of few cores.
+constexpr int kThreadsMax = 24;
 // Streams end within a tick and calls within moments; a client that sits on an idle connection
 // without looking at it is not waited for.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
@@ -55,18 +59,18 @@ constexpr std::string_view kUnix = "unix:";
 int ExitCode(Code code) {
   switch (code) {
     case Code::kDataLoss:
-      return 65;
+      return kExitDamaged;
     case Code::kUnavailable:
-      return 69;
+      return kExitTaken;
     case Code::kResourceExhausted:
-      return 74;
+      return kExitStorage;
     case Code::kPermissionDenied:
-      return 77;
+      return kExitNoPermission;
     case Code::kInvalidArgument:
     case Code::kFailedPrecondition:
-      return 78;
+      return kExitConfiguration;
     default:
-      return 70;
+      return kExitSoftware;
   }
 }
 
@@ -202,6 +206,7 @@ void WaitForSignal() {
 
 Status Serve(const ServerOptions& options) {
   RETURN_IF_ERROR(CheckListen(options.listen));
+  RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(options.state_folder));
   ASSIGN_OR_RETURN(const std::unique_ptr<ArtifactStore> artifacts,
                    ArtifactStore::Open({.folder = JoinPath(options.state_folder, "artifacts"),

@@ -320,6 +320,5 @@ int Main(int argc, char** argv) {
 }  // namespace longrun
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun-ingest-bench", longrun::kExitSoftware, longrun::Main, argc,
-                          argv);
+  return longrun::RunMain("longrun-ingest-bench", longrun::Main, argc, argv);
 }

@@ -152,5 +152,5 @@ int Main(int argc, char** argv) {
 }  // namespace longrun
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun-table-bench", longrun::kExitSoftware, longrun::Main, argc, argv);
+  return longrun::RunMain("longrun-table-bench", longrun::Main, argc, argv);
 }

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "base/thread.h"
+
 namespace longrun {
 
 Result<std::unique_ptr<Executor>> Executor::Start(const std::string& database_path, int n_threads,
@@ -13,7 +15,8 @@ Result<std::unique_ptr<Executor>> Executor::Start(const std::string& database_pa
     executor->readers_.push_back(std::move(reader));
   }
   for (const auto& reader : executor->readers_) {
-    executor->threads_.emplace_back([self = executor.get(), &reader] { self->Run(*reader); });
+    executor->threads_.push_back(
+        StartThread([self = executor.get(), &reader] { self->Run(*reader); }));
   }
   return executor;
 }

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "base/thread.h"
+
 namespace longrun {
 namespace {
 
@@ -11,7 +13,7 @@ constexpr std::chrono::milliseconds kTick{250};
 
 }  // namespace
 
-Ticker::Ticker() : thread_([this] { Run(); }) {}
+Ticker::Ticker() : thread_(StartThread([this] { Run(); })) {}
 
 Ticker::~Ticker() { Stop(); }
 

@@ -148,5 +148,5 @@ int Main(int /*argc*/, char** /*argv*/) {
 }  // namespace longrun
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("journal_bench", longrun::kExitSoftware, longrun::Main, argc, argv);
+  return longrun::RunMain("journal_bench", longrun::Main, argc, argv);
 }

@@ -10,9 +10,12 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
+#include <thread>
 
 namespace longrun {
 namespace {
@@ -47,7 +50,7 @@ int RunInto(int descriptor, int (*program)(int, char**), int argc) {
   close(descriptor);
   char word[] = "word";
   char* argv[] = {word, word};
-  const int code = RunMain("program", 70, program, argc, argv);
+  const int code = RunMain("program", program, argc, argv);
   dup2(kept, STDOUT_FILENO);
   close(kept);
   std::fflush(stdout);  // what is still in the buffer has its place here
@@ -65,18 +68,18 @@ int PipeThatNobodyReads() {
 TEST(RunMain, GivesWhatTheProgramGives) {
   char word[] = "word";
   char* argv[] = {word, word, word};
-  EXPECT_EQ(RunMain("program", 70, Count, 3, argv), 3);
+  EXPECT_EQ(RunMain("program", Count, 3, argv), 3);
 }
 
 TEST(RunMain, TakesNoArgumentAndNoVariableOfOursThatIsNotUtf8) {
   char word[] = "word", bytes[] = "caf\xe9";
   char* argv[] = {bytes, word, word};  // the program's name is nobody's to choose
-  EXPECT_EQ(RunMain("program", 70, Count, 3, argv, 2), 3);
+  EXPECT_EQ(RunMain("program", Count, 3, argv, {.usage = 2}), 3);
   argv[2] = bytes;
-  EXPECT_EQ(RunMain("program", 70, Count, 3, argv, 2), 2);
+  EXPECT_EQ(RunMain("program", Count, 3, argv, {.usage = 2}), 2);
   argv[2] = word;
   setenv("LONGRUN_TEST_VARIABLE", bytes, 1);
-  EXPECT_EQ(RunMain("program", 70, Count, 3, argv, 64), 64);
+  EXPECT_EQ(RunMain("program", Count, 3, argv), 64);
   unsetenv("LONGRUN_TEST_VARIABLE");
 }
 
@@ -93,7 +96,7 @@ TEST(RunMain, PrintsIntoNoFileThatTookThePlaceOfAClosedOutput) {
     close(opened);
     return is_apart ? 0 : 9;
   };
-  const int code = RunMain("program", 70, open_and_print, 1, argv);
+  const int code = RunMain("program", open_and_print, 1, argv);
   dup2(kept, STDOUT_FILENO);
   close(kept);
   std::fflush(stdout);
@@ -104,15 +107,54 @@ TEST(RunMain, PrintsIntoNoFileThatTookThePlaceOfAClosedOutput) {
 TEST(RunMain, TurnsAnExceptionIntoTheExitCodeOfAFailure) {
   char word[] = "why";
   char* argv[] = {word};
-  EXPECT_EQ(RunMain("program", 70, Throw, 1, argv), 70);
-  EXPECT_EQ(RunMain("program", 1, ThrowNumber, 1, argv), 1);
+  EXPECT_EQ(RunMain("program", Throw, 1, argv), 70);
+  EXPECT_EQ(RunMain("program", ThrowNumber, 1, argv, {.failed = 1}), 1);
 }
 
 TEST(RunMain, SaysThatMemoryRanOut) {
   testing::internal::CaptureStderr();
-  EXPECT_EQ(RunMain("program", 70, RunOut, 0, nullptr), 70);
+  EXPECT_EQ(RunMain("program", RunOut, 0, nullptr), 74);
+  EXPECT_EQ(RunMain("program", RunOut, 0, nullptr, {.out_of_memory = 81}), 81);
   const std::string said = testing::internal::GetCapturedStderr();
   EXPECT_EQ(said.rfind("program: out of memory: ", 0), 0u) << said;
+}
+
+TEST(RunMain, SaysThatThreadsRanOut) {
+  const auto refuse = [](int, char**) -> int {
+    throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+  };
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(RunMain("program", refuse, 0, nullptr), 74);
+  EXPECT_EQ(RunMain("program", refuse, 0, nullptr, {.out_of_threads = 71}), 71);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(said.rfind("program: no thread can be started: ", 0), 0u) << said;
+}
+
+// The exit code, or minus the signal, of a child that runs this program.
+int EndOf(int (*program)(int, char**)) {
+  const pid_t child = fork();
+  if (child == 0) _exit(RunMain("program", program, 0, nullptr, {.out_of_memory = 81}));
+  int state = 0;
+  EXPECT_EQ(waitpid(child, &state, 0), child);
+  return WIFEXITED(state) ? WEXITSTATUS(state) : -WTERMSIG(state);
+}
+
+TEST(RunMain, MemoryThatRunsOutWhereNothingCatchesItIsNoAbort) {
+  EXPECT_EQ(EndOf([](int, char**) {
+              std::thread([] { throw std::bad_alloc(); }).join();
+              return 0;
+            }),
+            81);
+  EXPECT_EQ(EndOf([](int, char**) noexcept { return RunOut(0, nullptr); }), 81);
+}
+
+TEST(RunMain, AnotherExceptionThereStaysAnAbort) {
+  EXPECT_EQ(EndOf([](int, char**) {
+              std::thread([] { throw std::runtime_error("?"); }).join();
+              return 0;
+            }),
+            -SIGABRT);
+  EXPECT_EQ(EndOf([](int, char**) -> int { std::abort(); }), -SIGABRT);
 }
 
 // In a child, since the limit cannot be raised again.
@@ -121,7 +163,7 @@ TEST(RunMain, AWriteBeyondTheLimitOfAFileIsAnErrorAndKillsNobody) {
   const pid_t child = fork();
   if (child == 0) {
     char* argv[] = {path.data()};
-    _exit(RunMain("program", 70, WriteTooMuch, 1, argv));
+    _exit(RunMain("program", WriteTooMuch, 1, argv));
   }
   int state = 0;
   ASSERT_EQ(waitpid(child, &state, 0), child);

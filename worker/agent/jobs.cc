@@ -3,10 +3,12 @@
 
 #include <utility>
 
+#include "base/thread.h"
+
 namespace longrun {
 
 JobThreads::JobThreads(int n_threads) {
-  for (int i = 0; i < n_threads; ++i) threads_.emplace_back([this] { Work(); });
+  for (int i = 0; i < n_threads; ++i) threads_.push_back(StartThread([this] { Work(); }));
 }
 
 JobThreads::~JobThreads() {

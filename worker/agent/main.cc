@@ -21,6 +21,7 @@
 #include "base/process.h"
 #include "base/program.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "base/version.h"
 #include "worker/agent/agent.h"
 #include "worker/agent/exec.h"
@@ -29,24 +30,22 @@
 namespace longrun {
 namespace {
 
-constexpr int kExitUsage = 64;
-
 int ExitCodeOf(const Status& status) {
   switch (status.code()) {
     case Code::kDataLoss:
-      return 65;
+      return kExitDamaged;
     case Code::kUnavailable:
-      return 75;
+      return kExitWorkerTaken;
     case Code::kInvalidArgument:
     case Code::kFailedPrecondition:
     case Code::kNotFound:
-      return 78;
+      return kExitConfiguration;
     case Code::kPermissionDenied:
-      return 77;
+      return kExitNoPermission;
     case Code::kResourceExhausted:
-      return 74;
+      return kExitStorage;
     default:
-      return 70;
+      return kExitSoftware;
   }
 }
 
@@ -68,7 +67,7 @@ int RunDaemon(const AgentOptions& options) {
     LogError("worker_not_started", {{"error", status.message()}});
     return ExitCodeOf(status);
   }
-  std::thread waiter([&] {
+  std::thread waiter = StartThread([&] {
     for (int signal = 0; sigwait(&signals, &signal) == 0 && signal != SIGUSR1;) {
       (*agent)->RequestStop();
     }
@@ -131,7 +130,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
+    return app.exit(error) == 0 ? 0 : kExitBadUsage;
   }
   if (gc->parsed()) {
     const Result<Json> collected = CollectWorkerGarbage(garbage_folder, dry_run);
@@ -145,7 +144,7 @@ int Main(int argc, char** argv) {
   if (exec->parsed()) return ExecAttempt(attempt_dir, trainer);
   if (options.state.empty() || options.coordinator.empty()) {
     std::cerr << "longrun-worker: --state FOLDER and --coordinator unix:PATH are needed\n";
-    return kExitUsage;
+    return kExitBadUsage;
   }
   return RunDaemon(options);
 }
@@ -154,5 +153,5 @@ int Main(int argc, char** argv) {
 }  // namespace longrun
 
 int main(int argc, char** argv) {
-  return longrun::RunMain("longrun-worker", longrun::kExitSoftware, longrun::Main, argc, argv);
+  return longrun::RunMain("longrun-worker", longrun::Main, argc, argv);
 }

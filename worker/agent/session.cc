@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "base/thread.h"
 #include "base/version.h"
 #include "longrun/v1/session.grpc.pb.h"
 
@@ -20,6 +21,7 @@ namespace longrun {
 namespace {
 
 constexpr int kMessageBytesMax = 8 << 20;
+constexpr int kThreadsMax = 16;  // the session's, transfers', and the metrics server's that follow
 
 // Lets std::visit choose among lambdas.
 template <typename... Cases>
@@ -238,6 +240,7 @@ Result<CoordinatorChannel> ConnectTo(const std::string& address) {
                       "\": expected unix:PATH; a network address "
                       "needs TLS and tokens, which this release does not have yet"));
   }
+  RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   arguments.SetMaxSendMessageSize(kMessageBytesMax);

@@ -1,9 +1,7 @@
 #include "worker/trainer/ending.h"
 
 #include <c10/util/Exception.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <exception>
 #include <new>
 #include <optional>
@@ -50,26 +48,6 @@ Ending OutOfMemory(std::string_view what) {
           .failure_class = FailureClass::kOutOfMemory};
 }
 
-std::terminate_handler g_terminate_before = nullptr;
-
-// What is thrown on a thread of LibTorch's, or where nothing may be thrown, comes to no handler.
-[[noreturn]] void EndWithoutMemory() {
-  if (const std::exception_ptr thrown = std::current_exception()) {
-    try {
-      std::rethrow_exception(thrown);
-    } catch (const std::bad_alloc&) {
-      // By a plain write, which asks for no memory; where it fails there is nobody to tell.
-      constexpr std::string_view kWords = "longrun-trainer: out of memory: the host has no more\n";
-      static_cast<void>(write(STDERR_FILENO, kWords.data(), kWords.size()) < 0);
-      _exit(FailureOf(FailureClass::kOutOfMemory).exit_code);
-    } catch (...) {
-      g_terminate_before();  // as without us
-    }
-  }
-  g_terminate_before();
-  std::abort();
-}
-
 }  // namespace
 
 int Ending::ExitCode() const { return status.ok() ? 0 : FailureOf(failure_class).exit_code; }
@@ -108,15 +86,11 @@ Ending EndGuarded(const std::function<Ending()>& body) {
     if (error.code() != std::errc::resource_unavailable_try_again) {
       return EndingOf(Status(Code::kInternal, error.what()));
     }
-    return {.status = Status(Code::kResourceExhausted,
-                             "no thread can be started: the limit on processes (`ulimit -u`) or on "
-                             "memory (`ulimit -v`) is reached"),
+    return {.status = Status(Code::kResourceExhausted, kOutOfThreads),
             .failure_class = FailureClass::kLimit};
   } catch (const std::exception& error) {
     return EndingOf(Status(Code::kInternal, error.what()));
   }
 }
-
-void EndByClassWithoutMemory() { g_terminate_before = std::set_terminate(&EndWithoutMemory); }
 
 }  // namespace longrun

@@ -12,8 +12,6 @@
 
 namespace longrun {
 
-inline constexpr int kExitUsage = 64;
-
 struct Ending {
   Status status;                                        // ok: all is done
   FailureClass failure_class = FailureClass::kCrashed;  // of an error
@@ -31,9 +29,5 @@ Ending EndingOf(const ErrorList& errors);
 // Runs `body`; what LibTorch or the library throws becomes an ending too.
 Ending RunGuarded(const std::function<Status()>& body);
 Ending EndGuarded(const std::function<Ending()>& body);
-
-// From now on memory that runs out where nothing can be caught, as on a thread of LibTorch's, ends the
-// program with the exit code of its class instead of an abort. Called once.
-void EndByClassWithoutMemory();
 
 }  // namespace longrun

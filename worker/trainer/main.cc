@@ -257,7 +257,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
+    return app.exit(error) == 0 ? 0 : kExitBadUsage;
   }
   const Ending ending = EndGuarded(verb);
   std::vector<Status> errors = ending.others;
@@ -288,6 +288,8 @@ void KeepFreedMemory() {
 
 int main(int argc, char** argv) {
   KeepFreedMemory();
-  longrun::EndByClassWithoutMemory();
-  return longrun::RunMain("longrun-trainer", longrun::kExitSoftware, longrun::Main, argc, argv);
+  return longrun::RunMain(
+      "longrun-trainer", longrun::Main, argc, argv,
+      {.out_of_memory = longrun::FailureOf(longrun::FailureClass::kOutOfMemory).exit_code,
+       .out_of_threads = longrun::FailureOf(longrun::FailureClass::kLimit).exit_code});
 }

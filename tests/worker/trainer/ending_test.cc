@@ -2,17 +2,12 @@
 #include "worker/trainer/ending.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <functional>
 #include <new>
 #include <stdexcept>
 #include <system_error>
-#include <thread>
 
 namespace longrun {
 namespace {
@@ -46,33 +41,6 @@ TEST(EndingTest, WhatIsThrownBecomesItsClass) {
   };
   EXPECT_EQ(ending(no_thread).failure_class, FailureClass::kLimit);
   EXPECT_NE(ending(no_thread).status.message().find("ulimit -u"), std::string::npos);
-}
-
-void RunOutOfMemory() { throw std::bad_alloc(); }
-
-// The exit code, or minus the signal, of a child that does this.
-int EndOf(const std::function<void()>& body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    EndByClassWithoutMemory();
-    body();
-    _exit(0);
-  }
-  int state = 0;
-  EXPECT_EQ(waitpid(child, &state, 0), child);
-  return WIFEXITED(state) ? WEXITSTATUS(state) : -WTERMSIG(state);
-}
-
-TEST(EndingTest, MemoryThatRunsOutOnAThreadIsNoCrash) {
-  EXPECT_EQ(EndOf([] { std::thread(&RunOutOfMemory).join(); }),
-            FailureOf(FailureClass::kOutOfMemory).exit_code);
-  EXPECT_EQ(EndOf([]() noexcept { RunOutOfMemory(); }),
-            FailureOf(FailureClass::kOutOfMemory).exit_code);
-}
-
-TEST(EndingTest, AnotherExceptionOnAThreadStaysACrash) {
-  EXPECT_EQ(EndOf([] { std::thread([] { throw std::runtime_error("?"); }).join(); }), -SIGABRT);
-  EXPECT_EQ(EndOf([] { std::abort(); }), -SIGABRT);
 }
 
 }  // namespace
