@@ -159,6 +159,23 @@ Result<std::optional<ExitInfo>> Reap(int pid, int flags) {
   }
 }
 
+// A field of /proc/PID/stat, counted from 1 as proc(5) has them, after the second.
+std::optional<std::uint64_t> NumberOfStat(int pid, std::size_t n) {
+  const Result<std::string> stat = ReadFile(Str("/proc/", pid, "/stat"));
+  if (!stat) return std::nullopt;
+  // The second field is the name in brackets and may hold anything.
+  const std::size_t bracket = stat->rfind(')');
+  if (bracket == std::string::npos) return std::nullopt;
+  const std::vector<std::string> fields = Split(std::string_view(*stat).substr(bracket + 1), ' ');
+  const std::size_t index = n - 2;  // before the first there is a blank
+  if (fields.size() <= index) return std::nullopt;
+  std::uint64_t number = 0;
+  const std::string& field = fields[index];
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), number);
+  if (error != std::errc() || end != field.data() + field.size()) return std::nullopt;
+  return number;
+}
+
 }  // namespace
 
 Result<int> Spawn(const SpawnOptions& options) {
@@ -255,21 +272,11 @@ std::optional<std::string> GetEnv(const std::string& name) {
   return value;
 }
 
-std::optional<std::uint64_t> ProcessStartTicks(int pid) {
-  const Result<std::string> stat = ReadFile(Str("/proc/", pid, "/stat"));
-  if (!stat) return std::nullopt;
-  // The second field is the name in brackets and may hold anything; the 22nd is wanted, which is
-  // the 20th after the last bracket.
-  const std::size_t bracket = stat->rfind(')');
-  if (bracket == std::string::npos) return std::nullopt;
-  const std::vector<std::string> fields = Split(std::string_view(*stat).substr(bracket + 1), ' ');
-  constexpr std::size_t kStart = 20;
-  if (fields.size() <= kStart) return std::nullopt;
-  std::uint64_t ticks = 0;
-  const std::string& field = fields[kStart];
-  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), ticks);
-  if (error != std::errc() || end != field.data() + field.size()) return std::nullopt;
-  return ticks;
+std::optional<std::uint64_t> ProcessStartTicks(int pid) { return NumberOfStat(pid, 22); }
+
+std::optional<std::uint64_t> ProcessBusyTicks(int pid) {
+  const std::optional<std::uint64_t> user = NumberOfStat(pid, 14), system = NumberOfStat(pid, 15);
+  return user && system ? std::optional(*user + *system) : std::nullopt;
 }
 
 }  // namespace longrun

@@ -40,6 +40,8 @@ Result<std::optional<ExitInfo>> WaitFor(int pid, std::int64_t timeout_ms);
 std::string ProgramFolder();
 // The current environment's value, or nothing.
 std::optional<std::string> GetEnv(const std::string& name);
+// Processor time that a process has taken, of all its threads, in clock ticks; nothing for one that is gone.
+std::optional<std::uint64_t> ProcessBusyTicks(int pid);
 // (pid, start time in clock ticks) names a process for ever, since pids are used again.
 std::optional<std::uint64_t> ProcessStartTicks(int pid);
 

@@ -23,12 +23,12 @@
 #include "base/thread.h"
 #include "base/user_folders.h"
 #include "client/output.h"
+#include "client/start_patience.h"
 #include "client/writable.h"
 
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kStartMs = 30'000;  // a coordinator answers by then, or has failed
 // For the checkpoint of a large model on a slow disk: a step that is lost is done again.
 constexpr std::int64_t kTrainerGraceMs = 60'000;
 constexpr std::int64_t kStopMs = kTrainerGraceMs + 30'000;
@@ -85,6 +85,20 @@ Result<std::string> RunningAddress(const std::string& state) {
   Result<std::string> address = ReadFile(JoinPath(state, "coordinator.address"), 4096);
   if (!address.ok()) return std::move(address).status();
   return std::string(Trim(*address));
+}
+
+// The coordinator that holds the folder writes its pid there; 0 when it cannot be read.
+int HolderOf(const std::string& state) {
+  const Result<std::string> text = ReadFile(JoinPath(state, "coordinator.lock"), 64);
+  return text.ok() ? std::atoi(text->c_str()) : 0;
+}
+
+void SayIfSlow(StartPatience& patience, const std::string& state) {
+  if (!patience.IsToBeTold(BootMs())) return;
+  SayLine(Str(
+      "the coordinator is still starting, as one does that brings a large database up to date; it "
+      "is waited for as long as it works (its log: ",
+      JoinPath(state, "coordinator.log"), ")"));
 }
 
 struct Answering {
@@ -155,10 +169,10 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
   const Result<int> spawned = SpawnDaemon(std::move(argv), log);
   if (!spawned) return NamingDenied(spawned.status(), state);
   const int pid = *spawned;
-  const std::int64_t deadline = BootMs() + kStartMs;
+  StartPatience patience(BootMs());
   // Once ours has been waited for, its pid may be anybody's.
   std::optional<ExitInfo> exited;
-  while (BootMs() < deadline) {
+  while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state) : pid))) {
     if (std::optional<Answering> answering = WhoAnswers(state)) {
       if (answering->pid != pid) {
         if (!exited) EndProcess(pid);
@@ -173,6 +187,7 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
       return Status(CodeOfExit(exited->code), Str("the coordinator did not start: ", LastError(log),
                                                   " (its log: ", log, ")"));
     }
+    SayIfSlow(patience, state);
     Pause(kPollMs);
   }
   if (!exited) {
@@ -180,7 +195,8 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
     ASSIGN_OR_RETURN(exited, WaitFor(pid, kStopMs));
   }
   return Status(Code::kDeadlineExceeded,
-                Str("the coordinator did not answer within ", kStartMs / 1000, " s; see ", log));
+                Str("the coordinator does not answer, and has done nothing for ",
+                    StartPatience::kIdleMsMax / 1000, " s; see ", log));
 }
 
 // What keeps a coordinator from starting is most often its folder: then that is told, and not in what
@@ -232,13 +248,14 @@ Result<std::string> StateFolder(const std::string& given) {
 Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state) {
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Coordinator> coordinator(new Coordinator());
-  const std::int64_t deadline = BootMs() + kStartMs;
+  StartPatience patience(BootMs());
   // One that holds the folder may be on its way up, or on its way out.
-  while (CoordinatorRuns(state) && BootMs() < deadline) {
+  while (CoordinatorRuns(state) && patience.Lasts(BootMs(), ProcessBusyTicks(HolderOf(state)))) {
     if (const std::optional<Answering> answering = WhoAnswers(state)) {
       coordinator->connection_ = std::make_unique<Connection>(answering->address);
       return coordinator;
     }
+    SayIfSlow(patience, state);
     Pause(kPollMs);
   }
   ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, ""));

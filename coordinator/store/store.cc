@@ -189,6 +189,9 @@ Status Store::Migrate() {
   RETURN_IF_ERROR(MendSchema(*connection_, path, version));
   for (std::int64_t v = version; v < SchemaVersion(); ++v) {
     const Migration& migration = Migrations()[static_cast<std::size_t>(v)];
+    if (version > 0)
+      LogInfo("database_migrates", {{"migration", std::string(migration.name)},
+                                    {"meaning", "takes minutes where there are millions of rows"}});
     Status status = connection_->Execute("BEGIN IMMEDIATE");
     if (status.ok()) status = RunMigration(migration);
     if (status.ok()) {
