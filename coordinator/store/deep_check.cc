@@ -11,6 +11,7 @@
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
+#include "coordinator/store/wal_check.h"
 #include "sweeps/event.h"
 
 namespace longrun {
@@ -25,6 +26,7 @@ class Checker {
       : folder_(std::move(folder)), connection_(std::move(connection)) {}
 
   Result<DeepCheck> Run() {
+    CheckLog();
     CheckPages();
     CheckSchema();
     for (const SummedTable& table : connection_->row_sums().tables()) CheckTable(table);
@@ -52,6 +54,12 @@ class Checker {
   // A part that could not be read to its end is damaged as a whole.
   void Try(std::string_view what, const Status& status) {
     if (!status.ok()) Add(Str(what, " cannot be read: ", status.message()), kRestoreRemedy);
+  }
+
+  // Beside a coordinator the log is written while it is read, and needs no reading at a start.
+  void CheckLog() {
+    if (FileLock::IsHeld(JoinPath(folder_, "coordinator.lock"))) return;
+    Try("the database's log", CheckWal(JoinPath(folder_, "longrun.db")));
   }
 
   void CheckPages() {

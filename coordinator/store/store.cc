@@ -16,6 +16,7 @@
 #include "coordinator/store/migrations.h"
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
+#include "coordinator/store/wal_check.h"
 
 namespace longrun {
 namespace {
@@ -140,6 +141,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder) {
   }
 
   if (IsFolder(path)) return DamagedDatabase(path, "it is a folder");
+  RETURN_IF_ERROR(CheckWal(path));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
   std::unique_ptr<Store> store(new Store(folder, std::move(lock).value(), std::move(connection)));
   if (const Status status = store->Migrate(); !status.ok()) return status;
