@@ -34,6 +34,8 @@ constexpr std::int64_t kTrainerGraceMs = 60'000;
 constexpr std::int64_t kStopMs = kTrainerGraceMs + 30'000;
 constexpr std::int64_t kPollMs = 20;
 constexpr std::int64_t kLogTailBytes = 2'000;
+constexpr std::int64_t kMomentaryMs =
+    30'000;  // as long as another command's coordinator is waited for
 constexpr std::int64_t kLookMs = 200;
 constexpr std::int64_t kRunsAgainMs = 2'000;  // a daemon that lives so long has started
 
@@ -87,10 +89,17 @@ Result<std::string> RunningAddress(const std::string& state) {
   return std::string(Trim(*address));
 }
 
-// The coordinator that holds the folder writes its pid there; 0 when it cannot be read.
-int HolderOf(const std::string& state) {
+struct Holder {
+  int pid = 0;  // 0: it could not be read
+  bool is_momentary = false;
+};
+
+// The coordinator that holds the folder, or held it last.
+Holder HolderOf(const std::string& state) {
   const Result<std::string> text = ReadFile(JoinPath(state, "coordinator.lock"), 64);
-  return text.ok() ? std::atoi(text->c_str()) : 0;
+  if (!text.ok()) return {};
+  return {.pid = std::atoi(text->c_str()),
+          .is_momentary = text->find("momentary") != std::string::npos};
 }
 
 void SayIfSlow(StartPatience& patience, const std::string& state) {
@@ -161,18 +170,18 @@ Code CodeOfExit(int exit_code) {
 
 // Starts a coordinator and waits until it answers. When another one takes the folder in the same
 // moment, ours ends and that one is used: then pid is 0.
-Result<Answering> StartAndWait(const std::string& state, const std::string& metrics) {
+Result<Answering> StartAndWait(const std::string& state, const std::vector<std::string>& flags) {
   const std::string log = JoinPath(state, "coordinator.log");
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state",
                                    state};
-  if (!metrics.empty()) argv.insert(argv.end(), {"--metrics", metrics});
+  argv.insert(argv.end(), flags.begin(), flags.end());
   const Result<int> spawned = SpawnDaemon(std::move(argv), log);
   if (!spawned) return NamingDenied(spawned.status(), state);
   const int pid = *spawned;
   StartPatience patience(BootMs());
   // Once ours has been waited for, its pid may be anybody's.
   std::optional<ExitInfo> exited;
-  while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state) : pid))) {
+  while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state).pid : pid))) {
     if (std::optional<Answering> answering = WhoAnswers(state)) {
       if (answering->pid != pid) {
         if (!exited) EndProcess(pid);
@@ -201,8 +210,9 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
 
 // What keeps a coordinator from starting is most often its folder: then that is told, and not in what
 // statement it noticed.
-Result<Answering> StartCoordinatorProgram(const std::string& state, const std::string& metrics) {
-  Result<Answering> answering = StartAndWait(state, metrics);
+Result<Answering> StartCoordinatorProgram(const std::string& state,
+                                          const std::vector<std::string>& flags) {
+  Result<Answering> answering = StartAndWait(state, flags);
   if (answering.ok()) return answering;
   const int error_number = WriteErrno(state);
   if (error_number == 0) return answering;
@@ -220,6 +230,22 @@ void Say(const std::string& line) {
 bool IsCrash(int signal) {
   constexpr int kCrashes[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
   return std::ranges::find(kCrashes, signal) != std::end(kCrashes);
+}
+
+// Waits until the coordinator of another command has gone with it. kFailedPrecondition for one that stays.
+Status AwaitMomentary(const std::string& state, std::int64_t deadline_ms) {
+  while (CoordinatorRuns(state)) {
+    const Holder holder = HolderOf(state);
+    if (!holder.is_momentary || BootMs() >= deadline_ms) {
+      return Status(Code::kFailedPrecondition,
+                    Str("a coordinator runs on ", state, " already",
+                        holder.is_momentary
+                            ? Str(", for another command (pid ", holder.pid, "): wait for its end")
+                            : ": submit to it with `longrun submit`"));
+    }
+    Pause(kPollMs);
+  }
+  return Status();
 }
 
 bool DiskIsFull(const std::string& state) {
@@ -248,20 +274,32 @@ Result<std::string> StateFolder(const std::string& given) {
 Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state) {
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Coordinator> coordinator(new Coordinator());
+  const std::int64_t deadline = BootMs() + kMomentaryMs;
+  while (true) {
+    const Status reached = coordinator->ReachOnce(state);
+    if (reached.ok()) return coordinator;
+    // Another command's was there, and has gone with it.
+    if (reached.code() != Code::kUnavailable || BootMs() >= deadline) return reached;
+  }
+}
+
+// kUnavailable when another one took the folder and is gone.
+Status Coordinator::ReachOnce(const std::string& state) {
   StartPatience patience(BootMs());
   // One that holds the folder may be on its way up, or on its way out.
-  while (CoordinatorRuns(state) && patience.Lasts(BootMs(), ProcessBusyTicks(HolderOf(state)))) {
+  while (CoordinatorRuns(state) &&
+         patience.Lasts(BootMs(), ProcessBusyTicks(HolderOf(state).pid))) {
     if (const std::optional<Answering> answering = WhoAnswers(state)) {
-      coordinator->connection_ = std::make_unique<Connection>(answering->address);
-      return coordinator;
+      connection_ = std::make_unique<Connection>(answering->address);
+      return Status();
     }
     SayIfSlow(patience, state);
     Pause(kPollMs);
   }
-  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, ""));
-  coordinator->pid_ = started.pid;
-  coordinator->connection_ = std::make_unique<Connection>(started.address);
-  return coordinator;
+  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, {"--momentary"}));
+  pid_ = started.pid;
+  connection_ = std::make_unique<Connection>(started.address);
+  return Status();
 }
 
 Coordinator::~Coordinator() {
@@ -280,10 +318,13 @@ Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Daemons> daemons(new Daemons(state, options));
   SayIfCopied(state);
-  if (const Status status = daemons->StartCoordinator(); !status.ok()) {
-    const bool is_taken = status.code() == Code::kUnavailable;
-    return is_taken ? Status(Code::kFailedPrecondition, status.message()) : status;
-  }
+  const std::int64_t deadline = BootMs() + kMomentaryMs;
+  Status status;
+  do {
+    RETURN_IF_ERROR(AwaitMomentary(state, deadline));
+    status = daemons->StartCoordinator();
+  } while (status.code() == Code::kUnavailable && BootMs() < deadline);
+  RETURN_IF_ERROR(status);
   ASSIGN_OR_RETURN(daemons->held_, HeldState::Open(state));
   return daemons;
 }
@@ -296,10 +337,12 @@ Status Daemons::StartWorking() {
 
 // kUnavailable when the folder, or the address, is somebody else's.
 Status Daemons::StartCoordinator() {
-  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state_, options_.metrics));
+  std::vector<std::string> flags;
+  if (!options_.metrics.empty()) flags = {"--metrics", options_.metrics};
+  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state_, flags));
   if (started.pid == 0) {
     return {Code::kUnavailable,
-            Str("another coordinator runs on ", state_, " already; use `longrun submit` with it")};
+            Str("a coordinator runs on ", state_, " already: submit to it with `longrun submit`")};
   }
   coordinator_.pid = started.pid;
   coordinator_.policy.Started(BootMs());

@@ -2,7 +2,7 @@
 //
 //   STATE/                     0700
 //     coordinator.address      "unix:/..." of the coordinator that runs, or ran last
-//     coordinator.lock         held by it
+//     coordinator.lock         held by it; its pid, and "momentary" in a second line of one for one command
 //     coordinator.log worker.log
 //     worker/                  the worker's own folder (`run` and `up` start one)
 #pragma once
@@ -39,6 +39,8 @@ class Coordinator {
 
  private:
   Coordinator() = default;
+  Status ReachOnce(const std::string& state);
+
   std::unique_ptr<Connection> connection_;
   int pid_ = 0;
 };

@@ -16,10 +16,6 @@ constexpr int kPollMs = 100;
 
 int Up(const DaemonOptions& options, const std::string& state) {
   CatchInterrupts();
-  if (CoordinatorRuns(state)) {
-    return Report(Status(Code::kFailedPrecondition,
-                         "a coordinator runs on " + state + " already: submit to it"));
-  }
   const Result<std::unique_ptr<Daemons>> daemons = Daemons::Start(state, options);
   if (!daemons.ok()) return Report(daemons.status());
   if (const Status working = (*daemons)->StartWorking(); !working.ok()) return Report(working);

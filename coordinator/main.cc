@@ -114,6 +114,8 @@ int Main(int argc, char** argv) {
       ->envname("LONGRUN_DISK_LOW_WATER")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_flag("--momentary", options.is_momentary,
+               "For one command, which ends it: who wants to keep the folder waits until then");
   bool check = false;
   app.add_flag("--check", check,
                "Read all that the state folder holds, print what is damaged as lines of JSON, and "

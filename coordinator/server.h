@@ -12,6 +12,7 @@ struct ServerOptions {
   std::string state_folder;             // absolute
   std::string listen;                   // "unix:PATH", or "": in the state folder
   std::string metrics = "127.0.0.1:0";  // a loopback address; port 0: any free one
+  bool is_momentary = false;            // for one command, which ends it
   SchedulerLimits limits;
   std::int64_t disk_low_water_bytes = 64 << 20;
 };

@@ -108,7 +108,7 @@ Store::~Store() = default;
 
 std::string Store::database_path() const { return JoinPath(folder_, kDatabaseName); }
 
-Result<std::unique_ptr<Store>> Store::Open(const std::string& folder) {
+Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, bool is_momentary) {
   RETURN_IF_ERROR(MakeFolders(folder, 0700));
   if (chmod(folder.c_str(), 0700) != 0) {
     return ErrnoStatus(errno, Str("cannot make the state folder ", folder, " private"));
@@ -117,14 +117,15 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder) {
   auto lock = FileLock::Acquire(lock_path, "the state folder's lock");
   if (!lock.ok()) {
     if (lock.status().code() != Code::kUnavailable) return lock.status();
-    const auto pid = ReadFile(lock_path, 64);
+    const auto holder = ReadFile(lock_path, 64);
+    const std::string pid = holder.ok() ? Split(*holder, '\n').front() : "unknown";
     return Status(Code::kUnavailable,
-                  Str("another coordinator (pid ", pid.ok() ? Trim(*pid) : "unknown",
-                      ") has the state folder ", folder, ": use it, or stop it first"));
+                  Str("another coordinator (pid ", pid, ") has the state folder ", folder,
+                      ": use it, or stop it first"));
   }
-  const std::string pid = Str(getpid(), "\n");
+  const std::string holder = Str(getpid(), "\n", is_momentary ? "momentary\n" : "");
   if (ftruncate(lock->fd(), 0) != 0 ||
-      pwrite(lock->fd(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+      pwrite(lock->fd(), holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size())) {
     return ErrnoStatus(errno, Str("cannot write ", lock_path));
   }
 

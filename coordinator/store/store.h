@@ -69,8 +69,9 @@ class Store {
   // Opens or makes the database in `folder` (made with mode 0700), takes the folder's lock, brings
   // the schema up to date, and counts the start. Errors: kUnavailable (another coordinator has the
   // folder), kFailedPrecondition (a newer database, or somebody else's), kDataLoss (damaged, or gone
-  // although it was there), kResourceExhausted.
-  static Result<std::unique_ptr<Store>> Open(const std::string& folder);
+  // although it was there), kResourceExhausted. The lock's file has the pid, and "momentary" in a second line
+  // of a coordinator that goes with the command that started it.
+  static Result<std::unique_ptr<Store>> Open(const std::string& folder, bool is_momentary = false);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;

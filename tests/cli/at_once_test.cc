@@ -1,11 +1,14 @@
 // Commands that run at the same instant on a state folder without a service: each starts a momentary
 // coordinator, or reaches that of another one which is about to end. Every one must be answered.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
@@ -48,6 +51,46 @@ TEST(AtOnceTest, SixReadingCommandsOnAFolderWithoutAServiceAreAllAnswered) {
       ASSERT_TRUE(said.ok()) << said.status().message();
       EXPECT_EQ(code, 0) << "round " << round << ", command " << i << " said: " << *said;
     }
+  }
+}
+
+// `longrun up &  longrun submit s.yaml`, as the help has it: whichever comes first, both work.
+TEST(AtOnceTest, AServiceThatStartsWhileACommandHasTheFolderComesUp) {
+  const TempFolder folder;
+  const std::string program = JoinPath(LONGRUN_BIN_DIR, "longrun");
+  for (int round = 0; round < 2 * kRounds; ++round) {
+    SCOPED_TRACE(Str("round ", round));
+    const std::string state = JoinPath(folder.path(), Str("home", round));
+    const std::string said = JoinPath(folder.path(), Str("up", round));
+    std::vector<std::vector<std::string>> commands = {{program, "--state", state, "up"},
+                                                      {program, "--state", state, "ls"}};
+    if (round % 2 == 1) std::swap(commands[0], commands[1]);
+    std::vector<int> pids;
+    for (const std::vector<std::string>& argv : commands) {
+      const std::string output = argv.back() == "up" ? said : JoinPath(folder.path(), "ls");
+      const Result<int> pid = Spawn({.argv = argv,
+                                     .env = {},
+                                     .stdout_path = output,
+                                     .stderr_path = output,
+                                     .own_group = true});
+      ASSERT_TRUE(pid.ok()) << pid.status().message();
+      pids.push_back(*pid);
+    }
+    const std::size_t up = round % 2 == 1 ? 1 : 0;
+    EXPECT_EQ(ExitOf(pids[1 - up]), 0);
+    const std::int64_t deadline = BootMs() + kEndMs;
+    std::string text;
+    bool has_ended = false;
+    while (text.find("gives it work") == std::string::npos && BootMs() < deadline && !has_ended) {
+      const Result<std::optional<ExitInfo>> ended = WaitFor(pids[up], 20);
+      has_ended = ended.ok() && ended->has_value();
+      const Result<std::string> now = ReadFile(said);
+      if (now.ok()) text = *now;
+    }
+    EXPECT_NE(text.find("gives it work"), std::string::npos) << text;
+    EXPECT_FALSE(has_ended) << text;
+    kill(pids[up], SIGINT);
+    EXPECT_NE(ExitOf(pids[up]), -1);
   }
 }
 
