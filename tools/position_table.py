@@ -68,7 +68,7 @@ def sentence(cells, below, above):
     error = math.hypot(a[1], b[1])
     apart = (b[0] - a[0]) / error
     verdict = ("holds" if apart > 2 else
-               "does not hold: the order is the other way round" if apart < -2 else "cannot be told")
+               "does not hold: the order is reversed" if apart < -2 else "undecided")
 
     def show(key, cell):
         return f"{key[0]} at {key[1]} ({cell[0]:.3f} ± {cell[1]:.3f})"
@@ -89,22 +89,22 @@ def main():
     sentences = "\n".join(sentence(cells, *claim) for claim in CLAIMS)
     (ROOT / "docs/position-methods-table.md").write_text(f"""# Position methods, trained at 64 bytes
 
-Written by `./dev position-methods` out of [sweeps/position-methods.yaml](../sweeps/position-methods.yaml):
-a GPT-2 body of 3 layers, 4 heads and width 96, 600 steps of 16 sequences of 64 bytes on five novels by
-Jane Austen, {seeds.pop()} seeds each; perplexity per byte of a sixth novel in windows of each length,
-the same 65,536 bytes at every length. ± is the standard error over seeds. Trained on {machine()}.
+`./dev position-methods` generates this page from [sweeps/position-methods.yaml](../sweeps/position-methods.yaml):
+a GPT-2 body of 3 layers, 4 heads and width 96, trained for 600 steps of 16 sequences of 64 bytes on five
+novels by Jane Austen, with {seeds.pop()} seeds each. The values are the perplexity per byte of a sixth novel in
+windows of each length, over the same 65,536 bytes at every length. ± is the standard error over seeds. Trained on {machine()}.
 
-A training so short favours methods that come with a prior for what is near, and leaves learned,
-sinusoidal and T5 positions far from what they reach with more steps: compare down a column with that in
-mind, and along a row without it.
+Such a short training favours methods with a built-in prior for nearby tokens, and leaves learned,
+sinusoidal and T5 positions far from their values after more steps. Keep this in mind when you compare
+methods (down a column); it does not affect comparisons between lengths (along a row).
 
 {markdown}
 
-## What can be told from it
+## Conclusions
 
-A sentence holds where the two cells lie more than two standard errors of their difference apart (seeds
-are independent, so these add as squares). An error estimated from so few seeds is itself uncertain by
-about half: read a large number of them as "far", no more.
+"Holds" means that the two values differ by more than two standard errors of the difference (errors of
+independent seeds add in quadrature). An error estimated from so few seeds is itself uncertain by about
+half, so a large number of standard errors only means "far".
 
 {sentences}
 """, encoding="utf-8")
