@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
+#include "sweeps/value.h"
 #include "sweeps/yaml_tree.h"
 
 namespace longrun {

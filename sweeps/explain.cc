@@ -10,6 +10,7 @@
 #include "model/position/method.h"
 #include "sweeps/failure.h"
 #include "sweeps/schema.h"
+#include "sweeps/value.h"
 
 namespace longrun {
 namespace {

@@ -1,5 +1,5 @@
-// The keys of a sweep file: one table, from which come the parser (sweep.cc), the defaults, the JSON
-// Schema (sweep.schema.json) and the reference (reference.md).
+// The keys of a sweep file: one table, from which come the parser (read.cc, value.cc), the defaults, the
+// JSON Schema (json_schema.cc, sweep.schema.json) and the reference (reference.cc, reference.md).
 //
 // Parameters of position methods and evaluations are not repeated here: their own tables
 // (model/position, model/evaluation) are read.
@@ -11,9 +11,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "base/status.h"
 #include "model/param.h"
-#include "sweeps/yaml_tree.h"
 
 namespace longrun {
 
@@ -68,21 +66,6 @@ bool NamesASplit(const Evaluation& evaluation);
 std::vector<std::string> AxisNames();
 // The row that types the values of an axis; null when there is no such axis.
 const KeyRow* FindAxis(std::string_view axis);
-
-// A scalar (or pair of numbers) as its row wants it. The error is what stands behind the path:
-// "expected a count from 1 to 10, found "fast"".
-Result<Json> TypeValue(const KeyRow& row, const YamlNode& node);
-// A parameter's value as JSON, read by the parameter's type: what does not fit it stays text, and is
-// refused by CheckParams.
-Json TypeParam(const ParamSpec& spec, const YamlNode& node);
-
-// What a parameter means, behind what it belongs to: "(protocol rolling, last_k) tokens that ...".
-std::string ParamMeaning(const ParamSpec& spec);
-
-// "fast" for messages: at most 60 bytes, in quotes; "a list", "a map", "nothing".
-std::string ShowNode(const YamlNode& node);
-// `; did you mean "buckets"?`, or the names there are.
-std::string DidYouMean(std::string_view word, const std::vector<std::string>& names);
 
 // Names that are planned and not built: refused as such, not as unknown.
 bool IsUnbuiltMethod(std::string_view method);

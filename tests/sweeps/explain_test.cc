@@ -11,6 +11,7 @@
 #include "model/position/method.h"
 #include "sweeps/failure.h"
 #include "sweeps/schema.h"
+#include "sweeps/value.h"
 #include "sweeps/sweep.h"
 #include "sweeps/yaml_tree.h"
 

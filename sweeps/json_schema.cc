@@ -1,0 +1,249 @@
+// sweep.schema.json: the table of keys as JSON Schema (2020-12).
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "model/evaluation/evaluation.h"
+#include "model/position/method.h"
+#include "sweeps/limits.h"
+#include "sweeps/schema.h"
+#include "sweeps/sweep.h"
+#include "sweeps/value.h"
+
+namespace longrun {
+namespace {
+
+using Type = KeyRow::Type;
+
+constexpr std::string_view kCountPattern = "^[0-9]+(\\.[0-9]+)?(K|M|G|B|Ki|Mi|Gi)?$";
+constexpr std::string_view kDurationPattern = "^[0-9]+(\\.[0-9]+)?(ms|s|min|h|d)$";
+constexpr std::string_view kNamePattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$";
+
+Json Bound(double bound) {
+  const bool is_whole = bound == std::floor(bound) && std::abs(bound) < 1e16;
+  return is_whole ? Json(static_cast<std::int64_t>(bound)) : Json(bound);
+}
+
+Json Ranged(std::string_view type, double min, double max) {
+  return Json{{"type", type}, {"minimum", Bound(min)}, {"maximum", Bound(max)}};
+}
+
+Json CountSchema(double min, double max) {
+  return Json{
+      {"anyOf", {Ranged("integer", min, max), {{"type", "string"}, {"pattern", kCountPattern}}}}};
+}
+
+Json ParamSchema(const ParamSpec& spec) {
+  Json schema;
+  switch (spec.type) {
+    case ParamSpec::Type::kInt:
+      schema = CountSchema(spec.min, spec.max);
+      break;
+    case ParamSpec::Type::kDouble:
+      schema = Ranged("number", spec.min, spec.max);
+      break;
+    case ParamSpec::Type::kBool:
+      schema = Json{{"type", "boolean"}};
+      break;
+    case ParamSpec::Type::kChoice:
+      schema = spec.choices.empty() ? Json{{"type", "string"}} : Json{{"enum", spec.choices}};
+      break;
+    case ParamSpec::Type::kChoiceList:
+      schema = Json{{"type", "array"},
+                    {"items", {{"enum", spec.choices}}},
+                    {"minItems", 1},
+                    {"uniqueItems", true}};
+      break;
+    case ParamSpec::Type::kIntList:
+      schema = Json{{"type", "array"},
+                    {"items", CountSchema(spec.min, spec.max)},
+                    {"minItems", 1},
+                    {"uniqueItems", true}};
+      if (!spec.choices.empty()) schema = Json{{"anyOf", {{{"enum", spec.choices}}, schema}}};
+      break;
+  }
+  schema["description"] = ParamMeaning(spec);
+  if (!spec.default_value.is_null()) schema["default"] = spec.default_value;
+  return schema;
+}
+
+// A parameter that belongs to values of another one demands one of them, and is demanded by them
+// where it has no default.
+void AddCondition(const ParamSpec& spec, std::span<const ParamSpec> specs, Json& schema) {
+  const ParamSpec::Condition& condition = *spec.only_with;
+  const auto other = std::ranges::find(specs, condition.name, &ParamSpec::name);
+  Json chosen = {{"properties", {{std::string(condition.name), {{"enum", condition.values}}}}}};
+  const bool by_default =
+      std::ranges::find(condition.values, other->default_value.get<std::string>()) !=
+      condition.values.end();
+  if (!by_default) chosen["required"] = {condition.name};
+  if (spec.default_value.is_null()) {
+    schema["allOf"].push_back(Json{{"if", chosen}, {"then", {{"required", {spec.name}}}}});
+  }
+  schema["dependentSchemas"][std::string(spec.name)] = std::move(chosen);
+}
+
+Json ParamsSchema(std::span<const ParamSpec> specs) {
+  Json schema = {{"type", "object"},
+                 {"properties", Json::object()},
+                 {"required", Json::array()},
+                 {"additionalProperties", false}};
+  for (const ParamSpec& spec : specs) {
+    schema["properties"][std::string(spec.name)] = ParamSchema(spec);
+    if (spec.only_with) {
+      AddCondition(spec, specs, schema);
+    } else if (spec.default_value.is_null()) {
+      schema["required"].push_back(spec.name);
+    }
+  }
+  return schema;
+}
+
+Json PositionSchema() {
+  Json forms = Json::array({Json{{"enum", PositionMethodNames()}}});
+  for (const PositionMethod* const method : PositionMethods()) {
+    Json form = ParamsSchema(method->params);
+    form["properties"]["method"] = Json{{"const", method->name}};
+    form["required"].push_back("method");
+    form["description"] = method->source;
+    forms.push_back(std::move(form));
+  }
+  return Json{{"anyOf", std::move(forms)}};
+}
+
+Json EvaluationsSchema() {
+  Json forms = Json::array();
+  for (const Evaluation* const evaluation : Evaluations()) {
+    Json params = ParamsSchema(evaluation->params);
+    params["description"] = evaluation->meaning;
+    if (NamesASplit(*evaluation)) {
+      const KeyRow& overlap = TrainOverlapKey();
+      params["properties"][std::string(overlap.path)] = Json{{"type", "boolean"},
+                                                             {"default", overlap.default_value},
+                                                             {"description", overlap.meaning}};
+    }
+    forms.push_back(Json{{"type", "object"},
+                         {"properties", {{std::string(evaluation->name), std::move(params)}}},
+                         {"required", {evaluation->name}},
+                         {"additionalProperties", false}});
+  }
+  return Json{{"type", "array"}, {"items", {{"anyOf", std::move(forms)}}}};
+}
+
+Json ValueSchema(const KeyRow& row) {
+  switch (row.type) {
+    case Type::kText:
+      return Json{{"type", "string"}, {"maxLength", kTextBytesMax}};
+    case Type::kName:
+      return Json{{"type", "string"}, {"pattern", kNamePattern}};
+    case Type::kChoice:
+      return Json{{"enum", row.choices}};
+    case Type::kInt:
+      return Ranged("integer", row.min, row.max);
+    case Type::kCount:
+      return CountSchema(row.min, row.max);
+    case Type::kNumber:
+      return Ranged("number", row.min, row.max);
+    case Type::kBool:
+      return Json{{"type", "boolean"}};
+    case Type::kDuration:
+      return Json{{"type", "string"}, {"pattern", kDurationPattern}};
+    case Type::kNumberPair:
+      return Json{{"type", "array"},
+                  {"items", Ranged("number", row.min, row.max)},
+                  {"minItems", 2},
+                  {"maxItems", 2}};
+    case Type::kLabels:
+      return Json{{"type", "object"},
+                  {"maxProperties", kLabelsMax},
+                  {"additionalProperties", {{"type", "string"}, {"maxLength", kTextBytesMax}}}};
+    case Type::kPosition:
+      return PositionSchema();
+    case Type::kEvaluations:
+      return EvaluationsSchema();
+    case Type::kMap:
+    case Type::kPoints:
+    case Type::kUnbuilt:
+      break;
+  }
+  LR_CHECK(false);
+}
+
+// {axis: a value of it}; with `lists`, {axis: a list of values}.
+Json AxesSchema(bool lists) {
+  Json properties = Json::object();
+  for (const std::string& axis : AxisNames()) {
+    const KeyRow& row = *FindAxis(axis);
+    Json value = ValueSchema(row);
+    if (lists) {
+      value = Json{
+          {"type", "array"}, {"items", std::move(value)}, {"minItems", 1}, {"uniqueItems", true}};
+    }
+    value["description"] = row.meaning;
+    properties[axis] = std::move(value);
+  }
+  return Json{
+      {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
+}
+
+// An imported model says itself what the matrix may leave out.
+Json AxesOrInit() {
+  const auto with = [](const char* map, std::vector<std::string> keys) {
+    return Json{{"properties", {{map, {{"required", std::move(keys)}}}}}};
+  };
+  Json forms = Json::array({with("matrix", {"position", "train_length"}),
+                            with("model", {"init_from"}), with("matrix", {"model.init_from"})});
+  for (const std::size_t with_model : {0, 1}) forms[with_model]["required"] = {"model"};
+  return forms;
+}
+
+Json MapSchema(std::string_view path) {
+  Json properties = Json::object();
+  Json required = Json::array();
+  for (const std::string& name : NamesBelow(path)) {
+    const std::string below = path.empty() ? name : Str(path, ".", name);
+    const KeyRow& row = *FindKey(below);
+    Json schema;
+    if (below == "spec.matrix") {
+      schema = AxesSchema(/*lists=*/true);
+      schema["required"] = Json::array();
+      for (const std::string& axis : NamesBelow(below)) {
+        const bool may_be_the_models = axis == "position" || axis == "train_length";
+        if (FindKey(Str(below, ".", axis))->required && !may_be_the_models) {
+          schema["required"].push_back(axis);
+        }
+      }
+    } else if (row.type == Type::kPoints) {
+      schema = Json{{"type", "array"}, {"items", AxesSchema(/*lists=*/false)}};
+    } else {
+      schema = row.type == Type::kMap ? MapSchema(below) : ValueSchema(row);
+    }
+    if (below == "spec.train") schema = Json{{"anyOf", {{{"const", "none"}}, std::move(schema)}}};
+    schema["description"] = row.meaning;
+    if (!row.default_value.is_null() && row.type != Type::kDuration) {
+      schema["default"] = row.default_value;
+    }
+    // A key that the matrix can give need not stand in its own place.
+    const bool may_be_an_axis = row.axis || below == "spec.model";
+    if (row.required && !may_be_an_axis) required.push_back(name);
+    properties[name] = std::move(schema);
+  }
+  Json schema = {{"type", "object"},
+                 {"properties", std::move(properties)},
+                 {"required", std::move(required)},
+                 {"additionalProperties", false}};
+  if (path == "spec") schema["anyOf"] = AxesOrInit();
+  return schema;
+}
+
+}  // namespace
+
+Json SweepJsonSchema() {
+  Json schema = MapSchema("");
+  schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
+  schema["title"] = "longrun sweep";
+  return schema;
+}
+
+}  // namespace longrun
