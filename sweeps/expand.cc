@@ -555,7 +555,7 @@ class Expander {
     }
     for (const KeyRow& row : SweepKeys()) {
       const std::string path(row.path);
-      if (row.type == KeyRow::Type::kMap || !Names(shown, path.substr(path.find('.') + 1)))
+      if (row.kind == KeyRow::Kind::kMap || !Names(shown, path.substr(path.find('.') + 1)))
         continue;
       if (spec_.broken.contains(path)) return;  // said already
       if (!place && spec_.places.contains(path)) place = spec_.places.at(path);

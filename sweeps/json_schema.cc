@@ -14,7 +14,7 @@
 namespace longrun {
 namespace {
 
-using Type = KeyRow::Type;
+using Type = ParamSpec::Type;
 
 constexpr std::string_view kCountPattern = "^[0-9]+(\\.[0-9]+)?(K|M|G|B|Ki|Mi|Gi)?$";
 constexpr std::string_view kDurationPattern = "^[0-9]+(\\.[0-9]+)?(ms|s|min|h|d)$";
@@ -34,35 +34,48 @@ Json CountSchema(double min, double max) {
       {"anyOf", {Ranged("integer", min, max), {{"type", "string"}, {"pattern", kCountPattern}}}}};
 }
 
-Json ParamSchema(const ParamSpec& spec) {
-  Json schema;
+Json ValueSchema(const ParamSpec& spec) {
   switch (spec.type) {
-    case ParamSpec::Type::kInt:
-      schema = CountSchema(spec.min, spec.max);
-      break;
-    case ParamSpec::Type::kDouble:
-      schema = Ranged("number", spec.min, spec.max);
-      break;
-    case ParamSpec::Type::kBool:
-      schema = Json{{"type", "boolean"}};
-      break;
-    case ParamSpec::Type::kChoice:
-      schema = spec.choices.empty() ? Json{{"type", "string"}} : Json{{"enum", spec.choices}};
-      break;
-    case ParamSpec::Type::kChoiceList:
-      schema = Json{{"type", "array"},
-                    {"items", {{"enum", spec.choices}}},
-                    {"minItems", 1},
-                    {"uniqueItems", true}};
-      break;
-    case ParamSpec::Type::kIntList:
-      schema = Json{{"type", "array"},
-                    {"items", CountSchema(spec.min, spec.max)},
-                    {"minItems", 1},
-                    {"uniqueItems", true}};
-      if (!spec.choices.empty()) schema = Json{{"anyOf", {{{"enum", spec.choices}}, schema}}};
-      break;
+    case Type::kInt:
+      return Ranged("integer", spec.min, spec.max);
+    case Type::kCount:
+      return CountSchema(spec.min, spec.max);
+    case Type::kNumber:
+      return Ranged("number", spec.min, spec.max);
+    case Type::kBool:
+      return Json{{"type", "boolean"}};
+    case Type::kChoice:
+      return Json{{"enum", spec.choices}};
+    case Type::kText:
+      return Json{{"type", "string"}, {"maxLength", Bound(spec.max)}};
+    case Type::kName:
+      return Json{{"type", "string"}, {"pattern", kNamePattern}};
+    case Type::kDuration:
+      return Json{{"type", "string"}, {"pattern", kDurationPattern}};
+    case Type::kNumberPair:
+      return Json{{"type", "array"},
+                  {"items", Ranged("number", spec.min, spec.max)},
+                  {"minItems", 2},
+                  {"maxItems", 2}};
+    case Type::kChoiceList:
+      return Json{{"type", "array"},
+                  {"items", {{"enum", spec.choices}}},
+                  {"minItems", 1},
+                  {"uniqueItems", true}};
+    case Type::kCountList: {
+      Json list = {{"type", "array"},
+                   {"items", CountSchema(spec.min, spec.max)},
+                   {"minItems", 1},
+                   {"uniqueItems", true}};
+      if (spec.choices.empty()) return list;
+      return Json{{"anyOf", {{{"enum", spec.choices}}, std::move(list)}}};
+    }
   }
+  LR_CHECK(false);
+}
+
+Json ParamSchema(const ParamSpec& spec) {
+  Json schema = ValueSchema(spec);
   schema["description"] = ParamMeaning(spec);
   if (!spec.default_value.is_null()) schema["default"] = spec.default_value;
   return schema;
@@ -119,9 +132,10 @@ Json EvaluationsSchema() {
     params["description"] = evaluation->meaning;
     if (NamesASplit(*evaluation)) {
       const KeyRow& overlap = TrainOverlapKey();
-      params["properties"][std::string(overlap.path)] = Json{{"type", "boolean"},
-                                                             {"default", overlap.default_value},
-                                                             {"description", overlap.meaning}};
+      params["properties"][std::string(overlap.path)] =
+          Json{{"type", "boolean"},
+               {"default", overlap.spec.default_value},
+               {"description", overlap.spec.meaning}};
     }
     forms.push_back(Json{{"type", "object"},
                          {"properties", {{std::string(evaluation->name), std::move(params)}}},
@@ -131,40 +145,21 @@ Json EvaluationsSchema() {
   return Json{{"type", "array"}, {"items", {{"anyOf", std::move(forms)}}}};
 }
 
-Json ValueSchema(const KeyRow& row) {
-  switch (row.type) {
-    case Type::kText:
-      return Json{{"type", "string"}, {"maxLength", kTextBytesMax}};
-    case Type::kName:
-      return Json{{"type", "string"}, {"pattern", kNamePattern}};
-    case Type::kChoice:
-      return Json{{"enum", row.choices}};
-    case Type::kInt:
-      return Ranged("integer", row.min, row.max);
-    case Type::kCount:
-      return CountSchema(row.min, row.max);
-    case Type::kNumber:
-      return Ranged("number", row.min, row.max);
-    case Type::kBool:
-      return Json{{"type", "boolean"}};
-    case Type::kDuration:
-      return Json{{"type", "string"}, {"pattern", kDurationPattern}};
-    case Type::kNumberPair:
-      return Json{{"type", "array"},
-                  {"items", Ranged("number", row.min, row.max)},
-                  {"minItems", 2},
-                  {"maxItems", 2}};
-    case Type::kLabels:
+Json KeySchema(const KeyRow& row) {
+  switch (row.kind) {
+    case KeyRow::Kind::kValue:
+      return ValueSchema(row.spec);
+    case KeyRow::Kind::kLabels:
       return Json{{"type", "object"},
                   {"maxProperties", kLabelsMax},
                   {"additionalProperties", {{"type", "string"}, {"maxLength", kTextBytesMax}}}};
-    case Type::kPosition:
+    case KeyRow::Kind::kPosition:
       return PositionSchema();
-    case Type::kEvaluations:
+    case KeyRow::Kind::kEvaluations:
       return EvaluationsSchema();
-    case Type::kMap:
-    case Type::kPoints:
-    case Type::kUnbuilt:
+    case KeyRow::Kind::kMap:
+    case KeyRow::Kind::kPoints:
+    case KeyRow::Kind::kUnbuilt:
       break;
   }
   LR_CHECK(false);
@@ -175,12 +170,12 @@ Json AxesSchema(bool lists) {
   Json properties = Json::object();
   for (const std::string& axis : AxisNames()) {
     const KeyRow& row = *FindAxis(axis);
-    Json value = ValueSchema(row);
+    Json value = KeySchema(row);
     if (lists) {
       value = Json{
           {"type", "array"}, {"items", std::move(value)}, {"minItems", 1}, {"uniqueItems", true}};
     }
-    value["description"] = row.meaning;
+    value["description"] = row.spec.meaning;
     properties[axis] = std::move(value);
   }
   return Json{
@@ -214,15 +209,15 @@ Json MapSchema(std::string_view path) {
           schema["required"].push_back(axis);
         }
       }
-    } else if (row.type == Type::kPoints) {
+    } else if (row.kind == KeyRow::Kind::kPoints) {
       schema = Json{{"type", "array"}, {"items", AxesSchema(/*lists=*/false)}};
     } else {
-      schema = row.type == Type::kMap ? MapSchema(below) : ValueSchema(row);
+      schema = row.kind == KeyRow::Kind::kMap ? MapSchema(below) : KeySchema(row);
     }
     if (below == "spec.train") schema = Json{{"anyOf", {{{"const", "none"}}, std::move(schema)}}};
-    schema["description"] = row.meaning;
-    if (!row.default_value.is_null() && row.type != Type::kDuration) {
-      schema["default"] = row.default_value;
+    schema["description"] = row.spec.meaning;
+    if (!row.spec.default_value.is_null() && !row.is(ParamSpec::Type::kDuration)) {
+      schema["default"] = row.spec.default_value;
     }
     // A key that the matrix can give need not stand in its own place.
     const bool may_be_an_axis = row.axis || below == "spec.model";

@@ -76,7 +76,7 @@ YamlNode* StepDown(YamlNode* node, const std::string& parent, const std::string&
 // One value of an axis, not a list of them; a pair of numbers is a list and one value all the same.
 bool IsOneValue(const KeyRow* axis, const YamlNode& node) {
   if (node.kind != Kind::kList) return true;
-  const bool is_pair = axis != nullptr && axis->type == KeyRow::Type::kNumberPair;
+  const bool is_pair = axis != nullptr && axis->is(ParamSpec::Type::kNumberPair);
   return is_pair && !node.items.empty() && node.items[0].kind != Kind::kList;
 }
 

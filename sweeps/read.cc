@@ -59,8 +59,8 @@ class Reader {
       const KeyRow* const row = dotted ? nullptr : FindKey(below);
       if (row == nullptr) {
         Report(entry.place, Str(below, ": unknown key", WhereItBelongs(entry, path)));
-      } else if (row->type == KeyRow::Type::kUnbuilt) {
-        Report(entry.place, Str(below, ": ", kNotBuiltYet, " (", row->meaning, ")"));
+      } else if (row->kind == KeyRow::Kind::kUnbuilt) {
+        Report(entry.place, Str(below, ": ", kNotBuiltYet, " (", row->spec.meaning, ")"));
       } else if (below != "spec.matrix") {
         spec_.places[below] = entry.value.place;
         ReadValue(*row, entry.value, out[entry.key]);
@@ -72,12 +72,12 @@ class Reader {
       const KeyRow& row = *FindKey(below);
       const bool is_the_axis = below == "spec.model" && has_init_;
       if (row.required && !IsAxis(below) && !is_the_axis) {
-        Report(place, Str(below, ": must be given: ", row.meaning));
+        Report(place, Str(below, ": must be given: ", row.spec.meaning));
         spec_.is_complete = false;
-      } else if (row.type == KeyRow::Type::kMap) {
+      } else if (row.kind == KeyRow::Kind::kMap) {
         ReadMap(below, YamlNode(), place, out[name]);
       } else {
-        out[name] = row.default_value;
+        out[name] = row.spec.default_value;
       }
     }
   }
@@ -107,21 +107,23 @@ class Reader {
       spec_.is_complete = false;
       return;
     }
-    switch (row.type) {
-      case KeyRow::Type::kMap:
+    switch (row.kind) {
+      case KeyRow::Kind::kMap:
         if (path == "spec.train" && IsNone(node)) {
           ReadNoTraining(node, out);
         } else if (ExpectKind(node, Kind::kMap, path, "a map")) {
           ReadMap(path, node, node.place, out);
         }
         return;
-      case KeyRow::Type::kLabels:
+      case KeyRow::Kind::kLabels:
         return ReadLabels(node, path, out);
-      case KeyRow::Type::kPoints:
+      case KeyRow::Kind::kPoints:
         return;  // once all axes are known
-      case KeyRow::Type::kEvaluations:
+      case KeyRow::Kind::kEvaluations:
         return ReadEvaluations(node, path);
-      default:
+      case KeyRow::Kind::kValue:
+      case KeyRow::Kind::kPosition:
+      case KeyRow::Kind::kUnbuilt:
         break;
     }
     Result<Json> value = TypeValue(row, node);
@@ -137,7 +139,7 @@ class Reader {
       return;
     }
     Report(node.place, Str(path, ": ", value.status().message()));
-    out = row.default_value;
+    out = row.spec.default_value;
     spec_.broken.insert(path);
     if (row.required || path == "spec.model.size") spec_.is_complete = false;
   }
@@ -166,12 +168,12 @@ class Reader {
       const KeyRow& row = *FindKey(Str(path, ".", name));
       if (row.required) required = row.name();
       const bool is_name = name == "name";
-      if (is_name && !row.choices.empty())
-        choices = Str(", and name is one of ", Join(row.choices, ", "));
-      if (row.type != KeyRow::Type::kChoice && !is_name) continue;
+      if (is_name && !row.spec.choices.empty())
+        choices = Str(", and name is one of ", Join(row.spec.choices, ", "));
+      if (!row.is(ParamSpec::Type::kChoice) && !is_name) continue;
       // An architecture alone is no model.
       if (path == "spec.model" && name != "size") continue;
-      const std::string nearest = Nearest(node.text, row.choices);
+      const std::string nearest = Nearest(node.text, row.spec.choices);
       if (TypeValue(row, node).ok()) {
         meant.push_back(Str(name, ": ", node.text));
       } else if (is_name && !nearest.empty()) {
@@ -216,7 +218,8 @@ class Reader {
     out = Json::object();
     // What is no part of a run stands there for all sweeps.
     ReadMap("spec.train.checkpoint", YamlNode(), node.place, out["checkpoint"]);
-    out["activation_checkpointing"] = FindKey("spec.train.activation_checkpointing")->default_value;
+    out["activation_checkpointing"] =
+        FindKey("spec.train.activation_checkpointing")->spec.default_value;
   }
 
   bool FindModel(const std::string& name, Place place, const std::string& path) {
@@ -243,7 +246,7 @@ class Reader {
     if (node.entries.size() > kLabelsMax) {
       Report(node.place, Str(path, ": ", node.entries.size(), " labels; at most ", kLabelsMax));
     }
-    const KeyRow text = {.path = "metadata.labels", .type = KeyRow::Type::kText};
+    const ParamSpec text = {.type = ParamSpec::Type::kText, .max = kTextBytesMax};
     for (const YamlNode::Entry& entry : node.entries) {
       Result<Json> value = TypeValue(text, entry.value);
       if (value.ok() && entry.key.size() <= kTextBytesMax) {
@@ -293,22 +296,22 @@ class Reader {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindAxis(name);
       if (row.required && !IsTheModels(name)) {
-        Report(node.place, Str(row.path, ": must be given: ", row.meaning));
+        Report(node.place, Str(row.path, ": must be given: ", row.spec.meaning));
         spec_.is_complete = false;
       } else {
-        spec_.axes.push_back(
-            {.name = name,
-             .given = false,
-             .values = {
-                 {.value = row.default_value, .shown = row.default_value, .place = node.place}}});
+        spec_.axes.push_back({.name = name,
+                              .given = false,
+                              .values = {{.value = row.spec.default_value,
+                                          .shown = row.spec.default_value,
+                                          .place = node.place}}});
       }
     }
   }
 
   static std::string WhyNoAxis(const std::string& name) {
     const KeyRow* const row = FindKey(Str("spec.", name));
-    if (row != nullptr && row->type == KeyRow::Type::kUnbuilt) return std::string(kNotBuiltYet);
-    if (row != nullptr && row->type == KeyRow::Type::kMap) {
+    if (row != nullptr && row->kind == KeyRow::Kind::kUnbuilt) return std::string(kNotBuiltYet);
+    if (row != nullptr && row->kind == KeyRow::Kind::kMap) {
       return "a whole map is no axis; give the path of a key in it, like train.optimizer.lr";
     }
     if (row != nullptr) return "it changes no run, so it is no axis: give it below spec";
@@ -374,7 +377,7 @@ class Reader {
 
   std::optional<AxisValue> ReadAxisValue(const KeyRow& row, const YamlNode& node,
                                          const std::string& path) {
-    if (row.type == KeyRow::Type::kPosition) return ReadPosition(node, path);
+    if (row.kind == KeyRow::Kind::kPosition) return ReadPosition(node, path);
     Result<Json> value = TypeValue(row, node);
     if (!value.ok()) {
       Report(node.place, Str(path, ": ", value.status().message()));
@@ -523,7 +526,7 @@ class Reader {
       if (!index) return;
       const KeyRow& row = *FindAxis(entry.key);
       const std::string entry_path = Str(path, ".", entry.key);
-      if (row.type == KeyRow::Type::kPosition) {
+      if (row.kind == KeyRow::Kind::kPosition) {
         std::optional<Json> given = ReadMethod(entry.value, entry_path);
         if (!given) return;
         pattern[*index] = std::move(*given);

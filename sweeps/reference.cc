@@ -1,4 +1,5 @@
 // reference.md: the table of keys, and those of position methods and evaluations, in Markdown.
+#include "base/check.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "model/evaluation/evaluation.h"
@@ -9,38 +10,53 @@
 namespace longrun {
 namespace {
 
-using Type = KeyRow::Type;
+using Type = ParamSpec::Type;
 
 std::string ShowDefault(const KeyRow& row) {
   if (row.required) return "must be given";
-  if (row.default_value.is_null() || row.default_value == Json::array()) return "";
-  if (row.type == Type::kDuration) return FormatDurationMs(row.default_value.get<std::int64_t>());
-  return row.default_value.is_string() ? row.default_value.get<std::string>()
-                                       : CanonicalJson(row.default_value);
+  if (row.spec.default_value.is_null() || row.spec.default_value == Json::array()) return "";
+  if (row.is(ParamSpec::Type::kDuration))
+    return FormatDurationMs(row.spec.default_value.get<std::int64_t>());
+  return row.spec.default_value.is_string() ? row.spec.default_value.get<std::string>()
+                                            : CanonicalJson(row.spec.default_value);
+}
+
+// Of a parameter's row, whose columns are narrow.
+std::string ShowValues(const ParamSpec& spec) {
+  const std::string range = Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
+  switch (spec.type) {
+    case Type::kBool:
+      return "true, false";
+    case Type::kText:
+      return "text";
+    case Type::kChoice:
+      return Join(MarkedChoices(spec), ", ");
+    case Type::kChoiceList:
+      return Str("a list of ", Join(MarkedChoices(spec), ", "));
+    case Type::kCountList:
+      return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "), "a list of ",
+                 range);
+    case Type::kInt:
+    case Type::kCount:
+    case Type::kNumber:
+      return range;
+    case Type::kName:
+    case Type::kDuration:
+    case Type::kNumberPair:
+      return ExpectedValue(spec);
+  }
+  LR_CHECK(false);
 }
 
 std::string ParamRows(std::span<const ParamSpec> specs) {
   std::string out;
   for (const ParamSpec& spec : specs) {
-    const bool is_list =
-        spec.type == ParamSpec::Type::kIntList || spec.type == ParamSpec::Type::kChoiceList;
-    const bool is_text = spec.type == ParamSpec::Type::kChoice && spec.choices.empty();
-    std::string values = spec.type == ParamSpec::Type::kBool ? "true, false"
-                         : is_text                           ? "text"
-                         : !spec.choices.empty()
-                             ? Join(MarkedChoices(spec), ", ")
-                             : Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
-    if (is_list) values = Str("a list of ", values);
-    if (spec.type == ParamSpec::Type::kIntList && !spec.choices.empty()) {
-      values = Str(Join(spec.choices, ", "), ", or a list of ", ShowNumber(spec.min), " to ",
-                   ShowNumber(spec.max));
-    }
     const std::string default_value = spec.default_value.is_null() ? "must be given"
                                       : spec.default_value.is_string()
                                           ? spec.default_value.get<std::string>()
                                           : CanonicalJson(spec.default_value);
-    out += Str("| `", spec.name, "` | ", values, " | ", default_value, " | ", ParamMeaning(spec),
-               " |\n");
+    out += Str("| `", spec.name, "` | ", ShowValues(spec), " | ", default_value, " | ",
+               ParamMeaning(spec), " |\n");
   }
   return out;
 }
@@ -57,9 +73,9 @@ std::string SweepReference() {
       "| key | value | default | axis | meaning |\n|---|---|---|---|---|\n";
   for (const KeyRow& row : SweepKeys()) {
     const std::string value =
-        row.type == Type::kUnbuilt ? std::string(kNotBuiltYet) : ExpectedValue(row);
+        row.kind == KeyRow::Kind::kUnbuilt ? std::string(kNotBuiltYet) : ExpectedValue(row);
     out += Str("| `", row.path, "` | ", value, " | ", ShowDefault(row), " | ",
-               row.axis ? "axis" : "", " | ", row.meaning, " |\n");
+               row.axis ? "axis" : "", " | ", row.spec.meaning, " |\n");
   }
   constexpr std::string_view kParamHead =
       "| parameter | value | default | meaning |\n|---|---|---|---|\n";
@@ -73,7 +89,7 @@ std::string SweepReference() {
     if (NamesASplit(*evaluation)) {
       const KeyRow& overlap = TrainOverlapKey();
       out += Str("| `", overlap.path, "` | ", ExpectedValue(overlap), " | ", ShowDefault(overlap),
-                 " | ", overlap.meaning, " |\n");
+                 " | ", overlap.spec.meaning, " |\n");
     }
   }
   return out;

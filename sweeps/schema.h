@@ -17,35 +17,26 @@ namespace longrun {
 
 struct Evaluation;
 
+// A value of the types that every table shares (ParamSpec::Type), or one of the shapes that a sweep file
+// has beyond them.
 struct KeyRow {
-  enum class Type {
+  enum class Kind {
+    kValue,        // what `spec` says
     kMap,          // its members have rows of their own
-    kText,         // up to kTextBytesMax bytes
-    kName,         // letters, digits, '.', '_', '-'
-    kChoice,       // one of `choices`
-    kInt,          // decimal digits
-    kCount,        // an integer, also with K M G B Ki Mi Gi
-    kNumber,       // decimal, with point and exponent; finite
-    kBool,         // true | false
-    kDuration,     // with ms s min h d; milliseconds
-    kNumberPair,   // [a, b]
     kLabels,       // a map of text
     kPosition,     // a method: its name, or {method: NAME, its parameters}
     kPoints,       // a list of maps from axis to value
     kEvaluations,  // a list of one-key maps: evaluation to its parameters
     kUnbuilt,      // known by name and refused
   };
-  std::string_view path;  // "spec.train.tokens"
-  Type type = Type::kMap;
+  std::string path;  // "spec.train.tokens"
+  Kind kind = Kind::kValue;
+  ParamSpec spec = {};  // of any kind the meaning; a default that is null is what the meaning says
   bool required = false;
-  Json default_value = nullptr;  // null: what `meaning` says
-  double min = 0.0;              // of numbers, inclusive
-  double max = 0.0;
-  std::vector<std::string> choices = {};
-  std::string_view meaning = {};
   bool axis = false;  // may stand in the matrix by its path below spec
 
-  std::string_view name() const { return path.substr(path.rfind('.') + 1); }
+  bool is(ParamSpec::Type type) const { return kind == Kind::kValue && spec.type == type; }
+  std::string_view name() const { return std::string_view(path).substr(path.rfind('.') + 1); }
 };
 
 std::span<const KeyRow> SweepKeys();

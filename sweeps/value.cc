@@ -3,55 +3,71 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <optional>
 
 #include "base/check.h"
 #include "base/files.h"
 #include "base/str.h"
 #include "base/units.h"
-#include "sweeps/limits.h"
 
 namespace longrun {
 namespace {
 
-using Type = KeyRow::Type;
+using Type = ParamSpec::Type;
 
-Result<Json> TypePlain(const KeyRow& row, const YamlNode& node);
+Result<Json> TypePlain(const ParamSpec& spec, const YamlNode& node);
 
-// "; write 1000" and its like, for what stands in the place of a row's value.
-std::string Remedy(const KeyRow& row, const YamlNode& node) {
-  constexpr std::string_view kSpec = "spec.";
-  const bool is_list = node.kind == YamlNode::Kind::kList;
-  const bool is_single = row.type != Type::kNumberPair;
-  if (is_list && is_single && row.axis && row.path.starts_with("spec.train.")) {
-    return Str("; several values stand in spec.matrix, as ", row.path.substr(kSpec.size()),
-               ": [...]");
-  }
+// "; write 1000" and its like, for what stands in the place of a value.
+std::string Remedy(const ParamSpec& spec, const YamlNode& node) {
   if (node.kind != YamlNode::Kind::kScalar) return "";
-  const bool is_plain = row.type == Type::kInt || row.type == Type::kCount ||
-                        row.type == Type::kNumber || row.type == Type::kDuration ||
-                        row.type == Type::kBool;
+  const bool is_plain = spec.type == Type::kInt || spec.type == Type::kCount ||
+                        spec.type == Type::kNumber || spec.type == Type::kDuration ||
+                        spec.type == Type::kBool;
   if (is_plain && node.quoted) {
     YamlNode bare = node;
     bare.quoted = false;
-    if (TypePlain(row, bare).ok()) return "; in quotes it is text: remove them";
+    if (TypePlain(spec, bare).ok()) return "; in quotes it is text: remove them";
   }
   YamlNode meant;
   meant.kind = YamlNode::Kind::kScalar;
-  if (row.type == Type::kCount && !ParseCount(node.text).ok()) meant.text = NearestCount(node.text);
-  if (row.type == Type::kBool && node.text != "true" && node.text != "false") {
+  if (spec.type == Type::kCount && !ParseCount(node.text).ok()) {
+    meant.text = NearestCount(node.text);
+  }
+  if (spec.type == Type::kBool && node.text != "true" && node.text != "false") {
     meant.text = NearestBool(node.text);
   }
-  return !meant.text.empty() && TypePlain(row, meant).ok() ? Str("; write ", meant.text) : "";
+  return !meant.text.empty() && TypePlain(spec, meant).ok() ? Str("; write ", meant.text) : "";
 }
 
-Status Mismatch(const KeyRow& row, const YamlNode& node, std::string_view why = "") {
-  std::string message = Str("expected ", ExpectedValue(row), ", found ", ShowNode(node));
-  if (!why.empty()) message += Str(" (", why, ")");
-  message += Remedy(row, node);
-  if (row.choices.size() > 1 && node.kind == YamlNode::Kind::kScalar) {
-    if (const std::string nearest = Nearest(node.text, row.choices); !nearest.empty()) {
+// As messages about a file say it: with the spellings that a file has beyond JSON.
+std::string ExpectedInFile(const ParamSpec& spec) {
+  switch (spec.type) {
+    case Type::kChoice:
+      return spec.choices.size() == 1 ? spec.choices[0] : ExpectedValue(spec);
+    case Type::kCount:
+      return Str("a count from ", ShowNumber(spec.min), " to ", ShowNumber(spec.max),
+                 " (4096, 64K, 200M, 8Ki)");
+    case Type::kDuration:
+      return Str("a duration from ", FormatDurationMs(static_cast<std::int64_t>(spec.min)), " to ",
+                 FormatDurationMs(static_cast<std::int64_t>(spec.max)), " (30s, 10min, 1h)");
+    case Type::kInt:
+    case Type::kNumber:
+    case Type::kBool:
+    case Type::kText:
+    case Type::kName:
+    case Type::kNumberPair:
+    case Type::kCountList:
+    case Type::kChoiceList:
+      return ExpectedValue(spec);
+  }
+  LR_CHECK(false);
+}
+
+Status Mismatch(const ParamSpec& spec, const YamlNode& node) {
+  std::string message = Str("expected ", ExpectedInFile(spec), ", found ", ShowNode(node));
+  message += Remedy(spec, node);
+  if (spec.choices.size() > 1 && node.kind == YamlNode::Kind::kScalar) {
+    if (const std::string nearest = Nearest(node.text, spec.choices); !nearest.empty()) {
       message += Str("; did you mean \"", nearest, "\"?");
     }
   }
@@ -59,8 +75,8 @@ Status Mismatch(const KeyRow& row, const YamlNode& node, std::string_view why = 
 }
 
 template <typename Number>
-bool IsInRange(const KeyRow& row, Number number) {
-  return static_cast<double>(number) >= row.min && static_cast<double>(number) <= row.max;
+bool IsInRange(const ParamSpec& spec, Number number) {
+  return static_cast<double>(number) >= spec.min && static_cast<double>(number) <= spec.max;
 }
 
 // Decimal digits with an optional minus: 012 is twelve, 0x10 and 1e3 are no integers.
@@ -80,92 +96,69 @@ std::optional<double> ParseNumber(std::string_view text) {
   return number;
 }
 
-Result<Json> TypeNumberPair(const KeyRow& row, const YamlNode& node) {
-  if (node.kind != YamlNode::Kind::kList || node.items.size() != 2) return Mismatch(row, node);
+Result<Json> TypeNumberPair(const ParamSpec& spec, const YamlNode& node) {
+  if (node.kind != YamlNode::Kind::kList || node.items.size() != 2) return Mismatch(spec, node);
   Json pair = Json::array();
   for (const YamlNode& item : node.items) {
     const bool plain = item.kind == YamlNode::Kind::kScalar && !item.quoted;
     const std::optional<double> number = plain ? ParseNumber(item.text) : std::nullopt;
     if (!plain && ParseNumber(item.text)) {
       return Status(Code::kInvalidArgument,
-                    Str(Mismatch(row, item).message(), "; in quotes it is text: remove them"));
+                    Str(Mismatch(spec, item).message(), "; in quotes it is text: remove them"));
     }
-    if (!number || !IsInRange(row, *number)) return Mismatch(row, item);
+    if (!number || !IsInRange(spec, *number)) return Mismatch(spec, item);
     pair.push_back(*number);
   }
   return pair;
 }
 
-Result<Json> TypePlain(const KeyRow& row, const YamlNode& node) {
-  switch (row.type) {
+Result<Json> TypePlain(const ParamSpec& spec, const YamlNode& node) {
+  switch (spec.type) {
     case Type::kInt: {
       const std::optional<std::int64_t> number = ParseInteger(node.text);
-      if (!number || !IsInRange(row, *number)) return Mismatch(row, node);
+      if (!number || !IsInRange(spec, *number)) return Mismatch(spec, node);
       return Json(*number);
     }
     case Type::kCount: {
       const Result<std::int64_t> count = ParseCount(node.text);
-      if (!count.ok() || !IsInRange(row, *count)) return Mismatch(row, node);
+      if (!count.ok() || !IsInRange(spec, *count)) return Mismatch(spec, node);
       return Json(*count);
     }
     case Type::kNumber: {
       const std::optional<double> number = ParseNumber(node.text);
-      if (!number || !IsInRange(row, *number)) return Mismatch(row, node);
+      if (!number || !IsInRange(spec, *number)) return Mismatch(spec, node);
       return Json(*number);
     }
     case Type::kBool:
-      if (node.text != "true" && node.text != "false") return Mismatch(row, node);
+      if (node.text != "true" && node.text != "false") return Mismatch(spec, node);
       return Json(node.text == "true");
     case Type::kDuration: {
       const Result<std::int64_t> duration_ms = ParseDurationMs(node.text);
-      if (!duration_ms.ok() || !IsInRange(row, *duration_ms)) return Mismatch(row, node);
+      if (!duration_ms.ok() || !IsInRange(spec, *duration_ms)) return Mismatch(spec, node);
       return Json(*duration_ms);
     }
     default:
-      return Mismatch(row, node);
+      return Mismatch(spec, node);
   }
 }
 
 }  // namespace
 
-std::string ShowNumber(double number) {
-  const bool is_whole = number == std::floor(number) && std::abs(number) < 1e16;
-  return is_whole ? Str(static_cast<std::int64_t>(number)) : Str(number);
-}
-
 std::string ExpectedValue(const KeyRow& row) {
-  const std::string range = Str(" from ", ShowNumber(row.min), " to ", ShowNumber(row.max));
-  switch (row.type) {
-    case Type::kMap:
+  switch (row.kind) {
+    case KeyRow::Kind::kValue:
+      return ExpectedInFile(row.spec);
+    case KeyRow::Kind::kMap:
       return "a map";
-    case Type::kText:
-      return Str("text of at most ", kTextBytesMax, " bytes");
-    case Type::kName:
-      return "a name of 1 to 128 letters, digits, '.', '_' or '-' that does not start with '.'";
-    case Type::kChoice:
-      return row.choices.size() == 1 ? row.choices[0] : Str("one of ", Join(row.choices, ", "));
-    case Type::kInt:
-      return Str("an integer", range);
-    case Type::kCount:
-      return Str("a count", range, " (4096, 64K, 200M, 8Ki)");
-    case Type::kNumber:
-      return Str("a number", range);
-    case Type::kBool:
-      return "true or false";
-    case Type::kDuration:
-      return Str("a duration from ", FormatDurationMs(static_cast<std::int64_t>(row.min)), " to ",
-                 FormatDurationMs(static_cast<std::int64_t>(row.max)), " (30s, 10min, 1h)");
-    case Type::kNumberPair:
-      return Str("a list of two numbers", range);
-    case Type::kLabels:
+    case KeyRow::Kind::kLabels:
       return "a map of text";
-    case Type::kPosition:
+    case KeyRow::Kind::kPosition:
       return "a position method: its name, or {method: NAME, its parameters}";
-    case Type::kPoints:
+    case KeyRow::Kind::kPoints:
       return "a list of maps from axis to value";
-    case Type::kEvaluations:
+    case KeyRow::Kind::kEvaluations:
       return "a list of maps with one key, the name of an evaluation";
-    case Type::kUnbuilt:
+    case KeyRow::Kind::kUnbuilt:
       return "nothing";
   }
   LR_CHECK(false);
@@ -179,24 +172,41 @@ std::string ParamMeaning(const ParamSpec& spec) {
              experimental);
 }
 
-Result<Json> TypeValue(const KeyRow& row, const YamlNode& node) {
-  if (row.type == Type::kNumberPair) return TypeNumberPair(row, node);
-  if (node.kind != YamlNode::Kind::kScalar) return Mismatch(row, node);
-  switch (row.type) {
+Result<Json> TypeValue(const ParamSpec& spec, const YamlNode& node) {
+  if (spec.type == Type::kNumberPair) return TypeNumberPair(spec, node);
+  if (node.kind != YamlNode::Kind::kScalar) return Mismatch(spec, node);
+  switch (spec.type) {
     case Type::kText:
-      if (node.text.size() > kTextBytesMax) return Mismatch(row, node);
+      if (static_cast<double>(node.text.size()) > spec.max) return Mismatch(spec, node);
       return Json(node.text);
     case Type::kName:
-      if (!IsSafeName(node.text)) return Mismatch(row, node);
+      if (!IsSafeName(node.text)) return Mismatch(spec, node);
       return Json(node.text);
     case Type::kChoice:
-      if (std::ranges::find(row.choices, node.text) == row.choices.end()) {
-        return Mismatch(row, node);
+      if (std::ranges::find(spec.choices, node.text) == spec.choices.end()) {
+        return Mismatch(spec, node);
       }
       return Json(node.text);
     default:
-      return node.quoted ? Mismatch(row, node) : TypePlain(row, node);
+      return node.quoted ? Mismatch(spec, node) : TypePlain(spec, node);
   }
+}
+
+Result<Json> TypeValue(const KeyRow& row, const YamlNode& node) {
+  constexpr std::string_view kSpec = "spec.";
+  if (row.kind != KeyRow::Kind::kValue) {
+    return Status(Code::kInvalidArgument,
+                  Str("expected ", ExpectedValue(row), ", found ", ShowNode(node)));
+  }
+  Result<Json> value = TypeValue(row.spec, node);
+  const bool is_list = node.kind == YamlNode::Kind::kList;
+  const bool is_single = row.spec.type != Type::kNumberPair;
+  if (value.ok() || !is_list || !is_single || !row.axis || !row.path.starts_with("spec.train.")) {
+    return value;
+  }
+  return Status(Code::kInvalidArgument,
+                Str(value.status().message(), "; several values stand in spec.matrix, as ",
+                    row.path.substr(kSpec.size()), ": [...]"));
 }
 
 Json TypeParam(const ParamSpec& spec, const YamlNode& node) {
@@ -207,19 +217,36 @@ Json TypeParam(const ParamSpec& spec, const YamlNode& node) {
     return list;
   }
   if (node.kind == YamlNode::Kind::kMap) return Json::object();
-  const bool is_choice =
-      spec.type == ParamSpec::Type::kChoice || spec.type == ParamSpec::Type::kChoiceList;
-  if (node.quoted || is_choice) return node.text;
-  if (spec.type == ParamSpec::Type::kBool) {
-    return node.text == "true" || node.text == "false" ? Json(node.text == "true")
-                                                       : Json(node.text);
+  if (node.quoted) return node.text;
+  switch (spec.type) {
+    case Type::kChoice:
+    case Type::kChoiceList:
+    case Type::kText:
+    case Type::kName:
+      return node.text;
+    case Type::kBool:
+      return node.text == "true" || node.text == "false" ? Json(node.text == "true")
+                                                         : Json(node.text);
+    case Type::kNumber:
+    case Type::kNumberPair: {
+      const std::optional<double> number = ParseNumber(node.text);
+      return number ? Json(*number) : Json(node.text);
+    }
+    case Type::kInt: {
+      const std::optional<std::int64_t> number = ParseInteger(node.text);
+      return number ? Json(*number) : Json(node.text);
+    }
+    case Type::kDuration: {
+      const Result<std::int64_t> duration_ms = ParseDurationMs(node.text);
+      return duration_ms.ok() ? Json(*duration_ms) : Json(node.text);
+    }
+    case Type::kCount:
+    case Type::kCountList: {
+      const Result<std::int64_t> count = ParseCount(node.text);
+      return count.ok() ? Json(*count) : Json(node.text);
+    }
   }
-  if (spec.type == ParamSpec::Type::kDouble) {
-    const std::optional<double> number = ParseNumber(node.text);
-    return number ? Json(*number) : Json(node.text);
-  }
-  const Result<std::int64_t> count = ParseCount(node.text);
-  return count.ok() ? Json(*count) : Json(node.text);
+  LR_CHECK(false);
 }
 
 std::string ShowNode(const YamlNode& node) {

@@ -17,14 +17,13 @@ namespace longrun {
 // A scalar (or pair of numbers) as its row wants it. The error is what stands behind the path:
 // "expected a count from 1 to 10, found "fast"".
 Result<Json> TypeValue(const KeyRow& row, const YamlNode& node);
+Result<Json> TypeValue(const ParamSpec& spec, const YamlNode& node);
 // A parameter's value as JSON, read by the parameter's type: what does not fit it stays text, and is
 // refused by CheckParams.
 Json TypeParam(const ParamSpec& spec, const YamlNode& node);
 
 // "a number from 0 to 10": what a key takes, as messages and the reference say it.
 std::string ExpectedValue(const KeyRow& row);
-// 64, 1e-12: a bound as people read it.
-std::string ShowNumber(double number);
 
 // What a parameter means, behind what it belongs to: "(protocol rolling, last_k) tokens that ...".
 std::string ParamMeaning(const ParamSpec& spec);
