@@ -2,26 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <limits>
+#include <set>
+#include <utility>
 
 #include "base/str.h"
 #include "model/architecture/architecture.h"
 #include "model/config_errors.h"
+#include "model/fields.h"
 #include "model/position/method.h"
 
 namespace longrun {
 namespace {
-
-// Limits of what is accepted, far beyond what is sensible: they keep every product below 2^63.
-constexpr std::int64_t kLayersMax = 1000;
-constexpr std::int64_t kHeadsMax = 1024;
-constexpr std::int64_t kWidthMax = 1 << 17;
-constexpr std::int64_t kVocabMax = 1 << 24;
-constexpr std::int64_t kLengthMax = 1 << 26;
-constexpr std::int64_t kTokensMax = 1'000'000'000'000'000;
-
-// Its runs are older than the body's keys, and its body is always the same.
-constexpr std::string_view kBodyless = "gpt2";
 
 struct Preset {
   std::string_view name;
@@ -86,45 +79,191 @@ Status CheckPosition(const ModelConfig& model) {
   return Status();
 }
 
-// What may differ between bodies of one architecture; the rest is said by its name.
-Json BodyJson(const ModelConfig& model) {
-  return {{"n_kv_head", model.n_kv_head()},  {"head_dim", model.head_dim()},
-          {"block", model.body.block},       {"qkv_bias", model.body.qkv_bias},
-          {"mlp_bias", model.body.mlp_bias}, {"sliding_window", model.body.window}};
+// What does not vary with the architecture alone stands in its JSON.
+bool HasBody(const ModelConfig& model) { return model.architecture != kBodyless; }
+
+// The JSON of a struct.
+class Writer {
+ public:
+  Writer(Json& json, bool with_body) : json_(json), with_body_(with_body) {
+    json_ = Json::object();
+  }
+
+  template <typename T>
+  void operator()(const T& member, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!use.in_json || (use.of_body && !with_body_)) return;
+    Json& written = json_[std::string(spec.name)] = member;
+    if (use.where_zero && written == 0) written = use.where_zero();
+  }
+  void operator()(double first, double second, const ParamSpec& spec, const SettingUse& = {}) {
+    json_[std::string(spec.name)] = Json::array({first, second});
+  }
+  template <typename Config>
+  void Group(const Config& config, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!use.in_json) return;
+    Writer below(json_[std::string(spec.name)], with_body_);
+    Fields(config, below);
+  }
+
+ private:
+  Json& json_;
+  bool with_body_;
+};
+
+// The keys that a struct's JSON may have.
+class Names {
+ public:
+  explicit Names(bool with_body) : with_body_(with_body) {}
+
+  template <typename T>
+  void operator()(const T&, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!use.of_body || with_body_) names.emplace_back(spec.name);
+  }
+  void operator()(double, double, const ParamSpec& spec, const SettingUse& = {}) {
+    names.emplace_back(spec.name);
+  }
+  template <typename Config>
+  void Group(const Config&, const ParamSpec& spec, const SettingUse& = {}) {
+    names.emplace_back(spec.name);
+  }
+
+  std::vector<std::string> names;
+
+ private:
+  bool with_body_;
+};
+
+template <typename Config>
+bool RefuseUnknownFields(const Json& json, std::string_view path, bool with_body,
+                         ErrorList& errors) {
+  Names known(with_body);
+  const Config config;
+  Fields(config, known);
+  return RefuseUnknownKeys(json, path, known.names, errors);
 }
+
+// Reads a struct from its JSON, types alone. What has an error keeps its default, but a number that
+// cannot be read is NaN: it passes no check, and what rests on it is not told.
+class Reader {
+ public:
+  enum class Part { kAll, kShape, kButShape };
+
+  Reader(const Json& json, std::string path, ErrorList& errors, Part part = Part::kAll,
+         bool with_body = false)
+      : json_(json), path_(std::move(path)), errors_(errors), part_(part), with_body_(with_body) {}
+
+  template <typename T>
+  void operator()(T& member, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!IsWanted(use)) return;
+    if constexpr (std::same_as<T, double>) {
+      if (errors_.Take(GetDouble(json_, spec.name, path_), member)) return;
+      member = std::numeric_limits<double>::quiet_NaN();
+    } else if constexpr (std::same_as<T, std::int64_t>) {
+      errors_.Take(GetInt(json_, spec.name, path_), member);
+    } else if constexpr (std::same_as<T, bool>) {
+      errors_.Take(GetBool(json_, spec.name, path_), member);
+    } else {
+      errors_.Take(GetString(json_, spec.name, path_), member);
+    }
+  }
+  void operator()(double& first, double& second, const ParamSpec& spec,
+                  const SettingUse& use = {}) {
+    Json pair;
+    if (!IsWanted(use) || !errors_.Take(GetMember(json_, spec.name, path_), pair)) return;
+    if (pair.is_array() && pair.size() == 2 && pair[0].is_number() && pair[1].is_number()) {
+      first = pair[0].get<double>();
+      second = pair[1].get<double>();
+    } else {
+      errors_.Add(Invalid(Str(path_, ".", spec.name, ": expected a list of two numbers")));
+    }
+  }
+  template <typename Config>
+  void Group(Config& config, const ParamSpec& spec, const SettingUse& use = {}) {
+    Json member;
+    if (!IsWanted(use) || !errors_.Take(GetMember(json_, spec.name, path_), member)) return;
+    const std::string path = Str(path_, ".", spec.name);
+    if (!RefuseUnknownFields<Config>(member, path, with_body_, errors_)) return;
+    Reader below(member, path, errors_);
+    Fields(config, below);
+  }
+
+ private:
+  bool IsWanted(const SettingUse& use) const {
+    if (!use.in_json || (use.of_body && !with_body_)) return false;
+    return part_ == Part::kAll || use.shape == (part_ == Part::kShape);
+  }
+
+  const Json& json_;
+  std::string path_;
+  ErrorList& errors_;
+  Part part_;
+  bool with_body_;
+};
+
+// Every range of a struct; what members demand of each other is told apart.
+class Checker {
+ public:
+  enum class Part { kAll, kShape };
+
+  Checker(std::string path, ErrorList& errors, Part part = Part::kAll)
+      : path_(std::move(path)), errors_(errors), part_(part) {}
+
+  template <typename T>
+  void operator()(const T& member, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (use.own_check || use.shape != (part_ == Part::kShape)) return;
+    const std::string path = Str(path_, ".", spec.name);
+    if constexpr (std::same_as<T, std::string>) {
+      std::vector<std::string> choices = spec.choices;
+      choices.insert(choices.end(), use.choices_imported.begin(), use.choices_imported.end());
+      Note(OneOf(path, member, choices), path);
+    } else if constexpr (!std::same_as<T, bool>) {
+      // What stands for another value has no range of its own.
+      if (use.where_zero && member == 0) return;
+      Note(InRange(path, member, static_cast<T>(spec.min), static_cast<T>(spec.max)), path);
+    }
+  }
+  void operator()(double first, double second, const ParamSpec& spec, const SettingUse& = {}) {
+    const std::string path = Str(path_, ".", spec.name);
+    Note(InRange(Str(path, "[0]"), first, spec.min, spec.max), path);
+    Note(InRange(Str(path, "[1]"), second, spec.min, spec.max), path);
+  }
+  template <typename Config>
+  void Group(const Config& config, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!use.in_json) return;
+    Checker below(Str(path_, ".", spec.name), errors_);
+    Fields(config, below);
+    wrong_.insert(below.wrong_.begin(), below.wrong_.end());
+  }
+
+  // Whether all of these, by their paths, are in their ranges.
+  bool AreRight(std::initializer_list<std::string_view> paths) const {
+    return std::ranges::none_of(paths,
+                                [&](std::string_view path) { return wrong_.contains(path); });
+  }
+
+ private:
+  void Note(Status status, const std::string& path) {
+    if (!errors_.Add(std::move(status))) wrong_.insert(path);
+  }
+
+  std::string path_;
+  ErrorList& errors_;
+  Part part_;
+  std::set<std::string, std::less<>> wrong_;
+};
 
 // False: there were errors.
 bool CheckShapeOf(const ModelConfig& model, ErrorList& errors) {
   ErrorList own;
-  own.Add(InRange<std::int64_t>("model.n_layer", model.n_layer, 1, kLayersMax));
-  const bool has_heads = own.Add(InRange<std::int64_t>("model.n_head", model.n_head, 1, kHeadsMax));
-  const bool has_width =
-      own.Add(InRange<std::int64_t>("model.d_model", model.d_model, 1, kWidthMax));
-  if (model.body.head_dim != 0) {
-    own.Add(InRange<std::int64_t>("model.head_dim", model.body.head_dim, 1, kWidthMax));
-  } else if (has_heads && has_width && model.d_model % model.n_head != 0) {
+  Checker checker("model", own, Checker::Part::kShape);
+  Fields(model, checker);
+  const bool may_divide =
+      model.body.head_dim == 0 && checker.AreRight({"model.n_head", "model.d_model"});
+  if (may_divide && model.d_model % model.n_head != 0) {
     own.Add(Invalid(Str("model.d_model: ", model.d_model, " is not divisible by model.n_head ",
                         model.n_head, "; choose a multiple")));
   }
   return errors.AddAll(own);
-}
-
-// For a model that has its architecture, n_layer, n_head and d_model.
-void ReadBody(const Json& json, ModelConfig& model, ErrorList& errors) {
-  std::int64_t head_dim = 0;
-  if (!errors.Take(GetInt(json, "head_dim", "model"), head_dim)) return;
-  model.body.head_dim = head_dim;
-  if (!CheckShapeOf(model, errors) || !errors.Add(model.SetArchitecture(model.architecture)))
-    return;
-  BodyConfig& body = model.body;
-  body.head_dim = head_dim;
-  errors.Take(GetInt(json, "n_kv_head", "model"), body.n_kv_head);
-  errors.Take(GetString(json, "block", "model"), body.block);
-  if (bool qkv_bias = false; errors.Take(GetBool(json, "qkv_bias", "model"), qkv_bias)) {
-    model.SetAttentionBias(qkv_bias);
-  }
-  errors.Take(GetBool(json, "mlp_bias", "model"), body.mlp_bias);
-  errors.Take(GetInt(json, "sliding_window", "model"), body.window);
 }
 
 // A part of the body that is the architecture's own.
@@ -171,7 +310,6 @@ void CheckBody(const ModelConfig& model, const Architecture& architecture, Error
   errors.Add(Own("model.head_bias", body.head_bias, own.head_bias, architecture));
   errors.Add(Own("model.out_projection", body.out_projection, own.out_projection, architecture));
   errors.Add(Own("model.final_norm", body.final_norm, own.final_norm, architecture));
-  errors.Add(InRange<std::int64_t>("model.sliding_window", body.window, 0, kLengthMax));
   if (!free.window) {
     errors.Add(Own("model.sliding_window", body.window, own.window, architecture));
   }
@@ -181,78 +319,12 @@ void CheckBody(const ModelConfig& model, const Architecture& architecture, Error
   }
 }
 
-// A number that cannot be read passes no check, and what rests on it is not told.
-void TakeDouble(const Json& json, std::string_view key, std::string_view path, double& out,
-                ErrorList& errors) {
-  if (errors.Take(GetDouble(json, key, path), out)) return;
-  out = std::numeric_limits<double>::quiet_NaN();
-}
-
-OptimizerConfig ReadOptimizer(const Json& json, ErrorList& errors) {
-  constexpr std::string_view kPath = "train.optimizer";
-  OptimizerConfig optimizer;
-  if (!RefuseUnknownKeys(json, kPath,
-                         {"name", "lr", "min_lr", "betas", "eps", "weight_decay", "grad_clip"},
-                         errors)) {
-    return optimizer;
-  }
-  errors.Take(GetString(json, "name", kPath), optimizer.name);
-  TakeDouble(json, "lr", kPath, optimizer.lr, errors);
-  TakeDouble(json, "min_lr", kPath, optimizer.min_lr, errors);
-  Json betas;
-  if (errors.Take(GetMember(json, "betas", kPath), betas)) {
-    if (betas.is_array() && betas.size() == 2 && betas[0].is_number() && betas[1].is_number()) {
-      optimizer.beta1 = betas[0].get<double>();
-      optimizer.beta2 = betas[1].get<double>();
-    } else {
-      errors.Add(Invalid("train.optimizer.betas: expected a list of two numbers"));
-    }
-  }
-  TakeDouble(json, "eps", kPath, optimizer.eps, errors);
-  TakeDouble(json, "weight_decay", kPath, optimizer.weight_decay, errors);
-  TakeDouble(json, "grad_clip", kPath, optimizer.grad_clip, errors);
-  return optimizer;
-}
-
-MaskConfig ReadMask(const Json& json, ErrorList& errors) {
-  constexpr std::string_view kPath = "train.mask";
-  MaskConfig mask;
-  if (!RefuseUnknownKeys(json, kPath,
-                         {"probability", "mask_replace_prob", "random_replace_prob", "token"},
-                         errors)) {
-    return mask;
-  }
-  TakeDouble(json, "probability", kPath, mask.probability, errors);
-  TakeDouble(json, "mask_replace_prob", kPath, mask.mask_replace_prob, errors);
-  TakeDouble(json, "random_replace_prob", kPath, mask.random_replace_prob, errors);
-  errors.Take(GetInt(json, "token", kPath), mask.token);
-  return mask;
-}
-
 void CheckMask(const MaskConfig& mask, ErrorList& errors) {
-  errors.Add(InRange("train.mask.probability", mask.probability, 1e-6, 1.0));
-  errors.Add(InRange("train.mask.mask_replace_prob", mask.mask_replace_prob, 0.0, 1.0));
-  errors.Add(InRange("train.mask.random_replace_prob", mask.random_replace_prob, 0.0, 1.0));
   // 0.8 + 0.2 may pass 1 by a rounding.
-  if (mask.mask_replace_prob <= 1.0 && mask.random_replace_prob <= 1.0 &&
-      mask.mask_replace_prob + mask.random_replace_prob > 1.0 + 1e-12) {
-    errors.Add(Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
-                           " and mask_replace_prob ", mask.mask_replace_prob,
-                           " add up to more than 1; what they leave of 1 is kept as it is")));
-  }
-  errors.Add(InRange<std::int64_t>("train.mask.token", mask.token, 0, kVocabMax - 1));
-}
-
-void CheckOptimizer(const OptimizerConfig& optimizer, ErrorList& errors) {
-  errors.Add(OneOf("train.optimizer.name", optimizer.name, {"adamw"}));
-  if (errors.Add(InRange("train.optimizer.lr", optimizer.lr, 1e-12, 10.0))) {
-    errors.Add(InRange("train.optimizer.min_lr", optimizer.min_lr, 0.0, optimizer.lr));
-  }
-  errors.Add(InRange("train.optimizer.betas[0]", optimizer.beta1, 0.0, 0.9999999));
-  errors.Add(InRange("train.optimizer.betas[1]", optimizer.beta2, 0.0, 0.9999999));
-  errors.Add(InRange("train.optimizer.eps", optimizer.eps, 1e-30, 1.0));
-  errors.Add(InRange("train.optimizer.weight_decay", optimizer.weight_decay, 0.0, 100.0));
-  errors.Add(InRange("train.optimizer.grad_clip", optimizer.grad_clip, 0.0, 1e9));
+  if (mask.mask_replace_prob + mask.random_replace_prob <= 1.0 + 1e-12) return;
+  errors.Add(Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
+                         " and mask_replace_prob ", mask.mask_replace_prob,
+                         " add up to more than 1; what they leave of 1 is kept as it is")));
 }
 
 }  // namespace
@@ -277,49 +349,30 @@ AttentionShape ModelConfig::attention_shape() const {
 }
 
 Json ModelConfig::ToJson() const {
-  Json json = {{"architecture", architecture},
-               {"n_layer", n_layer},
-               {"n_head", n_head},
-               {"d_model", d_model},
-               {"d_ff", d_ff},
-               {"vocab_size", vocab_size},
-               {"activation", activation},
-               {"layer_norm_epsilon", layer_norm_epsilon},
-               {"tie_embeddings", tie_embeddings},
-               {"causal", causal},
-               {"init_std", init_std}};
-  if (architecture != kBodyless) json.update(BodyJson(*this));
+  Json json;
+  Writer writer(json, HasBody(*this));
+  Fields(*this, writer);
   return json;
 }
 
 ModelConfig ReadModel(const Json& model, const Json& position, ErrorList& errors) {
-  std::vector<std::string> keys = {
-      "architecture",   "n_layer",    "n_head",     "d_model",
-      "d_ff",           "vocab_size", "activation", "layer_norm_epsilon",
-      "tie_embeddings", "causal",     "init_std"};
   const bool has_body =
       model.is_object() && model.contains("architecture") && model["architecture"] != kBodyless;
-  if (has_body) {
-    for (const char* key :
-         {"n_kv_head", "head_dim", "block", "qkv_bias", "mlp_bias", "sliding_window"}) {
-      keys.emplace_back(key);
-    }
-  }
   ModelConfig config;
-  if (RefuseUnknownKeys(model, "model", keys, errors)) {
+  if (RefuseUnknownFields<ModelConfig>(model, "model", has_body, errors)) {
     // The body is read by what the architecture makes of the shape.
-    bool has_shape = errors.Take(GetString(model, "architecture", "model"), config.architecture);
-    has_shape &= errors.Take(GetInt(model, "n_layer", "model"), config.n_layer);
-    has_shape &= errors.Take(GetInt(model, "n_head", "model"), config.n_head);
-    has_shape &= errors.Take(GetInt(model, "d_model", "model"), config.d_model);
-    if (has_body && has_shape) ReadBody(model, config, errors);
-    errors.Take(GetInt(model, "d_ff", "model"), config.d_ff);
-    errors.Take(GetInt(model, "vocab_size", "model"), config.vocab_size);
-    errors.Take(GetString(model, "activation", "model"), config.activation);
-    TakeDouble(model, "layer_norm_epsilon", "model", config.layer_norm_epsilon, errors);
-    errors.Take(GetBool(model, "tie_embeddings", "model"), config.tie_embeddings);
-    errors.Take(GetBool(model, "causal", "model"), config.causal);
-    TakeDouble(model, "init_std", "model", config.init_std, errors);
+    ErrorList shape;
+    Reader shape_reader(model, "model", shape, Reader::Part::kShape, has_body);
+    Fields(config, shape_reader);
+    bool with_body = errors.AddAll(shape) && has_body && CheckShapeOf(config, errors);
+    if (with_body) {
+      const std::int64_t head_dim = config.body.head_dim;
+      with_body = errors.Add(config.SetArchitecture(config.architecture));
+      config.body.head_dim = head_dim;
+    }
+    Reader reader(model, "model", errors, Reader::Part::kButShape, with_body);
+    Fields(config, reader);
+    if (with_body) config.SetAttentionBias(config.body.qkv_bias);
   }
   errors.Take(ResolvePosition(position), config.position);
   return config;
@@ -375,14 +428,11 @@ void CheckModel(const ModelConfig& model, ErrorList& errors) {
   const Architecture* architecture = nullptr;
   const bool is_known = errors.Take(FindArchitecture(model.architecture), architecture);
   const bool has_shape = CheckShapeOf(model, errors);
-  errors.Add(InRange<std::int64_t>("model.d_ff", model.d_ff, 1, 4 * kWidthMax));
-  errors.Add(InRange<std::int64_t>("model.vocab_size", model.vocab_size, 2, kVocabMax));
-  if (is_known && has_shape) CheckBody(model, *architecture, errors);
-  errors.Add(OneOf("model.activation", model.activation,
-                   {"gelu_new", "gelu", "relu", "silu", "tanh", "quick_gelu"}));
-  errors.Add(InRange("model.layer_norm_epsilon", model.layer_norm_epsilon, 1e-12, 1.0));
-  errors.Add(InRange("model.init_std", model.init_std, 1e-6, 10.0));
-  if (is_known && has_shape) errors.Add(CheckPosition(model));
+  Checker checker("model", errors);
+  Fields(model, checker);
+  if (!is_known || !has_shape) return;
+  CheckBody(model, *architecture, errors);
+  errors.Add(CheckPosition(model));
 }
 
 Status ModelConfig::Check() const {
@@ -418,65 +468,20 @@ std::int64_t ModelConfig::ParameterCount() const {
 }
 
 Json TrainConfig::ToJson() const {
-  Json json = {{"train_length", train_length},
-               {"tokens", tokens},
-               {"batch_tokens", batch_tokens},
-               {"precision", precision},
-               {"order", order},
-               {"optimizer",
-                {{"name", optimizer.name},
-                 {"lr", optimizer.lr},
-                 {"min_lr", optimizer.min_lr},
-                 {"betas", Json::array({optimizer.beta1, optimizer.beta2})},
-                 {"eps", optimizer.eps},
-                 {"weight_decay", optimizer.weight_decay},
-                 {"grad_clip", optimizer.grad_clip}}},
-               {"schedule", {{"name", schedule.name}, {"warmup_tokens", schedule.warmup_tokens}}},
-               {"validate", {{"every", validate.every}, {"tokens", validate.tokens}}}};
-  if (is_masked()) {
-    json["objective"] = objective;
-    json["mask"] = {{"probability", mask.probability},
-                    {"mask_replace_prob", mask.mask_replace_prob},
-                    {"random_replace_prob", mask.random_replace_prob},
-                    {"token", mask.token}};
-  }
+  Json json;
+  Writer writer(json, /*with_body=*/false);
+  Fields(*this, writer);
   return json;
 }
 
 TrainConfig ReadTrain(const Json& train, ErrorList& errors) {
   TrainConfig config;
-  if (!RefuseUnknownKeys(train, "train",
-                         {"train_length", "tokens", "batch_tokens", "precision", "order",
-                          "optimizer", "schedule", "validate", "objective", "mask"},
-                         errors)) {
-    return config;
-  }
-  if (train.contains("objective") || train.contains("mask")) {
-    if (errors.Take(GetString(train, "objective", "train"), config.objective)) {
-      errors.Add(OneOf("train.objective", config.objective, {"masked_lm"}));
-    }
-    Json mask;
-    if (errors.Take(GetMember(train, "mask", "train"), mask)) config.mask = ReadMask(mask, errors);
-  }
-  errors.Take(GetInt(train, "train_length", "train"), config.train_length);
-  errors.Take(GetInt(train, "tokens", "train"), config.tokens);
-  errors.Take(GetInt(train, "batch_tokens", "train"), config.batch_tokens);
-  errors.Take(GetString(train, "precision", "train"), config.precision);
-  errors.Take(GetString(train, "order", "train"), config.order);
-  Json member;
-  if (errors.Take(GetMember(train, "optimizer", "train"), member)) {
-    config.optimizer = ReadOptimizer(member, errors);
-  }
-  if (errors.Take(GetMember(train, "schedule", "train"), member) &&
-      RefuseUnknownKeys(member, "train.schedule", {"name", "warmup_tokens"}, errors)) {
-    errors.Take(GetString(member, "name", "train.schedule"), config.schedule.name);
-    errors.Take(GetInt(member, "warmup_tokens", "train.schedule"), config.schedule.warmup_tokens);
-  }
-  if (errors.Take(GetMember(train, "validate", "train"), member) &&
-      RefuseUnknownKeys(member, "train.validate", {"every", "tokens"}, errors)) {
-    errors.Take(GetInt(member, "every", "train.validate"), config.validate.every);
-    errors.Take(GetInt(member, "tokens", "train.validate"), config.validate.tokens);
-  }
+  if (!RefuseUnknownFields<TrainConfig>(train, "train", /*with_body=*/false, errors)) return config;
+  const bool is_masked = train.contains("objective") || train.contains("mask");
+  if (is_masked) config.objective = "masked_lm";  // so that both are read
+  Reader reader(train, "train", errors);
+  Fields(config, reader);
+  if (is_masked) errors.Add(OneOf("train.objective", config.objective, {"masked_lm"}));
   return config;
 }
 
@@ -488,14 +493,11 @@ Result<TrainConfig> TrainConfig::FromJson(const Json& train) {
 }
 
 void CheckTrain(const TrainConfig& train, ErrorList& errors) {
-  const std::int64_t train_length = train.train_length, tokens = train.tokens;
-  const std::int64_t batch_tokens = train.batch_tokens;
-  const bool has_length =
-      errors.Add(InRange<std::int64_t>("train.train_length", train_length, 1, kLengthMax));
-  const bool has_tokens = errors.Add(InRange<std::int64_t>("train.tokens", tokens, 1, kTokensMax));
-  const bool has_batch =
-      errors.Add(InRange<std::int64_t>("train.batch_tokens", batch_tokens, 1, kTokensMax));
-  if (has_length && has_batch && batch_tokens % train_length != 0) {
+  Checker checker("train", errors);
+  Fields(train, checker);
+  const std::int64_t train_length = train.train_length, batch_tokens = train.batch_tokens;
+  if (checker.AreRight({"train.train_length", "train.batch_tokens"}) &&
+      batch_tokens % train_length != 0) {
     const std::int64_t below = batch_tokens / train_length * train_length;
     const std::string nearest =
         below == 0 ? Str("is ", train_length) : Str("are ", below, " and ", below + train_length);
@@ -503,23 +505,22 @@ void CheckTrain(const TrainConfig& train, ErrorList& errors) {
         Invalid(Str("train.batch_tokens: ", batch_tokens, " is not a multiple of train_length ",
                     train_length, "; the nearest ", nearest)));
   }
-  errors.Add(OneOf("train.precision", train.precision, {"fp32", "bf16"}));
-  errors.Add(OneOf("train.order", train.order, {"random", "shuffled", "stream"}));
-  CheckOptimizer(train.optimizer, errors);
-  errors.Add(OneOf("train.schedule.name", train.schedule.name, {"cosine", "constant"}));
-  if (has_tokens) {
+  if (checker.AreRight({"train.optimizer.lr", "train.optimizer.min_lr"})) {
+    errors.Add(InRange("train.optimizer.min_lr", train.optimizer.min_lr, 0.0, train.optimizer.lr));
+  }
+  if (checker.AreRight({"train.tokens", "train.schedule.warmup_tokens"})) {
     errors.Add(InRange<std::int64_t>("train.schedule.warmup_tokens", train.schedule.warmup_tokens,
-                                     0, tokens));
+                                     0, train.tokens));
   }
   const ValidateConfig& validate = train.validate;
-  errors.Add(InRange<std::int64_t>("train.validate.every", validate.every, 0, kTokensMax));
-  errors.Add(InRange<std::int64_t>("train.validate.tokens", validate.tokens, 0, kTokensMax));
   if ((validate.every == 0) != (validate.tokens == 0)) {
     errors.Add(Invalid(Str("train.validate: every ", validate.every, " and tokens ",
                            validate.tokens, "; expected both, or neither")));
   }
-  errors.Add(OneOf("train.objective", train.objective, {"causal_lm", "masked_lm"}));
-  if (train.is_masked()) CheckMask(train.mask, errors);
+  if (train.is_masked() &&
+      checker.AreRight({"train.mask.mask_replace_prob", "train.mask.random_replace_prob"})) {
+    CheckMask(train.mask, errors);
+  }
 }
 
 Status TrainConfig::Check() const {
