@@ -9,6 +9,7 @@
 #include "base/error_list.h"
 #include "base/str.h"
 #include "model/config_errors.h"
+#include "model/field_visitors.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -74,6 +75,65 @@ int SpoilEach(const Config& right, const std::string& name, const Check& check) 
         messages, [&](const std::string& message) { return message.starts_with(begin); }))
         << begin << " is not among: " << Join(messages, "\n");
   }
+}
+
+// A struct with a setting that was added to it: `added` is its member, its line and nothing else.
+struct Toy {
+  double lr = 0.5;
+  std::int64_t steps = 3;
+  double first = 0.1, second = 0.2;
+  double added = 0.0;
+};
+
+void Fields(Of<Toy> auto& toy, auto& v) {
+  v(toy.lr, {.name = "lr", .min = 0, .max = 1});
+  v(toy.steps, {.name = "steps", .min = 1, .max = 10});
+  v(toy.first, toy.second, {.name = "pair", .min = 0, .max = 1});
+  v(toy.added, {.name = "added", .min = 0, .max = 2}, {.in_json = toy.added != 0.0});
+}
+
+std::string Written(const Toy& toy) {
+  Json json;
+  FieldWriter writer(json, /*with_body=*/false);
+  Fields(toy, writer);
+  return CanonicalJson(json);
+}
+
+Toy ReadToy(const Json& json, ErrorList& errors) {
+  Toy toy;
+  if (!RefuseUnknownFields<Toy>(json, "toy", /*with_body=*/false, errors)) return toy;
+  FieldReader reader(json, "toy", errors);
+  Fields(toy, reader);
+  return toy;
+}
+
+TEST(FieldsTest, ASettingThatIsAddedChangesNoOlderJson) {
+  EXPECT_EQ(Written(Toy()), R"({"lr":0.5,"pair":[0.1,0.2],"steps":3})");
+  const Toy toy = {.lr = 0.25, .steps = 9, .first = 0, .second = 1, .added = 1.5};
+  EXPECT_EQ(Written(toy), R"({"added":1.5,"lr":0.25,"pair":[0,1],"steps":9})");
+  for (const Toy& one : {Toy(), toy}) {
+    ErrorList errors;
+    const Toy read = ReadToy(ParseJson(Written(one)).value(), errors);
+    EXPECT_EQ(Messages(errors), std::vector<std::string>());
+    EXPECT_EQ(Written(read), Written(one));
+  }
+}
+
+TEST(FieldsTest, WhatIsReadIsRefusedWithItsPath) {
+  const auto messages = [](const Json& json) {
+    ErrorList errors;
+    const Toy toy = ReadToy(json, errors);
+    FieldChecker checker("toy", errors);
+    Fields(toy, checker);
+    return Join(Messages(errors), "\n");
+  };
+  EXPECT_EQ(messages({{"lr", 0.5}, {"pair", {0, 1}}, {"steps", 3}}), "");
+  EXPECT_EQ(messages({{"lr", 0.5}, {"pair", {0, 1}}, {"steps", 3}, {"add", 1}}),
+            "toy.add: unknown key; did you mean \"added\"?");
+  EXPECT_EQ(messages({{"lr", 0.5}, {"pair", {0, 2}}, {"steps", 0}, {"added", 3}}),
+            "toy.steps: expected 1 to 10, found 0\ntoy.pair[1]: expected 0 to 1, found 2\n"
+            "toy.added: expected 0 to 2, found 3");
+  EXPECT_EQ(messages({{"lr", 0.5}, {"pair", {0, 1}}}), "toy.steps: missing");
 }
 
 TEST(FieldsTest, EverySettingOfATrainingIsHeldToItsRange) {
