@@ -204,8 +204,8 @@ Json MapSchema(std::string_view path) {
       schema = AxesSchema(/*lists=*/true);
       schema["required"] = Json::array();
       for (const std::string& axis : NamesBelow(below)) {
-        const bool may_be_the_models = axis == "position" || axis == "train_length";
-        if (FindKey(Str(below, ".", axis))->required && !may_be_the_models) {
+        const KeyRow& of_axis = *FindKey(Str(below, ".", axis));
+        if (of_axis.required && of_axis.left_out == KeyRow::LeftOut::kNever) {
           schema["required"].push_back(axis);
         }
       }
@@ -214,14 +214,14 @@ Json MapSchema(std::string_view path) {
     } else {
       schema = row.kind == KeyRow::Kind::kMap ? MapSchema(below) : KeySchema(row);
     }
-    if (below == "spec.train") schema = Json{{"anyOf", {{{"const", "none"}}, std::move(schema)}}};
+    if (row.may_be_none) schema = Json{{"anyOf", {{{"const", "none"}}, std::move(schema)}}};
     schema["description"] = row.spec.meaning;
     if (!row.spec.default_value.is_null() && !row.is(ParamSpec::Type::kDuration)) {
       schema["default"] = row.spec.default_value;
     }
     // A key that the matrix can give need not stand in its own place.
-    const bool may_be_an_axis = row.axis || below == "spec.model";
-    if (row.required && !may_be_an_axis) required.push_back(name);
+    const bool may_be_elsewhere = row.axis || row.left_out != KeyRow::LeftOut::kNever;
+    if (row.required && !may_be_elsewhere) required.push_back(name);
     properties[name] = std::move(schema);
   }
   Json schema = {{"type", "object"},

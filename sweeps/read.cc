@@ -16,8 +16,6 @@ namespace {
 
 using Kind = YamlNode::Kind;
 
-constexpr std::string_view kInitFrom = "spec.model.init_from";
-
 class Reader {
  public:
   Reader(const DatasetCatalogue& datasets, std::vector<Problem>& problems)
@@ -70,8 +68,7 @@ class Reader {
       const std::string below = prefix + name;
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindKey(below);
-      const bool is_the_axis = below == "spec.model" && has_init_;
-      if (row.required && !IsAxis(below) && !is_the_axis) {
+      if (row.required && !IsAxis(below) && !IsTheModels(row)) {
         Report(place, Str(below, ": must be given: ", row.spec.meaning));
         spec_.is_complete = false;
       } else if (row.kind == KeyRow::Kind::kMap) {
@@ -109,7 +106,7 @@ class Reader {
     }
     switch (row.kind) {
       case KeyRow::Kind::kMap:
-        if (path == "spec.train" && IsNone(node)) {
+        if (row.may_be_none && IsNone(node)) {
           ReadNoTraining(node, out);
         } else if (ExpectKind(node, Kind::kMap, path, "a map")) {
           ReadMap(path, node, node.place, out);
@@ -129,19 +126,15 @@ class Reader {
     Result<Json> value = TypeValue(row, node);
     if (value.ok()) {
       out = std::move(value).value();
-      if (path == kInitFrom && !FindModel(out.get<std::string>(), node.place, path)) {
-        spec_.is_complete = false;
-      }
-      if (path == "spec.resources.devices" && out > 1) {
-        Report(node.place,
-               Str(path, ": ", out.get<std::int64_t>(), " devices: more than 1 is ", kNotBuiltYet));
-      }
+      if (!IsKnown(row, out, node.place, path)) spec_.is_complete = false;
+      const std::string why = row.check != nullptr ? row.check(out) : "";
+      if (!why.empty()) Report(node.place, Str(path, ": ", why));
       return;
     }
     Report(node.place, Str(path, ": ", value.status().message()));
     out = row.spec.default_value;
     spec_.broken.insert(path);
-    if (row.required || path == "spec.model.size") spec_.is_complete = false;
+    if (row.required || row.others_rest_on) spec_.is_complete = false;
   }
 
   bool ExpectKind(const YamlNode& node, Kind kind, std::string_view path,
@@ -161,6 +154,9 @@ class Reader {
     if (node.kind != Kind::kScalar) return "";
     const std::vector<std::string> names = NamesBelow(path);
     if (names.empty()) return "";
+    const bool has_base = std::ranges::any_of(names, [&](const std::string& name) {
+      return FindKey(Str(path, ".", name))->others_rest_on;
+    });
     std::vector<std::string> meant;
     std::string_view required;
     std::string choices;
@@ -172,7 +168,7 @@ class Reader {
         choices = Str(", and name is one of ", Join(row.spec.choices, ", "));
       if (!row.is(ParamSpec::Type::kChoice) && !is_name) continue;
       // An architecture alone is no model.
-      if (path == "spec.model" && name != "size") continue;
+      if (has_base && !row.others_rest_on) continue;
       const std::string nearest = Nearest(node.text, row.spec.choices);
       if (TypeValue(row, node).ok()) {
         meant.push_back(Str(name, ": ", node.text));
@@ -203,9 +199,17 @@ class Reader {
     spec_.trains = train == nullptr || !IsNone(train->value);
   }
 
-  // An axis that has one value where it is left out: the checkpoint's own.
-  bool IsTheModels(std::string_view axis) const {
-    return has_init_ && (axis == "position" || (axis == "train_length" && !spec_.trains));
+  // Left out, it is the imported model's.
+  bool IsTheModels(const KeyRow& row) const {
+    switch (row.left_out) {
+      case KeyRow::LeftOut::kNever:
+        return false;
+      case KeyRow::LeftOut::kWithInit:
+        return has_init_;
+      case KeyRow::LeftOut::kWithInitUntrained:
+        return has_init_ && !spec_.trains;
+    }
+    return false;
   }
 
   void ReadNoTraining(const YamlNode& node, Json& out) {
@@ -220,6 +224,19 @@ class Reader {
     ReadMap("spec.train.checkpoint", YamlNode(), node.place, out["checkpoint"]);
     out["activation_checkpointing"] =
         FindKey("spec.train.activation_checkpointing")->spec.default_value;
+  }
+
+  // False, with a report: a name that the catalogue does not have.
+  bool IsKnown(const KeyRow& row, const Json& value, Place place, const std::string& path) {
+    switch (row.refers) {
+      case KeyRow::Refers::kNothing:
+        return true;
+      case KeyRow::Refers::kDataset:
+        return FindDataset(value.get<std::string>(), place, path);
+      case KeyRow::Refers::kModel:
+        return FindModel(value.get<std::string>(), place, path);
+    }
+    return true;
   }
 
   bool FindModel(const std::string& name, Place place, const std::string& path) {
@@ -295,7 +312,7 @@ class Reader {
     for (const std::string& name : NamesBelow("spec.matrix")) {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindAxis(name);
-      if (row.required && !IsTheModels(name)) {
+      if (row.required && !IsTheModels(row)) {
         Report(node.place, Str(row.path, ": must be given: ", row.spec.meaning));
         spec_.is_complete = false;
       } else {
@@ -383,12 +400,7 @@ class Reader {
       Report(node.place, Str(path, ": ", value.status().message()));
       return std::nullopt;
     }
-    if (row.path == "spec.matrix.dataset" && !FindDataset(*value, node.place, path)) {
-      return std::nullopt;
-    }
-    if (row.path == kInitFrom && !FindModel(value->get<std::string>(), node.place, path)) {
-      return std::nullopt;
-    }
+    if (!IsKnown(row, *value, node.place, path)) return std::nullopt;
     return AxisValue{.value = *value, .shown = *value, .place = node.place};
   }
 

@@ -115,7 +115,8 @@ std::vector<KeyRow> ModelKeys() {
            {.meaning =
                 "the model: a size, and what differs from it (with the axis model.init_from may "
                 "be left out)"},
-       .required = true});
+       .required = true,
+       .left_out = KeyRow::LeftOut::kWithInit});
   InsertAfter(
       "spec.model.architecture",
       {{.path = "spec.model.size",
@@ -123,7 +124,8 @@ std::vector<KeyRow> ModelKeys() {
                  .choices = ModelConfig::PresetNames(),
                  .meaning =
                      "preset of n_layer, n_head and d_model; without it all three must be given"},
-        .axis = true}},
+        .axis = true,
+        .others_rest_on = true}},
       rows);
   rows.push_back(
       {.path = "spec.model.init_from",
@@ -132,7 +134,8 @@ std::vector<KeyRow> ModelKeys() {
             .meaning =
                 "start from an imported model (longrun import), whose config.json gives the other "
                 "keys of model: they may be left out, and must agree where they are given"},
-       .axis = true});
+       .axis = true,
+       .refers = KeyRow::Refers::kModel});
   return rows;
 }
 
@@ -147,11 +150,13 @@ std::vector<KeyRow> MatrixKeys() {
        .spec = {.meaning =
                     "position methods (with model.init_from may be left out: the model's own)"},
        .required = true,
-       .axis = true},
+       .axis = true,
+       .left_out = KeyRow::LeftOut::kWithInit},
       {.path = "spec.matrix.dataset",
        .spec = {.type = Type::kName, .meaning = "registered datasets"},
        .required = true,
-       .axis = true},
+       .axis = true,
+       .refers = KeyRow::Refers::kDataset},
       {.path = "spec.matrix.seed",
        .spec = {.type = Type::kInt,
                 .default_value = 1,
@@ -168,8 +173,9 @@ std::vector<KeyRow> MatrixKeys() {
        .spec = {.default_value = Json::array(),
                 .meaning = "further points, each giving every axis"}},
   };
-  InsertAfter("spec.matrix.position", RowsOf<TrainConfig>("spec.matrix.", /*in_matrix=*/true),
-              rows);
+  std::vector<KeyRow> settings = RowsOf<TrainConfig>("spec.matrix.", /*in_matrix=*/true);
+  for (KeyRow& row : settings) row.left_out = KeyRow::LeftOut::kWithInitUntrained;
+  InsertAfter("spec.matrix.position", settings, rows);
   return rows;
 }
 
@@ -180,7 +186,8 @@ std::vector<KeyRow> TrainKeys() {
               {.path = "spec.train",
                .kind = Kind::kMap,
                .spec = {.meaning = "the recipe; none: model.init_from is measured as it is"},
-               .required = true});
+               .required = true,
+               .may_be_none = true});
   InsertAfter(
       "spec.train.mask.token",
       {{.path = "spec.train.continue_from",
@@ -222,6 +229,11 @@ std::vector<KeyRow> TrainKeys() {
   return rows;
 }
 
+std::string WhyNotDevices(const Json& devices) {
+  if (devices == 1) return "";
+  return Str(devices.get<std::int64_t>(), " devices: more than 1 is ", kNotBuiltYet);
+}
+
 std::vector<KeyRow> OtherKeys() {
   const Sweep sweep;
   return {
@@ -241,7 +253,8 @@ std::vector<KeyRow> OtherKeys() {
                 .default_value = sweep.devices,
                 .min = 1,
                 .max = 1024,
-                .meaning = "devices of one run; more than 1 is not built yet"}},
+                .meaning = "devices of one run; more than 1 is not built yet"},
+       .check = WhyNotDevices},
       {.path = "spec.resources.kind",
        .spec = {.type = Type::kChoice,
                 .default_value = sweep.device_kind,

@@ -29,11 +29,25 @@ struct KeyRow {
     kEvaluations,  // a list of one-key maps: evaluation to its parameters
     kUnbuilt,      // known by name and refused
   };
+  // When a key that must be given may be left out all the same.
+  enum class LeftOut {
+    kNever,
+    kWithInit,           // with model.init_from: it is the imported model's
+    kWithInitUntrained,  // and train: none
+  };
+  // What a name must be known as.
+  enum class Refers { kNothing, kDataset, kModel };
   std::string path;  // "spec.train.tokens"
   Kind kind = Kind::kValue;
   ParamSpec spec = {};  // of any kind the meaning; a default that is null is what the meaning says
   bool required = false;
   bool axis = false;  // may stand in the matrix by its path below spec
+  LeftOut left_out = LeftOut::kNever;
+  Refers refers = Refers::kNothing;
+  bool may_be_none = false;     // the word none in the place of a map
+  bool others_rest_on = false;  // where it is wrong, no run is resolved
+  // Why a value of its type is refused all the same; "": it is not. Null: none is.
+  std::string (*check)(const Json& value) = nullptr;
 
   bool is(ParamSpec::Type type) const { return kind == Kind::kValue && spec.type == type; }
   std::string_view name() const { return std::string_view(path).substr(path.rfind('.') + 1); }
