@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "base/files.h"
 #include "base/str.h"
 #include "base/units.h"
 
@@ -15,8 +16,6 @@ namespace {
 
 // 2^53: integers up to here are exact in a double, where the bounds of a spec live.
 constexpr double kExactMax = 9007199254740992.0;
-// Of a choice without a list.
-constexpr std::size_t kTextBytesMax = 4096;
 
 std::string Shown(const Json& value) {
   constexpr std::size_t kShownMax = 60;
@@ -44,33 +43,7 @@ std::optional<std::int64_t> WholeNumber(const Json& value) {
 }
 
 std::string Range(const ParamSpec& spec) {
-  const auto shown = [](double bound) {
-    if (bound == std::floor(bound) && std::abs(bound) <= kExactMax) {
-      return Str(static_cast<std::int64_t>(bound));
-    }
-    return Str(bound);
-  };
-  return Str(shown(spec.min), " to ", shown(spec.max));
-}
-
-std::string Expected(const ParamSpec& spec) {
-  switch (spec.type) {
-    case ParamSpec::Type::kInt:
-      return Str("an integer from ", Range(spec));
-    case ParamSpec::Type::kDouble:
-      return Str("a number from ", Range(spec));
-    case ParamSpec::Type::kBool:
-      return "true or false";
-    case ParamSpec::Type::kChoice:
-      return spec.choices.empty() ? Str("text of at most ", kTextBytesMax, " bytes")
-                                  : Str("one of ", Join(spec.choices, ", "));
-    case ParamSpec::Type::kIntList:
-      return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "),
-                 "a list of integers from ", Range(spec));
-    case ParamSpec::Type::kChoiceList:
-      return Str("a list of ", Join(spec.choices, ", "));
-  }
-  LR_CHECK(false);
+  return Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
 }
 
 // "; write [64]" where a list of one is given as its item.
@@ -105,15 +78,20 @@ std::string Meant(const ParamSpec& spec, const Json& value) {
   const std::string text = value.is_string() ? value.get<std::string>() : "";
   switch (spec.type) {
     case ParamSpec::Type::kInt:
+    case ParamSpec::Type::kCount:
       return CountMeant(spec, value);
-    case ParamSpec::Type::kDouble:
+    case ParamSpec::Type::kNumber:
       return IsNumberOf(spec, text) ? Str("; in quotes it is text: write ", text) : "";
     case ParamSpec::Type::kBool:
       if (text == "true" || text == "false") return Str("; in quotes it is text: write ", text);
       return NearestBool(text).empty() ? "" : Str("; write ", NearestBool(text));
     case ParamSpec::Type::kChoice:
+    case ParamSpec::Type::kText:
+    case ParamSpec::Type::kName:
+    case ParamSpec::Type::kDuration:
+    case ParamSpec::Type::kNumberPair:
+    case ParamSpec::Type::kCountList:
     case ParamSpec::Type::kChoiceList:
-    case ParamSpec::Type::kIntList:
       return "";
   }
   return "";
@@ -124,16 +102,16 @@ bool IntInRange(const ParamSpec& spec, const Json& value) {
   return number && InRange(spec, static_cast<double>(*number));
 }
 
-bool IsPlainText(const Json& value) {
+bool IsPlainText(const Json& value, double bytes_max) {
   if (!value.is_string()) return false;
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
   const std::string& text = value.get_ref<const std::string&>();
-  return text.size() <= kTextBytesMax && IsUtf8(text) && std::ranges::none_of(text, is_control);
+  return static_cast<double>(text.size()) <= bytes_max && IsUtf8(text) &&
+         std::ranges::none_of(text, is_control);
 }
 
 void CheckChoice(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
   const std::string key(spec.name);
-  if (spec.choices.empty() && IsPlainText(value)) return;
   const std::string text = value.is_string() ? value.get<std::string>() : "";
   if (value.is_string() && std::ranges::find(spec.choices, text) != spec.choices.end()) return;
   if (value.is_string() &&
@@ -142,7 +120,7 @@ void CheckChoice(const ParamSpec& spec, const Json& value, std::vector<ParamErro
         {key, Str("\"", text, "\" is not built yet; today there is ", Join(spec.choices, ", "))});
     return;
   }
-  std::string message = Str("expected ", Expected(spec), ", found ", Shown(value));
+  std::string message = Str("expected ", ExpectedValue(spec), ", found ", Shown(value));
   if (const std::string nearest = Nearest(text, spec.choices); !nearest.empty()) {
     message += Str("; did you mean \"", nearest, "\"?");
   }
@@ -155,11 +133,11 @@ bool IsWordForList(const ParamSpec& spec, const Json& value) {
          std::ranges::find(spec.choices, value.get_ref<const std::string&>()) != spec.choices.end();
 }
 
-void CheckIntList(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
+void CheckCountList(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
   const std::string key(spec.name);
   if (IsWordForList(spec, value)) return;
   if (!value.is_array() || value.empty()) {
-    errors.push_back({key, Str("expected ", Expected(spec), ", found ", Shown(value),
+    errors.push_back({key, Str("expected ", ExpectedValue(spec), ", found ", Shown(value),
                                ListOfOne(IntInRange(spec, value), value))});
     return;
   }
@@ -182,7 +160,7 @@ void CheckChoiceList(const ParamSpec& spec, const Json& value, std::vector<Param
     const bool is_item =
         value.is_string() &&
         std::ranges::find(spec.choices, value.get<std::string>()) != spec.choices.end();
-    errors.push_back({key, Str("expected ", Expected(spec), ", found ", Shown(value),
+    errors.push_back({key, Str("expected ", ExpectedValue(spec), ", found ", Shown(value),
                                ListOfOne(is_item, value))});
     return;
   }
@@ -201,27 +179,44 @@ void CheckChoiceList(const ParamSpec& spec, const Json& value, std::vector<Param
   }
 }
 
+bool IsNumberPair(const ParamSpec& spec, const Json& value) {
+  return value.is_array() && value.size() == 2 && std::ranges::all_of(value, [&](const Json& item) {
+           return item.is_number() && InRange(spec, item.get<double>());
+         });
+}
+
 void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError>& errors) {
   bool valid = false;
   switch (spec.type) {
     case ParamSpec::Type::kChoice:
       return CheckChoice(spec, value, errors);
-    case ParamSpec::Type::kIntList:
-      return CheckIntList(spec, value, errors);
+    case ParamSpec::Type::kCountList:
+      return CheckCountList(spec, value, errors);
     case ParamSpec::Type::kChoiceList:
       return CheckChoiceList(spec, value, errors);
+    case ParamSpec::Type::kText:
+      valid = IsPlainText(value, spec.max);
+      break;
+    case ParamSpec::Type::kName:
+      valid = value.is_string() && IsSafeName(value.get_ref<const std::string&>());
+      break;
     case ParamSpec::Type::kBool:
       valid = value.is_boolean();
       break;
     case ParamSpec::Type::kInt:
+    case ParamSpec::Type::kCount:
+    case ParamSpec::Type::kDuration:
       valid = IntInRange(spec, value);
       break;
-    case ParamSpec::Type::kDouble:
+    case ParamSpec::Type::kNumber:
       valid = value.is_number() && InRange(spec, value.get<double>());
+      break;
+    case ParamSpec::Type::kNumberPair:
+      valid = IsNumberPair(spec, value);
       break;
   }
   if (!valid) {
-    errors.push_back({std::string(spec.name), Str("expected ", Expected(spec), ", found ",
+    errors.push_back({std::string(spec.name), Str("expected ", ExpectedValue(spec), ", found ",
                                                   Shown(value), Meant(spec, value))});
   }
 }
@@ -259,8 +254,11 @@ void RefuseGiven(const ParamSpec& spec, std::span<const ParamSpec> specs, const 
 
 // One value, one spelling: integers are stored as integers.
 Json Normalised(const ParamSpec& spec, const Json& value) {
-  if (spec.type == ParamSpec::Type::kInt) return *WholeNumber(value);
-  if (spec.type == ParamSpec::Type::kIntList && !IsWordForList(spec, value)) {
+  using Type = ParamSpec::Type;
+  const bool is_integer =
+      spec.type == Type::kInt || spec.type == Type::kCount || spec.type == Type::kDuration;
+  if (is_integer) return *WholeNumber(value);
+  if (spec.type == Type::kCountList && !IsWordForList(spec, value)) {
     Json list = Json::array();
     for (const Json& item : value) list.push_back(*WholeNumber(item));
     return list;
@@ -269,6 +267,39 @@ Json Normalised(const ParamSpec& spec, const Json& value) {
 }
 
 }  // namespace
+
+std::string ShowNumber(double number) {
+  const bool is_whole = number == std::floor(number) && std::abs(number) <= kExactMax;
+  return is_whole ? Str(static_cast<std::int64_t>(number)) : Str(number);
+}
+
+std::string ExpectedValue(const ParamSpec& spec) {
+  switch (spec.type) {
+    case ParamSpec::Type::kInt:
+    case ParamSpec::Type::kCount:
+      return Str("an integer from ", Range(spec));
+    case ParamSpec::Type::kNumber:
+      return Str("a number from ", Range(spec));
+    case ParamSpec::Type::kBool:
+      return "true or false";
+    case ParamSpec::Type::kChoice:
+      return Str("one of ", Join(spec.choices, ", "));
+    case ParamSpec::Type::kText:
+      return Str("text of at most ", ShowNumber(spec.max), " bytes");
+    case ParamSpec::Type::kName:
+      return "a name of 1 to 128 letters, digits, '.', '_' or '-' that does not start with '.'";
+    case ParamSpec::Type::kDuration:
+      return Str("milliseconds from ", Range(spec));
+    case ParamSpec::Type::kNumberPair:
+      return Str("a list of two numbers from ", Range(spec));
+    case ParamSpec::Type::kCountList:
+      return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "),
+                 "a list of integers from ", Range(spec));
+    case ParamSpec::Type::kChoiceList:
+      return Str("a list of ", Join(spec.choices, ", "));
+  }
+  LR_CHECK(false);
+}
 
 std::vector<std::string> MarkedChoices(const ParamSpec& spec) {
   std::vector<std::string> marked = spec.choices;
@@ -312,8 +343,8 @@ std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json
     } else if (member != given.end()) {
       CheckValue(spec, *member, errors);
     } else if (spec.default_value.is_null()) {
-      errors.push_back(
-          {std::string(spec.name), Str("must be given: ", Expected(spec), ", ", spec.meaning)});
+      errors.push_back({std::string(spec.name),
+                        Str("must be given: ", ExpectedValue(spec), ", ", spec.meaning)});
     }
   }
   return errors;

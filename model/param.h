@@ -1,5 +1,6 @@
-// A parameter declared as data: of a position method, of an evaluation. The sweep file's schema,
-// the defaults and the messages come from these tables.
+// A value declared as data: a parameter of a position method or an evaluation, a key of the recipe
+// (fields.h), a key of a sweep file. The file's schema, the defaults and the messages come from these
+// tables.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +16,18 @@
 namespace longrun {
 
 struct ParamSpec {
+  // The one list of value types: what a sweep file knows beyond them is what is no value (KeyRow::Kind).
   enum class Type {
-    kInt,  // 64 bits
-    kDouble,
-    kBool,
-    kChoice,      // one of `choices`, a string; any text where there are none
-    kIntList,     // integers, at least one, none twice; or one of `choices`, as a word for a list
+    kInt,         // decimal digits
+    kCount,       // an integer of 64 bits; a file may write 64K, 200M, 8Ki
+    kNumber,      // finite
+    kBool,        //
+    kChoice,      // one of `choices`, a string
+    kText,        // of at most `max` bytes
+    kName,        // 1 to 128 letters, digits, '.', '_', '-'
+    kDuration,    // milliseconds; a file writes 30s, 10min, 1h
+    kNumberPair,  // [a, b]
+    kCountList,   // integers, at least one, none twice; or one of `choices`, as a word for a list
     kChoiceList,  // of `choices`, at least one, none twice
   };
   // Another parameter of the table, a choice that has a default, and values of it.
@@ -28,16 +35,16 @@ struct ParamSpec {
     std::string_view name;
     std::vector<std::string> values;
   };
-  std::string_view name;
-  Type type = Type::kDouble;
-  Json default_value;  // null: must be given
-  double min = 0.0;    // of numbers and list items, inclusive
+  std::string_view name = {};
+  Type type = Type::kNumber;
+  Json default_value = nullptr;  // null: must be given
+  double min = 0.0;              // of numbers and list items, inclusive; `max` of text in bytes
   double max = 0.0;
-  std::vector<std::string> choices = {};          // of kChoice, kChoiceList and kIntList
+  std::vector<std::string> choices = {};          // of kChoice, kChoiceList and kCountList
   std::vector<std::string> choices_unbuilt = {};  // known by name, refused as not built yet
   // Of `choices`: mathematics of our own, without a publication behind it; marked wherever it is listed.
   std::vector<std::string> experimental = {};
-  std::string_view meaning;
+  std::string_view meaning = {};
   // Belongs to these values of another parameter alone: with any other it is refused where it is
   // given, and the resolved parameters lack it.
   std::optional<Condition> only_with = {};
@@ -47,6 +54,11 @@ struct ParamSpec {
 std::vector<std::string> MarkedChoices(const ParamSpec& spec);
 // "variant bidirectional", the experimental values of parameters, joined by ", "; "" where there are none.
 std::string ExperimentalValues(std::span<const ParamSpec> specs);
+
+// 64, 1e-12: a bound as people read it.
+std::string ShowNumber(double number);
+// "an integer from 1 to 10": what a value must be.
+std::string ExpectedValue(const ParamSpec& spec);
 
 // What is wrong with one parameter.
 struct ParamError {

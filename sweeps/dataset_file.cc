@@ -8,56 +8,76 @@
 #include "base/str.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
+#include "sweeps/value.h"
 #include "sweeps/yaml_tree.h"
 
 namespace longrun {
 namespace {
 
 using Kind = YamlNode::Kind;
-using Type = KeyRow::Type;
+using Type = ParamSpec::Type;
 
 constexpr double kTokensMax = 1e15;
 
 // Maps and the keys below them; lists of files and free text are read by hand.
 const std::vector<KeyRow>& Keys() {
   static const std::vector<KeyRow> keys = {
-      {.path = "name", .type = Type::kName, .required = true, .meaning = "of the dataset"},
-      {.path = "source", .required = true, .meaning = "what is read"},
+      {.path = "name",
+       .spec = {.type = Type::kName, .meaning = "of the dataset"},
+       .required = true},
+      {.path = "source",
+       .kind = KeyRow::Kind::kMap,
+       .spec = {.meaning = "what is read"},
+       .required = true},
       {.path = "source.format",
-       .type = Type::kChoice,
-       .required = true,
-       .choices = SourceFormatNames(),
-       .meaning = "of the files"},
-      {.path = "source.files", .type = Type::kText, .meaning = "paths and patterns"},
-      {.path = "source.separator", .type = Type::kText, .meaning = "between documents of text"},
-      {.path = "source.field", .type = Type::kText, .meaning = "path of the text"},
-      {.path = "source.filter", .type = Type::kText, .meaning = "PATH==VALUE"},
+       .spec = {.type = Type::kChoice, .choices = SourceFormatNames(), .meaning = "of the files"},
+       .required = true},
+      {.path = "source.files",
+       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "paths and patterns"}},
+      {.path = "source.separator",
+       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "between documents of text"}},
+      {.path = "source.field",
+       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "path of the text"}},
+      {.path = "source.filter",
+       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "PATH==VALUE"}},
       {.path = "source.dtype",
-       .type = Type::kChoice,
-       .choices = {"u16", "u32"},
-       .meaning = "of raw ids"},
-      {.path = "source.any_bytes", .type = Type::kBool, .meaning = "text: also what is none"},
-      {.path = "tokenizer", .type = Type::kText, .meaning = "a name, a file, or {kind, file}"},
-      {.path = "tokenizer.kind", .type = Type::kText, .meaning = "its name"},
-      {.path = "tokenizer.file", .type = Type::kText, .meaning = "its vocabulary"},
-      {.path = "packing", .meaning = "how documents become one row of tokens"},
-      {.path = "packing.eot", .type = Type::kChoice, .choices = Packing::EotNames()},
-      {.path = "packing.newline", .type = Type::kChoice, .choices = {"keep", "universal"}},
-      {.path = "packing.order", .type = Type::kChoice, .choices = Packing::OrderNames()},
-      {.path = "packing.join", .type = Type::kText},
-      {.path = "packing.min_doc_tokens", .type = Type::kCount, .min = 0, .max = kTokensMax},
-      {.path = "packing.max_doc_tokens", .type = Type::kCount, .min = 1, .max = kTokensMax},
-      {.path = "split", .required = true, .meaning = "which documents are held out"},
+       .spec = {.type = Type::kChoice, .choices = {"u16", "u32"}, .meaning = "of raw ids"}},
+      {.path = "source.any_bytes",
+       .spec = {.type = Type::kBool, .meaning = "text: also what is none"}},
+      {.path = "tokenizer",
+       .spec = {.type = Type::kText,
+                .max = kTextBytesMax,
+                .meaning = "a name, a file, or {kind, file}"}},
+      {.path = "tokenizer.kind",
+       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "its name"}},
+      {.path = "tokenizer.file",
+       .spec = {.type = Type::kText, .max = kTextBytesMax, .meaning = "its vocabulary"}},
+      {.path = "packing",
+       .kind = KeyRow::Kind::kMap,
+       .spec = {.meaning = "how documents become one row of tokens"}},
+      {.path = "packing.eot", .spec = {.type = Type::kChoice, .choices = Packing::EotNames()}},
+      {.path = "packing.newline",
+       .spec = {.type = Type::kChoice, .choices = {"keep", "universal"}}},
+      {.path = "packing.order", .spec = {.type = Type::kChoice, .choices = Packing::OrderNames()}},
+      {.path = "packing.join", .spec = {.type = Type::kText, .max = kTextBytesMax}},
+      {.path = "packing.min_doc_tokens",
+       .spec = {.type = Type::kCount, .min = 0, .max = kTokensMax}},
+      {.path = "packing.max_doc_tokens",
+       .spec = {.type = Type::kCount, .min = 1, .max = kTokensMax}},
+      {.path = "split",
+       .kind = KeyRow::Kind::kMap,
+       .spec = {.meaning = "which documents are held out"},
+       .required = true},
       {.path = "split.by",
-       .type = Type::kChoice,
-       .required = true,
-       .choices = {"files", "document", "first_tokens"},
-       .meaning = "what decides"},
-      {.path = "split.train", .type = Type::kText},
-      {.path = "split.validation", .type = Type::kText},
-      {.path = "split.test", .type = Type::kText},
-      {.path = "split.seed", .type = Type::kInt, .min = 0, .max = 9e15},
-      {.path = "shard_tokens", .type = Type::kCount, .min = 1, .max = kTokensMax},
+       .spec = {.type = Type::kChoice,
+                .choices = {"files", "document", "first_tokens"},
+                .meaning = "what decides"},
+       .required = true},
+      {.path = "split.train", .spec = {.type = Type::kText, .max = kTextBytesMax}},
+      {.path = "split.validation", .spec = {.type = Type::kText, .max = kTextBytesMax}},
+      {.path = "split.test", .spec = {.type = Type::kText, .max = kTextBytesMax}},
+      {.path = "split.seed", .spec = {.type = Type::kInt, .min = 0, .max = 9e15}},
+      {.path = "shard_tokens", .spec = {.type = Type::kCount, .min = 1, .max = kTokensMax}},
   };
   return keys;
 }
@@ -71,7 +91,7 @@ std::vector<std::string> KeysBelow(std::string_view path) {
   std::vector<std::string> names;
   for (const KeyRow& row : Keys()) {
     if (!row.path.starts_with(prefix)) continue;
-    const std::string_view rest = row.path.substr(prefix.size());
+    const std::string_view rest = std::string_view(row.path).substr(prefix.size());
     if (rest.find('.') == std::string_view::npos) names.emplace_back(rest);
   }
   return names;
@@ -130,7 +150,7 @@ class DatasetReader {
     for (const std::string& name : names) {
       const KeyRow& row = RowOf(prefix + name);
       if (row.required && Find(node, name) == nullptr) {
-        Report(place, Str(row.path, ": must be given: ", row.meaning));
+        Report(place, Str(row.path, ": must be given: ", row.spec.meaning));
       }
     }
   }
@@ -268,13 +288,12 @@ class DatasetReader {
     const std::size_t n_before = problems_.size();
     if (by == "document") {
       rule.by = SplitRule::By::kDocument;
-      HeldOut(node, {.path = "", .type = Type::kNumber, .min = 0, .max = 1}, "validation",
-              rule.validation);
-      HeldOut(node, {.path = "", .type = Type::kNumber, .min = 0, .max = 1}, "test", rule.test);
+      HeldOut(node, {.type = Type::kNumber, .min = 0, .max = 1}, "validation", rule.validation);
+      HeldOut(node, {.type = Type::kNumber, .min = 0, .max = 1}, "test", rule.test);
       TypedBelow(node, "split", "seed", [&](const Json& json) { rule.seed = json; });
     } else {
       rule.by = SplitRule::By::kFirstTokens;
-      const KeyRow count = {.path = "", .type = Type::kCount, .min = 0, .max = kTokensMax};
+      const ParamSpec count = {.type = Type::kCount, .min = 0, .max = kTokensMax};
       HeldOut(node, count, "validation", rule.validation_tokens);
       HeldOut(node, count, "test", rule.test_tokens);
     }
@@ -283,10 +302,10 @@ class DatasetReader {
   }
 
   template <typename Number>
-  void HeldOut(const YamlNode& split, const KeyRow& row, std::string_view name, Number& out) {
+  void HeldOut(const YamlNode& split, const ParamSpec& spec, std::string_view name, Number& out) {
     const YamlNode* const node = Find(split, name);
     if (node == nullptr) return;
-    const Result<Json> value = TypeValue(row, *node);
+    const Result<Json> value = TypeValue(spec, *node);
     if (value.ok()) {
       out = value->get<Number>();
     } else {

@@ -13,6 +13,7 @@
 #include "model/data/tokenizer.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/split.h"
+#include "model/fields.h"
 #include "model/position/method.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
@@ -47,6 +48,62 @@ double TenthOf(double x) {
   LR_CHECK(parsed.ec == std::errc());
   return value;
 }
+
+// Sets what the file gives of a struct's settings (model/fields.h): null is not given.
+class GivenTaker {
+ public:
+  explicit GivenTaker(const Json& given) : given_(given) {}
+
+  template <typename T>
+  void operator()(T& member, const ParamSpec& spec, const SettingUse& = {}) {
+    if (const Json& value = given_.at(std::string(spec.name)); !value.is_null()) {
+      value.get_to(member);
+    }
+  }
+
+ private:
+  const Json& given_;
+};
+
+// Which of n_layer, n_head and d_model nothing gives: without them nothing is resolved.
+class MissingShape {
+ public:
+  void operator()(std::int64_t size, const ParamSpec& spec, const SettingUse& use) {
+    if (use.shape && !use.of_body && size == 0) names.push_back(spec.name);
+  }
+  void operator()(const auto&, const ParamSpec&, const SettingUse& = {}) {}
+
+  std::vector<std::string_view> names;
+};
+
+// Calls each(name, value as it stands in JSON) for the settings of a model.
+template <typename Each>
+class EachValue {
+ public:
+  explicit EachValue(const Each& each) : each_(each) {}
+
+  void operator()(const auto& member, const ParamSpec& spec, const SettingUse& use = {}) {
+    Json value = member;
+    if (use.where_zero && value == 0) value = use.where_zero();
+    each_(std::string(spec.name), value);
+  }
+
+ private:
+  const Each& each_;
+};
+
+// The names of what a run keeps of the one that it continues.
+class KeptNames {
+ public:
+  void operator()(const auto&, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (use.kept) names.emplace_back(spec.name);
+  }
+  void Group(const auto&, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (use.kept) names.emplace_back(spec.name);
+  }
+
+  std::vector<std::string> names;
+};
 
 class Expander {
  public:
@@ -311,41 +368,23 @@ class Expander {
       LR_CHECK(preset.ok());
       model = std::move(preset).value();
     }
-    const auto take_int = [&](std::string_view key, std::int64_t& field) {
-      if (const Json& value = given.at(std::string(key)); !value.is_null()) field = value;
-    };
-    for (const auto& [key, field] :
-         {std::pair{"n_layer", &model.n_layer}, std::pair{"n_head", &model.n_head},
-          std::pair{"d_model", &model.d_model}}) {
-      take_int(key, *field);
-      if (*field == 0) {
-        Report(PlaceOf("spec.model"),
-               Str("spec.model.", key, ": must be given where there is no size"));
-      }
+    GivenTaker taker(given);
+    Fields(model, taker);
+    MissingShape missing;
+    Fields(std::as_const(model), missing);
+    for (const std::string_view name : missing.names) {
+      Report(PlaceOf("spec.model"),
+             Str("spec.model.", name, ": must be given where there is no size"));
     }
-    if (model.n_head == 0 || model.d_model == 0 || model.n_layer == 0) return;
+    if (!missing.names.empty()) return;
     const Status known = model.SetArchitecture(given["architecture"].get<std::string>());
     LR_CHECK(known.ok());
     model.vocab_size = dataset.vocab_size;
     if (run.train.is_masked()) {
       model.vocab_size = std::max(model.vocab_size, run.train.mask.token + 1);
     }
-    take_int("d_ff", model.d_ff);
-    take_int("vocab_size", model.vocab_size);
-    take_int("n_kv_head", model.body.n_kv_head);
-    take_int("head_dim", model.body.head_dim);
-    take_int("sliding_window", model.body.window);
-    const auto take = [&](std::string_view key, auto& field) {
-      if (const Json& value = given.at(std::string(key)); !value.is_null()) value.get_to(field);
-    };
-    take("block", model.body.block);
-    take("mlp_bias", model.body.mlp_bias);
-    take("activation", model.activation);
-    take("layer_norm_epsilon", model.layer_norm_epsilon);
-    take("tie_embeddings", model.tie_embeddings);
-    if (!given["qkv_bias"].is_null()) model.SetAttentionBias(given["qkv_bias"].get<bool>());
-    model.causal = given["causal"].get<bool>();
-    model.init_std = given["init_std"].get<double>();
+    Fields(model, taker);
+    if (!given["qkv_bias"].is_null()) model.SetAttentionBias(model.body.qkv_bias);
     if (model.vocab_size < dataset.n_ids()) {
       const std::string message =
           Str("model.vocab_size: ", model.vocab_size, " is less than the ", dataset.n_ids(),
@@ -410,30 +449,15 @@ class Expander {
 
   void CheckAgreement(const Point& point, const Json& given, const ModelInfo& init,
                       const ModelConfig& model) {
-    const auto compare = [&](const char* key, const Json& ours) {
+    const auto compare = [&](const std::string& key, const Json& ours) {
       if (!IsGiven(key) || given.at(key).is_null() || given.at(key) == ours) return;
       ReportStatus(point,
                    Status(Code::kInvalidArgument,
                           Str("model.", key, ": ", CanonicalJson(given.at(key)), ", but model \"",
                               init.name, "\" has ", CanonicalJson(ours), "; leave it out")));
     };
-    compare("architecture", model.architecture);
-    compare("n_layer", model.n_layer);
-    compare("n_head", model.n_head);
-    compare("d_model", model.d_model);
-    compare("d_ff", model.d_ff);
-    compare("n_kv_head", model.n_kv_head());
-    compare("head_dim", model.head_dim());
-    compare("block", model.body.block);
-    compare("qkv_bias", model.body.qkv_bias);
-    compare("mlp_bias", model.body.mlp_bias);
-    compare("sliding_window", model.body.window);
-    compare("vocab_size", model.vocab_size);
-    compare("activation", model.activation);
-    compare("layer_norm_epsilon", model.layer_norm_epsilon);
-    compare("tie_embeddings", model.tie_embeddings);
-    compare("causal", model.causal);
-    compare("init_std", model.init_std);
+    EachValue each(compare);
+    Fields(model, each);
     if (given.at("size").is_null()) return;
     const Result<ModelConfig> preset = ModelConfig::Preset(given.at("size").get<std::string>());
     LR_CHECK(preset.ok());
@@ -526,11 +550,14 @@ class Expander {
     }
     if (ours.value("init", Json()) != theirs.value("init", Json())) return "model.init_from";
     if (!theirs.at("train").contains("tokens")) return "recipe (train: none)";
-    for (const char* part :
-         {"train_length", "batch_tokens", "precision", "order", "objective", "mask"}) {
+    const TrainConfig defaults;
+    KeptNames kept;
+    Fields(defaults, kept);
+    for (const std::string& part : kept.names) {
       // Some stand in some runs alone.
-      if (ours.at("train").value(part, Json()) != theirs.at("train").value(part, Json()))
+      if (ours.at("train").value(part, Json()) != theirs.at("train").value(part, Json())) {
         return part;
+      }
     }
     return "";
   }
@@ -555,7 +582,7 @@ class Expander {
     }
     for (const KeyRow& row : SweepKeys()) {
       const std::string path(row.path);
-      if (row.type == KeyRow::Type::kMap || !Names(shown, path.substr(path.find('.') + 1)))
+      if (row.kind == KeyRow::Kind::kMap || !Names(shown, path.substr(path.find('.') + 1)))
         continue;
       if (spec_.broken.contains(path)) return;  // said already
       if (!place && spec_.places.contains(path)) place = spec_.places.at(path);

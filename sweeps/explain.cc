@@ -4,33 +4,43 @@
 #include <span>
 #include <utility>
 
+#include "base/check.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
 #include "sweeps/failure.h"
 #include "sweeps/schema.h"
+#include "sweeps/value.h"
 
 namespace longrun {
 namespace {
 
-using Type = KeyRow::Type;
+using Type = ParamSpec::Type;
 
 constexpr std::string_view kSpec = "spec.";
 constexpr std::string_view kPosition = "position";
 constexpr std::string_view kEvaluate = "evaluate";
 constexpr std::string_view kFailure = "failure";
 
-std::string_view TypeName(Type type) {
-  switch (type) {
-    case Type::kMap:
+std::string_view TypeName(const KeyRow& row) {
+  switch (row.kind) {
+    case KeyRow::Kind::kValue:
+      break;
+    case KeyRow::Kind::kMap:
       return "map";
-    case Type::kText:
-      return "text";
-    case Type::kName:
-      return "name";
-    case Type::kChoice:
-      return "choice";
+    case KeyRow::Kind::kLabels:
+      return "map of text";
+    case KeyRow::Kind::kPosition:
+      return "position method";
+    case KeyRow::Kind::kPoints:
+      return "list of points";
+    case KeyRow::Kind::kEvaluations:
+      return "list of evaluations";
+    case KeyRow::Kind::kUnbuilt:
+      return "not built";
+  }
+  switch (row.spec.type) {
     case Type::kInt:
       return "integer";
     case Type::kCount:
@@ -39,58 +49,59 @@ std::string_view TypeName(Type type) {
       return "number";
     case Type::kBool:
       return "bool";
+    case Type::kChoice:
+      return "choice";
+    case Type::kText:
+      return "text";
+    case Type::kName:
+      return "name";
     case Type::kDuration:
       return "duration";
     case Type::kNumberPair:
       return "pair of numbers";
-    case Type::kLabels:
-      return "map of text";
-    case Type::kPosition:
-      return "position method";
-    case Type::kPoints:
-      return "list of points";
-    case Type::kEvaluations:
-      return "list of evaluations";
-    case Type::kUnbuilt:
-      return "not built";
+    case Type::kCountList:
+      return "list of counts";
+    case Type::kChoiceList:
+      return "list of choices";
   }
-  return "";
+  LR_CHECK(false);
 }
 
 // ---- keys ----------------------------------------------------------------------------------------
 
 // A value that the key takes, as YAML: its default, or the plainest there is.
 std::string SampleValue(const KeyRow& row) {
-  if (row.type == Type::kDuration) {
-    return row.default_value.is_null() ? "10min"
-                                       : FormatDurationMs(row.default_value.get<std::int64_t>());
+  if (row.is(ParamSpec::Type::kDuration)) {
+    return row.spec.default_value.is_null()
+               ? "10min"
+               : FormatDurationMs(row.spec.default_value.get<std::int64_t>());
   }
-  if (row.default_value.is_string()) return row.default_value.get<std::string>();
-  if (!row.default_value.is_null() && row.default_value != Json::array()) {
-    return CanonicalJson(row.default_value);
+  if (row.spec.default_value.is_string()) return row.spec.default_value.get<std::string>();
+  if (!row.spec.default_value.is_null() && row.spec.default_value != Json::array()) {
+    return CanonicalJson(row.spec.default_value);
   }
-  switch (row.type) {
-    case Type::kChoice:
-      return row.choices.front();
-    case Type::kInt:
-    case Type::kCount:
-    case Type::kNumber: {
-      constexpr double kSample = 512;
-      return Str(static_cast<std::int64_t>(std::clamp(kSample, row.min, row.max)));
-    }
-    case Type::kName:
-      return "my-name";
-    case Type::kLabels:
+  switch (row.kind) {
+    case KeyRow::Kind::kLabels:
       return "{suite: long}";
-    case Type::kPosition:
+    case KeyRow::Kind::kPosition:
       return "cable";
-    case Type::kPoints:
+    case KeyRow::Kind::kPoints:
       return "[{position: rope, train_length: 64}]";
-    case Type::kEvaluations:
+    case KeyRow::Kind::kEvaluations:
       return "[{perplexity: {context_lengths: [64, 256], split: validation}}]";
-    default:
+    case KeyRow::Kind::kMap:
+    case KeyRow::Kind::kUnbuilt:
       return "";
+    case KeyRow::Kind::kValue:
+      break;
   }
+  if (row.is(Type::kChoice)) return row.spec.choices.front();
+  if (row.is(Type::kName)) return "my-name";
+  if (row.is(Type::kInt) || row.is(Type::kCount) || row.is(Type::kNumber)) {
+    constexpr double kSample = 512;
+    return Str(static_cast<std::int64_t>(std::clamp(kSample, row.spec.min, row.spec.max)));
+  }
+  return "";
 }
 
 // The key where it stands in a file; under the matrix, a list.
@@ -109,26 +120,26 @@ std::string KeyExample(const KeyRow& row) {
 }
 
 Json ExplainKey(const KeyRow& row) {
-  Json json = {{"path", row.path},           {"kind", "key"},
-               {"type", TypeName(row.type)}, {"meaning", row.meaning},
-               {"required", row.required},   {"axis", row.axis}};
-  if (row.type == Type::kUnbuilt) {
+  Json json = {{"path", row.path},         {"kind", "key"},
+               {"type", TypeName(row)},    {"meaning", row.spec.meaning},
+               {"required", row.required}, {"axis", row.axis}};
+  if (row.kind == KeyRow::Kind::kUnbuilt) {
     json["value"] = kNotBuiltYet;
     return json;
   }
-  if (row.type != Type::kMap) {
+  if (row.kind != KeyRow::Kind::kMap) {
     json["value"] = ExpectedValue(row);
-    json["default"] = row.type == Type::kDuration && !row.default_value.is_null()
-                          ? Json(FormatDurationMs(row.default_value.get<std::int64_t>()))
-                          : row.default_value;
+    json["default"] = row.is(ParamSpec::Type::kDuration) && !row.spec.default_value.is_null()
+                          ? Json(FormatDurationMs(row.spec.default_value.get<std::int64_t>()))
+                          : row.spec.default_value;
     json["example"] = KeyExample(row);
   }
   Json members = Json::array();
   for (const std::string& name : NamesBelow(row.path)) {
     const KeyRow& member = *FindKey(Str(row.path, ".", name));
-    members.push_back({{"path", member.path}, {"meaning", member.meaning}});
+    members.push_back({{"path", member.path}, {"meaning", member.spec.meaning}});
   }
-  if (row.type == Type::kPosition) {
+  if (row.kind == KeyRow::Kind::kPosition) {
     for (const PositionMethod* const method : PositionMethods()) {
       const std::string experimental = ExperimentalValues(method->params);
       members.push_back(
@@ -137,7 +148,7 @@ Json ExplainKey(const KeyRow& row) {
             Str(method->source, experimental.empty() ? "" : "; experimental: ", experimental)}});
     }
   }
-  if (row.type == Type::kEvaluations) {
+  if (row.kind == KeyRow::Kind::kEvaluations) {
     for (const Evaluation* const evaluation : Evaluations()) {
       members.push_back(
           {{"path", Str(kEvaluate, ".", evaluation->name)}, {"meaning", evaluation->meaning}});
@@ -150,27 +161,9 @@ Json ExplainKey(const KeyRow& row) {
 // ---- parameters ------------------------------------------------------------------------------------
 
 std::string ParamValue(const ParamSpec& spec) {
-  const auto bound = [](double number) {
-    const auto whole = static_cast<std::int64_t>(number);
-    return static_cast<double>(whole) == number ? Str(whole) : Str(number);
-  };
-  const std::string range = Str(" from ", bound(spec.min), " to ", bound(spec.max));
-  switch (spec.type) {
-    case ParamSpec::Type::kInt:
-      return Str("an integer", range);
-    case ParamSpec::Type::kDouble:
-      return Str("a number", range);
-    case ParamSpec::Type::kBool:
-      return "true or false";
-    case ParamSpec::Type::kChoice:
-      return spec.choices.empty() ? "text" : Str("one of ", Join(MarkedChoices(spec), ", "));
-    case ParamSpec::Type::kChoiceList:
-      return Str("a list of ", Join(MarkedChoices(spec), ", "));
-    case ParamSpec::Type::kIntList:
-      return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "),
-                 "a list of integers", range);
-  }
-  return "";
+  ParamSpec marked = spec;
+  marked.choices = MarkedChoices(spec);
+  return ExpectedValue(marked);
 }
 
 Json ExplainParam(const std::string& owner, const ParamSpec& spec) {
@@ -189,12 +182,9 @@ std::vector<Json> ExplainParams(const std::string& owner, std::span<const ParamS
 // Of every evaluation that names a split.
 Json ExplainOverlap(const std::string& owner) {
   const KeyRow& row = TrainOverlapKey();
-  return {{"path", Str(owner, ".", row.path)},
-          {"kind", "key"},
-          {"meaning", row.meaning},
-          {"value", ExpectedValue(row)},
-          {"default", row.default_value},
-          {"required", false}};
+  return {{"path", Str(owner, ".", row.path)}, {"kind", "key"},
+          {"meaning", row.spec.meaning},       {"value", ExpectedValue(row)},
+          {"default", row.spec.default_value}, {"required", false}};
 }
 
 // What stands below a method or an evaluation as its members, or the one that `rest` names.

@@ -22,10 +22,6 @@ Result<Json> Explain(std::string_view path);
 // The same for people.
 std::string ExplainText(const Json& explained);
 
-struct KeyRow;
-// "a number from 0 to 10": what a key takes, as messages and the reference say it (schema.cc).
-std::string ExpectedValue(const KeyRow& row);
-
 // Every path that Explain knows, for completion.
 std::vector<std::string> ExplainPaths();
 

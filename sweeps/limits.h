@@ -1,4 +1,5 @@
-// Every limit of the language in one place. Ranges of single keys stand in their rows (schema.cc).
+// Every limit of the language in one place. Ranges of single keys stand in their lines (model/fields.h,
+// schema.cc).
 #pragma once
 
 #include <cstddef>

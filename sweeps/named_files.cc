@@ -6,8 +6,8 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "model/evaluation/evaluation.h"
-#include "sweeps/schema.h"
 #include "sweeps/spec.h"
+#include "sweeps/value.h"
 
 namespace longrun {
 namespace {

@@ -9,13 +9,12 @@
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "sweeps/spec.h"
+#include "sweeps/value.h"
 
 namespace longrun {
 namespace {
 
 using Kind = YamlNode::Kind;
-
-constexpr std::string_view kInitFrom = "spec.model.init_from";
 
 class Reader {
  public:
@@ -58,8 +57,8 @@ class Reader {
       const KeyRow* const row = dotted ? nullptr : FindKey(below);
       if (row == nullptr) {
         Report(entry.place, Str(below, ": unknown key", WhereItBelongs(entry, path)));
-      } else if (row->type == KeyRow::Type::kUnbuilt) {
-        Report(entry.place, Str(below, ": ", kNotBuiltYet, " (", row->meaning, ")"));
+      } else if (row->kind == KeyRow::Kind::kUnbuilt) {
+        Report(entry.place, Str(below, ": ", kNotBuiltYet, " (", row->spec.meaning, ")"));
       } else if (below != "spec.matrix") {
         spec_.places[below] = entry.value.place;
         ReadValue(*row, entry.value, out[entry.key]);
@@ -69,14 +68,13 @@ class Reader {
       const std::string below = prefix + name;
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindKey(below);
-      const bool is_the_axis = below == "spec.model" && has_init_;
-      if (row.required && !IsAxis(below) && !is_the_axis) {
-        Report(place, Str(below, ": must be given: ", row.meaning));
+      if (row.required && !IsAxis(below) && !IsTheModels(row)) {
+        Report(place, Str(below, ": must be given: ", row.spec.meaning));
         spec_.is_complete = false;
-      } else if (row.type == KeyRow::Type::kMap) {
+      } else if (row.kind == KeyRow::Kind::kMap) {
         ReadMap(below, YamlNode(), place, out[name]);
       } else {
-        out[name] = row.default_value;
+        out[name] = row.spec.default_value;
       }
     }
   }
@@ -106,39 +104,37 @@ class Reader {
       spec_.is_complete = false;
       return;
     }
-    switch (row.type) {
-      case KeyRow::Type::kMap:
-        if (path == "spec.train" && IsNone(node)) {
+    switch (row.kind) {
+      case KeyRow::Kind::kMap:
+        if (row.may_be_none && IsNone(node)) {
           ReadNoTraining(node, out);
         } else if (ExpectKind(node, Kind::kMap, path, "a map")) {
           ReadMap(path, node, node.place, out);
         }
         return;
-      case KeyRow::Type::kLabels:
+      case KeyRow::Kind::kLabels:
         return ReadLabels(node, path, out);
-      case KeyRow::Type::kPoints:
+      case KeyRow::Kind::kPoints:
         return;  // once all axes are known
-      case KeyRow::Type::kEvaluations:
+      case KeyRow::Kind::kEvaluations:
         return ReadEvaluations(node, path);
-      default:
+      case KeyRow::Kind::kValue:
+      case KeyRow::Kind::kPosition:
+      case KeyRow::Kind::kUnbuilt:
         break;
     }
     Result<Json> value = TypeValue(row, node);
     if (value.ok()) {
       out = std::move(value).value();
-      if (path == kInitFrom && !FindModel(out.get<std::string>(), node.place, path)) {
-        spec_.is_complete = false;
-      }
-      if (path == "spec.resources.devices" && out > 1) {
-        Report(node.place,
-               Str(path, ": ", out.get<std::int64_t>(), " devices: more than 1 is ", kNotBuiltYet));
-      }
+      if (!IsKnown(row, out, node.place, path)) spec_.is_complete = false;
+      const std::string why = row.check != nullptr ? row.check(out) : "";
+      if (!why.empty()) Report(node.place, Str(path, ": ", why));
       return;
     }
     Report(node.place, Str(path, ": ", value.status().message()));
-    out = row.default_value;
+    out = row.spec.default_value;
     spec_.broken.insert(path);
-    if (row.required || path == "spec.model.size") spec_.is_complete = false;
+    if (row.required || row.others_rest_on) spec_.is_complete = false;
   }
 
   bool ExpectKind(const YamlNode& node, Kind kind, std::string_view path,
@@ -158,6 +154,9 @@ class Reader {
     if (node.kind != Kind::kScalar) return "";
     const std::vector<std::string> names = NamesBelow(path);
     if (names.empty()) return "";
+    const bool has_base = std::ranges::any_of(names, [&](const std::string& name) {
+      return FindKey(Str(path, ".", name))->others_rest_on;
+    });
     std::vector<std::string> meant;
     std::string_view required;
     std::string choices;
@@ -165,12 +164,12 @@ class Reader {
       const KeyRow& row = *FindKey(Str(path, ".", name));
       if (row.required) required = row.name();
       const bool is_name = name == "name";
-      if (is_name && !row.choices.empty())
-        choices = Str(", and name is one of ", Join(row.choices, ", "));
-      if (row.type != KeyRow::Type::kChoice && !is_name) continue;
+      if (is_name && !row.spec.choices.empty())
+        choices = Str(", and name is one of ", Join(row.spec.choices, ", "));
+      if (!row.is(ParamSpec::Type::kChoice) && !is_name) continue;
       // An architecture alone is no model.
-      if (path == "spec.model" && name != "size") continue;
-      const std::string nearest = Nearest(node.text, row.choices);
+      if (has_base && !row.others_rest_on) continue;
+      const std::string nearest = Nearest(node.text, row.spec.choices);
       if (TypeValue(row, node).ok()) {
         meant.push_back(Str(name, ": ", node.text));
       } else if (is_name && !nearest.empty()) {
@@ -200,9 +199,17 @@ class Reader {
     spec_.trains = train == nullptr || !IsNone(train->value);
   }
 
-  // An axis that has one value where it is left out: the checkpoint's own.
-  bool IsTheModels(std::string_view axis) const {
-    return has_init_ && (axis == "position" || (axis == "train_length" && !spec_.trains));
+  // Left out, it is the imported model's.
+  bool IsTheModels(const KeyRow& row) const {
+    switch (row.left_out) {
+      case KeyRow::LeftOut::kNever:
+        return false;
+      case KeyRow::LeftOut::kWithInit:
+        return has_init_;
+      case KeyRow::LeftOut::kWithInitUntrained:
+        return has_init_ && !spec_.trains;
+    }
+    return false;
   }
 
   void ReadNoTraining(const YamlNode& node, Json& out) {
@@ -215,7 +222,21 @@ class Reader {
     out = Json::object();
     // What is no part of a run stands there for all sweeps.
     ReadMap("spec.train.checkpoint", YamlNode(), node.place, out["checkpoint"]);
-    out["activation_checkpointing"] = FindKey("spec.train.activation_checkpointing")->default_value;
+    out["activation_checkpointing"] =
+        FindKey("spec.train.activation_checkpointing")->spec.default_value;
+  }
+
+  // False, with a report: a name that the catalogue does not have.
+  bool IsKnown(const KeyRow& row, const Json& value, Place place, const std::string& path) {
+    switch (row.refers) {
+      case KeyRow::Refers::kNothing:
+        return true;
+      case KeyRow::Refers::kDataset:
+        return FindDataset(value.get<std::string>(), place, path);
+      case KeyRow::Refers::kModel:
+        return FindModel(value.get<std::string>(), place, path);
+    }
+    return true;
   }
 
   bool FindModel(const std::string& name, Place place, const std::string& path) {
@@ -242,7 +263,7 @@ class Reader {
     if (node.entries.size() > kLabelsMax) {
       Report(node.place, Str(path, ": ", node.entries.size(), " labels; at most ", kLabelsMax));
     }
-    const KeyRow text = {.path = "metadata.labels", .type = KeyRow::Type::kText};
+    const ParamSpec text = {.type = ParamSpec::Type::kText, .max = kTextBytesMax};
     for (const YamlNode::Entry& entry : node.entries) {
       Result<Json> value = TypeValue(text, entry.value);
       if (value.ok() && entry.key.size() <= kTextBytesMax) {
@@ -291,23 +312,23 @@ class Reader {
     for (const std::string& name : NamesBelow("spec.matrix")) {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindAxis(name);
-      if (row.required && !IsTheModels(name)) {
-        Report(node.place, Str(row.path, ": must be given: ", row.meaning));
+      if (row.required && !IsTheModels(row)) {
+        Report(node.place, Str(row.path, ": must be given: ", row.spec.meaning));
         spec_.is_complete = false;
       } else {
-        spec_.axes.push_back(
-            {.name = name,
-             .given = false,
-             .values = {
-                 {.value = row.default_value, .shown = row.default_value, .place = node.place}}});
+        spec_.axes.push_back({.name = name,
+                              .given = false,
+                              .values = {{.value = row.spec.default_value,
+                                          .shown = row.spec.default_value,
+                                          .place = node.place}}});
       }
     }
   }
 
   static std::string WhyNoAxis(const std::string& name) {
     const KeyRow* const row = FindKey(Str("spec.", name));
-    if (row != nullptr && row->type == KeyRow::Type::kUnbuilt) return std::string(kNotBuiltYet);
-    if (row != nullptr && row->type == KeyRow::Type::kMap) {
+    if (row != nullptr && row->kind == KeyRow::Kind::kUnbuilt) return std::string(kNotBuiltYet);
+    if (row != nullptr && row->kind == KeyRow::Kind::kMap) {
       return "a whole map is no axis; give the path of a key in it, like train.optimizer.lr";
     }
     if (row != nullptr) return "it changes no run, so it is no axis: give it below spec";
@@ -373,18 +394,13 @@ class Reader {
 
   std::optional<AxisValue> ReadAxisValue(const KeyRow& row, const YamlNode& node,
                                          const std::string& path) {
-    if (row.type == KeyRow::Type::kPosition) return ReadPosition(node, path);
+    if (row.kind == KeyRow::Kind::kPosition) return ReadPosition(node, path);
     Result<Json> value = TypeValue(row, node);
     if (!value.ok()) {
       Report(node.place, Str(path, ": ", value.status().message()));
       return std::nullopt;
     }
-    if (row.path == "spec.matrix.dataset" && !FindDataset(*value, node.place, path)) {
-      return std::nullopt;
-    }
-    if (row.path == kInitFrom && !FindModel(value->get<std::string>(), node.place, path)) {
-      return std::nullopt;
-    }
+    if (!IsKnown(row, *value, node.place, path)) return std::nullopt;
     return AxisValue{.value = *value, .shown = *value, .place = node.place};
   }
 
@@ -522,7 +538,7 @@ class Reader {
       if (!index) return;
       const KeyRow& row = *FindAxis(entry.key);
       const std::string entry_path = Str(path, ".", entry.key);
-      if (row.type == KeyRow::Type::kPosition) {
+      if (row.kind == KeyRow::Kind::kPosition) {
         std::optional<Json> given = ReadMethod(entry.value, entry_path);
         if (!given) return;
         pattern[*index] = std::move(*given);
@@ -670,136 +686,7 @@ class Reader {
   bool has_init_ = false;
 };
 
-// ---- overrides ---------------------------------------------------------------------------------
-
-// The path of an override as steps from the root: "train.tokens" -> spec, train, tokens; an axis that
-// the matrix has, or always has, or "matrix.AXIS" -> spec, matrix, AXIS.
-std::vector<std::string> StepsOf(std::string_view path, const YamlNode& root) {
-  if (path.starts_with("spec.")) path.remove_prefix(5);
-  if (path.starts_with("metadata.")) return Split(path, '.');
-  if (path.starts_with("matrix.")) return {"spec", "matrix", std::string(path.substr(7))};
-  const YamlNode::Entry* const spec = root.Find("spec");
-  const YamlNode::Entry* const matrix = spec != nullptr ? spec->value.Find("matrix") : nullptr;
-  const bool in_matrix = matrix != nullptr && matrix->value.Find(path) != nullptr;
-  if (in_matrix || FindKey(Str("spec.matrix.", path)) != nullptr) {
-    return {"spec", "matrix", std::string(path)};
-  }
-  std::vector<std::string> steps = Split(path, '.');
-  steps.insert(steps.begin(), "spec");
-  return steps;
-}
-
-// How the items of a list below the key `name` are written, the one that has the key `wanted` first.
-std::string ItemsOf(const YamlNode& list, const std::string& name, std::string_view wanted) {
-  if (list.kind != Kind::kList || list.items.empty()) return "";
-  const std::size_t n_items = list.items.size();
-  const auto holds = [&](const YamlNode& item) { return item.Find(wanted) != nullptr; };
-  const auto item = std::ranges::find_if(list.items, holds);
-  if (item != list.items.end()) {
-    return Str("; of the list's items write ", name, "[", item - list.items.begin(), "].", wanted);
-  }
-  return Str("; the list's items are ", name, "[0]",
-             n_items == 1 ? "" : Str(" to ", name, "[", n_items - 1, "]"));
-}
-
-// Goes one step down from the key `parent`, making what is not there. "evaluate[0]" is a key and an
-// index. Null, with the reason, when it cannot.
-YamlNode* StepDown(YamlNode* node, const std::string& parent, const std::string& step, Place place,
-                   std::string& why) {
-  const std::size_t bracket = step.find('[');
-  const std::string key = step.substr(0, bracket);
-  if (node->kind == Kind::kNothing) node->kind = Kind::kMap;
-  if (node->kind != Kind::kMap || key.empty()) {
-    why = Str("\"", step, "\" is no key of ", ShowNode(*node));
-    if (node->kind == Kind::kList) why += ItemsOf(*node, parent, key);
-    return nullptr;
-  }
-  auto entry = std::ranges::find(node->entries, key, &YamlNode::Entry::key);
-  if (entry == node->entries.end()) {
-    YamlNode value;
-    value.place = place;
-    node->entries.push_back({.key = key, .place = place, .value = std::move(value)});
-    entry = node->entries.end() - 1;
-  }
-  if (bracket == std::string::npos) return &entry->value;
-  const std::string digits = step.substr(bracket + 1, step.size() - bracket - 2);
-  const bool is_index = step.back() == ']' && !digits.empty() && digits.size() < 7 &&
-                        digits.find_first_not_of("0123456789") == std::string::npos;
-  if (!is_index || entry->value.kind != Kind::kList ||
-      std::stoul(digits) >= entry->value.items.size()) {
-    why = Str("there is no ", step, " in the file", ItemsOf(entry->value, key, ""));
-    return nullptr;
-  }
-  return &entry->value.items[std::stoul(digits)];
-}
-
-// One value of an axis, not a list of them; a pair of numbers is a list and one value all the same.
-bool IsOneValue(const KeyRow* axis, const YamlNode& node) {
-  if (node.kind != Kind::kList) return true;
-  const bool is_pair = axis != nullptr && axis->type == KeyRow::Type::kNumberPair;
-  return is_pair && !node.items.empty() && node.items[0].kind != Kind::kList;
-}
-
-// The axis that several values of a key are, as in train.optimizer.lr=[1e-3, 5e-4]; "" where one value
-// is given, or a key that is none.
-std::string AxisOfList(std::string_view path, const YamlNode& value) {
-  if (path.starts_with("spec.")) path.remove_prefix(5);
-  const KeyRow* const axis = FindAxis(path);
-  return axis == nullptr || IsOneValue(axis, value) ? "" : std::string(path);
-}
-
-// Takes the one value of a key out of spec: the command line, where it is an axis, goes before the file.
-void Remove(YamlNode& root, std::string_view path) {
-  YamlNode* node = &root;
-  const std::vector<std::string> steps = Split(Str("spec.", path), '.');
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    const auto entry = std::ranges::find(node->entries, steps[i], &YamlNode::Entry::key);
-    if (entry == node->entries.end()) return;
-    if (i + 1 == steps.size()) {
-      node->entries.erase(entry);
-      return;
-    }
-    node = &entry->value;
-  }
-}
-
 }  // namespace
-
-void ApplyOverrides(const Overrides& overrides, YamlNode& root, std::vector<Problem>& problems) {
-  for (std::size_t i = 0; i < overrides.size(); ++i) {
-    const auto& [path, text] = overrides[i];
-    const int source = static_cast<int>(i) + 1;
-    const Place place = {.source = source, .line = 1, .column = 1};
-    std::optional<YamlNode> value = ParseYaml(text, source, problems);
-    if (!value) continue;
-    std::vector<std::string> steps = StepsOf(path, root);
-    const bool in_matrix = steps.size() == 3 && steps[1] == "matrix";
-    const std::string axis = in_matrix ? steps[2] : AxisOfList(path, *value);
-    if (!axis.empty()) {
-      steps = {"spec", "matrix", axis};
-      Remove(root, axis);
-    }
-    YamlNode* node = &root;
-    std::string why;
-    std::string parent;
-    for (const std::string& step : steps) {
-      if (node != nullptr) node = StepDown(node, std::exchange(parent, step), step, place, why);
-    }
-    if (node == nullptr) {
-      problems.push_back({.place = place, .message = Str(path, ": ", why)});
-      continue;
-    }
-    if (!axis.empty() && IsOneValue(FindAxis(axis), *value)) {
-      YamlNode list;
-      list.kind = Kind::kList;
-      list.place = place;
-      list.items.push_back(std::move(*value));
-      value = std::move(list);
-    }
-    *node = std::move(*value);
-    node->place = place;
-  }
-}
 
 SweepSpec ReadSweep(const YamlNode& root, const DatasetCatalogue& datasets,
                     std::vector<Problem>& problems) {

@@ -1,5 +1,5 @@
-// The keys of a sweep file: one table, from which come the parser (sweep.cc), the defaults, the JSON
-// Schema (sweep.schema.json) and the reference (reference.md).
+// The keys of a sweep file: one table, from which come the parser (read.cc, value.cc), the defaults, the
+// JSON Schema (json_schema.cc, sweep.schema.json) and the reference (reference.cc, reference.md).
 //
 // Parameters of position methods and evaluations are not repeated here: their own tables
 // (model/position, model/evaluation) are read.
@@ -11,43 +11,46 @@
 #include <vector>
 
 #include "base/json.h"
-#include "base/status.h"
 #include "model/param.h"
-#include "sweeps/yaml_tree.h"
 
 namespace longrun {
 
 struct Evaluation;
 
+// A value of the types that every table shares (ParamSpec::Type), or one of the shapes that a sweep file
+// has beyond them.
 struct KeyRow {
-  enum class Type {
+  enum class Kind {
+    kValue,        // what `spec` says
     kMap,          // its members have rows of their own
-    kText,         // up to kTextBytesMax bytes
-    kName,         // letters, digits, '.', '_', '-'
-    kChoice,       // one of `choices`
-    kInt,          // decimal digits
-    kCount,        // an integer, also with K M G B Ki Mi Gi
-    kNumber,       // decimal, with point and exponent; finite
-    kBool,         // true | false
-    kDuration,     // with ms s min h d; milliseconds
-    kNumberPair,   // [a, b]
     kLabels,       // a map of text
     kPosition,     // a method: its name, or {method: NAME, its parameters}
     kPoints,       // a list of maps from axis to value
     kEvaluations,  // a list of one-key maps: evaluation to its parameters
     kUnbuilt,      // known by name and refused
   };
-  std::string_view path;  // "spec.train.tokens"
-  Type type = Type::kMap;
+  // When a key that must be given may be left out all the same.
+  enum class LeftOut {
+    kNever,
+    kWithInit,           // with model.init_from: it is the imported model's
+    kWithInitUntrained,  // and train: none
+  };
+  // What a name must be known as.
+  enum class Refers { kNothing, kDataset, kModel };
+  std::string path;  // "spec.train.tokens"
+  Kind kind = Kind::kValue;
+  ParamSpec spec = {};  // of any kind the meaning; a default that is null is what the meaning says
   bool required = false;
-  Json default_value = nullptr;  // null: what `meaning` says
-  double min = 0.0;              // of numbers, inclusive
-  double max = 0.0;
-  std::vector<std::string> choices = {};
-  std::string_view meaning = {};
   bool axis = false;  // may stand in the matrix by its path below spec
+  LeftOut left_out = LeftOut::kNever;
+  Refers refers = Refers::kNothing;
+  bool may_be_none = false;     // the word none in the place of a map
+  bool others_rest_on = false;  // where it is wrong, no run is resolved
+  // Why a value of its type is refused all the same; "": it is not. Null: none is.
+  std::string (*check)(const Json& value) = nullptr;
 
-  std::string_view name() const { return path.substr(path.rfind('.') + 1); }
+  bool is(ParamSpec::Type type) const { return kind == Kind::kValue && spec.type == type; }
+  std::string_view name() const { return std::string_view(path).substr(path.rfind('.') + 1); }
 };
 
 std::span<const KeyRow> SweepKeys();
@@ -68,21 +71,6 @@ bool NamesASplit(const Evaluation& evaluation);
 std::vector<std::string> AxisNames();
 // The row that types the values of an axis; null when there is no such axis.
 const KeyRow* FindAxis(std::string_view axis);
-
-// A scalar (or pair of numbers) as its row wants it. The error is what stands behind the path:
-// "expected a count from 1 to 10, found "fast"".
-Result<Json> TypeValue(const KeyRow& row, const YamlNode& node);
-// A parameter's value as JSON, read by the parameter's type: what does not fit it stays text, and is
-// refused by CheckParams.
-Json TypeParam(const ParamSpec& spec, const YamlNode& node);
-
-// What a parameter means, behind what it belongs to: "(protocol rolling, last_k) tokens that ...".
-std::string ParamMeaning(const ParamSpec& spec);
-
-// "fast" for messages: at most 60 bytes, in quotes; "a list", "a map", "nothing".
-std::string ShowNode(const YamlNode& node);
-// `; did you mean "buckets"?`, or the names there are.
-std::string DidYouMean(std::string_view word, const std::vector<std::string>& names);
 
 // Names that are planned and not built: refused as such, not as unknown.
 bool IsUnbuiltMethod(std::string_view method);

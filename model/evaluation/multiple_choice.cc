@@ -222,16 +222,20 @@ Status CheckQuestions(std::string_view name, std::string_view bytes, const Json&
   return ItemsOf(name, bytes, params).status();
 }
 
+constexpr double kTextBytesMax = 4096;
+
 std::vector<ParamSpec> MultipleChoiceSpecs() {
   return {
       {.name = "file",
-       .type = ParamSpec::Type::kChoice,
+       .type = ParamSpec::Type::kText,
        .default_value = nullptr,
+       .max = kTextBytesMax,
        .meaning = "JSON lines with the questions (docs/evaluation.md), beside the sweep file; its "
                   "content is what a cell is of"},
       {.name = "name",
-       .type = ParamSpec::Type::kChoice,
+       .type = ParamSpec::Type::kText,
        .default_value = "",
+       .max = kTextBytesMax,
        .meaning = "of the questions, for tables: hellaswag"},
       ContextLengthsParam("tokens that are fed at most; a longer context loses its beginning"),
       {.name = "protocol",
@@ -247,14 +251,14 @@ std::vector<ParamSpec> MultipleChoiceSpecs() {
        .meaning = "what acc_norm divides by",
        .only_with = ParamSpec::Condition{.name = "protocol", .values = {"lm_eval"}}},
       {.name = "shots",
-       .type = ParamSpec::Type::kInt,
+       .type = ParamSpec::Type::kCount,
        .default_value = 0,
        .min = 0,
        .max = 1000,
        .meaning = "questions with their right answers in front of each, from the lines with split "
                   "train, or else from the others"},
       {.name = "shots_seed",
-       .type = ParamSpec::Type::kInt,
+       .type = ParamSpec::Type::kCount,
        .default_value = 1234,
        .min = 0,
        .max = 9e15,

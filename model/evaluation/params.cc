@@ -4,7 +4,7 @@ namespace longrun {
 
 ParamSpec ContextLengthsParam(std::string_view meaning, std::int64_t max) {
   return {.name = "context_lengths",
-          .type = ParamSpec::Type::kIntList,
+          .type = ParamSpec::Type::kCountList,
           .default_value = nullptr,
           .min = 1,
           .max = static_cast<double>(max),

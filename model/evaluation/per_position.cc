@@ -44,7 +44,7 @@ const Protocol& PerPositionProtocol() {
       .source = "longrun docs/evaluation.md",
       .meaning = "windows side by side, their NLL told apart by the context of a target",
       .params = {{.name = "buckets",
-                  .type = ParamSpec::Type::kInt,
+                  .type = ParamSpec::Type::kCount,
                   .default_value = 64,
                   .min = 1,
                   .max = 256,

@@ -292,7 +292,7 @@ std::vector<ParamSpec> PerplexitySpecs() {
        .choices_unbuilt = {"prefix_curve", "drt_windows"},
        .meaning = "how windows are laid over the text"},
       {.name = "score_tokens",
-       .type = ParamSpec::Type::kInt,
+       .type = ParamSpec::Type::kCount,
        .default_value = 0,
        .min = 0,
        .max = 1e15,

@@ -68,7 +68,7 @@ const Protocol& RollingProtocol() {
           "every token once, each behind the first window with at least context_len tokens "
           "of context",
       .params = {{.name = "context_len",
-                  .type = ParamSpec::Type::kInt,
+                  .type = ParamSpec::Type::kCount,
                   .default_value = 1,
                   .min = 1,
                   .max = 1 << 30,

@@ -94,7 +94,7 @@ const Protocol& SlidingBosProtocol() {
       .source = "arXiv:2309.10400; dwzhu-pku/PoSE src/eval_ppl.py",
       .meaning = "windows slide over each document by a stride, with a begin-of-text token",
       .params = {{.name = "stride",
-                  .type = ParamSpec::Type::kInt,
+                  .type = ParamSpec::Type::kCount,
                   .default_value = 0,
                   .min = 0,
                   .max = 1 << 30,

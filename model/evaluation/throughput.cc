@@ -169,7 +169,7 @@ std::optional<ParamError> FitThroughput(const DatasetShape&, Json&) { return std
 ParamSpec Count(std::string_view name, int value, double min, double max,
                 std::string_view meaning) {
   return {.name = name,
-          .type = ParamSpec::Type::kInt,
+          .type = ParamSpec::Type::kCount,
           .default_value = value,
           .min = min,
           .max = max,

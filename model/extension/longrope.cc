@@ -51,7 +51,7 @@ const Extension& LongropeExtension() {
       .params = {FactorParam(),
                  OriginalLengthParam(true),
                  {.name = "attention_factor",
-                  .type = ParamSpec::Type::kDouble,
+                  .type = ParamSpec::Type::kNumber,
                   .default_value = 1.0,
                   .min = 0.0,
                   .max = 1e3,

@@ -95,7 +95,7 @@ std::vector<double> RopeFrequencies(const RopeShape& shape) {
 
 ParamSpec FactorParam() {
   return {.name = "factor",
-          .type = ParamSpec::Type::kDouble,
+          .type = ParamSpec::Type::kNumber,
           .default_value = nullptr,
           .min = 1.0,
           .max = kFactorMax,
@@ -104,7 +104,7 @@ ParamSpec FactorParam() {
 
 ParamSpec OriginalLengthParam(bool required) {
   return {.name = "original_length",
-          .type = ParamSpec::Type::kInt,
+          .type = ParamSpec::Type::kCount,
           .default_value = required ? Json() : Json(0),
           .min = required ? 2.0 : 0.0,
           .max = kLengthMax,

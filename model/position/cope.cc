@@ -32,7 +32,7 @@ const PositionMethod& CopeMethod() {
       .source = "arXiv:2405.18719, section 4",
       .beyond = "defined: counts stop at max_positions - 1; perplexity rises",
       .params = {{.name = "max_positions",
-                  .type = PositionParam::Type::kInt,
+                  .type = PositionParam::Type::kCount,
                   .default_value = 64,
                   .min = 1,
                   .max = 1 << 20,

@@ -70,7 +70,7 @@ const PositionMethod& SinusoidalMethod() {
                   .choices = {"vaswani", "fairseq"},
                   .meaning = "sine and cosine interleaved, or in two halves"},
                  {.name = "multiplier",
-                  .type = PositionParam::Type::kDouble,
+                  .type = PositionParam::Type::kNumber,
                   .default_value = 1.0,
                   .min = 1e-3,
                   .max = 1e3,

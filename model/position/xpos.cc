@@ -51,7 +51,7 @@ const PositionMethod& XposMethod() {
       .source = "arXiv:2212.10554, section 3",
       .beyond = "defined; perplexity rises, less so than with rope",
       .params = {{.name = "scale_base",
-                  .type = PositionParam::Type::kDouble,
+                  .type = PositionParam::Type::kNumber,
                   .default_value = 512.0,
                   .min = 1.0,
                   .max = 1e9,

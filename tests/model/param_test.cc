@@ -10,13 +10,13 @@ namespace {
 
 const std::vector<ParamSpec> kSpecs = {
     {.name = "buckets",
-     .type = ParamSpec::Type::kInt,
+     .type = ParamSpec::Type::kCount,
      .default_value = 32,
      .min = 2,
      .max = 1024,
      .meaning = "how many"},
     {.name = "scale",
-     .type = ParamSpec::Type::kDouble,
+     .type = ParamSpec::Type::kNumber,
      .default_value = 1.5,
      .min = 0,
      .max = 2,
@@ -28,13 +28,13 @@ const std::vector<ParamSpec> kSpecs = {
      .choices_unbuilt = {"learned"},
      .meaning = "which"},
     {.name = "lengths",
-     .type = ParamSpec::Type::kIntList,
+     .type = ParamSpec::Type::kCountList,
      .default_value = nullptr,
      .min = 1,
      .max = 4096,
      .meaning = "how long"},
     {.name = "layers",
-     .type = ParamSpec::Type::kIntList,
+     .type = ParamSpec::Type::kCountList,
      .default_value = "all",
      .min = 0,
      .max = 9,
@@ -102,6 +102,34 @@ TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
   EXPECT_EQ(Error(Json::array()), ": expected a mapping of parameters, found []");
 }
 
+TEST(ParamTest, EachTypeTakesItsValuesAndSaysWhatItExpects) {
+  using Type = ParamSpec::Type;
+  const std::vector<ParamSpec> specs = {
+      {.name = "layers", .type = Type::kInt, .default_value = 1, .min = 1, .max = 9},
+      {.name = "file", .type = Type::kText, .default_value = "", .max = 4},
+      {.name = "dataset", .type = Type::kName, .default_value = "a"},
+      {.name = "wait", .type = Type::kDuration, .default_value = 1000, .min = 1000, .max = 5000},
+      {.name = "betas", .type = Type::kNumberPair, .default_value = {0, 0}, .min = 0, .max = 1}};
+  const Json right = {{"layers", 9.0},
+                      {"file", "a/b"},
+                      {"dataset", "wiki-103"},
+                      {"wait", 2000.0},
+                      {"betas", {0.9, 1}}};
+  EXPECT_EQ(CanonicalJson(ResolveParams(specs, right, "").value()),
+            R"({"betas":[0.9,1],"dataset":"wiki-103","file":"a/b","layers":9,"wait":2000})");
+  const std::vector<std::pair<Json, std::string>> wrong = {
+      {{{"layers", 10}}, "layers: expected an integer from 1 to 9, found 10"},
+      {{{"file", "a/b/c"}}, R"(file: expected text of at most 4 bytes, found "a/b/c")"},
+      {{{"dataset", "../x"}},
+       "dataset: expected a name of 1 to 128 letters, digits, '.', '_' or '-' that does not start "
+       R"(with '.', found "../x")"},
+      {{{"wait", 500}}, "wait: expected milliseconds from 1000 to 5000, found 500"},
+      {{{"betas", {0.9}}}, "betas: expected a list of two numbers from 0 to 1, found [0.9]"}};
+  for (const auto& [given, message] : wrong) {
+    EXPECT_EQ(ResolveParams(specs, given, "").status().message(), message);
+  }
+}
+
 TEST(ParamTest, AllErrorsComeInOneAnswer) {
   const auto resolved = ResolveParams(kSpecs, {{"bucket", 8}, {"scale", -1}}, "evaluate[0]");
   ASSERT_FALSE(resolved.ok());
@@ -121,7 +149,7 @@ const std::vector<ParamSpec> kConditional = {
      .choices = {"plain", "scaled", "turned"},
      .meaning = "which"},
     {.name = "factor",
-     .type = ParamSpec::Type::kInt,
+     .type = ParamSpec::Type::kCount,
      .default_value = nullptr,
      .min = 1,
      .max = 9,

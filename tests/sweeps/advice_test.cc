@@ -103,7 +103,7 @@ std::vector<Case> AllPlaces() {
   std::vector<Case> cases;
   for (const KeyRow& row : SweepKeys()) {
     const std::string path(row.path);
-    if (row.type == KeyRow::Type::kUnbuilt || path.starts_with("spec.matrix")) continue;
+    if (row.kind == KeyRow::Kind::kUnbuilt || path.starts_with("spec.matrix")) continue;
     const bool in_spec = path.starts_with("spec.");
     if (!in_spec && !path.starts_with("metadata.")) continue;
     Case place = {.path = path, .before = File(matrix, evaluate), .after = ""};

@@ -12,6 +12,7 @@
 #include "sweeps/failure.h"
 #include "sweeps/schema.h"
 #include "sweeps/sweep.h"
+#include "sweeps/value.h"
 #include "sweeps/yaml_tree.h"
 
 namespace longrun {
@@ -116,8 +117,8 @@ TEST(ExplainTest, EveryKeyOfALanguageTableIsExplainedAndStandsInTheJsonSchema) {
     return *at;
   };
   for (const KeyRow& row : SweepKeys()) {
-    EXPECT_EQ(Known(row.path).at("meaning"), row.meaning) << row.path;
-    const bool is_refused = row.type == KeyRow::Type::kUnbuilt;
+    EXPECT_EQ(Known(row.path).at("meaning"), row.spec.meaning) << row.path;
+    const bool is_refused = row.kind == KeyRow::Kind::kUnbuilt;
     EXPECT_EQ(below(schema, row.path).is_null(), is_refused) << row.path;
     if (row.axis && !row.path.starts_with("spec.matrix.")) {
       const std::string axis(row.path.substr(std::string_view("spec.").size()));
@@ -171,9 +172,8 @@ TEST(ExplainTest, EachExampleOfAScalarKeyIsAValueThatTheKeyTakes) {
       node = &entry->value;
     }
     if (row.path.starts_with("spec.matrix.")) node = &node->items.at(0);
-    using Type = KeyRow::Type;
-    if (row.type == Type::kLabels || row.type == Type::kPosition || row.type == Type::kPoints ||
-        row.type == Type::kEvaluations) {
+    if (row.kind == KeyRow::Kind::kLabels || row.kind == KeyRow::Kind::kPosition ||
+        row.kind == KeyRow::Kind::kPoints || row.kind == KeyRow::Kind::kEvaluations) {
       continue;  // not scalars
     }
     const Result<Json> value = TypeValue(row, *node);

@@ -122,8 +122,8 @@ TEST(RunTest, EveryErrorIsTold) {
     paths.push_back(error.message().substr(0, error.message().find(':')));
   }
   EXPECT_EQ(paths,
-            (std::vector<std::string>{"run.seed", "run.dataset.digest", "train.batch_tokens",
-                                      "train.optimizer.lr", "model.n_layers", "model.n_layer"}));
+            (std::vector<std::string>{"run.seed", "run.dataset.digest", "train.optimizer.lr",
+                                      "train.batch_tokens", "model.n_layers", "model.n_layer"}));
   EXPECT_EQ(longrun::Run::FromJson(json).status().message(), errors.First().message());
 }
 

@@ -1,0 +1,226 @@
+// What a struct's declared fields (fields.h) make of it: its JSON, strict reading, ranges. For .cc files.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error_list.h"
+#include "base/json.h"
+#include "base/status.h"
+#include "base/str.h"
+#include "model/fields.h"
+
+namespace longrun {
+
+inline Status Invalid(std::string_view message) { return Status(Code::kInvalidArgument, message); }
+
+inline std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
+  const std::string nearest = Nearest(word, candidates);
+  return nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?");
+}
+
+inline Status OneOf(std::string_view path, const std::string& value,
+                    const std::vector<std::string>& choices) {
+  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return Status();
+  return Invalid(Str(path, ": expected one of ", Join(choices, ", "), ", found \"", value, "\"",
+                     DidYouMean(value, choices)));
+}
+
+template <typename Number>
+Status InRange(std::string_view path, Number value, Number min, Number max) {
+  if (value >= min && value <= max) return Status();  // false for NaN
+  return Invalid(Str(path, ": expected ", min, " to ", max, ", found ", value));
+}
+
+// False: it is no object, and nothing can be read of it.
+inline bool RefuseUnknownKeys(const Json& object, std::string_view path,
+                              const std::vector<std::string>& known, ErrorList& errors) {
+  if (!object.is_object()) return errors.Add(Invalid(Str(path, ": expected a map")));
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    errors.Add(Invalid(Str(path, ".", key, ": unknown key", DidYouMean(key, known))));
+  }
+  return true;
+}
+
+// The JSON of a struct.
+class FieldWriter {
+ public:
+  FieldWriter(Json& json, bool with_body) : json_(json), with_body_(with_body) {
+    json_ = Json::object();
+  }
+
+  template <typename T>
+  void operator()(const T& member, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!use.in_json || (use.of_body && !with_body_)) return;
+    Json& written = json_[std::string(spec.name)] = member;
+    if (use.where_zero && written == 0) written = use.where_zero();
+  }
+  void operator()(double first, double second, const ParamSpec& spec, const SettingUse& = {}) {
+    json_[std::string(spec.name)] = Json::array({first, second});
+  }
+  template <typename Config>
+  void Group(const Config& config, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!use.in_json) return;
+    FieldWriter below(json_[std::string(spec.name)], with_body_);
+    Fields(config, below);
+  }
+
+ private:
+  Json& json_;
+  bool with_body_;
+};
+
+// The keys that a struct's JSON may have.
+class FieldNames {
+ public:
+  explicit FieldNames(bool with_body) : with_body_(with_body) {}
+
+  template <typename T>
+  void operator()(const T&, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!use.of_body || with_body_) names.emplace_back(spec.name);
+  }
+  void operator()(double, double, const ParamSpec& spec, const SettingUse& = {}) {
+    names.emplace_back(spec.name);
+  }
+  template <typename Config>
+  void Group(const Config&, const ParamSpec& spec, const SettingUse& = {}) {
+    names.emplace_back(spec.name);
+  }
+
+  std::vector<std::string> names;
+
+ private:
+  bool with_body_;
+};
+
+template <typename Config>
+bool RefuseUnknownFields(const Json& json, std::string_view path, bool with_body,
+                         ErrorList& errors) {
+  FieldNames known(with_body);
+  const Config config;
+  Fields(config, known);
+  return RefuseUnknownKeys(json, path, known.names, errors);
+}
+
+// Reads a struct from its JSON, types alone. What has an error keeps its default, but a number that
+// cannot be read is NaN: it passes no check, and what rests on it is not told.
+class FieldReader {
+ public:
+  enum class Part { kAll, kShape, kButShape };
+
+  FieldReader(const Json& json, std::string path, ErrorList& errors, Part part = Part::kAll,
+              bool with_body = false)
+      : json_(json), path_(std::move(path)), errors_(errors), part_(part), with_body_(with_body) {}
+
+  template <typename T>
+  void operator()(T& member, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!IsWanted(spec, use)) return;
+    if constexpr (std::same_as<T, double>) {
+      if (errors_.Take(GetDouble(json_, spec.name, path_), member)) return;
+      member = std::numeric_limits<double>::quiet_NaN();
+    } else if constexpr (std::same_as<T, std::int64_t>) {
+      errors_.Take(GetInt(json_, spec.name, path_), member);
+    } else if constexpr (std::same_as<T, bool>) {
+      errors_.Take(GetBool(json_, spec.name, path_), member);
+    } else {
+      errors_.Take(GetString(json_, spec.name, path_), member);
+    }
+  }
+  void operator()(double& first, double& second, const ParamSpec& spec,
+                  const SettingUse& use = {}) {
+    Json pair;
+    if (!IsWanted(spec, use) || !errors_.Take(GetMember(json_, spec.name, path_), pair)) return;
+    if (pair.is_array() && pair.size() == 2 && pair[0].is_number() && pair[1].is_number()) {
+      first = pair[0].get<double>();
+      second = pair[1].get<double>();
+    } else {
+      errors_.Add(Invalid(Str(path_, ".", spec.name, ": expected a list of two numbers")));
+    }
+  }
+  template <typename Config>
+  void Group(Config& config, const ParamSpec& spec, const SettingUse& use = {}) {
+    Json member;
+    if (!IsWanted(spec, use) || !errors_.Take(GetMember(json_, spec.name, path_), member)) return;
+    const std::string path = Str(path_, ".", spec.name);
+    if (!RefuseUnknownFields<Config>(member, path, with_body_, errors_)) return;
+    FieldReader below(member, path, errors_);
+    Fields(config, below);
+  }
+
+ private:
+  bool IsWanted(const ParamSpec& spec, const SettingUse& use) const {
+    if (use.of_body && !with_body_) return false;
+    // What may be missing is what it is by default.
+    if (!use.in_json && !json_.contains(spec.name)) return false;
+    return part_ == Part::kAll || use.shape == (part_ == Part::kShape);
+  }
+
+  const Json& json_;
+  std::string path_;
+  ErrorList& errors_;
+  Part part_;
+  bool with_body_;
+};
+
+// Every range of a struct; what members demand of each other is told apart.
+class FieldChecker {
+ public:
+  enum class Part { kAll, kShape };
+
+  FieldChecker(std::string path, ErrorList& errors, Part part = Part::kAll)
+      : path_(std::move(path)), errors_(errors), part_(part) {}
+
+  template <typename T>
+  void operator()(const T& member, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (use.own_check || use.shape != (part_ == Part::kShape)) return;
+    const std::string path = Str(path_, ".", spec.name);
+    if constexpr (std::same_as<T, std::string>) {
+      std::vector<std::string> choices = spec.choices;
+      choices.insert(choices.end(), use.choices_imported.begin(), use.choices_imported.end());
+      Note(OneOf(path, member, choices), path);
+    } else if constexpr (!std::same_as<T, bool>) {
+      // What stands for another value has no range of its own.
+      if (use.where_zero && member == 0) return;
+      Note(InRange(path, member, static_cast<T>(spec.min), static_cast<T>(spec.max)), path);
+    }
+  }
+  void operator()(double first, double second, const ParamSpec& spec, const SettingUse& = {}) {
+    const std::string path = Str(path_, ".", spec.name);
+    Note(InRange(Str(path, "[0]"), first, spec.min, spec.max), path);
+    Note(InRange(Str(path, "[1]"), second, spec.min, spec.max), path);
+  }
+  template <typename Config>
+  void Group(const Config& config, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!use.in_json) return;
+    FieldChecker below(Str(path_, ".", spec.name), errors_);
+    Fields(config, below);
+    wrong_.insert(below.wrong_.begin(), below.wrong_.end());
+  }
+
+  // Whether all of these, by their paths, are in their ranges.
+  bool AreRight(std::initializer_list<std::string_view> paths) const {
+    return std::ranges::none_of(paths,
+                                [&](std::string_view path) { return wrong_.contains(path); });
+  }
+
+ private:
+  void Note(Status status, const std::string& path) {
+    if (!errors_.Add(std::move(status))) wrong_.insert(path);
+  }
+
+  std::string path_;
+  ErrorList& errors_;
+  Part part_;
+  std::set<std::string, std::less<>> wrong_;
+};
+
+}  // namespace longrun

@@ -1,0 +1,98 @@
+// reference.md: the table of keys, and those of position methods and evaluations, in Markdown.
+#include "base/check.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "model/evaluation/evaluation.h"
+#include "model/position/method.h"
+#include "sweeps/schema.h"
+#include "sweeps/value.h"
+
+namespace longrun {
+namespace {
+
+using Type = ParamSpec::Type;
+
+std::string ShowDefault(const KeyRow& row) {
+  if (row.required) return "must be given";
+  if (row.spec.default_value.is_null() || row.spec.default_value == Json::array()) return "";
+  if (row.is(ParamSpec::Type::kDuration))
+    return FormatDurationMs(row.spec.default_value.get<std::int64_t>());
+  return row.spec.default_value.is_string() ? row.spec.default_value.get<std::string>()
+                                            : CanonicalJson(row.spec.default_value);
+}
+
+// Of a parameter's row, whose columns are narrow.
+std::string ShowValues(const ParamSpec& spec) {
+  const std::string range = Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
+  switch (spec.type) {
+    case Type::kBool:
+      return "true, false";
+    case Type::kText:
+      return "text";
+    case Type::kChoice:
+      return Join(MarkedChoices(spec), ", ");
+    case Type::kChoiceList:
+      return Str("a list of ", Join(MarkedChoices(spec), ", "));
+    case Type::kCountList:
+      return Str(spec.choices.empty() ? "" : Str(Join(spec.choices, ", "), ", or "), "a list of ",
+                 range);
+    case Type::kInt:
+    case Type::kCount:
+    case Type::kNumber:
+      return range;
+    case Type::kName:
+    case Type::kDuration:
+    case Type::kNumberPair:
+      return ExpectedValue(spec);
+  }
+  LR_CHECK(false);
+}
+
+std::string ParamRows(std::span<const ParamSpec> specs) {
+  std::string out;
+  for (const ParamSpec& spec : specs) {
+    const std::string default_value = spec.default_value.is_null() ? "must be given"
+                                      : spec.default_value.is_string()
+                                          ? spec.default_value.get<std::string>()
+                                          : CanonicalJson(spec.default_value);
+    out += Str("| `", spec.name, "` | ", ShowValues(spec), " | ", default_value, " | ",
+               ParamMeaning(spec), " |\n");
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string SweepReference() {
+  std::string out =
+      "# Keys of a sweep file\n\n"
+      "Printed from the table in `sweeps/schema.cc`; the test `sweeps/sweep` keeps it equal\n"
+      "(`LONGRUN_UPDATE=1` writes it anew). A key marked \"axis\" may stand in `spec.matrix` by "
+      "its\n"
+      "path below `spec`.\n\n"
+      "| key | value | default | axis | meaning |\n|---|---|---|---|---|\n";
+  for (const KeyRow& row : SweepKeys()) {
+    const std::string value =
+        row.kind == KeyRow::Kind::kUnbuilt ? std::string(kNotBuiltYet) : ExpectedValue(row);
+    out += Str("| `", row.path, "` | ", value, " | ", ShowDefault(row), " | ",
+               row.axis ? "axis" : "", " | ", row.spec.meaning, " |\n");
+  }
+  constexpr std::string_view kParamHead =
+      "| parameter | value | default | meaning |\n|---|---|---|---|\n";
+  for (const PositionMethod* const method : PositionMethods()) {
+    out += Str("\n## Position method `", method->name, "`\n\n", method->source, "\n");
+    if (!method->params.empty()) out += Str("\n", kParamHead, ParamRows(method->params));
+  }
+  for (const Evaluation* const evaluation : Evaluations()) {
+    out += Str("\n## Evaluation `", evaluation->name, "`\n\n", evaluation->meaning, " (",
+               evaluation->source, ")\n\n", kParamHead, ParamRows(evaluation->params));
+    if (NamesASplit(*evaluation)) {
+      const KeyRow& overlap = TrainOverlapKey();
+      out += Str("| `", overlap.path, "` | ", ExpectedValue(overlap), " | ", ShowDefault(overlap),
+                 " | ", overlap.spec.meaning, " |\n");
+    }
+  }
+  return out;
+}
+
+}  // namespace longrun

@@ -1,0 +1,277 @@
+// Values of a sweep file by their rows: what they must be, and what a person may have meant.
+#include "sweeps/value.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "base/check.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "base/units.h"
+
+namespace longrun {
+namespace {
+
+using Type = ParamSpec::Type;
+
+Result<Json> TypePlain(const ParamSpec& spec, const YamlNode& node);
+
+// "; write 1000" and its like, for what stands in the place of a value.
+std::string Remedy(const ParamSpec& spec, const YamlNode& node) {
+  if (node.kind != YamlNode::Kind::kScalar) return "";
+  const bool is_plain = spec.type == Type::kInt || spec.type == Type::kCount ||
+                        spec.type == Type::kNumber || spec.type == Type::kDuration ||
+                        spec.type == Type::kBool;
+  if (is_plain && node.quoted) {
+    YamlNode bare = node;
+    bare.quoted = false;
+    if (TypePlain(spec, bare).ok()) return "; in quotes it is text: remove them";
+  }
+  YamlNode meant;
+  meant.kind = YamlNode::Kind::kScalar;
+  if (spec.type == Type::kCount && !ParseCount(node.text).ok()) {
+    meant.text = NearestCount(node.text);
+  }
+  if (spec.type == Type::kBool && node.text != "true" && node.text != "false") {
+    meant.text = NearestBool(node.text);
+  }
+  return !meant.text.empty() && TypePlain(spec, meant).ok() ? Str("; write ", meant.text) : "";
+}
+
+// As messages about a file say it: with the spellings that a file has beyond JSON.
+std::string ExpectedInFile(const ParamSpec& spec) {
+  switch (spec.type) {
+    case Type::kChoice:
+      return spec.choices.size() == 1 ? spec.choices[0] : ExpectedValue(spec);
+    case Type::kCount:
+      return Str("a count from ", ShowNumber(spec.min), " to ", ShowNumber(spec.max),
+                 " (4096, 64K, 200M, 8Ki)");
+    case Type::kDuration:
+      return Str("a duration from ", FormatDurationMs(static_cast<std::int64_t>(spec.min)), " to ",
+                 FormatDurationMs(static_cast<std::int64_t>(spec.max)), " (30s, 10min, 1h)");
+    case Type::kInt:
+    case Type::kNumber:
+    case Type::kBool:
+    case Type::kText:
+    case Type::kName:
+    case Type::kNumberPair:
+    case Type::kCountList:
+    case Type::kChoiceList:
+      return ExpectedValue(spec);
+  }
+  LR_CHECK(false);
+}
+
+Status Mismatch(const ParamSpec& spec, const YamlNode& node) {
+  std::string message = Str("expected ", ExpectedInFile(spec), ", found ", ShowNode(node));
+  message += Remedy(spec, node);
+  if (spec.choices.size() > 1 && node.kind == YamlNode::Kind::kScalar) {
+    if (const std::string nearest = Nearest(node.text, spec.choices); !nearest.empty()) {
+      message += Str("; did you mean \"", nearest, "\"?");
+    }
+  }
+  return Status(Code::kInvalidArgument, std::move(message));
+}
+
+template <typename Number>
+bool IsInRange(const ParamSpec& spec, Number number) {
+  return static_cast<double>(number) >= spec.min && static_cast<double>(number) <= spec.max;
+}
+
+// Decimal digits with an optional minus: 012 is twelve, 0x10 and 1e3 are no integers.
+std::optional<std::int64_t> ParseInteger(std::string_view text) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+// 0.5, 1e-3, -2; neither inf nor nan, and nothing that a double cannot hold.
+std::optional<double> ParseNumber(std::string_view text) {
+  if (text.find_first_not_of("0123456789.eE+-") != std::string_view::npos) return std::nullopt;
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+Result<Json> TypeNumberPair(const ParamSpec& spec, const YamlNode& node) {
+  if (node.kind != YamlNode::Kind::kList || node.items.size() != 2) return Mismatch(spec, node);
+  Json pair = Json::array();
+  for (const YamlNode& item : node.items) {
+    const bool plain = item.kind == YamlNode::Kind::kScalar && !item.quoted;
+    const std::optional<double> number = plain ? ParseNumber(item.text) : std::nullopt;
+    if (!plain && ParseNumber(item.text)) {
+      return Status(Code::kInvalidArgument,
+                    Str(Mismatch(spec, item).message(), "; in quotes it is text: remove them"));
+    }
+    if (!number || !IsInRange(spec, *number)) return Mismatch(spec, item);
+    pair.push_back(*number);
+  }
+  return pair;
+}
+
+Result<Json> TypePlain(const ParamSpec& spec, const YamlNode& node) {
+  switch (spec.type) {
+    case Type::kInt: {
+      const std::optional<std::int64_t> number = ParseInteger(node.text);
+      if (!number || !IsInRange(spec, *number)) return Mismatch(spec, node);
+      return Json(*number);
+    }
+    case Type::kCount: {
+      const Result<std::int64_t> count = ParseCount(node.text);
+      if (!count.ok() || !IsInRange(spec, *count)) return Mismatch(spec, node);
+      return Json(*count);
+    }
+    case Type::kNumber: {
+      const std::optional<double> number = ParseNumber(node.text);
+      if (!number || !IsInRange(spec, *number)) return Mismatch(spec, node);
+      return Json(*number);
+    }
+    case Type::kBool:
+      if (node.text != "true" && node.text != "false") return Mismatch(spec, node);
+      return Json(node.text == "true");
+    case Type::kDuration: {
+      const Result<std::int64_t> duration_ms = ParseDurationMs(node.text);
+      if (!duration_ms.ok() || !IsInRange(spec, *duration_ms)) return Mismatch(spec, node);
+      return Json(*duration_ms);
+    }
+    default:
+      return Mismatch(spec, node);
+  }
+}
+
+}  // namespace
+
+std::string ExpectedValue(const KeyRow& row) {
+  switch (row.kind) {
+    case KeyRow::Kind::kValue:
+      return ExpectedInFile(row.spec);
+    case KeyRow::Kind::kMap:
+      return "a map";
+    case KeyRow::Kind::kLabels:
+      return "a map of text";
+    case KeyRow::Kind::kPosition:
+      return "a position method: its name, or {method: NAME, its parameters}";
+    case KeyRow::Kind::kPoints:
+      return "a list of maps from axis to value";
+    case KeyRow::Kind::kEvaluations:
+      return "a list of maps with one key, the name of an evaluation";
+    case KeyRow::Kind::kUnbuilt:
+      return "nothing";
+  }
+  LR_CHECK(false);
+}
+
+std::string ParamMeaning(const ParamSpec& spec) {
+  const std::string experimental =
+      spec.experimental.empty() ? "" : Str("; experimental: ", Join(spec.experimental, ", "));
+  if (!spec.only_with) return Str(spec.meaning, experimental);
+  return Str("(", spec.only_with->name, " ", Join(spec.only_with->values, ", "), ") ", spec.meaning,
+             experimental);
+}
+
+Result<Json> TypeValue(const ParamSpec& spec, const YamlNode& node) {
+  if (spec.type == Type::kNumberPair) return TypeNumberPair(spec, node);
+  if (node.kind != YamlNode::Kind::kScalar) return Mismatch(spec, node);
+  switch (spec.type) {
+    case Type::kText:
+      if (static_cast<double>(node.text.size()) > spec.max) return Mismatch(spec, node);
+      return Json(node.text);
+    case Type::kName:
+      if (!IsSafeName(node.text)) return Mismatch(spec, node);
+      return Json(node.text);
+    case Type::kChoice:
+      if (std::ranges::find(spec.choices, node.text) == spec.choices.end()) {
+        return Mismatch(spec, node);
+      }
+      return Json(node.text);
+    default:
+      return node.quoted ? Mismatch(spec, node) : TypePlain(spec, node);
+  }
+}
+
+Result<Json> TypeValue(const KeyRow& row, const YamlNode& node) {
+  constexpr std::string_view kSpec = "spec.";
+  if (row.kind != KeyRow::Kind::kValue) {
+    return Status(Code::kInvalidArgument,
+                  Str("expected ", ExpectedValue(row), ", found ", ShowNode(node)));
+  }
+  Result<Json> value = TypeValue(row.spec, node);
+  const bool is_list = node.kind == YamlNode::Kind::kList;
+  const bool is_single = row.spec.type != Type::kNumberPair;
+  if (value.ok() || !is_list || !is_single || !row.axis || !row.path.starts_with("spec.train.")) {
+    return value;
+  }
+  return Status(Code::kInvalidArgument,
+                Str(value.status().message(), "; several values stand in spec.matrix, as ",
+                    row.path.substr(kSpec.size()), ": [...]"));
+}
+
+Json TypeParam(const ParamSpec& spec, const YamlNode& node) {
+  if (node.kind == YamlNode::Kind::kNothing) return nullptr;
+  if (node.kind == YamlNode::Kind::kList) {
+    Json list = Json::array();
+    for (const YamlNode& item : node.items) list.push_back(TypeParam(spec, item));
+    return list;
+  }
+  if (node.kind == YamlNode::Kind::kMap) return Json::object();
+  if (node.quoted) return node.text;
+  switch (spec.type) {
+    case Type::kChoice:
+    case Type::kChoiceList:
+    case Type::kText:
+    case Type::kName:
+      return node.text;
+    case Type::kBool:
+      return node.text == "true" || node.text == "false" ? Json(node.text == "true")
+                                                         : Json(node.text);
+    case Type::kNumber:
+    case Type::kNumberPair: {
+      const std::optional<double> number = ParseNumber(node.text);
+      return number ? Json(*number) : Json(node.text);
+    }
+    case Type::kInt: {
+      const std::optional<std::int64_t> number = ParseInteger(node.text);
+      return number ? Json(*number) : Json(node.text);
+    }
+    case Type::kDuration: {
+      const Result<std::int64_t> duration_ms = ParseDurationMs(node.text);
+      return duration_ms.ok() ? Json(*duration_ms) : Json(node.text);
+    }
+    case Type::kCount:
+    case Type::kCountList: {
+      const Result<std::int64_t> count = ParseCount(node.text);
+      return count.ok() ? Json(*count) : Json(node.text);
+    }
+  }
+  LR_CHECK(false);
+}
+
+std::string ShowNode(const YamlNode& node) {
+  constexpr std::size_t kShownMax = 60;
+  switch (node.kind) {
+    case YamlNode::Kind::kNothing:
+      return "nothing";
+    case YamlNode::Kind::kList:
+      return "a list";
+    case YamlNode::Kind::kMap:
+      return "a map";
+    case YamlNode::Kind::kScalar:
+      break;
+  }
+  const bool is_long = node.text.size() > kShownMax;
+  std::string shown = ToUtf8(node.text.substr(0, kShownMax));
+  std::ranges::replace_if(
+      shown, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+  return Str('"', shown, is_long ? "..." : "", '"');
+}
+
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& names) {
+  const std::string nearest = Nearest(word, names);
+  if (!nearest.empty()) return Str("; did you mean \"", nearest, "\"?");
+  return names.empty() ? "" : Str("; expected one of ", Join(names, ", "));
+}
+
+}  // namespace longrun
