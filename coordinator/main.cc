@@ -57,7 +57,8 @@ int PrintDeepCheck(const std::string& state_folder) {
   const Result<DeepCheck> found = CheckDeep(state_folder);
   if (!found.ok()) {
     std::fprintf(stderr, "longrun-coordinator: %s\n", found.status().message().c_str());
-    return found.status().code() == Code::kNotFound ? kExitConfiguration : kExitDamaged;
+    if (found.status().code() == Code::kNotFound) return kExitConfiguration;
+    return found.status().code() == Code::kPermissionDenied ? kExitNoPermission : kExitDamaged;
   }
   const auto print = [](const Json& line) { std::printf("%s\n", CanonicalJson(line).c_str()); };
   for (const DamagedObject& one : found->damaged) {

@@ -78,8 +78,9 @@ constexpr FailureRow kTable[] = {
      .back_off = true,
      .avoid_worker = true,
      .exit_code = 65,
-     .advice = "a dataset or checkpoint is missing or damaged on the worker: the message names the "
-               "file; make the dataset again"},
+     .advice =
+         "the message names what is missing or damaged: make a dataset again, put a stored file "
+         "back from a backup"},
     {.failure_class = FailureClass::kStorage,
      .name = "storage",
      .counted_as = CountedAs::kLoss,

@@ -377,15 +377,17 @@ Finding CheckDatabase(const Machine& machine) {
       return Fail(Str("not looked at: ", info.status().message()),
                   Str("see why: `tail ", JoinPath(machine.state, "coordinator.log"), "`"));
     }
-    return Fail(info.status().message(),
-                "put the newest backup of longrun.db back, or begin anew with another --state");
+    return Fail(
+        info.status().message(),
+        "do what the message says; if the database is damaged, put its newest backup back, or "
+        "begin with another --state");
   }
   const std::string checked =
       Str("schema ", info->at("schema_version").get<std::int64_t>(), ", start ",
           info->at("boot_epoch").get<std::int64_t>(), ", opened and checked");
   if (const std::set<std::string>& damaged = DamageNoticed(); !damaged.empty()) {
-    return Fail(Str(checked, "; damaged: ", damaged.size(),
-                    " objects, of which the first: ", *damaged.begin()),
+    return Fail(Str(checked, "; damaged objects: ", damaged.size(),
+                    ", the first of them: ", *damaged.begin()),
                 "`longrun doctor --deep` lists all that is damaged, each with its remedy");
   }
   const Json& unknown = info->at("unknown_runs");

@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/exit_code.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -11,17 +12,17 @@
 #include "model/data/dataset.h"
 #include "model/hugging_face/manifest.h"
 #include "sweeps/event.h"
+#include "sweeps/worker_id.h"
 
 namespace longrun {
 namespace {
 
-constexpr int kDamaged = 65;  // of longrun-coordinator --check
 constexpr std::size_t kRecordsAtOnce = 1000;
 constexpr std::size_t kBytesAtOnce = std::size_t{1} << 20;
 constexpr const char* kAttemptRemedy =
-    "nothing of it is lost that the coordinator has stored; an attempt that still needs it is "
-    "ended, and "
-    "the task goes on from an earlier checkpoint";
+    "there is nothing to do: what the coordinator has stored of it stays, an attempt that still "
+    "needs "
+    "it is ended, and its task goes on from an earlier checkpoint";
 
 class Looker {
  public:
@@ -30,6 +31,7 @@ class Looker {
   Result<DeepFindings> Look() {
     RETURN_IF_ERROR(AskCoordinator());
     const std::string worker = JoinPath(state_, "worker");
+    LookAtWorkerId(JoinPath(worker, "worker_id"));
     LookAtAttempts(JoinPath(worker, "attempts"));
     LookAtCache(JoinPath(worker, "cache"));
     return std::move(found_);
@@ -67,12 +69,16 @@ class Looker {
         found_.n_files += json.at("files").get<std::int64_t>();
       }
     }
-    if (is_whole && ended && (ended->code == 0 || ended->code == kDamaged)) return Status();
-    const Result<std::string> why = ReadFile(complained, 4096);
-    return Status(Code::kDataLoss,
-                  Str("the database cannot be read: ",
-                      why.ok() && !why->empty() ? std::string(Trim(*why)) : "no reason was given",
-                      "; restore a backup (docs/operating.md)"));
+    if (is_whole && ended && (ended->code == 0 || ended->code == kExitDamaged)) return Status();
+    const Result<std::string> read = ReadFile(complained, 4096);
+    const std::string why =
+        read.ok() && !read->empty() ? std::string(Trim(*read)) : "no reason was given";
+    if (ended && ended->code == kExitConfiguration) {
+      return Status(Code::kNotFound, Str("nothing is stored here yet: ", why));
+    }
+    if (ended && ended->code == kExitNoPermission) return Status(Code::kPermissionDenied, why);
+    return Status(Code::kDataLoss, Str("the database cannot be read: ", why,
+                                       "; restore a backup (docs/operating.md)"));
   }
 
   void LookAtDataset(const std::string& name, const std::string& folder) {
@@ -81,7 +87,17 @@ class Looker {
     found_.n_files += 1;
     if (holds.ok()) return;
     Add(Str("dataset \"", name, "\": ", holds.message()),
-        Str("import it again from its texts, or put ", folder, " back from a copy"));
+        holds.code() == Code::kPermissionDenied
+            ? Str("give this user the right to read ", folder)
+            : Str("import it again from its texts, or put ", folder, " back from a copy"));
+  }
+
+  void LookAtWorkerId(const std::string& path) {
+    if (!PathExists(path)) return;
+    found_.n_files += 1;
+    const Result<std::string> text = ReadFile(path, 4096);
+    const Status holds = text.ok() ? ParseWorkerId(*text, path).status() : text.status();
+    if (!holds.ok()) Add(holds.message(), "`run` and `up` cannot start the worker until then");
   }
 
   // Journals and checkpoints of the attempts that are kept here.

@@ -3,7 +3,9 @@
 
 #include <map>
 #include <memory>
+#include <set>
 
+#include "base/access.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
@@ -20,6 +22,9 @@ namespace {
 constexpr std::string_view kFileRemedy =
     "put it back from a backup (docs/operating.md); numbers that are there stay";
 
+constexpr std::string_view kUnneededRemedy =
+    "nothing refers to it: `longrun gc` removes it, or a backup has it";
+
 class Checker {
  public:
   Checker(std::string folder, std::unique_ptr<Connection> connection)
@@ -29,16 +34,13 @@ class Checker {
     CheckLog();
     CheckPages();
     CheckSchema();
+    // One after the other: of one table at a time a connection keeps what it found.
     for (const SummedTable& table : connection_->row_sums().tables()) CheckTable(table);
-    for (const DamagedRow& row : connection_->row_sums().TakeDamaged()) {
-      if (row.table == "result") damaged_results_ += row.key + "\n";
-      found_.damaged.push_back({.object = Str(row.object, " (", row.table, ": ", row.key, ")"),
-                                .remedy = Str(kRestoreRemedy, ", or ", row.remedy)});
-    }
     Try("the results of the tasks that succeeded", CheckResultSets());
     Try("the files that checkpoints and results name", FindNames());
     CheckArtifacts();
     CheckFiles();
+    CheckId();
     Try("the registered datasets",
         ForEach(
             *connection_, "SELECT name, folder FROM dataset ORDER BY name",
@@ -95,6 +97,31 @@ class Checker {
     } else {
       Try(Str("table ", table.name), n_rows.status());
     }
+    const std::vector<DamagedRow> rows = connection_->row_sums().TakeDamaged();
+    for (const DamagedRow& row : rows) {
+      if (row.table == "result") damaged_results_ += row.key + "\n";
+      if (row.table == "artifact" || row.table == "checkpoint_file") all_named_ = false;
+      found_.damaged.push_back({.object = Str(row.object, " (", row.table, ": ", row.key, ")"),
+                                .remedy = Str(kRestoreRemedy, ", or ", row.remedy)});
+    }
+    if (rows.size() < RowSums::kDamagedMax) return;
+    Add(Str("table ", table.name, ": more rows than the ", rows.size(), " named here"),
+        kRestoreRemedy);
+  }
+
+  // The id of the state folder stands beside the database too.
+  void CheckId() {
+    const std::string path = JoinPath(folder_, "database.id");
+    const Result<std::string> named = ReadFile(path, 4096);
+    const Result<std::string> id =
+        connection_->ReadText("SELECT value FROM main.meta WHERE key = 'coordinator_id'");
+    Try("the database's own record", id.status());
+    if (!id.ok() || (named.ok() && Trim(*named) == *id)) return;
+    // One that is missing or empty is written at the next start.
+    if (named.ok() ? Trim(*named).empty() : named.status().code() == Code::kNotFound) return;
+    Add(Str(path, named.ok() ? " does not have the id of the database beside it"
+                             : Str(" cannot be read: ", named.status().message())),
+        Str("when the database is the one of this folder: `echo ", *id, " > ", path, "`"));
   }
 
   // An attempt's last record has the digest of all its result lines.
@@ -140,18 +167,17 @@ class Checker {
   Status FindNames() {
     return ForEach(
         *connection_,
-        "SELECT file.sha256, file.bytes, file.name, ifnull(task.run_key, ''),"
+        "SELECT file.sha256, file.name, ifnull(task.run_key, ''),"
         " ifnull(checkpoint.step, 0) FROM checkpoint_file file"
         " LEFT JOIN checkpoint ON checkpoint.sha256 = file.checkpoint"
         " LEFT JOIN task ON task.id = checkpoint.task"
-        " UNION ALL SELECT artifact.sha256, artifact.bytes, artifact.name,"
+        " UNION ALL SELECT artifact.sha256, artifact.name,"
         " ifnull(task.run_key, ''), 0 FROM artifact LEFT JOIN task ON task.id = artifact.task",
         [&](const Statement& row) {
-          const std::string run = row.Text(3).substr(0, 8);
-          named_[row.Text(0)] = {
-              .n_bytes = row.Int(1),
-              .text = run.empty() ? Str(row.Text(2), " of an imported model")
-                                  : Str(row.Text(2), " of run ", run, " at step ", row.Int(4))};
+          const std::string run = row.Text(2).substr(0, 8);
+          named_[row.Text(0)] = run.empty()
+                                    ? Str(row.Text(1), " of an imported model")
+                                    : Str(row.Text(1), " of run ", run, " at step ", row.Int(3));
         });
   }
 
@@ -160,18 +186,18 @@ class Checker {
     const Result<std::vector<std::string>> folders = ListFolder(artifacts);
     for (const std::string& folder : folders.ok() ? *folders : std::vector<std::string>()) {
       if (folder.size() != 2) continue;  // half-done uploads
-      CheckDigests(JoinPath(artifacts, folder));
+      CheckDigests(JoinPath(artifacts, folder), false);
     }
     for (const auto& [sha256, file] : named_) {
       if (seen_.contains(sha256)) continue;
-      Add(Str("artifact ", sha256, " (", file.text, ") is missing"), kFileRemedy);
+      Add(Str("artifact ", sha256, " (", file, ") is missing"), kFileRemedy);
     }
   }
 
-  void CheckFiles() { CheckDigests(JoinPath(folder_, "files")); }
+  void CheckFiles() { CheckDigests(JoinPath(folder_, "files"), true); }
 
-  // Files whose name is their SHA-256.
-  void CheckDigests(const std::string& folder) {
+  // Files whose name is their SHA-256. `is_needed`: whether a row names them or not.
+  void CheckDigests(const std::string& folder, bool is_needed) {
     if (!PathExists(folder)) return;
     const Result<std::vector<std::string>> names = ListFolder(folder);
     Try(folder, names.status());
@@ -180,26 +206,23 @@ class Checker {
       const std::string path = JoinPath(folder, name);
       const Result<std::string> sha256 = Sha256OfFile(path);
       if (sha256.status().code() == Code::kNotFound) continue;  // removed meanwhile
-      seen_[name] = true;
+      seen_.insert(name);
       found_.n_files += 1;
       if (sha256.ok() && *sha256 == name) continue;
       const auto file = named_.find(name);
-      Add(Str(path, file == named_.end() ? "" : Str(" (", file->second.text, ")"),
+      Add(Str(path, file == named_.end() ? "" : Str(" (", file->second, ")"),
               sha256.ok() ? " does not have the SHA-256 that is its name"
                           : Str(" cannot be read: ", sha256.status().message())),
-          kFileRemedy);
+          is_needed || !all_named_ || file != named_.end() ? kFileRemedy : kUnneededRemedy);
     }
   }
 
-  struct NamedFile {
-    std::int64_t n_bytes = 0;
-    std::string text;
-  };
   const std::string folder_;
   std::unique_ptr<Connection> connection_;
   DeepCheck found_;
-  std::map<std::string, NamedFile> named_;  // by SHA-256
-  std::map<std::string, bool> seen_;
+  std::map<std::string, std::string> named_;  // what a file is, by its SHA-256
+  bool all_named_ = true;                     // no row that could name one is damaged
+  std::set<std::string> seen_;
   std::string damaged_results_;  // their keys
 };
 
@@ -209,7 +232,7 @@ Result<DeepCheck> CheckDeep(const std::string& state_folder) {
   const std::string path = JoinPath(state_folder, "longrun.db");
   if (!PathExists(path)) return Status(Code::kNotFound, Str("there is no database ", path));
   auto connection = Connection::Open(path, Connection::Mode::kReadAll);
-  if (!connection.ok()) return std::move(connection).status().In(path);
+  if (!connection.ok()) return NamingDenied(std::move(connection).status().In(path), state_folder);
   return Checker(state_folder, std::move(connection).value()).Run();
 }
 

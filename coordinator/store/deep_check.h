@@ -1,6 +1,7 @@
 // Everything that the coordinator keeps, read from end to end and compared with what is stored with it:
 // the database's pages, indexes and rows, the digests inside rows, and the bytes in `artifacts/` and
-// `files/`. It writes nothing, and may run beside a coordinator.
+// `files/`. It changes nothing (SQLite may leave its empty log beside the database), and may run beside a
+// coordinator.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ struct DeepCheck {
   std::vector<std::pair<std::string, std::string>> datasets;  // name and folder, as registered
 };
 
-// kNotFound: there is no database; kDataLoss: it cannot be read at all.
+// kNotFound: there is no database; kPermissionDenied: this user may not read it; kDataLoss: it cannot be
+// read at all.
 Result<DeepCheck> CheckDeep(const std::string& state_folder);
 
 }  // namespace longrun

@@ -15,7 +15,6 @@
 namespace longrun {
 namespace {
 
-constexpr std::size_t kDamagedMax = 1000;  // kept of one connection
 constexpr int kAnyNumber = -1;
 // Their rows come by the thousand: the statements that insert them give the checksum (apply_records.cc),
 // since a trigger would cost as much as the row.

@@ -31,6 +31,9 @@ struct SummedTable {
 // Of one connection, which it must outlive.
 class RowSums {
  public:
+  static constexpr std::size_t kDamagedMax =
+      1000;  // rows that a connection keeps between two TakeDamaged()
+
   // Looks for the tables that have a column `sum`, and gives the connection the functions
   //   row_sum(COLUMN, ...)               the checksum
   //   row_holds_TABLE(COLUMN, ..., sum)  1, or 0 and a note for TakeDamaged()

@@ -22,7 +22,7 @@
 #include "sweeps/failure.h"
 #include "worker/agent/datasets.h"
 #include "worker/agent/refusal.h"
-#include "worker/agent/worker_id.h"
+#include "sweeps/worker_id.h"
 
 namespace longrun {
 namespace {

@@ -1,5 +1,5 @@
 // See worker_id.h.
-#include "worker/agent/worker_id.h"
+#include "sweeps/worker_id.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -24,7 +24,7 @@ std::string CheckOf(std::string_view id) {
 std::string Shown(std::string_view text) {
   const bool is_text =
       std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~' && c != '"'; });
-  if (!is_text || text.size() > kShownBytes) return Str(text.size(), " bytes that are no id");
+  if (!is_text || text.size() > kShownBytes) return Str(text.size(), " bytes that are not an id");
   return Str("\"", text, "\"");
 }
 

@@ -1,4 +1,4 @@
-#include "worker/agent/worker_id.h"
+#include "sweeps/worker_id.h"
 
 #include <gtest/gtest.h>
 
