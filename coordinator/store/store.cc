@@ -17,6 +17,7 @@
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/wal_check.h"
+#include "coordinator/store/whole_check.h"
 
 namespace longrun {
 namespace {
@@ -40,7 +41,7 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
   if (!IsUlid(named)) {
     return Status(Code::kFailedPrecondition,
                   Str(id_path, " is damaged: it holds ", named.size(),
-                      " bytes that are no database's id. The database beside it, ", path, ", is ",
+                      " bytes that are not a database id. The database beside it, ", path, ", is ",
                       id, "; when that is the one of this folder, ", remedy));
   }
   return Status(Code::kFailedPrecondition,
@@ -51,21 +52,8 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
                     remedy));
 }
 
-// Whose business a line of PRAGMA integrity_check is.
-enum class Complaint { kRow, kIndex, kStructure };
-
-Complaint ComplaintOf(std::string_view line) {
-  const auto has = [&](std::string_view part) { return line.find(part) != std::string_view::npos; };
-  // What a row says is judged by its checksum: then it stands still alone.
-  if (has(" value in ") || line.starts_with("CHECK constraint failed")) return Complaint::kRow;
-  if (has(" missing from index ") || has(" of entries in index ") ||
-      has(" values differ from index ")) {
-    return Complaint::kIndex;
-  }
-  return Complaint::kStructure;
-}
-
-// The first complaint about structure, else about an index, else "".
+// The first complaint about structure, else about an index, else "". What a row says is judged by its
+// checksum: then only that row stands still.
 Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection) {
   std::pair<Complaint, std::string> worst = {Complaint::kRow, ""};
   ASSIGN_OR_RETURN(Statement row, connection.Prepare("PRAGMA integrity_check"));
@@ -322,7 +310,7 @@ Status Store::CheckInPlace() const {
       Code::kDataLoss,
       Str("the state folder ", folder_, " was ", now.empty() ? "deleted" : "moved",
           " under the coordinator: ", gone->path(),
-          now.empty() ? " is not the file any more that it had opened"
+          now.empty() ? " is no longer the file that it opened"
                       : Str(" lies at ", now, " now"),
           "; it ends, since nobody would find what it goes on to store. Put the folder back, or a "
           "copy of it, and start it again"));

@@ -112,8 +112,6 @@ class Store {
 
   // The files of a checkpoint, manifest.json included; kNotFound.
   Result<std::vector<ArtifactFileRow>> CheckpointFiles(const std::string& sha256);
-  // Does a checkpoint or an artifact refer to these bytes?
-  Result<bool> IsReferenced(const std::string& sha256);
 
   // Sizes of the files, and how often a reader kept the WAL from being emptied.
   StoreSizes Sizes() const;
@@ -176,6 +174,7 @@ class Store {
   mutable std::mutex damaged_mutex_;
   std::set<DamagedRow> damaged_;                        // guarded by it
   std::map<std::string, std::string> drop_if_damaged_;  // table -> statement
+  std::string is_model_used_;                           // statement
   int wal_pages_ = 0;
   std::int64_t n_busy_ = 0;
 };

@@ -338,5 +338,124 @@ TEST_F(DamageTest, AFlippedBitAnywhereInTheFileIsHarmlessOrTold) {
   }
 }
 
+// ---- what is removed -----------------------------------------------------------------------------
+
+// What `gc` would take for needed by nobody.
+struct Unneeded {
+  std::vector<std::string> tasks;
+  std::vector<std::string> checkpoints;  // those that rows name, which it decides about
+  std::map<std::string, std::string> attempts;
+  bool operator==(const Unneeded&) const = default;
+};
+
+Result<Unneeded> ReadUnneeded(StoreReader& reader) {
+  RETURN_IF_ERROR(reader.CheckBeforeRemoval());
+  Unneeded found;
+  ASSIGN_OR_RETURN(found.tasks, reader.OrphanTasks());
+  ASSIGN_OR_RETURN(const std::vector<StoredCheckpoint> checkpoints, reader.Checkpoints());
+  for (const StoredCheckpoint& one : checkpoints) {
+    found.checkpoints.push_back(Str(one.task, one.step, one.sha256));
+  }
+  ASSIGN_OR_RETURN(found.attempts, reader.TasksByAttempt());
+  return found;
+}
+
+TEST_F(DamageTest, WhatMayBeRemovedIsDecidedOfWholeTablesOnly) {
+  const auto read = [&]() -> Result<Unneeded> {
+    ASSIGN_OR_RETURN(const auto reader, StoreReader::Open(DatabasePath()));
+    return ReadUnneeded(*reader);
+  };
+  const auto before = read();
+  ASSERT_TRUE(before.ok()) << before.status().message();
+  EXPECT_TRUE(before->tasks.empty());
+  EXPECT_FALSE(before->checkpoints.empty());
+  const std::uint64_t seed = testing::CommitSeed();
+  SCOPED_TRACE(Str("LONGRUN_TEST_SEED=", seed));
+  SeededRandom random(seed ^ 2);
+  for (int i = 0; i < 5 * kFlipsOfBytes; ++i) {
+    std::string bytes = original;
+    const std::size_t at = random.Below(bytes.size());
+    const int bit = static_cast<int>(random.Below(8));
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 << bit));
+    PutBack(bytes);
+    const auto after = read();
+    if (after.ok()) {
+      EXPECT_TRUE(*after == *before) << "byte " << at << ", bit " << bit;
+    }
+  }
+}
+
+TEST_F(DamageTest, ADamagedRowThatTellsWhatIsNeededIsNamedAndNothingIsRemoved) {
+  for (const char* const table :
+       {"sweep", "sweep_run", "sweep_cell", "sweep_task", "sweep_label", "run", "task", "cell",
+        "attempt", "checkpoint", "checkpoint_file", "model"}) {
+    PutBack(original);
+    ASSERT_TRUE(RawDatabase(DatabasePath()).Execute(Str("UPDATE ", table, " SET sum = sum + 1")));
+    const auto reader = StoreReader::Open(DatabasePath());
+    ASSERT_TRUE(reader.ok());
+
+    const Status status = (*reader)->CheckBeforeRemoval();
+
+    EXPECT_EQ(status.code(), Code::kFailedPrecondition) << table;
+    EXPECT_NE(status.message().find("does not have the checksum"), std::string::npos) << table;
+    EXPECT_NE(status.message().find("restore a backup"), std::string::npos) << table;
+  }
+}
+
+TEST_F(DamageTest, ARowThatIsGoneIsMissedByThoseThatReferToIt) {
+  for (const char* const table : {"sweep", "run", "task", "attempt"}) {
+    PutBack(original);
+    ASSERT_TRUE(RawDatabase(DatabasePath()).Execute(Str("DELETE FROM ", table)));
+    const auto reader = StoreReader::Open(DatabasePath());
+    ASSERT_TRUE(reader.ok());
+
+    const Status status = (*reader)->CheckBeforeRemoval();
+
+    EXPECT_EQ(status.code(), Code::kFailedPrecondition) << table;
+    EXPECT_NE(status.message().find(Str("a row of table ", table, " that table ")),
+              std::string::npos)
+        << status.message();
+  }
+}
+
+// Its name stands in the table and in an index: one flipped bit in either hides it from a lookup.
+TEST_F(DamageTest, BytesAreNeededAsLongAsOneOfTheTwoPlacesNamesThem) {
+  const std::string sha256 = Sha256Hex("manifest");
+  int n_places = 0;
+  for (std::size_t at = original.find(sha256); at != std::string::npos;
+       at = original.find(sha256, at + 1)) {
+    std::string bytes = original;
+    bytes[at + sha256.size() - 1] ^= 1;
+    PutBack(bytes);
+    const auto reader = StoreReader::Open(DatabasePath());
+    ASSERT_TRUE(reader.ok());
+
+    const auto needed = (*reader)->IsReferenced(sha256);
+
+    ASSERT_TRUE(needed.ok()) << needed.status().message();
+    EXPECT_TRUE(*needed) << "byte " << at;
+    ++n_places;
+  }
+  EXPECT_GT(n_places, 2);
+  PutBack(original);
+  EXPECT_FALSE(StoreReader::Open(DatabasePath()).value()->IsReferenced(Sha256Hex("?")).value());
+}
+
+TEST_F(DamageTest, AModelIsInUseByARunThatCannotBeRead) {
+  ASSERT_TRUE(
+      RawDatabase(DatabasePath())
+          .Execute("UPDATE run SET run = replace(run, '{\"dataset\":{', '{\"dataset\":[')"));
+  auto store = Store::Open(folder.path()).value();
+  ASSERT_TRUE(store->Begin().ok());
+  ApplyCounts counts;
+
+  const auto bytes_go = store->DropModel("mine", counts);
+
+  ASSERT_TRUE(bytes_go.ok()) << bytes_go.status().message();
+  EXPECT_FALSE(*bytes_go);
+  EXPECT_TRUE(counts.dropped.empty());
+  EXPECT_TRUE(store->Commit().ok());
+}
+
 }  // namespace
 }  // namespace longrun

@@ -458,7 +458,7 @@ TEST_F(StoreTest, BytesThatTwoTasksShareAreDroppedWithTheLast) {
   ASSERT_TRUE(
       Apply(std::vector<Write>{DropCheckpoint{.task = trainings[1], .sha256 = sha256}}).ok());
   EXPECT_EQ(counts.dropped, std::vector<std::string>{sha256});
-  EXPECT_FALSE(store->IsReferenced(sha256).value());
+  EXPECT_FALSE(StoreReader::Open(store->database_path()).value()->IsReferenced(sha256).value());
 }
 
 // An imported model that is measured as it is: the run of the second sweep has no task of its own.
