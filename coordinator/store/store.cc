@@ -243,6 +243,18 @@ void Store::NoteDamaged(const std::vector<DamagedRow>& rows) {
   }
 }
 
+void Store::NoteLost(const std::vector<DamagedRow>& objects) {
+  const std::vector<DamagedRow> known = damaged();
+  std::vector<DamagedRow> news;
+  for (const DamagedRow& lost : objects) {
+    const auto is_it = [&](const DamagedRow& row) {
+      return row.table == lost.table && row.object.find(lost.object) != std::string::npos;
+    };
+    if (std::ranges::none_of(known, is_it)) news.push_back(lost);
+  }
+  NoteDamaged(news);
+}
+
 std::vector<DamagedRow> Store::damaged() const {
   const std::lock_guard lock(damaged_mutex_);
   return {damaged_.begin(), damaged_.end()};

@@ -125,6 +125,7 @@ class Store {
   Status RunMigration(const Migration& migration);
   Status CheckRows(bool all);
   void NoteDamaged(const std::vector<DamagedRow>& rows);
+  void NoteLost(const std::vector<DamagedRow>& objects);  // those whose rows were not found damaged
   Status CountStart();
   Status OpenReader();
   Status EndDamagedAttempts(const std::vector<std::string>& lost);

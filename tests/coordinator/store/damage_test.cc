@@ -457,5 +457,26 @@ TEST_F(DamageTest, AModelIsInUseByARunThatCannotBeRead) {
   EXPECT_TRUE(store->Commit().ok());
 }
 
+// ---- rows that are gone without a trace ----------------------------------------------------------
+
+TEST_F(DamageTest, ARunOrATaskThatIsNotThereIsToldAndTheRestIsLoaded) {
+  for (const char* const lost : {"run", "task", "task WHERE kind = 'train'",
+                                 "task WHERE kind = 'evaluate'", "attempt", "worker"}) {
+    PutBack(original);
+    ASSERT_TRUE(RawDatabase(DatabasePath()).Execute(Str("DELETE FROM ", lost)));
+    auto store = Store::Open(folder.path());
+    ASSERT_TRUE(store.ok()) << lost << ": " << store.status().message();
+
+    auto state = (*store)->Load();
+
+    ASSERT_TRUE(state.ok()) << lost << ": " << state.status().message();
+    AfterLoad(*state, 1000, 1);
+    (void)Step(*state, WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}}, 1000,
+               kWallMs);
+    const bool is_missed = std::string(lost) != "attempt" && std::string(lost) != "worker";
+    EXPECT_EQ((*store)->damaged().empty(), !is_missed) << lost;
+  }
+}
+
 }  // namespace
 }  // namespace longrun

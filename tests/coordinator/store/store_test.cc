@@ -137,6 +137,7 @@ class StoreTest : public testing::Test {
     EXPECT_TRUE(status.ok()) << status.message();
     auto loaded = store->Load();
     EXPECT_TRUE(loaded.ok()) << loaded.status().message();
+    EXPECT_TRUE(store->damaged().empty());
     if (loaded.ok()) {
       EXPECT_EQ(Durable(*loaded), Durable(state));
     }
