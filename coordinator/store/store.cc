@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
@@ -22,7 +23,6 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kApplicationId = 0x6c72756e;  // "lrun"
 // A larger database is not read from end to end at every start. A file cut short is found all the same,
 // a damaged page or row when it is read, and all of it by `longrun doctor --deep`.
 constexpr std::int64_t kCheckBytesMax = 16ll << 20;
@@ -133,7 +133,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, bool is_mo
   RETURN_IF_ERROR(CheckWal(path));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
   std::unique_ptr<Store> store(new Store(folder, std::move(lock).value(), std::move(connection)));
-  if (const Status status = store->Migrate(); !status.ok()) return status;
+  if (const Status status = store->Migrate(id); !status.ok()) return status;
   RETURN_IF_ERROR(store->CountStart());
   if (id.empty()) {
     RETURN_IF_ERROR(WriteFileAtomic(id_path, store->coordinator_id_ + "\n", 0600));
@@ -149,25 +149,12 @@ int Store::OnWal(void* self, sqlite3*, const char*, int n_pages) {
   return SQLITE_OK;
 }
 
-Status Store::Migrate() {
+Status Store::Migrate(const std::string& id_beside) {
   const std::string path = database_path();
-  ASSIGN_OR_RETURN(const std::int64_t application_id,
-                   connection_->ReadInt("PRAGMA application_id"));
+  RETURN_IF_ERROR(CheckHeader(*connection_, path, SchemaVersion()));
+  RETURN_IF_ERROR(connection_->FindRowSums());
+  RETURN_IF_ERROR(MendMeta(*connection_, path, id_beside));
   ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
-  // The first that reads more than the header: a file cut short fails here.
-  ASSIGN_OR_RETURN(const std::int64_t n_tables,
-                   connection_->ReadInt("SELECT count(*) FROM sqlite_schema"));
-  if (application_id != kApplicationId && (application_id != 0 || version != 0 || n_tables != 0)) {
-    return Status(Code::kFailedPrecondition,
-                  Str(path, " is no database of longrun: use another state folder"));
-  }
-  if (version < 0) return DamagedDatabase(path, Str("its schema version is ", version));
-  if (version > SchemaVersion()) {
-    return Status(
-        Code::kFailedPrecondition,
-        Str("the database ", path, " has schema version ", version, ", this program (", kVersion,
-            ") knows versions up to ", SchemaVersion(), ": use the newer release that wrote it"));
-  }
   const auto n_bytes = FileBytes(path);
   const bool is_checked = !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
   if (is_checked) RETURN_IF_ERROR(CheckDatabase(*connection_, path));
@@ -185,10 +172,8 @@ Status Store::Migrate() {
                                     {"meaning", "takes minutes where there are millions of rows"}});
     Status status = connection_->Execute("BEGIN IMMEDIATE");
     if (status.ok()) status = RunMigration(migration);
-    if (status.ok()) {
-      status = connection_->Execute(
-          Str("PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", v + 1));
-    }
+    if (status.ok()) status = connection_->Execute(HeaderOf(v + 1));
+    if (status.ok()) status = PutSchemaVersion(*connection_, v + 1);
     if (status.ok()) status = connection_->Execute("COMMIT");
     if (!status.ok()) {
       Rollback();
@@ -198,8 +183,8 @@ Status Store::Migrate() {
   }
   RETURN_IF_ERROR(connection_->FindRowSums());
   RETURN_IF_ERROR(connection_->row_sums().Keep());
-  RETURN_IF_ERROR(NoteSchema(*connection_));
-  return CheckRows(is_checked);
+  RETURN_IF_ERROR(NoteSchema(*connection_, SchemaVersion()));
+  return is_checked ? CheckRows() : Status();
 }
 
 // A table that gets its checksums, or other columns under them, has them written anew.
@@ -215,16 +200,13 @@ Status Store::RunMigration(const Migration& migration) {
   return Status();
 }
 
-// What the database says of itself, and with `all` every other row.
-Status Store::CheckRows(bool all) {
+// Of table meta every row holds by now.
+Status Store::CheckRows() {
   for (const SummedTable& table : connection_->row_sums().tables()) {
-    if (!all && table.name != "meta") continue;
-    ASSIGN_OR_RETURN(const std::int64_t n_damaged,
-                     connection_->ReadInt(Str("SELECT count(*) FROM main.", table.name,
-                                              " WHERE NOT ", RowSums::HoldsCall(table))));
-    if (n_damaged > 0 && table.name == "meta") {
-      return DamagedDatabase(database_path(), "what it says of itself has not its checksum");
-    }
+    RETURN_IF_ERROR(connection_
+                        ->ReadInt(Str("SELECT count(*) FROM main.", table.name, " WHERE NOT ",
+                                      RowSums::HoldsCall(table)))
+                        .status());
   }
   NoteDamaged(connection_->row_sums().TakeDamaged());
   return Status();
@@ -322,8 +304,7 @@ Status Store::CheckInPlace() const {
       Code::kDataLoss,
       Str("the state folder ", folder_, " was ", now.empty() ? "deleted" : "moved",
           " under the coordinator: ", gone->path(),
-          now.empty() ? " is no longer the file that it opened"
-                      : Str(" lies at ", now, " now"),
+          now.empty() ? " is no longer the file that it opened" : Str(" lies at ", now, " now"),
           "; it ends, since nobody would find what it goes on to store. Put the folder back, or a "
           "copy of it, and start it again"));
 }

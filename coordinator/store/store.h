@@ -121,9 +121,9 @@ class Store {
 
  private:
   Store(std::string folder, FileLock lock, std::unique_ptr<Connection> connection);
-  Status Migrate();
+  Status Migrate(const std::string& id_beside);
   Status RunMigration(const Migration& migration);
-  Status CheckRows(bool all);
+  Status CheckRows();
   void NoteDamaged(const std::vector<DamagedRow>& rows);
   void NoteLost(const std::vector<DamagedRow>& objects);  // those whose rows were not found damaged
   Status CountStart();

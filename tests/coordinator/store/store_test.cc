@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/sqlite.h"
@@ -718,15 +719,15 @@ TEST_F(StoreTest, ASecondCoordinatorIsRefusedWithThePidOfTheFirst) {
       << second.status().message();
 }
 
-// The schema's version stands at byte 60 of a database file, big-endian (SQLite file format 1.3).
 TEST_F(StoreTest, ANewerDatabaseIsRefusedWithBothVersions) {
   ASSERT_TRUE(store->CheckpointWal(true).ok());
   const std::string path = store->database_path();
   store.reset();
   {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(60);
-    file.write("\0\0\0\x63", 4);  // 99
+    auto newer = Connection::Open(path, Connection::Mode::kWrite).value();
+    ASSERT_TRUE(newer->FindRowSums().ok());
+    ASSERT_TRUE(PutSchemaVersion(*newer, 99).ok());
+    ASSERT_TRUE(newer->Execute("PRAGMA user_version = 99").ok());
   }
 
   const auto opened = Store::Open(folder.path());
