@@ -37,6 +37,11 @@ double SecondsSince(std::chrono::steady_clock::time_point begin) {
 }
 
 std::string_view RemedyOf(const Status& status) {
+  // The database did not take what we wrote: something in it is not as we left it.
+  if (status.code() == Code::kInternal) {
+    return "`longrun doctor --deep` lists what is damaged: restore a backup (docs/operating.md), then "
+           "start again";
+  }
   if (status.code() != Code::kResourceExhausted) {
     return "look at the disk of the state folder, then start again";
   }

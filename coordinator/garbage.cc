@@ -74,6 +74,10 @@ std::int64_t GarbageRemover::Look() {
     }
     if (stopping_) break;  // the next start looks at everything
   }
+  if (reader_->files_flaw() != told_flaw_) {
+    told_flaw_ = reader_->files_flaw();
+    if (!told_flaw_.empty()) LogWarning("all_bytes_stay", {{"damaged", told_flaw_}});
+  }
   return next_ms;
 }
 

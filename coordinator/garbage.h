@@ -43,6 +43,7 @@ class GarbageRemover {
 
   ArtifactStore& artifacts_;
   const std::unique_ptr<StoreReader> reader_;
+  std::string told_flaw_;  // for which everything stays; Look() only
   std::mutex mutex_;  // guards the three below
   std::set<std::string> candidates_;
   bool added_ = false;

@@ -240,8 +240,10 @@ grpc::ServerUnaryReactor* HandleRemoveModel(Parts& parts, grpc::CallbackServerCo
                                             const v1::RemoveModelRequest* request,
                                             v1::RemoveModelResponse* response) {
   return Handle(parts, parts.submitter, context, "RemoveModel",
-                [=, &parts](StoreReader&, RpcError& error) -> Status {
-                  error = {.reason = "MODEL_NOT_FOUND", .subject = request->name()};
+                [=, &parts](StoreReader& reader, RpcError& error) -> Status {
+                  error = {.reason = "DAMAGED", .subject = request->name()};
+                  RETURN_IF_ERROR(reader.CheckBeforeRemoval());
+                  error.reason = "MODEL_NOT_FOUND";
                   ASSIGN_OR_RETURN(const bool bytes_go, parts.core.RemoveModel(request->name()));
                   response->set_bytes_go(bytes_go);
                   return Status();

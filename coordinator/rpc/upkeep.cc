@@ -189,6 +189,7 @@ Status CollectLogs(Parts& parts, StoreReader& reader, const std::set<std::string
 
 Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
                v1::CollectGarbageResponse* response) {
+  RETURN_IF_ERROR(reader.CheckBeforeRemoval());
   // Before anything is dropped: what is orphaned already, and what each checkpoint holds.
   ASSIGN_OR_RETURN(const std::vector<std::string> orphans, Unreferenced(parts.artifacts, reader));
   ASSIGN_OR_RETURN(const std::vector<CheckpointBytesRow> rows, reader.CheckpointBytes());
@@ -341,6 +342,8 @@ grpc::ServerUnaryReactor* HandleRemoveSweep(Parts& parts, grpc::CallbackServerCo
                 [&parts, request, response](StoreReader& reader, RpcError& error) -> Status {
                   error = {.reason = "SWEEP_NOT_FOUND", .subject = request->sweep()};
                   ASSIGN_OR_RETURN(const SweepRow sweep, reader.FindSweep(request->sweep()));
+                  error.reason = "DAMAGED";
+                  RETURN_IF_ERROR(reader.CheckBeforeRemoval());
                   error.reason = "SWEEP_IN_USE";
                   const StepResult result =
                       parts.core.PostAndWait(SweepRemoved{.sweep_id = sweep.id});
@@ -371,6 +374,8 @@ grpc::ServerUnaryReactor* HandleRemoveDataset(Parts& parts, grpc::CallbackServer
       return Status(Code::kNotFound, Str("there is no dataset \"", request->name(),
                                          "\"; `longrun data ls` lists those that are"));
     }
+    error.reason = "DAMAGED";
+    RETURN_IF_ERROR(reader.CheckBeforeRemoval());
     error.reason = "DATASET_IN_USE";
     ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
     std::vector<std::string> users, stopping;

@@ -212,7 +212,7 @@ void HandleEvent(StepContext& step, GarbageWanted& event) {
     const auto found = step.state.tasks.find(candidate.task);
     if (found == step.state.tasks.end() || found->second.kind != TaskKind::kTrain) continue;
     Task& task = found->second;
-    if (!task.unknown.empty()) continue;  // which of them it needs cannot be read
+    if (!task.unknown.empty() || task.damaged) continue;  // which of them it needs cannot be read
     if (in_use.contains(candidate.sha256) || IsNeeded(task, candidate.sha256)) continue;
     step.result.garbage.push_back(
         {.checkpoint = candidate, .task_succeeded = task.state == TaskState::kSucceeded});

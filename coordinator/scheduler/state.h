@@ -130,6 +130,7 @@ struct Task {
   std::optional<CheckpointRef> final_checkpoint;  // train, once succeeded
   // Volatile:
   std::string unknown;      // why this build cannot read what is stored of it; "": it can
+  bool damaged = false;     // what was stored of it is lost; until the next start
   Instant not_before = 0;   // end of the back-off
   std::string ready_class;  // where it stands in Index::ready; "" when it does not
 };

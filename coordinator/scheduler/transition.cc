@@ -86,7 +86,7 @@ std::string ClassName(const ReadyClass& ready) {
 }
 
 // A coordinator may have been started again between begin and end: its clock goes on. Once its machine was
-// (or the state folder moved to another), the wall clock alone spans both.
+// (or the state folder moved to another), only the wall clock spans both.
 void MeasureDuration(const StepContext& step, Attempt& attempt) {
   if (attempt.started_wall_ms == 0) return;  // it never ran
   const bool same_boot = !attempt.started_boot.empty() && attempt.started_boot == step.state.boot;

@@ -459,7 +459,8 @@ Status Store::ApplyOne(const DropTask& write, std::int64_t, ApplyCounts& counts)
 Status Store::ApplyOne(const DropRun& write, std::int64_t, ApplyCounts& counts) {
   ASSIGN_OR_RETURN(const std::vector<std::string> models,
                    Texts("SELECT json_extract(run, '$.init.sha256') FROM run WHERE run_key = ?"
-                         " AND json_extract(run, '$.init.sha256') IS NOT NULL",
+                         " AND CASE WHEN json_valid(run)"
+                         " THEN json_extract(run, '$.init.sha256') IS NOT NULL ELSE FALSE END",
                          write.run_key));
   constexpr const char* kStatements[] = {
       "DELETE FROM run WHERE run_key = ?"
@@ -476,12 +477,18 @@ Status Store::ApplyOne(const DropDamagedResults& write, std::int64_t, ApplyCount
   return DropIfDamaged("result", write.attempt);
 }
 
-// By a name, or by a run that starts from it.
+// By a name, or by a run that starts from it; a damaged run may.
 Result<bool> Store::IsModelUsed(const std::string& digest) {
-  ASSIGN_OR_RETURN(
-      Statement statement,
-      connection_->Prepare("SELECT 1 FROM model WHERE digest = ? UNION ALL SELECT 1 FROM run"
-                           " WHERE json_extract(run, '$.init.sha256') = ? LIMIT 1"));
+  if (is_model_used_.empty()) {
+    const RowSums& sums = connection_->row_sums();
+    const std::string model_holds = RowSums::HoldsCall(sums.table("model"));
+    const std::string run_holds = RowSums::HoldsCall(sums.table("run"));
+    is_model_used_ = Str("SELECT 1 FROM model WHERE digest = ? OR NOT ", model_holds,
+                         " UNION ALL SELECT 1 FROM run WHERE CASE WHEN ", run_holds,
+                         " AND json_valid(run) THEN json_extract(run, '$.init.sha256') = ?"
+                         " ELSE TRUE END LIMIT 1");
+  }
+  ASSIGN_OR_RETURN(Statement statement, connection_->Prepare(is_model_used_.c_str()));
   return statement.Bind(digest).Bind(digest).Step();
 }
 
@@ -595,14 +602,6 @@ Result<std::vector<ArtifactFileRow>> Store::CheckpointFiles(const std::string& s
     return Status(Code::kNotFound, Str("no checkpoint ", sha256, " in the database"));
   }
   return files;
-}
-
-Result<bool> Store::IsReferenced(const std::string& sha256) {
-  ASSIGN_OR_RETURN(
-      Statement statement,
-      connection_->Prepare("SELECT 1 FROM checkpoint_file WHERE sha256 = ?"
-                           " UNION ALL SELECT 1 FROM artifact WHERE sha256 = ? LIMIT 1"));
-  return statement.Bind(sha256).Bind(sha256).Step();
 }
 
 }  // namespace longrun

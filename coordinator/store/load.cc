@@ -346,8 +346,11 @@ Result<State> Store::Load() {
   RETURN_IF_ERROR(LoadWorkers(*reader_, state));
   RETURN_IF_ERROR(LoadSweeps(*reader_, state));
   NoteDamaged(reader_->row_sums().TakeDamaged());
+  // Also where no row was found damaged: one can be lost with its page, or with the way to it.
+  const Mended mended = MendReferences(state);
+  NoteLost(mended.lost);
   if (!damaged().empty()) {
-    RETURN_IF_ERROR(EndDamagedAttempts(MendReferences(state)));
+    RETURN_IF_ERROR(EndDamagedAttempts(mended.ended));
     RETURN_IF_ERROR(FindExecutions(*reader_, state));
   }
   for (auto& [id, attempt] : state.attempts) {

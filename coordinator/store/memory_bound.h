@@ -2,7 +2,7 @@
 //
 // SQLite itself counts and limits its memory for the whole process only, where one hungry query would
 // fail the connection that writes. A connection that is used by one thread from its opening to its
-// close allocates and frees on that thread alone (we start no worker threads of SQLite), so counting
+// close allocates and frees on that thread only (we start no worker threads of SQLite), so counting
 // by thread is counting by connection. While a bound stands, an allocation of its thread beyond it
 // fails: SQLite answers SQLITE_NOMEM to this connection, and nobody else notices.
 //

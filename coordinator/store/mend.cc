@@ -22,29 +22,32 @@ constexpr std::int64_t kCheckpointEveryMs = 600'000;
 constexpr std::int64_t kCheckpointKeep = 2;
 
 // A run that something refers to is there, if only to say that it is damaged.
-void NeedRun(State& state, const std::string& run_key) {
+void NeedRun(State& state, const std::string& run_key, Mended& mended) {
   const auto [run, added] = state.runs.try_emplace(run_key);
   if (!added) return;
+  mended.lost.push_back(DescribeLostObject("run", run_key));
   run->second.run_key = run_key;
   run->second.unknown = kRunDamaged;
   run->second.damaged = true;
 }
 
 // A training is its run: of a damaged row it can be taken up anew, and `retry` does.
-void NeedTraining(State& state, const std::string& id, const std::string& run_key) {
+void NeedTraining(State& state, const std::string& id, const std::string& run_key, Mended& mended) {
   const auto [task, added] = state.tasks.try_emplace(id);
   if (!added) return;
+  mended.lost.push_back(DescribeLostObject("task", id));
   task->second.id = id;
   task->second.run_key = run_key;
   task->second.kind = TaskKind::kTrain;
   task->second.state = TaskState::kFailed;
   task->second.reason = Str(kTaskDamaged, ": `longrun retry ", run_key.substr(0, 8),
                             "` trains it again, a backup has it");
+  task->second.damaged = true;
   task->second.checkpoint_every_ms = kCheckpointEveryMs;
   task->second.checkpoint_keep = kCheckpointKeep;
 }
 
-void NeedTrainings(State& state) {
+void NeedTrainings(State& state, Mended& mended) {
   std::vector<std::pair<std::string, std::string>> wanted;  // task, run
   std::vector<std::string> orphans;                         // runs that go on from such a one
   for (const auto& [id, task] : state.tasks) {
@@ -64,8 +67,8 @@ void NeedTrainings(State& state) {
     run.damaged = true;
   }
   for (const auto& [id, run_key] : wanted) {
-    NeedRun(state, run_key);
-    NeedTraining(state, id, run_key);
+    NeedRun(state, run_key, mended);
+    NeedTraining(state, id, run_key, mended);
   }
 }
 
@@ -99,19 +102,19 @@ void MendTask(State& state, Task& task) {
 
 }  // namespace
 
-std::vector<std::string> MendReferences(State& state) {
+Mended MendReferences(State& state) {
+  Mended mended;
   for (const auto& [sweep_id, tasks] : state.sweep_tasks) state.sweep_runs[sweep_id];
   for (const auto& [sweep_id, runs] : state.sweep_runs) {
-    for (const std::string& run_key : runs) NeedRun(state, run_key);
+    for (const std::string& run_key : runs) NeedRun(state, run_key, mended);
   }
-  for (const auto& [id, task] : state.tasks) NeedRun(state, task.run_key);
-  NeedTrainings(state);
-  std::vector<std::string> lost;
+  for (const auto& [id, task] : state.tasks) NeedRun(state, task.run_key, mended);
+  NeedTrainings(state, mended);
   // An attempt whose task is not there cannot speak; but its epochs stay used.
   std::erase_if(state.attempts, [&](const auto& entry) {
     const Attempt& attempt = entry.second;
     const auto task = state.tasks.find(attempt.task);
-    if (task == state.tasks.end() && IsLive(attempt.state)) lost.push_back(entry.first);
+    if (task == state.tasks.end() && IsLive(attempt.state)) mended.ended.push_back(entry.first);
     if (task != state.tasks.end()) {
       task->second.epoch = std::max(task->second.epoch, attempt.epoch);
       task->second.attempts = std::max(task->second.attempts, attempt.n);
@@ -124,17 +127,21 @@ std::vector<std::string> MendReferences(State& state) {
   for (auto& [id, attempt] : state.attempts) {
     if (!IsLive(attempt.state) || state.tasks.at(attempt.task).attempt == id) continue;
     attempt.state = AttemptState::kLost;
-    lost.push_back(id);
+    mended.ended.push_back(id);
   }
   SkipWhatNeeds(state);
   for (auto& [sweep_id, tasks] : state.sweep_tasks) {
-    std::erase_if(tasks, [&](const std::string& id) { return !state.tasks.contains(id); });
+    std::erase_if(tasks, [&](const std::string& id) {
+      if (state.tasks.contains(id)) return false;
+      mended.lost.push_back(DescribeLostObject("task", id));
+      return true;
+    });
   }
   for (const auto& [id, attempt] : state.attempts) {
     if (!IsLive(attempt.state) || state.workers.contains(attempt.worker)) continue;
     state.workers[attempt.worker].id = attempt.worker;
   }
-  return lost;
+  return mended;
 }
 
 }  // namespace longrun

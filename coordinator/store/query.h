@@ -26,7 +26,7 @@ struct QueryLimits {
   std::int64_t timeout_ms = 5'000;
   std::int64_t rows_max = 10'000;
   std::int64_t answer_bytes_max = 16ll << 20;
-  std::int64_t memory_bytes_max = 128ll << 20;  // of SQLite's, for this query alone
+  std::int64_t memory_bytes_max = 128ll << 20;  // of SQLite's, for this query only
   std::function<bool()> is_cancelled = {};      // looked at now and then; may be empty
 };
 

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "base/status.h"
@@ -177,8 +178,13 @@ class StoreReader {
   Result<std::vector<std::string>> OrphanTasks();
   Result<std::vector<CheckpointBytesRow>> CheckpointBytes();
   Result<bool> IsReferenced(const std::string& sha256);
+  // Why IsReferenced() says yes of all bytes: a table that names files is damaged. "": none is.
+  const std::string& files_flaw() const { return files_flaw_; }
+  // kFailedPrecondition while a table is damaged by which it is decided what may be removed.
+  Status CheckBeforeRemoval();
 
  private:
+  Status ReadFileDigests(std::int64_t version);
   Status AddLabels(std::vector<SweepRow>& sweeps);
   explicit StoreReader(std::unique_ptr<Connection> connection);
   // Of a query for run key, cell, task, attempt, journal line, evaluation, metric, length and variant, with
@@ -193,9 +199,11 @@ class StoreReader {
 
   std::unique_ptr<Connection> connection_;
   const std::string results_of_sweep_;  // SQL
-  // Whether a row that says what bytes are there for is damaged, as of a version of the data.
+  // Of the tables that name files, read from end to end as of a version of the data.
   std::int64_t files_version_ = -1;
-  bool files_damaged_ = false;
+  std::int64_t files_read_ms_ = 0;  // when, by the boot clock
+  std::string files_flaw_;
+  std::unordered_set<std::string> file_digests_;
 };
 
 }  // namespace longrun

@@ -1,6 +1,7 @@
 // See schema.h.
 #include "coordinator/store/schema.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <utility>
@@ -8,10 +9,14 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/version.h"
+#include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
 
 namespace longrun {
 namespace {
+
+constexpr std::int64_t kApplicationId = 0x6c72756e;  // "lrun"
 
 using Definitions = std::map<std::pair<std::string, std::string>, std::string>;  // by type and name
 
@@ -48,7 +53,73 @@ Result<Definitions> DefinitionsOfVersion(std::int64_t version) {
   return DefinitionsOf(*made);
 }
 
+// The tables of the first release, which every later one has.
+Result<bool> HasOurTables(Connection& connection) {
+  ASSIGN_OR_RETURN(const std::int64_t n_ours,
+                   connection.ReadInt("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table'"
+                                      " AND name IN ('meta', 'sweep', 'run', 'task', 'attempt',"
+                                      " 'record', 'result')"));
+  return n_ours == 7;
+}
+
+// Where table meta does not say of which version the database is (releases up to 10 did not write it there).
+Status CheckVersionByTables(Connection& connection, const std::string& path, std::int64_t version,
+                            std::int64_t newest) {
+  const auto damaged = [&](std::string_view tables_of) {
+    return DamagedDatabase(path, Str("its header says schema version ", version,
+                                     ", its tables are those of ", tables_of));
+  };
+  if (version > newest) {
+    ASSIGN_OR_RETURN(const Definitions found, DefinitionsOf(connection));
+    ASSIGN_OR_RETURN(const Definitions ours, DefinitionsOfVersion(newest));
+    return found == ours ? damaged(Str("version ", newest)) : Status();
+  }
+  if (version == newest) return Status();  // MendSchema looks at its tables
+  ASSIGN_OR_RETURN(const std::vector<SchemaDifference> differences,
+                   DifferencesOfSchema(connection, version));
+  const bool differs = std::ranges::any_of(
+      differences, [](const SchemaDifference& object) { return object.type == "table"; });
+  return differs ? damaged("another version") : Status();
+}
+
 }  // namespace
+
+Status CheckHeader(Connection& connection, const std::string& path, std::int64_t newest) {
+  ASSIGN_OR_RETURN(const std::int64_t application_id, connection.ReadInt("PRAGMA application_id"));
+  ASSIGN_OR_RETURN(const std::int64_t version, connection.ReadInt("PRAGMA user_version"));
+  // The first that reads more than the header: a file cut short fails here.
+  ASSIGN_OR_RETURN(const std::int64_t n_tables,
+                   connection.ReadInt("SELECT count(*) FROM sqlite_schema"));
+  const bool is_new = application_id == 0 && version == 0 && n_tables == 0;
+  if (is_new) return Status();
+  ASSIGN_OR_RETURN(const bool has_our_tables, HasOurTables(connection));
+  if (application_id != kApplicationId) {
+    if (has_our_tables) {
+      return DamagedDatabase(
+          path, Str("its tables are longrun's, and its header has application_id ", application_id,
+                    " in place of ", kApplicationId));
+    }
+    return Status(Code::kFailedPrecondition,
+                  Str(path, " is not a longrun database: use another state folder"));
+  }
+  if (version <= 0) return DamagedDatabase(path, Str("its header says schema version ", version));
+  RETURN_IF_ERROR(connection.FindRowSums());
+  ASSIGN_OR_RETURN(const std::int64_t in_meta, SchemaVersionInMeta(connection));
+  if (in_meta != 0 && in_meta != version) {
+    return DamagedDatabase(path, Str("its header says schema version ", version,
+                                     ", its own record (table meta) ", in_meta));
+  }
+  if (in_meta == 0) RETURN_IF_ERROR(CheckVersionByTables(connection, path, version, newest));
+  if (version <= newest) return Status();
+  return Status(
+      Code::kFailedPrecondition,
+      Str("the database ", path, " has schema version ", version, ", this program (", kVersion,
+          ") knows versions up to ", newest, ": use the newer release that wrote it"));
+}
+
+std::string HeaderOf(std::int64_t version) {
+  return Str("PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", version);
+}
 
 Result<std::vector<SchemaDifference>> DifferencesOfSchema(Connection& connection,
                                                           std::int64_t version) {
@@ -83,7 +154,9 @@ Status MendSchema(Connection& connection, const std::string& path, std::int64_t 
   return Status();
 }
 
-Status NoteSchema(Connection& connection) {
+Status NoteSchema(Connection& connection, std::int64_t version) {
+  ASSIGN_OR_RETURN(const std::int64_t in_meta, SchemaVersionInMeta(connection));
+  if (in_meta != version) RETURN_IF_ERROR(PutSchemaVersion(connection, version));
   ASSIGN_OR_RETURN(const Definitions found, DefinitionsOf(connection));
   ASSIGN_OR_RETURN(const std::string stored, StoredChecksum(connection));
   const std::string checksum = ChecksumOf(found);

@@ -26,7 +26,7 @@ std::string BeginningOf(std::string_view sql) {
 
 // What the system said to the files of a connection, where it tells of a shortage; else 0. SQLite says
 // "disk I/O error" or "unable to open" of a limit that it ran into. sqlite3_system_errno is asked last: of a
-// write that failed it may tell what the rollback behind it met.
+// write that failed it may tell what the rollback after it met.
 int ShortageErrno(sqlite3* db, int code) {
   const int primary = code & 0xff;
   if (primary == SQLITE_NOMEM) return ENOMEM;
@@ -241,21 +241,25 @@ Result<std::int64_t> Connection::ReadInt(const std::string& sql) {
 }
 
 Result<std::string> Connection::ReadText(const std::string& sql) {
+  ASSIGN_OR_RETURN(std::vector<std::string> texts, ReadTexts(sql));
+  if (texts.empty()) return Status(Code::kNotFound, Str(sql, ": no row"));
+  return std::move(texts.front());
+}
+
+Result<std::vector<std::string>> Connection::ReadTexts(const std::string& sql) {
   sqlite3_stmt* statement = nullptr;
   int code = sqlite3_prepare_v2(db_, sql.c_str(), -1, &statement, nullptr);
   if (code != SQLITE_OK) return SqliteStatus(db_, code, sql);
-  code = sqlite3_step(statement);
-  std::string text;
-  if (code == SQLITE_ROW) {
+  std::vector<std::string> texts;
+  while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
     const auto* value = reinterpret_cast<const char*>(sqlite3_column_text(statement, 0));
-    if (value != nullptr) text = value;
+    texts.emplace_back(value == nullptr ? "" : value);
   }
   Status status;
-  if (code == SQLITE_DONE) status = Status(Code::kNotFound, Str(sql, ": no row"));
-  if (code != SQLITE_ROW && code != SQLITE_DONE) status = SqliteStatus(db_, code, sql);
+  if (code != SQLITE_DONE) status = SqliteStatus(db_, code, sql);
   sqlite3_finalize(statement);
   if (!status.ok()) return status;
-  return text;
+  return texts;
 }
 
 std::int64_t Connection::n_changed() const { return sqlite3_changes64(db_); }

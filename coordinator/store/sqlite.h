@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include "base/status.h"
 #include "coordinator/store/row_sum.h"
@@ -71,6 +72,8 @@ class Connection {
   Status Execute(const std::string& sql);  // one or more statements without parameters
   Result<std::int64_t> ReadInt(const std::string& sql);
   Result<std::string> ReadText(const std::string& sql);
+  Result<std::vector<std::string>> ReadTexts(
+      const std::string& sql);     // the first column of all rows
   std::int64_t n_changed() const;  // rows changed by the newest statement
   sqlite3* raw() const { return db_; }
   // The checksums of this connection's rows; made anew after the tables have changed.

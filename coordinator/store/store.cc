@@ -13,15 +13,16 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/wal_check.h"
+#include "coordinator/store/whole_check.h"
 
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kApplicationId = 0x6c72756e;  // "lrun"
 // A larger database is not read from end to end at every start. A file cut short is found all the same,
 // a damaged page or row when it is read, and all of it by `longrun doctor --deep`.
 constexpr std::int64_t kCheckBytesMax = 16ll << 20;
@@ -40,7 +41,7 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
   if (!IsUlid(named)) {
     return Status(Code::kFailedPrecondition,
                   Str(id_path, " is damaged: it holds ", named.size(),
-                      " bytes that are no database's id. The database beside it, ", path, ", is ",
+                      " bytes that are not a database id. The database beside it, ", path, ", is ",
                       id, "; when that is the one of this folder, ", remedy));
   }
   return Status(Code::kFailedPrecondition,
@@ -51,21 +52,8 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
                     remedy));
 }
 
-// Whose business a line of PRAGMA integrity_check is.
-enum class Complaint { kRow, kIndex, kStructure };
-
-Complaint ComplaintOf(std::string_view line) {
-  const auto has = [&](std::string_view part) { return line.find(part) != std::string_view::npos; };
-  // What a row says is judged by its checksum: then it stands still alone.
-  if (has(" value in ") || line.starts_with("CHECK constraint failed")) return Complaint::kRow;
-  if (has(" missing from index ") || has(" of entries in index ") ||
-      has(" values differ from index ")) {
-    return Complaint::kIndex;
-  }
-  return Complaint::kStructure;
-}
-
-// The first complaint about structure, else about an index, else "".
+// The first complaint about structure, else about an index, else "". What a row says is judged by its
+// checksum: then only that row stands still.
 Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection) {
   std::pair<Complaint, std::string> worst = {Complaint::kRow, ""};
   ASSIGN_OR_RETURN(Statement row, connection.Prepare("PRAGMA integrity_check"));
@@ -145,7 +133,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, bool is_mo
   RETURN_IF_ERROR(CheckWal(path));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
   std::unique_ptr<Store> store(new Store(folder, std::move(lock).value(), std::move(connection)));
-  if (const Status status = store->Migrate(); !status.ok()) return status;
+  if (const Status status = store->Migrate(id); !status.ok()) return status;
   RETURN_IF_ERROR(store->CountStart());
   if (id.empty()) {
     RETURN_IF_ERROR(WriteFileAtomic(id_path, store->coordinator_id_ + "\n", 0600));
@@ -161,25 +149,12 @@ int Store::OnWal(void* self, sqlite3*, const char*, int n_pages) {
   return SQLITE_OK;
 }
 
-Status Store::Migrate() {
+Status Store::Migrate(const std::string& id_beside) {
   const std::string path = database_path();
-  ASSIGN_OR_RETURN(const std::int64_t application_id,
-                   connection_->ReadInt("PRAGMA application_id"));
+  RETURN_IF_ERROR(CheckHeader(*connection_, path, SchemaVersion()));
+  RETURN_IF_ERROR(connection_->FindRowSums());
+  RETURN_IF_ERROR(MendMeta(*connection_, path, id_beside));
   ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
-  // The first that reads more than the header: a file cut short fails here.
-  ASSIGN_OR_RETURN(const std::int64_t n_tables,
-                   connection_->ReadInt("SELECT count(*) FROM sqlite_schema"));
-  if (application_id != kApplicationId && (application_id != 0 || version != 0 || n_tables != 0)) {
-    return Status(Code::kFailedPrecondition,
-                  Str(path, " is no database of longrun: use another state folder"));
-  }
-  if (version < 0) return DamagedDatabase(path, Str("its schema version is ", version));
-  if (version > SchemaVersion()) {
-    return Status(
-        Code::kFailedPrecondition,
-        Str("the database ", path, " has schema version ", version, ", this program (", kVersion,
-            ") knows versions up to ", SchemaVersion(), ": use the newer release that wrote it"));
-  }
   const auto n_bytes = FileBytes(path);
   const bool is_checked = !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
   if (is_checked) RETURN_IF_ERROR(CheckDatabase(*connection_, path));
@@ -197,10 +172,8 @@ Status Store::Migrate() {
                                     {"meaning", "takes minutes where there are millions of rows"}});
     Status status = connection_->Execute("BEGIN IMMEDIATE");
     if (status.ok()) status = RunMigration(migration);
-    if (status.ok()) {
-      status = connection_->Execute(
-          Str("PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", v + 1));
-    }
+    if (status.ok()) status = connection_->Execute(HeaderOf(v + 1));
+    if (status.ok()) status = PutSchemaVersion(*connection_, v + 1);
     if (status.ok()) status = connection_->Execute("COMMIT");
     if (!status.ok()) {
       Rollback();
@@ -210,8 +183,8 @@ Status Store::Migrate() {
   }
   RETURN_IF_ERROR(connection_->FindRowSums());
   RETURN_IF_ERROR(connection_->row_sums().Keep());
-  RETURN_IF_ERROR(NoteSchema(*connection_));
-  return CheckRows(is_checked);
+  RETURN_IF_ERROR(NoteSchema(*connection_, SchemaVersion()));
+  return is_checked ? CheckRows() : Status();
 }
 
 // A table that gets its checksums, or other columns under them, has them written anew.
@@ -227,16 +200,13 @@ Status Store::RunMigration(const Migration& migration) {
   return Status();
 }
 
-// What the database says of itself, and with `all` every other row.
-Status Store::CheckRows(bool all) {
+// Of table meta every row holds by now.
+Status Store::CheckRows() {
   for (const SummedTable& table : connection_->row_sums().tables()) {
-    if (!all && table.name != "meta") continue;
-    ASSIGN_OR_RETURN(const std::int64_t n_damaged,
-                     connection_->ReadInt(Str("SELECT count(*) FROM main.", table.name,
-                                              " WHERE NOT ", RowSums::HoldsCall(table))));
-    if (n_damaged > 0 && table.name == "meta") {
-      return DamagedDatabase(database_path(), "what it says of itself has not its checksum");
-    }
+    RETURN_IF_ERROR(connection_
+                        ->ReadInt(Str("SELECT count(*) FROM main.", table.name, " WHERE NOT ",
+                                      RowSums::HoldsCall(table)))
+                        .status());
   }
   NoteDamaged(connection_->row_sums().TakeDamaged());
   return Status();
@@ -253,6 +223,18 @@ void Store::NoteDamaged(const std::vector<DamagedRow>& rows) {
     LogWarning("rows_damaged", {{"more", Str(n_shown - kDamagedShown)},
                                 {"remedy", "`longrun doctor --deep` lists all of them"}});
   }
+}
+
+void Store::NoteLost(const std::vector<DamagedRow>& objects) {
+  const std::vector<DamagedRow> known = damaged();
+  std::vector<DamagedRow> news;
+  for (const DamagedRow& lost : objects) {
+    const auto is_it = [&](const DamagedRow& row) {
+      return row.table == lost.table && row.object.find(lost.object) != std::string::npos;
+    };
+    if (std::ranges::none_of(known, is_it)) news.push_back(lost);
+  }
+  NoteDamaged(news);
 }
 
 std::vector<DamagedRow> Store::damaged() const {
@@ -322,8 +304,7 @@ Status Store::CheckInPlace() const {
       Code::kDataLoss,
       Str("the state folder ", folder_, " was ", now.empty() ? "deleted" : "moved",
           " under the coordinator: ", gone->path(),
-          now.empty() ? " is not the file any more that it had opened"
-                      : Str(" lies at ", now, " now"),
+          now.empty() ? " is no longer the file that it opened" : Str(" lies at ", now, " now"),
           "; it ends, since nobody would find what it goes on to store. Put the folder back, or a "
           "copy of it, and start it again"));
 }

@@ -112,8 +112,6 @@ class Store {
 
   // The files of a checkpoint, manifest.json included; kNotFound.
   Result<std::vector<ArtifactFileRow>> CheckpointFiles(const std::string& sha256);
-  // Does a checkpoint or an artifact refer to these bytes?
-  Result<bool> IsReferenced(const std::string& sha256);
 
   // Sizes of the files, and how often a reader kept the WAL from being emptied.
   StoreSizes Sizes() const;
@@ -123,10 +121,11 @@ class Store {
 
  private:
   Store(std::string folder, FileLock lock, std::unique_ptr<Connection> connection);
-  Status Migrate();
+  Status Migrate(const std::string& id_beside);
   Status RunMigration(const Migration& migration);
-  Status CheckRows(bool all);
+  Status CheckRows();
   void NoteDamaged(const std::vector<DamagedRow>& rows);
+  void NoteLost(const std::vector<DamagedRow>& objects);  // those whose rows were not found damaged
   Status CountStart();
   Status OpenReader();
   Status EndDamagedAttempts(const std::vector<std::string>& lost);
@@ -176,6 +175,7 @@ class Store {
   mutable std::mutex damaged_mutex_;
   std::set<DamagedRow> damaged_;                        // guarded by it
   std::map<std::string, std::string> drop_if_damaged_;  // table -> statement
+  std::string is_model_used_;                           // statement
   int wal_pages_ = 0;
   std::int64_t n_busy_ = 0;
 };

@@ -1,16 +1,27 @@
 // Labels, notes, and what the bytes of the artifact store are there for: the parts of Store and
 // StoreReader that serve a sweep's upkeep.
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "coordinator/store/annotation.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
+#include "coordinator/store/whole_check.h"
 
 namespace longrun {
 namespace {
 
 constexpr std::int64_t kReadMsMax = 2000;
+constexpr std::int64_t kCheckMsMax = 60'000;   // of one table, as a user's query
+constexpr std::int64_t kFilesReadMs = 10'000;  // what was read is believed so long beside the index
+// What says which bytes are there for something.
+constexpr std::string_view kFileTables[] = {"checkpoint_file", "artifact"};
+// What says which tasks, runs, checkpoints, logs and models are wanted, and what goes with them. Not the
+// largest tables, whose rows decide nothing: results, series and journal records.
+constexpr std::string_view kDecideWhatGoes[] = {
+    "sweep", "sweep_run", "sweep_cell", "sweep_task", "sweep_label",     "run",     "task",
+    "cell",  "attempt",   "checkpoint", "model",      "checkpoint_file", "artifact"};
 
 using Text = std::optional<std::string>;
 
@@ -125,27 +136,57 @@ Result<std::vector<ArtifactFileRow>> StoreReader::CheckpointFiles(const std::str
   return Status(Code::kNotFound, Str("no checkpoint ", sha256, " in the database"));
 }
 
-// What a damaged row refers to cannot be told any more; so as long as there is one, all bytes stay.
+Status StoreReader::CheckBeforeRemoval() {
+  ASSIGN_OR_RETURN(const std::optional<Flaw> flaw,
+                   FindFlaw(*connection_, kDecideWhatGoes, kCheckMsMax));
+  if (!flaw) return Status();
+  return Status(
+      Code::kFailedPrecondition,
+      Str("nothing is removed while what is stored is damaged, since it may be what tells "
+          "that something is needed: ",
+          flaw->object, " ", flaw->how, ": ", flaw->remedy,
+          "; `longrun doctor --deep` lists all that is damaged"));
+}
+
+Status StoreReader::ReadFileDigests(std::int64_t version) {
+  file_digests_.clear();
+  files_flaw_.clear();
+  ASSIGN_OR_RETURN(const std::optional<Flaw> flaw,
+                   FindFlaw(*connection_, kFileTables, kCheckMsMax));
+  if (flaw) files_flaw_ = Str(flaw->object, " ", flaw->how, ": ", flaw->remedy);
+  for (const std::string_view table : kFileTables) {
+    connection_->SetTimeLimit(kCheckMsMax);
+    ASSIGN_OR_RETURN(
+        const std::vector<std::string> digests,
+        connection_->ReadTexts(Str("SELECT sha256 FROM main.", table, " NOT INDEXED")));
+    file_digests_.insert(digests.begin(), digests.end());
+  }
+  files_version_ = version;
+  files_read_ms_ = BootMs();
+  return Status();
+}
+
+// An index shows a row that has just been stored, and may hide one since it was damaged. So that nothing
+// refers to some bytes is believed only of the tables as they were read from end to end. What a damaged
+// row refers to cannot be told: as long as there is one, all bytes stay.
 Result<bool> StoreReader::IsReferenced(const std::string& sha256) {
   ASSIGN_OR_RETURN(const std::int64_t version, DataVersion());
-  if (version != files_version_) {
-    files_damaged_ = false;
-    for (const char* const table : {"checkpoint_file", "artifact"}) {
-      ASSIGN_OR_RETURN(
-          const std::int64_t n_damaged,
-          connection_->ReadInt(Str("SELECT count(*) FROM main.", table, " WHERE NOT ",
-                                   RowSums::HoldsCall(connection_->row_sums().table(table)))));
-      files_damaged_ = files_damaged_ || n_damaged > 0;
-    }
-    files_version_ = version;
+  {
+    connection_->SetTimeLimit(kReadMsMax);
+    ASSIGN_OR_RETURN(
+        Statement row,
+        connection_->Prepare("SELECT 1 FROM checkpoint_file WHERE sha256 = ?"
+                             " UNION ALL SELECT 1 FROM artifact WHERE sha256 = ? LIMIT 1"));
+    ASSIGN_OR_RETURN(const bool found, row.Bind(sha256).Bind(sha256).Step());
+    if (found) return true;
   }
-  if (files_damaged_) return true;
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare("SELECT 1 FROM checkpoint_file WHERE sha256 = ?"
-                           " UNION ALL SELECT 1 FROM artifact WHERE sha256 = ? LIMIT 1"));
-  return row.Bind(sha256).Bind(sha256).Step();
+  const bool is_old = files_version_ < 0 || BootMs() - files_read_ms_ > kFilesReadMs;
+  // Its row may have gone since.
+  const bool may_be_gone = file_digests_.contains(sha256) || !files_flaw_.empty();
+  if (version != files_version_ && (is_old || may_be_gone)) {
+    RETURN_IF_ERROR(ReadFileDigests(version));
+  }
+  return !files_flaw_.empty() || file_digests_.contains(sha256);
 }
 
 }  // namespace longrun

@@ -162,6 +162,14 @@ Result<Lines> ChangeStoredRun(const std::string& folder, const Words& words, con
   return Status(Code::kNotFound, Str("no run of ", path, " holds \"", Word(words, 2), "\""));
 }
 
+// What another program would write into the database: checksums stay as they are.
+Result<Lines> ExecuteSql(const std::string& folder, const Words& words, const Lines&) {
+  const std::string path = PathOf(folder, Word(words, 1));
+  ASSIGN_OR_RETURN(auto database, Connection::Open(path, Connection::Mode::kWrite));
+  RETURN_IF_ERROR(database->FindRowSums());
+  return Done(database->Execute(Word(words, 2)));
+}
+
 // Of a folder, files and folders: a socket is nobody's but its owner's.
 Status CopyFolder(const std::string& from, const std::string& to) {
   RETURN_IF_ERROR(MakeFolders(to, 0700));
@@ -238,7 +246,7 @@ Result<Lines> ShowSha256(const std::string& folder, const Words& words, const Li
   return Lines{Sha256Hex(bytes)};
 }
 
-constexpr std::array<FileStep, 17> kSteps = {{
+constexpr std::array<FileStep, 18> kSteps = {{
     {.name = "write", .takes_body = true, .run = &Write},
     {.name = "bytes", .takes_body = true, .run = &Bytes},
     {.name = "text", .run = &Text},
@@ -248,6 +256,7 @@ constexpr std::array<FileStep, 17> kSteps = {{
     {.name = "replace", .run = &Replace},
     {.name = "without", .run = &Without},
     {.name = "stored-run", .run = &ChangeStoredRun},
+    {.name = "sql", .run = &ExecuteSql},
     {.name = "copy", .run = &Copy},
     {.name = "folder", .run = &MakeFolder},
     {.name = "remove", .run = &Remove},

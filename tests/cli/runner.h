@@ -24,6 +24,8 @@
 //   replace FILE FROM TO       the first FROM in it, both with the escapes of `bytes`
 //   without FILE MEMBER        takes a member out of a JSON object
 //   stored-run FILE FROM TO    every FROM in the runs of a database, as another build would have stored it
+//   sql FILE STATEMENTS        as another program would run them in a database: checksums stay as they are,
+//                              row_sum(COLUMN, ...) makes one
 //   copy FILE TO               or folder, with all but sockets
 //   folder NAME
 //   remove FILE                or folder, also one that a running program still writes into

@@ -305,7 +305,7 @@ Status Agent::CheckInPlace() const {
       Code::kAborted,
       Str("the folder ", options_.state, " of worker ", worker_id_, " was ",
           now.empty() ? "deleted" : "moved", " under it: ", held_lock_->path(),
-          now.empty() ? " is not the file any more that it had opened"
+          now.empty() ? " is no longer the file that it opened"
                       : Str(" lies at ", now, " now"),
           "; its trainers were ended, since nobody would find what they write: their tasks "
           "go on from the last checkpoint that the coordinator has"));

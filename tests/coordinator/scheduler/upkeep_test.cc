@@ -541,6 +541,24 @@ TEST_F(UpkeepTest, WhatALiveAttemptStartedFromStays) {
   EXPECT_EQ(result.garbage[0].checkpoint.step, 2);
 }
 
+TEST_F(UpkeepTest, NothingGoesOfATrainingOfWhichNothingIsKnownAnyMore) {
+  Submit({.context_lengths = {}});
+  Arrive("worker-1", {CpuSlot()}, 1);
+  Complete(Current(Train()));
+  ASSERT_TRUE(Train().final_checkpoint.has_value());
+  GarbageWanted wanted{.dry_run = false};
+  wanted.candidates.push_back(
+      {.task = Train().id, .step = 125, .sha256 = Train().final_checkpoint->sha256});
+  Task lost;
+  lost.id = Train().id;
+  lost.run_key = Train().run_key;
+  lost.state = TaskState::kFailed;
+  lost.damaged = true;
+  state.tasks.at(lost.id) = lost;
+
+  EXPECT_TRUE(Step(state, wanted, now, 0).garbage.empty());
+}
+
 // What an attempt wrote that its task does not stand on any more: rows of before, which no state names.
 TEST_F(UpkeepTest, WhatAnAttemptLeftBehindGoesAndWhatTheNextOneResumesFromStays) {
   Submit({.context_lengths = {}});

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/sqlite.h"
@@ -137,6 +138,7 @@ class StoreTest : public testing::Test {
     EXPECT_TRUE(status.ok()) << status.message();
     auto loaded = store->Load();
     EXPECT_TRUE(loaded.ok()) << loaded.status().message();
+    EXPECT_TRUE(store->damaged().empty());
     if (loaded.ok()) {
       EXPECT_EQ(Durable(*loaded), Durable(state));
     }
@@ -458,7 +460,7 @@ TEST_F(StoreTest, BytesThatTwoTasksShareAreDroppedWithTheLast) {
   ASSERT_TRUE(
       Apply(std::vector<Write>{DropCheckpoint{.task = trainings[1], .sha256 = sha256}}).ok());
   EXPECT_EQ(counts.dropped, std::vector<std::string>{sha256});
-  EXPECT_FALSE(store->IsReferenced(sha256).value());
+  EXPECT_FALSE(StoreReader::Open(store->database_path()).value()->IsReferenced(sha256).value());
 }
 
 // An imported model that is measured as it is: the run of the second sweep has no task of its own.
@@ -717,15 +719,15 @@ TEST_F(StoreTest, ASecondCoordinatorIsRefusedWithThePidOfTheFirst) {
       << second.status().message();
 }
 
-// The schema's version stands at byte 60 of a database file, big-endian (SQLite file format 1.3).
 TEST_F(StoreTest, ANewerDatabaseIsRefusedWithBothVersions) {
   ASSERT_TRUE(store->CheckpointWal(true).ok());
   const std::string path = store->database_path();
   store.reset();
   {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(60);
-    file.write("\0\0\0\x63", 4);  // 99
+    auto newer = Connection::Open(path, Connection::Mode::kWrite).value();
+    ASSERT_TRUE(newer->FindRowSums().ok());
+    ASSERT_TRUE(PutSchemaVersion(*newer, 99).ok());
+    ASSERT_TRUE(newer->Execute("PRAGMA user_version = 99").ok());
   }
 
   const auto opened = Store::Open(folder.path());

@@ -1,0 +1,157 @@
+// See meta.h.
+#include "coordinator/store/meta.h"
+
+#include <algorithm>
+#include <bit>
+#include <optional>
+#include <vector>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "base/ulid.h"
+#include "coordinator/store/sqlite.h"
+
+namespace longrun {
+namespace {
+
+struct MetaRow {
+  std::string key;
+  std::string value;
+  std::int64_t sum = 0;
+};
+
+Result<std::uint32_t> SumOf(Connection& connection, const MetaRow& row) {
+  ASSIGN_OR_RETURN(Statement sum, connection.Prepare("SELECT row_sum(?, ?)"));
+  RETURN_IF_ERROR(sum.Bind(row.key).Bind(row.value).Step().status());
+  return static_cast<std::uint32_t>(sum.Int(0));
+}
+
+// Of numbers as SQLite stores them: in as few bytes as they need, the highest bit being the sign.
+bool IsOneBitAway(std::int64_t damaged, std::int64_t number) {
+  if (std::popcount(static_cast<std::uint64_t>(damaged ^ number)) == 1) return true;
+  constexpr int kBits[] = {8, 16, 24, 32, 48};
+  return std::ranges::any_of(kBits, [&](int n_bits) {
+    return damaged < 0 && damaged + (std::int64_t{1} << (n_bits - 1)) == number;
+  });
+}
+
+// Of rows as short as these (below 655 bytes) two that have their checksums differ in six bits or more
+// (Koopman 2002, CRC-32C), so the row that is one bit away from this one is the one that was stored.
+Result<std::optional<MetaRow>> OneBitAway(Connection& connection, const MetaRow& damaged) {
+  constexpr std::size_t kBytesMax = 512;
+  if (damaged.key.size() + damaged.value.size() > kBytesMax) return std::optional<MetaRow>();
+  MetaRow row = damaged;
+  ASSIGN_OR_RETURN(const std::uint32_t sum, SumOf(connection, row));
+  if (IsOneBitAway(damaged.sum, sum)) {
+    row.sum = sum;
+    return std::optional(row);
+  }
+  for (std::string* const text : {&row.key, &row.value}) {
+    for (char& c : *text) {
+      for (int bit = 0; bit < 8; ++bit) {
+        const char as_it_was = c;
+        c = static_cast<char>(c ^ (1 << bit));
+        ASSIGN_OR_RETURN(const std::uint32_t other, SumOf(connection, row));
+        if (damaged.sum == std::int64_t{other}) return std::optional(row);
+        c = as_it_was;
+      }
+    }
+  }
+  return std::optional<MetaRow>();
+}
+
+// Of a row whose key is known: what it has to say. Nothing: it goes, and is written anew at its time.
+std::optional<std::string> ValueAgain(const std::string& key, const std::string& id_beside) {
+  if (key == "coordinator_id") return id_beside;
+  if (key == "created_wall_ms") {
+    const std::optional<std::int64_t> made_ms = UlidWallMs(id_beside);
+    return made_ms ? Str(*made_ms) : "0";
+  }
+  if (key == "created_by") return "unknown";
+  return {};
+}
+
+bool IsKnownAgain(const std::string& key, const std::string& id_beside) {
+  if (key == "coordinator_id") return IsUlid(id_beside);
+  return key == "created_by" || key == "created_wall_ms" || key == "definitions_sha256" ||
+         key == "schema_version";
+}
+
+Status Rewrite(Connection& connection, const std::vector<MetaRow>& rows) {
+  RETURN_IF_ERROR(connection.Execute("BEGIN IMMEDIATE"));
+  const auto write = [&]() -> Status {
+    // All of them: one with a damaged key is not found by it.
+    RETURN_IF_ERROR(connection.Execute("DELETE FROM main.meta"));
+    for (const MetaRow& row : rows) {
+      ASSIGN_OR_RETURN(Statement put, connection.Prepare("INSERT INTO main.meta (key, value, sum)"
+                                                         " VALUES (?1, ?2, row_sum(?1, ?2))"));
+      RETURN_IF_ERROR(put.Bind(row.key).Bind(row.value).Run());
+    }
+    return connection.Execute("COMMIT");
+  };
+  Status status = write();
+  if (!status.ok()) static_cast<void>(connection.Execute("ROLLBACK"));
+  return std::move(status).In("writing table meta anew");
+}
+
+bool HasSums(Connection& connection) {
+  return std::ranges::find(connection.row_sums().tables(), "meta", &SummedTable::name) !=
+         connection.row_sums().tables().end();
+}
+
+}  // namespace
+
+Status MendMeta(Connection& connection, const std::string& path, const std::string& id_beside) {
+  if (!HasSums(connection)) return Status();
+  std::vector<MetaRow> rows;
+  bool is_mended = false;
+  RETURN_IF_ERROR(
+      ForEach(connection, "SELECT key, value, sum FROM main.meta NOT INDEXED",
+              [&](const Statement& read) -> Status {
+                MetaRow row = {.key = read.Text(0), .value = read.Text(1), .sum = read.Int(2)};
+                ASSIGN_OR_RETURN(const std::uint32_t sum, SumOf(connection, row));
+                if (row.sum == std::int64_t{sum}) {
+                  rows.push_back(std::move(row));
+                  return Status();
+                }
+                is_mended = true;
+                ASSIGN_OR_RETURN(const std::optional<MetaRow> found, OneBitAway(connection, row));
+                if (!found && !IsKnownAgain(row.key, id_beside)) {
+                  return DamagedDatabase(
+                      path, Str("its own record (table meta) does not have the checksum that "
+                                "it is stored with"));
+                }
+                LogWarning("row_mended", {{"table", "meta"},
+                                          {"key", found ? found->key : row.key},
+                                          {"from", found ? "its checksum" : "what else is known"}});
+                if (found) {
+                  rows.push_back(*found);
+                } else if (auto value = ValueAgain(row.key, id_beside)) {
+                  rows.push_back({.key = row.key, .value = *value});
+                }
+                return Status();
+              }));
+  return is_mended ? Rewrite(connection, rows) : Status();
+}
+
+Result<std::int64_t> SchemaVersionInMeta(Connection& connection) {
+  if (!HasSums(connection)) return std::int64_t{0};
+  return connection.ReadInt(Str(
+      "SELECT coalesce((SELECT CAST(value AS INTEGER) FROM main.meta WHERE ",
+      RowSums::HoldsCall(connection.row_sums().table("meta")), " AND key = 'schema_version'), 0)"));
+}
+
+Status PutSchemaVersion(Connection& connection, std::int64_t version) {
+  if (!HasSums(connection)) return Status();
+  const std::string value = Str(version);
+  ASSIGN_OR_RETURN(
+      Statement put,
+      connection.Prepare("INSERT INTO main.meta (key, value, sum)"
+                         " VALUES ('schema_version', ?1, row_sum('schema_version', ?1))"
+                         " ON CONFLICT (key) DO UPDATE SET value = excluded.value,"
+                         " sum = excluded.sum"));
+  return put.Bind(value).Run();
+}
+
+}  // namespace longrun

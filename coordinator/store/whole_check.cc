@@ -1,0 +1,105 @@
+// See whole_check.h.
+#include "coordinator/store/whole_check.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/str.h"
+#include "coordinator/store/damage.h"
+#include "coordinator/store/sqlite.h"
+
+namespace longrun {
+namespace {
+
+// Whose rows a submission or an import writes anew; only a backup has the others.
+constexpr std::string_view kWrittenAnew[] = {"sweep", "sweep_run", "sweep_cell", "sweep_task",
+                                             "run",   "task",      "cell",       "model"};
+
+Result<std::optional<Flaw>> FindDamagedRow(Connection& connection, const SummedTable& table) {
+  ASSIGN_OR_RETURN(const std::int64_t n_damaged,
+                   connection.ReadInt(Str("SELECT count(*) FROM main.", table.name,
+                                          " NOT INDEXED WHERE NOT ", RowSums::HoldsCall(table))));
+  if (n_damaged == 0) return std::optional<Flaw>();
+  Flaw flaw = {.object = Str("a row of table ", table.name),
+               .how = "does not have the checksum that it is stored with",
+               .remedy = std::string(kRestoreRemedy)};
+  const std::vector<DamagedRow> rows = connection.row_sums().TakeDamaged();
+  const auto row = std::ranges::find(rows, table.name, &DamagedRow::table);
+  if (row != rows.end()) {
+    flaw.object = row->object;
+    if (std::ranges::find(kWrittenAnew, table.name) != std::end(kWrittenAnew)) {
+      flaw.remedy += Str(", or ", row->remedy);
+    }
+  }
+  for (const DamagedRow& one : rows) connection.row_sums().NoteDamaged(one);
+  return std::optional<Flaw>(std::move(flaw));
+}
+
+Result<std::optional<Flaw>> FindDisorder(Connection& connection, const std::string& table) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> lines,
+                   connection.ReadTexts(Str("PRAGMA main.integrity_check(", table, ")")));
+  for (const std::string& line : lines) {
+    // What a row says is judged by its checksum.
+    if (line == "ok" || ComplaintOf(line) == Complaint::kRow) continue;
+    const bool is_index = ComplaintOf(line) == Complaint::kIndex;
+    return std::optional<Flaw>(Flaw{
+        .object = is_index ? Str("an index of table ", table) : Str("the order of table ", table),
+        .how = Str("is damaged (SQLite: ", line, ")"),
+        .remedy = is_index ? Str(kRestoreRemedy,
+                                 ", or start the coordinator again, which makes the indexes of a "
+                                 "database of up to 16 MiB anew")
+                           : std::string(kRestoreRemedy)});
+  }
+  return std::optional<Flaw>();
+}
+
+Result<std::optional<Flaw>> FindLostRow(Connection& connection, const std::string& table) {
+  ASSIGN_OR_RETURN(
+      const std::vector<std::string> parents,
+      connection.ReadTexts(Str("SELECT DISTINCT \"parent\" FROM pragma_foreign_key_check('", table,
+                               "', 'main') ORDER BY 1")));
+  if (parents.empty()) return std::optional<Flaw>();
+  return std::optional<Flaw>(
+      Flaw{.object = Str("a row of table ", parents.front(), " that table ", table, " refers to"),
+           .how = "is not there",
+           .remedy = std::string(kRestoreRemedy)});
+}
+
+}  // namespace
+
+Complaint ComplaintOf(std::string_view line) {
+  const auto has = [&](std::string_view part) { return line.find(part) != std::string_view::npos; };
+  if (has(" value in ") || line.starts_with("CHECK constraint failed")) return Complaint::kRow;
+  if (has(" missing from index ") || has(" of entries in index ") ||
+      has(" values differ from index ")) {
+    return Complaint::kIndex;
+  }
+  return Complaint::kStructure;
+}
+
+Result<std::optional<Flaw>> FindFlaw(Connection& connection,
+                                     std::span<const std::string_view> tables,
+                                     std::int64_t limit_ms) {
+  for (const std::string_view name : tables) {
+    connection.SetTimeLimit(limit_ms);
+    const auto& known = connection.row_sums().tables();
+    const auto found = std::ranges::find(known, name, &SummedTable::name);
+    if (found == known.end()) {
+      return std::optional<Flaw>(Flaw{.object = Str("the definition of table ", name),
+                                      .how = "is not what a release wrote",
+                                      .remedy = std::string(kRestoreRemedy)});
+    }
+    const SummedTable& table = *found;
+    ASSIGN_OR_RETURN(std::optional<Flaw> flaw, FindDamagedRow(connection, table));
+    if (!flaw) {
+      ASSIGN_OR_RETURN(flaw, FindDisorder(connection, table.name));
+    }
+    if (!flaw) {
+      ASSIGN_OR_RETURN(flaw, FindLostRow(connection, table.name));
+    }
+    if (flaw) return flaw;
+  }
+  return std::optional<Flaw>();
+}
+
+}  // namespace longrun
