@@ -10,7 +10,6 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kReadMsMax = 2000;
 
 using Text = std::optional<std::string>;
 
