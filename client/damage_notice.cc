@@ -2,11 +2,13 @@
 #include "client/damage_notice.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <iterator>
+#include <mutex>
 #include <set>
 #include <string_view>
 
+#include "base/str.h"
+#include "client/output.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -16,25 +18,40 @@ namespace {
 constexpr std::string_view kShown[] = {"ListSweeps", "GetSweep",  "GetRun", "GetResults",
                                        "GetSeries",  "PlanSweep", "Query"};
 
-std::set<std::string>& Told() {
-  static std::set<std::string> told;
-  return told;
-}
+// Of all threads: `run` asks while its supervisor does.
+struct Notices {
+  std::mutex mutex;
+  std::set<std::string> told;
+  bool lacks = false;
+};
 
-bool g_lacks = false;
+Notices& All() {
+  static Notices notices;
+  return notices;
+}
 
 }  // namespace
 
 void NoticeDamage(const std::string& method, const std::vector<std::string>& objects) {
   const bool is_shown = std::ranges::find(kShown, method) != std::end(kShown);
-  g_lacks = g_lacks || (is_shown && !objects.empty());
+  Notices& all = All();
+  const std::lock_guard lock(all.mutex);
+  all.lacks = all.lacks || (is_shown && !objects.empty());
   for (const std::string& object : objects) {
-    if (Told().insert(object).second) std::fprintf(stderr, "longrun: %s\n", object.c_str());
+    if (all.told.insert(object).second) SayLine(Str("longrun: ", object));
   }
 }
 
-const std::set<std::string>& DamageNoticed() { return Told(); }
+std::set<std::string> DamageNoticed() {
+  Notices& all = All();
+  const std::lock_guard lock(all.mutex);
+  return all.told;
+}
 
-int ExitCodeWithDamage(int code) { return code == kExitOk && g_lacks ? kExitPartial : code; }
+int ExitCodeWithDamage(int code) {
+  Notices& all = All();
+  const std::lock_guard lock(all.mutex);
+  return code == kExitOk && all.lacks ? kExitPartial : code;
+}
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
 // What the coordinator has left out of an answer since it is damaged: told once on standard error, with
-// its remedy, and by the exit code.
+// its remedy, and by the exit code. Any thread.
 #pragma once
 
 #include <set>
@@ -12,7 +12,7 @@ namespace longrun {
 void NoticeDamage(const std::string& method, const std::vector<std::string>& objects);
 
 // All that was told so far.
-const std::set<std::string>& DamageNoticed();
+std::set<std::string> DamageNoticed();
 
 // The exit code of a command that would end with `code`: kExitPartial when all went well but for what the
 // shown answers lack.

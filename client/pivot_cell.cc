@@ -102,6 +102,13 @@ Result<PivotCell> FoldSeeds(const Metric& metric, const std::vector<SeedRow>& se
     }
     cell.seeds.push_back(std::move(value));
   }
+  // A mean over the other seeds would be another number than the one that was measured.
+  const auto is_damaged = [](const SeedValue& value) { return value.status == "damaged"; };
+  if (std::ranges::any_of(cell.seeds, is_damaged)) {
+    cell.status = "damaged";
+    cell.n = 0;
+    return cell;
+  }
   cell.n_ok = sums.readings.size();
   if (sums.readings.empty()) return cell;
   const Reading mean = MeanOf(sums.readings);

@@ -104,6 +104,8 @@ Result<std::vector<ResultSeries>> ResultExports::Read() {
     if (!IsWanted(sweep)) continue;
     (void)reader_->TakeDamaged();
     ASSIGN_OR_RETURN(const std::vector<ExportRow> rows, reader_->ExportRows(sweep.id));
+    RETURN_IF_ERROR(reader_->NoteLostNumbers(sweep.id));
+    RETURN_IF_ERROR(reader_->IsWhole(sweep.id).status());
     // A mean over fewer seeds would be another number.
     if (const auto damaged = reader_->TakeDamaged(); !damaged.empty()) {
       LogWarning("results_not_exported",

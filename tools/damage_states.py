@@ -3,7 +3,8 @@
 Each state lies at HOME of a lane, and is put there anew before each case: a database names its datasets by their
 paths, so a copy elsewhere would read the original's.
 
-  finished   by the real trainer: four position methods with multiple choice and maps, and an imported model
+  finished   by the real trainer: two position methods, each with two seeds (a mean that lacks one is another
+             number), multiple choice, and an imported model
   killed     by the fake trainer, whose numbers follow from what it reads: killed between checkpoints
   trained    by the real trainer, killed between checkpoints: datasets, weights and questions are read again
 """
@@ -22,7 +23,7 @@ kind: Sweep
 metadata: {{name: {name}}}
 spec:
   model: {{architecture: gpt2, n_layer: 1, n_head: 2, d_model: 16}}
-  matrix: {{position: [{positions}], train_length: [32], dataset: [words], seed: [1]}}
+  matrix: {{position: [{positions}], train_length: [32], dataset: [words], seed: [{seeds}]}}
   train:
     tokens: {tokens}
     batch_tokens: 256
@@ -150,8 +151,8 @@ class Lane:
         for name, n in (("train.txt", 4000), ("validation.txt", 1000)):
             (self.folder / name).write_text(" ".join(chance.choice(words) for _ in range(n)))
 
-    def write_sweep(self, name, positions, tokens, more=""):
-        text = SWEEP.format(name=name, positions=", ".join(positions), tokens=tokens, more=more)
+    def write_sweep(self, name, positions, tokens, more="", seeds="1"):
+        text = SWEEP.format(name=name, positions=", ".join(positions), tokens=tokens, more=more, seeds=seeds)
         (self.folder / f"{name}.yaml").write_text(text)
         return f"{name}.yaml"
 
@@ -163,8 +164,8 @@ class Lane:
     def make_finished(self):
         self.clear()
         real = "longrun-trainer"
-        self.must("run", self.write_sweep("sweep", ["cable", "rope"], 2048, CHOICE), trainer=real)
-        run = self.must("query", "SELECT run_key FROM runs WHERE position = 'rope'", "-o", "csv").split()[1]
+        self.must("run", self.write_sweep("sweep", ["cable", "rope"], 2048, CHOICE, seeds="1, 2"), trainer=real)
+        run = self.must("query", "SELECT run_key FROM runs WHERE position = 'rope' AND seed = 1", "-o", "csv").split()[1]
         self.must("export", run, "folder")
         self.must("import", "mine", "folder")
         (self.folder / "given.yaml").write_text(GIVEN)

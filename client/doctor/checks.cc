@@ -385,7 +385,7 @@ Finding CheckDatabase(const Machine& machine) {
   const std::string checked =
       Str("schema ", info->at("schema_version").get<std::int64_t>(), ", start ",
           info->at("boot_epoch").get<std::int64_t>(), ", opened and checked");
-  if (const std::set<std::string>& damaged = DamageNoticed(); !damaged.empty()) {
+  if (const std::set<std::string> damaged = DamageNoticed(); !damaged.empty()) {
     return Fail(Str(checked, "; damaged objects: ", damaged.size(),
                     ", the first of them: ", *damaged.begin()),
                 "`longrun doctor --deep` lists all that is damaged, each with its remedy");

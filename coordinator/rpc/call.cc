@@ -15,6 +15,14 @@ constexpr auto kDeadlineMax = std::chrono::hours(1);
 
 }  // namespace
 
+Status NoteKnownDamage(Parts& parts, StoreReader& reader, const std::set<std::string>& tables) {
+  std::set<std::string> damaged;
+  for (const DamagedRow& row : parts.core.store().damaged()) {
+    if (tables.contains(row.table)) damaged.insert(row.table);
+  }
+  return reader.NoteDamagedOf(damaged);
+}
+
 grpc::Status EndCall(Parts& parts, const char* method, const Status& status, const RpcError& error,
                      grpc::CallbackServerContext* context) {
   parts.metrics.CountCall(method, CodeName(status.code()));
@@ -48,6 +56,7 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
     RpcError error{.reason = "", .subject = method};
     Status status;
     (void)reader.TakeDamaged();  // of another's call
+    reader.SetKnown(parts.core.store().damaged());
     if (context->IsCancelled()) {
       status = Status(Code::kCancelled, "the caller has gone");
     } else if (!has_deadline && BootMs() - begun_ms > kDeadlineMsDefault) {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <functional>
+#include <set>
 #include <string>
 
 #include "coordinator/core.h"
@@ -41,6 +42,10 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
 // On parts.executor.
 grpc::ServerUnaryReactor* Handle(Parts& parts, grpc::CallbackServerContext* context,
                                  const char* method, CallBody body);
+
+// An answer rests on these tables. What the start found damaged in them, the answer lacks, whether it has met
+// it or not; unless it has been mended since.
+Status NoteKnownDamage(Parts& parts, StoreReader& reader, const std::set<std::string>& tables);
 
 // Counts the call and makes gRPC's status of ours.
 grpc::Status EndCall(Parts& parts, const char* method, const Status& status, const RpcError& error,

@@ -14,8 +14,8 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "coordinator/rpc/models.h"
-#include "coordinator/rpc/parents.h"
 #include "coordinator/rpc/plan.h"
+#include "coordinator/rpc/planned.h"
 #include "coordinator/rpc/query.h"
 #include "coordinator/rpc/upkeep.h"
 #include "coordinator/rpc/views.h"
@@ -38,22 +38,6 @@ std::vector<std::pair<std::string, std::string>> Overrides(
   std::vector<std::pair<std::string, std::string>> pairs;
   for (const v1::Override& one : overrides) pairs.emplace_back(one.path(), one.value());
   return pairs;
-}
-
-DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreReader& reader) {
-  DatasetCatalogue catalogue;
-  catalogue.find_run = ParentFinder(core, reader);
-  const std::vector<ModelRow> models = core.models();
-  for (const ModelRow& model : models) catalogue.model_names.push_back(model.name);
-  catalogue.find_model = ModelFinder(models);
-  for (const DatasetRow& dataset : datasets) catalogue.names.push_back(dataset.info.name);
-  catalogue.find = [rows = std::move(datasets)](const std::string& name) {
-    for (const DatasetRow& row : rows) {
-      if (row.info.name == name) return std::optional(row.info);
-    }
-    return std::optional<DatasetInfo>();
-  };
-  return catalogue;
 }
 
 // What is stored beside the sweep, and shown in messages.
@@ -131,27 +115,6 @@ std::string_view StatusOfOwed(const State& state, const Task& task) {
   if (failed->state == TaskState::kCancelled) return "cancelled";
   if (failed->state != TaskState::kFailed) return "missing";
   return FailedForGood(state, task) ? "diverged" : "failed";
-}
-
-// A row without a number.
-std::string OwedBody(const ExpectedCell& cell, const Json& params, std::string_view status) {
-  return CanonicalJson({{"metric", cell.metric},
-                        {"context_length", cell.context_length},
-                        {"split", params.value("split", Json())},
-                        {"protocol", params.value("protocol", Json())},
-                        {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
-                        {"status", status}});
-}
-
-// Numbers that were stored and cannot be had any more: their places are marked.
-Status FillLost(std::vector<ResultBody> lost, std::vector<ResultBody>& results) {
-  for (ResultBody& row : lost) {
-    ASSIGN_OR_RETURN(const Json evaluation, ParseJson(row.evaluation_json));
-    if (!evaluation.is_object() || evaluation.empty()) continue;  // of another build
-    row.body_json = OwedBody(row.asked, evaluation.begin().value(), "damaged");
-    results.push_back(std::move(row));
-  }
-  return Status();
 }
 
 // The rows that unfinished tasks owe to a sweep: what a table is still waiting for.
@@ -365,7 +328,7 @@ class SweepService final : public v1::SweepService::CallbackService {
       response->set_pid(getpid());
       response->set_metrics_address(parts_.metrics_address);
       response->set_schema_version(Store::SchemaVersion());
-      reader.NoteDamaged(store.damaged());
+      reader.NoteDamaged(InBrief(store.damaged()));
       return parts_.core.LookAndWait([&](const State& state) { FillUnknownRuns(state, response); });
     });
   }
@@ -431,9 +394,11 @@ class SweepService final : public v1::SweepService::CallbackService {
                     v1::ListSweepsResponse* response) override {
     return Handle(parts_, context, "ListSweeps", [=, this](StoreReader& reader, RpcError&) {
       ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
-      return parts_.core.LookAndWait([&](const State& state) {
+      RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
         for (const SweepRow& sweep : sweeps) FillSweep(state, sweep, response->add_sweeps());
-      });
+      }));
+      return NoteKnownDamage(parts_, reader,
+                             {"sweep", "sweep_label", "sweep_run", "sweep_task", "task"});
     });
   }
 
@@ -507,33 +472,33 @@ class SweepService final : public v1::SweepService::CallbackService {
       ASSIGN_OR_RETURN(const SweepBody body, reader.BodyOfSweep(sweep.id));
       ASSIGN_OR_RETURN(const Json axes, ParseJson(body.axes_json));
       for (const Json& axis : axes) response->add_axes(axis.get<std::string>());
-      ASSIGN_OR_RETURN(const std::vector<SweepRunRow> runs, reader.RunsOfSweep(sweep.id));
-      for (const SweepRunRow& row : runs) {
+      SweepNumbers numbers;
+      ASSIGN_OR_RETURN(numbers.runs, reader.RunsOfSweep(sweep.id));
+      // Looked for first, so that a row which comes in between is not overlooked.
+      ASSIGN_OR_RETURN(const std::set<std::string> cells, reader.CellsOfSweep(sweep.id));
+      RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
+        numbers.missing = MissingRows(state, sweep.id, cells);
+        FillSweep(state, sweep, response->mutable_info());
+      }));
+      ASSIGN_OR_RETURN(numbers.results, reader.ResultsOfSweep(sweep.id));
+      ASSIGN_OR_RETURN(std::vector<ResultBody> lost, reader.LostOfSweep(sweep.id, numbers.results));
+      RETURN_IF_ERROR(FillLost(std::move(lost), numbers.results));
+      ASSIGN_OR_RETURN(const bool is_whole, reader.IsWhole(sweep.id));
+      if (!is_whole) RETURN_IF_ERROR(MarkDamaged(parts_.core, reader, body, numbers));
+      std::set<std::string> run_keys;
+      for (const SweepRunRow& row : numbers.runs) {
+        run_keys.insert(row.run_key);
         v1::RunInfo* run = response->add_runs();
         FillRun(row, run);
         run->set_run_json(row.run_json);
       }
-      // Looked for first, so that a row which comes in between is not overlooked.
-      ASSIGN_OR_RETURN(const std::set<std::string> cells, reader.CellsOfSweep(sweep.id));
-      std::vector<v1::ResultRow> missing;
-      RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
-        missing = MissingRows(state, sweep.id, cells);
-        FillSweep(state, sweep, response->mutable_info());
-      }));
-      ASSIGN_OR_RETURN(std::vector<ResultBody> results, reader.ResultsOfSweep(sweep.id));
-      ASSIGN_OR_RETURN(std::vector<ResultBody> lost, reader.LostOfSweep(sweep.id, results));
-      RETURN_IF_ERROR(FillLost(std::move(lost), results));
-      RETURN_IF_ERROR(reader.NoteLost(sweep.id));
-      // Of a run that is damaged nothing could say which row of the table it is.
-      std::set<std::string> run_keys;
-      for (const SweepRunRow& row : runs) run_keys.insert(row.run_key);
       std::set<std::string> known;
-      for (ResultBody& result : results) {
+      for (ResultBody& result : numbers.results) {
         known.insert(result.cell);
         if (!run_keys.contains(result.run_key)) continue;
         FillResult(std::move(result), response->add_rows());
       }
-      for (v1::ResultRow& row : missing) {
+      for (v1::ResultRow& row : numbers.missing) {
         if (known.contains(row.cell()) || !run_keys.contains(row.run_key())) continue;
         *response->add_rows() = std::move(row);
       }

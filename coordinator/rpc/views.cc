@@ -257,7 +257,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   };
   std::vector<Curve> curves;
   bool is_gone = false;
-  if (!looked_for_lost_) RETURN_IF_ERROR(reader.NoteLost(sweep_.id));
+  if (!looked_for_lost_) RETURN_IF_ERROR(reader.IsWhole(sweep_.id).status());
   looked_for_lost_ = true;
   RETURN_IF_ERROR(core_.LookAndWait([&](const State& state) {
     const Instant now = BootMs();

@@ -1,7 +1,9 @@
 // See damage.h.
 #include "coordinator/store/damage.h"
 
-#include <cctype>
+#include <algorithm>
+#include <iterator>
+#include <set>
 
 #include "base/json.h"
 #include "base/str.h"
@@ -38,57 +40,107 @@ std::string MeasureAgain(const std::string& run) {
   return Str("measure it again: `longrun retry ", run, "`");
 }
 
+// What a row of a table is for people, and what to do when it is damaged.
+struct Wording {
+  std::string_view table;
+  std::string (*object)(const RowValues& row);
+  std::string (*remedy)(const RowValues& row);
+};
+
+std::string SubmitAgain(const RowValues&) { return std::string(kSubmitAgain); }
+
+// Those of other tables are named by their keys (kByKey, and what is not here).
+constexpr Wording kWordings[] = {
+    {.table = "result",
+     .object =
+         [](const RowValues& row) {
+           return ResultName(Shown(row.Text("metric")), Shown(row.Text("context_length")),
+                             Shown(row.Text("variant")), ShortOf(row, "run_key"),
+                             ShortOf(row, "task"));
+         },
+     .remedy = [](const RowValues& row) { return MeasureAgain(ShortOf(row, "run_key")); }},
+    {.table = "run",
+     .object =
+         [](const RowValues& row) {
+           return Str("the stored configuration of run ", ShortOf(row, "run_key"));
+         },
+     .remedy = &SubmitAgain},
+    {.table = "task",
+     .object =
+         [](const RowValues& row) {
+           return Str(Shown(row.Text("kind")), " task ", ShortOf(row, "id"), " of run ",
+                      ShortOf(row, "run_key"));
+         },
+     .remedy = &SubmitAgain},
+    {.table = "dataset",
+     .object =
+         [](const RowValues& row) {
+           return Str("what is registered of dataset \"", Shown(row.Text("name")), "\"");
+         },
+     .remedy =
+         [](const RowValues&) {
+           return std::string("register it again: `longrun data register NAME FOLDER`");
+         }},
+    {.table = "model",
+     .object =
+         [](const RowValues& row) {
+           return Str("what is registered of model \"", Shown(row.Text("name")), "\"");
+         },
+     .remedy =
+         [](const RowValues&) {
+           return std::string("import it again: `longrun import NAME FOLDER`");
+         }},
+    {.table = "worker",
+     .object =
+         [](const RowValues& row) {
+           return Str("what is known of worker ", Shown(row.Text("id")));
+         },
+     .remedy =
+         [](const RowValues&) {
+           return std::string("start that worker again, which writes it anew");
+         }},
+};
+constexpr std::string_view kByKey[] = {"sweep", "sweep_run", "sweep_cell", "sweep_task", "cell"};
+
+const Wording* WordingOf(std::string_view table) {
+  const auto* const found = std::ranges::find(kWordings, table, &Wording::table);
+  return found == std::end(kWordings) ? nullptr : found;
+}
+
 }  // namespace
+
+bool NumbersRestOn(std::string_view table) {
+  return WordingOf(table) != nullptr || std::ranges::find(kByKey, table) != std::end(kByKey);
+}
 
 DamagedRow DescribeDamage(const std::string& table, const std::vector<std::string>& key_columns,
                           const RowValues& row) {
-  DamagedRow damaged;
-  damaged.table = table;
   std::vector<std::string> key;
+  key.reserve(key_columns.size());
   for (const std::string& column : key_columns)
     key.push_back(Str(column, " ", Shown(row.Text(column))));
-  damaged.key = Join(key, ", ");
-  if (table == "result") {
-    const std::string run = ShortOf(row, "run_key");
-    damaged.object = ResultName(Shown(row.Text("metric")), Shown(row.Text("context_length")),
-                                Shown(row.Text("variant")), run, ShortOf(row, "task"));
-    damaged.remedy = MeasureAgain(run);
-  } else if (table == "run") {
-    damaged.object = Str("the stored configuration of run ", ShortOf(row, "run_key"));
-    damaged.remedy = kSubmitAgain;
-  } else if (table == "task") {
-    damaged.object = Str(Shown(row.Text("kind")), " task ", ShortOf(row, "id"), " of run ",
-                         ShortOf(row, "run_key"));
-    damaged.remedy = kSubmitAgain;
-  } else if (table == "sweep" || table == "sweep_run" || table == "sweep_cell" ||
-             table == "sweep_task" || table == "cell") {
-    damaged.object = Str("the row of table ", table, " with ", damaged.key);
-    damaged.remedy = kSubmitAgain;
-  } else if (table == "dataset") {
-    damaged.object = Str("what is registered of dataset \"", Shown(row.Text("name")), "\"");
-    damaged.remedy = "register it again: `longrun data register NAME FOLDER`";
-  } else if (table == "model") {
-    damaged.object = Str("what is registered of model \"", Shown(row.Text("name")), "\"");
-    damaged.remedy = "import it again: `longrun import NAME FOLDER`";
-  } else if (table == "worker") {
-    damaged.object = Str("what is known of worker ", Shown(row.Text("id")));
-    damaged.remedy = "start that worker again, which writes it anew";
-  } else {
-    damaged.object = Str("the row of table ", table, " with ", damaged.key);
-    damaged.remedy = "go on without it: no number of a table rests on it";
+  DamagedRow damaged{.table = table, .key = Join(key, ", "), .object = "", .remedy = ""};
+  if (const Wording* const wording = WordingOf(table)) {
+    damaged.object = wording->object(row);
+    damaged.remedy = wording->remedy(row);
+    return damaged;
   }
+  damaged.object = Str("the row of table ", table, " with ", damaged.key);
+  damaged.remedy = NumbersRestOn(table) ? std::string(kSubmitAgain)
+                                        : "go on without it: no number of a table rests on it";
   return damaged;
 }
 
 DamagedRow DescribeLostResult(const std::string& run_key, const std::string& task,
                               const std::string& metric, std::int64_t context_length,
-                              const std::string& variant) {
+                              const std::string& variant, bool is_lost) {
   const std::string run = run_key.substr(0, kShortIdBytes);
   return {.table = "result",
           .key = "",
           .object =
               ResultName(metric, Str(context_length), variant, run, task.substr(0, kShortIdBytes)),
-          .remedy = MeasureAgain(run)};
+          .remedy = MeasureAgain(run),
+          .is_lost = is_lost};
 }
 
 DamagedRow DescribeLostObject(const std::string& table, const std::string& id) {
@@ -96,15 +148,47 @@ DamagedRow DescribeLostObject(const std::string& table, const std::string& id) {
           .key = "",
           .object = Str(table == "run" ? "the stored configuration of run " : "task ",
                         id.substr(0, kShortIdBytes)),
-          .remedy = std::string(kSubmitAgain)};
+          .remedy = std::string(kSubmitAgain),
+          .is_lost = true};
+}
+
+DamagedRow DescribeLostMember(const std::string& table, const std::string& what) {
+  return {.table = table,
+          .key = "",
+          .object = what,
+          .remedy = std::string(kSubmitAgain),
+          .is_lost = true};
+}
+
+std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows) {
+  std::vector<DamagedRow> brief;
+  std::set<std::string> tables;
+  std::size_t n_others = 0;
+  for (const DamagedRow& row : rows) {
+    if (NumbersRestOn(row.table)) {
+      brief.push_back(row);
+    } else {
+      tables.insert(row.table);
+      n_others += 1;
+    }
+  }
+  if (n_others == 0) return brief;
+  brief.push_back({.table = *tables.begin(),
+                   .key = "",
+                   .object = Str("history (rows: ", n_others, ", of ",
+                                 Join({tables.begin(), tables.end()}, ", "), ")"),
+                   .remedy = "go on without it: no number of a table rests on it, and `longrun "
+                             "doctor --deep` lists it"});
+  return brief;
 }
 
 std::string DamageText(const DamagedRow& row) {
-  return Str(
-      row.object,
-      " is damaged: it does not have the checksum that it is stored with; it is left out, and "
-      "all else stands: ",
-      kRestoreRemedy, ", or ", row.remedy);
+  return Str(row.object,
+             row.is_lost
+                 ? " cannot be found, although it was stored: its row, or what leads to it, "
+                   "is damaged"
+                 : " is damaged: it does not have the checksum that it is stored with",
+             "; it is left out, and all else stands: ", kRestoreRemedy, ", or ", row.remedy);
 }
 
 }  // namespace longrun

@@ -49,6 +49,7 @@ bool IsJsonTable(std::string_view name) { return name == "json_each" || name == 
 struct Guard {
   bool on_views_only = true;  // the database in memory; false: the real one, tables below the views
   std::string denied = {};    // what the query may not do, of the first refusal
+  std::set<std::string, std::less<>> tables = {};  // below the views, that are read
 };
 
 std::string ActionName(int action) {
@@ -91,7 +92,10 @@ int AuthorizeRead(Guard& guard, std::string_view table, std::string_view column,
                   const char* context) {
   if (IsView(table) || IsJsonTable(table)) return SQLITE_OK;
   const bool through_view = !guard.on_views_only && context != nullptr;
-  if (!IsInternal(table) && (column.empty() || through_view)) return SQLITE_OK;
+  if (!IsInternal(table) && (column.empty() || through_view)) {
+    guard.tables.emplace(table);
+    return SQLITE_OK;
+  }
   return Deny(guard, Str("read ", table, ": only the views that `longrun query --views` lists"));
 }
 
@@ -396,6 +400,7 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
   QueryAnswer answer;
   RETURN_IF_ERROR(Fetch(db.get(), statement.get(), bound, dog, answer));
   answer.damaged = sums->TakeDamaged();
+  answer.tables = {guard.tables.begin(), guard.tables.end()};
   return answer;
 }
 

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,7 @@ struct QueryAnswer {
   std::vector<std::string> columns;
   Json rows = Json::array();        // a list for each row; null, number or text; a blob as "x'0a'"
   std::vector<DamagedRow> damaged;  // left out
+  std::set<std::string> tables;     // of the database, that its views are made of
   std::string cut_by;               // "", or the limit that ended it early: "rows", "bytes"
 };
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/json.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
 #include "sweeps/event.h"
@@ -12,7 +13,6 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kReadMsMax = 2000;
 constexpr std::size_t kBeginningMin = 8;
 constexpr std::int64_t kShown = 10;  // of near or ambiguous names in a message
 
@@ -45,10 +45,12 @@ std::string ResultsOfSweepSql(const RowSums& sums) {
       " result.seq");
 }
 
-// One number of a task.
-std::string NameOf(const std::string& task, const ExpectedCell& asked) {
-  return Str(task, " ", asked.cell, " ", asked.metric, " ", asked.context_length, " ",
-             asked.variant);
+// Of two texts, how many characters differ; of other lengths all.
+int OtherCharacters(const std::string& a, const std::string& b) {
+  if (a.size() != b.size()) return static_cast<int>(std::max(a.size(), b.size()));
+  int n = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) n += a[i] == b[i] ? 0 : 1;
+  return n;
 }
 
 SweepRow SweepOf(const Statement& row) {
@@ -179,7 +181,18 @@ Result<std::string> StoreReader::SameSweep(const std::string& name, const std::s
                    connection_->Prepare("SELECT id FROM sweep WHERE name = ? AND digest = ?"
                                         " ORDER BY submitted_seq DESC LIMIT 1"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(name).Bind(digest).Step());
-  return found ? row.Text(0) : std::string();
+  if (found) return row.Text(0);
+  ASSIGN_OR_RETURN(
+      Statement damaged,
+      connection_->Prepare(Kept(Str("SELECT id, name, digest FROM main.sweep WHERE NOT ",
+                                    RowSums::HoldsCall(connection_->row_sums().table("sweep")),
+                                    " ORDER BY submitted_seq DESC"))));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, damaged.Step());
+    if (!more) return std::string();
+    const int n_other = OtherCharacters(damaged.Text(1) + damaged.Text(2), name + digest);
+    if (n_other <= 1 && IsUlid(damaged.Text(0))) return damaged.Text(0);
+  }
 }
 
 Result<std::vector<std::string>> StoreReader::TasksOfSweep(const std::string& sweep_id) {
@@ -198,10 +211,15 @@ Result<std::vector<std::string>> StoreReader::TasksOfSweep(const std::string& sw
 Result<SweepBody> StoreReader::BodyOfSweep(const std::string& sweep_id) {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT yaml, axes FROM sweep WHERE id = ?"));
+                   connection_->Prepare("SELECT yaml, axes, file_name, overrides, digest"
+                                        " FROM sweep WHERE id = ?"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(sweep_id).Step());
   if (!found) return Status(Code::kNotFound, Str("there is no sweep \"", sweep_id, "\""));
-  return SweepBody{.yaml = row.Text(0), .axes_json = row.Text(1)};
+  return SweepBody{.yaml = row.Text(0),
+                   .axes_json = row.Text(1),
+                   .file_name = row.Text(2),
+                   .overrides_json = row.Text(3),
+                   .digest = row.Text(4)};
 }
 
 Result<std::vector<SweepRunRow>> StoreReader::RunsOfSweep(const std::string& sweep_id) {
@@ -273,81 +291,6 @@ Result<std::vector<ResultBody>> StoreReader::ResultsOfRun(const std::string& run
       " ORDER BY result.metric, result.split, result.protocol, result.context_length,"
       " result.variant, result.seq",
       run_key);
-}
-
-// What is missed is told by the name of the number; so what its damaged row says of itself is not.
-Result<std::vector<ResultBody>> StoreReader::Lost(const char* sql, const std::string& bound,
-                                                  const std::set<std::string>* cells,
-                                                  const std::vector<ResultBody>& results) {
-  for (DamagedRow& row : connection_->row_sums().TakeDamaged()) {
-    if (row.table != "result") connection_->row_sums().NoteDamaged(std::move(row));
-  }
-  std::map<std::string, int> found;
-  for (const ResultBody& result : results) found[NameOf(result.task, result.asked)] += 1;
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare(sql));
-  row.Bind(bound);
-  std::vector<ResultBody> lost;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return lost;
-    ASSIGN_OR_RETURN(const Json list, ParseJson(row.Text(4)));
-    for (const Json& one : list) {
-      ASSIGN_OR_RETURN(const ExpectedCell cell, ExpectedCell::FromJson(one));
-      if (cells != nullptr && !cells->contains(cell.cell)) continue;
-      if (found.contains(NameOf(row.Text(1), cell))) continue;
-      lost.push_back({.run_key = row.Text(0),
-                      .cell = cell.cell,
-                      .task = row.Text(1),
-                      .attempt = row.Text(2),
-                      .body_json = "",
-                      .evaluation_json = row.Text(3),
-                      .asked = cell});
-      connection_->row_sums().NoteDamaged(DescribeLostResult(row.Text(0), row.Text(1), cell.metric,
-                                                             cell.context_length, cell.variant));
-    }
-  }
-}
-
-Result<std::vector<ResultBody>> StoreReader::LostOfSweep(const std::string& sweep_id,
-                                                         const std::vector<ResultBody>& results) {
-  ASSIGN_OR_RETURN(const std::set<std::string> cells, CellsOfSweep(sweep_id));
-  return Lost(
-      "SELECT task.run_key, task.id, task.result_attempt, ifnull(task.evaluation, ''),"
-      " task.expected_cells FROM sweep_task CROSS JOIN task ON task.id = sweep_task.task"
-      " AND task.kind = 'evaluate' AND task.result_attempt <> '' WHERE sweep_task.sweep = ?",
-      sweep_id, &cells, results);
-}
-
-Result<std::vector<ResultBody>> StoreReader::LostOfRun(const std::string& run_key,
-                                                       const std::vector<ResultBody>& results) {
-  return Lost(
-      "SELECT task.run_key, task.id, task.result_attempt, ifnull(task.evaluation, ''),"
-      " task.expected_cells FROM task WHERE task.run_key = ?"
-      " AND task.kind = 'evaluate' AND task.result_attempt <> ''",
-      run_key, nullptr, results);
-}
-
-Status StoreReader::NoteLost(const std::string& sweep_id) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare(
-                       "SELECT 'run', run_key FROM sweep_run WHERE sweep = ?1"
-                       " AND NOT EXISTS (SELECT 1 FROM run WHERE run.run_key = sweep_run.run_key)"
-                       " UNION ALL SELECT 'task', task FROM sweep_task WHERE sweep = ?1"
-                       " AND NOT EXISTS (SELECT 1 FROM task WHERE task.id = sweep_task.task)"));
-  row.Bind(sweep_id);
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return Status();
-    const std::string table = row.Text(0), id = row.Text(1);
-    const std::vector<DamagedRow> known = TakeDamaged();
-    NoteDamaged(known);
-    const bool is_told = std::ranges::any_of(known, [&](const DamagedRow& one) {
-      return one.table == table && one.key.find(id) != std::string::npos;
-    });
-    if (!is_told) connection_->row_sums().NoteDamaged(DescribeLostObject(table, id));
-  }
 }
 
 Result<std::vector<ExpectedCell>> StoreReader::ExpectedCellsOf(const std::string& task) {

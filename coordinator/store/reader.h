@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -32,6 +33,9 @@ struct SweepRow {
 struct SweepBody {
   std::string yaml;
   std::string axes_json;  // list of axis paths in matrix order
+  std::string file_name;
+  std::string overrides_json;  // [[path, value], ...]
+  std::string digest;          // SweepDigest() of what it asks for
 };
 
 struct SweepRunRow {
@@ -121,7 +125,8 @@ class StoreReader {
   // A name (its newest sweep), an id, or an unambiguous beginning of an id of 8 or more characters.
   // kNotFound names what is near, kInvalidArgument the sweeps that share the beginning.
   Result<SweepRow> FindSweep(const std::string& reference);
-  // The newest sweep of this name that asks for the same, or "".
+  // The newest sweep of this name that asks for the same, or "". One whose row is damaged goes on under its
+  // id, too, when all but one character of what is known of it fits.
   Result<std::string> SameSweep(const std::string& name, const std::string& digest);
   // Of the sweep's cells those that are known, with the task that owes or has each.
   Result<std::map<std::string, std::string>> CellOwners(const Sweep& sweep);
@@ -133,17 +138,27 @@ class StoreReader {
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
   // Every row of the run that counts, whichever sweep asked for it.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
-  // Numbers that were stored and count, and are not among `results`: their rows are damaged, or cannot be
-  // found since an index is. Without body_json. Each is noted for TakeDamaged().
+  // What was stored and does not come any more (lost.cc), since a row is damaged, or the way to it: a bit
+  // of a key hides a row that is sound. All that is found so is noted for TakeDamaged().
+  //
+  // Numbers that count and are not among `results`, without body_json.
   Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id,
                                               const std::vector<ResultBody>& results);
   Result<std::vector<ResultBody>> LostOfRun(const std::string& run_key,
                                             const std::vector<ResultBody>& results);
-  // Notes the runs and tasks of a sweep that are not there, since their rows are damaged.
-  Status NoteLost(const std::string& sweep_id);
+  // Whether all runs, cells and tasks of a sweep are there; after the reads whose answer it is about.
+  Result<bool> IsWhole(const std::string& sweep_id);
+  // From now on pages are read from the file again, as another connection has just read them.
+  void ForgetPages();
+  // Notes the numbers of a sweep's tasks, or of all tasks with "", that a query would not find.
+  Status NoteLostNumbers(const std::string& sweep_id);
+  // Notes all damaged rows of these tables, whatever leads to them.
+  Status NoteDamagedOf(const std::set<std::string>& tables);
   // What was met since the last call, and left out of all answers.
   std::vector<DamagedRow> TakeDamaged();
   void NoteDamaged(const std::vector<DamagedRow>& rows);
+  // Rows that are told already: a number that is not found for their sake is told in the same words.
+  void SetKnown(std::vector<DamagedRow> rows) { known_ = std::move(rows); }
   // All that the task owes, known or not; none of a task that is not there.
   Result<std::vector<ExpectedCell>> ExpectedCellsOf(const std::string& task);
 
@@ -185,15 +200,41 @@ class StoreReader {
 
  private:
   Status ReadFileDigests(std::int64_t version);
+  static constexpr std::int64_t kReadMsMax = 2000;  // of one read
   Status AddLabels(std::vector<SweepRow>& sweeps);
   explicit StoreReader(std::unique_ptr<Connection> connection);
   // Of a query for run key, cell, task, attempt, journal line, evaluation, metric, length and variant, with
   // one value bound.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
-  // Of a query for the same as far as tasks have it, with their expected cells, and one value bound.
+  struct Member {
+    std::int64_t ordinal = 0;
+    std::string name;
+  };
+  struct OwedNumber {  // by hashes
+    std::size_t cell = 0, name = 0;
+  };
+  struct Evaluated {
+    std::string task, run_key, attempt;
+    bool run_is_found = false;
+  };
+  Result<std::vector<Member>> Members(const std::string& table, const std::string& sweep_id);
+  void NoteMember(const std::string& table, const std::string& what);
+  bool IsTold(std::string_view table, std::string_view id) const;  // "": any of the table
+  // Of a query for the evaluations that count, with one value bound; `cells`: only these, if not null.
   Result<std::vector<ResultBody>> Lost(const char* sql, const std::string& bound,
                                        const std::set<std::string>* cells,
                                        const std::vector<ResultBody>& results);
+  Result<std::vector<Evaluated>> Evaluations(const char* sql, const std::string& bound);
+  // What a task owes, worked out once: its id rests on that. Null: the task cannot be read.
+  Result<const std::vector<OwedNumber>*> OwedBy(const std::string& task);
+  // Its numbers that are not found, or that no sweep finds, and that no other task has measured since.
+  Result<std::vector<ResultBody>> LostOfTask(const Evaluated& evaluated,
+                                             const std::unordered_set<std::size_t>* cells);
+  Result<std::unordered_set<std::size_t>> NumbersBy(const char* way, const Evaluated& evaluated);
+  Result<std::int64_t> CountBy(const char* way, const std::string& attempt);
+  void NoteNumbers(const std::vector<ResultBody>& lost);
+  // A statement that is put together once, for Prepare().
+  const char* Kept(const std::string& sql);
   // The one id in `candidates` (rows of one column, from a query with the beginning bound twice).
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
 
@@ -204,6 +245,11 @@ class StoreReader {
   std::int64_t files_read_ms_ = 0;  // when, by the boot clock
   std::string files_flaw_;
   std::unordered_set<std::string> file_digests_;
+  std::map<std::string, std::vector<OwedNumber>> owed_;  // by task
+  std::set<std::string> kept_sql_;
+  std::vector<DamagedRow> known_;
+  // Of attempts whose numbers were all found: their rows, of which none is added or goes.
+  std::map<std::string, std::int64_t> n_rows_of_;
 };
 
 }  // namespace longrun

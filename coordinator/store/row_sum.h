@@ -58,6 +58,7 @@ class RowSums {
   // Those that were met since the last call, each once.
   std::vector<DamagedRow> TakeDamaged();
   void NoteDamaged(DamagedRow row);
+  const std::set<DamagedRow>& noted() const { return damaged_; }
 
  private:
   struct Function {

@@ -12,7 +12,6 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kReadMsMax = 2000;
 constexpr std::int64_t kCheckMsMax = 60'000;   // of one table, as a user's query
 constexpr std::int64_t kFilesReadMs = 10'000;  // what was read is believed so long beside the index
 // What says which bytes are there for something.

@@ -1,0 +1,118 @@
+// See planned.h.
+#include "coordinator/rpc/planned.h"
+
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "base/json.h"
+#include "coordinator/rpc/models.h"
+#include "coordinator/rpc/parents.h"
+
+namespace longrun {
+namespace {
+
+// As it was submitted; nothing when the file means something else by now, or cannot be read.
+std::optional<Sweep> SweepOfFile(Core& core, StoreReader& reader, const SweepBody& body) {
+  std::vector<std::pair<std::string, std::string>> overrides;
+  const Result<Json> list = ParseJson(body.overrides_json);
+  if (!list.ok()) return std::nullopt;
+  for (const Json& one : *list) overrides.emplace_back(one.at(0), one.at(1));
+  Result<Sweep> sweep =
+      ParseSweep(body.yaml, body.file_name, overrides, Catalogue(core.datasets(), core, reader));
+  if (!sweep.ok() || SweepDigest(*sweep) != body.digest) return std::nullopt;
+  return std::move(sweep).value();
+}
+
+// What a run of the sweep owes, and nothing has.
+void MarkOwed(const PlannedRun& run, const std::set<std::string>& open,
+              std::set<std::tuple<std::string, std::string, std::string>>& known,
+              std::vector<ResultBody>& results) {
+  for (const PlannedEvaluation& evaluation : run.evaluations) {
+    for (const ExpectedCell& cell : evaluation.cells) {
+      if (open.contains(cell.cell)) continue;
+      if (!known.emplace(cell.cell, cell.metric, cell.variant).second) continue;
+      results.push_back(
+          {.run_key = run.run_key,
+           .cell = cell.cell,
+           .task = "",
+           .attempt = "",
+           .body_json = OwedBody(cell, evaluation.evaluation.begin().value(), "damaged"),
+           .evaluation_json = CanonicalJson(evaluation.evaluation),
+           .asked = cell});
+    }
+  }
+}
+
+}  // namespace
+
+DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreReader& reader) {
+  DatasetCatalogue catalogue;
+  catalogue.find_run = ParentFinder(core, reader);
+  const std::vector<ModelRow> models = core.models();
+  for (const ModelRow& model : models) catalogue.model_names.push_back(model.name);
+  catalogue.find_model = ModelFinder(models);
+  for (const DatasetRow& dataset : datasets) catalogue.names.push_back(dataset.info.name);
+  catalogue.find = [rows = std::move(datasets)](const std::string& name) {
+    for (const DatasetRow& row : rows) {
+      if (row.info.name == name) return std::optional(row.info);
+    }
+    return std::optional<DatasetInfo>();
+  };
+  return catalogue;
+}
+
+std::string OwedBody(const ExpectedCell& cell, const Json& params, std::string_view status) {
+  return CanonicalJson({{"metric", cell.metric},
+                        {"context_length", cell.context_length},
+                        {"split", params.value("split", Json())},
+                        {"protocol", params.value("protocol", Json())},
+                        {"variant", cell.variant.empty() ? Json() : Json(cell.variant)},
+                        {"status", status}});
+}
+
+Status FillLost(std::vector<ResultBody> lost, std::vector<ResultBody>& results) {
+  for (ResultBody& row : lost) {
+    ASSIGN_OR_RETURN(const Json evaluation, ParseJson(row.evaluation_json));
+    if (!evaluation.is_object() || evaluation.empty()) continue;  // of another build
+    row.body_json = OwedBody(row.asked, evaluation.begin().value(), "damaged");
+    results.push_back(std::move(row));
+  }
+  return Status();
+}
+
+Status MarkDamaged(Core& core, StoreReader& reader, const SweepBody& body, SweepNumbers& numbers) {
+  const std::optional<Sweep> sweep = SweepOfFile(core, reader, body);
+  if (!sweep) {
+    std::vector<ResultBody> all = std::move(numbers.results);
+    numbers.results.clear();
+    return FillLost(std::move(all), numbers.results);
+  }
+  std::map<std::string, SweepRunRow> stored;
+  for (SweepRunRow& row : numbers.runs) stored.emplace(row.run_key, std::move(row));
+  // A damaged run is known by its file, but what is stored of it is not shown beside it.
+  const auto is_lost = [&](const auto& row) { return !stored.contains(row); };
+  std::erase_if(numbers.results, [&](const ResultBody& row) { return is_lost(row.run_key); });
+  std::erase_if(numbers.missing, [&](const v1::ResultRow& row) { return is_lost(row.run_key()); });
+  std::set<std::string> open;
+  for (const v1::ResultRow& row : numbers.missing) open.insert(row.cell());
+  std::set<std::tuple<std::string, std::string, std::string>> known;
+  for (const ResultBody& row : numbers.results) {
+    known.emplace(row.cell, row.asked.metric, row.asked.variant);
+  }
+  numbers.runs.clear();
+  for (const PlannedRun& run : sweep->runs) {
+    const auto found = stored.find(run.run_key);
+    numbers.runs.push_back(
+        {.run_key = run.run_key,
+         .axes_json = CanonicalJson(run.axes),
+         .dataset = run.dataset_name,
+         .run_json = CanonicalJson(run.run.ToJson()),
+         .execution_json = found == stored.end() ? "" : found->second.execution_json});
+    MarkOwed(run, open, known, numbers.results);
+  }
+  return Status();
+}
+
+}  // namespace longrun
