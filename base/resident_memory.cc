@@ -14,6 +14,7 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kGrownBytesMin = 32 << 20;
+constexpr int kCallsWaitMax = 64;
 
 }  // namespace
 
@@ -27,9 +28,20 @@ std::int64_t ResidentBytes() {
 void ResidentMemory::GiveBackWhenGrown() {
   const std::int64_t now_bytes = ResidentBytes();
   if (least_bytes_ == 0 || now_bytes < least_bytes_) least_bytes_ = now_bytes;
-  if (now_bytes - least_bytes_ < std::max(kGrownBytesMin, least_bytes_ / 8)) return;
+  const std::int64_t bound = std::max(kGrownBytesMin, least_bytes_ / 8);
+  if (now_bytes - least_bytes_ < bound) {
+    n_calls_wait_ = 0;
+    return;
+  }
+  if (n_calls_ < n_calls_wait_ && now_bytes - left_bytes_ < bound) {
+    n_calls_ += 1;
+    return;
+  }
   malloc_trim(0);
-  least_bytes_ = ResidentBytes();
+  left_bytes_ = ResidentBytes();
+  n_calls_ = 0;
+  n_calls_wait_ =
+      left_bytes_ - least_bytes_ < bound ? 0 : std::clamp(2 * n_calls_wait_, 1, kCallsWaitMax);
 }
 
 }  // namespace longrun

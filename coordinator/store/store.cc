@@ -2,6 +2,7 @@
 #include "coordinator/store/store.h"
 
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/str.h"
@@ -32,6 +34,22 @@ constexpr std::int64_t kWalBytesMax = 16ll << 20;  // that a WAL keeps which beg
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
 constexpr const char* kLockName = "coordinator.lock";
+constexpr const char* kMomentary = "momentary";  // in the lock's file
+
+// The coordinator of a command goes with it; one that is to stay waits until then.
+Result<FileLock> TakeLock(const std::string& path, bool is_momentary) {
+  constexpr std::int64_t kMomentaryMs = 30'000;
+  constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
+  const std::int64_t deadline = BootMs() + kMomentaryMs;
+  while (true) {
+    auto lock = FileLock::Acquire(path, "the state folder's lock");
+    if (lock.ok() || lock.status().code() != Code::kUnavailable || is_momentary) return lock;
+    const Result<std::string> holder = ReadFile(path, 64);
+    const bool goes = holder.ok() && holder->find(kMomentary) != std::string::npos;
+    if (!goes || BootMs() >= deadline) return lock;
+    nanosleep(&kPause, nullptr);
+  }
+}
 
 // `named`: what stands in the folder's database.id, whatever it is.
 Status OtherDatabase(const std::string& path, const std::string& id, const std::string& id_path,
@@ -102,7 +120,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, bool is_mo
     return ErrnoStatus(errno, Str("cannot make the state folder ", folder, " private"));
   }
   const std::string lock_path = JoinPath(folder, kLockName);
-  auto lock = FileLock::Acquire(lock_path, "the state folder's lock");
+  auto lock = TakeLock(lock_path, is_momentary);
   if (!lock.ok()) {
     if (lock.status().code() != Code::kUnavailable) return lock.status();
     const auto holder = ReadFile(lock_path, 64);
@@ -111,7 +129,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, bool is_mo
                   Str("another coordinator (pid ", pid, ") has the state folder ", folder,
                       ": use it, or stop it first"));
   }
-  const std::string holder = Str(getpid(), "\n", is_momentary ? "momentary\n" : "");
+  const std::string holder = Str(getpid(), "\n", is_momentary ? Str(kMomentary, "\n") : "");
   if (ftruncate(lock->fd(), 0) != 0 ||
       pwrite(lock->fd(), holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size())) {
     return ErrnoStatus(errno, Str("cannot write ", lock_path));
