@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "coordinator/store/record_columns.h"
 #include "sweeps/event.h"
 #include "sweeps/run.h"
@@ -26,6 +27,7 @@ bool RunAgrees(const RowValues& row) {
 
 bool TaskAgrees(const RowValues& row) {
   const std::string run_key = row.Text("run_key");
+  if (!IsUtf8(run_key)) return false;  // no key is made of such a one
   if (row.Text("kind") == "train") return row.Text("id") == TrainTaskKey(run_key);
   const Result<Json> evaluation = ParseJson(row.Text("evaluation"));
   const Result<Json> list = ParseJson(row.Text("expected_cells"));

@@ -16,6 +16,7 @@
 #include "coordinator/store/query.h"
 #include "coordinator/store/query_catalogue.h"
 #include "coordinator/store/reader.h"
+#include "coordinator/store/row_identity.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 #include "tests/commit_seed.h"
@@ -649,6 +650,19 @@ TEST_F(DamageTest, AFlippedBitInTheHeaderIsDamageAndNeverAMigration) {
     PutBack(whole);
     EXPECT_TRUE(Store::Open(folder.path()).ok());
   }
+}
+
+// No JSON is made of such text, which would end the program.
+TEST(RowIdentityTest, ARowWhoseKeyIsNoTextDoesNotAgree) {
+  struct Training : RowValues {
+    std::string Text(std::string_view column) const override {
+      return column == "kind" ? "train" : "\xff";
+    }
+    std::optional<std::int64_t> Int(std::string_view) const override { return {}; }
+    std::optional<double> Real(std::string_view) const override { return {}; }
+    bool IsNull(std::string_view) const override { return false; }
+  };
+  EXPECT_FALSE(RowAgrees("task", Training()));
 }
 
 }  // namespace
