@@ -1,5 +1,6 @@
-// How our programs other than `longrun` end: the codes of sysexits(3). Who started a program reads them:
-// a worker its trainers' (sweeps/failure.h has the rest of those), `longrun run` its daemons'.
+// How our programs other than `longrun` end: the codes of sysexits(3). Who started a program reads
+// them: a worker its trainers' (sweeps/failure.h has the rest of those), `longrun run` its
+// daemons'.
 #pragma once
 
 namespace longrun {

@@ -41,37 +41,42 @@ void Say(const char* what, const char* more = "") {
   for (const char* const part : {g_program, ": ", what, more, "\n"}) Write(part);
 }
 
+struct Told {
+  int code = 0;
+  bool is_shortage = false;  // of memory or threads: not the program's own mistake
+};
+
+Told TellOutOfMemory() {
+  Say("out of memory: ", ShortageRemedy(ENOMEM).data());
+  return {.code = g_codes.out_of_memory, .is_shortage = true};
+}
+
 // Says what the exception that is being handled tells, and gives the exit code for it.
-int TellException() {
+Told TellException() {
   constexpr const char* kMistake = " (a mistake of the program itself: please report it)";
   try {
     throw;
   } catch (const std::bad_alloc&) {
-    Say("out of memory: ", ShortageRemedy(ENOMEM).data());
-    return g_codes.out_of_memory;
+    return TellOutOfMemory();
   } catch (const std::system_error& error) {
     if (error.code() == std::errc::resource_unavailable_try_again) {
       Say(kOutOfThreads);
-      return g_codes.out_of_threads;
+      return {.code = g_codes.out_of_threads, .is_shortage = true};
     }
-    if (error.code() == std::errc::not_enough_memory) {
-      Say("out of memory: ", ShortageRemedy(ENOMEM).data());
-      return g_codes.out_of_memory;
-    }
+    if (error.code() == std::errc::not_enough_memory) return TellOutOfMemory();
     Say(error.what(), kMistake);
   } catch (const std::exception& error) {
     Say(error.what(), kMistake);
   } catch (...) {
     Say("an exception without a text", kMistake);
   }
-  return g_codes.failed;
+  return {.code = g_codes.failed};
 }
 
 // What is thrown on another thread, or where nothing may be thrown, comes to no handler.
 [[noreturn]] void EndUncaught() {
   if (std::current_exception()) {
-    const int code = TellException();
-    if (code != g_codes.failed) _exit(code);
+    if (const Told told = TellException(); told.is_shortage) _exit(told.code);
   } else {
     g_terminate_before();
   }
@@ -101,9 +106,9 @@ int WriteOut(const char* program, int code, bool is_closed) {
   return code == 0 ? kExitOutputLost : code;
 }
 
-// A file that is opened gets the lowest free number: were standard output closed, what is printed would go
-// into a database or a socket. What takes its place fails as a closed file does. Whether standard output
-// was closed.
+// A file that is opened gets the lowest free number: were standard output closed, what is printed
+// would go into a database or a socket. What takes its place fails as a closed file does. Whether
+// standard output was closed.
 bool HoldStandardFiles() {
   bool no_output = false;
   for (const auto& [descriptor, flags] :
@@ -116,8 +121,8 @@ bool HoldStandardFiles() {
   return no_output;
 }
 
-// glibc gives threads regions of 64 MiB of addresses each, eight for a core. Under a limit on addresses these
-// would be what fills it, and the next thread would find no room for its stack.
+// glibc gives threads regions of 64 MiB of addresses each, eight for a core. Under a limit on
+// addresses these would be what fills it, and the next thread would find no room for its stack.
 void TakeFewAddresses() {
 #ifdef __GLIBC__
   rlimit limit{};
@@ -169,10 +174,10 @@ int RunMain(const char* program, int (*main)(int, char**), int argc, char** argv
     errno = 0;
     return WriteOut(program, code, is_closed);
   } catch (...) {
-    return TellException();
+    return TellException().code;
   }
 }
 
-void EndProgram() { _exit(TellException()); }
+void EndProgram() { _exit(TellException().code); }
 
 }  // namespace longrun

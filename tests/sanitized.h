@@ -1,5 +1,5 @@
-// Whether this is built with the address or the thread sanitizer: each has an allocator of its own, and
-// takes terabytes of addresses for its notes.
+// Whether this is built with the address or the thread sanitizer: each has an allocator of its own,
+// and takes terabytes of addresses for its notes.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -131,9 +131,9 @@ TEST(RunMain, SaysThatThreadsRanOut) {
 }
 
 // The exit code, or minus the signal, of a child that runs this program.
-int EndOf(int (*program)(int, char**)) {
+int EndOf(int (*program)(int, char**), FailureCodes codes = {.out_of_memory = 81}) {
   const pid_t child = fork();
-  if (child == 0) _exit(RunMain("program", program, 0, nullptr, {.out_of_memory = 81}));
+  if (child == 0) _exit(RunMain("program", program, 0, nullptr, codes));
   int state = 0;
   EXPECT_EQ(waitpid(child, &state, 0), child);
   return WIFEXITED(state) ? WEXITSTATUS(state) : -WTERMSIG(state);
@@ -146,6 +146,10 @@ TEST(RunMain, MemoryThatRunsOutWhereNothingCatchesItIsNoAbort) {
             }),
             81);
   EXPECT_EQ(EndOf([](int, char**) noexcept { return RunOut(0, nullptr); }), 81);
+  // `longrun` has one code for it and for what nobody expected.
+  EXPECT_EQ(EndOf([](int, char**) noexcept { return RunOut(0, nullptr); },
+                  {.failed = 1, .out_of_memory = 1}),
+            1);
 }
 
 TEST(RunMain, AnotherExceptionThereStaysAnAbort) {
