@@ -7,7 +7,6 @@
 
 #include "base/files.h"
 #include "base/str.h"
-#include "base/thread.h"
 #include "client/connection.h"
 #include "longrun/v1/artifacts.grpc.pb.h"
 #include "proto/artifact_transfer.h"
@@ -31,7 +30,7 @@ ArtifactClient::~ArtifactClient() = default;
 Result<std::unique_ptr<ArtifactClient>> ArtifactClient::Connect(const std::string& state) {
   ASSIGN_OR_RETURN(const std::string address,
                    ReadFile(JoinPath(state, "coordinator.address"), 4096));
-  RETURN_IF_ERROR(CheckThreadRoom(kConnectionThreadsMax));
+  RETURN_IF_ERROR(RoomForConnections());
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the coordinator is on this machine
   auto impl = std::make_unique<Impl>();

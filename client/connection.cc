@@ -30,6 +30,7 @@ using google::protobuf::Reflection;
 
 constexpr std::string_view kJsonSuffix = "_json";
 constexpr std::int64_t kMessageBytesMax = 64 << 20;
+constexpr int kThreadsMax = 8;  // of gRPC, in a client
 
 // ---- messages <-> JSON -----------------------------------------------------------------------------
 
@@ -213,8 +214,12 @@ Status Parse(const grpc::ByteBuffer& buffer, Message* message) {
 
 }  // namespace
 
+const Status& RoomForConnections() {
+  static const Status room = CheckThreadRoom(kThreadsMax);
+  return room;
+}
+
 struct Connection::Impl {
-  Status room;  // an error: nothing was connected
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<grpc::GenericStub> stub;
   std::mutex mutex;  // guards stream_context
@@ -222,12 +227,12 @@ struct Connection::Impl {
 };
 
 Connection::Connection(const std::string& address) : impl_(std::make_unique<Impl>()) {
-  impl_->room = CheckThreadRoom(kConnectionThreadsMax);
-  if (!impl_->room.ok()) return;
+  if (!RoomForConnections().ok()) return;  // each call says so
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  // A coordinator that is just starting is found quickly. The least back-off stays gRPC's: it is also
-  // how long an attempt to connect may take, and a busy machine needs more than we would pause.
+  // A coordinator that is just starting is found quickly. The least back-off stays gRPC's: it is
+  // also how long an attempt to connect may take, and a busy machine needs more than we would
+  // pause.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
   // Never a proxy: the coordinator is on this machine.
@@ -242,7 +247,7 @@ Connection::~Connection() = default;
 Result<Json> Connection::Call(const std::string& method, const Json& request,
                               std::int64_t timeout_ms) {
   violations_.clear();
-  RETURN_IF_ERROR(impl_->room);
+  RETURN_IF_ERROR(RoomForConnections());
   const auto* descriptor = FindMethod(method);
   const auto request_message = NewMessage(descriptor->input_type());
   Fill(request, request_message.get());
@@ -281,7 +286,7 @@ Result<Json> Connection::Call(const std::string& method, const Json& request,
 
 Status Connection::Stream(const std::string& method, const Json& request,
                           const std::function<bool(const Json&)>& each) {
-  RETURN_IF_ERROR(impl_->room);
+  RETURN_IF_ERROR(RoomForConnections());
   const auto* descriptor = FindMethod(method);
   const auto request_message = NewMessage(descriptor->input_type());
   Fill(request, request_message.get());
@@ -331,7 +336,7 @@ Status Connection::Stream(const std::string& method, const Json& request,
 }
 
 Result<std::string> Connection::Download(const std::string& sha256, std::int64_t bytes_max) {
-  RETURN_IF_ERROR(impl_->room);
+  RETURN_IF_ERROR(RoomForConnections());
   const auto stub = v1::ArtifactService::NewStub(impl_->channel);
   v1::DownloadArtifactRequest request;
   request.set_sha256(sha256);

@@ -1,6 +1,7 @@
 // The client's side of the wire. A call takes and gives JSON: the field names of the .proto files,
 // 64-bit integers as numbers, and fields that end in `_json` as the JSON they hold (under the name
-// without the ending). So a verb is data in, text out, and `-o json` prints what the coordinator said.
+// without the ending). So a verb is data in, text out, and `-o json` prints what the coordinator
+// said.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@
 
 namespace longrun {
 
-// Threads that gRPC may start for a client. Where there is no room for them it would abort.
-inline constexpr int kConnectionThreadsMax = 8;
+// Whether gRPC can start its threads, without which it would abort; looked at once, before it does.
+const Status& RoomForConnections();
 
 class Connection {
  public:
@@ -35,8 +36,8 @@ class Connection {
   // Ends a Stream under way from another thread or a signal's watcher; it then gives kCancelled.
   void CancelStream();
 
-  // The bytes of an artifact of the store, by the SHA-256 that they are found to have; kDataLoss when they
-  // have another, kResourceExhausted beyond `bytes_max`.
+  // The bytes of an artifact of the store, by the SHA-256 that they are found to have; kDataLoss
+  // when they have another, kResourceExhausted beyond `bytes_max`.
   Result<std::string> Download(const std::string& sha256, std::int64_t bytes_max);
 
   // Error details of the last call that failed: the lines of a sweep file's violations.
