@@ -34,8 +34,7 @@ constexpr std::int64_t kTrainerGraceMs = 60'000;
 constexpr std::int64_t kStopMs = kTrainerGraceMs + 30'000;
 constexpr std::int64_t kPollMs = 20;
 constexpr std::int64_t kLogTailBytes = 2'000;
-constexpr std::int64_t kMomentaryMs =
-    30'000;  // as long as another command's coordinator is waited for
+constexpr std::int64_t kReachMs = 30'000;  // as long as coordinators of other commands come and go
 constexpr std::int64_t kLookMs = 200;
 constexpr std::int64_t kRunsAgainMs = 2'000;  // a daemon that lives so long has started
 
@@ -116,8 +115,8 @@ struct Answering {
   std::string folder;  // that it serves, as it was given it
 };
 
-// Who answers at the address that the state folder names. An address that a crash left behind answers
-// nothing; in a copy of a folder stands the address of the one that it was copied from.
+// Who answers at the address that the state folder names. An address that a crash left behind
+// answers nothing; in a copy of a folder stands the address of the one that it was copied from.
 std::optional<Answering> WhoAnswersAt(const std::string& state) {
   const Result<std::string> address = RunningAddress(state);
   if (!address.ok()) return std::nullopt;
@@ -148,8 +147,8 @@ void SayIfCopied(const std::string& state) {
               "): this one goes on by itself, and neither learns of the other's results"));
 }
 
-// SIGTERM, then SIGKILL when it does not go. One that was waited for already gets neither: its pid may
-// be anybody's by now.
+// SIGTERM, then SIGKILL when it does not go. One that was waited for already gets neither: its pid
+// may be anybody's by now.
 void EndProcess(int pid) {
   if (pid <= 0) return;
   const auto gone = [pid](std::int64_t timeout_ms) {
@@ -169,12 +168,15 @@ Code CodeOfExit(int exit_code) {
 }
 
 // Starts a coordinator and waits until it answers. When another one takes the folder in the same
-// moment, ours ends and that one is used: then pid is 0.
-Result<Answering> StartAndWait(const std::string& state, const std::vector<std::string>& flags) {
+// moment, ours ends and that one is used: then pid is 0. Only one that is to stay waits, as it does
+// itself (Store::Open), until a momentary one has gone with its command.
+Result<Answering> StartAndWait(const std::string& state, const std::string& metrics,
+                               bool is_momentary) {
   const std::string log = JoinPath(state, "coordinator.log");
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state",
                                    state};
-  argv.insert(argv.end(), flags.begin(), flags.end());
+  if (!metrics.empty()) argv.insert(argv.end(), {"--metrics", metrics});
+  if (is_momentary) argv.emplace_back("--momentary");
   const Result<int> spawned = SpawnDaemon(std::move(argv), log);
   if (!spawned) return NamingDenied(spawned.status(), state);
   const int pid = *spawned;
@@ -182,7 +184,13 @@ Result<Answering> StartAndWait(const std::string& state, const std::vector<std::
   // Once ours has been waited for, its pid may be anybody's.
   std::optional<ExitInfo> exited;
   while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state).pid : pid))) {
-    if (std::optional<Answering> answering = WhoAnswers(state)) {
+    std::optional<Answering> answering = WhoAnswers(state);
+    const Holder holder = HolderOf(state);
+    if (answering && answering->pid != pid && !is_momentary &&
+        (holder.is_momentary || holder.pid != answering->pid)) {
+      answering.reset();
+    }
+    if (answering) {
       if (answering->pid != pid) {
         if (!exited) EndProcess(pid);
         answering->pid = 0;
@@ -208,11 +216,11 @@ Result<Answering> StartAndWait(const std::string& state, const std::vector<std::
                     StartPatience::kIdleMsMax / 1000, " s; see ", log));
 }
 
-// What keeps a coordinator from starting is most often its folder: then that is told, and not in what
-// statement it noticed.
-Result<Answering> StartCoordinatorProgram(const std::string& state,
-                                          const std::vector<std::string>& flags) {
-  Result<Answering> answering = StartAndWait(state, flags);
+// What keeps a coordinator from starting is most often its folder: then that is told, and not in
+// what statement it noticed.
+Result<Answering> StartCoordinatorProgram(const std::string& state, const std::string& metrics,
+                                          bool is_momentary) {
+  Result<Answering> answering = StartAndWait(state, metrics, is_momentary);
   if (answering.ok()) return answering;
   const int error_number = WriteErrno(state);
   if (error_number == 0) return answering;
@@ -230,22 +238,6 @@ void Say(const std::string& line) {
 bool IsCrash(int signal) {
   constexpr int kCrashes[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
   return std::ranges::find(kCrashes, signal) != std::end(kCrashes);
-}
-
-// Waits until the coordinator of another command has gone with it. kFailedPrecondition for one that stays.
-Status AwaitMomentary(const std::string& state, std::int64_t deadline_ms) {
-  while (CoordinatorRuns(state)) {
-    const Holder holder = HolderOf(state);
-    if (!holder.is_momentary || BootMs() >= deadline_ms) {
-      return Status(Code::kFailedPrecondition,
-                    Str("a coordinator runs on ", state, " already",
-                        holder.is_momentary
-                            ? Str(", for another command (pid ", holder.pid, "): wait for its end")
-                            : ": submit to it with `longrun submit`"));
-    }
-    Pause(kPollMs);
-  }
-  return Status();
 }
 
 bool DiskIsFull(const std::string& state) {
@@ -274,7 +266,7 @@ Result<std::string> StateFolder(const std::string& given) {
 Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state) {
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Coordinator> coordinator(new Coordinator());
-  const std::int64_t deadline = BootMs() + kMomentaryMs;
+  const std::int64_t deadline = BootMs() + kReachMs;
   while (true) {
     const Status reached = coordinator->ReachOnce(state);
     if (reached.ok()) return coordinator;
@@ -296,7 +288,7 @@ Status Coordinator::ReachOnce(const std::string& state) {
     SayIfSlow(patience, state);
     Pause(kPollMs);
   }
-  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, {"--momentary"}));
+  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, "", true));
   pid_ = started.pid;
   connection_ = std::make_unique<Connection>(started.address);
   return Status();
@@ -318,13 +310,10 @@ Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Daemons> daemons(new Daemons(state, options));
   SayIfCopied(state);
-  const std::int64_t deadline = BootMs() + kMomentaryMs;
-  Status status;
-  do {
-    RETURN_IF_ERROR(AwaitMomentary(state, deadline));
-    status = daemons->StartCoordinator();
-  } while (status.code() == Code::kUnavailable && BootMs() < deadline);
-  RETURN_IF_ERROR(status);
+  if (const Status status = daemons->StartCoordinator(); !status.ok()) {
+    const bool is_taken = status.code() == Code::kUnavailable;
+    return is_taken ? Status(Code::kFailedPrecondition, status.message()) : status;
+  }
   ASSIGN_OR_RETURN(daemons->held_, HeldState::Open(state));
   return daemons;
 }
@@ -337,9 +326,8 @@ Status Daemons::StartWorking() {
 
 // kUnavailable when the folder, or the address, is somebody else's.
 Status Daemons::StartCoordinator() {
-  std::vector<std::string> flags;
-  if (!options_.metrics.empty()) flags = {"--metrics", options_.metrics};
-  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state_, flags));
+  ASSIGN_OR_RETURN(const Answering started,
+                   StartCoordinatorProgram(state_, options_.metrics, false));
   if (started.pid == 0) {
     return {Code::kUnavailable,
             Str("a coordinator runs on ", state_, " already: submit to it with `longrun submit`")};
@@ -366,9 +354,9 @@ Status Daemons::StartWorker() {
   return {};
 }
 
-// Starts again what has died, and ends both in order when asked to stop, or when nothing more can come
-// of them. PR_SET_PDEATHSIG is tied to the thread that spawned, so this thread outlives whatever it has
-// started.
+// Starts again what has died, and ends both in order when asked to stop, or when nothing more can
+// come of them. PR_SET_PDEATHSIG is tied to the thread that spawned, so this thread outlives
+// whatever it has started.
 void Daemons::Supervise() {
   while (!stopping_) {
     Pause(kLookMs);

@@ -1,7 +1,7 @@
-// How long a coordinator that has been started, and does not answer yet, is waited for: until its process
-// has done nothing for half a minute. One that brings a large database of an earlier release up to date
-// works for minutes, and what it has done would be lost if it were killed. Time comes in, in milliseconds
-// of BootMs().
+// How long a coordinator that has been started, and does not answer yet, is waited for: until its
+// process has done nothing for half a minute. One that brings a large database of an earlier
+// release up to date works for minutes, and what it has done would be lost if it were killed. Time
+// comes in, in milliseconds of BootMs().
 #pragma once
 
 #include <cstdint>
