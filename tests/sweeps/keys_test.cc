@@ -1,5 +1,5 @@
-// The identity of what sweep files ask for, as tests/sweeps/keys.golden holds it: a key that changes
-// makes every stored result of that run or cell unknown. Each line is
+// The identity of what sweep files ask for, as tests/sweeps/keys.golden holds it: a key that
+// changes makes every stored result of that run or cell unknown. Each line is
 //
 //   CASE RUN_KEY CELLS CELL_KEYS      the run's key, its number of rows, SHA-256 of its rows' cell keys
 //
@@ -21,11 +21,10 @@
 #include "model/architecture/architecture.h"
 #include "model/position/method.h"
 #include "sweeps/sweep.h"
+#include "tests/sweeps/overrides.h"
 
 namespace longrun {
 namespace {
-
-using Overrides = std::vector<std::pair<std::string, std::string>>;
 
 const std::string kGolden = LONGRUN_SOURCE_DIR "/tests/sweeps/keys.golden";
 
@@ -85,18 +84,6 @@ std::vector<std::string> LinesOf(const std::string& name, std::string_view yaml,
     lines.push_back(Str(name, " ", planned.run_key, " ", n_cells, " ", Sha256Hex(cells)));
   }
   return lines;
-}
-
-Overrides OverridesOf(std::string_view yaml) {
-  constexpr std::string_view kMark = "# --set ";
-  Overrides overrides;
-  for (const std::string& line : Split(yaml, '\n')) {
-    if (!line.starts_with(kMark)) break;
-    const std::size_t equals = line.find('=');
-    overrides.emplace_back(line.substr(kMark.size(), equals - kMark.size()),
-                           line.substr(equals + 1));
-  }
-  return overrides;
 }
 
 using Cases = std::map<std::string, std::vector<std::string>>;

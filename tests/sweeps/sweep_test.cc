@@ -1,6 +1,7 @@
-// The sweep language. Files beside this one are tests as data: NAME.yaml gives NAME.expected, which is
-// the errors or a summary of the runs. Lines `# --set path=value` at a file's top are overrides.
-// LONGRUN_UPDATE=1 writes the expected files anew, and sweep.schema.json and reference.md with them.
+// The sweep language. Files beside this one are tests as data: NAME.yaml gives NAME.expected, which
+// is the errors or a summary of the runs. Lines `# --set path=value` at a file's top are overrides.
+// LONGRUN_UPDATE=1 writes the expected files anew, and sweep.schema.json and reference.md with
+// them.
 #include "sweeps/sweep.h"
 
 #include <gtest/gtest.h>
@@ -13,11 +14,10 @@
 #include "base/version.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
+#include "tests/sweeps/overrides.h"
 
 namespace longrun {
 namespace {
-
-using Overrides = std::vector<std::pair<std::string, std::string>>;
 
 std::string SourcePath(std::string_view path) { return JoinPath(LONGRUN_SOURCE_DIR, path); }
 
@@ -81,18 +81,6 @@ std::string Summary(const Sweep& sweep) {
   return out;
 }
 
-Overrides OverridesOf(std::string_view yaml) {
-  constexpr std::string_view kMark = "# --set ";
-  Overrides overrides;
-  for (const std::string& line : Split(yaml, '\n')) {
-    if (!line.starts_with(kMark)) break;
-    const std::size_t equals = line.find('=');
-    overrides.emplace_back(line.substr(kMark.size(), equals - kMark.size()),
-                           line.substr(equals + 1));
-  }
-  return overrides;
-}
-
 void ExpectFile(const std::string& path, const std::string& bytes) {
   if (Updates()) {
     ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
@@ -119,7 +107,8 @@ TEST(SweepFilesTest, EveryFileGivesWhatStandsBesideIt) {
   EXPECT_GE(n_files, 20);
 }
 
-// The six novels as `./dev quickstart` imports them: Persuasion has 466,854 bytes and its end of text.
+// The six novels as `./dev quickstart` imports them: Persuasion has 466,854 bytes and its end of
+// text.
 DatasetCatalogue Novels() {
   const auto find = [](const std::string& name) -> std::optional<DatasetInfo> {
     if (name != "austen") return std::nullopt;
