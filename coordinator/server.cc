@@ -207,7 +207,8 @@ void WaitForSignal() {
 Status Serve(const ServerOptions& options) {
   RETURN_IF_ERROR(CheckListen(options.listen));
   RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, Store::Open(options.state_folder, options.is_momentary));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
+                   Store::Open(options.state_folder, options.is_momentary));
   ASSIGN_OR_RETURN(const std::unique_ptr<ArtifactStore> artifacts,
                    ArtifactStore::Open({.folder = JoinPath(options.state_folder, "artifacts"),
                                         .disk_low_water_bytes = options.disk_low_water_bytes}));

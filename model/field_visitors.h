@@ -1,4 +1,5 @@
-// What a struct's declared fields (fields.h) make of it: its JSON, strict reading, ranges. For .cc files.
+// What a struct's declared fields (fields.h) make of it: its JSON, strict reading, ranges. For .cc
+// files.
 #pragma once
 
 #include <algorithm>

@@ -1,8 +1,8 @@
-// The settings of a model and its training (config.h), each declared once. From a line below come the
-// JSON form, its strict reading and its range (config.cc); the key of a sweep file, its default, its
-// line in the reference and in the JSON Schema (sweeps/schema.cc); and what a run that starts from an
-// imported model or continues another must agree in (sweeps/expand.cc). A new setting is a member of
-// its struct, a line here, and its use:
+// The settings of a model and its training (config.h), each declared once. From a line below come
+// the JSON form, its strict reading and its range (config.cc); the key of a sweep file, its
+// default, its line in the reference and in the JSON Schema (sweeps/schema.cc); and what a run that
+// starts from an imported model or continues another must agree in (sweeps/expand.cc). A new
+// setting is a member of its struct, a line here, and its use:
 //
 //   v(optimizer.lr, {.name = "lr", .min = 1e-12, .max = 10, .meaning = "largest learning rate"});
 //
@@ -13,8 +13,8 @@
 //   v(double& first, double& second, const ParamSpec&, const SettingUse&)      a pair of numbers
 //   v.Group(Config& member, const ParamSpec&, const SettingUse&)               Fields(member) below a name
 //
-// Only for .cc files: others see the structs alone. A member's default is the setting's, and its C++ type
-// decides the type of the value (TypeOf), but for an integer that is no count: kInt.
+// Only for .cc files: others see the structs alone. A member's default is the setting's, and its
+// C++ type decides the type of the value (TypeOf), but for an integer that is no count: kInt.
 #pragma once
 
 #include <concepts>
@@ -31,7 +31,8 @@
 namespace longrun {
 
 struct SettingUse {
-  // In a sweep file: must be given; or, left out, is what the meaning says. Else the member's default.
+  // In a sweep file: must be given; or, left out, is what the meaning says. Else the member's
+  // default.
   bool required = false;
   bool derived = false;
   bool axis = true;

@@ -12,8 +12,8 @@ namespace {
 
 using Kind = YamlNode::Kind;
 
-// The path of an override as steps from the root: "train.tokens" -> spec, train, tokens; an axis that
-// the matrix has, or always has, or "matrix.AXIS" -> spec, matrix, AXIS.
+// The path of an override as steps from the root: "train.tokens" -> spec, train, tokens; an axis
+// that the matrix has, or always has, or "matrix.AXIS" -> spec, matrix, AXIS.
 std::vector<std::string> StepsOf(std::string_view path, const YamlNode& root) {
   if (path.starts_with("spec.")) path.remove_prefix(5);
   if (path.starts_with("metadata.")) return Split(path, '.');
@@ -29,7 +29,8 @@ std::vector<std::string> StepsOf(std::string_view path, const YamlNode& root) {
   return steps;
 }
 
-// How the items of a list below the key `name` are written, the one that has the key `wanted` first.
+// How the items of a list below the key `name` are written, the one that has the key `wanted`
+// first.
 std::string ItemsOf(const YamlNode& list, const std::string& name, std::string_view wanted) {
   if (list.kind != Kind::kList || list.items.empty()) return "";
   const std::size_t n_items = list.items.size();
@@ -80,15 +81,16 @@ bool IsOneValue(const KeyRow* axis, const YamlNode& node) {
   return is_pair && !node.items.empty() && node.items[0].kind != Kind::kList;
 }
 
-// The axis that several values of a key are, as in train.optimizer.lr=[1e-3, 5e-4]; "" where one value
-// is given, or a key that is none.
+// The axis that several values of a key are, as in train.optimizer.lr=[1e-3, 5e-4]; "" where one
+// value is given, or a key that is none.
 std::string AxisOfList(std::string_view path, const YamlNode& value) {
   if (path.starts_with("spec.")) path.remove_prefix(5);
   const KeyRow* const axis = FindAxis(path);
   return axis == nullptr || IsOneValue(axis, value) ? "" : std::string(path);
 }
 
-// Takes the one value of a key out of spec: the command line, where it is an axis, goes before the file.
+// Takes the one value of a key out of spec: the command line, where it is an axis, goes before the
+// file.
 void Remove(YamlNode& root, std::string_view path) {
   YamlNode* node = &root;
   const std::vector<std::string> steps = Split(Str("spec.", path), '.');

@@ -1,5 +1,5 @@
-// The values of a sweep file: a YAML node as its row of the table wants it, and the words for what was
-// expected and what was found.
+// The values of a sweep file: a YAML node as its row of the table wants it, and the words for what
+// was expected and what was found.
 #pragma once
 
 #include <string>
@@ -18,8 +18,8 @@ namespace longrun {
 // "expected a count from 1 to 10, found "fast"".
 Result<Json> TypeValue(const KeyRow& row, const YamlNode& node);
 Result<Json> TypeValue(const ParamSpec& spec, const YamlNode& node);
-// A parameter's value as JSON, read by the parameter's type: what does not fit it stays text, and is
-// refused by CheckParams.
+// A parameter's value as JSON, read by the parameter's type: what does not fit it stays text, and
+// is refused by CheckParams.
 Json TypeParam(const ParamSpec& spec, const YamlNode& node);
 
 // "a number from 0 to 10": what a key takes, as messages and the reference say it.

@@ -1,5 +1,5 @@
-// What a sweep's file says: which runs and numbers belong to it. Asked when it is submitted, and again when rows
-// that say so are damaged.
+// What a sweep's file says: which runs and numbers belong to it. Asked when it is submitted, and
+// again when rows that say so are damaged.
 #pragma once
 
 #include <optional>
@@ -26,9 +26,10 @@ struct SweepNumbers {
   std::vector<v1::ResultRow> missing;  // what unfinished tasks owe
 };
 
-// Of a sweep that is not whole: each run and each number of its file has its place, marked as damaged where
-// there is nothing else. Where the file does not mean any more what was submitted (a dataset has changed, or the
-// program), nobody can say which cells of the table lack a seed, and all numbers are marked.
+// Of a sweep that is not whole: each run and each number of its file has its place, marked as
+// damaged where there is nothing else. Where the file does not mean any more what was submitted (a
+// dataset has changed, or the program), nobody can say which cells of the table lack a seed, and
+// all numbers are marked.
 Status MarkDamaged(Core& core, StoreReader& reader, const SweepBody& body, SweepNumbers& numbers);
 
 // Numbers that were stored and cannot be had any more: their places are marked.

@@ -144,12 +144,9 @@ DamagedRow DescribeLostResult(const std::string& run_key, const std::string& tas
 }
 
 DamagedRow DescribeLostObject(const std::string& table, const std::string& id) {
-  return {.table = table,
-          .key = "",
-          .object = Str(table == "run" ? "the stored configuration of run " : "task ",
-                        id.substr(0, kShortIdBytes)),
-          .remedy = std::string(kSubmitAgain),
-          .is_lost = true};
+  return DescribeLostMember(table,
+                            Str(table == "run" ? "the stored configuration of run " : "task ",
+                                id.substr(0, kShortIdBytes)));
 }
 
 DamagedRow DescribeLostMember(const std::string& table, const std::string& what) {

@@ -121,7 +121,8 @@ class Checker {
     if (named.ok() ? Trim(*named).empty() : named.status().code() == Code::kNotFound) return;
     Add(Str(path, named.ok() ? " does not have the id of the database beside it"
                              : Str(" cannot be read: ", named.status().message())),
-        Str("when the database is the one of this folder: `echo ", *id, " > ", path, "`"));
+        Str("write it again, when the database is the one of this folder: `echo ", *id, " > ", path,
+            "`"));
   }
 
   // An attempt's last record has the digest of all its result lines.

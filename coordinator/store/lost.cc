@@ -1,6 +1,7 @@
-// What a reader should have found and did not. A row that is met is judged by its checksum (row_sum.h); but
-// a bit of a key, or of an index, hides a row that is sound, and a read ends where the row of another
-// sweep seems to begin. So what belongs together is counted, named and compared here:
+// What a reader should have found and did not. A row that is met is judged by its checksum
+// (row_sum.h); but a bit of a key, or of an index, hides a row that is sound, and a read ends where
+// the row of another sweep seems to begin. So what belongs together is counted, named and compared
+// here:
 //   a sweep     its runs are numbered without a gap, its cells and tasks are of them, and the rows on both
 //               sides of its own, where a read by its id stopped, are what they say
 //   a task      each number that it owes is there, under the attempt that counts, by the table and by its
@@ -84,8 +85,8 @@ bool StoreReader::IsTold(std::string_view table, std::string_view id) const {
 
 // ---- what belongs to a sweep -------------------------------------------------------------------------
 
-// Every row of the sweep as the table has them. Where the read ends, and before it began, stands a row of
-// another sweep: unless its id is damaged, and it is of this one.
+// Every row of the sweep as the table has them. Where the read ends, and before it began, stands a
+// row of another sweep: unless its id is damaged, and it is of this one.
 Result<std::vector<StoreReader::Member>> StoreReader::Members(const std::string& table,
                                                               const std::string& sweep_id) {
   const MemberTable& of = table == kRuns.name ? kRuns : table == kCells.name ? kCells : kTasks;

@@ -36,8 +36,9 @@ bool IsOneBitAway(std::int64_t damaged, std::int64_t number) {
   });
 }
 
-// Of rows as short as these (below 655 bytes) two that have their checksums differ in six bits or more
-// (Koopman 2002, CRC-32C), so the row that is one bit away from this one is the one that was stored.
+// Of rows as short as these (below 655 bytes) two that have their checksums differ in six bits or
+// more (Koopman 2002, CRC-32C), so the row that is one bit away from this one is the one that was
+// stored.
 Result<std::optional<MetaRow>> OneBitAway(Connection& connection, const MetaRow& damaged) {
   constexpr std::size_t kBytesMax = 512;
   if (damaged.key.size() + damaged.value.size() > kBytesMax) return std::optional<MetaRow>();
@@ -61,7 +62,8 @@ Result<std::optional<MetaRow>> OneBitAway(Connection& connection, const MetaRow&
   return std::optional<MetaRow>();
 }
 
-// Of a row whose key is known: what it has to say. Nothing: it goes, and is written anew at its time.
+// Of a row whose key is known: what it has to say. Nothing: it goes, and is written anew at its
+// time.
 std::optional<std::string> ValueAgain(const std::string& key, const std::string& id_beside) {
   if (key == "coordinator_id") return id_beside;
   if (key == "created_wall_ms") {

@@ -62,7 +62,8 @@ Result<bool> HasOurTables(Connection& connection) {
   return n_ours == 7;
 }
 
-// Where table meta does not say of which version the database is (releases up to 10 did not write it there).
+// Where table meta does not say of which version the database is (releases up to 10 did not write
+// it there).
 Status CheckVersionByTables(Connection& connection, const std::string& path, std::int64_t version,
                             std::int64_t newest) {
   const auto damaged = [&](std::string_view tables_of) {

@@ -25,8 +25,8 @@
 namespace longrun {
 namespace {
 
-// A larger database is not read from end to end at every start. A file cut short is found all the same,
-// a damaged page or row when it is read, and all of it by `longrun doctor --deep`.
+// A larger database is not read from end to end at every start. A file cut short is found all the
+// same, a damaged page or row when it is read, and all of it by `longrun doctor --deep`.
 constexpr std::int64_t kCheckBytesMax = 16ll << 20;
 constexpr std::size_t kDamagedShown = 20;
 constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
@@ -70,8 +70,8 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
                     remedy));
 }
 
-// The first complaint about structure, else about an index, else "". What a row says is judged by its
-// checksum: then only that row stands still.
+// The first complaint about structure, else about an index, else "". What a row says is judged by
+// its checksum: then only that row stands still.
 Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection) {
   std::pair<Complaint, std::string> worst = {Complaint::kRow, ""};
   ASSIGN_OR_RETURN(Statement row, connection.Prepare("PRAGMA integrity_check"));
@@ -85,8 +85,8 @@ Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection)
   }
 }
 
-// An index has nothing that the rows do not have: it is made again. A page that cannot be read, or rows
-// in an order that they cannot have, nobody can mend.
+// An index has nothing that the rows do not have: it is made again. A page that cannot be read, or
+// rows in an order that they cannot have, nobody can mend.
 Status CheckDatabase(Connection& connection, const std::string& path) {
   auto worst = WorstComplaint(connection);
   if (worst.ok() && worst->first == Complaint::kIndex) {
@@ -185,9 +185,10 @@ Status Store::Migrate(const std::string& id_beside) {
   RETURN_IF_ERROR(MendSchema(*connection_, path, version));
   for (std::int64_t v = version; v < SchemaVersion(); ++v) {
     const Migration& migration = Migrations()[static_cast<std::size_t>(v)];
-    if (version > 0)
+    if (version > 0) {
       LogInfo("database_migrates", {{"migration", std::string(migration.name)},
                                     {"meaning", "takes minutes where there are millions of rows"}});
+    }
     Status status = connection_->Execute("BEGIN IMMEDIATE");
     if (status.ok()) status = RunMigration(migration);
     if (status.ok()) status = connection_->Execute(HeaderOf(v + 1));

@@ -91,8 +91,8 @@ class Log {
     }
     return n;
   }
-  // Of a header that is not whole: whether its frames are of this log. One that began anew has other frames
-  // of the log before it, and both of its salts are others.
+  // Of a header that is not whole: whether its frames are of this log. One that began anew has
+  // other frames of the log before it, and both of its salts are others.
   bool SharesSaltWithFrames() const {
     if (bytes_.size() < kHeaderBytes + kFrameHeaderBytes) return false;
     return BigEndian(bytes_, 16) == BigEndian(bytes_, kHeaderBytes + 8) ||

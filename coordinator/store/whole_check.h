@@ -1,7 +1,7 @@
-// Whether tables are whole, found without trusting what may be damaged. A lookup by key or index shows
-// only rows that it can reach; one flipped bit in a key or an index, and a row is there and is not
-// found. What is going to be removed is decided by what is not found, so these tables are read from
-// end to end first.
+// Whether tables are whole, found without trusting what may be damaged. A lookup by key or index
+// shows only rows that it can reach; one flipped bit in a key or an index, and a row is there and
+// is not found. What is going to be removed is decided by what is not found, so these tables are
+// read from end to end first.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,9 @@ struct Flaw {
 enum class Complaint { kRow, kIndex, kStructure };
 Complaint ComplaintOf(std::string_view line);
 
-// Every row is read and has its checksum, rows are in the order of their keys, indexes have the rows
-// that the table has, and what a row refers to is there. Reads each table for at most `limit_ms`.
+// Every row is read and has its checksum, rows are in the order of their keys, indexes have the
+// rows that the table has, and what a row refers to is there. Reads each table for at most
+// `limit_ms`.
 Result<std::optional<Flaw>> FindFlaw(Connection& connection,
                                      std::span<const std::string_view> tables,
                                      std::int64_t limit_ms);

@@ -1,5 +1,5 @@
-// Programs under a limit on their address space, from where one cannot load to where it has room: each ends
-// by itself, and says what is too little. None aborts, and none waits.
+// Programs under a limit on their address space, from where one cannot load to where it has room:
+// each ends by itself, and says what is too little. None aborts, and none waits.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -82,8 +82,8 @@ TEST_F(LimitsTest, ACommandSaysWhatItsCoordinatorLacks) {
 
 #if defined(LONGRUN_TEST_TRAINER)
 
-// Where there is room for the daemons but not for a trainer, the trainings end with their class after the
-// attempts that it allows.
+// Where there is room for the daemons but not for a trainer, the trainings end with their class
+// after the attempts that it allows.
 TEST_F(LimitsTest, ATrainingThatHasNoRoomEndsAsOutOfMemory) {
   const std::string text = JoinPath(temp_.path(), "text.txt");
   std::string words;

@@ -1,4 +1,5 @@
-// SQLite itself is the judge: a log with a flipped bit is opened, and the rows that are left are counted.
+// SQLite itself is the judge: a log with a flipped bit is opened, and the rows that are left are
+// counted.
 #include "coordinator/store/wal_check.h"
 
 #include <gtest/gtest.h>
@@ -46,8 +47,8 @@ void Commit(Connection& connection, int i) {
           .ok());
 }
 
-// What lies on the disk after a crash that follows `kCommits` commits, each of which adds a row. `recycled`:
-// the log had begun anew over older frames.
+// What lies on the disk after a crash that follows `kCommits` commits, each of which adds a row.
+// `recycled`: the log had begun anew over older frames.
 Files Crashed(bool recycled) {
   const TempFolder folder;
   const std::string path = JoinPath(folder.path(), "a.db");
@@ -127,11 +128,13 @@ TEST(WalMessageTest, ItSaysFromWhereOnAndWhatToDo) {
       << status.message();
 }
 
-// Of a transaction whose pages a disk kept in another order when it lost power, and which nobody was told of.
+// Of a transaction whose pages a disk kept in another order when it lost power, and which nobody
+// was told of.
 TEST(WalMessageTest, AfterAnotherStartOneTransactionMayHaveAGap) {
   Files files = Crashed(false);
   const std::size_t frame = 24 + 4096, n_frames = (files.wal.size() - 32) / frame;
-  // The last commit of several frames begins somewhere before the last frame; a hole in the frame before it.
+  // The last commit of several frames begins somewhere before the last frame; a hole in the frame
+  // before it.
   std::string one_commit = files.wal.substr(0, 32 + n_frames * frame);
   one_commit[32 + (n_frames - 2) * frame + 500] ^= 1;
   EXPECT_TRUE(CheckWalBytes("wal", one_commit, false).ok());
