@@ -37,6 +37,7 @@
 #include "coordinator/rpc/call.h"
 #include "coordinator/rpc/session.h"
 #include "coordinator/rpc/sweeps.h"
+#include "coordinator/scrubber.h"
 
 namespace longrun {
 namespace {
@@ -50,7 +51,7 @@ constexpr std::size_t kLogJobsMax = 1'000;
 constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
 // Ours, the metrics server's and gRPC's together, on a machine of few cores.
-constexpr int kThreadsMax = 24;
+constexpr int kThreadsMax = 25;
 // Streams end within a tick and calls within moments; a client that sits on an idle connection
 // without looking at it is not waited for.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
@@ -228,6 +229,9 @@ Status Serve(const ServerOptions& options) {
                                 .disk_low_water_bytes = options.disk_low_water_bytes,
                                 .seed = EntropySeed(),
                                 .on_fatal = nullptr}));
+  ASSIGN_OR_RETURN(std::unique_ptr<Scrub> scrub, Scrub::Open(store->database_path()));
+  Scrubber scrubber(std::move(scrub),
+                    [&](const std::vector<DamagedRow>& rows) { store->NoteDamaged(rows); });
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> executor,
                    Executor::Start(store->database_path(), kExecutorThreads, kJobsMax));
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> submitter,

@@ -45,5 +45,9 @@ std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows);
 
 // What restores everything: the same words in every message.
 inline constexpr std::string_view kRestoreRemedy = "restore a backup (docs/operating.md)";
+// What mends indexes, and tables whose rows are out of order.
+inline constexpr std::string_view kStartRemedy =
+    "start the coordinator again, which writes the tables and indexes of a database of up to 16 MiB "
+    "anew where it has to";
 
 }  // namespace longrun

@@ -14,6 +14,7 @@
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 #include "coordinator/store/wal_check.h"
+#include "coordinator/store/whole_check.h"
 #include "sweeps/event.h"
 
 namespace longrun {
@@ -68,9 +69,9 @@ class Checker {
     Try("the database's pages",
         ForEach(*connection_, "PRAGMA integrity_check", [&](const Statement& row) {
           if (row.Text(0) == "ok") return;
+          const bool is_mended = ComplaintOf(row.Text(0)) < Complaint::kStructure;
           Add(Str("the database's pages and indexes: ", row.Text(0)),
-              "start the coordinator again, which mends indexes of a small database; else "
-              "restore a backup (docs/operating.md)");
+              is_mended ? Str(kStartRemedy, "; else ", kRestoreRemedy) : std::string(kRestoreRemedy));
         }));
   }
 

@@ -2,7 +2,6 @@
 #include "coordinator/store/meta.h"
 
 #include <algorithm>
-#include <bit>
 #include <optional>
 #include <vector>
 
@@ -10,6 +9,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/ulid.h"
+#include "coordinator/store/one_bit.h"
 #include "coordinator/store/sqlite.h"
 
 namespace longrun {
@@ -21,45 +21,15 @@ struct MetaRow {
   std::int64_t sum = 0;
 };
 
-Result<std::uint32_t> SumOf(Connection& connection, const MetaRow& row) {
-  ASSIGN_OR_RETURN(Statement sum, connection.Prepare("SELECT row_sum(?, ?)"));
-  RETURN_IF_ERROR(sum.Bind(row.key).Bind(row.value).Step().status());
-  return static_cast<std::uint32_t>(sum.Int(0));
+StoredRow AsStored(const MetaRow& row) {
+  return {.values = {row.key, row.value}, .sum = row.sum};
 }
 
-// Of numbers as SQLite stores them: in as few bytes as they need, the highest bit being the sign.
-bool IsOneBitAway(std::int64_t damaged, std::int64_t number) {
-  if (std::popcount(static_cast<std::uint64_t>(damaged ^ number)) == 1) return true;
-  constexpr int kBits[] = {8, 16, 24, 32, 48};
-  return std::ranges::any_of(kBits, [&](int n_bits) {
-    return damaged < 0 && damaged + (std::int64_t{1} << (n_bits - 1)) == number;
-  });
-}
-
-// Of rows as short as these (below 655 bytes) two that have their checksums differ in six bits or
-// more (Koopman 2002, CRC-32C), so the row that is one bit away from this one is the one that was
-// stored.
-Result<std::optional<MetaRow>> OneBitAway(Connection& connection, const MetaRow& damaged) {
-  constexpr std::size_t kBytesMax = 512;
-  if (damaged.key.size() + damaged.value.size() > kBytesMax) return std::optional<MetaRow>();
-  MetaRow row = damaged;
-  ASSIGN_OR_RETURN(const std::uint32_t sum, SumOf(connection, row));
-  if (IsOneBitAway(damaged.sum, sum)) {
-    row.sum = sum;
-    return std::optional(row);
-  }
-  for (std::string* const text : {&row.key, &row.value}) {
-    for (char& c : *text) {
-      for (int bit = 0; bit < 8; ++bit) {
-        const char as_it_was = c;
-        c = static_cast<char>(c ^ (1 << bit));
-        ASSIGN_OR_RETURN(const std::uint32_t other, SumOf(connection, row));
-        if (damaged.sum == std::int64_t{other}) return std::optional(row);
-        c = as_it_was;
-      }
-    }
-  }
-  return std::optional<MetaRow>();
+std::optional<MetaRow> Mended(const MetaRow& damaged) {
+  const std::optional<StoredRow> found = OneBitAway(AsStored(damaged));
+  if (!found) return std::nullopt;
+  return MetaRow{.key = std::get<std::string>(found->values[0]),
+                 .value = std::get<std::string>(found->values[1])};
 }
 
 // Of a row whose key is known: what it has to say. Nothing: it goes, and is written anew at its
@@ -112,13 +82,12 @@ Status MendMeta(Connection& connection, const std::string& path, const std::stri
       ForEach(connection, "SELECT key, value, sum FROM main.meta NOT INDEXED",
               [&](const Statement& read) -> Status {
                 MetaRow row = {.key = read.Text(0), .value = read.Text(1), .sum = read.Int(2)};
-                ASSIGN_OR_RETURN(const std::uint32_t sum, SumOf(connection, row));
-                if (row.sum == std::int64_t{sum}) {
+                if (AsStored(row).Holds()) {
                   rows.push_back(std::move(row));
                   return Status();
                 }
                 is_mended = true;
-                ASSIGN_OR_RETURN(const std::optional<MetaRow> found, OneBitAway(connection, row));
+                const std::optional<MetaRow> found = Mended(row);
                 if (!found && !IsKnownAgain(row.key, id_beside)) {
                   return DamagedDatabase(
                       path, Str("its own record (table meta) does not have the checksum that "

@@ -85,4 +85,8 @@ bool RowAgrees(const std::string& table, const RowValues& row) {
   return true;
 }
 
+bool HasOwnDigests(const std::string& table) {
+  return table == "run" || table == "task" || table == "result" || table == "record";
+}
+
 }  // namespace longrun

@@ -14,5 +14,6 @@ namespace longrun {
 // says. record: the line's crc holds. True for rows of other tables, and for what only another build
 // can read.
 bool RowAgrees(const std::string& table, const RowValues& row);
+bool HasOwnDigests(const std::string& table);  // one of these four
 
 }  // namespace longrun

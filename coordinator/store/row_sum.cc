@@ -25,40 +25,49 @@ void AppendBytes(std::string& out, const void* data, std::size_t n) {
   out.append(static_cast<const char*>(data), n);
 }
 
-// A value with its type, so that no two rows of different values are the same bytes.
-void AppendValue(std::string& out, sqlite3_value* value) {
-  const int type = sqlite3_value_type(value);
-  out.push_back(static_cast<char>(type));
-  switch (type) {
-    case SQLITE_INTEGER: {
-      const std::int64_t number = sqlite3_value_int64(value);
-      AppendBytes(out, &number, sizeof number);
-      return;
-    }
-    case SQLITE_FLOAT: {
-      // SQLite stores whole numbers as integers, which have no negative zero.
-      const double number = sqlite3_value_double(value) + 0.0;
-      AppendBytes(out, &number, sizeof number);
-      return;
-    }
-    case SQLITE_TEXT:
-    case SQLITE_BLOB: {
-      const void* const bytes = sqlite3_value_blob(value);
-      const auto n = static_cast<std::int64_t>(sqlite3_value_bytes(value));
-      AppendBytes(out, &n, sizeof n);
-      if (n > 0) AppendBytes(out, bytes, static_cast<std::size_t>(n));
-      return;
-    }
-    default:
-      return;
+// Values with their types, so that no two rows of different values are the same bytes.
+class RowBytes {
+ public:
+  void Clear() { bytes_.clear(); }
+  void AddNull() { bytes_.push_back(SQLITE_NULL); }
+  void Add(std::int64_t number) {
+    bytes_.push_back(SQLITE_INTEGER);
+    AppendBytes(bytes_, &number, sizeof number);
   }
-}
+  void Add(double number) {
+    bytes_.push_back(SQLITE_FLOAT);
+    number += 0.0;  // SQLite stores whole numbers as integers, which have no negative zero
+    AppendBytes(bytes_, &number, sizeof number);
+  }
+  void Add(int type, const void* data, std::int64_t n) {  // SQLITE_TEXT or SQLITE_BLOB
+    bytes_.push_back(static_cast<char>(type));
+    AppendBytes(bytes_, &n, sizeof n);
+    if (n > 0) AppendBytes(bytes_, data, static_cast<std::size_t>(n));
+  }
+  std::int64_t Sum() const { return static_cast<std::int64_t>(Crc32c(bytes_)); }
+
+ private:
+  std::string bytes_;
+};
 
 std::int64_t SumOf(int n_values, sqlite3_value** values) {
-  thread_local std::string bytes;
-  bytes.clear();
-  for (int i = 0; i < n_values; ++i) AppendValue(bytes, values[i]);
-  return static_cast<std::int64_t>(Crc32c(bytes));
+  thread_local RowBytes row;
+  row.Clear();
+  for (int i = 0; i < n_values; ++i) {
+    sqlite3_value* const value = values[i];
+    const int type = sqlite3_value_type(value);
+    if (type == SQLITE_INTEGER) {
+      row.Add(std::int64_t{sqlite3_value_int64(value)});
+    } else if (type == SQLITE_FLOAT) {
+      row.Add(sqlite3_value_double(value));
+    } else if (type == SQLITE_NULL) {
+      row.AddNull();
+    } else {
+      const void* const data = sqlite3_value_blob(value);
+      row.Add(type, data, sqlite3_value_bytes(value));
+    }
+  }
+  return row.Sum();
 }
 
 void Sum(sqlite3_context* context, int n_values, sqlite3_value** values) {
@@ -145,6 +154,22 @@ std::string WhereKey(const SummedTable& table) {
 }
 
 }  // namespace
+
+std::int64_t RowSum(std::span<const StoredValue> values) {
+  RowBytes row;
+  for (const StoredValue& value : values) {
+    if (const auto* const number = std::get_if<std::int64_t>(&value)) {
+      row.Add(*number);
+    } else if (const auto* const real = std::get_if<double>(&value)) {
+      row.Add(*real);
+    } else if (const auto* const text = std::get_if<std::string>(&value)) {
+      row.Add(SQLITE_TEXT, text->data(), static_cast<std::int64_t>(text->size()));
+    } else {
+      row.AddNull();
+    }
+  }
+  return row.Sum();
+}
 
 Result<std::unique_ptr<RowSums>> RowSums::Of(sqlite3* db) {
   std::unique_ptr<RowSums> sums(new RowSums(db));
@@ -256,8 +281,9 @@ Status RowSums::Keep() {
     RETURN_IF_ERROR(
         Execute(db_, Str("CREATE TEMP TRIGGER sum_updated_", table.name, " AFTER UPDATE OF ",
                          List(table.columns), " ON main.", table.name, " BEGIN UPDATE ", table.name,
-                         " SET sum = ", sum, " + (OLD.sum <> row_sum(", List(table.columns, "OLD."),
-                         ")) WHERE ", WhereKey(table), "; END")));
+                         " SET sum = CASE WHEN OLD.sum IS row_sum(", List(table.columns, "OLD."),
+                         ") THEN ", sum, " ELSE ", kDamagedSum, " END WHERE ", WhereKey(table),
+                         "; END")));
   }
   return Status();
 }
@@ -285,8 +311,8 @@ Status RowSums::HideDamaged() {
 }
 
 Status RowSums::FillIn(const SummedTable& table) {
-  return Execute(db_, Str("UPDATE main.", table.name, " SET sum = row_sum(", List(table.columns),
-                          ") + NOT ", AgreesCall(table)));
+  return Execute(db_, Str("UPDATE main.", table.name, " SET sum = CASE WHEN ", AgreesCall(table),
+                          " THEN row_sum(", List(table.columns), ") ELSE ", kDamagedSum, " END"));
 }
 
 }  // namespace longrun

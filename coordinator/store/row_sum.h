@@ -9,10 +9,13 @@
 #include <sqlite3.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/status.h"
@@ -27,6 +30,17 @@ struct SummedTable {
   bool has_rowid = false;
   bool operator==(const SummedTable&) const = default;
 };
+
+// A value of a row: NULL, INTEGER, REAL or TEXT.
+using StoredValue = std::variant<std::monostate, std::int64_t, double, std::string>;
+
+// The checksum of a row's columns without `sum`.
+std::int64_t RowSum(std::span<const StoredValue> values);
+
+// The sum that a damaged row gets when it is written: no row that holds has it. In databases of builds
+// before 0.1 it is the sum of its values, and one.
+inline constexpr std::int64_t kDamagedSum = -1;
+inline constexpr std::int64_t kDamagedSumAdded = 1;
 
 // Of one connection, which it must outlive.
 class RowSums {

@@ -125,6 +125,10 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
 
 Statement::~Statement() {
   if (statement_ == nullptr) return;
+  if (!is_kept_) {
+    sqlite3_finalize(statement_);
+    return;
+  }
   sqlite3_reset(statement_);
   sqlite3_clear_bindings(statement_);
 }
@@ -150,6 +154,15 @@ Statement& Statement::Bind(double number) {
 Statement& Statement::BindNull() {
   LR_CHECK(sqlite3_bind_null(statement_, ++n_bound_) == SQLITE_OK);
   return *this;
+}
+
+Statement& Statement::BindValue(const StoredValue& value) {
+  if (const auto* const number = std::get_if<std::int64_t>(&value)) return Bind(*number);
+  if (const auto* const real = std::get_if<double>(&value)) return Bind(*real);
+  if (const auto* const text = std::get_if<std::string>(&value)) {
+    return Bind(std::string_view(*text));
+  }
+  return BindNull();
 }
 
 Statement& Statement::Again() {
@@ -184,6 +197,19 @@ double Statement::Double(int column) const { return sqlite3_column_double(statem
 
 bool Statement::IsNull(int column) const {
   return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
+StoredValue Statement::Value(int column) const {
+  switch (sqlite3_column_type(statement_, column)) {
+    case SQLITE_INTEGER:
+      return Int(column);
+    case SQLITE_FLOAT:
+      return Double(column);
+    case SQLITE_NULL:
+      return std::monostate();
+    default:
+      return Text(column);
+  }
 }
 
 Result<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mode mode) {
@@ -227,6 +253,13 @@ Result<Statement> Connection::Prepare(const char* sql) {
   }
   LR_CHECK(sqlite3_stmt_busy(statement) == 0);  // a statement in use is not asked for again
   return Statement(statement);
+}
+
+Result<Statement> Connection::PrepareOnce(const std::string& sql) {
+  sqlite3_stmt* statement = nullptr;
+  const int code = sqlite3_prepare_v2(db_, sql.c_str(), -1, &statement, nullptr);
+  if (code != SQLITE_OK) return SqliteStatus(db_, code, sql);
+  return Statement(statement, false);
 }
 
 Status Connection::Execute(const std::string& sql) {

@@ -24,9 +24,11 @@ inline constexpr int kBusyMs = 5000;  // that a statement waits for another conn
 // itself back (reset, bindings cleared) when it goes.
 class Statement {
  public:
-  explicit Statement(sqlite3_stmt* statement) : statement_(statement) {}
+  explicit Statement(sqlite3_stmt* statement, bool is_kept = true)
+      : statement_(statement), is_kept_(is_kept) {}
   ~Statement();
-  Statement(Statement&& other) noexcept : statement_(other.statement_), n_bound_(other.n_bound_) {
+  Statement(Statement&& other) noexcept
+      : statement_(other.statement_), is_kept_(other.is_kept_), n_bound_(other.n_bound_) {
     other.statement_ = nullptr;
   }
   Statement& operator=(Statement&&) = delete;
@@ -36,6 +38,7 @@ class Statement {
   Statement& Bind(double number);
   Statement& Bind(bool flag) { return Bind(std::int64_t{flag ? 1 : 0}); }
   Statement& BindNull();
+  Statement& BindValue(const StoredValue& value);
   template <typename T>
   Statement& Bind(const std::optional<T>& value) {
     return value ? Bind(*value) : BindNull();
@@ -51,9 +54,11 @@ class Statement {
   std::int64_t Int(int column) const;
   double Double(int column) const;
   bool IsNull(int column) const;
+  StoredValue Value(int column) const;
 
  private:
   sqlite3_stmt* statement_;
+  bool is_kept_;  // by its connection, for the next use
   int n_bound_ = 0;
 };
 
@@ -69,6 +74,7 @@ class Connection {
 
   // `sql` is a literal: the statement is prepared once and kept.
   Result<Statement> Prepare(const char* sql);
+  Result<Statement> PrepareOnce(const std::string& sql);
   Status Execute(const std::string& sql);  // one or more statements without parameters
   Result<std::int64_t> ReadInt(const std::string& sql);
   Result<std::string> ReadText(const std::string& sql);

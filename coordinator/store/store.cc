@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/store/mend_rows.h"
 #include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
 #include "coordinator/store/schema.h"
@@ -70,8 +71,8 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
                     remedy));
 }
 
-// The first complaint about structure, else about an index, else "". What a row says is judged by
-// its checksum: then only that row stands still.
+// The first of the worst complaints, "" where there is none. What a row says is judged by its
+// checksum: then only that row stands still.
 Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection) {
   std::pair<Complaint, std::string> worst = {Complaint::kRow, ""};
   ASSIGN_OR_RETURN(Statement row, connection.Prepare("PRAGMA integrity_check"));
@@ -85,22 +86,26 @@ Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection)
   }
 }
 
-// An index has nothing that the rows do not have: it is made again. A page that cannot be read, or
-// rows in an order that they cannot have, nobody can mend.
-Status CheckDatabase(Connection& connection, const std::string& path) {
+// Whether every row holds. An index has nothing that the rows do not have, and rows can be written
+// anew; a page that cannot be read nobody can mend.
+Result<bool> CheckDatabase(Connection& connection, const std::string& path) {
   auto worst = WorstComplaint(connection);
-  if (worst.ok() && worst->first == Complaint::kIndex) {
-    LogWarning("database_index_damaged", {{"found", worst->second}, {"done", "all made again"}});
-    const Status made = connection.Execute("REINDEX");
-    if (made.code() == Code::kDataLoss) return made;
-    if (!made.ok()) return DamagedDatabase(path, made.message());
+  const auto mend = [&](Complaint complaint, Status (*do_it)(Connection&)) -> Status {
+    if (!worst.ok() || worst->first != complaint) return Status();
+    LogWarning("database_damaged", {{"found", worst->second}, {"done", "written anew"}});
+    const Status done = do_it(connection);
+    if (done.code() == Code::kDataLoss) return done;
+    if (!done.ok()) return DamagedDatabase(path, done.message());
     worst = WorstComplaint(connection);
-  }
+    return Status();
+  };
+  RETURN_IF_ERROR(mend(Complaint::kOrder, &PutInOrder));
+  RETURN_IF_ERROR(mend(Complaint::kIndex, [](Connection& all) { return all.Execute("REINDEX"); }));
   RETURN_IF_ERROR(worst.status());
   if (worst->first != Complaint::kRow) {
     return DamagedDatabase(path, Str("SQLite: ", worst->second));
   }
-  return Status();
+  return MendRows(connection);
 }
 
 }  // namespace
@@ -175,7 +180,10 @@ Status Store::Migrate(const std::string& id_beside) {
   ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
   const auto n_bytes = FileBytes(path);
   const bool is_checked = !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
-  if (is_checked) RETURN_IF_ERROR(CheckDatabase(*connection_, path));
+  bool all_hold = false;
+  if (is_checked) {
+    ASSIGN_OR_RETURN(all_hold, CheckDatabase(*connection_, path));
+  }
   RETURN_IF_ERROR(
       connection_->Execute(Str("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -65536;"
@@ -203,7 +211,8 @@ Status Store::Migrate(const std::string& id_beside) {
   RETURN_IF_ERROR(connection_->FindRowSums());
   RETURN_IF_ERROR(connection_->row_sums().Keep());
   RETURN_IF_ERROR(NoteSchema(*connection_, SchemaVersion()));
-  return is_checked ? CheckRows() : Status();
+  const bool is_known = all_hold && version == SchemaVersion();
+  return is_checked && !is_known ? CheckRows() : Status();
 }
 
 // A table that gets its checksums, or other columns under them, has them written anew.

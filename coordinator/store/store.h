@@ -81,8 +81,10 @@ class Store {
   const std::string& coordinator_id() const { return coordinator_id_; }  // ULID of the database
   std::int64_t boot_epoch() const { return boot_epoch_; }
   static int SchemaVersion();  // of this build
-  // What was found damaged when the store was opened and loaded, and has been left out. Any thread.
+  // What was found damaged when the store was opened and loaded, and has been left out, and what others
+  // have found since. Any thread.
   std::vector<DamagedRow> damaged() const;
+  void NoteDamaged(const std::vector<DamagedRow>& rows);
 
   // The durable part of the state, and what NoteRecord makes of the records of live attempts. What it
   // reads grows with runs, tasks and attempts, and not with their results. AfterLoad() is the caller's.
@@ -124,7 +126,6 @@ class Store {
   Status Migrate(const std::string& id_beside);
   Status RunMigration(const Migration& migration);
   Status CheckRows();
-  void NoteDamaged(const std::vector<DamagedRow>& rows);
   void NoteLost(const std::vector<DamagedRow>& objects);  // those whose rows were not found damaged
   Status CountStart();
   Status OpenReader();

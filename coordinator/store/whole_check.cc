@@ -42,13 +42,14 @@ Result<std::optional<Flaw>> FindDisorder(Connection& connection, const std::stri
     // What a row says is judged by its checksum.
     if (line == "ok" || ComplaintOf(line) == Complaint::kRow) continue;
     const bool is_index = ComplaintOf(line) == Complaint::kIndex;
+    const bool is_order = ComplaintOf(line) == Complaint::kOrder;
     return std::optional<Flaw>(Flaw{
-        .object = is_index ? Str("an index of table ", table) : Str("the order of table ", table),
+        .object = is_index   ? Str("an index of table ", table)
+                  : is_order ? Str("the order of table ", table)
+                             : Str("the form of table ", table),
         .how = Str("is damaged (SQLite: ", line, ")"),
-        .remedy = is_index ? Str(kRestoreRemedy,
-                                 ", or start the coordinator again, which makes the indexes of a "
-                                 "database of up to 16 MiB anew")
-                           : std::string(kRestoreRemedy)});
+        .remedy = is_index || is_order ? Str(kRestoreRemedy, ", or ", kStartRemedy)
+                                       : std::string(kRestoreRemedy)});
   }
   return std::optional<Flaw>();
 }
@@ -71,8 +72,12 @@ Complaint ComplaintOf(std::string_view line) {
   const auto has = [&](std::string_view part) { return line.find(part) != std::string_view::npos; };
   if (has(" value in ") || line.starts_with("CHECK constraint failed")) return Complaint::kRow;
   if (has(" missing from index ") || has(" of entries in index ") ||
-      has(" values differ from index ")) {
+      has(" values differ from index ") || has("non-unique entry in index ")) {
     return Complaint::kIndex;
+  }
+  if (line.starts_with("row not in PRIMARY KEY order for ") ||
+      (has("Rowid ") && line.ends_with(" out of order"))) {
+    return Complaint::kOrder;
   }
   return Complaint::kStructure;
 }

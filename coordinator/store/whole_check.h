@@ -23,8 +23,13 @@ struct Flaw {
   std::string remedy;  // "restore a backup (docs/operating.md), or ..."
 };
 
-// Whose business a line of PRAGMA integrity_check is.
-enum class Complaint { kRow, kIndex, kStructure };
+// What a line of PRAGMA integrity_check is about, the least first.
+enum class Complaint {
+  kRow,        // what a row says, which its checksum judges
+  kIndex,      // made again from the rows
+  kOrder,      // of rows by their keys: written anew (mend_rows.h)
+  kStructure,  // nobody can mend it
+};
 Complaint ComplaintOf(std::string_view line);
 
 // Every row is read and has its checksum, rows are in the order of their keys, indexes have the

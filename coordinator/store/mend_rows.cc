@@ -1,0 +1,247 @@
+// See mend_rows.h.
+#include "coordinator/store/mend_rows.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "coordinator/store/one_bit.h"
+#include "coordinator/store/row_identity.h"
+#include "coordinator/store/row_values.h"
+#include "coordinator/store/sqlite.h"
+#include "coordinator/store/whole_check.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kFreeKeysTried = 1000;
+// A longer row, and more rows of a table, are not looked through for the bit that flipped.
+constexpr std::size_t kRowBytesMax = 16 << 10;
+constexpr std::size_t kRowsMax = 1000;
+
+class Values final : public RowValues {
+ public:
+  Values(const SummedTable& table, const StoredRow& row) : table_(table), row_(row) {}
+  std::string Text(std::string_view column) const override {
+    const auto* const text = Find<std::string>(column);
+    return text != nullptr ? *text : "";
+  }
+  std::optional<std::int64_t> Int(std::string_view column) const override {
+    const auto* const number = Find<std::int64_t>(column);
+    return number != nullptr ? std::optional(*number) : std::nullopt;
+  }
+  std::optional<double> Real(std::string_view column) const override {
+    const auto* const number = Find<double>(column);
+    return number != nullptr ? std::optional(*number) : std::nullopt;
+  }
+  bool IsNull(std::string_view column) const override {
+    return Find<std::int64_t>(column) == nullptr && Find<double>(column) == nullptr &&
+           Find<std::string>(column) == nullptr;
+  }
+
+ private:
+  template <typename T>
+  const T* Find(std::string_view column) const {
+    const auto found = std::ranges::find(table_.columns, column);
+    if (found == table_.columns.end()) return nullptr;
+    return std::get_if<T>(&row_.values[static_cast<std::size_t>(found - table_.columns.begin())]);
+  }
+
+  const SummedTable& table_;
+  const StoredRow& row_;
+};
+
+// A short row by its checksum only, a longer one where its own digests agree.
+std::optional<StoredRow> Mended(const SummedTable& table, const StoredRow& damaged) {
+  std::optional<StoredRow> row = OneBitAway(damaged);
+  if (row || !HasOwnDigests(table.name)) return row;
+  row = OneBitAway(damaged, kRowBytesMax);
+  return row && RowAgrees(table.name, Values(table, *row)) ? row : std::nullopt;
+}
+
+struct Column {
+  std::string type;  // INTEGER, REAL or TEXT: tables are STRICT
+  bool is_nullable = false;
+};
+
+class Rewriter {
+ public:
+  Rewriter(Connection& connection, const SummedTable& table)
+      : connection_(connection),
+        table_(table),
+        names_(Str("\"", Join(table.columns, "\", \""), "\"")) {}
+
+  // Finds the rows of the table that do not hold.
+  Status Read() {
+    ASSIGN_OR_RETURN(Statement row, connection_.PrepareOnce(Str(
+                                        "SELECT ", names_, ", sum FROM main.", table_.name,
+                                        " NOT INDEXED WHERE row_sum(", names_, ") IS NOT sum")));
+    const int n_columns = static_cast<int>(table_.columns.size());
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, row.Step());
+      if (!more) break;
+      StoredRow& read = damaged_.emplace_back();
+      for (int c = 0; c < n_columns; ++c) read.values.push_back(row.Value(c));
+      read.sum = row.Int(n_columns);
+    }
+    mended_.resize(damaged_.size());
+    if (damaged_.size() > kRowsMax) return Status();
+    std::ranges::transform(damaged_, mended_.begin(),
+                           [&](const StoredRow& one) { return Mended(table_, one); });
+    return Status();
+  }
+  std::ptrdiff_t n_damaged() const { return std::ssize(damaged_); }
+  std::ptrdiff_t n_mended() const {
+    return std::ranges::count_if(mended_, [](const auto& row) { return row.has_value(); });
+  }
+
+  Status Rewrite() {
+    RETURN_IF_ERROR(ReadColumns());
+    // Types as they are: a column of the copy has none.
+    RETURN_IF_ERROR(connection_.Execute(
+        Str("CREATE TEMP TABLE rewritten (", names_,
+            ", sum);"
+            "INSERT INTO temp.rewritten SELECT ",
+            names_, ", sum FROM main.", table_.name, " NOT INDEXED WHERE row_sum(", names_,
+            ") = sum;"
+            "DELETE FROM main.",
+            table_.name,
+            ";"
+            "INSERT OR IGNORE INTO main.",
+            table_.name, " (", names_,
+            ", sum)"
+            " SELECT * FROM temp.rewritten; DROP TABLE temp.rewritten")));
+    for (std::size_t i = 0; i < damaged_.size(); ++i) {
+      // Where a row that holds has the mended one's key already, it is this one.
+      RETURN_IF_ERROR(mended_[i] ? Insert(*mended_[i]).status() : PutBack(damaged_[i]));
+    }
+    LogWarning("table_written_anew", {{"table", table_.name},
+                                      {"rows_damaged", Str(n_damaged())},
+                                      {"of_these_mended", Str(n_mended())}});
+    return Status();
+  }
+
+ private:
+  Status ReadColumns() {
+    for (const std::string& name : table_.columns) {
+      const std::string from =
+          Str(" FROM pragma_table_info('", table_.name, "', 'main') WHERE name = '", name, "'");
+      ASSIGN_OR_RETURN(std::string type, connection_.ReadText(Str("SELECT type", from)));
+      ASSIGN_OR_RETURN(const std::int64_t not_null,
+                       connection_.ReadInt(Str("SELECT \"notnull\" OR pk > 0", from)));
+      columns_.push_back({.type = std::move(type), .is_nullable = not_null == 0});
+    }
+    return Status();
+  }
+
+  // Of a row that nothing mends.
+  Status PutBack(const StoredRow& damaged) {
+    StoredRow row = damaged;
+    for (std::size_t c = 0; c < columns_.size(); ++c) Fit(columns_[c], row.values[c]);
+    if (row.values != damaged.values) row.sum = kDamagedSum;
+    const auto last = std::ranges::find(table_.columns, table_.key.back());
+    StoredValue& key = row.values[static_cast<std::size_t>(last - table_.columns.begin())];
+    const StoredValue as_read = key;
+    for (int n = 1; n <= kFreeKeysTried; ++n) {
+      ASSIGN_OR_RETURN(const bool is_in, Insert(row));
+      if (is_in) return Status();
+      // No row that holds has such a key.
+      if (const auto* const text = std::get_if<std::string>(&as_read)) {
+        key = Str(*text, "~", n);
+      } else {
+        key = std::int64_t{-n};
+      }
+      row.sum = kDamagedSum;
+    }
+    return Status(Code::kDataLoss, Str("no free key for a damaged row of table ", table_.name));
+  }
+
+  // What the column can hold: the value, or nothing where its type has changed.
+  static void Fit(const Column& column, StoredValue& value) {
+    if (std::holds_alternative<std::monostate>(value) && column.is_nullable) return;
+    if (column.type == "INTEGER") {
+      if (!std::holds_alternative<std::int64_t>(value)) value = std::int64_t{0};
+    } else if (column.type == "REAL") {
+      if (!std::holds_alternative<double>(value)) value = 0.0;
+    } else if (!std::holds_alternative<std::string>(value)) {
+      value = std::string();
+    }
+  }
+
+  // Whether the row is in: false where another one has its key.
+  Result<bool> Insert(const StoredRow& row) {
+    std::string places = "?";
+    for (std::size_t c = 0; c < columns_.size(); ++c) places += ", ?";
+    ASSIGN_OR_RETURN(Statement put,
+                     connection_.PrepareOnce(Str("INSERT OR IGNORE INTO main.", table_.name, " (",
+                                                 names_, ", sum) VALUES (", places, ")")));
+    for (const StoredValue& value : row.values) put.BindValue(value);
+    RETURN_IF_ERROR(put.Bind(row.sum).Run());
+    return connection_.n_changed() == 1;
+  }
+
+  Connection& connection_;
+  const SummedTable& table_;
+  const std::string names_;
+  std::vector<Column> columns_;
+  std::vector<StoredRow> damaged_;
+  std::vector<std::optional<StoredRow>> mended_;  // of each of them
+};
+
+Result<bool> IsInOrder(Connection& connection, const std::string& table) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> lines,
+                   connection.ReadTexts(Str("PRAGMA main.integrity_check(", table, ")")));
+  return std::ranges::find(lines, Complaint::kOrder, ComplaintOf) == lines.end();
+}
+
+// In one transaction.
+template <typename EachTable>
+Status WriteTables(Connection& connection, EachTable each_table) {
+  RETURN_IF_ERROR(connection.Execute(
+      "PRAGMA temp_store = MEMORY; PRAGMA ignore_check_constraints = ON; BEGIN IMMEDIATE"));
+  const auto write = [&]() -> Status {
+    for (const SummedTable& table : connection.row_sums().tables()) {
+      RETURN_IF_ERROR(each_table(table));
+    }
+    return connection.Execute("COMMIT");
+  };
+  Status status = write();
+  if (!status.ok()) static_cast<void>(connection.Execute("ROLLBACK"));
+  RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = OFF"));
+  return std::move(status).In("writing tables with damaged rows anew");
+}
+
+}  // namespace
+
+Status PutInOrder(Connection& connection) {
+  return WriteTables(connection, [&](const SummedTable& table) -> Status {
+    ASSIGN_OR_RETURN(const bool is_in_order, IsInOrder(connection, table.name));
+    if (is_in_order) return Status();
+    Rewriter rewriter(connection, table);
+    RETURN_IF_ERROR(rewriter.Read());
+    return rewriter.Rewrite();
+  });
+}
+
+Result<bool> MendRows(Connection& connection) {
+  bool all_hold = !connection.row_sums().tables().empty();
+  const Status status = WriteTables(connection, [&](const SummedTable& table) -> Status {
+    Rewriter rewriter(connection, table);
+    RETURN_IF_ERROR(rewriter.Read());
+    if (rewriter.n_mended() < rewriter.n_damaged()) all_hold = false;
+    return rewriter.n_mended() == 0 ? Status() : rewriter.Rewrite();
+  });
+  RETURN_IF_ERROR(status);
+  return all_hold;
+}
+
+}  // namespace longrun
