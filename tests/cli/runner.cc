@@ -291,6 +291,7 @@ class Runner {
     const std::string& name = words[0];
     const auto argument = [&](std::size_t i) { return i < words.size() ? words[i] : ""; };
     if (name == "start" && words.size() >= 3) return StartUntil(words);
+    if (name == "until" && words.size() >= 3) return RepeatUntil(words);
     if (name == "stop") return End(SIGINT);
     if (name == "kill") return End(SIGKILL);
     if (name == "hangup") return End(SIGHUP);
@@ -371,6 +372,19 @@ class Runner {
     }
     started_.push_back(std::move(process));
     return Output{};
+  }
+
+  Result<Output> RepeatUntil(const std::vector<std::string>& words) {
+    const std::int64_t deadline = BootMs() + kStepMsMax;
+    while (true) {
+      ASSIGN_OR_RETURN(const Process process, Launch({words.begin() + 2, words.end()}));
+      RETURN_IF_ERROR(Finish(process).status());
+      const std::string said = TextOf(process.out) + TextOf(process.err);
+      if (said.find(words[1]) != std::string::npos) return Output{};
+      if (BootMs() > deadline) {
+        return Status(Code::kInternal, Str("it never said \"", words[1], "\" but: ", said));
+      }
+    }
   }
 
   Result<Output> End(int signal_number) {

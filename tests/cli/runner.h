@@ -12,6 +12,7 @@
 //
 //   longrun longrun-coordinator longrun-worker longrun-trainer
 //   start TEXT PROGRAM ...     starts it and waits until it has written TEXT
+//   until TEXT PROGRAM ...     runs it again and again until it writes TEXT, which is not printed
 //   stop | hangup | kill       SIGINT, SIGHUP or SIGKILL to what was started last; its output and exit
 //                              code
 //   end                        waits until what was started last has ended by itself: the same
