@@ -94,7 +94,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
     if (started.ok()) daemons = std::move(started).value();
   }
   // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
-  auto asker = std::make_unique<Asker>(state);
+  auto asker = std::make_unique<Asker>(
+      state, [&] { return daemons != nullptr ? daemons->WhyLost() : Status(); });
   Json submission = *request;
   submission["first"] = daemons != nullptr;
   const Result<Json> answer = asker->Ask("SubmitSweep", submission);

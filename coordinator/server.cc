@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/random.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "base/thread.h"
 #include "base/user_folders.h"
@@ -57,14 +58,14 @@ constexpr int kThreadsMax = 25;
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
 constexpr std::string_view kUnix = "unix:";
 
-int ExitCode(Code code) {
-  switch (code) {
+int ExitCode(const Status& status) {
+  switch (status.code()) {
     case Code::kDataLoss:
       return kExitDamaged;
     case Code::kUnavailable:
       return kExitTaken;
     case Code::kResourceExhausted:
-      return kExitStorage;
+      return IsProcessLimit(status) ? kExitLimit : kExitStorage;
     case Code::kPermissionDenied:
       return kExitNoPermission;
     case Code::kInvalidArgument:
@@ -314,7 +315,7 @@ int RunServer(const ServerOptions& options) {
   if (status.ok()) return 0;
   LogError("cannot_serve",
            {{"code", std::string(CodeName(status.code()))}, {"error", status.message()}});
-  return ExitCode(status.code());
+  return ExitCode(status);
 }
 
 }  // namespace longrun
