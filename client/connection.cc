@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/file_room.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/thread.h"
@@ -31,6 +32,7 @@ using google::protobuf::Reflection;
 constexpr std::string_view kJsonSuffix = "_json";
 constexpr std::int64_t kMessageBytesMax = 64 << 20;
 constexpr int kThreadsMax = 8;  // of gRPC, in a client
+constexpr int kFilesMax = 12;   // the same
 
 // ---- messages <-> JSON -----------------------------------------------------------------------------
 
@@ -226,7 +228,10 @@ Status Parse(const grpc::ByteBuffer& buffer, Message* message) {
 }  // namespace
 
 const Status& RoomForConnections() {
-  static const Status room = CheckThreadRoom(kThreadsMax);
+  static const Status room = [] {
+    Status files = CheckFileRoom(kFilesMax, "this command");
+    return files.ok() ? CheckThreadRoom(kThreadsMax) : files;
+  }();
   return room;
 }
 

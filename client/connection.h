@@ -15,7 +15,7 @@
 
 namespace longrun {
 
-// Whether gRPC can start its threads, without which it would abort; looked at once, before it does.
+// Whether gRPC can start its threads and open its files, without which it would abort; looked at once, before it does.
 const Status& RoomForConnections();
 
 class Connection {

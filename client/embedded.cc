@@ -314,6 +314,7 @@ Result<std::string> StateFolder(const std::string& given) {
 }
 
 Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state) {
+  RETURN_IF_ERROR(RoomForConnections());
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Coordinator> coordinator(new Coordinator());
   const std::int64_t deadline = BootMs() + kReachMs;
@@ -361,6 +362,7 @@ Daemons::Daemons(std::string state, DaemonOptions options)
 
 Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
                                                 const DaemonOptions& options) {
+  RETURN_IF_ERROR(RoomForConnections());
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Daemons> daemons(new Daemons(state, options));
   SayIfCopied(state);

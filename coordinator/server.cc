@@ -21,6 +21,7 @@
 
 #include "base/access.h"
 #include "base/exit_code.h"
+#include "base/file_room.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -53,6 +54,9 @@ constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
 // Ours, the metrics server's and gRPC's together, on a machine of few cores.
 constexpr int kThreadsMax = 25;
+// The database on each thread that reads it, the two servers, and a few callers. With less, gRPC aborts, or
+// no call is ever accepted.
+constexpr int kFilesMax = 64;
 // Streams end within a tick and calls within moments; a client that sits on an idle connection
 // without looking at it is not waited for.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
@@ -209,6 +213,7 @@ void WaitForSignal() {
 Status Serve(const ServerOptions& options) {
   RETURN_IF_ERROR(CheckListen(options.listen));
   RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
+  RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the coordinator"));
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
                    Store::Open(options.state_folder, options.is_momentary));
   ASSIGN_OR_RETURN(const std::unique_ptr<ArtifactStore> artifacts,

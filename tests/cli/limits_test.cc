@@ -1,4 +1,4 @@
-// Programs under a limit on their address space or on the size of a file, from where one
+// Programs under a limit on their address space, on the size of a file, or on open files, from where one
 // cannot load to where it has room: each ends by itself, and says what is too little. None aborts, and
 // none waits.
 #include <gtest/gtest.h>
@@ -164,6 +164,24 @@ TEST_F(LimitsTest, DoctorCallsALimitOnFileSizeThat) {
   EXPECT_EQ(ended.code, 1) << ended.said;
   ExpectLimit(ended, "ulimit -f");
   EXPECT_EQ(ended.said.find("is full"), std::string::npos) << ended.said;
+}
+
+TEST_F(LimitsTest, ALimitOnOpenFilesIsSaidToBeThat) {
+  trainer_ = Program("longrun-fake-trainer");
+  bool is_refused = false, is_done = false;
+  for (const int n_files : {8, 16, 34, 36, 38, 40, 44, 60, 68, 120}) {
+    for (const std::string verb : {"ls", "doctor", "run"}) {
+      SCOPED_TRACE(Str(verb, " with ", n_files, " open files"));
+      const std::string state = JoinPath(temp_.path(), Str(verb, n_files));
+      std::vector<std::string> command = {Program("longrun"), "--state", state, verb};
+      if (verb == "run") command.push_back(MakeSweep(state));
+      const Ended ended = RunUnder(Str("--nofile=", n_files), command);
+      ExpectLimit(ended, "ulimit -n");
+      is_refused = is_refused || ended.code != 0;
+      is_done = is_done || (verb == "run" && ended.code == 0);
+    }
+  }
+  EXPECT_TRUE(is_refused && is_done) << "the limits do not span what it needs";
 }
 
 #if defined(LONGRUN_TEST_TRAINER)
