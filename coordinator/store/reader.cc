@@ -160,16 +160,52 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
   return Status(Code::kNotFound, message);
 }
 
-Result<std::map<std::string, std::string>> StoreReader::CellOwners(const Sweep& sweep) {
+// A task is written with a row for each of its cells: a cell that is its, and has no row, lost it. One that
+// was measured counts before one that is owed.
+Status StoreReader::FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
+                                std::map<std::string, std::string>& owners) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT id, expected_cells FROM task WHERE run_key = ? AND"
+                                        " kind = 'evaluate' ORDER BY result_attempt = '', id"));
+  row.Bind(run_key);
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return Status();
+    const Result<Json> list = ParseJson(row.Text(1));
+    if (!list.ok()) continue;
+    for (const Json& one : *list) {
+      const Result<ExpectedCell> cell = ExpectedCell::FromJson(one);
+      if (!cell.ok()) break;  // of another build, which alone asks for such cells
+      if (cells.contains(cell->cell)) owners.emplace(cell->cell, row.Text(0));
+    }
+  }
+}
+
+Result<std::map<std::string, std::string>> StoreReader::CellOwners(
+    const Sweep& sweep, std::set<std::string>* unrecorded) {
   std::map<std::string, std::string> owners;
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT task FROM cell WHERE cell = ?"));
   for (const PlannedRun& run : sweep.runs) {
     connection_->SetTimeLimit(kReadMsMax);  // a read ends with each cell
-    for (const PlannedEvaluation& evaluation : run.evaluations) {
-      for (const ExpectedCell& cell : evaluation.cells) {
-        ASSIGN_OR_RETURN(const bool found, row.Again().Bind(cell.cell).Step());
-        if (found) owners[cell.cell] = row.Text(0);
+    std::set<std::string> missed;
+    {
+      ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT task FROM cell WHERE cell = ?"));
+      for (const PlannedEvaluation& evaluation : run.evaluations) {
+        for (const ExpectedCell& cell : evaluation.cells) {
+          ASSIGN_OR_RETURN(const bool found, row.Again().Bind(cell.cell).Step());
+          if (found) {
+            owners[cell.cell] = row.Text(0);
+          } else {
+            missed.insert(cell.cell);
+          }
+        }
       }
+    }
+    if (missed.empty()) continue;
+    RETURN_IF_ERROR(FindByTasks(run.run_key, missed, owners));
+    if (unrecorded == nullptr) continue;
+    for (const std::string& cell : missed) {
+      if (owners.contains(cell)) unrecorded->insert(cell);
     }
   }
   return owners;
