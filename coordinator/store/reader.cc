@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "coordinator/store/rewritten.h"
 #include "coordinator/store/sqlite.h"
 #include "sweeps/event.h"
 
@@ -211,6 +212,19 @@ Result<std::map<std::string, std::string>> StoreReader::CellOwners(
   return owners;
 }
 
+// The id that a sweep with a bit of its id flipped had: its runs still have it.
+Result<std::string> StoreReader::IdOfMembers(const std::string& flipped) {
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("SELECT DISTINCT sweep FROM main.sweep_run WHERE NOT EXISTS"
+                           " (SELECT 1 FROM main.sweep WHERE sweep.id = sweep_run.sweep)"));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return std::string();
+    if (IsOneBitOff(row.Text(0), flipped)) return row.Text(0);
+  }
+}
+
 Result<std::string> StoreReader::SameSweep(const std::string& name, const std::string& digest) {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(Statement row,
@@ -226,8 +240,11 @@ Result<std::string> StoreReader::SameSweep(const std::string& name, const std::s
   while (true) {
     ASSIGN_OR_RETURN(const bool more, damaged.Step());
     if (!more) return std::string();
-    const int n_other = OtherCharacters(damaged.Text(1) + damaged.Text(2), name + digest);
-    if (n_other <= 1 && IsUlid(damaged.Text(0))) return damaged.Text(0);
+    if (OtherCharacters(damaged.Text(1) + damaged.Text(2), name + digest) > 1) continue;
+    const std::string id = damaged.Text(0);
+    ASSIGN_OR_RETURN(const std::string own_id, IdOfMembers(id));
+    if (!own_id.empty()) return own_id;
+    if (IsUlid(id)) return id;
   }
 }
 

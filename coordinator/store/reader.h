@@ -204,6 +204,7 @@ class StoreReader {
   Status ReadFileDigests(std::int64_t version);
   static constexpr std::int64_t kReadMsMax = 2000;  // of one read
   Status AddLabels(std::vector<SweepRow>& sweeps);
+  Result<std::string> IdOfMembers(const std::string& flipped);
   // Adds to `owners` those of a run's cells that are in the lists of its tasks.
   Status FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
                      std::map<std::string, std::string>& owners);
