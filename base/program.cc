@@ -31,6 +31,8 @@ constexpr int kExitOutputLost = 1;
 const char* g_program = "program";
 FailureCodes g_codes;
 std::terminate_handler g_terminate_before = nullptr;
+int g_output_errno = 0;  // of the first write to standard output that failed
+bool g_input_is_closed = false;
 
 // By plain writes, which ask for no memory: where one fails there is nobody to tell.
 void Write(const char* text) {
@@ -89,11 +91,20 @@ bool NobodyReads() {
   return poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLHUP)) != 0;
 }
 
+std::string_view OutputRemedy(int error_number) {
+  if (error_number == ENOSPC || error_number == EDQUOT) {
+    return "make room on its disk, or send it to another file";
+  }
+  const std::string_view remedy = ShortageRemedy(error_number);
+  return remedy.empty() ? "send it to another file" : remedy;
+}
+
 // What was printed lies in a buffer until now; an output that is not there is no success.
-int WriteOut(const char* program, int code, bool is_closed) {
+int FinishOutput(const char* program, int code, bool is_closed) {
   const bool lost = std::ferror(stdout) != 0;
+  errno = 0;
   if (std::fflush(stdout) == 0 && !lost) return code;
-  const char* const why = errno == 0 ? "a write failed" : std::strerror(errno);
+  const int error_number = g_output_errno != 0 ? g_output_errno : errno;
   if (is_closed) {
     std::fprintf(stderr,
                  "%s: standard output is closed, so nothing could be printed: send it to a "
@@ -101,8 +112,10 @@ int WriteOut(const char* program, int code, bool is_closed) {
                  program);
     return code == 0 ? kExitOutputLost : code;
   }
-  if (errno == EPIPE || NobodyReads()) return code;
-  std::fprintf(stderr, "%s: the output could not be written in full: %s\n", program, why);
+  if (error_number == EPIPE || NobodyReads()) return code;
+  std::fprintf(stderr, "%s: standard output could not be written in full: %s; %s\n", program,
+               error_number == 0 ? "a write failed" : std::strerror(error_number),
+               OutputRemedy(error_number).data());
   return code == 0 ? kExitOutputLost : code;
 }
 
@@ -111,6 +124,10 @@ int WriteOut(const char* program, int code, bool is_closed) {
 // standard output was closed.
 bool HoldStandardFiles() {
   bool no_output = false;
+  // A descriptor that is closed by exec was not handed to us: an initialiser of a library made it (gRPC's
+  // try whether there are eventfds keeps number 0).
+  const int input_flags = fcntl(STDIN_FILENO, F_GETFD);
+  g_input_is_closed = input_flags < 0 || (input_flags & FD_CLOEXEC) != 0;
   for (const auto& [descriptor, flags] :
        {std::pair(STDIN_FILENO, O_WRONLY), std::pair(STDOUT_FILENO, O_RDONLY),
         std::pair(STDERR_FILENO, O_RDWR)}) {
@@ -170,13 +187,24 @@ int RunMain(const char* program, int (*main)(int, char**), int argc, char** argv
       Say(text.message().c_str());
       return codes.usage;
     }
-    const int code = main(argc, argv);
-    errno = 0;
-    return WriteOut(program, code, is_closed);
+    return FinishOutput(program, main(argc, argv), is_closed);
   } catch (...) {
     return TellException().code;
   }
 }
+
+void WriteOutput(std::string_view text) {
+  errno = 0;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size()) return;
+  if (g_output_errno == 0) g_output_errno = errno;
+}
+
+void FlushOutput() {
+  errno = 0;
+  if (std::fflush(stdout) != 0 && g_output_errno == 0) g_output_errno = errno;
+}
+
+bool InputIsClosed() { return g_input_is_closed; }
 
 void EndProgram() { _exit(TellException().code); }
 

@@ -2,6 +2,8 @@
 // not with an abort that tells nothing.
 #pragma once
 
+#include <string_view>
+
 #include "base/exit_code.h"
 
 namespace longrun {
@@ -25,6 +27,14 @@ struct FailureCodes {
 // is closed stays unusable: no file of ours takes its number.
 int RunMain(const char* program, int (*main)(int, char**), int argc, char** argv,
             FailureCodes codes = {});
+
+// Writes to standard output. Why that failed is remembered for the sentence that RunMain ends with: text
+// that fills stdio's buffer is written long before the end.
+void WriteOutput(std::string_view text);
+void FlushOutput();
+
+// Whether standard input was closed when the program began.
+bool InputIsClosed();
 
 // Ends the program at once because of the exception that is being handled, as RunMain does.
 [[noreturn]] void EndProgram();

@@ -19,10 +19,10 @@ constexpr Row kRows[] = {
     {ENOSPC, Shortage::kDisk, ""},
     {EDQUOT, Shortage::kDisk, ""},
     {EFBIG, Shortage::kFileSize,
-     "the disk is not full: a limit on the size of a file forbids it; raise it (`ulimit -f`, or "
-     "LimitFSIZE= of the unit)"},
+     "the limit on file size is reached: raise it (`ulimit -f`, or LimitFSIZE= of the unit); the "
+     "disk is not full"},
     {EMFILE, Shortage::kOpenFiles,
-     "this process may open no more; raise its limit (`ulimit -n`, or LimitNOFILE= of the unit)"},
+     "the limit on open files is reached: raise it (`ulimit -n`, or LimitNOFILE= of the unit)"},
     {ENFILE, Shortage::kOpenFiles,
      "the whole machine may open no more; close what has files open, or raise fs.file-max "
      "(`sysctl`)"},
@@ -46,6 +46,11 @@ std::optional<Shortage> ShortageOf(const Status& status) {
     if (status.message().find(words) != std::string::npos) return row.shortage;
   }
   return std::nullopt;
+}
+
+bool IsProcessLimit(const Status& status) {
+  const std::optional<Shortage> shortage = ShortageOf(status);
+  return shortage == Shortage::kFileSize || shortage == Shortage::kOpenFiles;
 }
 
 std::string_view ShortageRemedy(int error_number) {

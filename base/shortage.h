@@ -28,6 +28,10 @@ std::optional<Shortage> ShortageOf(int error_number);
 // code and its message alone, so the system's words in the message are what is looked for.
 std::optional<Shortage> ShortageOf(const Status& status);
 
+// Whether the process reached a limit of its own, which every process that is started like it reaches
+// again: on the size of a file, or on open files.
+bool IsProcessLimit(const Status& status);
+
 // What ErrnoStatus says behind the system's words, with what to do; "" for a disk, whose words say it.
 std::string_view ShortageRemedy(int error_number);
 

@@ -39,6 +39,7 @@ Result<Json> Asker::Ask(const std::string& method, const Json& request, std::int
       }
       failed = std::move(answer).status();
       coordinator_.reset();
+      if (why_lost_) RETURN_IF_ERROR(why_lost_());
     }
     if (!WentAway(failed) || BootMs() > deadline) return failed;
     poll(nullptr, 0, kPauseMs);

@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -20,7 +22,9 @@ namespace longrun {
 // Keeps its coordinator between questions: a momentary one is started once for all of them.
 class Asker {
  public:
-  explicit Asker(std::string state) : state_(std::move(state)) {}
+  // `why_lost` is asked after a question that got no answer: an error that it gives ends the asking.
+  explicit Asker(std::string state, std::function<Status()> why_lost = nullptr)
+      : state_(std::move(state)), why_lost_(std::move(why_lost)) {}
 
   // `method` of SweepService, unary; it must be safe to carry out twice. kUnavailable when nobody
   // has answered within kAskMs; kDeadlineExceeded when an answer took longer than `timeout_ms`.
@@ -35,6 +39,7 @@ class Asker {
 
  private:
   std::string state_;
+  std::function<Status()> why_lost_;
   std::unique_ptr<Coordinator> coordinator_;
   std::vector<std::string> violations_;
 };

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/file_room.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/thread.h"
@@ -31,6 +32,7 @@ using google::protobuf::Reflection;
 constexpr std::string_view kJsonSuffix = "_json";
 constexpr std::int64_t kMessageBytesMax = 64 << 20;
 constexpr int kThreadsMax = 8;  // of gRPC, in a client
+constexpr int kFilesMax = 12;   // the same
 
 // ---- messages <-> JSON -----------------------------------------------------------------------------
 
@@ -153,6 +155,12 @@ void Fill(const Json& json, Message* message) {
 
 // ---- statuses ----------------------------------------------------------------------------------------
 
+bool IsOfTheSocket(const grpc::Status& status) {
+  const std::string_view message = status.error_message();
+  return message.starts_with("Socket closed") || message.starts_with("Connection reset") ||
+         message.starts_with("Broken pipe");
+}
+
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return {};
   // gRPC's own words for a socket that is not there are not for people.
@@ -160,6 +168,11 @@ Status FromRpc(const grpc::Status& status) {
       status.error_message().starts_with("failed to connect")) {
     return {Code::kUnavailable,
             "no coordinator answers: it may be starting or stopping; try again"};
+  }
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && IsOfTheSocket(status)) {
+    return {Code::kUnavailable,
+            "the coordinator ended before it answered: `coordinator.log` in the state folder says "
+            "why; try again"};
   }
   return {static_cast<Code>(status.error_code()), status.error_message()};
 }
@@ -215,7 +228,10 @@ Status Parse(const grpc::ByteBuffer& buffer, Message* message) {
 }  // namespace
 
 const Status& RoomForConnections() {
-  static const Status room = CheckThreadRoom(kThreadsMax);
+  static const Status room = [] {
+    Status files = CheckFileRoom(kFilesMax, "this command");
+    return files.ok() ? CheckThreadRoom(kThreadsMax) : files;
+  }();
   return room;
 }
 
@@ -277,7 +293,7 @@ Result<Json> Connection::Call(const std::string& method, const Json& request,
               "): it, or its machine, has too much to do; ask again, or see "
               "`longrun doctor`"));
     }
-    return FromRpc(status);
+    return Lost(FromRpc(status));
   }
   const auto response = NewMessage(descriptor->output_type());
   RETURN_IF_ERROR(Parse(answer, response.get()));
@@ -332,7 +348,7 @@ Status Connection::Stream(const std::string& method, const Json& request,
     const std::lock_guard lock(impl_->mutex);
     impl_->stream_context = nullptr;
   }
-  return stopped ? result : FromRpc(status);
+  return stopped ? result : Lost(FromRpc(status));
 }
 
 Result<std::string> Connection::Download(const std::string& sha256, std::int64_t bytes_max) {
@@ -354,13 +370,19 @@ Result<std::string> Connection::Download(const std::string& sha256, std::int64_t
     }
     bytes += frame.data();
   }
-  if (Status status = FromRpc(reader->Finish()); !status.ok()) {
+  if (Status status = Lost(FromRpc(reader->Finish())); !status.ok()) {
     return std::move(status).In(Str("reading artifact ", sha256));
   }
   if (Sha256Hex(bytes) == sha256) return bytes;
   return Status(Code::kDataLoss, Str("artifact ", sha256,
                                      " is damaged in the store: other bytes lie "
                                      "under its SHA-256"));
+}
+
+Status Connection::Lost(Status failed) const {
+  if (failed.code() != Code::kUnavailable || !why_lost_) return failed;
+  Status why = why_lost_();
+  return why.ok() ? std::move(failed) : why;
 }
 
 void Connection::CancelStream() {

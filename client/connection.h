@@ -15,7 +15,7 @@
 
 namespace longrun {
 
-// Whether gRPC can start its threads, without which it would abort; looked at once, before it does.
+// Whether gRPC can start its threads and open its files, without which it would abort; looked at once, before it does.
 const Status& RoomForConnections();
 
 class Connection {
@@ -25,6 +25,10 @@ class Connection {
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
+
+  // Asked when nobody answers any more: an error that it gives, such as how our own coordinator ended, is
+  // what the call gives.
+  void WhenLost(std::function<Status()> why) { why_lost_ = std::move(why); }
 
   // `method` of SweepService, unary: "SubmitSweep". kUnavailable when no coordinator answers.
   Result<Json> Call(const std::string& method, const Json& request,
@@ -44,8 +48,12 @@ class Connection {
   const std::vector<std::string>& violations() const { return violations_; }
 
  private:
+  // `failed`, or why nobody answers, where that is known.
+  Status Lost(Status failed) const;
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
+  std::function<Status()> why_lost_;
   std::vector<std::string> violations_;
 };
 

@@ -57,19 +57,19 @@ Result<int> SpawnDaemon(std::vector<std::string> argv, const std::string& log) {
                 .die_with_parent = true});
 }
 
-std::string LogTail(const std::string& path) {
+std::string LogTail(const std::string& path, std::int64_t begin) {
   const Result<std::string> text = ReadFile(path);
-  if (!text.ok()) return "";
-  const std::size_t keep = std::min<std::size_t>(text->size(), kLogTailBytes);
-  return text->substr(text->size() - keep);
+  if (!text.ok() || std::ssize(*text) <= begin) return "";
+  return text->substr(static_cast<std::size_t>(std::max(begin, std::ssize(*text) - kLogTailBytes)));
 }
 
 // The last error that a daemon logged, for the message of the one who started it: what stands in
-// `error="..."`, or else its last line.
-std::string LastError(const std::string& log) {
+// `error="..."`, or else its last line. `begin`: how long the log was before that daemon; it may have been
+// able to log nothing.
+std::string LastError(const std::string& log, std::int64_t begin) {
   constexpr std::string_view kField = " error=\"";
   std::string last;
-  for (const std::string& line : Split(LogTail(log), '\n')) {
+  for (const std::string& line : Split(LogTail(log, begin), '\n')) {
     if (!Trim(line).empty()) last = line;
   }
   const std::size_t at = last.find(kField);
@@ -109,10 +109,35 @@ void SayIfSlow(StartPatience& patience, const std::string& state) {
       JoinPath(state, "coordinator.log"), ")"));
 }
 
+std::int64_t BytesOf(const std::string& log) {
+  const Result<std::int64_t> n_bytes = FileBytes(log);
+  return n_bytes.ok() ? *n_bytes : 0;
+}
+
+// Of itself, and not killed by somebody.
+bool IsCrash(int signal) {
+  constexpr int kCrashes[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+  return std::ranges::find(kCrashes, signal) != std::end(kCrashes);
+}
+
+// "has ended: cannot use the database ...", of a daemon whose log had `begin` bytes when it started.
+std::string HowEnded(const ExitInfo& exited, const std::string& log, std::int64_t begin) {
+  const std::string error = LastError(log, begin);
+  if (exited.signal == 0) {
+    if (exited.code == 0) return "has ended";
+    return error.empty() ? Str("has ended with exit code ", exited.code)
+                         : Str("has ended: ", error);
+  }
+  const std::string how = Str("was ended by signal ", exited.signal);
+  if (!IsCrash(exited.signal)) return how;
+  return Str(how, " (", strsignal(exited.signal), "): ", error);
+}
+
 struct Answering {
   int pid = 0;
   std::string address;
-  std::string folder;  // that it serves, as it was given it
+  std::string folder;          // that it serves, as it was given it
+  std::int64_t log_begin = 0;  // how long its log was when it started, if it was started here
 };
 
 // Who answers at the address that the state folder names. An address that a crash left behind
@@ -164,6 +189,7 @@ void EndProcess(int pid) {
 
 Code CodeOfExit(int exit_code) {
   if (exit_code == kExitTaken) return Code::kUnavailable;
+  if (exit_code == kExitLimit) return Code::kResourceExhausted;
   return exit_code == kExitNoPermission ? Code::kPermissionDenied : Code::kFailedPrecondition;
 }
 
@@ -177,6 +203,7 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
                                    state};
   if (!metrics.empty()) argv.insert(argv.end(), {"--metrics", metrics});
   if (is_momentary) argv.emplace_back("--momentary");
+  const std::int64_t log_begin = BytesOf(log);
   const Result<int> spawned = SpawnDaemon(std::move(argv), log);
   if (!spawned) return NamingDenied(spawned.status(), state);
   const int pid = *spawned;
@@ -195,14 +222,18 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
         if (!exited) EndProcess(pid);
         answering->pid = 0;
       }
+      answering->log_begin = log_begin;
       return *answering;
     }
     if (!exited) {
       ASSIGN_OR_RETURN(exited, WaitFor(pid, 0));
     }
     if (exited && !CoordinatorRuns(state)) {
-      return Status(CodeOfExit(exited->code), Str("the coordinator did not start: ", LastError(log),
-                                                  " (its log: ", log, ")"));
+      const std::string error = LastError(log, log_begin);
+      return Status(CodeOfExit(exited->code),
+                    Str("the coordinator did not start: ",
+                        error.empty() ? Str("it ", HowEnded(*exited, log, log_begin)) : error,
+                        " (its log: ", log, ")"));
     }
     SayIfSlow(patience, state);
     Pause(kPollMs);
@@ -217,27 +248,46 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
 }
 
 // What keeps a coordinator from starting is most often its folder: then that is told, and not in
-// what statement it noticed.
+// what statement it noticed. A limit it names itself, with the file, if its log could grow.
 Result<Answering> StartCoordinatorProgram(const std::string& state, const std::string& metrics,
                                           bool is_momentary) {
+  const std::string log = JoinPath(state, "coordinator.log");
+  const std::int64_t log_begin = BytesOf(log);
   Result<Answering> answering = StartAndWait(state, metrics, is_momentary);
   if (answering.ok()) return answering;
+  const bool is_limit = answering.status().code() == Code::kResourceExhausted;
+  if (is_limit && !LastError(log, log_begin).empty()) {
+    return Status(Code::kFailedPrecondition, answering.status().message());
+  }
   const int error_number = WriteErrno(state);
-  if (error_number == 0) return answering;
+  if (error_number == 0) {
+    return is_limit ? Status(Code::kFailedPrecondition, answering.status().message()) : answering;
+  }
   const WriteProblem problem = DescribeWriteErrno(error_number, state);
   const bool is_denied = error_number == EACCES || error_number == EPERM;
   return Status(is_denied ? Code::kPermissionDenied : Code::kFailedPrecondition,
                 Str("the coordinator cannot start: ", problem.found, "; ", problem.remedy));
 }
 
-void Say(const std::string& line) {
-  if (!line.empty()) SayLine(line);
+// Why one that we started has ended by itself, after it stopped answering: it would end the same way again.
+// Ok for one that runs, that was told to stop, or that somebody killed. `pid` becomes 0 when it is gone.
+Status EndOfCoordinator(int& pid, const std::string& log, std::int64_t log_begin) {
+  constexpr std::int64_t kEndMs = 1'000;  // between its last byte to us and its end
+  if (pid <= 0) return Status();
+  const Result<std::optional<ExitInfo>> exited = WaitFor(pid, kEndMs);
+  if (exited.ok() && !exited->has_value()) return Status();
+  pid = 0;
+  if (!exited.ok()) return Status();
+  const bool is_failure =
+      (*exited)->signal != 0 ? IsCrash((*exited)->signal) : (*exited)->code != 0;
+  if (!is_failure) return Status();
+  return Status(
+      Code::kFailedPrecondition,
+      Str("the coordinator ", HowEnded(**exited, log, log_begin), " (its log: ", log, ")"));
 }
 
-// Of itself, and not killed by somebody.
-bool IsCrash(int signal) {
-  constexpr int kCrashes[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
-  return std::ranges::find(kCrashes, signal) != std::end(kCrashes);
+void Say(const std::string& line) {
+  if (!line.empty()) SayLine(line);
 }
 
 bool DiskIsFull(const std::string& state) {
@@ -264,6 +314,7 @@ Result<std::string> StateFolder(const std::string& given) {
 }
 
 Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state) {
+  RETURN_IF_ERROR(RoomForConnections());
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Coordinator> coordinator(new Coordinator());
   const std::int64_t deadline = BootMs() + kReachMs;
@@ -289,8 +340,12 @@ Status Coordinator::ReachOnce(const std::string& state) {
     Pause(kPollMs);
   }
   ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, "", true));
-  pid_ = started.pid;
   connection_ = std::make_unique<Connection>(started.address);
+  if (started.pid == 0) return Status();
+  pid_ = started.pid;
+  connection_->WhenLost([this, state, log_begin = started.log_begin] {
+    return EndOfCoordinator(pid_, JoinPath(state, "coordinator.log"), log_begin);
+  });
   return Status();
 }
 
@@ -307,6 +362,7 @@ Daemons::Daemons(std::string state, DaemonOptions options)
 
 Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
                                                 const DaemonOptions& options) {
+  RETURN_IF_ERROR(RoomForConnections());
   RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
   std::unique_ptr<Daemons> daemons(new Daemons(state, options));
   SayIfCopied(state);
@@ -333,6 +389,7 @@ Status Daemons::StartCoordinator() {
             Str("a coordinator runs on ", state_, " already: submit to it with `longrun submit`")};
   }
   coordinator_.pid = started.pid;
+  coordinator_.log_begin = started.log_begin;
   coordinator_.policy.Started(BootMs());
   address_ = started.address;
   return {};
@@ -349,9 +406,15 @@ Status Daemons::StartWorker() {
   if (options_.cpu_slots > 0) {
     argv.insert(argv.end(), {"--cpu-slots", Str(options_.cpu_slots)});
   }
+  worker_.log_begin = BytesOf(worker_.log);
   ASSIGN_OR_RETURN(worker_.pid, SpawnDaemon(std::move(argv), worker_.log));
   worker_.policy.Started(BootMs());
   return {};
+}
+
+Status Daemons::WhyLost() {
+  if (supervisor_.joinable()) return Check();
+  return EndOfCoordinator(coordinator_.pid, coordinator_.log, coordinator_.log_begin);
 }
 
 // Starts again what has died, and ends both in order when asked to stop, or when nothing more can
@@ -385,18 +448,13 @@ void Daemons::LookAfter(Daemon& daemon, Status (Daemons::*start)()) {
 
 void Daemons::NoteEnd(Daemon& daemon, const ExitInfo& exited) {
   const bool is_coordinator = &daemon == &coordinator_;
-  std::string how = "has ended";
+  const std::string how = HowEnded(exited, daemon.log, daemon.log_begin);
   auto end = RestartPolicy::End::kMayPass;
   if (exited.signal != 0) {
-    how = Str("was ended by signal ", exited.signal);
-    if (IsCrash(exited.signal)) {
-      how += Str(" (", strsignal(exited.signal), "): ", LastError(daemon.log));
-      // One that crashes before it runs would do so at each start.
-      if (BootMs() - daemon.policy.started_ms() < kRunsAgainMs) end = RestartPolicy::End::kRefused;
-    }
+    // One that crashes before it runs would do so at each start.
+    const bool has_run = BootMs() - daemon.policy.started_ms() >= kRunsAgainMs;
+    if (IsCrash(exited.signal) && !has_run) end = RestartPolicy::End::kRefused;
   } else if (exited.code != 0) {
-    const std::string error = LastError(daemon.log);
-    how = error.empty() ? Str("has ended with exit code ", exited.code) : Str("has ended: ", error);
     const bool may_pass = is_coordinator ? exited.code == kExitTaken || exited.code == kExitStorage
                                          : exited.code == kExitWorkerTaken;
     if (!may_pass && !DiskIsFull(state_)) end = RestartPolicy::End::kRefused;

@@ -68,6 +68,10 @@ class Daemons {
   // folder is gone, or one refuses to run. Any thread.
   Status Check() const;
 
+  // Before StartWorking(), when a question got no answer: why the coordinator has ended by itself; ok when
+  // another can be asked.
+  Status WhyLost();
+
   // The worker first: its trainers write a checkpoint, the rest of their journals is stored; then
   // the coordinator. Blocks until both are gone.
   void Stop();
@@ -76,7 +80,8 @@ class Daemons {
   struct Daemon {
     std::string name;
     std::string log;
-    int pid = 0;  // 0: it does not run
+    int pid = 0;                 // 0: it does not run
+    std::int64_t log_begin = 0;  // how long its log was when it was started
     RestartPolicy policy = {};
     LastingNotice notice = {};
   };

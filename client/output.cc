@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdio>
 
+#include "base/program.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -25,7 +26,7 @@ void AddExamples(CLI::App& verb, const std::vector<std::string>& lines) {
   verb.footer(Str(lines.size() == 1 ? "Example:\n  " : "Examples:\n  ", Join(lines, "\n  ")));
 }
 
-void Print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void Print(const std::string& text) { WriteOutput(text); }
 
 void SayLine(const std::string& line) {
   std::fprintf(stderr, "%s\n", line.c_str());

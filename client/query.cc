@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 
+#include "base/program.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "client/ask.h"
@@ -116,6 +117,11 @@ std::string Rendered(const Json& answer, const std::string& format) {
 }
 
 Result<std::string> ReadStdin() {
+  if (InputIsClosed()) {
+    return Status(Code::kInvalidArgument,
+                  "standard input is closed, so no query can be read from it: give the query as an "
+                  "argument, or its file: `longrun query - < FILE`");
+  }
   std::string text;
   std::array<char, 4096> part{};
   while (text.size() <= kSqlBytesMax) {

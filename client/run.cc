@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "base/str.h"
 #include "base/units.h"
@@ -25,8 +27,22 @@ struct RunArguments {
   std::int64_t cpu_slots = 0;
 };
 
+void SayWhereToLook(const Json& info, const std::string& state) {
+  const std::string name = info.at("name").get<std::string>();
+  std::vector<std::pair<std::string, std::string>> next = {
+      {"longrun get " + name, "runs, tasks, attempts"}, {"longrun ls", "all sweeps"}};
+  if (info.at("tasks_succeeded").get<std::int64_t>() > 0) {
+    next.emplace(next.begin(), "longrun table " + name + " -o json",
+                 "the same numbers, with token counts");
+  }
+  std::fprintf(stderr, "\nwhere to look next (state in %s):\n", state.c_str());
+  for (const auto& [command, what] : next) {
+    std::fprintf(stderr, "  %-*s  %s\n", static_cast<int>(next[0].first.size()), command.c_str(),
+                 what.c_str());
+  }
+}
+
 int PrintEnd(const Json& end, const std::string& output, const std::string& state) {
-  const std::string name = end.at("info").at("name").get<std::string>();
   // Of whoever is there now: the service that carried the sweep out may have ended with its command.
   const Result<Json> results = Ask(state, "GetResults", {{"sweep", end.at("info").at("sweep_id")}});
   if (!results.ok()) return Report(results.status());
@@ -37,15 +53,7 @@ int PrintEnd(const Json& end, const std::string& output, const std::string& stat
   if (output == "table") {
     const std::string note = OtherMetricsNote({*results});
     if (!note.empty()) std::fprintf(stderr, "\n%s\n", note.c_str());
-    std::fprintf(stderr, "\nwhere to look next (state in %s):\n", state.c_str());
-    const std::string next[][2] = {
-        {"longrun table " + name + " -o json", "the same numbers, with token counts"},
-        {"longrun get " + name, "runs, tasks, attempts"},
-        {"longrun ls", "all sweeps"}};
-    for (const auto& [command, what] : next) {
-      std::fprintf(stderr, "  %-*s  %s\n", static_cast<int>(next[0][0].size()), command.c_str(),
-                   what.c_str());
-    }
+    SayWhereToLook(end.at("info"), state);
   }
   return SweepExitCode({end.at("info")});
 }
@@ -94,7 +102,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
     if (started.ok()) daemons = std::move(started).value();
   }
   // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
-  auto asker = std::make_unique<Asker>(state);
+  auto asker = std::make_unique<Asker>(
+      state, [&] { return daemons != nullptr ? daemons->WhyLost() : Status(); });
   Json submission = *request;
   submission["first"] = daemons != nullptr;
   const Result<Json> answer = asker->Ask("SubmitSweep", submission);

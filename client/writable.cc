@@ -30,8 +30,14 @@ int WriteErrno(const std::string& folder) {
   if (fd < 0) return errno;
   // A file of no bytes can be made on a full disk; this is about what a database wants to start.
   static constexpr std::array<char, 1 << 17> bytes{};
-  const ssize_t n = write(fd, bytes.data(), bytes.size());
-  int error_number = n < 0 ? errno : n < static_cast<ssize_t>(bytes.size()) ? ENOSPC : 0;
+  // What a disk or a limit has room for is written in part; the write after it says which of them it is.
+  std::size_t n_written = 0;
+  int error_number = 0;
+  while (error_number == 0 && n_written < bytes.size()) {
+    const ssize_t n = write(fd, bytes.data() + n_written, bytes.size() - n_written);
+    if (n < 0) error_number = errno;
+    if (n > 0) n_written += static_cast<std::size_t>(n);
+  }
   if (error_number == 0 && fsync(fd) != 0) error_number = errno;
   close(fd);
   unlink(path.c_str());
@@ -53,6 +59,14 @@ WriteProblem DescribeWriteErrno(int error_number, const std::string& folder) {
     case EDQUOT:
       return {Str("the quota of this user is used up at ", folder),
               Str("remove files, or ask for more", kElsewhere)};
+    case EFBIG:
+      return {Str("a file in ", folder,
+                  " cannot grow: the limit on file size (`ulimit -f`) is reached"),
+              "raise it: `ulimit -f unlimited`, or LimitFSIZE= of the systemd unit; the disk is "
+              "not full"};
+    case EMFILE:
+      return {Str("nothing can be written in ", folder, ": too many open files"),
+              "raise their limit: `ulimit -n 4096`, or LimitNOFILE= of the systemd unit"};
     case EROFS:
       return {Str("the file system of ", folder, " is mounted read-only"),
               Str("mount it writable (`dmesg` says whether a fault of the disk made it so)",

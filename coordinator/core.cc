@@ -39,7 +39,8 @@ double SecondsSince(std::chrono::steady_clock::time_point begin) {
 std::string_view RemedyOf(const Status& status) {
   // The database did not take what we wrote: something in it is not as we left it.
   if (status.code() == Code::kInternal) {
-    return "`longrun doctor --deep` lists what is damaged: restore a backup (docs/operating.md), then "
+    return "`longrun doctor --deep` lists what is damaged: restore a backup (docs/operating.md), "
+           "then "
            "start again";
   }
   if (status.code() != Code::kResourceExhausted) {
@@ -59,7 +60,7 @@ void EndProcess(const Status& status) {
            {{"error", status.message()},
             {"meaning", "nothing of the last batch was acknowledged and nothing is lost"},
             {"remedy", std::string(RemedyOf(status))}});
-  _exit(kExitStorage);
+  _exit(IsProcessLimit(status) ? kExitLimit : kExitStorage);
 }
 
 Status Stopping() {

@@ -60,7 +60,7 @@ int PrintDeepCheck(const std::string& state_folder) {
     if (found.status().code() == Code::kNotFound) return kExitConfiguration;
     return found.status().code() == Code::kPermissionDenied ? kExitNoPermission : kExitDamaged;
   }
-  const auto print = [](const Json& line) { std::printf("%s\n", CanonicalJson(line).c_str()); };
+  const auto print = [](const Json& line) { WriteOutput(CanonicalJson(line) + "\n"); };
   for (const DamagedObject& one : found->damaged) {
     print({{"object", one.object}, {"remedy", one.remedy}});
   }

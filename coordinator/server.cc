@@ -21,11 +21,13 @@
 
 #include "base/access.h"
 #include "base/exit_code.h"
+#include "base/file_room.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/random.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "base/thread.h"
 #include "base/user_folders.h"
@@ -52,19 +54,22 @@ constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
 // Ours, the metrics server's and gRPC's together, on a machine of few cores.
 constexpr int kThreadsMax = 25;
+// The database on each thread that reads it, the two servers, and a few callers. With less, gRPC aborts, or
+// no call is ever accepted.
+constexpr int kFilesMax = 64;
 // Streams end within a tick and calls within moments; a client that sits on an idle connection
 // without looking at it is not waited for.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
 constexpr std::string_view kUnix = "unix:";
 
-int ExitCode(Code code) {
-  switch (code) {
+int ExitCode(const Status& status) {
+  switch (status.code()) {
     case Code::kDataLoss:
       return kExitDamaged;
     case Code::kUnavailable:
       return kExitTaken;
     case Code::kResourceExhausted:
-      return kExitStorage;
+      return IsProcessLimit(status) ? kExitLimit : kExitStorage;
     case Code::kPermissionDenied:
       return kExitNoPermission;
     case Code::kInvalidArgument:
@@ -208,6 +213,7 @@ void WaitForSignal() {
 Status Serve(const ServerOptions& options) {
   RETURN_IF_ERROR(CheckListen(options.listen));
   RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
+  RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the coordinator"));
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
                    Store::Open(options.state_folder, options.is_momentary));
   ASSIGN_OR_RETURN(const std::unique_ptr<ArtifactStore> artifacts,
@@ -314,7 +320,7 @@ int RunServer(const ServerOptions& options) {
   if (status.ok()) return 0;
   LogError("cannot_serve",
            {{"code", std::string(CodeName(status.code()))}, {"error", status.message()}});
-  return ExitCode(status.code());
+  return ExitCode(status);
 }
 
 }  // namespace longrun

@@ -16,6 +16,8 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kFrameBytes = 1u << 20;
+constexpr const char* kStoredFileRemedy =
+    "restore a backup (docs/operating.md), and ask `longrun doctor --deep` what else is damaged";
 
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
@@ -94,7 +96,8 @@ Status DownloadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& contex
     n_bytes += static_cast<std::int64_t>(data.size());
     if (n_bytes > file.n_bytes) {
       broken = Status(Code::kDataLoss,
-                      Str("the store gave more than the ", file.n_bytes, " bytes of the file"));
+                      Str("the stored file ", file.sha256, " is damaged: it is longer than its ",
+                          file.n_bytes, " bytes; ", kStoredFileRemedy));
     } else if (std::fwrite(data.data(), 1, data.size(), output.get()) != data.size()) {
       broken = ErrnoStatus(errno, Str("cannot write ", path));
     }
@@ -107,10 +110,10 @@ Status DownloadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& contex
   if (const std::string found = hash.FinishHex(); found != file.sha256) {
     return Status(
         Code::kDataLoss,
-        Str("the stored file ", file.sha256, " is damaged: of its ", file.n_bytes,
-            " bytes the store gave ", n_bytes, ", with SHA-256 ", found,
-            "; restore a backup (docs/operating.md), and ask `longrun doctor --deep` what "
-            "else is damaged"));
+        Str("the stored file ", file.sha256, " is damaged: ",
+            n_bytes == file.n_bytes ? Str("its bytes have the SHA-256 ", found)
+                                    : Str("it has ", n_bytes, " of its ", file.n_bytes, " bytes"),
+            "; ", kStoredFileRemedy));
   }
   if (std::fflush(output.get()) != 0) return ErrnoStatus(errno, Str("cannot write ", path));
   return SyncFile(path);

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "base/clock.h"
@@ -42,6 +43,8 @@ constexpr double kSyncWarnMs = 25;
 constexpr std::int64_t kFilesFail = 256;
 constexpr std::int64_t kFilesWarn = 1024;
 constexpr std::int64_t kProcessesWarn = 512;
+// The write-ahead log of the database alone grows to 16 MiB.
+constexpr std::int64_t kFileFail = 64 * kMiB;
 constexpr std::size_t kSocketPathBytesMax = 107;           // sun_path, less its zero
 constexpr std::int64_t kClockStartMs = 1'735'689'600'000;  // 2025-01-01T00:00:00Z
 constexpr std::int64_t kClockSkewMs = 300'000;
@@ -215,11 +218,20 @@ Finding CheckSync(const Machine& machine) {
   return Ok(found);
 }
 
+Finding CheckFileSizes(const Machine& machine) {
+  const std::string found = Str("size of a file: at most ", FormatBytes(machine.file_bytes));
+  const char* const remedy = "raise it: `ulimit -f unlimited`, or LimitFSIZE= of the systemd unit";
+  if (machine.file_bytes < kFileFail) return Fail(found, remedy);
+  return Warn(Str(found, ": the database and larger checkpoints may not fit"), remedy);
+}
+
 Finding CheckLimits(const Machine& machine) {
   const std::string found = Str("open files: ", machine.open_files);
   if (machine.open_files < kFilesFail) {
     return Fail(found, "raise it: `ulimit -n 4096`, or LimitNOFILE= of the systemd unit");
   }
+  const bool is_limited = machine.file_bytes < std::numeric_limits<std::int64_t>::max();
+  if (is_limited) return CheckFileSizes(machine);
   if (machine.open_files < kFilesWarn) {
     return Warn(found, "raise it: `ulimit -n 4096`, or LimitNOFILE= of the systemd unit");
   }
@@ -370,6 +382,10 @@ Finding CheckDatabase(const Machine& machine) {
   const Result<Json> info = Ask(machine.state, "GetServerInfo", Json::object());
   if (!info.ok()) {
     if (machine.write_errno != 0) return cannot_write();
+    if (info.status().code() == Code::kResourceExhausted) {
+      return Fail(Str("not looked at: ", info.status().message()),
+                  "do what the message says; nothing says that the database is at fault");
+    }
     // Nobody looked into the database: that says nothing about it.
     const bool no_answer = info.status().code() == Code::kUnavailable ||
                            info.status().code() == Code::kDeadlineExceeded;

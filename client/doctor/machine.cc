@@ -125,6 +125,7 @@ Machine LookAtMachine(const std::string& state) {
   }
   machine.open_files = SoftLimit(RLIMIT_NOFILE);
   machine.processes = SoftLimit(RLIMIT_NPROC);
+  machine.file_bytes = SoftLimit(RLIMIT_FSIZE);
   machine.cpu_paths = DetectCpuPaths();
   machine.has_nvidia_device = HasNvidiaDevice();
   machine.nvidia_gpus = CountGpus();

@@ -24,6 +24,7 @@ struct Machine {
   int write_errno = 0;
   std::int64_t open_files = 0;          // soft limit
   std::int64_t processes = 0;           // soft limit
+  std::int64_t file_bytes = 0;          // soft limit on the size of a file
   CpuPaths cpu_paths = {};              // what a worker here offers for a new run
   bool has_nvidia_device = false;       // on the PCI bus
   std::optional<int> nvidia_gpus = {};  // that the driver's library counts; nothing: no library

@@ -276,9 +276,17 @@ class Planner {
     for (const PlannedRun& run : sweep_.runs) names.insert(run.dataset_name);
     for (const std::string& name : names) {
       const auto folder = folders_.find(name);
-      if (folder == folders_.end() || !IsMissing(JoinPath(folder->second, kManifestName))) continue;
-      response_->add_problems(Str("matrix.dataset: dataset \"", name, "\" is gone from ",
-                                  folder->second, ": put it back, or import it again"));
+      if (folder == folders_.end()) continue;
+      if (IsMissing(JoinPath(folder->second, kManifestName))) {
+        response_->add_problems(
+            Str("matrix.dataset: dataset \"", name, "\" is gone from ", folder->second,
+                ": put it back; if it was moved, tell where it is now: `longrun data register ",
+                name, " FOLDER`; or import it again"));
+        continue;
+      }
+      const Status read = ReadManifest(folder->second).status();
+      if (read.code() != Code::kDataLoss) continue;  // a worker may be able to read it
+      response_->add_problems(Str("matrix.dataset: dataset \"", name, "\": ", read.message()));
     }
   }
 

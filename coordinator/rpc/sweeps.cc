@@ -367,7 +367,7 @@ class SweepService final : public v1::SweepService::CallbackService {
       // One at a time, on the submitter: the same file submitted twice at once is one sweep.
       // What can be worked out here does not hold up the core.
       event.texts = TextsOf(sweep);
-      ASSIGN_OR_RETURN(event.known_cells, reader.CellOwners(sweep));
+      ASSIGN_OR_RETURN(event.known_cells, reader.CellOwners(sweep, &event.unrecorded_cells));
       ASSIGN_OR_RETURN(event.sweep_id, reader.SameSweep(sweep.name, event.texts.digest));
       response->set_created(event.sweep_id.empty());
       if (event.sweep_id.empty()) event.sweep_id = MakeUlid(WallMs(), random_);

@@ -44,12 +44,14 @@ bool CountAndMayRetry(Task& task, const FailureRow& row) {
   LR_CHECK(false);
 }
 
-// "1 of 1 failures" is how often it may happen.
+// "2 failures, 1 allowed"
 std::string Spent(const Task& task, const FailureRow& row) {
   if (row.counted_as == CountedAs::kFailure) {
-    return Str("failure ", task.failures, ", allowed are ", task.retry.failures_max);
+    return Str(task.failures, task.failures == 1 ? " failure, " : " failures, ",
+               task.retry.failures_max, " allowed");
   }
-  return Str("loss ", task.losses, ", allowed are ", task.retry.losses_max);
+  return Str(task.losses, task.losses == 1 ? " loss, " : " losses, ", task.retry.losses_max,
+             " allowed");
 }
 
 // What a worker or a trainer says may be of any length; a reason is shown with every look at a sweep.

@@ -38,6 +38,8 @@ struct SweepSubmitted {
   // Of the sweep's cells those that the store knew a moment ago, with the task that owes or has each:
   // the state need not know cells of tasks that had succeeded when it was loaded.
   std::map<std::string, std::string> known_cells = {};
+  // Of these the ones whose own row is damaged, so that only their task knows of them: written anew.
+  std::set<std::string> unrecorded_cells = {};
   SweepTexts texts = {};
   bool first = false;  // as SweepPutFirst
 };

@@ -274,6 +274,11 @@ void HandleEvent(StepContext& step, SweepSubmitted& event) {
     const Task& task = step.state.tasks.at(id);
     if (task.state == TaskState::kBlocked) SkipDependants(step, step.state.tasks.at(task.needs));
   }
+  for (const std::string& cell : event.unrecorded_cells) {
+    if (const std::string* const owner = OwnerOf(step.state, event.known_cells, cell)) {
+      plan.new_cells.emplace(cell, *owner);
+    }
+  }
   for (const auto& [cell, task] : plan.new_cells) {
     step.state.cell_task[cell] = task;
     step.cells.push_back(PutCell{.cell = cell, .task = task});

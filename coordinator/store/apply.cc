@@ -1,9 +1,12 @@
 // The scheduler's writes as SQL. Journal records stand in apply_records.cc.
+#include <algorithm>
 #include <optional>
+#include <set>
 
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "coordinator/store/rewritten.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 
@@ -22,6 +25,12 @@ std::string ListJson(const std::vector<T>& items) {
 std::optional<std::string> OptionalJson(const std::optional<CheckpointRef>& reference) {
   if (!reference) return {};
   return CanonicalJson(reference->ToJson());
+}
+
+std::set<std::string> TablesOf(const std::vector<DamagedRow>& rows) {
+  std::set<std::string> tables;
+  for (const DamagedRow& row : rows) tables.insert(row.table);
+  return tables;
 }
 
 }  // namespace
@@ -79,7 +88,9 @@ Status Store::Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCo
           std::visit([&](const auto& put) { return ApplyOne(put, wall_ms, counts); }, write));
     }
   }
-  return Status();
+  const auto submits = [](const Write& write) { return std::holds_alternative<PutSweep>(write); };
+  if (std::ranges::none_of(writes, submits)) return Status();
+  return DropDisplaced(*connection_, TablesOf(damaged()));
 }
 
 Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&) {
@@ -90,15 +101,26 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
   const std::string overrides_json = CanonicalJson(overrides);
   const std::string labels_json = CanonicalJson(Json(sweep.labels));
   const std::string axes_json = CanonicalJson(Json(sweep.axes));
+  std::string note;
+  if (TablesOf(damaged()).contains("sweep")) {
+    ASSIGN_OR_RETURN(note, NoteOfDamaged(*connection_, write.sweep_id,
+                                         {{"name", sweep.name},
+                                          {"digest", digest},
+                                          {"yaml", sweep.yaml},
+                                          {"file_name", sweep.file_name},
+                                          {"overrides", overrides_json},
+                                          {"labels", labels_json},
+                                          {"axes", axes_json}}));
+  }
   RETURN_IF_ERROR(DropIfDamaged("sweep", write.sweep_id));
   // Submitted again, it is the newest of its name, and wanted again.
   ASSIGN_OR_RETURN(
       Statement put,
       connection_->Prepare(
           "INSERT INTO sweep (id, name, digest, submitted_seq, submitted_wall_ms, cancelled, yaml,"
-          " file_name, overrides, labels, axes)"
+          " file_name, overrides, labels, axes, note)"
           " VALUES (?, ?, ?, (SELECT ifnull(max(submitted_seq), 0) + 1 FROM sweep), ?, 0, ?, ?, ?,"
-          " ?, ?)"
+          " ?, ?, ?)"
           " ON CONFLICT (id) DO UPDATE SET digest = excluded.digest,"
           " submitted_seq = excluded.submitted_seq, submitted_wall_ms = excluded.submitted_wall_ms,"
           " cancelled = 0, yaml = excluded.yaml, file_name = excluded.file_name,"
@@ -112,6 +134,7 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
                       .Bind(overrides_json)
                       .Bind(labels_json)
                       .Bind(axes_json)
+                      .Bind(note)
                       .Run());
   for (const char* clear :
        {"DELETE FROM sweep_run WHERE sweep = ?", "DELETE FROM sweep_cell WHERE sweep = ?",

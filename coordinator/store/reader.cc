@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "coordinator/store/rewritten.h"
 #include "coordinator/store/sqlite.h"
 #include "sweeps/event.h"
 
@@ -160,19 +161,68 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
   return Status(Code::kNotFound, message);
 }
 
-Result<std::map<std::string, std::string>> StoreReader::CellOwners(const Sweep& sweep) {
+// A task is written with a row for each of its cells: a cell that is its, and has no row, lost it. One that
+// was measured counts before one that is owed.
+Status StoreReader::FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
+                                std::map<std::string, std::string>& owners) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT id, expected_cells FROM task WHERE run_key = ? AND"
+                                        " kind = 'evaluate' ORDER BY result_attempt = '', id"));
+  row.Bind(run_key);
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return Status();
+    const Result<Json> list = ParseJson(row.Text(1));
+    if (!list.ok()) continue;
+    for (const Json& one : *list) {
+      const Result<ExpectedCell> cell = ExpectedCell::FromJson(one);
+      if (!cell.ok()) break;  // of another build, which alone asks for such cells
+      if (cells.contains(cell->cell)) owners.emplace(cell->cell, row.Text(0));
+    }
+  }
+}
+
+Result<std::map<std::string, std::string>> StoreReader::CellOwners(
+    const Sweep& sweep, std::set<std::string>* unrecorded) {
   std::map<std::string, std::string> owners;
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT task FROM cell WHERE cell = ?"));
   for (const PlannedRun& run : sweep.runs) {
     connection_->SetTimeLimit(kReadMsMax);  // a read ends with each cell
-    for (const PlannedEvaluation& evaluation : run.evaluations) {
-      for (const ExpectedCell& cell : evaluation.cells) {
-        ASSIGN_OR_RETURN(const bool found, row.Again().Bind(cell.cell).Step());
-        if (found) owners[cell.cell] = row.Text(0);
+    std::set<std::string> missed;
+    {
+      ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT task FROM cell WHERE cell = ?"));
+      for (const PlannedEvaluation& evaluation : run.evaluations) {
+        for (const ExpectedCell& cell : evaluation.cells) {
+          ASSIGN_OR_RETURN(const bool found, row.Again().Bind(cell.cell).Step());
+          if (found) {
+            owners[cell.cell] = row.Text(0);
+          } else {
+            missed.insert(cell.cell);
+          }
+        }
       }
+    }
+    if (missed.empty()) continue;
+    RETURN_IF_ERROR(FindByTasks(run.run_key, missed, owners));
+    if (unrecorded == nullptr) continue;
+    for (const std::string& cell : missed) {
+      if (owners.contains(cell)) unrecorded->insert(cell);
     }
   }
   return owners;
+}
+
+// The id that a sweep with a bit of its id flipped had: its runs still have it.
+Result<std::string> StoreReader::IdOfMembers(const std::string& flipped) {
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("SELECT DISTINCT sweep FROM main.sweep_run WHERE NOT EXISTS"
+                           " (SELECT 1 FROM main.sweep WHERE sweep.id = sweep_run.sweep)"));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return std::string();
+    if (IsOneBitOff(row.Text(0), flipped)) return row.Text(0);
+  }
 }
 
 Result<std::string> StoreReader::SameSweep(const std::string& name, const std::string& digest) {
@@ -190,8 +240,11 @@ Result<std::string> StoreReader::SameSweep(const std::string& name, const std::s
   while (true) {
     ASSIGN_OR_RETURN(const bool more, damaged.Step());
     if (!more) return std::string();
-    const int n_other = OtherCharacters(damaged.Text(1) + damaged.Text(2), name + digest);
-    if (n_other <= 1 && IsUlid(damaged.Text(0))) return damaged.Text(0);
+    if (OtherCharacters(damaged.Text(1) + damaged.Text(2), name + digest) > 1) continue;
+    const std::string id = damaged.Text(0);
+    ASSIGN_OR_RETURN(const std::string own_id, IdOfMembers(id));
+    if (!own_id.empty()) return own_id;
+    if (IsUlid(id)) return id;
   }
 }
 

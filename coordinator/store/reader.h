@@ -128,8 +128,10 @@ class StoreReader {
   // The newest sweep of this name that asks for the same, or "". One whose row is damaged goes on under its
   // id, too, when all but one character of what is known of it fits.
   Result<std::string> SameSweep(const std::string& name, const std::string& digest);
-  // Of the sweep's cells those that are known, with the task that owes or has each.
-  Result<std::map<std::string, std::string>> CellOwners(const Sweep& sweep);
+  // Of the sweep's cells those that are known, with the task that owes or has each. One whose own row is
+  // damaged is found by its task, and is put into `unrecorded`.
+  Result<std::map<std::string, std::string>> CellOwners(
+      const Sweep& sweep, std::set<std::string>* unrecorded = nullptr);
   Result<std::vector<std::string>> TasksOfSweep(const std::string& sweep_id);
   Result<SweepBody> BodyOfSweep(const std::string& sweep_id);
   Result<std::vector<SweepRunRow>> RunsOfSweep(const std::string& sweep_id);
@@ -202,6 +204,10 @@ class StoreReader {
   Status ReadFileDigests(std::int64_t version);
   static constexpr std::int64_t kReadMsMax = 2000;  // of one read
   Status AddLabels(std::vector<SweepRow>& sweeps);
+  Result<std::string> IdOfMembers(const std::string& flipped);
+  // Adds to `owners` those of a run's cells that are in the lists of its tasks.
+  Status FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
+                     std::map<std::string, std::string>& owners);
   explicit StoreReader(std::unique_ptr<Connection> connection);
   // Of a query for run key, cell, task, attempt, journal line, evaluation, metric, length and variant, with
   // one value bound.

@@ -117,6 +117,11 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
                   Str("reading ", database,
                       " took longer than it may: ask for less, or again when there is less to do"));
     default:
+      // Of a byte of the header that is always 4 in a file that SQLite 3 made.
+      if (raw.find("unsupported file format") != std::string::npos) {
+        return DamagedDatabase(
+            path, Str("its header names a schema format that no SQLite writes; ", raw));
+      }
       return told(Code::kInternal, Str(database,
                                        " did not take a statement of ours: ask "
                                        "`longrun doctor` whether all is well with it"));

@@ -1,5 +1,6 @@
-// Programs under a limit on their address space, from where one cannot load to where it has room:
-// each ends by itself, and says what is too little. None aborts, and none waits.
+// Programs under a limit on their address space, on the size of a file, or on open files, from where one
+// cannot load to where it has room: each ends by itself, and says what is too little. None aborts, and
+// none waits.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -32,12 +33,19 @@ class LimitsTest : public testing::Test {
 #endif
   }
   Ended Run(std::int64_t megabytes, const std::vector<std::string>& arguments) {
-    std::vector<std::string> argv = {"/usr/bin/prlimit", Str("--as=", megabytes << 20)};
+    return RunUnder(Str("--as=", megabytes << 20), arguments);
+  }
+  // `limit` as prlimit(1) takes it. What is said goes through a pipe: a file would be under the limit too.
+  Ended RunUnder(const std::string& limit, const std::vector<std::string>& arguments) {
+    std::vector<std::string> argv = {
+        "/bin/bash", "-c", "set -o pipefail; \"$@\" 2>&1 | cat", "bash", "/usr/bin/prlimit", limit};
     argv.insert(argv.end(), arguments.begin(), arguments.end());
     const std::string said = JoinPath(temp_.path(), "said");
     EXPECT_TRUE(RemoveAll(said).ok());
+    std::vector<std::string> env = {"PATH=/usr/bin:/bin", "HOME=" + temp_.path()};
+    if (!trainer_.empty()) env.push_back("LONGRUN_WORKER_TRAINER=" + trainer_);
     const Result<int> pid = Spawn({.argv = argv,
-                                   .env = {"PATH=/usr/bin:/bin", "HOME=" + temp_.path()},
+                                   .env = env,
                                    .stdout_path = said,
                                    .stderr_path = said,
                                    .die_with_parent = true});
@@ -49,9 +57,57 @@ class LimitsTest : public testing::Test {
       ADD_FAILURE() << "no end within " << kEndMs << " ms";
       return {};
     }
-    return {.code = (*ended)->code, .signal = (*ended)->signal, .said = ReadFile(said).value()};
+    const bool is_signal = (*ended)->code > 128;  // as a shell tells of one
+    return {.code = (*ended)->code,
+            .signal = is_signal ? (*ended)->code - 128 : (*ended)->signal,
+            .said = ReadFile(said).value()};
   }
   std::string Program(const std::string& name) const { return JoinPath(LONGRUN_BIN_DIR, name); }
+
+  // A dataset "words" in `state`, and the path of a sweep over it.
+  std::string MakeSweep(const std::string& state) {
+    const std::string text = JoinPath(temp_.path(), "text.txt");
+    std::string words;
+    for (int i = 0; i < 4'000; ++i) words += i % 3 == 0 ? "beta " : "gamma ";
+    EXPECT_TRUE(WriteFileAtomic(text, words, 0600).ok());
+    const std::string other = JoinPath(temp_.path(), "other.txt");
+    EXPECT_TRUE(WriteFileAtomic(other, Str("delta ", words), 0600).ok());
+    const std::string sweep = JoinPath(temp_.path(), "sweep.yaml");
+    EXPECT_TRUE(WriteFileAtomic(sweep, R"(apiVersion: longrun/v1
+kind: Sweep
+metadata: {name: small}
+spec:
+  model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 16}
+  matrix: {position: [rope], train_length: [32], dataset: [words]}
+  train: {tokens: 1024, batch_tokens: 256}
+  evaluate:
+    - perplexity: {context_lengths: [32], split: validation, protocol: nonoverlap, score_tokens: 256}
+)",
+                                0600)
+                    .ok());
+    const Ended imported = Run(64'000, {Program("longrun"), "--state", state, "data", "import",
+                                        "words", "--train", text, "--validation", other});
+    EXPECT_EQ(imported.code, 0) << imported.said;
+    return sweep;
+  }
+  // How often a coordinator was started on `state`.
+  static int Starts(const std::string& state) {
+    int n_starts = 0;
+    const Result<std::string> log = ReadFile(JoinPath(state, "coordinator.log"));
+    for (const std::string& line : Split(log.ok() ? *log : "", '\n')) {
+      if (line.find(" configuration ") != std::string::npos) ++n_starts;
+    }
+    return n_starts;
+  }
+  // Done, or ended with one sentence that names the limit.
+  static void ExpectLimit(const Ended& ended, const std::string& name) {
+    EXPECT_EQ(ended.signal, 0) << ended.said;
+    for (const char* const riddle :
+         {"mistake of the program", "RAW:", "ssertion", ".cc:", "Socket closed", "disk of"}) {
+      EXPECT_EQ(ended.said.find(riddle), std::string::npos) << ended.said;
+    }
+    if (ended.code != 0) EXPECT_NE(ended.said.find(name), std::string::npos) << ended.said;
+  }
 
   static void ExpectReason(const Ended& ended) {
     EXPECT_EQ(ended.signal, 0) << ended.said;
@@ -65,6 +121,7 @@ class LimitsTest : public testing::Test {
   }
 
   TempFolder temp_;
+  std::string trainer_;  // "": the real one
 };
 
 TEST_F(LimitsTest, ACommandSaysWhatItsCoordinatorLacks) {
@@ -80,37 +137,63 @@ TEST_F(LimitsTest, ACommandSaysWhatItsCoordinatorLacks) {
   EXPECT_TRUE(is_refused && is_done) << "the limits do not span what it needs";
 }
 
+// A limit on the size of a file is not a full disk, and nothing that is started again escapes it.
+TEST_F(LimitsTest, ALimitOnFileSizeEndsARunWithTheFileAndWhatToRaise) {
+  trainer_ = Program("longrun-fake-trainer");
+  constexpr int kStartsMax = 6;
+  for (const std::int64_t kilobytes : {0, 8, 40, 100, 200}) {
+    SCOPED_TRACE(Str(kilobytes, " KiB"));
+    const std::string state = JoinPath(temp_.path(), Str("state", kilobytes));
+    const std::string sweep = MakeSweep(state);
+    const int n_before = Starts(state);
+    const Ended ended = RunUnder(Str("--fsize=", kilobytes << 10),
+                                 {Program("longrun"), "--state", state, "run", sweep});
+    EXPECT_EQ(ended.code, 4) << ended.said;
+    ExpectLimit(ended, "ulimit -f");
+    EXPECT_NE(ended.said.find(state), std::string::npos) << "no file is named: " << ended.said;
+    EXPECT_LE(Starts(state) - n_before, kStartsMax);
+  }
+}
+
+TEST_F(LimitsTest, DoctorCallsALimitOnFileSizeThat) {
+  trainer_ = "/bin/true";
+  const std::string state = JoinPath(temp_.path(), "state");
+  MakeSweep(state);
+  const Ended ended =
+      RunUnder(Str("--fsize=", 100 << 10), {Program("longrun"), "--state", state, "doctor"});
+  EXPECT_EQ(ended.code, 1) << ended.said;
+  ExpectLimit(ended, "ulimit -f");
+  EXPECT_EQ(ended.said.find("is full"), std::string::npos) << ended.said;
+}
+
+TEST_F(LimitsTest, ALimitOnOpenFilesIsSaidToBeThat) {
+  trainer_ = Program("longrun-fake-trainer");
+  bool is_refused = false, is_done = false;
+  for (const int n_files : {8, 16, 34, 36, 38, 40, 44, 60, 68, 120}) {
+    for (const std::string verb : {"ls", "doctor", "run"}) {
+      SCOPED_TRACE(Str(verb, " with ", n_files, " open files"));
+      const std::string state = JoinPath(temp_.path(), Str(verb, n_files));
+      std::vector<std::string> command = {Program("longrun"), "--state", state, verb};
+      if (verb == "run") command.push_back(MakeSweep(state));
+      const Ended ended = RunUnder(Str("--nofile=", n_files), command);
+      ExpectLimit(ended, "ulimit -n");
+      is_refused = is_refused || ended.code != 0;
+      is_done = is_done || (verb == "run" && ended.code == 0);
+    }
+  }
+  EXPECT_TRUE(is_refused && is_done) << "the limits do not span what it needs";
+}
+
 #if defined(LONGRUN_TEST_TRAINER)
 
 // Where there is room for the daemons but not for a trainer, the trainings end with their class
 // after the attempts that it allows.
 TEST_F(LimitsTest, ATrainingThatHasNoRoomEndsAsOutOfMemory) {
-  const std::string text = JoinPath(temp_.path(), "text.txt");
-  std::string words;
-  for (int i = 0; i < 4'000; ++i) words += i % 3 == 0 ? "beta " : "gamma ";
-  ASSERT_TRUE(WriteFileAtomic(text, words, 0600).ok());
-  const std::string other = JoinPath(temp_.path(), "other.txt");
-  ASSERT_TRUE(WriteFileAtomic(other, Str("delta ", words), 0600).ok());
-  const std::string sweep = JoinPath(temp_.path(), "sweep.yaml");
-  ASSERT_TRUE(WriteFileAtomic(sweep, R"(apiVersion: longrun/v1
-kind: Sweep
-metadata: {name: small}
-spec:
-  model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 16}
-  matrix: {position: [rope], train_length: [32], dataset: [words]}
-  train: {tokens: 1024, batch_tokens: 256}
-  evaluate:
-    - perplexity: {context_lengths: [32], split: validation, protocol: nonoverlap, score_tokens: 256}
-)",
-                              0600)
-                  .ok());
   bool is_refused = false;
   for (const std::int64_t megabytes : {200, 300, 400, 4'000}) {
     SCOPED_TRACE(Str(megabytes, " MiB"));
     const std::string state = JoinPath(temp_.path(), Str("state", megabytes));
-    const Ended imported = Run(64'000, {Program("longrun"), "--state", state, "data", "import",
-                                        "words", "--train", text, "--validation", other});
-    ASSERT_EQ(imported.code, 0) << imported.said;
+    const std::string sweep = MakeSweep(state);
     const Ended ended = Run(megabytes, {Program("longrun"), "--state", state, "run", sweep});
     EXPECT_EQ(ended.signal, 0);
     EXPECT_EQ(ended.code == 0, megabytes == 4'000) << ended.said;

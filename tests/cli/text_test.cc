@@ -157,11 +157,22 @@ TEST_F(TextTest, AClosedOrFullStandardOutputIsSaidOnce) {
         << verb;
     const Said full = Shell(Str("longrun ", verb, " >/dev/full"));
     EXPECT_EQ(full.code, 1) << verb;
-    EXPECT_NE(full.err.find("longrun: the output could not be written in full: "),
-              std::string::npos)
-        << verb << ": " << full.err;
-    EXPECT_EQ(full.err.find('\n'), full.err.size() - 1) << verb << ": " << full.err;
+    EXPECT_EQ(
+        full.err,
+        "longrun: standard output could not be written in full: No space left on device; make "
+        "room on its disk, or send it to another file\n")
+        << verb;
   }
+}
+
+TEST_F(TextTest, AClosedStandardInputIsSaid) {
+  const Said closed = Shell("longrun query - <&-");
+  EXPECT_EQ(closed.code, 2);
+  EXPECT_EQ(closed.err,
+            "longrun: standard input is closed, so no query can be read from it: give the query as "
+            "an argument, or its file: `longrun query - < FILE`\n");
+  const Said folder = Shell("longrun query - </");
+  EXPECT_EQ(folder.err, "longrun: cannot read the query from standard input: Is a directory\n");
 }
 
 // More than a pipe holds, so that the end of the reader is met for certain: 128 + SIGPIPE.

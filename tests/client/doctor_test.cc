@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 
 #include "base/files.h"
 #include "base/str.h"
@@ -40,6 +41,7 @@ class DoctorTest : public testing::Test {
                .sync_ms = 1.0,
                .open_files = 65'536,
                .processes = 100'000,
+               .file_bytes = std::numeric_limits<std::int64_t>::max(),
                .cpu_paths = Turin()};
   }
 
@@ -153,6 +155,16 @@ TEST_F(DoctorTest, AnOldCpuAndAGpuThatIsNotUsed) {
   Expect("gpu", Verdict::kWarn, "shows no GPU");
   machine.nvidia_gpus = 2;
   Expect("gpu", Verdict::kOk, "2");
+}
+
+TEST_F(DoctorTest, ALimitOnTheSizeOfAFile) {
+  machine.file_bytes = std::int64_t{200} << 20;
+  Expect("limits", Verdict::kWarn, "size of a file: at most 200 MiB");
+  machine.file_bytes = 100 << 10;
+  Expect("limits", Verdict::kFail, "size of a file: at most 100 KiB");
+  machine.write_errno = EFBIG;
+  Expect("disk", Verdict::kOk, "free at");
+  Expect("sync", Verdict::kWarn, "not measured");
 }
 
 TEST_F(DoctorTest, TooLittleMemoryDiskOrDescriptors) {

@@ -5,8 +5,8 @@
 //   longrun-worker gc --folder FOLDER [--dry-run]                 makes room (garbage.h)
 //
 // SIGTERM, SIGINT and SIGHUP stop it and its trainers, which checkpoint; kill -9 leaves trainers
-// running for the next worker on the folder. Exit codes: 0; 64 usage; 65 its folder is damaged; 74 a disk
-// or a limit; 75 the folder is in use or an address is taken; 77 permission; 78 configuration; 70
+// running for the next worker on the folder. Exit codes: 0; 64 usage; 65 its folder is damaged; 71 a
+// limit on file size or open files; 74 a disk or memory; 75 the folder is in use or an address is taken; 77 permission; 78 configuration; 70
 // anything else.
 #include <pthread.h>
 #include <signal.h>
@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/program.h"
+#include "base/shortage.h"
 #include "base/str.h"
 #include "base/thread.h"
 #include "base/version.h"
@@ -43,7 +44,7 @@ int ExitCodeOf(const Status& status) {
     case Code::kPermissionDenied:
       return kExitNoPermission;
     case Code::kResourceExhausted:
-      return kExitStorage;
+      return IsProcessLimit(status) ? kExitLimit : kExitStorage;
     default:
       return kExitSoftware;
   }

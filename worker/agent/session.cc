@@ -12,6 +12,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/file_room.h"
 #include "base/str.h"
 #include "base/thread.h"
 #include "base/version.h"
@@ -22,6 +23,8 @@ namespace {
 
 constexpr int kMessageBytesMax = 8 << 20;
 constexpr int kThreadsMax = 16;  // the session's, transfers', and the metrics server's that follow
+// Of the same, and of attempts. Without this room gRPC aborts, or waits for ever.
+constexpr int kFilesMax = 24;
 
 // Lets std::visit choose among lambdas.
 template <typename... Cases>
@@ -241,6 +244,7 @@ Result<CoordinatorChannel> ConnectTo(const std::string& address) {
                       "needs TLS and tokens, which this release does not have yet"));
   }
   RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
+  RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the worker"));
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   arguments.SetMaxSendMessageSize(kMessageBytesMax);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/program.h"
 #include "base/str.h"
 #include "model/data/manifest.h"
 #include "model/data/tokenizer.h"
@@ -115,8 +116,8 @@ class Printer {
     if (id == tokenizer_.vocabulary().eot_id) return false;
     const Result<std::string> text = tokenizer_.Decode(std::span(&id, 1));
     LR_CHECK(text.ok());  // only its own ids are chosen
-    std::fwrite(text->data(), 1, text->size(), stdout);
-    std::fflush(stdout);
+    WriteOutput(*text);
+    FlushOutput();
     return true;
   }
 

@@ -223,7 +223,7 @@ TEST_F(EndTest, AWorkerWithoutMemoryOrAtALimitIsNotAskedForEver) {
   AwaitPlacement();
   reject("limit");
   EXPECT_EQ(Train().state, TaskState::kFailed);
-  EXPECT_NE(Train().reason.find("limit: no more (failure 2, allowed are 1)"), std::string::npos)
+  EXPECT_NE(Train().reason.find("limit: no more (2 failures, 1 allowed)"), std::string::npos)
       << Train().reason;
 }
 

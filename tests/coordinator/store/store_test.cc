@@ -296,6 +296,27 @@ TEST_F(StoreTest, AfterARestartResultsAreNotInTheStateAndAreKnownAllTheSame) {
   EXPECT_EQ(reader->ResultsOfSweep(again.sweep_id)->size(), 4u);
 }
 
+// One of a task's two cells: the other alone would make another task, which would measure again.
+TEST_F(StoreTest, ACellWhoseOwnRowIsLostIsFoundByItsTaskAndGetsItAgain) {
+  RunTheSample();
+  state = store->Load().value();
+  AfterLoad(state, now, 2);
+  const auto other = Connection::Open(store->database_path(), Connection::Mode::kWrite).value();
+  ASSERT_TRUE(other->Execute("DELETE FROM cell WHERE cell = (SELECT min(cell) FROM cell)").ok());
+  const auto reader = StoreReader::Open(store->database_path()).value();
+  SweepSubmitted again = SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMVS0");
+  again.sweep.name = "again";
+  again.known_cells = reader->CellOwners(again.sweep, &again.unrecorded_cells).value();
+  EXPECT_EQ(again.unrecorded_cells.size(), 1u);
+
+  const StepResult result = Step(state, again, now, 0);
+  ASSERT_TRUE(Apply(result.writes).ok());
+
+  EXPECT_EQ(result.submit.cells_new, 0);
+  EXPECT_EQ(result.submit.cells_reused, 4);
+  EXPECT_EQ(reader->ResultsOfSweep(again.sweep_id)->size(), 4u);
+}
+
 // A succeeded task that is written again, from a state that has not loaded its cells, keeps them.
 TEST_F(StoreTest, TheCellsOfATaskOutliveItsNextUpdate) {
   RunTheSample();

@@ -1,0 +1,142 @@
+// See rewritten.h.
+#include "coordinator/store/rewritten.h"
+
+#include <bit>
+#include <vector>
+
+#include "base/str.h"
+#include "coordinator/store/row_sum.h"
+
+namespace longrun {
+namespace {
+
+struct KeyedTable {
+  const char* name;
+  const char* key;        // a digest or a ULID: two of them are never one bit apart by chance
+  const char* same_rest;  // of the primary key, of the rows `sound` and this one
+  const char* unused;     // that nothing refers to this row
+};
+constexpr KeyedTable kTables[] = {
+    {.name = "sweep_run",
+     .key = "sweep",
+     .same_rest = " AND sound.ordinal = sweep_run.ordinal AND sound.run_key = sweep_run.run_key",
+     .unused = ""},
+    {.name = "sweep_cell",
+     .key = "sweep",
+     .same_rest = " AND sound.ordinal = sweep_cell.ordinal AND sound.cell = sweep_cell.cell",
+     .unused = ""},
+    {.name = "sweep_task",
+     .key = "sweep",
+     .same_rest = " AND sound.task = sweep_task.task",
+     .unused = ""},
+    {.name = "cell", .key = "cell", .same_rest = "", .unused = ""},
+    // Behind those that refer to them.
+    {.name = "sweep",
+     .key = "id",
+     .same_rest = "",
+     .unused = " AND NOT EXISTS (SELECT 1 FROM sweep_run WHERE sweep_run.sweep = sweep.id)"},
+    {.name = "task",
+     .key = "id",
+     .same_rest = " AND sound.run_key = task.run_key",
+     .unused = " AND NOT EXISTS (SELECT 1 FROM sweep_task WHERE sweep_task.task = task.id)"},
+    {.name = "run",
+     .key = "run_key",
+     .same_rest = "",
+     .unused = " AND NOT EXISTS (SELECT 1 FROM sweep_run WHERE sweep_run.run_key = run.run_key)"},
+};
+
+// Any bytes, as SQL.
+std::string Literal(const std::string& text) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string hex;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    hex += kDigits[byte >> 4];
+    hex += kDigits[byte & 15];
+  }
+  return Str("CAST(x'", hex, "' AS TEXT)");
+}
+
+// Whether the row's checksum holds when `column` has the value that it should have.
+std::string HoldsWith(const SummedTable& table, const std::string& column,
+                      const std::string& value) {
+  std::vector<std::string> values;
+  for (const std::string& one : table.columns) {
+    values.push_back(one == column ? Literal(value) : one);
+  }
+  return Str("row_sum(", Join(values, ", "), ") = sum");
+}
+
+Status DropFrom(Connection& connection, const KeyedTable& of) {
+  const SummedTable& summed = connection.row_sums().table(of.name);
+  const std::string damaged = Str("NOT ", RowSums::HoldsCall(summed));
+  ASSIGN_OR_RETURN(const std::vector<std::string> keys,
+                   connection.ReadTexts(Str("SELECT DISTINCT ", of.key, " FROM main.", of.name,
+                                            " NOT INDEXED WHERE ", damaged)));
+  const std::string find =
+      Str("SELECT DISTINCT ", of.key, " FROM main.", of.name, " WHERE ", of.key);
+  for (const std::string& key : keys) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> met,
+                     connection.ReadTexts(Str(find, " = ", Literal(key))));
+    if (met.empty()) continue;  // no index leads to it, so that SQLite could not delete it
+    std::vector<std::string> others;
+    for (std::size_t bit = 0; bit < 8 * key.size(); ++bit) {
+      std::string other = key;
+      other[bit / 8] = static_cast<char>(other[bit / 8] ^ (1 << (bit % 8)));
+      others.push_back(Literal(other));
+    }
+    if (others.empty()) continue;
+    ASSIGN_OR_RETURN(const std::vector<std::string> beside,
+                     connection.ReadTexts(Str(find, " IN (", Join(others, ", "), ")")));
+    for (const std::string& other : beside) {
+      RETURN_IF_ERROR(connection.Execute(
+          Str("DELETE FROM main.", of.name, " WHERE ", of.key, " = ", Literal(key), " AND ",
+              damaged, " AND EXISTS (SELECT 1 FROM main.", of.name, " AS sound WHERE sound.",
+              of.key, " = ", Literal(other), of.same_rest, " AND ",
+              RowSums::HoldsCall(summed, "sound"), ")", of.unused)));
+    }
+  }
+  return Status();
+}
+
+}  // namespace
+
+Result<std::string> NoteOfDamaged(Connection& connection, const std::string& sweep_id,
+                                  const std::map<std::string, std::string>& known) {
+  constexpr const char* kRemark = " (its row was damaged: a character may be another)";
+  const SummedTable& table = connection.row_sums().table("sweep");
+  const std::string damaged =
+      Str("FROM main.sweep NOT INDEXED WHERE NOT ", RowSums::HoldsCall(table));
+  ASSIGN_OR_RETURN(const std::vector<std::string> ids,
+                   connection.ReadTexts(Str("SELECT id ", damaged)));
+  for (const std::string& id : ids) {
+    if (id != sweep_id && !IsOneBitOff(id, sweep_id)) continue;
+    const std::string of_row = Str(" ", damaged, " AND id = ", Literal(id));
+    ASSIGN_OR_RETURN(const std::string note, connection.ReadText(Str("SELECT note", of_row)));
+    if (note.empty()) return note;
+    std::vector<std::string> causes = {HoldsWith(table, "id", sweep_id)};
+    for (const auto& [column, value] : known) causes.push_back(HoldsWith(table, column, value));
+    ASSIGN_OR_RETURN(const std::int64_t is_sound,
+                     connection.ReadInt(Str("SELECT ", Join(causes, " OR "), of_row)));
+    return is_sound != 0 ? note : ToUtf8(note) + kRemark;
+  }
+  return std::string();
+}
+
+bool IsOneBitOff(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  int n_bits = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    n_bits += std::popcount(static_cast<unsigned char>(a[i] ^ b[i]));
+  }
+  return n_bits == 1;
+}
+
+Status DropDisplaced(Connection& connection, const std::set<std::string>& tables) {
+  for (const KeyedTable& table : kTables) {
+    if (tables.contains(table.name)) RETURN_IF_ERROR(DropFrom(connection, table));
+  }
+  return Status();
+}
+
+}  // namespace longrun
