@@ -138,6 +138,9 @@ std::string NearestCount(std::string_view text) {
       return with_unit;
     }
   }
+  // "200KB", "8KiB": a count has no bytes. B alone is a billion.
+  const bool has_bytes = unit.size() > 1 && (unit.back() == 'B' || unit.back() == 'b');
+  if (has_bytes) return NearestCount(plain.substr(0, plain.size() - 1));
   double number = 0;
   const auto [end, error] = std::from_chars(plain.data(), plain.data() + plain.size(), number);
   constexpr double kExactMax = 9007199254740992.0;  // 2^53

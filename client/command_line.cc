@@ -54,6 +54,20 @@ void NamePlaceholders(CLI::App& app) {
   }
 }
 
+// The verbs as `--help` shows them.
+struct VerbGroup {
+  const char* name;
+  std::vector<void (*)(Verbs&)> add;
+};
+const VerbGroup kGroups[] = {
+    {"Sweeps",
+     {AddRun, AddUp, AddSubmit, AddValidate, AddPlan, AddCancel, AddRetry, AddRm, AddLabel,
+      AddNote}},
+    {"Progress", {AddLs, AddGet, AddWatch, AddLogs, AddWorkers}},
+    {"Results", {AddTable, AddPlot, AddAttention, AddDiff, AddQuery, AddReproduce, AddReport}},
+    {"Data and models", {AddData, AddImport, AddModels, AddExport}},
+    {"Help and upkeep", {AddExplain, AddSchema, AddGc, AddDoctor, AddCompletion, AddVersion}}};
+
 }  // namespace
 
 std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
@@ -65,38 +79,12 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   app->add_option("--state", state, "state folder");
   app->set_version_flag("--version", VersionText(), "what `longrun version` prints");
   verbs.app = app.get();
-  AddRun(verbs);
-  AddUp(verbs);
-  AddSubmit(verbs);
-  AddValidate(verbs);
-  AddPlan(verbs);
-  AddLs(verbs);
-  AddGet(verbs);
-  AddWatch(verbs);
-  AddLogs(verbs);
-  AddTable(verbs);
-  AddPlot(verbs);
-  AddAttention(verbs);
-  AddDiff(verbs);
-  AddQuery(verbs);
-  AddReproduce(verbs);
-  AddReport(verbs);
-  AddCancel(verbs);
-  AddRetry(verbs);
-  AddRm(verbs);
-  AddLabel(verbs);
-  AddNote(verbs);
-  AddWorkers(verbs);
-  AddData(verbs);
-  AddImport(verbs);
-  AddModels(verbs);
-  AddExport(verbs);
-  AddExplain(verbs);
-  AddSchema(verbs);
-  AddGc(verbs);
-  AddDoctor(verbs);
-  AddCompletion(verbs);
-  AddVersion(verbs);
+  for (const VerbGroup& group : kGroups) {
+    const std::size_t n_before = app->get_subcommands(nullptr).size();
+    for (void (*const add)(Verbs&) : group.add) add(verbs);
+    const std::vector<CLI::App*> all = app->get_subcommands(nullptr);
+    for (std::size_t i = n_before; i < all.size(); ++i) all[i]->group(group.name);
+  }
   NamePlaceholders(*app);
   return app;
 }

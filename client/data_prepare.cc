@@ -2,6 +2,7 @@
 // first takes everything from the command line, the second from a dataset's file.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <optional>
 #include <utility>
@@ -200,12 +201,65 @@ Result<std::string> Unescape(std::string_view text) {
   return out;
 }
 
+// What --validation or --test holds out of the files of --train, where it names no files.
+struct HeldOut {
+  SplitRule::By by = SplitRule::By::kFiles;
+  double share = 0;           // of the documents
+  std::int64_t n_tokens = 0;  // the first ones
+};
+
+HeldOut HeldOutOf(const std::vector<std::string>& values) {
+  if (values.size() != 1 || PathExists(values[0])) return {};
+  const std::string& text = values[0];
+  double share = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), share);
+  const bool is_number = end.ec == std::errc() && end.ptr == text.data() + text.size();
+  if (is_number && share > 0 && share < 1) {
+    return {.by = SplitRule::By::kDocument, .share = share};
+  }
+  const Result<std::int64_t> n_tokens = ParseCount(text);
+  if (n_tokens.ok() && *n_tokens > 0) {
+    return {.by = SplitRule::By::kFirstTokens, .n_tokens = *n_tokens};
+  }
+  return {};
+}
+
+// Files for each split, or one list of files and a rule.
+Status FillSplits(const ImportArguments& arguments, PrepareSpec& spec) {
+  const HeldOut validation = HeldOutOf(arguments.validation);
+  const HeldOut test = HeldOutOf(arguments.test);
+  if (!arguments.test.empty() && test.by != validation.by) {
+    return {Code::kInvalidArgument,
+            "--validation and --test: expected files for both, a share of the documents for both "
+            "(0.1), or a number of tokens for both (50K)"};
+  }
+  if (validation.by == SplitRule::By::kFiles) {
+    spec.files.emplace_back("train", arguments.train);
+    spec.files.emplace_back("validation", arguments.validation);
+    if (!arguments.test.empty()) spec.files.emplace_back("test", arguments.test);
+    return {};
+  }
+  spec.files.emplace_back("", arguments.train);
+  spec.split = {.by = validation.by,
+                .validation = validation.share,
+                .test = test.share,
+                .validation_tokens = validation.n_tokens,
+                .test_tokens = test.n_tokens};
+  std::fprintf(
+      stderr, "%s\n",
+      validation.by == SplitRule::By::kDocument
+          ? Str("validation: ", arguments.validation[0],
+                " of the documents, chosen by their SHA-256")
+                .c_str()
+          : Str("validation: the first ", validation.n_tokens, " tokens; what follows is train")
+                .c_str());
+  return {};
+}
+
 Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
   PrepareSpec spec;
   spec.tokenizer = arguments.tokenizer;
-  spec.files.emplace_back("train", arguments.train);
-  spec.files.emplace_back("validation", arguments.validation);
-  if (!arguments.test.empty()) spec.files.emplace_back("test", arguments.test);
+  RETURN_IF_ERROR(FillSplits(arguments, spec));
   spec.source.format =
       arguments.format.empty() ? GuessSourceFormat(arguments.train.at(0)) : arguments.format;
   spec.source.field = arguments.field;
@@ -251,12 +305,15 @@ int Prepare(const PrepareArguments& arguments, const std::string& state) {
 void AddDataImport(Verbs& verbs, CLI::App& data) {
   CLI::App* verb = data.add_subcommand("import", "make a dataset of files, and register it");
   AddExamples(*verb, {"longrun data import mybook --train a.txt b.txt --validation c.txt",
-                      "longrun data import web --train 'web-*.jsonl.gz' --validation held.jsonl"});
+                      "longrun data import web --train 'web-*.jsonl.gz' --validation 0.1"});
   const auto arguments = std::make_shared<ImportArguments>();
   verb->add_option("NAME", arguments->name, "of the dataset")->required();
   verb->add_option("--train", arguments->train, "files (or patterns) to train on")->required();
-  verb->add_option("--validation", arguments->validation, "files held out")->required();
-  verb->add_option("--test", arguments->test, "further files held out");
+  verb->add_option("--validation", arguments->validation,
+                   "files held out; or a share of the documents of --train (0.1), or a number of "
+                   "its first tokens (50K)")
+      ->required();
+  verb->add_option("--test", arguments->test, "further ones, given in the same way");
   verb->add_option(
       "--format", arguments->format,
       Str(Join(SourceFormatNames(), ", "), " (default: by the name of the first file)"));

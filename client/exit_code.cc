@@ -41,7 +41,7 @@ int ExitCodeOf(Code code) {
 int ExitCodeOf(const Json& info) {
   const std::string state = info.at("state").get<std::string>();
   if (state == "SUCCEEDED") return kExitOk;
-  if (state == "PENDING" || state == "RUNNING") return kExitIncomplete;
+  if (state == "PENDING" || state == "RUNNING" || state == "INTERRUPTED") return kExitIncomplete;
   return state == "PARTIAL" ? kExitPartial : kExitFailed;
 }
 

@@ -1,11 +1,13 @@
 // longrun get THING: a sweep with its runs and tasks, or a run with its attempts.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <set>
 
 #include "base/str.h"
 #include "client/ask.h"
 #include "client/failures.h"
 #include "client/label.h"
+#include "client/no_service.h"
 #include "client/output.h"
 #include "client/pivot_axes.h"
 #include "client/provenance.h"
@@ -78,9 +80,11 @@ TaskTable TasksOf(const Json& runs, bool in_full) {
   const bool tells_evaluations = std::ranges::any_of(runs, HasSeveralEvaluations);
   table.header.insert(table.header.end(), {"task", "kind"});
   if (tells_evaluations) table.header.push_back("evaluation");
-  table.header.insert(table.header.end(), {"state", "tries", "worker", "path", "reason"});
+  table.header.insert(table.header.end(), {"state", "tries", "time", "worker", "path", "reason"});
   table.align.resize(table.header.size(), Align::kLeft);
-  table.align[table.header.size() - 4] = Align::kRight;  // tries
+  for (const std::size_t from_end : {5u, 4u}) {  // tries, time
+    table.align[table.header.size() - from_end] = Align::kRight;
+  }
   for (const Json& run : runs) {
     const auto axis_text = [&run](const std::string& axis) {
       return AxisText(run.at("axes").value(axis, Json("")));
@@ -95,14 +99,27 @@ TaskTable TasksOf(const Json& runs, bool in_full) {
       if (tells_evaluations) row.push_back(EvaluationOf(task));
       row.insert(row.end(),
                  {task.at("state").get<std::string>(), Str(task.at("attempts").get<std::int64_t>()),
+                  DurationText(task.at("duration_ms").get<std::int64_t>()),
                   task.at("worker").get<std::string>(), PathOf(run), ReasonOf(task, in_full)});
     }
   }
   return table;
 }
 
+// The columns of the table, with times as plain numbers behind them.
 std::string TasksCsv(const Json& runs) {
-  const TaskTable table = TasksOf(runs, /*in_full=*/true);
+  TaskTable table = TasksOf(runs, /*in_full=*/true);
+  const auto time = std::ranges::find(table.header, "time") - table.header.begin();
+  table.header.erase(table.header.begin() + time);
+  table.header.emplace_back("duration_ms");
+  auto row = table.rows.begin();
+  for (const Json& run : runs) {
+    for (const Json& task : run.at("tasks")) {
+      row->erase(row->begin() + time);
+      row->push_back(Str(task.at("duration_ms").get<std::int64_t>()));
+      ++row;
+    }
+  }
   return RenderCsv(table.header, table.rows);
 }
 
@@ -113,11 +130,14 @@ std::string LabelLine(const char* name, const std::string& text) {
 std::string SweepText(const Json& sweep) {
   const Json& info = sweep.at("info");
   const TaskTable tasks = TasksOf(sweep.at("runs"), /*in_full=*/false);
+  const std::string ran = DurationText(info.at("duration_ms").get<std::int64_t>());
+  const std::string left = TimeLeftText(sweep);
   return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
-             "): ", info.at("state").get<std::string>(), ", submitted ", FirstSubmitted(info), "\n",
+             "): ", info.at("state").get<std::string>(), ", submitted ", FirstSubmitted(info),
+             ran.empty() ? "" : Str(", ran ", ran, " in all"), "\n",
              LabelLine("labels", LabelsText(info.at("labels"))),
              LabelLine("note", info.at("note").get<std::string>())) +
-         RenderColumns(tasks.header, tasks.align, tasks.rows);
+         RenderColumns(tasks.header, tasks.align, tasks.rows) + (left.empty() ? "" : left + "\n");
 }
 
 std::string RunText(const Json& run) {
@@ -153,6 +173,8 @@ std::string RunText(const Json& run) {
       if (!failure.empty()) text += " (" + failure + ")";
       const auto resume = attempt.at("resume_step").get<std::int64_t>();
       if (resume > 0) text += Str(", resumed at step ", resume);
+      const std::string ran = DurationText(attempt.at("duration_ms").get<std::int64_t>());
+      if (!ran.empty()) text += Str(", ran ", ran);
       const std::string message = attempt.at("message").get<std::string>();
       // Of a task that failed, the newest attempt's message is its reason, told in full below.
       const bool is_told_below =
@@ -166,11 +188,17 @@ std::string RunText(const Json& run) {
 
 int Get(const std::string& thing, const std::string& output, const std::string& state) {
   Asker asker(state);
-  const Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", thing}});
+  Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", thing}});
   if (sweep.ok()) {
+    const bool service_runs = !asker.coordinator().momentary();
+    const bool is_over = SweepExitCode({sweep->at("info")}) != kExitIncomplete;
     if (output == "json") {
+      (*sweep)["service_runs"] = service_runs;
       Print(RenderJson(*sweep));
-    } else if (output == "csv") {
+      return kExitOk;
+    }
+    if (!service_runs && output == "table") ShowInterrupted(*sweep);
+    if (output == "csv") {
       Print(TasksCsv(sweep->at("runs")));
     } else {
       Print(SweepText(*sweep));
@@ -178,11 +206,20 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
                          sweep->at("info").at("name").get<std::string>()));
       PrintNotices(sweep->at("notices"));
     }
+    if (!service_runs && !is_over) {
+      SayLine(NoServiceText(asker.coordinator().connection(), state));
+    }
     return kExitOk;
   }
   if (sweep.status().code() != Code::kNotFound) return Report(sweep.status());
-  if (thing.size() < kRunDigitsMin) return Report(sweep.status());
-  const Result<Json> run = asker.Ask("GetRun", {{"run", thing}});
+  if (thing.size() < kRunDigitsMin) {
+    const bool is_hex = thing.find_first_not_of("0123456789abcdef") == std::string::npos;
+    return Report(is_hex ? Status(Code::kNotFound,
+                                  Str(sweep.status().message(), "; for a run's id, give ",
+                                      kRunDigitsMin, " of its digits or more, not ", thing.size()))
+                         : sweep.status());
+  }
+  Result<Json> run = asker.Ask("GetRun", {{"run", thing}});
   if (!run.ok()) {
     return Report(run.status().code() == Code::kNotFound
                       ? Status(Code::kNotFound, sweep.status().message() + "; nor a run")
@@ -190,13 +227,24 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
   }
   if (output == "json") {
     Print(RenderJson(run->at("run")));
-  } else if (output == "csv") {
+    return kExitOk;
+  }
+  const bool service_runs = !asker.coordinator().momentary();
+  if (!service_runs && output == "table") ShowInterrupted(*run);
+  if (output == "csv") {
     Print(TasksCsv(Json::array({run->at("run")})));
   } else {
     Print(RunText(run->at("run")));
     Print(FailuresText(asker.coordinator().connection(), Json::array({run->at("run")}),
                        ShortId(run->at("run").at("run_key").get<std::string>())));
     PrintNotices(run->at("notices"));
+  }
+  const bool is_over = std::ranges::all_of(run->at("run").at("tasks"), [](const Json& task) {
+    static const std::set<std::string> ended = {"SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED"};
+    return ended.contains(task.at("state").get<std::string>());
+  });
+  if (!service_runs && !is_over) {
+    SayLine(NoServiceText(asker.coordinator().connection(), state));
   }
   return kExitOk;
 }

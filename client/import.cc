@@ -159,6 +159,14 @@ std::string TokenizerLine(const Json& tokenizer) {
              tokenizer.at("not_read").get<std::string>());
 }
 
+// A model's name on a hub is not a folder here: longrun opens no network connection.
+std::string HowToFetch(const std::string& name, const std::string& given) {
+  const std::string model = given.empty() ? name : given;
+  return Str("longrun downloads nothing: fetch the folder first, as with `hf download ",
+             model.starts_with("/") || model.starts_with(".") ? "OWNER/MODEL" : model,
+             " --local-dir ", name, "-folder`, then `longrun import ", name, " ", name, "-folder`");
+}
+
 int Import(const std::string& name, const std::string& given, const std::string& output,
            const std::string& state) {
   if (!IsSafeName(name)) {
@@ -167,13 +175,20 @@ int Import(const std::string& name, const std::string& given, const std::string&
                              "\" cannot name a model: 1 to 128 letters, digits, '.', '_' or '-', "
                              "not starting with '.'")));
   }
+  if (given.empty()) {
+    return Report(Status(Code::kInvalidArgument,
+                         Str("FOLDER is required: the one that holds the model's config.json and "
+                             "model.safetensors. ",
+                             HowToFetch(name, given))));
+  }
   const Result<std::string> folder = AbsolutePath(given);
   if (!folder.ok()) return Report(folder.status());
   const auto work = [&]() -> Result<Json> {
     if (!IsFolder(*folder)) {
       return Status(Code::kNotFound, Str(*folder,
-                                         " is no folder: expected one with config.json and "
-                                         "model.safetensors"));
+                                         " is not a folder: expected one with config.json and "
+                                         "model.safetensors. ",
+                                         HowToFetch(name, given)));
     }
     ASSIGN_OR_RETURN(const WeightFolder checked, OpenWeightFolder(*folder));
     ProgressLine line;
@@ -230,8 +245,7 @@ void AddImport(Verbs& verbs) {
   const auto name = std::make_shared<std::string>();
   const auto folder = std::make_shared<std::string>();
   verb->add_option("NAME", *name, "what model.init_from of a sweep will say")->required();
-  verb->add_option("FOLDER", *folder, "with config.json and model.safetensors, or its shards")
-      ->required();
+  verb->add_option("FOLDER", *folder, "with config.json and model.safetensors, or its shards");
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, name, folder, output] {
     verbs.run = [&verbs, name, folder, output] {

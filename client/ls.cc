@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "client/ask.h"
 #include "client/label.h"
+#include "client/no_service.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/sweep_view.h"
@@ -15,8 +16,11 @@
 namespace longrun {
 namespace {
 
-const std::vector<std::string> kStates = {"PENDING", "RUNNING", "SUCCEEDED",
-                                          "PARTIAL", "FAILED",  "CANCELLED"};
+const std::vector<std::string> kStates = {
+    "PENDING", "RUNNING",   "SUCCEEDED",  "PARTIAL",
+    "FAILED",  "CANCELLED", "INTERRUPTED"};  // RUNNING, while no service runs
+
+constexpr int kTimeColumn = 7;
 
 struct LsArguments {
   std::string name;                 // a pattern: sweep-*, [ab]?
@@ -58,13 +62,34 @@ std::vector<std::string> RowOf(const Json& sweep) {
               sweep.at("tasks").get<std::int64_t>()),
           Str(sweep.at("tasks_failed").get<std::int64_t>()),
           FirstSubmitted(sweep),
+          DurationText(sweep.at("duration_ms").get<std::int64_t>()),
           LabelsText(sweep.at("labels")),
           sweep.at("note").get<std::string>()};
 }
 
+// The times as plain numbers, behind the columns that were there before them.
+std::string Csv(const Json& sweeps, std::vector<std::string> header,
+                std::vector<std::vector<std::string>> rows) {
+  header.erase(header.begin() + kTimeColumn);
+  header.emplace_back("duration_ms");
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i].erase(rows[i].begin() + kTimeColumn);
+    rows[i].push_back(Str(sweeps[i].at("duration_ms").get<std::int64_t>()));
+  }
+  return RenderCsv(header, rows);
+}
+
 int Ls(const LsArguments& arguments, const std::string& state) {
-  const Result<Json> answer = Ask(state, "ListSweeps", Json::object());
+  Asker asker(state);
+  Result<Json> answer = asker.Ask("ListSweeps", Json::object());
   if (!answer.ok()) return Report(answer.status());
+  const bool service_runs = !asker.coordinator().momentary();
+  for (Json& sweep : answer->at("sweeps")) {
+    sweep["service_runs"] = service_runs;
+    if (!service_runs && *arguments.output == "table") {
+      sweep["state"] = StateWithoutService(sweep.at("state").get<std::string>());
+    }
+  }
   Json selected = Json::array();
   for (const Json& sweep : answer->at("sweeps")) {
     if (IsSelected(sweep, arguments)) selected.push_back(sweep);
@@ -74,25 +99,30 @@ int Ls(const LsArguments& arguments, const std::string& state) {
   const bool is_name =
       !arguments.name.empty() && arguments.name.find_first_of("*?[\\") == std::string::npos;
   if (is_name && std::ranges::none_of(answer->at("sweeps"), is_named)) {
-    const Result<Json> found = Ask(state, "GetSweep", {{"sweep", arguments.name}});
+    Result<Json> found = asker.Ask("GetSweep", {{"sweep", arguments.name}});
     if (!found.ok()) return Report(found.status());
-    selected.push_back(found->at("info"));  // its id was given
+    Json& info = found->at("info");  // its id was given
+    info["service_runs"] = service_runs;
+    if (!service_runs && *arguments.output == "table") {
+      info["state"] = StateWithoutService(info.at("state").get<std::string>());
+    }
+    selected.push_back(info);
   }
   if (*arguments.output == "json") {
     Print(RenderJson(selected));
     return kExitOk;
   }
-  std::vector<std::string> header = {"name",   "id",        "state",  "runs", "done",
-                                     "failed", "submitted", "labels", "note"};
+  std::vector<std::string> header = {"name",   "id",        "state", "runs",   "done",
+                                     "failed", "submitted", "time",  "labels", "note"};
   std::vector<std::vector<std::string>> rows;
   rows.reserve(selected.size());
   for (const Json& sweep : selected) rows.push_back(RowOf(sweep));
   if (*arguments.output == "csv") {
-    Print(RenderCsv(header, rows));
+    Print(Csv(selected, std::move(header), std::move(rows)));
     return kExitOk;
   }
   // Columns that nobody has used would only take room.
-  for (std::size_t column = header.size(); column-- > 7;) {
+  for (std::size_t column = header.size(); column-- > kTimeColumn;) {
     if (!std::ranges::all_of(rows, [&](const auto& row) { return row[column].empty(); })) continue;
     header.erase(header.begin() + static_cast<std::ptrdiff_t>(column));
     for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(column));
@@ -100,6 +130,9 @@ int Ls(const LsArguments& arguments, const std::string& state) {
   std::vector<Align> align(header.size(), Align::kLeft);
   for (const std::size_t column : {3u, 4u, 5u}) align[column] = Align::kRight;
   Print(RenderColumns(header, align, rows));
+  const bool any_open = std::ranges::any_of(
+      selected, [](const Json& sweep) { return SweepExitCode({sweep}) == kExitIncomplete; });
+  if (!service_runs && any_open) SayLine(NoServiceText(asker.coordinator().connection(), state));
   return kExitOk;
 }
 

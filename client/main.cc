@@ -26,14 +26,38 @@ std::string DidYouMean(const std::string& word, const std::vector<std::string>& 
   return nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?");
 }
 
+// What other programs call it.
+struct Synonym {
+  std::string_view word;
+  const char* verb;  // with what it takes
+};
+constexpr Synonym kSynonyms[] = {{"status", "get SWEEP` or `longrun ls"},
+                                 {"show", "get SWEEP"},
+                                 {"describe", "get SWEEP"},
+                                 {"list", "ls"},
+                                 {"delete", "rm SWEEP"},
+                                 {"remove", "rm SWEEP"},
+                                 {"compare", "diff"},
+                                 {"stop", "cancel SWEEP"},
+                                 {"kill", "cancel SWEEP"},
+                                 {"start", "up"},
+                                 {"serve", "up"},
+                                 {"results", "table SWEEP"},
+                                 {"tail", "logs -f RUN"},
+                                 {"check", "validate FILE"},
+                                 {"download", "import NAME FOLDER"}};
+
 std::string NoSuchVerb(const std::string& before, const std::string& word, const CLI::App& among) {
   std::vector<std::string> verbs;
   for (const CLI::App* verb : among.get_subcommands(nullptr)) verbs.push_back(verb->get_name());
   const bool trainers =
       before.empty() && std::ranges::find(kTrainerVerbs, word) != std::end(kTrainerVerbs);
+  const auto synonym = std::ranges::find(kSynonyms, word, &Synonym::word);
+  const bool is_synonym = before.empty() && synonym != std::end(kSynonyms);
   const std::string remedy =
-      trainers ? Str("; `longrun-trainer ", word, "` does that, beside this program")
-               : DidYouMean(word, verbs);
+      is_synonym ? Str("; try `longrun ", synonym->verb, "`")
+      : trainers ? Str("; `longrun-trainer ", word, "` does that, beside this program")
+                 : DidYouMean(word, verbs);
   return Str("there is no verb \"", before, word, "\"", remedy);
 }
 

@@ -126,7 +126,7 @@ class Pivot {
     RETURN_IF_ERROR(resolve(request_.cols, col_axes_));
     for (const PivotFilter& filter : request_.where) {
       ASSIGN_OR_RETURN(std::string axis, ResolveAxis(filter.axis, axes_, runs_));
-      where_.push_back({.axis = std::move(axis), .values = filter.values});
+      where_.push_back({.axis = std::move(axis), .values = filter.values, .whole = filter.whole});
     }
     baselines_apart_ = !Named("variant");
     FillAxes();
@@ -218,8 +218,45 @@ class Pivot {
     });
   }
 
+  // What stands on an axis anywhere, each value once.
+  std::vector<Json> ValuesOn(const std::string& axis) const {
+    std::vector<Json> values;
+    const auto add = [&values](Json value) {
+      if (std::ranges::find(values, value) == values.end()) values.push_back(std::move(value));
+    };
+    if (IsEvaluationAxis(axis)) {
+      for (const auto& [s, place] : places_) add(place->At(axis));
+    } else {
+      for (const RunRef& run : runs_) add(RunValue(run, axis));
+    }
+    return values;
+  }
+
+  // A value that nothing has is a slip, and no condition.
+  Status CheckWhere() {
+    for (PivotFilter& filter : where_) {
+      const std::vector<Json> there = ValuesOn(filter.axis);
+      if (there.empty()) continue;  // nothing was evaluated
+      const auto has = [&there](const std::string& text) {
+        return std::ranges::any_of(there,
+                                   [&text](const Json& value) { return IsWritten(value, text); });
+      };
+      if (!filter.whole.empty() && has(filter.whole)) filter.values = {filter.whole};
+      for (const std::string& text : filter.values) {
+        if (has(text)) continue;
+        std::vector<std::string> names;
+        for (const Json& value : there) names.push_back(value.is_null() ? "none" : AxisText(value));
+        return {Code::kInvalidArgument,
+                Str("--where ", filter.axis, ": \"", text, "\" is not a value of ", filter.axis,
+                    "; it has ", Join(names, ", "))};
+      }
+    }
+    return {};
+  }
+
   // Every run of a sweep with every evaluation of the sweep, as far as the filters keep them.
   Status Filter() {
+    RETURN_IF_ERROR(CheckWhere());
     for (std::size_t s = 0; s < results_.size(); ++s) {
       for (const Json& run_json : results_[s].at("runs")) {
         const RunRef& run = *run_of_.at({s, run_json.at("run_key").get<std::string>()});
@@ -326,7 +363,10 @@ class Pivot {
   }
 
   Result<PivotTable> BuildTable(const Ranks& ranks, const Page& page) const {
-    PivotTable table{.relative = request_.relative, .row_axes = row_axes_, .col_axes = col_axes_};
+    PivotTable table{.matrix_axes = axes_,
+                     .relative = request_.relative,
+                     .row_axes = row_axes_,
+                     .col_axes = col_axes_};
     for (std::size_t i = 0; i < ranks.size(); ++i) {
       const std::string& axis = page_orders_[i].axis();
       const Json& value = page_orders_[i].value(ranks[i]);

@@ -23,10 +23,12 @@
 namespace longrun {
 
 // Keeps what has one of `values` on an axis. A value is text as a table shows it ("64", "cable",
-// "rope(base=500000)"), or a position's method alone.
+// "rope(base=500000)"), or a position's method alone. Where something has `whole` on the axis, the commas
+// in it belong to that value, and it is the only one.
 struct PivotFilter {
   std::string axis;
   std::vector<std::string> values = {};
+  std::string whole = {};
 };
 
 struct PivotRequest {
@@ -81,7 +83,8 @@ struct PivotRow {
 };
 
 struct PivotTable {
-  std::vector<Metric> metrics = {};  // one, unless `metric` is an axis
+  std::vector<std::string> matrix_axes = {};  // of the sweeps, in the order of their files
+  std::vector<Metric> metrics = {};           // one, unless `metric` is an axis
   bool relative = false;
   std::vector<std::pair<std::string, Json>> fixed =
       {};                                  // what all cells share: split, protocol, ...

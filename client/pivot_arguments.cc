@@ -7,6 +7,32 @@
 #include "client/ask.h"
 
 namespace longrun {
+namespace {
+
+// At commas outside of parentheses: "rope(base=1, x=2),alibi" is two parts.
+std::vector<std::string> SplitOutside(const std::string& text) {
+  std::vector<std::string> parts(1);
+  int depth = 0;
+  for (const char c : text) {
+    depth += c == '(' ? 1 : c == ')' ? -1 : 0;
+    if (c == ',' && depth <= 0) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+// "position=rope": an axis' name and what follows. After a comma with a space, text belongs to a value, as
+// in "evaluation=k=8, every=64".
+bool IsCondition(const std::string& part) {
+  const std::size_t at = part.find('=');
+  if (at == std::string::npos || at == 0) return false;
+  return part.find_first_of("( ") > at;
+}
+
+}  // namespace
 
 std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
   auto arguments = std::make_shared<PivotArguments>();
@@ -25,7 +51,9 @@ std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
   list("--metric", arguments->metrics,
        "perplexity | nll | bits_per_byte | bits_per_token | pseudo_perplexity | any that the rows "
        "have");
-  verb.add_option("--where", arguments->where, "axis=value, or axis=value,value; any number")
+  verb.add_option("--where", arguments->where,
+                  "axis=value, axis=value,value or axis=value,other_axis=value; any number: all of "
+                  "them hold")
       ->allow_extra_args(false);
   verb.add_flag("--relative", arguments->relative, "divided by the value at the train length");
   return arguments;
@@ -38,16 +66,21 @@ Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments) {
                        .relative = arguments.relative};
   request.where.reserve(arguments.where.size());
   for (const std::string& text : arguments.where) {
-    const std::size_t at = text.find('=');
-    if (at == std::string::npos || at == 0) {
-      return Status(Code::kInvalidArgument,
-                    Str("--where \"", text, "\": expected axis=value, as in position=rope"));
+    bool is_first = true;
+    for (const std::string& part : SplitOutside(text)) {
+      if (IsCondition(part)) {
+        const std::size_t at = part.find('=');
+        const std::string value = part.substr(at + 1);
+        request.where.push_back({.axis = part.substr(0, at), .values = {value}, .whole = value});
+      } else if (is_first) {
+        return Status(Code::kInvalidArgument,
+                      Str("--where \"", text, "\": expected axis=value, as in position=rope"));
+      } else {
+        request.where.back().values.push_back(part);
+        request.where.back().whole += "," + part;
+      }
+      is_first = false;
     }
-    PivotFilter filter{.axis = text.substr(0, at)};
-    const std::string values = text.substr(at + 1);
-    filter.values = Split(values, ',');
-    if (filter.values.size() > 1) filter.values.push_back(values);  // one that has a comma
-    request.where.push_back(std::move(filter));
   }
   return request;
 }

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "client/ask.h"
+#include "client/no_service.h"
 #include "client/output.h"
 #include "client/pivot_axes.h"
 #include "client/render.h"
@@ -137,6 +138,13 @@ std::string PlanText(const Json& plan) {
   return text;
 }
 
+// Some of it was submitted before and has not ended: with a service it goes on.
+bool IsUnderWay(const Json& plan) {
+  return std::ranges::any_of(plan.at("runs"), [](const Json& run) {
+    return run.at("training") == "under_way" || Int(run, "cells_under_way") > 0;
+  });
+}
+
 // Plain numbers, for programs. Times are empty where nothing was measured.
 std::string PlanCsv(const Json& plan) {
   const std::vector<std::string> header = {"run",
@@ -201,6 +209,9 @@ void AddPlan(Verbs& verbs) {
         Print(RenderJson(*plan));
       } else {
         Print(*output == "csv" ? PlanCsv(*plan) : PlanText(*plan));
+        if (asker.coordinator().momentary() && IsUnderWay(*plan)) {
+          SayLine(NoServiceText(asker.coordinator().connection(), verbs.state));
+        }
       }
       return static_cast<int>(kExitOk);
     };

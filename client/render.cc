@@ -9,6 +9,7 @@
 
 #include "base/process.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -157,6 +158,8 @@ std::string Counted(std::int64_t n, std::string_view one, std::string_view many)
   if (n == 1) return Str("1 ", one);
   return many.empty() ? Str(n, " ", one, "s") : Str(n, " ", many);
 }
+
+std::string DurationText(std::int64_t ms) { return ms > 0 ? FormatDurationMs(ms) : ""; }
 
 Json NumberOrNull(const std::optional<double>& value) {
   return value && std::isfinite(*value) ? Json(*value) : Json(nullptr);

@@ -44,6 +44,9 @@ std::string ShortId(const std::string& id);
 // "1 run", "2 runs"; `many` where an s does not make it.
 std::string Counted(std::int64_t n, std::string_view one, std::string_view many = "");
 
+// "1min 23s"; from ten seconds on without fractions; "" of 0, which is not known.
+std::string DurationText(std::int64_t ms);
+
 // JSON has no infinity: what is not finite is null.
 Json NumberOrNull(const std::optional<double>& value);
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <limits>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "base/clock.h"
@@ -86,16 +87,25 @@ std::string LastLines(const std::string& text) {
   return text.substr(begin);
 }
 
-Status ReadFailures(Asker& asker, const std::string& sweep_id, ReportInput& input) {
+// Of the sweep's own tasks (`runs` of GetSweep): another sweep may evaluate the same runs otherwise.
+Status ReadFailures(Asker& asker, const std::string& sweep_id, const Json& runs,
+                    ReportInput& input) {
+  std::set<std::string> tasks;
+  for (const Json& run : runs) {
+    for (const Json& task : run.at("tasks")) tasks.insert(task.at("task").get<std::string>());
+  }
   ASSIGN_OR_RETURN(
       const Json rows,
-      Rows(asker, Str("SELECT run_key, kind, n, attempt, state, failure_class, message, worker"
-                      " FROM attempts WHERE (failure_class <> '' OR state IN ('FAILED', 'LOST'))"
-                      " AND run_key IN (SELECT run_key FROM sweep_runs WHERE sweep_id = '",
-                      sweep_id, "') ORDER BY attempt DESC")));
-  input.n_failures = static_cast<std::int64_t>(rows.size());
+      Rows(asker,
+           Str("SELECT run_key, kind, n, attempt, state, failure_class, message, worker, task"
+               " FROM attempts WHERE (failure_class <> '' OR state IN ('FAILED', 'LOST'))"
+               " AND state NOT IN ('CANCELLED', 'PREEMPTED')"  // a user stopped it
+               " AND run_key IN (SELECT run_key FROM sweep_runs WHERE sweep_id = '",
+               sweep_id, "') ORDER BY attempt DESC")));
   for (const Json& row : rows) {
-    if (input.failures.size() == kFailuresMax) break;
+    if (!tasks.contains(row.at(8).get<std::string>())) continue;
+    input.n_failures += 1;
+    if (input.failures.size() == kFailuresMax) continue;
     ReportFailure& failure = input.failures.emplace_back();
     failure.run_key = row.at(0).get<std::string>();
     failure.kind = row.at(1).get<std::string>();
@@ -194,7 +204,7 @@ Result<ReportInput> ReadSweep(Asker& asker, const std::string& sweep) {
                                        &ReportRun::run_key);
     if (run != input.runs.end()) run->batch_tokens = BatchTokens(answered.at("run"));
   }
-  RETURN_IF_ERROR(ReadFailures(asker, id, input));
+  RETURN_IF_ERROR(ReadFailures(asker, id, answer.at("runs"), input));
   RETURN_IF_ERROR(ReadCurves(asker, input));
   input.made_by = Str(kVersion, " (", BuildCommit(), ")");
   input.made_at = FormatWallMs(WallMs());

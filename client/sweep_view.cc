@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <set>
 #include <thread>
 #include <vector>
@@ -22,6 +23,7 @@
 #include "base/thread.h"
 #include "base/ulid.h"
 #include "base/units.h"
+#include "client/change_lines.h"
 #include "client/embedded.h"
 #include "client/held_state.h"
 #include "client/lasting_notice.h"
@@ -108,14 +110,6 @@ std::vector<std::string> RunAxes(const Json& run, const std::set<std::string>& o
   return fields;
 }
 
-std::string Headline(const Json& info) {
-  return Str(info.at("name").get<std::string>(), " ", info.at("state").get<std::string>(), "  ",
-             info.at("tasks_succeeded").get<std::int64_t>(), " of ",
-             Counted(info.at("tasks").get<std::int64_t>(), "task"), " done, ",
-             info.at("tasks_running").get<std::int64_t>(), " running, ",
-             info.at("tasks_failed").get<std::int64_t>(), " failed");
-}
-
 // The newest loss and its curve: of the train task, also while the run is evaluated.
 const Json* LossOf(const Json& run) {
   for (const Json& task : run.at("tasks")) {
@@ -145,21 +139,6 @@ std::vector<std::string> RunFields(const Json& run, const std::set<std::string>&
   return fields;
 }
 
-// What a reader of a log wants to see again only when it has moved: state, and tenths of progress.
-// A look at the validation split, or a checkpoint, is part of the training: then `last` stays.
-std::string Milestone(const Json& run, const std::string& last) {
-  const Json* task = CurrentTask(run);
-  if (task == nullptr) return "done";
-  const Json& progress = task->at("progress");
-  const std::string phase = progress.at("phase").get<std::string>();
-  if (phase == "validate" || phase == "checkpoint") return last;
-  const auto of = progress.at("of").get<std::int64_t>();
-  const std::int64_t tenth = of > 0 ? 10 * progress.at("done").get<std::int64_t>() / of : 0;
-  const char* const blocked = NobodyCan(*task).empty() ? "" : "blocked";
-  return Str(task->at("task").get<std::string>(), task->at("state").get<std::string>(), phase,
-             tenth, blocked);
-}
-
 // "worker-host READY 1/2 busy, ..." of those that matter: who has left in order does not.
 std::string WorkersLine(const Json& workers) {
   std::vector<std::string> parts;
@@ -176,18 +155,33 @@ std::string WorkersLine(const Json& workers) {
   return parts.empty() ? "workers: none" : Str("workers: ", Join(parts, ", "));
 }
 
+// All runs, or as many as there is room for beside a line that counts the others: what is at work before
+// what waits, and that before what is done; in the order of the matrix.
+std::vector<std::size_t> RunsToShow(const Json& runs, std::size_t room) {
+  std::vector<std::size_t> shown(runs.size());
+  std::iota(shown.begin(), shown.end(), std::size_t{0});
+  if (runs.size() <= room) return shown;
+  const auto rank = [&runs](std::size_t i) {
+    return IsDone(runs[i]) ? 2 : IsWaiting(runs[i]) ? 1 : 0;
+  };
+  std::ranges::stable_sort(shown, {}, rank);
+  shown.resize(room - 1);
+  std::ranges::sort(shown);
+  return shown;
+}
+
 class Display {
  public:
   void Show(const Json& message) {
     if (OnTerminal()) {
-      Redraw(RenderProgress(message));
+      Redraw(message);
     } else {
       PrintChanges(message);
     }
   }
 
  private:
-  void Redraw(const std::string& text) {
+  void Redraw(const Json& message) {
     // Back to the first line of what was drawn before, and clear from there; not over what was said
     // since.
     if (const std::int64_t n_said = SaidLines(); n_said != n_said_) {
@@ -198,30 +192,23 @@ class Display {
     // A line that wraps would be two, and the next redraw one line off.
     winsize window{};
     const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0;
+    // The cursor's own line is below the last one.
+    const bool has_height = known && window.ws_row > 1;
+    const std::string text = has_height ? RenderProgress(message, std::size_t{window.ws_row} - 1)
+                                        : RenderProgress(message);
     std::fputs(ClipLines(text, known ? window.ws_col : kColumnsAssumed).c_str(), stderr);
     lines_ = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
   }
 
   void PrintChanges(const Json& message) {
-    const std::set<std::string> other_axes = OtherAxes(message.at("runs"));
-    for (const Json& run : message.at("runs")) {
-      std::string& last = milestones_[run.at("run_key").get<std::string>()];
-      std::string now = Milestone(run, last);
-      if (now == last) continue;
-      last = std::move(now);
-      const std::vector<std::string> f = RunFields(run, other_axes);
-      std::string line = Str(ShortId(run.at("run_key").get<std::string>()), " ", f[0], " ", f[1],
-                             f[2].empty() ? "" : " ", f[2], ": ", f[3]);
-      if (!f[4].empty()) line += ", loss " + f[4];
-      if (!f[5].empty()) line += ", " + f[5] + " tokens/s";
-      if (!f[6].empty()) line += ", ETA " + f[6];
+    for (const std::string& line : changes_.Of(message, BootMs())) {
       std::fprintf(stderr, "%s\n", line.c_str());
     }
   }
 
   std::size_t lines_ = 0;
   std::int64_t n_said_ = SaidLines();
-  std::map<std::string, std::string> milestones_;
+  ChangeLines changes_;
 };
 
 // The notices of the newest message, said by whoever looks, also while no message comes.
@@ -300,18 +287,84 @@ void CatchInterrupts() {
 
 bool Interrupted() { return g_interrupted; }
 
-std::string RenderProgress(const Json& message) {
-  std::vector<std::vector<std::string>> rows;
-  const std::set<std::string> other_axes = OtherAxes(message.at("runs"));
-  for (const Json& run : message.at("runs")) rows.push_back(RunFields(run, other_axes));
+std::string Headline(const Json& info) {
+  return Str(info.at("name").get<std::string>(), " ", info.at("state").get<std::string>(), "  ",
+             info.at("tasks_succeeded").get<std::int64_t>(), " of ",
+             Counted(info.at("tasks").get<std::int64_t>(), "task"), " done, ",
+             info.at("tasks_running").get<std::int64_t>(),
+             info.at("state") == "INTERRUPTED" ? " interrupted, " : " running, ",
+             info.at("tasks_failed").get<std::int64_t>(), " failed");
+}
+
+std::string Milestone(const Json& run, const std::string& last) {
+  const Json* task = CurrentTask(run);
+  if (task == nullptr) return "done";
+  const Json& progress = task->at("progress");
+  const std::string phase = progress.at("phase").get<std::string>();
+  if (phase == "validate" || phase == "checkpoint") return last;
+  const auto of = progress.at("of").get<std::int64_t>();
+  const std::int64_t tenth = of > 0 ? 10 * progress.at("done").get<std::int64_t>() / of : 0;
+  const char* const blocked = NobodyCan(*task).empty() ? "" : "blocked";
+  return Str(task->at("task").get<std::string>(), task->at("state").get<std::string>(), phase,
+             tenth, blocked);
+}
+
+bool IsWaiting(const Json& run) {
+  return std::ranges::all_of(run.at("tasks"), [](const Json& task) {
+    const bool waits = task.at("state") == "READY" || task.at("state") == "BLOCKED";
+    return waits && task.at("attempts") == 0 && NobodyCan(task).empty();
+  });
+}
+
+bool IsDone(const Json& run) { return CurrentTask(run) == nullptr; }
+
+std::string ChangeLine(const Json& run, const std::set<std::string>& other_axes) {
+  const std::vector<std::string> f = RunFields(run, other_axes);
+  std::string line = Str(ShortId(run.at("run_key").get<std::string>()), " ", f[0], " ", f[1],
+                         f[2].empty() ? "" : " ", f[2], ": ", f[3]);
+  if (!f[4].empty()) line += ", loss " + f[4];
+  if (!f[5].empty()) line += ", " + f[5] + " tokens/s";
+  if (!f[6].empty()) line += ", ETA " + f[6];
+  return line;
+}
+
+std::string TimeLeftText(const Json& message) {
+  const auto left = message.find("time_left");
+  if (left == message.end()) return "";
+  const Json& time = left->at("time");
+  if (time.at("n").get<std::int64_t>() == 0) return "";
+  const auto seconds = [&time](const char* name) {
+    return FormatDurationMs(std::llround(time.at(name).get<double>()) * 1000);
+  };
+  const auto n_slots = left->at("slots").get<std::int64_t>();
+  const auto n_unknown = left->at("tasks_not_measured").get<std::int64_t>();
+  return Str("time left: about ", seconds("likely_s"), " (", seconds("low_s"), " to ",
+             seconds("high_s"), ")", n_slots > 0 ? Str(" on ", Counted(n_slots, "slot")) : "",
+             n_unknown > 0 ? Str(", without ", Counted(n_unknown, "task"),
+                                 " of kinds that were never measured")
+                           : "");
+}
+
+std::string RenderProgress(const Json& message, std::size_t n_lines) {
+  const Json& runs = message.at("runs");
+  const std::set<std::string> other_axes = OtherAxes(runs);
+  const std::string left = TimeLeftText(message);
   const auto workers = message.find("workers");
-  const std::string last = workers == message.end() ? "" : WorkersLine(*workers) + "\n";
+  const std::string last = Str(left.empty() ? "" : left + "\n",
+                               workers == message.end() ? "" : WorkersLine(*workers) + "\n");
+  // The headline, the columns' names and the last lines stay.
+  const auto n_fixed = 2 + static_cast<std::size_t>(std::ranges::count(last, '\n'));
+  const std::size_t room = n_lines > n_fixed ? n_lines - n_fixed : 1;
+  std::vector<std::vector<std::string>> rows;
+  for (const std::size_t i : RunsToShow(runs, room)) rows.push_back(RunFields(runs[i], other_axes));
+  const std::string more =
+      rows.size() < runs.size() ? Str("… ", runs.size() - rows.size(), " more\n") : "";
   return Headline(message.at("info")) + "\n" +
          RenderColumns({"position", "train_length", "", "now", "loss", "tokens/s", "ETA", ""},
                        {Align::kLeft, Align::kLeft, Align::kLeft, Align::kLeft, Align::kRight,
                         Align::kRight, Align::kRight, Align::kLeft},
                        rows) +
-         last;
+         more + last;
 }
 
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <set>
 #include <string>
 
@@ -14,9 +15,14 @@ namespace longrun {
 
 class Daemons;
 
-// One line per run that is not finished, with state, progress, loss, sparkline and ETA, under a
-// headline; from a message of WatchSweep.
-std::string RenderProgress(const Json& message);
+// One line per run, with state, progress, loss, sparkline and ETA, under a headline; from a message of
+// WatchSweep. At most `n_lines` in all: then those at work come first, the others are counted.
+std::string RenderProgress(const Json& message,
+                           std::size_t n_lines = std::numeric_limits<std::size_t>::max());
+
+// "time left: about 3min (2min to 6min) on 2 slots", from `time_left` of a message; "" where nothing is
+// known of it.
+std::string TimeLeftText(const Json& message);
 
 // When a sweep (SweepInfo) was first submitted, as its id says; `submitted_ms` is of the last time.
 std::string FirstSubmitted(const Json& info);
@@ -27,6 +33,17 @@ std::set<std::string> OtherAxes(const Json& runs);
 
 // "rope lr=0.001 seed=2": the run's position, and what else tells it from the others.
 std::string RunName(const Json& run, const Json& runs);
+
+// What a reader of a log wants to see again only when it has moved: state, and tenths of progress. `last`
+// is what it was before.
+std::string Milestone(const Json& run, const std::string& last);
+// "1a2b3c4d rope 64: train 240/600 steps, loss 2.512, 8000 tokens/s, ETA 2min"
+std::string ChangeLine(const Json& run, const std::set<std::string>& other_axes);
+// "a RUNNING  3 of 8 tasks done, 2 running, 0 failed", from SweepInfo.
+std::string Headline(const Json& info);
+// READY or BLOCKED, and never begun.
+bool IsWaiting(const Json& run);
+bool IsDone(const Json& run);
 
 // Shows the sweep until every task is terminal: redrawn on a terminal, else a line when something
 // has changed by a tenth. What keeps it from going on is said once, once a minute, and that it is over. A stream that breaks off is taken up again (the coordinator may be starting

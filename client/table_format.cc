@@ -81,6 +81,14 @@ std::string Words(std::string name) {
   return name;
 }
 
+// "train_length" -> "train", "train.optimizer.lr" -> "lr"
+std::string WithoutLength(const std::string& axis) {
+  std::string name = Words(ShortAxis(axis));
+  constexpr std::string_view kLength = " length";
+  if (name.ends_with(kLength)) name.resize(name.size() - kLength.size());
+  return name;
+}
+
 }  // namespace
 
 const std::vector<TableFormat>& TableFormats() {
@@ -106,10 +114,14 @@ std::string RenderTables(const std::vector<PivotTable>& tables, const std::strin
 
 std::string ColumnHead(const PivotTable& table, std::size_t column) {
   std::vector<std::string> values;
-  for (const Json& value : table.columns.at(column)) {
-    values.push_back(value.is_null() ? "–" : AxisText(value));
+  const std::vector<Json>& here = table.columns.at(column);
+  for (std::size_t a = 0; a < here.size(); ++a) {
+    const std::string text = here[a].is_null() ? "–" : AxisText(here[a]);
+    // A number does not say of what it is.
+    const bool is_named = here.size() > 1 && !here[a].is_string() && !here[a].is_object();
+    values.push_back(is_named ? Str(WithoutLength(table.col_axes.at(a)), " ", text) : text);
   }
-  return Join(values, " ");
+  return Join(values, " / ");
 }
 
 std::string TableTitle(const PivotTable& table) {

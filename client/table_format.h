@@ -21,7 +21,7 @@ std::string RenderTables(const std::vector<PivotTable>& tables, const std::strin
 
 // ---- what the forms share --------------------------------------------------------------------------
 
-// "64", "austen 64": the head of a column.
+// "64", of several axes "train 32 / context 64": the head of a column.
 std::string ColumnHead(const PivotTable& table, std::size_t column);
 // "perplexity by context length (validation, nonoverlap)"
 std::string TableTitle(const PivotTable& table);

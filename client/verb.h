@@ -1,4 +1,4 @@
-// A verb of the command line: one file, one line in command_line.cc. Adding a verb declares its arguments;
+// A verb of the command line: one file, one name in a group of command_line.cc. Adding a verb declares its arguments;
 // the chosen one's `run` is called after the whole line was parsed.
 //
 // stdout carries data, stderr everything else. Exit codes: see ExitCode.

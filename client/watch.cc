@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "client/embedded.h"
+#include "client/no_service.h"
 #include "client/output.h"
 #include "client/sweep_view.h"
 #include "client/verb.h"
@@ -31,12 +32,17 @@ void AddWatch(Verbs& verbs) {
       CatchInterrupts();
       if ((*coordinator)->momentary()) {
         // Nothing can change: say how it stands and where the work would go on.
-        const Result<Json> now = (*coordinator)->connection().Call("GetSweep", {{"sweep", *sweep}});
+        Result<Json> now = (*coordinator)->connection().Call("GetSweep", {{"sweep", *sweep}});
         if (!now.ok()) return Report(now.status());
-        if (*output == "json") PrintLine(*now);
+        (*now)["service_runs"] = false;
+        if (*output == "json") {
+          PrintLine(*now);
+        } else {
+          ShowInterrupted(*now);
+        }
         const int code = *output == "json" ? SweepExitCode({now->at("info")}) : ShowNow(*now);
         if (code == kExitIncomplete) {
-          std::fprintf(stderr, "nothing is running: `longrun up` goes on with it\n");
+          SayLine(NoServiceText((*coordinator)->connection(), verbs.state));
         }
         return code;
       }

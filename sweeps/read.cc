@@ -69,7 +69,10 @@ class Reader {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindKey(below);
       if (row.required && !IsAxis(below) && !IsTheModels(row)) {
-        Report(place, Str(below, ": must be given: ", row.spec.meaning));
+        // Written another way, it is told there.
+        if (!IsMisspelt(name, node, NamesBelow(path))) {
+          Report(place, Str(below, ": must be given: ", WhatToWrite(row)));
+        }
         spec_.is_complete = false;
       } else if (row.kind == KeyRow::Kind::kMap) {
         ReadMap(below, YamlNode(), place, out[name]);
@@ -77,6 +80,23 @@ class Reader {
         out[name] = row.spec.default_value;
       }
     }
+  }
+
+  // Whether `name` is what an unknown key of the map was meant to be.
+  static bool IsMisspelt(const std::string& name, const YamlNode& node,
+                         const std::vector<std::string>& names) {
+    return std::ranges::any_of(node.entries, [&](const YamlNode::Entry& entry) {
+      const bool is_known = std::ranges::find(names, entry.key) != names.end();
+      return !is_known && Nearest(entry.key, names) == name;
+    });
+  }
+
+  // "write kind: Sweep", where nothing else can stand there; else the key's meaning.
+  static std::string WhatToWrite(const KeyRow& row) {
+    const std::string path(row.path);
+    if (row.spec.choices.size() == 1) return Str("write ", path, ": ", row.spec.choices[0]);
+    if (path == "metadata") return "write metadata: {name: NAME}, with a name for the sweep";
+    return std::string(row.spec.meaning);
   }
 
   // Of an unknown key: one of that name further below, as where its map's key was forgotten; one that
@@ -313,7 +333,9 @@ class Reader {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindAxis(name);
       if (row.required && !IsTheModels(row)) {
-        Report(node.place, Str(row.path, ": must be given: ", row.spec.meaning));
+        if (!IsMisspelt(name, node, AxisNames())) {
+          Report(node.place, Str(row.path, ": must be given: ", row.spec.meaning));
+        }
         spec_.is_complete = false;
       } else {
         spec_.axes.push_back({.name = name,

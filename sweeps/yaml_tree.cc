@@ -145,6 +145,14 @@ class TreeBuilder final : public YAML::EventHandler {
     if (key.text == "<<" && !key.quoted) {
       return Report(key.place, "merge keys (<<) are refused: write the keys out");
     }
+    // "model {size: micro}" is the key "model {size" for YAML, and for nobody else.
+    const std::size_t bracket = key.quoted ? std::string::npos : key.text.find_first_of("[{");
+    const std::size_t word_end = key.text.find(' ');
+    if (bracket != std::string::npos && word_end != std::string::npos && word_end + 1 == bracket) {
+      const std::string word = key.text.substr(0, word_end);
+      throw Refused{key.place, Str("a colon is missing after \"", word, "\": write ", word, ": ",
+                                   key.text[bracket], key.text[bracket] == '{' ? "...}" : "...]")};
+    }
     const auto [first, is_new] = frame.keys.emplace(key.text, key.place);
     if (!is_new) {
       return Report(key.place, Str("duplicate key \"", key.text, "\"; it stands at ",
@@ -270,6 +278,99 @@ std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
   return std::nullopt;
 }
 
+struct Unclosed {
+  int line = 0;
+  int column = 0;
+  char what = ' ';  // [ { " or '
+};
+
+// The innermost bracket or quote that is never closed. Lines count from 1, as columns do, in bytes.
+std::optional<Unclosed> FirstUnclosed(std::string_view text) {
+  std::vector<Unclosed> open;
+  int line = 1;
+  int column = 0;
+  char before = ' ';
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    column += 1;
+    const bool in_quotes = !open.empty() && (open.back().what == '"' || open.back().what == '\'');
+    if (in_quotes) {
+      if (c == '\\' && open.back().what == '"' && i + 1 < text.size() && text[i + 1] != '\n') {
+        ++i;
+        column += 1;
+      } else if (c == open.back().what) {
+        open.pop_back();
+      }
+    } else if (c == '#' && (before == ' ' || before == '\n')) {
+      i = std::min(text.find('\n', i), text.size()) - 1;
+    } else if (c == '[' || c == '{') {
+      open.push_back({.line = line, .column = column, .what = c});
+    } else if ((c == '"' || c == '\'') &&
+               std::string_view(" \n[{,").find(before) != std::string_view::npos) {
+      open.push_back({.line = line, .column = column, .what = c});  // within a word it is text
+    } else if ((c == ']' || c == '}') && !open.empty()) {
+      if (open.back().what != (c == ']' ? '[' : '{')) return open.back();
+      open.pop_back();
+    }
+    if (c == '\n') {
+      line += 1;
+      column = 0;
+    }
+    before = c;
+  }
+  return open.empty() ? std::nullopt : std::optional(open.back());
+}
+
+std::string WhatToClose(char what) {
+  if (what == '[') return "this [ is not closed: write ] where the list ends";
+  if (what == '{') return "this { is not closed: write } where the map ends";
+  return "this quotation mark is not closed: write another one where the text ends";
+}
+
+// "kind Sweep": the first line before `last`, outside of brackets, that begins as a key does and has no
+// colon, although no text goes on there.
+struct NoColon {
+  int line = 0;
+  int column = 0;
+  std::string key, rest;
+};
+std::optional<NoColon> FirstWithoutColon(std::string_view text, int last) {
+  int brackets = 0;
+  int number = 0;
+  bool goes_on = false;  // the line above has a key whose text may take more lines
+  for (const std::string& line : Split(text, '\n')) {
+    if (++number > last) break;
+    const bool in_brackets = brackets > 0;
+    const std::string_view content = std::string_view(line).substr(0, line.find(" #"));
+    for (const char c : content)
+      brackets += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
+    const std::size_t begin = content.find_first_not_of(' ');
+    if (in_brackets || begin == std::string_view::npos || content[begin] == '#') continue;
+    const std::string_view words = content.substr(begin);
+    const std::size_t end = std::min(words.find_first_not_of("abcdefghijklmnopqrstuvwxyz"
+                                                             "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                             "0123456789_"),
+                                     words.size());
+    const bool has_colon = words.find(": ") != std::string_view::npos || words.ends_with(':');
+    const bool is_key_and_value = end > 0 && end + 1 < words.size() && words[end] == ' ';
+    if (!has_colon && !goes_on && is_key_and_value) {
+      return NoColon{.line = number,
+                     .column = static_cast<int>(begin) + 1,
+                     .key = std::string(words.substr(0, end)),
+                     .rest = std::string(Trim(words.substr(end)))};
+    }
+    const std::size_t colon = words.find(':');
+    const std::string_view value =
+        colon == std::string_view::npos ? words : Trim(words.substr(colon + 1));
+    goes_on = has_colon && (value.starts_with('|') || value.starts_with('>'));
+  }
+  return std::nullopt;
+}
+
+std::string ColonMissing(std::string_view key, std::string_view rest) {
+  return Str("a colon is missing after \"", key, "\": write ", key, ": ", rest);
+}
+
 }  // namespace
 
 const YamlNode::Entry* YamlNode::Find(std::string_view key) const {
@@ -306,6 +407,14 @@ std::optional<YamlNode> ParseYaml(std::string_view text, int source,
     }
     if (const std::optional<Misplaced> key = FirstMisplacedKey(text, error.mark.line + 1)) {
       return refuse({.source = source, .line = key->line, .column = 1}, key->message);
+    }
+    if (const std::optional<Unclosed> open = FirstUnclosed(text)) {
+      return refuse({.source = source, .line = open->line, .column = open->column},
+                    WhatToClose(open->what));
+    }
+    if (const std::optional<NoColon> line = FirstWithoutColon(text, error.mark.line + 1)) {
+      return refuse({.source = source, .line = line->line, .column = line->column},
+                    ColonMissing(line->key, line->rest));
     }
     return refuse({.source = source, .line = error.mark.line + 1, .column = error.mark.column + 1},
                   Str("this is not YAML: ", error.msg));

@@ -6,7 +6,6 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "coordinator/forecast.h"
+#include "coordinator/rpc/costs.h"
 #include "coordinator/rpc/views.h"
 #include "model/data/manifest.h"
 #include "model/evaluation/evaluation.h"
@@ -24,126 +24,7 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kMeasuredMax = 500;
 constexpr std::size_t kDigitsShown = 8;
-
-// What cells cost, by the split's sizes. Each kind of cell is asked for once: a sweep has many runs,
-// and few kinds.
-class CellCosts {
- public:
-  explicit CellCosts(const std::vector<DatasetRow>& datasets) {
-    for (const DatasetRow& row : datasets) splits_[row.info.digest] = row.info.split_tokens;
-  }
-
-  // FLOPs of one cell; nothing when no such number can be told (an evaluation that measures time, a
-  // dataset that is registered no more).
-  std::optional<double> Flops(const Run& run, const Json& evaluation, std::int64_t context_length) {
-    const auto tokens = Tokens(run.dataset_digest, evaluation, context_length);
-    if (!tokens) return std::nullopt;
-    return EvaluateFlops(run.model, *tokens, context_length);
-  }
-
- private:
-  std::optional<double> Tokens(const std::string& digest, const Json& evaluation,
-                               std::int64_t context_length) {
-    const Key key = {digest, CanonicalJson(evaluation), context_length};
-    const auto known = tokens_.find(key);
-    if (known != tokens_.end()) return known->second;
-    std::optional<double> tokens;
-    const auto splits = splits_.find(digest);
-    const auto what = FindEvaluation(evaluation.begin().key());
-    if (splits != splits_.end() && what.ok() && (*what)->tokens_read != nullptr) {
-      tokens = (*what)->tokens_read({.name = "", .split_tokens = splits->second},
-                                    evaluation.begin().value(), context_length);
-    }
-    tokens_.emplace(key, tokens);
-    return tokens;
-  }
-
-  using Key = std::tuple<std::string, std::string, std::int64_t>;
-  std::map<std::string, std::map<std::string, std::int64_t>> splits_;  // by digest
-  std::map<Key, std::optional<double>> tokens_;
-};
-
-// Adds the cell's FLOPs to `sum`, which is nothing once one part is.
-void AddFlops(const std::optional<double>& flops, std::optional<double>& sum) {
-  sum = sum && flops ? std::optional(*sum + *flops) : std::nullopt;
-}
-
-// A task as the forecast wants it; nothing when it was written by another release, ran on another
-// kind of device than the sweep will, or cannot be compared.
-std::optional<MeasuredTask> Measured(const MeasuredRow& row, const std::string& device_kind,
-                                     CellCosts& costs) {
-  const Result<Json> run_json = ParseJson(row.run_json);
-  const Result<Json> execution_json = ParseJson(row.execution_json);
-  if (!run_json.ok() || !execution_json.ok()) return std::nullopt;
-  const Result<Run> run = Run::FromJson(*run_json);
-  const Result<Execution> execution = Execution::FromJson(*execution_json);
-  if (!run.ok() || !execution.ok()) return std::nullopt;
-  if (device_kind != "any" && execution->device_kind != device_kind) return std::nullopt;
-  const bool is_training = row.kind == TaskKindName(TaskKind::kTrain);
-  std::optional<double> flops = is_training ? TrainFlops(run->model, run->train) : 0.0;
-  if (!is_training) {
-    const Result<Json> evaluation = ParseJson(row.evaluation_json);
-    const Result<Json> cells = ParseJson(row.expected_cells_json);
-    if (!evaluation.ok() || !cells.ok()) return std::nullopt;
-    std::set<std::string> counted;  // a cell may owe several rows
-    for (const Json& json : *cells) {
-      const Result<ExpectedCell> cell = ExpectedCell::FromJson(json);
-      if (!cell.ok()) return std::nullopt;
-      if (!counted.insert(cell->cell).second) continue;
-      AddFlops(costs.Flops(*run, *evaluation, cell->context_length), flops);
-    }
-  }
-  if (!flops) return std::nullopt;
-  return MeasuredTask{.kind = is_training ? TaskKind::kTrain : TaskKind::kEvaluate,
-                      .device = DeviceName(*execution),
-                      .position = run->model.position.method,
-                      .shape = ShapeOf(*run),
-                      .flops = *flops,
-                      .seconds = row.seconds};
-}
-
-// The slots that a sweep may use: of the workers that are there; else of those that were, as they were;
-// else this machine stands for the one that a worker will come from, of which one slot may have all.
-struct Slots {
-  std::int64_t n = 0;
-  std::int64_t memory_bytes = 0;  // of the largest one
-  bool any_worker = false;
-  std::string_view of = "machine";  // PlanSweepResponse.slots_of
-};
-
-Slots SlotsOf(const State& state, const std::string& device_kind, bool gone_too) {
-  Slots slots;
-  for (const auto& [id, worker] : state.workers) {
-    if (!gone_too && (!worker.session || worker.lost || worker.draining)) continue;
-    slots.any_worker = true;
-    slots.of = gone_too ? "last workers" : "workers";
-    for (const Slot& slot : worker.slots) {
-      if (device_kind != "any" && slot.kind != device_kind) continue;
-      slots.n += 1;
-      slots.memory_bytes = std::max(slots.memory_bytes, slot.memory_bytes);
-    }
-  }
-  return slots;
-}
-
-Slots SlotsFor(const State& state, const std::string& device_kind) {
-  for (const bool gone_too : {false, true}) {
-    const Slots slots = SlotsOf(state, device_kind, gone_too);
-    if (slots.any_worker) return slots;
-  }
-  // Its own GPUs only a worker knows.
-  return Slots{.memory_bytes = device_kind == "gpu" ? 0 : MachineMemoryBytes()};
-}
-
-void SetTime(const Estimate& estimate, v1::TimeEstimate* message) {
-  message->set_low_s(estimate.low_s);
-  message->set_likely_s(estimate.likely_s);
-  message->set_high_s(estimate.high_s);
-  message->set_n(static_cast<std::int32_t>(estimate.n));
-  message->set_basis(estimate.basis);
-}
 
 // Times of all that is to do. Known only when each part is.
 class Total {
@@ -446,16 +327,12 @@ class Planner {
 
 Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
                  v1::PlanSweepResponse* response) {
-  ASSIGN_OR_RETURN(const std::vector<MeasuredRow> rows, reader.MeasuredTasks(kMeasuredMax));
   const std::vector<DatasetRow> datasets = core.datasets();
   CellCosts costs(datasets);
   std::map<std::string, std::string> folders;
   for (const DatasetRow& row : datasets) folders[row.info.name] = row.folder;
-  std::vector<MeasuredTask> measured;
-  measured.reserve(rows.size());
-  for (const MeasuredRow& row : rows) {
-    if (auto task = Measured(row, sweep.device_kind, costs)) measured.push_back(std::move(*task));
-  }
+  ASSIGN_OR_RETURN(const std::vector<MeasuredTask> measured,
+                   NewestMeasured(reader, sweep.device_kind, costs));
   const Forecast forecast(measured);
   ASSIGN_OR_RETURN(const auto known_cells, reader.CellOwners(sweep));
   Standing standing;

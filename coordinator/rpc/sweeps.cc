@@ -192,7 +192,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
         const StepResult result = parts_.core.PostAndWait(SweepPutFirst{.sweep_id = sweep->id});
         if (!result.status.ok()) return End(result.status);
       }
-      view_ = std::make_unique<SweepView>(parts_.core, *sweep);
+      view_ = std::make_unique<SweepView>(parts_.core, *sweep, SweepView::Durations::kOfEndedOnly);
     }
     message_.Clear();
     if (const Status status = view_->Fill(reader, &message_); !status.ok()) return End(status);
@@ -395,7 +395,12 @@ class SweepService final : public v1::SweepService::CallbackService {
     return Handle(parts_, context, "ListSweeps", [=, this](StoreReader& reader, RpcError&) {
       ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
       RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
-        for (const SweepRow& sweep : sweeps) FillSweep(state, sweep, response->add_sweeps());
+        const Instant now = BootMs();
+        for (const SweepRow& sweep : sweeps) {
+          v1::SweepInfo* info = response->add_sweeps();
+          FillSweep(state, sweep, info);
+          info->set_duration_ms(RunningMsOfSweep(state, sweep.id, now));
+        }
       }));
       return NoteKnownDamage(parts_, reader,
                              {"sweep", "sweep_label", "sweep_run", "sweep_task", "task"});
@@ -411,12 +416,13 @@ class SweepService final : public v1::SweepService::CallbackService {
       ASSIGN_OR_RETURN(SweepBody body, reader.BodyOfSweep(sweep.id));
       response->set_yaml(std::move(body.yaml));
       response->set_axes_json(std::move(body.axes_json));
-      SweepView view(parts_.core, std::move(sweep));
+      SweepView view(parts_.core, std::move(sweep), SweepView::Durations::kAlsoOfLive);
       v1::WatchSweepResponse shown;
       RETURN_IF_ERROR(view.Fill(reader, &shown));
       response->mutable_info()->Swap(shown.mutable_info());
       response->mutable_runs()->Swap(shown.mutable_runs());
       response->mutable_notices()->Swap(shown.mutable_notices());
+      if (shown.has_time_left()) response->mutable_time_left()->Swap(shown.mutable_time_left());
       for (int i = 0; i < response->runs_size(); ++i) {
         v1::RunInfo* run = response->mutable_runs(i);
         run->set_run_json(view.runs()[static_cast<std::size_t>(i)].run_json);
@@ -442,7 +448,10 @@ class SweepService final : public v1::SweepService::CallbackService {
         const Instant now = BootMs();
         for (const std::string& id : tasks) {
           const auto task = state.tasks.find(id);
-          if (task != state.tasks.end()) FillTask(state, task->second, "", now, run->add_tasks());
+          if (task == state.tasks.end()) continue;
+          v1::TaskInfo* info = run->add_tasks();
+          FillTask(state, task->second, "", now, info);
+          info->set_duration_ms(RunningMs(state, task->second.attempt, now));
         }
         AddMissedWorkers(state, now, WallMs(), response->mutable_notices());
       }));
@@ -561,16 +570,25 @@ class SweepService final : public v1::SweepService::CallbackService {
 
   Unary* ListWorkers(Context* context, const v1::ListWorkersRequest*,
                      v1::ListWorkersResponse* response) override {
-    return Handle(parts_, context, "ListWorkers", [=, this](StoreReader&, RpcError&) {
-      return parts_.core.LookAndWait([&](const State& state) {
+    return Handle(parts_, context, "ListWorkers", [=, this](StoreReader& reader, RpcError&) {
+      RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
         const Instant now = BootMs();
+        const std::int64_t wall_ms = WallMs();
         for (const auto& [id, worker] : state.workers) {
           v1::WorkerInfo* info = response->add_workers();
           FillWorker(state, worker, now, info);
           info->set_heard_ms_ago(std::max<std::int64_t>(now - worker.heard_at, 0));
+          const bool came = worker.last_session != 0;  // since this process began
+          if (came) info->set_heard_wall_ms(wall_ms - info->heard_ms_ago());
         }
-        AddMissedWorkers(state, now, WallMs(), response->mutable_notices());
-      });
+        AddMissedWorkers(state, now, wall_ms, response->mutable_notices());
+      }));
+      for (v1::WorkerInfo& info : *response->mutable_workers()) {
+        if (info.heard_wall_ms() != 0) continue;
+        ASSIGN_OR_RETURN(const std::int64_t wall_ms, reader.LastStoredOfWorker(info.worker_id()));
+        info.set_heard_wall_ms(wall_ms);
+      }
+      return Status();
     });
   }
 

@@ -114,6 +114,26 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
   message->set_tasks_cancelled(Count32(n_cancelled));
 }
 
+std::int64_t RunningMs(const State& state, const std::string& attempt, Instant now) {
+  const auto found = state.attempts.find(attempt);
+  if (found == state.attempts.end()) return 0;
+  const Attempt& one = found->second;
+  if (!IsLive(one.state)) return one.duration_ms;
+  const bool is_timed = one.state == AttemptState::kRunning && !one.started_boot.empty() &&
+                        one.started_boot == state.boot && IsHeardOf(state, one.worker, now);
+  return is_timed ? std::max<std::int64_t>(now - one.started_boot_ms, 0) / 1000 * 1000 : 0;
+}
+
+std::int64_t RunningMsOfSweep(const State& state, const std::string& sweep_id, Instant now) {
+  const auto tasks = state.sweep_tasks.find(sweep_id);
+  if (tasks == state.sweep_tasks.end()) return 0;
+  std::int64_t sum_ms = 0;
+  for (const std::string& id : tasks->second) {
+    sum_ms += RunningMs(state, state.tasks.at(id).attempt, now);
+  }
+  return sum_ms;
+}
+
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
               v1::TaskInfo* message) {
   message->set_task(task.id);
@@ -262,6 +282,9 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   RETURN_IF_ERROR(core_.LookAndWait([&](const State& state) {
     const Instant now = BootMs();
     FillSweep(state, sweep_, message->mutable_info());
+    if (durations_ == Durations::kAlsoOfLive) {
+      message->mutable_info()->set_duration_ms(RunningMsOfSweep(state, sweep_.id, now));
+    }
     bool finished = true;
     const auto ids = state.sweep_tasks.find(sweep_.id);
     is_gone = ids == state.sweep_tasks.end();
@@ -271,12 +294,16 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     std::ranges::sort(tasks, [](const Task* a, const Task* b) {
       return std::tuple(a->kind, a->ready_seq, a->id) < std::tuple(b->kind, b->ready_seq, b->id);
     });
+    time_left_.Look(state, tasks, now);
     for (const Task* task : tasks) {
       finished = finished && IsTerminal(task->state);
       const auto run = run_of.find(task->run_key);
       if (run == run_of.end()) continue;
       v1::TaskInfo* info = run->second->add_tasks();
       FillTask(state, *task, sweep_.name, now, info);
+      if (IsTerminal(task->state) || durations_ == Durations::kAlsoOfLive) {
+        info->set_duration_ms(RunningMs(state, task->attempt, now));
+      }
       if (task->kind != TaskKind::kTrain) continue;
       const auto attempt = state.attempts.find(task->attempt);
       if (attempt == state.attempts.end()) continue;
@@ -293,6 +320,9 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   }));
   AddFullDisk(core_, message->mutable_notices());
   if (is_gone) return Status(Code::kNotFound, Str("sweep ", sweep_.id, " was removed"));
+  if (!message->finished()) {
+    RETURN_IF_ERROR(time_left_.Fill(reader, core_.datasets(), message->mutable_time_left()));
+  }
   for (const Curve& curve : curves) {
     Tail& tail = tails_[curve.task];
     if (tail.as_of != curve.as_of) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "coordinator/core.h"
+#include "coordinator/rpc/time_left.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/reader.h"
 #include "longrun/v1/sweeps.pb.h"
@@ -17,6 +18,10 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
 // `sweep`: the name under which the user asked for it; "": not by a sweep.
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
               v1::TaskInfo* message);
+// How long the attempt has run; of a live one in whole seconds so far, while its worker is heard of.
+std::int64_t RunningMs(const State& state, const std::string& attempt, Instant now);
+// The same of the newest attempts of a sweep's tasks, added up.
+std::int64_t RunningMsOfSweep(const State& state, const std::string& sweep_id, Instant now);
 // The runs that this build does not know, in all or in one of their tasks.
 void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message);
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);
@@ -29,10 +34,13 @@ void AddFullDisk(const Core& core, Notices* notices);
 // two looks. One thread at a time.
 class SweepView {
  public:
-  SweepView(Core& core, SweepRow sweep) : core_(core), sweep_(std::move(sweep)) {}
+  // Those of live attempts change with every second: a watcher would be told of each.
+  enum class Durations { kOfEndedOnly, kAlsoOfLive };
+  SweepView(Core& core, SweepRow sweep, Durations durations)
+      : core_(core), sweep_(std::move(sweep)), durations_(durations) {}
   const SweepRow& sweep() const { return sweep_; }
 
-  // Fills info, runs (without run_json), workers and notices; `finished` when every task is terminal.
+  // Fills info, runs (without run_json), workers, notices and the time left; `finished` when every task is terminal.
   Status Fill(StoreReader& reader, v1::WatchSweepResponse* message);
   const std::vector<SweepRunRow>& runs() const { return runs_; }
 
@@ -44,6 +52,8 @@ class SweepView {
 
   Core& core_;
   SweepRow sweep_;
+  Durations durations_;
+  TimeLeft time_left_;
   std::vector<SweepRunRow> runs_;
   bool looked_for_lost_ = false;
   bool executions_known_ = false;

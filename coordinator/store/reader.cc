@@ -488,6 +488,21 @@ Result<bool> StoreReader::HasAttempt(const std::string& attempt) {
   return row.Bind(attempt).Step();
 }
 
+Result<std::int64_t> StoreReader::LastStoredOfWorker(const std::string& worker) {
+  connection_->SetTimeLimit(kReadMsMax);
+  ASSIGN_OR_RETURN(
+      Statement row,
+      connection_->Prepare("WITH newest AS (SELECT id, started_wall_ms, ended_wall_ms FROM attempt"
+                           "  WHERE worker = ? ORDER BY id DESC LIMIT 1)"
+                           " SELECT max(started_wall_ms, ended_wall_ms,"
+                           "  ifnull((SELECT max(t_ms) FROM record WHERE attempt = newest.id), 0),"
+                           "  ifnull((SELECT max(t_ms) FROM series WHERE attempt = newest.id), 0),"
+                           "  ifnull((SELECT max(t_ms) FROM result WHERE attempt = newest.id), 0))"
+                           " FROM newest"));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(worker).Step());
+  return found ? row.Int(0) : 0;
+}
+
 Result<std::map<std::string, std::string>> StoreReader::TasksByAttempt() {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT id, task FROM attempt"));

@@ -173,6 +173,8 @@ class StoreReader {
   Result<std::vector<std::int64_t>> LengthsOfTask(const std::string& task);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
   Result<bool> HasAttempt(const std::string& attempt);
+  // Wall clock of the newest that is stored of the worker's newest attempt; 0: it never had one.
+  Result<std::int64_t> LastStoredOfWorker(const std::string& worker);
   Result<std::map<std::string, std::string>> TasksByAttempt();  // of every attempt its task
   // The newest ones, at most `n_max`.
   Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);

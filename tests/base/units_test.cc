@@ -49,6 +49,8 @@ TEST(NearestCountTest, IsWhatWasProbablyMeant) {
   EXPECT_EQ(NearestCount("100k"), "100K");
   EXPECT_EQ(NearestCount("1.5m"), "1.5M");
   EXPECT_EQ(NearestCount("8ki"), "8Ki");
+  EXPECT_EQ(NearestCount("200KB"), "200K");
+  EXPECT_EQ(NearestCount("8KiB"), "8Ki");
   EXPECT_EQ(NearestCount("1e5"), "100000");
   EXPECT_EQ(NearestCount("100_000"), "100000");
   for (const char* const text : {"", "many", "1.00001k", "1e-3", "1e300", "-1e3", "64Q", "nan"}) {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "client/pivot_arguments.h"
 #include "tests/client/sample_results.h"
 
 namespace longrun {
@@ -175,13 +176,45 @@ TEST(PivotTest, FiltersTakeTextAsATableShowsItAndNumbersInAnyForm) {
   EXPECT_EQ(tables[0].rows.size(), 2u);
 }
 
+std::vector<PivotFilter> Where(const std::vector<std::string>& texts) {
+  PivotArguments arguments;
+  arguments.where = texts;
+  const auto request = ReadPivotRequest(arguments);
+  EXPECT_TRUE(request.ok()) << request.status().message();
+  return request.ok() ? request->where : std::vector<PivotFilter>();
+}
+
+TEST(PivotTest, OneWhereHoldsSeveralConditions) {
+  const auto tables = Build({Grid()}, {.where = Where({"position=cable,train_length=64"})});
+  ASSERT_EQ(tables[0].rows.size(), 1u);
+  EXPECT_EQ(tables[0].rows[0].key[0], "cable");
+  EXPECT_EQ(tables[0].rows[0].key[1], 64);
+
+  const auto both = Where({"position=cable,rope,train_length=64"});
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_EQ(both[0].values, (std::vector<std::string>{"cable", "rope"}));
+  EXPECT_EQ(both[1].axis, "train_length");
+}
+
+TEST(PivotTest, CommasWithinAValueSeparateNothing) {
+  const auto where = Where({"position=rope(base=500000, layout=half),alibi"});
+  ASSERT_EQ(where.size(), 1u);
+  EXPECT_EQ(where[0].values, (std::vector<std::string>{"rope(base=500000, layout=half)", "alibi"}));
+  const auto evaluation = Where({"evaluation=k=8, every=64"});
+  ASSERT_EQ(evaluation.size(), 1u);
+  EXPECT_EQ(evaluation[0].whole, "k=8, every=64");
+}
+
 TEST(PivotTest, WhatIsNotThereIsSaidWithWhatIs) {
   EXPECT_EQ(WhyNot({Grid()}, {.rows = {"positon"}}),
             "there is no axis \"positon\"; did you mean \"position\"?");
   EXPECT_EQ(WhyNot({Grid()}, {.rows = {"position", "position"}}),
             "the axis \"position\" is named twice");
-  EXPECT_EQ(WhyNot({Grid()}, {.where = {{.axis = "position", .values = {"alibi"}}}}),
-            "--where leaves nothing: position has cable, rope");
+  for (const std::vector<std::string>& values :
+       {std::vector<std::string>{"alibi"}, std::vector<std::string>{"rope", "alibi"}}) {
+    EXPECT_EQ(WhyNot({Grid()}, {.where = {{.axis = "position", .values = values}}}),
+              "--where position: \"alibi\" is not a value of position; it has cable, rope");
+  }
   EXPECT_EQ(WhyNot({Grid()}, {.metrics = {"accuracy"}}),
             "there are no numbers of metric \"accuracy\"; there are: perplexity, nll, "
             "bits_per_token, bits_per_byte");

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/str.h"
 #include "tests/client/sample_results.h"
 
@@ -222,9 +224,9 @@ TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
       Build(ResultsOf(Json::array({run}), Json::array({row})), {.metrics = {"nll"}}), "csv");
   EXPECT_EQ(csv,
             "position,train_length,dataset,baseline,split,protocol,context_length,nll,se,nll,n,"
-            "bits_per_byte,seeds,of,status\n"
+            "bits_per_byte,seeds,of,status,metric,se_over,runs\n"
             "\"rope(base=500000, layout=half)\",64,austen,,validation,nonoverlap,64,2,0.01,2,1000,"
-            "2.8853900817779268,1,1,ok\n");  // 2 / ln 2
+            "2.8853900817779268,1,1,ok,nll,text,a\n");  // 2 / ln 2
 }
 
 TEST(TableFormatTest, CsvOfTwoTablesWithTheSameColumnsHasOneHeader) {
@@ -232,6 +234,39 @@ TEST(TableFormatTest, CsvOfTwoTablesWithTheSameColumnsHasOneHeader) {
       RenderTables(Build(Small(), {.rows = {"position"}, .cols = {"train_length"}}), "csv");
   // Two context lengths are two tables with two rows each; baselines stand only beside lengths.
   EXPECT_EQ(Split(csv, '\n').size(), 1u + 4u + 1u);
+}
+
+// However a table is laid out: a program that reads one reads all.
+TEST(TableFormatTest, CsvHasTheSameColumnsInTheSameOrderHoweverItIsLaidOut) {
+  const auto header = [](const PivotRequest& request) {
+    return Split(RenderTables(Build(Small(), request), "csv"), '\n').front();
+  };
+  const std::string plain = header({});
+  EXPECT_EQ(
+      plain,
+      "position,train_length,dataset,baseline,split,protocol,context_length,perplexity,se,nll,"
+      "n,bits_per_byte,seeds,of,status,metric,se_over,runs");
+  EXPECT_EQ(header({.rows = {"context_length"}, .cols = {"dataset", "position"}}), plain);
+  EXPECT_EQ(header({.rows = {"train_length"}}), plain);
+  EXPECT_EQ(header({.rows = {"protocol", "position"}, .cols = {"split", "context_length"}}), plain);
+}
+
+TEST(TableFormatTest, CsvOfSeveralMetricsIsOneTable) {
+  const std::string csv = RenderTables(Build(Small(), {.metrics = {"perplexity", "nll"}}), "csv");
+  const std::vector<std::string> lines = Split(csv, '\n');
+  EXPECT_EQ(lines.front(),
+            "position,train_length,dataset,baseline,split,protocol,context_length,value,se,nll,n,"
+            "bits_per_byte,seeds,of,status,metric,se_over,runs");
+  EXPECT_EQ(std::ranges::count(lines, lines.front()), 1);
+}
+
+TEST(TableFormatTest, SeveralAxesAcrossAreNamedInTheHead) {
+  const auto tables =
+      Build(Small(), {.rows = {"position"}, .cols = {"train_length", "context_length"}});
+  EXPECT_EQ(ColumnHead(tables.at(0), 0), "train 64 / context 64");
+  const auto methods =
+      Build(Small(), {.rows = {"dataset"}, .cols = {"position", "context_length"}});
+  EXPECT_EQ(ColumnHead(methods.at(0), 0), "cable / context 64");
 }
 
 TEST(TableFormatTest, JsonCarriesEachNumberWithWhatItRestsOn) {

@@ -1,0 +1,126 @@
+// See costs.h.
+#include "coordinator/rpc/costs.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/memory.h"
+#include "model/evaluation/evaluation.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kMeasuredMax = 500;
+
+// A task as the forecast wants it; nothing when it was written by another release, ran on another
+// kind of device than the sweep will, or cannot be compared.
+std::optional<MeasuredTask> Measured(const MeasuredRow& row, const std::string& device_kind,
+                                     CellCosts& costs) {
+  const Result<Json> run_json = ParseJson(row.run_json);
+  const Result<Json> execution_json = ParseJson(row.execution_json);
+  if (!run_json.ok() || !execution_json.ok()) return std::nullopt;
+  const Result<Run> run = Run::FromJson(*run_json);
+  const Result<Execution> execution = Execution::FromJson(*execution_json);
+  if (!run.ok() || !execution.ok()) return std::nullopt;
+  if (device_kind != "any" && execution->device_kind != device_kind) return std::nullopt;
+  const bool is_training = row.kind == TaskKindName(TaskKind::kTrain);
+  std::optional<double> flops = is_training ? TrainFlops(run->model, run->train) : 0.0;
+  if (!is_training) {
+    const Result<Json> evaluation = ParseJson(row.evaluation_json);
+    const Result<Json> cells = ParseJson(row.expected_cells_json);
+    if (!evaluation.ok() || !cells.ok()) return std::nullopt;
+    std::set<std::string> counted;  // a cell may owe several rows
+    for (const Json& json : *cells) {
+      const Result<ExpectedCell> cell = ExpectedCell::FromJson(json);
+      if (!cell.ok()) return std::nullopt;
+      if (!counted.insert(cell->cell).second) continue;
+      AddFlops(costs.Flops(*run, *evaluation, cell->context_length), flops);
+    }
+  }
+  if (!flops) return std::nullopt;
+  return MeasuredTask{.kind = is_training ? TaskKind::kTrain : TaskKind::kEvaluate,
+                      .device = DeviceName(*execution),
+                      .position = run->model.position.method,
+                      .shape = ShapeOf(*run),
+                      .flops = *flops,
+                      .seconds = row.seconds};
+}
+
+Slots SlotsOf(const State& state, const std::string& device_kind, bool gone_too) {
+  Slots slots;
+  for (const auto& [id, worker] : state.workers) {
+    if (!gone_too && (!worker.session || worker.lost || worker.draining)) continue;
+    slots.any_worker = true;
+    slots.of = gone_too ? "last workers" : "workers";
+    for (const Slot& slot : worker.slots) {
+      if (device_kind != "any" && slot.kind != device_kind) continue;
+      slots.n += 1;
+      slots.memory_bytes = std::max(slots.memory_bytes, slot.memory_bytes);
+    }
+  }
+  return slots;
+}
+
+}  // namespace
+
+CellCosts::CellCosts(const std::vector<DatasetRow>& datasets) {
+  for (const DatasetRow& row : datasets) splits_[row.info.digest] = row.info.split_tokens;
+}
+
+std::optional<double> CellCosts::Flops(const Run& run, const Json& evaluation,
+                                       std::int64_t context_length) {
+  const auto tokens = Tokens(run.dataset_digest, evaluation, context_length);
+  if (!tokens) return std::nullopt;
+  return EvaluateFlops(run.model, *tokens, context_length);
+}
+
+std::optional<double> CellCosts::Tokens(const std::string& digest, const Json& evaluation,
+                                        std::int64_t context_length) {
+  const Key key = {digest, CanonicalJson(evaluation), context_length};
+  const auto known = tokens_.find(key);
+  if (known != tokens_.end()) return known->second;
+  std::optional<double> tokens;
+  const auto splits = splits_.find(digest);
+  const auto what = FindEvaluation(evaluation.begin().key());
+  if (splits != splits_.end() && what.ok() && (*what)->tokens_read != nullptr) {
+    tokens = (*what)->tokens_read({.name = "", .split_tokens = splits->second},
+                                  evaluation.begin().value(), context_length);
+  }
+  tokens_.emplace(key, tokens);
+  return tokens;
+}
+
+void AddFlops(const std::optional<double>& flops, std::optional<double>& sum) {
+  sum = sum && flops ? std::optional(*sum + *flops) : std::nullopt;
+}
+
+Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader,
+                                                 const std::string& device_kind, CellCosts& costs) {
+  ASSIGN_OR_RETURN(const std::vector<MeasuredRow> rows, reader.MeasuredTasks(kMeasuredMax));
+  std::vector<MeasuredTask> measured;
+  measured.reserve(rows.size());
+  for (const MeasuredRow& row : rows) {
+    if (auto task = Measured(row, device_kind, costs)) measured.push_back(std::move(*task));
+  }
+  return measured;
+}
+
+Slots SlotsFor(const State& state, const std::string& device_kind) {
+  for (const bool gone_too : {false, true}) {
+    const Slots slots = SlotsOf(state, device_kind, gone_too);
+    if (slots.any_worker) return slots;
+  }
+  // Its own GPUs only a worker knows.
+  return Slots{.memory_bytes = device_kind == "gpu" ? 0 : MachineMemoryBytes()};
+}
+
+void SetTime(const Estimate& estimate, v1::TimeEstimate* message) {
+  message->set_low_s(estimate.low_s);
+  message->set_likely_s(estimate.likely_s);
+  message->set_high_s(estimate.high_s);
+  message->set_n(static_cast<std::int32_t>(estimate.n));
+  message->set_basis(estimate.basis);
+}
+
+}  // namespace longrun

@@ -1,0 +1,184 @@
+// See time_left.h.
+#include "coordinator/rpc/time_left.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kMeasuredMsMax = 10'000;  // what was read is as good for so long
+constexpr double kShareMin =
+    0.02;  // of its work that an attempt has done when its own speed counts
+
+double NumberOr0(const Json& body, const char* key) {
+  const auto it = body.find(key);
+  return it != body.end() && it->is_number() ? it->get<double>() : 0.0;
+}
+
+// A training that starts again from its newest checkpoint, as a share of all steps.
+double ShareOfCheckpoint(const Task& task, const Run& run) {
+  if (task.checkpoints.empty() || run.train.steps() <= 0) return 0;
+  const auto step = static_cast<double>(task.checkpoints.back().step);
+  return std::clamp(step / static_cast<double>(run.train.steps()), 0.0, 1.0);
+}
+
+}  // namespace
+
+const TimeLeft::Work* TimeLeft::WorkOf(const State& state, const Task& task) {
+  const Work*& known = work_of_[task.id];
+  if (known != nullptr) return known;
+  const RunRecord& record = state.runs.at(task.run_key);
+  const Run& run = record.run;
+  const ModelConfig& model = run.model;
+  std::string key = Str(TaskKindName(task.kind), " ", model.position.method, " ",
+                        model.ParameterCount(), " ", model.n_layer, " ", run.train.train_length,
+                        " ", run.train.tokens, " ", run.train.precision, " ", run.parent);
+  std::vector<std::int64_t> cells;
+  if (task.kind == TaskKind::kEvaluate) {
+    std::set<std::string> counted;  // a cell may owe several rows
+    for (const ExpectedCell& cell : task.expected_cells) {
+      if (counted.insert(cell.cell).second) cells.push_back(cell.context_length);
+    }
+    StrAppend(key, Str(" ", run.dataset_digest, " ", CanonicalJson(task.evaluation)));
+    for (const std::int64_t length : cells) StrAppend(key, Str(" ", length));
+  }
+  const auto [work, is_new] = works_.try_emplace(key);
+  known = &work->second;
+  if (!is_new) return known;
+  work->second.kind = task.kind;
+  work->second.run = run;
+  work->second.evaluation = task.evaluation;
+  work->second.cells = std::move(cells);
+  const auto parent = state.runs.find(run.parent);
+  if (parent != state.runs.end()) {
+    work->second.parent_flops = TrainFlops(parent->second.run.model, parent->second.run.train);
+  }
+  return known;
+}
+
+TimeLeft::Open TimeLeft::OpenOf(const State& state, const Task& task, Instant now) {
+  const RunRecord& record = state.runs.at(task.run_key);
+  Open open{.work = WorkOf(state, task), .run_key = task.run_key};
+  const auto attempt = state.attempts.find(task.attempt);
+  const bool runs = attempt != state.attempts.end() && IsLive(attempt->second.state) &&
+                    IsHeardOf(state, attempt->second.worker, now);
+  if (runs && attempt->second.progress.is_object()) {
+    const Json& progress = attempt->second.progress;
+    const double of = NumberOr0(progress, "of");
+    if (progress.value("phase", "") == TaskKindName(task.kind) && of > 0) {
+      Said& said = said_[task.attempt];
+      said.share_done = std::clamp(NumberOr0(progress, "done") / of, 0.0, 1.0);
+      const double eta_ms = NumberOr0(progress, "eta_ms");
+      said.seconds_left = eta_ms > 0 ? std::optional(eta_ms / 1000) : std::nullopt;
+    }
+  }
+  const auto said = said_.find(task.attempt);
+  if (runs && said != said_.end()) {
+    open.share_done = said->second.share_done;
+    open.seconds_left = said->second.seconds_left;
+    if (record.execution) open.device = DeviceName(*record.execution);
+  } else if (task.kind == TaskKind::kTrain) {
+    open.share_done = ShareOfCheckpoint(task, record.run);
+  }
+  return open;
+}
+
+void TimeLeft::Look(const State& state, const std::vector<const Task*>& tasks, Instant now) {
+  open_.clear();
+  for (const Task* const task : tasks) {
+    const bool is_read = WhyUnknown(state, *task).empty();
+    const bool has_work = task->kind == TaskKind::kTrain || !task->evaluation.is_null();
+    if (IsTerminal(task->state) || !is_read || !has_work) continue;
+    open_.push_back(OpenOf(state, *task, now));
+  }
+  n_slots_ = SlotsFor(state, "any").n;
+}
+
+Status TimeLeft::Fill(StoreReader& reader, const std::vector<DatasetRow>& datasets,
+                      v1::TimeLeft* message) {
+  if (open_.empty()) return Status();
+  CellCosts costs(datasets);
+  if (measured_ms_ == 0 || BootMs() - measured_ms_ > kMeasuredMsMax) {
+    ASSIGN_OR_RETURN(measured_, NewestMeasured(reader, "any", costs));
+    measured_ms_ = BootMs();
+  }
+  FillBy(measured_, costs, message);
+  return Status();
+}
+
+void TimeLeft::FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::TimeLeft* message) {
+  for (auto& [key, work] : works_) {
+    if (work.is_costed) continue;
+    work.is_costed = true;
+    work.flops = 0.0;
+    if (work.kind == TaskKind::kTrain) {
+      work.flops = TrainFlops(work.run.model, work.run.train) - work.parent_flops;
+    }
+    for (const std::int64_t length : work.cells) {
+      AddFlops(costs.Flops(work.run, work.evaluation, length), work.flops);
+    }
+  }
+  for (const Open& open : open_) {
+    const Work& work = *open.work;
+    if (!open.seconds_left || open.share_done < kShareMin || open.share_done >= 1) continue;
+    if (open.device.empty() || !work.flops) continue;
+    measured.push_back({.kind = work.kind,
+                        .device = open.device,
+                        .position = work.run.model.position.method,
+                        .shape = ShapeOf(work.run),
+                        .flops = *work.flops,
+                        .seconds = *open.seconds_left / (1 - open.share_done)});
+  }
+  const Forecast forecast(measured);
+  std::map<const Work*, std::optional<Estimate>> whole;
+  for (const auto& [key, work] : works_) {
+    whole[&work] = work.flops ? forecast.Of(work.kind, work.run, *work.flops) : std::nullopt;
+  }
+  Estimate sum;
+  std::map<std::string, Estimate> of_run;
+  std::int64_t n_not_measured = 0;
+  const auto add = [](const Estimate& part, double share, Estimate& total) {
+    total.low_s += part.low_s * share;
+    total.likely_s += part.likely_s * share;
+    total.high_s += part.high_s * share;
+    total.n = std::max(total.n, part.n);
+    total.basis = part.basis;
+  };
+  for (const Open& open : open_) {
+    std::optional<Estimate> part = whole.at(open.work);
+    double share = 1 - open.share_done;
+    if (open.seconds_left) {
+      part = Estimate{.low_s = *open.seconds_left,
+                      .likely_s = *open.seconds_left,
+                      .high_s = *open.seconds_left,
+                      .n = 1,
+                      .basis = "itself"};
+      share = 1;
+    }
+    if (!part) {
+      n_not_measured += 1;
+      continue;
+    }
+    add(*part, share, sum);
+    add(*part, share, of_run[open.run_key]);
+  }
+  message->set_tasks_not_measured(static_cast<std::int32_t>(n_not_measured));
+  message->set_slots(static_cast<std::int32_t>(n_slots_));
+  if (of_run.empty()) return;
+  Estimate longest;
+  for (const auto& [run_key, estimate] : of_run) {
+    if (estimate.likely_s > longest.likely_s) longest = estimate;
+  }
+  const auto n = static_cast<double>(std::max<std::int64_t>(n_slots_, 1));
+  sum.low_s = std::max(sum.low_s / n, longest.low_s);
+  sum.likely_s = std::max(sum.likely_s / n, longest.likely_s);
+  sum.high_s = std::max(sum.high_s / n, longest.high_s);
+  SetTime(sum, message->mutable_time());
+}
+
+}  // namespace longrun

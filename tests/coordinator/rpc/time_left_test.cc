@@ -1,0 +1,92 @@
+// The time left of a sweep: two trainings of the same work, one at work, whose speed is known by hand.
+#include "coordinator/rpc/time_left.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "base/clock.h"
+#include "tests/coordinator/sample.h"
+
+namespace longrun {
+namespace {
+
+class TimeLeftTest : public testing::Test {
+ protected:
+  TimeLeftTest() {
+    AfterLoad(state_, now_, 1);
+    Do(SampleSubmission("sweep-1"));
+  }
+
+  void Do(const SchedulerEvent& event) { Step(state_, event, now_, 1'700'000'000'000 + now_); }
+
+  // The tasks, those of alibi's run before those of rope's.
+  std::vector<const Task*> Tasks() const {
+    std::vector<const Task*> tasks;
+    for (const auto& [id, task] : state_.tasks) tasks.push_back(&task);
+    return tasks;
+  }
+  std::vector<MeasuredTask> Measured(TaskKind kind, double flops, double seconds) const {
+    const Run& run = state_.runs.begin()->second.run;
+    return {{.kind = kind,
+             .device = "cpu, 1 thread",
+             .position = run.model.position.method,
+             .shape = ShapeOf(run),
+             .flops = flops,
+             .seconds = seconds}};
+  }
+  double TrainingFlops() const {
+    const Run& run = state_.runs.begin()->second.run;
+    return TrainFlops(run.model, run.train);
+  }
+  v1::TimeLeft Left(const std::vector<MeasuredTask>& measured) {
+    TimeLeft left;
+    left.Look(state_, Tasks(), now_);
+    CellCosts costs({});  // no dataset: nobody knows what an evaluation costs
+    v1::TimeLeft message;
+    left.FillBy(measured, costs, &message);
+    return message;
+  }
+
+  Instant now_ = 1000;
+  State state_;
+};
+
+TEST_F(TimeLeftTest, IsNotKnownBeforeAnythingLikeItWasMeasured) {
+  const v1::TimeLeft left = Left({});
+  EXPECT_FALSE(left.has_time());
+  EXPECT_EQ(left.tasks_not_measured(), 4);
+}
+
+TEST_F(TimeLeftTest, CountsTrainingsThatHaveNotBegun) {
+  // One training takes 50 s; there are two, and one slot at the least.
+  const v1::TimeLeft left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50));
+  ASSERT_TRUE(left.has_time());
+  EXPECT_NEAR(left.time().likely_s(), 100, 2);  // alibi and rope differ by their parameters
+  EXPECT_LT(left.time().low_s(), left.time().likely_s());
+  EXPECT_GT(left.time().high_s(), left.time().likely_s());
+  EXPECT_EQ(left.tasks_not_measured(), 2);  // the evaluations
+}
+
+TEST_F(TimeLeftTest, AllSlotsShareTheWorkAndARunIsAChain) {
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(8), .attempts = {}});
+  const v1::TimeLeft left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50));
+  EXPECT_EQ(left.slots(), 8);
+  EXPECT_NEAR(left.time().likely_s(), 50, 1);  // not 100 / 8
+}
+
+TEST_F(TimeLeftTest, TheFirstTrainingTellsHowLongTheOthersWillTake) {
+  Do(WorkerArrived{.session = 1, .worker = SampleWorker(1), .attempts = {}});
+  Attempt* live = nullptr;
+  for (auto& [id, attempt] : state_.attempts) live = &attempt;
+  ASSERT_NE(live, nullptr);
+  live->state = AttemptState::kRunning;
+  // A quarter done, 30 s to go: 40 s in all, and 40 s for the one that has not begun.
+  live->progress = {{"phase", "train"}, {"done", 25}, {"of", 100}, {"eta_ms", 30'000}};
+  const v1::TimeLeft left = Left({});
+  ASSERT_TRUE(left.has_time());
+  EXPECT_NEAR(left.time().likely_s(), 70, 1);
+}
+
+}  // namespace
+}  // namespace longrun
