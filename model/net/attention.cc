@@ -8,6 +8,7 @@
 #include <ATen/ops/cos.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/flip.h>
+#include <ATen/ops/isneginf.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/outer.h>
@@ -329,6 +330,10 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, s
     }
   }
   const at::Tensor bias = StaticBias(q_begin, n_query, k_begin, n_key, block, n_positions);
+  if (bias.defined() && terms_.rotation && !terms_.rotation->growth.empty()) {
+    // Of a key ahead, growth makes a score that may be infinite, and would be a NaN beside its -inf.
+    scores = scores.masked_fill(at::isneginf(bias), -std::numeric_limits<double>::infinity());
+  }
   if (bias.defined()) scores = scores.add_(bias);
   scores = WithPositions(scores, q_BHQD, call, prepared, q_begin, k_begin);
   const at::Tensor p = at::softmax(scores, -1);
