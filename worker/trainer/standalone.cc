@@ -28,6 +28,7 @@
 #include "model/net/checkpoint.h"
 #include "model/net/device.h"
 #include "model/position/method.h"
+#include "sweeps/cost.h"
 #include "sweeps/event.h"
 #include "sweeps/run_errors.h"
 #include "sweeps/task.h"
@@ -359,10 +360,6 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   task.execution.operators = options.operators;
   task.execution.subnormals = options.subnormals;
   task.activation_checkpointing = options.activation_checkpointing;
-  if (options.micro_batch == 0) {
-    task.execution.micro_batch = AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes,
-                                                options.activation_checkpointing);
-  }
   ASSIGN_OR_RETURN(task.attempt_dir, AbsolutePath(options.output));
   task.cache_dir = task.attempt_dir;
   task.checkpoint_every_ms = options.checkpoint_every_ms;
@@ -381,6 +378,13 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
       task.execution.subnormals = found.subnormals;
     }
     (kind == TaskKind::kTrain ? task.resume : task.init) = found.ref;
+  }
+  if (options.micro_batch == 0) {
+    task.execution.micro_batch =
+        AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes,
+                       {.device_kind = options.device,
+                        .attention = task.execution.attention,
+                        .activation_checkpointing = options.activation_checkpointing});
   }
   return task;
 }
