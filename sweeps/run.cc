@@ -229,6 +229,16 @@ Result<Execution> Execution::FromJson(const Json& json) {
   return execution;
 }
 
+Status CheckValidation(const TrainConfig& train) {
+  const ValidateConfig& validate = train.validate;
+  // Only one of the two is an error of its own.
+  const bool validates = validate.every > 0 && validate.tokens > 0;
+  if (!validates || validate.tokens >= train.train_length) return Status();
+  return Status(Code::kInvalidArgument, Str("train.validate.tokens: ", validate.tokens,
+                                            " is less than one window of train_length ",
+                                            train.train_length, "; give at least that"));
+}
+
 std::string OperatorsFor(std::string_view device_kind) {
   return device_kind == "cpu" ? "longrun" : "aten";
 }

@@ -176,6 +176,7 @@ Run LoadRun(const std::string& path, const Inputs& inputs, bool has_init, ErrorL
   ErrorList own;
   Complete(inputs, has_init, json, own);
   Run run = ReadRun(json, own);
+  if (own.empty()) own.Add(CheckValidation(run.train));
   if (own.empty() && !run.trains() && inputs.init) {
     const std::vector<std::string> untrained = NewPositionTensors(inputs.init->model, run.model);
     if (!untrained.empty()) {
