@@ -1,5 +1,6 @@
 # Decides once whether CUDA is compiled: LONGRUN_HAS_CUDA. AUTO takes nvcc where it is; ON demands
-# it. The architectures: one for everyday builds, all with -DLONGRUN_CUDA_ARCHITECTURES=all-longrun.
+# it. The architectures: one for everyday builds, others by their numbers, with
+# -DLONGRUN_CUDA_ARCHITECTURES=80;90.
 set(LONGRUN_CUDA_ARCHITECTURES "90a-real" CACHE STRING "CUDA architectures to compile for")
 set(LONGRUN_HAS_CUDA OFF)
 if(NOT LONGRUN_CUDA STREQUAL "OFF")

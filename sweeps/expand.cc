@@ -611,7 +611,9 @@ class Expander {
 
   void CheckData(const Point& point, const DatasetInfo& dataset, const TrainConfig& train) {
     CheckSplit(point, dataset, "train", train.train_length);
-    if (train.validate.every > 0) CheckSplit(point, dataset, "validation", train.train_length);
+    if (train.validate.every == 0) return;
+    CheckSplit(point, dataset, "validation", train.train_length);
+    ReportStatus(point, CheckValidation(train));
   }
 
   void CheckSplit(const Point& point, const DatasetInfo& dataset, const std::string& split,

@@ -2,6 +2,7 @@
 //
 //   numerical   training is deterministic: the same attempt would meet the same NaN, so there is no
 //               second one
+//   killed      by somebody or something else: it is not the run's fault, so it counts as a loss
 //   data        another machine may hold a good copy
 //   storage     a full disk is not the run's fault: it counts as a loss, elsewhere
 //   limit       of one machine's set-up: another worker may have a higher one, a second try here has not
@@ -34,6 +35,16 @@ constexpr FailureRow kTable[] = {
      .exit_code = 0,
      .advice = "the trainer ended without a trace: a reboot, or its shim was killed; look at the "
                "system log of the worker's machine"},
+    {.failure_class = FailureClass::kKilled,
+     .name = "killed",
+     .counted_as = CountedAs::kLoss,
+     .retryable = true,
+     .back_off = true,
+     .avoid_worker = true,
+     .exit_code = 0,
+     .advice =
+         "something killed the trainer with signal 9, and not the kernel for memory: look for "
+         "who did it (a batch system, a supervisor, a user) on the worker's machine"},
     {.failure_class = FailureClass::kCrashed,
      .name = "crashed",
      .counted_as = CountedAs::kFailure,
@@ -212,7 +223,8 @@ FailureClass ClassifyEnd(const EndEvidence& evidence) {
   if (evidence.exit_known && EndedWithoutThread(evidence)) return FailureClass::kLimit;
   if (evidence.exit_known && evidence.signal != 0) {
     // A trainer that does not yield within its grace time is killed by us.
-    return evidence.stop_requested ? FailureClass::kPreempted : FailureClass::kCrashed;
+    if (evidence.stop_requested) return FailureClass::kPreempted;
+    return evidence.signal == SIGKILL ? FailureClass::kKilled : FailureClass::kCrashed;
   }
   if (const FailureRow* const said = FindFailure(evidence.failed_class)) return said->failure_class;
   if (evidence.exit_known) return ClassOfExitCode(evidence.exit_code);

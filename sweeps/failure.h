@@ -13,7 +13,8 @@ namespace longrun {
 enum class FailureClass {
   kLost,         // the lease ended: the worker or its machine is gone
   kVanished,     // the trainer ended and left no evidence at all
-  kCrashed,      // a signal (SIGSEGV, SIGABRT, SIGKILL by somebody) or an unknown exit code
+  kKilled,       // SIGKILL, neither ours nor the kernel's for memory
+  kCrashed,      // another signal (SIGSEGV, SIGABRT) or an unknown exit code
   kNumerical,    // NaN or infinity
   kOutOfMemory,  // of the device or the host
   kInvalid,      // a task that can never work: configuration, an operator that is missing

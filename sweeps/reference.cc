@@ -61,6 +61,29 @@ std::string ParamRows(std::span<const ParamSpec> specs) {
   return out;
 }
 
+// Every name that a sweep file may have by the tables, and that is refused.
+std::string UnbuiltRows() {
+  std::string keys, values;
+  for (const KeyRow& row : SweepKeys()) {
+    if (row.kind == KeyRow::Kind::kUnbuilt) keys += Str("| key | `", row.path, "` |\n");
+  }
+  for (const Evaluation* const evaluation : Evaluations()) {
+    for (const ParamSpec& spec : evaluation->params) {
+      for (const std::string& choice : spec.choices_unbuilt) {
+        values += Str("| `", spec.name, "` of the evaluation `", evaluation->name, "` | `", choice,
+                      "` |\n");
+      }
+    }
+  }
+  const auto rows = [](std::string_view what, std::span<const std::string_view> names) {
+    std::string out;
+    for (const std::string_view name : names) out += Str("| ", what, " | `", name, "` |\n");
+    return out;
+  };
+  return Str(keys, rows("position method", UnbuiltMethods()),
+             rows("evaluation", UnbuiltEvaluations()), values);
+}
+
 }  // namespace
 
 std::string SweepReference() {
@@ -92,6 +115,10 @@ std::string SweepReference() {
                  " | ", overlap.spec.meaning, " |\n");
     }
   }
+  out +=
+      Str("\n## Not built yet\n\n",
+          "Names that are planned: a sweep that has one is refused with an error that says so.\n\n",
+          "| what | name |\n|---|---|\n", UnbuiltRows());
   return out;
 }
 

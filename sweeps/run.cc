@@ -1,32 +1,7 @@
-// The canonical run, and the formulas of its cost.
-//
-// Memory of one training step (TrainMemoryBytes), with the plain attention that keeps its
-// probabilities; B = micro_batch sequences, T = train_length, C = d_model, H heads, P parameters,
-// w = 2, or 3 for a gated MLP:
-//
-//   16 P                                     fp32 weights, gradients, two moments of AdamW
-//   + B T (n_layer + 1) (e (10 C + w d_ff)   what a block keeps for its backward pass; e bytes an
-//                        + 4 * 3 H T)        element: 4, or 2 in bf16; logits, bias, probabilities
-//   + B T 4 * 3 vocab_size                   logits, log-softmax and their gradient
-//
-// The one layer more stands for the temporaries of the backward pass. With activation checkpointing the
-// inputs of the blocks are kept and two layers of the above are alive, the one that is computed again and
-// the temporaries:
-//
-//   + B T (n_layer 4 C + 2 (e (10 C + w d_ff) + 4 * 3 H T))
-//
-// FLOPs (TrainFlops): 6 P a token for the matrix products, 12 n_layer C T for the two products of
-// attention (forward 4 C T a layer and token, backward twice that). Evaluation (EvaluateFlops) has the
-// forward pass only: 2 P + 4 n_layer C L a token.
-//
-// Memory of one window of evaluation (EvaluateMemoryBytes), L = context_length: 4 P of weights, one
-// block's activations 4 L (10 C + w d_ff), three copies of a block of attention's rows (128 queries,
-// fewer where H L 128 scores are more than 2^25, never fewer than 16), logits and log-softmax, 8 bytes
-// each, of a chunk of rows: 2^23 logits, or a row of more, or all L vocab of fewer (model/net/head.cc).
+// The canonical run.
 #include "sweeps/run.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -125,16 +100,6 @@ bool ReadModelOf(const Json& model, const Json& position, Run& run, ErrorList& e
   AddUntold(checked, own);
   return errors.AddAll(own);
 }
-
-// Capped at what fits into an int64: nothing of that size fits a machine.
-std::int64_t Bytes(double bytes) {
-  constexpr double kLimit = 9.2e18;
-  return bytes < kLimit ? static_cast<std::int64_t>(bytes)
-                        : std::numeric_limits<std::int64_t>::max();
-}
-
-// Tensors of width d_ff that a block has alive.
-double MlpWidths(const ModelConfig& model) { return model.body.mlp == "gated" ? 3.0 : 2.0; }
 
 }  // namespace
 
@@ -264,6 +229,16 @@ Result<Execution> Execution::FromJson(const Json& json) {
   return execution;
 }
 
+Status CheckValidation(const TrainConfig& train) {
+  const ValidateConfig& validate = train.validate;
+  // Only one of the two is an error of its own.
+  const bool validates = validate.every > 0 && validate.tokens > 0;
+  if (!validates || validate.tokens >= train.train_length) return Status();
+  return Status(Code::kInvalidArgument, Str("train.validate.tokens: ", validate.tokens,
+                                            " is less than one window of train_length ",
+                                            train.train_length, "; give at least that"));
+}
+
 std::string OperatorsFor(std::string_view device_kind) {
   return device_kind == "cpu" ? "longrun" : "aten";
 }
@@ -272,71 +247,6 @@ std::string OperatorsFor(std::string_view device_kind) {
 std::string SubnormalsFor(std::string_view device_kind) {
   return std::string(
       SubnormalsName(device_kind == "cpu" ? DefaultSubnormals() : Subnormals::kKept));
-}
-
-std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
-                              std::int64_t micro_batch, bool activation_checkpointing) {
-  // In double: exact below 2^53 bytes, and beyond that nothing fits anyway.
-  const double element_bytes = train.precision == "bf16" ? 2.0 : 4.0;
-  const auto n_layer = static_cast<double>(model.n_layer);
-  const auto train_length = static_cast<double>(train.train_length);
-  const auto d_model = static_cast<double>(model.d_model);
-  const double block_bytes =
-      element_bytes * (10.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff)) +
-      4.0 * 3.0 * static_cast<double>(model.n_head) * train_length;
-  const double blocks_bytes = activation_checkpointing ? 4.0 * n_layer * d_model + 2.0 * block_bytes
-                                                       : (n_layer + 1.0) * block_bytes;
-  const double token_bytes = blocks_bytes + 4.0 * 3.0 * static_cast<double>(model.vocab_size);
-  return Bytes(16.0 * static_cast<double>(model.ParameterCount()) +
-               static_cast<double>(micro_batch) * train_length * token_bytes);
-}
-
-std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
-                            std::int64_t memory_bytes, bool activation_checkpointing) {
-  std::int64_t micro_batch = 1;
-  if (train.tokens == 0) return micro_batch;
-  while (train.batch_sequences() % (2 * micro_batch) == 0 &&
-         TrainMemoryBytes(model, train, 2 * micro_batch, activation_checkpointing) <=
-             memory_bytes) {
-    micro_batch *= 2;
-  }
-  return micro_batch;
-}
-
-double EvaluateFlops(const ModelConfig& model, double n_tokens, std::int64_t context_length) {
-  const double matrices = 2.0 * static_cast<double>(model.ParameterCount());
-  const double attention = 4.0 * static_cast<double>(model.n_layer) *
-                           static_cast<double>(model.d_model) * static_cast<double>(context_length);
-  return (matrices + attention) * n_tokens;
-}
-
-std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length) {
-  constexpr double kScoresMax = 1 << 25, kChunkLogitsMax = 1 << 23;
-  const auto length = static_cast<double>(context_length);
-  const double row_scores = static_cast<double>(model.n_head) * length;
-  const double scores = std::clamp(kScoresMax, 16.0 * row_scores, 128.0 * row_scores);
-  const auto vocab = static_cast<double>(model.vocab_size);
-  const double logits = std::min(length * vocab, std::max(kChunkLogitsMax, vocab));
-  return Bytes(4.0 * static_cast<double>(model.ParameterCount()) +
-               4.0 * length *
-                   (10.0 * static_cast<double>(model.d_model) +
-                    MlpWidths(model) * static_cast<double>(model.d_ff)) +
-               4.0 * 3.0 * scores + 8.0 * logits);
-}
-
-std::int64_t CheckpointBytes(const ModelConfig& model) {
-  return Bytes(12.0 * static_cast<double>(model.ParameterCount()));
-}
-
-double TrainFlops(const ModelConfig& model, const TrainConfig& train) {
-  if (train.tokens == 0) return 0.0;
-  const double tokens =
-      static_cast<double>(train.steps()) * static_cast<double>(train.batch_tokens);
-  const double matrices = 6.0 * static_cast<double>(model.ParameterCount());
-  const double attention = 12.0 * static_cast<double>(model.n_layer) *
-                           static_cast<double>(model.d_model) *
-                           static_cast<double>(train.train_length);
-  return (matrices + attention) * tokens;
 }
 
 }  // namespace longrun

@@ -72,28 +72,11 @@ struct Execution {
   bool operator==(const Execution&) const = default;
 };
 
+// What a stored run may have, and no training can carry out: a validation of less than one window.
+Status CheckValidation(const TrainConfig& train);
+
 // Of a run that begins on such a device.
 std::string OperatorsFor(std::string_view device_kind);
 std::string SubnormalsFor(std::string_view device_kind);
-
-// The largest power of two of sequences, dividing a step, whose activations fit into memory_bytes
-// (a formula of shapes, never a timing; the formula stands in run.cc). At least 1.
-std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
-                            std::int64_t memory_bytes, bool activation_checkpointing);
-
-// Bytes of weights, gradients, optimiser state and activations of one training step at a
-// micro-batch; capped at the largest int64.
-std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
-                              std::int64_t micro_batch, bool activation_checkpointing);
-// Training FLOPs of the whole run: 6 * parameters * tokens + attention; what activation checkpointing
-// computes again is not counted.
-double TrainFlops(const ModelConfig& model, const TrainConfig& train);
-
-// FLOPs of reading `n_tokens` tokens in windows of `context_length`: a third of training's, each.
-double EvaluateFlops(const ModelConfig& model, double n_tokens, std::int64_t context_length);
-// Bytes of weights and of one window's forward pass without gradients, in fp32.
-std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length);
-// Bytes of a checkpoint: weights and the two moments of AdamW, in fp32.
-std::int64_t CheckpointBytes(const ModelConfig& model);
 
 }  // namespace longrun

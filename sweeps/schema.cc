@@ -366,6 +366,9 @@ const KeyRow* FindAxis(std::string_view axis) {
   return row != nullptr && row->axis ? row : nullptr;
 }
 
+std::span<const std::string_view> UnbuiltMethods() { return kUnbuiltMethods; }
+std::span<const std::string_view> UnbuiltEvaluations() { return kUnbuiltEvaluations; }
+
 bool IsUnbuiltMethod(std::string_view method) {
   return std::ranges::find(kUnbuiltMethods, method) != kUnbuiltMethods.end();
 }

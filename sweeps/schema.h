@@ -73,6 +73,8 @@ std::vector<std::string> AxisNames();
 const KeyRow* FindAxis(std::string_view axis);
 
 // Names that are planned and not built: refused as such, not as unknown.
+std::span<const std::string_view> UnbuiltMethods();
+std::span<const std::string_view> UnbuiltEvaluations();
 bool IsUnbuiltMethod(std::string_view method);
 bool IsUnbuiltEvaluation(std::string_view evaluation);
 inline constexpr std::string_view kNotBuiltYet = "not built yet in this release";

@@ -54,7 +54,7 @@ TEST_F(ReadmeTest, EachDevCommandIsAVerbOfDev) {
 TEST_F(ReadmeTest, EachLongrunCommandWorksInTheOrderShown) {
   std::string steps =
       "$ env LONGRUN_WORKER_TRAINER\n"  // the real one
-      "$ text a.txt 6000 1\n$ text b.txt 6000 2\n$ text c.txt 3000 3\n$ write my.yaml\n";
+      "$ text a.txt 6000 1\n$ text b.txt 6000 2\n$ text c.txt 6000 3\n$ write my.yaml\n";
   for (const std::string& line : LinesOf(readme, "yaml")) steps += Str("  ", line, "\n");
   int n_commands = 0;
   for (const std::string& line : LinesOf(readme, "sh")) {

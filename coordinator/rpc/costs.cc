@@ -56,7 +56,9 @@ Slots SlotsOf(const State& state, const std::string& device_kind, bool gone_too)
     for (const Slot& slot : worker.slots) {
       if (device_kind != "any" && slot.kind != device_kind) continue;
       slots.n += 1;
-      slots.memory_bytes = std::max(slots.memory_bytes, slot.memory_bytes);
+      if (slot.memory_bytes <= slots.memory_bytes) continue;
+      slots.memory_bytes = slot.memory_bytes;
+      slots.kind = slot.kind;
     }
   }
   return slots;
@@ -112,7 +114,8 @@ Slots SlotsFor(const State& state, const std::string& device_kind) {
     if (slots.any_worker) return slots;
   }
   // Its own GPUs only a worker knows.
-  return Slots{.memory_bytes = device_kind == "gpu" ? 0 : MachineMemoryBytes()};
+  if (device_kind == "gpu") return Slots{.kind = "gpu"};
+  return Slots{.memory_bytes = MachineMemoryBytes()};
 }
 
 void SetTime(const Estimate& estimate, v1::TimeEstimate* message) {

@@ -50,6 +50,7 @@ Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader,
 struct Slots {
   std::int64_t n = 0;
   std::int64_t memory_bytes = 0;  // of the largest one
+  std::string kind = "cpu";       // its
   bool any_worker = false;
   std::string_view of = "machine";  // PlanSweepResponse.slots_of
 };

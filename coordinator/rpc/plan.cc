@@ -20,6 +20,7 @@
 #include "model/data/manifest.h"
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
+#include "sweeps/cost.h"
 
 namespace longrun {
 namespace {
@@ -58,6 +59,7 @@ struct Standing {
   std::map<std::string, std::string> failed;    // of those that would again, the reason, by run key
   std::map<std::string, TaskState> cells;       // of the task that owes or has it
   std::map<std::string, double> parents_flops;  // of a parent's whole training, by run key
+  std::map<std::string, Execution> executions;  // of those that have begun, by run key
 };
 
 Standing StandingOf(const State& state, const Sweep& sweep,
@@ -72,6 +74,10 @@ Standing StandingOf(const State& state, const Sweep& sweep,
       if (FailedForGood(state, task->second)) {
         standing.failed[planned.run_key] = task->second.reason;
       }
+    }
+    if (const auto run = state.runs.find(planned.run_key);
+        run != state.runs.end() && run->second.execution) {
+      standing.executions[planned.run_key] = *run->second.execution;
     }
     const auto parent = state.runs.find(planned.run.parent);
     if (parent != state.runs.end()) {
@@ -173,17 +179,20 @@ class Planner {
 
   void FillRun(const PlannedRun& planned, v1::PlannedRunInfo* info) {
     const Run& run = planned.run;
-    const bool recomputes = sweep_.activation_checkpointing;
-    const std::int64_t micro_batch =
-        AutoMicroBatch(run.model, run.train, memory_bytes_, recomputes);
     info->set_run_key(planned.run_key);
     info->set_axes_json(CanonicalJson(planned.axes));
     info->set_dataset(planned.dataset_name);
     info->set_parameters(run.model.ParameterCount());
     info->set_train_flops(FlopsToTrain(run));
     if (run.trains()) {
+      const MemoryPath path = PathOf(planned);
+      const auto begun = standing_.executions.find(planned.run_key);
+      const std::int64_t micro_batch =
+          begun != standing_.executions.end()
+              ? begun->second.micro_batch
+              : AutoMicroBatch(run.model, run.train, memory_bytes_, path);
       info->set_micro_batch(micro_batch);
-      info->set_memory_bytes(TrainMemoryBytes(run.model, run.train, micro_batch, recomputes));
+      info->set_memory_bytes(TrainMemoryBytes(run.model, run.train, micro_batch, path));
     }
     if (const auto failed = standing_.failed.find(planned.run_key);
         failed != standing_.failed.end()) {
@@ -199,6 +208,17 @@ class Planner {
     FillTraining(planned, info, chain);
     FillCells(planned, info, chain);
     if (chain.likely_s > longest_.likely_s) longest_ = chain;
+  }
+
+  // As it was begun, else as it would begin on the largest slot.
+  MemoryPath PathOf(const PlannedRun& planned) const {
+    MemoryPath path =
+        NewRunMemoryPath(planned.run.model, slots_.kind, sweep_.activation_checkpointing);
+    const auto begun = standing_.executions.find(planned.run_key);
+    if (begun == standing_.executions.end()) return path;
+    path.device_kind = begun->second.device_kind;
+    path.attention = begun->second.attention;
+    return path;
   }
 
   // Of the steps that are the run's own.
@@ -226,7 +246,7 @@ class Planner {
     if (is_under_way) return;
     response_->set_train_flops(response_->train_flops() + info->train_flops());
     const bool recomputes = sweep_.activation_checkpointing;
-    CheckMemory(planned, "training", TrainMemoryBytes(run.model, run.train, 1, recomputes),
+    CheckMemory(planned, "training", TrainMemoryBytes(run.model, run.train, 1, PathOf(planned)),
                 recomputes ? "a smaller model or a shorter train_length"
                            : "train.activation_checkpointing: true, a smaller model or a shorter "
                              "train_length");
@@ -259,7 +279,8 @@ class Planner {
     if (longest == 0) return;
     info->set_evaluate_flops(flops.value_or(0));
     response_->set_evaluate_flops(response_->evaluate_flops() + info->evaluate_flops());
-    info->set_evaluate_memory_bytes(EvaluateMemoryBytes(planned.run.model, longest));
+    info->set_evaluate_memory_bytes(
+        EvaluateMemoryBytes(planned.run.model, longest, PathOf(planned)));
     CheckMemory(planned, Str("evaluating at ", longest), info->evaluate_memory_bytes(),
                 "a smaller model or shorter context_lengths");
     const auto time = flops ? forecast_.Of(TaskKind::kEvaluate, planned.run, *flops) : std::nullopt;

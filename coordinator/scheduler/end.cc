@@ -16,6 +16,7 @@ AttemptState EndStateOf(FailureClass failure_class) {
     case FailureClass::kCancelled:
       return AttemptState::kCancelled;
     case FailureClass::kVanished:
+    case FailureClass::kKilled:
     case FailureClass::kCrashed:
     case FailureClass::kNumerical:
     case FailureClass::kOutOfMemory:

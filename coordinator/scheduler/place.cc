@@ -10,8 +10,8 @@
 
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
-#include "model/attention_path.h"
 #include "model/matrix_path.h"
+#include "sweeps/cost.h"
 
 namespace longrun {
 namespace {
@@ -47,9 +47,7 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
       differ("its matrix path", slot.linear, execution.linear);
     }
   }
-  const std::int64_t needed = slot.kind == "cpu"
-                                  ? std::max(ready.memory_bytes, ready.cpu_memory_bytes)
-                                  : ready.memory_bytes;
+  const std::int64_t needed = slot.kind == "cpu" ? ready.cpu_memory_bytes : ready.gpu_memory_bytes;
   if (slot.memory_bytes < needed) {
     out.push_back(
         Str("its memory is ", Gigabytes(slot.memory_bytes), ", needed are ", Gigabytes(needed)));
@@ -179,17 +177,18 @@ std::optional<Placement> NextPlacement(const State& state, const std::vector<Fre
 const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord& run,
                                  const Slot& slot) {
   if (!run.execution) {
-    run.execution =
-        Execution{.device_kind = slot.kind,
-                  .device_name = slot.kind == "gpu" ? slot.name : "",
-                  .threads = slot.threads,
-                  .micro_batch = AutoMicroBatch(run.run.model, run.run.train, slot.memory_bytes,
-                                                task.activation_checkpointing),
-                  .attention = AttentionPathFor(run.run.model, slot.kind),
-                  .linear = slot.linear,
-                  .operators = OperatorsFor(slot.kind),
-                  .simd = slot.simd,
-                  .subnormals = SubnormalsFor(slot.kind)};
+    const MemoryPath path =
+        NewRunMemoryPath(run.run.model, slot.kind, task.activation_checkpointing);
+    run.execution = Execution{
+        .device_kind = slot.kind,
+        .device_name = slot.kind == "gpu" ? slot.name : "",
+        .threads = slot.threads,
+        .micro_batch = AutoMicroBatch(run.run.model, run.run.train, slot.memory_bytes, path),
+        .attention = path.attention,
+        .linear = slot.linear,
+        .operators = OperatorsFor(slot.kind),
+        .simd = slot.simd,
+        .subnormals = SubnormalsFor(slot.kind)};
     step.changed_runs.insert(run.run_key);
   }
   return *run.execution;

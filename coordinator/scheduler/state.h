@@ -191,10 +191,10 @@ struct SchedulerLimits {
 struct ReadyClass {
   std::string device_kind;             // any | cpu | gpu
   std::optional<Execution> execution;  // once decided; micro_batch is not compared
-  std::int64_t memory_bytes = 0;       // that a slot must have
-  // That a slot of a CPU must have: there nobody says that there is no more, and the machine suffers.
-  // An evaluation on a GPU is told, and gives the answer `out_of_memory` for the cell.
-  std::int64_t cpu_memory_bytes = 0;
+  // That a slot of each kind must have: the two compute on different paths. An evaluation needs none of a
+  // GPU, where it is told that there is no more, and gives the answer `out_of_memory` for the cell; on a CPU
+  // nobody says so, and the machine suffers.
+  std::int64_t gpu_memory_bytes = 0, cpu_memory_bytes = 0;
   // In the order of placement: of the sweep that was put first, priority, evaluate before train, who
   // was ready first, id.
   struct Key {

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
+#include "sweeps/cost.h"
 
 namespace longrun {
 namespace {

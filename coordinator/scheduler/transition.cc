@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "coordinator/scheduler/step.h"
+#include "sweeps/cost.h"
 
 namespace longrun {
 namespace {
@@ -65,21 +66,30 @@ ReadyClass ClassOf(const State& state, const Task& task) {
   ReadyClass ready;
   ready.device_kind = task.device_kind;
   ready.execution = run.execution;
+  const auto path_on = [&](std::string_view device_kind) {
+    MemoryPath path = NewRunMemoryPath(run.run.model, device_kind, task.activation_checkpointing);
+    if (run.execution) path.attention = run.execution->attention;
+    return path;
+  };
   if (task.kind == TaskKind::kTrain) {
     const std::int64_t micro_batch = run.execution ? run.execution->micro_batch : 1;
-    ready.memory_bytes =
-        TrainMemoryBytes(run.run.model, run.run.train, micro_batch, task.activation_checkpointing);
+    const auto bytes = [&](std::string_view device_kind) {
+      return TrainMemoryBytes(run.run.model, run.run.train, micro_batch, path_on(device_kind));
+    };
+    ready.gpu_memory_bytes = bytes("gpu");
+    ready.cpu_memory_bytes = bytes("cpu");
   }
   for (const ExpectedCell& cell : task.expected_cells) {
     ready.cpu_memory_bytes =
-        std::max(ready.cpu_memory_bytes, EvaluateMemoryBytes(run.run.model, cell.context_length));
+        std::max(ready.cpu_memory_bytes,
+                 EvaluateMemoryBytes(run.run.model, cell.context_length, path_on("cpu")));
   }
   return ready;
 }
 
 std::string ClassName(const ReadyClass& ready) {
   Json name = {{"kind", ready.device_kind},
-               {"memory", ready.memory_bytes},
+               {"gpu_memory", ready.gpu_memory_bytes},
                {"cpu_memory", ready.cpu_memory_bytes}};
   if (ready.execution) name["execution"] = ready.execution->ToJson();
   return name.dump();

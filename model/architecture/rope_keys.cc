@@ -9,10 +9,13 @@
 
 #include "base/str.h"
 #include "model/extension/extension.h"
+#include "model/position/method.h"
 
 namespace longrun {
 namespace {
 
+// The objects that hold a scaling.
+constexpr std::string_view kSpellings[] = {"rope_scaling", "rope_parameters"};
 // What rope_parameters may hold beside the parameters of a scaling.
 constexpr std::string_view kTheta = "rope_theta";
 constexpr std::string_view kPartial = "partial_rotary_factor";
@@ -47,6 +50,8 @@ class OneValue {
                       ": transformers passes over it and takes ", absent, "; give ", key));
   }
   double Or(double absent) const { return given_ ? value_ : absent; }
+  // The key as the file has it, or `absent`.
+  std::string Key(std::string_view absent) const { return std::string(given_ ? shown_ : absent); }
 
  private:
   bool given_ = false;
@@ -193,6 +198,32 @@ Status TakeMscales(const Json& object, std::string_view shown, Json& extension) 
   return Status();
 }
 
+std::string Replaced(std::string text, std::string_view ours, std::string_view theirs) {
+  for (std::size_t at = text.find(ours); at != std::string::npos;
+       at = text.find(ours, at + theirs.size())) {
+    text.replace(at, ours.size(), theirs);
+  }
+  return text;
+}
+
+// An error about our extension, in the words of the file.
+Status InWordsOfScaling(const Status& status, const Scaling& scaling, const Json& object,
+                        std::string_view shown) {
+  const bool own = scaling.length == Scaling::Length::kOwn || Given(object, kOwnLength);
+  const std::string length = own ? Str(shown, ".", kOwnLength) : std::string(kModelLength);
+  std::string text = Replaced(std::string(status.message()), "extend.original_length", length);
+  text = Replaced(std::move(text), "extend.", Str(shown, "."));
+  return Status(Code::kInvalidArgument, Str("config.json: ", text));
+}
+
+// An error about our rope, in the words of the file.
+Status InWordsOfRope(const Status& status, const std::string& base_key,
+                     const std::string& partial_key) {
+  std::string text = Replaced(status.message(), "position.base", base_key);
+  text = Replaced(std::move(text), "position.partial", partial_key);
+  return Status(status.code(), Str("config.json: ", text));
+}
+
 // The members of `object` that are parameters of the extension. Refuses what nobody knows.
 Result<Json> ScalingParams(const Scaling& scaling, const Json& object, std::string_view shown) {
   Json params = {{"method", scaling.method}};
@@ -234,15 +265,52 @@ Result<Json> ReadScaling(const ConfigReader& read, std::string_view shown, std::
     if (!factor.is_null()) extension["factor"] = factor;
   }
   Result<Json> complete = ResolveExtension(extension);
-  if (complete.ok()) return complete;
-  return Status(Code::kInvalidArgument,
-                Str("config.json: ", shown, ": ", complete.status().message()));
+  if (!complete.ok()) return InWordsOfScaling(complete.status(), *scaling, object, shown);
+  return complete;
+}
+
+// transformers turns int(share * head_dim) channels and counts their frequencies by that number; of an odd
+// one it then turns the next channel as well. An even number with the same frequencies:
+//   base^(-2c/r) = base'^(-2c/(r + 1)),   base' = base^((r + 1) / r)
+void RoundUpOdd(std::int64_t head_dim, double& base, double& share) {
+  const auto width = static_cast<double>(head_dim);
+  const auto n_odd = static_cast<std::int64_t>(width * share);
+  if (n_odd < 1 || n_odd % 2 == 0 || n_odd + 1 > head_dim) return;
+  const auto r = static_cast<double>(n_odd);
+  base = std::pow(base, (r + 1.0) / r);
+  share = (r + 1.0) / width;
+  while (static_cast<std::int64_t>(width * share) <= n_odd) share = std::nextafter(share, 2.0);
+}
+
+// Whether the rotation that the file's own keys describe can be formed for its heads, and scaled.
+Status CheckRope(const ConfigReader& read, const std::string& base_key,
+                 const std::string& partial_key, const NetConfig& net) {
+  const PositionConfig& rope = net.model.position;
+  ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(rope.method));
+  const Result<TermSpec> terms = method->terms(rope.params, net.model.attention_shape());
+  if (!terms.ok()) {
+    return read.Has("position") ? Status(terms.status()).In("config.json")
+                                : InWordsOfRope(terms.status(), base_key, partial_key);
+  }
+  if (net.extension.is_null()) return Status();
+  ASSIGN_OR_RETURN(const Extension* const extension,
+                   FindExtension(net.extension.at("method").get<std::string>()));
+  const RopeShape shape = {
+      .base = rope.params.at("base").get<double>(),
+      .n_rotary = 2 * static_cast<std::int64_t>(terms->rotation->frequency.size())};
+  const Result<ExtendedRotation> rotation = extension->rotation(net.extension, shape, 1);
+  if (rotation.ok()) return Status();
+  const auto scaling =
+      std::find_if(std::begin(kScalings), std::end(kScalings),
+                   [&](const Scaling& one) { return extension->name == one.method; });
+  const std::string_view shown = read.Has(kSpellings[0]) ? kSpellings[0] : kSpellings[1];
+  return InWordsOfScaling(rotation.status(), *scaling, read[shown], shown);
 }
 
 }  // namespace
 
 Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfig& net) {
-  for (const std::string_view key : {"rope_scaling", "rope_parameters"}) {
+  for (const std::string_view key : kSpellings) {
     ASSIGN_OR_RETURN(const Json extension, ReadScaling(read, key, spelling.length_where_absent));
     if (extension.is_null() || extension == net.extension) continue;
     if (!net.extension.is_null()) {
@@ -255,7 +323,7 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
   OneValue base, partial;
   RETURN_IF_ERROR(base.Add(read.config(), spelling.base, spelling.base));
   RETURN_IF_ERROR(partial.Add(read.config(), spelling.partial, spelling.partial));
-  for (const char* object : {"rope_scaling", "rope_parameters"}) {
+  for (const std::string_view object : kSpellings) {
     if (!read.Has(object)) continue;
     RETURN_IF_ERROR(base.Add(read[object], kTheta, Str(object, ".", kTheta)));
     RETURN_IF_ERROR(partial.Add(read[object], kPartial, Str(object, ".", kPartial)));
@@ -263,7 +331,8 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
   RETURN_IF_ERROR(base.AddEcho(read, spelling.other_base, spelling.base, kBaseWhereAbsent));
   RETURN_IF_ERROR(partial.AddEcho(read, spelling.other_partial, spelling.partial,
                                   spelling.partial_where_absent));
-  const double share = partial.Or(spelling.partial_where_absent);
+  double turned_base = base.Or(kBaseWhereAbsent);
+  double share = partial.Or(spelling.partial_where_absent);
   if (!spelling.may_be_partial && share != 1.0 && !read.Has("position")) {
     return Status(Code::kUnimplemented, Str("config.json: ", kPartial, " ", share,
                                             ": transformers' ", net.model.architecture,
@@ -271,12 +340,31 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
                                             "{\"method\": \"rope\", \"partial\": ",
                                             share, "} asks for it here"));
   }
-  const Json rope = {{"method", "rope"}, {"base", base.Or(kBaseWhereAbsent)}, {"partial", share}};
-  RETURN_IF_ERROR(ReadPosition(read, rope, {{"base", spelling.base}, {"partial", spelling.partial}},
-                               net.model));
+  const std::string base_key = base.Key(spelling.base), partial_key = partial.Key(spelling.partial);
+  const Json said = {{"method", "rope"}, {"base", turned_base}, {"partial", share}};
+  if (const Status status = ResolvePosition(said).status(); !status.ok()) {
+    return InWordsOfRope(status, base_key, partial_key);
+  }
+  const double said_share = share;
+  RoundUpOdd(net.model.head_dim(), turned_base, share);
+  if (share != said_share && !net.extension.is_null() && !read.Has("position")) {
+    return Status(Code::kUnimplemented,
+                  Str("config.json: ", partial_key, " ", said_share, " of ", net.model.head_dim(),
+                      " channels turns an odd number of them, for which no scaling of rotary "
+                      "positions is built"));
+  }
+  const Json rope = {{"method", "rope"}, {"base", turned_base}, {"partial", share}};
+  const bool as_said = share == said_share;
+  RETURN_IF_ERROR(ReadPosition(
+      read, rope,
+      {{"base", as_said ? spelling.base : ""}, {"partial", as_said ? spelling.partial : ""}},
+      net.model));
   // Another method than the file's own rope has nothing to scale.
-  if (net.model.position.method != "rope") net.extension = Json();
-  return Status();
+  if (net.model.position.method != "rope") {
+    net.extension = Json();
+    return Status();
+  }
+  return CheckRope(read, base_key, partial_key, net);
 }
 
 void WriteRope(const NetConfig& net, const RopeSpelling& spelling, Json& config) {

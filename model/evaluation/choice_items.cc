@@ -73,8 +73,7 @@ Result<std::string> HellaSwagContext(const Json& item, ChoiceProtocol protocol) 
   ASSIGN_OR_RETURN(const std::string activity, GetString(item, "activity_label"));
   ASSIGN_OR_RETURN(const std::string before, GetString(item, "ctx_a"));
   ASSIGN_OR_RETURN(const std::string after, GetString(item, "ctx_b"));
-  ASSIGN_OR_RETURN(const std::string capitalized, CapitalizePython(after));
-  return PreprocessHellaSwag(Str(activity, ": ", before, " ", capitalized));
+  return PreprocessHellaSwag(Str(activity, ": ", before, " ", CapitalizePython(after)));
 }
 
 Result<ChoiceItem> ParseItem(std::string_view line, ChoiceProtocol protocol) {

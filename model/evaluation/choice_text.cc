@@ -1,13 +1,14 @@
 #include "model/evaluation/choice_text.h"
 
-#include <locale.h>
-#include <wctype.h>
-
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <ranges>
+#include <span>
 #include <utility>
+#include <vector>
 
-#include "base/str.h"
+#include "model/evaluation/case_table.h"
 
 namespace longrun {
 namespace {
@@ -69,25 +70,36 @@ bool IsSpace(char32_t point) {
   });
 }
 
-// The C library's table of letters, whatever locale the process has.
-locale_t Letters() {
-  static const locale_t letters = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-  return letters;
+// What `point` becomes, appended to `out`: one character by a shift, or several.
+void AppendInCase(char32_t point, std::span<const CaseShift> shifts,
+                  std::span<const CaseText> texts, std::string& out) {
+  const auto text = std::ranges::lower_bound(texts, point, {}, &CaseText::code);
+  if (text != texts.end() && text->code == point) {
+    out += text->text;
+    return;
+  }
+  const auto shift = std::ranges::lower_bound(shifts, point, {}, &CaseShift::last);
+  if (shift != shifts.end() && point >= shift->first && (point - shift->first) % shift->step == 0) {
+    point = static_cast<char32_t>(static_cast<std::int32_t>(point) + shift->shift);
+  }
+  Append(point, out);
 }
 
-Result<char32_t> InCase(char32_t point, bool upper) {
-  if (point < 0x80) {
-    const bool changes = upper ? point >= U'a' && point <= U'z' : point >= U'A' && point <= U'Z';
-    return changes ? static_cast<char32_t>(point ^ 0x20U) : point;
-  }
-  const locale_t letters = Letters();
-  if (letters == nullptr) {
-    return Status(Code::kUnimplemented,
-                  "upper and lower case beyond ASCII needs the locale C.UTF-8, which this system "
-                  "lacks: install it, or use protocol nanogpt");
-  }
-  const auto letter = static_cast<wint_t>(point);
-  return static_cast<char32_t>(upper ? towupper_l(letter, letters) : towlower_l(letter, letters));
+bool IsIn(std::span<const CaseRange> ranges, char32_t point) {
+  const auto range = std::ranges::lower_bound(ranges, point, {}, &CaseRange::last);
+  return range != ranges.end() && point >= range->first;
+}
+
+// Whether the first of these characters that is not case-ignorable is cased.
+bool MeetsCased(auto&& points) {
+  const auto ignorable = [](char32_t point) { return IsIn(kCaseIgnorable, point); };
+  const auto met = std::ranges::find_if_not(points, ignorable);
+  return met != std::ranges::end(points) && IsIn(kCased, *met);
+}
+
+// Unicode's condition Final_Sigma.
+bool EndsWord(std::span<const char32_t> points, std::size_t at) {
+  return MeetsCased(points.first(at) | std::views::reverse) && !MeetsCased(points.subspan(at + 1));
 }
 
 // str.replace(what, with).
@@ -147,15 +159,24 @@ std::string_view StripPython(std::string_view text) {
   return StripEndPython(text);
 }
 
-Result<std::string> CapitalizePython(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
+std::string CapitalizePython(std::string_view text) {
+  constexpr char32_t kCapitalSigma = 0x3a3, kFinalSigma = 0x3c2;
+  std::vector<char32_t> points;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t n_bytes = CharacterBytes(text, at);
-    ASSIGN_OR_RETURN(const char32_t point,
-                     InCase(Decode(text.substr(at, n_bytes)), /*upper=*/at == 0));
-    Append(point, out);
+    points.push_back(Decode(text.substr(at, n_bytes)));
     at += n_bytes;
+  }
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    if (i == 0) {
+      AppendInCase(points[i], kTitleShifts, kTitleTexts, out);
+    } else if (points[i] == kCapitalSigma && EndsWord(points, i)) {
+      Append(kFinalSigma, out);
+    } else {
+      AppendInCase(points[i], kLowerShifts, kLowerTexts, out);
+    }
   }
   return out;
 }

@@ -5,8 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "base/status.h"
-
 namespace longrun {
 
 // Code points: Python's len().
@@ -15,10 +13,9 @@ std::int64_t CountCharacters(std::string_view text);
 std::string_view StripPython(std::string_view text);
 // The part of `text` that str.rstrip() leaves.
 std::string_view StripEndPython(std::string_view text);
-// str.capitalize(): the first character in upper case, the rest in lower case. One character for one
-// by the C library's tables; the few that Python writes as two ("ß" at the beginning) stay.
-// kUnimplemented where a letter beyond ASCII would need a C.UTF-8 locale that is not there.
-Result<std::string> CapitalizePython(std::string_view text);
+// str.capitalize(), as CPython 3.11 has it (Unicode 14, case_table.h): the first character in title case, the
+// rest in lower case, with those that become several characters and the final sigma.
+std::string CapitalizePython(std::string_view text);
 // preprocess() of lm_eval/tasks/hellaswag/utils.py: strip; " [title]" becomes ". "; what stands in
 // brackets goes (up to the nearest "]", not across a line's end); two spaces become one, once.
 std::string PreprocessHellaSwag(std::string_view text);

@@ -263,7 +263,8 @@ class Body(nn.Module):
 class LongrunForCausalLM(PreTrainedModel, GenerationMixin):
     config_class = LongrunConfig
     base_model_prefix = "transformer"
-    _tied_weights_keys = ["lm_head.weight"]
+    # transformers 4 reads the keys, 5 both sides.
+    _tied_weights_keys = {"lm_head.weight": "transformer.wte.weight"}
 
     def __init__(self, config):
         super().__init__(config)

@@ -8,6 +8,7 @@
 #include <ATen/ops/cos.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/flip.h>
+#include <ATen/ops/isneginf.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/outer.h>
@@ -329,6 +330,10 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, s
     }
   }
   const at::Tensor bias = StaticBias(q_begin, n_query, k_begin, n_key, block, n_positions);
+  if (bias.defined() && terms_.rotation && !terms_.rotation->growth.empty()) {
+    // Of a key ahead, growth makes a score that may be infinite, and would be a NaN beside its -inf.
+    scores = scores.masked_fill(at::isneginf(bias), -std::numeric_limits<double>::infinity());
+  }
   if (bias.defined()) scores = scores.add_(bias);
   scores = WithPositions(scores, q_BHQD, call, prepared, q_begin, k_begin);
   const at::Tensor p = at::softmax(scores, -1);
@@ -388,11 +393,14 @@ at::Tensor Attention::AllBlocks(const Call& call, const Prepared& prepared) {
     n_rows = std::max(n_rows, Learned(call.learned, terms_.distance_network->b1).numel());
   }
   const std::int64_t block = BlockQueries(n_rows, n_positions);
-  std::vector<at::Tensor> blocks;
-  blocks.reserve(static_cast<std::size_t>((n_positions + block - 1) / block));
-  for (std::int64_t begin = 0; begin < n_positions; begin += block) {
-    const std::int64_t n_query = std::min(block, n_positions - begin);
-    blocks.push_back(BlockForward(call, prepared, begin, n_query, block));
+  const std::int64_t n_blocks = (n_positions + block - 1) / block;
+  std::vector<at::Tensor> blocks(static_cast<std::size_t>(n_blocks));
+  // Without gradients the last one first: what the longest block frees, all others fit into.
+  const bool from_last = !at::GradMode::is_enabled() && call.observer == nullptr;
+  for (std::int64_t n_done = 0; n_done < n_blocks; ++n_done) {
+    const std::int64_t b = from_last ? n_blocks - 1 - n_done : n_done;
+    const std::int64_t begin = b * block, n_query = std::min(block, n_positions - begin);
+    blocks[static_cast<std::size_t>(b)] = BlockForward(call, prepared, begin, n_query, block);
   }
   return blocks.size() == 1 ? blocks.front() : at::cat(blocks, 2);
 }

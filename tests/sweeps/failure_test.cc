@@ -12,6 +12,7 @@ TEST(FailureTest, EveryClassOfTheTableIsReachedFromEvidence) {
   const EndEvidence endings[] = {
       {.lease_ended = true},
       {},
+      {.exit_known = true, .signal = 9},
       {.exit_known = true, .exit_code = -1, .signal = 11},
       {.exit_known = true, .exit_code = 80},
       {.exit_known = true, .signal = 9, .oom_kill = true},
@@ -43,7 +44,7 @@ TEST(FailureTest, TheTrainersWordNamesEveryClassOfTheTable) {
 TEST(FailureTest, TheWorkersOwnEvidenceOutranksTheTrainersWord) {
   const EndEvidence killed = {
       .exit_known = true, .signal = 9, .failed_class = "numerical", .failed_message = "NaN"};
-  EXPECT_EQ(ClassifyEnd(killed), FailureClass::kCrashed);
+  EXPECT_EQ(ClassifyEnd(killed), FailureClass::kKilled);
   const EndEvidence killed_for_memory = {
       .exit_known = true, .signal = 9, .oom_kill = true, .failed_class = "numerical"};
   EXPECT_EQ(ClassifyEnd(killed_for_memory), FailureClass::kOutOfMemory);
@@ -112,7 +113,7 @@ TEST(FailureTest, OnlyLossesCountAgainstTheLossBudget) {
     if (row.counted_as == CountedAs::kLoss) losses.insert(row.name);
     EXPECT_TRUE(row.retryable || !row.back_off) << row.name;
   }
-  EXPECT_EQ(losses, (std::set<std::string_view>{"lost", "vanished", "storage"}));
+  EXPECT_EQ(losses, (std::set<std::string_view>{"lost", "vanished", "killed", "storage"}));
 }
 
 TEST(BackOffTest, DoublesFromTenSecondsToTenMinutes) {

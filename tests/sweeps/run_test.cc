@@ -1,4 +1,4 @@
-// The canonical run, the task file, and the formulas of cost.
+// The canonical run, and the task file.
 #include "sweeps/run.h"
 
 #include <gtest/gtest.h>
@@ -203,64 +203,6 @@ TEST(ExecutionTest, ARecordWithoutSubnormalsKeepsThem) {
 TEST(ExecutionTest, ANewRunFlushesSubnormalsOnACpu) {
   EXPECT_EQ(SubnormalsFor("cpu"), "flushed");
   EXPECT_EQ(SubnormalsFor("gpu"), "kept");
-}
-
-TEST(CostTest, MemoryFollowsItsFormula) {
-  // P parameters; e = 4 (fp32); C 96, d_ff 384, H 4, T 64, V 256, 3 layers, 2 sequences:
-  // 16 P + 2 * 64 * (4 * (4 * (960 + 768) + 12 * 4 * 64) + 12 * 256)
-  const longrun::Run run = MicroRun("alibi");
-  EXPECT_EQ(TrainMemoryBytes(run.model, run.train, 2, false),
-            16 * run.model.ParameterCount() + 2 * 64 * (4 * (4 * 1728 + 3072) + 3072));
-  // With activation checkpointing 3 inputs of 96 fp32 and two layers.
-  EXPECT_EQ(TrainMemoryBytes(run.model, run.train, 2, true),
-            16 * run.model.ParameterCount() + 2 * 64 * (3 * 4 * 96 + 2 * (4 * 1728 + 3072) + 3072));
-}
-
-TEST(CostTest, MicroBatchIsTheLargestPowerOfTwoThatDividesAndFits) {
-  const longrun::Run run = MicroRun("alibi");  // 16 sequences a step
-  const auto bytes = [&](std::int64_t micro_batch) {
-    return TrainMemoryBytes(run.model, run.train, micro_batch, false);
-  };
-  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(1000), false), 16);
-  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(16), false), 16);
-  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(16) - 1, false), 8);
-  EXPECT_EQ(AutoMicroBatch(run.model, run.train, bytes(2), false), 2);
-  EXPECT_EQ(AutoMicroBatch(run.model, run.train, 0, false), 1);
-  // Of 12 layers two sequences as they are take what nine take with activation checkpointing:
-  // 2 (13 * 9984 + 3072) = 9.6 (12 * 384 + 2 * 9984 + 3072).
-  ModelConfig deep = run.model;
-  deep.n_layer = 12;
-  const std::int64_t two_bytes = TrainMemoryBytes(deep, run.train, 2, false);
-  EXPECT_EQ(AutoMicroBatch(deep, run.train, two_bytes, false), 2);
-  EXPECT_EQ(AutoMicroBatch(deep, run.train, two_bytes, true), 8);
-  TrainConfig twelve = run.train;
-  twelve.batch_tokens = 12 * 64;
-  EXPECT_EQ(AutoMicroBatch(run.model, twelve, bytes(1000), false), 4);
-}
-
-TEST(CostTest, MemoryOfAHugeModelIsCappedAndNeverWraps) {
-  longrun::Run run = MicroRun("alibi");
-  run.train.train_length = std::int64_t{1} << 40;
-  EXPECT_GT(TrainMemoryBytes(run.model, run.train, 1 << 20, false), std::int64_t{1} << 62);
-}
-
-// The head never has the logits of all positions at once, so a long window of a large vocabulary costs
-// no more than one chunk of them.
-TEST(CostTest, MemoryOfAnEvaluationHasOneChunkOfLogits) {
-  longrun::Run run = MicroRun("alibi");
-  run.model.vocab_size = 50257;
-  const std::int64_t chunk = 1 << 23;
-  // 4 P + 4 L (10 C + 2 d_ff) + three copies of 128 rows of 4 heads' scores + one chunk.
-  EXPECT_EQ(EvaluateMemoryBytes(run.model, 16384),
-            4 * run.model.ParameterCount() + 4 * 16384 * 1728 + 12 * 4 * 128 * 16384 + 8 * chunk);
-  EXPECT_EQ(EvaluateMemoryBytes(run.model, 64),
-            4 * run.model.ParameterCount() + 4 * 64 * 1728 + 12 * 4 * 128 * 64 + 8 * 64 * 50257);
-}
-
-TEST(CostTest, FlopsAreSixPerParameterAndTokenPlusAttention) {
-  const longrun::Run run = MicroRun("alibi");  // 600 steps of 1024 tokens
-  const double matrices = 6.0 * static_cast<double>(run.model.ParameterCount());
-  EXPECT_DOUBLE_EQ(TrainFlops(run.model, run.train), (matrices + 12.0 * 3 * 96 * 64) * 614'400);
 }
 
 TaskFile EvaluateTask() {

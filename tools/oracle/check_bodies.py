@@ -43,6 +43,7 @@ CASES = {
     "qwen2 tied, window": ("qwen2", LLAMA | {"tie_word_embeddings": True, "sliding_window": 9,
                                              "use_sliding_window": True, "max_window_layers": 0}),
     "gpt_neox quarter": ("gpt_neox", NEOX | {"rotary_pct": 0.25}),
+    "gpt_neox odd": ("gpt_neox", NEOX | {"rotary_pct": 0.4}),
     "gpt_neox all": ("gpt_neox", NEOX | {"rotary_pct": 1.0, "rotary_emb_base": 777}),
     "gpt_neox sequential": ("gpt_neox", NEOX | {"use_parallel_residual": False,
                                                 "attention_bias": False}),

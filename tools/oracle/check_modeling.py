@@ -76,7 +76,7 @@ def difference(trainer, folder, n_tokens, generator):
         save_file({"tokens": tokens}, given)
         subprocess.run([trainer, "forward", "--model", folder, "--tokens", given, "--output", answer], check=True)
         ours = load_file(answer)["logits"]
-    net = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32).eval()
+    net = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).float().eval()
     with torch.no_grad():
         theirs = net(tokens).logits
     return (ours - theirs).abs().max().item()

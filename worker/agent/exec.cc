@@ -40,22 +40,16 @@ sigset_t BlockSignals() {
   return signals;
 }
 
-// The out-of-memory kills that our cgroup has seen (version 2), or nothing where it cannot be read.
-std::optional<std::int64_t> OomKills() {
-  const Result<std::string> groups = ReadFile("/proc/self/cgroup");
-  if (!groups) return std::nullopt;
-  for (const std::string& line : Split(*groups, '\n')) {
-    if (!line.starts_with("0::")) continue;
-    const Result<std::string> events =
-        ReadFile(Str("/sys/fs/cgroup", line.substr(3), "/memory.events"));
-    if (!events) return std::nullopt;
-    constexpr std::string_view kKey = "oom_kill ";
-    for (const std::string& event : Split(*events, '\n')) {
-      if (!event.starts_with(kKey)) continue;
-      std::int64_t count = 0;
-      std::from_chars(event.data() + kKey.size(), event.data() + event.size(), count);
-      return count;
-    }
+// The number in the line "oom_kill N" of a file; nothing where there is none.
+std::optional<std::int64_t> OomKillsIn(const std::string& path) {
+  constexpr std::string_view kKey = "oom_kill ";
+  const Result<std::string> text = ReadFile(path);
+  if (!text) return std::nullopt;
+  for (const std::string& line : Split(*text, '\n')) {
+    if (!line.starts_with(kKey)) continue;
+    std::int64_t count = 0;
+    std::from_chars(line.data() + kKey.size(), line.data() + line.size(), count);
+    return count;
   }
   return std::nullopt;
 }
@@ -176,7 +170,7 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
 
   std::vector<std::string> env;
   for (char** variable = environ; *variable != nullptr; ++variable) env.emplace_back(*variable);
-  const std::optional<std::int64_t> oom_kills_before = OomKills();
+  const std::optional<std::int64_t> oom_kills_before = CountOomKills("");
   const Result<int> pid = Spawn({.argv = {trainer, "task", folder.TaskFilePath()},
                                  .env = std::move(env),
                                  .cwd = folder.path,
@@ -197,7 +191,7 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
 
   ExitRecord exit = WaitForTrainer(*pid, signals);
   EndDescendants(*pid);
-  const std::optional<std::int64_t> oom_kills = OomKills();
+  const std::optional<std::int64_t> oom_kills = CountOomKills("");
   exit.oom_kill =
       exit.signal == SIGKILL && oom_kills && oom_kills_before && *oom_kills > *oom_kills_before;
   Failpoint("shim_before_exit_json");
@@ -206,6 +200,16 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
 }
 
 }  // namespace
+
+std::optional<std::int64_t> CountOomKills(const std::string& root) {
+  const Result<std::string> groups = ReadFile(root + "/proc/self/cgroup");
+  for (const std::string& line : Split(groups ? *groups : "", '\n')) {
+    if (!line.starts_with("0::")) continue;
+    const auto of_group = OomKillsIn(Str(root, "/sys/fs/cgroup", line.substr(3), "/memory.events"));
+    if (of_group) return of_group;
+  }
+  return OomKillsIn(root + "/proc/vmstat");
+}
 
 int ExecAttempt(const std::string& attempt_dir, const std::string& trainer) {
   const Result<int> code = RunAttempt(AttemptFolder{.path = attempt_dir}, trainer);

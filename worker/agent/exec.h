@@ -8,6 +8,8 @@
 // lock, and a shim that comes late finds that and starts nothing.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 namespace longrun {
@@ -17,5 +19,9 @@ inline constexpr int kShimStartedNothing =
 
 // The program's exit code. The environment and stderr are the worker's choice and are passed on.
 int ExecAttempt(const std::string& attempt_dir, const std::string& trainer);
+
+// How often the kernel's out-of-memory killer has struck: in our cgroup (version 2); where there is no such
+// group, on the whole machine. Nothing where neither can be read. `root` stands before /proc and /sys.
+std::optional<std::int64_t> CountOomKills(const std::string& root);
 
 }  // namespace longrun

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sweeps/cost.h"
+
 namespace longrun {
 namespace {
 

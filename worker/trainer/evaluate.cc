@@ -18,16 +18,15 @@
 #include "model/hugging_face/config_file.h"
 #include "model/hugging_face/mask_token.h"
 #include "model/net/checkpoint.h"
+#include "model/net/model_folder.h"
 #include "model/net/scorer.h"
+#include "sweeps/cost.h"
 #include "worker/trainer/stop.h"
 #include "worker/trainer/weights.h"
 
 namespace longrun {
 namespace {
 
-// Tokens given to the network at once. A constant, so that a shape has one result.
-constexpr std::int64_t kTokensPerCallCpu = 8192;
-constexpr std::int64_t kTokensPerCallGpu = 65536;
 // A task's progress is counted in thousandths of its cells.
 constexpr std::int64_t kProgressPerCell = 1000;
 
@@ -119,8 +118,7 @@ Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t ind
                         variant.empty() ? "" : Str(" (", variant, ")")));
   Failpoint("trainer_mid_evaluation");
   ASSIGN_OR_RETURN(LanguageModel * model, ModelOf(variant));
-  const std::int64_t per_call =
-      net_.compute().device.is_cuda() ? kTokensPerCallGpu : kTokensPerCallCpu;
+  const std::string& device_kind = session_.task().execution.device_kind;
   const auto n_cells = static_cast<std::int64_t>(session_.task().expected_cells.size());
   const std::int64_t begin_ms = BootMs();
   Status reported;
@@ -141,7 +139,7 @@ Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t ind
        .params = named_.params,
        .context_length = context_length,
        .variant = variant,
-       .windows_per_call = std::max<std::int64_t>(1, per_call / context_length),
+       .windows_per_call = EvaluateTokensPerCall(device_kind, context_length) / context_length,
        .shared = &shared_,
        .machine = machine_,
        .dataset_folder = session_.task().dataset_path,
@@ -197,11 +195,11 @@ Json DescribeMachine(const TaskFile& task, const Machine& machine) {
 
 Result<StartWeights> Weights(const TaskFile& task) {
   if (!task.run.trains()) return LoadImported(*task.init, task.run);
-  ASSIGN_OR_RETURN(LoadedCheckpoint checkpoint,
-                   LoadCheckpoint(task.init->checkpoint, task.init->sha256));
+  RETURN_IF_ERROR(VerifyCheckpointFolder(task.init->checkpoint, task.init->sha256).status());
+  ASSIGN_OR_RETURN(ModelFolder folder, LoadModelFolder(task.init->checkpoint));
   ASSIGN_OR_RETURN(const NetConfig config,
-                   ConfigOfRun(checkpoint.model.config, task.run, task.init->checkpoint));
-  return StartWeights{.config = config, .parameters = std::move(checkpoint.model.parameters)};
+                   ConfigOfRun(folder.config, task.run, task.init->checkpoint));
+  return StartWeights{.config = config, .parameters = std::move(folder.parameters)};
 }
 
 // What hides a token from the model: as it was trained here; else as its config.json says; else as the

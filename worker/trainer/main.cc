@@ -53,6 +53,14 @@ std::function<Ending()> Yielding(const std::function<Ending()>& attempt) {
   };
 }
 
+// By hand nobody waits for a word of it: what it reads first can take minutes.
+std::function<Ending()> ByHand(const std::function<Ending()>& attempt) {
+  return Yielding([attempt] {
+    EndWhenStopped();
+    return attempt();
+  });
+}
+
 constexpr const char* kTokensHelp = "safetensors file with tokens (B, T), int64";
 
 void AddForward(CLI::App& app, const char* name, const char* help, ForwardOptions& options,
@@ -233,7 +241,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--activation-checkpointing", train.activation_checkpointing,
                 "compute each block again in the backward pass: less memory, the same bits");
-  sub->callback([&] { verb = Yielding([&] { return TrainStandalone(train); }); });
+  sub->callback([&] { verb = ByHand([&] { return TrainStandalone(train); }); });
   sub = app.add_subcommand(
       "evaluate", "scores a checkpoint, or a Hugging Face folder, without coordinator and worker");
   AddStandalone(sub, evaluate);
@@ -248,7 +256,7 @@ int Main(int argc, char** argv) {
   sub->add_option("--lengths", evaluate.lengths, "context lengths, if --params has none")
       ->delimiter(',');
   sub->add_option("--split", evaluate.split, "split to score (default: validation)");
-  sub->callback([&] { verb = Yielding([&] { return EvaluateStandalone(evaluate); }); });
+  sub->callback([&] { verb = ByHand([&] { return EvaluateStandalone(evaluate); }); });
 
   DataImportOptions import;
   std::string data_folder;

@@ -28,6 +28,7 @@
 #include "model/net/checkpoint.h"
 #include "model/net/device.h"
 #include "model/position/method.h"
+#include "sweeps/cost.h"
 #include "sweeps/event.h"
 #include "sweeps/run_errors.h"
 #include "sweeps/task.h"
@@ -175,6 +176,7 @@ Run LoadRun(const std::string& path, const Inputs& inputs, bool has_init, ErrorL
   ErrorList own;
   Complete(inputs, has_init, json, own);
   Run run = ReadRun(json, own);
+  if (own.empty()) own.Add(CheckValidation(run.train));
   if (own.empty() && !run.trains() && inputs.init) {
     const std::vector<std::string> untrained = NewPositionTensors(inputs.init->model, run.model);
     if (!untrained.empty()) {
@@ -359,10 +361,6 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   task.execution.operators = options.operators;
   task.execution.subnormals = options.subnormals;
   task.activation_checkpointing = options.activation_checkpointing;
-  if (options.micro_batch == 0) {
-    task.execution.micro_batch = AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes,
-                                                options.activation_checkpointing);
-  }
   ASSIGN_OR_RETURN(task.attempt_dir, AbsolutePath(options.output));
   task.cache_dir = task.attempt_dir;
   task.checkpoint_every_ms = options.checkpoint_every_ms;
@@ -381,6 +379,13 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
       task.execution.subnormals = found.subnormals;
     }
     (kind == TaskKind::kTrain ? task.resume : task.init) = found.ref;
+  }
+  if (options.micro_batch == 0) {
+    task.execution.micro_batch =
+        AutoMicroBatch(task.run.model, task.run.train, kMemoryBytes,
+                       {.device_kind = options.device,
+                        .attention = task.execution.attention,
+                        .activation_checkpointing = options.activation_checkpointing});
   }
   return task;
 }

@@ -8,6 +8,9 @@ namespace longrun {
 
 // Before any other thread is started: each inherits what is held back.
 void HoldStopSignals();
+// Until StopRequested() is asked for the first time, a stop signal ends the program at once: while the inputs
+// are read, there is nothing to save.
+void EndWhenStopped();
 bool StopRequested();
 
 }  // namespace longrun

@@ -68,6 +68,7 @@ Status Work(Session& session) {
   RETURN_IF_ERROR(session.journal().Append("started", StartedBody(task, machine, initial_weights)));
   RETURN_IF_ERROR(start.status());
   session.SetPlace("opening the dataset");
+  Failpoint("trainer_opening_dataset");
   ASSIGN_OR_RETURN(const Dataset dataset, OpenDataset(task));
   RETURN_IF_ERROR(trains ? Train(session, dataset, machine, *std::move(start))
                          : Evaluate(session, dataset, machine));

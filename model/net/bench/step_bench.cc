@@ -10,7 +10,7 @@
 //   evaluation                a third of both
 //   attention alone           forward 2 H N^2 D, backward 2.5 times that: it computes the scores again
 //
-// The products of a step and its attention are those of TrainFlops (sweeps/run.cc), without the embedding's
+// The products of a step and its attention are those of TrainFlops (sweeps/cost.cc), without the embedding's
 // rows, which are only looked up, and without the pairs that the mask hides.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>

@@ -1,4 +1,5 @@
 // Which task gets which slot.
+#include "sweeps/cost.h"
 #include "tests/coordinator/scheduler/fixture.h"
 
 namespace longrun {
@@ -87,7 +88,8 @@ TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
   EXPECT_EQ(execution.operators, "longrun");
   EXPECT_EQ(execution.subnormals, "flushed");
   const longrun::Run run = SampleRun(1);  // not testing::Test::Run
-  EXPECT_EQ(execution.micro_batch, AutoMicroBatch(run.model, run.train, 4'000'000'000, false));
+  EXPECT_EQ(execution.micro_batch, AutoMicroBatch(run.model, run.train, 4'000'000'000,
+                                                  NewRunMemoryPath(run.model, "cpu", false)));
   EXPECT_EQ(store.runs.begin()->second.execution, execution);
 }
 
@@ -95,7 +97,8 @@ TEST_F(PlaceTest, TheFirstPlacementDecidesTheExecutionForGood) {
 TEST_F(PlaceTest, ActivationCheckpointingNeedsLessMemoryAndIsToldToTheTrainer) {
   const longrun::Run run = SampleRun(1);
   Slot small = CpuSlot();
-  small.memory_bytes = TrainMemoryBytes(run.model, run.train, 1, false) - 1;
+  small.memory_bytes =
+      TrainMemoryBytes(run.model, run.train, 1, NewRunMemoryPath(run.model, "cpu", false)) - 1;
   Sweep sweep = MakeSweep({.seeds = {1}, .context_lengths = {}});
   Do(SweepSubmitted{.sweep_id = "plain", .sweep = sweep, .dataset_paths = SampleDatasets()});
   EXPECT_TRUE(Commands<SendStart>(Arrive("w", {small}, 1)).empty());
@@ -108,12 +111,15 @@ TEST_F(PlaceTest, ActivationCheckpointingNeedsLessMemoryAndIsToldToTheTrainer) {
   ASSERT_EQ(starts.size(), 1u);
   EXPECT_TRUE(starts[0].task.activation_checkpointing);
   EXPECT_EQ(starts[0].task.execution.micro_batch,
-            AutoMicroBatch(run.model, run.train, small.memory_bytes, true));
+            AutoMicroBatch(run.model, run.train, small.memory_bytes,
+                           NewRunMemoryPath(run.model, "cpu", true)));
 }
 
 TEST_F(PlaceTest, AnEvaluationThatACpuHasNoMemoryForIsNotOfferedAndTheReasonSaysSo) {
   constexpr std::int64_t kLong = 1 << 20;
-  ASSERT_GT(EvaluateMemoryBytes(SampleRun(1).model, kLong), CpuSlot().memory_bytes);
+  const ModelConfig model = SampleRun(1).model;
+  ASSERT_GT(EvaluateMemoryBytes(model, kLong, NewRunMemoryPath(model, "cpu", false)),
+            CpuSlot().memory_bytes);
   Arrive("w", {CpuSlot()}, 1);
   Submit({.seeds = {1}, .context_lengths = {kLong}});
   Complete(Current(Train()));

@@ -1,4 +1,5 @@
 // What is known is never done again; what failed is taken up again; limits.
+#include "sweeps/cost.h"
 #include "tests/coordinator/scheduler/fixture.h"
 
 namespace longrun {

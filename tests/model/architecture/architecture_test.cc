@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <string>
 #include <utility>
@@ -350,6 +351,78 @@ TEST(ArchitectureTest, TheBaseOfRopeInsideAScalingCounts) {
   EXPECT_EQ(Read(config).model.position.params.at("base").get<double>(), 5000);
   config["rope_theta"] = 10000;
   EXPECT_TRUE(Has(ErrorOf(config), "rope_scaling.rope_theta 5000 contradicts rope_theta 10000"));
+}
+
+// What a scaling cannot carry is refused where it is read, in the file's own words.
+TEST(ArchitectureTest, AScalingThatCannotBeCarriedOutIsRefusedByTheFilesOwnKeys) {
+  const auto error = [](const Json& scaling) {
+    return ErrorOf({{"model_type", "llama"}, {"rope_scaling", scaling}});
+  };
+  EXPECT_EQ(error({{"rope_type", "llama3"},
+                   {"factor", 8},
+                   {"low_freq_factor", 4},
+                   {"high_freq_factor", 4},
+                   {"original_max_position_embeddings", 8192}}),
+            "config.json: rope_scaling.high_freq_factor: expected more than low_freq_factor 4, "
+            "found 4");
+  const Json lambdas = std::vector<double>(64, 1.5);
+  Json longrope = {
+      {"model_type", "llama"},
+      {"max_position_embeddings", 16384},
+      {"original_max_position_embeddings", 4096},
+      {"rope_scaling",
+       {{"rope_type", "longrope"}, {"short_factor", lambdas}, {"long_factor", {1.0, 2.0}}}}};
+  EXPECT_EQ(ErrorOf(longrope),
+            "config.json: rope_scaling.long_factor: expected a number for each of the 64 pairs of "
+            "rotary channels, found 2");
+  longrope["rope_scaling"]["long_factor"] = lambdas;
+  EXPECT_EQ(ErrorOf(longrope), "");
+  EXPECT_EQ(error({{"type", "linear"}, {"factor", 0.5}}),
+            "config.json: rope_scaling.factor: expected a number from 1 to 1000000, found 0.5");
+  EXPECT_EQ(error({{"type", "yarn"}, {"factor", 2}, {"original_max_position_embeddings", 1}}),
+            "config.json: rope_scaling.original_max_position_embeddings: expected an integer from "
+            "2 to 67108864, found 1");
+  EXPECT_EQ(
+      ErrorOf({{"model_type", "llama"},
+               {"max_position_embeddings", 1},
+               {"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}}),
+      "config.json: max_position_embeddings: expected an integer from 2 to 67108864, found 1");
+}
+
+TEST(ArchitectureTest, AnErrorOfRopeNamesTheFilesOwnKeys) {
+  EXPECT_EQ(ErrorOf({{"model_type", "gpt_neox"}, {"rotary_pct", 1.5}}),
+            "config.json: rotary_pct: expected a number from 0 to 1, found 1.5");
+  EXPECT_EQ(ErrorOf({{"model_type", "gpt_neox"}, {"rotary_pct", 0.001}}),
+            "config.json: rotary_pct: 0.001 of head_dim 96 gives 0 rotary channels; expected an "
+            "even number of at least 2");
+  EXPECT_EQ(
+      ErrorOf({{"model_type", "gpt_neox"}, {"rope_parameters", {{"partial_rotary_factor", -0.5}}}}),
+      "config.json: rope_parameters.partial_rotary_factor: expected a number from 0 to 1, "
+      "found -0.5");
+  EXPECT_EQ(ErrorOf({{"model_type", "llama"}, {"rope_theta", 0.5}}),
+            "config.json: rope_theta: expected a number from 1 to 1000000000000, found 0.5");
+  EXPECT_TRUE(Has(
+      ErrorOf({{"model_type", "llama"}, {"position", {{"method", "rope"}, {"partial", 0.001}}}}),
+      "config.json: position.partial: 0.001 of head_dim 128 gives 0"));
+}
+
+// 0.3 of 12 channels are 3: transformers turns the pairs (0, 2) and (1, 3), by base^(-2c/3).
+TEST(ArchitectureTest, AnOddNumberOfRotaryChannelsIsRoundedUpAsInTransformers) {
+  Json config = {{"model_type", "gpt_neox"},
+                 {"hidden_size", 24},
+                 {"num_attention_heads", 2},
+                 {"intermediate_size", 48},
+                 {"rotary_pct", 0.3}};
+  const ModelConfig model = Read(config).model;
+  const auto method = FindPositionMethod("rope");
+  const TermSpec terms = (*method)->terms(model.position.params, model.attention_shape()).value();
+  ASSERT_EQ(terms.rotation->frequency.size(), 2u);
+  EXPECT_EQ(terms.rotation->frequency[0], 1.0);
+  EXPECT_NEAR(terms.rotation->frequency[1], std::pow(10000.0, -2.0 / 3.0), 1e-15);
+  config["rope_scaling"] = {{"type", "linear"}, {"factor", 2}};
+  EXPECT_EQ(ErrorOf(config),
+            "config.json: rotary_pct 0.3 of 12 channels turns an odd number of them, for which no "
+            "scaling of rotary positions is built");
 }
 
 // transformers 4.57 fails on it, 5.23 passes over it.

@@ -105,6 +105,13 @@ TEST_F(ExportFolderTest, WhatIsWrittenIsReadBackAsTheSameModelAndBytesInShardsTo
   }
 }
 
+// transformers 5 refuses a list; 4 takes the keys of either.
+TEST(ModelingTest, TiedWeightsAreNamedAsTransformers5ReadsThem) {
+  EXPECT_NE(std::string(ModelingFile())
+                .find(R"(_tied_weights_keys = {"lm_head.weight": "transformer.wte.weight"})"),
+            std::string::npos);
+}
+
 TEST_F(ExportFolderTest, ABodyThatNothingCarriesIsRefusedByName) {
   const Result<ExportedFolder> written = WriteModelFolder(Opened(Net("llama", "fox")), {}, Out());
   EXPECT_EQ(written.status().message(),

@@ -180,7 +180,7 @@ TEST(ExtendedBodyTest, WhatAScalingAsksForIsHonouredOrRefusedByName) {
   EXPECT_EQ(message({{"rope_type", "default"}}), "");
   EXPECT_EQ(message({{"type", "linear"}, {"factor", 2}}), "");
   EXPECT_TRUE(has(message({{"type", "su"}, {"factor", 2}}), "rope_scaling.rope_type \"su\""));
-  EXPECT_TRUE(has(message({{"type", "linear"}}), "rope_scaling: extend.factor"));
+  EXPECT_TRUE(has(message({{"type", "linear"}}), "rope_scaling.factor: must be given"));
   EXPECT_TRUE(has(message({{"type", "linear"}, {"factor", 2}, {"offset", 1}}),
                   "rope_scaling.offset 1 is not built"));
   EXPECT_TRUE(has(message({{"rope_type", "linear"}, {"factor", 2}, {"mscale", 1.0}}),

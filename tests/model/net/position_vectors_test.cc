@@ -352,6 +352,65 @@ TEST(XposTest, FarPositionsStayFinite) {
             static_cast<double>(std::numeric_limits<float>::max()) / 1e3);
 }
 
+// At the longest text, a key ahead of its query would have e^160 of a score: beyond fp32, and hidden. By the
+// paper's formula, in double, with the decay of each visible pair formed from its distance.
+TEST(XposTest, TheLongestTextIsReadInFp32) {
+  constexpr std::int64_t kD = 8;
+  const AttentionShape shape = {.n_head = 1, .head_dim = kD, .d_model = kD};
+  for (const double scale_base : {1.0, 1.25, 1.5}) {
+    const TermSpec terms = Terms({{"method", "xpos"}, {"scale_base", scale_base}}, shape);
+    const std::int64_t n = terms.length_max.value();
+    const at::Tensor q = G({n, kD}, 0.37, 0.11), k = G({n, kD}, 0.53, 0.29),
+                     v = G({n, kD}, 0.71, 0);
+    const std::vector<double> qs = Numbers(q), ks = Numbers(k), vs = Numbers(v);
+    std::vector<double> expected;
+    for (std::int64_t i = 0; i < n; ++i) {
+      double total = 0.0;
+      std::vector<double> o(kD);
+      for (std::int64_t j = 0; j <= i; ++j) {
+        const auto away = static_cast<double>(i - j);
+        double score = 0.0;
+        for (std::int64_t c = 0; c < kD; c += 2) {
+          const double zeta = (static_cast<double>(c) + 0.4 * kD) / (1.4 * kD);
+          const double angle = away * std::pow(10000.0, -static_cast<double>(c) / kD);
+          const double* const a = &qs[static_cast<std::size_t>(i * kD + c)];
+          const double* const b = &ks[static_cast<std::size_t>(j * kD + c)];
+          score +=
+              std::pow(zeta, away / scale_base) * ((a[0] * b[0] + a[1] * b[1]) * std::cos(angle) +
+                                                   (a[0] * b[1] - a[1] * b[0]) * std::sin(angle));
+        }
+        const double weight = std::exp(score / std::sqrt(static_cast<double>(kD)));
+        total += weight;
+        for (std::size_t c = 0; c < kD; ++c) {
+          o[c] += weight * vs[static_cast<std::size_t>(j) * kD + c];
+        }
+      }
+      for (const double sum : o) expected.push_back(sum / total);
+    }
+    for (const AttentionBackend backend :
+         {AttentionBackend::kReference, AttentionBackend::kFused}) {
+      std::vector<at::Tensor> inputs;
+      for (const at::Tensor& x : {q, k, v}) {
+        inputs.push_back(x.view({1, 1, n, kD}).to(at::kFloat).requires_grad_(true));
+      }
+      Attention attention =
+          Attention::Make(terms, "xpos", shape, backend, OpenCompute("cpu", "fp32").value())
+              .value();
+      const at::Tensor o = attention.Forward({.q_BHTD = inputs[0],
+                                              .k_BHTD = inputs[1],
+                                              .v_BHTD = inputs[2],
+                                              .x_BTC = {},
+                                              .learned = {},
+                                              .scale = terms.scale});
+      ExpectNear(o, expected, 1e-5);
+      Digest(o).backward();
+      for (const at::Tensor& input : inputs) {
+        EXPECT_TRUE(input.grad().isfinite().all().item<bool>()) << "scale_base " << scale_base;
+      }
+    }
+  }
+}
+
 TEST(XposTest, OddHeadsAndModelsThatSeeAheadAreRefused) {
   EXPECT_EQ(Refusal("xpos", {.n_head = 2, .head_dim = 5, .d_model = 10}),
             "position.method: \"xpos\" turns pairs of channels and needs an even head_dim "

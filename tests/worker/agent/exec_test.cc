@@ -86,6 +86,24 @@ TEST_F(ExecTest, TheSignalThatEndedTheTrainerIsKept) {
   EXPECT_FALSE(exit->oom_kill);
 }
 
+TEST_F(ExecTest, OutOfMemoryKillsAreCountedInTheGroupElseOnTheMachine) {
+  const std::string root = JoinPath(temp_.path(), "root");
+  const std::string group = JoinPath(root, "sys/fs/cgroup/longrun");
+  ASSERT_TRUE(MakeFolders(JoinPath(root, "proc/self")).ok() && MakeFolders(group).ok());
+  const auto write = [](const std::string& path, const std::string& text) {
+    ASSERT_TRUE(WriteFileAtomic(path, text).ok());
+  };
+  EXPECT_EQ(CountOomKills(root), std::nullopt);
+  write(JoinPath(root, "proc/vmstat"), "nr_free_pages 12\noom_kill 3\n");
+  EXPECT_EQ(CountOomKills(root), 3);
+  // Version 1 beside it, and the root group of version 2, which has no such file.
+  write(JoinPath(root, "proc/self/cgroup"), "4:memory:/longrun\n0::/\n");
+  EXPECT_EQ(CountOomKills(root), 3);
+  write(JoinPath(root, "proc/self/cgroup"), "0::/longrun\n");
+  write(JoinPath(group, "memory.events"), "low 0\noom 2\noom_kill 1\noom_group_kill 0\n");
+  EXPECT_EQ(CountOomKills(root), 1);
+}
+
 TEST_F(ExecTest, ATerminationIsPassedOnAndTheTrainerYields) {
   const int pid = StartShim({{"steps", 1'000'000}});
   AwaitRecords(5);

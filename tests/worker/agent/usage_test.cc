@@ -1,6 +1,7 @@
 // How busy processors, memory and slots are, from texts of proc(5) and of a journal.
 #include <gtest/gtest.h>
 
+#include "sweeps/cost.h"
 #include "worker/agent/host_usage.h"
 #include "worker/agent/nvml.h"
 #include "worker/agent/slot_meter.h"

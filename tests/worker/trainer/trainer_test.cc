@@ -12,6 +12,7 @@
 #include <fstream>
 #include <limits>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
@@ -24,10 +25,12 @@
 #include "model/net/tensor_file.h"
 #include "sweeps/event.h"
 #include "sweeps/task.h"
+#include "tests/deadline.h"
 
 namespace longrun {
 namespace {
 
+constexpr std::int64_t kDeadlineMs = DeadlineMs(60'000);
 const std::string kTrainer = std::string(LONGRUN_BIN_DIR) + "/longrun-trainer";
 
 // A text whose next byte can be learned a little.
@@ -143,6 +146,29 @@ class TrainerTest : public testing::Test {
   TempFolder folder_;
 };
 TempFolder* TrainerTest::data_ = nullptr;
+
+// A reading that lasts as long as it likes: nothing is there to be saved yet.
+TEST_F(TrainerTest, AnInterruptionByHandEndsItAtOnceWhileItReadsItsInputs) {
+  WriteRun(RunJson("none"));
+  const int pid =
+      Spawn(Command(TrainArguments("out"), "trainer_opening_dataset:delay_ms:86400000")).value();
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  const auto started = [&] {
+    return PathExists(JoinPath(At("out"), "journal.jsonl")) && Journal("out").size() >= 2;
+  };
+  while (!started() && BootMs() < deadline) {
+  }
+  ASSERT_TRUE(started());
+  kill(pid, SIGINT);
+
+  const auto ended = WaitFor(pid, kDeadlineMs).value();
+  if (!ended) kill(pid, SIGKILL);
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_EQ(ended->signal, SIGINT);
+  EXPECT_NE(Stderr().find("stopped while it read its inputs; nothing was computed"),
+            std::string::npos)
+      << Stderr();
+}
 
 TEST_F(TrainerTest, TrainsEvaluatesAndSaysSoInItsJournal) {
   WriteRun(RunJson("cable"));

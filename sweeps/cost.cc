@@ -1,0 +1,175 @@
+// B = micro_batch sequences, T = train_length, C = d_model, H heads of D channels, G heads of keys and
+// values, P parameters, w = 2, or 3 for a gated MLP; e bytes an element of a product: 4, or 2 in bf16.
+//
+//   training   M                              the program with its libraries; 0 on a GPU
+//              + 16 P (+ 2 P in bf16)         fp32 weights, gradients, two moments of AdamW; rounded weights
+//              + B T (n_layer + 1) K          what blocks keep for their backward pass, and temporaries
+//              + 8 min(B T V, max(2^23, V))   a chunk of logits and its gradient (model/net/head.cc)
+//
+//   K = 2 * 4 C                  the inputs of the two norms
+//       + e (2 C + w d_ff        their outputs, the MLP's
+//            + 2 H D + 2 G D)    q, k, v and the attention's output
+//       + 8 H                    fused: the log-sums of the rows
+//       + H A N                  reference: probabilities of the N keys that a query's block reads, A bytes each
+//
+// Fused attention (and LibTorch's) keeps nothing by pairs of tokens. The reference keeps fp32 probabilities,
+// and their bf16 copy: A = 4, or 6; CoPE the positions and what they are mixed from as well: A + 40. N is
+// (T + 128) / 2 with a causal mask (blocks of 128 queries read the keys up to their last), the window + 128 if
+// that is fewer, T without the mask. The layer more stands for the temporaries of the backward pass.
+//
+// With activation checkpointing, blocks keep their inputs (4 C a token) and two layers of K are alive: the one
+// that is computed again, and the temporaries.
+//
+// An evaluation gives the model B sequences of L tokens at once, 8192 tokens on a CPU or one window:
+//
+//   evaluation   M + 4 P
+//                + 4 B L (10 C + w d_ff)   a block, with what it freed and the next one takes
+//                + 8 min(B L V, max(2^23, V))
+//                + 3 * 4 * scores          reference: copies of a block of rows (CoPE: 15): 128 queries, fewer
+//                                          where B H L 128 scores are more than 2^25, never fewer than 16
+//
+// FLOPs (TrainFlops): 6 P a token for the matrix products, 12 n_layer C T for the two products of
+// attention (forward 4 C T a layer and token, backward twice that). Evaluation (EvaluateFlops) has the
+// forward pass only: 2 P + 4 n_layer C L a token.
+#include "sweeps/cost.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "model/attention_path.h"
+
+namespace longrun {
+namespace {
+
+// LibTorch's CPU half, mapped and used.
+constexpr double kProgramBytes = 150e6;
+constexpr double kBlockQueries = 128.0;
+constexpr double kChunkLogitsMax = 1 << 23;
+
+std::int64_t Bytes(double bytes) {
+  constexpr auto kMax = std::numeric_limits<std::int64_t>::max();
+  return bytes >= static_cast<double>(kMax) ? kMax : static_cast<std::int64_t>(bytes);
+}
+
+double Program(const MemoryPath& path) { return path.device_kind == "cpu" ? kProgramBytes : 0.0; }
+
+double MlpWidths(const ModelConfig& model) { return model.body.mlp == "gated" ? 3.0 : 2.0; }
+
+// Channels of q, k, v and the attention's output of a token.
+double HeadChannels(const ModelConfig& model) {
+  return 2.0 * static_cast<double>((model.n_head + model.n_kv_head()) * model.head_dim());
+}
+
+double LogitsBytes(const ModelConfig& model, double n_tokens) {
+  const auto vocab = static_cast<double>(model.vocab_size);
+  return 8.0 * std::min(n_tokens * vocab, std::max(kChunkLogitsMax, vocab));
+}
+
+// Keys that a query's block reads, in the mean.
+double KeysRead(const ModelConfig& model, double length) {
+  if (!model.causal) return length;
+  const double block = std::min(length, kBlockQueries);
+  const double keys = 0.5 * (length + block);
+  return model.body.window > 0 ? std::min(keys, static_cast<double>(model.body.window) + block)
+                               : keys;
+}
+
+// That attention keeps of one token for its backward pass, beside q, k, v and its output.
+double KeptOfPairs(const ModelConfig& model, const TrainConfig& train, const MemoryPath& path) {
+  const auto n_head = static_cast<double>(model.n_head);
+  if (path.attention != "reference") return 8.0 * n_head;
+  const double probability = train.precision == "bf16" ? 6.0 : 4.0;
+  const double position = model.position.method == "cope" ? 40.0 : 0.0;
+  return n_head * (probability + position) *
+         KeysRead(model, static_cast<double>(train.train_length));
+}
+
+}  // namespace
+
+MemoryPath NewRunMemoryPath(const ModelConfig& model, std::string_view device_kind,
+                            bool activation_checkpointing) {
+  return {.device_kind = std::string(device_kind),
+          .attention = AttentionPathFor(model, device_kind),
+          .activation_checkpointing = activation_checkpointing};
+}
+
+std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
+                              std::int64_t micro_batch, const MemoryPath& path) {
+  // In double: exact below 2^53 bytes, and beyond that nothing fits anyway.
+  const bool rounds = train.precision == "bf16";
+  const double element_bytes = rounds ? 2.0 : 4.0;
+  const auto n_layer = static_cast<double>(model.n_layer);
+  const auto d_model = static_cast<double>(model.d_model);
+  const double layer_bytes =
+      2.0 * 4.0 * d_model +
+      element_bytes * (2.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff) +
+                       HeadChannels(model)) +
+      KeptOfPairs(model, train, path);
+  const double layers_bytes = path.activation_checkpointing
+                                  ? n_layer * 4.0 * d_model + 2.0 * layer_bytes
+                                  : (n_layer + 1.0) * layer_bytes;
+  const double n_tokens =
+      static_cast<double>(micro_batch) * static_cast<double>(train.train_length);
+  return Bytes(Program(path) +
+               (rounds ? 18.0 : 16.0) * static_cast<double>(model.ParameterCount()) +
+               n_tokens * layers_bytes + LogitsBytes(model, n_tokens));
+}
+
+std::int64_t AutoMicroBatch(const ModelConfig& model, const TrainConfig& train,
+                            std::int64_t memory_bytes, const MemoryPath& path) {
+  std::int64_t micro_batch = 1;
+  if (train.tokens == 0) return micro_batch;
+  while (train.batch_sequences() % (2 * micro_batch) == 0 &&
+         TrainMemoryBytes(model, train, 2 * micro_batch, path) <= memory_bytes) {
+    micro_batch *= 2;
+  }
+  return micro_batch;
+}
+
+std::int64_t EvaluateTokensPerCall(std::string_view device_kind, std::int64_t context_length) {
+  constexpr std::int64_t kOfCpu = 8192, kOfGpu = 65536;
+  const std::int64_t n_tokens = device_kind == "cpu" ? kOfCpu : kOfGpu;
+  return std::max<std::int64_t>(1, n_tokens / context_length) * context_length;
+}
+
+std::int64_t EvaluateMemoryBytes(const ModelConfig& model, std::int64_t context_length,
+                                 const MemoryPath& path) {
+  constexpr double kScoresMax = 1 << 25;
+  const auto n_tokens =
+      static_cast<double>(EvaluateTokensPerCall(path.device_kind, context_length));
+  const auto d_model = static_cast<double>(model.d_model);
+  const double row_scores = static_cast<double>(model.n_head) * n_tokens;
+  const double scores = path.attention == "reference"
+                            ? std::clamp(kScoresMax, 16.0 * row_scores, kBlockQueries * row_scores)
+                            : 0.0;
+  const double copies = model.position.method == "cope" ? 15.0 : 3.0;
+  return Bytes(Program(path) + 4.0 * static_cast<double>(model.ParameterCount()) +
+               4.0 * n_tokens *
+                   (10.0 * d_model + MlpWidths(model) * static_cast<double>(model.d_ff)) +
+               LogitsBytes(model, n_tokens) + 4.0 * copies * scores);
+}
+
+double TrainFlops(const ModelConfig& model, const TrainConfig& train) {
+  if (train.tokens == 0) return 0.0;
+  const double tokens =
+      static_cast<double>(train.steps()) * static_cast<double>(train.batch_tokens);
+  const double matrices = 6.0 * static_cast<double>(model.ParameterCount());
+  const double attention = 12.0 * static_cast<double>(model.n_layer) *
+                           static_cast<double>(model.d_model) *
+                           static_cast<double>(train.train_length);
+  return (matrices + attention) * tokens;
+}
+
+double EvaluateFlops(const ModelConfig& model, double n_tokens, std::int64_t context_length) {
+  const double matrices = 2.0 * static_cast<double>(model.ParameterCount());
+  const double attention = 4.0 * static_cast<double>(model.n_layer) *
+                           static_cast<double>(model.d_model) * static_cast<double>(context_length);
+  return (matrices + attention) * n_tokens;
+}
+
+std::int64_t CheckpointBytes(const ModelConfig& model) {
+  return Bytes(12.0 * static_cast<double>(model.ParameterCount()));
+}
+
+}  // namespace longrun

@@ -1,0 +1,168 @@
+#include "sweeps/cost.h"
+
+#include <gtest/gtest.h>
+
+#include "model/position/method.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kProgram = 150'000'000;
+
+// The micro preset on a byte vocabulary: C 96, d_ff 384, 4 heads of 24 channels, 3 layers.
+ModelConfig Micro(std::string_view method = "alibi") {
+  ModelConfig model = *ModelConfig::Preset("micro");
+  model.vocab_size = 256;
+  model.position = *ResolvePosition(std::string(method));
+  return model;
+}
+
+// 600 steps of 16 sequences.
+TrainConfig Short() {
+  TrainConfig train;
+  train.train_length = 64;
+  train.tokens = 614'400;
+  train.batch_tokens = 1024;
+  return train;
+}
+
+MemoryPath Path(std::string attention, bool recomputes = false, std::string kind = "cpu") {
+  return {.device_kind = std::move(kind),
+          .attention = std::move(attention),
+          .activation_checkpointing = recomputes};
+}
+
+// What a block keeps of a token, beside attention's own: two norms' inputs, and in fp32 6 tensors of 96
+// channels and 2 of 384.
+constexpr std::int64_t kBlock = 8 * 96 + 4 * (6 * 96 + 2 * 384);
+
+TEST(CostTest, MemoryOfAStepFollowsItsFormula) {
+  const ModelConfig model = Micro();
+  const std::int64_t weights = 16 * model.ParameterCount(), logits = 8 * 2 * 64 * 256;
+  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("fused")),
+            kProgram + weights + 2 * 64 * 4 * (kBlock + 8 * 4) + logits);
+  // With activation checkpointing 3 inputs of 96 fp32 and two layers.
+  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("fused", true)),
+            kProgram + weights + 2 * 64 * (3 * 4 * 96 + 2 * (kBlock + 8 * 4)) + logits);
+  // Probabilities of 4 heads and 64 keys.
+  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("reference")),
+            kProgram + weights + 2 * 64 * 4 * (kBlock + 4 * 4 * 64) + logits);
+  EXPECT_EQ(TrainMemoryBytes(model, Short(), 2, Path("reference", false, "gpu")),
+            weights + 2 * 64 * 4 * (kBlock + 4 * 4 * 64) + logits);
+}
+
+TEST(CostTest, OnlyTheReferenceKeepsPairsOfTokens) {
+  const ModelConfig model = Micro("rope");
+  TrainConfig train = Short();
+  train.train_length = train.batch_tokens = 16384;
+  const auto of_tokens = [&](std::string_view attention) {
+    return TrainMemoryBytes(model, train, 1, Path(std::string(attention)));
+  };
+  // 4 bytes of (16384 + 128) / 2 keys and 4 heads beside 8 bytes of 4 heads.
+  EXPECT_EQ(of_tokens("reference") - of_tokens("fused"),
+            std::int64_t{16384} * 4 * 4 * (4 * 8256 - 8));
+  EXPECT_EQ(of_tokens("torch"), of_tokens("fused"));
+  // A window ends them; without the mask each query reads all.
+  ModelConfig windowed = model;
+  windowed.body.window = 1000;
+  EXPECT_EQ(TrainMemoryBytes(windowed, train, 1, Path("reference")) - of_tokens("fused"),
+            std::int64_t{16384} * 4 * 4 * (4 * 1128 - 8));
+  ModelConfig encoder = model;
+  encoder.causal = false;
+  EXPECT_EQ(TrainMemoryBytes(encoder, train, 1, Path("reference")) - of_tokens("fused"),
+            std::int64_t{16384} * 4 * 4 * (4 * 16384 - 8));
+}
+
+TEST(CostTest, Bf16KeepsHalfOfTheProductsAndRoundedWeights) {
+  const ModelConfig model = Micro();
+  TrainConfig train = Short();
+  train.precision = "bf16";
+  EXPECT_EQ(TrainMemoryBytes(model, train, 1, Path("fused")),
+            kProgram + 18 * model.ParameterCount() +
+                64 * 4 * (8 * 96 + 2 * (6 * 96 + 2 * 384) + 8 * 4) + 8 * 64 * 256);
+}
+
+// Size tiny with a vocabulary of bytes, at 16,384 tokens: one of two slots of a machine of 24 GB.
+TEST(CostTest, SizeTinyTrainsAt16384TokensOnHalfOf24Gigabytes) {
+  ModelConfig model = *ModelConfig::Preset("tiny");
+  model.vocab_size = 320;
+  TrainConfig train = Short();
+  train.train_length = train.batch_tokens = 16384;
+  for (const char* method : {"rope", "alibi", "cable", "t5", "fire", "none"}) {
+    model.position = *ResolvePosition(method);
+    const MemoryPath path = NewRunMemoryPath(model, "cpu", false);
+    EXPECT_EQ(path.attention, "fused") << method;
+    EXPECT_LT(TrainMemoryBytes(model, train, 1, path), 12'000'000'000) << method;
+  }
+}
+
+TEST(CostTest, ANewRunIsCountedOnThePathThatItWillTake) {
+  EXPECT_EQ(NewRunMemoryPath(Micro(), "cpu", true).attention, "fused");
+  EXPECT_TRUE(NewRunMemoryPath(Micro(), "cpu", true).activation_checkpointing);
+  EXPECT_EQ(NewRunMemoryPath(Micro("cope"), "cpu", false).attention, "reference");
+  EXPECT_EQ(NewRunMemoryPath(Micro(), "gpu", false).attention, "reference");
+  EXPECT_EQ(NewRunMemoryPath(Micro(), "gpu", false).device_kind, "gpu");
+}
+
+TEST(CostTest, MicroBatchIsTheLargestPowerOfTwoThatDividesAndFits) {
+  const ModelConfig model = Micro();
+  const TrainConfig train = Short();
+  const auto bytes = [&](std::int64_t micro_batch) {
+    return TrainMemoryBytes(model, train, micro_batch, Path("fused"));
+  };
+  const auto fits = [&](std::int64_t memory_bytes) {
+    return AutoMicroBatch(model, train, memory_bytes, Path("fused"));
+  };
+  EXPECT_EQ(fits(bytes(1000)), 16);
+  EXPECT_EQ(fits(bytes(16)), 16);
+  EXPECT_EQ(fits(bytes(16) - 1), 8);
+  EXPECT_EQ(fits(bytes(2)), 2);
+  EXPECT_EQ(fits(0), 1);
+  // Of 12 layers two sequences as they are take more than eight with activation checkpointing:
+  // 2 * 13 * 6176 > 8 (12 * 384 + 2 * 6176) + 6 * 2048, for the logits.
+  ModelConfig deep = model;
+  deep.n_layer = 12;
+  const std::int64_t two_bytes = TrainMemoryBytes(deep, train, 2, Path("fused"));
+  EXPECT_EQ(AutoMicroBatch(deep, train, two_bytes, Path("fused")), 2);
+  EXPECT_EQ(AutoMicroBatch(deep, train, two_bytes, Path("fused", true)), 8);
+  TrainConfig twelve = train;
+  twelve.batch_tokens = 12 * 64;
+  EXPECT_EQ(AutoMicroBatch(model, twelve, bytes(1000), Path("fused")), 4);
+}
+
+TEST(CostTest, MemoryOfAHugeModelIsCappedAndNeverWraps) {
+  TrainConfig train = Short();
+  train.train_length = std::int64_t{1} << 40;
+  EXPECT_GT(TrainMemoryBytes(Micro(), train, 1 << 20, Path("fused")), std::int64_t{1} << 62);
+}
+
+// The head never has the logits of all positions at once, so a long window of a large vocabulary costs
+// no more than one chunk of them.
+TEST(CostTest, MemoryOfAnEvaluationHasOneChunkOfLogits) {
+  ModelConfig model = Micro();
+  model.vocab_size = 50257;
+  const std::int64_t weights = 4 * model.ParameterCount(), chunk = 1 << 23;
+  // Ten tensors of 96 channels and two of 384; 8192 tokens in 128 windows of 64.
+  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path("fused")),
+            kProgram + weights + 4 * 16384 * (10 * 96 + 2 * 384) + 8 * chunk);
+  EXPECT_EQ(EvaluateMemoryBytes(model, 64, Path("fused")),
+            kProgram + weights + 4 * 8192 * (10 * 96 + 2 * 384) + 8 * chunk);
+  // Three copies of the scores of 128 rows of 4 heads.
+  EXPECT_EQ(EvaluateMemoryBytes(model, 16384, Path("reference")),
+            EvaluateMemoryBytes(model, 16384, Path("fused")) + 12 * 4 * 128 * 16384);
+}
+
+TEST(CostTest, AnEvaluationReadsWholeWindowsOfEightThousandTokens) {
+  EXPECT_EQ(EvaluateTokensPerCall("cpu", 1000), 8000);
+  EXPECT_EQ(EvaluateTokensPerCall("cpu", 8193), 8193);
+  EXPECT_EQ(EvaluateTokensPerCall("gpu", 1024), 65536);
+}
+
+TEST(CostTest, FlopsAreSixPerParameterAndTokenPlusAttention) {
+  const ModelConfig model = Micro();  // 600 steps of 1024 tokens
+  const double matrices = 6.0 * static_cast<double>(model.ParameterCount());
+  EXPECT_DOUBLE_EQ(TrainFlops(model, Short()), (matrices + 12.0 * 3 * 96 * 64) * 614'400);
+}
+
+}  // namespace
+}  // namespace longrun
