@@ -171,8 +171,8 @@ TEST_F(TextTest, AClosedStandardInputIsSaid) {
   EXPECT_EQ(closed.err,
             "longrun: standard input is closed, so no query can be read from it: give the query as "
             "an argument, or its file: `longrun query - < FILE`\n");
-  const Said folder = Shell("longrun query - </");
-  EXPECT_EQ(folder.err, "longrun: cannot read the query from standard input: Is a directory\n");
+  const Said of_folder = Shell("longrun query - </");
+  EXPECT_EQ(of_folder.err, "longrun: cannot read the query from standard input: Is a directory\n");
 }
 
 // More than a pipe holds, so that the end of the reader is met for certain: 128 + SIGPIPE.
