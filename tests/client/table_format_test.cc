@@ -129,7 +129,7 @@ TEST(TableFormatTest, AnInfinitePerplexityIsWrittenInEveryForm) {
                 .find("sinusoidal,64,austen,,validation,nonoverlap,128,inf,,1000,10,"),
             std::string::npos)
       << RenderTables(tables, "csv");
-  EXPECT_NE(RenderTables(tables, "csv").find(",1,1,overflow\n"), std::string::npos);
+  EXPECT_NE(RenderTables(tables, "csv").find(",1,1,overflow,perplexity,"), std::string::npos);
   // JSON has no infinity: null, and the status says why; the nll is there.
   const Json cell = TablesJson(tables).at(0).at("rows").at(1).at("cells").at(1);
   EXPECT_EQ(cell.at("perplexity"), nullptr);

@@ -27,7 +27,7 @@ class TimeLeftTest : public testing::Test {
     return tasks;
   }
   std::vector<MeasuredTask> Measured(TaskKind kind, double flops, double seconds) const {
-    const Run& run = state_.runs.begin()->second.run;
+    const longrun::Run& run = state_.runs.begin()->second.run;
     return {{.kind = kind,
              .device = "cpu, 1 thread",
              .position = run.model.position.method,
@@ -36,7 +36,7 @@ class TimeLeftTest : public testing::Test {
              .seconds = seconds}};
   }
   double TrainingFlops() const {
-    const Run& run = state_.runs.begin()->second.run;
+    const longrun::Run& run = state_.runs.begin()->second.run;
     return TrainFlops(run.model, run.train);
   }
   v1::TimeLeft Left(const std::vector<MeasuredTask>& measured) {
