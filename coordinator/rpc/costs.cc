@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "model/evaluation/evaluation.h"
+#include "sweeps/cost.h"
 
 namespace longrun {
 namespace {

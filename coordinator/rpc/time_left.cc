@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "sweeps/cost.h"
 
 namespace longrun {
 namespace {
