@@ -71,6 +71,23 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
                     remedy));
 }
 
+// The folder is this user's only. One that was made read-only is left so.
+Status MakePrivate(const std::string& folder) {
+  RETURN_IF_ERROR(MakeFolders(folder, 0700));
+  struct stat info {};
+  if (stat(folder.c_str(), &info) != 0) {
+    return ErrnoStatus(errno, Str("cannot look at the state folder ", folder));
+  }
+  if ((info.st_mode & S_IRWXU) != S_IRWXU) {
+    return Status(Code::kPermissionDenied,
+                  Str("the state folder ", folder,
+                      " was made read-only, and nothing in it is changed: to use it, `chmod 700 ",
+                      folder, "`"));
+  }
+  if ((info.st_mode & ALLPERMS) == S_IRWXU || chmod(folder.c_str(), S_IRWXU) == 0) return Status();
+  return ErrnoStatus(errno, Str("cannot make the state folder ", folder, " private"));
+}
+
 // The first of the worst complaints, "" where there is none. What a row says is judged by its
 // checksum: then only that row stands still.
 Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection) {
@@ -120,10 +137,7 @@ Store::~Store() = default;
 std::string Store::database_path() const { return JoinPath(folder_, kDatabaseName); }
 
 Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, bool is_momentary) {
-  RETURN_IF_ERROR(MakeFolders(folder, 0700));
-  if (chmod(folder.c_str(), 0700) != 0) {
-    return ErrnoStatus(errno, Str("cannot make the state folder ", folder, " private"));
-  }
+  RETURN_IF_ERROR(MakePrivate(folder));
   const std::string lock_path = JoinPath(folder, kLockName);
   auto lock = TakeLock(lock_path, is_momentary);
   if (!lock.ok()) {

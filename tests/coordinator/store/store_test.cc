@@ -1,6 +1,7 @@
 #include "coordinator/store/store.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -198,6 +199,27 @@ class StoreTest : public testing::Test {
   std::vector<Command> commands;  // not looked at yet
   std::vector<TaskFile> started;
 };
+
+TEST(StoreFolderTest, AFolderThatWasMadeReadOnlyStaysSo) {
+  const TempFolder folder;
+  const std::string state = JoinPath(folder.path(), "state");
+  ASSERT_TRUE(Store::Open(state).ok());
+  for (const mode_t mode : {0500, 0555, 0100}) {
+    ASSERT_EQ(chmod(state.c_str(), mode), 0);
+    const Status status = Store::Open(state).status();
+    EXPECT_EQ(status.code(), Code::kPermissionDenied) << mode;
+    EXPECT_NE(status.message().find(Str("`chmod 700 ", state, "`")), std::string::npos);
+    struct stat info {};
+    ASSERT_EQ(stat(state.c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & ALLPERMS, mode);
+  }
+  // What others may do in it is taken from them.
+  ASSERT_EQ(chmod(state.c_str(), 0755), 0);
+  EXPECT_TRUE(Store::Open(state).ok());
+  struct stat info {};
+  ASSERT_EQ(stat(state.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & ALLPERMS, mode_t{0700});
+}
 
 TEST_F(StoreTest, AfterEveryStepOfASweepTheStoreGivesTheStateBack) {
   RunTheSample();
