@@ -60,13 +60,12 @@ struct VerbGroup {
   std::vector<void (*)(Verbs&)> add;
 };
 const VerbGroup kGroups[] = {
-    {"Sweeps",
-     {AddRun, AddUp, AddSubmit, AddValidate, AddPlan, AddCancel, AddRetry, AddRm, AddLabel,
-      AddNote}},
+    {"Sweeps", {AddRun, AddUp, AddSubmit, AddValidate, AddPlan, AddCancel, AddRetry}},
     {"Progress", {AddLs, AddGet, AddWatch, AddLogs, AddWorkers}},
     {"Results", {AddTable, AddPlot, AddAttention, AddDiff, AddQuery, AddReproduce, AddReport}},
     {"Data and models", {AddData, AddImport, AddModels, AddExport}},
-    {"Help and upkeep", {AddExplain, AddSchema, AddGc, AddDoctor, AddCompletion, AddVersion}}};
+    {"Upkeep", {AddRm, AddLabel, AddNote, AddGc, AddDoctor}},
+    {"Help", {AddExplain, AddSchema, AddCompletion, AddVersion}}};
 
 }  // namespace
 

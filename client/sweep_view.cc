@@ -334,7 +334,8 @@ std::string TimeLeftText(const Json& message) {
   const Json& time = left->at("time");
   if (time.at("n").get<std::int64_t>() == 0) return "";
   const auto seconds = [&time](const char* name) {
-    return FormatDurationMs(std::llround(time.at(name).get<double>()) * 1000);
+    const std::int64_t whole = std::llround(time.at(name).get<double>());
+    return FormatDurationMs(std::max<std::int64_t>(whole, 1) * 1000);
   };
   const auto n_slots = left->at("slots").get<std::int64_t>();
   const auto n_unknown = left->at("tasks_not_measured").get<std::int64_t>();
