@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "sweeps/cost.h"
 #include "tests/coordinator/sample.h"
 
 namespace longrun {
