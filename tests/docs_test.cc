@@ -92,7 +92,7 @@ $ longrun run my.yaml --set metadata.name=other-sweep --set seed=2
   [...]
 ! [...]
 $ longrun get my-sweep -o csv
-  run,position,train_length,task,kind,evaluation,state,tries,worker,path,reason
+  run,position,train_length,task,kind,evaluation,state,tries,worker,path,reason,duration_ms
   [HEX:run],cable,[*]
   [...]
 )";

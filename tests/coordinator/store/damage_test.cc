@@ -617,7 +617,7 @@ TEST_F(DamageTest, BytesAreNeededAsLongAsOneOfTheTwoPlacesNamesThem) {
 TEST_F(DamageTest, AModelIsInUseByARunThatCannotBeRead) {
   ASSERT_TRUE(
       RawDatabase(DatabasePath())
-          .Execute("UPDATE run SET run = replace(run, '{\"dataset\":{', '{\"dataset\":[')"));
+          .Execute("UPDATE run SET run = replace(run, '{\"dataset\":{', '{\"dataset\":<')"));
   auto store = Store::Open(folder.path()).value();
   ASSERT_TRUE(store->Begin().ok());
   ApplyCounts counts;
