@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "base/access.h"
@@ -235,9 +236,12 @@ Status Serve(const ServerOptions& options) {
                                 .disk_low_water_bytes = options.disk_low_water_bytes,
                                 .seed = EntropySeed(),
                                 .on_fatal = nullptr}));
-  ASSIGN_OR_RETURN(std::unique_ptr<Scrub> scrub, Scrub::Open(store->database_path()));
-  Scrubber scrubber(std::move(scrub),
-                    [&](const std::vector<DamagedRow>& rows) { store->NoteDamaged(rows); });
+  std::optional<Scrubber> scrubber;
+  if (!options.is_momentary) {  // the others are gone long before it would begin
+    ASSIGN_OR_RETURN(std::unique_ptr<Scrub> scrub, Scrub::Open(store->database_path()));
+    scrubber.emplace(std::move(scrub),
+                     [&](const std::vector<DamagedRow>& rows) { store->NoteDamaged(rows); });
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> executor,
                    Executor::Start(store->database_path(), kExecutorThreads, kJobsMax));
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> submitter,
