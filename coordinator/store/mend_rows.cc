@@ -7,7 +7,6 @@
 #include <iterator>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -16,7 +15,6 @@
 #include "base/str.h"
 #include "coordinator/store/one_bit.h"
 #include "coordinator/store/row_identity.h"
-#include "coordinator/store/row_values.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/whole_check.h"
 
@@ -27,46 +25,6 @@ constexpr int kFreeKeysTried = 1000;
 // A longer row, and more rows of a table, are not looked through for the bit that flipped.
 constexpr std::size_t kRowBytesMax = 16 << 10;
 constexpr std::size_t kRowsMax = 1000;
-
-class Values final : public RowValues {
- public:
-  Values(const SummedTable& table, const StoredRow& row) : table_(table), row_(row) {}
-  std::string Text(std::string_view column) const override {
-    const auto* const text = Find<std::string>(column);
-    return text != nullptr ? *text : "";
-  }
-  std::optional<std::int64_t> Int(std::string_view column) const override {
-    const auto* const number = Find<std::int64_t>(column);
-    return number != nullptr ? std::optional(*number) : std::nullopt;
-  }
-  std::optional<double> Real(std::string_view column) const override {
-    const auto* const number = Find<double>(column);
-    return number != nullptr ? std::optional(*number) : std::nullopt;
-  }
-  bool IsNull(std::string_view column) const override {
-    return Find<std::int64_t>(column) == nullptr && Find<double>(column) == nullptr &&
-           Find<std::string>(column) == nullptr;
-  }
-
- private:
-  template <typename T>
-  const T* Find(std::string_view column) const {
-    const auto found = std::ranges::find(table_.columns, column);
-    if (found == table_.columns.end()) return nullptr;
-    return std::get_if<T>(&row_.values[static_cast<std::size_t>(found - table_.columns.begin())]);
-  }
-
-  const SummedTable& table_;
-  const StoredRow& row_;
-};
-
-// A short row by its checksum only, a longer one where its own digests agree.
-std::optional<StoredRow> Mended(const SummedTable& table, const StoredRow& damaged) {
-  std::optional<StoredRow> row = OneBitAway(damaged);
-  if (row || !HasOwnDigests(table.name)) return row;
-  row = OneBitAway(damaged, kRowBytesMax);
-  return row && RowAgrees(table.name, Values(table, *row)) ? row : std::nullopt;
-}
 
 struct Column {
   std::string type;  // INTEGER, REAL or TEXT: tables are STRICT
@@ -95,8 +53,9 @@ class Rewriter {
     }
     mended_.resize(damaged_.size());
     if (damaged_.size() > kRowsMax) return Status();
-    std::ranges::transform(damaged_, mended_.begin(),
-                           [&](const StoredRow& one) { return Mended(table_, one); });
+    for (std::size_t i = 0; i < damaged_.size(); ++i) {
+      ASSIGN_OR_RETURN(mended_[i], Mended(damaged_[i]));
+    }
     return Status();
   }
   std::ptrdiff_t n_damaged() const { return std::ssize(damaged_); }
@@ -131,6 +90,22 @@ class Rewriter {
   }
 
  private:
+  // A short row by its checksum only, a longer one where its own digests agree.
+  Result<std::optional<StoredRow>> Mended(const StoredRow& damaged) {
+    std::optional<StoredRow> row = OneBitAway(damaged);
+    if (row || !HasOwnDigests(table_.name)) return row;
+    row = OneBitAway(damaged, kRowBytesMax);
+    if (!row) return row;
+    std::vector<std::string> places;
+    for (const std::string& column : table_.columns) places.push_back(Str("? AS \"", column, "\""));
+    ASSIGN_OR_RETURN(Statement agrees,
+                     connection_.PrepareOnce(Str("SELECT ", RowSums::AgreesCall(table_),
+                                                 " FROM (SELECT ", Join(places, ", "), ")")));
+    for (const StoredValue& value : row->values) agrees.BindValue(value);
+    ASSIGN_OR_RETURN(const bool is_there, agrees.Step());
+    return is_there && agrees.Int(0) == 1 ? row : std::nullopt;
+  }
+
   Status ReadColumns() {
     for (const std::string& name : table_.columns) {
       const std::string from =
