@@ -256,10 +256,8 @@ Result<Answering> StartCoordinatorProgram(const std::string& state, const std::s
   Result<Answering> answering = StartAndWait(state, metrics, is_momentary);
   if (answering.ok()) return answering;
   const bool is_limit = answering.status().code() == Code::kResourceExhausted;
-  if (is_limit && !LastError(log, log_begin).empty()) {
-    return Status(Code::kFailedPrecondition, answering.status().message());
-  }
-  const int error_number = WriteErrno(state);
+  const bool is_named = is_limit && !LastError(log, log_begin).empty();
+  const int error_number = is_named ? 0 : WriteErrno(state);
   if (error_number == 0) {
     return is_limit ? Status(Code::kFailedPrecondition, answering.status().message()) : answering;
   }
