@@ -230,6 +230,29 @@ std::optional<LineKey> KeyOfLine(std::string_view line, int number) {
                  .line = number};
 }
 
+std::string_view WithoutComment(std::string_view line) { return line.substr(0, line.find(" #")); }
+
+struct NumberedLine {
+  int number = 0;
+  std::string text;
+};
+
+// The lines up to `last` that do not begin within brackets.
+std::vector<NumberedLine> LinesOutsideBrackets(std::string_view text, int last) {
+  std::vector<NumberedLine> outside;
+  int brackets = 0;
+  int number = 0;
+  for (std::string& line : Split(text, '\n')) {
+    if (++number > last) break;
+    const bool in_brackets = brackets > 0;
+    for (const char c : WithoutComment(line)) {
+      brackets += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
+    }
+    if (!in_brackets) outside.push_back({.number = number, .text = std::move(line)});
+  }
+  return outside;
+}
+
 struct Misplaced {
   int line = 0;
   std::string message;
@@ -239,15 +262,8 @@ struct Misplaced {
 // the parser says of it speaks of tokens, or of another line. Lines within brackets are not looked at.
 std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
   std::vector<LineKey> open;
-  int brackets = 0;
-  int number = 0;
-  for (const std::string& line : Split(text, '\n')) {
-    if (++number > last) break;
-    const bool in_brackets = brackets > 0;
-    const std::string_view content = std::string_view(line).substr(0, line.find(" #"));
-    for (const char c : content)
-      brackets += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
-    const std::optional<LineKey> key = in_brackets ? std::nullopt : KeyOfLine(line, number);
+  for (const auto& [number, line] : LinesOutsideBrackets(text, last)) {
+    const std::optional<LineKey> key = KeyOfLine(line, number);
     if (!key || line.starts_with('#')) continue;
     std::optional<LineKey> closed;
     while (!open.empty() && open.back().column > key->column) {
@@ -335,17 +351,11 @@ struct NoColon {
   std::string key, rest;
 };
 std::optional<NoColon> FirstWithoutColon(std::string_view text, int last) {
-  int brackets = 0;
-  int number = 0;
   bool goes_on = false;  // the line above has a key whose text may take more lines
-  for (const std::string& line : Split(text, '\n')) {
-    if (++number > last) break;
-    const bool in_brackets = brackets > 0;
-    const std::string_view content = std::string_view(line).substr(0, line.find(" #"));
-    for (const char c : content)
-      brackets += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
+  for (const auto& [number, line] : LinesOutsideBrackets(text, last)) {
+    const std::string_view content = WithoutComment(line);
     const std::size_t begin = content.find_first_not_of(' ');
-    if (in_brackets || begin == std::string_view::npos || content[begin] == '#') continue;
+    if (begin == std::string_view::npos || content[begin] == '#') continue;
     const std::string_view words = content.substr(begin);
     const std::size_t end = std::min(words.find_first_not_of("abcdefghijklmnopqrstuvwxyz"
                                                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
