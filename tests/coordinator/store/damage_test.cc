@@ -380,14 +380,17 @@ TEST_F(DamageTest, AFlippedBitInAnyColumnOfAnyTableIsHarmlessOrTold) {
   EXPECT_GT(n_mended, n_flipped / 2);
 }
 
+// A column of a key, in the rows that `where` picks.
+struct Key {
+  const char* table;
+  const char* column;
+  const char* where;
+  std::string Name() const { return Str(table, ".", column, " where ", where); }
+};
+
 // A service runs: what the start looks for is not looked for again. One bit of each column of a key, in the row
 // and not in an index of the table, as it happens in the file.
 TEST_F(DamageTest, ARowThatAFlippedKeyHidesFromAServiceIsMissed) {
-  struct Key {
-    const char* table;
-    const char* column;
-    const char* where;
-  };
   constexpr Key kKeys[] = {
       {"result", "attempt", "seq = (SELECT max(seq) FROM result)"},
       {"sweep_run", "sweep", "ordinal = 0"},
@@ -399,7 +402,7 @@ TEST_F(DamageTest, ARowThatAFlippedKeyHidesFromAServiceIsMissed) {
       {"cell", "cell", "cell = (SELECT max(cell) FROM cell)"},
   };
   for (const Key& key : kKeys) {
-    const std::string where = Str(key.table, ".", key.column, " where ", key.where);
+    const std::string where = key.Name();
     PutBack(original);
     const auto change = TextChanged(key.table, key.column, key.where,
                                     [](std::string& text) { text.back() ^= 1; });
@@ -423,11 +426,6 @@ TEST_F(DamageTest, ARowThatAFlippedKeyHidesFromAServiceIsMissed) {
 // One bit of a key, and the rows do not lie in its order any more.
 TEST_F(DamageTest, ARowOutOfOrderIsMendedByItsChecksum) {
   const Answers before = Ask();
-  struct Key {
-    const char* table;
-    const char* column;
-    const char* where;
-  };
   constexpr Key kKeys[] = {
       {"result", "attempt", "seq = (SELECT min(seq) FROM result)"},
       {"sweep_run", "sweep", "ordinal = 0"},
@@ -436,7 +434,7 @@ TEST_F(DamageTest, ARowOutOfOrderIsMendedByItsChecksum) {
       {"cell", "cell", "cell = (SELECT min(cell) FROM cell)"},
   };
   for (const Key& key : kKeys) {
-    const std::string where = Str(key.table, ".", key.column, " where ", key.where);
+    const std::string where = key.Name();
     PutBack(original);
     PutBack(WithBytes(TextChanged(key.table, key.column, key.where,
                                   [](std::string& text) { text.front() ^= 0x40; })));
