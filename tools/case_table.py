@@ -7,6 +7,8 @@ The committed table is of CPython 3.11 (Unicode 14.0.0). Later versions only add
 import sys
 import unicodedata
 
+from code_table import ranges, table
+
 VERSION = "14.0.0"
 CODES = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 
@@ -23,26 +25,6 @@ def steps(pairs):
         else:
             found.append({"first": code, "last": code, "step": None, "shift": shift})
     return [f"{{0x{r['first']:x}, 0x{r['last']:x}, {(r['step'] or (1,))[0]}, {r['shift']}}}" for r in found]
-
-
-def ranges(members):
-    found = []
-    for code in members:
-        if found and found[-1][1] == code - 1:
-            found[-1][1] = code
-        else:
-            found.append([code, code])
-    return [f"{{0x{first:x}, 0x{last:x}}}" for first, last in found]
-
-
-def table(kind, name, comment, entries):
-    lines, line = [f"// {comment}", f"inline constexpr {kind} {name}[] = {{"], ""
-    for entry in entries:
-        if len(line) + len(entry) + 6 > 100:
-            lines.append("    " + line.rstrip())
-            line = ""
-        line += entry + ", "
-    return "\n".join([*lines, "    " + line.rstrip(), "};"])
 
 
 def literal(text):

@@ -14,33 +14,17 @@ try:
 except ImportError:
     import unicodedata
 
+from code_table import ranges, table
+
 VERSION = "16.0.0"
 # Unicode's PropList.txt; these 25 since version 6.3.
 WHITE_SPACE = [*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F,
                0x205F, 0x3000]
 
 
-def ranges(members):
-    found = []
-    for code in members:
-        if found and found[-1][1] == code - 1:
-            found[-1][1] = code
-        else:
-            found.append([code, code])
-    return found
-
-
-def table(name, comment, members):
-    pairs = [f"{{0x{first:x}, 0x{last:x}}}" for first, last in ranges(members)]
-    lines = [f"// {comment}: {len(members):,} code points in {len(pairs)} ranges.",
-             f"inline constexpr CodeRange {name}[] = {{"]
-    line = ""
-    for pair in pairs:
-        if len(line) + len(pair) + 6 > 100:
-            lines.append("    " + line.rstrip())
-            line = ""
-        line += pair + ", "
-    return "\n".join([*lines, "    " + line.rstrip(), "};"])
+def category_table(name, comment, members):
+    entries = ranges(members)
+    return table("CodeRange", name, f"{comment}: {len(members):,} code points in {len(entries)} ranges.", entries)
 
 
 def main():
@@ -60,11 +44,11 @@ struct CodeRange {{
 }};
 
 // clang-format off
-{table("kLetterRanges", "General category L*", [c for c in category if category[c] == "L"])}
+{category_table("kLetterRanges", "General category L*", [c for c in category if category[c] == "L"])}
 
-{table("kNumberRanges", "General category N*", [c for c in category if category[c] == "N"])}
+{category_table("kNumberRanges", "General category N*", [c for c in category if category[c] == "N"])}
 
-{table("kSpaceRanges", "White_Space", WHITE_SPACE)}
+{category_table("kSpaceRanges", "White_Space", WHITE_SPACE)}
 // clang-format on
 
 }}  // namespace longrun""")
