@@ -12,18 +12,20 @@ namespace longrun {
 namespace {
 
 // Everything that is stored, compared with the digests that it is stored under.
-int DoctorDeep(const std::string& output, const std::string& state) {
-  const Result<DeepFindings> found = LookDeep(state);
+int DoctorDeep(const std::string& output, const std::string& state, bool repairs) {
+  const Result<DeepFindings> found = LookDeep(state, repairs);
   if (!found.ok()) return Report(found.status());
   Json damaged = Json::array();
   std::string text;
+  for (const std::string& what : found->repaired) text += Str("repaired: ", what, "\n");
   for (const DeepFinding& one : found->damaged) {
     damaged.push_back({{"object", one.object}, {"remedy", one.remedy}});
     text += Str(one.object, "\n  ", one.remedy, "\n");
   }
   const bool is_whole = found->damaged.empty();
   if (output == "json") {
-    Print(RenderJson({{"damaged", damaged},
+    Print(RenderJson({{"repaired", found->repaired},
+                      {"damaged", damaged},
                       {"rows", found->n_rows},
                       {"files", found->n_files},
                       {"healthy", is_whole}}));
@@ -68,14 +70,20 @@ int Doctor(const std::string& output, const std::string& state) {
 void AddDoctor(Verbs& verbs) {
   CLI::App* verb =
       verbs.app->add_subcommand("doctor", "what is wrong with this machine, and how to mend it");
-  AddExamples(*verb, {"longrun doctor", "longrun doctor --deep -o json"});
+  AddExamples(*verb,
+              {"longrun doctor", "longrun doctor --deep -o json", "longrun doctor --repair"});
   const auto output = AddOutput(*verb, {"table", "json"});
   const auto deep = std::make_shared<bool>(false);
   verb->add_flag("--deep", *deep,
                  "instead: read everything that is stored, and list what is damaged");
-  verb->callback([&verbs, output, deep] {
-    verbs.run = [&verbs, output, deep] {
-      return *deep ? DoctorDeep(*output, verbs.state) : Doctor(*output, verbs.state);
+  const auto repair = std::make_shared<bool>(false);
+  verb->add_flag("--repair", *repair,
+                 "the same, after repairing what can be repaired in the database; not while a "
+                 "coordinator runs");
+  verb->callback([&verbs, output, deep, repair] {
+    verbs.run = [&verbs, output, deep, repair] {
+      return *deep || *repair ? DoctorDeep(*output, verbs.state, *repair)
+                              : Doctor(*output, verbs.state);
     };
   });
 }

@@ -52,20 +52,37 @@ Result<std::string> StateFolder(const std::string& folder, bool is_given) {
   return AbsolutePath(JoinPath(data, "longrun"));
 }
 
-// For `longrun doctor --deep`.
-int PrintDeepCheck(const std::string& state_folder) {
+void PrintLine(const Json& line) { WriteOutput(CanonicalJson(line) + "\n"); }
+
+int NotChecked(const Status& status) {
+  std::fprintf(stderr, "longrun-coordinator: %s\n", status.message().c_str());
+  switch (status.code()) {
+    case Code::kNotFound:
+      return kExitConfiguration;
+    case Code::kPermissionDenied:
+      return kExitNoPermission;
+    case Code::kUnavailable:
+      return kExitTaken;
+    default:
+      return kExitDamaged;
+  }
+}
+
+// For `longrun doctor --deep` and `--repair`.
+int PrintDeepCheck(const std::string& state_folder, bool repairs) {
+  if (repairs) {
+    const auto repaired = RepairDatabase(state_folder);
+    if (!repaired.ok()) return NotChecked(repaired.status());
+    for (const std::string& what : *repaired) PrintLine({{"repaired", what}});
+  }
   const Result<DeepCheck> found = CheckDeep(state_folder);
-  if (!found.ok()) {
-    std::fprintf(stderr, "longrun-coordinator: %s\n", found.status().message().c_str());
-    if (found.status().code() == Code::kNotFound) return kExitConfiguration;
-    return found.status().code() == Code::kPermissionDenied ? kExitNoPermission : kExitDamaged;
-  }
-  const auto print = [](const Json& line) { WriteOutput(CanonicalJson(line) + "\n"); };
+  if (!found.ok()) return NotChecked(found.status());
   for (const DamagedObject& one : found->damaged) {
-    print({{"object", one.object}, {"remedy", one.remedy}});
+    PrintLine({{"object", one.object}, {"remedy", one.remedy}});
   }
-  for (const auto& [name, folder] : found->datasets) print({{"dataset", name}, {"folder", folder}});
-  print({{"rows", found->n_rows}, {"files", found->n_files}});
+  for (const auto& [name, folder] : found->datasets)
+    PrintLine({{"dataset", name}, {"folder", folder}});
+  PrintLine({{"rows", found->n_rows}, {"files", found->n_files}});
   return found->damaged.empty() ? 0 : kExitDamaged;
 }
 
@@ -121,6 +138,11 @@ int Main(int argc, char** argv) {
   app.add_flag("--check", check,
                "Read all that the state folder holds, print what is damaged as lines of JSON, and "
                "end: 0, or 65 when something is");
+  bool repair = false;
+  app.add_flag(
+      "--repair", repair,
+      "The same after repairing what can be repaired in a database of any size (each start "
+      "repairs one of up to 16 MiB)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -136,8 +158,8 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "longrun-coordinator: %s\n", status.message().c_str());
     return kExitConfiguration;
   }
-  if (check) return PrintDeepCheck(options.state_folder);
   umask(0077);
+  if (check || repair) return PrintDeepCheck(options.state_folder, repair);
   signal(SIGPIPE, SIG_IGN);
   // Before any thread is made: one place waits for them.
   sigset_t signals;

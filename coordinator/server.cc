@@ -216,7 +216,7 @@ Status Serve(const ServerOptions& options) {
   RETURN_IF_ERROR(CheckThreadRoom(kThreadsMax));
   RETURN_IF_ERROR(CheckFileRoom(kFilesMax, "the coordinator"));
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
-                   Store::Open(options.state_folder, options.is_momentary));
+                   Store::Open(options.state_folder, {.is_momentary = options.is_momentary}));
   ASSIGN_OR_RETURN(const std::unique_ptr<ArtifactStore> artifacts,
                    ArtifactStore::Open({.folder = JoinPath(options.state_folder, "artifacts"),
                                         .disk_low_water_bytes = options.disk_low_water_bytes}));

@@ -25,7 +25,7 @@ constexpr const char* kAttemptRemedy =
 
 class Looker {
  public:
-  explicit Looker(std::string state) : state_(std::move(state)) {}
+  Looker(std::string state, bool repairs) : state_(std::move(state)), repairs_(repairs) {}
 
   Result<DeepFindings> Look() {
     RETURN_IF_ERROR(AskCoordinator());
@@ -41,23 +41,26 @@ class Looker {
     found_.damaged.push_back({.object = std::move(object), .remedy = std::move(remedy)});
   }
 
-  // Its lines: {"object","remedy"}, {"dataset","folder"}, {"rows","files"}.
+  // Its lines: {"repaired"}, {"object","remedy"}, {"dataset","folder"}, {"rows","files"}.
   Status AskCoordinator() {
     const TempFolder temporary;
     const std::string said = JoinPath(temporary.path(), "said");
     const std::string complained = JoinPath(temporary.path(), "complained");
     const std::string program = JoinPath(ProgramFolder(), "longrun-coordinator");
-    ASSIGN_OR_RETURN(const int pid, Spawn({.argv = {program, "--check", "--state", state_},
-                                           .env = {"PATH=/usr/bin:/bin"},
-                                           .stdout_path = said,
-                                           .stderr_path = complained,
-                                           .die_with_parent = true}));
+    ASSIGN_OR_RETURN(const int pid,
+                     Spawn({.argv = {program, repairs_ ? "--repair" : "--check", "--state", state_},
+                            .env = {"PATH=/usr/bin:/bin"},
+                            .stdout_path = said,
+                            .stderr_path = complained,
+                            .die_with_parent = true}));
     ASSIGN_OR_RETURN(const std::optional<ExitInfo> ended, WaitFor(pid, -1));
     ASSIGN_OR_RETURN(const std::string text, ReadFile(said));
     bool is_whole = false;
     for (const std::string& line : Split(text, '\n')) {
       if (line.empty()) continue;
       ASSIGN_OR_RETURN(const Json json, ParseJson(line));
+      if (json.contains("repaired"))
+        found_.repaired.push_back(json.at("repaired").get<std::string>());
       if (json.contains("object"))
         Add(json.at("object").get<std::string>(), json.at("remedy").get<std::string>());
       if (json.contains("dataset"))
@@ -69,13 +72,14 @@ class Looker {
       }
     }
     if (is_whole && ended && (ended->code == 0 || ended->code == kExitDamaged)) return Status();
-    const Result<std::string> read = ReadFile(complained, 4096);
+    const Result<std::string> read = ReadFile(complained);
     const std::string why =
-        read.ok() && !read->empty() ? std::string(Trim(*read)) : "no reason was given";
+        read.ok() && !read->empty() ? Split(Trim(*read), '\n').back() : "no reason was given";
     if (ended && ended->code == kExitConfiguration) {
       return Status(Code::kNotFound, Str("nothing is stored here yet: ", why));
     }
     if (ended && ended->code == kExitNoPermission) return Status(Code::kPermissionDenied, why);
+    if (ended && ended->code == kExitTaken) return Status(Code::kUnavailable, why);
     return Status(Code::kDataLoss, Str("the database cannot be read: ", why,
                                        "; restore a backup (docs/operating.md)"));
   }
@@ -151,11 +155,14 @@ class Looker {
   }
 
   const std::string state_;
+  const bool repairs_;
   DeepFindings found_;
 };
 
 }  // namespace
 
-Result<DeepFindings> LookDeep(const std::string& state) { return Looker(state).Look(); }
+Result<DeepFindings> LookDeep(const std::string& state, bool repairs) {
+  return Looker(state, repairs).Look();
+}
 
 }  // namespace longrun

@@ -46,8 +46,8 @@ std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows);
 // What restores everything: the same words in every message.
 inline constexpr std::string_view kRestoreRemedy = "restore a backup (docs/operating.md)";
 // What mends indexes, and tables whose rows are out of order.
-inline constexpr std::string_view kStartRemedy =
-    "start the coordinator again, which writes the tables and indexes of a database of up to 16 MiB "
-    "anew where it has to";
+inline constexpr std::string_view kRepairRemedy =
+    "stop the coordinator and run `longrun doctor --repair`, which writes damaged tables and "
+    "indexes anew";
 
 }  // namespace longrun

@@ -70,8 +70,9 @@ class Checker {
         ForEach(*connection_, "PRAGMA integrity_check", [&](const Statement& row) {
           if (row.Text(0) == "ok") return;
           const bool is_mended = ComplaintOf(row.Text(0)) < Complaint::kStructure;
-          Add(Str("the database's pages and indexes: ", row.Text(0)),
-              is_mended ? Str(kStartRemedy, "; else ", kRestoreRemedy) : std::string(kRestoreRemedy));
+          Add(Str("the database's pages and indexes: ", PlainComplaint(row.Text(0))),
+              is_mended ? Str(kRepairRemedy, "; else ", kRestoreRemedy)
+                        : std::string(kRestoreRemedy));
         }));
   }
 
@@ -229,14 +230,26 @@ class Checker {
   std::string damaged_results_;  // their keys
 };
 
+Result<std::string> FindDatabase(const std::string& state_folder) {
+  std::string path = JoinPath(state_folder, "longrun.db");
+  if (!PathExists(path)) return Status(Code::kNotFound, Str("there is no database ", path));
+  return path;
+}
+
 }  // namespace
 
 Result<DeepCheck> CheckDeep(const std::string& state_folder) {
-  const std::string path = JoinPath(state_folder, "longrun.db");
-  if (!PathExists(path)) return Status(Code::kNotFound, Str("there is no database ", path));
+  ASSIGN_OR_RETURN(const std::string path, FindDatabase(state_folder));
   auto connection = Connection::Open(path, Connection::Mode::kReadAll);
   if (!connection.ok()) return NamingDenied(std::move(connection).status().In(path), state_folder);
   return Checker(state_folder, std::move(connection).value()).Run();
+}
+
+Result<std::vector<std::string>> RepairDatabase(const std::string& state_folder) {
+  RETURN_IF_ERROR(FindDatabase(state_folder).status());
+  const auto store = Store::Open(state_folder, {.checks_any_size = true});
+  if (!store.ok()) return NamingDenied(store.status(), state_folder);
+  return (*store)->repairs();
 }
 
 }  // namespace longrun

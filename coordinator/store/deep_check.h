@@ -29,4 +29,9 @@ struct DeepCheck {
 // read at all.
 Result<DeepCheck> CheckDeep(const std::string& state_folder);
 
+// Repairs what can be repaired in a database of any size, as each start does for a small one. What was
+// repaired, for people. Errors: kNotFound as above, else those of Store::Open (kUnavailable beside a
+// coordinator).
+Result<std::vector<std::string>> RepairDatabase(const std::string& state_folder);
+
 }  // namespace longrun

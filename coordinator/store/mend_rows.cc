@@ -63,7 +63,7 @@ class Rewriter {
     return std::ranges::count_if(mended_, [](const auto& row) { return row.has_value(); });
   }
 
-  Status Rewrite() {
+  Status Rewrite(std::vector<std::string>& repairs) {
     RETURN_IF_ERROR(ReadColumns());
     // Types as they are: a column of the copy has none.
     RETURN_IF_ERROR(connection_.Execute(
@@ -86,6 +86,8 @@ class Rewriter {
     LogWarning("table_written_anew", {{"table", table_.name},
                                       {"rows_damaged", Str(n_damaged())},
                                       {"of_these_mended", Str(n_mended())}});
+    repairs.push_back(Str("table ", table_.name, ", written anew (", n_mended(), " of ",
+                          n_damaged(), " damaged rows could be repaired)"));
     return Status();
   }
 
@@ -181,8 +183,7 @@ Result<bool> IsInOrder(Connection& connection, const std::string& table) {
 // In one transaction.
 template <typename EachTable>
 Status WriteTables(Connection& connection, EachTable each_table) {
-  RETURN_IF_ERROR(connection.Execute(
-      "PRAGMA temp_store = MEMORY; PRAGMA ignore_check_constraints = ON; BEGIN IMMEDIATE"));
+  RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = ON; BEGIN IMMEDIATE"));
   const auto write = [&]() -> Status {
     for (const SummedTable& table : connection.row_sums().tables()) {
       RETURN_IF_ERROR(each_table(table));
@@ -197,23 +198,23 @@ Status WriteTables(Connection& connection, EachTable each_table) {
 
 }  // namespace
 
-Status PutInOrder(Connection& connection) {
+Status PutInOrder(Connection& connection, std::vector<std::string>& repairs) {
   return WriteTables(connection, [&](const SummedTable& table) -> Status {
     ASSIGN_OR_RETURN(const bool is_in_order, IsInOrder(connection, table.name));
     if (is_in_order) return Status();
     Rewriter rewriter(connection, table);
     RETURN_IF_ERROR(rewriter.Read());
-    return rewriter.Rewrite();
+    return rewriter.Rewrite(repairs);
   });
 }
 
-Result<bool> MendRows(Connection& connection) {
+Result<bool> MendRows(Connection& connection, std::vector<std::string>& repairs) {
   bool all_hold = !connection.row_sums().tables().empty();
   const Status status = WriteTables(connection, [&](const SummedTable& table) -> Status {
     Rewriter rewriter(connection, table);
     RETURN_IF_ERROR(rewriter.Read());
     if (rewriter.n_mended() < rewriter.n_damaged()) all_hold = false;
-    return rewriter.n_mended() == 0 ? Status() : rewriter.Rewrite();
+    return rewriter.n_mended() == 0 ? Status() : rewriter.Rewrite(repairs);
   });
   RETURN_IF_ERROR(status);
   return all_hold;

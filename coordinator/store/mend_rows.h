@@ -2,6 +2,9 @@
 // checksums yet (row_sum.h); tables without checksums stay as they are.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "base/status.h"
 
 namespace longrun {
@@ -12,11 +15,12 @@ class Connection;
 // neither it nor what lies behind it, and SQLite writes nothing near it. Writes the rows of each such
 // table anew, in the order of their keys. A row that does not hold is mended where its checksum tells
 // the bit that flipped; else it stays, damaged, and under a free key where another row has its key: it
-// is told as every damaged row is, and nothing is lost in silence.
-Status PutInOrder(Connection& connection);
+// is told as every damaged row is, and nothing is lost in silence. Both add to `repairs` what they did, for
+// people.
+Status PutInOrder(Connection& connection, std::vector<std::string>& repairs);
 
 // Writes anew the tables of which a row does not hold and its checksum tells the bit that flipped. True
 // when every row of every table holds, before or after.
-Result<bool> MendRows(Connection& connection);
+Result<bool> MendRows(Connection& connection, std::vector<std::string>& repairs);
 
 }  // namespace longrun

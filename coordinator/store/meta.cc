@@ -21,9 +21,7 @@ struct MetaRow {
   std::int64_t sum = 0;
 };
 
-StoredRow AsStored(const MetaRow& row) {
-  return {.values = {row.key, row.value}, .sum = row.sum};
-}
+StoredRow AsStored(const MetaRow& row) { return {.values = {row.key, row.value}, .sum = row.sum}; }
 
 std::optional<MetaRow> Mended(const MetaRow& damaged) {
   const std::optional<StoredRow> found = OneBitAway(AsStored(damaged));
@@ -74,7 +72,8 @@ bool HasSums(Connection& connection) {
 
 }  // namespace
 
-Status MendMeta(Connection& connection, const std::string& path, const std::string& id_beside) {
+Status MendMeta(Connection& connection, const std::string& path, const std::string& id_beside,
+                std::vector<std::string>& repairs) {
   if (!HasSums(connection)) return Status();
   std::vector<MetaRow> rows;
   bool is_mended = false;
@@ -96,6 +95,7 @@ Status MendMeta(Connection& connection, const std::string& path, const std::stri
                 LogWarning("row_mended", {{"table", "meta"},
                                           {"key", found ? found->key : row.key},
                                           {"from", found ? "its checksum" : "what else is known"}});
+                repairs.push_back(Str("\"", found ? found->key : row.key, "\" in table meta"));
                 if (found) {
                   rows.push_back(*found);
                 } else if (auto value = ValueAgain(row.key, id_beside)) {

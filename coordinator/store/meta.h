@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 
@@ -14,7 +15,8 @@ class Connection;
 // checksum, and some of it stands elsewhere (the id in the state folder's database.id: `id_beside`)
 // or only informs. kDataLoss for what cannot be known again, as the count of restores. For a
 // connection whose writes do not keep checksums by themselves yet.
-Status MendMeta(Connection& connection, const std::string& path, const std::string& id_beside);
+Status MendMeta(Connection& connection, const std::string& path, const std::string& id_beside,
+                std::vector<std::string>& repairs);
 
 // The schema version as meta has it, beside the one in the file's header: 0 where it has none.
 Result<std::int64_t> SchemaVersionInMeta(Connection& connection);

@@ -135,7 +135,8 @@ Result<std::vector<SchemaDifference>> DifferencesOfSchema(Connection& connection
   return differences;
 }
 
-Status MendSchema(Connection& connection, const std::string& path, std::int64_t version) {
+Status MendSchema(Connection& connection, const std::string& path, std::int64_t version,
+                  std::vector<std::string>& repairs) {
   if (version == 0) return Status();
   ASSIGN_OR_RETURN(const Definitions found, DefinitionsOf(connection));
   const Result<std::string> stored = StoredChecksum(connection);
@@ -151,6 +152,7 @@ Status MendSchema(Connection& connection, const std::string& path, std::int64_t 
                {{"type", object.type}, {"name", object.name}, {"done", "made again"}});
     RETURN_IF_ERROR(connection.Execute(Str("SAVEPOINT mend; DROP ", object.type, " IF EXISTS ",
                                            object.name, "; ", object.sql, "; RELEASE mend")));
+    repairs.push_back(Str("the definition of ", object.type, " ", object.name));
   }
   return Status();
 }

@@ -30,7 +30,8 @@ std::string HeaderOf(std::int64_t version);  // statements that write it
 // Makes views and indexes again, which have nothing that tables do not have. kDataLoss: a table
 // differs. Where the definitions have the checksum that NoteSchema stored, there is nothing to do,
 // which is quick.
-Status MendSchema(Connection& connection, const std::string& path, std::int64_t version);
+Status MendSchema(Connection& connection, const std::string& path, std::int64_t version,
+                  std::vector<std::string>& repairs);
 Status NoteSchema(Connection& connection, std::int64_t version);
 
 }  // namespace longrun

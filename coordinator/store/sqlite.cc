@@ -74,8 +74,9 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
   const char* const name = db != nullptr ? sqlite3_db_filename(db, "main") : nullptr;
   const std::string path = name != nullptr ? name : "";
   const std::string database = path.empty() ? "the database" : Str("the database ", path);
-  const std::string raw = Str("SQLite: ", db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code),
-                              "; ", BeginningOf(what));
+  const std::string said =
+      Str("SQLite: ", db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+  const std::string raw = Str(said, "; ", BeginningOf(what));
   const auto told = [&](Code told_code, std::string_view matter) {
     return Status(told_code, Str(matter, " (", raw, ")"));
   };
@@ -89,7 +90,7 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
                   Str("the disk of ", database, " is full: make room on it, then try again"));
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return DamagedDatabase(path, raw);
+      return DamagedDatabase(path, said);  // any statement of ours would have met it
     case SQLITE_CANTOPEN:
       return told(
           Code::kPermissionDenied,
@@ -118,9 +119,9 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
                       " took longer than it may: ask for less, or again when there is less to do"));
     default:
       // Of a byte of the header that is always 4 in a file that SQLite 3 made.
-      if (raw.find("unsupported file format") != std::string::npos) {
+      if (said.find("unsupported file format") != std::string::npos) {
         return DamagedDatabase(
-            path, Str("its header names a schema format that no SQLite writes; ", raw));
+            path, Str("its header names a schema format that no SQLite writes; ", said));
       }
       return told(Code::kInternal, Str(database,
                                        " did not take a statement of ours: ask "

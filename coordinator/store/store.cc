@@ -26,8 +26,8 @@
 namespace longrun {
 namespace {
 
-// A larger database is not read from end to end at every start. A file cut short is found all the
-// same, a damaged page or row when it is read, and all of it by `longrun doctor --deep`.
+// A larger database is not read from end to end at every start, but by `longrun doctor --repair`. A file
+// cut short is found all the same, and a damaged page or row when it is read.
 constexpr std::int64_t kCheckBytesMax = 16ll << 20;
 constexpr std::size_t kDamagedShown = 20;
 constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
@@ -99,30 +99,8 @@ Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection)
     const std::string line = row.Text(0);
     if (line == "ok") continue;
     const Complaint complaint = ComplaintOf(line);
-    if (complaint > worst.first) worst = {complaint, line};
+    if (complaint > worst.first) worst = {complaint, PlainComplaint(line)};
   }
-}
-
-// Whether every row holds. An index has nothing that the rows do not have, and rows can be written
-// anew; a page that cannot be read nobody can mend.
-Result<bool> CheckDatabase(Connection& connection, const std::string& path) {
-  auto worst = WorstComplaint(connection);
-  const auto mend = [&](Complaint complaint, Status (*do_it)(Connection&)) -> Status {
-    if (!worst.ok() || worst->first != complaint) return Status();
-    LogWarning("database_damaged", {{"found", worst->second}, {"done", "written anew"}});
-    const Status done = do_it(connection);
-    if (done.code() == Code::kDataLoss) return done;
-    if (!done.ok()) return DamagedDatabase(path, done.message());
-    worst = WorstComplaint(connection);
-    return Status();
-  };
-  RETURN_IF_ERROR(mend(Complaint::kOrder, &PutInOrder));
-  RETURN_IF_ERROR(mend(Complaint::kIndex, [](Connection& all) { return all.Execute("REINDEX"); }));
-  RETURN_IF_ERROR(worst.status());
-  if (worst->first != Complaint::kRow) {
-    return DamagedDatabase(path, Str("SQLite: ", worst->second));
-  }
-  return MendRows(connection);
 }
 
 }  // namespace
@@ -136,10 +114,10 @@ Store::~Store() = default;
 
 std::string Store::database_path() const { return JoinPath(folder_, kDatabaseName); }
 
-Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, bool is_momentary) {
+Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const StoreOptions& options) {
   RETURN_IF_ERROR(MakePrivate(folder));
   const std::string lock_path = JoinPath(folder, kLockName);
-  auto lock = TakeLock(lock_path, is_momentary);
+  auto lock = TakeLock(lock_path, options.is_momentary);
   if (!lock.ok()) {
     if (lock.status().code() != Code::kUnavailable) return lock.status();
     const auto holder = ReadFile(lock_path, 64);
@@ -148,7 +126,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, bool is_mo
                   Str("another coordinator (pid ", pid, ") has the state folder ", folder,
                       ": use it, or stop it first"));
   }
-  const std::string holder = Str(getpid(), "\n", is_momentary ? Str(kMomentary, "\n") : "");
+  const std::string holder = Str(getpid(), "\n", options.is_momentary ? Str(kMomentary, "\n") : "");
   if (ftruncate(lock->fd(), 0) != 0 ||
       pwrite(lock->fd(), holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size())) {
     return ErrnoStatus(errno, Str("cannot write ", lock_path));
@@ -170,7 +148,8 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, bool is_mo
   RETURN_IF_ERROR(CheckWal(path));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
   std::unique_ptr<Store> store(new Store(folder, std::move(lock).value(), std::move(connection)));
-  if (const Status status = store->Migrate(id); !status.ok()) return status;
+  if (const Status status = store->Migrate(id, options.checks_any_size); !status.ok())
+    return status;
   RETURN_IF_ERROR(store->CountStart());
   if (id.empty()) {
     RETURN_IF_ERROR(WriteFileAtomic(id_path, store->coordinator_id_ + "\n", 0600));
@@ -186,17 +165,17 @@ int Store::OnWal(void* self, sqlite3*, const char*, int n_pages) {
   return SQLITE_OK;
 }
 
-Status Store::Migrate(const std::string& id_beside) {
+Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   const std::string path = database_path();
   RETURN_IF_ERROR(CheckHeader(*connection_, path, SchemaVersion()));
   RETURN_IF_ERROR(connection_->FindRowSums());
-  RETURN_IF_ERROR(MendMeta(*connection_, path, id_beside));
+  RETURN_IF_ERROR(MendMeta(*connection_, path, id_beside, repairs_));
   ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
   const auto n_bytes = FileBytes(path);
-  const bool is_checked = !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
+  const bool is_checked = checks_any_size || !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
   bool all_hold = false;
   if (is_checked) {
-    ASSIGN_OR_RETURN(all_hold, CheckDatabase(*connection_, path));
+    ASSIGN_OR_RETURN(all_hold, CheckDatabase());
   }
   RETURN_IF_ERROR(
       connection_->Execute(Str("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
@@ -204,7 +183,7 @@ Status Store::Migrate(const std::string& id_beside) {
                                "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = ",
                                kWalBytesMax)));
   sqlite3_wal_hook(connection_->raw(), &Store::OnWal, this);
-  RETURN_IF_ERROR(MendSchema(*connection_, path, version));
+  RETURN_IF_ERROR(MendSchema(*connection_, path, version, repairs_));
   for (std::int64_t v = version; v < SchemaVersion(); ++v) {
     const Migration& migration = Migrations()[static_cast<std::size_t>(v)];
     if (version > 0) {
@@ -240,6 +219,32 @@ Status Store::RunMigration(const Migration& migration) {
     RETURN_IF_ERROR(connection_->row_sums().FillIn(table));
   }
   return Status();
+}
+
+// Whether every row holds. An index has nothing that the rows do not have, and rows can be written
+// anew; a page that cannot be read nobody can mend.
+Result<bool> Store::CheckDatabase() {
+  const std::string path = database_path();
+  auto worst = WorstComplaint(*connection_);
+  const auto mend = [&](Complaint complaint, auto do_it) -> Status {
+    if (!worst.ok() || worst->first != complaint) return Status();
+    LogWarning("database_damaged", {{"found", worst->second}, {"done", "written anew"}});
+    const Status done = do_it();
+    if (done.code() == Code::kDataLoss) return done;
+    if (!done.ok()) return DamagedDatabase(path, done.message());
+    worst = WorstComplaint(*connection_);
+    return Status();
+  };
+  RETURN_IF_ERROR(mend(Complaint::kOrder, [&] { return PutInOrder(*connection_, repairs_); }));
+  RETURN_IF_ERROR(mend(Complaint::kIndex, [&] {
+    repairs_.emplace_back("the indexes, made again from the rows");
+    return connection_->Execute("REINDEX");
+  }));
+  RETURN_IF_ERROR(worst.status());
+  if (worst->first != Complaint::kRow) {
+    return DamagedDatabase(path, Str("SQLite: ", worst->second));
+  }
+  return MendRows(*connection_, repairs_);
 }
 
 // Of table meta every row holds by now.

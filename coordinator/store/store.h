@@ -64,6 +64,11 @@ struct ApplyCounts {
   std::int64_t rows() const { return result_rows + series_rows + record_rows; }
 };
 
+struct StoreOptions {
+  bool is_momentary = false;     // goes with the command that started it
+  bool checks_any_size = false;  // and repairs; else a database of up to 16 MiB only
+};
+
 class Store {
  public:
   // Opens or makes the database in `folder` (made with mode 0700), takes the folder's lock, brings
@@ -71,7 +76,11 @@ class Store {
   // folder), kFailedPrecondition (a newer database, or somebody else's), kDataLoss (damaged, or gone
   // although it was there), kResourceExhausted. The lock's file has the pid, and "momentary" in a second line
   // of a coordinator that goes with the command that started it.
-  static Result<std::unique_ptr<Store>> Open(const std::string& folder, bool is_momentary = false);
+  static Result<std::unique_ptr<Store>> Open(const std::string& folder) {
+    return Open(folder, StoreOptions());
+  }
+  static Result<std::unique_ptr<Store>> Open(const std::string& folder,
+                                             const StoreOptions& options);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -81,6 +90,8 @@ class Store {
   const std::string& coordinator_id() const { return coordinator_id_; }  // ULID of the database
   std::int64_t boot_epoch() const { return boot_epoch_; }
   static int SchemaVersion();  // of this build
+  // What was repaired when the store was opened, for people.
+  const std::vector<std::string>& repairs() const { return repairs_; }
   // What was found damaged when the store was opened and loaded, and has been left out, and what others
   // have found since. Any thread.
   std::vector<DamagedRow> damaged() const;
@@ -123,7 +134,8 @@ class Store {
 
  private:
   Store(std::string folder, FileLock lock, std::unique_ptr<Connection> connection);
-  Status Migrate(const std::string& id_beside);
+  Status Migrate(const std::string& id_beside, bool checks_any_size);
+  Result<bool> CheckDatabase();
   Status RunMigration(const Migration& migration);
   Status CheckRows();
   void NoteLost(const std::vector<DamagedRow>& objects);  // those whose rows were not found damaged
@@ -173,6 +185,7 @@ class Store {
   std::int64_t boot_epoch_ = 0;
   std::map<std::string, std::int64_t> metric_ids_;  // as the open transaction sees them
   std::unique_ptr<Connection> reader_;              // sees no damaged row
+  std::vector<std::string> repairs_;
   mutable std::mutex damaged_mutex_;
   std::set<DamagedRow> damaged_;                        // guarded by it
   std::map<std::string, std::string> drop_if_damaged_;  // table -> statement

@@ -43,13 +43,13 @@ Result<std::optional<Flaw>> FindDisorder(Connection& connection, const std::stri
     if (line == "ok" || ComplaintOf(line) == Complaint::kRow) continue;
     const bool is_index = ComplaintOf(line) == Complaint::kIndex;
     const bool is_order = ComplaintOf(line) == Complaint::kOrder;
-    return std::optional<Flaw>(Flaw{
-        .object = is_index   ? Str("an index of table ", table)
-                  : is_order ? Str("the order of table ", table)
-                             : Str("the form of table ", table),
-        .how = Str("is damaged (SQLite: ", line, ")"),
-        .remedy = is_index || is_order ? Str(kRestoreRemedy, ", or ", kStartRemedy)
-                                       : std::string(kRestoreRemedy)});
+    return std::optional<Flaw>(Flaw{.object = is_index   ? Str("an index of table ", table)
+                                              : is_order ? Str("the order of table ", table)
+                                                         : Str("the form of table ", table),
+                                    .how = Str("is damaged (SQLite: ", PlainComplaint(line), ")"),
+                                    .remedy = is_index || is_order
+                                                  ? Str(kRestoreRemedy, ", or ", kRepairRemedy)
+                                                  : std::string(kRestoreRemedy)});
   }
   return std::optional<Flaw>();
 }
@@ -80,6 +80,19 @@ Complaint ComplaintOf(std::string_view line) {
     return Complaint::kOrder;
   }
   return Complaint::kStructure;
+}
+
+std::string PlainComplaint(std::string line) {
+  constexpr std::string_view kAuto = "index sqlite_autoindex_";
+  const std::size_t begin = line.find(kAuto);
+  if (begin == std::string::npos) return line;
+  const std::size_t name = begin + kAuto.size();
+  const std::size_t end = std::min(line.find(' ', name), line.size());
+  const std::size_t number = line.rfind('_', end);
+  if (number <= name || number == std::string::npos) return line;
+  const std::string table = line.substr(name, number - name);
+  const std::string which = line.substr(number + 1, end - number - 1);
+  return line.replace(begin, end - begin, Str("index ", which, " of table ", table));
 }
 
 Result<std::optional<Flaw>> FindFlaw(Connection& connection,

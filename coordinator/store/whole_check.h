@@ -31,6 +31,8 @@ enum class Complaint {
   kStructure,  // nobody can mend it
 };
 Complaint ComplaintOf(std::string_view line);
+// The line for people: SQLite's own name of an index says which table's it is, "index 1 of table task".
+std::string PlainComplaint(std::string line);
 
 // Every row is read and has its checksum, rows are in the order of their keys, indexes have the
 // rows that the table has, and what a row refers to is there. Reads each table for at most

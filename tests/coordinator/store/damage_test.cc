@@ -404,8 +404,8 @@ TEST_F(DamageTest, ARowThatAFlippedKeyHidesFromAServiceIsMissed) {
   for (const Key& key : kKeys) {
     const std::string where = key.Name();
     PutBack(original);
-    const auto change = TextChanged(key.table, key.column, key.where,
-                                    [](std::string& text) { text.back() ^= 1; });
+    const auto change =
+        TextChanged(key.table, key.column, key.where, [](std::string& text) { text.back() ^= 1; });
     auto reader = StoreReader::Open(DatabasePath());
     ASSERT_TRUE(reader.ok());
     ASSERT_TRUE((*reader)->NoteLostNumbers("").ok());
@@ -449,6 +449,37 @@ TEST_F(DamageTest, ARowOutOfOrderIsMendedByItsChecksum) {
     EXPECT_TRUE(after.told.empty()) << where << ": " << after.told.front();
     EXPECT_EQ(CheckPages(), std::vector<std::string>{"ok"}) << where;
   }
+}
+
+// A start does not read a database of more than 16 MiB; `longrun doctor --repair` does.
+TEST_F(DamageTest, ALargeDatabaseIsRepairedWhenThatIsAskedFor) {
+  const Answers before = Ask();
+  PutBack(original);
+  ASSERT_TRUE(RawDatabase(DatabasePath())
+                  .Execute("CREATE TABLE large (bytes); INSERT INTO large VALUES"
+                           " (zeroblob(17 << 20)); DROP TABLE large"));
+  const std::string large = ReadFile(DatabasePath()).value();
+  ASSERT_GT(large.size(), std::size_t{16} << 20);
+  const auto flip = [](std::string& text) { text.front() ^= 0x40; };
+  const auto [old_row, new_row] =
+      TextChanged("result", "attempt", "seq = (SELECT min(seq) FROM result)", flip);
+  std::string damaged = large;
+  damaged.replace(damaged.find(old_row), old_row.size(), new_row);
+  PutBack(damaged);
+  EXPECT_TRUE(Store::Open(folder.path()).value()->repairs().empty());
+  ASSERT_NE(CheckPages(), std::vector<std::string>{"ok"});
+
+  const auto repairs = RepairDatabase(folder.path());
+
+  ASSERT_TRUE(repairs.ok()) << repairs.status().message();
+  EXPECT_EQ(*repairs, std::vector<std::string>{
+                          "table result, written anew (1 of 1 damaged rows could be repaired)"});
+  EXPECT_EQ(CheckPages(), std::vector<std::string>{"ok"});
+  const Answers after = Ask();
+  EXPECT_TRUE(after.rows == before.rows);
+  EXPECT_TRUE(after.told.empty());
+  EXPECT_EQ(RepairDatabase(folder.path()).value(), std::vector<std::string>());
+  EXPECT_EQ(RepairDatabase(JoinPath(folder.path(), "none")).status().code(), Code::kNotFound);
 }
 
 // More than one bit: nobody knows what the row was. It stays, and is told, now and later.
