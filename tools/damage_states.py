@@ -15,12 +15,13 @@ import random
 import signal
 import subprocess
 import time
+import urllib.request
 
 SECONDS_MAX = 150  # of one command: a lease that must end first is a part of it
 
 SWEEP = """apiVersion: longrun/v1
 kind: Sweep
-metadata: {{name: {name}}}
+metadata: {{name: {name}, export: prometheus}}
 spec:
   model: {{architecture: gpt2, n_layer: 1, n_head: 2, d_model: 16}}
   matrix: {{position: [{positions}], train_length: [32], dataset: [words], seed: [{seeds}]}}
@@ -52,6 +53,7 @@ class Answer:
 
     def __init__(self, code, out, err):
         self.code, self.out, self.err, self.said = code, out, err, ""
+        self.may_lack = False  # a page has no place for words: what is damaged is missing there
 
 
 class Lane:
@@ -82,6 +84,31 @@ class Lane:
             out, err = process.communicate()
             code = None
         return Answer(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+
+    def serve(self):
+        """Starts a coordinator on HOME; it, and the address of its page of metrics, once it answers."""
+        with (self.home / "coordinator.log").open("ab") as log:
+            process = subprocess.Popen([str(self.programs / "longrun-coordinator"), "--state", str(self.home)],
+                                       cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
+                                       stdout=log, stderr=log, start_new_session=True)
+        limit = time.monotonic() + SECONDS_MAX
+        while not (self.home / "coordinator.address").exists():
+            if process.poll() is not None or time.monotonic() > limit:
+                raise SystemExit(f"damage: {self.folder}: the coordinator of an undamaged state does not serve")
+            time.sleep(0.01)
+        return process, (self.home / "coordinator.metrics").read_text().strip()
+
+    @staticmethod
+    def scrape(address):
+        """What a page of metrics shows of results."""
+        try:
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=SECONDS_MAX) as page:
+                text = page.read().decode("utf-8", "replace")
+        except (OSError, ValueError) as error:
+            return Answer(1, "", f"{error}")
+        answer = Answer(0, "\n".join(line for line in text.splitlines() if line.startswith("longrun_result_")), "")
+        answer.may_lack = True
+        return answer
 
     def must(self, *arguments, trainer="longrun-fake-trainer"):
         answer = self.longrun(*arguments, trainer=trainer)
