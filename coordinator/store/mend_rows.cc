@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <iterator>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -21,7 +22,7 @@
 namespace longrun {
 namespace {
 
-constexpr int kFreeKeysTried = 1000;
+constexpr int kFreeValuesTried = 1000;
 // A longer row, and more rows of a table, are not looked through for the bit that flipped.
 constexpr std::size_t kRowBytesMax = 16 << 10;
 constexpr std::size_t kRowsMax = 1000;
@@ -120,26 +121,56 @@ class Rewriter {
     return Status();
   }
 
-  // Of a row that nothing mends.
+  // Of a row that nothing mends: as it was read, else with a value of its own where another row is in its
+  // way. No row that holds has such a value.
   Status PutBack(const StoredRow& damaged) {
     StoredRow row = damaged;
     for (std::size_t c = 0; c < columns_.size(); ++c) Fit(columns_[c], row.values[c]);
     if (row.values != damaged.values) row.sum = kDamagedSum;
-    const auto last = std::ranges::find(table_.columns, table_.key.back());
-    StoredValue& key = row.values[static_cast<std::size_t>(last - table_.columns.begin())];
-    const StoredValue as_read = key;
-    for (int n = 1; n <= kFreeKeysTried; ++n) {
-      ASSIGN_OR_RETURN(const bool is_in, Insert(row));
-      if (is_in) return Status();
-      // No row that holds has such a key.
-      if (const auto* const text = std::get_if<std::string>(&as_read)) {
-        key = Str(*text, "~", n);
-      } else {
-        key = std::int64_t{-n};
+    ASSIGN_OR_RETURN(bool is_in, Insert(row));
+    if (is_in) return Status();
+    row.sum = kDamagedSum;
+    ASSIGN_OR_RETURN(const std::vector<std::size_t> places, UniqueColumns());
+    const auto is_in_with = [&](StoredRow changed,
+                                std::span<const std::size_t> free) -> Result<bool> {
+      for (int n = 1; n <= kFreeValuesTried; ++n) {
+        for (const std::size_t place : free) {
+          changed.values[place] = FreeValue(row.values[place], n);
+        }
+        ASSIGN_OR_RETURN(const bool is_free, Insert(changed));
+        if (is_free) return true;
       }
-      row.sum = kDamagedSum;
+      return false;
+    };
+    for (const std::size_t& place : places) {
+      ASSIGN_OR_RETURN(is_in, is_in_with(row, std::span(&place, 1)));
+      if (is_in) return Status();
     }
+    ASSIGN_OR_RETURN(is_in, is_in_with(row, places));  // several rows may be in its way
+    if (is_in) return Status();
     return Status(Code::kDataLoss, Str("no free key for a damaged row of table ", table_.name));
+  }
+
+  // Those by which another row can be in the way, the last one of the key first.
+  Result<std::vector<std::size_t>> UniqueColumns() {
+    ASSIGN_OR_RETURN(
+        std::vector<std::string> names,
+        connection_.ReadTexts(Str("SELECT DISTINCT part.name FROM pragma_index_list('", table_.name,
+                                  "', 'main') AS list, pragma_index_info(list.name, 'main') AS part"
+                                  " WHERE list.\"unique\" AND part.name IS NOT NULL")));
+    names.insert(names.begin(), table_.key.back());
+    std::vector<std::size_t> places;
+    for (const std::string& name : names) {
+      const auto found = std::ranges::find(table_.columns, name);
+      if (found == table_.columns.end()) continue;
+      places.push_back(static_cast<std::size_t>(found - table_.columns.begin()));
+    }
+    return places;
+  }
+
+  static StoredValue FreeValue(const StoredValue& as_read, int n) {
+    const auto* const text = std::get_if<std::string>(&as_read);
+    return text != nullptr ? StoredValue(Str(*text, "~", n)) : StoredValue(std::int64_t{-n});
   }
 
   // What the column can hold: the value, or nothing where its type has changed.
@@ -174,10 +205,14 @@ class Rewriter {
   std::vector<std::optional<StoredRow>> mended_;  // of each of them
 };
 
-Result<bool> IsInOrder(Connection& connection, const std::string& table) {
+Result<Complaint> WorstOf(Connection& connection, const std::string& table) {
   ASSIGN_OR_RETURN(const std::vector<std::string> lines,
                    connection.ReadTexts(Str("PRAGMA main.integrity_check(", table, ")")));
-  return std::ranges::find(lines, Complaint::kOrder, ComplaintOf) == lines.end();
+  Complaint worst = Complaint::kRow;
+  for (const std::string& line : lines) {
+    if (line != "ok") worst = std::max(worst, ComplaintOf(line));
+  }
+  return worst;
 }
 
 // In one transaction.
@@ -200,11 +235,12 @@ Status WriteTables(Connection& connection, EachTable each_table) {
 
 Status PutInOrder(Connection& connection, std::vector<std::string>& repairs) {
   return WriteTables(connection, [&](const SummedTable& table) -> Status {
-    ASSIGN_OR_RETURN(const bool is_in_order, IsInOrder(connection, table.name));
-    if (is_in_order) return Status();
+    ASSIGN_OR_RETURN(const Complaint worst, WorstOf(connection, table.name));
+    if (worst == Complaint::kRow) return Status();
     Rewriter rewriter(connection, table);
     RETURN_IF_ERROR(rewriter.Read());
-    return rewriter.Rewrite(repairs);
+    const bool is_needed = worst == Complaint::kOrder || rewriter.n_damaged() > 0;
+    return is_needed ? rewriter.Rewrite(repairs) : Status();
   });
 }
 

@@ -226,8 +226,10 @@ Status Store::RunMigration(const Migration& migration) {
 Result<bool> Store::CheckDatabase() {
   const std::string path = database_path();
   auto worst = WorstComplaint(*connection_);
-  const auto mend = [&](Complaint complaint, auto do_it) -> Status {
-    if (!worst.ok() || worst->first != complaint) return Status();
+  const auto mend = [&](auto do_it) -> Status {
+    const bool is_needed =
+        worst.ok() && (worst->first == Complaint::kOrder || worst->first == Complaint::kIndex);
+    if (!is_needed) return Status();
     LogWarning("database_damaged", {{"found", worst->second}, {"done", "written anew"}});
     const Status done = do_it();
     if (done.code() == Code::kDataLoss) return done;
@@ -235,8 +237,8 @@ Result<bool> Store::CheckDatabase() {
     worst = WorstComplaint(*connection_);
     return Status();
   };
-  RETURN_IF_ERROR(mend(Complaint::kOrder, [&] { return PutInOrder(*connection_, repairs_); }));
-  RETURN_IF_ERROR(mend(Complaint::kIndex, [&] {
+  RETURN_IF_ERROR(mend([&] { return PutInOrder(*connection_, repairs_); }));
+  RETURN_IF_ERROR(mend([&] {
     repairs_.emplace_back("the indexes, made again from the rows");
     return connection_->Execute("REINDEX");
   }));

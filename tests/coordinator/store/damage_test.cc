@@ -523,6 +523,57 @@ TEST_F(DamageTest, ARowOutOfOrderThatNothingMendsStaysDamagedAndHidesNoOther) {
   }
 }
 
+// A value that must be unique becomes that of another row: no index can be made of the two.
+TEST_F(DamageTest, ARowThatGetsAnothersValueHidesNeitherAndRefusesNothing) {
+  {
+    auto connection = Connection::Open(DatabasePath(), Connection::Mode::kWrite).value();
+    ASSERT_TRUE(connection->FindRowSums().ok());
+    ASSERT_TRUE(connection->row_sums().Keep().ok());
+    std::string names;
+    for (const std::string& column : connection->row_sums().table("attempt").columns) {
+      if (column != "id" && column != "task" && column != "epoch") names += Str(", ", column);
+    }
+    for (const int epoch : {6, 7}) {
+      ASSERT_TRUE(
+          connection
+              ->Execute(Str("INSERT INTO attempt (id, task, epoch", names,
+                            ") SELECT substr(id, 1, 25) || '", epoch, "', task, ", epoch, names,
+                            " FROM attempt WHERE epoch = 1 AND task ="
+                            " (SELECT min(task) FROM attempt)"))
+              .ok());
+    }
+  }
+  ASSERT_TRUE(Store::Open(folder.path()).value()->CheckpointWal(true).ok());
+  original = ReadFile(DatabasePath()).value();
+  const Answers before = Ask();
+  PutBack(original);
+  auto change = TextChanged("attempt", "", "epoch = 6", [](std::string&) {});
+  const std::size_t epoch = change.second.find('\x06');
+  ASSERT_NE(epoch, std::string::npos);
+  change.second[epoch] = '\x07';
+
+  PutBack(WithBytes(change));
+  ASSERT_NE(CheckPages(), std::vector<std::string>{"ok"});
+  EXPECT_EQ(RepairDatabase(folder.path()).value(),
+            std::vector<std::string>{
+                "table attempt, written anew (1 of 1 damaged rows could be repaired)"});
+  const Answers mended = Ask();
+  EXPECT_TRUE(mended.rows == before.rows);
+  EXPECT_TRUE(mended.told.empty());
+
+  // With two more bits nobody knows what the row was.
+  change.second[2] ^= 3;
+  PutBack(WithBytes(change));
+  ExpectSameOrTold(before, "attempt");
+  EXPECT_EQ(CheckPages(), std::vector<std::string>{"ok"});
+  const std::vector<std::string> damaged = Damaged();
+  EXPECT_EQ(std::ranges::count_if(
+                damaged,
+                [](const auto& object) { return object.starts_with("the row of table attempt "); }),
+            1)
+      << Join(damaged, "\n");
+}
+
 TEST_F(DamageTest, AFlippedBitAnywhereInTheFileIsHarmlessOrTold) {
   const Answers before = Ask();
   EXPECT_TRUE(before.told.empty()) << before.told.front();
