@@ -2,6 +2,7 @@
 #include "coordinator/store/whole_check.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/str.h"
@@ -66,9 +67,7 @@ Result<std::optional<Flaw>> FindLostRow(Connection& connection, const std::strin
            .remedy = std::string(kRestoreRemedy)});
 }
 
-}  // namespace
-
-Complaint ComplaintOf(std::string_view line) {
+Complaint OfLine(std::string_view line) {
   const auto has = [&](std::string_view part) { return line.find(part) != std::string_view::npos; };
   if (has(" value in ") || line.starts_with("CHECK constraint failed")) return Complaint::kRow;
   if (has(" missing from index ") || has(" of entries in index ") ||
@@ -82,8 +81,23 @@ Complaint ComplaintOf(std::string_view line) {
   return Complaint::kStructure;
 }
 
-std::string PlainComplaint(std::string line) {
+std::pair<Complaint, std::string> WorstLine(std::string_view row) {
+  std::pair<Complaint, std::string> worst = {Complaint::kRow, ""};
+  for (std::string& line : Split(row, '\n')) {
+    if (line.empty() || line.starts_with("*** in database ")) continue;
+    const Complaint complaint = OfLine(line);
+    if (worst.second.empty() || complaint > worst.first) worst = {complaint, std::move(line)};
+  }
+  return worst;
+}
+
+}  // namespace
+
+Complaint ComplaintOf(std::string_view row) { return WorstLine(row).first; }
+
+std::string PlainComplaint(std::string_view row) {
   constexpr std::string_view kAuto = "index sqlite_autoindex_";
+  std::string line = WorstLine(row).second;
   const std::size_t begin = line.find(kAuto);
   if (begin == std::string::npos) return line;
   const std::size_t name = begin + kAuto.size();

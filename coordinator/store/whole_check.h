@@ -23,16 +23,18 @@ struct Flaw {
   std::string remedy;  // "restore a backup (docs/operating.md), or ..."
 };
 
-// What a line of PRAGMA integrity_check is about, the least first.
+// What a row of PRAGMA integrity_check is about, the least first. Of several lines, which the check of all
+// pages has in one row, the worst counts.
 enum class Complaint {
   kRow,        // what a row says, which its checksum judges
   kIndex,      // made again from the rows
   kOrder,      // of rows by their keys: written anew (mend_rows.h)
   kStructure,  // nobody can mend it
 };
-Complaint ComplaintOf(std::string_view line);
-// The line for people: SQLite's own name of an index says which table's it is, "index 1 of table task".
-std::string PlainComplaint(std::string line);
+Complaint ComplaintOf(std::string_view row);
+// The first of its worst lines, for people: SQLite's own name of an index says which table's it is,
+// "index 1 of table task".
+std::string PlainComplaint(std::string_view row);
 
 // Every row is read and has its checksum, rows are in the order of their keys, indexes have the
 // rows that the table has, and what a row refers to is there. Reads each table for at most

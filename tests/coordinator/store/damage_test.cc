@@ -19,6 +19,7 @@
 #include "coordinator/store/row_identity.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
+#include "coordinator/store/whole_check.h"
 #include "tests/commit_seed.h"
 #include "tests/coordinator/sample.h"
 
@@ -572,6 +573,21 @@ TEST_F(DamageTest, ARowThatGetsAnothersValueHidesNeitherAndRefusesNothing) {
                 [](const auto& object) { return object.starts_with("the row of table attempt "); }),
             1)
       << Join(damaged, "\n");
+}
+
+// The check of all pages says several things in one row. Gaps that a page does not count may be rows that
+// it does not count: nothing is written anew.
+TEST(ComplaintTest, TheWorstLineOfARowCounts) {
+  const std::string rowid = "Tree 5 page 9 cell 0: Rowid 12 out of order";
+  const std::string gap = "Fragmentation of 90 bytes reported as 1 on page 14";
+  EXPECT_EQ(ComplaintOf(Str("*** in database main ***\n", rowid)), Complaint::kOrder);
+  const std::string both = Str("*** in database main ***\n", gap, "\n", rowid);
+  EXPECT_EQ(ComplaintOf(both), Complaint::kStructure);
+  EXPECT_EQ(PlainComplaint(both), gap);
+  EXPECT_EQ(PlainComplaint("row 3 missing from index sqlite_autoindex_task_1"),
+            "row 3 missing from index 1 of table task");
+  EXPECT_EQ(PlainComplaint("row 3 missing from index task_of_run"),
+            "row 3 missing from index task_of_run");
 }
 
 TEST_F(DamageTest, AFlippedBitAnywhereInTheFileIsHarmlessOrTold) {
