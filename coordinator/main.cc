@@ -63,6 +63,10 @@ int NotChecked(const Status& status) {
       return kExitNoPermission;
     case Code::kUnavailable:
       return kExitTaken;
+    case Code::kResourceExhausted:
+      return kExitStorage;
+    case Code::kFailedPrecondition:
+      return kExitSoftware;
     default:
       return kExitDamaged;
   }

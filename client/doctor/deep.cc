@@ -80,6 +80,8 @@ class Looker {
     }
     if (ended && ended->code == kExitNoPermission) return Status(Code::kPermissionDenied, why);
     if (ended && ended->code == kExitTaken) return Status(Code::kUnavailable, why);
+    if (ended && ended->code == kExitStorage) return Status(Code::kResourceExhausted, why);
+    if (ended && ended->code == kExitSoftware) return Status(Code::kFailedPrecondition, why);
     return Status(Code::kDataLoss, Str("the database cannot be read: ", why,
                                        "; restore a backup (docs/operating.md)"));
   }

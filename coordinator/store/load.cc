@@ -322,7 +322,7 @@ Status Store::EndDamagedAttempts(const std::vector<std::string>& lost) {
     RETURN_IF_ERROR(
         connection_->Execute(Str("UPDATE attempt SET state = 'LOST', epoch = -rowid WHERE NOT ",
                                  RowSums::HoldsCall(connection_->row_sums().table("attempt")),
-                                 " AND NOT (state = 'LOST' AND epoch = -rowid)")));
+                                 " AND NOT (state = 'LOST' AND epoch < 0)")));
     return connection_->Execute("COMMIT");
   };
   Status status = end();

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -23,9 +24,11 @@ namespace longrun {
 namespace {
 
 constexpr int kFreeValuesTried = 1000;
-// A longer row, and more rows of a table, are not looked through for the bit that flipped.
+// A longer row, and more rows of a table, are not looked through for the bit that flipped: each of its bits
+// takes a checksum of the whole row.
 constexpr std::size_t kRowBytesMax = 16 << 10;
 constexpr std::size_t kRowsMax = 1000;
+constexpr std::size_t kWorkMax = std::size_t{1} << 30;  // sum of the squares of rows' bytes
 
 struct Column {
   std::string type;  // INTEGER, REAL or TEXT: tables are STRICT
@@ -54,7 +57,11 @@ class Rewriter {
     }
     mended_.resize(damaged_.size());
     if (damaged_.size() > kRowsMax) return Status();
+    std::size_t work = 0;
     for (std::size_t i = 0; i < damaged_.size(); ++i) {
+      const std::size_t n_bytes = BytesOf(damaged_[i]);
+      work += n_bytes * n_bytes;
+      if (work > kWorkMax) return Status();
       ASSIGN_OR_RETURN(mended_[i], Mended(damaged_[i]));
     }
     return Status();
@@ -64,9 +71,10 @@ class Rewriter {
     return std::ranges::count_if(mended_, [](const auto& row) { return row.has_value(); });
   }
 
-  Status Rewrite(std::vector<std::string>& repairs) {
+  Status Rewrite() {
     RETURN_IF_ERROR(ReadColumns());
-    // Types as they are: a column of the copy has none.
+    // Types as they are: a column of the copy has none. Rows are copied as they lie, by their rowids where
+    // they have some: of two with one key the newer one replaces the other.
     RETURN_IF_ERROR(connection_.Execute(
         Str("CREATE TEMP TABLE rewritten (", names_,
             ", sum);"
@@ -76,23 +84,76 @@ class Rewriter {
             "DELETE FROM main.",
             table_.name,
             ";"
-            "INSERT OR IGNORE INTO main.",
-            table_.name, " (", names_,
-            ", sum)"
-            " SELECT * FROM temp.rewritten; DROP TABLE temp.rewritten")));
+            "INSERT OR REPLACE INTO main.",
+            table_.name, " (", names_, ", sum) SELECT * FROM temp.rewritten")));
+    RETURN_IF_ERROR(PutBackDoubles());
+    RETURN_IF_ERROR(connection_.Execute("DROP TABLE temp.rewritten"));
     for (std::size_t i = 0; i < damaged_.size(); ++i) {
-      // Where a row that holds has the mended one's key already, it is this one.
-      RETURN_IF_ERROR(mended_[i] ? Insert(*mended_[i]).status() : PutBack(damaged_[i]));
+      if (!mended_[i]) {
+        RETURN_IF_ERROR(PutBack(damaged_[i]));
+        continue;
+      }
+      ASSIGN_OR_RETURN(const bool is_in, Insert(*mended_[i]));
+      if (is_in) continue;
+      ASSIGN_OR_RETURN(const bool is_same, IsThere(*mended_[i]));
+      if (!is_same) RETURN_IF_ERROR(PutBack(*mended_[i]));
     }
-    LogWarning("table_written_anew", {{"table", table_.name},
-                                      {"rows_damaged", Str(n_damaged())},
-                                      {"of_these_mended", Str(n_mended())}});
-    repairs.push_back(Str("table ", table_.name, ", written anew (", n_mended(), " of ",
-                          n_damaged(), " damaged rows could be repaired)"));
     return Status();
   }
 
+  // What was done, once it is committed.
+  std::string Tell() const {
+    LogWarning("table_written_anew", {{"table", table_.name},
+                                      {"rows_damaged", Str(n_damaged())},
+                                      {"of_these_mended", Str(n_mended())}});
+    return Str("table ", table_.name, ", written anew (", n_mended(), " of ", n_damaged(),
+               " damaged rows could be repaired)");
+  }
+
  private:
+  static std::size_t BytesOf(const StoredRow& row) {
+    std::size_t n_bytes = 0;
+    for (const StoredValue& value : row.values) {
+      const auto* const text = std::get_if<std::string>(&value);
+      n_bytes += sizeof(std::int64_t) + (text != nullptr ? text->size() : 0);
+    }
+    return n_bytes;
+  }
+
+  // Where a damaged key or index hid a row, it was written a second time, and both hold. One of them is in
+  // its place by now; the others stay, damaged.
+  Status PutBackDoubles() {
+    std::vector<StoredRow> doubles;
+    {
+      ASSIGN_OR_RETURN(Statement row,
+                       connection_.PrepareOnce(Str("SELECT ", names_,
+                                                   ", sum FROM temp.rewritten EXCEPT"
+                                                   " SELECT ",
+                                                   names_, ", sum FROM main.", table_.name)));
+      while (true) {
+        ASSIGN_OR_RETURN(const bool more, row.Step());
+        if (!more) break;
+        StoredRow& read = doubles.emplace_back();
+        for (std::size_t c = 0; c < table_.columns.size(); ++c) {
+          read.values.push_back(row.Value(static_cast<int>(c)));
+        }
+        read.sum = kDamagedSum;
+      }
+    }
+    for (const StoredRow& one : doubles) RETURN_IF_ERROR(PutBack(one));
+    return Status();
+  }
+
+  Result<bool> IsThere(const StoredRow& row) {
+    std::vector<std::string> parts;
+    for (const std::string& column : table_.columns) parts.push_back(Str("\"", column, "\" IS ?"));
+    ASSIGN_OR_RETURN(Statement found, connection_.PrepareOnce(Str(
+                                          "SELECT 1 FROM main.", table_.name, " NOT INDEXED WHERE ",
+                                          Join(parts, " AND "), " LIMIT 1")));
+    for (const StoredValue& value : row.values) found.BindValue(value);
+    return found.Step();
+  }
+
   // A short row by its checksum only, a longer one where its own digests agree.
   Result<std::optional<StoredRow>> Mended(const StoredRow& damaged) {
     std::optional<StoredRow> row = OneBitAway(damaged);
@@ -148,7 +209,7 @@ class Rewriter {
     }
     ASSIGN_OR_RETURN(is_in, is_in_with(row, places));  // several rows may be in its way
     if (is_in) return Status();
-    return Status(Code::kDataLoss, Str("no free key for a damaged row of table ", table_.name));
+    return Status(Code::kInternal, Str("no free key for a damaged row of table ", table_.name));
   }
 
   // Those by which another row can be in the way, the last one of the key first.
@@ -215,18 +276,27 @@ Result<Complaint> WorstOf(Connection& connection, const std::string& table) {
   return worst;
 }
 
-// In one transaction.
-template <typename EachTable>
-Status WriteTables(Connection& connection, EachTable each_table) {
-  RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = ON; BEGIN IMMEDIATE"));
-  const auto write = [&]() -> Status {
-    for (const SummedTable& table : connection.row_sums().tables()) {
-      RETURN_IF_ERROR(each_table(table));
-    }
-    return connection.Execute("COMMIT");
+// Each table in a transaction of its own. `is_needed` says, of the table and its rows that were read, whether
+// it is written anew.
+template <typename IsNeeded>
+Status WriteTables(Connection& connection, std::vector<std::string>& repairs, IsNeeded is_needed) {
+  RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = ON"));
+  const auto write = [&](const SummedTable& table) -> Status {
+    Rewriter rewriter(connection, table);
+    ASSIGN_OR_RETURN(const bool is_written, is_needed(table, rewriter));
+    if (is_written) RETURN_IF_ERROR(rewriter.Rewrite());
+    RETURN_IF_ERROR(connection.Execute("COMMIT"));
+    if (is_written) repairs.push_back(rewriter.Tell());
+    return Status();
   };
-  Status status = write();
-  if (!status.ok()) static_cast<void>(connection.Execute("ROLLBACK"));
+  Status status;
+  for (const SummedTable& table : connection.row_sums().tables()) {
+    status = connection.Execute("BEGIN IMMEDIATE");
+    if (status.ok()) status = write(table);
+    if (status.ok()) continue;
+    static_cast<void>(connection.Execute("ROLLBACK"));
+    break;
+  }
   RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = OFF"));
   return std::move(status).In("writing tables with damaged rows anew");
 }
@@ -234,25 +304,30 @@ Status WriteTables(Connection& connection, EachTable each_table) {
 }  // namespace
 
 Status PutInOrder(Connection& connection, std::vector<std::string>& repairs) {
-  return WriteTables(connection, [&](const SummedTable& table) -> Status {
+  const auto is_needed = [&](const SummedTable& table, Rewriter& rewriter) -> Result<bool> {
     ASSIGN_OR_RETURN(const Complaint worst, WorstOf(connection, table.name));
-    if (worst == Complaint::kRow) return Status();
-    Rewriter rewriter(connection, table);
+    if (worst == Complaint::kRow) return false;
     RETURN_IF_ERROR(rewriter.Read());
-    const bool is_needed = worst == Complaint::kOrder || rewriter.n_damaged() > 0;
-    return is_needed ? rewriter.Rewrite(repairs) : Status();
-  });
+    if (worst == Complaint::kOrder || rewriter.n_damaged() > 0) return true;
+    const Status indexed = connection.Execute(Str("REINDEX main.", table.name));
+    if (indexed.code() == Code::kInternal) return true;  // two rows have one key
+    RETURN_IF_ERROR(indexed);
+    repairs.push_back(Str("the indexes of table ", table.name, ", made again from its rows"));
+    return false;
+  };
+  return WriteTables(connection, repairs, is_needed);
 }
 
-Result<bool> MendRows(Connection& connection, std::vector<std::string>& repairs) {
+Result<bool> MendRows(Connection& connection, std::vector<std::string>& repairs,
+                      std::string_view only) {
   bool all_hold = !connection.row_sums().tables().empty();
-  const Status status = WriteTables(connection, [&](const SummedTable& table) -> Status {
-    Rewriter rewriter(connection, table);
+  const auto is_needed = [&](const SummedTable& table, Rewriter& rewriter) -> Result<bool> {
+    if (!only.empty() && table.name != only) return false;
     RETURN_IF_ERROR(rewriter.Read());
     if (rewriter.n_mended() < rewriter.n_damaged()) all_hold = false;
-    return rewriter.n_mended() == 0 ? Status() : rewriter.Rewrite(repairs);
-  });
-  RETURN_IF_ERROR(status);
+    return rewriter.n_mended() > 0;
+  };
+  RETURN_IF_ERROR(WriteTables(connection, repairs, is_needed));
   return all_hold;
 }
 

@@ -78,10 +78,12 @@ Status MendMeta(Connection& connection, const std::string& path, const std::stri
   std::vector<MetaRow> rows;
   bool is_mended = false;
   RETURN_IF_ERROR(
-      ForEach(connection, "SELECT key, value, sum FROM main.meta NOT INDEXED",
+      ForEach(connection,
+              "SELECT key, value, sum, typeof(key) = 'text' AND typeof(value) = 'text'"
+              " FROM main.meta NOT INDEXED",
               [&](const Statement& read) -> Status {
                 MetaRow row = {.key = read.Text(0), .value = read.Text(1), .sum = read.Int(2)};
-                if (AsStored(row).Holds()) {
+                if (read.Int(3) == 1 && AsStored(row).Holds()) {
                   rows.push_back(std::move(row));
                   return Status();
                 }

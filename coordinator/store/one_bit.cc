@@ -9,9 +9,11 @@
 namespace longrun {
 namespace {
 
+// That the checksum covers: a tag, and a number or a text with its length.
 std::size_t BytesOf(const StoredValue& value) {
+  if (std::holds_alternative<std::monostate>(value)) return 1;
   const auto* const text = std::get_if<std::string>(&value);
-  return text != nullptr ? text->size() : sizeof(std::int64_t);
+  return 1 + sizeof(std::int64_t) + (text != nullptr ? text->size() : 0);
 }
 
 // Numbers that are one bit away as SQLite stores them: in as few bytes as they need, the highest bit
@@ -67,6 +69,7 @@ std::optional<StoredRow> OneBitAway(const StoredRow& damaged, std::size_t bytes_
   if (n_bytes > bytes_max) return std::nullopt;
   StoredRow row = damaged;
   const std::int64_t sum = RowSum(row.values);
+  if (damaged.sum == sum) return row;
   if (damaged.sum == kDamagedSum || damaged.sum == sum + kDamagedSumAdded) return std::nullopt;
   for (const std::int64_t near : NumbersNear(damaged.sum)) {
     if (near != sum) continue;

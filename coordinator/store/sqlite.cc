@@ -2,6 +2,7 @@
 #include "coordinator/store/sqlite.h"
 
 #include <cerrno>
+#include <charconv>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -276,7 +277,14 @@ Status Connection::Execute(const std::string& sql) {
 
 Result<std::int64_t> Connection::ReadInt(const std::string& sql) {
   ASSIGN_OR_RETURN(const std::string text, ReadText(sql));
-  return static_cast<std::int64_t>(std::stoll(text));
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return DamagedDatabase(
+        sqlite3_db_filename(db_, "main"),
+        Str("\"", text.substr(0, kShownBytes), "\" stands where a number must be"));
+  }
+  return number;
 }
 
 Result<std::string> Connection::ReadText(const std::string& sql) {
@@ -292,7 +300,8 @@ Result<std::vector<std::string>> Connection::ReadTexts(const std::string& sql) {
   std::vector<std::string> texts;
   while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
     const auto* value = reinterpret_cast<const char*>(sqlite3_column_text(statement, 0));
-    texts.emplace_back(value == nullptr ? "" : value);
+    const auto n_bytes = static_cast<std::size_t>(sqlite3_column_bytes(statement, 0));
+    texts.push_back(value == nullptr ? "" : std::string(value, n_bytes));
   }
   Status status;
   if (code != SQLITE_DONE) status = SqliteStatus(db_, code, sql);

@@ -30,6 +30,7 @@ namespace {
 // cut short is found all the same, and a damaged page or row when it is read.
 constexpr std::int64_t kCheckBytesMax = 16ll << 20;
 constexpr std::size_t kDamagedShown = 20;
+constexpr std::size_t kDamagedKept = 10'000;
 constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
 constexpr std::int64_t kWalBytesMax = 16ll << 20;  // that a WAL keeps which begins anew
 constexpr const char* kDatabaseName = "longrun.db";
@@ -176,6 +177,9 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   bool all_hold = false;
   if (is_checked) {
     ASSIGN_OR_RETURN(all_hold, CheckDatabase());
+  } else {
+    // Load() takes the epoch of a damaged attempt from it: what can be mended is mended before.
+    RETURN_IF_ERROR(MendRows(*connection_, repairs_, "attempt").status());
   }
   RETURN_IF_ERROR(
       connection_->Execute(Str("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
@@ -225,27 +229,16 @@ Status Store::RunMigration(const Migration& migration) {
 // anew; a page that cannot be read nobody can mend.
 Result<bool> Store::CheckDatabase() {
   const std::string path = database_path();
-  auto worst = WorstComplaint(*connection_);
-  const auto mend = [&](auto do_it) -> Status {
-    const bool is_needed =
-        worst.ok() && (worst->first == Complaint::kOrder || worst->first == Complaint::kIndex);
-    if (!is_needed) return Status();
-    LogWarning("database_damaged", {{"found", worst->second}, {"done", "written anew"}});
-    const Status done = do_it();
-    if (done.code() == Code::kDataLoss) return done;
-    if (!done.ok()) return DamagedDatabase(path, done.message());
-    worst = WorstComplaint(*connection_);
-    return Status();
-  };
-  RETURN_IF_ERROR(mend([&] { return PutInOrder(*connection_, repairs_); }));
-  RETURN_IF_ERROR(mend([&] {
-    repairs_.emplace_back("the indexes, made again from the rows");
-    return connection_->Execute("REINDEX");
-  }));
-  RETURN_IF_ERROR(worst.status());
-  if (worst->first != Complaint::kRow) {
-    return DamagedDatabase(path, Str("SQLite: ", worst->second));
+  ASSIGN_OR_RETURN(auto worst, WorstComplaint(*connection_));
+  if (worst.first == Complaint::kOrder || worst.first == Complaint::kIndex) {
+    LogWarning("database_damaged", {{"found", worst.second}, {"done", "written anew"}});
+    const Status done = PutInOrder(*connection_, repairs_);
+    // A full disk, or a limit, is not damage.
+    if (done.code() == Code::kInternal) return DamagedDatabase(path, done.message());
+    RETURN_IF_ERROR(done);
+    ASSIGN_OR_RETURN(worst, WorstComplaint(*connection_));
   }
+  if (worst.first != Complaint::kRow) return DamagedDatabase(path, Str("SQLite: ", worst.second));
   return MendRows(*connection_, repairs_);
 }
 
@@ -265,7 +258,7 @@ void Store::NoteDamaged(const std::vector<DamagedRow>& rows) {
   const std::lock_guard lock(damaged_mutex_);
   std::size_t n_shown = 0;
   for (const DamagedRow& row : rows) {
-    if (!damaged_.insert(row).second) continue;
+    if (damaged_.size() >= kDamagedKept || !damaged_.insert(row).second) continue;
     if (n_shown++ < kDamagedShown) LogWarning("row_damaged", {{"what", DamageText(row)}});
   }
   if (n_shown > kDamagedShown) {

@@ -524,34 +524,54 @@ TEST_F(DamageTest, ARowOutOfOrderThatNothingMendsStaysDamagedAndHidesNoOther) {
   }
 }
 
-// A value that must be unique becomes that of another row: no index can be made of the two.
-TEST_F(DamageTest, ARowThatGetsAnothersValueHidesNeitherAndRefusesNothing) {
-  {
-    auto connection = Connection::Open(DatabasePath(), Connection::Mode::kWrite).value();
-    ASSERT_TRUE(connection->FindRowSums().ok());
-    ASSERT_TRUE(connection->row_sums().Keep().ok());
-    std::string names;
-    for (const std::string& column : connection->row_sums().table("attempt").columns) {
-      if (column != "id" && column != "task" && column != "epoch") names += Str(", ", column);
+// Attempts of one task, beside those of the sample, with epochs 6 and 7.
+class UniqueTest : public DamageTest {
+ protected:
+  void AddAttempts(const std::string& sixth) {
+    {
+      auto connection = Connection::Open(DatabasePath(), Connection::Mode::kWrite).value();
+      ASSERT_TRUE(connection->FindRowSums().ok());
+      ASSERT_TRUE(connection->row_sums().Keep().ok());
+      std::string names;
+      for (const std::string& column : connection->row_sums().table("attempt").columns) {
+        if (column != "id" && column != "task" && column != "epoch") names += Str(", ", column);
+      }
+      for (const auto& [epoch, suffix] : {std::pair(6, sixth), {7, std::string("Z")}}) {
+        ASSERT_TRUE(
+            connection
+                ->Execute(Str("INSERT INTO attempt (id, task, epoch", names,
+                              ") SELECT substr(id, 1, 25) || '", suffix, "', task, ", epoch, names,
+                              " FROM attempt WHERE epoch = 1 AND task ="
+                              " (SELECT min(task) FROM attempt)"))
+                .ok());
+      }
     }
-    for (const int epoch : {6, 7}) {
-      ASSERT_TRUE(
-          connection
-              ->Execute(Str("INSERT INTO attempt (id, task, epoch", names,
-                            ") SELECT substr(id, 1, 25) || '", epoch, "', task, ", epoch, names,
-                            " FROM attempt WHERE epoch = 1 AND task ="
-                            " (SELECT min(task) FROM attempt)"))
-              .ok());
-    }
+    ASSERT_TRUE(Store::Open(folder.path()).value()->CheckpointWal(true).ok());
+    original = ReadFile(DatabasePath()).value();
   }
-  ASSERT_TRUE(Store::Open(folder.path()).value()->CheckpointWal(true).ok());
-  original = ReadFile(DatabasePath()).value();
+
+  // The row of epoch 6 as its bytes, and the same with epoch 7.
+  std::pair<std::string, std::string> ToSeven() {
+    auto change = TextChanged("attempt", "", "epoch = 6", [](std::string&) {});
+    const std::size_t epoch = change.second.find('\x06');
+    EXPECT_NE(epoch, std::string::npos);
+    change.second[epoch] = '\x07';
+    return change;
+  }
+
+  std::ptrdiff_t DamagedAttempts() {
+    return std::ranges::count_if(Damaged(), [](const std::string& object) {
+      return object.starts_with("the row of table attempt ");
+    });
+  }
+};
+
+// A value that must be unique becomes that of another row: no index can be made of the two.
+TEST_F(UniqueTest, ARowThatGetsAnothersValueHidesNeitherAndRefusesNothing) {
+  AddAttempts("6");
   const Answers before = Ask();
   PutBack(original);
-  auto change = TextChanged("attempt", "", "epoch = 6", [](std::string&) {});
-  const std::size_t epoch = change.second.find('\x06');
-  ASSERT_NE(epoch, std::string::npos);
-  change.second[epoch] = '\x07';
+  auto change = ToSeven();
 
   PutBack(WithBytes(change));
   ASSERT_NE(CheckPages(), std::vector<std::string>{"ok"});
@@ -567,12 +587,54 @@ TEST_F(DamageTest, ARowThatGetsAnothersValueHidesNeitherAndRefusesNothing) {
   PutBack(WithBytes(change));
   ExpectSameOrTold(before, "attempt");
   EXPECT_EQ(CheckPages(), std::vector<std::string>{"ok"});
-  const std::vector<std::string> damaged = Damaged();
-  EXPECT_EQ(std::ranges::count_if(
-                damaged,
-                [](const auto& object) { return object.starts_with("the row of table attempt "); }),
-            1)
-      << Join(damaged, "\n");
+  EXPECT_EQ(DamagedAttempts(), 1) << Join(Damaged(), "\n");
+}
+
+// A row that an index did not find was written again: both rows hold, and have one key.
+TEST_F(UniqueTest, OfTwoRowsThatHoldTheOlderIsToldWhereOnlyOneMayBe) {
+  const auto bytes_of = [](std::int64_t sum) {
+    std::string bytes;
+    for (int shift = sum < (std::int64_t{1} << 31) ? 24 : 40; shift >= 0; shift -= 8) {
+      bytes += static_cast<char>(sum >> shift);
+    }
+    return bytes;
+  };
+  std::string sum, sum_of_seven;
+  const std::string untouched = original;
+  for (char suffix = '0'; suffix <= '9'; ++suffix) {  // until both sums have one length
+    PutBack(untouched);
+    AddAttempts(std::string(1, suffix));
+    auto connection = Connection::Open(DatabasePath(), Connection::Mode::kReadAll).value();
+    const std::string names = Join(connection->row_sums().table("attempt").columns, ", ");
+    const std::string from = " FROM attempt WHERE epoch = 6";
+    sum = bytes_of(connection->ReadInt(Str("SELECT sum", from)).value());
+    std::string changed;
+    for (const std::string& column : connection->row_sums().table("attempt").columns) {
+      changed += Str(changed.empty() ? "" : ", ", column == "epoch" ? "7 AS epoch" : column);
+    }
+    sum_of_seven = bytes_of(
+        connection->ReadInt(Str("SELECT row_sum(", names, ") FROM (SELECT ", changed, from, ")"))
+            .value());
+    if (sum.size() == sum_of_seven.size()) break;
+  }
+  ASSERT_EQ(sum.size(), sum_of_seven.size());
+  const Answers before = Ask();
+  PutBack(original);
+  std::string bytes = WithBytes(ToSeven());
+  const std::size_t at = bytes.find(sum);
+  ASSERT_NE(at, std::string::npos);
+  bytes.replace(at, sum.size(), sum_of_seven);
+  PutBack(bytes);
+
+  const auto repairs = RepairDatabase(folder.path());
+
+  ASSERT_TRUE(repairs.ok()) << repairs.status().message();
+  EXPECT_EQ(*repairs, std::vector<std::string>{
+                          "table attempt, written anew (0 of 0 damaged rows could be repaired)"});
+
+  EXPECT_EQ(CheckPages(), std::vector<std::string>{"ok"});
+  EXPECT_EQ(DamagedAttempts(), 1) << Join(Damaged(), "\n");
+  ExpectSameOrTold(before, "doubles");
 }
 
 // The check of all pages says several things in one row. Gaps that a page does not count may be rows that
