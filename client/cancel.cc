@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "client/ask.h"
+#include "client/kept_work.h"
 #include "client/output.h"
 #include "client/render.h"
 #include "client/submission.h"
@@ -17,9 +18,6 @@ std::string WhyNothing(const Json& info) {
   const std::string state = info.at("state").get<std::string>();
   const std::string name = info.at("name").get<std::string>();
   if (state == "CANCELLED") return Str(name, " was cancelled already");
-  if (state == "PENDING" || state == "RUNNING") {
-    return Str("what is left of ", name, " is of other sweeps too, and goes on for them");
-  }
   return Str(name, " is over already (", state, "): there is nothing to cancel");
 }
 
@@ -50,7 +48,10 @@ void AddCancel(Verbs& verbs) {
       Print(*output == "json"
                 ? RenderJson(*answer)
                 : Str("tasks cancelled: ", n_cancelled, ", stopping: ", n_stopping, "\n"));
-      if (n_cancelled == 0 && n_stopping == 0) {
+      const Result<Json> after = asker.Ask("GetSweep", {{"sweep", answer->at("sweep_id")}});
+      const std::string kept = after.ok() ? KeptWorkText(asker, *after) : "";
+      if (!kept.empty()) std::fprintf(stderr, "%s\n", kept.c_str());
+      if (kept.empty() && n_cancelled == 0 && n_stopping == 0) {
         std::fprintf(stderr, "%s\n", WhyNothing(before->at("info")).c_str());
       }
       if (!answer->at("others").empty()) {

@@ -248,10 +248,11 @@ std::vector<std::string> RunNames(Asker& asker, const Json& sweeps) {
 // Of tables and plots: what was measured so far, as it can be shown.
 std::vector<std::string> MetricNames(Asker& asker) {
   const Result<Json> answer = asker.Ask(
-      "Query", {{"sql", "SELECT DISTINCT metric FROM results"}, {"timeout_ms", kQueryMs}});
+      "Query",
+      {{"sql", "SELECT DISTINCT metric, protocol FROM results"}, {"timeout_ms", kQueryMs}});
   if (!answer.ok()) return {};
   std::set<std::string> sources;
-  for (const Json& row : answer->at("rows")) sources.insert(row.at(0).get<std::string>());
+  for (const Json& row : answer->at("rows")) AddSources(row.at(0), row.at(1), sources);
   std::vector<std::string> names;
   for (Metric& metric : MetricsOf(sources)) names.push_back(std::move(metric.name));
   return names;

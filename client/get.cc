@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "client/ask.h"
 #include "client/failures.h"
+#include "client/kept_work.h"
 #include "client/label.h"
 #include "client/no_service.h"
 #include "client/output.h"
@@ -204,6 +205,9 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
       Print(SweepText(*sweep));
       Print(FailuresText(asker.coordinator().connection(), sweep->at("runs"),
                          sweep->at("info").at("name").get<std::string>()));
+      if (const std::string kept = KeptWorkText(asker, *sweep); !kept.empty()) {
+        Print(kept + "\n");
+      }
       PrintNotices(sweep->at("notices"));
     }
     if (!service_runs && !is_over) {

@@ -21,6 +21,8 @@
 #include "client/output.h"
 #include "client/render.h"
 #include "client/tokenizer_files.h"
+#include "model/architecture/rope_keys.h"
+#include "model/hugging_face/config_file.h"
 #include "model/hugging_face/content.h"
 #include "model/hugging_face/finite.h"
 #include "model/hugging_face/folder.h"
@@ -191,6 +193,8 @@ int Import(const std::string& name, const std::string& given, const std::string&
                                          HowToFetch(name, given)));
     }
     ASSIGN_OR_RETURN(const WeightFolder checked, OpenWeightFolder(*folder));
+    ASSIGN_OR_RETURN(const Json config, ReadConfigFile(*folder));
+    RETURN_IF_ERROR(CheckYarnIsTold(config));
     ProgressLine line;
     RETURN_IF_ERROR(CheckNumbers(checked, line));
     const auto show = [&](std::int64_t so_far, std::int64_t of) {

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "client/by_position.h"
 
 namespace longrun {
 namespace {
@@ -65,13 +66,20 @@ std::optional<Reading> ReadShare(const Json& body) {
   return reading;
 }
 
-constexpr std::string_view kNll = "nll", kPseudo = "pseudo_";
+constexpr std::string_view kNll = "nll", kPseudo = "pseudo_", kByPosition = "_by_position";
 
-// Of rows of the metric PREFIXnll.
-void AddMetricsOfNll(std::string_view prefix, std::vector<Metric>& metrics) {
+// Rows whose metric is PREFIXnllSUFFIX, and what their metrics are called: PREFIXperplexitySUFFIX.
+struct NllSource {
+  std::string_view prefix, suffix;
+
+  std::string NameOf(std::string_view metric) const { return Str(prefix, metric, suffix); }
+};
+constexpr NllSource kNllSources[] = {{"", ""}, {kPseudo, ""}, {"", kByPosition}};
+
+void AddMetricsOfNll(const NllSource& source, std::vector<Metric>& metrics) {
   const auto add = [&](std::string_view name, bool is_log, auto reader) {
-    metrics.push_back({.name = Str(prefix, name),
-                       .source = Str(prefix, kNll),
+    metrics.push_back({.name = source.NameOf(name),
+                       .source = source.NameOf(kNll),
                        .better = Metric::Better::kLower,
                        .is_log = is_log,
                        .reader = reader});
@@ -79,7 +87,8 @@ void AddMetricsOfNll(std::string_view prefix, std::vector<Metric>& metrics) {
   add("perplexity", true, ReadNll);
   add(kNll, false, ReadNll);
   add("bits_per_token", false, ReadBitsPerToken);
-  add("bits_per_byte", false, ReadBitsPerByte);
+  // The bytes of a bucket are not in its row.
+  if (source.suffix.empty()) add("bits_per_byte", false, ReadBitsPerByte);
 }
 
 // Which way is better can be told from few words; without one, nothing is marked.
@@ -102,6 +111,7 @@ std::string Metric::words() const {
   const auto end_with = [&text](std::string_view end, std::string_view with) {
     if (text.ends_with(end)) text.replace(text.size() - end.size(), end.size(), with);
   };
+  end_with(kByPosition, "");  // its table says so: "by tokens of context"
   if (text.starts_with(kPseudo)) text.replace(0, kPseudo.size(), "pseudo-");
   end_with("_per_s", "/s");
   end_with("peak_bytes", "peak memory");
@@ -121,10 +131,16 @@ std::set<std::string> SourcesOf(const std::vector<Json>& results) {
   std::set<std::string> sources;
   for (const Json& result : results) {
     for (const Json& row : result.at("rows")) {
-      sources.insert(row.at("body").at("metric").get<std::string>());
+      const Json& body = row.at("body");
+      AddSources(body.at("metric"), body.value("protocol", Json()), sources);
     }
   }
   return sources;
+}
+
+void AddSources(const Json& metric, const Json& protocol, std::set<std::string>& sources) {
+  sources.insert(metric.get<std::string>());
+  if (HasBuckets(metric, protocol)) sources.emplace(kNllByPosition);
 }
 
 std::string OtherMetricsNote(const std::vector<Json>& results) {
@@ -139,12 +155,12 @@ std::string OtherMetricsNote(const std::vector<Json>& results) {
 
 std::vector<Metric> MetricsOf(const std::set<std::string>& sources) {
   std::vector<Metric> metrics;
-  for (const std::string_view prefix : {std::string_view(), kPseudo}) {
-    if (sources.contains(Str(prefix, kNll))) AddMetricsOfNll(prefix, metrics);
+  std::set<std::string> others = sources;
+  for (const NllSource& source : kNllSources) {
+    if (others.erase(source.NameOf(kNll)) > 0) AddMetricsOfNll(source, metrics);
   }
-  metrics.reserve(metrics.size() + sources.size());
-  for (const std::string& source : sources) {
-    if (source == kNll || source == Str(kPseudo, kNll)) continue;
+  metrics.reserve(metrics.size() + others.size());
+  for (const std::string& source : others) {
     Metric& metric = metrics.emplace_back(
         Metric{.name = source, .source = source, .better = BetterByName(source)});
     if (metric.is_share()) metric.reader = &ReadShare;

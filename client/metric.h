@@ -27,8 +27,10 @@ struct Metric {
   // body's value and se as they stand.
   std::optional<Reading> (*reader)(const Json& body) = nullptr;
 
-  // Of rows that sum negative log-likelihoods: "nll", "pseudo_nll".
-  bool is_nll() const { return source.ends_with("nll"); }
+  // Of rows that sum negative log-likelihoods: "nll", "pseudo_nll", and "nll_by_position", which has an axis
+  // more (by_position.h).
+  bool is_nll() const { return source.ends_with("nll") || is_by_position(); }
+  bool is_by_position() const { return name.ends_with("_by_position"); }
   bool is_bytes() const { return name.ends_with("bytes"); }
   bool is_share() const { return name == "acc" || name.starts_with("acc_"); }  // from 0 to 1
   // Rows with a variant are other models (of likelihoods); else they are other things that were measured, as the
@@ -46,12 +48,15 @@ struct Metric {
 //   bits_per_token  nll / ln 2
 //   bits_per_byte   nll_sum / (ln 2 * bytes)         where bytes are known
 //
+// the first three by position (nll_by_position, ...) where rows hold buckets,
 // the same of pseudo_nll, as pseudo_perplexity, pseudo_nll, pseudo_bits_per_token, pseudo_bits_per_byte,
 // and each other metric of the rows by its own name, those a second first. `sources`: the metrics that
 // the rows have.
 std::vector<Metric> MetricsOf(const std::set<std::string>& sources);
-// The metrics that the rows of answers of GetResults have.
+// The metrics that the rows of answers of GetResults have or hold.
 std::set<std::string> SourcesOf(const std::vector<Json>& results);
+// Those of one row.
+void AddSources(const Json& metric, const Json& protocol, std::set<std::string>& sources);
 // "also measured: peak_bytes, tokens_per_s; --metric shows them", of what a table of perplexities (or
 // else of pseudo-perplexities) leaves
 // out; "" where that is nothing.

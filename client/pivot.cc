@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/str.h"
+#include "client/by_position.h"
 #include "client/pivot_axes.h"
 #include "client/pivot_cell.h"
 #include "client/pivot_evaluations.h"
@@ -103,7 +104,10 @@ class Pivot {
       if (found == all.end()) {
         return {Code::kInvalidArgument,
                 Str("there are no numbers of metric \"", name,
-                    "\"; there are: ", names.empty() ? "none" : Join(names, ", "))};
+                    "\"; there are: ", names.empty() ? "none" : Join(names, ", "),
+                    name.ends_with("_by_position")
+                        ? "; a perplexity with protocol: per_position measures it"
+                        : "")};
       }
       metrics_.push_back(*found);
     }
@@ -136,9 +140,9 @@ class Pivot {
   // What was not said: the matrix down, the context length across.
   void FillAxes() {
     const bool rows_given = !row_axes_.empty();
-    if (col_axes_.empty() && !Contains(row_axes_, "context_length")) {
-      col_axes_ = {"context_length"};
-    }
+    const bool by_position = !metrics_.empty() && metrics_.front().is_by_position();
+    const std::string across(by_position ? kPositionAxis : "context_length");
+    if (col_axes_.empty() && !Contains(row_axes_, across)) col_axes_ = {across};
     std::vector<std::string> left;
     for (const std::string& axis : axes_) {
       if (axis != "seed" && !Contains(row_axes_, axis) && !Contains(col_axes_, axis)) {
@@ -146,9 +150,7 @@ class Pivot {
       }
     }
     if (!rows_given) row_axes_ = left;
-    if (!rows_given && !Contains(col_axes_, "context_length")) {
-      row_axes_.emplace_back("context_length");
-    }
+    if (!rows_given && !Contains(col_axes_, across)) row_axes_.push_back(across);
     if (col_axes_.empty()) col_axes_ = left;
   }
 
@@ -473,7 +475,11 @@ class Pivot {
       rows.push_back(seed);
     }
     ASSIGN_OR_RETURN(PivotCell cell, FoldSeeds(*first.place->metric, rows, request_.relative));
-    cell.at_train_length = first.place->At("context_length") == first.run->train_length;
+    cell.train_length = first.run->train_length;
+    const Json& range = first.place->At(std::string(kPositionAxis));
+    cell.at_train_length = IsPositionRange(range)
+                               ? Holds(range, cell.train_length)
+                               : first.place->At("context_length") == cell.train_length;
     return cell;
   }
 
@@ -563,11 +569,42 @@ class Pivot {
   std::vector<PivotTable> tables_;
 };
 
+// Only metrics by position have that axis.
+Status RefusePositionAxis(const PivotRequest& request) {
+  for (const auto* axes : {&request.rows, &request.cols}) {
+    if (!Contains(*axes, kPositionAxis)) continue;
+    return {Code::kInvalidArgument,
+            Str("the axis ", kPositionAxis, " is one of metrics by position: give --metric ",
+                kNllByPosition)};
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<PivotTable>> BuildPivot(const std::vector<Json>& results,
                                            const PivotRequest& request) {
-  return Pivot(results, request).Build();
+  const auto is_by_position = [](const Metric& metric) { return metric.is_by_position(); };
+  std::vector<Metric> asked;
+  for (const Metric& metric : MetricsOf(SourcesOf(results))) {
+    if (Contains(request.metrics, metric.name)) asked.push_back(metric);
+  }
+  if (std::ranges::none_of(asked, is_by_position)) {
+    RETURN_IF_ERROR(RefusePositionAxis(request));
+    return Pivot(results, request).Build();
+  }
+  if (!std::ranges::all_of(asked, is_by_position)) {
+    return Status(Code::kInvalidArgument,
+                  Str("--metric ", Join(request.metrics, ","),
+                      ": a metric by position has other columns than the others: ask for each by "
+                      "itself"));
+  }
+  if (request.relative) {
+    return Status(Code::kInvalidArgument,
+                  Str("--relative compares context lengths, and ", request.metrics.front(),
+                      " shows the positions within one: leave it out"));
+  }
+  return Pivot(ByPosition(results, request.buckets_max), request).Build();
 }
 
 }  // namespace longrun

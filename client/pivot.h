@@ -4,7 +4,7 @@
 // Axes: those of the sweeps' matrices (`position`, `train_length`, `train.optimizer.lr`, or `lr` where
 // that is the only one so called), `dataset`, `seed`, `sweep`, any key of the resolved run
 // (`model.n_layer`), and those of an evaluation: `metric`, `split`, `protocol`, `averaging`, `variant`,
-// `depth`, `context_length`.
+// `depth`, `tokens_of_context` (of metrics by position), `context_length`.
 //
 // A cell folds the seeds of one run. Numbers of different runs are never averaged: an axis that is
 // neither down nor across makes a table for each of its values.
@@ -32,11 +32,14 @@ struct PivotFilter {
 };
 
 struct PivotRequest {
-  std::vector<std::string> rows = {};     // empty: the axes that `cols` leaves, but seed
-  std::vector<std::string> cols = {};     // empty: context_length (or what is left, if it is down)
+  std::vector<std::string> rows = {};  // empty: the axes that `cols` leaves, but seed
+  // Empty: context_length, by position tokens_of_context (or what is left, if it is down).
+  std::vector<std::string> cols = {};
   std::vector<PivotFilter> where = {};    // all hold
   std::vector<std::string> metrics = {};  // empty: perplexity, or else all that there are
   bool relative = false;                  // divided by the value at the run's train length
+  // Metrics by position: at most so many buckets, neighbours merged; 0: those that were measured.
+  std::int64_t buckets_max = 0;
 };
 
 struct SeedValue {
@@ -68,7 +71,8 @@ struct PivotCell {
   std::size_t n_ok = 0;                      // seeds with a number
   std::size_t n_answered = 0;                // seeds with a number or with a reason for none
   std::size_t n_wanted = 0;                  // seeds that the sweep asks for
-  bool at_train_length = false;
+  std::int64_t train_length = 0;
+  bool at_train_length = false;  // by position: of the bucket that holds it
   bool is_best = false;
   std::vector<SeedValue> seeds = {};
 };

@@ -9,6 +9,8 @@
 namespace longrun {
 namespace {
 
+constexpr std::int64_t kBucketsMax = 256;  // as many as an evaluation can have
+
 // At commas outside of parentheses: "rope(base=1, x=2),alibi" is two parts.
 std::vector<std::string> SplitOutside(const std::string& text) {
   std::vector<std::string> parts(1);
@@ -45,17 +47,23 @@ std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
   list("--rows", arguments->rows,
        "axes down (default: the matrix): any of the matrix by path or last name, dataset, seed,\n"
        "sweep, any key of a run, metric, split, protocol, evaluation, variant, depth,\n"
-       "context_length. One that is neither down nor across makes a table for each of its values; "
+       "tokens_of_context, context_length. One that is neither down nor across makes a table for "
+       "each of its values; "
        "seeds are folded");
-  list("--cols", arguments->cols, "axes across (default: context_length)");
+  list("--cols", arguments->cols,
+       "axes across (default: context_length; of a metric by position tokens_of_context)");
   list("--metric", arguments->metrics,
-       "perplexity | nll | bits_per_byte | bits_per_token | pseudo_perplexity | any that the rows "
-       "have");
+       "perplexity | nll | bits_per_byte | bits_per_token | pseudo_perplexity | nll_by_position | "
+       "perplexity_by_position | any that the rows have");
   verb.add_option("--where", arguments->where,
                   "axis=value, axis=value,value or axis=value,other_axis=value; any number: all of "
                   "them hold")
       ->allow_extra_args(false);
   verb.add_flag("--relative", arguments->relative, "divided by the value at the train length");
+  verb.add_option("--buckets", arguments->buckets_max,
+                  "of a metric by position: at most so many, neighbours merged; 0: as measured\n"
+                  "(default: 8 in a table for people, else 0)")
+      ->check(CLI::Range(std::int64_t{0}, kBucketsMax));
   return arguments;
 }
 
@@ -63,7 +71,8 @@ Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments) {
   PivotRequest request{.rows = arguments.rows,
                        .cols = arguments.cols,
                        .metrics = arguments.metrics,
-                       .relative = arguments.relative};
+                       .relative = arguments.relative,
+                       .buckets_max = arguments.buckets_max.value_or(0)};
   request.where.reserve(arguments.where.size());
   for (const std::string& text : arguments.where) {
     bool is_first = true;

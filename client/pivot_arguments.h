@@ -1,7 +1,9 @@
-// The arguments of a verb that pivots results: SWEEP... --rows --cols --where --metric --relative.
+// The arguments of a verb that pivots results: SWEEP... --rows --cols --where --metric --relative --buckets.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,7 @@ struct PivotArguments {
   std::vector<std::string> where;  // "axis=value,value"
   std::vector<std::string> metrics;
   bool relative = false;
+  std::optional<std::int64_t> buckets_max = {};
 };
 
 std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "client/by_position.h"
 #include "client/render.h"
 
 namespace longrun {
@@ -45,9 +46,10 @@ RunRef MakeRunRef(std::string sweep, const Json& run) {
 }
 
 const std::vector<std::string>& EvaluationAxes() {
-  static const std::vector<std::string> axes = {"metric",     "split",         "protocol",
-                                                "evaluation", "averaging",     "variant",
-                                                "depth",      "context_length"};
+  static const std::vector<std::string> axes = {
+      "metric",        "split",   "protocol", "evaluation",
+      "averaging",     "variant", "depth",    std::string(kPositionAxis),
+      "context_length"};
   return axes;
 }
 

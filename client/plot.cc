@@ -284,6 +284,7 @@ void AddPlot(Verbs& verbs) {
   CLI::App* verb =
       verbs.app->add_subcommand("plot", "perplexity by context length or training curves, drawn");
   AddExamples(*verb, {"longrun plot my-sweep", "longrun plot my-sweep -o curves.svg",
+                      "longrun plot my-sweep --metric nll_by_position",
                       "longrun plot my-sweep --what loss --where position=rope -o loss.png"});
   auto arguments = std::make_shared<PlotArguments>();
   arguments->pivot = AddPivot(*verb);

@@ -57,7 +57,7 @@ struct Plot {
 // One plot for each table (of a throughput, for each of its directions): a series for each of its rows,
 // baselines among them. y is logarithmic where
 // the values span more than a factor of 20. kInvalidArgument where the columns are not the context
-// lengths alone.
+// lengths alone, or by position the tokens of context alone.
 Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables);
 
 // Whether there is anything to draw, and what of its lines is not there: "rope: missing at 64".

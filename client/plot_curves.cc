@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/str.h"
+#include "client/by_position.h"
 #include "client/pivot_axes.h"
 #include "client/plot.h"
 #include "client/render.h"
@@ -16,10 +17,18 @@ namespace {
 
 constexpr double kLogFromRatio = 20.0;     // beyond, equal steps would hide the small values
 constexpr std::size_t kMarkedLengths = 3;  // with more, the rings at the points have to do
+constexpr std::size_t kMarkersMax = 24;    // points of a line; more marks would touch
 
 std::string Words(std::string name) {
   std::ranges::replace(name, '_', ' ');
   return name;
+}
+
+bool IsByPosition(const PivotTable& table) { return table.col_axes.front() == kPositionAxis; }
+
+// Where a column lies on the x axis.
+double XOf(const Json& column) {
+  return IsPositionRange(column) ? MiddleOf(column) : column.get<double>();
 }
 
 // What tells a row from the others: "rope", or "rope" and "train length 64".
@@ -54,8 +63,10 @@ std::string NoteOf(const PivotTable& table, const PivotRow& row) {
   }
   std::vector<std::string> notes;
   notes.reserve(reasons.size());
+  // Buckets of one row lack their numbers for one reason.
+  const bool is_whole = IsByPosition(table) && reasons.size() == 1;
   for (const auto& [status, lengths] : reasons) {
-    notes.push_back(Str(status, " at ", Join(lengths, ", ")));
+    notes.push_back(is_whole ? status : Str(status, " at ", Join(lengths, ", ")));
   }
   return Join(notes, "; ");
 }
@@ -70,7 +81,7 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
     const PivotCell& cell = row.cells[c];
     // A length that another sweep asks for is no gap in this line.
     if (cell.status == "not_asked") continue;
-    series.points.push_back({.x = table.columns[c].front().get<double>(),
+    series.points.push_back({.x = XOf(table.columns[c].front()),
                              .y = cell.value.value_or(std::numeric_limits<double>::quiet_NaN()),
                              .se = cell.se,
                              .is_marked = cell.at_train_length});
@@ -117,22 +128,25 @@ void InUnits(Plot& plot) {
 
 Plot PlotOf(const PivotTable& table) {
   Plot plot{.title = TableTitle(table),
-            .x_label = "context length (tokens)",
+            .x_label = IsByPosition(table) ? "tokens of context" : "context length (tokens)",
             .y_label = table.metrics.front().words() + (table.relative ? ", relative" : ""),
             .x_is_log = true,
+            .has_markers = !IsByPosition(table) || table.columns.size() <= kMarkersMax,
             .marks_label = "train length"};
   std::set<double> marks;
   for (const PivotRow& row : table.rows) {
     plot.series.push_back(SeriesOf(table, row));
-    for (const PlotPoint& point : plot.series.back().points) {
-      if (point.is_marked) marks.insert(point.x);
+    for (const PivotCell& cell : row.cells) {
+      if (cell.at_train_length) marks.insert(static_cast<double>(cell.train_length));
     }
   }
   SetHues(plot);
   if (marks.size() <= kMarkedLengths) plot.marks_x.assign(marks.begin(), marks.end());
   const std::string errors = ErrorLegend(table);
-  plot.legend =
-      Str(errors.empty() ? "" : "band: ", errors, errors.empty() ? "" : "; ", "ring: train length");
+  std::vector<std::string> legend;
+  if (!errors.empty()) legend.push_back("band: " + errors);
+  if (plot.has_markers) legend.emplace_back("ring: train length");
+  plot.legend = Join(legend, "; ");
   if (table.metrics.front().is_bytes() && !table.relative) InUnits(plot);
   if (table.metrics.front().is_share() && !table.relative) {
     plot.y_least = 0.0;
@@ -202,17 +216,20 @@ Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables) {
   std::vector<Plot> plots;
   plots.reserve(tables.size());
   for (const PivotTable& table : tables) {
-    if (table.col_axes != std::vector<std::string>{"context_length"} || table.metrics.size() != 1) {
+    const bool by_position = table.metrics.front().is_by_position();
+    const std::string across(by_position ? kPositionAxis : "context_length");
+    if (table.col_axes != std::vector<std::string>{across} || table.metrics.size() != 1) {
       std::vector<std::string> metrics;
       metrics.reserve(table.metrics.size());
       for (const Metric& metric : table.metrics) metrics.push_back(metric.name);
       return Status(Code::kInvalidArgument,
-                    Str("a plot has the context length across and one metric, found ",
-                        Join(table.col_axes, ", "), " and ", Join(metrics, ", "),
-                        ": leave --cols out, and give one --metric"));
+                    Str("a plot has the ", by_position ? "tokens of context" : "context length",
+                        " across and one metric, found ", Join(table.col_axes, ", "), " and ",
+                        Join(metrics, ", "), ": leave --cols out, and give one --metric"));
     }
-    const bool has_lengths = std::ranges::all_of(
-        table.columns, [](const auto& column) { return column.front().is_number(); });
+    const bool has_lengths = std::ranges::all_of(table.columns, [](const auto& column) {
+      return column.front().is_number() || IsPositionRange(column.front());
+    });
     if (!has_lengths) {
       return Status(Code::kInvalidArgument,
                     Str(table.metrics.front().name, " has no context length"));

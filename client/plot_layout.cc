@@ -115,8 +115,7 @@ class Layout {
     }
     std::ranges::sort(ticks);
     ticks.erase(std::unique(ticks.begin(), ticks.end()), ticks.end());
-    constexpr std::size_t kTicksMax = 16;
-    if (!plot_.x_is_log || ticks.size() > kTicksMax) {
+    if (!plot_.x_is_log || !AreTicks(ticks)) {
       ticks = Ticks(x_, std::max(2, static_cast<int>((right_ - left_) / 80)), true);
     }
     return ticks;

@@ -85,6 +85,12 @@ std::vector<double> Ticks(const PlotScale& scale, int count, bool is_whole) {
   return ticks;
 }
 
+bool AreTicks(const std::vector<double>& values) {
+  constexpr std::size_t kTicksMax = 16;
+  return values.size() <= kTicksMax &&
+         std::ranges::all_of(values, [](double value) { return value == std::floor(value); });
+}
+
 std::string TickText(double value) {
   const double size = std::abs(value);
   if (size < 1e-12) return "0";

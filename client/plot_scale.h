@@ -26,6 +26,9 @@ PlotScale Within(PlotScale scale, std::optional<double> least, std::optional<dou
 // a logarithmic one 1, 2, 5 of each decade, or the decades alone where those are many.
 std::vector<double> Ticks(const PlotScale& scale, int count, bool is_whole = false);
 
+// Whether each of the values may have a tick of its own: few of them, and whole numbers.
+bool AreTicks(const std::vector<double>& values);
+
 // "0.5", "1024", "2M", "1.5B"; from 1000 T on "1e15".
 std::string TickText(double value);
 

@@ -270,19 +270,21 @@ class TextPlot {
     }
     std::ranges::sort(ticks);
     ticks.erase(std::unique(ticks.begin(), ticks.end()), ticks.end());
-    if (!plot_.x_is_log || ticks.size() > 16) ticks = Ticks(x_, std::max(2, columns / 12), true);
+    if (!plot_.x_is_log || !AreTicks(ticks)) ticks = Ticks(x_, std::max(2, columns / 12), true);
     std::string labels(indent + static_cast<std::size_t>(columns) + 12, ' ');
-    std::size_t free_from = 0;
-    for (const double tick : ticks) {
-      const bool is_marked = std::ranges::find(plot_.marks_x, tick) != plot_.marks_x.end();
-      const std::string text = is_marked ? Str("[", TickText(tick), "]") : TickText(tick);
+    const auto label = [&](double tick, const std::string& text) {
       const int column = DotX(canvas, tick) / (style_.ascii ? 1 : 2);
       const auto centre = indent + static_cast<std::size_t>(std::max(column, 0));
       const std::size_t at = centre >= text.size() / 2 ? centre - text.size() / 2 : 0;
-      if (at < free_from || at + text.size() > labels.size()) continue;
+      if (at + text.size() > labels.size()) return;
+      // With a space on either side.
+      const std::size_t from = at == 0 ? 0 : at - 1;
+      const std::size_t to = std::min(at + text.size() + 1, labels.size());
+      if (labels.substr(from, to - from).find_first_not_of(' ') != std::string::npos) return;
       labels.replace(at, text.size(), text);
-      free_from = at + text.size() + 1;
-    }
+    };
+    for (const double mark : plot_.marks_x) label(mark, Str("[", TickText(mark), "]"));
+    for (const double tick : ticks) label(tick, TickText(tick));
     while (labels.ends_with(' ')) labels.pop_back();
     std::string out = Str(std::string(indent - 1, ' '), style_.ascii ? "+" : "└", axis, "\n",
                           labels, "\n", std::string(indent, ' '), Ascii(plot_.x_label));

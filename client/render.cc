@@ -10,6 +10,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "client/by_position.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -138,6 +139,10 @@ std::string Sparkline(const Json& values, std::size_t width) {
 
 std::string AxisName(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
+  if (IsPositionRange(value)) {
+    const Json &from = value.at("from"), &to = value.at("to");
+    return from == to ? CanonicalJson(from) : Str(CanonicalJson(from), "..", CanonicalJson(to));
+  }
   if (!value.is_object() || !value.contains("method")) return CanonicalJson(value);
   std::vector<std::string> params;
   for (const auto& [name, param] : value.items()) {

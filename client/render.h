@@ -32,7 +32,8 @@ std::string RenderCsv(const std::vector<std::string>& header,
 // "▇▆▅▃▂▁": the values from smallest to largest; nulls are blanks. At most `width` characters.
 std::string Sparkline(const Json& values, std::size_t width);
 
-// "cable", or "rope(base=500000)": a position as it is named, parameters that are given only.
+// "cable", or "rope(base=500000)": a position as it is named, parameters that are given only. "4..7": a bucket of
+// positions.
 std::string AxisName(const Json& value);
 // The same for people, "cable(variant=bidirectional) (experimental)": what has no publication behind it
 // says so (model/param.h).

@@ -322,8 +322,9 @@ std::string RawNumbers(const ReportInput& input, const std::vector<PivotTable>& 
 
 namespace {
 
-// Perplexity first; then what else was measured, as the throughput of each direction.
-Result<std::vector<PivotTable>> ResultTables(const Json& results) {
+// Perplexity first; then what else was measured, as the throughput of each direction. By position, of at most
+// so many buckets.
+Result<std::vector<PivotTable>> ResultTables(const Json& results, std::int64_t buckets_max) {
   ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot({results}, {}));
   const std::vector<Metric> metrics = MetricsOf(SourcesOf({results}));
   if (metrics.empty() || !metrics.front().is_nll()) return tables;  // all are there already
@@ -331,7 +332,7 @@ Result<std::vector<PivotTable>> ResultTables(const Json& results) {
     const bool is_there = metric.name == metrics.front().name;
     if (is_there || (metric.is_nll() && !metric.is_log)) continue;
     ASSIGN_OR_RETURN(std::vector<PivotTable> more,
-                     BuildPivot({results}, {.metrics = {metric.name}}));
+                     BuildPivot({results}, {.metrics = {metric.name}, .buckets_max = buckets_max}));
     std::ranges::move(more, std::back_inserter(tables));
   }
   return tables;
@@ -340,11 +341,13 @@ Result<std::vector<PivotTable>> ResultTables(const Json& results) {
 }  // namespace
 
 Result<std::string> ReportPage(const ReportInput& input) {
-  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, ResultTables(input.results));
+  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables,
+                   ResultTables(input.results, kBucketsShown));
   std::string results;
   for (const PivotTable& table : tables) results += TableHtml(table);
   if (!tables.empty()) {
-    ASSIGN_OR_RETURN(const std::vector<Plot> plots, PlotsOfTables(tables));
+    ASSIGN_OR_RETURN(const std::vector<PivotTable> drawn, ResultTables(input.results, 0));
+    ASSIGN_OR_RETURN(const std::vector<Plot> plots, PlotsOfTables(drawn));
     for (const Plot& plot : plots) results += Figure(plot);
   } else {
     results = Text("p", "The sweep evaluates nothing: its file has no `evaluate`.");

@@ -13,8 +13,9 @@ namespace longrun {
 namespace {
 
 int Table(const PivotArguments& arguments, const std::string& output, const std::string& state) {
-  const Result<PivotRequest> request = ReadPivotRequest(arguments);
+  Result<PivotRequest> request = ReadPivotRequest(arguments);
   if (!request.ok()) return Report(request.status());
+  if (!arguments.buckets_max && IsForPeople(output)) request->buckets_max = kBucketsShown;
   const auto results = AskResults(state, arguments.sweeps);
   if (!results.ok()) return Report(results.status());
   const Result<std::vector<PivotTable>> tables = BuildPivot(*results, *request);
@@ -41,7 +42,8 @@ void AddTable(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("table", "perplexity by context length, or any pivot");
   AddExamples(*verb, {"longrun table my-sweep",
                       "longrun table my-sweep --rows position --cols train_length,context_length",
-                      "longrun table my-sweep --relative -o markdown"});
+                      "longrun table my-sweep --relative -o markdown",
+                      "longrun table my-sweep --metric nll_by_position"});
   const auto arguments = AddPivot(*verb);
   const auto output = AddOutput(*verb, TableFormatNames());
   verb->callback([&verbs, arguments, output] {

@@ -93,9 +93,13 @@ std::string WithoutLength(const std::string& axis) {
 
 const std::vector<TableFormat>& TableFormats() {
   static const std::vector<TableFormat> formats = {
-      {"table", RenderTablesText},  {"wide", RenderTablesWide}, {"json", RenderTablesJson},
-      {"jsonl", RenderTablesJsonl}, {"csv", RenderTablesCsv},   {"markdown", RenderTablesMarkdown},
-      {"latex", RenderTablesLatex},
+      {.name = "table", .render = RenderTablesText},
+      {.name = "wide", .render = RenderTablesWide},
+      {.name = "json", .render = RenderTablesJson, .is_for_people = false},
+      {.name = "jsonl", .render = RenderTablesJsonl, .is_for_people = false},
+      {.name = "csv", .render = RenderTablesCsv, .is_for_people = false},
+      {.name = "markdown", .render = RenderTablesMarkdown},
+      {.name = "latex", .render = RenderTablesLatex},
   };
   return formats;
 }
@@ -106,10 +110,20 @@ std::vector<std::string> TableFormatNames() {
   return names;
 }
 
-std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name) {
+namespace {
+
+const TableFormat& FindFormat(const std::string& name) {
   const auto found = std::ranges::find(TableFormats(), name, &TableFormat::name);
   LR_CHECK(found != TableFormats().end());
-  return found->render(tables);
+  return *found;
+}
+
+}  // namespace
+
+bool IsForPeople(const std::string& name) { return FindFormat(name).is_for_people; }
+
+std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name) {
+  return FindFormat(name).render(tables);
 }
 
 std::string ColumnHead(const PivotTable& table, std::size_t column) {

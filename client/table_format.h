@@ -2,6 +2,7 @@
 // table_format.cc.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,11 +13,16 @@ namespace longrun {
 struct TableFormat {
   std::string name;
   std::string (*render)(const std::vector<PivotTable>& tables);
+  bool is_for_people = true;  // else for a program
 };
+
+// Columns of a metric by position for which a table for people has room.
+inline constexpr std::int64_t kBucketsShown = 8;
 
 const std::vector<TableFormat>& TableFormats();
 std::vector<std::string> TableFormatNames();
 // `name` is one of TableFormatNames().
+bool IsForPeople(const std::string& name);
 std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name);
 
 // ---- what the forms share --------------------------------------------------------------------------

@@ -85,6 +85,7 @@ $ write my.yaml
     evaluate:
       - perplexity: {context_lengths: [32, 64]}
       - attention_map: {context_lengths: [32, 64]}
+      - perplexity: {context_lengths: [64], protocol: per_position, score_tokens: 1024}
 $ longrun run my.yaml
   [...]
 ! [...]

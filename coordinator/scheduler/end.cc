@@ -79,6 +79,20 @@ void CancelTaskNow(StepContext& step, Task& task, const std::string& message) {
   SkipDependants(step, task);
 }
 
+// Whether the machine was rebooted since it began. Known of the coordinator's own; a trainer elsewhere that
+// vanishes at that time is tried again without a wait, once.
+bool IsOfEarlierBoot(const State& state, const Attempt& attempt) {
+  return !attempt.started_boot.empty() && attempt.started_boot != state.boot;
+}
+
+// What an exit code says to people.
+std::string ExitText(int exit_code) {
+  if (exit_code == FailureOf(FailureClass::kPreempted).exit_code) {
+    return "the trainer stopped as it was asked to";
+  }
+  return Str("the trainer ended with exit code ", exit_code);
+}
+
 void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const FailureRow& row,
                 const std::string& message) {
   // Stopped for a cancellation that was taken back meanwhile: as good as preempted.
@@ -88,8 +102,11 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
   const bool may_retry = yielded || CountAndMayRetry(task, row);
   if (task.cancel_wanted && (yielded || row.retryable)) return CancelTaskNow(step, task, message);
   if (!may_retry) return FailTask(step, task, row, message);
-  if (row.avoid_worker) task.avoid_worker = attempt.worker;
-  const bool wait = row.back_off;
+  // With its machine: a wait would mend nothing, and the worker that is back is as good as any.
+  const bool by_reboot =
+      row.failure_class == FailureClass::kVanished && IsOfEarlierBoot(step.state, attempt);
+  if (row.avoid_worker && !by_reboot) task.avoid_worker = attempt.worker;
+  const bool wait = row.back_off && !by_reboot;
   const std::int64_t wait_ms =
       wait ? BackOffMs(n_before, step.state.random.Next(), step.state.limits.back_off) : 0;
   task.not_before = step.now + wait_ms;
@@ -204,7 +221,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
     if (message.empty() && evidence.signal != 0) {
       message = Str("the trainer ended by signal ", evidence.signal);
     } else if (message.empty() && evidence.exit_known) {
-      message = Str("the trainer ended with exit code ", evidence.exit_code);
+      message = ExitText(evidence.exit_code);
     }
     if (failure_class == FailureClass::kCancelled) message = WhileCancelled(evidence, message);
     EndAttempt(step, *attempt, failure_class, message);

@@ -65,25 +65,29 @@ struct Scaling {
   std::span<const std::string_view> keys = {};
   // Change nothing, or are carried out by ReadScaling itself.
   std::span<const std::string_view> more_keys = {};
+  // Ours, which transformers does not know: read, and never written.
+  std::span<const std::string_view> own_keys = {};
   // Where L0 comes from: config.json's max_position_embeddings, the scaling's own
   // original_max_position_embeddings, or the first where the second is absent.
   enum class Length { kNone, kOfModel, kOwn, kOwnOrModel } length = Length::kNone;
 };
 
+constexpr std::string_view kVariant = "variant";
 constexpr std::string_view kOwnLength = "original_max_position_embeddings";
 constexpr std::string_view kModelLength = "max_position_embeddings";
 
 constexpr std::string_view kYarnKeys[] = {"beta_fast", "beta_slow", "attention_factor", "truncate"};
 // "finetuned" is Yarn-Llama-2's, and asks for nothing of a fixed factor.
 constexpr std::string_view kYarnMoreKeys[] = {"mscale", "mscale_all_dim", "finetuned"};
+constexpr std::string_view kYarnOwnKeys[] = {kVariant};
 constexpr std::string_view kLlama3Keys[] = {"low_freq_factor", "high_freq_factor"};
 constexpr std::string_view kLongropeKeys[] = {"short_factor", "long_factor", "attention_factor"};
 constexpr Scaling kScalings[] = {
-    {"linear", "pi", {}, {}, Scaling::Length::kNone},
-    {"dynamic", "dynamic_ntk", {}, {}, Scaling::Length::kOfModel},
-    {"yarn", "yarn", kYarnKeys, kYarnMoreKeys, Scaling::Length::kOwnOrModel},
-    {"llama3", "llama3", kLlama3Keys, {}, Scaling::Length::kOwn},
-    {"longrope", "longrope", kLongropeKeys, {}, Scaling::Length::kOwnOrModel}};
+    {"linear", "pi", {}, {}, {}, Scaling::Length::kNone},
+    {"dynamic", "dynamic_ntk", {}, {}, {}, Scaling::Length::kOfModel},
+    {"yarn", "yarn", kYarnKeys, kYarnMoreKeys, kYarnOwnKeys, Scaling::Length::kOwnOrModel},
+    {"llama3", "llama3", kLlama3Keys, {}, {}, Scaling::Length::kOwn},
+    {"longrope", "longrope", kLongropeKeys, {}, {}, Scaling::Length::kOwnOrModel}};
 
 bool Given(const Json& object, std::string_view key) {
   return object.contains(key) && !object[key].is_null();
@@ -232,7 +236,8 @@ Result<Json> ScalingParams(const Scaling& scaling, const Json& object, std::stri
         key == kPartial || key == kOwnLength || Among(scaling.more_keys, key)) {
       continue;
     }
-    if (!Among(scaling.keys, key) && (key != "factor" || scaling.method.empty())) {
+    if (!Among(scaling.keys, key) && !Among(scaling.own_keys, key) &&
+        (key != "factor" || scaling.method.empty())) {
       return Status(Code::kUnimplemented,
                     Str("config.json: ", shown, ".", key, " ", value.dump(),
                         " is not built for rope_type \"", scaling.type, "\""));
@@ -307,6 +312,55 @@ Status CheckRope(const ConfigReader& read, const std::string& base_key,
   return InWordsOfScaling(rotation.status(), *scaling, read[shown], shown);
 }
 
+bool IsExtendedBy(const NetConfig& net, std::string_view method) {
+  return !net.extension.is_null() && net.extension.at("method") == method;
+}
+
+// The rotation of a model's heads at its own length: frequencies of rope's as `base` gives them, or as the
+// extension changes them.
+std::vector<double> Frequencies(const NetConfig& net, bool extended) {
+  const PositionConfig& rope = net.model.position;
+  const Result<const PositionMethod*> method = FindPositionMethod(rope.method);
+  LR_CHECK(method.ok());
+  const Result<TermSpec> terms = (*method)->terms(rope.params, net.model.attention_shape());
+  LR_CHECK(terms.ok());  // the net was made with them
+  const RopeShape shape = {
+      .base = rope.params.at("base").get<double>(),
+      .n_rotary = 2 * static_cast<std::int64_t>(terms->rotation->frequency.size())};
+  if (!extended) return RopeFrequencies(shape);
+  const Result<const Extension*> extension =
+      FindExtension(net.extension.at("method").get<std::string>());
+  LR_CHECK(extension.ok());
+  const Result<ExtendedRotation> rotation = (*extension)->rotation(net.extension, shape, 1);
+  LR_CHECK(rotation.ok());
+  return rotation->frequency;
+}
+
+// The base with which rope itself turns as under ntk. Pair 1 turns at base^(-2/d).
+double NtkBase(const NetConfig& net) {
+  const std::vector<double> frequency = Frequencies(net, /*extended=*/true);
+  const double base = net.model.position.params.at("base").get<double>();
+  if (frequency.size() < 2) return base;  // one pair turns at frequency 1 whatever the base
+  return std::pow(frequency[1], -static_cast<double>(frequency.size()));
+}
+
+// Files have no word for yarn's revised ramp. longrope divides each pair's frequency by a number of its own,
+// whatever the length where both lists are one.
+Json AsFilesHaveIt(const NetConfig& net) {
+  const bool is_revised = IsExtendedBy(net, "yarn") && net.extension.at("variant") == "revised";
+  if (!is_revised) return net.extension;
+  const std::vector<double> plain = Frequencies(net, /*extended=*/false);
+  const std::vector<double> scaled = Frequencies(net, /*extended=*/true);
+  Json divisors = Json::array();
+  for (std::size_t i = 0; i < plain.size(); ++i) divisors.push_back(plain[i] / scaled[i]);
+  return {{"method", "longrope"},
+          {"factor", net.extension.at("factor")},
+          {"original_length", net.extension.at("original_length")},
+          {"attention_factor", net.extension.at("attention_factor")},
+          {"short_factor", divisors},
+          {"long_factor", divisors}};
+}
+
 }  // namespace
 
 Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfig& net) {
@@ -367,30 +421,52 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
   return CheckRope(read, base_key, partial_key, net);
 }
 
+Status CheckYarnIsTold(const Json& config) {
+  const auto scaling = config.find(kSpellings[0]);
+  if (scaling == config.end() || !scaling->is_object()) return Status();
+  const bool is_open = Given(*scaling, "type") && scaling->at("type") == "yarn" &&
+                       !Given(*scaling, "rope_type") && !Given(*scaling, kOwnLength) &&
+                       !Given(*scaling, kVariant);
+  if (!is_open) return Status();
+  return Status(
+      Code::kInvalidArgument,
+      Str("config.json: rope_scaling of type \"yarn\" without ", kOwnLength,
+          ": PoSE's models mean the revised form of YaRN by that, others the paper's, and "
+          "the file does not say which; add \"variant\": \"revised\" or \"variant\": "
+          "\"paper\" to rope_scaling"));
+}
+
 void WriteRope(const NetConfig& net, const RopeSpelling& spelling, Json& config) {
   const PositionConfig& position = net.model.position;
   if (position.method != "rope") return;
-  config[std::string(spelling.base)] = position.params.at("base");
+  config[std::string(spelling.base)] =
+      IsExtendedBy(net, "ntk") ? Json(NtkBase(net)) : position.params.at("base");
+  // Our own key says the same.
+  if (config.contains("position")) {
+    config["position"]["base"] = config[std::string(spelling.base)];
+  }
   if (position.params.at("partial") != spelling.partial_where_absent) {
     config[std::string(spelling.partial)] = position.params.at("partial");
   }
-  if (net.extension.is_null()) return;
+  // ntk is a larger base, and no scaling of a file's.
+  if (net.extension.is_null() || IsExtendedBy(net, "ntk")) return;
+  const Json extension = AsFilesHaveIt(net);
   const auto scaling =
       std::find_if(std::begin(kScalings), std::end(kScalings),
-                   [&](const Scaling& one) { return net.extension.at("method") == one.method; });
-  LR_CHECK(scaling != std::end(kScalings));  // ntk is no scaling of a file's
-  Json object = {{"rope_type", scaling->type}, {"factor", net.extension.at("factor")}};
+                   [&](const Scaling& one) { return extension.at("method") == one.method; });
+  LR_CHECK(scaling != std::end(kScalings));
+  Json object = {{"rope_type", scaling->type}, {"factor", extension.at("factor")}};
   for (const std::string_view key : scaling->keys) {
-    object[std::string(key)] = net.extension.at(std::string(key));
+    object[std::string(key)] = extension.at(std::string(key));
   }
   if (scaling->length == Scaling::Length::kOfModel) {
-    config[std::string(kModelLength)] = net.extension.at("original_length");
+    config[std::string(kModelLength)] = extension.at("original_length");
   } else if (scaling->length != Scaling::Length::kNone) {
-    object[std::string(kOwnLength)] = net.extension.at("original_length");
+    object[std::string(kOwnLength)] = extension.at("original_length");
   }
   // Where transformers 4 looks for longrope's.
   if (scaling->method == "longrope") {
-    config[std::string(kOwnLength)] = net.extension.at("original_length");
+    config[std::string(kOwnLength)] = extension.at("original_length");
   }
   config["rope_scaling"] = object;
 }

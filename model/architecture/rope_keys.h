@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/json.h"
 #include "base/status.h"
 #include "model/architecture/architecture.h"
 #include "model/architecture/config_keys.h"
@@ -24,6 +25,10 @@ struct RopeSpelling {
 
 // net.model.position: ReadPosition of what the keys describe; net.extension: the scaling they ask for.
 Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfig& net);
+
+// Two kinds of published files mean different things by "yarn" where they name no original length, and nothing
+// in them tells which: who imports one is asked. What was imported before is read as the paper has it.
+Status CheckYarnIsTold(const Json& config);
 
 // The inverse, of a model whose position method is rope; nothing for others.
 void WriteRope(const NetConfig& net, const RopeSpelling& spelling, Json& config);

@@ -65,6 +65,17 @@ TEST(MetricTest, APseudoPerplexityIsFoldedAsAPerplexityIsAndHasItsOwnName) {
   EXPECT_EQ(OtherMetricsNote(results), "also measured: peak_bytes; --metric shows it");
 }
 
+TEST(MetricTest, ARowThatHoldsBucketsHasMetricsByPositionToo) {
+  Json row = {{"body", {{"metric", "nll"}, {"protocol", "per_position"}}}};
+  const std::vector<Json> results = {Json{{"rows", {row}}}};
+  std::vector<std::string> names;
+  for (const Metric& metric : MetricsOf(SourcesOf(results))) names.push_back(metric.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"perplexity", "nll", "bits_per_token", "bits_per_byte",
+                                             "perplexity_by_position", "nll_by_position",
+                                             "bits_per_token_by_position"}));
+  EXPECT_EQ(OtherMetricsNote(results), "also measured: nll_by_position; --metric shows it");
+}
+
 TEST(MetricTest, AnotherMetricStandsForItselfAndItsNameSaysWhichWayIsBetter) {
   const Metric metric = Find("tokens_per_s");
   EXPECT_EQ(metric.better, Metric::Better::kHigher);

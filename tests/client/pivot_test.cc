@@ -385,5 +385,73 @@ TEST(PivotTest, AVariantOfTheModelIsARowAndABaselineStandsApart) {
   for (const PivotRow& row : named[0].rows) EXPECT_EQ(row.baseline, "");
 }
 
+// cable, trained at 2, and learned, which ends before 4; both read by position at 4.
+Json Positions() {
+  Json not_applicable = RowByPosition("b", {1, 1, 1, 1});
+  not_applicable["body"]["status"] = "not_applicable";
+  not_applicable["body"].erase("extra");
+  for (const char* name : {"value", "nll_sum"}) not_applicable["body"][name] = nullptr;
+  return ResultsOf({RunOf("a", "cable", 2, 1), RunOf("b", "learned", 2, 1)},
+                   {RowByPosition("a", {16, 8, 4, 2}), not_applicable, RowOf("a", 8, 9.0, 10)});
+}
+
+TEST(PivotTest, TheBucketsOfARowAreItsColumnsByPosition) {
+  const auto tables = Build({Positions()}, {.metrics = {"perplexity_by_position"}});
+  ASSERT_EQ(tables.size(), 1u);
+  const PivotTable& table = tables[0];
+  EXPECT_EQ(table.col_axes, std::vector<std::string>{"tokens_of_context"});
+  ASSERT_EQ(table.columns.size(), 4u);
+  EXPECT_EQ(table.columns[2], (std::vector<Json>{{{"from", 3}, {"to", 3}}}));
+  ASSERT_EQ(table.rows.size(), 2u);
+  const std::vector<PivotCell>& cable = table.rows[0].cells;
+  EXPECT_NEAR(*cable[0].value, 16.0, 1e-12);
+  EXPECT_NEAR(*cable[3].value, 2.0, 1e-12);
+  EXPECT_EQ(cable[3].n, 2);
+  EXPECT_FALSE(cable[0].se.has_value());
+  EXPECT_FALSE(cable[0].at_train_length);
+  EXPECT_TRUE(cable[1].at_train_length);  // the bucket of 2 tokens
+  EXPECT_FALSE(cable[2].at_train_length);
+  for (const PivotCell& cell : table.rows[1].cells) EXPECT_EQ(cell.status, "not_applicable");
+}
+
+TEST(PivotTest, MergedBucketsAddTheirSums) {
+  const auto tables = Build({Positions()}, {.metrics = {"nll_by_position"}, .buckets_max = 2});
+  ASSERT_EQ(tables.size(), 1u);
+  const PivotTable& table = tables[0];
+  ASSERT_EQ(table.columns.size(), 2u);
+  EXPECT_EQ(table.columns[0], (std::vector<Json>{{{"from", 1}, {"to", 2}}}));
+  EXPECT_EQ(table.columns[1], (std::vector<Json>{{{"from", 3}, {"to", 4}}}));
+  EXPECT_NEAR(*table.rows[0].cells[0].value, (std::log(16.0) + std::log(8.0)) / 2, 1e-12);
+  EXPECT_EQ(table.rows[0].cells[0].n, 4);
+  // One more than there are changes nothing.
+  const auto all = Build({Positions()}, {.metrics = {"nll_by_position"}, .buckets_max = 5});
+  EXPECT_EQ(all.at(0).columns.size(), 4u);
+}
+
+TEST(PivotTest, PositionsMayStandDownWithTheMethodsAcross) {
+  const auto tables = Build({Positions()}, {.rows = {"tokens_of_context"},
+                                            .cols = {"position"},
+                                            .where = {{.axis = "position", .values = {"cable"}}},
+                                            .metrics = {"nll_by_position"}});
+  ASSERT_EQ(tables.size(), 1u);
+  ASSERT_EQ(tables[0].rows.size(), 4u);
+  EXPECT_NEAR(*tables[0].rows[2].cells[0].value, std::log(4.0), 1e-12);
+}
+
+TEST(PivotTest, AMetricByPositionIsAskedForByItself) {
+  EXPECT_EQ(WhyNot({Positions()}, {.metrics = {"nll_by_position", "nll"}}),
+            "--metric nll_by_position,nll: a metric by position has other columns than the others: "
+            "ask for each by itself");
+  EXPECT_EQ(WhyNot({Positions()}, {.metrics = {"nll_by_position"}, .relative = true}),
+            "--relative compares context lengths, and nll_by_position shows the positions within "
+            "one: leave it out");
+  EXPECT_EQ(WhyNot({Positions()}, {.cols = {"tokens_of_context"}}),
+            "the axis tokens_of_context is one of metrics by position: give --metric "
+            "nll_by_position");
+  EXPECT_EQ(WhyNot({Grid()}, {.metrics = {"nll_by_position"}}),
+            "there are no numbers of metric \"nll_by_position\"; there are: perplexity, nll, "
+            "bits_per_token, bits_per_byte; a perplexity with protocol: per_position measures it");
+}
+
 }  // namespace
 }  // namespace longrun

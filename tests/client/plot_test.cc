@@ -60,6 +60,33 @@ TEST(PlotTest, OnlyLengthsGoAcrossAPlot) {
   EXPECT_EQ(plots.status().code(), Code::kInvalidArgument);
 }
 
+// The geometric mean of a bucket's ends is its place; the train length lies where it is, whatever bucket holds it.
+TEST(PlotTest, LossByPositionHasThePositionsAcross) {
+  const Json results =
+      ResultsOf({RunOf("a", "cable", 2, 1), RunOf("b", "rope", 2, 1)},
+                {RowByPosition("a", {16, 8, 4, 2}), RowByPosition("b", {16, 8, 9, 9})});
+  const Plot plot = PlotOf(results, {.metrics = {"perplexity_by_position"}});
+  EXPECT_EQ(plot.title,
+            "perplexity by tokens of context (validation, per_position(spacing=fixed), context "
+            "length 4)");
+  EXPECT_EQ(plot.x_label, "tokens of context");
+  EXPECT_TRUE(plot.x_is_log);
+  ASSERT_EQ(plot.series.size(), 2u);
+  EXPECT_EQ(plot.series[1].name, "rope");
+  ASSERT_EQ(plot.series[1].points.size(), 4u);
+  EXPECT_EQ(plot.series[1].points[2].x, 3.0);
+  EXPECT_NEAR(plot.series[1].points[2].y, 9.0, 1e-12);
+  EXPECT_EQ(plot.marks_x, std::vector<double>{2});
+  const Plot merged = PlotOf(results, {.metrics = {"perplexity_by_position"}, .buckets_max = 2});
+  EXPECT_NEAR(merged.series[0].points[1].x, std::sqrt(12.0), 1e-12);  // 3 to 4
+  EXPECT_EQ(merged.marks_x, std::vector<double>{2});
+  // The middle of a bucket is no tick.
+  EXPECT_EQ(RenderPlotText(merged, {.width = 60, .height = 10}).find("3.46"), std::string::npos);
+  const std::string text = RenderPlotText(plot, {.width = 60, .height = 10, .ascii = true});
+  EXPECT_NE(text.find("tokens of context   [ ] train length"), std::string::npos) << text;
+  EXPECT_NE(text.find("[2]"), std::string::npos) << text;
+}
+
 TEST(PlotTest, TrainingCurvesOfOneNameAreFoldedWhereAllHaveAPoint) {
   const Plot plot = PlotOfLosses({{.name = "rope", .x = {1, 2, 3}, .y = {4.0, 2.0, 1.0}},
                                   {.name = "rope", .x = {1, 2}, .y = {6.0, NAN}},

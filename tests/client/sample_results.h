@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/json.h"
 
@@ -79,6 +80,24 @@ inline Json RowWithout(const std::string& key, int context_length, const std::st
       row["body"].erase(name);
     }
   }
+  return row;
+}
+
+// A row of the protocol per_position at a context of 4 tokens, two targets at each: perplexities by position.
+inline Json RowByPosition(const std::string& key, const std::vector<double>& perplexities) {
+  Json row = RowOf(key, 4, 1.0, 8);
+  Json nll = Json::array();
+  double sum = 0.0;
+  for (const double perplexity : perplexities) {
+    nll.push_back(std::log(perplexity));
+    sum += 2 * std::log(perplexity);
+  }
+  row["body"]["protocol"] = "per_position";
+  row["body"]["nll_sum"] = sum;
+  row["body"]["value"] = sum / 8;
+  row["body"]["extra"]["buckets"] = {{"begin", {1, 2, 3, 4}}, {"n", {2, 2, 2, 2}}, {"nll", nll}};
+  row["evaluation"]["perplexity"] = {
+      {"protocol", "per_position"}, {"buckets", 64}, {"spacing", "fixed"}};
   return row;
 }
 

@@ -13,7 +13,7 @@ constexpr std::int64_t kProgressEveryMs = 1000;
 
 }  // namespace
 
-Result<Session> Session::Begin(TaskFile task) {
+Result<Session> Session::Begin(TaskFile task, RecordWatcher watcher) {
   ASSIGN_OR_RETURN(JournalWriter journal,
                    JournalWriter::Create(JoinPath(task.attempt_dir, kJournalName)));
   const Json body = {{"format", 1},
@@ -24,7 +24,13 @@ Result<Session> Session::Begin(TaskFile task) {
                      {"kind", TaskKindName(task.kind)},
                      {"resume", task.resume ? task.resume->ToJson() : Json()}};
   RETURN_IF_ERROR(journal.Append("attempt", body));
-  return Session(std::move(task), std::move(journal));
+  return Session(std::move(task), std::move(journal), std::move(watcher));
+}
+
+Status Session::Record(std::string_view kind, const Json& body, std::int64_t step) {
+  RETURN_IF_ERROR(journal_.Append(kind, body, step));
+  if (watcher_) watcher_(kind, body, step);
+  return Status();
 }
 
 Status Session::Progress(const Work& work) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -13,13 +14,19 @@
 
 namespace longrun {
 
+// Who watches an attempt that a user carries out by hand: what was recorded at a step.
+using RecordWatcher =
+    std::function<void(std::string_view kind, const Json& body, std::int64_t step)>;
+
 class Session {
  public:
   // Makes the journal and writes record 1, `attempt`. kAlreadyExists when somebody has been here.
-  static Result<Session> Begin(TaskFile task);
+  static Result<Session> Begin(TaskFile task, RecordWatcher watcher = {});
 
   const TaskFile& task() const { return task_; }
   JournalWriter& journal() { return journal_; }
+  // Into the journal, and to whoever watches.
+  Status Record(std::string_view kind, const Json& body, std::int64_t step);
 
   // Where we are, for a failure's message: "step 12", "evaluation at 512".
   void SetPlace(std::string place) { place_ = std::move(place); }
@@ -37,11 +44,12 @@ class Session {
   Status Progress(const Work& work);
 
  private:
-  Session(TaskFile task, JournalWriter journal)
-      : task_(std::move(task)), journal_(std::move(journal)) {}
+  Session(TaskFile task, JournalWriter journal, RecordWatcher watcher)
+      : task_(std::move(task)), journal_(std::move(journal)), watcher_(std::move(watcher)) {}
 
   TaskFile task_;
   JournalWriter journal_;
+  RecordWatcher watcher_;  // may be empty
   std::string place_ = "start";
   std::string phase_;
   std::int64_t phase_begin_ms_ = 0;

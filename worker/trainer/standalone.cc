@@ -1,5 +1,7 @@
 #include "worker/trainer/standalone.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -35,6 +37,7 @@
 #include "worker/trainer/gpu.h"
 #include "worker/trainer/machine.h"
 #include "worker/trainer/task.h"
+#include "worker/trainer/training_view.h"
 
 namespace longrun {
 namespace {
@@ -416,12 +419,18 @@ Status TakeOutput(const Parts& parts, TaskFile& task) {
   return Status();
 }
 
-Ending RunWritten(const TaskFile& task) {
+Ending RunWritten(const TaskFile& task, RecordWatcher watcher = {}) {
   const std::string path = JoinPath(task.attempt_dir, "task.json");
   if (Status status = WriteFileAtomic(path, CanonicalJson(task.ToJson())); !status.ok()) {
     return EndingOf(std::move(status));
   }
-  return RunTask(path);
+  return RunTask(path, std::move(watcher));
+}
+
+void Write(const std::string& text) {
+  if (text.empty()) return;
+  std::fputs(text.c_str(), stderr);
+  std::fflush(stderr);
 }
 
 // An nll is shown as the perplexity that it gives, a pseudo_nll as a pseudo_perplexity; other metrics as they
@@ -571,7 +580,25 @@ Ending TrainStandalone(const StandaloneOptions& options) {
   Result<TaskFile> task = MakeTask(options, TaskKind::kTrain, parts);
   if (!task) return EndingOf(task.status());
   if (Status status = TakeOutput(parts, *task); !status.ok()) return EndingOf(std::move(status));
-  Ending ending = RunWritten(*task);
+  TrainingView view({.n_steps = task->run.train.steps(),
+                     .batch_tokens = task->run.train.batch_tokens,
+                     .first_step = task->resume ? task->resume->step : 0,
+                     .checkpoint_every_ms = options.checkpoint_every_ms,
+                     .output = options.output,
+                     .on_terminal = isatty(STDERR_FILENO) == 1});
+  Write(view.Begin());
+  Ending ending =
+      RunWritten(*task, [&view](std::string_view kind, const Json& body, std::int64_t step) {
+        Write(view.Show(kind, body, step, BootMs()));
+      });
+  Write(view.End());
+  if (ending.status.ok()) {
+    Write(Str("trained: its weights and the optimizer's state are in ", view.checkpoint(), "\n"));
+  } else if (ending.failure_class == FailureClass::kPreempted && !view.checkpoint().empty()) {
+    ending.status =
+        Status(ending.status.code(), Str(ending.status.message(), "; --resume ", view.checkpoint(),
+                                         " with another --output goes on with it"));
+  }
   // The coordinator says so itself.
   if (ending.failure_class == FailureClass::kNumerical && !ending.status.ok()) {
     ending.status = Status(ending.status.code(), Str(ending.status.message(), "; ",

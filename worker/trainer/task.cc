@@ -77,11 +77,11 @@ Status Work(Session& session) {
 
 }  // namespace
 
-Ending RunTask(const std::string& path) {
+Ending RunTask(const std::string& path, RecordWatcher watcher) {
   Failpoint("trainer_start");
   Result<TaskFile> task = LoadTask(path);
   if (!task) return EndingOf(task.status());
-  Result<Session> session = Session::Begin(std::move(task).value());
+  Result<Session> session = Session::Begin(std::move(task).value(), std::move(watcher));
   if (!session) return EndingOf(session.status());
 
   Ending ending = RunGuarded([&] { return Work(*session); });

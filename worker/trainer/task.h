@@ -4,11 +4,12 @@
 #include <string>
 
 #include "worker/trainer/ending.h"
+#include "worker/trainer/session.h"
 
 namespace longrun {
 
 // Writes the journal into the task's attempt_dir: attempt, started, ..., final; or `failed` with the
 // class and the place, unless it was asked to stop: the caller holds the signals back (stop.h).
-Ending RunTask(const std::string& path);
+Ending RunTask(const std::string& path, RecordWatcher watcher = {});
 
 }  // namespace longrun

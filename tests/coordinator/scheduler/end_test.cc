@@ -97,6 +97,24 @@ TEST_F(EndTest, OverARebootTheWallClockMeasuresADurationAndNeverBelowZero) {
   }
 }
 
+TEST_F(EndTest, ATrainerThatVanishedIsTriedAgainAfterAWaitAndAfterARebootAtOnce) {
+  Begin(Current(Train()));
+  Finish(Current(Train()), {});
+  EXPECT_EQ(Current(Train()).failure_class, "vanished");
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_GT(Train().not_before, now);
+  AwaitPlacement();
+
+  const std::string id = Train().attempt;
+  Begin(Current(Train()));
+  state.boot = "boot-2";
+  Finish(Current(Train()), {});
+  EXPECT_EQ(state.attempts.at(id).failure_class, "vanished");
+  EXPECT_EQ(Train().losses, 2);  // it costs as much
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+  EXPECT_NE(Train().attempt, id);
+}
+
 TEST_F(EndTest, AnAttemptThatNeverRanHasNoDuration) {
   const std::string id = Train().attempt;
   Do(AttemptRejected{.session = 1,

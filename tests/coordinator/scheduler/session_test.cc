@@ -307,7 +307,7 @@ TEST_F(SessionTest, ATrainerThatDiesWhileItIsCancelledSaysOfWhat) {
     std::string message;
   } cases[] = {
       {{.exit_known = true, .exit_code = 75, .stop_requested = true},
-       "the trainer ended with exit code 75"},
+       "the trainer stopped as it was asked to"},
       {{.exit_known = true, .signal = 9, .stop_requested = true}, "the trainer ended by signal 9"},
       {{.exit_known = true, .signal = 15, .stop_requested = true},
        "the trainer ended by signal 15"},

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/str.h"
+#include "model/architecture/rope_keys.h"
+#include "model/extension/extension.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -166,6 +168,87 @@ TEST(ArchitectureTest, AConfigurationReadsBackAsItWasWritten) {
       EXPECT_EQ(read->model.position.ToJson(), net.model.position.ToJson());
     }
   }
+}
+
+// What a model's heads turn by, its file's scaling included.
+ExtendedRotation RotationOf(const NetConfig& net, std::int64_t n_tokens) {
+  const Json& rope = net.model.position.params;
+  const auto method = FindPositionMethod("rope").value();
+  const TermSpec terms = method->terms(rope, net.model.attention_shape()).value();
+  const RopeShape shape = {
+      .base = rope.at("base").get<double>(),
+      .n_rotary = 2 * static_cast<std::int64_t>(terms.rotation->frequency.size())};
+  if (net.extension.is_null()) return {.frequency = RopeFrequencies(shape)};
+  const Extension* const extension =
+      FindExtension(net.extension.at("method").get<std::string>()).value();
+  return extension->rotation(net.extension, shape, n_tokens).value();
+}
+
+// Files know neither ntk nor yarn's revised ramp; what they know says the same.
+TEST(ArchitectureTest, EachExtensionTurnsAsBeforeWhenItIsReadBack) {
+  const Json extensions[] = {
+      {{"method", "pi"}, {"factor", 4}},
+      {{"method", "ntk"}, {"factor", 4}},
+      {{"method", "dynamic_ntk"}, {"factor", 2}, {"original_length", 64}},
+      {{"method", "yarn"}, {"factor", 8}, {"original_length", 64}},
+      {{"method", "yarn"}, {"factor", 8}, {"original_length", 64}, {"variant", "revised"}},
+      {{"method", "llama3"}, {"factor", 8}, {"original_length", 64}},
+      {{"method", "longrope"},
+       {"factor", 4},
+       {"original_length", 64},
+       {"short_factor", {1, 1.5, 2, 3}},
+       {"long_factor", {2, 3, 4, 5}}}};
+  for (const char* const name : {"llama", "gpt_neox"}) {
+    const Architecture* const architecture = FindArchitecture(name).value();
+    for (const Json& extension : extensions) {
+      Json config = {{"model_type", name},
+                     {"hidden_size", 16},
+                     {"num_attention_heads", 2},
+                     {"max_position_embeddings", 64}};
+      if (architecture->name == "gpt_neox") config["rotary_pct"] = 1.0;
+      NetConfig net = Read(config);
+      net.extension = ResolveExtension(extension).value();
+      const auto again = architecture->read(architecture->write(net));
+      ASSERT_TRUE(again.ok()) << name << " " << extension << ": " << again.status().message();
+      for (const std::int64_t n_tokens : {32, 200}) {
+        const ExtendedRotation before = RotationOf(net, n_tokens);
+        const ExtendedRotation after = RotationOf(*again, n_tokens);
+        ASSERT_EQ(after.frequency.size(), 4u);
+        for (std::size_t c = 0; c < 4; ++c) {
+          EXPECT_NEAR(after.frequency[c] / before.frequency[c], 1.0, 1e-12)
+              << name << " " << extension << " pair " << c;
+        }
+        EXPECT_EQ(after.magnitude, before.magnitude) << name << " " << extension;
+      }
+    }
+  }
+}
+
+// PoSE's files say "yarn" and mean the revised form, in the words of files of the paper's form.
+TEST(ArchitectureTest, AYarnThatCanBeTwoThingsIsAskedAboutAndTheAnswerIsTaken) {
+  Json config = {{"model_type", "llama"},
+                 {"max_position_embeddings", 64},
+                 {"rope_scaling", {{"type", "yarn"}, {"factor", 8}}}};
+  EXPECT_EQ(CheckYarnIsTold(config).message(),
+            "config.json: rope_scaling of type \"yarn\" without original_max_position_embeddings: "
+            "PoSE's models mean the revised form of YaRN by that, others the paper's, and the file "
+            "does not say which; add \"variant\": \"revised\" or \"variant\": \"paper\" to "
+            "rope_scaling");
+  EXPECT_EQ(Read(config).extension.at("variant"), "paper");  // as it was imported before
+  config["rope_scaling"]["variant"] = "revised";
+  EXPECT_TRUE(CheckYarnIsTold(config).ok());
+  EXPECT_EQ(Read(config).extension.at("variant"), "revised");
+  config["rope_scaling"]["variant"] = "other";
+  EXPECT_TRUE(Has(ErrorOf(config), "config.json: rope_scaling.variant: expected one of"))
+      << ErrorOf(config);
+  // Qwen2.5's and Yarn-Llama-2's, and what transformers writes itself.
+  EXPECT_TRUE(
+      CheckYarnIsTold(
+          {{"rope_scaling",
+            {{"type", "yarn"}, {"factor", 4}, {"original_max_position_embeddings", 32768}}}})
+          .ok());
+  EXPECT_TRUE(CheckYarnIsTold({{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}}}}).ok());
+  EXPECT_TRUE(CheckYarnIsTold({{"model_type", "llama"}}).ok());
 }
 
 TEST(ArchitectureTest, APartOfTheBodyThatTheArchitectureHasNotIsRefusedByName) {

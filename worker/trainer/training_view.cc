@@ -1,0 +1,86 @@
+#include "worker/trainer/training_view.h"
+
+#include <cmath>
+#include <cstdio>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "base/units.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kRedrawMs = 500;
+constexpr std::int64_t kLineMs = 60'000;
+constexpr std::int64_t kLines = 10;  // of a whole training, at least
+
+std::string LossText(double loss) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4f", loss);
+  return text;
+}
+
+// A finite number, as a record of a step has.
+double NumberAt(const Json& body, const char* key) {
+  const auto found = body.find(key);
+  return found != body.end() && found->is_number() ? found->get<double>() : NAN;
+}
+
+}  // namespace
+
+std::string TrainingView::Begin() const {
+  const std::string steps = of_.first_step == 0
+                                ? Str(of_.n_steps, " steps of ", of_.batch_tokens, " tokens")
+                                : Str("steps ", of_.first_step + 1, " to ", of_.n_steps, " of ",
+                                      of_.batch_tokens, " tokens");
+  return Str("training: ", steps, "; checkpoints in ", JoinPath(of_.output, "checkpoints"), ", ",
+             of_.checkpoint_every_ms == 0 ? std::string("after each step")
+                                          : Str("every ", FormatDurationMs(of_.checkpoint_every_ms),
+                                                " and after the last step"),
+             "\n");
+}
+
+bool TrainingView::IsDue(std::int64_t step, std::int64_t now_ms) const {
+  if (shown_ms_ == 0) return true;
+  if (of_.on_terminal) return step == of_.n_steps || now_ms - shown_ms_ >= kRedrawMs;
+  const bool is_next_part = step * kLines / of_.n_steps > shown_step_ * kLines / of_.n_steps;
+  return is_next_part || now_ms - shown_ms_ >= kLineMs;
+}
+
+std::string TrainingView::Show(std::string_view kind, const Json& body, std::int64_t step,
+                               std::int64_t now_ms) {
+  if (kind == "checkpoint") {
+    checkpoint_ = JoinPath(of_.output, body.at("path").get<std::string>());
+    return "";
+  }
+  if (kind != "series") return "";
+  if (const double val_loss = NumberAt(body, "val_loss"); std::isfinite(val_loss)) {
+    val_loss_ = val_loss;
+    return "";
+  }
+  if (!IsDue(step, now_ms)) return "";
+  shown_step_ = step;
+  shown_ms_ = now_ms;
+  std::string line =
+      Str("step ", step, " of ", of_.n_steps, "   loss ", LossText(NumberAt(body, "loss")));
+  if (val_loss_) StrAppend(line, Str(" (validation ", LossText(*val_loss_), ")"));
+  const double rate = NumberAt(body, "tokens_per_s");
+  if (std::isfinite(rate) && rate > 0) {
+    StrAppend(line, Str("   ", FormatCount(std::llround(rate)), " tokens/s"));
+    const double left_ms =
+        1e3 * static_cast<double>((of_.n_steps - step) * of_.batch_tokens) / rate;
+    if (step < of_.n_steps) {
+      StrAppend(line, Str("   ", FormatDurationMs(std::llround(left_ms)), " left"));
+    }
+  }
+  is_open_ = of_.on_terminal;
+  return of_.on_terminal ? Str("\r\x1b[K", line) : line + "\n";
+}
+
+std::string TrainingView::End() {
+  if (!is_open_) return "";
+  is_open_ = false;
+  return "\n";
+}
+
+}  // namespace longrun
