@@ -320,6 +320,16 @@ std::string ExperimentalValues(std::span<const ParamSpec> specs) {
   return Join(values, "; ");
 }
 
+std::string ShowErrors(std::string_view path, std::span<const ParamError> errors) {
+  std::vector<std::string> lines;
+  lines.reserve(errors.size());
+  for (const ParamError& error : errors) {
+    lines.push_back(
+        Str(path, error.key.empty() || path.empty() ? "" : ".", error.key, ": ", error.message));
+  }
+  return Join(lines, "; ");
+}
+
 std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json& given) {
   std::vector<ParamError> errors;
   if (!given.is_object()) {
@@ -353,15 +363,7 @@ std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json
 Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
                            std::string_view path) {
   const std::vector<ParamError> errors = CheckParams(specs, given);
-  if (!errors.empty()) {
-    std::vector<std::string> lines;
-    lines.reserve(errors.size());
-    for (const ParamError& error : errors) {
-      lines.push_back(
-          Str(path, error.key.empty() || path.empty() ? "" : ".", error.key, ": ", error.message));
-    }
-    return Status(Code::kInvalidArgument, Join(lines, "; "));
-  }
+  if (!errors.empty()) return Status(Code::kInvalidArgument, ShowErrors(path, errors));
   Json resolved = Json::object();
   for (const ParamSpec& spec : specs) {
     if (!Holds(spec, specs, given)) continue;

@@ -99,7 +99,8 @@ std::int64_t LongestRead(const ModelConfig& model) {
   std::int64_t longest = std::numeric_limits<std::int64_t>::max();
   const auto method = FindPositionMethod(model.position.method);
   if (!method.ok()) return longest;
-  const Result<TermSpec> terms = (*method)->terms(model.position.params, model.attention_shape());
+  const ParamResult<TermSpec> terms =
+      (*method)->terms(model.position.params, model.attention_shape());
   if (!terms.ok()) return longest;
   if (terms->length_max) longest = *terms->length_max;
   const bool ends = (*method)->has_position_table && terms->input_add &&

@@ -23,10 +23,10 @@ void RefineDefaults(const Json& given, Json& params) {
   params["attention_factor"] = 0.1 * std::log(params.at("factor").get<double>()) + 1.0;
 }
 
-Result<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
+ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
   if (!(shape.base > 1.0)) {
-    return Status(Code::kInvalidArgument,
-                  Str("extend.method: yarn needs a base above 1, and the model's is ", shape.base));
+    return ParamError{.key = "method",
+                      .message = Str("yarn needs a base above 1, and the model's is ", shape.base)};
   }
   const double factor = params.at("factor").get<double>();
   const auto original = params.at("original_length").get<double>();

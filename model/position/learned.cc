@@ -11,7 +11,7 @@
 namespace longrun {
 namespace {
 
-Result<TermSpec> LearnedTerms(const Json& params, const AttentionShape& shape) {
+ParamResult<TermSpec> LearnedTerms(const Json& params, const AttentionShape& shape) {
   using Beyond = InputAdd::Beyond;
   const auto& beyond = params.at("beyond").get_ref<const std::string&>();
   return TermSpec{
