@@ -18,7 +18,7 @@ std::string WhyNothing(const Json& info) {
   const std::string name = info.at("name").get<std::string>();
   if (state == "CANCELLED") return Str(name, " was cancelled already");
   if (state == "PENDING" || state == "RUNNING") {
-    return Str("what is left of ", name, " is of other sweeps too, and goes on for them");
+    return Str("the rest of ", name, " also belongs to other sweeps, and continues for them");
   }
   return Str(name, " is over already (", state, "): there is nothing to cancel");
 }
@@ -26,7 +26,7 @@ std::string WhyNothing(const Json& info) {
 }  // namespace
 
 void AddCancel(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("cancel", "end a sweep; what is done stays");
+  CLI::App* verb = verbs.app->add_subcommand("cancel", "end a sweep; its finished work stays");
   AddExamples(*verb, {"longrun cancel my-sweep"});
   const auto sweep = std::make_shared<std::string>();
   verb->add_option("SWEEP", *sweep, "name or id")->required();
@@ -43,8 +43,8 @@ void AddCancel(Verbs& verbs) {
       // Trainers outlive their worker; only a worker can tell them.
       if (n_stopping > 0 && asker.coordinator().momentary()) {
         std::fprintf(stderr,
-                     "no service runs on %s: what trains goes on until one does; `longrun up` ends "
-                     "it\n",
+                     "no service is running for %s, so its trainers keep running until one starts; "
+                     "`longrun up` stops them\n",
                      verbs.state.c_str());
       }
       Print(*output == "json"

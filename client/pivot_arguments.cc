@@ -43,19 +43,19 @@ std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
     verb.add_option(name, values, meaning)->delimiter(',')->allow_extra_args(false);
   };
   list("--rows", arguments->rows,
-       "axes down (default: the matrix): any of the matrix by path or last name, dataset, seed,\n"
-       "sweep, any key of a run, metric, split, protocol, evaluation, variant, depth,\n"
-       "context_length. One that is neither down nor across makes a table for each of its values; "
-       "seeds are folded");
-  list("--cols", arguments->cols, "axes across (default: context_length)");
+       "axes of the rows (default: the matrix): any axis of the matrix by its path or last name,\n"
+       "dataset, seed, sweep, any key of a run, metric, split, protocol, evaluation, variant,\n"
+       "depth, context_length. An axis in neither rows nor columns makes a table for each of its\n"
+       "values; seeds are combined");
+  list("--cols", arguments->cols, "axes of the columns (default: context_length)");
   list("--metric", arguments->metrics,
-       "perplexity | nll | bits_per_byte | bits_per_token | pseudo_perplexity | any that the rows "
-       "have");
+       "perplexity | nll | bits_per_byte | bits_per_token | pseudo_perplexity | any other metric "
+       "of the results");
   verb.add_option("--where", arguments->where,
-                  "axis=value, axis=value,value or axis=value,other_axis=value; any number: all of "
-                  "them hold")
+                  "axis=value, axis=value,value or axis=value,other_axis=value; can be repeated: "
+                  "all must hold")
       ->allow_extra_args(false);
-  verb.add_flag("--relative", arguments->relative, "divided by the value at the train length");
+  verb.add_flag("--relative", arguments->relative, "divide by the value at the train length");
   return arguments;
 }
 

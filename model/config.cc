@@ -135,7 +135,7 @@ void CheckMask(const MaskConfig& mask, KeyErrors& errors) {
   errors.Add("train.mask.random_replace_prob",
              Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
                          " and mask_replace_prob ", mask.mask_replace_prob,
-                         " add up to more than 1; what they leave of 1 is kept as it is")),
+                         " add up to more than 1; the rest of the tokens stays unchanged")),
              {"train.mask.mask_replace_prob"});
 }
 

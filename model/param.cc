@@ -149,7 +149,7 @@ void CheckCountList(const ParamSpec& spec, const Json& value, std::vector<ParamE
                                       Shown(value[i]), CountMeant(spec, value[i]))});
     } else if (!seen.insert(*WholeNumber(value[i])).second) {
       errors.push_back(
-          {Str(key, "[", i, "]"), Str(*WholeNumber(value[i]), " stands twice in the list")});
+          {Str(key, "[", i, "]"), Str(*WholeNumber(value[i]), " is in the list twice")});
     }
   }
 }
@@ -174,7 +174,7 @@ void CheckChoiceList(const ParamSpec& spec, const Json& value, std::vector<Param
            Str("expected one of ", Join(spec.choices, ", "), ", found ", Shown(value[i]),
                nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"))});
     } else if (!seen.insert(text).second) {
-      errors.push_back({Str(key, "[", i, "]"), Str(text, " stands twice in the list")});
+      errors.push_back({Str(key, "[", i, "]"), Str(text, " is in the list twice")});
     }
   }
 }

@@ -130,7 +130,7 @@ class Expander {
       if (!points_.contains(NameOf(point))) AddRun(point);
     }
     if (runs_.empty() && problems_.empty()) {
-      Report(PlaceOf("spec.exclude"), "spec.exclude: leaves no run at all");
+      Report(PlaceOf("spec.exclude"), "spec.exclude: removes every run");
     }
     return std::move(runs_);
   }
@@ -178,7 +178,7 @@ class Expander {
     Report(PlaceOf("spec.matrix"),
            Str("spec.matrix: ", Join(factors, " x "), " points",
                spec_.include.empty() ? "" : " and those of include", " are more than the ",
-               kRunsMax, " a sweep may have; make it several"));
+               kRunsMax, " that a sweep may have; split it into several"));
     return false;
   }
 
@@ -272,8 +272,8 @@ class Expander {
     const auto [twin, is_new] = keys_.emplace(planned.run_key, runs_.size());
     if (!is_new) {
       return Report(point[0]->place, Str("spec.matrix: ", planned.axes.dump(), " and ",
-                                         runs_[twin->second].axes.dump(),
-                                         " are one and the same run", "; remove one of them"));
+                                         runs_[twin->second].axes.dump(), " are the same run",
+                                         "; remove one of them"));
     }
     for (const ResolvedEvaluation& resolved : evaluations) {
       planned.evaluations.push_back(PlanEvaluation(resolved, planned.run_key));
@@ -377,7 +377,7 @@ class Expander {
     Fields(std::as_const(model), missing);
     for (const std::string_view name : missing.names) {
       Report(PlaceOf("spec.model"),
-             Str("spec.model.", name, ": must be given where there is no size"));
+             Str("spec.model.", name, ": must be given if there is no size"));
     }
     if (!missing.names.empty()) return;
     const Status known = model.SetArchitecture(given["architecture"].get<std::string>());
@@ -539,7 +539,7 @@ class Expander {
     const std::string name = Str("run ", key.substr(0, 8));
     if (!differs.empty()) {
       return refuse(Str(name, " has another ", differs,
-                        "; a run goes on with the same model, position, dataset, seed, "
+                        "; a run continues with the same model, position, dataset, seed, "
                         "train_length, batch_tokens, precision and order"));
     }
     if (run.train.steps() <= parent.train.steps()) {
@@ -679,10 +679,9 @@ class Expander {
     if (init.model.causal || init.mask_token >= 0 || dataset.mask_token >= 0) return;
     for (const EvaluationSpec& block : spec_.evaluations) {
       if (block.evaluation->reads != Evaluation::Reads::kBidirectional) continue;
-      Report(block.place,
-             Str(PathOf(block), ": nothing says what hides a token: config.json of model \"",
-                 init.name, "\" has no mask_token_id, and ", NoMaskToken(dataset),
-                 "; write it there, and import the model again"));
+      Report(block.place, Str(PathOf(block), ": there is no mask token: config.json of model \"",
+                              init.name, "\" has no mask_token_id, and ", NoMaskToken(dataset),
+                              "; write it there, and import the model again"));
     }
   }
 

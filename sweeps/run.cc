@@ -74,7 +74,7 @@ bool ReadTrainOf(const Json& json, bool starts_from, Run& run, KeyErrors& errors
   }
   if (own.empty() && !run.trains() && (!starts_from || run.train.train_length < 1)) {
     own.Add("run.train", Status(Code::kInvalidArgument,
-                                "run.train: nothing is trained: expected a run.init to measure, "
+                                "run.train: without training, a run needs a run.init to measure, "
                                 "and a train_length of 1 or more"));
   }
   return errors.AddAll(own);

@@ -167,8 +167,8 @@ class Planner {
       if (folder == folders_.end()) continue;
       if (IsMissing(JoinPath(folder->second, kManifestName))) {
         response_->add_problems(
-            Str("matrix.dataset: dataset \"", name, "\" is gone from ", folder->second,
-                ": put it back; if it was moved, tell where it is now: `longrun data register ",
+            Str("matrix.dataset: dataset \"", name, "\" is no longer in ", folder->second,
+                ": put it back; if it was moved, register its new place: `longrun data register ",
                 name, " FOLDER`; or import it again"));
         continue;
       }

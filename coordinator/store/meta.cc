@@ -77,32 +77,32 @@ Status MendMeta(Connection& connection, const std::string& path, const std::stri
   if (!HasSums(connection)) return Status();
   std::vector<MetaRow> rows;
   bool is_mended = false;
-  RETURN_IF_ERROR(
-      ForEach(connection, "SELECT key, value, sum FROM main.meta NOT INDEXED",
-              [&](const Statement& read) -> Status {
-                MetaRow row = {.key = read.Text(0), .value = read.Text(1), .sum = read.Int(2)};
-                if (AsStored(row).Holds()) {
-                  rows.push_back(std::move(row));
-                  return Status();
-                }
-                is_mended = true;
-                const std::optional<MetaRow> found = Mended(row);
-                if (!found && !IsKnownAgain(row.key, id_beside)) {
-                  return DamagedDatabase(
-                      path, Str("its own record (table meta) does not have the checksum that "
-                                "it is stored with"));
-                }
-                LogWarning("row_mended", {{"table", "meta"},
-                                          {"key", found ? found->key : row.key},
-                                          {"from", found ? "its checksum" : "what else is known"}});
-                repairs.push_back(Str("\"", found ? found->key : row.key, "\" in table meta"));
-                if (found) {
-                  rows.push_back(*found);
-                } else if (auto value = ValueAgain(row.key, id_beside)) {
-                  rows.push_back({.key = row.key, .value = *value});
-                }
-                return Status();
-              }));
+  RETURN_IF_ERROR(ForEach(
+      connection, "SELECT key, value, sum FROM main.meta NOT INDEXED",
+      [&](const Statement& read) -> Status {
+        MetaRow row = {.key = read.Text(0), .value = read.Text(1), .sum = read.Int(2)};
+        if (AsStored(row).Holds()) {
+          rows.push_back(std::move(row));
+          return Status();
+        }
+        is_mended = true;
+        const std::optional<MetaRow> found = Mended(row);
+        if (!found && !IsKnownAgain(row.key, id_beside)) {
+          return DamagedDatabase(
+              path,
+              Str("its own record (table meta) does not have the checksum that it is stored with"));
+        }
+        LogWarning("row_mended", {{"table", "meta"},
+                                  {"key", found ? found->key : row.key},
+                                  {"from", found ? "its checksum" : "what else is known"}});
+        repairs.push_back(Str("\"", found ? found->key : row.key, "\" in table meta"));
+        if (found) {
+          rows.push_back(*found);
+        } else if (auto value = ValueAgain(row.key, id_beside)) {
+          rows.push_back({.key = row.key, .value = *value});
+        }
+        return Status();
+      }));
   return is_mended ? Rewrite(connection, rows) : Status();
 }
 

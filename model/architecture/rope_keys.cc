@@ -345,11 +345,11 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
   double turned_base = base.Or(kBaseWhereAbsent);
   double share = partial.Or(spelling.partial_where_absent);
   if (!spelling.may_be_partial && share != 1.0 && !read.Has("position")) {
-    return Status(Code::kUnimplemented, Str("config.json: ", kPartial, " ", share,
-                                            ": transformers' ", net.model.architecture,
-                                            " turns all channels of a head; \"position\": "
-                                            "{\"method\": \"rope\", \"partial\": ",
-                                            share, "} asks for it here"));
+    return Status(
+        Code::kUnimplemented,
+        Str("config.json: ", kPartial, " ", share, ": transformers' ", net.model.architecture,
+            " rotates all channels of a head; \"position\": {\"method\": \"rope\", \"partial\": ",
+            share, "} asks for it here"));
   }
   const std::string base_key = base.Key(spelling.base), partial_key = partial.Key(spelling.partial);
   const Json said = {{"method", "rope"}, {"base", turned_base}, {"partial", share}};
@@ -360,7 +360,7 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
   if (share != said_share && !net.extension.is_null() && !read.Has("position")) {
     return Status(Code::kUnimplemented,
                   Str("config.json: ", partial_key, " ", said_share, " of ", net.model.head_dim(),
-                      " channels turns an odd number of them, for which no scaling of rotary "
+                      " channels rotates an odd number of them, for which no scaling of rotary "
                       "positions is built"));
   }
   const Json rope = {{"method", "rope"}, {"base", turned_base}, {"partial", share}};

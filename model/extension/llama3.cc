@@ -47,13 +47,13 @@ const Extension& Llama3Extension() {
                   .default_value = 1.0,
                   .min = 1e-3,
                   .max = 1e6,
-                  .meaning = "longer wavelengths than original_length / this are interpolated"},
+                  .meaning = "wavelengths longer than original_length / this are interpolated"},
                  {.name = "high_freq_factor",
                   .type = ParamSpec::Type::kNumber,
                   .default_value = 4.0,
                   .min = 1e-3,
                   .max = 1e6,
-                  .meaning = "shorter wavelengths than original_length / this stay as they are"}},
+                  .meaning = "wavelengths shorter than original_length / this stay unchanged"}},
       .rotation = &Rotation};
   return extension;
 }

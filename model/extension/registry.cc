@@ -123,7 +123,7 @@ ParamSpec FactorParam() {
           .default_value = nullptr,
           .min = 1.0,
           .max = kFactorMax,
-          .meaning = "how many times longer the texts are"};
+          .meaning = "how many times longer than original_length the texts are"};
 }
 
 ParamSpec OriginalLengthParam(bool required) {

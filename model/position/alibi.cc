@@ -82,13 +82,14 @@ const PositionMethod& AlibiMethod() {
                   .type = PositionParam::Type::kChoice,
                   .default_value = "press",
                   .choices = {"press", "symmetric", "jaketae"},
-                  .meaning =
-                      "press: causal; symmetric: for encoders; jaketae: as jaketae/alibi runs"},
+                  .meaning = "press: causal; symmetric: for encoders; jaketae: as in the "
+                             "repository jaketae/alibi"},
                  {.name = "slopes",
                   .type = PositionParam::Type::kChoice,
                   .default_value = "nearest_power",
                   .choices = {"nearest_power", "geometric"},
-                  .meaning = "the rule where n_head is no power of two (jaketae: geometric)"}},
+                  .meaning =
+                      "rule if n_head is not a power of two (default for jaketae: geometric)"}},
       .refine_defaults = &AlibiRefineDefaults,
       .terms = &AlibiTerms,
   };

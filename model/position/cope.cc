@@ -36,7 +36,7 @@ const PositionMethod& CopeMethod() {
                   .default_value = 64,
                   .min = 1,
                   .max = 1 << 20,
-                  .meaning = "P: rows of the table; a count ends there"}},
+                  .meaning = "P: rows of the table; larger counts are cut to P - 1"}},
       .terms = &CopeTerms,
   };
   return method;

@@ -97,7 +97,7 @@ const PositionMethod& KerpleMethod() {
                  {.name = "share_layers",
                   .type = PositionParam::Type::kBool,
                   .default_value = false,
-                  .meaning = "one p and a for all layers, as the official code has it"}},
+                  .meaning = "one p and a for all layers, as in the official code"}},
       .terms = &KerpleTerms,
   };
   return method;

@@ -34,7 +34,7 @@ const PositionMethod& LearnedMethod() {
                   .type = PositionParam::Type::kChoice,
                   .default_value = "refuse",
                   .choices = {"refuse", "clamp", "wrap"},
-                  .meaning = "what a position past the table's end reads"}},
+                  .meaning = "how to read a position past the end of the table"}},
       .terms = &LearnedTerms,
       .has_position_table = true,
   };

@@ -47,7 +47,7 @@ const PositionMethod& RopeMethod() {
                   .type = PositionParam::Type::kChoice,
                   .default_value = "half",
                   .choices = {"half", "interleaved"},
-                  .meaning = "which channels turn together: (c, c + r/2) or (2c, 2c + 1)"},
+                  .meaning = "which channels form a rotated pair: (c, c + r/2) or (2c, 2c + 1)"},
                  {.name = "base",
                   .type = PositionParam::Type::kNumber,
                   .default_value = 10000.0,

@@ -76,7 +76,7 @@ const PositionMethod& SinusoidalMethod() {
                   .default_value = 1.0,
                   .min = 1e-3,
                   .max = 1e3,
-                  .meaning = "of the token embeddings; the papers' is sqrt(d_model)"}},
+                  .meaning = "factor on the token embeddings; the paper's is sqrt(d_model)"}},
       .terms = &SinusoidalTerms,
   };
   return method;

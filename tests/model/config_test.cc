@@ -222,7 +222,7 @@ TEST(TrainConfigTest, SharesOfAMaskAreShares) {
   config.mask.random_replace_prob = 0.2;
   EXPECT_EQ(config.Check().message(),
             "train.mask.random_replace_prob: 0.2 and mask_replace_prob 0.9 add up to more than 1; "
-            "what they leave of 1 is kept as it is");
+            "the rest of the tokens stays unchanged");
   config.mask = {.probability = 0.0, .token = 320};
   EXPECT_EQ(config.Check().message(), "train.mask.probability: expected 1e-06 to 1, found 0");
   config.mask = {};

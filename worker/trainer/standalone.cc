@@ -240,7 +240,7 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
 Status CheckCheckpoint(const StandaloneOptions& options, TaskKind kind, const Run& run) {
   if (!run.trains() && kind == TaskKind::kTrain) {
     return Status(Code::kInvalidArgument,
-                  "the run trains nothing: its train has a train_length alone");
+                  "this run does no training: its `train` section has only train_length");
   }
   if (!run.trains() && !options.checkpoint.empty()) {
     return Status(

@@ -452,14 +452,14 @@ TEST(ArchitectureTest, AnOddNumberOfRotaryChannelsIsRoundedUpAsInTransformers) {
   EXPECT_NEAR(terms.rotation->frequency[1], std::pow(10000.0, -2.0 / 3.0), 1e-15);
   config["rope_scaling"] = {{"type", "linear"}, {"factor", 2}};
   EXPECT_EQ(ErrorOf(config),
-            "config.json: rotary_pct 0.3 of 12 channels turns an odd number of them, for which no "
-            "scaling of rotary positions is built");
+            "config.json: rotary_pct 0.3 of 12 channels rotates an odd number of them, for which "
+            "no scaling of rotary positions is built");
 }
 
 // transformers 4.57 fails on it, 5.23 passes over it.
 TEST(ArchitectureTest, APartOfTheChannelsTurnsWhereTransformersCanDoIt) {
   Json config = {{"model_type", "llama"}, {"rope_parameters", {{"partial_rotary_factor", 0.5}}}};
-  EXPECT_TRUE(Has(ErrorOf(config), "partial_rotary_factor 0.5: transformers' llama turns all"));
+  EXPECT_TRUE(Has(ErrorOf(config), "partial_rotary_factor 0.5: transformers' llama rotates all"));
   config["position"] = {{"method", "rope"}, {"partial", 0.5}};
   EXPECT_EQ(ErrorOf(config), "");
   config.erase("position");
