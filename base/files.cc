@@ -110,7 +110,7 @@ Result<std::string> ReadFile(const std::string& path, std::size_t bytes_max) {
     if (n < 0) return ErrnoStatus(error_number, Str("cannot read ", path));
     if (bytes.size() > bytes_max) {
       return Status(Code::kResourceExhausted,
-                    Str(path, " is larger than the ", bytes_max, " bytes that are read of it"));
+                    Str(path, " is larger than the ", bytes_max, " bytes that are read from it"));
     }
     n_room = std::max<std::size_t>(4096, bytes.size() / 2);
   }
@@ -311,7 +311,7 @@ Result<MappedFile> MappedFile::Open(const std::string& path) {
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
   struct stat info {};
   if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));
-  if (!S_ISREG(info.st_mode)) return Status(Code::kDataLoss, Str(path, " is no regular file"));
+  if (!S_ISREG(info.st_mode)) return Status(Code::kDataLoss, Str(path, " is not a regular file"));
   MappedFile file;
   if (info.st_size == 0) return Result<MappedFile>(std::move(file));  // mmap refuses an empty file
   file.n_bytes_ = static_cast<std::size_t>(info.st_size);

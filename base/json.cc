@@ -27,7 +27,7 @@ class Builder final : public nlohmann::json_sax<Json> {
     return Add(value);
   }
   bool string(string_t& value) override { return Add(std::move(value)); }
-  bool binary(binary_t&) override { return Fail("binary values are no JSON"); }
+  bool binary(binary_t&) override { return Fail("binary values are not JSON"); }
   bool start_object(std::size_t) override { return Open(Json::object()); }
   bool start_array(std::size_t) override { return Open(Json::array()); }
   bool end_object() override { return Close(); }
@@ -35,7 +35,7 @@ class Builder final : public nlohmann::json_sax<Json> {
   bool key(string_t& name) override {
     auto& members = *open_.back()->get_ptr<Json::object_t*>();
     const auto [at, is_new] = members.emplace(name, nullptr);
-    if (!is_new) return Fail(Str("the key \"", name, "\" stands there twice"));
+    if (!is_new) return Fail(Str("the key \"", name, "\" is there twice"));
     member_ = &at->second;
     return true;
   }

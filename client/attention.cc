@@ -303,7 +303,7 @@ Status Draw(const AttentionArguments& arguments, const std::string& state) {
 
 void AddAttention(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand(
-      "attention", "where a trained model looks: its averaged attention as a heat map");
+      "attention", "show a trained model's averaged attention as a heat map");
   AddExamples(*verb, {"longrun attention 1f2e3d4c", "longrun attention 1f2e3d4c -o map.png",
                       "longrun attention 1f2e3d4c --context-length 64 --document 0 -o map.svg"});
   const auto arguments = std::make_shared<AttentionArguments>();
@@ -313,20 +313,22 @@ void AddAttention(Verbs& verbs) {
           "`longrun-trainer attention`")
       ->required();
   verb->add_option("--context-length", arguments->context_length,
-                   "of the map (the longest there is)")
+                   "context length of the map (default: the longest)")
       ->check(CLI::PositiveNumber);
   verb->add_option("--document", arguments->document, "number of the document in its split")
       ->check(CLI::NonNegativeNumber);
-  verb->add_option("--split", arguments->split, "of the document")
+  verb->add_option("--split", arguments->split, "split of the document")
       ->check(CLI::IsMember(std::vector<std::string>{"train", "validation", "test"}));
-  verb->add_option("--values", arguments->values, "probabilities, where there are any, else logits")
+  verb->add_option("--values", arguments->values, "probabilities if there are any, else logits")
       ->check(CLI::IsMember(std::vector<std::string>{"probabilities", "logits"}));
-  verb->add_option("--name", arguments->name, "of the artifact, where the others do not tell");
+  verb->add_option("--name", arguments->name,
+                   "name of the artifact, if the other options do not identify it");
   verb->add_option("--train-length", arguments->train_length,
-                   "marked with a line; a run's own is known")
+                   "train length to mark with a line (default: the run's)")
       ->check(CLI::PositiveNumber);
-  verb->add_option("--pool-by", arguments->pool_by,
-                   "what a cell of a picture with more than 512 a side holds of its pairs")
+  verb->add_option(
+          "--pool-by", arguments->pool_by,
+          "how a cell combines its pairs of tokens, in a picture with more than 512 tokens a side")
       ->check(CLI::IsMember(std::vector<std::string>{"mean", "max"}))
       ->capture_default_str();
   verb->add_option(
@@ -336,7 +338,7 @@ void AddAttention(Verbs& verbs) {
   verb->add_option("--size", arguments->size,
                    Str("WIDTHxHEIGHT: pixels of a picture (", kPictureWidth, "x", kPictureHeight,
                        "); of a text its width in characters counts"));
-  verb->add_flag("--ascii", arguments->ascii, "text without colours and letters beyond ASCII");
+  verb->add_flag("--ascii", arguments->ascii, "plain ASCII text without colours");
   verb->callback([&verbs, arguments] {
     verbs.run = [&verbs, arguments] {
       const Status status = Draw(*arguments, verbs.state);

@@ -24,7 +24,7 @@ std::string WhyNothing(const Json& info) {
 }  // namespace
 
 void AddCancel(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("cancel", "end a sweep; what is done stays");
+  CLI::App* verb = verbs.app->add_subcommand("cancel", "end a sweep; its finished work stays");
   AddExamples(*verb, {"longrun cancel my-sweep"});
   const auto sweep = std::make_shared<std::string>();
   verb->add_option("SWEEP", *sweep, "name or id")->required();
@@ -41,8 +41,8 @@ void AddCancel(Verbs& verbs) {
       // Trainers outlive their worker; only a worker can tell them.
       if (n_stopping > 0 && asker.coordinator().momentary()) {
         std::fprintf(stderr,
-                     "no service runs on %s: what trains goes on until one does; `longrun up` ends "
-                     "it\n",
+                     "no service is running for %s, so its trainers keep running until one starts; "
+                     "`longrun up` stops them\n",
                      verbs.state.c_str());
       }
       Print(*output == "json"

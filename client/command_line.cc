@@ -76,7 +76,7 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
   app->require_subcommand(1);
   app->fallthrough();  // before the verbs, which take it over: --state may stand anywhere
   app->add_option("--state", state, "state folder");
-  app->set_version_flag("--version", VersionText(), "what `longrun version` prints");
+  app->set_version_flag("--version", VersionText(), "print the same as `longrun version`");
   verbs.app = app.get();
   for (const VerbGroup& group : kGroups) {
     const std::size_t n_before = app->get_subcommands(nullptr).size();

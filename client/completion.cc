@@ -324,7 +324,8 @@ int PrintCompletions(const std::vector<std::string>& words) {
 }
 
 void AddCompletion(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("completion", "a script that completes names by Tab");
+  CLI::App* verb =
+      verbs.app->add_subcommand("completion", "print a shell script that completes names with Tab");
   AddExamples(*verb, {"longrun completion bash", "longrun completion fish"});
   const auto shell = std::make_shared<std::string>();
   verb->add_option("SHELL", *shell, "source <(longrun completion bash) in ~/.bashrc")

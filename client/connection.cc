@@ -222,7 +222,8 @@ Status Parse(const grpc::ByteBuffer& buffer, Message* message) {
     }
     if (message->ParseFromString(bytes)) return {};
   }
-  return {Code::kInternal, "the coordinator's answer cannot be read: are both of one version?"};
+  return {Code::kInternal,
+          "the coordinator's answer cannot be read: do both programs have the same version?"};
 }
 
 }  // namespace
@@ -290,8 +291,7 @@ Result<Json> Connection::Call(const std::string& method, const Json& request,
       return Status(
           Code::kDeadlineExceeded,
           Str("the coordinator has not answered within ", timeout_ms / 1000, " s (", method,
-              "): it, or its machine, has too much to do; ask again, or see "
-              "`longrun doctor`"));
+              "): it or its machine is overloaded; try again, or see `longrun doctor`"));
     }
     return Lost(FromRpc(status));
   }
@@ -374,9 +374,9 @@ Result<std::string> Connection::Download(const std::string& sha256, std::int64_t
     return std::move(status).In(Str("reading artifact ", sha256));
   }
   if (Sha256Hex(bytes) == sha256) return bytes;
-  return Status(Code::kDataLoss, Str("artifact ", sha256,
-                                     " is damaged in the store: other bytes lie "
-                                     "under its SHA-256"));
+  return Status(
+      Code::kDataLoss,
+      Str("artifact ", sha256, " is damaged in the store: its bytes do not match its SHA-256"));
 }
 
 Status Connection::Lost(Status failed) const {

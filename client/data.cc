@@ -133,7 +133,7 @@ int List(const std::string& output, const std::string& state) {
 }
 
 void AddDataRegister(Verbs& verbs, CLI::App& data) {
-  CLI::App* verb = data.add_subcommand("register", "tell the coordinator where a dataset lies");
+  CLI::App* verb = data.add_subcommand("register", "tell the coordinator where a dataset is");
   AddExamples(*verb, {"longrun data register books prepared/books"});
   const auto name = std::make_shared<std::string>();
   const auto folder = std::make_shared<std::string>();
@@ -194,7 +194,7 @@ int Remove(const std::string& name, const std::string& output, const std::string
     // What `data import` made goes; a folder of one's own, or one with another name, stays.
     const bool is_ours = removal && answer->at("folder") == folder;
     if (!is_ours) why_it_stays = "it was not made by `longrun data import`";
-    if (answer->at("folder_is_named").get<bool>()) why_it_stays = "another name stands for it";
+    if (answer->at("folder_is_named").get<bool>()) why_it_stays = "another name refers to it";
     folder = answer->at("folder").get<std::string>();
     if (why_it_stays == nullptr) removed = removal->Finish();
   } else {
@@ -208,7 +208,7 @@ int Remove(const std::string& name, const std::string& output, const std::string
   }
   Print(Str("removed ", name, "\n"));
   if (!answer.ok()) {
-    std::fprintf(stderr, "it was not registered; its folder %s is gone\n", folder.c_str());
+    std::fprintf(stderr, "it was not registered; its folder %s has been removed\n", folder.c_str());
   }
   if (!goes) std::fprintf(stderr, "%s stays: %s\n", folder.c_str(), why_it_stays);
   return kExitOk;
@@ -216,7 +216,7 @@ int Remove(const std::string& name, const std::string& output, const std::string
 
 void AddDataRm(Verbs& verbs, CLI::App& data) {
   CLI::App* verb =
-      data.add_subcommand("rm", "remove a dataset that nothing is going to read; results stay");
+      data.add_subcommand("rm", "remove a dataset that no pending task needs; results stay");
   AddExamples(*verb, {"longrun data rm mybook"});
   const auto name = std::make_shared<std::string>();
   verb->add_option("NAME", *name, "of the dataset")->required();

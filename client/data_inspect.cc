@@ -106,7 +106,7 @@ int Inspect(const std::string& dataset, const std::string& output, const std::st
     text += Str("split      ", CanonicalJson(facts->at("split")), "\n");
   }
   const Json& splits = facts->at("splits");
-  text += Str("\n", SplitTable(splits), "\ndocuments of at least so many tokens\n",
+  text += Str("\n", SplitTable(splits), "\ndocuments with at least this many tokens\n",
               ReachTable(splits), "\n");
   for (const Json& split : splits) {
     const bool has = split.at("sample").is_string();
@@ -176,7 +176,8 @@ std::shared_ptr<std::string> AddDataset(CLI::App& verb) {
 }  // namespace
 
 void AddDataInspect(Verbs& verbs, CLI::App& data) {
-  CLI::App* verb = data.add_subcommand("inspect", "tokens, documents, their lengths, and a sample");
+  CLI::App* verb =
+      data.add_subcommand("inspect", "show tokens, documents, their lengths and a sample");
   AddExamples(*verb, {"longrun data inspect mybook"});
   const auto dataset = AddDataset(*verb);
   const auto output = AddOutput(*verb, {"table", "json"});
@@ -192,8 +193,8 @@ void AddDataVerify(Verbs& verbs, CLI::App& data) {
   const auto dataset = AddDataset(*verb);
   const auto seals = std::make_shared<bool>(false);
   verb->add_flag("--seal", *seals,
-                 "when all holds, add the manifest's digest of itself, which earlier releases did "
-                 "not write");
+                 "if everything is right, add the manifest's digest of itself, which earlier "
+                 "releases did not write");
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, dataset, seals, output] {
     verbs.run = [&verbs, dataset, seals, output] {

@@ -310,26 +310,28 @@ void AddDataImport(Verbs& verbs, CLI::App& data) {
   verb->add_option("NAME", arguments->name, "of the dataset")->required();
   verb->add_option("--train", arguments->train, "files (or patterns) to train on")->required();
   verb->add_option("--validation", arguments->validation,
-                   "files held out; or a share of the documents of --train (0.1), or a number of "
-                   "its first tokens (50K)")
+                   "held-out files; or a share of the documents of --train (0.1), or the number of "
+                   "its first tokens to hold out (50K)")
       ->required();
-  verb->add_option("--test", arguments->test, "further ones, given in the same way");
+  verb->add_option("--test", arguments->test, "more held-out files, given in the same way");
   verb->add_option(
       "--format", arguments->format,
       Str(Join(SourceFormatNames(), ", "), " (default: by the name of the first file)"));
-  verb->add_option("--separator", arguments->separator,
-                   "of documents in text: line, form_feed, blank_lines, or bytes; a word as "
-                   "bytes:WORD (default: a file is a document)");
-  verb->add_option("--field", arguments->field, "of jsonl: where the text stands (default: text)");
-  verb->add_option("--filter", arguments->filter, "of jsonl: PATH==VALUE, as meta.config==arxiv");
-  verb->add_option("--dtype", arguments->dtype, "of raw: u16 or u32");
-  verb->add_flag(
-      "--any-bytes", arguments->any_bytes,
-      "of text: take also what is none (NUL, no UTF-8, the beginning of another format)");
+  verb->add_option(
+      "--separator", arguments->separator,
+      "what separates documents in text: line, form_feed, blank_lines, or any bytes; for one of "
+      "these words as bytes, bytes:WORD (default: each file is one document)");
+  verb->add_option("--field", arguments->field, "for jsonl: field with the text (default: text)");
+  verb->add_option("--filter", arguments->filter,
+                   "for jsonl: use only objects with this value, as in meta.config==arxiv");
+  verb->add_option("--dtype", arguments->dtype, "for raw: u16 or u32");
+  verb->add_flag("--any-bytes", arguments->any_bytes,
+                 "for text formats: also accept files that are not text (NUL bytes, invalid UTF-8, "
+                 "another format's header)");
   verb->add_option("--tokenizer", arguments->tokenizer,
                    "bytes, gpt2, or a file: *.tiktoken, *.json")
       ->capture_default_str();
-  verb->add_option("--eot", arguments->eot, "where the end-of-text token stands")
+  verb->add_option("--eot", arguments->eot, "where to put the end-of-text token")
       ->check(CLI::IsMember(Packing::EotNames()))
       ->capture_default_str();
   verb->add_option("--newline", arguments->newline, "universal: \\r\\n and \\r become \\n")
@@ -343,7 +345,7 @@ void AddDataImport(Verbs& verbs, CLI::App& data) {
 
 void AddDataPrepare(Verbs& verbs, CLI::App& data) {
   CLI::App* verb =
-      data.add_subcommand("prepare", "make a dataset as its file says, and register it");
+      data.add_subcommand("prepare", "make a dataset from its YAML file, and register it");
   AddExamples(*verb,
               {"longrun data prepare books.yaml", "longrun data prepare books.yaml --jobs 4"});
   const auto arguments = std::make_shared<PrepareArguments>();

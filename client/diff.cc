@@ -135,7 +135,7 @@ std::string WhyNothingPairs(const Subject& a, const Subject& b) {
     return ShortId(subject.results.at("runs")[0].at("run_key").get<std::string>());
   };
   return Str(
-      "nothing pairs: runs are compared at the same point of the matrix, with the same seed, "
+      "no runs to compare: runs are compared at the same point of the matrix, with the same seed, "
       "and the sweeps have ",
       apart.empty() ? "no point in common" : Str("nothing in common in ", Join(apart, ", ")),
       "; run one of them with the values of the other (--set), or compare two runs: `longrun "
@@ -325,12 +325,12 @@ std::string ErrorsText(const Json& points) {
   }
   if (n_pairs.empty()) {
     const bool lacks_one = std::ranges::any_of(points, &HasHalfAPair);
-    return lacks_one ? "no b - a where a seed is on one side alone\n" : "";
+    return lacks_one ? "no b - a where only one side has a seed\n" : "";
   }
   const std::string one =
-      "that of the scored text, as if both sides were independent: an upper bound, since both read "
-      "the same; of other seeds it says nothing";
-  const std::string several = "that of the mean of the differences, seed by seed";
+      "the error over the scored text, as if both sides were independent: an upper bound, since "
+      "both read the same text; it says nothing about other seeds";
+  const std::string several = "the error of the mean over the differences of the seeds";
   if (*n_pairs.rbegin() == 1) return Str("± of b - a (one pair of runs): ", one, "\n");
   if (*n_pairs.begin() > 1) {
     const std::string most =
@@ -339,7 +339,7 @@ std::string ErrorsText(const Json& points) {
                " pairs of runs, each of one seed): ", several, "\n");
   }
   return Str("± of b - a, where runs of several seeds pair: ", several,
-             "; where one pair stands alone: ", one, "\n");
+             "; where there is only one pair: ", one, "\n");
 }
 
 int Diff(const DiffArguments& arguments, const std::string& output, const std::string& state) {
@@ -352,7 +352,7 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
     return Report(Status(
         Code::kInvalidArgument,
         Str("\"", arguments.a, "\" is a ", a->is_sweep ? "sweep" : "run", ", \"", arguments.b,
-            "\" is a ", b->is_sweep ? "sweep" : "run", ": compare two of a kind")));
+            "\" is a ", b->is_sweep ? "sweep" : "run", ": compare two runs or two sweeps")));
   }
   Json points = Json::array();
   bool differs = false;
@@ -383,7 +383,7 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
 }  // namespace
 
 void AddDiff(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("diff", "what two runs, or two sweeps, differ in");
+  CLI::App* verb = verbs.app->add_subcommand("diff", "show how two runs or two sweeps differ");
   AddExamples(*verb,
               {"longrun diff my-sweep other-sweep", "longrun diff 1a2b3c4d 5e6f7a8b -o json"});
   auto arguments = std::make_shared<DiffArguments>();

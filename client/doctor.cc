@@ -1,4 +1,4 @@
-// longrun doctor: what is wrong with this machine, and how to mend it.
+// longrun doctor: check this machine, and say how to fix what is wrong.
 #include <CLI/CLI.hpp>
 
 #include "base/str.h"
@@ -69,13 +69,13 @@ int Doctor(const std::string& output, const std::string& state) {
 
 void AddDoctor(Verbs& verbs) {
   CLI::App* verb =
-      verbs.app->add_subcommand("doctor", "what is wrong with this machine, and how to mend it");
+      verbs.app->add_subcommand("doctor", "check this machine, and say how to fix what is wrong");
   AddExamples(*verb,
               {"longrun doctor", "longrun doctor --deep -o json", "longrun doctor --repair"});
   const auto output = AddOutput(*verb, {"table", "json"});
   const auto deep = std::make_shared<bool>(false);
   verb->add_flag("--deep", *deep,
-                 "instead: read everything that is stored, and list what is damaged");
+                 "instead, read everything that is stored and list what is damaged");
   const auto repair = std::make_shared<bool>(false);
   verb->add_flag("--repair", *repair,
                  "the same, after repairing what can be repaired in the database; not while a "

@@ -168,8 +168,7 @@ void SayIfCopied(const std::string& state) {
   const std::optional<Answering> other = WhoAnswersAt(state);
   if (!other || Serves(*other, state)) return;
   SayLine(Str(state, " is a copy of ", other->folder, ", where a coordinator runs (pid ",
-              other->pid,
-              "): this one goes on by itself, and neither learns of the other's results"));
+              other->pid, "): this one works independently, and neither sees the other's results"));
 }
 
 // SIGTERM, then SIGKILL when it does not go. One that was waited for already gets neither: its pid

@@ -12,7 +12,7 @@ namespace longrun {
 
 void AddExplain(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand(
-      "explain", "what a key of the sweep file, a method or a failure class means");
+      "explain", "explain a key of the sweep file, a method or a failure class");
   AddExamples(*verb, {"longrun explain train.optimizer.lr", "longrun explain position.cable",
                       "longrun explain failure.lost"});
   const auto path = std::make_shared<std::string>("spec");

@@ -57,7 +57,7 @@ Status CheckPlace(const std::string& folder) {
   }
   return Status(Code::kAlreadyExists,
                 Str(folder, IsFolder(folder) ? " is not empty" : " is a file",
-                    ": name a folder that is not there yet; nothing is written over"));
+                    ": name a folder that does not exist yet; nothing is overwritten"));
 }
 
 // Those files of the checkpoint that are wanted.
@@ -102,7 +102,7 @@ Result<std::unique_ptr<Tokenizer>> TokenizerOf(const Json& checkpoint, const Run
   }
   ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, OpenTokenizerOf(folder));
   if (tokenizer->vocabulary().Fingerprint() == run.tokenizer_fingerprint) return tokenizer;
-  return Status(Code::kNotFound, Str("dataset \"", name, "\" has another tokenizer by now"));
+  return Status(Code::kNotFound, Str("dataset \"", name, "\" has another tokenizer now"));
 }
 
 // A run may measure a model without what its own position method learned.
@@ -278,7 +278,7 @@ Result<Json> FindWeights(Connection& connection, const ExportArguments& argument
                          {.verb = "export",
                           .rest = arguments.folder,
                           .serves = &HasWeights,
-                          .unless = Str("none of them has been trained to its end: `longrun get ",
+                          .unless = Str("none of them has finished training: `longrun get ",
                                         arguments.target, "` says how far they are")},
                          found.status()));
   return find(run);
@@ -341,15 +341,15 @@ void AddExport(Verbs& verbs) {
   verb->add_option("RUN", arguments->target,
                    "a run's id (8 digits or more), or an imported model's name or digest")
       ->required();
-  verb->add_option("FOLDER", arguments->folder, "that is made; it must not be there, or be empty")
+  verb->add_option("FOLDER", arguments->folder, "folder to write; it must be empty or not exist")
       ->required();
-  verb->add_option("--dtype", arguments->dtype, "of the weights (default: as they are stored)")
+  verb->add_option("--dtype", arguments->dtype, "type of the weights (default: as stored)")
       ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
   verb->add_option("--checkpoint", arguments->which,
-                   "of the last step, or of the lowest validation loss (default: last)")
+                   "that of the last step, or of the lowest validation loss (default: last)")
       ->check(CLI::IsMember({"last", "best"}));
   verb->add_option("--shard-size", arguments->shard_size,
-                   "bytes of weights in one file at most (default: 5G)");
+                   "largest size of one file of weights (default: 5G)");
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, arguments, output] {
     verbs.run = [&verbs, arguments, output] { return Export(*arguments, *output, verbs.state); };

@@ -70,12 +70,12 @@ std::string FailuresText(Connection& connection, const Json& runs, const std::st
     text += Str("\nand ", n_failed - kShown, " more; `longrun get RUN` shows those of one run\n");
   }
   if (n_for_good < n_failed) {
-    text += Str("\nnext, when that is mended: `longrun retry ", again, "`\n");
+    text += Str("\nnext, when that is fixed: `longrun retry ", again, "`\n");
   }
   if (n_for_good > 0) {
     text +=
-        "\nnext: change the sweep file as told above, and run it; what diverged would again, so "
-        "it is not tried again\n";
+        "\nnext: change the sweep file as suggested above, and run it; diverged trainings are not "
+        "retried, since they would diverge again\n";
   }
   return text;
 }

@@ -167,7 +167,7 @@ Json KeptIn(const std::string& state, const Going& going, std::int64_t models) {
   const DatasetBytes datasets = BytesOfDatasets(state);
   Json kept = Json::array({{{"what", "final and best checkpoints, sums by document"},
                             {"bytes", std::max<std::int64_t>(0, artifacts)},
-                            {"why", "a result rests on them, or a new context length will"}},
+                            {"why", "results depend on them, and new context lengths will"}},
                            {{"what", "imported models"},
                             {"bytes", models},
                             {"why", "a name has them, or a run: longrun models rm"}},
@@ -245,19 +245,20 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
                             SummaryText(items)));
   Print(Str(arguments.list ? ListText(items) : "", KeptText(kept)));
   if (dry_run && !items.empty()) {
-    std::fprintf(stderr, "without --dry-run they go%s\n",
+    std::fprintf(stderr, "without --dry-run they are removed%s\n",
                  arguments.list ? "" : "; --list names each");
   }
   if (later > 0) {
     const auto later_ms = coordinator->at("later_ms").get<std::int64_t>();
-    std::fprintf(stderr, "%s were asked for lately: they %s within %s min\n",
-                 FormatBytes(later).c_str(), dry_run ? "would go later," : "go by themselves",
+    std::fprintf(stderr, "%s were requested recently: they %s within %s min\n",
+                 FormatBytes(later).c_str(),
+                 dry_run ? "would be removed later," : "are removed automatically",
                  Str((later_ms + 59'999) / 60'000).c_str());
   }
   if (busy) {
     std::fprintf(stderr,
-                 "a worker runs on %s/worker: its folders and cache are left to it; stop it to "
-                 "tidy them too\n",
+                 "a worker is running on %s/worker, so its folders and cache are kept; stop it to "
+                 "clean them up too\n",
                  state.c_str());
   }
   return kExitOk;
@@ -270,7 +271,7 @@ void AddGc(Verbs& verbs) {
       "gc", "remove checkpoints, caches and folders that nothing needs any more");
   AddExamples(*verb, {"longrun gc --dry-run", "longrun gc --dry-run --list", "longrun gc"});
   const auto arguments = std::make_shared<GcArguments>();
-  verb->add_flag("--dry-run", arguments->dry_run, "only say what would go, with its size");
+  verb->add_flag("--dry-run", arguments->dry_run, "only list what would be removed, with its size");
   verb->add_flag("--list", arguments->list, "name each thing, not only its kind");
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, arguments, output] {

@@ -23,18 +23,17 @@ Status HeldState::Check() const {
   if (std::ranges::all_of(held_, &HeldFile::IsInPlace)) return Status();
   const std::string now = held_.front().PathNow();
   if (!now.empty() && now != state_) {
-    return Status(
-        Code::kFailedPrecondition,
-        Str("the state folder ", state_, " was moved to ", now,
-            " while it was in use, so this command ends; what was stored is there: move it "
-            "back, and the same command goes on from it"));
+    return Status(Code::kFailedPrecondition,
+                  Str("the state folder ", state_, " was moved to ", now,
+                      " while it was in use, so this command ends; the stored data is there: move "
+                      "it back, and the same command continues from it"));
   }
   return Status(
       Code::kFailedPrecondition,
       Str("the state folder ", state_,
           now.empty() ? " was deleted" : " was emptied, or its database replaced,",
-          " while it was in use, so this command ends; what it had stored is gone with it: put "
-          "a copy of the folder back to go on from that, or run the same command to begin anew"));
+          " while it was in use, so this command ends; its stored data is lost: put a copy of the "
+          "folder back to continue from it, or run the same command to start over"));
 }
 
 }  // namespace longrun

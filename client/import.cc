@@ -244,12 +244,14 @@ int Import(const std::string& name, const std::string& given, const std::string&
 
 void AddImport(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand(
-      "import", "take a Hugging Face folder as a model to start from, or to measure");
+      "import", "import a Hugging Face folder as a model to train further or to measure");
   AddExamples(*verb, {"longrun import pythia-70m ./pythia-70m"});
   const auto name = std::make_shared<std::string>();
   const auto folder = std::make_shared<std::string>();
-  verb->add_option("NAME", *name, "what model.init_from of a sweep will say")->required();
-  verb->add_option("FOLDER", *folder, "with config.json and model.safetensors, or its shards");
+  verb->add_option("NAME", *name, "name by which a sweep's model.init_from refers to it")
+      ->required();
+  verb->add_option("FOLDER", *folder,
+                   "folder with config.json and model.safetensors, or its shards");
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, name, folder, output] {
     verbs.run = [&verbs, name, folder, output] {

@@ -23,9 +23,8 @@ Result<Json> ChangeOf(const std::string& word) {
   if (equals == std::string::npos && word.size() > 1 && word.ends_with('-')) {
     return Json{{"key", word.substr(0, word.size() - 1)}, {"value", ""}, {"remove", true}};
   }
-  return Status(
-      Code::kInvalidArgument,
-      Str("\"", word, "\" changes no label: expected KEY=VALUE, or KEY- to take one away"));
+  return Status(Code::kInvalidArgument,
+                Str("\"", word, "\" changes no label: expected KEY=VALUE, or KEY- to remove one"));
 }
 
 int Annotate(const Json& request, const std::string& output, const std::string& state) {
@@ -56,13 +55,14 @@ std::string LabelsText(const Json& labels) {
 }
 
 void AddLabel(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("label", "set or take away labels of a sweep");
+  CLI::App* verb = verbs.app->add_subcommand("label", "set or remove labels of a sweep");
   AddExamples(*verb,
               {"longrun label my-sweep suite=long team=nlp", "longrun label my-sweep team-"});
   const auto sweep = std::make_shared<std::string>();
   const auto words = std::make_shared<std::vector<std::string>>();
   verb->add_option("SWEEP", *sweep, "name or id")->required();
-  verb->add_option("LABEL", *words, "KEY=VALUE sets, KEY- takes away; none: shows them");
+  verb->add_option("LABEL", *words,
+                   "KEY=VALUE sets a label, KEY- removes it; without any, the labels are shown");
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, sweep, words, output] {
     verbs.run = [&verbs, sweep, words, output] {
@@ -78,12 +78,12 @@ void AddLabel(Verbs& verbs) {
 }
 
 void AddNote(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("note", "a line of text beside a sweep");
+  CLI::App* verb = verbs.app->add_subcommand("note", "attach a line of text to a sweep");
   AddExamples(*verb, {"longrun note my-sweep 'lr too high, see the next one'"});
   const auto sweep = std::make_shared<std::string>();
   const auto text = std::make_shared<std::string>();
   verb->add_option("SWEEP", *sweep, "name or id")->required();
-  verb->add_option("TEXT", *text, "replaces the note; '' takes it away")->required();
+  verb->add_option("TEXT", *text, "replaces the note; '' removes it")->required();
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, sweep, text, output] {
     verbs.run = [&verbs, sweep, text, output] {

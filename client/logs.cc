@@ -82,13 +82,13 @@ int Logs(const std::string& target, bool follow, bool as_json, const std::string
 
 void AddLogs(Verbs& verbs) {
   CLI::App* verb =
-      verbs.app->add_subcommand("logs", "the log of a run's, task's or attempt's trainer");
+      verbs.app->add_subcommand("logs", "show the trainer's log of a run, task or attempt");
   AddExamples(*verb, {"longrun logs 1f2e3d4c", "longrun logs -f 1f2e3d4c",
                       "longrun logs -f 1f2e3d4c -o json"});
   const auto target = std::make_shared<std::string>();
   const auto follow = std::make_shared<bool>(false);
   verb->add_option("THING", *target, "a run, a task or an attempt (8 digits or more)")->required();
-  verb->add_flag("-f,--follow", *follow, "go on until the attempt has ended");
+  verb->add_flag("-f,--follow", *follow, "follow the log until the attempt has ended");
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, target, follow, output] {
     verbs.run = [&verbs, target, follow, output] {

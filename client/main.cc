@@ -178,7 +178,7 @@ int Main(int argc, char** argv) {
   }
   if (app->count("--state") > 0 && state.empty()) {
     return Report(Status(Code::kInvalidArgument,
-                         "--state is empty: expected a folder; leave it out for the usual one"));
+                         "--state is empty: expected a folder; leave it out for the default one"));
   }
   Result<std::string> folder = StateFolder(state);
   if (!folder.ok()) return Report(folder.status());

@@ -76,8 +76,8 @@ int Remove(const std::string& name, const std::string& output, const std::string
   Print(Str("removed ", name, "\n"));
   std::fprintf(stderr, "%s\n",
                answer->at("bytes_go").get<bool>()
-                   ? "its bytes go within minutes, or with `longrun gc`"
-                   : "its bytes stay: another name, or a run that started from it, has them");
+                   ? "its bytes are removed within minutes, or by `longrun gc`"
+                   : "its bytes stay: another name or a run that started from it needs them");
   return kExitOk;
 }
 
@@ -90,7 +90,7 @@ void AddLs(Verbs& verbs, CLI::App& models) {
 }
 
 void AddRm(Verbs& verbs, CLI::App& models) {
-  CLI::App* verb = models.add_subcommand("rm", "take a name away; results stay");
+  CLI::App* verb = models.add_subcommand("rm", "remove a model's name; results stay");
   AddExamples(*verb, {"longrun models rm pythia-70m"});
   const auto name = std::make_shared<std::string>();
   verb->add_option("NAME", *name, "of an imported model")->required();

@@ -67,7 +67,7 @@ std::string NoServiceText(const Json& workers, const std::string& state) {
              last == nullptr ? std::string()
                              : Str("; worker ", last->at("worker_id").get<std::string>(),
                                    " was last heard of at ", FormatWallMs(heard_ms(*last))),
-             ": `longrun up` goes on with the work, `longrun run FILE` with that of one sweep");
+             ": `longrun up` continues all work, `longrun run FILE` that of one sweep");
 }
 
 std::string NoServiceText(Connection& connection, const std::string& state) {

@@ -45,23 +45,22 @@ std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
     verb.add_option(name, values, meaning)->delimiter(',')->allow_extra_args(false);
   };
   list("--rows", arguments->rows,
-       "axes down (default: the matrix): any of the matrix by path or last name, dataset, seed,\n"
-       "sweep, any key of a run, metric, split, protocol, evaluation, variant, depth,\n"
-       "tokens_of_context, context_length. One that is neither down nor across makes a table for "
-       "each of its values; "
-       "seeds are folded");
+       "axes of the rows (default: the matrix): any axis of the matrix by its path or last name,\n"
+       "dataset, seed, sweep, any key of a run, metric, split, protocol, evaluation, variant,\n"
+       "depth, tokens_of_context, context_length. An axis in neither rows nor columns makes a table\n"
+       "for each of its values; seeds are combined");
   list("--cols", arguments->cols,
-       "axes across (default: context_length; of a metric by position tokens_of_context)");
+       "axes of the columns (default: context_length; of a metric by position tokens_of_context)");
   list("--metric", arguments->metrics,
        "perplexity | nll | bits_per_byte | bits_per_token | pseudo_perplexity | nll_by_position | "
-       "perplexity_by_position | any that the rows have");
+       "perplexity_by_position | any other metric of the results");
   verb.add_option("--where", arguments->where,
-                  "axis=value, axis=value,value or axis=value,other_axis=value; any number: all of "
-                  "them hold")
+                  "axis=value, axis=value,value or axis=value,other_axis=value; can be repeated: "
+                  "all must hold")
       ->allow_extra_args(false);
-  verb.add_flag("--relative", arguments->relative, "divided by the value at the train length");
+  verb.add_flag("--relative", arguments->relative, "divide by the value at the train length");
   verb.add_option("--buckets", arguments->buckets_max,
-                  "of a metric by position: at most so many, neighbours merged; 0: as measured\n"
+                  "of a metric by position: at most this many buckets, neighbours merged; 0: as measured\n"
                   "(default: 8 in a table for people, else 0)")
       ->check(CLI::Range(std::int64_t{0}, kBucketsMax));
   return arguments;

@@ -120,14 +120,14 @@ std::string PlanText(const Json& plan) {
     const bool are_there = plan.at("slots_of") == "workers";
     text += Str("on the ", Counted(n_slots, "slot"),
                 are_there ? " known now: " : " known last: ", TimeText(plan.at("wall_time")),
-                ", going by what ran on ", plan.at("device").get<std::string>(), "\n");
+                ", based on what ran on ", plan.at("device").get<std::string>(), "\n");
   }
   std::int64_t n_not_applicable = 0;
   for (const Json& run : plan.at("runs")) n_not_applicable += Int(run, "cells_not_applicable");
   if (n_not_applicable > 0) {
-    text += Str(Counted(n_not_applicable, "cell"),
-                " will say not_applicable: the context length is beyond what the position method "
-                "can read\n");
+    text += Str(
+        Counted(n_not_applicable, "cell"),
+        " will be not_applicable: the context length is more than the position method can read\n");
   }
   for (const Json& problem : plan.at("problems")) {
     text += Str("will not run: ", problem.get<std::string>(), "\n");
@@ -194,7 +194,8 @@ std::string PlanCsv(const Json& plan) {
 }  // namespace
 
 void AddPlan(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("plan", "what a sweep would run; stores nothing");
+  CLI::App* verb =
+      verbs.app->add_subcommand("plan", "show what a sweep would run, without storing anything");
   AddExamples(*verb, {"longrun plan sweep.yaml", "longrun plan sweep.yaml -o json"});
   const auto file = AddSweepFile(*verb);
   const auto output = AddOutput(*verb, {"table", "json", "csv"});

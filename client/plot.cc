@@ -292,14 +292,14 @@ void AddPlot(Verbs& verbs) {
                    "results, or loss: training curves (--metric val_loss, lr, ... names another)")
       ->check(CLI::IsMember(std::vector<std::string>{"results", "loss"}))
       ->capture_default_str();
-  verb->add_option("--x", arguments->x, "of training curves: tokens | step")
+  verb->add_option("--x", arguments->x, "x axis of training curves: tokens | step")
       ->check(CLI::IsMember(std::vector<std::string>{"tokens", "step"}))
       ->capture_default_str();
   verb->add_option("-o,--output", arguments->output, "text | json | FILE.svg | FILE.png | FILE.txt")
       ->capture_default_str();
   verb->add_option("--size", arguments->size,
                    "WIDTHxHEIGHT: pixels of a picture (800x480), characters of a text (80x20)");
-  verb->add_flag("--ascii", arguments->ascii, "text without Braille and lines");
+  verb->add_flag("--ascii", arguments->ascii, "plain ASCII text without Braille");
   verb->callback([&verbs, arguments] {
     verbs.run = [&verbs, arguments] { return DrawPlots(*arguments, verbs.state); };
   });

@@ -185,7 +185,7 @@ std::string Curves(const ReportInput& input) {
 
 std::string Failures(const ReportInput& input) {
   if (input.failures.empty()) {
-    return Text("p", "None: no attempt of a task ended badly.") + "\n";
+    return Text("p", "None: no attempt failed.") + "\n";
   }
   std::map<std::string, std::string> names;
   for (const ReportRun& run : input.runs) names[run.run_key] = PointName(run.axes);
@@ -288,7 +288,7 @@ std::string Reproduction(const ReportInput& input) {
   commands += Str("\nlongrun table ", name, "\n");
   if (!input.runs.empty()) {
     commands += Str("longrun reproduce ", ShortId(input.runs.front().run_key),
-                    "   # one run alone, every value written in\n");
+                    "   # only this run, with every value written out\n");
   }
   return Str(
       Text("p",

@@ -49,12 +49,13 @@ int Reproduce(const std::string& thing, bool check, bool as_json, const std::str
 }  // namespace
 
 void AddReproduce(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("reproduce", "the sweep file that gives the same run");
+  CLI::App* verb =
+      verbs.app->add_subcommand("reproduce", "print a sweep file that gives the same run");
   const auto run = std::make_shared<std::string>();
   const auto check = std::make_shared<bool>(false);
   verb->add_option("RUN", *run, "a run's id (8 digits or more)")->required();
   verb->add_flag("--check", *check,
-                 "give the file to the coordinator instead, and say whether the run is the same");
+                 "instead, give the file to the coordinator and say whether the run is the same");
   const auto output = AddOutput(*verb, {"yaml", "json"});
   AddExamples(*verb, {"longrun reproduce 3f2a91c0", "longrun reproduce 3f2a91c0 --check"});
   verb->callback([&verbs, run, check, output] {

@@ -70,8 +70,8 @@ void AddRetry(Verbs& verbs) {
       Print(*output == "json" ? RenderJson(*answer) : Str("tasks to try again: ", n, "\n"));
       if (n == 0) {
         std::fprintf(stderr,
-                     "nothing of it failed, was skipped or was cancelled: there is nothing to try "
-                     "again\n");
+                     "none of its tasks failed, was skipped or was cancelled: there is nothing to "
+                     "try again\n");
       }
       if (n > 0 && !diverged.empty()) WarnOfDiverged(diverged);
       if (n > 0 && asker.coordinator().momentary()) {

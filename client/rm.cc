@@ -26,7 +26,7 @@ int Remove(const std::string& sweep, const std::string& output, const std::strin
   const auto n_left = answer->at("tasks_left").get<std::int64_t>();
   if (n_left > 0) {
     std::fprintf(stderr,
-                 "%s of it %s in no other sweep: known until `longrun gc`, and submitted again "
+                 "%s of it %s in no other sweep: kept until `longrun gc`; if submitted again "
                  "before that, nothing is done twice\n",
                  Counted(n_left, "task").c_str(), n_left == 1 ? "is" : "are");
   }
@@ -42,7 +42,7 @@ int Remove(const std::string& sweep, const std::string& output, const std::strin
 }  // namespace
 
 void AddRm(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("rm", "remove a sweep that is over");
+  CLI::App* verb = verbs.app->add_subcommand("rm", "remove a sweep that has ended");
   AddExamples(*verb, {"longrun rm my-sweep"});
   const auto sweep = std::make_shared<std::string>();
   verb->add_option("SWEEP", *sweep, "name or id")->required();

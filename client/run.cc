@@ -120,9 +120,8 @@ int Run(const RunArguments& arguments, const std::string& state) {
   if (!answer->at("others").empty() && !answer->at("finished").get<bool>()) {
     std::fprintf(stderr, "%s:\n%s",
                  daemons == nullptr
-                     ? "other sweeps that are not over share the service"
-                     : "this sweep goes first; others that are not over take what it "
-                       "leaves free",
+                     ? "other unfinished sweeps share the service"
+                     : "this sweep goes first; other unfinished sweeps take what it leaves free",
                  OthersText(answer->at("others")).c_str());
   }
   if (daemons != nullptr && !answer->at("finished").get<bool>()) {
@@ -134,7 +133,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
     Result<std::unique_ptr<Daemons>> started =
         Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
     if (!started.ok() || !(*started)->StartWorking().ok()) return;  // somebody else was faster
-    std::fprintf(stderr, "the service has ended: going on with one of our own\n");
+    std::fprintf(stderr, "the service has ended: continuing with a new one\n");
     daemons = std::move(started).value();
   };
   // Of our own worker nothing can be hoped for that it cannot do now.
@@ -153,7 +152,7 @@ int Run(const RunArguments& arguments, const std::string& state) {
                    sweep.c_str(), sweep.c_str());
     } else {
       std::fprintf(stderr, "\n");  // behind the terminal's ^C
-      StopAtInterrupt(*daemons, "the same command goes on from here");
+      StopAtInterrupt(*daemons, "the same command continues from here");
     }
     return kExitInterrupted;
   }
@@ -167,15 +166,15 @@ int Run(const RunArguments& arguments, const std::string& state) {
 }  // namespace
 
 void AddRun(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand(
-      "run", "submit a sweep, carry it out on this machine, print the table");
+  CLI::App* verb =
+      verbs.app->add_subcommand("run", "submit a sweep, run it on this machine, print the table");
   AddExamples(
       *verb, {"longrun run sweep.yaml", R"(longrun run sweep.yaml --set "seed=[1, 2, 3]" -o csv)"});
   auto arguments = std::make_shared<RunArguments>();
   arguments->file = AddSweepFile(*verb);
   arguments->output = AddOutput(*verb, TableFormatNames());
   verb->add_option("--cpu-slots", arguments->cpu_slots,
-                   "trainers at once on the CPU (default: one a core)")
+                   "trainers to run at once on the CPU (default: one per core)")
       ->check(CLI::Range(1, 1024));
   verb->callback([&verbs, arguments] {
     verbs.run = [&verbs, arguments] { return Run(*arguments, verbs.state); };

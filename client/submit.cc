@@ -73,15 +73,16 @@ int EndWithoutService(Connection& connection, const std::string& sweep, bool wai
   if (!wait) return kExitOk;
   if (ended) return ShowNow(*now);
   return Report(Status(Code::kUnavailable,
-                       "--wait: it is stored, but nobody works on it: start `longrun up` and then "
-                       "`longrun watch " +
+                       "--wait: the sweep is stored, but no service is running: start `longrun up` "
+                       "and then `longrun watch " +
                            sweep + "`, or use `longrun run`"));
 }
 
 }  // namespace
 
 void AddSubmit(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("submit", "submit a sweep; twice adds nothing");
+  CLI::App* verb =
+      verbs.app->add_subcommand("submit", "submit a sweep; submitting it again adds nothing");
   AddExamples(*verb, {"longrun submit sweep.yaml",
                       "longrun submit sweep.yaml --set train.optimizer.lr=1e-3 --wait"});
   const auto file = AddSweepFile(*verb);

@@ -42,7 +42,7 @@ Result<Json> SweepRequest(const SweepFileArguments& arguments, const std::string
   }
   if (!IsUtf8(*yaml)) {
     return Status(Code::kInvalidArgument,
-                  Str(arguments.file, " is no text in UTF-8: a sweep file is YAML"));
+                  Str(arguments.file, " is not UTF-8 text: a sweep file is YAML"));
   }
   std::vector<std::pair<std::string, std::string>> given;
   given.reserve(arguments.sets.size());

@@ -458,9 +458,8 @@ Status NothingFits(const Json& message) {
   return Status(
       Code::kFailedPrecondition,
       Str(Join(refused, "\n"),
-          "\nthis command has no other worker: `longrun plan` says what the sweep "
-          "needs, fewer --cpu-slots have more memory each, and on another machine a worker "
-          "can join"));
+          "\nthis command has no other worker: `longrun plan` says what the sweep needs; with "
+          "fewer --cpu-slots, each has more memory; a worker on another machine can join"));
 }
 
 void PrintNotices(const Json& notices) {
@@ -482,8 +481,8 @@ void PrintFailures(const Json& message) {
   }
   if (any_for_good) {
     std::fprintf(stderr,
-                 "what diverged would again, and is not tried again: change the sweep file as told "
-                 "above, and run it\n");
+                 "diverged trainings are not retried, since they would diverge again: change the "
+                 "sweep file as suggested above, and run it\n");
   }
 }
 

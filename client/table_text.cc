@@ -58,7 +58,7 @@ std::string TableText(const PivotTable& table, bool is_wide) {
   std::string legend =
       Str("[ ] train length   * best ", table.best_of, errors.empty() ? "" : "   ", errors);
   if (is_partial) legend += "   n/N seeds of those wanted";
-  if (is_cancelled) legend += "   cancelled: `longrun retry` of the sweep takes it up again";
+  if (is_cancelled) legend += "   cancelled: `longrun retry` of the sweep resumes it";
   return Str(TableTitle(table), "\n", RenderColumns(header, align, rows), legend, "\n");
 }
 

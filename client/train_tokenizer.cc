@@ -68,7 +68,7 @@ Status AddFile(const std::string& path, BpeTraining& training) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", path));
   if (!S_ISREG(info.st_mode)) {
-    return Invalid(Str(path, " is no regular file: list the text files themselves"));
+    return Invalid(Str(path, " is not a regular file: list the text files themselves"));
   }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   training.Add(text);
@@ -123,16 +123,16 @@ Status Train(const Arguments& arguments, bool as_json) {
 }  // namespace
 
 void AddTrainTokenizer(CLI::App& data, Verbs& verbs) {
-  CLI::App* verb = data.add_subcommand("train-tokenizer",
-                                       "byte-pair encoding from text files, for --tokenizer OUT");
+  CLI::App* verb = data.add_subcommand(
+      "train-tokenizer", "train a byte-pair encoding on text files, for --tokenizer OUT");
   AddExamples(*verb, {"longrun data train-tokenizer books.tiktoken --vocab-size 8192 a.txt b.txt"});
   auto arguments = std::make_shared<Arguments>();
-  verb->add_option("OUT", arguments->out, "the file that is written: *.tiktoken or *.json")
-      ->required();
-  verb->add_option("FILES", arguments->files, "texts; best what the model is trained on")
+  verb->add_option("OUT", arguments->out, "file to write: *.tiktoken or *.json")->required();
+  verb->add_option("FILES", arguments->files,
+                   "text files, ideally those that the model is trained on")
       ->required();
   verb->add_option("--vocab-size", arguments->vocab_size,
-                   "ids, with the 256 bytes and the end of text among them")
+                   "number of ids, including the 256 bytes and the end of text")
       ->required();
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, arguments, output] {

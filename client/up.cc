@@ -25,7 +25,7 @@ int Up(const DaemonOptions& options, const std::string& state) {
     if (const Status status = (*daemons)->Check(); !status.ok()) return Report(status);
     poll(nullptr, 0, kPollMs);
   }
-  StopAtInterrupt(**daemons, "`longrun up` goes on from here");
+  StopAtInterrupt(**daemons, "`longrun up` continues from here");
   return kExitOk;
 }
 
@@ -37,7 +37,7 @@ void AddUp(Verbs& verbs) {
   AddExamples(*verb, {"longrun up", "longrun up --cpu-slots 1 --metrics 127.0.0.1:9411"});
   auto options = std::make_shared<DaemonOptions>();
   verb->add_option("--cpu-slots", options->cpu_slots,
-                   "trainers at once on the CPU (default: one a core)")
+                   "trainers to run at once on the CPU (default: one per core)")
       ->check(CLI::Range(1, 1024));
   verb->add_option("--metrics", options->metrics,
                    "127.0.0.1:PORT of the coordinator's metrics (default: a free port)");

@@ -55,7 +55,7 @@ WriteProblem DescribeWriteErrno(int error_number, const std::string& folder) {
     case ENOSPC:
       return {Str("the disk of ", folder, " is full"),
               Str("make room on it: some MiB are enough to start, and then `longrun gc --dry-run` "
-                  "shows what can go")};
+                  "shows what can be removed")};
     case EDQUOT:
       return {Str("the quota of this user is used up at ", folder),
               Str("remove files, or ask for more", kElsewhere)};

@@ -140,8 +140,8 @@ int Main(int argc, char** argv) {
                "For one command, which ends it: who wants to keep the folder waits until then");
   bool check = false;
   app.add_flag("--check", check,
-               "Read all that the state folder holds, print what is damaged as lines of JSON, and "
-               "end: 0, or 65 when something is");
+               "Read everything in the state folder, print damage as lines of JSON, and exit: 0, "
+               "or 65 if anything is damaged");
   bool repair = false;
   app.add_flag(
       "--repair", repair,

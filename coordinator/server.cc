@@ -91,10 +91,9 @@ Status MakePrivateFolder(const std::string& path) {
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));
   if (!S_ISDIR(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 0077) != 0) {
-    return Status(Code::kPermissionDenied,
-                  Str(path,
-                      " is no private folder of ours: remove it, or name another socket with "
-                      "--listen unix:PATH"));
+    return Status(Code::kPermissionDenied, Str(path,
+                                               " is not a private folder of this user: remove it, "
+                                               "or name another socket with --listen unix:PATH"));
   }
   return Status();
 }
@@ -136,8 +135,9 @@ Status ClearSocket(const std::string& path) {
     return errno == ENOENT ? Status() : ErrnoStatus(errno, Str("cannot look at ", path));
   }
   if (!S_ISSOCK(info.st_mode)) {
-    return Status(Code::kFailedPrecondition,
-                  Str(path, " exists and is no socket: give another path with --listen unix:PATH"));
+    return Status(
+        Code::kFailedPrecondition,
+        Str(path, " exists and is not a socket: give another path with --listen unix:PATH"));
   }
   sockaddr_un address{};
   address.sun_family = AF_UNIX;

@@ -14,7 +14,7 @@ using enum MetricOwner;
 
 constexpr MetricRow kRows[] = {
     {Metric::kBuildInfo, "longrun_build_info", kGauge, "version revision", "info", kBoth,
-     "Always 1; the labels tell release and commit."},
+     "Always 1; the labels are release and commit."},
     {Metric::kDiskFreeBytes, "longrun_disk_free_bytes", kGauge, "", "bytes", kBoth,
      "Free on the disk of the state folder, for an ordinary user."},
     {Metric::kDiskBytes, "longrun_disk_bytes", kGauge, "", "bytes", kBoth,
@@ -33,7 +33,7 @@ constexpr MetricRow kRows[] = {
      "When the daemon started, in seconds since 1970."},
 
     {Metric::kTasks, "longrun_tasks", kGauge, "kind state", "", kCoordinator,
-     "Tasks by kind (train, evaluate) and state, of all sweeps there are."},
+     "Tasks by kind (train, evaluate) and state, of all sweeps."},
     {Metric::kTaskTransitions, "longrun_task_transitions_total", kCounter, "from to", "",
      kCoordinator, "State changes of tasks; a new task comes from nowhere (from is empty)."},
     {Metric::kTaskQueueSeconds, "longrun_task_queue_seconds", kHistogram, "kind", "seconds",
@@ -47,17 +47,18 @@ constexpr MetricRow kRows[] = {
      "READY tasks by what holds them back: back_off, unfit (no worker can run them), no_worker, "
      "no_free_slot, restore."},
     {Metric::kAttemptFailures, "longrun_attempt_failures_total", kCounter, "class worker", "",
-     kCoordinator, "Attempts that ended badly, by failure class and worker."},
+     kCoordinator, "Attempts that failed, by failure class and worker."},
     {Metric::kAttemptSeconds, "longrun_attempt_seconds_total", kCounter, "kind outcome", "seconds",
      kCoordinator, "Time that attempts held a slot, by kind of task and how they ended."},
 
     {Metric::kWorkers, "longrun_workers", kGauge, "state", "", kCoordinator,
-     "Workers the database knows: connected, silent (no session, its lease runs), draining, gone."},
+     "Workers in the database: connected, silent (no session, but its lease has not ended), "
+     "draining, gone."},
     {Metric::kSlots, "longrun_slots", kGauge, "state", "", kCoordinator,
      "Slots of connected workers: busy or free."},
     {Metric::kSessions, "longrun_sessions", kGauge, "", "", kCoordinator, "Open worker sessions."},
     {Metric::kLeaseExpirations, "longrun_lease_expirations_total", kCounter, "", "", kCoordinator,
-     "Attempts lost because nothing was heard of their worker for a lease."},
+     "Attempts lost because nothing was heard from their worker for a whole lease."},
     {Metric::kFenced, "longrun_fenced_total", kCounter, "", "", kCoordinator,
      "Answers to attempts that are not the current one of their task."},
     {Metric::kJournalBacklogBytes, "longrun_journal_backlog_bytes", kGauge, "worker", "bytes",
@@ -67,9 +68,9 @@ constexpr MetricRow kRows[] = {
     {Metric::kIngestRows, "longrun_ingest_rows_total", kCounter, "kind", "", kCoordinator,
      "Rows stored from journals: result, series (one a metric and step), record (all else)."},
     {Metric::kIngestDuplicates, "longrun_ingest_duplicates_total", kCounter, "", "", kCoordinator,
-     "Rows that were there already and were left aside."},
+     "Rows that were already stored, and therefore ignored."},
     {Metric::kIngestMalformed, "longrun_ingest_malformed_total", kCounter, "", "", kCoordinator,
-     "Journal records whose body has no row's form; kept as they came."},
+     "Journal records whose body does not have the form of a row; kept unchanged."},
     {Metric::kIngestLagSeconds, "longrun_ingest_lag_seconds", kHistogram, "", "seconds",
      kCoordinator,
      "Age of a journal batch's newest record when it was committed, by the clocks of the two "
@@ -111,18 +112,19 @@ constexpr MetricRow kRows[] = {
     {Metric::kWorkerAttemptsStarted, "longrun_worker_attempts_started_total", kCounter, "kind", "",
      kWorker, "Trainers started, by kind of task."},
     {Metric::kWorkerAttemptsEnded, "longrun_worker_attempts_ended_total", kCounter, "class", "",
-     kWorker,
-     "Trainers that ended, by the failure class that their exit shows; none: as it should be."},
+     kWorker, "Trainers that ended, by the failure class of their exit; none: a normal end."},
     {Metric::kWorkerSessionConnected, "longrun_worker_session_connected", kGauge, "", "", kWorker,
      "1 while the coordinator has welcomed this worker, else 0."},
     {Metric::kWorkerJournalBacklogBytes, "longrun_worker_journal_backlog_bytes", kGauge, "",
      "bytes", kWorker, "Journal bytes that the coordinator has not acknowledged."},
     {Metric::kWorkerSlotInfo, "longrun_worker_slot_info", kGauge, "slot kind method dataset",
-     "info", kWorker, "1 for what a slot works on now; a free slot has none."},
+     "info", kWorker, "1 for the task that a slot is working on; a free slot has no row."},
     {Metric::kWorkerSlotProgressRatio, "longrun_worker_slot_progress_ratio", kGauge, "slot",
-     "ratio", kWorker, "Done part, 0 to 1, of the task on a slot, as its trainer last said."},
+     "ratio", kWorker,
+     "Completed part, 0 to 1, of the task on a slot, as last reported by its trainer."},
     {Metric::kWorkerSlotTokensPerSecond, "longrun_worker_slot_tokens_per_second", kGauge, "slot",
-     "tokens_per_second", kWorker, "Tokens trained on or scored per second, as the trainer says."},
+     "tokens_per_second", kWorker,
+     "Tokens trained on or scored per second, as reported by the trainer."},
     {Metric::kWorkerSlotLossNats, "longrun_worker_slot_loss_nats", kGauge, "slot", "nats", kWorker,
      "Newest training loss of the task on a slot, in nats per token."},
     {Metric::kWorkerSlotMfuRatio, "longrun_worker_slot_mfu_ratio", kGauge, "slot", "ratio", kWorker,
@@ -131,15 +133,15 @@ constexpr MetricRow kRows[] = {
     {Metric::kWorkerStepSeconds, "longrun_worker_step_seconds", kHistogram, "slot", "seconds",
      kWorker, "Optimiser steps of trainers, from one loss in the journal to the next."},
     {Metric::kWorkerDeviceInfo, "longrun_worker_device_info", kGauge, "device kind name", "info",
-     kWorker, "Always 1; the labels tell what a device is."},
+     kWorker, "Always 1; the labels describe the device."},
     {Metric::kWorkerDeviceMemoryBytes, "longrun_worker_device_memory_bytes", kGauge, "device",
-     "bytes", kWorker, "Memory of a device; of cpu, of the machine or its cgroup."},
+     "bytes", kWorker, "Memory of a device; for cpu, that of the machine or its cgroup."},
     {Metric::kWorkerDeviceMemoryUsedBytes, "longrun_worker_device_memory_used_bytes", kGauge,
-     "device", "bytes", kWorker, "Memory of a device that is in use, by whomever."},
+     "device", "bytes", kWorker, "Memory of a device in use by any program."},
     {Metric::kWorkerDeviceUtilizationRatio, "longrun_worker_device_utilization_ratio", kGauge,
      "device", "ratio", kWorker,
-     "Part of the time, 0 to 1, that a device was busy: of a GPU by NVML, of cpu since the scrape "
-     "before."},
+     "Share of the time, 0 to 1, that a device was busy: for a GPU as NVML says, for cpu since the "
+     "previous scrape."},
     {Metric::kWorkerDevicePowerWatts, "longrun_worker_device_power_watts", kGauge, "device",
      "watts", kWorker, "Power that a GPU draws, by NVML."},
     {Metric::kWorkerDeviceTemperatureCelsius, "longrun_worker_device_temperature_celsius", kGauge,
@@ -206,7 +208,7 @@ std::string MetricReference() {
   std::string page =
       "# Metrics\n\n"
       "Printed from the table in `metrics/table.cc`; the test `metrics/table` keeps it equal\n"
-      "(`LONGRUN_UPDATE=1` writes it anew). `coordinator` and `worker` say whose `/metrics` page\n"
+      "(`LONGRUN_UPDATE=1` rewrites it). `coordinator` and `worker` say whose `/metrics` page\n"
       "shows a row. Histograms have buckets from 1 ms to 10 min, or from 1 to 10000 for numbers "
       "of\n"
       "things.\n\n"

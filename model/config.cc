@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <utility>
 
 #include "base/str.h"
@@ -26,39 +27,54 @@ constexpr std::array<Preset, 5> kPresets = {{
     {"large", 36, 20, 1280},
 }};
 
+void AddParamErrors(std::string_view path, std::span<const ParamError> wrong, KeyErrors& errors) {
+  for (const ParamError& error : wrong) {
+    errors.Add(error.key.empty() ? std::string(path) : Str(path, ".", error.key),
+               Status(error.code, ShowErrors(path, std::span(&error, 1))), error.others);
+  }
+}
+
 // The method's own demands, and the table's.
-Status CheckPosition(const ModelConfig& model) {
-  ASSIGN_OR_RETURN(const PositionConfig complete, ResolvePosition(model.position.ToJson()));
+void CheckPosition(const ModelConfig& model, KeyErrors& errors) {
+  const Json given = model.position.ToJson();
+  if (!CheckGivenPosition(given, errors)) return;
+  const PositionConfig complete = *ResolvePosition(given);
   if (complete.params != model.position.params) {
-    return Invalid(Str("position: method \"", model.position.method,
-                       "\" lacks parameters; expected ", CanonicalJson(complete.params), ", found ",
-                       CanonicalJson(model.position.params)));
+    errors.Add("position",
+               Invalid(Str("position: method \"", model.position.method,
+                           "\" lacks parameters; expected ", CanonicalJson(complete.params),
+                           ", found ", CanonicalJson(model.position.params))));
+    return;
   }
-  ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(model.position.method));
-  RETURN_IF_ERROR(method->terms(complete.params, model.attention_shape()).status());
-  if (method->has_position_table) {
-    return InRange<std::int64_t>("n_positions", model.n_positions, 1, kLengthMax);
+  const PositionMethod& method = **FindPositionMethod(model.position.method);
+  const ParamResult<TermSpec> terms = method.terms(complete.params, model.attention_shape());
+  if (!terms.ok()) {
+    AddParamErrors("position", std::span(&terms.error(), 1), errors);
+  } else if (method.has_position_table) {
+    errors.Add("n_positions",
+               InRange<std::int64_t>("n_positions", model.n_positions, 1, kLengthMax));
+  } else if (model.n_positions != 0) {
+    errors.Add("n_positions",
+               Invalid(Str("n_positions: expected 0, since method \"", model.position.method,
+                           "\" has no position table, found ", model.n_positions)));
   }
-  if (model.n_positions != 0) {
-    return Invalid(Str("n_positions: expected 0, since method \"", model.position.method,
-                       "\" has no position table, found ", model.n_positions));
-  }
-  return Status();
 }
 
 // What does not vary with the architecture alone stands in its JSON.
 bool HasBody(const ModelConfig& model) { return model.architecture != kBodyless; }
 
 // False: there were errors.
-bool CheckShapeOf(const ModelConfig& model, ErrorList& errors) {
-  ErrorList own;
+bool CheckShapeOf(const ModelConfig& model, KeyErrors& errors) {
+  KeyErrors own;
   FieldChecker checker("model", own, FieldChecker::Part::kShape);
   Fields(model, checker);
   const bool may_divide =
       model.body.head_dim == 0 && checker.AreRight({"model.n_head", "model.d_model"});
   if (may_divide && model.d_model % model.n_head != 0) {
-    own.Add(Invalid(Str("model.d_model: ", model.d_model, " is not divisible by model.n_head ",
-                        model.n_head, "; choose a multiple")));
+    own.Add("model.d_model",
+            Invalid(Str("model.d_model: ", model.d_model, " is not divisible by model.n_head ",
+                        model.n_head, "; choose a multiple")),
+            {"model.n_head"});
   }
   return errors.AddAll(own);
 }
@@ -73,55 +89,54 @@ Status Own(std::string_view path, const Value& found, const Value& own,
                      "; choose another architecture, or leave it out"));
 }
 
-void CheckBody(const ModelConfig& model, const Architecture& architecture, ErrorList& errors) {
+void CheckBody(const ModelConfig& model, const Architecture& architecture, KeyErrors& errors) {
   const BodyConfig& body = model.body;
   const BodyFreedom& free = architecture.freedom;
   ModelConfig reference = model;
   architecture.set_body(reference);
   const BodyConfig& own = reference.body;
-  errors.Add(Own("model.norm", body.norm, own.norm, architecture));
-  errors.Add(Own("model.mlp", body.mlp, own.mlp, architecture));
-  if (!free.parallel || body.block != "sequential") {
-    errors.Add(Own("model.block", body.block, own.block, architecture));
-  }
+  const auto check = [&](std::string_view key, const auto& found, const auto& wanted) {
+    errors.Add(key, Own(key, found, wanted, architecture));
+  };
+  check("model.norm", body.norm, own.norm);
+  check("model.mlp", body.mlp, own.mlp);
+  if (!free.parallel || body.block != "sequential") check("model.block", body.block, own.block);
   const bool has_kv_heads =
-      errors.Add(InRange<std::int64_t>("model.n_kv_head", model.n_kv_head(), 1, model.n_head));
+      errors.Add("model.n_kv_head",
+                 InRange<std::int64_t>("model.n_kv_head", model.n_kv_head(), 1, model.n_head));
   if (has_kv_heads && model.n_head % model.n_kv_head() != 0) {
-    errors.Add(Invalid(Str("model.n_kv_head: ", model.n_kv_head(), " does not divide model.n_head ",
-                           model.n_head, "; choose a divisor")));
+    errors.Add("model.n_kv_head",
+               Invalid(Str("model.n_kv_head: ", model.n_kv_head(), " does not divide model.n_head ",
+                           model.n_head, "; choose a divisor")),
+               {"model.n_head"});
   } else if (has_kv_heads && !free.n_kv_head) {
-    errors.Add(Own("model.n_kv_head", model.n_kv_head(), model.n_head, architecture));
+    check("model.n_kv_head", model.n_kv_head(), model.n_head);
   }
-  if (!free.head_dim) {
-    errors.Add(Own("model.head_dim", model.head_dim(), model.d_model / model.n_head, architecture));
-  }
+  if (!free.head_dim) check("model.head_dim", model.head_dim(), model.d_model / model.n_head);
   // Where they may differ, the two are one switch.
-  errors.Add(Own("model.out_bias", body.out_bias,
-                 free.attention_bias ? body.qkv_bias : own.out_bias, architecture));
-  if (!free.attention_bias) {
-    errors.Add(Own("model.qkv_bias", body.qkv_bias, own.qkv_bias, architecture));
-  }
-  if (!free.mlp_bias) {
-    errors.Add(Own("model.mlp_bias", body.mlp_bias, own.mlp_bias, architecture));
-  }
-  errors.Add(Own("model.head_bias", body.head_bias, own.head_bias, architecture));
-  errors.Add(Own("model.out_projection", body.out_projection, own.out_projection, architecture));
-  errors.Add(Own("model.final_norm", body.final_norm, own.final_norm, architecture));
-  if (!free.window) {
-    errors.Add(Own("model.sliding_window", body.window, own.window, architecture));
-  }
+  check("model.out_bias", body.out_bias, free.attention_bias ? body.qkv_bias : own.out_bias);
+  if (!free.attention_bias) check("model.qkv_bias", body.qkv_bias, own.qkv_bias);
+  if (!free.mlp_bias) check("model.mlp_bias", body.mlp_bias, own.mlp_bias);
+  check("model.head_bias", body.head_bias, own.head_bias);
+  check("model.out_projection", body.out_projection, own.out_projection);
+  check("model.final_norm", body.final_norm, own.final_norm);
+  if (!free.window) check("model.sliding_window", body.window, own.window);
   if (body.window > 0 && !model.causal) {
-    errors.Add(Invalid(Str("model.sliding_window: ", body.window,
-                           " needs model.causal true; set sliding_window to 0")));
+    errors.Add("model.sliding_window",
+               Invalid(Str("model.sliding_window: ", body.window,
+                           " needs model.causal true; set sliding_window to 0")),
+               {"model.causal"});
   }
 }
 
-void CheckMask(const MaskConfig& mask, ErrorList& errors) {
+void CheckMask(const MaskConfig& mask, KeyErrors& errors) {
   // 0.8 + 0.2 may pass 1 by a rounding.
   if (mask.mask_replace_prob + mask.random_replace_prob <= 1.0 + 1e-12) return;
-  errors.Add(Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
+  errors.Add("train.mask.random_replace_prob",
+             Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
                          " and mask_replace_prob ", mask.mask_replace_prob,
-                         " add up to more than 1; what they leave of 1 is kept as it is")));
+                         " add up to more than 1; the rest of the tokens stays unchanged")),
+             {"train.mask.mask_replace_prob"});
 }
 
 }  // namespace
@@ -152,31 +167,39 @@ Json ModelConfig::ToJson() const {
   return json;
 }
 
-ModelConfig ReadModel(const Json& model, const Json& position, ErrorList& errors) {
+ModelConfig ReadModel(const Json& model, const Json& position, KeyErrors& errors) {
   const bool has_body =
       model.is_object() && model.contains("architecture") && model["architecture"] != kBodyless;
   ModelConfig config;
   if (RefuseUnknownFields<ModelConfig>(model, "model", has_body, errors)) {
     // The body is read by what the architecture makes of the shape.
-    ErrorList shape;
+    KeyErrors shape;
     FieldReader shape_reader(model, "model", shape, FieldReader::Part::kShape, has_body);
     Fields(config, shape_reader);
     bool with_body = errors.AddAll(shape) && has_body && CheckShapeOf(config, errors);
     if (with_body) {
       const std::int64_t head_dim = config.body.head_dim;
-      with_body = errors.Add(config.SetArchitecture(config.architecture));
+      with_body = errors.Add("model.architecture", config.SetArchitecture(config.architecture));
       config.body.head_dim = head_dim;
     }
     FieldReader reader(model, "model", errors, FieldReader::Part::kButShape, with_body);
     Fields(config, reader);
     if (with_body) config.SetAttentionBias(config.body.qkv_bias);
   }
-  errors.Take(ResolvePosition(position), config.position);
+  // Without an error of its own, so that a wrong position is reported once.
+  const bool is_position = CheckGivenPosition(position, errors);
+  config.position = *ResolvePosition(is_position ? position : Json("none"));
   return config;
 }
 
+bool CheckGivenPosition(const Json& given, KeyErrors& errors) {
+  const std::vector<ParamError> wrong = PositionErrors(given);
+  AddParamErrors("position", wrong, errors);
+  return wrong.empty();
+}
+
 Result<ModelConfig> ModelConfig::FromJson(const Json& model, const Json& position) {
-  ErrorList errors;
+  KeyErrors errors;
   ModelConfig config = ReadModel(model, position, errors);
   RETURN_IF_ERROR(errors.First());
   return config;
@@ -216,24 +239,25 @@ void ModelConfig::SetAttentionBias(bool qkv_bias) {
 }
 
 Status ModelConfig::CheckShape() const {
-  ErrorList errors;
+  KeyErrors errors;
   CheckShapeOf(*this, errors);
   return errors.First();
 }
 
-void CheckModel(const ModelConfig& model, ErrorList& errors) {
+void CheckModel(const ModelConfig& model, KeyErrors& errors) {
   const Architecture* architecture = nullptr;
-  const bool is_known = errors.Take(FindArchitecture(model.architecture), architecture);
+  const bool is_known =
+      errors.Take("model.architecture", FindArchitecture(model.architecture), architecture);
   const bool has_shape = CheckShapeOf(model, errors);
   FieldChecker checker("model", errors);
   Fields(model, checker);
   if (!is_known || !has_shape) return;
   CheckBody(model, *architecture, errors);
-  errors.Add(CheckPosition(model));
+  CheckPosition(model, errors);
 }
 
 Status ModelConfig::Check() const {
-  ErrorList errors;
+  KeyErrors errors;
   CheckModel(*this, errors);
   return errors.First();
 }
@@ -271,25 +295,27 @@ Json TrainConfig::ToJson() const {
   return json;
 }
 
-TrainConfig ReadTrain(const Json& train, ErrorList& errors) {
+TrainConfig ReadTrain(const Json& train, KeyErrors& errors) {
   TrainConfig config;
   if (!RefuseUnknownFields<TrainConfig>(train, "train", /*with_body=*/false, errors)) return config;
   const bool is_masked = train.contains("objective") || train.contains("mask");
   if (is_masked) config.objective = "masked_lm";  // so that both are read
   FieldReader reader(train, "train", errors);
   Fields(config, reader);
-  if (is_masked) errors.Add(OneOf("train.objective", config.objective, {"masked_lm"}));
+  if (is_masked) {
+    errors.Add("train.objective", OneOf("train.objective", config.objective, {"masked_lm"}));
+  }
   return config;
 }
 
 Result<TrainConfig> TrainConfig::FromJson(const Json& train) {
-  ErrorList errors;
+  KeyErrors errors;
   TrainConfig config = ReadTrain(train, errors);
   RETURN_IF_ERROR(errors.First());
   return config;
 }
 
-void CheckTrain(const TrainConfig& train, ErrorList& errors) {
+void CheckTrain(const TrainConfig& train, KeyErrors& errors) {
   FieldChecker checker("train", errors);
   Fields(train, checker);
   const std::int64_t train_length = train.train_length, batch_tokens = train.batch_tokens;
@@ -299,20 +325,26 @@ void CheckTrain(const TrainConfig& train, ErrorList& errors) {
     const std::string nearest =
         below == 0 ? Str("is ", train_length) : Str("are ", below, " and ", below + train_length);
     errors.Add(
+        "train.batch_tokens",
         Invalid(Str("train.batch_tokens: ", batch_tokens, " is not a multiple of train_length ",
-                    train_length, "; the nearest ", nearest)));
+                    train_length, "; the nearest ", nearest)),
+        {"train.train_length"});
   }
   if (checker.AreRight({"train.optimizer.lr", "train.optimizer.min_lr"})) {
-    errors.Add(InRange("train.optimizer.min_lr", train.optimizer.min_lr, 0.0, train.optimizer.lr));
+    errors.Add("train.optimizer.min_lr",
+               InRange("train.optimizer.min_lr", train.optimizer.min_lr, 0.0, train.optimizer.lr));
   }
   if (checker.AreRight({"train.tokens", "train.schedule.warmup_tokens"})) {
-    errors.Add(InRange<std::int64_t>("train.schedule.warmup_tokens", train.schedule.warmup_tokens,
+    errors.Add("train.schedule.warmup_tokens",
+               InRange<std::int64_t>("train.schedule.warmup_tokens", train.schedule.warmup_tokens,
                                      0, train.tokens));
   }
   const ValidateConfig& validate = train.validate;
   if ((validate.every == 0) != (validate.tokens == 0)) {
-    errors.Add(Invalid(Str("train.validate: every ", validate.every, " and tokens ",
-                           validate.tokens, "; expected both, or neither")));
+    errors.Add("train.validate",
+               Invalid(Str("train.validate: every ", validate.every, " and tokens ",
+                           validate.tokens, "; expected both, or neither")),
+               {"train.validate.every", "train.validate.tokens"});
   }
   if (train.is_masked() &&
       checker.AreRight({"train.mask.mask_replace_prob", "train.mask.random_replace_prob"})) {
@@ -321,28 +353,30 @@ void CheckTrain(const TrainConfig& train, ErrorList& errors) {
 }
 
 Status TrainConfig::Check() const {
-  ErrorList errors;
+  KeyErrors errors;
   CheckTrain(*this, errors);
   return errors.First();
 }
 
-Status CheckObjective(const ModelConfig& model, const TrainConfig& train) {
-  if (!train.is_masked()) {
-    if (model.causal) return Status();
-    return Invalid(
-        "train.objective: causal_lm needs model.causal true: without the causal mask a token sees "
-        "the "
-        "next one, which it is to predict; choose masked_lm");
+void CheckObjective(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors) {
+  if (!train.is_masked() && !model.causal) {
+    errors.Add(
+        "train.objective",
+        Invalid("train.objective: causal_lm needs model.causal true: without the causal mask "
+                "a token sees the next one, which it is to predict; choose masked_lm"),
+        {"model.causal"});
+  } else if (train.is_masked() && model.causal) {
+    errors.Add("train.objective",
+               Invalid("train.objective: masked_lm needs model.causal false: a hidden token is "
+                       "guessed from both sides; set it, or choose causal_lm"),
+               {"model.causal"});
+  } else if (train.is_masked() && train.mask.token >= model.vocab_size) {
+    errors.Add("train.mask.token",
+               Invalid(Str("train.mask.token: expected one of the ids 0 to ", model.vocab_size - 1,
+                           " of model.vocab_size ", model.vocab_size, ", found ", train.mask.token,
+                           "; leave out vocab_size to have a row for it")),
+               {"model.vocab_size"});
   }
-  if (model.causal) {
-    return Invalid(
-        "train.objective: masked_lm needs model.causal false: a hidden token is guessed from both "
-        "sides; set it, or choose causal_lm");
-  }
-  if (train.mask.token < model.vocab_size) return Status();
-  return Invalid(Str("train.mask.token: expected one of the ids 0 to ", model.vocab_size - 1,
-                     " of model.vocab_size ", model.vocab_size, ", found ", train.mask.token,
-                     "; leave out vocab_size to have a row for it"));
 }
 
 }  // namespace longrun

@@ -144,8 +144,4 @@ struct TrainConfig {
   Status Check() const;
 };
 
-// What model and objective demand of each other: a model that sees the next token cannot learn to
-// predict it, and the mask token needs a row of the embedding.
-Status CheckObjective(const ModelConfig& model, const TrainConfig& train);
-
 }  // namespace longrun

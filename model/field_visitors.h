@@ -13,11 +13,11 @@
 #include <utility>
 #include <vector>
 
-#include "base/error_list.h"
 #include "base/json.h"
 #include "base/status.h"
 #include "base/str.h"
 #include "model/fields.h"
+#include "model/key_errors.h"
 
 namespace longrun {
 
@@ -43,11 +43,12 @@ Status InRange(std::string_view path, Number value, Number min, Number max) {
 
 // False: it is no object, and nothing can be read of it.
 inline bool RefuseUnknownKeys(const Json& object, std::string_view path,
-                              const std::vector<std::string>& known, ErrorList& errors) {
-  if (!object.is_object()) return errors.Add(Invalid(Str(path, ": expected a map")));
+                              const std::vector<std::string>& known, KeyErrors& errors) {
+  if (!object.is_object()) return errors.Add(path, Invalid(Str(path, ": expected a map")));
   for (const auto& [key, value] : object.items()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    errors.Add(Invalid(Str(path, ".", key, ": unknown key", DidYouMean(key, known))));
+    const std::string unknown = Str(path, ".", key);
+    errors.Add(unknown, Invalid(Str(unknown, ": unknown key", DidYouMean(key, known))));
   }
   return true;
 }
@@ -105,7 +106,7 @@ class FieldNames {
 
 template <typename Config>
 bool RefuseUnknownFields(const Json& json, std::string_view path, bool with_body,
-                         ErrorList& errors) {
+                         KeyErrors& errors) {
   FieldNames known(with_body);
   const Config config;
   Fields(config, known);
@@ -118,46 +119,52 @@ class FieldReader {
  public:
   enum class Part { kAll, kShape, kButShape };
 
-  FieldReader(const Json& json, std::string path, ErrorList& errors, Part part = Part::kAll,
+  FieldReader(const Json& json, std::string path, KeyErrors& errors, Part part = Part::kAll,
               bool with_body = false)
       : json_(json), path_(std::move(path)), errors_(errors), part_(part), with_body_(with_body) {}
 
   template <typename T>
   void operator()(T& member, const ParamSpec& spec, const SettingUse& use = {}) {
     if (!IsWanted(spec, use)) return;
+    const std::string key = KeyOf(spec);
     if constexpr (std::same_as<T, double>) {
-      if (errors_.Take(GetDouble(json_, spec.name, path_), member)) return;
+      if (errors_.Take(key, GetDouble(json_, spec.name, path_), member)) return;
       member = std::numeric_limits<double>::quiet_NaN();
     } else if constexpr (std::same_as<T, std::int64_t>) {
-      errors_.Take(GetInt(json_, spec.name, path_), member);
+      errors_.Take(key, GetInt(json_, spec.name, path_), member);
     } else if constexpr (std::same_as<T, bool>) {
-      errors_.Take(GetBool(json_, spec.name, path_), member);
+      errors_.Take(key, GetBool(json_, spec.name, path_), member);
     } else {
-      errors_.Take(GetString(json_, spec.name, path_), member);
+      errors_.Take(key, GetString(json_, spec.name, path_), member);
     }
   }
   void operator()(double& first, double& second, const ParamSpec& spec,
                   const SettingUse& use = {}) {
+    if (!IsWanted(spec, use)) return;
+    const std::string key = KeyOf(spec);
     Json pair;
-    if (!IsWanted(spec, use) || !errors_.Take(GetMember(json_, spec.name, path_), pair)) return;
+    if (!errors_.Take(key, GetMember(json_, spec.name, path_), pair)) return;
     if (pair.is_array() && pair.size() == 2 && pair[0].is_number() && pair[1].is_number()) {
       first = pair[0].get<double>();
       second = pair[1].get<double>();
     } else {
-      errors_.Add(Invalid(Str(path_, ".", spec.name, ": expected a list of two numbers")));
+      errors_.Add(key, Invalid(Str(key, ": expected a list of two numbers")));
     }
   }
   template <typename Config>
   void Group(Config& config, const ParamSpec& spec, const SettingUse& use = {}) {
+    if (!IsWanted(spec, use)) return;
+    const std::string key = KeyOf(spec);
     Json member;
-    if (!IsWanted(spec, use) || !errors_.Take(GetMember(json_, spec.name, path_), member)) return;
-    const std::string path = Str(path_, ".", spec.name);
-    if (!RefuseUnknownFields<Config>(member, path, with_body_, errors_)) return;
-    FieldReader below(member, path, errors_);
+    if (!errors_.Take(key, GetMember(json_, spec.name, path_), member)) return;
+    if (!RefuseUnknownFields<Config>(member, key, with_body_, errors_)) return;
+    FieldReader below(member, key, errors_);
     Fields(config, below);
   }
 
  private:
+  std::string KeyOf(const ParamSpec& spec) const { return Str(path_, ".", spec.name); }
+
   bool IsWanted(const ParamSpec& spec, const SettingUse& use) const {
     if (use.of_body && !with_body_) return false;
     // What may be missing is what it is by default.
@@ -167,7 +174,7 @@ class FieldReader {
 
   const Json& json_;
   std::string path_;
-  ErrorList& errors_;
+  KeyErrors& errors_;
   Part part_;
   bool with_body_;
 };
@@ -177,7 +184,7 @@ class FieldChecker {
  public:
   enum class Part { kAll, kShape };
 
-  FieldChecker(std::string path, ErrorList& errors, Part part = Part::kAll)
+  FieldChecker(std::string path, KeyErrors& errors, Part part = Part::kAll)
       : path_(std::move(path)), errors_(errors), part_(part) {}
 
   template <typename T>
@@ -215,11 +222,11 @@ class FieldChecker {
 
  private:
   void Note(Status status, const std::string& path) {
-    if (!errors_.Add(std::move(status))) wrong_.insert(path);
+    if (!errors_.Add(path, std::move(status))) wrong_.insert(path);
   }
 
   std::string path_;
-  ErrorList& errors_;
+  KeyErrors& errors_;
   Part part_;
   std::set<std::string, std::less<>> wrong_;
 };

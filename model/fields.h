@@ -90,25 +90,27 @@ void Fields(Of<ModelConfig> auto& model, auto& v) {
      .type = Type::kInt,
      .min = 1,
      .max = kLayersMax,
-     .meaning = "blocks (default: of the size)"},
+     .meaning = "number of blocks (default: the size's)"},
     {.derived = true, .shape = true});
   v(model.n_head,
     {.name = "n_head",
      .type = Type::kInt,
      .min = 1,
      .max = kHeadsMax,
-     .meaning = "attention heads (default: of the size)"},
+     .meaning = "attention heads (default: the size's)"},
     {.derived = true, .shape = true});
   v(model.d_model,
-    {.name = "d_model", .min = 1, .max = kWidthMax, .meaning = "width (default: of the size)"},
+    {.name = "d_model",
+     .min = 1,
+     .max = kWidthMax,
+     .meaning = "width of the model (default: the size's)"},
     {.derived = true, .shape = true});
   v(model.d_ff,
     {.name = "d_ff",
      .min = 1,
      .max = 4 * kWidthMax,
-     .meaning =
-         "width of the MLP (default: 4 d_model; of Llama's body 8/3 d_model, rounded up to a "
-         "multiple of 256)"},
+     .meaning = "width of the MLP (default: 4 d_model; with Llama's body 8/3 d_model, rounded up "
+                "to a multiple of 256)"},
     {.derived = true});
   v(model.body.n_kv_head,
     {.name = "n_kv_head",
@@ -131,22 +133,23 @@ void Fields(Of<ModelConfig> auto& model, auto& v) {
   v(model.body.block,
     {.name = "block",
      .choices = {"sequential", "parallel", "parallel_shared_norm"},
-     .meaning = "attention and MLP one after the other or side by side (default: of the "
-                "architecture)"},
+     .meaning =
+         "attention and MLP one after the other or side by side (default: the architecture's)"},
     {.derived = true, .of_body = true, .own_check = true});
   v(model.body.qkv_bias,
     {.name = "qkv_bias",
-     .meaning = "biases of queries, keys and values, and of attention's output where the "
-                "architecture has one switch (default: of the architecture)"},
+     .meaning = "biases of queries, keys and values, and of attention's output if the architecture "
+                "has one switch for both (default: the architecture's)"},
     {.derived = true, .of_body = true});
   v(model.body.mlp_bias,
-    {.name = "mlp_bias", .meaning = "biases of the MLP (default: of the architecture)"},
+    {.name = "mlp_bias", .meaning = "biases of the MLP (default: the architecture's)"},
     {.derived = true, .of_body = true});
   v(model.body.window,
     {.name = "sliding_window",
      .min = 0,
      .max = kLengthMax,
-     .meaning = "a token sees so many tokens, with itself; 0: all (default: of the architecture)"},
+     .meaning = "tokens that each token attends to, including itself; 0: all (default: the "
+                "architecture's)"},
     {.derived = true, .of_body = true});
   v(model.vocab_size,
     {.name = "vocab_size",
@@ -157,26 +160,26 @@ void Fields(Of<ModelConfig> auto& model, auto& v) {
   v(model.activation,
     {.name = "activation",
      .choices = {"gelu_new", "gelu", "relu", "silu"},
-     .meaning = "of the MLP; gelu_new is the tanh form (default: of the architecture)"},
+     .meaning = "activation function of the MLP; gelu_new is the tanh form of gelu (default: the "
+                "architecture's)"},
     {.derived = true, .choices_imported = {"tanh", "quick_gelu"}});
   v(model.layer_norm_epsilon,
     {.name = "layer_norm_epsilon",
      .min = 1e-12,
      .max = 1,
-     .meaning = "added to the variance (default: of the architecture)"},
+     .meaning = "added to the variance in every norm (default: the architecture's)"},
     {.derived = true});
   v(model.tie_embeddings,
     {.name = "tie_embeddings",
-     .meaning = "one matrix for embedding and head (default: of the architecture)"},
+     .meaning = "use one matrix for the embedding and the head (default: the architecture's)"},
     {.derived = true});
-  v(model.causal,
-    {.name = "causal",
-     .meaning =
-         "a token sees no later token; false: an encoder, trained with objective masked_lm"});
+  v(model.causal, {.name = "causal",
+                   .meaning = "true: a token attends to no later token; false: an encoder, trained "
+                              "with objective masked_lm"});
   v(model.init_std, {.name = "init_std",
                      .min = 1e-6,
                      .max = 10,
-                     .meaning = "standard deviation of the first weights"});
+                     .meaning = "standard deviation of the initial weights"});
 }
 
 void Fields(Of<OptimizerConfig> auto& optimizer, auto& v) {
@@ -187,13 +190,15 @@ void Fields(Of<OptimizerConfig> auto& optimizer, auto& v) {
     {.name = "min_lr", .min = 0, .max = 10, .meaning = "last learning rate (default: lr / 10)"},
     {.derived = true});
   v(optimizer.beta1, optimizer.beta2,
-    {.name = "betas", .min = 0, .max = 0.9999999, .meaning = "decay of the two moments"});
-  v(optimizer.eps,
-    {.name = "eps", .min = 1e-30, .max = 1, .meaning = "added to the root of the second moment"});
+    {.name = "betas", .min = 0, .max = 0.9999999, .meaning = "decay rates of the two moments"});
+  v(optimizer.eps, {.name = "eps",
+                    .min = 1e-30,
+                    .max = 1,
+                    .meaning = "added to the square root of the second moment"});
   v(optimizer.weight_decay, {.name = "weight_decay",
                              .min = 0,
                              .max = 100,
-                             .meaning = "of tensors with two or more dimensions"});
+                             .meaning = "decay of tensors with two or more dimensions"});
   v(optimizer.grad_clip, {.name = "grad_clip",
                           .min = 0,
                           .max = 1e9,
@@ -203,9 +208,11 @@ void Fields(Of<OptimizerConfig> auto& optimizer, auto& v) {
 void Fields(Of<ScheduleConfig> auto& schedule, auto& v) {
   v(schedule.name, {.name = "name",
                     .choices = {"cosine", "constant"},
-                    .meaning = "cosine: from lr down to min_lr"});
-  v(schedule.warmup_tokens,
-    {.name = "warmup_tokens", .min = 0, .max = kTokensMax, .meaning = "tokens of warm-up"});
+                    .meaning = "cosine: falls from lr to min_lr; constant: stays at lr"});
+  v(schedule.warmup_tokens, {.name = "warmup_tokens",
+                             .min = 0,
+                             .max = kTokensMax,
+                             .meaning = "tokens of the linear warm-up"});
 }
 
 void Fields(Of<ValidateConfig> auto& validate, auto& v) {
@@ -218,24 +225,26 @@ void Fields(Of<ValidateConfig> auto& validate, auto& v) {
 }
 
 void Fields(Of<MaskConfig> auto& mask, auto& v) {
-  v(mask.probability,
-    {.name = "probability", .min = 1e-6, .max = 1, .meaning = "that a token is to be guessed"});
-  v(mask.mask_replace_prob, {.name = "mask_replace_prob",
-                             .min = 0,
-                             .max = 1,
-                             .meaning = "that such a token is replaced by the mask token"});
-  v(mask.random_replace_prob,
-    {.name = "random_replace_prob",
+  v(mask.probability, {.name = "probability",
+                       .min = 1e-6,
+                       .max = 1,
+                       .meaning = "probability that a token has to be predicted"});
+  v(mask.mask_replace_prob,
+    {.name = "mask_replace_prob",
      .min = 0,
      .max = 1,
-     .meaning = "that it is replaced by a random token instead; else it stays as it is"});
+     .meaning = "probability that such a token is replaced by the mask token"});
+  v(mask.random_replace_prob, {.name = "random_replace_prob",
+                               .min = 0,
+                               .max = 1,
+                               .meaning = "probability that it is replaced by a random token "
+                                          "instead; otherwise it stays unchanged"});
   v(mask.token,
     {.name = "token",
      .min = 0,
      .max = kVocabMax - 1,
-     .meaning =
-         "id of the mask token (default: the imported model's; that of the dataset's tokenizer; "
-         "one id more than the dataset's, and so one row more of the embedding)"},
+     .meaning = "id of the mask token (default: the imported model's, else that of the dataset's "
+                "tokenizer, else a new id after the dataset's, which adds a row to the embedding)"},
     {.derived = true});
 }
 
@@ -245,13 +254,13 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
     {.name = "train_length",
      .min = 1,
      .max = kLengthMax,
-     .meaning = "tokens in a training sequence (with train: none may be left out)"},
+     .meaning = "tokens in a training sequence (optional with train: none)"},
     {.required = true, .in_matrix = true, .kept = true});
   v(train.tokens,
     {.name = "tokens",
      .min = 1,
      .max = kTokensMax,
-     .meaning = "tokens trained on; the last step is a whole one"},
+     .meaning = "tokens to train on, rounded up to whole steps"},
     {.required = true});
   v(train.batch_tokens,
     {.name = "batch_tokens",
@@ -267,24 +276,24 @@ void Fields(Of<TrainConfig> auto& train, auto& v) {
   v(train.order,
     {.name = "order",
      .choices = {"random", "shuffled", "stream"},
-     .meaning = "of the data: random starts, slices in shuffled or in file order"},
+     .meaning = "order of the data: sequences from random starts, or consecutive slices in "
+                "shuffled or in file order"},
     {.kept = true});
   v(train.objective,
     {.name = "objective",
      .choices = {"causal_lm", "masked_lm"},
-     .meaning =
-         "what is learned: the next token, or hidden tokens from both sides (model.causal false)"},
+     .meaning = "what the model learns to predict: the next token, or masked tokens from both "
+                "sides (model.causal false)"},
     {.kept = true, .in_json = is_masked});
   v.Group(train.mask,
           {.name = "mask",
-           .meaning =
-               "with objective masked_lm: which tokens are to be guessed, and what stands in their "
-               "places (BERT's 80/10/10)"},
+           .meaning = "for objective masked_lm: which tokens have to be predicted, and what "
+                      "replaces them (BERT's 80/10/10)"},
           {.kept = true, .in_json = is_masked});
-  v.Group(train.optimizer, {.name = "optimizer", .meaning = "how weights move"});
+  v.Group(train.optimizer, {.name = "optimizer", .meaning = "how the weights are updated"});
   v.Group(train.schedule,
           {.name = "schedule", .meaning = "learning rate over time, after a linear warm-up"});
-  v.Group(train.validate, {.name = "validate", .meaning = "a validation curve while training"});
+  v.Group(train.validate, {.name = "validate", .meaning = "a validation curve during training"});
 }
 
 }  // namespace longrun

@@ -149,7 +149,7 @@ void CheckCountList(const ParamSpec& spec, const Json& value, std::vector<ParamE
                                       Shown(value[i]), CountMeant(spec, value[i]))});
     } else if (!seen.insert(*WholeNumber(value[i])).second) {
       errors.push_back(
-          {Str(key, "[", i, "]"), Str(*WholeNumber(value[i]), " stands twice in the list")});
+          {Str(key, "[", i, "]"), Str(*WholeNumber(value[i]), " is in the list twice")});
     }
   }
 }
@@ -174,7 +174,7 @@ void CheckChoiceList(const ParamSpec& spec, const Json& value, std::vector<Param
            Str("expected one of ", Join(spec.choices, ", "), ", found ", Shown(value[i]),
                nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?"))});
     } else if (!seen.insert(text).second) {
-      errors.push_back({Str(key, "[", i, "]"), Str(text, " stands twice in the list")});
+      errors.push_back({Str(key, "[", i, "]"), Str(text, " is in the list twice")});
     }
   }
 }
@@ -320,6 +320,16 @@ std::string ExperimentalValues(std::span<const ParamSpec> specs) {
   return Join(values, "; ");
 }
 
+std::string ShowErrors(std::string_view path, std::span<const ParamError> errors) {
+  std::vector<std::string> lines;
+  lines.reserve(errors.size());
+  for (const ParamError& error : errors) {
+    lines.push_back(
+        Str(path, error.key.empty() || path.empty() ? "" : ".", error.key, ": ", error.message));
+  }
+  return Join(lines, "; ");
+}
+
 std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json& given) {
   std::vector<ParamError> errors;
   if (!given.is_object()) {
@@ -353,15 +363,7 @@ std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json
 Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
                            std::string_view path) {
   const std::vector<ParamError> errors = CheckParams(specs, given);
-  if (!errors.empty()) {
-    std::vector<std::string> lines;
-    lines.reserve(errors.size());
-    for (const ParamError& error : errors) {
-      lines.push_back(
-          Str(path, error.key.empty() || path.empty() ? "" : ".", error.key, ": ", error.message));
-    }
-    return Status(Code::kInvalidArgument, Join(lines, "; "));
-  }
+  if (!errors.empty()) return Status(Code::kInvalidArgument, ShowErrors(path, errors));
   Json resolved = Json::object();
   for (const ParamSpec& spec : specs) {
     if (!Holds(spec, specs, given)) continue;

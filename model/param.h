@@ -8,8 +8,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
+#include "base/check.h"
 #include "base/json.h"
 #include "base/status.h"
 
@@ -62,8 +65,46 @@ std::string ExpectedValue(const ParamSpec& spec);
 
 // What is wrong with one parameter.
 struct ParamError {
-  std::string key;      // "context_lengths", or "context_lengths[2]"
+  std::string key;      // "context_lengths", or "context_lengths[2]"; "" for all of them together
   std::string message;  // "expected an integer from 1 to 10, found 12"
+  // The keys outside the table that the message names: "model.causal".
+  std::vector<std::string> others = {};
+  Code code = Code::kInvalidArgument;
+};
+
+// "PATH.key: message", joined by "; ".
+std::string ShowErrors(std::string_view path, std::span<const ParamError> errors);
+
+// What parameters make, or the parameter that cannot make it.
+template <typename T>
+class ParamResult {
+ public:
+  ParamResult(T value) : state_(std::move(value)) {}           // NOLINT: implicit by intent
+  ParamResult(ParamError error) : state_(std::move(error)) {}  // NOLINT: implicit by intent
+
+  bool ok() const { return std::holds_alternative<T>(state_); }
+  const T& value() const& {
+    LR_CHECK(ok());
+    return std::get<T>(state_);
+  }
+  T&& value() && {
+    LR_CHECK(ok());
+    return std::get<T>(std::move(state_));
+  }
+  const T& operator*() const& { return value(); }
+  const T* operator->() const { return &value(); }
+  const ParamError& error() const {
+    LR_CHECK(!ok());
+    return std::get<ParamError>(state_);
+  }
+  // The error as "PATH.key: message".
+  Status status(std::string_view path) const {
+    if (ok()) return Status();
+    return Status(error().code, ShowErrors(path, std::span(&error(), 1)));
+  }
+
+ private:
+  std::variant<T, ParamError> state_;
 };
 
 // The errors of `given` (an object), all of them; empty when it is right. Unknown keys carry the

@@ -57,7 +57,7 @@ Result<Entry> ParseEntry(const std::string& name, const Json& json, std::uint64_
   const auto bad = [&](std::string_view what) {
     return Status(Code::kDataLoss, Str("tensor \"", name, "\": ", what));
   };
-  if (!json.is_object()) return bad("its header entry is no object");
+  if (!json.is_object()) return bad("its header entry is not an object");
   for (const auto& [key, value] : json.items()) {
     if (key != "dtype" && key != "shape" && key != "data_offsets") {
       return bad(Str("unknown header key \"", key, "\""));
@@ -82,7 +82,7 @@ Result<Entry> ParseEntry(const std::string& name, const Json& json, std::uint64_
   std::uint64_t n_bytes = row->n_bytes;
   for (const Json& dim : json["shape"]) {
     const std::optional<std::uint64_t> size = AsUnsigned(dim);
-    if (!size) return bad("a dimension is no whole number");
+    if (!size) return bad("a dimension is not a whole number");
     if (*size > static_cast<std::uint64_t>(INT64_MAX)) return bad("a dimension is too large");
     if (__builtin_mul_overflow(n_bytes, *size, &n_bytes)) return bad("its shape overflows");
     entry.tensor.shape.push_back(static_cast<std::int64_t>(*size));
@@ -231,16 +231,16 @@ Status SafetensorsFile::ParseHeader() {
   if (!header) {
     return Status(Code::kDataLoss, Str("header: ", header.status().message()));
   }
-  if (!header->is_object()) return Status(Code::kDataLoss, "the header is no JSON object");
+  if (!header->is_object()) return Status(Code::kDataLoss, "the header is not a JSON object");
 
   const std::span<const std::byte> data = bytes.subspan(8 + static_cast<std::size_t>(n_header));
   std::vector<Entry> entries;
   for (const auto& [name, json] : header->items()) {
     if (name == "__metadata__") {
-      if (!json.is_object()) return Status(Code::kDataLoss, "__metadata__ is no object");
+      if (!json.is_object()) return Status(Code::kDataLoss, "__metadata__ is not an object");
       for (const auto& [key, value] : json.items()) {
         if (!value.is_string()) {
-          return Status(Code::kDataLoss, Str("__metadata__.", key, " is no text"));
+          return Status(Code::kDataLoss, Str("__metadata__.", key, " is not text"));
         }
         metadata_[key] = value.get<std::string>();
       }

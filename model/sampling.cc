@@ -44,8 +44,8 @@ Status Sampling::Check() const {
   if (temperature == 0.0 && (top_k > 0 || top_p < 1.0)) {
     return Status(Code::kInvalidArgument,
                   Str(top_k > 0 ? "--top-k" : "--top-p",
-                      ": narrows what is drawn from, and at --temperature 0 nothing is drawn: give "
-                      "a temperature, 1 for the model's own probabilities"));
+                      ": limits the tokens to sample from, but --temperature 0 does not sample: "
+                      "give a temperature, 1 for the model's own probabilities"));
   }
   return Status();
 }

@@ -43,7 +43,7 @@ const std::vector<KeyRow>& Keys() {
       {.path = "source.dtype",
        .spec = {.type = Type::kChoice, .choices = {"u16", "u32"}, .meaning = "of raw ids"}},
       {.path = "source.any_bytes",
-       .spec = {.type = Type::kBool, .meaning = "text: also what is none"}},
+       .spec = {.type = Type::kBool, .meaning = "text: also accept files that are not text"}},
       {.path = "tokenizer",
        .spec = {.type = Type::kText,
                 .max = kTextBytesMax,
@@ -283,7 +283,7 @@ class DatasetReader {
       file_.spec.files.emplace_back("", Files(*files, "source.files"));
     }
     if (const YamlNode* const train = Find(node, "train")) {
-      Report(train->place, Str("split.train: is what is left when the split is by ", by));
+      Report(train->place, Str("split.train: is the rest when the split is by ", by));
     }
     const std::size_t n_before = problems_.size();
     if (by == "document") {

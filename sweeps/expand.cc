@@ -1,7 +1,6 @@
 // From SweepSpec to runs: the cross product in the file's order, each point resolved and checked by
 // the code that the trainer runs.
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cstdlib>
 
@@ -10,12 +9,14 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "model/architecture/parameters.h"
+#include "model/config_errors.h"
 #include "model/data/tokenizer.h"
 #include "model/evaluation/evaluation.h"
 #include "model/evaluation/split.h"
 #include "model/fields.h"
 #include "model/position/method.h"
 #include "sweeps/limits.h"
+#include "sweeps/run_errors.h"
 #include "sweeps/schema.h"
 #include "sweeps/spec.h"
 
@@ -129,7 +130,7 @@ class Expander {
       if (!points_.contains(NameOf(point))) AddRun(point);
     }
     if (runs_.empty() && problems_.empty()) {
-      Report(PlaceOf("spec.exclude"), "spec.exclude: leaves no run at all");
+      Report(PlaceOf("spec.exclude"), "spec.exclude: removes every run");
     }
     return std::move(runs_);
   }
@@ -177,7 +178,7 @@ class Expander {
     Report(PlaceOf("spec.matrix"),
            Str("spec.matrix: ", Join(factors, " x "), " points",
                spec_.include.empty() ? "" : " and those of include", " are more than the ",
-               kRunsMax, " a sweep may have; make it several"));
+               kRunsMax, " that a sweep may have; split it into several"));
     return false;
   }
 
@@ -271,8 +272,8 @@ class Expander {
     const auto [twin, is_new] = keys_.emplace(planned.run_key, runs_.size());
     if (!is_new) {
       return Report(point[0]->place, Str("spec.matrix: ", planned.axes.dump(), " and ",
-                                         runs_[twin->second].axes.dump(),
-                                         " are one and the same run", "; remove one of them"));
+                                         runs_[twin->second].axes.dump(), " are the same run",
+                                         "; remove one of them"));
     }
     for (const ResolvedEvaluation& resolved : evaluations) {
       planned.evaluations.push_back(PlanEvaluation(resolved, planned.run_key));
@@ -308,7 +309,9 @@ class Expander {
     // The table of keys has typed everything that FromJson looks at.
     LR_CHECK(config.ok());
     train = std::move(config).value();
-    ReportStatus(point, train.Check());
+    KeyErrors errors;
+    CheckTrain(train, errors);
+    ReportErrors(point, errors);
   }
 
   // A run that hides nothing has no word of it.
@@ -374,7 +377,7 @@ class Expander {
     Fields(std::as_const(model), missing);
     for (const std::string_view name : missing.names) {
       Report(PlaceOf("spec.model"),
-             Str("spec.model.", name, ": must be given where there is no size"));
+             Str("spec.model.", name, ": must be given if there is no size"));
     }
     if (!missing.names.empty()) return;
     const Status known = model.SetArchitecture(given["architecture"].get<std::string>());
@@ -386,10 +389,10 @@ class Expander {
     Fields(model, taker);
     if (!given["qkv_bias"].is_null()) model.SetAttentionBias(model.body.qkv_bias);
     if (model.vocab_size < dataset.n_ids()) {
-      const std::string message =
+      return ReportCause(
+          point, {"model.vocab_size", "dataset"},
           Str("model.vocab_size: ", model.vocab_size, " is less than the ", dataset.n_ids(),
-              " of dataset \"", dataset.name, "\"; leave it out to take the dataset's");
-      return ReportStatus(point, Status(Code::kInvalidArgument, message));
+              " of dataset \"", dataset.name, "\"; leave it out to take the dataset's"));
     }
     Result<PositionConfig> position = ResolvePosition(Value(point, "position").value);
     LR_CHECK(position.ok());
@@ -397,19 +400,20 @@ class Expander {
     const Result<const PositionMethod*> method = FindPositionMethod(model.position.method);
     LR_CHECK(method.ok());
     if ((*method)->has_position_table) model.n_positions = run.train.train_length;
-    ReportStatus(point, model.Check());
+    KeyErrors errors;
+    CheckModel(model, errors);
     const bool lacks_mask_row = run.train.is_masked() && dataset.mask_token < 0 &&
                                 !PlaceGiven(point, "train.mask.token") &&
                                 model.vocab_size <= run.train.mask.token;
     if (lacks_mask_row) {
-      const std::string message = Str("model.vocab_size: ", model.vocab_size,
-                                      " leaves no row for a mask token, and ", NoMaskToken(dataset),
-                                      "; leave it out to have one, or give the id as "
-                                      "spec.train.mask.token");
-      ReportStatus(point, Status(Code::kInvalidArgument, message));
+      ReportCause(point, {"model.vocab_size", "dataset"},
+                  Str("model.vocab_size: ", model.vocab_size,
+                      " leaves no row for a mask token, and ", NoMaskToken(dataset),
+                      "; leave it out to have one, or give the id as spec.train.mask.token"));
     } else {
-      ReportStatus(point, CheckObjective(model, run.train));
+      CheckObjective(model, run.train, errors);
     }
+    ReportErrors(point, errors);
     run.model = std::move(model);
   }
 
@@ -442,7 +446,11 @@ class Expander {
                         "(longrun data import --tokenizer)"));
     }
     if (!ResolveImportedPosition(point, init, run, model)) return;
-    if (run.trains()) ReportStatus(point, CheckObjective(model, run.train));
+    if (run.trains()) {
+      KeyErrors errors;
+      CheckObjective(model, run.train, errors);
+      ReportErrors(point, errors);
+    }
     run.init = {.sha256 = init.digest, .n_positions = model.n_positions};
     run.model = std::move(model);
   }
@@ -451,10 +459,9 @@ class Expander {
                       const ModelConfig& model) {
     const auto compare = [&](const std::string& key, const Json& ours) {
       if (!IsGiven(key) || given.at(key).is_null() || given.at(key) == ours) return;
-      ReportStatus(point,
-                   Status(Code::kInvalidArgument,
-                          Str("model.", key, ": ", CanonicalJson(given.at(key)), ", but model \"",
-                              init.name, "\" has ", CanonicalJson(ours), "; leave it out")));
+      ReportCause(point, {Str("model.", key)},
+                  Str("model.", key, ": ", CanonicalJson(given.at(key)), ", but model \"",
+                      init.name, "\" has ", CanonicalJson(ours), "; leave it out"));
     };
     EachValue each(compare);
     Fields(model, each);
@@ -465,12 +472,11 @@ class Expander {
         preset->d_model == model.d_model) {
       return;
     }
-    ReportStatus(point,
-                 Status(Code::kInvalidArgument,
-                        Str("model.size: ", given.at("size").get<std::string>(), " has ",
-                            preset->n_layer, " layers, ", preset->n_head, " heads and d_model ",
-                            preset->d_model, ", but model \"", init.name, "\" has ", model.n_layer,
-                            ", ", model.n_head, " and ", model.d_model, "; leave it out")));
+    ReportCause(point, {"model.size"},
+                Str("model.size: ", given.at("size").get<std::string>(), " has ", preset->n_layer,
+                    " layers, ", preset->n_head, " heads and d_model ", preset->d_model,
+                    ", but model \"", init.name, "\" has ", model.n_layer, ", ", model.n_head,
+                    " and ", model.d_model, "; leave it out"));
   }
 
   // The checkpoint's own method where none is given; of its own method the parameters that are not
@@ -482,9 +488,9 @@ class Expander {
     if (!asked.value.is_null() && asked.value.at("method") == own.method) {
       Json merged = own.ToJson();
       if (asked.shown.is_object()) merged.update(asked.shown);
-      Result<PositionConfig> position = ResolvePosition(merged);
-      if (!position.ok()) return ReportStatus(point, position.status()), false;
-      model.position = std::move(position).value();
+      KeyErrors errors;
+      if (!CheckGivenPosition(merged, errors)) return ReportErrors(point, errors), false;
+      model.position = *ResolvePosition(merged);
     } else if (!asked.value.is_null()) {
       Result<PositionConfig> position = ResolvePosition(asked.value);
       LR_CHECK(position.ok());
@@ -504,9 +510,9 @@ class Expander {
                  "\"; choose at most that, or another position method"));
       return false;
     }
-    if (const Status status = model.Check(); !status.ok()) {
-      return ReportStatus(point, status), false;
-    }
+    KeyErrors errors;
+    CheckModel(model, errors);
+    if (!errors.empty()) return ReportErrors(point, errors), false;
     if (spec_.trains) return true;
     const std::vector<std::string> untrained = NewPositionTensors(init.model, model);
     if (untrained.empty()) return true;
@@ -533,7 +539,7 @@ class Expander {
     const std::string name = Str("run ", key.substr(0, 8));
     if (!differs.empty()) {
       return refuse(Str(name, " has another ", differs,
-                        "; a run goes on with the same model, position, dataset, seed, "
+                        "; a run continues with the same model, position, dataset, seed, "
                         "train_length, batch_tokens, precision and order"));
     }
     if (run.train.steps() <= parent.train.steps()) {
@@ -562,49 +568,49 @@ class Expander {
     return "";
   }
 
-  // An error of a whole configuration ("model.d_model: 96 is not divisible by model.n_head 5"), at
-  // the place of what may have caused it: an axis it names, else a key given that it names, else the
-  // map around the first.
-  void ReportStatus(const Point& point, const Status& status) {
-    if (status.ok()) return;
-    const std::string& message = status.message();
-    const std::string first = message.substr(0, message.find_first_of(":["));
-    const bool is_key = FindKey(Str("spec.", first)) != nullptr;
-    const std::string shown = is_key ? Str("spec.", message)
-                              : message.starts_with("position")
-                                  ? Str("spec.matrix.", message)
-                                  : Str("spec.matrix.position: ", message);
-    std::optional<Place> place;
-    for (std::size_t a = 0; a < point.size() && !place; ++a) {
-      const std::string& axis = spec_.axes[a].name;
-      const bool varies = spec_.axes[a].values.size() > 1;
-      if (varies && Names(shown, axis)) place = point[a]->place;
-    }
-    for (const KeyRow& row : SweepKeys()) {
-      const std::string path(row.path);
-      if (row.kind == KeyRow::Kind::kMap || !Names(shown, path.substr(path.find('.') + 1)))
-        continue;
-      if (spec_.broken.contains(path)) return;  // said already
-      if (!place && spec_.places.contains(path)) place = spec_.places.at(path);
-    }
-    for (std::size_t a = 0; a < point.size() && !place; ++a) {
-      if (Names(shown, spec_.axes[a].name)) place = point[a]->place;
-    }
-    Report(place ? *place : PlaceOf(is_key ? Str("spec.", first) : "spec.matrix"), shown);
+  // Whether a key of a configuration is the axis, or a parameter of its values.
+  static bool IsOfAxis(std::string_view key, std::string_view axis) {
+    if (key == "train.train_length") return axis == "train_length";
+    return key == axis ||
+           (key.size() > axis.size() && key.starts_with(axis) && key[axis.size()] == '.');
   }
 
-  // Whether `word` stands in `text` as a whole word.
-  static bool Names(std::string_view text, std::string_view word) {
-    const auto is_part = [&](std::size_t i) {
-      return i < text.size() &&
-             (std::isalnum(static_cast<unsigned char>(text[i])) != 0 || text[i] == '_');
-    };
-    for (std::size_t at = text.find(word); at != std::string_view::npos;
-         at = text.find(word, at + 1)) {
-      const bool begins = at == 0 || !is_part(at - 1);
-      if (begins && !is_part(at + word.size())) return true;
+  // The value of an axis that one of `keys` is; `varies`: only of an axis with several values.
+  std::optional<Place> PlaceOnAxis(const Point& point, const std::vector<std::string>& keys,
+                                   bool varies) const {
+    for (std::size_t a = 0; a < point.size(); ++a) {
+      if (varies && spec_.axes[a].values.size() < 2) continue;
+      const bool is_named = std::ranges::any_of(
+          keys, [&](const std::string& key) { return IsOfAxis(key, spec_.axes[a].name); });
+      if (is_named) return point[a]->place;
     }
-    return false;
+    return std::nullopt;
+  }
+
+  // Reports an error that `keys` cause together, the first of which is at fault: at a value that varies,
+  // else at the first key that is given, else at the value of an axis or the map around the first key.
+  void ReportCause(const Point& point, const std::vector<std::string>& keys,
+                   const std::string& message) {
+    std::optional<Place> given;
+    for (const std::string& key : keys) {
+      const std::string path = Str("spec.", key);
+      if (spec_.broken.contains(path)) return;  // has an error of its own
+      const auto place = spec_.places.find(path);
+      if (!given && place != spec_.places.end()) given = place->second;
+    }
+    std::optional<Place> place = PlaceOnAxis(point, keys, /*varies=*/true);
+    if (!place) place = given;
+    if (!place) place = PlaceOnAxis(point, keys, /*varies=*/false);
+    const std::string_view map = IsOfAxis(keys[0], "position") ? "spec.matrix" : "spec";
+    Report(place ? *place : PlaceOf(Str(map, ".", keys[0])), Str(map, ".", message));
+  }
+
+  void ReportErrors(const Point& point, const KeyErrors& errors) {
+    for (const KeyError& error : errors.all()) {
+      std::vector<std::string> keys = {error.key};
+      keys.insert(keys.end(), error.others.begin(), error.others.end());
+      ReportCause(point, keys, error.status.message());
+    }
   }
 
   // ---- data ------------------------------------------------------------------------------------
@@ -613,7 +619,9 @@ class Expander {
     CheckSplit(point, dataset, "train", train.train_length);
     if (train.validate.every == 0) return;
     CheckSplit(point, dataset, "validation", train.train_length);
-    ReportStatus(point, CheckValidation(train));
+    KeyErrors errors;
+    CheckValidation(train, errors);
+    ReportErrors(point, errors);
   }
 
   void CheckSplit(const Point& point, const DatasetInfo& dataset, const std::string& split,
@@ -671,10 +679,9 @@ class Expander {
     if (init.model.causal || init.mask_token >= 0 || dataset.mask_token >= 0) return;
     for (const EvaluationSpec& block : spec_.evaluations) {
       if (block.evaluation->reads != Evaluation::Reads::kBidirectional) continue;
-      Report(block.place,
-             Str(PathOf(block), ": nothing says what hides a token: config.json of model \"",
-                 init.name, "\" has no mask_token_id, and ", NoMaskToken(dataset),
-                 "; write it there, and import the model again"));
+      Report(block.place, Str(PathOf(block), ": there is no mask token: config.json of model \"",
+                              init.name, "\" has no mask_token_id, and ", NoMaskToken(dataset),
+                              "; write it there, and import the model again"));
     }
   }
 

@@ -220,7 +220,7 @@ Json ExplainFailure(const FailureRow& row) {
   std::string happens =
       row.retryable ? Str("tried again, counted against ", counted) : "final: not tried again";
   if (row.back_off) happens += ", after a wait that doubles";
-  if (row.avoid_worker) happens += ", elsewhere where there is another worker";
+  if (row.avoid_worker) happens += ", on another worker if there is one";
   return {{"path", Str(kFailure, ".", row.name)},
           {"kind", "failure"},
           {"meaning", happens},
@@ -284,7 +284,7 @@ Result<Json> ExplainFailures(std::string_view rest) {
     const Json one = ExplainFailure(row);
     members.push_back({{"path", one.at("path")}, {"meaning", one.at("meaning")}});
   }
-  return ListOf(kFailure, "how an attempt can end badly, and what follows", std::move(members));
+  return ListOf(kFailure, "how an attempt can fail, and what happens next", std::move(members));
 }
 
 bool Begins(std::string_view path, std::string_view first) {
@@ -322,7 +322,7 @@ Result<Json> Explain(std::string_view path) {
   const std::string nearest = Nearest(below, ExplainPaths());
   if (ends_so.empty() && !nearest.empty()) ends_so.push_back(nearest);
   return Status(Code::kNotFound,
-                Str("nothing is known of \"", path, "\"",
+                Str("unknown name \"", path, "\"",
                     ends_so.empty() ? std::string("; try spec, position, evaluate or failure")
                                     : Str("; did you mean ", Join(ends_so, " or "), "?")));
 }
@@ -343,7 +343,7 @@ std::string ExplainText(const Json& explained) {
     for (const std::string_view prefix : {"spec.matrix.", "spec."}) {
       if (axis.starts_with(prefix)) axis = axis.substr(prefix.size());
     }
-    fields += Field("axis", Str("may stand in spec.matrix as ", axis));
+    fields += Field("axis", Str("can be listed in spec.matrix as ", axis));
   }
   fields += Field("source", text("source"));
   fields += Field("exits", explained.contains("exit_code") ? text("exit_code") : "");

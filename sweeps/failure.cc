@@ -25,7 +25,8 @@ constexpr FailureRow kTable[] = {
      .back_off = false,
      .avoid_worker = true,
      .exit_code = 0,
-     .advice = "the worker was not heard of in time: look whether its machine and its daemon run"},
+     .advice = "the worker was not heard from in time: check that its machine and its daemon are "
+               "running"},
     {.failure_class = FailureClass::kVanished,
      .name = "vanished",
      .counted_as = CountedAs::kLoss,
@@ -42,9 +43,9 @@ constexpr FailureRow kTable[] = {
      .back_off = true,
      .avoid_worker = true,
      .exit_code = 0,
-     .advice =
-         "something killed the trainer with signal 9, and not the kernel for memory: look for "
-         "who did it (a batch system, a supervisor, a user) on the worker's machine"},
+     .advice = "something killed the trainer with signal 9, and it was not the kernel for lack of "
+               "memory: find out what did it (a batch system, a supervisor, a user) on the "
+               "worker's machine"},
     {.failure_class = FailureClass::kCrashed,
      .name = "crashed",
      .counted_as = CountedAs::kFailure,
@@ -60,9 +61,9 @@ constexpr FailureRow kTable[] = {
      .back_off = false,
      .avoid_worker = false,
      .exit_code = 80,
-     .advice = "training gave NaN or infinity, and would again: lower train.optimizer.lr, lengthen "
-               "train.schedule.warmup_tokens, or clip at a smaller train.optimizer.grad_clip (0 "
-               "clips nothing)"},
+     .advice = "training gave NaN or infinity, and would do so again: lower train.optimizer.lr, "
+               "lengthen train.schedule.warmup_tokens, or clip at a smaller "
+               "train.optimizer.grad_clip (0 clips nothing)"},
     {.failure_class = FailureClass::kOutOfMemory,
      .name = "out_of_memory",
      .counted_as = CountedAs::kFailure,
@@ -81,7 +82,7 @@ constexpr FailureRow kTable[] = {
      .back_off = false,
      .avoid_worker = false,
      .exit_code = 78,
-     .advice = "this task cannot work as it is written: the message says what to change"},
+     .advice = "this task cannot succeed as written: the message says what to change"},
     {.failure_class = FailureClass::kData,
      .name = "data",
      .counted_as = CountedAs::kFailure,
@@ -89,9 +90,8 @@ constexpr FailureRow kTable[] = {
      .back_off = true,
      .avoid_worker = true,
      .exit_code = 65,
-     .advice =
-         "the message names what is missing or damaged: make a dataset again, put a stored file "
-         "back from a backup"},
+     .advice = "the message names what is missing or damaged: import the dataset again, or restore "
+               "the stored file from a backup"},
     {.failure_class = FailureClass::kStorage,
      .name = "storage",
      .counted_as = CountedAs::kLoss,
@@ -100,7 +100,7 @@ constexpr FailureRow kTable[] = {
      .avoid_worker = true,
      .exit_code = 74,
      .advice = "the worker cannot write: its disk is full or failing, or a folder is not its own; "
-               "free space there, or give the folder back"},
+               "free space there, or return the folder to the worker's user"},
     {.failure_class = FailureClass::kLimit,
      .name = "limit",
      .counted_as = CountedAs::kFailure,
@@ -118,9 +118,8 @@ constexpr FailureRow kTable[] = {
      .back_off = true,
      .avoid_worker = false,
      .exit_code = 0,
-     .advice =
-         "the trainer ended as if it were done, but rows are missing: please report this with "
-         "`longrun logs` of the task"},
+     .advice = "the trainer ended as if it had finished, but rows are missing: please report this "
+               "with `longrun logs` of the task"},
     {.failure_class = FailureClass::kPreempted,
      .name = "preempted",
      .counted_as = CountedAs::kNothing,
@@ -128,7 +127,8 @@ constexpr FailureRow kTable[] = {
      .back_off = false,
      .avoid_worker = false,
      .exit_code = 75,
-     .advice = "the trainer wrote a checkpoint and yielded as it was told; it goes on by itself"},
+     .advice = "the trainer was asked to stop and wrote a checkpoint; the task continues from it "
+               "automatically"},
     {.failure_class = FailureClass::kCancelled,
      .name = "cancelled",
      .counted_as = CountedAs::kNothing,
@@ -136,7 +136,7 @@ constexpr FailureRow kTable[] = {
      .back_off = false,
      .avoid_worker = false,
      .exit_code = 0,
-     .advice = "cancelled; submit the sweep again to go on from the last checkpoint"},
+     .advice = "cancelled; submit the sweep again to continue from the last checkpoint"},
 };
 
 // sysexits.h beyond the codes of the table.

@@ -51,7 +51,7 @@ YamlNode* StepDown(YamlNode* node, const std::string& parent, const std::string&
   const std::string key = step.substr(0, bracket);
   if (node->kind == Kind::kNothing) node->kind = Kind::kMap;
   if (node->kind != Kind::kMap || key.empty()) {
-    why = Str("\"", step, "\" is no key of ", ShowNode(*node));
+    why = Str("\"", step, "\" is not a key of ", ShowNode(*node));
     if (node->kind == Kind::kList) why += ItemsOf(*node, parent, key);
     return nullptr;
   }

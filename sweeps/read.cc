@@ -235,8 +235,8 @@ class Reader {
   void ReadNoTraining(const YamlNode& node, Json& out) {
     if (!has_init_) {
       Report(node.place,
-             "spec.train: none measures a model as it is, and a model of random weights says "
-             "nothing: give model.init_from (longrun import), or how to train");
+             "spec.train: none measures a model without training it, which is useless with random "
+             "weights: give model.init_from (longrun import), or a training recipe");
       spec_.is_complete = false;
     }
     out = Json::object();
@@ -351,9 +351,9 @@ class Reader {
     const KeyRow* const row = FindKey(Str("spec.", name));
     if (row != nullptr && row->kind == KeyRow::Kind::kUnbuilt) return std::string(kNotBuiltYet);
     if (row != nullptr && row->kind == KeyRow::Kind::kMap) {
-      return "a whole map is no axis; give the path of a key in it, like train.optimizer.lr";
+      return "a whole map is not an axis; give the path of a key in it, like train.optimizer.lr";
     }
-    if (row != nullptr) return "it changes no run, so it is no axis: give it below spec";
+    if (row != nullptr) return "it changes no run, so it cannot be an axis: give it below spec";
     std::string nearest = Nearest(name, AxisNames());
     if (nearest.empty()) nearest = AxisOfLastName(name);
     return nearest.empty()
@@ -389,7 +389,7 @@ class Reader {
       if (!value) continue;
       if (!seen.insert(CanonicalJson(value->value)).second) {
         Report(value->place,
-               Str(item_path, ": ", CanonicalJson(value->shown), " stands in the list already"));
+               Str(item_path, ": ", CanonicalJson(value->shown), " is already in the list"));
         continue;
       }
       axis.values.push_back(std::move(*value));
@@ -549,7 +549,7 @@ class Reader {
     const auto name = std::ranges::find(names, entry.key);
     if (name != names.end()) return static_cast<std::size_t>(name - names.begin());
     Report(entry.place,
-           Str(path, ".", entry.key, ": no axis of this matrix", DidYouMean(entry.key, names)));
+           Str(path, ".", entry.key, ": not an axis of this matrix", DidYouMean(entry.key, names)));
     return std::nullopt;
   }
 

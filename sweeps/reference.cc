@@ -90,7 +90,7 @@ std::string SweepReference() {
   std::string out =
       "# Keys of a sweep file\n\n"
       "Printed from the table in `sweeps/schema.cc`; the test `sweeps/sweep` keeps it equal\n"
-      "(`LONGRUN_UPDATE=1` writes it anew). A key marked \"axis\" may stand in `spec.matrix` by "
+      "(`LONGRUN_UPDATE=1` rewrites it). A key marked \"axis\" can be listed in `spec.matrix` by "
       "its\n"
       "path below `spec`.\n\n"
       "| key | value | default | axis | meaning |\n|---|---|---|---|---|\n";
@@ -115,10 +115,10 @@ std::string SweepReference() {
                  " | ", overlap.spec.meaning, " |\n");
     }
   }
-  out +=
-      Str("\n## Not built yet\n\n",
-          "Names that are planned: a sweep that has one is refused with an error that says so.\n\n",
-          "| what | name |\n|---|---|\n", UnbuiltRows());
+  out += Str(
+      "\n## Not built yet\n\n",
+      "These names are planned: a sweep that uses one is refused with an error that says so.\n\n",
+      "| what | name |\n|---|---|\n", UnbuiltRows());
   return out;
 }
 

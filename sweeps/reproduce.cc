@@ -147,7 +147,8 @@ Result<std::string> SweepYaml(const Reproduction& reproduction) {
   if (run.numerics != kNumericsVersion) {
     return Status(Code::kFailedPrecondition,
                   Str("the run was made with numerics ", run.numerics, ", this release has ",
-                      kNumericsVersion, ": its results do not mix; use the release that made it"));
+                      kNumericsVersion,
+                      ": its results cannot be mixed with new ones; use the release that made it"));
   }
   if (run.init && !reproduction.init) {
     return Status(Code::kFailedPrecondition,
@@ -156,7 +157,7 @@ Result<std::string> SweepYaml(const Reproduction& reproduction) {
   }
   ASSIGN_OR_RETURN(const std::string yaml, Written(reproduction));
   Result<std::string> key = KeyOf(yaml, reproduction);
-  if (!key.ok()) return std::move(key).status().In("the file that would give the run again");
+  if (!key.ok()) return std::move(key).status().In("the file that would reproduce the run");
   if (*key != run.Key()) {
     return Status(Code::kUnimplemented,
                   Str("the file that would give run ", run.Key(), " gives ", *key,

@@ -44,50 +44,45 @@ Result<RunInit> ParseInit(const Json& json) {
                     CanonicalJson(json)));
 }
 
-std::string_view PathOf(const Status& error) {
-  const std::string_view message = error.message();
-  return message.substr(0, message.find(':'));
-}
-
 bool IsOrIsBelow(std::string_view path, std::string_view other) {
   return path == other ||
          (path.size() > other.size() && path.starts_with(other) && path[other.size()] == '.');
 }
 
-// What was checked is what could be read, and a default where it could not: of that, and of what rests
-// on it, the error is there already.
-void AddUntold(const ErrorList& checked, ErrorList& told) {
-  const ErrorList read = told;
-  for (const Status& error : checked.all()) {
-    const bool is_told = std::ranges::any_of(read.all(), [&](const Status& other) {
-      return IsOrIsBelow(PathOf(error), PathOf(other)) || IsOrIsBelow(PathOf(other), PathOf(error));
+// The checks saw a default for each key that could not be read: `found` has those errors already.
+void AddNew(const KeyErrors& checked, KeyErrors& found) {
+  const KeyErrors read = found;
+  for (const KeyError& error : checked.all()) {
+    const bool is_known = std::ranges::any_of(read.all(), [&](const KeyError& other) {
+      return IsOrIsBelow(error.key, other.key) || IsOrIsBelow(other.key, error.key);
     });
-    if (!is_told) told.Add(error);
+    if (!is_known) found.Add(error.key, error.status, error.others);
   }
 }
 
 // A recipe, or the length alone. False: there were errors.
-bool ReadTrainOf(const Json& json, bool starts_from, Run& run, ErrorList& errors) {
-  ErrorList own;
+bool ReadTrainOf(const Json& json, bool starts_from, Run& run, KeyErrors& errors) {
+  KeyErrors own;
   if (json.is_object() && json.size() == 1 && json.contains("train_length")) {
-    own.Take(GetInt(json, "train_length", "run.train"), run.train.train_length);
+    own.Take("run.train.train_length", GetInt(json, "train_length", "run.train"),
+             run.train.train_length);
   } else {
     run.train = ReadTrain(json, own);
-    ErrorList checked;
+    KeyErrors checked;
     CheckTrain(run.train, checked);
-    AddUntold(checked, own);
+    AddNew(checked, own);
   }
   if (own.empty() && !run.trains() && (!starts_from || run.train.train_length < 1)) {
-    own.Add(Status(Code::kInvalidArgument,
-                   "run.train: nothing is trained: expected a run.init to measure, and a "
-                   "train_length of 1 or more"));
+    own.Add("run.train", Status(Code::kInvalidArgument,
+                                "run.train: without training, a run needs a run.init to measure, "
+                                "and a train_length of 1 or more"));
   }
   return errors.AddAll(own);
 }
 
 // `run` has its init, and of its train what could be read. False: there were errors.
-bool ReadModelOf(const Json& model, const Json& position, Run& run, ErrorList& errors) {
-  ErrorList own, checked;
+bool ReadModelOf(const Json& model, const Json& position, Run& run, KeyErrors& errors) {
+  KeyErrors own, checked;
   run.model = ReadModel(model, position, own);
   const Result<const PositionMethod*> method = FindPositionMethod(run.model.position.method);
   if (method.ok() && (*method)->has_position_table) {
@@ -97,7 +92,7 @@ bool ReadModelOf(const Json& model, const Json& position, Run& run, ErrorList& e
         run.init ? run.init->n_positions : std::max<std::int64_t>(run.train.train_length, 1);
   }
   CheckModel(run.model, checked);
-  AddUntold(checked, own);
+  AddNew(checked, own);
   return errors.AddAll(own);
 }
 
@@ -116,53 +111,61 @@ Json Run::ToJson() const {
   return json;
 }
 
-Run ReadRun(const Json& json, ErrorList& errors) {
+Run ReadRun(const Json& json, KeyErrors& errors) {
   constexpr std::string_view kPath = "run";
   Run run;
-  if (!errors.Add(JsonFields(json, kPath).status())) return run;
+  if (!errors.Add(kPath, JsonFields(json, kPath).status())) return run;
   Json dataset, model, position, tokenizer, train;
   std::int64_t numerics = 0;
-  const bool has_dataset = errors.Take(GetMember(json, "dataset", kPath), dataset);
-  const bool has_model = errors.Take(GetMember(json, "model", kPath), model);
-  const bool has_numerics = errors.Take(GetInt(json, "numerics", kPath), numerics);
-  const bool has_position = errors.Take(GetMember(json, "position", kPath), position);
-  errors.Take(GetInt(json, "seed", kPath), run.seed);
-  const bool has_tokenizer = errors.Take(GetMember(json, "tokenizer", kPath), tokenizer);
-  const bool has_train = errors.Take(GetMember(json, "train", kPath), train);
-  const bool continues =
-      json.contains("parent") && errors.Take(GetString(json, "parent", kPath), run.parent);
+  const bool has_dataset = errors.Take("run.dataset", GetMember(json, "dataset", kPath), dataset);
+  const bool has_model = errors.Take("run.model", GetMember(json, "model", kPath), model);
+  const bool has_numerics = errors.Take("run.numerics", GetInt(json, "numerics", kPath), numerics);
+  const bool has_position =
+      errors.Take("run.position", GetMember(json, "position", kPath), position);
+  errors.Take("run.seed", GetInt(json, "seed", kPath), run.seed);
+  const bool has_tokenizer =
+      errors.Take("run.tokenizer", GetMember(json, "tokenizer", kPath), tokenizer);
+  const bool has_train = errors.Take("run.train", GetMember(json, "train", kPath), train);
+  const bool continues = json.contains("parent") &&
+                         errors.Take("run.parent", GetString(json, "parent", kPath), run.parent);
   const bool starts_from = json.contains("init");
   for (const auto& [key, value] : json.items()) {
     if (std::ranges::find(kMembers, key) != std::end(kMembers)) continue;
-    errors.Add(Status(Code::kInvalidArgument, Str(kPath, ".", key, ": unknown member")));
+    const std::string unknown = Str(kPath, ".", key);
+    errors.Add(unknown, Status(Code::kInvalidArgument, Str(unknown, ": unknown member")));
   }
   if (has_numerics && (numerics < 1 || numerics > std::numeric_limits<int>::max())) {
-    errors.Add(
-        Status(Code::kInvalidArgument, Str("run.numerics: expected 1 or more, found ", numerics)));
+    errors.Add("run.numerics", Status(Code::kInvalidArgument,
+                                      Str("run.numerics: expected 1 or more, found ", numerics)));
   }
   run.numerics = static_cast<int>(numerics);
   if (continues && !IsSha256Hex(run.parent)) {
-    errors.Add(Status(Code::kInvalidArgument,
+    errors.Add("run.parent",
+               Status(Code::kInvalidArgument,
                       Str("run.parent: expected 64 digits of 0-9a-f, found \"", run.parent, "\"")));
   }
   if (starts_from) {
-    if (RunInit init; errors.Take(ParseInit(json["init"]), init)) run.init = std::move(init);
+    if (RunInit init; errors.Take("run.init", ParseInit(json["init"]), init))
+      run.init = std::move(init);
   }
-  if (has_dataset) errors.Take(ParseDigest(dataset, "digest", "run.dataset"), run.dataset_digest);
+  if (has_dataset)
+    errors.Take("run.dataset.digest", ParseDigest(dataset, "digest", "run.dataset"),
+                run.dataset_digest);
   if (has_tokenizer) {
-    errors.Take(ParseDigest(tokenizer, "fingerprint", "run.tokenizer"), run.tokenizer_fingerprint);
+    errors.Take("run.tokenizer.fingerprint", ParseDigest(tokenizer, "fingerprint", "run.tokenizer"),
+                run.tokenizer_fingerprint);
   }
   const bool is_train = has_train && ReadTrainOf(train, starts_from, run, errors);
   // Without the one, the other is looked at beside what goes with everything.
   if (!has_position) position = "none";
   const bool is_model = has_model ? ReadModelOf(model, position, run, errors)
-                                  : errors.Add(ResolvePosition(position).status()) && false;
-  if (is_train && is_model && run.trains()) errors.Add(CheckObjective(run.model, run.train));
+                                  : CheckGivenPosition(position, errors) && false;
+  if (is_train && is_model && run.trains()) CheckObjective(run.model, run.train, errors);
   return run;
 }
 
 Result<Run> Run::FromJson(const Json& json) {
-  ErrorList errors;
+  KeyErrors errors;
   Run run = ReadRun(json, errors);
   RETURN_IF_ERROR(errors.First());
   return run;
@@ -229,14 +232,16 @@ Result<Execution> Execution::FromJson(const Json& json) {
   return execution;
 }
 
-Status CheckValidation(const TrainConfig& train) {
+void CheckValidation(const TrainConfig& train, KeyErrors& errors) {
   const ValidateConfig& validate = train.validate;
   // Only one of the two is an error of its own.
   const bool validates = validate.every > 0 && validate.tokens > 0;
-  if (!validates || validate.tokens >= train.train_length) return Status();
-  return Status(Code::kInvalidArgument, Str("train.validate.tokens: ", validate.tokens,
-                                            " is less than one window of train_length ",
-                                            train.train_length, "; give at least that"));
+  if (!validates || validate.tokens >= train.train_length) return;
+  errors.Add("train.validate.tokens",
+             Status(Code::kInvalidArgument, Str("train.validate.tokens: ", validate.tokens,
+                                                " is less than one window of train_length ",
+                                                train.train_length, "; give at least that")),
+             {"train.train_length"});
 }
 
 std::string OperatorsFor(std::string_view device_kind) {

@@ -72,9 +72,6 @@ struct Execution {
   bool operator==(const Execution&) const = default;
 };
 
-// What a stored run may have, and no training can carry out: a validation of less than one window.
-Status CheckValidation(const TrainConfig& train);
-
 // Of a run that begins on such a device.
 std::string OperatorsFor(std::string_view device_kind);
 std::string SubnormalsFor(std::string_view device_kind);

@@ -84,56 +84,52 @@ std::vector<KeyRow> FileKeys() {
                 .meaning = "version of this language"},
        .required = true},
       {.path = "kind",
-       .spec = {.type = Type::kChoice, .choices = {"Sweep"}, .meaning = "what the file is"},
+       .spec = {.type = Type::kChoice, .choices = {"Sweep"}, .meaning = "kind of the file"},
        .required = true},
       {.path = "metadata",
        .kind = Kind::kMap,
-       .spec = {.meaning = "for people: no part of a run's identity"},
+       .spec = {.meaning = "for people; not part of a run's identity"},
        .required = true},
       {.path = "metadata.name",
        .spec = {.type = Type::kName, .meaning = "name of the sweep"},
        .required = true},
       {.path = "metadata.labels",
        .kind = Kind::kLabels,
-       .spec = {.meaning = "text to find the sweep by"}},
+       .spec = {.meaning = "texts by which the sweep can be found"}},
       {.path = "metadata.export",
        .spec = {.type = Type::kChoice,
                 .default_value = sweep.export_to,
                 .choices = {"none", std::string(kExportPrometheus)},
                 .meaning = "prometheus: /metrics shows the sweep's perplexities"}},
-      {.path = "spec", .kind = Kind::kMap, .spec = {.meaning = "what is run"}, .required = true},
+      {.path = "spec", .kind = Kind::kMap, .spec = {.meaning = "what to run"}, .required = true},
   };
 }
 
 std::vector<KeyRow> ModelKeys() {
   std::vector<KeyRow> rows = RowsOf<ModelConfig>("spec.model.");
-  rows.insert(
-      rows.begin(),
-      {.path = "spec.model",
-       .kind = Kind::kMap,
-       .spec =
-           {.meaning =
-                "the model: a size, and what differs from it (with the axis model.init_from may "
-                "be left out)"},
-       .required = true,
-       .left_out = KeyRow::LeftOut::kWithInit});
+  rows.insert(rows.begin(), {.path = "spec.model",
+                             .kind = Kind::kMap,
+                             .spec = {.meaning = "the model: a size, and the keys that differ from "
+                                                 "it (optional with the axis model.init_from)"},
+                             .required = true,
+                             .left_out = KeyRow::LeftOut::kWithInit});
   InsertAfter(
       "spec.model.architecture",
       {{.path = "spec.model.size",
-        .spec = {.type = Type::kChoice,
-                 .choices = ModelConfig::PresetNames(),
-                 .meaning =
-                     "preset of n_layer, n_head and d_model; without it all three must be given"},
+        .spec =
+            {.type = Type::kChoice,
+             .choices = ModelConfig::PresetNames(),
+             .meaning =
+                 "preset of n_layer, n_head and d_model; without a size, all three must be given"},
         .axis = true,
         .others_rest_on = true}},
       rows);
   rows.push_back(
       {.path = "spec.model.init_from",
-       .spec =
-           {.type = Type::kName,
-            .meaning =
-                "start from an imported model (longrun import), whose config.json gives the other "
-                "keys of model: they may be left out, and must agree where they are given"},
+       .spec = {.type = Type::kName,
+                .meaning =
+                    "start from an imported model (longrun import); its config.json gives the "
+                    "other keys of model, which are then optional and must agree with it"},
        .axis = true,
        .refers = KeyRow::Refers::kModel});
   return rows;
@@ -143,12 +139,12 @@ std::vector<KeyRow> MatrixKeys() {
   std::vector<KeyRow> rows = {
       {.path = "spec.matrix",
        .kind = Kind::kMap,
-       .spec = {.meaning = "axis to list of values; the cross product, the first axis slowest"},
+       .spec = {.meaning = "a list of values for each axis; the runs are their cross product, in "
+                           "which the first axis varies slowest"},
        .required = true},
       {.path = "spec.matrix.position",
        .kind = Kind::kPosition,
-       .spec = {.meaning =
-                    "position methods (with model.init_from may be left out: the model's own)"},
+       .spec = {.meaning = "position methods (optional with model.init_from: the model's own)"},
        .required = true,
        .axis = true,
        .left_out = KeyRow::LeftOut::kWithInit},
@@ -162,16 +158,16 @@ std::vector<KeyRow> MatrixKeys() {
                 .default_value = 1,
                 .min = 0,
                 .max = 9e15,
-                .meaning = "of weights and data order"},
+                .meaning = "seeds of the initial weights and the data order"},
        .axis = true},
       {.path = "spec.exclude",
        .kind = Kind::kPoints,
        .spec = {.default_value = Json::array(),
-                .meaning = "points left out: those that have every value given"}},
+                .meaning = "points to leave out: those that have all the values of an entry"}},
       {.path = "spec.include",
        .kind = Kind::kPoints,
        .spec = {.default_value = Json::array(),
-                .meaning = "further points, each giving every axis"}},
+                .meaning = "additional points, each with a value for every axis"}},
   };
   std::vector<KeyRow> settings = RowsOf<TrainConfig>("spec.matrix.", /*in_matrix=*/true);
   for (KeyRow& row : settings) row.left_out = KeyRow::LeftOut::kWithInitUntrained;
@@ -182,21 +178,21 @@ std::vector<KeyRow> MatrixKeys() {
 std::vector<KeyRow> TrainKeys() {
   const Sweep sweep;
   std::vector<KeyRow> rows = RowsOf<TrainConfig>("spec.train.");
-  rows.insert(rows.begin(),
-              {.path = "spec.train",
-               .kind = Kind::kMap,
-               .spec = {.meaning = "the recipe; none: model.init_from is measured as it is"},
-               .required = true,
-               .may_be_none = true});
+  rows.insert(
+      rows.begin(),
+      {.path = "spec.train",
+       .kind = Kind::kMap,
+       .spec = {.meaning =
+                    "the training recipe; none: measure model.init_from without training it"},
+       .required = true,
+       .may_be_none = true});
   InsertAfter(
       "spec.train.mask.token",
       {{.path = "spec.train.continue_from",
-        .spec =
-            {.type = Type::kName,
-             .meaning =
-                 "a finished run (8 digits or more) to go on from, to more tokens: with schedule "
-                 "constant the same as one long run, with cosine not, since that depends on "
-                 "tokens"},
+        .spec = {.type = Type::kName,
+                 .meaning = "a finished run (8 digits or more) to continue with more tokens; with "
+                            "schedule constant the result equals one long run, with cosine it does "
+                            "not, since the cosine depends on tokens"},
         .axis = true},
        {.path = "spec.train.positions",
         .kind = Kind::kUnbuilt,
@@ -206,12 +202,13 @@ std::vector<KeyRow> TrainKeys() {
       {.path = "spec.train.activation_checkpointing",
        .spec = {.type = Type::kBool,
                 .default_value = sweep.activation_checkpointing,
-                .meaning = "each block is computed again in the backward pass instead of kept: "
-                           "less memory, about "
-                           "a third more time, the same numbers: no part of a run's identity"}},
+                .meaning =
+                    "recompute each block in the backward pass instead of keeping it: less memory, "
+                    "about a third more time, the same numbers; not part of a run's identity"}},
       {.path = "spec.train.checkpoint",
        .kind = Kind::kMap,
-       .spec = {.meaning = "what a lost machine can cost: no part of a run's identity"}},
+       .spec = {.meaning =
+                    "limits the work that a lost machine costs; not part of a run's identity"}},
       {.path = "spec.train.checkpoint.every",
        .spec = {.type = Type::kDuration,
                 .default_value = sweep.checkpoint_every_ms,
@@ -223,7 +220,7 @@ std::vector<KeyRow> TrainKeys() {
                 .default_value = sweep.checkpoint_keep,
                 .min = 1,
                 .max = 1000,
-                .meaning = "last checkpoints kept"}},
+                .meaning = "number of latest checkpoints to keep"}},
   };
   rows.insert(rows.end(), of_the_sweep.begin(), of_the_sweep.end());
   return rows;
@@ -240,14 +237,16 @@ std::vector<KeyRow> OtherKeys() {
       {.path = "spec.evaluate",
        .kind = Kind::kEvaluations,
        .spec = {.default_value = Json::array(),
-                .meaning = "what is measured of each trained model"}},
+                .meaning = "what to measure on each trained model"}},
       {.path = "spec.extend",
        .kind = Kind::kUnbuilt,
        .spec = {.meaning = "inference-time extensions"}},
       {.path = "spec.claims",
        .kind = Kind::kUnbuilt,
        .spec = {.meaning = "statements that the service checks"}},
-      {.path = "spec.resources", .kind = Kind::kMap, .spec = {.meaning = "what a run needs"}},
+      {.path = "spec.resources",
+       .kind = Kind::kMap,
+       .spec = {.meaning = "resources that a run needs"}},
       {.path = "spec.resources.devices",
        .spec = {.type = Type::kInt,
                 .default_value = sweep.devices,
@@ -259,28 +258,28 @@ std::vector<KeyRow> OtherKeys() {
        .spec = {.type = Type::kChoice,
                 .default_value = sweep.device_kind,
                 .choices = {"any", "gpu", "cpu"},
-                .meaning = "of the devices"}},
+                .meaning = "kind of the devices"}},
       {.path = "spec.retry",
        .kind = Kind::kMap,
-       .spec = {.meaning = "how often a task may end badly"}},
+       .spec = {.meaning = "how often a task is retried"}},
       {.path = "spec.retry.failures_max",
        .spec = {.type = Type::kInt,
                 .default_value = sweep.retry.failures_max,
                 .min = 0,
                 .max = 100,
-                .meaning = "retries after failures of the task's own"}},
+                .meaning = "retries after failures of the task itself"}},
       {.path = "spec.retry.losses_max",
        .spec = {.type = Type::kInt,
                 .default_value = sweep.retry.losses_max,
                 .min = 0,
                 .max = 1000,
-                .meaning = "retries after losses of a machine"}},
+                .meaning = "retries after losses of its worker or machine"}},
       {.path = "spec.priority",
        .spec = {.type = Type::kInt,
                 .default_value = sweep.priority,
                 .min = -1000,
                 .max = 1000,
-                .meaning = "a higher one goes first"}},
+                .meaning = "a sweep with a higher priority runs first"}},
   };
 }
 
@@ -309,7 +308,7 @@ const KeyRow& TrainOverlapKey() {
       .path = "allow_train_overlap",
       .spec = {.type = Type::kBool,
                .default_value = false,
-               .meaning = "true: split train may be scored, though the models were trained on it"}};
+               .meaning = "true: allow scoring split train, on which the models were trained"}};
   return row;
 }
 

@@ -69,7 +69,7 @@ Status CheckTask(const TaskFile& task) {
                       "imported checkpoint, and may have resume instead"));
   }
   if (!evaluates && !task.run.trains()) {
-    return Status(Code::kInvalidArgument, "task of kind train: its run trains nothing");
+    return Status(Code::kInvalidArgument, "task of kind train: its run does no training");
   }
   if (task.checkpoint_every_ms < 0 || task.checkpoint_keep < 1 || task.grace_ms < 0) {
     return Status(

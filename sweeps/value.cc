@@ -205,7 +205,7 @@ Result<Json> TypeValue(const KeyRow& row, const YamlNode& node) {
     return value;
   }
   return Status(Code::kInvalidArgument,
-                Str(value.status().message(), "; several values stand in spec.matrix, as ",
+                Str(value.status().message(), "; several values go into spec.matrix, as ",
                     row.path.substr(kSpec.size()), ": [...]"));
 }
 

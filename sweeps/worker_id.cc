@@ -44,8 +44,8 @@ Result<std::string> ParseWorkerId(std::string_view text, const std::string& path
           IsSafeName(id) ? Str(", and ", id, " has ", CheckOf(id)) : "",
           ". Write the name into it that `longrun workers` shows for this machine (`echo NAME > ",
           path,
-          "`); or remove the file: then this is a new worker, and what the old one had under way "
-          "goes on from its last checkpoint once its lease is over"));
+          "`); or remove the file: then this is a new worker, and the old one's tasks continue "
+          "from their last checkpoints once its lease is over"));
 }
 
 }  // namespace longrun

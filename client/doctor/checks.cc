@@ -135,7 +135,7 @@ Finding CheckCpu(const Machine& machine) {
   }
   if (IsX86(paths.cpu) && paths.simd == "default") {
     finding.verdict = Verdict::kWarn;
-    finding.found += "; no AVX2: LibTorch and our kernels take their code for any processor";
+    finding.found += "; no AVX2: LibTorch and our kernels use their slower portable code";
     finding.remedy = "train on another machine; on a virtual one, pass the host's CPU through";
   }
   return finding;
@@ -149,13 +149,13 @@ Finding CheckGpu(const Machine& machine) {
     return Ok("no NVIDIA GPU: the CPU is used");
   }
   if (machine.nvidia_gpus && *machine.nvidia_gpus < 0) {
-    return Fail("the NVIDIA driver's library is there and does not answer",
+    return Fail("the NVIDIA driver's library is installed but does not answer",
                 "look at `nvidia-smi` and `dmesg`; library and kernel module may differ: reboot "
                 "after a driver update");
   }
   if (machine.nvidia_gpus)
-    return Warn("the NVIDIA driver is there and shows no GPU", "see `nvidia-smi`");
-  return Warn("an NVIDIA GPU is on the bus, but no driver: it is not used",
+    return Warn("the NVIDIA driver is installed but shows no GPU", "see `nvidia-smi`");
+  return Warn("an NVIDIA GPU is present but has no driver: it is not used",
               "install the NVIDIA driver (libnvidia-ml.so.1 must be found)");
 }
 
@@ -186,17 +186,16 @@ Finding CheckDisk(const Machine& machine) {
   if (machine.write_errno == ENOSPC || machine.write_errno == EDQUOT) return CannotWrite(machine);
   if (machine.disk_free_bytes < kDiskFail) {
     return Fail(found,
-                "make room (`longrun gc --dry-run` shows what can go), or give another "
+                "make room (`longrun gc --dry-run` shows what can be removed), or give another "
                 "place with --state: nothing is accepted below 64 MiB");
   }
   if (machine.disk_free_bytes < kDiskNoWork) {
-    return Fail(
-        found,
-        "make room: `longrun gc --dry-run` shows what can go; no task begins below 256 MiB, "
-        "and all go on by themselves when there is room");
+    return Fail(found,
+                "make room: `longrun gc --dry-run` shows what can be removed; no task starts below "
+                "256 MiB, and all continue by themselves when there is room");
   }
   if (machine.disk_free_bytes < kDiskWarn) {
-    return Warn(found, "make room: `longrun gc --dry-run` shows what can go");
+    return Warn(found, "make room: `longrun gc --dry-run` shows what can be removed");
   }
   return Ok(found);
 }
@@ -206,7 +205,7 @@ Finding CheckSync(const Machine& machine) {
     return Warn("not measured: nothing can be written in the state folder",
                 DescribeWriteErrno(machine.write_errno, machine.state).remedy);
   }
-  if (machine.sync_ms <= 0) return Ok("not measured: the state folder is not there yet");
+  if (machine.sync_ms <= 0) return Ok("not measured: the state folder does not exist yet");
   char number[32];
   std::snprintf(number, sizeof number, "%.2f ms", machine.sync_ms);
   const std::string found = Str("a sync of 4 KiB takes ", number);
@@ -250,8 +249,8 @@ Finding CheckClock(const Machine& machine) {
   if (machine.newest_file_wall_ms > machine.wall_ms + kClockSkewMs) {
     return Warn(Str("the clock says ", now, ", but the state folder has a file of ",
                     FormatWallMs(machine.newest_file_wall_ms)),
-                "the clock has gone back: set it (`timedatectl set-ntp true`); results are safe, "
-                "only shown times are wrong");
+                "the clock went back: set it (`timedatectl set-ntp true`); results are safe, only "
+                "displayed times are wrong");
   }
   return Ok(now);
 }
@@ -271,7 +270,7 @@ Finding CheckFolder(const Machine& machine) {
   struct stat info {};
   if (lstat(machine.state.c_str(), &info) != 0) {
     if (errno == ENOENT && machine.write_errno == 0) {
-      return Ok(Str(machine.state, " is not there yet: it is made when needed"));
+      return Ok(Str(machine.state, " does not exist yet: it is created when needed"));
     }
     if (errno == ENOENT) {
       WriteProblem problem = DescribeWriteErrno(machine.write_errno, NearestFolder(machine.state));
@@ -281,7 +280,7 @@ Finding CheckFolder(const Machine& machine) {
                 "give another place with --state or LONGRUN_HOME");
   }
   if (stat(machine.state.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
-    return Fail(Str(machine.state, " is no folder"),
+    return Fail(Str(machine.state, " is not a folder"),
                 "give another place with --state or LONGRUN_HOME");
   }
   if (info.st_uid != geteuid()) {
@@ -300,10 +299,10 @@ Finding CheckFolder(const Machine& machine) {
   constexpr long kCifs = 0xff534d42L;
   if (statfs(machine.state.c_str(), &system) == 0 &&
       (system.f_type == kNfs || system.f_type == kCifs)) {
-    return Warn(Str(machine.state, " lies on a network file system"),
+    return Warn(Str(machine.state, " is on a network file system"),
                 "put it on a local disk: SQLite's WAL needs one");
   }
-  return Ok(Str(machine.state, " is ours alone"));
+  return Ok(Str(machine.state, " is private to this user"));
 }
 
 Finding CheckSocket(const Machine& machine) {
@@ -324,16 +323,17 @@ Finding CheckLocks(const Machine& machine) {
   const std::string address_file = JoinPath(machine.state, "coordinator.address");
   if (!coordinator) {
     if (worker) {
-      return Warn("a worker runs, and no coordinator", "`longrun up` starts one; its work goes on");
+      return Warn("a worker is running without a coordinator",
+                  "`longrun up` starts one, and its work continues");
     }
     if (PathExists(address_file)) {
-      return Ok("nobody runs; the last coordinator was killed, and the next start tidies up");
+      return Ok("no coordinator is running; the last one was killed, and the next start cleans up");
     }
-    return Ok("nobody runs");
+    return Ok("no coordinator is running");
   }
   const Result<std::string> address = ReadFile(address_file, 4096);
   if (!address.ok()) {
-    return Warn("a coordinator holds the folder and has no address yet",
+    return Warn("a coordinator holds the folder but has no address yet",
                 "it is starting: look again; if it stays so, see coordinator.log");
   }
   Connection connection{std::string(Trim(*address))};
@@ -429,7 +429,7 @@ Finding CheckPorts(const Machine& machine) {
   }
   if (port < 0 || port > 65535 ||
       inet_pton(AF_INET, text.substr(0, colon).c_str(), &address.sin_addr) != 1) {
-    return Fail(Str("LONGRUN_METRICS=", text, " is no address"), "expected 127.0.0.1:PORT");
+    return Fail(Str("LONGRUN_METRICS=", text, " is not an address"), "expected 127.0.0.1:PORT");
   }
   address.sin_port = htons(static_cast<std::uint16_t>(port));
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -448,8 +448,8 @@ Finding CheckPorts(const Machine& machine) {
     return Ok(port == 0 ? std::string("metrics: on a free port that the coordinator chooses")
                         : Str("metrics: ", text, " is free"));
   }
-  return Fail(Str("nobody can listen on ", text, ": ", std::strerror(error)),
-              "give another port in LONGRUN_METRICS, or end who has it (`ss -ltnp`)");
+  return Fail(Str("cannot listen on ", text, ": ", std::strerror(error)),
+              "give another port in LONGRUN_METRICS, or end the program that has it (`ss -ltnp`)");
 }
 
 constexpr Check kChecks[] = {

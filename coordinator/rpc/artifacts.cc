@@ -29,7 +29,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadArtifactRequest> {
 
  private:
   void OnReadDone(bool ok) override {
-    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the caller has gone"));
+    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
     const bool posted = parts_.executor.Post([this, ok](StoreReader&) {
       const Status status = ok ? TakeFrame() : TakeEnd();
       if (!ok || !status.ok() || is_there_) return End(status);
@@ -92,7 +92,7 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
   }
 
   void Send() {
-    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the caller has gone"));
+    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
     if (fd_ < 0) {
       if (const Status status = Open(); !status.ok()) return End(status);
     }
@@ -121,7 +121,7 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
   }
 
   void OnWriteDone(bool ok) override {
-    if (!ok) return End(Status(Code::kCancelled, "the caller has gone"));
+    if (!ok) return End(Status(Code::kCancelled, "the client disconnected"));
     Work();
   }
   void End(const Status& status) {

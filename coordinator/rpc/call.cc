@@ -58,7 +58,7 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
     (void)reader.TakeDamaged();  // of another's call
     reader.SetKnown(parts.core.store().damaged());
     if (context->IsCancelled()) {
-      status = Status(Code::kCancelled, "the caller has gone");
+      status = Status(Code::kCancelled, "the client disconnected");
     } else if (!has_deadline && BootMs() - begun_ms > kDeadlineMsDefault) {
       status = Status(Code::kDeadlineExceeded, "the call waited for more than a minute");
     } else {

@@ -25,10 +25,9 @@ Result<std::string> ReadArtifact(const ArtifactStore& artifacts, const std::stri
   ASSIGN_OR_RETURN(const ArtifactStore::Found found, artifacts.Find(sha256));
   ASSIGN_OR_RETURN(std::string bytes, ReadFile(found.path, bytes_max));
   if (Sha256Hex(bytes) == sha256) return bytes;
-  return Status(Code::kDataLoss,
-                Str(found.path,
-                    " holds other bytes than its name says: it is damaged; remove it "
-                    "and import the model again"));
+  return Status(Code::kDataLoss, Str(found.path,
+                                     " does not match the SHA-256 in its name: it is damaged; "
+                                     "remove it and import the model again"));
 }
 
 struct Manifested {
@@ -71,8 +70,8 @@ Status Register(Parts& parts, const v1::RegisterModelRequest& request,
   if (!IsSafeName(request.name())) {
     return Status(Code::kInvalidArgument,
                   Str("\"", request.name(),
-                      "\" is no name for a model: expected 1 to 128 letters, digits, '.', '_' or "
-                      "'-', not starting with '.'"));
+                      "\" is not a name for a model: expected 1 to 128 letters, digits, '.', '_' "
+                      "or '-', not starting with '.'"));
   }
   if (request.source().size() > kSourceBytesMax || !IsUtf8(request.source())) {
     return Status(Code::kInvalidArgument,
@@ -125,9 +124,8 @@ Result<Wanted> WantedOfRun(Parts& parts, SweepRunRow row, const std::string& whi
                       "last one"));
   }
   if (!found || !is_trained) {
-    return Status(Code::kFailedPrecondition,
-                  Str(name, " has not been trained to its end: `longrun get ",
-                      row.run_key.substr(0, 8), "` says how far it is"));
+    return Status(Code::kFailedPrecondition, Str(name, " has not finished training: `longrun get ",
+                                                 row.run_key.substr(0, 8), "` says how far it is"));
   }
   wanted.sha256 = found->sha256;
   wanted.step = found->step;

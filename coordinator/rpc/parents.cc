@@ -25,12 +25,12 @@ Result<std::pair<std::string, Run>> FindParent(Core& core, StoreReader& reader,
   }));
   if (!unknown.empty()) {
     return Status(Code::kFailedPrecondition,
-                  Str("run ", row.run_key.substr(0, 8), " cannot be gone on from: ", unknown));
+                  Str("run ", row.run_key.substr(0, 8), " cannot be continued: ", unknown));
   }
   if (!run) {
     return Status(Code::kFailedPrecondition,
                   Str("run ", row.run_key.substr(0, 8),
-                      " has not been trained to its end: submit this when it has"));
+                      " has not finished training: submit this sweep when it has"));
   }
   return std::pair(row.run_key, std::move(*run));
 }

@@ -99,7 +99,8 @@ std::int64_t LongestRead(const ModelConfig& model) {
   std::int64_t longest = std::numeric_limits<std::int64_t>::max();
   const auto method = FindPositionMethod(model.position.method);
   if (!method.ok()) return longest;
-  const Result<TermSpec> terms = (*method)->terms(model.position.params, model.attention_shape());
+  const ParamResult<TermSpec> terms =
+      (*method)->terms(model.position.params, model.attention_shape());
   if (!terms.ok()) return longest;
   if (terms->length_max) longest = *terms->length_max;
   const bool ends = (*method)->has_position_table && terms->input_add &&
@@ -166,8 +167,8 @@ class Planner {
       if (folder == folders_.end()) continue;
       if (IsMissing(JoinPath(folder->second, kManifestName))) {
         response_->add_problems(
-            Str("matrix.dataset: dataset \"", name, "\" is gone from ", folder->second,
-                ": put it back; if it was moved, tell where it is now: `longrun data register ",
+            Str("matrix.dataset: dataset \"", name, "\" is no longer in ", folder->second,
+                ": put it back; if it was moved, register its new place: `longrun data register ",
                 name, " FOLDER`; or import it again"));
         continue;
       }

@@ -301,7 +301,7 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
       outgoing_.clear();
       return FinishOnce();
     }
-    if (!ok) return End(Status(Code::kUnavailable, "the worker has gone"));
+    if (!ok) return End(Status(Code::kUnavailable, "the worker disconnected"));
     if (!outgoing_.empty()) stream_->StartWrite(&outgoing_.front());
     Resume();
   }

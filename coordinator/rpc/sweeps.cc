@@ -174,7 +174,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   void Wait() {
     parts_.ticker.Add([this] {
       if (parts_.stopping) return End(Status(Code::kUnavailable, "the coordinator is stopping"));
-      if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the caller has gone"));
+      if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
       // Silence of a worker is no change of the state: look once a second all the same.
       if (parts_.core.version() == seen_version_ && ++n_quiet_ < 4) return Wait();
       Work();
@@ -182,7 +182,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   }
 
   void Look(StoreReader& reader) {
-    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the caller has gone"));
+    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
     n_quiet_ = 0;
     seen_version_ = parts_.core.version();
     if (!view_) {
@@ -204,7 +204,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   }
 
   void OnWriteDone(bool ok) override {
-    if (!ok) return End(Status(Code::kCancelled, "the caller has gone"));
+    if (!ok) return End(Status(Code::kCancelled, "the client disconnected"));
     if (message_.finished()) return End(Status());
     Wait();
   }
@@ -247,7 +247,7 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
   }
 
   void Look(StoreReader& reader) {
-    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the caller has gone"));
+    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
     if (!found_) {
       auto attempts = reader.FindLogs(target_);
       if (!attempts.ok()) return End(attempts.status());
@@ -287,7 +287,7 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
   }
 
   void OnWriteDone(bool ok) override {
-    if (!ok) return End(Status(Code::kCancelled, "the caller has gone"));
+    if (!ok) return End(Status(Code::kCancelled, "the client disconnected"));
     Work();
   }
 
@@ -599,12 +599,12 @@ class SweepService final : public v1::SweepService::CallbackService {
       if (!IsSafeName(request->name())) {
         return Status(Code::kInvalidArgument,
                       Str("\"", request->name(),
-                          "\" is no name for a dataset: expected 1 to 128 letters, digits, '.', "
+                          "\" is not a name for a dataset: expected 1 to 128 letters, digits, '.', "
                           "'_' or '-', not starting with '.'"));
       }
       if (!request->folder().starts_with('/')) {
         return Status(Code::kInvalidArgument,
-                      Str("the folder \"", request->folder(), "\" is no absolute path"));
+                      Str("the folder \"", request->folder(), "\" is not an absolute path"));
       }
       ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(request->folder()));
       DatasetRow row{.info = {.name = request->name(),

@@ -51,7 +51,7 @@ Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
   if (after.size() > kLabelsMax) {
     return Status(Code::kInvalidArgument,
                   Str("sweep \"", sweep.name, "\" would have ", after.size(), " labels; at most ",
-                      kLabelsMax, " are kept: take some away with KEY-"));
+                      kLabelsMax, " are kept: remove some with KEY-"));
   }
   if (request.set_note()) {
     RETURN_IF_ERROR(CheckText("note", request.note(), kNoteBytesMax));
@@ -111,8 +111,8 @@ void AddItem(v1::CollectGarbageResponse* response, std::string_view kind, const 
   // Rounded up: whoever waits so long finds that it has gone.
   const std::int64_t seconds = (freed.later_ms + 999) / 1000;
   item->set_reason(seconds == 0 ? reason
-                                : Str(reason, "; asked for lately: goes in ", seconds / 60, " min ",
-                                      seconds % 60, " s"));
+                                : Str(reason, "; requested recently: removed in ", seconds / 60,
+                                      " min ", seconds % 60, " s"));
   item->set_bytes(freed.n_bytes);
   item->set_later_ms(freed.later_ms);
   response->set_bytes(response->bytes() + freed.n_bytes);
@@ -181,7 +181,7 @@ Status CollectLogs(Parts& parts, StoreReader& reader, const std::set<std::string
     const bool goes = task == tasks.end() || (dry_run && left.contains(task->second));
     if (!goes) continue;
     if (!dry_run) RETURN_IF_ERROR(parts.logs.Remove(log.attempt));
-    AddItem(response, "log", log.attempt, "of an attempt at a task that no sweep has",
+    AddItem(response, "log", log.attempt, "of an attempt of a task that no sweep has",
             {.n_bytes = log.n_bytes});
   }
   return Status();
@@ -215,7 +215,7 @@ Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
         Str("step ", checkpoint.step, " of task ", checkpoint.task.substr(0, 8));
     AddItem(response, "checkpoint", checkpoint.sha256,
             one.task_succeeded ? what + ", which has succeeded: its final and best checkpoints stay"
-                               : what + ", of an attempt that a later one has left behind",
+                               : what + ", of an attempt that a later one has overtaken",
             std::exchange(freed[checkpoint.sha256], {}));
   }
   for (const std::string& task : left) {
@@ -226,7 +226,7 @@ Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
       all.n_bytes_later += one.n_bytes_later;
       all.later_ms = std::max(all.later_ms, one.later_ms);
     }
-    AddItem(response, "task", task, "no sweep has it: its results go too", all);
+    AddItem(response, "task", task, "no sweep has it; its results are removed too", all);
   }
   RETURN_IF_ERROR(CollectLogs(parts, reader, left, dry_run, response));
   for (const std::string& sha256 : orphans) {
@@ -403,15 +403,15 @@ grpc::ServerUnaryReactor* HandleRemoveDataset(Parts& parts, grpc::CallbackServer
     }));
     if (!users.empty()) {
       return Status(Code::kFailedPrecondition,
-                    Str("dataset \"", request->name(), "\" is read by what is still to come of ",
+                    Str("dataset \"", request->name(), "\" is needed by unfinished tasks of ",
                         Join(users, ", "), ": let it end, or cancel it"));
     }
     if (!stopping.empty()) {
       return Status(Code::kFailedPrecondition,
-                    Str("dataset \"", request->name(),
-                        "\" is read by trainers that are stopping, of ", Join(stopping, ", "),
-                        ": try again once they have ended; where no service "
-                        "runs, `longrun up` ends them"));
+                    Str("dataset \"", request->name(), "\" is still used by stopping trainers of ",
+                        Join(stopping, ", "),
+                        ": try again once they have ended; if no service is running, `longrun up` "
+                        "ends them"));
     }
     error.reason.clear();
     response->set_folder(dataset->folder);

@@ -146,8 +146,7 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
   message->set_reason(unknown.empty() ? task.reason
                       : state.runs.at(task.run_key).damaged
                           ? Str(unknown, ": ", kRestoreRemedy,
-                                ", submit the sweep's file again, which writes it anew, or ",
-                                cancel)
+                                ", submit the sweep's file again, which rewrites it, or ", cancel)
                           : Str(unknown, ": build with it, or ", cancel));
   message->set_failed_for_good(IsTerminal(task.state) && FailedForGood(state, task));
   message->set_failures(Count32(task.failures));
@@ -171,7 +170,7 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
     if (!IsHeardOf(state, worker, now)) {
       shows_progress = false;
       message->set_reason(Str("attempt ", attempt->second.n, " is on worker ", worker,
-                              ", of which nothing is heard"));
+                              ", which has not been heard from"));
     }
   }
   FillProgress(shows_progress ? attempt->second.progress : Json(), message->mutable_progress());
@@ -208,8 +207,8 @@ void AddFullDisk(const Core& core, Notices* notices) {
       Str("the disk of the state folder ", core.store().folder(), " has less than ",
           FormatBytes(core.disk_low_water_bytes()),
           " free, so nothing new is stored: make room there (`longrun gc --dry-run` shows what can "
-          "go); then it goes on by itself, and nothing is lost"));
-  notice->set_over("the disk of the state folder has room again: it goes on");
+          "be removed); then work continues by itself, and nothing is lost"));
+  notice->set_over("the disk of the state folder has room again: work continues");
 }
 
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message) {

@@ -94,7 +94,7 @@ std::string Describe(const ExpectedCell& cell) {
 
 // What the attempt still owes when it says `final`, or "".
 std::string WhatIsMissing(const Task& task, const Attempt& attempt, const Json& final_body) {
-  if (attempt.state != AttemptState::kRunning) return "it never said that it had started";
+  if (attempt.state != AttemptState::kRunning) return "it never reported that it had started";
   const Json found = attempt.tally.FinalBody();
   for (const char* const key : {"counts", "digest"}) {
     const auto said = final_body.find(key);
@@ -149,7 +149,7 @@ void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
     }
   } else if (record.kind == "checkpoint" && !IsWholeCheckpoint(record.body)) {
     step.result.warnings.push_back(Str("record ", record.seq, " of attempt ", attempt.id,
-                                       " is no checkpoint that could be resumed from"));
+                                       " is not a checkpoint from which training can resume"));
   } else if (record.kind == "checkpoint") {
     if (task.kind == TaskKind::kTrain) TakeCheckpoint(step, task, attempt, record.body);
   } else if (record.kind == "result") {
@@ -188,7 +188,7 @@ std::optional<std::int64_t> StoreBatch(StepContext& step, Attempt& attempt,
   for (BatchRecord& batch : event.records) {
     if (batch.record.seq != seq) {
       step.result.warnings.push_back(Str("attempt ", attempt.id, " sent record ", batch.record.seq,
-                                         " in the place of record ", seq));
+                                         " instead of record ", seq));
       return attempt.durable_seq + 1;
     }
     seq += 1;

@@ -44,7 +44,7 @@ void EndLease(StepContext& step, Worker& worker) {
   step.state.index.workers_version += 1;
   // The stream is half open at best: without it the worker opens a new one and says what it has.
   if (worker.session) {
-    const std::string reason = Str("nothing was heard of worker ", worker.id, " for ",
+    const std::string reason = Str("nothing was heard from worker ", worker.id, " for ",
                                    step.state.limits.lease_ms / 1000, " s");
     step.Send(CloseSession{.session = *worker.session, .reason = reason});
     step.state.index.sessions.erase(*worker.session);
@@ -52,7 +52,7 @@ void EndLease(StepContext& step, Worker& worker) {
   }
   for (Attempt* const attempt : LiveAttemptsOf(step.state, worker.id)) {
     EndAttempt(step, *attempt, FailureClass::kLost,
-               Str("nothing was heard of worker ", worker.id, " for ",
+               Str("nothing was heard from worker ", worker.id, " for ",
                    step.state.limits.lease_ms / 1000, " s"));
   }
 }

@@ -155,7 +155,7 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
     const auto training = state.tasks.find(TrainTaskKey(parent));
     if (training == state.tasks.end() || !training->second.final_checkpoint) {
       return Status(Code::kFailedPrecondition,
-                    Str("run ", ShortId(parent), " has no final checkpoint to go on from"));
+                    Str("run ", ShortId(parent), " has no final checkpoint to continue from"));
     }
   }
   const std::size_t n_tasks = state.tasks.size() + plan.new_tasks.size();

@@ -47,7 +47,7 @@ bool ArtifactStore::Has(const std::string& sha256) {
 Result<ArtifactStore::Found> ArtifactStore::Find(const std::string& sha256) const {
   if (!IsSha256Hex(sha256)) {
     return Status(Code::kInvalidArgument,
-                  Str("\"", sha256, "\" is no digest: expected 64 lower-case hex digits"));
+                  Str("\"", sha256, "\" is not a digest: expected 64 lower-case hex digits"));
   }
   Found found{.path = PathOf(sha256)};
   struct stat info {};
@@ -69,7 +69,7 @@ Result<std::unique_ptr<ArtifactStore::Upload>> ArtifactStore::Begin(const std::s
                                                                     std::int64_t n_bytes_total) {
   if (!IsSha256Hex(sha256)) {
     return Status(Code::kInvalidArgument,
-                  Str("\"", sha256, "\" is no digest: expected 64 lower-case hex digits"));
+                  Str("\"", sha256, "\" is not a digest: expected 64 lower-case hex digits"));
   }
   if (n_bytes_total < 0) {
     return Status(Code::kInvalidArgument, Str("an artifact of ", n_bytes_total, " bytes"));

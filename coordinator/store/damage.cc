@@ -27,7 +27,7 @@ std::string ShortOf(const RowValues& row, std::string_view column) {
   return Shown(row.Text(column).substr(0, kShortIdBytes));
 }
 
-constexpr std::string_view kSubmitAgain = "submit its sweep again, which writes it anew";
+constexpr std::string_view kSubmitAgain = "submit its sweep again, which rewrites it";
 
 std::string ResultName(const std::string& metric, const std::string& length,
                        const std::string& variant, const std::string& run,
@@ -97,7 +97,7 @@ constexpr Wording kWordings[] = {
          },
      .remedy =
          [](const RowValues&) {
-           return std::string("start that worker again, which writes it anew");
+           return std::string("start that worker again, which rewrites it");
          }},
 };
 constexpr std::string_view kByKey[] = {"sweep", "sweep_run", "sweep_cell", "sweep_task", "cell"};
@@ -126,8 +126,9 @@ DamagedRow DescribeDamage(const std::string& table, const std::vector<std::strin
     return damaged;
   }
   damaged.object = Str("the row of table ", table, " with ", damaged.key);
-  damaged.remedy = NumbersRestOn(table) ? std::string(kSubmitAgain)
-                                        : "go on without it: no number of a table rests on it";
+  damaged.remedy = NumbersRestOn(table)
+                       ? std::string(kSubmitAgain)
+                       : "nothing has to be done: no number in a table depends on it";
   return damaged;
 }
 
@@ -174,18 +175,18 @@ std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows) {
                    .key = "",
                    .object = Str("history (rows: ", n_others, ", of ",
                                  Join({tables.begin(), tables.end()}, ", "), ")"),
-                   .remedy = "go on without it: no number of a table rests on it, and `longrun "
-                             "doctor --deep` lists it"});
+                   .remedy = "nothing has to be done: no number in a table depends on it, and "
+                             "`longrun doctor --deep` lists it"});
   return brief;
 }
 
 std::string DamageText(const DamagedRow& row) {
-  return Str(row.object,
-             row.is_lost
-                 ? " cannot be found, although it was stored: its row, or what leads to it, "
-                   "is damaged"
-                 : " is damaged: it does not have the checksum that it is stored with",
-             "; it is left out, and all else stands: ", kRestoreRemedy, ", or ", row.remedy);
+  return Str(
+      row.object,
+      row.is_lost ? " cannot be found, although it was stored: its row, or what leads to it, "
+                    "is damaged"
+                  : " is damaged: it does not have the checksum that it is stored with",
+      "; it is left out, and everything else is kept: ", kRestoreRemedy, ", or ", row.remedy);
 }
 
 }  // namespace longrun

@@ -21,7 +21,7 @@ namespace longrun {
 namespace {
 
 constexpr std::string_view kFileRemedy =
-    "put it back from a backup (docs/operating.md); numbers that are there stay";
+    "put it back from a backup (docs/operating.md); the existing numbers stay";
 
 constexpr std::string_view kUnneededRemedy =
     "nothing refers to it: `longrun gc` removes it, or a backup has it";
@@ -86,7 +86,7 @@ class Checker {
     for (const SchemaDifference& object : *differences) {
       const bool is_table = object.type == "table";
       Add(Str("the database's definition of ", object.type, " ", object.name),
-          is_table ? kRestoreRemedy : "start the coordinator again, which mends it");
+          is_table ? kRestoreRemedy : "start the coordinator again, which repairs it");
     }
   }
 

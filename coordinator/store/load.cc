@@ -78,7 +78,7 @@ Status ReadSpecification(const Statement& row, Task& task) {
   if (!row.IsNull(20)) {
     ASSIGN_OR_RETURN(task.evaluation, ParseJson(row.Text(20)));
     if (!task.evaluation.is_object() || task.evaluation.size() != 1) {
-      return Status(Code::kDataLoss, "its evaluation is no object of one member");
+      return Status(Code::kDataLoss, "its evaluation is not an object with one member");
     }
     RETURN_IF_ERROR(FindEvaluation(task.evaluation.begin().key()).status());
   }
@@ -202,7 +202,7 @@ Status NoteRecords(Connection& connection, Attempt& attempt) {
     const std::int64_t seq = more ? row.Int(0) : attempt.durable_seq + 1;
     if (seq > last_seq + 1) {
       attempt.unreadable = Str("the stored record ", last_seq + 1, " of attempt ", attempt.n,
-                               " is damaged, or not there");
+                               " is damaged or missing");
       return Status();
     }
     if (!more) return Status();

@@ -21,7 +21,7 @@ constexpr std::int64_t kOffsetMax = std::int64_t{1} << 56;  // no log is as long
 
 Result<std::string> LogStore::PathOf(const std::string& attempt) const {
   if (!IsUlid(attempt)) {
-    return Status(Code::kInvalidArgument, Str("\"", attempt, "\" is no attempt"));
+    return Status(Code::kInvalidArgument, Str("\"", attempt, "\" is not an attempt"));
   }
   return JoinPath(folder_, Str(attempt, kEnding));
 }

@@ -63,7 +63,7 @@ void NeedTrainings(State& state, Mended& mended) {
     RunRecord& run = state.runs.at(key);
     wanted.emplace_back(TrainTaskKey(run.run.parent), run.run.parent);
     run.unknown = Str("what is stored of run ", run.run.parent.substr(0, 8),
-                      ", which it goes on from, is damaged");
+                      ", from which it continues, is damaged");
     run.damaged = true;
   }
   for (const auto& [id, run_key] : wanted) {

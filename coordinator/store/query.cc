@@ -119,7 +119,7 @@ int Authorize(void* self, int action, const char* first, const char* second, con
       if (context != nullptr && name.starts_with(kHolds)) return SQLITE_OK;
       const auto allowed = QueryFunctions();
       if (std::ranges::find(allowed, name) != allowed.end()) return SQLITE_OK;
-      return Deny(guard, Str("call ", name, "(): docs/query.md lists the functions there are"));
+      return Deny(guard, Str("call ", name, "(): docs/query.md lists the functions"));
     }
     default:
       return Deny(guard, Str(ActionName(action), ": it only reads"));
@@ -280,7 +280,7 @@ int Look(void* self) {
                          Str("the query was stopped after ", dog.limits.timeout_ms,
                              " ms: narrow it with WHERE, or give it more with --timeout"));
   } else if (dog.limits.is_cancelled && dog.limits.is_cancelled()) {
-    dog.stopped = Status(Code::kCancelled, "the query's caller has gone");
+    dog.stopped = Status(Code::kCancelled, "the query's client disconnected");
   }
   return dog.stopped.ok() ? 0 : 1;
 }
@@ -368,7 +368,7 @@ Status CheckText(const std::string& sql) {
             Str("the query has ", sql.size(), " bytes: expected less than ", kQueryBytesMax)};
   }
   if (!IsUtf8(sql) || sql.find('\0') != std::string::npos) {
-    return {Code::kInvalidArgument, "the query is no text in UTF-8"};
+    return {Code::kInvalidArgument, "the query is not UTF-8 text"};
   }
   if (const double n = ExpandedTables(sql); n > kExpandedTablesMax) {
     return {Code::kInvalidArgument,

@@ -20,7 +20,7 @@ std::vector<QueryColumn> ResultColumns() {
       {"position", "text", "", "position method"},
       {"train_length", "integer", "tokens", "length of a training sequence"},
       {"dataset", "text", "", "name of the dataset"},
-      {"seed", "integer", "", "of weights and data order"},
+      {"seed", "integer", "", "seed of the initial weights and the data order"},
       {"metric", "text", "", "what was measured: nll, ..."},
       {"context_length", "integer", "tokens", "length at which it was measured"},
       {"split", "text", "", "of the dataset"},
@@ -58,7 +58,7 @@ std::vector<QueryColumn> RunColumns() {
       {"position", "text", "", "position method"},
       {"train_length", "integer", "tokens", "length of a training sequence"},
       {"dataset", "text", "", "name that the dataset had when the run was first submitted"},
-      {"seed", "integer", "", "of weights and data order"},
+      {"seed", "integer", "", "seed of the initial weights and the data order"},
       {"tokens", "integer", "tokens", "trained on"},
       {"batch_tokens", "integer", "tokens", "in an optimiser step"},
       {"lr", "real", "", "largest learning rate"},
@@ -87,7 +87,7 @@ std::vector<QueryColumn> TaskColumns() {
       {"state", "text", "",
        "BLOCKED, READY, RESERVED, RUNNING, STOPPING, SUCCEEDED, FAILED, CANCELLED, SKIPPED"},
       {"reason", "text", "", "why it is in that state"},
-      {"priority", "integer", "", "a higher one goes first"},
+      {"priority", "integer", "", "tasks of a higher priority run first"},
       {"attempts", "integer", "", "so far"},
       {"attempt", "text", "", "the newest, or empty"},
       {"result_attempt", "text", "", "the one that counts, or empty"},
@@ -328,7 +328,7 @@ std::string QueryPage() {
   std::string page =
       "## Views\n\n"
       "Printed from the table in `coordinator/store/query_catalogue.cc`; the test\n"
-      "`coordinator/query` keeps it equal (`LONGRUN_UPDATE=1` writes it anew).\n";
+      "`coordinator/query` keeps it equal (`LONGRUN_UPDATE=1` rewrites it).\n";
   for (const QueryView& view : QueryViews()) {
     page += Str("\n### `", view.name, "`\n\nA row is ", view.meaning,
                 ".\n\n| column | type | unit | meaning |\n|---|---|---|---|\n");

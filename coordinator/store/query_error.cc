@@ -102,7 +102,7 @@ std::string NoFunction(const std::string& name) {
   const auto functions = QueryFunctions();
   const std::string near = Nearest(Lower(name), {functions.begin(), functions.end()});
   return Str("there is no function ", name, "()",
-             Suggest(near, "docs/query.md lists the functions there are"));
+             Suggest(near, "docs/query.md lists the functions"));
 }
 
 // near "FORM": syntax error

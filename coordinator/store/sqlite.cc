@@ -67,7 +67,7 @@ Status DamagedDatabase(const std::string& path, std::string_view how) {
   return Status(
       Code::kDataLoss,
       Str("the database ", path,
-          " is damaged: put back a copy of it, or move the state folder away to begin anew (", how,
+          " is damaged: put back a copy of it, or move the state folder away to start over (", how,
           ")"));
 }
 
@@ -117,16 +117,17 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
     case SQLITE_INTERRUPT:
       return told(Code::kDeadlineExceeded,
                   Str("reading ", database,
-                      " took longer than it may: ask for less, or again when there is less to do"));
+                      " took too long: ask for less, or again when the coordinator is less busy"));
     default:
       // Of a byte of the header that is always 4 in a file that SQLite 3 made.
       if (said.find("unsupported file format") != std::string::npos) {
         return DamagedDatabase(
             path, Str("its header names a schema format that no SQLite writes; ", said));
       }
-      return told(Code::kInternal, Str(database,
-                                       " did not take a statement of ours: ask "
-                                       "`longrun doctor` whether all is well with it"));
+      return told(
+          Code::kInternal,
+          Str(database,
+              " rejected one of our statements: ask `longrun doctor` whether it is damaged"));
   }
 }
 

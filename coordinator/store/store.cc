@@ -347,8 +347,8 @@ Status Store::CheckInPlace() const {
       Str("the state folder ", folder_, " was ", now.empty() ? "deleted" : "moved",
           " under the coordinator: ", gone->path(),
           now.empty() ? " is no longer the file that it opened" : Str(" lies at ", now, " now"),
-          "; it ends, since nobody would find what it goes on to store. Put the folder back, or a "
-          "copy of it, and start it again"));
+          "; it ends, since nobody would find what it stores from now on. Put the folder or a copy "
+          "of it back, and start it again"));
 }
 
 Status Store::Commit() { return connection_->Execute("COMMIT"); }

@@ -139,12 +139,11 @@ Status StoreReader::CheckBeforeRemoval() {
   ASSIGN_OR_RETURN(const std::optional<Flaw> flaw,
                    FindFlaw(*connection_, kDecideWhatGoes, kCheckMsMax));
   if (!flaw) return Status();
-  return Status(
-      Code::kFailedPrecondition,
-      Str("nothing is removed while what is stored is damaged, since it may be what tells "
-          "that something is needed: ",
-          flaw->object, " ", flaw->how, ": ", flaw->remedy,
-          "; `longrun doctor --deep` lists all that is damaged"));
+  return Status(Code::kFailedPrecondition,
+                Str("nothing is removed while the stored data is damaged, since the damaged part "
+                    "may say that something is needed: ",
+                    flaw->object, " ", flaw->how, ": ", flaw->remedy,
+                    "; `longrun doctor --deep` lists all that is damaged"));
 }
 
 Status StoreReader::ReadFileDigests(std::int64_t version) {

@@ -75,8 +75,8 @@ Result<NetConfig> Read(const Json& config) {
   RETURN_IF_ERROR(ReadCommon(read, false, model));
   if (read.IsNull("rotary_dim")) {
     return Status(Code::kUnimplemented,
-                  "config.json: rotary_dim: null is not built; give the number of channels of a "
-                  "head that turn");
+                  "config.json: rotary_dim: null is not built; give the number of rotated channels "
+                  "of a head");
   }
   ASSIGN_OR_RETURN(const std::int64_t rotary_dim, read.Int("rotary_dim", 64));
   ASSIGN_OR_RETURN(const double share, RotaryShare(rotary_dim, model.head_dim()));

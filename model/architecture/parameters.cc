@@ -53,7 +53,9 @@ void AddLearned(const TermSpec& terms, const std::string& prefix,
 
 Result<TermSpec> TermsOf(const ModelConfig& model) {
   ASSIGN_OR_RETURN(const PositionMethod* method, FindPositionMethod(model.position.method));
-  return method->terms(model.position.params, model.attention_shape());
+  ParamResult<TermSpec> terms = method->terms(model.position.params, model.attention_shape());
+  if (!terms.ok()) return terms.status("position");
+  return std::move(terms).value();
 }
 
 std::vector<std::string> NewPositionTensors(const ModelConfig& from, const ModelConfig& model) {

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/str.h"
@@ -202,30 +203,43 @@ Status TakeMscales(const Json& object, std::string_view shown, Json& extension) 
   return Status();
 }
 
-std::string Replaced(std::string text, std::string_view ours, std::string_view theirs) {
-  for (std::size_t at = text.find(ours); at != std::string::npos;
-       at = text.find(ours, at + theirs.size())) {
-    text.replace(at, ours.size(), theirs);
+// The keys of config.json from which ReadScaling took a parameter of our extension.
+std::string ScalingKey(const ConfigReader& read, const std::string& param, const Json& object,
+                       std::string_view shown) {
+  std::string length(kModelLength);
+  if (Given(object, kOwnLength)) {
+    length = Str(shown, ".", kOwnLength);
+  } else if (read.Has(kOwnLength) && Given(object, "long_factor")) {
+    length = std::string(kOwnLength);  // beside the scaling: only of longrope (OwnLength)
   }
-  return text;
+  if (param == "original_length") return length;
+  if (param == "method") return Str(shown, Given(object, "rope_type") ? ".rope_type" : ".type");
+  const bool is_taken = Given(object, param);
+  if (param == "factor" && !is_taken && length != kModelLength && read.Has(kModelLength)) {
+    return Str(kModelLength, " / ", length);
+  }
+  if (param == "attention_factor" && !is_taken && Given(object, "mscale")) {
+    return Str(shown, ".mscale");
+  }
+  return Str(shown, ".", param);
 }
 
-// An error about our extension, in the words of the file.
-Status InWordsOfScaling(const Status& status, const Scaling& scaling, const Json& object,
-                        std::string_view shown) {
-  const bool own = scaling.length == Scaling::Length::kOwn || Given(object, kOwnLength);
-  const std::string length = own ? Str(shown, ".", kOwnLength) : std::string(kModelLength);
-  std::string text = Replaced(std::string(status.message()), "extend.original_length", length);
-  text = Replaced(std::move(text), "extend.", Str(shown, "."));
-  return Status(Code::kInvalidArgument, Str("config.json: ", text));
+// Errors about our extension, by the keys of the file.
+Status ScalingError(const ConfigReader& read, std::vector<ParamError> errors, const Json& object,
+                    std::string_view shown) {
+  for (ParamError& error : errors) error.key = ScalingKey(read, error.key, object, shown);
+  return Status(Code::kInvalidArgument, ShowErrors("", errors)).In("config.json");
 }
 
-// An error about our rope, in the words of the file.
-Status InWordsOfRope(const Status& status, const std::string& base_key,
-                     const std::string& partial_key) {
-  std::string text = Replaced(status.message(), "position.base", base_key);
-  text = Replaced(std::move(text), "position.partial", partial_key);
-  return Status(status.code(), Str("config.json: ", text));
+// Errors about our rope, by the keys of the file.
+Status RopeError(std::vector<ParamError> errors, const std::string& base_key,
+                 const std::string& partial_key) {
+  for (ParamError& error : errors) {
+    error.key = error.key == "base"      ? base_key
+                : error.key == "partial" ? partial_key
+                                         : Str("position.", error.key);
+  }
+  return Status(Code::kInvalidArgument, ShowErrors("", errors)).In("config.json");
 }
 
 // The members of `object` that are parameters of the extension. Refuses what nobody knows.
@@ -269,9 +283,9 @@ Result<Json> ReadScaling(const ConfigReader& read, std::string_view shown, std::
     ASSIGN_OR_RETURN(const Json factor, LongropeFactor(read, object, shown, length));
     if (!factor.is_null()) extension["factor"] = factor;
   }
-  Result<Json> complete = ResolveExtension(extension);
-  if (!complete.ok()) return InWordsOfScaling(complete.status(), *scaling, object, shown);
-  return complete;
+  std::vector<ParamError> errors = ExtensionErrors(extension);
+  if (!errors.empty()) return ScalingError(read, std::move(errors), object, shown);
+  return ResolveExtension(extension);
 }
 
 // transformers turns int(share * head_dim) channels and counts their frequencies by that number; of an odd
@@ -292,10 +306,10 @@ Status CheckRope(const ConfigReader& read, const std::string& base_key,
                  const std::string& partial_key, const NetConfig& net) {
   const PositionConfig& rope = net.model.position;
   ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(rope.method));
-  const Result<TermSpec> terms = method->terms(rope.params, net.model.attention_shape());
+  const ParamResult<TermSpec> terms = method->terms(rope.params, net.model.attention_shape());
   if (!terms.ok()) {
-    return read.Has("position") ? Status(terms.status()).In("config.json")
-                                : InWordsOfRope(terms.status(), base_key, partial_key);
+    return read.Has("position") ? terms.status("position").In("config.json")
+                                : RopeError({terms.error()}, base_key, partial_key);
   }
   if (net.extension.is_null()) return Status();
   ASSIGN_OR_RETURN(const Extension* const extension,
@@ -303,13 +317,10 @@ Status CheckRope(const ConfigReader& read, const std::string& base_key,
   const RopeShape shape = {
       .base = rope.params.at("base").get<double>(),
       .n_rotary = 2 * static_cast<std::int64_t>(terms->rotation->frequency.size())};
-  const Result<ExtendedRotation> rotation = extension->rotation(net.extension, shape, 1);
+  const ParamResult<ExtendedRotation> rotation = extension->rotation(net.extension, shape, 1);
   if (rotation.ok()) return Status();
-  const auto scaling =
-      std::find_if(std::begin(kScalings), std::end(kScalings),
-                   [&](const Scaling& one) { return extension->name == one.method; });
   const std::string_view shown = read.Has(kSpellings[0]) ? kSpellings[0] : kSpellings[1];
-  return InWordsOfScaling(rotation.status(), *scaling, read[shown], shown);
+  return ScalingError(read, {rotation.error()}, read[shown], shown);
 }
 
 bool IsExtendedBy(const NetConfig& net, std::string_view method) {
@@ -388,23 +399,22 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
   double turned_base = base.Or(kBaseWhereAbsent);
   double share = partial.Or(spelling.partial_where_absent);
   if (!spelling.may_be_partial && share != 1.0 && !read.Has("position")) {
-    return Status(Code::kUnimplemented, Str("config.json: ", kPartial, " ", share,
-                                            ": transformers' ", net.model.architecture,
-                                            " turns all channels of a head; \"position\": "
-                                            "{\"method\": \"rope\", \"partial\": ",
-                                            share, "} asks for it here"));
+    return Status(
+        Code::kUnimplemented,
+        Str("config.json: ", kPartial, " ", share, ": transformers' ", net.model.architecture,
+            " rotates all channels of a head; \"position\": {\"method\": \"rope\", \"partial\": ",
+            share, "} asks for it here"));
   }
   const std::string base_key = base.Key(spelling.base), partial_key = partial.Key(spelling.partial);
   const Json said = {{"method", "rope"}, {"base", turned_base}, {"partial", share}};
-  if (const Status status = ResolvePosition(said).status(); !status.ok()) {
-    return InWordsOfRope(status, base_key, partial_key);
-  }
+  std::vector<ParamError> errors = PositionErrors(said);
+  if (!errors.empty()) return RopeError(std::move(errors), base_key, partial_key);
   const double said_share = share;
   RoundUpOdd(net.model.head_dim(), turned_base, share);
   if (share != said_share && !net.extension.is_null() && !read.Has("position")) {
     return Status(Code::kUnimplemented,
                   Str("config.json: ", partial_key, " ", said_share, " of ", net.model.head_dim(),
-                      " channels turns an odd number of them, for which no scaling of rotary "
+                      " channels rotates an odd number of them, for which no scaling of rotary "
                       "positions is built"));
   }
   const Json rope = {{"method", "rope"}, {"base", turned_base}, {"partial", share}};

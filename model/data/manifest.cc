@@ -45,7 +45,8 @@ Result<ManifestShard> ParseShard(const Json& json, const std::string& path) {
   ManifestShard shard;
   ASSIGN_OR_RETURN(shard.file, GetString(json, "file", path));
   if (!IsSafeName(shard.file)) {
-    return Status(Code::kDataLoss, Str(path, ".file: \"", shard.file, "\" is no plain file name"));
+    return Status(Code::kDataLoss,
+                  Str(path, ".file: \"", shard.file, "\" is not a plain file name"));
   }
   ASSIGN_OR_RETURN(shard.n_tokens, GetPositive(json, "n_tokens", path));
   ASSIGN_OR_RETURN(shard.n_documents, GetPositive(json, "n_documents", path));
@@ -116,7 +117,7 @@ Result<std::string> ReadPlainFile(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", path));
   if (!S_ISREG(info.st_mode)) {
-    return Status(Code::kInvalidArgument, Str(path, " is no regular file: expected one"));
+    return Status(Code::kInvalidArgument, Str(path, " is not a regular file: expected one"));
   }
   return ReadFile(path, kJsonBytesMax);
 }
@@ -193,7 +194,7 @@ Result<Manifest> ParseManifest(const Json& json) {
     }
   }
   if (manifest.splits.size() != splits.size()) {
-    return Status(Code::kDataLoss, "splits: a name is none of train, validation, test");
+    return Status(Code::kDataLoss, "splits: a name is not one of train, validation, test");
   }
   const std::string digest = DatasetDigest(manifest.tokenizer_fingerprint, identities);
   if (digest != manifest.digest) {
@@ -217,7 +218,7 @@ Result<Json> ReadManifestJson(const std::string& folder) {
   if (!HoldsManifest(folder)) {
     return Status(Code::kNotFound,
                   Str(folder, " holds no ", kManifestName,
-                      ": it is no dataset, or its import did not finish; import it again"));
+                      ": it is not a dataset, or its import did not finish; import it again"));
   }
   ASSIGN_OR_RETURN(const std::string text, ReadPlainFile(path));
   Result<Json> json = ParseJson(text);

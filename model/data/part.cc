@@ -221,7 +221,7 @@ Status PartWriter::Encode(bool all) {
   if (!all && n == 0) {
     if (text_.size() <= kUncutBytesMax) return Status();
     return Status(Code::kInvalidArgument,
-                  Str("document ", facts_.n_documents, " has no blank behind a letter or digit in ",
+                  Str("document ", facts_.n_documents, " has no blank after a letter or digit in ",
                       FormatBytes(static_cast<std::int64_t>(kUncutBytesMax)),
                       " of text: it cannot be tokenised in pieces; separate it into documents"));
   }
@@ -314,7 +314,7 @@ Status PartWriter::CheckClosedByEot() {
       Code::kInvalidArgument,
       Str("document ", facts_.n_documents, " does not ",
           packing_.EotBefore() && first_id_ != eot ? "begin" : "end", " with the end-of-text id ",
-          eot, ", as packing.eot says: say eot: none if the file has none there"));
+          eot, ", as packing.eot says: set eot: none if the file has none there"));
 }
 
 // Documents of a stream, by where the end-of-text token stands in it. Without one (eot: none) a file
@@ -335,7 +335,7 @@ Status PartWriter::AddStream(std::span<const std::int32_t> ids) {
       if (facts_.n_documents == 0 && n_kept_ == 1) {
         return Status(Code::kInvalidArgument,
                       Str("it begins with the end-of-text id ", eot,
-                          ", so it was packed with eot: before; say so (packing.eot, or --eot)"));
+                          ", so it was packed with eot: before; set that (packing.eot, or --eot)"));
       }
       RETURN_IF_ERROR(CloseIds(0));
     }

@@ -57,7 +57,7 @@ Status CheckSpec(const PrepareSpec& spec, const SourceFormat& format,
   }
   if (packing.eot != Packing::Eot::kNone && vocabulary.eot_id < 0) {
     return Invalid(Str("tokenizer \"", vocabulary.name,
-                       "\" has no end-of-text token: say eot: none (packing.eot, or --eot)"));
+                       "\" has no end-of-text token: set eot: none (packing.eot, or --eot)"));
   }
   return spec.split.Check();
 }
@@ -325,17 +325,16 @@ Status RemoveLeft(const std::string& folder) {
 // Refused, or told.
 Status Judge(const Overlap& overlap, const PrepareOptions& options) {
   if (!options.allow_overlap) {
-    return Status(
-        Code::kInvalidArgument,
-        Str(overlap.first,
-            ": what a model is measured on must not be what it is trained on; remove it from one "
-            "split, or take it as it is with --allow-overlap"));
+    return Status(Code::kInvalidArgument,
+                  Str(overlap.first,
+                      ": what a model is measured on must not be what it is trained on; remove it "
+                      "from one split, or accept it with --allow-overlap"));
   }
   if (!options.note) return Status();
-  options.note(Str(overlap.first, ": taken as it is, with --allow-overlap",
-                   overlap.n_pairs == 1 ? "" : Str(" (", overlap.n_pairs, " such pairs)"),
-                   "; what is measured on such text says how well it is remembered, not how new "
-                   "text is read"));
+  options.note(
+      Str(overlap.first, ": accepted with --allow-overlap",
+          overlap.n_pairs == 1 ? "" : Str(" (", overlap.n_pairs, " such pairs)"),
+          "; numbers on such text measure what the model remembers, not how it reads new text"));
   return Status();
 }
 

@@ -143,7 +143,7 @@ Status CheckHeader(const std::string& path, const ShardHeader& header, std::uint
     return Broken(path, "vocab_size", Str(header.vocab_size), "1 to 2147483647");
   }
   if (header.n_shards == 0) {
-    return Broken(path, "n_shards", "0", "at least 1 (0 stands for a shard that was not finished)");
+    return Broken(path, "n_shards", "0", "at least 1 (0 means an unfinished shard)");
   }
   if (header.shard_index >= header.n_shards) {
     return Broken(path, "shard_index", Str(header.shard_index),
@@ -340,8 +340,8 @@ Result<std::vector<ShardWriter::ShardFile>> ShardWriter::Finish() {
   if (headers_.empty()) {
     return Status(Code::kInvalidArgument,
                   Str("split ", options_.split,
-                      " has no documents: none is left after the rules of "
-                      "source, packing and split; give it more text, or leave it out"));
+                      " has no documents after the rules of source, packing and split; give it "
+                      "more text, or leave it out"));
   }
   for (std::size_t i = 0; i < headers_.size(); ++i) {
     ShardHeader& header = headers_[i];

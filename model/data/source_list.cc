@@ -102,7 +102,7 @@ Result<Json> Stamp(const std::string& path, const std::string& name, std::int64_
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", name));
   if (!S_ISREG(info.st_mode)) {
-    return Invalid(Str(name, " is no regular file: list the files themselves"));
+    return Invalid(Str(name, " is not a regular file: list the files themselves"));
   }
   bytes += info.st_size;
   return Json{{"device", info.st_dev},

@@ -57,11 +57,11 @@ Result<std::vector<Token>> ReadTokens(const std::string& folder, const Json& fac
     tokens[id] = std::move(token);
     return Status();
   };
-  if (!control.is_array()) return Status(Code::kDataLoss, "control is no list");
+  if (!control.is_array()) return Status(Code::kDataLoss, "control is not a list");
   for (const Json& entry : control) {
     if (!entry.is_array() || entry.size() != 2 || !entry[0].is_number_unsigned() ||
         !entry[1].is_string()) {
-      return Status(Code::kDataLoss, "control is no list of [id, name]");
+      return Status(Code::kDataLoss, "control is not a list of [id, name]");
     }
     RETURN_IF_ERROR(put(entry[0].get<std::uint64_t>(),
                         {.bytes = entry[1].get<std::string>(), .kind = Token::Kind::kControl}));
@@ -114,7 +114,7 @@ Result<std::int32_t> MaskIdOf(const Json& facts, std::int64_t n_tokens) {
            entry[1].is_string();
   };
   if (!control.is_array() || !std::ranges::all_of(control, is_entry)) {
-    return Status(Code::kDataLoss, "control is no list of [id, name]");
+    return Status(Code::kDataLoss, "control is not a list of [id, name]");
   }
   for (const Json& entry : control) {
     ids.emplace(entry[1].get<std::string>(), entry[0].get<std::int32_t>());
@@ -190,7 +190,7 @@ Result<TokenizerFacts> ReadTokenizerFacts(const std::string& folder, const std::
   }
   Result<Json> list = GetMember(*json, "token_bytes");
   if (!list) return in_file(std::move(list).status());
-  if (!list->is_array()) return DatasetDamaged(path, "token_bytes is no list");
+  if (!list->is_array()) return DatasetDamaged(path, "token_bytes is not a list");
   if (static_cast<std::int64_t>(list->size()) != facts.vocab_size) {
     return DatasetDamaged(
         path, Str("token_bytes has ", list->size(), " entries, n_rows is ", facts.vocab_size));

@@ -41,7 +41,7 @@ Status AddShots(const ShotRules& rules, std::vector<ChoiceItem>& items) {
   if (questions.empty() || n_free < n_shots) {
     return Status(Code::kInvalidArgument,
                   questions.empty()
-                      ? std::string("every line has \"split\": \"train\": none is left to be asked")
+                      ? std::string("every line has \"split\": \"train\", so no question is left")
                       : Str(n_shots, " shots need as many ",
                             has_train ? "lines with \"split\": \"train\"" : "other questions",
                             ", the file has ", n_free));

@@ -65,20 +65,21 @@ const Protocol& LastKProtocol() {
       .name = "last_k",
       .source = "longrun docs/evaluation.md",
       .meaning = "the last k targets of each window: predictions with nearly full context",
-      .params = {{.name = "k",
-                  .type = ParamSpec::Type::kCount,
-                  .default_value = nullptr,
-                  .min = 1,
-                  .max = 1 << 30,
-                  .meaning = "targets scored at the end of each window, at most L"},
-                 {.name = "every",
-                  .type = ParamSpec::Type::kCount,
-                  .default_value = 0,
-                  .min = 0,
-                  .max = 1 << 30,
-                  .meaning =
-                      "tokens from one window's end to the next; 0: L, so that each length "
-                      "scores other tokens; the longest length or more: all score the same"}},
+      .params =
+          {{.name = "k",
+            .type = ParamSpec::Type::kCount,
+            .default_value = nullptr,
+            .min = 1,
+            .max = 1 << 30,
+            .meaning = "targets scored at the end of each window, at most L"},
+           {.name = "every",
+            .type = ParamSpec::Type::kCount,
+            .default_value = 0,
+            .min = 0,
+            .max = 1 << 30,
+            .meaning =
+                "tokens from one window's end to the next; 0: L, so that each length scores "
+                "different tokens; the longest length or more: all lengths score the same tokens"}},
       .check = &Check,
       .plan = &Plan,
   };

@@ -230,14 +230,15 @@ std::vector<ParamSpec> MultipleChoiceSpecs() {
        .type = ParamSpec::Type::kText,
        .default_value = nullptr,
        .max = kTextBytesMax,
-       .meaning = "JSON lines with the questions (docs/evaluation.md), beside the sweep file; its "
-                  "content is what a cell is of"},
+       .meaning = "JSON lines file with the questions (docs/evaluation.md), relative to the sweep "
+                  "file; cells are identified by its content"},
       {.name = "name",
        .type = ParamSpec::Type::kText,
        .default_value = "",
        .max = kTextBytesMax,
-       .meaning = "of the questions, for tables: hellaswag"},
-      ContextLengthsParam("tokens that are fed at most; a longer context loses its beginning"),
+       .meaning = "name of the questions in tables, such as hellaswag"},
+      ContextLengthsParam(
+          "largest number of tokens that the model reads; a longer context loses its beginning"),
       {.name = "protocol",
        .type = ParamSpec::Type::kChoice,
        .default_value = "nanogpt",
@@ -255,14 +256,14 @@ std::vector<ParamSpec> MultipleChoiceSpecs() {
        .default_value = 0,
        .min = 0,
        .max = 1000,
-       .meaning = "questions with their right answers in front of each, from the lines with split "
+       .meaning = "answered questions placed before each question, taken from the lines with split "
                   "train, or else from the others"},
       {.name = "shots_seed",
        .type = ParamSpec::Type::kCount,
        .default_value = 1234,
        .min = 0,
        .max = 9e15,
-       .meaning = "of which ones"},
+       .meaning = "seed for choosing the shots"},
   };
 }
 

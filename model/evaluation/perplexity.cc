@@ -296,9 +296,9 @@ std::vector<ParamSpec> PerplexitySpecs() {
        .default_value = 0,
        .min = 0,
        .max = 1e15,
-       .meaning = "tokens scored, the same for every length; 0 in a sweep: at least 8/9 of the "
-                  "split (with sliding_bos and rolling all of it), a number that depends on the "
-                  "split alone"},
+       .meaning =
+           "tokens scored, the same for every length; 0 in a sweep: at least 8/9 of the split "
+           "(with sliding_bos and rolling all of it), a number that depends only on the split"},
       {.name = "baseline",
        .type = ParamSpec::Type::kChoice,
        .default_value = "none",

@@ -231,20 +231,20 @@ double PseudoPerplexityTokensRead(const DatasetShape& dataset, const Json& param
 
 std::vector<ParamSpec> PseudoPerplexitySpecs() {
   return {
-      ContextLengthsParam("tokens of a window, the hidden one counted"),
+      ContextLengthsParam("tokens in a window, including the hidden one"),
       SplitParam("the part of the dataset that is scored"),
       {.name = "protocol",
        .type = ParamSpec::Type::kChoice,
        .default_value = "pll",
        .choices = {"pll", "pll_approximate"},
        .meaning =
-           "pll: one token is hidden at a time, exact; pll_approximate: several of a window"},
+           "pll: hides one token at a time, exact; pll_approximate: hides several of a window"},
       {.name = "at_once",
        .type = ParamSpec::Type::kCount,
        .default_value = 8,
        .min = 2,
        .max = 1 << 20,
-       .meaning = "tokens of a window that are hidden in one pass",
+       .meaning = "tokens of a window to hide in one pass",
        .only_with = ParamSpec::Condition{.name = "protocol", .values = {"pll_approximate"}}},
       {.name = "score_tokens",
        .type = ParamSpec::Type::kCount,
@@ -305,9 +305,8 @@ const Evaluation kPseudoPerplexity = {
     .name = "pseudo_perplexity",
     .source = "arXiv:1910.14659, section 2; docs/evaluation.md",
     .meaning =
-        "of a masked language model: mean NLL of held-out tokens, each guessed from all others of "
-        "a "
-        "window of each context length",
+        "for masked language models: mean NLL of held-out tokens, each predicted from all others "
+        "of its window, by context length",
     .params = PseudoPerplexitySpecs(),
     .rows = &PseudoPerplexityRows,
     .variants_are_models = true,

@@ -65,15 +65,15 @@ const Protocol& RollingProtocol() {
       .name = "rolling",
       .source = "EleutherAI/lm-evaluation-harness lm_eval/utils.py; arXiv:2108.12409 appendix B",
       .meaning =
-          "every token once, each behind the first window with at least context_len tokens "
-          "of context",
+          "every token once; after the first window, each has at least context_len tokens of "
+          "context",
       .params = {{.name = "context_len",
                   .type = ParamSpec::Type::kCount,
                   .default_value = 1,
                   .min = 1,
                   .max = 1 << 30,
-                  .meaning = "least context of a target, at most L; 1: windows side by side; L: a "
-                             "window for each token, L times the work"},
+                  .meaning = "smallest context of a target, at most L; 1: windows without overlap; "
+                             "L: a window for each token, L times the work"},
                  {.name = "over",
                   .type = ParamSpec::Type::kChoice,
                   .default_value = "stream",

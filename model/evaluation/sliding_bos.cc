@@ -30,7 +30,7 @@ std::optional<ParamError> Check(const PlanRequest& request) {
   if (n_beside_bos < 1) {
     return ParamError{
         "context_lengths",
-        "a window of 1 has no room beside its begin-of-text token; expected 2 or more"};
+        "a window of 1 has room only for its begin-of-text token; expected 2 or more"};
   }
   if (truncate && request.params.at("stride") != 0) {
     return ParamError{"stride",
@@ -93,17 +93,18 @@ const Protocol& SlidingBosProtocol() {
       .name = "sliding_bos",
       .source = "arXiv:2309.10400; dwzhu-pku/PoSE src/eval_ppl.py",
       .meaning = "windows slide over each document by a stride, with a begin-of-text token",
-      .params = {{.name = "stride",
-                  .type = ParamSpec::Type::kCount,
-                  .default_value = 0,
-                  .min = 0,
-                  .max = 1 << 30,
-                  .meaning = "tokens from one window to the next, at most L - 1; 0: L - 1, side by "
-                             "side"},
-                 {.name = "truncate",
-                  .type = ParamSpec::Type::kBool,
-                  .default_value = false,
-                  .meaning = "score only the first L - 1 tokens of each document"}},
+      .params =
+          {{.name = "stride",
+            .type = ParamSpec::Type::kCount,
+            .default_value = 0,
+            .min = 0,
+            .max = 1 << 30,
+            .meaning =
+                "tokens from one window to the next, at most L - 1; 0: L - 1, without overlap"},
+           {.name = "truncate",
+            .type = ParamSpec::Type::kBool,
+            .default_value = false,
+            .meaning = "score only the first L - 1 tokens of each document"}},
       .uses_bos = true,
       .n_unfed = 1,  // L - 1 tokens are targets, and the last of them is no one's context
       .needs_documents = &NeedsDocuments,

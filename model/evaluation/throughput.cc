@@ -178,12 +178,12 @@ ParamSpec Count(std::string_view name, int value, double min, double max,
 
 std::vector<ParamSpec> ThroughputSpecs() {
   return {
-      ContextLengthsParam("tokens of a sequence that is trained on, read, or written behind"),
+      ContextLengthsParam("tokens in a sequence that the model trains on, reads or continues"),
       {.name = "directions",
        .type = ParamSpec::Type::kChoiceList,
        .default_value = {"train_step", "forward", "generate"},
        .choices = {"train_step", "forward", "generate"},
-       .meaning = "what is timed: a step of training, reading a prompt, writing with a cache"},
+       .meaning = "what is timed: a training step, reading a prompt, generating with a cache"},
       Count("batch", 1, 1, 1 << 20, "sequences at once"),
       {.name = "precision",
        .type = ParamSpec::Type::kChoice,
@@ -192,8 +192,9 @@ std::vector<ParamSpec> ThroughputSpecs() {
        .meaning = "bf16: autocast, with fp32 weights"},
       Count("warm_up", 5, 0, 10'000, "steps before the timed ones"),
       Count("iterations", 20, 1, 100'000, "timed steps of train_step and forward"),
-      Count("new_tokens", 64, 1, 1 << 20, "timed steps of generate, one token a sequence each"),
-      Count("repeat", 0, 0, 1e9, "any number of yours: another one measures again"),
+      Count("new_tokens", 64, 1, 1 << 20,
+            "timed steps of generate; each adds one token to every sequence"),
+      Count("repeat", 0, 0, 1e9, "any number; choose another one to measure again"),
   };
 }
 

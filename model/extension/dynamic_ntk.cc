@@ -12,8 +12,8 @@
 namespace longrun {
 namespace {
 
-Result<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape,
-                                  std::int64_t n_tokens) {
+ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape,
+                                       std::int64_t n_tokens) {
   const double factor = params.at("factor").get<double>();
   const auto d = static_cast<double>(shape.n_rotary);
   const auto original = params.at("original_length").get<double>();

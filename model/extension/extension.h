@@ -38,9 +38,10 @@ struct Extension {
   std::span<const std::string_view> lists = {};
   // Writes the defaults that depend on other parameters, of those that `given` lacks. Null for most.
   void (*refine_defaults)(const Json& given, Json& params) = nullptr;
-  // Of a text of n_tokens. kInvalidArgument for what the model's rotation cannot carry.
-  Result<ExtendedRotation> (*rotation)(const Json& params, const RopeShape& shape,
-                                       std::int64_t n_tokens);
+  // Of a text of n_tokens. The error names the parameter ("method" for the extension itself) that does
+  // not fit the model's rotation.
+  ParamResult<ExtendedRotation> (*rotation)(const Json& params, const RopeShape& shape,
+                                            std::int64_t n_tokens);
   // The rotation depends on n_tokens where that exceeds params.original_length.
   bool by_length = false;
 };
@@ -50,8 +51,10 @@ std::span<const Extension* const> Extensions();
 // kNotFound with the nearest name and the list.
 Result<const Extension*> FindExtension(std::string_view name);
 
-// {"method": "yarn", "factor": 4, "original_length": 4096}: complete, with "method". Errors name the
-// parameter as "extend.PARAM".
+// The errors of {"method": "yarn", "factor": 4, "original_length": 4096}. The keys are "method" and the
+// parameters' names.
+std::vector<ParamError> ExtensionErrors(const Json& given);
+// Complete, with "method"; or its errors as "extend.KEY: message".
 Result<Json> ResolveExtension(const Json& given);
 
 // base^(-2c/d)

@@ -11,15 +11,14 @@
 namespace longrun {
 namespace {
 
-Result<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
+ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
   const double factor = params.at("factor").get<double>();
   const auto original = params.at("original_length").get<double>();
   const double low = params.at("low_freq_factor").get<double>();
   const double high = params.at("high_freq_factor").get<double>();
   if (!(low < high)) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("extend.high_freq_factor: expected more than low_freq_factor ", low, ", found ", high));
+    return ParamError{.key = "high_freq_factor",
+                      .message = Str("expected more than low_freq_factor ", low, ", found ", high)};
   }
   ExtendedRotation rotation = {.frequency = RopeFrequencies(shape)};
   for (double& frequency : rotation.frequency) {
@@ -48,13 +47,13 @@ const Extension& Llama3Extension() {
                   .default_value = 1.0,
                   .min = 1e-3,
                   .max = 1e6,
-                  .meaning = "longer wavelengths than original_length / this are interpolated"},
+                  .meaning = "wavelengths longer than original_length / this are interpolated"},
                  {.name = "high_freq_factor",
                   .type = ParamSpec::Type::kNumber,
                   .default_value = 4.0,
                   .min = 1e-3,
                   .max = 1e6,
-                  .meaning = "shorter wavelengths than original_length / this stay as they are"}},
+                  .meaning = "wavelengths shorter than original_length / this stay unchanged"}},
       .rotation = &Rotation};
   return extension;
 }

@@ -22,17 +22,17 @@ void RefineDefaults(const Json& given, Json& params) {
   params["attention_factor"] = std::sqrt(1.0 + std::log(factor) / std::log(original));
 }
 
-Result<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape,
-                                  std::int64_t n_tokens) {
+ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape,
+                                       std::int64_t n_tokens) {
   ExtendedRotation rotation = {.frequency = RopeFrequencies(shape),
                                .magnitude = params.at("attention_factor").get<double>()};
   for (const std::string_view list : kLists) {
     const std::string name(list);
     if (params.at(name).size() == rotation.frequency.size()) continue;
-    return Status(
-        Code::kInvalidArgument,
-        Str("extend.", name, ": expected a number for each of the ", rotation.frequency.size(),
-            " pairs of rotary channels, found ", params.at(name).size()));
+    return ParamError{
+        .key = name,
+        .message = Str("expected a number for each of the ", rotation.frequency.size(),
+                       " pairs of rotary channels, found ", params.at(name).size())};
   }
   const bool is_long = n_tokens > params.at("original_length").get<std::int64_t>();
   const Json& lambda = params.at(is_long ? "long_factor" : "short_factor");

@@ -9,7 +9,7 @@
 namespace longrun {
 namespace {
 
-Result<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
+ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
   const auto d = static_cast<double>(shape.n_rotary);
   // The one pair of d = 2 turns at frequency 1 whatever the base.
   const double growth = d > 2.0 ? std::pow(params.at("factor").get<double>(), d / (d - 2.0)) : 1.0;

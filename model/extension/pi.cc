@@ -7,7 +7,7 @@
 namespace longrun {
 namespace {
 
-Result<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
+ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
   const double factor = params.at("factor").get<double>();
   ExtendedRotation rotation = {.frequency = RopeFrequencies(shape)};
   for (double& frequency : rotation.frequency) frequency /= factor;

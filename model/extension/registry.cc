@@ -1,6 +1,8 @@
 // The list of extensions, and the way from what a user wrote to complete parameters.
 #include <array>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "base/str.h"
 #include "model/extension/extension.h"
@@ -20,11 +22,11 @@ namespace {
 constexpr double kLengthMax = 67108864.0;
 constexpr double kFactorMax = 1e6;
 
-Status CheckList(const Json& given, const std::string& name) {
+std::optional<ParamError> CheckList(const Json& given, const std::string& name) {
   const auto refuse = [&](const std::string& found) {
-    return Status(Code::kInvalidArgument,
-                  Str("extend.", name, ": expected a list of numbers from ", 1.0 / kFactorMax,
-                      " to ", kFactorMax, ", found ", found));
+    return ParamError{.key = name,
+                      .message = Str("expected a list of numbers from ", 1.0 / kFactorMax, " to ",
+                                     kFactorMax, ", found ", found)};
   };
   if (!given.contains(name)) return refuse("none");
   const Json& list = given[name];
@@ -34,7 +36,14 @@ Status CheckList(const Json& given, const std::string& name) {
     const double value = number.get<double>();
     if (!(value >= 1.0 / kFactorMax && value <= kFactorMax)) return refuse(number.dump());
   }
-  return Status();
+  return std::nullopt;
+}
+
+// `given` without the method and without the lists.
+Json NumbersOf(const Extension& extension, Json given) {
+  given.erase("method");
+  for (const std::string_view list : extension.lists) given.erase(std::string(list));
+  return given;
 }
 
 }  // namespace
@@ -60,26 +69,41 @@ Result<const Extension*> FindExtension(std::string_view name) {
                     " (extensions: ", Join(names, ", "), ")"));
 }
 
+std::vector<ParamError> ExtensionErrors(const Json& given) {
+  if (!given.is_object()) return {{"", "expected a map with the key \"method\""}};
+  const auto name = given.find("method");
+  if (name == given.end()) return {{"method", "missing"}};
+  if (!name->is_string()) {
+    return {{"method", Str("expected the name of an extension, found ", name->type_name())}};
+  }
+  const Result<const Extension*> extension = FindExtension(name->get_ref<const std::string&>());
+  if (!extension.ok()) {
+    return {{.key = "method",
+             .message = extension.status().message(),
+             .code = extension.status().code()}};
+  }
+  std::vector<ParamError> errors;
+  for (const std::string_view list : (*extension)->lists) {
+    if (auto error = CheckList(given, std::string(list))) errors.push_back(std::move(*error));
+  }
+  for (ParamError& error : CheckParams((*extension)->params, NumbersOf(**extension, given))) {
+    errors.push_back(std::move(error));
+  }
+  return errors;
+}
+
 Result<Json> ResolveExtension(const Json& given) {
-  if (!given.is_object()) {
-    return Status(Code::kInvalidArgument, "extend: expected a map with the key \"method\"");
+  if (const std::vector<ParamError> errors = ExtensionErrors(given); !errors.empty()) {
+    return Status(errors.front().code, ShowErrors("extend", errors));
   }
-  ASSIGN_OR_RETURN(const std::string name, GetString(given, "method", "extend"));
-  Result<const Extension*> found = FindExtension(name);
-  if (!found) return std::move(found).status().In("extend.method");
-  const Extension& extension = **found;
-  Json lists = Json::object(), numbers = given;
-  numbers.erase("method");
-  for (const std::string_view list : extension.lists) {
-    const std::string key(list);
-    RETURN_IF_ERROR(CheckList(given, key));
-    lists[key] = given[key];
-    numbers.erase(key);
-  }
+  const Extension& extension = **FindExtension(given["method"].get<std::string>());
+  const Json numbers = NumbersOf(extension, given);
   ASSIGN_OR_RETURN(Json params, ResolveParams(extension.params, numbers, "extend"));
   if (extension.refine_defaults != nullptr) extension.refine_defaults(numbers, params);
-  params.update(lists);
-  params["method"] = name;
+  for (const std::string_view list : extension.lists) {
+    params[std::string(list)] = given[std::string(list)];
+  }
+  params["method"] = given["method"];
   return params;
 }
 
@@ -99,7 +123,7 @@ ParamSpec FactorParam() {
           .default_value = nullptr,
           .min = 1.0,
           .max = kFactorMax,
-          .meaning = "how many times longer the texts are"};
+          .meaning = "how many times longer than original_length the texts are"};
 }
 
 ParamSpec OriginalLengthParam(bool required) {

@@ -23,10 +23,10 @@ void RefineDefaults(const Json& given, Json& params) {
   params["attention_factor"] = 0.1 * std::log(params.at("factor").get<double>()) + 1.0;
 }
 
-Result<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
+ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
   if (!(shape.base > 1.0)) {
-    return Status(Code::kInvalidArgument,
-                  Str("extend.method: yarn needs a base above 1, and the model's is ", shape.base));
+    return ParamError{.key = "method",
+                      .message = Str("yarn needs a base above 1, and the model's is ", shape.base)};
   }
   const double factor = params.at("factor").get<double>();
   const auto original = params.at("original_length").get<double>();
@@ -66,13 +66,14 @@ const Extension& YarnExtension() {
                   .default_value = 32.0,
                   .min = 1e-3,
                   .max = 1e6,
-                  .meaning = "pairs that turn more often in original_length stay as they are"},
+                  .meaning =
+                      "pairs that rotate more often than this in original_length stay unchanged"},
                  {.name = "beta_slow",
                   .type = ParamSpec::Type::kNumber,
                   .default_value = 1.0,
                   .min = 1e-3,
                   .max = 1e6,
-                  .meaning = "pairs that turn less often are interpolated"},
+                  .meaning = "pairs that rotate less often than this are interpolated"},
                  {.name = "attention_factor",
                   .type = ParamSpec::Type::kNumber,
                   .default_value = 1.0,

@@ -42,7 +42,9 @@ Result<const Architecture*> ArchitectureOf(const Json& config) {
 }  // namespace
 
 Result<NetConfig> ParseModelConfig(const Json& config) {
-  if (!config.is_object()) return Status(Code::kInvalidArgument, "config.json is no JSON object");
+  if (!config.is_object()) {
+    return Status(Code::kInvalidArgument, "config.json is not a JSON object");
+  }
   // What an export wrote, to be loaded with modeling_longrun.py: its body stands apart.
   if (config.value("model_type", Json()) == kOurModelType) {
     Json own = config;

@@ -53,7 +53,7 @@ Result<Json> ConfigOf(const NetConfig& net, const ExportFacts& facts, StoredType
                   Str("transformers has no ", net.model.architecture, " with position method \"",
                       net.model.position.method, "\" as it is here (",
                       CanonicalJson(net.model.position.params),
-                      "), and modeling_longrun.py carries gpt2 bodies alone"));
+                      "), and modeling_longrun.py supports only gpt2 bodies"));
   }
   if (facts.mask_token_id >= 0) config["mask_token_id"] = facts.mask_token_id;
   config["torch_dtype"] = TorchDtypeName(type);

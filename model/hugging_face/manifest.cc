@@ -42,7 +42,7 @@ Result<std::vector<FolderFile>> ParseFolderManifest(std::string_view text) {
   if (!json) return Damaged(json.status().message());
   if (!json->is_object() || json->value("format", Json()) != 1 || !json->contains("files") ||
       !(*json)["files"].is_array()) {
-    return Damaged("no manifest of format 1");
+    return Damaged("not a manifest of format 1");
   }
   if ((*json)["files"].size() > kFolderFilesMax) {
     return Damaged(Str("a manifest of ", (*json)["files"].size(), " files; at most ",

@@ -18,11 +18,11 @@ Result<Decoder> Decoder::Make(Transformer& net, std::int64_t batch, std::int64_t
   }
   RETURN_IF_ERROR(net.CheckLength(capacity));
   if (const std::int64_t longest = net.CachedLengthMax(); longest > 0 && capacity > longest) {
-    return Status(
-        Code::kUnimplemented,
-        Str("extension \"", net.config().extension.at("method").get<std::string>(),
-            "\" has no cache beyond its original_length ", longest,
-            ": it turns all earlier tokens anew with each new one; found ", capacity, " tokens"));
+    return Status(Code::kUnimplemented,
+                  Str("extension \"", net.config().extension.at("method").get<std::string>(),
+                      "\" has no cache beyond its original_length ", longest,
+                      ": each new token changes the rotation of all earlier ones; found ", capacity,
+                      " tokens"));
   }
   const auto options =
       at::TensorOptions().device(net.compute().device).dtype(net.compute().product);

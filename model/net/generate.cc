@@ -69,8 +69,8 @@ Result<Generated> Generate(Transformer& net, const at::Tensor& prompt_BT,
   RETURN_IF_ERROR(generation.sampling.Check());
   if (!net.config().model.causal) {
     return Status(Code::kInvalidArgument,
-                  "the model is not causal: it was trained with the tokens ahead in sight, and "
-                  "writes none behind a text; choose one with \"causal\": true");
+                  "the model is not causal: it was trained to see the following tokens, so it "
+                  "cannot continue a text; choose one with \"causal\": true");
   }
   ASSIGN_OR_RETURN(Reader reader, Reader::Make(net, b, t + n - 1, generation.cache));
 

@@ -35,7 +35,7 @@ Status NetScorer::CheckWindows(std::span<const std::int32_t> tokens,
     LR_CHECK(window.score_end <= static_cast<std::int64_t>(tokens.size()));
     if (window.bos && bos_id_ < 0) {
       return Status(Code::kInvalidArgument,
-                    "the evaluation wants a begin-of-text token, the tokenizer has none");
+                    "the evaluation needs a begin-of-text token, but the tokenizer has none");
     }
     RETURN_IF_ERROR(net_.CheckLength(FedLength(window)));
     for (std::int64_t t = window.context_begin; t < window.score_end; ++t) {

@@ -60,13 +60,14 @@ Status Transformer::Extend() {
   ASSIGN_OR_RETURN(extension_, FindExtension(config_.extension.at("method").get<std::string>()));
   rope_ = {.base = config_.model.position.params.at("base").get<double>(),
            .n_rotary = 2 * static_cast<std::int64_t>(terms_.rotation->frequency.size())};
-  return extension_->rotation(config_.extension, rope_, 1).status();
+  return extension_->rotation(config_.extension, rope_, 1).status("extend");
 }
 
 // The rotation of a text of n_tokens, whose parameters Extend() has checked.
 void Transformer::TurnFor(std::int64_t n_tokens) {
   if (extension_ == nullptr) return;
-  Result<ExtendedRotation> rotation = extension_->rotation(config_.extension, rope_, n_tokens);
+  const ParamResult<ExtendedRotation> rotation =
+      extension_->rotation(config_.extension, rope_, n_tokens);
   LR_CHECK(rotation.ok());
   attention_.SetRotation(rotation->frequency, rotation->magnitude);
   if (full_attention_) full_attention_->SetRotation(rotation->frequency, rotation->magnitude);

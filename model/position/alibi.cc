@@ -38,17 +38,21 @@ std::vector<double> NearestPowerSlopes(std::uint64_t n_head) {
   return slopes;
 }
 
-Result<TermSpec> AlibiTerms(const Json& params, const AttentionShape& shape) {
+ParamResult<TermSpec> AlibiTerms(const Json& params, const AttentionShape& shape) {
   const auto& variant = params.at("variant").get_ref<const std::string&>();
   if (variant == "press" && !shape.causal) {
-    return Status(Code::kInvalidArgument,
-                  "position.variant: \"press\" of method \"alibi\" needs model.causal true; choose "
-                  "\"symmetric\" for a model without a causal mask");
+    return ParamError{.key = "variant",
+                      .message =
+                          "\"press\" of method \"alibi\" needs model.causal true; choose "
+                          "\"symmetric\" for a model without a causal mask",
+                      .others = {"model.causal"}};
   }
   if (variant == "symmetric" && shape.causal) {
-    return Status(Code::kInvalidArgument,
-                  "position.variant: \"symmetric\" of method \"alibi\" needs model.causal false; "
-                  "choose \"press\" for a causal model");
+    return ParamError{.key = "variant",
+                      .message =
+                          "\"symmetric\" of method \"alibi\" needs model.causal false; "
+                          "choose \"press\" for a causal model",
+                      .others = {"model.causal"}};
   }
   const auto n_head = static_cast<std::uint64_t>(shape.n_head);
   const std::int64_t width = variant == "jaketae" ? shape.d_model : shape.head_dim;
@@ -78,13 +82,14 @@ const PositionMethod& AlibiMethod() {
                   .type = PositionParam::Type::kChoice,
                   .default_value = "press",
                   .choices = {"press", "symmetric", "jaketae"},
-                  .meaning =
-                      "press: causal; symmetric: for encoders; jaketae: as jaketae/alibi runs"},
+                  .meaning = "press: causal; symmetric: for encoders; jaketae: as in the "
+                             "repository jaketae/alibi"},
                  {.name = "slopes",
                   .type = PositionParam::Type::kChoice,
                   .default_value = "nearest_power",
                   .choices = {"nearest_power", "geometric"},
-                  .meaning = "the rule where n_head is no power of two (jaketae: geometric)"}},
+                  .meaning =
+                      "rule if n_head is not a power of two (default for jaketae: geometric)"}},
       .refine_defaults = &AlibiRefineDefaults,
       .terms = &AlibiTerms,
   };

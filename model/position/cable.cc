@@ -20,19 +20,23 @@
 namespace longrun {
 namespace {
 
-Result<TermSpec> CableTerms(const Json& params, const AttentionShape& shape) {
+ParamResult<TermSpec> CableTerms(const Json& params, const AttentionShape& shape) {
   const auto& variant = params.at("variant").get_ref<const std::string&>();
   const bool two_sided = variant == "bidirectional";
   if (two_sided && shape.causal) {
-    return Status(Code::kInvalidArgument,
-                  "position.variant: \"bidirectional\" of method \"cable\" needs model.causal "
-                  "false; choose \"official\" or \"scaled\" for a causal model");
+    return ParamError{.key = "variant",
+                      .message =
+                          "\"bidirectional\" of method \"cable\" needs model.causal "
+                          "false; choose \"official\" or \"scaled\" for a causal model",
+                      .others = {"model.causal"}};
   }
   if (!two_sided && !shape.causal) {
-    return Status(Code::kInvalidArgument,
-                  Str("position.variant: \"", variant,
-                      "\" of method \"cable\" needs model.causal true; choose \"bidirectional\" "
-                      "for a model without a causal mask"));
+    return ParamError{
+        .key = "variant",
+        .message = Str("\"", variant,
+                       "\" of method \"cable\" needs model.causal true; choose \"bidirectional\" "
+                       "for a model without a causal mask"),
+        .others = {"model.causal"}};
   }
   const double width = variant == "official"    ? 1.0
                        : variant == "augmented" ? static_cast<double>(shape.d_model)

@@ -14,8 +14,8 @@
 namespace longrun {
 namespace {
 
-Result<TermSpec> CopeTerms(const Json& params, const AttentionShape& shape) {
-  RETURN_IF_ERROR(NeedsCausal("cope", shape));
+ParamResult<TermSpec> CopeTerms(const Json& params, const AttentionShape& shape) {
+  if (const auto refusal = NeedsCausal("cope", shape)) return *refusal;
   return TermSpec{
       .scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim)),
       .content_position = ContentPosition{.table = "table"},
@@ -36,7 +36,7 @@ const PositionMethod& CopeMethod() {
                   .default_value = 64,
                   .min = 1,
                   .max = 1 << 20,
-                  .meaning = "P: rows of the table; a count ends there"}},
+                  .meaning = "P: rows of the table; larger counts are cut to P - 1"}},
       .terms = &CopeTerms,
   };
   return method;

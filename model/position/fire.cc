@@ -13,7 +13,7 @@
 namespace longrun {
 namespace {
 
-Result<TermSpec> FireTerms(const Json& params, const AttentionShape& shape) {
+ParamResult<TermSpec> FireTerms(const Json& params, const AttentionShape& shape) {
   const auto width = params.at("width").get<std::int64_t>();
   const double bound = 1.0 / std::sqrt(static_cast<double>(width));
   return TermSpec{

@@ -14,8 +14,8 @@
 namespace longrun {
 namespace {
 
-Result<TermSpec> FoxTerms(const Json& /*params*/, const AttentionShape& shape) {
-  RETURN_IF_ERROR(NeedsCausal("fox", shape));
+ParamResult<TermSpec> FoxTerms(const Json& /*params*/, const AttentionShape& shape) {
+  if (const auto refusal = NeedsCausal("fox", shape)) return *refusal;
   return TermSpec{
       .scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim)),
       .key_bias_gate =

@@ -65,7 +65,7 @@ DistanceBias BiasOf(KernelFunction kernel, std::size_t n_head) {
           }};
 }
 
-Result<TermSpec> KerpleTerms(const Json& params, const AttentionShape& shape) {
+ParamResult<TermSpec> KerpleTerms(const Json& params, const AttentionShape& shape) {
   const bool power = params.at("variant") == "power";
   LearnedTensor p = {
       .name = "p", .shape = {shape.n_head}, .init = {.low = 0.0, .high = 2.0}, .min = kLeast};
@@ -97,7 +97,7 @@ const PositionMethod& KerpleMethod() {
                  {.name = "share_layers",
                   .type = PositionParam::Type::kBool,
                   .default_value = false,
-                  .meaning = "one p and a for all layers, as the official code has it"}},
+                  .meaning = "one p and a for all layers, as in the official code"}},
       .terms = &KerpleTerms,
   };
   return method;

@@ -11,7 +11,7 @@
 namespace longrun {
 namespace {
 
-Result<TermSpec> LearnedTerms(const Json& params, const AttentionShape& shape) {
+ParamResult<TermSpec> LearnedTerms(const Json& params, const AttentionShape& shape) {
   using Beyond = InputAdd::Beyond;
   const auto& beyond = params.at("beyond").get_ref<const std::string&>();
   return TermSpec{
@@ -34,7 +34,7 @@ const PositionMethod& LearnedMethod() {
                   .type = PositionParam::Type::kChoice,
                   .default_value = "refuse",
                   .choices = {"refuse", "clamp", "wrap"},
-                  .meaning = "what a position past the table's end reads"}},
+                  .meaning = "how to read a position past the end of the table"}},
       .terms = &LearnedTerms,
       .has_position_table = true,
   };

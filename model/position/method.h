@@ -157,9 +157,9 @@ struct PositionMethod {
   // Writes the defaults that depend on another parameter: of `params` (complete and checked), those
   // that `given` does not name. Null for most.
   void (*refine_defaults)(const Json& given, Json& params) = nullptr;
-  // Complete and checked params in, terms out. Errors: a combination that the method cannot serve
-  // (odd rotary dims, a causal-only variant without a mask), by name.
-  Result<TermSpec> (*terms)(const Json& params, const AttentionShape& shape);
+  // Complete and checked params in, terms out. The error names the parameter ("method" for the method
+  // itself) that the shape cannot have: odd rotary dims, a causal-only variant without a mask.
+  ParamResult<TermSpec> (*terms)(const Json& params, const AttentionShape& shape);
   bool has_position_table = false;  // learned: needs ModelConfig::n_positions
 };
 
@@ -174,10 +174,13 @@ std::vector<std::string> PositionMethodNames();
 bool IsExperimental(const Json& position);
 
 // For a method that is not defined for keys ahead of a query: the refusal of a model without a mask.
-Status NeedsCausal(std::string_view method, const AttentionShape& shape);
+std::optional<ParamError> NeedsCausal(std::string_view method, const AttentionShape& shape);
 
-// "cable", or {"method": "cable", "variant": "scaled"}: defaults written in, unknown parameters,
-// wrong types and ranges refused; the error names the parameter as "position.PARAM".
+// The errors of "cable" or {"method": "cable", "variant": "scaled"}: an unknown method or parameter, a
+// wrong type or range. The keys are "method" and the parameters' names.
+std::vector<ParamError> PositionErrors(const Json& given);
+
+// The method with its defaults written in, or its errors as "position.KEY: message".
 Result<PositionConfig> ResolvePosition(const Json& given);
 
 }  // namespace longrun

@@ -12,7 +12,7 @@
 namespace longrun {
 namespace {
 
-Result<TermSpec> NoneTerms(const Json& /*params*/, const AttentionShape& shape) {
+ParamResult<TermSpec> NoneTerms(const Json& /*params*/, const AttentionShape& shape) {
   return TermSpec{.scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim))};
 }
 

@@ -20,6 +20,15 @@ const PositionMethod& XposMethod();
 const PositionMethod& CopeMethod();
 const PositionMethod& FoxMethod();
 
+namespace {
+
+// A name is a map with nothing but the method.
+Json AsMap(const Json& given) {
+  return given.is_string() ? Json::object({{"method", given}}) : given;
+}
+
+}  // namespace
+
 std::span<const PositionMethod* const> PositionMethods() {
   static const std::array methods = {
       &NoneMethod(),  &LearnedMethod(), &SinusoidalMethod(), &RopeMethod(),
@@ -61,26 +70,43 @@ bool IsExperimental(const Json& position) {
   });
 }
 
-Status NeedsCausal(std::string_view method, const AttentionShape& shape) {
-  if (shape.causal) return {};
-  return Status(Code::kInvalidArgument,
-                Str("position.method: \"", method,
-                    "\" needs model.causal true: it is not defined for keys ahead of a query"));
+std::optional<ParamError> NeedsCausal(std::string_view method, const AttentionShape& shape) {
+  if (shape.causal) return std::nullopt;
+  return ParamError{
+      .key = "method",
+      .message = Str("\"", method,
+                     "\" needs model.causal true: it is not defined for keys ahead of a query"),
+      .others = {"model.causal"}};
+}
+
+std::vector<ParamError> PositionErrors(const Json& given) {
+  Json params = AsMap(given);
+  if (!params.is_object()) {
+    return {{"", "expected the name of a method, or a map with the key \"method\""}};
+  }
+  const auto name = params.find("method");
+  if (name == params.end()) return {{"method", "missing"}};
+  if (!name->is_string()) {
+    return {{"method", Str("expected the name of a method, found ", name->type_name())}};
+  }
+  const Result<const PositionMethod*> method =
+      FindPositionMethod(name->get_ref<const std::string&>());
+  if (!method.ok()) {
+    return {
+        {.key = "method", .message = method.status().message(), .code = method.status().code()}};
+  }
+  params.erase(name);
+  return CheckParams((*method)->params, params);
 }
 
 Result<PositionConfig> ResolvePosition(const Json& given) {
-  Json params = given.is_string() ? Json::object({{"method", given}}) : given;
-  if (!params.is_object()) {
-    return Status(Code::kInvalidArgument,
-                  "position: expected the name of a method, or a map with the key \"method\"");
+  if (const std::vector<ParamError> errors = PositionErrors(given); !errors.empty()) {
+    return Status(errors.front().code, ShowErrors("position", errors));
   }
-  ASSIGN_OR_RETURN(const std::string name, GetString(params, "method", "position"));
+  Json params = AsMap(given);
+  PositionConfig config{.method = params["method"].get<std::string>()};
   params.erase("method");
-  Result<const PositionMethod*> found = FindPositionMethod(name);
-  if (!found.ok()) return std::move(found).status().In("position.method");
-  const PositionMethod& method = **found;
-
-  PositionConfig config{.method = name};
+  const PositionMethod& method = **FindPositionMethod(config.method);
   ASSIGN_OR_RETURN(config.params, ResolveParams(method.params, params, "position"));
   if (method.refine_defaults != nullptr) method.refine_defaults(params, config.params);
   return config;

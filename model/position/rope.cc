@@ -16,14 +16,14 @@
 namespace longrun {
 namespace {
 
-Result<TermSpec> RopeTerms(const Json& params, const AttentionShape& shape) {
+ParamResult<TermSpec> RopeTerms(const Json& params, const AttentionShape& shape) {
   const double base = params.at("base").get<double>();
   const double partial = params.at("partial").get<double>();
   const auto n_rotary = static_cast<std::int64_t>(static_cast<double>(shape.head_dim) * partial);
   if (n_rotary < 2 || n_rotary % 2 != 0) {
-    return Status(Code::kInvalidArgument,
-                  Str("position.partial: ", partial, " of head_dim ", shape.head_dim, " gives ",
-                      n_rotary, " rotary channels; expected an even number of at least 2"));
+    return ParamError{.key = "partial",
+                      .message = Str(partial, " of head_dim ", shape.head_dim, " gives ", n_rotary,
+                                     " rotary channels; expected an even number of at least 2")};
   }
   Rotation rotation;
   rotation.layout =
@@ -47,7 +47,7 @@ const PositionMethod& RopeMethod() {
                   .type = PositionParam::Type::kChoice,
                   .default_value = "half",
                   .choices = {"half", "interleaved"},
-                  .meaning = "which channels turn together: (c, c + r/2) or (2c, 2c + 1)"},
+                  .meaning = "which channels form a rotated pair: (c, c + r/2) or (2c, 2c + 1)"},
                  {.name = "base",
                   .type = PositionParam::Type::kNumber,
                   .default_value = 10000.0,

@@ -38,17 +38,19 @@ void FillFairseq(std::int64_t t, std::span<double> row) {
   if (row.size() % 2 == 1) row.back() = 0.0;
 }
 
-Result<TermSpec> SinusoidalTerms(const Json& params, const AttentionShape& shape) {
+ParamResult<TermSpec> SinusoidalTerms(const Json& params, const AttentionShape& shape) {
   const bool fairseq = params.at("layout") == "fairseq";
   if (!fairseq && shape.d_model % 2 != 0) {
-    return Status(Code::kInvalidArgument,
-                  Str("position.layout: \"vaswani\" needs an even model.d_model, found ",
-                      shape.d_model, "; choose \"fairseq\", or an even width"));
+    return ParamError{.key = "layout",
+                      .message = Str("\"vaswani\" needs an even model.d_model, found ",
+                                     shape.d_model, "; choose \"fairseq\", or an even width"),
+                      .others = {"model.d_model"}};
   }
   if (fairseq && shape.d_model < 4) {
-    return Status(Code::kInvalidArgument,
-                  Str("position.layout: \"fairseq\" needs model.d_model of at least 4, found ",
-                      shape.d_model));
+    return ParamError{
+        .key = "layout",
+        .message = Str("\"fairseq\" needs model.d_model of at least 4, found ", shape.d_model),
+        .others = {"model.d_model"}};
   }
   return TermSpec{
       .scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim)),
@@ -74,7 +76,7 @@ const PositionMethod& SinusoidalMethod() {
                   .default_value = 1.0,
                   .min = 1e-3,
                   .max = 1e3,
-                  .meaning = "of the token embeddings; the papers' is sqrt(d_model)"}},
+                  .meaning = "factor on the token embeddings; the paper's is sqrt(d_model)"}},
       .terms = &SinusoidalTerms,
   };
   return method;

@@ -60,23 +60,24 @@ DistanceBias BiasOf(const Buckets& bucket, std::size_t n_head) {
           }};
 }
 
-Result<TermSpec> T5Terms(const Json& params, const AttentionShape& shape) {
+ParamResult<TermSpec> T5Terms(const Json& params, const AttentionShape& shape) {
   const Buckets bucket = {.n = params.at("buckets").get<std::int64_t>(),
                           .max_distance = params.at("max_distance").get<std::int64_t>(),
                           .causal = shape.causal};
   const std::int64_t sides = shape.causal ? 1 : 2;
   if (bucket.n % (2 * sides) != 0) {
-    return Status(Code::kInvalidArgument,
-                  Str("position.buckets: expected a multiple of ", 2 * sides,
-                      shape.causal ? "" : " (a model without a causal mask has two sides)",
-                      ", found ", bucket.n));
+    return ParamError{
+        .key = "buckets",
+        .message = Str("expected a multiple of ", 2 * sides,
+                       shape.causal ? "" : " (a model without a causal mask has two sides)",
+                       ", found ", bucket.n)};
   }
   const std::int64_t exact = bucket.n / sides / 2;
   if (bucket.max_distance <= exact) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("position.max_distance: expected more than ", exact,
-            ", the distances that have a bucket of their own, found ", bucket.max_distance));
+    return ParamError{.key = "max_distance",
+                      .message = Str("expected more than ", exact,
+                                     ", the distances that have a bucket of their own, found ",
+                                     bucket.max_distance)};
   }
   const auto given = params.at("scale").get<double>();
   const double width = static_cast<double>(shape.d_model);
@@ -102,19 +103,20 @@ const PositionMethod& T5Method() {
                   .default_value = 32,
                   .min = 2,
                   .max = 4096,
-                  .meaning = "rows of the table; half of a side are exact distances"},
+                  .meaning = "rows of the table; half of each side's rows are exact distances"},
                  {.name = "max_distance",
                   .type = PositionParam::Type::kCount,
                   .default_value = 128,
                   .min = 2,
                   .max = 1 << 26,
-                  .meaning = "from here on all distances share the last bucket"},
+                  .meaning = "all distances from here on share the last bucket"},
                  {.name = "scale",
                   .type = PositionParam::Type::kNumber,
                   .default_value = 0.0,
                   .min = 0.0,
                   .max = 1e3,
-                  .meaning = "of <q, k>; 0: 1/sqrt(head_dim); 1: T5's own, with its table's start"},
+                  .meaning = "scale of <q, k>; 0: 1/sqrt(head_dim); 1: T5's own, with T5's "
+                             "initialisation of the table"},
                  {.name = "share_layers",
                   .type = PositionParam::Type::kBool,
                   .default_value = true,

@@ -19,14 +19,14 @@ constexpr double kBase = 10000.0;
 // e^80 is 5e34: a query's or key's own size still fits in an fp32.
 constexpr double kExponentMax = 80.0;
 
-Result<TermSpec> XposTerms(const Json& params, const AttentionShape& shape) {
-  RETURN_IF_ERROR(NeedsCausal("xpos", shape));
+ParamResult<TermSpec> XposTerms(const Json& params, const AttentionShape& shape) {
+  if (const auto refusal = NeedsCausal("xpos", shape)) return *refusal;
   if (shape.head_dim % 2 != 0) {
-    return Status(
-        Code::kInvalidArgument,
-        Str("position.method: \"xpos\" turns pairs of channels and needs an even head_dim "
-            "(model.d_model / model.n_head), found ",
-            shape.head_dim));
+    return ParamError{.key = "method",
+                      .message = Str("\"xpos\" turns pairs of channels and needs an even head_dim "
+                                     "(model.d_model / model.n_head), found ",
+                                     shape.head_dim),
+                      .others = {"model.d_model", "model.n_head"}};
   }
   const double scale_base = params.at("scale_base").get<double>();
   const double d = static_cast<double>(shape.head_dim);

@@ -193,7 +193,7 @@ TEST(MappedFileTest, AFolderAndAPipeAreRefusedAtOnce) {
   for (const std::string& path : {folder.path(), pipe}) {
     const Status status = MappedFile::Open(path).status();
     EXPECT_EQ(status.code(), Code::kDataLoss);
-    EXPECT_EQ(status.message(), path + " is no regular file");
+    EXPECT_EQ(status.message(), path + " is not a regular file");
   }
 }
 

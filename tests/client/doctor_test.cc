@@ -190,7 +190,7 @@ TEST_F(DoctorTest, TooLittleMemoryDiskOrDescriptors) {
 TEST_F(DoctorTest, ADiskOnWhichNoWorkBegins) {
   machine.disk_free_bytes = std::int64_t{255} << 20;
   Expect("disk", Verdict::kFail, "255 MiB free");
-  EXPECT_NE(Of("disk").remedy.find("no task begins below 256 MiB"), std::string::npos);
+  EXPECT_NE(Of("disk").remedy.find("no task starts below 256 MiB"), std::string::npos);
 }
 
 // The database is not at fault, and the remedy is another one for each cause.
@@ -218,7 +218,7 @@ TEST_F(DoctorTest, AStateFolderThatCannotBeMade) {
 
   machine.state = JoinPath(folder.path(), "not/there");
   machine.write_errno = LookAtMachine(machine.state).write_errno;
-  Expect("state", Verdict::kOk, "made when needed");
+  Expect("state", Verdict::kOk, "created when needed");
   EXPECT_FALSE(PathExists(machine.state));
 }
 
@@ -236,7 +236,7 @@ TEST_F(DoctorTest, AStateFolderThatIsOpenOrNoFolder) {
   const std::string file = JoinPath(folder.path(), "file");
   ASSERT_TRUE(WriteFileAtomic(file, "text").ok());
   machine.state = file;
-  Expect("state", Verdict::kFail, "is no folder");
+  Expect("state", Verdict::kFail, "is not a folder");
 }
 
 // sun_path holds 107 bytes and a zero (unix(7)).
@@ -269,7 +269,7 @@ TEST_F(DoctorTest, AWorkerWithoutACoordinator) {
   const Result<FileLock> held =
       FileLock::Acquire(JoinPath(folder.path(), "worker/lock"), "the test");
   ASSERT_TRUE(held.ok());
-  Expect("locks", Verdict::kWarn, "a worker runs, and no coordinator");
+  Expect("locks", Verdict::kWarn, "a worker is running without a coordinator");
 }
 
 TEST_F(DoctorTest, ADatabaseThatIsGone) {
@@ -290,7 +290,7 @@ TEST_F(DoctorTest, APortThatSomebodyElseHas) {
   Expect("ports", Verdict::kFail, "Address already in use");
   close(fd);
   machine.metrics_address = "nonsense";
-  Expect("ports", Verdict::kFail, "is no address");
+  Expect("ports", Verdict::kFail, "is not an address");
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ TEST(HeatMapTest, WhatLiesFarBelowTheHighestIsCutAndSaidSo) {
   EXPECT_NEAR(heat.scale.low, 1e-5, 1e-12);
   EXPECT_EQ(*heat.UnitAt(40, 0), 0.0);
   EXPECT_TRUE(std::ranges::any_of(heat.notes, [](const std::string& note) {
-    return note == "the darkest colour stands for 1e-05 and less";
+    return note == "the darkest colour is 1e-05 and less";
   })) << Join(heat.notes, "; ");
   EXPECT_EQ(Heat(9).notes, std::vector<std::string>{"blank: keys that a query does not see"});
   // All alike, and zeros alone, have colours too.
@@ -177,7 +177,7 @@ TEST(HeatMapTest, TheTrainLengthIsMarkedWhereItLiesInTheMap) {
   EXPECT_EQ(n_dashed(Heat(128, 128)), 0);
   EXPECT_EQ(Heat(128, 128).notes.back().find("the darkest"), 0u);
   EXPECT_TRUE(std::ranges::any_of(Heat(128, 128).notes, [](const std::string& note) {
-    return note == "the whole map lies within the train length 128";
+    return note == "the whole map is within the train length 128";
   }));
 }
 

@@ -56,10 +56,10 @@ TEST(NoServiceTest, TheNewestWordOfAWorkerIsToldWithWhatGoesOn) {
                                     {{"worker_id", "box-3"}, {"heard_wall_ms", 0}}});
   EXPECT_EQ(NoServiceText(workers, "/state"),
             "no service runs on /state; worker box-1 was last heard of at 2026-01-02T03:04:05Z: "
-            "`longrun up` goes on with the work, `longrun run FILE` with that of one sweep");
+            "`longrun up` continues all work, `longrun run FILE` that of one sweep");
   EXPECT_EQ(NoServiceText(Json::array(), "/state"),
-            "no service runs on /state: `longrun up` goes on with the work, `longrun run FILE` "
-            "with that of one sweep");
+            "no service runs on /state: `longrun up` continues all work, `longrun run FILE` that "
+            "of one sweep");
 }
 
 }  // namespace

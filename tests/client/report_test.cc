@@ -188,7 +188,7 @@ TEST(ReportPageTest, ASweepWithoutResultsHasAPageToo) {
   EXPECT_NE(page->find("No training step was stored yet."), std::string::npos);
   EXPECT_EQ(page->find("<figure>"), std::string::npos);
   EXPECT_NE(page->find("4 of the runs have not started yet."), std::string::npos);
-  EXPECT_NE(page->find("no attempt of a task ended badly"), std::string::npos);
+  EXPECT_NE(page->find("no attempt failed"), std::string::npos);
 }
 
 TEST(ReportPageTest, WhatIsStillToComeIsSaidInPlaceOfAnEmptyChart) {

@@ -287,7 +287,7 @@ TEST_F(QueryTest, WhatIsNoSelectIsRefused) {
   ExpectRefused("", Code::kInvalidArgument, "the query is empty");
   ExpectRefused("-- nothing", Code::kInvalidArgument, "the query is empty");
   ExpectRefused(std::string("SELECT 1\0 FROM runs", 20), Code::kInvalidArgument, "no text");
-  ExpectRefused("SELECT '\xff'", Code::kInvalidArgument, "no text in UTF-8");
+  ExpectRefused("SELECT '\xff'", Code::kInvalidArgument, "not UTF-8 text");
   ExpectRefused("SELECT '" + std::string(20'000, 'x') + "'", Code::kInvalidArgument,
                 "expected less than 16384");
   EXPECT_EQ(Rows("SELECT count(*) FROM tasks"), Json::parse("[[4]]"));

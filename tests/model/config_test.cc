@@ -5,7 +5,11 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <string>
+#include <vector>
 
+#include "base/str.h"
+#include "model/config_errors.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -218,31 +222,66 @@ TEST(TrainConfigTest, SharesOfAMaskAreShares) {
   config.mask.random_replace_prob = 0.2;
   EXPECT_EQ(config.Check().message(),
             "train.mask.random_replace_prob: 0.2 and mask_replace_prob 0.9 add up to more than 1; "
-            "what they leave of 1 is kept as it is");
+            "the rest of the tokens stays unchanged");
   config.mask = {.probability = 0.0, .token = 320};
   EXPECT_EQ(config.Check().message(), "train.mask.probability: expected 1e-06 to 1, found 0");
   config.mask = {};
   EXPECT_EQ(config.Check().message(), "train.mask.token: expected 0 to 16777215, found -1");
 }
 
+std::string KeysOf(const KeyErrors& errors) {
+  std::vector<std::string> keys;
+  for (const KeyError& error : errors.all()) {
+    keys.push_back(error.others.empty() ? error.key
+                                        : Str(error.key, " (", Join(error.others, ", "), ")"));
+  }
+  return Join(keys, "; ");
+}
+
+TEST(ConfigErrorsTest, CarryTheirKeys) {
+  KeyErrors of_train;
+  TrainConfig train = Recipe();
+  train.batch_tokens = train.train_length + 1;
+  train.optimizer.beta1 = 2.0;
+  train.validate = {.every = 1000, .tokens = 0};
+  CheckTrain(train, of_train);
+  EXPECT_EQ(KeysOf(of_train),
+            "train.optimizer.betas; train.batch_tokens (train.train_length); "
+            "train.validate (train.validate.every, train.validate.tokens)");
+
+  KeyErrors of_model;
+  ModelConfig model = Tiny("cope");
+  model.causal = false;
+  CheckModel(model, of_model);
+  EXPECT_EQ(KeysOf(of_model), "position.method (model.causal)");
+
+  KeyErrors of_position;
+  EXPECT_FALSE(CheckGivenPosition({{"method", "rope"}, {"bass", 1}, {"partial", 9}}, of_position));
+  EXPECT_EQ(KeysOf(of_position), "position.bass; position.partial");
+}
+
 TEST(TrainConfigTest, AModelThatSeesTheAnswerIsNotTrainedOnIt) {
   ModelConfig model = Tiny("rope");
   TrainConfig train = Recipe();
-  EXPECT_TRUE(CheckObjective(model, train).ok());
+  const auto error = [&] {
+    KeyErrors errors;
+    CheckObjective(model, train, errors);
+    return errors.First().message();
+  };
+  EXPECT_EQ(error(), "");
   model.causal = false;
   EXPECT_EQ(
-      CheckObjective(model, train).message(),
+      error(),
       "train.objective: causal_lm needs model.causal true: without the causal mask a token sees "
       "the next one, which it is to predict; choose masked_lm");
   train.objective = "masked_lm";
   train.mask.token = model.vocab_size - 1;
-  EXPECT_TRUE(CheckObjective(model, train).ok());
+  EXPECT_EQ(error(), "");
   train.mask.token = model.vocab_size;
-  EXPECT_EQ(CheckObjective(model, train).message().substr(0, 56),
-            "train.mask.token: expected one of the ids 0 to 50303 of ");
+  EXPECT_EQ(error().substr(0, 56), "train.mask.token: expected one of the ids 0 to 50303 of ");
   model.causal = true;
   EXPECT_EQ(
-      CheckObjective(model, train).message(),
+      error(),
       "train.objective: masked_lm needs model.causal false: a hidden token is guessed from both "
       "sides; set it, or choose causal_lm");
 }

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "base/error_list.h"
 #include "base/str.h"
 #include "model/config_errors.h"
 #include "model/field_visitors.h"
@@ -53,9 +52,9 @@ class Spoiler {
   std::string path_;
 };
 
-std::vector<std::string> Messages(const ErrorList& errors) {
+std::vector<std::string> Messages(const KeyErrors& errors) {
   std::vector<std::string> messages;
-  for (const Status& status : errors.all()) messages.push_back(status.message());
+  for (const KeyError& error : errors.all()) messages.push_back(error.status.message());
   return messages;
 }
 
@@ -67,7 +66,7 @@ int SpoilEach(const Config& right, const std::string& name, const Check& check) 
     Spoiler spoiler(n);
     Fields(config, spoiler);
     if (spoiler.spoilt.empty()) return n;
-    ErrorList errors;
+    KeyErrors errors;
     check(config, errors);
     const std::vector<std::string> messages = Messages(errors);
     const std::string begin = Str(name, ".", spoiler.spoilt, ": expected ");
@@ -99,7 +98,7 @@ std::string Written(const Toy& toy) {
   return CanonicalJson(json);
 }
 
-Toy ReadToy(const Json& json, ErrorList& errors) {
+Toy ReadToy(const Json& json, KeyErrors& errors) {
   Toy toy;
   if (!RefuseUnknownFields<Toy>(json, "toy", /*with_body=*/false, errors)) return toy;
   FieldReader reader(json, "toy", errors);
@@ -112,7 +111,7 @@ TEST(FieldsTest, ASettingThatIsAddedChangesNoOlderJson) {
   const Toy toy = {.lr = 0.25, .steps = 9, .first = 0, .second = 1, .added = 1.5};
   EXPECT_EQ(Written(toy), R"({"added":1.5,"lr":0.25,"pair":[0,1],"steps":9})");
   for (const Toy& one : {Toy(), toy}) {
-    ErrorList errors;
+    KeyErrors errors;
     const Toy read = ReadToy(ParseJson(Written(one)).value(), errors);
     EXPECT_EQ(Messages(errors), std::vector<std::string>());
     EXPECT_EQ(Written(read), Written(one));
@@ -121,7 +120,7 @@ TEST(FieldsTest, ASettingThatIsAddedChangesNoOlderJson) {
 
 TEST(FieldsTest, WhatIsReadIsRefusedWithItsPath) {
   const auto messages = [](const Json& json) {
-    ErrorList errors;
+    KeyErrors errors;
     const Toy toy = ReadToy(json, errors);
     FieldChecker checker("toy", errors);
     Fields(toy, checker);
@@ -142,7 +141,7 @@ TEST(FieldsTest, EverySettingOfATrainingIsHeldToItsRange) {
   train.tokens = train.batch_tokens = 1024;
   train.objective = "masked_lm";
   train.mask.token = 3;
-  ErrorList errors;
+  KeyErrors errors;
   CheckTrain(train, errors);
   ASSERT_EQ(Messages(errors), std::vector<std::string>());
   EXPECT_EQ(SpoilEach(train, "train", CheckTrain), 21);
@@ -153,7 +152,7 @@ TEST(FieldsTest, EverySettingOfAModelIsHeldToItsRange) {
   ASSERT_TRUE(model.SetArchitecture("llama").ok());
   model.vocab_size = 256;
   model.position = ResolvePosition("rope").value();
-  ErrorList errors;
+  KeyErrors errors;
   CheckModel(model, errors);
   ASSERT_EQ(Messages(errors), std::vector<std::string>());
   EXPECT_EQ(SpoilEach(model, "model", CheckModel), 10);

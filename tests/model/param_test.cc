@@ -95,7 +95,7 @@ TEST(ParamTest, EachErrorNamesTheKeyTheExpectationAndWhatWasFound) {
             "lengths: expected a list of integers from 1 to 4096, found []");
   EXPECT_EQ(Error({{"lengths", {64, 0}}}),
             "lengths[1]: expected an integer from 1 to 4096, found 0");
-  EXPECT_EQ(Error({{"lengths", {64, 64.0}}}), "lengths[1]: 64 stands twice in the list");
+  EXPECT_EQ(Error({{"lengths", {64, 64.0}}}), "lengths[1]: 64 is in the list twice");
   EXPECT_EQ(Error({{"bucket", 8}}), "bucket: unknown key; did you mean \"buckets\"?");
   EXPECT_EQ(Error({{"colour", 8}}),
             "colour: unknown key; there are buckets, scale, kind, lengths, layers");
@@ -198,7 +198,7 @@ TEST(ParamTest, TruthAndListsOfChoicesAreChecked) {
             "sides: expected a list of left, right, found []");
   EXPECT_EQ(Resolved({{"sides", {"left", "rigth"}}}),
             "sides[1]: expected one of left, right, found \"rigth\"; did you mean \"right\"?");
-  EXPECT_EQ(Resolved({{"sides", {"left", "left"}}}), "sides[1]: left stands twice in the list");
+  EXPECT_EQ(Resolved({{"sides", {"left", "left"}}}), "sides[1]: left is in the list twice");
 }
 
 }  // namespace

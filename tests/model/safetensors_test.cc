@@ -68,13 +68,13 @@ TEST_F(SafetensorsTest, AFileWithoutRoomForItsHeaderIsRefused) {
 
 TEST_F(SafetensorsTest, ABrokenHeaderIsRefused) {
   ExpectDataLoss(Open("{\"a\":", 0), "header");
-  ExpectDataLoss(Open("[]", 0), "no JSON object");
+  ExpectDataLoss(Open("[]", 0), "not a JSON object");
   ExpectDataLoss(Open(R"({"a":{"dtype":"F32","shape":[1]}})", 4), "data_offsets");
   ExpectDataLoss(Open(R"({"a":{"dtype":"F32","data_offsets":[0,4]}})", 4), "shape is missing");
   ExpectDataLoss(Open(R"({"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}})", 4), "dtype Q4");
   ExpectDataLoss(Open(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}})", 4),
                  "unknown header key");
-  ExpectDataLoss(Open(R"({"__metadata__":{"a":1}})", 0), "is no text");
+  ExpectDataLoss(Open(R"({"__metadata__":{"a":1}})", 0), "is not text");
 }
 
 TEST_F(SafetensorsTest, ShapesAndOffsetsThatLieAreRefused) {
@@ -82,9 +82,9 @@ TEST_F(SafetensorsTest, ShapesAndOffsetsThatLieAreRefused) {
   ExpectDataLoss(Open(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4),
                  "needs 8 bytes");
   ExpectDataLoss(Open(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", 4),
-                 "no whole number");
+                 "not a whole number");
   ExpectDataLoss(Open(R"({"a":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}})", 4),
-                 "no whole number");
+                 "not a whole number");
   ExpectDataLoss(Open(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[8,4]}})", 16),
                  "leave the");
   ExpectDataLoss(

@@ -89,7 +89,7 @@ TEST_F(ContinueTest, WhatACheckpointHoldsMayNot) {
     EXPECT_EQ(GoOn({{c.path, c.value}}).status().message(),
               Str("--set train.continue_from=01234567: spec.train.continue_from: run ",
                   parent.Key().substr(0, 8), " has another ", c.part,
-                  "; a run goes on with the same model, position, dataset, seed, train_length, "
+                  "; a run continues with the same model, position, dataset, seed, train_length, "
                   "batch_tokens, precision and order"));
   }
 }

@@ -69,23 +69,19 @@ packing: {eot: befor, max_doc_tokens: 0, join: [a]}
 split: {by: document, validation: 1.5, train: [a]}
 shard_tokens: many
 )"),
-      "d.yaml:1:1: nam: unknown key; did you mean \"name\"?\n"
-      "d.yaml:1:1: name: must be given: of the dataset\n"
-      "d.yaml:2:18: source.format: expected one of text, jsonl, npy, raw, megatron, parquet, "
-      "found \"jsnl\"; did you mean \"jsonl\"?\n"
-      "d.yaml:2:31: source.files: expected a list of paths and patterns, found an empty one\n"
-      "d.yaml:2:35: source.filtr: unknown key; did you mean \"filter\"?\n"
-      "d.yaml:2:52: source.dtype: expected one of u16, u32, found \"u8\"\n"
-      "d.yaml:3:12: tokenizer: expected its name, a file, or {kind, file}\n"
-      "d.yaml:4:16: packing.eot: expected one of after, before, both, none, found \"befor\"; "
-      "did you mean \"before\"?\n"
-      "d.yaml:4:39: packing.max_doc_tokens: expected a count from 1 to 1000000000000000 (4096, "
-      "64K, 200M, 8Ki), found \"0\"\n"
-      "d.yaml:4:48: packing.join: expected text of at most 256 bytes, found a list\n"
-      "d.yaml:5:35: split.validation: expected a number from 0 to 1, found \"1.5\"\n"
-      "d.yaml:5:47: split.train: is what is left when the split is by document\n"
-      "d.yaml:6:15: shard_tokens: expected a count from 1 to 1000000000000000 (4096, 64K, "
-      "200M, 8Ki), found \"many\"");
+      "d.yaml:1:1: nam: unknown key; did you mean \"name\"?\nd.yaml:1:1: name: must be given: of "
+      "the dataset\nd.yaml:2:18: source.format: expected one of text, jsonl, npy, raw, megatron, "
+      "parquet, found \"jsnl\"; did you mean \"jsonl\"?\nd.yaml:2:31: source.files: expected a "
+      "list of paths and patterns, found an empty one\nd.yaml:2:35: source.filtr: unknown key; did "
+      "you mean \"filter\"?\nd.yaml:2:52: source.dtype: expected one of u16, u32, found "
+      "\"u8\"\nd.yaml:3:12: tokenizer: expected its name, a file, or {kind, file}\nd.yaml:4:16: "
+      "packing.eot: expected one of after, before, both, none, found \"befor\"; did you mean "
+      "\"before\"?\nd.yaml:4:39: packing.max_doc_tokens: expected a count from 1 to "
+      "1000000000000000 (4096, 64K, 200M, 8Ki), found \"0\"\nd.yaml:4:48: packing.join: expected "
+      "text of at most 256 bytes, found a list\nd.yaml:5:35: split.validation: expected a number "
+      "from 0 to 1, found \"1.5\"\nd.yaml:5:47: split.train: is the rest when the split is by "
+      "document\nd.yaml:6:15: shard_tokens: expected a count from 1 to 1000000000000000 (4096, "
+      "64K, 200M, 8Ki), found \"many\"");
 }
 
 TEST(DatasetFileTest, WhatOnlyTheWholeShowsIsRefusedToo) {

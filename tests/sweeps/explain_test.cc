@@ -188,15 +188,15 @@ TEST(ExplainTest, ATypoIsAnsweredWithTheNearestName) {
     return std::string(Explain(path).status().message());
   };
   EXPECT_EQ(message("train.optimizer.lrr"),
-            "nothing is known of \"train.optimizer.lrr\"; did you mean train.optimizer.lr?");
-  EXPECT_EQ(message("cable"), "nothing is known of \"cable\"; did you mean position.cable?");
+            "unknown name \"train.optimizer.lrr\"; did you mean train.optimizer.lr?");
+  EXPECT_EQ(message("cable"), "unknown name \"cable\"; did you mean position.cable?");
   EXPECT_EQ(message("failure.lots"), "there is no failure class \"lots\"; did you mean \"lost\"?");
   EXPECT_EQ(message("position.cabel").substr(0, 63),
             "unknown position method \"cabel\"; did you mean \"cable\"? (methods");
   EXPECT_EQ(message("position.cable.varant"),
             "position.cable has no parameter \"varant\"; did you mean \"variant\"?");
   EXPECT_EQ(message("zzzzzzzz"),
-            "nothing is known of \"zzzzzzzz\"; try spec, position, evaluate or failure");
+            "unknown name \"zzzzzzzz\"; try spec, position, evaluate or failure");
   EXPECT_EQ(Explain("zzzzzzzz").status().code(), Code::kNotFound);
 }
 

@@ -177,14 +177,14 @@ TEST_F(InitTest, WhatCannotBeIsRefusedWithItsPlace) {
   EXPECT_TRUE(Parse("{init_from: rotary}", "{position: [none], dataset: [one]}", "none").ok());
   EXPECT_EQ(
       Error("{size: micro}", "{position: [rope], train_length: [64], dataset: [one]}", "none"),
-      "a.yaml:7:10: spec.train: none measures a model as it is, and a model of random weights "
-      "says nothing: give model.init_from (longrun import), or how to train");
+      "a.yaml:7:10: spec.train: none measures a model without training it, which is useless with "
+      "random weights: give model.init_from (longrun import), or a training recipe");
   EXPECT_EQ(Error("{init_from: rotary}", "{dataset: [one], train.optimizer.lr: [1e-3]}", "none"),
             "a.yaml:6:28: spec.matrix.train.optimizer.lr: nothing is trained (train: none); leave "
             "it out");
   EXPECT_EQ(Error("{init_from: rotary}", "{dataset: [one]}", kTrain),
             "a.yaml:6:11: spec.matrix.train_length: must be given: tokens in a training sequence "
-            "(with train: none may be left out)");
+            "(optional with train: none)");
 }
 
 TEST_F(InitTest, RowsThatNoTokenHasAreNotAskedOfTheModel) {

@@ -114,13 +114,11 @@ TEST(RunTest, EveryErrorIsTold) {
   json["train"]["batch_tokens"] = 1000;
   json["train"]["optimizer"]["lr"] = -1;
 
-  ErrorList errors;
+  KeyErrors errors;
   ReadRun(json, errors);
 
   std::vector<std::string> paths;
-  for (const Status& error : errors.all()) {
-    paths.push_back(error.message().substr(0, error.message().find(':')));
-  }
+  for (const KeyError& error : errors.all()) paths.push_back(error.key);
   EXPECT_EQ(paths,
             (std::vector<std::string>{"run.seed", "run.dataset.digest", "train.optimizer.lr",
                                       "train.batch_tokens", "model.n_layers", "model.n_layer"}));
@@ -131,7 +129,7 @@ TEST(RunTest, EveryErrorIsTold) {
 TEST(RunTest, AnErrorDrawsNoOtherOneBehindIt) {
   Json json = MicroRun("learned").ToJson();
   json["train"].erase("train_length");
-  ErrorList errors;
+  KeyErrors errors;
   ReadRun(json, errors);
   ASSERT_EQ(errors.all().size(), 1u);
   EXPECT_EQ(errors.First().message(), "train.train_length: missing");
@@ -139,10 +137,17 @@ TEST(RunTest, AnErrorDrawsNoOtherOneBehindIt) {
   json = MicroRun("alibi").ToJson();
   json["init"] = 3;
   json["train"] = {{"train_length", 64}};
-  ErrorList of_init;
+  KeyErrors of_init;
   ReadRun(json, of_init);
   ASSERT_EQ(of_init.all().size(), 1u);
-  EXPECT_TRUE(of_init.First().message().starts_with("run.init")) << of_init.First().message();
+  EXPECT_EQ(of_init.all()[0].key, "run.init");
+
+  json = MicroRun("alibi").ToJson();
+  json["position"] = {{"method", "rope"}, {"bass", 1}};
+  KeyErrors of_position;
+  ReadRun(json, of_position);
+  ASSERT_EQ(of_position.all().size(), 1u);
+  EXPECT_EQ(of_position.all()[0].key, "position.bass");
 }
 
 TEST(ExecutionTest, ReadsBackWhatItWrote) {

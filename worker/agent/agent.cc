@@ -20,9 +20,9 @@
 #include "model/instruction_set.h"
 #include "model/matrix_path.h"
 #include "sweeps/failure.h"
+#include "sweeps/worker_id.h"
 #include "worker/agent/datasets.h"
 #include "worker/agent/refusal.h"
-#include "sweeps/worker_id.h"
 
 namespace longrun {
 namespace {
@@ -305,10 +305,9 @@ Status Agent::CheckInPlace() const {
       Code::kAborted,
       Str("the folder ", options_.state, " of worker ", worker_id_, " was ",
           now.empty() ? "deleted" : "moved", " under it: ", held_lock_->path(),
-          now.empty() ? " is no longer the file that it opened"
-                      : Str(" lies at ", now, " now"),
-          "; its trainers were ended, since nobody would find what they write: their tasks "
-          "go on from the last checkpoint that the coordinator has"));
+          now.empty() ? " is no longer the file that it opened" : Str(" lies at ", now, " now"),
+          "; its trainers were ended, since nobody would find their output: their tasks continue "
+          "from the last checkpoint that the coordinator has"));
 }
 
 bool Agent::IsDone(std::int64_t now_ms) {
@@ -464,7 +463,7 @@ void Agent::TickSession(std::int64_t now_ms) {
     return;
   }
   if (now_ms - heard_ms_ > std::max(kSilenceMsMax, 4 * heartbeat_ms_)) {
-    CloseSession(now_ms, Status(Code::kDeadlineExceeded, "the coordinator says nothing"));
+    CloseSession(now_ms, Status(Code::kDeadlineExceeded, "the coordinator does not answer"));
     return;
   }
   if (welcomed_ && now_ms >= heartbeat_at_ms_) {
@@ -536,10 +535,12 @@ void Agent::On(const WelcomeMessage& welcome) {
   }
   // A copy of the same database that is behind the one we served is not to be obeyed.
   if (welcome.coordinator_id == coordinator_id_ && welcome.boot_epoch < boot_epoch_) {
-    CloseSession(now_ms, Status(Code::kFailedPrecondition,
-                                Str("coordinator ", welcome.coordinator_id, " is at start ",
-                                    welcome.boot_epoch, ", but start ", boot_epoch_,
-                                    " was served before: two run on copies of one database")));
+    CloseSession(
+        now_ms,
+        Status(Code::kFailedPrecondition,
+               Str("coordinator ", welcome.coordinator_id, " is at start ", welcome.boot_epoch,
+                   ", but start ", boot_epoch_,
+                   " was served before: two coordinators are running on copies of one database")));
     return;
   }
   coordinator_id_ = welcome.coordinator_id;
@@ -729,7 +730,7 @@ Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const 
       (slot.kind == "gpu" && wanted.device_name != slot.name)) {
     return Status(
         Code::kFailedPrecondition,
-        Str("the run is carried out on ", wanted.device_kind, " \"", wanted.device_name, "\" with ",
+        Str("the run uses ", wanted.device_kind, " \"", wanted.device_name, "\" with ",
             wanted.linear, " and ", wanted.simd, "; this worker has ", slot.kind, " \"", slot.name,
             "\" with ", slot.linear, " and ", slot.simd, ": its bits would differ"));
   }
@@ -739,12 +740,12 @@ Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const 
 void Agent::On(const StartMessage& start) {
   const std::string& id = start.attempt;
   if (const auto found = entries_.find(id); found != entries_.end()) {
-    if (found->second.unwanted) return Reject(id, start.epoch, "", "it was given back before");
+    if (found->second.unwanted) return Reject(id, start.epoch, "", "it was returned before");
     found->second.welcomed = true;
     session_->Send(AcceptedMessage{.attempt = id, .epoch = start.epoch});
     return;
   }
-  if (!IsUlid(id)) return Reject(id, start.epoch, "invalid", "the attempt's id is no ULID");
+  if (!IsUlid(id)) return Reject(id, start.epoch, "invalid", "the attempt's id is not a ULID");
   if (stopping_ || draining_) return Reject(id, start.epoch, "", "this worker is stopping");
   if (start.device_index < 0 || start.device_index >= static_cast<int>(devices_.size())) {
     return Reject(id, start.epoch, "",
@@ -757,8 +758,8 @@ void Agent::On(const StartMessage& start) {
   if (!free_bytes) return Reject(id, start.epoch, "storage", free_bytes.status().message());
   if (*free_bytes < options_.disk_free_bytes_min) {
     return Reject(id, start.epoch, "storage",
-                  Str(*free_bytes, " bytes are free in ", options_.state, ", at least ",
-                      options_.disk_free_bytes_min, " are wanted: free space there"));
+                  Str(*free_bytes, " bytes free in ", options_.state, ", at least ",
+                      options_.disk_free_bytes_min, " required: free some space"));
   }
   Result<Json> json = ParseJson(start.task_json);
   if (!json) return Reject(id, start.epoch, "invalid", json.status().message());

@@ -107,7 +107,7 @@ Result<std::unique_ptr<Attempt>> Attempt::Start(const Launch& launch) {
 Result<std::unique_ptr<Attempt>> Attempt::Adopt(const AttemptFolder& folder) {
   if (!PathExists(folder.TaskFilePath())) {
     return Status(Code::kNotFound,
-                  Str(folder.TaskFilePath(), " is not there: nothing was started"));
+                  Str(folder.TaskFilePath(), " does not exist: nothing was started"));
   }
   ASSIGN_OR_RETURN(AttemptIds ids, ReadIds(folder));
   std::unique_ptr<Attempt> attempt(new Attempt(std::move(ids), folder));

@@ -55,12 +55,11 @@ Result<std::string> FindDataset(const std::string& digest, const std::string& da
     if (ShortageOf(found.status())) return found.status();
     why = found ? Str(registered_path, " holds the dataset ", *found) : found.status().message();
   }
-  return Status(
-      Code::kNotFound,
-      Str("dataset ", digest, " is not on this worker: none in ", datasets_dir,
-          " has this digest, and ", why,
-          "; if it was moved, `longrun data register NAME FOLDER` tells where it is now; else copy "
-          "or make the dataset again"));
+  return Status(Code::kNotFound,
+                Str("dataset ", digest, " is not on this worker: none in ", datasets_dir,
+                    " has this digest, and ", why,
+                    "; if it was moved, register its new place with `longrun data register NAME "
+                    "FOLDER`; else copy or import the dataset again"));
 }
 
 }  // namespace longrun

@@ -87,27 +87,28 @@ int Main(int argc, char** argv) {
   AgentOptions options;
   options.program = JoinPath(ProgramFolder(), "longrun-worker");
   options.trainer = JoinPath(ProgramFolder(), "longrun-trainer");
-  app.add_option("--state", options.state, "folder of this worker; made when it is not there")
+  app.add_option("--state", options.state, "folder of this worker; created if it does not exist")
       ->envname("LONGRUN_WORKER_STATE");
   app.add_option("--coordinator", options.coordinator, "unix:PATH of the coordinator's socket")
       ->envname("LONGRUN_WORKER_COORDINATOR");
   app.add_option("--id", options.worker_id, "name of a new worker; kept in its folder");
   app.add_option("--cpu-slots", options.cpu_slots,
-                 "trainers at a time on the CPU, and no GPU (0: detect GPUs, else one a core)")
+                 "run this many trainers at once on the CPU, and use no GPU (0: use the GPUs; "
+                 "without any, one trainer per core)")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  app.add_option("--trainer", options.trainer, "program that carries tasks out")
+  app.add_option("--trainer", options.trainer, "program that runs the tasks")
       ->envname("LONGRUN_WORKER_TRAINER")
       ->capture_default_str();
-  app.add_option("--metrics", options.metrics, "where metrics are served; port 0 takes a free one")
+  app.add_option("--metrics", options.metrics, "address of the metrics page; port 0: any free port")
       ->envname("LONGRUN_WORKER_METRICS")
       ->capture_default_str();
   app.add_option("--grace-ms", options.grace_ms,
-                 "time that trainers have for a checkpoint when the worker is stopped")
+                 "time for trainers to write a checkpoint when the worker is stopped")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--disk-free-bytes-min", options.disk_free_bytes_min,
-                 "no trainer is started below this")
+                 "start no trainer if fewer bytes are free")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--retain-ms", options.retain_ms,
@@ -115,15 +116,16 @@ int Main(int argc, char** argv) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--retain-bytes-max", options.retain_bytes_max,
-                 "what these folders may take together")
+                 "largest total size of these folders")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
 
   std::string garbage_folder;
   bool dry_run = false;
-  CLI::App* const gc = app.add_subcommand("gc", "what nobody needs of a stopped worker's folder");
-  gc->add_option("--folder", garbage_folder, "of the worker")->required();
-  gc->add_flag("--dry-run", dry_run, "only list it");
+  CLI::App* const gc =
+      app.add_subcommand("gc", "remove what is no longer needed from a stopped worker's folder");
+  gc->add_option("--folder", garbage_folder, "folder of the worker")->required();
+  gc->add_flag("--dry-run", dry_run, "only list what would be removed");
   std::string attempt_dir, trainer;
   CLI::App* const exec = app.add_subcommand("exec", "the shim of one attempt; used by the worker");
   exec->add_option("attempt_dir", attempt_dir)->required();

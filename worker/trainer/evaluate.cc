@@ -223,11 +223,10 @@ Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine
   ASSIGN_OR_RETURN(StartWeights weights, Weights(task));
   ASSIGN_OR_RETURN(const std::int64_t mask_token, MaskToken(task, dataset));
   if (named.evaluation->reads == Evaluation::Reads::kBidirectional && mask_token < 0) {
-    return Status(
-        Code::kInvalidArgument,
-        Str(named.evaluation->name,
-            ": nothing says what hides a token: give config.json a mask_token_id, or take a "
-            "dataset whose tokenizer has a mask token"));
+    return Status(Code::kInvalidArgument,
+                  Str(named.evaluation->name,
+                      ": there is no mask token: give config.json a mask_token_id, or take a "
+                      "dataset whose tokenizer has a mask token"));
   }
   ASSIGN_OR_RETURN(Transformer net, Transformer::Make(weights.config, std::move(weights.parameters),
                                                       backend, machine.compute));

@@ -30,14 +30,13 @@ void AddModel(CLI::App* sub, ModelOptions& options) {
   sub->add_option("--model", options.folder, "folder with config.json and model.safetensors")
       ->required();
   sub->add_option("--dtype", options.dtype, "fp32, fp64 or bf16")->capture_default_str();
-  sub->add_option(
-         "--attention", options.attention,
-         "reference, torch, fused, or auto: fused on a CPU where it has what the model asks for")
+  sub->add_option("--attention", options.attention,
+                  "reference, torch, fused, or auto: fused on a CPU if it supports the model")
       ->capture_default_str();
-  sub->add_option("--extend", options.extend,
-                  "how a rotary model reads beyond its length, as JSON: {\"method\": "
-                  "\"pi|ntk|dynamic_ntk|yarn|llama3|longrope\", \"factor\": 4, "
-                  "\"original_length\": 4096}");
+  sub->add_option(
+      "--extend", options.extend,
+      "extension of a rotary model to longer texts, as JSON: {\"method\": "
+      "\"pi|ntk|dynamic_ntk|yarn|llama3|longrope\", \"factor\": 4, \"original_length\": 4096}");
   sub->add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
@@ -75,31 +74,31 @@ void AddForward(CLI::App& app, const char* name, const char* help, ForwardOption
 }
 
 void AddGenerate(CLI::App& app, GenerateOptions& options, std::function<Ending()>& verb) {
-  CLI::App* sub = app.add_subcommand("generate", "writes tokens behind a prompt");
+  CLI::App* sub = app.add_subcommand("generate", "continues a prompt");
   AddModel(sub, options.model);
   sub->add_option("--tokens", options.tokens, kTokensHelp);
-  sub->add_option("--prompt", options.prompt, "a text; what stands behind it is printed");
-  sub->add_option("--prompt-file", options.prompt_file, "a file with the text, as it is");
+  sub->add_option("--prompt", options.prompt, "a text to continue; its continuation is printed");
+  sub->add_option("--prompt-file", options.prompt_file, "a file with the text, used unchanged");
   sub->add_option("--tokenizer", options.tokenizer,
                   Str("of a text: a dataset's folder, ", Join(TokenizerNames(), ", "),
                       "; default: tokenizer.json in the model's folder"));
-  sub->add_option(
-      "--output", options.output,
-      "safetensors file to write: tokens (B, T + N), and logits (B, N, V), what each new "
-      "token was chosen from");
-  sub->add_option("--new-tokens", options.new_tokens, "N, of each text")
+  sub->add_option("--output", options.output,
+                  "safetensors file to write: tokens (B, T + N), and logits (B, N, V), from which "
+                  "each new token was chosen");
+  sub->add_option("--new-tokens", options.new_tokens, "N: tokens to write after each text")
       ->required()
       ->check(CLI::Range(std::int64_t{1}, kNewTokensMax));
   sub->add_option("--temperature", options.sampling.temperature,
-                  "0: the most likely token each time; 1: drawn by the model's probabilities")
+                  "0: the most likely token each time; 1: sample from the model's probabilities")
       ->capture_default_str();
-  sub->add_option("--top-k", options.sampling.top_k, "draw from the k most likely; 0: from all")
+  sub->add_option("--top-k", options.sampling.top_k,
+                  "sample from the k most likely tokens; 0: from all")
       ->capture_default_str();
   sub->add_option("--top-p", options.sampling.top_p,
-                  "draw from the most likely that make up p of all")
+                  "sample from the most likely tokens whose probabilities add up to p")
       ->capture_default_str();
-  sub->add_option("--seed", options.sampling.seed, "of what is drawn")->capture_default_str();
-  sub->add_flag("--no-cache", options.no_cache, "read the whole text anew for each token");
+  sub->add_option("--seed", options.sampling.seed, "seed for sampling")->capture_default_str();
+  sub->add_flag("--no-cache", options.no_cache, "read the whole text again for each token");
   sub->callback([&] { verb = [&] { return RunGuarded([&] { return RunGenerate(options); }); }; });
 }
 
@@ -114,10 +113,12 @@ void AddAttention(CLI::App& app, AttentionOptions& options, std::function<Ending
       ->check(CLI::IsMember({"probabilities", "logits"}));
   sub->add_option("--layers", options.layers, "all, or numbers from 0: 0,3")->capture_default_str();
   sub->add_option("--heads", options.heads, "all, or numbers from 0: 0,3")->capture_default_str();
-  sub->add_option("--pool", options.pool, "cells a side at most; 0: one for each pair of tokens")
+  sub->add_option("--pool", options.pool,
+                  "largest number of cells on a side; 0: one for each pair of tokens")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  sub->add_option("--pool-by", options.pool_by, "what a cell holds of its pairs: mean or max")
+  sub->add_option("--pool-by", options.pool_by,
+                  "how a cell combines its pairs of tokens: mean or max")
       ->capture_default_str()
       ->check(CLI::IsMember({"mean", "max"}));
   sub->callback([&options, &verb] {
@@ -127,41 +128,40 @@ void AddAttention(CLI::App& app, AttentionOptions& options, std::function<Ending
 
 void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
   sub->add_option("--run", options.run,
-                  "JSON file of a run, every number written out (docs/models.md); of a run that is "
-                  "known, the member \"run\" of longrun get RUN -o json")
+                  "JSON file of a run, with every number written out (docs/models.md); for an "
+                  "existing run, the member \"run\" of longrun get RUN -o json")
       ->type_name("FILE");
   sub->add_option("--init", options.init,
-                  "Hugging Face folder that the run starts from, as model.init_from of a sweep")
+                  "Hugging Face folder that the run starts from, like model.init_from in a sweep")
       ->type_name("FOLDER");
   sub->add_option("--dataset", options.dataset, "a dataset's folder: longrun data ls shows it")
       ->type_name("FOLDER")
       ->required();
-  sub->add_option("--output", options.output, "folder for journal and checkpoints, a new one")
+  sub->add_option("--output", options.output, "new folder for the journal and the checkpoints")
       ->type_name("FOLDER")
       ->required();
   sub->add_option("--device", options.device, "cpu or gpu")->capture_default_str();
   sub->add_option("--attention", options.attention,
-                  "reference, torch, fused, or auto: as the checkpoint's run; of a new one, fused "
-                  "on a CPU where it has what the model asks for")
+                  "reference, torch, fused, or auto: the same as the checkpoint's run; for a new "
+                  "run, fused on a CPU if it supports the model")
       ->capture_default_str();
   sub->add_option("--matrix", options.matrix,
-                  "fp32 products of a CPU; default: by the CPU's make, as model/matrix_path.h says")
+                  "library for fp32 matrix products on a CPU; the default depends on the CPU's "
+                  "vendor (model/matrix_path.h)")
       ->check(CLI::IsMember({"aten", "onednn"}));
-  sub->add_option(
-         "--operators", options.operators,
-         "what is neither a product nor attention: longrun (our kernels) or aten (LibTorch's "
-         "operators); default: longrun on a CPU")
+  sub->add_option("--operators", options.operators,
+                  "operators other than matrix products and attention: longrun (our kernels) or "
+                  "aten (LibTorch's); default: longrun on a CPU")
       ->check(CLI::IsMember({"longrun", "aten"}));
-  sub->add_option(
-         "--subnormals", options.subnormals,
-         "numbers below the least normal one: kept, or flushed to zero, which can be "
-         "several times faster; default: as the checkpoint's run; of a new one, flushed on "
-         "a CPU")
+  sub->add_option("--subnormals", options.subnormals,
+                  "subnormal numbers: kept, or flushed to zero, which can be several times faster; "
+                  "default: the same as the checkpoint's run; for a new run, flushed on a CPU")
       ->check(CLI::IsMember({"kept", "flushed"}));
   sub->add_option("--threads", options.threads, "CPU threads")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
-  sub->add_option("--micro-batch", options.micro_batch, "sequences in a pass; 0: by memory")
+  sub->add_option("--micro-batch", options.micro_batch,
+                  "sequences in a pass; 0: as many as memory allows")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
 }
@@ -219,15 +219,16 @@ int Main(int argc, char** argv) {
   AddGenerate(app, generate, verb);
   AttentionOptions attention;
   AddAttention(app, attention, verb);
-  app.add_subcommand("version", "prints what this program is")->callback([&verb] {
-    verb = [] {
-      std::printf("%s\n", VersionText().c_str());
-      return Ending();
-    };
-  });
+  app.add_subcommand("version", "prints the program's version and how it was built")
+      ->callback([&verb] {
+        verb = [] {
+          std::printf("%s\n", VersionText().c_str());
+          return Ending();
+        };
+      });
 
   std::string task_path;
-  CLI::App* task = app.add_subcommand("task", "carries out one attempt, as a worker starts it");
+  CLI::App* task = app.add_subcommand("task", "runs one attempt; started by a worker");
   task->add_option("file", task_path, "the attempt's task.json")->required();
   task->callback([&] { verb = Yielding([&] { return RunTask(task_path); }); });
 
@@ -236,22 +237,23 @@ int Main(int argc, char** argv) {
   AddStandalone(sub, train);
   sub->add_option("--resume", train.checkpoint, "checkpoint folder to continue from")
       ->type_name("FOLDER");
-  sub->add_option("--checkpoint-every-ms", train.checkpoint_every_ms, "0: after each step")
+  sub->add_option("--checkpoint-every-ms", train.checkpoint_every_ms,
+                  "milliseconds between checkpoints; 0: after each step")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--activation-checkpointing", train.activation_checkpointing,
-                "compute each block again in the backward pass: less memory, the same bits");
+                "recompute each block in the backward pass: less memory, the same bits");
   sub->callback([&] { verb = ByHand([&] { return TrainStandalone(train); }); });
   sub = app.add_subcommand(
       "evaluate", "scores a checkpoint, or a Hugging Face folder, without coordinator and worker");
   AddStandalone(sub, evaluate);
   sub->add_option("--checkpoint", evaluate.checkpoint,
-                  "checkpoint folder of the run; none where nothing was trained")
+                  "checkpoint folder of the run; leave it out if nothing was trained")
       ->type_name("FOLDER");
-  sub->add_option("--evaluation", evaluate.evaluation, "its name, as in a sweep")
+  sub->add_option("--evaluation", evaluate.evaluation, "name of the evaluation, as in a sweep")
       ->capture_default_str();
   sub->add_option("--params", evaluate.params,
-                  "its parameters as JSON, as in a sweep (sweeps/reference.md)")
+                  "parameters of the evaluation as JSON, as in a sweep (sweeps/reference.md)")
       ->capture_default_str();
   sub->add_option("--lengths", evaluate.lengths, "context lengths, if --params has none")
       ->delimiter(',');

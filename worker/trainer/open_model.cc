@@ -45,11 +45,11 @@ Status CheckIsNoText(const std::string& path) {
   if (file.gcount() == 0 || std::ranges::count(begin, begin + file.gcount(), '\0') > 0) {
     return Status();
   }
-  return Status(Code::kDataLoss,
-                Str(path,
-                    ": it is no safetensors file: expected one with token ids, as an int64 tensor "
-                    "\"tokens\" of shape (B, T); `longrun-trainer generate --prompt-file` takes "
-                    "a text"));
+  return Status(
+      Code::kDataLoss,
+      Str(path,
+          ": it is not a safetensors file: expected one with token ids, as an int64 tensor "
+          "\"tokens\" of shape (B, T); `longrun-trainer generate --prompt-file` takes a text"));
 }
 
 // What a run of the model would compute with, where there are runs of these numbers.

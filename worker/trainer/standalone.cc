@@ -178,8 +178,10 @@ Run LoadRun(const std::string& path, const Inputs& inputs, bool has_init, ErrorL
   if (!errors.Take(ReadRunFile(path), json)) return Run();
   ErrorList own;
   Complete(inputs, has_init, json, own);
-  Run run = ReadRun(json, own);
-  if (own.empty()) own.Add(CheckValidation(run.train));
+  KeyErrors of_keys;
+  Run run = ReadRun(json, of_keys);
+  if (own.empty() && of_keys.empty()) CheckValidation(run.train, of_keys);
+  for (const KeyError& error : of_keys.all()) own.Add(error.status);
   if (own.empty() && !run.trains() && inputs.init) {
     const std::vector<std::string> untrained = NewPositionTensors(inputs.init->model, run.model);
     if (!untrained.empty()) {
@@ -241,7 +243,7 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
 Status CheckCheckpoint(const StandaloneOptions& options, TaskKind kind, const Run& run) {
   if (!run.trains() && kind == TaskKind::kTrain) {
     return Status(Code::kInvalidArgument,
-                  "the run trains nothing: its train has a train_length alone");
+                  "this run does no training: its `train` section has only train_length");
   }
   if (!run.trains() && !options.checkpoint.empty()) {
     return Status(
@@ -400,10 +402,9 @@ Status DecideHere(TaskFile& task) {
   ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
   task.execution = Completed(std::move(task.execution), machine);
   const ModelConfig& model = task.run.model;
-  ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(model.position.method));
-  ASSIGN_OR_RETURN(TermSpec terms, method->terms(model.position.params, model.attention_shape()));
+  ASSIGN_OR_RETURN(TermSpec terms, TermsOf(model));
   ASSIGN_OR_RETURN(const AttentionBackend backend, ParseAttentionBackend(task.execution.attention));
-  return Attention::Make(std::move(terms), method->name, model.attention_shape(), backend,
+  return Attention::Make(std::move(terms), model.position.method, model.attention_shape(), backend,
                          machine.compute)
       .status();
 }

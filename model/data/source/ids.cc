@@ -9,7 +9,8 @@
 namespace longrun {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "ids are read as they lie");
+static_assert(std::endian::native == std::endian::little,
+              "ids are read in the machine's byte order");
 
 template <typename Word>
 Status Decode(std::span<const char> bytes, std::int64_t first, std::vector<std::int32_t>& ids) {
@@ -22,7 +23,7 @@ Status Decode(std::span<const char> bytes, std::int64_t first, std::vector<std::
     const auto id = static_cast<std::int64_t>(word);
     if (id < 0 || id > INT32_MAX) {
       return Status(Code::kDataLoss, Str("token ", first + static_cast<std::int64_t>(i), " is ", id,
-                                         ", which is no id of any tokenizer"));
+                                         ", which is not an id of any tokenizer"));
     }
     ids.push_back(static_cast<std::int32_t>(id));
   }
@@ -91,7 +92,7 @@ Result<std::int64_t> ReadIds(ByteStream& stream, IdType type, DocumentSink& sink
     return Status(
         Code::kDataLoss,
         Str("it has ", n_ids * static_cast<std::int64_t>(width) + static_cast<std::int64_t>(held),
-            " bytes of ids, no multiple of their ", width,
+            " bytes of ids, which is not a multiple of their ", width,
             " bytes: it is cut short, or its ids have another width"));
   }
   return n_ids;

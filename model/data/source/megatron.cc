@@ -202,7 +202,7 @@ Result<MegatronIndex> ParseMegatronIndex(std::span<const std::byte> idx, std::in
     return Broken("file size", Str(idx.size()), Str("at least ", kFixedBytes, " bytes"));
   }
   if (std::memcmp(idx.data(), kMagic.data(), kMagic.size()) != 0) {
-    return Status(Code::kDataLoss, "index: it does not begin with MMIDIDX: no Megatron index");
+    return Status(Code::kDataLoss, "index: it does not begin with MMIDIDX: not a Megatron index");
   }
   if (const auto version = At<std::uint64_t>(idx, 9); version != 1) {
     return Broken("version", Str(version), "1");

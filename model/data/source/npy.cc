@@ -110,7 +110,7 @@ bool TakeDictionary(Literals& in, Dictionary& out) {
 Status ReadExactly(ByteStream& stream, std::span<char> out, std::string_view what) {
   while (!out.empty()) {
     ASSIGN_OR_RETURN(const std::size_t n, stream.Read(out));
-    if (n == 0) return Refused(Str("it ends within the ", what, ": no whole .npy file"));
+    if (n == 0) return Refused(Str("it ends within the ", what, ": not a whole .npy file"));
     out = out.subspan(n);
   }
   return Status();
@@ -120,7 +120,7 @@ Result<NpyHeader> ReadHeader(ByteStream& stream) {
   std::array<char, 8> start{};
   RETURN_IF_ERROR(ReadExactly(stream, start, "first 8 bytes"));
   if (std::string_view(start.data(), kMagic.size()) != kMagic) {
-    return Refused("it does not begin with \\x93NUMPY: no .npy file");
+    return Refused("it does not begin with \\x93NUMPY: not an .npy file");
   }
   const int version = static_cast<unsigned char>(start[6]);
   if (version != 1 && version != 2) {
@@ -160,7 +160,7 @@ Result<NpyHeader> ParseNpyHeader(std::string_view text) {
   if (!TakeDictionary(in, dictionary) || !dictionary.has_type || !dictionary.has_order ||
       !dictionary.has_shape) {
     return Refused(
-        Str("the header is no dictionary of descr, fortran_order and shape: ", Shown(text)));
+        Str("the header is not a dictionary of descr, fortran_order and shape: ", Shown(text)));
   }
   NpyHeader header;
   if (dictionary.type == "<u2") {

@@ -58,7 +58,7 @@ Result<std::string> SeparatorBytes(const std::string& separator) {
     return Status(
         Code::kInvalidArgument,
         Str("separator: expected ", Join(names, ", "), " or 1 to ", kSeparatorBytesMax,
-            " bytes, found ", bytes.size(), " bytes; leave it out where a file is a document"));
+            " bytes, found ", bytes.size(), " bytes; leave it out if each file is one document"));
   }
   return bytes;
 }

@@ -48,14 +48,13 @@ constexpr std::array kBeginnings = {
 };
 constexpr std::size_t kBeginningBytesMax = 16;
 
-constexpr std::string_view kAsTheyAre =
-    "or take the bytes as they are with --any-bytes or source.any_bytes";
+constexpr std::string_view kAsTheyAre = "or accept any bytes with --any-bytes or source.any_bytes";
 
 Status CheckBeginning(std::string_view bytes, bool may_be_taken) {
   for (const Beginning& known : kBeginnings) {
     if (!bytes.starts_with(known.bytes)) continue;
     return Status(Code::kInvalidArgument, Str("byte 0: it begins as ", known.what,
-                                              " does, which is no text: ", known.remedy,
+                                              " does, which is not text: ", known.remedy,
                                               may_be_taken ? Str(", ", kAsTheyAre) : ""));
   }
   return Status();
@@ -185,7 +184,7 @@ class TextStream final : public ByteStream {
     if (byte == 0) {
       return Status(
           Code::kInvalidArgument,
-          Str(Place(piece, i), " is NUL, which no text has: ",
+          Str(Place(piece, i), " is NUL, which is not in text: ",
               Remedy("if these are token ids, read them with --format raw --dtype u16 (or u32)")));
     }
     constexpr std::string_view kHex = "0123456789abcdef";

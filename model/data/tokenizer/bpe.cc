@@ -75,7 +75,7 @@ Result<BpeMerger> BpeMerger::Make(const std::vector<Token>& tokens) {
     const auto [there, fresh] = merger.id_of_bytes_.emplace(token.bytes, id);
     if (!fresh) {
       return Invalid(Str("token ", id, " has the bytes ", Shown(token.bytes), " of token ",
-                         there->second, ": each may be there once"));
+                         there->second, ": each may be there only once"));
     }
   }
   for (int byte = 0; byte < 256; ++byte) {

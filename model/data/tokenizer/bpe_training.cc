@@ -183,7 +183,7 @@ Result<std::vector<std::string>> BpeTraining::Train(
       return Status(
           Code::kFailedPrecondition,
           Str("the texts give ", merging.bytes_of().size(), " tokens, asked for are ", n_ids,
-              ": no further pair stands at two places; give more text, or ask ", "for fewer"));
+              ": no further pair occurs twice; give more text, or ask ", "for fewer"));
     }
     if (progress && merging.bytes_of().size() % kProgressEvery == 0) {
       progress(merging.bytes_of().size());

@@ -261,10 +261,10 @@ Status CheckHalves(const std::vector<Merge>& merges, const std::vector<Token>& t
     const std::vector<std::int32_t> halves = {static_cast<std::int32_t>(merge.left),
                                               static_cast<std::int32_t>(merge.right)};
     if (ids != halves) {
-      return Invalid(Str("model.merges[", i, "] joins tokens ", merge.left, " and ", merge.right,
-                         ", but the merges before it never leave these beside each other in what "
-                         "they make, token ",
-                         merge.whole, ": no training gives such a list, and it is not supported"));
+      return Invalid(
+          Str("model.merges[", i, "] joins tokens ", merge.left, " and ", merge.right,
+              ", but the merges before it never leave these two next to each other in token ",
+              merge.whole, ": no training gives such a list, and it is not supported"));
     }
   }
   return {};
@@ -313,7 +313,8 @@ Result<std::string> BytesOfPrintable(std::string_view text) {
     }
     is_known = is_known && Bytes().byte_of[code] >= 0;
     if (!is_known) {
-      return Invalid(Str("\"", ToUtf8(text.substr(0, 40)), "\" has a character that stands for no ",
+      return Invalid(Str("\"", ToUtf8(text.substr(0, 40)),
+                         "\" has a character that does not stand for a ",
                          "byte: supported are byte-level vocabularies"));
     }
     bytes += static_cast<char>(Bytes().byte_of[code]);

@@ -71,12 +71,12 @@ Result<RankedBytes> ParseLine(std::string_view line) {
   const std::string_view base64 = line.substr(0, blank), digits = line.substr(blank + 1);
   RankedBytes token;
   if (base64.empty() || !DecodeBase64(base64, token.bytes)) {
-    return Invalid(Str("\"", ToUtf8(base64.substr(0, 40)), "\" is no base64"));
+    return Invalid(Str("\"", ToUtf8(base64.substr(0, 40)), "\" is not base64"));
   }
   const auto [end, error] =
       std::from_chars(digits.data(), digits.data() + digits.size(), token.rank);
   if (error == std::errc::invalid_argument || end != digits.data() + digits.size()) {
-    return Invalid(Str("\"", ToUtf8(digits.substr(0, 40)), "\" is no rank: expected a number"));
+    return Invalid(Str("\"", ToUtf8(digits.substr(0, 40)), "\" is not a rank: expected a number"));
   }
   if (error != std::errc() || token.rank >= kVocabularyMax) {
     return Invalid(
@@ -135,7 +135,7 @@ std::string TiktokenText(const std::vector<RankedBytes>& tokens) {
 Result<std::string> ReadVocabularyFile(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", path));
-  if (!S_ISREG(info.st_mode)) return Invalid(Str(path, " is no regular file: expected one"));
+  if (!S_ISREG(info.st_mode)) return Invalid(Str(path, " is not a regular file: expected one"));
   return ReadFile(path, kFileBytesMax);
 }
 

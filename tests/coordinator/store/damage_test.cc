@@ -872,10 +872,9 @@ TEST_F(DamageTest, WhatElseIsKnownIsWrittenAnewAndTheRestIsRefused) {
   for (const char* const key : {"restore_count", "boot_epoch"}) {
     const Status status = open_with(key);
     EXPECT_EQ(status.code(), Code::kDataLoss) << key;
-    EXPECT_NE(
-        status.message().find("its own record (table meta) does not have the checksum that it "
-                              "is stored with"),
-        std::string::npos)
+    EXPECT_NE(status.message().find(
+                  "its own record (table meta) does not have the checksum that it is stored with"),
+              std::string::npos)
         << status.message();
   }
 }

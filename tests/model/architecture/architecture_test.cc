@@ -472,6 +472,37 @@ TEST(ArchitectureTest, AScalingThatCannotBeCarriedOutIsRefusedByTheFilesOwnKeys)
       "config.json: max_position_embeddings: expected an integer from 2 to 67108864, found 1");
 }
 
+// A file has keys of its own for some of the extension's parameters, and makes others of two keys.
+TEST(ArchitectureTest, AScalingIsRefusedByKeysThatTheFileHas) {
+  Json yarn = {{"model_type", "llama"},
+               {"rope_theta", 1},
+               {"rope_scaling",
+                {{"rope_type", "yarn"}, {"factor", 2}, {"original_max_position_embeddings", 64}}}};
+  EXPECT_EQ(ErrorOf(yarn),
+            "config.json: rope_scaling.rope_type: yarn needs a base above 1, and the model's is 1");
+  yarn["rope_theta"] = 10000;
+  yarn["rope_scaling"]["mscale"] = 1e9;
+  yarn["rope_scaling"]["mscale_all_dim"] = 1;
+  EXPECT_TRUE(Has(ErrorOf(yarn), "config.json: rope_scaling.mscale: expected a number from "));
+
+  const Json lambdas = std::vector<double>(64, 1.5);
+  Json longrope = {
+      {"model_type", "llama"},
+      {"max_position_embeddings", 2048},
+      {"original_max_position_embeddings", 4096},
+      {"rope_scaling",
+       {{"rope_type", "longrope"}, {"short_factor", lambdas}, {"long_factor", lambdas}}}};
+  EXPECT_EQ(ErrorOf(longrope),
+            "config.json: max_position_embeddings / original_max_position_embeddings: expected a "
+            "number from 1 to 1000000, found 0.5");
+  longrope["rope_scaling"]["factor"] = 2;
+  longrope["rope_scaling"]["attention_factor"] = 1;
+  longrope["original_max_position_embeddings"] = 1;
+  EXPECT_EQ(ErrorOf(longrope),
+            "config.json: original_max_position_embeddings: expected an integer from 2 to "
+            "67108864, found 1");
+}
+
 TEST(ArchitectureTest, AnErrorOfRopeNamesTheFilesOwnKeys) {
   EXPECT_EQ(ErrorOf({{"model_type", "gpt_neox"}, {"rotary_pct", 1.5}}),
             "config.json: rotary_pct: expected a number from 0 to 1, found 1.5");
@@ -504,14 +535,14 @@ TEST(ArchitectureTest, AnOddNumberOfRotaryChannelsIsRoundedUpAsInTransformers) {
   EXPECT_NEAR(terms.rotation->frequency[1], std::pow(10000.0, -2.0 / 3.0), 1e-15);
   config["rope_scaling"] = {{"type", "linear"}, {"factor", 2}};
   EXPECT_EQ(ErrorOf(config),
-            "config.json: rotary_pct 0.3 of 12 channels turns an odd number of them, for which no "
-            "scaling of rotary positions is built");
+            "config.json: rotary_pct 0.3 of 12 channels rotates an odd number of them, for which "
+            "no scaling of rotary positions is built");
 }
 
 // transformers 4.57 fails on it, 5.23 passes over it.
 TEST(ArchitectureTest, APartOfTheChannelsTurnsWhereTransformersCanDoIt) {
   Json config = {{"model_type", "llama"}, {"rope_parameters", {{"partial_rotary_factor", 0.5}}}};
-  EXPECT_TRUE(Has(ErrorOf(config), "partial_rotary_factor 0.5: transformers' llama turns all"));
+  EXPECT_TRUE(Has(ErrorOf(config), "partial_rotary_factor 0.5: transformers' llama rotates all"));
   config["position"] = {{"method", "rope"}, {"partial", 0.5}};
   EXPECT_EQ(ErrorOf(config), "");
   config.erase("position");

@@ -178,7 +178,7 @@ TEST_F(DatasetTest, BrokenManifestsAreRefusedByName) {
                        "n_tokens: expected 1 to 2^56, found -5"));
   EXPECT_TRUE(Contains(
       open_with("\"n_documents\":2,\"n_tokens\"", "\"n_documents\":1,\"n_tokens\""), "digest"));
-  EXPECT_TRUE(Contains(open_with("train-00000.lrtk", "../a/0000.lrtk"), "no plain file name"));
+  EXPECT_TRUE(Contains(open_with("train-00000.lrtk", "../a/0000.lrtk"), "not a plain file name"));
   EXPECT_TRUE(Contains(open_with("\"digest\":\"", "\"digest\":\"x"), "expected 64 hex digits"));
 }
 
@@ -311,7 +311,7 @@ TEST_F(DatasetTest, ImportRefusesWhatIsWrongWithItsListsAndWritesNothing) {
       {{.splits = {{"train", {a}}, {"train", {b}}}}, "split train is given twice"},
       {{.splits = {{"train", {a, empty}}}}, "empty.txt (split train) is empty"},
       {{.splits = {{"train", {missing}}}}, "missing.txt (split train): No such file"},
-      {{.splits = {{"train", {folder_.path()}}}}, "is no regular file"},
+      {{.splits = {{"train", {folder_.path()}}}}, "is not a regular file"},
       {{.splits = {{"train", {a, a}}}}, "a.txt is listed twice, in split train and in split train"},
       {{.splits = {{"train", {a}}, {"test", {a}}}},
        "listed twice, in split train and in split test"},

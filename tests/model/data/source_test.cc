@@ -378,7 +378,7 @@ TEST_F(SourceTest, NpyFilesThatMeanIllAreRefusedByName) {
   refused(negative, "token 1 is -");
   std::string big = Bytes(kNpyI64);
   big.back() = 1;
-  refused(big, "which is no id of any tokenizer");
+  refused(big, "which is not an id of any tokenizer");
 }
 
 TEST(NpyHeaderTest, OnlyOneRowOfIdsInCOrderIsTaken) {
@@ -405,7 +405,7 @@ TEST(NpyHeaderTest, OnlyOneRowOfIdsInCOrderIsTaken) {
         "{'descr': '<u2', 'descr': '<u2', 'fortran_order': False, 'shape': (3,)}",
         "{'descr': '<u2', 'fortran_order': False, 'shape': (3,), 'more': 1}",
         "{'descr': '<u2', 'fortran_order': False, 'shape': (3,)} x"}) {
-    has(broken, "the header is no dictionary");
+    has(broken, "the header is not a dictionary");
   }
 }
 
@@ -420,7 +420,7 @@ TEST_F(SourceTest, RawIdsNeedTheirWidthAndAWholeNumberOfThem) {
   ExpectRefused({.format = "raw", .dtype = "i16"}, path,
                 "dtype: expected u16 or u32, found \"i16\"");
   ExpectRefused({.format = "raw", .dtype = "u16"}, File("c.bin", "123"),
-                "it has 3 bytes of ids, no multiple of their 2 bytes");
+                "it has 3 bytes of ids, which is not a multiple of their 2 bytes");
   ExpectRefused({.format = "raw", .dtype = "u32"}, File("d.bin", Bytes("ffffffff")),
                 "token 0 is 4294967295, which is no id");
 }

@@ -87,7 +87,7 @@ TEST_F(TokenizerFileTest, AControlTokenIsTheMaskByItsNameAndATextTokenIsNot) {
     json["control"] = wrong;
     ASSERT_TRUE(WriteFileAtomic(Path("tokenizer.json"), CanonicalJson(json)).ok());
     const auto damaged = ReadTokenizerFacts(folder_.path(), Sha256Hex(CanonicalJson(json)));
-    EXPECT_NE(damaged.status().message().find("control is no list of [id, name]"),
+    EXPECT_NE(damaged.status().message().find("control is not a list of [id, name]"),
               std::string::npos)
         << wrong;
   }
@@ -124,8 +124,8 @@ TEST_F(TokenizerFileTest, FilesThatDoNotFitTogetherAreRefused) {
       {"n_rows", 259, "n_rows is 259, n_tokens 260"},
       {"eot_id", 260, "eot_id is 260, n_tokens 260"},
       {"pad_id", -2, "pad_id is -2, n_tokens 260"},
-      {"control", 5, "control is no list"},
-      {"control", Json::array({7}), "control is no list of [id, name]"},
+      {"control", 5, "control is not a list"},
+      {"control", Json::array({7}), "control is not a list of [id, name]"},
       {"control", Json::array({{97, "x"}, {258, "y"}, {259, "z"}}),
        "id 97 is there twice, or above n_tokens"},
       {"pre_tokenizer", "words",

@@ -253,7 +253,7 @@ TEST(ChoiceShotsTest, TooFewExamplesAreRefused) {
   EXPECT_EQ(refusal(2, Letters("abc", "c")),
             "2 shots need as many lines with \"split\": \"train\", the file has 1");
   EXPECT_EQ(refusal(1, Letters("ab", "ab")),
-            "every line has \"split\": \"train\": none is left to be asked");
+            "every line has \"split\": \"train\", so no question is left");
   EXPECT_EQ(refusal(1, Letters("ab", "")), "");
 }
 

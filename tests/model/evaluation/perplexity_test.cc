@@ -487,7 +487,7 @@ TEST(PerplexityFitTest, WhatDoesNotFitIsNamedByItsParameter) {
             "score_tokens: has no meaning with truncate: each length scores the first L - 1 tokens "
             "of each document; remove one of them");
   EXPECT_EQ(Fitted({{"protocol", "sliding_bos"}, {"context_lengths", {1}}}),
-            "context_lengths: a window of 1 has no room beside its begin-of-text token; expected 2 "
+            "context_lengths: a window of 1 has room only for its begin-of-text token; expected 2 "
             "or more");
   EXPECT_EQ(Fitted({{"protocol", "rolling"}, {"context_len", 65}}),
             "context_len: expected from 1 to the context length 64, found 65");

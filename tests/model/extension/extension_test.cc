@@ -104,7 +104,7 @@ TEST(ExtensionTest, EveryOneHoldsWhereAHeadTurnsOnePair) {
     const Json params = ResolveExtension(given).value();
     for (const std::int64_t n_tokens : {1, 99}) {
       const auto rotation = extension->rotation(params, {.base = 10000.0, .n_rotary = 2}, n_tokens);
-      ASSERT_TRUE(rotation.ok()) << rotation.status().message();
+      ASSERT_TRUE(rotation.ok()) << rotation.status("extend").message();
       ASSERT_EQ(rotation->frequency.size(), 1U);
       EXPECT_GT(rotation->frequency[0], 0.0) << extension->name;
       EXPECT_LE(rotation->frequency[0], 1.0) << extension->name;
@@ -138,7 +138,7 @@ TEST(ExtensionTest, WhatIsWrongIsNamed) {
                                         {"long_factor", Json::array({1, 2})}})
                           .value();
   const auto rotation = FindExtension("longrope").value()->rotation(params, kShape, 1);
-  EXPECT_TRUE(has(rotation.status().message(), "each of the 8 pairs"));
+  EXPECT_TRUE(has(rotation.status("extend").message(), "each of the 8 pairs"));
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ TEST_F(ExportFolderTest, ABodyThatNothingCarriesIsRefusedByName) {
   const Result<ExportedFolder> written = WriteModelFolder(Opened(Net("llama", "fox")), {}, Out());
   EXPECT_EQ(written.status().message(),
             "transformers has no llama with position method \"fox\" as it is here ({}), and "
-            "modeling_longrun.py carries gpt2 bodies alone");
+            "modeling_longrun.py supports only gpt2 bodies");
 }
 
 TEST(ManifestTest, WhatIsNoManifestIsRefused) {

@@ -67,7 +67,11 @@ TermSpec Terms(const Json& position, const AttentionShape& shape) {
 
 std::string Refusal(const Json& position, const AttentionShape& shape) {
   const PositionConfig config = ResolvePosition(position).value();
-  return FindPositionMethod(config.method).value()->terms(config.params, shape).status().message();
+  return FindPositionMethod(config.method)
+      .value()
+      ->terms(config.params, shape)
+      .status("position")
+      .message();
 }
 
 // FX(H, T, d) through a method's attention in fp64, one sequence.

@@ -21,7 +21,7 @@ inline TermSpec TermsOf(const Json& given, const AttentionShape& shape) {
   EXPECT_TRUE(position.ok()) << position.status().message();
   const auto method = FindPositionMethod(position->method);
   const auto terms = (*method)->terms(position->params, shape);
-  EXPECT_TRUE(terms.ok()) << terms.status().message();
+  EXPECT_TRUE(terms.ok()) << terms.status("position").message();
   return *terms;
 }
 
@@ -32,7 +32,7 @@ inline std::string RefusalOf(const Json& given, const AttentionShape& shape = {
   if (!position.ok()) return position.status().message();
   return (*FindPositionMethod(position->method).value())
       .terms(position->params, shape)
-      .status()
+      .status("position")
       .message();
 }
 

@@ -12,7 +12,7 @@ double Root(std::int64_t begin, std::size_t k) {
   return std::sqrt(std::abs(static_cast<double>(begin) + static_cast<double>(k)));
 }
 
-Result<TermSpec> RootTerms(const Json& /*params*/, const AttentionShape& shape) {
+ParamResult<TermSpec> RootTerms(const Json& /*params*/, const AttentionShape& shape) {
   const auto n_head = static_cast<std::size_t>(shape.n_head);
   return TermSpec{
       .scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim)),

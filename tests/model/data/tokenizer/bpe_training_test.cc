@@ -138,8 +138,8 @@ TEST(BpeTrainingTest, TooFewPairsAreAnErrorThatSaysHowManyThereAre) {
   ASSERT_FALSE(bytes.ok());
   EXPECT_EQ(bytes.status().code(), Code::kFailedPrecondition);
   EXPECT_EQ(bytes.status().message(),
-            "the texts give 257 tokens, asked for are 300: no further pair stands at two places; "
-            "give more text, or ask for fewer");
+            "the texts give 257 tokens, asked for are 300: no further pair occurs twice; give more "
+            "text, or ask for fewer");
   EXPECT_TRUE(training.Train(257).ok());
 }
 

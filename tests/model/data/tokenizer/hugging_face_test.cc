@@ -208,8 +208,8 @@ TEST(HuggingFaceTest, VocabulariesAndMergesThatMeanIllAreRefused) {
       {[](Json& f) { f["model"]["vocab"]["abc"] = 300; },
        "model.vocab: id 257 is missing: the highest is 300, and all below it are expected"},
       {[](Json& f) { f["model"]["vocab"]["\u2581a"] = 259; },
-       "model.vocab[\"\u2581a\"]: \"\u2581a\" has a character that stands for no byte: supported "
-       "are byte-level vocabularies"},
+       "model.vocab[\"\u2581a\"]: \"\u2581a\" has a character that does not stand for a byte: "
+       "supported are byte-level vocabularies"},
       {[](Json& f) {
          f["model"]["vocab"].erase("\u0120");
          f["added_tokens"].push_back({{"id", 220}, {"content", "blank"}});
@@ -255,9 +255,8 @@ TEST(HuggingFaceTest, VocabulariesAndMergesThatMeanIllAreRefused) {
          f["model"]["vocab"]["abc"] = 259;
          f["model"]["merges"] = {"b c", "a b", "ab c"};
        },
-       "model.merges[2] joins tokens 257 and 66, but the merges before it never leave these beside "
-       "each other in what they make, token 259: no training gives such a list, and it is not "
-       "supported"},
+       "model.merges[2] joins tokens 257 and 66, but the merges before it never leave these two "
+       "next to each other in token 259: no training gives such a list, and it is not supported"},
       {[](Json& f) { f["added_tokens"] = 1; }, "added_tokens is 1: expected a list"},
       {[](Json& f) { f["added_tokens"][0] = 1; }, "added_tokens[0] is 1: expected an object"},
       {[](Json& f) { f["added_tokens"][0].erase("id"); }, "added_tokens[0].id is missing"},

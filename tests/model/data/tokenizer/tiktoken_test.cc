@@ -48,16 +48,16 @@ TEST(TiktokenTest, BadLinesAreRefusedByTheirNumber) {
       {"YQ==", "line 1: expected the base64 of a token, a blank and its rank, found \"YQ==\""},
       {"YQ== 0\nYg==\t1",
        "line 2: expected the base64 of a token, a blank and its rank, found \"Yg==\\t1\""},
-      {" 0", "line 1: \"\" is no base64"},
-      {"YQ= 0", "line 1: \"YQ=\" is no base64"},
-      {"Y===  0", "line 1: \"Y===\" is no base64"},
-      {"YR== 0", "line 1: \"YR==\" is no base64"},  // bits behind the last byte
-      {"YQ==YQ== 0", "line 1: \"YQ==YQ==\" is no base64"},
-      {"\xff\xff\xff\xff 0", "line 1: \"\uFFFD\uFFFD\uFFFD\uFFFD\" is no base64"},
-      {"YQ== ", "line 1: \"\" is no rank: expected a number"},
-      {"YQ== -1", "line 1: \"-1\" is no rank: expected a number"},
-      {"YQ== 1.5", "line 1: \"1.5\" is no rank: expected a number"},
-      {"YQ== 0 0", "line 1: \"0 0\" is no rank: expected a number"},
+      {" 0", "line 1: \"\" is not base64"},
+      {"YQ= 0", "line 1: \"YQ=\" is not base64"},
+      {"Y===  0", "line 1: \"Y===\" is not base64"},
+      {"YR== 0", "line 1: \"YR==\" is not base64"},  // bits behind the last byte
+      {"YQ==YQ== 0", "line 1: \"YQ==YQ==\" is not base64"},
+      {"\xff\xff\xff\xff 0", "line 1: \"\uFFFD\uFFFD\uFFFD\uFFFD\" is not base64"},
+      {"YQ== ", "line 1: \"\" is not a rank: expected a number"},
+      {"YQ== -1", "line 1: \"-1\" is not a rank: expected a number"},
+      {"YQ== 1.5", "line 1: \"1.5\" is not a rank: expected a number"},
+      {"YQ== 0 0", "line 1: \"0 0\" is not a rank: expected a number"},
       {"YQ== 1000000000", "line 1: rank 1000000000: at most 1048574 is supported"},
       {"YQ== 99999999999999999999",
        "line 1: rank 99999999999999999999: at most 1048574 is supported"},
@@ -113,7 +113,7 @@ TEST(TiktokenFileTest, FilesThatAreNoneAreRefusedByTheirPath) {
   const std::string a_folder = JoinPath(folder.path(), "folder.tiktoken");
   ASSERT_TRUE(MakeFolders(a_folder).ok());
   EXPECT_EQ(MakeTokenizer(a_folder).status().message(),
-            Str(a_folder, " is no regular file: expected one"));
+            Str(a_folder, " is not a regular file: expected one"));
 }
 
 }  // namespace

@@ -1,0 +1,55 @@
+// Errors of a configuration that carry their keys. A sweep file, a run's file and config.json each have
+// their own name and place for one key; they take it from here, and never look for it in a message.
+//
+//   KeyErrors errors;
+//   errors.Take("model.n_layer", GetInt(json, "n_layer", "model"), config.n_layer);
+//   errors.Add("model.d_model", CheckHeads(config), {"model.n_head"});
+//   RETURN_IF_ERROR(errors.First());
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+
+namespace longrun {
+
+struct KeyError {
+  std::string key;                       // "model.d_model", "position.variant", "train.validate"
+  Status status;                         // its message begins with the key and ": "
+  std::vector<std::string> others = {};  // the other keys that the message names, in full
+};
+
+class KeyErrors {
+ public:
+  // True if `status` is ok and nothing was added.
+  bool Add(std::string_view key, Status status, std::vector<std::string> others = {}) {
+    if (status.ok()) return true;
+    errors_.push_back(
+        {.key = std::string(key), .status = std::move(status), .others = std::move(others)});
+    return false;
+  }
+  // The value goes to `out`, which keeps what it had if there is an error.
+  template <typename T>
+  bool Take(std::string_view key, Result<T> result, T& out) {
+    if (!result.ok()) return Add(key, std::move(result).status());
+    out = std::move(result).value();
+    return true;
+  }
+  // True if there were none.
+  bool AddAll(const KeyErrors& others) {
+    errors_.insert(errors_.end(), others.errors_.begin(), others.errors_.end());
+    return others.empty();
+  }
+
+  bool empty() const { return errors_.empty(); }
+  Status First() const { return errors_.empty() ? Status() : errors_.front().status; }
+  const std::vector<KeyError>& all() const { return errors_; }
+
+ private:
+  std::vector<KeyError> errors_;
+};
+
+}  // namespace longrun
