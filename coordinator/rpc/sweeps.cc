@@ -366,7 +366,14 @@ class SweepService final : public v1::SweepService::CallbackService {
       }
       // One at a time, on the submitter: the same file submitted twice at once is one sweep.
       // What can be worked out here does not hold up the core.
-      event.texts = TextsOf(sweep);
+      std::set<std::string> known_runs;
+      RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
+        for (const PlannedRun& run : sweep.runs) {
+          const auto known = state.runs.find(run.run_key);
+          if (known != state.runs.end() && !known->second.damaged) known_runs.insert(run.run_key);
+        }
+      }));
+      event.texts = TextsOf(sweep, known_runs);
       ASSIGN_OR_RETURN(event.known_cells, reader.CellOwners(sweep, &event.unrecorded_cells));
       ASSIGN_OR_RETURN(event.sweep_id, reader.SameSweep(sweep.name, event.texts.digest));
       response->set_created(event.sweep_id.empty());
