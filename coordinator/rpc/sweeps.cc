@@ -430,10 +430,12 @@ class SweepService final : public v1::SweepService::CallbackService {
       response->mutable_runs()->Swap(shown.mutable_runs());
       response->mutable_notices()->Swap(shown.mutable_notices());
       if (shown.has_time_left()) response->mutable_time_left()->Swap(shown.mutable_time_left());
+      StoreReader::Series series(reader);
       for (int i = 0; i < response->runs_size(); ++i) {
         v1::RunInfo* run = response->mutable_runs(i);
         run->set_run_json(view.runs()[static_cast<std::size_t>(i)].run_json);
         for (v1::TaskInfo& task : *run->mutable_tasks()) {
+          RETURN_IF_ERROR(series.Next());
           RETURN_IF_ERROR(FillLengths(reader, &task));
         }
       }
