@@ -430,14 +430,14 @@ class Pivot {
   }
 
   static void NoteRuns(const Line& line, PivotRow& row) {
+    std::set<std::string> run_keys;
+    std::set<Json> row_seeds;
     for (const auto& [column, seeds] : line) {
       for (const Wanted& wanted : seeds) {
-        const std::string run_key = wanted.run->run_key();
-        if (Contains(row.run_keys, run_key)) continue;
-        row.run_keys.push_back(run_key);
-        if (std::ranges::find(row.seeds, wanted.run->seed) == row.seeds.end()) {
-          row.seeds.push_back(wanted.run->seed);
-        }
+        std::string run_key = wanted.run->run_key();
+        if (!run_keys.insert(run_key).second) continue;
+        row.run_keys.push_back(std::move(run_key));
+        if (row_seeds.insert(wanted.run->seed).second) row.seeds.push_back(wanted.run->seed);
       }
     }
   }

@@ -79,6 +79,7 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
     if (std::ranges::find(known, own) == known.end()) known.emplace_back(own);
   }
   known.insert(known.end(), EvaluationAxes().begin(), EvaluationAxes().end());
+  if (std::ranges::find(known, name) != known.end()) return name;
   std::vector<std::string> paths;
   for (const RunRef& run : runs) CollectPaths(run.run->at("run"), "", paths);
   for (const auto* list : {&known, &paths}) {
