@@ -70,20 +70,23 @@ class LogPrinter {
 };
 
 // The run of a run, a task or an attempt, by the beginning of its id; "" where there is none.
-std::string RunKeyOf(Asker& asker, const std::string& thing) {
+Result<std::string> RunKeyOf(Asker& asker, const std::string& thing) {
   const Result<Json> found = asker.Ask("GetRun", {{"run", thing}});
   if (found.ok()) return found->at("run").at("run_key").get<std::string>();
   const bool is_id = std::ranges::all_of(
       thing, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; });
-  if (!is_id) return "";
+  if (!is_id) return std::string();
+  const auto begins = [&thing](const char* id) {
+    return Str(id, " >= '", thing, "' AND ", id, " < '", thing, "~'");
+  };
   const Json question = {
-      {"sql", Str("SELECT run_key FROM tasks WHERE task GLOB '", thing,
-                  "*' UNION SELECT run_key FROM attempts WHERE attempt GLOB '", thing, "*'")},
+      {"sql", Str("SELECT run_key FROM tasks WHERE ", begins("task"),
+                  " UNION SELECT run_key FROM attempts WHERE ", begins("attempt"))},
       {"timeout_ms", kQueryMs},
       {"rows_max", 1}};
-  const Result<Json> answer = asker.Ask("Query", question, 2 * kQueryMs);
-  if (!answer.ok() || answer->at("rows").empty()) return "";
-  return answer->at("rows").at(0).at(0).get<std::string>();
+  ASSIGN_OR_RETURN(const Json answer, asker.Ask("Query", question, 2 * kQueryMs));
+  if (answer.at("rows").empty()) return std::string();
+  return answer.at("rows").at(0).at(0).get<std::string>();
 }
 
 // Says how far a run is, each time that a tenth of its work is done, for as long as this object lives: the log
@@ -102,7 +105,9 @@ class ProgressLines {
  private:
   void Follow(const std::string& state, const std::string& thing) {
     Asker asker(state);
-    const std::string run_key = RunKeyOf(asker, thing);
+    const Result<std::string> found = RunKeyOf(asker, thing);
+    if (!found.ok()) return SayLine(Str("no progress is shown: ", found.status().message()));
+    const std::string& run_key = *found;
     if (run_key.empty()) return;  // the stream of the log says so
     std::string milestone;
     while (true) {
