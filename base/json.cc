@@ -1,7 +1,9 @@
-// The JSON reader (nlohmann's parser under a handler of our own, which sees each key and each
-// nesting) and the canonical writer.
+// The JSON reader and the canonical writer. What the writer makes, in ASCII and without escapes, is read
+// in one pass (PlainReader); everything else, and all that is wrong, by nlohmann's parser under a handler of
+// our own, which sees each key and each nesting.
 #include "base/json.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <vector>
@@ -90,7 +92,140 @@ class Builder final : public nlohmann::json_sax<Json> {
   Json* member_ = nullptr;
 };
 
+// ASCII that a string in JSON holds as it is.
+constexpr bool IsPlain(char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; }
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+// Gives up, without a word, on all that it does not know: the careful reader then decides.
+class PlainReader {
+ public:
+  PlainReader(std::string_view text, const JsonLimits& limits)
+      : at_(text.data()), end_(text.data() + text.size()), limits_(limits) {}
+
+  bool Read(Json& value) { return ReadValue(value, 0) && at_ == end_; }
+
+ private:
+  bool Take(char c) {
+    if (at_ == end_ || *at_ != c) return false;
+    ++at_;
+    return true;
+  }
+
+  bool TakeWord(std::string_view word) {
+    if (!std::string_view(at_, static_cast<std::size_t>(end_ - at_)).starts_with(word))
+      return false;
+    at_ += word.size();
+    return true;
+  }
+
+  bool ReadValue(Json& value, int depth) {
+    if (at_ == end_) return false;
+    switch (*at_) {
+      case '{':
+        return ReadObject(value, depth);
+      case '[':
+        return ReadArray(value, depth);
+      case '"': {
+        std::string text;
+        if (!ReadString(text)) return false;
+        value = std::move(text);
+        return true;
+      }
+      case 't':
+        value = true;
+        return TakeWord("true");
+      case 'f':
+        value = false;
+        return TakeWord("false");
+      case 'n':
+        value = nullptr;
+        return TakeWord("null");
+      default:
+        return ReadNumber(value);
+    }
+  }
+
+  bool ReadObject(Json& value, int depth) {
+    if (depth >= limits_.depth_max || !Take('{')) return false;
+    value = Json::object();
+    if (Take('}')) return true;
+    auto& members = *value.get_ptr<Json::object_t*>();
+    std::string name;
+    do {
+      if (!ReadString(name) || !Take(':')) return false;
+      const std::size_t n = members.size();
+      const auto member = members.emplace_hint(members.end(), name, nullptr);  // keys come sorted
+      if (members.size() == n || !ReadValue(member->second, depth + 1)) return false;
+    } while (Take(','));
+    return Take('}');
+  }
+
+  bool ReadArray(Json& value, int depth) {
+    if (depth >= limits_.depth_max || !Take('[')) return false;
+    value = Json::array();
+    if (Take(']')) return true;
+    auto& items = *value.get_ptr<Json::array_t*>();
+    do {
+      if (!ReadValue(items.emplace_back(), depth + 1)) return false;
+    } while (Take(','));
+    return Take(']');
+  }
+
+  bool ReadString(std::string& text) {
+    if (!Take('"')) return false;
+    const char* const begin = at_;
+    while (at_ != end_ && IsPlain(*at_)) ++at_;
+    text.assign(begin, at_);
+    return Take('"');
+  }
+
+  bool TakeDigits() {
+    const char* const begin = at_;
+    while (at_ != end_ && IsDigit(*at_)) ++at_;
+    return at_ != begin;
+  }
+
+  bool ReadNumber(Json& value) {
+    const char* const begin = at_;
+    const bool is_negative = Take('-');
+    if (!Take('0') && !TakeDigits()) return false;
+    bool is_integer = true;
+    if (Take('.')) {
+      is_integer = false;
+      if (!TakeDigits()) return false;
+    }
+    if (Take('e') || Take('E')) {
+      is_integer = false;
+      if (!Take('+')) Take('-');
+      if (!TakeDigits()) return false;
+    }
+    if (!is_integer) return Convert<double>(begin, value);
+    if (is_negative && *(begin + 1) == '0') return false;  // -0
+    return is_negative ? Convert<std::int64_t>(begin, value) : Convert<std::uint64_t>(begin, value);
+  }
+
+  template <typename T>
+  bool Convert(const char* begin, Json& value) const {
+    T number = 0;
+    const auto [last, error] = std::from_chars(begin, at_, number);
+    if (error != std::errc() || last != at_) return false;
+    value = number;
+    return true;
+  }
+
+  const char* at_;
+  const char* end_;
+  const JsonLimits& limits_;
+};
+
 void WriteString(std::string& out, const std::string& text) {
+  if (std::ranges::all_of(text, IsPlain)) {
+    out += '"';
+    out += text;
+    out += '"';
+    return;
+  }
   LR_CHECK(IsUtf8(text));
   constexpr char kDigits[] = "0123456789abcdef";
   out += '"';
@@ -229,6 +364,7 @@ Result<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
     return Status(Code::kResourceExhausted,
                   Str("JSON of ", text.size(), " bytes: at most ", limits.bytes_max, " are read"));
   }
+  if (Json plain; PlainReader(text, limits).Read(plain)) return plain;
   Builder builder(limits);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
     return Status(Code::kInvalidArgument, Str("not valid JSON: ", ToUtf8(builder.error)));

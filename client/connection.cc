@@ -11,7 +11,9 @@
 #include <limits>
 #include <mutex>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "base/file_room.h"
 #include "base/hash.h"
@@ -94,22 +96,44 @@ Json FieldToJson(const Message& message, const FieldDescriptor* field) {
   return list;
 }
 
+// A field under the name that it has in the JSON.
+struct NamedField {
+  std::string name;
+  const FieldDescriptor* field = nullptr;
+  bool is_json = false;  // a text of JSON, which becomes the value
+};
+
+// The fields of a kind of message, by name; a message of thousands of runs has few kinds.
+const std::vector<NamedField>& FieldsOf(const Descriptor* descriptor) {
+  thread_local std::unordered_map<const Descriptor*, std::vector<NamedField>> all;
+  const auto [known, is_new] = all.try_emplace(descriptor);
+  std::vector<NamedField>& fields = known->second;
+  if (!is_new) return fields;
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    std::string name = descriptor->field(i)->name();
+    const bool is_json = std::string_view(name).ends_with(kJsonSuffix);
+    if (is_json) name.resize(name.size() - kJsonSuffix.size());
+    fields.push_back({.name = std::move(name), .field = descriptor->field(i), .is_json = is_json});
+  }
+  std::ranges::sort(fields, {}, &NamedField::name);
+  return fields;
+}
+
+Json ParsedOrText(Json text) {
+  const auto& bytes = text.get_ref<const std::string&>();
+  if (bytes.empty()) return nullptr;
+  Result<Json> parsed = ParseJson(bytes);
+  return parsed.ok() ? std::move(parsed).value() : std::move(text);
+}
+
 // Every field is present, so that a reader needs no defaults.
 Json ToJson(const Message& message) {
   Json object = Json::object();
-  const Descriptor* descriptor = message.GetDescriptor();
-  for (int i = 0; i < descriptor->field_count(); ++i) {
-    const FieldDescriptor* field = descriptor->field(i);
-    Json value = FieldToJson(message, field);
-    std::string name = field->name();
-    if (std::string_view(name).ends_with(kJsonSuffix)) {
-      name.resize(name.size() - kJsonSuffix.size());
-      Result<Json> parsed = value.get_ref<const std::string&>().empty()
-                                ? Result<Json>(Json(nullptr))
-                                : ParseJson(value.get_ref<const std::string&>());
-      if (parsed.ok()) value = std::move(parsed).value();
-    }
-    object[name] = std::move(value);
+  auto& members = *object.get_ptr<Json::object_t*>();
+  for (const NamedField& one : FieldsOf(message.GetDescriptor())) {
+    Json value = FieldToJson(message, one.field);
+    if (one.is_json) value = ParsedOrText(std::move(value));
+    members.emplace_hint(members.end(), one.name, std::move(value));
   }
   return object;
 }

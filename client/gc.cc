@@ -206,9 +206,10 @@ struct GcArguments {
 
 int Gc(const GcArguments& arguments, const std::string& output, const std::string& state) {
   const bool dry_run = arguments.dry_run;
+  Asker asker(state);
   // Asked twice, the second one finds what is left.
-  const Result<Json> coordinator = Ask(state, "CollectGarbage", {{"dry_run", dry_run}});
-  if (!coordinator.ok()) return Report(coordinator.status());
+  const Result<Json> coordinator = asker.Ask("CollectGarbage", {{"dry_run", dry_run}});
+  if (!coordinator.ok()) return asker.ReportFailure(coordinator.status());
   const Result<Json> worker = AskWorker(state, dry_run);
   if (!worker.ok()) return Report(worker.status());
   Json items = coordinator->at("items");
@@ -224,7 +225,6 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
     if (dry_run && in_store) going.artifacts += BytesOf(item);
     if (dry_run && item.at("kind") == "log") going.logs += BytesOf(item);
   }
-  Asker asker(state);
   const Result<std::int64_t> models = BytesOfModels(asker);
   if (!models.ok()) return asker.ReportFailure(models.status());
   const Json kept = KeptIn(state, going, *models);

@@ -1,15 +1,31 @@
-// longrun logs THING: what a trainer wrote to its log.
-#include <CLI/CLI.hpp>
-#include <cstdio>
+// longrun logs THING: what a trainer wrote to its log; with -f also how far its run is.
+#include <poll.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <cctype>
+#include <cstdio>
+#include <optional>
+#include <thread>
+
+#include "base/clock.h"
 #include "base/str.h"
+#include "base/thread.h"
+#include "client/ask.h"
 #include "client/ask_stream.h"
+#include "client/embedded.h"
 #include "client/output.h"
 #include "client/run_of.h"
+#include "client/sweep_view.h"
 #include "client/verb.h"
 
 namespace longrun {
 namespace {
+
+constexpr std::int64_t kQueryMs = 10'000;
+constexpr std::int64_t kLookMs = 1'000;  // between two looks at how far a run is
+constexpr int kPauseMs = 20;
 
 // The text as it comes, or each whole line as an object of its own.
 class LogPrinter {
@@ -53,9 +69,73 @@ class LogPrinter {
   std::string rest_;  // of a line that is not whole yet
 };
 
+// The run of a run, a task or an attempt, by the beginning of its id; "" where there is none.
+Result<std::string> RunKeyOf(Asker& asker, const std::string& thing) {
+  const Result<Json> found = asker.Ask("GetRun", {{"run", thing}});
+  if (found.ok()) return found->at("run").at("run_key").get<std::string>();
+  const bool is_id = std::ranges::all_of(
+      thing, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; });
+  if (!is_id) return std::string();
+  const auto begins = [&thing](const char* id) {
+    return Str(id, " >= '", thing, "' AND ", id, " < '", thing, "~'");
+  };
+  const Json question = {
+      {"sql", Str("SELECT run_key FROM tasks WHERE ", begins("task"),
+                  " UNION SELECT run_key FROM attempts WHERE ", begins("attempt"))},
+      {"timeout_ms", kQueryMs},
+      {"rows_max", 1}};
+  ASSIGN_OR_RETURN(const Json answer, asker.Ask("Query", question, 2 * kQueryMs));
+  if (answer.at("rows").empty()) return std::string();
+  return answer.at("rows").at(0).at(0).get<std::string>();
+}
+
+// Says how far a run is, each time that a tenth of its work is done, for as long as this object lives: the log
+// of a healthy trainer says nothing.
+class ProgressLines {
+ public:
+  ProgressLines(const std::string& state, const std::string& thing)
+      : thread_(StartThread([this, state, thing] { Follow(state, thing); })) {}
+  ~ProgressLines() {
+    is_over_ = true;
+    thread_.join();
+  }
+  ProgressLines(const ProgressLines&) = delete;
+  ProgressLines& operator=(const ProgressLines&) = delete;
+
+ private:
+  void Follow(const std::string& state, const std::string& thing) {
+    Asker asker(state);
+    const Result<std::string> found = RunKeyOf(asker, thing);
+    if (!found.ok()) return SayLine(Str("no progress is shown: ", found.status().message()));
+    const std::string& run_key = *found;
+    if (run_key.empty()) return;  // the stream of the log says so
+    std::string milestone;
+    while (true) {
+      const bool is_last = is_over_;
+      const Result<Json> answer = asker.Ask("GetRun", {{"run", run_key}});
+      if (!answer.ok()) return;
+      const Json& run = answer->at("run");
+      if (const std::string now = Milestone(run, milestone); now != milestone) {
+        milestone = now;
+        SayLine(ChangeLine(run, {}));
+      }
+      if (is_last) return;
+      const std::int64_t next_ms = BootMs() + kLookMs;
+      while (!is_over_ && BootMs() < next_ms) poll(nullptr, 0, kPauseMs);
+    }
+  }
+
+  std::atomic<bool> is_over_{false};
+  std::thread thread_;
+};
+
 int Logs(const std::string& target, bool follow, bool as_json, const std::string& state) {
   LogPrinter printer(as_json);
+  // Without a service nothing is at work.
+  const bool shows_progress = follow && CoordinatorRuns(state);
   const auto print = [&](const std::string& thing) {
+    std::optional<ProgressLines> progress;
+    if (shows_progress) progress.emplace(state, thing);
     return AskStream(state, "GetLogs", {{"target", thing}, {"follow", follow}},
                      [&printer](const Json& message) {
                        printer.Add(message);
@@ -70,7 +150,7 @@ int Logs(const std::string& target, bool follow, bool as_json, const std::string
   }
   printer.End();
   if (!status.ok()) return Report(status);
-  if (!printer.wrote()) {
+  if (!printer.wrote() && !shows_progress) {
     std::fprintf(stderr,
                  "the log is empty: a trainer writes to it when something is wrong; "
                  "`longrun watch` shows progress\n");
@@ -88,7 +168,8 @@ void AddLogs(Verbs& verbs) {
   const auto target = std::make_shared<std::string>();
   const auto follow = std::make_shared<bool>(false);
   verb->add_option("THING", *target, "a run, a task or an attempt (8 digits or more)")->required();
-  verb->add_flag("-f,--follow", *follow, "follow the log until the attempt has ended");
+  verb->add_flag("-f,--follow", *follow,
+                 "follow the log until the attempt has ended, and say how far it is");
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, target, follow, output] {
     verbs.run = [&verbs, target, follow, output] {

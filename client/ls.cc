@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <optional>
 
 #include "base/str.h"
 #include "client/ask.h"
@@ -21,11 +22,13 @@ const std::vector<std::string> kStates = {
     "FAILED",  "CANCELLED", "INTERRUPTED"};  // RUNNING, while no service runs
 
 constexpr int kTimeColumn = 7;
+constexpr std::int64_t kShownInTable = 50;
 
 struct LsArguments {
   std::string name;                 // a pattern: sweep-*, [ab]?
   std::vector<std::string> labels;  // KEY=VALUE or KEY
   std::vector<std::string> statuses;
+  std::optional<std::int64_t> limit;  // 0: all
   std::shared_ptr<std::string> output;
 };
 
@@ -79,6 +82,17 @@ std::string Csv(const Json& sweeps, std::vector<std::string> header,
   return RenderCsv(header, rows);
 }
 
+// Leaves the newest ones, and says how many there are beside them. A program gets all, unless it asks for fewer.
+void KeepNewest(const LsArguments& arguments, Json& sweeps) {
+  const std::int64_t by_itself = *arguments.output == "table" ? kShownInTable : 0;
+  const auto limit = static_cast<std::size_t>(arguments.limit.value_or(by_itself));
+  if (limit == 0 || sweeps.size() <= limit) return;
+  SayLine(Str("the newest ", limit, " of ", sweeps.size(),
+              " sweeps: `longrun ls --limit 0` shows all, `longrun ls 'NAME*'` those of a name"));
+  const auto n_older = static_cast<std::ptrdiff_t>(sweeps.size() - limit);
+  sweeps.erase(sweeps.begin(), sweeps.begin() + n_older);
+}
+
 int Ls(const LsArguments& arguments, const std::string& state) {
   Asker asker(state);
   Result<Json> answer = asker.Ask("ListSweeps", Json::object());
@@ -108,6 +122,9 @@ int Ls(const LsArguments& arguments, const std::string& state) {
     }
     selected.push_back(info);
   }
+  const bool any_open = std::ranges::any_of(
+      selected, [](const Json& sweep) { return SweepExitCode({sweep}) == kExitIncomplete; });
+  KeepNewest(arguments, selected);
   if (*arguments.output == "json") {
     Print(RenderJson(selected));
     return kExitOk;
@@ -130,8 +147,6 @@ int Ls(const LsArguments& arguments, const std::string& state) {
   std::vector<Align> align(header.size(), Align::kLeft);
   for (const std::size_t column : {3u, 4u, 5u}) align[column] = Align::kRight;
   Print(RenderColumns(header, align, rows));
-  const bool any_open = std::ranges::any_of(
-      selected, [](const Json& sweep) { return SweepExitCode({sweep}) == kExitIncomplete; });
   if (!service_runs && any_open) SayLine(NoServiceText(asker.coordinator().connection(), state));
   return kExitOk;
 }
@@ -140,7 +155,8 @@ int Ls(const LsArguments& arguments, const std::string& state) {
 
 void AddLs(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("ls", "list sweeps");
-  AddExamples(*verb, {"longrun ls", "longrun ls 'cable-*' -l suite=long --status RUNNING"});
+  AddExamples(*verb, {"longrun ls", "longrun ls 'cable-*' -l suite=long --status RUNNING",
+                      "longrun ls --limit 5"});
   auto arguments = std::make_shared<LsArguments>();
   verb->add_option("NAME", arguments->name, "a name, or a pattern with * ? [ab]");
   verb->add_option("-l,--label", arguments->labels, "KEY=VALUE or KEY: only sweeps that have it")
@@ -150,6 +166,11 @@ void AddLs(Verbs& verbs) {
       ->type_size(1)
       ->allow_extra_args(false)
       ->check(CLI::IsMember(kStates, CLI::ignore_case));
+  verb->add_option(
+          "--limit", arguments->limit,
+          Str("only the newest N; 0: all (default: ", kShownInTable, " in a table, else all)"))
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
   arguments->output = AddOutput(*verb, {"table", "json", "csv"});
   verb->callback([&verbs, arguments] {
     verbs.run = [&verbs, arguments] { return Ls(*arguments, verbs.state); };

@@ -330,13 +330,28 @@ class Pivot {
       if (order.axis() == "metric") {
         for (const Metric& metric : metrics_) order.Add(metric.name);
       }
+      if (Contains(axes_, order.axis()) && !is_full_) {
+        for (const Json& value : ValuesInOrder(runs_, axes_, order.axis())) order.Add(value);
+      }
       for (const Wanted& wanted : wanted_) order.Add(ValueFor(order.axis(), wanted));
       order.Sort();
     }
     return orders;
   }
 
+  // Whether the matrix has all its points: then the first run with a value shows its place.
+  bool IsFullProduct() const {
+    std::size_t n_points = 1;
+    for (const std::string& axis : axes_) {
+      std::set<Json> values;
+      for (const RunRef& run : runs_) values.insert(RunValue(run, axis));
+      n_points *= values.size();
+    }
+    return n_points == runs_.size();
+  }
+
   void OrderPages() {
+    is_full_ = IsFullProduct();
     row_orders_ = OrdersOf(row_axes_);
     col_orders_ = OrdersOf(col_axes_);
     page_orders_ = OrdersOf(PageAxes());
@@ -432,14 +447,14 @@ class Pivot {
   }
 
   static void NoteRuns(const Line& line, PivotRow& row) {
+    std::set<std::string> run_keys;
+    std::set<Json> row_seeds;
     for (const auto& [column, seeds] : line) {
       for (const Wanted& wanted : seeds) {
-        const std::string run_key = wanted.run->run_key();
-        if (Contains(row.run_keys, run_key)) continue;
-        row.run_keys.push_back(run_key);
-        if (std::ranges::find(row.seeds, wanted.run->seed) == row.seeds.end()) {
-          row.seeds.push_back(wanted.run->seed);
-        }
+        std::string run_key = wanted.run->run_key();
+        if (!run_keys.insert(run_key).second) continue;
+        row.run_keys.push_back(std::move(run_key));
+        if (row_seeds.insert(wanted.run->seed).second) row.seeds.push_back(wanted.run->seed);
       }
     }
   }
@@ -564,6 +579,7 @@ class Pivot {
   std::map<std::string, Json> averaging_;  // of a sweep's metric, split and protocol
   std::map<std::pair<const RunRef*, std::string>, const Json*> rows_;
   std::vector<Wanted> wanted_;
+  bool is_full_ = true;  // the matrix
   std::vector<AxisOrder> row_orders_, col_orders_, page_orders_;
   std::map<Ranks, Page> pages_;
   std::vector<PivotTable> tables_;

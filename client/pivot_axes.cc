@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "base/str.h"
@@ -72,6 +74,47 @@ Json RunValue(const RunRef& run, const std::string& axis) {
   return *value;
 }
 
+std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
+                                const std::vector<std::string>& axes, const std::string& axis) {
+  std::vector<Json> values;  // as they are met
+  std::map<Json, std::size_t> index_of;
+  std::vector<std::set<std::size_t>> before;  // of each value those that the file has before it
+  // Runs that differ on this axis only stand in its order.
+  std::map<std::string, std::size_t> last_of;
+  for (const RunRef& run : runs) {
+    const auto [at, is_new] = index_of.try_emplace(RunValue(run, axis), values.size());
+    if (is_new) {
+      values.push_back(at->first);
+      before.emplace_back();
+    }
+    Json others = {run.sweep};
+    for (const std::string& other : axes) {
+      if (other != axis) others.push_back(RunValue(run, other));
+    }
+    const std::size_t value = at->second;
+    const auto [last, is_first] = last_of.try_emplace(CanonicalJson(others), value);
+    if (!is_first && last->second != value) before[value].insert(last->second);
+    last->second = value;
+  }
+  std::vector<Json> ordered;
+  std::vector<bool> is_placed(values.size(), false);
+  const auto can_follow = [&](std::size_t i) {
+    return !is_placed[i] &&
+           std::ranges::all_of(before[i], [&](std::size_t b) { return is_placed[b]; });
+  };
+  while (ordered.size() < values.size()) {
+    std::size_t next = 0;
+    while (next < values.size() && !can_follow(next)) ++next;
+    // Points of `include` may stand in any order: then as they are met.
+    if (next == values.size()) {
+      next = static_cast<std::size_t>(std::ranges::find(is_placed, false) - is_placed.begin());
+    }
+    is_placed[next] = true;
+    ordered.push_back(values[next]);
+  }
+  return ordered;
+}
+
 std::string ShortAxis(const std::string& axis) { return axis.substr(axis.rfind('.') + 1); }
 
 Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::string>& axes,
@@ -81,6 +124,7 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
     if (std::ranges::find(known, own) == known.end()) known.emplace_back(own);
   }
   known.insert(known.end(), EvaluationAxes().begin(), EvaluationAxes().end());
+  if (std::ranges::find(known, name) != known.end()) return name;
   std::vector<std::string> paths;
   for (const RunRef& run : runs) CollectPaths(run.run->at("run"), "", paths);
   for (const auto* list : {&known, &paths}) {

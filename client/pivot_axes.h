@@ -36,6 +36,11 @@ Json RunValue(const RunRef& run, const std::string& axis);
 Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::string>& axes,
                                 const std::vector<RunRef>& runs);
 
+// The values of an axis of the matrix in the order of the sweep's file. `runs` come in that of the matrix;
+// where it leaves points out (exclude), the value that is met first need not be the first one of the file.
+std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
+                                const std::vector<std::string>& axes, const std::string& axis);
+
 // The last part of an axis' name: "lr".
 std::string ShortAxis(const std::string& axis);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,21 +37,22 @@ class AxisOrder {
   explicit AxisOrder(std::string axis) : axis_(std::move(axis)) {}
 
   void Add(const Json& value) {
-    if (std::ranges::find(values_, value) == values_.end()) values_.push_back(value);
+    if (ranks_.try_emplace(value, values_.size()).second) values_.push_back(value);
   }
   // A sweep's values keep the order of its file; an evaluation's rise.
   void Sort() {
-    if (IsEvaluationAxis(axis_) && axis_ != "metric") std::ranges::sort(values_);
+    if (!IsEvaluationAxis(axis_) || axis_ == "metric") return;
+    std::ranges::sort(values_);
+    for (std::size_t i = 0; i < values_.size(); ++i) ranks_.at(values_[i]) = i;
   }
-  std::size_t RankOf(const Json& value) const {
-    return static_cast<std::size_t>(std::ranges::find(values_, value) - values_.begin());
-  }
+  std::size_t RankOf(const Json& value) const { return ranks_.at(value); }  // that was added
   const std::string& axis() const { return axis_; }
   const Json& value(std::size_t rank) const { return values_.at(rank); }
 
  private:
   std::string axis_;
   std::vector<Json> values_;
+  std::map<Json, std::size_t> ranks_;
 };
 
 }  // namespace longrun

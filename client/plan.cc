@@ -13,6 +13,7 @@
 #include "client/render.h"
 #include "client/submission.h"
 #include "client/sweep_file.h"
+#include "client/sweep_view.h"
 #include "client/verb.h"
 
 namespace longrun {
@@ -121,6 +122,9 @@ std::string PlanText(const Json& plan) {
     text += Str("on the ", Counted(n_slots, "slot"),
                 are_there ? " known now: " : " known last: ", TimeText(plan.at("wall_time")),
                 ", based on what ran on ", plan.at("device").get<std::string>(), "\n");
+  }
+  if (const std::string left = TimeLeftText(plan); !left.empty()) {
+    text += Str(left, ", with what is under way or waits for a slot\n");
   }
   std::int64_t n_not_applicable = 0;
   for (const Json& run : plan.at("runs")) n_not_applicable += Int(run, "cells_not_applicable");

@@ -41,7 +41,9 @@ constexpr std::int64_t kReconnectMs = 60'000;  // a coordinator that is away lon
 constexpr std::int64_t kPollMs = 50;
 constexpr std::size_t kRefusedShown = 20;
 constexpr std::string_view kRefused = "offered again: ";  // by a worker, as one without room
-constexpr std::string_view kNobodyCan = "no worker can";  // how the scheduler's reason begins
+// How the scheduler's reasons begin.
+constexpr std::string_view kNobodyCan = "no worker can";
+constexpr std::string_view kTriedAgain = "tried again";
 
 std::atomic<bool> g_interrupted{false};
 
@@ -86,14 +88,17 @@ std::string RunState(const Json& run) {
   const Json& progress = task->at("progress");
   const std::string phase = progress.at("phase").get<std::string>();
   const std::string state = task->at("state").get<std::string>();
+  const auto attempts = task->at("attempts").get<std::int64_t>();
+  const std::string again = attempts > 1 ? Str(" (attempt ", attempts, ")") : "";
   if (state == "RUNNING" && !phase.empty()) {
-    return Str(phase, " ", DoneText(phase, progress));
+    return Str(phase, " ", DoneText(phase, progress), again);
   }
   std::string text = task->at("kind").get<std::string>() + " " + state;
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  const std::string blocked = NobodyCan(*task);
-  if (!blocked.empty()) text += ": " + blocked;
-  return text;
+  if (state != "READY") return text + again;
+  const std::string reason = task->at("reason").get<std::string>();
+  const bool is_told = reason.starts_with(kTriedAgain) || !NobodyCan(*task).empty();
+  return is_told ? Str(text, ": ", reason) : text;
 }
 
 std::vector<std::string> RunAxes(const Json& run, const std::set<std::string>& other_axes) {
@@ -305,8 +310,8 @@ std::string Milestone(const Json& run, const std::string& last) {
   const auto of = progress.at("of").get<std::int64_t>();
   const std::int64_t tenth = of > 0 ? 10 * progress.at("done").get<std::int64_t>() / of : 0;
   const char* const blocked = NobodyCan(*task).empty() ? "" : "blocked";
-  return Str(task->at("task").get<std::string>(), task->at("state").get<std::string>(), phase,
-             tenth, blocked);
+  return Str(task->at("task").get<std::string>(), " ", task->at("attempts").get<std::int64_t>(),
+             task->at("state").get<std::string>(), phase, tenth, blocked);
 }
 
 bool IsWaiting(const Json& run) {

@@ -222,36 +222,17 @@ class Expander {
   void AddRun(const Point& point) {
     const std::string& dataset_name = Value(point, "dataset").value.get_ref<const std::string&>();
     const DatasetInfo& dataset = spec_.datasets.at(dataset_name);
-    Json body = base_;
-    for (std::size_t a = 0; a < point.size(); ++a) {
-      const std::string& axis = spec_.axes[a].name;
-      if (axis.find('.') != std::string::npos) SetPath(body, axis, point[a]->value);
-    }
-    Run run;
-    run.dataset_digest = dataset.digest;
-    run.tokenizer_fingerprint = dataset.tokenizer_fingerprint;
-    run.seed = Value(point, "seed").value.get<std::int64_t>();
-    run.numerics = kNumericsVersion;
     const std::size_t n_problems = problems_.size();
-    const Json& init_from = body["model"]["init_from"];
-    const ModelInfo* const init =
-        init_from.is_string() ? &spec_.models.at(init_from.get<std::string>()) : nullptr;
-    ResolveTrain(point, body["train"], init, dataset, run.train);
-    if (init != nullptr) {
-      ResolveImported(point, body["model"], *init, dataset, run);
-    } else {
-      ResolveModel(point, body["model"], dataset, run);
-    }
-    CheckEvaluations(init != nullptr ? run.model.causal : body["model"]["causal"].get<bool>());
-    if (!spec_.trains && init != nullptr) CheckMaskToken(*init, dataset);
-    const Json& parent = body["train"]["continue_from"];
-    // A run that is refused already would be told in vain how it differs from another.
-    if (parent.is_string() && run.train.Check().ok() && run.model.Check().ok()) {
-      ResolveParent(point, parent.get<std::string>(), run);
-    }
-    if (run.trains()) CheckData(point, dataset, run.train);
+    const bool is_like_last = IsLastButForSeed(point);
+    Run run = is_like_last ? last_run_ : Resolve(point, dataset);
+    run.seed = Value(point, "seed").value.get<std::int64_t>();
     const std::vector<ResolvedEvaluation>& evaluations = EvaluationsOn(point, dataset);
     if (problems_.size() > n_problems || !problems_.empty()) return;
+    // What a run goes on from has the same seed.
+    if (!is_like_last && run.parent.empty()) {
+      last_point_ = point;
+      last_run_ = run;
+    }
 
     PlannedRun planned = {.run = std::move(run),
                           .run_key = {},
@@ -280,6 +261,48 @@ class Expander {
     }
     if (!spec_.include.empty()) points_.insert(NameOf(point));
     runs_.push_back(std::move(planned));
+  }
+
+  // Whether this is the point whose run was resolved last, with another seed: on a seed nothing else of a
+  // run depends.
+  bool IsLastButForSeed(const Point& point) const {
+    if (last_point_.size() != point.size()) return false;
+    for (std::size_t a = 0; a < point.size(); ++a) {
+      if (point[a] != last_point_[a] && spec_.axes[a].name != "seed") return false;
+    }
+    return true;
+  }
+
+  // Reports what is wrong with it.
+  Run Resolve(const Point& point, const DatasetInfo& dataset) {
+    Json body = base_;
+    for (std::size_t a = 0; a < point.size(); ++a) {
+      const std::string& axis = spec_.axes[a].name;
+      if (axis.find('.') != std::string::npos) SetPath(body, axis, point[a]->value);
+    }
+    Run run;
+    run.dataset_digest = dataset.digest;
+    run.tokenizer_fingerprint = dataset.tokenizer_fingerprint;
+    run.seed = Value(point, "seed").value.get<std::int64_t>();  // its parent must have the same
+    run.numerics = kNumericsVersion;
+    const Json& init_from = body["model"]["init_from"];
+    const ModelInfo* const init =
+        init_from.is_string() ? &spec_.models.at(init_from.get<std::string>()) : nullptr;
+    ResolveTrain(point, body["train"], init, dataset, run.train);
+    if (init != nullptr) {
+      ResolveImported(point, body["model"], *init, dataset, run);
+    } else {
+      ResolveModel(point, body["model"], dataset, run);
+    }
+    CheckEvaluations(init != nullptr ? run.model.causal : body["model"]["causal"].get<bool>());
+    if (!spec_.trains && init != nullptr) CheckMaskToken(*init, dataset);
+    const Json& parent = body["train"]["continue_from"];
+    // A run that is refused already would be told in vain how it differs from another.
+    if (parent.is_string() && run.train.Check().ok() && run.model.Check().ok()) {
+      ResolveParent(point, parent.get<std::string>(), run);
+    }
+    if (run.trains()) CheckData(point, dataset, run.train);
+    return run;
   }
 
   static void SetPath(Json& body, const std::string& path, const Json& value) {
@@ -742,6 +765,8 @@ class Expander {
   std::map<std::string, std::size_t> keys_;  // run key to index in runs_
   std::set<std::string> points_;
   std::map<std::string, std::vector<ResolvedEvaluation>> evaluations_;  // by dataset
+  Point last_point_;  // of the last run that was resolved without a problem; empty: none
+  Run last_run_;
 };
 
 }  // namespace

@@ -101,10 +101,10 @@ std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
 
 std::string CellKey(const std::string& run_key, const Json& evaluation,
                     std::int64_t context_length) {
-  return Sha256Hex(CanonicalJson(Json{{"context_length", context_length},
-                                      {"evaluation", evaluation},
-                                      {"extension", "none"},
-                                      {"run_key", run_key}}));
+  // Canonical JSON, without a copy of the evaluation: there is a key for each number of a sweep.
+  return Sha256Hex(Str("{\"context_length\":", context_length,
+                       ",\"evaluation\":", CanonicalJson(evaluation),
+                       ",\"extension\":\"none\",\"run_key\":", CanonicalJson(run_key), "}"));
 }
 
 }  // namespace longrun

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -16,6 +17,7 @@
 #include "base/units.h"
 #include "coordinator/forecast.h"
 #include "coordinator/rpc/costs.h"
+#include "coordinator/rpc/time_left.h"
 #include "coordinator/rpc/views.h"
 #include "model/data/manifest.h"
 #include "model/evaluation/evaluation.h"
@@ -94,6 +96,27 @@ Standing StandingOf(const State& state, const Sweep& sweep,
   return standing;
 }
 
+// The tasks that train the sweep's runs, or have or owe its numbers.
+std::vector<const Task*> TasksOf(const State& state, const Sweep& sweep,
+                                 const std::map<std::string, std::string>& known_cells) {
+  std::set<std::string> ids;
+  for (const PlannedRun& planned : sweep.runs) {
+    ids.insert(TrainTaskKey(planned.run_key));
+    for (const PlannedEvaluation& evaluation : planned.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) {
+        const std::string* const owner = OwnerOf(state, known_cells, cell.cell);
+        if (owner != nullptr) ids.insert(*owner);
+      }
+    }
+  }
+  std::vector<const Task*> tasks;
+  for (const std::string& id : ids) {
+    const auto task = state.tasks.find(id);
+    if (task != state.tasks.end()) tasks.push_back(&task->second);
+  }
+  return tasks;
+}
+
 // The longest text that the position method can read: to the end of its table, or of its numbers.
 std::int64_t LongestRead(const ModelConfig& model) {
   std::int64_t longest = std::numeric_limits<std::int64_t>::max();
@@ -129,6 +152,8 @@ class Planner {
         memory_bytes_(slots_.memory_bytes > 0 ? slots_.memory_bytes : MachineMemoryBytes()),
         disk_free_bytes_(disk_free_bytes),
         response_(response) {}
+
+  const std::vector<TimeLeft::New>& all_new() const { return all_new_; }
 
   void Fill() {
     response_->set_name(sweep_.name);
@@ -253,7 +278,7 @@ class Planner {
                              "train_length");
     const auto time = forecast_.Of(TaskKind::kTrain, run, info->train_flops());
     if (time) SetTime(*time, info->mutable_train_time());
-    Count(time, chain);
+    Count(planned.run_key, time, chain);
   }
 
   void FillCells(const PlannedRun& planned, v1::PlannedRunInfo* info, Estimate& chain) {
@@ -286,7 +311,7 @@ class Planner {
                 "a smaller model or shorter context_lengths");
     const auto time = flops ? forecast_.Of(TaskKind::kEvaluate, planned.run, *flops) : std::nullopt;
     if (time) SetTime(*time, info->mutable_evaluate_time());
-    Count(time, chain);
+    Count(planned.run_key, time, chain);
   }
 
   // Whether a task has the cell, or owes it and may still give it.
@@ -312,8 +337,9 @@ class Planner {
                                 ", or a worker with more memory"));
   }
 
-  void Count(const std::optional<Estimate>& time, Estimate& chain) {
+  void Count(const std::string& run_key, const std::optional<Estimate>& time, Estimate& chain) {
     total_.Add(time);
+    all_new_.push_back({.run_key = run_key, .time = time});
     if (!time) return;
     chain.low_s += time->low_s;
     chain.likely_s += time->likely_s;
@@ -343,6 +369,7 @@ class Planner {
   std::set<std::string> cells_;
   Total total_;
   Estimate longest_;  // run
+  std::vector<TimeLeft::New> all_new_;
 };
 
 }  // namespace
@@ -358,10 +385,17 @@ Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
   const Forecast forecast(measured);
   ASSIGN_OR_RETURN(const auto known_cells, reader.CellOwners(sweep));
   Standing standing;
-  RETURN_IF_ERROR(core.LookAndWait(
-      [&](const State& state) { standing = StandingOf(state, sweep, known_cells); }));
+  TimeLeft left;
+  RETURN_IF_ERROR(core.LookAndWait([&](const State& state) {
+    standing = StandingOf(state, sweep, known_cells);
+    left.Look(state, TasksOf(state, sweep, known_cells), BootMs());
+  }));
   ASSIGN_OR_RETURN(const std::int64_t disk_free_bytes, core.FreeDiskBytes());
-  Planner(standing, forecast, costs, folders, sweep, disk_free_bytes, response).Fill();
+  Planner planner(standing, forecast, costs, folders, sweep, disk_free_bytes, response);
+  planner.Fill();
+  if (left.any_open()) {
+    left.FillBy(measured, costs, response->mutable_time_left(), planner.all_new());
+  }
   return Status();
 }
 

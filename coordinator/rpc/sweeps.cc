@@ -366,7 +366,14 @@ class SweepService final : public v1::SweepService::CallbackService {
       }
       // One at a time, on the submitter: the same file submitted twice at once is one sweep.
       // What can be worked out here does not hold up the core.
-      event.texts = TextsOf(sweep);
+      std::set<std::string> known_runs;
+      RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
+        for (const PlannedRun& run : sweep.runs) {
+          const auto known = state.runs.find(run.run_key);
+          if (known != state.runs.end() && !known->second.damaged) known_runs.insert(run.run_key);
+        }
+      }));
+      event.texts = TextsOf(sweep, known_runs);
       ASSIGN_OR_RETURN(event.known_cells, reader.CellOwners(sweep, &event.unrecorded_cells));
       ASSIGN_OR_RETURN(event.sweep_id, reader.SameSweep(sweep.name, event.texts.digest));
       response->set_created(event.sweep_id.empty());
@@ -423,10 +430,12 @@ class SweepService final : public v1::SweepService::CallbackService {
       response->mutable_runs()->Swap(shown.mutable_runs());
       response->mutable_notices()->Swap(shown.mutable_notices());
       if (shown.has_time_left()) response->mutable_time_left()->Swap(shown.mutable_time_left());
+      StoreReader::Series series(reader);
       for (int i = 0; i < response->runs_size(); ++i) {
         v1::RunInfo* run = response->mutable_runs(i);
         run->set_run_json(view.runs()[static_cast<std::size_t>(i)].run_json);
         for (v1::TaskInfo& task : *run->mutable_tasks()) {
+          RETURN_IF_ERROR(series.Next());
           RETURN_IF_ERROR(FillLengths(reader, &task));
         }
       }

@@ -112,7 +112,8 @@ Status TimeLeft::Fill(StoreReader& reader, const std::vector<DatasetRow>& datase
   return Status();
 }
 
-void TimeLeft::FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::TimeLeft* message) {
+void TimeLeft::FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::TimeLeft* message,
+                      const std::vector<New>& all_new) {
   for (auto& [key, work] : works_) {
     if (work.is_costed) continue;
     work.is_costed = true;
@@ -167,6 +168,14 @@ void TimeLeft::FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::
     }
     add(*part, share, sum);
     add(*part, share, of_run[open.run_key]);
+  }
+  for (const New& one : all_new) {
+    if (!one.time) {
+      n_not_measured += 1;
+      continue;
+    }
+    add(*one.time, 1, sum);
+    add(*one.time, 1, of_run[one.run_key]);
   }
   message->set_tasks_not_measured(static_cast<std::int32_t>(n_not_measured));
   message->set_slots(static_cast<std::int32_t>(n_slots_));

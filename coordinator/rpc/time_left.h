@@ -32,8 +32,15 @@ class TimeLeft {
   void Look(const State& state, const std::vector<const Task*>& tasks, Instant now);
   // Of the last look. What has been measured is read again after a while.
   Status Fill(StoreReader& reader, const std::vector<DatasetRow>& datasets, v1::TimeLeft* message);
-  // The same by these measured tasks, beside those that run.
-  void FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::TimeLeft* message);
+  // Work that is not asked for yet: how long it will take, where that is known.
+  struct New {
+    std::string run_key;
+    std::optional<Estimate> time = {};
+  };
+  // The same by these measured tasks, beside those that run, and with what is new.
+  void FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::TimeLeft* message,
+              const std::vector<New>& all_new = {});
+  bool any_open() const { return !open_.empty(); }
 
  private:
   // Tasks that take equally long: their runs differ in the seed, or in parameters of a position

@@ -322,9 +322,11 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   if (!message->finished()) {
     RETURN_IF_ERROR(time_left_.Fill(reader, core_.datasets(), message->mutable_time_left()));
   }
+  StoreReader::Series series(reader);
   for (const Curve& curve : curves) {
     Tail& tail = tails_[curve.task];
     if (tail.as_of != curve.as_of) {
+      RETURN_IF_ERROR(series.Next());
       ASSIGN_OR_RETURN(const std::vector<CurvePoint> points,
                        reader.Curve(curve.task, "loss", kTailPoints));
       tail.as_of = curve.as_of;

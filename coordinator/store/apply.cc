@@ -36,21 +36,9 @@ std::set<std::string> TablesOf(const std::vector<DamagedRow>& rows) {
 }  // namespace
 
 std::string SweepDigest(const Sweep& sweep) {
-  Json runs = Json::array();
-  for (const PlannedRun& run : sweep.runs) {
-    Json cells = Json::array();
-    for (const PlannedEvaluation& evaluation : run.evaluations) {
-      for (const ExpectedCell& cell : evaluation.cells) cells.push_back(cell.ToJson());
-    }
-    runs.push_back({{"run_key", run.run_key},
-                    {"dataset", run.dataset_name},
-                    {"axes", run.axes},
-                    {"cells", std::move(cells)}});
-  }
   Json asked = {{"name", sweep.name},
                 {"labels", sweep.labels},
                 {"axes", sweep.axes},
-                {"runs", std::move(runs)},
                 {"devices", sweep.devices},
                 {"device_kind", sweep.device_kind},
                 {"failures_max", sweep.retry.failures_max},
@@ -61,15 +49,34 @@ std::string SweepDigest(const Sweep& sweep) {
   // Databases of before know sweeps without these keys.
   if (sweep.export_to == kExportPrometheus) asked["export"] = sweep.export_to;
   if (sweep.activation_checkpointing) asked["activation_checkpointing"] = true;
-  return Sha256Hex(CanonicalJson(asked));
+  // The member "runs" is the last one, and grows with the sweep: run by run it takes no room.
+  std::string text = CanonicalJson(asked);
+  text.pop_back();
+  text += ",\"runs\":[";
+  Sha256 digest;
+  for (const PlannedRun& run : sweep.runs) {
+    Json cells = Json::array();
+    for (const PlannedEvaluation& evaluation : run.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) cells.push_back(cell.ToJson());
+    }
+    if (&run != &sweep.runs.front()) text += ',';
+    StrAppend(text, Str("{\"axes\":", CanonicalJson(run.axes), ",\"cells\":", CanonicalJson(cells),
+                        ",\"dataset\":", CanonicalJson(run.dataset_name), ",\"run_key\":\"",
+                        run.run_key, "\"}"));
+    digest.Update(text);
+    text.clear();
+  }
+  digest.Update(Str(text, "]}"));
+  return digest.FinishHex();
 }
 
-SweepTexts TextsOf(const Sweep& sweep) {
+SweepTexts TextsOf(const Sweep& sweep, const std::set<std::string>& known_runs) {
   SweepTexts texts{.digest = SweepDigest(sweep)};
   texts.run_json.reserve(sweep.runs.size());
   texts.axes_json.reserve(sweep.runs.size());
   for (const PlannedRun& run : sweep.runs) {
-    texts.run_json.push_back(CanonicalJson(run.run.ToJson()));
+    texts.run_json.push_back(known_runs.contains(run.run_key) ? ""
+                                                              : CanonicalJson(run.run.ToJson()));
     texts.axes_json.push_back(CanonicalJson(run.axes));
   }
   return texts;
@@ -136,6 +143,8 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
                       .Bind(axes_json)
                       .Bind(note)
                       .Run());
+  ASSIGN_OR_RETURN(const bool has_members, HasMembers(write));
+  if (has_members) return Status();
   for (const char* clear :
        {"DELETE FROM sweep_run WHERE sweep = ?", "DELETE FROM sweep_cell WHERE sweep = ?",
         "DELETE FROM sweep_task WHERE sweep = ?"}) {
@@ -171,6 +180,50 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
     RETURN_IF_ERROR(statement.Bind(write.sweep_id).Bind(task).Run());
   }
   return Status();
+}
+
+// Whether all rows of the sweep's runs, cells and tasks are there as they would be written: of a large sweep
+// that is submitted again unchanged, writing them costs more than all the rest.
+Result<bool> Store::HasMembers(const PutSweep& write) {
+  if (!damaged().empty()) return false;
+  using Row = std::pair<std::int64_t, std::string>;
+  const auto stored = [&](const char* table, const char* columns) -> Result<std::vector<Row>> {
+    ASSIGN_OR_RETURN(
+        Statement row,
+        connection_->PrepareOnce(Str("SELECT ", columns, " FROM ", table, " WHERE sweep = ? AND ",
+                                     RowSums::HoldsCall(connection_->row_sums().table(table)),
+                                     " ORDER BY 1, 2")));
+    row.Bind(write.sweep_id);
+    std::vector<Row> rows;
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, row.Step());
+      if (!more) return rows;
+      rows.emplace_back(row.Int(0), row.Text(1));
+    }
+  };
+  std::vector<Row> runs, cells, tasks;
+  for (const PlannedRun& run : write.sweep.runs) {
+    const auto ordinal = static_cast<std::int64_t>(runs.size());
+    const auto i = runs.size();
+    runs.emplace_back(ordinal,
+                      Str(run.run_key, i < write.texts.axes_json.size() ? write.texts.axes_json[i]
+                                                                        : CanonicalJson(run.axes)));
+    for (const PlannedEvaluation& evaluation : run.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) cells.emplace_back(ordinal, cell.cell);
+    }
+  }
+  for (const std::string& task : write.tasks) tasks.emplace_back(0, task);
+  for (std::vector<Row>* rows : {&cells, &tasks}) {
+    std::ranges::sort(*rows);
+    rows->erase(std::unique(rows->begin(), rows->end()), rows->end());
+  }
+  ASSIGN_OR_RETURN(const std::vector<Row> stored_runs,
+                   stored("sweep_run", "ordinal, run_key || axes"));
+  if (stored_runs != runs) return false;
+  ASSIGN_OR_RETURN(const std::vector<Row> stored_tasks, stored("sweep_task", "0, task"));
+  if (stored_tasks != tasks) return false;
+  ASSIGN_OR_RETURN(const std::vector<Row> stored_cells, stored("sweep_cell", "ordinal, cell"));
+  return stored_cells == cells;
 }
 
 Status Store::ApplyOne(const PutSweepCancelled& write, std::int64_t, ApplyCounts&) {

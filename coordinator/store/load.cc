@@ -1,5 +1,6 @@
 // The way back: the tables as the scheduler's state.
 #include <algorithm>
+#include <unordered_map>
 
 #include "base/hash.h"
 #include "base/str.h"
@@ -9,6 +10,7 @@
 #include "model/evaluation/evaluation.h"
 #include "sweeps/event.h"
 #include "sweeps/known.h"
+#include "sweeps/run_reader.h"
 
 namespace longrun {
 namespace {
@@ -47,29 +49,50 @@ std::string NotKnown(const std::string& unknown, std::string_view what, const St
   return Str("this build cannot read what is stored of ", what, " (", read.message(), ")");
 }
 
-Status ReadRun(const Statement& row, RunRecord& record) {
-  ASSIGN_OR_RETURN(const Json json, ParseJson(row.Text(1)));
-  ASSIGN_OR_RETURN(record.run, Run::FromJson(json));
-  ASSIGN_OR_RETURN(record.execution, OptionalOf<Execution>(row, 4));
-  return Status();
-}
+// All runs of a machine are carried out in a few ways: each is parsed once.
+class ExecutionReader {
+ public:
+  Result<Execution> Read(const std::string& text) {
+    const auto known = executions_.find(text);
+    if (known != executions_.end()) return known->second;
+    ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+    ASSIGN_OR_RETURN(Execution execution, Execution::FromJson(json));
+    executions_.emplace(text, execution);
+    return execution;
+  }
+
+ private:
+  std::unordered_map<std::string, Execution> executions_;
+};
 
 Status LoadRuns(Connection& connection, State& state) {
+  RunReader runs;
+  ExecutionReader executions;
+  const auto read = [&](const Statement& row, const std::string& text,
+                        RunRecord& record) -> Status {
+    ASSIGN_OR_RETURN(record.run, runs.Read(text));
+    if (!row.IsNull(4)) {
+      ASSIGN_OR_RETURN(record.execution, executions.Read(row.Text(4)));
+    }
+    return Status();
+  };
   return ForEach(connection, "SELECT run_key, run, dataset_name, dataset_path, execution FROM run",
                  [&](const Statement& row) -> Status {
                    RunRecord record;
                    record.run_key = row.Text(0);
                    record.dataset_name = row.Text(2);
                    record.dataset_path = row.Text(3);
-                   if (const Status read = ReadRun(row, record); !read.ok()) {
+                   const std::string text = row.Text(1);
+                   if (const Status status = read(row, text, record); !status.ok()) {
                      record.run = Run();
-                     record.unknown = NotKnown(UnknownOfRun(row.Text(1)), "its run", read);
-                   } else if (Sha256Hex(row.Text(1)) != record.run_key) {
+                     record.unknown = NotKnown(UnknownOfRun(text), "its run", status);
+                   } else if (Sha256Hex(text) != record.run_key) {
                      record.run = Run();
                      record.unknown = kRunDamaged;
                      record.damaged = true;
                    }
-                   state.runs[record.run_key] = std::move(record);
+                   std::string key = record.run_key;
+                   state.runs.insert_or_assign(std::move(key), std::move(record));
                    return Status();
                  });
 }

@@ -126,9 +126,11 @@ Result<bool> StoreReader::IsWhole(const std::string& sweep_id) {
   };
   std::set<std::string> run_keys;
   std::set<std::int64_t> ordinals;
+  Series series(*this);
   for (const Member& run : runs) {
     run_keys.insert(run.name);
     ordinals.insert(run.ordinal);
+    RETURN_IF_ERROR(series.Next());
     ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT 1 FROM run WHERE run_key = ?"));
     ASSIGN_OR_RETURN(const bool found, row.Bind(run.name).Step());
     if (!found && !IsTold("run", run.name)) {
@@ -147,6 +149,7 @@ Result<bool> StoreReader::IsWhole(const std::string& sweep_id) {
     if (!ordinals.contains(cell.ordinal)) note_run(cell.ordinal);
   }
   for (const Member& task : tasks) {
+    RETURN_IF_ERROR(series.Next());
     ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT run_key FROM task WHERE id = ?"));
     ASSIGN_OR_RETURN(const bool found, row.Bind(task.name).Step());
     if (!found && !IsTold("task", task.name)) {

@@ -69,6 +69,24 @@ StoreReader::StoreReader(std::unique_ptr<Connection> connection)
 
 StoreReader::~StoreReader() = default;
 
+Status StoreReader::Series::Next() {
+  constexpr std::size_t kReadsTogether = 500;
+  if (n_reads_++ % kReadsTogether != 0) return Status();
+  End();
+  reader_.connection_->SetTimeLimit(kReadMsMax);
+  RETURN_IF_ERROR(reader_.connection_->Execute("BEGIN"));
+  is_open_ = true;
+  return Status();
+}
+
+void StoreReader::Series::End() {
+  if (!is_open_) return;
+  is_open_ = false;
+  if (sqlite3_get_autocommit(reader_.connection_->raw()) != 0) return;  // an error has ended it
+  reader_.connection_->SetTimeLimit(0);               // also where a read has run out of its time
+  (void)reader_.connection_->Execute("COMMIT").ok();  // nothing was written; else BEGIN fails next
+}
+
 Result<std::unique_ptr<StoreReader>> StoreReader::Open(const std::string& database_path) {
   ASSIGN_OR_RETURN(auto connection, Connection::Open(database_path, Connection::Mode::kRead));
   return std::unique_ptr<StoreReader>(new StoreReader(std::move(connection)));
@@ -310,25 +328,34 @@ Result<std::set<std::string>> StoreReader::CellsOfSweep(const std::string& sweep
 
 Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std::string& bound) {
   connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare(sql));
-  row.Bind(bound);
-  std::vector<ResultBody> results;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return results;
-    Result<std::string> body = BodyOfLine(row.Text(4));
-    if (!body.ok()) continue;  // it is among the lost ones
-    results.push_back({.run_key = row.Text(0),
-                       .cell = row.Text(1),
-                       .task = row.Text(2),
-                       .attempt = row.Text(3),
-                       .body_json = std::move(body).value(),
-                       .evaluation_json = row.Text(5),
-                       .asked = {.cell = row.Text(1),
-                                 .metric = row.Text(6),
-                                 .context_length = row.Int(7),
-                                 .variant = row.Text(8)}});
+  std::vector<ResultBody> rows;  // with their lines, which are parsed when the read is over
+  {
+    ASSIGN_OR_RETURN(Statement row, connection_->Prepare(sql));
+    row.Bind(bound);
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, row.Step());
+      if (!more) break;
+      rows.push_back({.run_key = row.Text(0),
+                      .cell = row.Text(1),
+                      .task = row.Text(2),
+                      .attempt = row.Text(3),
+                      .body_json = row.Text(4),
+                      .evaluation_json = row.Text(5),
+                      .asked = {.cell = row.Text(1),
+                                .metric = row.Text(6),
+                                .context_length = row.Int(7),
+                                .variant = row.Text(8)}});
+    }
   }
+  std::vector<ResultBody> results;
+  results.reserve(rows.size());
+  for (ResultBody& row : rows) {
+    Result<std::string> body = BodyOfLine(row.body_json);
+    if (!body.ok()) continue;  // it is among the lost ones
+    row.body_json = std::move(body).value();
+    results.push_back(std::move(row));
+  }
+  return results;
 }
 
 Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& sweep_id) {
@@ -434,18 +461,18 @@ Result<std::vector<MeasuredRow>> StoreReader::MeasuredTasks(std::int64_t n_max) 
 
 Result<std::vector<std::int64_t>> StoreReader::LengthsOfTask(const std::string& task) {
   connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare("SELECT DISTINCT json_extract(cell.value, '$.context_length') AS length"
-                           " FROM task, json_each(task.expected_cells) cell"
-                           " WHERE task.id = ? AND length IS NOT NULL ORDER BY length"));
-  row.Bind(task);
-  std::vector<std::int64_t> lengths;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return lengths;
-    lengths.push_back(row.Int(0));
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT expected_cells FROM task WHERE id = ?"));
+  ASSIGN_OR_RETURN(const bool found, row.Bind(task).Step());
+  std::set<std::int64_t> lengths;
+  if (found) {
+    ASSIGN_OR_RETURN(const Json cells, ParseJson(row.Text(0)));
+    for (const Json& cell : cells) {
+      const Json length = cell.value("context_length", Json());
+      if (length.is_number_integer()) lengths.insert(length.get<std::int64_t>());
+    }
   }
+  return std::vector<std::int64_t>(lengths.begin(), lengths.end());
 }
 
 Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& task) {
@@ -549,34 +576,50 @@ Result<std::vector<CurvePoint>> StoreReader::Curve(const std::string& task,
                                                    const std::string& metric,
                                                    std::int64_t points_max) {
   connection_->SetTimeLimit(kReadMsMax);
-  // The view `lineage`, for one task. Each part is read by the primary key of `series`.
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare(
-          "WITH RECURSIVE line (attempt, step_first, step_last) AS ("
-          " SELECT attempt.id, ifnull(attempt.resume_step + 1, 0), ?2 FROM task JOIN attempt"
-          " ON attempt.id = CASE task.result_attempt WHEN '' THEN task.attempt"
-          "                                          ELSE task.result_attempt END"
-          " WHERE task.id = ?1"
-          // Not ALL: what a journal says it came out of may go round in a circle.
-          " UNION"
-          " SELECT parent.id, ifnull(parent.resume_step + 1, 0), line.step_first - 1 FROM line"
-          " JOIN attempt child ON child.id = line.attempt"
-          " JOIN attempt parent ON parent.id = child.resume_attempt)"
-          " SELECT series.step, series.value FROM line JOIN series"
-          " ON series.attempt = line.attempt"
-          " AND series.metric = (SELECT id FROM metric_name WHERE name = ?3)"
-          " AND series.step BETWEEN line.step_first AND line.step_last"
-          " ORDER BY series.step"));
-  row.Bind(task).Bind(std::numeric_limits<std::int64_t>::max()).Bind(metric);
-  std::vector<CurvePoint> points;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) break;
-    points.push_back(
-        {.step = row.Int(0),
-         .value = row.IsNull(1) ? std::numeric_limits<double>::quiet_NaN() : row.Double(1)});
+  // The view `lineage`, for one task, from its newest attempt back. Each part is read by the primary key of
+  // `series`.
+  std::string attempt;
+  {
+    ASSIGN_OR_RETURN(
+        Statement row,
+        connection_->Prepare("SELECT CASE result_attempt WHEN '' THEN attempt ELSE result_attempt"
+                             " END FROM task WHERE id = ?"));
+    ASSIGN_OR_RETURN(const bool found, row.Bind(task).Step());
+    if (found) attempt = row.Text(0);
   }
+  std::vector<CurvePoint> points;
+  std::int64_t step_last = std::numeric_limits<std::int64_t>::max();
+  // What a journal says it came out of may go round in a circle.
+  std::set<std::pair<std::string, std::int64_t>> seen;
+  while (seen.emplace(attempt, step_last).second) {
+    std::string parent;
+    std::int64_t step_first = 0;
+    {
+      ASSIGN_OR_RETURN(
+          Statement row,
+          connection_->Prepare("SELECT ifnull(resume_step + 1, 0), ifnull(resume_attempt, '')"
+                               " FROM attempt WHERE id = ?"));
+      ASSIGN_OR_RETURN(const bool found, row.Bind(attempt).Step());
+      if (!found) break;
+      step_first = row.Int(0);
+      parent = row.Text(1);
+    }
+    ASSIGN_OR_RETURN(Statement row, connection_->Prepare(
+                                        "SELECT step, value FROM series WHERE attempt = ?"
+                                        " AND metric = (SELECT id FROM metric_name WHERE name = ?)"
+                                        " AND step BETWEEN ? AND ?"));
+    row.Bind(attempt).Bind(metric).Bind(step_first).Bind(step_last);
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, row.Step());
+      if (!more) break;
+      points.push_back(
+          {.step = row.Int(0),
+           .value = row.IsNull(1) ? std::numeric_limits<double>::quiet_NaN() : row.Double(1)});
+    }
+    attempt = std::move(parent);
+    step_last = step_first - 1;
+  }
+  std::ranges::stable_sort(points, {}, &CurvePoint::step);
   const auto n = static_cast<std::int64_t>(points.size());
   if (points_max <= 0 || n <= points_max) return points;
   std::vector<CurvePoint> some;

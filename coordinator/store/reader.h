@@ -121,6 +121,24 @@ class StoreReader {
   static Result<std::unique_ptr<StoreReader>> Open(const std::string& database_path);
   ~StoreReader();
 
+  // Thousands of small reads, one after the other: while it lives they see one moment of the database, and
+  // take its locks once. Next() comes before each of them, and goes on to the present every few hundred, so
+  // that the WAL can be moved.
+  class Series {
+   public:
+    explicit Series(StoreReader& reader) : reader_(reader) {}
+    ~Series() { End(); }
+    Series(const Series&) = delete;
+    Series& operator=(const Series&) = delete;
+    Status Next();
+
+   private:
+    void End();
+    StoreReader& reader_;
+    std::size_t n_reads_ = 0;
+    bool is_open_ = false;
+  };
+
   Result<std::vector<SweepRow>> Sweeps();  // oldest first
   // A name (its newest sweep), an id, or an unambiguous beginning of an id of 8 or more characters.
   // kNotFound names what is near, kInvalidArgument the sweeps that share the beginning.

@@ -146,6 +146,7 @@ class Store {
   static int OnWal(void* self, sqlite3* db, const char* name, int n_pages);
 
   Status ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Result<bool> HasMembers(const PutSweep& write);
   Status ApplyOne(const PutSweepCancelled& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutRun& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const PutTask& write, std::int64_t wall_ms, ApplyCounts& counts);
@@ -197,6 +198,7 @@ class Store {
 // What a sweep asks for: two files with one digest are the same sweep, whatever their comments.
 std::string SweepDigest(const Sweep& sweep);
 // All that the store wants of it as text; not on the core's thread.
-SweepTexts TextsOf(const Sweep& sweep);
+// Those of `known_runs`, which are stored already, have no run_json: it is made should it be needed after all.
+SweepTexts TextsOf(const Sweep& sweep, const std::set<std::string>& known_runs = {});
 
 }  // namespace longrun

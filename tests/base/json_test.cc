@@ -28,6 +28,63 @@ TEST(ParseJsonTest, ReadsEveryKindOfValue) {
   EXPECT_EQ(CanonicalJson(ParseJson(" 7 ").value()), "7");
 }
 
+// A space in front makes a text that only the careful reader takes.
+TEST(ParseJsonTest, TheFastReaderGivesWhatTheCarefulOneGives) {
+  for (const std::string text : {"0",
+                                 "-0",
+                                 "-7",
+                                 "7",
+                                 "007",
+                                 "18446744073709551615",
+                                 "18446744073709551616",
+                                 "-9223372036854775808",
+                                 "-9223372036854775809",
+                                 "1.5",
+                                 "-0.0",
+                                 "6e-05",
+                                 "1E+2",
+                                 "1e",
+                                 "1.",
+                                 ".5",
+                                 "+1",
+                                 "5e-324",
+                                 "1e-400",
+                                 "1e400",
+                                 "0.1",
+                                 "123456789012345678901234567890",
+                                 "true",
+                                 "tru",
+                                 "null",
+                                 "\"\"",
+                                 "\"a b\"",
+                                 "\"a\\n\"",
+                                 "\"\xc3\xa4\"",
+                                 "\"\x01\"",
+                                 "\"\x7f\"",
+                                 "\"a",
+                                 "[]",
+                                 "[1,2,[3,{}]]",
+                                 "[1,]",
+                                 "[1 ,2]",
+                                 "{}",
+                                 R"({"b":1,"a":[null,false]})",
+                                 R"({"a":1,"a":2})",
+                                 R"({"a":{"b":{"c":[1,2.5,"x"]}}})",
+                                 R"({"a":})",
+                                 R"({"a" :1})",
+                                 "{}{}",
+                                 "[[[[1]]]]",
+                                 R"({"a":[[[1]]]})"}) {
+    const JsonLimits limits = {.depth_max = 3};
+    const Result<Json> fast = ParseJson(text, limits);
+    const Result<Json> careful = ParseJson(" " + text, limits);
+    ASSERT_EQ(fast.ok(), careful.ok()) << text;
+    if (!fast.ok()) continue;
+    EXPECT_EQ(fast->type(), careful->type()) << text;
+    EXPECT_EQ(fast->dump(), careful->dump()) << text;
+  }
+}
+
 TEST(ParseJsonTest, RefusesWhatAReaderCouldTakeInTwoWays) {
   EXPECT_TRUE(Says(ErrorOf(R"({"a":1,"b":{"c":1,"c":2}})"), R"("c" stands there twice)"));
   ErrorOf("{} {}");

@@ -50,6 +50,27 @@ TEST(ChangeLinesTest, ASmallSweepHasALineForEachRun) {
   EXPECT_EQ(changes.Of(Message(3, 3), 20).size(), 3U);
 }
 
+TEST(ChangeLinesTest, ARunWhoseTrainerDiedSaysWhyAndThatItIsTriedAgain) {
+  ChangeLines changes;
+  Json message = Message(1, 0);
+  changes.Of(message, 0);
+  Json& task = message["runs"][0]["tasks"][0];
+  const auto line_of = [&](const char* state, int attempts, const char* reason) {
+    task["state"] = state;
+    task["attempts"] = attempts;
+    task["reason"] = reason;
+    const std::vector<std::string> lines = changes.Of(message, 0);
+    return lines.size() == 1 ? lines[0] : Str(lines.size(), " lines");
+  };
+  EXPECT_EQ(line_of("RUNNING", 1, ""), "run-1000 rope 64: train running");
+  EXPECT_EQ(line_of("READY", 1, "tried again in 10 s: attempt 1 ended as crashed: signal 6"),
+            "run-1000 rope 64: train ready: tried again in 10 s: attempt 1 ended as crashed: "
+            "signal 6");
+  EXPECT_EQ(line_of("RUNNING", 2, ""), "run-1000 rope 64: train running (attempt 2)");
+  // Also where nobody has seen it wait.
+  EXPECT_EQ(line_of("RUNNING", 3, ""), "run-1000 rope 64: train running (attempt 3)");
+}
+
 TEST(ChangeLinesTest, TenThousandWaitingRunsAreOneLine) {
   ChangeLines changes;
   const std::vector<std::string> lines = changes.Of(Message(10'000, 40), 0);

@@ -85,6 +85,21 @@ TEST(PivotTest, TheDefaultIsTheMatrixDownAndTheContextLengthAcross) {
   EXPECT_NEAR(*tables[0].rows[0].cells[1].value, std::sqrt(132.0), 1e-12);
 }
 
+// Its file says position: [rope, alibi] and train_length: [128, 64, 256], and leaves out rope at 128.
+TEST(PivotTest, RowsStandInTheOrderOfTheFileAlsoWhereItLeavesPointsOut) {
+  const Json results =
+      ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 256, 1), RunOf("c", "alibi", 128, 1),
+                 RunOf("d", "alibi", 64, 1), RunOf("e", "alibi", 256, 1)},
+                {RowOf("a", 64, 10, 10), RowOf("b", 64, 10, 10), RowOf("c", 64, 10, 10),
+                 RowOf("d", 64, 10, 10), RowOf("e", 64, 10, 10)});
+  const auto tables = Build({results}, {.rows = {"train_length"}, .cols = {"position"}});
+  ASSERT_EQ(tables.size(), 1u);
+  EXPECT_EQ(tables[0].columns, (std::vector<std::vector<Json>>{{"rope"}, {"alibi"}}));
+  std::vector<Json> lengths;
+  for (const PivotRow& row : tables[0].rows) lengths.push_back(row.key.at(0));
+  EXPECT_EQ(lengths, (std::vector<Json>{128, 64, 256}));
+}
+
 TEST(PivotTest, AnAxisThatIsNeitherDownNorAcrossMakesATableForEachValue) {
   const auto tables = Build({Grid()}, {.rows = {"position"}});
   ASSERT_EQ(tables.size(), 2u);

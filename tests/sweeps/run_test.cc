@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "model/position/method.h"
 #include "sweeps/run_errors.h"
+#include "sweeps/run_reader.h"
 #include "sweeps/task.h"
 
 namespace longrun {
@@ -42,6 +43,48 @@ TEST(RunTest, ReadsBackWhatItWrote) {
     EXPECT_EQ(read->Key(), run.Key());
     EXPECT_EQ(read->model.n_positions, run.model.n_positions);
   }
+}
+
+// The second run of a group comes from the first one's parse.
+TEST(RunReaderTest, RunsThatDifferInTheSeedAreReadAsEachByItself) {
+  RunReader reader;
+  for (const std::string& method : PositionMethodNames()) {
+    for (const std::int64_t seed : {1, 7, 0, -3, 1'000'000}) {
+      longrun::Run run = MicroRun(method);
+      run.seed = seed;
+      const Result<longrun::Run> read = reader.Read(CanonicalJson(run.ToJson()));
+      ASSERT_TRUE(read.ok()) << method << ": " << read.status().message();
+      EXPECT_EQ(read->seed, seed);
+      EXPECT_EQ(read->Key(), run.Key());
+      EXPECT_EQ(read->model.n_positions, run.model.n_positions);
+    }
+  }
+}
+
+TEST(RunReaderTest, WhatIsNoRunIsRefusedAlsoAfterOneThatIs) {
+  const std::string text = CanonicalJson(MicroRun("alibi").ToJson());
+  const std::string seed = ",\"seed\":1,";
+  const std::size_t at = text.find(seed);
+  ASSERT_NE(at, std::string::npos);
+  RunReader reader;
+  ASSERT_TRUE(reader.Read(text).ok());
+  for (const char* other :
+       {",", ",\"seed\":,", ",\"seed\":01,", ",\"seed\":\"1\",", ",\"seed\":1.5,",
+        ",\"seed\":1,\"seed\":2,", ",\"seeds\":1,", ",\"seed\":99999999999999999999,"}) {
+    std::string wrong = text;
+    wrong.replace(at, seed.size(), other);
+    const Result<longrun::Run> read = reader.Read(wrong);
+    EXPECT_FALSE(read.ok()) << other;
+    const Result<Json> json = ParseJson(wrong);
+    const Status alone = json.ok() ? longrun::Run::FromJson(*json).status() : json.status();
+    EXPECT_EQ(read.status().message(), alone.message());
+  }
+  // A number in another form is the same number.
+  std::string other_form = text;
+  other_form.replace(at, seed.size(), ",\"seed\":2.0,");
+  const Result<longrun::Run> read = reader.Read(other_form);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->seed, 2);
 }
 
 TEST(RunTest, TheKeyIsTheDigestOfTheCanonicalJson) {

@@ -40,12 +40,13 @@ class TimeLeftTest : public testing::Test {
     const longrun::Run& run = state_.runs.begin()->second.run;
     return TrainFlops(run.model, run.train);
   }
-  v1::TimeLeft Left(const std::vector<MeasuredTask>& measured) {
+  v1::TimeLeft Left(const std::vector<MeasuredTask>& measured,
+                    const std::vector<TimeLeft::New>& all_new = {}) {
     TimeLeft left;
     left.Look(state_, Tasks(), now_);
     CellCosts costs({});  // no dataset: nobody knows what an evaluation costs
     v1::TimeLeft message;
-    left.FillBy(measured, costs, &message);
+    left.FillBy(measured, costs, &message, all_new);
     return message;
   }
 
@@ -67,6 +68,16 @@ TEST_F(TimeLeftTest, CountsTrainingsThatHaveNotBegun) {
   EXPECT_LT(left.time().low_s(), left.time().likely_s());
   EXPECT_GT(left.time().high_s(), left.time().likely_s());
   EXPECT_EQ(left.tasks_not_measured(), 2);  // the evaluations
+}
+
+TEST_F(TimeLeftTest, APlanAddsWhatIsNewToWhatIsKnownAndHasNotBegun) {
+  const Estimate new_time = {
+      .low_s = 30, .likely_s = 40, .high_s = 60, .n = 1, .basis = "same kind"};
+  const v1::TimeLeft left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50),
+                                 {{.run_key = "new", .time = new_time}, {.run_key = "newer"}});
+  ASSERT_TRUE(left.has_time());
+  EXPECT_NEAR(left.time().likely_s(), 100 + 40, 2);
+  EXPECT_EQ(left.tasks_not_measured(), 2 + 1);
 }
 
 TEST_F(TimeLeftTest, AllSlotsShareTheWorkAndARunIsAChain) {

@@ -378,6 +378,52 @@ TEST_F(StoreTest, TextsThatWereMadeBeforehandAreThoseThatTheStoreMakes) {
   EXPECT_EQ(stored(true), stored(false));
 }
 
+// Nor would a trigger, which is not ours, let a member be taken out.
+TEST_F(StoreTest, ASweepThatIsSubmittedAgainUnchangedDoesNotWriteItsMembersAgain) {
+  RunTheSample();
+  ChangeBehindItsBack(
+      "CREATE TRIGGER stays BEFORE DELETE ON sweep_cell BEGIN SELECT RAISE(ABORT, 'written'); END");
+
+  Do(SampleSubmission(kSweepId));
+
+  ChangeBehindItsBack("DROP TRIGGER stays");
+}
+
+TEST_F(StoreTest, AMemberThatIsMissedOrOtherwiseIsWrittenAgain) {
+  RunTheSample();
+  const auto members = [&] {
+    const auto reader = Connection::Open(store->database_path(), Connection::Mode::kRead).value();
+    std::string all;
+    for (const char* sql : {"SELECT group_concat(ordinal || run_key || axes) FROM sweep_run",
+                            "SELECT group_concat(ordinal || cell) FROM sweep_cell",
+                            "SELECT group_concat(task) FROM sweep_task"}) {
+      all += reader->ReadText(sql).value() + "\n";
+    }
+    return all;
+  };
+  const std::string before = members();
+  for (const char* change :
+       {"DELETE FROM sweep_run WHERE ordinal = 1",
+        "DELETE FROM sweep_task WHERE task = (SELECT min(task) FROM sweep_task)",
+        "DELETE FROM sweep_cell WHERE cell = (SELECT min(cell) FROM sweep_cell)",
+        "UPDATE sweep_run SET axes = '{}' WHERE ordinal = 0"}) {
+    ChangeBehindItsBack(change);
+    ASSERT_NE(members(), before) << change;
+    Do(SampleSubmission(kSweepId));
+    EXPECT_EQ(members(), before) << change;
+  }
+  // Of a row that does not hold nobody knows what it was.
+  {
+    const auto raw = Connection::Open(store->database_path(), Connection::Mode::kWrite).value();
+    ASSERT_TRUE(raw->Execute("UPDATE sweep_run SET sum = sum + 1 WHERE ordinal = 0").ok());
+  }
+  ASSERT_NE(members(), before);
+  now += 10;
+  const StepResult again = Step(state, SampleSubmission(kSweepId), now, 0);
+  ASSERT_TRUE(Apply(again.writes).ok());
+  EXPECT_EQ(members(), before);
+}
+
 TEST_F(StoreTest, TheTableOfASweepHasEachNumberOnce) {
   RunTheSample();
   auto reader = StoreReader::Open(store->database_path());

@@ -1,0 +1,24 @@
+// Reads many runs from their canonical JSON. Most runs of a large sweep differ only in the seed, on which
+// nothing else of a run depends: each such group is parsed once.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/status.h"
+#include "sweeps/run.h"
+
+namespace longrun {
+
+class RunReader {
+ public:
+  // As Run::FromJson of the parsed text; the same errors.
+  Result<Run> Read(std::string_view text);
+
+ private:
+  std::unordered_map<std::string, Run> runs_;  // by their text without the digits of the seed
+  std::string key_;
+};
+
+}  // namespace longrun
