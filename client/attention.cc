@@ -18,6 +18,7 @@
 #include "client/ask.h"
 #include "client/heat_map.h"
 #include "client/output.h"
+#include "client/output_file.h"
 #include "client/pivot_axes.h"
 #include "client/plot.h"
 #include "client/render.h"
@@ -259,7 +260,7 @@ Status WritePicture(const HeatMap& heat, const std::string& output, const PlotSi
   } else {
     bytes = RenderSvg(drawing);
   }
-  RETURN_IF_ERROR(WriteFileAtomic(output, bytes));
+  RETURN_IF_ERROR(WriteOutputFile(output, bytes));
   std::fprintf(stderr, "%s: %s\n", output.c_str(), heat.title.c_str());
   return {};
 }
@@ -282,7 +283,7 @@ Status Draw(const AttentionArguments& arguments, const std::string& state) {
       return Status(Code::kInvalidArgument, Str("-o \"", output, "\": ", arguments.thing,
                                                 " is such a file already: copy it"));
     }
-    return WriteFileAtomic(output, found.bytes);
+    return WriteOutputFile(output, found.bytes);
   }
   const HeatMap heat = HeatOf(std::move(found), arguments);
   if (output == "text") {
@@ -294,7 +295,7 @@ Status Draw(const AttentionArguments& arguments, const std::string& state) {
     return {};
   }
   if (output.ends_with(".txt")) {
-    return WriteFileAtomic(output, TextOf(heat, arguments, size, false));
+    return WriteOutputFile(output, TextOf(heat, arguments, size, false));
   }
   return WritePicture(heat, output, size);
 }

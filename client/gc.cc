@@ -250,10 +250,10 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
   }
   if (later > 0) {
     const auto later_ms = coordinator->at("later_ms").get<std::int64_t>();
-    std::fprintf(stderr, "%s were requested recently: they %s within %s min\n",
-                 FormatBytes(later).c_str(),
-                 dry_run ? "would be removed later," : "are removed automatically",
-                 Str((later_ms + 59'999) / 60'000).c_str());
+    std::fprintf(stderr,
+                 "%s were requested recently and are kept for up to %s min; then a running service "
+                 "removes them, else the next `longrun gc`\n",
+                 FormatBytes(later).c_str(), Str((later_ms + 59'999) / 60'000).c_str());
   }
   if (busy) {
     std::fprintf(stderr,

@@ -47,7 +47,8 @@ std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
   list("--rows", arguments->rows,
        "axes of the rows (default: the matrix): any axis of the matrix by its path or last name,\n"
        "dataset, seed, sweep, any key of a run, metric, split, protocol, evaluation, variant,\n"
-       "depth, tokens_of_context, context_length. An axis in neither rows nor columns makes a table\n"
+       "depth, tokens_of_context, context_length. An axis in neither rows nor columns makes a "
+       "table\n"
        "for each of its values; seeds are combined");
   list("--cols", arguments->cols,
        "axes of the columns (default: context_length; of a metric by position tokens_of_context)");
@@ -59,9 +60,10 @@ std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
                   "all must hold")
       ->allow_extra_args(false);
   verb.add_flag("--relative", arguments->relative, "divide by the value at the train length");
-  verb.add_option("--buckets", arguments->buckets_max,
-                  "of a metric by position: at most this many buckets, neighbours merged; 0: as measured\n"
-                  "(default: 8 in a table for people, else 0)")
+  verb.add_option(
+          "--buckets", arguments->buckets_max,
+          "of a metric by position: at most this many buckets, neighbours merged; 0: as measured\n"
+          "(default: 8 in a table for people, else 0)")
       ->check(CLI::Range(std::int64_t{0}, kBucketsMax));
   return arguments;
 }

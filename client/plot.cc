@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "client/ask.h"
 #include "client/output.h"
+#include "client/output_file.h"
 #include "client/pivot_arguments.h"
 #include "client/pivot_axes.h"
 #include "client/render.h"
@@ -178,7 +179,7 @@ Status WritePictures(const std::vector<Plot>& plots, const std::string& output,
       bytes = RenderSvg(drawing);
     }
     const std::string file = FileOf(output, i, plots.size());
-    RETURN_IF_ERROR(WriteFileAtomic(file, bytes));
+    RETURN_IF_ERROR(WriteOutputFile(file, bytes));
     std::fprintf(stderr, "%s: %s\n", file.c_str(), plots[i].title.c_str());
   }
   return {};
@@ -198,7 +199,7 @@ Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& argument
     return {};
   }
   if (output.ends_with(".txt")) {
-    return WriteFileAtomic(output, TextOf(plots, arguments, size, false));
+    return WriteOutputFile(output, TextOf(plots, arguments, size, false));
   }
   return WritePictures(plots, output, size);
 }

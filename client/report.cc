@@ -14,6 +14,7 @@
 #include "base/version.h"
 #include "client/ask.h"
 #include "client/output.h"
+#include "client/output_file.h"
 #include "client/pivot_axes.h"
 #include "client/render.h"
 #include "client/report_page.h"
@@ -233,7 +234,7 @@ int WriteReport(const std::string& sweep, const std::string& file, const std::st
   }
   const std::string path =
       file.empty() ? input->info.at("name").get<std::string>() + ".html" : file;
-  if (Status written = WriteFileAtomic(path, *page); !written.ok()) return Report(written);
+  if (Status written = WriteOutputFile(path, *page); !written.ok()) return Report(written);
   std::fprintf(stderr, "%s: open it in a browser; it needs no network\n", path.c_str());
   return kExitOk;
 }

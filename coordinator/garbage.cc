@@ -43,12 +43,6 @@ void GarbageRemover::Add(const std::vector<std::string>& digests) {
   wake_.notify_all();
 }
 
-Status GarbageRemover::AddAll() {
-  ASSIGN_OR_RETURN(const std::vector<std::string> all, artifacts_.List());
-  Add(all);
-  return Status();
-}
-
 std::int64_t GarbageRemover::Look() {
   std::vector<std::string> candidates;
   {
@@ -72,7 +66,7 @@ std::int64_t GarbageRemover::Look() {
           due_ms <= 0 ? kAgainMs : std::clamp(due_ms, kWaitMsMin, kWaitMsMax);
       next_ms = next_ms < 0 ? wait_ms : std::min(next_ms, wait_ms);
     }
-    if (stopping_) break;  // the next start looks at everything
+    if (stopping_) break;  // `longrun gc` finds them again
   }
   if (reader_->files_flaw() != told_flaw_) {
     told_flaw_ = reader_->files_flaw();
@@ -82,9 +76,6 @@ std::int64_t GarbageRemover::Look() {
 }
 
 void GarbageRemover::Run() {
-  if (const Status status = AddAll(); !status.ok()) {
-    LogWarning("artifacts_not_listed", {{"error", status.message()}});
-  }
   while (true) {
     const std::int64_t wait_ms = Look();
     std::unique_lock lock(mutex_);

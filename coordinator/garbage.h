@@ -1,9 +1,10 @@
 // Removes bytes of the artifact store that nothing refers to, on a thread of its own: unlinking a large
 // file takes its time, and the core must not wait for it.
 //
-// Its candidates: everything that is there when it starts (a crash between the COMMIT that dropped the
-// last reference and the removal leaves bytes behind), and what it is told of later. Each is looked at
-// again by a connection that reads; what was asked for too lately stays a candidate until its time.
+// Its candidates are only those that it is told of: their last reference was dropped, or `longrun gc` found
+// that they have none. What lies in the store at a start is left alone: the database may be an older copy, or
+// a new one where the old one is lost, and its bytes cannot be had back. Each is looked at again by a
+// connection that reads; what was asked for too lately stays a candidate until its time.
 #pragma once
 
 #include <condition_variable>
@@ -28,12 +29,10 @@ class GarbageRemover {
   GarbageRemover(const GarbageRemover&) = delete;
   GarbageRemover& operator=(const GarbageRemover&) = delete;
 
-  // Starts the thread: it takes all that is there as candidates, and looks whenever one is due.
+  // Starts the thread: it looks whenever a candidate is due.
   void Start();
   // Any thread; never waits for a disk.
   void Add(const std::vector<std::string>& digests);
-  // Takes everything in the store as candidates.
-  Status AddAll();
   // One round over all candidates; one thread at a time. Gives the milliseconds until the next one
   // makes sense; -1: nothing is left.
   std::int64_t Look();
@@ -44,7 +43,7 @@ class GarbageRemover {
   ArtifactStore& artifacts_;
   const std::unique_ptr<StoreReader> reader_;
   std::string told_flaw_;  // for which everything stays; Look() only
-  std::mutex mutex_;  // guards the three below
+  std::mutex mutex_;       // guards the three below
   std::set<std::string> candidates_;
   bool added_ = false;
   bool stopping_ = false;

@@ -56,7 +56,11 @@ class Checker {
 
   // A part that could not be read to its end is damaged as a whole.
   void Try(std::string_view what, const Status& status) {
-    if (!status.ok()) Add(Str(what, " cannot be read: ", status.message()), kRestoreRemedy);
+    const bool is_damage = status.code() == Code::kDataLoss || status.code() == Code::kInternal;
+    if (!status.ok()) {
+      Add(Str(what, " cannot be read: ", status.message()),
+          is_damage ? kRestoreRemedy : "put that right, then check again");
+    }
   }
 
   // Beside a coordinator the log is written while it is read, and needs no reading at a start.
@@ -232,8 +236,10 @@ class Checker {
 
 Result<std::string> FindDatabase(const std::string& state_folder) {
   std::string path = JoinPath(state_folder, "longrun.db");
-  if (!PathExists(path)) return Status(Code::kNotFound, Str("there is no database ", path));
-  return path;
+  if (PathExists(path)) return path;
+  const bool was_there = PathExists(JoinPath(state_folder, "database.id"));
+  if (was_there) return DamagedDatabase(path, "it is missing, and database.id is there");
+  return Status(Code::kNotFound, Str("there is no database ", path));
 }
 
 }  // namespace

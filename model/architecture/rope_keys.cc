@@ -333,7 +333,7 @@ std::vector<double> Frequencies(const NetConfig& net, bool extended) {
   const PositionConfig& rope = net.model.position;
   const Result<const PositionMethod*> method = FindPositionMethod(rope.method);
   LR_CHECK(method.ok());
-  const Result<TermSpec> terms = (*method)->terms(rope.params, net.model.attention_shape());
+  const ParamResult<TermSpec> terms = (*method)->terms(rope.params, net.model.attention_shape());
   LR_CHECK(terms.ok());  // the net was made with them
   const RopeShape shape = {
       .base = rope.params.at("base").get<double>(),
@@ -342,7 +342,7 @@ std::vector<double> Frequencies(const NetConfig& net, bool extended) {
   const Result<const Extension*> extension =
       FindExtension(net.extension.at("method").get<std::string>());
   LR_CHECK(extension.ok());
-  const Result<ExtendedRotation> rotation = (*extension)->rotation(net.extension, shape, 1);
+  const ParamResult<ExtendedRotation> rotation = (*extension)->rotation(net.extension, shape, 1);
   LR_CHECK(rotation.ok());
   return rotation->frequency;
 }
