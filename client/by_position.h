@@ -3,7 +3,7 @@
 //
 //   metric             "nll_by_position"
 //   tokens_of_context  {"from": 4, "to": 7}: of the targets with 4 to 7 tokens of context
-//   n, nll_sum, value  of these targets alone
+//   n, nll_sum, value  of these targets only
 #pragma once
 
 #include <cstdint>
