@@ -272,9 +272,9 @@ TEST_F(PrepareTest, TheSameDocumentInTwoSplitsIsRefusedUnlessAskedFor) {
   const PrepareOptions asked = {.allow_overlap = true,
                                 .note = [&note](const std::string& text) { note = text; }};
   EXPECT_EQ(Documents(Made(spec, asked), "test"), (Strings{"five|", "two|"}));
-  EXPECT_TRUE(note.starts_with(Str("document 1 of ", Folder("c.txt"),
-                                   " (split test) has the same bytes as document 1 of ",
-                                   Folder("a.txt"), " (split train): taken as it is")))
+  EXPECT_TRUE(note.starts_with(
+      Str("document 1 of ", Folder("c.txt"), " (split test) has the same bytes as document 1 of ",
+          Folder("a.txt"), " (split train): accepted with --allow-overlap")))
       << note;
   spec.files[2].second = {File("d.txt", "four\n")};
   ExpectRefused(spec, Str("d.txt (split test) has the same bytes as ", Folder("b.txt")));

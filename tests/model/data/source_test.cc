@@ -366,7 +366,7 @@ TEST_F(SourceTest, NpyFilesThatMeanIllAreRefusedByName) {
   refused("PK\x03\x04 a zip file", "does not begin with \\x93NUMPY");
   refused(good + "xx", "holds 6 ids, its header says 5");
   refused(good.substr(0, good.size() - 2), "holds 4 ids, its header says 5: it is cut short");
-  refused(good.substr(0, good.size() - 1), "no multiple of their 2 bytes");
+  refused(good.substr(0, good.size() - 1), "not a multiple of their 2 bytes");
   std::string changed = good;
   changed[6] = 3;
   refused(changed, ".npy version 3, expected 1 or 2");
