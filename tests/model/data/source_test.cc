@@ -422,7 +422,7 @@ TEST_F(SourceTest, RawIdsNeedTheirWidthAndAWholeNumberOfThem) {
   ExpectRefused({.format = "raw", .dtype = "u16"}, File("c.bin", "123"),
                 "it has 3 bytes of ids, which is not a multiple of their 2 bytes");
   ExpectRefused({.format = "raw", .dtype = "u32"}, File("d.bin", Bytes("ffffffff")),
-                "token 0 is 4294967295, which is no id");
+                "token 0 is 4294967295, which is not an id");
 }
 
 // ---- Megatron ----------------------------------------------------------------------------------
