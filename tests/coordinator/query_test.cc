@@ -286,7 +286,7 @@ TEST_F(QueryTest, WhatIsNoSelectIsRefused) {
   ExpectRefused("SELECT ?", Code::kInvalidArgument, "no parameters");
   ExpectRefused("", Code::kInvalidArgument, "the query is empty");
   ExpectRefused("-- nothing", Code::kInvalidArgument, "the query is empty");
-  ExpectRefused(std::string("SELECT 1\0 FROM runs", 20), Code::kInvalidArgument, "no text");
+  ExpectRefused(std::string("SELECT 1\0 FROM runs", 20), Code::kInvalidArgument, "not UTF-8 text");
   ExpectRefused("SELECT '\xff'", Code::kInvalidArgument, "not UTF-8 text");
   ExpectRefused("SELECT '" + std::string(20'000, 'x') + "'", Code::kInvalidArgument,
                 "expected less than 16384");
