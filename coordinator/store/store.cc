@@ -146,9 +146,11 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
   }
 
   if (IsFolder(path)) return DamagedDatabase(path, "it is a folder");
-  RETURN_IF_ERROR(CheckWal(path));
+  std::vector<std::string> repairs;
+  RETURN_IF_ERROR(MendWal(path, repairs));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
   std::unique_ptr<Store> store(new Store(folder, std::move(lock).value(), std::move(connection)));
+  store->repairs_ = std::move(repairs);
   if (const Status status = store->Migrate(id, options.checks_any_size); !status.ok())
     return status;
   RETURN_IF_ERROR(store->CountStart());
