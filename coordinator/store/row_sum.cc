@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "coordinator/store/migrations.h"
 #include "coordinator/store/row_identity.h"
 #include "coordinator/store/sqlite.h"
 
@@ -182,9 +183,9 @@ Status RowSums::FindTables() {
   std::vector<SummedTable> tables;
   RETURN_IF_ERROR(EachRow(db_,
                           "SELECT name, wr FROM pragma_table_list"
-                          " WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite%'"
-                          " ORDER BY name",
+                          " WHERE schema = 'main' AND type = 'table' ORDER BY name",
                           [&](const std::vector<std::string>& row) {
+                            if (!IsOurTable(row[0])) return;
                             tables.push_back({.name = row[0], .has_rowid = row[1] == "0"});
                           }));
   for (SummedTable& table : tables) {
@@ -278,12 +279,11 @@ Status RowSums::Keep() {
                            " AFTER INSERT ON main.", table.name, " BEGIN UPDATE ", table.name,
                            " SET sum = ", sum, " WHERE ", WhereKey(table), "; END")));
     }
-    RETURN_IF_ERROR(
-        Execute(db_, Str("CREATE TEMP TRIGGER sum_updated_", table.name, " AFTER UPDATE OF ",
-                         List(table.columns), " ON main.", table.name, " BEGIN UPDATE ", table.name,
-                         " SET sum = CASE WHEN OLD.sum IS row_sum(", List(table.columns, "OLD."),
-                         ") THEN ", sum, " ELSE ", kDamagedSum, " END WHERE ", WhereKey(table),
-                         "; END")));
+    RETURN_IF_ERROR(Execute(
+        db_, Str("CREATE TEMP TRIGGER sum_updated_", table.name, " AFTER UPDATE OF ",
+                 List(table.columns), " ON main.", table.name, " BEGIN UPDATE ", table.name,
+                 " SET sum = CASE WHEN OLD.sum IS row_sum(", List(table.columns, "OLD."), ") THEN ",
+                 sum, " ELSE ", kDamagedSum, " END WHERE ", WhereKey(table), "; END")));
   }
   return Status();
 }
@@ -299,12 +299,18 @@ Status RowSums::HideDamaged() {
                          " FROM main.", table.name, " WHERE ", HoldsCall(table))));
   }
   // A view of the database sees its tables; made again here it sees the ones above.
-  std::vector<std::string> views;
-  RETURN_IF_ERROR(EachRow(db_, "SELECT sql FROM main.sqlite_schema WHERE type = 'view'",
-                          [&](const std::vector<std::string>& row) { views.push_back(row[0]); }));
+  std::vector<std::pair<std::string, std::string>> views;  // name and definition
+  RETURN_IF_ERROR(EachRow(db_, "SELECT name, sql FROM main.sqlite_schema WHERE type = 'view'",
+                          [&](const std::vector<std::string>& row) {
+                            if (IsOurView(row[0])) views.emplace_back(row[0], row[1]);
+                          }));
   constexpr std::string_view kCreate = "CREATE VIEW ";
-  for (const std::string& sql : views) {
-    LR_CHECK(sql.starts_with(kCreate));
+  for (const auto& [name, sql] : views) {
+    if (!sql.starts_with(kCreate)) {
+      return Status(Code::kDataLoss,
+                    Str("the database's definition of view ", name,
+                        " is damaged: start the coordinator again, which repairs it"));
+    }
     RETURN_IF_ERROR(Execute(db_, Str("CREATE TEMP VIEW ", sql.substr(kCreate.size()))));
   }
   return Status();
