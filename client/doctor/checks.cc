@@ -24,6 +24,7 @@
 #include "client/damage_notice.h"
 #include "client/writable.h"
 #include "model/known_speed.h"
+#include "sweeps/worker_id.h"
 
 namespace longrun {
 namespace {
@@ -417,6 +418,15 @@ Finding CheckDatabase(const Machine& machine) {
               "their results stay readable");
 }
 
+Finding CheckWorkerId(const Machine& machine) {
+  const std::string path = JoinPath(machine.state, "worker/worker_id");
+  const Result<std::string> text = ReadFile(path, 4096);
+  if (text.status().code() == Code::kNotFound) return Ok("no worker has run here yet");
+  const Result<std::string> id = text.ok() ? ParseWorkerId(*text, path) : text.status();
+  if (id.ok()) return Ok(Str("its id is ", *id));
+  return Fail(id.status().message(), "`run` and `up` cannot start the worker until then");
+}
+
 Finding CheckPorts(const Machine& machine) {
   const std::string text =
       machine.metrics_address.empty() ? "127.0.0.1:0" : machine.metrics_address;
@@ -466,6 +476,7 @@ constexpr Check kChecks[] = {
     {.name = "socket", .run = &CheckSocket},
     {.name = "locks", .run = &CheckLocks},
     {.name = "database", .run = &CheckDatabase},
+    {.name = "worker", .run = &CheckWorkerId},
     {.name = "ports", .run = &CheckPorts},
 };
 

@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "client/doctor/checks.h"
+#include "sweeps/worker_id.h"
 #include "worker/agent/devices.h"
 
 namespace longrun {
@@ -275,6 +276,16 @@ TEST_F(DoctorTest, AWorkerWithoutACoordinator) {
 TEST_F(DoctorTest, ADatabaseThatIsGone) {
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "database.id"), "x").ok());
   Expect("database", Verdict::kFail, "is gone although it was there");
+}
+
+TEST_F(DoctorTest, AWorkersIdThatIsDamaged) {
+  Expect("worker", Verdict::kOk, "no worker has run here yet");
+  const std::string path = JoinPath(folder.path(), "worker/worker_id");
+  ASSERT_TRUE(MakeFolders(JoinPath(folder.path(), "worker")).ok());
+  ASSERT_TRUE(WriteFileAtomic(path, WorkerIdText("w1")).ok());
+  Expect("worker", Verdict::kOk, "its id is w1");
+  ASSERT_TRUE(WriteFileAtomic(path, "w3" + WorkerIdText("w1").substr(2)).ok());
+  Expect("worker", Verdict::kFail, path + " is damaged");
 }
 
 TEST_F(DoctorTest, APortThatSomebodyElseHas) {
