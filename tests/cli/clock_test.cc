@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "tests/cli/small_sweep.h"
 #include "tests/deadline.h"
 
 namespace longrun {
@@ -21,16 +22,6 @@ namespace {
 
 constexpr std::int64_t kEndMs = DeadlineMs(60'000);
 constexpr std::int64_t kDayMs = 86'400'000;
-constexpr const char* kSweep = R"(apiVersion: longrun/v1
-kind: Sweep
-metadata: {name: small}
-spec:
-  model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 16}
-  matrix: {position: [rope], train_length: [32], dataset: [words]}
-  train: {tokens: 1024, batch_tokens: 256}
-  evaluate:
-    - perplexity: {context_lengths: [32], split: validation, protocol: nonoverlap, score_tokens: 256}
-)";
 
 class ClockTest : public testing::Test {
  protected:
@@ -79,11 +70,10 @@ class ClockTest : public testing::Test {
 };
 
 TEST_F(ClockTest, SetBackByADayDuringAnAttemptItChangesNoDuration) {
-  std::string words;
-  for (int i = 0; i < 4'000; ++i) words += i % 3 == 0 ? "beta " : "gamma ";
+  const std::string words = SmallText();
   Write("text.txt", words);
   Write("other.txt", "delta " + words);
-  Write("sweep.yaml", kSweep);
+  Write("sweep.yaml", kSmallSweep);
   Write("clock", "0");
   ASSERT_TRUE(MakeFolders(PathOf("home/worker/cache"), 0700).ok());
   Write("home/worker/cache/behaviour.json", R"({"default": {"gate": "gate"}})");

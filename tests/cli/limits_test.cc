@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "tests/cli/small_sweep.h"
 #include "tests/deadline.h"
 #include "tests/sanitized.h"
 
@@ -67,24 +68,12 @@ class LimitsTest : public testing::Test {
   // A dataset "words" in `state`, and the path of a sweep over it.
   std::string MakeSweep(const std::string& state) {
     const std::string text = JoinPath(temp_.path(), "text.txt");
-    std::string words;
-    for (int i = 0; i < 4'000; ++i) words += i % 3 == 0 ? "beta " : "gamma ";
+    const std::string words = SmallText();
     EXPECT_TRUE(WriteFileAtomic(text, words, 0600).ok());
     const std::string other = JoinPath(temp_.path(), "other.txt");
     EXPECT_TRUE(WriteFileAtomic(other, Str("delta ", words), 0600).ok());
     const std::string sweep = JoinPath(temp_.path(), "sweep.yaml");
-    EXPECT_TRUE(WriteFileAtomic(sweep, R"(apiVersion: longrun/v1
-kind: Sweep
-metadata: {name: small}
-spec:
-  model: {architecture: gpt2, n_layer: 1, n_head: 2, d_model: 16}
-  matrix: {position: [rope], train_length: [32], dataset: [words]}
-  train: {tokens: 1024, batch_tokens: 256}
-  evaluate:
-    - perplexity: {context_lengths: [32], split: validation, protocol: nonoverlap, score_tokens: 256}
-)",
-                                0600)
-                    .ok());
+    EXPECT_TRUE(WriteFileAtomic(sweep, kSmallSweep, 0600).ok());
     const Ended imported = Run(64'000, {Program("longrun"), "--state", state, "data", "import",
                                         "words", "--train", text, "--validation", other});
     EXPECT_EQ(imported.code, 0) << imported.said;
