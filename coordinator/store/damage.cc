@@ -101,6 +101,9 @@ constexpr Wording kWordings[] = {
          }},
 };
 constexpr std::string_view kByKey[] = {"sweep", "sweep_run", "sweep_cell", "sweep_task", "cell"};
+// No number rests on them, but they say which files are needed.
+constexpr std::string_view kSayWhatIsNeeded[] = {"artifact", "attempt", "checkpoint",
+                                                 "checkpoint_file"};
 
 const Wording* WordingOf(std::string_view table) {
   const auto* const found = std::ranges::find(kWordings, table, &Wording::table);
@@ -126,9 +129,13 @@ DamagedRow DescribeDamage(const std::string& table, const std::vector<std::strin
     return damaged;
   }
   damaged.object = Str("the row of table ", table, " with ", damaged.key);
-  damaged.remedy = NumbersRestOn(table)
-                       ? std::string(kSubmitAgain)
-                       : "nothing has to be done: no number in a table depends on it";
+  damaged.remedy = "nothing has to be done: no number in a table depends on it";
+  if (NumbersRestOn(table)) damaged.remedy = kSubmitAgain;
+  if (std::ranges::find(kSayWhatIsNeeded, table) != std::end(kSayWhatIsNeeded)) {
+    damaged.remedy =
+        "go on without it: no number in a table depends on it, but `longrun gc` removes nothing "
+        "until it is restored";
+  }
   return damaged;
 }
 

@@ -1,7 +1,7 @@
 // Everything that the coordinator keeps, read from end to end and compared with what is stored with it:
 // the database's pages, indexes and rows, the digests inside rows, and the bytes in `artifacts/` and
-// `files/`. CheckDeep changes nothing (SQLite may leave its empty log beside the database), and may run beside a
-// coordinator.
+// `files/`. CheckDeep changes nothing (SQLite may leave its empty log beside the database), and may run
+// beside a coordinator.
 #pragma once
 
 #include <cstdint>

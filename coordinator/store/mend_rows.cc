@@ -44,22 +44,14 @@ class Rewriter {
 
   // Finds the rows of the table that do not hold.
   Status Read() {
-    ASSIGN_OR_RETURN(Statement row, connection_.PrepareOnce(Str(
-                                        "SELECT ", names_, ", sum FROM main.", table_.name,
-                                        " NOT INDEXED WHERE row_sum(", names_, ") IS NOT sum")));
-    const int n_columns = static_cast<int>(table_.columns.size());
-    while (true) {
-      ASSIGN_OR_RETURN(const bool more, row.Step());
-      if (!more) break;
-      StoredRow& read = damaged_.emplace_back();
-      for (int c = 0; c < n_columns; ++c) read.values.push_back(row.Value(c));
-      read.sum = row.Int(n_columns);
-    }
+    ASSIGN_OR_RETURN(damaged_,
+                     ReadRows(Str("SELECT ", names_, ", sum FROM main.", table_.name,
+                                  " NOT INDEXED WHERE row_sum(", names_, ") IS NOT sum")));
     mended_.resize(damaged_.size());
     if (damaged_.size() > kRowsMax) return Status();
     std::size_t work = 0;
     for (std::size_t i = 0; i < damaged_.size(); ++i) {
-      const std::size_t n_bytes = BytesOf(damaged_[i]);
+      const std::size_t n_bytes = SummedBytes(damaged_[i]);
       work += n_bytes * n_bytes;
       if (work > kWorkMax) return Status();
       ASSIGN_OR_RETURN(mended_[i], Mended(damaged_[i]));
@@ -69,6 +61,40 @@ class Rewriter {
   std::ptrdiff_t n_damaged() const { return std::ssize(damaged_); }
   std::ptrdiff_t n_mended() const {
     return std::ranges::count_if(mended_, [](const auto& row) { return row.has_value(); });
+  }
+
+  // Writes the mended rows over the damaged ones. False, and nothing is changed, where one of them is not
+  // found by its key or an index does not have it: then only writing the table anew helps.
+  Result<bool> MendInPlace() {
+    std::vector<std::string> columns, keys;
+    for (const std::string& column : table_.columns) columns.push_back(Str("\"", column, "\" = ?"));
+    for (const std::string& column : table_.key) keys.push_back(Str("\"", column, "\" = ?"));
+    RETURN_IF_ERROR(connection_.Execute("SAVEPOINT mended"));
+    const auto mend = [&]() -> Result<bool> {
+      ASSIGN_OR_RETURN(Statement put,
+                       connection_.PrepareOnce(Str("UPDATE main.", table_.name, " SET ",
+                                                   Join(columns, ", "), ", sum = ? WHERE ",
+                                                   keys.empty() ? "0" : Join(keys, " AND "))));
+      for (std::size_t i = 0; i < damaged_.size(); ++i) {
+        if (!mended_[i]) continue;
+        put.Again();
+        for (const StoredValue& value : mended_[i]->values) put.BindValue(value);
+        put.Bind(mended_[i]->sum);
+        for (const std::string& column : table_.key) {
+          put.BindValue(damaged_[i].values[PlaceOf(column)]);
+        }
+        RETURN_IF_ERROR(put.Run());
+        if (connection_.n_changed() != 1) return false;
+      }
+      return true;
+    };
+    const Result<bool> is_done = mend();
+    if (is_done.ok() && *is_done) {
+      RETURN_IF_ERROR(connection_.Execute("RELEASE mended"));
+      return true;
+    }
+    RETURN_IF_ERROR(connection_.Execute("ROLLBACK TO mended; RELEASE mended"));
+    return false;
   }
 
   Status Rewrite() {
@@ -102,45 +128,41 @@ class Rewriter {
   }
 
   // What was done, once it is committed.
-  std::string Tell() const {
-    LogWarning("table_written_anew", {{"table", table_.name},
-                                      {"rows_damaged", Str(n_damaged())},
-                                      {"of_these_mended", Str(n_mended())}});
-    return Str("table ", table_.name, ", written anew (", n_mended(), " of ", n_damaged(),
-               " damaged rows could be repaired)");
+  std::string Tell(bool is_written_anew) const {
+    LogWarning(is_written_anew ? "table_written_anew" : "rows_repaired",
+               {{"table", table_.name},
+                {"rows_damaged", Str(n_damaged())},
+                {"of_these_mended", Str(n_mended())}});
+    if (n_damaged() == 0) return Str("table ", table_.name, ", written anew");
+    return Str(n_mended(), " of ", n_damaged(), " damaged rows of table ", table_.name,
+               is_written_anew ? ", which was written anew" : "");
   }
 
  private:
-  static std::size_t BytesOf(const StoredRow& row) {
-    std::size_t n_bytes = 0;
-    for (const StoredValue& value : row.values) {
-      const auto* const text = std::get_if<std::string>(&value);
-      n_bytes += sizeof(std::int64_t) + (text != nullptr ? text->size() : 0);
+  // The columns of the table, and `sum`.
+  Result<std::vector<StoredRow>> ReadRows(const std::string& sql) {
+    ASSIGN_OR_RETURN(Statement row, connection_.PrepareOnce(sql));
+    const int n_columns = static_cast<int>(table_.columns.size());
+    std::vector<StoredRow> rows;
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, row.Step());
+      if (!more) return rows;
+      StoredRow& read = rows.emplace_back();
+      for (int c = 0; c < n_columns; ++c) read.values.push_back(row.Value(c));
+      read.sum = row.Int(n_columns);
     }
-    return n_bytes;
   }
 
   // Where a damaged key or index hid a row, it was written a second time, and both hold. One of them is in
   // its place by now; the others stay, damaged.
   Status PutBackDoubles() {
-    std::vector<StoredRow> doubles;
-    {
-      ASSIGN_OR_RETURN(Statement row,
-                       connection_.PrepareOnce(Str("SELECT ", names_,
-                                                   ", sum FROM temp.rewritten EXCEPT"
-                                                   " SELECT ",
-                                                   names_, ", sum FROM main.", table_.name)));
-      while (true) {
-        ASSIGN_OR_RETURN(const bool more, row.Step());
-        if (!more) break;
-        StoredRow& read = doubles.emplace_back();
-        for (std::size_t c = 0; c < table_.columns.size(); ++c) {
-          read.values.push_back(row.Value(static_cast<int>(c)));
-        }
-        read.sum = kDamagedSum;
-      }
+    ASSIGN_OR_RETURN(std::vector<StoredRow> doubles,
+                     ReadRows(Str("SELECT ", names_, ", sum FROM temp.rewritten EXCEPT SELECT ",
+                                  names_, ", sum FROM main.", table_.name)));
+    for (StoredRow& one : doubles) {
+      one.sum = kDamagedSum;
+      RETURN_IF_ERROR(PutBack(one));
     }
-    for (const StoredRow& one : doubles) RETURN_IF_ERROR(PutBack(one));
     return Status();
   }
 
@@ -234,6 +256,11 @@ class Rewriter {
     return text != nullptr ? StoredValue(Str(*text, "~", n)) : StoredValue(std::int64_t{-n});
   }
 
+  std::size_t PlaceOf(std::string_view column) const {
+    return static_cast<std::size_t>(std::ranges::find(table_.columns, column) -
+                                    table_.columns.begin());
+  }
+
   // What the column can hold: the value, or nothing where its type has changed.
   static void Fit(const Column& column, StoredValue& value) {
     if (std::holds_alternative<std::monostate>(value) && column.is_nullable) return;
@@ -266,31 +293,25 @@ class Rewriter {
   std::vector<std::optional<StoredRow>> mended_;  // of each of them
 };
 
-Result<Complaint> WorstOf(Connection& connection, const std::string& table) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> lines,
-                   connection.ReadTexts(Str("PRAGMA main.integrity_check(", table, ")")));
-  Complaint worst = Complaint::kRow;
-  for (const std::string& line : lines) {
-    if (line != "ok") worst = std::max(worst, ComplaintOf(line));
-  }
-  return worst;
-}
+enum class Change { kNone, kInPlace, kWrittenAnew };
 
-// Each table in a transaction of its own. `is_needed` says, of the table and its rows that were read, whether
-// it is written anew.
-template <typename IsNeeded>
-Status WriteTables(Connection& connection, std::vector<std::string>& repairs, IsNeeded is_needed) {
+// Each table, or only the one that is named, in a transaction of its own. `change` makes the change that it
+// returns, but for kWrittenAnew, which follows it.
+template <typename MakeChange>
+Status ChangeTables(Connection& connection, std::string_view only,
+                    std::vector<std::string>& repairs, MakeChange change) {
   RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = ON"));
   const auto write = [&](const SummedTable& table) -> Status {
     Rewriter rewriter(connection, table);
-    ASSIGN_OR_RETURN(const bool is_written, is_needed(table, rewriter));
-    if (is_written) RETURN_IF_ERROR(rewriter.Rewrite());
+    ASSIGN_OR_RETURN(const Change done, change(table, rewriter));
+    if (done == Change::kWrittenAnew) RETURN_IF_ERROR(rewriter.Rewrite());
     RETURN_IF_ERROR(connection.Execute("COMMIT"));
-    if (is_written) repairs.push_back(rewriter.Tell());
+    if (done != Change::kNone) repairs.push_back(rewriter.Tell(done == Change::kWrittenAnew));
     return Status();
   };
   Status status;
   for (const SummedTable& table : connection.row_sums().tables()) {
+    if (!only.empty() && table.name != only) continue;
     status = connection.Execute("BEGIN IMMEDIATE");
     if (status.ok()) status = write(table);
     if (status.ok()) continue;
@@ -298,36 +319,37 @@ Status WriteTables(Connection& connection, std::vector<std::string>& repairs, Is
     break;
   }
   RETURN_IF_ERROR(connection.Execute("PRAGMA ignore_check_constraints = OFF"));
-  return std::move(status).In("writing tables with damaged rows anew");
+  return std::move(status).In("repairing tables with damaged rows");
 }
 
 }  // namespace
 
 Status PutInOrder(Connection& connection, std::vector<std::string>& repairs) {
-  const auto is_needed = [&](const SummedTable& table, Rewriter& rewriter) -> Result<bool> {
-    ASSIGN_OR_RETURN(const Complaint worst, WorstOf(connection, table.name));
-    if (worst == Complaint::kRow) return false;
+  const auto change = [&](const SummedTable& table, Rewriter& rewriter) -> Result<Change> {
+    ASSIGN_OR_RETURN(const auto worst, WorstComplaint(connection, table.name));
+    if (worst.first == Complaint::kRow) return Change::kNone;
     RETURN_IF_ERROR(rewriter.Read());
-    if (worst == Complaint::kOrder || rewriter.n_damaged() > 0) return true;
+    if (worst.first == Complaint::kOrder || rewriter.n_damaged() > 0) return Change::kWrittenAnew;
     const Status indexed = connection.Execute(Str("REINDEX main.", table.name));
-    if (indexed.code() == Code::kInternal) return true;  // two rows have one key
+    if (indexed.code() == Code::kInternal) return Change::kWrittenAnew;  // two rows have one key
     RETURN_IF_ERROR(indexed);
     repairs.push_back(Str("the indexes of table ", table.name, ", made again from its rows"));
-    return false;
+    return Change::kNone;
   };
-  return WriteTables(connection, repairs, is_needed);
+  return ChangeTables(connection, "", repairs, change);
 }
 
 Result<bool> MendRows(Connection& connection, std::vector<std::string>& repairs,
                       std::string_view only) {
   bool all_hold = !connection.row_sums().tables().empty();
-  const auto is_needed = [&](const SummedTable& table, Rewriter& rewriter) -> Result<bool> {
-    if (!only.empty() && table.name != only) return false;
+  const auto change = [&](const SummedTable&, Rewriter& rewriter) -> Result<Change> {
     RETURN_IF_ERROR(rewriter.Read());
     if (rewriter.n_mended() < rewriter.n_damaged()) all_hold = false;
-    return rewriter.n_mended() > 0;
+    if (rewriter.n_mended() == 0) return Change::kNone;
+    ASSIGN_OR_RETURN(const bool is_done, rewriter.MendInPlace());
+    return is_done ? Change::kInPlace : Change::kWrittenAnew;
   };
-  RETURN_IF_ERROR(WriteTables(connection, repairs, is_needed));
+  RETURN_IF_ERROR(ChangeTables(connection, only, repairs, change));
   return all_hold;
 }
 

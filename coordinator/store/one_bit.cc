@@ -63,10 +63,14 @@ bool MendValue(StoredRow& row, StoredValue& value) {
 
 }  // namespace
 
-std::optional<StoredRow> OneBitAway(const StoredRow& damaged, std::size_t bytes_max) {
+std::size_t SummedBytes(const StoredRow& row) {
   std::size_t n_bytes = 0;
-  for (const StoredValue& value : damaged.values) n_bytes += BytesOf(value);
-  if (n_bytes > bytes_max) return std::nullopt;
+  for (const StoredValue& value : row.values) n_bytes += BytesOf(value);
+  return n_bytes;
+}
+
+std::optional<StoredRow> OneBitAway(const StoredRow& damaged, std::size_t bytes_max) {
+  if (SummedBytes(damaged) > bytes_max) return std::nullopt;
   StoredRow row = damaged;
   const std::int64_t sum = RowSum(row.values);
   if (damaged.sum == sum) return row;

@@ -21,6 +21,9 @@ struct StoredRow {
 // CRC-32C): up to four flipped bits of texts are not taken for one. Longer ones differ in four or more.
 inline constexpr std::size_t kShortRowBytes = 655;
 
+// How many bytes of the row its checksum covers.
+std::size_t SummedBytes(const StoredRow& row);
+
 // The row that holds and is one flipped bit away from `damaged`, in a value or in the sum; there is only
 // one. `damaged` itself where its values hold as they are given: their type had flipped. Nothing for a row
 // of which the checksum covers more than `bytes_max` bytes, and for one that was changed or given its sum

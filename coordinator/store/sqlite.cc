@@ -25,6 +25,12 @@ std::string BeginningOf(std::string_view sql) {
   return sql.size() > kShownBytes ? line + " …" : line;
 }
 
+// "" for a database in memory.
+std::string PathOf(sqlite3* db) {
+  const char* const name = db != nullptr ? sqlite3_db_filename(db, "main") : nullptr;
+  return name != nullptr ? name : "";
+}
+
 // What the system said to the files of a connection, where it tells of a shortage; else 0. SQLite says
 // "disk I/O error" or "unable to open" of a limit that it ran into. sqlite3_system_errno is asked last: of a
 // write that failed it may tell what the rollback after it met.
@@ -72,8 +78,7 @@ Status DamagedDatabase(const std::string& path, std::string_view how) {
 }
 
 Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
-  const char* const name = db != nullptr ? sqlite3_db_filename(db, "main") : nullptr;
-  const std::string path = name != nullptr ? name : "";
+  const std::string path = PathOf(db);
   const std::string database = path.empty() ? "the database" : Str("the database ", path);
   const std::string said =
       Str("SQLite: ", db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code));
@@ -282,8 +287,7 @@ Result<std::int64_t> Connection::ReadInt(const std::string& sql) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) {
     return DamagedDatabase(
-        sqlite3_db_filename(db_, "main"),
-        Str("\"", text.substr(0, kShownBytes), "\" stands where a number must be"));
+        PathOf(db_), Str("\"", text.substr(0, kShownBytes), "\" stands where a number must be"));
   }
   return number;
 }

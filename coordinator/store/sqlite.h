@@ -114,8 +114,9 @@ Status ForEach(Connection& connection, const char* sql, Row row) {
 }
 
 // The connection's newest error as people are told it: which database, what is the matter, what to do, and
-// last SQLite's own words, and `what` was asked for where that may be the cause. The code fits: kResourceExhausted for a full disk or a
-// limit of the process (base/shortage.h), kDataLoss for a damaged file.
+// last SQLite's own words, with `what` was asked for if that may be the cause. The code fits:
+// kResourceExhausted for a full disk or a limit of the process (base/shortage.h), kDataLoss for a damaged
+// file.
 Status SqliteStatus(sqlite3* db, int code, std::string_view what);
 // Whether an error is of the file or its disk, and not of the statement.
 bool IsOfTheFile(int code);

@@ -89,21 +89,6 @@ Status MakePrivate(const std::string& folder) {
   return ErrnoStatus(errno, Str("cannot make the state folder ", folder, " private"));
 }
 
-// The first of the worst complaints, "" where there is none. What a row says is judged by its
-// checksum: then only that row stands still.
-Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection) {
-  std::pair<Complaint, std::string> worst = {Complaint::kRow, ""};
-  ASSIGN_OR_RETURN(Statement row, connection.Prepare("PRAGMA integrity_check"));
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return worst;
-    const std::string line = row.Text(0);
-    if (line == "ok") continue;
-    const Complaint complaint = ComplaintOf(line);
-    if (complaint > worst.first) worst = {complaint, PlainComplaint(line)};
-  }
-}
-
 }  // namespace
 
 int Store::SchemaVersion() { return static_cast<int>(Migrations().size()); }

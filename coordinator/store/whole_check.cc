@@ -109,6 +109,20 @@ std::string PlainComplaint(std::string_view row) {
   return line.replace(begin, end - begin, Str("index ", which, " of table ", table));
 }
 
+Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection,
+                                                         const std::string& table) {
+  const std::string of = table.empty() ? "" : Str("(", table, ")");
+  ASSIGN_OR_RETURN(const std::vector<std::string> rows,
+                   connection.ReadTexts(Str("PRAGMA main.integrity_check", of)));
+  std::pair<Complaint, std::string> worst = {Complaint::kRow, ""};
+  for (const std::string& row : rows) {
+    if (row == "ok") continue;
+    const Complaint complaint = ComplaintOf(row);
+    if (complaint > worst.first) worst = {complaint, PlainComplaint(row)};
+  }
+  return worst;
+}
+
 Result<std::optional<Flaw>> FindFlaw(Connection& connection,
                                      std::span<const std::string_view> tables,
                                      std::int64_t limit_ms) {

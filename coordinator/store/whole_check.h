@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/status.h"
 
@@ -35,6 +36,10 @@ Complaint ComplaintOf(std::string_view row);
 // The first of its worst lines, for people: SQLite's own name of an index says which table's it is,
 // "index 1 of table task".
 std::string PlainComplaint(std::string_view row);
+// The first of the worst complaints about the table, or with "" about the whole database; kRow and "" where
+// there is none. What a row says is judged by its checksum: then only that row stands still.
+Result<std::pair<Complaint, std::string>> WorstComplaint(Connection& connection,
+                                                         const std::string& table = "");
 
 // Every row is read and has its checksum, rows are in the order of their keys, indexes have the
 // rows that the table has, and what a row refers to is there. Reads each table for at most

@@ -474,13 +474,29 @@ TEST_F(DamageTest, ALargeDatabaseIsRepairedWhenThatIsAskedFor) {
 
   ASSERT_TRUE(repairs.ok()) << repairs.status().message();
   EXPECT_EQ(*repairs, std::vector<std::string>{
-                          "table result, written anew (1 of 1 damaged rows could be repaired)"});
+                          "1 of 1 damaged rows of table result, which was written anew"});
   EXPECT_EQ(CheckPages(), std::vector<std::string>{"ok"});
   const Answers after = Ask();
   EXPECT_TRUE(after.rows == before.rows);
   EXPECT_TRUE(after.told.empty());
   EXPECT_EQ(RepairDatabase(folder.path()).value(), std::vector<std::string>());
   EXPECT_EQ(RepairDatabase(JoinPath(folder.path(), "none")).status().code(), Code::kNotFound);
+}
+
+// A value that is in no index needs no other row to be written.
+TEST_F(DamageTest, ARowThatLiesInItsPlaceIsMendedThere) {
+  const Answers before = Ask();
+  for (const auto& [table, column] :
+       {std::pair("result", "line"), std::pair("attempt", "durable_seq"),
+        std::pair("worker", "host")}) {
+    PutBack(original);
+    ASSERT_TRUE(RawDatabase(DatabasePath()).Flip(table, column, 7)) << table;
+    const std::vector<std::string> repairs = Store::Open(folder.path()).value()->repairs();
+    EXPECT_EQ(repairs, std::vector<std::string>{Str("1 of 1 damaged rows of table ", table)});
+    const Answers after = Ask();
+    EXPECT_TRUE(after.rows == before.rows) << table;
+    EXPECT_TRUE(after.told.empty()) << table << ": " << after.told.front();
+  }
 }
 
 // More than one bit: nobody knows what the row was. It stays, and is told, now and later.
@@ -575,9 +591,9 @@ TEST_F(UniqueTest, ARowThatGetsAnothersValueHidesNeitherAndRefusesNothing) {
 
   PutBack(WithBytes(change));
   ASSERT_NE(CheckPages(), std::vector<std::string>{"ok"});
-  EXPECT_EQ(RepairDatabase(folder.path()).value(),
-            std::vector<std::string>{
-                "table attempt, written anew (1 of 1 damaged rows could be repaired)"});
+  EXPECT_EQ(
+      RepairDatabase(folder.path()).value(),
+      std::vector<std::string>{"1 of 1 damaged rows of table attempt, which was written anew"});
   const Answers mended = Ask();
   EXPECT_TRUE(mended.rows == before.rows);
   EXPECT_TRUE(mended.told.empty());
@@ -629,8 +645,7 @@ TEST_F(UniqueTest, OfTwoRowsThatHoldTheOlderIsToldWhereOnlyOneMayBe) {
   const auto repairs = RepairDatabase(folder.path());
 
   ASSERT_TRUE(repairs.ok()) << repairs.status().message();
-  EXPECT_EQ(*repairs, std::vector<std::string>{
-                          "table attempt, written anew (0 of 0 damaged rows could be repaired)"});
+  EXPECT_EQ(*repairs, std::vector<std::string>{"table attempt, written anew"});
 
   EXPECT_EQ(CheckPages(), std::vector<std::string>{"ok"});
   EXPECT_EQ(DamagedAttempts(), 1) << Join(Damaged(), "\n");
@@ -667,6 +682,22 @@ TEST_F(DamageTest, AFlippedBitAnywhereInTheFileIsHarmlessOrTold) {
     ExpectSameOrTold(before, Str("byte ", at, ", bit ", bit));
     if (HasFailure()) return;
   }
+}
+
+TEST_F(DamageTest, WhatAUserAddedToTheDatabaseIsLeftAlone) {
+  const Answers before = Ask();
+  {
+    RawDatabase database(DatabasePath());
+    ASSERT_TRUE(
+        database.Execute("CREATE TABLE \"my 'own' \"\"notes\" (note TEXT PRIMARY KEY, sum TEXT);"
+                         "INSERT INTO \"my 'own' \"\"notes\" VALUES ('kept', '7');"
+                         "create view mine as select sum from \"my 'own' \"\"notes\""));
+  }
+  const Answers after = Ask();
+  EXPECT_EQ(after.rows, before.rows);
+  EXPECT_TRUE(after.told.empty()) << after.told.front();
+  auto connection = Connection::Open(DatabasePath(), Connection::Mode::kReadAll).value();
+  EXPECT_EQ(connection->ReadText("SELECT sum FROM main.mine").value(), "7");
 }
 
 // ---- what is removed -----------------------------------------------------------------------------
