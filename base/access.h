@@ -1,5 +1,5 @@
-// What keeps this user from a file, and the command that changes it: asked after something was denied,
-// so that the message names file and remedy wherever it was noticed.
+// Finds why this user may not use a file, and the command that changes it. Called after a permission was
+// denied, so that the message names the file and the remedy wherever the denial was noticed.
 #pragma once
 
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace longrun {
 
-// A denial (kPermissionDenied) of something in or above `folder`, told as what is in the way: "/x/a.db
-// may not be read and written, its mode is 0400: chmod 600 /x/a.db (MESSAGE)". Any other status, and
-// one for which nothing is found in the way, comes back as it is.
+// Rewrites a denial (kPermissionDenied) of something in or above `folder` to name the obstacle: "/x/a.db
+// may not be read and written, its mode is 0400: chmod 600 /x/a.db (MESSAGE)". Returns any other status
+// unchanged, and also a denial whose cause is not found.
 Status NamingDenied(Status status, const std::string& folder);
 
 }  // namespace longrun

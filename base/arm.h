@@ -1,12 +1,12 @@
-// What an ARM processor has beyond NEON, which every 64-bit one has. On others: nothing.
+// What an ARM processor has beyond NEON, which every 64-bit one has. On other processors: 0 and false.
 #pragma once
 
 namespace longrun {
 
-// The length of this thread's SVE vectors, which is the machine's unless it was told another; 0 where
-// there is no SVE.
+// The length in bits of this thread's SVE vectors: the machine's, unless the thread was given another. 0
+// without SVE.
 int SveBits();
-// Products of bfloat16.
+// Whether it has instructions that multiply bfloat16.
 bool HasArmBf16();
 
 }  // namespace longrun

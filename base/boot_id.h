@@ -1,11 +1,11 @@
-// Which boot of this machine it is: times of the boot clock (clock.h) can be compared within one alone.
+// The current boot of this machine: times of the boot clock (clock.h) can be compared only within one boot.
 #pragma once
 
 #include <string>
 
 namespace longrun {
 
-// As the kernel names it; "" where it does not say.
+// The kernel's id of this boot; "" if the kernel gives none.
 std::string BootId();
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// LR_CHECK: a promise of our own, kept in release builds too. A false one stops the program and
-// says where; it is never used for input.
+// LR_CHECK asserts something that our own code guarantees, in release builds too. If it is false, the
+// program stops and says where. It is never used to check input.
 #pragma once
 
 namespace longrun {

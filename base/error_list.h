@@ -1,4 +1,4 @@
-// Errors that are told together: what is wrong with a file in several places is mended at once.
+// Collects errors to report them together, so that a user can correct all faults of a file at once.
 //
 //   ErrorList errors;
 //   errors.Take(GetInt(json, "n_layer", "model"), config.n_layer);
@@ -15,13 +15,13 @@ namespace longrun {
 
 class ErrorList {
  public:
-  // True: it was no error.
+  // Returns true if `status` is ok.
   bool Add(Status status) {
     if (status.ok()) return true;
     errors_.push_back(std::move(status));
     return false;
   }
-  // Its value goes to `out`, which an error leaves as it is.
+  // Stores the value in `out`. An error leaves `out` unchanged and returns false.
   template <typename T>
   bool Take(Result<T> result, T& out) {
     if (!result.ok()) return Add(std::move(result).status());
@@ -29,7 +29,7 @@ class ErrorList {
     return true;
   }
 
-  // True: there were none.
+  // Returns true if `others` is empty.
   bool AddAll(const ErrorList& others) {
     errors_.insert(errors_.end(), others.errors_.begin(), others.errors_.end());
     return others.empty();

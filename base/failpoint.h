@@ -1,17 +1,17 @@
-// Failpoints: named places in a program where a test stops or ends it, so that a crash between two
-// given lines can be brought about and not only hoped for. For tests; off, and one load and compare,
-// when the environment variable is absent.
+// Failpoints: named places in a program at which a test can stop or end it, so that a crash between two
+// given lines happens on purpose and not by luck. Only for tests; when the environment variable is absent,
+// a failpoint costs one load and one compare.
 //
 //   LONGRUN_FAILPOINTS=after_commit:stop@3,artifact_mid_write:delay_ms:50
 //
-//   NAME:exit         _exit(99), as a crash: nothing is flushed, no destructor runs
+//   NAME:exit         _exit(99), like a crash: nothing is flushed, no destructor runs
 //   NAME:abort        SIGABRT
-//   NAME:stop         SIGSTOP to the own process: it stands still until SIGCONT, or SIGKILL
+//   NAME:stop         SIGSTOP to its own process, which pauses until SIGCONT or SIGKILL
 //   NAME:delay_ms:N   sleeps
-//   ...@K             only the K-th time that the place is passed (from 1); without it every time
+//   ...@K             acts only the K-th time that the place is passed (from 1); without it every time
 //
 // A value that does not parse ends the program with exit code 78 at the first failpoint: a test that
-// believes in a fault that is not there proves nothing.
+// expects a fault which never happens proves nothing.
 #pragma once
 
 namespace longrun {

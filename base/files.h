@@ -1,5 +1,5 @@
-// Files. One appears whole or not at all: written under a temporary name, fsynced, renamed, and the
-// folder fsynced.
+// Files. A file that we write appears complete or not at all: it is written under a temporary name,
+// fsynced, renamed, and then its folder is fsynced.
 #pragma once
 
 #include <cstdint>
@@ -46,10 +46,12 @@ class TempFolder {
   std::string path_;
 };
 
-// An exclusive flock, held until the object goes or the process dies. A holder may remove the file.
+// An exclusive flock, held until the object is destroyed or the process dies. The holder may remove the
+// file.
 class FileLock {
  public:
-  // kUnavailable when another process holds it (`what` names it); kNotFound where no folder is.
+  // kUnavailable when another process holds it (`what` names that process in the message); kNotFound when
+  // the folder does not exist.
   static Result<FileLock> Acquire(const std::string& path, std::string_view what);
   // True when some process holds the lock now.
   static bool IsHeld(const std::string& path);

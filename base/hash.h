@@ -1,6 +1,6 @@
-// Hashes: SHA-256 for identity (content addresses), CRC32C for torn records, FNV-1a for streams of
-// random numbers. All are plain C++ (SHA-256 uses the CPU's SHA instructions where present), so
-// that the trainer builds alone.
+// Hashes: SHA-256 for identity (content addresses), CRC32C to detect torn records, FNV-1a for streams of
+// random numbers. All are plain C++ without libraries; SHA-256 and CRC32C use the CPU's instructions for
+// them where it has any.
 #pragma once
 
 #include <array>
@@ -13,7 +13,8 @@
 
 namespace longrun {
 
-// kPlain takes the portable code where the CPU could do better: for tests, both give the same bits.
+// kPlain takes the portable code even where the CPU has better instructions: for tests. Both give the same
+// bits.
 enum class HashPath { kBest, kPlain };
 bool CpuHasSha();  // SHA-NI
 bool CpuHasCrc();  // SSE 4.2
@@ -23,7 +24,7 @@ class Sha256 {
   explicit Sha256(HashPath path = HashPath::kBest);
   void Update(const void* data, std::size_t n_bytes);
   void Update(std::string_view text) { Update(text.data(), text.size()); }
-  std::array<std::uint8_t, 32> Finish();  // once; the object is spent then
+  std::array<std::uint8_t, 32> Finish();  // call it once: it uses up the object
   std::string FinishHex();                // the same as 64 lower-case digits
 
  private:
@@ -43,6 +44,6 @@ bool IsSha256Hex(std::string_view text);  // 64 digits of 0-9a-f
 std::uint32_t Crc32c(std::string_view bytes, HashPath path = HashPath::kBest);
 std::uint64_t Fnv1a64(std::string_view bytes);
 
-// XXH3-64 is wanted by the shard format; see model/data/shard.h.
+// The shard format uses XXH3-64 too: model/data/shard.h.
 
 }  // namespace longrun

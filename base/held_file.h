@@ -1,6 +1,6 @@
-// A file or folder by what it is, and not by its name: whether a path still stands for the file that
-// it stood for. It is held open meanwhile, so that its number is given to no other file; by O_PATH, which
-// takes no part in locks (closing it ends none of SQLite's).
+// A file or folder identified by its inode and not by its name, to tell whether a path still leads to it.
+// It is held open meanwhile, so that no other file gets its inode number. O_PATH takes no part in locks:
+// closing it releases none of SQLite's.
 #pragma once
 
 #include <string>
@@ -17,10 +17,10 @@ class HeldFile {
   ~HeldFile();
 
   const std::string& path() const { return path_; }
-  // False once `path` names nothing, or another file. True where that cannot be found out.
+  // False once `path` names nothing or another file. True if that cannot be determined.
   bool IsAt(const std::string& path) const;
   bool IsInPlace() const { return IsAt(path_); }
-  // Where it lies now; "" when it was deleted, or it cannot be found out.
+  // Its path now; "" if it was deleted or its path cannot be determined.
   std::string PathNow() const;
 
  private:

@@ -12,8 +12,8 @@ namespace longrun {
 struct Measurement {
   std::string name;
   std::string unit;
-  std::vector<double> ours = {};      // one a round
-  std::vector<double> baseline = {};  // of the same rounds, or empty
+  std::vector<double> ours = {};      // one per round
+  std::vector<double> baseline = {};  // of the same rounds; may be empty
   std::string what_baseline = {};
   std::string target = {};  // "" where there is none
 };
@@ -33,8 +33,8 @@ class Stopwatch {
 double ThreadCpuSeconds();
 double ProcessCpuSeconds();
 
-// The program's argument number `index`, from 1, or `otherwise` where it has fewer. Ends the program
-// with 64 when it is no number from 1 to `max`.
+// The program's argument number `index` (from 1), or `otherwise` if it has fewer. Ends the program with 64
+// if the argument is not a number from 1 to `max`.
 int IntArgument(int argc, char** argv, int index, int otherwise, int max);
 
 }  // namespace longrun

@@ -1,14 +1,14 @@
-// How much memory this machine gives us.
+// The memory that this process may use.
 #pragma once
 
 #include <cstdint>
 
 namespace longrun {
 
-// Of the machine.
+// The machine's memory, whatever the cgroup's limit.
 std::int64_t PhysicalMemoryBytes();
 
-// Of the machine, or the smallest limit of our cgroup (version 2) and those above it. Bytes.
+// The machine's memory or, if smaller, the smallest limit of our cgroup (version 2) and of those above it.
 std::int64_t MachineMemoryBytes();
 
 }  // namespace longrun

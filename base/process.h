@@ -19,12 +19,12 @@ struct SpawnOptions {
   std::string stdout_path{};        // "" is /dev/null; appended to
   std::string stderr_path{};        // "" is /dev/null; appended to
   bool inherit_output = false;      // the child writes where we write
-  bool own_group = false;           // setpgid: signals to our group pass it by
+  bool own_group = false;           // setpgid: signals to our group do not reach it
   bool new_session = false;         // setsid: survives our terminal
   bool die_with_parent = false;     // PR_SET_PDEATHSIG
 };
 
-// The pid. Every other descriptor is closed in the child.
+// Returns the pid. The child has no descriptors other than its standard files.
 Result<int> Spawn(const SpawnOptions& options);
 
 struct ExitInfo {
@@ -33,16 +33,16 @@ struct ExitInfo {
   rusage usage{};
 };
 
-// Waits for a child of ours; with timeout_ms >= 0 gives nothing when it is still running then.
+// Waits for a child of ours. With timeout_ms >= 0: nothing if it is still running then.
 Result<std::optional<ExitInfo>> WaitFor(int pid, std::int64_t timeout_ms);
 
-// The folder of the running program, where its sisters lie.
+// The folder of the running program; our other programs are beside it.
 std::string ProgramFolder();
 // The current environment's value, or nothing.
 std::optional<std::string> GetEnv(const std::string& name);
-// Processor time that a process has taken, of all its threads, in clock ticks; nothing for one that is gone.
+// Processor time that all threads of a process have used, in clock ticks; nothing if the process is gone.
 std::optional<std::uint64_t> ProcessBusyTicks(int pid);
-// (pid, start time in clock ticks) names a process for ever, since pids are used again.
+// (pid, start time in clock ticks) identifies a process permanently, since pids are reused.
 std::optional<std::uint64_t> ProcessStartTicks(int pid);
 
 }  // namespace longrun

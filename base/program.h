@@ -1,5 +1,5 @@
-// The outermost frame of a program: what nobody expected ends it with a message and an exit code,
-// not with an abort that tells nothing.
+// The outermost frame of a program: an unexpected exception ends it with a message and an exit code, not
+// with an abort that explains nothing.
 #pragma once
 
 #include <string_view>
@@ -9,34 +9,35 @@
 namespace longrun {
 
 struct FailureCodes {
-  int failed = kExitSoftware;  // of an exception that nobody expected
+  int failed = kExitSoftware;  // after an unexpected exception
   int usage = kExitBadUsage;
   int out_of_memory = kExitStorage;
   int out_of_threads = kExitStorage;
 };
 
-// The exit code of `main(argc, argv)`. An exception that leaves it is printed on stderr under the
-// name of the program, and `codes` has the exit code. Memory or threads that run out on any other
-// thread, or where nothing can be caught, end the program in the same way; other exceptions there
-// are printed, and abort. Standard output is flushed at the end: when it could not be written,
-// except for a reader that went away, that is said and success becomes 1. A write beyond the limit
-// on the size of a file is an error like others (EFBIG), not a signal that kills.
+// Returns the exit code of `main(argc, argv)`. An exception that leaves `main` is printed on stderr after
+// the program's name, and the exit code comes from `codes`. If memory or threads run out on any other
+// thread, or where nothing can be caught, the program ends in the same way; other exceptions there are
+// printed, and the program aborts. Standard output is flushed at the end. If it could not be written, a
+// message says so and success becomes 1, unless its reader went away. A write beyond the limit on file size
+// gives an error like others (EFBIG), not a signal that kills.
 //
-// Arguments, our variables of the environment (LONGRUN_*) and the program's own folder that are not
-// UTF-8 end it with one sentence and `codes.usage`, before `main` is called. A standard file that
-// is closed stays unusable: no file of ours takes its number.
+// Before `main` is called, the program ends with one sentence and `codes.usage` if an argument, an
+// environment variable of ours (LONGRUN_*) or the program's own folder is not UTF-8. A standard file that
+// is closed stays unusable: no file of ours gets its number.
 int RunMain(const char* program, int (*main)(int, char**), int argc, char** argv,
             FailureCodes codes = {});
 
-// Writes to standard output. Why that failed is remembered for the sentence that RunMain ends with: text
-// that fills stdio's buffer is written long before the end.
+// Writes to standard output. The reason for a failure is kept for the message that RunMain prints at the
+// end, since text that fills stdio's buffer is written long before the end.
 void WriteOutput(std::string_view text);
 void FlushOutput();
 
 // Whether standard input was closed when the program began.
 bool InputIsClosed();
 
-// Ends the program at once because of the exception that is being handled, as RunMain does.
+// Called while an exception is handled: ends the program at once, with the message and code that RunMain
+// would give.
 [[noreturn]] void EndProgram();
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// Randomness that is a pure function of a key: sm64 streams for data order (SplitMix64),
-// Philox4x32-10 for weights and dropout (Salmon et al. 2011), and ULIDs for attempts.
+// Random numbers as a pure function of a key: sm64 streams for data order (SplitMix64), Philox4x32-10 for
+// weights and dropout (Salmon et al. 2011). Also ULIDs for attempts.
 #pragma once
 
 #include <array>
@@ -17,7 +17,7 @@ std::uint64_t StreamKey(std::uint64_t seed, std::uint64_t epoch, std::uint64_t s
 // The four 32-bit words of counter block `counter` under `key`, after 10 rounds.
 std::array<std::uint32_t, 4> Philox4x32(std::array<std::uint32_t, 4> counter,
                                         std::array<std::uint32_t, 2> key);
-// The same of a counter in two halves of 64 bits, and a key of 64 bits; low words first.
+// The same with the counter as two halves of 64 bits and the key as 64 bits; low words first.
 std::array<std::uint32_t, 4> Philox4x32(std::uint64_t counter_low, std::uint64_t counter_high,
                                         std::uint64_t key);
 

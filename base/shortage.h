@@ -1,5 +1,5 @@
-// What ran out: a disk, a limit of the process, memory. All are kResourceExhausted, and each wants
-// something else from the user.
+// Resources that can run out: disk space, a limit of the process, memory. All are kResourceExhausted, but
+// the user must do something else about each.
 #pragma once
 
 #include <optional>
@@ -9,7 +9,7 @@
 
 namespace longrun {
 
-// What is said of EAGAIN where a thread was asked for; elsewhere that number tells of no shortage.
+// The message for EAGAIN from starting a thread; anywhere else EAGAIN does not mean a shortage.
 inline constexpr const char* kOutOfThreads =
     "no thread can be started: the limit on processes (`ulimit -u`, or TasksMax= of the unit) or "
     "on "
@@ -22,17 +22,18 @@ enum class Shortage {
   kMemory,     // ENOMEM
 };
 
-// Of an errno; nothing for one that tells of no shortage.
+// From an errno; nothing if it does not mean a shortage.
 std::optional<Shortage> ShortageOf(int error_number);
-// Of an error that ErrnoStatus made, here or on the other side of the wire: there a Status has its
-// code and its message alone, so the system's words in the message are what is looked for.
+// From an error that ErrnoStatus made, here or on the other side of the wire. A Status that crossed the
+// wire has only its code and its message, so this looks for the system's words in the message.
 std::optional<Shortage> ShortageOf(const Status& status);
 
-// Whether the process reached a limit of its own, which every process that is started like it reaches
-// again: on the size of a file, or on open files.
+// Whether the process reached a limit of its own (file size or open files), which every process started in
+// the same way will reach again.
 bool IsProcessLimit(const Status& status);
 
-// What ErrnoStatus says behind the system's words, with what to do; "" for a disk, whose words say it.
+// The remedy that ErrnoStatus adds after the system's words; "" for a full disk, where the system's words
+// suffice.
 std::string_view ShortageRemedy(int error_number);
 
 }  // namespace longrun

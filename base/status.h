@@ -1,5 +1,5 @@
-// Errors of the world (input, file, network, disk, a peer) as values. A broken promise of our own
-// is not an error but a bug: LR_CHECK (base/check.h) stops the program.
+// Errors from outside (input, file, network, disk, a peer) as values. A broken guarantee of our own code is
+// not an error but a bug: LR_CHECK (base/check.h) stops the program.
 //
 //   Result<Run> ParseRun(const Json& json) {
 //     ASSIGN_OR_RETURN(const Model model, ParseModel(json));   // passes an error up
@@ -25,19 +25,19 @@ enum class Code {
   kOk = 0,
   kCancelled = 1,
   kUnknown = 2,
-  kInvalidArgument = 3,  // never valid, whatever the state of the system
+  kInvalidArgument = 3,  // invalid in any state of the system
   kDeadlineExceeded = 4,
   kNotFound = 5,
   kAlreadyExists = 6,
   kPermissionDenied = 7,
-  kResourceExhausted = 8,   // disk, memory, quota, a limit of ours
-  kFailedPrecondition = 9,  // valid later, when the state has changed
+  kResourceExhausted = 8,   // disk, memory, quota, one of our limits
+  kFailedPrecondition = 9,  // may be valid later, in another state
   kAborted = 10,
   kOutOfRange = 11,
   kUnimplemented = 12,
   kInternal = 13,
   kUnavailable = 14,  // the same call may succeed when repeated
-  kDataLoss = 15,     // a checksum or a format that does not hold
+  kDataLoss = 15,     // a wrong checksum or a broken format
 };
 
 // "INVALID_ARGUMENT", ...
@@ -46,7 +46,7 @@ std::string_view CodeName(Code code);
 class [[nodiscard]] Status {
  public:
   Status() = default;
-  // The message is made Printable (str.h): it may quote any input.
+  // The message is made Printable (str.h), since it may quote any input.
   Status(Code code, std::string_view message);
 
   bool ok() const { return code_ == Code::kOk; }
@@ -61,7 +61,7 @@ class [[nodiscard]] Status {
   std::string message_;
 };
 
-// From errno: "cannot open /x/y: No such file or directory", with the code that fits (kNotFound,
+// From errno: "cannot open /x/y: No such file or directory", with the matching code (kNotFound,
 // kPermissionDenied, kResourceExhausted for a full disk, ...).
 Status ErrnoStatus(int error_number, std::string_view what);
 
@@ -93,7 +93,7 @@ class [[nodiscard]] Result {
   const T* operator->() const { return &value(); }
   T* operator->() { return &value(); }
 
-  // The error; a Result that holds a value gives an ok Status.
+  // The error; an ok Status if there is a value.
   Status status() const& { return ok() ? Status() : std::get<Status>(state_); }
   Status status() && { return ok() ? Status() : std::get<Status>(std::move(state_)); }
 

@@ -1,4 +1,4 @@
-// Str("step ", 3, " of ", 10): text from parts. Numbers are written in shortest round-trip form.
+// Str("step ", 3, " of ", 10) joins its arguments as text. Numbers are written in shortest round-trip form.
 #pragma once
 
 #include <charconv>
@@ -34,22 +34,22 @@ std::string Join(const std::vector<std::string>& parts, std::string_view separat
 std::vector<std::string> Split(std::string_view text, char separator);
 std::string_view Trim(std::string_view text);
 
-// For "did you mean": the candidate nearest to `word`, by Damerau-Levenshtein distance (2 at most), or
-// the only one that shares most letters with it, as "validation" with "val"; "" when none is near.
+// For "did you mean": the candidate nearest to `word` by Damerau-Levenshtein distance (at most 2), else the
+// only one that shares the most letters with it, like "validation" and "val"; "" if there is none.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 
-// The shortest prefix length, at least `least`, that tells `id` from all `others`.
+// The length of the shortest prefix of `id`, at least `least`, that no id in `others` shares.
 std::size_t UnambiguousPrefix(std::string_view id, const std::vector<std::string>& others,
                               std::size_t least);
 
 bool IsUtf8(std::string_view text);
-// Each byte that is not part of a UTF-8 character becomes U+FFFD: for text of unknown origin (a
-// program's output, a file name) on its way into JSON or a message.
+// Replaces each byte that is not part of a UTF-8 character by U+FFFD: for text of unknown origin (a
+// program's output, a file name) that goes into JSON or a message.
 std::string ToUtf8(std::string_view bytes);
-// ToUtf8, with control characters but newlines written as \x1b (or as \t, \r): what an input holds may
-// stand in a message without a terminal obeying it.
+// ToUtf8, with control characters other than newlines written as \x1b (or as \t, \r), so that a message may
+// quote input without a terminal obeying it.
 std::string Printable(std::string_view bytes);
-// With newlines as \n: for a list of messages, one a line, that quote what an input holds.
+// Writes newlines as \n: for lists with one message per line, where messages quote input.
 std::string OneLine(std::string_view text);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// Threads, where the system may refuse one: under a limit on processes or on the address space.
+// Starting threads, which the system may refuse under a limit on processes or on the address space.
 #pragma once
 
 #include <functional>
@@ -8,12 +8,12 @@
 
 namespace longrun {
 
-// A thread that runs `body`. Where none can be started the program ends as for an exception that
-// leaves its `main` (program.h): threads started before it cannot be ended in order without it.
+// Starts a thread that runs `body`. If the system refuses it, the program ends as after an exception that
+// leaves its `main` (program.h), since the threads already running cannot be ended in order without it.
 std::thread StartThread(std::function<void()> body);
 
-// kResourceExhausted, with what to raise, unless `n_threads` more could run at this moment. Asked
-// before a library starts threads of its own, which would abort.
+// kResourceExhausted, with the limit to raise, unless `n_threads` more could run now. Call it before a
+// library starts threads of its own, since the library would abort.
 Status CheckThreadRoom(int n_threads);
 
 }  // namespace longrun

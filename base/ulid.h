@@ -1,4 +1,4 @@
-// What a ULID (random.h) says of itself.
+// The time in a ULID (random.h).
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace longrun {
 
-// When it was made, in ms since 1970; nothing where the text is no ULID.
+// When the ULID was made, in ms since 1970; nothing if the text is not a ULID.
 std::optional<std::int64_t> UlidWallMs(std::string_view ulid);
 
 }  // namespace longrun

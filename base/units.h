@@ -10,15 +10,16 @@
 
 namespace longrun {
 
-// "200M" -> 200000000, "64Ki" -> 65536, "1.5K" -> 1500. The value must come out whole and fit into
-// 63 bits. Negative numbers are parsed, so that the caller's range check can name them.
+// "200M" -> 200000000, "64Ki" -> 65536, "1.5K" -> 1500. The value must be an integer that fits into 63
+// bits. Negative numbers are parsed, so that the caller's range check can name them.
 Result<std::int64_t> ParseCount(std::string_view text);
-// What was probably meant by a text that ParseCount refuses: "100k" -> "100K", "1e5" -> "100000",
-// "100_000" -> "100000"; "" where nothing comes to mind.
+// What the user probably meant by a text that ParseCount refuses: "100k" -> "100K", "1e5" -> "100000",
+// "100_000" -> "100000"; "" if it has no suggestion.
 std::string NearestCount(std::string_view text);
-// YAML 1.1's other words for them: "yes", "True", "on" -> "true"; "no", "OFF" -> "false"; "" for any other.
+// The boolean that a word of YAML 1.1 stands for: "yes", "True", "on" -> "true"; "no", "OFF" -> "false"; ""
+// for others.
 std::string NearestBool(std::string_view text);
-// "10min" -> 600000 (milliseconds). A bare number is refused: the unit is asked for.
+// "10min" -> 600000 (milliseconds). A number without a unit is refused.
 Result<std::int64_t> ParseDurationMs(std::string_view text);
 
 std::string FormatCount(std::int64_t count);    // 200000000 -> "200M", 44670976 -> "44.7M"

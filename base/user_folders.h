@@ -1,5 +1,5 @@
-// Where a user's files lie, as the environment says. A relative path in a variable of the XDG base directory
-// specification is ignored, as that asks.
+// The user's folders, from the environment. A relative path in a variable of the XDG base directory
+// specification is ignored, as the specification demands.
 #pragma once
 
 #include <string>
@@ -9,14 +9,14 @@
 
 namespace longrun {
 
-// $XDG_DATA_HOME, else $HOME/.local/share; "" where neither is set. kInvalidArgument for one that is not
+// $XDG_DATA_HOME, else $HOME/.local/share; "" if neither is set. kInvalidArgument if the value is not
 // UTF-8.
 Result<std::string> DataHome();
 
-// $XDG_RUNTIME_DIR; "" where it is not set. kInvalidArgument as above.
+// $XDG_RUNTIME_DIR; "" if it is not set. kInvalidArgument if the value is not UTF-8.
 Result<std::string> RuntimeFolder();
 
-// Of these variables, those that hold a relative path: NAME=VALUE.
+// The variables of these two that hold a relative path, as NAME=VALUE.
 std::vector<std::string> IgnoredFolderVariables();
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// What comes from outside and must be text: names and paths go into JSON, Protobuf and the database,
-// which hold UTF-8 alone.
+// Names and paths from outside must be UTF-8: they go into JSON, Protobuf and the database, which hold only
+// UTF-8.
 #pragma once
 
 #include <string_view>
@@ -8,8 +8,8 @@
 
 namespace longrun {
 
-// kInvalidArgument for bytes that are not UTF-8: WHAT ("caf\xe9.yaml") is not UTF-8, which names and paths
-// must be: REMEDY.
+// kInvalidArgument for bytes that are not UTF-8, with the message: WHAT ("caf\xe9.yaml") is not UTF-8,
+// which names and paths must be: REMEDY.
 Status CheckUtf8(std::string_view bytes, std::string_view what, std::string_view remedy);
 
 }  // namespace longrun

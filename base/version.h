@@ -1,4 +1,4 @@
-// What this build is: the release, and the commit it was built from.
+// The version of this build: its release and the commit it was built from.
 #pragma once
 
 #include <string>
@@ -7,9 +7,9 @@
 namespace longrun {
 
 inline constexpr std::string_view kVersion = "0.1.0";
-// Raised by hand when the mathematics change: results of different numerics never mix.
+// Raised by hand when the mathematics change: results with different numerics are never mixed.
 inline constexpr int kNumericsVersion = 1;
-// The wire between coordinator, workers and clients.
+// The version of the protocol between coordinator, workers and clients.
 inline constexpr int kProtocolVersion = 1;
 
 // "3f2a91c0b7d4" with "-dirty" when the tree was changed, or "unknown" outside a checkout.
