@@ -1,6 +1,6 @@
 // Activations of a feed-forward layer, forward and backward, element by element.
 //
-//   y = f(h + b)                          b: the product's bias; absent: 0
+//   y = f(h + b)                          b: the product's bias; 0 if absent
 //   y = f(g) u                            gated (SwiGLU with f = silu)
 //
 //   gelu_new  f(x) = x sigma(2 k (x + 0.044715 x^3)), k = sqrt(2 / pi)     = x (1 + tanh(..)) / 2
@@ -15,9 +15,9 @@
 //   dg = dy u f'(g),     du = dy f(g)
 //
 // Shapes:  h, g, u, y and their gradients (N, C), dense; b (C)
-// Types:   all of (N, C) of one type, fp32 or bf16; b, db and what is between fp32
-// Bits:    an element's depend on that element alone; db's on the rows, not on threads
-// Errors:  a null or negative argument, and types that differ, are a bug of the caller (LR_CHECK)
+// Types:   all (N, C) tensors have one type, fp32 or bf16; b, db and intermediate values are fp32
+// Bits:    an element's bits depend only on that element; those of db on the rows, not on threads
+// Errors:  a null or negative argument, or types that differ, are a bug of the caller (LR_CHECK)
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ namespace longrun {
 
 enum class Activation { kGeluNew, kGelu, kSilu };
 
-// "gelu_new", "gelu", "silu": as transformers names them; nothing for another one.
+// "gelu_new", "gelu", "silu", the names in transformers; nothing for any other name.
 std::optional<Activation> FindActivation(std::string_view name);
 
 struct ActivationShape {
@@ -53,7 +53,7 @@ struct ActivationBackwardCall {
   const float* bias = nullptr;
   ConstElements dy = {};
   Elements dh = {};         // may be dy itself
-  float* d_bias = nullptr;  // written; null: not wanted
+  float* d_bias = nullptr;  // written; null: not computed
 };
 void ActivationBackward(const ActivationBackwardCall& call, const KernelOptions& options);
 

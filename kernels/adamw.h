@@ -1,13 +1,13 @@
-// AdamW (Loshchilov, Hutter 2019, arXiv:1711.05101) over many tensors in one pass, and the global norm
-// that gradients are clipped by. With g' = clip g, t = 1, 2, ...:
+// AdamW (Loshchilov, Hutter 2019, arXiv:1711.05101) over many tensors in one pass, and the global norm used
+// for gradient clipping. With g' = clip g, t = 1, 2, ...:
 //
 //   theta = theta - lr lambda theta
 //   m = beta1 m + (1 - beta1) g',   v = beta2 v + (1 - beta2) g'^2
 //   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 //
 // Types:   fp32, with the coefficients formed in double
-// Bits:    an element's depend on that element alone; the norm's on the gradients, not on threads: it is
-//          summed in fp32 over parts of fixed size and over the parts in double, in their order
+// Bits:    an element's bits depend only on that element; the norm's on the gradients, not on threads: it is
+//          summed in fp32 over parts of fixed size, and the parts in double, in order
 // Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Flushing changes
 //          sqrt(v) by less than 2^-63 sqrt(3 / (1 - beta2)), 6e-18 for beta2 = 0.999, which an eps of
 //          1e-10 or more hides below fp32's rounding, and m by less than 2^-124 / (1 - beta1). It makes
@@ -24,7 +24,7 @@
 
 namespace longrun {
 
-// sqrt of the sum of all squares.
+// The square root of the sum of all squares.
 struct ConstVector {
   const float* data = nullptr;
   std::int64_t n = 0;
@@ -43,7 +43,7 @@ struct AdamWTensor {
 struct AdamWStep {
   double lr = 0.0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   std::int64_t t = 1;
-  double clip = 1.0;  // gradients are multiplied by it; they are left as they are
+  double clip = 1.0;  // scales g'; the gradients in memory do not change
 };
 void AdamWUpdate(std::span<const AdamWTensor> tensors, const AdamWStep& step,
                  const KernelOptions& options);

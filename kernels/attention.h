@@ -5,26 +5,27 @@
 //   p[i][j] = exp(s[i][j] - lse[i])                 never stored
 //   o_i     = sum over j of z[i][j] p[i][j] v_j     z: dropout, else 1
 //
-// The gradients stand in kernels/reference/attention.h.
+// kernels/reference/attention.h has the formulas of the gradients.
 //
 // Shapes:  q, o (B, T_q, H, D); k, v (B, T_k, H_kv, D), query head h reads key head h / (H / H_kv);
 //          lse (B, H, T_q). D a multiple of 8, at most 256, for the CPU back-end
-// Types:   fp32 or bf16 (the reference: fp64, too); sums, softmax and bias of the CPU in fp32; numbers
-//          of positions, their gradients and lse in double
+// Types:   fp32 or bf16 (the reference also fp64); the CPU's sums, softmax and bias in fp32; numbers of
+//          positions, their gradients and lse in double
 // Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
-// Memory:  every result lies in a buffer of the caller; working memory is O(B H T D)
-// Threads: bits depend on neither their number nor the other sequences of the batch
+// Memory:  the caller owns every result buffer; working memory is O(B H T D)
+// Threads: bits depend neither on the number of threads nor on the other sequences of the batch
 // Subnormal numbers: flushed, or kept where the options say so (base/subnormals.h). Over n keys flushing
-//          changes o by less than (n + 1) 2^-124 max(1, |v|), beside what it changes in the scores, which
-//          are sums of products (base/subnormals.h). For l >= 1, the sum of the probabilities before they
-//          are divided, in units of 2^-126: each key's p changes by at most 1, whether p itself is flushed
-//          or the factor that rescales it, so sum p v by n |v| and l by n; each product and each rescaling
-//          of a tile may flush its result, 2 n together; v as an operand and o as a result add 1 each
+//          changes o by less than (n + 1) 2^-124 max(1, |v|), apart from what it changes in the scores, which
+//          are sums of products (base/subnormals.h). For l >= 1, where l is the sum of the probabilities
+//          before they are divided, in units of 2^-126: each key's p changes by at most 1, whether p itself or
+//          the factor that rescales it is flushed, so sum p v changes by n |v| and l by n; each product and
+//          each rescaling of a tile may flush its result, 2 n together; v as an operand and o as a result
+//          add 1 each
 // Errors:  a shape, stride, type or size that does not fit is kInvalidArgument and names the argument;
-//          a term that the back-end lacks is kUnimplemented and names the term, and so are regions
-//          backward: they are for inference
+//          a term that the back-end lacks is kUnimplemented and names the term; regions are kUnimplemented
+//          in backward, since they are for inference
 //
-// One suite holds every back-end to this: tests/kernels/conformance_test.cc.
+// tests/kernels/conformance_test.cc holds every back-end to this contract.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +43,7 @@ namespace longrun {
 enum class Scalar { kFp32, kBf16, kFp64 };
 std::string_view ScalarName(Scalar scalar);  // "fp32", ...
 
-// (B, T, H, D), with steps between neighbours in elements; channels lie side by side.
+// (B, T, H, D); steps are in elements, from one neighbour to the next. Channels are contiguous.
 template <typename Pointer>
 struct HeadsViewOf {
   Pointer data = nullptr;
@@ -53,8 +54,8 @@ struct HeadsViewOf {
 using HeadsView = HeadsViewOf<const void*>;  // read
 using HeadsBuffer = HeadsViewOf<void*>;      // written; rows must not overlap
 
-// Calls body(begin, end) for parts that cover [0, n) once each, on any threads, and returns when all
-// have returned. Empty: the calling thread alone.
+// Calls body(begin, end) for parts that cover [0, n) once each, on any threads, and returns when all calls
+// have returned. Empty: only the calling thread works.
 using ParallelFor = std::function<void(
     std::int64_t n, const std::function<void(std::int64_t begin, std::int64_t end)>& body)>;
 
@@ -62,8 +63,8 @@ struct AttentionInputs {
   HeadsView q, k, v;
 };
 
-// Keys that forward left out of a row of tiles since their probabilities sum to less than
-// skip_epsilon: backward needs to know. One number for 32 queries: the first key that was visited.
+// The keys that forward skipped in a row of tiles, because their probabilities sum to less than
+// skip_epsilon. Backward needs this: for each 32 queries, the first key that forward visited.
 struct VisitedKeys {
   static constexpr std::int64_t kQueries = 32;
   static std::int64_t Count(std::int64_t n_query) { return (n_query + kQueries - 1) / kQueries; }
@@ -71,11 +72,11 @@ struct VisitedKeys {
 
 struct AttentionKernelOptions {
   ParallelFor parallel_for = {};
-  // 0: every visible key is visited. Else the keys of the far end are left out as soon as it is proved
-  // that they hold less than this part of every row's probability: |error of o| <= 2 epsilon max|v|
-  // (over 1 - probability with dropout). Two-sided, piecewise and growing terms: never.
+  // 0: every visible key is visited. Otherwise the oldest keys are skipped once they provably hold less
+  // than this fraction of every row's probability: |error of o| <= 2 epsilon max|v| (divided by 1 -
+  // probability with dropout). Never skipped with two-sided, piecewise and growing terms.
   double skip_epsilon = 0.0;
-  // On every thread of the kernel, whatever its own mode. The reference, in double, has none to flush.
+  // The mode of every thread while it runs the kernel. The reference computes in double and ignores it.
   Subnormals subnormals = DefaultSubnormals();
 };
 
@@ -85,7 +86,8 @@ struct AttentionForwardCall {
   std::span<double> lse;
   // (B, H, VisitedKeys::Count(T_q)); may be empty when skip_epsilon is 0.
   std::span<std::int32_t> first_key = {};
-  // Tiles of queries and keys that were computed, where it is not null: what skipping saved.
+  // If not null, receives the number of tiles (queries by keys) that were computed: it shows what skipping
+  // saved.
   std::int64_t* n_tiles = nullptr;
 };
 
@@ -95,7 +97,7 @@ struct AttentionBackwardCall {
   std::span<const double> lse;                   // as forward wrote it
   std::span<const std::int32_t> first_key = {};  // as forward wrote it
   HeadsBuffer dq, dk, dv;
-  // Of the term's numbers, where asked for (not empty), else not computed.
+  // Gradients of the terms' numbers; an empty span is not computed.
   std::span<double> d_key_bias = {};        // (B, H, T_k): of c, or of r
   std::span<double> d_distance_table = {};  // (H, n_distance)
   std::span<double> d_slope = {};           // (H, K + 1): piecewise, together with d_intercept
@@ -104,9 +106,9 @@ struct AttentionBackwardCall {
   std::span<double> d_row_factor = {};
 };
 
-// A way to compute it. `cpu` is the best that this processor has of "cpu/avx512", "cpu/avx2",
-// "cpu/sse4" and "cpu/portable", on ARM of "cpu/sve256" and "cpu/neon", which give nearly the same
-// numbers but not the same bits.
+// A way to compute attention. `cpu` is the best that this processor can run of "cpu/avx512", "cpu/avx2",
+// "cpu/sse4" and "cpu/portable", on ARM of "cpu/sve256" and "cpu/neon". These give nearly the same numbers
+// but not the same bits.
 struct AttentionKernel {
   std::string_view name;
   Status (*forward)(const AttentionForwardCall& call, const AttentionTerms& terms,
@@ -115,12 +117,13 @@ struct AttentionKernel {
                      const AttentionKernelOptions& options);
 };
 
-// What runs on this machine, the reference first.
+// The kernels that run on this machine, the reference first.
 std::span<const AttentionKernel> AttentionKernels();
-// By name, also "cpu". Null when there is none of it here.
+// Finds a kernel by name, also "cpu". Null if this machine cannot run it.
 const AttentionKernel* FindAttentionKernel(std::string_view name);
 
-// Every rule of shapes, steps, sizes and terms that holds for all back-ends; they call it first.
+// Checks the rules on shapes, steps, sizes and terms that all back-ends share; each back-end calls it
+// first.
 Status CheckAttentionCall(const AttentionForwardCall& call, const AttentionTerms& terms,
                           const AttentionKernelOptions& options);
 Status CheckAttentionCall(const AttentionBackwardCall& call, const AttentionTerms& terms,

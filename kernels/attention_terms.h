@@ -1,13 +1,13 @@
-// What positions add to attention, as the kernels see it: views of numbers, owned by the caller.
+// Position terms of attention, as the kernels see them: views of numbers that the caller owns.
 //
 //   s[b][h][i][j] = scale * <rotate(q_i, p), rotate(k_j, j)> + bias[b][h][i][j],   p = q_offset + i
 //                 = -inf where query i does not see key j
 //
-// bias is the sum of the terms that are present; a term that is absent costs nothing.
+// bias is the sum of the terms that are present; an absent term costs nothing.
 //
 // B batch, H heads, T_q queries, T_k keys, D head_dim, R rotary channels (even, R <= D).
-// Keys stand at positions 0 .. T_k - 1, query i at position p. Numbers that belong to positions are
-// double: angles and prefix sums lose in fp32 what attention needs (kernels/README.md), and there are
+// Keys are at positions 0 .. T_k - 1, query i at position p. Numbers that belong to positions are double:
+// in fp32, angles and prefix sums lose precision that attention needs (kernels/README.md), and there are
 // few of them.
 #pragma once
 
@@ -18,17 +18,17 @@
 
 namespace longrun {
 
-// Query i sees key j when every line that is asked for says so:
+// Query i sees key j if all of these conditions hold, as far as they are set:
 //   causal     j <= p
 //   window w   |p - j| < w, or j is one of the first n_sink keys (of the document)
-//   documents  p and j lie in the same one
+//   documents  p and j belong to the same document
 struct Visibility {
   bool causal = true;
   std::int64_t q_offset = 0;  // the position of query 0; negative: the first queries see nothing
-  std::int64_t window = 0;    // keys, the query's own among them; 0: no window
-  std::int64_t n_sink = 0;    // with a window alone, and causal
-  // (B, T_k): where the document of each position begins; empty: one document. With documents every
-  // query stands at a key: 0 <= q_offset, q_offset + T_q <= T_k.
+  std::int64_t window = 0;    // keys, including the query's own; 0: no window
+  std::int64_t n_sink = 0;    // only with a window, and causal
+  // (B, T_k): where the document of each position begins; empty: one document. With documents every query
+  // must be at the position of a key: 0 <= q_offset, q_offset + T_q <= T_k.
   std::span<const std::int32_t> document_begin = {};
 };
 
@@ -36,16 +36,16 @@ struct Visibility {
 // cu_seqlens[1], ... and end where the next begins, the last at cu_seqlens.back() = n_positions.
 std::vector<std::int32_t> DocumentBegins(std::span<const std::int32_t> cu_seqlens);
 
-// One-sided: bias = c_j. A bias a_i + c_j is the same thing, since a_i cancels in the softmax where
-// every visible key of row i has it: b_i - b_j is passed as c = -b.
-// Two-sided: bias = r_p - r_j for j <= p, r_j - r_p beyond. Every query stands at a key there:
-// 0 <= q_offset, q_offset + T_q <= T_k.
+// One-sided: bias = c_j. A bias a_i + c_j is equivalent, since a_i cancels in the softmax if every visible
+// key of row i has it: b_i - b_j is passed as c = -b.
+// Two-sided: bias = r_p - r_j for j <= p, else r_j - r_p. Every query must then be at the position of a
+// key: 0 <= q_offset, q_offset + T_q <= T_k.
 //
-// The numbers come in one of three forms.
+// The numbers have one of three forms: `values`, `local` and `anchor`, or `slope`.
 struct KeyBias {
   std::span<const double> values = {};  // (B, H, T_k): c, or r
   bool two_sided = false;
-  // The same in less space: c_j = anchor[j / kAnchorKeys] + local[j].
+  // The same in less memory: c_j = anchor[j / kAnchorKeys] + local[j].
   static constexpr std::int64_t kAnchorKeys = 128;
   std::span<const float> local = {};    // (B, H, T_k)
   std::span<const double> anchor = {};  // (B, H, ceil(T_k / kAnchorKeys))
@@ -65,17 +65,17 @@ struct KeyBias {
   }
 };
 
-// bias = t[h][distance p - j]. The table begins with the largest distance ahead (the most negative);
-// what lies beyond either end has the number of that end.
+// bias = t[h][distance p - j]. The table begins with the largest distance ahead (the most negative). A
+// distance beyond either end takes the value at that end.
 struct DistanceTable {
   std::span<const double> values = {};  // (H, n_distance)
   std::int64_t n_distance = 0;
-  std::int64_t n_ahead = 0;  // entry 0 is distance -n_ahead; 0 where no key ahead is seen
+  std::int64_t n_ahead = 0;  // entry 0 is distance -n_ahead; 0 if no query sees a key ahead
 };
 
-// bias = slope[h][s] u + intercept[h][s], u = psi[|p - j|] row_factor[p], s the number of knots <= u.
-// A network of one hidden layer of ReLUs over u (FIRE) is such a function. Every query stands at a
-// position of row_factor.
+// bias = slope[h][s] u + intercept[h][s], u = psi[|p - j|] row_factor[p], s the number of knots <= u. A
+// network with one hidden layer of ReLUs over u (FIRE) is such a function. row_factor must cover every
+// query's position.
 struct PiecewiseLinear {
   std::span<const double> psi = {};         // (n >= the largest distance seen + 1)
   std::span<const double> row_factor = {};  // (n >= q_offset + T_q), by position
@@ -84,7 +84,7 @@ struct PiecewiseLinear {
   std::span<const double> intercept = {};   // (H, K + 1)
 };
 
-// The channels of a row turn in pairs; those from R on pass through.
+// The channels of a row are rotated in pairs; those from R on are unchanged.
 //   kHalf:         y[c]  = x[c]  cos - x[c+R/2] sin,   y[c+R/2] = x[c+R/2] cos + x[c]  sin
 //   kInterleaved:  y[2c] = x[2c] cos - x[2c+1]  sin,   y[2c+1]  = x[2c+1]  cos + x[2c] sin
 struct RotationTable {
@@ -92,65 +92,66 @@ struct RotationTable {
   std::span<const double> cos, sin;  // (positions, R/2), of the angle position * frequency[c]
   std::int64_t n_rotary = 0;         // R
   Layout layout = Layout::kHalf;
-  // (positions, R/2), or empty: queries are multiplied by it, keys divided (xPos).
+  // (positions, R/2), or empty: queries are multiplied by it, keys divided by it (xPos).
   std::span<const double> growth = {};
 };
 
-// Keys that turn to two positions at once, by rows of the rotation's table:
+// Keys rotated to two positions at once, given as rows of the rotation table:
 //
 //   rotate(k_j) = (1 - weight[j]) rotate(k_j, key_row[j]) + weight[j] rotate(k_j, row[j])
 //
-// so that a score is interpolated between those of two distances. GALI (arXiv:2502.02659) has positions
-// that are no integers, rounds a query's up, to n_i, and takes of a key's, p_j, the scores of both
-// neighbours: (1 - r) s(n_i, ceil p_j) + r s(n_i, floor p_j), r the fraction of n_i - p_j. Since n_i is
-// whole, r = ceil(p_j) - p_j: it depends on the key alone, and one key stands for both.
+// so that a score is interpolated between those of two distances. In GALI (arXiv:2502.02659) positions need
+// not be integers: it rounds a query's position up, to n_i, and combines the scores at both neighbours of a
+// key's position p_j: (1 - r) s(n_i, ceil p_j) + r s(n_i, floor p_j), r the fraction of n_i - p_j. Since
+// n_i is an integer, r = ceil(p_j) - p_j depends only on the key, and one blended key serves both.
 struct BlendedKeys {
   std::span<const std::int32_t> row = {};  // (T_k)
   std::span<const double> weight = {};     // (T_k), in [0, 1]
 };
 
-// Some of a query's keys, and the positions that it and they turn to: what reads texts beyond a
-// rotary model's length without training puts near and far keys at other positions than their own.
-// Regions part the keys of a query from the nearest to the oldest. Key j of query i is in region r for
+// Some of a query's keys, and the positions to which it and they are rotated. Methods that let a rotary
+// model read texts beyond its length without training place near and far keys at positions other than their
+// own. Regions divide the keys of a query, from the nearest to the oldest. Key j of query i is in region r
+// if
 //
 //   key_begin[r][i] <= j < key_begin[r - 1][i]     the first has no upper end, the last no lower one
 //
 // where   s[i][j] = scale <rotate(q_i, query_row[r][i]), rotate(k_j, key_row[r][j])> + bias[i][j].
 //
-// A row is one of the rotation's table, whose angles may be those of any positions: half a position is
-// a row of its own. All sequences of the batch, and all heads, have the same regions. Regions that
-// share the numbers of a key_row (and of what they blend with) share the turned keys.
+// A row is an index into the rotation table, whose angles may be those of any positions: half a position
+// has a row of its own. All sequences of the batch and all heads have the same regions. Regions with the
+// same key_row (and the same blending) share the rotated keys.
 //
-//   SelfExtend      arXiv:2401.01325: near keys as ever, far ones with positions divided by a group
+//   SelfExtend      arXiv:2401.01325: near keys unchanged, far ones at positions divided by a group
 //   ReRoPE, Leaky   kexue.fm/archives/9708: far keys at one distance, or at distances divided by k
-//   ChunkLlama      arXiv:2402.17463: keys at j mod c; queries by whether j is of their chunk, of the
-//                   one before, or of an older one
+//   ChunkLlama      arXiv:2402.17463: keys at j mod c; queries by whether j is in their own chunk, in the
+//                   one before, or in an older one
 //   StreamingLLM    arXiv:2309.17453, LM-Infinite arXiv:2308.16137: sinks beside a window
 //
-// For inference: there is no gradient with them.
+// For inference: regions have no gradient.
 struct Region {
   std::span<const std::int32_t> key_begin = {};  // (T_q), in [0, T_k]; empty in the last region
   std::span<const std::int32_t> query_row = {};  // (T_q)
   std::span<const std::int32_t> key_row = {};    // (T_k)
-  std::optional<BlendedKeys> blended = {};       // absent: the row of key_row alone
+  std::optional<BlendedKeys> blended = {};       // absent: only the row of key_row
 };
 inline constexpr std::size_t kRegionsMax = 3;
 
-// p[i][j] is multiplied by 0 with the given probability, else by 1 / (1 - probability); both rounded
-// to 2^-16 steps of the probability. Which is a function of (seed, offset, b, h, i, j) alone:
+// p[i][j] is multiplied by 0 with the given probability, else by 1 / (1 - probability); the probability is
+// rounded to steps of 2^-16. The choice is a function of (seed, offset, b, h, i, j) only:
 // kernels/dropout.h.
 struct Dropout {
   double probability = 0.0;  // in [0, 1)
   std::uint64_t seed = 0;
-  std::uint32_t offset = 0;  // another one for each layer and step
+  std::uint32_t offset = 0;  // must differ between layers and steps
 };
 
 struct AttentionTerms {
-  double scale = 0.0;  // of the product, never of the bias
+  double scale = 0.0;  // scales the product, never the bias
   Visibility visibility = {};
   std::optional<KeyBias> key_bias = {};
   std::optional<RotationTable> rotation = {};
-  std::span<const Region> regions = {};  // of the rotation; empty: queries turn to p, keys to j
+  std::span<const Region> regions = {};  // empty: queries are rotated to p, keys to j
   std::optional<DistanceTable> distance_table = {};
   std::optional<PiecewiseLinear> piecewise = {};
   std::optional<Dropout> dropout = {};

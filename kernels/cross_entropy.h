@@ -1,4 +1,4 @@
-// Cross-entropy over a chunk of logits, a row at a time, and the gradient in the logits' place.
+// Cross-entropy over a chunk of logits, row by row, and the gradient, which may replace the logits.
 //
 //   lse[n] = log sum over v of exp(z[n][v]),   nll[n] = lse[n] - z[n][target[n]]
 //   dz[n][v] = weight (exp(z[n][v] - lse[n]) - [v = target[n]])
@@ -8,8 +8,8 @@
 // Shapes:  z (N, V), dense; target, nll, lse (N)
 // Types:   z and dz fp32 or bf16; nll and lse fp32, from sums in fp32
 // Edges:   a logit that is NaN or +inf gives NaN; -inf is probability 0
-// Bits:    a row's depend on that row alone
-// Errors:  a null or negative argument, and a target outside of [0, V), are a bug of the caller (LR_CHECK)
+// Bits:    a row's bits depend only on that row
+// Errors:  a null or negative argument, or a target outside of [0, V), is a bug of the caller (LR_CHECK)
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct CrossEntropyCall {
   ConstElements logits = {};
   const std::int64_t* targets = nullptr;
   float* nll = nullptr;
-  float* lse = nullptr;    // null: not wanted
-  Elements d_logits = {};  // of the logits' type, and may be the logits; null: not wanted
+  float* lse = nullptr;    // null: not stored
+  Elements d_logits = {};  // of the logits' type, may be the logits; null: not computed
   double weight = 1.0;
 };
 void CrossEntropy(const CrossEntropyCall& call, const KernelOptions& options);

@@ -1,6 +1,6 @@
-// The C interface of liblongrun_cuda.so, the part of longrun that nvcc compiles. The trainer loads it
-// at run time, so that one build serves machines with and without a GPU; nothing of CUDA's headers or
-// of LibTorch crosses it.
+// The C interface of liblongrun_cuda.so, the part of longrun that nvcc compiles. The trainer loads it at
+// run time, so that one build serves machines with and without a GPU. The interface has no types of CUDA's
+// or LibTorch's headers.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ struct LongrunGpu {
   int capability_minor;
 };
 
-// Null, or CUDA's own words for what is wrong (static memory).
+// Returns null, or CUDA's own message about the error (static memory).
 using LongrunGpuDescribe = const char* (*)(int ordinal, LongrunGpu* gpu);
 
 }  // extern "C"

@@ -1,9 +1,9 @@
-// Which probabilities dropout keeps: a pure function, so that backward and every back-end have
-// forward's mask without storing it.
+// Which probabilities dropout keeps: a pure function, so that backward and every back-end compute forward's
+// mask again instead of storing it.
 //
 //   word[0..3] = Philox4x32-10(counter = (j / 8, i, b H + h, offset), key = seed, low word first)
 //   element j  = the 16 bits of word[(j % 8) / 2], the low half for even j
-//   kept       when these bits >= threshold, threshold = round(probability * 65536)
+//   kept       if these bits >= threshold, threshold = round(probability * 65536)
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ inline std::uint32_t DropoutThreshold(const Dropout& dropout) {
   return static_cast<std::uint32_t>(std::lround(dropout.probability * 65536.0));
 }
 
-// What a kept probability is multiplied by, so that the mean stays.
+// The factor of a kept probability, which preserves the mean.
 inline double DropoutFactor(const Dropout& dropout) {
   return 65536.0 / (65536.0 - static_cast<double>(DropoutThreshold(dropout)));
 }

@@ -1,5 +1,5 @@
-// Elements of a tensor as a kernel reads and writes them: fp32, or bf16, whose sums are taken in fp32
-// and which is rounded once, to nearest even.
+// Elements of a tensor, as a kernel reads and writes them: fp32, or bf16, whose sums are taken in fp32 and
+// rounded once, to nearest even.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ inline float ToFloat(float x) { return x; }
 inline float ToFloat(Bf16 x) { return FromBf16(x.bits); }
 inline Bf16 RoundedToBf16(float x) { return {ToBf16(x)}; }
 
-// Dense elements of either type; null where there are none.
+// Dense elements of either type; may be null.
 class ConstElements {
  public:
   ConstElements() = default;

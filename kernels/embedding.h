@@ -1,11 +1,11 @@
-// The gradient of an embedding, y[n] = W[id[n]]: rows of equal id are summed in the order of n, from 0
-// on, and the sum is added to the row of the id.
+// The gradient of an embedding, y[n] = W[id[n]]: the rows of equal id are summed in the order of n,
+// starting from 0, and the sum is added to the id's row of dW.
 //
 //   dW[id] += sum over n with id[n] = id of dy[n]
 //
 // Shapes:  id (N); dy (N, C), dense; dW (V, C), dense, fp32
-// Bits:    depend on the ids and rows, not on threads
-// Errors:  a null or negative argument, and an id outside of [0, V), are a bug of the caller (LR_CHECK)
+// Bits:    depend only on the ids and rows, not on threads
+// Errors:  a null or negative argument, or an id outside of [0, V), is a bug of the caller (LR_CHECK)
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct EmbeddingGradientCall {
   std::span<const std::int64_t> ids;
   const float* dy = nullptr;
   float* d_weight = nullptr;     // added to
-  std::int64_t padding_id = -1;  // gets nothing
+  std::int64_t padding_id = -1;  // its row stays unchanged
 };
 void EmbeddingGradient(const EmbeddingGradientCall& call, const KernelOptions& options);
 

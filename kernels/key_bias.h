@@ -1,18 +1,18 @@
-// Preparation of a learned bias per key (CABLE, FoX), forward and backward; the formulas stand in
-// kernels/reference/key_bias.h. With sigma = 1 for CABLE's gate, -softplus(a), and sigma = -1 for
-// FoX's, log sigmoid(a) = -softplus(-a):
+// Computes a learned bias per key (CABLE, FoX), forward and backward; kernels/reference/key_bias.h has
+// CABLE's formulas. With sigma = 1 for CABLE's gate, -softplus(a), and sigma = -1 for FoX's, log sigmoid(a)
+// = -softplus(-a):
 //
 //   r[b][h][t] = before[b][h] - sum over u <= t of softplus(sigma a[b][u][h])
 //   da[b][t][h] = -sigma sigmoid(sigma a[b][t][h]) sum over u >= t of dr[b][h][u]
 //
-// r reaches 1e4 and more, where fp32 moves in steps of 1e-3: it is summed in double, and given in one
-// of two forms. As local and anchor, r[t] = anchor[t / kKeyBiasBlock] + local[t], where anchor[J] is
-// what stands before block J, so that local stays small.
+// r reaches 1e4 and more, where the spacing of fp32 is 1e-3, so it is summed in double and returned in one
+// of two forms: as r, or as local and anchor with r[t] = anchor[t / kKeyBiasBlock] + local[t], where
+// anchor[J] is the sum before block J, so that local stays small.
 //
 // Shapes:  a, da (B, T, H); r, dr, local (B, H, T); anchor (B, H, ceil(T / kKeyBiasBlock));
 //          before (B, H)
-// Types:   a, da, local fp32; r, dr, anchor, before and all between double
-// Bits:    a sequence's depend on that sequence alone
+// Types:   a, da, local fp32; r, dr, anchor, before and intermediate values double
+// Bits:    a sequence's bits depend only on that sequence
 // Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
 #pragma once
 
@@ -33,17 +33,17 @@ struct KeyBiasForwardCall {
   KeyBiasShape shape;
   const float* a = nullptr;
   const double* before = nullptr;  // null: 0
-  double* r = nullptr;             // this, or both of
+  double* r = nullptr;             // either r, or both of
   float* local = nullptr;
   double* anchor = nullptr;
-  bool negated = false;  // gives c = -r, which attention takes one-sided
+  bool negated = false;  // returns c = -r, which attention takes one-sided
 };
 void KeyBiasForward(const KeyBiasForwardCall& call, const KernelOptions& options);
 
 struct KeyBiasBackwardCall {
   KeyBiasShape shape;
   const float* a = nullptr;
-  const double* dr = nullptr;  // of c with `negated`
+  const double* dr = nullptr;  // with `negated`: dc
   float* da = nullptr;
   bool negated = false;
 };

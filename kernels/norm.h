@@ -1,20 +1,20 @@
-// Residual addition and normalisation over channels, forward and backward, a row at a time.
+// Residual addition and normalisation over channels, forward and backward, row by row.
 //
-//   s = x + a                                        a: what a block adds; absent: s = x
+//   s = x + a                                        a: a block's output; s = x if absent
 //   LayerNorm  y = (s - mean(s)) rstd gamma + beta   rstd = 1 / sqrt(mean((s - mean(s))^2) + epsilon)
 //   RMSNorm    y = s rstd gamma                      rstd = 1 / sqrt(mean(s^2) + epsilon)
 //
 //   (Ba, Kiros, Hinton 2016, arXiv:1607.06450; Zhang, Sennrich 2019, arXiv:1910.07467)
 //
-// Backward, given dy, and ds of whoever else reads s: with n = (s - mean) rstd (RMSNorm: s rstd) and
-// g = dy gamma,
+// Backward, given dy and ds, the gradient of s from its other readers; with n = (s - mean) rstd (RMSNorm: s
+// rstd) and g = dy gamma,
 //
 //   dx = da = ds + rstd (g - mean(g) - n mean(g n))          RMSNorm: without mean(g)
 //   dgamma = sum over rows of dy n,   dbeta = sum over rows of dy
 //
 // Shapes:  x, a, s, y and their gradients (N, C), dense; gamma, beta (C); mean, rstd (N)
-// Types:   a, da, y, dy fp32 or bf16; all else, and every sum, fp32
-// Bits:    a row's depend on that row alone; dgamma's and dbeta's on the rows, not on threads
+// Types:   a, da, y, dy fp32 or bf16; everything else, and every sum, fp32
+// Bits:    a row's bits depend only on that row; those of dgamma and dbeta on the rows, not on threads
 // Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
 #pragma once
 
@@ -37,9 +37,9 @@ struct NormForwardCall {
   ConstElements addend = {};  // may be null
   const float* gamma = nullptr;
   const float* beta = nullptr;  // may be null
-  float* sum = nullptr;         // s; null with `addend` null, since s = x then
+  float* sum = nullptr;         // s; null if `addend` is, since then s = x
   Elements y = {};
-  float* mean = nullptr;  // what backward reads; null with RMSNorm
+  float* mean = nullptr;  // for backward; null with RMSNorm
   float* rstd = nullptr;
 };
 void NormForward(const NormForwardCall& call, const KernelOptions& options);
@@ -51,11 +51,11 @@ struct NormBackwardCall {
   const float* gamma = nullptr;
   const float* mean = nullptr;
   const float* rstd = nullptr;
-  const float* d_sum = nullptr;  // may be null: nobody else reads s
+  const float* d_sum = nullptr;  // null if s has no other reader
   float* dx = nullptr;
-  Bf16* d_addend = nullptr;  // dx again, of a bf16 addend; may be null
-  float* d_gamma = nullptr;  // written; null: not wanted
-  float* d_beta = nullptr;   // the same, with d_gamma alone
+  Bf16* d_addend = nullptr;  // dx again, for a bf16 addend; may be null
+  float* d_gamma = nullptr;  // written; null: not computed
+  float* d_beta = nullptr;   // the same; only with d_gamma
 };
 void NormBackward(const NormBackwardCall& call, const KernelOptions& options);
 

@@ -1,4 +1,4 @@
-// Numbers of the types that tensors have, one at a time.
+// Reads and writes single numbers of the types that tensors have.
 #pragma once
 
 #include <bit>
@@ -8,7 +8,7 @@
 
 namespace longrun {
 
-// bf16 is the upper half of a float; ties round to even, and a NaN stays one.
+// bf16 is the upper half of a float. Ties round to even, and a NaN stays a NaN.
 inline float FromBf16(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }

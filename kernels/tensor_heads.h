@@ -1,4 +1,4 @@
-// LibTorch's tensors as the views that attention reads and writes: for those who have LibTorch.
+// LibTorch tensors as the views that attention reads and writes. Only for code that uses LibTorch.
 #pragma once
 
 #include <ATen/core/Tensor.h>

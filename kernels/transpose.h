@@ -1,4 +1,4 @@
-// A matrix with rows and columns changed over, in memory.
+// Transposes a matrix in memory.
 //
 // Shapes:  from (N, C), rows `from_step` apart; to (C, N), dense; fp32
 // Errors:  a null or negative argument is a bug of the caller (LR_CHECK)
@@ -10,7 +10,8 @@
 
 namespace longrun {
 
-// Rows of `from` that go together: whole cache lines of the result. `parallel_for` is given such blocks.
+// The rows of `from` that are transposed together, into whole cache lines of the result. `parallel_for`
+// gets blocks of these.
 inline constexpr std::int64_t kTransposeBlock = 64;
 
 struct TransposeCall {

@@ -1,4 +1,4 @@
-// Floats at a cache line's beginning, not initialised.
+// An uninitialised array of floats that begins at a cache line.
 #pragma once
 
 #include <cstddef>

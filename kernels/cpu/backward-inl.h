@@ -1,6 +1,6 @@
-// The backward pass: one item of work is one key head of one sequence, with the query heads that read
-// it. It walks the tiles of keys and, for each, the tiles of queries that visit it; the order of every
-// sum is fixed, whatever the number of threads.
+// The backward pass. One work item is one key head of one sequence, with the query heads that read it. It
+// walks the tiles of keys and, for each of them, the tiles of queries that visit it. The order of every sum
+// is fixed, whatever the number of threads.
 #if defined(LONGRUN_KERNELS_CPU_BACKWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_BACKWARD_INL_H_
 #undef LONGRUN_KERNELS_CPU_BACKWARD_INL_H_
@@ -26,8 +26,8 @@ HWY_BEFORE_NAMESPACE();
 namespace longrun {
 namespace HWY_NAMESPACE {
 
-// Gradients of numbers that the sequences of a batch share, for each (b, h) apart: the sum over b is
-// taken in order at the end.
+// Gradients of numbers that the sequences of a batch share, kept separately for each (b, h): they are
+// summed over b at the end, in order.
 struct PartialGradients {
   PartialGradients(const AttentionPlan& plan, const AttentionBackwardCall& call)
       : n_head(plan.n_head),
@@ -50,7 +50,7 @@ struct PartialGradients {
   std::vector<double> distances, slope, intercept, psi, row_factor;  // (B H, n)
 };
 
-// What a key head's work needs, for all its query heads.
+// Working memory for one key head with all its query heads.
 struct BackwardRoom {
   explicit BackwardRoom(const AttentionPlan& plan)
       : n_row((plan.n_query + kRowBlock - 1) / kRowBlock * kRowBlock),
@@ -84,7 +84,7 @@ struct BackwardRoom {
   float *lse, *delta;  // (group, n_row); lse in base 2, relative to the tile's anchor
 };
 
-// Of one query tile: where it begins, which keys its rows visited and what those are relative to.
+// A query tile: where it begins, which keys its rows visited, and the anchor of its key bias.
 struct VisitingTile {
   std::int64_t member = 0;  // query head within the group
   std::int64_t query_begin = 0;
@@ -93,7 +93,7 @@ struct VisitingTile {
   TileRange tiles;
 };
 
-// Forward's ranges, without what it skipped.
+// The key ranges that forward visited: all ranges without the skipped keys.
 std::vector<KeyRange> VisitedRanges(const AttentionPlan& plan, const AttentionBackwardCall& call,
                                     std::int64_t b, std::int64_t h, std::int64_t begin,
                                     std::int64_t end) {
@@ -149,8 +149,8 @@ HWY_NOINLINE VisitingTile PrepareQueries(const AttentionPlan& plan,
   return visiting;
 }
 
-// From scores (in p) and <do_i, v_j> (in ds): p with dropout, and ds, for rows [begin, end). Rows that
-// see nothing of the tile become zeros.
+// Turns scores (in p) and <do_i, v_j> (in ds) into p with dropout and ds, for rows [begin, end). Rows that
+// see no key of the tile become zeros.
 HWY_NOINLINE void SoftmaxBackward(const AttentionPlan& plan, const Tile& tile, std::int64_t begin,
                                   std::int64_t end, const float* lse, const float* delta,
                                   const BackwardRoom& room) {
@@ -225,9 +225,9 @@ HWY_NOINLINE void AddTwoSidedGradient(const AttentionPlan& plan, const Tile& til
   AddColumnSums(tile, plan.n_key, ds, -1.0, to);
 }
 
-// Sums along the diagonals of a tile: entry kQueryTile - 1 + j - r of the result. Rows go to one of
-// some partial sums in turn: a sum that the row before has just written, one float beside, would be
-// waited for.
+// Sums along the diagonals of a tile: the result's entry for (r, j) is kQueryTile - 1 + j - r. Successive
+// rows go to different partial sums, since adding to a sum that the row before has just written, one float
+// apart, would stall.
 struct DiagonalSums {
   static constexpr std::int64_t kEntries = kQueryTile + kKeyTile;
   static constexpr std::int64_t kParts = 8;
@@ -263,7 +263,7 @@ HWY_NOINLINE void AddDistanceGradient(const AttentionPlan& plan, const Tile& til
   }
 }
 
-// Of each lane, into the sums of its segment.
+// Adds each lane to the sums of its segment.
 HWY_INLINE void AddSegments(const AttentionPlan& plan, const float* ds, const float* u,
                             double* slope, double* intercept) {
   for (std::int64_t j = 0; j < kKeyTile; ++j) {
@@ -295,7 +295,7 @@ HWY_NOINLINE void AddPiecewiseGradient(const AttentionPlan& plan, const Tile& ti
     float* diagonal = sums.Row(r);
     for (int v = 0; v < kRowVectors; ++v) {
       const V x = hn::Load(f, ds + r * kKeyTile + v * kLanes);
-      // slope carries log2(e), and so does what is summed here, until it is added to doubles.
+      // slope includes the factor log2(e), and so do these sums until they are added to doubles.
       const V passed = hn::Mul(x, NumberOf(plan, slope, pieces, pieces.u[v]));
       hn::Store(pieces.u[v], f, u + v * kLanes);
       all = hn::Add(all, x);
@@ -320,7 +320,7 @@ HWY_NOINLINE void AddPiecewiseGradient(const AttentionPlan& plan, const Tile& ti
   const std::int64_t p = plan.terms.visibility.q_offset + tile.query_begin;
   for (std::int64_t entry = 0; entry < DiagonalSums::kEntries - 1; ++entry) {
     const std::int64_t distance = std::abs(p - tile.key_begin - (entry - (kQueryTile - 1)));
-    // What lies beyond is hidden, and its sum 0.
+    // Pairs at a larger distance are hidden, and their sum is 0.
     const std::int64_t at = std::min(distance, to.n_psi - 1);
     to.psi[static_cast<std::size_t>(head * to.n_psi + at)] += kLn2 * sums.Total(entry);
   }
@@ -379,7 +379,7 @@ HWY_NOINLINE void VisitTileBackward(const AttentionPlan& plan, const AttentionBa
   AddTerms(plan, tile, visiting.ranges, visiting.anchor, room.bias, room.p);
   SoftmaxBackward(plan, tile, begin, end, room.lse + row, room.delta + row, room);
 
-  // dv_j += p_ij do_i and dk_j += ds_ij q_i: the tile of keys has the rows.
+  // dv_j += p_ij do_i and dk_j += ds_ij q_i: the rows of this product are keys.
   product = {.a = room.p,
              .a_row = 1,
              .a_k = kKeyTile,
@@ -411,7 +411,7 @@ HWY_NOINLINE void VisitTileBackward(const AttentionPlan& plan, const AttentionBa
   AddTermGradients(plan, call, tile, room, partial);
 }
 
-// Writes the gradient of rows [begin, end), turned back, times `factor`.
+// Writes the gradient of rows [begin, end), rotated back and multiplied by `factor`.
 HWY_NOINLINE void WriteGradient(const AttentionPlan& plan, const HeadsBuffer& to, Turn turn,
                                 std::int64_t b, std::int64_t h, std::int64_t begin,
                                 std::int64_t end, double factor, float* rows) {
@@ -440,7 +440,7 @@ void BackwardItem(const AttentionPlan& plan, const AttentionBackwardCall& call,
     std::fill(own, own + plan.group * plan.n_key, 0.0);
   }
   for (std::int64_t key_tile = plan.n_key_tile - 1; key_tile >= 0; --key_tile) {
-    // The rows of the values lie where those of the keys will.
+    // Uses the room of the key rows for the value rows first.
     ReadTile(plan, call.inputs.v, b, h_kv, key_tile, room.key_rows);
     TransposeTile(room.key_rows, plan.width, plan.head_dim, room.value_columns);
     ReadKeys(plan, call.inputs.k, 0, b, h_kv, key_tile, room.key_rows);
@@ -459,7 +459,7 @@ void BackwardItem(const AttentionPlan& plan, const AttentionBackwardCall& call,
     }
     const std::int64_t begin = key_tile * kKeyTile;
     const std::int64_t end = std::min(plan.n_key, begin + kKeyTile);
-    // q carries scale log2(e).
+    // q includes the factor scale log2(e).
     WriteGradient(plan, call.dk, Turn::kKeyBack, b, h_kv, begin, end, kLn2, room.dk);
     for (std::int64_t j = begin; j < end; ++j) {
       WriteRow(call.dv, b, h_kv, j, 1.0F, room.dv + (j - begin) * plan.width);

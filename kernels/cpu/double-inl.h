@@ -1,5 +1,4 @@
-// The functions of a gate in double, as vectors of this compilation target. Included once for each
-// target.
+// The functions of a gate on vectors of doubles. Included once for each compilation target.
 #if defined(LONGRUN_KERNELS_CPU_DOUBLE_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_DOUBLE_INL_H
 #undef LONGRUN_KERNELS_CPU_DOUBLE_INL_H
@@ -24,7 +23,7 @@ using D = hn::ScalableTag<double>;
 using VD = hn::Vec<D>;
 inline constexpr std::int64_t kDoubleLanes = static_cast<std::int64_t>(hn::MaxLanes(D()));
 
-// to[i] = f(from[i]), i < n, through a buffer where a vector would reach beyond.
+// to[i] = f(from[i]) for i < n. The end goes through a buffer, so that no vector reaches beyond n.
 template <typename Function>
 HWY_INLINE void Map(std::int64_t n, const double* from, double* to, const Function& f) {
   std::int64_t i = 0;

@@ -1,5 +1,5 @@
-// The forward pass: one item of work is one tile of queries of one head, which walks the tiles of keys
-// from the diagonal towards the oldest.
+// The forward pass. One work item is one tile of queries of one head, which walks the tiles of keys from
+// the diagonal towards the oldest.
 #if defined(LONGRUN_KERNELS_CPU_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_FORWARD_INL_H_
 #undef LONGRUN_KERNELS_CPU_FORWARD_INL_H_
@@ -26,11 +26,11 @@ HWY_BEFORE_NAMESPACE();
 namespace longrun {
 namespace HWY_NAMESPACE {
 
-// The old maximum of a row is kept until a score exceeds it by this, in base 2: sums of 2^8 are
-// harmless in fp32, and most tiles then rescale nothing.
+// A row keeps its old maximum until a score exceeds it by this much, in base 2: fp32 holds sums of 2^8
+// without harm, and most tiles then need no rescaling.
 inline constexpr float kGrowthMax = 8.0F;
 
-// Keys and values of all key heads, read once, as the products want them.
+// Keys and values of all key heads, read once, in the layout of the products.
 struct PackedKeys {
   explicit PackedKeys(const AttentionPlan& plan)
       : key_floats(plan.head_dim * kKeyTile),
@@ -45,7 +45,7 @@ struct PackedKeys {
   std::int64_t key_floats, value_floats, n_tile;
   AlignedFloats keys;    // (set, tile, D, kKeyTile)
   AlignedFloats values;  // (tile, kKeyTile, width)
-  AlignedFloats norms;   // the largest of a tile's keys
+  AlignedFloats norms;   // the largest |k~| of each tile
 };
 
 HWY_INLINE float Norm(const float* row, std::int64_t n) {
@@ -53,7 +53,7 @@ HWY_INLINE float Norm(const float* row, std::int64_t n) {
   for (std::int64_t c = 0; c < n; ++c) {
     sum += static_cast<double>(row[c]) * static_cast<double>(row[c]);
   }
-  // A maximum would pass over a NaN, and skipping over its key.
+  // A maximum would ignore a NaN, and skipping would then skip its key.
   if (std::isnan(sum)) return std::numeric_limits<float>::infinity();
   return static_cast<float>(std::sqrt(sum));
 }
@@ -66,7 +66,7 @@ void PackTile(const AttentionPlan& plan, const AttentionInputs& in, bool with_no
   float* values = packed.values.get() + item * packed.value_floats;
   float largest = 0.0F;
   for (std::size_t set = 0; set < plan.key_set_region.size(); ++set) {
-    // The room of the values holds the keys' rows for a moment.
+    // Uses the room of the values for the rows of the keys first.
     ReadKeys(plan, in.k, plan.key_set_region[set], b, h_kv, tile, values);
     for (std::int64_t j = 0; with_norms && j < kKeyTile; ++j) {
       largest = std::max(largest, Norm(values + j * plan.width, plan.head_dim));
@@ -92,7 +92,7 @@ struct QueryTile {
         largest(sums + kQueryTile * kLanes),
         bias(largest + kQueryTile),
         z(bias + kKeyTile) {}
-  // For a tile of n_row queries.
+  // Starts a tile of n_row queries.
   void Clear(std::int64_t n_row, std::int64_t width) {
     std::fill(o, o + n_row * width, 0.0F);
     std::fill(sums, sums + n_row * kLanes, 0.0F);
@@ -102,13 +102,13 @@ struct QueryTile {
   AlignedFloats room;
   float* q;  // (region, kQueryTile, width)
   float *o, *scores;
-  float* product;  // of another region than the first of a tile; with regions
+  float* product;  // of a tile's second and later regions
   float* sums;     // (row, lane): of 2^(x - largest), lane by lane
   float* largest;  // by row, of x, up to kGrowthMax
   float *bias, *z;
 };
 
-// The largest score of a row has grown beyond what sums can bear.
+// Rescales a row whose largest score has grown by more than kGrowthMax.
 HWY_NOINLINE void RaiseLargest(QueryTile& t, std::int64_t r, std::int64_t width, float largest) {
   const F f;
   if (t.largest[r] > kHidden) {
@@ -123,8 +123,8 @@ HWY_NOINLINE void RaiseLargest(QueryTile& t, std::int64_t r, std::int64_t width,
   t.largest[r] = largest;
 }
 
-// Scores of rows [begin, end) to 2^(x - largest), their sums, and dropout. Rows that see nothing of
-// the tile become zeros.
+// Turns the scores of rows [begin, end) into 2^(x - largest), adds them up, and applies dropout. Rows that
+// see no key of the tile become zeros.
 HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int64_t begin,
                           std::int64_t end, QueryTile& t) {
   const F f;
@@ -159,7 +159,7 @@ HWY_NOINLINE void Softmax(const AttentionPlan& plan, const Tile& tile, std::int6
   }
 }
 
-// The products of rows [begin, end) of a tile with its keys, both turned as `region` says.
+// The products of rows [begin, end) of a tile with its keys, both rotated as `region` says.
 HWY_INLINE void MultiplyKeys(const AttentionPlan& plan, const PackedKeys& packed,
                              std::int64_t region, std::int64_t packed_tile, std::int64_t begin,
                              std::int64_t end, const Tile& tile, const QueryTile& t,
@@ -177,7 +177,7 @@ HWY_INLINE void MultiplyKeys(const AttentionPlan& plan, const PackedKeys& packed
                   tile.spans.keys.data() + begin / kRowBlock);
 }
 
-// Takes `product` in the place of the scores of the keys [keys.begin, keys.end) of a row.
+// Replaces the scores of the keys [keys.begin, keys.end) of a row by `product`.
 HWY_INLINE void TakeProducts(const AttentionPlan::KeySpan& keys, std::int64_t key_begin,
                              const float* product, float* scores) {
   const F f;
@@ -194,14 +194,14 @@ HWY_INLINE void TakeProducts(const AttentionPlan::KeySpan& keys, std::int64_t ke
   }
 }
 
-// The same with regions. Nearly every tile lies in one, whose product is all there is to do.
+// The same with regions. Nearly every tile lies in one region and needs only its product.
 HWY_NOINLINE void MultiplyRegions(const AttentionPlan& plan, const PackedKeys& packed,
                                   std::int64_t packed_tile, std::int64_t begin, std::int64_t end,
                                   const Tile& tile, QueryTile& t) {
   const std::int64_t key_end = tile.key_begin + kKeyTile;
   bool is_first = true;
   for (std::int64_t region = 0; region < plan.n_region; ++region) {
-    // The rows that have a key of the tile in the region.
+    // Whether row r has a key of the tile in the region.
     const auto has = [&](std::int64_t r) {
       const AttentionPlan::KeySpan keys = plan.RegionKeys(region, tile.query_begin + r);
       return keys.begin < std::min(key_end, keys.end) && keys.end > tile.key_begin;
@@ -269,12 +269,12 @@ HWY_NOINLINE void Finish(const AttentionPlan& plan, const AttentionForwardCall& 
   }
 }
 
-// Gives the tiles of keys that were computed.
+// Returns the number of key tiles that were computed.
 std::int64_t ForwardItem(const AttentionPlan& plan, const AttentionForwardCall& call,
                          const PackedKeys& packed, const SkipBounds& bounds, std::int64_t item,
                          QueryTile& t) {
   const std::int64_t series = item / plan.n_query_tile;
-  // The longest first, when causal.
+  // With a causal mask the longest tiles come first.
   const std::int64_t query_tile = plan.n_query_tile - 1 - item % plan.n_query_tile;
   Tile tile = {.b = series / plan.n_head,
                .h = series % plan.n_head,

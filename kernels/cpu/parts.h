@@ -1,4 +1,4 @@
-// Work in parts, on the caller's threads.
+// Divides work among the caller's threads.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 
 namespace longrun {
 
-// Calls body(begin, end) for parts that make up [0, n), on the threads of options.parallel_for where
-// there is one. These treat subnormal numbers as the options say; the calling thread does already.
+// Calls body(begin, end) for parts that make up [0, n), on the threads of options.parallel_for if it is
+// set. These threads treat subnormal numbers as the options say; the calling thread must do so already.
 template <typename Options>
 void ForParts(const Options& options, std::int64_t n,
               const std::function<void(std::int64_t begin, std::int64_t end)>& body) {

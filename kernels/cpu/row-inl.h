@@ -1,5 +1,5 @@
-// A row of elements as vectors of this compilation target, and the functions of a real number that
-// kernels over rows take. Included once for each target.
+// A row of elements as vectors of this compilation target, and the elementary functions that kernels over
+// rows use. Included once for each target.
 #if defined(LONGRUN_KERNELS_CPU_ROW_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_ROW_INL_H
 #undef LONGRUN_KERNELS_CPU_ROW_INL_H
@@ -25,15 +25,15 @@ using F = hn::ScalableTag<float>;
 using V = hn::Vec<F>;
 inline constexpr std::int64_t kLanes = static_cast<std::int64_t>(hn::MaxLanes(F()));
 
-// A vector in an array or a structure. One of SVE has a size there only by this attribute, which the
-// compiler takes where it is told the length: -msve-vector-bits=256 (CMakeLists.txt).
+// A vector in an array or a structure. An SVE vector has a size there only with this attribute, which the
+// compiler accepts if it is told the length: -msve-vector-bits=256 (CMakeLists.txt).
 #if HWY_TARGET == HWY_SVE_256
 typedef V Kept __attribute__((arm_sve_vector_bits(256)));
 #else
 using Kept = V;
 #endif
 
-// Targets whose masked loads and stores touch nothing outside of the mask.
+// On these targets masked loads and stores do not touch memory outside of the mask.
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SVE_256
 inline constexpr bool kMasksMemory = true;
 #else
@@ -56,7 +56,7 @@ HWY_INLINE void StoreVector(V v, Bf16* p) {
   const auto bits = hn::BitCast(u32, v);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u32, 1));
   const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(u32, 0x7fff)));
-  const auto quiet = hn::Or(bits, hn::Set(u32, 0x400000));  // a NaN stays one
+  const auto quiet = hn::Or(bits, hn::Set(u32, 0x400000));  // a NaN stays a NaN
   const auto is_number = hn::RebindMask(u32, hn::Eq(v, v));
   const auto upper = hn::ShiftRight<16>(hn::IfThenElse(is_number, rounded, quiet));
   hn::StoreU(hn::DemoteTo(u16, hn::BitCast(i32, upper)), u16, reinterpret_cast<std::uint16_t*>(p));
@@ -78,8 +78,8 @@ struct Whole {
   HWY_INLINE V Keep(V v) const { return v; }
 };
 
-// The first n of a vector, 0 < n <= kLanes: the end of a row. What is behind them is neither read nor
-// written, and zero in a loaded vector.
+// The first n elements of a vector, 0 < n <= kLanes: the end of a row. Elements after them are neither read
+// nor written, and zero in a loaded vector.
 struct Part {
   std::int64_t n = 0;
 
@@ -114,7 +114,8 @@ struct Part {
   }
 };
 
-// body(c, at) for the vectors of a row of n elements, c their first: at is Whole or Part.
+// Calls body(c, at) for the vectors of a row of n elements, where c is the first element and `at` is Whole
+// or Part.
 template <typename Body>
 HWY_INLINE void ForColumns(std::int64_t n, const Body& body) {
   std::int64_t c = 0;
@@ -122,9 +123,9 @@ HWY_INLINE void ForColumns(std::int64_t n, const Body& body) {
   if (c < n) body(c, Part{n - c});
 }
 
-// kSums sums over a row: body(c, at, sums) adds to sums[0 .. kSums), whose lanes behind a row's end
-// must stay 0. The order depends on n alone. Chains of additions are kept short, and what adding them
-// up loses is carried along (Kahan 1965): the rounding does not grow with a vocabulary.
+// kSums sums over a row: body(c, at, sums) adds to sums[0 .. kSums), whose lanes after the row's end must
+// stay 0. The order depends only on n. Chains of additions are kept short, and the error of adding them up
+// is carried along (Kahan 1965), so that the rounding error does not grow with the vocabulary.
 template <int kSums, typename Body>
 HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {
   constexpr std::int64_t kChain = 128 * kLanes;
@@ -161,11 +162,11 @@ HWY_INLINE void SumColumns(std::int64_t n, float* totals, const Body& body) {
 }
 
 // e^x: 2^n e^r with |r| <= ln 2 / 2, e^r by a polynomial of degree 6 through the Chebyshev nodes
-// (relative error 3e-9). 0 below the least normal number; a NaN stays one.
+// (relative error 3e-9). 0 below the least normal number; NaN for NaN.
 HWY_INLINE V Exp(V x) {
   const F f;
 #if HWY_TARGET == HWY_AVX3
-  // A NaN is the second operand's.
+  // Max and Min return their second operand if either is a NaN.
   const V bounded = hn::Max(hn::Set(f, -200.0F), hn::Min(hn::Set(f, 200.0F), x));
 #else
   const V bounded = hn::Max(hn::Set(f, -87.0F), hn::Min(hn::Set(f, 88.0F), x));

@@ -1,4 +1,4 @@
-// Rows of tensors, read into floats (converted, turned, scaled) and written back.
+// Reads rows of tensors into floats (converted, rotated, scaled) and writes them back.
 #if defined(LONGRUN_KERNELS_CPU_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_ROWS_INL_H_
 #undef LONGRUN_KERNELS_CPU_ROWS_INL_H_
@@ -21,10 +21,10 @@ HWY_BEFORE_NAMESPACE();
 namespace longrun {
 namespace HWY_NAMESPACE {
 
-// What rotation does to a row: forward, or its transpose.
+// How a row is rotated: forward, or by the transpose.
 enum class Turn { kQuery, kKey, kQueryBack, kKeyBack };
 
-// Row `position` of a rotation's table, in floats.
+// Row `position` of a rotation table, in floats.
 struct TurnNumbers {
   const float* cos;
   const float* sin;
@@ -85,10 +85,10 @@ HWY_NOINLINE void TurnRow(const TurnNumbers& by, Turn turn, float* row) {
   }
 }
 
-// Rows of a head lie apart, beyond what processors fetch ahead by themselves: so many rows are.
+// Rows of a head are too far apart for processors to prefetch: we prefetch this many rows ahead.
 inline constexpr std::int64_t kRowsAhead = 8;
 
-// Row t of (b, h) as floats, zeros up to `width`.
+// Reads row t of (b, h) as floats, with zeros up to `width`.
 template <typename Pointer>
 HWY_INLINE void ReadRow(const HeadsViewOf<Pointer>& x, std::int64_t b, std::int64_t h,
                         std::int64_t t, std::int64_t width, float* HWY_RESTRICT row) {
@@ -129,8 +129,8 @@ HWY_INLINE void WriteRow(const HeadsBuffer& x, std::int64_t b, std::int64_t h, s
   }
 }
 
-// Queries [begin, end) of head (b, h), turned as `region` says, times scale log2(e); n_row rows, zeros
-// behind the last.
+// Reads queries [begin, end) of head (b, h), rotated as `region` says, times scale log2(e): n_row rows,
+// zeros after the last query.
 HWY_NOINLINE void ReadQueries(const AttentionPlan& plan, const HeadsView& q, std::int64_t region,
                               std::int64_t b, std::int64_t h, std::int64_t begin, std::int64_t end,
                               std::int64_t n_row, float* rows) {
@@ -148,7 +148,7 @@ HWY_NOINLINE void ReadQueries(const AttentionPlan& plan, const HeadsView& q, std
   std::fill(rows + (end - begin) * plan.width, rows + n_row * plan.width, 0.0F);
 }
 
-// The values of a tile, or its keys before they turn: kKeyTile rows, zeros behind the last key.
+// Reads the values of a tile, or its keys before rotation: kKeyTile rows, zeros after the last key.
 HWY_NOINLINE void ReadTile(const AttentionPlan& plan, const HeadsView& x, std::int64_t b,
                            std::int64_t h_kv, std::int64_t tile, float* rows) {
   const std::int64_t begin = tile * kKeyTile;
@@ -159,8 +159,8 @@ HWY_NOINLINE void ReadTile(const AttentionPlan& plan, const HeadsView& x, std::i
   std::fill(rows + n * plan.width, rows + kKeyTile * plan.width, 0.0F);
 }
 
-// Turns a key to row `from` of the table and to row `to` at once. The turn is linear in cosine and sine,
-// so these blend in the place of the keys, in double.
+// Rotates a key to row `from` of the table and to row `to` at once. The rotation is linear in cosine and
+// sine, so these are blended instead of the keys, in double.
 class KeyBlend {
  public:
   explicit KeyBlend(const RotationTable& table)
@@ -192,7 +192,7 @@ class KeyBlend {
   std::vector<float> cos_, sin_;
 };
 
-// The keys of a tile, turned as `region` says.
+// Reads the keys of a tile, rotated as `region` says.
 HWY_NOINLINE void ReadKeys(const AttentionPlan& plan, const HeadsView& k, std::int64_t region,
                            std::int64_t b, std::int64_t h_kv, std::int64_t tile, float* rows) {
   ReadTile(plan, k, b, h_kv, tile, rows);
@@ -213,7 +213,7 @@ HWY_NOINLINE void ReadKeys(const AttentionPlan& plan, const HeadsView& k, std::i
   }
 }
 
-// (kKeyTile, width) to (head_dim, kKeyTile).
+// Transposes (kKeyTile, width) to (head_dim, kKeyTile).
 HWY_NOINLINE void TransposeTile(const float* HWY_RESTRICT rows, std::int64_t width,
                                 std::int64_t head_dim, float* HWY_RESTRICT columns) {
   static_assert(kKeyTile % 4 == 0);  // and head_dim is a multiple of 8

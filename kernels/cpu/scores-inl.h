@@ -1,5 +1,5 @@
-// What happens to a tile of scores between the products: terms are added, hidden keys are hidden,
-// 2^x is taken. A tile is kQueryTile x kKeyTile, row-major; row r is query r of the tile.
+// The steps between the two products of a tile of scores: adding terms, hiding keys, and 2^x. A tile is
+// kQueryTile x kKeyTile, row-major; row r is query r of the tile.
 #if defined(LONGRUN_KERNELS_CPU_SCORES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_SCORES_INL_H_
 #undef LONGRUN_KERNELS_CPU_SCORES_INL_H_
@@ -24,11 +24,11 @@ namespace longrun {
 namespace HWY_NAMESPACE {
 
 inline constexpr float kHidden = -std::numeric_limits<float>::infinity();
-// Scores of rows that see nothing are taken relative to this, so that 2^x is 0.
+// The scores of rows that see no key are taken relative to this, so that 2^x is 0.
 inline constexpr float kNothingSeen = 1e30F;
 inline constexpr int kRowVectors = static_cast<int>(kKeyTile / kLanes);
 
-// A tile and where it stands.
+// A tile and its place in the call.
 struct Tile {
   std::int64_t b, h;
   std::int64_t query_begin;  // index of row 0 among the call's queries
@@ -36,7 +36,7 @@ struct Tile {
   TileRows rows;
   TileSpans spans;
 
-  // The keys of row r that are visited, as vectors of the row.
+  // The visited keys of row r, as vectors of the row.
   Span Vectors(std::int64_t r) const {
     const Span& keys = spans.keys[static_cast<std::size_t>(r / kRowBlock)];
     return {.begin = static_cast<std::int32_t>(keys.begin / kLanes),
@@ -65,7 +65,7 @@ HWY_NOINLINE void KeyBiasOf(const AttentionPlan& plan, const Tile& tile, double 
   }
 }
 
-// What a tile of queries takes its key bias relative to.
+// The number to which the key bias of a tile of queries is relative.
 HWY_INLINE double AnchorOf(const AttentionPlan& plan, std::int64_t b, std::int64_t h,
                            std::int64_t query_begin) {
   if (!plan.terms.key_bias || plan.n_key == 0) return 0.0;
@@ -82,7 +82,7 @@ HWY_NOINLINE void AddTwoSided(const AttentionPlan& plan, const Tile& tile, doubl
     const std::int64_t p = plan.KeyAt(tile.query_begin + r);
     const double r_p = plan.terms.key_bias->At(head, plan.n_head, plan.n_key, p);
     const V own = hn::Set(f, static_cast<float>((r_p - anchor) * kLog2E));
-    // Lane j of the row stands left of the query, or at it, for j <= p - key_begin.
+    // Key j of the tile is at or before the query if j <= p - key_begin.
     const V last_left = hn::Set(f, static_cast<float>(p - tile.key_begin));
     float* x = scores + r * kKeyTile;
     for (int v = 0; v < kRowVectors; ++v) {
@@ -110,7 +110,7 @@ HWY_NOINLINE void AddDistances(const AttentionPlan& plan, const Tile& tile, floa
 
 // The arguments u of a row, and the segments that they lie in.
 struct Pieces {
-  // Written out, so that it belongs to this target: a constructor that the compiler adds does not.
+  // Written out, so that it is compiled for this target, unlike an implicit constructor.
   HWY_INLINE Pieces() {}
   Kept u[kRowVectors];
   std::int64_t first = 0, last = 0;
@@ -140,7 +140,7 @@ HWY_INLINE Pieces PiecesOf(const AttentionPlan& plan, const Tile& tile, std::int
   return pieces;
 }
 
-// Slope (or intercept) of each lane of u, whose segments lie in [pieces.first, pieces.last].
+// The slope (or intercept) for each lane of u, whose segments lie in [pieces.first, pieces.last].
 HWY_INLINE V NumberOf(const AttentionPlan& plan, const float* numbers, const Pieces& pieces, V u) {
   const F f;
   V number = hn::Set(f, numbers[pieces.first]);
@@ -170,7 +170,7 @@ HWY_NOINLINE void AddPiecewise(const AttentionPlan& plan, const Tile& tile, floa
 HWY_NOINLINE void Hide(std::span<const KeyRange> ranges, const Tile& tile, float* scores) {
   const F f;
   const V hidden = hn::Set(f, kHidden);
-  // Within the tile, as floats: small integers are exact.
+  // The key's index within the tile, as a float: small integers are exact.
   const auto in_tile = [&](std::int32_t key) {
     return hn::Set(f,
                    static_cast<float>(std::clamp<std::int64_t>(key - tile.key_begin, 0, kKeyTile)));
@@ -193,8 +193,8 @@ HWY_NOINLINE void Hide(std::span<const KeyRange> ranges, const Tile& tile, float
   }
 }
 
-// Calls body(first) with the vectors [first, first + n) of row r that are visited, n a constant of its
-// type: body.template operator()<n>(first). Writes zeros into the others of each of `rows`.
+// Calls body(first) for the visited vectors [first, first + n) of row r, with n a constant of its type:
+// body.template operator()<n>(first). Writes zeros into the other vectors of each of `rows`.
 template <typename Body>
 HWY_INLINE void ForVisited(const Tile& tile, std::int64_t r, std::initializer_list<float*> rows,
                            const Body& body) {
@@ -220,8 +220,8 @@ HWY_INLINE void ForVisited(const Tile& tile, std::int64_t r, std::initializer_li
   }
 }
 
-// All that is added to the scores of a tile but a one-sided key bias, which the caller adds from
-// `bias` as it reads them; and the hidden ones.
+// Adds all terms to the scores of a tile except a one-sided key bias, which the caller adds from `bias` as
+// it reads the scores. Also hides the hidden keys.
 HWY_INLINE void AddTerms(const AttentionPlan& plan, const Tile& tile,
                          std::span<const KeyRange> ranges, double anchor, float* bias,
                          float* scores) {
@@ -235,7 +235,7 @@ HWY_INLINE void AddTerms(const AttentionPlan& plan, const Tile& tile,
   if (tile.rows.masked) Hide(ranges, tile, scores);
 }
 
-// z of a row of a tile: 0 or the factor of what is kept.
+// z for a row of a tile: 0, or the factor of kept probabilities.
 HWY_NOINLINE void DropoutRow(const AttentionPlan& plan, const Tile& tile, std::int64_t r,
                              float* z) {
   const Dropout& dropout = *plan.terms.dropout;

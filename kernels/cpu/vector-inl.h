@@ -1,4 +1,4 @@
-// 2^x in vectors of this compilation target, and the blocked product that all others are made of.
+// 2^x on vectors of this compilation target, and the blocked product on which all other products are built.
 // Included once for each target (attention.cc).
 #if defined(LONGRUN_KERNELS_CPU_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LONGRUN_KERNELS_CPU_VECTOR_INL_H_
@@ -17,19 +17,19 @@ HWY_BEFORE_NAMESPACE();
 namespace longrun {
 namespace HWY_NAMESPACE {
 
-// Vectors side by side in a product: as many as leave registers for six rows of sums.
+// Vectors side by side in a product: as many as leave enough registers for six rows of sums.
 #if HWY_TARGET == HWY_AVX3
 inline constexpr int kColumnVectors = 4;
 #else
 inline constexpr int kColumnVectors = 2;
 #endif
 
-// 2^x for x <= 0 or little above; 0 below 2^-126, NaN for NaN. On [-1/2, 1/2] a polynomial of degree
-// 6 through the Chebyshev nodes: relative error 3e-9, below fp32's rounding.
+// 2^x for x <= 0 or slightly above; 0 below 2^-126, NaN for NaN. On [-1/2, 1/2] a polynomial of degree 6
+// through the Chebyshev nodes: relative error 3e-9, below fp32's rounding.
 HWY_INLINE V Exp2(V x) {
   const F f;
 #if HWY_TARGET == HWY_AVX3
-  x = hn::Max(hn::Set(f, -200.0F), x);  // so that -inf has no NaN as its fraction
+  x = hn::Max(hn::Set(f, -200.0F), x);  // the fraction of -inf would be NaN
 #else
   const V given = x;
   const auto kept = hn::Not(hn::Lt(x, hn::Set(f, -126.0F)));
@@ -54,7 +54,7 @@ HWY_INLINE V Exp2(V x) {
 #endif
 }
 
-// Of all lanes, in double.
+// The sum of all lanes, in double.
 HWY_INLINE double SumOf(V x) {
   const hn::ScalableTag<double> d;
   const hn::Rebind<float, decltype(d)> half;
@@ -81,7 +81,7 @@ HWY_INLINE double DotOf(const float* HWY_RESTRICT x, const float* HWY_RESTRICT y
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-// One block of C += A B (or C = A B): kRows rows, kVectors vectors of columns, whose sums stay in
+// One block of C += A B (or C = A B): kRows rows by kVectors vectors of columns, whose sums stay in
 // registers. Element (r, k) of A is a[r * a_row + k * a_k].
 template <int kRows, int kVectors>
 HWY_INLINE void ProductBlock(const float* HWY_RESTRICT a, std::int64_t a_row, std::int64_t a_k,
@@ -120,7 +120,7 @@ struct Product {
   std::int64_t c_row;
   std::int64_t n_row, n_k;  // rows: a multiple of kRowBlock, or 4 more
   bool add;
-  // Where parts of `a` are known to be zeros: the k that each block of rows takes, instead of all.
+  // If parts of `a` are known to be zeros: the range of k for each block of rows, instead of all k.
   const Span* k_of_rows = nullptr;
 };
 
@@ -160,8 +160,8 @@ HWY_INLINE void Multiply(const Product& p, std::int64_t n_column) {
   if (column < n_column) ProductColumns<1>(p, column);
 }
 
-// The columns that each block of rows asks for; n_row is a multiple of kRowBlock. What is not asked for
-// stays as it is.
+// Computes only the requested columns of each block of rows; n_row is a multiple of kRowBlock. Other
+// columns stay unchanged.
 HWY_NOINLINE void MultiplyColumns(const Product& p, const Span* columns_of_rows) {
   constexpr std::int64_t kStep = kColumnVectors * kLanes;
   for (std::int64_t row = 0; row < p.n_row; row += kRowBlock) {

@@ -1,8 +1,7 @@
-// Attention with position terms, as plain loops in double: the truth that every other back-end is
-// compared with. Forward:
+// Attention with position terms, as plain loops in double: the reference for every other back-end. Forward:
 //
-//   s[i][j] = scale * <q~_i, k~_j> + bias[i][j]    q~, k~ rotated, with regions by that of (i, j);
-//                                                  terms: kernels/attention_terms.h
+//   s[i][j] = scale * <q~_i, k~_j> + bias[i][j]    q~, k~ rotated; with regions, as the region of (i, j)
+//                                                  says; terms: kernels/attention_terms.h
 //   lse[i]  = log sum over visible j of exp(s[i][j])
 //   p[i][j] = exp(s[i][j] - lse[i])
 //   o[i]    = sum over j of z[i][j] p[i][j] v_j    z: dropout (kernels/dropout.h), else 1
@@ -63,13 +62,13 @@ struct AttentionGradient {
 
 AttentionOutput ReferenceAttentionForward(const AttentionInput& input, const AttentionTerms& terms);
 
-// kMagnitudes: every sum is taken over the absolute values of its summands, ds as p (|<do, v>| + |delta|),
-// and q and k stay as they are rotated. It is no gradient, but what the rounding of one is measured by:
-// where the summands cancel, a relative error says nothing.
+// kMagnitudes: every sum is taken over the absolute values of its summands, ds as p (|<do, v>| + |delta|);
+// q and k stay as they are after rotation. The result is not a gradient: tests measure the rounding of a
+// gradient against it, since a relative error says nothing where summands cancel.
 enum class GradientSums { kSigned, kMagnitudes };
 
-// `o_gradient` (B, H, T_q, D) is dL/do. `o`: as forward's caller stored it, which may have rounded it;
-// empty: worked out anew.
+// `o_gradient` (B, H, T_q, D) is dL/do. `o` is forward's result as the caller stored it, perhaps rounded;
+// empty: it is computed again.
 AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
                                              const AttentionTerms& terms,
                                              std::span<const double> o_gradient,

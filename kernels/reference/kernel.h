@@ -1,5 +1,5 @@
-// The reference behind the contract of kernels/attention.h: every type is read into double, every
-// term is carried out, and what is written is rounded once.
+// The reference with the interface of kernels/attention.h: reads every type into double, supports every
+// term, and rounds each result once.
 #pragma once
 
 #include "kernels/attention.h"
@@ -7,7 +7,7 @@
 namespace longrun {
 
 extern const AttentionKernel kReferenceAttention;
-// The same forward; backward gives GradientSums::kMagnitudes. For those who check another kernel.
+// The same forward; backward returns GradientSums::kMagnitudes. For tests of other kernels.
 extern const AttentionKernel kReferenceMagnitudes;
 
 }  // namespace longrun

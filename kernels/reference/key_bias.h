@@ -1,4 +1,4 @@
-// Preparation of a learned bias per key, in double (CABLE; axiomlab/Cable, src/Cable.py).
+// Computes a learned bias per key, in double (CABLE; axiomlab/Cable, src/Cable.py).
 //
 //   g[b][t][h] = -softplus(a[b][t][h]),   softplus(x) = max(x, 0) + log(1 + exp(-|x|))
 //   r[b][h][t] = sum over u <= t of g[b][u][h]           inclusive: r[.][.][0] = g[.][0][.]
@@ -7,7 +7,8 @@
 //
 //   da[b][t][h] = -sigmoid(a[b][t][h]) * sum over u >= t of dr[b][h][u]
 //
-// Shapes: a (B, T, H), as the linear that makes it gives it; r (B, H, T), as attention reads it.
+// Shapes: a (B, T, H), the layout of the linear layer's output; r (B, H, T), the layout that attention
+// reads.
 #pragma once
 
 #include <cstdint>

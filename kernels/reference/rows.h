@@ -1,6 +1,6 @@
-// The kernels over rows as plain loops in double: the truth that the fused ones are compared with. The
-// formulas, shapes and names stand in kernels/norm.h, activation.h, adamw.h, cross_entropy.h and
-// embedding.h; an absent argument is an empty span.
+// The kernels over rows as plain loops in double: the reference for the fused ones. kernels/norm.h,
+// activation.h, adamw.h, cross_entropy.h and embedding.h have the formulas, shapes and names; an absent
+// argument is an empty span.
 //
 // Errors: a size that does not fit its span is a bug of the caller (LR_CHECK)
 #pragma once
@@ -27,7 +27,7 @@ ReferenceNorm ReferenceNormForward(const NormShape& shape, DoubleSpan x, DoubleS
 struct ReferenceNormGradient {
   Doubles x = {}, gamma = {}, beta = {};
 };
-// Of sum(dy y) + sum(d_sum s).
+// The gradient of sum(dy y) + sum(d_sum s).
 ReferenceNormGradient ReferenceNormBackward(const NormShape& shape, DoubleSpan sum,
                                             DoubleSpan gamma, DoubleSpan dy, DoubleSpan d_sum);
 
@@ -62,7 +62,7 @@ struct ReferenceLoss {
 ReferenceLoss ReferenceCrossEntropy(std::int64_t n_vocab, DoubleSpan logits,
                                     std::span<const std::int64_t> targets, double weight);
 
-// dW of zeros, (V, C).
+// dW, (V, C), added to zeros.
 Doubles ReferenceEmbeddingGradient(std::int64_t n_vocab, std::int64_t n_channel,
                                    std::span<const std::int64_t> ids, DoubleSpan dy,
                                    std::int64_t padding_id);
