@@ -1,7 +1,7 @@
-// What a model is and how it is trained, resolved: every default is written in. Torch-free, so that
-// the coordinator, the client and the trainer read the same structs.
+// A model and the way it is trained, with every default written in. Torch-free, so that the coordinator,
+// the client and the trainer read the same structs.
 //
-// The JSON forms are parts of the canonical run (sweeps/run.h); names are contracts, see each field.
+// The JSON forms are parts of the canonical run (sweeps/run.h), so the names must not change.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct PositionConfig {
   Json ToJson() const;
 };
 
-// What tells one decoder body from another; the defaults are GPT-2's. Norms stand in front.
+// The properties that distinguish decoder bodies; the defaults are GPT-2's. Norms come before attention and MLP.
 struct BodyConfig {
   std::string norm = "layer_norm";  // layer_norm | rms_norm: x / sqrt(mean(x^2) + epsilon) * weight
   std::string mlp = "plain";        // plain: down(act(up x)) | gated: down(act(gate x) * up x)
@@ -30,13 +30,13 @@ struct BodyConfig {
   // parallel:             x += attention(norm_1 x) + mlp(norm_2 x)
   // parallel_shared_norm: x += attention(norm_1 x) + mlp(norm_1 x)
   std::string block = "sequential";
-  std::int64_t n_kv_head = 0;  // heads of keys and values, divides n_head; 0: n_head
+  std::int64_t n_kv_head = 0;  // heads of keys and values, a divisor of n_head; 0: n_head
   std::int64_t head_dim = 0;   // 0: d_model / n_head
   bool qkv_bias = true;
   bool out_bias = true;  // of attention's output projection
   bool mlp_bias = true;
   bool head_bias = false;
-  bool out_projection = true;  // of the heads' outputs; without it they are added as they lie
+  bool out_projection = true;  // of the heads' outputs; without it they are added unchanged
   bool final_norm = true;
   std::int64_t window = 0;  // query i sees key j where 0 <= i - j < window; 0: all keys up to i
 };
@@ -64,28 +64,28 @@ struct ModelConfig {
 
   std::int64_t head_dim() const { return body.head_dim > 0 ? body.head_dim : d_model / n_head; }
   std::int64_t n_kv_head() const { return body.n_kv_head > 0 ? body.n_kv_head : n_head; }
-  // d_model / n_head where that is a whole number, else 0, which Check() refuses.
+  // d_model / n_head if it is an integer, else 0, which Check() refuses.
   std::int64_t EvenHeadDim() const;
-  AttentionShape attention_shape() const;  // of a model that CheckShape() passed
-  // Without "position" and "n_positions". What may differ in a body stands in it for architectures
-  // other than gpt2 alone, whose body is always the same.
+  AttentionShape attention_shape() const;  // only after CheckShape() passed
+  // Without "position" and "n_positions". The keys of the body are present for all architectures except
+  // gpt2, whose body is always the same.
   Json ToJson() const;
-  // The inverse: every key is there, no other is. Types only; n_positions stays 0, for the caller
-  // to set (to train_length, for a method with a position table) before Check().
+  // The inverse: requires every key and allows no other. Checks only types; n_positions stays 0, and the
+  // caller sets it (to train_length, for a method with a position table) before Check().
   static Result<ModelConfig> FromJson(const Json& model, const Json& position);
-  // The named sizes: micro, tiny, small, medium, large. vocab_size stays 0 (the
-  // tokenizer decides) and the position method empty: both are for the caller to set.
+  // The named sizes: micro, tiny, small, medium, large. The caller must set vocab_size (which depends on
+  // the tokenizer) and the position method: they are 0 and empty.
   static Result<ModelConfig> Preset(std::string_view size);
   static std::vector<std::string> PresetNames();
-  // Makes the body, d_ff, activation, layer_norm_epsilon and tie_embeddings those of `architecture`;
-  // n_head and d_model are set. kInvalidArgument for an unknown name.
+  // Sets the body, d_ff, activation, layer_norm_epsilon and tie_embeddings to those of `architecture`;
+  // n_head and d_model must be set. kInvalidArgument for an unknown name.
   Status SetArchitecture(const std::string& name);
-  // Of queries, keys and values; where the architecture has one switch, of the output as well.
+  // For queries, keys and values, and also for the output if the architecture has one switch for both.
   void SetAttentionBias(bool qkv_bias);
-  // Ranges and relations (d_model divisible by n_head, what the architecture's body can be, the
+  // Checks ranges and relations (d_model divisible by n_head, what the architecture's body may be, the
   // position method's own demands).
   Status Check() const;
-  Status CheckShape() const;            // of n_layer, n_head, d_model and head_dim alone
+  Status CheckShape() const;            // only n_layer, n_head, d_model and head_dim
   std::int64_t ParameterCount() const;  // tied head counted once; needs a checked config
 };
 
@@ -110,13 +110,12 @@ struct ValidateConfig {
   std::int64_t tokens = 0;  // tokens scored each time
 };
 
-// "train.mask" of a masked language model (model/data/masking.h); the defaults are BERT's (Devlin et al.
-// 2019, arXiv:1810.04805, section 3.1), the names those of transformers'
-// DataCollatorForLanguageModeling.
+// "train.mask" of a masked language model (model/data/masking.h). The defaults are BERT's (Devlin et al.
+// 2019, arXiv:1810.04805, section 3.1), the names those of transformers' DataCollatorForLanguageModeling.
 struct MaskConfig {
-  double probability = 0.15;         // that a token is to be guessed
+  double probability = 0.15;         // that a token must be predicted
   double mask_replace_prob = 0.8;    // that such a token is replaced by the mask token,
-  double random_replace_prob = 0.1;  // or by a random one; else it stays
+  double random_replace_prob = 0.1;  // or by a random one; else it stays unchanged
   std::int64_t token = -1;           // id of the mask token
 };
 
@@ -127,9 +126,9 @@ struct TrainConfig {
   std::int64_t batch_tokens = 0;   // tokens in an optimiser step, a multiple of train_length
   std::string precision = "fp32";  // fp32 | bf16 (autocast)
   std::string order = "random";    // random | shuffled | stream (model/data/order.h)
-  // causal_lm: the next token, at every position | masked_lm: the tokens that `mask` hides
+  // causal_lm: predict the next token at every position | masked_lm: predict the tokens that `mask` hides
   std::string objective = "causal_lm";
-  MaskConfig mask = {};  // read with masked_lm alone
+  MaskConfig mask = {};  // read only with masked_lm
   OptimizerConfig optimizer = {};
   ScheduleConfig schedule = {};
   ValidateConfig validate = {};
@@ -137,10 +136,10 @@ struct TrainConfig {
   std::int64_t steps() const { return (tokens + batch_tokens - 1) / batch_tokens; }
   std::int64_t batch_sequences() const { return batch_tokens / train_length; }
   bool is_masked() const { return objective == "masked_lm"; }
-  // optimizer: {..., "betas": [beta1, beta2]}; "objective" and "mask" stand in it with masked_lm alone, so
+  // optimizer: {..., "betas": [beta1, beta2]}; "objective" and "mask" are present only with masked_lm, so
   // that they change no other run's key.
   Json ToJson() const;
-  static Result<TrainConfig> FromJson(const Json& train);  // every key is there, no other is
+  static Result<TrainConfig> FromJson(const Json& train);  // exactly the known keys
   Status Check() const;
 };
 

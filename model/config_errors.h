@@ -1,4 +1,4 @@
-// What ModelConfig and TrainConfig (config.h) read and check, with every error in the place of the
+// Reads and checks ModelConfig and TrainConfig (config.h), and reports every error instead of only the
 // first: for people who write such JSON by hand.
 #pragma once
 
@@ -7,20 +7,20 @@
 
 namespace longrun {
 
-// As FromJson. What has an error keeps its default, a floating-point number is NaN: what CheckModel
-// and CheckTrain say then of a path that had an error is that error again.
+// Like FromJson. A member with an error keeps its default; a floating-point number becomes NaN. If
+// CheckModel or CheckTrain then reports a path that already had an error, it is the same error again.
 ModelConfig ReadModel(const Json& model, const Json& position, KeyErrors& errors);
 TrainConfig ReadTrain(const Json& train, KeyErrors& errors);
 
-// As Check. What rests on a value that is wrong itself is not told.
+// Like Check, but does not report consequences of a value that is itself wrong.
 void CheckModel(const ModelConfig& model, KeyErrors& errors);
 void CheckTrain(const TrainConfig& train, KeyErrors& errors);
 
-// What model and objective demand of each other: a model that sees the next token cannot learn to
+// Checks the demands of model and objective on each other: a model that sees the next token cannot learn to
 // predict it, and the mask token needs a row of the embedding.
 void CheckObjective(const ModelConfig& model, const TrainConfig& train, KeyErrors& errors);
 
-// Adds the errors of a "position" (PositionErrors). True if there were none.
+// Adds the errors of a "position" (PositionErrors). Returns true if there are none.
 bool CheckGivenPosition(const Json& given, KeyErrors& errors);
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// What a struct's declared fields (fields.h) make of it: its JSON, strict reading, ranges. For .cc
-// files.
+// Derives from a struct's declared fields (fields.h) its JSON, strict reading and range checks. Only for
+// .cc files.
 #pragma once
 
 #include <algorithm>
@@ -41,7 +41,7 @@ Status InRange(std::string_view path, Number value, Number min, Number max) {
   return Invalid(Str(path, ": expected ", min, " to ", max, ", found ", value));
 }
 
-// False: it is no object, and nothing can be read of it.
+// Returns false if it is not an object, so that nothing can be read from it.
 inline bool RefuseUnknownKeys(const Json& object, std::string_view path,
                               const std::vector<std::string>& known, KeyErrors& errors) {
   if (!object.is_object()) return errors.Add(path, Invalid(Str(path, ": expected a map")));
@@ -53,7 +53,7 @@ inline bool RefuseUnknownKeys(const Json& object, std::string_view path,
   return true;
 }
 
-// The JSON of a struct.
+// Writes the JSON of a struct.
 class FieldWriter {
  public:
   FieldWriter(Json& json, bool with_body) : json_(json), with_body_(with_body) {
@@ -81,7 +81,7 @@ class FieldWriter {
   bool with_body_;
 };
 
-// The keys that a struct's JSON may have.
+// Collects the keys that a struct's JSON may have.
 class FieldNames {
  public:
   explicit FieldNames(bool with_body) : with_body_(with_body) {}
@@ -113,8 +113,8 @@ bool RefuseUnknownFields(const Json& json, std::string_view path, bool with_body
   return RefuseUnknownKeys(json, path, known.names, errors);
 }
 
-// Reads a struct from its JSON, types alone. What has an error keeps its default, but a number that
-// cannot be read is NaN: it passes no check, and what rests on it is not told.
+// Reads a struct from its JSON and checks only types. A member with an error keeps its default, but a
+// floating-point number becomes NaN, so that it passes no check and its consequences are not reported.
 class FieldReader {
  public:
   enum class Part { kAll, kShape, kButShape };
@@ -167,7 +167,7 @@ class FieldReader {
 
   bool IsWanted(const ParamSpec& spec, const SettingUse& use) const {
     if (use.of_body && !with_body_) return false;
-    // What may be missing is what it is by default.
+    // A missing optional member keeps its default.
     if (!use.in_json && !json_.contains(spec.name)) return false;
     return part_ == Part::kAll || use.shape == (part_ == Part::kShape);
   }
@@ -179,7 +179,7 @@ class FieldReader {
   bool with_body_;
 };
 
-// Every range of a struct; what members demand of each other is told apart.
+// Checks every range of a struct. Relations between members are checked elsewhere.
 class FieldChecker {
  public:
   enum class Part { kAll, kShape };
@@ -196,7 +196,7 @@ class FieldChecker {
       choices.insert(choices.end(), use.choices_imported.begin(), use.choices_imported.end());
       Note(OneOf(path, member, choices), path);
     } else if constexpr (!std::same_as<T, bool>) {
-      // What stands for another value has no range of its own.
+      // A zero that stands for another value has no range.
       if (use.where_zero && member == 0) return;
       Note(InRange(path, member, static_cast<T>(spec.min), static_cast<T>(spec.max)), path);
     }
@@ -214,7 +214,7 @@ class FieldChecker {
     wrong_.insert(below.wrong_.begin(), below.wrong_.end());
   }
 
-  // Whether all of these, by their paths, are in their ranges.
+  // Whether the members at all of these paths are in their ranges.
   bool AreRight(std::initializer_list<std::string_view> paths) const {
     return std::ranges::none_of(paths,
                                 [&](std::string_view path) { return wrong_.contains(path); });

@@ -1,20 +1,20 @@
-// The settings of a model and its training (config.h), each declared once. From a line below come
-// the JSON form, its strict reading and its range (config.cc); the key of a sweep file, its
-// default, its line in the reference and in the JSON Schema (sweeps/schema.cc); and what a run that
-// starts from an imported model or continues another must agree in (sweeps/expand.cc). A new
-// setting is a member of its struct, a line here, and its use:
+// The settings of a model and its training (config.h), each declared once. Each declaration below gives the
+// JSON form, its strict reading and its range (config.cc); the key of a sweep file, its default, its line
+// in the reference and in the JSON Schema (sweeps/schema.cc); and whether a run that starts from an
+// imported model or continues another run must agree in it (sweeps/expand.cc). A new setting needs a member
+// of its struct, a declaration here, and the code that uses it:
 //
 //   v(optimizer.lr, {.name = "lr", .min = 1e-12, .max = 10, .meaning = "largest learning rate"});
 //
-// A visitor has these, in which T is std::int64_t, double, bool or std::string, const where it only
-// looks; SettingUse may be left out:
+// A visitor has these functions, where T is std::int64_t, double, bool or std::string, const if the visitor
+// only reads; SettingUse is optional:
 //
 //   v(T& member, const ParamSpec&, const SettingUse&)
 //   v(double& first, double& second, const ParamSpec&, const SettingUse&)      a pair of numbers
 //   v.Group(Config& member, const ParamSpec&, const SettingUse&)               Fields(member) below a name
 //
-// Only for .cc files: others see the structs alone. A member's default is the setting's, and its
-// C++ type decides the type of the value (TypeOf), but for an integer that is no count: kInt.
+// Only for .cc files; other headers see only the structs. A member's default is the setting's default, and
+// its C++ type decides the type of the value (TypeOf), except for an integer that is not a count: kInt.
 #pragma once
 
 #include <concepts>
@@ -31,27 +31,27 @@
 namespace longrun {
 
 struct SettingUse {
-  // In a sweep file: must be given; or, left out, is what the meaning says. Else the member's
-  // default.
+  // In a sweep file: `required` settings must be given; `derived` ones, if left out, are what the meaning
+  // says; all others have the member's default.
   bool required = false;
   bool derived = false;
   bool axis = true;
-  bool in_matrix = false;  // its key stands in spec.matrix
-  // A run that continues another has the same.
+  bool in_matrix = false;  // its key belongs in spec.matrix
+  // A run that continues another must have the same value.
   bool kept = false;
-  // Stands in the JSON. What does not is left out there, so that it changes no older run's key.
+  // Present in the JSON. A setting can be left out there so that it does not change the keys of older runs.
   bool in_json = true;
-  bool of_body = false;  // in the JSON of other architectures than kBodyless alone
-  bool shape = false;    // the body is made from it: it is read and checked first
-  // Its range is no more than what a sweep file may say: config.cc checks it by what it belongs to.
+  bool of_body = false;  // only in the JSON of architectures other than kBodyless
+  bool shape = false;    // the body is built from it, so it is read and checked first
+  // Its range here applies only to sweep files: config.cc checks the value in its context.
   bool own_check = false;
-  // What a member that is 0 stands for.
+  // The value that 0 stands for.
   std::function<std::int64_t()> where_zero = {};
-  // Beside the choices: what imported models have, and no sweep file names.
+  // Further choices that imported models may have, but sweep files may not.
   std::vector<std::string> choices_imported = {};
 };
 
-// Limits of what is accepted, far beyond what is sensible: they keep every product below 2^63.
+// Limits of accepted values, far beyond sensible ones: they keep every product below 2^63.
 inline constexpr std::int64_t kLayersMax = 1000;
 inline constexpr std::int64_t kHeadsMax = 1024;
 inline constexpr std::int64_t kWidthMax = 1 << 17;
@@ -59,7 +59,8 @@ inline constexpr std::int64_t kVocabMax = 1 << 24;
 inline constexpr std::int64_t kLengthMax = 1 << 26;
 inline constexpr std::int64_t kTokensMax = 1'000'000'000'000'000;
 
-// Its runs are older than the body's keys, and its body is always the same.
+// The architecture without keys of the body: its runs are older than these keys, and its body is always the
+// same.
 inline constexpr std::string_view kBodyless = "gpt2";
 
 template <typename T>

@@ -1,5 +1,5 @@
-// Errors of a configuration that carry their keys. A sweep file, a run's file and config.json each have
-// their own name and place for one key; they take it from here, and never look for it in a message.
+// Configuration errors that carry their keys. A sweep file, a run's file and config.json each have their
+// own name and place for a key; they map this key and never search for it in a message.
 //
 //   KeyErrors errors;
 //   errors.Take("model.n_layer", GetInt(json, "n_layer", "model"), config.n_layer);
@@ -31,14 +31,14 @@ class KeyErrors {
         {.key = std::string(key), .status = std::move(status), .others = std::move(others)});
     return false;
   }
-  // The value goes to `out`, which keeps what it had if there is an error.
+  // Stores the value in `out`. An error leaves `out` unchanged and returns false.
   template <typename T>
   bool Take(std::string_view key, Result<T> result, T& out) {
     if (!result.ok()) return Add(key, std::move(result).status());
     out = std::move(result).value();
     return true;
   }
-  // True if there were none.
+  // Returns true if `others` is empty.
   bool AddAll(const KeyErrors& others) {
     errors_.insert(errors_.end(), others.errors_.begin(), others.errors_.end());
     return others.empty();

@@ -1,5 +1,5 @@
-// What an evaluation knows of a model: the negative log-likelihood it gives to tokens, and, of a
-// network, how it is timed and where it looks.
+// The interface through which an evaluation uses a model: the negative log-likelihood of tokens and, for a
+// network, its timing and its attention.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@
 
 namespace longrun {
 
-// Windows over a stream of tokens. Fed to the model:
-// (bos ? [BOS] : []) + tokens[context_begin .. score_end - 2]; scored: [score_begin, score_end).
+// A window over a stream of tokens. The model is fed (bos ? [BOS] : []) + tokens[context_begin .. score_end
+// - 2]; tokens [score_begin, score_end) are scored.
 struct Window {
   std::int64_t context_begin = 0;
   std::int64_t score_begin = 0;
@@ -24,11 +24,11 @@ struct Window {
   bool operator==(const Window&) const = default;
 };
 
-// What a model that sees both sides is asked: fed `tokens`, in which some are hidden already, how likely
+// A question to a model that sees both sides: given `tokens`, some of which are already hidden, how likely
 // is targets[i] at positions[i]?
 struct MaskedSequence {
   std::vector<std::int32_t> tokens;
-  std::vector<std::int64_t> positions;  // ascending, of tokens
+  std::vector<std::int64_t> positions;  // ascending, indices into `tokens`
   std::vector<std::int32_t> targets;    // one for each position
 
   bool operator==(const MaskedSequence&) const = default;
@@ -37,22 +37,22 @@ struct MaskedSequence {
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
-  // nll[w][t - score_begin] in nats for each scored token t of each window, from fp32 logits (all
-  // rows of the vocabulary in the softmax). kOutOfRange when a window is longer than the model's
-  // positions (a learned table): the caller's cell is not_applicable.
+  // nll[w][t - score_begin] in nats for each scored token t of each window, from fp32 logits (softmax over
+  // all rows of the vocabulary). kOutOfRange if a window is longer than the model's positions (a learned
+  // table): the caller then marks the cell as not_applicable.
   virtual Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                                       std::span<const Window> windows) = 0;
-  // The same for each position of each sequence, by a model without a causal mask. kUnimplemented by
-  // one that has it; kOutOfRange as above.
+  // The same for each position of each sequence, for models without a causal mask. kUnimplemented if the
+  // model has a causal mask; kOutOfRange as above.
   virtual Result<std::vector<std::vector<float>>> MaskedNll(
       std::span<const MaskedSequence> /*sequences*/) {
     return Status(Code::kUnimplemented, "this model guesses no hidden tokens");
   }
-  // The id that hides a token from the model; nothing where there is none.
+  // The id that replaces hidden tokens; nothing if the model has none.
   virtual std::optional<std::int32_t> mask_token() const { return std::nullopt; }
-  // Null for what has no step to time, as a table of counts. Lives as long as the model.
+  // Null for a model without steps to time, such as a table of counts. Valid as long as the model.
   virtual ThroughputProbe* throughput() { return nullptr; }
-  // Null for what has no attention. Lives as long as the model.
+  // Null for a model without attention. Valid as long as the model.
   virtual AttentionProbe* attention() { return nullptr; }
 };
 

@@ -1,10 +1,10 @@
-// Which of LibTorch's two CPU code paths the products of a model's fp32 linears take. The path
-// changes bits, so it is decided once for a run, from what the machine is and never from a timing,
-// and stands in the run's record; plain C++, because a worker names it before any trainer starts.
+// The one of LibTorch's two CPU code paths that computes the products of a model's fp32 linear layers. The
+// path changes bits, so it is decided once for a run, from the machine and never from a timing, and is
+// stored in the run's record. Plain C++, because a worker names it before any trainer starts.
 //
-// On AMD processors LibTorch's default (MKL) runs its AVX2 code even where there is AVX-512; oneDNN,
-// in the same library, does not. `./dev bench linear` measures both; docs/benchmarks.md says on which
-// makes that was done.
+// On AMD processors LibTorch's default (MKL) runs its AVX2 code even where there is AVX-512; oneDNN, in the
+// same library, does not. `./dev bench linear` measures both; docs/benchmarks.md lists the makes on which
+// this was measured.
 #pragma once
 
 #include <optional>
@@ -15,16 +15,16 @@ namespace longrun {
 
 enum class MatrixPath { kAten, kOneDnn };
 
-// Of a new run on a CPU of this vendor ("AuthenticAMD") whose instruction set is `simd`
-// (model/instruction_set.h): oneDNN where it was measured to take less time, else ATen.
+// The path of a new run on a CPU of this vendor ("AuthenticAMD") with instruction set `simd`
+// (model/instruction_set.h): oneDNN where it was measured to be faster, else ATen.
 MatrixPath NewRunMatrixPath(std::string_view vendor, std::string_view simd);
 
-// As a run's record has it: "onednn/AuthenticAMD", "aten/GenuineIntel".
+// The name in a run's record: "onednn/AuthenticAMD", "aten/GenuineIntel".
 std::string MatrixPathName(MatrixPath path, std::string_view vendor);
-// The path of such a name; nothing for another vendor's name and for a path that does not exist.
+// The path with this name; nothing for another vendor's name or an unknown path.
 std::optional<MatrixPath> FindMatrixPath(std::string_view name, std::string_view vendor);
-// Whether a machine that would take `own` for a new run can go on with one that began with `wanted`:
-// ATen's path is there beside oneDNN's.
+// Whether a machine that would choose `own` for a new run can continue a run that began with `wanted`:
+// where oneDNN's path is available, so is ATen's.
 bool HonoursMatrixPath(std::string_view own, std::string_view wanted);
 
 }  // namespace longrun

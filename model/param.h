@@ -1,6 +1,6 @@
 // A value declared as data: a parameter of a position method or an evaluation, a key of the recipe
-// (fields.h), a key of a sweep file. The file's schema, the defaults and the messages come from these
-// tables.
+// (fields.h), a key of a sweep file. The sweep file's schema, its defaults and its messages are derived
+// from these declarations.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@
 namespace longrun {
 
 struct ParamSpec {
-  // The one list of value types: what a sweep file knows beyond them is what is no value (KeyRow::Kind).
+  // The only list of value types; KeyRow::Kind adds kinds of sweep-file keys that are not values.
   enum class Type {
     kInt,         // decimal digits
     kCount,       // an integer of 64 bits; a file may write 64K, 200M, 8Ki
@@ -30,10 +30,10 @@ struct ParamSpec {
     kName,        // 1 to 128 letters, digits, '.', '_', '-'
     kDuration,    // milliseconds; a file writes 30s, 10min, 1h
     kNumberPair,  // [a, b]
-    kCountList,   // integers, at least one, none twice; or one of `choices`, as a word for a list
-    kChoiceList,  // of `choices`, at least one, none twice
+    kCountList,   // integers, at least one, all different; or one of `choices`
+    kChoiceList,  // from `choices`, at least one, all different
   };
-  // Another parameter of the table, a choice that has a default, and values of it.
+  // Another parameter of the same table (a choice with a default), and some of its values.
   struct Condition {
     std::string_view name;
     std::vector<std::string> values;
@@ -41,33 +41,34 @@ struct ParamSpec {
   std::string_view name = {};
   Type type = Type::kNumber;
   Json default_value = nullptr;  // null: must be given
-  double min = 0.0;              // of numbers and list items, inclusive; `max` of text in bytes
+  double min = 0.0;              // of numbers and list items, inclusive; `max` of text, in bytes
   double max = 0.0;
   std::vector<std::string> choices = {};          // of kChoice, kChoiceList and kCountList
-  std::vector<std::string> choices_unbuilt = {};  // known by name, refused as not built yet
-  // Of `choices`: mathematics of our own, without a publication behind it; marked wherever it is listed.
+  std::vector<std::string> choices_unbuilt = {};  // known names, refused as not implemented
+  // The choices that are our own mathematics, without a publication; they are marked wherever they are
+  // listed.
   std::vector<std::string> experimental = {};
   std::string_view meaning = {};
-  // Belongs to these values of another parameter alone: with any other it is refused where it is
-  // given, and the resolved parameters lack it.
+  // Applies only with these values of another parameter. With any other value it is refused if given, and
+  // the resolved parameters do not have it.
   std::optional<Condition> only_with = {};
 };
 
 // The choices for listings: "official", "bidirectional (experimental)".
 std::vector<std::string> MarkedChoices(const ParamSpec& spec);
-// "variant bidirectional", the experimental values of parameters, joined by ", "; "" where there are none.
+// "variant bidirectional": the experimental values of parameters, joined by ", "; "" if there are none.
 std::string ExperimentalValues(std::span<const ParamSpec> specs);
 
-// 64, 1e-12: a bound as people read it.
+// A bound as people write it: 64, 1e-12.
 std::string ShowNumber(double number);
-// "an integer from 1 to 10": what a value must be.
+// What a value must be: "an integer from 1 to 10".
 std::string ExpectedValue(const ParamSpec& spec);
 
-// What is wrong with one parameter.
+// An error in one parameter.
 struct ParamError {
-  std::string key;      // "context_lengths", or "context_lengths[2]"; "" for all of them together
+  std::string key;      // "context_lengths" or "context_lengths[2]"; "": all parameters
   std::string message;  // "expected an integer from 1 to 10, found 12"
-  // The keys outside the table that the message names: "model.causal".
+  // The keys outside of the table that the message names: "model.causal".
   std::vector<std::string> others = {};
   Code code = Code::kInvalidArgument;
 };
@@ -75,7 +76,7 @@ struct ParamError {
 // "PATH.key: message", joined by "; ".
 std::string ShowErrors(std::string_view path, std::span<const ParamError> errors);
 
-// What parameters make, or the parameter that cannot make it.
+// A result computed from parameters, or the error of one parameter.
 template <typename T>
 class ParamResult {
  public:
@@ -107,17 +108,17 @@ class ParamResult {
   std::variant<T, ParamError> state_;
 };
 
-// The errors of `given` (an object), all of them; empty when it is right. Unknown keys carry the
-// nearest name.
+// All errors of `given` (an object); empty if it is valid. An error for an unknown key suggests the nearest
+// name.
 std::vector<ParamError> CheckParams(std::span<const ParamSpec> specs, const Json& given);
 
-// `given` with every default written in; the keys of the result are exactly the names of `specs`,
-// less those whose condition does not hold.
-// kInvalidArgument holds every error as "PATH.key: message", joined by "; ".
+// `given` with every default written in. The keys of the result are exactly the names of `specs`, without
+// those whose condition does not hold. kInvalidArgument has every error as "PATH.key: message", joined by
+// "; ".
 Result<Json> ResolveParams(std::span<const ParamSpec> specs, const Json& given,
                            std::string_view path);
 
-// The members of resolved parameters that belong to a value of another one.
+// The members of resolved parameters that depend on the value of another parameter (only_with).
 Json ConditionalParams(std::span<const ParamSpec> specs, const Json& resolved);
 
 }  // namespace longrun

@@ -1,8 +1,8 @@
-// safetensors files, read and written by ourselves: 8 bytes of header length (little endian), a
-// JSON header {name: {dtype, shape, data_offsets}, "__metadata__": {text: text}}, then the data.
+// Reads and writes safetensors files without a library: 8 bytes of header length (little endian), a JSON
+// header {name: {dtype, shape, data_offsets}, "__metadata__": {text: text}}, then the data.
 //
-// A file is somebody else's until it is proven: every length, shape and offset is checked against
-// the file before a byte of data is looked at. Torch-free; net/tensor_file.h makes tensors of it.
+// A file is not trusted: every length, shape and offset is checked against the file before any data is
+// read. Torch-free; net/tensor_file.h makes tensors from it.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@
 
 namespace longrun {
 
-// kU8 and kBool: mask buffers that older models carry along.
+// kU8 and kBool occur in mask buffers of older models.
 enum class StoredType { kF64, kF32, kF16, kBF16, kI64, kI32, kU8, kBool };
 std::string_view StoredTypeName(StoredType type);  // "F64", "BF16", ...
 std::size_t StoredTypeBytes(StoredType type);
@@ -38,13 +38,13 @@ std::string ShapeText(std::span<const std::int64_t> shape);
 
 class SafetensorsFile {
  public:
-  // kNotFound, or kDataLoss that names the file and what does not hold: a header longer than the
-  // file or than 100 MB, broken JSON, an unknown dtype, a shape whose product overflows or does not
-  // match the offsets, offsets outside the data, or tensors that overlap or leave holes.
+  // kNotFound, or kDataLoss that names the file and the fault: a header longer than the file or than 100
+  // MB, broken JSON, an unknown dtype, a shape whose product overflows or does not match the offsets,
+  // offsets outside the data, or tensors that overlap or leave holes.
   static Result<SafetensorsFile> Open(const std::string& path);
 
   const std::string& path() const { return path_; }
-  // Views into the mapping, valid as long as this object.
+  // Views into the mapped file, valid as long as this object.
   const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
   const StoredTensor* Find(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -60,15 +60,15 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// What a file will hold: name to type and shape; bytes come later, in the order of the names.
+// A tensor of a file to be written: its type and shape. The bytes come later, in the order of the names.
 struct TensorForm {
   StoredType type = StoredType::kF32;
   std::vector<std::int64_t> shape;
 
-  std::int64_t n_bytes() const;  // no overflow: of a tensor that is there
+  std::int64_t n_bytes() const;  // for existing tensors, so it does not overflow
 };
 
-// A whole file's bytes; the order in it is that of the names.
+// The bytes of a whole file; tensors are in the order of their names.
 std::string SafetensorsBytes(const std::map<std::string, StoredTensor>& tensors,
                              const std::map<std::string, std::string>& metadata = {});
 
@@ -77,14 +77,15 @@ struct WrittenFile {
   std::int64_t n_bytes = 0;
 };
 
-// Writes a file of these tensors atomically (temporary, fsync, rename). `bytes_of` gives a tensor's bytes
-// (of the form's size) when their turn comes: they need not all be in memory at once.
+// Writes a file of these tensors atomically (temporary, fsync, rename). `bytes_of` is called for one tensor
+// after the other and returns its bytes (of the form's size), so that they need not all be in memory at
+// once.
 Result<WrittenFile> WriteSafetensorsInTurn(
     const std::string& path, const std::map<std::string, TensorForm>& forms,
     const std::map<std::string, std::string>& metadata,
     const std::function<Result<std::span<const std::byte>>(const std::string& name)>& bytes_of);
 
-// Writes those bytes atomically (temporary, fsync, rename), without holding them; gives their digest.
+// Writes SafetensorsBytes atomically (temporary, fsync, rename), without holding all bytes in memory.
 Result<WrittenFile> WriteSafetensors(const std::string& path,
                                      const std::map<std::string, StoredTensor>& tensors,
                                      const std::map<std::string, std::string>& metadata = {});

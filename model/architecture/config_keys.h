@@ -1,4 +1,4 @@
-// Reading config.json: every key is honoured, known to be harmless, or refused by name.
+// Reads config.json: every key is used, known to have no effect, or refused by name.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@
 
 namespace longrun {
 
-// Reads members, each with what transformers takes where it is absent. A null is an absent key, but
-// where Has and IsNull are asked.
+// Reads members, with the default of transformers for an absent key. A null counts as absent, except in Has
+// and IsNull.
 class ConfigReader {
  public:
   explicit ConfigReader(const Json& config) : config_(config) {}
@@ -24,7 +24,7 @@ class ConfigReader {
     return config_.contains(key) && config_[key].is_null();
   }
   const Json& config() const { return config_; }
-  const Json& operator[](std::string_view key) const { return config_[key]; }  // which it Has
+  const Json& operator[](std::string_view key) const { return config_[key]; }  // only if Has(key)
   Result<std::int64_t> Int(std::string_view key, std::int64_t absent) const;
   Result<double> Double(std::string_view key, double absent) const;
   Result<bool> Bool(std::string_view key, bool absent) const;
@@ -34,29 +34,30 @@ class ConfigReader {
   const Json& config_;
 };
 
-// Refuses by name every key that is not among `honoured` (those that the architecture reads), not
-// among those that every architecture has, and not known to change nothing in a forward pass.
-// Refuses what those of all architectures can ask for and is not built (quantization_config, …).
+// Refuses by name every key that is not in `honoured` (the keys that the architecture reads), not one that
+// all architectures have, and not known to change nothing in a forward pass.
+// Also refuses features of the common keys that are not implemented (quantization_config, …).
 Status CheckConfigKeys(const Json& config, std::span<const std::string_view> honoured);
 
-// The value of `key` as one of ours; transformers has several names for the same functions.
+// The value of `key` under our name; transformers has several names for the same function.
 Result<std::string> ReadActivation(const ConfigReader& read, std::string_view key,
                                    std::string_view absent);
 
 // tie_word_embeddings, causal and initializer_range, which all architectures have.
 Status ReadCommon(const ConfigReader& read, bool tied_where_absent, ModelConfig& model);
 
-// A key of the file that says what a parameter of rope is: {"base", "rope_theta"}.
+// The key of the file for a parameter of rope: {"base", "rope_theta"}.
 struct RopeKey {
   std::string_view param, key;
 };
 
-// `rope`, which the file's own keys describe, or the key "position" where there is one:
-// kInvalidArgument where that is rope as well and a key contradicts it.
+// Sets the position to `rope`, which the file's own keys describe, or to the key "position" if present.
+// kInvalidArgument if that is also rope and contradicts one of the file's keys.
 Status ReadPosition(const ConfigReader& read, const Json& rope,
                     std::initializer_list<RopeKey> rope_keys, ModelConfig& model);
 
-// What every architecture writes: tie_word_embeddings, initializer_range, position, causal.
+// The keys that every architecture writes: architectures, model_type, vocab_size, tie_word_embeddings,
+// initializer_range, position, causal, and n_positions for a position table.
 Json CommonConfigJson(const ModelConfig& model, std::string_view class_name);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// What the architectures that spell their shape as GPT-2 does share: gpt2, gptj.
+// Shared by the architectures whose config.json describes the shape in GPT-2's words: gpt2, gptj.
 #pragma once
 
 #include <span>

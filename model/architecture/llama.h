@@ -1,4 +1,4 @@
-// What the architectures with Llama's body share: llama, mistral, qwen2.
+// Shared by the architectures with Llama's body: llama, mistral, qwen2.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace longrun {
 
-// What transformers takes for an absent key.
+// The defaults of transformers for absent keys.
 struct LlamaDefaults {
   std::int64_t vocab_size = 0;
   std::int64_t intermediate_size = 0;
@@ -25,11 +25,11 @@ TensorNames LlamaNames();
 std::span<const FileWord> LlamaWords();
 // CheckConfigKeys with the keys that all three read, and `more`.
 Status CheckLlamaKeys(const Json& config, std::initializer_list<std::string_view> more);
-// All but the biases, the window and the positions.
+// Reads everything except the biases, the window and the positions.
 Status ReadLlamaShape(const ConfigReader& read, const LlamaDefaults& absent, ModelConfig& model);
-// pad_token_id: its row of the embedding has no gradient, as transformers makes it.
+// Reads pad_token_id: as in transformers, its row of the embedding has no gradient.
 Status ReadPadding(const ConfigReader& read, std::int64_t absent, NetConfig& net);
-// sliding_window where it is no null: at least 1, since 0 would hide every key.
+// Reads sliding_window if it is not null: at least 1, since 0 would hide every key.
 Result<std::int64_t> ReadWindowLength(const ConfigReader& read, std::int64_t absent);
 Json LlamaJson(const NetConfig& net, std::string_view class_name);
 

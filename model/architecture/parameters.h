@@ -1,5 +1,5 @@
-// The tensors that a model learns, under the names and in the shapes that Hugging Face's transformers
-// gives them (model/architecture/): for GPT-2, whose products hold (in, out),
+// The tensors that a model learns, under the names and in the shapes of Hugging Face's transformers
+// (model/architecture/). For GPT-2, whose products hold (in, out):
 //
 //   transformer.wte.weight                 (V, C)     also the head, when tied
 //   transformer.h.{l}.ln_1.{weight,bias}   (C)
@@ -11,11 +11,11 @@
 //   transformer.ln_f.{weight,bias}         (C)
 //   lm_head.weight                         (V, C)     only when the head is not tied
 //
-// and what a position method learns beside them, in every architecture:
+// and the tensors that a position method learns, in every architecture:
 //
 //   transformer.wpe.weight                 (P, C)     learned positions only
-//   transformer.position.{name}            as the method declares it, where the layers share it
-//   transformer.h.{l}.attn.position.{name} the same, of one layer (cable: weight (H, C), bias (H))
+//   transformer.position.{name}            as declared by the method, if the layers share it
+//   transformer.h.{l}.attn.position.{name} the same, for one layer (cable: weight (H, C), bias (H))
 #pragma once
 
 #include <cstdint>
@@ -40,8 +40,9 @@ struct ParameterSpec {
 // The terms of the model's position method.
 Result<TermSpec> TermsOf(const ModelConfig& model);
 
-// Names of the tensors that `model`'s position method learns and that cannot come from `from`, whose
-// body is the same: `from` has another method, or that tensor in another shape. Only checked models.
+// Names of the tensors that `model`'s position method learns but that cannot be taken from `from`, whose
+// body is the same: `from` has another method, or another shape of that tensor. Both models must be
+// checked.
 std::vector<std::string> NewPositionTensors(const ModelConfig& from, const ModelConfig& model);
 
 // In the order of the network.

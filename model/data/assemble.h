@@ -1,4 +1,4 @@
-// The second half of an import: parts into shards, and the manifest.
+// The second half of an import: assembles parts into shards and writes the manifest.
 #pragma once
 
 #include <functional>
@@ -16,7 +16,7 @@ struct Assembly {
   const PrepareSpec& spec;
   const Tokenizer& tokenizer;
   const std::vector<ListedSource>& sources;
-  const std::vector<PartFacts>& parts;  // beside sources
+  const std::vector<PartFacts>& parts;  // one for each source
   SourceFormat::Gives gives = SourceFormat::Gives::kText;
   std::string part_folder;
   std::string folder;
@@ -33,13 +33,13 @@ struct Overlap {
 // Memory: 40 bytes for each document outside the largest split.
 Result<Overlap> FindOverlap(const Assembly& assembly);
 
-// What was asked for and of which bytes, without how it is cut into files.
+// Hashes what was requested and the source bytes, but not how the result is cut into files.
 std::string PreparationSha256(const PrepareSpec& spec, const std::string& tokenizer_fingerprint,
                               const std::vector<ListedSource>& sources,
                               const std::vector<std::vector<SourceFile>>& files);
 
-// Writes the shards, the tokenizer, and last the manifest. Memory does not depend on the sizes but
-// for the document tables of the shards at hand.
+// Writes the shards, the tokenizer, and last the manifest. Memory does not depend on the sizes, except for
+// the document tables of the current shards.
 Status WriteDataset(const Assembly& assembly);
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// What a dataset is, for people and programs: of its manifest, its document tables, and a sample of
-// its text.
+// A description of a dataset for people and programs: from its manifest, its document tables, and a sample
+// of its text.
 #pragma once
 
 #include <string>
@@ -16,10 +16,10 @@ namespace longrun {
 //              "documents_of_at_least": [{"tokens": 256, "documents", "share_of_tokens"}, ...],
 //              "sample": text}]}
 //
-// Lengths count the end-of-text token. Quantiles are those of the sorted lengths at index
-// floor(q (n - 1)). text_bytes counts what the text tokens stand for. The sample is the beginning of
-// the first document, with what is no UTF-8 replaced; null where the tokenizer is not to be had,
-// with "sample_error".
+// Lengths count the end-of-text token. Quantiles are the sorted lengths at index floor(q (n - 1)).
+// text_bytes counts the bytes that the text tokens stand for. The sample is the beginning of the first
+// document, with invalid UTF-8 replaced; it is null, with "sample_error", if the tokenizer cannot be
+// opened.
 Result<Json> InspectDataset(const std::string& folder);
 
 }  // namespace longrun

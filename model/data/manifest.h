@@ -1,9 +1,10 @@
-// dataset.json, the manifest of a dataset's folder: what its splits are (the digest is over that),
-// and in which files they lie. Nothing in it is believed before the files agree.
+// dataset.json, the manifest of a dataset's folder: the identity of its splits (the digest is over that)
+// and their files. Nothing in it is trusted until the files agree with it.
 //
 // Its member manifest_sha256 is the SHA-256 of the canonical JSON of all other members: the seal. It
-// guards what neither the digest nor another file repeats (sources, packing, the tokenizer's name). A
-// manifest of an earlier release has none and stays valid; `longrun data verify NAME --seal` adds it.
+// protects the members that neither the digest nor another file repeats (sources, packing, the tokenizer's
+// name). A manifest of an earlier release has no seal and stays valid; `longrun data verify NAME --seal`
+// adds it.
 #pragma once
 
 #include <array>
@@ -24,7 +25,7 @@ inline constexpr int kManifestFormat = 1;
 inline constexpr std::string_view kSealKey = "manifest_sha256";
 inline constexpr std::array<std::string_view, 3> kSplitNames = {"train", "validation", "test"};
 
-// What a split is, apart from how it lies in files.
+// The identity of a split, apart from its layout in files.
 struct SplitIdentity {
   std::string name;
   std::int64_t n_tokens = 0;
@@ -49,7 +50,7 @@ struct ManifestSplit {
 struct Manifest {
   std::string digest;
   std::string tokenizer_fingerprint;
-  std::string tokenizer_sha256;  // of the folder's tokenizer.json
+  std::string tokenizer_sha256;  // of tokenizer.json in the folder
   std::string spec_sha256;
   std::vector<ManifestSplit> splits;  // in the order of kSplitNames
 };
@@ -57,34 +58,35 @@ struct Manifest {
 // The formula of dataset.h; the splits in the order of kSplitNames.
 std::string DatasetDigest(const std::string& tokenizer_fingerprint,
                           const std::vector<SplitIdentity>& splits);
-// Feeds ids, none negative, as u32.
+// Adds ids, which must not be negative, as u32.
 void HashTokens(Sha256& hash, std::span<const std::int32_t> tokens);
 // Over the document starts and the split's end.
 std::string DocumentsSha256(std::span<const std::int64_t> starts);
 
-// There is nothing of that name. What is there and cannot be looked at (permissions) is not missing.
+// True if there is nothing at `path`. Something that exists but cannot be examined (permissions) is not
+// missing.
 bool IsMissing(const std::string& path);
 bool HoldsManifest(const std::string& folder);
 
-// The bytes of a manifest, whose members are all but the seal.
+// The bytes of a manifest with its seal; `manifest` has all other members.
 std::string SealedManifest(Json manifest);
 bool IsSealed(const Json& manifest);
-// kDataLoss when the seal does not fit the rest. A manifest without one passes.
+// kDataLoss if the seal does not match the rest. A manifest without a seal passes.
 Status CheckSeal(const Json& manifest);
 
-// The manifest of a folder, as JSON whose seal holds: kNotFound where there is none, kDataLoss names
+// The manifest of a folder as JSON, after checking its seal: kNotFound if there is none, kDataLoss names
 // the file.
 Result<Json> ReadManifestJson(const std::string& folder);
-bool IsOfNewerRelease(const Json& manifest);  // which this one cannot read: that is no damage
-// kDataLoss names what does not hold, the digest included.
+bool IsOfNewerRelease(const Json& manifest);  // unreadable for this release, but not damaged
+// kDataLoss names the fault; the digest is checked too.
 Result<Manifest> ParseManifest(const Json& json);
-// Both; kDataLoss names the file and the remedy.
+// ReadManifestJson and ParseManifest; kDataLoss names the file and the remedy.
 Result<Manifest> ReadManifest(const std::string& folder);
-// Gives the manifest of an earlier release its seal. The caller has verified the dataset.
+// Adds the seal to the manifest of an earlier release. The caller must have verified the dataset.
 Status SealManifest(const std::string& folder);
 
-// A small file of a dataset's folder: a pipe would keep its reader waiting, a device would never
-// end, so only a regular file is read.
+// Reads a small file of a dataset's folder. Only a regular file is read: a pipe would block its reader, and
+// a device would never end.
 Result<std::string> ReadPlainFile(const std::string& path);
 // "PATH: WHAT: the dataset is damaged; import it again"
 Status DatasetDamaged(const std::string& path, const std::string& what);

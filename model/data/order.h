@@ -1,5 +1,5 @@
-// Which tokens a training sequence holds: a pure function of (order, seed, global sample index), so
-// that {step, seed} is all that a resumed run needs.
+// Which tokens a training sequence holds: a pure function of (order, seed, global sample index), so that a
+// resumed run needs only {step, seed}.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +9,15 @@
 
 namespace longrun {
 
-// The image of i under a permutation of [0, n) chosen by key: a 6-round Feistel network over the
-// next power of four, walked until it lands inside.
+// The image of i under a permutation of [0, n) chosen by key: a 6-round Feistel network over the next power
+// of four, applied again until the result is below n.
 std::uint64_t Permute(std::uint64_t i, std::uint64_t n, std::uint64_t key);
 
 struct SampleOrder {
   enum class Kind {
     // n = floor((n_tokens - 1) / T) slices; slice i is tokens [i T, i T + T + 1).
     kStream,    // slice g mod n
-    kShuffled,  // slice Permute(g mod n, n, StreamKey(seed, g div n, 0)): each once in an epoch
+    kShuffled,  // slice Permute(g mod n, n, StreamKey(seed, g div n, 0)): each once per epoch
     kRandom,    // start = Sm64(StreamKey(seed, 0, 2) ^ g) mod (n_tokens - T)
   };
   Kind kind = Kind::kRandom;

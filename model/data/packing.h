@@ -1,4 +1,4 @@
-// How documents become one row of tokens, as data: written in a dataset's file and in its manifest.
+// How documents become one row of tokens. This is data, stored in a dataset's file and in its manifest.
 #pragma once
 
 #include <cstdint>
@@ -15,17 +15,17 @@ namespace longrun {
 struct Packing {
   enum class Eot { kAfter, kBefore, kBoth, kNone };
   enum class Order { kSorted, kListed, kGiven };
-  // Where the end-of-text token stands. Of formats of tokens it says where the files have it; their
-  // ids are kept as they are.
+  // Where the end-of-text token is placed. For formats of tokens it says where the files have it; their ids
+  // are kept unchanged.
   Eot eot = Eot::kAfter;
   bool universal_newlines = false;  // "newline: universal", else "keep"
-  // Of the files: byte-wise by path; as the folder lists them; as given, the matches of each pattern
-  // byte-wise by path.
+  // The order of the files: sorted byte-wise by path; as the folder lists them; or as given, with the
+  // matches of each pattern sorted byte-wise by path.
   Order order = Order::kSorted;
-  // With it, the documents of one file are joined by this text into one document.
+  // If set, the documents of one file are joined by this text into one document.
   std::optional<std::string> join = std::nullopt;
-  std::int64_t min_doc_tokens = 0;  // a document with fewer (end-of-text not counted) is left out
-  std::int64_t max_doc_tokens = 0;  // a longer one is cut; 0: none is
+  std::int64_t min_doc_tokens = 0;  // documents with fewer (end-of-text not counted) are left out
+  std::int64_t max_doc_tokens = 0;  // longer documents are cut; 0: never
 
   bool EotBefore() const { return eot == Eot::kBefore || eot == Eot::kBoth; }
   bool EotAfter() const { return eot == Eot::kAfter || eot == Eot::kBoth; }
@@ -37,26 +37,26 @@ struct Packing {
   static std::vector<std::string> OrderNames();
 };
 
-// Which split a document belongs to.
+// The rule that decides which split a document belongs to.
 struct SplitRule {
   enum class By {
-    kFiles,        // the lists of files say it
+    kFiles,        // the lists of files decide
     kDocument,     // u = Sm64(StreamKey(seed, 0, 3) ^ Fnv1a64(id)) / 2^64, where the id is the
                    // SHA-256 of the document in hex: validation where u < validation, test where
-                   // u < validation + test, else train. Another document changes none.
+                   // u < validation + test, else train. Other documents have no influence.
     kFirstTokens,  // the first tokens of the whole row are validation, the next test; a document on
                    // the border is cut
   };
   By by = By::kFiles;
-  double validation = 0.0;  // fractions, of kDocument
+  double validation = 0.0;  // fractions, for kDocument
   double test = 0.0;
-  std::int64_t validation_tokens = 0;  // of kFirstTokens
+  std::int64_t validation_tokens = 0;  // for kFirstTokens
   std::int64_t test_tokens = 0;
   std::uint64_t seed = 0;
 
   Json ToJson() const;
   Status Check() const;
-  // Of kDocument: "train", "validation" or "test".
+  // For kDocument: "train", "validation" or "test".
   std::string_view SplitOf(std::string_view document_sha256_hex) const;
 };
 

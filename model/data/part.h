@@ -1,10 +1,10 @@
-// A part: one source file, tokenised. An import makes one for each file, in any order and several at
-// a time, and puts the parts together afterwards; so its result does not depend on how many threads
-// made them, and one that was stopped goes on with the files that have no part yet.
+// A part: one source file, tokenised. An import makes one part for each file, in any order and several at a
+// time, and then assembles the parts. So its result does not depend on the number of threads, and an
+// interrupted import continues with the files that have no part yet.
 //
 //   KEY.tokens     ids, 2 or 4 bytes each, with the end-of-text tokens of the packing
 //   KEY.documents  PartDocument[]
-//   KEY.json       PartFacts, and a CRC32C over all three; written last, so a part that has it is whole
+//   KEY.json       PartFacts, and a CRC32C over all three; written last, so a part that has it is complete
 #pragma once
 
 #include <array>
@@ -31,14 +31,14 @@ struct PartDocument {
 };
 static_assert(sizeof(PartDocument) == 48);
 
-// Of streams of tokens, which may cut a document at a file's end:
+// For streams of tokens, in which a document may be cut at the end of a file:
 inline constexpr std::uint64_t kPartHeadless = 1;  // does not begin with end-of-text
-inline constexpr std::uint64_t kPartOpen = 2;      // does not end with it
+inline constexpr std::uint64_t kPartOpen = 2;      // does not end with end-of-text
 
 struct PartFacts {
   std::int64_t n_tokens = 0;
   std::int64_t n_documents = 0;
-  std::int64_t n_empty = 0;  // documents without text, left out
+  std::int64_t n_empty = 0;  // empty documents, left out
   std::int64_t n_short = 0;  // left out by min_doc_tokens
   std::int64_t n_cut = 0;    // by max_doc_tokens
   std::vector<SourceFile> files;
@@ -47,16 +47,16 @@ struct PartFacts {
   static Result<PartFacts> FromJson(const Json& json);
 };
 
-// Bytes of an id in parts (and in shards) of a tokenizer.
+// Bytes per id in the parts and shards that we write: 2 or 4.
 std::uint8_t TokenWidth(std::int64_t vocab_size);
 
-// Takes what a reader gives, tokenises and packs it. Memory: some MiB, and the longest stretch of
-// text without a place to cut it (kUncutBytesMax).
+// Takes a reader's output, tokenises and packs it. Memory: some MiB, and the longest stretch of text that
+// cannot be cut (at most kUncutBytesMax).
 class PartWriter final : public DocumentSink {
  public:
   static constexpr std::size_t kUncutBytesMax = std::size_t{256} << 20;
 
-  // `folder`/KEY.*; the tokenizer and the packing must outlive it.
+  // Writes `folder`/KEY.*. The tokenizer and the packing must outlive it.
   static Result<std::unique_ptr<PartWriter>> Create(const std::string& folder,
                                                     const std::string& key,
                                                     const Tokenizer& tokenizer,
@@ -69,7 +69,7 @@ class PartWriter final : public DocumentSink {
   Status Text(std::string_view bytes) override;
   Status Ids(std::span<const std::int32_t> ids) override;
   Status EndDocument() override;
-  // After the last document. Syncs all of it before it says that the part is whole.
+  // Call this after the last document. Syncs all files before it marks the part as complete.
   Result<PartFacts> Finish(std::vector<SourceFile> files);
 
   std::int64_t n_documents() const { return facts_.n_documents; }
@@ -100,26 +100,26 @@ class PartWriter final : public DocumentSink {
   std::uint8_t width_ = 2;
   std::unique_ptr<Output> tokens_, documents_;
   PartFacts facts_;
-  // The document at hand:
+  // The current document:
   std::string text_;               // not encoded yet
   std::vector<std::int32_t> ids_;  // scratch
   std::int64_t n_text_bytes_ = 0;
   std::int64_t n_kept_ = 0;     // tokens written, with end-of-text
-  std::int64_t n_of_text_ = 0;  // tokens of it, also those that were cut off
-  std::int64_t n_joined_ = 0;   // documents of the file that are whole, with packing.join
-  bool in_joined_ = false;      // one has begun
+  std::int64_t n_of_text_ = 0;  // its tokens, including those cut off
+  std::int64_t n_joined_ = 0;   // complete documents of the file, with packing.join
+  bool in_joined_ = false;      // a joined document has begun
   std::int32_t first_id_ = -1, last_id_ = -1;
   std::unique_ptr<Sha256> hash_;
 };
 
-// A part, read in order. The files are mapped: what was read can be dropped by the system.
+// Reads a part in order. The files are mapped, so the system can drop pages that were read.
 class PartReader {
  public:
-  // Of a finished part; kNotFound when it is not finished, or its files are not as long as its
-  // facts say (a machine that stopped): it is to be made again.
+  // The facts of a finished part; kNotFound if it is not finished or its files are not as long as its facts
+  // say (the machine stopped): it must be made again.
   static Result<PartFacts> Facts(const std::string& folder, const std::string& key,
                                  std::uint8_t width);
-  // The same, with every byte compared with the CRC32C: of a part that an earlier process made. One of
+  // The same, but checks every byte against the CRC32C: for a part that an earlier process made. A part of
   // an earlier release has no CRC32C and is made again.
   static Result<PartFacts> VerifiedFacts(const std::string& folder, const std::string& key,
                                          std::uint8_t width);

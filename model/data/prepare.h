@@ -1,12 +1,12 @@
-// Makes a dataset's folder out of files: finds them, tokenises each into a part (model/data/part.h),
-// several at a time, and puts the parts together into shards (assemble.h). Memory does not grow with
-// the files; what is written does not depend on the number of jobs.
+// Makes a dataset's folder from files: finds them, tokenises each into a part (model/data/part.h), several
+// at a time, and assembles the parts into shards (assemble.h). Memory does not grow with the files, and the
+// result does not depend on the number of jobs.
 //
-//   FOLDER/import.tmp/     the parts, until the manifest is there; twice the disk space meanwhile
-//   FOLDER/dataset.json    written last: a folder without it is no dataset
+//   FOLDER/import.tmp/     the parts, until the manifest is written; this doubles the disk space meanwhile
+//   FOLDER/dataset.json    written last: a folder without it is not a dataset
 //
-// Killed at any instant, the same call goes on: files that have a part are not tokenised again, as
-// long as size, time of change and every setting that concerns them are as they were.
+// If it is killed at any moment, the same call continues: a file that has a part is not tokenised again as
+// long as its size, its time of change and every setting that concerns it are unchanged.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +24,10 @@ namespace longrun {
 
 struct PrepareSpec {
   SourceOptions source{};
-  // Split to files: paths, and patterns with * ? [...]. With a rule of `split` other than by files:
-  // one entry with an empty name.
+  // Files by split: paths and patterns with * ? [...]. If `split` decides by other means than files, there
+  // is one entry with an empty name.
   std::vector<std::pair<std::string, std::vector<std::string>>> files{};
-  std::string base_folder = "";     // that relative files are looked for in; "": the current one
+  std::string base_folder = "";     // base of relative paths; "": the current folder
   std::string tokenizer = "bytes";  // as MakeTokenizer takes it
   Packing packing{};
   SplitRule split{};
@@ -39,19 +39,20 @@ struct PrepareProgress {
   Phase phase = Phase::kTokenising;
   std::int64_t files_done = 0;
   std::int64_t files = 0;
-  std::int64_t files_before = 0;  // of files_done: by an earlier call that did not finish
-  std::int64_t bytes_done = 0;    // of the source files, as they lie on the disk
+  std::int64_t files_before = 0;  // of files_done: by an earlier, interrupted call
+  std::int64_t bytes_done = 0;    // of the source files on the disk
   std::int64_t bytes = 0;
   std::int64_t tokens_written = 0;  // of kWriting
   std::int64_t tokens = 0;          // tokenised so far
 };
 
 struct PrepareOptions {
-  std::int64_t jobs = 0;       // files at a time; 0: one for each processor
-  bool allow_overlap = false;  // the same document in two splits is taken as it is
-  // Called from the calling thread, some times a second and at the end of each phase.
+  std::int64_t jobs = 0;       // files at a time; 0: one per processor
+  bool allow_overlap = false;  // accept the same document in two splits
+  // Called on the calling thread, several times per second and at the end of each phase.
   std::function<void(const PrepareProgress&)> progress = nullptr;
-  // What whoever asked should know of a dataset that is made all the same: one sentence.
+  // Called with one sentence for each thing that the user should know about a dataset that is made
+  // nevertheless.
   std::function<void(const std::string&)> note = nullptr;
 };
 
@@ -59,40 +60,40 @@ struct PrepareOptions {
 Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
                       const PrepareOptions& options);
 
-// What the finished dataset of a folder is, beside a spec.
+// How the finished dataset of a folder compares with a spec.
 struct Holding {
   bool same =
-      false;        // what the spec gives: the same settings, and source files with the same bytes
-  Status damage{};  // of the folder, kDataLoss: `longrun data verify` says the same
+      false;        // as the spec would give: the same settings and the same bytes in source files
+  Status damage{};  // kDataLoss if the folder is damaged; `longrun data verify` says the same
 };
 
-// Reads the sources for their hashes, and the dataset when it is the same; tokenises nothing. With
-// dataset.json damaged, the shards' headers tell whose they are.
+// Reads the sources for their hashes and, if the hashes match, the dataset; tokenises nothing. If
+// dataset.json is damaged, the shards' headers tell which spec they belong to.
 Result<Holding> HoldsPreparation(const PrepareSpec& spec, const std::string& folder);
 
-// Makes a damaged dataset anew beside its folder and then puts it in its place, in one step. Killed
-// at any instant, the same call goes on.
+// Makes a damaged dataset again beside its folder and then replaces the folder in one step. If it is killed
+// at any moment, the same call continues.
 Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options);
 
-// The removal of what these made in a folder and beside it, finished or not. It holds their lock:
-// until it has come to its end, or is given up, nothing is made there. Where nothing was made, it
+// Removes what these functions made in a folder and beside it, finished or not. It holds their lock, so
+// that nothing is made there until the removal has finished or is given up. If nothing was made there, it
 // holds and removes nothing.
 class Removal {
  public:
-  // kFailedPrecondition while something is made there.
+  // kFailedPrecondition while a dataset is being made there.
   static Result<Removal> Begin(const std::string& folder);
   Removal(Removal&&) = default;
-  ~Removal();  // leaves what is there as it was, unless Finish came
+  ~Removal();  // leaves everything unchanged, unless Finish was called
 
   bool has_anything() const { return !held_.empty(); }
-  // Killed at any instant, what is left is no dataset, and another removal goes on.
+  // If it is killed at any moment, the rest is not a dataset, and another removal continues.
   Status Finish();
 
  private:
   struct Held {
-    std::string at;    // folder, or where RemakeDataset works
-    std::string made;  // what had to be made there for the lock; "": nothing
+    std::string at;    // the folder, or RemakeDataset's work folder
+    std::string made;  // what was created there for the lock; "": nothing
     FileLock lock;
   };
   explicit Removal(const std::string& folder) : folder_(folder) {}

@@ -1,5 +1,5 @@
-// A token shard, `.lrtk`: little-endian, memory-mapped, every section aligned to 4096 bytes,
-// so that it can be mapped.
+// A token shard, `.lrtk`: little-endian, every section aligned to 4096 bytes, so that it can be
+// memory-mapped.
 //
 //   offset 0      ShardHeader, then zeros
 //   4096          tokens, 1, 2 or 4 bytes each
@@ -7,7 +7,7 @@
 //   then          ShardDocument[n_documents]
 //   then          u64 XXH3-64 of each block of 1 MiB of the token section (the last may be short)
 //
-// A document may go on in the next shard: it then has an entry in both, with the flags that say so.
+// A document may continue in the next shard: it then has an entry in both, with flags that say so.
 #pragma once
 
 #include <array>
@@ -42,7 +42,7 @@ struct ShardHeader {
   std::uint64_t document_meta_offset = 0;
   std::uint64_t block_hash_offset = 0;
   std::uint64_t block_bytes = kShardBlockBytes;
-  std::uint32_t vocab_size = 0;  // rows; every id is below
+  std::uint32_t vocab_size = 0;  // rows; every id is smaller
   std::uint32_t eot_id = kShardNoId;
   std::uint32_t bos_id = kShardNoId;
   std::uint32_t pad_id = kShardNoId;
@@ -59,26 +59,26 @@ inline constexpr std::uint8_t kShardEotAfter = 2;
 
 struct ShardDocument {
   std::uint64_t document = 0;    // index in its split
-  std::uint32_t text_bytes = 0;  // of the part that lies in this shard
+  std::uint32_t text_bytes = 0;  // of the document's part in this shard
   std::uint32_t flags = 0;
 };
 static_assert(sizeof(ShardDocument) == 16);
 
-inline constexpr std::uint32_t kShardDocumentContinued = 1;  // began in the shard before
-inline constexpr std::uint32_t kShardDocumentContinues = 2;  // goes on in the next shard
+inline constexpr std::uint32_t kShardDocumentContinued = 1;  // began in an earlier shard
+inline constexpr std::uint32_t kShardDocumentContinues = 2;  // continues in the next shard
 
 std::uint64_t ShardHeaderHash(const ShardHeader& header);
 // "train-00003.lrtk"
 std::string ShardName(std::string_view split, std::size_t index);
 
-// Writes the shards of one split into a folder. Until Finish a shard has the ending ".tmp".
+// Writes the shards of one split into a folder. Until Finish, the name of a shard ends in ".tmp".
 class ShardWriter {
  public:
   struct Options {
     std::string folder;
     std::string split;
     std::int64_t shard_tokens = 0;  // of each shard but the last
-    // Vocabulary, fingerprint, spec and packing flags; the rest is filled in.
+    // Has the vocabulary, fingerprint, spec and packing flags; the writer fills in the rest.
     ShardHeader identity;
     std::vector<std::int32_t> bytes_of_id;  // bytes of text per id; identity.vocab_size entries
   };
@@ -93,11 +93,11 @@ class ShardWriter {
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;
 
-  // Further tokens of the document at hand; every id below vocab_size, or a bug.
+  // Adds tokens to the current document; every id must be below vocab_size (else a bug).
   Status Append(std::span<const std::int32_t> tokens);
-  // What is appended next is another document. The one at hand must not be empty.
+  // Ends the current document, which must not be empty; the next Append begins another.
   void EndDocument();
-  // One document, whole.
+  // Adds one complete document.
   Status Add(std::span<const std::int32_t> tokens);
   // Writes n_shards into every header, syncs and renames. kFailedPrecondition when nothing was
   // added.
@@ -114,15 +114,15 @@ class ShardWriter {
   std::unique_ptr<Open> open_;
   std::vector<ShardFile> shards_;
   std::vector<ShardHeader> headers_;
-  std::uint64_t n_documents_ = 0;  // ended
-  bool in_document_ = false;       // tokens of one that has not ended were written
+  std::uint64_t n_documents_ = 0;  // documents that ended
+  bool in_document_ = false;       // tokens of an unfinished document were written
 };
 
-// One shard, mapped. Open checks the header against the file, field by field, and the document
-// table; blocks are compared with their hashes when they are first touched.
+// One shard, memory-mapped. Open checks every field of the header against the file, and the document table;
+// a block's hash is checked when the block is first read.
 class ShardReader {
  public:
-  // kNotFound, or kDataLoss naming file, field, found and expected.
+  // kNotFound, or kDataLoss naming the file, the field, the value found and the value expected.
   static Result<ShardReader> Open(const std::string& path);
   ~ShardReader();
   ShardReader(ShardReader&&) noexcept;
@@ -133,10 +133,10 @@ class ShardReader {
   std::span<const std::uint64_t> document_starts() const;  // n_documents + 1
   std::span<const ShardDocument> documents() const;
   std::int64_t file_bytes() const;
-  // Copies tokens [begin, begin + out.size()); inside the shard, or a bug. kDataLoss names the
-  // block. Any thread.
+  // Copies tokens [begin, begin + out.size()), which must be inside the shard (else a bug). kDataLoss names
+  // the block. Any thread.
   Status Read(std::int64_t begin, std::span<std::int32_t> out) const;
-  // Compares every block, touched before or not.
+  // Checks the hash of every block, read before or not.
   Status Verify() const;
 
  private:

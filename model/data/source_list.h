@@ -1,5 +1,4 @@
-// The files of an import: found by their patterns, put in order, and named so that a changed one is
-// another.
+// The files of an import: found by their patterns, ordered, and given keys that change with the files.
 #pragma once
 
 #include <cstdint>
@@ -14,23 +13,23 @@ namespace longrun {
 
 struct ListedSource {
   std::string path{};   // as it can be opened
-  std::string shown{};  // as it was listed, for messages and the manifest
-  std::string split{};  // "" where a rule decides by document
+  std::string shown{};  // as the user listed it, for messages and the manifest
+  std::string split{};  // "" if a rule decides for each document
   std::int64_t bytes = 0;
-  std::string key{};  // names its part: file (place, size, time of change), tokenizer and settings
+  std::string key{};  // names its part: file (place, size, time of change), tokenizer, settings
 
   // "a.txt (split train)"
   std::string Name() const;
 };
 
-// In the order of the splits, and in each in the order of the packing. Errors name the file: missing,
-// no regular file, empty, listed twice; or the pattern that no file matches, or the split without
-// files. Those of several files are told together.
+// Ordered by split, and within a split as the packing says. Errors name the file (missing, not a regular
+// file, empty, listed twice), or the pattern that no file matches, or the split without files. Errors of
+// several files are reported together.
 Result<std::vector<ListedSource>> ListSources(const PrepareSpec& spec, const SourceFormat& format,
                                               const std::string& tokenizer_fingerprint);
 
-// Of one file what is wrong with it; of several the code of the first, and a line for each, of which
-// kFileErrorsMax are told.
+// For one file its error. For several the code of the first, and a line for each of the first
+// kFileErrorsMax.
 inline constexpr std::size_t kFileErrorsMax = 20;
 Status Together(const ErrorList& of_files);
 

@@ -1,15 +1,14 @@
-// A tokenizer: text bytes to ids and back. Lossless: Decode(Encode(text)) == text for any bytes,
-// valid UTF-8 or not (with add_prefix_space a space may stand in front). Special tokens are never
-// recognised inside a text: the characters "<|endoftext|>" in a document are characters.
+// A tokenizer: text bytes to ids and back. Lossless: Decode(Encode(text)) == text for any bytes, valid
+// UTF-8 or not (with add_prefix_space a space may be added in front). Special tokens are never recognised
+// inside a text: the characters "<|endoftext|>" in a document are plain characters.
 //
-// What a tokenizer is, is its vocabulary: the bytes and the kind of each id, and the name of the
-// rule that cuts a text before it is looked up. The fingerprint is SHA-256 over exactly these, so
-// two tokenizers with one fingerprint give the same ids, whichever file they came from. It is over
-// the canonical JSON
+// A tokenizer is defined by its vocabulary: the bytes and the kind of each id, and the name of the rule
+// that cuts a text before the lookup. The fingerprint is SHA-256 over exactly these, so two tokenizers with
+// one fingerprint give the same ids, whichever file they came from. It is over the canonical JSON
 //
 //   {"bos_id","eot_id","pad_id","pre_tokenizer","tokens":[[hex of the bytes, id, kind], ...]}
 //
-// and "add_prefix_space":true where that is set. Kinds and files: model/data/tokenizer/.
+// and "add_prefix_space":true if that is set. The kinds and their files: model/data/tokenizer/.
 #pragma once
 
 #include <cstdint>
@@ -29,29 +28,29 @@ struct Token {
     kText,     // stands for its bytes
     kControl,  // stands for no text: end of text, padding, landmark
   };
-  std::string bytes;  // of a control token: its name, for people
+  std::string bytes;  // a control token's name, for people
   Kind kind = Kind::kText;
 };
 
 struct Vocabulary {
   std::string name;           // for people: "bytes", "gpt2", the name of a file
-  std::string pre_tokenizer;  // the rule that cuts the text: "none" for single bytes
+  std::string pre_tokenizer;  // the rule that cuts the text; "none": into single bytes
   std::vector<Token> tokens;  // the index is the id
   std::int64_t n_rows = 0;    // rows of an embedding: tokens.size() rounded up; the rest is padding
-  std::int32_t eot_id = -1;   // end of text; -1 where there is none
+  std::int32_t eot_id = -1;   // end of text; -1 if there is none
   std::int32_t bos_id = -1;
   std::int32_t pad_id = -1;
-  bool add_prefix_space = false;  // a text that does not begin with a space is given one
+  bool add_prefix_space = false;  // a space is added to a text that begins without one
 
-  // Bytes of text that each id stands for: 0 for control tokens and padding; n_rows entries.
+  // The number of text bytes of each id, 0 for control tokens and padding; n_rows entries.
   std::vector<std::int32_t> TokenBytes() const;
-  // The control token that stands in the place of a hidden one; -1: there is none.
+  // The control token that replaces hidden tokens; -1: none.
   std::int32_t MaskId() const;
   std::string Fingerprint() const;  // 64 hex digits
 };
 
-// The names by which a control token is taken for the mask token, the first that is there: "<|mask|>",
-// "<mask>", "[MASK]".
+// The names that make a control token the mask token; the first that exists is taken: "<|mask|>", "<mask>",
+// "[MASK]".
 std::span<const std::string_view> MaskTokenNames();
 
 class Tokenizer {
@@ -62,9 +61,9 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
-  // Appends the ids of `text` to `ids`. Any thread, also several at once. At most 2^32 - 2 bytes.
+  // Appends the ids of `text` to `ids`. Thread-safe. At most 2^32 - 2 bytes.
   virtual void Encode(std::string_view text, std::vector<std::int32_t>& ids) const = 0;
-  // The bytes of the text tokens; control tokens give none. kOutOfRange names an id that is no
+  // The bytes of the text tokens; control tokens contribute none. kOutOfRange names an id that is not a
   // token.
   Result<std::string> Decode(std::span<const std::int32_t> ids) const;
 
@@ -72,11 +71,10 @@ class Tokenizer {
   Vocabulary vocabulary_;
 };
 
-// `spec` is a name or a file's path; the kinds stand in model/data/tokenizer.cc. kNotFound with what
-// makes the file appear; kInvalidArgument with the list of kinds, or names what in the file is wrong,
-// or is not supported.
+// `spec` is a name or the path of a file; model/data/tokenizer.cc lists the kinds. kNotFound says how to
+// get the file; kInvalidArgument lists the kinds, or names what in the file is wrong or not supported.
 Result<std::unique_ptr<Tokenizer>> MakeTokenizer(std::string_view spec);
-// Whether there is such a kind; the file need not be there.
+// Whether this kind exists; the file need not exist.
 bool IsTokenizerSpec(std::string_view spec);
 // For messages and help: "bytes", "*.tiktoken", ...
 std::vector<std::string> TokenizerNames();

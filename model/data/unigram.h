@@ -1,10 +1,9 @@
-// The unigram baseline: how well text is predicted by how often each token occurs, without any
-// context.
+// The unigram baseline: how well the frequency of each token predicts the text, without any context.
 //
 //   p(id) = (count(id) + 1) / (sum of counts + number of real ids)        add-one smoothing
 //
-// Counts are the train split's. Real ids are those that the tokenizer can produce: the text tokens
-// and the end of text; any other id (padding rows) has no probability, an infinite NLL.
+// Counts come from the train split. Real ids are those that the tokenizer can produce: the text tokens and
+// the end of text. Any other id (padding rows) has probability 0 and infinite NLL.
 #pragma once
 
 #include <memory>
@@ -19,7 +18,7 @@ namespace longrun {
 
 class UnigramModel final : public LanguageModel {
  public:
-  // kNotFound when there is no train split.
+  // kNotFound if there is no train split.
   static Result<std::unique_ptr<UnigramModel>> Fit(const Dataset& dataset);
 
   Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,

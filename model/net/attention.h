@@ -6,12 +6,12 @@
 // A method that counts positions by content adds <q_i, e[p]> to the bias, p from the scores themselves
 // (model/position/method.h, ContentPosition).
 //
-// Three back-ends. `reference` writes the formula out with LibTorch's plain operators, 128 queries at
-// a time and, when causal, only against the keys they see: no T x T tensor exists. `torch` is
-// LibTorch's fused attention; it knows no bias, so it serves methods without one and refuses the
-// others by name. `fused` is that of kernels/ on the CPU: every bias but that of content, in fp32 and
-// bf16, a network over distances as a piecewise linear function; a token behind a cache: `reference`'s
-// way.
+// Three back-ends. `reference` computes the formula with LibTorch's plain operators, for at most 128
+// queries at a time and, when causal, only against the keys that they see: no T x T tensor exists. `torch`
+// is LibTorch's fused attention; it supports no bias, so it serves methods without one and refuses the
+// others by name. `fused` is the one of kernels/ on the CPU: it supports every bias except that of content,
+// in fp32 and bf16; a network of distances becomes a piecewise linear function. A single token after a
+// cache is computed like in `reference`.
 //
 // A learned bias b_i - b_j is summed in double and enters relative to the first query of its block:
 // |b| grows with T (0.69 T at initialisation), and two such floats must never be subtracted.

@@ -1,8 +1,8 @@
 // A position method: how order enters the model. One file and one line of registry.cc each.
 //
-// A method is torch-free and symbolic: it says which attention terms it contributes (TermSpec), and
-// declares what it learns. kernels/reference carries the terms out in double, model/net as tensors
-// with gradients. Notation:
+// A method is torch-free and symbolic: it says which attention terms it contributes (TermSpec) and declares
+// what it learns. kernels/reference computes the terms in double, model/net as tensors with gradients.
+// Notation:
 //
 //   s[i][j] = scale * <rotate(q_i), rotate(k_j)> + bias[i][j],  -inf where not visible
 //
@@ -24,13 +24,14 @@
 
 namespace longrun {
 
-// What a method is told about the attention it serves.
+// The attention for which a method makes terms.
 struct AttentionShape {
   std::int64_t n_head = 0;
   std::int64_t head_dim = 0;
   std::int64_t d_model = 0;
   bool causal = true;
-  // Of keys and values; divides n_head, 0: n_head. Query head h reads their head h / (n_head / n_kv_head).
+  // Heads of keys and values, a divisor of n_head; 0: n_head. Query head h reads their head h / (n_head /
+  // n_kv_head).
   std::int64_t n_kv_head = 0;
   // Query i sees key j where 0 <= i - j < window; 0: all keys up to i. Causal attention only.
   std::int64_t window = 0;
@@ -39,7 +40,7 @@ struct AttentionShape {
 // ---- terms -------------------------------------------------------------------------------------
 
 // bias[i][j] = slope[h] * j, or with `two_sided` -slope[h] * |i - j|.
-// Causal and one-sided, slope * (j - i) differs by a constant of the row only (row-shift lemma).
+// If causal and one-sided, slope * (j - i) differs from this only by a constant per row (row-shift lemma).
 struct KeyBiasSlope {
   std::vector<double> slope;  // H
   bool two_sided = false;
@@ -59,22 +60,22 @@ struct KeyBiasGate {
   bool two_sided = false;
 };
 
-// q and k rotated by position: the pair of channels c turns by the angle p * frequency[c].
+// Rotates q and k by position: the pair of channels c by the angle p * frequency[c].
 struct Rotation {
   enum class Layout {
     kHalf,         // pair (c, c + r/2)
     kInterleaved,  // pair (2c, 2c + 1)
   };
-  std::vector<double> frequency = {};  // r/2; channels from r on pass through
+  std::vector<double> frequency = {};  // r/2; channels from r on are unchanged
   Layout layout = Layout::kHalf;
-  // r/2, or empty: q also grows by exp(growth[c] * p) and k shrinks by it, so that their product
-  // carries exp(growth[c] * (i - j)). Positions count from the middle of what is read, where the
-  // numbers stay smallest.
+  // r/2, or empty: q is also multiplied by exp(growth[c] * p) and k divided by it, so that their product
+  // has the factor exp(growth[c] * (i - j)). Positions count from the middle of the text that is read,
+  // which keeps the numbers smallest.
   std::vector<double> growth = {};
 };
 
-// bias[i][j] = f_h(i - j), learned or not. A method writes f and its gradient in double: a row of
-// distances is little beside the scores, and so the whole formula stands in the method's own file.
+// bias[i][j] = f_h(i - j), learned or not. A method computes f and its gradient in double: a row of
+// distances is cheap compared with the scores, and so the whole formula is in the method's own file.
 struct DistanceBias {
   using Tensors = std::vector<std::span<const double>>;
   using Gradients = std::vector<std::span<double>>;
@@ -87,7 +88,7 @@ struct DistanceBias {
       backward = {};
 };
 
-// A small network reads the distance, normalised by the query's position:
+// A small network of the distance, normalised by the query's position:
 //   u[i][j]    = ln(|c (i - j)| + 1) / (ln(|c max(i, |lambda length|)| + 1) + 1e-6)
 //   bias[i][j] = W2 relu(W1 u + b1) + b2,   W1 (width, 1), b1 (width), W2 (H, width), b2 (H)
 struct DistanceNetwork {
@@ -95,10 +96,10 @@ struct DistanceNetwork {
   double length = 0.0;
 };
 
-// Positions counted by content. With a[i][j] the score before this bias:
+// Positions that count by content. With a[i][j] the score before this bias:
 //   g[i][j] = sigmoid(a[i][j]), 0 where not visible;   p[i][j] = min(P - 1, sum over j <= t <= i of g[i][t])
 //   bias[i][j] = (p - floor p) <q_i, e[ceil p]> + (1 - (p - floor p)) <q_i, e[floor p]>
-// The products with e are not scaled. Causal alone.
+// The products with e are not scaled. Only for causal attention.
 struct ContentPosition {
   std::string table;  // name among TermSpec::learned: e, (d, P)
 };
@@ -106,27 +107,26 @@ struct ContentPosition {
 // Added to the token embedding before the first layer: x_0[t] = multiplier * token[t] + E[t].
 struct InputAdd {
   double multiplier = 1.0;
-  // Closed form: writes E[t] (C = row.size() values) for position t >= 0; null for a learned table.
+  // The closed form: writes E[t] (C = row.size() values) for position t >= 0; null for a learned table.
   void (*fill)(std::int64_t t, std::span<double> row) = nullptr;
   std::string learned_table = {};  // "wpe": rows n_positions; then `fill` is null
   enum class Beyond { kRefuse, kClamp, kWrap } beyond = Beyond::kRefuse;  // past the table's end
 };
 
-// N(mean, std^2), or U(low, high) where high > low; a std of 0 gives the mean itself.
+// N(mean, std^2), or U(low, high) if high > low; with std 0 the mean itself.
 struct InitialValues {
   double mean = 0.0;
   double std = 0.0;
   double low = 0.0, high = 0.0;
 };
 
-// What a method learns, made into a tensor by model/net under
-// transformer.h.{layer}.attn.position.{name}, or transformer.position.{name} when the layers share it
-// (learned tables: transformer.wpe.weight).
+// A tensor that a method learns. model/net creates it as transformer.h.{layer}.attn.position.{name}, or as
+// transformer.position.{name} if the layers share it (learned tables: transformer.wpe.weight).
 struct LearnedTensor {
   std::string name;
   std::vector<std::int64_t> shape;
   InitialValues init = {};
-  // Projected into [min, max] before every forward pass; absent: free.
+  // Clamped to [min, max] before every forward pass; absent: not clamped.
   std::optional<double> min = {}, max = {};
 };
 
@@ -141,7 +141,7 @@ struct TermSpec {
   std::optional<InputAdd> input_add = {};
   std::vector<LearnedTensor> learned = {};
   bool share_layers = false;  // one set of `learned` for all layers
-  // Tokens that a sequence may have at most; absent: any number.
+  // The largest number of tokens in a sequence; absent: any.
   std::optional<std::int64_t> length_max = {};
 };
 
@@ -154,11 +154,11 @@ struct PositionMethod {
   std::string_view source;  // paper and section
   std::string_view beyond;  // what happens past the train length
   std::vector<PositionParam> params = {};
-  // Writes the defaults that depend on another parameter: of `params` (complete and checked), those
-  // that `given` does not name. Null for most.
+  // Writes the defaults that depend on another parameter, in `params` (complete and checked), for those
+  // that `given` does not name. Usually null.
   void (*refine_defaults)(const Json& given, Json& params) = nullptr;
-  // Complete and checked params in, terms out. The error names the parameter ("method" for the method
-  // itself) that the shape cannot have: odd rotary dims, a causal-only variant without a mask.
+  // Makes terms from complete and checked params. An error names the parameter ("method" for the method
+  // itself) that does not fit the shape: odd rotary dims, a causal-only variant without a mask.
   ParamResult<TermSpec> (*terms)(const Json& params, const AttentionShape& shape);
   bool has_position_table = false;  // learned: needs ModelConfig::n_positions
 };
@@ -169,15 +169,15 @@ std::span<const PositionMethod* const> PositionMethods();
 Result<const PositionMethod*> FindPositionMethod(std::string_view name);
 std::vector<std::string> PositionMethodNames();
 
-// Whether a parameter of {"method": .., its parameters} has a value that is experimental (ParamSpec). False
-// for what is no such map.
+// Whether {"method": .., its parameters} has an experimental value (ParamSpec). False if it is not such a
+// map.
 bool IsExperimental(const Json& position);
 
-// For a method that is not defined for keys ahead of a query: the refusal of a model without a mask.
+// For a method that is not defined for keys after the query: its refusal of a model without a causal mask.
 std::optional<ParamError> NeedsCausal(std::string_view method, const AttentionShape& shape);
 
-// The errors of "cable" or {"method": "cable", "variant": "scaled"}: an unknown method or parameter, a
-// wrong type or range. The keys are "method" and the parameters' names.
+// The errors of "cable" or {"method": "cable", "variant": "scaled"}, by key ("method" or a parameter's
+// name): an unknown method or parameter, a wrong type or range.
 std::vector<ParamError> PositionErrors(const Json& given);
 
 // The method with its defaults written in, or its errors as "position.KEY: message".

@@ -1,4 +1,5 @@
-// A value in a JSON object by its path, "meta.config", and the condition on one, "PATH==VALUE".
+// Finds a value in a JSON object by its path, "meta.config", and tests a condition on a value,
+// "PATH==VALUE".
 #pragma once
 
 #include <string>
@@ -13,17 +14,17 @@ namespace longrun {
 
 struct FieldFilter {
   std::vector<std::string> path;
-  std::string value;  // of text itself, of numbers and booleans as JSON writes them
+  std::string value;  // text as it is; numbers and booleans as in JSON
 };
 
 // "a.b" -> {"a", "b"}; kInvalidArgument names the option and an empty name in the path.
 Result<std::vector<std::string>> ParseFieldPath(std::string_view option, std::string_view text);
 Result<FieldFilter> ParseFieldFilter(std::string_view text);
-// Both options, where given.
+// Checks both options, if given.
 Status CheckFieldOptions(const SourceOptions& options);
 
-// Null when there is nothing at the path. Where an object is wanted and text is found, the text is
-// read as JSON: exports often keep `meta` so. `parsed` then holds what the result points into.
+// Null if there is nothing at the path. Text in place of an object is parsed as JSON, since exports often
+// store `meta` in this way; `parsed` then holds the object into which the result points.
 const Json* FindField(const Json& object, const std::vector<std::string>& path, Json& parsed);
 bool Matches(const FieldFilter& filter, const Json& object);
 

@@ -1,4 +1,5 @@
-// The Parquet reader proper, of the optional library longrun::parquet (-DLONGRUN_PARQUET=ON).
+// The Parquet reader, in the optional library longrun::parquet (-DLONGRUN_PARQUET=ON). Each value of the
+// column `options.field` ("text") is a document; `options.filter` compares another column.
 #pragma once
 
 #include <string>

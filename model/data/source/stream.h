@@ -1,5 +1,5 @@
-// Bytes of a source file, in pieces: nothing here ever holds a whole file. What is read from the
-// disk is hashed on its way; names that end in .gz or .zst are unpacked.
+// The bytes of a source file, in pieces: nothing here ever holds a whole file. Bytes are hashed as they are
+// read from the disk; files whose names end in .gz or .zst are decompressed.
 #pragma once
 
 #include <cstddef>
@@ -16,38 +16,38 @@
 
 namespace longrun {
 
-// What is read at a time.
+// The number of bytes to read at a time.
 inline constexpr std::size_t kSourceChunkBytes = std::size_t{1} << 18;
 
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
-  // Writes up to out.size() bytes; how many, 0 at the end alone.
+  // Writes up to out.size() bytes and returns their number, 0 only at the end.
   virtual Result<std::size_t> Read(std::span<char> out) = 0;
 };
 
-// A file as it lies on the disk, read to its end.
+// A file on the disk (not decompressed), read to its end.
 struct SourceFile {
   std::string path;
   std::int64_t bytes = 0;
   std::string sha256;
 };
 
-// Told how many more bytes were read from the disk; an error stops the reading and is its result.
+// Called with the number of bytes just read from the disk. An error stops the reading and is its result.
 using ReadProgress = std::function<Status(std::int64_t n_bytes)>;
 
-// One source: the listed file, and its sisters where the format has some.
+// One source: the listed file and, for some formats, a second file.
 class SourceInput {
  public:
   SourceInput(std::string path, ReadProgress progress)
       : path_(std::move(path)), progress_(std::move(progress)) {}
 
   const std::string& path() const { return path_; }
-  // The listed file, unpacked where its name says that it is packed.
+  // Opens the listed file, decompressed if its name says that it is compressed.
   Result<std::unique_ptr<ByteStream>> Open();
-  // A file that the format reads by other means, read once more for its hash.
+  // Reads once more, for its hash, a file that the format reads by other means.
   Status Hash(const std::string& path);
-  // All that Open and Hash read; to its end, or a bug.
+  // All files that Open and Hash read, which must be at their ends (else a bug).
   std::vector<SourceFile> Files() const;
 
  private:
@@ -60,34 +60,35 @@ class SourceInput {
   std::vector<std::shared_ptr<Track>> tracks_;
 };
 
-// Unpacks a stream: one entry for each ending. The order of the stream's bytes is the file's.
+// A compression, one entry for each ending. Decompressed bytes keep the file's order.
 struct Compression {
   std::string_view ending;  // ".gz"
   Result<std::unique_ptr<ByteStream>> (*open)(std::unique_ptr<ByteStream> packed);
 };
 std::span<const Compression> Compressions();
-// The name without the ending of a compression.
+// The name without a compression's ending.
 std::string_view WithoutCompression(std::string_view path);
 
-// Errors do not name the file: who lists it does, with its split.
-// The members of a gzip file one after the other, as `cat a.gz b.gz` makes them.
+// The functions below do not name the file in errors: the caller does, with its split.
+//
+// Decompresses the members of a gzip file one after the other, as in `cat a.gz b.gz`.
 Result<std::unique_ptr<ByteStream>> OpenGzip(std::unique_ptr<ByteStream> packed);
-// Frames with a window of up to 2^31 bytes (`zstd --long=31`).
+// Decompresses frames with a window of up to 2^31 bytes (`zstd --long=31`).
 Result<std::unique_ptr<ByteStream>> OpenZstd(std::unique_ptr<ByteStream> packed);
 
-// "\r\n" and "\r" become "\n", as Python's text mode reads them.
+// Turns "\r\n" and "\r" into "\n", as Python's text mode does.
 std::unique_ptr<ByteStream> UniversalNewlines(std::unique_ptr<ByteStream> stream);
 std::string UniversalNewlines(std::string_view text);
 
-// Lines without their "\n"; the last may lack it. A line is held whole.
+// Reads lines without their "\n", which the last line may lack. A line is held in memory.
 class LineReader {
  public:
   static constexpr std::size_t kLineBytesMax = std::size_t{256} << 20;
 
   explicit LineReader(ByteStream& stream) : stream_(stream) {}
-  // False at the end. kInvalidArgument names a line that is too long.
+  // Returns false at the end. kInvalidArgument names a line that is too long.
   Result<bool> Next(std::string& line);
-  std::int64_t number() const { return number_; }  // of the line given last, from 1
+  std::int64_t number() const { return number_; }  // number of the last line returned, from 1
 
  private:
   ByteStream& stream_;

@@ -1,5 +1,5 @@
-// That a file is text at all: what is read as text by mistake (token ids, a PDF, an archive) trains
-// without a complaint, and its numbers mean nothing.
+// Checks that a file is text. Other files read by mistake (token ids, a PDF, an archive) would train
+// without a complaint, and their results would mean nothing.
 #pragma once
 
 #include <memory>
@@ -11,13 +11,13 @@
 
 namespace longrun {
 
-// The stream, refused where it is no text, with byte (from 0) and line (from 1) of the unpacked file:
-// it begins as a known format does that is none, holds NUL, or is not UTF-8. Bytes of `separator` that
-// text could not have are passed over wherever they stand: they come between documents.
+// Passes the stream through and refuses it if it is not text, naming the byte (from 0) and the line (from
+// 1) of the decompressed file: it has the header of a known binary format, a NUL byte, or invalid UTF-8.
+// Bytes of `separator` that cannot occur in text are allowed anywhere, since they separate documents.
 std::unique_ptr<ByteStream> CheckedText(std::unique_ptr<ByteStream> stream, std::string path,
                                         std::string_view separator);
 
-// The beginning alone, for a format whose own reader finds the rest.
+// Checks only the beginning, for formats whose own reader finds the rest.
 std::unique_ptr<ByteStream> CheckedBeginning(std::unique_ptr<ByteStream> stream);
 
 }  // namespace longrun
