@@ -1,5 +1,5 @@
-// Where a trained model looks: its averaged attention over the first L tokens of chosen documents
-// (attention_map.cc opens with the formulas).
+// The averaged attention of a trained model over the first L tokens of chosen documents (attention_map.cc
+// opens with the formulas).
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,10 @@ namespace longrun {
 
 extern const Evaluation kAttentionMap;
 
-// The name of the artifact of one document at one length, which says whose it is:
+// The name of the artifact for one document at one length:
 //   attention-[logits-]SPLIT-dDOCUMENT-LENGTH[-TAG].safetensors
-// TAG: 8 hex digits of the parameters layers, heads, pool and pool_by where one is not its default.
+// TAG: 8 hex digits of a hash of the parameters layers, heads, pool and pool_by, if any of them differs
+// from its default.
 struct AttentionMapName {
   std::string values = "probabilities";
   std::string split = {};
@@ -24,7 +25,7 @@ struct AttentionMapName {
   std::string tag = {};
 
   std::string Text() const;
-  static std::optional<AttentionMapName> Parse(std::string_view text);  // nothing: no such name
+  static std::optional<AttentionMapName> Parse(std::string_view text);  // nothing: not such a name
 };
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// From items to tokens, and from likelihoods to answers; the formulas open multiple_choice.cc.
+// Turns items into tokens and likelihoods into answers; multiple_choice.cc opens with the formulas.
 #pragma once
 
 #include <cstddef>
@@ -14,23 +14,23 @@
 
 namespace longrun {
 
-// All choices of all items in one stream of tokens, a window each, item by item.
+// All choices of all items in one stream of tokens, with one window per choice, item by item.
 struct ChoiceQuestions {
   std::vector<std::int32_t> tokens;
   std::vector<Window> windows;
-  std::vector<double> n_norm;    // what acc_norm divides by, of each window
+  std::vector<double> n_norm;    // the divisor of acc_norm for each window
   std::int64_t n_cut = 0;        // windows whose context was cut
   std::int64_t longest_fed = 0;  // tokens
 };
 
 struct ChoiceRules {
   ChoiceProtocol protocol = ChoiceProtocol::kNanoGpt;
-  bool in_bytes = false;  // of lm_eval: n_norm in bytes, not characters
+  bool in_bytes = false;  // for lm_eval: n_norm in bytes, not characters
   std::int64_t context_length = 0;
 };
 
-// kOutOfRange when a choice is longer than the context length, kInvalidArgument when it adds no token
-// to its context; both name the line.
+// kOutOfRange if a choice is longer than the context length, kInvalidArgument if it adds no token to its
+// context; both name the line.
 Result<ChoiceQuestions> MakeQuestions(const Tokenizer& tokenizer,
                                       const std::vector<ChoiceItem>& items,
                                       const ChoiceRules& rules);
@@ -40,13 +40,14 @@ struct ChoiceSums {
   std::int64_t n_non_finite = 0;
 };
 
-// Gives the model at most `tokens_per_call` tokens at once, and always one window. Its errors, and
-// kCancelled when `progress` said stop.
+// Gives the model at most `tokens_per_call` tokens per call, but at least one window. Errors: the model's,
+// and kCancelled if `progress` returned false.
 Result<ChoiceSums> ScoreQuestions(LanguageModel& model, const ChoiceQuestions& questions,
                                   std::int64_t tokens_per_call,
                                   const EvaluationProgress& progress = {});
 
-// The first of the smallest nll[k], or nll[k] / n_norm[k] where n_norm is not empty.
+// The index of the smallest nll[k], or of nll[k] / n_norm[k] if n_norm is not empty; among equal ones the
+// first.
 std::size_t MostLikely(std::span<const double> nll, std::span<const double> n_norm);
 
 }  // namespace longrun

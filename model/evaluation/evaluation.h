@@ -1,6 +1,6 @@
-// An evaluation: something that is measured of a trained model at a context length. One file and
-// one line of registry.cc each; its parameters are a table of data, from which the sweep file's
-// schema comes. Torch-free: the model is a LanguageModel.
+// An evaluation: something measured on a trained model at a context length. One file and one line of
+// registry.cc each; its parameters are a table of data, from which the sweep file's schema is derived.
+// Torch-free: the model is a LanguageModel.
 #pragma once
 
 #include <cstdint>
@@ -21,31 +21,31 @@
 
 namespace longrun {
 
-// What the cells of one task share: one evaluation of one trained model at several lengths. Only
-// what is exact: the text is read once, and a call of the model that was made before is not made
-// again (window.h). The request's dataset, model of a variant and parameters but for the length must
-// be the same in all cells that are given the same object.
+// Work that the cells of one task share: one evaluation of one trained model at several lengths. Only exact
+// results are shared: the text is read once, and a model call that was made before is not repeated
+// (window.h). All cells that use the same object must have the same dataset, model per variant, and
+// parameters except the length.
 struct SharedWork {
-  std::vector<std::int32_t> tokens;            // of the split, from its beginning
+  std::vector<std::int32_t> tokens;            // the split's tokens, from its beginning
   std::map<std::string, WindowCache> windows;  // by variant
 };
 
 struct EvaluationRequest {
   const Dataset* dataset = nullptr;
-  // Resolved parameters; the list of lengths may be left out (a task owes single cells).
+  // Resolved parameters; the list of lengths may be absent (a task works on single cells).
   Json params = Json::object();
   std::int64_t context_length = 0;
-  // "": the model of the run. Else a baseline's name, which is written into the rows: the caller
-  // gives that model ("unigram": UnigramModel of model/data/unigram.h).
+  // "": the run's own model. Otherwise the name of a baseline, which is written into the rows; the caller
+  // passes that model ("unigram": UnigramModel of model/data/unigram.h).
   std::string variant{};
-  std::int64_t windows_per_call = 1;  // given to the model at once; no part of the result
+  std::int64_t windows_per_call = 1;  // per call of the model; does not affect the result
   SharedWork* shared = nullptr;       // null: nothing is kept
-  Json machine = nullptr;             // what measures, for rows that depend on it
+  Json machine = nullptr;             // the measuring machine, for rows that depend on it
   std::string dataset_folder{};       // of `dataset`, with its tokenizer
-  std::string files_dir{};            // where files that parameters name are kept (input_file.h)
+  std::string files_dir{};            // where files named by parameters are kept (input_file.h)
 };
 
-// What a sweep knows of a dataset before a token is read.
+// A dataset as a sweep knows it before any token is read.
 struct DatasetShape {
   std::string_view name;
   std::map<std::string, std::int64_t> split_tokens;
@@ -69,7 +69,7 @@ struct EvaluationOutput {
   std::vector<EvaluationArtifact> artifacts;
 };
 
-// (done, of) in units of the evaluation's own; false stops it.
+// (done, of) in units of the evaluation; returning false stops it.
 using EvaluationProgress = std::function<bool(std::int64_t, std::int64_t)>;
 
 struct Evaluation {
@@ -77,36 +77,37 @@ struct Evaluation {
   std::string_view source;  // where the protocol is defined
   std::string_view meaning;
   std::vector<ParamSpec> params;
-  // The rows of a cell (one context length) with resolved parameters, that of the model itself
-  // first; those of one variant stand together.
+  // The rows of a cell (one context length) with resolved parameters: the model's own rows first, then
+  // those of each variant together.
   std::vector<RowName> (*rows)(const Json& params);
-  // Whether a variant is another model, scored in the same way ("unigram"), which the caller gives.
+  // Whether a variant is another model that is scored in the same way ("unigram") and passed by the caller.
   bool variants_are_models = false;
-  // Writes into resolved parameters (context_lengths ascending among them) what depends on the
-  // dataset, so that a cell says what it measures whatever stands beside it; the error, by the
-  // parameter's name, when this dataset cannot serve them.
+  // Completes resolved parameters (with context_lengths ascending) from the dataset, so that a cell says
+  // what it measures independently of other cells. Returns an error, with the parameter's name, if the
+  // dataset does not suffice.
   std::optional<ParamError> (*fit)(const DatasetShape& dataset, Json& params);
-  // Which models it asks: those that predict the next token, those that guess hidden ones, or all.
+  // The models that it can evaluate: those that predict the next token, those that predict hidden tokens,
+  // or all.
   enum class Reads { kAny, kCausal, kBidirectional };
   Reads reads = Reads::kAny;
-  // Errors are those of the request (a split that is not there, too few tokens: named) and of the
-  // dataset. What the model cannot do is no error but a row with another status than ok.
-  // kCancelled when `progress` said stop.
+  // Errors are those of the request (a missing split, too few tokens; both named) and of the dataset. If
+  // the model cannot do something, that is not an error but a row with a status other than ok. kCancelled
+  // if `progress` returned false.
   Result<EvaluationOutput> (*run)(LanguageModel& model, const EvaluationRequest& request,
                                   const EvaluationProgress& progress);
-  // Tokens that the model reads for one cell with fitted parameters: what a forecast of its time
-  // rests on. Counted on a beginning of the split, and scaled. Null: there is no such number.
+  // The number of tokens that the model reads for one cell with fitted parameters, on which time forecasts
+  // rest. Counted on the beginning of the split and scaled. Null: not known.
   double (*tokens_read)(const DatasetShape& dataset, const Json& params,
                         std::int64_t context_length) = nullptr;
-  // The parameter that names a file, by its path or as "sha256:HEX"; resolved it is the latter
-  // (input_file.h). "": there is none.
+  // The parameter that names a file, by its path or as "sha256:HEX"; resolved, it is always the latter
+  // (input_file.h). "": none.
   std::string_view file_param = "";
-  // What is wrong in that file: it begins with "NAME:LINE: ". Given with complete parameters.
+  // Checks that file, with complete parameters; an error begins with "NAME:LINE: ".
   Status (*check_file)(std::string_view name, std::string_view bytes, const Json& params) = nullptr;
 };
 
-// The refusal of a model that the evaluation cannot ask, as what stands behind its name: "needs
-// model.causal true ..."; "" where it can.
+// Why the evaluation cannot use a model, as the end of a sentence after its name: "needs model.causal true
+// ..."; "" if it can.
 std::string WhyNotOf(const Evaluation& evaluation, bool causal);
 
 // All evaluations, in listing order.

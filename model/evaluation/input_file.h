@@ -1,7 +1,7 @@
-// A file that a parameter of an evaluation names (Evaluation::file_param). What is asked is its
-// content, so in resolved parameters it is "sha256:HEX": the same questions are the same cell
-// wherever the file lies, and other questions are another cell. Its bytes are kept under that name,
-// whatever becomes of the file:
+// A file that a parameter of an evaluation names (Evaluation::file_param). The evaluation depends on the
+// content, so the resolved parameter is "sha256:HEX": the same questions are the same cell wherever the
+// file is, and other questions are another cell. The bytes are kept under that name, even if the file
+// changes or disappears:
 //
 //   FOLDER/HEX
 #pragma once
@@ -22,18 +22,18 @@ struct InputFile {
 };
 
 bool IsInputFileId(std::string_view text);
-// "4f1c22aa" of "sha256:4f1c22aa...": enough for people to tell two files apart.
+// "4f1c22aa" from "sha256:4f1c22aa...": enough for people to tell two files apart.
 std::string ShortInputFileId(std::string_view id);
 
-// FOLDER/HEX, and "sha256:HEX" of it.
+// From "sha256:HEX" to FOLDER/HEX, and back.
 std::string KeptFilePath(std::string_view id, std::string_view folder);
 std::string InputFileIdOf(std::string_view kept_path);
 
-// Only of a regular file (a pipe would keep its reader waiting), of at most kInputFileBytesMax.
+// Reads only regular files (a pipe would block its reader) of at most kInputFileBytesMax.
 Result<InputFile> ReadInputFile(const std::string& path);
-// Makes `folder` hold the file; what is there already with these bytes stays.
+// Stores the file in `folder`; an existing file with these bytes stays.
 Status KeepInputFile(const InputFile& file, const std::string& folder);
-// kNotFound, or kDataLoss when the bytes kept are not those of the id.
+// kNotFound, or kDataLoss if the stored bytes do not match the id.
 Result<InputFile> ReadKeptFile(const std::string& id, const std::string& folder);
 
 }  // namespace longrun

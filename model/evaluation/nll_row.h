@@ -1,5 +1,5 @@
-// The row that every evaluation begins with, and what it says where the model cannot serve a length; and
-// what the evaluations that sum NLLs over the tokens of a split share: numbers and artifacts.
+// The initial row of every evaluation, and its status if the model cannot serve a length. Also the numbers
+// and artifacts that evaluations which sum NLLs over the tokens of a split have in common.
 #pragma once
 
 #include <cstddef>
@@ -11,18 +11,17 @@
 
 namespace longrun {
 
-// The clusters over which the standard error is taken: documents when at least 10 have scored
-// tokens, else windows. (Over the one to three documents of a small corpus an estimate of
-// spread says nothing.)
+// The standard error is taken over documents if at least this many have scored tokens, else over windows.
+// (Over the one to three documents of a small corpus an estimate of spread is meaningless.)
 inline constexpr std::size_t kDocumentClustersMin = 10;
 
-// A row of `metric` without a number. Split, protocol and averaging are null: not every evaluation has
+// A row of `metric` without a value. Split, protocol and averaging are null, since not every evaluation has
 // them.
 Json EmptyRow(std::string_view metric, const EvaluationRequest& request);
-// The same of a mean over tokens of a split.
+// The same, for a mean over tokens of a split.
 Json EmptyTokenRow(std::string_view metric, const EvaluationRequest& request,
                    std::string_view split);
-// The numbers of a mean NLL, or the status non_finite.
+// Fills in the numbers of a mean NLL, or the status non_finite.
 void FillNllRow(Json& row, const Score& score);
 
 // "documents-nll-validation-1024-unigram.csv"
@@ -31,8 +30,8 @@ std::string NllArtifactName(std::string_view what, std::string_view metric,
 // doc,n,nll_sum,bytes: a line for each document with scored tokens.
 EvaluationArtifact DocumentSums(std::string name, const Score& score);
 
-// What a model cannot do at this length is a result, shown in the table as such; "" where the error
-// is no property of the model.
+// The status of a row for something the model cannot do at this length, which tables show as a result; ""
+// if the error is not a property of the model.
 std::string_view StatusOfModelError(Code code);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// Parameters that several evaluations have, declared once; what each means is its own.
+// Parameters that several evaluations have, declared once; each evaluation gives its own meaning.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace longrun {
 
 // "context_lengths", which every evaluation has: ascending, from 1 to `max` tokens.
 ParamSpec ContextLengthsParam(std::string_view meaning, std::int64_t max = std::int64_t{1} << 30);
-// "split" of those that read a dataset: validation, where it is not given.
+// "split", for evaluations that read a dataset; the default is validation.
 ParamSpec SplitParam(std::string_view meaning);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// A dataset's split, as evaluations that name one check it before a token is read.
+// Checks the split of a dataset that an evaluation names, before any token is read.
 #pragma once
 
 #include <optional>
@@ -10,11 +10,11 @@
 
 namespace longrun {
 
-// What is said of a dataset of these splits where another one is asked for, with the remedy.
+// The message, with the remedy, for a split that a dataset with these splits does not have.
 std::string NoSplit(std::string_view dataset, const std::vector<std::string>& names,
                     std::string_view split);
 
-// The error of the parameter `split` when the dataset has none of that name.
+// The error of the parameter `split` if the dataset has no such split.
 std::optional<ParamError> CheckSplit(const DatasetShape& dataset, const std::string& split);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// From a plan of windows to a score: sums in double, standard error over documents or windows.
+// Turns a plan of windows into a score: sums in double, standard error over documents or windows.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace longrun {
 
-// Sums of one cluster: a document, a window, a bucket of context lengths.
+// The sums of one cluster: a document, a window, or a bucket of context lengths.
 struct ClusterSum {
   std::int64_t id = 0;     // index of the document in its split, of the window, or of the bucket
   std::int64_t n = 0;      // tokens scored
@@ -21,16 +21,16 @@ struct ClusterSum {
   std::int64_t bytes = 0;  // of text scored
 };
 
-// n, bytes and the clusters' n count every scored token; the sums leave out those whose NLL is not
-// finite, so a score with n_non_finite > 0 is no number to report.
+// n, bytes and the clusters' n count every scored token; the sums leave out tokens whose NLL is not finite,
+// so a score with n_non_finite > 0 must not be reported as a number.
 struct Score {
   std::int64_t n = 0;
   double nll_sum = 0.0;
   std::int64_t bytes = 0;
   std::int64_t n_non_finite = 0;
-  std::int64_t n_windows_cached = 0;  // not asked of the model
+  std::int64_t n_windows_cached = 0;  // taken from the cache
   std::vector<ClusterSum> windows;    // in the plan's order
-  std::vector<ClusterSum> documents;  // those with a scored token; empty when they are not known
+  std::vector<ClusterSum> documents;  // those with a scored token; empty if not known
   std::vector<ClusterSum> buckets;    // one for each pair of neighbours in bucket_edges
 
   double MeanNll() const { return nll_sum / static_cast<double>(n); }
@@ -40,9 +40,9 @@ struct Score {
 //   se = sqrt(m / (m - 1) * sum (S_i - r n_i)^2) / sum n_i,  r = sum S / sum n
 std::optional<double> StandardError(std::span<const ClusterSum> clusters);
 
-// NLLs of windows that were a call of the model by themselves: the same window, given by itself
-// again, is the same call, so what is kept here is to the bit what the model would say. Of one
-// model and one text. Holds 2^26 NLLs (256 MiB) and then takes no more.
+// NLLs of windows that were each the only window of a model call. The same window in a call of its own is
+// the same call, so a stored result has exactly the bits that the model would return. For one model and one
+// text. Holds 2^26 NLLs (256 MiB) and then accepts no more.
 class WindowCache {
  public:
   const std::vector<float>* Find(const Window& window) const;  // null: not kept
@@ -59,22 +59,22 @@ class WindowCache {
 struct ScoreRequest {
   std::span<const std::int32_t> tokens{};
   std::span<const Window> windows{};
-  // Where each document starts, and n_tokens as the last entry; empty: documents are not known.
+  // The start of each document, and n_tokens as the last entry; empty: documents are not known.
   std::span<const std::int64_t> document_starts{};
   std::span<const std::int32_t> token_bytes{};  // per id; empty: bytes are not counted
   std::int64_t windows_per_call = 1;            // given to the model at once
-  // A target with c tokens of context, its BOS counted, belongs to the bucket i with
-  // edges[i] <= c < edges[i + 1]; empty: none are told apart. Every target must fall into one.
+  // A target with c tokens of context, including its BOS, belongs to bucket i with edges[i] <= c < edges[i
+  // + 1]. Every target must fall into a bucket; empty: there are no buckets.
   std::span<const std::int64_t> bucket_edges{};
-  // A window that feeds fewer tokens is not cut by the context length, so it may come again at a
-  // longer one: it is given to the model by itself, whether there is a cache or not.
+  // A window that feeds fewer tokens than this is not cut by the context length, so it may occur again at a
+  // longer one. It is given to the model in a call of its own, with or without a cache.
   std::int64_t full_length = 0;
-  WindowCache* cache = nullptr;  // of such windows
+  WindowCache* cache = nullptr;  // for such windows
 };
 
-// Runs the plan; `progress(windows done, of)` is called after each call of the model and may stop
-// it by returning false (kCancelled). The model's own errors pass through; a window that does not
-// lie inside the tokens, or gives its first target no context, is a bug.
+// Runs the plan. `progress(windows done, of)` is called after each model call and may return false to stop
+// it (kCancelled). The model's errors are passed on; a window that is not inside the tokens, or whose first
+// target has no context, is a bug.
 Result<Score> ScoreWindows(LanguageModel& model, const ScoreRequest& request,
                            const std::function<bool(std::int64_t, std::int64_t)>& progress = {});
 

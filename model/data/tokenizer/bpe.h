@@ -1,10 +1,10 @@
-// Byte-level byte-pair encoding (Sennrich, Haddow, Birch 2016, arXiv:1508.07909; over bytes: Radford
-// et al. 2019). A piece of text begins as its bytes; of all neighbours whose bytes together are a
-// token, those that make the token of the lowest id become one, the leftmost first; until there are
-// none. A piece that is a token as a whole is that token at once.
+// Byte-level byte-pair encoding (Sennrich, Haddow, Birch 2016, arXiv:1508.07909; over bytes: Radford et al.
+// 2019). A piece of text starts as its bytes. Repeatedly, among all neighbours whose joined bytes are a
+// token, those that form the token with the lowest id are joined, the leftmost first, until no neighbours
+// can be joined. A piece that is itself a token becomes that token at once.
 //
-// So ids are ranks: token t was the t-th thing to be merged. That is what .tiktoken files hold; a
-// list of merges, as training makes it, says the same (tokenizer/hugging_face.cc compares).
+// So ids are ranks: token t was the t-th merge. That is the form of .tiktoken files; a list of merges, the
+// output of training, is equivalent (tokenizer/hugging_face.cc checks it).
 #pragma once
 
 #include <cstddef>
@@ -20,9 +20,9 @@
 namespace longrun {
 
 inline constexpr std::size_t kVocabularyMax = (std::size_t{1} << 20) - 1;  // ids
-inline constexpr std::size_t kTokenBytesMax = 256;                         // of one text token
+inline constexpr std::size_t kTokenBytesMax = 256;                         // in one text token
 
-// (left id, right id) -> id of the two together. One word an entry: 20 bits each.
+// (left id, right id) -> id of their join. One word per entry, 20 bits per id.
 class PairTable {
  public:
   static constexpr std::uint32_t kNone = 0xffffffff;
@@ -54,20 +54,20 @@ class PairTable {
   unsigned shift_ = 63;
 };
 
-// The merging alone: of one piece, without the cutting of text.
+// Merges one piece; it does not cut text into pieces.
 class BpeMerger {
  public:
-  // kInvalidArgument: a byte without a token, two tokens of the same bytes, one that is empty or
-  // too long, too many.
+  // kInvalidArgument: a byte without a token, two tokens with the same bytes, an empty or too long token,
+  // too many tokens.
   static Result<BpeMerger> Make(const std::vector<Token>& tokens);
 
   // The token of exactly these bytes, or PairTable::kNone.
   std::uint32_t Find(std::string_view bytes) const;
-  // Every token of more than a byte is what merging its bytes gives: so it is when training made the
-  // vocabulary. Then a piece need not be looked up as a whole, for merging finds it.
+  // Whether merging the bytes of each longer token gives that token, as in every trained vocabulary. Then a
+  // piece need not be looked up as a whole, since merging finds it.
   bool every_token_is_merged() const { return every_token_is_merged_; }
-  // Appends the ids of `piece`, from merges that make tokens below `below`. n log n in its length;
-  // takes some 40 bytes of memory for each byte of a long piece.
+  // Appends the ids of `piece`, using only merges to tokens below `below`. n log n in its length; needs
+  // about 40 bytes of memory per byte of a long piece.
   void Merge(std::string_view piece, std::uint32_t below, std::vector<std::int32_t>& ids) const;
 
  private:
@@ -98,12 +98,12 @@ class BpeMerger {
   std::size_t n_ids_ = 0;
   std::vector<std::uint32_t> id_of_byte_;  // 256
   PairTable pairs_;
-  // By two bytes: their token; and whether any token has them beside each other. Where none has, no
-  // merge ever crosses, and a piece falls apart.
+  // For two bytes: their token, and whether they are adjacent in any token. If they are not, no merge ever
+  // crosses them, and the piece can be divided there.
   std::vector<std::uint32_t> whole_of_bytes_;
   std::vector<std::uint8_t> meet_;
   bool every_token_is_merged_ = false;
-  // Keyed by a copy of the bytes, so that the object may move.
+  // The keys are copies of the bytes, so that the object can be moved.
   struct BytesHash {
     using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard's name
     std::size_t operator()(std::string_view bytes) const {
@@ -113,14 +113,14 @@ class BpeMerger {
   std::unordered_map<std::string, std::uint32_t, BytesHash, std::equal_to<>> id_of_bytes_;
 };
 
-// A tokenizer from its vocabulary, which names the GPT-2 rule. Errors as BpeMerger::Make.
+// A tokenizer from its vocabulary, which must name the GPT-2 rule. Errors as in BpeMerger::Make.
 Result<std::unique_ptr<Tokenizer>> MakeBpeTokenizer(Vocabulary vocabulary);
 
-// The ids [0, n) of byte-level BPE with `<|endoftext|>` behind them: what a .tiktoken file means.
+// The vocabulary of a .tiktoken file: the ids [0, n) of byte-level BPE, then `<|endoftext|>`.
 Vocabulary RanksWithEndOfText(std::string name, std::vector<std::string> bytes_of_rank);
 
-// The rows of an embedding: n_tokens rounded up to a multiple of 64, so that the output matrix tiles
-// well.
+// The rows of an embedding: n_tokens rounded up to a multiple of 64, so that the output matrix divides well
+// into tiles.
 std::int64_t EmbeddingRows(std::size_t n_tokens);
 
 }  // namespace longrun

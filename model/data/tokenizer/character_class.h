@@ -1,10 +1,9 @@
 // The classes of characters that the GPT-2 rule distinguishes, for UTF-8 text.
 //
 //   letter   general category L*          space   property White_Space
-//   number   general category N*          other   everything else: marks, symbols, what is no UTF-8
+//   number   general category N*          other   everything else: marks, symbols, invalid UTF-8
 //
-// What is not well-formed UTF-8 (Unicode 16, table 3-7) is taken byte by byte, each a character of
-// class other.
+// Ill-formed UTF-8 (Unicode 16, table 3-7) is read byte by byte; each byte is a character of class other.
 #pragma once
 
 #include <array>
@@ -48,7 +47,7 @@ class CharClasses {
 
   std::array<CharClass, 128> of_ascii_{};
   std::array<std::uint16_t, (kCodes >> kBlockBits)> block_of_{};
-  std::vector<Block> blocks_;  // those that differ
+  std::vector<Block> blocks_;  // the distinct ones
 };
 
 }  // namespace longrun

@@ -1,16 +1,16 @@
-// The GPT-2 rule that cuts a text into pieces, none of which a token crosses. As OpenAI published it
-// (gpt-2, src/encoder.py), a regular expression, matched from left to right:
+// The GPT-2 rule, which cuts a text into pieces; no token crosses a piece. OpenAI published it (gpt-2,
+// src/encoder.py) as a regular expression, matched from left to right:
 //
 //   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 //
-// which a scanner finds in one pass. At i, with the classes of character_class.h:
+// A scanner finds the same pieces in one pass. At i, with the classes of character_class.h:
 //
-//   1  an apostrophe with s, t, re, ve, m, ll or d behind it                    -> these
-//   2  an optional blank, then a letter, number or other character              -> and its run
-//   3  white space up to r: at the text's end, or one character alone           -> [i, r)
-//      otherwise                                                                -> without its last
+//   1  an apostrophe followed by s, t, re, ve, m, ll or d                       -> both
+//   2  an optional blank, then a letter, number or other character              -> the blank and the run
+//   3  white space up to r: at the end of the text, or a single character       -> [i, r)
+//      otherwise                                                                -> without its last character
 //
-// The pieces, one behind the other, are the text.
+// The pieces, one after the other, are the text.
 #pragma once
 
 #include <string_view>
@@ -19,7 +19,7 @@
 
 namespace longrun {
 
-// Of this rule with these tables of Unicode: part of a tokenizer's identity.
+// The name of this rule with these tables of Unicode: part of a tokenizer's identity.
 inline constexpr std::string_view kGpt2Rule = "gpt2-unicode16";
 
 class Gpt2Scanner {
@@ -28,7 +28,7 @@ class Gpt2Scanner {
       : classes_(CharClasses::Get()), at_(text.data()), end_(text.data() + text.size()) {}
 
   bool done() const { return at_ == end_; }
-  // The next piece; not after the end.
+  // The next piece. Not to be called when done().
   std::string_view Next() {
     const char* const begin = at_;
     at_ = EndOfPiece();
@@ -48,7 +48,7 @@ class Gpt2Scanner {
     return EndOfSpace();
   }
 
-  // Bytes of the contraction at at_, apostrophe and all; 0 when there is none.
+  // The number of bytes of the contraction at at_, with its apostrophe; 0 if there is none.
   std::size_t Contraction() const {
     if (end_ - at_ < 2) return 0;
     switch (at_[1]) {

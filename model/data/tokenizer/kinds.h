@@ -1,5 +1,5 @@
-// The kinds of tokenizers, each in a file of its own; the list that finds them is in
-// model/data/tokenizer.cc. Each takes the spec as it was given: a name, or a file's path.
+// The kinds of tokenizers, each in its own file; model/data/tokenizer.cc lists and finds them. Each takes
+// the spec as given: a name, or the path of a file.
 #pragma once
 
 #include <memory>
