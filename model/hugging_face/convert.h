@@ -1,4 +1,4 @@
-// Floating-point tensors in another type: fp32, bf16, fp16, rounded to nearest, ties to even.
+// Converts floating-point tensors to another type: fp32, bf16, fp16, rounded to nearest, ties to even.
 #pragma once
 
 #include <cstddef>
@@ -15,18 +15,18 @@ namespace longrun {
 
 std::uint16_t Bfloat16Of(float value);
 float FloatOfBfloat16(std::uint16_t bits);
-std::uint16_t HalfOf(float value);  // what is too large becomes infinity
+std::uint16_t HalfOf(float value);  // too large values become infinity
 float FloatOfHalf(std::uint16_t bits);
-// Entry i of what a tensor of a floating-point type has; a double rounded.
+// Entry i of the bytes of a floating-point tensor; a double is rounded.
 float FloatOf(StoredType type, std::span<const std::byte> bytes, std::size_t i);
 
 // "fp32" | "bf16" | "fp16"; kInvalidArgument.
 Result<StoredType> ParseFloatType(std::string_view name);
-// The word that config.json has for it: "float32".
+// The name of the type in config.json: "float32".
 std::string_view TorchDtypeName(StoredType type);
 
-// `tensor` (floating point) as `type`, into `bytes`. kOutOfRange for a finite number that fp16 cannot
-// hold.
+// Converts `tensor` (floating point) to `type`, into `bytes`. kOutOfRange for a finite number that fp16
+// cannot hold.
 Status Convert(const StoredTensor& tensor, StoredType type, std::vector<std::byte>& bytes);
 
 }  // namespace longrun

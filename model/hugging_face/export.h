@@ -1,7 +1,7 @@
-// A model folder as transformers and lm-evaluation-harness load it: the inverse of folder.h.
+// Writes a model folder that transformers and lm-evaluation-harness can load: the inverse of folder.h.
 //
-// Where transformers has the model, config.json has its keys alone. Where it does not (a position method
-// that is ours), a gpt2 body is carried by modeling_longrun.py, which is written beside it and named in
+// If transformers has the model, config.json has only its keys. If it does not (a position method of our
+// own), a gpt2 body is implemented by modeling_longrun.py, which is written beside it and named in
 // config.json's auto_map (trust_remote_code); other bodies are refused by name.
 #pragma once
 
@@ -16,10 +16,10 @@
 namespace longrun {
 
 struct ExportFacts {
-  std::int64_t trained_length = 0;  // tokens; 0: not known
+  std::int64_t trained_length = 0;  // tokens; 0: unknown
   std::int32_t bos_id = -1, eos_id = -1;
   std::int64_t mask_token_id = -1;
-  std::optional<StoredType> type;  // nothing: as it is stored
+  std::optional<StoredType> type;  // nothing: the stored type
   std::int64_t shard_bytes_max = 5'000'000'000;
 };
 
@@ -28,11 +28,12 @@ struct ExportedFolder {
   bool has_code = false;           // modeling_longrun.py is one of them
 };
 
-// Whether transformers has this model under its own model_type.
+// Whether transformers supports this model under its own model_type.
 bool IsInTransformers(const NetConfig& net);
 
-// Writes config.json, generation_config.json, the weights in one file or in shards with their index, and
-// where it is needed modeling_longrun.py, into a folder that is there. kUnimplemented as above.
+// Writes config.json, generation_config.json, the weights (one file, or shards with their index) and, if
+// needed, modeling_longrun.py, into an existing folder. kUnimplemented for a body that is refused, as
+// above.
 Result<ExportedFolder> WriteModelFolder(const WeightFolder& model, const ExportFacts& facts,
                                         const std::string& folder);
 

@@ -1,8 +1,8 @@
-// manifest.json: the files of a model folder, each by its SHA-256, and so a name for all of them together.
+// manifest.json: lists the SHA-256 of each file of a model folder, and so identifies all of them together:
 //
 //   {"format":1,"files":[{"name","sha256","bytes"}, ...]}
 //
-// canonical JSON, whose own SHA-256 names the folder wherever it lies.
+// It is canonical JSON, and its own SHA-256 is the folder's name, independent of its location.
 #pragma once
 
 #include <cstdint>
@@ -26,15 +26,15 @@ struct FolderFile {
 };
 
 std::string FolderManifest(std::span<const FolderFile> files);
-// kDataLoss for what is none: names are safe and differ, digests are digests.
+// kDataLoss if it is not a manifest: names must be safe and distinct, digests well-formed.
 Result<std::vector<FolderFile>> ParseFolderManifest(std::string_view text);
 
 struct VerifiedFolder {
   std::string sha256;             // of manifest.json
   std::vector<FolderFile> files;  // all, manifest.json last
 };
-// Compares every file with the manifest, and the manifest with `sha256` ("": any). kDataLoss names the
-// file that is missing or changed.
+// Checks every file against the manifest, and the manifest against `sha256` ("": any). kDataLoss names the
+// missing or changed file.
 Result<VerifiedFolder> VerifyFolder(const std::string& folder, const std::string& sha256);
 
 }  // namespace longrun

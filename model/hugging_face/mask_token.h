@@ -1,5 +1,5 @@
-// mask_token_id of config.json: what stands in the place of a token that is hidden from a model which is not
-// causal. transformers has the key among those that change nothing in a forward pass.
+// mask_token_id of config.json: the id that replaces tokens hidden from a model that is not causal. For
+// transformers this key changes nothing in a forward pass.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace longrun {
 
-// -1 where the file does not say it, and for a causal model. kInvalidArgument for what is no id of
-// `model`, which is the file's.
+// -1 if the file has no such key, or the model is causal. `model` is the file's; kInvalidArgument if the
+// value is not one of its ids.
 Result<std::int64_t> MaskTokenOf(const Json& config, const ModelConfig& model);
 
 }  // namespace longrun

@@ -4,8 +4,8 @@
 //   m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
 //   theta = theta - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 //
-// carried out by our kernel (kernels/adamw.h), all tensors in one pass, or by LibTorch's fused operator, one
-// call a group.
+// Computed by our kernel (kernels/adamw.h), with all tensors in one pass, or by LibTorch's fused operator,
+// with one call per group.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,20 +25,20 @@ namespace longrun {
 
 class AdamW {
  public:
-  // Moments start at 0, t at 0. The parameters are held, and changed by Step; through the kernel with
-  // `kernels` (Compute::kernels): they must be fp32 on a CPU then.
+  // Moments and t start at 0. The parameters are shared with this object, and Step changes them. With
+  // `kernels` (Compute::kernels) our kernel is used, and they must be fp32 on a CPU.
   AdamW(const OptimizerConfig& config, const ParameterMap& parameters,
         std::optional<Simd> kernels = {});
 
-  // The global norm of the gradients (of all parameters together, before clipping); when
-  // config.grad_clip is positive and smaller, the gradients are scaled down to it; the kernel does that
-  // in the next Step, and leaves them as they are.
+  // Returns the global norm of the gradients (of all parameters together, before clipping). If
+  // config.grad_clip is positive and smaller, the gradients are scaled down to it; with our kernel this
+  // happens in the next Step, and the gradients themselves stay unchanged.
   double ClipGradients();
   void Step(double lr);
 
   // "exp_avg.NAME" and "exp_avg_sq.NAME", shared with this object.
   std::map<std::string, at::Tensor> State() const;
-  // Continues behind step t. kDataLoss when a tensor is missing, surplus or of a wrong shape or type.
+  // Continues after step t. kDataLoss if a tensor is missing, surplus, or of a wrong shape or type.
   Status Restore(const std::map<std::string, at::Tensor>& state, std::int64_t t);
 
  private:
@@ -52,14 +52,14 @@ class AdamW {
 
   OptimizerConfig config_;
   Group groups_[2];  // with weight decay, without
-  at::Tensor step_;  // t as fp32, where the parameters are
+  at::Tensor step_;  // t as fp32, on the parameters' device
   std::int64_t t_ = 0;
   std::optional<Simd> kernels_;
-  double clip_ = 1.0;  // of the next Step, through the kernel
+  double clip_ = 1.0;  // for the next Step with our kernel
 };
 
 // The learning rate of step t = 1 .. n_steps: lr t / w for t <= w (w warm-up steps), then
-//   cosine:   min_lr + (lr - min_lr) (1 + cos(pi (t - w) / (n_steps - w))) / 2, min_lr at the last
+//   cosine:   min_lr + (lr - min_lr) (1 + cos(pi (t - w) / (n_steps - w))) / 2; the last step has min_lr
 //   constant: lr
 double LearningRate(const TrainConfig& train, std::int64_t t);
 

@@ -1,12 +1,12 @@
 // A checkpoint is a model folder (model_folder.h) with, beside it:
 //
 //   optimizer.safetensors   AdamW's moments
-//   state.json              {step, seed, tokens, micro_batch, paths, run_key, best,
-//                           validation_pending}: every random number and every sample is a pure
+//   state.json              {step, seed, tokens, micro_batch, paths, run_key, initial_weights,
+//                           validation_pending, best}: every random number and every sample is a pure
 //                           function of seed and step
 //   manifest.json           (model/hugging_face/manifest.h), written last
 //
-// It appears whole or not at all: written into a temporary folder, synced, renamed.
+// It appears complete or not at all: it is written into a temporary folder, synced, and renamed.
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,11 @@ struct CheckpointContent {
   const Json& state;
 };
 
-// `folder` must not be there; its parent is made.
+// `folder` must not exist; its parent is created.
 Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
                                           const CheckpointContent& content);
 
-// VerifyFolder, of a folder that has all of the above.
+// VerifyFolder, and checks that the folder has all of the above.
 Result<CheckpointSummary> VerifyCheckpointFolder(const std::string& folder,
                                                  const std::string& sha256);
 
@@ -44,7 +44,7 @@ struct LoadedCheckpoint {
   Json state;
 };
 
-// Verified first.
+// Verifies the folder first.
 Result<LoadedCheckpoint> LoadCheckpoint(const std::string& folder, const std::string& sha256);
 
 }  // namespace longrun

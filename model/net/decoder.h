@@ -1,5 +1,5 @@
-// Reading a prompt once and writing behind it token by token, keys and values cached: the logits are
-// those of reading the whole sequence anew, but for rounding.
+// Reads a prompt once and continues it token by token, with cached keys and values. The logits equal those
+// of reading the whole sequence again, except for rounding.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,12 +14,12 @@ namespace longrun {
 
 class Decoder {
  public:
-  // Room for `capacity` tokens of `batch` sequences. The network must outlive this. kUnimplemented
-  // for one without a causal mask: its earlier tokens would change with each new one. kOutOfRange
-  // when so many tokens do not fit its position table.
+  // Makes room for `capacity` tokens of `batch` sequences. The network must outlive this. kUnimplemented
+  // for a network without a causal mask, since its earlier tokens would change with each new one.
+  // kOutOfRange if so many tokens do not fit its position table.
   static Result<Decoder> Make(Transformer& net, std::int64_t batch, std::int64_t capacity);
 
-  // Behind what was fed before, whose logits (B, V) for the next token it gives: first a prompt of
+  // Feeds tokens after those fed before and returns the logits (B, V) for the next token: first a prompt of
   // any length, ids (B, T), then one token at a time, (B, 1).
   at::Tensor Feed(const at::Tensor& ids_BT);
   std::int64_t n_fed() const;

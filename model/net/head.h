@@ -14,10 +14,10 @@
 
 namespace longrun {
 
-// The weights of the last product, or sums of their gradients.
+// The weights of the last product, or the sums of their gradients.
 struct Head {
   at::Tensor weight_VC;
-  at::Tensor bias_V = {};  // undefined where there is none
+  at::Tensor bias_V = {};  // undefined if there is none
 };
 
 // (N, V), of type compute.dtype.
@@ -32,7 +32,8 @@ struct HeadGradient {
   at::Tensor hidden_NC;  // weight * d(sum of nll) / d hidden
 };
 
-// Adds weight * d(sum of nll) / d head to head_gradient. `room` is left from pass to pass (AddWeightGradient).
+// Adds weight * d(sum of nll) / d head to head_gradient. `room` is memory that is kept from pass to pass
+// (AddWeightGradient).
 HeadGradient HeadNllBackward(const at::Tensor& hidden_NC, const Head& head,
                              const at::Tensor& targets_N, double weight, const Compute& compute,
                              const Head& head_gradient, at::Tensor* room);

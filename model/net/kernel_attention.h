@@ -1,5 +1,5 @@
-// The fused attention of kernels/ as a node of LibTorch's graph: q, k, v and the numbers of the terms
-// are tensors with gradients; no T x T tensor exists on either way.
+// The fused attention of kernels/ as a node of LibTorch's graph: q, k, v and the numbers of the terms are
+// tensors with gradients; neither forward nor backward forms a T x T tensor.
 //
 // Legend: B batch, T positions, H heads, D head_dim, N distances.
 #pragma once
@@ -16,9 +16,9 @@
 
 namespace longrun {
 
-// The rotation of a call, by position from 0 on, in double.
+// The rotation of a call, for positions from 0, in double.
 struct RotationNumbers {
-  std::vector<double> cos = {}, sin = {}, growth = {};  // as RotationTable has them
+  std::vector<double> cos = {}, sin = {}, growth = {};  // as in RotationTable
   std::int64_t n_rotary = 0;
   RotationTable::Layout layout = RotationTable::Layout::kHalf;
 };
@@ -29,22 +29,23 @@ struct KernelAttentionCall {
   double scale = 0.0;
   bool causal = true;
   std::int64_t window = 0;  // 0: none
-  // At most one of the two. As KeyBias has them: c, or r with two_sided.
+  // At most one of the two, as in KeyBias: c, or r with two_sided.
   at::Tensor key_bias_BHT = {};  // double
   std::vector<double> slope_H = {};
   bool two_sided = false;
-  // Of distance first_distance on; undefined: none.
+  // From distance first_distance; undefined: none.
   at::Tensor distances_HN = {};
   std::int64_t first_distance = 0;
-  // As PiecewiseLinear has them: double, all or none. No knot has a gradient.
+  // As in PiecewiseLinear: double, all or none. Knots have no gradient.
   at::Tensor psi_T = {}, row_factor_T = {}, knots_K = {}, slope_HS = {}, intercept_HS = {};
   std::shared_ptr<const RotationNumbers> rotation = nullptr;
 };
 
-// Of the instruction set that LibTorch takes, so that one name in a run's record stands for both.
+// The kernel of the instruction set that LibTorch uses, so that one name in a run's record covers both.
 Result<const AttentionKernel*> KernelOfMachine();
 
-// o_BHTD, of q's type, whose memory lies as (B, T, H, D). Throws c10::Error for what the kernel refuses.
+// Returns o_BHTD, of q's type, with memory layout (B, T, H, D). Throws c10::Error for what the kernel
+// refuses.
 at::Tensor KernelAttention(const KernelAttentionCall& call);
 
 }  // namespace longrun

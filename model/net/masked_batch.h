@@ -12,12 +12,12 @@
 namespace longrun {
 
 struct MaskedBatch {
-  at::Tensor ids_BT;     // what is fed
+  at::Tensor ids_BT;     // the input
   at::Tensor rows_N;     // b * T + t of each position, ascending
   at::Tensor targets_N;  // all int64, on the CPU
 };
 
-// Of sequences of one length; at least one.
+// All sequences must have one length; at least one sequence.
 MaskedBatch ToBatch(std::span<const MaskedSequence> sequences);
 
 }  // namespace longrun

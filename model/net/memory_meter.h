@@ -1,6 +1,6 @@
-// How many bytes tensors hold. On a GPU its allocator counts; on the CPU a thin allocator of ours in
-// front of LibTorch's does, put there by the first MemoryMeter: it sees tensors and what operators
-// take through LibTorch, and neither the program itself nor a matrix library's own buffers.
+// Counts the bytes that tensors hold. On a GPU its allocator counts; on the CPU a thin allocator of ours
+// does, which the first MemoryMeter puts in front of LibTorch's. It sees tensors and memory that operators
+// request through LibTorch, but neither the program itself nor a matrix library's own buffers.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -19,7 +19,7 @@ class MemoryMeter {
   std::int64_t PeakAllocatedBytes() const;  // since ResetPeak
   std::int64_t PeakReservedBytes() const;   // 0 on the CPU
   std::string_view source() const;          // "cpu_allocator", "cuda_allocator"
-  // Gives unused memory back to the GPU.
+  // Returns unused memory to the GPU.
   void Trim();
 
  private:

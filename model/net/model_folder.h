@@ -17,7 +17,7 @@ struct ModelFolder {
 };
 
 Result<ModelFolder> LoadModelFolder(const std::string& folder);
-// Copies: `opened` need not outlive it.
+// Copies the tensors, so `opened` need not outlive the result.
 ModelFolder ToModelFolder(const WeightFolder& opened);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// LibTorch throws when memory is short; here that is a status.
+// Turns LibTorch's exceptions for exhausted memory into a status.
 #pragma once
 
 #include <functional>
@@ -7,8 +7,8 @@
 
 namespace longrun {
 
-// What `body` returns; kResourceExhausted when the device or the host has too little memory. Other
-// exceptions pass through.
+// Returns what `body` returns; kResourceExhausted if the device or the host has too little memory. Passes
+// on other exceptions.
 Status WithinMemory(const std::function<Status()>& body);
 
 }  // namespace longrun

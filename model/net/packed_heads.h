@@ -1,4 +1,4 @@
-// q, k and v of one product, as they lie in it: no copy on the way there, none on the way back.
+// q, k and v as parts of one product, without copies in forward or backward.
 //
 // Legend: B batch, T positions, H heads, D head_dim.
 #pragma once
@@ -11,16 +11,16 @@
 namespace longrun {
 
 // The three parts (B, H, T, D) of qkv, which is dense: (B, T, 3 H D), or (B, T, H 3 D) with heads_first.
-// Their gradients are one tensor, copied together unless they lie as EmptyGradients lays them.
+// Their gradients become one tensor, which is a copy unless they have the layout of EmptyGradients.
 std::array<at::Tensor, 3> UnpackHeads(const at::Tensor& qkv_BTC, std::int64_t n_head,
                                       bool heads_first);
 
-// Gradients of q, k and v (B, H, T, D), not yet written: as the parts of one tensor where q, k and v
-// are, else as (B, T, H, D) each, so that a projection behind reads rows of all heads.
+// Uninitialised gradients of q, k and v (B, H, T, D): parts of one tensor if q, k and v are, else each with
+// memory layout (B, T, H, D), so that the projection before them reads rows of all heads.
 std::array<at::Tensor, 3> EmptyGradients(const at::Tensor& q_BHTD, const at::Tensor& k_BHTD,
                                          const at::Tensor& v_BHTD);
 
-// (B, H, T, D) of x's sizes that lies as (B, T, H, D), not yet written.
+// An uninitialised tensor of x's sizes (B, H, T, D) with memory layout (B, T, H, D).
 at::Tensor EmptyHeads(const at::Tensor& x_BHTD);
 
 }  // namespace longrun

@@ -1,8 +1,8 @@
-// The threads of LibTorch's operators, for our kernels: as many as at::get_num_threads() says.
+// Lets our kernels use the threads of LibTorch's operators: as many as at::get_num_threads() says.
 //
-// at::parallel_for is a template, and a plain loop wherever the compiler's own OpenMP is not turned on;
-// clang's would bring a second library with threads of its own. So LibTorch's OpenMP library is called
-// as g++'s code calls it (libgomp's ABI).
+// at::parallel_for is a template, and becomes a plain loop unless the compiler's own OpenMP is enabled;
+// clang's OpenMP would bring a second library with threads of its own. So we call LibTorch's OpenMP library
+// in the way of g++'s code (libgomp's ABI).
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,11 @@
 
 namespace longrun {
 
-// Parts of `grain` items or more, taken by whichever thread is free. An exception of one of them ends
+// Divides work into parts of at least `grain` items, which free threads take. An exception in one part ends
 // the rest and is thrown again.
 ParallelFor OnTorchThreads(std::int64_t grain);
 
-// Calls body once on each of them.
+// Calls body once on each of these threads.
 void OnEachTorchThread(const std::function<void()>& body);
 
 }  // namespace longrun

@@ -1,9 +1,9 @@
-// What a network does between its products and its attention, with gradients: through the kernels over
-// rows (kernels/norm.h, activation.h, embedding.h, key_bias.h) where `compute.kernels` names an
-// instruction set and they have what is asked for, else through LibTorch's operators.
+// The operations of a network between its products and its attention, with gradients: through the kernels
+// over rows (kernels/norm.h, activation.h, embedding.h, key_bias.h) if `compute.kernels` names an
+// instruction set and they support the operation, else through LibTorch's operators.
 //
-// They have: fp32 on a CPU, and bf16 where a product gave it; LayerNorm and RMSNorm; gelu_new, gelu and
-// silu, gated or not. A gradient is to be taken once (no double backward).
+// The kernels support fp32 on a CPU, and bf16 results of products; LayerNorm and RMSNorm; gelu_new, gelu
+// and silu, gated or not. A gradient can be taken once (no double backward).
 //
 // Legend: B batch, T positions, H heads, C channels, V vocabulary; ".." any leading dimensions.
 #pragma once
@@ -18,7 +18,8 @@
 
 namespace longrun {
 
-// How the kernels are carried out: parts of enough rows of `n_channel` elements for LibTorch's threads.
+// Options for the kernels: divides rows of `n_channel` elements among LibTorch's threads, in parts of
+// enough rows.
 KernelOptions RowOptions(Simd simd, std::int64_t n_channel);
 
 struct NormWeights {
@@ -28,32 +29,32 @@ struct NormWeights {
   double epsilon = 1e-5;
 };
 
-// `type` is that of the result: compute.dtype, or bf16 where only products in bf16 read it.
+// `type` is the type of the result: compute.dtype, or bf16 if only products in bf16 read it.
 at::Tensor Norm(const at::Tensor& x, const NormWeights& norm, c10::ScalarType type,
                 const Compute& compute);
 
-// x + addend and its norm; the addend of x's type or bf16.
+// x + addend and its norm; the addend has x's type or bf16.
 struct AddedNorm {
   at::Tensor sum, normed;
 };
 AddedNorm AddNorm(const at::Tensor& x, const at::Tensor& addend, const NormWeights& norm,
                   c10::ScalarType type, const Compute& compute);
 
-// Whether Activate adds a bias of its own in the same pass: then the product is to leave it out.
+// Whether Activate adds the bias in the same pass: then the product must leave it out.
 bool ActivateTakesBias(const std::string& name, const Compute& compute);
-// f(h + b); an undefined b is none. `name` as transformers has it.
+// f(h + b); an undefined b means none. `name` is transformers' name.
 at::Tensor Activate(const std::string& name, const at::Tensor& h, const at::Tensor& bias_C,
                     const Compute& compute);
 // f(gate) up.
 at::Tensor ActivateGate(const std::string& name, const at::Tensor& gate, const at::Tensor& up,
                         const Compute& compute);
 
-// The rows of the ids; the gradient of padding_id is left out. Of a leaf that has a gradient already,
-// the kernels add to that gradient itself instead of giving a (V, C) tensor of few rows.
+// The rows of the ids; padding_id gets no gradient. If the weight is a leaf that already has a gradient,
+// the kernels add to it instead of returning a (V, C) tensor with few non-zero rows.
 at::Tensor Embed(const at::Tensor& weight_VC, const at::Tensor& ids, std::int64_t padding_id,
                  const Compute& compute);
 
-// minus the inclusive sums over t of softplus(h), or of softplus(-h): (B, H, T), in double.
+// The negative inclusive sums over t of softplus(h), or of softplus(-h): (B, H, T), in double.
 at::Tensor CumulatedGate(const at::Tensor& h_BTH, bool log_sigmoid, const Compute& compute);
 
 }  // namespace longrun

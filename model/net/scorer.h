@@ -1,5 +1,5 @@
-// A network as a LanguageModel: windows of equal shape are fed together, and logits exist only for
-// the tokens that are scored, a chunk at a time.
+// A network as a LanguageModel: windows of equal shape are fed together, and logits exist only for the
+// scored tokens, one chunk at a time.
 #pragma once
 
 #include <cstdint>
@@ -16,15 +16,15 @@ namespace longrun {
 
 class NetScorer final : public LanguageModel {
  public:
-  // The network must outlive this. `bos_id` is for windows that ask for one, `mask_token` what hides a
-  // token from a masked language model; -1: there is none.
+  // The network must outlive this. `bos_id` is for windows that need one, `mask_token` replaces hidden
+  // tokens of a masked language model; -1: none.
   explicit NetScorer(Transformer& net, std::int32_t bos_id = -1, std::int32_t mask_token = -1)
       : net_(net), bos_id_(bos_id), mask_token_(mask_token) {}
   NetScorer(const NetScorer&) = delete;
   NetScorer& operator=(const NetScorer&) = delete;
 
-  // Besides what LanguageModel says: kResourceExhausted when the device has too little memory,
-  // kInvalidArgument for a token outside the vocabulary or a BOS that is not there.
+  // In addition to LanguageModel's errors: kResourceExhausted if the device has too little memory,
+  // kInvalidArgument for a token outside the vocabulary or a missing BOS.
   Result<std::vector<std::vector<float>>> Nll(std::span<const std::int32_t> tokens,
                                               std::span<const Window> windows) override;
   Result<std::vector<std::vector<float>>> MaskedNll(

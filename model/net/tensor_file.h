@@ -11,10 +11,10 @@
 
 namespace longrun {
 
-// A copy on the CPU, of the type it is stored in.
+// A copy on the CPU, in the stored type.
 at::Tensor ToTensor(const StoredTensor& stored);
 
-// Any device, any strides; of a type that StoredType has (LR_CHECK).
+// Tensors may be on any device and have any strides; StoredType must have their type (LR_CHECK).
 Result<WrittenFile> WriteTensors(const std::string& path,
                                  const std::map<std::string, at::Tensor>& tensors,
                                  const std::map<std::string, std::string>& metadata = {});

@@ -1,5 +1,5 @@
-// The network under a stopwatch: see model/throughput_probe.h. Each direction works on a copy of the
-// weights, so that timing a train step leaves the model as it was.
+// Times a network (model/throughput_probe.h). Each direction works on a copy of the weights, so that timing
+// a train step leaves the model unchanged.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -39,7 +39,7 @@ class NetThroughput final : public ThroughputProbe {
   std::optional<Transformer> net_;
   std::optional<AdamW> optimizer_;
   std::optional<Decoder> decoder_;
-  at::Tensor ids_BT_;  // random; to be written behind: the last token written
+  at::Tensor ids_BT_;  // random; when generating, the last token written
 };
 
 }  // namespace longrun
