@@ -1,4 +1,4 @@
-// What every Prometheus client shows of its own process, from /proc/self (proc(5)).
+// The numbers that every Prometheus client shows about its own process, from /proc/self (proc(5)).
 #pragma once
 
 #include <cstdint>

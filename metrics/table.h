@@ -1,5 +1,5 @@
-// Every metric of the daemons, as data. The page (page.h), docs/metrics.md and the tests of the
-// dashboards and alerts come from these rows.
+// Every metric of the daemons, as data. The page (page.h), docs/metrics.md and the tests of the dashboards
+// and alerts use these rows.
 #pragma once
 
 #include <span>
@@ -30,7 +30,7 @@ enum class Metric {
   kUnplacedReadyTasks,
   kAttemptFailures,
   kAttemptSeconds,
-  // Workers as the coordinator sees them.
+  // Workers, as the coordinator sees them.
   kWorkers,
   kSlots,
   kSessions,
@@ -50,7 +50,7 @@ enum class Metric {
   // Calls.
   kCallsHandled,
   kCallSeconds,
-  // Results, for sweeps that ask for it.
+  // Results of sweeps that ask for export.
   kResultPpl,
   kResultPseudoPpl,
   kResultSeriesLeftOut,
@@ -75,7 +75,7 @@ enum class Metric {
 };
 
 enum class MetricType { kCounter, kGauge, kHistogram };
-std::string_view MetricTypeName(MetricType type);  // "counter", as Prometheus writes it
+std::string_view MetricTypeName(MetricType type);  // "counter", in Prometheus' words
 
 enum class MetricOwner { kCoordinator, kWorker, kBoth };
 
@@ -83,8 +83,8 @@ struct MetricRow {
   Metric metric;
   std::string_view name;
   MetricType type;
-  std::string_view labels;  // separated by spaces; "" for none
-  std::string_view unit;    // "seconds", "bytes", ...; "" for a number of things
+  std::string_view labels;  // separated by spaces; may be ""
+  std::string_view unit;    // "seconds", "bytes", ...; "" for counts
   MetricOwner owner;
   std::string_view help;  // a sentence
 
@@ -94,7 +94,7 @@ struct MetricRow {
 // By enumerator.
 std::span<const MetricRow> MetricTable();
 const MetricRow& RowOf(Metric metric);
-// Upper bounds, in the row's unit; empty but for histograms.
+// Upper bounds, in the row's unit; empty except for histograms.
 std::span<const double> BucketsOf(const MetricRow& row);
 
 // The table as a page for people (docs/metrics.md).

@@ -1,5 +1,5 @@
-// A file to the artifact store and back, over gRPC's blocking interface: what the worker and the client
-// both do. Each is one call; the digest is checked on both ends.
+// Copies a file to the artifact store and back, over gRPC's blocking interface, for both the worker and the
+// client. Each function is one call; both ends check the digest.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,14 @@ struct ArtifactFileRef {
   std::int64_t n_bytes = 0;
 };
 
-// Told the bytes so far, after each frame of at most 1 MiB.
+// Called with the number of bytes so far, after each frame of at most 1 MiB.
 using TransferProgress = std::function<void(std::int64_t)>;
 
-// kDataLoss, and nothing is stored, when the file has not the size and digest that `file` says.
+// kDataLoss if the file does not have the size and digest in `file`; then nothing is stored.
 Status UploadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
                   const ArtifactFileRef& file, const TransferProgress& progress = nullptr);
 
-// Writes file.path anew, and syncs it. kDataLoss when the store gives other bytes.
+// Overwrites file.path and syncs it. kDataLoss if the store returns other bytes.
 Status DownloadFile(v1::ArtifactService::Stub& stub, grpc::ClientContext& context,
                     const ArtifactFileRef& file, const TransferProgress& progress = nullptr);
 

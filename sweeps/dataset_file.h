@@ -1,5 +1,5 @@
-// A dataset as a file: what `longrun data prepare` reads. Strict: every key is known, every value has
-// its type, and all mistakes of a file come in one answer with line, column, path, and the nearest
+// A dataset file, the input of `longrun data prepare`. Strict: every key must be known and every value must
+// have its type. All mistakes of a file are reported together, with line, column, path, and the nearest
 // name.
 //
 //   name: books
@@ -9,8 +9,8 @@
 //   split: {by: document, validation: 0.05, test: 0.05, seed: 7}
 //   shard_tokens: 128Mi
 //
-// split: {by: files, train: [..], validation: [..], test: [..]} takes the place of source.files;
-// {by: first_tokens, validation: 100M} holds out the beginning of the row.
+// split: {by: files, train: [..], validation: [..], test: [..]} replaces source.files; {by: first_tokens,
+// validation: 100M} holds out the beginning of the row.
 #pragma once
 
 #include <string>
@@ -26,8 +26,8 @@ struct DatasetFile {
   PrepareSpec spec;
 };
 
-// Files of the dataset are looked for in `base_folder`, the folder of the file itself. kInvalidArgument
-// holds all mistakes, one a line: "books.yaml:2:18: source.format: unknown ..."
+// Relative paths in the file start at `base_folder`, the folder of the file itself. kInvalidArgument has
+// all mistakes, one per line: "books.yaml:2:18: source.format: unknown ..."
 Result<DatasetFile> ParseDatasetFile(std::string_view yaml, std::string_view file_name,
                                      const std::string& base_folder);
 

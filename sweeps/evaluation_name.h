@@ -7,11 +7,11 @@
 
 namespace longrun {
 
-// The protocol of an evaluation ({name: parameters}, as GetResults and the store have it) with its own
-// parameters: "sliding_bos(stride=16)", "nonoverlap"; the evaluation's name where it has no protocol.
-// Left out are split, baseline and lengths, which stand elsewhere, what has its default, and unless
-// `whole` the number of tokens scored, which follows from the dataset where nobody gave it, and the
-// parameters of what has no protocol. "" for what is no evaluation.
+// The protocol of an evaluation ({name: parameters}, as in GetResults and the store) with its own
+// parameters: "sliding_bos(stride=16)", "nonoverlap"; the evaluation's name if it has no protocol. Leaves
+// out split, baseline and lengths, which are shown elsewhere, and defaults. Unless `whole`, it also leaves
+// out the number of scored tokens, which follows from the dataset by default, and the parameters of an
+// evaluation without a protocol. "" if it is not an evaluation.
 std::string EvaluationName(const Json& evaluation, bool whole);
 
 }  // namespace longrun

@@ -1,14 +1,15 @@
-// The journal: what a trainer says, one record a line, append-only. Writer
-// and reader stand side by side.
+// The journal: the records of a trainer, one per line, append-only. Writer and reader are side by side.
 //
 //   {"body":{...},"kind":"result","seq":7,"step":null,"t_ms":...,"crc":"1a2b3c4d"}
 //
-// `crc` is CRC32C, in 8 hex digits, of the bytes before `,"crc"`; the rest is canonical JSON. A torn
-// last line is ignored for ever. Kinds and their bodies:
+// `crc` is the CRC32C, as 8 hex digits, of the bytes before `,"crc"`; the rest is canonical JSON. An
+// incomplete last line is ignored forever. Kinds and their bodies:
 //
 //   attempt     {"format":1,"attempt","task","run_key","epoch","kind","resume":{..}|null}  record 1
-//   started     {"version","commit","numerics","torch","device":{"kind","name","memory_bytes"},
-//                "parameters","execution":{..},"pid","steps"}
+//   started     {"version","commit","dirty","numerics","compiler","torch","cuda","driver",
+//                "device":{"kind","name","memory_bytes"},"host","execution":{..},
+//                "activation_checkpointing","parameters","steps","seed","dataset":{..},"init",
+//                "initial_weights","command","environment":{..},"pid"}
 //   progress    {"phase":"train|validate|evaluate|checkpoint","done","of","tokens_per_s","eta_ms"}
 //   series      {"loss":..,"lr":..,"grad_norm":..,"tokens_per_s":..}  (any metric: number or null)
 //   result      {"cell","metric","context_length","split","protocol","averaging","depth","variant",
@@ -17,7 +18,7 @@
 //   artifact    {"name","path","sha256","bytes"}          paths: relative to the attempt's folder
 //   warning     {"message"}
 //   failed      {"class","message","where"}
-//   final       {"counts":{kind: n},"digest"}   of all records before it; digest: SHA-256 over the
+//   final       {"counts":{kind: n},"digest"}   over all records before it; digest: SHA-256 over the
 //                lines of the result records, each with its newline
 #pragma once
 
@@ -45,16 +46,17 @@ struct JournalRecord {
 };
 
 bool IsJournalKind(std::string_view kind);
-// A checkpoint record's body from which somebody could resume: digests, a step, and files with plain
-// names. One of another form is kept as it came, and is no checkpoint.
+// Whether a checkpoint record's body is enough to resume from: digests, a step, and files with plain names.
+// A body of another form is stored unchanged, and is not a checkpoint.
 bool IsWholeCheckpoint(const Json& body);
 
-// The line whose bytes before the crc are `prefix`: canonical JSON without its closing brace.
+// Completes the line whose bytes before the crc are `prefix`: canonical JSON without its closing brace.
 std::string CloseJournalLine(std::string_view prefix);
-// A line without its newline; its crc and form are checked.
+// Parses a line without its newline; checks its crc and form.
 Result<JournalRecord> ParseJournalLine(std::string_view line);
 
-// What `final` says of the records before it: counted by the writer, and again by who checks it.
+// The content of `final` about the records before it: counted by the writer, and again by the reader that
+// checks it.
 class JournalTally {
  public:
   void Add(std::string_view kind, std::string_view line);  // without its newline
@@ -67,7 +69,7 @@ class JournalTally {
 
 inline constexpr std::string_view kJournalName = "journal.jsonl";  // in an attempt's folder
 
-// The one writer of a journal. Not thread-safe.
+// The only writer of a journal. Not thread-safe.
 class JournalWriter {
  public:
   // The file must not exist yet (kAlreadyExists): a journal is never reopened by another process.
@@ -76,13 +78,13 @@ class JournalWriter {
   JournalWriter& operator=(JournalWriter&&) noexcept;
   ~JournalWriter();
 
-  // Appends one record; fdatasync at once after checkpoint, result, failed and final, else at most
-  // every 200 ms. kResourceExhausted when the disk is full, kInvalidArgument for a line over
-  // kJournalLineBytesMax; the record is then not there and its number is free.
+  // Appends one record; fdatasync at once after checkpoint, result, failed and final, else at most every
+  // 200 ms. kResourceExhausted if the disk is full, kInvalidArgument for a line over kJournalLineBytesMax;
+  // then the record is not written, and the next record gets its number.
   Status Append(std::string_view kind, const Json& body,
                 std::optional<std::int64_t> step = std::nullopt);
   Status Sync();
-  // Writes the `final` record from what was appended.
+  // Writes the `final` record about the records appended so far.
   Status Finish();
   std::int64_t last_seq() const { return last_seq_; }
 
@@ -97,10 +99,10 @@ class JournalWriter {
   JournalTally tally_;
 };
 
-// Follows a journal that somebody else writes. Gives whole lines only; an incomplete last line is
-// left for the next call, and a journal that does not exist yet has nothing new. A line that is
-// whole but broken (crc, form, seq out of order, too long) is kDataLoss: it and all after it are
-// never given.
+// Follows a journal that another process writes. Returns only complete lines; an incomplete last line is
+// left for the next call, and a journal that does not exist yet has nothing new. A complete line that is
+// broken (crc, form, seq out of order, too long) is kDataLoss: neither it nor any later line is ever
+// returned.
 class JournalReader {
  public:
   explicit JournalReader(std::string path) : path_(std::move(path)) {}
@@ -109,19 +111,19 @@ class JournalReader {
     JournalRecord record;
     std::string bytes;  // without the newline
   };
-  // Up to records_max further records, at most bytes_max bytes (but at least one record, where there
-  // is one); none when there is nothing new.
+  // Returns up to records_max further records of at most bytes_max bytes (but at least one record, if there
+  // is one); none if there is nothing new.
   Result<std::vector<Line>> Next(std::size_t records_max, std::size_t bytes_max);
-  // Continues behind record `seq` (0: from the start).
+  // Continues after record `seq` (0: from the start).
   void Rewind(std::int64_t seq);
   std::int64_t last_seq() const { return last_seq_; }
-  std::int64_t offset() const { return offset_; }  // of the first byte not yet given
+  std::int64_t offset() const { return offset_; }  // of the first byte not yet returned
 
  private:
   std::string path_;
-  std::int64_t offset_ = 0;    // of the first byte not yet given
-  std::int64_t last_seq_ = 0;  // given or skipped
-  std::int64_t skip_to_ = 0;   // records up to this one are read but not given
+  std::int64_t offset_ = 0;    // of the first byte not yet returned
+  std::int64_t last_seq_ = 0;  // returned or skipped
+  std::int64_t skip_to_ = 0;   // records up to this one are read but not returned
 };
 
 }  // namespace longrun

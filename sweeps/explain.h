@@ -1,6 +1,6 @@
-// What a name of the language means: a key of the sweep file, a position method, an evaluation, one
-// of their parameters, a failure class. Everything comes from the tables that the parser, the
-// registries and the scheduler read.
+// Explains a name of the sweep language: a key of the sweep file, a position method, an evaluation, one of
+// their parameters, a failure class. Everything comes from the tables that the parser, the registries and
+// the scheduler use.
 #pragma once
 
 #include <string>
@@ -13,16 +13,16 @@
 namespace longrun {
 
 // "spec.train.optimizer.lr" (also without "spec."), "position.cable", "position.cable.variant",
-// "evaluate.perplexity", "failure.lost"; "position", "evaluate" and "failure" list what there is.
+// "evaluate.perplexity", "failure.lost"; "position", "evaluate" and "failure" list their members.
 //   {"path", "kind": key | position | evaluation | parameter | failure | list, "meaning", and where
 //    they apply: "type", "value", "default", "required", "axis", "source", "example", "members"}
-// kNotFound carries the nearest name.
+// kNotFound suggests the nearest name.
 Result<Json> Explain(std::string_view path);
 
-// The same for people.
+// The same as text for people.
 std::string ExplainText(const Json& explained);
 
-// Every path that Explain knows, for completion.
+// Every path that Explain accepts, for completion.
 std::vector<std::string> ExplainPaths();
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// Failure classes: one row of one table each.
+// Failure classes: one table, with one row per class.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +12,16 @@ namespace longrun {
 
 enum class FailureClass {
   kLost,         // the lease ended: the worker or its machine is gone
-  kVanished,     // the trainer ended and left no evidence at all
-  kKilled,       // SIGKILL, neither ours nor the kernel's for memory
+  kVanished,     // the trainer ended without any evidence
+  kKilled,       // SIGKILL, sent neither by us nor by the kernel for memory
   kCrashed,      // another signal (SIGSEGV, SIGABRT) or an unknown exit code
   kNumerical,    // NaN or infinity
   kOutOfMemory,  // of the device or the host
-  kInvalid,      // a task that can never work: configuration, an operator that is missing
-  kData,         // a dataset or a checkpoint that is missing or damaged
-  kStorage,      // disk full, I/O errors, a folder that may not be written
-  kLimit,        // a limit of the process: the size of a file, the number of open ones
-  kIncomplete,   // the trainer said final, but rows are missing
+  kInvalid,      // a task that can never work: wrong configuration, a missing operator
+  kData,         // a missing or damaged dataset or checkpoint
+  kStorage,      // disk full, I/O errors, a folder that is not writable
+  kLimit,        // a limit of the process: file size or open files
+  kIncomplete,   // the trainer wrote `final`, but rows are missing
   kPreempted,    // yielded when asked to (checkpointed, exit 75)
   kCancelled,    // stopped because the user cancelled
 };
@@ -34,9 +34,9 @@ struct FailureRow {
   CountedAs counted_as;   // against failures_max, losses_max or nothing
   bool retryable;
   bool back_off;            // waits before the next attempt
-  bool avoid_worker;        // prefers another worker next time, where there is one
-  int exit_code;            // of a trainer that says so by itself; 0: found by other evidence
-  std::string_view advice;  // what the user is told to do
+  bool avoid_worker;        // prefers another worker next time, if there is one
+  int exit_code;            // with which a trainer reports this class; 0: found by other evidence
+  std::string_view advice;  // what the user should do
 };
 
 std::span<const FailureRow> FailureTable();
@@ -44,7 +44,7 @@ const FailureRow& FailureOf(FailureClass failure_class);
 // By name; null when unknown.
 const FailureRow* FindFailure(std::string_view name);
 
-// What a task ends as that met a shortage.
+// The failure class of a task that met a shortage.
 FailureClass ClassOfShortage(Shortage shortage);
 
 struct BackOffRange {
@@ -54,24 +54,24 @@ struct BackOffRange {
 // min(2^n * base, limit), jittered by +-50 % from `random64`; n counts earlier counted failures.
 std::int64_t BackOffMs(std::int64_t n, std::uint64_t random64, const BackOffRange& range = {});
 
-// How an attempt ended, as the worker and the coordinator saw it. Not asked for an attempt that
-// gave all its rows: that is a success, however it exited.
+// How an attempt ended, as seen by the worker and the coordinator. Not used for an attempt that delivered
+// all its rows: that is a success, however its process exited.
 struct EndEvidence {
-  bool lease_ended = false;       // the worker was not heard of in time
-  bool cancel_requested = false;  // the user wanted it gone
-  bool exit_known = false;        // exit.json was there
+  bool lease_ended = false;       // the worker was silent for too long
+  bool cancel_requested = false;  // the user cancelled it
+  bool exit_known = false;        // exit.json existed
   int exit_code = -1;
   int signal = 0;
   bool oom_kill = false;
-  std::string failed_class = {};  // of the journal's `failed` record, "" when there is none
+  std::string failed_class = {};  // from the journal's `failed` record; "" if there is none
   std::string failed_message = {};
   bool final_seen = false;
-  bool stop_requested = false;  // yield, to go on later
-  std::string log_tail = {};    // the last that the trainer wrote to its log
+  bool stop_requested = false;  // asked to yield, to continue later
+  std::string log_tail = {};    // the end of the trainer's log
 };
-// The class by evidence, strongest first: what we asked for, what the worker saw itself (signal,
-// oom_kill), the trainer's `failed` record, its exit code. The log counts for what ends a program before
-// or beside its own code: the loader, a static initialiser, the threads' library.
+// The class by evidence, strongest first: what we requested, what the worker itself saw (signal, oom_kill),
+// the trainer's `failed` record, its exit code. The log is evidence for a program that ends before or
+// outside its own code: the loader, a static initialiser, the thread library.
 FailureClass ClassifyEnd(const EndEvidence& evidence);
 
 }  // namespace longrun

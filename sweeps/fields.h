@@ -1,5 +1,5 @@
-// Reads a JSON object member by member, and refuses the members that nobody asked for: what is
-// content-addressed must not carry more than what is understood.
+// Reads a JSON object member by member and refuses all other members: content-addressed data must not
+// contain more than what is understood.
 //
 //   JsonFields fields(json, "run");
 //   fields.Int("seed", run.seed).String("name", run.name);
@@ -18,7 +18,7 @@
 
 namespace longrun {
 
-// The first error wins; after it nothing is read. `json` must outlive the reader.
+// The first error is kept, and nothing is read after it. `json` must outlive the reader.
 class JsonFields {
  public:
   JsonFields(const Json& json, std::string_view path);
@@ -27,7 +27,7 @@ class JsonFields {
   JsonFields& Double(std::string_view key, double& out);
   JsonFields& Bool(std::string_view key, bool& out);
   JsonFields& String(std::string_view key, std::string& out);
-  JsonFields& Member(std::string_view key, Json& out);  // of any type, null too
+  JsonFields& Member(std::string_view key, Json& out);  // of any type, including null
   // Through T::FromJson.
   template <typename T>
   JsonFields& Object(std::string_view key, T& out) {
@@ -36,7 +36,7 @@ class JsonFields {
     Take(key, T::FromJson(member), out);
     return *this;
   }
-  // null is nothing.
+  // null gives nothing.
   template <typename T>
   JsonFields& Optional(std::string_view key, std::optional<T>& out) {
     Json member;
@@ -46,7 +46,7 @@ class JsonFields {
   }
 
   const Status& status() const { return error_; }  // so far
-  // The first error; else an error for a member that was not asked for.
+  // The first error; otherwise an error if there is a member that was not read.
   Status Done();
 
  private:

@@ -1,5 +1,5 @@
-// What is stored may name what this build does not have: it was made by one with another position
-// method, architecture or evaluation in its registries.
+// Finds names in stored data that this build does not know: another build with another position method,
+// architecture or evaluation in its registries wrote them.
 #pragma once
 
 #include <string>
@@ -8,11 +8,11 @@
 
 namespace longrun {
 
-// The first thing of a stored run (Run::ToJson, as text) that no registry of this build has, for
-// people: `position method "root"`, `architecture "mamba"`. "": none, or it is no run at all.
+// The first name in a stored run (Run::ToJson, as text) that no registry of this build has, for messages:
+// `position method "root"`, `architecture "mamba"`. "": none, or it is not a run.
 std::string UnknownOfRun(const std::string& run_json);
 
-// The same of {"perplexity": {...}}: `evaluation "passkey2"`.
+// The same for {"perplexity": {...}}: `evaluation "passkey2"`.
 std::string UnknownOfEvaluation(const Json& evaluation);
 
 }  // namespace longrun

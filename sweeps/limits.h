@@ -1,5 +1,5 @@
-// Every limit of the language in one place. Ranges of single keys stand in their lines (model/fields.h,
-// schema.cc).
+// Every limit of the language in one place. Ranges of single keys are declared with the keys
+// (model/fields.h, schema.cc).
 #pragma once
 
 #include <cstddef>
@@ -7,16 +7,16 @@
 
 namespace longrun {
 
-// The sweep file, before any of it is understood.
+// Limits of the sweep file that are checked before it is interpreted.
 inline constexpr std::size_t kSweepBytesMax = std::size_t{1} << 20;
 inline constexpr int kYamlDepthMax = 64;
 inline constexpr int kYamlNodesMax = 100'000;
-// Points of the matrix, before `exclude`, with `include`: what is planned, answered in one message and
-// shown in seconds.
+// Points of the matrix, before `exclude` and with `include`: as many as can be planned, answered in one
+// message and shown in seconds.
 inline constexpr std::int64_t kRunsMax = 100'000;
-// Entries of `exclude`, each of which is held against every point.
+// Entries of `exclude`; each is compared with every point.
 inline constexpr std::size_t kExcludesMax = 1000;
-// Errors told in one answer.
+// Errors reported in one answer.
 inline constexpr std::size_t kErrorsMax = 50;
 inline constexpr std::size_t kLabelsMax = 64;
 inline constexpr std::size_t kTextBytesMax = 256;  // of a label

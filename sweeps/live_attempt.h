@@ -1,4 +1,4 @@
-// An attempt as a worker tells of it: in its first word and in every heartbeat.
+// An attempt as a worker reports it: in its first message and in every heartbeat.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ struct LiveAttempt {
   std::string run_key;
   std::uint64_t epoch = 0;
   std::int64_t last_seq = 0;  // the newest record in its journal
-  bool running = false;       // its shim lives
+  bool running = false;       // its shim is alive
 };
 
 }  // namespace longrun

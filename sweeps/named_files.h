@@ -1,6 +1,6 @@
-// The files that a sweep file names: an evaluation's questions (Evaluation::file_param). What is asked is
-// their content, so each is put into the sweep as "sha256:HEX", by an override as `--set` gives them:
-// what is submitted does not depend on where files lie.
+// The files that a sweep file names: an evaluation's questions (Evaluation::file_param). An evaluation
+// depends on their content, so each is replaced in the sweep by "sha256:HEX" through an override, as with
+// `--set`: a submission does not depend on where files are.
 #pragma once
 
 #include <string>
@@ -14,14 +14,14 @@
 namespace longrun {
 
 struct NamedFiles {
-  // Those given, and one more for each file: {"evaluate[0].multiple_choice.file", "sha256:HEX"}.
+  // The given overrides, and one more for each file: {"evaluate[0].multiple_choice.file", "sha256:HEX"}.
   std::vector<std::pair<std::string, std::string>> overrides;
   std::vector<InputFile> files;
-  std::vector<std::string> ids;  // that stood in the sweep as "sha256:HEX" already
+  std::vector<std::string> ids;  // already given in the sweep as "sha256:HEX"
 };
 
-// Relative paths begin at `folder`. A file that cannot be read, or is none of its kind, is an error
-// with the place in the sweep file, as ParseSweep gives them; any other mistake is left to ParseSweep.
+// Relative paths start at `folder`. A file that cannot be read, or is not of the right kind, is an error
+// with its place in the sweep file, like those of ParseSweep; ParseSweep reports all other mistakes.
 Result<NamedFiles> ReadNamedFiles(
     std::string_view yaml, std::string_view file_name, const std::string& folder,
     const std::vector<std::pair<std::string, std::string>>& overrides);

@@ -1,8 +1,8 @@
-// The way back: from a run to a sweep file that gives the same run.
+// Turns a run back into a sweep file that gives the same run.
 //
-// Every resolved value is written in, so that the file means the same whatever the defaults of a later
-// release are. The key of each value comes from the table of keys (schema.h); a run that says something
-// which no key can say is refused by name, never shortened.
+// Every resolved value is written, so that the file keeps its meaning whatever the defaults of a later
+// release. The key of each value comes from the table of keys (schema.h); a run with a value that no key
+// can express is refused by name, never shortened.
 #pragma once
 
 #include <optional>
@@ -19,16 +19,17 @@ namespace longrun {
 struct Reproduction {
   Run run;
   std::string sweep_name;
-  std::string dataset_name;  // under which the run's dataset is registered
-  // Of a run that starts from an imported model: what the name stands for here.
+  std::string dataset_name;  // the name under which the run's dataset is registered
+  // For a run that starts from an imported model: what the name refers to here.
   std::optional<ModelInfo> init = {};
-  std::string device_kind = {};         // cpu | gpu: asked for in the file; "": any
+  std::string device_kind = {};         // cpu | gpu: written into the file; "": any
   std::vector<Json> evaluations = {};   // {"perplexity": {.., "context_lengths": [..]}}
-  std::vector<std::string> notes = {};  // lines of comment at the top
+  std::vector<std::string> notes = {};  // comment lines at the top
 };
 
-// The file's text. It was parsed again, and gave the run's key: kFailedPrecondition when this release
-// cannot (the run has other numerics), kUnimplemented when no key says what the run says.
+// The text of the file. It has been parsed again and gave the run's key: kFailedPrecondition if this
+// release cannot give it (the run has other numerics), kUnimplemented if no key can express a value of the
+// run.
 Result<std::string> SweepYaml(const Reproduction& reproduction);
 
 }  // namespace longrun

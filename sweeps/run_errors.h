@@ -1,4 +1,4 @@
-// What a run's JSON (run.h) reads and checks, with every error instead of only the first.
+// Reads and checks a run's JSON (run.h), and reports every error instead of only the first.
 #pragma once
 
 #include "model/key_errors.h"
@@ -6,10 +6,10 @@
 
 namespace longrun {
 
-// As Run::FromJson. If there are errors, the run that comes back must not be carried out.
+// Like Run::FromJson. If there are errors, the returned run must not be executed.
 Run ReadRun(const Json& json, KeyErrors& errors);
 
-// What a stored run may have, and no training can carry out: a validation of less than one window.
+// Refuses what a stored run may have but no training can do: a validation of less than one window.
 void CheckValidation(const TrainConfig& train, KeyErrors& errors);
 
 }  // namespace longrun

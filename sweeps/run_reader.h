@@ -13,11 +13,11 @@ namespace longrun {
 
 class RunReader {
  public:
-  // As Run::FromJson of the parsed text; the same errors.
+  // Like Run::FromJson of the parsed text, with the same errors.
   Result<Run> Read(std::string_view text);
 
  private:
-  std::unordered_map<std::string, Run> runs_;  // by their text without the digits of the seed
+  std::unordered_map<std::string, Run> runs_;  // by text without the digits of the seed
   std::string key_;
 };
 

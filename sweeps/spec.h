@@ -1,5 +1,5 @@
-// Between the two halves of the sweep language: read.cc turns a tree into a SweepSpec (typed, defaults
-// written in, axes apart), expand.cc a SweepSpec into runs. Internal to sweeps/.
+// The interface between the two halves of the sweep language: read.cc turns a tree into a SweepSpec (typed,
+// with defaults, axes separate), and expand.cc turns a SweepSpec into runs. Internal to sweeps/.
 #pragma once
 
 #include <cstddef>
@@ -23,18 +23,18 @@ namespace longrun {
 using Overrides = std::vector<std::pair<std::string, std::string>>;
 
 struct AxisValue {
-  Json value;  // as the run wants it: of position the complete configuration
-  Json shown;  // as a person wrote it: "cable", 0.001, {"method": "rope", "theta": 500000}
+  Json value;  // as the run needs it: for position the complete configuration
+  Json shown;  // as the user wrote it: "cable", 0.001, {"method": "rope", "theta": 500000}
   Place place;
 };
 
 struct Axis {
   std::string name;    // "position", "train.optimizer.lr"
-  bool given = false;  // stands in the file
+  bool given = false;  // it is in the file
   std::vector<AxisValue> values;
 };
 
-// Axis by index to the value a point must have; of position the parameters given, and no others.
+// From the index of an axis to the value that a point must have; for position only the given parameters.
 using PointPattern = std::map<std::size_t, Json>;
 
 struct EvaluationSpec {
@@ -47,20 +47,20 @@ struct EvaluationSpec {
 
 struct SweepSpec {
   Json document;                        // {"metadata": {..}, "spec": {"train": {..}, ..}}
-  std::map<std::string, Place> places;  // of the values given, by path
+  std::map<std::string, Place> places;  // of the given values, by path
   std::set<std::string> broken;         // paths whose value was refused
   bool trains = true;                   // false: train: none
-  bool is_complete = true;              // enough is there to expand it
+  bool is_complete = true;              // there is enough to expand it
   std::vector<Axis> axes;
   std::vector<PointPattern> exclude;
-  std::vector<std::vector<AxisValue>> include;  // a value for each axis
+  std::vector<std::vector<AxisValue>> include;  // one value per axis
   std::vector<EvaluationSpec> evaluations;
-  std::map<std::string, DatasetInfo> datasets;  // of the names that the axes use
-  std::map<std::string, ModelInfo> models;      // of the names that init_from uses
+  std::map<std::string, DatasetInfo> datasets;  // the names that the axes use
+  std::map<std::string, ModelInfo> models;      // the names that init_from uses
   std::function<Result<std::pair<std::string, Run>>(const std::string&)> find_run;
 };
 
-// "cable.yaml:9:17: spec.matrix.position[3].bucket: unknown key", sorted by place, one a line.
+// "cable.yaml:9:17: spec.matrix.position[3].bucket: unknown key", sorted by place, one per line.
 Status ToStatus(std::vector<Problem> problems, std::string_view file_name,
                 const Overrides& overrides);
 

@@ -1,8 +1,8 @@
 // The sweep file: YAML in; runs, tasks and cells out.
 //
-// One table of keys (schema.cc) gives the parser, the defaults, the JSON Schema and the docs. Errors
-// carry file, line, column, key path, what was expected, and the nearest valid key; all of a file's
-// errors come in one answer, one a line:
+// The parser, the defaults, the JSON Schema and the docs are derived from one table of keys (schema.cc).
+// Errors have file, line, column, key path, the expected value, and the nearest valid key; all errors of a
+// file are reported together, one per line:
 //
 //   cable.yaml:9:17: spec.matrix.position[3].bucket: unknown key; did you mean "buckets"?
 #pragma once
@@ -24,7 +24,7 @@
 
 namespace longrun {
 
-// What a sweep must know of a registered dataset to be resolved.
+// What a sweep needs to know about a registered dataset.
 struct DatasetInfo {
   std::string name;
   std::string digest;
@@ -32,28 +32,28 @@ struct DatasetInfo {
   std::int64_t vocab_size = 0;  // rows of an embedding
   std::map<std::string, std::int64_t> split_tokens;
   std::int64_t n_tokens =
-      0;  // ids of the tokenizer, the rows behind them are padding; 0: not known
-  std::int64_t mask_token = -1;  // of the tokenizer; -1: it has none, or it is not known
+      0;  // ids of the tokenizer; further rows are padding; 0: unknown
+  std::int64_t mask_token = -1;  // of the tokenizer; -1: it has none, or it is unknown
 
-  // No id of the dataset is as large.
+  // Every id of the dataset is smaller.
   std::int64_t n_ids() const { return n_tokens > 0 ? n_tokens : vocab_size; }
 };
-// What a sweep must know of an imported model.
+// What a sweep needs to know about an imported model.
 struct ModelInfo {
   std::string name;
   std::string digest;               // of its manifest
   ModelConfig model = {};           // of its config.json, checked
-  std::int64_t trained_length = 0;  // that config.json says it was made for; 0: it does not say
+  std::int64_t trained_length = 0;  // for which config.json says it was made; 0: it does not say
   std::int64_t mask_token = -1;     // of an encoder, as config.json says; -1: it does not say
 };
-// Nothing for an unknown name; `names` lists the known ones for the message.
+// `find` returns nothing for an unknown name; `names` lists the known ones for the message.
 struct DatasetCatalogue {
   std::function<std::optional<DatasetInfo>(const std::string& name)> find;
   std::vector<std::string> names;
-  // A run that can be continued, with its key, by the key or a beginning of it; the error says why
-  // there is none. Where it is not set, nothing can be continued.
+  // Finds a run that can be continued, and its key, by the key or its beginning; the error says why there
+  // is none. If it is not set, no run can be continued.
   std::function<Result<std::pair<std::string, Run>>(const std::string& run)> find_run = {};
-  // Imported models, as datasets.
+  // Imported models, like datasets.
   std::function<std::optional<ModelInfo>(const std::string& name)> find_model = {};
   std::vector<std::string> model_names = {};
 };
@@ -66,7 +66,7 @@ struct RetryPolicy {
 // One evaluation block, resolved for one run.
 struct PlannedEvaluation {
   Json evaluation;                  // {"perplexity": {params, score_tokens explicit, no lengths}}
-  std::vector<ExpectedCell> cells;  // of all its context lengths
+  std::vector<ExpectedCell> cells;  // for all its context lengths
 };
 
 struct PlannedRun {
@@ -85,7 +85,7 @@ struct Sweep {
   std::string file_name;
   std::vector<std::pair<std::string, std::string>> overrides;  // --set path=value, in order
   std::vector<std::string> axes;                               // axis paths in matrix order
-  std::vector<PlannedRun> runs;  // in matrix order, `exclude`d ones left out, `include`d last
+  std::vector<PlannedRun> runs;  // in matrix order, without the excluded, the included last
   std::int64_t devices = 1;
   std::string device_kind = "any";  // any | gpu | cpu
   RetryPolicy retry;
@@ -95,21 +95,21 @@ struct Sweep {
   bool activation_checkpointing = false;
 };
 
-// overrides: {"train.optimizer.lr", "1e-3"}: paths below spec (or "metadata.name"), values in YAML.
-// An axis of the matrix that is overridden becomes that one value.
+// overrides: {"train.optimizer.lr", "1e-3"}: paths below spec (or "metadata.name"), values in YAML. An
+// overridden axis of the matrix has only that value.
 Result<Sweep> ParseSweep(std::string_view yaml, std::string_view file_name,
                          const std::vector<std::pair<std::string, std::string>>& overrides,
                          const DatasetCatalogue& datasets);
 
-// metadata.export of a sweep file that was accepted once, with its overrides: read without the datasets
+// metadata.export of a sweep file that was accepted before, with its overrides. Does not need the datasets
 // that the rest of the file needs.
 std::string SweepExport(std::string_view yaml,
                         const std::vector<std::pair<std::string, std::string>>& overrides);
 inline constexpr std::string_view kExportPrometheus = "prometheus";
 
-// The task keys of a run: SHA-256 over canonical JSON of kind, run key and what the kind adds.
+// The task keys of a run: SHA-256 over canonical JSON of kind, run key and the kind's own members.
 std::string TrainTaskKey(const std::string& run_key);
-// `cells` are those that the task owes (those missing at submission).
+// `cells` are the cells that the task must fill (those missing at submission).
 std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
                             const std::vector<ExpectedCell>& cells);
 std::string CellKey(const std::string& run_key, const Json& evaluation,

@@ -1,6 +1,6 @@
-// The task file: all that a trainer is told, written once by the worker.
-// Paths in it are the worker's; the rest comes from the coordinator. What this release does not do
-// stands in the file all the same ("extension": null, "world": 1) and is refused with other values.
+// The task file: everything that a trainer is told, written once by the worker.
+// Its paths are the worker's; the rest comes from the coordinator. Features that this release lacks are
+// present in the file all the same ("extension": null, "world": 1), and other values for them are refused.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace longrun {
 
-// One number that an evaluate task owes: the row {metric, context_length, variant} of a cell.
+// One number that an evaluate task must deliver: the row {metric, context_length, variant} of a cell.
 struct ExpectedCell {
   std::string cell = {};    // SHA-256 of run key, evaluation, extension, context length
   std::string metric = {};  // "nll"
@@ -27,7 +27,7 @@ struct ExpectedCell {
 };
 
 struct CheckpointRef {
-  std::string attempt;     // ULID of the attempt that wrote it; "": it was imported
+  std::string attempt;     // ULID of the attempt that wrote it; "": imported
   std::string checkpoint;  // folder on the worker; "" on the wire
   std::string sha256;      // of its manifest.json
   std::int64_t step = 0;
@@ -48,7 +48,7 @@ struct TaskFile {
   TaskKind kind = TaskKind::kTrain;
   Run run;
   Json evaluation;  // {"perplexity": {params without context_lengths}} or null
-  // evaluate: the weights; train: those of the imported checkpoint that the run starts from.
+  // evaluate: the weights; train: the imported checkpoint from which the run starts.
   std::optional<CheckpointRef> init;
   std::optional<CheckpointRef> resume;  // train: where an earlier attempt stopped
   std::string dataset_name;
@@ -59,8 +59,8 @@ struct TaskFile {
   std::string cache_dir;
   std::int64_t checkpoint_every_ms = 600'000;
   std::int64_t checkpoint_keep = 2;
-  // Blocks are computed again in the backward pass: an attempt's own matter, since the bits are the
-  // same. In the JSON where it is on.
+  // Compute blocks again in the backward pass. A choice of each attempt, since the bits are the same.
+  // Present in the JSON only if true.
   bool activation_checkpointing = false;
   std::int64_t grace_ms = 20'000;
   std::vector<ExpectedCell> expected_cells;

@@ -1,5 +1,5 @@
-// The values of a sweep file: a YAML node as its row of the table wants it, and the words for what
-// was expected and what was found.
+// Values of a sweep file: a YAML node with the type of its row of the table, and the words for what was
+// expected and what was found.
 #pragma once
 
 #include <string>
@@ -14,23 +14,23 @@
 
 namespace longrun {
 
-// A scalar (or pair of numbers) as its row wants it. The error is what stands behind the path:
-// "expected a count from 1 to 10, found "fast"".
+// A scalar (or pair of numbers) with its row's type. An error is the part after the path: "expected a count
+// from 1 to 10, found "fast"".
 Result<Json> TypeValue(const KeyRow& row, const YamlNode& node);
 Result<Json> TypeValue(const ParamSpec& spec, const YamlNode& node);
-// A parameter's value as JSON, read by the parameter's type: what does not fit it stays text, and
-// is refused by CheckParams.
+// A parameter's value as JSON, read with the parameter's type. A value that does not fit stays text, and
+// CheckParams refuses it.
 Json TypeParam(const ParamSpec& spec, const YamlNode& node);
 
-// "a number from 0 to 10": what a key takes, as messages and the reference say it.
+// What a key accepts, for messages and the reference: "a number from 0 to 10".
 std::string ExpectedValue(const KeyRow& row);
 
-// What a parameter means, behind what it belongs to: "(protocol rolling, last_k) tokens that ...".
+// The meaning of a parameter after its conditions: "(protocol rolling, last_k) tokens that ...".
 std::string ParamMeaning(const ParamSpec& spec);
 
-// "fast" for messages: at most 60 bytes, in quotes; "a list", "a map", "nothing".
+// A node for messages: "fast" in quotes, at most 60 bytes; "a list", "a map", "nothing".
 std::string ShowNode(const YamlNode& node);
-// `; did you mean "buckets"?`, or the names there are.
+// `; did you mean "buckets"?`, or the list of names.
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& names);
 
 }  // namespace longrun

@@ -1,10 +1,10 @@
-// The name of a worker, which its folder keeps:
+// The name of a worker, which is stored in its folder:
 //
 //   STATE/worker_id     NAME crc32c=XXXXXXXX
 //
-// The check sum is the name's, so that damage is told at the start: under another name it would be another
-// worker, and what it has under way would be waited for until the lease is over. A name alone, as earlier
-// releases wrote it and people write it, is taken as it stands.
+// The checksum protects the name, so that damage is noticed at the start: with another name it would be
+// another worker, and its current attempts would only be given up at the end of the lease. A name without a
+// checksum, as written by earlier releases and by people, is accepted.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@
 namespace longrun {
 
 std::string WorkerIdText(std::string_view id);
-// kDataLoss, with what to do, when `text`, which stands in the file `path`, is neither.
+// kDataLoss, with the remedy, if `text`, the content of the file `path`, has neither form.
 Result<std::string> ParseWorkerId(std::string_view text, const std::string& path);
 
 }  // namespace longrun

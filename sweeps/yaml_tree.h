@@ -1,9 +1,9 @@
-// YAML text as a tree that remembers where everything stood. Built from yaml-cpp's events, under our
-// own rules: yaml-cpp's tree accepts duplicate keys, alias bombs and unknown tags.
+// YAML text as a tree that remembers the place of everything. Built from yaml-cpp's events under our own
+// rules, since yaml-cpp's tree accepts duplicate keys, alias bombs and unknown tags.
 //
-// Refused: anchors, aliases, merge keys, tags, keys that are not text, duplicate keys (both places
-// are named), a second document, invalid UTF-8 and NUL, and more than limits.h allows. Scalars stay
-// text: what `no`, `1e3` or `012` mean is for the schema to say.
+// Refused: anchors, aliases, merge keys, tags, keys that are not text, duplicate keys (both places are
+// named), a second document, invalid UTF-8 and NUL, and more than limits.h allows. Scalars stay text: the
+// schema decides what `no`, `1e3` or `012` mean.
 #pragma once
 
 #include <optional>
@@ -33,13 +33,13 @@ struct YamlNode {
 
   Kind kind = Kind::kNothing;
   Place place;
-  std::string text;             // of a scalar
-  bool quoted = false;          // a scalar in quotes, or a block: text, never a number
-  bool refused = false;         // stood for an alias: a problem was added already
+  std::string text;             // a scalar's text
+  bool quoted = false;          // a scalar in quotes or a block scalar: text, never a number
+  bool refused = false;         // it was an alias: its problem is already added
   std::vector<YamlNode> items;  // of a list
-  std::vector<Entry> entries;   // of a map, in the file's order
+  std::vector<Entry> entries;   // of a map, in file order
 
-  const Entry* Find(std::string_view key) const;  // null when absent, or no map
+  const Entry* Find(std::string_view key) const;  // null if absent or not a map
 };
 
 struct YamlNode::Entry {
@@ -48,8 +48,8 @@ struct YamlNode::Entry {
   YamlNode value;
 };
 
-// Nothing when the text is no tree at all; problems are then never empty. A tree may come with
-// problems too (duplicate keys, tags), so that the schema's own are found in the same pass.
+// Nothing if the text is not a tree; then there are problems. A tree may come with problems too (duplicate
+// keys, tags), so that the schema's problems are found in the same pass.
 std::optional<YamlNode> ParseYaml(std::string_view text, int source,
                                   std::vector<Problem>& problems);
 
