@@ -1,15 +1,15 @@
-// The one thread that owns the coordinator's state. Others post events to it and get their answers
-// from it; nothing else touches State or the writing connection.
+// The single thread that owns the coordinator's state. Other threads post events to it and get their
+// answers from it; nothing else touches State or the writing connection.
 //
 //   queue -> Step() each -> one SQLite transaction for all -> commands and answers
 //
-// Nothing is sent and nobody is answered before COMMIT has returned (synchronous=FULL): what a peer
-// was told is on the disk. A batch is what was there, for at most 5 ms or 2000 writes; while one is
-// being committed the next one gathers.
+// Nothing is sent or answered before COMMIT has returned (synchronous=FULL): whatever a peer was told is on
+// the disk. A batch is what is queued, for at most 5 ms or 2000 writes; while it is being committed the
+// next one gathers.
 //
-// Crash-only: when a transaction fails, nothing of it was acknowledged, and the process ends. The
-// state is rebuilt from the store at the next start. So it does when the state folder is deleted or moved
-// under it: that is looked at before each COMMIT, and once a second.
+// Crash-only: when a transaction fails, none of it was acknowledged, and the process ends. The next start
+// rebuilds the state from the store. The process also ends when its state folder is deleted or moved, which
+// it checks before each COMMIT and once a second.
 #pragma once
 
 #include <atomic>
@@ -36,7 +36,7 @@
 
 namespace longrun {
 
-// A checkpoint that a Start names, with the files it consists of.
+// A checkpoint that a Start names, with its files.
 struct CheckpointSource {
   std::string sha256;  // of manifest.json
   std::vector<ArtifactFileRow> files;
@@ -52,17 +52,17 @@ class SessionSink {
 
 struct CoreOptions {
   SchedulerLimits limits;
-  std::int64_t disk_low_water_bytes = 64 << 20;  // below: no submits, no journal batches
-  // Of the state folder's disk; the default asks the file system.
+  std::int64_t disk_low_water_bytes = 64 << 20;  // below this: no submissions, no journal batches
+  // Returns the free bytes on the state folder's disk; the default asks the file system.
   std::function<Result<std::int64_t>()> disk_free_bytes = {};
   std::uint64_t seed = 0;  // attempt ids and jitter
-  // A transaction failed, or the state folder is gone. The default ends the process.
+  // Called when a transaction failed or the state folder is gone. The default ends the process.
   std::function<void(const Status&)> on_fatal;
 };
 
 class Core {
  public:
-  // Reads the state back and starts the thread. What is passed in must outlive the core.
+  // Reads the state back and starts the thread. All arguments must outlive the core.
   static Result<std::unique_ptr<Core>> Start(Store& store, ArtifactStore& artifacts,
                                              Metrics& metrics, CoreOptions options);
   ~Core();  // Stop()
@@ -74,25 +74,26 @@ class Core {
   using Done = std::function<void(const StepResult&)>;
   // `done` runs on the core's thread, after COMMIT; it must not wait.
   void Post(SchedulerEvent event, Done done = nullptr);
-  // `look` runs on the core's thread with a state that is committed as it stands; it must not wait.
+  // `look` runs on the core's thread and sees only committed state; it must not wait.
   void Look(std::function<void(const State&)> look);
-  // Stores the dataset; waits for COMMIT. `changed`: the name pointed to other content before.
+  // Stores the dataset; waits for COMMIT. Returns true if the name pointed to other content before.
   Result<bool> RegisterDataset(const DatasetRow& dataset);
-  // The name goes, if it is there; waits for COMMIT.
+  // Removes the name if it exists; waits for COMMIT.
   Status RemoveDataset(const std::string& name);
 
-  // Stores the name of an imported checkpoint, whose files are in the artifact store; waits for COMMIT.
-  // False when the name stands for it already; kAlreadyExists when for another.
+  // Stores the name of an imported checkpoint whose files are in the artifact store; waits for COMMIT.
+  // Returns false if the name already refers to it; kAlreadyExists if the name refers to another one.
   Result<bool> RegisterModel(const ModelRow& model, const std::vector<ArtifactFileRow>& files);
-  // The name goes; true: its bytes go too, since nothing else refers to them. kNotFound.
+  // Removes the name. Returns true if its bytes are removed too, since nothing else refers to them.
+  // kNotFound.
   Result<bool> RemoveModel(const std::string& name);
 
-  // Stores labels and note of a sweep, unless it was removed meanwhile; waits for COMMIT.
+  // Stores labels and note of a sweep, unless the sweep was removed meanwhile; waits for COMMIT.
   Status Annotate(const SweepAnnotation& annotation);
-  // Bytes that nothing refers to, as it seems: they go once they are old enough.
+  // Apparently unreferenced bytes; deleted once they are old enough.
   void NoteUnreferenced(const std::vector<std::string>& digests) { garbage_->Add(digests); }
 
-  // The same, and wait; not on the core's thread. kUnavailable when it has stopped.
+  // Post and Look that wait; not to be called on the core's thread. kUnavailable if the core has stopped.
   StepResult PostAndWait(SchedulerEvent event);
   Status LookAndWait(const std::function<void(const State&)>& look);
 
@@ -102,19 +103,19 @@ class Core {
 
   std::vector<DatasetRow> datasets() const;
   std::vector<ModelRow> models() const;
-  // Grows with whatever a watcher could see.
+  // Grows with every change that a watcher could see.
   std::int64_t version() const { return version_.load(); }
-  // kResourceExhausted when less than the low-water mark is free.
+  // kResourceExhausted if less than the low-water mark is free.
   Status CheckDiskSpace() const;
-  // The same for what comes often: looks only when there was too little a second ago.
+  // The same for frequent callers: checks the disk only if there was too little space a second ago.
   Status CheckDiskSpaceIfLow() const;
   std::int64_t disk_low_water_bytes() const { return options_.disk_low_water_bytes; }
-  // Of the state folder's disk.
+  // Free bytes on the state folder's disk.
   Result<std::int64_t> FreeDiskBytes() const { return options_.disk_free_bytes(); }
   const Store& store() const { return store_; }
   const SchedulerLimits& limits() const { return options_.limits; }
 
-  // Finishes what is queued and ends the thread. Posts after that are dropped.
+  // Finishes the queued work and ends the thread. Later posts are dropped.
   void Stop();
 
  private:
@@ -127,10 +128,10 @@ class Core {
   };
   struct DatasetItem {
     DatasetRow dataset;
-    bool removes = false;  // the one of its name
+    bool removes = false;  // removes the dataset of this name
     std::function<void(bool changed)> done;
   };
-  // Registers `model`, or removes the one of its name.
+  // Registers `model`, or removes the model of its name.
   struct ModelItem {
     ModelRow model;
     std::vector<ArtifactFileRow> files;
@@ -154,7 +155,7 @@ class Core {
   Result<bool> ChangeModels(ModelItem item);
   bool Push(Item item);  // false: the core has stopped
   void Run();
-  std::deque<Item> TakeQueue();  // waits for something to do; empty: time has passed
+  std::deque<Item> TakeQueue();  // waits for work; empty: time has passed
   Status RunBatch(std::deque<Item>& items);
   Status Take(Batch& batch, EventItem item);
   Status Take(Batch& batch, LookItem item);
@@ -183,8 +184,8 @@ class Core {
   Instant committed_at_ = 0;
   ResidentMemory memory_;
   std::int64_t counted_version_ = -1;
-  std::map<std::string, Instant> ready_at_;  // of tasks that have not started since
-  std::set<std::string> known_workers_;      // whose failures are counted
+  std::map<std::string, Instant> ready_at_;  // tasks that have not started since then
+  std::set<std::string> known_workers_;      // workers whose failures are counted
 
   mutable std::mutex mutex_;  // guards the five below
   std::deque<Item> queue_;

@@ -1,10 +1,11 @@
-// Removes bytes of the artifact store that nothing refers to, on a thread of its own: unlinking a large
-// file takes its time, and the core must not wait for it.
+// Removes unreferenced bytes of the artifact store, on its own thread: unlinking a large file takes time,
+// and the core must not wait for it.
 //
-// Its candidates are only those that it is told of: their last reference was dropped, or `longrun gc` found
-// that they have none. What lies in the store at a start is left alone: the database may be an older copy, or
-// a new one where the old one is lost, and its bytes cannot be had back. Each is looked at again by a
-// connection that reads; what was asked for too lately stays a candidate until its time.
+// It considers only the candidates that it is given: bytes that lost their last reference, or that `longrun
+// gc` found unreferenced. Bytes that are in the store at a start are not candidates: the database may be an
+// older copy, or a new one after the old one was lost, and deleted bytes could not be recovered. A reading
+// connection checks each candidate again; one that was requested too recently stays a candidate until its
+// time comes.
 #pragma once
 
 #include <condition_variable>
@@ -23,18 +24,18 @@ namespace longrun {
 
 class GarbageRemover {
  public:
-  // Without a thread; Look() is the caller's. `artifacts` must outlive it.
+  // Does not start a thread; without Start() the caller calls Look(). `artifacts` must outlive it.
   GarbageRemover(ArtifactStore& artifacts, std::unique_ptr<StoreReader> reader);
   ~GarbageRemover();
   GarbageRemover(const GarbageRemover&) = delete;
   GarbageRemover& operator=(const GarbageRemover&) = delete;
 
-  // Starts the thread: it looks whenever a candidate is due.
+  // Starts the thread, which checks candidates when they are due.
   void Start();
-  // Any thread; never waits for a disk.
+  // Any thread; never waits for the disk.
   void Add(const std::vector<std::string>& digests);
-  // One round over all candidates; one thread at a time. Gives the milliseconds until the next one
-  // makes sense; -1: nothing is left.
+  // Checks all candidates once; one thread at a time. Returns the milliseconds until the next check is
+  // useful; -1: no candidates are left.
   std::int64_t Look();
 
  private:
@@ -42,7 +43,7 @@ class GarbageRemover {
 
   ArtifactStore& artifacts_;
   const std::unique_ptr<StoreReader> reader_;
-  std::string told_flaw_;  // for which everything stays; Look() only
+  std::string told_flaw_;  // reported flaw that keeps everything; Look() only
   std::mutex mutex_;       // guards the three below
   std::set<std::string> candidates_;
   bool added_ = false;

@@ -1,5 +1,5 @@
-// What the coordinator tells Prometheus: which of the table's numbers (metrics/table.h) change when.
-// Every value of a closed set of labels is there from the start.
+// The coordinator's metrics: which numbers of the table (metrics/table.h) change when. Every value of a
+// closed set of labels is present from the start.
 //
 // Any thread.
 #pragma once
@@ -16,10 +16,10 @@
 
 namespace longrun {
 
-// As of a moment; set about once a second.
+// Counts at one moment; set about once a second.
 struct WorkerCounts {
   std::int64_t connected = 0;
-  std::int64_t silent = 0;  // no session, or not heard of for a while; its lease runs
+  std::int64_t silent = 0;  // no session, or silent for a while; its lease is running
   std::int64_t draining = 0;
   std::int64_t gone = 0;
   std::int64_t slots_busy = 0;
@@ -37,7 +37,7 @@ struct ResultSeries {
   bool is_pseudo = false;
   std::string sweep;
   std::string method;
-  std::string train_length;  // "": a baseline, which has none
+  std::string train_length;  // "" for a baseline
   std::string context_length;
   std::string dataset;
   std::string split;
@@ -71,7 +71,7 @@ class Metrics {
   void CountAttemptFailure(std::string_view failure_class, std::string_view worker);
 
   void SetWorkers(const WorkerCounts& counts);
-  void KnowWorker(std::string_view worker);  // its failures are counted from 0
+  void KnowWorker(std::string_view worker);  // starts its failure counts at 0
   void SetSessions(std::int64_t n);
   void CountLeaseExpiration();
   void CountFenced();
@@ -84,17 +84,17 @@ class Metrics {
   void ObserveCommit(double seconds, std::int64_t n_writes);
   void SetStore(const StoreSizes& sizes);  // the core's thread only
 
-  void KnowCall(std::string_view method, bool unary);  // its codes are counted from 0
+  void KnowCall(std::string_view method, bool unary);  // starts the counts of its codes at 0
   void CountCall(std::string_view method, std::string_view code);
   void ObserveCall(std::string_view method, double seconds);
 
-  // Replaces what was there; beyond the first kResultSeriesMax none is shown, and their number is.
+  // Replaces all previous values. Shows the first kResultSeriesMax, and the number of those left out.
   void SetResults(const std::vector<ResultSeries>& series);
   static constexpr std::size_t kResultSeriesMax = 10'000;
 
  private:
   MetricPage page_;
-  std::int64_t store_busy_ = 0;  // as it was told last
+  std::int64_t store_busy_ = 0;  // the last value
 };
 
 }  // namespace longrun

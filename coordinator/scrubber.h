@@ -1,5 +1,5 @@
-// Looks through the whole database for damage, slowly, on a thread of its own: a minute after the start
-// and then once a day.
+// Checks the whole database for damage, slowly, on its own thread: a minute after the start and then once a
+// day.
 #pragma once
 
 #include <condition_variable>
@@ -18,13 +18,13 @@ namespace longrun {
 struct ScrubberTimes {
   std::int64_t first_ms = 60'000;
   std::int64_t again_ms = 24ll * 3600 * 1000;
-  std::int64_t pause_ms = 100;  // between two parts: at most 10,000 rows a second
-  std::int64_t n_rows = 1000;   // of a part
+  std::int64_t pause_ms = 100;  // between two steps: at most 10,000 rows a second
+  std::int64_t n_rows = 1000;   // per step
 };
 
 class Scrubber {
  public:
-  // `note` is called on its thread with what was found.
+  // `note` is called on its thread with the damage found.
   Scrubber(std::unique_ptr<Scrub> scrub, std::function<void(const std::vector<DamagedRow>&)> note,
            ScrubberTimes times = {});
   ~Scrubber();
@@ -33,7 +33,7 @@ class Scrubber {
 
  private:
   void Run();
-  bool Pause(std::int64_t wait_ms);  // false: it stops
+  bool Pause(std::int64_t wait_ms);  // false: it must stop
 
   const std::unique_ptr<Scrub> scrub_;
   const std::function<void(const std::vector<DamagedRow>&)> note_;

@@ -1,4 +1,4 @@
-// The daemon put together: store, core, services, socket, metrics, and the way down.
+// The complete daemon: store, core, services, socket, metrics, and its shutdown.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@ struct ServerOptions {
   std::string state_folder;             // absolute
   std::string listen;                   // "unix:PATH", or "": in the state folder
   std::string metrics = "127.0.0.1:0";  // a loopback address; port 0: any free one
-  bool is_momentary = false;            // for one command, which ends it
+  bool is_momentary = false;            // serves one command, which ends it
   SchedulerLimits limits;
   std::int64_t disk_low_water_bytes = 64 << 20;
 };
 
-// Serves until SIGTERM or SIGINT (blocked by the caller in all threads), then stops in order. The
-// exit code: 0, or as sysexits has them (65 damaged database, 69 in use, 74 disk, 77 permission, 78
+// Serves until SIGTERM or SIGINT (which the caller has blocked in all threads), then stops in order.
+// Returns the exit code: 0, or as in sysexits (65 damaged database, 69 in use, 74 disk, 77 permission, 78
 // configuration), with the reason in the log.
 int RunServer(const ServerOptions& options);
 

@@ -1,4 +1,4 @@
-// A coordinator as a process of its own: the program beside the running one.
+// Runs a coordinator as a separate process: the program beside the running one.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -11,7 +11,7 @@ namespace longrun {
 
 class Daemon {
  public:
-  // Serves the state folder; returns when it answers.
+  // Starts serving the state folder; returns when the coordinator answers.
   explicit Daemon(std::string state_folder);
   ~Daemon();  // SIGTERM, and waits
   Daemon(const Daemon&) = delete;

@@ -1,5 +1,5 @@
-// A database as if sweeps had run: the scheduler decides, the store's writer stores, and a worker and
-// trainers are played. So every row is one that the coordinator itself would have written.
+// Fills a database as if sweeps had run: the scheduler decides, the store's writer stores, and a worker and
+// trainers are simulated. So the coordinator itself would have written every row.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,11 @@
 
 namespace longrun {
 
-// The line of a journal record, as JournalWriter writes it.
+// The line of a journal record, like JournalWriter's.
 std::string JournalLine(std::int64_t seq, const std::string& kind, const Json& body,
                         const Json& step);
 
-// What is asked: one run for each of four position methods and each seed, evaluated at each length.
+// What to submit: one run for each of four position methods and each seed, evaluated at each length.
 struct SweepShape {
   std::string name;
   int first_seed = 1;
@@ -26,7 +26,7 @@ struct SweepShape {
   std::vector<int> lengths = {};
 };
 
-// The dataset of these sweeps: known by name and digest, without a file.
+// The dataset of these sweeps: registered by name and digest, without files.
 DatasetRow BenchDataset();
 Worker BenchWorker(int n_slots);
 
@@ -37,9 +37,9 @@ class Filler {
   Filler(const Filler&) = delete;
   Filler& operator=(const Filler&) = delete;
 
-  void Submit(const SweepShape& shape);  // waits for a worker
-  void Connect();                        // the worker that Run plays
-  void Run();                            // until no task is ready; every one succeeds
+  void Submit(const SweepShape& shape);  // its tasks wait for a worker
+  void Connect();                        // connects the worker that Run simulates
+  void Run();                            // runs until no task is ready; every task succeeds
 
   std::int64_t n_results() const { return counts_.result_rows; }
 

@@ -1,4 +1,4 @@
-// What the handlers share: the parts of the daemon, and how a unary call is carried out.
+// Shared by the handlers: the parts of the daemon, and how a unary call is handled.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -25,16 +25,16 @@ struct Parts {
   LogStore& logs;
   Metrics& metrics;
   Executor& executor;
-  Executor& submitter;   // one thread: sweep files, which may take seconds, delay nobody else
+  Executor& submitter;   // one thread: sweep files may take seconds and delay nothing else
   Executor& log_writer;  // one thread: chunks of a log stay in order
-  Executor& querier;     // users' SQL, which may take its time, delays nobody else
+  Executor& querier;     // users' SQL may take long and delays nothing else
   Ticker& ticker;
   std::string metrics_address;
-  std::atomic<bool> stopping = false;  // streams end
+  std::atomic<bool> stopping = false;  // streams must end
 };
 
-// Runs `body` on `executor` and ends the call with its status. A call without a deadline gets one
-// of a minute; one above an hour is refused.
+// Runs `body` on `executor` and ends the call with its status. A call without a deadline gets a deadline of
+// one minute; a deadline more than an hour away is refused.
 using CallBody = std::function<Status(StoreReader& reader, RpcError& error)>;
 grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
                                  grpc::CallbackServerContext* context, const char* method,
@@ -43,11 +43,11 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
 grpc::ServerUnaryReactor* Handle(Parts& parts, grpc::CallbackServerContext* context,
                                  const char* method, CallBody body);
 
-// An answer rests on these tables. What the start found damaged in them, the answer lacks, whether it has met
-// it or not; unless it has been mended since.
+// Notes the damage known since the start in the tables on which an answer rests, whether or not the
+// answer's reads met it, unless it has been repaired since.
 Status NoteKnownDamage(Parts& parts, StoreReader& reader, const std::set<std::string>& tables);
 
-// Counts the call and makes gRPC's status of ours.
+// Counts the call and turns our status into gRPC's.
 grpc::Status EndCall(Parts& parts, const char* method, const Status& status, const RpcError& error,
                      grpc::CallbackServerContext* context);
 

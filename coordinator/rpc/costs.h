@@ -1,4 +1,4 @@
-// What is known of the cost of work: FLOPs of a cell, and tasks measured so far, for forecasts.
+// The known costs of work, for forecasts: FLOPs of a cell, and the tasks measured so far.
 #pragma once
 
 #include <cstdint>
@@ -19,14 +19,14 @@
 
 namespace longrun {
 
-// What cells cost, by the split's sizes. Each kind of cell is asked for once: a sweep has many runs,
+// The costs of cells, from the sizes of splits. Each kind of cell is computed once: a sweep has many runs
 // and few kinds.
 class CellCosts {
  public:
   explicit CellCosts(const std::vector<DatasetRow>& datasets);
 
-  // FLOPs of one cell; nothing when no such number can be told (an evaluation that measures time, a
-  // dataset that is registered no more).
+  // The FLOPs of one cell; nothing if they are unknown (an evaluation that measures time, a dataset that is
+  // no longer registered).
   std::optional<double> Flops(const Run& run, const Json& evaluation, std::int64_t context_length);
 
  private:
@@ -38,19 +38,19 @@ class CellCosts {
   std::map<Key, std::optional<double>> tokens_;
 };
 
-// Adds the cell's FLOPs to `sum`, which is nothing once one part is.
+// Adds the cell's FLOPs to `sum`, which becomes nothing once any cell's are unknown.
 void AddFlops(const std::optional<double>& flops, std::optional<double>& sum);
 
-// The newest tasks that succeeded, as a forecast wants them; of one kind of device, or of "any".
+// The newest tasks that succeeded, in a forecast's form, for one kind of device or for "any".
 Result<std::vector<MeasuredTask>> NewestMeasured(StoreReader& reader,
                                                  const std::string& device_kind, CellCosts& costs);
 
-// The slots that a sweep may use: of the workers that are there; else of those that were, as they were;
-// else this machine stands for the one that a worker will come from, of which one slot may have all.
+// The slots that a sweep may use: those of present workers; else those of known absent workers; else this
+// machine's, as one slot with all its resources, standing for a worker yet to come.
 struct Slots {
   std::int64_t n = 0;
-  std::int64_t memory_bytes = 0;  // of the largest one
-  std::string kind = "cpu";       // its
+  std::int64_t memory_bytes = 0;  // of the largest slot
+  std::string kind = "cpu";       // kind of the largest slot
   bool any_worker = false;
   std::string_view of = "machine";  // PlanSweepResponse.slots_of
 };

@@ -1,5 +1,5 @@
-// Our Status as gRPC's: the codes are the same, and an ErrorDetail travels in the trailer
-// "longrun-error-bin" for programs; people read the message.
+// Turns our Status into gRPC's. The codes are the same; for programs, an ErrorDetail travels in the trailer
+// "longrun-error-bin"; people read the message.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -17,11 +17,11 @@ struct RpcError {
   std::string subject;  // the thing: a file, a sweep, a task
 };
 
-// With reason SWEEP_INVALID each line of the message is a violation of the sweep file.
+// If the reason is SWEEP_INVALID, each line of the message is a violation of the sweep file.
 grpc::Status ToRpc(const Status& status, const RpcError& error, grpc::ServerContextBase* context);
 
-// What an answer leaves out since it is damaged travels beside it, in the trailer "longrun-damaged-bin":
-// an ErrorDetail with a line for each object.
+// Reports rows that an answer leaves out because they are damaged, in the trailer "longrun-damaged-bin": an
+// ErrorDetail with one line per object.
 void AddDamage(const std::vector<DamagedRow>& rows, grpc::ServerContextBase* context);
 
 }  // namespace longrun

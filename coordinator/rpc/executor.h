@@ -1,5 +1,5 @@
-// Threads for what takes time: parsing, reading the database, bytes of artifacts. gRPC's own threads
-// only hand work over.
+// Threads for slow work: parsing, reading the database, bytes of artifacts. gRPC's own threads only hand
+// work over.
 #pragma once
 
 #include <condition_variable>
@@ -20,14 +20,14 @@ class Executor {
  public:
   using Job = std::function<void(StoreReader& reader)>;
 
-  // Each thread has a connection of its own for reading.
+  // Each thread has its own reading connection.
   static Result<std::unique_ptr<Executor>> Start(const std::string& database_path, int n_threads,
                                                  std::size_t jobs_max);
   ~Executor();  // Stop()
 
-  // False when too much is queued, or it has stopped: the job will not run.
+  // Returns false if too much is queued or the executor has stopped: then the job will not run.
   bool Post(Job job);
-  // Runs what is queued and ends the threads.
+  // Runs the queued jobs and ends the threads.
   void Stop();
 
  private:

@@ -1,4 +1,4 @@
-// Imported checkpoints: their names, and what a sweep must know of them; and the files of any
+// Imported checkpoints: their names, and what a sweep needs to know about them. Also the files of any
 // checkpoint, for an export.
 #pragma once
 
@@ -15,7 +15,7 @@
 
 namespace longrun {
 
-// For DatasetCatalogue::find_model: a model by its name. Each is parsed once.
+// For DatasetCatalogue::find_model: finds a model by its name. Each is parsed only once.
 std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
     const std::vector<ModelRow>& models);
 

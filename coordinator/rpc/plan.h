@@ -1,4 +1,4 @@
-// What a submission would do and cost, as the scheduler's state stands: nothing is stored.
+// What a submission would do and cost in the scheduler's current state; stores nothing.
 #pragma once
 
 #include "coordinator/core.h"
@@ -8,7 +8,7 @@
 
 namespace longrun {
 
-// Fills everything of the response. Times rest on the newest tasks that have succeeded.
+// Fills the whole response. Times are predicted from the newest tasks that have succeeded.
 Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
                  v1::PlanSweepResponse* response);
 

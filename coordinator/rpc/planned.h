@@ -1,5 +1,5 @@
-// What a sweep's file says: which runs and numbers belong to it. Asked when it is submitted, and
-// again when rows that say so are damaged.
+// The runs and numbers that belong to a sweep according to its file. Used when it is submitted, and again
+// when rows that say so are damaged.
 #pragma once
 
 #include <optional>
@@ -13,26 +13,25 @@
 
 namespace longrun {
 
-// What a sweep file may name. `core` and `reader` must outlive it.
+// The names that a sweep file may use. `core` and `reader` must outlive it.
 DatasetCatalogue Catalogue(std::vector<DatasetRow> datasets, Core& core, StoreReader& reader);
 
-// The body of a number that is not there.
+// The body of a result that does not exist.
 std::string OwedBody(const ExpectedCell& cell, const Json& params, std::string_view status);
 
-// A sweep's table, of which something may be damaged.
+// A sweep's table, parts of which may be damaged.
 struct SweepNumbers {
   std::vector<SweepRunRow> runs;
   std::vector<ResultBody> results;
-  std::vector<v1::ResultRow> missing;  // what unfinished tasks owe
+  std::vector<v1::ResultRow> missing;  // numbers that unfinished tasks must still deliver
 };
 
-// Of a sweep that is not whole: each run and each number of its file has its place, marked as
-// damaged where there is nothing else. Where the file does not mean any more what was submitted (a
-// dataset has changed, or the program), nobody can say which cells of the table lack a seed, and
-// all numbers are marked.
+// For a sweep with damaged rows: gives each run and each number of its file a place, marked as damaged if
+// nothing else is known. If the file no longer means what was submitted (a dataset or the program has
+// changed), nobody can say which cells of the table lack a seed, and all numbers are marked.
 Status MarkDamaged(Core& core, StoreReader& reader, const SweepBody& body, SweepNumbers& numbers);
 
-// Numbers that were stored and cannot be had any more: their places are marked.
+// Marks the places of numbers that were stored but can no longer be read.
 Status FillLost(std::vector<ResultBody> lost, std::vector<ResultBody>& results);
 
 }  // namespace longrun

@@ -8,7 +8,7 @@
 
 namespace longrun {
 
-// On parts.querier. A query ends early when its caller goes or the coordinator stops.
+// Runs on parts.querier. A query ends early if its client disconnects or the coordinator stops.
 grpc::ServerUnaryReactor* AnswerQuery(Parts& parts, grpc::CallbackServerContext* context,
                                       const v1::QueryRequest* request, v1::QueryResponse* response);
 

@@ -1,4 +1,5 @@
-// SweepService: what the command line asks. Parse, ask the core or read the store, answer: no policy.
+// SweepService: the calls of the command line. Handlers parse, ask the core or read the store, and answer;
+// they decide nothing.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

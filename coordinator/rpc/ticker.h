@@ -1,4 +1,4 @@
-// Wakes those that wait for a change, four times a second.
+// Wakes waiting calls four times a second, so that they can look for changes.
 #pragma once
 
 #include <condition_variable>
@@ -14,9 +14,9 @@ class Ticker {
   Ticker();
   ~Ticker();  // Stop()
 
-  // Calls `wake` once, at the next tick, on the ticker's thread; at once when it has stopped.
+  // Calls `wake` once, at the next tick, on the ticker's thread; immediately if the ticker has stopped.
   void Add(std::function<void()> wake);
-  // Wakes everybody and ends the thread.
+  // Wakes all waiting calls and ends the thread.
   void Stop();
 
  private:

@@ -1,4 +1,4 @@
-// The calls that serve a sweep's upkeep: labels and notes, trying again, making room.
+// Calls that maintain sweeps: labels and notes, retries, removal.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -1,4 +1,4 @@
-// What clients are shown of the state, as messages. The functions over State run on the core's thread.
+// The state as messages for clients. The functions over State run on the core's thread.
 #pragma once
 
 #include <map>
@@ -15,38 +15,40 @@ namespace longrun {
 
 void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message);
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message);
-// `sweep`: the name under which the user asked for it; "": not by a sweep.
+// `sweep`: the name by which the user asked for it; "": not by a sweep.
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
               v1::TaskInfo* message);
-// How long the attempt has run; of a live one in whole seconds so far, while its worker is heard of.
+// How long the attempt has run. For a live attempt: in whole seconds so far, while its worker is heard
+// from.
 std::int64_t RunningMs(const State& state, const std::string& attempt, Instant now);
-// The same of the newest attempts of a sweep's tasks, added up.
+// The same, summed over the newest attempts of a sweep's tasks.
 std::int64_t RunningMsOfSweep(const State& state, const std::string& sweep_id, Instant now);
-// The runs that this build does not know, in all or in one of their tasks.
+// The runs that this build cannot read, in whole or in one of their tasks.
 void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message);
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);
-// What keeps work from going on: workers that are missed, a disk that is full.
+// Notices about obstacles to work: missing workers, a full disk.
 using Notices = google::protobuf::RepeatedPtrField<v1::Notice>;
 void AddMissedWorkers(const State& state, Instant now, std::int64_t wall_ms, Notices* notices);
 void AddFullDisk(const Core& core, Notices* notices);
 
-// A sweep as it stands now: for GetSweep, and again and again for a watcher, which keeps it between
+// A sweep in its current state: for GetSweep, and repeatedly for a watcher, which keeps this object between
 // two looks. One thread at a time.
 class SweepView {
  public:
-  // Those of live attempts change with every second: a watcher would be told of each.
+  // Durations of live attempts change every second, and a watcher would be told of each change.
   enum class Durations { kOfEndedOnly, kAlsoOfLive };
   SweepView(Core& core, SweepRow sweep, Durations durations)
       : core_(core), sweep_(std::move(sweep)), durations_(durations) {}
   const SweepRow& sweep() const { return sweep_; }
 
-  // Fills info, runs (without run_json), workers, notices and the time left; `finished` when every task is terminal.
+  // Fills info, runs (without run_json), workers, notices and the time left; `finished` if every task is
+  // terminal.
   Status Fill(StoreReader& reader, v1::WatchSweepResponse* message);
   const std::vector<SweepRunRow>& runs() const { return runs_; }
 
  private:
   struct Tail {
-    std::string as_of;  // attempt and records stored, when it was read
+    std::string as_of;  // attempt and stored records when it was read
     std::vector<float> losses;
   };
 
