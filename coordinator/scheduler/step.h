@@ -1,4 +1,4 @@
-// What one Step() carries through the concerns: each has a file of its own, and hands its writes and
+// The context of one Step(), passed through its concerns: each has its own file and adds its writes and
 // commands to the same context. Private to this folder.
 #pragma once
 
@@ -19,13 +19,13 @@ struct StepContext {
   const Instant now;
   const std::int64_t wall_ms;
   StepResult result;
-  // Rows that changed: written once, as they are at the end of the step.
+  // Changed rows: written once, in their form at the end of the step.
   std::set<std::string> changed_runs;
   std::set<std::string> changed_tasks;
   std::set<std::string> changed_attempts;
   std::set<std::string> changed_workers;
-  // Rows that are only added. (A Write is as large as its largest kind.)
-  std::map<std::string, std::string> run_json;  // of changed runs, where it is made already
+  // Rows that are only added. (A Write is as large as its largest alternative.)
+  std::map<std::string, std::string> run_json;  // of changed runs, if already made
   std::vector<PutCell> cells;
   std::vector<Write> sweeps;
   std::vector<PutRecord> records;
@@ -42,31 +42,31 @@ struct StepContext {
 bool IsTaskEdge(TaskState from, TaskState to);
 bool IsAttemptEdge(AttemptState from, AttemptState to);
 
-// A new task, in kBlocked or kReady.
+// Adds a new task, in kBlocked or kReady.
 Task& AddTask(StepContext& step, Task&& task, std::string reason);
 void MoveTask(StepContext& step, Task& task, TaskState to, std::string reason);
-// FAILED, CANCELLED or SKIPPED -> a new round with fresh counters; SUCCEEDED too once its result was taken
-// back, since it was lost. The only way out of a terminal state.
+// FAILED, CANCELLED or SKIPPED -> a new round with fresh counters; also SUCCEEDED if its result was lost
+// and taken back. The only way out of a terminal state.
 void RetryTask(StepContext& step, Task& task, TaskState to, std::string reason);
 Attempt& AddAttempt(StepContext& step, Attempt&& attempt, const std::string& reason);
 void MoveAttempt(StepContext& step, Attempt& attempt, AttemptState to, const std::string& reason);
 
-// Into and out of Index::ready or Index::waiting, by task.not_before.
+// Adds a task to Index::ready or Index::waiting (depending on task.not_before), and removes it.
 void IndexReady(State& state, Task& task, Instant now);
 void UnindexReady(State& state, Task& task);
 
 // ---- end.cc: what the end of an attempt means for its task -----------------------------------------
 
-// Ends a live, current attempt badly; the class decides what becomes of the task.
+// Ends a live, current attempt as a failure; the class decides what happens to the task.
 void EndAttempt(StepContext& step, Attempt& attempt, FailureClass failure_class,
                 const std::string& message);
-// Ends an offer that nobody took: nothing has run, nothing is counted.
+// Ends an offer that was not accepted: nothing has run, nothing is counted.
 void WithdrawOffer(StepContext& step, Attempt& attempt, const std::string& message);
-// The attempt has delivered everything: its task has its result, dependants may start.
+// The attempt has delivered everything: its task gets its result, and dependants may start.
 void Succeed(StepContext& step, Attempt& attempt);
 void HandleEvent(StepContext& step, const AttemptFinished& event);
 
-// Those that wait for a task which will never succeed.
+// Skips the tasks that wait for a task which will never succeed.
 void SkipDependants(StepContext& step, const Task& task);
 
 // ---- the other concerns ----------------------------------------------------------------------------
@@ -91,27 +91,27 @@ void PlaceReadyTasks(StepContext& step);
 
 // ---- load.cc ---------------------------------------------------------------------------------------
 
-// Does a sweep have the task? None does once all of them were removed.
+// Whether any sweep has the task. None does once all of its sweeps were removed.
 bool HasSweep(const State& state, const std::string& task);
 
 // ---- retry.cc --------------------------------------------------------------------------------------
 
-// What a task in kBlocked or kReady waits for, when nothing is known of the workers.
+// What a task in kBlocked or kReady waits for, if nothing is known about workers.
 std::string WaitReason(const Task& task);
-// Those of `tasks` that failed, were skipped or cancelled are taken up again, trainings before what
-// needs them; `why` begins their reason.
+// Starts new rounds for those of `tasks` that failed, were skipped or cancelled, trainings before the tasks
+// that need them; their reason begins with `why`.
 void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why);
 
 // ---- session.cc ------------------------------------------------------------------------------------
 
-// The worker of an open session, or null. Whatever it says renews its lease.
+// The worker of an open session, or null. Every message renews its lease.
 Worker* Hear(StepContext& step, SessionId session);
-// A live attempt whose worker has an open session is told to stop.
+// Tells a worker to stop a live attempt, if its session is open.
 void SendStopTo(StepContext& step, const Attempt& attempt, const std::string& reason);
-// Is it the attempt that its task stands on, and may it still change it?
+// Whether this is its task's current attempt, which may still change the task.
 bool IsCurrent(const State& state, const Attempt& attempt);
-// The attempt; or, when this database does not know it although it knows its task with an older
-// epoch (it was restored from a backup), takes it in. Null for what is of no use any more.
+// The attempt with this id. If this database does not know it, but knows its task with an older epoch (it
+// was restored from a backup), adopts the attempt. Null if it is of no use any more.
 Attempt* FindOrAdopt(StepContext& step, const Worker& worker, const std::string& attempt,
                      const std::string& task, std::uint64_t epoch);
 

@@ -1,5 +1,5 @@
-// What people say about a sweep after it was submitted: labels and a note. No part of what it asks
-// for, and kept when the same file is submitted again.
+// Labels and a note that users add to a sweep after it was submitted. They are not part of its content, and
+// stay when the same file is submitted again.
 #pragma once
 
 #include <map>
@@ -10,8 +10,8 @@ namespace longrun {
 
 struct SweepAnnotation {
   std::string sweep_id;
-  std::map<std::string, std::optional<std::string>> labels;  // nothing: the label is taken away
-  std::optional<std::string> note;                           // "": taken away
+  std::map<std::string, std::optional<std::string>> labels;  // nothing: removes the label
+  std::optional<std::string> note;                           // "": removes it
 };
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// A file of a checkpoint, whose bytes are in the artifact store.
+// A file of a checkpoint; its bytes are in the artifact store.
 #pragma once
 
 #include <cstdint>

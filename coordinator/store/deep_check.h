@@ -1,7 +1,6 @@
-// Everything that the coordinator keeps, read from end to end and compared with what is stored with it:
-// the database's pages, indexes and rows, the digests inside rows, and the bytes in `artifacts/` and
-// `files/`. CheckDeep changes nothing (SQLite may leave its empty log beside the database), and may run
-// beside a coordinator.
+// Reads everything that the coordinator stores and checks it: the database's pages, indexes and rows, the
+// digests inside rows, and the bytes in `artifacts/` and `files/`. CheckDeep changes nothing (SQLite may
+// leave its empty log beside the database), and may run beside a coordinator.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +28,8 @@ struct DeepCheck {
 // read at all.
 Result<DeepCheck> CheckDeep(const std::string& state_folder);
 
-// Repairs what can be repaired in a database of any size, as each start does for a small one. What was
-// repaired, for people. Errors: kNotFound as above, else those of Store::Open (kUnavailable beside a
+// Repairs a database of any size as far as possible, like each start does for a small one. Returns
+// descriptions of the repairs. Errors: kNotFound as above, else those of Store::Open (kUnavailable beside a
 // coordinator).
 Result<std::vector<std::string>> RepairDatabase(const std::string& state_folder);
 

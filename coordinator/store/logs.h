@@ -1,5 +1,5 @@
-// Copies of trainers' logs, for people: STATE/logs/ATTEMPT.log. Best effort and bounded: what is lost
-// is only a copy, and after kLogBytesMax nothing more of an attempt is kept.
+// Copies of trainers' logs, for people: STATE/logs/ATTEMPT.log. Best effort and bounded: only a copy can be
+// lost, and after kLogBytesMax no more is kept for an attempt.
 //
 // Any thread.
 #pragma once
@@ -21,10 +21,10 @@ class LogStore {
  public:
   explicit LogStore(std::string folder) : folder_(std::move(folder)) {}  // STATE/logs
 
-  // Bytes of the worker's file from `offset`. What is here already is skipped; a hole is named in the
-  // text. kInvalidArgument when `attempt` is no ULID.
+  // Appends bytes of the worker's file from `offset`. Skips bytes that are already here; a gap is mentioned
+  // in the text. kInvalidArgument if `attempt` is not a ULID.
   Status Append(const std::string& attempt, std::int64_t offset, std::string_view bytes);
-  // From a byte of our copy, at most bytes_max; "" at its end, and when there is no log.
+  // Reads our copy from an offset, at most bytes_max; "" at its end, and if there is no log.
   Result<std::string> Read(const std::string& attempt, std::int64_t offset,
                            std::size_t bytes_max) const;
 
@@ -33,7 +33,7 @@ class LogStore {
     std::int64_t n_bytes = 0;
   };
   Result<std::vector<Log>> List() const;  // by attempt
-  // Also when there is none.
+  // Succeeds also if there is none.
   Status Remove(const std::string& attempt);
 
  private:

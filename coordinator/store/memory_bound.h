@@ -1,19 +1,19 @@
-// How much memory SQLite holds for one thread, and a bound on it.
+// Bounds the memory that SQLite holds for one thread.
 //
-// SQLite itself counts and limits its memory for the whole process only, where one hungry query would
-// fail the connection that writes. A connection that is used by one thread from its opening to its
-// close allocates and frees on that thread only (we start no worker threads of SQLite), so counting
-// by thread is counting by connection. While a bound stands, an allocation of its thread beyond it
-// fails: SQLite answers SQLITE_NOMEM to this connection, and nobody else notices.
+// SQLite itself counts and limits memory only for the whole process, where one expensive query would make
+// the writing connection fail. A connection that one thread uses from opening to close allocates and frees
+// only on that thread (we start no worker threads of SQLite), so a count per thread is a count per
+// connection. While a bound exists, an allocation of its thread beyond it fails: SQLite returns
+// SQLITE_NOMEM to this connection, and no other is affected.
 //
-// The count needs our cover over SQLite's allocator, which is installed before main() begins.
+// The count needs our wrapper around SQLite's allocator, which is installed before main() begins.
 #pragma once
 
 #include <cstdint>
 
 namespace longrun {
 
-// One at a time on a thread.
+// At most one per thread at a time.
 class SqliteMemoryBound {
  public:
   explicit SqliteMemoryBound(std::int64_t bytes_max);

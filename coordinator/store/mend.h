@@ -1,5 +1,5 @@
-// A state of which rows were left out since they are damaged, made whole enough to go on with: whatever
-// refers to one of them stands still or is tried again, and says why; everything else goes on.
+// Repairs a loaded state from which damaged rows were left out: whatever refers to such a row is stopped or
+// retried, and says why; everything else continues.
 #pragma once
 
 #include <string>
@@ -11,17 +11,18 @@
 
 namespace longrun {
 
-// Why nothing of a run is placed whose configuration is damaged.
+// The reason why a run with a damaged configuration is not placed.
 inline constexpr std::string_view kRunDamaged = "its stored configuration is damaged";
 
 struct Mended {
-  // The attempts that lived and can no longer: their rows still say so, and must not.
+  // Attempts that were live and cannot continue: their rows still say that they are live, and must be
+  // changed.
   std::vector<std::string> ended;
-  // Runs and tasks that something refers to and that are not there.
+  // Runs and tasks that are referred to but missing.
   std::vector<DamagedRow> lost;
 };
 
-// Changes nothing in a state that is whole.
+// Changes nothing in an undamaged state.
 Mended MendReferences(State& state);
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// The numbered changes of the schema, oldest first: the first makes version 1. An old one is never
-// edited; a change is a new file in migrations/ and its name in CMakeLists.txt.
+// The numbered changes of the schema, oldest first: the first makes version 1. An old one is never edited;
+// for a change, add a new file in migrations/ and its name in CMakeLists.txt.
 #pragma once
 
 #include <span>

@@ -1,13 +1,13 @@
-// A user's SQL over the documented views (query_catalogue.h), bounded in everything.
+// Runs a user's SQL over the documented views (query_catalogue.h), with limits on everything.
 //
-// The text meets three guards before a row is read:
+// The text passes three checks before a row is read:
 //   1. It is prepared against an empty database in memory that has the views as tables and nothing
-//      else: what is not a documented view does not exist there, under any trick of naming.
-//   2. An authorizer allows SELECT, the listed functions and recursion; nothing else, in any form.
-//   3. How often names of WITH are used is bounded, since SQLite copies what they stand for while it
+//      else: anything but a documented view does not exist there, whatever its name.
+//   2. An authorizer allows only SELECT, the listed functions and recursion, in any form.
+//   3. The uses of names of WITH are limited, since SQLite copies what they stand for while it
 //      prepares, where nothing can stop it.
-// Then it runs on a connection of its own that was opened for reading. Time, memory, rows, bytes of
-// the answer and lengths of text are limited; nothing is written, not even a temporary file.
+// Then it runs on its own connection, opened for reading. Time, memory, rows, bytes of the answer and
+// lengths of text are limited; nothing is written, not even a temporary file.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ struct QueryLimits {
   std::int64_t timeout_ms = 5'000;
   std::int64_t rows_max = 10'000;
   std::int64_t answer_bytes_max = 16ll << 20;
-  std::int64_t memory_bytes_max = 128ll << 20;  // of SQLite's, for this query only
-  std::function<bool()> is_cancelled = {};      // looked at now and then; may be empty
+  std::int64_t memory_bytes_max = 128ll << 20;  // SQLite's memory, for this query only
+  std::function<bool()> is_cancelled = {};      // called now and then; may be empty
 };
 
 inline constexpr std::int64_t kQueryTimeoutMsMax = 60'000;
@@ -38,20 +38,20 @@ inline constexpr std::int64_t kQueryTextBytesMax = 256 << 10;  // of one value
 
 struct QueryAnswer {
   std::vector<std::string> columns;
-  Json rows = Json::array();        // a list for each row; null, number or text; a blob as "x'0a'"
-  std::vector<DamagedRow> damaged;  // left out
-  std::set<std::string> tables;     // of the database, that its views are made of
+  Json rows = Json::array();        // one list per row; null, number or text; a blob as "x'0a'"
+  std::vector<DamagedRow> damaged;  // damaged rows that were left out
+  std::set<std::string> tables;     // of the database, behind its views
   std::string cut_by;               // "", or the limit that ended it early: "rows", "bytes"
 };
 
-// Any thread. kInvalidArgument: not one SELECT over documented views (the message says what);
-// kPermissionDenied: it asks for what a query may not do; kDeadlineExceeded, kResourceExhausted: it
-// was stopped at a limit; kCancelled.
+// Any thread. kInvalidArgument: not a single SELECT over documented views (the message says what);
+// kPermissionDenied: it uses something that a query may not; kDeadlineExceeded, kResourceExhausted: it was
+// stopped at a limit; kCancelled.
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
                              const QueryLimits& limits);
 
-// An upper bound of how many tables and views SQLite makes of a statement while it prepares it: the
-// views named, times the uses of each name of a WITH.
+// An upper bound of the number of tables and views to which SQLite expands a statement while it prepares
+// it: the views named, times the uses of each name of a WITH.
 double ExpandedTables(std::string_view sql);
 
 // The names, keywords and quoted texts of a statement, in lower case and without their quotes.
@@ -61,8 +61,8 @@ struct SqlName {
 };
 std::vector<SqlName> NamesOf(std::string_view sql);
 
-// LIKE as SQLite's, in time proportional to text times pattern: '%' any text, '_' one character,
-// letters of ASCII without regard to case. `escape` 0: none.
+// LIKE like SQLite's, in time proportional to text times pattern: '%' any text, '_' one character, ASCII
+// letters without regard to case. `escape` 0: none.
 bool LikeMatches(std::string_view pattern, std::string_view text, char32_t escape);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// The views that a user's query may read, each column with its meaning. The views themselves stand in
+// The views that a user's query may read, with the meaning of each column. The views themselves are in
 // migrations/; a test compares names and order with the database, and docs/query.md with this table.
 #pragma once
 
@@ -12,13 +12,13 @@ namespace longrun {
 struct QueryColumn {
   std::string_view name;
   std::string_view type;  // text | integer | real | json (text that holds JSON)
-  std::string_view unit;  // ms, bytes, tokens, nats, ...; "" where there is none
+  std::string_view unit;  // ms, bytes, tokens, nats, ...; "" if none
   std::string_view meaning;
 };
 
 struct QueryView {
   std::string_view name;
-  std::string_view meaning;  // what a row is
+  std::string_view meaning;  // the meaning of a row
   std::vector<QueryColumn> columns;
 };
 

@@ -1,5 +1,5 @@
-// What SQLite says of a statement that it cannot prepare, in words that help: where in the text, what is
-// not there, and what is.
+// Explains SQLite's error about a statement that it cannot prepare: the place in the text, what does not
+// exist, and what does.
 #pragma once
 
 #include <string>

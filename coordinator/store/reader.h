@@ -1,5 +1,5 @@
-// Reading the database: a connection of its own that cannot write, and whose reads end after two
-// seconds, so that the WAL can always be moved. One thread at a time.
+// Reads the database through its own connection, which cannot write and whose reads end after two seconds,
+// so that the WAL can always be checkpointed. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ struct SweepRow {
   std::string name;
   std::int64_t submitted_wall_ms = 0;
   std::int64_t n_runs = 0;
-  std::map<std::string, std::string> labels = {};  // of its file, as changed since
+  std::map<std::string, std::string> labels = {};  // from its file, with later changes
   std::string note = {};
 };
 
@@ -35,7 +35,7 @@ struct SweepBody {
   std::string axes_json;  // list of axis paths in matrix order
   std::string file_name;
   std::string overrides_json;  // [[path, value], ...]
-  std::string digest;          // SweepDigest() of what it asks for
+  std::string digest;          // SweepDigest() of the sweep
 };
 
 struct SweepRunRow {
@@ -56,18 +56,18 @@ struct AttemptRow {
   std::string worker;
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
-  std::int64_t duration_ms = 0;  // of its running; 0 while it lives
+  std::int64_t duration_ms = 0;  // of its running; 0 while it is live
   std::int64_t durable_seq = 0;
   std::int64_t resume_step = 0;
   std::string started_json;  // body of its `started` record, or ""
 };
 
-// A task that succeeded in one attempt, from its first step: what it was and how long it took.
+// A task that succeeded in one attempt, from its first step: its settings and its duration.
 struct MeasuredRow {
   std::string kind;  // train | evaluate
   std::string run_json;
   std::string execution_json;
-  std::string evaluation_json;      // "" for a training
+  std::string evaluation_json;      // "" for a training task
   std::string expected_cells_json;  // list
   double seconds = 0;
 };
@@ -77,19 +77,19 @@ struct ResultBody {
   std::string cell;
   std::string task;
   std::string attempt;
-  std::string body_json;        // as the trainer wrote it
-  std::string evaluation_json;  // of the task: evaluation -> parameters, lengths left out
-  ExpectedCell asked = {};      // which of the task's numbers it is
+  std::string body_json;        // unchanged from the trainer
+  std::string evaluation_json;  // of the task: evaluation -> parameters, without lengths
+  ExpectedCell asked = {};      // which of the task's expected numbers it is
 };
 
-// A sweep that may ask for its results at /metrics: the newest of its name, with the word in its file.
+// A sweep that may have its results at /metrics: the newest with its name, if its file mentions export.
 struct ExportCandidate {
   std::string id;
   std::string name;
   std::string yaml;
   std::string overrides_json;  // [[path, value], ...]
 };
-// A perplexity that counts, or a pseudo-perplexity.
+// A perplexity or pseudo-perplexity that counts.
 struct ExportRow {
   std::string metric;  // nll | pseudo_nll
   std::string axes_json;
@@ -98,7 +98,7 @@ struct ExportRow {
   std::int64_t context_length = 0;
   std::string split;
   std::string protocol;
-  std::string evaluation_json;  // name -> parameters, lengths left out
+  std::string evaluation_json;  // name -> parameters, without lengths
   std::string variant;          // "": the model itself
   double nll = 0;               // nats per token
 };
@@ -108,7 +108,7 @@ struct CheckpointBytesRow {
   std::string checkpoint;  // sha256 of its manifest
   std::string sha256;      // of the file
   std::int64_t n_bytes = 0;
-  std::int64_t n_tasks = 0;  // that have the checkpoint
+  std::int64_t n_tasks = 0;  // tasks that have the checkpoint
 };
 
 struct CurvePoint {
@@ -121,9 +121,9 @@ class StoreReader {
   static Result<std::unique_ptr<StoreReader>> Open(const std::string& database_path);
   ~StoreReader();
 
-  // Thousands of small reads, one after the other: while it lives they see one moment of the database, and
-  // take its locks once. Next() comes before each of them, and goes on to the present every few hundred, so
-  // that the WAL can be moved.
+  // For thousands of small reads, one after the other: while it exists, they see one snapshot of the
+  // database and take its locks once. Call Next() before each read; every few hundred calls it moves on to
+  // the present, so that the WAL can be checkpointed.
   class Series {
    public:
     explicit Series(StoreReader& reader) : reader_(reader) {}
@@ -140,103 +140,108 @@ class StoreReader {
   };
 
   Result<std::vector<SweepRow>> Sweeps();  // oldest first
-  // A name (its newest sweep), an id, or an unambiguous beginning of an id of 8 or more characters.
-  // kNotFound names what is near, kInvalidArgument the sweeps that share the beginning.
+  // Finds a sweep by its name (the newest one), its id, or an unambiguous beginning of its id of at least 8
+  // characters. kNotFound suggests similar names, kInvalidArgument lists the sweeps that share the
+  // beginning.
   Result<SweepRow> FindSweep(const std::string& reference);
-  // The newest sweep of this name that asks for the same, or "". One whose row is damaged goes on under its
-  // id, too, when all but one character of what is known of it fits.
+  // The newest sweep with this name and the same content, or "". A sweep whose row is damaged also matches
+  // if all but one character of its known data fits, and keeps its id.
   Result<std::string> SameSweep(const std::string& name, const std::string& digest);
-  // Of the sweep's cells those that are known, with the task that owes or has each. One whose own row is
-  // damaged is found by its task, and is put into `unrecorded`.
+  // Those of the sweep's cells that are known, with the task that owes or has each. A cell whose own row is
+  // damaged is found through its task and added to `unrecorded`.
   Result<std::map<std::string, std::string>> CellOwners(
       const Sweep& sweep, std::set<std::string>* unrecorded = nullptr);
   Result<std::vector<std::string>> TasksOfSweep(const std::string& sweep_id);
   Result<SweepBody> BodyOfSweep(const std::string& sweep_id);
   Result<std::vector<SweepRunRow>> RunsOfSweep(const std::string& sweep_id);
-  // Rows that count of the sweep's numbers, in its order.
+  // The rows that count for the sweep's numbers, in its order.
   Result<std::set<std::string>> CellsOfSweep(const std::string& sweep_id);
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
-  // Every row of the run that counts, whichever sweep asked for it.
+  // Every row of the run that counts, whichever sweep requested it.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
-  // What was stored and does not come any more (lost.cc), since a row is damaged, or the way to it: a bit
-  // of a key hides a row that is sound. All that is found so is noted for TakeDamaged().
+  // Rows that were stored but are no longer found (lost.cc), since a row or the way to it is damaged: a
+  // flipped bit in a key hides a sound row. Everything found in this way is noted for TakeDamaged().
   //
-  // Numbers that count and are not among `results`, without body_json.
+  // Numbers that count and are missing in `results`, without body_json.
   Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id,
                                               const std::vector<ResultBody>& results);
   Result<std::vector<ResultBody>> LostOfRun(const std::string& run_key,
                                             const std::vector<ResultBody>& results);
-  // Whether all runs, cells and tasks of a sweep are there; after the reads whose answer it is about.
+  // Whether all runs, cells and tasks of a sweep are there. To be called after the reads on which the
+  // answer rests.
   Result<bool> IsWhole(const std::string& sweep_id);
-  // From now on pages are read from the file again, as another connection has just read them.
+  // Makes later reads take pages from the file again, since another connection has just read them.
   void ForgetPages();
-  // Notes the numbers of a sweep's tasks, or of all tasks with "", that a query would not find.
+  // Notes the numbers of a sweep's tasks (of all tasks with "") that a query would not find.
   Status NoteLostNumbers(const std::string& sweep_id);
-  // Notes all damaged rows of these tables, whatever leads to them.
+  // Notes all damaged rows of these tables, however they are reached.
   Status NoteDamagedOf(const std::set<std::string>& tables);
-  // What was met since the last call, and left out of all answers.
+  // The damage found since the last call, which was left out of all answers.
   std::vector<DamagedRow> TakeDamaged();
   void NoteDamaged(const std::vector<DamagedRow>& rows);
-  // Rows that are told already: a number that is not found for their sake is told in the same words.
+  // Rows that were reported already: a number that is missing because of them is reported in the same
+  // words.
   void SetKnown(std::vector<DamagedRow> rows) { known_ = std::move(rows); }
-  // All that the task owes, known or not; none of a task that is not there.
+  // All cells that the task must fill, known or not; none if the task does not exist.
   Result<std::vector<ExpectedCell>> ExpectedCellsOf(const std::string& task);
 
-  // By an unambiguous beginning of 8 or more digits; kNotFound, kInvalidArgument.
+  // Finds a run by an unambiguous beginning of at least 8 digits; kNotFound, kInvalidArgument.
   Result<SweepRunRow> FindRun(const std::string& reference);
   // The files of a checkpoint, manifest.json included; kNotFound.
   Result<std::vector<ArtifactFileRow>> CheckpointFiles(const std::string& sha256);
   Result<std::vector<std::string>> TasksOfRun(const std::string& run_key);
-  // The context lengths that an evaluation asks for, rising.
+  // The context lengths of an evaluation task, ascending.
   Result<std::vector<std::int64_t>> LengthsOfTask(const std::string& task);
   Result<std::vector<AttemptRow>> AttemptsOfTask(const std::string& task);  // oldest first
   Result<bool> HasAttempt(const std::string& attempt);
-  // Wall clock of the newest that is stored of the worker's newest attempt; 0: it never had one.
+  // The wall clock of the newest stored record of the worker's newest attempt; 0: it never had an attempt.
   Result<std::int64_t> LastStoredOfWorker(const std::string& worker);
-  Result<std::map<std::string, std::string>> TasksByAttempt();  // of every attempt its task
-  // The newest ones, at most `n_max`.
+  Result<std::map<std::string, std::string>> TasksByAttempt();  // attempt -> its task
+  // The newest tasks, at most `n_max`.
   Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);
-  // The attempts whose logs a run, a task (each with its newest attempt) or an attempt mean.
+  // The attempts whose logs a reference means: to a run or a task (the newest attempt of each task), or to
+  // an attempt.
   Result<std::vector<std::string>> FindLogs(const std::string& reference);
 
-  // A task's curve over its lineage. points_max > 0: that many points over the whole, the last one
-  // among them.
+  // A task's curve over its lineage. points_max > 0: that many points over the whole curve, including the
+  // last one.
   Result<std::vector<CurvePoint>> Curve(const std::string& task, const std::string& metric,
                                         std::int64_t points_max = 0);
 
-  // Moves when another connection has stored something.
+  // A number that changes when another connection has stored something.
   Result<std::int64_t> DataVersion();
   Result<std::vector<ExportCandidate>> ExportCandidates();  // newest first
   Result<std::vector<ExportRow>> ExportRows(const std::string& sweep_id);
 
-  // Every checkpoint that has rows, once for each task; every file of them; and whether anything refers to some bytes.
+  // Every checkpoint that has rows, once for each task. CheckpointBytes: every file of them. IsReferenced:
+  // whether anything refers to these bytes.
   Result<std::vector<StoredCheckpoint>> Checkpoints();
-  // Tasks that no sweep has: evaluations, then trainings, each before the one that its run goes on from.
+  // Tasks that no sweep has: evaluations, then trainings, each before the training that its run continues.
   Result<std::vector<std::string>> OrphanTasks();
   Result<std::vector<CheckpointBytesRow>> CheckpointBytes();
   Result<bool> IsReferenced(const std::string& sha256);
-  // Why IsReferenced() says yes of all bytes: a table that names files is damaged. "": none is.
+  // Why IsReferenced() is true for all bytes: a table that names files is damaged. "": none is.
   const std::string& files_flaw() const { return files_flaw_; }
-  // kFailedPrecondition while a table is damaged by which it is decided what may be removed.
+  // kFailedPrecondition while a table that decides what may be removed is damaged.
   Status CheckBeforeRemoval();
 
  private:
   Status ReadFileDigests(std::int64_t version);
-  static constexpr std::int64_t kReadMsMax = 2000;  // of one read
+  static constexpr std::int64_t kReadMsMax = 2000;  // per read
   Status AddLabels(std::vector<SweepRow>& sweeps);
   Result<std::string> IdOfMembers(const std::string& flipped);
-  // Adds to `owners` those of a run's cells that are in the lists of its tasks.
+  // Adds to `owners` those of a run's cells that are in its tasks' lists.
   Status FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
                      std::map<std::string, std::string>& owners);
   explicit StoreReader(std::unique_ptr<Connection> connection);
-  // Of a query for run key, cell, task, attempt, journal line, evaluation, metric, length and variant, with
-  // one value bound.
+  // Results of a query for run key, cell, task, attempt, journal line, evaluation, metric, length and
+  // variant, with one value bound.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
   struct Member {
     std::int64_t ordinal = 0;
     std::string name;
   };
-  struct OwedNumber {  // by hashes
+  struct OwedNumber {  // as hashes
     std::size_t cell = 0, name = 0;
   };
   struct Evaluated {
@@ -245,36 +250,38 @@ class StoreReader {
   };
   Result<std::vector<Member>> Members(const std::string& table, const std::string& sweep_id);
   void NoteMember(const std::string& table, const std::string& what);
-  bool IsTold(std::string_view table, std::string_view id) const;  // "": any of the table
-  // Of a query for the evaluations that count, with one value bound; `cells`: only these, if not null.
+  bool IsTold(std::string_view table, std::string_view id) const;  // "": anything in the table
+  // The lost results among a query's evaluations that count, with one value bound; `cells`: only these, if
+  // not null.
   Result<std::vector<ResultBody>> Lost(const char* sql, const std::string& bound,
                                        const std::set<std::string>* cells,
                                        const std::vector<ResultBody>& results);
   Result<std::vector<Evaluated>> Evaluations(const char* sql, const std::string& bound);
-  // What a task owes, worked out once: its id rests on that. Null: the task cannot be read.
+  // The numbers that a task owes, computed once, since its id depends on them. Null: the task cannot be
+  // read.
   Result<const std::vector<OwedNumber>*> OwedBy(const std::string& task);
-  // Its numbers that are not found, or that no sweep finds, and that no other task has measured since.
+  // Its numbers that cannot be found, or that no sweep leads to, and that no other task has measured since.
   Result<std::vector<ResultBody>> LostOfTask(const Evaluated& evaluated,
                                              const std::unordered_set<std::size_t>* cells);
   Result<std::unordered_set<std::size_t>> NumbersBy(const char* way, const Evaluated& evaluated);
   Result<std::int64_t> CountBy(const char* way, const std::string& attempt);
   void NoteNumbers(const std::vector<ResultBody>& lost);
-  // A statement that is put together once, for Prepare().
+  // A statement that is assembled once, for Prepare().
   const char* Kept(const std::string& sql);
-  // The one id in `candidates` (rows of one column, from a query with the beginning bound twice).
+  // The only id in `candidates` (rows of one column, from a query with the beginning bound twice).
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
 
   std::unique_ptr<Connection> connection_;
   const std::string results_of_sweep_;  // SQL
-  // Of the tables that name files, read from end to end as of a version of the data.
+  // From the tables that name files, read completely at one version of the data.
   std::int64_t files_version_ = -1;
-  std::int64_t files_read_ms_ = 0;  // when, by the boot clock
+  std::int64_t files_read_ms_ = 0;  // when they were read (boot clock)
   std::string files_flaw_;
   std::unordered_set<std::string> file_digests_;
   std::map<std::string, std::vector<OwedNumber>> owed_;  // by task
   std::set<std::string> kept_sql_;
   std::vector<DamagedRow> known_;
-  // Of attempts whose numbers were all found: their rows, of which none is added or goes.
+  // For attempts whose numbers were all found: their number of rows, which no longer changes.
   std::map<std::string, std::int64_t> n_rows_of_;
 };
 

@@ -1,5 +1,5 @@
-// A journal record's body as the columns of its rows. What a trainer wrote is never trusted to have a
-// row's form.
+// A journal record's body as the columns of its rows. Trainers' records are not trusted to have the right
+// form.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,8 @@
 
 namespace longrun {
 
-// Members as columns: null and absent are NULL; another type makes the whole body unfit.
+// Members as columns: null and absent members are NULL; a member of another type makes the whole body
+// unfit.
 class RecordColumns {
  public:
   explicit RecordColumns(const Json& body) : body_(body) { fits_ = body.is_object(); }
@@ -35,7 +36,7 @@ class RecordColumns {
   bool fits_ = true;
 };
 
-// What a `result` record says. The row is made of it, and compared with it.
+// The content of a `result` record. The row is made from it, and compared with it.
 struct ResultColumns {
   std::string cell;
   std::string metric;
@@ -46,7 +47,7 @@ struct ResultColumns {
   std::string status;
   std::string extra;  // canonical JSON
 };
-// Nothing when the body has no row's form.
+// Nothing if the body does not have the form of a row.
 std::optional<ResultColumns> ResultColumnsOf(const Json& body);
 
 }  // namespace longrun

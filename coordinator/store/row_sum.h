@@ -1,9 +1,9 @@
-// A checksum for each row. Every table has a column `sum`: the CRC32C of the row's other columns, in
-// their order. Who writes keeps it, and who reads never sees a row for which it does not hold; so a
-// bit that flipped on its way to the disk, on it or back never becomes another number.
+// A checksum for each row. Every table has a column `sum`: the CRC32C of the row's other columns, in order.
+// Every writing connection maintains it, and reading connections never see a row that does not match it. So
+// a bit that flipped on its way to the disk, on it or back never becomes another number.
 //
-// Both are done beside the schema, by triggers and views in the connection's own temporary schema:
-// any other program can open the file, and what it changes there counts as damage.
+// Both work outside of the schema, by triggers and views in the connection's own temporary schema: any
+// other program can open the file, and its changes there count as damage.
 #pragma once
 
 #include <sqlite3.h>
@@ -26,7 +26,7 @@ namespace longrun {
 struct SummedTable {
   std::string name;
   std::vector<std::string> columns = {};  // without `sum`
-  std::vector<std::string> key = {};      // of these, the primary key
+  std::vector<std::string> key = {};      // of these, those of the primary key
   bool has_rowid = false;
   bool operator==(const SummedTable&) const = default;
 };
@@ -37,39 +37,39 @@ using StoredValue = std::variant<std::monostate, std::int64_t, double, std::stri
 // The checksum of a row's columns without `sum`.
 std::int64_t RowSum(std::span<const StoredValue> values);
 
-// The sum that a damaged row gets when it is written: no row that holds has it. In databases of builds
-// before 0.1 it is the sum of its values, and one.
+// The sum of a damaged row when it is written: no valid row has it. In databases of builds before 0.1 it is
+// the sum of the row's values plus one.
 inline constexpr std::int64_t kDamagedSum = -1;
 inline constexpr std::int64_t kDamagedSumAdded = 1;
 
-// Of one connection, which it must outlive.
+// For one connection, which it must outlive.
 class RowSums {
  public:
   static constexpr std::size_t kDamagedMax =
-      1000;  // rows that a connection keeps between two TakeDamaged()
+      1000;  // damaged rows kept between two TakeDamaged()
 
-  // Looks for the tables that have a column `sum`, and gives the connection the functions
+  // Finds the tables with a column `sum`, and adds these functions to the connection:
   //   row_sum(COLUMN, ...)               the checksum
   //   row_holds_TABLE(COLUMN, ..., sum)  1, or 0 and a note for TakeDamaged()
-  //   row_agrees_TABLE(COLUMN, ...)      the same of the row's own digests (row_identity.h)
+  //   row_agrees_TABLE(COLUMN, ...)      the same for the row's own digests (row_identity.h)
   static Result<std::unique_ptr<RowSums>> Of(sqlite3* db);
 
-  // From now on every row that this connection writes has its checksum. A row that was damaged before
+  // From now on this connection writes every row with its checksum. A row that was already damaged before
   // it was changed stays damaged.
   Status Keep();
-  // From now on tables and views have no damaged rows for this connection, under their own names.
+  // From now on this connection does not see damaged rows in tables and views, which keep their names.
   Status HideDamaged();
-  // Writes the checksums of a table that has none yet. A row that does not agree with its own digests
-  // gets one that does not hold.
+  // Writes the checksums of a table that has none yet. A row that does not agree with its own digests gets
+  // an invalid one.
   Status FillIn(const SummedTable& table);
 
   const std::vector<SummedTable>& tables() const { return tables_; }
   const SummedTable& table(std::string_view name) const;  // there must be one
-  // "row_holds_task(id, ..., sum)", of the columns of `alias` where one is given.
+  // "row_holds_task(id, ..., sum)", with the columns of `alias` if given.
   static std::string HoldsCall(const SummedTable& table, std::string_view alias = "");
   static std::string AgreesCall(const SummedTable& table);
 
-  // Those that were met since the last call, each once.
+  // The damaged rows met since the last call, each once.
   std::vector<DamagedRow> TakeDamaged();
   void NoteDamaged(DamagedRow row);
   const std::set<DamagedRow>& noted() const { return damaged_; }

@@ -1,4 +1,4 @@
-// The values of a stored row by the names of its columns, whatever type they have come to.
+// The values of a stored row by column name, whatever their stored types are.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ class RowValues {
  public:
   virtual ~RowValues() = default;
   virtual std::string Text(
-      std::string_view column) const = 0;  // "" for NULL and for no such column
+      std::string_view column) const = 0;  // "" for NULL and for an unknown column
   virtual std::optional<std::int64_t> Int(std::string_view column) const = 0;  // of that type only
   virtual std::optional<double> Real(std::string_view column) const = 0;
   virtual bool IsNull(std::string_view column) const = 0;

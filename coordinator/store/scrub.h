@@ -1,5 +1,5 @@
-// Reads every row of a database, in parts so small that no log has to wait for it: damage is found
-// before somebody asks for what it hit, and while a backup still has it.
+// Reads every row of a database, in steps so small that no checkpoint of the WAL has to wait, to find
+// damage before anybody needs the damaged row, and while a backup still has it.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +21,11 @@ class Scrub {
   static Result<std::unique_ptr<Scrub>> Open(const std::string& database_path);
   ~Scrub();
 
-  // Reads the next rows of a table, at most `n_rows_max`. A table that cannot be read to its end is left
-  // for the next one.
+  // Reads the next rows of a table, at most `n_rows_max`. If a table cannot be read to its end, continues
+  // with the next one.
   Status Step(std::int64_t n_rows_max);
   bool is_at_begin() const { return table_ == 0 && last_.empty(); }  // every table has been read
-  // What was found since the last call.
+  // The damage found since the last call.
   std::vector<DamagedRow> TakeDamaged();
   std::int64_t n_rows() const { return n_rows_; }  // read since Open
 
@@ -35,7 +35,7 @@ class Scrub {
 
   std::unique_ptr<Connection> connection_;
   std::size_t table_ = 0;
-  std::vector<StoredValue> last_;  // key of the last row read of it; none: begins
+  std::vector<StoredValue> last_;  // key of the last row read; empty: at the beginning
   std::int64_t n_rows_ = 0;
 };
 

@@ -1,5 +1,5 @@
-// A thin cover over SQLite's C interface: statements that bind and read by type, and errors as
-// Status. Used inside this folder only.
+// A thin wrapper around SQLite's C interface: statements that bind and read by type, and errors as Status.
+// Used only in this folder.
 #pragma once
 
 #include <sqlite3.h>
@@ -18,10 +18,10 @@
 
 namespace longrun {
 
-inline constexpr int kBusyMs = 5000;  // that a statement waits for another connection
+inline constexpr int kBusyMs = 5000;  // how long a statement waits for another connection
 
-// A prepared statement in use. Bind() in order of the question marks, then Step() or Run(). It gives
-// itself back (reset, bindings cleared) when it goes.
+// A prepared statement in use. Bind() in the order of the question marks, then Step() or Run(). Its
+// destructor returns it (reset, bindings cleared).
 class Statement {
  public:
   explicit Statement(sqlite3_stmt* statement, bool is_kept = true)
@@ -44,11 +44,11 @@ class Statement {
     return value ? Bind(*value) : BindNull();
   }
 
-  // For the next row of the same statement: Bind() begins anew.
+  // For the next row of the same statement: Bind() starts again.
   Statement& Again();
 
   Result<bool> Step();  // true: there is a row
-  Status Run();         // to the end; rows are left aside
+  Status Run();         // to the end; ignores rows
 
   std::string Text(int column) const;  // "" for NULL
   std::int64_t Int(int column) const;
@@ -58,14 +58,14 @@ class Statement {
 
  private:
   sqlite3_stmt* statement_;
-  bool is_kept_;  // by its connection, for the next use
+  bool is_kept_;  // its connection keeps it for the next use
   int n_bound_ = 0;
 };
 
 // One connection; one thread at a time.
 class Connection {
  public:
-  // kRead sees no row whose checksum does not hold (row_sum.h); kReadAll sees every row.
+  // kRead does not see rows with a wrong checksum (row_sum.h); kReadAll sees every row.
   enum class Mode { kWrite, kRead, kReadAll };
   static Result<std::unique_ptr<Connection>> Open(const std::string& path, Mode mode);
   ~Connection();
@@ -82,11 +82,11 @@ class Connection {
       const std::string& sql);     // the first column of all rows
   std::int64_t n_changed() const;  // rows changed by the newest statement
   sqlite3* raw() const { return db_; }
-  // The checksums of this connection's rows; made anew after the tables have changed.
+  // Creates this connection's row checksums; to be called again after the tables have changed.
   Status FindRowSums();
   RowSums& row_sums() { return *row_sums_; }
 
-  // A read that takes longer is ended with kDeadlineExceeded. 0: no limit.
+  // Ends a read that takes longer with kDeadlineExceeded. 0: no limit.
   void SetTimeLimit(std::int64_t limit_ms);
 
  private:
@@ -98,7 +98,7 @@ class Connection {
   std::int64_t deadline_ms_ = 0;
 };
 
-// Calls `row` for each row of a query without parameters; a Status of it that is an error ends the reading.
+// Calls `row` for each row of a query without parameters; if it returns an error, the reading ends with it.
 template <typename Row>
 Status ForEach(Connection& connection, const char* sql, Row row) {
   ASSIGN_OR_RETURN(Statement statement, connection.Prepare(sql));
@@ -113,14 +113,13 @@ Status ForEach(Connection& connection, const char* sql, Row row) {
   }
 }
 
-// The connection's newest error as people are told it: which database, what is the matter, what to do, and
-// last SQLite's own words, with `what` was asked for if that may be the cause. The code fits:
-// kResourceExhausted for a full disk or a limit of the process (base/shortage.h), kDataLoss for a damaged
-// file.
+// The connection's newest error as a message: the database, the problem, the remedy, SQLite's own words
+// and, if it may be the cause, `what` was requested. The code matches: kResourceExhausted for a full disk
+// or a limit of the process (base/shortage.h), kDataLoss for a damaged file.
 Status SqliteStatus(sqlite3* db, int code, std::string_view what);
-// Whether an error is of the file or its disk, and not of the statement.
+// Whether an error comes from the file or its disk, and not from the statement.
 bool IsOfTheFile(int code);
-// kDataLoss; `how` it was found out, for whoever looks closer.
+// kDataLoss; `how` says how the damage was found, for a closer look.
 Status DamagedDatabase(const std::string& path, std::string_view how);
 
 }  // namespace longrun

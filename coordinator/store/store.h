@@ -1,9 +1,9 @@
-// The coordinator's durable truth: one SQLite database in the state folder.
+// The coordinator's durable state: one SQLite database in the state folder.
 //
-// One connection, on one thread, writes and checkpoints the WAL; nobody else, ever: Debian's SQLite
+// One connection, on one thread, writes and checkpoints the WAL, and no other ever may: Debian's SQLite
 // 3.40.1 has a bug that needs a checkpoint on one connection to overlap a commit on another.
-// synchronous=FULL: when Commit() has returned, the rows are on the disk. Everybody else reads, each
-// through a StoreReader of their own (reader.h).
+// synchronous=FULL: when Commit() has returned, the rows are on the disk. All others read, each through its
+// own StoreReader (reader.h).
 #pragma once
 
 #include <cstdint>
@@ -31,18 +31,18 @@ namespace longrun {
 class Connection;
 struct Migration;
 
-// A registered dataset: where a name points now.
+// A registered dataset: what a name refers to now.
 struct DatasetRow {
   DatasetInfo info;
   std::string folder;
 };
 
-// An imported checkpoint: what a name stands for.
+// An imported checkpoint: what a name refers to.
 struct ModelRow {
   std::string name;
   std::string digest;       // of manifest.json
   std::string config_json;  // config.json
-  std::string source;       // the folder that it was imported from, for people
+  std::string source;       // the folder from which it was imported, for people
   std::int64_t n_bytes = 0;
   std::int64_t imported_wall_ms = 0;
 };
@@ -53,29 +53,29 @@ struct StoreSizes {
   std::int64_t n_busy = 0;  // since the store was opened
 };
 
-// What a batch of writes came to.
+// The effects of a batch of writes.
 struct ApplyCounts {
   std::int64_t result_rows = 0;
   std::int64_t series_rows = 0;
   std::int64_t record_rows = 0;
-  std::int64_t duplicates = 0;  // rows that were there already, or stood in for one that was
-  std::int64_t malformed = 0;   // records kept as they came, because their body has no row's form
+  std::int64_t duplicates = 0;  // rows already there, or that stood in for one that was
+  std::int64_t malformed = 0;   // records kept unchanged, since their body does not fit a row
   std::vector<std::string> dropped;  // digests that may have lost their last reference
   std::int64_t rows() const { return result_rows + series_rows + record_rows; }
 };
 
 struct StoreOptions {
-  bool is_momentary = false;     // goes with the command that started it
-  bool checks_any_size = false;  // and repairs; else a database of up to 16 MiB only
+  bool is_momentary = false;     // ends with the command that started it
+  bool checks_any_size = false;  // checks and repairs any size; else only up to 16 MiB
 };
 
 class Store {
  public:
-  // Opens or makes the database in `folder` (made with mode 0700), takes the folder's lock, brings
-  // the schema up to date, and counts the start. Errors: kUnavailable (another coordinator has the
-  // folder), kFailedPrecondition (a newer database, or somebody else's), kDataLoss (damaged, or gone
-  // although it was there), kResourceExhausted. The lock's file has the pid, and "momentary" in a second line
-  // of a coordinator that goes with the command that started it.
+  // Opens or creates the database in `folder` (created with mode 0700), takes the folder's lock, updates
+  // the schema, and counts the start. Errors: kUnavailable (another coordinator has the folder),
+  // kFailedPrecondition (a newer database, or another program's), kDataLoss (damaged, or gone although it
+  // existed), kResourceExhausted. The lock file has the pid and, for a coordinator that ends with the
+  // command that started it, "momentary" in a second line.
   static Result<std::unique_ptr<Store>> Open(const std::string& folder) {
     return Open(folder, StoreOptions());
   }
@@ -90,46 +90,47 @@ class Store {
   const std::string& coordinator_id() const { return coordinator_id_; }  // ULID of the database
   std::int64_t boot_epoch() const { return boot_epoch_; }
   static int SchemaVersion();  // of this build
-  // What was repaired when the store was opened, for people.
+  // Descriptions of the repairs made when the store was opened.
   const std::vector<std::string>& repairs() const { return repairs_; }
-  // What was found damaged when the store was opened and loaded, and has been left out, and what others
-  // have found since. Any thread.
+  // The damage found when the store was opened and loaded, which was left out, and the damage found by
+  // others since. Any thread.
   std::vector<DamagedRow> damaged() const;
   void NoteDamaged(const std::vector<DamagedRow>& rows);
 
-  // The durable part of the state, and what NoteRecord makes of the records of live attempts. What it
-  // reads grows with runs, tasks and attempts, and not with their results. AfterLoad() is the caller's.
+  // The durable part of the state, and the result of NoteRecord for the records of live attempts. Reads an
+  // amount that grows with runs, tasks and attempts, but not with their results. The caller calls
+  // AfterLoad().
   Result<State> Load();
   Result<std::vector<DatasetRow>> LoadDatasets();
   Result<std::vector<ModelRow>> LoadModels();
 
-  // One transaction: Begin, any number of Apply and the Puts and Drops below, Commit. After an error
-  // nothing of it is stored once Rollback() was called.
+  // One transaction: Begin, any number of Apply and of the Puts and Drops below, Commit. After an error
+  // call Rollback(), and nothing of it is stored.
   Status Begin();
   Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
   Status PutDataset(const DatasetRow& dataset);
   Status DropDataset(const std::string& name);
-  // Of a sweep that was removed meanwhile, nothing is stored.
+  // Stores nothing if the sweep was removed meanwhile.
   Status PutAnnotation(const SweepAnnotation& annotation);
-  // False when the name stands for the same digest already; kAlreadyExists when for another one.
+  // False if the name already refers to the same digest; kAlreadyExists if it refers to another one.
   Result<bool> PutModel(const ModelRow& model, std::span<const ArtifactFileRow> files);
-  // The name goes, and with it the files when no other name and no run refers to them: their digests
-  // are added to counts.dropped, and true is given. kNotFound.
+  // Removes the name, and also the files if no other name and no run refers to them: then their digests are
+  // added to counts.dropped, and it returns true. kNotFound.
   Result<bool> DropModel(const std::string& name, ApplyCounts& counts);
   Status Commit();
   void Rollback();
 
-  // kDataLoss once the lock, the database or its WAL is no longer the file at its path: what is
-  // committed then is found by nobody.
+  // kDataLoss once the lock, the database or its WAL is no longer the file at its path, since later commits
+  // could not be found.
   Status CheckInPlace() const;
 
   // The files of a checkpoint, manifest.json included; kNotFound.
   Result<std::vector<ArtifactFileRow>> CheckpointFiles(const std::string& sha256);
 
-  // Sizes of the files, and how often a reader kept the WAL from being emptied.
+  // The sizes of the files, and how often a reader kept the WAL from being emptied.
   StoreSizes Sizes() const;
-  // Moves the WAL into the database when it has grown; `idle`: when it has anything, and the file
-  // becomes empty. Between transactions only. A WAL that begins anew keeps 16 MiB of its file.
+  // Checkpoints the WAL into the database when it has grown; with `idle`, when it has any content, and then
+  // empties the file. Only between transactions. A WAL that starts again keeps 16 MiB of its file.
   Status CheckpointWal(bool idle);
 
  private:
@@ -138,7 +139,7 @@ class Store {
   Result<bool> CheckDatabase();
   Status RunMigration(const Migration& migration);
   Status CheckRows();
-  void NoteLost(const std::vector<DamagedRow>& objects);  // those whose rows were not found damaged
+  void NoteLost(const std::vector<DamagedRow>& objects);  // if not already found damaged
   Status CountStart();
   Status OpenReader();
   Status EndDamagedAttempts(const std::vector<std::string>& lost);
@@ -160,8 +161,8 @@ class Store {
   Status ApplyOne(const DropTask& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropRun& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropDamagedResults& write, std::int64_t wall_ms, ApplyCounts& counts);
-  // What is written whole is written anew over a damaged row, of which nothing is to stay. `key`: the first
-  // column of the primary key.
+  // Drops a damaged row before a complete new one replaces it, since nothing of the damaged row may stay.
+  // `key`: the first column of the primary key.
   Status DropIfDamaged(const std::string& table, const std::string& key);
   // Runs statements that each take `bound` as their only parameter.
   Status RunEach(std::span<const char* const> statements, const std::string& bound);
@@ -169,7 +170,7 @@ class Store {
   Result<std::vector<std::string>> Texts(const char* sql, const std::string& bound);
   Result<bool> IsModelUsed(const std::string& digest);
   Status PutUnknownTask(const Task& task);
-  Result<bool> PutResultRow(const PutRecord& write);  // false: a row of this cell is there
+  Result<bool> PutResultRow(const PutRecord& write);  // false: the cell already has a row
   Result<bool> PutSeriesRows(const PutRecord& write, ApplyCounts& counts);
   Result<std::int64_t> MetricId(const std::string& name);
   Status PutCheckpointRows(const PutRecord& write);
@@ -184,21 +185,21 @@ class Store {
   std::unique_ptr<Connection> connection_;
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;
-  std::map<std::string, std::int64_t> metric_ids_;  // as the open transaction sees them
-  std::unique_ptr<Connection> reader_;              // sees no damaged row
+  std::map<std::string, std::int64_t> metric_ids_;  // as in the open transaction
+  std::unique_ptr<Connection> reader_;              // does not see damaged rows
   std::vector<std::string> repairs_;
   mutable std::mutex damaged_mutex_;
-  std::set<DamagedRow> damaged_;                        // guarded by it
+  std::set<DamagedRow> damaged_;                        // guarded by damaged_mutex_
   std::map<std::string, std::string> drop_if_damaged_;  // table -> statement
   std::string is_model_used_;                           // statement
   int wal_pages_ = 0;
   std::int64_t n_busy_ = 0;
 };
 
-// What a sweep asks for: two files with one digest are the same sweep, whatever their comments.
+// The digest of a sweep's content: two files with one digest are the same sweep, whatever their comments.
 std::string SweepDigest(const Sweep& sweep);
-// All that the store wants of it as text; not on the core's thread.
-// Those of `known_runs`, which are stored already, have no run_json: it is made should it be needed after all.
+// The sweep's texts for the store; not on the core's thread. Runs in `known_runs`, which are already
+// stored, get no run_json: it is made later if needed.
 SweepTexts TextsOf(const Sweep& sweep, const std::set<std::string>& known_runs = {});
 
 }  // namespace longrun
