@@ -1,4 +1,4 @@
-// The client's way to the artifact store: bytes by their SHA-256, through the coordinator of a state
+// The client's access to the artifact store: bytes by their SHA-256, through the coordinator of a state
 // folder.
 #pragma once
 
@@ -14,13 +14,13 @@ namespace longrun {
 
 class ArtifactClient {
  public:
-  // Of the coordinator that runs on the state folder (client/embedded.h): it must outlive this.
+  // Connects to the coordinator of the state folder (client/embedded.h), which must outlive this.
   static Result<std::unique_ptr<ArtifactClient>> Connect(const std::string& state);
   ~ArtifactClient();
   ArtifactClient(const ArtifactClient&) = delete;
   ArtifactClient& operator=(const ArtifactClient&) = delete;
 
-  // Which of these are there; they stay for some minutes then, whether anything refers to them or not.
+  // Which of these exist. Those that do stay for some minutes, even if nothing refers to them.
   Result<std::vector<bool>> Has(const std::vector<std::string>& digests);
 
   struct File {
@@ -29,9 +29,9 @@ class ArtifactClient {
     std::int64_t n_bytes = 0;
   };
   using Progress = std::function<void(std::int64_t n_bytes_so_far)>;
-  // Sends a file. kDataLoss, and nothing is stored, when it has not this size and digest.
+  // Sends a file. kDataLoss if it does not have this size and digest; then nothing is stored.
   Status Upload(const File& file, const Progress& progress = nullptr);
-  // Writes a new file and syncs it. kDataLoss when the store gives other bytes.
+  // Writes a new file and syncs it. kDataLoss if the store returns other bytes.
   Status Download(const File& file, const Progress& progress = nullptr);
 
  private:

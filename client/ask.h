@@ -1,9 +1,9 @@
-// One question to the coordinator of a state folder, for the verbs that only read (and for those
-// whose call may be made twice without harm).
+// One request to the coordinator of a state folder, for the verbs that only read (and for those whose call
+// is safe to repeat).
 //
-// The coordinator that answers may be the momentary one of another command, which ends when that
-// command does. A question that it no longer answers is asked again, of whoever is there next, or of
-// one of our own: so any number of commands may run at once on a folder without a service.
+// The coordinator that answers may be the momentary one of another command, and end with that command. A
+// request that gets no answer is then sent again, to the next coordinator or to one of our own, so that any
+// number of commands can run at once on a folder without a service.
 #pragma once
 
 #include <cstdint>
@@ -19,19 +19,19 @@
 
 namespace longrun {
 
-// Keeps its coordinator between questions: a momentary one is started once for all of them.
+// Keeps its coordinator between requests: a momentary one is started only once for all of them.
 class Asker {
  public:
-  // `why_lost` is asked after a question that got no answer: an error that it gives ends the asking.
+  // `why_lost` is called after a request that got no answer: an error that it returns ends the retries.
   explicit Asker(std::string state, std::function<Status()> why_lost = nullptr)
       : state_(std::move(state)), why_lost_(std::move(why_lost)) {}
 
-  // `method` of SweepService, unary; it must be safe to carry out twice. kUnavailable when nobody
-  // has answered within kAskMs; kDeadlineExceeded when an answer took longer than `timeout_ms`.
+  // `method` is a unary call of SweepService that is safe to repeat. kUnavailable if nobody has answered
+  // within kAskMs; kDeadlineExceeded if an answer took longer than `timeout_ms`.
   Result<Json> Ask(const std::string& method, const Json& request,
                    std::int64_t timeout_ms = 30'000);
 
-  // Reports why the last question had no answer, with a sweep file's violations; the exit code.
+  // Reports why the last request failed, with a sweep file's violations; returns the exit code.
   int ReportFailure(const Status& status) const;
 
   // The coordinator of the last answer.
@@ -44,7 +44,7 @@ class Asker {
   std::vector<std::string> violations_;
 };
 
-// One question with nothing after it.
+// A single request.
 Result<Json> Ask(const std::string& state, const std::string& method, const Json& request);
 
 }  // namespace longrun

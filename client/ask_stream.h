@@ -1,4 +1,4 @@
-// One question to the coordinator of a state folder with a stream of answers; see ask.h.
+// One request to the coordinator of a state folder with a stream of answers; see ask.h.
 #pragma once
 
 #include <functional>
@@ -9,8 +9,8 @@
 
 namespace longrun {
 
-// Asked again, of whoever is there next, only while no answer has come. `each` returns false to end
-// the stream early.
+// Sent again, to the next coordinator, only while no answer has arrived. `each` returns false to end the
+// stream early.
 Status AskStream(const std::string& state, const std::string& method, const Json& request,
                  const std::function<bool(const Json&)>& each);
 

@@ -1,7 +1,8 @@
-// What a log is told of a sweep: a line for each run that has moved, as long as a reader can follow.
+// The progress of a sweep for a log: a line for each run that has changed, at a rate that a reader can
+// follow.
 //
-// Of a large sweep, runs that wait or are done at first are counted in one line, and at most
-// kLinesPerSecond lines come in a second; what was left out is counted with the next line.
+// For a large sweep, runs that are waiting or finished at first are counted in one line, and there are at
+// most kLinesPerSecond lines per second; the next line counts what was left out.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@ namespace longrun {
 
 class ChangeLines {
  public:
-  static constexpr std::size_t kRunsEach = 20;  // so many runs have a line each from the start
+  static constexpr std::size_t kRunsEach = 20;  // up to this many, each run gets a first line
   static constexpr std::size_t kLinesPerSecond = 4;
 
   // The lines for a message of WatchSweep that comes at `now_ms`.
@@ -29,7 +30,7 @@ class ChangeLines {
   std::map<std::string, std::string> milestones_;  // by run
   bool is_first_ = true;
   std::size_t n_left_out_ = 0;
-  std::deque<std::int64_t> written_ms_;  // of the last second
+  std::deque<std::int64_t> written_ms_;  // times in the last second
 };
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// The whole command line: all verbs, with the options that stand before any of them. What main.cc
-// parses, what the completion scripts ask, and what the tests read the examples of.
+// The whole command line: all verbs, and the options that come before any of them. main.cc parses with it,
+// the completion scripts query it, and the tests read its examples.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@ class App;
 
 namespace longrun {
 
-// `verbs` and `state` (of --state, as given) are filled by its parse() and must outlive it.
+// Its parse() fills `verbs` and `state` (--state as given), which must outlive it.
 std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state);
 
 }  // namespace longrun

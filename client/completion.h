@@ -1,4 +1,4 @@
-// What can stand next on a command line: asked by the scripts that `longrun completion` prints.
+// Completes command lines, for the scripts that `longrun completion` prints.
 #pragma once
 
 #include <functional>
@@ -11,18 +11,18 @@ class App;
 
 namespace longrun {
 
-// Names that exist now: of sweeps, runs, datasets, labels. An empty list when nobody can tell.
+// The current names of sweeps, runs, datasets or labels. Empty if they cannot be determined.
 using LiveNames = std::function<std::vector<std::string>(const std::string& kind)>;
 
-// A line that stands for the names of files.
+// A line that means: complete file names.
 inline constexpr const char* kCompleteFiles = ":files";
 
-// `words` are those behind "longrun", the last one what has been typed of the one in question (""
-// when none of it). Candidates that begin so, or kCompleteFiles.
+// `words` are those after "longrun"; the last one is the beginning of the word to complete (may be "").
+// Returns candidates with this beginning, or kCompleteFiles.
 std::vector<std::string> Complete(CLI::App& app, const std::vector<std::string>& words,
                                   const LiveNames& live);
 
-// `longrun __complete WORDS...`: prints them, one a line.
+// `longrun __complete WORDS...`: prints them, one per line.
 int PrintCompletions(const std::vector<std::string>& words);
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
-// What the coordinator has left out of an answer since it is damaged: told once on standard error, with
-// its remedy, and by the exit code. Any thread.
+// Reports what the coordinator left out of an answer because it is damaged: once on standard error, with
+// the remedy, and through the exit code. Any thread.
 #pragma once
 
 #include <set>
@@ -8,14 +8,14 @@
 
 namespace longrun {
 
-// `method` of SweepService, whose answer lacks these.
+// `method` of SweepService: the call whose answer lacks these objects.
 void NoticeDamage(const std::string& method, const std::vector<std::string>& objects);
 
-// All that was told so far.
+// Everything reported so far.
 std::set<std::string> DamageNoticed();
 
-// The exit code of a command that would end with `code`: kExitPartial when all went well but for what the
-// shown answers lack.
+// The exit code of a command that would otherwise end with `code`: kExitPartial if it succeeded except for
+// what the answers lack.
 int ExitCodeWithDamage(int code);
 
 }  // namespace longrun

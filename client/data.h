@@ -1,4 +1,5 @@
-// What the verbs below `longrun data` share: where a dataset lies, and telling the coordinator.
+// Shared by the verbs below `longrun data`: the folder of a dataset, and its registration with the
+// coordinator.
 #pragma once
 
 #include <string>
@@ -16,13 +17,13 @@ namespace longrun {
 // STATE/datasets/NAME
 std::string DatasetFolder(const std::string& state, const std::string& name);
 
-// Registers the folder, prints name, digest and what its splits have (as JSON for "json"), and gives the
-// exit code.
+// Registers the folder, prints name, digest and the contents of its splits (as JSON for "json"), and
+// returns the exit code.
 int RegisterDataset(const std::string& name, const std::string& folder, const std::string& state,
                     const std::string& output);
 
-// The folder of NAME|FOLDER: a folder that holds a dataset; else the one in the state folder; else
-// the one that the coordinator knows under that name. kNotFound says where was looked.
+// The folder of NAME|FOLDER: a folder that holds a dataset; else the one in the state folder; else the one
+// that the coordinator has registered under that name. kNotFound lists the places searched.
 Result<std::string> FindDataset(const std::string& name_or_folder, const std::string& state);
 
 // One sub-verb each.

@@ -1,4 +1,4 @@
-// A picture as a list of marks in pixels, from the upper left corner; forms draw them in order.
+// A picture as a list of marks in pixels, from the upper left corner. Each output form draws them in order.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +13,16 @@ struct DrawPoint {
   double y = 0.0;
 };
 
-// What a mark is for: its colour, which a form chooses for a light or a dark page. `kSeries` marks
-// have a number that picks one of the palette.
-// kPaper: the page itself, to set a line off from what lies below it.
+// The role of a mark, which decides its colour: a form chooses colours for a light or a dark page.
+// `kSeries` marks have a number that selects a colour of the palette. kPaper is the page itself, to set a
+// line off from what is below it.
 enum class Ink { kText, kFaintText, kAxis, kGrid, kSeries, kBaseline, kPaper };
 
-// Small squares of colour, row by row from the upper left one; drawn at any size with sharp edges.
+// Coloured squares, row by row from the upper left; drawn at any size with sharp edges.
 struct PixelImage {
   int width = 0;
   int height = 0;
-  std::vector<std::uint32_t> argb = {};  // 0xffRRGGBB, or 0: the page shows through
+  std::vector<std::uint32_t> argb = {};  // 0xffRRGGBB, or 0: transparent
 };
 
 struct Mark {
@@ -31,28 +31,28 @@ struct Mark {
 
   Kind kind = Kind::kLine;
   Ink ink = Ink::kAxis;
-  int series = 0;                      // of kSeries
-  std::vector<DrawPoint> points = {};  // a text or symbol has one: its anchor, its centre
-  double width = 1.0;                  // of a line; radius of a symbol; size of a text's letters
+  int series = 0;                      // for kSeries
+  std::vector<DrawPoint> points = {};  // a text or symbol has one: its anchor or centre
+  double width = 1.0;                  // line width, radius of a symbol, or size of letters
   bool is_dashed = false;
-  bool is_hollow = false;  // a symbol's outline
+  bool is_hollow = false;  // only the outline of a symbol
   bool is_bold = false;
   Anchor anchor = Anchor::kStart;
-  bool is_upright = true;  // false: a text that reads upwards
-  std::string text = {};   // of a text; of another mark, what it is (a tooltip)
-  std::shared_ptr<const PixelImage> image = {};  // of kImage: from the first point to the second
+  bool is_upright = true;  // false: text that runs upwards
+  std::string text = {};   // the text; for other marks their tooltip
+  std::shared_ptr<const PixelImage> image = {};  // for kImage: from the first point to the second
 };
 
 struct Drawing {
   int width = 0;
   int height = 0;
   std::string title;
-  std::string description;  // the numbers in words, for who cannot see it
+  std::string description;  // the numbers in words, for people who cannot see it
   std::vector<Mark> marks = {};
 };
 
-// Colours that are told apart by colour-blind eyes too (Okabe and Ito 2008, without the yellow, which is
-// faint on white; no grey, which baselines have), as 0xRRGGBB.
+// Colours that colour-blind people can tell apart too (Okabe and Ito 2008, without yellow, which is faint
+// on white, and without grey, which baselines have), as 0xRRGGBB.
 struct PaletteColour {
   unsigned on_light = 0;
   unsigned on_dark = 0;
@@ -62,7 +62,7 @@ inline constexpr PaletteColour kPalette[] = {
     {0xb57900, 0xf0b93a}, {0x3a3f8f, 0x9aa2ff}, {0x7a3b12, 0xd9a06b}};
 inline constexpr int kPaletteSize = sizeof(kPalette) / sizeof(kPalette[0]);
 
-// Of a band, over what lies below it.
+// The opacity of a band.
 inline constexpr double kBandOpacity = 0.18;
 
 // The corners of a square, a triangle or a diamond.

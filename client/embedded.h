@@ -1,8 +1,9 @@
-// The daemons of a local state folder, as seen from the command line.
+// The daemons of a local state folder, from the command line's side.
 //
 //   STATE/                     0700
-//     coordinator.address      "unix:/..." of the coordinator that runs, or ran last
-//     coordinator.lock         held by it; its pid, and "momentary" in a second line of one for one command
+//     coordinator.address      "unix:/..." of the running, or last, coordinator
+//     coordinator.lock         held by it; has its pid and, if it serves only one command, "momentary" in a
+//                              second line
 //     coordinator.log worker.log
 //     worker/                  the worker's own folder (`run` and `up` start one)
 #pragma once
@@ -24,8 +25,8 @@
 
 namespace longrun {
 
-// A coordinator to talk to: the one that runs on the state folder, or one started for the moment and
-// ended with this object.
+// A connection to a coordinator: the one that runs on the state folder, or a momentary one that ends with
+// this object.
 class Coordinator {
  public:
   static Result<std::unique_ptr<Coordinator>> Reach(const std::string& state);
@@ -34,7 +35,7 @@ class Coordinator {
   Coordinator& operator=(const Coordinator&) = delete;
 
   Connection& connection() { return *connection_; }
-  // It was started by this object and goes with it.
+  // Whether this object started it and will end it.
   bool momentary() const { return pid_ > 0; }
 
  private:
@@ -47,41 +48,41 @@ class Coordinator {
 
 struct DaemonOptions {
   std::int64_t cpu_slots = 0;  // 0: the worker's own default
-  std::string metrics = {};    // of the coordinator: "127.0.0.1:9411"; "": a port of its choice
+  std::string metrics = {};    // the coordinator's: "127.0.0.1:9411"; "": any free port
 };
 
-// A coordinator and a worker, kept running: one that dies is started again, as an init system would
-// (restart_policy.h). Both end when this process does, however it ends.
+// A coordinator and a worker that are kept running: if one dies, it is started again, like an init system
+// would (restart_policy.h). Both end when this process does, however it ends.
 class Daemons {
  public:
-  // The coordinator alone: what is submitted to it before StartWorking() is known before the first
+  // Starts only the coordinator: sweeps submitted to it before StartWorking() are known before the first
   // task is placed.
   static Result<std::unique_ptr<Daemons>> Start(const std::string& state,
                                                 const DaemonOptions& options);
-  // The worker too, and both are watched over from now on. Called once.
+  // Starts the worker too, and supervises both from now on. Called once.
   Status StartWorking();
   ~Daemons();  // Stop()
   Daemons(const Daemons&) = delete;
   Daemons& operator=(const Daemons&) = delete;
 
-  // kFailedPrecondition, with the reason and what to do, once nothing more can come of them: the state
-  // folder is gone, or one refuses to run. Any thread.
+  // kFailedPrecondition, with the reason and the remedy, once the daemons cannot continue: the state folder
+  // is gone, or one of them refuses to run. Any thread.
   Status Check() const;
 
-  // Before StartWorking(), when a question got no answer: why the coordinator has ended by itself; ok when
-  // another can be asked.
+  // Before StartWorking(), after a request that got no answer: why the coordinator ended; ok if another can
+  // be asked.
   Status WhyLost();
 
-  // The worker first: its trainers write a checkpoint, the rest of their journals is stored; then
-  // the coordinator. Blocks until both are gone.
+  // Stops the worker first: its trainers write a checkpoint, and the rest of their journals is stored. Then
+  // stops the coordinator. Blocks until both have ended.
   void Stop();
 
  private:
   struct Daemon {
     std::string name;
     std::string log;
-    int pid = 0;                 // 0: it does not run
-    std::int64_t log_begin = 0;  // how long its log was when it was started
+    int pid = 0;                 // 0: not running
+    std::int64_t log_begin = 0;  // length of its log when it was started
     RestartPolicy policy = {};
     LastingNotice notice = {};
   };
@@ -97,10 +98,10 @@ class Daemons {
 
   std::string state_;
   DaemonOptions options_;
-  std::string address_;  // of the coordinator; a restart keeps it
+  std::string address_;  // the coordinator's; a restart keeps it
   std::optional<HeldState> held_;
   std::atomic<bool> stopping_{false};
-  // The supervisor's, from its start on:
+  // Only for the supervisor thread, once it runs:
   Daemon coordinator_;
   Daemon worker_;
   std::thread supervisor_;
@@ -109,8 +110,8 @@ class Daemons {
   Status given_up_;
 };
 
-// What Ctrl-C makes of them, told on stderr: `goes_on` where something is left to go on from, else why
-// there is not.
+// Stops the daemons after Ctrl-C and says so on stderr: `goes_on` if something can be continued, else why
+// not.
 void StopAtInterrupt(Daemons& daemons, const std::string& goes_on);
 
 // True while a coordinator holds the state folder.

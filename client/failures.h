@@ -1,4 +1,4 @@
-// What failed, with the last lines that its trainer wrote and what to type next.
+// The failures, with the last lines of each trainer's log and the command to type next.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace longrun {
 
-// "" when nothing failed. `runs` as in GetSweep; `again` is what `longrun retry` would be given.
+// "" if nothing failed. `runs` as in GetSweep; `again` is the argument for `longrun retry`.
 std::string FailuresText(Connection& connection, const Json& runs, const std::string& again);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// The state folder that a command rests on for as long as it runs.
+// The state folder that a command uses, watched for as long as the command runs.
 #pragma once
 
 #include <string>
@@ -11,11 +11,11 @@ namespace longrun {
 
 class HeldState {
  public:
-  // Of a folder with a database in it.
+  // The folder must have a database.
   static Result<HeldState> Open(const std::string& state);
 
-  // kFailedPrecondition, with what to do, once the folder, its lock or its database was deleted, moved, or
-  // replaced: what is committed since then is found by nobody.
+  // kFailedPrecondition, with the remedy, once the folder, its lock or its database was deleted, moved or
+  // replaced, since later commits could not be found.
   Status Check() const;
 
  private:

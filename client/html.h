@@ -1,4 +1,4 @@
-// HTML from data: everything a user can name is text here, never markup.
+// HTML from data: everything that a user can name becomes text, never markup.
 #pragma once
 
 #include <string>
@@ -8,21 +8,21 @@
 
 namespace longrun {
 
-// Writes the entity of one of the five characters that mean something in markup, HTML or XML; false,
-// and nothing, for another.
+// Writes the entity for one of the five characters with a meaning in HTML or XML markup. For any other
+// character, writes nothing and returns false.
 bool AppendEntity(char c, std::string& out);
 
-// For text and for attributes in double quotes. Bytes that are no UTF-8, and control characters other
-// than newline and tab, become U+FFFD.
+// For text, and for attributes in double quotes. Invalid UTF-8, and control characters other than newline
+// and tab, become U+FFFD.
 std::string HtmlText(std::string_view text);
 
-// JSON that can stand inside <script type="application/json">: no "<" is left in it.
+// JSON for use inside <script type="application/json">: it contains no "<".
 std::string HtmlJson(const Json& json);
 
 // RFC 4648, with padding.
 std::string Base64(std::string_view bytes);
 
-// What a Content-Security-Policy names an inline script by: 'sha256-...'.
+// The name of an inline script in a Content-Security-Policy: 'sha256-...'.
 std::string ScriptHash(std::string_view script);
 
 }  // namespace longrun

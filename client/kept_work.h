@@ -1,4 +1,4 @@
-// What goes on of a sweep that was cancelled: the tasks that another sweep wants too.
+// The tasks of a cancelled sweep that continue because another sweep needs them too.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace longrun {
 
-// "2 tasks of a go on, since sweep b wants them too"; "" where nothing does, or the sweep was not cancelled.
+// "2 tasks of a go on, since sweep b wants them too"; "" if none continues, or the sweep was not cancelled.
 // `sweep`: an answer of GetSweep.
 std::string KeptWorkText(Asker& asker, const Json& sweep);
 

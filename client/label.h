@@ -1,4 +1,4 @@
-// Labels and notes, as they are shown.
+// Labels as text.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace longrun {
 
-// "suite=long,team=nlp" of [{"key", "value"}, ...].
+// "suite=long,team=nlp" from [{"key", "value"}, ...].
 std::string LabelsText(const Json& labels);
 
 }  // namespace longrun

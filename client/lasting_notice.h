@@ -1,5 +1,5 @@
-// What lasts is said once, then once a minute, and that it is over. Time comes in, in milliseconds of
-// BootMs(); a line is given to be printed, or "".
+// Reports a lasting condition once, then once a minute, and reports its end. Time is passed in, in
+// milliseconds of BootMs(); each function returns a line to print, or "".
 #pragma once
 
 #include <cstdint>
@@ -11,25 +11,25 @@ namespace longrun {
 
 class LastingNotice {
  public:
-  // As long as it lasts; `about` tells one thing from another, whatever numbers stand in the text.
+  // Called while it lasts. `about` identifies the condition, whatever numbers are in the text.
   std::string While(const std::string& about, const std::string& text, std::int64_t now_ms);
-  // `text` when something was said since the last Over().
+  // `text` if something was reported since the last Over().
   std::string Over(const std::string& text);
 
  private:
-  std::string about_;  // "": nothing is the matter
+  std::string about_;  // "": no condition
   std::int64_t said_ms_ = 0;
 };
 
-// Any number of them, each under what it is about.
+// Any number of lasting conditions, each identified by `about`.
 class LastingNotices {
  public:
   struct Notice {
     std::string about, text;
-    std::string over;  // what is said when it is over
+    std::string over;  // printed when it is over
   };
 
-  // All that lasts now; what is not among them any more is over.
+  // Sets all current conditions; those no longer among them are over.
   void Set(std::vector<Notice> notices);
   std::vector<std::string> Due(std::int64_t now_ms);
 

@@ -1,4 +1,4 @@
-// The verbs of models that come from elsewhere and go elsewhere; one file each.
+// The verbs that import and export models; one file each.
 #pragma once
 
 #include "client/verb.h"

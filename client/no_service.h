@@ -1,5 +1,5 @@
-// What reading commands say of sweeps on which no service works: the states in the database are those of
-// the moment when everything ended.
+// How reading commands show sweeps on which no service works: the states in the database are those of the
+// moment when the service ended.
 #pragma once
 
 #include <string>
@@ -9,11 +9,11 @@
 
 namespace longrun {
 
-// "INTERRUPTED" in place of "RUNNING".
+// Replaces "RUNNING" by "INTERRUPTED".
 std::string StateWithoutService(const std::string& state);
 
-// The same in a message of GetSweep, WatchSweep or GetRun, for people: of the sweep (`info`) and of the
-// tasks that had begun. Notices about workers go, since they count on a service that waits.
+// The same in a message of GetSweep, WatchSweep or GetRun, for people: for the sweep (`info`) and the tasks
+// that had begun. Removes notices about workers, since they assume a waiting service.
 void ShowInterrupted(Json& message);
 
 // "no service runs on /state: worker box-1 was last heard of at 2026-01-02T03:04:05Z; `longrun up` goes on"

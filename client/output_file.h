@@ -1,4 +1,4 @@
-// Files that a command writes where the user said: -o FILE.
+// Files that a command writes to a path from the user: -o FILE.
 #pragma once
 
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace longrun {
 
-// Replaces a file, or the one that a link leads to, at once and whole. Whatever else the path names (a device,
-// a pipe) is written to and stays. kFailedPrecondition for a folder, a file without write permission for
-// anybody, and a file of a state folder, which are left as they are.
+// Replaces a file, or the target of a link, in one step. Anything else (a device, a pipe) is written to and
+// stays. kFailedPrecondition for a folder, a file without any write permission, and a file of a state
+// folder, which all stay unchanged.
 Status WriteOutputFile(const std::string& path, std::string_view bytes);
 
 }  // namespace longrun

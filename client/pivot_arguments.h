@@ -30,7 +30,7 @@ std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb);
 
 Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments);
 
-// The answer of GetResults for each sweep, with its "name" as it was written.
+// The answer of GetResults for each sweep, with its "name" as the user wrote it.
 Result<std::vector<Json>> AskResults(const std::string& state,
                                      const std::vector<std::string>& sweeps);
 

@@ -1,4 +1,4 @@
-// The axes of a pivot: what a run and a result row have on each, and how a user names them.
+// The axes of a pivot: the values of a run and a result row on each, and the names that users write.
 #pragma once
 
 #include <string>
@@ -10,11 +10,11 @@
 
 namespace longrun {
 
-// A run as a sweep shows it.
+// A run of a sweep.
 struct RunRef {
   std::string sweep;          // label
   const Json* run = nullptr;  // RunInfo of GetResults; outlives this
-  std::string folded = {};    // canonical run without its seed: seeds of one run agree in it
+  std::string folded = {};    // canonical run without its seed: equal for all seeds of a run
   Json seed = {};
   std::int64_t train_length = 0;
 
@@ -28,23 +28,23 @@ RunRef MakeRunRef(std::string sweep, const Json& run);
 bool IsEvaluationAxis(std::string_view axis);
 const std::vector<std::string>& EvaluationAxes();
 
-// What the run has on an axis of its own; null where it has none.
+// The run's value on one of its axes; null if it has none.
 Json RunValue(const RunRef& run, const std::string& axis);
 
-// "lr" -> "train.optimizer.lr": a full name, or the last part of one that only one axis has.
-// `axes`: of the sweeps' matrices. kInvalidArgument names the candidates, or what is near.
+// "lr" -> "train.optimizer.lr": a full name, or the last part of a name that only one axis has. `axes`:
+// those of the sweeps' matrices. kInvalidArgument lists the candidates, or similar names.
 Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::string>& axes,
                                 const std::vector<RunRef>& runs);
 
-// The values of an axis of the matrix in the order of the sweep's file. `runs` come in that of the matrix;
-// where it leaves points out (exclude), the value that is met first need not be the first one of the file.
+// The values of an axis of the matrix in the order of the sweep's file. `runs` are in matrix order; if
+// `exclude` removes points, the first value in it need not be the first one in the file.
 std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
                                 const std::vector<std::string>& axes, const std::string& axis);
 
 // The last part of an axis' name: "lr".
 std::string ShortAxis(const std::string& axis);
 
-// Whether a value on an axis is what a user wrote: "64", "1e-3", "cable", "rope(base=500000)", "rope".
+// Whether a value on an axis matches what a user wrote: "64", "1e-3", "cable", "rope(base=500000)", "rope".
 bool IsWritten(const Json& value, const std::string& text);
 
 }  // namespace longrun

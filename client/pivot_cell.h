@@ -1,4 +1,4 @@
-// One cell of a pivot: the seeds of a run, folded.
+// One cell of a pivot: the average over the seeds of a run.
 #pragma once
 
 #include <vector>
@@ -10,16 +10,16 @@
 
 namespace longrun {
 
-// What a seed has for a cell. The rows are those of GetResults, and are not owned.
+// A seed's data for a cell. The rows are those of GetResults, and are not owned.
 struct SeedRow {
   const RunRef* run = nullptr;
   const Json* row = nullptr;        // null: not measured yet
-  const Json* reference = nullptr;  // of a relative table: the row at the run's train length
+  const Json* reference = nullptr;  // relative tables: the row at the run's train length
   bool is_reference = false;        // `row` is that row
 };
 
-// At least one seed. A run that is there twice (shown by two sweeps) counts once. kInvalidArgument when
-// the runs differ in more than their seed.
+// Requires at least one seed. A run that occurs twice (in two sweeps) counts once. kInvalidArgument if the
+// runs differ in more than their seed.
 Result<PivotCell> FoldSeeds(const Metric& metric, const std::vector<SeedRow>& seeds, bool relative);
 
 }  // namespace longrun

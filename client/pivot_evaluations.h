@@ -9,14 +9,16 @@
 
 namespace longrun {
 
-// What tells evaluations of one dataset, split and protocol from each other, as text: "stride=32".
-// Numbers of two evaluations rest on different text or context, and never stand in one table unnamed.
-// Of each dataset by itself: how much of a split is scored by default depends on its size.
+// Text that distinguishes evaluations of one dataset, split and protocol from each other: "stride=32".
+// Numbers of two evaluations are computed on different text or context, and are never in one table without
+// this text.
+// Each dataset is treated separately, since the number of tokens scored by default depends on a split's
+// size.
 class Evaluations {
  public:
   // A row of GetResults.
   void Add(const Json& row, const std::string& dataset);
-  // Null where there is only one.
+  // Null if there is only one.
   Json TextOf(const Json& row, const std::string& dataset) const;
 
  private:

@@ -1,4 +1,4 @@
-// Where numbers stand in a pivot: among evaluations, and on its axes.
+// The place of numbers in a pivot: among evaluations, and on its axes.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace longrun {
 
-// Where a number stands among evaluations: a value for each of EvaluationAxes().
+// The place of a number among evaluations: a value for each of EvaluationAxes().
 struct Place {
   const Metric* metric = nullptr;
   std::vector<Json> values = {};
@@ -31,7 +31,7 @@ struct Place {
   }
 };
 
-// The values of an axis, in the order in which they are shown.
+// The values of an axis, in display order.
 class AxisOrder {
  public:
   explicit AxisOrder(std::string axis) : axis_(std::move(axis)) {}
@@ -39,13 +39,13 @@ class AxisOrder {
   void Add(const Json& value) {
     if (ranks_.try_emplace(value, values_.size()).second) values_.push_back(value);
   }
-  // A sweep's values keep the order of its file; an evaluation's rise.
+  // A sweep's values keep the order of its file; an evaluation's are sorted in ascending order.
   void Sort() {
     if (!IsEvaluationAxis(axis_) || axis_ == "metric") return;
     std::ranges::sort(values_);
     for (std::size_t i = 0; i < values_.size(); ++i) ranks_.at(values_[i]) = i;
   }
-  std::size_t RankOf(const Json& value) const { return ranks_.at(value); }  // that was added
+  std::size_t RankOf(const Json& value) const { return ranks_.at(value); }  // of an added value
   const std::string& axis() const { return axis_; }
   const Json& value(std::size_t rank) const { return values_.at(rank); }
 

@@ -1,5 +1,4 @@
-// Text in a drawing: sizes, and widths, which are estimates on the wide side, since each viewer has its
-// own letters.
+// Text in a drawing: sizes, and widths. Widths are generous estimates, since each viewer has its own fonts.
 #pragma once
 
 #include <string>
@@ -13,24 +12,24 @@ namespace longrun {
 inline constexpr double kTitleSize = 15.0;
 inline constexpr double kTextSize = 12.0;
 inline constexpr double kNoteSize = 11.0;
-inline constexpr double kEdge = 14.0;  // free around a drawing
+inline constexpr double kEdge = 14.0;  // margin of a drawing
 
 double TextWidth(std::string_view text, double size);
 
-// As much of it as fits, with "…" for the rest.
+// As much of the text as fits, with "…" for the rest.
 std::string Clipped(const std::string& text, double size, double width);
 
-// Lines of words that fit.
+// The text in lines that fit.
 std::vector<std::string> Wrapped(const std::string& text, double size, double width);
 
 Mark TextMark(const std::string& text, double x, double y, Mark::Anchor anchor, Ink ink,
               double size);
 
-// The title, large and bold at the upper edge, and below it the subtitles, each in as many faint lines as
-// it takes; the y of the last line.
+// Puts the title, large and bold, at the upper edge, and below it the subtitles in as many faint lines as
+// needed; returns the y of the last line.
 double PutTitle(Drawing& drawing, const std::string& title,
                 const std::vector<std::string>& subtitles);
-// Faint lines at the lower edge; the y of the line that would come above them.
+// Puts faint lines at the lower edge; returns the y of the line above them.
 double PutNotes(Drawing& drawing, const std::vector<std::string>& notes);
 
 }  // namespace longrun

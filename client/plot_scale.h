@@ -1,4 +1,4 @@
-// An axis of a plot: where a value lies, and which values get a tick.
+// An axis of a plot: the place of a value, and the values with ticks.
 #pragma once
 
 #include <optional>
@@ -16,20 +16,20 @@ struct PlotScale {
   double Unit(double value) const;
 };
 
-// Spans `values` with `room` of the range on either side. Of nothing: 0 to 1, or 1 to 10.
+// Spans `values`, with `room` times the range added on either side. Without values: 0 to 1, or 1 to 10.
 PlotScale ScaleOf(const std::vector<double>& values, bool is_log, double room);
 
-// The scale without what lies beyond its quantity's ends, as the room around a share of 1 does.
+// Cuts the scale at the limits of its quantity, for example the room above a share of 1.
 PlotScale Within(PlotScale scale, std::optional<double> least, std::optional<double> most);
 
-// About `count` round numbers within the scale: steps of 1, 2 or 5, where `is_whole` never less than 1; on
-// a logarithmic one 1, 2, 5 of each decade, or the decades alone where those are many.
+// About `count` round numbers within the scale: steps of 1, 2 or 5, with `is_whole` never less than 1; on a
+// logarithmic scale 1, 2, 5 of each decade, or only the decades if there are many.
 std::vector<double> Ticks(const PlotScale& scale, int count, bool is_whole = false);
 
-// Whether each of the values may have a tick of its own: few of them, and whole numbers.
+// Whether each value may have its own tick: few values, all integers.
 bool AreTicks(const std::vector<double>& values);
 
-// "0.5", "1024", "2M", "1.5B"; from 1000 T on "1e15".
+// "0.5", "1024", "2M", "1.5B"; "1e15" from 1000 T.
 std::string TickText(double value);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// Text for people: aligned columns, colour where a terminal asks for it, sparklines.
+// Text for people: aligned columns, colour on terminals that want it, sparklines.
 #pragma once
 
 #include <cstdint>
@@ -11,17 +11,17 @@
 
 namespace longrun {
 
-// Both stdout and stderr are: what is drawn on one would show in the other's file otherwise.
+// Whether both stdout and stderr are terminals: otherwise, drawing on one would appear in the other's file.
 bool OnTerminal();
-// On a terminal, NO_COLOR is not set, and TERM is not "dumb".
+// True on a terminal, unless NO_COLOR is set or TERM is "dumb".
 bool UseColour();
 
-// Each line's first `width` characters; colour codes stay.
+// The first `width` characters of each line; colour codes are kept.
 std::string ClipLines(const std::string& text, std::size_t width);
 
 enum class Align { kLeft, kRight };
 
-// Columns aligned by display width, two spaces apart; the header in bold where there is colour.
+// Columns aligned by display width, two spaces apart; with colour, the header is bold.
 std::string RenderColumns(const std::vector<std::string>& header, const std::vector<Align>& align,
                           const std::vector<std::vector<std::string>>& rows);
 
@@ -32,23 +32,23 @@ std::string RenderCsv(const std::vector<std::string>& header,
 // "▇▆▅▃▂▁": the values from smallest to largest; nulls are blanks. At most `width` characters.
 std::string Sparkline(const Json& values, std::size_t width);
 
-// "cable", or "rope(base=500000)": a position as it is named, parameters that are given only. "4..7": a bucket of
+// A position's name with only the given parameters: "cable" or "rope(base=500000)". "4..7": a bucket of
 // positions.
 std::string AxisName(const Json& value);
-// The same for people, "cable(variant=bidirectional) (experimental)": what has no publication behind it
-// says so (model/param.h).
+// The same for people, "cable(variant=bidirectional) (experimental)": marks values without a publication
+// (model/param.h).
 std::string AxisText(const Json& value);
 
 // The first 8 digits of an id.
 std::string ShortId(const std::string& id);
 
-// "1 run", "2 runs"; `many` where an s does not make it.
+// "1 run", "2 runs"; `many` is for irregular plurals.
 std::string Counted(std::int64_t n, std::string_view one, std::string_view many = "");
 
-// "1min 23s"; from ten seconds on without fractions; "" of 0, which is not known.
+// "1min 23s"; without fractions from ten seconds; "" for 0, which means unknown.
 std::string DurationText(std::int64_t ms);
 
-// JSON has no infinity: what is not finite is null.
+// null for numbers that are not finite, which JSON does not have.
 Json NumberOrNull(const std::optional<double>& value);
 
 // Pretty-printed JSON with a newline.

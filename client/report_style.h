@@ -1,4 +1,4 @@
-// The look of a report, and its one script: a click on a table's head sorts by that column.
+// The style of a report, and its only script: a click on a column's header sorts the table.
 #pragma once
 
 #include <string_view>

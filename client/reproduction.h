@@ -1,4 +1,4 @@
-// A stored run as a sweep file that gives it again (sweeps/reproduce.h), from what the coordinator knows.
+// A stored run as a sweep file that gives it again (sweeps/reproduce.h), from the coordinator's data.
 #pragma once
 
 #include <string>
@@ -13,12 +13,12 @@ namespace longrun {
 struct ReproducedRun {
   std::string run_key;
   std::string yaml;
-  // Why the file would not give the same run here as it stands: its dataset's name points to other
-  // content, or to none.
+  // Why the unchanged file would not give the same run here: its dataset's name refers to other content, or
+  // to none.
   std::vector<std::string> warnings = {};
 };
 
-// `run`: the beginning of a run's id, 8 digits or more.
+// `run`: the beginning of a run's id, at least 8 digits.
 Result<ReproducedRun> ReproduceRun(Asker& asker, const std::string& run);
 
 // The same from the answers of GetRun, ListDatasets, a query of the run's evaluations (rows of

@@ -1,4 +1,4 @@
-// A sweep's name where a run is wanted.
+// Finds the run of a sweep, if a verb that needs a run gets the name of a sweep.
 #pragma once
 
 #include <string>
@@ -9,13 +9,13 @@ namespace longrun {
 
 struct RunWanted {
   std::string verb;
-  std::string rest = "";                      // of the command line, behind the run
-  bool (*serves)(const Json& run) = nullptr;  // of GetSweep; null: each does
-  std::string unless = "";                    // what to say where none serves
+  std::string rest = "";                      // of the command line, after the run
+  bool (*serves)(const Json& run) = nullptr;  // whether a run of GetSweep suits; null: each does
+  std::string unless = "";                    // the message if no run suits
 };
 
-// The run of the sweep `thing`, when it has one; of several, kInvalidArgument with what to type for each
-// that serves (`longrun VERB RUN REST`); `otherwise` when there is no such sweep.
+// The run of the sweep `thing`, if it has only one. For several, kInvalidArgument with the command for each
+// suitable run (`longrun VERB RUN REST`). `otherwise` if there is no such sweep.
 Result<std::string> RunOf(Asker& asker, const std::string& thing, const RunWanted& wanted,
                           const Status& otherwise);
 

@@ -1,4 +1,4 @@
-// What a submission did, in one line: from the answer of SubmitSweep or PlanSweep.
+// The effect of a submission in one line, from the answer of SubmitSweep or PlanSweep.
 #pragma once
 
 #include <string>
@@ -7,12 +7,12 @@
 
 namespace longrun {
 
-// To plan the largest sweep there may be, on a machine that has other work.
+// Time limit: enough to plan the largest possible sweep on a busy machine.
 inline constexpr std::int64_t kPlanMs = 300'000;
 
 std::string SubmissionText(const Json& answer);
 
-// Other sweeps that are not over, a line each, and how to end them: from `others` of an answer.
+// Other active sweeps, one per line, and how to cancel them: from `others` of an answer.
 std::string OthersText(const Json& others);
 
 }  // namespace longrun

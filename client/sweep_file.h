@@ -1,5 +1,4 @@
-// The arguments of every verb that takes a sweep file: FILE, and `--set path=value` any number of
-// times.
+// The arguments of every verb that takes a sweep file: FILE, and any number of `--set path=value`.
 #pragma once
 
 #include <memory>
@@ -22,8 +21,8 @@ struct SweepFileArguments {
 
 std::shared_ptr<SweepFileArguments> AddSweepFile(CLI::App& verb);
 
-// The request of PlanSweep and SubmitSweep. Files that the sweep names (sweeps/named_files.h) are read
-// and checked; for a submission they are kept in `state`/files, where trainers find them.
+// The request for PlanSweep and SubmitSweep. Reads and checks the files that the sweep names
+// (sweeps/named_files.h); for a submission it stores them in `state`/files, where trainers find them.
 Result<Json> SweepRequest(const SweepFileArguments& arguments, const std::string& state = "");
 
 }  // namespace longrun

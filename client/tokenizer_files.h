@@ -1,5 +1,5 @@
-// The tokenizer of a Hugging Face folder. An imported model keeps the files of any
-// (model/hugging_face/content.h); longrun itself reads tokenizer.json
+// The tokenizer of a Hugging Face folder. An imported model keeps the files of any tokenizer
+// (model/hugging_face/content.h); longrun itself reads only tokenizer.json
 // (model/data/tokenizer/hugging_face.h).
 #pragma once
 
@@ -12,8 +12,8 @@
 
 namespace longrun {
 
-// FOLDER/tokenizer.json for a model of so many ids. kNotFound without such a file; kInvalidArgument says
-// what keeps longrun from reading or using it.
+// FOLDER/tokenizer.json, for a model with `vocab_size` ids. kNotFound if there is no such file;
+// kInvalidArgument says why longrun cannot read or use it.
 Result<std::unique_ptr<Tokenizer>> OpenFolderTokenizer(const std::string& folder,
                                                        std::int64_t vocab_size);
 

@@ -1,5 +1,5 @@
-// A verb of the command line: one file, one name in a group of command_line.cc. Adding a verb declares its arguments;
-// the chosen one's `run` is called after the whole line was parsed.
+// A verb of the command line: one file, and one name in a group of command_line.cc. Adding a verb declares
+// its arguments; after the whole line was parsed, the chosen verb's `run` is called.
 //
 // stdout carries data, stderr everything else. Exit codes: see ExitCode.
 #pragma once
@@ -25,25 +25,25 @@ enum ExitCode : int {
   kExitConflict = 4,  // the state of the system does not allow it
   kExitDenied = 5,
   kExitUnavailable = 6,  // no coordinator answers, or a deadline passed
-  kExitPartial = 7,      // some tasks of the sweep failed, and none is left to do
-  kExitIncomplete = 8,   // some of the sweep is still to come
+  kExitPartial = 7,      // some tasks of the sweep failed, and none remain
+  kExitIncomplete = 8,   // some of the sweep is unfinished
   kExitInterrupted = 130,
 };
 
 struct Verbs {
   CLI::App* app = nullptr;
-  std::string state;         // --state, resolved; 0700 once made
+  std::string state;         // --state, resolved; created with mode 0700
   std::function<int()> run;  // of the chosen verb
 };
 
-// How the sweeps stand that a verb has shown, from their SweepInfo: the same for every verb.
-//   kExitIncomplete  some of it is still to come
-//   kExitOk          all of it is there
-//   kExitPartial     nothing more comes by itself: a part is there, a part failed
-//   kExitFailed      nothing more comes by itself: it was cancelled, or all of it failed
+// The exit code for the sweeps that a verb has shown, from their SweepInfo: the same for every verb.
+//   kExitIncomplete  some of it is unfinished
+//   kExitOk          all of it succeeded
+//   kExitPartial     nothing more will run by itself: a part succeeded, a part failed
+//   kExitFailed      nothing more will run by itself: it was cancelled, or all of it failed
 int SweepExitCode(const std::vector<Json>& infos);
 
-// Prints "longrun: message" (and each violation on a line of its own) and gives the exit code.
+// Prints "longrun: message" (and each violation on its own line) and returns the exit code.
 int Report(const Status& status, const std::vector<std::string>& violations = {});
 
 std::string VersionText();  // release, commit, protocol: one line

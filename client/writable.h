@@ -1,15 +1,15 @@
-// Whether files can be written in a folder, and what to do when they cannot: asked after something has
-// failed, so that a user reads the cause and not where a program noticed it.
+// Checks whether files can be written in a folder, and says what to do if not. Called after something has
+// failed, so that the user reads the cause instead of its consequence.
 #pragma once
 
 #include <string>
 
 namespace longrun {
 
-// What writing a small file in the folder fails with; 0 when it does not. The file is removed again.
+// The errno of writing a small file in the folder; 0 if it works. The file is removed again.
 int WriteErrno(const std::string& folder);
 
-// What making a folder in the folder fails with; 0 when it does not. It is removed again.
+// The errno of creating a folder in the folder; 0 if it works. It is removed again.
 int MakeErrno(const std::string& folder);
 
 struct WriteProblem {
@@ -17,7 +17,7 @@ struct WriteProblem {
   std::string remedy;  // "make room there, or ..."
 };
 
-// Of an error number of WriteErrno.
+// For an errno of WriteErrno.
 WriteProblem DescribeWriteErrno(int error_number, const std::string& folder);
 
 }  // namespace longrun

@@ -1,6 +1,5 @@
-// What can be wrong with a machine, one check each: a name, a function, a row of the table in
-// checks.cc. What a check judges is handed to it as a value where it can be, so that a test can seed
-// every misconfiguration.
+// The checks of a machine: each has a name, a function, and a row of the table in checks.cc. Where
+// possible, a check gets its input as values, so that a test can create every misconfiguration.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +18,8 @@ std::string_view VerdictName(Verdict verdict);  // ok | warn | fail
 struct Finding {
   Verdict verdict = Verdict::kOk;
   std::string found;            // what was seen
-  std::string remedy;           // what to do about it; "" when it is well
-  Json facts = Json::object();  // what was seen as values, for programs; none for most checks
+  std::string remedy;           // what to do about it; "" if all is well
+  Json facts = Json::object();  // the same as values, for programs; empty for most checks
 };
 
 struct Check {

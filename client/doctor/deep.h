@@ -1,6 +1,6 @@
-// `longrun doctor --deep` and `--repair`: everything that a state folder holds, read from end to end. The database,
-// artifacts and kept files are read by `longrun-coordinator --check`, whose they are; datasets and the
-// files of the worker in the state folder here.
+// `longrun doctor --deep` and `--repair`: reads everything in a state folder. `longrun-coordinator --check`
+// reads its own data: the database, artifacts and kept files. Datasets and the worker's files in the state
+// folder are read here.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct DeepFindings {
   std::int64_t n_files = 0;
 };
 
-// With `repairs` the database is first repaired where that is possible: kUnavailable beside a coordinator.
+// With `repairs`, first repairs the database as far as possible: kUnavailable beside a coordinator.
 Result<DeepFindings> LookDeep(const std::string& state, bool repairs);
 
 }  // namespace longrun
