@@ -1,5 +1,5 @@
-// How a trainer ends: a Status as a failure class and an exit code, and LibTorch's exceptions as
-// either.
+// How a trainer ends: turns a Status into a failure class and an exit code, and LibTorch's exceptions into
+// both.
 #pragma once
 
 #include <functional>
@@ -14,19 +14,19 @@ namespace longrun {
 
 struct Ending {
   Status status;                                        // ok: all is done
-  FailureClass failure_class = FailureClass::kCrashed;  // of an error
-  std::vector<Status> others = {};                      // errors found beside it
+  FailureClass failure_class = FailureClass::kCrashed;  // if it is an error
+  std::vector<Status> others = {};                      // further errors
 
   int ExitCode() const;  // 0, or the class's
 };
 
-// Within the trainer kAborted is a computation that gave NaN or infinity, kCancelled one that was
-// asked to stop and has saved its state.
+// In the trainer, kAborted means that a computation gave NaN or infinity, and kCancelled that it was asked
+// to stop and has saved its state.
 Ending EndingOf(Status status);
-// By the first error, of which there is one.
+// Decided by the first error; there must be one.
 Ending EndingOf(const ErrorList& errors);
 
-// Runs `body`; what LibTorch or the library throws becomes an ending too.
+// Runs `body`; exceptions of LibTorch or the standard library become an ending too.
 Ending RunGuarded(const std::function<Status()>& body);
 Ending EndGuarded(const std::function<Ending()>& body);
 

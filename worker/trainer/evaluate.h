@@ -1,4 +1,4 @@
-// Evaluation: the rows that a task owes, one for each expected cell.
+// Evaluation: delivers the rows of a task, one for each expected cell.
 #pragma once
 
 #include "base/status.h"
@@ -8,8 +8,8 @@
 
 namespace longrun {
 
-// Scores the task's init checkpoint in fp32, whatever precision it was trained in. Each row is a
-// `result` record with its cell, behind the artifacts it rests on. kCancelled: asked to stop.
+// Scores the task's init checkpoint in fp32, whatever precision it was trained in. Each row is a `result`
+// record with its cell, written after the artifacts on which it rests. kCancelled: it was asked to stop.
 Status Evaluate(Session& session, const Dataset& dataset, const Machine& machine);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// What a GPU is, asked of the plug-in liblongrun_cuda.so (kernels/cuda/) beside the program.
+// Describes a GPU, through the plug-in liblongrun_cuda.so (kernels/cuda/) beside the program.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct GpuInfo {
   int capability_minor = 0;
 };
 
-// kFailedPrecondition when the plug-in was not compiled or there is no such GPU.
+// kFailedPrecondition if the plug-in was not compiled or there is no such GPU.
 Result<GpuInfo> DescribeGpu(int ordinal);
 
 }  // namespace longrun

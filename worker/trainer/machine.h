@@ -1,5 +1,4 @@
-// The machine under a trainer: what it computes on, and whether it can do so as the run's first
-// attempt did.
+// The machine of a trainer: what it computes on, and whether that matches the run's first attempt.
 #pragma once
 
 #include <cstdint>
@@ -27,12 +26,12 @@ struct Machine {
 };
 
 // Opens the device that the task names, with `precision` (fp32, bf16), and fixes thread count and
-// deterministic algorithms. kFailedPrecondition when the machine differs from the task's execution in
-// anything that changes bits: the message says in what. What the execution leaves open ("") is
-// decided by this machine.
+// deterministic algorithms. kFailedPrecondition if the machine differs from the task's execution in
+// anything that changes bits: the message says in what. This machine decides what the execution leaves open
+// ("").
 Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision);
 
-// The execution with what was left open filled in by the machine.
+// The execution, with the machine's values for what was left open.
 Execution Completed(Execution execution, const Machine& machine);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// A model in a folder and tokens in a file, opened for the verbs that answer a question about them.
+// Opens a model in a folder and tokens in a file, for the commands that inspect a model.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,11 +16,11 @@ struct ModelOptions {
   std::string dtype = "fp32";      // fp32 | fp64 | bf16
   std::string attention = "auto";  // auto | reference | torch | fused
   std::string device = "cpu";      // cpu | cuda | cuda:N
-  std::string extend;              // JSON of an extension, or empty: as config.json says
+  std::string extend;              // JSON of an extension; "": as in config.json
   int threads = 1;
 };
 
-// Fixes the process's threads and algorithms as well (FixNumerics).
+// Also fixes the process's threads and algorithms (FixNumerics).
 Result<Transformer> OpenModel(const ModelOptions& options);
 
 // `tokens` (B, T), int64, of a safetensors file; on the CPU, not empty, each within [0, vocab_size).

@@ -1,4 +1,4 @@
-// One attempt as the trainer sees it: its task, its journal, and how far it is.
+// One attempt, as the trainer sees it: its task, its journal, and its progress.
 #pragma once
 
 #include <cstdint>
@@ -14,21 +14,21 @@
 
 namespace longrun {
 
-// Who watches an attempt that a user carries out by hand: what was recorded at a step.
+// Called with each record of an attempt that a user runs by hand.
 using RecordWatcher =
     std::function<void(std::string_view kind, const Json& body, std::int64_t step)>;
 
 class Session {
  public:
-  // Makes the journal and writes record 1, `attempt`. kAlreadyExists when somebody has been here.
+  // Creates the journal and writes record 1, `attempt`. kAlreadyExists if there is a journal already.
   static Result<Session> Begin(TaskFile task, RecordWatcher watcher = {});
 
   const TaskFile& task() const { return task_; }
   JournalWriter& journal() { return journal_; }
-  // Into the journal, and to whoever watches.
+  // Writes to the journal, and calls the watcher.
   Status Record(std::string_view kind, const Json& body, std::int64_t step);
 
-  // Where we are, for a failure's message: "step 12", "evaluation at 512".
+  // The current place, for a failure's message: "step 12", "evaluation at 512".
   void SetPlace(std::string place) { place_ = std::move(place); }
   const std::string& place() const { return place_; }
 
@@ -39,8 +39,8 @@ class Session {
     double tokens_per_s = 0.0;
     std::optional<std::int64_t> step = std::nullopt;
   };
-  // A `progress` record when the last is a second old, or the phase is another one. The time left is
-  // that of the work done since the phase began.
+  // Writes a `progress` record if the last one is a second old, or the phase is new. The time left is
+  // estimated from the work done since the phase began.
   Status Progress(const Work& work);
 
  private:
@@ -54,7 +54,7 @@ class Session {
   std::string phase_;
   std::int64_t phase_begin_ms_ = 0;
   std::int64_t phase_begin_done_ = 0;
-  std::map<std::string, double> pace_ms_;  // of a phase: milliseconds a unit of work
+  std::map<std::string, double> pace_ms_;  // by phase: milliseconds per unit of work
   std::int64_t reported_ms_ = 0;
 };
 

@@ -1,5 +1,5 @@
-// longrun-trainer train | evaluate: a run without coordinator and worker. Writes a task file of its
-// own into the output folder and carries it out as `task` does.
+// longrun-trainer train | evaluate: a run without coordinator and worker. Writes its own task file into the
+// output folder and runs it like `task`.
 #pragma once
 
 #include <cstdint>
@@ -12,25 +12,24 @@ namespace longrun {
 
 struct StandaloneOptions {
   // JSON as in sweeps/run.h; dataset, tokenizer and numerics may be left out, and with `init` also model,
-  // position, init, seed (1) and, where nothing is trained, train. "": {}.
+  // position, init, seed (1) and, if nothing is trained, train. "": {}.
   std::string run;
-  // A Hugging Face folder, as model.init_from of a sweep gives it: what the run starts from, or, where
-  // it trains nothing, what is measured. The run's key is that of a sweep whose model was imported
-  // from the folder.
+  // A Hugging Face folder, like model.init_from of a sweep: what the run starts from or, if it does not
+  // train, what is evaluated. The run's key is that of a sweep whose model was imported from the folder.
   std::string init;
   std::string dataset;                    // folder
   std::string output;                     // attempt folder: journal.jsonl, checkpoints/, artifacts/
   std::string checkpoint;                 // train: to resume from; evaluate: to score; "": none
   std::string evaluation = "perplexity";  // evaluate: its name
   std::string params = "{}";              // evaluate: its parameters as JSON, as in a sweep
-  std::vector<std::int64_t> lengths;      // evaluate: context_lengths, over those of params
-  std::string split;                      // evaluate: over that of params; "": as params say
+  std::vector<std::int64_t> lengths;      // evaluate: context_lengths, override those of params
+  std::string split;                      // evaluate: overrides that of params; "": as in params
   std::string device = "cpu";             // cpu | gpu
-  // reference | torch | fused | auto: as the checkpoint's run; of a new one, as AttentionPathFor says
+  // reference | torch | fused | auto: that of the checkpoint's run; for a new run that of AttentionPathFor
   std::string attention = "auto";
-  std::string matrix;     // of a CPU: aten | onednn; "": that of a new run
+  std::string matrix;     // for a CPU: aten | onednn; "": that of a new run
   std::string operators;  // longrun | aten; "": longrun on a CPU
-  // kept | flushed; "": as the checkpoint's run; of a new one, flushed on a CPU
+  // kept | flushed; "": that of the checkpoint's run; for a new run, flushed on a CPU
   std::string subnormals;
   std::int64_t threads = 1;
   std::int64_t micro_batch = 0;  // 0: by the memory formula, for 4 GiB
@@ -39,8 +38,8 @@ struct StandaloneOptions {
 };
 
 Ending TrainStandalone(const StandaloneOptions& options);
-// Prints the numbers at the end. Other than in a sweep, `score_tokens` 0 scores every full window of
-// each length; a sweep writes in a number that is the same for all.
+// Prints the numbers at the end. Unlike in a sweep, `score_tokens` 0 scores every full window of each
+// length; a sweep sets a number that is the same for all lengths.
 Ending EvaluateStandalone(const StandaloneOptions& options);
 
 }  // namespace longrun

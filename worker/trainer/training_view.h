@@ -1,9 +1,10 @@
-// What `longrun-trainer train` by hand says while it trains: how far it is, and where its checkpoints are.
+// The output of `longrun-trainer train`, run by hand, while it trains: its progress, and where its
+// checkpoints are.
 //
 //   step 120 of 1600   loss 3.4123 (validation 3.5012)   8.21K tokens/s   2min 3s left
 //
-// In a terminal one line that is drawn again, at most twice a second; elsewhere, as in a file that is read
-// later, a line for the first step, for each tenth of the training, and one a minute.
+// In a terminal, one line that is redrawn at most twice a second. Elsewhere, for example in a file, a line
+// for the first step, for each tenth of the training, and one per minute.
 #pragma once
 
 #include <cstdint>
@@ -21,21 +22,21 @@ class TrainingView {
   struct Of {
     std::int64_t n_steps = 0;
     std::int64_t batch_tokens = 0;
-    std::int64_t first_step = 0;  // that of the checkpoint it goes on from; 0: none
+    std::int64_t first_step = 0;  // that of the checkpoint it continues; 0: none
     std::int64_t checkpoint_every_ms = 0;
     std::string output;  // the attempt's folder, as the user wrote it
     bool on_terminal = false;
   };
   explicit TrainingView(Of of) : of_(std::move(of)), shown_step_(of_.first_step) {}
 
-  // What is written before anything is trained.
+  // The text before training.
   std::string Begin() const;
-  // What to write of a record of the journal; "": nothing.
+  // The text for a record of the journal; "": none.
   std::string Show(std::string_view kind, const Json& body, std::int64_t step, std::int64_t now_ms);
-  // What ends a line that would be drawn again; "" where there is none.
+  // The end of a line that would be redrawn; "" if there is none.
   std::string End();
 
-  // The folder of the newest checkpoint; "" before there is one.
+  // The folder of the newest checkpoint; "" if there is none yet.
   const std::string& checkpoint() const { return checkpoint_; }
 
  private:

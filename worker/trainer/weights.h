@@ -1,5 +1,5 @@
-// The network that a task begins with, where it does not begin with random weights: a checkpoint of the
-// run, or the imported model that the run starts from.
+// The network with which a task starts, unless it starts with random weights: a checkpoint of the run, or
+// the imported model from which the run starts.
 #pragma once
 
 #include <string>
@@ -11,8 +11,8 @@
 
 namespace longrun {
 
-// What a checkpoint of the run says of its network. What an imported model says beside its shape (how
-// rotary positions are extended, GPT-2's switches of the scale) holds in all that comes from it.
+// The network of a checkpoint of the run. Properties of an imported model other than its shape (the
+// extension of rotary positions, GPT-2's switches for the scale) hold in everything derived from it.
 // kDataLoss for a checkpoint of another model.
 Result<NetConfig> ConfigOfRun(const NetConfig& stored, const Run& run, const std::string& folder);
 
@@ -21,8 +21,8 @@ struct StartWeights {
   ParameterMap parameters;
 };
 
-// The weights of an imported model as the run has them: its body as it is; what its position method
-// learned, where the run has that method; else new, by the run's seed, as in random weights.
+// The weights of an imported model for the run: its body unchanged; the tensors of its position method if
+// the run has that method, else new ones from the run's seed, like random weights.
 Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run);
 
 }  // namespace longrun
