@@ -1,13 +1,13 @@
-// The worker daemon: it keeps one session with the coordinator, starts a trainer per Start under a
-// shim, and forwards journals. One thread owns all of its state (Run's); gRPC and transfers post to
-// it. What must survive it lies in the attempts' folders, so kill -9 at any instant loses nothing.
+// The worker daemon: it keeps one session with the coordinator, starts a trainer per Start under a shim,
+// and forwards journals. One thread owns all of its state (that of Run); gRPC and transfers post to it.
+// Everything that must survive is in the attempts' folders, so kill -9 at any moment loses nothing.
 //
 //   attempt:  Start -> Accepted -> preparing (dataset, checkpoints) -> running (shim alive) -> ended
 //             -> reported until Ack says `ended` -> folder kept for the retention time
 //   journal:  read -> fdatasync -> upload of the files a record names -> JournalBatch -> Ack; a Nack
 //             or a Welcome with a smaller durable_seq rewinds
 //
-// A coordinator that is away for any length changes nothing for trainers.
+// Trainers continue unchanged, however long the coordinator is away.
 #pragma once
 
 #include <condition_variable>
@@ -44,49 +44,50 @@ struct AgentOptions {
   std::string coordinator;              // unix:PATH
   std::string trainer;                  // program
   std::string program;                  // longrun-worker itself
-  std::string worker_id;                // "" keeps the folder's, or makes one
+  std::string worker_id;                // "": the folder's, or a new one
   std::string metrics = "127.0.0.1:0";  // address
   int cpu_slots = 0;                    // 0: detect
-  std::int64_t grace_ms = 20'000;       // at our own end
-  std::int64_t disk_free_bytes_min = std::int64_t{256} << 20;   // below: no Start is taken
-  std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;  // folders of reported attempts
+  std::int64_t grace_ms = 20'000;       // when the worker itself stops
+  std::int64_t disk_free_bytes_min = std::int64_t{256} << 20;   // below this: Starts are rejected
+  std::int64_t retain_ms = std::int64_t{7} * 24 * 3600 * 1000;  // for folders of reported attempts
   std::int64_t retain_bytes_max = std::int64_t{2} << 30;
-  std::int64_t cache_bytes_max = std::int64_t{8} << 30;  // checkpoints fetched
+  std::int64_t cache_bytes_max = std::int64_t{8} << 30;  // for fetched checkpoints
 };
 
 class Agent {
  public:
-  // Takes the folder's lock, detects devices, adopts what lives in the folder.
+  // Takes the folder's lock, detects devices, and adopts the attempts in the folder.
   static Result<std::unique_ptr<Agent>> Create(AgentOptions options);
   ~Agent();
 
-  // Until RequestStop, or a Drain with nothing left. Trainers are stopped by the former. kAborted once
-  // the folder was deleted or moved: nothing that they write would be found, so they are killed.
+  // Runs until RequestStop, which stops trainers, or until a Drain with no attempts left. kAborted once the
+  // folder was deleted or moved: the trainers are killed then, since nothing that they write could be
+  // found.
   Status Run();
   // Any thread.
   void RequestStop();
 
  private:
-  // An attempt with what the present session knows of it.
+  // An attempt, and what the current session knows about it.
   struct Entry {
     // Preparing: no attempt yet.
     StartMessage start;
     std::optional<TaskFile> task;       // of `start`
-    std::int64_t prepare_again_ms = 0;  // -1 while a job is under way
+    std::int64_t prepare_again_ms = 0;  // -1 while a job is running
     int prepare_tries = 0;
-    bool unwanted = false;  // stopped or withdrawn before the start
+    bool unwanted = false;  // stopped or withdrawn before it was started
 
     std::unique_ptr<Attempt> attempt;
     bool was_running = false;
     bool fenced = false;
     bool cancelled = false;         // the coordinator wants it stopped
     bool journal_unwanted = false;  // the coordinator does not know the attempt
-    bool files_damaged = false;     // one was unlike its record: they stay for people to look at
+    bool files_damaged = false;     // a file differed from its record: they stay for inspection
     bool uploading = false;
     std::int64_t upload_again_ms = 0;
-    // Records whose files were sent: true when they are in the store, false when they are gone here.
+    // Records whose files were sent: true if they are in the store, false if they are gone here.
     std::map<std::int64_t, bool> uploaded;
-    std::optional<SlotMeter> meter;  // while its trainer lives
+    std::optional<SlotMeter> meter;  // while its trainer is running
 
     // This session.
     bool welcomed = false;
@@ -139,7 +140,7 @@ class Agent {
   void SendEnd(Entry& entry);
   void ReportEnded(Entry& entry);
   std::size_t InFlightBytes() const;
-  std::int64_t BacklogBytes() const;  // not acknowledged, of all journals that have not ended
+  std::int64_t BacklogBytes() const;  // unacknowledged, of all unfinished journals
 
   void Tick(std::int64_t now_ms);
   void Measure(Entry& entry, const JournalRecord& record);
@@ -159,7 +160,7 @@ class Agent {
 
   CoordinatorChannel coordinator_;
   std::unique_ptr<Session> session_;
-  std::int64_t session_number_ = 0;  // tells a session's messages from those of its forerunners
+  std::int64_t session_number_ = 0;  // distinguishes messages from those of earlier sessions
   bool welcomed_ = false;
   std::string coordinator_id_;
   std::int64_t boot_epoch_ = 0;
@@ -182,7 +183,7 @@ class Agent {
   std::condition_variable changed_;
   std::deque<std::function<void()>> posted_;
 
-  // Last: their threads post to the members above, and end first.
+  // Last, so that they are destroyed first: their threads post to the members above.
   ArtifactClient artifacts_;
   std::unique_ptr<JobThreads> jobs_;
 };

@@ -1,5 +1,5 @@
-// One attempt on this machine: its folder, its shim, its journal. Knows nothing of the session;
-// agent.h decides what is sent. Time comes in as an argument (milliseconds of BootMs()).
+// One attempt on this machine: its folder, its shim, its journal. Knows nothing about the session; agent.h
+// decides what is sent. Time is passed in (milliseconds of BootMs()).
 #pragma once
 
 #include <cstdint>
@@ -33,40 +33,40 @@ class Attempt {
     std::string trainer;
     std::vector<std::string> env;  // the trainer's whole environment
   };
-  // Makes the folder and starts the shim, in a session of its own.
+  // Creates the folder and starts the shim, in its own session (setsid).
   static Result<std::unique_ptr<Attempt>> Start(const Launch& launch);
-  // Takes over a folder that an earlier worker process left. kNotFound when nothing was started in
-  // it (no task.json): the folder may go.
+  // Takes over a folder from an earlier worker process. kNotFound if nothing was started in it (no
+  // task.json): the folder may be removed.
   static Result<std::unique_ptr<Attempt>> Adopt(const AttemptFolder& folder);
 
   const AttemptIds& ids() const { return ids_; }
   const AttemptFolder& folder() const { return folder_; }
   const AckedRecord& acked() const { return acked_; }
 
-  // Looks whether shim and trainer still live, and drives a stop on: SIGTERM, then SIGKILL for the
+  // Checks whether shim and trainer are still running, and continues a stop: SIGTERM, then SIGKILL for the
   // trainer's group.
   void Poll(std::int64_t now_ms);
   bool running() const { return running_; }
-  // SIGTERM now, SIGKILL after the grace. The earliest of several deadlines counts.
+  // SIGTERM now, SIGKILL after the grace period. The earliest of several deadlines counts.
   void RequestStop(std::int64_t now_ms, std::int64_t grace_ms);
   bool stop_requested() const { return stop_requested_; }
-  // SIGKILL to the shim and its trainer, at once and without their folder, which may be gone.
+  // SIGKILL to the shim and its trainer, at once and without using their folder, which may be gone.
   void Kill();
-  // What the shim wrote; nothing when it died without a word. Only when not running.
+  // The shim's exit record; nothing if the shim died without one. Only when not running.
   std::optional<ExitRecord> Exit() const;
 
-  // Journal. Fill reads further records into pending(), after an fdatasync of the journal, so that
-  // nothing is sent which a power loss could take back; false when there was nothing new.
+  // Journal. Fill reads further records into pending(), after an fdatasync of the journal, so that a power
+  // loss cannot undo anything that was sent. Returns false if there was nothing new.
   Result<bool> Fill(std::int64_t now_ms);
   std::deque<JournalReader::Line>& pending() { return pending_; }
   void RewindTo(
-      std::int64_t durable_seq);  // pending is emptied; the next record is durable_seq + 1
+      std::int64_t durable_seq);  // empties pending; the next record is durable_seq + 1
   std::int64_t last_seq() const { return reader_.last_seq(); }
-  // Bytes of the journal that nobody was given yet, and of pending().
+  // The bytes of the journal that were not read yet, and those of pending().
   std::int64_t BacklogBytes() const;
 
-  // New bytes of trainer.log, at most 64 KiB a second; nothing when there are none. After the end of
-  // the trainer the rest is in LogTail.
+  // New bytes of trainer.log, at most 64 KiB per second; nothing if there are none. After the end of the
+  // trainer, LogTail has the rest.
   struct LogPiece {
     std::int64_t offset = 0;
     std::string data;
@@ -75,9 +75,9 @@ class Attempt {
   std::string LogTail() const;  // the last 4 KiB
 
   void Acknowledge(std::int64_t durable_seq);
-  // Written at once; Acknowledge alone is written at most once a second, by FlushAcked.
+  // Writes at once; Acknowledge is written only by FlushAcked, at most once a second.
   Status MarkEnded(std::int64_t wall_ms);
-  // The coordinator does not have the end any more.
+  // Called if the coordinator no longer has the end.
   void TakeBackEnd();
   Status FlushAcked(std::int64_t now_ms);
 
@@ -93,8 +93,8 @@ class Attempt {
   std::int64_t acked_written_ms_ = 0;
 
   bool running_ = false;
-  int child_pid_ = -1;              // of a shim that is our child and not reaped; -1: adopted
-  std::optional<ShimRecord> shim_;  // as it was last read
+  int child_pid_ = -1;              // a shim that is our child and not reaped; -1: adopted
+  std::optional<ShimRecord> shim_;  // as last read
   bool stop_requested_ = false;
   bool stop_sent_ = false;
   std::int64_t kill_at_ms_ = 0;

@@ -1,7 +1,7 @@
-// An attempt's folder: what lies in it, and the small records that worker
-// and shim leave there for each other. The trainer writes journal.jsonl, trainer.log and
-// checkpoints/; the shim writes shim.json and exit.json and holds shim.lock as long as it lives; the
-// worker writes task.json, acked and, once it has found the shim dead without a word, abandoned.
+// An attempt's folder: its files, and the small records that worker and shim leave there for each other.
+// The trainer writes journal.jsonl, trainer.log and checkpoints/. The shim writes shim.json and exit.json,
+// and holds shim.lock as long as it lives. The worker writes task.json, acked and, if it finds that the
+// shim died without exit.json, abandoned.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct AttemptFolder {
   std::string Abandoned() const { return path + "/abandoned"; }
 };
 
-// What the worker knows of the attempt beyond its task file. `durable_seq` is for people and for a
-// start without a coordinator: Welcome's word is the one that counts.
+// What the worker knows about the attempt beyond its task file. `durable_seq` is for people and for a start
+// without a coordinator; otherwise the value in Welcome counts.
 struct AckedRecord {
   int device_index = 0;          // the slot it occupies
   std::int64_t durable_seq = 0;  // committed and synced by the coordinator
@@ -37,35 +37,35 @@ struct AckedRecord {
   std::int64_t ended_wall_ms = 0;
 };
 
-// (pid, start ticks) names a process for ever.
+// (pid, start ticks) identifies a process permanently.
 struct ProcessName {
   int pid = 0;
   std::uint64_t start_ticks = 0;
 };
-// Sends `signal` when it still is that process; false when it is gone. `group` signals all of its
+// Sends `signal` if the pid is still that process; returns false if it is gone. `group`: signals its whole
 // process group.
 bool SignalProcess(const ProcessName& process, int signal, bool group);
 
-// False for a zombie: it holds nothing any more.
+// False for a zombie: it holds no resources any more.
 bool IsRunning(const ProcessName& process);
 
 struct ShimRecord {
   ProcessName shim;
-  std::optional<ProcessName> trainer;  // leads a process group of its own
+  std::optional<ProcessName> trainer;  // leads its own process group
 };
 
 // How the trainer ended.
 struct ExitRecord {
   int code = -1;                // exit code, or -1
-  int signal = 0;               // that ended it, or 0
-  bool oom_kill = false;        // the kernel's out-of-memory killer struck in our cgroup
+  int signal = 0;               // the signal that ended it, or 0
+  bool oom_kill = false;        // the kernel's out-of-memory killer acted in our cgroup
   bool stop_requested = false;  // the shim was told to stop it
   std::int64_t user_ms = 0;     // CPU time
   std::int64_t system_ms = 0;
   std::int64_t rss_bytes_max = 0;
 };
 
-// Each record appears whole or not at all. Reading gives kNotFound when it is not there.
+// Each record appears complete or not at all. Reading gives kNotFound if it does not exist.
 Status WriteAcked(const AttemptFolder& folder, const AckedRecord& acked);
 Result<AckedRecord> ReadAcked(const AttemptFolder& folder);
 Status WriteShim(const AttemptFolder& folder, const ShimRecord& shim);

@@ -1,5 +1,5 @@
-// The datasets of this machine, found by digest: those in the worker's own folder, and the folder
-// where a dataset was registered, when this machine sees it.
+// The datasets of this machine, found by digest: those in the worker's own folder, and the registered
+// folder of a dataset, if this machine can see it.
 #pragma once
 
 #include <string>
@@ -9,11 +9,11 @@
 
 namespace longrun {
 
-// Digests of datasets_dir/*/dataset.json. What is no dataset is passed over.
+// The digests in datasets_dir/*/dataset.json. Ignores anything that is not a dataset.
 std::vector<std::string> DatasetDigests(const std::string& datasets_dir);
 
-// The folder that holds the dataset with this digest: of datasets_dir's, else registered_path when
-// its manifest says so. kNotFound names both places. The trainer checks the tokens themselves.
+// The folder of the dataset with this digest: one in datasets_dir, else registered_path if its manifest has
+// the digest. kNotFound names both places. The trainer checks the tokens themselves.
 Result<std::string> FindDataset(const std::string& digest, const std::string& datasets_dir,
                                 const std::string& registered_path);
 

@@ -1,6 +1,6 @@
-// What this machine can train on: one slot for each GPU, or, where there is none, slots of the CPU.
-// Micro-batch and numeric paths are decided from these values once per run and kept by all of its
-// attempts, so they are properties of the machine, not of the moment: total memory, not free memory.
+// The devices of this machine: one slot for each GPU or, if there is none, slots of the CPU. Micro-batch
+// and numeric paths are decided from these values once per run and kept by all of its attempts, so they are
+// properties of the machine, not of the moment: total memory, not free memory.
 #pragma once
 
 #include <cstdint>
@@ -18,29 +18,28 @@ struct DeviceSlot {
   std::string name;               // "AMD EPYC 9V74", "NVIDIA H200"
   std::int64_t memory_bytes = 0;  // for one trainer
   std::int64_t threads = 1;       // CPU threads of one trainer
-  std::string simd;               // as model/instruction_set.h names it: "avx512", "neon"
+  std::string simd;               // name in model/instruction_set.h: "avx512", "neon"
   std::string linear;             // matrix path: "onednn/AuthenticAMD", "aten/cuda"
 };
 
 // The host's CPU side.
 struct HostCpu {
-  int cores = 1;                  // that we may run on
-  std::int64_t memory_bytes = 0;  // of the machine, or of our cgroup when that is less
+  int cores = 1;                  // on which we may run
+  std::int64_t memory_bytes = 0;  // of the machine, or of our cgroup if that is less
   std::string name;               // "AMD EPYC 9V74 80-Core Processor"
-  std::string simd;               // as a slot has them
+  std::string simd;               // as in a slot
   std::string linear;
 };
 HostCpu DetectHostCpu();
 
-// Memory that a trainer needs at least, for the default number of slots.
+// The least memory for a trainer, for the default number of slots.
 inline constexpr std::int64_t kCpuSlotBytesMin = std::int64_t{2} << 30;
 
-// n_slots 0: one a core, as far as memory goes; at least one. Pure.
+// n_slots 0: one per core, as far as memory suffices; at least one. Pure.
 std::vector<DeviceSlot> CpuSlots(const HostCpu& cpu, int n_slots);
 
-// The GPUs that NVML names, or else CPU slots. cpu_slots > 0 asks for that many CPU slots and leaves
-// GPUs alone. kInternal when there is a driver that does not answer: a broken GPU machine must not
-// pass for a CPU machine.
+// The GPUs that NVML reports, else CPU slots. cpu_slots > 0: that many CPU slots, and no GPUs. kInternal if
+// a driver exists but does not answer: a broken GPU machine must not be taken for a CPU machine.
 Result<std::vector<DeviceSlot>> DetectDevices(int cpu_slots);
 
 }  // namespace longrun

@@ -1,11 +1,11 @@
-// The shim: `longrun-worker exec ATTEMPT_DIR TRAINER`. It is the trainer's parent and outlives the
-// worker, so that the end of a trainer is known whoever dies:
+// The shim: `longrun-worker exec ATTEMPT_DIR TRAINER`. It is the trainer's parent and outlives the worker,
+// so that the end of a trainer is recorded even if the worker dies:
 //
 //   lock shim.lock (until it ends) -> limits -> start the trainer -> wait -> exit.json -> unlock
 //
-// SIGTERM is passed on to the trainer; when the shim is killed, the kernel kills the trainer. Who
-// holds shim.lock decides: a worker that finds it free without exit.json writes `abandoned` under the
-// lock, and a shim that comes late finds that and starts nothing.
+// SIGTERM is passed on to the trainer; if the shim is killed, the kernel kills the trainer. The holder of
+// shim.lock decides: a worker that finds it free without exit.json writes `abandoned` while holding the
+// lock, and a shim that starts late finds that file and starts nothing.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,14 @@
 namespace longrun {
 
 inline constexpr int kShimStartedNothing =
-    3;  // its exit code when the attempt is not to be started
+    3;  // its exit code if the attempt must not be started
 
-// The program's exit code. The environment and stderr are the worker's choice and are passed on.
+// Returns the program's exit code. The trainer gets the shim's environment and stderr, which the worker
+// chose.
 int ExecAttempt(const std::string& attempt_dir, const std::string& trainer);
 
-// How often the kernel's out-of-memory killer has struck: in our cgroup (version 2); where there is no such
-// group, on the whole machine. Nothing where neither can be read. `root` stands before /proc and /sys.
+// How often the kernel's out-of-memory killer has acted: in our cgroup (version 2) or, if there is none, on
+// the whole machine. Nothing if neither can be read. `root` is the prefix of /proc and /sys.
 std::optional<std::int64_t> CountOomKills(const std::string& root);
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// How busy this machine's processors and memory are (proc(5): /proc/stat, /proc/meminfo).
+// The load of this machine's processors and memory (proc(5): /proc/stat, /proc/meminfo).
 #pragma once
 
 #include <cstdint>
@@ -11,19 +11,19 @@ struct CpuTicks {
   std::int64_t busy = 0;
   std::int64_t all = 0;
 };
-// Of the text of /proc/stat; nothing when it has another form. Waiting for a disk is not busy.
+// From the text of /proc/stat; nothing if it has another form. Waiting for a disk is not busy.
 std::optional<CpuTicks> ParseCpuTicks(std::string_view stat);
 
 struct HostMemory {
   std::int64_t total_bytes = 0;
-  std::int64_t used_bytes = 0;  // what an allocation could not have
+  std::int64_t used_bytes = 0;  // not available for allocations
 };
 std::optional<HostMemory> ParseHostMemory(std::string_view meminfo);
 
-// Read each time it is asked.
+// Reads anew at each call.
 class HostUsage {
  public:
-  std::optional<double> CpuRatio();  // since the call before; the first time, since the start
+  std::optional<double> CpuRatio();  // since the last call; at first, since boot
   static std::optional<HostMemory> Memory();
 
  private:

@@ -1,4 +1,4 @@
-// A few threads for work that blocks (transfers), so that the agent's own thread never does.
+// A few threads for blocking work (transfers), so that the agent's own thread never blocks.
 #pragma once
 
 #include <condition_variable>
@@ -13,7 +13,7 @@ namespace longrun {
 class JobThreads {
  public:
   explicit JobThreads(int n_threads);
-  ~JobThreads();  // jobs not begun are dropped; those under way are waited for
+  ~JobThreads();  // drops waiting jobs and waits for running ones
   void Post(std::function<void()> job);
 
  private:

@@ -1,5 +1,5 @@
-// The session's messages as plain structs (proto/longrun/v1/session.proto says what each field
-// means), so that only session.cc and transfer.cc see gRPC and Protobuf.
+// The session's messages as plain structs (proto/longrun/v1/session.proto has the meaning of each field),
+// so that only session.cc and transfer.cc use gRPC and Protobuf.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,7 @@ struct JournalBatchMessage {
   std::uint64_t epoch = 0;
   std::int64_t first_seq = 0;
   std::vector<std::string> lines;
-  std::vector<std::int64_t> without_files = {};  // numbers of records whose files are gone
+  std::vector<std::int64_t> without_files = {};  // seqs of records whose files are gone
 };
 
 struct AttemptEndedMessage {
@@ -67,7 +67,7 @@ struct LogChunkMessage {
   std::string data;
 };
 
-// Up: this worker is stopping. Down: it shall take nothing new.
+// Up: this worker is stopping. Down: it must accept no new work.
 struct DrainMessage {};
 
 using UpMessage =

@@ -1,5 +1,5 @@
-// What the worker tells Prometheus: which of the table's numbers (metrics/table.h) change when. A slot's
-// live numbers are there while it works, and are labelled by the slot, never by what runs on it.
+// The worker's metrics: which numbers of the table (metrics/table.h) change when. A slot's live numbers
+// exist while it is busy, and are labelled by the slot, never by its attempt.
 //
 // Any thread.
 #pragma once
@@ -19,23 +19,23 @@ namespace longrun {
 
 class WorkerMetrics {
  public:
-  // `address` is a loopback address, port 0 for a free one. kInvalidArgument for any other host,
-  // kUnavailable when the port is taken.
+  // `address` is a loopback address; port 0: any free one. kInvalidArgument for any other host,
+  // kUnavailable if the port is in use.
   static Result<std::unique_ptr<WorkerMetrics>> Serve(const std::string& address,
                                                       const std::string& state_folder,
                                                       const std::vector<DeviceSlot>& devices);
 
-  const std::string& address() const { return address_; }  // with the port that was taken
+  const std::string& address() const { return address_; }  // with the actual port
 
   void SetSlots(std::int64_t busy, std::int64_t free);
   void CountStarted(std::string_view kind);
-  void CountEnded(std::string_view failure_class);  // "none" for an end as it should be
+  void CountEnded(std::string_view failure_class);  // "none" for a success
   void SetBacklogBytes(std::int64_t n_bytes);
   void SetConnected(bool connected);
 
   void ObserveStepSeconds(int slot, double seconds);
-  void ShowSlot(int slot, const SlotMeter& meter);  // the live numbers, as they are now
-  void HideSlot(int slot, const SlotMeter& meter);  // it works on that no more
+  void ShowSlot(int slot, const SlotMeter& meter);  // the current live numbers
+  void HideSlot(int slot, const SlotMeter& meter);  // it no longer works on that
 
  private:
   WorkerMetrics() : page_(MetricOwner::kWorker) {}

@@ -1,4 +1,4 @@
-// Why an attempt cannot be started here, as the failure class that the coordinator is told.
+// Why an attempt cannot be started here, as the failure class for the coordinator.
 #pragma once
 
 #include <string_view>
@@ -7,12 +7,12 @@
 
 namespace longrun {
 
-// Of what went wrong before anything had run: "storage" (it waits until there is room), "limit",
-// "out_of_memory", "data"; "" for what may pass by itself.
+// The class of an error before anything has run: "storage" (it waits until there is room), "limit",
+// "out_of_memory", "data"; "" for an error that may pass by itself.
 std::string_view RefusalClass(const Status& status);
 
-// An error of writing the cache, in whatever code it came: it is this machine's, and no damage of the
-// checkpoint that was to be kept there.
+// Turns an error of writing the cache, whatever its code, into one of this machine: the checkpoint itself
+// is not damaged.
 Status CacheNotWritten(const Status& status);
 
 }  // namespace longrun

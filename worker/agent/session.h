@@ -15,17 +15,17 @@ class Channel;
 
 namespace longrun {
 
-// The way to one coordinator, shared by the session and the transfers of artifacts. `address` is
-// "unix:PATH"; anything else is refused until TLS and tokens exist.
+// The channel to one coordinator, shared by the session and the transfers of artifacts. `address` is
+// "unix:PATH"; anything else is refused until TLS and tokens are implemented.
 struct CoordinatorChannel {
   std::shared_ptr<grpc::Channel> channel;  // shared: calls in flight keep it
 };
 Result<CoordinatorChannel> ConnectTo(const std::string& address);
 
-// One stream, from Hello to its end; a new one is opened for each try.
+// One stream, from Hello to its end; each try opens a new one.
 class Session {
  public:
-  // Called on gRPC's threads, one at a time: they post to the agent. `on_end` comes once, last.
+  // Called on gRPC's threads, one at a time; the calls post to the agent. `on_end` is called once, last.
   struct Listener {
     std::function<void(DownMessage)> on_message;
     std::function<void(Status)> on_end;
@@ -34,11 +34,11 @@ class Session {
                                        Listener listener);
   ~Session();  // cancels the stream and waits for its end
 
-  // Queues; any thread. A heartbeat goes in front. Nothing is sent once the stream has ended.
+  // Queues a message; any thread. A heartbeat goes to the front. Nothing is sent once the stream has ended.
   void Send(UpMessage message);
   std::size_t queued_bytes() const;
-  // Nothing more is sent, and all that was has been read: the coordinator ends the stream behind it.
-  // Waits no longer than this, nor where the stream has ended or something is queued.
+  // Sends nothing more, and waits until the coordinator has read everything that was sent: it then ends the
+  // stream. Waits at most `wait_ms`, and not at all if the stream has ended or something is still queued.
   void Close(std::int64_t wait_ms);
 
  private:

@@ -1,5 +1,5 @@
-// What an attempt's journal says of its speed and its loss, for the live numbers of its slot. Fed with
-// the records as they are forwarded, so it stands still while the coordinator is away.
+// The speed and loss in an attempt's journal, for the live numbers of its slot. It gets the records when
+// they are forwarded, so the numbers do not change while the coordinator is away.
 #pragma once
 
 #include <cstdint>
@@ -16,18 +16,18 @@ class SlotMeter {
  public:
   explicit SlotMeter(const TaskFile& task);
 
-  // Seconds of one step, when the record ends one: the mean over the steps since the loss before.
+  // The seconds of one step, if the record ends one: the mean over the steps since the last loss.
   std::optional<double> Note(const JournalRecord& record);
 
   // Labels.
   const std::string& kind() const { return kind_; }
   const std::string& method() const { return method_; }
   const std::string& dataset() const { return dataset_; }
-  // Nothing until a record said it.
+  // Nothing until a record has it.
   std::optional<double> loss() const { return loss_; }
   std::optional<double> tokens_per_s() const { return tokens_per_s_; }
   std::optional<double> progress() const { return progress_; }  // 0 to 1
-  // Model FLOP/s over the device's peak, of a training on a device whose peak is known.
+  // Model FLOP/s over the device's peak, for a training on a device with a known peak.
   std::optional<double> mfu() const;
 
  private:
@@ -43,8 +43,8 @@ class SlotMeter {
   std::optional<double> progress_;
 };
 
-// Peak of dense matrix products, in FLOP/s, as NVIDIA's data sheets give it: bf16 on the tensor cores;
-// fp32 on the CUDA cores, since the trainer never uses TF32. Nothing for other devices.
+// The peak of dense matrix products in FLOP/s, from NVIDIA's data sheets: bf16 on the tensor cores; fp32 on
+// the CUDA cores, since the trainer never uses TF32. Nothing for other devices.
 std::optional<double> PeakFlops(std::string_view device_name, std::string_view precision);
 
 }  // namespace longrun

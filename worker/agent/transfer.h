@@ -1,5 +1,5 @@
-// Artifacts to and from the coordinator's store, checked by digest on both ways (gRPC stays in
-// transfer.cc). Blocking; called on the agent's transfer threads.
+// Transfers artifacts to and from the coordinator's store; digests are checked in both directions (gRPC
+// stays in transfer.cc). Blocking; called on the agent's transfer threads.
 #pragma once
 
 #include <mutex>
@@ -25,24 +25,24 @@ struct LocalArtifact {
   std::int64_t n_bytes = 0;
 };
 
-// May the same transfer succeed later, with the same files? (The coordinator is away, or its disk is
-// full.) Else the files themselves are at fault.
+// Whether the same transfer may succeed later with the same files (the coordinator is away, or its disk is
+// full). If not, the files themselves are at fault.
 bool IsTransient(const Status& status);
 
 class ArtifactClient {
  public:
-  // Before any transfer.
+  // To be called before any transfer.
   void Connect(CoordinatorChannel coordinator) { coordinator_ = std::move(coordinator); }
 
-  // Uploads those that the store does not have. kNotFound: a file is gone; kDataLoss: its bytes are
-  // not those of the record, which is found while they are read.
+  // Uploads the files that the store does not have. kNotFound: a file is gone; kDataLoss: its bytes, read
+  // for the upload, are not those of the record.
   Status Upload(const std::vector<LocalArtifact>& files);
 
-  // Makes cache_dir/SHA256 hold the checkpoint, whole and verified, and gives its path. What is there
-  // already is verified again, and fetched again when it does not hold.
+  // Stores the complete, verified checkpoint in cache_dir/SHA256 and returns its path. Existing files are
+  // verified again, and fetched again if they do not match.
   Result<std::string> FetchCheckpoint(const CheckpointSource& source, const std::string& cache_dir);
 
-  // Every call ends now with kCancelled, also later ones.
+  // Ends every current and later call with kCancelled.
   void Cancel();
 
  private:
@@ -57,8 +57,8 @@ class ArtifactClient {
   bool cancelled_ = false;
 };
 
-// kDataLoss unless the folder holds exactly what `source` says: digests of all its files, and of the
-// manifest the checkpoint's own.
+// kDataLoss unless the folder has exactly what `source` says: all its files with their digests, and the
+// manifest with the checkpoint's digest.
 Status VerifyCheckpoint(const CheckpointSource& source, const std::string& folder);
 
 }  // namespace longrun
