@@ -38,8 +38,8 @@ struct Mark {
   bool is_hollow = false;  // only the outline of a symbol
   bool is_bold = false;
   Anchor anchor = Anchor::kStart;
-  bool is_upright = true;  // false: text that runs upwards
-  std::string text = {};   // the text; for other marks their tooltip
+  bool is_upright = true;                        // false: text that runs upwards
+  std::string text = {};                         // the text; for other marks their tooltip
   std::shared_ptr<const PixelImage> image = {};  // for kImage: from the first point to the second
 };
 

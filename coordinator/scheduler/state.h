@@ -144,8 +144,7 @@ struct RunRecord {
   // Volatile: why this build cannot read its stored row, for example after a position method was removed;
   // then `run` has no meaning, and none of its tasks is placed. "": it can.
   std::string unknown = {};
-  bool damaged =
-      false;  // `unknown` because its row is damaged: a new submission writes it again
+  bool damaged = false;  // `unknown` because its row is damaged: a new submission writes it again
 };
 
 struct Slot {

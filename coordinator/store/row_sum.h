@@ -45,8 +45,7 @@ inline constexpr std::int64_t kDamagedSumAdded = 1;
 // For one connection, which it must outlive.
 class RowSums {
  public:
-  static constexpr std::size_t kDamagedMax =
-      1000;  // damaged rows kept between two TakeDamaged()
+  static constexpr std::size_t kDamagedMax = 1000;  // damaged rows kept between two TakeDamaged()
 
   // Finds the tables with a column `sum`, and adds these functions to the connection:
   //   row_sum(COLUMN, ...)               the checksum

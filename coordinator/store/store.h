@@ -58,8 +58,8 @@ struct ApplyCounts {
   std::int64_t result_rows = 0;
   std::int64_t series_rows = 0;
   std::int64_t record_rows = 0;
-  std::int64_t duplicates = 0;  // rows already there, or that stood in for one that was
-  std::int64_t malformed = 0;   // records kept unchanged, since their body does not fit a row
+  std::int64_t duplicates = 0;       // rows already there, or that stood in for one that was
+  std::int64_t malformed = 0;        // records kept unchanged, since their body does not fit a row
   std::vector<std::string> dropped;  // digests that may have lost their last reference
   std::int64_t rows() const { return result_rows + series_rows + record_rows; }
 };

@@ -44,7 +44,7 @@ struct AgentOptions {
   std::string coordinator;              // unix:PATH
   std::string trainer;                  // program
   std::string program;                  // longrun-worker itself
-  std::string worker_id;                // "": the folder's, or a new one
+  std::string worker_id;                // "": the one in the folder, or else a new one
   std::string metrics = "127.0.0.1:0";  // address
   int cpu_slots = 0;                    // 0: detect
   std::int64_t grace_ms = 20'000;       // when the worker itself stops

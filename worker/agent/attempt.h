@@ -59,8 +59,7 @@ class Attempt {
   // loss cannot undo anything that was sent. Returns false if there was nothing new.
   Result<bool> Fill(std::int64_t now_ms);
   std::deque<JournalReader::Line>& pending() { return pending_; }
-  void RewindTo(
-      std::int64_t durable_seq);  // empties pending; the next record is durable_seq + 1
+  void RewindTo(std::int64_t durable_seq);  // empties pending; the next record is durable_seq + 1
   std::int64_t last_seq() const { return reader_.last_seq(); }
   // The bytes of the journal that were not read yet, and those of pending().
   std::int64_t BacklogBytes() const;

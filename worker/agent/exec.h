@@ -14,8 +14,7 @@
 
 namespace longrun {
 
-inline constexpr int kShimStartedNothing =
-    3;  // its exit code if the attempt must not be started
+inline constexpr int kShimStartedNothing = 3;  // its exit code if the attempt must not be started
 
 // Returns the program's exit code. The trainer gets the shim's environment and stderr, which the worker
 // chose.
