@@ -69,7 +69,7 @@ Status CheckView(std::string_view name, const HeadsViewOf<Pointer>& x) {
                  Str("has a negative step: ", x.batch_step, ", ", x.row_step, ", ", x.head_step));
   }
   if (Reach(x) > kElementsMax) {
-    return Wrong(name, Str("reaches over ", kElementsMax, " elements with the shape ", Shape(x),
+    return Wrong(name, Str("spans more than ", kElementsMax, " elements with the shape ", Shape(x),
                            ": split the batch"));
   }
   return {};
@@ -103,13 +103,13 @@ Status CheckSameShape(std::string_view name, const HeadsViewOf<Pointer>& x, std:
       x.head_dim == expected.head_dim) {
     return {};
   }
-  return Wrong(name, Str("has the shape ", Shape(x), ", and ", like, " has ", Shape(expected)));
+  return Wrong(name, Str("has the shape ", Shape(x), ", but ", like, " has ", Shape(expected)));
 }
 
 template <typename Pointer>
 Status CheckSameType(std::string_view name, const HeadsViewOf<Pointer>& x, const HeadsView& q) {
   if (x.scalar == q.scalar) return {};
-  return Wrong(name, Str("is ", ScalarName(x.scalar), ", and q is ", ScalarName(q.scalar)));
+  return Wrong(name, Str("is ", ScalarName(x.scalar), ", but q is ", ScalarName(q.scalar)));
 }
 
 Status CheckInputs(const AttentionInputs& in) {
@@ -120,7 +120,7 @@ Status CheckInputs(const AttentionInputs& in) {
   RETURN_IF_ERROR(CheckSameType("v", in.v, in.q));
   RETURN_IF_ERROR(CheckSameShape("v", in.v, "k", in.k));
   if (in.k.batch != in.q.batch || in.k.head_dim != in.q.head_dim) {
-    return Wrong("k", Str("has the shape ", Shape(in.k), ", and q has ", Shape(in.q)));
+    return Wrong("k", Str("has the shape ", Shape(in.k), ", but q has ", Shape(in.q)));
   }
   if (in.q.n_head % in.k.n_head != 0) {
     return Wrong("k", Str("has ", in.k.n_head, " heads, which do not divide q's ", in.q.n_head));
@@ -131,7 +131,7 @@ Status CheckInputs(const AttentionInputs& in) {
 template <typename Span>
 Status CheckCount(std::string_view name, const Span& x, std::int64_t expected) {
   if (static_cast<std::int64_t>(x.size()) == expected) return {};
-  return Wrong(name, Str("has ", x.size(), " numbers, ", expected, " were expected"));
+  return Wrong(name, Str("has ", x.size(), " numbers, expected ", expected));
 }
 
 struct Sizes {
@@ -146,15 +146,15 @@ Status CheckVisibility(const Visibility& v, const Sizes& n) {
   if (v.window < 0) return Wrong("visibility.window", Str(v.window, " is negative"));
   if (v.n_sink < 0) return Wrong("visibility.n_sink", Str(v.n_sink, " is negative"));
   if (v.n_sink > 0 && v.window == 0) {
-    return Wrong("visibility.n_sink", "is for a window, and there is none");
+    return Wrong("visibility.n_sink", "needs a window, and there is none");
   }
   if (v.n_sink > 0 && !v.causal) {
-    return Wrong("visibility.n_sink", "is for causal attention, and this sees both sides");
+    return Wrong("visibility.n_sink", "needs causal attention, and this call is bidirectional");
   }
   if (v.document_begin.empty()) return {};
   RETURN_IF_ERROR(CheckCount("visibility.document_begin", v.document_begin, n.batch * n.n_key));
   if (!n.every_query_at_a_key()) {
-    return Wrong("visibility.document_begin", "every query must stand at a key");
+    return Wrong("visibility.document_begin", "every query must be at the position of a key");
   }
   for (std::int64_t b = 0; b < n.batch; ++b) {
     for (std::int64_t j = 0; j < n.n_key; ++j) {
@@ -164,7 +164,8 @@ Status CheckVisibility(const Visibility& v, const Sizes& n) {
       const bool fits = begin == j || (j > 0 && begin == v.document_begin[at - 1]);
       if (!fits) {
         return Wrong("visibility.document_begin",
-                     Str("position ", j, " of sequence ", b, " says ", begin));
+                     Str("position ", j, " of sequence ", b, " has the document begin ", begin,
+                         ", expected ", j, " or that of the position before"));
       }
     }
   }
@@ -176,10 +177,10 @@ Status CheckKeyBias(const KeyBias& bias, const Sizes& n) {
                       static_cast<int>(!bias.local.empty()) + static_cast<int>(!bias.slope.empty());
   const bool nothing = n.batch * n.n_key == 0;
   if (n_forms > 1 || (n_forms == 0 && !nothing)) {
-    return Wrong("key_bias", "exactly one of values, local (with anchor) and slope is given");
+    return Wrong("key_bias", "give exactly one of values, local (with anchor) and slope");
   }
   if (bias.two_sided && !n.every_query_at_a_key()) {
-    return Wrong("key_bias", "two-sided: every query must stand at a key");
+    return Wrong("key_bias", "two-sided: every query must be at the position of a key");
   }
   if (!bias.slope.empty()) return CheckCount("key_bias.slope", bias.slope, n.n_head);
   const std::int64_t n_series = n.batch * n.n_head;
@@ -194,11 +195,11 @@ Status CheckKeyBias(const KeyBias& bias, const Sizes& n) {
 Status CheckRotation(const RotationTable& table, std::int64_t n_position, std::int64_t head_dim) {
   if (table.n_rotary <= 0 || table.n_rotary % 2 != 0 || table.n_rotary > head_dim) {
     return Wrong("rotation.n_rotary",
-                 Str(table.n_rotary, " is no even number of 2 to ", head_dim, " channels"));
+                 Str(table.n_rotary, " is not an even number of channels from 2 to ", head_dim));
   }
   if (static_cast<std::int64_t>(table.cos.size()) < n_position * (table.n_rotary / 2)) {
-    return Wrong("rotation.cos", Str("has ", table.cos.size(), " numbers, and ", n_position,
-                                     " positions of ", table.n_rotary / 2, " pairs are read"));
+    return Wrong("rotation.cos", Str("has ", table.cos.size(), " numbers, too few for ", n_position,
+                                     " positions of ", table.n_rotary / 2, " pairs"));
   }
   const auto n_angle = static_cast<std::int64_t>(table.cos.size());
   RETURN_IF_ERROR(CheckCount("rotation.sin", table.sin, n_angle));
@@ -210,7 +211,7 @@ Status CheckTableRows(std::string_view name, std::span<const std::int32_t> rows,
   RETURN_IF_ERROR(CheckCount(name, rows, expected));
   for (std::size_t at = 0; at < rows.size(); ++at) {
     if (rows[at] >= 0 && rows[at] < n_row) continue;
-    return Wrong(name, Str("number ", at, " is row ", rows[at], ", and the rotation's table has ",
+    return Wrong(name, Str("number ", at, " is row ", rows[at], ", but the rotation table has ",
                            n_row, " rows"));
   }
   return {};
@@ -224,7 +225,7 @@ Status CheckRegionBegins(std::string_view name, std::span<const std::int32_t> ke
     const std::int64_t end = before.empty() ? n.n_key : before[i];
     if (key_begin[i] >= 0 && key_begin[i] <= end) continue;
     return Wrong(name, Str("is ", key_begin[i], " for query ", i, ", outside of 0 to ", end,
-                           ": regions are given from the nearest to the oldest"));
+                           ": give regions from the nearest to the oldest"));
   }
   return {};
 }
@@ -240,9 +241,10 @@ Status CheckWeights(std::string_view name, std::span<const double> weight, std::
 
 Status CheckRegions(const AttentionTerms& terms, const Sizes& n) {
   const std::span<const Region> regions = terms.regions;
-  if (!terms.rotation) return Wrong("regions", "are of a rotation, and there is none");
+  if (!terms.rotation) return Wrong("regions", "need a rotation, and there is none");
   if (regions.size() > kRegionsMax) {
-    return Wrong("regions", Str("are ", regions.size(), ", at most ", kRegionsMax, " are taken"));
+    return Wrong("regions",
+                 Str("there are ", regions.size(), ", at most ", kRegionsMax, " are supported"));
   }
   const RotationTable& table = *terms.rotation;
   const std::int64_t n_row = static_cast<std::int64_t>(table.cos.size()) / (table.n_rotary / 2);
@@ -254,7 +256,7 @@ Status CheckRegions(const AttentionTerms& terms, const Sizes& n) {
           r == 0 ? std::span<const std::int32_t>() : regions[r - 1].key_begin;
       RETURN_IF_ERROR(CheckRegionBegins(name("key_begin"), region.key_begin, before, n));
     } else if (!region.key_begin.empty()) {
-      return Wrong(name("key_begin"), "the last region reaches to the first key: leave it empty");
+      return Wrong(name("key_begin"), "must be empty: the last region reaches to the first key");
     }
     RETURN_IF_ERROR(CheckTableRows(name("query_row"), region.query_row, n.n_query, n_row));
     RETURN_IF_ERROR(CheckTableRows(name("key_row"), region.key_row, n.n_key, n_row));
@@ -276,19 +278,23 @@ Status CheckDistanceTable(const DistanceTable& table, const Sizes& n) {
 Status CheckPiecewise(const PiecewiseLinear& f, const Visibility& visibility, const Sizes& n) {
   const std::int64_t last = n.q_offset + n.n_query - 1;  // the position of the last query
   if (n.batch * n.n_key * n.n_query > 0) {
-    if (n.q_offset < 0) return Wrong("piecewise", "every query must stand at a position");
+    if (n.q_offset < 0) {
+      return Wrong("piecewise", Str("visibility.q_offset is ", n.q_offset,
+                                    ", but every query needs a position of 0 or more"));
+    }
     if (static_cast<std::int64_t>(f.row_factor.size()) <= last) {
-      return Wrong("piecewise.row_factor", Str("has ", f.row_factor.size(),
-                                               " numbers, and the last query stands at ", last));
+      return Wrong(
+          "piecewise.row_factor",
+          Str("has ", f.row_factor.size(), " numbers, but the last query is at position ", last));
     }
     const std::int64_t ahead = visibility.causal ? 0 : n.n_key - 1 - n.q_offset;
     const std::int64_t farthest = std::max(last, ahead);
     if (static_cast<std::int64_t>(f.psi.size()) <= farthest) {
       return Wrong("piecewise.psi",
-                   Str("has ", f.psi.size(), " numbers, and the largest distance is ", farthest));
+                   Str("has ", f.psi.size(), " numbers, but the largest distance is ", farthest));
     }
   }
-  if (!std::ranges::is_sorted(f.knots)) return Wrong("piecewise.knots", "must ascend");
+  if (!std::ranges::is_sorted(f.knots)) return Wrong("piecewise.knots", "must not decrease");
   const std::int64_t n_number = n.n_head * (static_cast<std::int64_t>(f.knots.size()) + 1);
   RETURN_IF_ERROR(CheckCount("piecewise.slope", f.slope, n_number));
   return CheckCount("piecewise.intercept", f.intercept, n_number);
@@ -400,9 +406,10 @@ Status CheckAttentionCall(const AttentionForwardCall& call, const AttentionTerms
 Status CheckAttentionCall(const AttentionBackwardCall& call, const AttentionTerms& terms,
                           const AttentionKernelOptions& options) {
   if (!terms.regions.empty()) {
-    return Status(Code::kUnimplemented,
-                  "attention: regions: are for inference, there is no gradient with them: take the "
-                  "rotation alone, or call forward");
+    return Status(
+        Code::kUnimplemented,
+        "attention: regions: have no gradient, since they are for inference: leave them out, or "
+        "call forward");
   }
   const HeadsView &q = call.inputs.q, &k = call.inputs.k;
   RETURN_IF_ERROR(CheckInputs(call.inputs));

@@ -33,16 +33,18 @@ namespace {
 constexpr std::int64_t kHeadDimStep = 8;
 constexpr std::int64_t kHeadDimMax = 256;
 
-// What the contract allows and this back-end has not.
+// Refuses what the contract allows but this back-end does not support.
 Status CheckCovered(const AttentionInputs& in) {
   if (in.q.scalar == Scalar::kFp64) {
-    return Status(Code::kUnimplemented,
-                  "attention: q: the cpu back-end has no fp64: use fp32, or the reference");
+    return Status(
+        Code::kUnimplemented,
+        "attention: q: the cpu back-end does not support fp64: use fp32, or the reference");
   }
   if (in.q.head_dim % kHeadDimStep != 0 || in.q.head_dim > kHeadDimMax) {
     return Status(Code::kUnimplemented,
-                  Str("attention: q: the cpu back-end takes head_dim in steps of ", kHeadDimStep,
-                      " up to ", kHeadDimMax, ", not ", in.q.head_dim, ": use the reference"));
+                  Str("attention: q: head_dim is ", in.q.head_dim,
+                      ", but the cpu back-end needs a multiple of ", kHeadDimStep, " up to ",
+                      kHeadDimMax, ": use the reference"));
   }
   return {};
 }

@@ -1038,10 +1038,10 @@ TEST_P(KernelTest, WhatDoesNotFitIsRefusedByName) {
   expect_refused(call, {.scale = 1.0}, "k: has 3 heads");
   call = good;
   call.inputs.q.row_step = std::int64_t{1} << 30;
-  expect_refused(call, {.scale = 1.0}, "q: reaches over 2147483648 elements");
+  expect_refused(call, {.scale = 1.0}, "q: spans more than 2147483648 elements");
   call = good;
   call.inputs.v.scalar = Scalar::kBf16;
-  expect_refused(call, {.scale = 1.0}, "v: is bf16, and q is fp32");
+  expect_refused(call, {.scale = 1.0}, "v: is bf16, but q is fp32");
   call = good;
   call.inputs.q.row_step = -16;
   expect_refused(call, {.scale = 1.0}, "q: has a negative step");
@@ -1053,7 +1053,7 @@ TEST_P(KernelTest, WhatDoesNotFitIsRefusedByName) {
   expect_refused(call, {.scale = 1.0}, "o: has rows that overlap");
   call = good;
   call.lse = std::span(lse).first(7);
-  expect_refused(call, {.scale = 1.0}, "lse: has 7 numbers, 8 were expected");
+  expect_refused(call, {.scale = 1.0}, "lse: has 7 numbers, expected 8");
   const std::vector<double> seven(7);
   expect_refused(good, {.scale = 1.0, .key_bias = KeyBias{.values = seven}}, "key_bias.values");
   expect_refused(good, {.scale = 1.0, .key_bias = KeyBias{.slope = seven}}, "key_bias.slope");
@@ -1119,19 +1119,20 @@ TEST_P(KernelTest, RegionsThatDoNotFitAreRefusedByName) {
     expect_named(forward(regions, true), Code::kInvalidArgument, named);
   };
   expect_named(forward(good, false), Code::kInvalidArgument,
-               "regions: are of a rotation, and there is none");
-  expect_refused("regions: are 4, at most 3 are taken",
+               "regions: need a rotation, and there is none");
+  expect_refused("regions: there are 4, at most 3 are supported",
                  [&](auto& r) { r.insert(r.begin(), 2, good[0]); });
-  expect_refused("regions[0].key_begin: has 0 numbers, 4 were expected",
+  expect_refused("regions[0].key_begin: has 0 numbers, expected 4",
                  [&](auto& r) { r[0].key_begin = empty; });
-  expect_refused("regions[1].key_begin: the last region", [&](auto& r) { r[1].key_begin = begin; });
-  expect_refused("regions[1].query_row: has 6 numbers, 4 were expected",
+  expect_refused("regions[1].key_begin: must be empty: the last region",
+                 [&](auto& r) { r[1].key_begin = begin; });
+  expect_refused("regions[1].query_row: has 6 numbers, expected 4",
                  [&](auto& r) { r[1].query_row = key_row; });
-  expect_refused("regions[1].key_row: has 4 numbers, 6 were expected",
+  expect_refused("regions[1].key_row: has 4 numbers, expected 6",
                  [&](auto& r) { r[1].key_row = query_row; });
   const std::vector<std::int32_t> beyond = {0, 1, 2, 3, 4, 6}, below = {0, 1, -1, 2},
                                   late = {2, 2, 3, 2}, later = {2, 7, 2, 2};
-  expect_refused("regions[0].key_row: number 5 is row 6, and the rotation's table has 6 rows",
+  expect_refused("regions[0].key_row: number 5 is row 6, but the rotation table has 6 rows",
                  [&](auto& r) { r[0].key_row = beyond; });
   expect_refused("regions[1].query_row: number 2 is row -1",
                  [&](auto& r) { r[1].query_row = below; });
@@ -1153,10 +1154,9 @@ TEST_P(KernelTest, RegionsThatDoNotFitAreRefusedByName) {
   std::vector<Region> blended = good;
   blend(key_row, weight)(blended);
   EXPECT_TRUE(forward(blended, true).ok());
-  expect_refused("regions[1].blended.row: has 4 numbers, 6 were expected",
-                 blend(query_row, weight));
+  expect_refused("regions[1].blended.row: has 4 numbers, expected 6", blend(query_row, weight));
   expect_refused("regions[1].blended.row: number 5 is row 6", blend(beyond, weight));
-  expect_refused("regions[1].blended.weight: has 5 numbers, 6 were expected",
+  expect_refused("regions[1].blended.weight: has 5 numbers, expected 6",
                  blend(key_row, std::span(weight).first(5)));
   expect_refused("regions[1].blended.weight: number 3 is 1.5, outside of 0 to 1",
                  blend(key_row, heavy));
@@ -1171,7 +1171,7 @@ TEST_P(KernelTest, RegionsThatDoNotFitAreRefusedByName) {
                                              .dk = buffer(0, 6),
                                              .dv = buffer(96, 6)},
                                             terms, {});
-  expect_named(backward, Code::kUnimplemented, "regions: are for inference");
+  expect_named(backward, Code::kUnimplemented, "regions: have no gradient");
 }
 
 TEST_P(KernelTest, TypesAndHeadsThatTheCpuLacksAreRefusedByName) {
