@@ -1,4 +1,4 @@
-// What LR_CHECK does when a promise is broken.
+// What LR_CHECK does when its condition is false.
 #include "base/check.h"
 
 #include <cstdio>

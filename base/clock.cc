@@ -1,4 +1,4 @@
-// The two clocks, and how a moment is written.
+// The two clocks, and the text form of a time.
 #include "base/clock.h"
 
 #include <time.h>

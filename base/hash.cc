@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4), CRC32C (RFC 3720, B.4) and FNV-1a. Where the CPU has instructions for them
-// they are used, decided once at run time; the plain paths give the same bits and are tested too.
+// SHA-256 (FIPS 180-4), CRC32C (RFC 3720, B.4) and FNV-1a. The CPU's instructions for them are used if it
+// has any, decided once at run time; the plain paths give the same bits and are tested too.
 #include "base/hash.h"
 
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-// The JSON reader and the canonical writer. What the writer makes, in ASCII and without escapes, is read
-// in one pass (PlainReader); everything else, and all that is wrong, by nlohmann's parser under a handler of
-// our own, which sees each key and each nesting.
+// The JSON reader and the canonical writer. Text in the writer's own form, in ASCII and without escapes, is
+// read in one pass (PlainReader). Everything else, and every error, goes through nlohmann's parser with our
+// own handler, which sees each key and each level of nesting.
 #include "base/json.h"
 
 #include <algorithm>

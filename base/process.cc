@@ -1,5 +1,5 @@
-// Child processes. Between fork and exec only async-signal-safe calls are made, since other threads
-// of ours may hold any lock: everything is laid out before.
+// Child processes. Between fork and exec only async-signal-safe calls are made, since other threads may
+// hold any lock: everything is prepared before the fork.
 #include "base/process.h"
 
 #include <fcntl.h>

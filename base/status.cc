@@ -1,4 +1,4 @@
-// Names of the error codes, and the code that fits an errno.
+// Names of the error codes, and the code for each errno.
 #include "base/status.h"
 
 #include <cerrno>

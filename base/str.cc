@@ -1,4 +1,4 @@
-// Text: joining, splitting, nearness, UTF-8.
+// Text: joining, splitting, similarity, UTF-8.
 #include "base/str.h"
 
 #include <algorithm>

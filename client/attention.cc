@@ -1,5 +1,5 @@
-// longrun attention THING: where a trained model looks, from the artifacts of the evaluation
-// attention_map or a file of `longrun-trainer attention`; here, as PNG, as SVG, or as it was measured.
+// longrun attention THING: the attention of a trained model, from the artifacts of the evaluation
+// attention_map or a file of `longrun-trainer attention`; in the terminal, as PNG, as SVG, or as numbers.
 #include <sys/ioctl.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-// longrun cancel SWEEP: ends what no other sweep refers to.
+// longrun cancel SWEEP: cancels the tasks that no other sweep needs.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 

@@ -1,4 +1,4 @@
-// longrun completion SHELL: a script that asks `longrun __complete` what can stand next.
+// longrun completion SHELL: a script that asks `longrun __complete` for completions.
 #include "client/completion.h"
 
 #include <CLI/CLI.hpp>

@@ -1,4 +1,4 @@
-// longrun data: datasets by name. Here `register` and `ls`; the other sub-verbs have their own files.
+// longrun data: datasets by name. `register` and `ls` are here; the other sub-verbs have their own files.
 #include "client/data.h"
 
 #include <CLI/CLI.hpp>

@@ -1,4 +1,4 @@
-// longrun data inspect and longrun data verify: what a dataset is, and whether it still is that.
+// longrun data inspect and longrun data verify: describe a dataset, and check that it is undamaged.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>

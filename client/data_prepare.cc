@@ -1,5 +1,5 @@
-// longrun data import and longrun data prepare: files into a dataset, which is then registered. The
-// first takes everything from the command line, the second from a dataset's file.
+// longrun data import and longrun data prepare: make a dataset from files and register it. The first takes
+// everything from the command line, the second from a dataset file.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>

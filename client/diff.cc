@@ -1,4 +1,4 @@
-// longrun diff A B: what two runs, or two sweeps, differ in.
+// longrun diff A B: the differences between two runs or two sweeps.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>

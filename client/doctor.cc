@@ -1,4 +1,4 @@
-// longrun doctor: check this machine, and say how to fix what is wrong.
+// longrun doctor: checks this machine, and says how to fix what is wrong.
 #include <CLI/CLI.hpp>
 
 #include "base/str.h"

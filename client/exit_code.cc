@@ -1,4 +1,4 @@
-// Exit codes: what a failure and what the state of a sweep make of a command.
+// Exit codes: from a failure, and from the state of a sweep.
 #include <cstdint>
 #include <cstdio>
 #include <set>

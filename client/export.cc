@@ -1,8 +1,8 @@
-// longrun export RUN FOLDER: a run's weights as a Hugging Face folder, which transformers and
+// longrun export RUN FOLDER: writes a run's weights as a Hugging Face folder, which transformers and
 // lm-evaluation-harness load (model/hugging_face/export.h).
 //
-// The folder appears whole or not at all: it is made beside its place, under a name with a point in
-// front, and renamed.
+// The folder appears complete or not at all: it is written beside its final place, under a name that begins
+// with a point, and renamed.
 #include "model/hugging_face/export.h"
 
 #include <CLI/CLI.hpp>

@@ -1,4 +1,4 @@
-// A heat map in the terminal: two queries a line in 24-bit colours, or shades of letters.
+// A heat map in the terminal: two queries per line in 24-bit colours, or shades of characters.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -1,9 +1,9 @@
-// longrun import NAME FOLDER: a Hugging Face folder into the artifact store, under a name that a sweep's
-// model.init_from says.
+// longrun import NAME FOLDER: copies a Hugging Face folder into the artifact store, under a name for a
+// sweep's model.init_from.
 //
-// The folder is checked first, by the code that the trainer reads it with. Its files go into the store
-// one by one, each named by its SHA-256, and what is there already is not sent again: so the same
-// command goes on where it was interrupted. The name is stored last.
+// The folder is checked first, by the code with which the trainer reads it. Its files are stored one by
+// one, each named by its SHA-256, and files that are already there are not sent again, so that a repeated
+// command continues where it was interrupted. The name is stored last.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>

@@ -1,5 +1,5 @@
-// longrun label SWEEP KEY=VALUE ..., longrun note SWEEP TEXT: what people say about a sweep. No part of
-// what it asks for; kept when the same file is submitted again.
+// longrun label SWEEP KEY=VALUE ..., longrun note SWEEP TEXT: users' labels and notes for a sweep. They are
+// not part of its content, and are kept when the same file is submitted again.
 #include "client/label.h"
 
 #include <CLI/CLI.hpp>

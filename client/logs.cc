@@ -1,4 +1,4 @@
-// longrun logs THING: what a trainer wrote to its log; with -f also how far its run is.
+// longrun logs THING: a trainer's log; with -f also the progress of its run.
 #include <poll.h>
 
 #include <CLI/CLI.hpp>

@@ -1,4 +1,4 @@
-// longrun ls [NAME]: sweeps, newest last, chosen by name, label and state.
+// longrun ls [NAME]: sweeps, newest last, selected by name, label and state.
 #include <fnmatch.h>
 
 #include <CLI/CLI.hpp>

@@ -1,4 +1,4 @@
-// longrun plan FILE: what a submission would do, and cost.
+// longrun plan FILE: what a submission would do and cost.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>

@@ -1,4 +1,4 @@
-// longrun plot SWEEP...: a metric by context length, or training curves; here, as SVG, as PNG.
+// longrun plot SWEEP...: a metric by context length, or training curves; in the terminal, as SVG, as PNG.
 #include "client/plot.h"
 
 #include <langinfo.h>

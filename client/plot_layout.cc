@@ -1,7 +1,7 @@
-// Where everything of a plot lies: Plot -> Drawing.
+// The layout of a plot: Plot -> Drawing.
 //
-// The names of the lines stand at their right ends, pushed apart where they would overlap and joined
-// to their line by a thin one.
+// The names of the lines are at their right ends, pushed apart if they would overlap, each joined to its
+// line by a thin line.
 #include <algorithm>
 #include <cmath>
 

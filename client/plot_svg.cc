@@ -1,5 +1,5 @@
-// A drawing as SVG 1.1. Colours follow the reader's light or dark scheme; class names and identifiers
-// start with "lr", so that pictures can stand inside one HTML page.
+// A drawing as SVG 1.1. Colours follow the reader's light or dark scheme; class names and identifiers start
+// with "lr", so that several pictures can be in one HTML page.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>

@@ -1,4 +1,5 @@
-// longrun retry SWEEP|RUN: what failed, was skipped or cancelled gets a new round; what succeeded stays.
+// longrun retry SWEEP|RUN: starts a new round for tasks that failed, were skipped or cancelled; succeeded
+// tasks stay.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstddef>

@@ -1,4 +1,4 @@
-// longrun rm SWEEP: the sweep goes; what no other sweep has of it goes with `longrun gc`.
+// longrun rm SWEEP: removes the sweep; `longrun gc` then removes the data that no other sweep has.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 

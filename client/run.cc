@@ -1,5 +1,5 @@
-// longrun run FILE: the embedded mode. A coordinator and one worker on the local state folder; submit,
-// watch, print the table, stop. The same command resumes what was interrupted.
+// longrun run FILE: the embedded mode. Starts a coordinator and one worker on the local state folder,
+// submits, watches, prints the table, and stops. The same command resumes interrupted work.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>

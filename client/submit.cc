@@ -1,4 +1,4 @@
-// longrun submit FILE: gives a sweep to the coordinator. Idempotent.
+// longrun submit FILE: submits a sweep to the coordinator. Idempotent.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 

@@ -1,4 +1,4 @@
-// -o json and -o jsonl: every number, with what it rests on.
+// -o json and -o jsonl: every number, with the results behind it.
 #include <cmath>
 
 #include "client/render.h"

@@ -1,4 +1,4 @@
-// longrun validate FILE: every mistake of a sweep file at once; nothing is stored.
+// longrun validate FILE: reports all mistakes of a sweep file; stores nothing.
 #include <CLI/CLI.hpp>
 
 #include "base/str.h"

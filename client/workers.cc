@@ -1,4 +1,4 @@
-// longrun workers: who is there, and what each slot does.
+// longrun workers: the workers, and what each of their slots does.
 #include <CLI/CLI.hpp>
 
 #include "base/str.h"

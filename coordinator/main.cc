@@ -1,5 +1,5 @@
-// longrun-coordinator: owns all durable truth. Crash-only: kill it at any
-// instant, start it again, and nothing is lost.
+// longrun-coordinator: owns all durable state. Crash-only: kill it at any moment, start it again, and
+// nothing is lost.
 #include <signal.h>
 #include <sys/stat.h>
 

@@ -1,4 +1,4 @@
-// The rows, and the page that is printed from them.
+// The rows of the table, and the page made from them.
 #include "metrics/table.h"
 
 #include <array>

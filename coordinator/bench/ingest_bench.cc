@@ -1,13 +1,13 @@
-// longrun-ingest-bench [RECORDS [ROUNDS]]: journal to acknowledged row. A peer plays a worker and
-// sends RECORDS `series` records of four metrics a round (20480 unless told) over a session of a real
-// coordinator, until the last is acknowledged: parsed, decided on, committed with synchronous=FULL.
-// Beside it, in the same rounds:
+// longrun-ingest-bench [RECORDS [ROUNDS]]: from journal to acknowledged row. A peer simulates a worker and
+// sends RECORDS `series` records of four metrics per round (default 20480) over a session of a real
+// coordinator, until the last is acknowledged: parsed, decided on, committed with synchronous=FULL. The
+// peers, in the same rounds:
 //
-//   SQLite alone   the same rows into the same table, in transactions of as many records, on a
-//                  connection of its own without foreign keys; no parsing, no acknowledgement
+//   SQLite alone   the same rows into the same table, in transactions of as many records, on its own
+//                  connection without foreign keys; no parsing, no acknowledgement
 //   gRPC alone     the same bytes over the same kind of stream, each batch answered with an Ack
 //
-// Prints one JSON line a measurement (measurement.h).
+// Prints one JSON line per measurement (measurement.h).
 #include <grpcpp/grpcpp.h>
 #include <sqlite3.h>
 

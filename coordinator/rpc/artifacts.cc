@@ -1,5 +1,5 @@
-// See artifacts.h. The disk is touched on the executor's threads: each stream has at most one job or
-// one gRPC operation under way.
+// See artifacts.h. The executor's threads access the disk: each stream has at most one job or one gRPC
+// operation in progress.
 #include "coordinator/rpc/artifacts.h"
 
 #include <fcntl.h>

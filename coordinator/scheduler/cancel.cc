@@ -1,5 +1,5 @@
-// Cancelling: final for what waits at once; for what runs once it has stopped,
-// its lease has ended, or it has finished first. What another sweep still wants goes on.
+// Cancelling: waiting tasks are cancelled at once; a running task once it has stopped or its lease has
+// ended, unless it finishes first. Tasks that another sweep still needs continue.
 #include <vector>
 
 #include "base/str.h"

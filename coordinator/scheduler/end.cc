@@ -1,4 +1,4 @@
-// What the end of an attempt means for its task: sweeps/failure.cc decides by its class.
+// What the end of an attempt means for its task: the table in sweeps/failure.cc decides by failure class.
 #include <csignal>
 
 #include "base/str.h"

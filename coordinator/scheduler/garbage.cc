@@ -1,9 +1,9 @@
-// Checkpoints that nothing will ask for again. A training that has succeeded needs its final
-// checkpoint (every evaluation, and every run that continues it, starts there) and its best one;
-// those between were there to resume from. A training that has not succeeded keeps all that it may
-// resume from, and its best one; what an attempt wrote that has been left behind is neither.
+// Finds checkpoints that nothing will need again. A training that has succeeded needs its final checkpoint
+// (every evaluation, and every run that continues it, starts there) and its best one; those in between were
+// only for resuming. A training that has not succeeded keeps all checkpoints from which it may resume, and
+// its best one; checkpoints of a superseded attempt are neither.
 //
-// And tasks that no sweep has since theirs was removed, unless a run goes on from theirs.
+// Also finds tasks that no sweep has since theirs was removed, unless a run continues theirs.
 #include <algorithm>
 
 #include "base/str.h"

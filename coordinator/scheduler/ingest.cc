@@ -1,6 +1,5 @@
-// Journal records on their way into the store: in order, without gap or
-// repetition, each exactly once; what an attempt that is no longer current says is kept as history
-// and changes nothing.
+// Takes journal records into the store: in order, without gap or repetition, each exactly once. Records of
+// an attempt that is no longer current are kept as history and change nothing.
 #include <algorithm>
 #include <utility>
 

@@ -1,5 +1,5 @@
-// Leases: what is done when nobody says anything. Time only costs time here;
-// safety rests on the epoch.
+// Leases: what happens when a worker is silent. Wrong times only cost time here; safety depends on the
+// epoch.
 #include <algorithm>
 #include <map>
 #include <vector>

@@ -1,4 +1,4 @@
-// Names, derived states, and what is made anew after the tables were read back.
+// Names, derived states, and what is rebuilt after the tables were read back.
 #include <algorithm>
 
 #include "base/check.h"

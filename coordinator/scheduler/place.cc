@@ -1,8 +1,8 @@
-// Placement: which ready task gets which free slot. The order is total
-// and every tie is broken by an id, so that the same state always gives the same placement.
+// Placement: which ready task gets which free slot. The order is total and every tie is broken by an id, so
+// that the same state always gives the same placement.
 //
-// Tasks that the same slots can run stand together in a ReadyClass: what fits is asked once for a
-// class, and only heads of classes are compared.
+// Tasks that the same slots can run are in one ReadyClass: slots are checked once per class, and only heads
+// of classes are compared.
 #include <algorithm>
 #include <limits>
 #include <tuple>

@@ -1,5 +1,6 @@
-// Trying again by command: what failed, was skipped or cancelled gets a new round, with its history
-// kept and its checkpoints to resume from. What succeeded stays as it is, unless a number of it was lost.
+// Retries by command: tasks that failed, were skipped or cancelled get a new round, with their history kept
+// and their checkpoints to resume from. Succeeded tasks stay unchanged, unless one of their numbers was
+// lost.
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
 

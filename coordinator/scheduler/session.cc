@@ -1,4 +1,4 @@
-// What a worker says about itself and its attempts, apart from their journals.
+// Messages of a worker about itself and its attempts, except their journals.
 #include <algorithm>
 #include <set>
 #include <utility>

@@ -1,4 +1,4 @@
-// One step: the event changes the state, then what can be placed is placed, then all that changed is
+// One step: the event changes the state, then ready tasks are placed, then everything that changed is
 // written once.
 #include "coordinator/scheduler/step.h"
 

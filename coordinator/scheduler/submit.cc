@@ -1,5 +1,5 @@
-// Submitting a sweep: what is known, by its content, is never done again. First the whole
-// submission is worked out without touching the state, then it is carried out.
+// Submitting a sweep: work whose content is already known is never done again. First the whole submission
+// is planned without changing the state, then it is carried out.
 #include <algorithm>
 #include <utility>
 

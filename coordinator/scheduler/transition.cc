@@ -1,4 +1,4 @@
-// Every state change goes through here: one PutTransition each, and the indexes follow.
+// Every change of a state goes through here: each gets one PutTransition, and the indexes are updated.
 #include <algorithm>
 #include <array>
 #include <utility>

@@ -1,4 +1,4 @@
-// The scheduler's writes as SQL. Journal records stand in apply_records.cc.
+// The scheduler's writes as SQL. Journal records are in apply_records.cc.
 #include <algorithm>
 #include <optional>
 #include <set>

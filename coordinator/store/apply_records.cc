@@ -1,5 +1,5 @@
-// Journal records as rows. What a trainer wrote is never trusted to have a row's form: a record whose
-// body does not fit is kept as it came, in `record`, and its attempt will lack the row.
+// Journal records as rows. Trainers' records are not trusted to have the form of a row: a record whose body
+// does not fit is stored unchanged in `record`, and its attempt will lack the row.
 #include <optional>
 
 #include "base/check.h"

@@ -1,4 +1,4 @@
-// The way back: the tables as the scheduler's state.
+// Reads the tables back as the scheduler's state.
 #include <algorithm>
 #include <unordered_map>
 

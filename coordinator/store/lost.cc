@@ -1,11 +1,10 @@
-// What a reader should have found and did not. A row that is met is judged by its checksum
-// (row_sum.h); but a bit of a key, or of an index, hides a row that is sound, and a read ends where
-// the row of another sweep seems to begin. So what belongs together is counted, named and compared
-// here:
-//   a sweep     its runs are numbered without a gap, its cells and tasks are of them, and the rows on both
-//               sides of its own, where a read by its id stopped, are what they say
-//   a task      each number that it owes is there, under the attempt that counts, by the table and by its
-//               index alike
+// Finds rows that a reader should have found and did not. A row that is read is judged by its checksum
+// (row_sum.h); but a flipped bit in a key or an index hides a sound row, and a read ends where the row of
+// another sweep seems to begin. So related rows are counted, named and compared here:
+//   a sweep     its runs are numbered without a gap, its cells and tasks belong to them, and the rows on
+//               both sides of its own, where a read by its id stopped, are valid
+//   a task      each number that it owes exists, under the attempt that counts, both by the table and by
+//               its index
 #include <algorithm>
 #include <functional>
 #include <iterator>

@@ -1,4 +1,4 @@
-// What is asked of a query's text before SQLite sees it, and LIKE. See query.h.
+// Checks of a query's text before SQLite sees it, and LIKE. See query.h.
 #include <algorithm>
 #include <cctype>
 #include <map>

@@ -1,4 +1,4 @@
-// Opening, migrating, transactions, and the WAL. Writes stand in apply.cc, the way back in load.cc.
+// Opening, migrating, transactions, and the WAL. Writes are in apply.cc, loading in load.cc.
 #include "coordinator/store/store.h"
 
 #include <sys/stat.h>

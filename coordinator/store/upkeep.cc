@@ -1,5 +1,5 @@
-// Labels, notes, and what the bytes of the artifact store are there for: the parts of Store and
-// StoreReader that serve a sweep's upkeep.
+// Labels, notes, and references to the bytes of the artifact store: the parts of Store and StoreReader for
+// the upkeep of sweeps.
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"

@@ -1,8 +1,9 @@
-// longrun-rows-bench [ROUNDS]: the kernels over rows beside LibTorch's operators, as measurements (tools/bench.py).
+// longrun-rows-bench [ROUNDS]: the kernels over rows compared with LibTorch's operators, as measurements
+// (tools/bench.py).
 //
 // Milliseconds of processor time of one thread; ours and LibTorch's in turn, round by round, over three
-// sets of inputs, so that what is timed does not lie in the cache more than in a step of training. The
-// baseline is what the trainer does without the kernel, operator by operator.
+// sets of inputs, so that the inputs are no more in the cache than in a step of training. The baseline is
+// what the trainer does without the kernel, operator by operator.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>

@@ -1,9 +1,9 @@
-// longrun-subnormals-bench [ROUNDS]: each of the CPU's kernels on inputs that make subnormal numbers beside
-// the same kernel on inputs that make none, as measurements (tools/bench.py).
+// longrun-subnormals-bench [ROUNDS]: each of the CPU's kernels on inputs that make subnormal numbers,
+// compared with the same kernel on inputs that make none, as measurements (tools/bench.py).
 //
-// Milliseconds of processor time of one thread, in turn, round by round. What has a target flushes them,
-// as a run does; the row behind it is the same with subnormal numbers kept, which shows what they cost
-// this processor.
+// Milliseconds of processor time of one thread, in turn, round by round. Rows with a target flush subnormal
+// numbers, like a run does; the row after each is the same with subnormal numbers kept, which shows their
+// cost on this processor.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
