@@ -64,8 +64,8 @@ std::string OtherMetricsNote(const std::vector<Json>& results);
 // largest double. The nll itself is exact.
 inline constexpr const char* kOverflow = "overflow";
 
-// The mean of several readings. Its standard error: for two or more readings that of their mean, sd /
-// sqrt(k); for one its own. At least one reading.
+// The mean of several readings. Its standard error: for two or more readings that of their mean,
+// sd / sqrt(k); for one its own. At least one reading.
 Reading MeanOf(const std::vector<Reading>& readings);
 
 // A reading relative to another one of the same run. On a log scale the difference, which is the logarithm

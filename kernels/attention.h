@@ -73,8 +73,8 @@ struct VisitedKeys {
 struct AttentionKernelOptions {
   ParallelFor parallel_for = {};
   // 0: every visible key is visited. Otherwise the oldest keys are skipped once they provably hold less
-  // than this fraction of every row's probability: |error of o| <= 2 epsilon max|v| (divided by 1 -
-  // probability with dropout). Never skipped with two-sided, piecewise and growing terms.
+  // than this fraction of every row's probability: |error of o| <= 2 epsilon max|v| (divided by
+  // 1 - probability with dropout). Never skipped with two-sided, piecewise and growing terms.
   double skip_epsilon = 0.0;
   // The mode of every thread while it runs the kernel. The reference computes in double and ignores it.
   Subnormals subnormals = DefaultSubnormals();

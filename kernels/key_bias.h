@@ -1,6 +1,6 @@
 // Computes a learned bias per key (CABLE, FoX), forward and backward; kernels/reference/key_bias.h has
-// CABLE's formulas. With sigma = 1 for CABLE's gate, -softplus(a), and sigma = -1 for FoX's, log sigmoid(a)
-// = -softplus(-a):
+// CABLE's formulas. With sigma = 1 for CABLE's gate, -softplus(a), and sigma = -1 for FoX's,
+// log sigmoid(a) = -softplus(-a):
 //
 //   r[b][h][t] = before[b][h] - sum over u <= t of softplus(sigma a[b][u][h])
 //   da[b][t][h] = -sigma sigmoid(sigma a[b][t][h]) sum over u >= t of dr[b][h][u]

@@ -13,8 +13,8 @@
 
 namespace longrun {
 
-// A window over a stream of tokens. The model is fed (bos ? [BOS] : []) + tokens[context_begin .. score_end
-// - 2]; tokens [score_begin, score_end) are scored.
+// A window over a stream of tokens. The model is fed
+// (bos ? [BOS] : []) + tokens[context_begin .. score_end - 2]; tokens [score_begin, score_end) are scored.
 struct Window {
   std::int64_t context_begin = 0;
   std::int64_t score_begin = 0;

@@ -63,8 +63,8 @@ struct ScoreRequest {
   std::span<const std::int64_t> document_starts{};
   std::span<const std::int32_t> token_bytes{};  // per id; empty: bytes are not counted
   std::int64_t windows_per_call = 1;            // given to the model at once
-  // A target with c tokens of context, including its BOS, belongs to bucket i with edges[i] <= c < edges[i
-  // + 1]. Every target must fall into a bucket; empty: there are no buckets.
+  // A target with c tokens of context, including its BOS, belongs to bucket i with
+  // edges[i] <= c < edges[i + 1]. Every target must fall into a bucket; empty: there are no buckets.
   std::span<const std::int64_t> bucket_edges{};
   // A window that feeds fewer tokens than this is not cut by the context length, so it may occur again at a
   // longer one. It is given to the model in a call of its own, with or without a cache.

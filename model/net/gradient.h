@@ -1,5 +1,6 @@
-// Gradients of a summed loss over tokens, accumulated over passes: the sum over passes of weight * d(sum of
-// nll) / d parameter. The head is differentiated by hand in chunks (head.h), the body by autograd.
+// Gradients of a summed loss over tokens, accumulated over passes: the sum over passes of
+// weight * d(sum of nll) / d parameter. The head is differentiated by hand in chunks (head.h), the body by
+// autograd.
 #pragma once
 
 #include <ATen/core/Tensor.h>

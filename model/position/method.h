@@ -30,8 +30,8 @@ struct AttentionShape {
   std::int64_t head_dim = 0;
   std::int64_t d_model = 0;
   bool causal = true;
-  // Heads of keys and values, a divisor of n_head; 0: n_head. Query head h reads their head h / (n_head /
-  // n_kv_head).
+  // Heads of keys and values, a divisor of n_head; 0: n_head. Query head h reads their head
+  // h / (n_head / n_kv_head).
   std::int64_t n_kv_head = 0;
   // Query i sees key j where 0 <= i - j < window; 0: all keys up to i. Causal attention only.
   std::int64_t window = 0;
