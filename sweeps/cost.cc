@@ -1,36 +1,37 @@
 // B = micro_batch sequences, T = train_length, C = d_model, H heads of D channels, G heads of keys and
-// values, P parameters, w = 2, or 3 for a gated MLP; e bytes an element of a product: 4, or 2 in bf16.
+// values, P parameters, w = 2, or 3 for a gated MLP; e bytes per element of a product: 4, or 2 in bf16.
 //
 //   training   M                              the program with its libraries; 0 on a GPU
 //              + 16 P (+ 2 P in bf16)         fp32 weights, gradients, two moments of AdamW; rounded weights
-//              + B T (n_layer + 1) K          what blocks keep for their backward pass, and temporaries
+//              + B T (n_layer + 1) K          what blocks keep for their backward passes, and temporaries
 //              + 8 min(B T V, max(2^23, V))   a chunk of logits and its gradient (model/net/head.cc)
 //
 //   K = 2 * 4 C                  the inputs of the two norms
 //       + e (2 C + w d_ff        their outputs, the MLP's
 //            + 2 H D + 2 G D)    q, k, v and the attention's output
 //       + 8 H                    fused: the log-sums of the rows
-//       + H A N                  reference: probabilities of the N keys that a query's block reads, A bytes each
+//       + H A N                  reference: probabilities of the N keys for a query's block, A bytes each
 //
-// Fused attention (and LibTorch's) keeps nothing by pairs of tokens. The reference keeps fp32 probabilities,
-// and their bf16 copy: A = 4, or 6; CoPE the positions and what they are mixed from as well: A + 40. N is
-// (T + 128) / 2 with a causal mask (blocks of 128 queries read the keys up to their last), the window + 128 if
-// that is fewer, T without the mask. The layer more stands for the temporaries of the backward pass.
+// Fused attention (and LibTorch's) keeps nothing per pair of tokens. The reference keeps fp32
+// probabilities, and their bf16 copy: A = 4, or 6; CoPE also keeps the positions and the numbers from which
+// they are mixed: A + 40. N is (T + 128) / 2 with a causal mask (blocks of 128 queries read the keys up to
+// their last), the window + 128 if that is fewer, T without the mask. The additional layer stands for the
+// temporaries of the backward pass.
 //
-// With activation checkpointing, blocks keep their inputs (4 C a token) and two layers of K are alive: the one
-// that is computed again, and the temporaries.
+// With activation checkpointing, blocks keep their inputs (4 C per token) and two layers of K exist at a
+// time: the one that is computed again, and the temporaries.
 //
-// An evaluation gives the model B sequences of L tokens at once, 8192 tokens on a CPU or one window:
+// An evaluation gives the model B sequences of L tokens per call, 8192 tokens on a CPU or one window:
 //
 //   evaluation   M + 4 P
-//                + 4 B L (10 C + w d_ff)   a block, with what it freed and the next one takes
+//                + 4 B L (10 C + w d_ff)   a block, with what it freed and what the next one allocates
 //                + 8 min(B L V, max(2^23, V))
 //                + 3 * 4 * scores          reference: copies of a block of rows (CoPE: 15): 128 queries, fewer
 //                                          where B H L 128 scores are more than 2^25, never fewer than 16
 //
-// FLOPs (TrainFlops): 6 P a token for the matrix products, 12 n_layer C T for the two products of
-// attention (forward 4 C T a layer and token, backward twice that). Evaluation (EvaluateFlops) has the
-// forward pass only: 2 P + 4 n_layer C L a token.
+// FLOPs (TrainFlops): 6 P per token for the matrix products, 12 n_layer C T for the two products of
+// attention (forward 4 C T per layer and token, backward twice that). Evaluation (EvaluateFlops) has only
+// the forward pass: 2 P + 4 n_layer C L per token.
 #include "sweeps/cost.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// From SweepSpec to runs: the cross product in the file's order, each point resolved and checked by
-// the code that the trainer runs.
+// From SweepSpec to runs: the cross product in the file's order; each point is resolved, and checked by the
+// code that the trainer runs.
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>

@@ -1,11 +1,10 @@
-// The table of failure classes. Why each is as it is:
+// The table of failure classes, and the reasons for its rows:
 //
-//   numerical   training is deterministic: the same attempt would meet the same NaN, so there is no
-//               second one
+//   numerical   training is deterministic: another attempt would meet the same NaN, so there is none
 //   killed      by somebody or something else: it is not the run's fault, so it counts as a loss
-//   data        another machine may hold a good copy
-//   storage     a full disk is not the run's fault: it counts as a loss, elsewhere
-//   limit       of one machine's set-up: another worker may have a higher one, a second try here has not
+//   data        another machine may have a good copy
+//   storage     a full disk is not the run's fault: it counts as a loss, and is retried on another worker
+//   limit       one machine's configuration: another worker may have a higher limit, a retry here has not
 //   preempted   we asked for it: no cost, no wait
 #include "sweeps/failure.h"
 

@@ -1,4 +1,4 @@
-// Member by member; base/json.h names path, expectation and value in its errors.
+// Reads member by member; the functions of base/json.h name path, expectation and value in their errors.
 #include "sweeps/fields.h"
 
 #include "base/str.h"

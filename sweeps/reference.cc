@@ -1,4 +1,4 @@
-// reference.md: the table of keys, and those of position methods and evaluations, in Markdown.
+// reference.md: the tables of keys, position methods and evaluations, in Markdown.
 #include "base/check.h"
 #include "base/str.h"
 #include "base/units.h"

@@ -1,4 +1,4 @@
-// The sweep file from end to end, and the keys of tasks and cells.
+// Parses a sweep file from text to runs; also the keys of tasks and cells.
 #include "sweeps/sweep.h"
 
 #include <algorithm>

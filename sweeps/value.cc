@@ -1,4 +1,4 @@
-// Values of a sweep file by their rows: what they must be, and what a person may have meant.
+// Values of a sweep file by their rows: what they must be, and what the user may have meant.
 #include "sweeps/value.h"
 
 #include <algorithm>

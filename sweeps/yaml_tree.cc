@@ -1,4 +1,4 @@
-// The only file that includes yaml-cpp; what it throws ends here.
+// The only file that includes yaml-cpp; its exceptions are caught here.
 #include "sweeps/yaml_tree.h"
 
 #include <yaml-cpp/eventhandler.h>

@@ -1,6 +1,6 @@
-// GPT-J (Wang, Komatsuzaki 2021, mesh-transformer-jax): attention and MLP side by side behind one
-// LayerNorm, x = x + attention(ln_1 x) + mlp(ln_1 x); no biases in attention, one in the untied head;
-// rotary positions on the first rotary_dim channels of a head, neighbouring channels turn together.
+// GPT-J (Wang, Komatsuzaki 2021, mesh-transformer-jax): attention and MLP side by side after one LayerNorm,
+// x = x + attention(ln_1 x) + mlp(ln_1 x); no biases in attention, one in the untied head; rotary positions
+// on the first rotary_dim channels of a head, with neighbouring channels as pairs.
 #include <cmath>
 
 #include "base/str.h"

@@ -1,20 +1,21 @@
-// Of each chosen document d of a split, the first L tokens are read, and of each query i among them
+// From each chosen document d of a split the first L tokens are read, and for each query i among them
 //
 //   A[i][j]         = mean over the chosen layers and heads of p[i][j] (or of the logits)
 //   entropy[i]      = -sum over j of A[i][j] ln A[i][j]
 //   head_entropy[i] = mean over the chosen layers and heads of -sum over j of p[i][j] ln p[i][j]
 //
 // (model/attention_map.h; the averaged matrix and its row entropy after the analysis of GALI,
-// AcademyCityL/GALI). The rows hold the means over all queries of all documents,
+// AcademyCityL/GALI). The rows are the means over all queries of all documents,
 //
-//   attention_entropy = sum over d, i of entropy / (D L)           values: probabilities alone
+//   attention_entropy = sum over d, i of entropy / (D L)           only with values: probabilities
 //   head_entropy      = sum over d, i of head_entropy / (D L)
 //
-// in nats, with the ratio estimator's standard error over documents (window.h), none for a single one.
-// The artifact of each document holds A, pooled to at most `pool` cells a side, and both entropies of
-// each query.
+// in nats, with the ratio estimator's standard error over documents (window.h), without one for a single
+// document. The artifact of each document has A, pooled to at most `pool` cells per side, and both
+// entropies of each query.
 //
-// A document shorter than L, and a layer or head that a model has not, make the cell not_applicable.
+// A document shorter than L, or a layer or head that the model does not have, makes the cell
+// not_applicable.
 #include "model/evaluation/attention_map.h"
 
 #include <algorithm>

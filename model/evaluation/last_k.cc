@@ -1,10 +1,10 @@
-// How good is a prediction with nearly full context: of each window of L tokens only the last k
-// targets count, which see L - k + 1 to L tokens.
+// How good a prediction is with nearly full context: of each window of L tokens only the last k targets
+// count, which see L - k + 1 to L tokens.
 //
 //   window i ends at e = i P, i = 1, 2, ...:  fed [e - L, e), scored [e - k + 1, e + 1)
 //
-// P = L lays the windows side by side, so that each length scores other tokens. With one P of at
-// least the longest length (`every`), all lengths score the very same tokens.
+// P = L puts the windows side by side, so that each length scores other tokens. With one P of at least the
+// longest length (`every`), all lengths score exactly the same tokens.
 #include "base/str.h"
 #include "model/evaluation/protocol.h"
 

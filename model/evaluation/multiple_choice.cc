@@ -1,4 +1,4 @@
-// Of each item, the choice with the highest likelihood behind the context is the model's answer:
+// For each item, the choice with the highest likelihood after the context is the model's answer:
 //
 //   S_k = -sum over the tokens t of choice k of ln p(t | context, the choice so far)
 //   acc       share of items with argmin S_k = label
@@ -10,13 +10,13 @@
 //             " " + choice are cut into tokens apart; n_k is the choice's tokens
 //   lm_eval   EleutherAI/lm-evaluation-harness, lm_eval/api/task.py, lm_eval/api/model.py
 //             (_encode_pair) and lm_eval/tasks/hellaswag: spaces at the context's end belong to the
-//             choice; the choice's tokens are those of the whole text behind as many as the context
-//             alone has; n_k is the choice's characters, or bytes (acc_bytes there)
+//             choice; the choice's tokens are those of the whole text after as many tokens as the
+//             context has by itself; n_k is the choice's characters, or bytes (acc_bytes there)
 //
-// What a context length L does not hold is cut from the context's beginning, so that at most L tokens
-// are fed (the harness' rule for max_length). A context without text begins with the begin-of-text token.
-// With `shots` each context has worked examples in front of it (choice_shots.h).
-// Standard error sqrt(p (1 - p) / n); extra.wilson95 is Wilson's interval.
+// If a text does not fit into the context length L, the beginning of its context is cut off, so that at
+// most L tokens are fed (the harness' rule for max_length). An empty context becomes the begin-of-text
+// token. With `shots` each context has worked examples before it (choice_shots.h). Standard error
+// sqrt(p (1 - p) / n); extra.wilson95 is Wilson's interval.
 #include "model/evaluation/multiple_choice.h"
 
 #include <algorithm>

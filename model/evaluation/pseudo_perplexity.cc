@@ -1,11 +1,11 @@
 // Pseudo-perplexity, Salazar et al. 2020 (arXiv:1910.14659, equations 1 and 2), over windows W of a text:
 //
-//   PLL(W) = sum over t of ln p(token t | the other tokens of W)     one pass for each t: token t alone
+//   PLL(W) = sum over t of ln p(token t | the other tokens of W)     one pass for each t: only token t
 //                                                                    is replaced by the mask token
 //   pseudo_nll = -sum of the scored tokens' terms / n,   pseudo-perplexity = exp(pseudo_nll)
 //
-// It is no perplexity: the terms are no factors of a probability of the text. `pll_approximate` hides
-// several tokens of a window in one pass, and so guesses each without the others: fewer passes, and a
+// It is not a perplexity: the terms are not factors of a probability of the text. `pll_approximate` hides
+// several tokens of a window in one pass, and so predicts each without the others: fewer passes, and a
 // higher number.
 #include "model/evaluation/pseudo_perplexity.h"
 

@@ -1,10 +1,10 @@
-// Dynamic NTK: the base grows with the text, and a text within L0 is read as it was. emozilla 2023;
+// Dynamic NTK: the base grows with the text, and a text within L0 is read unchanged. emozilla 2023;
 // transformers' rope_type "dynamic".
 //
 //   base' = base (s L / L0 - (s - 1))^(d / (d - 2))   for L > L0, else base
 //
-// L is the length of the whole text, for all its tokens, so that a longer text turns its first tokens
-// anew: writing token by token beyond L0 has no cache.
+// L is the length of the whole text and applies to all its tokens, so that a longer text rotates its first
+// tokens again: generating token by token beyond L0 has no cache.
 #include <cmath>
 
 #include "model/extension/extension.h"

@@ -1,4 +1,4 @@
-// The list of extensions, and the way from what a user wrote to complete parameters.
+// The list of extensions, and the step from a user's text to complete parameters.
 #include <array>
 #include <cmath>
 #include <optional>

@@ -1,5 +1,5 @@
-// oneDNN is reached through mkldnn::_linear_pointwise, the operator that LibTorch's own compiler
-// emits; its weight lies (outputs, inputs), and may be a transposed view.
+// oneDNN is called through mkldnn::_linear_pointwise, the operator that LibTorch's own compiler emits; its
+// weight has the layout (outputs, inputs), and may be a transposed view.
 #include "model/net/linear.h"
 
 #include <ATen/core/List.h>

@@ -5,8 +5,8 @@
 //   s[i][j] = a[i][j] + <q_i, e[p]>,   e between whole positions interpolated;   P = max_positions
 //
 // e (head_dim, P) starts as zeros, one for each layer, shared by its heads; <q, e> is not scaled. The
-// gradient reaches the gates through the weight of the interpolation. What counts keys to the right
-// of a query is not defined: causal alone.
+// gradient reaches the gates through the weight of the interpolation. Counting keys to the right of a query
+// is not defined: causal only.
 #include <cmath>
 
 #include "model/position/method.h"

@@ -1,4 +1,4 @@
-// No position information: the causal mask alone tells order apart (NoPE). Kazemnejad et al. 2023
+// No position information: only the causal mask distinguishes orders (NoPE). Kazemnejad et al. 2023
 // (arXiv:2305.19466).
 //
 //   s[i][j] = <q_i, k_j> / sqrt(head_dim)

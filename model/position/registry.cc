@@ -1,4 +1,4 @@
-// The list of position methods, and the way from what a user wrote to a complete configuration.
+// The list of position methods, and the step from a user's text to a complete configuration.
 #include <algorithm>
 #include <array>
 

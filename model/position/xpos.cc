@@ -4,8 +4,9 @@
 //   s[i][j] = sum over pairs c of zeta_c^((i - j) / scale_base) <R_i q_i, R_j k_j>_c / sqrt(head_dim)
 //   zeta_c = (2c + 0.4 d) / (1.4 d),   c = 0 .. d/2 - 1;   the rotation is RoPE's, interleaved
 //
-// q is multiplied by zeta^(n / scale_base) and k by its inverse, n counted from the middle of the
-// sequence (it cancels). Both leave fp32 near 128 scale_base tokens: longer sequences are refused. For j > i the factor would grow without bound: causal alone.
+// q is multiplied by zeta^(n / scale_base) and k by its inverse, with n counted from the middle of the
+// sequence (it cancels). Both exceed fp32 near 128 scale_base tokens: longer sequences are refused.
+// For j > i the factor would grow without bound: causal only.
 #include <algorithm>
 #include <cmath>
 

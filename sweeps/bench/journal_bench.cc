@@ -1,9 +1,9 @@
-// longrun-journal-bench: records per second through the journal, beside the plainest program that puts
-// the same bytes on the same disk. Prints one JSON line a measurement:
+// longrun-journal-bench: records per second through the journal, compared with the simplest program that
+// puts the same bytes on the same disk. Prints one JSON line per measurement:
 //
 //   {"name","unit","ours":[rounds],"baseline":[rounds],"what_baseline"}
 //
-// Rounds alternate; the caller makes medians of them (tools/bench.py).
+// Rounds alternate; the caller computes medians of them (tools/bench.py).
 #include <fcntl.h>
 #include <unistd.h>
 

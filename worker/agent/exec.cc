@@ -1,5 +1,4 @@
-// The shim. Single-threaded: the trainer's tie to our life (PR_SET_PDEATHSIG) is to the thread that
-// started it.
+// The shim. Single-threaded, since PR_SET_PDEATHSIG ties the trainer's life to the thread that started it.
 #include "worker/agent/exec.h"
 
 #include <poll.h>

@@ -1,4 +1,4 @@
-// longrun-trainer: trains and evaluates one task, or answers one question about a model.
+// longrun-trainer: runs one task (training or evaluation), or answers one question about a model.
 //
 // Exit codes: 0 done; 64 usage; 65 data; 71 a limit of the process; 74 storage; 75 checkpointed and
 // yielded; 78 configuration; 70 crashed; 80 numerical; 81 out of memory.

@@ -1,4 +1,5 @@
-// gzip by zlib, in pieces. A file may have several members; what follows the last must be one.
+// gzip with zlib, in pieces. A file may have several members; whatever follows the last member must be
+// another one.
 #include <algorithm>
 #include <utility>
 #include <vector>

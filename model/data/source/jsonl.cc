@@ -1,6 +1,5 @@
-// JSON lines: an object a line, whose text stands at `field`; with `filter`, only those objects that
-// have the value. Lines of white space are passed over. A line is held whole, up to
-// LineReader::kLineBytesMax.
+// JSON lines: one object per line, with its text at `field`; with `filter`, only objects with the given
+// value. Lines of white space are skipped. A line is held in memory, up to LineReader::kLineBytesMax.
 #include <utility>
 
 #include "base/str.h"

@@ -1,5 +1,5 @@
-// Parquet, as FineWeb is published: a column of text. The reader stands on Arrow, which Debian does
-// not have, so it is built on request only.
+// Parquet, the format of FineWeb: a column of text. The reader needs Arrow, which Debian does not have, so
+// it is built only on request.
 #include "base/str.h"
 #include "model/data/source/field.h"
 #include "model/data/source/formats.h"

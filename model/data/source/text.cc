@@ -4,10 +4,10 @@
 //   form_feed     "\f"
 //   blank_lines   one empty line or more; the document keeps the end of its last line
 //   bytes:BYTES   exactly these
-//   other bytes   as they are given, unless they read like a name: "blank-lines" is a slip and refused
+//   other bytes   taken literally, unless they look like a name: "blank-lines" is a typo and is refused
 //
-// A separator belongs to no document. Bytes are kept as they are. What is no text (text_check.h) is
-// refused, unless any_bytes is asked for.
+// A separator belongs to no document. Bytes are kept unchanged. A file that is not text (text_check.h) is
+// refused unless any_bytes is set.
 #include <algorithm>
 #include <array>
 #include <utility>

@@ -1,4 +1,4 @@
-// Zstandard by libzstd, in pieces: frame after frame, with windows of up to 2^31 bytes.
+// Zstandard with libzstd, in pieces: frame after frame, with windows of up to 2^31 bytes.
 #include <algorithm>
 #include <utility>
 #include <vector>

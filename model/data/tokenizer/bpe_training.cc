@@ -1,6 +1,6 @@
-// The pieces that differ lie one behind the other as a list of parts, linked over those that are still
-// there. For each pair the places where it begins are noted as they appear, so that a merge visits
-// only these, and the whole training no more than the length of the list and what it appends.
+// The different pieces are stored one after the other as a list of parts, linked over the parts that still
+// exist. For each pair, its positions are recorded as they appear, so that a merge visits only these, and
+// the whole training no more than the length of the list and what it appends.
 #include "model/data/tokenizer/bpe_training.h"
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 // `gpt2`: the vocabulary of GPT-2 (Radford et al. 2019), 50257 ids in 50304 rows. It is not ours to
-// ship: `./dev vocab` fetches it and compares its hash, as is done here at each reading. It is looked
-// for as gpt2.tiktoken in
+// distribute: `./dev vocab` downloads it and checks its hash, which is also checked here at each reading.
+// It is searched for as gpt2.tiktoken in
 //
-//   $LONGRUN_TOKENIZERS                when that is set, and nowhere else
+//   $LONGRUN_TOKENIZERS                if that is set, and then nowhere else
 //   $LONGRUN_HOME/tokenizers
 //   $XDG_DATA_HOME/longrun/tokenizers  without XDG_DATA_HOME: $HOME/.local/share/longrun/tokenizers
 #include <cstdlib>

@@ -1,10 +1,9 @@
-// longrun-tokenizer-bench TOKENIZER FILE: how long a text takes to become ids, one thread.
+// longrun-tokenizer-bench TOKENIZER FILE: how long it takes to turn a text into ids, on one thread.
 //
-// Encodes once to warm up; then, so that tools/bench_tokenizer.py can measure in turn with others,
-// each line of stdin is an order:
+// Encodes once to warm up. Then each line of stdin is a command, so that tools/bench_tokenizer.py can
+// measure in turn with other programs:
 //
-//   time        encodes, prints the seconds of processor time: what it costs on a machine that is
-//               busy with others, too
+//   time        encodes, prints the seconds of processor time, which is meaningful on a busy machine too
 //   ids FILE    writes the ids of the last encoding, int32, and prints their number
 #include <cstdio>
 #include <ctime>
