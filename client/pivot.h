@@ -97,7 +97,7 @@ struct PivotTable {
   std::vector<std::vector<Json>> columns = {};  // a value per column axis
   std::vector<PivotRow> rows = {};              // models, then baselines
   std::string best_of =
-      {};  // "of the column", "of the table", "model of the column": among which the best is marked
+      {};  // where the best is marked: "of the column", "of the table", "model of the column"
   std::string protocol = {};  // with its parameters, where all share them: "last_k(every=64,k=8)"
 };
 

@@ -351,7 +351,7 @@ bool FailedForGood(const State& state, const Task& task);
 // the task has ended.
 std::string WhyUnknown(const State& state, const Task& task);
 
-// Whether a worker's current attempts are known to be held: its session is open, or ended a moment ago, as
+// Whether a worker is known to be holding its attempts: its session is open, or ended only a moment ago, as
 // when either end restarts. False for a silent worker, for one that has not connected since this process
 // began, and for one replaced by another worker on its machine.
 bool IsHeardOf(const State& state, const std::string& worker, Instant now);
