@@ -65,15 +65,18 @@ std::string RunTimeText(const Json& run) {
   return Join(parts, " + ");
 }
 
-std::string CellsText(const Json& run) {
+// Of tasks that are stored and have not ended. Without a service nothing is under way.
+std::string_view Pending(bool service_runs) { return service_runs ? "under way" : "unfinished"; }
+
+std::string CellsText(const Json& run, bool service_runs) {
   const std::int64_t n_under_way = Int(run, "cells_under_way");
-  const std::pair<std::int64_t, const char*> counts[] = {
-      {Int(run, "cells_known") - n_under_way, " known"},
-      {n_under_way, " under way"},
-      {Int(run, "cells_missing"), " to do"}};
+  const std::pair<std::int64_t, std::string_view> counts[] = {
+      {Int(run, "cells_known") - n_under_way, "known"},
+      {n_under_way, Pending(service_runs)},
+      {Int(run, "cells_missing"), "to do"}};
   std::vector<std::string> parts;
   for (const auto& [n, what] : counts) {
-    if (n > 0) parts.push_back(Str(n, what));
+    if (n > 0) parts.push_back(Str(n, " ", what));
   }
   if (const std::int64_t n = Int(run, "cells_not_applicable"); n > 0) {
     parts.back() += Str(" (", n, " not_applicable)");
@@ -81,12 +84,13 @@ std::string CellsText(const Json& run) {
   return Join(parts, ", ");
 }
 
-std::string TrainingText(const Json& run) {
+std::string TrainingText(const Json& run, bool service_runs) {
   const auto training = run.at("training").get<std::string>();
-  return training == "to_do" ? "to do" : training == "under_way" ? "under way" : training;
+  if (training == "under_way") return std::string(Pending(service_runs));
+  return training == "to_do" ? "to do" : training;
 }
 
-Rows PlanRows(const Json& plan) {
+Rows PlanRows(const Json& plan, bool service_runs) {
   Rows rows;
   rows.reserve(plan.at("runs").size());
   for (const Json& run : plan.at("runs")) {
@@ -94,18 +98,19 @@ Rows PlanRows(const Json& plan) {
         {ShortId(run.at("run_key").get<std::string>()), AxesText(run),
          FormatCount(Int(run, "parameters")), FlopsText(WorkFlops(run)),
          FormatBytes(std::max(Int(run, "memory_bytes"), Int(run, "evaluate_memory_bytes"))),
-         FormatBytes(Int(run, "disk_bytes")), TrainingText(run), CellsText(run), RunTimeText(run)});
+         FormatBytes(Int(run, "disk_bytes")), TrainingText(run, service_runs),
+         CellsText(run, service_runs), RunTimeText(run)});
   }
   return rows;
 }
 
-std::string PlanText(const Json& plan) {
+std::string PlanText(const Json& plan, bool service_runs) {
   std::string text =
       RenderColumns({"run", "axes", "parameters", "FLOPs", "memory", "disk", "training", "cells",
                      "time (training + evaluation)"},
                     {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight,
                      Align::kRight, Align::kLeft, Align::kLeft, Align::kLeft},
-                    PlanRows(plan));
+                    PlanRows(plan, service_runs));
   text += SubmissionText(plan) + "\n";
   const double flops = Number(plan, "train_flops") + Number(plan, "evaluate_flops");
   if (flops > 0) {
@@ -124,7 +129,7 @@ std::string PlanText(const Json& plan) {
                 ", based on what ran on ", plan.at("device").get<std::string>(), "\n");
   }
   if (const std::string left = TimeLeftText(plan); !left.empty()) {
-    text += Str(left, ", with what is under way or waits for a slot\n");
+    text += Str(left, ", with what is ", Pending(service_runs), " or waits for a slot\n");
   }
   std::int64_t n_not_applicable = 0;
   for (const Json& run : plan.at("runs")) n_not_applicable += Int(run, "cells_not_applicable");
@@ -213,8 +218,9 @@ void AddPlan(Verbs& verbs) {
       if (*output == "json") {
         Print(RenderJson(*plan));
       } else {
-        Print(*output == "csv" ? PlanCsv(*plan) : PlanText(*plan));
-        if (asker.coordinator().momentary() && IsUnderWay(*plan)) {
+        const bool service_runs = !asker.coordinator().momentary();
+        Print(*output == "csv" ? PlanCsv(*plan) : PlanText(*plan, service_runs));
+        if (!service_runs && IsUnderWay(*plan)) {
           SayLine(NoServiceText(asker.coordinator().connection(), verbs.state));
         }
       }

@@ -71,7 +71,7 @@ CRASH = re.compile(r"terminate called|json\.exception|std::|what\(\):|this must 
 THING = re.compile(r"/[\w.-]+/|\b[0-9a-f]{8,64}\b|\b[0-9A-HJKMNP-TV-Z]{26}\b|\"[^\"]+\"|database|worker_id|"
                    r"\b(words|mine|given|sweep)\b")
 REMEDY = re.compile(r"\b(restore|put back|put it back|backup|goes on|retry|again|anew|delete|remove|move|write|make|give|start|stop|import|"
-                    r"export|measure|run|use|repair|restart)\b", re.IGNORECASE)
+                    r"export|measure|run|use|repair|restart|continues|nothing to do)\b", re.IGNORECASE)
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 DOCTOR_OF_MACHINE = ["check", "libtorch", "cpu", "gpu", "memory", "disk", "sync", "limits", "clock", "ports"]
 MENDED = re.compile(r"damaged|does not hold|digest|torn|missing|cannot read|again|anew|not the", re.IGNORECASE)

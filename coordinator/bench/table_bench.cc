@@ -2,8 +2,6 @@
 // sweeps (default a million), compared with the same table in a database that holds nothing else. Requested
 // in two ways: over the socket like the command line does (GetResults), and with the complete `longrun
 // table`. Prints one JSON line per measurement (measurement.h).
-// Asked twice: over the socket as the command line does (GetResults), and as `longrun table` whole.
-// Prints one JSON line a measurement (measurement.h).
 #include <malloc.h>
 
 #include <algorithm>
