@@ -25,6 +25,7 @@
 #include "client/output.h"
 #include "client/start_patience.h"
 #include "client/writable.h"
+#include "sweeps/coordinator_address.h"
 
 namespace longrun {
 namespace {
@@ -82,12 +83,6 @@ std::string LastError(const std::string& log, std::int64_t begin) {
   return error;
 }
 
-Result<std::string> RunningAddress(const std::string& state) {
-  Result<std::string> address = ReadFile(JoinPath(state, "coordinator.address"), 4096);
-  if (!address.ok()) return std::move(address).status();
-  return std::string(Trim(*address));
-}
-
 struct Holder {
   int pid = 0;  // 0: it could not be read
   bool is_momentary = false;
@@ -143,7 +138,7 @@ struct Answering {
 // Who answers at the address that the state folder names. An address that a crash left behind
 // answers nothing; in a copy of a folder stands the address of the one that it was copied from.
 std::optional<Answering> WhoAnswersAt(const std::string& state) {
-  const Result<std::string> address = RunningAddress(state);
+  const Result<std::string> address = ReadCoordinatorAddress(state);
   if (!address.ok()) return std::nullopt;
   Connection connection(*address);
   const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 2'000);

@@ -1,7 +1,7 @@
 // The daemons of a local state folder, from the command line's side.
 //
 //   STATE/                     0700
-//     coordinator.address      "unix:/..." of the running, or last, coordinator
+//     coordinator.address      address of the running, or last, coordinator
 //     coordinator.lock         held by it; has its pid and, if it serves only one command, "momentary" in a
 //                              second line
 //     coordinator.log worker.log

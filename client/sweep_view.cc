@@ -31,6 +31,7 @@
 #include "client/pivot_axes.h"
 #include "client/render.h"
 #include "client/verb.h"
+#include "sweeps/coordinator_address.h"
 
 namespace longrun {
 namespace {
@@ -388,10 +389,10 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
   Status given_up;
   std::int64_t deadline = BootMs() + kReconnectMs;
   while (true) {
-    const Result<std::string> address = ReadFile(JoinPath(state, "coordinator.address"), 4096);
+    const Result<std::string> address = ReadCoordinatorAddress(state);
     Status status(Code::kUnavailable, "no coordinator");
     if (address.ok()) {
-      Connection connection{std::string(Trim(*address))};
+      Connection connection{*address};
       std::atomic<bool> done{false};
       // A blocked read ends when the user asks for it, or nothing more can come. What is the matter is
       // said again while it lasts.

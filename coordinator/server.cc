@@ -41,6 +41,7 @@
 #include "coordinator/rpc/session.h"
 #include "coordinator/rpc/sweeps.h"
 #include "coordinator/scrubber.h"
+#include "sweeps/coordinator_address.h"
 
 namespace longrun {
 namespace {
@@ -271,10 +272,9 @@ Status Serve(const ServerOptions& options) {
       const std::unique_ptr<grpc::Server> server,
       StartServer(socket_path, {sweeps.get(), sessions.get(), artifact_service.get()}));
   server->GetHealthCheckService()->SetServingStatus(true);
-  const std::string address_file = JoinPath(options.state_folder, "coordinator.address");
   const std::string metrics_file = JoinPath(options.state_folder, "coordinator.metrics");
   RETURN_IF_ERROR(WriteFileAtomic(metrics_file, metrics_address + "\n", 0600));
-  RETURN_IF_ERROR(WriteFileAtomic(address_file, Str(kUnix, socket_path, "\n"), 0600));
+  RETURN_IF_ERROR(WriteCoordinatorAddress(options.state_folder, Str(kUnix, socket_path)));
   LogInfo("serving", {{"address", Str(kUnix, socket_path)},
                       {"metrics", metrics_address},
                       {"start", Str(store->boot_epoch())}});
@@ -294,7 +294,7 @@ Status Serve(const ServerOptions& options) {
   log_writer->Stop();
   core->Stop();
   RETURN_IF_ERROR(store->CheckpointWal(true));
-  for (const std::string& path : {address_file, metrics_file, socket_path}) {
+  for (const std::string& path : {CoordinatorAddressPath(options.state_folder), metrics_file, socket_path}) {
     RETURN_IF_ERROR(RemoveAll(path));
   }
   LogInfo("stopped");

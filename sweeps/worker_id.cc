@@ -2,23 +2,15 @@
 #include "sweeps/worker_id.h"
 
 #include <algorithm>
-#include <cstdio>
 
+#include "base/checked_line.h"
 #include "base/files.h"
-#include "base/hash.h"
 #include "base/str.h"
 
 namespace longrun {
 namespace {
 
 constexpr std::size_t kShownBytes = 160;
-
-// Two characters of " crc32c=" are none of a name's: no flipped bit makes a longer name of it all.
-std::string CheckOf(std::string_view id) {
-  char text[16];
-  std::snprintf(text, sizeof text, "crc32c=%08x", static_cast<unsigned>(Crc32c(id)));
-  return text;
-}
 
 // For people, whatever it is.
 std::string Shown(std::string_view text) {
@@ -30,18 +22,18 @@ std::string Shown(std::string_view text) {
 
 }  // namespace
 
-std::string WorkerIdText(std::string_view id) { return Str(id, " ", CheckOf(id), "\n"); }
+std::string WorkerIdText(std::string_view id) { return CheckedLine(id); }
 
 Result<std::string> ParseWorkerId(std::string_view text, const std::string& path) {
   const std::string_view line = Trim(text);
   const std::size_t space = line.find(' ');
   const std::string_view id = line.substr(0, space);
-  const bool holds = space == std::string_view::npos || line.substr(space + 1) == CheckOf(id);
+  const bool holds = space == std::string_view::npos || line.substr(space + 1) == ChecksumText(id);
   if (IsSafeName(id) && holds) return std::string(id);
   return Status(
       Code::kDataLoss,
       Str(path, " is damaged: it holds ", Shown(line),
-          IsSafeName(id) ? Str(", and ", id, " has ", CheckOf(id)) : "",
+          IsSafeName(id) ? Str(", and ", id, " has ", ChecksumText(id)) : "",
           ". Write the name into it that `longrun workers` shows for this machine (`echo NAME > ",
           path,
           "`); or remove the file: then this is a new worker, and the old one's tasks continue "

@@ -24,6 +24,7 @@
 #include "client/damage_notice.h"
 #include "client/writable.h"
 #include "model/known_speed.h"
+#include "sweeps/coordinator_address.h"
 #include "sweeps/worker_id.h"
 
 namespace longrun {
@@ -321,23 +322,25 @@ Finding CheckSocket(const Machine& machine) {
 Finding CheckLocks(const Machine& machine) {
   const bool coordinator = CoordinatorRuns(machine.state);
   const bool worker = FileLock::IsHeld(JoinPath(machine.state, "worker/lock"));
-  const std::string address_file = JoinPath(machine.state, "coordinator.address");
   if (!coordinator) {
     if (worker) {
       return Warn("a worker is running without a coordinator",
                   "`longrun up` starts one, and its work continues");
     }
-    if (PathExists(address_file)) {
+    if (PathExists(CoordinatorAddressPath(machine.state))) {
       return Ok("no coordinator is running; the last one was killed, and the next start cleans up");
     }
     return Ok("no coordinator is running");
   }
-  const Result<std::string> address = ReadFile(address_file, 4096);
+  const Result<std::string> address = ReadCoordinatorAddress(machine.state);
+  if (address.status().code() == Code::kDataLoss) {
+    return Fail(address.status().message(), "commands cannot reach the coordinator until then");
+  }
   if (!address.ok()) {
     return Warn("a coordinator holds the folder but has no address yet",
                 "it is starting: look again; if it stays so, see coordinator.log");
   }
-  Connection connection{std::string(Trim(*address))};
+  Connection connection{*address};
   const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 5'000);
   if (!info.ok()) {
     return Fail(

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "sweeps/coordinator_address.h"
 
 namespace longrun {
 namespace {
@@ -20,7 +21,7 @@ constexpr auto kConnectTime = std::chrono::seconds(60);
 }  // namespace
 
 Daemon::Daemon(std::string state_folder) : state_folder_(std::move(state_folder)) {
-  const std::string address_path = JoinPath(state_folder_, "coordinator.address");
+  const std::string address_path = CoordinatorAddressPath(state_folder_);
   LR_CHECK(RemoveAll(address_path).ok());
   SpawnOptions options;
   options.argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state", state_folder_};
@@ -34,12 +35,12 @@ Daemon::Daemon(std::string state_folder) : state_folder_(std::move(state_folder)
     const auto ended = WaitFor(pid_, kLookMs);
     LR_CHECK(ended.ok() && !ended->has_value());
   }
-  const Result<std::string> address = ReadFile(address_path);
+  const Result<std::string> address = ReadCoordinatorAddress(state_folder_);
   LR_CHECK(address.ok());
   grpc::ChannelArguments own;  // not another daemon's connection
   own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   own.SetMaxReceiveMessageSize(-1);
-  channel_ = grpc::CreateCustomChannel(std::string(Trim(*address)),
+  channel_ = grpc::CreateCustomChannel(*address,
                                        grpc::InsecureChannelCredentials(), own);
   LR_CHECK(channel_->WaitForConnected(std::chrono::system_clock::now() + kConnectTime));
 }

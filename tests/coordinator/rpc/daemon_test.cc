@@ -21,6 +21,7 @@
 #include "longrun/v1/session.grpc.pb.h"
 #include "longrun/v1/sweeps.grpc.pb.h"
 #include "metrics/table.h"
+#include "sweeps/coordinator_address.h"
 #include "tests/deadline.h"
 
 namespace longrun {
@@ -53,7 +54,7 @@ class DaemonTest : public testing::Test {
       const auto ended = WaitFor(pid, 10);
       ASSERT_TRUE(ended.ok() && !*ended) << ReadFile(log).value();
     }
-    const std::string address(Trim(ReadFile(JoinPath(state, "coordinator.address")).value()));
+    const std::string address = ReadCoordinatorAddress(state).value();
     // Not the connection to a daemon of before at the same address.
     grpc::ChannelArguments own;
     own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
