@@ -53,6 +53,8 @@ bool IsWholeCheckpoint(const Json& body);
 std::string CloseJournalLine(std::string_view prefix);
 // A line without its newline; its crc and form are checked.
 Result<JournalRecord> ParseJournalLine(std::string_view line);
+// Canonical JSON of the record's body: the same errors.
+Result<std::string> BodyOfJournalLine(std::string_view line);
 
 // What `final` says of the records before it: counted by the writer, and again by who checks it.
 class JournalTally {
