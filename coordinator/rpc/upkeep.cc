@@ -306,7 +306,8 @@ grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext*
           event.sweep_id = sweep->id;
           ASSIGN_OR_RETURN(event.tasks, reader.TasksOfSweep(sweep->id));
           ASSIGN_OR_RETURN(const auto results, reader.ResultsOfSweep(sweep->id));
-          ASSIGN_OR_RETURN(const auto lost, reader.LostOfSweep(sweep->id, results));
+          ASSIGN_OR_RETURN(const auto cells, reader.CellsOfSweep(sweep->id));
+          ASSIGN_OR_RETURN(const auto lost, reader.LostOfSweep(sweep->id, cells, results));
           ASSIGN_OR_RETURN(event.lost, LostTasks(reader, lost));
           response->set_name(sweep->name);
         } else {

@@ -162,12 +162,18 @@ class StoreReader {
   // of a key hides a row that is sound. All that is found so is noted for TakeDamaged().
   //
   // Numbers that count and are not among `results`, without body_json.
+  // `cells`: those of the sweep.
   Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id,
+                                              const std::set<std::string>& cells,
                                               const std::vector<ResultBody>& results);
   Result<std::vector<ResultBody>> LostOfRun(const std::string& run_key,
                                             const std::vector<ResultBody>& results);
-  // Whether all runs, cells and tasks of a sweep are there; after the reads whose answer it is about.
-  Result<bool> IsWhole(const std::string& sweep_id);
+  // Whether all runs, cells and tasks of a sweep are there; after the reads whose answer it is about. Those
+  // of its runs that were read, sound, as `runs` are not read again. `lengths`, if given, becomes the context
+  // lengths that each of its evaluations asks for, rising.
+  using LengthsByTask = std::map<std::string, std::vector<std::int64_t>>;
+  Result<bool> IsWhole(const std::string& sweep_id, const std::vector<SweepRunRow>& runs = {},
+                       LengthsByTask* lengths = nullptr);
   // From now on pages are read from the file again, as another connection has just read them.
   void ForgetPages();
   // Notes the numbers of a sweep's tasks, or of all tasks with "", that a query would not find.
@@ -232,6 +238,14 @@ class StoreReader {
   // Of a query for run key, cell, task, attempt, journal line, evaluation, metric, length and variant, with
   // one value bound.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
+  // The context lengths of a task's expected cells, rising.
+  static Result<std::vector<std::int64_t>> LengthsIn(const std::string& expected_cells);
+  static void KeepBodies(std::vector<ResultBody>& rows);
+  struct OwnedCell {  // of a sweep, with the task that has or owes it
+    std::int64_t ordinal = 0;
+    std::string cell, task;
+  };
+  Result<std::vector<OwnedCell>> OwnedCells(const std::string& sweep_id);
   struct Member {
     std::int64_t ordinal = 0;
     std::string name;
@@ -265,7 +279,7 @@ class StoreReader {
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
 
   std::unique_ptr<Connection> connection_;
-  const std::string results_of_sweep_;  // SQL
+  const std::string results_of_cell_;  // SQL
   // Of the tables that name files, read from end to end as of a version of the data.
   std::int64_t files_version_ = -1;
   std::int64_t files_read_ms_ = 0;  // when, by the boot clock
