@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -23,6 +24,10 @@ std::string RenderProgress(const Json& message,
 // "time left: about 3min (2min to 6min) on 2 slots", from `time_left` of a message; "" where nothing is
 // known of it.
 std::string TimeLeftText(const Json& message);
+
+// At most `n_max` of all runs, in their order: what is at work or failed before what waits, and that before
+// what is done.
+std::vector<std::size_t> RunsToShow(const Json& runs, std::size_t n_max);
 
 // When a sweep (SweepInfo) was first submitted, as its id says; `submitted_ms` is of the last time.
 std::string FirstSubmitted(const Json& info);
