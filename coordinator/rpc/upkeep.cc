@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kNoteBytesMax = 4096;
 constexpr std::size_t kRunDigitsMin = 8;
-constexpr std::size_t kGarbageSlice = 500;  // checkpoints that one step decides on
+constexpr std::size_t kGarbageSlice = 2000;  // checkpoints or tasks that one step decides on
 
 Status CheckText(std::string_view what, const std::string& text, std::size_t bytes_max) {
   const bool is_control = std::ranges::any_of(

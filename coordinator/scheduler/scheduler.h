@@ -210,21 +210,21 @@ struct DropCheckpoint {
 struct DropSweep {
   std::string sweep_id;
 };
-// A task that no sweep has, with its attempts, their records and the cells it owes or has. Their bytes go
-// when no other has them.
-struct DropTask {
-  std::string task;
+// Tasks that no sweep has, each before what it needs, with their attempts, their records and the cells they
+// owe or have. Their bytes go when no other has them.
+struct DropTasks {
+  std::vector<std::string> tasks;
 };
 // The damaged ones of an attempt that counts no longer; the others stay as history.
 struct DropDamagedResults {
   std::string attempt;
 };
-struct DropRun {  // of which no task is left, and which no sweep lists
-  std::string run_key;
+struct DropRuns {  // of which no task is left, and which no sweep lists
+  std::vector<std::string> run_keys;
 };
 using Write = std::variant<PutSweep, PutSweepCancelled, PutRun, PutTask, PutAttempt, PutWorker,
-                           PutCell, PutRecord, PutTransition, DropCheckpoint, DropSweep, DropTask,
-                           DropRun, DropDamagedResults>;
+                           PutCell, PutRecord, PutTransition, DropCheckpoint, DropSweep, DropTasks,
+                           DropRuns, DropDamagedResults>;
 
 // ---- commands: sent after the commit ---------------------------------------------------------------
 

@@ -157,8 +157,8 @@ class Store {
   Status ApplyOne(const PutTransition& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropCheckpoint& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
-  Status ApplyOne(const DropTask& write, std::int64_t wall_ms, ApplyCounts& counts);
-  Status ApplyOne(const DropRun& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const DropTasks& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const DropRuns& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropDamagedResults& write, std::int64_t wall_ms, ApplyCounts& counts);
   // What is written whole is written anew over a damaged row, of which nothing is to stay. `key`: the first
   // column of the primary key.
@@ -175,6 +175,7 @@ class Store {
   Status PutCheckpointRows(const PutRecord& write);
   Status PutCheckpointFiles(const std::string& sha256, std::span<const ArtifactFileRow> files);
   Status DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts);
+  Status DropCheckpointFilesIfUnused(const std::string& sha256, ApplyCounts& counts);
   Status PutArtifactRow(const PutRecord& write);
   Status PutPlainRecord(const PutRecord& write, ApplyCounts& counts);
 
