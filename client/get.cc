@@ -270,7 +270,8 @@ int ShowRun(const std::string& output, const std::string& state, Asker& asker, J
 int Get(const GetArguments& arguments, const std::string& state) {
   const std::string& thing = arguments.thing;
   Asker asker(state);
-  Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", thing}, {"brief", *arguments.output != "json"}});
+  Result<Json> sweep =
+      asker.Ask("GetSweep", {{"sweep", thing}, {"brief", *arguments.output != "json"}});
   if (sweep.ok()) return ShowSweep(arguments, state, asker, std::move(sweep).value());
   if (sweep.status().code() != Code::kNotFound) return Report(sweep.status());
   if (thing.size() < kRunDigitsMin) {
@@ -300,9 +301,9 @@ void AddGet(Verbs& verbs) {
   verb->add_option("THING", arguments->thing,
                    "a sweep's name or id, or a run's id (8 digits or more)")
       ->required();
-  verb->add_option("--limit", arguments->limit,
-                   Str("of a sweep only N runs; 0: all (default: ", kShownInTable,
-                       " in a table, else all)"))
+  verb->add_option(
+          "--limit", arguments->limit,
+          Str("of a sweep only N runs; 0: all (default: ", kShownInTable, " in a table, else all)"))
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
   arguments->output = AddOutput(*verb, {"table", "json", "csv"});

@@ -237,7 +237,8 @@ class Pivot {
     key += ']';
     auto& shared = place_of_[key];
     if (shared == nullptr) {
-      shared = std::make_shared<Place>(Place{.metric = &metric, .values = {}, .key = std::move(key)});
+      shared =
+          std::make_shared<Place>(Place{.metric = &metric, .values = {}, .key = std::move(key)});
       for (const Json* const value : values) shared->values.push_back(*value);
     }
     rows_[{&run, shared.get()}] = &row;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include "base/clock.h"
@@ -119,7 +121,7 @@ std::string_view StatusOfOwed(const State& state, const Task& task) {
 
 // The rows that unfinished tasks owe to a sweep: what a table is still waiting for.
 std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sweep_id,
-                                       const std::set<std::string>& cells) {
+                                       const StoreReader::CellSet& cells) {
   std::vector<v1::ResultRow> rows;
   const auto tasks = state.sweep_tasks.find(sweep_id);
   if (tasks == state.sweep_tasks.end()) return rows;
@@ -499,7 +501,7 @@ class SweepService final : public v1::SweepService::CallbackService {
       SweepNumbers numbers;
       ASSIGN_OR_RETURN(numbers.runs, reader.RunsOfSweep(sweep.id));
       // Looked for first, so that a row which comes in between is not overlooked.
-      ASSIGN_OR_RETURN(const std::set<std::string> cells, reader.CellsOfSweep(sweep.id));
+      ASSIGN_OR_RETURN(const StoreReader::CellSet cells, reader.CellsOfSweep(sweep.id));
       RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
         numbers.missing = MissingRows(state, sweep.id, cells);
         FillSweep(state, sweep, response->mutable_info());
@@ -510,16 +512,16 @@ class SweepService final : public v1::SweepService::CallbackService {
       RETURN_IF_ERROR(FillLost(std::move(lost), numbers.results));
       ASSIGN_OR_RETURN(const bool is_whole, reader.IsWhole(sweep.id, numbers.runs));
       if (!is_whole) RETURN_IF_ERROR(MarkDamaged(parts_.core, reader, body, numbers));
-      std::set<std::string> run_keys;
+      std::unordered_set<std::string_view> run_keys;
       for (const SweepRunRow& row : numbers.runs) {
         run_keys.insert(row.run_key);
         v1::RunInfo* run = response->add_runs();
         FillRun(row, run);
         run->set_run_json(row.run_json);
       }
-      std::set<std::string> known;
+      StoreReader::CellSet known;
       for (ResultBody& result : numbers.results) {
-        known.insert(result.cell);
+        if (!numbers.missing.empty()) known.insert(result.cell);
         if (!run_keys.contains(result.run_key)) continue;
         FillResult(std::move(result), response->add_rows());
       }

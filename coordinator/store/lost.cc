@@ -183,13 +183,24 @@ Result<const std::vector<StoreReader::OwedNumber>*> StoreReader::OwedBy(const st
   if (known != owed_.end()) return &known->second;
   ASSIGN_OR_RETURN(const std::vector<ExpectedCell> cells, ExpectedCellsOf(task));
   if (cells.empty()) return nullptr;  // its row is damaged
+  return &Remember(task, cells);
+}
+
+void StoreReader::RememberOwed(const std::string& task, const std::string& expected_cells) {
+  if (owed_.contains(task)) return;
+  const Result<std::vector<ExpectedCell>> cells = ExpectedCellsIn(expected_cells);
+  if (cells.ok() && !cells->empty()) Remember(task, *cells);
+}
+
+const std::vector<StoreReader::OwedNumber>& StoreReader::Remember(
+    const std::string& task, const std::vector<ExpectedCell>& cells) {
   if (owed_.size() >= kRememberedMax) owed_.clear();
   std::vector<OwedNumber>& owed = owed_[task];
   owed.reserve(cells.size());
   for (const ExpectedCell& cell : cells) {
     owed.push_back({.cell = HashOf(cell.cell), .name = HashOf(task, cell)});
   }
-  return &owed;
+  return owed;
 }
 
 Result<std::vector<StoreReader::Evaluated>> StoreReader::Evaluations(const char* sql,
@@ -308,7 +319,7 @@ void StoreReader::NoteNumbers(const std::vector<ResultBody>& lost) {
 }
 
 Result<std::vector<ResultBody>> StoreReader::Lost(const char* sql, const std::string& bound,
-                                                  const std::set<std::string>* cells,
+                                                  const CellSet* cells,
                                                   const std::vector<ResultBody>& results) {
   std::unordered_set<std::size_t> found;
   found.reserve(results.size());
@@ -336,7 +347,7 @@ Result<std::vector<ResultBody>> StoreReader::Lost(const char* sql, const std::st
 }
 
 Result<std::vector<ResultBody>> StoreReader::LostOfSweep(const std::string& sweep_id,
-                                                         const std::set<std::string>& cells,
+                                                         const CellSet& cells,
                                                          const std::vector<ResultBody>& results) {
   return Lost(kEvaluationsOfSweep, sweep_id, &cells, results);
 }

@@ -300,12 +300,12 @@ Result<std::vector<SweepRunRow>> StoreReader::RunsOfSweep(const std::string& swe
   }
 }
 
-Result<std::set<std::string>> StoreReader::CellsOfSweep(const std::string& sweep_id) {
+Result<StoreReader::CellSet> StoreReader::CellsOfSweep(const std::string& sweep_id) {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(Statement row,
                    connection_->Prepare("SELECT cell FROM sweep_cell WHERE sweep = ?"));
   row.Bind(sweep_id);
-  std::set<std::string> cells;
+  CellSet cells;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());
     if (!more) return cells;
@@ -387,10 +387,13 @@ Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& s
       if (is_new) {
         RETURN_IF_ERROR(series.Next());
         ASSIGN_OR_RETURN(Statement row,
-                         connection_->Prepare("SELECT result_attempt, evaluation FROM task"
-                                              " WHERE id = ?"));
+                         connection_->Prepare("SELECT result_attempt, evaluation, expected_cells"
+                                              " FROM task WHERE id = ?"));
         ASSIGN_OR_RETURN(const bool is_there, row.Bind(cell.task).Step());
-        if (is_there) task->second = {.attempt = row.Text(0), .evaluation_json = row.Text(1)};
+        if (is_there) {
+          task->second = {.attempt = row.Text(0), .evaluation_json = row.Text(1)};
+          RememberOwed(cell.task, row.Text(2));
+        }
       }
       if (task->second.attempt.empty()) continue;
       ASSIGN_OR_RETURN(Statement row, connection_->Prepare(results_of_cell_.c_str()));
@@ -413,16 +416,19 @@ Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& s
       }
     }
   }
-  std::ranges::stable_sort(found, [](const Found& a, const Found& b) {
+  std::vector<Found*> in_order;
+  in_order.reserve(found.size());
+  for (Found& one : found) in_order.push_back(&one);
+  std::ranges::stable_sort(in_order, [](const Found* a, const Found* b) {
     const auto key = [](const Found& one) {
       const ExpectedCell& asked = one.row.asked;
       return std::tie(one.ordinal, asked.metric, asked.context_length, asked.variant, one.seq);
     };
-    return key(a) < key(b);
+    return key(*a) < key(*b);
   });
   std::vector<ResultBody> rows;
   rows.reserve(found.size());
-  for (Found& one : found) rows.push_back(std::move(one.row));
+  for (Found* const one : in_order) rows.push_back(std::move(one->row));
   KeepBodies(rows);
   return rows;
 }
@@ -443,9 +449,12 @@ Result<std::vector<ExpectedCell>> StoreReader::ExpectedCellsOf(const std::string
   ASSIGN_OR_RETURN(Statement row,
                    connection_->Prepare("SELECT expected_cells FROM task WHERE id = ?"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(task).Step());
+  return found ? ExpectedCellsIn(row.Text(0)) : std::vector<ExpectedCell>();
+}
+
+Result<std::vector<ExpectedCell>> StoreReader::ExpectedCellsIn(const std::string& json) {
+  ASSIGN_OR_RETURN(const Json list, ParseJson(json));
   std::vector<ExpectedCell> cells;
-  if (!found) return cells;
-  ASSIGN_OR_RETURN(const Json list, ParseJson(row.Text(0)));
   for (const Json& one : list) {
     ASSIGN_OR_RETURN(ExpectedCell cell, ExpectedCell::FromJson(one));
     cells.push_back(std::move(cell));
@@ -699,7 +708,9 @@ Result<std::vector<CurvePoint>> StoreReader::Curve(const std::string& task,
 
 Result<std::int64_t> StoreReader::DataVersion() {
   connection_->SetTimeLimit(kReadMsMax);
-  return connection_->ReadInt("PRAGMA data_version");
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("PRAGMA data_version"));
+  RETURN_IF_ERROR(row.Step().status());
+  return row.Int(0);
 }
 
 Result<std::vector<ExportCandidate>> StoreReader::ExportCandidates() {

@@ -154,7 +154,8 @@ class StoreReader {
   Result<SweepBody> BodyOfSweep(const std::string& sweep_id);
   Result<std::vector<SweepRunRow>> RunsOfSweep(const std::string& sweep_id);
   // Rows that count of the sweep's numbers, in its order.
-  Result<std::set<std::string>> CellsOfSweep(const std::string& sweep_id);
+  using CellSet = std::unordered_set<std::string>;
+  Result<CellSet> CellsOfSweep(const std::string& sweep_id);
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
   // Every row of the run that counts, whichever sweep asked for it.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
@@ -163,8 +164,7 @@ class StoreReader {
   //
   // Numbers that count and are not among `results`, without body_json.
   // `cells`: those of the sweep.
-  Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id,
-                                              const std::set<std::string>& cells,
+  Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id, const CellSet& cells,
                                               const std::vector<ResultBody>& results);
   Result<std::vector<ResultBody>> LostOfRun(const std::string& run_key,
                                             const std::vector<ResultBody>& results);
@@ -262,11 +262,16 @@ class StoreReader {
   bool IsTold(std::string_view table, std::string_view id) const;  // "": any of the table
   // Of a query for the evaluations that count, with one value bound; `cells`: only these, if not null.
   Result<std::vector<ResultBody>> Lost(const char* sql, const std::string& bound,
-                                       const std::set<std::string>* cells,
+                                       const CellSet* cells,
                                        const std::vector<ResultBody>& results);
   Result<std::vector<Evaluated>> Evaluations(const char* sql, const std::string& bound);
   // What a task owes, worked out once: its id rests on that. Null: the task cannot be read.
   Result<const std::vector<OwedNumber>*> OwedBy(const std::string& task);
+  // From its row's expected cells, where they can be read.
+  void RememberOwed(const std::string& task, const std::string& expected_cells);
+  const std::vector<OwedNumber>& Remember(const std::string& task,
+                                          const std::vector<ExpectedCell>& cells);
+  static Result<std::vector<ExpectedCell>> ExpectedCellsIn(const std::string& json);
   // Its numbers that are not found, or that no sweep finds, and that no other task has measured since.
   Result<std::vector<ResultBody>> LostOfTask(const Evaluated& evaluated,
                                              const std::unordered_set<std::size_t>* cells);
