@@ -94,8 +94,8 @@ class PlainWalker {
   // Only as it would be written.
   bool WalkNumber() {
     const char* const begin = at_;
-    while (at_ != end_ && ((*at_ >= '0' && *at_ <= '9') || *at_ == '-' || *at_ == '+' || *at_ == '.' ||
-                           *at_ == 'e' || *at_ == 'E')) {
+    while (at_ != end_ && ((*at_ >= '0' && *at_ <= '9') || *at_ == '-' || *at_ == '+' ||
+                           *at_ == '.' || *at_ == 'e' || *at_ == 'E')) {
       ++at_;
     }
     const std::string_view text(begin, at_);

@@ -41,9 +41,7 @@ std::string CrcHex(std::string_view bytes) {
 }
 
 // The end of a line.
-std::string CrcMember(std::string_view prefix) {
-  return Str(kCrcOpen, CrcHex(prefix), kCrcClose);
-}
+std::string CrcMember(std::string_view prefix) { return Str(kCrcOpen, CrcHex(prefix), kCrcClose); }
 
 bool IsSyncedAtOnce(std::string_view kind) {
   return kind == "checkpoint" || kind == "result" || kind == "failed" || kind == "final";
@@ -88,9 +86,7 @@ bool IsWholeCheckpoint(const Json& body) {
   });
 }
 
-std::string CloseJournalLine(std::string_view prefix) {
-  return Str(prefix, CrcMember(prefix));
-}
+std::string CloseJournalLine(std::string_view prefix) { return Str(prefix, CrcMember(prefix)); }
 
 namespace {
 
