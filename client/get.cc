@@ -1,6 +1,7 @@
 // longrun get THING: a sweep with its runs and tasks, or a run with its attempts.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "base/str.h"
@@ -23,6 +24,14 @@ namespace {
 constexpr std::size_t kRunDigitsMin = 8;  // with less, it can only be a sweep's name
 
 constexpr std::size_t kReasonBytes = 60;  // of what is told in full below the table
+
+constexpr std::int64_t kShownInTable = 50;
+
+struct GetArguments {
+  std::string thing;
+  std::optional<std::int64_t> limit;  // 0: all
+  std::shared_ptr<std::string> output;
+};
 
 // What failed is told in full below, and what was skipped for it is told there too.
 std::string ReasonOf(const Json& task, bool in_full) {
@@ -71,7 +80,8 @@ bool HasSeveralEvaluations(const Json& run) {
                                [](const Json& task) { return task.at("kind") == "evaluate"; }) > 1;
 }
 
-TaskTable TasksOf(const Json& runs, bool in_full) {
+// Of the runs at `shown`.
+TaskTable TasksOf(const Json& runs, const std::vector<std::size_t>& shown, bool in_full) {
   TaskTable table;
   const std::set<std::string> others = OtherAxes(runs);
   for (const std::string& axis : others) {
@@ -86,7 +96,8 @@ TaskTable TasksOf(const Json& runs, bool in_full) {
   for (const std::size_t from_end : {5u, 4u}) {  // tries, time
     table.align[table.header.size() - from_end] = Align::kRight;
   }
-  for (const Json& run : runs) {
+  for (const std::size_t i : shown) {
+    const Json& run = runs[i];
     const auto axis_text = [&run](const std::string& axis) {
       return AxisText(run.at("axes").value(axis, Json("")));
     };
@@ -108,14 +119,14 @@ TaskTable TasksOf(const Json& runs, bool in_full) {
 }
 
 // The columns of the table, with times as plain numbers behind them.
-std::string TasksCsv(const Json& runs) {
-  TaskTable table = TasksOf(runs, /*in_full=*/true);
+std::string TasksCsv(const Json& runs, const std::vector<std::size_t>& shown) {
+  TaskTable table = TasksOf(runs, shown, /*in_full=*/true);
   const auto time = std::ranges::find(table.header, "time") - table.header.begin();
   table.header.erase(table.header.begin() + time);
   table.header.emplace_back("duration_ms");
   auto row = table.rows.begin();
-  for (const Json& run : runs) {
-    for (const Json& task : run.at("tasks")) {
+  for (const std::size_t i : shown) {
+    for (const Json& task : runs[i].at("tasks")) {
       row->erase(row->begin() + time);
       row->push_back(Str(task.at("duration_ms").get<std::int64_t>()));
       ++row;
@@ -128,9 +139,9 @@ std::string LabelLine(const char* name, const std::string& text) {
   return text.empty() ? std::string() : Str(name, ": ", text, "\n");
 }
 
-std::string SweepText(const Json& sweep) {
+std::string SweepText(const Json& sweep, const std::vector<std::size_t>& shown) {
   const Json& info = sweep.at("info");
-  const TaskTable tasks = TasksOf(sweep.at("runs"), /*in_full=*/false);
+  const TaskTable tasks = TasksOf(sweep.at("runs"), shown, /*in_full=*/false);
   const std::string ran = DurationText(info.at("duration_ms").get<std::int64_t>());
   const std::string left = TimeLeftText(sweep);
   return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
@@ -187,34 +198,81 @@ std::string RunText(const Json& run) {
   return text;
 }
 
-int Get(const std::string& thing, const std::string& output, const std::string& state) {
-  Asker asker(state);
-  Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", thing}});
-  if (sweep.ok()) {
-    const bool service_runs = !asker.coordinator().momentary();
-    const bool is_over = SweepExitCode({sweep->at("info")}) != kExitIncomplete;
-    if (output == "json") {
-      (*sweep)["service_runs"] = service_runs;
-      Print(RenderJson(*sweep));
-      return kExitOk;
-    }
-    if (!service_runs && output == "table") ShowInterrupted(*sweep);
-    if (output == "csv") {
-      Print(TasksCsv(sweep->at("runs")));
-    } else {
-      Print(SweepText(*sweep));
-      Print(FailuresText(asker.coordinator().connection(), sweep->at("runs"),
-                         sweep->at("info").at("name").get<std::string>()));
-      if (const std::string kept = KeptWorkText(asker, *sweep); !kept.empty()) {
-        Print(kept + "\n");
-      }
-      PrintNotices(sweep->at("notices"));
-    }
-    if (!service_runs && !is_over) {
-      SayLine(NoServiceText(asker.coordinator().connection(), state));
-    }
+// A program gets all runs, unless it asks for fewer.
+std::vector<std::size_t> ChooseRuns(const GetArguments& arguments, const Json& sweep) {
+  const Json& runs = sweep.at("runs");
+  const std::int64_t by_itself = *arguments.output == "table" ? kShownInTable : 0;
+  const auto limit = static_cast<std::size_t>(arguments.limit.value_or(by_itself));
+  if (limit == 0 || runs.size() <= limit) return RunsToShow(runs, runs.size());
+  SayLine(Str(limit, " of ", runs.size(),
+              " runs, what is at work or failed before what waits, and that before what is done: "
+              "`longrun get ",
+              sweep.at("info").at("name").get<std::string>(), " --limit 0` shows all"));
+  return RunsToShow(runs, limit);
+}
+
+int ShowSweep(const GetArguments& arguments, const std::string& state, Asker& asker, Json sweep) {
+  const std::string& output = *arguments.output;
+  const bool service_runs = !asker.coordinator().momentary();
+  const bool is_over = SweepExitCode({sweep.at("info")}) != kExitIncomplete;
+  const std::vector<std::size_t> shown = ChooseRuns(arguments, sweep);
+  if (output == "json") {
+    Json runs = Json::array();
+    for (const std::size_t i : shown) runs.push_back(std::move(sweep["runs"][i]));
+    sweep["runs"] = std::move(runs);
+    sweep["service_runs"] = service_runs;
+    Print(RenderJson(sweep));
     return kExitOk;
   }
+  if (!service_runs && output == "table") ShowInterrupted(sweep);
+  if (output == "csv") {
+    Print(TasksCsv(sweep.at("runs"), shown));
+  } else {
+    Print(SweepText(sweep, shown));
+    Print(FailuresText(asker.coordinator().connection(), sweep.at("runs"),
+                       sweep.at("info").at("name").get<std::string>()));
+    if (const std::string kept = KeptWorkText(asker, sweep); !kept.empty()) {
+      Print(kept + "\n");
+    }
+    PrintNotices(sweep.at("notices"));
+  }
+  if (!service_runs && !is_over) {
+    SayLine(NoServiceText(asker.coordinator().connection(), state));
+  }
+  return kExitOk;
+}
+
+int ShowRun(const std::string& output, const std::string& state, Asker& asker, Json run) {
+  if (output == "json") {
+    Print(RenderJson(run.at("run")));
+    return kExitOk;
+  }
+  const bool service_runs = !asker.coordinator().momentary();
+  if (!service_runs && output == "table") ShowInterrupted(run);
+  if (output == "csv") {
+    Print(TasksCsv(Json::array({run.at("run")}), {0}));
+  } else {
+    Print(RunText(run.at("run")));
+    Print(FailuresText(asker.coordinator().connection(), Json::array({run.at("run")}),
+                       ShortId(run.at("run").at("run_key").get<std::string>())));
+    PrintNotices(run.at("notices"));
+  }
+  const bool is_over = std::ranges::all_of(run.at("run").at("tasks"), [](const Json& task) {
+    static const std::set<std::string> ended = {"SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED"};
+    return ended.contains(task.at("state").get<std::string>());
+  });
+  if (!service_runs && !is_over) {
+    SayLine(NoServiceText(asker.coordinator().connection(), state));
+  }
+  return kExitOk;
+}
+
+int Get(const GetArguments& arguments, const std::string& state) {
+  const std::string& thing = arguments.thing;
+  Asker asker(state);
+  Result<Json> sweep =
+      asker.Ask("GetSweep", {{"sweep", thing}, {"brief", *arguments.output != "json"}});
+  if (sweep.ok()) return ShowSweep(arguments, state, asker, std::move(sweep).value());
   if (sweep.status().code() != Code::kNotFound) return Report(sweep.status());
   if (thing.size() < kRunDigitsMin) {
     const bool is_hex = thing.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -229,28 +287,7 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
                       ? Status(Code::kNotFound, sweep.status().message() + "; nor a run")
                       : run.status());
   }
-  if (output == "json") {
-    Print(RenderJson(run->at("run")));
-    return kExitOk;
-  }
-  const bool service_runs = !asker.coordinator().momentary();
-  if (!service_runs && output == "table") ShowInterrupted(*run);
-  if (output == "csv") {
-    Print(TasksCsv(Json::array({run->at("run")})));
-  } else {
-    Print(RunText(run->at("run")));
-    Print(FailuresText(asker.coordinator().connection(), Json::array({run->at("run")}),
-                       ShortId(run->at("run").at("run_key").get<std::string>())));
-    PrintNotices(run->at("notices"));
-  }
-  const bool is_over = std::ranges::all_of(run->at("run").at("tasks"), [](const Json& task) {
-    static const std::set<std::string> ended = {"SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED"};
-    return ended.contains(task.at("state").get<std::string>());
-  });
-  if (!service_runs && !is_over) {
-    SayLine(NoServiceText(asker.coordinator().connection(), state));
-  }
-  return kExitOk;
+  return ShowRun(*arguments.output, state, asker, std::move(run).value());
 }
 
 }  // namespace
@@ -258,13 +295,20 @@ int Get(const std::string& thing, const std::string& output, const std::string& 
 void AddGet(Verbs& verbs) {
   CLI::App* verb =
       verbs.app->add_subcommand("get", "a sweep with its tasks, or a run with its attempts");
-  AddExamples(*verb, {"longrun get my-sweep", "longrun get 1f2e3d4c -o json"});
-  const auto thing = std::make_shared<std::string>();
-  verb->add_option("THING", *thing, "a sweep's name or id, or a run's id (8 digits or more)")
+  AddExamples(*verb, {"longrun get my-sweep", "longrun get 1f2e3d4c -o json",
+                      "longrun get my-sweep --limit 0"});
+  auto arguments = std::make_shared<GetArguments>();
+  verb->add_option("THING", arguments->thing,
+                   "a sweep's name or id, or a run's id (8 digits or more)")
       ->required();
-  const auto output = AddOutput(*verb, {"table", "json", "csv"});
-  verb->callback([&verbs, thing, output] {
-    verbs.run = [&verbs, thing, output] { return Get(*thing, *output, verbs.state); };
+  verb->add_option(
+          "--limit", arguments->limit,
+          Str("of a sweep only N runs; 0: all (default: ", kShownInTable, " in a table, else all)"))
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  arguments->output = AddOutput(*verb, {"table", "json", "csv"});
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return Get(*arguments, verbs.state); };
   });
 }
 

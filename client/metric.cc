@@ -130,9 +130,14 @@ double Metric::ValueError(double x, double se) const { return is_log ? std::exp(
 std::set<std::string> SourcesOf(const std::vector<Json>& results) {
   std::set<std::string> sources;
   for (const Json& result : results) {
+    const Json* last = nullptr;  // mostly the next one is of the same
     for (const Json& row : result.at("rows")) {
       const Json& body = row.at("body");
-      AddSources(body.at("metric"), body.value("protocol", Json()), sources);
+      const Json protocol = body.value("protocol", Json());
+      const bool is_as_before = last != nullptr && last->at("metric") == body.at("metric") &&
+                                last->value("protocol", Json()) == protocol;
+      if (!is_as_before) AddSources(body.at("metric"), protocol, sources);
+      last = &body;
     }
   }
   return sources;

@@ -35,6 +35,13 @@ struct Wanted {
   const Json* row = nullptr;
 };
 
+const Json kNull;
+
+const Json& MemberOrNull(const Json& object, const std::string& key) {
+  const auto found = object.find(key);
+  return found == object.end() ? kNull : *found;
+}
+
 Json ValueOn(const std::string& axis, const RunRef& run, const Place& place) {
   return IsEvaluationAxis(axis) ? place.At(axis) : RunValue(run, axis);
 }
@@ -159,17 +166,33 @@ class Pivot {
            std::ranges::find(where_, axis, &PivotFilter::axis) != where_.end();
   }
 
+  // What rows of one averaging share: the metric, and over which text.
   static std::string AveragingKey(std::size_t s, const Json& body) {
     return CanonicalJson(
         {s, body.at("metric"), body.value("split", Json()), body.value("protocol", Json())});
   }
 
+  void NoteAveraging(std::size_t s, const Json& body) {
+    const auto averaging = body.find("averaging");
+    if (averaging == body.end() || averaging->is_null()) return;
+    // Mostly the same as of the row before.
+    const auto is_as_before = [&](const char* key) {
+      return MemberOrNull(body, key) == MemberOrNull(*last_averaged_, key);
+    };
+    if (last_averaged_ != nullptr && last_averaged_of_ == s && is_as_before("metric") &&
+        is_as_before("split") && is_as_before("protocol") && is_as_before("averaging")) {
+      return;
+    }
+    averaging_[AveragingKey(s, body)] = *averaging;
+    last_averaged_ = &body;
+    last_averaged_of_ = s;
+  }
+
   void CollectRows() {
     for (std::size_t s = 0; s < results_.size(); ++s) {
       for (const Json& row : results_[s].at("rows")) {
-        const Json averaging = row.at("body").value("averaging", Json());
-        if (!averaging.is_null()) averaging_[AveragingKey(s, row.at("body"))] = averaging;
-        const auto run = run_of_.find({s, row.at("run_key").get<std::string>()});
+        NoteAveraging(s, row.at("body"));
+        const auto run = run_of_.find({s, row.at("run_key").get_ref<const std::string&>()});
         if (run != run_of_.end()) evaluations_.Add(row, run->second->dataset());
       }
     }
@@ -195,21 +218,31 @@ class Pivot {
 
   void CollectRow(std::size_t s, const RunRef& run, const Metric& metric, const Json& row) {
     const Json& body = row.at("body");
-    Place place{.metric = &metric};
+    const Json name = metric.name;
+    std::vector<const Json*> values;
+    values.reserve(EvaluationAxes().size());
     for (const std::string& axis : EvaluationAxes()) {
-      place.values.push_back(axis == "metric" ? Json(metric.name) : body.value(axis, Json()));
+      values.push_back(axis == "metric" ? &name : &MemberOrNull(body, axis));
     }
-    place.values.at(kEvaluation) = evaluations_.TextOf(row, run.dataset());
+    values.at(kEvaluation) = &evaluations_.TextOf(row, run.dataset());
     // Which averaging a row has that is not there yet, its fellows say. What is no mean over tokens is
     // not told apart by it: its variant says how it was taken.
-    Json& averaging = place.values.at(kAveraging);
-    if (!metric.is_nll()) averaging = Json();
-    if (averaging.is_null() && metric.is_nll()) averaging = averaging_[AveragingKey(s, body)];
-    place.key = CanonicalJson(place.values);
-    rows_[{&run, place.key}] = &row;
-    auto& shared = place_of_[place.key];
-    if (shared == nullptr) shared = std::make_shared<Place>(std::move(place));
-    if (in_sweep_.emplace(s, shared->key).second) places_.emplace_back(s, shared);
+    const Json*& averaging = values.at(kAveraging);
+    if (!metric.is_nll()) averaging = &kNull;
+    if (averaging->is_null() && metric.is_nll()) averaging = &averaging_[AveragingKey(s, body)];
+    std::string key;
+    for (const Json* const value : values) {
+      StrAppend(key, Str(key.empty() ? "[" : ",", CanonicalJson(*value)));
+    }
+    key += ']';
+    auto& shared = place_of_[key];
+    if (shared == nullptr) {
+      shared =
+          std::make_shared<Place>(Place{.metric = &metric, .values = {}, .key = std::move(key)});
+      for (const Json* const value : values) shared->values.push_back(*value);
+    }
+    rows_[{&run, shared.get()}] = &row;
+    if (in_sweep_.emplace(s, shared.get()).second) places_.emplace_back(s, shared);
   }
 
   bool Keeps(const RunRef& run, const Place& place) const {
@@ -264,7 +297,7 @@ class Pivot {
         const RunRef& run = *run_of_.at({s, run_json.at("run_key").get<std::string>()});
         for (const auto& [of, place] : places_) {
           if (of != s || !Keeps(run, *place)) continue;
-          const auto row = rows_.find({&run, place->key});
+          const auto row = rows_.find({&run, place.get()});
           const bool apart = baselines_apart_ && place->At("variant") == kBaseline;
           if (apart && (row == rows_.end() || request_.relative)) continue;
           wanted_.push_back({.run = &run,
@@ -484,7 +517,9 @@ class Pivot {
       if (request_.relative) {
         const std::int64_t train_length = wanted.run->train_length;
         seed.is_reference = wanted.place->At("context_length") == train_length;
-        const auto at = rows_.find({wanted.run, wanted.place->KeyAt(train_length)});
+        const auto there = place_of_.find(wanted.place->KeyAt(train_length));
+        const Place* const place = there == place_of_.end() ? nullptr : there->second.get();
+        const auto at = rows_.find({wanted.run, place});
         if (at != rows_.end()) seed.reference = at->second;
       }
       rows.push_back(seed);
@@ -574,10 +609,12 @@ class Pivot {
   bool baselines_apart_ = true;
   std::map<std::string, std::shared_ptr<Place>> place_of_;
   std::vector<std::pair<std::size_t, std::shared_ptr<Place>>> places_;  // of each sweep
-  std::set<std::pair<std::size_t, std::string>> in_sweep_;
+  std::set<std::pair<std::size_t, const Place*>> in_sweep_;
   Evaluations evaluations_;
   std::map<std::string, Json> averaging_;  // of a sweep's metric, split and protocol
-  std::map<std::pair<const RunRef*, std::string>, const Json*> rows_;
+  const Json* last_averaged_ = nullptr;    // the last body that was noted there, and its sweep
+  std::size_t last_averaged_of_ = 0;
+  std::map<std::pair<const RunRef*, const Place*>, const Json*> rows_;
   std::vector<Wanted> wanted_;
   bool is_full_ = true;  // the matrix
   std::vector<AxisOrder> row_orders_, col_orders_, page_orders_;

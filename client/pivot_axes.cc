@@ -41,9 +41,9 @@ RunRef MakeRunRef(std::string sweep, const Json& run) {
   RunRef ref{.sweep = std::move(sweep), .run = &run};
   ref.seed = axes.contains("seed") ? axes.at("seed") : resolved.at("seed");
   ref.train_length = resolved.at("train").at("train_length").get<std::int64_t>();
-  Json folded = resolved;
-  folded.erase("seed");
-  ref.folded = CanonicalJson(folded);
+  for (const auto& [key, value] : resolved.items()) {
+    if (key != "seed") StrAppend(ref.folded, Str(key, ":", CanonicalJson(value), ","));
+  }
   return ref;
 }
 

@@ -14,7 +14,7 @@ namespace longrun {
 struct RunRef {
   std::string sweep;          // label
   const Json* run = nullptr;  // RunInfo of GetResults; outlives this
-  std::string folded = {};    // canonical run without its seed: equal for all seeds of a run
+  std::string folded = {};    // the run as text, without its seed: equal for all seeds of a run
   Json seed = {};
   std::int64_t train_length = 0;
 

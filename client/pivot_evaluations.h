@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,10 +19,22 @@ class Evaluations {
  public:
   // A row of GetResults.
   void Add(const Json& row, const std::string& dataset);
-  // Null if there is only one.
-  Json TextOf(const Json& row, const std::string& dataset) const;
+  // Null if there is only one. After all rows were added.
+  const Json& TextOf(const Json& row, const std::string& dataset);
 
  private:
+  // What many rows share.
+  struct Known {
+    std::string dataset;
+    std::vector<Json> parts;  // metric, split, protocol, evaluation
+    std::string group;        // all but the evaluation
+    Json params = {};         // of the evaluation, without what has an axis of its own
+    std::optional<Json> text = {};
+  };
+  Known& Find(const Json& row, const std::string& dataset);
+
+  std::map<std::string, Known> known_;
+  Known* last_ = nullptr;
   std::map<std::pair<std::string, std::string>, std::vector<Json>> values_;  // of group and key
 };
 

@@ -64,14 +64,16 @@ std::string OthersText(const Json& others) {
 
 namespace {
 
-// Nobody works on it now: what is finished already is shown, anything else cannot be waited for.
-int EndWithoutService(Connection& connection, const std::string& sweep, bool wait) {
+int ShowAsItStands(Connection& connection, const std::string& sweep) {
   const Result<Json> now = connection.Call("GetSweep", {{"sweep", sweep}});
-  if (!now.ok()) return Report(now.status());
-  const bool ended = SweepExitCode({now->at("info")}) != kExitIncomplete;
-  if (!ended) std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
+  return now.ok() ? ShowNow(*now) : Report(now.status());
+}
+
+// Nobody works on it now: what is finished already is shown, anything else cannot be waited for.
+int EndWithoutService(Connection& connection, const std::string& sweep, bool finished, bool wait) {
+  if (!finished) std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
   if (!wait) return kExitOk;
-  if (ended) return ShowNow(*now);
+  if (finished) return ShowAsItStands(connection, sweep);
   return Report(Status(Code::kUnavailable,
                        "--wait: the sweep is stored, but no service is running: start `longrun up` "
                        "and then `longrun watch " +
@@ -100,12 +102,12 @@ void AddSubmit(Verbs& verbs) {
       if (!answer.ok()) return Report(answer.status(), connection.violations());
       Print(*output == "json" ? RenderJson(*answer) : SubmissionText(*answer) + "\n");
       const std::string sweep = answer->at("sweep_id").get<std::string>();
-      if ((*coordinator)->momentary()) return EndWithoutService(connection, sweep, *wait);
-      if (!*wait) return static_cast<int>(kExitOk);
-      if (answer->at("finished").get<bool>()) {
-        const Result<Json> now = connection.Call("GetSweep", {{"sweep", sweep}});
-        return now.ok() ? ShowNow(*now) : Report(now.status());
+      const bool finished = answer->at("finished").get<bool>();
+      if ((*coordinator)->momentary()) {
+        return EndWithoutService(connection, sweep, finished, *wait);
       }
+      if (!*wait) return static_cast<int>(kExitOk);
+      if (finished) return ShowAsItStands(connection, sweep);
       CatchInterrupts();
       const Result<Json> end = FollowSweep(verbs.state, sweep);
       if (!end.ok()) {

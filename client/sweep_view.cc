@@ -161,21 +161,6 @@ std::string WorkersLine(const Json& workers) {
   return parts.empty() ? "workers: none" : Str("workers: ", Join(parts, ", "));
 }
 
-// All runs, or as many as there is room for beside a line that counts the others: what is at work before
-// what waits, and that before what is done; in the order of the matrix.
-std::vector<std::size_t> RunsToShow(const Json& runs, std::size_t room) {
-  std::vector<std::size_t> shown(runs.size());
-  std::iota(shown.begin(), shown.end(), std::size_t{0});
-  if (runs.size() <= room) return shown;
-  const auto rank = [&runs](std::size_t i) {
-    return IsDone(runs[i]) ? 2 : IsWaiting(runs[i]) ? 1 : 0;
-  };
-  std::ranges::stable_sort(shown, {}, rank);
-  shown.resize(room - 1);
-  std::ranges::sort(shown);
-  return shown;
-}
-
 class Display {
  public:
   void Show(const Json& message) {
@@ -262,6 +247,19 @@ std::set<std::string> OtherAxes(const Json& runs) {
   others.erase("position");
   others.erase("train_length");
   return others;
+}
+
+std::vector<std::size_t> RunsToShow(const Json& runs, std::size_t n_max) {
+  std::vector<std::size_t> shown(runs.size());
+  std::iota(shown.begin(), shown.end(), std::size_t{0});
+  if (runs.size() <= n_max) return shown;
+  std::vector<int> ranks;
+  ranks.reserve(runs.size());
+  for (const Json& run : runs) ranks.push_back(IsDone(run) ? 2 : IsWaiting(run) ? 1 : 0);
+  std::ranges::stable_sort(shown, {}, [&ranks](std::size_t i) { return ranks[i]; });
+  shown.resize(n_max);
+  std::ranges::sort(shown);
+  return shown;
 }
 
 std::string FirstSubmitted(const Json& info) {
@@ -362,8 +360,12 @@ std::string RenderProgress(const Json& message, std::size_t n_lines) {
   // The headline, the columns' names and the last lines stay.
   const auto n_fixed = 2 + static_cast<std::size_t>(std::ranges::count(last, '\n'));
   const std::size_t room = n_lines > n_fixed ? n_lines - n_fixed : 1;
+  // A line counts those for which there is no room.
+  const std::size_t n_shown = runs.size() <= room ? room : room - 1;
   std::vector<std::vector<std::string>> rows;
-  for (const std::size_t i : RunsToShow(runs, room)) rows.push_back(RunFields(runs[i], other_axes));
+  for (const std::size_t i : RunsToShow(runs, n_shown)) {
+    rows.push_back(RunFields(runs[i], other_axes));
+  }
   const std::string more =
       rows.size() < runs.size() ? Str("… ", runs.size() - rows.size(), " more\n") : "";
   return Headline(message.at("info")) + "\n" +

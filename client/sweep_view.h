@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -22,6 +23,10 @@ std::string RenderProgress(const Json& message,
 
 // "time left: about 3min (2min to 6min) on 2 slots", from `time_left` of a message; "" if it is not known.
 std::string TimeLeftText(const Json& message);
+
+// At most `n_max` of all runs, in their order: those at work or failed are chosen before those that wait, and
+// those before the ones that are done.
+std::vector<std::size_t> RunsToShow(const Json& runs, std::size_t n_max);
 
 // When a sweep (SweepInfo) was first submitted, from its id; `submitted_ms` is the time of the last
 // submission.

@@ -25,10 +25,10 @@ int Table(const PivotArguments& arguments, const std::string& output, const std:
                  Join(arguments.sweeps, ", ").c_str());
   }
   Print(RenderTables(*tables, output));
-  const std::string note = OtherMetricsNote(*results);
   const bool is_for_people = output == "table" || output == "wide";
-  if (is_for_people && request->metrics.empty() && !note.empty()) {
-    std::fprintf(stderr, "%s\n", note.c_str());
+  if (is_for_people && request->metrics.empty()) {
+    const std::string note = OtherMetricsNote(*results);
+    if (!note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
   }
   std::vector<Json> infos;
   infos.reserve(results->size());

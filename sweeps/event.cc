@@ -11,11 +11,15 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/plain_json.h"
 #include "base/str.h"
 #include "sweeps/fields.h"
 
@@ -35,6 +39,9 @@ std::string CrcHex(std::string_view bytes) {
   std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(Crc32c(bytes)));
   return digits;
 }
+
+// The end of a line.
+std::string CrcMember(std::string_view prefix) { return Str(kCrcOpen, CrcHex(prefix), kCrcClose); }
 
 bool IsSyncedAtOnce(std::string_view kind) {
   return kind == "checkpoint" || kind == "result" || kind == "failed" || kind == "final";
@@ -79,21 +86,50 @@ bool IsWholeCheckpoint(const Json& body) {
   });
 }
 
-std::string CloseJournalLine(std::string_view prefix) {
-  return Str(prefix, kCrcOpen, CrcHex(prefix), kCrcClose);
-}
+std::string CloseJournalLine(std::string_view prefix) { return Str(prefix, CrcMember(prefix)); }
 
-Result<JournalRecord> ParseJournalLine(std::string_view line) {
+namespace {
+
+// The record of a line, its crc taken off after it was checked.
+Result<std::string> RecordOfLine(std::string_view line) {
   if (line.size() > kJournalLineBytesMax) {
     return Broken(Str("a journal line of ", line.size(), " bytes; at most ", kJournalLineBytesMax,
                       " are allowed"));
   }
   if (line.size() <= kCrcBytes) return Broken("a journal line without a crc");
   const std::string_view prefix = line.substr(0, line.size() - kCrcBytes);
-  if (line != CloseJournalLine(prefix)) {
+  if (line.substr(prefix.size()) != CrcMember(prefix)) {
     return Broken(Str("a journal line whose crc does not hold; it should end in ", CrcHex(prefix)));
   }
-  Result<Json> json = ParseJson(Str(prefix, "}"));
+  return Str(prefix, "}");
+}
+
+// Whether the value of a member, canonical, is an integer of at least `least`.
+bool IsInt(std::string_view text, std::int64_t least) {
+  std::int64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [last, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc() && last == end && number >= least;
+}
+
+// Of a record as our writer makes it, found without building it; nothing of any other.
+std::optional<std::string_view> PlainBody(std::string_view record) {
+  constexpr std::int64_t kAny = std::numeric_limits<std::int64_t>::min();
+  constexpr std::string_view kNames[] = {"body", "kind", "seq", "step", "t_ms"};
+  const std::optional<MemberTexts> members = PlainMembers(record);
+  if (!members || !std::ranges::equal(*members, kNames, {}, &MemberTexts::value_type::first)) {
+    return std::nullopt;
+  }
+  const auto text = [&](std::size_t i) { return (*members)[i].second; };
+  const bool is_record = text(0).starts_with('{') && text(1).starts_with('"') &&
+                         IsJournalKind(text(1).substr(1, text(1).size() - 2)) &&
+                         IsInt(text(2), 1) && (text(3) == "null" || IsInt(text(3), kAny)) &&
+                         IsInt(text(4), kAny);
+  return is_record ? std::optional(text(0)) : std::nullopt;
+}
+
+Result<JournalRecord> ParseRecord(std::string_view text) {
+  Result<Json> json = ParseJson(text);
   if (!json.ok()) return Broken(Str("a journal line: ", json.status().message()));
   JournalRecord record;
   Json step;
@@ -112,6 +148,20 @@ Result<JournalRecord> ParseJournalLine(std::string_view line) {
                       ": expected 1 or more, a known kind, and an object"));
   }
   return record;
+}
+
+}  // namespace
+
+Result<JournalRecord> ParseJournalLine(std::string_view line) {
+  ASSIGN_OR_RETURN(const std::string text, RecordOfLine(line));
+  return ParseRecord(text);
+}
+
+Result<std::string> BodyOfJournalLine(std::string_view line) {
+  ASSIGN_OR_RETURN(const std::string text, RecordOfLine(line));
+  if (const auto plain = PlainBody(text)) return std::string(*plain);
+  ASSIGN_OR_RETURN(const JournalRecord record, ParseRecord(text));
+  return CanonicalJson(record.body);
 }
 
 // ---- tally -------------------------------------------------------------------------------------

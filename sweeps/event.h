@@ -54,6 +54,8 @@ bool IsWholeCheckpoint(const Json& body);
 std::string CloseJournalLine(std::string_view prefix);
 // Parses a line without its newline; checks its crc and form.
 Result<JournalRecord> ParseJournalLine(std::string_view line);
+// Canonical JSON of the record's body: the same errors.
+Result<std::string> BodyOfJournalLine(std::string_view line);
 
 // The content of `final` about the records before it: counted by the writer, and again by the reader that
 // checks it.

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include "base/clock.h"
@@ -119,7 +121,7 @@ std::string_view StatusOfOwed(const State& state, const Task& task) {
 
 // The rows that unfinished tasks owe to a sweep: what a table is still waiting for.
 std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sweep_id,
-                                       const std::set<std::string>& cells) {
+                                       const StoreReader::CellSet& cells) {
   std::vector<v1::ResultRow> rows;
   const auto tasks = state.sweep_tasks.find(sweep_id);
   if (tasks == state.sweep_tasks.end()) return rows;
@@ -192,7 +194,8 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
         const StepResult result = parts_.core.PostAndWait(SweepPutFirst{.sweep_id = sweep->id});
         if (!result.status.ok()) return End(result.status);
       }
-      view_ = std::make_unique<SweepView>(parts_.core, *sweep, SweepView::Durations::kOfEndedOnly);
+      view_ = std::make_unique<SweepView>(parts_.core, *sweep, SweepView::Durations::kOfEndedOnly,
+                                          SweepView::Losses::kShown);
     }
     message_.Clear();
     if (const Status status = view_->Fill(reader, &message_); !status.ok()) return End(status);
@@ -421,22 +424,27 @@ class SweepService final : public v1::SweepService::CallbackService {
       ASSIGN_OR_RETURN(SweepRow sweep, reader.FindSweep(request->sweep()));
       error.reason.clear();
       ASSIGN_OR_RETURN(SweepBody body, reader.BodyOfSweep(sweep.id));
-      response->set_yaml(std::move(body.yaml));
+      const bool brief = request->brief();
+      if (!brief) response->set_yaml(std::move(body.yaml));
       response->set_axes_json(std::move(body.axes_json));
-      SweepView view(parts_.core, std::move(sweep), SweepView::Durations::kAlsoOfLive);
+      SweepView view(parts_.core, std::move(sweep), SweepView::Durations::kAlsoOfLive,
+                     brief ? SweepView::Losses::kLeftOut : SweepView::Losses::kShown);
       v1::WatchSweepResponse shown;
       RETURN_IF_ERROR(view.Fill(reader, &shown));
       response->mutable_info()->Swap(shown.mutable_info());
       response->mutable_runs()->Swap(shown.mutable_runs());
       response->mutable_notices()->Swap(shown.mutable_notices());
       if (shown.has_time_left()) response->mutable_time_left()->Swap(shown.mutable_time_left());
-      StoreReader::Series series(reader);
       for (int i = 0; i < response->runs_size(); ++i) {
         v1::RunInfo* run = response->mutable_runs(i);
-        run->set_run_json(view.runs()[static_cast<std::size_t>(i)].run_json);
+        if (!brief) run->set_run_json(view.runs()[static_cast<std::size_t>(i)].run_json);
         for (v1::TaskInfo& task : *run->mutable_tasks()) {
-          RETURN_IF_ERROR(series.Next());
-          RETURN_IF_ERROR(FillLengths(reader, &task));
+          const auto known = view.lengths().find(task.task());
+          if (known == view.lengths().end()) {
+            RETURN_IF_ERROR(FillLengths(reader, &task));  // it came meanwhile
+          } else {
+            task.mutable_context_lengths()->Assign(known->second.begin(), known->second.end());
+          }
         }
       }
       return Status();
@@ -493,26 +501,27 @@ class SweepService final : public v1::SweepService::CallbackService {
       SweepNumbers numbers;
       ASSIGN_OR_RETURN(numbers.runs, reader.RunsOfSweep(sweep.id));
       // Looked for first, so that a row which comes in between is not overlooked.
-      ASSIGN_OR_RETURN(const std::set<std::string> cells, reader.CellsOfSweep(sweep.id));
+      ASSIGN_OR_RETURN(const StoreReader::CellSet cells, reader.CellsOfSweep(sweep.id));
       RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
         numbers.missing = MissingRows(state, sweep.id, cells);
         FillSweep(state, sweep, response->mutable_info());
       }));
       ASSIGN_OR_RETURN(numbers.results, reader.ResultsOfSweep(sweep.id));
-      ASSIGN_OR_RETURN(std::vector<ResultBody> lost, reader.LostOfSweep(sweep.id, numbers.results));
+      ASSIGN_OR_RETURN(std::vector<ResultBody> lost,
+                       reader.LostOfSweep(sweep.id, cells, numbers.results));
       RETURN_IF_ERROR(FillLost(std::move(lost), numbers.results));
-      ASSIGN_OR_RETURN(const bool is_whole, reader.IsWhole(sweep.id));
+      ASSIGN_OR_RETURN(const bool is_whole, reader.IsWhole(sweep.id, numbers.runs));
       if (!is_whole) RETURN_IF_ERROR(MarkDamaged(parts_.core, reader, body, numbers));
-      std::set<std::string> run_keys;
+      std::unordered_set<std::string_view> run_keys;
       for (const SweepRunRow& row : numbers.runs) {
         run_keys.insert(row.run_key);
         v1::RunInfo* run = response->add_runs();
         FillRun(row, run);
         run->set_run_json(row.run_json);
       }
-      std::set<std::string> known;
+      StoreReader::CellSet known;
       for (ResultBody& result : numbers.results) {
-        known.insert(result.cell);
+        if (!numbers.missing.empty()) known.insert(result.cell);
         if (!run_keys.contains(result.run_key)) continue;
         FillResult(std::move(result), response->add_rows());
       }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kNoteBytesMax = 4096;
 constexpr std::size_t kRunDigitsMin = 8;
-constexpr std::size_t kGarbageSlice = 500;  // checkpoints that one step decides on
+constexpr std::size_t kGarbageSlice = 2000;  // checkpoints or tasks that one step decides on
 
 Status CheckText(std::string_view what, const std::string& text, std::size_t bytes_max) {
   const bool is_control = std::ranges::any_of(
@@ -306,7 +306,8 @@ grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext*
           event.sweep_id = sweep->id;
           ASSIGN_OR_RETURN(event.tasks, reader.TasksOfSweep(sweep->id));
           ASSIGN_OR_RETURN(const auto results, reader.ResultsOfSweep(sweep->id));
-          ASSIGN_OR_RETURN(const auto lost, reader.LostOfSweep(sweep->id, results));
+          ASSIGN_OR_RETURN(const auto cells, reader.CellsOfSweep(sweep->id));
+          ASSIGN_OR_RETURN(const auto lost, reader.LostOfSweep(sweep->id, cells, results));
           ASSIGN_OR_RETURN(event.lost, LostTasks(reader, lost));
           response->set_name(sweep->name);
         } else {

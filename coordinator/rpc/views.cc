@@ -276,7 +276,9 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   };
   std::vector<Curve> curves;
   bool is_gone = false;
-  if (!looked_for_lost_) RETURN_IF_ERROR(reader.IsWhole(sweep_.id).status());
+  if (!looked_for_lost_) {
+    RETURN_IF_ERROR(reader.IsWhole(sweep_.id, runs_, &lengths_).status());
+  }
   looked_for_lost_ = true;
   RETURN_IF_ERROR(core_.LookAndWait([&](const State& state) {
     const Instant now = BootMs();
@@ -303,7 +305,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
       if (IsTerminal(task->state) || durations_ == Durations::kAlsoOfLive) {
         info->set_duration_ms(RunningMs(state, task->attempt, now));
       }
-      if (task->kind != TaskKind::kTrain) continue;
+      if (task->kind != TaskKind::kTrain || losses_ == Losses::kLeftOut) continue;
       const auto attempt = state.attempts.find(task->attempt);
       if (attempt == state.attempts.end()) continue;
       curves.push_back(

@@ -37,14 +37,18 @@ class SweepView {
  public:
   // Durations of live attempts change every second, and a watcher would be told of each change.
   enum class Durations { kOfEndedOnly, kAlsoOfLive };
-  SweepView(Core& core, SweepRow sweep, Durations durations)
-      : core_(core), sweep_(std::move(sweep)), durations_(durations) {}
+  // Each curve is a read of its own.
+  enum class Losses { kShown, kLeftOut };
+  SweepView(Core& core, SweepRow sweep, Durations durations, Losses losses)
+      : core_(core), sweep_(std::move(sweep)), durations_(durations), losses_(losses) {}
   const SweepRow& sweep() const { return sweep_; }
 
   // Fills info, runs (without run_json), workers, notices and the time left; `finished` if every task is
   // terminal.
   Status Fill(StoreReader& reader, v1::WatchSweepResponse* message);
   const std::vector<SweepRunRow>& runs() const { return runs_; }
+  // As the first look found them.
+  const StoreReader::LengthsByTask& lengths() const { return lengths_; }
 
  private:
   struct Tail {
@@ -55,8 +59,10 @@ class SweepView {
   Core& core_;
   SweepRow sweep_;
   Durations durations_;
+  Losses losses_;
   TimeLeft time_left_;
   std::vector<SweepRunRow> runs_;
+  StoreReader::LengthsByTask lengths_;
   bool looked_for_lost_ = false;
   bool executions_known_ = false;
   std::map<std::string, Tail> tails_;  // by task

@@ -5,6 +5,8 @@
 //
 // Also finds tasks that no sweep has since theirs was removed, unless a run continues theirs.
 #include <algorithm>
+#include <string_view>
+#include <utility>
 
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
@@ -121,13 +123,17 @@ bool CountGone(const State& state, const Task& task, Uses& uses) {
   return true;
 }
 
-void DropOrphan(StepContext& step, const std::string& id, Uses& uses) {
-  State& state = step.state;
+// What goes in one step.
+struct Dropped {
+  DropTasks tasks = {};
+  DropRuns runs = {};
+};
+
+void DropOrphan(State& state, const std::string& id, Uses& uses, Dropped& dropped) {
   const Task task = std::move(state.tasks.at(id));
   state.epoch_floor = std::max(state.epoch_floor, task.epoch);
-  step.removals.push_back(DropTask{.task = id});
+  dropped.tasks.tasks.push_back(id);
   for (const std::string& attempt : uses.attempts.at(id)) state.attempts.erase(attempt);
-  std::erase_if(state.cell_task, [&](const auto& owned) { return owned.second == id; });
   if (!task.needs.empty()) state.index.dependants.at(task.needs).erase(id);
   state.index.dependants.erase(id);
   state.index.task_sweeps.erase(id);
@@ -135,12 +141,13 @@ void DropOrphan(StepContext& step, const std::string& id, Uses& uses) {
   state.tasks.erase(id);
   if (!CountGone(state, task, uses)) return;
   state.runs.erase(task.run_key);
-  step.removals.push_back(DropRun{.run_key = task.run_key});
+  dropped.runs.run_keys.push_back(task.run_key);
 }
 
 void CollectOrphans(StepContext& step, GarbageWanted& event) {
   if (event.orphans.empty()) return;
   Uses uses = UsesOf(step.state, event);
+  Dropped dropped;
   for (const std::string& id : event.orphans) {
     const auto found = step.state.tasks.find(id);
     if (found == step.state.tasks.end() || event.gone.contains(id)) continue;
@@ -150,9 +157,16 @@ void CollectOrphans(StepContext& step, GarbageWanted& event) {
       CountGone(step.state, found->second, uses);
       event.gone.insert(id);
     } else {
-      DropOrphan(step, id, uses);
+      DropOrphan(step.state, id, uses, dropped);
     }
   }
+  if (dropped.tasks.tasks.empty()) return;
+  // All cells are looked at: once for all tasks.
+  const std::set<std::string_view> gone(dropped.tasks.tasks.begin(), dropped.tasks.tasks.end());
+  std::erase_if(step.state.cell_task,
+                [&](const auto& owned) { return gone.contains(owned.second); });
+  step.removals.push_back(std::move(dropped.tasks));
+  if (!dropped.runs.run_keys.empty()) step.removals.push_back(std::move(dropped.runs));
 }
 
 // Those of `runs` that no sweep lists any more and that have no task: no task's end would drop them.
@@ -162,10 +176,9 @@ void DropBareRuns(StepContext& step, std::set<std::string> runs) {
   }
   if (runs.empty()) return;
   for (const auto& [id, task] : step.state.tasks) runs.erase(task.run_key);
-  for (const std::string& key : runs) {
-    step.state.runs.erase(key);
-    step.removals.push_back(DropRun{.run_key = key});
-  }
+  if (runs.empty()) return;
+  for (const std::string& key : runs) step.state.runs.erase(key);
+  step.removals.push_back(DropRuns{.run_keys = {runs.begin(), runs.end()}});
 }
 
 }  // namespace

@@ -212,21 +212,21 @@ struct DropCheckpoint {
 struct DropSweep {
   std::string sweep_id;
 };
-// Removes a task that no sweep has, with its attempts, their records and the cells that it owes or has.
-// Their bytes are removed if nothing else refers to them.
-struct DropTask {
-  std::string task;
+// Removes tasks that no sweep has, each before the task that it needs, with their attempts, their records and
+// the cells that they owe or have. Their bytes are removed if nothing else refers to them.
+struct DropTasks {
+  std::vector<std::string> tasks;
 };
 // Removes the damaged results of an attempt that no longer counts; the others stay as history.
 struct DropDamagedResults {
   std::string attempt;
 };
-struct DropRun {  // removes a run without tasks that no sweep lists
-  std::string run_key;
+struct DropRuns {  // removes runs without tasks that no sweep lists
+  std::vector<std::string> run_keys;
 };
 using Write = std::variant<PutSweep, PutSweepCancelled, PutRun, PutTask, PutAttempt, PutWorker,
-                           PutCell, PutRecord, PutTransition, DropCheckpoint, DropSweep, DropTask,
-                           DropRun, DropDamagedResults>;
+                           PutCell, PutRecord, PutTransition, DropCheckpoint, DropSweep, DropTasks,
+                           DropRuns, DropDamagedResults>;
 
 // ---- commands: sent after the commit ---------------------------------------------------------------
 

@@ -457,13 +457,17 @@ Status Store::ApplyOne(const DropCheckpoint& write, std::int64_t, ApplyCounts& c
                      connection_->Prepare("DELETE FROM checkpoint WHERE task = ? AND sha256 = ?"));
     RETURN_IF_ERROR(statement.Bind(write.task).Bind(write.sha256).Run());
   }
+  return DropCheckpointFilesIfUnused(write.sha256, counts);
+}
+
+Status Store::DropCheckpointFilesIfUnused(const std::string& sha256, ApplyCounts& counts) {
   {
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare("SELECT 1 FROM checkpoint WHERE sha256 = ? LIMIT 1"));
-    ASSIGN_OR_RETURN(const bool used, statement.Bind(write.sha256).Step());
+    ASSIGN_OR_RETURN(const bool used, statement.Bind(sha256).Step());
     if (used) return Status();  // of another task with the same bytes
   }
-  return DropCheckpointFiles(write.sha256, counts);
+  return DropCheckpointFiles(sha256, counts);
 }
 
 Status Store::DropIfDamaged(const std::string& table, const std::string& key) {
@@ -504,44 +508,60 @@ Status Store::ApplyOne(const DropSweep& write, std::int64_t, ApplyCounts&) {
   return RunEach(kStatements, write.sweep_id);
 }
 
-Status Store::ApplyOne(const DropTask& write, std::int64_t, ApplyCounts& counts) {
+// Thousands go at once: a statement for all of them costs a fraction of one for each.
+Status Store::ApplyOne(const DropTasks& write, std::int64_t, ApplyCounts& counts) {
+  const std::string tasks = CanonicalJson(Json(write.tasks));
   ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
-                   Texts("SELECT DISTINCT sha256 FROM checkpoint WHERE task = ?", write.task));
-  for (const std::string& sha256 : checkpoints) {
-    RETURN_IF_ERROR(ApplyOne(DropCheckpoint{.task = write.task, .sha256 = sha256}, 0, counts));
-  }
-  ASSIGN_OR_RETURN(
-      const std::vector<std::string> artifacts,
-      Texts("SELECT artifact.sha256 FROM attempt JOIN artifact ON artifact.attempt = attempt.id"
-            " WHERE attempt.task = ?",
-            write.task));
+                   Texts("SELECT DISTINCT sha256 FROM checkpoint"
+                         " WHERE task IN (SELECT value FROM json_each(?))",
+                         tasks));
+  ASSIGN_OR_RETURN(const std::vector<std::string> attempt_ids,
+                   Texts("SELECT id FROM attempt WHERE task IN (SELECT value FROM json_each(?))"
+                         " ORDER BY id",
+                         tasks));
+  const std::string attempts = CanonicalJson(Json(attempt_ids));
+  ASSIGN_OR_RETURN(const std::vector<std::string> artifacts,
+                   Texts("SELECT sha256 FROM artifact"
+                         " WHERE attempt IN (SELECT value FROM json_each(?))",
+                         attempts));
   counts.dropped.insert(counts.dropped.end(), artifacts.begin(), artifacts.end());
-  constexpr const char* kStatements[] = {
-      "INSERT INTO meta (key, value) SELECT 'epoch_floor', epoch FROM task WHERE id = ?"
+  constexpr const char* kOfAttempts[] = {
+      "DELETE FROM artifact WHERE attempt IN (SELECT value FROM json_each(?))",
+      "DELETE FROM series WHERE attempt IN (SELECT value FROM json_each(?))",
+      "DELETE FROM result WHERE attempt IN (SELECT value FROM json_each(?))",
+      "DELETE FROM record WHERE attempt IN (SELECT value FROM json_each(?))",
+      "DELETE FROM transition WHERE id IN (SELECT value FROM json_each(?))"};
+  RETURN_IF_ERROR(RunEach(kOfAttempts, attempts));
+  constexpr const char* kOfTasks[] = {
+      "INSERT INTO meta (key, value) SELECT 'epoch_floor', max(epoch) FROM task"
+      " WHERE id IN (SELECT value FROM json_each(?)) HAVING count(*) > 0"
       " ON CONFLICT (key) DO UPDATE"
       " SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
-      "DELETE FROM artifact WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",
-      "DELETE FROM series WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",
-      "DELETE FROM result WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",
-      "DELETE FROM record WHERE attempt IN (SELECT id FROM attempt WHERE task = ?)",
-      "DELETE FROM transition WHERE id IN (SELECT id FROM attempt WHERE task = ?)",
-      "DELETE FROM transition WHERE id = ?",
-      "DELETE FROM attempt WHERE task = ?",
-      "DELETE FROM cell WHERE task = ?",
-      "DELETE FROM task WHERE id = ?"};
-  return RunEach(kStatements, write.task);
+      "DELETE FROM checkpoint WHERE task IN (SELECT value FROM json_each(?))",
+      "DELETE FROM transition WHERE id IN (SELECT value FROM json_each(?))",
+      "DELETE FROM attempt WHERE task IN (SELECT value FROM json_each(?))",
+      "DELETE FROM cell WHERE task IN (SELECT value FROM json_each(?))",
+      "DELETE FROM task WHERE id IN (SELECT value FROM json_each(?))"};
+  RETURN_IF_ERROR(RunEach(kOfTasks, tasks));
+  for (const std::string& sha256 : checkpoints) {
+    RETURN_IF_ERROR(DropCheckpointFilesIfUnused(sha256, counts));
+  }
+  return Status();
 }
 
-Status Store::ApplyOne(const DropRun& write, std::int64_t, ApplyCounts& counts) {
+Status Store::ApplyOne(const DropRuns& write, std::int64_t, ApplyCounts& counts) {
+  const std::string run_keys = CanonicalJson(Json(write.run_keys));
+  // Most runs start from no model, and are not parsed to know it.
   ASSIGN_OR_RETURN(const std::vector<std::string> models,
-                   Texts("SELECT json_extract(run, '$.init.sha256') FROM run WHERE run_key = ?"
-                         " AND CASE WHEN json_valid(run)"
+                   Texts("SELECT DISTINCT json_extract(run, '$.init.sha256') FROM run"
+                         " WHERE run_key IN (SELECT value FROM json_each(?))"
+                         " AND CASE WHEN instr(run, '\"init\"') > 0 AND json_valid(run)"
                          " THEN json_extract(run, '$.init.sha256') IS NOT NULL ELSE FALSE END",
-                         write.run_key));
+                         run_keys));
   constexpr const char* kStatements[] = {
-      "DELETE FROM run WHERE run_key = ?"
+      "DELETE FROM run WHERE run_key IN (SELECT value FROM json_each(?))"
       " AND NOT EXISTS (SELECT 1 FROM sweep_run WHERE sweep_run.run_key = run.run_key)"};
-  RETURN_IF_ERROR(RunEach(kStatements, write.run_key));
+  RETURN_IF_ERROR(RunEach(kStatements, run_keys));
   for (const std::string& digest : models) {
     ASSIGN_OR_RETURN(const bool is_used, IsModelUsed(digest));
     if (!is_used) RETURN_IF_ERROR(DropCheckpointFiles(digest, counts));

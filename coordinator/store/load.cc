@@ -382,6 +382,7 @@ Result<State> Store::Load() {
     RETURN_IF_ERROR(NoteRecords(*reader_, attempt));
   }
   NoteDamaged(reader_->row_sums().TakeDamaged());
+  (void)sqlite3_db_release_memory(reader_->raw());  // all was read once, and is not read again
   return state;
 }
 

@@ -116,19 +116,26 @@ void StoreReader::NoteMember(const std::string& table, const std::string& what) 
   if (!IsTold(table, "")) connection_->row_sums().NoteDamaged(DescribeLostMember(table, what));
 }
 
-Result<bool> StoreReader::IsWhole(const std::string& sweep_id) {
+Result<bool> StoreReader::IsWhole(const std::string& sweep_id,
+                                  const std::vector<SweepRunRow>& runs_read,
+                                  LengthsByTask* lengths) {
   ASSIGN_OR_RETURN(const std::vector<Member> runs, Members(kRuns.name, sweep_id));
   ASSIGN_OR_RETURN(const std::vector<Member> cells, Members(kCells.name, sweep_id));
   ASSIGN_OR_RETURN(const std::vector<Member> tasks, Members(kTasks.name, sweep_id));
   const auto note_run = [&](std::int64_t ordinal) {
     NoteMember(kRuns.name, Str("run number ", ordinal + 1, " of sweep ", sweep_id));
   };
-  std::set<std::string> run_keys;
+  std::unordered_set<std::string_view> read;
+  read.reserve(runs_read.size());
+  for (const SweepRunRow& run : runs_read) read.insert(run.run_key);
+  std::unordered_set<std::string_view> run_keys;
+  run_keys.reserve(runs.size());
   std::set<std::int64_t> ordinals;
   Series series(*this);
   for (const Member& run : runs) {
     run_keys.insert(run.name);
-    ordinals.insert(run.ordinal);
+    ordinals.insert(ordinals.end(), run.ordinal);
+    if (read.contains(run.name)) continue;
     RETURN_IF_ERROR(series.Next());
     ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT 1 FROM run WHERE run_key = ?"));
     ASSIGN_OR_RETURN(const bool found, row.Bind(run.name).Step());
@@ -149,12 +156,19 @@ Result<bool> StoreReader::IsWhole(const std::string& sweep_id) {
   }
   for (const Member& task : tasks) {
     RETURN_IF_ERROR(series.Next());
-    ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT run_key FROM task WHERE id = ?"));
+    ASSIGN_OR_RETURN(Statement row,
+                     connection_->Prepare("SELECT run_key, kind, expected_cells FROM task"
+                                          " WHERE id = ?"));
     ASSIGN_OR_RETURN(const bool found, row.Bind(task.name).Step());
+    const std::string run_key = found ? row.Text(0) : "";
     if (!found && !IsTold("task", task.name)) {
       connection_->row_sums().NoteDamaged(DescribeLostObject("task", task.name));
-    } else if (found && !run_keys.contains(row.Text(0))) {
-      NoteMember(kRuns.name, Str("that run ", row.Text(0).substr(0, 8), " is of sweep ", sweep_id));
+    } else if (found && !run_keys.contains(run_key)) {
+      NoteMember(kRuns.name, Str("that run ", run_key.substr(0, 8), " is of sweep ", sweep_id));
+    }
+    if (!found || lengths == nullptr || row.Text(1) != TaskKindName(TaskKind::kEvaluate)) continue;
+    if (auto asked = LengthsIn(row.Text(2)); asked.ok()) {
+      lengths->emplace(task.name, std::move(asked).value());
     }
   }
   return std::ranges::none_of(kMemberTables,
@@ -168,13 +182,24 @@ Result<const std::vector<StoreReader::OwedNumber>*> StoreReader::OwedBy(const st
   if (known != owed_.end()) return &known->second;
   ASSIGN_OR_RETURN(const std::vector<ExpectedCell> cells, ExpectedCellsOf(task));
   if (cells.empty()) return nullptr;  // its row is damaged
+  return &Remember(task, cells);
+}
+
+void StoreReader::RememberOwed(const std::string& task, const std::string& expected_cells) {
+  if (owed_.contains(task)) return;
+  const Result<std::vector<ExpectedCell>> cells = ExpectedCellsIn(expected_cells);
+  if (cells.ok() && !cells->empty()) Remember(task, *cells);
+}
+
+const std::vector<StoreReader::OwedNumber>& StoreReader::Remember(
+    const std::string& task, const std::vector<ExpectedCell>& cells) {
   if (owed_.size() >= kRememberedMax) owed_.clear();
   std::vector<OwedNumber>& owed = owed_[task];
   owed.reserve(cells.size());
   for (const ExpectedCell& cell : cells) {
     owed.push_back({.cell = HashOf(cell.cell), .name = HashOf(task, cell)});
   }
-  return &owed;
+  return owed;
 }
 
 Result<std::vector<StoreReader::Evaluated>> StoreReader::Evaluations(const char* sql,
@@ -293,7 +318,7 @@ void StoreReader::NoteNumbers(const std::vector<ResultBody>& lost) {
 }
 
 Result<std::vector<ResultBody>> StoreReader::Lost(const char* sql, const std::string& bound,
-                                                  const std::set<std::string>* cells,
+                                                  const CellSet* cells,
                                                   const std::vector<ResultBody>& results) {
   std::unordered_set<std::size_t> found;
   found.reserve(results.size());
@@ -321,8 +346,8 @@ Result<std::vector<ResultBody>> StoreReader::Lost(const char* sql, const std::st
 }
 
 Result<std::vector<ResultBody>> StoreReader::LostOfSweep(const std::string& sweep_id,
+                                                         const CellSet& cells,
                                                          const std::vector<ResultBody>& results) {
-  ASSIGN_OR_RETURN(const std::set<std::string> cells, CellsOfSweep(sweep_id));
   return Lost(kEvaluationsOfSweep, sweep_id, &cells, results);
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
+#include <unordered_map>
 
 #include "base/json.h"
 #include "base/random.h"
@@ -23,27 +25,12 @@ std::string EndOfRange(std::string beginning) {
   return beginning;
 }
 
-// Only the body of a journal line whose crc holds.
-Result<std::string> BodyOfLine(const std::string& line) {
-  ASSIGN_OR_RETURN(const JournalRecord record, ParseJournalLine(line));
-  return CanonicalJson(record.body);
-}
-
-// Walks from few rows to few by keys: sweep_cell, cell and task by their primary keys, result by
-// result_once. CROSS JOIN keeps SQLite to that order, however large the tables have grown and whatever it
-// guesses about them.
-std::string ResultsOfSweepSql(const RowSums& sums) {
+// The rows of an attempt for one cell, by the unique index.
+std::string ResultsOfCellSql(const RowSums& sums) {
   return Str(
-      "SELECT result.run_key, result.cell, result.task, result.attempt, result.line,"
-      " task.evaluation, result.metric, result.context_length, result.variant"
-      " FROM sweep_cell CROSS JOIN cell ON cell.cell = sweep_cell.cell"
-      " CROSS JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
-      " CROSS JOIN main.result INDEXED BY result_once"
-      " ON result.attempt = task.result_attempt AND result.cell = cell.cell AND ",
-      RowSums::HoldsCall(sums.table("result"), "result"),
-      " WHERE sweep_cell.sweep = ?"
-      " ORDER BY sweep_cell.ordinal, result.metric, result.context_length, result.variant,"
-      " result.seq");
+      "SELECT run_key, task, attempt, line, metric, context_length, variant, seq"
+      " FROM main.result INDEXED BY result_once WHERE attempt = ? AND cell = ? AND ",
+      RowSums::HoldsCall(sums.table("result")));
 }
 
 // Of two texts, how many characters differ; of other lengths all.
@@ -65,7 +52,7 @@ SweepRow SweepOf(const Statement& row) {
 
 StoreReader::StoreReader(std::unique_ptr<Connection> connection)
     : connection_(std::move(connection)),
-      results_of_sweep_(ResultsOfSweepSql(connection_->row_sums())) {}
+      results_of_cell_(ResultsOfCellSql(connection_->row_sums())) {}
 
 StoreReader::~StoreReader() = default;
 
@@ -313,17 +300,26 @@ Result<std::vector<SweepRunRow>> StoreReader::RunsOfSweep(const std::string& swe
   }
 }
 
-Result<std::set<std::string>> StoreReader::CellsOfSweep(const std::string& sweep_id) {
+Result<StoreReader::CellSet> StoreReader::CellsOfSweep(const std::string& sweep_id) {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(Statement row,
                    connection_->Prepare("SELECT cell FROM sweep_cell WHERE sweep = ?"));
   row.Bind(sweep_id);
-  std::set<std::string> cells;
+  CellSet cells;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());
     if (!more) return cells;
     cells.insert(row.Text(0));
   }
+}
+
+// Of the lines of these rows only the bodies; a row whose line does not hold is among the lost ones.
+void StoreReader::KeepBodies(std::vector<ResultBody>& rows) {
+  std::erase_if(rows, [](ResultBody& row) {
+    Result<std::string> body = BodyOfJournalLine(row.body_json);
+    if (body.ok()) row.body_json = std::move(body).value();
+    return !body.ok();
+  });
 }
 
 Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std::string& bound) {
@@ -347,19 +343,94 @@ Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std:
                                 .variant = row.Text(8)}});
     }
   }
-  std::vector<ResultBody> results;
-  results.reserve(rows.size());
-  for (ResultBody& row : rows) {
-    Result<std::string> body = BodyOfLine(row.body_json);
-    if (!body.ok()) continue;  // it is among the lost ones
-    row.body_json = std::move(body).value();
-    results.push_back(std::move(row));
-  }
-  return results;
+  KeepBodies(rows);
+  return rows;
 }
 
+Result<std::vector<StoreReader::OwnedCell>> StoreReader::OwnedCells(const std::string& sweep_id) {
+  connection_->SetTimeLimit(kReadMsMax);
+  // CROSS JOIN keeps SQLite to that order, however large the tables have grown and whatever it guesses
+  // about them.
+  ASSIGN_OR_RETURN(Statement row,
+                   connection_->Prepare("SELECT sweep_cell.ordinal, sweep_cell.cell, cell.task"
+                                        " FROM sweep_cell CROSS JOIN cell"
+                                        " ON cell.cell = sweep_cell.cell WHERE sweep_cell.sweep = ?"
+                                        " ORDER BY sweep_cell.ordinal"));
+  row.Bind(sweep_id);
+  std::vector<OwnedCell> cells;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return cells;
+    cells.push_back({.ordinal = row.Int(0), .cell = row.Text(1), .task = row.Text(2)});
+  }
+}
+
+// From few rows to few by keys, however many results there are of other sweeps; and each task once, which
+// has many cells.
 Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& sweep_id) {
-  return Results(results_of_sweep_.c_str(), sweep_id);
+  ASSIGN_OR_RETURN(const std::vector<OwnedCell> cells, OwnedCells(sweep_id));
+  struct Measured {
+    std::string attempt;  // "": none counts
+    std::string evaluation_json;
+  };
+  std::unordered_map<std::string_view, Measured> tasks;
+  struct Found {
+    ResultBody row;
+    std::int64_t ordinal = 0, seq = 0;
+  };
+  std::vector<Found> found;
+  found.reserve(cells.size());
+  {
+    Series series(*this);
+    for (const OwnedCell& cell : cells) {
+      const auto [task, is_new] = tasks.try_emplace(cell.task);
+      if (is_new) {
+        RETURN_IF_ERROR(series.Next());
+        ASSIGN_OR_RETURN(Statement row,
+                         connection_->Prepare("SELECT result_attempt, evaluation, expected_cells"
+                                              " FROM task WHERE id = ?"));
+        ASSIGN_OR_RETURN(const bool is_there, row.Bind(cell.task).Step());
+        if (is_there) {
+          task->second = {.attempt = row.Text(0), .evaluation_json = row.Text(1)};
+          RememberOwed(cell.task, row.Text(2));
+        }
+      }
+      if (task->second.attempt.empty()) continue;
+      ASSIGN_OR_RETURN(Statement row, connection_->Prepare(results_of_cell_.c_str()));
+      row.Bind(task->second.attempt).Bind(cell.cell);
+      while (true) {
+        ASSIGN_OR_RETURN(const bool more, row.Step());
+        if (!more) break;
+        found.push_back({.row = {.run_key = row.Text(0),
+                                 .cell = cell.cell,
+                                 .task = row.Text(1),
+                                 .attempt = row.Text(2),
+                                 .body_json = row.Text(3),
+                                 .evaluation_json = task->second.evaluation_json,
+                                 .asked = {.cell = cell.cell,
+                                           .metric = row.Text(4),
+                                           .context_length = row.Int(5),
+                                           .variant = row.Text(6)}},
+                         .ordinal = cell.ordinal,
+                         .seq = row.Int(7)});
+      }
+    }
+  }
+  std::vector<Found*> in_order;
+  in_order.reserve(found.size());
+  for (Found& one : found) in_order.push_back(&one);
+  std::ranges::stable_sort(in_order, [](const Found* a, const Found* b) {
+    const auto key = [](const Found& one) {
+      const ExpectedCell& asked = one.row.asked;
+      return std::tie(one.ordinal, asked.metric, asked.context_length, asked.variant, one.seq);
+    };
+    return key(*a) < key(*b);
+  });
+  std::vector<ResultBody> rows;
+  rows.reserve(found.size());
+  for (Found* const one : in_order) rows.push_back(std::move(one->row));
+  KeepBodies(rows);
+  return rows;
 }
 
 Result<std::vector<ResultBody>> StoreReader::ResultsOfRun(const std::string& run_key) {
@@ -378,9 +449,12 @@ Result<std::vector<ExpectedCell>> StoreReader::ExpectedCellsOf(const std::string
   ASSIGN_OR_RETURN(Statement row,
                    connection_->Prepare("SELECT expected_cells FROM task WHERE id = ?"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(task).Step());
+  return found ? ExpectedCellsIn(row.Text(0)) : std::vector<ExpectedCell>();
+}
+
+Result<std::vector<ExpectedCell>> StoreReader::ExpectedCellsIn(const std::string& json) {
+  ASSIGN_OR_RETURN(const Json list, ParseJson(json));
   std::vector<ExpectedCell> cells;
-  if (!found) return cells;
-  ASSIGN_OR_RETURN(const Json list, ParseJson(row.Text(0)));
   for (const Json& one : list) {
     ASSIGN_OR_RETURN(ExpectedCell cell, ExpectedCell::FromJson(one));
     cells.push_back(std::move(cell));
@@ -459,20 +533,23 @@ Result<std::vector<MeasuredRow>> StoreReader::MeasuredTasks(std::int64_t n_max) 
   }
 }
 
+Result<std::vector<std::int64_t>> StoreReader::LengthsIn(const std::string& expected_cells) {
+  ASSIGN_OR_RETURN(const Json cells, ParseJson(expected_cells));
+  std::set<std::int64_t> lengths;
+  for (const Json& cell : cells) {
+    const auto length = cell.find("context_length");
+    if (length == cell.end() || !length->is_number_integer()) continue;
+    lengths.insert(length->get<std::int64_t>());
+  }
+  return std::vector<std::int64_t>(lengths.begin(), lengths.end());
+}
+
 Result<std::vector<std::int64_t>> StoreReader::LengthsOfTask(const std::string& task) {
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(Statement row,
                    connection_->Prepare("SELECT expected_cells FROM task WHERE id = ?"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(task).Step());
-  std::set<std::int64_t> lengths;
-  if (found) {
-    ASSIGN_OR_RETURN(const Json cells, ParseJson(row.Text(0)));
-    for (const Json& cell : cells) {
-      const Json length = cell.value("context_length", Json());
-      if (length.is_number_integer()) lengths.insert(length.get<std::int64_t>());
-    }
-  }
-  return std::vector<std::int64_t>(lengths.begin(), lengths.end());
+  return found ? LengthsIn(row.Text(0)) : std::vector<std::int64_t>();
 }
 
 Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& task) {
@@ -503,7 +580,7 @@ Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& t
                        .resume_step = row.Int(11),
                        .started_json = ""};
     if (!row.IsNull(12)) {
-      ASSIGN_OR_RETURN(attempt.started_json, BodyOfLine(row.Text(12)));
+      ASSIGN_OR_RETURN(attempt.started_json, BodyOfJournalLine(row.Text(12)));
     }
     attempts.push_back(std::move(attempt));
   }
@@ -631,7 +708,9 @@ Result<std::vector<CurvePoint>> StoreReader::Curve(const std::string& task,
 
 Result<std::int64_t> StoreReader::DataVersion() {
   connection_->SetTimeLimit(kReadMsMax);
-  return connection_->ReadInt("PRAGMA data_version");
+  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("PRAGMA data_version"));
+  RETURN_IF_ERROR(row.Step().status());
+  return row.Int(0);
 }
 
 Result<std::vector<ExportCandidate>> StoreReader::ExportCandidates() {

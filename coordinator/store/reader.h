@@ -154,22 +154,26 @@ class StoreReader {
   Result<std::vector<std::string>> TasksOfSweep(const std::string& sweep_id);
   Result<SweepBody> BodyOfSweep(const std::string& sweep_id);
   Result<std::vector<SweepRunRow>> RunsOfSweep(const std::string& sweep_id);
+  using CellSet = std::unordered_set<std::string>;
+  Result<CellSet> CellsOfSweep(const std::string& sweep_id);
   // The rows that count for the sweep's numbers, in its order.
-  Result<std::set<std::string>> CellsOfSweep(const std::string& sweep_id);
   Result<std::vector<ResultBody>> ResultsOfSweep(const std::string& sweep_id);
   // Every row of the run that counts, whichever sweep requested it.
   Result<std::vector<ResultBody>> ResultsOfRun(const std::string& run_key);
   // Rows that were stored but are no longer found (lost.cc), since a row or the way to it is damaged: a
   // flipped bit in a key hides a sound row. Everything found in this way is noted for TakeDamaged().
   //
-  // Numbers that count and are missing in `results`, without body_json.
-  Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id,
+  // Numbers that count and are missing in `results`, without body_json. `cells`: those of the sweep.
+  Result<std::vector<ResultBody>> LostOfSweep(const std::string& sweep_id, const CellSet& cells,
                                               const std::vector<ResultBody>& results);
   Result<std::vector<ResultBody>> LostOfRun(const std::string& run_key,
                                             const std::vector<ResultBody>& results);
   // Whether all runs, cells and tasks of a sweep are there. To be called after the reads on which the
-  // answer rests.
-  Result<bool> IsWhole(const std::string& sweep_id);
+  // answer rests. Runs in `runs` were read and are sound, and are not read again. `lengths`, if given,
+  // gets the context lengths that each of its evaluations requests, in ascending order.
+  using LengthsByTask = std::map<std::string, std::vector<std::int64_t>>;
+  Result<bool> IsWhole(const std::string& sweep_id, const std::vector<SweepRunRow>& runs = {},
+                       LengthsByTask* lengths = nullptr);
   // Makes later reads take pages from the file again, since another connection has just read them.
   void ForgetPages();
   // Notes the numbers of a sweep's tasks (of all tasks with "") that a query would not find.
@@ -237,6 +241,14 @@ class StoreReader {
   // Results of a query for run key, cell, task, attempt, journal line, evaluation, metric, length and
   // variant, with one value bound.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
+  // The context lengths of a task's expected cells, rising.
+  static Result<std::vector<std::int64_t>> LengthsIn(const std::string& expected_cells);
+  static void KeepBodies(std::vector<ResultBody>& rows);
+  struct OwnedCell {  // of a sweep, with the task that has or owes it
+    std::int64_t ordinal = 0;
+    std::string cell, task;
+  };
+  Result<std::vector<OwnedCell>> OwnedCells(const std::string& sweep_id);
   struct Member {
     std::int64_t ordinal = 0;
     std::string name;
@@ -254,12 +266,17 @@ class StoreReader {
   // The lost results among a query's evaluations that count, with one value bound; `cells`: only these, if
   // not null.
   Result<std::vector<ResultBody>> Lost(const char* sql, const std::string& bound,
-                                       const std::set<std::string>* cells,
+                                       const CellSet* cells,
                                        const std::vector<ResultBody>& results);
   Result<std::vector<Evaluated>> Evaluations(const char* sql, const std::string& bound);
   // The numbers that a task owes, computed once, since its id depends on them. Null: the task cannot be
   // read.
   Result<const std::vector<OwedNumber>*> OwedBy(const std::string& task);
+  // The same, from the expected cells of its row, if they can be read.
+  void RememberOwed(const std::string& task, const std::string& expected_cells);
+  const std::vector<OwedNumber>& Remember(const std::string& task,
+                                          const std::vector<ExpectedCell>& cells);
+  static Result<std::vector<ExpectedCell>> ExpectedCellsIn(const std::string& json);
   // Its numbers that cannot be found, or that no sweep leads to, and that no other task has measured since.
   Result<std::vector<ResultBody>> LostOfTask(const Evaluated& evaluated,
                                              const std::unordered_set<std::size_t>* cells);
@@ -272,7 +289,7 @@ class StoreReader {
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
 
   std::unique_ptr<Connection> connection_;
-  const std::string results_of_sweep_;  // SQL
+  const std::string results_of_cell_;  // SQL
   // From the tables that name files, read completely at one version of the data.
   std::int64_t files_version_ = -1;
   std::int64_t files_read_ms_ = 0;  // when they were read (boot clock)

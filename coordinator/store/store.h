@@ -158,8 +158,8 @@ class Store {
   Status ApplyOne(const PutTransition& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropCheckpoint& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropSweep& write, std::int64_t wall_ms, ApplyCounts& counts);
-  Status ApplyOne(const DropTask& write, std::int64_t wall_ms, ApplyCounts& counts);
-  Status ApplyOne(const DropRun& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const DropTasks& write, std::int64_t wall_ms, ApplyCounts& counts);
+  Status ApplyOne(const DropRuns& write, std::int64_t wall_ms, ApplyCounts& counts);
   Status ApplyOne(const DropDamagedResults& write, std::int64_t wall_ms, ApplyCounts& counts);
   // Drops a damaged row before a complete new one replaces it, since nothing of the damaged row may stay.
   // `key`: the first column of the primary key.
@@ -176,6 +176,7 @@ class Store {
   Status PutCheckpointRows(const PutRecord& write);
   Status PutCheckpointFiles(const std::string& sha256, std::span<const ArtifactFileRow> files);
   Status DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts);
+  Status DropCheckpointFilesIfUnused(const std::string& sha256, ApplyCounts& counts);
   Status PutArtifactRow(const PutRecord& write);
   Status PutPlainRecord(const PutRecord& write, ApplyCounts& counts);
 

@@ -81,8 +81,8 @@ Result<std::vector<std::string>> StoreReader::OrphanTasks() {
   // `line`: a run that goes on from another, and that one, and so on.
   ASSIGN_OR_RETURN(
       Statement row,
-      connection_->Prepare("WITH RECURSIVE orphan (id, kind, run_key) AS MATERIALIZED"
-                           " (SELECT id, kind, run_key FROM task WHERE NOT EXISTS"
+      connection_->Prepare("WITH RECURSIVE orphan (id, kind, run_key, attempt) AS MATERIALIZED"
+                           " (SELECT id, kind, run_key, attempt FROM task WHERE NOT EXISTS"
                            "   (SELECT 1 FROM sweep_task WHERE sweep_task.task = task.id)),"
                            " line (id, run_key, depth) AS"
                            " (SELECT id, run_key, 0 FROM orphan WHERE kind = 'train' UNION ALL"
@@ -91,7 +91,8 @@ Result<std::vector<std::string>> StoreReader::OrphanTasks() {
                            "  WHERE json_extract(run.run, '$.parent') IS NOT NULL),"
                            " train (id, depth) AS (SELECT id, max(depth) FROM line GROUP BY id)"
                            " SELECT orphan.id FROM orphan LEFT JOIN train ON train.id = orphan.id"
-                           " ORDER BY orphan.kind = 'train', train.depth DESC, orphan.id"));
+                           " ORDER BY orphan.kind = 'train', train.depth DESC, orphan.attempt,"
+                           " orphan.id"));
   std::vector<std::string> tasks;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, row.Step());

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <vector>
 
 namespace longrun {
 namespace {
@@ -62,6 +63,16 @@ TEST(RenderProgressTest, FitsATerminalOfAnyHeight) {
   }
   const std::string whole = RenderProgress(Sweep());
   EXPECT_EQ(std::ranges::count(whole, '\n'), 8);
+}
+
+TEST(RunsToShowTest, WhatIsAtWorkComesBeforeWhatWaitsAndThatBeforeWhatIsDoneInTheirOrder) {
+  const Json runs = Sweep().at("runs");
+  using Shown = std::vector<std::size_t>;
+  EXPECT_EQ(RunsToShow(runs, 4), (Shown{0, 1, 2, 3}));
+  EXPECT_EQ(RunsToShow(runs, 3), (Shown{1, 2, 3}));
+  EXPECT_EQ(RunsToShow(runs, 2), (Shown{1, 3}));
+  EXPECT_EQ(RunsToShow(runs, 1), (Shown{3}));
+  EXPECT_EQ(RunsToShow(runs, 0), Shown());
 }
 
 TEST(TimeLeftTextTest, SaysWhatIsLeftOutAndNothingWhereNothingIsKnown) {

@@ -58,7 +58,9 @@ void SimChecker::AfterStep(const State& state, const SchedulerEvent& event,
     first_ = state.sweep_tasks.at(sweep->sweep_id);
   }
   for (const Write& write : result.writes) {
-    if (const auto* const drop = std::get_if<DropTask>(&write)) first_.erase(drop->task);
+    if (const auto* const drop = std::get_if<DropTasks>(&write)) {
+      for (const std::string& task : drop->tasks) first_.erase(task);
+    }
   }
   for (const Write& write : result.writes) {
     const auto* const put = std::get_if<PutTransition>(&write);
@@ -133,7 +135,9 @@ void SimChecker::Forget(const std::string& task) {
 
 void SimChecker::AfterCommit(const std::vector<Write>& writes) {
   for (const Write& write : writes) {  // a slot of its attempts may be taken in the same step
-    if (const auto* const drop = std::get_if<DropTask>(&write)) Forget(drop->task);
+    if (const auto* const drop = std::get_if<DropTasks>(&write)) {
+      for (const std::string& task : drop->tasks) Forget(task);
+    }
   }
   for (const Write& write : writes) {  // wanted again: it may start in the same step
     const auto* const sweep = std::get_if<PutSweep>(&write);

@@ -110,42 +110,54 @@ struct Applier {
     store.sweep_runs.erase(drop.sweep_id);
     return store.sweeps.erase(drop.sweep_id) == 1 ? "" : "an unknown sweep is dropped";
   }
-  std::string operator()(const DropTask& drop) {
-    if (store.HasSweep(drop.task)) return "a task of a sweep is dropped";
+  std::string operator()(const DropTasks& drop) {
+    for (const std::string& one : drop.tasks) {
+      if (std::string wrong = DropOne(one); !wrong.empty()) return wrong;
+    }
+    return "";
+  }
+  std::string DropOne(const std::string& dropped) {
+    if (store.HasSweep(dropped)) return "a task of a sweep is dropped";
     for (const auto& [id, task] : store.tasks) {
-      if (task.needs == drop.task) return "a task that another needs is dropped";
+      if (task.needs == dropped) return "a task that another needs is dropped";
     }
     for (const auto& [id, attempt] : store.attempts) {
-      if (attempt.task == drop.task && IsLive(attempt.state)) return "a live attempt is dropped";
+      if (attempt.task == dropped && IsLive(attempt.state)) return "a live attempt is dropped";
     }
-    std::erase_if(store.checkpoints, [&](const auto& row) { return row.first.first == drop.task; });
-    std::erase_if(store.cells, [&](const auto& cell) { return cell.second == drop.task; });
+    std::erase_if(store.checkpoints, [&](const auto& row) { return row.first.first == dropped; });
+    std::erase_if(store.cells, [&](const auto& cell) { return cell.second == dropped; });
     std::erase_if(store.attempts, [&](const auto& attempt) {
-      if (attempt.second.task != drop.task) return false;
+      if (attempt.second.task != dropped) return false;
       store.records.erase(attempt.first);
       store.folded.erase(Str("attempt ", attempt.first));
       return true;
     });
-    store.folded.erase(Str("task ", drop.task));
-    if (const auto task = store.tasks.find(drop.task); task != store.tasks.end()) {
+    store.folded.erase(Str("task ", dropped));
+    if (const auto task = store.tasks.find(dropped); task != store.tasks.end()) {
       store.epoch_floor = std::max(store.epoch_floor, task->second.epoch);
     }
-    return store.tasks.erase(drop.task) == 1 ? "" : "an unknown task is dropped";
+    return store.tasks.erase(dropped) == 1 ? "" : "an unknown task is dropped";
   }
   std::string operator()(const DropDamagedResults&) {
     return "results are dropped as damaged, and none is";
   }
-  std::string operator()(const DropRun& drop) {
+  std::string operator()(const DropRuns& drop) {
+    for (const std::string& one : drop.run_keys) {
+      if (std::string wrong = DropOneRun(one); !wrong.empty()) return wrong;
+    }
+    return "";
+  }
+  std::string DropOneRun(const std::string& run_key) {
     for (const auto& [id, task] : store.tasks) {
-      if (task.run_key == drop.run_key) return "a run with tasks is dropped";
+      if (task.run_key == run_key) return "a run with tasks is dropped";
     }
     for (const auto& [sweep, runs] : store.sweep_runs) {
-      if (runs.contains(drop.run_key)) return "a run that a sweep lists is dropped";
+      if (runs.contains(run_key)) return "a run that a sweep lists is dropped";
     }
     for (const auto& [key, run] : store.runs) {
-      if (run.run.parent == drop.run_key) return "a run that another continues is dropped";
+      if (run.run.parent == run_key) return "a run that another continues is dropped";
     }
-    return store.runs.erase(drop.run_key) == 1 ? "" : "an unknown run is dropped";
+    return store.runs.erase(run_key) == 1 ? "" : "an unknown run is dropped";
   }
 };
 

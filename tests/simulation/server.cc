@@ -145,7 +145,7 @@ void SimServer::CheckDryRun(const GarbageWanted& event, const State& before,
 void SimServer::RemoveBytes(const std::vector<Write>& transaction) {
   bool drops = false;
   for (const Write& write : transaction) {
-    drops = drops || std::holds_alternative<DropTask>(write) ||
+    drops = drops || std::holds_alternative<DropTasks>(write) ||
             std::holds_alternative<DropCheckpoint>(write);
     const auto* const put = std::get_if<PutRecord>(&write);
     if (put == nullptr || put->record.kind != "checkpoint" || put->files_gone) continue;

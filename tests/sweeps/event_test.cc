@@ -188,6 +188,37 @@ TEST_F(JournalTest, AJournalLongerThanTheReadBufferIsReadWhole) {
   EXPECT_EQ(reader.Next(1000, kNoLimit)->size(), 200u);
 }
 
+// Of a line as the writer makes it, of others that mean the same, and of those that are refused.
+TEST(JournalLineTest, TheBodyIsThatOfTheParsedRecord) {
+  for (const char* const prefix :
+       {R"({"body":{"a":1,"b":[0.5,null]},"kind":"result","seq":3,"step":null,"t_ms":5)",
+        R"({"body":{},"kind":"series","seq":1,"step":-7,"t_ms":-5)",
+        R"({"body":{"z":1,"a":2.0},"kind":"result","seq":3,"step":1,"t_ms":5)",
+        "{\"body\":{\"a\":\"\xc3\xa4\"},\"kind\":\"warning\",\"seq\":3,\"step\":null,\"t_ms\":5",
+        R"({"kind":"result","body":{"a": 1},"seq":3,"step":null,"t_ms":5)",
+        R"({"body":{},"kind":"result","seq":0,"step":null,"t_ms":5)",
+        R"({"body":[],"kind":"result","seq":1,"step":null,"t_ms":5)",
+        R"({"body":{},"kind":"nonsense","seq":1,"step":null,"t_ms":5)",
+        R"({"body":{},"kind":"result","seq":1.5,"step":null,"t_ms":5)",
+        R"({"body":{},"kind":"result","seq":1,"step":"x","t_ms":5)",
+        R"({"body":{},"kind":"result","seq":1,"step":null,"t_ms":null)",
+        R"({"body":{},"kind":"result","seq":1,"step":null)",
+        R"({"body":{},"kind":"result","more":1,"seq":1,"step":null,"t_ms":5)"}) {
+    const std::string line = CloseJournalLine(prefix);
+    const auto record = ParseJournalLine(line);
+    const auto body = BodyOfJournalLine(line);
+    ASSERT_EQ(body.ok(), record.ok()) << line;
+    if (record.ok()) {
+      EXPECT_EQ(*body, CanonicalJson(record->body));
+    } else {
+      EXPECT_EQ(body.status().message(), record.status().message());
+    }
+    std::string flipped = line;
+    flipped[line.size() / 2] ^= 1;
+    EXPECT_FALSE(BodyOfJournalLine(flipped).ok()) << flipped;
+  }
+}
+
 TEST(JournalLineTest, RefusesUnknownKindsAndMembers) {
   const auto line = [](std::string_view prefix) {
     char digits[9];

@@ -202,7 +202,9 @@ class DamageTest : public ::testing::Test {
         answers.rows["table"].insert(
             Str(one.run_key, one.cell, one.task, one.attempt, one.body_json, one.evaluation_json));
       }
-      failed((*reader)->LostOfSweep(kSweepId, *results).status());
+      if (const auto cells = (*reader)->CellsOfSweep(kSweepId); !failed(cells.status())) {
+        failed((*reader)->LostOfSweep(kSweepId, *cells, *results).status());
+      }
     }
     failed((*reader)->IsWhole(kSweepId).status());
     if (const auto runs = (*reader)->RunsOfSweep(kSweepId); !failed(runs.status())) {
@@ -417,7 +419,9 @@ TEST_F(DamageTest, ARowThatAFlippedKeyHidesFromAServiceIsMissed) {
     (*reader)->ForgetPages();
     const auto results = (*reader)->ResultsOfSweep(kSweepId);
     ASSERT_TRUE(results.ok()) << where << ": " << results.status().message();
-    ASSERT_TRUE((*reader)->LostOfSweep(kSweepId, *results).ok());
+    const auto cells = (*reader)->CellsOfSweep(kSweepId);
+    ASSERT_TRUE(cells.ok()) << where << ": " << cells.status().message();
+    ASSERT_TRUE((*reader)->LostOfSweep(kSweepId, *cells, *results).ok());
     ASSERT_TRUE((*reader)->NoteLostNumbers(kSweepId).ok());
     ASSERT_TRUE((*reader)->IsWhole(kSweepId).ok());
     EXPECT_FALSE((*reader)->TakeDamaged().empty()) << where << ": " << results->size();

@@ -577,7 +577,7 @@ TEST_F(StoreTest, ARunWithoutATaskStaysAsLongAsASweepListsIt) {
   EXPECT_TRUE(state.tasks.empty());
   EXPECT_EQ(state.runs.size(), 1u);
   // Whatever the state says, the database keeps what it needs.
-  ASSERT_TRUE(Apply(std::vector<Write>{DropRun{.run_key = listed.sweep.runs[0].run_key}}).ok());
+  ASSERT_TRUE(Apply(std::vector<Write>{DropRuns{.run_keys = {listed.sweep.runs[0].run_key}}}).ok());
   EXPECT_EQ(store->Load()->runs.size(), 1u);
 
   Do(SweepRemoved{.sweep_id = listed.sweep_id});
