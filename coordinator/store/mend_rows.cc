@@ -71,10 +71,11 @@ class Rewriter {
     for (const std::string& column : table_.key) keys.push_back(Str("\"", column, "\" = ?"));
     RETURN_IF_ERROR(connection_.Execute("SAVEPOINT mended"));
     const auto mend = [&]() -> Result<bool> {
-      ASSIGN_OR_RETURN(Statement put,
-                       connection_.PrepareOnce(Str("UPDATE main.", table_.name, " SET ",
-                                                   Join(columns, ", "), ", sum = ? WHERE ",
-                                                   keys.empty() ? "0" : Join(keys, " AND "))));
+      ASSIGN_OR_RETURN(
+          Statement put,
+          connection_.PrepareOnce(Str("UPDATE main.", table_.name, " SET ", Join(columns, ", "),
+                                      ", sum = ? WHERE ", keys.empty() ? "0" : Join(keys, " AND "),
+                                      " AND row_sum(", names_, ") IS NOT sum")));
       for (std::size_t i = 0; i < damaged_.size(); ++i) {
         if (!mended_[i]) continue;
         put.Again();
@@ -93,6 +94,9 @@ class Rewriter {
       RETURN_IF_ERROR(connection_.Execute("RELEASE mended"));
       return true;
     }
+    const Code code = is_done.status().code();
+    const bool is_of_rows = is_done.ok() || code == Code::kInternal || code == Code::kDataLoss;
+    if (!is_of_rows) return is_done.status();  // a full disk, or a limit
     RETURN_IF_ERROR(connection_.Execute("ROLLBACK TO mended; RELEASE mended"));
     return false;
   }

@@ -136,8 +136,11 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
   ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
   std::unique_ptr<Store> store(new Store(folder, std::move(lock).value(), std::move(connection)));
   store->repairs_ = std::move(repairs);
-  if (const Status status = store->Migrate(id, options.checks_any_size); !status.ok())
-    return status;
+  const bool checks_any_size = options.checks_any_size || !store->repairs_.empty();
+  RETURN_IF_ERROR(store->Migrate(id, checks_any_size));
+  // What a power failure left unfinished in the log would lie behind the next commits, and look like damage
+  // after a kill.
+  RETURN_IF_ERROR(store->CheckpointWal(true));
   RETURN_IF_ERROR(store->CountStart());
   if (id.empty()) {
     RETURN_IF_ERROR(WriteFileAtomic(id_path, store->coordinator_id_ + "\n", 0600));

@@ -1,10 +1,13 @@
 // See wal_check.h.
 #include "coordinator/store/wal_check.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
@@ -13,6 +16,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "base/open_file.h"
 #include "base/str.h"
@@ -238,9 +242,9 @@ class Reader {
     return Frame::kWhole;
   }
 
-  // Whether a bit is the one that flipped if its flip, and no other's, explains the checksum. Fibonacci
-  // numbers modulo 2^n repeat after 3 * 2^(n-1) (Wall 1960): what the highest bits of words add does not
-  // tell which words they are of.
+  // Whether a bit whose flip, and no other's, explains the checksum is the one that flipped, provided that
+  // only one did. Fibonacci numbers modulo 2^n repeat after 3 * 2^(n-1) (Wall 1960): what the highest bits of
+  // words add does not tell which words they are of.
   bool IsCertain(std::size_t bit, bool big_endian) const {
     const std::size_t byte = bit / 8 % 4;
     const std::size_t in_word = 8 * (big_endian ? 3 - byte : byte) + bit % 8;
@@ -272,10 +276,15 @@ class Reader {
     flaws_.lost = Status(
         Code::kDataLoss,
         Str(path, " is damaged at byte ", offset, ": ", lost,
-            " cannot be read any more. Restore a backup of the database "
-            "(docs/operating.md). Without one, go on with what was committed before: `cp ",
-            path, " ", path, ".damaged && truncate -s ", offset, " ", path,
-            "`, then see `longrun doctor --deep`, and `longrun run` measures what is missing"));
+            " cannot be read any more. Restore a backup of the database (docs/operating.md). "
+            "Without "
+            "one, try on two copies of the folder which of them has more: the database without its "
+            "log "
+            "(remove ",
+            BaseName(path), "), or with the intact beginning of the log (`truncate -s ", offset,
+            " ", BaseName(path),
+            "`); `longrun --state COPY doctor --deep` says whether it is whole, and `longrun run` "
+            "measures what is missing"));
   }
 
   const OpenFile& file_;
@@ -293,6 +302,26 @@ bool IsOfThisStart(const std::string& path) {
   const std::int64_t written_ms =
       static_cast<std::int64_t>(info.st_mtim.tv_sec) * 1000 + info.st_mtim.tv_nsec / 1'000'000;
   return written_ms > WallMs() - BootMs() + kClockSlackMs;
+}
+
+// Whether a process other than this one has the database open: each holds a lock on this byte of the index
+// of the log ("the deadman switch" of SQLite's os_unix.c).
+Result<bool> IsOpenElsewhere(const std::string& database_path) {
+  constexpr off_t kDeadmanSwitch = 128;
+  const std::string path = database_path + "-shm";
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return false;
+  if (fd < 0) return ErrnoStatus(errno, Str("cannot open ", path));
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = kDeadmanSwitch;
+  lock.l_len = 1;
+  const int code = fcntl(fd, F_GETLK, &lock);
+  const int error = errno;
+  close(fd);
+  if (code != 0) return ErrnoStatus(error, Str("cannot look at the locks of ", path));
+  return lock.l_type != F_UNLCK;
 }
 
 std::string WalOf(const std::string& database_path) { return database_path + "-wal"; }
@@ -314,6 +343,15 @@ Status MendWal(const std::string& database_path, std::vector<std::string>& repai
   ASSIGN_OR_RETURN(const WalFlaws flaws, FindWalFlaws(database_path));
   RETURN_IF_ERROR(flaws.lost);
   if (flaws.flipped.empty()) return Status();
+  // It has read the log up to the flipped bit, and SQLite would write over what follows.
+  ASSIGN_OR_RETURN(const bool is_open, IsOpenElsewhere(database_path));
+  if (is_open) {
+    return Status(Code::kUnavailable,
+                  Str(WalOf(database_path),
+                      " has a flipped bit, which cannot be repaired while another "
+                      "program has the database open: end it (`fuser ",
+                      database_path, "` shows it), then start again"));
+  }
   ASSIGN_OR_RETURN(OpenFile file, OpenFile::Open(WalOf(database_path), OpenFile::Mode::kReadWrite));
   for (const WalByte& byte : flaws.flipped) {
     RETURN_IF_ERROR(file.WriteAt(byte.offset, std::string_view(&byte.was, 1)));

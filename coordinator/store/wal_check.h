@@ -3,12 +3,14 @@
 // one flipped bit would silently lose all later commits.
 //
 // A frame's checksum also covers all frames before it, and shows that a single bit flipped. It identifies the
-// bit, which is then flipped back, unless it is one of the 9 highest bits of a 32-bit word: that is damage.
+// bit, which is then flipped back, unless it is one of the highest bits of a 32-bit word (9 in a page of 4096
+// bytes): that is damage. Two flipped bits can look like another single one: what was mended is to be checked.
 // A crash leaves an unfinished write at the end. So a frame whose checksum is wrong in any other way is damage
 // only if a whole transaction follows it: one, if the machine has not been started since the log was written,
 // because a killed process leaves no gap; two otherwise, because a disk that loses power may keep the pages of
 // its last write in any order. Several flipped bits in the last frame of the last commit look like an
-// unfinished write.
+// unfinished write; after another start of the machine, so do those in the rest of that commit and in the last
+// frame of the commit before.
 // Format: https://www.sqlite.org/fileformat2.html (4, "The Write-Ahead Log").
 #pragma once
 
@@ -42,7 +44,8 @@ Result<WalFlaws> FindWalFlaws(const std::string& database_path);
 Result<WalFlaws> FindWalFlaws(const std::string& database_path, bool same_start);
 
 // Flips such bits back, and adds a description of each to `repairs`. If the log has other damage, it changes
-// nothing and returns WalFlaws::lost.
+// nothing and returns WalFlaws::lost; kUnavailable if another process has the database open. This process must
+// not have it open.
 Status MendWal(const std::string& database_path, std::vector<std::string>& repairs);
 
 }  // namespace longrun

@@ -3,6 +3,9 @@
 #include "coordinator/store/wal_check.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -222,7 +225,8 @@ TEST(WalMessageTest, ItSaysFromWhereOnAndWhatToDoAndChangesNothing) {
   std::vector<std::string> repairs;
   const Status status = MendWal(path, repairs);
   EXPECT_EQ(status.code(), Code::kDataLoss);
-  for (const std::string& part : {log + " is damaged at byte 4152: ", "truncate -s 4152 " + log}) {
+  for (const std::string& part :
+       {log + " is damaged at byte 4152: ", std::string("`truncate -s 4152 longrun.db-wal`")}) {
     EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
   }
   EXPECT_TRUE(repairs.empty());
@@ -243,6 +247,56 @@ TEST(WalMessageTest, AfterAnotherStartOneTransactionMayHaveAGap) {
   std::string many = files.wal;
   many.replace(32 + 500, 512, 512, '\x55');
   EXPECT_FALSE(FlawsOf(many, false).lost.ok());
+}
+
+// All bits of the two words that weigh the same: the last one of the page, and the checksum's second.
+TEST(WalMessageTest, ABitThatTwoWordsExplainIsTold) {
+  const Files files = Crashed(false);
+  for (const std::size_t word : {32 + 20, 32 + 4120 - 4}) {
+    for (std::size_t bit = 0; bit < 32; ++bit) {
+      std::string wal = files.wal;
+      Flip(wal, word + bit / 8, bit % 8);
+      const WalFlaws flaws = FlawsOf(wal, true);
+      EXPECT_NE(flaws.lost.ok(), flaws.flipped.empty()) << word << " " << bit;
+      for (const WalByte& byte : flaws.flipped) {
+        EXPECT_EQ(byte.was, files.wal[static_cast<std::size_t>(byte.offset)]) << word << " " << bit;
+      }
+    }
+  }
+}
+
+// A reader keeps an index of the log as it was when it was opened.
+TEST(WalMessageTest, ALogThatAnotherProcessReadsIsNotMended) {
+  const Files files = Crashed(false);
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "a.db");
+  std::string wal = files.wal;
+  Flip(wal, 32 + 4120 + 29, 3);
+  ASSERT_TRUE(Put(path, files.database) && Put(path + "-wal", wal));
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t reader = fork();
+  if (reader == 0) {
+    const auto connection = Connection::Open(path, Connection::Mode::kWrite);
+    const bool is_read = connection.ok() && (*connection)->ReadInt("SELECT count(*) FROM t").ok();
+    if (is_read && write(ready[1], "r", 1) == 1) pause();
+    _exit(1);
+  }
+  close(ready[1]);
+  char said = 0;
+  ASSERT_EQ(read(ready[0], &said, 1), 1);
+  std::vector<std::string> repairs;
+
+  const Status status = MendWal(path, repairs);
+
+  EXPECT_EQ(status.code(), Code::kUnavailable);
+  EXPECT_TRUE(repairs.empty());
+  EXPECT_TRUE(ReadFile(path + "-wal").value() == wal);
+  kill(reader, SIGKILL);
+  ASSERT_EQ(waitpid(reader, nullptr, 0), reader);
+  close(ready[0]);
+  EXPECT_TRUE(MendWal(path, repairs).ok());
+  EXPECT_TRUE(ReadFile(path + "-wal").value() == files.wal);
 }
 
 TEST(WalMessageTest, NoLogIsAWholeOne) {
