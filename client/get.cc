@@ -205,8 +205,7 @@ std::vector<std::size_t> ChooseRuns(const GetArguments& arguments, const Json& s
   const auto limit = static_cast<std::size_t>(arguments.limit.value_or(by_itself));
   if (limit == 0 || runs.size() <= limit) return RunsToShow(runs, runs.size());
   SayLine(Str(limit, " of ", runs.size(),
-              " runs, what is at work or failed before what waits, and that before what is done: "
-              "`longrun get ",
+              " runs, those that run or failed first, then those that wait: `longrun get ",
               sweep.at("info").at("name").get<std::string>(), " --limit 0` shows all"));
   return RunsToShow(runs, limit);
 }
