@@ -724,6 +724,24 @@ TEST_F(DamageTest, WhatAPowerFailureLeftInTheLogIsNoDamageAfterAKill) {
   EXPECT_TRUE(opened.ok()) << opened.status().message();
 }
 
+// What it finds is printed as JSON.
+TEST_F(DamageTest, TheDeepCheckReportsTextThatIsNotUtf8) {
+  for (const char* const change :
+       {"UPDATE checkpoint_file SET name = CAST(x'ff' AS TEXT) || name",
+        "UPDATE artifact SET name = CAST(x'ff' AS TEXT) || name",
+        "UPDATE dataset SET name = CAST(x'ff' AS TEXT) || name, folder = CAST(x'2fff' AS TEXT)"}) {
+    PutBack(original);
+    ASSERT_TRUE(RawDatabase(DatabasePath()).Execute(change)) << change;
+    const auto found = CheckDeep(folder.path());
+    ASSERT_TRUE(found.ok()) << found.status().message();
+    EXPECT_FALSE(found->damaged.empty()) << change;
+    for (const DamagedObject& one : found->damaged) EXPECT_TRUE(IsUtf8(one.object)) << change;
+    for (const auto& [name, path] : found->datasets) {
+      EXPECT_TRUE(IsUtf8(name) && IsUtf8(path)) << change;
+    }
+  }
+}
+
 TEST_F(DamageTest, WhatAUserAddedToTheDatabaseIsLeftAlone) {
   const Answers before = Ask();
   {
