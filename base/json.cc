@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/plain_cursor.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -92,33 +93,17 @@ class Builder final : public nlohmann::json_sax<Json> {
   Json* member_ = nullptr;
 };
 
-// ASCII that a string in JSON holds as it is.
-constexpr bool IsPlain(char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; }
-
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// Gives up, without a word, on all that it does not know: the careful reader then decides.
-class PlainReader {
+// Returns false at anything that is not plain canonical text; the careful reader then decides.
+class PlainReader : private PlainCursor {
  public:
   PlainReader(std::string_view text, const JsonLimits& limits)
-      : at_(text.data()), end_(text.data() + text.size()), limits_(limits) {}
+      : PlainCursor(text), limits_(limits) {}
 
   bool Read(Json& value) { return ReadValue(value, 0) && at_ == end_; }
 
  private:
-  bool Take(char c) {
-    if (at_ == end_ || *at_ != c) return false;
-    ++at_;
-    return true;
-  }
-
-  bool TakeWord(std::string_view word) {
-    if (!std::string_view(at_, static_cast<std::size_t>(end_ - at_)).starts_with(word))
-      return false;
-    at_ += word.size();
-    return true;
-  }
-
   bool ReadValue(Json& value, int depth) {
     if (at_ == end_) return false;
     switch (*at_) {
@@ -127,9 +112,9 @@ class PlainReader {
       case '[':
         return ReadArray(value, depth);
       case '"': {
-        std::string text;
-        if (!ReadString(text)) return false;
-        value = std::move(text);
+        std::string_view text;
+        if (!TakeString(text)) return false;
+        value = std::string(text);
         return true;
       }
       case 't':
@@ -151,9 +136,9 @@ class PlainReader {
     value = Json::object();
     if (Take('}')) return true;
     auto& members = *value.get_ptr<Json::object_t*>();
-    std::string name;
+    std::string_view name;
     do {
-      if (!ReadString(name) || !Take(':')) return false;
+      if (!TakeString(name) || !Take(':')) return false;
       const std::size_t n = members.size();
       const auto member = members.emplace_hint(members.end(), name, nullptr);  // keys come sorted
       if (members.size() == n || !ReadValue(member->second, depth + 1)) return false;
@@ -170,14 +155,6 @@ class PlainReader {
       if (!ReadValue(items.emplace_back(), depth + 1)) return false;
     } while (Take(','));
     return Take(']');
-  }
-
-  bool ReadString(std::string& text) {
-    if (!Take('"')) return false;
-    const char* const begin = at_;
-    while (at_ != end_ && IsPlain(*at_)) ++at_;
-    text.assign(begin, at_);
-    return Take('"');
   }
 
   bool TakeDigits() {
@@ -214,8 +191,6 @@ class PlainReader {
     return true;
   }
 
-  const char* at_;
-  const char* end_;
   const JsonLimits& limits_;
 };
 

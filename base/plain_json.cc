@@ -6,37 +6,22 @@
 #include <string>
 #include <type_traits>
 
+#include "base/plain_cursor.h"
 #include "base/str.h"
 
 namespace longrun {
 namespace {
 
-// ASCII that a string in JSON holds as it is.
-constexpr bool IsPlain(char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; }
-
-// Walks over canonical text, in ASCII and without escapes; false at the first byte of anything else.
-class PlainWalker {
+// Checks canonical text, in ASCII and without escapes; returns false at the first byte of anything else.
+class PlainWalker : private PlainCursor {
  public:
   PlainWalker(std::string_view text, const JsonLimits& limits)
-      : at_(text.data()), end_(text.data() + text.size()), limits_(limits) {}
+      : PlainCursor(text), limits_(limits) {}
 
-  // The whole text is an object, whose members are put into `members`.
+  // Whether the whole text is an object; adds its members to `members`.
   bool WalkAll(MemberTexts& members) { return WalkObject(0, &members) && at_ == end_; }
 
  private:
-  bool Take(char c) {
-    if (at_ == end_ || *at_ != c) return false;
-    ++at_;
-    return true;
-  }
-
-  bool TakeWord(std::string_view word) {
-    if (!std::string_view(at_, static_cast<std::size_t>(end_ - at_)).starts_with(word))
-      return false;
-    at_ += word.size();
-    return true;
-  }
-
   bool WalkValue(int depth) {
     if (at_ == end_) return false;
     std::string_view text;
@@ -46,7 +31,7 @@ class PlainWalker {
       case '[':
         return WalkArray(depth);
       case '"':
-        return WalkString(text);
+        return TakeString(text);
       case 't':
         return TakeWord("true");
       case 'f':
@@ -64,7 +49,7 @@ class PlainWalker {
     std::string_view last, name;
     bool is_first = true;
     do {
-      if (!WalkString(name) || !(is_first || last < name) || !Take(':')) return false;
+      if (!TakeString(name) || !(is_first || last < name) || !Take(':')) return false;
       const char* const begin = at_;
       if (!WalkValue(depth + 1)) return false;
       if (members != nullptr) members->emplace_back(name, std::string_view(begin, at_));
@@ -83,15 +68,7 @@ class PlainWalker {
     return Take(']');
   }
 
-  bool WalkString(std::string_view& text) {
-    if (!Take('"')) return false;
-    const char* const begin = at_;
-    while (at_ != end_ && IsPlain(*at_)) ++at_;
-    text = std::string_view(begin, at_);
-    return Take('"');
-  }
-
-  // Only as it would be written.
+  // A number is accepted only in the form in which it would be written.
   bool WalkNumber() {
     const char* const begin = at_;
     while (at_ != end_ && ((*at_ >= '0' && *at_ <= '9') || *at_ == '-' || *at_ == '+' ||
@@ -121,8 +98,6 @@ class PlainWalker {
     return written_ == text;
   }
 
-  const char* at_;
-  const char* end_;
   const JsonLimits& limits_;
   std::string written_;
 };

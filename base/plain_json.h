@@ -1,4 +1,4 @@
-// Canonical JSON (json.h) looked at without building it.
+// Reads the members of an object in canonical JSON (json.h) without building a value.
 #pragma once
 
 #include <optional>
@@ -10,8 +10,8 @@
 
 namespace longrun {
 
-// The members of an object with the canonical text of each, when `text` is the canonical text of one, in ASCII
-// and without escapes. Nothing of any other text.
+// Each member's name and the canonical text of its value. Returns nothing if `text` is not the canonical text
+// of an object, in ASCII and without escapes. The views point into `text`.
 using MemberTexts = std::vector<std::pair<std::string_view, std::string_view>>;
 std::optional<MemberTexts> PlainMembers(std::string_view text, const JsonLimits& limits = {});
 
