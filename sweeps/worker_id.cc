@@ -2,6 +2,7 @@
 #include "sweeps/worker_id.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "base/checked_line.h"
 #include "base/files.h"
@@ -11,6 +12,7 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kShownBytes = 160;
+constexpr std::size_t kBytesMax = 4096;
 
 // For people, whatever it is.
 std::string Shown(std::string_view text) {
@@ -38,6 +40,11 @@ Result<std::string> ParseWorkerId(std::string_view text, const std::string& path
           path,
           "`); or remove the file: then this is a new worker, and the old one's tasks continue "
           "from their last checkpoints once its lease is over"));
+}
+
+Result<std::string> ReadWorkerId(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kBytesMax));
+  return ParseWorkerId(text, path);
 }
 
 }  // namespace longrun

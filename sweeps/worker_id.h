@@ -17,5 +17,7 @@ namespace longrun {
 std::string WorkerIdText(std::string_view id);
 // kDataLoss, with the remedy, if `text`, the content of the file `path`, has neither form.
 Result<std::string> ParseWorkerId(std::string_view text, const std::string& path);
+// The id in the file `path`; kNotFound if there is no such file.
+Result<std::string> ReadWorkerId(const std::string& path);
 
 }  // namespace longrun

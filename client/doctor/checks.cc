@@ -423,11 +423,10 @@ Finding CheckDatabase(const Machine& machine) {
 
 Finding CheckWorkerId(const Machine& machine) {
   const std::string path = JoinPath(machine.state, "worker/worker_id");
-  const Result<std::string> text = ReadFile(path, 4096);
-  if (text.status().code() == Code::kNotFound) return Ok("no worker has run here yet");
-  const Result<std::string> id = text.ok() ? ParseWorkerId(*text, path) : text.status();
+  const Result<std::string> id = ReadWorkerId(path);
   if (id.ok()) return Ok(Str("its id is ", *id));
-  return Fail(id.status().message(), "`run` and `up` cannot start the worker until then");
+  if (id.status().code() == Code::kNotFound) return Ok("no worker has run here yet");
+  return Fail(id.status().message(), kNoWorkerUntilThen);
 }
 
 Finding CheckPorts(const Machine& machine) {

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "client/doctor/checks.h"
 #include "model/data/dataset.h"
 #include "model/hugging_face/manifest.h"
 #include "sweeps/event.h"
@@ -100,9 +101,8 @@ class Looker {
   void LookAtWorkerId(const std::string& path) {
     if (!PathExists(path)) return;
     found_.n_files += 1;
-    const Result<std::string> text = ReadFile(path, 4096);
-    const Status holds = text.ok() ? ParseWorkerId(*text, path).status() : text.status();
-    if (!holds.ok()) Add(holds.message(), "`run` and `up` cannot start the worker until then");
+    const Status holds = ReadWorkerId(path).status();
+    if (!holds.ok()) Add(holds.message(), kNoWorkerUntilThen);
   }
 
   // Journals and checkpoints of the attempts that are kept here.

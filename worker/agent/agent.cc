@@ -122,8 +122,7 @@ Result<std::string> WorkerId(const std::string& state, const std::string& wanted
                   Str("--id \"", wanted, "\": expected letters, digits, '.', '_', '-'"));
   }
   if (PathExists(path)) {
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-    ASSIGN_OR_RETURN(const std::string id, ParseWorkerId(text, path));
+    ASSIGN_OR_RETURN(const std::string id, ReadWorkerId(path));
     if (!wanted.empty() && wanted != id) {
       return Status(Code::kFailedPrecondition,
                     Str("the folder ", state, " belongs to worker ", id, ", not ", wanted,
