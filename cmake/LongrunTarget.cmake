@@ -38,12 +38,15 @@ endfunction()
 set(LONGRUN_TEST_TIMEOUT_FACTOR 1 CACHE STRING "every test's time limit is multiplied by this")
 
 # longrun_test(base/json SOURCES json_test.cc DEPS longrun::base LABELS fast): one test program,
-# run under the environment that every launch of the trainer has as well.
+# run under the environment that every launch of the trainer has as well. A test's own code is compiled
+# with -O1 in a release build: it takes two thirds of the time to compile, and the libraries that it
+# tests are optimised as in the programs.
 function(longrun_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS;DATA;RESOURCE" ${ARGN})
   string(REPLACE "/" "_" target "test_${name}")
   add_executable(${target} ${ARG_SOURCES} ${LONGRUN_SANITIZER_OPTIONS})
   target_link_libraries(${target} PRIVATE longrun::warnings longrun::testing ${ARG_DEPS})
+  target_compile_options(${target} PRIVATE $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:-O1>)
   target_compile_definitions(${target} PRIVATE LONGRUN_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
     LONGRUN_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
