@@ -195,7 +195,7 @@ class PlainReader : private PlainCursor {
 };
 
 void WriteString(std::string& out, const std::string& text) {
-  if (std::ranges::all_of(text, IsPlain)) {
+  if (std::ranges::all_of(text, IsPlainJson)) {
     out += '"';
     out += text;
     out += '"';
