@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "coordinator/store/damage.h"
+#include "coordinator/store/mend_definitions.h"
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
@@ -255,10 +256,27 @@ Result<std::string> FindDatabase(const std::string& state_folder) {
   return Status(Code::kNotFound, Str("there is no database ", path));
 }
 
+// With another definition of a table, nothing else can be read; SQLite may refuse the whole database for any.
+DeepCheck CheckDefinitions(const std::string& path) {
+  DeepCheck found;
+  // An error here is met again, and named, when the database is opened.
+  const Result<std::vector<std::string>> flipped = FlippedDefinitions(path);
+  if (!flipped.ok()) return found;
+  const bool is_readable = Connection::Open(path, Connection::Mode::kReadAll).ok();
+  for (const std::string& name : *flipped) {
+    if (is_readable && !name.starts_with("table ")) continue;
+    found.damaged.push_back({.object = Str("the database's definition of ", name, ", in one bit"),
+                             .remedy = "start the coordinator, which repairs it; then check again, "
+                                       "since nothing else in the database was checked"});
+  }
+  return found;
+}
+
 }  // namespace
 
 Result<DeepCheck> CheckDeep(const std::string& state_folder) {
   ASSIGN_OR_RETURN(const std::string path, FindDatabase(state_folder));
+  if (DeepCheck found = CheckDefinitions(path); !found.damaged.empty()) return found;
   auto connection = Connection::Open(path, Connection::Mode::kReadAll);
   if (!connection.ok()) return NamingDenied(std::move(connection).status().In(path), state_folder);
   return Checker(state_folder, std::move(connection).value()).Run();

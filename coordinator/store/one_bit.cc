@@ -86,4 +86,13 @@ std::optional<StoredRow> OneBitAway(const StoredRow& damaged, std::size_t bytes_
   return std::nullopt;
 }
 
+bool IsOneBitOff(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  int n_bits = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    n_bits += std::popcount(static_cast<unsigned char>(a[i] ^ b[i]));
+  }
+  return n_bits == 1;
+}
+
 }  // namespace longrun

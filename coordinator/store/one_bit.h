@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "coordinator/store/row_sum.h"
@@ -30,5 +31,8 @@ std::size_t SummedBytes(const StoredRow& row);
 // damaged: that sum is a mark (row_sum.h).
 std::optional<StoredRow> OneBitAway(const StoredRow& damaged,
                                     std::size_t bytes_max = kShortRowBytes);
+
+// Whether two texts differ in exactly one bit.
+bool IsOneBitOff(std::string_view a, std::string_view b);
 
 }  // namespace longrun

@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "base/str.h"
-#include "coordinator/store/rewritten.h"
+#include "coordinator/store/one_bit.h"
 #include "coordinator/store/sqlite.h"
 #include "sweeps/event.h"
 
@@ -95,6 +95,21 @@ Result<std::vector<SweepRow>> StoreReader::Sweeps() {
   return sweeps;
 }
 
+// A damaged row may be the one that is asked for: then nobody can say that there is none.
+Status StoreReader::NotFound(std::string_view what, std::string_view reference) {
+  // The search may have passed by the damaged row, whose key is another now.
+  for (const DamagedRow& row : known_) {
+    if (row.table == what) connection_->row_sums().NoteDamaged(row);
+  }
+  return Status(Code::kNotFound, Str("there is no ", what, " \"", reference, "\"",
+                                     IsDamageNoted(what) ? " among those that can be read" : ""));
+}
+
+bool StoreReader::IsDamageNoted(std::string_view table) const {
+  return std::ranges::any_of(connection_->row_sums().noted(),
+                             [&](const DamagedRow& row) { return row.table == table; });
+}
+
 Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
                                        const std::string& beginning) {
   connection_->SetTimeLimit(kReadMsMax);
@@ -108,9 +123,7 @@ Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
     found.push_back(row.Text(0));
     if (found.front() == beginning) break;
   }
-  if (found.empty()) {
-    return Status(Code::kNotFound, Str("there is no ", what, " \"", beginning, "\""));
-  }
+  if (found.empty()) return NotFound(what, beginning);
   if (found.size() == 1 || found.front() == beginning) return found.front();
   return Status(Code::kInvalidArgument, Str("more than one ", what, " begins with \"", beginning,
                                             "\": ", Join(found, ", ")));
@@ -152,11 +165,11 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
       names.push_back(sweep.name);
     }
   }
-  std::string message = Str("there is no sweep \"", reference, "\"");
+  std::string message(NotFound("sweep", reference).message());
   if (const std::string near = Nearest(reference, names); !near.empty()) {
     StrAppend(message, Str("; did you mean \"", near, "\"?"));
   } else if (names.empty()) {
-    StrAppend(message, "; none was submitted yet");
+    if (!IsDamageNoted("sweep")) StrAppend(message, "; none was submitted yet");
   } else {
     const auto n_more = static_cast<std::int64_t>(names.size()) - kShown;
     if (n_more > 0) names.erase(names.begin(), names.end() - kShown);
@@ -272,7 +285,7 @@ Result<SweepBody> StoreReader::BodyOfSweep(const std::string& sweep_id) {
                    connection_->Prepare("SELECT yaml, axes, file_name, overrides, digest"
                                         " FROM sweep WHERE id = ?"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(sweep_id).Step());
-  if (!found) return Status(Code::kNotFound, Str("there is no sweep \"", sweep_id, "\""));
+  if (!found) return NotFound("sweep", sweep_id);
   return SweepBody{.yaml = row.Text(0),
                    .axes_json = row.Text(1),
                    .file_name = row.Text(2),
@@ -485,7 +498,7 @@ Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {
                            " LEFT JOIN sweep_run ON sweep_run.run_key = run.run_key"
                            " WHERE run.run_key = ? ORDER BY sweep_run.sweep DESC LIMIT 1"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(run_key).Step());
-  if (!found) return Status(Code::kNotFound, Str("there is no run \"", reference, "\""));
+  if (!found) return NotFound("run", reference);
   return SweepRunRow{.run_key = row.Text(0),
                      .axes_json = row.Text(1),
                      .dataset = row.Text(2),

@@ -285,6 +285,9 @@ class StoreReader {
   void NoteNumbers(const std::vector<ResultBody>& lost);
   // A statement that is assembled once, for Prepare().
   const char* Kept(const std::string& sql);
+  // kNotFound for a sweep or a run.
+  Status NotFound(std::string_view what, std::string_view reference);
+  bool IsDamageNoted(std::string_view table) const;
   // The only id in `candidates` (rows of one column, from a query with the beginning bound twice).
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
 

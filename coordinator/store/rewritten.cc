@@ -1,10 +1,10 @@
 // See rewritten.h.
 #include "coordinator/store/rewritten.h"
 
-#include <bit>
 #include <vector>
 
 #include "base/str.h"
+#include "coordinator/store/one_bit.h"
 #include "coordinator/store/row_sum.h"
 
 namespace longrun {
@@ -121,15 +121,6 @@ Result<std::string> NoteOfDamaged(Connection& connection, const std::string& swe
     return is_sound != 0 ? note : ToUtf8(note) + kRemark;
   }
   return std::string();
-}
-
-bool IsOneBitOff(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  int n_bits = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    n_bits += std::popcount(static_cast<unsigned char>(a[i] ^ b[i]));
-  }
-  return n_bits == 1;
 }
 
 Status DropDisplaced(Connection& connection, const std::set<std::string>& tables) {

@@ -23,7 +23,4 @@ Result<std::string> NoteOfDamaged(Connection& connection, const std::string& swe
 // that of a sound row with the same remaining columns.
 Status DropDisplaced(Connection& connection, const std::set<std::string>& tables);
 
-// Whether two texts differ in exactly one bit.
-bool IsOneBitOff(std::string_view a, std::string_view b);
-
 }  // namespace longrun

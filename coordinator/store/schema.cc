@@ -45,11 +45,7 @@ Result<std::string> StoredChecksum(Connection& connection) {
 }
 
 Result<Definitions> DefinitionsOfVersion(std::int64_t version) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> made,
-                   Connection::Open(":memory:", Connection::Mode::kWrite));
-  for (const Migration& migration : Migrations().first(static_cast<std::size_t>(version))) {
-    RETURN_IF_ERROR(made->Execute(std::string(migration.sql)));
-  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> made, NewDatabase(version));
   return DefinitionsOf(*made);
 }
 
@@ -135,12 +131,26 @@ Result<std::vector<SchemaDifference>> DifferencesOfSchema(Connection& connection
   return differences;
 }
 
+Result<std::unique_ptr<Connection>> NewDatabase(std::int64_t version) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Connection> made,
+                   Connection::Open(":memory:", Connection::Mode::kWrite));
+  for (const Migration& migration : Migrations().first(static_cast<std::size_t>(version))) {
+    RETURN_IF_ERROR(made->Execute(std::string(migration.sql)));
+  }
+  return made;
+}
+
+Result<bool> HasNotedSchema(Connection& connection) {
+  ASSIGN_OR_RETURN(const Definitions found, DefinitionsOf(connection));
+  ASSIGN_OR_RETURN(const std::string stored, StoredChecksum(connection));
+  return stored == ChecksumOf(found);
+}
+
 Status MendSchema(Connection& connection, const std::string& path, std::int64_t version,
                   std::vector<std::string>& repairs) {
   if (version == 0) return Status();
-  ASSIGN_OR_RETURN(const Definitions found, DefinitionsOf(connection));
-  const Result<std::string> stored = StoredChecksum(connection);
-  if (stored.ok() && *stored == ChecksumOf(found)) return Status();
+  const Result<bool> is_noted = HasNotedSchema(connection);
+  if (is_noted.ok() && *is_noted) return Status();
   ASSIGN_OR_RETURN(const std::vector<SchemaDifference> differences,
                    DifferencesOfSchema(connection, version));
   for (const SchemaDifference& object : differences) {

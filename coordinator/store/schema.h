@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -33,5 +34,10 @@ std::string HeaderOf(std::int64_t version);  // statements that write it
 Status MendSchema(Connection& connection, const std::string& path, std::int64_t version,
                   std::vector<std::string>& repairs);
 Status NoteSchema(Connection& connection, std::int64_t version);
+// Whether the definitions have the checksum that NoteSchema stored.
+Result<bool> HasNotedSchema(Connection& connection);
+
+// An empty database in memory with schema version `version`.
+Result<std::unique_ptr<Connection>> NewDatabase(std::int64_t version);
 
 }  // namespace longrun

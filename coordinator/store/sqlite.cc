@@ -234,13 +234,20 @@ Result<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mo
   std::unique_ptr<Connection> connection(new Connection(db));
   if (code != SQLITE_OK) return SqliteStatus(db, code, Str("cannot open the database ", path));
   sqlite3_busy_timeout(db, kBusyMs);
+  // A trigger that somebody added to the database could make each of our writes fail. Ours are temporary, which
+  // this does not concern.
+  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  // Who only looks leaves the files as they are.
+  if (mode == Mode::kReadAll || mode == Mode::kDefinitions) {
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  }
+  if (mode == Mode::kDefinitions) {
+    RETURN_IF_ERROR(connection->Execute("PRAGMA writable_schema = ON"));
+    return connection;
+  }
   sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   RETURN_IF_ERROR(connection->Execute("PRAGMA trusted_schema = OFF"));
   if (mode == Mode::kWrite) return connection;
-  // Who only looks leaves the files as they are.
-  if (mode == Mode::kReadAll) {
-    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  }
   RETURN_IF_ERROR(connection->FindRowSums());
   if (mode == Mode::kRead) RETURN_IF_ERROR(connection->row_sums().HideDamaged());
   RETURN_IF_ERROR(connection->Execute("PRAGMA query_only = ON; PRAGMA cache_size = -16384"));

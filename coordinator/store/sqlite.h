@@ -65,8 +65,9 @@ class Statement {
 // One connection; one thread at a time.
 class Connection {
  public:
-  // kRead does not see rows with a wrong checksum (row_sum.h); kReadAll sees every row.
-  enum class Mode { kWrite, kRead, kReadAll };
+  // kRead does not see rows with a wrong checksum (row_sum.h); kReadAll sees every row. kDefinitions reads and
+  // writes sqlite_schema as text, also where SQLite cannot parse it.
+  enum class Mode { kWrite, kRead, kReadAll, kDefinitions };
   static Result<std::unique_ptr<Connection>> Open(const std::string& path, Mode mode);
   ~Connection();
   Connection(const Connection&) = delete;

@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "coordinator/store/mend_definitions.h"
 #include "coordinator/store/mend_rows.h"
 #include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
@@ -70,6 +71,19 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
                     "folder; when it is "
                     "the right one and the file is damaged, ",
                     remedy));
+}
+
+// Whether a table that a migration made has a damaged index or order. Users may have added others.
+Result<bool> OneOfOursIsDamaged(Connection& connection) {
+  ASSIGN_OR_RETURN(
+      const std::vector<std::string> names,
+      connection.ReadTexts("SELECT name FROM main.sqlite_schema WHERE type = 'table'"));
+  for (const std::string& name : names) {
+    if (!IsOurTable(name)) continue;
+    ASSIGN_OR_RETURN(const auto worst, WorstComplaint(connection, name));
+    if (worst.first != Complaint::kRow) return true;
+  }
+  return false;
 }
 
 // The folder is this user's only. One that was made read-only is left so.
@@ -134,6 +148,11 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
   std::vector<std::string> repairs;
   RETURN_IF_ERROR(MendWal(path, repairs));
   ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kWrite));
+  if (!DefinitionsHold(*connection)) {
+    connection.reset();
+    RETURN_IF_ERROR(MendDefinitions(path, repairs));
+    ASSIGN_OR_RETURN(connection, Connection::Open(path, Connection::Mode::kWrite));
+  }
   std::unique_ptr<Store> store(new Store(folder, std::move(lock).value(), std::move(connection)));
   store->repairs_ = std::move(repairs);
   const bool checks_any_size = options.checks_any_size || !store->repairs_.empty();
@@ -159,6 +178,14 @@ int Store::OnWal(void* self, sqlite3*, const char*, int n_pages) {
 Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   const std::string path = database_path();
   RETURN_IF_ERROR(CheckHeader(*connection_, path, SchemaVersion()));
+  RETURN_IF_ERROR(
+      ForEach(*connection_, "SELECT name, tbl_name FROM main.sqlite_schema WHERE type = 'trigger'",
+              [](const Statement& row) {
+                LogWarning("trigger_ignored",
+                           {{"name", row.Text(0)},
+                            {"table", row.Text(1)},
+                            {"meaning", "longrun runs no triggers that it did not make"}});
+              }));
   RETURN_IF_ERROR(connection_->FindRowSums());
   RETURN_IF_ERROR(MendMeta(*connection_, path, id_beside, repairs_));
   ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
@@ -227,6 +254,15 @@ Result<bool> Store::CheckDatabase() {
     if (done.code() == Code::kInternal) return DamagedDatabase(path, done.message());
     RETURN_IF_ERROR(done);
     ASSIGN_OR_RETURN(worst, WorstComplaint(*connection_));
+    if (worst.first == Complaint::kOrder || worst.first == Complaint::kIndex) {
+      ASSIGN_OR_RETURN(const bool is_ours, OneOfOursIsDamaged(*connection_));
+      if (!is_ours) {
+        LogWarning("foreign_table_damaged",
+                   {{"found", worst.second},
+                    {"meaning", "it is not longrun's, and stays as it is: REINDEX may repair it"}});
+        worst.first = Complaint::kRow;
+      }
+    }
   }
   if (worst.first != Complaint::kRow) return DamagedDatabase(path, Str("SQLite: ", worst.second));
   return MendRows(*connection_, repairs_);

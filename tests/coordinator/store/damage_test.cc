@@ -758,6 +758,101 @@ TEST_F(DamageTest, WhatAUserAddedToTheDatabaseIsLeftAlone) {
   EXPECT_EQ(connection->ReadText("SELECT sum FROM main.mine").value(), "7");
 }
 
+// One that refuses a row would end the coordinator each time that it writes such a row.
+TEST_F(DamageTest, ATriggerThatAUserAddedDoesNotRun) {
+  const Answers before = Ask();
+  ASSERT_TRUE(RawDatabase(DatabasePath())
+                  .Execute("CREATE TRIGGER mine BEFORE UPDATE ON meta"
+                           " BEGIN SELECT RAISE(ABORT, 'no more starts'); END;"
+                           "CREATE TRIGGER too AFTER INSERT ON result BEGIN DELETE FROM result;"
+                           " END"));
+  const Answers after = Ask();
+  EXPECT_TRUE(after.told.empty()) << after.told.front();
+  EXPECT_EQ(after.rows, before.rows);
+}
+
+TEST_F(DamageTest, ADamagedIndexOfAUsersTableRefusesNothing) {
+  {
+    RawDatabase database(DatabasePath());
+    ASSERT_TRUE(
+        database.Execute("CREATE TABLE mine (note TEXT); INSERT INTO mine VALUES ('kept');"
+                         "CREATE INDEX of_mine ON mine (note); PRAGMA writable_schema = ON;"
+                         "UPDATE sqlite_schema SET sql = 'CREATE INDEX of_mine ON mine (note DESC,"
+                         " 1)' WHERE name = 'of_mine'"));
+  }
+  EXPECT_NE(CheckPages(), std::vector<std::string>{"ok"});
+  const auto store = Store::Open(folder.path());
+  EXPECT_TRUE(store.ok()) << store.status().message();
+}
+
+// Every bit of the text that defines an object, and of its name and kind beside it, would be too many.
+TEST_F(DamageTest, AFlippedBitInADefinitionIsFlippedBack) {
+  const Answers before = Ask();
+  const auto definitions = [&] {
+    const auto connection = Connection::Open(DatabasePath(), Connection::Mode::kReadAll).value();
+    return connection
+        ->ReadTexts(
+            "SELECT type || '|' || name || '|' || tbl_name || '|' || ifnull(sql, '')"
+            " FROM main.sqlite_schema ORDER BY 1")
+        .value();
+  };
+  const std::vector<std::string> right = definitions();
+  ASSERT_GT(right.size(), 40u);
+  const std::uint64_t seed = testing::CommitSeed();
+  SCOPED_TRACE(Str("LONGRUN_TEST_SEED=", seed));
+  SeededRandom random(seed ^ 4);
+  int n_refused_by_sqlite = 0;
+  for (int i = 0; i < kFlipsOfBytes; ++i) {
+    const std::vector<std::string> parts = Split(right[random.Below(right.size())], '|');
+    const std::string row = parts[0] + parts[1] + parts[2];
+    const std::size_t begin = original.find(row);
+    ASSERT_NE(begin, std::string::npos) << row;
+    // The text of an index that SQLite made itself is empty.
+    const std::size_t sql_begin = parts[3].empty() ? begin : original.find(parts[3]);
+    ASSERT_NE(sql_begin, std::string::npos) << parts[3];
+    const std::size_t n_named = parts[0].size() + parts[1].size();
+    const bool is_named = parts[3].empty() || random.Below(4) == 0;
+    const std::size_t at =
+        is_named ? begin + random.Below(n_named) : sql_begin + random.Below(parts[3].size());
+    const int bit = static_cast<int>(random.Below(8));
+    std::string bytes = original;
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 << bit));
+    PutBack(bytes);
+    const std::string where = Str(parts[0], " ", parts[1], ", byte ", at, ", bit ", bit);
+    const bool is_refused = !Connection::Open(DatabasePath(), Connection::Mode::kReadAll).ok();
+    n_refused_by_sqlite += is_refused ? 1 : 0;
+    EXPECT_FALSE(Damaged().empty()) << where;
+
+    const Answers after = Ask();
+
+    EXPECT_EQ(after.rows, before.rows) << where;
+    EXPECT_TRUE(after.told.empty()) << where << ": " << after.told.front();
+    EXPECT_TRUE(definitions() == right) << where;
+    EXPECT_TRUE(Damaged().empty()) << where;
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(n_refused_by_sqlite, 0);
+}
+
+TEST_F(DamageTest, ATableThatIsDefinedOtherwiseIsRefused) {
+  ASSERT_TRUE(RawDatabase(DatabasePath()).Execute("ALTER TABLE task RENAME COLUMN kind TO sort"));
+  const Status status = Store::Open(folder.path()).status();
+  EXPECT_EQ(status.code(), Code::kDataLoss);
+  EXPECT_NE(status.message().find("task"), std::string::npos) << status.message();
+}
+
+TEST_F(DamageTest, WhatIsNotFoundMayBeWhatIsDamaged) {
+  const auto ask = [&](const std::string& change) {
+    PutBack(original);
+    EXPECT_TRUE(RawDatabase(DatabasePath()).Execute(change));
+    const auto reader = StoreReader::Open(DatabasePath()).value();
+    return reader->FindSweep("sampel").status().message();
+  };
+  EXPECT_EQ(ask("SELECT 1"), "there is no sweep \"sampel\"; did you mean \"sample\"?");
+  EXPECT_EQ(ask("UPDATE sweep SET name = 'other'"),
+            "there is no sweep \"sampel\" among those that can be read");
+}
+
 // ---- what is removed -----------------------------------------------------------------------------
 
 // What `gc` would take for needed by nobody.

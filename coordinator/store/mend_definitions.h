@@ -1,0 +1,25 @@
+// Repairs the definitions of tables, indexes and views, which are text in the database: with one flipped bit
+// SQLite reads other columns, or refuses to open the database at all. The correct text is that of the
+// migrations.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace longrun {
+
+class Connection;
+
+// Whether SQLite can read the definitions, and they have the checksum that NoteSchema stored (schema.h).
+// That is quick. False also for a new database, which has no checksum yet.
+bool DefinitionsHold(Connection& connection);
+
+// The objects whose definition differs from that of the migrations in exactly one bit, as "table run". Opens
+// the database with a connection of its own, which can also read definitions that SQLite cannot parse.
+Result<std::vector<std::string>> FlippedDefinitions(const std::string& database_path);
+// Flips these bits back. Adds descriptions of what was done to `repairs`.
+Status MendDefinitions(const std::string& database_path, std::vector<std::string>& repairs);
+
+}  // namespace longrun
