@@ -158,27 +158,40 @@ std::string ToUtf8(std::string_view bytes) {
   return out;
 }
 
-std::string Printable(std::string_view bytes) {
+namespace {
+
+// Writes control characters other than newlines as \x1b (or as \t, \r); bytes of no character as \xff, or as
+// U+FFFD.
+std::string Escaped(std::string_view bytes, bool shows_bytes) {
   const auto is_plain = [](char c) { return c == '\n' || (c >= 0x20 && c < 0x7f); };
   if (std::ranges::all_of(bytes, is_plain)) return std::string(bytes);
   constexpr char kHex[] = "0123456789abcdef";
-  const std::string text = ToUtf8(bytes);
   std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
+  while (!bytes.empty()) {
+    const std::size_t n = CharacterBytes(bytes);
+    const auto byte = static_cast<unsigned char>(bytes[0]);
     // U+0080 to U+009F, two bytes from c2, are control characters as well.
-    const bool is_c1 = byte == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    const bool is_c1 = n == 2 && byte == 0xc2 && static_cast<unsigned char>(bytes[1]) < 0xa0;
     if (byte == '\t' || byte == '\r') {
       out += byte == '\t' ? "\\t" : "\\r";
-    } else if (is_c1 || byte == 0x7f || (byte < 0x20 && byte != '\n')) {
-      const unsigned code = is_c1 ? static_cast<unsigned char>(text[++i]) : byte;
+    } else if (n == 0 && !shows_bytes) {
+      out += "\xef\xbf\xbd";
+    } else if (n == 0 || is_c1 || byte == 0x7f || (byte < 0x20 && byte != '\n')) {
+      const unsigned code = is_c1 ? static_cast<unsigned char>(bytes[1]) : byte;
       out += {'\\', 'x', kHex[code >> 4], kHex[code & 15]};
     } else {
-      out += text[i];
+      out += bytes.substr(0, n);
     }
+    bytes.remove_prefix(n == 0 ? 1 : n);
   }
   return out;
 }
+
+}  // namespace
+
+std::string Printable(std::string_view bytes) { return Escaped(bytes, /*shows_bytes=*/false); }
+
+std::string PrintableBytes(std::string_view bytes) { return Escaped(bytes, /*shows_bytes=*/true); }
 
 std::string OneLine(std::string_view text) {
   std::string out;

@@ -49,6 +49,9 @@ std::string ToUtf8(std::string_view bytes);
 // ToUtf8, with control characters other than newlines written as \x1b (or as \t, \r), so that a message may
 // quote input without a terminal obeying it.
 std::string Printable(std::string_view bytes);
+// Printable, with a byte that is not part of a UTF-8 character written as \xff: for the name of something
+// damaged, whose bytes may tell what it was.
+std::string PrintableBytes(std::string_view bytes);
 // Writes newlines as \n: for lists with one message per line, where messages quote input.
 std::string OneLine(std::string_view text);
 

@@ -80,6 +80,14 @@ TEST(Utf8Test, BytesOfNoCharacterAreReplaced) {
   EXPECT_EQ(ToUtf8("\xe2\x82"), "\xef\xbf\xbd\xef\xbf\xbd");
 }
 
+TEST(PrintableBytesTest, BytesOfNoCharacterAreWrittenAsTheirDigits) {
+  EXPECT_EQ(PrintableBytes("3f\xb2"
+                           "a91 caf\xc3\xa9\nb"),
+            "3f\\xb2a91 caf\xc3\xa9\nb");
+  EXPECT_EQ(PrintableBytes("\xe2\x82\x1b\t\xc2\x9b\x7f"), "\\xe2\\x82\\x1b\\t\\x9b\\x7f");
+  EXPECT_EQ(Printable("\xe2\x82"), "\xef\xbf\xbd\xef\xbf\xbd");
+}
+
 TEST(OneLineTest, ANewlineIsWrittenOut) {
   EXPECT_EQ(OneLine("a\nb\n"), "a\\nb\\n");
   EXPECT_EQ(OneLine("plain"), "plain");
