@@ -442,7 +442,8 @@ void Daemons::NoteEnd(Daemon& daemon, const ExitInfo& exited) {
     const bool may_pass = is_coordinator ? exited.code == kExitTaken || exited.code == kExitStorage
                                          : exited.code == kExitWorkerTaken;
     if (!may_pass && !DiskIsFull(state_)) end = RestartPolicy::End::kRefused;
-    if (is_coordinator && exited.code == kExitDamaged) end = RestartPolicy::End::kForGood;
+    // Found at the start, and found again at each start until somebody has mended the folder.
+    if (exited.code == kExitDamaged) end = RestartPolicy::End::kForGood;
   }
   daemon.policy.Ended(end, BootMs());
   if (daemon.policy.gives_up()) {
