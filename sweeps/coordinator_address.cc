@@ -29,7 +29,7 @@ Result<std::string> ReadCoordinatorAddress(const std::string& state_folder) {
   if (std::optional<std::string> address = ReadCheckedLine(text)) return std::move(*address);
   if (text.find(" crc32c=") == std::string::npos) return std::string(Trim(text));
   return Status(Code::kDataLoss,
-                Str(path, " is damaged: start the coordinator again (`fuser ",
+                Str(path, " is damaged: start the coordinator again (`fuser -v ",
                     CoordinatorLockPath(state_folder), "` shows its pid), which writes the file"));
 }
 

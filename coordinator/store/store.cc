@@ -57,7 +57,7 @@ Result<FileLock> TakeLock(const std::string& folder, bool is_momentary) {
 Status FolderIsTaken(const std::string& folder) {
   const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
   const std::string remedy =
-      holder ? "" : Str(" (`fuser ", CoordinatorLockPath(folder), "` shows its pid)");
+      holder ? "" : Str(" (`fuser -v ", CoordinatorLockPath(folder), "` shows its pid)");
   return Status(Code::kUnavailable,
                 Str("another coordinator", holder ? Str(" (pid ", holder->pid, ")") : "",
                     " has the state folder ", folder, ": use it, or stop it first", remedy));

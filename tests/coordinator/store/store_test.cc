@@ -821,7 +821,7 @@ TEST_F(StoreTest, ASecondCoordinatorIsToldNoPidThatADamagedLockFileNames) {
     const std::string message = Store::Open(folder.path()).status().message();
 
     EXPECT_EQ(message.find(pid) != std::string::npos, flipped == 0x01) << message;
-    EXPECT_EQ(message.find("(`fuser " + path + "` shows its pid)") != std::string::npos,
+    EXPECT_EQ(message.find("(`fuser -v " + path + "` shows its pid)") != std::string::npos,
               flipped == 0x03)
         << message;
   }
