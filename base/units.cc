@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <span>
 
@@ -159,6 +161,18 @@ std::string NearestBool(std::string_view text) {
 
 Result<std::int64_t> ParseDurationMs(std::string_view text) {
   return ParseWithUnit(text, kDurationUnits, "duration", "10min, 1.5h or 500ms");
+}
+
+std::function<std::string(const std::string&)> WholeNumberCheck(std::int64_t least) {
+  return [least](const std::string& text) {
+    // As CLI11 reads it afterwards: also with a plus, and 0x10.
+    char* end = nullptr;
+    errno = 0;
+    const long long value = std::strtoll(text.c_str(), &end, 0);
+    const bool is_number = !text.empty() && end == text.c_str() + text.size() && errno == 0;
+    if (is_number && value >= least) return std::string();
+    return Str("expected a whole number, ", least, " or more, not \"", Printable(text), "\"");
+  };
 }
 
 std::string FormatCount(std::int64_t count) {

@@ -1,8 +1,9 @@
 // Sizes and durations as people write them. K, M, G are decimal, Ki, Mi, Gi binary, B = 10^9 for
-// counts of tokens; durations take ms, s, min, h, d.
+// counts of tokens; durations take ms, s, min, h, d. And whole numbers as a command line takes them.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,10 @@ std::string NearestCount(std::string_view text);
 std::string NearestBool(std::string_view text);
 // "10min" -> 600000 (milliseconds). A number without a unit is refused.
 Result<std::int64_t> ParseDurationMs(std::string_view text);
+
+// For a whole number on a command line: returns "" for one of at least `least`, else what was expected and what
+// was given, in one sentence. (CLI11's own check for a non-negative number prints the largest double.)
+std::function<std::string(const std::string&)> WholeNumberCheck(std::int64_t least);
 
 std::string FormatCount(std::int64_t count);    // 200000000 -> "200M", 44670976 -> "44.7M"
 std::string FormatBytes(std::int64_t n_bytes);  // 1572864 -> "1.5 MiB"

@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "client/ask.h"
 #include "client/heat_map.h"
 #include "client/output.h"
@@ -315,9 +316,9 @@ void AddAttention(Verbs& verbs) {
       ->required();
   verb->add_option("--context-length", arguments->context_length,
                    "context length of the map (default: the longest)")
-      ->check(CLI::PositiveNumber);
+      ->check(WholeNumberCheck(1), "POSITIVE");
   verb->add_option("--document", arguments->document, "number of the document in its split")
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumberCheck(0), "NONNEGATIVE");
   verb->add_option("--split", arguments->split, "split of the document")
       ->check(CLI::IsMember(std::vector<std::string>{"train", "validation", "test"}));
   verb->add_option("--values", arguments->values, "probabilities if there are any, else logits")
@@ -326,7 +327,7 @@ void AddAttention(Verbs& verbs) {
                    "name of the artifact, if the other options do not identify it");
   verb->add_option("--train-length", arguments->train_length,
                    "train length to mark with a line (default: the run's)")
-      ->check(CLI::PositiveNumber);
+      ->check(WholeNumberCheck(1), "POSITIVE");
   verb->add_option(
           "--pool-by", arguments->pool_by,
           "how a cell combines its pairs of tokens, in a picture with more than 512 tokens a side")

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -26,6 +25,7 @@
 #include "client/start_patience.h"
 #include "client/writable.h"
 #include "sweeps/coordinator_address.h"
+#include "sweeps/coordinator_lock.h"
 
 namespace longrun {
 namespace {
@@ -83,17 +83,9 @@ std::string LastError(const std::string& log, std::int64_t begin) {
   return error;
 }
 
-struct Holder {
-  int pid = 0;  // 0: it could not be read
-  bool is_momentary = false;
-};
-
-// The coordinator that holds the folder, or held it last.
-Holder HolderOf(const std::string& state) {
-  const Result<std::string> text = ReadFile(JoinPath(state, "coordinator.lock"), 64);
-  if (!text.ok()) return {};
-  return {.pid = std::atoi(text->c_str()),
-          .is_momentary = text->find("momentary") != std::string::npos};
+// The coordinator that holds the folder, or held it last; pid 0 if that is not known.
+CoordinatorHolder HolderOf(const std::string& state) {
+  return ReadCoordinatorLock(state).value_or(CoordinatorHolder());
 }
 
 void SayIfSlow(StartPatience& patience, const std::string& state) {
@@ -206,7 +198,7 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
   std::optional<ExitInfo> exited;
   while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state).pid : pid))) {
     std::optional<Answering> answering = WhoAnswers(state);
-    const Holder holder = HolderOf(state);
+    const CoordinatorHolder holder = HolderOf(state);
     if (answering && answering->pid != pid && !is_momentary &&
         (holder.is_momentary || holder.pid != answering->pid)) {
       answering.reset();
@@ -290,7 +282,7 @@ bool DiskIsFull(const std::string& state) {
 }  // namespace
 
 bool CoordinatorRuns(const std::string& state) {
-  return FileLock::IsHeld(JoinPath(state, "coordinator.lock"));
+  return FileLock::IsHeld(CoordinatorLockPath(state));
 }
 
 Result<std::string> StateFolder(const std::string& given) {
@@ -450,7 +442,8 @@ void Daemons::NoteEnd(Daemon& daemon, const ExitInfo& exited) {
     const bool may_pass = is_coordinator ? exited.code == kExitTaken || exited.code == kExitStorage
                                          : exited.code == kExitWorkerTaken;
     if (!may_pass && !DiskIsFull(state_)) end = RestartPolicy::End::kRefused;
-    if (is_coordinator && exited.code == kExitDamaged) end = RestartPolicy::End::kForGood;
+    // Found at the start, and found again at each start until somebody has mended the folder.
+    if (exited.code == kExitDamaged) end = RestartPolicy::End::kForGood;
   }
   daemon.policy.Ended(end, BootMs());
   if (daemon.policy.gives_up()) {

@@ -2,8 +2,7 @@
 //
 //   STATE/                     0700
 //     coordinator.address      address of the running, or last, coordinator
-//     coordinator.lock         held by it; has its pid and, if it serves only one command, "momentary" in a
-//                              second line
+//     coordinator.lock         held by it, with its pid (sweeps/coordinator_lock.h)
 //     coordinator.log worker.log
 //     worker/                  the worker's own folder (`run` and `up` start one)
 #pragma once

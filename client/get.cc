@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/str.h"
+#include "base/units.h"
 #include "client/ask.h"
 #include "client/failures.h"
 #include "client/kept_work.h"
@@ -304,7 +305,7 @@ void AddGet(Verbs& verbs) {
           "--limit", arguments->limit,
           Str("of a sweep only N runs; 0: all (default: ", kShownInTable, " in a table, else all)"))
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumberCheck(0), "NONNEGATIVE");
   arguments->output = AddOutput(*verb, {"table", "json", "csv"});
   verb->callback([&verbs, arguments] {
     verbs.run = [&verbs, arguments] { return Get(*arguments, verbs.state); };

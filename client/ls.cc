@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/str.h"
+#include "base/units.h"
 #include "client/ask.h"
 #include "client/label.h"
 #include "client/no_service.h"
@@ -170,7 +171,7 @@ void AddLs(Verbs& verbs) {
           "--limit", arguments->limit,
           Str("only the newest N; 0: all (default: ", kShownInTable, " in a table, else all)"))
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumberCheck(0), "NONNEGATIVE");
   arguments->output = AddOutput(*verb, {"table", "json", "csv"});
   verb->callback([&verbs, arguments] {
     verbs.run = [&verbs, arguments] { return Ls(*arguments, verbs.state); };

@@ -5,7 +5,8 @@
 //   it was killed, or the obstacle may pass (a full disk, a folder that is still held)
 //                                 after 0.2 s, 0.4 s, ... 10 s, forever
 //   it refused to run             once more; then it is given up, since it would refuse again
-//   its state folder is gone      never
+//   its state folder is gone, or damaged
+//                                 never
 #pragma once
 
 #include <cstdint>

@@ -12,6 +12,7 @@
 #include "base/process.h"
 #include "base/program.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "base/user_folders.h"
 #include "base/version.h"
 #include "coordinator/server.h"
@@ -134,7 +135,7 @@ int Main(int argc, char** argv) {
   app.add_option("--disk-low-water", options.disk_low_water_bytes,
                  "Bytes that stay free: with less, submits and uploads are refused")
       ->envname("LONGRUN_DISK_LOW_WATER")
-      ->check(CLI::NonNegativeNumber)
+      ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_flag("--momentary", options.is_momentary,
                "For one command, which ends it: who wants to keep the folder waits until then");

@@ -6,6 +6,7 @@
 #include "base/checked_line.h"
 #include "base/files.h"
 #include "base/str.h"
+#include "sweeps/coordinator_lock.h"
 
 namespace longrun {
 namespace {
@@ -28,8 +29,8 @@ Result<std::string> ReadCoordinatorAddress(const std::string& state_folder) {
   if (std::optional<std::string> address = ReadCheckedLine(text)) return std::move(*address);
   if (text.find(" crc32c=") == std::string::npos) return std::string(Trim(text));
   return Status(Code::kDataLoss,
-                Str(path, " is damaged: start the coordinator again (its pid is in ",
-                    JoinPath(state_folder, "coordinator.lock"), "), which writes the file"));
+                Str(path, " is damaged: start the coordinator again (`fuser -v ",
+                    CoordinatorLockPath(state_folder), "` shows its pid), which writes the file"));
 }
 
 }  // namespace longrun

@@ -345,7 +345,7 @@ Finding CheckLocks(const Machine& machine) {
   if (!info.ok()) {
     return Fail(
         Str("a coordinator holds the folder and does not answer: ", info.status().message()),
-        Str("find it with `fuser ", JoinPath(machine.state, "coordinator.lock"),
+        Str("find it with `fuser -v ", JoinPath(machine.state, "coordinator.lock"),
             "` and end it: it may be killed at any time"));
   }
   return Ok(Str("the coordinator with pid ", info->at("pid").get<std::int64_t>(), " answers",

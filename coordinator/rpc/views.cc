@@ -336,10 +336,15 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
       for (const CurvePoint& point : points) {
         tail.losses.push_back(static_cast<float>(point.value));
       }
+      if (!points.empty()) tail.step = points.back().step;
     }
     v1::TaskProgress* progress = curve.info->mutable_progress();
     for (const float loss : tail.losses) progress->add_loss_tail(loss);
-    if (!tail.losses.empty()) progress->set_loss(static_cast<double>(tail.losses.back()));
+    if (tail.losses.empty()) continue;
+    progress->set_loss(static_cast<double>(tail.losses.back()));
+    // A trainer reports its progress once a second and its loss at each step, and the curve was read after the
+    // state: the step that is shown is that of the loss.
+    if (progress->phase() == "train") progress->set_done(tail.step);
   }
   return Status();
 }

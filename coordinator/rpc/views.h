@@ -54,6 +54,7 @@ class SweepView {
   struct Tail {
     std::string as_of;  // attempt and stored records when it was read
     std::vector<float> losses;
+    std::int64_t step = 0;  // of the last one
   };
 
   Core& core_;

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 namespace longrun {
 namespace {
@@ -14,17 +15,20 @@ namespace {
 constexpr std::size_t kShownBytes = 80;
 constexpr std::size_t kShortIdBytes = 8;
 
-// What may be any bytes, on one line.
-std::string Shown(std::string text) {
-  if (text.size() > kShownBytes) text.resize(kShownBytes);
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return ToUtf8(text);
+// What may be any bytes, on one line. Every name and key goes through here: the text is sent to clients, logged
+// and printed.
+std::string Shown(std::string_view text) {
+  if (text.size() <= kShownBytes) return PrintableBytes(text);
+  // Not inside a character, which has at most 4 bytes.
+  std::size_t end = kShownBytes;
+  while (end > kShownBytes - 3 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return PrintableBytes(text.substr(0, end));
 }
 
+std::string ShortId(const std::string& id) { return Shown(id.substr(0, kShortIdBytes)); }
+
 std::string ShortOf(const RowValues& row, std::string_view column) {
-  return Shown(row.Text(column).substr(0, kShortIdBytes));
+  return ShortId(row.Text(column));
 }
 
 constexpr std::string_view kSubmitAgain = "submit its sweep again, which rewrites it";
@@ -142,25 +146,24 @@ DamagedRow DescribeDamage(const std::string& table, const std::vector<std::strin
 DamagedRow DescribeLostResult(const std::string& run_key, const std::string& task,
                               const std::string& metric, std::int64_t context_length,
                               const std::string& variant, bool is_lost) {
-  const std::string run = run_key.substr(0, kShortIdBytes);
-  return {.table = "result",
-          .key = "",
-          .object =
-              ResultName(metric, Str(context_length), variant, run, task.substr(0, kShortIdBytes)),
-          .remedy = MeasureAgain(run),
-          .is_lost = is_lost};
+  const std::string run = ShortId(run_key);
+  return {
+      .table = "result",
+      .key = "",
+      .object = ResultName(Shown(metric), Str(context_length), Shown(variant), run, ShortId(task)),
+      .remedy = MeasureAgain(run),
+      .is_lost = is_lost};
 }
 
 DamagedRow DescribeLostObject(const std::string& table, const std::string& id) {
-  return DescribeLostMember(table,
-                            Str(table == "run" ? "the stored configuration of run " : "task ",
-                                id.substr(0, kShortIdBytes)));
+  return DescribeLostMember(
+      table, Str(table == "run" ? "the stored configuration of run " : "task ", ShortId(id)));
 }
 
 DamagedRow DescribeLostMember(const std::string& table, const std::string& what) {
   return {.table = table,
           .key = "",
-          .object = what,
+          .object = PrintableBytes(what),
           .remedy = std::string(kSubmitAgain),
           .is_lost = true};
 }

@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/store/damage.h"
 #include "coordinator/store/mend_definitions.h"
 #include "coordinator/store/schema.h"
@@ -48,7 +49,7 @@ class Checker {
             *connection_, "SELECT name, folder FROM dataset ORDER BY name",
             [&](const Statement& row) { found_.datasets.emplace_back(row.Text(0), row.Text(1)); }));
     // What is damaged may be any bytes.
-    for (DamagedObject& one : found_.damaged) one.object = ToUtf8(one.object);
+    for (DamagedObject& one : found_.damaged) one.object = PrintableBytes(one.object);
     for (auto& [name, folder] : found_.datasets) {
       name = ToUtf8(name);
       folder = ToUtf8(folder);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <string_view>
 
 #include "base/check.h"
@@ -23,6 +24,7 @@
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/wal_check.h"
 #include "coordinator/store/whole_check.h"
+#include "sweeps/coordinator_lock.h"
 
 namespace longrun {
 namespace {
@@ -36,22 +38,30 @@ constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
 constexpr std::int64_t kWalBytesMax = 16ll << 20;  // that a WAL keeps which begins anew
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
-constexpr const char* kLockName = "coordinator.lock";
-constexpr const char* kMomentary = "momentary";  // in the lock's file
 
 // The coordinator of a command goes with it; one that is to stay waits until then.
-Result<FileLock> TakeLock(const std::string& path, bool is_momentary) {
+Result<FileLock> TakeLock(const std::string& folder, bool is_momentary) {
   constexpr std::int64_t kMomentaryMs = 30'000;
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
   const std::int64_t deadline = BootMs() + kMomentaryMs;
   while (true) {
-    auto lock = FileLock::Acquire(path, "the state folder's lock");
+    auto lock = FileLock::Acquire(CoordinatorLockPath(folder), "the state folder's lock");
     if (lock.ok() || lock.status().code() != Code::kUnavailable || is_momentary) return lock;
-    const Result<std::string> holder = ReadFile(path, 64);
-    const bool goes = holder.ok() && holder->find(kMomentary) != std::string::npos;
+    const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
+    const bool goes = holder && holder->is_momentary;
     if (!goes || BootMs() >= deadline) return lock;
     nanosleep(&kPause, nullptr);
   }
+}
+
+// Somebody may end the process that is named here: a pid that may be another's is not told.
+Status FolderIsTaken(const std::string& folder) {
+  const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
+  const std::string remedy =
+      holder ? "" : Str(" (`fuser -v ", CoordinatorLockPath(folder), "` shows its pid)");
+  return Status(Code::kUnavailable,
+                Str("another coordinator", holder ? Str(" (pid ", holder->pid, ")") : "",
+                    " has the state folder ", folder, ": use it, or stop it first", remedy));
 }
 
 // `named`: what stands in the folder's database.id, whatever it is.
@@ -116,20 +126,16 @@ std::string Store::database_path() const { return JoinPath(folder_, kDatabaseNam
 
 Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const StoreOptions& options) {
   RETURN_IF_ERROR(MakePrivate(folder));
-  const std::string lock_path = JoinPath(folder, kLockName);
-  auto lock = TakeLock(lock_path, options.is_momentary);
+  auto lock = TakeLock(folder, options.is_momentary);
   if (!lock.ok()) {
     if (lock.status().code() != Code::kUnavailable) return lock.status();
-    const auto holder = ReadFile(lock_path, 64);
-    const std::string pid = holder.ok() ? Split(*holder, '\n').front() : "unknown";
-    return Status(Code::kUnavailable,
-                  Str("another coordinator (pid ", pid, ") has the state folder ", folder,
-                      ": use it, or stop it first"));
+    return FolderIsTaken(folder);
   }
-  const std::string holder = Str(getpid(), "\n", options.is_momentary ? Str(kMomentary, "\n") : "");
+  const std::string holder =
+      CoordinatorLockText({.pid = getpid(), .is_momentary = options.is_momentary});
   if (ftruncate(lock->fd(), 0) != 0 ||
       pwrite(lock->fd(), holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size())) {
-    return ErrnoStatus(errno, Str("cannot write ", lock_path));
+    return ErrnoStatus(errno, Str("cannot write ", CoordinatorLockPath(folder)));
   }
 
   // The identity stands outside the database too: an empty file is no new database when one was
@@ -357,7 +363,7 @@ Status Store::Begin() {
 Status Store::HoldFiles() {
   const std::string path = database_path();
   for (const std::string& file :
-       {JoinPath(folder_, kLockName), path, path + "-wal", path + "-shm"}) {
+       {CoordinatorLockPath(folder_), path, path + "-wal", path + "-shm"}) {
     ASSIGN_OR_RETURN(HeldFile held, HeldFile::Open(file));
     held_.push_back(std::move(held));
   }

@@ -74,8 +74,7 @@ class Store {
   // Opens or creates the database in `folder` (created with mode 0700), takes the folder's lock, updates
   // the schema, and counts the start. Errors: kUnavailable (another coordinator has the folder),
   // kFailedPrecondition (a newer database, or another program's), kDataLoss (damaged, or gone although it
-  // existed), kResourceExhausted. The lock file has the pid and, for a coordinator that ends with the
-  // command that started it, "momentary" in a second line.
+  // existed), kResourceExhausted. The lock file says who holds it (sweeps/coordinator_lock.h).
   static Result<std::unique_ptr<Store>> Open(const std::string& folder) {
     return Open(folder, StoreOptions());
   }

@@ -97,6 +97,17 @@ TEST(FormatTest, DurationsShowTheirTwoLargestUnits) {
   EXPECT_EQ(FormatDurationMs(-83'000), "-1min 23s");
 }
 
+TEST(WholeNumberCheckTest, SaysWhatWasExpectedAndWhatWasGiven) {
+  for (const char* text : {"0", "1", "+5", "0x10", "9223372036854775807"}) {
+    EXPECT_EQ(WholeNumberCheck(0)(text), "") << text;
+  }
+  EXPECT_EQ(WholeNumberCheck(1)("0"), "expected a whole number, 1 or more, not \"0\"");
+  for (const std::string text : {"-1", "", "many", "1.5", "1e3", "5 ", "9223372036854775808"}) {
+    EXPECT_EQ(WholeNumberCheck(0)(text),
+              "expected a whole number, 0 or more, not \"" + text + "\"");
+  }
+}
+
 TEST(NearestBoolTest, KnowsTheWordsOfOldYaml) {
   for (const char* text : {"yes", "True", "ON"}) EXPECT_EQ(NearestBool(text), "true");
   for (const char* text : {"no", "FALSE", "off"}) EXPECT_EQ(NearestBool(text), "false");

@@ -37,6 +37,10 @@ TEST_F(CoordinatorAddressTest, MoreDamageIsToldWithWhatToDo) {
   EXPECT_NE(status.message().find(path_ + " is damaged: start the coordinator again"),
             std::string::npos)
       << status.message();
+  EXPECT_NE(
+      status.message().find("`fuser -v " + folder_.path() + "/coordinator.lock` shows its pid"),
+      std::string::npos)
+      << status.message();
 }
 
 }  // namespace

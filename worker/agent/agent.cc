@@ -318,7 +318,9 @@ bool Agent::IsDone(std::int64_t now_ms) {
       continue;
     }
     running |= entry.attempt->running();
-    unreported |= !entry.attempt->acked().ended;
+    // The end of a fenced one changes nothing, and if it belongs to another worker (this folder had another
+    // name), the coordinator never acknowledges it.
+    unreported |= !entry.attempt->acked().ended && !entry.fenced;
   }
   if (!stopping_) return !running && !unreported;
   if (running) return now_ms >= stop_deadline_ms_ + kLastWaitMs;

@@ -23,6 +23,7 @@
 #include "base/shortage.h"
 #include "base/str.h"
 #include "base/thread.h"
+#include "base/units.h"
 #include "base/version.h"
 #include "worker/agent/agent.h"
 #include "worker/agent/exec.h"
@@ -105,19 +106,19 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--grace-ms", options.grace_ms,
                  "time for trainers to write a checkpoint when the worker is stopped")
-      ->check(CLI::NonNegativeNumber)
+      ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--disk-free-bytes-min", options.disk_free_bytes_min,
                  "start no trainer if fewer bytes are free")
-      ->check(CLI::NonNegativeNumber)
+      ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--retain-ms", options.retain_ms,
                  "how long the folder of a reported attempt is kept")
-      ->check(CLI::NonNegativeNumber)
+      ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
   app.add_option("--retain-bytes-max", options.retain_bytes_max,
                  "largest total size of these folders")
-      ->check(CLI::NonNegativeNumber)
+      ->check(WholeNumberCheck(0), "NONNEGATIVE")
       ->capture_default_str();
 
   std::string garbage_folder;

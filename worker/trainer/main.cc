@@ -12,6 +12,7 @@
 
 #include "base/program.h"
 #include "base/str.h"
+#include "base/units.h"
 #include "base/version.h"
 #include "model/data/tokenizer.h"
 #include "model/net/device.h"
@@ -116,7 +117,7 @@ void AddAttention(CLI::App& app, AttentionOptions& options, std::function<Ending
   sub->add_option("--pool", options.pool,
                   "largest number of cells on a side; 0: one for each pair of tokens")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumberCheck(0), "NONNEGATIVE");
   sub->add_option("--pool-by", options.pool_by,
                   "how a cell combines its pairs of tokens: mean or max")
       ->capture_default_str()
@@ -163,7 +164,7 @@ void AddStandalone(CLI::App* sub, StandaloneOptions& options) {
   sub->add_option("--micro-batch", options.micro_batch,
                   "sequences in a pass; 0: as many as memory allows")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumberCheck(0), "NONNEGATIVE");
 }
 
 void AddData(CLI::App& app, DataImportOptions& import, std::string& folder,
@@ -240,7 +241,7 @@ int Main(int argc, char** argv) {
   sub->add_option("--checkpoint-every-ms", train.checkpoint_every_ms,
                   "milliseconds between checkpoints; 0: after each step")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumberCheck(0), "NONNEGATIVE");
   sub->add_flag("--activation-checkpointing", train.activation_checkpointing,
                 "recompute each block in the backward pass: less memory, the same bits");
   sub->callback([&] { verb = ByHand([&] { return TrainStandalone(train); }); });

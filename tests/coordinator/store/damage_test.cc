@@ -742,6 +742,36 @@ TEST_F(DamageTest, TheDeepCheckReportsTextThatIsNotUtf8) {
   }
 }
 
+// The key of a missed row is read without its checksum.
+TEST_F(DamageTest, AKeyThatIsNotUtf8IsNamedByItsBytes) {
+  ASSERT_TRUE(
+      RawDatabase(DatabasePath())
+          .Execute("UPDATE sweep_run SET run_key = CAST(x'b2' AS TEXT) || substr(run_key, 2)"
+                   " WHERE ordinal = 0"));
+  const auto reader = StoreReader::Open(DatabasePath()).value();
+
+  EXPECT_FALSE(reader->IsWhole(kSweepId).value());
+
+  bool is_named = false;
+  for (const DamagedRow& row : reader->TakeDamaged()) {
+    const std::string text = DamageText(row);
+    EXPECT_TRUE(IsUtf8(text)) << ToUtf8(text);
+    is_named = is_named || text.starts_with("the stored configuration of run \\xb2");
+  }
+  EXPECT_TRUE(is_named);
+}
+
+TEST(DescribeLostTest, NoNameHasOtherThanPrintableText) {
+  for (const DamagedRow& row :
+       {DescribeLostResult("3f\xb2", "\xff", "nll\x1b", 64, "\xc3", /*is_lost=*/true),
+        DescribeLostObject("run", "3f\xb2"), DescribeLostObject("task", "\xff\n"),
+        DescribeLostMember("cell", "which task has cell \xff\n")}) {
+    for (const char c : DamageText(row) + row.key) {
+      EXPECT_TRUE(c >= ' ' && c <= '~') << DamageText(row);
+    }
+  }
+}
+
 TEST_F(DamageTest, WhatAUserAddedToTheDatabaseIsLeftAlone) {
   const Answers before = Ask();
   {

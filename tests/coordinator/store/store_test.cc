@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "base/open_file.h"
 #include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
 #include "coordinator/store/reader.h"
@@ -806,6 +807,24 @@ TEST_F(StoreTest, ASecondCoordinatorIsRefusedWithThePidOfTheFirst) {
   EXPECT_EQ(second.status().code(), Code::kUnavailable);
   EXPECT_NE(second.status().message().find(Str("(pid ", getpid(), ")")), std::string::npos)
       << second.status().message();
+}
+
+// Somebody might end the process of a wrong pid.
+TEST_F(StoreTest, ASecondCoordinatorIsToldNoPidThatADamagedLockFileNames) {
+  const std::string path = JoinPath(folder.path(), "coordinator.lock");
+  OpenFile file = OpenFile::Open(path, OpenFile::Mode::kReadWrite).value();  // it stays locked
+  const std::string whole = file.ReadAt(0, 64).value();
+  const std::string pid = Str("(pid ", getpid(), ")");
+  for (const int flipped : {0x01, 0x03}) {  // one bit, which the checksum mends, and two
+    ASSERT_TRUE(file.WriteAt(0, std::string(1, static_cast<char>(whole[0] ^ flipped))).ok());
+
+    const std::string message = Store::Open(folder.path()).status().message();
+
+    EXPECT_EQ(message.find(pid) != std::string::npos, flipped == 0x01) << message;
+    EXPECT_EQ(message.find("(`fuser -v " + path + "` shows its pid)") != std::string::npos,
+              flipped == 0x03)
+        << message;
+  }
 }
 
 TEST_F(StoreTest, ANewerDatabaseIsRefusedWithBothVersions) {

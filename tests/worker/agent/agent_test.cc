@@ -726,6 +726,33 @@ TEST_F(AgentTest, ATerminatedWorkerLeavesWithoutACoordinatorAndTellsItLater) {
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
 }
 
+// As after the loss of worker_id: the coordinator counts the attempt of this folder as one of a worker that
+// is away, and acknowledges nothing of it.
+TEST_F(AgentTest, ATerminatedWorkerDoesNotWaitForADeadAttemptThatIsNotItsOwn) {
+  coordinator_.acknowledges = false;
+  const TaskFile task = Begin(kEndless, 10);
+  KillWorker();
+  EndTrainers();
+  ASSERT_TRUE(coordinator_.Await([&] {
+    coordinator_.verdicts[task.attempt] = v1::AttemptVerdict::VERDICT_FENCED;
+    return true;
+  }));
+  StartWorker({"--grace-ms", Str(10 * kDeadlineMs)});
+  // It has seen that the trainer is dead, and heard the verdict; the first session had none.
+  const std::int64_t deadline = BootMs() + kDeadlineMs;
+  for (const char* const event : {"attempt_ended", "attempts=1"}) {
+    while (WorkerLog().find(event) == std::string::npos) ASSERT_LT(BootMs(), deadline) << event;
+  }
+
+  kill(worker_pid_, SIGTERM);
+
+  const Result<std::optional<ExitInfo>> exit = WaitFor(worker_pid_, kDeadlineMs);
+  ASSERT_TRUE(exit.ok());
+  ASSERT_TRUE(exit->has_value()) << "it waits for an acknowledgement that never comes";
+  worker_pid_ = -1;
+  EXPECT_EQ((*exit)->code, 0);
+}
+
 TEST_F(AgentTest, ADrainedWorkerLeavesAfterItsLastTrainer) {
   const TaskFile task = Begin({{"steps", 100}}, 10);
   v1::CoordinatorMessage message;

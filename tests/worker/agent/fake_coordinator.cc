@@ -97,6 +97,7 @@ struct FakeCoordinator::Server final : v1::WorkerSessionService::Service,
           return Nack(ended.attempt());
         }
         stored.ended = ended;
+        if (!state.acknowledges) return std::nullopt;
         return Ack(ended.attempt());
       }
       case v1::WorkerMessage::kLogChunk: {

@@ -1,0 +1,45 @@
+// See coordinator_lock.h.
+#include "sweeps/coordinator_lock.h"
+
+#include <charconv>
+#include <cstddef>
+#include <string_view>
+#include <system_error>
+
+#include "base/checked_line.h"
+#include "base/files.h"
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kBytesMax = 64;
+constexpr std::string_view kMomentary = " momentary";
+
+}  // namespace
+
+std::string CoordinatorLockPath(const std::string& state_folder) {
+  return JoinPath(state_folder, "coordinator.lock");
+}
+
+std::string CoordinatorLockText(const CoordinatorHolder& holder) {
+  return CheckedLine(Str(holder.pid, holder.is_momentary ? kMomentary : ""));
+}
+
+std::optional<CoordinatorHolder> ReadCoordinatorLock(const std::string& state_folder) {
+  const Result<std::string> bytes = ReadFile(CoordinatorLockPath(state_folder), kBytesMax);
+  if (!bytes.ok()) return std::nullopt;
+  const std::optional<std::string> line = ReadCheckedLine(*bytes);
+  if (!line) return std::nullopt;
+  std::string_view text = *line;
+  CoordinatorHolder holder;
+  holder.is_momentary = text.ends_with(kMomentary);
+  if (holder.is_momentary) text.remove_suffix(kMomentary.size());
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), holder.pid);
+  if (error != std::errc() || end != text.data() + text.size() || holder.pid <= 0) {
+    return std::nullopt;
+  }
+  return holder;
+}
+
+}  // namespace longrun

@@ -1,0 +1,107 @@
+// What a watcher is shown of a training that is under way.
+#include "coordinator/rpc/views.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "tests/coordinator/sample.h"
+
+namespace longrun {
+namespace {
+
+class SweepViewTest : public testing::Test {
+ protected:
+  SweepViewTest() {
+    EXPECT_TRUE(core_->PostAndWait(SampleSubmission("01BX5ZZKBKACTAV9WEVGEMMVRZ")).status.ok());
+  }
+
+  // The first offer of the sample's sweep, which its worker takes.
+  TaskFile Begin() {
+    const StepResult arrived = core_->PostAndWait(
+        WorkerArrived{.session = kSession, .worker = SampleWorker(1), .attempts = {}});
+    TaskFile task;
+    for (const Command& command : arrived.commands) {
+      if (const auto* start = std::get_if<SendStart>(&command)) task = start->task;
+    }
+    EXPECT_FALSE(task.attempt.empty()) << "nothing was offered";
+    core_->PostAndWait(
+        AttemptAccepted{.session = kSession, .attempt = task.attempt, .epoch = task.epoch});
+    return task;
+  }
+  // The next records of its journal.
+  struct Entry {
+    const char* kind;
+    Json body;
+    std::optional<std::int64_t> step = {};
+  };
+  void Receive(const TaskFile& task, const std::vector<Entry>& entries) {
+    for (const Entry& entry : entries) {
+      ASSERT_TRUE(writer_.Append(entry.kind, entry.body, entry.step).ok());
+    }
+    auto lines = reader_.Next(1000, 1 << 20);
+    ASSERT_TRUE(lines.ok() && lines->size() == entries.size());
+    JournalReceived event = {.session = kSession,
+                             .attempt = task.attempt,
+                             .epoch = task.epoch,
+                             .first_seq = lines->front().record.seq,
+                             .records = {}};
+    for (auto& line : *lines) {
+      event.records.push_back({.record = std::move(line.record), .line = std::move(line.bytes)});
+    }
+    core_->PostAndWait(std::move(event));
+  }
+  v1::TaskProgress ProgressOf(const TaskFile& task) {
+    v1::WatchSweepResponse message;
+    EXPECT_TRUE(view_.Fill(*store_reader_, &message).ok());
+    for (const v1::RunInfo& run : message.runs()) {
+      for (const v1::TaskInfo& info : run.tasks()) {
+        if (info.task() == task.task) return info.progress();
+      }
+    }
+    ADD_FAILURE() << "the task is not shown";
+    return {};
+  }
+
+  static constexpr SessionId kSession = 1;
+  const TempFolder folder_;
+  const std::string journal_ = JoinPath(folder_.path(), "journal.jsonl");
+  JournalWriter writer_ = JournalWriter::Create(journal_).value();
+  JournalReader reader_{journal_};
+  const std::unique_ptr<Store> store_ = Store::Open(JoinPath(folder_.path(), "state")).value();
+  const std::unique_ptr<ArtifactStore> artifacts_ =
+      ArtifactStore::Open({.folder = JoinPath(folder_.path(), "artifacts")}).value();
+  Metrics metrics_;
+  const std::unique_ptr<Core> core_ = Core::Start(*store_, *artifacts_, metrics_, {}).value();
+  const std::unique_ptr<StoreReader> store_reader_ =
+      StoreReader::Open(store_->database_path()).value();
+  SweepView view_{*core_, SweepRow{.id = "01BX5ZZKBKACTAV9WEVGEMMVRZ", .name = "sample"},
+                  SweepView::Durations::kOfEndedOnly, SweepView::Losses::kShown};
+};
+
+// Trainers report a loss at each step, and their progress once a second.
+TEST_F(SweepViewTest, TheStepOfATrainingIsThatOfItsLoss) {
+  const TaskFile task = Begin();
+  Receive(task, {{"attempt", {{"format", 1}, {"attempt", task.attempt}, {"task", task.task}}},
+                 {"started", {{"version", "0.1.0"}, {"steps", 64}}},
+                 {"series", {{"loss", 3.0}}, 1},
+                 {"progress", {{"phase", "train"}, {"done", 1}, {"of", 64}}, 1},
+                 {"series", {{"loss", 2.5}}, 2},
+                 {"series", {{"loss", 2.25}}, 3}});
+  v1::TaskProgress progress = ProgressOf(task);
+  EXPECT_EQ(progress.done(), 3);
+  EXPECT_EQ(progress.of(), 64);
+  EXPECT_EQ(progress.loss(), 2.25);
+
+  // Other phases count something else.
+  Receive(task, {{"progress", {{"phase", "validate"}, {"done", 7}, {"of", 9}}, 3}});
+  progress = ProgressOf(task);
+  EXPECT_EQ(progress.done(), 7);
+  EXPECT_EQ(progress.loss(), 2.25);
+}
+
+}  // namespace
+}  // namespace longrun
