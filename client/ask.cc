@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t kAskMs = 30'000;
 constexpr int kPauseMs = 20;
 
-// Whoever was asked has ended before it answered; anything else is an answer.
+// Whether the coordinator ended before it answered; any other status is its answer.
 bool WentAway(const Status& status) {
   return status.code() == Code::kUnavailable || status.code() == Code::kCancelled;
 }

@@ -31,9 +31,9 @@ namespace {
 
 constexpr int kPictureWidth = 760;
 constexpr int kPictureHeight = 750;
-constexpr std::size_t kRunDigitsMin = 8;  // with less, it can only be a sweep's name
+constexpr std::size_t kRunDigitsMin = 8;  // a shorter word can only be a sweep's name
 constexpr std::size_t kListedMax = 12;
-// A map of 32768 tokens, a cell for each pair.
+// Enough for a map of 32768 tokens with a cell for each pair.
 constexpr std::int64_t kMapBytesMax = std::int64_t{5} << 30;
 
 struct AttentionArguments {
@@ -50,13 +50,13 @@ struct AttentionArguments {
   bool ascii = false;
 };
 
-// A map with where it comes from.
+// A map and its origin.
 struct FoundMap {
   AttentionMap map;
   std::string title;
   std::vector<std::string> origin;  // parts of the subtitle
   std::int64_t train_length = 0;
-  std::string bytes;  // of the artifact; empty of a local file
+  std::string bytes;  // of the artifact; empty for a local file
 };
 
 struct MapArtifact {
@@ -89,7 +89,7 @@ Result<std::vector<MapArtifact>> MapsOfRun(Asker& asker, const std::string& run_
     maps.push_back(
         {.name = std::move(*name), .file_name = file_name, .sha256 = row.at(1).get<std::string>()});
   }
-  // The one that is drawn when nothing chooses comes first.
+  // The default choice comes first.
   std::ranges::stable_sort(maps, {}, [](const MapArtifact& map) {
     return std::tuple(map.name.values == "logits", -map.name.context_length, map.name.document,
                       map.name.split != "validation", map.name.tag);
@@ -167,7 +167,7 @@ Result<FoundMap> FindInRun(Asker& asker, const Json& run, const AttentionArgumen
   return found;
 }
 
-// A run by its id, or the only one of a sweep.
+// Finds a run by its id, or the only run of a sweep.
 Result<Json> FindRun(Asker& asker, const std::string& thing) {
   const bool may_be_run = thing.size() >= kRunDigitsMin;
   if (may_be_run) {

@@ -19,7 +19,7 @@ struct Bucket {
   double nll_sum = 0.0;
 };
 
-// First context lengths of the buckets, and L + 1. No more than `n_buckets`, if that is not 0.
+// The first context length of each bucket, then L + 1; at most `n_buckets` buckets, unless that is 0.
 std::vector<std::int64_t> Edges(const Json& row, std::int64_t n_buckets) {
   const auto evaluation = row.find("evaluation");
   if (evaluation == row.end() || !evaluation->is_object() || evaluation->empty()) return {};
@@ -31,7 +31,7 @@ std::vector<std::int64_t> Edges(const Json& row, std::int64_t n_buckets) {
        .params = std::move(params)});
 }
 
-// What a row holds, bucket by bucket; of one without a number only where they lie.
+// A row's numbers, bucket by bucket; for a row without numbers, just the buckets' borders.
 std::vector<Bucket> BucketsOf(const Json& row) {
   std::vector<Bucket> buckets;
   const Json& body = row.at("body");
@@ -57,7 +57,7 @@ std::vector<Bucket> BucketsOf(const Json& row) {
   return buckets;
 }
 
-// A bucket goes where it begins among the borders of `edges`.
+// Merges buckets that begin between the same two borders of `edges`.
 std::vector<Bucket> Merged(const std::vector<Bucket>& buckets,
                            const std::vector<std::int64_t>& edges) {
   std::vector<Bucket> merged;
@@ -109,7 +109,7 @@ std::vector<Json> ByPosition(const std::vector<Json>& results, std::int64_t buck
         buckets = Merged(buckets, Edges(row, buckets_max));
       }
       for (const Bucket& bucket : buckets) {
-        // A text that ends early leaves the last positions of its windows without a target.
+        // If the text ends early, the last positions of its windows have no target.
         if (bucket.n == 0 && body.at("status") == "ok") continue;
         rows.push_back(RowOf(row, bucket));
       }

@@ -13,7 +13,7 @@
 namespace longrun {
 namespace {
 
-// Why a cancellation found nothing to end, by the state of the sweep before it.
+// Why a cancellation had nothing to end, from the sweep's state before it.
 std::string WhyNothing(const Json& info) {
   const std::string state = info.at("state").get<std::string>();
   const std::string name = info.at("name").get<std::string>();
@@ -38,7 +38,7 @@ void AddCancel(Verbs& verbs) {
       if (!answer.ok()) return Report(answer.status());
       const std::int64_t n_cancelled = answer->at("tasks_cancelled").get<std::int64_t>();
       const std::int64_t n_stopping = answer->at("tasks_stopping").get<std::int64_t>();
-      // Trainers outlive their worker; only a worker can tell them.
+      // Trainers outlive their worker, and only a worker can stop them.
       if (n_stopping > 0 && asker.coordinator().momentary()) {
         std::fprintf(stderr,
                      "no service is running for %s, so its trainers keep running until one starts; "

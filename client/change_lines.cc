@@ -32,7 +32,7 @@ std::vector<std::string> ChangeLines::Of(const Json& message, std::int64_t now_m
     if (is_large) written_ms_.push_back(now_ms);
     lines.push_back(ChangeLine(run, other_axes));
   }
-  // Once a second at most, and at the end.
+  // At most once a second, and at the end.
   const bool is_over = message.at("finished").get<bool>();
   if (n_left_out_ > 0 && (is_over || HasRoom(now_ms))) {
     lines.push_back(

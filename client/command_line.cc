@@ -19,7 +19,7 @@ State: --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun, else ~/.local/s
 Exit codes: 0 ok, 1 failed, 2 usage or sweep file, 3 not found, 4 conflict, 5 denied,
   6 unavailable or timed out, 7 some tasks failed, 8 some still to come, 130 interrupted.)";
 
-// What the value of an option is, where its name in capitals does not say it.
+// What to call an option's value if the option's name in capitals does not say it.
 struct Placeholder {
   std::string_view option;
   const char* text;
@@ -32,8 +32,8 @@ constexpr Placeholder kPlaceholders[] = {
     {"--size", "WIDTHxHEIGHT"}, {"--tokenizer", "NAME|FILE"}, {"--filter", "PATH==VALUE"},
     {"--shard-size", "BYTES"}};
 
-// CLI11 calls everything TEXT that is no number. What takes few words shows them, and a positional is
-// its own name.
+// CLI11 calls every value TEXT that is not a number. Options with fixed choices show those, and a
+// positional is shown by its name.
 void NamePlaceholders(CLI::App& app) {
   for (CLI::Option* const option : app.get_options()) {
     if (option->get_type_name() != "TEXT") continue;
@@ -54,7 +54,7 @@ void NamePlaceholders(CLI::App& app) {
   }
 }
 
-// The verbs as `--help` shows them.
+// A group of verbs in `--help`.
 struct VerbGroup {
   const char* name;
   std::vector<void (*)(Verbs&)> add;
@@ -74,7 +74,7 @@ std::unique_ptr<CLI::App> MakeCommandLine(Verbs& verbs, std::string& state) {
       "longrun: perplexity by context length, for every position method", "longrun");
   app->footer(kFooter);
   app->require_subcommand(1);
-  app->fallthrough();  // before the verbs, which take it over: --state may stand anywhere
+  app->fallthrough();  // set before the verbs inherit it: --state may be anywhere
   app->add_option("--state", state, "state folder");
   app->set_version_flag("--version", VersionText(), "print the same as `longrun version`");
   verbs.app = app.get();

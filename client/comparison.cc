@@ -28,12 +28,12 @@ void Collect(const std::string& path, const Json& a, const Json& b,
   }
 }
 
-// What a number is of, in the order in which numbers are listed.
+// What identifies a number, in the order in which numbers are listed.
 Json PlaceOf(const Json& row) {
   const Json& body = row.at("body");
   Json place = Json::array();
   for (const char* key : {"metric", "split", "protocol"}) place.push_back(body.value(key, Json()));
-  place.push_back(row.value("evaluation", Json()));  // two may differ in a parameter alone
+  place.push_back(row.value("evaluation", Json()));  // two may differ only in a parameter
   for (const char* key : {"variant", "depth", "context_length"}) {
     place.push_back(body.value(key, Json()));
   }
@@ -42,7 +42,7 @@ Json PlaceOf(const Json& row) {
 
 Metric MetricFor(const std::string& source) { return MetricsOf({source}).front(); }
 
-// What a side has at one place: a reading, or the reason for none.
+// One side's number at one place: a reading, or the reason why there is none.
 struct Side {
   std::string status = "absent";
   std::optional<Reading> reading = {};
@@ -89,16 +89,16 @@ ResultDifference Compare(const Json& place, const std::vector<BodyPair>& seeds) 
   if (!bs.empty()) out.b = metric.Value(MeanOf(bs).x);
   if (out.a && std::isinf(*out.a)) out.status_a = kOverflow;
   if (out.b && std::isinf(*out.b)) out.status_b = kOverflow;
-  if (differences.size() < seeds.size()) return out;  // a seed of one side has no number
+  if (differences.size() < seeds.size()) return out;  // one side lacks the number of a seed
   const Reading mean = MeanOf(differences);
-  out.difference = mean.x == 0.0 ? 0.0 : *out.b - *out.a;  // of two that are infinite too
+  out.difference = mean.x == 0.0 ? 0.0 : *out.b - *out.a;  // equal infinities differ by 0, too
   if (!mean.se) return out;
   if (*mean.se > 0.0) out.z = mean.x / *mean.se;
   if (differences.size() == 1) {
     out.se =
         std::hypot(metric.ValueError(as[0].x, *as[0].se), metric.ValueError(bs[0].x, *bs[0].se));
   } else {
-    // d(B - A) = B db - A da, where db - da is what varies from seed to seed: at the middle of both.
+    // d(B - A) = B db - A da; db - da varies from seed to seed, so it is scaled by the middle of both.
     out.se = metric.ValueError((MeanOf(as).x + MeanOf(bs).x) / 2, *mean.se);
   }
   return out;
@@ -114,7 +114,7 @@ std::map<std::int64_t, double> PointsOf(const Json& series) {
   return points;
 }
 
-// The body of the attempt that a task ended with: the last that has begun.
+// The `started` record of a task's last attempt that began.
 Json StartedOf(const Json& task) {
   const Json& attempts = task.at("attempt_list");
   for (auto attempt = attempts.rbegin(); attempt != attempts.rend(); ++attempt) {
@@ -170,7 +170,7 @@ Json RecordsOf(const Json& run) {
   for (const Json& task : run.at("tasks")) {
     Json started = StartedOf(task);
     if (!started.is_object()) continue;
-    // Of the attempt, not of what it was made with.
+    // These describe the attempt, not the machine or the program.
     for (const char* key : {"pid", "command"}) started.erase(key);
     const std::string kind = task.at("kind").get<std::string>();
     if (!out.contains(kind)) out[kind] = std::move(started);

@@ -74,7 +74,7 @@ end
 complete -c longrun -f -a '(__longrun_complete)'
 )";
 
-// Of an option that takes one of few words: "TEXT:{table,json,csv}".
+// The choices of an option that takes one of a few words: "TEXT:{table,json,csv}".
 std::vector<std::string> ChoicesOf(const CLI::Option& option) {
   const std::string type = option.get_type_name();
   const std::size_t begin = type.find('{');
@@ -99,7 +99,7 @@ std::vector<std::string> AxisWords(const char* end) {
   return words;
 }
 
-// What the value of an option, or a positional, can be, by its name.
+// Possible values of an option or a positional, by its name.
 std::vector<std::string> ValuesOf(const CLI::App& verb, const CLI::Option& option,
                                   const LiveNames& live) {
   std::vector<std::string> choices = ChoicesOf(option);
@@ -147,10 +147,10 @@ CLI::App* FindVerb(CLI::App& app, const std::string& name) {
   return found.empty() ? nullptr : found.front();
 }
 
-// Where the words before the one in question have led.
+// The position on the command line to which the words before the current one lead.
 struct Where {
   CLI::App* verb = nullptr;
-  const CLI::Option* value_of = nullptr;  // the last word waits for a value
+  const CLI::Option* value_of = nullptr;  // the option whose value is next
   std::size_t n_positionals = 0;
 };
 
@@ -198,7 +198,7 @@ void AddPositional(const Where& place, const LiveNames& live,
     if (option->get_positional()) positionals.push_back(option);
   }
   if (positionals.empty()) return;
-  // The last one may take any number of words.
+  // The last positional may take any number of words.
   const std::size_t index = std::min(place.n_positionals, positionals.size() - 1);
   const bool is_full = place.n_positionals >= positionals.size() &&
                        positionals[index]->get_items_expected_max() <= 1;
@@ -245,7 +245,7 @@ std::vector<std::string> RunNames(Asker& asker, const Json& sweeps) {
   return names;
 }
 
-// Of tables and plots: what was measured so far, as it can be shown.
+// Metrics for tables and plots: those measured so far, in every form in which they can be shown.
 std::vector<std::string> MetricNames(Asker& asker) {
   const Result<Json> answer = asker.Ask(
       "Query",
@@ -258,7 +258,7 @@ std::vector<std::string> MetricNames(Asker& asker) {
   return names;
 }
 
-// Nothing is made for the sake of a completion: without a database there are no names.
+// A completion must not create anything: without a database there are no names.
 std::vector<std::string> AskNames(const std::string& state, const std::string& kind) {
   if (!PathExists(JoinPath(state, "longrun.db"))) return {};
   Asker asker(state);
@@ -280,7 +280,7 @@ std::vector<std::string> AskNames(const std::string& state, const std::string& k
   return Unique(kind == "labels" ? LabelNames(sweeps) : NamesOf(sweeps));
 }
 
-// The value of --state among the words, which may stand anywhere.
+// The value of --state, which may be anywhere among the words.
 std::string StateGiven(const std::vector<std::string>& words) {
   std::string state;
   for (std::size_t i = 0; i + 1 < words.size(); ++i) {

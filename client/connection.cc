@@ -42,7 +42,7 @@ Json ToJson(const Message& message);
 
 Json NumberOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-// One value of a field; `index` < 0 for a singular one.
+// One value of a field; `index` < 0 for a field that is not repeated.
 Json ValueToJson(const Message& message, const FieldDescriptor* field, int index) {
   const Reflection* r = message.GetReflection();
   const bool repeated = index >= 0;
@@ -96,14 +96,14 @@ Json FieldToJson(const Message& message, const FieldDescriptor* field) {
   return list;
 }
 
-// A field under the name that it has in the JSON.
+// A field and its name in the JSON.
 struct NamedField {
   std::string name;
   const FieldDescriptor* field = nullptr;
-  bool is_json = false;  // a text of JSON, which becomes the value
+  bool is_json = false;  // text that contains JSON, and is parsed
 };
 
-// The fields of a kind of message, by name; a message of thousands of runs has few kinds.
+// The fields of a message type, cached: a message about thousands of runs has few types.
 const std::vector<NamedField>& FieldsOf(const Descriptor* descriptor) {
   thread_local std::unordered_map<const Descriptor*, std::vector<NamedField>> all;
   const auto [known, is_new] = all.try_emplace(descriptor);
@@ -187,7 +187,7 @@ bool IsOfTheSocket(const grpc::Status& status) {
 
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return {};
-  // gRPC's own words for a socket that is not there are not for people.
+  // gRPC's own message for a missing socket is not fit for users.
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
       status.error_message().starts_with("failed to connect")) {
     return {Code::kUnavailable,
@@ -268,12 +268,12 @@ struct Connection::Impl {
 };
 
 Connection::Connection(const std::string& address) : impl_(std::make_unique<Impl>()) {
-  if (!RoomForConnections().ok()) return;  // each call says so
+  if (!RoomForConnections().ok()) return;  // each call reports that
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  // A coordinator that is just starting is found quickly. The least back-off stays gRPC's: it is
-  // also how long an attempt to connect may take, and a busy machine needs more than we would
-  // pause.
+  // Finds a coordinator quickly that is just starting. The minimal back-off stays gRPC's: it is also
+  // the time limit of an attempt to connect, and a busy machine needs more time than we would
+  // want to pause.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
   // Never a proxy: the coordinator is on this machine.
@@ -309,7 +309,7 @@ Result<Json> Connection::Call(const std::string& method, const Json& request,
   NoticeDamageOf(method, context);
   if (!status.ok()) {
     violations_ = ViolationsOf(context);
-    // Ours that ran out, which gRPC says bare; the coordinator's own say what did.
+    // gRPC's bare message means that our deadline passed; the coordinator's own messages are specific.
     if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED &&
         status.error_message() == "Deadline Exceeded") {
       return Status(

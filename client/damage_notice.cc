@@ -14,11 +14,11 @@
 namespace longrun {
 namespace {
 
-// Questions whose answers are shown; what a submission finds damaged it may have written anew.
+// Calls whose answers are shown. Others do not count: a submission may have rewritten what it found damaged.
 constexpr std::string_view kShown[] = {"ListSweeps", "GetSweep",  "GetRun", "GetResults",
                                        "GetSeries",  "PlanSweep", "Query"};
 
-// Of all threads: `run` asks while its supervisor does.
+// Shared by all threads: `run` makes calls while its supervisor does.
 struct Notices {
   std::mutex mutex;
   std::set<std::string> told;

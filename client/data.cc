@@ -25,7 +25,7 @@ std::string DatasetFolder(const std::string& state, const std::string& name) {
 
 namespace {
 
-// What a registration did, by the datasets that were known before it.
+// What a registration changed, compared with the datasets known before it.
 const char* NewsOf(const std::string& name, const Json& before, const Json& answer) {
   if (answer.at("changed").get<bool>()) return "changed";  // other content under a known name
   for (const Json& dataset : before.at("datasets")) {
@@ -155,7 +155,7 @@ void AddDataLs(Verbs& verbs, CLI::App& data) {
       [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
 }
 
-// Whatever links lead there.
+// Compares real paths: symbolic links are followed.
 bool IsWithin(const std::string& path, const std::string& folder) {
   std::error_code error;
   const std::filesystem::path of = std::filesystem::weakly_canonical(path, error);
@@ -163,8 +163,8 @@ bool IsWithin(const std::string& path, const std::string& folder) {
   return std::mismatch(in.begin(), in.end(), of.begin(), of.end()).first == in.end();
 }
 
-// The name is not registered, as `answer` says, but may have a folder among ours: of a removal that was
-// killed between its two steps, or of an import that was. It goes, unless another name stands for it.
+// `answer` says that the name is not registered, but an interrupted removal or import may have left its
+// folder among ours. Removes that folder, unless another name refers to it.
 Status RemoveRest(Connection& connection, const std::string& folder, const Status& answer,
                   std::optional<Removal>& removal) {
   if (answer.code() != Code::kNotFound || !removal || !removal->has_anything()) return answer;
@@ -181,7 +181,7 @@ int Remove(const std::string& name, const std::string& output, const std::string
   Connection& connection = (*coordinator)->connection();
   std::string folder = DatasetFolder(state, name);
   std::optional<Removal> removal;
-  if (IsSafeName(name)) {  // before the name goes: nothing is done by half
+  if (IsSafeName(name)) {  // claim the folder before the name is removed
     Result<Removal> begun = Removal::Begin(folder);
     if (!begun.ok()) return Report(begun.status());
     removal.emplace(std::move(begun).value());
@@ -191,7 +191,7 @@ int Remove(const std::string& name, const std::string& output, const std::string
   Status removed;
   if (answer.ok()) {
     Failpoint("data_rm_unregistered");
-    // What `data import` made goes; a folder of one's own, or one with another name, stays.
+    // Removes only what `data import` made; a folder of the user's, or one with another name, stays.
     const bool is_ours = removal && answer->at("folder") == folder;
     if (!is_ours) why_it_stays = "it was not made by `longrun data import`";
     if (answer->at("folder_is_named").get<bool>()) why_it_stays = "another name refers to it";

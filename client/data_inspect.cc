@@ -50,7 +50,7 @@ bool AllReach(const Json& splits, std::size_t i) {
   });
 }
 
-// A line for each power of two that tells documents apart, and the one below.
+// A line for each power of two that tells documents apart, and for the largest that all reach.
 std::string ReachTable(const Json& splits) {
   std::vector<std::string> header = {"tokens"};
   std::size_t n_rows = 0;
@@ -75,7 +75,7 @@ std::string ReachTable(const Json& splits) {
   return RenderColumns(header, std::vector<Align>(header.size(), Align::kRight), rows);
 }
 
-// On one line: what is no printable character stands for itself no more.
+// The text on one line: a newline becomes \n, other control characters a space.
 std::string OneLine(const std::string& text) {
   std::string line;
   for (const char c : text) {
@@ -124,7 +124,7 @@ struct Verified {
   bool is_sealed = false;
 };
 
-// `seals`: a manifest without a digest of itself gets one, once everything else holds.
+// With `seals`, a manifest that lacks a digest of itself gets one if everything else is intact.
 Result<Verified> VerifyDataset(const std::string& folder, bool seals) {
   ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(folder));
   RETURN_IF_ERROR(dataset.Verify());

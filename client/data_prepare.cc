@@ -23,18 +23,18 @@
 namespace longrun {
 namespace {
 
-constexpr std::size_t kNameBytesMax = 128;  // of IsSafeName
+constexpr std::size_t kNameBytesMax = 128;  // as IsSafeName has it
 constexpr std::size_t kNameShown = 40;
 
-// On a terminal one line that is redrawn; elsewhere a line every half minute, so that a short import
-// says nothing.
+// On a terminal, redraws one line; elsewhere prints a line every half minute, so that a short import
+// prints nothing.
 class ProgressLine {
  public:
   ~ProgressLine() {
     if (drawn_) std::fputs("\r\x1b[K", stderr);
   }
 
-  // A line that stays, above the progress.
+  // Prints a line that stays above the progress line.
   void Tell(const std::string& text) {
     if (drawn_) std::fputs("\r\x1b[K", stderr);
     std::fprintf(stderr, "%s\n", text.c_str());
@@ -102,8 +102,8 @@ void AddMaking(CLI::App& verb, Making& making) {
   making.output = AddOutput(verb, {"table", "json"});
 }
 
-// The same call twice is no mistake; other content under the same name is. What is damaged is made
-// anew: the messages about damage say so.
+// Repeating the same call is fine; other content under the same name is an error. A damaged dataset is
+// made again, as the messages about damage promise.
 Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::string& folder,
                    const Making& making) {
   ProgressLine line;
@@ -128,7 +128,7 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
   return RemakeDataset(spec, folder, options);
 }
 
-// Why IsSafeName refuses a name, if it does.
+// Explains why IsSafeName refuses a name.
 Status CheckName(const std::string& name) {
   if (IsSafeName(name)) return Status();
   const auto refused = [&](const std::string& why) {
@@ -174,7 +174,7 @@ int HexDigit(char c) {
   return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-// "\n" as a shell gives it, two characters, is a newline: \n \r \t \f \0 \\ \xHH.
+// Replaces escapes, which reach us as two or more characters: \n \r \t \f \0 \\ \xHH.
 Result<std::string> Unescape(std::string_view text) {
   constexpr std::string_view kNames = "nrtf0\\", kBytes("\n\r\t\f\0\\", 6);
   std::string out;
@@ -201,11 +201,11 @@ Result<std::string> Unescape(std::string_view text) {
   return out;
 }
 
-// What --validation or --test holds out of the files of --train, where it names no files.
+// The part of --train that --validation or --test holds out if it names no files.
 struct HeldOut {
   SplitRule::By by = SplitRule::By::kFiles;
   double share = 0;           // of the documents
-  std::int64_t n_tokens = 0;  // the first ones
+  std::int64_t n_tokens = 0;  // this many from the start
 };
 
 HeldOut HeldOutOf(const std::vector<std::string>& values) {
@@ -224,7 +224,7 @@ HeldOut HeldOutOf(const std::vector<std::string>& values) {
   return {};
 }
 
-// Files for each split, or one list of files and a rule.
+// Fills in either files for each split, or one list of files and a rule.
 Status FillSplits(const ImportArguments& arguments, PrepareSpec& spec) {
   const HeldOut validation = HeldOutOf(arguments.validation);
   const HeldOut test = HeldOutOf(arguments.test);

@@ -19,7 +19,7 @@
 namespace longrun {
 namespace {
 
-constexpr std::size_t kRunDigitsMin = 8;  // with less, it can only be a sweep's name
+constexpr std::size_t kRunDigitsMin = 8;  // a shorter word can only be a sweep's name
 
 // One side: a run, or the runs of a sweep with their axes.
 struct Subject {
@@ -58,7 +58,7 @@ Json RowsOf(const Subject& subject, const std::string& run_key) {
   return rows;
 }
 
-// Runs of two sides that stand at the same point of the matrix, one pair for each seed.
+// Runs of both sides at the same point of the matrix, one pair for each seed.
 struct Point {
   Json axes = Json::object();  // without the seed
   std::vector<std::pair<const Json*, const Json*>> seeds = {};
@@ -96,7 +96,7 @@ bool HasPair(const Point& point) {
   });
 }
 
-// Axis -> what the runs of a side have there.
+// Axis -> the values that a side's runs have on it.
 std::map<std::string, std::set<Json>> ValuesOf(const Subject& subject) {
   std::map<std::string, std::set<Json>> values;
   for (const Json& run : subject.results.at("runs")) {
@@ -165,8 +165,8 @@ Json ResultJson(const ResultDifference& one) {
           {"se", NumberOrNull(one.se)},   {"z", NumberOrNull(one.z)}};
 }
 
-// {"axes","runs":[[a, b]],"keys","provenance","results","curves"} of one point: what is equal is left
-// out, so that empty lists mean that nothing differs.
+// {"axes","runs":[[a, b]],"keys","provenance","results","curves"} of one point. Leaves out what is equal, so
+// empty lists mean that nothing differs.
 Result<Json> DiffPoint(Asker& asker, const Point& point, const Subject& a, const Subject& b,
                        const std::string& curve) {
   Json out = {{"axes", point.axes},          {"runs", Json::array()},    {"keys", Json::array()},
@@ -262,7 +262,7 @@ std::string ResultName(const Json& result, bool whole) {
 
 std::string ResultsText(const Json& results) {
   if (results.empty()) return "";
-  // Every parameter is told where nothing else tells two evaluations apart.
+  // Show all parameters where evaluations could not be told apart otherwise.
   std::map<std::string, std::set<std::string>> alike;
   for (const Json& one : results) alike[ResultName(one, false)].insert(ResultName(one, true));
   std::vector<std::vector<std::string>> rows;
@@ -308,14 +308,14 @@ std::string PointText(const Json& point) {
   return out;
 }
 
-// A pair, and beside it a run without a partner.
+// Whether the point has a complete pair and also a run without a partner.
 bool HasHalfAPair(const Json& point) {
   const auto is_whole = [](const Json& pair) { return !pair[0].is_null() && !pair[1].is_null(); };
   const auto n_whole = std::ranges::count_if(point.at("runs"), is_whole);
   return n_whole > 0 && static_cast<std::size_t>(n_whole) < point.at("runs").size();
 }
 
-// What the errors shown are of: a difference has one only where every run of its point has a partner.
+// Explains the ± errors: a difference has one only if every run of its point has a partner.
 std::string ErrorsText(const Json& points) {
   std::set<std::size_t> n_pairs;
   for (const Json& point : points) {

@@ -11,7 +11,7 @@
 namespace longrun {
 namespace {
 
-// Everything that is stored, compared with the digests that it is stored under.
+// Compares everything stored with the digest under which it is stored.
 int DoctorDeep(const std::string& output, const std::string& state, bool repairs) {
   const Result<DeepFindings> found = LookDeep(state, repairs);
   if (!found.ok()) return Report(found.status());

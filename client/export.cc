@@ -1,8 +1,8 @@
 // longrun export RUN FOLDER: writes a run's weights as a Hugging Face folder, which transformers and
 // lm-evaluation-harness load (model/hugging_face/export.h).
 //
-// The folder appears complete or not at all: it is written beside its final place, under a name that begins
-// with a point, and renamed.
+// The folder appears complete or not at all: it is written next to its final place, under a name that starts
+// with a dot, and then renamed.
 #include "model/hugging_face/export.h"
 
 #include <CLI/CLI.hpp>
@@ -44,7 +44,7 @@ struct ExportArguments {
   std::string shard_size = "5G";
 };
 
-// What is not part of the model: the optimiser's state, and our own notes.
+// Leaves out the optimizer's state and our own notes.
 bool IsOfTheModel(std::string_view name) {
   return name != "optimizer.safetensors" && name != "state.json" && name != kFolderManifestName;
 }
@@ -60,7 +60,7 @@ Status CheckPlace(const std::string& folder) {
                     ": name a folder that does not exist yet; nothing is overwritten"));
 }
 
-// Those files of the checkpoint that are wanted.
+// Fetches the wanted files of the checkpoint.
 Status Fetch(ArtifactClient& store, const Json& checkpoint, bool (*is_wanted)(std::string_view),
              const std::string& folder) {
   RETURN_IF_ERROR(MakeFolders(folder));
@@ -78,7 +78,7 @@ Status Fetch(ArtifactClient& store, const Json& checkpoint, bool (*is_wanted)(st
   return Status();
 }
 
-// tokenizer.json (its text) and what AutoTokenizer wants beside it.
+// Writes tokenizer.json (`text`) and what AutoTokenizer needs beside it.
 Status WriteTokenizer(const Vocabulary& vocabulary, const std::string& text,
                       std::int64_t trained_length, const std::string& folder) {
   RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, "tokenizer.json"), text));
@@ -93,7 +93,7 @@ Status WriteTokenizer(const Vocabulary& vocabulary, const std::string& text,
   return WriteFileAtomic(JoinPath(folder, "tokenizer_config.json"), config.dump(2) + "\n");
 }
 
-// The tokenizer of the run's dataset, where that is still there as the run knew it.
+// The tokenizer of the run's dataset, if it still exists and has not changed since the run.
 Result<std::unique_ptr<Tokenizer>> TokenizerOf(const Json& checkpoint, const Run& run) {
   const auto folder = checkpoint.at("dataset_folder").get<std::string>();
   const auto name = checkpoint.at("dataset").get<std::string>();
@@ -105,7 +105,7 @@ Result<std::unique_ptr<Tokenizer>> TokenizerOf(const Json& checkpoint, const Run
   return Status(Code::kNotFound, Str("dataset \"", name, "\" has another tokenizer now"));
 }
 
-// A run may measure a model without what its own position method learned.
+// Drops the tensors that `wanted` does not use: a run may measure a model without its learned positions.
 Status KeepTensorsOf(const ModelConfig& wanted, WeightFolder& model) {
   ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, ParametersOf(wanted));
   std::erase_if(model.tensors, [&](const auto& entry) {
@@ -114,7 +114,7 @@ Status KeepTensorsOf(const ModelConfig& wanted, WeightFolder& model) {
   return Status();
 }
 
-// As they came.
+// Copies the files unchanged.
 Status CopyTokenizer(const std::string& from, const std::string& folder) {
   for (const std::string& name : TokenizerFilesIn(from)) {
     ASSIGN_OR_RETURN(const std::string bytes, ReadFile(JoinPath(from, name)));
@@ -123,7 +123,7 @@ Status CopyTokenizer(const std::string& from, const std::string& folder) {
   return Status();
 }
 
-// An id that config.json has under `key`; -1: none.
+// The id under `key` in config.json, or -1.
 std::int32_t IdIn(const Json& config, const char* key) {
   const bool is_id = config.contains(key) && config[key].is_number_unsigned() &&
                      config[key].get<std::uint64_t>() < std::uint64_t{1} << 31;
@@ -132,12 +132,12 @@ std::int32_t IdIn(const Json& config, const char* key) {
 
 struct Exported {
   ExportedFolder written;
-  std::string no_tokenizer;  // why; "": there is one
+  std::string no_tokenizer;  // why there is none; "" if there is one
 };
 
 class Exporter {
  public:
-  // `checkpoint`: what FindCheckpoint says. Writes into `folder`, which is there.
+  // `checkpoint` is the answer of FindCheckpoint. `folder` must exist.
   Exporter(Connection& connection, ArtifactClient& store, const Json& checkpoint,
            std::string folder)
       : connection_(connection),
@@ -149,7 +149,7 @@ class Exporter {
   Result<Exported> Write(const ExportArguments& arguments);
 
  private:
-  // Each: why there is none; "" when it is written.
+  // Each returns why there is no tokenizer, or "" if it was written.
   Result<std::string> WriteTokenizerOf(const Run* run, const ModelConfig& model,
                                        const Json& config);
   Result<std::string> WriteOwnTokenizer(const ModelConfig& model, const Json& config);
@@ -164,7 +164,7 @@ class Exporter {
   ExportFacts facts_;
 };
 
-// Of a model that is exported as it came.
+// For an imported model that is exported unchanged.
 Result<std::string> Exporter::WriteOwnTokenizer(const ModelConfig& model, const Json& config) {
   facts_.bos_id = IdIn(config, "bos_token_id");
   facts_.eos_id = IdIn(config, "eos_token_id");
@@ -195,8 +195,8 @@ Result<std::string> Exporter::WriteDatasetTokenizer(const Run& run) {
   return std::string();
 }
 
-// Of a model that was trained on a dataset: the dataset's; in the files of the imported model that the
-// run started from, where that has the same ids, for they say more.
+// For a model trained on a dataset: the dataset's tokenizer, but from the files of the imported model that
+// the run started from if its ids are the same, since those files contain more.
 Result<std::string> Exporter::WriteTrainedTokenizer(const Run& run) {
   if (!run.init) return WriteDatasetTokenizer(run);
   const Json question = {{"target", run.init->sha256}, {"which", "last"}};
@@ -237,7 +237,7 @@ Result<Exported> Exporter::Write(const ExportArguments& arguments) {
   std::optional<Run> run;
   if (!checkpoint_.at("run").is_null()) {
     ASSIGN_OR_RETURN(run, Run::FromJson(checkpoint_.at("run")));
-    // A run that measures an imported model otherwise than it was made: its own positions.
+    // A run may measure an imported model with other positions: use the run's.
     if (!run->trains()) {
       model.config.model = run->model;
       if (run->model.position.method != "rope") model.config.extension = Json();
@@ -257,14 +257,14 @@ Result<Exported> Exporter::Write(const ExportArguments& arguments) {
   return exported;
 }
 
-// It has weights: its training has succeeded, or it measures an imported model.
+// Whether the run has weights: its training succeeded, or it measures an imported model.
 bool HasWeights(const Json& run) {
   return std::ranges::all_of(run.at("tasks"), [](const Json& task) {
     return task.at("kind") != "train" || task.at("state") == "SUCCEEDED";
   });
 }
 
-// A sweep's name stands for its only run; of several, the error names those that have weights.
+// A sweep's name means its only run; if there are several, the error names those with weights.
 Result<Json> FindWeights(Connection& connection, const ExportArguments& arguments,
                          const std::string& state) {
   const auto find = [&](const std::string& target) {
@@ -311,7 +311,7 @@ int Export(const ExportArguments& arguments, const std::string& output, const st
   };
   Result<Json> done = work();
   if (!done.ok()) {
-    // The first error is the one to tell; the next export removes what cannot be removed now.
+    // Report only the first error; the next export removes what cannot be removed now.
     if (!temporary.empty()) static_cast<void>(RemoveAll(temporary));
     return Report(std::move(done).status().In("exporting " + arguments.target));
   }

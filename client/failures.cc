@@ -10,8 +10,8 @@
 namespace longrun {
 namespace {
 
-constexpr std::size_t kShown = 5;      // failures in full; the others are counted
-constexpr std::size_t kLogLines = 10;  // of each, from the end
+constexpr std::size_t kShown = 5;      // failures in full; the rest are counted
+constexpr std::size_t kLogLines = 10;  // the last lines of each
 constexpr std::size_t kKeepBytes = std::size_t{64} << 10;
 
 std::vector<std::string> LastLines(std::string_view text, std::size_t n_max) {

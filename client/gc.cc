@@ -24,7 +24,7 @@ constexpr std::int64_t kWorkerMsMax = 600'000;
 constexpr std::int64_t kQueryMs = 30'000;
 constexpr std::int64_t kModelsMax = 100'000;
 
-// What `longrun-worker gc` says: {"busy": bool, "items": [...]}.
+// The answer of `longrun-worker gc`: {"busy": bool, "items": [...]}.
 Result<Json> AskWorker(const std::string& state, bool dry_run) {
   const std::string folder = JoinPath(state, "worker");
   if (!IsFolder(folder)) return Json{{"busy", false}, {"items", Json::array()}};
@@ -47,7 +47,7 @@ Result<Json> AskWorker(const std::string& state, bool dry_run) {
   return ParseJson(text);
 }
 
-// What a kind of item is to people, and what stays beside it.
+// How an item is described to users, and why it may go or what stays.
 struct KindRow {
   std::string_view kind;
   const char* what;
@@ -111,7 +111,7 @@ std::int64_t FolderBytes(const std::string& path) {
   return n_bytes;
 }
 
-// Bytes of the folders below `datasets` that hold a dataset, and of those that an import left behind.
+// Bytes of the folders in `datasets` that hold a dataset, and of the remains of unfinished imports.
 struct DatasetBytes {
   std::int64_t finished = 0;
   std::int64_t unfinished = 0;
@@ -124,14 +124,14 @@ DatasetBytes BytesOfDatasets(const std::string& state) {
   if (!names.ok()) return bytes;
   for (const std::string& name : *names) {
     const std::string path = JoinPath(folder, name);
-    // A point in front: made anew beside a damaged one, and not put in its place yet.
+    // A leading dot: made again beside a damaged dataset, which it has not replaced yet.
     const bool is_finished = HoldsManifest(path) && !name.starts_with('.');
     (is_finished ? bytes.finished : bytes.unfinished) += FolderBytes(path);
   }
   return bytes;
 }
 
-// Bytes of the artifact store that imported models have, by a name or by a run that starts from one.
+// Bytes in the artifact store of imported models that have a name, or a run that starts from one.
 Result<std::int64_t> BytesOfModels(Asker& asker) {
   const Json question = {{"sql",
                           "SELECT digest FROM models UNION "
@@ -139,7 +139,7 @@ Result<std::int64_t> BytesOfModels(Asker& asker) {
                          {"timeout_ms", kQueryMs},
                          {"rows_max", kModelsMax}};
   ASSIGN_OR_RETURN(const Json answer, asker.Ask("Query", question, 2 * kQueryMs));
-  std::map<std::string, std::int64_t> bytes_of;  // a file of two models is there once
+  std::map<std::string, std::int64_t> bytes_of;  // two models may share a file
   for (const Json& row : answer.at("rows")) {
     const Json request = {{"target", row.at(0)}, {"which", "last"}};
     ASSIGN_OR_RETURN(const Json model, asker.Ask("FindCheckpoint", request));
@@ -152,13 +152,13 @@ Result<std::int64_t> BytesOfModels(Asker& asker) {
   return n_bytes;
 }
 
-// Bytes that are still there and go, now or later.
+// Bytes that still exist but will be removed, now or later.
 struct Going {
   std::int64_t artifacts = 0;
   std::int64_t logs = 0;
 };
 
-// What no `gc` takes: {"what","bytes","why"} each. `models`: bytes of imported models.
+// What `gc` never removes: {"what","bytes","why"} each. `models`: bytes of imported models.
 Json KeptIn(const std::string& state, const Going& going, std::int64_t models) {
   const std::int64_t artifacts =
       FolderBytes(JoinPath(state, "artifacts")) - going.artifacts - models;
@@ -207,7 +207,7 @@ struct GcArguments {
 int Gc(const GcArguments& arguments, const std::string& output, const std::string& state) {
   const bool dry_run = arguments.dry_run;
   Asker asker(state);
-  // Asked twice, the second one finds what is left.
+  // Safe to repeat: a second call finds only what is left.
   const Result<Json> coordinator = asker.Ask("CollectGarbage", {{"dry_run", dry_run}});
   if (!coordinator.ok()) return asker.ReportFailure(coordinator.status());
   const Result<Json> worker = AskWorker(state, dry_run);

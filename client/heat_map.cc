@@ -32,8 +32,8 @@ std::array<double, 3> LinearRgb(double lightness, double chroma, double hue) {
           -0.0041960863 * l - 0.7034186147 * m + 1.7076147010 * s};
 }
 
-// From dark violet over blue and green to light yellow: lightness rises evenly, the hue turns evenly,
-// and the chroma is the largest up to kChroma that a screen can show.
+// From dark violet through blue and green to light yellow: lightness rises evenly, the hue turns evenly,
+// and the chroma is the largest, up to kChroma, that a screen can show.
 std::uint32_t MakeHeatColour(double unit) {
   constexpr double kDarkest = 0.22, kLightest = 0.96, kFirstHue = 310.0, kLastHue = 102.0,
                    kChroma = 0.10;
@@ -56,7 +56,7 @@ std::uint32_t MakeHeatColour(double unit) {
 
 // ---- scale -----------------------------------------------------------------------------------------
 
-// Spans the visible cells. Cuts what lies far below the highest probability, and then says so.
+// Spans the visible cells. Cuts off values far below the highest probability, and adds a note if it does.
 PlotScale ScaleOfMap(const AttentionMap& map, std::vector<std::string>& notes) {
   const bool is_log = map.values_of == AttentionMap::Values::kProbabilities;
   double low = std::numeric_limits<double>::infinity(), high = -low;
@@ -125,7 +125,7 @@ class HeatLayout {
     drawing_.marks.push_back(
         {.kind = Mark::Kind::kImage,
          .points = {{.x = left_, .y = top_},
-                    // The last cell may stand for fewer tokens than the others.
+                    // The last cell may represent fewer tokens than the others.
                     {.x = X(CoveredTokens()), .y = Y(CoveredTokens())}},
          .text = heat_.title,
          .image = ImageOf(heat_)});
@@ -147,7 +147,7 @@ class HeatLayout {
         {.ink = ink, .points = {from, to}, .width = width, .is_dashed = is_dashed});
   }
 
-  // The longest of the words that a side has room for.
+  // The first of `words`, longest first, that fits beside the map.
   std::string Fitting(const std::vector<std::string>& words) const {
     for (const std::string& text : words) {
       if (TextWidth(text, kTextSize) <= size_) return text;
@@ -171,7 +171,7 @@ class HeatLayout {
     bar_ticks_ = Ticks(heat_.scale, std::clamp(static_cast<int>(size_ / 60), 2, 6));
   }
 
-  // What the last cells stick out beyond the map's end.
+  // Covers the part of the last cells that extends beyond the map's end.
   void Margin() {
     if (CoveredTokens() <= tokens_.high) return;
     const double end_x = X(tokens_.high), end_y = Y(tokens_.high), out = X(CoveredTokens()) - end_x;
@@ -209,7 +209,7 @@ class HeatLayout {
     drawing_.marks.push_back(std::move(query));
   }
 
-  // Dashes on a strip of paper: they are seen on every colour.
+  // Dashes on a strip in the paper's colour, visible on every colour of the map.
   void TrainLength() {
     const std::int64_t train_length = heat_.train_length;
     if (train_length <= 0 || train_length >= heat_.map.n_tokens) return;

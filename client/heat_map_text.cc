@@ -16,7 +16,7 @@ std::string ColourCode(bool on_back, std::uint32_t rgb) {
              "m");
 }
 
-// Two cells, one above the other.
+// Two cells, one above the other, in one character.
 std::string Coloured(const std::optional<double>& upper, const std::optional<double>& lower) {
   if (!upper && !lower) return " ";
   const char* const end = "\x1b[0m";
@@ -26,7 +26,7 @@ std::string Coloured(const std::optional<double>& upper, const std::optional<dou
 }
 
 std::string Shade(const std::optional<double>& upper, const std::optional<double>& lower) {
-  constexpr std::string_view kShades = ".:-=+*#%@";  // what is visible is never blank
+  constexpr std::string_view kShades = ".:-=+*#%@";  // a visible cell is never blank
   if (!upper && !lower) return " ";
   const double unit = std::max(upper.value_or(0.0), lower.value_or(0.0));
   const auto last = static_cast<double>(kShades.size() - 1);

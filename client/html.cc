@@ -47,7 +47,7 @@ std::string HtmlJson(const Json& json) {
   std::string out;
   for (const char c : CanonicalJson(json)) {
     if (c == '<') {
-      out += "\\u003c";  // only text holds one, and text may be written so
+      out += "\\u003c";  // only text can contain '<', and this is the same text
     } else {
       out += c;
     }

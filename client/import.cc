@@ -2,7 +2,7 @@
 // sweep's model.init_from.
 //
 // The folder is checked first, by the code with which the trainer reads it. Its files are stored one by
-// one, each named by its SHA-256, and files that are already there are not sent again, so that a repeated
+// one, each named by its SHA-256, and files that the store already has are not sent again, so that a repeated
 // command continues where it was interrupted. The name is stored last.
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -35,7 +35,7 @@ constexpr std::int64_t kLineEveryMs = 30'000;
 constexpr std::int64_t kRedrawEveryMs = 200;
 constexpr int kRoundsMax = 3;
 
-// On a terminal one line that is redrawn; elsewhere a line every half minute.
+// On a terminal, redraws one line; elsewhere prints a line every half minute.
 class ProgressLine {
  public:
   ~ProgressLine() {
@@ -63,7 +63,7 @@ Status CheckNumbers(const WeightFolder& model, ProgressLine& line) {
   return CheckFinite(model, [&](std::int64_t so_far) { line.Show("checking", so_far, n_bytes); });
 }
 
-// Another content under the same name would change what a sweep means.
+// Other content under the same name would change what existing sweep files mean.
 Status CheckNameIsFree(Connection& connection, const std::string& name, const std::string& digest,
                        bool& is_there) {
   ASSIGN_OR_RETURN(const Json answer, connection.Call("ListModels", Json::object()));
@@ -81,8 +81,8 @@ Status CheckNameIsFree(Connection& connection, const std::string& name, const st
   return Status();
 }
 
-// Sends what the store lacks. Whoever asks for bytes keeps them there for a while: after each file all
-// are asked for again, however long the next one takes.
+// Sends the files that the store lacks. Asking for a file protects it for a while, so after each upload we
+// ask for all of them again, because the next upload may take long.
 Status SendFiles(ArtifactClient& store, const std::vector<ArtifactClient::File>& files,
                  ProgressLine& line) {
   std::vector<std::string> digests;
@@ -128,13 +128,13 @@ Result<bool> Register(Connection& connection, ArtifactClient& store, const std::
     const Result<Json> answer = connection.Call(
         "RegisterModel", {{"name", name}, {"sha256", content.digest}, {"source", folder}});
     if (answer.ok()) return answer->at("created").get<bool>();
-    // A file that was there has gone in between.
+    // A file that was in the store has been removed in the meantime.
     const bool again = answer.status().code() == Code::kFailedPrecondition && round < kRoundsMax;
     if (!again) return answer.status();
   }
 }
 
-// {"files", "n_tokens", "not_read"}: what is kept, and what longrun makes of it.
+// {"files", "n_tokens", "not_read"}: the files we keep, and whether longrun can read them.
 Json TokenizerJson(const std::string& folder, const ModelConfig& model) {
   Json json = {{"files", TokenizerFilesIn(folder)}, {"n_tokens", nullptr}, {"not_read", nullptr}};
   const Result<std::unique_ptr<Tokenizer>> tokenizer =

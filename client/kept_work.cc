@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t kQueryMs = 5'000;
 constexpr std::size_t kNamesMax = 5;
 
-// Also not one that is stopping: it was cancelled with the sweep, and its trainer has not ended yet.
+// Whether the task goes on. A stopping one does not: it was cancelled, but its trainer has not ended yet.
 bool GoesOn(const Json& task) {
   static const std::set<std::string> not_on = {"SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED",
                                                "STOPPING"};

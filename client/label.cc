@@ -13,7 +13,7 @@
 namespace longrun {
 namespace {
 
-// "suite=long" sets, "suite-" takes away.
+// "suite=long" sets a label, "suite-" removes it.
 Result<Json> ChangeOf(const std::string& word) {
   const std::size_t equals = word.find('=');
   if (equals != std::string::npos && equals > 0) {
@@ -28,7 +28,7 @@ Result<Json> ChangeOf(const std::string& word) {
 }
 
 int Annotate(const Json& request, const std::string& output, const std::string& state) {
-  // Said twice it is the same.
+  // Safe to repeat: the same annotation twice changes nothing.
   const Result<Json> answer = Ask(state, "AnnotateSweep", request);
   if (!answer.ok()) return Report(answer.status());
   if (output == "json") {

@@ -24,10 +24,10 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kQueryMs = 10'000;
-constexpr std::int64_t kLookMs = 1'000;  // between two looks at how far a run is
+constexpr std::int64_t kLookMs = 1'000;  // between two checks of a run's progress
 constexpr int kPauseMs = 20;
 
-// The text as it comes, or each whole line as an object of its own.
+// Prints the text as it comes, or each complete line as a JSON object.
 class LogPrinter {
  public:
   explicit LogPrinter(bool as_json) : as_json_(as_json) {}
@@ -47,10 +47,10 @@ class LogPrinter {
         rest_.erase(0, end + 1);
       }
     }
-    std::fflush(stdout);  // who follows reads it now
+    std::fflush(stdout);  // so that a follower sees it now
   }
 
-  // A last line that has no end.
+  // Prints a last line that has no newline.
   void End() {
     if (!rest_.empty()) PrintLine(rest_);
     rest_.clear();
@@ -66,10 +66,10 @@ class LogPrinter {
   bool as_json_;
   bool wrote_ = false;
   std::string attempt_;
-  std::string rest_;  // of a line that is not whole yet
+  std::string rest_;  // of a line that is not complete yet
 };
 
-// The run of a run, a task or an attempt, by the beginning of its id; "" where there is none.
+// The run key of a run, a task or an attempt, given the start of its id; "" if there is none.
 Result<std::string> RunKeyOf(Asker& asker, const std::string& thing) {
   const Result<Json> found = asker.Ask("GetRun", {{"run", thing}});
   if (found.ok()) return found->at("run").at("run_key").get<std::string>();
@@ -89,8 +89,8 @@ Result<std::string> RunKeyOf(Asker& asker, const std::string& thing) {
   return answer.at("rows").at(0).at(0).get<std::string>();
 }
 
-// Says how far a run is, each time that a tenth of its work is done, for as long as this object lives: the log
-// of a healthy trainer says nothing.
+// Reports a run's progress at each tenth of its work while this object lives, since the log of a healthy
+// trainer is silent.
 class ProgressLines {
  public:
   ProgressLines(const std::string& state, const std::string& thing)
@@ -108,7 +108,7 @@ class ProgressLines {
     const Result<std::string> found = RunKeyOf(asker, thing);
     if (!found.ok()) return SayLine(Str("no progress is shown: ", found.status().message()));
     const std::string& run_key = *found;
-    if (run_key.empty()) return;  // the stream of the log says so
+    if (run_key.empty()) return;  // the log's stream reports that
     std::string milestone;
     while (true) {
       const bool is_last = is_over_;
@@ -131,7 +131,7 @@ class ProgressLines {
 
 int Logs(const std::string& target, bool follow, bool as_json, const std::string& state) {
   LogPrinter printer(as_json);
-  // Without a service nothing is at work.
+  // Without a service nothing makes progress.
   const bool shows_progress = follow && CoordinatorRuns(state);
   const auto print = [&](const std::string& thing) {
     std::optional<ProgressLines> progress;
@@ -139,7 +139,7 @@ int Logs(const std::string& target, bool follow, bool as_json, const std::string
     return AskStream(state, "GetLogs", {{"target", thing}, {"follow", follow}},
                      [&printer](const Json& message) {
                        printer.Add(message);
-                       return std::ferror(stdout) == 0;  // somebody reads it
+                       return std::ferror(stdout) == 0;  // whether somebody still reads it
                      });
   };
   Status status = print(target);

@@ -20,7 +20,7 @@ namespace {
 
 const std::vector<std::string> kStates = {
     "PENDING", "RUNNING",   "SUCCEEDED",  "PARTIAL",
-    "FAILED",  "CANCELLED", "INTERRUPTED"};  // RUNNING, while no service runs
+    "FAILED",  "CANCELLED", "INTERRUPTED"};  // INTERRUPTED: RUNNING while no service runs
 
 constexpr int kTimeColumn = 7;
 constexpr std::int64_t kShownInTable = 50;
@@ -71,7 +71,7 @@ std::vector<std::string> RowOf(const Json& sweep) {
           sweep.at("note").get<std::string>()};
 }
 
-// The times as plain numbers, behind the columns that were there before them.
+// Writes times as plain numbers, after the existing columns.
 std::string Csv(const Json& sweeps, std::vector<std::string> header,
                 std::vector<std::vector<std::string>> rows) {
   header.erase(header.begin() + kTimeColumn);
@@ -83,7 +83,7 @@ std::string Csv(const Json& sweeps, std::vector<std::string> header,
   return RenderCsv(header, rows);
 }
 
-// Leaves the newest ones, and says how many there are beside them. A program gets all, unless it asks for fewer.
+// Keeps the newest sweeps and reports how many it left out. A program gets all, unless it asks for fewer.
 void KeepNewest(const LsArguments& arguments, Json& sweeps) {
   const std::int64_t by_itself = *arguments.output == "table" ? kShownInTable : 0;
   const auto limit = static_cast<std::size_t>(arguments.limit.value_or(by_itself));
@@ -109,14 +109,14 @@ int Ls(const LsArguments& arguments, const std::string& state) {
   for (const Json& sweep : answer->at("sweeps")) {
     if (IsSelected(sweep, arguments)) selected.push_back(sweep);
   }
-  // A name is not a pattern: it should be there.
+  // A name, unlike a pattern, must match a sweep.
   const auto is_named = [&](const Json& sweep) { return sweep.at("name") == arguments.name; };
   const bool is_name =
       !arguments.name.empty() && arguments.name.find_first_of("*?[\\") == std::string::npos;
   if (is_name && std::ranges::none_of(answer->at("sweeps"), is_named)) {
     Result<Json> found = asker.Ask("GetSweep", {{"sweep", arguments.name}});
     if (!found.ok()) return Report(found.status());
-    Json& info = found->at("info");  // its id was given
+    Json& info = found->at("info");  // an id was given
     info["service_runs"] = service_runs;
     if (!service_runs && *arguments.output == "table") {
       info["state"] = StateWithoutService(info.at("state").get<std::string>());
@@ -139,7 +139,7 @@ int Ls(const LsArguments& arguments, const std::string& state) {
     Print(Csv(selected, std::move(header), std::move(rows)));
     return kExitOk;
   }
-  // Columns that nobody has used would only take room.
+  // Drop columns that are empty in every row.
   for (std::size_t column = header.size(); column-- > kTimeColumn;) {
     if (!std::ranges::all_of(rows, [&](const auto& row) { return row[column].empty(); })) continue;
     header.erase(header.begin() + static_cast<std::ptrdiff_t>(column));

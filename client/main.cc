@@ -18,7 +18,7 @@
 namespace longrun {
 namespace {
 
-// What is asked of one model by hand is the trainer's.
+// Verbs of longrun-trainer, which work on one model by hand.
 constexpr std::string_view kTrainerVerbs[] = {"generate", "forward", "grad", "train", "evaluate"};
 
 std::string DidYouMean(const std::string& word, const std::vector<std::string>& candidates) {
@@ -26,10 +26,10 @@ std::string DidYouMean(const std::string& word, const std::vector<std::string>& 
   return nearest.empty() ? "" : Str("; did you mean \"", nearest, "\"?");
 }
 
-// What other programs call it.
+// What other programs call a verb.
 struct Synonym {
   std::string_view word;
-  const char* verb;  // with what it takes
+  const char* verb;  // with its arguments
 };
 constexpr Synonym kSynonyms[] = {{"status", "get SWEEP` or `longrun ls"},
                                  {"show", "get SWEEP"},
@@ -72,7 +72,7 @@ int Usage(const std::string& problem) {
   return kExitUsage;
 }
 
-// The first word that nobody took.
+// The error for the first word that no verb or option took.
 std::string NotExpected(const CLI::App& verb, const std::string& word) {
   if (!word.starts_with("-")) {
     if (!verb.get_subcommands(nullptr).empty()) {
@@ -88,7 +88,7 @@ std::string NotExpected(const CLI::App& verb, const std::string& word) {
   return Str("there is no option \"", name, "\"", DidYouMean(name, options));
 }
 
-// An option that ends the line and should not: what it takes.
+// The error for an option at the end of the line without its value: says what it takes.
 std::string ValueMissing(const CLI::App& app, const CLI::App& verb, const std::string& problem) {
   for (const CLI::App* level : {&verb, &app}) {
     for (const CLI::Option* option : level->get_options()) {
@@ -106,7 +106,7 @@ std::string SubVerbMissing(const CLI::App& verb) {
              " --help` says what they do");
 }
 
-// The first word that is no option, or no option's value; "" when there is none.
+// The first word that is neither an option nor an option's value, or "".
 std::string FirstWord(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     std::string word = argv[i];
@@ -116,7 +116,7 @@ std::string FirstWord(int argc, char** argv) {
   return "";
 }
 
-// What is wrong with the line, in our words where CLI11's do not name the word or what is expected.
+// The error in the line, in our words where CLI11's do not name the word or what is expected.
 std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   const bool no_value = dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr &&
                         std::string_view(error.what()).ends_with("missing");
@@ -125,7 +125,7 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
   if (app.get_subcommands().empty()) {
     return first.empty() ? "a verb is missing" : NoSuchVerb("", first, app);
   }
-  // A later word may be a verb: "dat ls" is no mistake in `ls`.
+  // Only the first word must be a verb: `ls` in "dat ls" is not the mistake.
   if (!first.empty() && !IsVerb(app, first)) return NoSuchVerb("", first, app);
   const CLI::App* verb = &app;
   while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
@@ -136,7 +136,7 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
                              (missing && !verb->get_subcommands(nullptr).empty()))) {
     return NotExpected(*verb, remaining.front());
   }
-  // An option that is missed may be there, misspelt.
+  // A missing option may be present but misspelt.
   const auto misspelt = std::ranges::find_if(
       remaining, [](const std::string& word) { return word.starts_with("-"); });
   if (missing && misspelt != remaining.end()) return NotExpected(*verb, *misspelt);
@@ -152,7 +152,7 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error, int 
 }
 
 int Main(int argc, char** argv) {
-  // Before anything is parsed: what is completed is no command line yet.
+  // Before anything is parsed: an unfinished line may not be a valid command yet.
   if (argc > 1 && std::string_view(argv[1]) == "__complete") {
     return PrintCompletions({argv + 2, argv + argc});
   }
@@ -163,7 +163,7 @@ int Main(int argc, char** argv) {
   std::string help = "--help";  // `longrun help VERB` is `longrun VERB --help`
   if (argc > 1 && std::string_view(argv[1]) == "help") {
     words.erase(words.begin() + 1);
-    // CLI11 would show the help of all verbs for a word that is none.
+    // For an unknown verb CLI11 would show the help of all verbs.
     if (argc > 2 && !IsVerb(*app, words[1])) {
       return Usage(NoSuchVerb("", words[1], *app));
     }

@@ -37,7 +37,7 @@ std::optional<Reading> ReadBitsPerToken(const Json& body) {
   return Scaled(ReadNll(body), 1.0 / std::numbers::ln2);
 }
 
-// The bytes of the scored text are a constant of the text, so the error of nll scales with them.
+// The number of bytes is a constant of the scored text, so the error of nll scales with it.
 std::optional<Reading> ReadBitsPerByte(const Json& body) {
   const auto bytes = NumberAt(body, "bytes");
   const auto n = NumberAt(body, "n");
@@ -51,8 +51,8 @@ std::optional<Reading> ReadValue(const Json& body) {
   return Reading{.x = *value, .se = NumberAt(body, "se")};
 }
 
-// The standard error of a share is 0 at 0 and at 1, where a few questions prove the least. Wilson's
-// interval is not: its width, over that of a normal distribution's in deviations, stands for the error.
+// The standard error of a share is 0 at 0 and at 1, even if a few questions prove little. Wilson's interval
+// is not 0 there: its width in units of a normal distribution's deviations serves as the error.
 std::optional<Reading> ReadShare(const Json& body) {
   std::optional<Reading> reading = ReadValue(body);
   const auto extra = body.find("extra");
@@ -68,7 +68,7 @@ std::optional<Reading> ReadShare(const Json& body) {
 
 constexpr std::string_view kNll = "nll", kPseudo = "pseudo_", kByPosition = "_by_position";
 
-// Rows whose metric is PREFIXnllSUFFIX, and what their metrics are called: PREFIXperplexitySUFFIX.
+// Rows whose metric is PREFIXnllSUFFIX; derived metrics are named like PREFIXperplexitySUFFIX.
 struct NllSource {
   std::string_view prefix, suffix;
 
@@ -87,11 +87,11 @@ void AddMetricsOfNll(const NllSource& source, std::vector<Metric>& metrics) {
   add("perplexity", true, ReadNll);
   add(kNll, false, ReadNll);
   add("bits_per_token", false, ReadBitsPerToken);
-  // The bytes of a bucket are not in its row.
+  // A bucket's row does not have its number of bytes.
   if (source.suffix.empty()) add("bits_per_byte", false, ReadBitsPerByte);
 }
 
-// Which way is better can be told from few words; without one, nothing is marked.
+// Guesses from words in the name which way is better; without such a word, nothing is marked.
 Metric::Better BetterByName(std::string_view name) {
   constexpr std::string_view kHigher[] = {"per_s", "acc", "f1", "rouge", "exact_match"};
   constexpr std::string_view kLower[] = {"bytes", "loss", "ms", "seconds"};
@@ -111,7 +111,7 @@ std::string Metric::words() const {
   const auto end_with = [&text](std::string_view end, std::string_view with) {
     if (text.ends_with(end)) text.replace(text.size() - end.size(), end.size(), with);
   };
-  end_with(kByPosition, "");  // its table says so: "by tokens of context"
+  end_with(kByPosition, "");  // the table's title says "by tokens of context"
   if (text.starts_with(kPseudo)) text.replace(0, kPseudo.size(), "pseudo-");
   end_with("_per_s", "/s");
   end_with("peak_bytes", "peak memory");
@@ -130,7 +130,7 @@ double Metric::ValueError(double x, double se) const { return is_log ? std::exp(
 std::set<std::string> SourcesOf(const std::vector<Json>& results) {
   std::set<std::string> sources;
   for (const Json& result : results) {
-    const Json* last = nullptr;  // mostly the next one is of the same
+    const Json* last = nullptr;  // the next result is mostly of the same metric
     for (const Json& row : result.at("rows")) {
       const Json& body = row.at("body");
       const Json protocol = body.value("protocol", Json());
@@ -170,7 +170,7 @@ std::vector<Metric> MetricsOf(const std::set<std::string>& sources) {
         Metric{.name = source, .source = source, .better = BetterByName(source)});
     if (metric.is_share()) metric.reader = &ReadShare;
   }
-  // Speed before what it costs; the others by name.
+  // Speed before its costs; otherwise in order of names.
   std::ranges::stable_sort(metrics, {}, [](const Metric& metric) {
     return metric.is_nll() ? 0 : metric.name.ends_with("_per_s") ? 1 : 2;
   });

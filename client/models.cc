@@ -15,12 +15,12 @@
 namespace longrun {
 namespace {
 
-// What an export wrote for modeling_longrun.py says its body apart.
+// An export for modeling_longrun.py names its architecture separately.
 std::string ArchitectureOf(const Json& config) {
   return config.value("architecture", config.value("model_type", "gpt2"));
 }
 
-// All, each with the names of its tokenizer's files as "tokenizer".
+// All models, each with the names of its tokenizer's files as "tokenizer".
 Result<Json> Models(const std::string& state) {
   Asker asker(state);
   ASSIGN_OR_RETURN(const Json answer, asker.Ask("ListModels", Json::object()));
@@ -64,7 +64,7 @@ int List(const std::string& output, const std::string& state) {
 }
 
 int Remove(const std::string& name, const std::string& output, const std::string& state) {
-  // Not asked twice: the second time it would not be there.
+  // Not repeated on failure: a second call might find the name already removed.
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
   const Result<Json> answer = (*coordinator)->connection().Call("RemoveModel", {{"name", name}});

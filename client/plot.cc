@@ -29,7 +29,7 @@ constexpr int kPictureHeight = 480;
 constexpr int kPictureMax = 8000;
 constexpr int kTextWidth = 80;
 constexpr int kTextHeight = 20;
-constexpr std::size_t kNotesMax = 5;  // of curves without a number, told one by one
+constexpr std::size_t kNotesMax = 5;  // at most so many curves without numbers are named
 
 struct PlotArguments {
   std::shared_ptr<PivotArguments> pivot;
@@ -40,7 +40,7 @@ struct PlotArguments {
   bool ascii = false;
 };
 
-// The name of a run's series, in parts: its axes that differ between the runs, but the seed.
+// The parts of a series' name: the run's axes that differ between the runs, without the seed.
 std::vector<std::string> CurveName(const RunRef& run, const std::vector<RunRef>& runs,
                                    const std::vector<std::string>& axes) {
   std::vector<std::string> parts;
@@ -59,7 +59,7 @@ std::vector<std::string> CurveName(const RunRef& run, const std::vector<RunRef>&
   return {position.is_null() ? ShortId(run.run_key()) : AxisText(position)};
 }
 
-// What the trainer's curves are measured in, where their names do not say it.
+// Adds the unit of a trainer's curve if its name does not say it.
 std::string WithUnit(const std::string& metric) {
   return metric == "loss" || metric == "val_loss" ? metric + " (nats per token)" : metric;
 }
@@ -88,7 +88,7 @@ Result<LossCurve> AskCurve(Asker& asker, const RunRef& run, const std::string& m
   return curve;
 }
 
-// The curves of the sweeps' runs that the filters keep.
+// The curves of those runs of the sweeps that the filters keep.
 Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotRequest& request,
                                     const std::string& state) {
   ASSIGN_OR_RETURN(const std::vector<Json> results, AskResults(state, arguments.pivot->sweeps));
@@ -159,7 +159,7 @@ std::string TextOf(const std::vector<Plot>& plots, const PlotArguments& argument
   return out;
 }
 
-// FILE.svg for one plot, FILE-1.svg, FILE-2.svg for several.
+// FILE.svg for one plot; FILE-1.svg, FILE-2.svg, ... for several.
 std::string FileOf(const std::string& output, std::size_t plot, std::size_t n_plots) {
   if (n_plots == 1) return output;
   const std::size_t dot = output.rfind('.');
@@ -204,7 +204,7 @@ Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& argument
   return WritePictures(plots, output, size);
 }
 
-// Why there is nothing: nothing more may come, or each curve still lacks its numbers.
+// Explains why there is nothing to draw: the sweep is over, or no curve has numbers yet.
 int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>& sweeps,
                   const std::string& state) {
   std::vector<Json> infos;

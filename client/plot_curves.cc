@@ -15,9 +15,9 @@
 namespace longrun {
 namespace {
 
-constexpr double kLogFromRatio = 20.0;     // beyond, equal steps would hide the small values
-constexpr std::size_t kMarkedLengths = 3;  // with more, the rings at the points have to do
-constexpr std::size_t kMarkersMax = 24;    // points of a line; more marks would touch
+constexpr double kLogFromRatio = 20.0;     // from here on, equal steps would hide small values
+constexpr std::size_t kMarkedLengths = 3;  // with more, only the rings at the points mark them
+constexpr std::size_t kMarkersMax = 24;    // points per line; more marks would touch
 
 std::string Words(std::string name) {
   std::ranges::replace(name, '_', ' ');
@@ -26,12 +26,12 @@ std::string Words(std::string name) {
 
 bool IsByPosition(const PivotTable& table) { return table.col_axes.front() == kPositionAxis; }
 
-// Where a column lies on the x axis.
+// A column's place on the x axis.
 double XOf(const Json& column) {
   return IsPositionRange(column) ? MiddleOf(column) : column.get<double>();
 }
 
-// What tells a row from the others: "rope", or "rope" and "train length 64".
+// What distinguishes a row from the others: "rope", or "rope" and "train length 64".
 std::vector<std::string> NameParts(const PivotTable& table, const PivotRow& row) {
   if (!row.baseline.empty()) return {row.baseline};
   std::vector<std::string> parts;
@@ -50,7 +50,7 @@ std::vector<std::string> NameParts(const PivotTable& table, const PivotRow& row)
   return parts;
 }
 
-// What a row has and a plot cannot draw: "not_applicable at 128, 256; inf at 512".
+// The cells of a row that a plot cannot draw: "not_applicable at 128, 256; inf at 512".
 std::string NoteOf(const PivotTable& table, const PivotRow& row) {
   std::vector<std::pair<std::string, std::vector<std::string>>> reasons;
   for (std::size_t c = 0; c < row.cells.size(); ++c) {
@@ -63,7 +63,7 @@ std::string NoteOf(const PivotTable& table, const PivotRow& row) {
   }
   std::vector<std::string> notes;
   notes.reserve(reasons.size());
-  // Buckets of one row lack their numbers for one reason.
+  // The buckets of one row all lack their numbers for the same reason.
   const bool is_whole = IsByPosition(table) && reasons.size() == 1;
   for (const auto& [status, lengths] : reasons) {
     notes.push_back(is_whole ? status : Str(status, " at ", Join(lengths, ", ")));
@@ -79,7 +79,7 @@ PlotSeries SeriesOf(const PivotTable& table, const PivotRow& row) {
                     .group = parts.empty() ? std::string() : parts.front()};
   for (std::size_t c = 0; c < row.cells.size(); ++c) {
     const PivotCell& cell = row.cells[c];
-    // A length that another sweep asks for is no gap in this line.
+    // A length that only another sweep asked for is not a gap in this line.
     if (cell.status == "not_asked") continue;
     series.points.push_back({.x = XOf(table.columns[c].front()),
                              .y = cell.value.value_or(std::numeric_limits<double>::quiet_NaN()),
@@ -102,7 +102,7 @@ void ChooseScale(Plot& plot) {
   plot.y_is_log = !plot.y_most && low > 0.0 && high > kLogFromRatio * low;
 }
 
-// Bytes as KiB, MiB, GiB: the largest unit that the largest number reaches.
+// Converts bytes to KiB, MiB or GiB: the largest unit that the largest number reaches.
 void InUnits(Plot& plot) {
   double high = 0.0;
   for (const PlotSeries& series : plot.series) {
@@ -156,7 +156,7 @@ Plot PlotOf(const PivotTable& table) {
   return plot;
 }
 
-// Directions of a throughput lie far apart and are not compared: a plot for each.
+// Throughputs of different directions differ widely and are not compared, so each gets a plot.
 std::vector<PivotTable> ByVariant(const PivotTable& table) {
   const auto axis = std::ranges::find(table.row_axes, "variant");
   if (axis == table.row_axes.end() || table.metrics.front().variants_are_models()) return {table};

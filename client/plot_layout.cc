@@ -16,11 +16,11 @@ namespace {
 constexpr double kLabelGap = 15.0;  // between the names of two lines
 constexpr double kMarkRadius = 3.5;
 constexpr double kLabelShare = 0.36;    // of the width, at most, for the names of lines
-constexpr std::size_t kDescribed = 12;  // points of a line that the description spells out
+constexpr std::size_t kDescribed = 12;  // points per line that the description spells out
 constexpr double kLeaderMax = 60.0;     // from a line's end to its name; longer ones look like data
-constexpr double kLabelIndent = 28.0;   // of a name, right of the plot
+constexpr double kLabelIndent = 28.0;   // of names, right of the plot
 
-// The end of a line, and where its name goes.
+// The end of a line and the place of its name.
 struct EndLabel {
   std::size_t series = 0;
   std::string text = {};
@@ -71,7 +71,7 @@ class Layout {
     y_ = Within(ScaleOf(ys, plot_.y_is_log, 0.06), plot_.y_least, plot_.y_most);
   }
 
-  // "metric by context length" large, "(validation, nonoverlap)" below it.
+  // "metric by context length" in large letters, "(validation, nonoverlap)" below it.
   void Title() {
     const std::size_t at = plot_.title.find(" (");
     std::vector<std::string> below;
@@ -81,7 +81,7 @@ class Layout {
     top_ = PutTitle(drawing_, plot_.title.substr(0, at), below) + kTitleSize + 14;
   }
 
-  // What cannot be drawn, and what the band is: at the bottom.
+  // Notes at the bottom: what cannot be drawn, and what the band means.
   void Notes() {
     std::vector<std::string> notes = NotesOf(plot_);
     if (!plot_.legend.empty()) notes.push_back(plot_.legend);
@@ -107,7 +107,7 @@ class Layout {
   double X(double value) const { return left_ + x_.Unit(value) * (right_ - left_); }
   double Y(double value) const { return bottom_ - y_.Unit(value) * (bottom_ - top_); }
 
-  // The values on the x axis that get a tick: those of the points, if they are few.
+  // The ticks of the x axis: the x values of the points, if they are few.
   std::vector<double> XTicks() const {
     std::vector<double> ticks;
     for (const PlotSeries& series : plot_.series) {
@@ -156,12 +156,12 @@ class Layout {
     for (const double mark : plot_.marks_x) {
       const double x = X(mark);
       Segment(Ink::kAxis, {.x = x, .y = top_ - 4}, {.x = x, .y = bottom_}, true);
-      // The first says what they are, the others follow it.
+      // Only the first mark is labelled with its meaning.
       const std::string text = mark == plot_.marks_x.front()
                                    ? Str(plot_.marks_label, " ", TickText(mark))
                                    : TickText(mark);
       const double width = TextWidth(text, kNoteSize);
-      // Right of its line at the left edge, left of it at the right one.
+      // Centred on its line, but kept inside the plot's edges.
       const double half = width / 2;
       const double centre =
           std::clamp(x, left_ - 4 + half, std::max(left_ + half, right_ + 20 - half));
@@ -182,7 +182,7 @@ class Layout {
 
   double LowEnd(const PlotPoint& point) const { return std::max(point.y - *point.se, y_.low); }
 
-  // One area for each stretch without a gap. Of the points in one column of pixels, the outermost.
+  // One area for each stretch without a gap. Keeps only the outermost of the points in one column of pixels.
   void Band(std::size_t s) {
     std::vector<DrawPoint> upper;
     std::vector<DrawPoint> lower;
@@ -226,7 +226,7 @@ class Layout {
   void Line(std::size_t s) {
     const PlotSeries& series = plot_.series[s];
     const int number = series.hue;
-    // The second line of a colour is dashed; beyond the palette, colours come again so.
+    // The second line in a colour is dashed, as are all lines beyond the palette's colours.
     const bool is_dashed = series.is_baseline || series.dash % 2 == 1 || number >= kPaletteSize;
     std::vector<Mark> symbols;
     std::vector<DrawPoint> points;
@@ -263,8 +263,8 @@ class Layout {
     drawing_.marks.insert(drawing_.marks.end(), symbols.begin(), symbols.end());
   }
 
-  // Of the points in one column of pixels, the first, the lowest, the highest and the last: the same
-  // picture with few of them.
+  // Keeps the first, lowest, highest and last of the points in one column of pixels: the picture is the
+  // same with far fewer points.
   static std::vector<DrawPoint> Thinned(const std::vector<DrawPoint>& points) {
     std::vector<DrawPoint> thin;
     for (std::size_t begin = 0; begin < points.size();) {
@@ -313,7 +313,7 @@ class Layout {
       drawing_.marks.push_back(TextMark(Str("+", n_hidden, " more"), right_ + kLabelIndent, bottom_,
                                         Mark::Anchor::kStart, Ink::kFaintText, kNoteSize));
     }
-    // Down, where they are too near; then up, where that went over the edge.
+    // Push names down where they are too close; then up again where that went over the edge.
     for (std::size_t i = 0; i < ends.size(); ++i) {
       const double least = i == 0 ? top_ : ends[i - 1].label_y + kLabelGap;
       ends[i].label_y = std::max(ends[i].label_y, least);
@@ -325,7 +325,7 @@ class Layout {
     for (const EndLabel& end : ends) Label(end);
   }
 
-  // The line's symbol and name, with a thin line to its end where that is near but not beside it.
+  // The line's symbol and name, joined to its end by a thin line if that is close but not level.
   void Label(const EndLabel& end) {
     const int number = plot_.series[end.series].hue;
     const double gap = right_ - end.x;

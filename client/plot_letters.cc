@@ -7,9 +7,9 @@
 namespace longrun {
 namespace {
 
-// Text has UTF-8's letters, each about as wide as the class it belongs to.
+// The text is UTF-8; each letter is about as wide as the class it belongs to.
 double LetterWidth(unsigned char c) {
-  if ((c & 0xc0) == 0x80) return 0.0;  // goes on
+  if ((c & 0xc0) == 0x80) return 0.0;  // continuation byte
   const std::string_view narrow = "iljtfrI.,:;|!'()[] ";
   if (narrow.find(static_cast<char>(c)) != std::string_view::npos) return 0.38;
   if (c == 'm' || c == 'w' || c == 'M' || c == 'W' || c == '@') return 0.98;

@@ -1,4 +1,4 @@
-// From training curves to a plot: runs of one name are seeds, averaged at each x that all of them have.
+// From training curves to a plot: runs with one name are seeds, averaged at each x that all of them have.
 #include <algorithm>
 #include <cmath>
 #include <map>

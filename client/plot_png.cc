@@ -11,7 +11,7 @@
 namespace longrun {
 namespace {
 
-constexpr double kPixelsMax = 16'384;  // of a side; cairo's own limit is twice that
+constexpr double kPixelsMax = 16'384;  // per side; cairo's own limit is twice that
 
 struct SurfaceDeleter {
   void operator()(cairo_surface_t* surface) const { cairo_surface_destroy(surface); }
@@ -84,7 +84,7 @@ void TraceSymbol(cairo_t* context, const Mark& mark) {
 // Points into `pixels`, which must outlive it.
 std::unique_ptr<cairo_surface_t, SurfaceDeleter> SurfaceOf(std::vector<std::uint32_t>& pixels,
                                                            const PixelImage& image) {
-  // All pixels are whole or nothing, so that cairo's premultiplied ones are the same.
+  // Every pixel is opaque or empty, so it equals cairo's premultiplied form.
   return std::unique_ptr<cairo_surface_t, SurfaceDeleter>(cairo_image_surface_create_for_data(
       reinterpret_cast<unsigned char*>(pixels.data()), CAIRO_FORMAT_ARGB32, image.width,
       image.height, 4 * image.width));

@@ -74,7 +74,7 @@ PlotScale Within(PlotScale scale, std::optional<double> least, std::optional<dou
 std::vector<double> Ticks(const PlotScale& scale, int count, bool is_whole) {
   if (scale.is_log) {
     std::vector<double> ticks = LogTicks(scale, count);
-    if (ticks.size() >= 2) return ticks;  // else within an octave: evenly, as if it were not
+    if (ticks.size() >= 2) return ticks;  // otherwise within an octave: linear ticks
   }
   std::vector<double> ticks;
   const double rounded = RoundStep((scale.high - scale.low) / std::max(count, 1));
@@ -101,7 +101,7 @@ std::string TickText(double value) {
     std::erase(shown, '+');
     return shown;
   }
-  // Powers of two are read in full: 16384, 65536, 131072.
+  // Powers of two are written in full: 16384, 65536, 131072.
   const bool is_round = size >= 1e4 && std::fmod(size, 1e3) == 0.0;
   if (size >= 1e6 || is_round) {
     for (const auto& [unit, letter] : {std::pair(1e12, "T"), {1e9, "B"}, {1e6, "M"}, {1e3, "K"}}) {

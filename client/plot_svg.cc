@@ -13,7 +13,7 @@
 namespace longrun {
 namespace {
 
-// XML text, without the characters that XML does not have.
+// Text escaped for XML; a space replaces each character that XML does not allow.
 std::string Escaped(const std::string& text) {
   std::string out;
   for (const char c : ToUtf8(text)) {
@@ -54,7 +54,7 @@ std::string ClassOf(const Mark& mark) {
   return "";
 }
 
-// `color` is the ink; shapes use it as stroke or fill.
+// `color` is the ink; shapes use it as their stroke or fill.
 std::string Style() {
   const auto rules = [](const char* paper, const char* text, const char* faint, const char* axis,
                         const char* grid, bool on_dark) {
@@ -84,7 +84,7 @@ std::string PointList(const std::vector<DrawPoint>& points) {
 }
 
 std::string TextElement(const Mark& mark) {
-  constexpr double kMiddleOfLetters = 0.35;  // of their size, above the base line
+  constexpr double kMiddleOfLetters = 0.35;  // of the font size, above the baseline
   const double x = mark.points.front().x;
   const double y = mark.points.front().y;
   const std::string place =
@@ -108,7 +108,7 @@ std::string Tip(const Mark& mark, const char* element) {
 std::string ImageElement(const Mark& mark) {
   const DrawPoint from = mark.points[0], to = mark.points[1];
   const Result<std::string> png = PixelPng(*mark.image);
-  LR_CHECK(png.ok());  // it fails for want of memory alone
+  LR_CHECK(png.ok());  // it fails only if memory runs out
   return Str("<image x=\"", Coordinate(from.x), "\" y=\"", Coordinate(from.y), "\" width=\"",
              Coordinate(to.x - from.x), "\" height=\"", Coordinate(to.y - from.y),
              "\" preserveAspectRatio=\"none\" style=\"image-rendering:pixelated\" ",

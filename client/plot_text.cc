@@ -1,5 +1,5 @@
-// A plot in the terminal: lines in Braille dots (or ASCII), a letter at each point, the names beside
-// the ends.
+// A plot in the terminal: lines in Braille dots (or ASCII), a letter at each point, the names next to
+// the ends of the lines.
 #include <algorithm>
 #include <cmath>
 
@@ -13,7 +13,7 @@ namespace {
 constexpr int kNameMax = 28;
 constexpr const char* kColours[] = {"36", "33", "32", "35", "34", "31", "37"};
 
-// Letters by which series are told apart where there is no colour.
+// The letter that distinguishes a series without colour.
 std::string LetterOf(std::size_t s) {
   constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
   return std::string(1, kLetters[s % kLetters.size()]);
@@ -35,7 +35,7 @@ std::string Clipped(const std::string& text, std::size_t width, bool ascii) {
   return out + (ascii ? "~" : "…");
 }
 
-// Without a font for them: "±" is "+-", another letter beyond ASCII is "?".
+// ASCII for terminals without the characters: "±" is "+-", any other letter beyond ASCII is "?".
 std::string AsciiOf(const std::string& text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -51,7 +51,7 @@ std::string AsciiOf(const std::string& text) {
   return out;
 }
 
-// Characters of a grid, each with dots of its own: 2 x 4 in Braille, one in ASCII.
+// A grid of characters, each made of dots: 2 x 4 in Braille, one in ASCII.
 class Canvas {
  public:
   Canvas(int columns, int rows, bool ascii)
@@ -84,7 +84,7 @@ class Canvas {
     At(x, y).series = series;
   }
 
-  // A column of a mark that other things stand over.
+  // Draws a mark's column below everything else.
   void Below(int dot_x, const std::string& letter) {
     const int x = std::clamp(ascii_ ? dot_x : dot_x / 2, 0, columns_ - 1);
     for (int y = 0; y < rows_; ++y) At(x, y).below = letter;
@@ -227,7 +227,7 @@ class TextPlot {
     }
   }
 
-  // "a cable" beside each line's end: the nearest free row.
+  // Puts a name like "a cable" beside each line's end, in the nearest free row.
   std::vector<std::string> Names(const Canvas& canvas, int rows) const {
     struct End {
       std::size_t series;
@@ -252,7 +252,7 @@ class TextPlot {
     }
     std::vector<std::string> names(static_cast<std::size_t>(rows));
     for (const End& end : ends) {
-      if (end.row < 0) continue;  // more lines than rows: the upper ones' names have no room
+      if (end.row < 0) continue;  // more lines than rows: no room for the upper names
       const std::string text = Str(LetterOf(end.series), " ", Name(plot_.series[end.series]));
       names[static_cast<std::size_t>(end.row)] =
           style_.colour ? Canvas::Coloured(text, plot_.series[end.series].hue) : text;
@@ -277,7 +277,7 @@ class TextPlot {
       const auto centre = indent + static_cast<std::size_t>(std::max(column, 0));
       const std::size_t at = centre >= text.size() / 2 ? centre - text.size() / 2 : 0;
       if (at + text.size() > labels.size()) return;
-      // With a space on either side.
+      // Requires a free space on either side.
       const std::size_t from = at == 0 ? 0 : at - 1;
       const std::size_t to = std::min(at + text.size() + 1, labels.size());
       if (labels.substr(from, to - from).find_first_not_of(' ') != std::string::npos) return;

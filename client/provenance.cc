@@ -25,7 +25,7 @@ std::string BytesOf(const Json& object, const char* key) {
   return FormatBytes(member->get<std::int64_t>());
 }
 
-// Parts that are there, each behind its prefix: {"commit ", "3f2a"} -> "commit 3f2a".
+// Joins the parts that are not empty, each after its prefix: {"commit ", "3f2a"} -> "commit 3f2a".
 class Parts {
  public:
   Parts& Add(const std::string& value, std::string_view before = "", std::string_view after = "") {

@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t kSqlBytesMax = 1
                                      << 20;  // the coordinator's own limit is smaller, and says so
-constexpr std::int64_t kGraceMs = 10'000;    // beyond the query's own time
+constexpr std::int64_t kGraceMs = 10'000;    // in addition to the query's own time
 
 struct QueryArguments {
   std::string sql;
@@ -32,7 +32,7 @@ struct QueryArguments {
 
 using Rows = std::vector<std::vector<std::string>>;
 
-// A value on one line: control characters as \n, \t, \x1b.
+// A value on one line, with control characters as \n, \t, \x1b.
 std::string Shown(const Json& value, const char* null) {
   if (value.is_null()) return null;
   if (!value.is_string()) return CanonicalJson(value);
@@ -83,7 +83,7 @@ std::vector<std::string> ObjectKeys(const Json& columns) {
   return keys;
 }
 
-// {"columns": [...], "rows": [[...]]} in a format.
+// Renders {"columns": [...], "rows": [[...]]} in a format.
 std::string Rendered(const Json& answer, const std::string& format) {
   const Json& columns = answer.at("columns");
   if (format == "json" || format == "jsonl") {

@@ -16,7 +16,7 @@
 namespace longrun {
 namespace {
 
-// Characters that a terminal shows: UTF-8 continuation bytes and colour codes take no room.
+// The width on a terminal: UTF-8 continuation bytes and colour codes take no room.
 std::size_t DisplayWidth(const std::string& text) {
   std::size_t width = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -111,7 +111,7 @@ std::string Sparkline(const Json& values, std::size_t width) {
     points.push_back(value.is_number() ? std::optional(value.get<double>()) : std::nullopt);
   }
   if (points.size() > width) {
-    // Evenly thinned; the newest point always stays.
+    // Thinned evenly; always keeps the newest point.
     std::vector<std::optional<double>> thinned;
     for (std::size_t i = 0; i < width; ++i) {
       thinned.push_back(points[(i + 1) * points.size() / width - 1]);

@@ -26,7 +26,7 @@ namespace {
 constexpr std::size_t kCurvesMax = 60;      // runs whose curves are drawn
 constexpr std::size_t kCurvePoints = 400;   // of each
 constexpr std::size_t kFailuresMax = 20;    // shown with their logs
-constexpr std::size_t kLogLines = 30;       // of each, the last
+constexpr std::size_t kLogLines = 30;       // the last lines of each
 constexpr std::size_t kLogBytesMax = 8192;  // of these
 constexpr std::int64_t kQueryMs = 30'000;
 
@@ -57,7 +57,7 @@ Status ReadRuns(Asker& asker, const std::string& sweep_id, ReportInput& input) {
       Rows(asker, Str("SELECT run_key, axes, dataset, dataset_digest, seed, train_state, checkpoint"
                       " FROM sweep_runs JOIN runs USING (run_key) WHERE sweep_id = '",
                       sweep_id, "' ORDER BY ordinal")));
-  // Of each run the attempt that succeeded, else the newest that began.
+  // For each run the attempt that succeeded, else the newest that began.
   ASSIGN_OR_RETURN(const Json started,
                    Rows(asker, Str("SELECT run_key, started FROM attempts WHERE kind = 'train'"
                                    " AND started IS NOT NULL AND ",
@@ -88,7 +88,7 @@ std::string LastLines(const std::string& text) {
   return text.substr(begin);
 }
 
-// Of the sweep's own tasks (`runs` of GetSweep): another sweep may evaluate the same runs otherwise.
+// Reads failures of only the sweep's own tasks: another sweep may have other evaluations of the same runs.
 Status ReadFailures(Asker& asker, const std::string& sweep_id, const Json& runs,
                     ReportInput& input) {
   std::set<std::string> tasks;
@@ -128,7 +128,7 @@ Status ReadFailures(Asker& asker, const std::string& sweep_id, const Json& runs,
   return {};
 }
 
-// "rope, train length 64": the position, and what else tells the run from others, but the seed.
+// "rope, train length 64": the position and the other axes that differ between runs, without the seed.
 std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs) {
   std::vector<std::string> parts;
   for (const auto& item : run.axes.items()) {
@@ -148,7 +148,7 @@ std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs
   return Join(parts, ", ");
 }
 
-// Up to kCurvePoints of a curve, evenly by index, the last one among them.
+// Up to kCurvePoints of a curve, spaced evenly by index, including the last.
 Result<LossCurve> ReadCurve(Asker& asker, const ReportRun& run, const std::vector<ReportRun>& runs,
                             const char* metric) {
   LossCurve curve{.name = NameOfCurve(run, runs)};
@@ -213,7 +213,7 @@ Result<ReportInput> ReadSweep(Asker& asker, const std::string& sweep) {
 }
 
 int WriteReport(const std::string& sweep, const std::string& file, const std::string& state) {
-  // What other verbs take as a format would here be a page of that name.
+  // Refuse a word that other verbs take as a format: here it would become the file's name.
   for (const std::string_view format :
        {"json", "jsonl", "csv", "table", "wide", "markdown", "latex"}) {
     if (file != format) continue;

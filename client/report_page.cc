@@ -20,7 +20,7 @@ namespace {
 
 constexpr int kPlotWidth = 900;
 constexpr int kPlotHeight = 460;
-constexpr std::size_t kValuesShown = 8;  // of one line of provenance
+constexpr std::size_t kValuesShown = 8;  // per line of provenance
 
 std::string Element(std::string_view name, std::string_view attributes, const std::string& inner) {
   return Str("<", name, attributes.empty() ? "" : " ", attributes, ">", inner, "</", name, ">");
@@ -40,7 +40,7 @@ std::string Scroll(const std::string& inner) {
   return Str("<div class=\"scroll\">", inner, "</div>\n");
 }
 
-// "position cable, train length 64": a run's point without its seed.
+// "position cable, train length 64": a run's axes without its seed.
 std::string PointName(const Json& axes) {
   std::vector<std::string> parts;
   for (const auto& [axis, value] : axes.items()) {
@@ -69,7 +69,7 @@ std::string Values(const std::vector<ReportRun>& runs, const char* axis) {
   return Join(values, ", ");
 }
 
-// What the sweep asks, in its author's words or in those of its matrix.
+// The sweep's question, in its author's words or else from its matrix.
 std::string Question(const ReportInput& input) {
   if (input.labels.is_object() && input.labels.contains("question")) {
     return input.labels.at("question").get<std::string>();
@@ -106,7 +106,7 @@ std::string CellHtml(const PivotTable& table, const PivotCell& cell) {
   std::string classes = "n";
   if (cell.at_train_length) classes += " train";
   if (cell.is_best) classes += " best";
-  // JavaScript's words for what is sorted by.
+  // The value to sort by, in JavaScript's spelling.
   std::string value;
   if (cell.value && !std::isnan(*cell.value)) {
     value = std::isfinite(*cell.value) ? Str(*cell.value)
@@ -144,14 +144,14 @@ std::string TableHtml(const PivotTable& table) {
     for (const PivotCell& cell : row.cells) cells += CellHtml(table, cell);
     body += Element("tr", row.baseline.empty() ? "" : "class=\"baseline\"", cells) + "\n";
   }
-  // Above what scrolls: a caption of the table would be cut on a narrow screen.
+  // A heading above the scrolling part: a caption inside it would be cut on a narrow screen.
   return Text("h3", TableTitle(table)) +
          Scroll(Str("<table class=\"sortable results\" aria-label=\"", HtmlText(TableTitle(table)),
                     "\"><thead><tr>", head, "</tr></thead>\n<tbody>", body, "</tbody></table>")) +
          Text("p", TableLegend(table), "class=\"faint\"") + "\n";
 }
 
-// An empty frame says less than what it lacks.
+// Instead of an empty frame, says which numbers are missing.
 std::string Figure(const Plot& plot) {
   if (!HasPoints(plot)) {
     const std::vector<std::string> notes = NotesOf(plot);
@@ -212,7 +212,7 @@ std::string Failures(const ReportInput& input) {
   return out;
 }
 
-// Each line once, with each value that it has and how many runs have it.
+// Each line once, with its values and how many runs have each.
 std::string Provenance(const ReportInput& input) {
   std::vector<std::string> names;
   std::map<std::string, std::vector<std::pair<std::string, int>>> values_of;
@@ -322,12 +322,12 @@ std::string RawNumbers(const ReportInput& input, const std::vector<PivotTable>& 
 
 namespace {
 
-// Perplexity first; then what else was measured, as the throughput of each direction. By position, of at most
-// so many buckets.
+// Perplexity first, then other metrics, such as the throughput of each direction. Tables by position have at
+// most `buckets_max` buckets.
 Result<std::vector<PivotTable>> ResultTables(const Json& results, std::int64_t buckets_max) {
   ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot({results}, {}));
   const std::vector<Metric> metrics = MetricsOf(SourcesOf({results}));
-  if (metrics.empty() || !metrics.front().is_nll()) return tables;  // all are there already
+  if (metrics.empty() || !metrics.front().is_nll()) return tables;  // `tables` has them all
   for (const Metric& metric : metrics) {
     const bool is_there = metric.name == metrics.front().name;
     if (is_there || (metric.is_nll() && !metric.is_log)) continue;

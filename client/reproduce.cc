@@ -12,7 +12,7 @@
 namespace longrun {
 namespace {
 
-// Gives the file to the coordinator, as `plan` would.
+// Submits the file to the coordinator's check, like `plan`.
 int Check(Asker& asker, const ReproducedRun& run, bool as_json) {
   const Result<Json> plan = asker.Ask(
       "PlanSweep",

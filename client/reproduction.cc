@@ -15,7 +15,7 @@
 namespace longrun {
 namespace {
 
-// Blocks as a sweep file has them: the tasks that measure the same are one block with all lengths.
+// Blocks of spec.evaluate: tasks with the same evaluation become one block with all their lengths.
 Result<std::vector<Json>> Blocks(const Json& evaluations) {
   std::map<std::string, std::set<std::int64_t>> lengths_of;
   for (const Json& row : evaluations) {
@@ -36,7 +36,7 @@ Result<std::vector<Json>> Blocks(const Json& evaluations) {
   return blocks;
 }
 
-// The name under which the run's dataset is registered: its own, else any that has its content.
+// The name under which the run's dataset is registered: its own, else any name with the same content.
 std::string DatasetName(const std::string& own, const Run& run, const Json& datasets,
                         std::vector<std::string>& warnings) {
   std::string other;
@@ -63,7 +63,7 @@ std::string DatasetName(const std::string& own, const Run& run, const Json& data
   return other.empty() ? own : other;
 }
 
-// The imported model that the run starts from, under a name that it has here; nothing when it has none.
+// The imported model that the run starts from, under a name that it has here; nullopt if the run has none.
 Result<std::optional<ModelInfo>> InitOf(const Run& run, const Json& models) {
   if (!run.init) return std::optional<ModelInfo>();
   for (const Json& model : models) {
@@ -110,7 +110,7 @@ Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const
       wanted.notes.push_back(Str(name, ": ", text));
     }
   }
-  // A note is one line, whatever a host is called.
+  // A note must be one line, even if a host's name has control characters.
   for (std::string& note : wanted.notes) {
     std::ranges::replace_if(
         note, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');

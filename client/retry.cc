@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::size_t kShown = 8;
 
-// The runs of `target` whose training diverged; none where nobody answers, which the question after it tells.
+// The runs of `target` whose training diverged. Ignores errors: the call that follows reports them.
 std::vector<std::string> DivergedOf(Asker& asker, const std::string& target) {
   Json runs = Json::array();
   if (const Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", target}}); sweep.ok()) {
@@ -38,7 +38,7 @@ std::vector<std::string> DivergedOf(Asker& asker, const std::string& target) {
   return names;
 }
 
-// A training is deterministic.
+// Training is deterministic, so these runs would diverge again.
 void WarnOfDiverged(const std::vector<std::string>& names) {
   std::vector<std::string> shown(
       names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
@@ -62,7 +62,7 @@ void AddRetry(Verbs& verbs) {
   const auto output = AddOutput(*verb, {"table", "json"});
   verb->callback([&verbs, thing, output] {
     verbs.run = [&verbs, thing, output] {
-      // Asked twice, the second one finds nothing left to try again.
+      // Safe to repeat: a second call finds nothing left to retry.
       Asker asker(verbs.state);
       const std::vector<std::string> diverged = DivergedOf(asker, *thing);
       const Result<Json> answer = asker.Ask("RetryTasks", {{"target", *thing}});

@@ -12,7 +12,7 @@ namespace longrun {
 namespace {
 
 int Remove(const std::string& sweep, const std::string& output, const std::string& state) {
-  // Not asked twice: the second time it would be another one of the name, or none.
+  // Not repeated on failure: by then, another sweep may have the name, or none.
   const auto coordinator = Coordinator::Reach(state);
   if (!coordinator.ok()) return Report(coordinator.status());
   const Result<Json> answer = (*coordinator)->connection().Call("RemoveSweep", {{"sweep", sweep}});

@@ -30,7 +30,7 @@ std::string SubmissionText(const Json& answer) {
                         Counted(count("evaluate_tasks_new"), "task")));
   }
   if (count("tasks_retried") > 0) {
-    // Also of what was cancelled before it was ever tried.
+    // This includes tasks that were cancelled before they ever ran.
     parts.push_back(
         Str(Counted(count("tasks_retried"), "task"), " once more (failed or cancelled before)"));
   }
@@ -69,7 +69,7 @@ int ShowAsItStands(Connection& connection, const std::string& sweep) {
   return now.ok() ? ShowNow(*now) : Report(now.status());
 }
 
-// Nobody works on it now: what is finished already is shown, anything else cannot be waited for.
+// Without a service nobody works on the sweep: shows it if it is finished; otherwise cannot wait.
 int EndWithoutService(Connection& connection, const std::string& sweep, bool finished, bool wait) {
   if (!finished) std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
   if (!wait) return kExitOk;

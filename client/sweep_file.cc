@@ -21,7 +21,7 @@ std::shared_ptr<SweepFileArguments> AddSweepFile(CLI::App& verb) {
 
 namespace {
 
-// What stands as "sha256:HEX" in a sweep must have been kept by an earlier submission.
+// Stores named files. A file given as "sha256:HEX" must have been stored by an earlier submission.
 Status KeepFiles(const NamedFiles& named, const std::string& state) {
   const std::string folder = JoinPath(state, "files");
   for (const std::string& id : named.ids) RETURN_IF_ERROR(ReadKeptFile(id, folder).status());

@@ -38,10 +38,10 @@ namespace {
 
 constexpr std::size_t kSparkWidth = 20;
 constexpr std::size_t kColumnsAssumed = 80;
-constexpr std::int64_t kReconnectMs = 60'000;  // a coordinator that is away longer is gone
+constexpr std::int64_t kReconnectMs = 60'000;  // after so long, a coordinator counts as gone
 constexpr std::int64_t kPollMs = 50;
 constexpr std::size_t kRefusedShown = 20;
-constexpr std::string_view kRefused = "offered again: ";  // by a worker, as one without room
+constexpr std::string_view kRefused = "offered again: ";  // a worker refused the task
 // How the scheduler's reasons begin.
 constexpr std::string_view kNobodyCan = "no worker can";
 constexpr std::string_view kTriedAgain = "tried again";
@@ -57,7 +57,7 @@ std::string Number(const Json& value, int digits) {
   return buffer;
 }
 
-// "train 240/600" of the task that is at work, or its state.
+// The task that is at work, else the first unfinished one; null if all have succeeded.
 const Json* CurrentTask(const Json& run) {
   const Json* current = nullptr;
   for (const Json& task : run.at("tasks")) {
@@ -68,8 +68,8 @@ const Json* CurrentTask(const Json& run) {
   return current;
 }
 
-// Why no worker that is there can take a task, ever or now; "" when one can. Without it, a user would
-// wait and not know for what.
+// Why no present worker can take the task, ever or now; "" if one can. Otherwise a user would wait
+// without knowing for what.
 std::string NobodyCan(const Json& task) {
   const std::string reason = task.at("reason").get<std::string>();
   const bool is_told = reason.starts_with(kNobodyCan) || reason.starts_with(kRefused);
@@ -116,7 +116,7 @@ std::vector<std::string> RunAxes(const Json& run, const std::set<std::string>& o
   return fields;
 }
 
-// The newest loss and its curve: of the train task, also while the run is evaluated.
+// The training task's newest loss and its curve, also while the run is being evaluated.
 const Json* LossOf(const Json& run) {
   for (const Json& task : run.at("tasks")) {
     if (task.at("kind") == "train" && !task.at("progress").at("loss_tail").empty()) {
@@ -137,7 +137,7 @@ std::vector<std::string> RunFields(const Json& run, const std::set<std::string>&
   const bool timed = progress != nullptr && progress->at("tokens_per_s").is_number() &&
                      progress->at("tokens_per_s").get<double>() > 0.0;
   fields.push_back(timed ? Number(progress->at("tokens_per_s"), 0) : "");
-  // 0: not known yet, or nothing is left of this phase. In whole seconds.
+  // 0: not known yet, or nothing is left of this phase. Shown in whole seconds.
   const std::int64_t eta_s = timed ? (progress->at("eta_ms").get<std::int64_t>() + 999) / 1000 : 0;
   fields.push_back(eta_s > 0 ? FormatDurationMs(eta_s * 1000) : "");
   // Last, since a narrow terminal clips the line.
@@ -145,7 +145,7 @@ std::vector<std::string> RunFields(const Json& run, const std::set<std::string>&
   return fields;
 }
 
-// "worker-host READY 1/2 busy, ..." of those that matter: who has left in order does not.
+// "worker-host READY 1/2 busy, ..." for the workers that matter; one that left in order does not.
 std::string WorkersLine(const Json& workers) {
   std::vector<std::string> parts;
   parts.reserve(workers.size());
@@ -173,17 +173,17 @@ class Display {
 
  private:
   void Redraw(const Json& message) {
-    // Back to the first line of what was drawn before, and clear from there; not over what was said
+    // Go back to the first line drawn before and clear from there, but do not overwrite messages printed
     // since.
     if (const std::int64_t n_said = SaidLines(); n_said != n_said_) {
       n_said_ = n_said;
       lines_ = 0;
     }
     if (lines_ > 0) std::fprintf(stderr, "\x1b[%zuA\x1b[J", lines_);
-    // A line that wraps would be two, and the next redraw one line off.
+    // Clip lines: one that wraps would take two, and the next redraw would be one line off.
     winsize window{};
     const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0;
-    // The cursor's own line is below the last one.
+    // One line is the cursor's own, below the last one.
     const bool has_height = known && window.ws_row > 1;
     const std::string text = has_height ? RenderProgress(message, std::size_t{window.ws_row} - 1)
                                         : RenderProgress(message);
@@ -202,7 +202,7 @@ class Display {
   ChangeLines changes_;
 };
 
-// The notices of the newest message, said by whoever looks, also while no message comes.
+// Prints the notices of the newest message; called also while no message comes.
 class Announcer {
  public:
   void Set(const Json& message) {
@@ -225,7 +225,7 @@ class Announcer {
   }
 
  private:
-  std::mutex mutex_;  // guards the one below
+  std::mutex mutex_;  // guards the member below
   LastingNotices notices_;
 };
 
@@ -280,8 +280,8 @@ void CatchInterrupts() {
   struct sigaction action = {};
   action.sa_handler = &OnInterrupt;
   sigemptyset(&action.sa_mask);
-  // The terminal is closed (SIGHUP), or who reads what we print is gone (SIGPIPE): both would end us
-  // before our daemons, and leave the trainers behind. What nohup ignores stays ignored.
+  // If the terminal closes (SIGHUP) or the reader of our output is gone (SIGPIPE), the signal would end us
+  // before our daemons and leave the trainers running. A signal that nohup ignores stays ignored.
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
     struct sigaction before = {};
     if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
@@ -357,10 +357,10 @@ std::string RenderProgress(const Json& message, std::size_t n_lines) {
   const auto workers = message.find("workers");
   const std::string last = Str(left.empty() ? "" : left + "\n",
                                workers == message.end() ? "" : WorkersLine(*workers) + "\n");
-  // The headline, the columns' names and the last lines stay.
+  // The headline, the column names and the last lines are always shown.
   const auto n_fixed = 2 + static_cast<std::size_t>(std::ranges::count(last, '\n'));
   const std::size_t room = n_lines > n_fixed ? n_lines - n_fixed : 1;
-  // A line counts those for which there is no room.
+  // One line says how many runs there is no room for.
   const std::size_t n_shown = runs.size() <= room ? room : room - 1;
   std::vector<std::vector<std::string>> rows;
   for (const std::size_t i : RunsToShow(runs, n_shown)) {
@@ -380,7 +380,7 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
                          const FollowOptions& options) {
   const Result<HeldState> held = HeldState::Open(state);
   const auto own = [&] { return options.own ? options.own() : nullptr; };
-  // Why nothing more can come of it.
+  // The reason why no more messages can come, if any.
   const auto broken = [&] {
     Status status = held.ok() ? held->Check() : Status();
     return status.ok() && own() != nullptr ? own()->Check() : status;
@@ -396,8 +396,8 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
     if (address.ok()) {
       Connection connection{*address};
       std::atomic<bool> done{false};
-      // A blocked read ends when the user asks for it, or nothing more can come. What is the matter is
-      // said again while it lasts.
+      // Ends a blocked read if the user interrupts or nothing more can come, and repeats notices while
+      // their cause lasts.
       std::thread watcher = StartThread([&] {
         while (!done) {
           if (Interrupted() || !broken().ok()) connection.CancelStream();
@@ -438,7 +438,7 @@ Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
 }
 
 Status NothingFits(const Json& message) {
-  // What is known of a worker that has not come yet is how it was the last time.
+  // The entry of a worker that has not connected yet is from its last visit.
   const auto workers = message.find("workers");
   const bool is_there =
       workers != message.end() && std::ranges::any_of(*workers, [](const Json& worker) {

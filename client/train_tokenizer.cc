@@ -52,7 +52,7 @@ Status Check(const Arguments& arguments) {
   return {};
 }
 
-// Each byte is taken as text, so what is packed or has markup of its own would be learned as it lies.
+// Each byte counts as text, so training on compressed files or markup would learn their raw bytes.
 Status CheckPlain(const std::string& path) {
   for (const char* ending : {".gz", ".zst", ".jsonl", ".json", ".npy", ".bin", ".parquet"}) {
     if (path.ends_with(ending)) {

@@ -11,7 +11,7 @@
 namespace longrun {
 namespace {
 
-// One message a line, as it comes.
+// Prints each message on one line as it comes.
 void PrintLine(const Json& message) {
   Print(CanonicalJson(message) + "\n");
   std::fflush(stdout);

@@ -29,15 +29,15 @@ namespace {
 constexpr std::int64_t kBatchMs = 5;
 constexpr std::size_t kBatchWritesMax = 2000;
 constexpr std::int64_t kSecondMs = 1000;
-constexpr std::int64_t kWakeMsMin = 5;    // a deadline that is over is looked at this often
-constexpr std::int64_t kIdleMs = 10'000;  // without a commit: the WAL is emptied
+constexpr std::int64_t kWakeMsMin = 5;    // the shortest wait, when a deadline has already passed
+constexpr std::int64_t kIdleMs = 10'000;  // after so long without a commit, the WAL is emptied
 
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 std::string_view RemedyOf(const Status& status) {
-  // The database did not take what we wrote: something in it is not as we left it.
+  // SQLite refused our write: something in the database is not as we left it.
   if (status.code() == Code::kInternal) {
     return "`longrun doctor --deep` lists what is damaged: restore a backup (docs/operating.md), "
            "then "
@@ -109,7 +109,7 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
   core->garbage_ = std::make_unique<GarbageRemover>(artifacts, std::move(reader));
   core->garbage_->Start();
-  // Before a worker's first word: what was found unreadable is ended before it can be judged.
+  // Before the first message of a worker: ends attempts that were found unreadable before they are judged.
   core->Post(TimePassed{});
   core->thread_ = StartThread([self = core.get()] { self->Run(); });
   return core;
@@ -295,7 +295,7 @@ void Core::Run() {
     if (status.ok() && now >= second_at_) status = EachSecond();
     if (status.ok()) continue;
     store_.Rollback();
-    // Of a folder that is gone, SQLite tells what it stumbled over.
+    // If the folder is gone, SQLite's error names only what it failed on first.
     if (Status gone = store_.CheckInPlace(); !gone.ok()) status = std::move(gone);
     {
       const std::lock_guard lock(mutex_);
@@ -324,7 +324,7 @@ Status Core::RunBatch(std::deque<Item>& items) {
     metrics_.CountIngest(batch.counts.result_rows, batch.counts.series_rows,
                          batch.counts.record_rows, batch.counts.duplicates, batch.counts.malformed);
     for (const std::int64_t t_ms : batch.newest_record_ms) {
-      // Of two clocks, either of which may have been set.
+      // The difference of two clocks, either of which may have been set.
       const double lag_ms = static_cast<double>(WallMs()) - static_cast<double>(t_ms);
       metrics_.ObserveIngestLag(std::max(lag_ms, 0.0) / 1000);
     }
@@ -386,7 +386,7 @@ Status Core::Take(Batch& batch, EventItem item) {
     RETURN_IF_ERROR(store_.Apply(result.writes, wall_ms, batch.counts));
     batch.n_writes += result.writes.size();
   }
-  // Each step knows all deadlines as of its end.
+  // Each step returns the next deadline as of its end.
   wake_at_ = result.wake_at ? std::max(*result.wake_at, now + kWakeMsMin) : now + kSecondMs;
   Observe(result);
   result.writes.clear();
@@ -408,7 +408,7 @@ Status Core::Take(Batch& batch, DatasetItem item) {
   return Status();
 }
 
-// What is refused is an answer as well: the transaction goes on without it.
+// A refusal (unknown name, name taken) is a valid answer: the transaction goes on without it.
 Status Core::Take(Batch& batch, ModelItem item) {
   RETURN_IF_ERROR(batch.Open(store_));
   item.result = item.removes ? store_.DropModel(item.model.name, batch.counts)
@@ -430,7 +430,7 @@ Status Core::Take(Batch& batch, AnnotationItem item) {
   return Status();
 }
 
-// A checkpoint or an artifact counts once all its bytes are in the store.
+// A checkpoint or an artifact counts only once all its bytes are in the store.
 void Core::MarkStoredBytes(JournalReceived& event) {
   const auto attempt = state_.attempts.find(event.attempt);
   const std::int64_t durable_seq =
@@ -442,7 +442,7 @@ void Core::MarkStoredBytes(JournalReceived& event) {
   for (BatchRecord& record : event.records) {
     if (record.record.seq <= durable_seq) continue;
     const Json& body = record.record.body;
-    // What names no bytes has none to wait for: it is kept as it came.
+    // A record that names no bytes need not wait for any: it is stored as it came.
     if (record.record.kind == "artifact") {
       const auto sha256 = GetString(body, "sha256");
       record.bytes_stored = !sha256.ok() || !IsSha256Hex(*sha256) || has(body);
@@ -457,8 +457,8 @@ void Core::MarkStoredBytes(JournalReceived& event) {
 
 namespace {
 
-// A trainer is told where the file that its evaluation names is kept: STATE/files/HEX stands for
-// sha256:HEX (model/evaluation/input_file.h), and it compares the content.
+// Replaces sha256:HEX by STATE/files/HEX, the path where the trainer finds the file that its evaluation
+// names (model/evaluation/input_file.h); the trainer checks the content against HEX.
 void LocateFile(const std::string& state, Json& evaluation) {
   const Result<const Evaluation*> known = FindEvaluation(evaluation.begin().key());
   if (!known.ok() || (*known)->file_param.empty()) return;
@@ -475,7 +475,7 @@ void Core::Deliver(const Command& command) {
       if (!reference) continue;
       auto files = store_.CheckpointFiles(reference->sha256);
       if (!files.ok()) {
-        // The offer ends by itself and comes back with the next placement.
+        // The offer expires, and the next placement makes a new one.
         LogError("checkpoint_files_missing",
                  {{"attempt", start->task.attempt}, {"error", files.status().message()}});
         return;
@@ -489,11 +489,11 @@ void Core::Deliver(const Command& command) {
   {
     const std::lock_guard lock(sessions_mutex_);
     const auto found = sessions_.find(session);
-    if (found == sessions_.end()) return;  // gone meanwhile; the next session brings it up again
+    if (found == sessions_.end()) return;  // it has ended; the next session sends it again
     sink = found->second;
   }
   if (const auto* start = std::get_if<SendStart>(&command)) {
-    // The dataset's folder as it is registered now: it may have moved since the submission.
+    // Use the dataset's folder as registered now: it may have moved since the submission.
     SendStart current = *start;
     for (const DatasetRow& dataset : datasets()) {
       if (dataset.info.digest == start->dataset_digest) current.dataset_path = dataset.folder;
@@ -528,13 +528,13 @@ void Core::Observe(const StepResult& result) {
 void Core::ObserveTask(const PutTransition& moved) {
   metrics_.CountTaskTransition(moved.from, moved.to);
   const auto is = [&](TaskState state) { return moved.to == TaskStateName(state); };
-  // An offer that nobody took changes nothing: the task goes on waiting.
+  // An offer that nobody accepted changes nothing: the task has been waiting since before it.
   if (is(TaskState::kReady)) {
     ready_at_.try_emplace(moved.id, BootMs());
     return;
   }
   const auto ready = ready_at_.find(moved.id);
-  if (ready == ready_at_.end()) return;  // it waited when this process started
+  if (ready == ready_at_.end()) return;  // unknown: it was waiting before this process started
   const double seconds = static_cast<double>(BootMs() - ready->second) / 1000;
   const std::string_view kind = TaskKindName(state_.tasks.at(moved.id).kind);
   if (is(TaskState::kReserved)) {

@@ -20,8 +20,8 @@ struct Mean {
   std::int64_t n = 0;
 };
 
-// The label of each row's evaluation. How many tokens are scored depends on the dataset, and says
-// something only where evaluations that are alike in all else differ in it.
+// The label of each row's evaluation. The number of scored tokens depends on the dataset, so it is part of
+// the label only where evaluations on one dataset differ in nothing else.
 std::vector<std::string> EvaluationLabels(const std::vector<ExportRow>& rows) {
   std::vector<std::pair<std::string, std::string>> names;  // without and with the tokens
   names.reserve(rows.size());
@@ -106,13 +106,13 @@ Result<std::vector<ResultSeries>> ResultExports::Read() {
     ASSIGN_OR_RETURN(const std::vector<ExportRow> rows, reader_->ExportRows(sweep.id));
     RETURN_IF_ERROR(reader_->NoteLostNumbers(sweep.id));
     RETURN_IF_ERROR(reader_->IsWhole(sweep.id).status());
-    // A mean over fewer seeds would be another number.
+    // Export nothing of a damaged sweep: a mean over fewer seeds would be another number.
     if (const auto damaged = reader_->TakeDamaged(); !damaged.empty()) {
       LogWarning("results_not_exported",
                  {{"sweep", sweep.name}, {"error", DamageText(damaged.front())}});
       continue;
     }
-    // In the order of the labels; of a baseline there is no train length.
+    // In the order of the labels; a baseline has no train length.
     using Key = std::tuple<bool, std::string, std::int64_t, std::int64_t, std::string, std::string,
                            std::string, std::string>;
     std::map<Key, Mean> means;

@@ -8,7 +8,7 @@
 namespace longrun {
 namespace {
 
-// Of sorted values, between the two nearest ones.
+// The quantile of sorted values, interpolated between the two nearest ones.
 double Quantile(const std::vector<double>& sorted, double q) {
   const double at = q * static_cast<double>(sorted.size() - 1);
   const auto below = static_cast<std::size_t>(at);
@@ -57,7 +57,7 @@ const std::vector<double>* Forecast::Find(const Rates& rates, TaskKind kind,
 std::optional<Estimate> Forecast::Of(TaskKind kind, const Run& run, double flops) const {
   const struct {
     std::string_view basis;
-    double widening;  // of the range, both ways
+    double widening;  // factor by which the range grows both ways
     const std::vector<double>* rates;
   } groups[] = {
       {"same shape", 1.25, Find(of_shape_, kind, ShapeOf(run))},

@@ -11,10 +11,10 @@
 namespace longrun {
 namespace {
 
-constexpr std::size_t kSlice = 256;             // removed between two looks at whether to stop
+constexpr std::size_t kSlice = 256;             // removed between two checks whether to stop
 constexpr std::int64_t kWaitMsMin = 1'000;      // several become due together
-constexpr std::int64_t kWaitMsMax = 3'600'000;  // the wall clock may be set
-constexpr std::int64_t kAgainMs = 60'000;       // after one that could not be removed
+constexpr std::int64_t kWaitMsMax = 3'600'000;  // in case the wall clock is set
+constexpr std::int64_t kAgainMs = 60'000;       // retry after a failed removal
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// longrun-coordinator: owns all durable state. Crash-only: kill it at any moment, start it again, and
-// nothing is lost.
+// longrun-coordinator: owns all durable state. Crash-only: killing it at any moment and starting it again
+// loses nothing.
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -73,7 +73,7 @@ int NotChecked(const Status& status) {
   }
 }
 
-// For `longrun doctor --deep` and `--repair`.
+// Runs for `longrun doctor --deep` and `--repair`.
 int PrintDeepCheck(const std::string& state_folder, bool repairs) {
   if (repairs) {
     const auto repaired = RepairDatabase(state_folder);
@@ -166,7 +166,7 @@ int Main(int argc, char** argv) {
   umask(0077);
   if (check || repair) return PrintDeepCheck(options.state_folder, repair);
   signal(SIGPIPE, SIG_IGN);
-  // Before any thread is made: one place waits for them.
+  // Blocked before any thread starts, so that one place can wait for them.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);

@@ -31,7 +31,7 @@ std::vector<std::string_view> TaskStates() {
 
 Metrics::Metrics() : page_(MetricOwner::kCoordinator) {
   for (const std::string_view state : TaskStates()) {
-    page_.Touch(Metric::kTaskTransitions, {"", state});  // a new task comes from nowhere
+    page_.Touch(Metric::kTaskTransitions, {"", state});  // a new task has no previous state
     for (const std::string_view to : TaskStates()) {
       page_.Touch(Metric::kTaskTransitions, {state, to});
     }

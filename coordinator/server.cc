@@ -46,7 +46,7 @@
 namespace longrun {
 namespace {
 
-constexpr std::size_t kSocketPathBytesMax = 107;  // sun_path less its zero
+constexpr std::size_t kSocketPathBytesMax = 107;  // sun_path without its terminating zero
 constexpr int kMessageBytesMax = 8 << 20;
 constexpr int kExecutorThreads = 4;
 constexpr std::size_t kJobsMax = 10'000;
@@ -54,13 +54,13 @@ constexpr std::size_t kSubmitJobsMax = 100;  // each holds a sweep file
 constexpr std::size_t kLogJobsMax = 1'000;
 constexpr int kQuerierThreads = 2;
 constexpr std::size_t kQueryJobsMax = 100;
-// Ours, the metrics server's and gRPC's together, on a machine of few cores.
+// Our threads, the metrics server's and gRPC's together, on a machine with few cores.
 constexpr int kThreadsMax = 25;
-// The database on each thread that reads it, the two servers, and a few callers. With less, gRPC aborts, or
-// no call is ever accepted.
+// The database on each thread that reads it, the two servers, and a few callers. With fewer, gRPC aborts or
+// never accepts a call.
 constexpr int kFilesMax = 64;
-// Streams end within a tick and calls within moments; a client that sits on an idle connection
-// without looking at it is not waited for.
+// Streams end within a tick and calls within moments; we do not wait for a client that sits on an idle
+// connection without looking at it.
 constexpr auto kShutdownGrace = std::chrono::seconds(1);
 constexpr std::string_view kUnix = "unix:";
 
@@ -84,7 +84,7 @@ int ExitCode(const Status& status) {
 
 // ---- the socket ----------------------------------------------------------------------------------
 
-// A folder of our own that nobody else can have put there.
+// Makes a folder and checks that it is ours and private: nobody else can have put it there.
 Status MakePrivateFolder(const std::string& path) {
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return ErrnoStatus(errno, Str("cannot make ", path));
@@ -99,8 +99,8 @@ Status MakePrivateFolder(const std::string& path) {
   return Status();
 }
 
-// Where the socket lies: in the state folder, or, where that path is too long for a socket, in the
-// user's run-time folder or a private one under the temporary directory.
+// The socket's path: in the state folder, or, if that path is too long for a socket, in the user's
+// run-time folder or a private one under the temporary directory.
 Result<std::string> SocketPath(const ServerOptions& options) {
   if (!options.listen.empty()) {
     const std::string path = options.listen.substr(kUnix.size());
@@ -128,8 +128,8 @@ Result<std::string> SocketPath(const ServerOptions& options) {
   return JoinPath(folder, "coordinator.sock");
 }
 
-// Removes a socket that nobody listens on any more. The state folder's lock is ours, so in it there
-// can be no other coordinator; a path that the user named may be somebody else's.
+// Removes a socket that nobody listens on any more. We hold the state folder's lock, so no other
+// coordinator can be in it; a path that the user named may belong to somebody else.
 Status ClearSocket(const std::string& path) {
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0) {
@@ -171,7 +171,7 @@ Result<std::unique_ptr<grpc::Server>> StartServer(const std::string& socket_path
   int bound = 0;
   builder.AddListeningPort(Str(kUnix, socket_path), grpc::InsecureServerCredentials(), &bound);
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
-  // Peers may ping every 10 s, also without a call: a dead one is found within 30 s.
+  // Peers may ping every 10 s, also without a call, so that a dead peer is found within 30 s.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
@@ -187,7 +187,7 @@ Result<std::unique_ptr<grpc::Server>> StartServer(const std::string& socket_path
   return server;
 }
 
-// Every call of our services is counted from 0.
+// Every call of our services starts with a count of 0.
 void KnowCalls(Metrics& metrics) {
   for (const char* name : {"SweepService", "WorkerSessionService", "ArtifactService"}) {
     const google::protobuf::ServiceDescriptor* const service =
@@ -222,7 +222,7 @@ Status Serve(const ServerOptions& options) {
                    ArtifactStore::Open({.folder = JoinPath(options.state_folder, "artifacts"),
                                         .disk_low_water_bytes = options.disk_low_water_bytes}));
   LogStore logs(JoinPath(options.state_folder, "logs"));
-  // Never destroyed: its listener looks up only every two seconds, and an exit would wait for it.
+  // Never destroyed: its listener wakes up only every two seconds, and an exit would wait for it.
   static Metrics& metrics = *new Metrics();
   ASSIGN_OR_RETURN(auto exports, ResultExports::Open(store->database_path()));
   metrics.BeforeEachScrape([exports = std::shared_ptr<ResultExports>(std::move(exports))] {
@@ -238,7 +238,7 @@ Status Serve(const ServerOptions& options) {
                                 .seed = EntropySeed(),
                                 .on_fatal = nullptr}));
   std::optional<Scrubber> scrubber;
-  if (!options.is_momentary) {  // the others are gone long before it would begin
+  if (!options.is_momentary) {  // a momentary one ends long before it would begin
     ASSIGN_OR_RETURN(std::unique_ptr<Scrub> scrub, Scrub::Open(store->database_path()));
     scrubber.emplace(std::move(scrub),
                      [&](const std::vector<DamagedRow>& rows) { store->NoteDamaged(rows); });
@@ -281,7 +281,7 @@ Status Serve(const ServerOptions& options) {
 
   WaitForSignal();
 
-  // Nothing new; streams end; what was posted is committed and answered.
+  // Accept nothing new and end the streams; what was posted is still committed and answered.
   parts.stopping = true;
   server->GetHealthCheckService()->SetServingStatus(false);
   core->CloseSessions("the coordinator is stopping");
@@ -298,8 +298,8 @@ Status Serve(const ServerOptions& options) {
     RETURN_IF_ERROR(RemoveAll(path));
   }
   LogInfo("stopped");
-  // Nothing is left to write, and the metrics' server takes up to 2 s to be torn down: 2 s of every
-  // command that starts a coordinator for the moment.
+  // Nothing is left to write, and destroying the metrics server takes up to 2 s, which every command that
+  // starts a coordinator for the moment would have to wait.
   std::_Exit(0);
 }
 

@@ -71,7 +71,7 @@ class MapReader {
       return Bad("has no tokens, or a block that is not part of them");
     }
     RETURN_IF_ERROR(Fill("head_entropy", StoredType::kF64, {map.n_tokens}, map.head_entropy));
-    // T is now known to be no larger than the file, so that S x S does not overflow.
+    // T is known to be smaller than the file by now, so that S x S does not overflow.
     RETURN_IF_ERROR(Fill("attention", StoredType::kF32, {map.Side(), map.Side()}, map.values));
     if (map.values_of == AttentionMap::Values::kProbabilities) {
       RETURN_IF_ERROR(Fill("entropy", StoredType::kF64, {map.n_tokens}, map.entropy));

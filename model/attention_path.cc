@@ -7,7 +7,7 @@
 namespace longrun {
 namespace {
 
-// As kernels/attention.h has it of the CPU.
+// The limits of kernels/attention.h for the CPU.
 constexpr std::int64_t kHeadDimStep = 8;
 constexpr std::int64_t kHeadDimMax = 256;
 

@@ -34,7 +34,7 @@ void AddParamErrors(std::string_view path, std::span<const ParamError> wrong, Ke
   }
 }
 
-// The method's own demands, and the table's.
+// Checks the requirements of the method, and those of its position table.
 void CheckPosition(const ModelConfig& model, KeyErrors& errors) {
   const Json given = model.position.ToJson();
   if (!CheckGivenPosition(given, errors)) return;
@@ -60,10 +60,10 @@ void CheckPosition(const ModelConfig& model, KeyErrors& errors) {
   }
 }
 
-// What does not vary with the architecture alone stands in its JSON.
+// Whether the JSON has body settings. That of the bodyless architecture lists none.
 bool HasBody(const ModelConfig& model) { return model.architecture != kBodyless; }
 
-// False: there were errors.
+// Returns false if there were errors.
 bool CheckShapeOf(const ModelConfig& model, KeyErrors& errors) {
   KeyErrors own;
   FieldChecker checker("model", own, FieldChecker::Part::kShape);
@@ -79,7 +79,7 @@ bool CheckShapeOf(const ModelConfig& model, KeyErrors& errors) {
   return errors.AddAll(own);
 }
 
-// A part of the body that is the architecture's own.
+// Checks a part of the body that the architecture fixes.
 template <typename Value>
 Status Own(std::string_view path, const Value& found, const Value& own,
            const Architecture& architecture) {
@@ -113,7 +113,7 @@ void CheckBody(const ModelConfig& model, const Architecture& architecture, KeyEr
     check("model.n_kv_head", model.n_kv_head(), model.n_head);
   }
   if (!free.head_dim) check("model.head_dim", model.head_dim(), model.d_model / model.n_head);
-  // Where they may differ, the two are one switch.
+  // If they are not fixed, both biases are one setting.
   check("model.out_bias", body.out_bias, free.attention_bias ? body.qkv_bias : own.out_bias);
   if (!free.attention_bias) check("model.qkv_bias", body.qkv_bias, own.qkv_bias);
   if (!free.mlp_bias) check("model.mlp_bias", body.mlp_bias, own.mlp_bias);
@@ -130,7 +130,7 @@ void CheckBody(const ModelConfig& model, const Architecture& architecture, KeyEr
 }
 
 void CheckMask(const MaskConfig& mask, KeyErrors& errors) {
-  // 0.8 + 0.2 may pass 1 by a rounding.
+  // A rounding may make 0.8 + 0.2 exceed 1.
   if (mask.mask_replace_prob + mask.random_replace_prob <= 1.0 + 1e-12) return;
   errors.Add("train.mask.random_replace_prob",
              Invalid(Str("train.mask.random_replace_prob: ", mask.random_replace_prob,
@@ -172,7 +172,7 @@ ModelConfig ReadModel(const Json& model, const Json& position, KeyErrors& errors
       model.is_object() && model.contains("architecture") && model["architecture"] != kBodyless;
   ModelConfig config;
   if (RefuseUnknownFields<ModelConfig>(model, "model", has_body, errors)) {
-    // The body is read by what the architecture makes of the shape.
+    // The shape is read first: with it, the architecture determines the body's defaults.
     KeyErrors shape;
     FieldReader shape_reader(model, "model", shape, FieldReader::Part::kShape, has_body);
     Fields(config, shape_reader);
@@ -186,7 +186,7 @@ ModelConfig ReadModel(const Json& model, const Json& position, KeyErrors& errors
     Fields(config, reader);
     if (with_body) config.SetAttentionBias(config.body.qkv_bias);
   }
-  // Without an error of its own, so that a wrong position is reported once.
+  // A wrong position becomes "none" here, so that it is reported only once.
   const bool is_position = CheckGivenPosition(position, errors);
   config.position = *ResolvePosition(is_position ? position : Json("none"));
   return config;
@@ -271,7 +271,7 @@ std::int64_t ModelConfig::ParameterCount() const {
       (n_up + 1) * d_model * d_ff + (body.mlp_bias ? n_up * d_ff + d_model : 0);
   const std::int64_t norm = (body.norm == "rms_norm" ? 1 : 2) * d_model;
   const std::int64_t n_norm = body.block == "parallel_shared_norm" ? 1 : 2;
-  std::int64_t learned = 0;  // by the position method, in one layer or for all
+  std::int64_t learned = 0;  // parameters of the position method, in one layer or for all
   const auto method = FindPositionMethod(position.method);
   LR_CHECK(method.ok());
   const auto terms = (*method)->terms(position.params, attention_shape());

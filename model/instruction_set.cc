@@ -11,7 +11,7 @@ namespace longrun {
 namespace {
 
 constexpr std::string_view kDefault = "default", kNeon = "neon";
-// The best first: a processor runs its own and what follows.
+// The best first: a processor runs its own and all that follow.
 constexpr std::array<std::string_view, 3> kX86 = {"avx512", "avx2", kDefault};
 constexpr std::array<std::string_view, 2> kArm = {"sve256", kNeon};
 

@@ -19,7 +19,7 @@ constexpr double kExactMax = 9007199254740992.0;
 
 std::string Shown(const Json& value) {
   constexpr std::size_t kShownMax = 60;
-  // Not CanonicalJson: what is shown may be what is wrong (a NaN from YAML, bytes that are no UTF-8).
+  // Not CanonicalJson: the shown value may be invalid (a NaN from YAML, bytes that are not UTF-8).
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   if (text.size() > kShownMax) text = text.substr(0, kShownMax) + "...";
   return text;
@@ -46,7 +46,7 @@ std::string Range(const ParamSpec& spec) {
   return Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
 }
 
-// "; write [64]" where a list of one is given as its item.
+// "; write [64]" if the item of a list of one was given without brackets.
 std::string ListOfOne(bool is_item, const Json& value) {
   return is_item
              ? Str("; write [", value.is_string() ? value.get<std::string>() : Shown(value), "]")
@@ -57,7 +57,7 @@ bool InRange(const ParamSpec& spec, double number) {
   return number >= spec.min && number <= spec.max;
 }
 
-// "; write 100K" for "100k". What would do without its quotes came with them.
+// "; write 100K" for "100k". A valid count is only wrong because it came in quotes.
 std::string CountMeant(const ParamSpec& spec, const Json& value) {
   const std::string text = value.is_string() ? value.get<std::string>() : "";
   const std::string meant = text.empty() ? "" : NearestCount(text);
@@ -73,7 +73,7 @@ bool IsNumberOf(const ParamSpec& spec, const std::string& text) {
          std::isfinite(number) && InRange(spec, number);
 }
 
-// What to write in the place of a single value.
+// What to write instead of a single value.
 std::string Meant(const ParamSpec& spec, const Json& value) {
   const std::string text = value.is_string() ? value.get<std::string>() : "";
   switch (spec.type) {
@@ -127,7 +127,7 @@ void CheckChoice(const ParamSpec& spec, const Json& value, std::vector<ParamErro
   errors.push_back({key, std::move(message)});
 }
 
-// "all" in place of a list of integers.
+// Whether the value is a word like "all" instead of a list of integers.
 bool IsWordForList(const ParamSpec& spec, const Json& value) {
   return value.is_string() &&
          std::ranges::find(spec.choices, value.get_ref<const std::string&>()) != spec.choices.end();
@@ -221,8 +221,8 @@ void CheckValue(const ParamSpec& spec, const Json& value, std::vector<ParamError
   }
 }
 
-// The value of the parameter that `condition` looks at, given or by default; "" where what is given
-// is no text, which is an error of its own.
+// The value of the parameter that `condition` names, given or by default; "" if the given value
+// is not text, which is reported separately.
 std::string ChosenFor(const ParamSpec::Condition& condition, std::span<const ParamSpec> specs,
                       const Json& given) {
   const auto other = std::ranges::find(specs, condition.name, &ParamSpec::name);
@@ -239,7 +239,7 @@ bool Holds(const ParamSpec& spec, std::span<const ParamSpec> specs, const Json& 
   return std::ranges::find(spec.only_with->values, chosen) != spec.only_with->values.end();
 }
 
-// Said only where the other parameter has a value of its table: else that one is the error.
+// Refuses the parameter only if the other one has a valid value: otherwise that one is the error.
 void RefuseGiven(const ParamSpec& spec, std::span<const ParamSpec> specs, const Json& given,
                  std::vector<ParamError>& errors) {
   const ParamSpec::Condition& condition = *spec.only_with;
@@ -252,7 +252,7 @@ void RefuseGiven(const ParamSpec& spec, std::span<const ParamSpec> specs, const 
            condition.name, " is ", chosen, ": remove it, or choose that ", condition.name)});
 }
 
-// One value, one spelling: integers are stored as integers.
+// Each value has only one spelling: integers are stored as integers.
 Json Normalised(const ParamSpec& spec, const Json& value) {
   using Type = ParamSpec::Type;
   const bool is_integer =

@@ -103,7 +103,7 @@ Result<Entry> ParseEntry(const std::string& name, const Json& json, std::uint64_
   return entry;
 }
 
-// A descriptor that closes itself and a file that goes when it was not kept.
+// Closes its descriptor, and removes the file unless it is kept.
 class PendingFile {
  public:
   explicit PendingFile(std::string path) : path_(std::move(path)) {}
@@ -117,7 +117,7 @@ class PendingFile {
   Status Open() {
     fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd_ >= 0) return Status();
-    // A folder that is not there is no missing input: nothing can be stored.
+    // A missing folder is not a missing input: nothing can be stored.
     if (errno == ENOENT) {
       return Status(Code::kUnavailable,
                     Str("cannot create ", path_, ": its folder does not exist"));
@@ -159,7 +159,7 @@ class PendingFile {
   std::int64_t n_bytes_ = 0;
 };
 
-// What stands before the data: its length and the JSON, padded to whole words.
+// The bytes before the data: the header's length and the JSON, padded to whole words.
 std::string HeaderBytes(const std::map<std::string, TensorForm>& forms,
                         const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
@@ -252,7 +252,7 @@ Status SafetensorsFile::ParseHeader() {
     entries.push_back(std::move(entry));
   }
 
-  // The format asks for data without overlap and without holes: what nobody names could hide.
+  // The format requires data without overlaps and holes: bytes that no entry names could hide something.
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
   });

@@ -15,7 +15,7 @@ struct Candidate {
   double p = 0.0;  // not normalised: exp((logit - the largest) / temperature)
 };
 
-// The smallest set, most likely first, whose p sum to top_p of all; at least one.
+// Keeps the smallest set, most likely first, whose p add up to top_p of the total; at least one.
 void KeepNucleus(double top_p, std::vector<Candidate>& by_p) {
   const double all = std::accumulate(by_p.begin(), by_p.end(), 0.0,
                                      [](double sum, const Candidate& c) { return sum + c.p; });
@@ -66,7 +66,7 @@ Result<std::int64_t> ChooseToken(std::span<const double> logits, const Sampling&
   for (std::size_t id = 0; id < logits.size(); ++id) {
     candidates[id] = {.id = id, .p = std::exp((logits[id] - logits[best]) / sampling.temperature)};
   }
-  // By logits, not by p: a low temperature makes them all 0.
+  // Compare logits, not p: a low temperature makes all p 0.
   const auto more_likely = [&](const Candidate& a, const Candidate& b) {
     return logits[a.id] != logits[b.id] ? logits[a.id] > logits[b.id] : a.id < b.id;
   };

@@ -10,21 +10,21 @@
 //       + e (2 C + w d_ff        their outputs, the MLP's
 //            + 2 H D + 2 G D)    q, k, v and the attention's output
 //       + 8 H                    fused: the log-sums of the rows
-//       + H A N                  reference: probabilities of the N keys for a query's block, A bytes each
+//       + H A N                  reference: probabilities of the N keys that a block of queries reads, A bytes each
 //
-// Fused attention (and LibTorch's) keeps nothing per pair of tokens. The reference keeps fp32
-// probabilities, and their bf16 copy: A = 4, or 6; CoPE also keeps the positions and the numbers from which
-// they are mixed: A + 40. N is (T + 128) / 2 with a causal mask (blocks of 128 queries read the keys up to
-// their last), the window + 128 if that is fewer, T without the mask. The additional layer stands for the
-// temporaries of the backward pass.
+// Fused attention (and LibTorch's) keeps nothing per pair of tokens. The reference keeps the probabilities
+// in fp32, in bf16 training also a bf16 copy: A = 4 or 6; CoPE also keeps the positions and the numbers that
+// they are interpolated from: A + 40. N is (T + 128) / 2 with a causal mask (blocks of 128 queries read the
+// keys up to their last), the window + 128 if that is fewer, T without the mask. The additional layer
+// accounts for the temporaries of the backward pass.
 //
-// With activation checkpointing, blocks keep their inputs (4 C per token) and two layers of K exist at a
-// time: the one that is computed again, and the temporaries.
+// With activation checkpointing, blocks keep only their inputs (4 C per token), and two layers of K exist at
+// a time: the one being recomputed, and the temporaries.
 //
-// An evaluation gives the model B sequences of L tokens per call, 8192 tokens on a CPU or one window:
-//
+// An evaluation gives the model B sequences of L tokens per call: 8192 tokens on a CPU, 65536 on a GPU, and
+// at least one window:
 //   evaluation   M + 4 P
-//                + 4 B L (10 C + w d_ff)   a block, with what it freed and what the next one allocates
+//                + 4 B L (10 C + w d_ff)   a block, the memory it freed, and what the next block allocates
 //                + 8 min(B L V, max(2^23, V))
 //                + 3 * 4 * scores          reference: copies of a block of rows (CoPE: 15): 128 queries, fewer
 //                                          where B H L 128 scores are more than 2^25, never fewer than 16
@@ -43,7 +43,7 @@
 namespace longrun {
 namespace {
 
-// LibTorch's CPU half, mapped and used.
+// The part of LibTorch's CPU libraries that a process maps and touches.
 constexpr double kProgramBytes = 150e6;
 constexpr double kBlockQueries = 128.0;
 constexpr double kChunkLogitsMax = 1 << 23;
@@ -57,7 +57,7 @@ double Program(const MemoryPath& path) { return path.device_kind == "cpu" ? kPro
 
 double MlpWidths(const ModelConfig& model) { return model.body.mlp == "gated" ? 3.0 : 2.0; }
 
-// Channels of q, k, v and the attention's output of a token.
+// Channels per token of q, k, v and the attention's output together.
 double HeadChannels(const ModelConfig& model) {
   return 2.0 * static_cast<double>((model.n_head + model.n_kv_head()) * model.head_dim());
 }
@@ -67,7 +67,7 @@ double LogitsBytes(const ModelConfig& model, double n_tokens) {
   return 8.0 * std::min(n_tokens * vocab, std::max(kChunkLogitsMax, vocab));
 }
 
-// Keys that a query's block reads, in the mean.
+// The average number of keys that a block of queries reads.
 double KeysRead(const ModelConfig& model, double length) {
   if (!model.causal) return length;
   const double block = std::min(length, kBlockQueries);
@@ -76,7 +76,7 @@ double KeysRead(const ModelConfig& model, double length) {
                                : keys;
 }
 
-// That attention keeps of one token for its backward pass, beside q, k, v and its output.
+// Bytes per token that attention keeps for its backward pass, besides q, k, v and its output.
 double KeptOfPairs(const ModelConfig& model, const TrainConfig& train, const MemoryPath& path) {
   const auto n_head = static_cast<double>(model.n_head);
   if (path.attention != "reference") return 8.0 * n_head;
@@ -97,7 +97,7 @@ MemoryPath NewRunMemoryPath(const ModelConfig& model, std::string_view device_ki
 
 std::int64_t TrainMemoryBytes(const ModelConfig& model, const TrainConfig& train,
                               std::int64_t micro_batch, const MemoryPath& path) {
-  // In double: exact below 2^53 bytes, and beyond that nothing fits anyway.
+  // A double is exact below 2^53 bytes, and nothing larger fits anyway.
   const bool rounds = train.precision == "bf16";
   const double element_bytes = rounds ? 2.0 : 4.0;
   const auto n_layer = static_cast<double>(model.n_layer);

@@ -19,7 +19,7 @@ using Type = ParamSpec::Type;
 
 constexpr double kTokensMax = 1e15;
 
-// Maps and the keys below them; lists of files and free text are read by hand.
+// Maps and the keys below them; lists of files and free text are read by code of their own.
 const std::vector<KeyRow>& Keys() {
   static const std::vector<KeyRow> keys = {
       {.path = "name",
@@ -131,14 +131,14 @@ class DatasetReader {
 
   static const YamlNode* Find(const YamlNode& node, std::string_view key) {
     const YamlNode::Entry* const entry = node.Find(key);
-    // "key: null" and "key:" are as if they were not there.
+    // "key: null" and "key:" count as absent.
     const bool null = entry != nullptr && (entry->value.kind == Kind::kNothing ||
                                            (entry->value.kind == Kind::kScalar &&
                                             !entry->value.quoted && entry->value.text == "null"));
     return entry == nullptr || null ? nullptr : &entry->value;
   }
 
-  // Unknown ones, and required ones that are missing.
+  // Reports unknown keys, and required keys that are missing.
   void CheckKeys(const YamlNode& node, const std::string& path, Place place) {
     const std::string prefix = path.empty() ? "" : Str(path, ".");
     const std::vector<std::string> names = KeysBelow(path);
@@ -164,7 +164,7 @@ class DatasetReader {
     return true;
   }
 
-  // take(value) when it is of the row's type.
+  // Calls take(value) if the value is of the row's type.
   template <typename Take>
   void Typed(std::string_view path, const YamlNode& node, const Take& take) {
     const Result<Json> value = TypeValue(RowOf(path), node);
@@ -181,7 +181,7 @@ class DatasetReader {
     if (const YamlNode* const node = Find(map, name)) Typed(Str(path, ".", name), *node, take);
   }
 
-  // Text may be any, in quotes or not.
+  // Any text, quoted or not.
   void OptionalText(const YamlNode& map, const std::string& path, std::string_view name,
                     std::optional<std::string>& out) {
     TypedBelow(map, path, name, [&](const Json& json) { out = json.get<std::string>(); });
@@ -232,7 +232,7 @@ class DatasetReader {
       Typed("tokenizer", node, [&](const Json& json) { kind = json.get<std::string>(); });
     }
     const std::string given = file ? *file : kind.value_or("bytes");
-    // A file is looked for beside the dataset's, as the texts are; a name is no file there.
+    // A file is looked for beside the dataset's, as the texts are; a name counts as a file only if it exists.
     const std::string beside = JoinPath(file_.spec.base_folder, given);
     const bool is_beside =
         !given.starts_with("/") && !file_.spec.base_folder.empty() && (file || PathExists(beside));
@@ -313,7 +313,7 @@ class DatasetReader {
     }
   }
 
-  // What only shows when every part is right by itself.
+  // Errors that only show in the file as a whole, when each part is right by itself.
   void CheckWhole(const YamlNode& root) {
     const Result<const SourceFormat*> format = CheckSourceOptions(file_.spec.source);
     if (!format.ok()) {

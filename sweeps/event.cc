@@ -40,7 +40,7 @@ std::string CrcHex(std::string_view bytes) {
   return digits;
 }
 
-// The end of a line.
+// The last member of a line and its closing brace.
 std::string CrcMember(std::string_view prefix) { return Str(kCrcOpen, CrcHex(prefix), kCrcClose); }
 
 bool IsSyncedAtOnce(std::string_view kind) {
@@ -49,7 +49,7 @@ bool IsSyncedAtOnce(std::string_view kind) {
 
 Status Broken(std::string_view what) { return Status(Code::kDataLoss, std::string(what)); }
 
-// A file descriptor for one call.
+// Closes the file descriptor at the end of the call.
 struct OpenFile {
   explicit OpenFile(int number) : fd(number) {}
   OpenFile(const OpenFile&) = delete;
@@ -90,7 +90,7 @@ std::string CloseJournalLine(std::string_view prefix) { return Str(prefix, CrcMe
 
 namespace {
 
-// The record of a line, its crc taken off after it was checked.
+// The record of a line without its crc, which is checked first.
 Result<std::string> RecordOfLine(std::string_view line) {
   if (line.size() > kJournalLineBytesMax) {
     return Broken(Str("a journal line of ", line.size(), " bytes; at most ", kJournalLineBytesMax,
@@ -104,7 +104,7 @@ Result<std::string> RecordOfLine(std::string_view line) {
   return Str(prefix, "}");
 }
 
-// Whether the value of a member, canonical, is an integer of at least `least`.
+// Whether a member's canonical text is an integer of at least `least`.
 bool IsInt(std::string_view text, std::int64_t least) {
   std::int64_t number = 0;
   const char* const end = text.data() + text.size();
@@ -112,7 +112,7 @@ bool IsInt(std::string_view text, std::int64_t least) {
   return error == std::errc() && last == end && number >= least;
 }
 
-// Of a record as our writer makes it, found without building it; nothing of any other.
+// The body of a record as our writer makes it, found without building the JSON; nullopt for any other record.
 std::optional<std::string_view> PlainBody(std::string_view record) {
   constexpr std::int64_t kAny = std::numeric_limits<std::int64_t>::min();
   constexpr std::string_view kNames[] = {"body", "kind", "seq", "step", "t_ms"};
@@ -232,7 +232,7 @@ Status JournalWriter::Append(std::string_view kind, const Json& body,
                       kJournalLineBytesMax));
   }
   line += '\n';
-  // At a fixed place, so that after a full disk the next record overwrites what is torn.
+  // At a fixed offset, so that after a full disk the next record overwrites the torn one.
   for (std::size_t n_written = 0; n_written < line.size();) {
     const ssize_t n = ::pwrite(fd_, line.data() + n_written, line.size() - n_written,
                                static_cast<off_t>(n_bytes_ + static_cast<std::int64_t>(n_written)));
@@ -285,7 +285,7 @@ Result<std::vector<JournalReader::Line>> JournalReader::Next(std::size_t records
             Str("record ", record->seq, " stands where record ", last_seq_ + 1, " was expected"));
       }
       if (!record.ok()) {
-        if (!lines.empty()) return lines;  // the next call begins here
+        if (!lines.empty()) return lines;  // the next call starts at this line and reports it
         return std::move(record).status().In(Str(path_, " at byte ", offset_));
       }
       offset_ += static_cast<std::int64_t>(bytes.size()) + 1;

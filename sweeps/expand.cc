@@ -33,8 +33,8 @@ struct ResolvedEvaluation {
   std::vector<RowName> rows;  // of each cell
 };
 
-// x / 10 as a person would write it: 6e-05 of 6e-04, where binary division gives
-// 5.9999999999999995e-05 and so another run key.
+// x / 10 as a person would write it: 6e-05 for 6e-04, where binary division gives
+// 5.9999999999999995e-05, which would change the run key.
 double TenthOf(double x) {
   char digits[64] = {};  // ends in NUL
   const auto shortest =
@@ -50,7 +50,7 @@ double TenthOf(double x) {
   return value;
 }
 
-// Sets what the file gives of a struct's settings (model/fields.h): null is not given.
+// Sets the settings of a struct (model/fields.h) that the file gives; null counts as not given.
 class GivenTaker {
  public:
   explicit GivenTaker(const Json& given) : given_(given) {}
@@ -66,7 +66,7 @@ class GivenTaker {
   const Json& given_;
 };
 
-// Which of n_layer, n_head and d_model nothing gives: without them nothing is resolved.
+// Collects which of n_layer, n_head and d_model are not given: without them no run can be resolved.
 class MissingShape {
  public:
   void operator()(std::int64_t size, const ParamSpec& spec, const SettingUse& use) {
@@ -77,7 +77,7 @@ class MissingShape {
   std::vector<std::string_view> names;
 };
 
-// Calls each(name, value as it stands in JSON) for the settings of a model.
+// Calls each(name, value as JSON) for the settings of a model.
 template <typename Each>
 class EachValue {
  public:
@@ -93,7 +93,7 @@ class EachValue {
   const Each& each_;
 };
 
-// The names of what a run keeps of the one that it continues.
+// Names of the settings that a run must share with the run that it continues.
 class KeptNames {
  public:
   void operator()(const auto&, const ParamSpec& spec, const SettingUse& use = {}) {
@@ -126,7 +126,7 @@ class Expander {
     }
     for (const std::vector<AxisValue>& included : spec_.include) {
       for (std::size_t a = 0; a < point.size(); ++a) point[a] = &included[a];
-      // A point that is there already is there once.
+      // A point that the product has already made is not added twice.
       if (!points_.contains(NameOf(point))) AddRun(point);
     }
     if (runs_.empty() && problems_.empty()) {
@@ -141,7 +141,7 @@ class Expander {
     if (seen_.insert(problem).second) problems_.push_back(std::move(problem));
   }
 
-  // Of the key given, or of the nearest map around it.
+  // The place of the key if the file gives it, else of the nearest map around it.
   Place PlaceOf(std::string path) const {
     while (true) {
       const auto place = spec_.places.find(path);
@@ -152,8 +152,8 @@ class Expander {
     }
   }
 
-  // What each run begins with. The matrix is not of it: it grows with the number of runs, and is not
-  // copied for each of them.
+  // What every run starts from. The matrix is left out: it grows with the number of runs, so copying it for
+  // each run would be quadratic.
   static Json OfEveryRun(const SweepSpec& spec) {
     Json body = Json::object();
     for (const auto& [key, value] : spec.document.at("spec").items()) {
@@ -228,7 +228,7 @@ class Expander {
     run.seed = Value(point, "seed").value.get<std::int64_t>();
     const std::vector<ResolvedEvaluation>& evaluations = EvaluationsOn(point, dataset);
     if (problems_.size() > n_problems || !problems_.empty()) return;
-    // What a run goes on from has the same seed.
+    // A parent depends on the seed, so a run that continues another cannot be reused with another seed.
     if (!is_like_last && run.parent.empty()) {
       last_point_ = point;
       last_run_ = run;
@@ -243,7 +243,7 @@ class Expander {
     for (std::size_t a = 0; a < point.size(); ++a) {
       planned.axes[spec_.axes[a].name] = point[a]->shown;
     }
-    // What is the checkpoint's own where the file does not say.
+    // Where the file does not say, the axes show the checkpoint's own values.
     if (planned.axes["position"].is_null()) {
       planned.axes["position"] = planned.run.model.position.method;
     }
@@ -263,8 +263,8 @@ class Expander {
     runs_.push_back(std::move(planned));
   }
 
-  // Whether this is the point whose run was resolved last, with another seed: on a seed nothing else of a
-  // run depends.
+  // Whether this point differs from the last resolved one only in the seed, on which nothing else of a run
+  // depends.
   bool IsLastButForSeed(const Point& point) const {
     if (last_point_.size() != point.size()) return false;
     for (std::size_t a = 0; a < point.size(); ++a) {
@@ -273,7 +273,7 @@ class Expander {
     return true;
   }
 
-  // Reports what is wrong with it.
+  // The run of a point; reports its errors.
   Run Resolve(const Point& point, const DatasetInfo& dataset) {
     Json body = base_;
     for (std::size_t a = 0; a < point.size(); ++a) {
@@ -283,7 +283,7 @@ class Expander {
     Run run;
     run.dataset_digest = dataset.digest;
     run.tokenizer_fingerprint = dataset.tokenizer_fingerprint;
-    run.seed = Value(point, "seed").value.get<std::int64_t>();  // its parent must have the same
+    run.seed = Value(point, "seed").value.get<std::int64_t>();  // ResolveParent compares it
     run.numerics = kNumericsVersion;
     const Json& init_from = body["model"]["init_from"];
     const ModelInfo* const init =
@@ -297,7 +297,7 @@ class Expander {
     CheckEvaluations(init != nullptr ? run.model.causal : body["model"]["causal"].get<bool>());
     if (!spec_.trains && init != nullptr) CheckMaskToken(*init, dataset);
     const Json& parent = body["train"]["continue_from"];
-    // A run that is refused already would be told in vain how it differs from another.
+    // If the run is refused anyway, its differences from the parent would only be noise.
     if (parent.is_string() && run.train.Check().ok() && run.model.Check().ok()) {
       ResolveParent(point, parent.get<std::string>(), run);
     }
@@ -337,7 +337,7 @@ class Expander {
     ReportErrors(point, errors);
   }
 
-  // A run that hides nothing has no word of it.
+  // The run of a causal model has no `objective` and no `mask`.
   void ResolveObjective(const Point& point, const DatasetInfo& dataset, const ModelInfo* init,
                         Json& train) {
     Json& mask = train["mask"];
@@ -345,7 +345,7 @@ class Expander {
       if (mask["token"].is_null()) mask["token"] = MaskToken(point, dataset, init);
       return;
     }
-    // Where the objective varies, other points read it.
+    // If the objective varies, the mask is for the points with masked_lm.
     const bool varies = std::ranges::any_of(
         spec_.axes, [](const Axis& axis) { return axis.name == "train.objective"; });
     for (const std::string& name : NamesBelow("spec.train.mask")) {
@@ -359,8 +359,8 @@ class Expander {
     train.erase("mask");
   }
 
-  // Where the file does not say: the token that the imported model was trained with, that of the dataset's
-  // tokenizer, or a row of the embedding for it alone.
+  // The mask token if the file gives none: the one that the imported model was trained with, else that of the
+  // dataset's tokenizer, else an additional row of the embedding.
   std::int64_t MaskToken(const Point& point, const DatasetInfo& dataset, const ModelInfo* init) {
     if (init != nullptr && init->mask_token >= 0) return init->mask_token;
     if (dataset.mask_token >= 0) return dataset.mask_token;
@@ -378,7 +378,7 @@ class Expander {
                ")");
   }
 
-  // Where a key below spec has its value from, the file or an axis; nothing where that is its default.
+  // The place in the file or on an axis that gives a key below spec; nullopt if it has its default.
   std::optional<Place> PlaceGiven(const Point& point, const std::string& path) const {
     for (std::size_t a = 0; a < point.size(); ++a) {
       if (spec_.axes[a].name == path) return point[a]->place;
@@ -449,14 +449,14 @@ class Expander {
     return PlaceOf("spec.model.init_from");
   }
 
-  // Whether the file, and not the table's default, says it.
+  // Whether the file gives the key; otherwise its value is the table's default.
   bool IsGiven(std::string_view key) const {
     const std::string axis = Str("model.", key);
     return spec_.places.contains(Str("spec.", axis)) ||
            std::ranges::any_of(spec_.axes, [&](const Axis& one) { return one.name == axis; });
   }
 
-  // Everything comes from config.json; what the file says as well must be the same.
+  // Everything comes from config.json; where the file gives a value too, it must be the same.
   void ResolveImported(const Point& point, const Json& given, const ModelInfo& init,
                        const DatasetInfo& dataset, Run& run) {
     ModelConfig model = init.model;
@@ -502,8 +502,8 @@ class Expander {
                     " and ", model.d_model, "; leave it out"));
   }
 
-  // The checkpoint's own method where none is given; of its own method the parameters that are not
-  // given are its own, too. Another method begins with new tensors, which wants a training.
+  // Without a given method, the checkpoint's own; if the given method is the checkpoint's, parameters that are
+  // not given keep the checkpoint's values. Another method may need new tensors, which must be trained.
   bool ResolveImportedPosition(const Point& point, const ModelInfo& init, const Run& run,
                                ModelConfig& model) {
     const PositionConfig own = model.position;
@@ -546,8 +546,8 @@ class Expander {
     return false;
   }
 
-  // A run goes on with all that a checkpoint holds, and with the order of its data; what may change is
-  // how the weights move from here on.
+  // A continued run takes over the checkpoint and the order of its data; only settings of how the weights
+  // change from here on may differ.
   void ResolveParent(const Point& point, const std::string& wanted, Run& run) {
     const auto refuse = [&](const std::string& why) {
       const std::optional<Place> given = PlaceGiven(point, "train.continue_from");
@@ -572,7 +572,7 @@ class Expander {
     run.parent = key;
   }
 
-  // What keeps a run from going on where another ended: "model", "train_length"; "" when nothing does.
+  // What prevents a run from continuing the other: "model", "train_length", ...; "" if nothing does.
   static std::string FirstDifference(const Json& ours, const Json& theirs) {
     for (const char* part : {"model", "position", "dataset", "tokenizer", "seed", "numerics"}) {
       if (ours.at(part) != theirs.at(part)) return part;
@@ -583,7 +583,7 @@ class Expander {
     KeptNames kept;
     Fields(defaults, kept);
     for (const std::string& part : kept.names) {
-      // Some stand in some runs alone.
+      // Some parts are present only in some runs.
       if (ours.at("train").value(part, Json()) != theirs.at("train").value(part, Json())) {
         return part;
       }
@@ -598,7 +598,7 @@ class Expander {
            (key.size() > axis.size() && key.starts_with(axis) && key[axis.size()] == '.');
   }
 
-  // The value of an axis that one of `keys` is; `varies`: only of an axis with several values.
+  // The place of the value on the axis that one of `keys` names; `varies`: only if the axis has several values.
   std::optional<Place> PlaceOnAxis(const Point& point, const std::vector<std::string>& keys,
                                    bool varies) const {
     for (std::size_t a = 0; a < point.size(); ++a) {
@@ -610,14 +610,14 @@ class Expander {
     return std::nullopt;
   }
 
-  // Reports an error that `keys` cause together, the first of which is at fault: at a value that varies,
-  // else at the first key that is given, else at the value of an axis or the map around the first key.
+  // Reports an error that `keys` cause together, the first of which is at fault. The place is a value of an
+  // axis that varies, else the first key that is given, else any axis's value or the map around the first key.
   void ReportCause(const Point& point, const std::vector<std::string>& keys,
                    const std::string& message) {
     std::optional<Place> given;
     for (const std::string& key : keys) {
       const std::string path = Str("spec.", key);
-      if (spec_.broken.contains(path)) return;  // has an error of its own
+      if (spec_.broken.contains(path)) return;  // already has an error of its own
       const auto place = spec_.places.find(path);
       if (!given && place != spec_.places.end()) given = place->second;
     }
@@ -697,7 +697,7 @@ class Expander {
     }
   }
 
-  // An encoder that is measured as it is.
+  // Checks that an encoder that is measured without training has a mask token.
   void CheckMaskToken(const ModelInfo& init, const DatasetInfo& dataset) {
     if (init.model.causal || init.mask_token >= 0 || dataset.mask_token >= 0) return;
     for (const EvaluationSpec& block : spec_.evaluations) {
@@ -720,8 +720,8 @@ class Expander {
   std::optional<ResolvedEvaluation> ResolveEvaluation(const Point& point,
                                                       const EvaluationSpec& block,
                                                       const DatasetInfo& dataset) {
-    // What depends on the dataset is written in, so that a cell does not depend on the other lengths
-    // of its sweep.
+    // Defaults that depend on the dataset are written out, so that a cell does not depend on the other
+    // lengths of its sweep.
     Json params = block.params;
     const auto lengths = params.at("context_lengths").get<std::vector<std::int64_t>>();
     const std::optional<ParamError> error =
@@ -765,7 +765,7 @@ class Expander {
   std::map<std::string, std::size_t> keys_;  // run key to index in runs_
   std::set<std::string> points_;
   std::map<std::string, std::vector<ResolvedEvaluation>> evaluations_;  // by dataset
-  Point last_point_;  // of the last run that was resolved without a problem; empty: none
+  Point last_point_;  // of the last run resolved without a problem; empty: none
   Run last_run_;
 };
 

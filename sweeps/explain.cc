@@ -69,7 +69,7 @@ std::string_view TypeName(const KeyRow& row) {
 
 // ---- keys ----------------------------------------------------------------------------------------
 
-// A value that the key takes, as YAML: its default, or the plainest there is.
+// A valid value of the key, as YAML: its default, or the plainest there is.
 std::string SampleValue(const KeyRow& row) {
   if (row.is(ParamSpec::Type::kDuration)) {
     return row.spec.default_value.is_null()
@@ -104,7 +104,7 @@ std::string SampleValue(const KeyRow& row) {
   return "";
 }
 
-// The key where it stands in a file; under the matrix, a list.
+// The key in its place in a file; under the matrix, as a list.
 std::string KeyExample(const KeyRow& row) {
   const bool in_matrix = row.path.starts_with("spec.matrix.");
   std::string value = SampleValue(row);
@@ -179,7 +179,7 @@ std::vector<Json> ExplainParams(const std::string& owner, std::span<const ParamS
   return params;
 }
 
-// Of every evaluation that names a split.
+// The key allow_train_overlap, which every evaluation that reads a split has.
 Json ExplainOverlap(const std::string& owner) {
   const KeyRow& row = TrainOverlapKey();
   return {{"path", Str(owner, ".", row.path)}, {"kind", "key"},
@@ -187,7 +187,7 @@ Json ExplainOverlap(const std::string& owner) {
           {"default", row.spec.default_value}, {"required", false}};
 }
 
-// What stands below a method or an evaluation as its members, or the one that `rest` names.
+// Adds the members of a method or an evaluation, or returns the one that `rest` names.
 Result<Json> WithMembers(Json json, const std::vector<Json>& below, std::string_view rest) {
   const std::string owner = json.at("path").get<std::string>();
   Json members = Json::array();
@@ -212,7 +212,7 @@ Json ListOf(std::string_view path, std::string_view meaning, Json members) {
   return {{"path", path}, {"kind", "list"}, {"meaning", meaning}, {"members", std::move(members)}};
 }
 
-// A class's line of the table, in words.
+// A row of the table of failure classes, in words.
 Json ExplainFailure(const FailureRow& row) {
   const std::string_view counted = row.counted_as == CountedAs::kFailure ? "retry.failures_max"
                                    : row.counted_as == CountedAs::kLoss  ? "retry.losses_max"
@@ -314,7 +314,7 @@ Result<Json> Explain(std::string_view path) {
   if (Begins(below, kPosition)) return ExplainPosition(After(below, kPosition));
   if (Begins(below, kEvaluate)) return ExplainEvaluation(After(below, kEvaluate));
   if (Begins(below, kFailure)) return ExplainFailures(After(below, kFailure));
-  // Short of the whole path, the last word may be enough to see what was meant.
+  // Without the whole path, its last word may be enough to tell what is meant.
   std::vector<std::string> ends_so;
   for (const std::string& known : ExplainPaths()) {
     if (known.ends_with(Str(".", below))) ends_so.push_back(known);

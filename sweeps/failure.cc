@@ -1,10 +1,10 @@
 // The table of failure classes, and the reasons for its rows:
 //
 //   numerical   training is deterministic: another attempt would meet the same NaN, so there is none
-//   killed      by somebody or something else: it is not the run's fault, so it counts as a loss
+//   killed      by someone else, for example the kernel: not the run's fault, so it counts as a loss
 //   data        another machine may have a good copy
 //   storage     a full disk is not the run's fault: it counts as a loss, and is retried on another worker
-//   limit       one machine's configuration: another worker may have a higher limit, a retry here has not
+//   limit       a setting of one machine: another worker may have a higher limit, a retry here would not
 //   preempted   we asked for it: no cost, no wait
 #include "sweeps/failure.h"
 
@@ -138,7 +138,7 @@ constexpr FailureRow kTable[] = {
      .advice = "cancelled; submit the sweep again to continue from the last checkpoint"},
 };
 
-// sysexits.h beyond the codes of the table.
+// Maps the codes of sysexits.h that the table does not have.
 FailureClass ClassOfExitCode(int exit_code) {
   constexpr int kUsage = 64, kNoInput = 66, kCannotCreate = 73;
   switch (exit_code) {
@@ -161,7 +161,7 @@ bool LogSays(const EndEvidence& evidence, std::string_view words) {
   return evidence.log_tail.find(words) != std::string::npos;
 }
 
-// std::terminate of an exception that came to no handler, or no room for a library.
+// std::terminate after an uncaught bad_alloc, or too little memory to load a library.
 bool EndedWithoutMemory(const EndEvidence& evidence) {
   constexpr int kNotLoaded = 127;
   if (evidence.signal == SIGABRT) return LogSays(evidence, "'std::bad_alloc'");
@@ -221,7 +221,7 @@ FailureClass ClassifyEnd(const EndEvidence& evidence) {
   if (evidence.exit_known && EndedWithoutMemory(evidence)) return FailureClass::kOutOfMemory;
   if (evidence.exit_known && EndedWithoutThread(evidence)) return FailureClass::kLimit;
   if (evidence.exit_known && evidence.signal != 0) {
-    // A trainer that does not yield within its grace time is killed by us.
+    // We kill a trainer that does not stop within its grace time.
     if (evidence.stop_requested) return FailureClass::kPreempted;
     return evidence.signal == SIGKILL ? FailureClass::kKilled : FailureClass::kCrashed;
   }

@@ -1,4 +1,4 @@
-// Reads member by member; the functions of base/json.h name path, expectation and value in their errors.
+// Reads member by member; the functions of base/json.h put the path, the expectation and the value in errors.
 #include "sweeps/fields.h"
 
 #include "base/str.h"

@@ -81,8 +81,8 @@ Json ParamSchema(const ParamSpec& spec) {
   return schema;
 }
 
-// A parameter that belongs to values of another one demands one of them, and is demanded by them
-// where it has no default.
+// A parameter that is only valid with certain values of another one requires one of them; if it has no
+// default, those values require it in turn.
 void AddCondition(const ParamSpec& spec, std::span<const ParamSpec> specs, Json& schema) {
   const ParamSpec::Condition& condition = *spec.only_with;
   const auto other = std::ranges::find(specs, condition.name, &ParamSpec::name);
@@ -165,7 +165,7 @@ Json KeySchema(const KeyRow& row) {
   LR_CHECK(false);
 }
 
-// {axis: a value of it}; with `lists`, {axis: a list of values}.
+// {axis: one of its values}; with `lists`, {axis: a list of values}.
 Json AxesSchema(bool lists) {
   Json properties = Json::object();
   for (const std::string& axis : AxisNames()) {
@@ -182,7 +182,7 @@ Json AxesSchema(bool lists) {
       {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
 }
 
-// An imported model says itself what the matrix may leave out.
+// The matrix may leave out what an imported model specifies.
 Json AxesOrInit() {
   const auto with = [](const char* map, std::vector<std::string> keys) {
     return Json{{"properties", {{map, {{"required", std::move(keys)}}}}}};
@@ -219,7 +219,7 @@ Json MapSchema(std::string_view path) {
     if (!row.spec.default_value.is_null() && !row.is(ParamSpec::Type::kDuration)) {
       schema["default"] = row.spec.default_value;
     }
-    // A key that the matrix can give need not stand in its own place.
+    // A key that the matrix can give is not required in its own place.
     const bool may_be_elsewhere = row.axis || row.left_out != KeyRow::LeftOut::kNever;
     if (row.required && !may_be_elsewhere) required.push_back(name);
     properties[name] = std::move(schema);

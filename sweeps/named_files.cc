@@ -41,7 +41,7 @@ class FileReader {
   std::vector<Problem>& problems() { return problems_; }
 
  private:
-  // Nothing where they are wrong, which is said by who reads the whole file.
+  // nullopt if the parameters are invalid: the reader of the whole file reports that.
   static std::optional<Json> Params(const Evaluation& evaluation, const YamlNode& node) {
     Json given = Json::object();
     for (const YamlNode::Entry& entry : node.entries) {

@@ -13,7 +13,7 @@ namespace {
 using Kind = YamlNode::Kind;
 
 // The path of an override as steps from the root: "train.tokens" -> spec, train, tokens; an axis
-// that the matrix has, or always has, or "matrix.AXIS" -> spec, matrix, AXIS.
+// that the matrix has or every matrix has, or "matrix.AXIS" -> spec, matrix, AXIS.
 std::vector<std::string> StepsOf(std::string_view path, const YamlNode& root) {
   if (path.starts_with("spec.")) path.remove_prefix(5);
   if (path.starts_with("metadata.")) return Split(path, '.');
@@ -29,8 +29,8 @@ std::vector<std::string> StepsOf(std::string_view path, const YamlNode& root) {
   return steps;
 }
 
-// How the items of a list below the key `name` are written, the one that has the key `wanted`
-// first.
+// A hint how to write the items of a list below the key `name`: if an item has the key `wanted`, that
+// item, else the range of items.
 std::string ItemsOf(const YamlNode& list, const std::string& name, std::string_view wanted) {
   if (list.kind != Kind::kList || list.items.empty()) return "";
   const std::size_t n_items = list.items.size();
@@ -43,8 +43,8 @@ std::string ItemsOf(const YamlNode& list, const std::string& name, std::string_v
              n_items == 1 ? "" : Str(" to ", name, "[", n_items - 1, "]"));
 }
 
-// Goes one step down from the key `parent`, making what is not there. "evaluate[0]" is a key and an
-// index. Null, with the reason, when it cannot.
+// Goes one step down from the key `parent` and creates what is missing; "evaluate[0]" is a key and
+// an index. Returns null and sets `why` if it cannot.
 YamlNode* StepDown(YamlNode* node, const std::string& parent, const std::string& step, Place place,
                    std::string& why) {
   const std::size_t bracket = step.find('[');
@@ -74,22 +74,22 @@ YamlNode* StepDown(YamlNode* node, const std::string& parent, const std::string&
   return &entry->value.items[std::stoul(digits)];
 }
 
-// One value of an axis, not a list of them; a pair of numbers is a list and one value all the same.
+// Whether this is one value of an axis, not a list of values; a pair of numbers is one value.
 bool IsOneValue(const KeyRow* axis, const YamlNode& node) {
   if (node.kind != Kind::kList) return true;
   const bool is_pair = axis != nullptr && axis->is(ParamSpec::Type::kNumberPair);
   return is_pair && !node.items.empty() && node.items[0].kind != Kind::kList;
 }
 
-// The axis that several values of a key are, as in train.optimizer.lr=[1e-3, 5e-4]; "" where one
-// value is given, or a key that is none.
+// The axis that a list of values is for, as in train.optimizer.lr=[1e-3, 5e-4]; "" for one value, or
+// if the key cannot be an axis.
 std::string AxisOfList(std::string_view path, const YamlNode& value) {
   if (path.starts_with("spec.")) path.remove_prefix(5);
   const KeyRow* const axis = FindAxis(path);
   return axis == nullptr || IsOneValue(axis, value) ? "" : std::string(path);
 }
 
-// Takes the one value of a key out of spec: the command line, where it is an axis, goes before the
+// Removes a key's single value from spec: an axis on the command line takes precedence over the
 // file.
 void Remove(YamlNode& root, std::string_view path) {
   YamlNode* node = &root;

@@ -1,4 +1,4 @@
-// From tree to SweepSpec, by the table of keys.
+// Reads the tree into a SweepSpec, by the table of keys.
 #include <algorithm>
 #include <utility>
 
@@ -29,7 +29,7 @@ class Reader {
       return std::move(spec_);
     }
     LookForInit(root);
-    // The axes first: what they give need not stand in its own place.
+    // The axes first: a key that is an axis need not be given in its own place.
     if (const YamlNode* const matrix = FindMatrix(root)) ReadMatrix(*matrix);
     ReadMap("", root, root.place, spec_.document);
     if (const YamlNode::Entry* const body = root.Find("spec")) {
@@ -52,7 +52,7 @@ class Reader {
     const std::string prefix = path.empty() ? "" : Str(path, ".");
     for (const YamlNode::Entry& entry : node.entries) {
       const std::string below = prefix + entry.key;
-      // A dot would name a key of another level.
+      // A key with a dot would match a key of another level.
       const bool dotted = entry.key.find('.') != std::string::npos;
       const KeyRow* const row = dotted ? nullptr : FindKey(below);
       if (row == nullptr) {
@@ -69,7 +69,7 @@ class Reader {
       if (node.Find(name) != nullptr) continue;
       const KeyRow& row = *FindKey(below);
       if (row.required && !IsAxis(below) && !IsTheModels(row)) {
-        // Written another way, it is told there.
+        // If the key is only misspelt, the error about the unknown key is enough.
         if (!IsMisspelt(name, node, NamesBelow(path))) {
           Report(place, Str(below, ": must be given: ", WhatToWrite(row)));
         }
@@ -82,7 +82,7 @@ class Reader {
     }
   }
 
-  // Whether `name` is what an unknown key of the map was meant to be.
+  // Whether an unknown key of the map looks like a misspelt `name`.
   static bool IsMisspelt(const std::string& name, const YamlNode& node,
                          const std::vector<std::string>& names) {
     return std::ranges::any_of(node.entries, [&](const YamlNode::Entry& entry) {
@@ -91,7 +91,7 @@ class Reader {
     });
   }
 
-  // "write kind: Sweep", where nothing else can stand there; else the key's meaning.
+  // "write kind: Sweep" if that is the only possible value; else the key's meaning.
   static std::string WhatToWrite(const KeyRow& row) {
     const std::string path(row.path);
     if (row.spec.choices.size() == 1) return Str("write ", path, ": ", row.spec.choices[0]);
@@ -99,8 +99,8 @@ class Reader {
     return std::string(row.spec.meaning);
   }
 
-  // Of an unknown key: one of that name further below, as where its map's key was forgotten; one that
-  // is written alike; one of that name in another map, as where the indentation is another.
+  // A suggestion for an unknown key: the same name further below, if its map's key was forgotten; a similar
+  // name here; the same name in another map, if the indentation is wrong.
   static std::string WhereItBelongs(const YamlNode::Entry& entry, const std::string& path) {
     std::vector<std::string> paths = PathsOfName(entry.key, path);
     if (paths.empty() && Nearest(entry.key, NamesBelow(path)).empty()) {
@@ -135,7 +135,7 @@ class Reader {
       case KeyRow::Kind::kLabels:
         return ReadLabels(node, path, out);
       case KeyRow::Kind::kPoints:
-        return;  // once all axes are known
+        return;  // read later, when all axes are known
       case KeyRow::Kind::kEvaluations:
         return ReadEvaluations(node, path);
       case KeyRow::Kind::kValue:
@@ -168,8 +168,8 @@ class Reader {
     return false;
   }
 
-  // "; write {name: adamw}" for `optimizer: adamw`: where one key takes the word, or its name, and no
-  // other must be given. Else the keys there are, and what the name of a kind can be.
+  // "; write {name: adamw}" for `optimizer: adamw`, if exactly one key accepts the word and no other key is
+  // required. Otherwise lists the keys, and the choices of `name`.
   static std::string MapMeant(const YamlNode& node, std::string_view path) {
     if (node.kind != Kind::kScalar) return "";
     const std::vector<std::string> names = NamesBelow(path);
@@ -187,7 +187,7 @@ class Reader {
       if (is_name && !row.spec.choices.empty())
         choices = Str(", and name is one of ", Join(row.spec.choices, ", "));
       if (!row.is(ParamSpec::Type::kChoice) && !is_name) continue;
-      // An architecture alone is no model.
+      // An architecture does not make a model by itself.
       if (has_base && !row.others_rest_on) continue;
       const std::string nearest = Nearest(node.text, row.spec.choices);
       if (TypeValue(row, node).ok()) {
@@ -207,7 +207,7 @@ class Reader {
     return node.kind == Kind::kScalar && !node.quoted && node.text == "none";
   }
 
-  // What may be left out of the matrix depends on them.
+  // Sets has_init_ and trains, which decide what the matrix may leave out.
   void LookForInit(const YamlNode& root) {
     const YamlNode::Entry* const spec = root.Find("spec");
     if (spec == nullptr) return;
@@ -219,7 +219,7 @@ class Reader {
     spec_.trains = train == nullptr || !IsNone(train->value);
   }
 
-  // Left out, it is the imported model's.
+  // Whether the key may be left out because the imported model gives its value.
   bool IsTheModels(const KeyRow& row) const {
     switch (row.left_out) {
       case KeyRow::LeftOut::kNever:
@@ -240,13 +240,13 @@ class Reader {
       spec_.is_complete = false;
     }
     out = Json::object();
-    // What is no part of a run stands there for all sweeps.
+    // Every sweep has these two, which are not part of a run.
     ReadMap("spec.train.checkpoint", YamlNode(), node.place, out["checkpoint"]);
     out["activation_checkpointing"] =
         FindKey("spec.train.activation_checkpointing")->spec.default_value;
   }
 
-  // False, with a report: a name that the catalogue does not have.
+  // Whether the catalogue has the name; if not, reports that.
   bool IsKnown(const KeyRow& row, const Json& value, Place place, const std::string& path) {
     switch (row.refers) {
       case KeyRow::Refers::kNothing:
@@ -396,8 +396,8 @@ class Reader {
     }
   }
 
-  // `seed: 1` and `position: cable, rope`: of what would be no list of values in brackets either, that is
-  // told as well.
+  // `seed: 1` and `position: cable, rope` are errors; if brackets alone would not make them valid, their other
+  // errors are reported as well.
   void ReadBareAxisValues(const KeyRow& row, const YamlNode& node, const std::string& path) {
     const std::string list = Str("[", node.text, "]");
     std::vector<Problem> problems;
@@ -445,7 +445,7 @@ class Reader {
 
   // ---- position methods ------------------------------------------------------------------------
 
-  // {"method": .., the parameters given}, checked.
+  // {"method": .., given parameters}, checked.
   std::optional<Json> ReadMethod(const YamlNode& node, const std::string& path) {
     const YamlNode::Entry* const entry = node.Find("method");
     const YamlNode& name = entry != nullptr ? entry->value : node;
@@ -483,7 +483,7 @@ class Reader {
                      .place = node.place};
   }
 
-  // The parameters given in a map (but for the key `apart`), checked against their table.
+  // The parameters given in a map (without the key `apart`), checked against their table.
   std::optional<Json> ReadParams(std::span<const ParamSpec> specs, const YamlNode& node,
                                  const std::string& path, std::string_view apart) {
     Json given = Json::object();
@@ -500,7 +500,7 @@ class Reader {
     return given;
   }
 
-  // Of "context_lengths[2]" in a map of parameters: of the item; of an unknown key: of the key.
+  // The place of a parameter in a map: for "context_lengths[2]", of the item; for an unknown key, of the key.
   static Place PlaceOfParam(std::span<const ParamSpec> specs, const YamlNode& node,
                             const std::string& key) {
     const std::string name = key.substr(0, key.find('['));
@@ -543,7 +543,7 @@ class Reader {
     return names;
   }
 
-  // The index of an axis of this matrix, or a report.
+  // The index of an axis of this matrix, or nullopt after a report.
   std::optional<std::size_t> FindOwnAxis(const YamlNode::Entry& entry, const std::string& path) {
     const std::vector<std::string> names = NamesOfAxes();
     const auto name = std::ranges::find(names, entry.key);
@@ -613,7 +613,7 @@ class Reader {
 
   void ReadEvaluation(const YamlNode& node, const std::string& path, std::size_t index) {
     if (node.kind != Kind::kMap || node.entries.size() != 1) {
-      // A name without value, and parameters beside it.
+      // `- perplexity:` with its parameters beside it, not indented below it.
       const bool is_flat = node.kind == Kind::kMap && !node.entries.empty() &&
                            node.entries[0].value.kind == Kind::kNothing;
       return Report(
@@ -657,7 +657,7 @@ class Reader {
     spec_.evaluations.push_back(std::move(spec));
   }
 
-  // Who submits a sweep puts the content of a file in its path's place (named_files.h).
+  // The client that submits a sweep replaces the path of a file by its content (named_files.h).
   bool CheckFile(const Evaluation& evaluation, const YamlNode::Entry& entry,
                  const std::string& below, const Json& params) {
     if (evaluation.file_param.empty()) return true;
@@ -669,7 +669,7 @@ class Reader {
     return false;
   }
 
-  // A model is not measured on what it was trained on, unless that is asked for.
+  // A model must not be measured on its training data unless the file allows that explicitly.
   void CheckTrainOverlap(const YamlNode::Entry& entry, const std::string& below,
                          const Json& params) {
     const KeyRow& row = TrainOverlapKey();

@@ -21,7 +21,7 @@ std::string ShowDefault(const KeyRow& row) {
                                             : CanonicalJson(row.spec.default_value);
 }
 
-// Of a parameter's row, whose columns are narrow.
+// The values of a parameter, short enough for the narrow column of its table.
 std::string ShowValues(const ParamSpec& spec) {
   const std::string range = Str(ShowNumber(spec.min), " to ", ShowNumber(spec.max));
   switch (spec.type) {
@@ -61,7 +61,7 @@ std::string ParamRows(std::span<const ParamSpec> specs) {
   return out;
 }
 
-// Every name that a sweep file may have by the tables, and that is refused.
+// Rows for the names that the tables have but that are not built yet: a sweep file with one is refused.
 std::string UnbuiltRows() {
   std::string keys, values;
   for (const KeyRow& row : SweepKeys()) {

@@ -14,10 +14,10 @@
 namespace longrun {
 namespace {
 
-// Of the dataset that the check resolves against: beyond every context length.
+// Size of the stand-in dataset that the check resolves against: larger than any context length.
 constexpr std::int64_t kSplitTokens = 1'000'000'000'000'000;
 
-// On one line; text in double quotes, as JSON and YAML both read it.
+// YAML on one line; text is in double quotes, which JSON and YAML read alike.
 std::string Flow(const Json& value) {
   if (value.is_array()) {
     std::vector<std::string> items;
@@ -44,7 +44,7 @@ const Json* Find(const Json& tree, std::string_view path) {
   return node;
 }
 
-// Writes what the run has of the keys below `path`, in the table's order; `done` gains the paths.
+// Writes the run's values for the keys below `path`, in the table's order, and adds their paths to `done`.
 std::string Block(const Json& body, std::string_view path, const std::string& indent,
                   std::set<std::string>& done) {
   std::string text;
@@ -62,7 +62,7 @@ std::string Block(const Json& body, std::string_view path, const std::string& in
   return text;
 }
 
-// A run has more than its file would say.
+// An error if the run has a value that the file does not contain.
 Status CheckAllSaid(const Json& tree, const std::string& path, const std::set<std::string>& done) {
   for (const auto& [name, value] : tree.items()) {
     const std::string below = path.empty() ? name : Str(path, ".", name);
@@ -80,7 +80,7 @@ Result<std::string> Written(const Reproduction& wanted) {
   const Run& run = wanted.run;
   const Json whole = run.ToJson();
   Json body = {{"model", whole.at("model")}, {"train", whole.at("train")}};
-  // All else of the model is the checkpoint's.
+  // Everything else about the model comes from the checkpoint.
   if (wanted.init) body["model"] = {{"init_from", wanted.init->name}};
   if (!run.parent.empty()) body["train"]["continue_from"] = run.parent;
   std::set<std::string> done = {"train.train_length"};
@@ -98,7 +98,7 @@ Result<std::string> Written(const Reproduction& wanted) {
   for (const Json& evaluation : wanted.evaluations) {
     for (const auto& [name, params] : evaluation.items()) {
       Json written = params;
-      // Changes no number, so the evaluation itself does not hold it.
+      // It changes no number, so the stored evaluation does not contain it.
       if (params.value("split", "") == "train") written["allow_train_overlap"] = true;
       text += Str("    - ", name, ": ", Flow(written), "\n");
     }
@@ -110,20 +110,20 @@ Result<std::string> Written(const Reproduction& wanted) {
   return text;
 }
 
-// The key of the only run that the file gives, with a dataset as the run's.
+// The key of the file's only run, resolved with a dataset like the run's.
 Result<std::string> KeyOf(const std::string& yaml, const Reproduction& wanted) {
   DatasetInfo dataset = {.name = wanted.dataset_name,
                          .digest = wanted.run.dataset_digest,
                          .tokenizer_fingerprint = wanted.run.tokenizer_fingerprint,
                          .vocab_size = wanted.run.model.vocab_size,
                          .split_tokens = {{"train", kSplitTokens}, {"validation", kSplitTokens}},
-                         .mask_token = 0};  // the file says which, or the model does
+                         .mask_token = 0};  // the file or the model says which
   for (const Json& evaluation : wanted.evaluations) {
     for (const auto& [name, params] : evaluation.items()) {
       if (params.contains("split")) dataset.split_tokens[params.at("split")] = kSplitTokens;
     }
   }
-  // In place of the parent, which only a coordinator knows: the run itself after one step.
+  // Stands in for the parent, which only a coordinator knows: the run itself after one step.
   Run parent = wanted.run;
   parent.parent.clear();
   parent.train.tokens = parent.train.batch_tokens;

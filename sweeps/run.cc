@@ -49,7 +49,7 @@ bool IsOrIsBelow(std::string_view path, std::string_view other) {
          (path.size() > other.size() && path.starts_with(other) && path[other.size()] == '.');
 }
 
-// The checks saw a default for each key that could not be read: `found` has those errors already.
+// Adds only new errors: a key that could not be read was checked with its default, and has its error.
 void AddNew(const KeyErrors& checked, KeyErrors& found) {
   const KeyErrors read = found;
   for (const KeyError& error : checked.all()) {
@@ -60,7 +60,7 @@ void AddNew(const KeyErrors& checked, KeyErrors& found) {
   }
 }
 
-// A recipe, or the length alone. False: there were errors.
+// Reads a training recipe, or just a train_length. Returns false if there were errors.
 bool ReadTrainOf(const Json& json, bool starts_from, Run& run, KeyErrors& errors) {
   KeyErrors own;
   if (json.is_object() && json.size() == 1 && json.contains("train_length")) {
@@ -80,14 +80,14 @@ bool ReadTrainOf(const Json& json, bool starts_from, Run& run, KeyErrors& errors
   return errors.AddAll(own);
 }
 
-// `run` has its init, and of its train what could be read. False: there were errors.
+// Expects run.init, and what could be read of run.train. Returns false if there were errors.
 bool ReadModelOf(const Json& model, const Json& position, Run& run, KeyErrors& errors) {
   KeyErrors own, checked;
   run.model = ReadModel(model, position, own);
   const Result<const PositionMethod*> method = FindPositionMethod(run.model.position.method);
   if (method.ok() && (*method)->has_position_table) {
-    // A learned table has a row for each position of a training sequence, and no more; one that was
-    // imported keeps its own. Of a table whose length is wrong nothing more is said.
+    // A learned table has exactly one row per position of a training sequence; an imported one keeps its own
+    // length. If the train_length is invalid, 1 avoids a second error about the table.
     run.model.n_positions =
         run.init ? run.init->n_positions : std::max<std::int64_t>(run.train.train_length, 1);
   }
@@ -156,7 +156,7 @@ Run ReadRun(const Json& json, KeyErrors& errors) {
                 run.tokenizer_fingerprint);
   }
   const bool is_train = has_train && ReadTrainOf(train, starts_from, run, errors);
-  // Without the one, the other is looked at beside what goes with everything.
+  // Without a position, the model is checked with "none", which goes with everything.
   if (!has_position) position = "none";
   const bool is_model = has_model ? ReadModelOf(model, position, run, errors)
                                   : CheckGivenPosition(position, errors) && false;
@@ -234,7 +234,7 @@ Result<Execution> Execution::FromJson(const Json& json) {
 
 void CheckValidation(const TrainConfig& train, KeyErrors& errors) {
   const ValidateConfig& validate = train.validate;
-  // Only one of the two is an error of its own.
+  // If only one of the two is set, that is reported elsewhere.
   const bool validates = validate.every > 0 && validate.tokens > 0;
   if (!validates || validate.tokens >= train.train_length) return;
   errors.Add("train.validate.tokens",
@@ -248,7 +248,7 @@ std::string OperatorsFor(std::string_view device_kind) {
   return device_kind == "cpu" ? "longrun" : "aten";
 }
 
-// A GPU pays nothing for them, and LibTorch's kernels there keep them.
+// Subnormals cost nothing on a GPU, and LibTorch's kernels there keep them.
 std::string SubnormalsFor(std::string_view device_kind) {
   return std::string(
       SubnormalsName(device_kind == "cpu" ? DefaultSubnormals() : Subnormals::kKept));

@@ -11,10 +11,10 @@ namespace longrun {
 namespace {
 
 constexpr std::string_view kMember = ",\"seed\":";
-constexpr std::size_t kRunsMax = 1024;  // kept; a sweep that differs in more is read run by run
+constexpr std::size_t kRunsMax = 1024;  // cached; each further run is parsed by itself
 
-// Where the digits of the only member "seed" are, and their number. A quotation mark inside a string has a
-// backslash before it, so no string holds kMember.
+// Position and length of the digits of the only member "seed". A quotation mark inside a string has a
+// backslash before it, so no string contains kMember.
 struct SeedDigits {
   std::size_t begin = 0, end = 0;
   std::int64_t seed = 0;
@@ -49,7 +49,7 @@ Result<Run> RunReader::Read(std::string_view text) {
   }
   ASSIGN_OR_RETURN(const Json json, ParseJson(text));
   ASSIGN_OR_RETURN(Run run, Run::FromJson(json));
-  // Else the digits are those of another member of that name.
+  // Otherwise the digits belong to another member named "seed".
   if (digits && digits->seed == run.seed && runs_.size() < kRunsMax) runs_.emplace(key_, run);
   return run;
 }

@@ -1,4 +1,4 @@
-// The table of keys: the settings of a recipe as model/fields.h declares them, and the sweep's own.
+// The table of keys: the settings of a recipe, declared in model/fields.h, and the sweep's own keys.
 #include "sweeps/schema.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ namespace {
 using Type = ParamSpec::Type;
 using Kind = KeyRow::Kind;
 
-// Rows of the settings of a recipe (model/fields.h), as they stand below `prefix`.
+// Rows for the settings of a recipe (model/fields.h), with paths below `prefix`.
 class SettingRows {
  public:
   SettingRows(std::string prefix, bool in_matrix)
@@ -67,7 +67,7 @@ std::vector<KeyRow> RowsOf(std::string_view prefix, bool in_matrix = false) {
   return std::move(visitor.rows);
 }
 
-// Behind the row of a path.
+// Inserts rows after the row of a path.
 void InsertAfter(std::string_view path, const std::vector<KeyRow>& more,
                  std::vector<KeyRow>& rows) {
   const auto at = std::ranges::find(rows, path, &KeyRow::path);

@@ -101,7 +101,7 @@ std::string EvaluateTaskKey(const std::string& run_key, const Json& evaluation,
 
 std::string CellKey(const std::string& run_key, const Json& evaluation,
                     std::int64_t context_length) {
-  // Canonical JSON, without a copy of the evaluation: there is a key for each number of a sweep.
+  // Builds the canonical JSON by hand, to avoid a copy of the evaluation for every cell of a sweep.
   return Sha256Hex(Str("{\"context_length\":", context_length,
                        ",\"evaluation\":", CanonicalJson(evaluation),
                        ",\"extension\":\"none\",\"run_key\":", CanonicalJson(run_key), "}"));

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::int64_t kTaskFormat = 1;
 
-// 64-bit numbers that may pass 2^53 are strings in JSON.
+// 64-bit numbers that can exceed 2^53 are strings in JSON.
 Result<std::uint64_t> ParseEpoch(std::string_view text) {
   std::uint64_t epoch = 0;
   const char* const end = text.data() + text.size();
@@ -137,7 +137,7 @@ std::string_view TaskKindName(TaskKind kind) {
 Json TaskFile::ToJson() const {
   Json cells = Json::array();
   for (const ExpectedCell& cell : expected_cells) cells.push_back(cell.ToJson());
-  Json json = execution.ToJson();  // device, micro_batch, paths, threads stand at the top
+  Json json = execution.ToJson();  // device, micro_batch, paths, threads: at the top level
   json.update(Json{
       {"format", kTaskFormat},
       {"attempt", attempt},
@@ -173,7 +173,7 @@ Result<TaskFile> TaskFile::FromJson(const Json& json) {
   JsonFields fields(json, "task");
   fields.Int("format", format);
   RETURN_IF_ERROR(fields.status());
-  // Before the rest, which another format may write otherwise.
+  // Checked first, since another format may write the rest differently.
   if (format != kTaskFormat) {
     return Status(Code::kInvalidArgument,
                   Str("task.format: this trainer reads format ", kTaskFormat, ", found ", format));

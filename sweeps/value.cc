@@ -1,4 +1,4 @@
-// Values of a sweep file by their rows: what they must be, and what the user may have meant.
+// Values of a sweep file, checked against their rows: what they must be, and what the user may have meant.
 #include "sweeps/value.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ using Type = ParamSpec::Type;
 
 Result<Json> TypePlain(const ParamSpec& spec, const YamlNode& node);
 
-// "; write 1000" and its like, for what stands in the place of a value.
+// "; write 1000" and the like, for text that is not a valid value.
 std::string Remedy(const ParamSpec& spec, const YamlNode& node) {
   if (node.kind != YamlNode::Kind::kScalar) return "";
   const bool is_plain = spec.type == Type::kInt || spec.type == Type::kCount ||
@@ -39,7 +39,7 @@ std::string Remedy(const ParamSpec& spec, const YamlNode& node) {
   return !meant.text.empty() && TypePlain(spec, meant).ok() ? Str("; write ", meant.text) : "";
 }
 
-// As messages about a file say it: with the spellings that a file has beyond JSON.
+// The expected value for messages about a file, with the spellings that YAML allows beyond JSON.
 std::string ExpectedInFile(const ParamSpec& spec) {
   switch (spec.type) {
     case Type::kChoice:
@@ -79,7 +79,7 @@ bool IsInRange(const ParamSpec& spec, Number number) {
   return static_cast<double>(number) >= spec.min && static_cast<double>(number) <= spec.max;
 }
 
-// Decimal digits with an optional minus: 012 is twelve, 0x10 and 1e3 are no integers.
+// Decimal digits with an optional minus: 012 is twelve; 0x10 and 1e3 are not integers.
 std::optional<std::int64_t> ParseInteger(std::string_view text) {
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -87,7 +87,7 @@ std::optional<std::int64_t> ParseInteger(std::string_view text) {
   return number;
 }
 
-// 0.5, 1e-3, -2; neither inf nor nan, and nothing that a double cannot hold.
+// 0.5, 1e-3, -2; not inf or nan, or a number that overflows a double.
 std::optional<double> ParseNumber(std::string_view text) {
   if (text.find_first_not_of("0123456789.eE+-") != std::string_view::npos) return std::nullopt;
   double number = 0;

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kShownBytes = 160;
 constexpr std::size_t kBytesMax = 4096;
 
-// For people, whatever it is.
+// The text for a message, whatever bytes it has.
 std::string Shown(std::string_view text) {
   const bool is_text =
       std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~' && c != '"'; });

@@ -18,7 +18,7 @@
 namespace longrun {
 namespace {
 
-// Thrown through yaml-cpp's parser where going on would only cost memory.
+// Thrown through yaml-cpp's parser when parsing on would only cost memory.
 struct Refused {
   Place place;
   std::string message;
@@ -74,8 +74,8 @@ class TreeBuilder final : public YAML::EventHandler {
  private:
   struct Frame {
     YamlNode node;
-    std::optional<YamlNode> key = std::nullopt;  // of a map, while its value is awaited
-    std::map<std::string, Place> keys = {};      // of a map: those that were there
+    std::optional<YamlNode> key = std::nullopt;  // of a map, until its value comes
+    std::map<std::string, Place> keys = {};      // of a map: the keys seen so far
   };
 
   Place PlaceOf(const YAML::Mark& mark) const {
@@ -145,7 +145,7 @@ class TreeBuilder final : public YAML::EventHandler {
     if (key.text == "<<" && !key.quoted) {
       return Report(key.place, "merge keys (<<) are refused: write the keys out");
     }
-    // "model {size: micro}" is the key "model {size" for YAML, and for nobody else.
+    // YAML reads "model {size: micro}" as the key "model {size", which nobody means.
     const std::size_t bracket = key.quoted ? std::string::npos : key.text.find_first_of("[{");
     const std::size_t word_end = key.text.find(' ');
     if (bracket != std::string::npos && word_end != std::string::npos && word_end + 1 == bracket) {
@@ -158,7 +158,7 @@ class TreeBuilder final : public YAML::EventHandler {
       return Report(key.place, Str("duplicate key \"", key.text, "\"; it stands at ",
                                    first->second.line, ":", first->second.column, " already"));
     }
-    // Nothing has no place of its own: yaml-cpp gives that of the next token.
+    // An empty value has no place of its own: yaml-cpp gives that of the next token.
     if (value.kind == YamlNode::Kind::kNothing) value.place = key.place;
     frame.node.entries.push_back({.key = key.text, .place = key.place, .value = std::move(value)});
   }
@@ -171,7 +171,7 @@ class TreeBuilder final : public YAML::EventHandler {
   int n_documents_ = 0;
 };
 
-// The first byte that is NUL or no UTF-8: its place in `problem`.
+// Whether the text is UTF-8 without NUL; otherwise reports the first line that is not.
 bool IsText(std::string_view text, int source, std::vector<Problem>& problems) {
   if (IsUtf8(text) && text.find('\0') == std::string_view::npos) return true;
   int line = 1;
@@ -187,7 +187,7 @@ bool IsText(std::string_view text, int source, std::vector<Problem>& problems) {
   return false;
 }
 
-// The first line, up to `last`, whose indentation has a tab; 0 when none has.
+// The first line, up to `last`, that is indented with a tab; 0 if there is none.
 int FirstTabbedLine(std::string_view text, int last) {
   int line = 1;
   for (std::size_t begin = 0; begin < text.size() && line <= last; ++line) {
@@ -200,7 +200,7 @@ int FirstTabbedLine(std::string_view text, int last) {
   return 0;
 }
 
-// A key at the beginning of a line: "  - name: value" is `name` at column 4 (0-based), with a value.
+// A key at the start of a line: "  - name: value" is `name` at column 4 (0-based), with a value.
 struct LineKey {
   std::size_t column = 0;
   std::string name;
@@ -237,7 +237,7 @@ struct NumberedLine {
   std::string text;
 };
 
-// The lines up to `last` that do not begin within brackets.
+// The lines up to `last` that do not start inside brackets.
 std::vector<NumberedLine> LinesOutsideBrackets(std::string_view text, int last) {
   std::vector<NumberedLine> outside;
   int brackets = 0;
@@ -258,8 +258,8 @@ struct Misplaced {
   std::string message;
 };
 
-// The first line, up to `last`, whose key stands in no column of the keys that are open above it: what
-// the parser says of it speaks of tokens, or of another line. Lines within brackets are not looked at.
+// The first line, up to `last`, whose key does not line up with the keys that are open above it: the parser's
+// own message would speak of tokens, or of another line. Skips lines inside brackets.
 std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
   std::vector<LineKey> open;
   for (const auto& [number, line] : LinesOutsideBrackets(text, last)) {
@@ -280,7 +280,7 @@ std::optional<Misplaced> FirstMisplacedKey(std::string_view text, int last) {
       open.push_back(*key);
       continue;
     }
-    // Deeper than a key that has a value, or between two columns.
+    // Indented below a key that already has a value, or between two columns.
     const LineKey& beside = closed ? *closed : open.back();
     const std::size_t parent_at = open.size() - (closed ? 0 : 1);
     const std::string parent =
@@ -300,7 +300,7 @@ struct Unclosed {
   char what = ' ';  // [ { " or '
 };
 
-// The innermost bracket or quote that is never closed. Lines count from 1, as columns do, in bytes.
+// The innermost bracket or quote that is never closed. Lines and columns (in bytes) count from 1.
 std::optional<Unclosed> FirstUnclosed(std::string_view text) {
   std::vector<Unclosed> open;
   int line = 1;
@@ -323,7 +323,7 @@ std::optional<Unclosed> FirstUnclosed(std::string_view text) {
       open.push_back({.line = line, .column = column, .what = c});
     } else if ((c == '"' || c == '\'') &&
                std::string_view(" \n[{,").find(before) != std::string_view::npos) {
-      open.push_back({.line = line, .column = column, .what = c});  // within a word it is text
+      open.push_back({.line = line, .column = column, .what = c});  // inside a word it is text
     } else if ((c == ']' || c == '}') && !open.empty()) {
       if (open.back().what != (c == ']' ? '[' : '{')) return open.back();
       open.pop_back();
@@ -343,15 +343,15 @@ std::string WhatToClose(char what) {
   return "this quotation mark is not closed: write another one where the text ends";
 }
 
-// "kind Sweep": the first line before `last`, outside of brackets, that begins as a key does and has no
-// colon, although no text goes on there.
+// "kind Sweep": the first line before `last`, outside of brackets, that starts like a key but has no colon,
+// and does not continue a text.
 struct NoColon {
   int line = 0;
   int column = 0;
   std::string key, rest;
 };
 std::optional<NoColon> FirstWithoutColon(std::string_view text, int last) {
-  bool goes_on = false;  // the line above has a key whose text may take more lines
+  bool goes_on = false;  // the line above has a key whose text may continue
   for (const auto& [number, line] : LinesOutsideBrackets(text, last)) {
     const std::string_view content = WithoutComment(line);
     const std::size_t begin = content.find_first_not_of(' ');

@@ -37,7 +37,7 @@ Daemon::Daemon(std::string state_folder) : state_folder_(std::move(state_folder)
   }
   const Result<std::string> address = ReadCoordinatorAddress(state_folder_);
   LR_CHECK(address.ok());
-  grpc::ChannelArguments own;  // not another daemon's connection
+  grpc::ChannelArguments own;  // must not share another daemon's connection
   own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   own.SetMaxReceiveMessageSize(-1);
   channel_ = grpc::CreateCustomChannel(*address,

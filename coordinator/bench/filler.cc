@@ -14,8 +14,8 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kWallMs = 1'700'000'000'000;
-constexpr Instant kNow = 1000;                      // time stands still: no lease ends
-constexpr std::size_t kTransactionWrites = 20'000;  // a page is written once for many rows
+constexpr Instant kNow = 1000;                      // time does not pass, so no lease ends
+constexpr std::size_t kTransactionWrites = 20'000;  // so that a page is written once for many rows
 constexpr int kSlots = 16;
 constexpr SessionId kSession = 1;
 
@@ -64,7 +64,7 @@ Json ResultBody(const ExpectedCell& cell) {
           {"extra", Json::object()}};
 }
 
-// What a trainer that succeeds says, from the first record to the last.
+// The journal of a successful trainer, from the first record to the last.
 class Journal {
  public:
   explicit Journal(const TaskFile& task) {
@@ -108,7 +108,7 @@ class Journal {
 
 std::string JournalLine(std::int64_t seq, const std::string& kind, const Json& body,
                         const Json& step) {
-  // The members in canonical order, without a copy of the body.
+  // Writes the members in canonical order by hand, to avoid a copy of the body.
   return CloseJournalLine(Str("{\"body\":", CanonicalJson(body), ",\"kind\":", CanonicalJson(kind),
                               ",\"seq\":", seq, ",\"step\":", CanonicalJson(step),
                               ",\"t_ms\":", kWallMs + seq));

@@ -1,10 +1,10 @@
-// longrun-ingest-bench [RECORDS [ROUNDS]]: from journal to acknowledged row. A peer simulates a worker and
-// sends RECORDS `series` records of four metrics per round (default 20480) over a session of a real
-// coordinator, until the last is acknowledged: parsed, decided on, committed with synchronous=FULL. The
-// peers, in the same rounds:
+// longrun-ingest-bench [RECORDS [ROUNDS]]: from journal to acknowledged row. A simulated worker sends
+// RECORDS `series` records of four metrics per round (default 20480) over a session of a real coordinator,
+// which parses them, decides and commits with synchronous=FULL, until the last is acknowledged. The
+// baselines, in the same rounds:
 //
-//   SQLite alone   the same rows into the same table, in transactions of as many records, on its own
-//                  connection without foreign keys; no parsing, no acknowledgement
+//   SQLite alone   the same rows into the same table, in transactions of as many records, on a
+//                  connection of its own without foreign keys; no parsing, no acknowledgement
 //   gRPC alone     the same bytes over the same kind of stream, each batch answered with an Ack
 //
 // Prints one JSON line per measurement (measurement.h).
@@ -34,7 +34,7 @@ namespace {
 constexpr int kRecords = 40 * 512;
 constexpr int kRounds = 9;
 constexpr int kBatchRecords = 512;         // as a worker sends them
-constexpr int kTransactionRecords = 2000;  // as the coordinator's core commits at most
+constexpr int kTransactionRecords = 2000;  // the most that the coordinator's core commits at once
 constexpr const char* kMetrics[] = {"grad_norm", "loss", "lr", "tokens_per_s"};
 constexpr int kRowsOfRecord = 4;
 
@@ -70,7 +70,7 @@ class Peer {
     LR_CHECK(stream_->Read(&message));
     return message;
   }
-  // Sends all, and returns when `last_seq` is acknowledged.
+  // Sends all messages, and returns when `last_seq` is acknowledged.
   void SendAll(const std::vector<v1::WorkerMessage>& messages, std::int64_t last_seq) {
     std::thread acknowledged([&] {
       while (true) {
@@ -112,7 +112,7 @@ v1::WorkerMessage Hello() {
   return message;
 }
 
-// Takes the first task that is offered.
+// Accepts the first task that the coordinator offers.
 v1::Start Begin(Peer& peer) {
   peer.Write(Hello());
   while (true) {
@@ -173,7 +173,7 @@ class EchoService final : public v1::WorkerSessionService::Service {
 
 class PlainSqlite {
  public:
-  // A database of the coordinator's own schema.
+  // A database with the coordinator's schema.
   explicit PlainSqlite(const std::string& folder) {
     std::string path;
     {
@@ -182,7 +182,7 @@ class PlainSqlite {
       path = (*store)->database_path();
     }
     LR_CHECK(sqlite3_open(path.c_str(), &db_) == SQLITE_OK);
-    // The coordinator's core, too, moves the log into the database between its transactions only.
+    // The coordinator's core, too, checkpoints the WAL only between its transactions.
     Execute(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;"
         "PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -65536");
@@ -210,7 +210,7 @@ class PlainSqlite {
     }
   }
 
-  // Between rounds.
+  // Called between rounds.
   void EmptyLog() { Execute("PRAGMA wal_checkpoint(TRUNCATE)"); }
 
  private:

@@ -1,7 +1,7 @@
-// longrun-table-bench [ROWS [ROUNDS]]: one sweep's table while the database holds ROWS result rows of other
-// sweeps (default a million), compared with the same table in a database that holds nothing else. Requested
-// in two ways: over the socket like the command line does (GetResults), and with the complete `longrun
-// table`. Prints one JSON line per measurement (measurement.h).
+// longrun-table-bench [ROWS [ROUNDS]]: requests one sweep's table while the database holds ROWS result rows
+// of other sweeps (default a million), compared with the same table in a database that holds nothing else.
+// Requests it in two ways: over the socket as the command line does (GetResults), and with the complete
+// `longrun table`. Prints one JSON line per measurement (measurement.h).
 #include <malloc.h>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ constexpr int kMeasuredSeeds = 3;
 constexpr int kMeasuredRows = 4 * kMeasuredSeeds * 5;
 constexpr const char* kName = "measured";
 
-// Fills `folder`; the number of rows of other sweeps.
+// Fills the database and returns the number of rows of other sweeps.
 std::int64_t FillWith(Filler& filler, int n_rows) {
   filler.Connect();
   filler.Submit({.name = kName,
@@ -60,15 +60,15 @@ std::int64_t Fill(const std::string& folder, int n_rows) {
     Filler filler(folder);
     n_others = FillWith(filler, n_rows);
   }
-  // The state of a million rows is gone, but its pages would be copied with each fork: what a client
-  // costs would be our size.
+  // The state of a million rows is freed, but each fork would still copy the tables of its pages, and we would
+  // measure our own size instead of the client's cost.
   malloc_trim(0);
   return n_others;
 }
 
 struct Cost {
   double ms = 0;
-  double cpu_ms = 0;  // of the coordinator
+  double cpu_ms = 0;  // processor time of the coordinator
 };
 
 Cost AskResults(Daemon& daemon) {
@@ -86,7 +86,7 @@ Cost AskResults(Daemon& daemon) {
   return cost;
 }
 
-// The processor time is the client's.
+// Here the processor time is that of the client.
 Cost RunTable(Daemon& daemon) {
   SpawnOptions options;
   options.argv = {JoinPath(ProgramFolder(), "longrun"), "table", kName};

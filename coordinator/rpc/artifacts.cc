@@ -136,7 +136,7 @@ class Download final : public grpc::ServerWriteReactor<v1::DownloadArtifactRespo
   std::int64_t offset_;
   std::int64_t n_bytes_ = 0;
   int fd_ = -1;
-  bool sent_ = false;  // also an empty artifact has a frame
+  bool sent_ = false;  // even an empty artifact sends one frame
   v1::DownloadArtifactResponse frame_;
 };
 

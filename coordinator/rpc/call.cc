@@ -55,7 +55,7 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
                                      begun, work = std::move(body)](StoreReader& reader) {
     RpcError error{.reason = "", .subject = method};
     Status status;
-    (void)reader.TakeDamaged();  // of another's call
+    (void)reader.TakeDamaged();  // left by an earlier call
     reader.SetKnown(parts.core.store().damaged());
     if (context->IsCancelled()) {
       status = Status(Code::kCancelled, "the client disconnected");

@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::int64_t kMeasuredMax = 500;
 
-// A task as the forecast wants it; nothing when it was written by another release, ran on another
-// kind of device than the sweep will, or cannot be compared.
+// The task as a measurement for the forecast; nullopt if another release wrote it, if it ran on another
+// kind of device than the sweep will, or if it cannot be compared.
 std::optional<MeasuredTask> Measured(const MeasuredRow& row, const std::string& device_kind,
                                      CellCosts& costs) {
   const Result<Json> run_json = ParseJson(row.run_json);
@@ -114,7 +114,7 @@ Slots SlotsFor(const State& state, const std::string& device_kind) {
     const Slots slots = SlotsOf(state, device_kind, gone_too);
     if (slots.any_worker) return slots;
   }
-  // Its own GPUs only a worker knows.
+  // Only a worker knows its GPUs.
   if (device_kind == "gpu") return Slots{.kind = "gpu"};
   return Slots{.memory_bytes = MachineMemoryBytes()};
 }

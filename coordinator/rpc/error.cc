@@ -10,7 +10,7 @@ namespace longrun {
 namespace {
 
 constexpr const char* kTrailer = "longrun-error-bin";
-// Message and trailer share a frame, of which gRPC takes 8 KiB by default; base 64 adds a third.
+// Message and trailer share a frame, which gRPC limits to 8 KiB by default; base64 adds a third.
 constexpr std::size_t kTrailerBytesMax = 3000;
 constexpr std::size_t kMessageBytesMax = 3000;
 
@@ -19,7 +19,7 @@ constexpr const char* kDamagedTrailer = "longrun-damaged-bin";
 std::string Shortened(const std::string& text, std::size_t bytes_max) {
   if (text.size() <= bytes_max) return text;
   std::size_t end = bytes_max;
-  // Not inside a character: a message must be UTF-8.
+  // Do not cut a character: a message must be valid UTF-8.
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
   return text.substr(0, end) + " ...";
 }

@@ -36,8 +36,8 @@ struct Manifested {
   std::int64_t n_bytes = 0;
 };
 
-// What the manifest lists, all of it in the store: asking makes it young, so that it stays until the
-// name is stored.
+// Reads a manifest and checks that the store has all its files. Asking also makes them young, so that
+// garbage collection spares them until the name is stored.
 Result<Manifested> ReadManifested(ArtifactStore& artifacts, const std::string& sha256) {
   ASSIGN_OR_RETURN(const std::string text,
                    ReadArtifact(artifacts, sha256, kFolderManifestBytesMax));
@@ -92,7 +92,7 @@ Status Register(Parts& parts, const v1::RegisterModelRequest& request,
   return Status();
 }
 
-// The digest and step that a request asks for; `row` of a run.
+// The digest and step that a request asks for, and `row` if it asks for a run.
 struct Wanted {
   std::string sha256;
   std::int64_t step = 0;
@@ -146,7 +146,7 @@ Result<Wanted> WantedBy(Parts& parts, StoreReader& reader,
   if (row.ok()) return WantedOfRun(parts, std::move(row).value(), request.which());
   if (row.status().code() != Code::kNotFound && request.target().size() >= 8) return row.status();
   if (IsSha256Hex(request.target())) {
-    // A run may have started from it when its name is gone.
+    // A run may have started from a model whose name has since been removed.
     ASSIGN_OR_RETURN(const auto files, reader.CheckpointFiles(request.target()));
     const bool is_model = std::ranges::any_of(
         files, [](const ArtifactFileRow& file) { return file.name == "config.json"; });
@@ -187,7 +187,7 @@ std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
   std::map<std::string, ModelInfo> known;
   for (const ModelRow& row : models) {
     const Result<Json> config = ParseJson(row.config_json);
-    if (!config.ok()) continue;  // it was parsed before it was stored
+    if (!config.ok()) continue;  // cannot happen: it was parsed before it was stored
     Result<NetConfig> net = ParseModelConfig(*config);
     if (!net.ok()) continue;
     const Result<std::int64_t> mask_token = MaskTokenOf(*config, net->model);
@@ -233,7 +233,7 @@ grpc::ServerUnaryReactor* HandleListModels(Parts& parts, grpc::CallbackServerCon
   });
 }
 
-// On the submitter: a sweep that is being submitted has its model until it is stored.
+// On the submitter's thread, so that a sweep that is being submitted keeps its model until it is stored.
 grpc::ServerUnaryReactor* HandleRemoveModel(Parts& parts, grpc::CallbackServerContext* context,
                                             const v1::RemoveModelRequest* request,
                                             v1::RemoveModelResponse* response) {

@@ -37,7 +37,7 @@ Result<std::pair<std::string, Run>> FindParent(Core& core, StoreReader& reader,
 
 }  // namespace
 
-// Every point of a matrix asks, mostly for the same run.
+// Keeps the answers, since every point of a matrix asks, mostly for the same run.
 std::function<Result<std::pair<std::string, Run>>(const std::string&)> ParentFinder(
     Core& core, StoreReader& reader) {
   using Answer = Result<std::pair<std::string, Run>>;

@@ -29,7 +29,7 @@ namespace {
 
 constexpr std::size_t kDigitsShown = 8;
 
-// Times of all that is to do. Known only when each part is.
+// The sum of the times of all work. Known only if each part is.
 class Total {
  public:
   void Add(const std::optional<Estimate>& part) {
@@ -53,15 +53,15 @@ class Total {
   bool any_ = false;
 };
 
-// What the scheduler's state says of a sweep: all that is looked up on the core's thread.
+// What the scheduler's state has on a sweep: everything that is looked up on the core's thread.
 struct Standing {
   SubmitCounts counts;
   Slots slots;
-  std::map<std::string, TaskState> trainings;   // by run key; none: never asked for
-  std::map<std::string, std::string> failed;    // of those that would again, the reason, by run key
-  std::map<std::string, TaskState> cells;       // of the task that owes or has it
+  std::map<std::string, TaskState> trainings;   // by run key; absent: not known yet
+  std::map<std::string, std::string> failed;    // of those that would fail again: why, by run key
+  std::map<std::string, TaskState> cells;       // by cell: of the task that owes or has it
   std::map<std::string, double> parents_flops;  // of a parent's whole training, by run key
-  std::map<std::string, Execution> executions;  // of those that have begun, by run key
+  std::map<std::string, Execution> executions;  // of runs that have begun, by run key
 };
 
 Standing StandingOf(const State& state, const Sweep& sweep,
@@ -96,7 +96,7 @@ Standing StandingOf(const State& state, const Sweep& sweep,
   return standing;
 }
 
-// The tasks that train the sweep's runs, or have or owe its numbers.
+// The tasks that train the sweep's runs, and those that have or owe its numbers.
 std::vector<const Task*> TasksOf(const State& state, const Sweep& sweep,
                                  const std::map<std::string, std::string>& known_cells) {
   std::set<std::string> ids;
@@ -117,7 +117,7 @@ std::vector<const Task*> TasksOf(const State& state, const Sweep& sweep,
   return tasks;
 }
 
-// The longest text that the position method can read: to the end of its table, or of its numbers.
+// The longest text that the position method can read, limited by its table or by its numbers.
 std::int64_t LongestRead(const ModelConfig& model) {
   std::int64_t longest = std::numeric_limits<std::int64_t>::max();
   const auto method = FindPositionMethod(model.position.method);
@@ -131,13 +131,13 @@ std::int64_t LongestRead(const ModelConfig& model) {
   return ends ? std::min(longest, model.n_positions) : longest;
 }
 
-// Whether each window of a context length is so long; questions from a file are as long as they are.
+// Whether each window has the full context length; questions from a file are as long as they are.
 bool ReadsWholeWindows(const Json& evaluation) {
   const auto what = FindEvaluation(evaluation.begin().key());
   return what.ok() && (*what)->file_param.empty();
 }
 
-// Fills one run after the other, and the sums over them.
+// Fills the answer run by run, and sums over the runs.
 class Planner {
  public:
   Planner(const Standing& standing, const Forecast& forecast, CellCosts& costs,
@@ -183,7 +183,7 @@ class Planner {
   }
 
  private:
-  // A worker takes its own copy where it has one; the folder that was registered is what all have.
+  // A worker prefers its own copy of a dataset; the registered folder is the one that all can use.
   void CheckDatasets() {
     std::set<std::string> names;
     for (const PlannedRun& run : sweep_.runs) names.insert(run.dataset_name);
@@ -198,7 +198,7 @@ class Planner {
         continue;
       }
       const Status read = ReadManifest(folder->second).status();
-      if (read.code() != Code::kDataLoss) continue;  // a worker may be able to read it
+      if (read.code() != Code::kDataLoss) continue;  // a worker may still be able to read it
       response_->add_problems(Str("matrix.dataset: dataset \"", name, "\": ", read.message()));
     }
   }
@@ -236,7 +236,7 @@ class Planner {
     if (chain.likely_s > longest_.likely_s) longest_ = chain;
   }
 
-  // As it was begun, else as it would begin on the largest slot.
+  // The run's execution if it has begun, else the one it would get on the largest slot.
   MemoryPath PathOf(const PlannedRun& planned) const {
     MemoryPath path =
         NewRunMemoryPath(planned.run.model, slots_.kind, sweep_.activation_checkpointing);
@@ -247,7 +247,7 @@ class Planner {
     return path;
   }
 
-  // Of the steps that are the run's own.
+  // FLOPs of only the run's own steps, without its parent's.
   double FlopsToTrain(const Run& run) const {
     const double whole = TrainFlops(run.model, run.train);
     const auto parent = standing_.parents_flops.find(run.parent);
@@ -314,7 +314,7 @@ class Planner {
     Count(planned.run_key, time, chain);
   }
 
-  // Whether a task has the cell, or owes it and may still give it.
+  // Whether a task has the cell, or owes it and has not ended.
   bool IsOwned(const std::string& cell, std::set<std::string>& known,
                std::set<std::string>& under_way) const {
     const auto owner = standing_.cells.find(cell);
@@ -346,7 +346,7 @@ class Planner {
     chain.high_s += time->high_s;
   }
 
-  // All slots share the work, and a run's tasks stand one behind the other.
+  // All slots share the work, but the tasks of one run must follow each other.
   Estimate WallTime() const {
     Estimate wall = total_.sum();
     const auto n = static_cast<double>(slots_.n);
@@ -359,13 +359,13 @@ class Planner {
   const Standing& standing_;
   const Forecast& forecast_;
   CellCosts& costs_;
-  const std::map<std::string, std::string>& folders_;  // of registered datasets, by name
+  const std::map<std::string, std::string>& folders_;  // folders of registered datasets, by name
   const Sweep& sweep_;
   const Slots slots_;
   const std::int64_t memory_bytes_;
   const std::int64_t disk_free_bytes_;
   v1::PlanSweepResponse* response_;
-  std::set<std::string> trainings_;  // counted: a run may stand in a sweep twice
+  std::set<std::string> trainings_;  // already counted: a sweep may list a run twice
   std::set<std::string> cells_;
   Total total_;
   Estimate longest_;  // run

@@ -13,7 +13,7 @@
 namespace longrun {
 namespace {
 
-// As it was submitted; nothing when the file means something else by now, or cannot be read.
+// The sweep as submitted; nullopt if its file means something else by now, or cannot be read.
 std::optional<Sweep> SweepOfFile(Core& core, StoreReader& reader, const SweepBody& body) {
   std::vector<std::pair<std::string, std::string>> overrides;
   const Result<Json> list = ParseJson(body.overrides_json);
@@ -25,7 +25,7 @@ std::optional<Sweep> SweepOfFile(Core& core, StoreReader& reader, const SweepBod
   return std::move(sweep).value();
 }
 
-// What a run of the sweep owes, and nothing has.
+// Adds, as "damaged", the rows that a run of the sweep should have and nothing has or owes.
 void MarkOwed(const PlannedRun& run, const std::set<std::string>& open,
               std::set<std::tuple<std::string, std::string, std::string>>& known,
               std::vector<ResultBody>& results) {
@@ -75,7 +75,7 @@ std::string OwedBody(const ExpectedCell& cell, const Json& params, std::string_v
 Status FillLost(std::vector<ResultBody> lost, std::vector<ResultBody>& results) {
   for (ResultBody& row : lost) {
     ASSIGN_OR_RETURN(const Json evaluation, ParseJson(row.evaluation_json));
-    if (!evaluation.is_object() || evaluation.empty()) continue;  // of another build
+    if (!evaluation.is_object() || evaluation.empty()) continue;  // written by another build
     row.body_json = OwedBody(row.asked, evaluation.begin().value(), "damaged");
     results.push_back(std::move(row));
   }
@@ -91,7 +91,7 @@ Status MarkDamaged(Core& core, StoreReader& reader, const SweepBody& body, Sweep
   }
   std::map<std::string, SweepRunRow> stored;
   for (SweepRunRow& row : numbers.runs) stored.emplace(row.run_key, std::move(row));
-  // A damaged run is known by its file, but what is stored of it is not shown beside it.
+  // A damaged run is rebuilt from its file; rows stored for it are not shown.
   const auto is_lost = [&](const auto& row) { return !stored.contains(row); };
   std::erase_if(numbers.results, [&](const ResultBody& row) { return is_lost(row.run_key); });
   std::erase_if(numbers.missing, [&](const v1::ResultRow& row) { return is_lost(row.run_key()); });

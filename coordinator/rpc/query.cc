@@ -16,8 +16,8 @@ Status InRange(std::string_view what, std::int64_t value, std::int64_t max) {
   return {Code::kInvalidArgument, Str(what, " of a query: expected 1 to ", max, ", found ", value)};
 }
 
-// A query walks as SQLite likes, and what is hidden from it leaves no trace: a mean over fewer rows is another
-// number. So all that it may have missed is looked for.
+// SQLite chooses how a query reads, and a row that it could not read is simply missing: a mean over fewer
+// rows would be another number. So look for everything that the query may have missed.
 Status NoteUnfound(Parts& parts, StoreReader& reader, const std::set<std::string>& tables) {
   reader.ForgetPages();
   if (tables.contains("result")) RETURN_IF_ERROR(reader.NoteLostNumbers(""));

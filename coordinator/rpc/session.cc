@@ -20,8 +20,8 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kUnansweredBytesMax = 4 << 20;
-// What a message becomes in memory beside its bytes, about: the event with its answer, and each attempt
-// that it lists with the word to it.
+// Approximate memory that a message takes besides its bytes: the event with its answer, and for each attempt
+// that it lists, the verdict on it.
 constexpr std::int64_t kMessageBytes = 1024;
 constexpr std::int64_t kListedBytes = 256;
 constexpr int kDevicesMax = 1024;
@@ -57,13 +57,13 @@ std::int64_t CostOf(const v1::WorkerMessage& message) {
 
 Status Malformed(std::string_view what) { return Status(Code::kInvalidArgument, what); }
 
-// What is shown to people as it came.
+// Whether the text is fit to be shown unchanged.
 bool IsShortText(const std::string& text) {
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
   return text.size() <= kTextBytesMax && std::ranges::none_of(text, is_control);
 }
 
-// What a slot says becomes the execution of every run that begins there, for good.
+// A slot's description becomes the permanent execution of every run that begins there.
 Status CheckDevice(const v1::Device& device) {
   if (device.index() < 0) return Malformed(Str("has the index ", device.index()));
   if (device.kind() != "cpu" && device.kind() != "gpu") {
@@ -147,7 +147,7 @@ Result<JournalReceived> JournalOf(const v1::JournalBatch& batch) {
                            .epoch = batch.epoch(),
                            .first_seq = batch.first_seq(),
                            .records = {}};
-  // Unsigned: a sender may name any number, and past the last one there is none to compare with.
+  // Unsigned, so that it cannot overflow: a sender may name any number.
   const auto first = static_cast<std::uint64_t>(batch.first_seq());
   for (const std::string& line : batch.lines()) {
     const auto seq = static_cast<std::int64_t>(first + received.records.size());
@@ -270,11 +270,11 @@ class Encoder {
 
 using Stream = grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>;
 
-// What the core and gRPC's threads share of one stream. It outlives the stream by the commands and
-// answers that are still under way.
+// The state of one stream that the core and gRPC's threads share. It outlives the stream while commands and
+// answers are still under way.
 //
-// The mutex is recursive: gRPC may call OnReadDone or OnWriteDone inside StartRead or StartWrite, and
-// it is held over these so that the stream cannot end between a look at it and its use.
+// The mutex is recursive: gRPC may call OnReadDone or OnWriteDone inside StartRead or StartWrite, and we
+// hold it over these calls so that the stream cannot end between a check and its use.
 class Outbox final : public SessionSink, public std::enable_shared_from_this<Outbox> {
  public:
   Outbox(Parts& parts, Stream* stream, v1::WorkerMessage* incoming,
@@ -306,7 +306,7 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
     Resume();
   }
 
-  // Reads the next message, at once or when enough was answered.
+  // Reads the next message, at once or when enough messages have been answered.
   void Read() {
     const std::lock_guard lock(mutex_);
     if (stream_ == nullptr || ending_) return;
@@ -327,7 +327,7 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
     Resume();
   }
 
-  // Ends the stream, after the message that is being written.
+  // Ends the stream after the message in progress has been written.
   void End(const Status& status) {
     const std::lock_guard lock(mutex_);
     if (stream_ == nullptr || ending_) return;
@@ -336,22 +336,22 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
     if (outgoing_.empty()) {
       FinishOnce();
     } else {
-      outgoing_.resize(1);  // the one that is being written
-      // A peer that does not read would hold the stream open; one that does is told the reason.
+      outgoing_.resize(1);  // the one being written
+      // A peer that does not read would hold the stream open, so cancel it; one that reads gets the reason.
       parts_.ticker.Add([self = shared_from_this()] {
         self->parts_.ticker.Add([self] { self->CancelUnlessFinished(); });
       });
     }
   }
 
-  // The stream is about to go.
+  // The stream is about to be destroyed.
   void Detach() {
     const std::lock_guard lock(mutex_);
     stream_ = nullptr;
   }
 
  private:
-  // A peer that asks and does not read its answers is not read either.
+  // We stop reading from a peer that sends but does not read its answers.
   bool IsFull() const {
     return n_unanswered_ > kUnansweredBytesMax || outgoing_.size() > kOutgoingMax;
   }
@@ -371,11 +371,11 @@ class Outbox final : public SessionSink, public std::enable_shared_from_this<Out
   }
 
   Parts& parts_;
-  std::recursive_mutex mutex_;  // guards all below
+  std::recursive_mutex mutex_;  // guards everything below
   Stream* stream_;
   v1::WorkerMessage* incoming_;
   grpc::CallbackServerContext* context_;
-  std::deque<v1::CoordinatorMessage> outgoing_;  // the first one is being written
+  std::deque<v1::CoordinatorMessage> outgoing_;  // the first one is being written now
   std::int64_t n_unanswered_ = 0;
   bool paused_ = false;
   bool ending_ = false;
@@ -469,7 +469,7 @@ class Session final : public Stream {
   void TakeEnd(const v1::AttemptEnded& ended) {
     const std::string& tail = ended.log_tail();
     if (!tail.empty()) {
-      // Where no chunk has come, the tail is all there is of the log.
+      // If no chunk of the log has come, the tail is all there is.
       const auto n_bytes = static_cast<std::int64_t>(tail.size());
       outbox_->Took(n_bytes);
       const bool posted =
@@ -495,14 +495,14 @@ class Session final : public Stream {
     Post(std::move(finished));
   }
 
-  // Of an attempt that nobody knows there is no log.
+  // Keeps no log of an unknown attempt.
   static void AppendLog(const Parts& parts, StoreReader& reader, const std::string& attempt,
                         std::int64_t offset, const std::string& data) {
     const Result<bool> known = reader.HasAttempt(attempt);
     if (known.ok() && *known) (void)parts.logs.Append(attempt, offset, data);
   }
 
-  // A copy for people: when it cannot be written or too much is waiting, it is left out.
+  // The log is a copy for people: if it cannot be written or too much is waiting, we drop it.
   void TakeLog(const std::string& attempt, std::int64_t offset, const std::string& data) {
     const auto n_bytes = static_cast<std::int64_t>(data.size());
     outbox_->Took(n_bytes);
@@ -514,7 +514,7 @@ class Session final : public Stream {
     if (!posted) outbox_->Answered(n_bytes);
   }
 
-  // Counts the message as unanswered until what it says is committed.
+  // Counts the message as unanswered until its effect is committed.
   void Post(SchedulerEvent event) {
     const std::int64_t n_bytes = CostOf(incoming_);
     outbox_->Took(n_bytes);
@@ -525,7 +525,7 @@ class Session final : public Stream {
   Parts& parts_;
   v1::WorkerMessage incoming_;
   SessionId session_ = 0;
-  std::string worker_;              // once it has said Hello
+  std::string worker_;              // empty until its Hello
   std::shared_ptr<Outbox> outbox_;  // shared with the core: see there
 };
 

@@ -42,7 +42,7 @@ std::vector<std::pair<std::string, std::string>> Overrides(
   return pairs;
 }
 
-// What is stored beside the sweep, and shown in messages.
+// Checks the file name and overrides, which are stored with the sweep and shown in messages.
 Status CheckFile(const std::string& file_name,
                  const google::protobuf::RepeatedPtrField<v1::Override>& overrides) {
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
@@ -60,8 +60,8 @@ Status CheckFile(const std::string& file_name,
   return Status();
 }
 
-// What can be shown of bytes that should be text: a broken sequence becomes U+FFFD, and one that is
-// not complete yet waits for the rest. Gives the bytes taken.
+// Appends bytes that should be UTF-8 as text: a broken sequence becomes U+FFFD; one that is still
+// incomplete waits for the rest. Returns the number of bytes taken.
 std::size_t AppendText(std::string_view bytes, bool is_last, std::string& text) {
   std::size_t i = 0;
   while (i < bytes.size()) {
@@ -106,8 +106,8 @@ void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
   }
 }
 
-// What a table shows for a number that a task owes. That a training diverged is an answer about the
-// run; any other failure is one about the machine, and may be tried again, as what was cancelled.
+// What a table shows for a number that a task owes. "diverged" is an answer about the run; any other failure
+// is about the machine and may be retried, as may a cancelled task.
 std::string_view StatusOfOwed(const State& state, const Task& task) {
   const Task* failed = &task;
   if (task.state == TaskState::kSkipped) {
@@ -128,7 +128,7 @@ std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sw
   for (const std::string& id : tasks->second) {
     const Task& task = state.tasks.at(id);
     if (task.kind != TaskKind::kEvaluate || task.state == TaskState::kSucceeded) continue;
-    if (!task.evaluation.is_object() || task.evaluation.empty()) continue;  // it cannot be read
+    if (!task.evaluation.is_object() || task.evaluation.empty()) continue;  // unreadable
     const Json& params = task.evaluation.begin().value();
     for (const ExpectedCell& cell : task.expected_cells) {
       if (!cells.contains(cell.cell)) continue;
@@ -143,7 +143,7 @@ std::vector<v1::ResultRow> MissingRows(const State& state, const std::string& sw
   return rows;
 }
 
-// Sweeps that are not over, without `sweep_id`; of one name when that is not "".
+// Active sweeps other than `sweep_id`; only those named `name` unless that is "".
 Status FillActive(Core& core, StoreReader& reader, const std::string& name,
                   const std::string& sweep_id,
                   google::protobuf::RepeatedPtrField<v1::SweepInfo>* others) {
@@ -157,8 +157,8 @@ Status FillActive(Core& core, StoreReader& reader, const std::string& name,
   });
 }
 
-// A sweep as it stands, each time it has changed. One of three is under way at any time: a wait for
-// the ticker, a job, a write.
+// Streams a sweep's state each time it changes. At most one of three is in progress: a wait for the
+// ticker, a job, a write.
 class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
  public:
   Watch(Parts& parts, Context* context, const v1::WatchSweepRequest* request)
@@ -177,7 +177,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     parts_.ticker.Add([this] {
       if (parts_.stopping) return End(Status(Code::kUnavailable, "the coordinator is stopping"));
       if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
-      // Silence of a worker is no change of the state: look once a second all the same.
+      // A worker's silence does not change the version, so look once a second anyway.
       if (parts_.core.version() == seen_version_ && ++n_quiet_ < 4) return Wait();
       Work();
     });
@@ -234,7 +234,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
   int n_quiet_ = 0;
 };
 
-// Logs, one attempt after the other. As Watch: a wait, a job or a write.
+// Streams logs, one attempt after the other. As in Watch: a wait, a job or a write.
 class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
  public:
   Logs(Parts& parts, Context* context, const v1::GetLogsRequest* request)
@@ -367,8 +367,8 @@ class SweepService final : public v1::SweepService::CallbackService {
       for (const DatasetRow& dataset : datasets) {
         event.dataset_paths[dataset.info.name] = dataset.folder;
       }
-      // One at a time, on the submitter: the same file submitted twice at once is one sweep.
-      // What can be worked out here does not hold up the core.
+      // Submissions run one at a time, on the submitter's thread: the same file submitted twice at once is one
+      // sweep. What can be computed here does not hold up the core.
       std::set<std::string> known_runs;
       RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
         for (const PlannedRun& run : sweep.runs) {
@@ -391,7 +391,7 @@ class SweepService final : public v1::SweepService::CallbackService {
       response->set_disk_bytes(result.submit.checkpoint_bytes);
       const Result<std::int64_t> disk_free_bytes = parts_.core.FreeDiskBytes();
       if (disk_free_bytes.ok())
-        response->set_disk_free_bytes(*disk_free_bytes);  // else it is not said
+        response->set_disk_free_bytes(*disk_free_bytes);  // otherwise left unset
       const std::string& id = response->sweep_id();
       RETURN_IF_ERROR(parts_.core.LookAndWait(
           [&](const State& state) { response->set_finished(!IsActiveSweep(state, id)); }));
@@ -441,7 +441,7 @@ class SweepService final : public v1::SweepService::CallbackService {
         for (v1::TaskInfo& task : *run->mutable_tasks()) {
           const auto known = view.lengths().find(task.task());
           if (known == view.lengths().end()) {
-            RETURN_IF_ERROR(FillLengths(reader, &task));  // it came meanwhile
+            RETURN_IF_ERROR(FillLengths(reader, &task));  // it is new
           } else {
             task.mutable_context_lengths()->Assign(known->second.begin(), known->second.end());
           }
@@ -500,7 +500,7 @@ class SweepService final : public v1::SweepService::CallbackService {
       for (const Json& axis : axes) response->add_axes(axis.get<std::string>());
       SweepNumbers numbers;
       ASSIGN_OR_RETURN(numbers.runs, reader.RunsOfSweep(sweep.id));
-      // Looked for first, so that a row which comes in between is not overlooked.
+      // Cells first, so that a row that arrives in between is not missed.
       ASSIGN_OR_RETURN(const StoreReader::CellSet cells, reader.CellsOfSweep(sweep.id));
       RETURN_IF_ERROR(parts_.core.LookAndWait([&](const State& state) {
         numbers.missing = MissingRows(state, sweep.id, cells);
@@ -596,7 +596,7 @@ class SweepService final : public v1::SweepService::CallbackService {
           v1::WorkerInfo* info = response->add_workers();
           FillWorker(state, worker, now, info);
           info->set_heard_ms_ago(std::max<std::int64_t>(now - worker.heard_at, 0));
-          const bool came = worker.last_session != 0;  // since this process began
+          const bool came = worker.last_session != 0;  // since this process started
           if (came) info->set_heard_wall_ms(wall_ms - info->heard_ms_ago());
         }
         AddMissedWorkers(state, now, wall_ms, response->mutable_notices());
@@ -742,7 +742,7 @@ class SweepService final : public v1::SweepService::CallbackService {
   }
 
   Parts& parts_;
-  SeededRandom random_;  // the submitter's thread only
+  SeededRandom random_;  // used only on the submitter's thread
 };
 
 }  // namespace

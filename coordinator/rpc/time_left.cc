@@ -12,16 +12,16 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kMeasuredMsMax = 10'000;  // what was read is as good for so long
+constexpr std::int64_t kMeasuredMsMax = 10'000;  // reuse what was read for so long
 constexpr double kShareMin =
-    0.02;  // of its work that an attempt has done when its own speed counts
+    0.02;  // an attempt's own speed counts only after this share of its work
 
 double NumberOr0(const Json& body, const char* key) {
   const auto it = body.find(key);
   return it != body.end() && it->is_number() ? it->get<double>() : 0.0;
 }
 
-// A training that starts again from its newest checkpoint, as a share of all steps.
+// The share of all steps that a training keeps when it resumes from its newest checkpoint.
 double ShareOfCheckpoint(const Task& task, const Run& run) {
   if (task.checkpoints.empty() || run.train.steps() <= 0) return 0;
   const auto step = static_cast<double>(task.checkpoints.back().step);

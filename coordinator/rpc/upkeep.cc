@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kNoteBytesMax = 4096;
 constexpr std::size_t kRunDigitsMin = 8;
-constexpr std::size_t kGarbageSlice = 2000;  // checkpoints or tasks that one step decides on
+constexpr std::size_t kGarbageSlice = 2000;  // checkpoints or tasks per step of the core
 
 Status CheckText(std::string_view what, const std::string& text, std::size_t bytes_max) {
   const bool is_control = std::ranges::any_of(
@@ -28,7 +28,7 @@ Status CheckText(std::string_view what, const std::string& text, std::size_t byt
                     " of text in UTF-8, without control characters"));
 }
 
-// What the request changes of `sweep`, checked.
+// The changes to `sweep` that the request asks for, checked.
 Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
                                      const v1::AnnotateSweepRequest& request) {
   SweepAnnotation annotation{.sweep_id = sweep.id, .labels = {}, .note = {}};
@@ -60,11 +60,11 @@ Result<SweepAnnotation> AnnotationOf(const SweepRow& sweep,
   return annotation;
 }
 
-// What the end of something frees, and when.
+// How many bytes the removal of something frees, and when.
 struct Freed {
   std::int64_t n_bytes = 0;
-  std::int64_t n_bytes_later = 0;  // of these
-  std::int64_t later_ms = 0;       // until the last of those may go
+  std::int64_t n_bytes_later = 0;  // the part of n_bytes that is still too young
+  std::int64_t later_ms = 0;       // until the last of that part may be removed
 
   void Add(const ArtifactStore::Found& found, std::int64_t now_ms) {
     n_bytes += found.n_bytes;
@@ -74,8 +74,8 @@ struct Freed {
   }
 };
 
-// What goes when the checkpoints in `dropped` do, by checkpoint: a file that another checkpoint or task
-// also has stays; one that several dropped ones share is counted once.
+// The bytes that are freed with the checkpoints in `dropped`, by checkpoint. A file that another checkpoint or
+// task also has stays; one that several dropped checkpoints share is counted once.
 std::map<std::string, Freed> FreedBy(const ArtifactStore& artifacts,
                                      const std::vector<CheckpointBytesRow>& rows,
                                      const std::map<std::string, std::int64_t>& dropped) {
@@ -108,7 +108,7 @@ void AddItem(v1::CollectGarbageResponse* response, std::string_view kind, const 
   v1::GarbageItem* item = response->add_items();
   item->set_kind(std::string(kind));
   item->set_name(name);
-  // Rounded up: whoever waits so long finds that it has gone.
+  // Rounded up, so that it is gone for whoever waits so long.
   const std::int64_t seconds = (freed.later_ms + 999) / 1000;
   item->set_reason(seconds == 0 ? reason
                                 : Str(reason, "; requested recently: removed in ", seconds / 60,
@@ -120,8 +120,8 @@ void AddItem(v1::CollectGarbageResponse* response, std::string_view kind, const 
   response->set_later_ms(std::max(response->later_ms(), freed.later_ms));
 }
 
-// The core decides, on slices: each is a short step and a small transaction. A crash between two
-// leaves the rest for the next time. `wanted` makes the question of a slice, `take` its answer's part.
+// Lets the core decide slice by slice: each is a short step and a small transaction. After a crash, the next
+// call decides on the rest. `wanted` makes the event for a slice; `take` receives its result.
 template <typename T, typename Wanted, typename Take>
 Status DecideInSlices(Core& core, const std::vector<T>& all, const Wanted& wanted,
                       const Take& take) {
@@ -168,12 +168,12 @@ Result<std::set<std::string>> DecideOrphans(Core& core, StoreReader& reader, boo
   return garbage;
 }
 
-// Logs of attempts that are not in the database, or, in a dry run, would go from it with one of the
-// tasks in `left`: one that went may have come back meanwhile, with an attempt that writes. A crash
-// between a task's end and that of its logs leaves them to the next call.
+// Removes logs of attempts that are not in the database. A dry run only lists them, and also those that would
+// go with the tasks in `left`. A removed task may have come back with an attempt that is writing, so the
+// database is asked. A crash between the removal of a task and of its logs leaves the logs to the next call.
 Status CollectLogs(Parts& parts, StoreReader& reader, const std::set<std::string>& left,
                    bool dry_run, v1::CollectGarbageResponse* response) {
-  // The logs first: an attempt is in the database before it has one.
+  // List the logs first: an attempt is in the database before it has a log.
   ASSIGN_OR_RETURN(const std::vector<LogStore::Log> logs, parts.logs.List());
   ASSIGN_OR_RETURN(const auto tasks, reader.TasksByAttempt());
   for (const LogStore::Log& log : logs) {
@@ -190,7 +190,7 @@ Status CollectLogs(Parts& parts, StoreReader& reader, const std::set<std::string
 Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
                v1::CollectGarbageResponse* response) {
   RETURN_IF_ERROR(reader.CheckBeforeRemoval());
-  // Before anything is dropped: what is orphaned already, and what each checkpoint holds.
+  // Read before anything is dropped: what is already unreferenced, and the files of each checkpoint.
   ASSIGN_OR_RETURN(const std::vector<std::string> orphans, Unreferenced(parts.artifacts, reader));
   ASSIGN_OR_RETURN(const std::vector<CheckpointBytesRow> rows, reader.CheckpointBytes());
   ASSIGN_OR_RETURN(std::vector<StoredCheckpoint> stored, reader.Checkpoints());
@@ -201,7 +201,7 @@ Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
   stored.erase(stored.begin(), stays);
   ASSIGN_OR_RETURN(const std::vector<GarbageCheckpoint> garbage,
                    Decide(parts.core, stored, dry_run));
-  std::map<std::string, std::int64_t> dropped;  // by how many tasks
+  std::map<std::string, std::int64_t> dropped;  // by how many tasks each is dropped
   for (const GarbageCheckpoint& one : garbage) dropped[one.checkpoint.sha256] += 1;
   std::map<std::string, std::vector<std::string>> checkpoints_of;  // of tasks that no sweep has
   for (const StoredCheckpoint& one : of_left) {
@@ -231,13 +231,13 @@ Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
   RETURN_IF_ERROR(CollectLogs(parts, reader, left, dry_run, response));
   for (const std::string& sha256 : orphans) {
     const Result<ArtifactStore::Found> found = parts.artifacts.Find(sha256);
-    if (!found.ok()) continue;  // gone meanwhile
+    if (!found.ok()) continue;  // removed since
     Freed bytes;
     bytes.Add(*found, parts.artifacts.NowMs());
     AddItem(response, "bytes", sha256, "nothing refers to them", bytes);
   }
   if (dry_run) return Status();
-  // Here, not on the core's thread. What is too young goes by itself when its time has come.
+  // Removed here, not on the core's thread. The garbage collector removes what is still too young later.
   ASSIGN_OR_RETURN(const std::vector<std::string> all, Unreferenced(parts.artifacts, reader));
   std::vector<std::string> later;
   for (const ArtifactStore::Young& young : parts.artifacts.RemoveUnreferenced(
@@ -277,7 +277,7 @@ grpc::ServerUnaryReactor* HandleAnnotate(Parts& parts, grpc::CallbackServerConte
 
 namespace {
 
-// The evaluations of which a number cannot be had any more, with all that they owe.
+// The evaluations of which a number can no longer be read, with all cells that they owe.
 Result<std::vector<LostResult>> LostTasks(StoreReader& reader,
                                           const std::vector<ResultBody>& lost) {
   std::set<std::string> ids;
@@ -295,7 +295,7 @@ Result<std::vector<LostResult>> LostTasks(StoreReader& reader,
 grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext* context,
                                       const v1::RetryTasksRequest* request,
                                       v1::RetryTasksResponse* response) {
-  // On the submitter's thread: the removal of a sweep or a dataset comes before or after.
+  // On the submitter's thread, so that no sweep or dataset is removed in the meantime.
   return Handle(
       parts, parts.submitter, context, "RetryTasks",
       [&parts, request, response](StoreReader& reader, RpcError& error) -> Status {
@@ -316,7 +316,7 @@ grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext*
           if (run.status().code() == Code::kNotFound) {
             return Status(Code::kNotFound, sweep.status().message() + "; nor a run");
           }
-          // Too short for a run, it was meant for a sweep.
+          // A target too short for a run was probably meant as a sweep.
           if (!run.ok()) {
             return request->target().size() < kRunDigitsMin ? sweep.status() : run.status();
           }
@@ -338,7 +338,7 @@ grpc::ServerUnaryReactor* HandleRetry(Parts& parts, grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* HandleRemoveSweep(Parts& parts, grpc::CallbackServerContext* context,
                                             const v1::RemoveSweepRequest* request,
                                             v1::RemoveSweepResponse* response) {
-  // On the submitter's thread: a submission of the same sweep comes before or after.
+  // On the submitter's thread, so that it cannot overlap with a submission of the same sweep.
   return Handle(parts, parts.submitter, context, "RemoveSweep",
                 [&parts, request, response](StoreReader& reader, RpcError& error) -> Status {
                   error = {.reason = "SWEEP_NOT_FOUND", .subject = request->sweep()};
@@ -381,7 +381,7 @@ grpc::ServerUnaryReactor* HandleRemoveDataset(Parts& parts, grpc::CallbackServer
     ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
     std::vector<std::string> users, stopping;
     RETURN_IF_ERROR(parts.core.LookAndWait([&](const State& state) {
-      std::set<std::string> of_sweeps, to_come;  // the latter: not all that is left is stopping
+      std::set<std::string> of_sweeps, to_come;  // to_come: not all that is left is stopping
       for (const auto& [id, task] : state.tasks) {
         if (IsTerminal(task.state)) continue;
         if (state.runs.at(task.run_key).dataset_name != request->name()) continue;

@@ -44,7 +44,7 @@ void FillProgress(const Json& progress, v1::TaskProgress* message) {
   message->set_eta_ms(IntOr(progress, "eta_ms", 0));
 }
 
-// What to cancel so that the task ends.
+// The sweeps to cancel so that the task ends, ready for a message.
 std::string SweepsOf(const State& state, const Task& task, const std::string& sweep) {
   if (!sweep.empty()) return sweep;
   std::vector<std::string> ids;
@@ -154,7 +154,7 @@ void FillTask(const State& state, const Task& task, const std::string& sweep, In
   message->set_attempt(task.attempt);
   message->set_attempts(Count32(task.attempts));
   if (!task.evaluation.is_null()) message->set_evaluation_json(CanonicalJson(task.evaluation));
-  // Whole seconds, so that a watcher is not told of every one that passes.
+  // In whole seconds, so that a watcher does not get an update for every passing millisecond.
   if (task.state == TaskState::kReady && task.not_before > now) {
     message->set_not_before_in_ms((task.not_before - now + 999) / 1000 * 1000);
   }
@@ -217,7 +217,7 @@ void FillWorker(const State& state, const Worker& worker, Instant now, v1::Worke
   message->set_version(worker.version);
   const std::int64_t silent_ms = std::max<std::int64_t>(now - worker.heard_at, 0);
   const bool suspect = !worker.session.has_value() || silent_ms > state.limits.suspect_ms;
-  // One that said it is leaving, and left, is not missed.
+  // A worker that announced that it is leaving is stopped, not lost.
   message->set_state(worker.draining ? (worker.session ? "DRAINING" : "STOPPED")
                      : worker.lost   ? "LOST"
                      : suspect       ? "SUSPECT"
@@ -255,7 +255,7 @@ void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message) {
 }
 
 Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
-  // What an execution is, is decided once; until all are known the rows are read again.
+  // A run's execution never changes, but until all are known, the rows must be read again.
   if (runs_.empty() || !executions_known_) {
     ASSIGN_OR_RETURN(runs_, reader.RunsOfSweep(sweep_.id));
     executions_known_ = std::ranges::none_of(

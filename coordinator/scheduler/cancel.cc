@@ -1,4 +1,4 @@
-// Cancelling: waiting tasks are cancelled at once; a running task once it has stopped or its lease has
+// Cancelling: waiting tasks are cancelled at once; a running task when it has stopped or its lease has
 // ended, unless it finishes first. Tasks that another sweep still needs continue.
 #include <vector>
 
@@ -39,7 +39,7 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
                                                      ": `longrun ls` shows all sweeps"));
     return;
   }
-  // Again for a sweep that is cancelled: runs of it may have been tried again since.
+  // Also for a sweep that is already cancelled: runs of it may have been retried since.
   if (state.cancelled_sweeps.insert(event.sweep_id).second) {
     step.sweeps.push_back(PutSweepCancelled{.sweep_id = event.sweep_id});
   }
@@ -52,7 +52,7 @@ void HandleEvent(StepContext& step, const SweepCancelled& event) {
     CancelTask(step, task, reason);
     if (task.state == TaskState::kCancelled) cancelled.push_back(&task);
   }
-  // A run may have been tried again with evaluations that only other sweeps, cancelled before, list.
+  // A retried run may have evaluations that only other, previously cancelled sweeps list.
   for (const Task* const task : cancelled) SkipDependants(step, *task);
 }
 

@@ -30,7 +30,7 @@ AttemptState EndStateOf(FailureClass failure_class) {
   LR_CHECK(false);
 }
 
-// Counts one more failure or loss; false when that was one too many.
+// Counts one more failure or loss. False if the budget is exceeded.
 bool CountAndMayRetry(Task& task, const FailureRow& row) {
   switch (row.counted_as) {
     case CountedAs::kFailure:
@@ -55,7 +55,7 @@ std::string Spent(const Task& task, const FailureRow& row) {
              " allowed");
 }
 
-// What a worker or a trainer says may be of any length; a reason is shown with every look at a sweep.
+// A message from a worker or a trainer may have any length, but every view of a sweep shows the reason.
 std::string InShort(const std::string& message) {
   constexpr std::size_t kBytesMax = 2000;
   if (message.size() <= kBytesMax) return message;
@@ -65,7 +65,7 @@ std::string InShort(const std::string& message) {
 }
 
 void FailTask(StepContext& step, Task& task, const FailureRow& row, const std::string& message) {
-  // A run that diverges is an answer, not an accident.
+  // A diverged run is a result, not an accident.
   const bool diverged = row.failure_class == FailureClass::kNumerical;
   const std::string why = !row.retryable ? "" : Str(" (", Spent(task, row), ")");
   const std::string advice = message == row.advice ? "" : Str("; ", row.advice);
@@ -79,13 +79,13 @@ void CancelTaskNow(StepContext& step, Task& task, const std::string& message) {
   SkipDependants(step, task);
 }
 
-// Whether the machine was rebooted since it began. Known of the coordinator's own; a trainer elsewhere that
-// vanishes at that time is tried again without a wait, once.
+// Whether this machine was rebooted since the attempt began. It tells only for a trainer on the coordinator's
+// machine; a trainer elsewhere that vanishes at that time is retried once without a wait.
 bool IsOfEarlierBoot(const State& state, const Attempt& attempt) {
   return !attempt.started_boot.empty() && attempt.started_boot != state.boot;
 }
 
-// What an exit code says to people.
+// What an exit code means, for people.
 std::string ExitText(int exit_code) {
   if (exit_code == FailureOf(FailureClass::kPreempted).exit_code) {
     return "the trainer stopped as it was asked to";
@@ -95,14 +95,14 @@ std::string ExitText(int exit_code) {
 
 void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const FailureRow& row,
                 const std::string& message) {
-  // Stopped for a cancellation that was taken back meanwhile: as good as preempted.
+  // If its cancellation was taken back in the meantime, it counts as preempted.
   const bool yielded = row.failure_class == FailureClass::kPreempted ||
                        row.failure_class == FailureClass::kCancelled;
   const std::int64_t n_before = task.failures + task.losses;
   const bool may_retry = yielded || CountAndMayRetry(task, row);
   if (task.cancel_wanted && (yielded || row.retryable)) return CancelTaskNow(step, task, message);
   if (!may_retry) return FailTask(step, task, row, message);
-  // With its machine: a wait would mend nothing, and the worker that is back is as good as any.
+  // The trainer vanished with its machine: waiting would not help, and the same worker is as good as any.
   const bool by_reboot =
       row.failure_class == FailureClass::kVanished && IsOfEarlierBoot(step.state, attempt);
   if (row.avoid_worker && !by_reboot) task.avoid_worker = attempt.worker;
@@ -120,10 +120,10 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
            Str(when, ": attempt ", attempt.n, " ended as ", row.name, ": ", message));
 }
 
-// A trainer that was to yield and did something else: what, beside that it is cancelled all the same.
+// The message for a cancelled trainer that did not yield: how it ended, besides being cancelled.
 std::string WhileCancelled(EndEvidence evidence, const std::string& message) {
   evidence.cancel_requested = false;
-  // Of these two the worker sends both, the second when the grace time is over.
+  // The worker itself sends these two, SIGKILL after the grace time.
   if (evidence.signal != SIGTERM && evidence.signal != SIGKILL) evidence.stop_requested = false;
   const FailureRow& row = FailureOf(ClassifyEnd(evidence));
   if (row.failure_class == FailureClass::kPreempted) return message;
@@ -189,7 +189,7 @@ void HandleEvent(StepContext& step, const AttemptFinished& event) {
   if (worker == nullptr) return;
   Attempt* const attempt = FindAttempt(step.state, event.attempt);
   if (attempt == nullptr) {
-    // Of no use to this database: its folder may go.
+    // This database does not know it, so the worker may remove its folder.
     step.Send(SendAck{.session = event.session, .attempt = event.attempt, .ended = true});
     return;
   }

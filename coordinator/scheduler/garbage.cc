@@ -3,7 +3,7 @@
 // only for resuming. A training that has not succeeded keeps all checkpoints from which it may resume, and
 // its best one; checkpoints of a superseded attempt are neither.
 //
-// Also finds tasks that no sweep has since theirs was removed, unless a run continues theirs.
+// Also finds tasks that belong to no sweep since theirs was removed, unless a run continues theirs.
 #include <algorithm>
 #include <string_view>
 #include <utility>
@@ -14,7 +14,7 @@
 namespace longrun {
 namespace {
 
-// What live attempts started from: an older attempt may still be at work with it.
+// Checkpoints that live attempts started from: an older attempt may still be using its checkpoint.
 std::set<std::string> InUse(const State& state) {
   std::set<std::string> digests;
   for (const std::string& id : state.index.live) {
@@ -37,13 +37,13 @@ bool IsWantedByOthers(const State& state, const std::string& task, const std::st
   });
 }
 
-// What rests on the tasks that are asked about: looked up once for all of them. Tasks that count as gone
-// already, by a dry run, are left out.
+// What depends on the tasks in question, looked up once for all of them. Leaves out tasks that a dry run
+// already counts as gone.
 struct Uses {
-  std::map<std::string, std::vector<std::string>> attempts = {};  // of each
-  std::map<std::string, std::int64_t> tasks = {};                 // how many each of their runs has
-  std::set<std::string> listed = {};                              // those runs that a sweep lists
-  // Of each of their runs, those that continue it.
+  std::map<std::string, std::vector<std::string>> attempts = {};  // by task
+  std::map<std::string, std::int64_t> tasks = {};                 // by run, also of `children`
+  std::set<std::string> listed = {};                              // of these, what a sweep lists
+  // By run, the runs that continue it.
   std::map<std::string, std::set<std::string>> children = {};
   bool any_parent = false;          // a run that this build cannot read may continue any other
   std::set<std::string> busy = {};  // attempts that still hold a slot
@@ -67,7 +67,7 @@ Uses UsesOf(const State& state, const GarbageWanted& event) {
   for (const auto& [parent, children] : uses.children) {
     for (const std::string& key : children) uses.tasks[key] = 0;
   }
-  std::set<std::string> dropped;  // runs of which all tasks are gone
+  std::set<std::string> dropped;  // runs all of whose tasks are gone
   for (const std::string& id : event.gone) {
     const auto found = state.tasks.find(id);
     if (found != state.tasks.end()) dropped.insert(found->second.run_key);
@@ -97,7 +97,7 @@ Uses UsesOf(const State& state, const GarbageWanted& event) {
   return uses;
 }
 
-// Nothing asks for it, and nothing will. What needs it was asked about before it, and is gone.
+// Whether no sweep has the task and nothing uses it. Tasks that need it come before it, and are in `gone`.
 bool IsOrphan(const State& state, const Task& task, const Uses& uses,
               const std::set<std::string>& gone) {
   if (HasSweep(state, task.id) || !IsTerminal(task.state)) return false;
@@ -114,16 +114,16 @@ bool IsOrphan(const State& state, const Task& task, const Uses& uses,
                              [&](const std::string& id) { return gone.contains(id); });
 }
 
-// Counts a task as gone. True when its run is gone with it, which then continues no other.
+// Counts a task as gone. Returns true if its run is gone with it, and so no longer continues its parent.
 bool CountGone(const State& state, const Task& task, Uses& uses) {
-  // A sweep may list a run without a task of its own: it evaluates an imported model, or nothing.
+  // A sweep may list a run that has no task of its own: it evaluates an imported model, or nothing.
   if (--uses.tasks.at(task.run_key) > 0 || uses.listed.contains(task.run_key)) return false;
   const auto siblings = uses.children.find(state.runs.at(task.run_key).run.parent);
   if (siblings != uses.children.end()) siblings->second.erase(task.run_key);
   return true;
 }
 
-// What goes in one step.
+// The tasks and runs dropped in one step.
 struct Dropped {
   DropTasks tasks = {};
   DropRuns runs = {};
@@ -161,7 +161,7 @@ void CollectOrphans(StepContext& step, GarbageWanted& event) {
     }
   }
   if (dropped.tasks.tasks.empty()) return;
-  // All cells are looked at: once for all tasks.
+  // One pass over all cells for all dropped tasks.
   const std::set<std::string_view> gone(dropped.tasks.tasks.begin(), dropped.tasks.tasks.end());
   std::erase_if(step.state.cell_task,
                 [&](const auto& owned) { return gone.contains(owned.second); });
@@ -169,7 +169,7 @@ void CollectOrphans(StepContext& step, GarbageWanted& event) {
   if (!dropped.runs.run_keys.empty()) step.removals.push_back(std::move(dropped.runs));
 }
 
-// Those of `runs` that no sweep lists any more and that have no task: no task's end would drop them.
+// Drops those of `runs` that no sweep lists and that have no task: no dropped task would take them along.
 void DropBareRuns(StepContext& step, std::set<std::string> runs) {
   for (const auto& [sweep_id, listed] : step.state.sweep_runs) {
     for (const std::string& key : listed) runs.erase(key);
@@ -225,7 +225,7 @@ void HandleEvent(StepContext& step, GarbageWanted& event) {
     const auto found = step.state.tasks.find(candidate.task);
     if (found == step.state.tasks.end() || found->second.kind != TaskKind::kTrain) continue;
     Task& task = found->second;
-    if (!task.unknown.empty() || task.damaged) continue;  // which of them it needs cannot be read
+    if (!task.unknown.empty() || task.damaged) continue;  // unreadable: any of them may be needed
     if (in_use.contains(candidate.sha256) || IsNeeded(task, candidate.sha256)) continue;
     step.result.garbage.push_back(
         {.checkpoint = candidate, .task_succeeded = task.state == TaskState::kSucceeded});

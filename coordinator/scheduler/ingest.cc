@@ -1,5 +1,5 @@
-// Takes journal records into the store: in order, without gap or repetition, each exactly once. Records of
-// an attempt that is no longer current are kept as history and change nothing.
+// Takes journal records into the store: in order, without gaps, each exactly once. Records of an attempt that
+// is no longer current are kept as history and change nothing.
 #include <algorithm>
 #include <utility>
 
@@ -22,7 +22,7 @@ bool FlagOf(const Json& body, const char* key) {
   return it != body.end() && it->is_boolean() && it->get<bool>();
 }
 
-// A row that lacks a member becomes a cell that nobody expects.
+// A row with a missing member becomes a cell that no task expects.
 ExpectedCell CellOf(const Json& body) {
   return {.cell = TextOf(body, "cell"),
           .metric = TextOf(body, "metric"),
@@ -47,8 +47,8 @@ void DropUnlessUsed(StepContext& step, const Task& task, const CheckpointRef& ch
 }
 
 // Keeps the newest `checkpoint_keep`, and the one that the attempt itself started from: its worker
-// may still be fetching it. What earlier attempts wrote beyond the present step goes first: it was
-// passed over, since it could not be read, and would push out what is written now.
+// may still be fetching it. Checkpoints of earlier attempts beyond the present step go first: this attempt
+// could not read them, and they would push out what it writes now.
 void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt, const Json& body) {
   const CheckpointRef checkpoint = CheckpointOf(attempt, body);
   step.changed_tasks.insert(task.id);
@@ -91,7 +91,7 @@ std::string Describe(const ExpectedCell& cell) {
              cell.variant.empty() ? std::string() : Str(" (", cell.variant, ")"));
 }
 
-// What the attempt still owes when it says `final`, or "".
+// What is missing when the attempt sends `final`, or "".
 std::string WhatIsMissing(const Task& task, const Attempt& attempt, const Json& final_body) {
   if (attempt.state != AttemptState::kRunning) return "it never reported that it had started";
   const Json found = attempt.tally.FinalBody();
@@ -128,7 +128,7 @@ void WarnOfUnexpectedRow(StepContext& step, const Task& task, const Attempt& att
                                      " gave a row that is not expected of it: ", Describe(cell)));
 }
 
-// What a record of the current attempt does, beyond being kept.
+// The effect of a record of the current attempt, besides being stored.
 void Apply(StepContext& step, Attempt& attempt, const BatchRecord& batch) {
   Task& task = TaskOf(step.state, attempt);
   const JournalRecord& record = batch.record;
@@ -179,7 +179,7 @@ void Store(StepContext& step, Attempt& attempt, BatchRecord& batch) {
                 .files_gone = !counts || (batch.files_gone && !batch.bytes_stored)});
 }
 
-// Stores what is new, out of the event; the number of the record that must come again, or nothing.
+// Stores the new records, moving them out of the event. Returns the seq that must be sent again, if any.
 std::optional<std::int64_t> StoreBatch(StepContext& step, Attempt& attempt,
                                        JournalReceived& event) {
   if (event.first_seq > attempt.durable_seq + 1) return attempt.durable_seq + 1;
@@ -192,7 +192,7 @@ std::optional<std::int64_t> StoreBatch(StepContext& step, Attempt& attempt,
     }
     seq += 1;
     if (batch.record.seq <= attempt.durable_seq) continue;
-    // History needs no bytes: they may be gone with the worker's folder.
+    // Records kept as history do not wait for bytes, which may be gone with the worker's folder.
     const bool wanted = !batch.bytes_stored && !batch.files_gone;
     if (wanted && IsCurrent(step.state, attempt)) return batch.record.seq;
     Store(step, attempt, batch);

@@ -14,7 +14,7 @@ Instant LeaseEnd(const State& state, const Worker& worker) {
   return std::max(worker.heard_at, state.booted_at) + state.limits.lease_ms;
 }
 
-// The newest one that is connected from the same machine and was started later.
+// The newest connected worker on the same machine that started later, if any.
 const Worker* InPlaceOf(const State& state, const Worker& missed) {
   const Worker* newest = nullptr;
   for (const auto& [session, id] : state.index.sessions) {
@@ -42,7 +42,7 @@ void EndLease(StepContext& step, Worker& worker) {
   worker.lost = true;
   worker.busy.clear();
   step.state.index.workers_version += 1;
-  // The stream is half open at best: without it the worker opens a new one and says what it has.
+  // The stream is at best half open: after closing it, the worker opens a new one and lists its attempts.
   if (worker.session) {
     const std::string reason = Str("nothing was heard from worker ", worker.id, " for ",
                                    step.state.limits.lease_ms / 1000, " s");
@@ -71,8 +71,8 @@ void WithdrawOldOffers(StepContext& step) {
   }
 }
 
-// What was stored of it cannot be read again, so it can never be complete: the next attempt goes on from
-// the task's last checkpoint, and this one is fenced.
+// Ends attempts whose stored records cannot be read: they can never be complete. The next attempt resumes
+// from the task's last checkpoint, and this one is fenced.
 void EndUnreadable(StepContext& step) {
   std::vector<Attempt*> unreadable;
   for (const std::string& id : step.state.index.live) {
@@ -122,8 +122,8 @@ std::vector<MissedWorker> MissedWorkers(const State& state, Instant now) {
   return missed;
 }
 
-// TimePassed comes about once a second. If nothing at all came for longer, it was this machine that
-// slept, and the workers could not be heard.
+// TimePassed comes about once a second. If no event came for longer, this machine slept and could not
+// hear the workers.
 void ExtendLeasesOverSleep(StepContext& step) {
   State& state = step.state;
   const Instant gap = step.now - std::max(state.last_event_at, state.booted_at);

@@ -1,4 +1,4 @@
-// Names, derived states, and what is rebuilt after the tables were read back.
+// Names, derived states, and the indexes that are rebuilt after the tables have been loaded.
 #include <algorithm>
 
 #include "base/check.h"

@@ -27,7 +27,7 @@ std::string Gigabytes(std::int64_t bytes) {
   return Str(tenths / 10, ".", tenths % 10, " GB");
 }
 
-// What the class wants and the slot lacks, one entry each; empty when it fits.
+// What the class needs and the slot lacks, one entry each; empty if the class fits.
 std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
   std::vector<std::string> out;
   const auto differ = [&out](std::string_view what, const auto& has, const auto& wants) {
@@ -38,7 +38,7 @@ std::vector<std::string> Mismatches(const ReadyClass& ready, const Slot& slot) {
     const Execution& execution = *ready.execution;
     if (ready.device_kind == "any") differ("its kind", slot.kind, execution.device_kind);
     if (execution.device_kind == "gpu") differ("its device", slot.name, execution.device_name);
-    // A slot of more threads starts the trainer with as many as the run was begun with.
+    // A slot with more threads starts the trainer with the number that the run began with.
     if (slot.threads < execution.threads) {
       differ("its number of threads", slot.threads, execution.threads);
     }
@@ -71,11 +71,11 @@ std::string WhyUnfit(const State& state, const ReadyClass& ready) {
                     Join(lacks, ", and "));
     }
   }
-  if (nearest.empty()) return "";  // no worker yet: it just waits
+  if (nearest.empty()) return "";  // there is no worker yet: it just waits
   return Str("no worker can run it", ready.execution ? " as its run was begun: " : ": ", nearest);
 }
 
-// Rewrites the reason of a class's tasks when it became unplaceable, or placeable again.
+// Updates the reason of a class's tasks when the class becomes unplaceable, or placeable again.
 void RefreshUnfit(StepContext& step, ReadyClass& ready) {
   if (ready.checked_version == step.state.index.workers_version) return;
   ready.checked_version = step.state.index.workers_version;
@@ -105,7 +105,7 @@ std::vector<FreeSlot> FreeSlots(const State& state, Instant now) {
   return free;
 }
 
-// Another worker than the one where the task failed, free now or later.
+// Whether a worker other than `avoid`, where the task failed, fits it now or when it is free.
 bool OtherWorkerFits(const State& state, const ReadyClass& ready, const std::string& avoid) {
   for (const auto& [id, worker] : state.workers) {
     if (id == avoid || worker.lost || worker.draining) continue;
@@ -129,7 +129,7 @@ std::string HomeOf(const State& state, const Task& task) {
   return attempt == state.attempts.end() ? std::string() : attempt->second.worker;
 }
 
-// The best free slot for the task, or null when it waits for a better one.
+// The best free slot for the task, or null if it fits none or waits for another worker.
 const FreeSlot* ChooseSlot(const State& state, const ReadyClass& ready, const Task& task,
                            const std::vector<FreeSlot>& free) {
   const bool avoid = !task.avoid_worker.empty() && OtherWorkerFits(state, ready, task.avoid_worker);
@@ -153,7 +153,7 @@ struct Placement {
   const FreeSlot* slot = nullptr;
 };
 
-// The first task in the order that a free slot can take.
+// The first task in order that a free slot can take.
 std::optional<Placement> NextPlacement(const State& state, const std::vector<FreeSlot>& free) {
   std::optional<Placement> next;
   const ReadyClass::Key* next_key = nullptr;
@@ -164,7 +164,7 @@ std::optional<Placement> NextPlacement(const State& state, const std::vector<Fre
     for (const ReadyClass::Key& key : ready.tasks) {
       if (next_key != nullptr && *next_key < key) break;
       const FreeSlot* const slot = ChooseSlot(state, ready, state.tasks.at(key.task), free);
-      if (slot == nullptr) continue;  // it avoids what is free: the next one may take it
+      if (slot == nullptr) continue;  // it avoids the free slots: try the next task
       next = Placement{.task = key.task, .slot = slot};
       next_key = &key;
       break;
@@ -173,7 +173,7 @@ std::optional<Placement> NextPlacement(const State& state, const std::vector<Fre
   return next;
 }
 
-// Decided once for a run, by the slot of its first attempt: all that can change bits.
+// Decided once per run, by the slot of its first attempt: everything that can change bits.
 const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord& run,
                                  const Slot& slot) {
   if (!run.execution) {
@@ -194,7 +194,7 @@ const Execution& DecideExecution(StepContext& step, const Task& task, RunRecord&
   return *run.execution;
 }
 
-// The newest checkpoint; an older one when the last attempt could not read the one it was given.
+// The newest checkpoint, or an older one if the last attempt could not read the one it was given.
 std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
   std::int64_t step_end = std::numeric_limits<std::int64_t>::max();
   if (const auto last = state.attempts.find(task.attempt); last != state.attempts.end()) {
@@ -206,14 +206,14 @@ std::optional<CheckpointRef> ResumePoint(const State& state, const Task& task) {
   for (auto it = task.checkpoints.rbegin(); it != task.checkpoints.rend(); ++it) {
     if (it->step < step_end) return *it;
   }
-  // Nothing of its own: where its parent ended.
+  // Without a checkpoint of its own, it starts where its parent ended.
   const std::string& parent = state.runs.at(task.run_key).run.parent;
   if (parent.empty()) return std::nullopt;
   return state.tasks.at(TrainTaskKey(parent)).final_checkpoint;
 }
 
-// What a task starts from that is no checkpoint of its own: an evaluation's weights, or the imported
-// model whose weights a training begins with.
+// The start of a task if not a checkpoint of its own: an evaluation's weights, or the imported model
+// whose weights a training begins with.
 std::optional<CheckpointRef> InitOf(const State& state, const Task& task, const Attempt& attempt,
                                     const Run& run) {
   if (!task.needs.empty()) return state.tasks.at(task.needs).final_checkpoint;
@@ -256,7 +256,7 @@ void Place(StepContext& step, Task& task, const FreeSlot& free) {
   MoveTask(step, task, TaskState::kReserved, reason);
   DecideExecution(step, task, run, slot);
   task.attempts += 1;
-  // Greater than any epoch before: within a database by the count, after a restore by the upper half.
+  // Greater than any earlier epoch: in one database by the count, after a restore by the upper half.
   const std::uint64_t low = static_cast<std::uint32_t>(task.attempts);
   task.epoch = std::max(task.epoch + 1, (state.restore_count << 32) + low);
   const Attempt& attempt = AddAttempt(step,

@@ -1,5 +1,5 @@
-// Retries by command: tasks that failed, were skipped or cancelled get a new round, with their history kept
-// and their checkpoints to resume from. Succeeded tasks stay unchanged, unless one of their numbers was
+// Retries by command: tasks that failed, were skipped or were cancelled get a new round, keeping their history
+// and the checkpoints to resume from. Succeeded tasks stay unchanged, unless one of their numbers was
 // lost.
 #include "base/str.h"
 #include "coordinator/scheduler/step.h"
@@ -7,7 +7,7 @@
 namespace longrun {
 namespace {
 
-// An evaluation that has succeeded has the attempt that counts, unless that was taken back.
+// A successful evaluation has the attempt that counts, unless its result was taken back.
 bool IsTakenBack(const Task& task) {
   return task.kind == TaskKind::kEvaluate && task.result_attempt.empty();
 }
@@ -17,7 +17,7 @@ bool GaveUp(const Task& task) {
   return IsTerminal(task.state);
 }
 
-// The task owes all its numbers again, as if it had never given them.
+// Makes the task owe all its numbers again.
 void TakeBackResult(StepContext& step, const LostResult& lost) {
   const auto found = step.state.tasks.find(lost.task);
   if (found == step.state.tasks.end()) return;
@@ -41,7 +41,7 @@ std::string WaitReason(const Task& task) {
 }
 
 void RetryGivenUp(StepContext& step, const std::set<std::string>& tasks, std::string_view why) {
-  // Trainings first: what needs them waits for them.
+  // Trainings first, since evaluations wait for them.
   for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
     for (const std::string& id : tasks) {
       Task& task = step.state.tasks.at(id);
@@ -68,21 +68,21 @@ void HandleEvent(StepContext& step, const RetryWanted& event) {
   for (const std::string& id : event.tasks) {
     const auto found = state.tasks.find(id);
     if (found == state.tasks.end()) continue;
-    // Nobody could see or cancel it, and its dataset may be removed.
+    // Nobody could see or cancel a task without a sweep, and its dataset may be removed.
     if (!HasSweep(state, id)) {
       was_removed = true;
       continue;
     }
     has_sweep = true;
     Task& task = found->second;
-    // A cancellation that has not come to its end yet is taken back.
+    // Takes back a cancellation that is not finished yet.
     if (!IsTerminal(task.state) && task.cancel_wanted) {
       task.cancel_wanted = false;
       step.changed_tasks.insert(id);
     }
     if (!GaveUp(task)) continue;
     retried.insert(id);
-    // Without its training it could only wait for ever.
+    // Without its training it would wait forever.
     if (!task.needs.empty() && GaveUp(state.tasks.at(task.needs))) retried.insert(task.needs);
   }
   if (was_removed && !has_sweep) {

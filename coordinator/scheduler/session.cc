@@ -1,4 +1,4 @@
-// Messages of a worker about itself and its attempts, except their journals.
+// Messages from a worker about itself and its attempts, except journals.
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -10,9 +10,9 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kFullMs = 15'000;  // until a worker without room is asked again
+constexpr std::int64_t kFullMs = 15'000;  // until a worker with a full disk is asked again
 
-// Beyond any epoch of ours, and far from where the numbers after it would wrap round.
+// Larger than any epoch of ours, and far from overflow.
 constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;
 
 void ForgetSession(StepContext& step, Worker& worker, const std::string& reason) {
@@ -22,7 +22,7 @@ void ForgetSession(StepContext& step, Worker& worker, const std::string& reason)
   worker.session.reset();
 }
 
-// Which slots may hold a trainer: those of live attempts, and those where the worker still sees one.
+// Marks slots that may hold a trainer: those of live attempts, and those where the worker still sees one.
 void NoteBusySlots(State& state, Worker& worker, const std::vector<LiveAttempt>& listed) {
   worker.busy.clear();
   for (const std::string& id : state.index.live) {
@@ -40,7 +40,7 @@ void NoteBusySlots(State& state, Worker& worker, const std::vector<LiveAttempt>&
   }
 }
 
-// An offer that the worker lists was taken, even if its word was lost.
+// An offer that the worker lists was accepted, even if its Accepted message was lost.
 void NoteAccepted(StepContext& step, Attempt& attempt) {
   attempt.listed_at = step.now;
   if (attempt.state != AttemptState::kOffered) return;
@@ -76,7 +76,7 @@ void EndUnlisted(StepContext& step, const Worker& worker, Attempt& attempt) {
   }
 }
 
-// The worker lists all that lives there; what it did not speak of since `since` is gone.
+// The worker lists all its live attempts; one that it has not mentioned since `since` is gone.
 void EndWhatIsNotListed(StepContext& step, const Worker& worker,
                         const std::vector<LiveAttempt>& listed, Instant since) {
   std::set<std::string> here;
@@ -97,7 +97,7 @@ bool SameSlots(const std::vector<Slot>& a, const std::vector<Slot>& b) {
   });
 }
 
-// The repeated word to a trainer that must not go on: until the worker has heard it.
+// Repeats the order to an attempt that must not go on, until the worker has received it.
 void RepeatVerdict(StepContext& step, const Worker& worker, const LiveAttempt& live) {
   const SessionId session = *worker.session;
   const AttemptVerdict verdict = Judge(step, worker, live);
@@ -190,7 +190,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
                            .reason = Str("worker ", worker.id, " has opened a newer session")});
     return;
   }
-  // Only an open session proves that the newer one lives: its id comes from a clock that may jump.
+  // Only an open session proves that the newer start is alive: its id comes from a clock that may jump.
   if (worker.session && worker.incarnation > event.worker.incarnation) {
     step.Send(CloseSession{.session = event.session,
                            .reason = Str("a newer start of worker ", worker.id,
@@ -231,7 +231,7 @@ void HandleEvent(StepContext& step, const WorkerHeard& event) {
   if (worker == nullptr) return;
   step.Send(SendHeartbeatReply{.session = event.session, .number = event.number});
   for (const LiveAttempt& live : event.attempts) RepeatVerdict(step, *worker, live);
-  // A heartbeat may be older than the acceptance that came before it: only a longer silence counts.
+  // A heartbeat may have been written before an acceptance that arrived first: only longer silence counts.
   EndWhatIsNotListed(step, *worker, event.attempts, step.now - step.state.limits.suspect_ms);
   NoteBusySlots(step.state, *worker, event.attempts);
 }
@@ -273,10 +273,10 @@ void HandleEvent(StepContext& step, const AttemptRejected& event) {
   Attempt* const attempt = FindAttempt(step.state, event.attempt);
   if (attempt == nullptr || attempt->worker != worker->id || attempt->epoch != event.epoch ||
       !IsCurrent(step.state, *attempt) || attempt->durable_seq > 0) {
-    return;  // said twice, its offer was withdrawn already, or it has run: then its end will come
+    return;  // a repeat, a withdrawn offer, or it has run: then its end will come
   }
-  attempt->end_stored = true;  // nothing has run, nothing will come
-  // No room on its disk before anything has run is no loss of the task's: it waits, and says for what.
+  attempt->end_stored = true;  // nothing has run, so nothing will come
+  // A full disk before anything has run is not a loss of the task's: it waits, and its reason says for what.
   const bool full = event.failure_class == FailureOf(FailureClass::kStorage).name;
   if (event.failure_class.empty() || full) {
     worker->refused_until[attempt->device_index] =

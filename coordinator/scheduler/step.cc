@@ -15,7 +15,7 @@ void AppendAll(std::vector<Write>& target, std::vector<Row>& source) {
                 std::make_move_iterator(source.end()));
 }
 
-// In the order that scheduler.h promises.
+// Collects the writes in the order that scheduler.h promises.
 void CollectWrites(StepContext& step) {
   const State& state = step.state;
   std::vector<Write>& writes = step.result.writes;

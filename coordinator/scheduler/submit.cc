@@ -1,5 +1,5 @@
-// Submitting a sweep: work whose content is already known is never done again. First the whole submission
-// is planned without changing the state, then it is carried out.
+// Submitting a sweep: work whose result is already known is never done again. The whole submission is first
+// planned without changing the state, then carried out.
 #include <algorithm>
 #include <utility>
 
@@ -13,10 +13,10 @@ namespace {
 struct Submission {
   SubmitCounts counts;
   std::vector<const PlannedRun*> new_runs;
-  std::vector<Task> new_tasks;                   // trainings before what needs them
+  std::vector<Task> new_tasks;                   // trainings before their evaluations
   std::map<std::string, std::string> new_cells;  // cell -> task
-  std::set<std::string> retried;                 // known tasks that failed or were given up
-  std::set<std::string> failed;                  // tasks that would fail again as they did
+  std::set<std::string> retried;                 // existing tasks that failed or were given up
+  std::set<std::string> failed;                  // tasks that would fail again in the same way
   std::set<std::string> tasks;                   // all that serve the sweep
 };
 
@@ -33,7 +33,7 @@ void TakePolicy(Task& task, const Sweep& sweep) {
 
 using KnownCells = std::map<std::string, std::string>;  // SweepSubmitted::known_cells
 
-// Counts and remembers a task that is there already.
+// Counts and records a task that exists already.
 void Reuse(const State& state, const std::string& id, Submission& plan) {
   plan.tasks.insert(id);
   const Task& task = state.tasks.at(id);
@@ -44,10 +44,10 @@ void Reuse(const State& state, const std::string& id, Submission& plan) {
 void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run, Submission& plan) {
   if (!run.run.trains()) return;
   std::string id = TrainTaskKey(run.run_key);
-  const bool is_again = plan.tasks.contains(id);  // a run may stand in a sweep twice
+  const bool is_again = plan.tasks.contains(id);  // a sweep may list a run twice
   const bool is_there = state.tasks.contains(id);
   if (is_there) Reuse(state, id, plan);
-  // What is under way, for another sweep or since before, is still to be written too.
+  // Unfinished training, for whichever sweep, still has checkpoints to write.
   const bool is_done =
       is_there && IsTerminal(state.tasks.at(id).state) && !plan.retried.contains(id);
   if (!is_again && !is_done) {
@@ -65,7 +65,7 @@ void PlanTraining(const State& state, const Sweep& sweep, const PlannedRun& run,
   plan.new_tasks.push_back(std::move(task));
 }
 
-// Cells that nobody has or owes become one task. A cell may owe several rows (a baseline is a variant
+// Makes one task of the cells that nobody has or owes. A cell may owe several rows (a baseline is a variant
 // of the same cell); it is counted once.
 void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sweep,
                     const PlannedRun& run, const PlannedEvaluation& evaluation, Submission& plan) {
@@ -100,14 +100,14 @@ void PlanEvaluation(const State& state, const KnownCells& known, const Sweep& sw
                                                   training->second.state == TaskState::kSucceeded);
   task.state = has_weights ? TaskState::kReady : TaskState::kBlocked;
   for (const ExpectedCell& cell : missing) plan.new_cells[cell.cell] = task.id;
-  // Its cells were not found by their own names, since those rows are damaged: they are written anew.
+  // The task exists, but its damaged rows hid its cells from the lookup: they are written again.
   if (state.tasks.contains(task.id)) {
     Reuse(state, task.id, plan);
     plan.counts.cells_reused += static_cast<std::int64_t>(missing_cells.size());
     return;
   }
   if (FailedForGood(state, task)) {
-    plan.failed.insert(task.id);  // it is stored, so that a table shows why there is no number
+    plan.failed.insert(task.id);  // stored, so that a table shows why there is no number
   } else {
     plan.counts.cells_new += static_cast<std::int64_t>(missing_cells.size());
     plan.counts.evaluate_tasks_new += 1;
@@ -125,7 +125,7 @@ Submission MakePlan(const State& state, const Sweep& sweep, const KnownCells& kn
       const auto record = state.runs.find(run.run_key);
       if (record != state.runs.end()) {
         plan.counts.runs_reused += 1;
-        // What a key stands for is known by the key: the same file writes it anew.
+        // The key fixes the run's content, so the same file rewrites the damaged row.
         if (record->second.damaged) plan.new_runs.push_back(&run);
       } else {
         plan.counts.runs_new += 1;
@@ -168,7 +168,7 @@ Status Check(const State& state, const SweepSubmitted& event, const Submission& 
   return Status();
 }
 
-// Whoever wants a task most decides its priority; who wants it at all takes back its cancellation.
+// The highest priority of its sweeps is a task's priority; a new submission takes back its cancellation.
 void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string>& tasks) {
   for (const std::string& id : tasks) {
     Task& task = step.state.tasks.at(id);
@@ -186,7 +186,7 @@ void WantAgain(StepContext& step, const Sweep& sweep, const std::set<std::string
   }
 }
 
-// Takes the sweep out of the event: nothing looks at it afterwards.
+// Moves the sweep out of the event: nothing reads it afterwards.
 void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::string>& tasks) {
   State& state = step.state;
   std::set<std::string>& bound = state.sweep_tasks[event.sweep_id];
@@ -203,11 +203,11 @@ void BindSweep(StepContext& step, SweepSubmitted& event, const std::set<std::str
                                  .texts = std::move(event.texts)});
 }
 
-// Where a dataset lies now: it may have been registered again elsewhere.
+// Stores the new runs, and the current folders of datasets that were registered again elsewhere.
 void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
   std::set<std::string> mended;  // runs that were damaged
   for (const PlannedRun* const run : plan.new_runs) {
-    // What goes on is carried out as what it goes on from was: else its bits would differ.
+    // A run that continues another must be executed as that one was, or its bits would differ.
     const auto parent = step.state.runs.find(run->run.parent);
     const auto damaged = step.state.runs.find(run->run_key);
     const std::optional<Execution> execution =
@@ -230,7 +230,7 @@ void PutRuns(StepContext& step, SweepSubmitted& event, const Submission& plan) {
     RunRecord& record = step.state.runs.at(run.run_key);
     const auto path = event.dataset_paths.find(record.dataset_name);
     if (path == event.dataset_paths.end() || path->second == record.dataset_path) continue;
-    if (!record.unknown.empty()) continue;  // it is not written over
+    if (!record.unknown.empty()) continue;  // not overwritten
     record.dataset_path = path->second;
     step.changed_runs.insert(run.run_key);
   }
@@ -248,7 +248,7 @@ const std::string* OwnerOf(const State& state, const KnownCells& known_cells,
   if (const auto owner = state.cell_task.find(cell); owner != state.cell_task.end()) {
     return &owner->second;
   }
-  // What the store knew a moment ago may have been collected as garbage since.
+  // A cell that the store knew a moment ago may have been collected as garbage since.
   const auto owner = known_cells.find(cell);
   const bool is_known = owner != known_cells.end() && state.tasks.contains(owner->second);
   return is_known ? &owner->second : nullptr;

@@ -1,4 +1,4 @@
-// Every change of a state goes through here: each gets one PutTransition, and the indexes are updated.
+// Every change of a state goes through here, which writes one PutTransition and updates the indexes.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -45,7 +45,7 @@ void EnterTaskState(StepContext& step, Task& task, TaskState to, std::string rea
   task.state = to;
   task.reason = std::move(reason);
   if (to == kReady) {
-    // A task that comes back keeps its place: what was begun is finished first.
+    // A task that becomes ready again keeps its place, so that work once begun is finished first.
     if (task.ready_seq == 0) task.ready_seq = step.state.next_ready_seq++;
     IndexReady(step.state, task, step.now);
   }
@@ -95,8 +95,8 @@ std::string ClassName(const ReadyClass& ready) {
   return name.dump();
 }
 
-// A coordinator may have been started again between begin and end: its clock goes on. Once its machine was
-// (or the state folder moved to another), only the wall clock spans both.
+// The boot clock survives a restart of the coordinator, but not a reboot of its machine (or a move of the
+// state folder to another): then only the wall clock spans begin and end.
 void MeasureDuration(const StepContext& step, Attempt& attempt) {
   if (attempt.started_wall_ms == 0) return;  // it never ran
   const bool same_boot = !attempt.started_boot.empty() && attempt.started_boot == step.state.boot;

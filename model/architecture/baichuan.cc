@@ -30,7 +30,7 @@ Result<NetConfig> Read(const Json& config) {
   NetConfig net;
   ModelConfig& model = net.model;
   model.architecture = "baichuan";
-  // The values of an absent key are those of the model's configuration_baichuan.py.
+  // The default of an absent key is that of the model's configuration_baichuan.py.
   RETURN_IF_ERROR(ReadLlamaShape(
       read, {.vocab_size = 64000, .intermediate_size = 11008, .num_key_value_heads = 0}, model));
   RETURN_IF_ERROR(ReadPadding(read, 0, net));

@@ -12,7 +12,7 @@
 namespace longrun {
 namespace {
 
-// Keys of all architectures that change the mathematics: read here, or by every architecture.
+// Keys of all architectures that change the mathematics: read here or by every architecture.
 constexpr std::array<std::string_view, 10> kCommon = {
     "model_type",          "vocab_size",         "tie_word_embeddings",
     "add_cross_attention", "is_encoder_decoder", "quantization_config",
@@ -20,8 +20,8 @@ constexpr std::array<std::string_view, 10> kCommon = {
     "n_positions"};
 
 // Keys that change nothing in a forward pass without dropout: where the weights come from, how they
-// were initialised and trained, how text is generated from the logits, what is returned beside them.
-// auto_map names Python beside the weights; transformers does not run it for a model_type of its own.
+// were initialised and trained, how text is generated from the logits, what else is returned.
+// auto_map names Python files beside the weights; transformers ignores it for a model_type that it has itself.
 constexpr std::array<std::string_view, 96> kHarmless = {"_name_or_path",
                                                         "_commit_hash",
                                                         "_attn_implementation",
@@ -119,8 +119,8 @@ constexpr std::array<std::string_view, 96> kHarmless = {"_name_or_path",
                                                         "unsloth_version",
                                                         "unsloth_fixed"};
 
-// Keys that published files have at the one value that changes nothing; of an architecture that does not
-// honour them.
+// Keys that an architecture does not support, but that published files contain with the one value that changes
+// nothing.
 struct OnlyAs {
   std::string_view key;
   const char* value;  // JSON
@@ -132,7 +132,7 @@ constexpr OnlyAs kOnlyAs[] = {
     {"attention_bias", "false"},   {"mlp_bias", "false"}, {"sliding_window", "null"},
 };
 
-// Of one key that the architecture does not honour.
+// Checks one key that the architecture does not support.
 Status CheckForeignKey(const std::string& key, const Json& value,
                        const std::vector<std::string>& known) {
   for (const OnlyAs& only : kOnlyAs) {
@@ -222,7 +222,7 @@ Result<std::string> ReadActivation(const ConfigReader& read, std::string_view ke
 Status ReadCommon(const ConfigReader& read, bool tied_where_absent, ModelConfig& model) {
   ASSIGN_OR_RETURN(model.tie_embeddings, read.Bool("tie_word_embeddings", tied_where_absent));
   ASSIGN_OR_RETURN(model.causal, read.Bool("causal", true));
-  // Nothing of a forward pass, but our own checkpoints are compared with their run.
+  // It has no effect on a forward pass, but our own checkpoints are compared with their run.
   ASSIGN_OR_RETURN(const double init_std, read.Double("initializer_range", model.init_std));
   if (init_std >= 1e-6 && init_std <= 10.0) model.init_std = init_std;
   return Status();

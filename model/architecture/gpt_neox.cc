@@ -54,7 +54,7 @@ Result<NetConfig> Read(const Json& config) {
   NetConfig net;
   ModelConfig& model = net.model;
   model.architecture = "gpt_neox";
-  // The values of an absent key are those of transformers' GPTNeoXConfig.
+  // The default of an absent key is that of transformers' GPTNeoXConfig.
   ASSIGN_OR_RETURN(model.vocab_size, read.Int("vocab_size", 50432));
   ASSIGN_OR_RETURN(model.d_model, read.Int("hidden_size", 6144));
   ASSIGN_OR_RETURN(model.n_layer, read.Int("num_hidden_layers", 44));

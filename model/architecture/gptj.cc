@@ -37,7 +37,7 @@ void SetBody(ModelConfig& model) {
   model.tie_embeddings = false;
 }
 
-// The share of a head's channels that is rotary_dim of them after int(share * head_dim).
+// The share of a head's channels for which int(share * head_dim) is rotary_dim.
 Result<double> RotaryShare(std::int64_t rotary_dim, std::int64_t head_dim) {
   if (rotary_dim < 2 || rotary_dim > head_dim) {
     return Status(Code::kInvalidArgument, Str("config.json: rotary_dim: expected 2 to the ",
@@ -52,7 +52,7 @@ Result<double> RotaryShare(std::int64_t rotary_dim, std::int64_t head_dim) {
 Result<NetConfig> Read(const Json& config) {
   RETURN_IF_ERROR(CheckConfigKeys(config, kHonoured));
   const ConfigReader read(config);
-  // EleutherAI's file has them; transformers does what true says, whatever they say.
+  // EleutherAI's file has these keys; transformers behaves as if they were true, whatever their value.
   for (const std::string_view key : {"rotary", "scale_attn_weights"}) {
     ASSIGN_OR_RETURN(const bool as_always, read.Bool(key, true));
     if (!as_always) {
@@ -62,7 +62,7 @@ Result<NetConfig> Read(const Json& config) {
   NetConfig net;
   ModelConfig& model = net.model;
   model.architecture = "gptj";
-  // The values of an absent key are those of transformers' GPTJConfig.
+  // The default of an absent key is that of transformers' GPTJConfig.
   ASSIGN_OR_RETURN(model.vocab_size, read.Int("vocab_size", 50400));
   ASSIGN_OR_RETURN(model.d_model, read.Int("n_embd", 4096));
   ASSIGN_OR_RETURN(model.n_layer, read.Int("n_layer", 28));
@@ -88,7 +88,7 @@ Result<NetConfig> Read(const Json& config) {
 Json Write(const NetConfig& net) {
   const ModelConfig& model = net.model;
   Json json = Gpt2Json(model, "GPTJForCausalLM");
-  // The key describes rotary positions alone; whatever the method, it must be in a head's range.
+  // The key only matters for rotary positions, but for every method it must be in a head's range.
   const auto head_dim = static_cast<double>(model.head_dim());
   const double share =
       model.position.method == "rope" ? model.position.params.at("partial").get<double>() : 1.0;

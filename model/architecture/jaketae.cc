@@ -21,7 +21,7 @@ constexpr FileWord kWords[] = {{"model.n_layer", "num_layers"},
                                {"model.n_head", "num_heads"},
                                {"model.activation", "activation_function"}};
 
-// ALiBiConfig's fields, and ours. max_len limits the published mask's buffer alone.
+// ALiBiConfig's fields, and ours. max_len only limits the published mask's buffer.
 constexpr std::string_view kHonoured[] = {
     "num_layers", "d_model",          "num_heads",           "max_len",           "dropout",
     "d_ff",       "expansion_factor", "activation_function", "layer_norm_epsilon"};
@@ -45,7 +45,7 @@ Result<NetConfig> Read(const Json& config) {
   NetConfig net;
   ModelConfig& model = net.model;
   model.architecture = "jaketae";
-  // The values of an absent key are ALiBiConfig's; it has no vocabulary.
+  // The default of an absent key is that of ALiBiConfig, which has no vocabulary.
   if (!read.Has("vocab_size")) {
     return Status(Code::kInvalidArgument,
                   "config.json: vocab_size must be given: the module itself has no vocabulary");

@@ -27,7 +27,7 @@ Result<NetConfig> Read(const Json& config) {
   NetConfig net;
   ModelConfig& model = net.model;
   model.architecture = "llama";
-  // Llama's heads all have keys of their own where the file does not say.
+  // If the file does not say, each of Llama's heads has its own keys.
   RETURN_IF_ERROR(ReadLlamaShape(
       read, {.vocab_size = 32000, .intermediate_size = 11008, .num_key_value_heads = 0}, model));
   ASSIGN_OR_RETURN(model.body.qkv_bias, read.Bool("attention_bias", false));
@@ -115,7 +115,7 @@ Status ReadLlamaShape(const ConfigReader& read, const LlamaDefaults& absent, Mod
   RETURN_IF_ERROR(model.CheckShape());
   SetLlamaBody(model);
   if (read.Has("head_dim")) model.body.head_dim = head_dim;
-  // A null says that each head has keys of its own.
+  // null means that each head has its own keys.
   const std::int64_t n_kv_head =
       read.IsNull("num_key_value_heads") ? 0 : absent.num_key_value_heads;
   ASSIGN_OR_RETURN(model.body.n_kv_head,

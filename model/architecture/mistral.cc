@@ -22,7 +22,7 @@ Result<NetConfig> Read(const Json& config) {
       read, {.vocab_size = 32000, .intermediate_size = 14336, .num_key_value_heads = 8},
       net.model));
   RETURN_IF_ERROR(ReadPadding(read, -1, net));
-  // A null says that there is no window.
+  // null means that there is no window.
   if (!read.IsNull("sliding_window")) {
     ASSIGN_OR_RETURN(net.model.body.window, ReadWindowLength(read, kDefaultWindow));
   }

@@ -20,7 +20,7 @@ void SetBody(ModelConfig& model) {
 constexpr const char* kFull = "full_attention";
 constexpr const char* kSliding = "sliding_attention";
 
-// What layer_types says of each layer, or else max_window_layers.
+// Which layers have the window: by layer_types, or else by max_window_layers.
 Result<std::vector<bool>> LayersWithWindow(const ConfigReader& read, std::int64_t n_layer) {
   std::vector<bool> windowed;
   if (!read.Has("layer_types")) {

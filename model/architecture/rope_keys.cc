@@ -17,12 +17,12 @@ namespace {
 
 // The objects that hold a scaling.
 constexpr std::string_view kSpellings[] = {"rope_scaling", "rope_parameters"};
-// What rope_parameters may hold beside the parameters of a scaling.
+// Keys that rope_parameters may have besides the parameters of a scaling.
 constexpr std::string_view kTheta = "rope_theta";
 constexpr std::string_view kPartial = "partial_rotary_factor";
 constexpr double kBaseWhereAbsent = 10000.0;
 
-// The one value that several keys say, each present or not.
+// The single value that several keys, each optional, must agree on.
 class OneValue {
  public:
   Status Add(const Json& object, std::string_view key, std::string_view shown) {
@@ -39,7 +39,7 @@ class OneValue {
     shown_ = std::string(shown);
     return Status();
   }
-  // A key that transformers writes beside `key` and passes over where it stands alone.
+  // A key that transformers writes beside `key`, and ignores without it.
   Status AddEcho(const ConfigReader& read, std::string_view echo, std::string_view key,
                  double absent) {
     if (echo.empty() || !read.Has(echo)) return Status();
@@ -64,12 +64,12 @@ class OneValue {
 struct Scaling {
   std::string_view type, method;
   std::span<const std::string_view> keys = {};
-  // Change nothing, or are carried out by ReadScaling itself.
+  // Keys that change nothing, or that ReadScaling itself handles.
   std::span<const std::string_view> more_keys = {};
-  // Ours, which transformers does not know: read, and never written.
+  // Our own keys, which transformers does not know: read but never written.
   std::span<const std::string_view> own_keys = {};
   // Where L0 comes from: config.json's max_position_embeddings, the scaling's own
-  // original_max_position_embeddings, or the first where the second is absent.
+  // original_max_position_embeddings, or the second if present and else the first.
   enum class Length { kNone, kOfModel, kOwn, kOwnOrModel } length = Length::kNone;
 };
 
@@ -78,7 +78,7 @@ constexpr std::string_view kOwnLength = "original_max_position_embeddings";
 constexpr std::string_view kModelLength = "max_position_embeddings";
 
 constexpr std::string_view kYarnKeys[] = {"beta_fast", "beta_slow", "attention_factor", "truncate"};
-// "finetuned" is Yarn-Llama-2's, and asks for nothing of a fixed factor.
+// "finetuned" is from Yarn-Llama-2, and has no effect with a fixed factor.
 constexpr std::string_view kYarnMoreKeys[] = {"mscale", "mscale_all_dim", "finetuned"};
 constexpr std::string_view kYarnOwnKeys[] = {kVariant};
 constexpr std::string_view kLlama3Keys[] = {"low_freq_factor", "high_freq_factor"};
@@ -125,9 +125,9 @@ Result<const Scaling*> FindScaling(const std::string& type, std::string_view sho
                                           "\" is not built; there are ", Join(known, ", ")));
 }
 
-// The length that the model was trained at: in the scaling, or beside it (Phi-3's place); null where neither
-// says. transformers 4 looks for longrope's beside rope_scaling alone, and for that of others in it alone; 5
-// looks in both places, and rope_parameters is its own word.
+// The length at which the model was trained: in the scaling, or beside it (as in Phi-3); null if neither has
+// it. transformers 4 reads longrope's only beside rope_scaling, and that of other methods only in it; 5
+// looks in both places, and is the only version that reads rope_parameters.
 Result<Json> OwnLength(const ConfigReader& read, const Scaling& scaling, const Json& object,
                        std::string_view shown, const Json& of_model) {
   const Json own = Given(object, kOwnLength) ? object[kOwnLength] : Json();
@@ -144,8 +144,8 @@ Result<Json> OwnLength(const ConfigReader& read, const Scaling& scaling, const J
                     ": versions of transformers differ in which they take; give both alike"));
 }
 
-// L0 as transformers finds it, null where the scaling needs none; `absent`: a model's length where the
-// file does not say.
+// L0 as transformers finds it, null if the scaling needs none; `absent`: a model's length if the
+// file does not have it.
 Result<Json> OriginalLength(const ConfigReader& read, const Scaling& scaling, const Json& object,
                             std::string_view shown, std::int64_t absent) {
   if (scaling.length == Scaling::Length::kNone) return Json();
@@ -169,8 +169,8 @@ Result<Json> OriginalLength(const ConfigReader& read, const Scaling& scaling, co
   return of_model;
 }
 
-// longrope's factor, which makes its magnitude: given, or how much longer max_position_embeddings is than
-// L0. Where L0 stands beside the scaling, versions of transformers differ in which they take.
+// longrope's factor, which determines its magnitude: given, or the ratio of max_position_embeddings to L0.
+// If L0 is beside the scaling, versions of transformers differ in which they use.
 Result<Json> LongropeFactor(const ConfigReader& read, const Json& object, std::string_view shown,
                             const Json& length) {
   const Json given = Given(object, "factor") ? object["factor"] : Json();
@@ -186,8 +186,8 @@ Result<Json> LongropeFactor(const ConfigReader& read, const Json& object, std::s
           kOwnLength, ", which is ", ratio.dump(), "; leave factor out, or give attention_factor"));
 }
 
-// DeepSeek's two keys of yarn: attention_factor is the ratio of what each asks for. As in transformers they
-// count where both are there and not 0.
+// DeepSeek's two keys of yarn: attention_factor is the ratio of the factors that they ask for. As in
+// transformers, they count only if both are present and not 0.
 Status TakeMscales(const Json& object, std::string_view shown, Json& extension) {
   if (Given(object, "attention_factor")) return Status();
   double ratio = 1.0;
@@ -210,7 +210,7 @@ std::string ScalingKey(const ConfigReader& read, const std::string& param, const
   if (Given(object, kOwnLength)) {
     length = Str(shown, ".", kOwnLength);
   } else if (read.Has(kOwnLength) && Given(object, "long_factor")) {
-    length = std::string(kOwnLength);  // beside the scaling: only of longrope (OwnLength)
+    length = std::string(kOwnLength);  // beside the scaling: only for longrope (OwnLength)
   }
   if (param == "original_length") return length;
   if (param == "method") return Str(shown, Given(object, "rope_type") ? ".rope_type" : ".type");
@@ -224,14 +224,14 @@ std::string ScalingKey(const ConfigReader& read, const std::string& param, const
   return Str(shown, ".", param);
 }
 
-// Errors about our extension, by the keys of the file.
+// Errors about our extension, named by the keys of the file.
 Status ScalingError(const ConfigReader& read, std::vector<ParamError> errors, const Json& object,
                     std::string_view shown) {
   for (ParamError& error : errors) error.key = ScalingKey(read, error.key, object, shown);
   return Status(Code::kInvalidArgument, ShowErrors("", errors)).In("config.json");
 }
 
-// Errors about our rope, by the keys of the file.
+// Errors about our rope, named by the keys of the file.
 Status RopeError(std::vector<ParamError> errors, const std::string& base_key,
                  const std::string& partial_key) {
   for (ParamError& error : errors) {
@@ -242,7 +242,7 @@ Status RopeError(std::vector<ParamError> errors, const std::string& base_key,
   return Status(Code::kInvalidArgument, ShowErrors("", errors)).In("config.json");
 }
 
-// The members of `object` that are parameters of the extension. Refuses what nobody knows.
+// The members of `object` that are parameters of the extension. Refuses unknown members.
 Result<Json> ScalingParams(const Scaling& scaling, const Json& object, std::string_view shown) {
   Json params = {{"method", scaling.method}};
   for (const auto& [key, value] : object.items()) {
@@ -288,8 +288,8 @@ Result<Json> ReadScaling(const ConfigReader& read, std::string_view shown, std::
   return ResolveExtension(extension);
 }
 
-// transformers turns int(share * head_dim) channels and counts their frequencies by that number; of an odd
-// one it then turns the next channel as well. An even number with the same frequencies:
+// transformers rotates int(share * head_dim) channels and computes their frequencies from that number; if it is
+// odd, it also rotates the next channel. This finds an even number with the same frequencies:
 //   base^(-2c/r) = base'^(-2c/(r + 1)),   base' = base^((r + 1) / r)
 void RoundUpOdd(std::int64_t head_dim, double& base, double& share) {
   const auto width = static_cast<double>(head_dim);
@@ -301,7 +301,7 @@ void RoundUpOdd(std::int64_t head_dim, double& base, double& share) {
   while (static_cast<std::int64_t>(width * share) <= n_odd) share = std::nextafter(share, 2.0);
 }
 
-// Whether the rotation that the file's own keys describe can be formed for its heads, and scaled.
+// Checks that the rotation that the file's keys describe is possible for its heads, and can be scaled.
 Status CheckRope(const ConfigReader& read, const std::string& base_key,
                  const std::string& partial_key, const NetConfig& net) {
   const PositionConfig& rope = net.model.position;
@@ -327,8 +327,8 @@ bool IsExtendedBy(const NetConfig& net, std::string_view method) {
   return !net.extension.is_null() && net.extension.at("method") == method;
 }
 
-// The rotation of a model's heads at its own length: frequencies of rope's as `base` gives them, or as the
-// extension changes them.
+// The frequencies of a model's rotation at its own length: from rope's `base`, or as changed by the
+// extension.
 std::vector<double> Frequencies(const NetConfig& net, bool extended) {
   const PositionConfig& rope = net.model.position;
   const Result<const PositionMethod*> method = FindPositionMethod(rope.method);
@@ -347,16 +347,16 @@ std::vector<double> Frequencies(const NetConfig& net, bool extended) {
   return rotation->frequency;
 }
 
-// The base with which rope itself turns as under ntk. Pair 1 turns at base^(-2/d).
+// The base with which plain rope rotates as under ntk. Pair 1 rotates at base^(-2/d).
 double NtkBase(const NetConfig& net) {
   const std::vector<double> frequency = Frequencies(net, /*extended=*/true);
   const double base = net.model.position.params.at("base").get<double>();
-  if (frequency.size() < 2) return base;  // one pair turns at frequency 1 whatever the base
+  if (frequency.size() < 2) return base;  // one pair rotates at frequency 1 for any base
   return std::pow(frequency[1], -static_cast<double>(frequency.size()));
 }
 
-// Files have no word for yarn's revised ramp. longrope divides each pair's frequency by a number of its own,
-// whatever the length where both lists are one.
+// Files cannot express yarn's revised ramp. longrope divides each pair's frequency by a number of its own, and
+// at any length if both of its lists are equal.
 Json AsFilesHaveIt(const NetConfig& net) {
   const bool is_revised = IsExtendedBy(net, "yarn") && net.extension.at("variant") == "revised";
   if (!is_revised) return net.extension;
@@ -423,7 +423,7 @@ Status ReadRope(const ConfigReader& read, const RopeSpelling& spelling, NetConfi
       read, rope,
       {{"base", as_said ? spelling.base : ""}, {"partial", as_said ? spelling.partial : ""}},
       net.model));
-  // Another method than the file's own rope has nothing to scale.
+  // A method other than the file's own rope has nothing to scale.
   if (net.model.position.method != "rope") {
     net.extension = Json();
     return Status();
@@ -451,14 +451,14 @@ void WriteRope(const NetConfig& net, const RopeSpelling& spelling, Json& config)
   if (position.method != "rope") return;
   config[std::string(spelling.base)] =
       IsExtendedBy(net, "ntk") ? Json(NtkBase(net)) : position.params.at("base");
-  // Our own key says the same.
+  // Our own key must agree.
   if (config.contains("position")) {
     config["position"]["base"] = config[std::string(spelling.base)];
   }
   if (position.params.at("partial") != spelling.partial_where_absent) {
     config[std::string(spelling.partial)] = position.params.at("partial");
   }
-  // ntk is a larger base, and no scaling of a file's.
+  // ntk is a larger base; files have no scaling for it.
   if (net.extension.is_null() || IsExtendedBy(net, "ntk")) return;
   const Json extension = AsFilesHaveIt(net);
   const auto scaling =
@@ -474,7 +474,7 @@ void WriteRope(const NetConfig& net, const RopeSpelling& spelling, Json& config)
   } else if (scaling->length != Scaling::Length::kNone) {
     object[std::string(kOwnLength)] = extension.at("original_length");
   }
-  // Where transformers 4 looks for longrope's.
+  // The place where transformers 4 looks for longrope's length.
   if (scaling->method == "longrope") {
     config[std::string(kOwnLength)] = extension.at("original_length");
   }

@@ -38,12 +38,12 @@ struct Piece {
   std::int64_t n = 0;
 };
 
-// Says for each document, in order, which split its tokens belong to.
+// Decides for each document, in order, to which split its tokens belong.
 class Placer {
  public:
   explicit Placer(const SplitRule& rule) : rule_(rule) {}
 
-  // `begin` within the part; the pieces lie one after the other.
+  // `begin` is relative to the part; the pieces are adjacent.
   std::vector<Piece> Place(const PartDocument& document, std::int64_t begin,
                            std::string_view split_of_file) {
     const auto n = static_cast<std::int64_t>(document.n_tokens);
@@ -77,10 +77,10 @@ class Placer {
   }
 
   const SplitRule& rule_;
-  std::int64_t position_ = 0;  // in the row of all tokens
+  std::int64_t position_ = 0;  // in the sequence of all tokens
 };
 
-// One split while it is written.
+// A split that is being written.
 class SplitBuilder {
  public:
   SplitBuilder(std::string name, ShardWriter::Options options)
@@ -205,7 +205,7 @@ class Assembler {
   }
 
  private:
-  // A stream of tokens may be cut into files within a document (shards of a fixed number of tokens).
+  // A stream of tokens may be split into files within a document (shards with a fixed number of tokens).
   bool ContinuesDocument(const PartDocument& document, const Piece& piece) const {
     if (assembly_.gives != SourceFormat::Gives::kTokenStream || piece.split != split_before_) {
       return false;
@@ -299,8 +299,8 @@ std::uint32_t SplitIndex(std::string_view name) {
   return static_cast<std::uint32_t>(std::ranges::find(kSplitNames, name) - kSplitNames.begin());
 }
 
-// Calls visit(Fingerprint) for each document and each split that has tokens of it (one that the border
-// of first_tokens cuts is in two or three); an error stops.
+// Calls visit(Fingerprint) for each document and each split that has some of its tokens (a document that
+// the border of first_tokens cuts has two or three); stops at an error.
 template <typename Visit>
 Status ForEachDocument(const Assembly& assembly, const Visit& visit) {
   Placer placer(assembly.spec.split);
@@ -332,7 +332,7 @@ std::string NameOf(const Assembly& assembly, const Fingerprint& print) {
 
 Result<Overlap> FindOverlap(const Assembly& assembly) {
   Overlap overlap;
-  if (assembly.spec.split.by == SplitRule::By::kDocument) return overlap;  // by the bytes: none
+  if (assembly.spec.split.by == SplitRule::By::kDocument) return overlap;  // equal documents go to one split
   std::array<std::int64_t, kSplitNames.size()> n_of_split{};
   RETURN_IF_ERROR(ForEachDocument(assembly, [&](const Fingerprint& print) {
     n_of_split[print.split] += 1;
@@ -351,7 +351,7 @@ Result<Overlap> FindOverlap(const Assembly& assembly) {
         std::ranges::lower_bound(held, print.hash, std::less<>(), &Fingerprint::hash);
     for (auto same = first; same != held.end() && same->hash == print.hash; ++same) {
       const Fingerprint& other = *same;
-      // What the border cuts is no copy of itself.
+      // The parts of a document that the border cuts are not copies of each other.
       const bool is_itself = other.source == print.source && other.document == print.document;
       const bool seen_from_there = other.split < print.split && print.split != largest;
       if (is_itself || other.split == print.split || seen_from_there) continue;

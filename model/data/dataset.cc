@@ -13,7 +13,7 @@
 namespace longrun {
 namespace {
 
-// Tokens that Verify widens at a time.
+// Number of tokens that Verify widens at a time.
 constexpr std::int64_t kVerifyTokens = std::int64_t{1} << 20;
 // ---- a split, opened ---------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ struct Dataset::Impl {
   std::int32_t bos_id = -1;
   std::int32_t mask_id = -1;
   std::vector<std::int32_t> token_bytes;
-  std::vector<std::unique_ptr<ShardedSplit>> splits;  // beside manifest.splits
+  std::vector<std::unique_ptr<ShardedSplit>> splits;  // in the order of manifest.splits
 };
 
 Dataset::Dataset(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -200,7 +200,7 @@ Result<const TokenSplit*> Dataset::Split(std::string_view name) const {
 
 Status Dataset::Verify() const {
   for (const auto& split : impl_->splits) RETURN_IF_ERROR(split->Verify());
-  return OpenTokenizerOf(impl_->folder).status();  // its vocabulary is that of its fingerprint
+  return OpenTokenizerOf(impl_->folder).status();  // checks its vocabulary by its fingerprint
 }
 
 std::vector<std::int32_t> IdsOfText(const Dataset& dataset) {

@@ -30,9 +30,9 @@ Json LengthFacts(const std::vector<std::int64_t>& sorted) {
           {"mean", sum / static_cast<double>(sorted.size())}};
 }
 
-// How much is there to read at each power of two, up to the longest document.
+// The documents and tokens with at least each power of two of tokens, up to the longest document.
 Json Reaching(const std::vector<std::int64_t>& sorted) {
-  std::vector<std::int64_t> tokens_from(sorted.size() + 1, 0);  // of the documents from i on
+  std::vector<std::int64_t> tokens_from(sorted.size() + 1, 0);  // tokens of the documents from i on
   for (std::size_t i = sorted.size(); i-- > 0;) tokens_from[i] = tokens_from[i + 1] + sorted[i];
   Json list = Json::array();
   for (std::int64_t length = 1; length <= sorted.back(); length *= 2) {
@@ -91,7 +91,7 @@ Result<Json> InspectDataset(const std::string& folder) {
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
   Json json = {
       {"digest", dataset.digest()}, {"folder", folder}, {"vocab_size", dataset.vocab_size()}};
-  // A folder of an earlier release lacks some.
+  // The folder of an earlier release lacks some of them.
   for (const char* const key :
        {"packing", "source", "sources", "spec_sha256", "split", "tokenizer", "tool"}) {
     json[key] = written.value(key, Json());

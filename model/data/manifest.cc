@@ -11,7 +11,7 @@
 namespace longrun {
 namespace {
 
-// Of dataset.json and of tokenizer.json.
+// Limit for dataset.json and tokenizer.json.
 constexpr std::size_t kJsonBytesMax = std::size_t{64} << 20;
 
 Result<std::string> GetSha256(const Json& object, std::string_view key, const std::string& path) {
@@ -67,7 +67,7 @@ Result<ManifestSplit> ParseSplit(const Json& json, const std::string& path) {
   std::int64_t n_tokens = 0;
   for (std::size_t i = 0; i < shards.size(); ++i) {
     ASSIGN_OR_RETURN(ManifestShard shard, ParseShard(shards[i], Str(path, ".shards[", i, "]")));
-    // Each is at most 2^56 and the sum is checked as it grows: no overflow.
+    // Each is at most 2^56, and the sum is checked as it grows, so it cannot overflow.
     n_tokens += shard.n_tokens;
     if (n_tokens > identity.n_tokens) break;
     split.shards.push_back(std::move(shard));
@@ -103,7 +103,7 @@ Status CheckSeal(const Json& manifest) {
     return Status(Code::kDataLoss, Str("the SHA-256 of its other members is ", found, ", ",
                                        kSealKey, " says ", sha256));
   }
-  // Damage can also hit the seal's name, which must not make this a manifest of an earlier release.
+  // Damage to the name of the digest must not make this look like a manifest of an earlier release.
   for (const auto& [key, value] : manifest.items()) {
     if (!value.is_string() || key == "digest" || key == "spec_sha256") continue;
     if (value.get_ref<const std::string&>() != DigestWithout(manifest, key)) continue;
@@ -154,7 +154,7 @@ std::string DatasetDigest(const std::string& tokenizer_fingerprint,
                                   {"splits", std::move(list)}}));
 }
 
-// ids are not negative, so as u32 they have the bytes they have here.
+// ids are not negative, so they have the same bytes as u32.
 void HashTokens(Sha256& hash, std::span<const std::int32_t> tokens) {
   hash.Update(tokens.data(), tokens.size_bytes());
 }

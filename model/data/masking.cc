@@ -8,7 +8,7 @@
 namespace longrun {
 namespace {
 
-// Sets the key apart from that of the weights (model/net/parameters.cc), which is the seed itself.
+// Separates the key from that of the weights (model/net/parameters.cc), which is the seed itself.
 constexpr std::uint64_t kMaskingKey = 0x6d61736b696e6721;  // "masking!"
 
 }  // namespace
@@ -49,7 +49,7 @@ std::vector<std::int64_t> Masking::Positions(std::int64_t g, std::int64_t n) con
 std::int32_t Masking::Replacement(const Draw& draw, std::int32_t token) const {
   if (draw.kind < config_.mask_replace_prob) return static_cast<std::int32_t>(config_.token);
   if (draw.kind >= config_.mask_replace_prob + config_.random_replace_prob) return token;
-  // The high half of a product: even to 2^-32 of the number of ids.
+  // The high half of a product: uniform up to 2^-32 of the number of ids.
   return random_ids_[(std::uint64_t{draw.word} * random_ids_.size()) >> 32];
 }
 

@@ -11,7 +11,7 @@
 namespace longrun {
 namespace {
 
-constexpr std::uint64_t kSplitStream = 3;  // of the streams of random numbers of one seed
+constexpr std::uint64_t kSplitStream = 3;  // one of the streams of random numbers of a seed
 
 struct EotName {
   Packing::Eot eot;

@@ -29,10 +29,10 @@ bool IsWordByte(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-// Where a text can be cut so that the ids of the parts are the ids of the whole; 0 where nowhere.
-// Single bytes can be cut anywhere. GPT-2's rule cuts a text into words before pairs are looked at,
-// and a blank behind a letter or digit always begins a new word, whatever stood before it: so in front
-// of such a blank. A text under another rule is kept whole.
+// The last position where a text can be cut so that the parts have the ids of the whole; 0 if there is none.
+// With rule "none" ids are bytes: anywhere. GPT-2's rule first cuts a text into words, and a blank after
+// a letter or digit always begins a new word, whatever comes before: so in front of such a blank. A text under
+// another rule is kept whole.
 std::size_t LastCut(std::string_view text, std::string_view pre_tokenizer) {
   if (pre_tokenizer == "none") return text.size();
   if (pre_tokenizer != kGpt2Rule) return 0;
@@ -44,12 +44,12 @@ std::size_t LastCut(std::string_view text, std::string_view pre_tokenizer) {
 
 Result<std::uint32_t> Crc32cOfFile(const std::string& path) {
   ASSIGN_OR_RETURN(const std::int64_t n_bytes, FileBytes(path));
-  if (n_bytes == 0) return Crc32c("");  // which cannot be mapped
+  if (n_bytes == 0) return Crc32c("");  // an empty file cannot be mapped
   ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   return Crc32c({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
 }
 
-// Over both files of a part and its facts.
+// The checksum over both files of a part and its facts.
 constexpr const char* kCheckKey = "crc32c";
 Result<std::uint32_t> CheckOf(const std::string& path, const PartFacts& facts) {
   ASSIGN_OR_RETURN(const std::uint32_t tokens, Crc32cOfFile(TokensPath(path)));
@@ -112,7 +112,7 @@ class PartWriter::Output {
   }
   std::int64_t size() const { return n_flushed_ + static_cast<std::int64_t>(buffer_.size()); }
 
-  // Back to an earlier size.
+  // Goes back to an earlier size.
   Status Truncate(std::int64_t size) {
     if (size >= n_flushed_) {
       buffer_.resize(static_cast<std::size_t>(size - n_flushed_));
@@ -199,7 +199,7 @@ Status PartWriter::Text(std::string_view bytes) {
   return AddText(bytes);
 }
 
-// What is joined is separated, also where a row is empty.
+// Joined rows are separated, even if a row is empty.
 Status PartWriter::BeginJoined() {
   if (in_joined_) return Status();
   in_joined_ = true;
@@ -214,7 +214,7 @@ Status PartWriter::AddText(std::string_view bytes) {
   return text_.size() >= kEncodeBytes ? Encode(/*all=*/false) : Status();
 }
 
-// What is encoded of `text_` leaves it.
+// Encodes the front of `text_` and removes it from there.
 Status PartWriter::Encode(bool all) {
   const std::string& rule = tokenizer_.vocabulary().pre_tokenizer;
   const std::size_t n = all ? text_.size() : LastCut(text_, rule);
@@ -317,13 +317,13 @@ Status PartWriter::CheckClosedByEot() {
           eot, ", as packing.eot says: set eot: none if the file has none there"));
 }
 
-// Documents of a stream, by where the end-of-text token stands in it. Without one (eot: none) a file
+// Splits a stream into documents at its end-of-text tokens. Without these (eot: none) a file
 // is a document.
 Status PartWriter::AddStream(std::span<const std::int32_t> ids) {
   const std::int32_t eot = tokenizer_.vocabulary().eot_id;
   for (const std::int32_t id : ids) {
     const bool is_eot = id == eot && packing_.eot != Packing::Eot::kNone;
-    // With `both`, a document is what stands from one end-of-text to the next.
+    // With `both`, a document lasts from one end-of-text token to the next.
     const bool begins = is_eot && packing_.EotBefore() && n_kept_ > 0 &&
                         (!packing_.EotAfter() || (last_id_ == eot && n_kept_ > 1));
     if (begins) RETURN_IF_ERROR(CloseIds(first_id_ == eot ? 0 : kPartHeadless));

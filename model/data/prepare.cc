@@ -33,7 +33,7 @@ namespace {
 constexpr std::string_view kWorkFolder = "import.tmp";
 constexpr std::string_view kLock = "lock";  // in it
 constexpr std::chrono::milliseconds kTellEvery(200);
-constexpr std::size_t kBeginningsMax = 1000;  // files that are looked at behind one that failed
+constexpr std::size_t kBeginningsMax = 1000;  // files checked after the first that failed
 
 Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
 
@@ -62,7 +62,7 @@ Status CheckSpec(const PrepareSpec& spec, const SourceFormat& format,
   return spec.split.Check();
 }
 
-// Shards of an import that did not finish, and parts that nobody will ask for any more.
+// Removes shards of an unfinished import, and parts that will not be needed any more.
 Status RemoveUnfinished(const std::string& folder, const std::string& work,
                         const std::vector<ListedSource>& sources) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
@@ -84,7 +84,7 @@ Status RemoveUnfinished(const std::string& folder, const std::string& work,
   return Status();
 }
 
-// Takes the first piece that a format gives, and no more.
+// Takes only the first piece that a format gives.
 class BeginningSink final : public DocumentSink {
  public:
   Status Text(std::string_view) override { return Enough(); }
@@ -95,8 +95,8 @@ class BeginningSink final : public DocumentSink {
   static Status Enough() { return Status(Code::kCancelled, "enough"); }
 };
 
-// Makes the parts, several at a time. The files are begun in order, and what is told is the error of
-// the first file that has one, with what the beginnings of later ones have, whatever the number of jobs.
+// Makes the parts, several at a time. Files are started in order. Reports the error of the first bad file,
+// and those that later files show in their beginnings, regardless of the number of jobs.
 class PartMaker {
  public:
   PartMaker(const PrepareSpec& spec, const SourceFormat& format, const Tokenizer& tokenizer,
@@ -157,8 +157,8 @@ class PartMaker {
     if (--n_running_ == 0) ended_.notify_all();
   }
 
-  // Why the first file failed, and of those behind it what their beginnings tell: whole they were not
-  // read, since nothing comes of it any more.
+  // Why the first file failed, and errors in the beginnings of later files. Those are not read whole, since
+  // their parts are of no use any more.
   ErrorList FailuresFrom(std::size_t first) const {
     ErrorList errors;
     errors.Add(errors_[first]);
@@ -182,7 +182,7 @@ class PartMaker {
     return PartReader::Facts(work_, sources_[i].key, TokenWidth(tokenizer_.vocabulary().n_rows));
   }
 
-  // What a file of ours lost is damage; a file of the user's that does not hold is bad input.
+  // In our files damage is kDataLoss; in the user's it is bad input.
   static Status AsInput(const Status& read) {
     return read.code() == Code::kDataLoss ? Status(Code::kInvalidArgument, read.message()) : read;
   }
@@ -208,7 +208,7 @@ class PartMaker {
     const ListedSource& source = sources_[i];
     SourceInput input(source.path, [this, i](std::int64_t n_bytes) {
       bytes_done_ += n_bytes;
-      // An earlier file failed: this one's part is not wanted any more.
+      // An earlier file failed, so this one's part is not needed any more.
       return failed_.load() < i ? Status(Code::kCancelled, "stopped") : Status();
     });
     ASSIGN_OR_RETURN(
@@ -235,7 +235,7 @@ class PartMaker {
   std::int64_t n_running_ = 0;
 };
 
-// Each file is what it was when its part was made.
+// Checks that each file is unchanged since its part was made.
 Status CheckUnchanged(const PrepareSpec& spec, const SourceFormat& format,
                       const std::string& fingerprint, const std::vector<ListedSource>& sources) {
   ASSIGN_OR_RETURN(const std::vector<ListedSource> now, ListSources(spec, format, fingerprint));
@@ -265,7 +265,7 @@ Result<std::string> PreparationOf(const std::string& folder) {
                 manifest.status().message());
 }
 
-// Whether the shards are of this preparation, by their headers: asked when dataset.json cannot tell.
+// Whether the shards are of this preparation, by their headers: for a damaged dataset.json.
 Result<bool> ShardsAreOf(const std::string& folder, const std::string& spec_sha256) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
   std::int64_t n_same = 0;
@@ -279,13 +279,13 @@ Result<bool> ShardsAreOf(const std::string& folder, const std::string& spec_sha2
   return n_same > 0;
 }
 
-// Where a damaged dataset is made anew, beside it: no dataset has a name with a point in front.
+// The folder in which a damaged dataset is made again: no dataset has a name with a leading dot.
 std::string AnewFolder(const std::string& folder) {
   return JoinPath(FolderOf(folder), Str(".", BaseName(folder), ".anew"));
 }
 
-// Both folders change their names in one step, so that nobody sees the dataset missing; where the
-// file system cannot do that (NFS), in two.
+// Exchanges the names of both folders in one step, so that the dataset is never missing; in two steps where
+// the file system cannot do that (NFS).
 Status Exchange(const std::string& made, const std::string& folder) {
   constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE, Linux 3.15
   if (syscall(SYS_renameat2, AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(), kExchange) == 0) {
@@ -300,7 +300,7 @@ Status Exchange(const std::string& made, const std::string& folder) {
   return RemoveAll(old);
 }
 
-// The lock of whoever makes or removes something in the folder.
+// Takes the lock for making or removing anything in the folder.
 Result<FileLock> LockWork(const std::string& folder) {
   const std::string work = JoinPath(folder, kWorkFolder);
   const std::string what = Str("an import into ", folder, ", or its removal,");
@@ -308,12 +308,12 @@ Result<FileLock> LockWork(const std::string& folder) {
   for (int i = 1;; ++i) {
     RETURN_IF_ERROR(MakeFolders(work));
     Result<FileLock> lock = FileLock::Acquire(JoinPath(work, kLock), what);
-    const bool is_gone = lock.status().code() == Code::kNotFound;  // removed meanwhile
+    const bool is_gone = lock.status().code() == Code::kNotFound;  // removed in the meantime
     if (!is_gone || i == kTries) return lock;
   }
 }
 
-// What an import left that was killed between its last two steps.
+// Removes the remains of an import that was killed between its last two steps.
 Status RemoveLeft(const std::string& folder) {
   const std::string work = JoinPath(folder, kWorkFolder), anew = AnewFolder(folder);
   if (!PathExists(work) && !PathExists(anew)) return Status();
@@ -322,7 +322,7 @@ Status RemoveLeft(const std::string& folder) {
   return RemoveAll(work);
 }
 
-// Refused, or told.
+// Refuses an overlap, or reports an accepted one.
 Status Judge(const Overlap& overlap, const PrepareOptions& options) {
   if (!options.allow_overlap) {
     return Status(Code::kInvalidArgument,
@@ -351,7 +351,7 @@ Status PrepareDataset(const PrepareSpec& spec, const std::string& folder,
   ASSIGN_OR_RETURN(const std::vector<ListedSource> sources,
                    ListSources(spec, *format, fingerprint));
   ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
-  // Once more, under the lock: another import may have finished meanwhile.
+  // Again, now under the lock: another import may have finished in the meantime.
   RETURN_IF_ERROR(CheckUnfinished(folder));
   RETURN_IF_ERROR(RemoveUnfinished(folder, work, sources));
 
@@ -415,7 +415,7 @@ Status RemakeDataset(const PrepareSpec& spec, const std::string& folder,
                      const PrepareOptions& options) {
   ASSIGN_OR_RETURN(const FileLock lock, LockWork(folder));
   const std::string anew = AnewFolder(folder);
-  // Finished by one that was killed before it was put in place: nobody looked at it since.
+  // Made by an import that was killed before the exchange. It may be damaged by now, so make it again.
   if (PathExists(JoinPath(anew, kManifestName))) RETURN_IF_ERROR(RemoveAll(anew));
   RETURN_IF_ERROR(PrepareDataset(spec, anew, options));
   Failpoint("data_before_exchange");
@@ -449,13 +449,13 @@ Removal::~Removal() {
 
 Status Removal::Finish() {
   if (held_.empty()) return Status();
-  for (Held& held : held_) held.made.clear();  // it goes with all else
+  for (Held& held : held_) held.made.clear();  // removed with everything else
   const std::string anew = AnewFolder(folder_);
   RETURN_IF_ERROR(RemoveAll(anew));
   if (held_.front().at == anew) return Status();
   RETURN_IF_ERROR(RemoveAll(JoinPath(folder_, kManifestName)));
   Failpoint("data_mid_removal");
-  // The lock goes with the folder: another import may begin, and finds nothing of this one.
+  // The lock moves with the folder: another import may begin, and finds nothing of this one.
   RETURN_IF_ERROR(RenameSync(folder_, anew));
   return RemoveAll(anew);
 }

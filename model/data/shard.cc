@@ -38,7 +38,7 @@ std::uint64_t BlockHash(const void* data, std::size_t n_bytes) {
   return XXH3_64bits(data, n_bytes);
 }
 
-// ids up to 65536 rows take two bytes; of one byte there is no tokenizer with an end of text.
+// Up to 65536 rows, ids take two bytes; one byte would not hold all bytes and an end of text.
 std::uint8_t TokenWidth(std::uint32_t vocab_size) { return vocab_size <= 65536 ? 2 : 4; }
 
 Status WriteAt(int fd, const void* data, std::size_t n_bytes, std::uint64_t offset,
@@ -76,7 +76,7 @@ Status Broken(const std::string& path, std::string_view field, const std::string
                     ": the file is damaged or cut short; import the dataset again"));
 }
 
-// [offset, offset + n_bytes) lies behind the header and in the file, aligned.
+// Checks that [offset, offset + n_bytes) is aligned, after the header and inside the file.
 Status CheckSection(const std::string& path, std::string_view field, std::uint64_t offset,
                     std::uint64_t n_bytes, std::uint64_t file_bytes) {
   if (offset < kShardAlign || offset % kShardAlign != 0) {
@@ -128,7 +128,7 @@ Status CheckHeader(const std::string& path, const ShardHeader& header, std::uint
     return Broken(path, "n_docs", Str(header.n_documents),
                   Str("1 to the shard's ", header.n_tokens, " tokens"));
   }
-  // From here no product overflows: n_documents <= n_tokens <= file_bytes < 2^63 / 16.
+  // With this bound no product below overflows: n_documents <= n_tokens <= file_bytes < 2^63 / 16.
   if (file_bytes > (std::uint64_t{1} << 58))
     return Broken(path, "file size", Str(file_bytes), "below 2^58");
   RETURN_IF_ERROR(
@@ -253,8 +253,8 @@ Status ShardWriter::Add(std::span<const std::int32_t> tokens) {
 Status ShardWriter::Append(std::span<const std::int32_t> tokens) {
   const auto shard_tokens = static_cast<std::size_t>(options_.shard_tokens);
   while (!tokens.empty()) {
-    // A full shard is closed when there is more: only then is it known whether its last document
-    // goes on.
+    // Close a full shard only when more tokens come: only then is it known whether its last document
+    // continues.
     if (open_ != nullptr && open_->n_tokens == shard_tokens) {
       if (in_document_) open_->documents.back().flags |= kShardDocumentContinues;
       RETURN_IF_ERROR(CloseShard());
@@ -369,7 +369,7 @@ struct ShardReader::Impl {
   std::string path;
   MappedFile file;
   ShardHeader header;
-  // Blocks whose hash was found right. Two threads may both compare one; they find the same.
+  // Blocks whose hash has been verified. Two threads may verify the same block, with the same result.
   mutable std::vector<std::atomic<bool>> block_verified;
 
   template <typename T>
@@ -391,7 +391,7 @@ struct ShardReader::Impl {
                         " to ", header.tokens_offset + begin + n_bytes - 1, ")"),
                     Str(found), Str(expected));
     }
-    // Bytes may be as they were written and still no tokens of ours: an embedding has vocab_size
+    // Intact bytes may still not be valid ids: an embedding has vocab_size
     // rows.
     std::vector<std::int32_t> ids(n_bytes / header.token_bytes);
     WidenTokens(header.token_bytes, data, ids);

@@ -18,7 +18,7 @@
 namespace longrun {
 namespace {
 
-constexpr int kPartVersion = 1;  // of what a part holds: another number makes every part anew
+constexpr int kPartVersion = 1;  // of a part's content: a new number makes every part again
 
 Status Invalid(const std::string& message) { return Status(Code::kInvalidArgument, message); }
 
@@ -45,11 +45,11 @@ Status CheckSplits(const PrepareSpec& spec) {
   return Status();
 }
 
-// The matches of a pattern, in no order; a file of exactly that name is taken as it is.
+// The matches of a pattern, in no order; an existing file of exactly that name is the only match.
 Result<std::vector<std::string>> Matches(const std::string& pattern, const std::string& shown) {
   if (PathExists(pattern)) return std::vector<std::string>{pattern};
   if (shown.find_first_of("*?[") == std::string::npos) {
-    return std::vector<std::string>{pattern};  // missing: told with its split
+    return std::vector<std::string>{pattern};  // missing: reported with its split
   }
   glob_t found{};
   const int code = ::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found);
@@ -63,7 +63,7 @@ Result<std::vector<std::string>> Matches(const std::string& pattern, const std::
   return paths;
 }
 
-// As readdir gives the names of each folder, the folders byte-wise.
+// In the order in which readdir lists each folder's names; the folders in byte order.
 std::vector<std::string> AsFoldersList(const std::vector<std::string>& paths) {
   std::map<std::string, std::set<std::string>> names_of;
   for (const std::string& path : paths) names_of[FolderOf(path)].insert(BaseName(path));
@@ -97,7 +97,7 @@ std::vector<std::string> Expand(const PrepareSpec& spec, const std::vector<std::
   return all;
 }
 
-// Size, and what tells that a file is another than before.
+// The file's size, and facts that show whether it has changed.
 Result<Json> Stamp(const std::string& path, const std::string& name, std::int64_t& bytes) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, Str("cannot read ", name));
@@ -112,7 +112,7 @@ Result<Json> Stamp(const std::string& path, const std::string& name, std::int64_
               {"nanoseconds", info.st_mtim.tv_nsec}};
 }
 
-// Everything but the file that decides what a part holds.
+// Everything except the file that determines the content of a part.
 Json Settings(const PrepareSpec& spec, const std::string& tokenizer_fingerprint) {
   Json packing = spec.packing.ToJson();
   packing.erase("order");

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view kVocabularyFile = "vocabulary.tiktoken";
 
-// What stands beside the text tokens of vocabulary.tiktoken to make them a vocabulary again.
+// Adds the facts that make the text tokens of vocabulary.tiktoken a vocabulary again.
 void AddVocabularyFacts(const Vocabulary& vocabulary, Json& facts) {
   facts["vocabulary"] = kVocabularyFile;
   facts["pre_tokenizer"] = vocabulary.pre_tokenizer;
@@ -40,7 +40,7 @@ std::string VocabularyText(const Vocabulary& vocabulary) {
   return TiktokenText(ranked);
 }
 
-// A token for each id, from both files; kDataLoss where they do not fit together.
+// Reads a token for each id from both files; kDataLoss if they do not fit together.
 Result<std::vector<Token>> ReadTokens(const std::string& folder, const Json& facts) {
   ASSIGN_OR_RETURN(const std::int64_t n_tokens, GetInt(facts, "n_tokens"));
   ASSIGN_OR_RETURN(const Json control, GetMember(facts, "control"));
@@ -103,7 +103,7 @@ Result<std::unique_ptr<Tokenizer>> FromVocabulary(const std::string& folder, con
   return MakeBpeTokenizer(std::move(vocabulary));
 }
 
-// Of the control tokens that AddVocabularyFacts wrote; single bytes have no such list, and no mask.
+// The mask token among the control tokens that AddVocabularyFacts wrote; single bytes have no such list.
 Result<std::int32_t> MaskIdOf(const Json& facts, std::int64_t n_tokens) {
   if (!facts.contains("control")) return -1;
   std::map<std::string, std::int32_t> ids;
@@ -132,7 +132,7 @@ Status CheckSha256(const std::string& path, const std::string& text, const std::
   return DatasetDamaged(path, Str("SHA-256 is ", found, ", dataset.json says ", sha256));
 }
 
-// As SaveTokenizer wrote it.
+// Opens a tokenizer that SaveTokenizer wrote.
 Result<std::unique_ptr<Tokenizer>> FromFacts(const std::string& folder, const Json& facts) {
   if (facts.is_object() && facts.contains("vocabulary")) return FromVocabulary(folder, facts);
   ASSIGN_OR_RETURN(const std::string name, GetString(facts, "name"));

@@ -51,7 +51,7 @@ Result<std::vector<std::vector<float>>> UnigramModel::Nll(std::span<const std::i
   return nll;
 }
 
-// What stands beside a hidden token is nothing to it.
+// A unigram model ignores the tokens around a hidden one.
 Result<std::vector<std::vector<float>>> UnigramModel::MaskedNll(
     std::span<const MaskedSequence> sequences) {
   std::vector<std::vector<float>> nll;

@@ -54,8 +54,8 @@ std::vector<std::int64_t> Chosen(const Json& list) {
 // Parameters that an AttentionMapName spells out.
 constexpr std::string_view kInName[] = {"context_lengths", "split", "documents", "values"};
 
-// 8 hex digits of what else tells two artifacts of a document apart: all other parameters that are not as
-// by default.
+// 8 hex digits that distinguish other artifacts of the same document: a hash of all other parameters that do
+// not have their default.
 std::string TagOf(const Json& params) {
   Json own = Json::object();
   for (const ParamSpec& spec : kAttentionMap.params) {
@@ -99,7 +99,7 @@ void FillRow(Json& row, const std::vector<ClusterSum>& documents) {
 
 // ---- the run -----------------------------------------------------------------------------------
 
-// kInvalidArgument for a document that the split has not, kOutOfRange for one that is too short.
+// kInvalidArgument for a document that the split does not have, kOutOfRange for one that is too short.
 Result<std::vector<std::int32_t>> Beginning(const TokenSplit& split, std::string_view split_name,
                                             std::int64_t document, std::int64_t n_tokens) {
   const std::span<const std::int64_t> starts = split.document_starts();
@@ -222,7 +222,7 @@ std::optional<ParamError> FitAttentionMap(const DatasetShape& dataset, Json& par
                       Str("context length ", longest, " is more than the ", n_tokens,
                           " tokens of split ", split, " of dataset \"", dataset.name, "\"")};
   }
-  // The order in which they are written is no part of what is measured.
+  // Their order does not change the measurement, so it must not change the cell.
   for (const char* key : {"documents", "layers", "heads"}) {
     if (params.at(key).is_array()) std::sort(params.at(key).begin(), params.at(key).end());
   }

@@ -16,10 +16,10 @@ constexpr std::size_t kLineBytesMax = std::size_t{16} << 20;
 
 Status Invalid(std::string_view message) { return Status(Code::kInvalidArgument, message); }
 
-// What was found, for a message: it may be long, or cut inside a character.
+// A found value for a message: it may be long, or be cut inside a character.
 std::string Shown(const Json& value) { return ToUtf8(CanonicalJson(value).substr(0, 60)); }
 
-// What "label" and "answer" may be: an index, also written as text.
+// Reads "label" or "answer": an index, possibly written as text.
 Result<std::size_t> LabelOf(const Json& item, const char* key, std::size_t n_choices) {
   if (!item.contains(key)) return Invalid(Str(key, " is missing: the index of the right choice"));
   const Json& value = item.at(key);
@@ -67,7 +67,7 @@ Status CheckNoneEmpty(const std::vector<std::string>& choices, const char* key) 
   return Status();
 }
 
-// ctx as it stands; of lm_eval "activity_label: ctx_a Ctx_b", preprocessed.
+// ctx unchanged; for lm_eval, "activity_label: ctx_a Ctx_b", preprocessed.
 Result<std::string> HellaSwagContext(const Json& item, ChoiceProtocol protocol) {
   if (protocol == ChoiceProtocol::kNanoGpt) return GetString(item, "ctx");
   ASSIGN_OR_RETURN(const std::string activity, GetString(item, "activity_label"));

@@ -70,7 +70,7 @@ class QuestionMaker {
   ChoiceQuestions Take() { return std::move(questions_); }
 
  private:
-  // With as much of the context's end as there is room for.
+  // Keeps as much of the context's end as fits.
   void AddWindow(const Encoded& encoded) {
     const auto n_choice = static_cast<std::int64_t>(encoded.choice.size());
     const auto n_context = static_cast<std::int64_t>(encoded.context.size());
@@ -108,7 +108,7 @@ Result<ChoiceQuestions> MakeQuestions(const Tokenizer& tokenizer,
 Result<ChoiceSums> ScoreQuestions(LanguageModel& model, const ChoiceQuestions& questions,
                                   std::int64_t tokens_per_call,
                                   const EvaluationProgress& progress) {
-  // Windows of one shape are one batch, so they stand side by side.
+  // Sort windows by shape, since one batch has windows of one shape.
   std::vector<std::size_t> order(questions.windows.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, {}, [&](std::size_t i) {

@@ -15,7 +15,7 @@ namespace {
 
 bool Continues(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) == 0x80; }
 
-// Bytes of the character that begins at `at`, which is the beginning of one.
+// The number of bytes of the character that begins at `at`.
 std::size_t CharacterBytes(std::string_view text, std::size_t at) {
   std::size_t end = at + 1;
   while (end < text.size() && Continues(text[end])) ++end;
@@ -70,7 +70,7 @@ bool IsSpace(char32_t point) {
   });
 }
 
-// What `point` becomes, appended to `out`: one character by a shift, or several.
+// Appends `point` in the other case to `out`: one character by a shift, or several.
 void AppendInCase(char32_t point, std::span<const CaseShift> shifts,
                   std::span<const CaseText> texts, std::string& out) {
   const auto text = std::ranges::lower_bound(texts, point, {}, &CaseText::code);
@@ -117,7 +117,7 @@ std::string Replaced(std::string_view text, std::string_view what, std::string_v
   return out;
 }
 
-// re.sub(r"\[.*?\]", "", text): '.' is no line's end.
+// re.sub(r"\[.*?\]", "", text): '.' does not match a line's end.
 std::string WithoutBrackets(std::string_view text) {
   std::string out;
   out.reserve(text.size());
@@ -126,7 +126,7 @@ std::string WithoutBrackets(std::string_view text) {
     out += text.substr(0, open);
     if (open == std::string_view::npos) return out;
     const std::size_t end = text.find_first_of("]\n", open);
-    // Without its bracket on this line, no other opening one before the line's end has one.
+    // If this bracket is not closed on its line, no other bracket before the line's end is.
     if (end == std::string_view::npos || text[end] != ']') out += text.substr(open, end - open);
     if (end == std::string_view::npos) return out;
     if (text[end] != ']') out += text[end];

@@ -3,7 +3,7 @@
 //
 //   window i ends at e = i P, i = 1, 2, ...:  fed [e - L, e), scored [e - k + 1, e + 1)
 //
-// P = L puts the windows side by side, so that each length scores other tokens. With one P of at least the
+// P = L makes the windows adjacent, so that each length scores different tokens. With one P of at least the
 // longest length (`every`), all lengths score exactly the same tokens.
 #include "base/str.h"
 #include "model/evaluation/protocol.h"

@@ -42,7 +42,7 @@ ChoiceProtocol ProtocolOf(const Json& params) {
   return params.at("protocol") == "nanogpt" ? ChoiceProtocol::kNanoGpt : ChoiceProtocol::kLmEval;
 }
 
-// What a file's questions are with these parameters; errors begin with "NAME: " or "NAME:LINE: ".
+// A file's questions with these parameters; errors begin with "NAME: " or "NAME:LINE: ".
 Result<std::vector<ChoiceItem>> ItemsOf(std::string_view name, std::string_view bytes,
                                         const Json& params) {
   ASSIGN_OR_RETURN(std::vector<ChoiceItem> items,
@@ -113,7 +113,7 @@ void FillRow(Json& row, std::int64_t n_right, std::int64_t n, const ChoiceQuesti
                        {"longest_tokens", questions.longest_fed}});
 }
 
-// A line a choice, so that a single answer can be looked at.
+// One line per choice, so that single answers can be inspected.
 EvaluationArtifact ItemsFile(const EvaluationRequest& request, const Json& params,
                              const std::vector<ChoiceItem>& items, const ChoiceQuestions& questions,
                              const ChoiceSums& sums) {
@@ -215,7 +215,7 @@ std::vector<RowName> MultipleChoiceRows(const Json&) {
   return {{.metric = kAcc, .variant = ""}, {.metric = kAccNorm, .variant = ""}};
 }
 
-// The questions are a file's, not the dataset's.
+// The questions come from a file, not from the dataset.
 std::optional<ParamError> FitMultipleChoice(const DatasetShape&, Json&) { return std::nullopt; }
 
 Status CheckQuestions(std::string_view name, std::string_view bytes, const Json& params) {

@@ -36,7 +36,7 @@ struct PerplexityParams {
 };
 
 Result<PerplexityParams> ReadParams(const EvaluationRequest& request) {
-  // The list of lengths is no part of one cell; the table demands it of a sweep.
+  // A cell does not contain the list of lengths, but the table requires one.
   Json given = request.params;
   if (given.is_object()) given["context_lengths"] = {request.context_length};
   ASSIGN_OR_RETURN(Json params, ResolveParams(kPerplexity.params, given, "perplexity"));
@@ -89,7 +89,7 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
                                              lengths.back(), " + 1 tokens, but split ", split,
                                              " of dataset \"", dataset.name, "\" has ", n_tokens)};
   }
-  // As they were given, and once more with what is scored by default written in.
+  // Checked as given, and again with the default of score_tokens filled in.
   const auto check = [&]() -> std::optional<ParamError> {
     for (const std::int64_t length : lengths) {
       if (protocol.check == nullptr) break;
@@ -108,7 +108,7 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
 
 // ---- the row -----------------------------------------------------------------------------------
 
-// A row without a number, with the protocol's own parameters, so that it says what it is.
+// A row without a number, but with the protocol's own parameters, which identify it.
 Json NewRow(const EvaluationRequest& request, const PerplexityParams& params) {
   Json row = EmptyTokenRow("nll", request, params.split);
   row["protocol"] = params.protocol->name;
@@ -151,7 +151,7 @@ EvaluationArtifact BucketSums(std::string name, std::span<const std::int64_t> ed
 
 // ---- the run -----------------------------------------------------------------------------------
 
-// The documents without end-of-text tokens at their ends; empty ones stay out.
+// The documents without end-of-text tokens at their ends; leaves out empty ones.
 Result<std::vector<TextSpan>> TrimmedDocuments(const TokenSplit& split, std::int32_t eot_id) {
   const std::span<const std::int64_t> starts = split.document_starts();
   const auto is_eot = [&](std::int64_t t) -> Result<bool> {
@@ -219,7 +219,7 @@ Result<Plan> MakePlan(const EvaluationRequest& request, const PerplexityParams& 
                                                                : protocol.bucket_edges(wanted)};
 }
 
-// The first n tokens, or more. Only what is scored is read, and it is held whole: 4 bytes a token.
+// Reads at least the first n tokens. Only what is scored is read, and all of it is held: 4 bytes per token.
 Status ReadTokens(const TokenSplit& split, std::int64_t n, std::vector<std::int32_t>& tokens) {
   const std::size_t n_known = tokens.size();
   if (static_cast<std::int64_t>(n_known) >= n) return {};
@@ -323,7 +323,7 @@ double PerplexityTokensRead(const DatasetShape& dataset, const Json& params,
   const std::int64_t score_tokens = params.at("score_tokens");
   const std::int64_t n_split = dataset.split_tokens.at(params.at("split").get<std::string>());
   const std::int64_t n_all = score_tokens > 0 ? std::min(score_tokens + 1, n_split) : n_split;
-  // Windows that lie far apart need more of the text to be counted.
+  // If windows are far apart, more text is needed to count them.
   const std::int64_t period = std::max(context_length, params.value("every", std::int64_t{0}));
   const std::int64_t n_planned = std::min(n_all, std::max(kTokensPlanned, 16 * period));
   const TextSpan whole = {.begin = 0, .end = n_planned};

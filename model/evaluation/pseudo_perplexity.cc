@@ -28,7 +28,7 @@ constexpr std::int64_t kScoreTokensMax = 1'000'000'000;
 // ---- parameters --------------------------------------------------------------------------------
 
 Result<Json> ReadParams(const EvaluationRequest& request) {
-  // The list of lengths is no part of one cell; the table demands it of a sweep.
+  // A cell does not contain the list of lengths, but the table requires one.
   Json given = request.params;
   if (given.is_object()) given["context_lengths"] = {request.context_length};
   return ResolveParams(kPseudoPerplexity.params, given, "pseudo_perplexity");
@@ -73,7 +73,7 @@ class PassScorer {
         window_(static_cast<std::size_t>(context_length)),
         mask_(mask) {}
 
-  // One call of the model.
+  // Scores the passes in one call of the model.
   Status Score(LanguageModel& model, std::span<const MaskedPass> passes) {
     std::vector<MaskedSequence> sequences;
     sequences.reserve(passes.size());
@@ -223,7 +223,7 @@ double PseudoPerplexityTokensRead(const DatasetShape& dataset, const Json& param
   const auto n_scored = static_cast<double>(ScoreTokens(params, n_tokens));
   const double n_windows =
       std::ceil(static_cast<double>(n_tokens) / static_cast<double>(context_length));
-  // Of a window with fewer targets than go into one pass there is a pass all the same.
+  // A window with fewer targets than fit into one pass still takes a pass.
   const double n_passes =
       std::max(n_scored / static_cast<double>(AtOnce(params)), std::min(n_scored, n_windows));
   return n_passes * static_cast<double>(context_length);

@@ -18,7 +18,7 @@
 namespace longrun {
 namespace {
 
-// A stride of 0 stands for windows side by side.
+// A stride of 0 means adjacent windows.
 std::int64_t StrideOf(const PlanRequest& request) {
   const auto stride = request.params.at("stride").get<std::int64_t>();
   return stride == 0 ? request.context_length - 1 : stride;
@@ -81,7 +81,7 @@ Result<std::vector<Window>> Plan(const PlanRequest& request) {
 
 bool NeedsDocuments(const Json&) { return true; }
 
-// Every length scores every token, but for `truncate`, which scores what a length sees.
+// Every length scores every token, except with `truncate`, which scores only what a length reads.
 std::int64_t DefaultScoreTokens(std::int64_t n_tokens, const Json& params) {
   return params.at("truncate").get<bool>() ? 0 : n_tokens;
 }
@@ -106,7 +106,7 @@ const Protocol& SlidingBosProtocol() {
             .default_value = false,
             .meaning = "score only the first L - 1 tokens of each document"}},
       .uses_bos = true,
-      .n_unfed = 1,  // L - 1 tokens are targets, and the last of them is no one's context
+      .n_unfed = 1,  // L - 1 tokens are targets, and no target reads the last of them
       .needs_documents = &NeedsDocuments,
       .check = &Check,
       .default_score_tokens = &DefaultScoreTokens,

@@ -40,7 +40,7 @@ struct Plan {
   ProbeShape shape;
   std::int64_t n_warm_up = 0;
   std::int64_t n_timed = 0;
-  std::int64_t n_tokens = 0;  // of a step
+  std::int64_t n_tokens = 0;  // per step
 };
 
 Result<Plan> MakePlan(const EvaluationRequest& request) {
@@ -125,7 +125,7 @@ void FillRows(const Plan& plan, const Measured& measured, Json& speed, Json& mem
   for (Json* const row : {&speed, &memory}) (*row)["n"] = plan.n_timed;
 }
 
-// Besides, there are models without a cache to write with.
+// The same as for other evaluations, but some models have no cache for generation.
 std::string_view StatusOfError(Code code) {
   return code == Code::kUnimplemented ? "not_applicable" : StatusOfModelError(code);
 }
@@ -163,7 +163,7 @@ std::vector<RowName> ThroughputRows(const Json& params) {
   return rows;
 }
 
-// Random tokens: the dataset has no say.
+// The tokens are random, so any dataset fits.
 std::optional<ParamError> FitThroughput(const DatasetShape&, Json&) { return std::nullopt; }
 
 ParamSpec Count(std::string_view name, int value, double min, double max,

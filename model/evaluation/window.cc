@@ -13,7 +13,7 @@ namespace {
 void CheckWindow(const Window& window, std::size_t n_tokens) {
   LR_CHECK(window.context_begin >= 0 && window.score_begin < window.score_end);
   LR_CHECK(window.score_end <= static_cast<std::int64_t>(n_tokens));
-  // The context of the first target: at least one token, or the BOS.
+  // The first target must have context: at least one token, or the BOS.
   LR_CHECK(window.score_begin - window.context_begin + (window.bos ? 1 : 0) >= 1);
 }
 
@@ -22,7 +22,7 @@ bool IsShort(const ScoreRequest& request, const Window& window) {
   return n_fed < request.full_length;
 }
 
-// How many windows from `begin` on are one call of the model.
+// How many windows from `begin` on go into one call of the model.
 std::size_t CallSize(const ScoreRequest& request, std::size_t begin) {
   if (IsShort(request, request.windows[begin])) return 1;
   const std::size_t end =
@@ -46,7 +46,7 @@ class Scorer {
     }
   }
 
-  // Windows [begin, begin + n): one call of the model, or none.
+  // Scores windows [begin, begin + n) by one call of the model, or from the cache.
   Status Score(LanguageModel& model, std::size_t begin, std::size_t n) {
     const std::span<const Window> windows = request_.windows.subspan(begin, n);
     const bool keeps = request_.cache != nullptr && IsShort(request_, windows[0]);
@@ -92,7 +92,7 @@ class Scorer {
     }
   }
 
-  // Plans go through a text from front to back, so the document is nearly always the last one.
+  // Plans move through a text from front to back, so the document is nearly always the last one.
   ClusterSum& Document(std::int64_t t) {
     const std::int64_t document = DocumentOf(request_.document_starts, t);
     auto at = std::ranges::lower_bound(score_.documents, document, {}, &ClusterSum::id);

@@ -19,7 +19,7 @@ ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shap
   const auto original = params.at("original_length").get<double>();
   const auto length = static_cast<double>(n_tokens);
   double base = shape.base;
-  // The one pair of d = 2 turns at frequency 1 whatever the base.
+  // With d = 2 the only pair turns at frequency 1 for any base.
   if (length > original && d > 2.0) {
     base *= std::pow(factor * length / original - (factor - 1.0), d / (d - 2.0));
   }

@@ -11,7 +11,7 @@ namespace {
 
 ParamResult<ExtendedRotation> Rotation(const Json& params, const RopeShape& shape, std::int64_t) {
   const auto d = static_cast<double>(shape.n_rotary);
-  // The one pair of d = 2 turns at frequency 1 whatever the base.
+  // With d = 2 the only pair turns at frequency 1 for any base.
   const double growth = d > 2.0 ? std::pow(params.at("factor").get<double>(), d / (d - 2.0)) : 1.0;
   return ExtendedRotation{
       .frequency = RopeFrequencies({.base = shape.base * growth, .n_rotary = shape.n_rotary})};

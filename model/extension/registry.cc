@@ -18,7 +18,7 @@ const Extension& LongropeExtension();
 
 namespace {
 
-// 2^26 tokens, as elsewhere.
+// 2^26 tokens, the same limit as elsewhere.
 constexpr double kLengthMax = 67108864.0;
 constexpr double kFactorMax = 1e6;
 

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "config.json: ";
 
-// An error about our model, in the words of the file: "model.d_ff: ..." is GPT-2's n_inner.
+// An error about our model in the file's words: "model.d_ff: ..." is GPT-2's n_inner.
 Status InWordsOfTheFile(const Status& status, const Architecture& architecture) {
   std::string text(status.message());
   const auto replace = [&](std::string_view ours, std::string_view theirs) {
@@ -21,13 +21,13 @@ Status InWordsOfTheFile(const Status& status, const Architecture& architecture) 
   };
   for (const auto& [ours, theirs] : architecture.words) replace(ours, theirs);
   replace("model.", "");
-  // An unknown name in a configuration is a wrong value, no missing file.
+  // An unknown name in a configuration is a wrong value, not a missing file.
   const bool not_found = status.code() == Code::kNotFound;
   return Status(not_found ? Code::kInvalidArgument : status.code(),
                 text.starts_with(kPrefix) ? text : Str(kPrefix, text));
 }
 
-// The architecture of a file; without a model_type it is GPT-2's.
+// The architecture of a file; GPT-2's if there is no model_type.
 Result<const Architecture*> ArchitectureOf(const Json& config) {
   std::string type = "gpt2";
   if (config.contains("model_type") && !config["model_type"].is_null()) {
@@ -45,7 +45,7 @@ Result<NetConfig> ParseModelConfig(const Json& config) {
   if (!config.is_object()) {
     return Status(Code::kInvalidArgument, "config.json is not a JSON object");
   }
-  // What an export wrote, to be loaded with modeling_longrun.py: its body stands apart.
+  // An export for modeling_longrun.py names its architecture separately.
   if (config.value("model_type", Json()) == kOurModelType) {
     Json own = config;
     ASSIGN_OR_RETURN(own["model_type"], GetString(config, "architecture", "config.json"));

@@ -10,7 +10,7 @@ namespace longrun {
 namespace {
 
 constexpr std::string_view kJson = "tokenizer.json";
-// Files that hold ids, the best first: tokenizers' own, SentencePiece's, GPT-2's pair.
+// Files that contain ids, the best first: those of tokenizers, of SentencePiece, and GPT-2's pair.
 constexpr std::string_view kWithIds[] = {kJson, "tokenizer.model", "vocab.json"};
 constexpr std::string_view kBeside[] = {"merges.txt", "tokenizer_config.json",
                                         "special_tokens_map.json", "added_tokens.json",

@@ -22,7 +22,7 @@ Status WriteJson(const std::string& folder, const char* name, const Json& json,
   return WriteFileAtomic(JoinPath(folder, name), json.dump(2) + "\n");
 }
 
-// config.json without our two keys: what transformers itself reads.
+// config.json without our two keys: what transformers itself can read.
 Json TransformersJson(const NetConfig& net) {
   Json config = ModelConfigJson(net);
   config.erase("position");
@@ -62,7 +62,7 @@ Result<Json> ConfigOf(const NetConfig& net, const ExportFacts& facts, StoredType
   return config;
 }
 
-// Names by file, in the order of the names, each file as full as it may be.
+// Divides the tensors into files, in the order of their names, each file as full as possible.
 std::vector<std::map<std::string, TensorForm>> Shards(
     const std::map<std::string, TensorForm>& forms, std::int64_t bytes_max) {
   std::vector<std::map<std::string, TensorForm>> shards(1);
@@ -124,7 +124,7 @@ bool IsInTransformers(const NetConfig& net) {
   if (net.model.architecture == "baichuan") return false;  // its code comes with its folders
   if (net.model.architecture == "jaketae")
     return false;  // a module of its own, without a vocabulary
-  // Its llama, mistral and qwen2 turn all channels of a head, whatever the key says.
+  // transformers' llama, mistral and qwen2 rotate all channels of a head, whatever the key says.
   const bool turns_all = net.model.body.norm == "rms_norm";
   if (turns_all && net.model.position.method == "rope" &&
       net.model.position.params.at("partial") != 1.0) {
@@ -136,7 +136,7 @@ bool IsInTransformers(const NetConfig& net) {
 
 Result<ExportedFolder> WriteModelFolder(const WeightFolder& model, const ExportFacts& facts,
                                         const std::string& folder) {
-  // One word for the whole model: the type of the embedding, where the types are kept.
+  // One dtype for the whole model: the embedding's, if types are kept.
   const auto largest = std::ranges::max_element(
       model.tensors, {}, [](const auto& entry) { return entry.second->bytes.size(); });
   LR_CHECK(largest != model.tensors.end());

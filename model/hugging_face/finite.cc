@@ -14,7 +14,7 @@
 namespace longrun {
 namespace {
 
-// A file does not align its tensors.
+// Copies the bytes, since a file does not align its tensors.
 template <typename Bits>
 Bits BitsAt(std::span<const std::byte> bytes, std::size_t i) {
   Bits bits;
@@ -22,8 +22,8 @@ Bits BitsAt(std::span<const std::byte> bytes, std::size_t i) {
   return bits;
 }
 
-// An IEEE 754 number whose exponent has all its bits is infinite or NaN. Most blocks have none, which a
-// loop without branches tells.
+// An IEEE 754 number whose exponent bits are all set is infinite or NaN. Most blocks have none, which a
+// loop without branches detects.
 template <typename Bits>
 std::optional<std::size_t> FirstWithExponent(std::span<const std::byte> bytes,
                                              std::type_identity_t<Bits> exponent) {
@@ -48,7 +48,7 @@ const char* NonFiniteText(float value) {
   return std::isnan(value) ? "NaN" : value > 0.0f ? "infinity" : "-infinity";
 }
 
-// "[3, 0]" of the flat index in a tensor of this shape; "[]" of a scalar's.
+// "[3, 0]" for a flat index in a tensor of this shape; "[]" for a scalar.
 std::string PlaceText(std::span<const std::int64_t> shape, std::size_t flat) {
   std::vector<std::int64_t> place(shape.size());
   auto rest = static_cast<std::int64_t>(flat);

@@ -11,7 +11,7 @@
 namespace longrun {
 namespace {
 
-// A folder's name of a tensor as ours.
+// Our name for a tensor of the folder.
 std::string CanonicalName(const TensorNames& names, const std::string& name) {
   const bool whole = name.starts_with(names.base_prefix) ||
                      name.starts_with("transformer.") ||  // what position methods learn

@@ -14,7 +14,7 @@ constexpr const char* kOneFile = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kPickle = "pytorch_model.bin";
 constexpr const char* kPickleIndex = "pytorch_model.bin.index.json";
-// A tensor of a large model takes about 100 bytes of it.
+// Enough for any model: each tensor takes about 100 bytes of the index.
 constexpr std::size_t kIndexBytesMax = std::size_t{64} << 20;
 
 Status Damaged(const std::string& message) { return Status(Code::kDataLoss, message); }

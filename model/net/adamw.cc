@@ -22,7 +22,7 @@ namespace {
 
 constexpr const char* kFirst = "exp_avg.";
 constexpr const char* kSecond = "exp_avg_sq.";
-// What the kernels take as one part, about.
+// Approximate number of elements that one call of the kernels takes.
 constexpr std::int64_t kPieceElements = 8192;
 
 }  // namespace

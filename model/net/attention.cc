@@ -34,11 +34,11 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kBlockQueries = 128;
-// Without gradients a block's scores are all that is alive: long contexts take smaller blocks. A
-// function of shapes alone, so that a shape has one result.
+// Without gradients, only one block's scores are alive, so long contexts take smaller blocks. It
+// depends only on shapes, so that a shape has one result.
 constexpr std::int64_t kBlockScoresMax = std::int64_t{1} << 25;
 constexpr std::int64_t kBlockQueriesMin = 16;
-// Signs of a rotation's growth: what queries gain, keys lose.
+// Signs of a rotation's growth: keys lose what queries gain.
 constexpr double kOfQueries = 1.0, kOfKeys = -1.0;
 
 std::int64_t BlockQueries(std::int64_t n_rows, std::int64_t n_positions) {
@@ -49,12 +49,12 @@ std::int64_t BlockQueries(std::int64_t n_rows, std::int64_t n_positions) {
   return block;
 }
 
-// A part along a dimension; the whole tensor itself costs no copy on the way back.
+// A part along a dimension; returns the tensor itself for the whole, which saves a copy in the backward pass.
 at::Tensor Part(const at::Tensor& x, std::int64_t dim, std::int64_t begin, std::int64_t n) {
   return n == x.size(dim) ? x : x.narrow(dim, begin, n);
 }
 
-// <q_i, k_j> of each query head with the key head that it reads: query heads of a group are rows of
+// <q_i, k_j> of each query head with the key head that it reads: the query heads of a group are rows of
 // one product, so that keys are never copied.
 at::Tensor Scores(const at::Tensor& q_BHQD, const at::Tensor& k_BGKD) {
   const at::Tensor k_BGDK = k_BGKD.transpose(2, 3);
@@ -64,7 +64,7 @@ at::Tensor Scores(const at::Tensor& q_BHQD, const at::Tensor& k_BGKD) {
   return at::matmul(q_BGRD, k_BGDK).view({-1, h, n_query, k_BGKD.size(2)});
 }
 
-// sum over j of p_ij v_j, grouped as Scores is.
+// sum over j of p_ij v_j, grouped as in Scores.
 at::Tensor Mix(const at::Tensor& p_BHQK, const at::Tensor& v_BGKD) {
   const std::int64_t h = p_BHQK.size(1), g = v_BGKD.size(1), n_query = p_BHQK.size(2);
   if (h == g) return at::matmul(p_BHQK, v_BGKD);
@@ -96,7 +96,7 @@ Status CheckFused(const TermSpec& terms, std::string_view method, const Attentio
   return CheckFusedAttention(terms, method, shape);
 }
 
-// For n positions; growth counts from their middle.
+// The numbers for n positions; growth counts from their middle.
 std::shared_ptr<const RotationNumbers> MakeRotationNumbers(const Rotation& rotation,
                                                            double magnitude, std::int64_t n) {
   RotationNumbers numbers = {.n_rotary = 2 * static_cast<std::int64_t>(rotation.frequency.size()),
@@ -177,7 +177,7 @@ at::Tensor Attention::Rotate(const at::Tensor& x_BHTD, std::int64_t begin) {
   const std::int64_t n_positions = begin + x_BHTD.size(2);
   const std::int64_t n_pairs = static_cast<std::int64_t>(terms_.rotation->frequency.size());
   if (!cos_TR_.defined() || cos_TR_.size(0) < n_positions) {
-    // Twice what there was: a token at a time must not make a table each time.
+    // Double the table, so that generating token by token does not make a new one each time.
     const std::int64_t n_rows =
         begin > 0 && cos_TR_.defined() ? std::max(n_positions, 2 * cos_TR_.size(0)) : n_positions;
     const at::Tensor position =
@@ -208,7 +208,7 @@ at::Tensor Attention::Rotate(const at::Tensor& x_BHTD, std::int64_t begin) {
   return at::cat({turned, x_BHTD.narrow(3, 2 * n_pairs, n_fixed)}, 3);
 }
 
-// x[c] * exp(sign * growth[c] * (t - middle)) of each turned pair, row t of x at position begin_from_middle + t.
+// x[c] * exp(sign * growth[c] * (t - middle)) for each rotated pair; row t of x is at begin_from_middle + t.
 at::Tensor Attention::Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_middle,
                            double sign) const {
   const at::Tensor growth = Doubles(terms_.rotation->growth, compute_.device) * sign;
@@ -225,7 +225,7 @@ at::Tensor Attention::Grow(const at::Tensor& x_BHTD, std::int64_t begin_from_mid
   return at::cat({grown, x_BHTD.narrow(3, n_turned, n_fixed)}, 3);
 }
 
-// Queries or keys, as `sign` says, rotated: their first stands at position `begin` of a sequence with
+// Rotates queries or keys, as `sign` says: the first is at position `begin` of a sequence with
 // this middle.
 at::Tensor Attention::Turned(const at::Tensor& x_BHTD, std::int64_t begin, std::int64_t middle,
                              double sign) {
@@ -251,10 +251,10 @@ Attention::Tensors Attention::Learned(const Tensors& learned,
   return tensors;
 }
 
-// The part of the bias that depends on i - j alone (visibility, slopes), for the queries
+// The part of the bias that depends only on i - j (visibility, slopes), for the queries
 // [q_begin, q_begin + n_query) and n_key keys from k_begin on: a view into one table for all blocks,
 //   table[h][r][m] = bias at distance i - j = r + (P - Q) - m,   key j = m + q_begin - (P - Q)
-// where P is n_positions rounded up to whole blocks of Q queries. Undefined when there is no such part.
+// where P is n_positions rounded up to whole blocks of Q queries. Undefined if there is no such part.
 at::Tensor Attention::StaticBias(std::int64_t q_begin, std::int64_t n_query, std::int64_t k_begin,
                                  std::int64_t n_key, std::int64_t block, std::int64_t n_positions) {
   if (!shape_.causal && !terms_.key_bias_slope) return {};
@@ -283,9 +283,9 @@ at::Tensor Attention::StaticBias(std::int64_t q_begin, std::int64_t n_query, std
   return static_bias_.narrow(1, 0, n_query).narrow(2, behind - q_begin + k_begin, n_key);
 }
 
-// The scores with what is more than a number per key: the bias of a distance, of a network over
-// distances, of positions counted by content. Query 0 stands at q_begin, key 0 at k_begin; hidden keys
-// are hidden already. Changes `scores_BHQK` itself where it can.
+// Adds to the scores what is more than a number per key: the bias of a distance, of a network over
+// distances, of positions counted by content. Query 0 is at q_begin, key 0 at k_begin; hidden keys
+// are already hidden. Changes `scores_BHQK` itself where it can.
 at::Tensor Attention::WithPositions(const at::Tensor& scores_BHQK, const at::Tensor& q_BHQD,
                                     const Call& call, const Prepared& prepared,
                                     std::int64_t q_begin, std::int64_t k_begin) const {
@@ -309,7 +309,7 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, s
                                    std::int64_t n_query, std::int64_t block) {
   const at::Tensor& cumulated_BHT = prepared.cumulated_BHT;
   const std::int64_t n_positions = call.q_BHTD.size(2);
-  // No query of the block sees a key outside of these.
+  // The block's queries see only keys from k_begin on, n_key of them.
   const std::int64_t k_begin =
       shape_.window > 0 ? std::max<std::int64_t>(0, q_begin - shape_.window + 1) : 0;
   const std::int64_t n_key = (shape_.causal ? q_begin + n_query : n_positions) - k_begin;
@@ -326,12 +326,12 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, s
           (cumulated_BHT.narrow(2, q_begin, n_query) - anchor).to(compute_.dtype);
       scores = scores - at::abs(query.unsqueeze(3) - key.unsqueeze(2));
     } else {
-      scores = scores.sub_(key.unsqueeze(2));  // b_i is the row's own: it cancels in the softmax
+      scores = scores.sub_(key.unsqueeze(2));  // b_i is the same in all of its row, so it cancels
     }
   }
   const at::Tensor bias = StaticBias(q_begin, n_query, k_begin, n_key, block, n_positions);
   if (bias.defined() && terms_.rotation && !terms_.rotation->growth.empty()) {
-    // Of a key ahead, growth makes a score that may be infinite, and would be a NaN beside its -inf.
+    // For a key ahead, growth may make the score infinite, which would give NaN with its bias of -inf.
     scores = scores.masked_fill(at::isneginf(bias), -std::numeric_limits<double>::infinity());
   }
   if (bias.defined()) scores = scores.add_(bias);
@@ -346,7 +346,7 @@ at::Tensor Attention::BlockForward(const Call& call, const Prepared& prepared, s
 
 void Attention::Show(const Call& call, const Prepared& prepared, AttentionBlock block) const {
   if (prepared.cumulated_BHT.defined() && !terms_.key_bias_gate->two_sided) {
-    // b_i relative to the block's first query, which the block leaves out.
+    // Adds b_i relative to the block's first query, which the block leaves out.
     const at::Tensor b_BHQ =
         prepared.cumulated_BHT.narrow(2, block.q_begin, block.scores_BHQK.size(2));
     const at::Tensor row_BHQ = (b_BHQ - b_BHQ.narrow(2, 0, 1)).to(compute_.dtype);
@@ -355,7 +355,7 @@ void Attention::Show(const Call& call, const Prepared& prepared, AttentionBlock 
   (*call.observer)(block);
 }
 
-// b_t = minus the sum up to t of what each token adds to the price.
+// b_t = minus the sum up to t of what each token adds to the cost.
 at::Tensor Attention::Cumulated(const Call& call) const {
   const KeyBiasGate& gate = *terms_.key_bias_gate;
   const at::Tensor h_BTH =
@@ -364,7 +364,7 @@ at::Tensor Attention::Cumulated(const Call& call) const {
   return CumulatedGate(h_BTH, gate.gate == KeyBiasGate::Gate::kLogSigmoid, compute_);
 }
 
-// A key ahead is masked when causal, but a block reads a bias for it.
+// A causal mask hides keys ahead, but a block still reads a bias for them.
 std::int64_t Attention::FirstDistance(std::int64_t n_positions) const {
   const std::int64_t n_ahead = shape_.causal ? std::min(n_positions, kBlockQueries) : n_positions;
   return 1 - n_ahead;
@@ -378,7 +378,7 @@ at::Tensor Attention::Distances(const Tensors& learned, std::int64_t n_positions
                      at::TensorOptions().dtype(compute_.dtype).device(compute_.device));
 }
 
-// For queries that stand at the end of n_key keys, or at all of them.
+// For queries at the end of n_key keys, or for all of them.
 Attention::Prepared Attention::Prepare(const Call& call, std::int64_t n_key) const {
   Prepared prepared = {.last = n_key - 1, .first = FirstDistance(n_key)};
   prepared.distances_HN =
@@ -389,13 +389,13 @@ Attention::Prepared Attention::Prepare(const Call& call, std::int64_t n_key) con
 at::Tensor Attention::AllBlocks(const Call& call, const Prepared& prepared) {
   const std::int64_t n_positions = call.q_BHTD.size(2);
   std::int64_t n_rows = call.q_BHTD.size(0) * call.q_BHTD.size(1);
-  if (terms_.distance_network) {  // its hidden units lie beside the scores
+  if (terms_.distance_network) {  // its hidden units take memory beside the scores
     n_rows = std::max(n_rows, Learned(call.learned, terms_.distance_network->b1).numel());
   }
   const std::int64_t block = BlockQueries(n_rows, n_positions);
   const std::int64_t n_blocks = (n_positions + block - 1) / block;
   std::vector<at::Tensor> blocks(static_cast<std::size_t>(n_blocks));
-  // Without gradients the last one first: what the longest block frees, all others fit into.
+  // Without gradients the last block comes first: all others fit into the memory that the longest frees.
   const bool from_last = !at::GradMode::is_enabled() && call.observer == nullptr;
   for (std::int64_t n_done = 0; n_done < n_blocks; ++n_done) {
     const std::int64_t b = from_last ? n_blocks - 1 - n_done : n_done;
@@ -405,7 +405,7 @@ at::Tensor Attention::AllBlocks(const Call& call, const Prepared& prepared) {
   return blocks.size() == 1 ? blocks.front() : at::cat(blocks, 2);
 }
 
-// Every query at its key: the terms as the kernels have them.
+// All queries by the kernel, with the terms in its form.
 at::Tensor Attention::Kernel(const Call& call) {
   const std::int64_t n_positions = call.q_BHTD.size(2);
   KernelAttentionCall kernel = {.kernel = kernel_,
@@ -424,7 +424,7 @@ at::Tensor Attention::Kernel(const Call& call) {
   }
   if (terms_.key_bias_slope) {
     kernel.two_sided = terms_.key_bias_slope->two_sided;
-    // Two-sided, -slope |i - j| asks for r = -slope t.
+    // For two-sided -slope |i - j|, the kernel needs r = -slope t.
     for (const double slope : terms_.key_bias_slope->slope) {
       kernel.slope_H.push_back(kernel.two_sided ? -slope : slope);
     }
@@ -468,9 +468,9 @@ at::Tensor Attention::Forward(const Call& given) {
   return AllBlocks(call, prepared);
 }
 
-// One query, behind all keys that it is given: none is hidden, and a bias relative to it is
+// One query after all given keys: none is hidden, and a bias relative to the query is
 //   learned: b_i - b_j = b_last - b_j,   slopes: -slope (last - j)
-// in either form, one- or two-sided.
+// both one- and two-sided.
 at::Tensor Attention::LastQuery(const Call& call, const Prepared& prepared) const {
   if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, false);
   const std::int64_t last = call.k_BHTD.size(2) - 1;
@@ -504,7 +504,7 @@ at::Tensor Attention::ForwardBehind(const Call& given, AttentionCache& cache) {
   }
   cache.n = begin + n;
   const bool is_prompt = begin == 0;
-  // The kernel turns q and k itself, and asks for its own distances.
+  // The kernel rotates q and k itself, and computes its own distances.
   if (is_prompt && backend_ == AttentionBackend::kFused) return Kernel(given);
   call.q_BHTD = Turned(given.q_BHTD, begin, middle, kOfQueries);
   Prepared prepared = Prepare(call, cache.n);

@@ -34,7 +34,7 @@ std::vector<std::int64_t> AllOr(const std::vector<std::int64_t>& chosen, std::in
   return all;
 }
 
-// Adds up what blocks of queries give.
+// Adds up the results of blocks of queries.
 class MapSums {
  public:
   MapSums(AttentionMap& map, std::int64_t n_head, const c10::Device& device) : map_(map) {
@@ -49,7 +49,7 @@ class MapSums {
   void Add(const AttentionBlock& block) {
     const at::Tensor p = Chosen(block.p_BHQK);
     const bool of_logits = map_.values_of == AttentionMap::Values::kLogits;
-    // Hidden keys add 0 here; what they are is written in at the end.
+    // Hidden keys add 0 here; Finish() marks cells without any visible pair.
     const at::Tensor shown =
         of_logits
             ? Chosen(block.scores_BHQK)
@@ -68,7 +68,7 @@ class MapSums {
     }
   }
 
-  // `n_maps` were added; of these `n_full` see what lies beyond `window` (0: there is none).
+  // `n_maps` were added; `n_full` of these see beyond `window` (0: there is none).
   void Finish(std::int64_t n_maps, std::int64_t n_full, std::int64_t window) {
     const bool of_logits = map_.values_of == AttentionMap::Values::kLogits;
     if (!of_logits) map_.entropy.assign(static_cast<std::size_t>(map_.n_tokens), 0.0);
@@ -77,7 +77,7 @@ class MapSums {
       map_.head_entropy[at] /= static_cast<double>(n_maps);
       for (std::int64_t j = 0; j < map_.n_tokens; ++j) {
         float& value = map_.values[static_cast<std::size_t>(i * map_.n_tokens + j)];
-        // A probability is 0 where a layer does not look; a logit is of the layers that do.
+        // A probability is 0 where a layer does not look; a logit is averaged only over layers that look there.
         const bool is_beyond = of_logits && window > 0 && i - j >= window;
         const double mean =
             static_cast<double>(value) /
@@ -96,7 +96,7 @@ class MapSums {
     return heads_.defined() ? x_BHQK.index_select(1, heads_) : x_BHQK;
   }
 
-  // Of one text: (1, H, ...) to (...), in double on the CPU.
+  // For one text: (1, H, ...) to (...), in double on the CPU.
   static at::Tensor MeanOverHeads(const at::Tensor& x_1H) {
     return x_1H.select(0, 0).mean(0, false, at::kDouble).to(at::kCPU).contiguous();
   }

@@ -65,7 +65,7 @@ Result<CheckpointSummary> WriteCheckpoint(const std::string& folder,
   Status status = summary.status();
   if (status.ok()) status = RenameSync(temporary, folder);
   if (!status.ok()) {
-    // The first error is the one to tell; the next attempt removes what cannot be removed now.
+    // Report only the first error; the next attempt removes what cannot be removed now.
     static_cast<void>(RemoveAll(temporary));
     return std::move(status).In(Str("writing checkpoint ", folder));
   }

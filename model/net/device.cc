@@ -19,7 +19,7 @@ namespace longrun {
 namespace {
 
 // libtorch_cuda.so registers its hooks when it is loaded, and ATen keeps the hooks object of the
-// first CUDA query: so this comes before any such query, or the GPU stays invisible.
+// first CUDA query: load it before any such query, or the GPU stays invisible.
 Status LoadCudaHalf() {
   static const Status status = []() -> Status {
     if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
@@ -39,7 +39,7 @@ Status LoadCudaHalf() {
   return status;
 }
 
-// Of the instruction set that LibTorch takes, so that one name stands for both.
+// Our kernels for the instruction set that LibTorch uses, so that one name means both.
 std::optional<Simd> OwnKernels() {
   const std::optional<Simd> simd = FindSimd(SimdPath());
   const bool runs = simd && std::ranges::find(RunnableSimds(), *simd) != RunnableSimds().end();
@@ -81,9 +81,9 @@ Result<Compute> OpenCompute(std::string_view device, std::string_view precision)
 void FixNumerics(const Numerics& numerics, const c10::Device& device) {
   at::set_num_threads(static_cast<int>(numerics.threads));
   SetSubnormals(numerics.subnormals);
-  // A pool that was started before has the mode of its start.
+  // Threads of an existing pool have the mode that was set when they started.
   OnEachTorchThread([&] { SetSubnormals(numerics.subnormals); });
-  // cuBLAS repeats its bits only with a workspace of its own per stream.
+  // cuBLAS gives the same bits each time only with a workspace of its own per stream.
   ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
   at::Context& context = at::globalContext();
   context.setDeterministicAlgorithms(device.is_cpu() || numerics.fused_attention, false);

@@ -14,7 +14,7 @@
 namespace longrun {
 namespace {
 
-// Logits (B, V) behind what has been read: of the cache, which is fed what is new, or of the text.
+// Logits (B, V) after the text read so far: with a cache, which reads only new tokens, or of the whole text.
 class Reader {
  public:
   static Result<Reader> Make(Transformer& net, std::int64_t batch, std::int64_t n_read,
@@ -48,7 +48,7 @@ class Reader {
   std::optional<Decoder> decoder_;
 };
 
-// uniforms[b][i]: of token i of text b.
+// uniforms[b][i]: the random number for token i of text b.
 std::vector<std::vector<double>> Uniforms(const Generation& generation, std::int64_t batch) {
   std::vector<std::vector<double>> uniforms;
   uniforms.reserve(static_cast<std::size_t>(batch));

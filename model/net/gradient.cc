@@ -8,7 +8,7 @@
 namespace longrun {
 namespace {
 
-// From the last hidden states, (.., C), on: the head by hand, the body by autograd.
+// Backward from the last hidden states, (.., C): the head by hand, the body by autograd.
 at::Tensor Backward(Transformer& net, const at::Tensor& hidden, const at::Tensor& targets_N,
                     double weight) {
   const at::Tensor hidden_NC = hidden.detach().flatten(0, -2);
@@ -28,7 +28,7 @@ at::Tensor Backward(Transformer& net, const at::Tensor& hidden, const at::Tensor
 
 void ClearGradients(Transformer& net) {
   net.RequireGradients(true);
-  // The head's sums are added to in place and kept; the others are taken over from autograd.
+  // The head's gradients are added to in place and kept; the others are taken over from autograd.
   for (const auto& [name, parameter] : net.parameters()) {
     at::Tensor& gradient = const_cast<at::Tensor&>(parameter).mutable_grad();
     if (!parameter.is_same(net.head().weight_VC) && !parameter.is_same(net.head().bias_V)) {

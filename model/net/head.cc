@@ -24,7 +24,7 @@ std::int64_t ChunkRows(std::int64_t vocab_size) {
   return std::max<std::int64_t>(1, kChunkLogitsMax / vocab_size);
 }
 
-// The head in the type of its product, once for all chunks.
+// The head in its product's type, converted once for all chunks.
 Head ForProduct(const Head& head, const Compute& compute) {
   return {.weight_VC = head.weight_VC.to(compute.product), .bias_V = head.bias_V};
 }
@@ -34,8 +34,8 @@ at::Tensor ProductOf(const at::Tensor& hidden_NC, const Head& head, const Comput
                        compute.path);
 }
 
-// The nll of a chunk, written into `nll_N`; with `gradient`, the logits become weight (softmax - onehot).
-// They are read in the product's type where nothing is added to them.
+// Writes the nll of a chunk into `nll_N`; with `gradient`, the logits become weight (softmax - onehot).
+// Without a bias they are read in the product's type.
 at::Tensor ChunkLoss(const at::Tensor& hidden_NC, const Head& head, const at::Tensor& targets_N,
                      double weight, bool gradient, const Compute& compute,
                      const at::Tensor& nll_N) {

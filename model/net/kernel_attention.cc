@@ -30,19 +30,19 @@ std::span<double> Doubles(const at::Tensor& x) {
   return {x.data_ptr<double>(), static_cast<std::size_t>(x.numel())};
 }
 
-// The numbers of the terms that are tensors: dense, double, or undefined.
+// The tensors among the numbers of the terms: dense, double, or undefined.
 struct TermNumbers {
   at::Tensor key_bias, distances, psi, row_factor, knots, slope, intercept;
 };
 
-// What the way back needs beside tensors with gradients.
+// What the backward pass needs besides tensors with gradients.
 struct Fixed : torch::CustomClassHolder {
   Fixed(KernelAttentionCall the_call, bool inference)
       : call(std::move(the_call)), is_inference(inference) {
     for (at::Tensor* tensor :
          {&call.q_BHTD, &call.k_BHTD, &call.v_BHTD, &call.key_bias_BHT, &call.distances_HN,
           &call.psi_T, &call.row_factor_T, &call.slope_HS, &call.intercept_HS}) {
-      tensor->reset();  // the graph keeps them, or none is kept
+      tensor->reset();  // the graph keeps them if they are needed
     }
   }
   KernelAttentionCall call;
@@ -80,8 +80,8 @@ AttentionTerms TermsOf(const KernelAttentionCall& call, const TermNumbers& numbe
   return terms;
 }
 
-// Where nothing is trained, keys that are proved to hold less than fp32's rounding of a row are left
-// out. In training all are visited: the bits of a run do not hang on what is provable.
+// At inference, keys that provably contribute less than fp32's rounding of a row are left
+// out. Training visits all keys, so that a run's bits do not depend on what can be proved.
 constexpr double kInferenceSkipEpsilon = 0x1p-24;
 
 AttentionKernelOptions Options(bool is_inference) {
@@ -152,7 +152,7 @@ class KernelFunction : public torch::autograd::Function<KernelFunction> {
                                  .intercept = saved[10]};
     const at::Tensor o_gradient = WithDenseChannels(gradients[0].to(q.scalar_type()));
     const auto [dq, dk, dv] = EmptyGradients(q, k, v);
-    // An argument that is left out has no edge: edge 3 is that of the first number that is there.
+    // An undefined argument has no edge: edge 3 belongs to the first number that is defined.
     std::size_t edge = 3;
     const auto buffer = [&](const at::Tensor& of) {
       if (!of.defined()) return at::Tensor();

@@ -20,10 +20,10 @@ namespace longrun {
 namespace {
 
 // Multiply-adds below which a call of oneDNN costs more than its product saves on AMD EPYC, Zen 5: about
-// 64 rows of a 64 x 192 weight. By shape alone, so that the same product always takes the same path.
+// 64 rows of a 64 x 192 weight. Decided only by shape, so that the same product always takes the same path.
 constexpr std::int64_t kOneDnnWorkMin = std::int64_t{1} << 20;
 
-// Bytes above which malloc maps a tensor anew each time: the pages cost as much as a product of few rows.
+// Above this size malloc maps each tensor with new pages, which cost as much as a product of few rows.
 constexpr std::int64_t kMappedBytesMin = std::int64_t{32} << 20;
 
 using LinearOperator = at::Tensor(const at::Tensor&, const at::Tensor&,
@@ -31,8 +31,8 @@ using LinearOperator = at::Tensor(const at::Tensor&, const at::Tensor&,
                                   c10::List<std::optional<at::Scalar>>,
                                   std::optional<c10::string_view>);
 
-// Products in bf16 are left to at::mm, which is oneDNN's on every x86 with AVX-512 and reads factors of any
-// strides; through _linear_pointwise a weight (I, O) and a transposed left factor are copied. On a Sapphire
+// Products in bf16 use at::mm, which is oneDNN's on every x86 with AVX-512 and reads factors of any
+// strides; _linear_pointwise would copy a weight (I, O) and a transposed left factor. On a Sapphire
 // Rapids, 1024 rows of a 512 x 2048 weight, GFLOP/s of one core (fp32 beside it about 110):
 //
 //                               forward    dx    dw
@@ -41,14 +41,14 @@ using LinearOperator = at::Tensor(const at::Tensor&, const at::Tensor&,
 //   AVX-512 BF16 without AMX: at::mm 69    72    67
 //        _linear_pointwise           71    73    70
 //
-// Without AMX no path of LibTorch is as fast as fp32. Bits are those of the instructions taken.
+// Without AMX no path of LibTorch is as fast as fp32. The bits depend on the instructions used.
 bool TakesOneDnn(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixPath path) {
   return path == MatrixPath::kOneDnn && a_MK.device().is_cpu() &&
          a_MK.scalar_type() == at::kFloat && b_KN.scalar_type() == at::kFloat &&
          a_MK.size(0) * a_MK.size(1) * b_KN.size(1) >= kOneDnnWorkMin;
 }
 
-// Of a transposed view a dense copy (kernels/transpose.h); others as they are.
+// A dense copy of a transposed view (kernels/transpose.h); other tensors unchanged.
 at::Tensor RowsOf(const at::Tensor& a_MK) {
   const bool is_transposed = a_MK.device().is_cpu() && a_MK.scalar_type() == at::kFloat &&
                              a_MK.stride(0) == 1 && a_MK.stride(1) >= a_MK.size(0);
@@ -107,7 +107,7 @@ at::Tensor Linear(const at::Tensor& x_NI, const at::Tensor& w_IO, const at::Tens
   if (!TakesOneDnn(x_NI, w_IO, path)) {
     return b_O.defined() ? at::addmm(b_O, x_NI, w_IO) : at::mm(x_NI, w_IO);
   }
-  // An undefined tensor is no argument that a function of autograd takes.
+  // Autograd functions do not accept undefined tensors as arguments.
   return LinearFunction::apply(x_NI, w_IO, b_O.defined() ? std::optional(b_O) : std::nullopt);
 }
 
@@ -119,14 +119,14 @@ at::Tensor MatrixProduct(const at::Tensor& a_MK, const at::Tensor& b_KN, MatrixP
 
 at::Tensor WeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path) {
   if (!TakesOneDnn(x_NI.t(), dy_NO, path)) return at::mm(x_NI.t(), dy_NO);  // copies nothing
-  // What is copied: the left factor, which is x or dy, and behind dy the result, too.
+  // Choose the cheaper copies: the left factor (x or dy), and with dy also the result.
   const std::int64_t n_row = x_NI.size(0), n_in = x_NI.size(1), n_out = dy_NO.size(1);
   return n_row * n_in <= n_row * n_out + n_in * n_out
              ? MatrixProduct(x_NI.t(), dy_NO, path)
              : RowsOf(MatrixProduct(dy_NO.t(), x_NI, path).t());
 }
 
-// Never a product that adds by itself: MKL's gives other bits with some shapes and instruction sets.
+// Does not use a product that adds by itself: MKL's gives other bits with some shapes and instruction sets.
 void AddWeightGradient(const at::Tensor& x_NI, const at::Tensor& dy_NO, MatrixPath path,
                        const at::Tensor& sum_IO, at::Tensor* room) {
   const bool is_mapped = x_NI.device().is_cpu() && x_NI.scalar_type() == at::kFloat &&

@@ -12,7 +12,7 @@
 namespace longrun {
 namespace {
 
-// The size of a block is what malloc made of it, so that nothing has to be remembered.
+// Asks malloc for the size of a block, so that it need not be stored.
 class CountingAllocator final : public c10::Allocator {
  public:
   explicit CountingAllocator(c10::Allocator* inner) : inner_(inner) {}

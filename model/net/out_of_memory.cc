@@ -14,7 +14,7 @@ Status WithinMemory(const std::function<Status()>& body) {
   } catch (const c10::OutOfMemoryError& error) {
     return Status(Code::kResourceExhausted, error.what_without_backtrace());
   } catch (const c10::Error& error) {
-    // The allocator of the host throws a plain error.
+    // LibTorch's CPU allocator throws a plain c10::Error.
     const std::string_view what = error.what_without_backtrace();
     if (what.find("DefaultCPUAllocator") == std::string_view::npos) throw;
     return Status(Code::kResourceExhausted, std::string(what));

@@ -25,7 +25,7 @@ at::Tensor Part(const at::Tensor& x_BTC, std::int64_t n_head, bool heads_first, 
                           x_BTC.storage_offset() + part * (heads_first ? d : n_head * d));
 }
 
-// Of three tensors that are the parts of one: which part each is, and where that one begins.
+// For three tensors that are the parts of one: which part each is, and where that one begins.
 struct Packing {
   bool heads_first = false;
   std::array<std::int64_t, 3> part = {};
@@ -65,7 +65,7 @@ class UnpackFunction : public torch::autograd::Function<UnpackFunction> {
     context->saved_data["sizes"] = qkv_BTC.sizes().vec();
     context->saved_data["n_head"] = n_head;
     context->saved_data["heads_first"] = heads_first;
-    // The graph knows the parts by this node, not as views of its input.
+    // The graph must see the parts as outputs of this node, not as views of its input.
     const at::AutoDispatchBelowADInplaceOrView no_views;
     return {Part(qkv_BTC, n_head, heads_first, 0), Part(qkv_BTC, n_head, heads_first, 1),
             Part(qkv_BTC, n_head, heads_first, 2)};

@@ -7,24 +7,24 @@
 #include <exception>
 
 // https://gcc.gnu.org/onlinedocs/libgomp, "The libgomp ABI": calls function(data) on each of n_threads
-// threads, the caller among them, and returns when all have returned.
+// threads, including the caller, and returns when all have returned.
 extern "C" void GOMP_parallel(void (*function)(void*), void* data, unsigned n_threads,
                               unsigned flags);
 
 namespace longrun {
 namespace {
 
-// Parts for each thread: so many that one that is slow holds up little, so few that what each sets up
+// Parts per thread: enough that a slow part delays little, few enough that the set-up of each
 // costs little.
 constexpr std::int64_t kPartsOfThread = 4;
 
-// On each of LibTorch's threads. Never on fewer of them: libgomp ends those of its pool that a call leaves
-// out, and the next call of more pays for new ones.
+// Runs `body` on each of LibTorch's threads. Never on fewer: libgomp ends those of its pool that a call does
+// not use, and the next larger call pays for new ones.
 void RunOnThreads(const std::function<void()>& body) {
   struct Shared {
     const std::function<void()>& body;
     std::atomic_flag failed = ATOMIC_FLAG_INIT;
-    std::exception_ptr error = nullptr;  // of the first that failed
+    std::exception_ptr error = nullptr;  // from the first that failed
   };
   Shared shared = {.body = body};
   // An exception must not leave a thread of the pool.

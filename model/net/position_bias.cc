@@ -46,7 +46,7 @@ std::vector<std::span<T>> Views(const std::vector<at::Tensor>& tensors) {
   return views;
 }
 
-// Keeps a method's functions alive until the way back.
+// Keeps a method's functions alive until the backward pass.
 struct Held : torch::CustomClassHolder {
   explicit Held(DistanceBias the_bias) : bias(std::move(the_bias)) {}
   DistanceBias bias;
@@ -106,8 +106,8 @@ at::Tensor NetworkBias(at::TensorList learned, double length, const Block& block
   return at::linear(hidden_QKW, w2, b2).permute({2, 0, 1});
 }
 
-// NetworkBias, worked out again on the way back: its hidden units take `width` times the place of the
-// distances, and would be held for every block of every layer.
+// NetworkBias, recomputed in the backward pass: its hidden units take `width` times the memory of the
+// distances, and would be kept for every block of every layer.
 class NetworkFunction : public torch::autograd::Function<NetworkFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, at::TensorList learned, double length,
@@ -160,11 +160,11 @@ NetworkPieces PiecesOf(const DistanceNetwork& network, const std::vector<at::Ten
   const at::Tensor position_T = at::arange(n_positions, c.options().requires_grad(false));
   const at::Tensor reach_T = position_T.maximum(at::abs(lambda * network.length));
 
-  // A unit is at work beyond its knot (w1 > 0), before it (w1 < 0), or everywhere or nowhere.
+  // A unit is active beyond its knot (w1 > 0), before it (w1 < 0), or everywhere or nowhere.
   const at::Tensor w1 = w1_W.detach(), b1 = b1_W.detach(), knot_W = -b1 / w1;
   const at::Tensor bends_W = w1.ne(0.0).logical_and(knot_W.gt(0.0));
   const at::Tensor knots_K = std::get<0>(at::sort(knot_W.masked_select(bends_W)));
-  // A point of each segment, by the knots alone, where those that work are told from the others.
+  // Which units are active in each segment, decided only by the order of the knots.
   const at::Tensor zero_1 = at::zeros({1}, w1.options());
   const at::Tensor begin_S = at::cat({zero_1, knots_K});
   const at::Tensor begins_after_SW = begin_S.unsqueeze(1).ge(knot_W.unsqueeze(0));
@@ -189,7 +189,7 @@ at::Tensor NetworkBlock(const DistanceNetwork& network, const std::vector<at::Te
 
 at::Tensor ContentBlock(const at::Tensor& q_BHQD, const at::Tensor& scores_BHQK,
                         const at::Tensor& table_DP) {
-  const at::Tensor gate = at::sigmoid(scores_BHQK);  // 0 where not visible
+  const at::Tensor gate = at::sigmoid(scores_BHQK);  // 0 where a key is not visible
   const at::Tensor counted = at::flip(at::flip(gate, {3}).cumsum(3), {3});
   const at::Tensor p = counted.clamp_max(static_cast<double>(table_DP.size(1) - 1));
   const at::Tensor below = p.detach().floor();

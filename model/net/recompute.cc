@@ -12,13 +12,13 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Keeps the block until the way back.
+// Keeps the block until the backward pass.
 struct Held : torch::CustomClassHolder {
   explicit Held(BlockFunction the_block) : block(std::move(the_block)) {}
   BlockFunction block;
 };
 
-// The same numbers at the start of a graph of their own.
+// The same numbers as the start of a new graph.
 at::Tensor Anew(const at::Tensor& x) { return x.detach().requires_grad_(x.requires_grad()); }
 
 class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
@@ -29,7 +29,7 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
     context->save_for_backward(inputs.vec());
     context->saved_data["n_shared"] = n_shared;
     context->saved_data["block"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(block));
-    // Recorded, and let go of at once: an operator may take another path where nothing is recorded.
+    // Recorded, and released at once: without recording an operator may take another path.
     const at::AutoGradMode recording(true);
     return Call(block, inputs.vec(), n_shared).second.detach();
   }
@@ -57,7 +57,7 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
   }
 
  private:
-  // What the block was called with, in the order of `inputs`, and what it gave.
+  // The inputs of the block, in the order of `inputs`, and its result.
   static std::pair<variable_list, at::Tensor> Call(const BlockFunction& block, variable_list inputs,
                                                    std::int64_t n_shared) {
     for (std::int64_t i = 0; i <= n_shared; ++i) {

@@ -53,7 +53,7 @@ const float* Floats(const at::Tensor& x) {
 }
 float* Floats(at::Tensor& x) { return x.defined() ? x.mutable_data_ptr<float>() : nullptr; }
 
-// An undefined tensor is no argument that a function of autograd takes.
+// Autograd functions do not accept undefined tensors as arguments.
 std::optional<at::Tensor> Optional(const at::Tensor& x) {
   return x.defined() ? std::optional(x) : std::nullopt;
 }
@@ -76,7 +76,7 @@ NormShape ShapeOf(const at::Tensor& x, bool centred, double epsilon) {
 
 class NormFunction : public torch::autograd::Function<NormFunction> {
  public:
-  // {y}, or {s, y} with an addend.
+  // Returns {y}, or {s, y} with an addend.
   static variable_list forward(AutogradContext* context, const at::Tensor& given,
                                const std::optional<at::Tensor>& addend, const at::Tensor& weight,
                                const std::optional<at::Tensor>& bias, bool centred, double epsilon,
@@ -123,7 +123,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
       return result;
     }
     const NormShape shape = ShapeOf(sum, mean.defined(), context->saved_data["epsilon"].toDouble());
-    // Counted among the tensors that were given.
+    // Edges are counted only over the tensors that were given.
     const bool of_weights = context->needs_input_grad(adds ? 2 : 1);
     const bool biased = context->saved_data["biased"].toBool();
     at::Tensor dx = at::empty_like(sum);
@@ -227,7 +227,7 @@ class GateFunction : public torch::autograd::Function<GateFunction> {
   }
 };
 
-// The kernels' activation of this name, where they carry it out.
+// The kernels' activation of this name, if they have it.
 std::optional<Activation> KernelActivation(const std::string& name, const Compute& compute) {
   return compute.kernels ? FindActivation(name) : std::nullopt;
 }

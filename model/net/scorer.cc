@@ -18,7 +18,7 @@ std::int64_t FedLength(const Window& window) {
   return window.score_end - 1 - window.context_begin + (window.bos ? 1 : 0);
 }
 
-// Windows that can stand in one batch.
+// Whether both windows fit into one batch.
 bool SameShape(const Window& a, const Window& b) {
   return a.bos == b.bos && a.score_end - a.context_begin == b.score_end - b.context_begin &&
          a.score_begin - a.context_begin == b.score_begin - b.context_begin;

@@ -19,7 +19,7 @@ namespace {
 
 using Direction = ProbeShape::Direction;
 
-// Any will do: the time of a step depends on its shape. Small, so that weights stay finite.
+// Any values will do: a step's time depends on its shape. Small, so that weights stay finite.
 constexpr double kLearningRate = 1e-5;
 constexpr std::uint64_t kTokenSeed = 1;
 

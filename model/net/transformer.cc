@@ -63,7 +63,7 @@ Status Transformer::Extend() {
   return extension_->rotation(config_.extension, rope_, 1).status("extend");
 }
 
-// The rotation of a text of n_tokens, whose parameters Extend() has checked.
+// Sets the rotation for a text of n_tokens; Extend() has checked its parameters.
 void Transformer::TurnFor(std::int64_t n_tokens) {
   if (extension_ == nullptr) return;
   const ParamResult<ExtendedRotation> rotation =
@@ -80,7 +80,7 @@ std::int64_t Transformer::CachedLengthMax() const {
 
 void Transformer::Bind(ParameterMap&& parameters) {
   for (auto& [name, tensor] : parameters) {
-    // Let go of one by one, so that weights that change their type are not there twice.
+    // Released one by one, so that weights that change type do not exist twice.
     const at::Tensor given = std::move(tensor);
     parameters_[name] = given.detach().to(compute_.device, compute_.dtype).contiguous();
   }
@@ -152,8 +152,8 @@ Status Transformer::CheckLength(std::int64_t n_tokens) const {
                     "\": choose another method, or a shorter length"));
 }
 
-// The parameters themselves are moved into their range, as the sources that have one do it: before
-// each forward pass, seen by the optimiser, not by the gradient.
+// Clamps the parameters themselves, as the official code of such methods does: before
+// each forward pass, visible to the optimiser but not to the gradient.
 void Transformer::ProjectLearned() {
   const at::NoGradGuard no_grad;
   const std::size_t n_layers = terms_.share_layers ? 1 : layers_.size();
@@ -180,7 +180,7 @@ at::Tensor Transformer::InputAddition(std::int64_t begin, std::int64_t n) {
   }
   if (!filled_TC_.defined() || filled_TC_.size(0) < n_positions) {
     const std::int64_t c = config_.model.d_model;
-    // Twice what there was: a token at a time must not make a table each time.
+    // Double the table, so that generating token by token does not make a new one each time.
     const std::int64_t n_rows = begin > 0 && filled_TC_.defined()
                                     ? std::max(n_positions, 2 * filled_TC_.size(0))
                                     : n_positions;
@@ -196,7 +196,7 @@ at::Tensor Transformer::InputAddition(std::int64_t begin, std::int64_t n) {
 
 at::Tensor Transformer::Linear(const at::Tensor& x, const Weights& product) const {
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).to(compute_.product);
-  // Transposed here and not once: a view of a leaf must be taken while gradients are recorded.
+  // Transposed in every call: a view of a leaf must be taken while gradients are recorded.
   const at::Tensor weight_IO = inputs_first_ ? product.weight : product.weight.t();
   const at::Tensor bias = product.bias.defined() ? product.bias.to(compute_.product) : at::Tensor();
   const at::Tensor y = longrun::Linear(rows, weight_IO.to(compute_.product), bias, compute_.path);
@@ -216,8 +216,8 @@ at::Tensor Transformer::FinalNorm(const at::Tensor& x) const {
   return final_norm_.weight.defined() ? Norm(x, Of(final_norm_), compute_.dtype, compute_) : x;
 }
 
-// q, k, v as (B, H, T, D), k and v of as many heads as they have. The fused attention reads them where
-// the products wrote them; others take dense ones.
+// q, k, v as (B, H, T, D), k and v with their own number of heads. Fused attention reads them where
+// the products wrote them; other back-ends need dense ones.
 Transformer::Tensors Transformer::Projections(const Layer& layer,
                                               const at::Tensor& normed_BTC) const {
   const bool in_place = backend() == AttentionBackend::kFused;
@@ -279,8 +279,8 @@ at::Tensor Transformer::MlpPart(const Layer& layer, const at::Tensor& normed_BTC
   return Linear(Activate(activation, up, layer.mlp_up.bias, compute_), layer.mlp_down);
 }
 
-// The type of a norm that only one product reads: rounded to the product's type at once. Of several
-// readers the gradients are added up before rounding.
+// The type of a norm's output. If only one product reads it, it is rounded to the product's type at once; with
+// several readers, the gradients are added up before rounding.
 c10::ScalarType Transformer::TypeFor(bool one_product) const {
   return one_product ? compute_.product : compute_.dtype;
 }
@@ -312,8 +312,8 @@ at::Tensor Transformer::Embedded(const at::Tensor& ids_BT, std::int64_t begin) {
   return x_BTC;
 }
 
-// What the position methods of all layers read alike, formed once: what is learned, and behind it a
-// distance bias. Empty where each layer has its own.
+// What the position methods of all layers share, computed once: the learned tensors, then a
+// distance bias. Empty if each layer has its own.
 Transformer::Tensors Transformer::SharedPositions(std::int64_t n_positions) const {
   if (!terms_.share_layers) return {};
   Tensors shared = layers_.front().learned;
@@ -346,8 +346,8 @@ at::Tensor Transformer::Hidden(const at::Tensor& ids_BT) {
       x_BTC = RecomputedBlock(layer, x_BTC, shared);
       continue;
     }
-    // Under names of the layer's own: its parts of a gradient are added up before the layers' are, in
-    // the same order with activation checkpointing and without.
+    // Aliases per layer: a layer's parts of a gradient are added up before those of the layers, in the
+    // same order with and without activation checkpointing.
     Tensors of_layer;
     of_layer.reserve(shared.size());
     for (const at::Tensor& tensor : shared) of_layer.push_back(at::alias(tensor));

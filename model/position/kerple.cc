@@ -16,7 +16,7 @@ namespace {
 
 constexpr double kLeast = 0.01;
 
-// One head at one distance, with the derivatives by p and a.
+// The value for one head and distance, with its derivatives by p and a.
 struct Kernel {
   double value = 0.0, by_p = 0.0, by_a = 0.0;
 };
@@ -27,7 +27,7 @@ Kernel Log(double p, double a, double distance) {
 }
 
 Kernel Power(double p, double a, double distance) {
-  if (distance == 0.0) return {};  // 0^p, and 0^p ln 0 as its limit
+  if (distance == 0.0) return {};  // 0^p = 0, and the limit of 0^p ln 0 is 0
   const double grown = std::pow(distance, p);
   return {.value = -a * grown, .by_p = -a * grown * std::log(distance), .by_a = -grown};
 }

@@ -22,7 +22,7 @@ const PositionMethod& FoxMethod();
 
 namespace {
 
-// A name is a map with nothing but the method.
+// A name is short for a map with only the method.
 Json AsMap(const Json& given) {
   return given.is_string() ? Json::object({{"method", given}}) : given;
 }

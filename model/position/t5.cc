@@ -24,7 +24,7 @@ struct Buckets {
   std::int64_t max_distance = 0;
   bool causal = true;
 
-  // Of a query that stands `distance` = i - j behind the key.
+  // The bucket of a query that is `distance` = i - j after the key.
   std::size_t operator()(std::int64_t distance) const {
     const std::int64_t to_a_side = causal ? n : n / 2;
     const std::int64_t base = !causal && distance < 0 ? to_a_side : 0;

@@ -37,7 +37,7 @@ ParamResult<TermSpec> XposTerms(const Json& params, const AttentionShape& shape)
     rotation.frequency.push_back(std::pow(kBase, -pair / d));
     rotation.growth.push_back(std::log((pair + 0.4 * d) / (1.4 * d)) / scale_base);
   }
-  // Half of the sequence lies to either side of the middle; the first pair decays fastest.
+  // Half of the sequence is on either side of the middle; the first pair decays fastest.
   const double length_max = 2.0 * kExponentMax / -rotation.growth.front();
   return TermSpec{.scale = 1.0 / std::sqrt(d),
                   .rotation = std::move(rotation),

@@ -64,7 +64,7 @@ std::vector<std::string> Lines(const std::string& path) {
   return lines;
 }
 
-// The same bytes, written as soon as they are there and synced as often.
+// The same bytes, each line written at once, and synced as often.
 void WritePlain(const std::string& path, const std::vector<std::string>& lines,
                 std::int64_t sync_every_ms) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
@@ -105,7 +105,7 @@ void Print(const std::string& name, const std::string& what_baseline, int n,
                    {"what_baseline", what_baseline},
                    {"ours", Json::array()},
                    {"baseline", Json::array()}};
-  ours(-1);  // warm-up: nobody's first file
+  ours(-1);  // warm-up: the first file is not measured
   for (int round = 0; round < kRounds; ++round) {
     measured["ours"].push_back(PerSecond(n, [&] { ours(round); }));
     measured["baseline"].push_back(PerSecond(n, [&] { baseline(round); }));

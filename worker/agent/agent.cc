@@ -27,14 +27,14 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kPollMs = 20;  // while there is a journal to follow
+constexpr std::int64_t kPollMs = 20;  // while there is a journal to read
 constexpr std::int64_t kIdleMsMax = 1000;
 constexpr std::int64_t kBackOffMs = 200;
 constexpr double kBackOffGrowth = 1.6;
 constexpr std::int64_t kBackOffMsMax = 10'000;
-constexpr std::int64_t kBackOffHeartbeats = 2;  // at most: no lease may end in the meantime
-constexpr std::int64_t kHeartbeatMs = 5000;     // where Welcome gives none
-constexpr std::int64_t kSilenceMsMax = 30'000;  // no word from the coordinator: a new session
+constexpr std::int64_t kBackOffHeartbeats = 2;  // at most, so that no lease ends meanwhile
+constexpr std::int64_t kHeartbeatMs = 5000;     // if Welcome does not give one
+constexpr std::int64_t kSilenceMsMax = 30'000;  // coordinator silent so long: a new session
 constexpr std::int64_t kFencedGraceMs = 20'000;
 constexpr std::size_t kBatchRecords = 512;
 constexpr std::size_t kBatchBytes = 1u << 20;
@@ -44,16 +44,16 @@ constexpr std::int64_t kTransferAgainMs = 1000;
 constexpr int kPrepareTriesMax = 30;
 constexpr std::int64_t kRetentionEveryMs = 60'000;
 constexpr std::int64_t kSecondMs = 1000;
-constexpr std::int64_t kLastWaitMs = 5000;   // for trainers that got SIGKILL at our end
-constexpr std::int64_t kDrainWaitMs = 1000;  // for the coordinator to know of our leaving
+constexpr std::int64_t kLastWaitMs = 5000;   // for trainers that got SIGKILL when we stop
+constexpr std::int64_t kDrainWaitMs = 1000;  // for the coordinator to learn that we are leaving
 constexpr int kTransferThreads = 2;
-constexpr std::size_t kListedMax = 5'000;  // attempts in a Hello; a coordinator takes 10,000
+constexpr std::size_t kListedMax = 5'000;  // attempts in a Hello; the coordinator accepts 10,000
 
 bool NamesFiles(const JournalRecord& record) {
   return record.kind == "checkpoint" || record.kind == "artifact";
 }
 
-// A path of a journal record, which must lie in the attempt's folder.
+// The full path of a path in a journal record, which must stay inside the attempt's folder.
 Result<std::string> PathInAttempt(const AttemptFolder& folder, const std::string& path) {
   const std::filesystem::path inside =
       (std::filesystem::path(folder.path) / path).lexically_normal();
@@ -101,7 +101,7 @@ std::int64_t FolderBytes(const std::string& path) {
   std::error_code error;
   for (auto it = std::filesystem::recursive_directory_iterator(path, error);
        !error && it != std::filesystem::recursive_directory_iterator(); it.increment(error)) {
-    std::error_code gone;  // a file may go while we count
+    std::error_code gone;  // a file may be removed while we count
     if (it->is_regular_file(gone)) n_bytes += static_cast<std::int64_t>(it->file_size(gone));
   }
   return n_bytes;
@@ -113,7 +113,7 @@ std::string HostName() {
   return name;
 }
 
-// The folder's id; a new folder gets `wanted`, or a name made from the host's.
+// The folder's worker id; a new folder gets `wanted`, or an id made from the host's name.
 Result<std::string> WorkerId(const std::string& state, const std::string& wanted,
                              SeededRandom& random) {
   const std::string path = JoinPath(state, "worker_id");
@@ -236,7 +236,7 @@ void Agent::RequestStop() {
   Post([this] {
     if (stopping_) return;
     if (!CheckInPlace().ok()) {
-      second_at_ms_ = 0;  // then trainers are not asked to write a checkpoint, but ended at once
+      second_at_ms_ = 0;  // the loop then ends trainers at once, without a checkpoint
       return;
     }
     stopping_ = true;
@@ -244,7 +244,7 @@ void Agent::RequestStop() {
     stopped_at_ms_ = now_ms;
     stop_deadline_ms_ = now_ms + options_.grace_ms;
     LogInfo("worker_stopping", {{"grace_ms", Str(options_.grace_ms)}});
-    // First of all: what our trainers give back must not be offered to us again.
+    // First of all, so that the coordinator does not offer us again what our trainers give back.
     if (welcomed_) session_->Send(DrainMessage{});
     for (auto& [id, entry] : entries_) {
       if (entry.attempt) {
@@ -291,7 +291,7 @@ Status Agent::Run() {
   for (auto& [id, entry] : entries_) {
     if (entry.attempt) RETURN_IF_ERROR(entry.attempt->FlushAcked(BootMs()));
   }
-  // What was written may lie in buffers of this process yet, which is about to end.
+  // Written messages may still be in buffers of this process, which is about to end.
   if (session_ != nullptr) session_->Close(kDrainWaitMs);
   LogInfo("worker_stopped", {{"id", worker_id_}});
   return Status();
@@ -314,7 +314,7 @@ bool Agent::IsDone(std::int64_t now_ms) {
   bool running = false, unreported = false;
   for (const auto& [id, entry] : entries_) {
     if (entry.attempt == nullptr) {
-      running |= !stopping_;  // a preparation is simply left when we stop
+      running |= !stopping_;  // when we stop, a preparation is abandoned
       continue;
     }
     running |= entry.attempt->running();
@@ -324,9 +324,9 @@ bool Agent::IsDone(std::int64_t now_ms) {
   }
   if (!stopping_) return !running && !unreported;
   if (running) return now_ms >= stop_deadline_ms_ + kLastWaitMs;
-  // A moment for the coordinator's word that it knows of our leaving: then we are not missed.
+  // Wait a moment for the coordinator to confirm that we are leaving, so that it does not count us as lost.
   if (welcomed_ && !draining_ && now_ms < stopped_at_ms_ + kDrainWaitMs) return false;
-  // Journals keep what the coordinator has not heard; it hears it at our next start.
+  // What the coordinator has not received stays in the journals; we send it at our next start.
   if (!welcomed_ || now_ms >= stop_deadline_ms_) return true;
   return !unreported && session_->queued_bytes() == 0;
 }
@@ -375,7 +375,7 @@ std::int64_t Agent::BacklogBytes() const {
   return backlog_bytes;
 }
 
-// A trainer that an earlier worker started has no meter yet: its task file says what it is.
+// A trainer started by an earlier worker process has no meter yet: its task file describes the task.
 void Agent::Measure(Entry& entry, const JournalRecord& record) {
   const Attempt& attempt = *entry.attempt;
   if (!attempt.running()) return;
@@ -417,8 +417,8 @@ void Agent::UpdateMetrics() {
 
 // ---- session -----------------------------------------------------------------------------------
 
-// Of what is reported and still kept the newest, so that a database restored from a backup can have it
-// again; one that has it says so.
+// Lists the newest of the attempts that are reported but still kept, so that a coordinator whose database was
+// restored from a backup can ask for them again; one that has them says so.
 void Agent::ListKept(std::vector<LiveAttempt>& attempts) const {
   for (auto it = entries_.rbegin(); it != entries_.rend(); ++it) {
     if (attempts.size() >= kListedMax) return;
@@ -509,7 +509,7 @@ void Agent::CloseSession(std::int64_t now_ms, const Status& why) {
   const bool was_welcomed = std::exchange(welcomed_, false);
   for (auto& [id, entry] : entries_) entry.welcomed = false;
   const std::int64_t back_off_max_ms =
-      heartbeat_ms_ == 0  // nobody has welcomed us yet
+      heartbeat_ms_ == 0  // no coordinator has welcomed us yet
           ? kBackOffMsMax
           : std::clamp(kBackOffHeartbeats * heartbeat_ms_, kBackOffMs, kBackOffMsMax);
   back_off_ms_ =
@@ -519,7 +519,7 @@ void Agent::CloseSession(std::int64_t now_ms, const Status& why) {
                      static_cast<std::int64_t>(kBackOffGrowth * static_cast<double>(back_off_ms_)));
   connect_at_ms_ =
       now_ms + 1 + static_cast<std::int64_t>(random_.Uniform() * static_cast<double>(back_off_ms_));
-  // Once for an outage, not once for each try.
+  // Log once per outage, not once per try.
   if (was_welcomed || back_off_ms_ == kBackOffMs || why.code() != Code::kUnavailable) {
     LogWarning("session_ended", {{"why", why.ok() ? "the coordinator closed it" : why.message()},
                                  {"again_in_ms", Str(connect_at_ms_ - now_ms)}});
@@ -534,7 +534,7 @@ void Agent::On(const WelcomeMessage& welcome) {
                                     ", this worker ", kProtocolVersion, ": update the older one")));
     return;
   }
-  // A copy of the same database that is behind the one we served is not to be obeyed.
+  // Do not obey an older copy of the database that we served.
   if (welcome.coordinator_id == coordinator_id_ && welcome.boot_epoch < boot_epoch_) {
     CloseSession(
         now_ms,
@@ -573,7 +573,7 @@ void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
   }
   Attempt& attempt = *entry.attempt;
   if (attempt.acked().ended) {
-    // A database that does not know it, or has another attempt for its task, has no use for it.
+    // A database that does not know the attempt, or has another one for its task, does not need its journal.
     if (verdict.verdict == Verdict::kEnded || verdict.verdict == Verdict::kFenced) return;
     LogInfo("attempt_told_again",
             {{"attempt", verdict.attempt}, {"durable_seq", Str(verdict.durable_seq)}});
@@ -587,7 +587,7 @@ void Agent::Obey(const AttemptVerdict& verdict, Entry& entry) {
   entry.fenced = verdict.verdict == Verdict::kFenced;
   entry.journal_unwanted = false;
   Rewind(entry, verdict.durable_seq);
-  // The word that it was started may have been lost with the session.
+  // Our Accepted message may have been lost with the session.
   if (verdict.durable_seq == 0) {
     session_->Send(AcceptedMessage{.attempt = attempt.ids().attempt, .epoch = attempt.ids().epoch});
   }
@@ -609,7 +609,7 @@ void Agent::On(const StopMessage& stop) {
   Entry& entry = found->second;
   if (entry.attempt == nullptr) return GiveBack(entry, "it was stopped before its trainer started");
   if (!entry.attempt->running()) {
-    entry.end_sent = false;  // the coordinator may not have got it
+    entry.end_sent = false;  // the coordinator may not have received it
     return;
   }
   if (!entry.attempt->stop_requested()) {
@@ -633,7 +633,7 @@ void Agent::On(const FencedMessage& fenced) {
                                {"current_epoch", Str(fenced.current_epoch)}});
   }
   entry.fenced = true;
-  // A database that does not know the attempt has no place for its journal.
+  // A database that does not know the attempt cannot store its journal.
   if (fenced.current_epoch == 0) entry.journal_unwanted = true;
   entry.attempt->RequestStop(BootMs(), kFencedGraceMs);
 }
@@ -653,7 +653,7 @@ void Agent::On(const AckMessage& ack) {
   if (ack.durable_seq > attempt.acked().durable_seq) attempt.Acknowledge(ack.durable_seq);
   if (!ack.ended || attempt.acked().ended) return;
   if (attempt.running()) {
-    // Its end is stored, and yet it lives: the next heartbeat's answer marks it when it is gone.
+    // It is still running although its end is stored: stop it; the answer to a later heartbeat marks it as ended.
     attempt.RequestStop(BootMs(), kFencedGraceMs);
     return;
   }
@@ -661,7 +661,7 @@ void Agent::On(const AckMessage& ack) {
   if (const Status status = attempt.MarkEnded(WallMs()); !status.ok()) {
     LogWarning("acked_not_written", {{"attempt", ack.attempt}, {"error", status.message()}});
   }
-  // Its checkpoints are in the coordinator's store now, or were removed by the trainer itself.
+  // The coordinator's store has its checkpoints now, or the trainer itself removed them.
   if (entry.files_damaged || entry.fenced) return;
   if (const Status status = RemoveAll(attempt.folder().Checkpoints()); !status.ok()) {
     LogWarning("checkpoints_not_removed", {{"attempt", ack.attempt}, {"error", status.message()}});
@@ -687,14 +687,14 @@ void Agent::Reject(const std::string& attempt, std::uint64_t epoch, std::string_
                    const std::string& reason) {
   LogWarning("attempt_rejected",
              {{"attempt", attempt}, {"class", std::string(failure_class)}, {"reason", reason}});
-  if (!welcomed_) return;  // the next Hello shows that it is not here
+  if (!welcomed_) return;  // the next Hello shows that we do not have it
   session_->Send(RejectedMessage{.attempt = attempt,
                                  .epoch = epoch,
                                  .failure_class = std::string(failure_class),
                                  .reason = reason});
 }
 
-// What was taken, and is still being prepared, is not started. What was fetched stays in the cache.
+// Gives back an accepted task that is still being prepared. Files already fetched stay in the cache.
 void Agent::GiveBack(Entry& entry, const std::string& reason) {
   if (std::exchange(entry.unwanted, true)) return;
   Reject(entry.start.attempt, entry.start.epoch, "", reason);
@@ -716,7 +716,7 @@ std::string Agent::WhySlotIsTaken(int device_index) const {
   return "";
 }
 
-// Everything that can change bits must be as the run's first attempt had it.
+// Everything that can change bits must be the same as in the run's first attempt.
 Status Agent::CheckStart(const StartMessage& start, const TaskFile& task) const {
   if (task.attempt != start.attempt || task.epoch != start.epoch ||
       task.run.dataset_digest != start.dataset_digest) {
@@ -772,7 +772,7 @@ void Agent::On(const StartMessage& start) {
   Entry& entry = entries_[id];
   entry.start = start;
   entry.task = *std::move(task);
-  // Before what may take minutes: an offer without an answer is withdrawn.
+  // Answered before the preparation, which may take minutes: an offer without an answer is withdrawn.
   session_->Send(AcceptedMessage{.attempt = id, .epoch = start.epoch});
   Prepare(entry);
 }
@@ -812,7 +812,7 @@ void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) 
   const Status status = prepared.status();
   const std::string_view failure_class = RefusalClass(status);
   const bool may_pass = failure_class.empty() && entry.prepare_tries < kPrepareTriesMax;
-  if (may_pass || !welcomed_) {  // a refusal that nobody hears is said when somebody does
+  if (may_pass || !welcomed_) {  // without a session, refuse later
     entry.prepare_again_ms = BootMs() + kTransferAgainMs;
     return;
   }
@@ -823,14 +823,14 @@ void Agent::OnPrepared(const std::string& id, const Result<Prepared>& prepared) 
 std::vector<std::string> Agent::TrainerEnvironment(const TaskFile& task, int device_index) const {
   std::vector<std::string> env = {
       "LANG=C.UTF-8",
-      // Threads that spin while they wait take the processor from those that they wait for.
+      // Threads that spin while waiting take the processor from those that they wait for.
       "OMP_WAIT_POLICY=passive",
       Str("OMP_NUM_THREADS=", task.execution.threads),
       Str("MKL_NUM_THREADS=", task.execution.threads),
       Str("ATEN_CPU_CAPABILITY=", CapabilityOfSimd(task.execution.simd)),
   };
   const bool gpu = task.execution.device_kind == "gpu";
-  // NVML counts in the order of the bus; CUDA must as well. An empty list shows no GPU.
+  // NVML numbers GPUs in bus order, so CUDA must as well. An empty list hides all GPUs.
   if (gpu) env.push_back("CUDA_DEVICE_ORDER=PCI_BUS_ID");
   env.push_back(gpu ? Str("CUDA_VISIBLE_DEVICES=", device_index) : "CUDA_VISIBLE_DEVICES=");
   for (const char* const name :
@@ -873,7 +873,7 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
        .trainer = options_.trainer,
        .env = TrainerEnvironment(task, device_index)});
   if (!attempt) {
-    // Nothing here is the task's: what has no class of its own is tried again.
+    // No failure here is the task's fault: one without a class of its own is retried.
     const std::string_view failure_class = RefusalClass(attempt.status());
     const bool is_data = failure_class == FailureOf(FailureClass::kData).name;
     Reject(id, epoch, is_data ? "" : failure_class, attempt.status().message());
@@ -902,7 +902,7 @@ void Agent::LaunchAttempt(Entry& entry, const Prepared& prepared) {
 void Agent::Rewind(Entry& entry, std::int64_t durable_seq) {
   entry.in_flight.clear();
   entry.end_sent = false;
-  // Whether the store has their files is asked again: it may be what the record came back for.
+  // Ask again whether the store has their files: that may be why the record is requested again.
   entry.uploaded.clear();
   entry.attempt->RewindTo(durable_seq);
   entry.attempt->Acknowledge(durable_seq);
@@ -936,10 +936,10 @@ bool Agent::SendBatch(Entry& entry, std::int64_t now_ms) {
     if (!attempt.running() && !entry.end_sent) SendEnd(entry);
     return false;
   }
-  // Nobody waits for it: a batch at a time, outside of the session's limit.
+  // A fenced attempt is not urgent: send one batch at a time, outside the session's limit.
   if (entry.fenced && !entry.in_flight.empty()) return false;
   if (pending.empty()) {
-    // When the trainer was dead before we read, then an empty answer is the journal's end.
+    // If the trainer had already ended before we read, an empty read means the end of the journal.
     const bool ran = attempt.running();
     const Result<bool> filled = attempt.Fill(now_ms);
     if (!filled) {
@@ -1006,8 +1006,8 @@ void Agent::StartUpload(Entry& entry, const JournalRecord& record) {
   });
 }
 
-// The record goes in any case. A trainer keeps its last few checkpoints only, so after an outage the
-// files of older ones are gone: the record says so, and is stored without counting.
+// The record is sent in any case. A trainer keeps only its last few checkpoints, so after an outage the files
+// of older ones are gone: the record says so, and is stored but does not count.
 void Agent::OnUploaded(const std::string& id, std::int64_t seq, const Status& status) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;
@@ -1073,8 +1073,8 @@ void Agent::ReportEnded(Entry& entry) {
 
 // ---- retention ---------------------------------------------------------------------------------
 
-// Journals stay for a while after their acknowledgement, so that a coordinator restored from a
-// backup can have them again; the oldest go first.
+// Journals are kept for a while after their acknowledgement, so that a coordinator restored from a
+// backup can have them again; the oldest are removed first.
 void Agent::ApplyRetention() {
   struct Kept {
     std::int64_t age_key;  // wall time of the end, or of the last use
@@ -1112,7 +1112,7 @@ void Agent::ApplyRetention() {
     entries_.erase(folder.id);
   }
 
-  // The cache is trimmed only while nothing here reads it; what is gone is fetched again.
+  // Trim the cache only while nothing here reads it; removed files are fetched again.
   if (cache_in_use) return;
   const std::string cache = JoinPath(options_.state, "cache");
   const Result<std::vector<std::string>> names = ListFolder(cache);

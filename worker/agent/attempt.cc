@@ -48,7 +48,7 @@ Result<AttemptIds> ReadIds(const AttemptFolder& folder) {
   return ids;
 }
 
-// At most n_bytes from `offset`; "" when the file is not there.
+// Reads at most n_bytes from `offset`; "" if the file does not exist.
 std::string ReadPiece(const std::string& path, std::int64_t offset, std::int64_t n_bytes) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return "";
@@ -64,8 +64,8 @@ std::int64_t SizeOf(const std::string& path) {
   return ::stat(path.c_str(), &about) == 0 ? std::int64_t{about.st_size} : 0;
 }
 
-// In a copy of a folder stand the processes of the one that it was copied from, which are not ours to end:
-// they work in the other.
+// Whether the process works in `folder`. A copy of a folder names the processes of the original, which we
+// must not end.
 bool WorksIn(const ProcessName& process, const std::string& folder) {
   const Result<HeldFile> cwd = HeldFile::Open(Str("/proc/", process.pid, "/cwd"));
   return !cwd.ok() || cwd->IsAt(folder);
@@ -119,8 +119,8 @@ Result<std::unique_ptr<Attempt>> Attempt::Adopt(const AttemptFolder& folder) {
   return attempt;
 }
 
-// Whoever holds shim.lock decides. A shim that was started but has not come to its lock yet finds
-// `abandoned` there and starts nothing.
+// Whoever holds shim.lock decides. A shim that was started but has not taken its lock yet will find
+// `abandoned` and start nothing.
 bool Attempt::ShimIsGone() {
   if (child_pid_ > 0) {
     const Result<std::optional<ExitInfo>> exit = WaitFor(child_pid_, 0);
@@ -141,7 +141,7 @@ bool Attempt::ShimIsGone() {
   return true;
 }
 
-// Read until it names the trainer, which the shim adds last.
+// Read again until it names the trainer, which the shim adds last.
 const std::optional<ShimRecord>& Attempt::Shim() {
   if (shim_ && shim_->trainer) return shim_;
   if (const Result<ShimRecord> shim = ReadShim(folder_); shim) shim_ = *shim;
@@ -152,8 +152,8 @@ void Attempt::Poll(std::int64_t now_ms) {
   if (!running_) return;
   const std::optional<ShimRecord>& shim = Shim();
   if (ShimIsGone()) {
-    // A shim that was killed takes its trainer along; the slot is free when that has happened.
-    Shim();  // its last word may have come since
+    // A killed shim takes its trainer with it; the slot is free once the trainer has ended.
+    Shim();  // its last record may have come since
     if (shim && shim->trainer && IsRunning(*shim->trainer) &&
         WorksIn(*shim->trainer, folder_.path)) {
       SignalProcess(*shim->trainer, SIGKILL, /*group=*/true);
@@ -163,7 +163,7 @@ void Attempt::Poll(std::int64_t now_ms) {
     return;
   }
   if (!stop_requested_) return;
-  if (!shim) return;  // it has not come so far as to take a signal
+  if (!shim) return;  // it is not ready to take a signal yet
   if (!stop_sent_) stop_sent_ = SignalProcess(shim->shim, SIGTERM, /*group=*/false);
   if (now_ms >= kill_at_ms_ && shim->trainer) {
     SignalProcess(*shim->trainer, SIGKILL, /*group=*/true);
@@ -204,7 +204,7 @@ Result<bool> Attempt::Fill(std::int64_t now_ms) {
   if (journal_broken_) return false;
   Result<std::vector<JournalReader::Line>> lines = reader_.Next(kFillRecords, kFillBytes);
   if (!lines && lines.status().code() == Code::kDataLoss) {
-    // What comes after it can never be sent, so there is no use in going on.
+    // Records after the broken line can never be sent, so there is no point in going on.
     journal_broken_ = true;
     LogError("journal_broken", {{"attempt", ids_.attempt}, {"error", lines.status().message()}});
     RequestStop(now_ms, kBrokenJournalGraceMs);
@@ -237,7 +237,7 @@ std::int64_t Attempt::BacklogBytes() const {
 std::optional<Attempt::LogPiece> Attempt::NextLogPiece(std::int64_t now_ms) {
   if (now_ms < log_next_ms_) return std::nullopt;
   const std::int64_t size = SizeOf(folder_.Log());
-  // Far behind: what people look at is the end.
+  // If far behind, skip ahead: people look at the end.
   if (size - log_offset_ > 4 * kLogPieceBytes) log_offset_ = size - kLogPieceBytes;
   LogPiece piece = {.offset = log_offset_,
                     .data = ReadPiece(folder_.Log(), log_offset_, kLogPieceBytes)};

@@ -49,7 +49,7 @@ bool IsRunning(const ProcessName& process) {
   if (process.pid <= 1 || ProcessStartTicks(process.pid) != process.start_ticks) return false;
   const Result<std::string> stat = ReadFile(Str("/proc/", process.pid, "/stat"));
   if (!stat) return false;
-  // "pid (name) S ...": the name may hold anything.
+  // "pid (name) S ...": the name may contain anything, even brackets.
   const std::size_t bracket = stat->rfind(')');
   if (bracket == std::string::npos || bracket + 2 >= stat->size()) return false;
   const char state = (*stat)[bracket + 2];

@@ -51,7 +51,7 @@ Result<std::string> FindDataset(const std::string& digest, const std::string& da
   if (!registered_path.empty()) {
     const Result<std::string> found = DigestOf(registered_path);
     if (found && *found == digest) return registered_path;
-    // Whether it is there is not known then.
+    // With a shortage, we cannot tell whether the dataset is there.
     if (ShortageOf(found.status())) return found.status();
     why = found ? Str(registered_path, " holds the dataset ", *found) : found.status().message();
   }

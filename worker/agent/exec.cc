@@ -29,8 +29,8 @@ extern char** environ;
 namespace longrun {
 namespace {
 
-// Requests to stop, and the end of a child: blocked from the start, and waited for one after the
-// other. So none is missed, and none comes while the trainer's pid may be another's.
+// Blocks the signals that request a stop or report the end of a child, and which we then wait for one by
+// one. So we miss none, and handle none while the trainer's pid may already belong to another process.
 sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -39,7 +39,7 @@ sigset_t BlockSignals() {
   return signals;
 }
 
-// The number in the line "oom_kill N" of a file; nothing where there is none.
+// The number in a file's line "oom_kill N"; nullopt if there is none.
 std::optional<std::int64_t> OomKillsIn(const std::string& path) {
   constexpr std::string_view kKey = "oom_kill ";
   const Result<std::string> text = ReadFile(path);
@@ -57,7 +57,7 @@ Status SetLimits() {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     return ErrnoStatus(errno, "cannot give up new privileges");
   }
-  // What the trainer leaves behind becomes our child, so that we can end it.
+  // Processes that the trainer leaves behind become our children, so that we can end them.
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
     return ErrnoStatus(errno, "cannot become the reaper of our descendants");
   }
@@ -79,7 +79,7 @@ ExitRecord ExitOf(int state, const rusage& usage) {
   return exit;
 }
 
-// Reaps whoever has ended: the trainer's exit, when it is among them.
+// Reaps all children that have ended; returns the trainer's exit if it is among them.
 std::optional<ExitRecord> ReapChildren(int trainer_pid) {
   for (;;) {
     int state = 0;
@@ -90,7 +90,7 @@ std::optional<ExitRecord> ReapChildren(int trainer_pid) {
   }
 }
 
-// Until the trainer itself has ended; what asks us to stop is passed on to it.
+// Waits until the trainer itself has ended, and passes requests to stop on to it.
 ExitRecord WaitForTrainer(int trainer_pid, const sigset_t& signals) {
   bool stop_requested = false;
   for (;;) {
@@ -101,13 +101,13 @@ ExitRecord WaitForTrainer(int trainer_pid, const sigset_t& signals) {
       exit->stop_requested = stop_requested;
       return *exit;
     }
-    if (signal < 0) continue;  // interrupted by what we do not wait for
+    if (signal < 0) continue;  // interrupted by a signal that we do not wait for
     stop_requested = true;
     kill(trainer_pid, SIGTERM);
   }
 }
 
-// Ends and reaps what the trainer left behind, in its group or outside.
+// Ends and reaps the processes that the trainer left behind, in its group or outside.
 void EndDescendants(int trainer_pid) {
   kill(-trainer_pid, SIGKILL);
   for (;;) {
@@ -116,7 +116,7 @@ void EndDescendants(int trainer_pid) {
     if (pid != 0) continue;
     const Result<std::string> children =
         ReadFile(Str("/proc/self/task/", getpid(), "/children"), 1u << 16);
-    if (!children) return;  // a kernel without this list: what is left goes to init
+    if (!children) return;  // a kernel without this list: init gets the rest
     for (const std::string& word : Split(*children, ' ')) {
       int child = 0;
       std::from_chars(word.data(), word.data() + word.size(), child);
@@ -126,7 +126,7 @@ void EndDescendants(int trainer_pid) {
   }
 }
 
-// The kernel ends a trainer before it ends a daemon. Best effort: a container may forbid it.
+// Makes the kernel end a trainer before a daemon. Best effort: a container may forbid it.
 void PreferForOomKill(int pid) {
   const std::string path = Str("/proc/", pid, "/oom_score_adj");
   if (FILE* file = std::fopen(path.c_str(), "we"); file != nullptr) {
@@ -135,7 +135,7 @@ void PreferForOomKill(int pid) {
   }
 }
 
-// exit.json is the only evidence there is: a full disk is waited for, for a minute.
+// exit.json is the only evidence of the end, so wait up to a minute for a full disk.
 Status WriteExitPatiently(const AttemptFolder& folder, const ExitRecord& exit) {
   constexpr int kTries = 60;
   for (int i = 1;; ++i) {
@@ -145,9 +145,9 @@ Status WriteExitPatiently(const AttemptFolder& folder, const ExitRecord& exit) {
   }
 }
 
-// As a trainer would end that met the same: a shortage has its class, and its remedy.
+// The exit code of a trainer that met the same error: a shortage has its own class and remedy.
 int ExitCodeWithoutTrainer(const Status& status) {
-  constexpr int kNotExecutable = 126;  // as of a shell
+  constexpr int kNotExecutable = 126;  // as in a shell
   const std::optional<Shortage> shortage = ShortageOf(status);
   return shortage ? FailureOf(ClassOfShortage(*shortage)).exit_code : kNotExecutable;
 }
@@ -183,7 +183,7 @@ Result<int> RunAttempt(const AttemptFolder& folder, const std::string& trainer) 
     return 1;
   }
   PreferForOomKill(*pid);
-  // Not reaped yet, so /proc has it even when it is dead already.
+  // Not reaped yet, so /proc has it even if it has already ended.
   shim.trainer = ProcessName{.pid = *pid, .start_ticks = *ProcessStartTicks(*pid)};
   const Status written = WriteShim(folder, shim);
   if (!written.ok()) LogWarning("shim_record_not_written", {{"error", written.message()}});

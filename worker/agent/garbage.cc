@@ -14,7 +14,7 @@ Result<std::int64_t> BytesBelow(const std::string& path) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(path));
   for (const std::string& name : names) {
     const Result<std::int64_t> below = BytesBelow(JoinPath(path, name));
-    if (below.ok()) n_bytes += *below;  // else gone meanwhile, or a link to nothing
+    if (below.ok()) n_bytes += *below;  // otherwise removed since, or a dangling link
   }
   return n_bytes;
 }

@@ -51,7 +51,7 @@ int ExitCodeOf(const Status& status) {
   }
 }
 
-// Waits for a signal that asks for the end; SIGUSR1 is our own word that the agent has ended.
+// The signals that ask for the end; SIGUSR1 is our own, sent when the agent has ended.
 sigset_t EndSignals() {
   sigset_t set;
   sigemptyset(&set);
@@ -60,7 +60,7 @@ sigset_t EndSignals() {
 }
 
 int RunDaemon(const AgentOptions& options) {
-  // Blocked before any thread is started, so that only the waiting one gets them.
+  // Blocked before any thread starts, so that only the waiting thread gets them.
   const sigset_t signals = EndSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   Result<std::unique_ptr<Agent>> agent = Agent::Create(options);
@@ -78,7 +78,7 @@ int RunDaemon(const AgentOptions& options) {
   pthread_kill(waiter.native_handle(), SIGUSR1);
   waiter.join();
   if (!status.ok()) LogError("worker_failed", {{"error", status.message()}});
-  // Nothing is left to write, and the metrics' server takes up to 2 s to be torn down.
+  // Nothing is left to write, and destroying the metrics server takes up to 2 s.
   std::_Exit(status.ok() ? 0 : ExitCodeOf(status));
 }
 

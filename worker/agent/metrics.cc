@@ -18,7 +18,7 @@ constexpr const char* kCpu = "cpu";
 
 std::string GpuLabel(int index) { return Str("gpu", index); }
 
-// The gauges of a slot that works; a free one has none of them.
+// The gauges of a busy slot; a free slot has none of them.
 constexpr Metric kLive[] = {Metric::kWorkerSlotProgressRatio, Metric::kWorkerSlotTokensPerSecond,
                             Metric::kWorkerSlotLossNats, Metric::kWorkerSlotMfuRatio};
 
@@ -67,7 +67,7 @@ void WorkerMetrics::ShowDevices(const std::vector<DeviceSlot>& devices) {
   for (const DeviceSlot& slot : devices) {
     page_.Set(Metric::kWorkerDeviceInfo, {GpuLabel(slot.index), "gpu", slot.name}, 1);
   }
-  // Shared: a function that is copied holds it.
+  // Shared, because std::function must be copyable.
   page_.BeforeEachScrape([this, n_gpus = static_cast<int>(devices.size()),
                           nvml = std::shared_ptr<Nvml>(std::move(opened).value())] {
     for (int i = 0; i < n_gpus; ++i) {

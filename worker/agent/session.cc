@@ -22,8 +22,8 @@ namespace longrun {
 namespace {
 
 constexpr int kMessageBytesMax = 8 << 20;
-constexpr int kThreadsMax = 16;  // the session's, transfers', and the metrics server's that follow
-// Of the same, and of attempts. Without this room gRPC aborts, or waits for ever.
+constexpr int kThreadsMax = 16;  // of the session, transfers, and the metrics server
+// For the same and for attempts. With less room gRPC aborts, or waits forever.
 constexpr int kFilesMax = 24;
 
 // Lets std::visit choose among lambdas.
@@ -32,9 +32,9 @@ struct Overloaded : Cases... {
   using Cases::operator()...;
 };
 template <typename... Cases>
-Overloaded(Cases...) -> Overloaded<Cases...>;  // C++20 makes it; clang 14 does not yet
+Overloaded(Cases...) -> Overloaded<Cases...>;  // C++20 deduces it; clang 14 does not yet
 
-// Protobuf's strings are UTF-8; a log or a path may hold anything. What is no UTF-8 becomes '?'.
+// Protobuf's strings are UTF-8, but a log or a path may contain anything. Replaces invalid bytes by '?'.
 std::string Utf8(std::string_view text) {
   std::string out;
   out.reserve(text.size());
@@ -48,7 +48,7 @@ std::string Utf8(std::string_view text) {
                                            : 0;
     bool good = n > 0 && i + n <= text.size();
     for (std::size_t k = 1; good && k < n; ++k) good = (byte(k) & 0xc0) == 0x80;
-    // Overlong forms, surrogates, and what is beyond U+10FFFF.
+    // Rejects overlong forms, surrogates, and code points beyond U+10FFFF.
     if (good && n == 3) {
       good = !(byte(0) == 0xe0 && byte(1) < 0xa0) && !(byte(0) == 0xed && byte(1) >= 0xa0);
     }
@@ -151,7 +151,7 @@ v1::WorkerMessage ToWire(UpMessage message) {
   return wire;
 }
 
-// Nothing for a verdict of a later protocol: the attempt then waits for the next session.
+// nullopt for a verdict of a later protocol: the attempt then waits for the next session.
 std::optional<Verdict> FromWire(v1::AttemptVerdict::Verdict verdict) {
   switch (verdict) {
     case v1::AttemptVerdict::VERDICT_CONTINUE:
@@ -201,7 +201,7 @@ DownMessage FromWire(const v1::Start& wire) {
   return start;
 }
 
-// Nothing for a message of a later protocol.
+// nullopt for a message of a later protocol.
 std::optional<DownMessage> FromWire(const v1::CoordinatorMessage& wire) {
   switch (wire.message_case()) {
     case v1::CoordinatorMessage::kWelcome:
@@ -248,16 +248,16 @@ Result<CoordinatorChannel> ConnectTo(const std::string& address) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   arguments.SetMaxSendMessageSize(kMessageBytesMax);
-  // The agent has its own back-off; the channel should not add one of minutes. The least one stays
-  // gRPC's: it is also how long an attempt to connect may take.
+  // The agent has its own back-off; the channel should not add minutes to it. The minimal back-off stays
+  // gRPC's: it is also the time limit of an attempt to connect.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   return CoordinatorChannel{
       .channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments)};
 }
 
-// One write is under way at a time: the front of the queue. Writes come from outside of gRPC's
-// callbacks, so the stream is held until reading has ended.
+// One write is in progress at a time: the front of the queue. Writes come from outside of gRPC's
+// callbacks, so we hold the stream until reading has ended.
 class Session::Stream final
     : public grpc::ClientBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage> {
  public:
@@ -339,9 +339,9 @@ class Session::Stream final
   Listener listener_;
   v1::CoordinatorMessage incoming_;
 
-  mutable std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;  // guards everything below
   std::condition_variable changed_;
-  std::list<v1::WorkerMessage> queue_;  // stable: the front is being written
+  std::list<v1::WorkerMessage> queue_;  // a list: the front must not move while it is written
   std::size_t queued_bytes_ = 0;
   bool reading_ended_ = false;
   bool done_ = false;

@@ -8,11 +8,11 @@ namespace longrun {
 namespace {
 
 struct Peak {
-  std::string_view device;  // as NVML names it
+  std::string_view device;  // its name in NVML
   double bf16;
   double fp32;
 };
-// Data sheets of H200, H100 and A100; half of the sparse figure where only that is given.
+// From the data sheets of H200, H100 and A100; half of the sparse figure if they give only that.
 constexpr Peak kPeaks[] = {
     {"NVIDIA H200", 989.5e12, 67e12},           {"NVIDIA H100 80GB HBM3", 989.5e12, 67e12},
     {"NVIDIA H100 PCIe", 756e12, 51e12},        {"NVIDIA A100-SXM4-80GB", 312e12, 19.5e12},
@@ -49,7 +49,7 @@ SlotMeter::SlotMeter(const TaskFile& task)
 
 std::optional<double> SlotMeter::Note(const JournalRecord& record) {
   if (const auto rate = NumberOf(record.body, "tokens_per_s")) tokens_per_s_ = rate;
-  // A validation or a checkpoint in the middle of a training counts from 0 for itself.
+  // A validation or a checkpoint during training counts its own progress from 0.
   const auto is_phase = [&](const char* phase) {
     return record.body.is_object() && record.body.value("phase", Json()) == phase;
   };
@@ -61,7 +61,7 @@ std::optional<double> SlotMeter::Note(const JournalRecord& record) {
   if (record.kind != "series" || !record.step || !loss) return std::nullopt;
   loss_ = loss;
   std::optional<double> step_seconds;
-  // A journal that is read again goes back.
+  // A journal that is read again jumps back.
   if (loss_step_ && *record.step > *loss_step_ && record.t_ms >= loss_ms_) {
     step_seconds = static_cast<double>(record.t_ms - loss_ms_) / 1000 /
                    static_cast<double>(*record.step - *loss_step_);

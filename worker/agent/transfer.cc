@@ -20,7 +20,7 @@ namespace longrun {
 namespace {
 
 constexpr std::chrono::seconds kQuestionDeadline{10};
-constexpr std::chrono::minutes kTransferDeadline{10};  // of one file
+constexpr std::chrono::minutes kTransferDeadline{10};  // for one file
 
 }  // namespace
 
@@ -39,7 +39,7 @@ bool IsTransient(const Status& status) {
   }
 }
 
-// A call's context, known to the client as long as it runs so that Cancel reaches it.
+// A call's context, which the client knows while the call runs, so that Cancel can reach it.
 class ArtifactClient::Call {
  public:
   Call(ArtifactClient& client, std::chrono::system_clock::duration deadline) : client_(client) {

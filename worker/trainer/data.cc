@@ -14,7 +14,7 @@ Status DataImport(const DataImportOptions& options) {
   if (!options.validation.empty()) spec.splits.emplace_back("validation", options.validation);
   if (!options.test.empty()) spec.splits.emplace_back("test", options.test);
   const Status imported = ImportText(spec, options.output);
-  // What is wrong with several files stands on lines of its own, and an error here is one line.
+  // Errors of several files are on separate lines, but an error here must be one line.
   if (!imported.ok()) {
     const std::vector<std::string> lines = Split(imported.message(), '\n');
     std::string line = lines[0];

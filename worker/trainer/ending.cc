@@ -77,7 +77,7 @@ Ending EndGuarded(const std::function<Ending()>& body) {
     return EndingOf(Status(Code::kUnimplemented, error.what_without_backtrace()));
   } catch (const c10::Error& error) {
     const std::string_view what = error.what_without_backtrace();
-    // The allocator of the host throws a plain error.
+    // LibTorch's CPU allocator throws a plain c10::Error.
     if (what.find("DefaultCPUAllocator") != std::string_view::npos) return OutOfMemory(what);
     return EndingOf(Status(Code::kInternal, Str("LibTorch: ", what)));
   } catch (const std::bad_alloc&) {

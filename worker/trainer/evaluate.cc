@@ -36,7 +36,7 @@ struct NamedEvaluation {
   std::string files_dir;
 };
 
-// {"perplexity": {...}}; a file stands there by its path, FOLDER/HEX.
+// Parses {"perplexity": {...}}; a file is given by its path, FOLDER/HEX.
 Result<NamedEvaluation> ParseEvaluation(const Json& json) {
   if (!json.is_object() || json.size() != 1) {
     return Status(Code::kInvalidArgument, "task.evaluation: expected one evaluation by its name");
@@ -110,7 +110,7 @@ Status Evaluator::WriteArtifact(const EvaluationArtifact& artifact) {
                                                 {"bytes", artifact.bytes.size()}});
 }
 
-// `cells` are the rows of one cell and one variant, in one call of the evaluation.
+// Runs one cell and one variant; `cells` are its rows, from one call of the evaluation.
 Status Evaluator::RunCells(std::span<const ExpectedCell> cells, std::int64_t index) {
   const std::string& variant = cells.front().variant;
   const std::int64_t context_length = cells.front().context_length;
@@ -181,7 +181,7 @@ Status Evaluator::Run() {
   return Status();
 }
 
-// What a number that depends on the machine says of it.
+// The description of the machine that is stored with numbers that depend on it.
 Json DescribeMachine(const TaskFile& task, const Machine& machine) {
   Json described = machine.ToJson();
   described["threads"] = task.execution.threads;
@@ -202,8 +202,8 @@ Result<StartWeights> Weights(const TaskFile& task) {
   return StartWeights{.config = config, .parameters = std::move(folder.parameters)};
 }
 
-// What hides a token from the model: as it was trained here; else as its config.json says; else as the
-// tokenizer has it. -1: nothing does.
+// The mask token: the one the model was trained with here, else that of its config.json, else the
+// tokenizer's; -1 if there is none.
 Result<std::int64_t> MaskToken(const TaskFile& task, const Dataset& dataset) {
   if (task.run.train.is_masked()) return task.run.train.mask.token;
   ASSIGN_OR_RETURN(const Json config, ReadConfigFile(task.init->checkpoint));

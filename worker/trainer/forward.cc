@@ -33,7 +33,7 @@ Result<Loaded> Load(const ForwardOptions& options) {
   return Loaded{.net = std::move(net), .tokens_BT = tokens.to(device)};
 }
 
-// "all" (empty), or "0,3".
+// Parses "all" (returned as an empty list) or a list like "0,3".
 Result<std::vector<std::int64_t>> ReadIndices(std::string_view option, const std::string& text) {
   std::set<std::int64_t> indices;
   if (text == "all") return std::vector<std::int64_t>();

@@ -41,7 +41,7 @@ Status CheckOptions(const GenerateOptions& options) {
   return options.sampling.Check();
 }
 
-// Of a dataset, whose tokenizer.json is one of ours, or of a model, where it is Hugging Face's.
+// Opens the tokenizer of a dataset, whose tokenizer.json is ours, or of a model, whose is Hugging Face's.
 Result<std::unique_ptr<Tokenizer>> OpenTokenizerIn(const std::string& folder) {
   if (PathExists(JoinPath(folder, kManifestName))) return OpenTokenizerOf(folder);
   const std::string file = JoinPath(folder, kTokenizerFile);
@@ -72,7 +72,7 @@ Result<std::unique_ptr<Tokenizer>> OpenTokenizer(const GenerateOptions& options)
   if (is_of_dataset) return OpenTokenizerOf(FolderOf(given));
   Result<std::unique_ptr<Tokenizer>> tokenizer = MakeTokenizer(given);
   if (tokenizer.ok() || IsTokenizerSpec(given)) return tokenizer;
-  // The trainer knows no state folder, and so no dataset by its name.
+  // The trainer does not know the state folder, so it cannot find a dataset by name.
   return Status(Code::kInvalidArgument,
                 Str(tokenizer.status().message(),
                     "; that of a dataset is named by its folder, which `longrun "
@@ -106,7 +106,7 @@ Status CheckTokenizer(const Vocabulary& vocabulary, std::int64_t vocab_size) {
                     vocab_size, ": name the tokenizer that it was trained with by --tokenizer"));
 }
 
-// Prints each token's text as it comes; false at the end of the text.
+// Prints each token's text as it comes; returns false at the end of the text.
 class Printer {
  public:
   explicit Printer(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
@@ -115,7 +115,7 @@ class Printer {
     const auto id = static_cast<std::int32_t>(ids.front());
     if (id == tokenizer_.vocabulary().eot_id) return false;
     const Result<std::string> text = tokenizer_.Decode(std::span(&id, 1));
-    LR_CHECK(text.ok());  // only its own ids are chosen
+    LR_CHECK(text.ok());  // only the tokenizer's own ids are sampled
     WriteOutput(*text);
     FlushOutput();
     return true;

@@ -22,7 +22,7 @@ Status Honour(const Execution& wanted, const Machine& machine) {
   if (wanted.device_kind != machine.device_kind) {
     return Differs("device", wanted.device_kind, machine.device_kind);
   }
-  // The name of a CPU says nothing of its bits; that of a GPU chooses the kernels.
+  // The CPU's name does not affect bits; the GPU's selects kernels.
   if (machine.device_kind == "gpu" && !wanted.device_name.empty() &&
       wanted.device_name != machine.device_name) {
     return Differs("GPU", wanted.device_name, machine.device_name);
@@ -42,7 +42,7 @@ Status Honour(const Execution& wanted, const Machine& machine) {
   return Status();
 }
 
-// A run keeps the path that it began with, where this CPU has it; a new one takes that of its make.
+// A run keeps the path that it began with, if this CPU supports it; a new run takes its vendor's path.
 std::string DecideLinear(const std::string& wanted, Compute& compute) {
   const std::string vendor = IdentifyCpu().vendor;
   if (compute.device.is_cpu() && !wanted.empty()) {
@@ -51,13 +51,13 @@ std::string DecideLinear(const std::string& wanted, Compute& compute) {
   return LinearName(compute);
 }
 
-// The same of what is neither a product nor attention: LibTorch's operators are everywhere.
+// The same for all other operators, which every machine can take from LibTorch.
 std::string DecideOperators(const std::string& wanted, Compute& compute) {
   if (wanted == "aten") compute.kernels.reset();
   return OperatorsName(compute);
 }
 
-// The same of subnormal numbers, which every machine can keep; a GPU does nothing else.
+// The same for subnormal numbers: every machine can keep them, and a GPU always does.
 std::string DecideSubnormals(const std::string& wanted, std::string_view device_kind) {
   const std::optional<Subnormals> known = FindSubnormals(wanted);
   const bool can_flush = device_kind == "cpu" && CanFlushSubnormals();
@@ -76,7 +76,7 @@ Result<Machine> OpenMachine(const TaskFile& task, const std::string& precision) 
   machine.device_kind = task.execution.device_kind;
   machine.simd = SimdPath();
   if (machine.device_kind == "gpu") {
-    // Where the worker shows us one device alone, that one is number 0.
+    // If the worker made only one device visible, it has number 0.
     const bool one_visible = GetEnv("CUDA_VISIBLE_DEVICES").has_value();
     const int ordinal = one_visible || task.devices.empty() ? 0 : task.devices.front();
     ASSIGN_OR_RETURN(machine.compute, OpenCompute(Str("cuda:", ordinal), precision));

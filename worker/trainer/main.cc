@@ -44,8 +44,8 @@ void AddModel(CLI::App* sub, ModelOptions& options) {
       ->check(CLI::Range(1, 1024));
 }
 
-// An attempt yields when it is told to stop. Its signals are held back first: what opens the inputs may
-// start threads.
+// An attempt yields when told to stop. Its signals are blocked first, since opening the inputs may start
+// threads.
 std::function<Ending()> Yielding(const std::function<Ending()>& attempt) {
   return [attempt] {
     HoldStopSignals();
@@ -53,7 +53,7 @@ std::function<Ending()> Yielding(const std::function<Ending()>& attempt) {
   };
 }
 
-// By hand nobody waits for a word of it: what it reads first can take minutes.
+// Run by hand, a stop signal ends the program at once while it reads its inputs, which can take minutes.
 std::function<Ending()> ByHand(const std::function<Ending()>& attempt) {
   return Yielding([attempt] {
     EndWhenStopped();
@@ -191,7 +191,7 @@ std::string VersionText() {
              ", LibTorch ", TorchVersion());
 }
 
-// What a file holds may be quoted in a message: a name of a million letters, or one with line breaks.
+// A message may quote a file's content, such as a name of a million letters or one with line breaks.
 std::string OneLine(std::string_view message) {
   constexpr std::size_t kLettersMax = 2000;
   const std::size_t n_cut = message.size() > kLettersMax ? message.size() - kLettersMax : 0;
@@ -284,11 +284,11 @@ int Main(int argc, char** argv) {
 
 namespace {
 
-// A step frees what the next one asks for. What went back to the system in between would come again as
-// new pages, each of which the kernel clears.
+// Each step frees memory that the next one allocates again. If it went back to the system in between, it would
+// return as new pages, each of which the kernel must clear.
 void KeepFreedMemory() {
 #ifdef __GLIBC__
-  constexpr int kLargestKept = 32 << 20;  // glibc's own bound; larger pieces are the system's
+  constexpr int kLargestKept = 32 << 20;  // glibc's own limit; larger blocks come from the system
   constexpr int kFreeMax = 1 << 30;
   mallopt(M_MMAP_THRESHOLD, kLargestKept);
   mallopt(M_TRIM_THRESHOLD, kFreeMax);

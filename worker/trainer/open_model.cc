@@ -16,7 +16,7 @@
 namespace longrun {
 namespace {
 
-// {"method": "yarn", ...} in place of what config.json says, which must be nothing.
+// Sets the extension, as {"method": "yarn", ...}; config.json must not have one of its own.
 Status Extend(const std::string& text, NetConfig& net) {
   if (text.empty()) return Status();
   Result<Json> given = ParseJson(text);
@@ -36,8 +36,8 @@ Status Extend(const std::string& text, NetConfig& net) {
   return Status();
 }
 
-// The length of a safetensors file's header comes first, in eight bytes of which the last is 0: no text
-// begins so.
+// Refuses text files. A safetensors file begins with the length of its header, eight bytes of which the last
+// is 0: no text begins like that.
 Status CheckIsNoText(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   char begin[8] = {};
@@ -52,7 +52,7 @@ Status CheckIsNoText(const std::string& path) {
           "\"tokens\" of shape (B, T); `longrun-trainer generate --prompt-file` takes a text"));
 }
 
-// What a run of the model would compute with, where there are runs of these numbers.
+// The attention that a run of the model would use; the reference for doubles, which no run uses.
 Result<AttentionBackend> AttentionOf(const ModelConfig& model, const Compute& compute) {
   if (compute.dtype == at::kDouble) return AttentionBackend::kReference;
   return ParseAttentionBackend(AttentionPathFor(model, compute.device.is_cpu() ? "cpu" : "gpu"));
@@ -61,7 +61,7 @@ Result<AttentionBackend> AttentionOf(const ModelConfig& model, const Compute& co
 }  // namespace
 
 Result<Transformer> OpenModel(const ModelOptions& options) {
-  std::optional<AttentionBackend> backend;  // nothing: as a run of the model would have it
+  std::optional<AttentionBackend> backend;  // nullopt: as a run of the model would choose
   if (options.attention != "auto") {
     ASSIGN_OR_RETURN(backend, ParseAttentionBackend(options.attention));
   }

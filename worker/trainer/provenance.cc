@@ -18,7 +18,7 @@
 namespace longrun {
 namespace {
 
-constexpr std::size_t kValueBytesMax = 512;  // of a variable or an argument
+constexpr std::size_t kValueBytesMax = 512;  // per variable or argument
 constexpr std::size_t kFileBytesMax = 64 << 10;
 
 constexpr std::array<std::string_view, 14> kPrefixes = {
@@ -57,7 +57,7 @@ Json Command() {
   return words;
 }
 
-// The value of NAME="value" in /etc/os-release.
+// The value of PRETTY_NAME="value" in /etc/os-release.
 std::string SystemName() {
   constexpr std::string_view kKey = "PRETTY_NAME=";
   const Result<std::string> text = ReadFile("/etc/os-release", kFileBytesMax);

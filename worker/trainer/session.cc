@@ -46,7 +46,7 @@ Status Session::Progress(const Work& work) {
   reported_ms_ = now_ms;
   Json eta_ms;
   const std::int64_t done_here = work.done - phase_begin_done_;
-  // A phase that comes again, as training does after each validation, goes on at its old pace.
+  // A phase that returns, like training after each validation, starts with its previous pace.
   if (done_here > 0) {
     pace_ms_[phase_] =
         static_cast<double>(now_ms - phase_begin_ms_) / static_cast<double>(done_here);

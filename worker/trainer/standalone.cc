@@ -44,7 +44,7 @@ namespace {
 
 constexpr std::int64_t kMemoryBytes = std::int64_t{4} << 30;
 constexpr std::size_t kJsonBytesMax = std::size_t{1} << 20;
-// Of what cannot be read, where its digest changes no other error.
+// Stands in for the digest of an unreadable input, so that its absence causes no further errors.
 const std::string kNoDigest(64, '0');
 const Json kUnknownInit = {{"n_positions", 1}, {"sha256", kNoDigest}};
 
@@ -69,18 +69,18 @@ Result<InitFolder> OpenInit(const std::string& given) {
 
 struct FoundCheckpoint {
   CheckpointRef ref;
-  std::string attention;  // what its run computes with; "": it does not say
+  std::string attention;  // what its run computes with; "" if unknown
   std::string subnormals;
 };
 
-// The files that the arguments name; without those that have an error.
+// The inputs that the arguments name; an input with an error is absent.
 struct Inputs {
   std::optional<Dataset> dataset = {};
   std::optional<InitFolder> init = {};
   std::optional<FoundCheckpoint> checkpoint = {};
 };
 
-// Rows of the position table that the run has of the folder's model; 0 for methods without one.
+// The number of rows of the folder's position table that the run uses; 0 for methods without a table.
 Result<std::int64_t> PositionRows(const InitFolder& init, const Json& run) {
   ASSIGN_OR_RETURN(const PositionConfig position, ResolvePosition(run["position"]));
   ASSIGN_OR_RETURN(const PositionMethod* const method, FindPositionMethod(position.method));
@@ -89,7 +89,7 @@ Result<std::int64_t> PositionRows(const InitFolder& init, const Json& run) {
   return GetInt(run["train"], "train_length", "run.train");
 }
 
-// What the folder says of the run, where the run's file does not.
+// Fills in from the folder what the run's file leaves out.
 void AddInit(const InitFolder& init, Json& run, ErrorList& errors) {
   run.emplace("seed", 1);
   run.emplace("model", init.model.ToJson());
@@ -105,7 +105,7 @@ void AddInit(const InitFolder& init, Json& run, ErrorList& errors) {
     run["train"] = {{"train_length", std::max<std::int64_t>(length, 1)}};
   }
   const Result<std::int64_t> n_positions = PositionRows(init, run);
-  // The run's own errors say why not.
+  // The checks of the run report the reason.
   if (!n_positions.ok()) {
     run.emplace("init", kUnknownInit);
     return;
@@ -118,7 +118,7 @@ void AddInit(const InitFolder& init, Json& run, ErrorList& errors) {
                                          init.path, " is ", CanonicalJson(found))));
 }
 
-// In the place of a folder that is not there: what it would say of the run, is not missed.
+// Stands in for a missing folder, so that its absence causes no further errors.
 void AddUnknownInit(Json& run) {
   run.emplace("seed", 1);
   run.emplace("init", kUnknownInit);
@@ -130,7 +130,7 @@ void AddUnknownInit(Json& run) {
   run["model"] = model.ToJson();
 }
 
-// Of a text that is no JSON; an object with a slip in it is told by its place.
+// The error for text that is not JSON. An object with a syntax error gets the parser's message with its place.
 Status NoRunFile(const std::string& path, std::string_view text, const Status& error) {
   const std::size_t begin = text.find_first_not_of(" \t\r\n");
   if (begin != std::string_view::npos && text[begin] == '{') {
@@ -144,7 +144,7 @@ Status NoRunFile(const std::string& path, std::string_view text, const Status& e
           "longrun get RUN -o json; a sweep's file is for longrun run"));
 }
 
-// The run's file; {} where none is given.
+// Reads the run's file; {} if none is given.
 Result<Json> ReadRunFile(const std::string& path) {
   if (path.empty()) return Json::object();
   Result<std::string> text = ReadFile(path, kJsonBytesMax);
@@ -154,10 +154,10 @@ Result<Json> ReadRunFile(const std::string& path) {
   return json;
 }
 
-// What only the dataset, the model and this build can say is written in when the file leaves it out.
+// Fills in what only the dataset, the model and this build know, if the file leaves it out.
 void Complete(const Inputs& inputs, bool has_init, Json& json, ErrorList& errors) {
   if (!json.is_object()) return;
-  // The digests of a dataset that cannot be read change no other error.
+  // For an unreadable dataset, stand-in digests avoid further errors.
   const std::optional<Dataset>& dataset = inputs.dataset;
   json.emplace("dataset", Json{{"digest", dataset ? dataset->digest() : kNoDigest}});
   json.emplace("tokenizer",
@@ -191,14 +191,14 @@ Run LoadRun(const std::string& path, const Inputs& inputs, bool has_init, ErrorL
                          " does not have, and nothing is trained: choose another, or train")));
     }
   }
-  // A member that is missing is an error of the file like any other: the file is there.
+  // A missing member is reported like any other error of the file, not as a missing file.
   for (const Status& error : own.all()) {
     errors.Add(Status(Code::kInvalidArgument, Str(name, ": ", error.message())));
   }
   return run;
 }
 
-// The folder as the trainer verifies one: its files, with their manifest beside them, in `folder`.
+// Links the folder's files and their manifest into `folder`, in the form that the trainer verifies.
 Result<CheckpointRef> LinkInit(const InitFolder& init, const std::string& folder) {
   RETURN_IF_ERROR(RemoveAll(folder));
   RETURN_IF_ERROR(MakeFolders(folder));
@@ -224,7 +224,7 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
   SeededRandom random(EntropySeed());
   ASSIGN_OR_RETURN(std::string absolute, AbsolutePath(folder));
   const Json paths = loaded.state.value("paths", Json::object());
-  std::string attention, subnormals = "kept";  // as in all runs that do not say
+  std::string attention, subnormals = "kept";  // as in all runs that do not specify it
   if (paths.contains("attention")) {
     ASSIGN_OR_RETURN(attention, GetString(paths, "attention", "state.json: paths"));
   }
@@ -239,7 +239,7 @@ Result<FoundCheckpoint> FindCheckpoint(const std::string& folder) {
                          .subnormals = std::move(subnormals)};
 }
 
-// Whose weights a task has: those of a checkpoint, or those of the folder that the run starts from.
+// Checks where the task gets its weights: from a checkpoint, or from the folder that the run starts from.
 Status CheckCheckpoint(const StandaloneOptions& options, TaskKind kind, const Run& run) {
   if (!run.trains() && kind == TaskKind::kTrain) {
     return Status(Code::kInvalidArgument,
@@ -257,7 +257,7 @@ Status CheckCheckpoint(const StandaloneOptions& options, TaskKind kind, const Ru
   return Status();
 }
 
-// An attempt's folder is used once: its journal is never written over.
+// An attempt's folder is used only once, so that no journal is overwritten.
 Status CheckOutput(const std::string& folder, TaskKind kind) {
   if (!PathExists(JoinPath(folder, kJournalName))) return Status();
   return Status(Code::kAlreadyExists,
@@ -268,7 +268,7 @@ Status CheckOutput(const std::string& folder, TaskKind kind) {
                         : ""));
 }
 
-// What the arguments name of this machine. A GPU is looked for at once, beside what else is wrong.
+// Checks arguments about this machine. Looks for the GPU early, so that its error is reported with the others.
 void CheckMachine(const StandaloneOptions& options, ErrorList& errors) {
   if (options.device == "gpu") {
     const Ending ending = RunGuarded([] {
@@ -285,7 +285,7 @@ void CheckMachine(const StandaloneOptions& options, ErrorList& errors) {
   }
 }
 
-// Datasets have names in sweeps, here they are folders.
+// Datasets have names in sweeps; here they are folders.
 Result<Dataset> OpenDataset(const std::string& folder) {
   if (!PathExists(folder)) {
     return Status(
@@ -313,7 +313,7 @@ Inputs OpenInputs(const StandaloneOptions& options, ErrorList& errors) {
   return inputs;
 }
 
-// The run, and what it demands of the arguments.
+// Checks the run and the arguments that it requires.
 Run CheckRun(const StandaloneOptions& options, TaskKind kind, const Inputs& inputs,
              ErrorList& errors) {
   const bool has_init = !options.init.empty();
@@ -330,13 +330,13 @@ Run CheckRun(const StandaloneOptions& options, TaskKind kind, const Inputs& inpu
   return run;
 }
 
-// What a task is made of.
+// The parts of a task.
 struct Parts {
   Inputs inputs;
   Run run;
 };
 
-// Every error of the arguments and of the files that they name, at once.
+// Reports all errors of the arguments and of the files that they name at once.
 Parts CheckParts(const StandaloneOptions& options, TaskKind kind, ErrorList& errors) {
   errors.Add(CheckOutput(options.output, kind));
   CheckMachine(options, errors);
@@ -345,7 +345,7 @@ Parts CheckParts(const StandaloneOptions& options, TaskKind kind, ErrorList& err
   return parts;
 }
 
-// Of arguments without an error; writes nothing.
+// Makes the task of arguments that have no errors; writes nothing.
 Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const Parts& parts) {
   SeededRandom random(EntropySeed());
   TaskFile task;
@@ -374,12 +374,12 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
                                  : options.attention;
   if (parts.inputs.checkpoint) {
     const FoundCheckpoint& found = *parts.inputs.checkpoint;
-    // As it was trained: but the fused attention, a CPU's, is not there on a GPU.
+    // Use the attention of the training, except that a GPU does not have the fused attention of a CPU.
     const bool is_here = found.attention != "fused" || options.device == "cpu";
     if (options.attention == "auto" && !found.attention.empty() && is_here) {
       task.execution.attention = found.attention;
     }
-    // A GPU keeps them, whatever the checkpoint was trained on.
+    // A GPU always keeps subnormals, whatever the checkpoint was trained on.
     if (options.subnormals.empty() && options.device == "cpu") {
       task.execution.subnormals = found.subnormals;
     }
@@ -395,8 +395,8 @@ Result<TaskFile> MakeTask(const StandaloneOptions& options, TaskKind kind, const
   return task;
 }
 
-// Whether this machine can carry it out: its device, its paths, the attention of its model. What the
-// arguments leave open is then said in the task, and so in each of its checkpoints.
+// Checks that this machine can run the task: its device, its paths, the attention of its model. Writes what
+// the arguments left open into the task, and so into each of its checkpoints.
 Status DecideHere(TaskFile& task) {
   const std::string precision = task.kind == TaskKind::kTrain ? task.run.train.precision : "fp32";
   ASSIGN_OR_RETURN(const Machine machine, OpenMachine(task, precision));
@@ -409,7 +409,7 @@ Status DecideHere(TaskFile& task) {
       .status();
 }
 
-// The output folder is taken once nothing speaks against it: what was refused leaves none behind.
+// Creates the output folder only when nothing else can fail, so that a refused task leaves no folder.
 Status TakeOutput(const Parts& parts, TaskFile& task) {
   if (const Ending ending = RunGuarded([&] { return DecideHere(task); }); !ending.status.ok()) {
     return ending.status;
@@ -434,8 +434,8 @@ void Write(const std::string& text) {
   std::fflush(stderr);
 }
 
-// An nll is shown as the perplexity that it gives, a pseudo_nll as a pseudo_perplexity; other metrics as they
-// are.
+// An nll is shown as its perplexity and a pseudo_nll as its pseudo_perplexity; other metrics are shown
+// unchanged.
 bool IsNll(std::string_view metric) { return metric.ends_with("nll"); }
 
 std::string ShownMetric(const std::string& metric) {
@@ -483,7 +483,7 @@ struct Resolved {
   std::optional<InputFile> file = {};  // that a parameter names
 };
 
-// --params, with what has an option of its own.
+// --params, merged with parameters that have options of their own.
 Result<Json> GivenParams(const StandaloneOptions& options) {
   Result<Json> given = ParseJson(options.params);
   if (!given) return std::move(given).status().In("--params");
@@ -497,7 +497,7 @@ Result<Json> GivenParams(const StandaloneOptions& options) {
   return given;
 }
 
-// What this dataset cannot serve, by name.
+// Checks that the dataset can serve the evaluation.
 Status CheckFit(const StandaloneOptions& options, const Dataset& dataset,
                 const Resolved& resolved) {
   const std::string name = BaseName(options.dataset);
@@ -506,8 +506,8 @@ Status CheckFit(const StandaloneOptions& options, const Dataset& dataset,
     ASSIGN_OR_RETURN(const TokenSplit* const tokens, dataset.Split(split));
     shape.split_tokens[split] = tokens->n_tokens();
   }
-  // A sweep would also write in what depends on the dataset; here score_tokens 0 stays: every full
-  // window of each length.
+  // A sweep would also fill in what depends on the dataset; here score_tokens 0 stays, and means every
+  // full window of each length.
   Json fitted = resolved.params;
   const auto error = resolved.evaluation->fit(shape, fitted);
   if (!error) return Status();
@@ -549,8 +549,8 @@ Resolved ResolveEvaluation(const StandaloneOptions& options, const Inputs& input
   return resolved;
 }
 
-// The file that a parameter names is kept in the attempt's folder under its content, and stands in
-// the parameters by that path.
+// Keeps the file that a parameter names in the attempt's folder, named by its content, and puts that
+// path into the parameters.
 Status AddEvaluation(Resolved resolved, TaskFile& task) {
   if (resolved.file) {
     const std::string folder = JoinPath(task.attempt_dir, "files");
@@ -600,7 +600,7 @@ Ending TrainStandalone(const StandaloneOptions& options) {
         Status(ending.status.code(), Str(ending.status.message(), "; --resume ", view.checkpoint(),
                                          " with another --output goes on with it"));
   }
-  // The coordinator says so itself.
+  // In a sweep the coordinator adds this advice; here we do.
   if (ending.failure_class == FailureClass::kNumerical && !ending.status.ok()) {
     ending.status = Status(ending.status.code(), Str(ending.status.message(), "; ",
                                                      FailureOf(FailureClass::kNumerical).advice));

@@ -27,7 +27,7 @@ sigset_t StopSignals() {
   return signals;
 }
 
-// Waits for a stop signal until it is destroyed, and ends the program by it.
+// Until it is destroyed, waits for a stop signal and ends the program with it.
 class Watch {
  public:
   Watch() {
@@ -55,7 +55,7 @@ class Watch {
     signalfd_siginfo info = {};
     if (read(signals_, &info, sizeof info) != sizeof info) return;
     std::fputs("longrun-trainer: stopped while it read its inputs; nothing was computed\n", stderr);
-    std::signal(static_cast<int>(info.ssi_signo), SIG_DFL);  // a shell's background job ignores SIGINT
+    std::signal(static_cast<int>(info.ssi_signo), SIG_DFL);  // ignored in a shell's background jobs
     sigset_t one;
     sigemptyset(&one);
     sigaddset(&one, static_cast<int>(info.ssi_signo));
@@ -68,7 +68,7 @@ class Watch {
 };
 
 std::atomic<bool> g_stop_requested = false;
-std::unique_ptr<Watch> g_watch;  // of the thread that runs the task
+std::unique_ptr<Watch> g_watch;  // used only by the thread that runs the task
 
 }  // namespace
 

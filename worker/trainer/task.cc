@@ -19,8 +19,8 @@ namespace {
 constexpr std::size_t kTaskBytesMax = std::size_t{64} << 20;
 
 Result<TaskFile> LoadTask(const std::string& path) {
-  // Whatever is wrong with it, a missing member too, it is the task file that is wrong: another
-  // attempt would meet the same.
+  // Any error here, even a missing member, means that the task file is wrong: another attempt would fail
+  // in the same way.
   const auto wrong = [&](const Status& status) {
     const bool names_path = status.message().find(path) != std::string::npos;
     return Status(Code::kInvalidArgument,
@@ -63,7 +63,7 @@ Status Work(Session& session) {
                    OpenMachine(task, trains ? task.run.train.precision : "fp32"));
   if (trains) session.SetPlace("loading the weights");
   Result<TrainStart> start = trains ? LoadStart(task) : TrainStart();
-  // Also before the news that there is nothing to start from: on what it was tried belongs to it.
+  // Recorded even if there is nothing to start from: the record says on which machine that was tried.
   const std::string initial_weights = start.ok() ? start->initial_weights : "";
   RETURN_IF_ERROR(session.journal().Append("started", StartedBody(task, machine, initial_weights)));
   RETURN_IF_ERROR(start.status());
@@ -90,10 +90,10 @@ Ending RunTask(const std::string& path, RecordWatcher watcher) {
                      {"message", ToUtf8(ending.status.message())},
                      {"where", session->place()}};
   if (Status written = session->journal().Append("failed", body); !written.ok()) {
-    // The exit code still says what it was.
+    // The exit code still tells the failure class.
     LogError("journal_lost", {{"message", written.message()}});
   }
-  // A message that begins with the place says it already.
+  // Do not repeat the place if the message begins with it.
   if (!ending.status.message().starts_with(session->place())) {
     ending.status = std::move(ending.status).In(session->place());
   }

@@ -31,11 +31,11 @@
 namespace longrun {
 namespace {
 
-// The sign of a NaN says nothing.
+// The sign of a NaN has no meaning.
 std::string NumberText(double value) { return std::isnan(value) ? "nan" : Str(value); }
 
-// Sequences given to the network at once in a validation: a constant of the recipe, so that a shape has one
-// result.
+// The number of sequences per call of the network in validation: it depends only on the recipe, so that a
+// shape has one result.
 std::int64_t SequencesPerCall(const TrainConfig& train) {
   return std::max<std::int64_t>(1, 4096 / train.train_length);
 }
@@ -64,7 +64,7 @@ class Trainer {
 
   Status Restore(const LoadedCheckpoint& checkpoint);
   Status PrepareValidation(const Dataset& dataset);
-  // False when a stop came in between: nothing has changed then.
+  // Returns false if a stop came in between; then nothing has changed.
   Result<bool> Step();
   Result<double> Gradients(std::int64_t step, bool& stopped);
   std::int64_t CountTargets(std::int64_t step) const;
@@ -88,19 +88,19 @@ class Trainer {
   const std::string initial_weights_;
 
   std::int64_t step_ = 0;        // steps done
-  std::int64_t saved_step_ = 0;  // of the newest checkpoint there is, ours or the one resumed from
+  std::int64_t saved_step_ = 0;  // of the newest checkpoint, ours or the one resumed from
   std::int64_t saved_ms_ = 0;
   std::optional<Best> best_;
-  bool validation_pending_ = false;       // of the weights after step_
+  bool validation_pending_ = false;       // the weights after step_ are not validated yet
   std::vector<std::string> checkpoints_;  // folders written here, oldest first
   std::string best_checkpoint_;
   double tokens_per_s_ = 0.0;
 
   std::vector<std::int32_t> row_;
-  at::Tensor samples_BT_;  // micro-batch, T + 1 tokens a row
+  at::Tensor samples_BT_;  // micro-batch, T + 1 tokens per row
   std::vector<std::int32_t> validation_tokens_;
   std::vector<Window> validation_windows_;
-  // Of a masked language model.
+  // Only for a masked language model.
   std::optional<Masking> masking_;
   std::vector<MaskedSequence> validation_masked_;
 };
@@ -158,7 +158,7 @@ Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
   step_ = saved_step_ = *step;
   ASSIGN_OR_RETURN(validation_pending_,
                    GetBool(checkpoint.state, "validation_pending", "state.json"));
-  // The best of the parent is the parent's: it may have been validated otherwise.
+  // A parent's best does not count for this run: the parent may have been validated differently.
   if (is_parents) return Status();
   if (const Json best = checkpoint.state.value("best", Json()); best.is_object()) {
     ASSIGN_OR_RETURN(const double val_loss, GetDouble(best, "val_loss", "state.json"));
@@ -168,9 +168,9 @@ Status Trainer::Restore(const LoadedCheckpoint& checkpoint) {
   return Status();
 }
 
-// The validation curve is scored on the first tokens of the validation split, side by side windows of
-// the train length: the same each time. What is hidden in them is the same, too, in every run of one
-// recipe: its draws are of the seed 0.
+// The validation curve scores the first tokens of the validation split in adjacent windows of the train
+// length: the same each time. The hidden tokens are also the same, in every run of one recipe: they are
+// drawn with seed 0.
 Status Trainer::PrepareValidation(const Dataset& dataset) {
   const ValidateConfig& validate = run_.train.validate;
   if (validate.every == 0) return Status();
@@ -194,7 +194,7 @@ Status Trainer::PrepareValidation(const Dataset& dataset) {
   return Status();
 }
 
-// Samples first .. first + n - 1 into the rows of samples_BT_.
+// Reads samples first .. first + n - 1 into the rows of samples_BT_.
 Status Trainer::ReadBatch(std::int64_t first, std::int64_t n) {
   const std::int64_t n_row = run_.train.train_length + 1;
   if (!samples_BT_.defined() || samples_BT_.size(0) != n) {
@@ -209,8 +209,8 @@ Status Trainer::ReadBatch(std::int64_t first, std::int64_t n) {
   return Status();
 }
 
-// Tokens of a step that have a loss: known before its first pass, so that the loss is their mean however
-// unevenly they lie in micro-batches.
+// The number of a step's tokens that have a loss. Known before its first pass, so that the loss is their mean
+// however unevenly they are spread over micro-batches.
 std::int64_t Trainer::CountTargets(std::int64_t step) const {
   const std::int64_t n_sequences = run_.train.batch_sequences();
   const std::int64_t n_length = run_.train.train_length;
@@ -222,7 +222,7 @@ std::int64_t Trainer::CountTargets(std::int64_t step) const {
   return n;
 }
 
-// Samples first .. first + n - 1: their gradient, and the nll of each target.
+// Adds the gradient of samples first .. first + n - 1 and returns the nll of each target.
 Result<at::Tensor> Trainer::AddPass(std::int64_t first, std::int64_t n, double weight) {
   if (masking_) return AddMaskedPass(first, n, weight);
   RETURN_IF_ERROR(ReadBatch(first, n));
@@ -242,12 +242,12 @@ Result<at::Tensor> Trainer::AddMaskedPass(std::int64_t first, std::int64_t n, do
   return AddMaskedGradients(net_, ToBatch(sequences), weight);
 }
 
-// The mean loss of a step, its gradient in the parameters.
+// Returns the mean loss of a step and leaves its gradient in the parameters.
 Result<double> Trainer::Gradients(std::int64_t step, bool& stopped) {
   const std::int64_t n_sequences = run_.train.batch_sequences();
   const double weight = 1.0 / static_cast<double>(CountTargets(step));
   ClearGradients(net_);
-  std::vector<at::Tensor> sums;  // read at the end: a GPU is not waited for in between
+  std::vector<at::Tensor> sums;  // read at the end, so as not to wait for a GPU in between
   for (std::int64_t done = 0; done < n_sequences;) {
     if (StopRequested()) {
       stopped = true;
@@ -281,7 +281,7 @@ Result<bool> Trainer::Step() {
   step_ = step;
   validation_pending_ = ValidationIsDue();
 
-  // Steps of a few milliseconds: the rate is smoothed over about ten.
+  // A step may take only milliseconds, so the rate is smoothed over about ten steps.
   const double seconds = static_cast<double>(std::max<std::int64_t>(1, BootMs() - begin_ms)) / 1e3;
   const double rate = static_cast<double>(run_.train.batch_tokens) / seconds;
   tokens_per_s_ = tokens_per_s_ == 0.0 ? rate : 0.9 * tokens_per_s_ + 0.1 * rate;
@@ -353,7 +353,7 @@ Result<double> Trainer::MaskedValidationLoss() {
   return nll_sum / static_cast<double>(n_targets);
 }
 
-// True when the loss is the lowest so far.
+// Returns true if the loss is the lowest so far.
 Result<bool> Trainer::Validate() {
   session_.SetPlace(Str("validation after step ", step_));
   ASSIGN_OR_RETURN(const double val_loss, masking_ ? MaskedValidationLoss() : ValidationLoss());
@@ -408,7 +408,7 @@ Status Trainer::Checkpoint(bool final, bool best) {
   return RemoveOldCheckpoints();
 }
 
-// Keeps the last few and the best.
+// Keeps the last few checkpoints and the best.
 Status Trainer::RemoveOldCheckpoints() {
   const auto keep = static_cast<std::size_t>(session_.task().checkpoint_keep);
   for (std::size_t i = 0; i + keep < checkpoints_.size();) {

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::int64_t kRedrawMs = 500;
 constexpr std::int64_t kLineMs = 60'000;
-constexpr std::int64_t kLines = 10;  // of a whole training, at least
+constexpr std::int64_t kLines = 10;  // at least so many for a whole training
 
 std::string LossText(double loss) {
   char text[32];
@@ -20,7 +20,7 @@ std::string LossText(double loss) {
   return text;
 }
 
-// A finite number, as a record of a step has.
+// The number under `key`, or NaN if there is none.
 double NumberAt(const Json& body, const char* key) {
   const auto found = body.find(key);
   return found != body.end() && found->is_number() ? found->get<double>() : NAN;

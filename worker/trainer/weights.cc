@@ -44,7 +44,7 @@ Result<StartWeights> LoadImported(const CheckpointRef& init, const Run& run) {
   }
   imported.parameters.merge(InitialParameters(random, static_cast<std::uint64_t>(run.seed)));
   imported.config.model = run.model;
-  // Another method than rope has nothing to extend.
+  // Only rope has an extension.
   if (run.model.position.method != "rope") imported.config.extension = Json();
   return imported;
 }

@@ -27,7 +27,7 @@ class GzipStream final : public ByteStream {
   GzipStream& operator=(const GzipStream&) = delete;
 
   Status Begin() {
-    constexpr int kGzipHeader = 16;  // beside the window's bits: gzip, not zlib
+    constexpr int kGzipHeader = 16;  // in addition to the window's bits: gzip, not zlib
     ready_ = inflateInit2(&state_, MAX_WBITS + kGzipHeader) == Z_OK;
     return ready_ ? Status() : Status(Code::kResourceExhausted, "no memory for zlib");
   }
@@ -68,7 +68,7 @@ class GzipStream final : public ByteStream {
   std::vector<char> input_;
   z_stream state_{};
   bool ready_ = false;
-  bool in_member_ = true;  // an empty file is no gzip file
+  bool in_member_ = true;  // an empty file is not a gzip file
 };
 
 }  // namespace

@@ -75,7 +75,7 @@ Result<std::int64_t> ReadIds(ByteStream& stream, IdType type, DocumentSink& sink
   const std::size_t width = IdBytes(type);
   std::vector<char> chunk(kSourceChunkBytes);
   std::vector<std::int32_t> ids;
-  std::size_t held = 0;  // bytes of an id that is not whole yet
+  std::size_t held = 0;  // bytes of an incomplete id
   std::int64_t n_ids = 0;
   while (true) {
     ASSIGN_OR_RETURN(const std::size_t n, stream.Read(std::span<char>(chunk).subspan(held)));

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kDefaultField = "text";
 
-// The parser knows one line only, and would call each the first.
+// The parser sees only one line, and would number each as the first.
 Status WithoutLine(const Status& status) {
   constexpr std::string_view kLine = "at line 1, ";
   std::string message = status.message();

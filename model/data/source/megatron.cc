@@ -17,7 +17,7 @@ namespace longrun {
 namespace {
 
 constexpr std::string_view kMagic("MMIDIDX\0\0", 9);
-constexpr std::size_t kFixedBytes = 9 + 8 + 1 + 8;  // up to and with n_sequences
+constexpr std::size_t kFixedBytes = 9 + 8 + 1 + 8;  // up to and including n_sequences
 
 template <typename Word>
 Word At(std::span<const std::byte> bytes, std::size_t offset) {
@@ -164,7 +164,7 @@ class MegatronReader {
 
 Status CheckMegatron(const SourceOptions&) { return Status(); }
 
-// A name that does not end in .idx is refused when it is read.
+// The reader refuses a name that does not end in .idx.
 std::string BinOf(const std::string& idx) {
   return idx.ends_with(".idx") ? Str(idx.substr(0, idx.size() - 4), ".bin") : idx;
 }
@@ -216,7 +216,7 @@ Result<MegatronIndex> ParseMegatronIndex(std::span<const std::byte> idx, std::in
   }
   index.n_sequences = static_cast<std::int64_t>(n);
   std::size_t at = kFixedBytes;
-  if (idx.size() != kFixedBytes + 12 * n) {  // not fairseq's
+  if (idx.size() != kFixedBytes + 12 * n) {  // it may be fairseq's format
     const std::uint64_t n_boundaries =
         idx.size() >= kFixedBytes + 8 ? At<std::uint64_t>(idx, kFixedBytes) : 0;
     at += 8;

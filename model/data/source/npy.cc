@@ -19,7 +19,7 @@ Status Refused(const std::string& message) { return Status(Code::kDataLoss, mess
 
 std::string Shown(std::string_view text) { return Str('"', ToUtf8(text.substr(0, 60)), '"'); }
 
-// A reader of the few Python literals that the dictionary has.
+// Reads the few kinds of Python literals that the header's dictionary has.
 class Literals {
  public:
   explicit Literals(std::string_view text) : rest_(text) {}

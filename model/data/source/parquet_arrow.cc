@@ -18,7 +18,7 @@
 namespace longrun {
 namespace {
 
-// Rows decoded at a time; FineWeb's have some KiB each.
+// Rows decoded at a time; FineWeb's are some KiB each.
 constexpr std::int64_t kBatchRows = 256;
 
 Status FromArrow(const arrow::Status& status) {
@@ -33,7 +33,7 @@ Result<int> FindColumn(const arrow::Schema& schema, std::string_view option,
                                             "\"; there is ", Join(schema.field_names(), ", ")));
 }
 
-// The text of row i; null is no text.
+// The text of row i; null has no text.
 Result<std::string_view> TextAt(const arrow::Array& column, std::int64_t i) {
   if (column.IsNull(i)) return std::string_view();
   switch (column.type_id()) {

@@ -30,7 +30,7 @@ std::array<Given, 4> GivenOptions(const SourceOptions& options) {
 Json SourceOptions::ToJson() const {
   Json json = {{"format", format}};
   for (const Given& given : GivenOptions(*this)) {
-    // Bytes that are no UTF-8 have no place in JSON, and a separator may be any.
+    // JSON cannot hold bytes that are not UTF-8, and a separator may have any bytes.
     if (given.value) json[std::string(given.name)] = ToUtf8(*given.value);
   }
   if (any_bytes) json["any_bytes"] = true;

@@ -55,7 +55,7 @@ class SourceInput::FileStream final : public ByteStream {
 };
 
 Result<std::unique_ptr<ByteStream>> SourceInput::OpenPlain(const std::string& path) {
-  // A pipe would keep its reader waiting: it is opened without, and refused.
+  // Opening a pipe could block: O_NONBLOCK avoids that, and the check below refuses it.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return ErrnoStatus(errno, Str("cannot read ", path));
   struct stat info {};
@@ -117,7 +117,7 @@ std::string_view WithoutCompression(std::string_view path) {
 
 namespace {
 
-// Rewrites in place; `after_return` is kept from piece to piece. How many bytes are left.
+// Rewrites in place and returns the number of bytes left; `after_return` is kept from piece to piece.
 std::size_t RewriteNewlines(std::span<char> bytes, bool& after_return) {
   std::size_t n = 0;
   for (const char c : bytes) {

@@ -3,7 +3,7 @@
 //   line          "\n"; the document is the line without it; a line of white space has no text
 //   form_feed     "\f"
 //   blank_lines   one empty line or more; the document keeps the end of its last line
-//   bytes:BYTES   exactly these
+//   bytes:BYTES   exactly these bytes
 //   other bytes   taken literally, unless they look like a name: "blank-lines" is a typo and is refused
 //
 // A separator belongs to no document. Bytes are kept unchanged. A file that is not text (text_check.h) is
@@ -24,12 +24,12 @@ constexpr std::string_view kLiteral = "bytes:";
 
 struct NamedSeparator {
   std::string_view name;
-  std::string_view bytes;  // "": found by a rule of its own
+  std::string_view bytes;  // "": has a rule of its own
 };
 constexpr std::array<NamedSeparator, 3> kNamedSeparators = {
     {{"line", "\n"}, {"form_feed", "\f"}, {"blank_lines", ""}}};
 
-// A letter, then letters, digits, "_" and "-": what a name looks like, and hardly a separator does.
+// A letter, then letters, digits, "_" and "-": this looks like a name, and hardly like a separator.
 bool LooksLikeName(std::string_view text) {
   const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
   return !text.empty() && is_letter(text.front()) && std::ranges::all_of(text, [&](char c) {
@@ -37,7 +37,7 @@ bool LooksLikeName(std::string_view text) {
   });
 }
 
-// The bytes that stand between documents; "" for blank lines.
+// The bytes between documents; "" for blank lines.
 Result<std::string> SeparatorBytes(const std::string& separator) {
   std::vector<std::string> names;
   for (const NamedSeparator& named : kNamedSeparators) {
@@ -78,8 +78,8 @@ Status ReadWhole(ByteStream& stream, DocumentSink& sink) {
 
 Status ReadSeparated(ByteStream& stream, const std::string& separator, DocumentSink& sink) {
   std::vector<char> chunk(kSourceChunkBytes);
-  std::string pending;  // may hold the beginning of a separator at its end
-  bool open = false;    // text was given since the last separator
+  std::string pending;  // may end with the beginning of a separator
+  bool open = false;    // text has come since the last separator
   while (true) {
     ASSIGN_OR_RETURN(const std::size_t n, stream.Read(chunk));
     pending.append(chunk.data(), n);
@@ -100,8 +100,8 @@ Status ReadSeparated(ByteStream& stream, const std::string& separator, DocumentS
   }
 }
 
-// Gives on what is more than white space. The others are documents without text, which are counted and
-// left out: the empty lines of WikiText hold a space.
+// Passes on documents that have more than white space. The others count as documents without text and are
+// left out: the empty lines of WikiText contain a space.
 class BlankSkipper final : public DocumentSink {
  public:
   explicit BlankSkipper(DocumentSink& sink) : sink_(sink) {}
@@ -109,7 +109,7 @@ class BlankSkipper final : public DocumentSink {
   Status Text(std::string_view bytes) override {
     if (has_text_) return sink_.Text(bytes);
     blank_.append(bytes);
-    // Of white space without end, what has come so far is text.
+    // After too much white space, count what has come so far as text.
     if (Trim(bytes).empty() && blank_.size() < kSourceChunkBytes) return Status();
     has_text_ = true;
     return sink_.Text(std::exchange(blank_, {}));
@@ -123,11 +123,11 @@ class BlankSkipper final : public DocumentSink {
 
  private:
   DocumentSink& sink_;
-  std::string blank_;  // the beginning of a document, as long as it is nothing else
+  std::string blank_;  // the beginning of a document while it is only white space
   bool has_text_ = false;
 };
 
-// Line ends decide, and a line may come in many pieces.
+// Cuts at blank lines; a line may come in many pieces.
 class BlankLineCutter {
  public:
   explicit BlankLineCutter(DocumentSink& sink) : sink_(sink) {}
@@ -148,7 +148,7 @@ class BlankLineCutter {
   }
 
  private:
-  // Of one line, with its end if it is there.
+  // Adds part of one line, with its line end if that has come.
   Status AddPart(std::string_view part) {
     const bool ends = part.back() == '\n';
     if (at_line_start_ && (part == "\n" || part == "\r\n")) {
@@ -157,7 +157,7 @@ class BlankLineCutter {
       open_ = false;
       return sink_.EndDocument();
     }
-    if (at_line_start_ && part == "\r" && !held_return_) {  // perhaps half of an empty line's end
+    if (at_line_start_ && part == "\r" && !held_return_) {  // possibly half of an empty line's end
       held_return_ = true;
       return Status();
     }

@@ -20,7 +20,7 @@ struct Beginning {
 
 using namespace std::string_view_literals;
 
-// What a file begins with that is no text. Pickles: protocols 2 to 5.
+// Beginnings of files that are not text. Pickles: protocols 2 to 5.
 constexpr std::array kBeginnings = {
     Beginning{"%PDF-"sv, "a PDF", "extract its text (pdftotext)"},
     Beginning{"PK\x03\x04"sv, "a ZIP archive (.docx, .odt and .npz are some)", "unpack it"},
@@ -60,12 +60,12 @@ Status CheckBeginning(std::string_view bytes, bool may_be_taken) {
   return Status();
 }
 
-// The first kBeginningBytesMax bytes of a stream, or all that it has.
+// Checks the first kBeginningBytesMax bytes of a stream, or all that it has.
 class BeginningChecker {
  public:
   explicit BeginningChecker(bool may_be_taken) : may_be_taken_(may_be_taken) {}
 
-  // A beginning is told as soon as it is there: what comes behind it may be refused for less.
+  // Reports a beginning as soon as it is seen: the bytes after it might be refused with a vaguer message.
   Status Add(std::string_view piece) {
     if (held_.size() == kBeginningBytesMax) return Status();
     held_.append(piece.substr(0, kBeginningBytesMax - held_.size()));
@@ -92,8 +92,8 @@ class BeginningStream final : public ByteStream {
   BeginningChecker checker_{/*may_be_taken=*/false};
 };
 
-// Of the eight bytes at `at`, whether each is ASCII and none NUL. (x - 1) & ~x & 0x80 finds the zero
-// byte: of bytes below 0x80, no other sets the bit.
+// Whether the eight bytes at `at` are all ASCII and not NUL. (x - 1) & ~x & 0x80 detects a zero
+// byte: for bytes below 0x80, only zero sets the bit.
 bool EightOfAscii(const char* at) {
   constexpr std::uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
   std::uint64_t word = 0;
@@ -101,7 +101,7 @@ bool EightOfAscii(const char* at) {
   return ((word | ((word - kOnes) & ~word)) & kHigh) == 0;
 }
 
-// UTF-8 as the Unicode standard's table 3-7 has it: no surrogates, nothing overlong, up to U+10FFFF.
+// Checks for UTF-8 by the Unicode standard's table 3-7: no surrogates, nothing overlong, up to U+10FFFF.
 class TextStream final : public ByteStream {
  public:
   TextStream(std::unique_ptr<ByteStream> stream, std::string path, std::string_view separator)
@@ -144,7 +144,7 @@ class TextStream final : public ByteStream {
     return Status();
   }
 
-  // The next byte of a character; false where it cannot be.
+  // Takes the next byte of a character; false if it is not valid there.
   bool Take(unsigned char byte) {
     if (left_ > 0) {
       if (byte < low_ || byte > high_) return false;
@@ -171,7 +171,7 @@ class TextStream final : public ByteStream {
                " (line ", newlines + 1, ")");
   }
 
-  // A file that nothing else tells about: a shard without a header has the ending.
+  // Nothing in the file hints at its format; a shard without a header ends in ".bin".
   std::string Remedy(std::string_view other) const {
     return Str(WithoutCompression(path_).ends_with(".bin")
                    ? "token ids are read with --format raw --dtype u16 (or u32)"sv
@@ -179,7 +179,7 @@ class TextStream final : public ByteStream {
                ", ", kAsTheyAre);
   }
 
-  // At piece[i], or where the character began that is cut there.
+  // Reports the error at piece[i], or at the start of the character that is cut there.
   Status Refuse(std::string_view piece, std::size_t i, unsigned char byte) const {
     if (byte == 0) {
       return Status(
@@ -200,12 +200,12 @@ class TextStream final : public ByteStream {
   std::string path_;
   std::bitset<256> passed_;
   BeginningChecker beginning_{/*may_be_taken=*/true};
-  std::int64_t offset_ = 0;                 // of the next piece
-  std::int64_t n_newlines_ = 0;             // before it
-  unsigned char lead_ = 0;                  // of the character that was begun last
-  int n_taken_ = 0;                         // bytes of it so far
-  int left_ = 0;                            // and still to come
-  unsigned char low_ = 0x80, high_ = 0xbf;  // what the next of them may be
+  std::int64_t offset_ = 0;                 // place of the next piece in the file
+  std::int64_t n_newlines_ = 0;             // newlines before it
+  unsigned char lead_ = 0;                  // first byte of the current character
+  int n_taken_ = 0;                         // its bytes so far
+  int left_ = 0;                            // its bytes still to come
+  unsigned char low_ = 0x80, high_ = 0xbf;  // bounds of the next of them
 };
 
 }  // namespace

@@ -33,7 +33,7 @@ class ZstdStream final : public ByteStream {
   Result<std::size_t> Read(std::span<char> out) override {
     ZSTD_outBuffer written = {out.data(), out.size(), 0};
     while (written.pos == 0) {
-      // Also without new input there may be more to give; only then the next piece is needed.
+      // There may be more output without new input; read the next piece only when there is none.
       if (available_.pos == available_.size && !more_) {
         ASSIGN_OR_RETURN(const std::size_t n, packed_->Read(input_));
         available_ = {input_.data(), n, 0};
@@ -58,7 +58,7 @@ class ZstdStream final : public ByteStream {
   std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> state_;
   std::vector<char> input_;
   ZSTD_inBuffer available_ = {nullptr, 0, 0};
-  bool in_frame_ = true;  // an empty file is no frame
+  bool in_frame_ = true;  // an empty file is not a frame
   bool more_ = false;     // the last call filled its output
 };
 

@@ -16,9 +16,9 @@
 namespace longrun {
 namespace {
 
-// Up to here the best pair is found by looking at all: no heap, and everything in the first cache.
+// Up to this length, a scan of all pairs finds the best: no heap, and everything in the first-level cache.
 constexpr std::size_t kShortPiece = 64;
-// Above this a list of places for each id pays.
+// Above this length, a list of positions for each id pays off.
 constexpr std::size_t kLongPiece = 16384;
 
 std::string Shown(std::string_view bytes) {
@@ -129,11 +129,11 @@ std::vector<BpeMerger::Pair> BpeMerger::AllPairs(const std::vector<Token>& token
   return pairs;
 }
 
-// For each token the two that its bytes have become when its turn comes, where they are two. If that
-// is so for every token, no other pair is ever merged, and the rest need not be looked up: take a pair
-// of token t about to be merged. Nothing crossed its ends, so what happened between them is what
-// happens to its bytes alone, and there the merges below t leave two, which t's id then joins before
-// any merge above t.
+// For each token, the two tokens that its bytes have become when its turn comes, if there are two. If that
+// holds for every token, no other pair is ever merged, and the rest need not be looked up. Proof: take a pair
+// about to be merged into token t. Nothing crossed its ends, so its bytes were merged as they would be alone,
+// and there the merges below t leave two tokens, which t's id then joins before any merge
+// above t.
 std::vector<BpeMerger::Pair> BpeMerger::PairsThatMeet(const std::vector<Token>& tokens) const {
   std::vector<Pair> pairs;
   std::vector<std::int32_t> ids;
@@ -168,7 +168,7 @@ void BpeMerger::Merge(std::string_view piece, std::uint32_t below,
   }
 }
 
-// wholes[i] is what parts i and i + 1 together are.
+// wholes[i] is the token that parts i and i + 1 form together.
 void BpeMerger::MergeShort(std::string_view piece, std::uint32_t below,
                            std::vector<std::int32_t>& ids) const {
   std::array<std::uint32_t, kShortPiece> parts;
@@ -201,8 +201,8 @@ void BpeMerger::MergeShort(std::string_view piece, std::uint32_t below,
 
 namespace {
 
-// Which pair is merged next: the lowest whole, then the leftmost. Pairs that are gone by now come too,
-// and are passed over by who asks.
+// The pair to merge next: the one with the lowest whole, then the leftmost. Also returns pairs that no longer
+// exist, which the caller skips.
 struct Next {
   std::uint32_t whole = 0, position = 0;
 };
@@ -224,9 +224,9 @@ class HeapOfPairs {
   std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> heap_;
 };
 
-// The same for a vocabulary each of whose tokens has two halves of lower ids, or bytes: a merge then
-// offers only pairs above its own, so that one whole after the other is dealt with, all its places in
-// a row. A heap of millions of places would miss the cache at each step.
+// The same for a vocabulary in which each token has two halves of lower ids, or bytes: a merge then
+// adds only pairs above its own, so that one whole after the other is finished, with all its positions in
+// order. A heap of millions of positions would miss the cache at each step.
 class WavesOfPairs {
  public:
   explicit WavesOfPairs(std::size_t n_ids) : positions_(n_ids) {}
@@ -252,7 +252,7 @@ class WavesOfPairs {
  private:
   std::vector<std::vector<std::uint32_t>> positions_;  // by whole
   std::priority_queue<std::uint32_t, std::vector<std::uint32_t>, std::greater<>> wholes_;
-  std::uint32_t whole_ = 0;  // whose positions are the wave
+  std::uint32_t whole_ = 0;  // the token whose positions are being merged
   std::vector<std::uint32_t> wave_;
   std::size_t at_ = 0;
 };
@@ -284,7 +284,7 @@ void BpeMerger::MergeBy(Pairs pairs, std::string_view piece, std::uint32_t below
   };
   for (std::uint32_t i = 0; i < n; ++i) {
     parts[i] = {.id = id_of_byte_[static_cast<unsigned char>(piece[i])],
-                .previous = i - 1,  // of the first: none, which is seen by i == 0
+                .previous = i - 1,  // meaningless for the first, which i == 0 shows
                 .next = i + 1};
     if (i + 1 < n) offer(i, whole_of_bytes_[BytePair(piece[i], piece[i + 1])]);
   }
@@ -312,7 +312,7 @@ void BpeMerger::MergeBy(Pairs pairs, std::string_view piece, std::uint32_t below
 
 namespace {
 
-// The ids of pieces seen before, each at one place that the next of the same hash takes over. Holds
+// The ids of pieces seen before. Each has one slot, which the next piece with the same hash takes over. Holds
 // pieces of up to 16 bytes and three ids, which is nearly all of a text, at two to a cache line.
 class PieceCache {
  public:
@@ -320,7 +320,7 @@ class PieceCache {
   static constexpr std::size_t kPieceIds = 3;
 
   struct Key {
-    std::uint64_t low = 0, high = 0;  // the bytes, zeros behind them
+    std::uint64_t low = 0, high = 0;  // the bytes, then zeros
     std::uint32_t n_bytes = 0;
   };
   struct Slot {
@@ -335,7 +335,7 @@ class PieceCache {
   };
   static_assert(sizeof(Slot) == 32);
 
-  // `piece` has 1 to 16 bytes; `text_end` ends the text that it is cut from.
+  // `piece` has 1 to 16 bytes; `text_end` is the end of the text that contains it.
   static Key KeyOf(std::string_view piece, const char* text_end) {
     Key key = {.n_bytes = static_cast<std::uint32_t>(piece.size())};
     if (text_end - piece.data() >= static_cast<std::ptrdiff_t>(kPieceBytes)) {
@@ -384,8 +384,8 @@ class BpeTokenizer final : public Tokenizer {
   }
 
  private:
-  // What the cache gives goes through a small buffer, which always takes a whole slot: no test of
-  // how many ids there are.
+  // The cache's ids go through a small buffer, into which a whole slot is always copied: this needs no test
+  // of their number.
   void EncodeWith(PieceCache& cache, std::string_view text, std::vector<std::int32_t>& ids) const {
     const char* const text_end = text.data() + text.size();
     std::array<std::int32_t, 1024> buffer;
@@ -449,7 +449,7 @@ class BpeTokenizer final : public Tokenizer {
 
   BpeMerger merger_;
   mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<PieceCache>> caches_;  // guarded by mutex_; not in use now
+  mutable std::vector<std::unique_ptr<PieceCache>> caches_;  // the idle ones; guarded by mutex_
 };
 
 }  // namespace

@@ -20,18 +20,18 @@ constexpr std::uint64_t kCountMin = 2;
 constexpr std::size_t kProgressEvery = 256;
 
 struct Part {
-  std::uint32_t id = kNone;  // kNone: gone into the part before
+  std::uint32_t id = kNone;  // kNone: merged into the part before
   std::uint32_t previous = kNone;
   std::uint32_t next = kNone;
   std::uint32_t piece = 0;
 };
 
 struct Pair {
-  std::uint64_t count = 0;            // of places, each as often as its piece is there
-  std::vector<std::uint32_t> places;  // where it began; some may be gone
+  std::uint64_t count = 0;            // of positions, each weighted by how often its piece occurs
+  std::vector<std::uint32_t> places;  // positions where it began; some may be gone
 };
 
-// What the heap holds: the count when it was put there.
+// An entry of the heap, with the count at the time when it was added.
 struct Candidate {
   std::uint64_t count = 0;
   std::uint32_t left = 0, right = 0;
@@ -67,7 +67,7 @@ class Merging {
     for (const auto& [key, pair] : pairs_) Offer(key, pair);
   }
 
-  // Makes the next id; false when no pair stands at two places.
+  // Makes the next id; false if no pair has two positions.
   bool Step() {
     while (!heap_.empty()) {
       const Candidate best = heap_.top();
@@ -75,7 +75,7 @@ class Merging {
       const std::uint64_t key = Key(best.left, best.right);
       const auto at = pairs_.find(key);
       if (at == pairs_.end()) continue;
-      if (at->second.count != best.count) {  // some of its places went since: where it now belongs
+      if (at->second.count != best.count) {  // some positions are gone: move it to its place
         Offer(key, at->second);
         continue;
       }
@@ -91,14 +91,14 @@ class Merging {
   std::vector<std::string>& bytes_of() { return bytes_of_; }
 
  private:
-  // The pair that begins at `at` is there.
+  // Records the pair that begins at `at`.
   void Note(std::uint32_t at) {
     Pair& pair = pairs_[Key(parts_[at].id, parts_[parts_[at].next].id)];
     pair.count += counts_[parts_[at].piece];
     pair.places.push_back(at);
   }
 
-  // It is no longer. Its place stays in the list and is seen to be gone when its turn comes.
+  // Removes the pair at `at`. Its position stays in the list, and is skipped when its turn comes.
   void Forget(std::uint32_t at, const Candidate& merged) {
     const std::uint32_t left = parts_[at].id, right = parts_[parts_[at].next].id;
     if (left == merged.left && right == merged.right) return;
@@ -146,7 +146,7 @@ class Merging {
     }
   }
 
-  // The heap's order: is `a` worse than `b`?
+  // The heap's order: whether `a` is worse than `b`.
   struct Worse {
     const std::vector<std::string>* bytes_of = nullptr;
     bool operator()(const Candidate& a, const Candidate& b) const {

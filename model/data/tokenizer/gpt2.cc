@@ -2,7 +2,7 @@
 // distribute: `./dev vocab` downloads it and checks its hash, which is also checked here at each reading.
 // It is searched for as gpt2.tiktoken in
 //
-//   $LONGRUN_TOKENIZERS                if that is set, and then nowhere else
+//   $LONGRUN_TOKENIZERS                only there, if that is set
 //   $LONGRUN_HOME/tokenizers
 //   $XDG_DATA_HOME/longrun/tokenizers  without XDG_DATA_HOME: $HOME/.local/share/longrun/tokenizers
 #include <cstdlib>

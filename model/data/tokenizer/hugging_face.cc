@@ -21,14 +21,14 @@ Status Invalid(std::string_view message) { return {Code::kInvalidArgument, messa
 
 // ---- bytes as printable characters ---------------------------------------------------------------
 
-constexpr std::uint32_t kShiftedFirst = 0x100;  // of the bytes that are not printable themselves
+constexpr std::uint32_t kShiftedFirst = 0x100;  // code points for bytes that are not printable
 constexpr std::uint32_t kShiftedLast = 0x143;
 
 constexpr bool IsPrintable(unsigned byte) {
   return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
 }
 
-// The code point of each byte; the byte of each code point, or -1.
+// Maps each byte to its code point, and each code point to its byte or -1.
 struct ByteMap {
   std::array<std::uint32_t, 256> code_of{};
   std::array<std::int16_t, kShiftedLast + 1> byte_of{};
@@ -50,7 +50,7 @@ const ByteMap& Bytes() {
 
 // ---- what the file may say -----------------------------------------------------------------------
 
-// A key with the values that are understood; none: any value, for it does not touch the ids.
+// A key and the values that we understand; an empty list: any value, since it does not affect the ids.
 struct KeyRule {
   std::string_view key;
   std::vector<Json> values;
@@ -138,7 +138,7 @@ Result<std::uint32_t> Id(const Json& json, const std::string& path) {
 
 struct Slot {
   bool is_there = false;
-  bool is_made = false;  // a byte, or by a merge
+  bool is_made = false;  // a single byte, or made by a merge
   Token token;
 };
 
@@ -213,7 +213,7 @@ Result<std::pair<std::string, std::string>> HalvesOf(const Json& merge, const st
   return Invalid(Str(path, " is ", Shown(merge), ": expected \"a b\" or [\"a\", \"b\"]"));
 }
 
-// The list in ids; each merge makes a new token, of a higher id than all before.
+// The list of merges as ids. Each merge must make a new token with a higher id than all before.
 Result<std::vector<Merge>> ReadMerges(const Json& list, const Json& vocab,
                                       std::vector<Slot>& slots) {
   std::vector<Merge> merges;
@@ -250,7 +250,7 @@ Result<std::vector<Merge>> ReadMerges(const Json& list, const Json& vocab,
   return merges;
 }
 
-// That merging by id gives what the list of merges gives (see the header).
+// Checks that merging by id gives the same result as the list of merges (see the header).
 Status CheckHalves(const std::vector<Merge>& merges, const std::vector<Token>& tokens) {
   ASSIGN_OR_RETURN(const BpeMerger merger, BpeMerger::Make(tokens));
   std::vector<std::int32_t> ids;
@@ -368,7 +368,7 @@ Result<Vocabulary> ParseHuggingFace(std::string_view text, std::string name) {
   vocabulary.eot_id = IdOfControl(vocabulary.tokens, {"<|endoftext|>", "</s>"}, -1);
   vocabulary.bos_id = IdOfControl(vocabulary.tokens, {"<s>"}, vocabulary.eot_id);
   vocabulary.pad_id = IdOfControl(vocabulary.tokens, {"<|pad|>", "<pad>", "[PAD]"}, -1);
-  vocabulary.add_prefix_space = cut->value("add_prefix_space", true);  // their default
+  vocabulary.add_prefix_space = cut->value("add_prefix_space", true);  // the default of tokenizers
   return vocabulary;
 }
 

@@ -22,7 +22,7 @@ constexpr std::string_view kBase64 =
 
 Status Invalid(std::string_view message) { return {Code::kInvalidArgument, message}; }
 
-// False when `text` is no base64 as an encoder writes it.
+// Returns false if `text` is not base64 as an encoder writes it.
 bool DecodeBase64(std::string_view text, std::string& bytes) {
   static const std::array<std::int8_t, 256> kValues = [] {
     std::array<std::int8_t, 256> values{};

@@ -45,8 +45,8 @@
 namespace longrun {
 namespace {
 
-constexpr int kWarm = 2;              // rounds that do not count
-constexpr double kSecondsMin = 0.03;  // of one timing
+constexpr int kWarm = 2;              // rounds that are not counted
+constexpr double kSecondsMin = 0.03;  // shortest time of a measurement
 constexpr std::int64_t kVocabulary = 257;
 
 struct Setting {
@@ -68,7 +68,7 @@ double SecondsOf(const std::function<void()>& work) {
   return spent / calls;
 }
 
-// What is timed in each round, and its rate of each round.
+// A part that is timed in each round, and its rates.
 struct Part {
   std::string name;
   double flop;
@@ -77,12 +77,12 @@ struct Part {
   std::vector<double> rates = {};
 };
 
-// A linear of the model: all its products, as often as the model has it.
+// A linear layer of the model, and how often the model has it.
 struct ModelLinear {
   std::int64_t n_in, n_out, count;
 };
 
-// Seconds of the products of a step.
+// Returns a function that measures the seconds of the products of a step.
 std::function<double()> ProductSeconds(const Setting& s, MatrixPath path) {
   const std::int64_t c = s.d_model;
   const std::vector<ModelLinear> linears = {
@@ -122,7 +122,7 @@ NetConfig ConfigOf(const Setting& s) {
   return config;
 }
 
-// Of a tensor (B, T, H, D).
+// Views of a tensor (B, T, H, D).
 HeadsView View(const at::Tensor& x_BTHD) { return HeadsOf<HeadsView>(x_BTHD.transpose(1, 2)); }
 HeadsBuffer Buffer(const at::Tensor& x_BTHD) {
   return HeadsOf<HeadsBuffer>(x_BTHD.transpose(1, 2));
@@ -133,11 +133,11 @@ std::span<double> Doubles(const at::Tensor& x) {
   return {x.data_ptr<double>(), static_cast<std::size_t>(x.numel())};
 }
 
-// One call of the kernel that the model would take, with random numbers.
+// One call of the kernel that the model would use, with random numbers.
 struct AttentionCase {
   AttentionCase(const Setting& s, std::string_view term) {
     const std::int64_t t = s.length, h = s.n_head, d = s.d_model / s.n_head;
-    qkv_BTCHD = at::randn({1, t, 3, h, d});  // as a fused projection leaves them
+    qkv_BTCHD = at::randn({1, t, 3, h, d});  // in the layout of a fused projection
     do_BTHD = at::randn({1, t, h, d});
     o = at::zeros({1, t, h, d});
     dqkv_BTCHD = at::zeros({1, t, 3, h, d});
@@ -216,7 +216,7 @@ void Measure(const Setting& s) {
   const auto n = static_cast<double>(s.length), c = static_cast<double>(s.d_model),
              n_layer = static_cast<double>(s.n_layer);
   const double products = 6.0 * n * (12.0 * n_layer * c * c + c * static_cast<double>(kVocabulary));
-  const double attention = 2.0 * n * n * c;  // forward, of a layer
+  const double attention = 2.0 * n * n * c;  // forward, per layer
   const double of_step = products + 3.0 * n_layer * attention;
   const std::string target_step = s.d_model < 768 ? "ratio >= 0.75" : "ratio >= 0.8";
   const AttentionCase plain(s, ""), key_bias(s, "key bias"), table(s, "table by distance");
