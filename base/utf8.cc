@@ -7,7 +7,7 @@
 namespace longrun {
 namespace {
 
-// As a shell writes them: $'caf\xe9'.
+// Escapes the bytes as a shell does: $'caf\xe9'.
 std::string WithBytesEscaped(std::string_view bytes) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string text;
