@@ -54,7 +54,7 @@ struct Layout {
 
 bool Redirect(const char* path, int flags, int target) {
   const int fd = open(path, flags, 0644);
-  // The descriptor of open is closed with all others; it is `target` itself if that was closed.
+  // The descriptor that open returned is closed with all others; it may be `target` itself.
   return fd >= 0 && (fd == target || dup2(fd, target) == target);
 }
 

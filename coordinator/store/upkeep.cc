@@ -13,7 +13,7 @@ namespace longrun {
 namespace {
 
 constexpr std::int64_t kCheckMsMax = 60'000;   // per table, like a user's query
-constexpr std::int64_t kFilesReadMs = 10'000;  // how long the read is trusted beside the index
+constexpr std::int64_t kFilesReadMs = 10'000;  // how long a complete read is trusted
 // The tables that refer to the bytes of artifacts.
 constexpr std::string_view kFileTables[] = {"checkpoint_file", "artifact"};
 // The tables that decide which tasks, runs, checkpoints, logs and models are needed, and what is removed with
