@@ -34,7 +34,7 @@ std::string Octal(mode_t mode) {
   return digits;
 }
 
-// `wanted` as access(2) has it.
+// `wanted` is a mode as for access(2).
 std::optional<Denial> DenialOf(const std::string& path, int wanted) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) return std::nullopt;
@@ -51,8 +51,8 @@ std::optional<Denial> DenialOf(const std::string& path, int wanted) {
                    ": chmod ", S_ISDIR(info.st_mode) ? "700 " : "600 ", path)};
 }
 
-// The folders above, from the root down, since below one that may not be entered nothing is seen; the
-// folder; what lies right in it.
+// Denials at the folders above, from the root down (below one that may not be entered nothing is visible), then
+// at the folder, then at its direct entries.
 std::vector<Denial> DenialsAt(const std::string& folder) {
   std::vector<std::string> above;
   for (std::string at = folder; at != FolderOf(at); at = FolderOf(at)) {
@@ -80,7 +80,7 @@ Status NamingDenied(Status status, const std::string& folder) {
   if (status.code() != Code::kPermissionDenied) return status;
   const std::vector<Denial> denials = DenialsAt(folder);
   if (denials.empty()) return status;
-  // What the message names goes before what else a user may have made unwritable there.
+  // Prefer the path that the message names to others that may be unwritable on purpose.
   const auto named = std::ranges::find_if(denials, [&](const Denial& denial) {
     return denial.path != folder && status.message().find(denial.path) != std::string::npos;
   });

@@ -10,8 +10,8 @@ namespace longrun {
 
 #if defined(__aarch64__)
 
-// The bits of the kernel's answers (arch/arm64/include/uapi/asm/hwcap.h, include/uapi/linux/prctl.h),
-// which headers of older systems lack.
+// Constants of the kernel (arch/arm64/include/uapi/asm/hwcap.h, include/uapi/linux/prctl.h),
+// which older systems' headers lack.
 int SveBits() {
   constexpr unsigned long kSve = 1UL << 22;
   constexpr int kGetLength = 51, kLengthMask = 0xffff;

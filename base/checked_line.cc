@@ -33,7 +33,7 @@ std::string CheckedLine(std::string_view text) { return Str(text, " ", ChecksumT
 std::optional<std::string> ReadCheckedLine(std::string_view line) {
   std::optional<std::string> text = ReadWhole(Trim(line));
   if (text || line.empty() || line.size() > kMendedBytesMax) return text;
-  // The bit may be one of the line feed, which the checksum does not cover.
+  // The flipped bit may be in the line feed, which the checksum does not cover.
   std::string whole(line.substr(0, line.size() - 1));
   text = ReadWhole(whole);
   if (text) return text;

@@ -35,7 +35,7 @@ constexpr Microarchitecture kMicroarchitectures[] = {
     {"AuthenticAMD", 0x1a, 0x60, 0x7f, "Zen 5"},
     {"GenuineIntel", 6, 0x3f, 0x3f, "Haswell"},
     {"GenuineIntel", 6, 0x4f, 0x4f, "Broadwell"},
-    // The stepping tells these apart.
+    // Only the stepping distinguishes these.
     {"GenuineIntel", 6, 0x55, 0x55, "Skylake or Cascade Lake"},
     {"GenuineIntel", 6, 0x6a, 0x6a, "Ice Lake"},
     {"GenuineIntel", 6, 0x6c, 0x6c, "Ice Lake"},
@@ -48,7 +48,7 @@ constexpr Microarchitecture kMicroarchitectures[] = {
     {"0x41", kArmV8, 0xd4f, 0xd4f, "Neoverse V2"},
 };
 
-// The value of "name   : value", of the first processor.
+// The value of "name   : value" for the first processor.
 std::string FieldOf(const std::vector<std::string>& lines, std::string_view key) {
   for (const std::string& line : lines) {
     const std::size_t colon = line.find(':');
@@ -59,7 +59,7 @@ std::string FieldOf(const std::vector<std::string>& lines, std::string_view key)
   return "";
 }
 
-// "26", "0xd0c"; -1 for anything else.
+// Parses "26" and "0xd0c"; -1 for anything else.
 int NumberOf(std::string_view text) {
   const bool is_hex = text.starts_with("0x");
   if (is_hex) text.remove_prefix(2);
@@ -69,7 +69,7 @@ int NumberOf(std::string_view text) {
   return end.ec == std::errc() && end.ptr == text.data() + text.size() ? number : -1;
 }
 
-// "Intel(R) Xeon(R) Platinum 8480C CPU @ 2.00GHz" is "Intel Xeon Platinum 8480C".
+// Shortens "Intel(R) Xeon(R) Platinum 8480C CPU @ 2.00GHz" to "Intel Xeon Platinum 8480C".
 std::string ShortName(std::string name) {
   for (const std::string_view mark : {"(R)", "(TM)"}) {
     for (std::size_t at; (at = name.find(mark)) != std::string::npos;) name.erase(at, mark.size());
@@ -91,7 +91,7 @@ CpuIdentity ParseCpuInfo(std::string_view cpuinfo) {
   CpuIdentity cpu;
   cpu.name = FieldOf(lines, "model name");
   cpu.vendor = FieldOf(lines, "vendor_id");
-  const bool is_arm = cpu.vendor.empty();  // whose page has numbers instead
+  const bool is_arm = cpu.vendor.empty();  // whose /proc/cpuinfo has numbers instead
   if (is_arm) cpu.vendor = FieldOf(lines, "CPU implementer");
   cpu.family = NumberOf(FieldOf(lines, is_arm ? "CPU architecture" : "cpu family"));
   cpu.model = NumberOf(FieldOf(lines, is_arm ? "CPU part" : "model"));
@@ -119,7 +119,7 @@ std::string_view MicroarchitectureOf(const CpuIdentity& cpu) {
 
 std::string ProcessorName(const CpuIdentity& cpu) {
   const std::string_view microarchitecture = MicroarchitectureOf(cpu);
-  // ARM's page rarely has a name.
+  // ARM's /proc/cpuinfo rarely has a name.
   if (cpu.vendor.starts_with("0x") && cpu.name == "CPU") {
     if (!microarchitecture.empty()) return Str("Arm ", microarchitecture);
     char part[16];

@@ -27,7 +27,7 @@ struct Armed {
   enum class Action { kExit, kAbort, kStop, kDelay };
   Action action = Action::kExit;
   std::int64_t delay_ms = 0;
-  std::int64_t at = 0;      // only at this pass; 0: at every one
+  std::int64_t at = 0;      // only at this pass; 0: at each one
   std::int64_t passed = 0;  // so far
 };
 
@@ -38,7 +38,7 @@ std::optional<std::int64_t> ParseNumber(std::string_view text) {
   return number;
 }
 
-// "stop@3", "delay_ms:50"
+// Parses "stop@3" or "delay_ms:50".
 std::optional<Armed> ParseAction(std::string_view text) {
   Armed armed;
   if (const auto at = text.find('@'); at != std::string_view::npos) {
@@ -70,7 +70,7 @@ struct Failpoints {
   std::map<std::string, Armed, std::less<>> armed;
 };
 
-// Ends the program when the variable does not parse.
+// Ends the program if the variable does not parse.
 Failpoints& TheFailpoints() {
   static Failpoints* const failpoints = [] {
     auto* made = new Failpoints;  // never freed: a failpoint may be passed while the program ends
@@ -120,7 +120,7 @@ void ReachFailpoint(const char* name) {
       std::abort();
     case Armed::Action::kStop:
       // raise, not kill: this thread takes the signal itself and goes no further, and all others
-      // stop with it. They go on after SIGCONT.
+      // stop with it. SIGCONT continues them.
       raise(SIGSTOP);
       return;
     case Armed::Action::kDelay: {

@@ -1,4 +1,4 @@
-// Files by system calls: the C++ streams neither say why something failed nor fsync.
+// Files through system calls: C++ streams neither say why something failed nor fsync.
 #include "base/files.h"
 
 #include <dirent.h>
@@ -26,7 +26,7 @@
 namespace longrun {
 namespace {
 
-// Owns a descriptor.
+// Owns a file descriptor.
 class Fd {
  public:
   explicit Fd(int fd) : fd_(fd) {}
@@ -60,7 +60,7 @@ Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
   return {};
 }
 
-// `target`: what the caller calls it.
+// `target` is the caller's name for the file, for messages.
 Status WriteNewFile(const std::string& path, const std::string& target, std::string_view bytes,
                     int mode) {
   Fd fd(OpenRetrying(path, O_WRONLY | O_CREAT | O_EXCL, mode));
@@ -71,12 +71,12 @@ Status WriteNewFile(const std::string& path, const std::string& target, std::str
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot write ", target));
   RETURN_IF_ERROR(WriteAll(fd.get(), bytes, target));
   if (fsync(fd.get()) != 0) return ErrnoStatus(errno, Str("cannot sync ", target));
-  // Network file systems tell of a full disk as late as here.
+  // Network file systems may report a full disk only here.
   if (close(fd.Release()) != 0) return ErrnoStatus(errno, Str("cannot close ", target));
   return {};
 }
 
-// Whether the open file is the one that has this name now.
+// Whether the path still names the open file.
 bool IsFileAt(int fd, const std::string& path) {
   struct stat opened {};
   struct stat named {};
@@ -97,7 +97,7 @@ Result<std::string> ReadFile(const std::string& path, std::size_t bytes_max) {
   struct stat info {};
   if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, Str("cannot look at ", path));
   std::string bytes;
-  // The size is a hint only: files of /proc say 0, and a journal grows while it is read.
+  // The size is only a hint: files of /proc have size 0, and a journal grows while it is read.
   std::size_t n_room = std::min(static_cast<std::size_t>(info.st_size), bytes_max) + 1;
   for (;;) {
     const std::size_t n_before = bytes.size();
@@ -117,7 +117,7 @@ Result<std::string> ReadFile(const std::string& path, std::size_t bytes_max) {
 }
 
 Status WriteFileAtomic(const std::string& path, std::string_view bytes, int mode) {
-  // The point in front keeps it apart from every name of ours (IsSafeName).
+  // The leading dot distinguishes it from all our names (IsSafeName).
   static std::atomic<std::uint64_t> n_written{0};
   const std::string temporary =
       JoinPath(FolderOf(path),
@@ -138,7 +138,7 @@ Status SyncFile(const std::string& path) {
 Status SyncFolder(const std::string& path) {
   const Fd fd(OpenRetrying(path, O_RDONLY | O_DIRECTORY));
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open folder ", path));
-  // EINVAL: a file system that has no fsync of folders orders renames by itself.
+  // EINVAL: a file system without fsync of folders orders renames by itself.
   if (fsync(fd.get()) != 0 && errno != EINVAL) {
     return ErrnoStatus(errno, Str("cannot sync folder ", path));
   }
@@ -159,7 +159,7 @@ Status MakeFolders(const std::string& path, int mode) {
   if (parent != WithoutSlashes(path)) RETURN_IF_ERROR(MakeFolders(parent, mode));
   if (mkdir(path.c_str(), static_cast<mode_t>(mode)) == 0) return SyncFolder(parent);
   const int error_number = errno;
-  if (error_number == EEXIST && IsFolder(path)) return {};  // another process was quicker
+  if (error_number == EEXIST && IsFolder(path)) return {};  // another process was faster
   if (error_number == EEXIST) {
     return Status(Code::kAlreadyExists,
                   Str("cannot make folder ", path,
@@ -265,12 +265,12 @@ TempFolder::TempFolder(std::string_view prefix) {
 }
 
 TempFolder::~TempFolder() {
-  std::error_code error;  // a folder left behind in /tmp is no reason to stop
+  std::error_code error;  // a folder left in /tmp is no reason to stop
   std::filesystem::remove_all(path_, error);
 }
 
 Result<FileLock> FileLock::Acquire(const std::string& path, std::string_view what) {
-  // IsHeld of another process takes the lock for a moment, so that one refusal is no answer yet.
+  // Another process's IsHeld takes the lock for a moment, so a single refusal is not conclusive.
   constexpr int kTries = 20;
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
   for (int i = 0; i <= kTries; ++i) {
@@ -278,7 +278,7 @@ Result<FileLock> FileLock::Acquire(const std::string& path, std::string_view wha
     Fd fd(OpenRetrying(path, O_RDWR | O_CREAT, 0600));
     if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open the lock ", path));
     if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
-      // A holder may have removed it since it was opened: others would lock another.
+      // A holder may have removed the file since we opened it: others would lock a new one.
       if (IsFileAt(fd.get(), path)) return FileLock(fd.Release());
     } else if (errno != EWOULDBLOCK && errno != EINTR) {
       return ErrnoStatus(errno, Str("cannot lock ", path));
@@ -290,7 +290,7 @@ Result<FileLock> FileLock::Acquire(const std::string& path, std::string_view wha
 bool FileLock::IsHeld(const std::string& path) {
   const Fd fd(OpenRetrying(path, O_RDWR));
   if (!fd.is_open()) return false;
-  // Shared, so that two who ask do not see each other; released with the descriptor.
+  // Shared, so that two callers of IsHeld do not see each other; released with the descriptor.
   return flock(fd.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
@@ -306,7 +306,7 @@ FileLock::~FileLock() {
 }
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
-  // Opening a pipe would wait for its writer.
+  // Without O_NONBLOCK, opening a pipe would wait for its writer.
   const Fd fd(OpenRetrying(path, O_RDONLY | O_NONBLOCK));
   if (!fd.is_open()) return ErrnoStatus(errno, Str("cannot open ", path));
   struct stat info {};

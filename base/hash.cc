@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4), CRC32C (RFC 3720, B.4) and FNV-1a. The CPU's instructions for them are used if it
-// has any, decided once at run time; the plain paths give the same bits and are tested too.
+// SHA-256 (FIPS 180-4), CRC32C (RFC 3720, B.4) and FNV-1a. Uses the CPU's instructions for them if it
+// has any, as decided once at run time; the plain paths give the same bits and are tested too.
 #include "base/hash.h"
 
 #include <fcntl.h>
@@ -82,7 +82,7 @@ std::uint32_t CrcPlain(std::uint32_t crc, const std::uint8_t* data, std::size_t 
 
 #if defined(__x86_64__)
 
-// Four rounds per step: w[i] holds W[4 i .. 4 i + 3] modulo 16 words. The instructions want the
+// Four rounds per step: w[i] holds W[4 i .. 4 i + 3] modulo 16 words. The instructions expect the
 // state as ABEF and CDGH.
 __attribute__((target("sha,sse4.1,ssse3"))) void CompressCpu(std::uint32_t* state,
                                                              const std::uint8_t* blocks,
@@ -143,7 +143,7 @@ bool ReadCpuHasSha() {
 }
 bool ReadCpuHasCrc() { return __builtin_cpu_supports("sse4.2") != 0; }
 
-#else  // no instructions that we know: the plain paths carry the work
+#else  // no known instructions: only the plain paths
 
 void CompressCpu(std::uint32_t* state, const std::uint8_t* blocks, std::size_t n_blocks) {
   CompressPlain(state, blocks, n_blocks);
@@ -199,7 +199,7 @@ void Sha256::Update(const void* data, std::size_t n_bytes) {
 std::array<std::uint8_t, 32> Sha256::Finish() {
   const std::uint64_t n_bits = n_bytes_ * 8;
   std::array<std::uint8_t, kBlock + 8> padding{0x80};
-  // A one bit, zeros up to 56 bytes of the last block, and the length in bits, big-endian.
+  // Padding: a one bit, zeros up to byte 56 of the last block, and the length in bits, big-endian.
   const std::size_t n_zeros = (kBlock + 56 - (n_bytes_ + 1) % kBlock) % kBlock;
   for (std::size_t i = 0; i < 8; ++i) {
     padding[1 + n_zeros + i] = static_cast<std::uint8_t>(n_bits >> (56 - 8 * i));

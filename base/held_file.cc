@@ -45,7 +45,7 @@ std::string HeldFile::PathNow() const {
   const ssize_t n = readlink(Str("/proc/self/fd/", fd_).c_str(), text, sizeof text);
   if (n <= 0 || n == static_cast<ssize_t>(sizeof text)) return "";
   const std::string path(text, static_cast<std::size_t>(n));
-  // What the kernel writes for a deleted file ends in " (deleted)", and names no file.
+  // For a deleted file the kernel's text ends in " (deleted)", and is not a path.
   struct stat info {};
   return stat(path.c_str(), &info) == 0 && IsAt(path) ? path : "";
 }

@@ -15,7 +15,7 @@
 namespace longrun {
 namespace {
 
-// Builds the value and refuses what a plain parser lets pass. Pointers into the value stay valid:
+// Builds the value, and refuses input that a plain parser would accept. Pointers into the value stay valid:
 // a container grows only while its open child is closed.
 class Builder final : public nlohmann::json_sax<Json> {
  public:
@@ -95,7 +95,7 @@ class Builder final : public nlohmann::json_sax<Json> {
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// Returns false at anything that is not plain canonical text; the careful reader then decides.
+// Returns false at anything that is not plain canonical text; then the careful reader decides.
 class PlainReader : private PlainCursor {
  public:
   PlainReader(std::string_view text, const JsonLimits& limits)
@@ -140,7 +140,7 @@ class PlainReader : private PlainCursor {
     do {
       if (!TakeString(name) || !Take(':')) return false;
       const std::size_t n = members.size();
-      const auto member = members.emplace_hint(members.end(), name, nullptr);  // keys come sorted
+      const auto member = members.emplace_hint(members.end(), name, nullptr);  // keys are sorted
       if (members.size() == n || !ReadValue(member->second, depth + 1)) return false;
     } while (Take(','));
     return Take('}');
@@ -240,7 +240,7 @@ void WriteString(std::string& out, const std::string& text) {
   out += '"';
 }
 
-// Up to here every integer has a double of its own.
+// Up to this, every integer has a double of its own.
 constexpr double kExactMax = 9007199254740992.0;  // 2^53
 
 void WriteDouble(std::string& out, double number) {
@@ -300,14 +300,14 @@ void Write(std::string& out, const Json& json) {
     case Json::value_t::discarded:
       break;
   }
-  LR_CHECK(false);  // a value that JSON does not know
+  LR_CHECK(false);  // a value that JSON does not have
 }
 
 std::string PathOf(std::string_view path, std::string_view key) {
   return path.empty() ? std::string(key) : Str(path, ".", key);
 }
 
-// The value as a message shows it: cut short, and never a crash.
+// The value for a message: truncated, and never a crash.
 std::string Shown(const Json& json) {
   constexpr std::size_t kShownMax = 40;
   std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -321,7 +321,7 @@ Status WrongType(const Json& found, std::string_view key, std::string_view path,
                 Str(PathOf(path, key), ": expected ", expected, ", found ", Shown(found)));
 }
 
-// Points into `object`.
+// The result points into `object`.
 Result<const Json*> FindMember(const Json& object, std::string_view key, std::string_view path) {
   if (!object.is_object()) {
     return Status(Code::kInvalidArgument, Str(path.empty() ? "the document" : path,
@@ -359,7 +359,7 @@ Result<std::int64_t> GetInt(const Json& object, std::string_view key, std::strin
     return WrongType(*member, key, path, "an integer of at most 2^63 - 1");
   }
   if (member->is_number_integer()) return member->get<std::int64_t>();
-  if (member->is_number_float()) {  // 2.0 and 2 are one number
+  if (member->is_number_float()) {  // 2.0 and 2 are the same number
     const auto number = member->get<double>();
     if (std::abs(number) <= kExactMax && std::trunc(number) == number) {
       return static_cast<std::int64_t>(number);

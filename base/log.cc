@@ -1,4 +1,4 @@
-// Log lines: one write(2) each, so that lines of threads and processes never mix.
+// Log lines: one write(2) per line, so that lines of threads and processes never mix.
 #include "base/log.h"
 
 #include <unistd.h>
@@ -12,7 +12,7 @@
 namespace longrun {
 namespace {
 
-// Bare where a reader can tell where the value ends, else quoted as JSON would.
+// Without quotes if the end of the value is clear, else quoted as in JSON.
 void AppendValue(std::string& line, std::string_view value) {
   bool is_bare = !value.empty();
   for (const char c : value) {
@@ -43,7 +43,7 @@ void AppendValue(std::string& line, std::string_view value) {
 void Write(char level, std::string_view event, LogFields fields) {
   const std::int64_t now = WallMs();
   std::string line = Str(level, " ", FormatWallMs(now));
-  line.pop_back();  // the Z, which follows the milliseconds
+  line.pop_back();  // the Z, which goes after the milliseconds
   char ms[8];
   std::snprintf(ms, sizeof ms, ".%03dZ", static_cast<int>(now % 1000));
   StrAppend(line, ms);
@@ -60,7 +60,7 @@ void Write(char level, std::string_view event, LogFields fields) {
   while (!rest.empty()) {
     const ssize_t n = write(STDERR_FILENO, rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return;  // nobody can be told that the log is gone
+    if (n < 0) return;  // there is nowhere to report that the log is gone
     rest.remove_prefix(static_cast<std::size_t>(n));
   }
 }

@@ -1,4 +1,4 @@
-// Child processes. Between fork and exec only async-signal-safe calls are made, since other threads may
+// Child processes. Between fork and exec the child makes only async-signal-safe calls, since other threads may
 // hold any lock: everything is prepared before the fork.
 #include "base/process.h"
 
@@ -27,7 +27,7 @@ namespace {
 
 enum class Step : int { kSession, kGroup, kParent, kFolder, kOutput, kDescriptors, kExec };
 
-// What the child writes into the pipe when it cannot become the program.
+// What the child writes to the pipe if it cannot start the program.
 struct Failure {
   Step step = Step::kExec;
   int error_number = 0;
@@ -43,7 +43,7 @@ struct Layout {
   bool new_session = false;
   bool die_with_parent = false;
   pid_t parent = 0;
-  int pipe = -1;  // above 2, closed by exec
+  int pipe = -1;  // above 2; exec closes it
 };
 
 [[noreturn]] void Give(const Layout& layout, Step step, int error_number) {
@@ -54,11 +54,11 @@ struct Layout {
 
 bool Redirect(const char* path, int flags, int target) {
   const int fd = open(path, flags, 0644);
-  // What open gave is closed with all others; it is `target` itself when that was closed.
+  // The descriptor that open returned is closed with all others; it may be `target` itself.
   return fd >= 0 && (fd == target || dup2(fd, target) == target);
 }
 
-// Every descriptor above 2 goes, at exec; the pipe has to live until then.
+// Closes every descriptor above 2 at exec; the pipe must stay open until then.
 bool CloseOthers() {
 #if defined(SYS_close_range)
   constexpr unsigned kCloseOnExec = 4;  // CLOSE_RANGE_CLOEXEC, Linux 5.11
@@ -74,7 +74,7 @@ bool CloseOthers() {
 }
 
 [[noreturn]] void BecomeProgram(const Layout& layout) {
-  // Ignored signals would stay ignored: gRPC's SIGPIPE must not reach the trainer.
+  // Ignored signals would stay ignored: the trainer must not inherit that of SIGPIPE, which gRPC sets.
   struct sigaction plain {};
   plain.sa_handler = SIG_DFL;
   for (int signal = 1; signal < NSIG; ++signal) sigaction(signal, &plain, nullptr);
@@ -88,7 +88,7 @@ bool CloseOthers() {
   }
   if (layout.die_with_parent) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) Give(layout, Step::kParent, errno);
-    if (getppid() != layout.parent) _exit(127);  // it died before we asked
+    if (getppid() != layout.parent) _exit(127);  // the parent ended before our prctl
   }
   if (layout.cwd != nullptr && chdir(layout.cwd) != 0) Give(layout, Step::kFolder, errno);
   if (!Redirect("/dev/null", O_RDONLY, STDIN_FILENO)) Give(layout, Step::kOutput, errno);
@@ -135,7 +135,7 @@ std::vector<const char*> Pointers(const std::vector<std::string>& texts) {
   return pointers;
 }
 
-// A descriptor above 2, so that the redirections cannot run over it.
+// Moves a descriptor above 2, so that the redirections cannot overwrite it.
 int AboveStandard(int fd) {
   if (fd > STDERR_FILENO) return fd;
   const int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
@@ -159,15 +159,15 @@ Result<std::optional<ExitInfo>> Reap(int pid, int flags) {
   }
 }
 
-// A field of /proc/PID/stat, counted from 1 as proc(5) has them, after the second.
+// A field of /proc/PID/stat after the second, numbered from 1 as in proc(5).
 std::optional<std::uint64_t> NumberOfStat(int pid, std::size_t n) {
   const Result<std::string> stat = ReadFile(Str("/proc/", pid, "/stat"));
   if (!stat) return std::nullopt;
-  // The second field is the name in brackets and may hold anything.
+  // The second field is the name in brackets, which may contain anything.
   const std::size_t bracket = stat->rfind(')');
   if (bracket == std::string::npos) return std::nullopt;
   const std::vector<std::string> fields = Split(std::string_view(*stat).substr(bracket + 1), ' ');
-  const std::size_t index = n - 2;  // before the first there is a blank
+  const std::size_t index = n - 2;  // the text begins with a blank
   if (fields.size() <= index) return std::nullopt;
   std::uint64_t number = 0;
   const std::string& field = fields[index];
@@ -210,7 +210,7 @@ Result<int> Spawn(const SpawnOptions& options) {
       .pipe = writing,
   };
 
-  // A handler of ours must not run in the child.
+  // Our signal handlers must not run in the child.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -224,7 +224,7 @@ Result<int> Spawn(const SpawnOptions& options) {
     return ErrnoStatus(fork_error, Str("cannot start ", options.argv[0]));
   }
 
-  // The pipe is closed by exec; before, the child may say what went wrong.
+  // exec closes the pipe; before that, the child may report an error.
   Failure failure;
   ssize_t n = 0;
   do {
@@ -242,7 +242,7 @@ Result<std::optional<ExitInfo>> WaitFor(int pid, std::int64_t timeout_ms) {
   ASSIGN_OR_RETURN(std::optional<ExitInfo> info, Reap(pid, WNOHANG));
   if (info.has_value() || timeout_ms == 0) return info;
 
-  // A child that was not reaped keeps its pid, so this names no other process.
+  // A child that has not been reaped keeps its pid, so this cannot be another process.
   const auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   if (fd < 0) return ErrnoStatus(errno, Str("cannot watch process ", pid));
   const std::int64_t deadline = BootMs() + timeout_ms;
@@ -262,7 +262,7 @@ Result<std::optional<ExitInfo>> WaitFor(int pid, std::int64_t timeout_ms) {
 std::string ProgramFolder() {
   char path[PATH_MAX];
   const ssize_t n = readlink("/proc/self/exe", path, sizeof path);
-  LR_CHECK(n > 0);  // /proc is a part of every machine we run on
+  LR_CHECK(n > 0);  // every machine we support has /proc
   return FolderOf(std::string_view(path, static_cast<std::size_t>(n)));
 }
 

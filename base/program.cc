@@ -31,10 +31,10 @@ constexpr int kExitOutputLost = 1;
 const char* g_program = "program";
 FailureCodes g_codes;
 std::terminate_handler g_terminate_before = nullptr;
-int g_output_errno = 0;  // of the first write to standard output that failed
+int g_output_errno = 0;  // of the first failed write to standard output
 bool g_input_is_closed = false;
 
-// By plain writes, which ask for no memory: where one fails there is nobody to tell.
+// Uses plain writes, which need no memory; if one fails, there is nowhere to report it.
 void Write(const char* text) {
   static_cast<void>(write(STDERR_FILENO, text, std::strlen(text)) < 0);
 }
@@ -53,7 +53,7 @@ Told TellOutOfMemory() {
   return {.code = g_codes.out_of_memory, .is_shortage = true};
 }
 
-// Says what the exception that is being handled tells, and gives the exit code for it.
+// Reports the exception that is being handled, and returns its exit code.
 Told TellException() {
   constexpr const char* kMistake = " (a mistake of the program itself: please report it)";
   try {
@@ -75,7 +75,7 @@ Told TellException() {
   return {.code = g_codes.failed};
 }
 
-// What is thrown on another thread, or where nothing may be thrown, comes to no handler.
+// Handles exceptions on other threads, or from functions that must not throw, which no handler catches.
 [[noreturn]] void EndUncaught() {
   if (std::current_exception()) {
     if (const Told told = TellException(); told.is_shortage) _exit(told.code);
@@ -85,7 +85,7 @@ Told TellException() {
   std::abort();
 }
 
-// Who reads our output has seen enough, as `| head` does: nobody misses the rest.
+// Whether the reader of our output has closed it, as `| head` does: then nobody misses the rest.
 bool NobodyReads() {
   pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
   return poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLHUP)) != 0;
@@ -99,7 +99,7 @@ std::string_view OutputRemedy(int error_number) {
   return remedy.empty() ? "send it to another file" : remedy;
 }
 
-// What was printed lies in a buffer until now; an output that is not there is no success.
+// Flushes the output, which is still in a buffer; a lost output is not a success.
 int FinishOutput(const char* program, int code, bool is_closed) {
   const bool lost = std::ferror(stdout) != 0;
   errno = 0;
@@ -119,13 +119,13 @@ int FinishOutput(const char* program, int code, bool is_closed) {
   return code == 0 ? kExitOutputLost : code;
 }
 
-// A file that is opened gets the lowest free number: were standard output closed, what is printed
-// would go into a database or a socket. What takes its place fails as a closed file does. Whether
-// standard output was closed.
+// A newly opened file gets the lowest free number: if standard output were closed, printed text would go into
+// a database or a socket. Opens stand-ins, which fail as closed files do. Returns whether standard output
+// was closed.
 bool HoldStandardFiles() {
   bool no_output = false;
-  // A descriptor that is closed by exec was not handed to us: an initialiser of a library made it (gRPC's
-  // try whether there are eventfds keeps number 0).
+  // We did not inherit a descriptor with close-on-exec: an initialiser of a library made it (gRPC's
+  // test for eventfds keeps number 0).
   const int input_flags = fcntl(STDIN_FILENO, F_GETFD);
   g_input_is_closed = input_flags < 0 || (input_flags & FD_CLOEXEC) != 0;
   for (const auto& [descriptor, flags] :
@@ -138,8 +138,8 @@ bool HoldStandardFiles() {
   return no_output;
 }
 
-// glibc gives threads regions of 64 MiB of addresses each, eight for a core. Under a limit on
-// addresses these would be what fills it, and the next thread would find no room for its stack.
+// glibc reserves regions of 64 MiB of addresses for threads, eight per core. If addresses are limited,
+// these would use them up, and the next thread would have no room for its stack.
 void TakeFewAddresses() {
 #ifdef __GLIBC__
   rlimit limit{};

@@ -51,7 +51,7 @@ std::array<std::uint32_t, 4> Philox4x32(std::uint64_t counter_low, std::uint64_t
 
 std::uint64_t SeededRandom::Below(std::uint64_t bound) {
   LR_CHECK(bound > 0);
-  // 2^64 is no multiple of the bound: the first 2^64 mod bound values would come up once too often.
+  // 2^64 is not a multiple of the bound: the first 2^64 mod bound values would occur once too often.
   const std::uint64_t n_refused = (0 - bound) % bound;
   for (;;) {
     const std::uint64_t drawn = Next();
@@ -63,7 +63,7 @@ double SeededRandom::Uniform() { return static_cast<double>(Next() >> 11) * 0x1p
 
 std::uint64_t EntropySeed() {
   std::uint64_t seed = 0;
-  LR_CHECK(getrandom(&seed, sizeof seed, 0) == sizeof seed);  // 8 bytes are never cut short
+  LR_CHECK(getrandom(&seed, sizeof seed, 0) == sizeof seed);  // never truncated for 8 bytes
   return seed;
 }
 
@@ -72,7 +72,7 @@ std::string MakeUlid(std::int64_t wall_ms, SeededRandom& random) {
   std::string ulid(kUlidLength, '0');
   auto time = static_cast<std::uint64_t>(wall_ms);
   for (std::size_t i = 10; i-- > 0; time >>= 5) ulid[i] = kBase32[time & 31];
-  for (const std::size_t begin : {std::size_t{10}, std::size_t{18}}) {  // two times 40 bits
+  for (const std::size_t begin : {std::size_t{10}, std::size_t{18}}) {  // twice 40 bits
     std::uint64_t bits = random.Next();
     for (std::size_t i = 0; i < 8; ++i, bits >>= 5) ulid[begin + i] = kBase32[bits & 31];
   }

@@ -19,7 +19,7 @@ constexpr int kCallsWaitMax = 64;
 }  // namespace
 
 std::int64_t ResidentBytes() {
-  const Result<std::string> text = ReadFile("/proc/self/statm");  // pages: of all, resident, ...
+  const Result<std::string> text = ReadFile("/proc/self/statm");  // pages: total, resident, ...
   if (!text.ok()) return 0;
   const std::vector<std::string> fields = Split(*text, ' ');
   return fields.size() < 2 ? 0 : std::atoll(fields[1].c_str()) * sysconf(_SC_PAGESIZE);

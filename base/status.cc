@@ -88,7 +88,7 @@ std::string_view CodeName(Code code) {
     case Code::kDataLoss:
       return "DATA_LOSS";
   }
-  return "UNKNOWN";  // a number from a peer that is newer than we are
+  return "UNKNOWN";  // a number from a newer peer
 }
 
 Status::Status(Code code, std::string_view message) : code_(code), message_(Printable(message)) {}

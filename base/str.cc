@@ -30,13 +30,13 @@ std::size_t CharacterBytes(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned lead = byte(0);
   if (lead < 0x80) return 1;
-  unsigned low = 0x80, high = 0xbf;  // what the second byte may be
+  unsigned low = 0x80, high = 0xbf;  // bounds of the second byte
   std::size_t n = 0;
   if (lead >= 0xc2 && lead <= 0xdf) {
     n = 2;
   } else if (lead >= 0xe0 && lead <= 0xef) {
     n = 3;
-    if (lead == 0xe0) low = 0xa0;   // not longer than needed
+    if (lead == 0xe0) low = 0xa0;   // not overlong
     if (lead == 0xed) high = 0x9f;  // no surrogates
   } else if (lead >= 0xf0 && lead <= 0xf4) {
     n = 4;
@@ -81,8 +81,8 @@ std::string_view Trim(std::string_view text) {
 
 namespace {
 
-// Letters that a word and a candidate share at their beginnings, or all of the shorter one where the
-// longer holds it; 0 where that is too little to take one for the other.
+// The number of letters that a word and a candidate share at their start, or the shorter one's length if the
+// longer contains it; 0 if that is too little to confuse the two.
 std::size_t SharedLetters(std::string_view word, std::string_view candidate) {
   const std::size_t n_shorter = std::min(word.size(), candidate.size());
   const std::size_t n_longer = std::max(word.size(), candidate.size());
@@ -94,7 +94,7 @@ std::size_t SharedLetters(std::string_view word, std::string_view candidate) {
   return n_shorter >= 4 && holds ? n_shorter : 0;
 }
 
-// "" where two candidates share as much.
+// Returns "" if two candidates share equally many.
 std::string NearestByShared(std::string_view word, const std::vector<std::string>& candidates) {
   std::size_t n_best = 0;
   std::string best;

@@ -41,7 +41,7 @@ void WriteControl(ControlWord) {}
 
 ControlWord FlushBits() { return ReadControl() & kFlushBits; }
 
-// Writing the register empties the pipeline, reading it does not.
+// Writing the register stalls the pipeline, reading it does not.
 void SetFlushBits(ControlWord bits) {
   const ControlWord word = ReadControl();
   if ((word & kFlushBits) != bits) WriteControl((word & ~kFlushBits) | bits);

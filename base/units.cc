@@ -70,7 +70,7 @@ Result<std::int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> 
     return refuse(Str(rest.empty() ? "a unit is needed" : "unknown unit", ", use one of ",
                       Join(names, ", ")));
   }
-  // Zeros at the end of the fraction say nothing.
+  // Zeros at the end of the fraction have no meaning.
   for (; n_fraction > 0 && digits.back() == '0'; --n_fraction) digits.pop_back();
 
   std::int64_t value = 0;
@@ -78,7 +78,7 @@ Result<std::int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> 
   if (error != std::errc() || end != digits.data() + digits.size()) {
     return refuse("it does not fit into 63 bits");
   }
-  // The fraction's powers of ten are taken out of the unit and the number, factor by factor.
+  // Divides by the fraction's power of ten, prime by prime, in the unit's factor or else in the number.
   std::int64_t factor = unit->factor;
   for (std::size_t i = 0; i < n_fraction; ++i) {
     for (const std::int64_t prime : {std::int64_t{2}, std::int64_t{5}}) {
@@ -93,7 +93,7 @@ Result<std::int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> 
   return is_negative ? -product : product;
 }
 
-// Three significant digits at most, without zeros behind the point: "44.7", "200", "1.5".
+// At most three significant digits, without trailing zeros after the point: "44.7", "200", "1.5".
 std::string ThreeDigits(double value) {
   char text[64];
   const int n_behind = value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
@@ -107,7 +107,7 @@ std::string ThreeDigits(double value) {
   return out;
 }
 
-// `value` in the first unit in which it stays below `step` once rounded to three digits.
+// `value` in the first unit in which it is below `step` after rounding to three digits.
 std::string Scaled(std::int64_t value, double step, std::span<const std::string_view> units) {
   double scaled = std::abs(static_cast<double>(value));
   std::size_t unit = 0;
@@ -140,7 +140,7 @@ std::string NearestCount(std::string_view text) {
       return with_unit;
     }
   }
-  // "200KB", "8KiB": a count has no bytes. B alone is a billion.
+  // "200KB", "8KiB": a count is not in bytes. B without a prefix is a billion.
   const bool has_bytes = unit.size() > 1 && (unit.back() == 'B' || unit.back() == 'b');
   if (has_bytes) return NearestCount(plain.substr(0, plain.size() - 1));
   double number = 0;

@@ -16,7 +16,7 @@ void AppendEscaped(std::string& text, char c) {
 
 bool IsPlainAscii(char c) { return c >= 0x20 && c < 0x7f; }
 
-// As a shell writes them: $'caf\xe9'.
+// Escapes the bytes as a shell does: $'caf\xe9'.
 std::string WithBytesEscaped(std::string_view bytes) {
   std::string text;
   for (const char c : bytes) {

@@ -124,7 +124,7 @@ DatasetBytes BytesOfDatasets(const std::string& state) {
   if (!names.ok()) return bytes;
   for (const std::string& name : *names) {
     const std::string path = JoinPath(folder, name);
-    // A leading dot: made again beside a damaged dataset, which it has not replaced yet.
+    // A leading dot: remade from a damaged dataset, which it has not replaced yet.
     const bool is_finished = HoldsManifest(path) && !name.starts_with('.');
     (is_finished ? bytes.finished : bytes.unfinished) += FolderBytes(path);
   }

@@ -130,7 +130,7 @@ double Metric::ValueError(double x, double se) const { return is_log ? std::exp(
 std::set<std::string> SourcesOf(const std::vector<Json>& results) {
   std::set<std::string> sources;
   for (const Json& result : results) {
-    const Json* last = nullptr;  // the next result is mostly of the same metric
+    const Json* last = nullptr;  // rows of one metric are mostly adjacent
     for (const Json& row : result.at("rows")) {
       const Json& body = row.at("body");
       const Json protocol = body.value("protocol", Json());

@@ -31,7 +31,7 @@ void AddWatch(Verbs& verbs) {
       if (!coordinator.ok()) return Report(coordinator.status());
       CatchInterrupts();
       if ((*coordinator)->momentary()) {
-        // Nothing can change: say how it stands and where the work would go on.
+        // Nothing can change: show the present state, and say how to continue the work.
         Result<Json> now = (*coordinator)->connection().Call("GetSweep", {{"sweep", *sweep}});
         if (!now.ok()) return Report(now.status());
         (*now)["service_runs"] = false;

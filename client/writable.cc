@@ -28,9 +28,9 @@ int WriteErrno(const std::string& folder) {
   const std::string path = JoinPath(folder, Str("writable.", getpid()));
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) return errno;
-  // A file of no bytes can be made on a full disk; this is about what a database wants to start.
+  // An empty file can be created even on a full disk, so write about as much as a database needs to start.
   static constexpr std::array<char, 1 << 17> bytes{};
-  // What a disk or a limit has room for is written in part; the write after it says which of them it is.
+  // A nearly full disk or limit accepts a partial write; the next write says which of the two it is.
   std::size_t n_written = 0;
   int error_number = 0;
   while (error_number == 0 && n_written < bytes.size()) {

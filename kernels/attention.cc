@@ -12,7 +12,7 @@
 namespace longrun {
 namespace {
 
-// Indices inside a tile are 32 bits wide, so one tensor reaches no farther.
+// Indices inside a tile are 32 bits wide, which limits the size of a tensor.
 constexpr std::int64_t kElementsMax = std::int64_t{1} << 31;
 
 Status Wrong(std::string_view argument, std::string_view what) {
@@ -75,7 +75,7 @@ Status CheckView(std::string_view name, const HeadsViewOf<Pointer>& x) {
   return {};
 }
 
-// Written by several threads: no two elements may be the same one.
+// Several threads write it, so no two elements may overlap.
 Status CheckBuffer(std::string_view name, const HeadsBuffer& x) {
   RETURN_IF_ERROR(CheckView(name, x));
   if (x.batch == 0 || x.n_row == 0) return {};
@@ -160,7 +160,7 @@ Status CheckVisibility(const Visibility& v, const Sizes& n) {
     for (std::int64_t j = 0; j < n.n_key; ++j) {
       const auto at = static_cast<std::size_t>(b * n.n_key + j);
       const std::int32_t begin = v.document_begin[at];
-      // A document begins where its first position says so, and its others repeat it.
+      // A document begins where a position's begin is itself; its other positions repeat that begin.
       const bool fits = begin == j || (j > 0 && begin == v.document_begin[at - 1]);
       if (!fits) {
         return Wrong("visibility.document_begin",
@@ -217,7 +217,7 @@ Status CheckTableRows(std::string_view name, std::span<const std::int32_t> rows,
   return {};
 }
 
-// From the keys that the region before begins with (empty: all) towards the first key.
+// Each begin must be between the first key and the begin of the region before (empty: after the last key).
 Status CheckRegionBegins(std::string_view name, std::span<const std::int32_t> key_begin,
                          std::span<const std::int32_t> before, const Sizes& n) {
   RETURN_IF_ERROR(CheckCount(name, key_begin, n.n_query));
@@ -304,7 +304,7 @@ Status CheckTerms(const AttentionTerms& terms, const Sizes& n, std::int64_t head
   RETURN_IF_ERROR(CheckVisibility(terms.visibility, n));
   if (terms.key_bias) RETURN_IF_ERROR(CheckKeyBias(*terms.key_bias, n));
   if (terms.rotation) {
-    // Regions name the rows that they read.
+    // Regions name the rows that they read; CheckRegions checks those.
     const std::int64_t n_position =
         terms.regions.empty() ? std::max(n.n_key, n.q_offset + n.n_query) : 0;
     RETURN_IF_ERROR(CheckRotation(*terms.rotation, n_position, head_dim));
@@ -331,7 +331,7 @@ Status CheckEpsilon(const AttentionKernelOptions& options) {
   return Wrong("skip_epsilon", Str(options.skip_epsilon, " is not in [0, 1)"));
 }
 
-// Buffers of a gradient that come in pairs, since one pass makes both.
+// Gradient buffers that must be given in pairs, since one pass fills both.
 Status CheckPair(std::string_view name, std::span<const double> a, std::int64_t n_a,
                  std::string_view other, std::span<const double> b, std::int64_t n_b) {
   if (a.empty() && b.empty()) return {};

@@ -119,7 +119,7 @@ struct MetricPage::Impl final : public prometheus::Collectable {
   prometheus::Registry registry;
   std::unique_ptr<prometheus::Exposer> exposer;
 
-  std::mutex mutex;  // guards the three below
+  std::mutex mutex;  // guards the three members below
   std::map<Metric, Series<prometheus::Counter>> counters;
   std::map<Metric, Series<prometheus::Gauge>> gauges;
   std::map<Metric, Series<prometheus::Histogram>> histograms;
@@ -141,7 +141,7 @@ MetricPage::MetricPage(MetricOwner owner) : impl_(std::make_shared<Impl>(owner))
 }
 
 MetricPage::~MetricPage() {
-  impl_->exposer.reset();  // its threads call what refers to us
+  impl_->exposer.reset();  // its threads call functions that refer to us
 }
 
 Result<std::string> MetricPage::Expose(const std::string& address) {
@@ -156,7 +156,7 @@ Result<std::string> MetricPage::Expose(const std::string& address) {
     const std::vector<int> ports = impl_->exposer->GetListeningPorts();
     if (!ports.empty()) return Str(address.substr(0, address.rfind(':')), ":", ports.front());
   } catch (const std::exception&) {
-    // The library's message does not say what was in the way.
+    // The library's message does not give the cause.
   }
   return Status(Code::kUnavailable, Str("cannot serve metrics on ", address,
                                         ": the port is in use, or no port; give another one"));
@@ -168,7 +168,7 @@ std::string MetricPage::Text() const {
 
 void MetricPage::BeforeEachScrape(std::function<void()> refresh) {
   LR_CHECK(impl_->exposer == nullptr);
-  // Two scrapes at once take turns.
+  // Concurrent scrapes take turns.
   impl_->refreshes.push_back([refresh = std::move(refresh), turn = std::make_shared<std::mutex>()] {
     const std::lock_guard lock(*turn);
     refresh();

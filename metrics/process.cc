@@ -19,7 +19,7 @@ std::int64_t IntOf(const std::string& text) {
   return parsed.ec == std::errc() ? number : 0;
 }
 
-// The second word of the line that begins with `key`, or 0.
+// The number after `key` on the line that begins with it, or 0.
 std::int64_t NumberAfter(const std::string& text, std::string_view key) {
   for (const std::string& line : Split(text, '\n')) {
     if (line.starts_with(key)) return IntOf(std::string(Trim(line.substr(key.size()))));
@@ -33,7 +33,7 @@ ProcessNumbers ReadProcessNumbers() {
   ProcessNumbers numbers;
   const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
   if (const auto stat = ReadFile("/proc/self/stat"); stat.ok()) {
-    // The program's name, in brackets, may hold anything; field 3 follows it.
+    // The program's name, in brackets, may contain anything; field 3 follows it.
     const std::vector<std::string> fields = Split(stat->substr(stat->rfind(')') + 2), ' ');
     if (fields.size() > 21) {
       numbers.cpu_seconds = static_cast<double>(IntOf(fields[11]) + IntOf(fields[12])) / ticks;

@@ -148,7 +148,7 @@ constexpr MetricRow kRows[] = {
      "device", "celsius", kWorker, "Temperature of a GPU, by NVML."},
 };
 
-// A row is found by its enumerator.
+// Whether each row is at the index of its enumerator, by which it is looked up.
 constexpr bool IsInOrder() {
   for (std::size_t i = 0; i < std::size(kRows); ++i) {
     if (kRows[i].metric != static_cast<Metric>(i)) return false;
@@ -157,7 +157,7 @@ constexpr bool IsInOrder() {
 }
 static_assert(IsInOrder());
 
-// 1 ms to 10 minutes in steps of about two.
+// 1 ms to 10 minutes in steps of about a factor of two.
 constexpr std::array<double, 18> kSecondBuckets = {
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600};
 constexpr std::array<double, 13> kCountBuckets = {1,   2,   5,    10,   20,   50,   100,

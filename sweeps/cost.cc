@@ -21,8 +21,8 @@
 // With activation checkpointing, blocks keep only their inputs (4 C per token), and two layers of K exist at
 // a time: the one being recomputed, and the temporaries.
 //
-// An evaluation gives the model B sequences of L tokens per call: 8192 tokens on a CPU, 65536 on a GPU, and
-// at least one window:
+// An evaluation gives the model B sequences of L tokens per call (8192 tokens on a CPU, 65536 on a GPU):
+//
 //   evaluation   M + 4 P
 //                + 4 B L (10 C + w d_ff)   a block, the memory it freed, and what the next block allocates
 //                + 8 min(B L V, max(2^23, V))

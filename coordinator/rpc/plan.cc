@@ -57,7 +57,7 @@ class Total {
 struct Standing {
   SubmitCounts counts;
   Slots slots;
-  std::map<std::string, TaskState> trainings;   // by run key; absent: not known yet
+  std::map<std::string, TaskState> trainings;   // by run key; absent: never requested
   std::map<std::string, std::string> failed;    // of those that would fail again: why, by run key
   std::map<std::string, TaskState> cells;       // by cell: of the task that owes or has it
   std::map<std::string, double> parents_flops;  // of a parent's whole training, by run key

@@ -108,7 +108,7 @@ void AddItem(v1::CollectGarbageResponse* response, std::string_view kind, const 
   v1::GarbageItem* item = response->add_items();
   item->set_kind(std::string(kind));
   item->set_name(name);
-  // Rounded up, so that it is gone for whoever waits so long.
+  // Rounded up: after this time it is certainly gone.
   const std::int64_t seconds = (freed.later_ms + 999) / 1000;
   item->set_reason(seconds == 0 ? reason
                                 : Str(reason, "; requested recently: removed in ", seconds / 60,
@@ -237,7 +237,7 @@ Status Collect(Parts& parts, StoreReader& reader, bool dry_run,
     AddItem(response, "bytes", sha256, "nothing refers to them", bytes);
   }
   if (dry_run) return Status();
-  // Removed here, not on the core's thread. The garbage collector removes what is still too young later.
+  // Removed here, not on the core's thread. What is still too young is removed when its time comes.
   ASSIGN_OR_RETURN(const std::vector<std::string> all, Unreferenced(parts.artifacts, reader));
   std::vector<std::string> later;
   for (const ArtifactStore::Young& young : parts.artifacts.RemoveUnreferenced(
@@ -261,7 +261,7 @@ grpc::ServerUnaryReactor* HandleAnnotate(Parts& parts, grpc::CallbackServerConte
                   ASSIGN_OR_RETURN(const SweepAnnotation annotation, AnnotationOf(sweep, *request));
                   error.reason.clear();
                   RETURN_IF_ERROR(parts.core.Annotate(annotation));
-                  error.reason = "SWEEP_NOT_FOUND";  // removed meanwhile: nothing was stored
+                  error.reason = "SWEEP_NOT_FOUND";  // removed in the meantime: nothing was stored
                   ASSIGN_OR_RETURN(const SweepRow after, reader.FindSweep(sweep.id));
                   response->set_sweep_id(after.id);
                   response->set_name(after.name);

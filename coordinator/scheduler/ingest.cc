@@ -47,8 +47,8 @@ void DropUnlessUsed(StepContext& step, const Task& task, const CheckpointRef& ch
 }
 
 // Keeps the newest `checkpoint_keep`, and the one that the attempt itself started from: its worker
-// may still be fetching it. Checkpoints of earlier attempts beyond the present step go first: this attempt
-// could not read them, and they would push out what it writes now.
+// may still be fetching it. Checkpoints of earlier attempts beyond the present step go first: they were
+// passed over because they could not be read, and they would push out what is written now.
 void TakeCheckpoint(StepContext& step, Task& task, const Attempt& attempt, const Json& body) {
   const CheckpointRef checkpoint = CheckpointOf(attempt, body);
   step.changed_tasks.insert(task.id);

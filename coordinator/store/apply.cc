@@ -46,10 +46,10 @@ std::string SweepDigest(const Sweep& sweep) {
                 {"priority", sweep.priority},
                 {"checkpoint_every_ms", sweep.checkpoint_every_ms},
                 {"checkpoint_keep", sweep.checkpoint_keep}};
-  // Databases of before know sweeps without these keys.
+  // Older databases have sweeps without these keys.
   if (sweep.export_to == kExportPrometheus) asked["export"] = sweep.export_to;
   if (sweep.activation_checkpointing) asked["activation_checkpointing"] = true;
-  // The member "runs" is the last one, and grows with the sweep: run by run it takes no room.
+  // The member "runs" is last, and grows with the sweep: hashed run by run, it needs no memory.
   std::string text = CanonicalJson(asked);
   text.pop_back();
   text += ",\"runs\":[";
@@ -83,7 +83,7 @@ SweepTexts TextsOf(const Sweep& sweep, const std::set<std::string>& known_runs) 
 }
 
 Status Store::Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts) {
-  // An attempt that ends gives its place in the unique indexes free before another takes it.
+  // An attempt that ends must leave the unique indexes before another takes its place.
   const auto ends_attempt = [](const Write& write) {
     const auto* put = std::get_if<PutAttempt>(&write);
     return put != nullptr && !IsLive(put->attempt.state);
@@ -120,7 +120,7 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
                                           {"axes", axes_json}}));
   }
   RETURN_IF_ERROR(DropIfDamaged("sweep", write.sweep_id));
-  // Submitted again, it is the newest of its name, and wanted again.
+  // A sweep that is submitted again becomes the newest of its name, and is no longer cancelled.
   ASSIGN_OR_RETURN(
       Statement put,
       connection_->Prepare(
@@ -182,8 +182,8 @@ Status Store::ApplyOne(const PutSweep& write, std::int64_t wall_ms, ApplyCounts&
   return Status();
 }
 
-// Whether all rows of the sweep's runs, cells and tasks are there as they would be written: of a large sweep
-// that is submitted again unchanged, writing them costs more than all the rest.
+// Whether all rows of the sweep's runs, cells and tasks are stored as they would be written: if a large sweep
+// is submitted again unchanged, writing them would cost more than everything else.
 Result<bool> Store::HasMembers(const PutSweep& write) {
   if (!damaged().empty()) return false;
   using Row = std::pair<std::int64_t, std::string>;
@@ -258,7 +258,7 @@ Status Store::ApplyOne(const PutRun& write, std::int64_t, ApplyCounts&) {
       .Run();
 }
 
-// What this build cannot read of a task is not written over: another may.
+// Does not overwrite what this build cannot read of a task: another build may read it.
 Status Store::PutUnknownTask(const Task& task) {
   ASSIGN_OR_RETURN(
       Statement statement,
@@ -288,7 +288,7 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
   if (!task.unknown.empty()) return PutUnknownTask(task);
   Text evaluation;
   if (!task.evaluation.is_null()) evaluation = CanonicalJson(task.evaluation);
-  // Its cells may be gone from the state after its success; then the row is not made whole from here.
+  // After its success its cells may no longer be in the state: then the row cannot be restored from here.
   const bool is_whole = task.kind == TaskKind::kTrain || !task.expected_cells.empty();
   if (is_whole) RETURN_IF_ERROR(DropIfDamaged("task", task.id));
   const std::string expected_cells = ListJson(task.expected_cells);
@@ -314,8 +314,8 @@ Status Store::ApplyOne(const PutTask& write, std::int64_t, ApplyCounts&) {
           " losses = excluded.losses, failures_max = excluded.failures_max,"
           " losses_max = excluded.losses_max, needs = excluded.needs,"
           " device_kind = excluded.device_kind, avoid_worker = excluded.avoid_worker,"
-          // Not expected_cells: a task's id rests on them, and after its success they may be gone
-          // from the state.
+          // Not expected_cells: a task's id depends on them, and after its success they may no longer be
+          // in the state.
           " evaluation = excluded.evaluation,"
           " checkpoint_every_ms = excluded.checkpoint_every_ms,"
           " checkpoint_keep = excluded.checkpoint_keep, checkpoints = excluded.checkpoints,"
@@ -465,7 +465,7 @@ Status Store::DropCheckpointFilesIfUnused(const std::string& sha256, ApplyCounts
     ASSIGN_OR_RETURN(Statement statement,
                      connection_->Prepare("SELECT 1 FROM checkpoint WHERE sha256 = ? LIMIT 1"));
     ASSIGN_OR_RETURN(const bool used, statement.Bind(sha256).Step());
-    if (used) return Status();  // of another task with the same bytes
+    if (used) return Status();  // by another task with the same bytes
   }
   return DropCheckpointFiles(sha256, counts);
 }
@@ -508,7 +508,7 @@ Status Store::ApplyOne(const DropSweep& write, std::int64_t, ApplyCounts&) {
   return RunEach(kStatements, write.sweep_id);
 }
 
-// Thousands go at once: a statement for all of them costs a fraction of one for each.
+// Thousands are dropped at once: one statement for all costs a fraction of one for each.
 Status Store::ApplyOne(const DropTasks& write, std::int64_t, ApplyCounts& counts) {
   const std::string tasks = CanonicalJson(Json(write.tasks));
   ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
@@ -551,7 +551,7 @@ Status Store::ApplyOne(const DropTasks& write, std::int64_t, ApplyCounts& counts
 
 Status Store::ApplyOne(const DropRuns& write, std::int64_t, ApplyCounts& counts) {
   const std::string run_keys = CanonicalJson(Json(write.run_keys));
-  // Most runs start from no model, and are not parsed to know it.
+  // Most runs do not start from a model; this finds out without parsing them.
   ASSIGN_OR_RETURN(const std::vector<std::string> models,
                    Texts("SELECT DISTINCT json_extract(run, '$.init.sha256') FROM run"
                          " WHERE run_key IN (SELECT value FROM json_each(?))"
@@ -573,7 +573,7 @@ Status Store::ApplyOne(const DropDamagedResults& write, std::int64_t, ApplyCount
   return DropIfDamaged("result", write.attempt);
 }
 
-// By a name, or by a run that starts from it; a damaged run may.
+// Whether a name or a run that starts from it uses the model; a damaged run may use any.
 Result<bool> Store::IsModelUsed(const std::string& digest) {
   if (is_model_used_.empty()) {
     const RowSums& sums = connection_->row_sums();

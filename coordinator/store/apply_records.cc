@@ -1,4 +1,4 @@
-// Journal records as rows. Trainers' records are not trusted to have the form of a row: a record whose body
+// Journal records as rows. A trainer's record need not have the form of a row: a record whose body
 // does not fit is stored unchanged in `record`, and its attempt will lack the row.
 #include <optional>
 
@@ -11,7 +11,7 @@
 namespace longrun {
 namespace {
 
-constexpr std::size_t kMetricsKnownMax = 1000;  // a trainer may name what it likes
+constexpr std::size_t kMetricsKnownMax = 1000;  // a trainer may use any names
 
 using Real = std::optional<double>;
 
@@ -38,7 +38,7 @@ Status Store::ApplyOne(const PutRecord& write, std::int64_t, ApplyCounts& counts
   return PutPlainRecord(write, counts);
 }
 
-// Rows of results, series and records come by the thousand: they bring their checksum with them.
+// Rows of results, series and records come by the thousand, so the statements supply their checksums.
 Result<bool> Store::PutResultRow(const PutRecord& write) {
   const std::optional<ResultColumns> columns = ResultColumnsOf(write.record.body);
   if (!columns) return false;
@@ -102,11 +102,11 @@ Result<bool> Store::PutSeriesRows(const PutRecord& write, ApplyCounts& counts) {
   }
   counts.series_rows += n_stored;
   counts.duplicates += static_cast<std::int64_t>(body.size()) - n_stored;
-  // A record of which nothing could be stored is still a record: it is kept as it came.
+  // A record that gave no rows is still a record, and is stored unchanged.
   return n_stored > 0;
 }
 
-// Every row names its metric: the number is looked for once.
+// Every row names its metric, so the number of each is looked up only once.
 Result<std::int64_t> Store::MetricId(const std::string& name) {
   if (const auto known = metric_ids_.find(name); known != metric_ids_.end()) return known->second;
   {
@@ -129,7 +129,7 @@ Status Store::PutCheckpointRows(const PutRecord& write) {
   const bool is_final = columns.BoolOf("final"), is_best = columns.BoolOf("best");
   const auto files = write.record.body.find("files");
   if (!columns.fits() || !IsWholeCheckpoint(write.record.body)) {
-    return Status();  // kept as a plain record; the scheduler does not take it for a checkpoint
+    return Status();  // stored as a plain record; the scheduler does not count it as a checkpoint
   }
   std::vector<ArtifactFileRow> rows;
   for (const Json& file : *files) {

@@ -145,7 +145,7 @@ Status ArtifactStore::Upload::Finish() {
 
 Result<bool> ArtifactStore::TakeAway(const std::string& sha256, const std::string& to) {
   const std::lock_guard lock(mutex_);
-  const Result<Found> found = Find(sha256);  // again: it may have been asked for meanwhile
+  const Result<Found> found = Find(sha256);  // again: it may have been requested in the meantime
   if (!found.ok()) return found.status();
   if (options_.wall_ms() < found->may_go_at_ms) return false;
   if (rename(found->path.c_str(), to.c_str()) == 0) return true;
@@ -167,12 +167,12 @@ std::vector<ArtifactStore::Young> ArtifactStore::RemoveUnreferenced(
       young.push_back(stays);
       continue;
     }
-    // What a crash leaves of it in the folder of half-done things goes at the next start.
+    // After a crash, the next start removes it from the folder of unfinished files.
     const std::string temporary = TemporaryPath();
     const Result<bool> taken =
         referenced.ok() ? TakeAway(sha256, temporary) : Result<bool>(referenced.status());
     if (taken.ok() && *taken && unlink(temporary.c_str()) == 0) continue;
-    if (taken.status().code() == Code::kNotFound) continue;  // somebody else was faster
+    if (taken.status().code() == Code::kNotFound) continue;  // another caller was faster
     if (!taken.ok()) {
       LogWarning("artifact_not_removed", {{"sha256", sha256}, {"error", taken.status().message()}});
     }

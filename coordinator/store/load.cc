@@ -1,4 +1,4 @@
-// Reads the tables back as the scheduler's state.
+// Loads the tables into the scheduler's state.
 #include <algorithm>
 #include <unordered_map>
 
@@ -42,14 +42,14 @@ Result<std::optional<T>> OptionalOf(const Statement& row, int column) {
   return std::optional<T>(std::move(parsed));
 }
 
-// Why this build cannot take up what is stored. Another build may: so only what rests on it stands
-// still, and everything else is loaded.
+// Why this build cannot use something stored. Another build may, so only what depends on it is held
+// back, and everything else is loaded.
 std::string NotKnown(const std::string& unknown, std::string_view what, const Status& read) {
   if (!unknown.empty()) return "this build does not know " + unknown;
   return Str("this build cannot read what is stored of ", what, " (", read.message(), ")");
 }
 
-// All runs of a machine are carried out in a few ways: each is parsed once.
+// The runs of a machine are executed in only a few ways: each is parsed once.
 class ExecutionReader {
  public:
   Result<Execution> Read(const std::string& text) {
@@ -112,8 +112,8 @@ Status ReadSpecification(const Statement& row, Task& task) {
   return Status();
 }
 
-// Of what has succeeded neither the cells nor their owners are read: they are as many as there are
-// results. The others' cells say who owes them.
+// For tasks that have succeeded, neither the cells nor their owners are read: there are as many as
+// results. The cells of the others say who owes them.
 Status LoadTasks(Connection& connection, State& state) {
   return ForEach(
       connection,
@@ -153,7 +153,7 @@ Status LoadTasks(Connection& connection, State& state) {
         task.activation_checkpointing = row.Int(27) != 0;
         if (const Status read = ReadSpecification(row, task); !read.ok()) {
           task.unknown = NotKnown(UnknownOfEvaluation(task.evaluation), "it", read);
-          // What needs a training starts from what cannot be read of it.
+          // Evaluations start from this training, so they are held back as well.
           const auto run = state.runs.find(task.run_key);
           if (task.kind == TaskKind::kTrain && run != state.runs.end()) {
             run->second.unknown = task.unknown;
@@ -200,8 +200,8 @@ Status LoadAttempts(Connection& connection, State& state) {
       });
 }
 
-// A task whose state could not be read goes by its newest attempt while that one lives: what comes of it
-// must fit.
+// If a task's state could not be read but its newest attempt is live, the task takes the state that fits the
+// attempt, so that the attempt's records can be applied.
 void StateByAttempt(State& state, const Attempt& attempt) {
   const auto found = state.tasks.find(attempt.task);
   if (found == state.tasks.end() || found->second.attempt != attempt.id) return;
@@ -210,7 +210,7 @@ void StateByAttempt(State& state, const Attempt& attempt) {
   task.state = attempt.state == AttemptState::kRunning ? TaskState::kRunning : TaskState::kReserved;
 }
 
-// The records of an attempt, in the journal's order. Of a series record only its number is kept.
+// Reads the records of an attempt, in the journal's order. Of a series record only the number is kept.
 Status NoteRecords(Connection& connection, Attempt& attempt) {
   ASSIGN_OR_RETURN(
       Statement row,
@@ -281,7 +281,7 @@ Status LoadWorkers(Connection& connection, State& state) {
                  });
 }
 
-// How the runs of damaged rows were carried out, as their attempts said when they started.
+// Finds the executions of runs with damaged rows from the `started` records of their attempts.
 Status FindExecutions(Connection& connection, State& state) {
   for (auto& [key, run] : state.runs) {
     if (!run.damaged) continue;
@@ -328,8 +328,8 @@ Status Store::OpenReader() {
   return Status();
 }
 
-// An attempt that lives by a row which is damaged, or whose task's row is (`lost`), would keep its task
-// and its slot from others for ever.
+// Ends attempts whose own row is damaged, or that of their task (`lost`): if they stayed live, they would
+// block their task and their slot forever.
 Status Store::EndDamagedAttempts(const std::vector<std::string>& lost) {
   RETURN_IF_ERROR(connection_->Execute("BEGIN IMMEDIATE"));
   const auto end = [&]() -> Status {
@@ -341,7 +341,7 @@ Status Store::EndDamagedAttempts(const std::vector<std::string>& lost) {
                                             " AND state IN ('OFFERED', 'ACCEPTED', 'RUNNING')"));
       RETURN_IF_ERROR(put.Bind(id).Run());
     }
-    // Damaged it stays; its epoch is given free as well.
+    // These rows stay damaged, but their epochs become free.
     RETURN_IF_ERROR(
         connection_->Execute(Str("UPDATE attempt SET state = 'LOST', epoch = -rowid WHERE NOT ",
                                  RowSums::HoldsCall(connection_->row_sums().table("attempt")),
@@ -369,7 +369,7 @@ Result<State> Store::Load() {
   RETURN_IF_ERROR(LoadWorkers(*reader_, state));
   RETURN_IF_ERROR(LoadSweeps(*reader_, state));
   NoteDamaged(reader_->row_sums().TakeDamaged());
-  // Also where no row was found damaged: one can be lost with its page, or with the way to it.
+  // Even if no damaged row was found: a row can be lost with its page, or with an index entry.
   const Mended mended = MendReferences(state);
   NoteLost(mended.lost);
   if (!damaged().empty()) {
@@ -382,7 +382,7 @@ Result<State> Store::Load() {
     RETURN_IF_ERROR(NoteRecords(*reader_, attempt));
   }
   NoteDamaged(reader_->row_sums().TakeDamaged());
-  (void)sqlite3_db_release_memory(reader_->raw());  // all was read once, and is not read again
+  (void)sqlite3_db_release_memory(reader_->raw());  // everything was read once, for good
   return state;
 }
 

@@ -15,7 +15,7 @@ namespace longrun {
 namespace {
 
 constexpr std::string_view kEnding = ".log";
-constexpr std::int64_t kOffsetMax = std::int64_t{1} << 56;  // no log is as long
+constexpr std::int64_t kOffsetMax = std::int64_t{1} << 56;  // longer than any log
 
 }  // namespace
 

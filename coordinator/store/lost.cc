@@ -1,6 +1,6 @@
-// Finds rows that a reader should have found and did not. A row that is read is judged by its checksum
-// (row_sum.h); but a flipped bit in a key or an index hides a sound row, and a read ends where the row of
-// another sweep seems to begin. So related rows are counted, named and compared here:
+// Finds rows that a reader should have found but did not. A row's checksum tells whether it is valid
+// (row_sum.h); but a flipped bit in a key or an index hides a valid row, and a read ends where the row of
+// another sweep seems to begin. So related rows are counted and compared here:
 //   a sweep     its runs are numbered without a gap, its cells and tasks belong to them, and the rows on
 //               both sides of its own, where a read by its id stopped, are valid
 //   a task      each number that it owes exists, under the attempt that counts, both by the table and by
@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t kRememberedMax = 100'000;  // tasks
 
-// One number of a task. Two hashes of 64 bits are equal by chance in no database.
+// A hash of one number of a task. 64 bits are enough: no database has two equal hashes by chance.
 std::size_t HashOf(const std::string& task, const ExpectedCell& asked) {
   return std::hash<std::string>()(
       Str(task, " ", asked.cell, " ", asked.metric, " ", asked.context_length, " ", asked.variant));
@@ -29,12 +29,12 @@ std::size_t HashOf(const std::string& task, const ExpectedCell& asked) {
 
 std::size_t HashOf(const std::string& cell) { return std::hash<std::string>()(cell); }
 
-// A table of what belongs to sweeps, by its primary key.
+// A table of members of sweeps, by its primary key.
 struct MemberTable {
   const char* name;
-  const char* rest_of_key;  // behind `sweep`
+  const char* rest_of_key;  // after `sweep`
   const char* descending;
-  const char* columns;  // that are wanted
+  const char* columns;  // the columns to read
 };
 constexpr MemberTable kRuns = {.name = "sweep_run",
                                .rest_of_key = "ordinal",
@@ -48,11 +48,11 @@ constexpr MemberTable kTasks = {.name = "sweep_task",
                                 .rest_of_key = "task",
                                 .descending = "task DESC",
                                 .columns = "task, task"};
-// The rows by which a sweep's answer is made, beside its numbers.
+// The tables from which a sweep's answer is made, besides its numbers.
 constexpr std::string_view kMemberTables[] = {"sweep_run", "sweep_cell", "sweep_task",
                                               "run",       "task",       "cell"};
 
-// Of all evaluations that count, or of one sweep's: id, run key, attempt, whether its run is found.
+// All evaluations that count, or those of one sweep: id, run key, attempt, whether its run is found.
 constexpr const char* kAllEvaluations =
     "SELECT task.id, task.run_key, task.result_attempt,"
     " EXISTS (SELECT 1 FROM main.run WHERE run.run_key = task.run_key) FROM main.task"
@@ -66,7 +66,7 @@ constexpr const char* kEvaluationsOfRun =
     "SELECT task.id, task.run_key, task.result_attempt, 1 FROM main.task"
     " WHERE task.run_key = ?1 AND task.kind = 'evaluate' AND task.result_attempt <> ''";
 
-// The two ways to the results of an attempt: the table, which is its own primary key, and an index.
+// The two ways to find the results of an attempt: the table, by its primary key, and an index.
 constexpr const char* kByTable = "sqlite_autoindex_result_1";
 constexpr const char* kByIndex = "result_once";
 
@@ -84,8 +84,8 @@ bool StoreReader::IsTold(std::string_view table, std::string_view id) const {
 
 // ---- what belongs to a sweep -------------------------------------------------------------------------
 
-// Every row of the sweep as the table has them. Where the read ends, and before it began, stands a
-// row of another sweep: unless its id is damaged, and it is of this one.
+// Every row of the sweep in the table. The rows just before and after them belong to other sweeps,
+// unless their id is damaged and they belong to this one: so those are checked, too.
 Result<std::vector<StoreReader::Member>> StoreReader::Members(const std::string& table,
                                                               const std::string& sweep_id) {
   const MemberTable& of = table == kRuns.name ? kRuns : table == kCells.name ? kCells : kTasks;
@@ -245,7 +245,7 @@ Result<std::vector<ResultBody>> StoreReader::LostOfTask(
   ASSIGN_OR_RETURN(const auto by_table, NumbersBy(kByTable, evaluated));
   ASSIGN_OR_RETURN(const auto by_index, NumbersBy(kByIndex, evaluated));
   std::vector<ResultBody> lost;
-  // Looked at last: an attempt that counts keeps all its rows as long as it does.
+  // Checked last: while an attempt counts, it keeps all its rows.
   connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(Statement row,
                    connection_->Prepare("SELECT ifnull(evaluation, ''), expected_cells FROM task"
@@ -261,7 +261,7 @@ Result<std::vector<ResultBody>> StoreReader::LostOfTask(
     ASSIGN_OR_RETURN(const bool has_owner, owner.Bind(cell.cell).Step());
     if (has_owner && owner.Text(0) != evaluated.task) continue;  // it was measured again
     const bool is_found = by_table.contains(name) && by_index.contains(name);
-    // What leads from a sweep to a number that is sound itself.
+    // Checks the way from the sweep to the number, which is itself valid.
     if (is_found && (has_owner || cells == nullptr)) continue;
     if (is_found) {
       NoteMember("cell", Str("which task has the result ", cell.metric, " at ", cell.context_length,
@@ -278,7 +278,7 @@ Result<std::vector<ResultBody>> StoreReader::LostOfTask(
   return lost;
 }
 
-// What is missed is told by the name of the number; so what its damaged row says of itself is not.
+// Reports missing numbers by name, instead of by the contents of their damaged rows.
 void StoreReader::NoteNumbers(const std::vector<ResultBody>& lost) {
   std::vector<DamagedRow> met;
   for (DamagedRow& row : connection_->row_sums().TakeDamaged()) {
@@ -288,7 +288,7 @@ void StoreReader::NoteNumbers(const std::vector<ResultBody>& lost) {
       connection_->row_sums().NoteDamaged(std::move(row));
     }
   }
-  // A damaged row stands for one number: of its attempt, or for any when that is what is damaged.
+  // A damaged row accounts for one number: of its attempt, or of any attempt if its attempt is damaged.
   const auto take = [&](const ResultBody& one, bool any) {
     const auto found = std::ranges::find_if(met, [&](const DamagedRow& row) {
       return any || row.key.find(one.attempt) != std::string::npos;
@@ -306,7 +306,7 @@ void StoreReader::NoteNumbers(const std::vector<ResultBody>& lost) {
   };
   std::vector<const ResultBody*> unmet;
   for (const ResultBody& one : lost) {
-    if (one.attempt.empty()) continue;  // its way is told
+    if (one.attempt.empty()) continue;  // its way is already reported
     if (take(one, false)) {
       note(one, false);
     } else {
@@ -379,7 +379,7 @@ Status StoreReader::NoteLostNumbers(const std::string& sweep_id) {
     ASSIGN_OR_RETURN(const std::int64_t n_entries, CountBy(kByIndex, evaluated.attempt));
     const auto known = n_rows_of_.find(evaluated.attempt);
     if (n_rows == n_entries && known != n_rows_of_.end() && known->second == n_rows) continue;
-    // An attempt may have more rows than it owes: what it has is counted, what it owes is named.
+    // An attempt may have more rows than it owes: so count the rows that it has, and name those that it owes.
     ASSIGN_OR_RETURN(std::vector<ResultBody> of_task, LostOfTask(evaluated, nullptr));
     if (of_task.empty() && n_rows == n_entries) {
       if (n_rows_of_.size() >= kRememberedMax) n_rows_of_.clear();

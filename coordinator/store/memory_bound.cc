@@ -50,9 +50,9 @@ void* Realloc(void* memory, int n_bytes) {
   return moved;
 }
 
-// Only before SQLite is used for the first time.
+// Must come before the first use of SQLite.
 bool Install() {
-  // Its own count for the process costs a lock for every allocation.
+  // SQLite's own count for the process would cost a lock for every allocation.
   LR_CHECK(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK);
   LR_CHECK(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &plain) == SQLITE_OK);
   sqlite3_mem_methods counting = plain;

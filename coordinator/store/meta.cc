@@ -30,8 +30,8 @@ std::optional<MetaRow> Mended(const MetaRow& damaged) {
                  .value = std::get<std::string>(found->values[1])};
 }
 
-// Of a row whose key is known: what it has to say. Nothing: it goes, and is written anew at its
-// time.
+// The value to restore for a known key; nullopt if the row is dropped, and written again when it is
+// needed.
 std::optional<std::string> ValueAgain(const std::string& key, const std::string& id_beside) {
   if (key == "coordinator_id") return id_beside;
   if (key == "created_wall_ms") {
@@ -51,7 +51,7 @@ bool IsKnownAgain(const std::string& key, const std::string& id_beside) {
 Status Rewrite(Connection& connection, const std::vector<MetaRow>& rows) {
   RETURN_IF_ERROR(connection.Execute("BEGIN IMMEDIATE"));
   const auto write = [&]() -> Status {
-    // All of them: one with a damaged key is not found by it.
+    // Delete all: a row with a damaged key cannot be found by it.
     RETURN_IF_ERROR(connection.Execute("DELETE FROM main.meta"));
     for (const MetaRow& row : rows) {
       ASSIGN_OR_RETURN(Statement put, connection.Prepare("INSERT INTO main.meta (key, value, sum)"

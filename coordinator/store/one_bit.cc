@@ -9,15 +9,15 @@
 namespace longrun {
 namespace {
 
-// That the checksum covers: a tag, and a number or a text with its length.
+// The number of bytes that the checksum covers: a tag, and a number or a text with its length.
 std::size_t BytesOf(const StoredValue& value) {
   if (std::holds_alternative<std::monostate>(value)) return 1;
   const auto* const text = std::get_if<std::string>(&value);
   return 1 + sizeof(std::int64_t) + (text != nullptr ? text->size() : 0);
 }
 
-// Numbers that are one bit away as SQLite stores them: in as few bytes as they need, the highest bit
-// being the sign.
+// Numbers that differ by one bit as SQLite stores them: in as few bytes as possible, with the highest bit
+// as the sign.
 std::vector<std::int64_t> NumbersNear(std::int64_t number) {
   std::vector<std::int64_t> near;
   const auto as_bits = static_cast<std::uint64_t>(number);
@@ -32,7 +32,7 @@ std::vector<std::int64_t> NumbersNear(std::int64_t number) {
   return near;
 }
 
-// Whether a value that is one bit away from `value` makes the row hold; `value` is then that one.
+// Whether some value that differs from `value` by one bit makes the checksum hold; sets `value` to it.
 bool MendValue(StoredRow& row, StoredValue& value) {
   if (auto* const text = std::get_if<std::string>(&value)) {
     for (char& c : *text) {

@@ -20,13 +20,13 @@
 namespace longrun {
 namespace {
 
-constexpr int kProgressOps = 50;              // machine steps between two looks at the limits
-constexpr double kExpandedTablesMax = 5'000;  // 0.1 s of preparing
+constexpr int kProgressOps = 50;              // machine steps between two checks of the limits
+constexpr double kExpandedTablesMax = 5'000;  // preparing them takes 0.1 s
 constexpr int kLikePatternBytesMax = 100;
-// Of a stored row, which is read whole for its checksum: a sweep's file, its overrides and its axes.
+// Limit of a stored row, which is read whole for its checksum: a sweep's file, its overrides and its axes.
 constexpr int kRowBytesMax = 16 << 20;
-constexpr std::string_view kHolds = "row_holds_";  // of row_sum.h
-constexpr std::int64_t kValueBytes = 24;           // of a value in the answer, beside its text
+constexpr std::string_view kHolds = "row_holds_";  // a prefix from row_sum.h
+constexpr std::int64_t kValueBytes = 24;           // of a value in the answer, without its text
 
 struct CloseDb {
   void operator()(sqlite3* db) const { sqlite3_close(db); }
@@ -48,8 +48,8 @@ bool IsJsonTable(std::string_view name) { return name == "json_each" || name == 
 
 struct Guard {
   bool on_views_only = true;  // the database in memory; false: the real one, tables below the views
-  std::string denied = {};    // what the query may not do, of the first refusal
-  std::set<std::string, std::less<>> tables = {};  // below the views, that are read
+  std::string denied = {};    // the first operation that was refused
+  std::set<std::string, std::less<>> tables = {};  // tables that the views read
 };
 
 std::string ActionName(int action) {
@@ -79,15 +79,15 @@ int Deny(Guard& guard, std::string what) {
   return SQLITE_DENY;
 }
 
-// Of the engine itself; some of them work for as long as the database is large.
+// Tables of SQLite itself; some of them take time in proportion to the database's size.
 bool IsInternal(std::string_view table) {
   return table.starts_with("sqlite_") || table.starts_with("pragma_") || table == "dbstat" ||
          table == "bytecode" || table == "tables_used";
 }
 
-// Every name that the query itself uses was found among the views by the first pass, so on the real
-// database a table is read through a view: there the context is the view, or a WITH inside one. A
-// read of no column at all is a count of rows, of a WITH or of what a view stands for.
+// In the first pass, every name that the query itself uses was found among the views. So on the real
+// database a table is read only through a view: the context is the view, or a WITH inside one. A
+// read of no column is a count of the rows of a WITH or of a table below a view.
 int AuthorizeRead(Guard& guard, std::string_view table, std::string_view column,
                   const char* context) {
   if (IsView(table) || IsJsonTable(table)) return SQLITE_OK;
@@ -115,7 +115,7 @@ int Authorize(void* self, int action, const char* first, const char* second, con
       std::ranges::transform(name, name.begin(), [](char c) {
         return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
       });
-      // Of the views that leave damaged rows out; where names are looked up there is no such function.
+      // The views call it to leave out damaged rows; the first pass has no such function.
       if (context != nullptr && name.starts_with(kHolds)) return SQLITE_OK;
       const auto allowed = QueryFunctions();
       if (std::ranges::find(allowed, name) != allowed.end()) return SQLITE_OK;
@@ -126,7 +126,7 @@ int Authorize(void* self, int action, const char* first, const char* second, con
   }
 }
 
-// like(PATTERN, TEXT [, ESCAPE]): SQLite's own takes exponential time in its '%'s.
+// like(PATTERN, TEXT [, ESCAPE]): SQLite's own takes time exponential in the number of '%'.
 void Like(sqlite3_context* context, int n_values, sqlite3_value** values) {
   for (int i = 0; i < n_values; ++i) {
     if (sqlite3_value_type(values[i]) == SQLITE_NULL) return sqlite3_result_null(context);
@@ -176,7 +176,7 @@ Status Execute(sqlite3* db, const std::string& sql) {
   return code == SQLITE_OK ? Status() : SqliteStatus(db, code, "preparing a query's database");
 }
 
-// `sums`: of the real database, whose damaged rows are left out.
+// `sums` is for the real database, whose damaged rows are left out.
 Result<Db> Open(const std::string& path, int flags, Guard& guard, std::unique_ptr<RowSums>* sums) {
   sqlite3* raw = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &raw,
@@ -188,11 +188,11 @@ Result<Db> Open(const std::string& path, int flags, Guard& guard, std::unique_pt
   sqlite3_busy_timeout(db.get(), 1000);
   sqlite3_db_config(db.get(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(db.get(), SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, nullptr);
-  // Our views call json_extract, which this SQLite calls unsafe there. They are ours, and the
-  // authorizer is asked of every function, those of views too.
+  // Our views call json_extract, which this SQLite counts as unsafe there. They are ours, and the
+  // authorizer also checks the functions of views.
   sqlite3_db_config(db.get(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 1, nullptr);
   RETURN_IF_ERROR(Execute(db.get(), "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192"));
-  // A virtual table is made at its first use, which the authorizer would take for a change.
+  // Virtual tables are created at their first use, which the authorizer would see as a change: use them now.
   RETURN_IF_ERROR(Execute(db.get(), "SELECT 1 FROM json_each('[]'), json_tree('[]')"));
   if (guard.on_views_only) {
     for (const QueryView& view : QueryViews()) {
@@ -292,7 +292,7 @@ Json ValueOf(sqlite3_stmt* statement, int column) {
     case SQLITE_FLOAT: {
       const double value = sqlite3_column_double(statement, column);
       if (std::isfinite(value)) return value;
-      return value > 0 ? "Infinity" : "-Infinity";  // SQLite makes null of NaN
+      return value > 0 ? "Infinity" : "-Infinity";  // SQLite turns NaN into null
     }
     case SQLITE_TEXT: {
       const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, column));
@@ -383,7 +383,7 @@ Status CheckText(const std::string& sql) {
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
                              const QueryLimits& limits) {
   RETURN_IF_ERROR(CheckText(sql));
-  // Around both connections, from opening to close.
+  // Covers both connections, from opening to close.
   const SqliteMemoryBound bound(limits.memory_bytes_max);
   Guard names = {.on_views_only = true};
   {
@@ -392,7 +392,7 @@ Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string
     RETURN_IF_ERROR(Prepare(views.get(), sql, names).status());
   }
   Guard guard = {.on_views_only = false};
-  std::unique_ptr<RowSums> sums;  // longer than its connection
+  std::unique_ptr<RowSums> sums;  // must outlive its connection
   ASSIGN_OR_RETURN(const Db db, Open(database_path, SQLITE_OPEN_READONLY, guard, &sums));
   Watchdog dog = {.limits = limits, .deadline_ms = BootMs() + limits.timeout_ms};
   sqlite3_progress_handler(db.get(), kProgressOps, &Look, &dog);

@@ -245,9 +245,9 @@ std::vector<QueryView> MakeViews() {
   };
 }
 
-// What runs in time and memory bounded by its arguments' size. replace, instr, trim and glob take the
-// product of two sizes, printf a time that its text names; randomblob and zeroblob make memory of
-// nothing.
+// Functions whose time and memory are bounded by the size of their arguments. The time of replace, instr, trim
+// and glob is the product of two sizes, that of printf is given in its text; randomblob and zeroblob make
+// memory out of nothing.
 constexpr std::string_view kFunctions[] = {
     "->",
     "->>",

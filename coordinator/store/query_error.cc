@@ -30,13 +30,13 @@ std::string Lower(std::string_view text) {
   return lower;
 }
 
-// What stands behind `beginning`, if the message begins so.
+// The text after `beginning` if the message begins with it.
 std::optional<std::string> After(std::string_view message, std::string_view beginning) {
   if (!message.starts_with(beginning)) return std::nullopt;
   return std::string(message.substr(beginning.size()));
 }
 
-// "line 2, column 5: "; columns count characters. "" when the place is unknown.
+// "line 2, column 5: "; columns count characters. "" if the place is unknown.
 std::string PlaceOf(std::string_view sql, std::optional<std::size_t> offset) {
   if (!offset || *offset > sql.size()) return "";
   std::size_t line = 1, column = 1;
@@ -57,7 +57,7 @@ std::optional<std::size_t> FindName(std::string_view sql, std::string_view name)
   return found == names.end() ? std::nullopt : std::optional(found->begin);
 }
 
-// `near` when there is one, else the help that lists everything.
+// Suggests `near` if there is one, else the help that lists everything.
 std::string Suggest(const std::string& near, std::string_view help) {
   return near.empty() ? Str("; ", help) : Str("; did you mean \"", near, "\"?");
 }
@@ -74,7 +74,7 @@ std::string NoView(const std::string& name) {
                           : Str("; did you mean \"", near, "\"?"));
 }
 
-// Of the views that the statement names, else of all.
+// Suggests columns of the views that the statement names, else of all views.
 std::string NoColumn(std::string_view sql, const std::string& qualified) {
   const std::string name = qualified.substr(qualified.rfind('.') + 1);  // npos + 1 is 0
   std::set<std::string> used;
@@ -105,7 +105,7 @@ std::string NoFunction(const std::string& name) {
              Suggest(near, "docs/query.md lists the functions"));
 }
 
-// near "FORM": syntax error
+// Handles: near "FORM": syntax error
 std::string Syntax(std::string_view message) {
   constexpr std::size_t kBegin = std::string_view("near \"").size();
   const std::string token(message.substr(kBegin, message.rfind('"') - kBegin));

@@ -16,8 +16,8 @@ namespace {
 struct Token {
   bool is_name =
       false;         // an identifier or keyword, or text in quotes (SQLite takes it as a name too)
-  std::string text;  // of a name without its quotes, in lower case
-  std::size_t begin = 0;  // bytes into the statement
+  std::string text;  // of a name: without its quotes, in lower case
+  std::size_t begin = 0;  // byte offset in the statement
 };
 
 bool IsWord(char c) {
@@ -33,7 +33,7 @@ std::string Lower(std::string_view text) {
   return lower;
 }
 
-// The end of what begins with a quote at `begin`; a doubled quote stands for itself.
+// The end of the quoted text that begins at `begin`; a doubled quote means a single one.
 std::size_t EndOfQuoted(std::string_view sql, std::size_t begin) {
   const char quote = sql[begin] == '[' ? ']' : sql[begin];
   for (std::size_t i = begin + 1; i < sql.size(); ++i) {
@@ -44,7 +44,7 @@ std::size_t EndOfQuoted(std::string_view sql, std::size_t begin) {
   return sql.size();
 }
 
-// The name itself: two spellings of one name must come out the same.
+// The name without its quotes, so that all spellings of one name become equal.
 std::string Unquoted(std::string_view quoted) {
   const char quote = quoted.front() == '[' ? ']' : quoted.front();
   const std::size_t n = quoted.size() >= 2 ? quoted.size() - 2 : 0;
@@ -90,13 +90,13 @@ std::vector<Token> Tokens(std::string_view sql) {
   return tokens;
 }
 
-// A punctuation mark, and not a name that is spelled like one.
+// Whether the token is this punctuation mark, not a name spelled like one.
 bool IsMark(const std::vector<Token>& tokens, std::size_t at, char mark) {
   return at < tokens.size() && !tokens[at].is_name && tokens[at].text.front() == mark;
 }
 
 // Whether NAME [(columns)] AS [[NOT] MATERIALIZED] ( begins at token i: a definition of WITH (or of
-// a window, which does no harm here).
+// a window, which is harmless here).
 bool IsDefinition(const std::vector<Token>& tokens, std::size_t i) {
   const auto is = [&](std::size_t at, std::string_view text) {
     return at < tokens.size() && tokens[at].text == text;
@@ -119,7 +119,7 @@ struct Character {
   std::size_t n_bytes = 1;
 };
 
-// The character at `at`; a broken sequence is its bytes.
+// The character at `at`; in a broken sequence each byte counts as one.
 Character CharacterAt(std::string_view text, std::size_t at) {
   const auto lead = static_cast<unsigned char>(text[at]);
   const std::size_t n = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
@@ -147,14 +147,14 @@ std::vector<SqlName> NamesOf(std::string_view sql) {
 
 double ExpandedTables(std::string_view sql) {
   const std::vector<Token> tokens = Tokens(sql);
-  std::map<std::string, double> uses;  // of the names that a WITH defines
+  std::map<std::string, double> uses;  // uses of the names that a WITH defines
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (IsDefinition(tokens, i)) uses[tokens[i].text] = 0;
   }
   double n_views = 1;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (!tokens[i].is_name || IsDefinition(tokens, i)) continue;
-    if (IsMark(tokens, i + 1, '.')) continue;  // qualifies a column
+    if (IsMark(tokens, i + 1, '.')) continue;  // it qualifies a column
     const std::string& name = tokens[i].text;
     if (const auto use = uses.find(name); use != uses.end()) use->second += 1;
     const auto views = QueryViews();
@@ -165,7 +165,7 @@ double ExpandedTables(std::string_view sql) {
   return product;
 }
 
-// Goes back to the last '%' only: what an earlier one took need never be looked at again.
+// Goes back only to the last '%': the text that an earlier one matched need not be tried again.
 bool LikeMatches(std::string_view pattern, std::string_view text, char32_t escape) {
   std::size_t p = 0, t = 0;
   std::size_t p_after_percent = std::string_view::npos, t_retry = 0;

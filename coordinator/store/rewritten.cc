@@ -12,9 +12,9 @@ namespace {
 
 struct KeyedTable {
   const char* name;
-  const char* key;        // a digest or a ULID: two of them are never one bit apart by chance
-  const char* same_rest;  // of the primary key, of the rows `sound` and this one
-  const char* unused;     // that nothing refers to this row
+  const char* key;        // a digest or a ULID: no two are one bit apart by chance
+  const char* same_rest;  // that the rest of the primary key equals that of `sound`
+  const char* unused;     // that no row refers to this one
 };
 constexpr KeyedTable kTables[] = {
     {.name = "sweep_run",
@@ -30,7 +30,7 @@ constexpr KeyedTable kTables[] = {
      .same_rest = " AND sound.task = sweep_task.task",
      .unused = ""},
     {.name = "cell", .key = "cell", .same_rest = "", .unused = ""},
-    // Behind those that refer to them.
+    // After the tables that refer to them.
     {.name = "sweep",
      .key = "id",
      .same_rest = "",
@@ -45,7 +45,7 @@ constexpr KeyedTable kTables[] = {
      .unused = " AND NOT EXISTS (SELECT 1 FROM sweep_run WHERE sweep_run.run_key = run.run_key)"},
 };
 
-// Any bytes, as SQL.
+// An SQL literal for any bytes.
 std::string Literal(const std::string& text) {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string hex;
@@ -57,7 +57,7 @@ std::string Literal(const std::string& text) {
   return Str("CAST(x'", hex, "' AS TEXT)");
 }
 
-// Whether the row's checksum holds when `column` has the value that it should have.
+// SQL that tells whether the row's checksum holds if `column` has this value.
 std::string HoldsWith(const SummedTable& table, const std::string& column,
                       const std::string& value) {
   std::vector<std::string> values;
@@ -78,7 +78,7 @@ Status DropFrom(Connection& connection, const KeyedTable& of) {
   for (const std::string& key : keys) {
     ASSIGN_OR_RETURN(const std::vector<std::string> met,
                      connection.ReadTexts(Str(find, " = ", Literal(key))));
-    if (met.empty()) continue;  // no index leads to it, so that SQLite could not delete it
+    if (met.empty()) continue;  // no index leads to it, so SQLite could not delete it
     std::vector<std::string> others;
     for (std::size_t bit = 0; bit < 8 * key.size(); ++bit) {
       std::string other = key;

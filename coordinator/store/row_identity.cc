@@ -19,7 +19,7 @@ bool RunAgrees(const RowValues& row) {
   if (Sha256Hex(text) != row.Text("run_key")) return false;
   const Result<Json> json = ParseJson(text);
   const Result<Run> run = json.ok() ? Run::FromJson(*json) : Result<Run>(json.status());
-  if (!run.ok()) return true;  // of another build
+  if (!run.ok()) return true;  // written by another build
   return run->model.position.method == row.Text("position") &&
          run->train.train_length == row.Int("train_length") && run->seed == row.Int("seed") &&
          run->dataset_digest == row.Text("dataset_digest");
@@ -27,7 +27,7 @@ bool RunAgrees(const RowValues& row) {
 
 bool TaskAgrees(const RowValues& row) {
   const std::string run_key = row.Text("run_key");
-  if (!IsUtf8(run_key)) return false;  // no key is made of such a one
+  if (!IsUtf8(run_key)) return false;  // no key is made from invalid UTF-8
   if (row.Text("kind") == "train") return row.Text("id") == TrainTaskKey(run_key);
   const Result<Json> evaluation = ParseJson(row.Text("evaluation"));
   const Result<Json> list = ParseJson(row.Text("expected_cells"));
@@ -43,7 +43,7 @@ bool TaskAgrees(const RowValues& row) {
   return row.Text("id") == EvaluateTaskKey(run_key, *evaluation, cells);
 }
 
-// A whole number is stored as one, and read as a real where the column is real.
+// SQLite stores whole numbers as integers, and reads them as reals if the column is real.
 bool IsReal(const RowValues& row, std::string_view column, const std::optional<double>& said) {
   return said ? row.Real(column) == said : row.IsNull(column);
 }

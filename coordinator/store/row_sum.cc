@@ -17,7 +17,7 @@ namespace longrun {
 namespace {
 
 constexpr int kAnyNumber = -1;
-// Their rows come by the thousand: the statements that insert them give the checksum (apply_records.cc),
+// Their rows come by the thousand: the statements that insert them supply the checksum (apply_records.cc),
 // since a trigger would cost as much as the row.
 constexpr std::string_view kBringTheirSum[] = {"record", "result", "series"};
 constexpr int kPropagateConstants = 0x8000;  // SQLite's SQLITE_PropagateConst
@@ -26,7 +26,7 @@ void AppendBytes(std::string& out, const void* data, std::size_t n) {
   out.append(static_cast<const char*>(data), n);
 }
 
-// Values with their types, so that no two rows of different values are the same bytes.
+// Encodes values with their types, so that rows with different values never give the same bytes.
 class RowBytes {
  public:
   void Clear() { bytes_.clear(); }
@@ -290,15 +290,15 @@ Status RowSums::Keep() {
 
 Status RowSums::HideDamaged() {
   RETURN_IF_ERROR(Execute(db_, "PRAGMA temp_store = MEMORY"));
-  // Where `kind = 'train'` is asked for as well, SQLite would take the constant for the column before it
-  // knows whether the row has it, and a row of another kind would not hold.
+  // If a query also demands `kind = 'train'`, SQLite would use the constant instead of the column before it
+  // knows whether the row has that value, and the checksum of another kind's row would not hold.
   sqlite3_test_control(SQLITE_TESTCTRL_OPTIMIZATIONS, db_, kPropagateConstants);
   for (const SummedTable& table : tables_) {
     RETURN_IF_ERROR(
         Execute(db_, Str("CREATE TEMP VIEW ", table.name, " AS SELECT ", List(table.columns),
                          " FROM main.", table.name, " WHERE ", HoldsCall(table))));
   }
-  // A view of the database sees its tables; made again here it sees the ones above.
+  // A view of the database reads its tables; created again here, it reads the views above.
   std::vector<std::pair<std::string, std::string>> views;  // name and definition
   RETURN_IF_ERROR(EachRow(db_, "SELECT name, sql FROM main.sqlite_schema WHERE type = 'view'",
                           [&](const std::vector<std::string>& row) {

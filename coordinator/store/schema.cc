@@ -38,7 +38,7 @@ std::string ChecksumOf(const Definitions& definitions) {
   return Sha256Hex(all);
 }
 
-// "" before there is one.
+// "" if there is none yet.
 Result<std::string> StoredChecksum(Connection& connection) {
   return connection.ReadText(
       "SELECT coalesce((SELECT value FROM main.meta WHERE key = 'definitions_sha256'), '')");
@@ -58,7 +58,7 @@ Result<bool> HasOurTables(Connection& connection) {
   return n_ours == 7;
 }
 
-// Where table meta does not say of which version the database is (releases up to 10 did not write
+// Checks the version by the tables if table meta does not have it (releases up to 10 did not write
 // it there).
 Status CheckVersionByTables(Connection& connection, const std::string& path, std::int64_t version,
                             std::int64_t newest) {
@@ -71,7 +71,7 @@ Status CheckVersionByTables(Connection& connection, const std::string& path, std
     ASSIGN_OR_RETURN(const Definitions ours, DefinitionsOfVersion(newest));
     return found == ours ? damaged(Str("version ", newest)) : Status();
   }
-  if (version == newest) return Status();  // MendSchema looks at its tables
+  if (version == newest) return Status();  // MendSchema checks its tables
   ASSIGN_OR_RETURN(const std::vector<SchemaDifference> differences,
                    DifferencesOfSchema(connection, version));
   const bool differs = std::ranges::any_of(
@@ -84,7 +84,7 @@ Status CheckVersionByTables(Connection& connection, const std::string& path, std
 Status CheckHeader(Connection& connection, const std::string& path, std::int64_t newest) {
   ASSIGN_OR_RETURN(const std::int64_t application_id, connection.ReadInt("PRAGMA application_id"));
   ASSIGN_OR_RETURN(const std::int64_t version, connection.ReadInt("PRAGMA user_version"));
-  // The first that reads more than the header: a file cut short fails here.
+  // The first query that reads more than the header: it fails if the file was truncated.
   ASSIGN_OR_RETURN(const std::int64_t n_tables,
                    connection.ReadInt("SELECT count(*) FROM sqlite_schema"));
   const bool is_new = application_id == 0 && version == 0 && n_tables == 0;

@@ -10,7 +10,7 @@ namespace longrun {
 
 Result<std::unique_ptr<Scrub>> Scrub::Open(const std::string& database_path) {
   ASSIGN_OR_RETURN(auto connection, Connection::Open(database_path, Connection::Mode::kReadAll));
-  // Pages that it has read once are to be read again the next time.
+  // Keep few pages in the cache, so that the next pass reads them from the disk again.
   RETURN_IF_ERROR(connection->Execute("PRAGMA cache_size = 16"));
   return std::unique_ptr<Scrub>(new Scrub(std::move(connection)));
 }
@@ -37,7 +37,7 @@ Status Scrub::Step(std::int64_t n_rows_max) {
   return more.status();
 }
 
-// Whether the table may have more rows.
+// Returns whether the table may have more rows.
 Result<bool> Scrub::ReadRows(const SummedTable& table, std::int64_t n_rows_max) {
   std::string key = "rowid", places = "?";
   if (!table.has_rowid) {
@@ -62,7 +62,7 @@ Result<bool> Scrub::ReadRows(const SummedTable& table, std::int64_t n_rows_max) 
     ++n_read;
   }
   n_rows_ += n_read;
-  // A damaged key is out of order: it must not lead back.
+  // A damaged key may be out of order: it must not lead backwards.
   if (n_read < n_rows_max || (!last_.empty() && newest <= last_)) return false;
   last_ = std::move(newest);
   return true;

@@ -29,17 +29,17 @@
 namespace longrun {
 namespace {
 
-// A larger database is not read from end to end at every start, but by `longrun doctor --repair`. A file
-// cut short is found all the same, and a damaged page or row when it is read.
+// Larger databases are not read completely at every start, but by `longrun doctor --repair`. A truncated
+// file is still found, and a damaged page or row when it is read.
 constexpr std::int64_t kCheckBytesMax = 16ll << 20;
 constexpr std::size_t kDamagedShown = 20;
 constexpr std::size_t kDamagedKept = 10'000;
 constexpr int kWalPagesMax = 4096;                 // 16 MiB of 4 KiB pages
-constexpr std::int64_t kWalBytesMax = 16ll << 20;  // that a WAL keeps which begins anew
+constexpr std::int64_t kWalBytesMax = 16ll << 20;  // size that a restarted WAL keeps
 constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
 
-// The coordinator of a command goes with it; one that is to stay waits until then.
+// A command's own coordinator ends with the command, so a lasting one waits for it.
 Result<FileLock> TakeLock(const std::string& folder, bool is_momentary) {
   constexpr std::int64_t kMomentaryMs = 30'000;
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
@@ -54,7 +54,7 @@ Result<FileLock> TakeLock(const std::string& folder, bool is_momentary) {
   }
 }
 
-// Somebody may end the process that is named here: a pid that may be another's is not told.
+// Users may end the process that is named here, so a pid that may be another's is not named.
 Status FolderIsTaken(const std::string& folder) {
   const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
   const std::string remedy =
@@ -64,7 +64,7 @@ Status FolderIsTaken(const std::string& folder) {
                     " has the state folder ", folder, ": use it, or stop it first", remedy));
 }
 
-// `named`: what stands in the folder's database.id, whatever it is.
+// `named`: the content of the folder's database.id, whatever it is.
 Status OtherDatabase(const std::string& path, const std::string& id, const std::string& id_path,
                      const std::string& named) {
   const std::string remedy =
@@ -96,7 +96,7 @@ Result<bool> OneOfOursIsDamaged(Connection& connection) {
   return false;
 }
 
-// The folder is this user's only. One that was made read-only is left so.
+// Makes the folder private to this user. A folder that was made read-only stays so.
 Status MakePrivate(const std::string& folder) {
   RETURN_IF_ERROR(MakeFolders(folder, 0700));
   struct stat info {};
@@ -138,8 +138,8 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
     return ErrnoStatus(errno, Str("cannot write ", CoordinatorLockPath(folder)));
   }
 
-  // The identity stands outside the database too: an empty file is no new database when one was
-  // there before.
+  // The identity is also stored outside the database: an empty file is not a new database if there was
+  // one before.
   const std::string path = JoinPath(folder, kDatabaseName);
   const std::string id_path = JoinPath(folder, kIdName);
   std::string id;
@@ -163,8 +163,8 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
   store->repairs_ = std::move(repairs);
   const bool checks_any_size = options.checks_any_size || !store->repairs_.empty();
   RETURN_IF_ERROR(store->Migrate(id, checks_any_size));
-  // What a power failure left unfinished in the log would lie behind the next commits, and look like damage
-  // after a kill.
+  // Otherwise, the unfinished remains of a power failure would come after the next commits in the log, and look
+  // like damage after a kill.
   RETURN_IF_ERROR(store->CheckpointWal(true));
   RETURN_IF_ERROR(store->CountStart());
   if (id.empty()) {
@@ -201,7 +201,7 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   if (is_checked) {
     ASSIGN_OR_RETURN(all_hold, CheckDatabase());
   } else {
-    // Load() takes the epoch of a damaged attempt from it: what can be mended is mended before.
+    // Load() frees the epoch of a damaged attempt, so mend the attempts first.
     RETURN_IF_ERROR(MendRows(*connection_, repairs_, "attempt").status());
   }
   RETURN_IF_ERROR(
@@ -235,7 +235,7 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
   return is_checked && !is_known ? CheckRows() : Status();
 }
 
-// A table that gets its checksums, or other columns under them, has them written anew.
+// Also rewrites the checksums of tables that get them, or that get other columns under them.
 Status Store::RunMigration(const Migration& migration) {
   RETURN_IF_ERROR(connection_->FindRowSums());
   const std::vector<SummedTable> before = connection_->row_sums().tables();
@@ -248,15 +248,15 @@ Status Store::RunMigration(const Migration& migration) {
   return Status();
 }
 
-// Whether every row holds. An index has nothing that the rows do not have, and rows can be written
-// anew; a page that cannot be read nobody can mend.
+// Whether every row is valid. An index contains only what the rows do, and rows can be
+// rewritten; a page that cannot be read cannot be mended.
 Result<bool> Store::CheckDatabase() {
   const std::string path = database_path();
   ASSIGN_OR_RETURN(auto worst, WorstComplaint(*connection_));
   if (worst.first == Complaint::kOrder || worst.first == Complaint::kIndex) {
     LogWarning("database_damaged", {{"found", worst.second}, {"done", "written anew"}});
     const Status done = PutInOrder(*connection_, repairs_);
-    // A full disk, or a limit, is not damage.
+    // A full disk or a limit is not damage.
     if (done.code() == Code::kInternal) return DamagedDatabase(path, done.message());
     RETURN_IF_ERROR(done);
     ASSIGN_OR_RETURN(worst, WorstComplaint(*connection_));
@@ -274,7 +274,7 @@ Result<bool> Store::CheckDatabase() {
   return MendRows(*connection_, repairs_);
 }
 
-// Of table meta every row holds by now.
+// By now, all rows of table meta are valid.
 Status Store::CheckRows() {
   for (const SummedTable& table : connection_->row_sums().tables()) {
     RETURN_IF_ERROR(connection_
@@ -349,7 +349,7 @@ Status Store::CountStart() {
 
 Status Store::Begin() {
   RETURN_IF_ERROR(connection_->Execute("BEGIN IMMEDIATE"));
-  // The lock keeps others out on this machine; this finds one that came by a shared file system.
+  // The lock excludes others on this machine; this check finds one that came through a shared file system.
   auto epoch = connection_->ReadInt("SELECT value FROM meta WHERE key = 'boot_epoch'");
   if (epoch.ok() && *epoch == boot_epoch_) return Status();
   Rollback();
@@ -359,7 +359,7 @@ Status Store::Begin() {
                     ", ours was ", boot_epoch_, "): this one stops"));
 }
 
-// After the first transaction: by then SQLite has made the WAL and its index.
+// Called after the first transaction: by then SQLite has created the WAL and its index.
 Status Store::HoldFiles() {
   const std::string path = database_path();
   for (const std::string& file :
@@ -386,7 +386,7 @@ Status Store::CheckInPlace() const {
 Status Store::Commit() { return connection_->Execute("COMMIT"); }
 
 void Store::Rollback() {
-  metric_ids_.clear();  // an id of this transaction may go to another name
+  metric_ids_.clear();  // an id of this transaction may be reused for another name
   // An error may have ended the transaction already; then there is nothing to roll back.
   if (sqlite3_get_autocommit(connection_->raw()) == 0) {
     if (const Status status = connection_->Execute("ROLLBACK"); !status.ok()) {
@@ -408,7 +408,7 @@ StoreSizes Store::Sizes() const {
 Status Store::CheckpointWal(bool idle) {
   if (!idle && wal_pages_ < kWalPagesMax) return Status();
   if (idle && Sizes().wal_bytes == 0) return Status();
-  // A reader is never waited for: a user's query may take its time.
+  // Do not wait for readers: a user's query may take long.
   sqlite3_busy_timeout(connection_->raw(), 0);
   int n_pages = -1, n_moved = -1;
   const int code = sqlite3_wal_checkpoint_v2(
@@ -418,8 +418,8 @@ Status Store::CheckpointWal(bool idle) {
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
     return SqliteStatus(connection_->raw(), code, "moving the WAL into the database");
   }
-  // A reader is in the way, whatever the code says: PASSIVE is content with what it could move. The
-  // next call goes on.
+  // A reader is in the way, whatever the code says: PASSIVE succeeds with what it could move. The
+  // next call continues.
   if (code != SQLITE_OK || n_moved < n_pages) {
     n_busy_ += 1;
   } else {

@@ -12,12 +12,12 @@
 namespace longrun {
 namespace {
 
-constexpr std::int64_t kCheckMsMax = 60'000;   // of one table, as a user's query
-constexpr std::int64_t kFilesReadMs = 10'000;  // what was read is believed so long beside the index
-// What says which bytes are there for something.
+constexpr std::int64_t kCheckMsMax = 60'000;   // per table, like a user's query
+constexpr std::int64_t kFilesReadMs = 10'000;  // how long a complete read is trusted
+// The tables that refer to the bytes of artifacts.
 constexpr std::string_view kFileTables[] = {"checkpoint_file", "artifact"};
-// What says which tasks, runs, checkpoints, logs and models are wanted, and what goes with them. Not the
-// largest tables, whose rows decide nothing: results, series and journal records.
+// The tables that decide which tasks, runs, checkpoints, logs and models are needed, and what is removed with
+// them. Not the largest ones, which decide nothing: results, series and journal records.
 constexpr std::string_view kDecideWhatGoes[] = {
     "sweep", "sweep_run", "sweep_cell", "sweep_task", "sweep_label",     "run",     "task",
     "cell",  "attempt",   "checkpoint", "model",      "checkpoint_file", "artifact"};
@@ -78,7 +78,7 @@ Result<std::vector<StoredCheckpoint>> StoreReader::Checkpoints() {
 
 Result<std::vector<std::string>> StoreReader::OrphanTasks() {
   connection_->SetTimeLimit(kReadMsMax);
-  // `line`: a run that goes on from another, and that one, and so on.
+  // `line`: a run that continues another, and that one, and so on.
   ASSIGN_OR_RETURN(
       Statement row,
       connection_->Prepare("WITH RECURSIVE orphan (id, kind, run_key, attempt) AS MATERIALIZED"
@@ -165,9 +165,9 @@ Status StoreReader::ReadFileDigests(std::int64_t version) {
   return Status();
 }
 
-// An index shows a row that has just been stored, and may hide one since it was damaged. So that nothing
-// refers to some bytes is believed only of the tables as they were read from end to end. What a damaged
-// row refers to cannot be told: as long as there is one, all bytes stay.
+// An index finds a row that has just been stored, but may hide one if it is damaged. So we trust only a
+// complete read of the tables that nothing refers to some bytes. We cannot tell what a damaged
+// row refers to: while there is one, all bytes stay.
 Result<bool> StoreReader::IsReferenced(const std::string& sha256) {
   ASSIGN_OR_RETURN(const std::int64_t version, DataVersion());
   {
@@ -180,7 +180,7 @@ Result<bool> StoreReader::IsReferenced(const std::string& sha256) {
     if (found) return true;
   }
   const bool is_old = files_version_ < 0 || BootMs() - files_read_ms_ > kFilesReadMs;
-  // Its row may have gone since.
+  // Its row may have been removed since.
   const bool may_be_gone = file_digests_.contains(sha256) || !files_flaw_.empty();
   if (version != files_version_ && (is_old || may_be_gone)) {
     RETURN_IF_ERROR(ReadFileDigests(version));

@@ -12,7 +12,7 @@
 namespace longrun {
 namespace {
 
-// Whose rows a submission or an import writes anew; only a backup has the others.
+// Tables whose rows a submission or an import rewrites; the others can only be restored from a backup.
 constexpr std::string_view kWrittenAnew[] = {"sweep", "sweep_run", "sweep_cell", "sweep_task",
                                              "run",   "task",      "cell",       "model"};
 
@@ -40,7 +40,7 @@ Result<std::optional<Flaw>> FindDisorder(Connection& connection, const std::stri
   ASSIGN_OR_RETURN(const std::vector<std::string> lines,
                    connection.ReadTexts(Str("PRAGMA main.integrity_check(", table, ")")));
   for (const std::string& line : lines) {
-    // What a row says is judged by its checksum.
+    // The checksum, not SQLite, decides about the content of a row.
     if (line == "ok" || ComplaintOf(line) == Complaint::kRow) continue;
     const bool is_index = ComplaintOf(line) == Complaint::kIndex;
     const bool is_order = ComplaintOf(line) == Complaint::kOrder;

@@ -4,7 +4,7 @@
 //   longrun-attention-bench [--rounds N] [--type fp32|bf16] [--heads H] [--head-dim D] [T ...]
 //
 // One thread; process time, since machines are shared; ours and the peer in turn (A B A B ...), after two
-// rounds that do not count; the rates of all rounds are printed. Inputs are random. The peer computes the
+// rounds that are not counted; prints the rates of all rounds. Inputs are random. The peer computes the
 // same numbers: it gets a bias as a T x T mask in fp32, made before the clock starts. Subnormal numbers are
 // flushed for both, so that neither pays for them (subnormals_bench.cc measures their cost).
 //
@@ -52,13 +52,13 @@ double SecondsOf(const std::function<void()>& work) {
   return ProcessCpuSeconds() - begin;
 }
 
-// Of a tensor (B, T, H, D).
+// Views of a tensor (B, T, H, D).
 HeadsView View(const at::Tensor& x_BTHD) { return HeadsOf<HeadsView>(x_BTHD.transpose(1, 2)); }
 HeadsBuffer Buffer(const at::Tensor& x_BTHD) {
   return HeadsOf<HeadsBuffer>(x_BTHD.transpose(1, 2));
 }
 
-// What the CPU's attention is to reach beside LibTorch's on an AMD processor with AVX-512.
+// The target for the CPU's attention relative to LibTorch's on an AMD processor with AVX-512.
 std::string_view Target(const Setting& s, bool with_bias, bool backward) {
   if (s.type == at::kFloat) {
     if (backward) return with_bias ? "ratio >= 3.5" : "ratio >= 1.8";
@@ -68,7 +68,7 @@ std::string_view Target(const Setting& s, bool with_bias, bool backward) {
   return backward ? "ratio >= 1.5" : "ratio >= 2.5";
 }
 
-// GFLOP/s of each round.
+// Prints the GFLOP/s of each round.
 void PrintRates(const Setting& s, std::string_view pass, std::string_view peer,
                 const std::vector<double>& ours, const std::vector<double>& peers, double flop,
                 std::string_view target) {
@@ -85,11 +85,11 @@ void PrintRates(const Setting& s, std::string_view pass, std::string_view peer,
   Print(found);
 }
 
-// Causal attention, plain or with a bias per key.
+// Measures causal attention, plain or with a bias per key.
 void Measure(const Setting& s, bool with_bias) {
   const auto options = at::TensorOptions().dtype(s.type);
   const std::vector<std::int64_t> shape = {s.batch, s.length, s.n_head, s.head_dim};
-  // As a fused projection leaves them.
+  // In the layout of a fused projection.
   const at::Tensor qkv_BTCHD =
       at::randn({s.batch, s.length, 3, s.n_head, s.head_dim}, at::kFloat).to(s.type);
   const at::Tensor q = qkv_BTCHD.select(2, 0), k = qkv_BTCHD.select(2, 1),
@@ -126,7 +126,7 @@ void Measure(const Setting& s, bool with_bias) {
                  .ok());
   };
 
-  // The peer: its layout is (B, H, T, D), and a bias is a mask.
+  // The peer's layout is (B, H, T, D), and its bias is a mask.
   std::vector<at::Tensor> leaves;
   for (const at::Tensor& x : {q, k, v}) {
     leaves.push_back(x.transpose(1, 2).detach().requires_grad_(true));
@@ -144,7 +144,7 @@ void Measure(const Setting& s, bool with_bias) {
     peer_o = at::scaled_dot_product_attention(leaves[0], leaves[1], leaves[2], mask, 0.0,
                                               !with_bias, scale);
   };
-  // Without a gradient of the mask it takes the fused kernel, the nearer peer.
+  // Without a gradient of the mask the peer takes its fused kernel, which is the closer comparison.
   const at::Tensor do_BHTD = do_BTHD.transpose(1, 2);
   if (with_bias) {
     mask = mask->detach();
@@ -168,7 +168,7 @@ void Measure(const Setting& s, bool with_bias) {
   const at::Tensor apart =
       (o.to(at::kDouble) - peer_o.detach().transpose(1, 2).to(at::kDouble)).abs().max();
   const double difference = *apart.data_ptr<double>();
-  LR_CHECK(difference < (s.type == at::kFloat ? 1e-3 : 5e-2));  // both worked out the same thing
+  LR_CHECK(difference < (s.type == at::kFloat ? 1e-3 : 5e-2));  // both computed the same thing
   const double flop = 2.0 * static_cast<double>(s.batch * s.n_head * s.head_dim) *
                       static_cast<double>(s.length) * static_cast<double>(s.length);
   const std::string_view peer = with_bias ? "torch sdpa with a mask" : "torch sdpa";

@@ -51,7 +51,7 @@ namespace longrun {
 namespace {
 
 constexpr int kSets = 3;
-constexpr double kSecondsMin = 0.02;  // of one timing
+constexpr double kSecondsMin = 0.02;  // shortest time of a measurement
 
 const float* In(const at::Tensor& x) { return x.const_data_ptr<float>(); }
 float* Out(const at::Tensor& x) { return x.mutable_data_ptr<float>(); }
@@ -66,7 +66,7 @@ at::Tensor Random(std::initializer_list<std::int64_t> shape) {
   return at::randn(shape, at::kFloat);
 }
 
-// One of the sets, by its number.
+// Works on the set with this number.
 using Work = std::function<void(int set)>;
 
 double Milliseconds(const Work& work, int n) {
@@ -97,7 +97,7 @@ class Bench {
   int n_rounds_ = 0;
 };
 
-// As many sets of tensors as are gone through in turn; called with a number, gives that one.
+// Makes the sets of tensors that are used in turn; the result, called with a number, returns that set.
 template <typename Make>
 auto Sets(const Make& make) {
   std::vector<decltype(make())> sets;
@@ -239,12 +239,12 @@ void MeasureGated(const Bench& bench, std::int64_t n, std::int64_t c) {
       },
       [&](int i) {
         const Set& s = of(i);
-        s.dy* s.y;  // silu(gate), which autograd has kept
+        s.dy* s.y;  // silu(gate), which autograd has stored
         at::silu_backward(s.dy * s.up, s.gate);
       });
 }
 
-// `shapes`: of the parameters.
+// `shapes` are those of the parameters.
 void MeasureAdamW(const Bench& bench, const std::string& name,
                   const std::vector<std::vector<std::int64_t>>& shapes) {
   std::vector<at::Tensor> parameters, gradients, first, second, steps;
@@ -276,7 +276,7 @@ void MeasureAdamW(const Bench& bench, const std::string& name,
       [&](int) {
         const std::vector<at::Tensor> norms = at::_foreach_norm(gradients);
         const double norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
-        // A factor that leaves them as they are, so that the rounds see the same numbers.
+        // A factor that leaves the gradients unchanged, so that all rounds see the same numbers.
         at::_foreach_mul_(gradients, at::Scalar(norm > 0.0 ? 1.0 : 0.0));
         at::_fused_adamw_(parameters, gradients, first, second, {}, steps, kLr, 0.9, 0.999, 0.1,
                           1e-8, false, false);
@@ -290,7 +290,7 @@ void MeasureCrossEntropy(const Bench& bench, std::int64_t n, std::int64_t v) {
   const auto of = Sets([&]() -> Set {
     return {Random({n, v}), at::randint(v, {n}, at::kLong), Random({n})};
   });
-  // Both work in the logits' place: the next call takes the gradient of this one as its logits.
+  // Both overwrite the logits: the next call takes this one's gradient as its logits.
   const double weight = 1.0;
   bench.Measure(
       Str("cross-entropy with gradient ", n, " x ", v),
@@ -385,7 +385,7 @@ void MeasureKeyBias(const Bench& bench, std::int64_t b, std::int64_t t, std::int
       });
 }
 
-// The parameters of a GPT-2 of these sizes.
+// The shapes of the parameters of a GPT-2 of this size.
 std::vector<std::vector<std::int64_t>> Gpt2Shapes(std::int64_t n_layer, std::int64_t c,
                                                   std::int64_t v) {
   std::vector<std::vector<std::int64_t>> shapes = {{v, c}, {c}, {c}};
@@ -410,7 +410,7 @@ int Main(int argc, char** argv) {
   const Bench bench(IntArgument(argc, argv, 1, 15, 1000));
   at::set_num_threads(1);
   const at::NoGradGuard no_grad;
-  // Of the quick start's model, and of GPT-2 124M with 1024 tokens.
+  // The widths of the quick start's model, and of GPT-2 124M with 1024 tokens.
   for (const std::int64_t c : {64, 768}) {
     MeasureNorm(bench, 1024, c);
     MeasureActivation(bench, 1024, 4 * c, false);

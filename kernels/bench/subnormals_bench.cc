@@ -29,12 +29,12 @@
 namespace longrun {
 namespace {
 
-constexpr double kSecondsMin = 0.02;  // of one timing
+constexpr double kSecondsMin = 0.02;  // shortest time of a measurement
 constexpr int kRoundsKept = 3;
 constexpr double kTiny = 1e-39;  // a subnormal number
 constexpr std::int64_t kRows = 1024, kChannels = 768;
 
-// Every array begins at a cache line: which of them straddles lines would else be chance.
+// Aligns every array to a cache line: otherwise it would be chance which arrays straddle lines.
 template <typename T>
 struct AtCacheLine {
   using value_type = T;
@@ -61,7 +61,7 @@ Floats Normal(std::int64_t n, double deviation = 1.0) {
   return x;
 }
 
-// The same numbers, one in five of them tiny.
+// The same numbers, but one in five is tiny.
 Floats WithTiny(Floats x) {
   for (std::size_t i = 0; i < x.size(); i += 5) x[i] *= static_cast<float>(kTiny);
   return x;
@@ -86,7 +86,7 @@ class Bench {
                            .unit = "calls/s",
                            .what_baseline = "inputs that make none",
                            .target = flushed ? "ratio >= 0.9" : ""};
-      // Kept they can cost a hundredfold: it is shown, and needs no spread.
+      // Kept subnormals can cost a hundredfold: a few rounds show that, and its spread does not matter.
       const int n_rounds = flushed ? n_rounds_ : std::min(n_rounds_, kRoundsKept);
       int n = 1;
       Milliseconds(with, subnormals, n);
@@ -108,8 +108,8 @@ class Bench {
 constexpr std::int64_t kHeads = 12, kLength = 1024, kHeadDim = 64;
 constexpr std::int64_t kElements = kHeads * kLength * kHeadDim;
 
-// A bias that falls by this a key makes the probabilities of 46 keys in 1024 subnormal, of most others
-// nothing; the gentle one makes none.
+// A bias that falls by kSteep per key makes the probabilities of 46 of 1024 keys subnormal, and most others
+// zero; the gentle one makes none.
 constexpr double kSteep = 0.5, kGentle = 0.01;
 
 struct AttentionProblem {
@@ -163,7 +163,7 @@ struct AttentionProblem {
 
   Floats q, k, v, o_gradient, o, dq, dk, dv;
   std::vector<double> lse, d_key_bias, d_table, d_slope, d_intercept;
-  std::vector<double> numbers, psi, row_factor, intercept;  // of the terms
+  std::vector<double> numbers, psi, row_factor, intercept;  // numbers of the terms
   AttentionTerms terms = {.scale = 0.125};
 };
 
@@ -332,7 +332,7 @@ void MeasureLoss(const Bench& bench) {
   constexpr std::int64_t kLosses = 166, kVocab = 50257;
   const Floats ordinary = Normal(kLosses * kVocab);
   Floats unlikely = ordinary;
-  // Probabilities down to e^-104, where half of those beyond e^-87 are subnormal.
+  // Probabilities down to e^-104; half of those below e^-87 are subnormal.
   for (std::size_t i = 0; i < unlikely.size(); ++i) {
     unlikely[i] -= 104.0F * static_cast<float>(i % kVocab) / static_cast<float>(kVocab);
   }
@@ -354,7 +354,7 @@ void MeasureLoss(const Bench& bench) {
 }
 
 void MeasureOptimizer(const Bench& bench) {
-  constexpr std::int64_t n = 1 << 16;  // in the cache, wherever the pages lie
+  constexpr std::int64_t n = 1 << 16;  // fits into the cache, wherever its pages are
   struct State {
     Floats gradient, parameter = Normal(n), m, v;
   };

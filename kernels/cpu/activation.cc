@@ -14,7 +14,7 @@ namespace longrun {
 namespace HWY_NAMESPACE {
 namespace {
 
-// db is summed over blocks of so many rows, and the blocks in their order.
+// db is summed over blocks of this many rows, and then over the blocks in order.
 constexpr std::int64_t kBlockRows = 64;
 
 struct ValueAndSlope {
@@ -137,7 +137,7 @@ HWY_NOINLINE void GatedBackwardRows(const GatedBackwardCall& call, std::int64_t 
   });
 }
 
-// rows(activation, element type, begin, end) over parts of all rows.
+// Calls rows(activation, element type, begin, end) for parts of all rows.
 template <typename Rows>
 void ForRows(const ActivationShape& shape, bool is_bf16, const KernelOptions& options,
              const Rows& rows) {
@@ -206,7 +206,7 @@ HWY_AFTER_NAMESPACE();
 namespace longrun {
 namespace {
 
-// Whether a call of this shape has work, whose tensors must then be there and of one type.
+// Whether a call of this shape has work; if so, its tensors must be given and have one type.
 template <typename... Tensors>
 bool HasWork(const ActivationShape& shape, const Tensors&... tensors) {
   LR_CHECK(shape.n_row >= 0 && shape.n_channel > 0);

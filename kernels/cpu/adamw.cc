@@ -16,7 +16,7 @@
 namespace longrun {
 namespace {
 
-// [begin, begin + n) of one tensor: what is worked on as a whole.
+// [begin, begin + n) of one tensor: the unit of work.
 struct Piece {
   std::size_t tensor = 0;
   std::int64_t begin = 0, n = 0;
@@ -44,7 +44,7 @@ namespace longrun {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Of so many elements the squares are summed in fp32: relative error below 1e-6, at random 1e-7.
+// The squares of this many elements are summed in fp32: relative error below 1e-6, for random ones 1e-7.
 constexpr std::int64_t kNormPiece = 2048;
 constexpr std::int64_t kUpdatePiece = 16384;
 

@@ -2,9 +2,9 @@
 
 #include "kernels/cpu/arm_targets.h"
 
-// AVX-512, AVX2 and SSE4 on x86, SVE of 256 bits and NEON on ARM, and plain C++ for every processor that
-// has none of these for certain. The choice at run time is our own (CpuAttentionKernels), so that nothing
-// of Highway is linked.
+// AVX-512, AVX2 and SSE4 on x86, SVE of 256 bits and NEON on ARM, and plain C++ for any processor that
+// may have none of these. The choice at run time is our own (CpuAttentionKernels), so nothing of Highway
+// needs to be linked.
 #if defined(__aarch64__)
 #define LONGRUN_DISABLED_PORTABLE (HWY_SCALAR | HWY_EMU128)
 #else
@@ -106,7 +106,7 @@ std::vector<AttentionKernel> SupportedKernels() {
 #if HWY_TARGETS & HWY_NEON
   kernels.push_back(Kernel<&N_NEON::Forward, &N_NEON::Backward>("cpu/neon"));
 #else
-  // HWY_NAMESPACE is now that of the static target.
+  // Here HWY_NAMESPACE is that of the static target.
   kernels.push_back(Kernel<&HWY_NAMESPACE::Forward, &HWY_NAMESPACE::Backward>("cpu/portable"));
 #endif
   return kernels;

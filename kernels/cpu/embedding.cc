@@ -13,7 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace longrun {
 namespace HWY_NAMESPACE {
 
-// dW[id] += the sum of the rows of dy that `rows` names, in that order. `sum` is for C elements.
+// dW[id] += the sum of the rows of dy that `rows` names, in that order. `sum` has room for C elements.
 void AddSegmentOf(const EmbeddingGradientCall& call, std::int64_t id,
                   std::span<const std::int64_t> rows, float* sum) {
   const std::int64_t n = call.n_channel;
@@ -42,7 +42,7 @@ HWY_AFTER_NAMESPACE();
 namespace longrun {
 namespace {
 
-// The rows, sorted by their id and among equal ids by themselves: counted, 11 bits of the id at a time.
+// The rows sorted by id, and rows of the same id in order: a counting sort, 11 bits of the id at a time.
 std::vector<std::int64_t> SortedById(std::span<const std::int64_t> ids, std::int64_t n_vocab) {
   constexpr int kBits = 11;
   constexpr std::int64_t kDigits = std::int64_t{1} << kBits;
@@ -72,7 +72,7 @@ void EmbeddingGradient(const EmbeddingGradientCall& call, const KernelOptions& o
   const auto add_segment = LONGRUN_OF_SIMD(AddSegmentOf, options.simd);
   const std::vector<std::int64_t> rows = SortedById(call.ids, call.n_vocab);
   const auto id_of = [&](std::size_t at) { return call.ids[static_cast<std::size_t>(rows[at])]; };
-  std::vector<std::size_t> begins;  // of the segments of equal ids, and the end of the last
+  std::vector<std::size_t> begins;  // starts of the segments of equal ids, and the last one's end
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (i == 0 || id_of(i) != id_of(i - 1)) begins.push_back(i);
   }

@@ -14,7 +14,7 @@ namespace longrun {
 namespace HWY_NAMESPACE {
 namespace {
 
-// sigma a of positions [begin, end) of a sequence.
+// Computes sigma(a) for positions [begin, end) of a sequence.
 HWY_INLINE void ReadGates(const KeyBiasShape& n, const float* a, std::int64_t begin,
                           std::int64_t end, double* gates) {
   const double sign = n.log_sigmoid ? -1.0 : 1.0;
@@ -30,7 +30,7 @@ HWY_NOINLINE void ForwardSequence(const KeyBiasForwardCall& call, std::int64_t b
   const double sign = call.negated ? 1.0 : -1.0;
   std::vector<double> steps(static_cast<std::size_t>(kKeyBiasBlock * n.n_head));
   std::vector<double> anchor(static_cast<std::size_t>(n.n_head));
-  std::vector<double> sums(anchor.size());  // of the block
+  std::vector<double> sums(anchor.size());  // sums of the block
   for (std::int64_t h = 0; h < n.n_head && call.before != nullptr; ++h) {
     const double before = call.before[b * n.n_head + h];
     anchor[static_cast<std::size_t>(h)] = call.negated ? -before : before;
@@ -41,7 +41,7 @@ HWY_NOINLINE void ForwardSequence(const KeyBiasForwardCall& call, std::int64_t b
     ReadGates(n, call.a + b * n.n_key * n.n_head, begin, end, steps.data());
     Map((end - begin) * n.n_head, steps.data(), steps.data(),
         [](VD x) HWY_ATTR { return Softplus(x); });
-    // The heads go side by side, so that no addition waits for the one before it.
+    // The heads are added side by side, so that no addition waits for the one before it.
     std::fill(sums.begin(), sums.end(), 0.0);
     for (std::int64_t t = begin; t < end; ++t) {
       const double* const step = steps.data() + (t - begin) * n.n_head;

@@ -15,7 +15,7 @@ namespace longrun {
 namespace HWY_NAMESPACE {
 namespace {
 
-// dgamma and dbeta are summed over blocks of so many rows, and the blocks in their order.
+// dgamma and dbeta are summed over blocks of this many rows, and then over the blocks in order.
 constexpr std::int64_t kBlockRows = 64;
 constexpr std::int64_t kColumnStep = 256;
 
@@ -77,7 +77,7 @@ HWY_NOINLINE void BackwardRow(const NormBackwardCall& call, std::int64_t row, fl
   const float* const s = call.sum + row * n;
   const V mean = hn::Set(F(), call.shape.centred ? call.mean[row] : 0.0F);
   const V rstd = hn::Set(F(), call.rstd[row]);
-  float totals[2];  // of g and of g n
+  float totals[2];  // sums of g and of g n
   SumColumns<2>(n, totals, [&](std::int64_t c, auto at, Kept* sums) HWY_ATTR {
     const V d = at.Load(dy + c);
     const V normed = hn::Mul(hn::Sub(at.Load(s + c), mean), rstd);
@@ -100,7 +100,7 @@ HWY_NOINLINE void BackwardRow(const NormBackwardCall& call, std::int64_t row, fl
   });
 }
 
-// to[c] = the sum of the blocks' sums, in their order.
+// to[c] = the sum of the blocks' sums, in order.
 void SumBlocks(const std::vector<float>& blocks, std::int64_t n_block, std::int64_t n_channel,
                std::int64_t begin, std::int64_t end, float* to) {
   ForColumns(end - begin, [&](std::int64_t c, auto at) HWY_ATTR {

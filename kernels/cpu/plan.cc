@@ -27,7 +27,7 @@ KeyRange RangeOf(const Visibility& v, std::int64_t p, std::int64_t document_begi
       .sink_end = static_cast<std::int32_t>(std::max(document_begin, std::min(sink_end, begin)))};
 }
 
-// Where the document of each key ends, from where it begins.
+// The end of each key's document, from the documents' begins.
 std::vector<std::int32_t> DocumentEnds(std::span<const std::int32_t> begins, std::int64_t n_key) {
   std::vector<std::int32_t> ends(begins.size());
   for (std::int64_t j = n_key - 1; j >= 0; --j) {
@@ -113,7 +113,7 @@ TileRows RowsOf(std::span<const KeyRange> rows, std::int64_t key_begin) {
     tile.end = static_cast<std::int64_t>(r) + 1;
   }
   if (tile.begin < 0) return {};
-  // Also a row in between that sees nothing here (documents) must be hidden.
+  // A row in between that sees nothing here (because of documents) must be masked, too.
   for (std::int64_t r = tile.begin; r < tile.end; ++r) {
     const KeyRange& row = rows[static_cast<std::size_t>(r)];
     if (row.begin > key_begin || row.end < key_end) tile.masked = true;
@@ -180,7 +180,7 @@ AttentionPlan::AttentionPlan(const AttentionInputs& inputs, const AttentionTerms
     sin = ToFloats(terms.rotation->sin, 1.0);
   }
   const std::int64_t q_offset = terms.visibility.q_offset;
-  // Whole tiles are read, with the rows and keys beyond the end.
+  // Whole tiles are read, including rows and keys beyond the end.
   reversed_zero = q_offset + n_query + kQueryTile;
   n_reversed = reversed_zero - q_offset + n_key + kKeyTile;
   if (terms.distance_table) {

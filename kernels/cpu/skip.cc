@@ -7,7 +7,7 @@
 namespace longrun {
 namespace {
 
-// Norms and scores are rounded; the bound must not be.
+// Norms and scores are rounded, so the bound gets some slack to stay a bound.
 constexpr double kRoundingSlack = 1.0 + 1e-5;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
@@ -51,7 +51,7 @@ SkipBounds::SkipBounds(const AttentionPlan& plan, double epsilon, const float* n
 bool SkipBounds::MayStop(const At& at) const {
   const AttentionPlan& plan = *plan_;
   const std::int64_t n_tile = plan.n_key_tile;
-  const std::int64_t left = at.tile - 1;  // the newest tile that is left
+  const std::int64_t left = at.tile - 1;  // the newest tile still to be visited
   const std::int64_t key_begin = at.tile * kKeyTile;
   const auto norm_at =
       static_cast<std::size_t>((at.b * plan.n_kv_head + at.h / plan.group) * n_tile + left);
@@ -62,7 +62,7 @@ bool SkipBounds::MayStop(const At& at) const {
     bias += (bias_max_[bias_at] - at.anchor) * kLog2E;
   }
   if (!distance_max_.empty()) {
-    // The nearest pair: the first row and the newest key that is left.
+    // The closest pair: the first row and the newest key not yet visited.
     const std::int64_t reversed = key_begin - 1 - at.first_position + plan.reversed_zero;
     bias += static_cast<double>(
         distance_max_[static_cast<std::size_t>(at.h * plan.n_reversed + reversed)]);
@@ -75,7 +75,7 @@ bool SkipBounds::MayStop(const At& at) const {
     if (std::isinf(largest)) return false;
     const double bound =
         std::log2(n_left) + static_cast<double>(at.norms[r]) * norm + bias - largest;
-    // Written so that a NaN does not stop.
+    // A NaN in the bound compares false, and then nothing is skipped.
     if (!(bound <= log2_epsilon_)) return false;
   }
   return true;

@@ -13,7 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace longrun {
 namespace HWY_NAMESPACE {
 
-// Rows [begin, end), to columns.
+// Transposes rows [begin, end) to columns.
 void TransposeRows(const TransposeCall& call, std::int64_t begin, std::int64_t end) {
   const std::int64_t whole_row = begin + (end - begin) / 4 * 4;
   const std::int64_t whole_column = call.n_column / 4 * 4;

@@ -53,7 +53,7 @@ void CheckCall(const AttentionInput& input, const AttentionTerms& terms) {
 
 enum class Side { kQuery, kKey };
 
-// Multiplies the pairs of a row by the table's growth, or divides.
+// Multiplies or divides the pairs of a row by the table's growth.
 void GrowRow(const RotationTable& table, std::int64_t position, Side side, std::span<double> row) {
   if (table.growth.empty()) return;
   const auto n_pairs = static_cast<std::size_t>(table.n_rotary / 2);
@@ -66,7 +66,7 @@ void GrowRow(const RotationTable& table, std::int64_t position, Side side, std::
   }
 }
 
-// Where the row of index t turns to, by the region if there is one: a row of the rotation's table.
+// The row of the rotation's table for the row of index t, by the region if there is one.
 std::int64_t TableRow(const AttentionTerms& terms, const Region* region, Side side,
                       std::int64_t t) {
   if (region == nullptr) return side == Side::kQuery ? terms.visibility.q_offset + t : t;
@@ -75,8 +75,8 @@ std::int64_t TableRow(const AttentionTerms& terms, const Region* region, Side si
   return rows[static_cast<std::size_t>(t)];
 }
 
-// The rows of (n_series, T, D), each turned to its place, or back from it. A query before position 0
-// sees no key: it is left as it is.
+// Rotates the rows of (n_series, T, D) to their positions, or back. A query before position 0
+// sees no key and is left unchanged.
 std::vector<double> Rotate(std::span<const double> x, const AttentionTerms& terms,
                            const Region* region, Side side, std::int64_t n_row,
                            std::int64_t head_dim, bool inverse) {
@@ -104,7 +104,7 @@ void Blend(const BlendedKeys& blended, std::span<const double> other, std::int64
   }
 }
 
-// One call: rotated inputs and where their rows lie.
+// One call: its rotated inputs and the places of their rows.
 struct Attention {
   Attention(const AttentionInput& input, const AttentionTerms& the_terms)
       : n(input.size), terms(the_terms), v(input.v) {
@@ -142,7 +142,7 @@ struct Attention {
     const Visibility& visibility = terms.visibility;
     const std::int64_t p = Position(i);
     if (visibility.causal && j > p) return false;
-    std::int64_t begin = 0;  // of the query's document
+    std::int64_t begin = 0;  // start of the query's document
     if (!visibility.document_begin.empty()) {
       const auto begin_of = [&](std::int64_t t) {
         return visibility.document_begin[static_cast<std::size_t>(b * n.n_key + t)];
@@ -170,7 +170,7 @@ struct Attention {
     return Dot(Row(std::span(q[r]), QueryRow(b, h, i)), Row(std::span(k[r]), KeyRow(b, h, j)));
   }
 
-  // +1 where a two-sided bias is r_p - r_j, -1 where it is r_j - r_p.
+  // +1 if a two-sided bias is r_p - r_j, -1 if it is r_j - r_p.
   double Sign(std::int64_t i, std::int64_t j) const { return j <= Position(i) ? 1.0 : -1.0; }
 
   std::size_t DistanceIndex(std::int64_t h, std::int64_t i, std::int64_t j) const {
@@ -180,7 +180,7 @@ struct Attention {
                                     std::clamp<std::int64_t>(entry, 0, table.n_distance - 1));
   }
 
-  // The argument of the piecewise linear function, and where its numbers lie.
+  // The argument of the piecewise linear function, and the indices of its numbers.
   struct Piece {
     double u = 0.0;
     std::size_t segment = 0, psi = 0, row = 0;
@@ -213,7 +213,7 @@ struct Attention {
     return bias;
   }
 
-  // Writes s[i][0 .. T_k) into `s` and gives lse[i].
+  // Writes s[i][0 .. T_k) into `s` and returns lse[i].
   double Scores(std::int64_t b, std::int64_t h, std::int64_t i, std::span<double> s) const {
     double largest = kHidden;
     for (std::size_t j = 0; j < s.size(); ++j) {
@@ -238,7 +238,7 @@ struct Attention {
 
   AttentionSize n;
   const AttentionTerms& terms;
-  std::vector<std::vector<double>> q, k;  // turned, by region
+  std::vector<std::vector<double>> q, k;  // rotated, by region
   std::span<const double> v;
 };
 
@@ -259,7 +259,7 @@ struct Element {
   std::int64_t b, h, i, j;
 };
 
-// What the score of one element, whose gradient is `ds`, passes on to the numbers of the terms.
+// Adds to the gradients of the terms what the score of one element, whose gradient is `ds`, contributes.
 void AddTermGradients(const Attention& a, const Element& e, double ds, GradientSums sums,
                       AttentionGradient& to) {
   const auto of = [sums](double x) { return sums == GradientSums::kSigned ? x : std::abs(x); };
@@ -316,7 +316,7 @@ AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
                                              std::span<const double> o_gradient,
                                              std::span<const double> o, GradientSums sums) {
   CheckCall(input, terms);
-  LR_CHECK(terms.regions.empty());  // no gradient with them
+  LR_CHECK(terms.regions.empty());  // regions have no gradient
   LR_CHECK(o_gradient.size() == input.q.size());
   const bool is_signed = sums == GradientSums::kSigned;
   const Attention a(input, terms);
@@ -326,7 +326,7 @@ AttentionGradient ReferenceAttentionBackward(const AttentionInput& input,
   if (o.empty()) o = out.o;
   LR_CHECK(o.size() == input.q.size());
 
-  std::vector<double> dq(input.q.size(), 0.0);  // of the rotated q and k, until the end
+  std::vector<double> dq(input.q.size(), 0.0);  // gradients of the rotated q and k, until the end
   std::vector<double> dk(input.k.size(), 0.0);
   std::vector<double> dv(input.v.size(), 0.0);
   AttentionGradient terms_gradient = ZeroTermGradients(n, terms);

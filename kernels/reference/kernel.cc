@@ -9,7 +9,7 @@
 namespace longrun {
 namespace {
 
-// (B, T, H, D) with any steps, as the dense (B, H, T, D) of the loops; and back.
+// Visits (B, T, H, D) with any strides in the order of the loops' dense (B, H, T, D).
 template <typename Pointer, typename Visit>
 void ForEachElement(const HeadsViewOf<Pointer>& x, Visit&& visit) {
   std::size_t dense = 0;
@@ -58,7 +58,7 @@ Status Forward(const AttentionForwardCall& call, const AttentionTerms& terms,
   const AttentionOutput out = ReferenceAttentionForward(Dense(call.inputs).Input(), terms);
   Write(out.o, call.o);
   std::ranges::copy(out.lse, call.lse.begin());
-  std::ranges::fill(call.first_key, 0);  // leaves nothing out
+  std::ranges::fill(call.first_key, 0);  // no key is left out
   if (call.n_tiles != nullptr) *call.n_tiles = 0;
   return {};
 }

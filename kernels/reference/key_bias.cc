@@ -10,7 +10,7 @@ namespace {
 
 double Softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
 
-// exp never sees a positive argument, so that nothing overflows.
+// exp only gets arguments that are not positive, so nothing overflows.
 double Sigmoid(double x) {
   const double e = std::exp(-std::abs(x));
   return x >= 0.0 ? 1.0 / (1.0 + e) : e / (1.0 + e);

@@ -332,7 +332,7 @@ std::string NameOf(const Assembly& assembly, const Fingerprint& print) {
 
 Result<Overlap> FindOverlap(const Assembly& assembly) {
   Overlap overlap;
-  if (assembly.spec.split.by == SplitRule::By::kDocument) return overlap;  // equal documents go to one split
+  if (assembly.spec.split.by == SplitRule::By::kDocument) return overlap;  // equal bytes, one split
   std::array<std::int64_t, kSplitNames.size()> n_of_split{};
   RETURN_IF_ERROR(ForEachDocument(assembly, [&](const Fingerprint& print) {
     n_of_split[print.split] += 1;

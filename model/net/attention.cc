@@ -171,7 +171,7 @@ void Attention::SetRotation(std::vector<double> frequency, double magnitude) {
 }
 
 // y[c] = x[c] cos - x[c + R/2] sin, y[c + R/2] = x[c + R/2] cos + x[c] sin (half), or the same on
-// pairs (2c, 2c + 1) (interleaved). Angles are formed in double. Row t of x stands at position
+// pairs (2c, 2c + 1) (interleaved). Angles are computed in double. Row t of x is at position
 // begin + t.
 at::Tensor Attention::Rotate(const at::Tensor& x_BHTD, std::int64_t begin) {
   const std::int64_t n_positions = begin + x_BHTD.size(2);
@@ -470,7 +470,7 @@ at::Tensor Attention::Forward(const Call& given) {
 
 // One query after all given keys: none is hidden, and a bias relative to the query is
 //   learned: b_i - b_j = b_last - b_j,   slopes: -slope (last - j)
-// both one- and two-sided.
+// in the one- and in the two-sided form.
 at::Tensor Attention::LastQuery(const Call& call, const Prepared& prepared) const {
   if (backend_ == AttentionBackend::kTorch) return FusedAttention(call, false);
   const std::int64_t last = call.k_BHTD.size(2) - 1;

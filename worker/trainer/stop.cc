@@ -55,7 +55,7 @@ class Watch {
     signalfd_siginfo info = {};
     if (read(signals_, &info, sizeof info) != sizeof info) return;
     std::fputs("longrun-trainer: stopped while it read its inputs; nothing was computed\n", stderr);
-    std::signal(static_cast<int>(info.ssi_signo), SIG_DFL);  // ignored in a shell's background jobs
+    std::signal(static_cast<int>(info.ssi_signo), SIG_DFL);  // background jobs ignore SIGINT
     sigset_t one;
     sigemptyset(&one);
     sigaddset(&one, static_cast<int>(info.ssi_signo));

@@ -73,7 +73,7 @@ struct Part {
   std::string name;
   double flop;
   std::function<double()> seconds;
-  std::string_view beside, target;  // of which part a fraction is printed; "": of none
+  std::string_view beside, target;  // the part to print this as a fraction of; "": none
   std::vector<double> rates = {};
 };
 
