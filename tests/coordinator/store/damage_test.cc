@@ -32,6 +32,7 @@ namespace {
 constexpr const char* kSweepId = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
 constexpr std::int64_t kWallMs = 1'700'000'000'000;
 constexpr int kFlipsOfBytes = 100;
+constexpr int kFlipsOfDefinitions = 40;
 
 // A state folder whose sample sweep has been carried out, as files to begin from.
 class DamageTest : public ::testing::Test {
@@ -804,11 +805,12 @@ TEST_F(DamageTest, ATriggerThatAUserAddedDoesNotRun) {
 TEST_F(DamageTest, ADamagedIndexOfAUsersTableRefusesNothing) {
   {
     RawDatabase database(DatabasePath());
-    ASSERT_TRUE(
-        database.Execute("CREATE TABLE mine (note TEXT); INSERT INTO mine VALUES ('kept');"
-                         "CREATE INDEX of_mine ON mine (note); PRAGMA writable_schema = ON;"
-                         "UPDATE sqlite_schema SET sql = 'CREATE INDEX of_mine ON mine (note DESC,"
-                         " 1)' WHERE name = 'of_mine'"));
+    // In the other order, the rows are not where they are looked for.
+    ASSERT_TRUE(database.Execute(
+        "CREATE TABLE mine (note TEXT); INSERT INTO mine VALUES ('a'), ('B');"
+        "CREATE INDEX of_mine ON mine (note); PRAGMA writable_schema = ON;"
+        "UPDATE sqlite_schema SET sql = 'CREATE INDEX of_mine ON mine (note COLLATE"
+        " NOCASE)' WHERE name = 'of_mine'"));
   }
   EXPECT_NE(CheckPages(), std::vector<std::string>{"ok"});
   const auto store = Store::Open(folder.path());
@@ -827,12 +829,13 @@ TEST_F(DamageTest, AFlippedBitInADefinitionIsFlippedBack) {
         .value();
   };
   const std::vector<std::string> right = definitions();
+  const std::vector<std::string> known = Damaged();  // the sample has no artifacts
   ASSERT_GT(right.size(), 40u);
   const std::uint64_t seed = testing::CommitSeed();
   SCOPED_TRACE(Str("LONGRUN_TEST_SEED=", seed));
   SeededRandom random(seed ^ 4);
   int n_refused_by_sqlite = 0;
-  for (int i = 0; i < kFlipsOfBytes; ++i) {
+  for (int i = 0; i < kFlipsOfDefinitions; ++i) {
     const std::vector<std::string> parts = Split(right[random.Below(right.size())], '|');
     const std::string row = parts[0] + parts[1] + parts[2];
     const std::size_t begin = original.find(row);
@@ -851,14 +854,16 @@ TEST_F(DamageTest, AFlippedBitInADefinitionIsFlippedBack) {
     const std::string where = Str(parts[0], " ", parts[1], ", byte ", at, ", bit ", bit);
     const bool is_refused = !Connection::Open(DatabasePath(), Connection::Mode::kReadAll).ok();
     n_refused_by_sqlite += is_refused ? 1 : 0;
-    EXPECT_FALSE(Damaged().empty()) << where;
+    // SQLite compares the names of its own indexes without case, and does not read their kind.
+    const bool is_harmless = parts[3].empty() && !is_refused;
+    EXPECT_EQ(Damaged() == known, is_harmless) << where;
 
     const Answers after = Ask();
 
     EXPECT_EQ(after.rows, before.rows) << where;
     EXPECT_TRUE(after.told.empty()) << where << ": " << after.told.front();
-    EXPECT_TRUE(definitions() == right) << where;
-    EXPECT_TRUE(Damaged().empty()) << where;
+    EXPECT_TRUE(is_harmless || definitions() == right) << where;
+    EXPECT_EQ(Damaged(), known) << where;
     if (HasFailure()) return;
   }
   EXPECT_GT(n_refused_by_sqlite, 0);
