@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "client/console/version_text.h"
 #include "client/verb.h"
-#include "client/verbs/models.h"
 
 namespace longrun {
 namespace {

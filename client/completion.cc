@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "client/command_line.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/tables/metric.h"
 #include "client/tables/pivot_axes.h"

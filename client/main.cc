@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "client/command_line.h"
 #include "client/completion.h"
+#include "client/console/exit_code.h"
 #include "client/verb.h"
 #include "client/wire/damage_notice.h"
 #include "client/wire/embedded.h"

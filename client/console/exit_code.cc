@@ -1,9 +1,8 @@
-// Exit codes: from a failure, and from the state of a sweep.
+#include "client/console/exit_code.h"
+
 #include <cstdint>
 #include <cstdio>
 #include <set>
-
-#include "client/verb.h"
 
 namespace longrun {
 namespace {

@@ -8,8 +8,8 @@
 #include "base/str.h"
 #include "client/plots/plot.h"
 #include "client/tables/by_position.h"
-#include "client/tables/pivot_axes.h"
 #include "client/tables/table_format.h"
+#include "client/words/position_range.h"
 #include "client/words/render.h"
 
 namespace longrun {

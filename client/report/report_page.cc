@@ -9,7 +9,6 @@
 
 #include "base/str.h"
 #include "client/report/report_style.h"
-#include "client/tables/pivot_axes.h"
 #include "client/tables/table_format.h"
 #include "client/words/html.h"
 #include "client/words/provenance.h"

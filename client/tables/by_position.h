@@ -26,9 +26,4 @@ bool HasBuckets(const Json& metric, const Json& protocol);
 // choose for so many. A row without a number, or not measured yet, has the same buckets with its status.
 std::vector<Json> ByPosition(const std::vector<Json>& results, std::int64_t buckets_max);
 
-// Whether a value on an axis is such a bucket; and its place on a scale: the geometric mean of its ends.
-bool IsPositionRange(const Json& value);
-double MiddleOf(const Json& range);
-bool Holds(const Json& range, std::int64_t tokens);
-
 }  // namespace longrun

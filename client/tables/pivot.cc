@@ -12,6 +12,7 @@
 #include "client/tables/pivot_cell.h"
 #include "client/tables/pivot_evaluations.h"
 #include "client/tables/pivot_place.h"
+#include "client/words/position_range.h"
 #include "client/words/render.h"
 #include "sweeps/evaluation_name.h"
 

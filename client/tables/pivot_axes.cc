@@ -115,8 +115,6 @@ std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
   return ordered;
 }
 
-std::string ShortAxis(const std::string& axis) { return axis.substr(axis.rfind('.') + 1); }
-
 Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::string>& axes,
                                 const std::vector<RunRef>& runs) {
   std::vector<std::string> known = axes;

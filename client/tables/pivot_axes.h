@@ -41,9 +41,6 @@ Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::
 std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
                                 const std::vector<std::string>& axes, const std::string& axis);
 
-// The last part of an axis' name: "lr".
-std::string ShortAxis(const std::string& axis);
-
 // Whether a value on an axis matches what a user wrote: "64", "1e-3", "cable", "rope(base=500000)", "rope".
 bool IsWritten(const Json& value, const std::string& text);
 

@@ -8,7 +8,6 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "base/units.h"
-#include "client/tables/pivot_axes.h"
 #include "client/words/render.h"
 
 namespace longrun {

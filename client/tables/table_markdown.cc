@@ -1,7 +1,7 @@
 // -o markdown: a GitHub-flavoured table.
 #include "base/str.h"
-#include "client/tables/pivot_axes.h"
 #include "client/tables/table_format.h"
+#include "client/words/render.h"
 
 namespace longrun {
 namespace {

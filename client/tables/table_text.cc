@@ -1,6 +1,5 @@
 // -o table and -o wide: columns for people.
 #include "base/str.h"
-#include "client/tables/pivot_axes.h"
 #include "client/tables/table_format.h"
 #include "client/words/render.h"
 

@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/console/output_file.h"
 #include "client/plots/heat_map.h"

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/tables/comparison.h"
 #include "client/verb.h"

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/words/render.h"

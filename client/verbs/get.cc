@@ -6,8 +6,8 @@
 
 #include "base/str.h"
 #include "base/units.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
-#include "client/tables/pivot_axes.h"
 #include "client/verb.h"
 #include "client/wire/ask.h"
 #include "client/words/failures.h"

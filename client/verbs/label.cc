@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/str.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/ask.h"
@@ -42,16 +43,6 @@ int Annotate(const Json& request, const std::string& output, const std::string& 
 }
 
 }  // namespace
-
-std::string LabelsText(const Json& labels) {
-  std::vector<std::string> parts;
-  parts.reserve(labels.size());
-  for (const Json& label : labels) {
-    parts.push_back(Str(label.at("key").get_ref<const std::string&>(), "=",
-                        label.at("value").get_ref<const std::string&>()));
-  }
-  return Join(parts, ",");
-}
 
 void AddLabel(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("label", "set or remove labels of a sweep");

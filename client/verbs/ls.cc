@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "base/units.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/ask.h"

@@ -1,13 +1,13 @@
 // longrun models: imported checkpoints by name. `longrun import` makes them (import.cc).
-#include "client/verbs/models.h"
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 
 #include "base/str.h"
 #include "base/units.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
+#include "client/verb.h"
 #include "client/wire/ask.h"
 #include "client/words/render.h"
 #include "model/hugging_face/content.h"

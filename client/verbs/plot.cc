@@ -13,6 +13,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/console/output_file.h"
 #include "client/tables/pivot_arguments.h"

@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "base/units.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/tables/table_format.h"
 #include "client/verb.h"

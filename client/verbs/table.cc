@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/str.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/tables/pivot_arguments.h"
 #include "client/tables/table_format.h"

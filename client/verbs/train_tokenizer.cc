@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/words/render.h"

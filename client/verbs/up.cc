@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/embedded.h"

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/str.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/ask.h"

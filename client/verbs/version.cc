@@ -4,16 +4,13 @@
 #include <CLI/CLI.hpp>
 
 #include "base/str.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
+#include "client/console/version_text.h"
 #include "client/verb.h"
 #include "client/words/render.h"
 
 namespace longrun {
-
-std::string VersionText() {
-  return Str("longrun ", kVersion, " (", BuildCommit(), "), protocol ", kProtocolVersion,
-             ", numerics ", kNumericsVersion);
-}
 
 void AddVersion(Verbs& verbs) {
   CLI::App* verb = verbs.app->add_subcommand("version", "release, commit, protocol");

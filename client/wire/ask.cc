@@ -5,8 +5,7 @@
 #include <utility>
 
 #include "base/clock.h"
-#include "client/verb.h"
-#include "client/wire/ask_stream.h"
+#include "client/console/exit_code.h"
 
 namespace longrun {
 namespace {

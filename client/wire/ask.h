@@ -47,4 +47,9 @@ class Asker {
 // A single request.
 Result<Json> Ask(const std::string& state, const std::string& method, const Json& request);
 
+// A single request with a stream of answers. Sent again, to the next coordinator, only while no answer has
+// arrived. `each` returns false to end the stream early.
+Status AskStream(const std::string& state, const std::string& method, const Json& request,
+                 const std::function<bool(const Json&)>& each);
+
 }  // namespace longrun

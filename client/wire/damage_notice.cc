@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "base/str.h"
+#include "client/console/exit_code.h"
 #include "client/console/output.h"
-#include "client/verb.h"
 
 namespace longrun {
 namespace {

@@ -10,7 +10,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/units.h"
-#include "client/tables/by_position.h"
+#include "client/words/position_range.h"
 #include "model/position/method.h"
 
 namespace longrun {
@@ -156,6 +156,8 @@ std::string AxisName(const Json& value) {
 std::string AxisText(const Json& value) {
   return Str(AxisName(value), IsExperimental(value) ? " (experimental)" : "");
 }
+
+std::string ShortAxis(const std::string& axis) { return axis.substr(axis.rfind('.') + 1); }
 
 std::string ShortId(const std::string& id) { return id.substr(0, 8); }
 

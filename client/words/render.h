@@ -39,6 +39,9 @@ std::string AxisName(const Json& value);
 // (model/param.h).
 std::string AxisText(const Json& value);
 
+// The last part of an axis' name: "lr".
+std::string ShortAxis(const std::string& axis);
+
 // The first 8 digits of an id.
 std::string ShortId(const std::string& id);
 

@@ -1,6 +1,7 @@
 // The effect of a submission in one line, from the answer of SubmitSweep or PlanSweep.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/json.h"
