@@ -1,5 +1,5 @@
 // A heat map of attention: the data (HeatMap) and its output forms. LayOut places it once for SVG and PNG
-// (plot.h renders both); the terminal has its own form.
+// (plot_svg.h, plot_png.h); the terminal has its own form (heat_map_text.h).
 #pragma once
 
 #include <cstdint>
@@ -43,13 +43,6 @@ HeatMap MakeHeatMap(AttentionMap map, AttentionMap::Pool pool, std::int64_t trai
 
 // Lays the map out at a size in pixels (at least 360 x 360): a square, with queries downwards.
 Drawing LayOut(const HeatMap& heat, int width, int height);
-
-struct HeatTextStyle {
-  int width = 64;  // largest width of the map in characters
-  bool ascii = false;
-  bool colour = false;  // true: half blocks in 24-bit colours; false: shades
-};
-std::string RenderHeatText(const HeatMap& heat, const HeatTextStyle& style);
 
 // The numbers that are drawn; null if nothing is visible.
 Json HeatMapJson(const HeatMap& heat);

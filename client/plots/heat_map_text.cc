@@ -1,4 +1,5 @@
-// A heat map in the terminal: two queries per line in 24-bit colours, or shades of characters.
+#include "client/plots/heat_map_text.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -6,7 +7,6 @@
 #include <utility>
 
 #include "base/str.h"
-#include "client/plots/heat_map.h"
 
 namespace longrun {
 namespace {

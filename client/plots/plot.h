@@ -1,21 +1,17 @@
-// Plots: the data (Plot), and its output forms. A curve of results is drawn in the terminal, as SVG and as
-// PNG from the same numbers; `LayOut` places it once for both pictures.
+// The data of a plot. It is drawn in the terminal, as SVG and as PNG from the same numbers; `LayOut` places it
+// once for both pictures.
 //
-//   plot_curves.cc   from pivot tables: a metric by context length
-//   plot_losses.cc   from training curves
-//   plot_layout.cc   Plot -> Drawing: axes, ticks, labels that do not overlap
-//   plot_svg.cc, plot_png.cc, plot_text.cc   output forms
+//   plot_curves.h   from pivot tables: a metric by context length
+//   plot_losses.h   from training curves
+//   plot_layout.h   Plot -> Drawing: axes, ticks, labels that do not overlap
+//   plot_svg.h, plot_png.h, plot_text.h   output forms
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
-#include "base/status.h"
-#include "client/plots/drawing.h"
-#include "client/tables/pivot.h"
 
 namespace longrun {
 
@@ -54,11 +50,6 @@ struct Plot {
   std::string legend = {};  // the meaning of the band: "band: ± standard error over seeds"
 };
 
-// One plot for each table (for throughput, one for each direction), with a series for each row, including
-// baselines. y is logarithmic if the values span more than a factor of 20. kInvalidArgument unless the
-// columns are only context lengths or, by position, only tokens of context.
-Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables);
-
 // Whether there is anything to draw; and the missing parts of its lines: "rope: missing at 64".
 bool HasPoints(const Plot& plot);
 std::vector<std::string> NotesOf(const Plot& plot);
@@ -66,53 +57,6 @@ std::vector<std::string> NotesOf(const Plot& plot);
 // Numbers the groups in order of appearance, and the lines within each. A series without a group is its own
 // group.
 void SetHues(Plot& plot);
-
-// A run's training curve, from GetSeries.
-struct LossCurve {
-  std::string name;        // of its series: runs of one name are seeds, and are averaged
-  std::string group = {};  // of its series
-  std::vector<double> x = {};
-  std::vector<double> y = {};  // not finite if missing
-};
-
-// The tokens of an optimiser step of a resolved run; nothing if it does not train.
-std::optional<double> BatchTokens(const Json& run);
-
-// Seeds are averaged at the x that all of them have: mean and standard error of the mean.
-Plot PlotOfLosses(const std::vector<LossCurve>& curves, const std::string& title,
-                  const std::string& x_label, const std::string& y_label);
-
-// Lays out axes, lines, bands and labels at a size in pixels (at least 320 x 200).
-Drawing LayOut(const Plot& plot, int width, int height);
-
-// An SVG document: valid XML, with title and description, readable on light and dark pages. Can be used
-// alone or inside HTML.
-std::string RenderSvg(const Drawing& drawing);
-
-// PNG bytes, on white; `scale` pixels for each pixel of the drawing.
-Result<std::string> RenderPng(const Drawing& drawing, double scale = 2.0);
-// PNG bytes of only the image, one pixel for each of its pixels.
-Result<std::string> PixelPng(const PixelImage& image);
-
-// The size given with --size: pixels of a picture, or characters of text.
-struct PlotSize {
-  int width = 0;  // 0: not given
-  int height = 0;
-};
-// "800x480"; "": not given.
-Result<PlotSize> ReadPlotSize(const std::string& text);
-
-// Whether the locale can show UTF-8. Only for the terminal: an output file may be read elsewhere.
-bool LocaleIsUtf8();
-
-struct PlotTextStyle {
-  int width = 80;  // characters
-  int height = 20;
-  bool ascii = false;  // else Braille dots
-  bool colour = false;
-};
-
-std::string RenderPlotText(const Plot& plot, const PlotTextStyle& style);
 
 // The numbers that are drawn.
 Json PlotJson(const Plot& plot);

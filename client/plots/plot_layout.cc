@@ -1,12 +1,9 @@
-// The layout of a plot: Plot -> Drawing.
-//
-// The names of the lines are at their right ends, pushed apart if they would overlap, each joined to its
-// line by a thin line.
+#include "client/plots/plot_layout.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "base/str.h"
-#include "client/plots/plot.h"
 #include "client/plots/plot_letters.h"
 #include "client/plots/plot_scale.h"
 

@@ -1,11 +1,11 @@
-// From training curves to a plot: runs with one name are seeds, averaged at each x that all of them have.
+#include "client/plots/plot_losses.h"
+
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
 
 #include "base/str.h"
-#include "client/plots/plot.h"
 #include "client/plots/plot_scale.h"
 #include "client/tables/metric.h"
 #include "client/words/render.h"

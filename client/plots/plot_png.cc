@@ -1,4 +1,5 @@
-// A drawing as PNG, on white, through cairo: the same marks as in the SVG.
+#include "client/plots/plot_png.h"
+
 #include <cairo.h>
 
 #include <cmath>
@@ -6,7 +7,6 @@
 #include <numbers>
 
 #include "base/str.h"
-#include "client/plots/plot.h"
 
 namespace longrun {
 namespace {

@@ -1,5 +1,5 @@
-// A drawing as SVG 1.1. Colours follow the reader's light or dark scheme; class names and identifiers start
-// with "lr", so that several pictures can be in one HTML page.
+#include "client/plots/plot_svg.h"
+
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/str.h"
-#include "client/plots/plot.h"
+#include "client/plots/plot_png.h"
 #include "client/words/html.h"
 
 namespace longrun {
@@ -148,19 +148,6 @@ std::string Element(const Mark& mark) {
 }
 
 }  // namespace
-
-std::vector<DrawPoint> SymbolCorners(const Mark& mark) {
-  const auto [x, y] = mark.points.front();
-  const double r = mark.width;
-  switch (mark.kind) {
-    case Mark::Kind::kSquare:
-      return {{x - r, y - r}, {x + r, y - r}, {x + r, y + r}, {x - r, y + r}};
-    case Mark::Kind::kTriangle:
-      return {{x, y - 1.3 * r}, {x + 1.2 * r, y + r}, {x - 1.2 * r, y + r}};
-    default:
-      return {{x, y - 1.4 * r}, {x + 1.4 * r, y}, {x, y + 1.4 * r}, {x - 1.4 * r, y}};
-  }
-}
 
 std::string RenderSvg(const Drawing& drawing) {
   const std::string id = Str("lr", Fnv1a64(Str(drawing.title, drawing.description)));

@@ -1,10 +1,9 @@
-// A plot in the terminal: lines in Braille dots (or ASCII), a letter at each point, the names next to
-// the ends of the lines.
+#include "client/plots/plot_text.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "base/str.h"
-#include "client/plots/plot.h"
 #include "client/plots/plot_scale.h"
 
 namespace longrun {

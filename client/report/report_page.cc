@@ -8,8 +8,16 @@
 #include <utility>
 
 #include "base/str.h"
+#include "client/plots/plot.h"
+#include "client/plots/plot_curves.h"
+#include "client/plots/plot_layout.h"
+#include "client/plots/plot_losses.h"
+#include "client/plots/plot_svg.h"
 #include "client/report/report_style.h"
+#include "client/tables/pivot.h"
 #include "client/tables/table_format.h"
+#include "client/tables/table_json.h"
+#include "client/tables/table_parts.h"
 #include "client/words/html.h"
 #include "client/words/provenance.h"
 #include "client/words/render.h"

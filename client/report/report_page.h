@@ -9,7 +9,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
-#include "client/plots/plot.h"
+#include "client/plots/plot_losses.h"
 
 namespace longrun {
 

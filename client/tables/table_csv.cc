@@ -1,12 +1,11 @@
-// -o csv: one line per cell, for a spreadsheet or a program. The columns and their order do not depend on
-// --rows and --cols, except that a key of a run named there becomes a column.
+#include "client/tables/table_csv.h"
+
 #include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "base/str.h"
 #include "client/tables/pivot_axes.h"
-#include "client/tables/table_format.h"
 #include "client/words/render.h"
 
 namespace longrun {

@@ -1,7 +1,7 @@
-// -o json and -o jsonl: every number, with the results behind it.
+#include "client/tables/table_json.h"
+
 #include <cmath>
 
-#include "client/tables/table_format.h"
 #include "client/words/render.h"
 
 namespace longrun {

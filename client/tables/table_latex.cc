@@ -1,6 +1,7 @@
-// -o latex: a tabular with the rules of the package booktabs.
+#include "client/tables/table_latex.h"
+
 #include "base/str.h"
-#include "client/tables/table_format.h"
+#include "client/tables/table_parts.h"
 #include "client/words/render.h"
 
 namespace longrun {

@@ -1,6 +1,7 @@
-// -o markdown: a GitHub-flavoured table.
+#include "client/tables/table_markdown.h"
+
 #include "base/str.h"
-#include "client/tables/table_format.h"
+#include "client/tables/table_parts.h"
 #include "client/words/render.h"
 
 namespace longrun {

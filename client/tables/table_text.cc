@@ -1,6 +1,7 @@
-// -o table and -o wide: columns for people.
+#include "client/tables/table_text.h"
+
 #include "base/str.h"
-#include "client/tables/table_format.h"
+#include "client/tables/table_parts.h"
 #include "client/words/render.h"
 
 namespace longrun {

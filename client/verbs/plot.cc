@@ -1,13 +1,11 @@
 // longrun plot SWEEP...: a metric by context length, or training curves; in the terminal, as SVG, as PNG.
 #include "client/plots/plot.h"
 
-#include <langinfo.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <clocale>
 #include <cstdio>
 #include <limits>
 
@@ -16,6 +14,15 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/console/output_file.h"
+#include "client/plots/drawing.h"
+#include "client/plots/plot_curves.h"
+#include "client/plots/plot_layout.h"
+#include "client/plots/plot_losses.h"
+#include "client/plots/plot_png.h"
+#include "client/plots/plot_size.h"
+#include "client/plots/plot_svg.h"
+#include "client/plots/plot_text.h"
+#include "client/tables/pivot.h"
 #include "client/tables/pivot_arguments.h"
 #include "client/tables/pivot_axes.h"
 #include "client/verb.h"
@@ -27,7 +34,6 @@ namespace {
 
 constexpr int kPictureWidth = 800;
 constexpr int kPictureHeight = 480;
-constexpr int kPictureMax = 8000;
 constexpr int kTextWidth = 80;
 constexpr int kTextHeight = 20;
 constexpr std::size_t kNotesMax = 5;  // at most so many curves without numbers are named
@@ -263,24 +269,6 @@ int DrawPlots(const PlotArguments& arguments, const std::string& state) {
 }
 
 }  // namespace
-
-Result<PlotSize> ReadPlotSize(const std::string& text) {
-  PlotSize size;
-  if (text.empty()) return size;
-  char rest = 0;
-  const bool is_size =
-      std::sscanf(text.c_str(), "%dx%d%c", &size.width, &size.height, &rest) == 2 &&
-      size.width > 0 && size.height > 0 && size.width <= kPictureMax && size.height <= kPictureMax;
-  if (is_size) return size;
-  return Status(Code::kInvalidArgument,
-                Str("--size \"", text, "\": expected WIDTHxHEIGHT, as in ", kPictureWidth, "x",
-                    kPictureHeight, ", each at most ", kPictureMax));
-}
-
-bool LocaleIsUtf8() {
-  std::setlocale(LC_CTYPE, "");
-  return std::string_view(nl_langinfo(CODESET)) == "UTF-8";
-}
 
 void AddPlot(Verbs& verbs) {
   CLI::App* verb =

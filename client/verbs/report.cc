@@ -15,6 +15,7 @@
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/console/output_file.h"
+#include "client/plots/plot_losses.h"
 #include "client/report/report_page.h"
 #include "client/verb.h"
 #include "client/wire/ask.h"

@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
+#include "client/tables/pivot.h"
 #include "client/tables/table_format.h"
 #include "client/verb.h"
 #include "client/wire/ask.h"

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
+#include "client/tables/pivot.h"
 #include "client/tables/pivot_arguments.h"
 #include "client/tables/table_format.h"
 #include "client/verb.h"

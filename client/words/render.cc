@@ -1,11 +1,14 @@
 #include "client/words/render.h"
 
+#include <langinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <clocale>
 #include <cmath>
 #include <cstdio>
 #include <optional>
+#include <string_view>
 
 #include "base/process.h"
 #include "base/str.h"
@@ -71,6 +74,11 @@ std::string RenderColumns(const std::vector<std::string>& header, const std::vec
   std::string out = colour ? Str("\x1b[1m", line(header), "\x1b[0m\n") : Str(line(header), "\n");
   for (const auto& row : rows) out += line(row) + "\n";
   return out;
+}
+
+bool LocaleIsUtf8() {
+  std::setlocale(LC_CTYPE, "");
+  return std::string_view(nl_langinfo(CODESET)) == "UTF-8";
 }
 
 std::string ClipLines(const std::string& text, std::size_t width) {

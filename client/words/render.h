@@ -16,6 +16,9 @@ bool OnTerminal();
 // True on a terminal, unless NO_COLOR is set or TERM is "dumb".
 bool UseColour();
 
+// Whether the locale can show UTF-8. Only for the terminal: an output file may be read elsewhere.
+bool LocaleIsUtf8();
+
 // The first `width` characters of each line; colour codes are kept.
 std::string ClipLines(const std::string& text, std::size_t width);
 

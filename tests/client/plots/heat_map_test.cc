@@ -8,8 +8,11 @@
 #include <limits>
 
 #include "base/str.h"
-#include "client/plots/plot.h"
+#include "client/plots/drawing.h"
+#include "client/plots/heat_map_text.h"
 #include "client/plots/plot_letters.h"
+#include "client/plots/plot_png.h"
+#include "client/plots/plot_svg.h"
 
 namespace longrun {
 namespace {

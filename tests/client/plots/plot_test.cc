@@ -8,7 +8,15 @@
 #include <set>
 
 #include "base/str.h"
+#include "client/plots/drawing.h"
+#include "client/plots/plot_curves.h"
+#include "client/plots/plot_layout.h"
+#include "client/plots/plot_losses.h"
+#include "client/plots/plot_png.h"
 #include "client/plots/plot_scale.h"
+#include "client/plots/plot_svg.h"
+#include "client/plots/plot_text.h"
+#include "client/tables/pivot.h"
 #include "tests/client/sample_results.h"
 
 namespace longrun {

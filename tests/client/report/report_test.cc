@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "client/plots/plot_losses.h"
 #include "client/report/report_page.h"
 #include "client/report/report_style.h"
 #include "client/words/html.h"

@@ -6,6 +6,9 @@
 #include <algorithm>
 
 #include "base/str.h"
+#include "client/tables/pivot.h"
+#include "client/tables/table_json.h"
+#include "client/tables/table_parts.h"
 #include "tests/client/sample_results.h"
 
 namespace longrun {
