@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "client/models.h"
+#include "client/console/version_text.h"
 #include "client/verb.h"
 
 namespace longrun {

@@ -7,12 +7,13 @@
 
 #include "base/files.h"
 #include "base/str.h"
-#include "client/ask.h"
 #include "client/command_line.h"
-#include "client/metric.h"
-#include "client/output.h"
-#include "client/pivot_axes.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/tables/metric.h"
+#include "client/tables/pivot_axes.h"
 #include "client/verb.h"
+#include "client/wire/ask.h"
 #include "sweeps/explain.h"
 #include "sweeps/schema.h"
 

@@ -11,9 +11,10 @@
 #include "base/str.h"
 #include "client/command_line.h"
 #include "client/completion.h"
-#include "client/damage_notice.h"
-#include "client/embedded.h"
+#include "client/console/exit_code.h"
 #include "client/verb.h"
+#include "client/wire/damage_notice.h"
+#include "client/wire/embedded.h"
 
 namespace longrun {
 namespace {

@@ -16,7 +16,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/user_folders.h"
-#include "client/writable.h"
+#include "client/wire/writable.h"
 
 namespace longrun {
 namespace {

@@ -1,0 +1,66 @@
+#include "client/console/exit_code.h"
+
+#include <cstdint>
+#include <cstdio>
+#include <set>
+
+namespace longrun {
+namespace {
+
+int ExitCodeOf(Code code) {
+  switch (code) {
+    case Code::kOk:
+      return kExitOk;
+    case Code::kInvalidArgument:
+    case Code::kOutOfRange:
+      return kExitUsage;
+    case Code::kNotFound:
+      return kExitNotFound;
+    case Code::kFailedPrecondition:
+    case Code::kAlreadyExists:
+    case Code::kAborted:
+      return kExitConflict;
+    case Code::kPermissionDenied:
+      return kExitDenied;
+    case Code::kUnavailable:
+    case Code::kDeadlineExceeded:
+      return kExitUnavailable;
+    case Code::kCancelled:
+      return kExitInterrupted;
+    case Code::kUnknown:
+    case Code::kResourceExhausted:
+    case Code::kUnimplemented:
+    case Code::kInternal:
+    case Code::kDataLoss:
+      return kExitFailed;
+  }
+  return kExitFailed;
+}
+
+int ExitCodeOf(const Json& info) {
+  const std::string state = info.at("state").get<std::string>();
+  if (state == "SUCCEEDED") return kExitOk;
+  if (state == "PENDING" || state == "RUNNING" || state == "INTERRUPTED") return kExitIncomplete;
+  return state == "PARTIAL" ? kExitPartial : kExitFailed;
+}
+
+}  // namespace
+
+int SweepExitCode(const std::vector<Json>& infos) {
+  std::set<int> codes;
+  for (const Json& info : infos) codes.insert(ExitCodeOf(info));
+  if (codes.contains(kExitIncomplete)) return kExitIncomplete;
+  if (codes.size() == 1) return *codes.begin();
+  return codes.empty() ? kExitOk : kExitPartial;
+}
+
+int Report(const Status& status, const std::vector<std::string>& violations) {
+  if (violations.empty()) {
+    std::fprintf(stderr, "longrun: %s\n", status.message().c_str());
+  } else {
+    for (const std::string& line : violations) std::fprintf(stderr, "%s\n", line.c_str());
+  }
+  return ExitCodeOf(status.code());
+}
+
+}  // namespace longrun

@@ -1,0 +1,13 @@
+#include "client/console/version_text.h"
+
+#include "base/str.h"
+#include "base/version.h"
+
+namespace longrun {
+
+std::string VersionText() {
+  return Str("longrun ", kVersion, " (", BuildCommit(), "), protocol ", kProtocolVersion,
+             ", numerics ", kNumericsVersion);
+}
+
+}  // namespace longrun

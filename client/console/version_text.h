@@ -1,0 +1,10 @@
+// This program's version as text.
+#pragma once
+
+#include <string>
+
+namespace longrun {
+
+std::string VersionText();  // release, commit, protocol: one line
+
+}  // namespace longrun

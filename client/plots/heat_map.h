@@ -1,0 +1,50 @@
+// A heat map of attention: the data (HeatMap) and its output forms. LayOut places it once for SVG and PNG
+// (plot_svg.h, plot_png.h); the terminal has its own form (heat_map_text.h).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "client/plots/drawing.h"
+#include "client/plots/plot_scale.h"
+#include "model/attention_map.h"
+
+namespace longrun {
+
+// Colours from dark to light: perceived lightness rises evenly, so that equal steps look equal, also in
+// grey and to colour-blind people.
+inline constexpr int kHeatColours = 256;
+std::uint32_t HeatColour(double unit);  // 0 lowest to 1 highest; 0xRRGGBB
+
+struct HeatMap {
+  std::string title = {};
+  std::vector<std::string> subtitle = {};
+  std::vector<std::string> notes = {};  // shown below: how it was pooled, limits of the colours
+  AttentionMap map = {};
+  std::int64_t train_length = 0;  // a line, if it lies within the map; 0: unknown
+  // The scale of the colours: logarithmic for probabilities, linear for logits. Values below `low` get its
+  // colour.
+  PlotScale scale = {};
+
+  // A cell's place on the colour scale, 0 to 1; nothing if none of its pairs is visible or its value is not
+  // a number.
+  std::optional<double> UnitAt(std::int64_t row, std::int64_t column) const;
+};
+
+// A picture has at most kHeatSide x kHeatSide cells: a larger map is pooled by `pool` (a map that was
+// pooled before keeps its kind of pooling). The caller sets title and subtitle.
+inline constexpr std::int64_t kHeatSide = 512;
+// The scale of probabilities covers at most this many decades below the highest.
+inline constexpr double kHeatDecades = 5.0;
+HeatMap MakeHeatMap(AttentionMap map, AttentionMap::Pool pool, std::int64_t train_length);
+
+// Lays the map out at a size in pixels (at least 360 x 360): a square, with queries downwards.
+Drawing LayOut(const HeatMap& heat, int width, int height);
+
+// The numbers that are drawn; null if nothing is visible.
+Json HeatMapJson(const HeatMap& heat);
+
+}  // namespace longrun

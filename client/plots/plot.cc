@@ -1,0 +1,60 @@
+#include "client/plots/plot.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "base/str.h"
+
+namespace longrun {
+
+bool HasPoints(const Plot& plot) {
+  return std::ranges::any_of(plot.series, [](const PlotSeries& series) {
+    return std::ranges::any_of(series.points,
+                               [](const PlotPoint& point) { return std::isfinite(point.y); });
+  });
+}
+
+std::vector<std::string> NotesOf(const Plot& plot) {
+  std::vector<std::string> notes;
+  for (const PlotSeries& series : plot.series) {
+    if (!series.note.empty()) notes.push_back(Str(series.name, ": ", series.note));
+  }
+  return notes;
+}
+
+void SetHues(Plot& plot) {
+  std::vector<std::string> groups;
+  std::map<std::string, int> lines;
+  for (PlotSeries& series : plot.series) {
+    const std::string group = series.group.empty() ? series.name : series.group;
+    const auto at = std::ranges::find(groups, group);
+    series.hue = static_cast<int>(at - groups.begin());
+    if (at == groups.end()) groups.push_back(group);
+    series.dash = lines[group]++;
+  }
+}
+
+Json PlotJson(const Plot& plot) {
+  const auto number = [](double value) { return std::isfinite(value) ? Json(value) : Json(); };
+  Json json = {{"title", plot.title},       {"x_label", plot.x_label},   {"y_label", plot.y_label},
+               {"x_is_log", plot.x_is_log}, {"y_is_log", plot.y_is_log}, {"marks_x", plot.marks_x},
+               {"series", Json::array()}};
+  for (const PlotSeries& series : plot.series) {
+    Json points = Json::array();
+    for (const PlotPoint& point : series.points) {
+      points.push_back({{"x", number(point.x)},
+                        {"y", number(point.y)},
+                        {"se", point.se ? number(*point.se) : Json()},
+                        {"at_train_length", point.is_marked}});
+    }
+    json["series"].push_back({{"name", series.name},
+                              {"baseline", series.is_baseline},
+                              {"note", series.note},
+                              {"points", std::move(points)}});
+  }
+  return json;
+}
+
+}  // namespace longrun

@@ -1,0 +1,64 @@
+// The data of a plot. It is drawn in the terminal, as SVG and as PNG from the same numbers; `LayOut` places it
+// once for both pictures.
+//
+//   plot_curves.h   from pivot tables: a metric by context length
+//   plot_losses.h   from training curves
+//   plot_layout.h   Plot -> Drawing: axes, ticks, labels that do not overlap
+//   plot_svg.h, plot_png.h, plot_text.h   output forms
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace longrun {
+
+struct PlotPoint {
+  double x = 0.0;
+  double y = 0.0;
+  std::optional<double> se = {};  // half of the band's height
+  bool is_marked = false;         // at the train length
+};
+
+// One line. Points are in ascending order of x; a point whose y is not finite is a gap.
+struct PlotSeries {
+  std::string name;
+  std::vector<PlotPoint> points = {};
+  std::string note = {};  // the part that cannot be drawn: "not_applicable at 128, 256"
+  bool is_baseline = false;
+  // Lines of one group ("rope", at several train lengths) have one colour; SetHues derives `hue` and `dash`
+  // from it.
+  std::string group = {};
+  int hue = 0;   // one number per group
+  int dash = 0;  // distinguishes lines of one hue
+};
+
+struct Plot {
+  std::string title;
+  std::string x_label;
+  std::string y_label;
+  bool x_is_log = false;
+  bool y_is_log = false;
+  std::optional<double> y_least = {};  // the limits of y: 0 and 1 for a share
+  std::optional<double> y_most = {};
+  bool has_markers = true;           // a marker at each point; not for curves with many points
+  std::vector<double> marks_x = {};  // train lengths: one dashed line each
+  std::string marks_label = {};      // "train length"
+  std::vector<PlotSeries> series = {};
+  std::string legend = {};  // the meaning of the band: "band: ± standard error over seeds"
+};
+
+// Whether there is anything to draw; and the missing parts of its lines: "rope: missing at 64".
+bool HasPoints(const Plot& plot);
+std::vector<std::string> NotesOf(const Plot& plot);
+
+// Numbers the groups in order of appearance, and the lines within each. A series without a group is its own
+// group.
+void SetHues(Plot& plot);
+
+// The numbers that are drawn.
+Json PlotJson(const Plot& plot);
+
+}  // namespace longrun

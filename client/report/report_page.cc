@@ -1,0 +1,378 @@
+#include "client/report/report_page.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/str.h"
+#include "client/plots/plot.h"
+#include "client/plots/plot_curves.h"
+#include "client/plots/plot_layout.h"
+#include "client/plots/plot_losses.h"
+#include "client/plots/plot_svg.h"
+#include "client/report/report_style.h"
+#include "client/tables/pivot.h"
+#include "client/tables/table_format.h"
+#include "client/tables/table_json.h"
+#include "client/tables/table_parts.h"
+#include "client/words/html.h"
+#include "client/words/provenance.h"
+#include "client/words/render.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kPlotWidth = 900;
+constexpr int kPlotHeight = 460;
+constexpr std::size_t kValuesShown = 8;  // per line of provenance
+
+std::string Element(std::string_view name, std::string_view attributes, const std::string& inner) {
+  return Str("<", name, attributes.empty() ? "" : " ", attributes, ">", inner, "</", name, ">");
+}
+
+std::string Text(std::string_view name, std::string_view text, std::string_view attributes = "") {
+  return Element(name, attributes, HtmlText(text));
+}
+
+std::string ShortHash(const std::string& hash) {
+  return hash.empty()
+             ? ""
+             : Element("code", Str("title=\"", HtmlText(hash), "\""), HtmlText(ShortId(hash)));
+}
+
+std::string Scroll(const std::string& inner) {
+  return Str("<div class=\"scroll\">", inner, "</div>\n");
+}
+
+// "position cable, train length 64": a run's axes without its seed.
+std::string PointName(const Json& axes) {
+  std::vector<std::string> parts;
+  for (const auto& [axis, value] : axes.items()) {
+    if (axis == "seed") continue;
+    const bool speaks = axis == "position" || axis == "dataset";
+    parts.push_back(speaks ? AxisText(value) : Str(ShortAxis(axis), " ", AxisText(value)));
+  }
+  return Join(parts, ", ");
+}
+
+// ---- the sections --------------------------------------------------------------------------------
+
+std::string Values(const std::vector<ReportRun>& runs, const char* axis) {
+  std::vector<std::string> values;
+  for (const ReportRun& run : runs) {
+    const auto value = run.axes.find(axis);
+    if (value == run.axes.end()) continue;
+    const std::string text = AxisText(*value);
+    if (std::ranges::find(values, text) == values.end()) values.push_back(text);
+  }
+  if (values.size() > kValuesShown) {
+    const std::size_t n_more = values.size() - kValuesShown;
+    values.resize(kValuesShown);
+    values.push_back(Str(n_more, " more"));
+  }
+  return Join(values, ", ");
+}
+
+// The sweep's question, in its author's words or else from its matrix.
+std::string Question(const ReportInput& input) {
+  if (input.labels.is_object() && input.labels.contains("question")) {
+    return input.labels.at("question").get<std::string>();
+  }
+  return Str("What happens to ", Values(input.runs, "position"), ", trained at length ",
+             Values(input.runs, "train_length"), " on ", Values(input.runs, "dataset"),
+             ", when they read a text of other lengths?");
+}
+
+std::string Head(const ReportInput& input) {
+  const Json& info = input.info;
+  const auto number = [&](const char* key) { return info.at(key).get<std::int64_t>(); };
+  std::string summary =
+      Str(info.at("state").get<std::string>(), ": ", Counted(number("runs"), "run"), ", ",
+          number("tasks_succeeded"), " of ", Counted(number("tasks"), "task"), " done");
+  if (number("tasks_failed") > 0) StrAppend(summary, Str(", ", number("tasks_failed"), " failed"));
+  return Str(Text("h1", info.at("name").get<std::string>()), "\n",
+             Text("p", Question(input), "class=\"question\""), "\n",
+             Text("p", summary, number("tasks_failed") > 0 ? "class=\"bad\"" : ""), "\n",
+             Text("p",
+                  Str("sweep ", info.at("sweep_id").get<std::string>(), ", written ", input.made_at,
+                      " by longrun ", input.made_by),
+                  "class=\"faint\""),
+             "\n");
+}
+
+std::string CellHtml(const PivotTable& table, const PivotCell& cell) {
+  const CellParts parts = PartsOf(table, cell);
+  std::string inner = HtmlText(parts.value);
+  if (!parts.error.empty()) {
+    inner += Str("<span class=\"se\"> ± ", HtmlText(parts.error), "</span>");
+  }
+  if (!parts.note.empty()) StrAppend(inner, Str(" ", Text("span", parts.note, "class=\"se\"")));
+  std::string classes = "n";
+  if (cell.at_train_length) classes += " train";
+  if (cell.is_best) classes += " best";
+  // The value to sort by, in JavaScript's spelling.
+  std::string value;
+  if (cell.value && !std::isnan(*cell.value)) {
+    value = std::isfinite(*cell.value) ? Str(*cell.value)
+            : *cell.value > 0          ? "Infinity"
+                                       : "-Infinity";
+  }
+  return Element("td", Str("class=\"", classes, "\" data-v=\"", value, "\""), inner);
+}
+
+std::string TableLegend(const PivotTable& table) {
+  const auto any = [&](bool PivotCell::*is) {
+    return std::ranges::any_of(
+        table.rows, [&](const PivotRow& row) { return std::ranges::any_of(row.cells, is); });
+  };
+  std::vector<std::string> sentences;
+  if (any(&PivotCell::at_train_length)) {
+    sentences.emplace_back("Shaded: the length it was trained at.");
+  }
+  if (any(&PivotCell::is_best)) sentences.push_back(Str("Green: the best ", table.best_of, "."));
+  const std::string errors = CellLegend(table);
+  if (!errors.empty()) sentences.push_back(Str(errors, "."));
+  return Join(sentences, " ");
+}
+
+std::string TableHtml(const PivotTable& table) {
+  std::string head;
+  for (const std::string& axis : table.row_axes) head += Text("th", ShortAxis(axis));
+  for (std::size_t c = 0; c < table.columns.size(); ++c) {
+    head += Text("th", ColumnHead(table, c), "class=\"n\" scope=\"col\"");
+  }
+  std::string body;
+  for (const PivotRow& row : table.rows) {
+    std::string cells;
+    for (const std::string& text : RowHead(table, row)) cells += Text("td", text);
+    for (const PivotCell& cell : row.cells) cells += CellHtml(table, cell);
+    body += Element("tr", row.baseline.empty() ? "" : "class=\"baseline\"", cells) + "\n";
+  }
+  // A heading above the scrolling part: a caption inside it would be cut on a narrow screen.
+  return Text("h3", TableTitle(table)) +
+         Scroll(Str("<table class=\"sortable results\" aria-label=\"", HtmlText(TableTitle(table)),
+                    "\"><thead><tr>", head, "</tr></thead>\n<tbody>", body, "</tbody></table>")) +
+         Text("p", TableLegend(table), "class=\"faint\"") + "\n";
+}
+
+// Instead of an empty frame, says which numbers are missing.
+std::string Figure(const Plot& plot) {
+  if (!HasPoints(plot)) {
+    const std::vector<std::string> notes = NotesOf(plot);
+    return Text("p",
+                Str("Nothing to draw yet of ", plot.title, notes.empty() ? "" : ": ",
+                    Join(notes, "; "), "."),
+                "class=\"faint\"") +
+           "\n";
+  }
+  return Str("<figure>", RenderSvg(LayOut(plot, kPlotWidth, kPlotHeight)), "</figure>\n");
+}
+
+std::string Curves(const ReportInput& input) {
+  std::string out;
+  const auto add = [&](const std::vector<LossCurve>& curves, const char* title,
+                       const char* y_label) {
+    if (curves.empty()) return;
+    out += Figure(PlotOfLosses(curves, title, "tokens trained on", y_label));
+  };
+  add(input.losses, "training loss", "nats per token");
+  add(input.validations, "validation loss", "nats per token");
+  if (out.empty()) return Text("p", "No training step was stored yet.", "class=\"faint\"") + "\n";
+  if (input.n_curves_left_out > 0) {
+    out += Text("p",
+                Str(Counted(input.n_curves_left_out, "more run"),
+                    " not drawn here: `longrun plot` and the view `curves` show the curves."),
+                "class=\"faint\"");
+  }
+  return out;
+}
+
+std::string Failures(const ReportInput& input) {
+  if (input.failures.empty()) {
+    return Text("p", "None: no attempt failed.") + "\n";
+  }
+  std::map<std::string, std::string> names;
+  for (const ReportRun& run : input.runs) names[run.run_key] = PointName(run.axes);
+  std::string out;
+  for (const ReportFailure& failure : input.failures) {
+    const auto name = names.find(failure.run_key);
+    out += Text("h3", Str(failure.kind, " of ", ShortId(failure.run_key), " (",
+                          name != names.end() ? name->second : "", "), attempt ", failure.n, ": ",
+                          failure.state,
+                          failure.failure_class.empty() ? "" : Str(", ", failure.failure_class)));
+    out += Text("p", failure.message.empty() ? "no message" : failure.message, "class=\"bad\"");
+    out += Text("p", Str("attempt ", failure.attempt, " on ", failure.worker), "class=\"faint\"");
+    if (!failure.log_tail.empty()) {
+      out += Element("details", "",
+                     Str("<summary>the end of its log</summary>", Text("pre", failure.log_tail)));
+    }
+    out += "\n";
+  }
+  const auto n_shown = static_cast<std::int64_t>(input.failures.size());
+  if (input.n_failures > n_shown) {
+    out += Text("p", Str("and ", input.n_failures - n_shown, " more: ",
+                         "longrun query \"SELECT * FROM attempts WHERE failure_class <> ''\""));
+  }
+  return out;
+}
+
+// Each line once, with its values and how many runs have each.
+std::string Provenance(const ReportInput& input) {
+  std::vector<std::string> names;
+  std::map<std::string, std::vector<std::pair<std::string, int>>> values_of;
+  int n_told = 0;
+  const auto count = [&](const std::string& name, const std::string& value) {
+    if (!values_of.contains(name)) names.push_back(name);
+    auto& values = values_of[name];
+    const auto found = std::ranges::find(values, value, &std::pair<std::string, int>::first);
+    if (found == values.end()) {
+      values.emplace_back(value, 1);
+    } else {
+      found->second += 1;
+    }
+  };
+  for (const ReportRun& run : input.runs) {
+    const std::vector<ProvenanceLine> lines = ProvenanceOf(run.started);
+    n_told += lines.empty() ? 0 : 1;
+    for (const auto& [name, value] : lines) {
+      if (name != "dataset" && name != "seed" && name != "parameters") count(name, value);
+    }
+    count("dataset", Str(run.dataset, ", digest ", run.dataset_digest));
+    count("seed", AxisText(run.seed));
+  }
+  std::string rows;
+  for (const std::string& name : names) {
+    const auto& values = values_of[name];
+    std::string cell;
+    for (std::size_t i = 0; i < values.size() && i < kValuesShown; ++i) {
+      cell += HtmlText(values[i].first);
+      if (values.size() > 1) {
+        cell += Str(" <span class=\"se\">(", Counted(values[i].second, "run"), ")</span>");
+      }
+      cell += "<br>";
+    }
+    if (values.size() > kValuesShown) StrAppend(cell, Str(values.size() - kValuesShown, " more"));
+    rows += Str("<tr>", Text("th", name, "scope=\"row\""), Element("td", "class=\"wrap\"", cell),
+                "</tr>\n");
+  }
+  std::string out = Scroll(Str("<table class=\"provenance\"><tbody>", rows, "</tbody></table>"));
+  if (n_told < static_cast<int>(input.runs.size())) {
+    out += Text(
+        "p",
+        Str(static_cast<int>(input.runs.size()) - n_told, " of the runs have not started yet."),
+        "class=\"faint\"");
+  }
+  return out;
+}
+
+std::string Runs(const ReportInput& input) {
+  std::string rows;
+  for (const ReportRun& run : input.runs) {
+    rows += Str("<tr>", Element("td", "", ShortHash(run.run_key)), Text("td", PointName(run.axes)),
+                Text("td", AxisText(run.seed), "class=\"n\""), Text("td", run.train_state),
+                Element("td", "", ShortHash(run.dataset_digest)),
+                Element("td", "", ShortHash(run.checkpoint)), "</tr>\n");
+  }
+  return Scroll(
+      Str("<table class=\"sortable runs\"><thead><tr><th>run</th><th>point</th>"
+          "<th class=\"n\">seed</th><th>training</th><th>dataset</th><th>weights</th></tr></thead>",
+          "<tbody>", rows, "</tbody></table>"));
+}
+
+std::string Reproduction(const ReportInput& input) {
+  const auto name = input.info.at("name").get<std::string>();
+  // A name is letters, digits, '.', '_' and '-', so it needs no quotes in a shell.
+  std::string commands = Str("longrun submit ", name, ".yaml");
+  if (input.overrides.is_array()) {
+    for (const Json& one : input.overrides) {
+      commands +=
+          Str(" --set '", one.at(0).get<std::string>(), "=", one.at(1).get<std::string>(), "'");
+    }
+  }
+  commands += Str("\nlongrun table ", name, "\n");
+  if (!input.runs.empty()) {
+    commands += Str("longrun reproduce ", ShortId(input.runs.front().run_key),
+                    "   # only this run, with every value written out\n");
+  }
+  return Str(
+      Text("p",
+           "The sweep again, with the file below; a dataset of each digest above must "
+           "be registered under its name."),
+      Text("pre", commands),
+      Element("details", "", Str("<summary>the sweep file</summary>", Text("pre", input.yaml))),
+      "\n");
+}
+
+std::string RawNumbers(const ReportInput& input, const std::vector<PivotTable>& tables) {
+  Json runs = Json::array();
+  for (const ReportRun& run : input.runs) {
+    runs.push_back({{"run_key", run.run_key},
+                    {"axes", run.axes},
+                    {"dataset", run.dataset},
+                    {"dataset_digest", run.dataset_digest},
+                    {"seed", run.seed},
+                    {"checkpoint", run.checkpoint},
+                    {"started", run.started}});
+  }
+  const Json data = {{"sweep", input.info},
+                     {"tables", TablesJson(tables)},
+                     {"rows", input.results.at("rows")},
+                     {"runs", std::move(runs)}};
+  return Str("<script type=\"application/json\" id=\"longrun-data\">", HtmlJson(data),
+             "</script>\n");
+}
+
+}  // namespace
+
+namespace {
+
+// Perplexity first, then other metrics, such as the throughput of each direction. Tables by position have at
+// most `buckets_max` buckets.
+Result<std::vector<PivotTable>> ResultTables(const Json& results, std::int64_t buckets_max) {
+  ASSIGN_OR_RETURN(std::vector<PivotTable> tables, BuildPivot({results}, {}));
+  const std::vector<Metric> metrics = MetricsOf(SourcesOf({results}));
+  if (metrics.empty() || !metrics.front().is_nll()) return tables;  // `tables` has them all
+  for (const Metric& metric : metrics) {
+    const bool is_there = metric.name == metrics.front().name;
+    if (is_there || (metric.is_nll() && !metric.is_log)) continue;
+    ASSIGN_OR_RETURN(std::vector<PivotTable> more,
+                     BuildPivot({results}, {.metrics = {metric.name}, .buckets_max = buckets_max}));
+    std::ranges::move(more, std::back_inserter(tables));
+  }
+  return tables;
+}
+
+}  // namespace
+
+Result<std::string> ReportPage(const ReportInput& input) {
+  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables,
+                   ResultTables(input.results, kBucketsShown));
+  std::string results;
+  for (const PivotTable& table : tables) results += TableHtml(table);
+  if (!tables.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<PivotTable> drawn, ResultTables(input.results, 0));
+    ASSIGN_OR_RETURN(const std::vector<Plot> plots, PlotsOfTables(drawn));
+    for (const Plot& plot : plots) results += Figure(plot);
+  } else {
+    results = Text("p", "The sweep evaluates nothing: its file has no `evaluate`.");
+  }
+  const std::string policy =
+      Str("default-src 'none'; style-src 'unsafe-inline'; script-src ", ScriptHash(kReportScript),
+          "; base-uri 'none'; form-action 'none'");
+  const auto name = input.info.at("name").get<std::string>();
+  return Str(
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"",
+      policy, "\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n",
+      "<meta name=\"generator\" content=\"longrun\">\n", Text("title", name), "\n<style>",
+      kReportStyle, "</style>\n</head>\n<body>\n<main>\n", Head(input), "<h2>Results</h2>\n",
+      results, "<h2>Training</h2>\n", Curves(input), "<h2>Failures</h2>\n", Failures(input),
+      "<h2>Provenance</h2>\n", Provenance(input), "<h2>Runs</h2>\n", Runs(input),
+      "<h2>Again</h2>\n", Reproduction(input), "</main>\n", RawNumbers(input, tables), "<script>",
+      kReportScript, "</script>\n</body>\n</html>\n");
+}
+
+}  // namespace longrun

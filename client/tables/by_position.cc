@@ -1,0 +1,126 @@
+#include "client/tables/by_position.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "model/evaluation/protocol.h"
+
+namespace longrun {
+namespace {
+
+constexpr const char* kProtocol = "per_position";
+
+struct Bucket {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;  // exclusive
+  std::int64_t n = 0;
+  double nll_sum = 0.0;
+};
+
+// The first context length of each bucket, then L + 1; at most `n_buckets` buckets, unless that is 0.
+std::vector<std::int64_t> Edges(const Json& row, std::int64_t n_buckets) {
+  const auto evaluation = row.find("evaluation");
+  if (evaluation == row.end() || !evaluation->is_object() || evaluation->empty()) return {};
+  Json params = evaluation->begin().value();
+  if (n_buckets > 0) params["buckets"] = n_buckets;
+  if (!params.contains("buckets") || !params.contains("spacing")) return {};
+  return FindProtocol(kProtocol).bucket_edges(
+      {.context_length = row.at("body").at("context_length").get<std::int64_t>(),
+       .params = std::move(params)});
+}
+
+// A row's numbers, bucket by bucket; for a row without numbers, just the buckets' borders.
+std::vector<Bucket> BucketsOf(const Json& row) {
+  std::vector<Bucket> buckets;
+  const Json& body = row.at("body");
+  const Json extra = body.value("extra", Json::object());
+  const auto curve = extra.find("buckets");
+  if (curve == extra.end()) {
+    const std::vector<std::int64_t> edges = Edges(row, 0);
+    for (std::size_t i = 0; i + 1 < edges.size(); ++i) {
+      buckets.push_back({.begin = edges[i], .end = edges[i + 1]});
+    }
+    return buckets;
+  }
+  const Json& begin = curve->at("begin");
+  for (std::size_t i = 0; i < begin.size(); ++i) {
+    const Json& nll = curve->at("nll").at(i);
+    const auto n = nll.is_number() ? curve->at("n").at(i).get<std::int64_t>() : 0;
+    const Json& end = i + 1 < begin.size() ? begin.at(i + 1) : body.at("context_length");
+    buckets.push_back({.begin = begin.at(i).get<std::int64_t>(),
+                       .end = end.get<std::int64_t>() + (i + 1 < begin.size() ? 0 : 1),
+                       .n = n,
+                       .nll_sum = n > 0 ? nll.get<double>() * static_cast<double>(n) : 0.0});
+  }
+  return buckets;
+}
+
+// Merges buckets that begin between the same two borders of `edges`.
+std::vector<Bucket> Merged(const std::vector<Bucket>& buckets,
+                           const std::vector<std::int64_t>& edges) {
+  std::vector<Bucket> merged;
+  const auto group = [&edges](const Bucket& bucket) {
+    return std::ranges::upper_bound(edges, bucket.begin) - edges.begin();
+  };
+  for (const Bucket& bucket : buckets) {
+    if (merged.empty() || group(merged.back()) != group(bucket)) {
+      merged.push_back(bucket);
+      continue;
+    }
+    merged.back().end = bucket.end;
+    merged.back().n += bucket.n;
+    merged.back().nll_sum += bucket.nll_sum;
+  }
+  return merged;
+}
+
+Json RowOf(const Json& row, const Bucket& bucket) {
+  Json one = row;
+  Json& body = one["body"];
+  body.erase("extra");
+  body["metric"] = kNllByPosition;
+  body[kPositionAxis] = {{"from", bucket.begin}, {"to", bucket.end - 1}};
+  for (const char* of_all : {"value", "se", "nll_sum", "bytes"}) body[of_all] = nullptr;
+  body["n"] = bucket.n;
+  if (bucket.n == 0) return one;
+  body["nll_sum"] = bucket.nll_sum;
+  body["value"] = bucket.nll_sum / static_cast<double>(bucket.n);
+  return one;
+}
+
+}  // namespace
+
+bool HasBuckets(const Json& metric, const Json& protocol) {
+  return metric == "nll" && protocol == kProtocol;
+}
+
+std::vector<Json> ByPosition(const std::vector<Json>& results, std::int64_t buckets_max) {
+  std::vector<Json> out;
+  out.reserve(results.size());
+  for (const Json& result : results) {
+    Json rows = Json::array();
+    for (const Json& row : result.at("rows")) {
+      const Json& body = row.at("body");
+      if (!HasBuckets(body.at("metric"), body.value("protocol", Json()))) continue;
+      std::vector<Bucket> buckets = BucketsOf(row);
+      if (buckets_max > 0 && static_cast<std::int64_t>(buckets.size()) > buckets_max) {
+        buckets = Merged(buckets, Edges(row, buckets_max));
+      }
+      for (const Bucket& bucket : buckets) {
+        // If the text ends early, the last positions of its windows have no target.
+        if (bucket.n == 0 && body.at("status") == "ok") continue;
+        rows.push_back(RowOf(row, bucket));
+      }
+    }
+    Json& one = out.emplace_back(Json::object());
+    for (const auto& [key, value] : result.items()) {
+      if (key != "rows") one[key] = value;
+    }
+    one["rows"] = std::move(rows);
+  }
+  return out;
+}
+
+}  // namespace longrun

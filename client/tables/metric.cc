@@ -1,0 +1,206 @@
+#include "client/tables/metric.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numbers>
+#include <string_view>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "client/tables/by_position.h"
+
+namespace longrun {
+namespace {
+
+std::optional<double> NumberAt(const Json& body, const char* key) {
+  const auto found = body.find(key);
+  if (found == body.end() || !found->is_number()) return std::nullopt;
+  return found->get<double>();
+}
+
+std::optional<Reading> ReadNll(const Json& body) {
+  const auto n = NumberAt(body, "n");
+  const auto nll_sum = NumberAt(body, "nll_sum");
+  if (!n || !nll_sum || *n <= 0) return std::nullopt;
+  return Reading{.x = *nll_sum / *n, .se = NumberAt(body, "se")};
+}
+
+std::optional<Reading> Scaled(std::optional<Reading> reading, double factor) {
+  if (!reading) return reading;
+  reading->x *= factor;
+  if (reading->se) *reading->se *= factor;
+  return reading;
+}
+
+std::optional<Reading> ReadBitsPerToken(const Json& body) {
+  return Scaled(ReadNll(body), 1.0 / std::numbers::ln2);
+}
+
+// The number of bytes is a constant of the scored text, so the error of nll scales with it.
+std::optional<Reading> ReadBitsPerByte(const Json& body) {
+  const auto bytes = NumberAt(body, "bytes");
+  const auto n = NumberAt(body, "n");
+  if (!bytes || !n || *bytes <= 0) return std::nullopt;
+  return Scaled(ReadNll(body), *n / *bytes / std::numbers::ln2);
+}
+
+std::optional<Reading> ReadValue(const Json& body) {
+  const auto value = NumberAt(body, "value");
+  if (!value) return std::nullopt;
+  return Reading{.x = *value, .se = NumberAt(body, "se")};
+}
+
+// The standard error of a share is 0 at 0 and at 1, even if a few questions prove little. Wilson's interval
+// is not 0 there: its width in units of a normal distribution's deviations serves as the error.
+std::optional<Reading> ReadShare(const Json& body) {
+  std::optional<Reading> reading = ReadValue(body);
+  const auto extra = body.find("extra");
+  if (!reading || extra == body.end() || !extra->is_object()) return reading;
+  const auto wilson = extra->find("wilson95");
+  const bool has_both = wilson != extra->end() && wilson->is_array() && wilson->size() == 2 &&
+                        wilson->at(0).is_number() && wilson->at(1).is_number();
+  if (!has_both) return reading;
+  constexpr double kDeviations = 2 * 1.959963984540054;  // across 95 % of a normal distribution
+  reading->se = (wilson->at(1).get<double>() - wilson->at(0).get<double>()) / kDeviations;
+  return reading;
+}
+
+constexpr std::string_view kNll = "nll", kPseudo = "pseudo_", kByPosition = "_by_position";
+
+// Rows whose metric is PREFIXnllSUFFIX; derived metrics are named like PREFIXperplexitySUFFIX.
+struct NllSource {
+  std::string_view prefix, suffix;
+
+  std::string NameOf(std::string_view metric) const { return Str(prefix, metric, suffix); }
+};
+constexpr NllSource kNllSources[] = {{"", ""}, {kPseudo, ""}, {"", kByPosition}};
+
+void AddMetricsOfNll(const NllSource& source, std::vector<Metric>& metrics) {
+  const auto add = [&](std::string_view name, bool is_log, auto reader) {
+    metrics.push_back({.name = source.NameOf(name),
+                       .source = source.NameOf(kNll),
+                       .better = Metric::Better::kLower,
+                       .is_log = is_log,
+                       .reader = reader});
+  };
+  add("perplexity", true, ReadNll);
+  add(kNll, false, ReadNll);
+  add("bits_per_token", false, ReadBitsPerToken);
+  // A bucket's row does not have its number of bytes.
+  if (source.suffix.empty()) add("bits_per_byte", false, ReadBitsPerByte);
+}
+
+// Guesses from words in the name which way is better; without such a word, nothing is marked.
+Metric::Better BetterByName(std::string_view name) {
+  constexpr std::string_view kHigher[] = {"per_s", "acc", "f1", "rouge", "exact_match"};
+  constexpr std::string_view kLower[] = {"bytes", "loss", "ms", "seconds"};
+  const auto within = [name](std::string_view word) {
+    return name.find(word) != std::string_view::npos;
+  };
+  const auto at_end = [name](std::string_view word) { return name.ends_with(word); };
+  if (std::ranges::any_of(kHigher, within)) return Metric::Better::kHigher;
+  if (std::ranges::any_of(kLower, at_end)) return Metric::Better::kLower;
+  return Metric::Better::kNeither;
+}
+
+}  // namespace
+
+std::string Metric::words() const {
+  std::string text = name;
+  const auto end_with = [&text](std::string_view end, std::string_view with) {
+    if (text.ends_with(end)) text.replace(text.size() - end.size(), end.size(), with);
+  };
+  end_with(kByPosition, "");  // the table's title says "by tokens of context"
+  if (text.starts_with(kPseudo)) text.replace(0, kPseudo.size(), "pseudo-");
+  end_with("_per_s", "/s");
+  end_with("peak_bytes", "peak memory");
+  std::ranges::replace(text, '_', ' ');
+  return text;
+}
+
+std::optional<Reading> Metric::Read(const Json& body) const {
+  return reader == nullptr ? ReadValue(body) : reader(body);
+}
+
+double Metric::Value(double x) const { return is_log ? std::exp(x) : x; }
+
+double Metric::ValueError(double x, double se) const { return is_log ? std::exp(x) * se : se; }
+
+std::set<std::string> SourcesOf(const std::vector<Json>& results) {
+  std::set<std::string> sources;
+  for (const Json& result : results) {
+    const Json* last = nullptr;  // rows of one metric are mostly adjacent
+    for (const Json& row : result.at("rows")) {
+      const Json& body = row.at("body");
+      const Json protocol = body.value("protocol", Json());
+      const bool is_as_before = last != nullptr && last->at("metric") == body.at("metric") &&
+                                last->value("protocol", Json()) == protocol;
+      if (!is_as_before) AddSources(body.at("metric"), protocol, sources);
+      last = &body;
+    }
+  }
+  return sources;
+}
+
+void AddSources(const Json& metric, const Json& protocol, std::set<std::string>& sources) {
+  sources.insert(metric.get<std::string>());
+  if (HasBuckets(metric, protocol)) sources.emplace(kNllByPosition);
+}
+
+std::string OtherMetricsNote(const std::vector<Json>& results) {
+  std::set<std::string> sources = SourcesOf(results);
+  const bool has_nll =
+      sources.erase(std::string(kNll)) > 0 || sources.erase(Str(kPseudo, kNll)) > 0;
+  if (!has_nll || sources.empty()) return "";
+  const std::vector<std::string> others(sources.begin(), sources.end());
+  return Str("also measured: ", Join(others, ", "), "; --metric shows ",
+             others.size() == 1 ? "it" : "them");
+}
+
+std::vector<Metric> MetricsOf(const std::set<std::string>& sources) {
+  std::vector<Metric> metrics;
+  std::set<std::string> others = sources;
+  for (const NllSource& source : kNllSources) {
+    if (others.erase(source.NameOf(kNll)) > 0) AddMetricsOfNll(source, metrics);
+  }
+  metrics.reserve(metrics.size() + others.size());
+  for (const std::string& source : others) {
+    Metric& metric = metrics.emplace_back(
+        Metric{.name = source, .source = source, .better = BetterByName(source)});
+    if (metric.is_share()) metric.reader = &ReadShare;
+  }
+  // Speed before its costs; otherwise in order of names.
+  std::ranges::stable_sort(metrics, {}, [](const Metric& metric) {
+    return metric.is_nll() ? 0 : metric.name.ends_with("_per_s") ? 1 : 2;
+  });
+  return metrics;
+}
+
+Reading MeanOf(const std::vector<Reading>& readings) {
+  LR_CHECK(!readings.empty());
+  if (readings.size() == 1) return readings.front();
+  const auto count = static_cast<double>(readings.size());
+  double mean = 0.0;
+  for (const Reading& reading : readings) mean += reading.x / count;
+  double squares = 0.0;
+  for (const Reading& reading : readings) squares += (reading.x - mean) * (reading.x - mean);
+  return {.x = mean, .se = std::sqrt(squares / (count - 1.0) / count)};
+}
+
+std::optional<Reading> RelativeTo(const Metric& metric, const Reading& reading,
+                                  const Reading& reference) {
+  const bool both = reading.se.has_value() && reference.se.has_value();
+  if (metric.is_log) {
+    Reading out{.x = reading.x - reference.x};
+    if (both) out.se = std::hypot(*reading.se, *reference.se);
+    return out;
+  }
+  if (reference.x == 0.0) return std::nullopt;
+  Reading out{.x = reading.x / reference.x};
+  // d(a/b) = da/b - a/b^2 db
+  if (both) out.se = std::hypot(*reading.se, out.x * *reference.se) / std::abs(reference.x);
+  return out;
+}
+
+}  // namespace longrun

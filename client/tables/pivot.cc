@@ -1,0 +1,664 @@
+#include "client/tables/pivot.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "base/str.h"
+#include "client/tables/by_position.h"
+#include "client/tables/pivot_axes.h"
+#include "client/tables/pivot_cell.h"
+#include "client/tables/pivot_evaluations.h"
+#include "client/tables/pivot_place.h"
+#include "client/words/position_range.h"
+#include "client/words/render.h"
+#include "sweeps/evaluation_name.h"
+
+namespace longrun {
+namespace {
+
+// What an evaluation gives without a model, for each dataset (`baseline` of a sweep file).
+constexpr std::string_view kBaseline = "unigram";
+
+// In EvaluationAxes().
+constexpr std::size_t kEvaluation = 3;
+constexpr std::size_t kAveraging = 4;
+constexpr std::size_t kVariant = 5;
+
+using Ranks = std::vector<std::size_t>;
+
+// A number that a sweep wants: its row, if there is one yet.
+struct Wanted {
+  const RunRef* run = nullptr;
+  const Place* place = nullptr;
+  const Json* row = nullptr;
+};
+
+const Json kNull;
+
+const Json& MemberOrNull(const Json& object, const std::string& key) {
+  const auto found = object.find(key);
+  return found == object.end() ? kNull : *found;
+}
+
+Json ValueOn(const std::string& axis, const RunRef& run, const Place& place) {
+  return IsEvaluationAxis(axis) ? place.At(axis) : RunValue(run, axis);
+}
+
+bool Contains(const std::vector<std::string>& list, std::string_view item) {
+  return std::ranges::find(list, item) != list.end();
+}
+
+class Pivot {
+ public:
+  Pivot(const std::vector<Json>& results, const PivotRequest& request)
+      : results_(results), request_(request) {}
+
+  Result<std::vector<PivotTable>> Build() {
+    CollectRuns();
+    RETURN_IF_ERROR(ChooseMetrics());
+    RETURN_IF_ERROR(ChooseAxes());
+    CollectRows();
+    RETURN_IF_ERROR(Filter());
+    OrderPages();
+    for (auto& [ranks, page] : pages_) {
+      ASSIGN_OR_RETURN(PivotTable table, BuildTable(ranks, page));
+      tables_.push_back(std::move(table));
+    }
+    return std::move(tables_);
+  }
+
+ private:
+  using Line = std::map<Ranks, std::vector<Wanted>>;  // columns -> seeds
+  struct Page {
+    std::map<Ranks, Line> lines;
+    std::set<Ranks> columns;
+    std::map<std::pair<std::string, std::string>, Line> baselines;  // name and dataset
+  };
+
+  void CollectRuns() {
+    std::size_t n_runs = 0;
+    for (const Json& result : results_) n_runs += result.at("runs").size();
+    runs_.reserve(n_runs);  // pointers into it stay
+    for (std::size_t s = 0; s < results_.size(); ++s) {
+      const Json& result = results_[s];
+      for (const Json& axis : result.at("axes")) {
+        if (!Contains(axes_, axis.get<std::string>())) axes_.push_back(axis.get<std::string>());
+      }
+      const std::string sweep = result.value("name", Str("sweep ", s + 1));
+      for (const Json& run : result.at("runs")) {
+        runs_.push_back(MakeRunRef(sweep, run));
+        run_of_[{s, runs_.back().run_key()}] = &runs_.back();
+      }
+    }
+    if (results_.size() > 1) axes_.insert(axes_.begin(), "sweep");
+  }
+
+  Status ChooseMetrics() {
+    const std::vector<Metric> all = MetricsOf(SourcesOf(results_));
+    if (request_.metrics.empty()) {
+      const bool has_nll = !all.empty() && all.front().is_nll();
+      metrics_.assign(all.begin(), has_nll ? all.begin() + 1 : all.end());
+      return {};
+    }
+    std::vector<std::string> names;
+    names.reserve(all.size());
+    for (const Metric& metric : all) names.push_back(metric.name);
+    metrics_.reserve(request_.metrics.size());
+    for (const std::string& name : request_.metrics) {
+      const auto found = std::ranges::find(all, name, &Metric::name);
+      if (found == all.end()) {
+        return {Code::kInvalidArgument,
+                Str("there are no numbers of metric \"", name,
+                    "\"; there are: ", names.empty() ? "none" : Join(names, ", "),
+                    name.ends_with("_by_position")
+                        ? "; a perplexity with protocol: per_position measures it"
+                        : "")};
+      }
+      metrics_.push_back(*found);
+    }
+    return {};
+  }
+
+  Status ChooseAxes() {
+    const auto resolve = [&](const std::vector<std::string>& names,
+                             std::vector<std::string>& axes) -> Status {
+      for (const std::string& name : names) {
+        ASSIGN_OR_RETURN(std::string axis, ResolveAxis(name, axes_, runs_));
+        if (Contains(row_axes_, axis) || Contains(col_axes_, axis)) {
+          return {Code::kInvalidArgument, Str("the axis \"", name, "\" is named twice")};
+        }
+        axes.push_back(std::move(axis));
+      }
+      return {};
+    };
+    RETURN_IF_ERROR(resolve(request_.rows, row_axes_));
+    RETURN_IF_ERROR(resolve(request_.cols, col_axes_));
+    for (const PivotFilter& filter : request_.where) {
+      ASSIGN_OR_RETURN(std::string axis, ResolveAxis(filter.axis, axes_, runs_));
+      where_.push_back({.axis = std::move(axis), .values = filter.values, .whole = filter.whole});
+    }
+    baselines_apart_ = !Named("variant");
+    FillAxes();
+    return {};
+  }
+
+  // What was not said: the matrix down, the context length across.
+  void FillAxes() {
+    const bool rows_given = !row_axes_.empty();
+    const bool by_position = !metrics_.empty() && metrics_.front().is_by_position();
+    const std::string across(by_position ? kPositionAxis : "context_length");
+    if (col_axes_.empty() && !Contains(row_axes_, across)) col_axes_ = {across};
+    std::vector<std::string> left;
+    for (const std::string& axis : axes_) {
+      if (axis != "seed" && !Contains(row_axes_, axis) && !Contains(col_axes_, axis)) {
+        left.push_back(axis);
+      }
+    }
+    if (!rows_given) row_axes_ = left;
+    if (!rows_given && !Contains(col_axes_, across)) row_axes_.push_back(across);
+    if (col_axes_.empty()) col_axes_ = left;
+  }
+
+  bool Named(std::string_view axis) const {
+    return Contains(row_axes_, axis) || Contains(col_axes_, axis) ||
+           std::ranges::find(where_, axis, &PivotFilter::axis) != where_.end();
+  }
+
+  // What rows of one averaging share: the metric, and over which text.
+  static std::string AveragingKey(std::size_t s, const Json& body) {
+    return CanonicalJson(
+        {s, body.at("metric"), body.value("split", Json()), body.value("protocol", Json())});
+  }
+
+  void NoteAveraging(std::size_t s, const Json& body) {
+    const auto averaging = body.find("averaging");
+    if (averaging == body.end() || averaging->is_null()) return;
+    // Mostly the same as of the row before.
+    const auto is_as_before = [&](const char* key) {
+      return MemberOrNull(body, key) == MemberOrNull(*last_averaged_, key);
+    };
+    if (last_averaged_ != nullptr && last_averaged_of_ == s && is_as_before("metric") &&
+        is_as_before("split") && is_as_before("protocol") && is_as_before("averaging")) {
+      return;
+    }
+    averaging_[AveragingKey(s, body)] = *averaging;
+    last_averaged_ = &body;
+    last_averaged_of_ = s;
+  }
+
+  void CollectRows() {
+    for (std::size_t s = 0; s < results_.size(); ++s) {
+      for (const Json& row : results_[s].at("rows")) {
+        NoteAveraging(s, row.at("body"));
+        const auto run = run_of_.find({s, row.at("run_key").get_ref<const std::string&>()});
+        if (run != run_of_.end()) evaluations_.Add(row, run->second->dataset());
+      }
+    }
+    for (std::size_t s = 0; s < results_.size(); ++s) {
+      for (const Json& row : results_[s].at("rows")) {
+        const auto run = run_of_.find({s, row.at("run_key").get<std::string>()});
+        if (run == run_of_.end()) continue;  // of a run that the sweep does not show
+        for (const Metric& metric : metrics_) {
+          if (metric.source == row.at("body").at("metric"))
+            CollectRow(s, *run->second, metric, row);
+        }
+      }
+    }
+    if (std::ranges::any_of(places_,
+                            [](const auto& entry) {
+                              return entry.second->At("variant").is_string() &&
+                                     entry.second->At("variant") != kBaseline;
+                            }) &&
+        !Named("variant") && request_.rows.empty()) {
+      row_axes_.emplace_back("variant");
+    }
+  }
+
+  void CollectRow(std::size_t s, const RunRef& run, const Metric& metric, const Json& row) {
+    const Json& body = row.at("body");
+    const Json name = metric.name;
+    std::vector<const Json*> values;
+    values.reserve(EvaluationAxes().size());
+    for (const std::string& axis : EvaluationAxes()) {
+      values.push_back(axis == "metric" ? &name : &MemberOrNull(body, axis));
+    }
+    values.at(kEvaluation) = &evaluations_.TextOf(row, run.dataset());
+    // Which averaging a row has that is not there yet, its fellows say. What is no mean over tokens is
+    // not told apart by it: its variant says how it was taken.
+    const Json*& averaging = values.at(kAveraging);
+    if (!metric.is_nll()) averaging = &kNull;
+    if (averaging->is_null() && metric.is_nll()) averaging = &averaging_[AveragingKey(s, body)];
+    std::string key;
+    for (const Json* const value : values) {
+      StrAppend(key, Str(key.empty() ? "[" : ",", CanonicalJson(*value)));
+    }
+    key += ']';
+    auto& shared = place_of_[key];
+    if (shared == nullptr) {
+      shared =
+          std::make_shared<Place>(Place{.metric = &metric, .values = {}, .key = std::move(key)});
+      for (const Json* const value : values) shared->values.push_back(*value);
+    }
+    rows_[{&run, shared.get()}] = &row;
+    if (in_sweep_.emplace(s, shared.get()).second) places_.emplace_back(s, shared);
+  }
+
+  bool Keeps(const RunRef& run, const Place& place) const {
+    return std::ranges::all_of(where_, [&](const PivotFilter& filter) {
+      const Json value = ValueOn(filter.axis, run, place);
+      return std::ranges::any_of(filter.values,
+                                 [&](const std::string& text) { return IsWritten(value, text); });
+    });
+  }
+
+  // What stands on an axis anywhere, each value once.
+  std::vector<Json> ValuesOn(const std::string& axis) const {
+    std::vector<Json> values;
+    const auto add = [&values](Json value) {
+      if (std::ranges::find(values, value) == values.end()) values.push_back(std::move(value));
+    };
+    if (IsEvaluationAxis(axis)) {
+      for (const auto& [s, place] : places_) add(place->At(axis));
+    } else {
+      for (const RunRef& run : runs_) add(RunValue(run, axis));
+    }
+    return values;
+  }
+
+  // A value that nothing has is a slip, and no condition.
+  Status CheckWhere() {
+    for (PivotFilter& filter : where_) {
+      const std::vector<Json> there = ValuesOn(filter.axis);
+      if (there.empty()) continue;  // nothing was evaluated
+      const auto has = [&there](const std::string& text) {
+        return std::ranges::any_of(there,
+                                   [&text](const Json& value) { return IsWritten(value, text); });
+      };
+      if (!filter.whole.empty() && has(filter.whole)) filter.values = {filter.whole};
+      for (const std::string& text : filter.values) {
+        if (has(text)) continue;
+        std::vector<std::string> names;
+        for (const Json& value : there) names.push_back(value.is_null() ? "none" : AxisText(value));
+        return {Code::kInvalidArgument,
+                Str("--where ", filter.axis, ": \"", text, "\" is not a value of ", filter.axis,
+                    "; it has ", Join(names, ", "))};
+      }
+    }
+    return {};
+  }
+
+  // Every run of a sweep with every evaluation of the sweep, as far as the filters keep them.
+  Status Filter() {
+    RETURN_IF_ERROR(CheckWhere());
+    for (std::size_t s = 0; s < results_.size(); ++s) {
+      for (const Json& run_json : results_[s].at("runs")) {
+        const RunRef& run = *run_of_.at({s, run_json.at("run_key").get<std::string>()});
+        for (const auto& [of, place] : places_) {
+          if (of != s || !Keeps(run, *place)) continue;
+          const auto row = rows_.find({&run, place.get()});
+          const bool apart = baselines_apart_ && place->At("variant") == kBaseline;
+          if (apart && (row == rows_.end() || request_.relative)) continue;
+          wanted_.push_back({.run = &run,
+                             .place = place.get(),
+                             .row = row == rows_.end() ? nullptr : row->second});
+        }
+      }
+    }
+    if (!wanted_.empty() || places_.empty()) return {};
+    return NothingLeft();
+  }
+
+  Status NothingLeft() const {
+    std::vector<std::string> parts;
+    for (const PivotFilter& filter : where_) {
+      std::vector<std::string> values;
+      for (const RunRef& run : runs_) {
+        for (const auto& [s, place] : places_) {
+          const std::string text = AxisText(ValueOn(filter.axis, run, *place));
+          if (!Contains(values, text)) values.push_back(text);
+        }
+      }
+      parts.push_back(Str(filter.axis, " has ", Join(values, ", ")));
+    }
+    return {Code::kInvalidArgument, Str("--where leaves nothing: ", Join(parts, "; "))};
+  }
+
+  bool IsApart(const Wanted& wanted) const {
+    return baselines_apart_ && wanted.place->At("variant") == kBaseline;
+  }
+
+  std::vector<std::string> PageAxes() const {
+    std::vector<std::string> axes;
+    for (const std::string& axis : EvaluationAxes()) {
+      if (!Contains(row_axes_, axis) && !Contains(col_axes_, axis)) axes.push_back(axis);
+    }
+    for (const std::string& axis : axes_) {
+      const bool is_folded = axis == "seed" || axis == "sweep";
+      if (!is_folded && !Contains(row_axes_, axis) && !Contains(col_axes_, axis)) {
+        axes.push_back(axis);
+      }
+    }
+    return axes;
+  }
+
+  Json ValueFor(const std::string& axis, const Wanted& wanted) const {
+    // A baseline stands in the table of the models that it is the baseline of.
+    if (axis == "variant" && IsApart(wanted)) return nullptr;
+    return ValueOn(axis, *wanted.run, *wanted.place);
+  }
+
+  Ranks RanksOf(const std::vector<AxisOrder>& orders, const Wanted& wanted) const {
+    Ranks ranks;
+    for (const AxisOrder& order : orders) {
+      ranks.push_back(order.RankOf(ValueFor(order.axis(), wanted)));
+    }
+    return ranks;
+  }
+
+  std::vector<AxisOrder> OrdersOf(const std::vector<std::string>& axes) const {
+    std::vector<AxisOrder> orders(axes.begin(), axes.end());
+    for (AxisOrder& order : orders) {
+      if (order.axis() == "metric") {
+        for (const Metric& metric : metrics_) order.Add(metric.name);
+      }
+      if (Contains(axes_, order.axis()) && !is_full_) {
+        for (const Json& value : ValuesInOrder(runs_, axes_, order.axis())) order.Add(value);
+      }
+      for (const Wanted& wanted : wanted_) order.Add(ValueFor(order.axis(), wanted));
+      order.Sort();
+    }
+    return orders;
+  }
+
+  // Whether the matrix has all its points: then the first run with a value shows its place.
+  bool IsFullProduct() const {
+    std::size_t n_points = 1;
+    for (const std::string& axis : axes_) {
+      std::set<Json> values;
+      for (const RunRef& run : runs_) values.insert(RunValue(run, axis));
+      n_points *= values.size();
+    }
+    return n_points == runs_.size();
+  }
+
+  void OrderPages() {
+    is_full_ = IsFullProduct();
+    row_orders_ = OrdersOf(row_axes_);
+    col_orders_ = OrdersOf(col_axes_);
+    page_orders_ = OrdersOf(PageAxes());
+    // A baseline has a row for each dataset: what it was measured at must stand across.
+    const bool baselines_fit =
+        std::ranges::all_of(
+            col_axes_,
+            [](const std::string& axis) { return IsEvaluationAxis(axis) || axis == "dataset"; }) &&
+        std::ranges::none_of(row_axes_, [](const std::string& axis) {
+          return IsEvaluationAxis(axis) && axis != "variant";
+        });
+    for (const Wanted& wanted : wanted_) {
+      const Ranks column = RanksOf(col_orders_, wanted);
+      Page& page = pages_[RanksOf(page_orders_, wanted)];
+      if (!IsApart(wanted)) {
+        page.columns.insert(column);
+        page.lines[RanksOf(row_orders_, wanted)][column].push_back(wanted);
+      } else if (baselines_fit) {
+        // Every run of a dataset has it: the last that is measured.
+        std::vector<Wanted>& one =
+            page.baselines[{std::string(kBaseline), wanted.run->dataset()}][column];
+        if (one.empty() || wanted.row->at("body").at("status") == "ok") one = {wanted};
+      }
+    }
+    std::erase_if(pages_, [](const auto& entry) { return entry.second.lines.empty(); });
+  }
+
+  Result<PivotTable> BuildTable(const Ranks& ranks, const Page& page) const {
+    PivotTable table{.matrix_axes = axes_,
+                     .relative = request_.relative,
+                     .row_axes = row_axes_,
+                     .col_axes = col_axes_};
+    for (std::size_t i = 0; i < ranks.size(); ++i) {
+      const std::string& axis = page_orders_[i].axis();
+      const Json& value = page_orders_[i].value(ranks[i]);
+      if (axis == "metric") {
+        table.metrics = {*std::ranges::find(metrics_, value.get<std::string>(), &Metric::name)};
+      } else if (!value.is_null() && axis != "averaging") {
+        table.fixed.emplace_back(axis, value);
+      }
+    }
+    if (table.metrics.empty()) table.metrics = metrics_;
+    for (const Ranks& column : page.columns) table.columns.push_back(Values(col_orders_, column));
+    std::map<std::string, std::vector<std::pair<std::size_t, std::size_t>>> rivals;
+    for (const auto& [row_ranks, line] : page.lines) {
+      PivotRow row{.key = Values(row_orders_, row_ranks)};
+      ASSIGN_OR_RETURN(row.cells, Cells(page, line));
+      NoteRuns(line, row);
+      for (std::size_t c = 0; const Ranks& column : page.columns) {
+        if (const auto at = line.find(column); at != line.end()) {
+          rivals[RivalKey(at->second.front())].emplace_back(table.rows.size(), c);
+        }
+        ++c;
+      }
+      table.rows.push_back(std::move(row));
+    }
+    for (const auto& [key, cells] : rivals) MarkBest(cells, table);
+    // A baseline is no model and not among those compared.
+    table.best_of = Str(page.baselines.empty() ? "" : "model ", BestOf(page));
+    table.protocol = ProtocolOf(page);
+    for (const auto& [name, line] : page.baselines) {
+      PivotRow row{.baseline = name.first, .dataset = name.second};
+      for (const std::string& axis : row_axes_) {
+        row.key.push_back(axis == "dataset" ? Json(name.second) : Json());
+      }
+      ASSIGN_OR_RETURN(row.cells, Cells(page, line));
+      // No model, no train length.
+      for (PivotCell& cell : row.cells) cell.at_train_length = false;
+      table.rows.push_back(std::move(row));
+    }
+    return table;
+  }
+
+  // Of all that the page shows; "" where there are several.
+  static std::string ProtocolOf(const Page& page) {
+    std::set<std::string> names;
+    for (const auto& [ranks, line] : page.lines) {
+      for (const auto& [column, seeds] : line) {
+        for (const Wanted& wanted : seeds) {
+          if (wanted.row == nullptr || !wanted.row->contains("evaluation")) continue;
+          names.insert(EvaluationName(wanted.row->at("evaluation"), /*whole=*/false));
+        }
+      }
+    }
+    return names.size() == 1 ? *names.begin() : "";
+  }
+
+  static std::vector<Json> Values(const std::vector<AxisOrder>& orders, const Ranks& ranks) {
+    std::vector<Json> values;
+    values.reserve(ranks.size());
+    for (std::size_t i = 0; i < ranks.size(); ++i) values.push_back(orders[i].value(ranks[i]));
+    return values;
+  }
+
+  static void NoteRuns(const Line& line, PivotRow& row) {
+    std::set<std::string> run_keys;
+    std::set<Json> row_seeds;
+    for (const auto& [column, seeds] : line) {
+      for (const Wanted& wanted : seeds) {
+        std::string run_key = wanted.run->run_key();
+        if (!run_keys.insert(run_key).second) continue;
+        row.run_keys.push_back(std::move(run_key));
+        if (row_seeds.insert(wanted.run->seed).second) row.seeds.push_back(wanted.run->seed);
+      }
+    }
+  }
+
+  Result<std::vector<PivotCell>> Cells(const Page& page, const Line& line) const {
+    std::vector<PivotCell> cells;
+    cells.reserve(page.columns.size());
+    for (const Ranks& column : page.columns) {
+      const auto at = line.find(column);
+      if (at == line.end()) {
+        cells.emplace_back();
+        continue;
+      }
+      ASSIGN_OR_RETURN(PivotCell cell, Cell(at->second));
+      cells.push_back(std::move(cell));
+    }
+    return cells;
+  }
+
+  // What each seed has, and what it is relative to.
+  Result<PivotCell> Cell(const std::vector<Wanted>& seeds) const {
+    const Wanted& first = seeds.front();
+    std::vector<SeedRow> rows;
+    rows.reserve(seeds.size());
+    for (const Wanted& wanted : seeds) {
+      SeedRow seed{.run = wanted.run, .row = wanted.row};
+      if (request_.relative) {
+        const std::int64_t train_length = wanted.run->train_length;
+        seed.is_reference = wanted.place->At("context_length") == train_length;
+        const auto there = place_of_.find(wanted.place->KeyAt(train_length));
+        const Place* const place = there == place_of_.end() ? nullptr : there->second.get();
+        const auto at = rows_.find({wanted.run, place});
+        if (at != rows_.end()) seed.reference = at->second;
+      }
+      rows.push_back(seed);
+    }
+    ASSIGN_OR_RETURN(PivotCell cell, FoldSeeds(*first.place->metric, rows, request_.relative));
+    cell.train_length = first.run->train_length;
+    const Json& range = first.place->At(std::string(kPositionAxis));
+    cell.at_train_length = IsPositionRange(range)
+                               ? Holds(range, cell.train_length)
+                               : first.place->At("context_length") == cell.train_length;
+    return cell;
+  }
+
+  // Numbers that can be compared: of one metric, over the same text, at the same length.
+  static std::string RivalKey(const Wanted& wanted) {
+    std::vector<Json> key = wanted.place->values;
+    if (wanted.place->metric->variants_are_models()) key.at(kVariant) = nullptr;
+    key.emplace_back(wanted.run->dataset());
+    return CanonicalJson(key);
+  }
+
+  void MarkBest(const std::vector<std::pair<std::size_t, std::size_t>>& cells,
+                PivotTable& table) const {
+    if (cells.size() < 2) return;
+    std::vector<PivotCell*> best;
+    for (const auto& [r, c] : cells) {
+      PivotCell& cell = table.rows[r].cells[c];
+      const Metric::Better better = cell.metric.better;
+      const bool complete = cell.status == "ok" && cell.n_ok == cell.n_wanted;
+      if (better == Metric::Better::kNeither || !complete || !std::isfinite(*cell.value)) continue;
+      if (table.relative && cell.at_train_length) continue;  // all are 1 there
+      const double sign = better == Metric::Better::kLower ? 1.0 : -1.0;
+      if (!best.empty() && sign * *cell.value > sign * *best.front()->value) continue;
+      if (!best.empty() && *cell.value != *best.front()->value) best.clear();
+      best.push_back(&cell);
+    }
+    for (PivotCell* cell : best) cell->is_best = true;
+  }
+
+  // Among which cells the best is looked for, in words.
+  std::string BestOf(const Page& page) const {
+    std::set<Ranks> row_ranks;
+    bool variants_compete = false;
+    for (const auto& [ranks, line] : page.lines) {
+      row_ranks.insert(ranks);
+      variants_compete = line.begin()->second.front().place->metric->variants_are_models();
+    }
+    // The axes that vary: those whose values must be equal for numbers to be compared, or the others,
+    // along which models are.
+    const auto varying = [&](const std::vector<AxisOrder>& orders, const std::set<Ranks>& ranks,
+                             bool of_models) {
+      std::vector<std::string> axes;
+      for (std::size_t i = 0; i < orders.size(); ++i) {
+        const std::string& axis = orders[i].axis();
+        const bool compares = (axis == "variant" && variants_compete) ||
+                              (!IsEvaluationAxis(axis) && axis != "dataset");
+        if (compares != of_models) continue;
+        const bool varies = std::ranges::any_of(
+            ranks, [&](const Ranks& other) { return other[i] != (*ranks.begin())[i]; });
+        if (varies) axes.push_back(axis);
+      }
+      return axes;
+    };
+    std::vector<std::string> down = varying(row_orders_, row_ranks, false);
+    const std::vector<std::string> across = varying(col_orders_, page.columns, false);
+    const bool models_down = !varying(row_orders_, row_ranks, true).empty();
+    const bool models_across = !varying(col_orders_, page.columns, true).empty();
+    if (!models_across) {
+      if (down.empty()) return "of the column";
+      const bool is_apart = down.front() == "dataset" || down.front() == "variant";
+      if (down.size() == 1 && is_apart) return Str("of the column for each ", down.front());
+    }
+    if (!models_down && across.empty()) return "of the row";
+    down.insert(down.end(), across.begin(), across.end());
+    if (down.empty()) return "of the table";
+    return Str("at the same ", Join(down, ", "));
+  }
+
+  const std::vector<Json>& results_;
+  const PivotRequest& request_;
+  std::vector<RunRef> runs_;
+  std::map<std::pair<std::size_t, std::string>, const RunRef*> run_of_;  // sweep and run key
+  std::vector<std::string> axes_;                                        // of the matrices
+  std::vector<Metric> metrics_;
+  std::vector<std::string> row_axes_, col_axes_;
+  std::vector<PivotFilter> where_;
+  bool baselines_apart_ = true;
+  std::map<std::string, std::shared_ptr<Place>> place_of_;
+  std::vector<std::pair<std::size_t, std::shared_ptr<Place>>> places_;  // of each sweep
+  std::set<std::pair<std::size_t, const Place*>> in_sweep_;
+  Evaluations evaluations_;
+  std::map<std::string, Json> averaging_;  // of a sweep's metric, split and protocol
+  const Json* last_averaged_ = nullptr;    // the last body that was noted there, and its sweep
+  std::size_t last_averaged_of_ = 0;
+  std::map<std::pair<const RunRef*, const Place*>, const Json*> rows_;
+  std::vector<Wanted> wanted_;
+  bool is_full_ = true;  // the matrix
+  std::vector<AxisOrder> row_orders_, col_orders_, page_orders_;
+  std::map<Ranks, Page> pages_;
+  std::vector<PivotTable> tables_;
+};
+
+// Only metrics by position have that axis.
+Status RefusePositionAxis(const PivotRequest& request) {
+  for (const auto* axes : {&request.rows, &request.cols}) {
+    if (!Contains(*axes, kPositionAxis)) continue;
+    return {Code::kInvalidArgument,
+            Str("the axis ", kPositionAxis, " is one of metrics by position: give --metric ",
+                kNllByPosition)};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<PivotTable>> BuildPivot(const std::vector<Json>& results,
+                                           const PivotRequest& request) {
+  const auto is_by_position = [](const Metric& metric) { return metric.is_by_position(); };
+  std::vector<Metric> asked;
+  for (const Metric& metric : MetricsOf(SourcesOf(results))) {
+    if (Contains(request.metrics, metric.name)) asked.push_back(metric);
+  }
+  if (std::ranges::none_of(asked, is_by_position)) {
+    RETURN_IF_ERROR(RefusePositionAxis(request));
+    return Pivot(results, request).Build();
+  }
+  if (!std::ranges::all_of(asked, is_by_position)) {
+    return Status(Code::kInvalidArgument,
+                  Str("--metric ", Join(request.metrics, ","),
+                      ": a metric by position has other columns than the others: ask for each by "
+                      "itself"));
+  }
+  if (request.relative) {
+    return Status(Code::kInvalidArgument,
+                  Str("--relative compares context lengths, and ", request.metrics.front(),
+                      " shows the positions within one: leave it out"));
+  }
+  return Pivot(ByPosition(results, request.buckets_max), request).Build();
+}
+
+}  // namespace longrun

@@ -1,0 +1,109 @@
+// The pivot of result rows: any axes as rows, any axes as columns, seeds averaged, and one table for each
+// value of the remaining axes. Formats: table_format.h.
+//
+// Axes: those of the sweeps' matrices (`position`, `train_length`, `train.optimizer.lr`, or `lr` if no
+// other has that name), `dataset`, `seed`, `sweep`, any key of the resolved run (`model.n_layer`), and
+// those of an evaluation: `metric`, `split`, `protocol`, `averaging`, `variant`, `depth`,
+// `tokens_of_context` (for metrics by position), `context_length`.
+//
+// A cell averages the seeds of one run. Numbers of different runs are never averaged: an axis that is
+// neither in rows nor in columns makes a table for each of its values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "client/tables/metric.h"
+
+namespace longrun {
+
+// Keeps the rows with one of `values` on an axis. A value is text as a table shows it ("64", "cable",
+// "rope(base=500000)"), or only a position's method. If a row has `whole` on the axis, the commas in it
+// belong to that value, and it is the only one.
+struct PivotFilter {
+  std::string axis;
+  std::vector<std::string> values = {};
+  std::string whole = {};
+};
+
+struct PivotRequest {
+  std::vector<std::string> rows = {};  // empty: the axes not in `cols`, except seed
+  // Empty: context_length, or tokens_of_context by position (or what remains, if that is in `rows`).
+  std::vector<std::string> cols = {};
+  std::vector<PivotFilter> where = {};    // all must match
+  std::vector<std::string> metrics = {};  // empty: perplexity, or all if there is none
+  bool relative = false;                  // divided by the value at the run's train length
+  // For metrics by position: the largest number of buckets (neighbours are merged); 0: as measured.
+  std::int64_t buckets_max = 0;
+};
+
+struct SeedValue {
+  Json seed = {};
+  std::string run_key = {};
+  std::string cell = {};     // SHA-256; "" if there is no row
+  std::string attempt = {};  // "" if it is missing
+  std::string status = {};
+  std::optional<double> value = {};
+  std::optional<double> se = {};
+  std::int64_t n = 0;  // tokens scored
+};
+
+// `status`: "ok"; "missing", not measured yet; "not_asked", no evaluation wants it (blank); "no_reference",
+// no value at the train length to which it is relative; "overflow", a value beyond the largest double
+// (infinite here; its nll is known); or the row's own ("not_applicable", "out_of_memory", "diverged",
+// "non_finite", "failed"). With several seeds, "ok" only if all are.
+struct PivotCell {
+  std::string status = "not_asked";
+  Metric metric = {};
+  // exp(mean nll) for perplexity, over the existing seeds.
+  std::optional<double> value = {};
+  // Of the mean over seeds if there are two or more; else the row's own.
+  std::optional<double> se = {};
+  bool se_is_over_seeds = false;
+  std::optional<double> nll = {};            // mean over seeds, for rows of metric nll
+  std::optional<double> bits_per_byte = {};  // pooled over seeds
+  std::int64_t n = 0;                        // tokens scored, over all seeds
+  std::size_t n_ok = 0;                      // seeds with a number
+  std::size_t n_answered = 0;                // seeds with a number or a reason for its absence
+  std::size_t n_wanted = 0;                  // seeds in the sweep
+  std::int64_t train_length = 0;
+  bool at_train_length = false;  // by position: of the bucket with the train length
+  bool is_best = false;
+  std::vector<SeedValue> seeds = {};
+};
+
+struct PivotRow {
+  std::vector<Json> key = {};  // a value per row axis; null if the run has none
+  std::string baseline = {};   // "unigram": a row without a model; `key` has only its dataset
+  std::string dataset = {};    // of a baseline
+  std::vector<Json> seeds = {};
+  std::vector<std::string> run_keys = {};
+  std::vector<PivotCell> cells = {};  // one per column
+};
+
+struct PivotTable {
+  std::vector<std::string> matrix_axes = {};  // the sweeps', in the order of their files
+  std::vector<Metric> metrics = {};           // one, unless `metric` is an axis
+  bool relative = false;
+  std::vector<std::pair<std::string, Json>> fixed =
+      {};                                  // values that all cells share: split, protocol, ...
+  std::vector<std::string> row_axes = {};  // full names
+  std::vector<std::string> col_axes = {};
+  std::vector<std::vector<Json>> columns = {};  // a value per column axis
+  std::vector<PivotRow> rows = {};              // models, then baselines
+  std::string best_of =
+      {};  // where the best is marked: "of the column", "of the table", "model of the column"
+  std::string protocol = {};  // with its parameters, where all share them: "last_k(every=64,k=8)"
+};
+
+// Builds tables from answers of GetResults, one per sweep, in the order of their rows in the table.
+// kInvalidArgument for an unknown axis, value or metric: the message lists those that exist.
+Result<std::vector<PivotTable>> BuildPivot(const std::vector<Json>& results,
+                                           const PivotRequest& request);
+
+}  // namespace longrun

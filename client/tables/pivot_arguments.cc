@@ -1,0 +1,111 @@
+#include "client/tables/pivot_arguments.h"
+
+#include <CLI/CLI.hpp>
+#include <utility>
+
+#include "base/str.h"
+#include "client/wire/ask.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kBucketsMax = 256;  // as many as an evaluation can have
+
+// At commas outside of parentheses: "rope(base=1, x=2),alibi" is two parts.
+std::vector<std::string> SplitOutside(const std::string& text) {
+  std::vector<std::string> parts(1);
+  int depth = 0;
+  for (const char c : text) {
+    depth += c == '(' ? 1 : c == ')' ? -1 : 0;
+    if (c == ',' && depth <= 0) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+// "position=rope": an axis' name and what follows. After a comma with a space, text belongs to a value, as
+// in "evaluation=k=8, every=64".
+bool IsCondition(const std::string& part) {
+  const std::size_t at = part.find('=');
+  if (at == std::string::npos || at == 0) return false;
+  return part.find_first_of("( ") > at;
+}
+
+}  // namespace
+
+std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
+  auto arguments = std::make_shared<PivotArguments>();
+  verb.add_option("SWEEP", arguments->sweeps, "names or ids: several go into one table")
+      ->required();
+  const auto list = [&verb](const std::string& name, std::vector<std::string>& values,
+                            const std::string& meaning) {
+    verb.add_option(name, values, meaning)->delimiter(',')->allow_extra_args(false);
+  };
+  list("--rows", arguments->rows,
+       "axes of the rows (default: the matrix): any axis of the matrix by its path or last name,\n"
+       "dataset, seed, sweep, any key of a run, metric, split, protocol, evaluation, variant,\n"
+       "depth, tokens_of_context, context_length. An axis in neither rows nor columns makes a "
+       "table\n"
+       "for each of its values; seeds are combined");
+  list("--cols", arguments->cols,
+       "axes of the columns (default: context_length; of a metric by position tokens_of_context)");
+  list("--metric", arguments->metrics,
+       "perplexity | nll | bits_per_byte | bits_per_token | pseudo_perplexity | nll_by_position | "
+       "perplexity_by_position | any other metric of the results");
+  verb.add_option("--where", arguments->where,
+                  "axis=value, axis=value,value or axis=value,other_axis=value; can be repeated: "
+                  "all must hold")
+      ->allow_extra_args(false);
+  verb.add_flag("--relative", arguments->relative, "divide by the value at the train length");
+  verb.add_option(
+          "--buckets", arguments->buckets_max,
+          "of a metric by position: at most this many buckets, neighbours merged; 0: as measured\n"
+          "(default: 8 in a table for people, else 0)")
+      ->check(CLI::Range(std::int64_t{0}, kBucketsMax));
+  return arguments;
+}
+
+Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments) {
+  PivotRequest request{.rows = arguments.rows,
+                       .cols = arguments.cols,
+                       .metrics = arguments.metrics,
+                       .relative = arguments.relative,
+                       .buckets_max = arguments.buckets_max.value_or(0)};
+  request.where.reserve(arguments.where.size());
+  for (const std::string& text : arguments.where) {
+    bool is_first = true;
+    for (const std::string& part : SplitOutside(text)) {
+      if (IsCondition(part)) {
+        const std::size_t at = part.find('=');
+        const std::string value = part.substr(at + 1);
+        request.where.push_back({.axis = part.substr(0, at), .values = {value}, .whole = value});
+      } else if (is_first) {
+        return Status(Code::kInvalidArgument,
+                      Str("--where \"", text, "\": expected axis=value, as in position=rope"));
+      } else {
+        request.where.back().values.push_back(part);
+        request.where.back().whole += "," + part;
+      }
+      is_first = false;
+    }
+  }
+  return request;
+}
+
+Result<std::vector<Json>> AskResults(const std::string& state,
+                                     const std::vector<std::string>& sweeps) {
+  Asker asker(state);
+  std::vector<Json> results;
+  results.reserve(sweeps.size());
+  for (const std::string& sweep : sweeps) {
+    ASSIGN_OR_RETURN(Json result, asker.Ask("GetResults", {{"sweep", sweep}}));
+    result["name"] = sweep;
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+}  // namespace longrun

@@ -1,0 +1,37 @@
+// The arguments of a verb that pivots results: SWEEP... --rows --cols --where --metric --relative --buckets.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "client/tables/pivot.h"
+
+namespace CLI {
+class App;
+}
+
+namespace longrun {
+
+struct PivotArguments {
+  std::vector<std::string> sweeps;
+  std::vector<std::string> rows;
+  std::vector<std::string> cols;
+  std::vector<std::string> where;  // "axis=value,value"
+  std::vector<std::string> metrics;
+  bool relative = false;
+  std::optional<std::int64_t> buckets_max = {};
+};
+
+std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb);
+
+Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments);
+
+// The answer of GetResults for each sweep, with its "name" as the user wrote it.
+Result<std::vector<Json>> AskResults(const std::string& state,
+                                     const std::vector<std::string>& sweeps);
+
+}  // namespace longrun

@@ -1,0 +1,161 @@
+#include "client/tables/pivot_axes.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/str.h"
+#include "client/tables/by_position.h"
+#include "client/words/render.h"
+
+namespace longrun {
+namespace {
+
+// The names of values in the resolved run, by their paths: "model.n_layer", "position.base".
+void CollectPaths(const Json& value, const std::string& path, std::vector<std::string>& paths) {
+  for (const auto& [key, member] : value.items()) {
+    const std::string at = path.empty() ? key : Str(path, ".", key);
+    if (member.is_object()) {
+      CollectPaths(member, at, paths);
+    } else if (std::ranges::find(paths, at) == paths.end()) {
+      paths.push_back(at);
+    }
+  }
+}
+
+std::vector<std::string> WithLastPart(const std::vector<std::string>& axes,
+                                      const std::string& name) {
+  std::vector<std::string> found;
+  std::ranges::copy_if(axes, std::back_inserter(found),
+                       [&](const std::string& axis) { return ShortAxis(axis) == name; });
+  return found;
+}
+
+}  // namespace
+
+RunRef MakeRunRef(std::string sweep, const Json& run) {
+  const Json& resolved = run.at("run");
+  const Json& axes = run.at("axes");
+  RunRef ref{.sweep = std::move(sweep), .run = &run};
+  ref.seed = axes.contains("seed") ? axes.at("seed") : resolved.at("seed");
+  ref.train_length = resolved.at("train").at("train_length").get<std::int64_t>();
+  for (const auto& [key, value] : resolved.items()) {
+    if (key != "seed") StrAppend(ref.folded, Str(key, ":", CanonicalJson(value), ","));
+  }
+  return ref;
+}
+
+const std::vector<std::string>& EvaluationAxes() {
+  static const std::vector<std::string> axes = {
+      "metric",        "split",   "protocol", "evaluation",
+      "averaging",     "variant", "depth",    std::string(kPositionAxis),
+      "context_length"};
+  return axes;
+}
+
+bool IsEvaluationAxis(std::string_view axis) {
+  return std::ranges::find(EvaluationAxes(), axis) != EvaluationAxes().end();
+}
+
+Json RunValue(const RunRef& run, const std::string& axis) {
+  if (axis == "sweep") return run.sweep;
+  if (axis == "seed") return run.seed;
+  if (axis == "dataset") return run.dataset();
+  const Json& axes = run.run->at("axes");
+  if (const auto found = axes.find(axis); found != axes.end()) return *found;
+  if (axis == "train_length") return run.train_length;
+  const Json* value = &run.run->at("run");
+  for (const std::string& part : Split(axis, '.')) {
+    if (!value->is_object() || !value->contains(part)) return nullptr;
+    value = &value->at(part);
+  }
+  return *value;
+}
+
+std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
+                                const std::vector<std::string>& axes, const std::string& axis) {
+  std::vector<Json> values;  // as they are met
+  std::map<Json, std::size_t> index_of;
+  std::vector<std::set<std::size_t>> before;  // of each value those that the file has before it
+  // Runs that differ on this axis only stand in its order.
+  std::map<std::string, std::size_t> last_of;
+  for (const RunRef& run : runs) {
+    const auto [at, is_new] = index_of.try_emplace(RunValue(run, axis), values.size());
+    if (is_new) {
+      values.push_back(at->first);
+      before.emplace_back();
+    }
+    Json others = {run.sweep};
+    for (const std::string& other : axes) {
+      if (other != axis) others.push_back(RunValue(run, other));
+    }
+    const std::size_t value = at->second;
+    const auto [last, is_first] = last_of.try_emplace(CanonicalJson(others), value);
+    if (!is_first && last->second != value) before[value].insert(last->second);
+    last->second = value;
+  }
+  std::vector<Json> ordered;
+  std::vector<bool> is_placed(values.size(), false);
+  const auto can_follow = [&](std::size_t i) {
+    return !is_placed[i] &&
+           std::ranges::all_of(before[i], [&](std::size_t b) { return is_placed[b]; });
+  };
+  while (ordered.size() < values.size()) {
+    std::size_t next = 0;
+    while (next < values.size() && !can_follow(next)) ++next;
+    // Points of `include` may stand in any order: then as they are met.
+    if (next == values.size()) {
+      next = static_cast<std::size_t>(std::ranges::find(is_placed, false) - is_placed.begin());
+    }
+    is_placed[next] = true;
+    ordered.push_back(values[next]);
+  }
+  return ordered;
+}
+
+Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::string>& axes,
+                                const std::vector<RunRef>& runs) {
+  std::vector<std::string> known = axes;
+  for (const char* own : {"sweep", "seed", "dataset", "position", "train_length"}) {
+    if (std::ranges::find(known, own) == known.end()) known.emplace_back(own);
+  }
+  known.insert(known.end(), EvaluationAxes().begin(), EvaluationAxes().end());
+  if (std::ranges::find(known, name) != known.end()) return name;
+  std::vector<std::string> paths;
+  for (const RunRef& run : runs) CollectPaths(run.run->at("run"), "", paths);
+  for (const auto* list : {&known, &paths}) {
+    if (std::ranges::find(*list, name) != list->end()) return name;
+    const std::vector<std::string> found = WithLastPart(*list, name);
+    if (found.size() == 1) return found.front();
+    if (found.size() > 1) {
+      return Status(Code::kInvalidArgument, Str("the axis \"", name, "\" can be ",
+                                                Join(found, " or "), ": give its full name"));
+    }
+  }
+  std::string message = Str("there is no axis \"", name, "\"");
+  std::vector<std::string> all = known;
+  all.insert(all.end(), paths.begin(), paths.end());
+  for (const std::string& axis : axes) all.push_back(ShortAxis(axis));
+  if (const std::string near = Nearest(name, all); !near.empty()) {
+    StrAppend(message, Str("; did you mean \"", near, "\"?"));
+  } else {
+    StrAppend(message, Str("; there are: ", Join(known, ", "), ", and the keys of a run"));
+  }
+  return Status(Code::kInvalidArgument, message);
+}
+
+bool IsWritten(const Json& value, const std::string& text) {
+  if (AxisText(value) == text || AxisName(value) == text || CanonicalJson(value) == text)
+    return true;
+  if (value.is_null()) return text.empty();
+  if (value.is_object() && value.contains("method")) return value.at("method") == text;
+  if (!value.is_number()) return false;
+  double number = 0.0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), number);
+  return end.ec == std::errc() && end.ptr == text.data() + text.size() &&
+         number == value.get<double>();
+}
+
+}  // namespace longrun

@@ -1,0 +1,47 @@
+// The axes of a pivot: the values of a run and a result row on each, and the names that users write.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace longrun {
+
+// A run of a sweep.
+struct RunRef {
+  std::string sweep;          // label
+  const Json* run = nullptr;  // RunInfo of GetResults; outlives this
+  std::string folded = {};    // the run as text, without its seed: equal for all seeds of a run
+  Json seed = {};
+  std::int64_t train_length = 0;
+
+  std::string run_key() const { return run->at("run_key").get<std::string>(); }
+  std::string dataset() const { return run->at("dataset").get<std::string>(); }
+};
+
+RunRef MakeRunRef(std::string sweep, const Json& run);
+
+// An evaluation's axis, in the order in which tables are titled.
+bool IsEvaluationAxis(std::string_view axis);
+const std::vector<std::string>& EvaluationAxes();
+
+// The run's value on one of its axes; null if it has none.
+Json RunValue(const RunRef& run, const std::string& axis);
+
+// "lr" -> "train.optimizer.lr": a full name, or the last part of a name that only one axis has. `axes`:
+// those of the sweeps' matrices. kInvalidArgument lists the candidates, or similar names.
+Result<std::string> ResolveAxis(const std::string& name, const std::vector<std::string>& axes,
+                                const std::vector<RunRef>& runs);
+
+// The values of an axis of the matrix in the order of the sweep's file. `runs` are in matrix order; if
+// `exclude` removes points, the first value in it need not be the first one in the file.
+std::vector<Json> ValuesInOrder(const std::vector<RunRef>& runs,
+                                const std::vector<std::string>& axes, const std::string& axis);
+
+// Whether a value on an axis matches what a user wrote: "64", "1e-3", "cable", "rope(base=500000)", "rope".
+bool IsWritten(const Json& value, const std::string& text);
+
+}  // namespace longrun

@@ -1,0 +1,25 @@
+// One cell of a pivot: the average over the seeds of a run.
+#pragma once
+
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "client/tables/pivot.h"
+#include "client/tables/pivot_axes.h"
+
+namespace longrun {
+
+// A seed's data for a cell. The rows are those of GetResults, and are not owned.
+struct SeedRow {
+  const RunRef* run = nullptr;
+  const Json* row = nullptr;        // null: not measured yet
+  const Json* reference = nullptr;  // relative tables: the row at the run's train length
+  bool is_reference = false;        // `row` is that row
+};
+
+// Requires at least one seed. A run that occurs twice (in two sweeps) counts once. kInvalidArgument if the
+// runs differ in more than their seed.
+Result<PivotCell> FoldSeeds(const Metric& metric, const std::vector<SeedRow>& seeds, bool relative);
+
+}  // namespace longrun

@@ -1,0 +1,49 @@
+#include "client/tables/table_format.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "client/tables/table_csv.h"
+#include "client/tables/table_json.h"
+#include "client/tables/table_latex.h"
+#include "client/tables/table_markdown.h"
+#include "client/tables/table_text.h"
+
+namespace longrun {
+
+const std::vector<TableFormat>& TableFormats() {
+  static const std::vector<TableFormat> formats = {
+      {.name = "table", .render = RenderTablesText},
+      {.name = "wide", .render = RenderTablesWide},
+      {.name = "json", .render = RenderTablesJson, .is_for_people = false},
+      {.name = "jsonl", .render = RenderTablesJsonl, .is_for_people = false},
+      {.name = "csv", .render = RenderTablesCsv, .is_for_people = false},
+      {.name = "markdown", .render = RenderTablesMarkdown},
+      {.name = "latex", .render = RenderTablesLatex},
+  };
+  return formats;
+}
+
+std::vector<std::string> TableFormatNames() {
+  std::vector<std::string> names;
+  for (const TableFormat& format : TableFormats()) names.push_back(format.name);
+  return names;
+}
+
+namespace {
+
+const TableFormat& FindFormat(const std::string& name) {
+  const auto found = std::ranges::find(TableFormats(), name, &TableFormat::name);
+  LR_CHECK(found != TableFormats().end());
+  return *found;
+}
+
+}  // namespace
+
+bool IsForPeople(const std::string& name) { return FindFormat(name).is_for_people; }
+
+std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name) {
+  return FindFormat(name).render(tables);
+}
+
+}  // namespace longrun

@@ -1,0 +1,28 @@
+// The output formats of a table: `-o NAME`. One format is one file, table_NAME, and one line in
+// table_format.cc; what they share is in table_parts.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "client/tables/pivot.h"
+
+namespace longrun {
+
+struct TableFormat {
+  std::string name;
+  std::string (*render)(const std::vector<PivotTable>& tables);
+  bool is_for_people = true;  // else for programs
+};
+
+// The number of columns by position for which a table for people has room.
+inline constexpr std::int64_t kBucketsShown = 8;
+
+const std::vector<TableFormat>& TableFormats();
+std::vector<std::string> TableFormatNames();
+// `name` is one of TableFormatNames().
+bool IsForPeople(const std::string& name);
+std::string RenderTables(const std::vector<PivotTable>& tables, const std::string& name);
+
+}  // namespace longrun

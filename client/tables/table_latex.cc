@@ -1,0 +1,104 @@
+#include "client/tables/table_latex.h"
+
+#include "base/str.h"
+#include "client/tables/table_parts.h"
+#include "client/words/render.h"
+
+namespace longrun {
+namespace {
+
+std::string Escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '\\':
+        out += "\\textbackslash{}";
+        break;
+      case '~':
+        out += "\\textasciitilde{}";
+        break;
+      case '^':
+        out += "\\textasciicircum{}";
+        break;
+      case '&':
+      case '%':
+      case '$':
+      case '#':
+      case '_':
+      case '{':
+      case '}':
+        out += '\\';
+        out += c;
+        break;
+      case '<':
+      case '>':
+        out += '$';
+        out += c;
+        out += '$';
+        break;
+      case '\n':
+      case '\r':
+        out += ' ';
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+std::string CellText(const PivotTable& table, const PivotCell& cell) {
+  const CellParts parts = PartsOf(table, cell);
+  std::string text = Escaped(parts.value);
+  if (!parts.error.empty()) text += Str(" $\\pm$ ", parts.error);
+  if (parts.note == "–") {
+    text = "--";
+  } else if (!parts.note.empty()) {
+    StrAppend(text, Str(text.empty() ? "" : " ", Escaped(parts.note)));
+  }
+  if (cell.is_best) text = Str("\\textbf{", text, "}");
+  // In braces: a bracket behind \\ would be its argument.
+  if (cell.at_train_length && !text.empty()) text = Str("{[}", text, "{]}");
+  return text;
+}
+
+std::string Line(const std::vector<std::string>& fields) {
+  return Str("  ", Join(fields, " & "), " \\\\\n");
+}
+
+std::string TableText(const PivotTable& table) {
+  std::vector<std::string> header;
+  for (const std::string& axis : table.row_axes) header.push_back(Escaped(ShortAxis(axis)));
+  for (std::size_t c = 0; c < table.columns.size(); ++c) {
+    header.push_back(Escaped(ColumnHead(table, c)));
+  }
+  std::string out = Str("% ", Escaped(TableTitle(table)), "\n% needs \\usepackage{booktabs}\n",
+                        "\\begin{tabular}{", std::string(table.row_axes.size(), 'l'),
+                        std::string(table.columns.size(), 'r'), "}\n  \\toprule\n", Line(header),
+                        "  \\midrule\n");
+  bool in_baselines = false;
+  for (const PivotRow& row : table.rows) {
+    if (!row.baseline.empty() && !in_baselines) out += "  \\midrule\n";
+    in_baselines = !row.baseline.empty();
+    std::vector<std::string> fields;
+    for (const std::string& head : RowHead(table, row)) fields.push_back(Escaped(head));
+    for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
+    out += Line(fields);
+  }
+  const std::string errors = CellLegend(table);
+  return out + Str("  \\bottomrule\n\\end{tabular}\n% [ ] train length, bold: best ", table.best_of,
+                   errors.empty() ? "" : ", ", errors, "\n");
+}
+
+}  // namespace
+
+std::string RenderTablesLatex(const std::vector<PivotTable>& tables) {
+  std::string out;
+  for (const PivotTable& table : tables) {
+    if (!out.empty()) out += "\n";
+    out += TableText(table);
+  }
+  return out;
+}
+
+}  // namespace longrun

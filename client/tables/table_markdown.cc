@@ -1,0 +1,61 @@
+#include "client/tables/table_markdown.h"
+
+#include "base/str.h"
+#include "client/tables/table_parts.h"
+#include "client/words/render.h"
+
+namespace longrun {
+namespace {
+
+// What would end a cell or begin a mark.
+std::string Escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (std::string_view("\\|`*<>[]").find(c) != std::string_view::npos) out += '\\';
+    out += c == '\n' || c == '\r' ? ' ' : c;
+  }
+  return out;
+}
+
+std::string CellText(const PivotTable& table, const PivotCell& cell) {
+  const CellParts parts = PartsOf(table, cell);
+  std::string text = parts.value;
+  if (!parts.error.empty()) text += Str(" ± ", parts.error);
+  if (!parts.note.empty()) StrAppend(text, Str(text.empty() ? "" : " ", Escaped(parts.note)));
+  if (cell.is_best) text = Str("**", text, "**");
+  if (cell.at_train_length && !text.empty()) text = Str("\\[", text, "\\]");
+  return text;
+}
+
+std::string Line(const std::vector<std::string>& fields) {
+  return Str("| ", Join(fields, " | "), " |\n");
+}
+
+}  // namespace
+
+std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables) {
+  std::string out;
+  for (const PivotTable& table : tables) {
+    if (!out.empty()) out += "\n";
+    std::vector<std::string> header;
+    for (const std::string& axis : table.row_axes) header.push_back(Escaped(ShortAxis(axis)));
+    std::vector<std::string> rule(header.size(), "---");
+    for (std::size_t c = 0; c < table.columns.size(); ++c) {
+      header.push_back(Escaped(ColumnHead(table, c)));
+    }
+    rule.resize(header.size(), "---:");
+    out += Str("**", Escaped(TableTitle(table)), "**\n\n", Line(header), Line(rule));
+    for (const PivotRow& row : table.rows) {
+      std::vector<std::string> fields;
+      for (const std::string& head : RowHead(table, row)) fields.push_back(Escaped(head));
+      for (const PivotCell& cell : row.cells) fields.push_back(CellText(table, cell));
+      out += Line(fields);
+    }
+    const std::string errors = CellLegend(table);
+    out += Str("\n\\[ \\] train length, **bold** best ", table.best_of, errors.empty() ? "" : ", ",
+               errors, "\n");
+  }
+  return out;
+}
+
+}  // namespace longrun

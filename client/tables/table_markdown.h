@@ -1,0 +1,13 @@
+// -o markdown: a GitHub-flavoured table.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "client/tables/pivot.h"
+
+namespace longrun {
+
+std::string RenderTablesMarkdown(const std::vector<PivotTable>& tables);
+
+}  // namespace longrun

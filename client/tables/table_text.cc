@@ -1,0 +1,82 @@
+#include "client/tables/table_text.h"
+
+#include "base/str.h"
+#include "client/tables/table_parts.h"
+#include "client/words/render.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kWideDigits = 3;  // beyond those of the narrow form
+
+// "6.69", "[6.69]" at the train length, "6.69*" for the best; "±" where it is known.
+std::string CellText(const PivotTable& table, const PivotCell& cell, int more_digits) {
+  const CellParts parts = PartsOf(table, cell, more_digits);
+  std::string text = parts.value;
+  if (!parts.error.empty()) text += "±" + parts.error;
+  if (!parts.note.empty()) StrAppend(text, Str(text.empty() ? "" : " ", parts.note));
+  if (cell.at_train_length && !text.empty()) text = Str("[", text, "]");
+  if (cell.is_best) text += "*";
+  return text;
+}
+
+std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, bool is_wide) {
+  std::vector<std::string> fields = RowHead(table, row);
+  if (is_wide) {
+    std::vector<std::string> seeds;
+    for (const Json& seed : row.seeds) seeds.push_back(AxisText(seed));
+    std::vector<std::string> runs;
+    for (const std::string& run_key : row.run_keys) runs.push_back(ShortId(run_key));
+    fields.push_back(Join(seeds, ","));
+    fields.push_back(Join(runs, ","));
+  }
+  for (const PivotCell& cell : row.cells) {
+    fields.push_back(CellText(table, cell, is_wide ? kWideDigits : 0));
+  }
+  return fields;
+}
+
+std::string TableText(const PivotTable& table, bool is_wide) {
+  std::vector<std::string> header;
+  for (const std::string& axis : table.row_axes) header.push_back(ShortAxis(axis));
+  if (is_wide) header.insert(header.end(), {"seeds", "runs"});
+  std::vector<Align> align(header.size(), Align::kLeft);
+  for (std::size_t c = 0; c < table.columns.size(); ++c) header.push_back(ColumnHead(table, c));
+  align.resize(header.size(), Align::kRight);
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(table.rows.size());
+  bool is_partial = false;
+  bool is_cancelled = false;
+  for (const PivotRow& row : table.rows) {
+    rows.push_back(Fields(table, row, is_wide));
+    for (const PivotCell& cell : row.cells) {
+      is_partial = is_partial || (cell.n_ok > 0 && cell.n_ok < cell.n_wanted);
+      is_cancelled = is_cancelled || cell.status == "cancelled";
+    }
+  }
+  const std::string errors = is_wide ? ErrorLegend(table) : CellLegend(table);
+  std::string legend =
+      Str("[ ] train length   * best ", table.best_of, errors.empty() ? "" : "   ", errors);
+  if (is_partial) legend += "   n/N seeds of those wanted";
+  if (is_cancelled) legend += "   cancelled: `longrun retry` of the sweep resumes it";
+  return Str(TableTitle(table), "\n", RenderColumns(header, align, rows), legend, "\n");
+}
+
+std::string Render(const std::vector<PivotTable>& tables, bool is_wide) {
+  std::string out;
+  for (const PivotTable& table : tables) {
+    if (!out.empty()) out += "\n";
+    out += TableText(table, is_wide);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string RenderTablesText(const std::vector<PivotTable>& tables) {
+  return Render(tables, false);
+}
+
+std::string RenderTablesWide(const std::vector<PivotTable>& tables) { return Render(tables, true); }
+
+}  // namespace longrun

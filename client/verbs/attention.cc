@@ -1,0 +1,357 @@
+// longrun attention THING: the attention of a trained model, from the artifacts of the evaluation
+// attention_map or a file of `longrun-trainer attention`; in the terminal, as PNG, as SVG, or as numbers.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/console/output_file.h"
+#include "client/plots/drawing.h"
+#include "client/plots/heat_map.h"
+#include "client/plots/heat_map_text.h"
+#include "client/plots/plot_png.h"
+#include "client/plots/plot_size.h"
+#include "client/plots/plot_svg.h"
+#include "client/tables/pivot_axes.h"
+#include "client/verb.h"
+#include "client/wire/ask.h"
+#include "client/words/render.h"
+#include "model/evaluation/attention_map.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kPictureWidth = 760;
+constexpr int kPictureHeight = 750;
+constexpr std::size_t kRunDigitsMin = 8;  // a shorter word can only be a sweep's name
+constexpr std::size_t kListedMax = 12;
+// Enough for a map of 32768 tokens with a cell for each pair.
+constexpr std::int64_t kMapBytesMax = std::int64_t{5} << 30;
+
+struct AttentionArguments {
+  std::string thing;
+  std::int64_t context_length = 0;  // 0: the longest
+  std::int64_t document = -1;       // -1: the first
+  std::string split;
+  std::string values;
+  std::string name;
+  std::int64_t train_length = 0;
+  std::string pool_by = "mean";
+  std::string output = "text";
+  std::string size;
+  bool ascii = false;
+};
+
+// A map and its origin.
+struct FoundMap {
+  AttentionMap map;
+  std::string title;
+  std::vector<std::string> origin;  // parts of the subtitle
+  std::int64_t train_length = 0;
+  std::string bytes;  // of the artifact; empty for a local file
+};
+
+struct MapArtifact {
+  AttentionMapName name;
+  std::string file_name;
+  std::string sha256;
+};
+
+std::string Label(const AttentionMap& map, const std::string& key) {
+  const auto found = map.labels.find(key);
+  return found == map.labels.end() ? "" : Printable(found->second);
+}
+
+// ---- a run's maps ----------------------------------------------------------------------------------
+
+Result<std::vector<MapArtifact>> MapsOfRun(Asker& asker, const std::string& run_key) {
+  LR_CHECK(IsSha256Hex(run_key));
+  const std::string of_run = Str(" WHERE run_key = '", run_key, "'");
+  ASSIGN_OR_RETURN(
+      const Json answer,
+      asker.Ask("Query", {{"sql", Str("SELECT DISTINCT name, sha256 FROM artifacts", of_run,
+                                      " AND name LIKE 'attention-%'"
+                                      " AND attempt IN (SELECT attempt FROM results",
+                                      of_run, ") ORDER BY name")}}));
+  std::vector<MapArtifact> maps;
+  for (const Json& row : answer.at("rows")) {
+    const auto file_name = row.at(0).get<std::string>();
+    std::optional<AttentionMapName> name = AttentionMapName::Parse(file_name);
+    if (!name) continue;
+    maps.push_back(
+        {.name = std::move(*name), .file_name = file_name, .sha256 = row.at(1).get<std::string>()});
+  }
+  // The default choice comes first.
+  std::ranges::stable_sort(maps, {}, [](const MapArtifact& map) {
+    return std::tuple(map.name.values == "logits", -map.name.context_length, map.name.document,
+                      map.name.split != "validation", map.name.tag);
+  });
+  return maps;
+}
+
+std::string Listed(const std::vector<MapArtifact>& maps) {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < std::min(maps.size(), kListedMax); ++i) {
+    names.push_back(maps[i].file_name);
+  }
+  if (maps.size() > kListedMax) names.push_back(Str("and ", maps.size() - kListedMax, " more"));
+  return Join(names, ", ");
+}
+
+bool IsWanted(const MapArtifact& map, const AttentionArguments& wanted) {
+  return (wanted.context_length == 0 || map.name.context_length == wanted.context_length) &&
+         (wanted.document < 0 || map.name.document == wanted.document) &&
+         (wanted.split.empty() || map.name.split == wanted.split) &&
+         (wanted.values.empty() || map.name.values == wanted.values) &&
+         (wanted.name.empty() || map.file_name == wanted.name);
+}
+
+Result<MapArtifact> ChooseMap(const std::vector<MapArtifact>& maps,
+                              const AttentionArguments& arguments, const std::string& run) {
+  if (maps.empty()) {
+    return Status(Code::kNotFound,
+                  Str("run ", run,
+                      " has no attention map: add `- attention_map: {context_lengths: [...]}` to "
+                      "spec.evaluate of its sweep and submit that, or, when it was submitted, wait "
+                      "for it (`longrun watch`)"));
+  }
+  std::vector<MapArtifact> wanted;
+  std::ranges::copy_if(maps, std::back_inserter(wanted),
+                       [&](const MapArtifact& map) { return IsWanted(map, arguments); });
+  if (wanted.empty()) {
+    return Status(Code::kNotFound,
+                  Str("run ", run, " has no such attention map; there is ", Listed(maps)));
+  }
+  if (wanted.size() > 1) {
+    std::fprintf(
+        stderr,
+        "%s, one of %zu maps of run %s: --context-length, --document, --split, --values or "
+        "--name choose another (%s)\n",
+        wanted.front().file_name.c_str(), wanted.size(), run.c_str(),
+        Listed({wanted.begin() + 1, wanted.end()}).c_str());
+  }
+  return wanted.front();
+}
+
+Result<AttentionMap> MapOfBytes(const std::string& bytes, const std::string& name) {
+  const TempFolder folder("longrun-attention");
+  const std::string path = JoinPath(folder.path(), name);
+  RETURN_IF_ERROR(WriteFileAtomic(path, bytes));
+  return ReadAttentionMap(path);
+}
+
+Result<FoundMap> FindInRun(Asker& asker, const Json& run, const AttentionArguments& arguments) {
+  const auto run_key = run.at("run_key").get<std::string>();
+  ASSIGN_OR_RETURN(const std::vector<MapArtifact> maps, MapsOfRun(asker, run_key));
+  ASSIGN_OR_RETURN(const MapArtifact chosen, ChooseMap(maps, arguments, ShortId(run_key)));
+  FoundMap found;
+  ASSIGN_OR_RETURN(found.bytes,
+                   asker.coordinator().connection().Download(chosen.sha256, kMapBytesMax));
+  ASSIGN_OR_RETURN(found.map, MapOfBytes(found.bytes, chosen.file_name));
+  const RunRef ref = MakeRunRef("", run);
+  found.train_length = ref.train_length;
+  const Json position = RunValue(ref, "position");
+  found.title =
+      Str("Attention of ", position.is_null() ? Label(found.map, "method") : AxisText(position),
+          ", trained at ", ref.train_length);
+  found.origin = {Str("run ", ShortId(run_key)), Str("document ", chosen.name.document, " of ",
+                                                     chosen.name.split, " (", ref.dataset(), ")")};
+  return found;
+}
+
+// Finds a run by its id, or the only run of a sweep.
+Result<Json> FindRun(Asker& asker, const std::string& thing) {
+  const bool may_be_run = thing.size() >= kRunDigitsMin;
+  if (may_be_run) {
+    Result<Json> run = asker.Ask("GetRun", {{"run", thing}});
+    if (run.ok()) return run->at("run");
+    if (run.status().code() != Code::kNotFound) return run.status();
+  }
+  const Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", thing}});
+  if (!sweep.ok()) {
+    const bool is_neither = may_be_run && sweep.status().code() == Code::kNotFound;
+    return Status(sweep.status().code(),
+                  Str(sweep.status().message(), is_neither ? "; nor a run" : ""));
+  }
+  const Json& runs = sweep->at("runs");
+  if (runs.size() == 1) return runs.at(0);
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < std::min(runs.size(), kListedMax); ++i) {
+    const RunRef ref = MakeRunRef("", runs[i]);
+    names.push_back(Str(ShortId(ref.run_key()), " (", AxisText(RunValue(ref, "position")), ", ",
+                        ref.train_length, ")"));
+  }
+  if (runs.size() > kListedMax) names.push_back(Str("and ", runs.size() - kListedMax, " more"));
+  return Status(Code::kInvalidArgument,
+                Str("sweep \"", thing, "\" has ", runs.size(),
+                    " runs, and a map is of one: name it, as ", Join(names, ", ")));
+}
+
+// ---- drawing ---------------------------------------------------------------------------------------
+
+std::string Averaged(const AttentionMap& map) {
+  const auto counted = [](const std::vector<std::int64_t>& indices, std::string_view what) {
+    if (indices.size() == 1) return Str(what, " ", indices.front());
+    return Counted(static_cast<std::int64_t>(indices.size()), what);
+  };
+  return Str("mean over ", counted(map.layers, "layer"), " and ", counted(map.heads, "head"),
+             map.n_texts > 1 ? Str(" of ", map.n_texts, " texts") : "");
+}
+
+Result<FoundMap> FindMap(const AttentionArguments& arguments, const std::string& state) {
+  if (arguments.thing.ends_with(".safetensors")) {
+    FoundMap found;
+    ASSIGN_OR_RETURN(found.map, ReadAttentionMap(arguments.thing));
+    const std::string model = Label(found.map, "model"), method = Label(found.map, "method");
+    found.title = Str("Attention of ", model.empty() ? BaseName(arguments.thing) : model,
+                      method.empty() ? "" : Str(" (", method, ")"));
+    if (const std::string document = Label(found.map, "document"); !document.empty()) {
+      found.origin.push_back(Str("document ", document, " of ", Label(found.map, "split")));
+    }
+    return found;
+  }
+  Asker asker(state);
+  ASSIGN_OR_RETURN(const Json run, FindRun(asker, arguments.thing));
+  return FindInRun(asker, run, arguments);
+}
+
+HeatMap HeatOf(FoundMap found, const AttentionArguments& arguments) {
+  const std::int64_t train_length =
+      arguments.train_length > 0 ? arguments.train_length : found.train_length;
+  std::vector<std::string> subtitle = std::move(found.origin);
+  subtitle.push_back(Counted(found.map.n_tokens, "token"));
+  subtitle.push_back(Averaged(found.map));
+  HeatMap heat =
+      MakeHeatMap(std::move(found.map),
+                  arguments.pool_by == "max" ? AttentionMap::Pool::kMax : AttentionMap::Pool::kMean,
+                  train_length);
+  heat.title = found.title;
+  heat.subtitle = {Join(subtitle, " · ")};
+  return heat;
+}
+
+std::string TextOf(const HeatMap& heat, const AttentionArguments& arguments, const PlotSize& size,
+                   bool to_stdout) {
+  HeatTextStyle style;
+  winsize window = {};
+  if (to_stdout && OnTerminal() && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 &&
+      window.ws_col > 0) {
+    style.width = std::clamp<int>(window.ws_col - 10, 16, 96);
+  }
+  if (size.width > 0) style.width = size.width;
+  style.ascii = arguments.ascii || (to_stdout && !LocaleIsUtf8());
+  style.colour = to_stdout && UseColour() && !style.ascii;
+  return RenderHeatText(heat, style);
+}
+
+Status WritePicture(const HeatMap& heat, const std::string& output, const PlotSize& size) {
+  const Drawing drawing = LayOut(heat, size.width > 0 ? size.width : kPictureWidth,
+                                 size.height > 0 ? size.height : kPictureHeight);
+  std::string bytes;
+  if (output.ends_with(".png")) {
+    ASSIGN_OR_RETURN(bytes, RenderPng(drawing));
+  } else {
+    bytes = RenderSvg(drawing);
+  }
+  RETURN_IF_ERROR(WriteOutputFile(output, bytes));
+  std::fprintf(stderr, "%s: %s\n", output.c_str(), heat.title.c_str());
+  return {};
+}
+
+Status Draw(const AttentionArguments& arguments, const std::string& state) {
+  const std::string& output = arguments.output;
+  const bool as_it_is = output.ends_with(".safetensors");
+  const bool is_known = output == "text" || output == "json" || output.ends_with(".svg") ||
+                        output.ends_with(".png") || output.ends_with(".txt") || as_it_is;
+  if (!is_known) {
+    return Status(Code::kInvalidArgument,
+                  Str("-o \"", output,
+                      "\": expected text, json, or a file that ends in .svg, .png, .txt or "
+                      ".safetensors"));
+  }
+  ASSIGN_OR_RETURN(const PlotSize size, ReadPlotSize(arguments.size));
+  ASSIGN_OR_RETURN(FoundMap found, FindMap(arguments, state));
+  if (as_it_is) {
+    if (found.bytes.empty()) {
+      return Status(Code::kInvalidArgument, Str("-o \"", output, "\": ", arguments.thing,
+                                                " is such a file already: copy it"));
+    }
+    return WriteOutputFile(output, found.bytes);
+  }
+  const HeatMap heat = HeatOf(std::move(found), arguments);
+  if (output == "text") {
+    Print(TextOf(heat, arguments, size, true));
+    return {};
+  }
+  if (output == "json") {
+    Print(RenderJson(HeatMapJson(heat)));
+    return {};
+  }
+  if (output.ends_with(".txt")) {
+    return WriteOutputFile(output, TextOf(heat, arguments, size, false));
+  }
+  return WritePicture(heat, output, size);
+}
+
+}  // namespace
+
+void AddAttention(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand(
+      "attention", "show a trained model's averaged attention as a heat map");
+  AddExamples(*verb, {"longrun attention 1f2e3d4c", "longrun attention 1f2e3d4c -o map.png",
+                      "longrun attention 1f2e3d4c --context-length 64 --document 0 -o map.svg"});
+  const auto arguments = std::make_shared<AttentionArguments>();
+  verb->add_option(
+          "THING", arguments->thing,
+          "a run's id (8 digits or more), a sweep of one run, or a file FILE.safetensors of "
+          "`longrun-trainer attention`")
+      ->required();
+  verb->add_option("--context-length", arguments->context_length,
+                   "context length of the map (default: the longest)")
+      ->check(WholeNumberCheck(1), "POSITIVE");
+  verb->add_option("--document", arguments->document, "number of the document in its split")
+      ->check(WholeNumberCheck(0), "NONNEGATIVE");
+  verb->add_option("--split", arguments->split, "split of the document")
+      ->check(CLI::IsMember(std::vector<std::string>{"train", "validation", "test"}));
+  verb->add_option("--values", arguments->values, "probabilities if there are any, else logits")
+      ->check(CLI::IsMember(std::vector<std::string>{"probabilities", "logits"}));
+  verb->add_option("--name", arguments->name,
+                   "name of the artifact, if the other options do not identify it");
+  verb->add_option("--train-length", arguments->train_length,
+                   "train length to mark with a line (default: the run's)")
+      ->check(WholeNumberCheck(1), "POSITIVE");
+  verb->add_option(
+          "--pool-by", arguments->pool_by,
+          "how a cell combines its pairs of tokens, in a picture with more than 512 tokens a side")
+      ->check(CLI::IsMember(std::vector<std::string>{"mean", "max"}))
+      ->capture_default_str();
+  verb->add_option(
+          "-o,--output", arguments->output,
+          "text | json | FILE.svg | FILE.png | FILE.txt | FILE.safetensors (as it was measured)")
+      ->capture_default_str();
+  verb->add_option("--size", arguments->size,
+                   Str("WIDTHxHEIGHT: pixels of a picture (", kPictureWidth, "x", kPictureHeight,
+                       "); of a text its width in characters counts"));
+  verb->add_flag("--ascii", arguments->ascii, "plain ASCII text without colours");
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] {
+      const Status status = Draw(*arguments, verbs.state);
+      return status.ok() ? static_cast<int>(kExitOk) : Report(status);
+    };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,164 @@
+// longrun data: datasets by name. `register` and `ls` are here; the other sub-verbs have their own files.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "base/failpoint.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/embedded.h"
+#include "client/words/datasets.h"
+#include "client/words/render.h"
+#include "model/data/manifest.h"
+#include "model/data/prepare.h"
+
+namespace longrun {
+namespace {
+
+int List(const std::string& output, const std::string& state) {
+  const auto coordinator = Coordinator::Reach(state);
+  if (!coordinator.ok()) return Report(coordinator.status());
+  const Result<Json> answer = (*coordinator)->connection().Call("ListDatasets", Json::object());
+  if (!answer.ok()) return Report(answer.status());
+  if (output == "json") {
+    Print(RenderJson(answer->at("datasets")));
+    return kExitOk;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const Json& dataset : answer->at("datasets")) {
+    std::vector<std::string> splits;
+    for (const auto& [split, tokens] : dataset.at("split_tokens").items()) {
+      splits.push_back(split + "=" + FormatCount(tokens.get<std::int64_t>()));
+    }
+    rows.push_back({dataset.at("name").get<std::string>(),
+                    ShortId(dataset.at("digest").get<std::string>()),
+                    ShortId(dataset.at("tokenizer").get<std::string>()), Join(splits, " "),
+                    dataset.at("folder").get<std::string>()});
+  }
+  const std::vector<std::string> header = {"name", "digest", "tokenizer", "tokens", "folder"};
+  Print(output == "csv"
+            ? RenderCsv(header, rows)
+            : RenderColumns(header, std::vector<Align>(header.size(), Align::kLeft), rows));
+  return kExitOk;
+}
+
+void AddDataRegister(Verbs& verbs, CLI::App& data) {
+  CLI::App* verb = data.add_subcommand("register", "tell the coordinator where a dataset is");
+  AddExamples(*verb, {"longrun data register books prepared/books"});
+  const auto name = std::make_shared<std::string>();
+  const auto folder = std::make_shared<std::string>();
+  verb->add_option("NAME", *name, "of the dataset")->required();
+  verb->add_option("FOLDER", *folder, "that holds dataset.json")->required();
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, name, folder, output] {
+    verbs.run = [&verbs, name, folder, output] {
+      return RegisterDataset(*name, *folder, verbs.state, *output);
+    };
+  });
+}
+
+void AddDataLs(Verbs& verbs, CLI::App& data) {
+  CLI::App* verb = data.add_subcommand("ls", "list datasets");
+  AddExamples(*verb, {"longrun data ls", "longrun data ls -o json"});
+  const auto output = AddOutput(*verb, {"table", "json", "csv"});
+  verb->callback(
+      [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
+}
+
+// Compares real paths: symbolic links are followed.
+bool IsWithin(const std::string& path, const std::string& folder) {
+  std::error_code error;
+  const std::filesystem::path of = std::filesystem::weakly_canonical(path, error);
+  const std::filesystem::path in = std::filesystem::weakly_canonical(folder, error);
+  return std::mismatch(in.begin(), in.end(), of.begin(), of.end()).first == in.end();
+}
+
+// `answer` says that the name is not registered, but an interrupted removal or import may have left its
+// folder among ours. Removes that folder, unless another name refers to it.
+Status RemoveRest(Connection& connection, const std::string& folder, const Status& answer,
+                  std::optional<Removal>& removal) {
+  if (answer.code() != Code::kNotFound || !removal || !removal->has_anything()) return answer;
+  ASSIGN_OR_RETURN(const Json known, connection.Call("ListDatasets", Json::object()));
+  for (const Json& dataset : known.at("datasets")) {
+    if (IsWithin(dataset.at("folder").get<std::string>(), folder)) return answer;
+  }
+  return removal->Finish();
+}
+
+int Remove(const std::string& name, const std::string& output, const std::string& state) {
+  const auto coordinator = Coordinator::Reach(state);
+  if (!coordinator.ok()) return Report(coordinator.status());
+  Connection& connection = (*coordinator)->connection();
+  std::string folder = DatasetFolder(state, name);
+  std::optional<Removal> removal;
+  if (IsSafeName(name)) {  // claim the folder before the name is removed
+    Result<Removal> begun = Removal::Begin(folder);
+    if (!begun.ok()) return Report(begun.status());
+    removal.emplace(std::move(begun).value());
+  }
+  const Result<Json> answer = connection.Call("RemoveDataset", {{"name", name}});
+  const char* why_it_stays = nullptr;
+  Status removed;
+  if (answer.ok()) {
+    Failpoint("data_rm_unregistered");
+    // Removes only what `data import` made; a folder of the user's, or one with another name, stays.
+    const bool is_ours = removal && answer->at("folder") == folder;
+    if (!is_ours) why_it_stays = "it was not made by `longrun data import`";
+    if (answer->at("folder_is_named").get<bool>()) why_it_stays = "another name refers to it";
+    folder = answer->at("folder").get<std::string>();
+    if (why_it_stays == nullptr) removed = removal->Finish();
+  } else {
+    removed = RemoveRest(connection, folder, answer.status(), removal);
+  }
+  if (!removed.ok()) return Report(removed);
+  const bool goes = why_it_stays == nullptr;
+  if (output == "json") {
+    Print(RenderJson({{"name", name}, {"folder", folder}, {"folder_removed", goes}}));
+    return kExitOk;
+  }
+  Print(Str("removed ", name, "\n"));
+  if (!answer.ok()) {
+    std::fprintf(stderr, "it was not registered; its folder %s has been removed\n", folder.c_str());
+  }
+  if (!goes) std::fprintf(stderr, "%s stays: %s\n", folder.c_str(), why_it_stays);
+  return kExitOk;
+}
+
+void AddDataRm(Verbs& verbs, CLI::App& data) {
+  CLI::App* verb =
+      data.add_subcommand("rm", "remove a dataset that no pending task needs; results stay");
+  AddExamples(*verb, {"longrun data rm mybook"});
+  const auto name = std::make_shared<std::string>();
+  verb->add_option("NAME", *name, "of the dataset")->required();
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, name, output] {
+    verbs.run = [&verbs, name, output] { return Remove(*name, *output, verbs.state); };
+  });
+}
+
+}  // namespace
+
+void AddData(Verbs& verbs) {
+  CLI::App* data = verbs.app->add_subcommand(
+      "data", "datasets: import, prepare, inspect, verify, register, ls, rm");
+  data->require_subcommand(1);
+  AddExamples(*data, {"longrun data import mybook --train a.txt b.txt --validation c.txt",
+                      "longrun data inspect mybook"});
+  // One line for each sub-verb.
+  AddDataImport(verbs, *data);
+  AddDataPrepare(verbs, *data);
+  AddDataInspect(verbs, *data);
+  AddDataVerify(verbs, *data);
+  AddDataRegister(verbs, *data);
+  AddDataLs(verbs, *data);
+  AddDataRm(verbs, *data);
+  AddTrainTokenizer(*data, verbs);
+}
+
+}  // namespace longrun

@@ -1,0 +1,362 @@
+// longrun data import and longrun data prepare: make a dataset from files and register it. The first takes
+// everything from the command line, the second from a dataset file.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <optional>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/words/datasets.h"
+#include "client/words/render.h"
+#include "model/data/dataset.h"
+#include "model/data/manifest.h"
+#include "model/data/prepare.h"
+#include "sweeps/dataset_file.h"
+#include "sweeps/limits.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kNameBytesMax = 128;  // as IsSafeName has it
+constexpr std::size_t kNameShown = 40;
+
+// On a terminal, redraws one line; elsewhere prints a line every half minute, so that a short import
+// prints nothing.
+class ProgressLine {
+ public:
+  ~ProgressLine() {
+    if (drawn_) std::fputs("\r\x1b[K", stderr);
+  }
+
+  // Prints a line that stays above the progress line.
+  void Tell(const std::string& text) {
+    if (drawn_) std::fputs("\r\x1b[K", stderr);
+    std::fprintf(stderr, "%s\n", text.c_str());
+  }
+
+  void Show(const PrepareProgress& progress) {
+    const std::int64_t now_ms = BootMs();
+    if (begun_ms_ == 0) {
+      begun_ms_ = told_ms_ = now_ms;
+      bytes_at_begin_ = progress.bytes_done;
+    }
+    const bool ended = progress.files_done == progress.files;
+    if (ended && !told_before_ && progress.files_before > 0) {
+      told_before_ = true;
+      Tell(Str(progress.files_before, " of ", progress.files, " files were tokenised before"));
+    }
+    if (OnTerminal()) {
+      std::fprintf(stderr, "\r\x1b[K%s", Line(progress, now_ms).c_str());
+      drawn_ = true;
+    } else if (now_ms - told_ms_ >= kLineEveryMs) {
+      std::fprintf(stderr, "%s\n", Line(progress, now_ms).c_str());
+      told_ms_ = now_ms;
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kLineEveryMs = 30'000;
+
+  std::string Line(const PrepareProgress& progress, std::int64_t now_ms) const {
+    if (progress.phase == PrepareProgress::Phase::kWriting) {
+      return Str("writing shards: ", FormatCount(progress.tokens_written), " of ",
+                 FormatCount(progress.tokens), " tokens");
+    }
+    std::string line = Str("tokenising: ", progress.files_done, "/", progress.files, " files, ",
+                           FormatBytes(progress.bytes_done), " of ", FormatBytes(progress.bytes));
+    const std::int64_t took_ms = now_ms - begun_ms_;
+    const std::int64_t bytes = progress.bytes_done - bytes_at_begin_;
+    if (took_ms < 1000 || bytes <= 0) return line;
+    const double per_ms = static_cast<double>(bytes) / static_cast<double>(took_ms);
+    const std::int64_t left = std::max<std::int64_t>(0, progress.bytes - progress.bytes_done);
+    return line +
+           Str(", ", FormatBytes(static_cast<std::int64_t>(per_ms * 1000)), "/s, ",
+               FormatDurationMs(static_cast<std::int64_t>(static_cast<double>(left) / per_ms)),
+               " left");
+  }
+
+  std::int64_t begun_ms_ = 0;
+  std::int64_t told_ms_ = 0;
+  std::int64_t bytes_at_begin_ = 0;
+  bool told_before_ = false;
+  bool drawn_ = false;
+};
+
+struct Making {
+  std::int64_t jobs = 0;
+  bool allow_overlap = false;
+  std::shared_ptr<std::string> output;
+};
+
+void AddMaking(CLI::App& verb, Making& making) {
+  verb.add_option("--jobs", making.jobs, "files tokenised at a time (default: one a processor)")
+      ->check(CLI::Range(1, 1024));
+  verb.add_flag("--allow-overlap", making.allow_overlap,
+                "take the same document in two splits as it is");
+  making.output = AddOutput(verb, {"table", "json"});
+}
+
+// Repeating the same call is fine; other content under the same name is an error. A damaged dataset is
+// made again, as the messages about damage promise.
+Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::string& folder,
+                   const Making& making) {
+  ProgressLine line;
+  const PrepareOptions options = {
+      .jobs = making.jobs,
+      .allow_overlap = making.allow_overlap,
+      .progress = [&line](const PrepareProgress& progress) { line.Show(progress); },
+      .note = [&line](const std::string& note) { line.Tell(note); }};
+  if (!HoldsManifest(folder)) return PrepareDataset(spec, folder, options);
+  ASSIGN_OR_RETURN(const Holding holding, HoldsPreparation(spec, folder));
+  if (!holding.same) {
+    return Status(Code::kAlreadyExists,
+                  Str(folder,
+                      holding.damage.ok() ? " holds other content"
+                                          : " is damaged, and nothing in it is of these texts",
+                      ": choose another name than ", name,
+                      ", or remove it first: `longrun data rm ", name, "`"));
+  }
+  if (holding.damage.ok()) return Status();
+  std::fprintf(stderr, "%s is damaged (%s): making it anew\n", name.c_str(),
+               std::string(holding.damage.message()).c_str());
+  return RemakeDataset(spec, folder, options);
+}
+
+// Explains why IsSafeName refuses a name.
+Status CheckName(const std::string& name) {
+  if (IsSafeName(name)) return Status();
+  const auto refused = [&](const std::string& why) {
+    return Status(Code::kInvalidArgument, Str("\"", name, "\" cannot name a dataset: ", why));
+  };
+  if (name.size() > kNameBytesMax) {
+    return Status(Code::kInvalidArgument,
+                  Str("\"", name.substr(0, kNameShown), "…\" cannot name a dataset: it has ",
+                      name.size(), " characters, ", kNameBytesMax, " are the most"));
+  }
+  if (name.starts_with('.') && IsSafeName(Str("x", name))) {
+    return refused("it must not begin with a point");
+  }
+  return refused("letters, digits, '.', '_' and '-' only");
+}
+
+int MakeAndRegister(const std::string& name, const PrepareSpec& spec, const std::string& folder,
+                    const Making& making, const std::string& state) {
+  if (Status named = CheckName(name); !named.ok()) return Report(named);
+  if (Status made = MakeFolders(state, 0700); !made.ok()) return Report(made);
+  Status imported = MakeDataset(name, spec, folder, making);
+  if (!imported.ok()) return Report(std::move(imported).In("importing " + name));
+  return RegisterDataset(name, folder, state, *making.output);
+}
+
+// ---- import ------------------------------------------------------------------------------------
+
+struct ImportArguments {
+  std::string name;
+  std::vector<std::string> train, validation, test;
+  std::string tokenizer = "bytes";
+  std::string format;
+  std::optional<std::string> field, filter, separator, dtype;
+  bool any_bytes = false;
+  std::string eot = "after";
+  std::string newline = "keep";
+  Making making;
+};
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// Replaces escapes, which reach us as two or more characters: \n \r \t \f \0 \\ \xHH.
+Result<std::string> Unescape(std::string_view text) {
+  constexpr std::string_view kNames = "nrtf0\\", kBytes("\n\r\t\f\0\\", 6);
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\') {
+      out += text[i];
+      continue;
+    }
+    const char name = i + 1 < text.size() ? text[i + 1] : ' ';
+    const std::size_t known = kNames.find(name);
+    const int high = i + 3 < text.size() ? HexDigit(text[i + 2]) : -1;
+    const int low = i + 3 < text.size() ? HexDigit(text[i + 3]) : -1;
+    if (known != std::string_view::npos) {
+      out += kBytes[known];
+      i += 1;
+    } else if (name == 'x' && high >= 0 && low >= 0) {
+      out += static_cast<char>(high * 16 + low);
+      i += 3;
+    } else {
+      return Status(Code::kInvalidArgument, Str("--separator: \"", text.substr(i, 4),
+                                                "\" is none of \\n \\r \\t \\f \\0 \\\\ \\xHH"));
+    }
+  }
+  return out;
+}
+
+// The part of --train that --validation or --test holds out if it names no files.
+struct HeldOut {
+  SplitRule::By by = SplitRule::By::kFiles;
+  double share = 0;           // of the documents
+  std::int64_t n_tokens = 0;  // this many from the start
+};
+
+HeldOut HeldOutOf(const std::vector<std::string>& values) {
+  if (values.size() != 1 || PathExists(values[0])) return {};
+  const std::string& text = values[0];
+  double share = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), share);
+  const bool is_number = end.ec == std::errc() && end.ptr == text.data() + text.size();
+  if (is_number && share > 0 && share < 1) {
+    return {.by = SplitRule::By::kDocument, .share = share};
+  }
+  const Result<std::int64_t> n_tokens = ParseCount(text);
+  if (n_tokens.ok() && *n_tokens > 0) {
+    return {.by = SplitRule::By::kFirstTokens, .n_tokens = *n_tokens};
+  }
+  return {};
+}
+
+// Fills in either files for each split, or one list of files and a rule.
+Status FillSplits(const ImportArguments& arguments, PrepareSpec& spec) {
+  const HeldOut validation = HeldOutOf(arguments.validation);
+  const HeldOut test = HeldOutOf(arguments.test);
+  if (!arguments.test.empty() && test.by != validation.by) {
+    return {Code::kInvalidArgument,
+            "--validation and --test: expected files for both, a share of the documents for both "
+            "(0.1), or a number of tokens for both (50K)"};
+  }
+  if (validation.by == SplitRule::By::kFiles) {
+    spec.files.emplace_back("train", arguments.train);
+    spec.files.emplace_back("validation", arguments.validation);
+    if (!arguments.test.empty()) spec.files.emplace_back("test", arguments.test);
+    return {};
+  }
+  spec.files.emplace_back("", arguments.train);
+  spec.split = {.by = validation.by,
+                .validation = validation.share,
+                .test = test.share,
+                .validation_tokens = validation.n_tokens,
+                .test_tokens = test.n_tokens};
+  std::fprintf(
+      stderr, "%s\n",
+      validation.by == SplitRule::By::kDocument
+          ? Str("validation: ", arguments.validation[0],
+                " of the documents, chosen by their SHA-256")
+                .c_str()
+          : Str("validation: the first ", validation.n_tokens, " tokens; what follows is train")
+                .c_str());
+  return {};
+}
+
+Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
+  PrepareSpec spec;
+  spec.tokenizer = arguments.tokenizer;
+  RETURN_IF_ERROR(FillSplits(arguments, spec));
+  spec.source.format =
+      arguments.format.empty() ? GuessSourceFormat(arguments.train.at(0)) : arguments.format;
+  spec.source.field = arguments.field;
+  spec.source.filter = arguments.filter;
+  spec.source.dtype = arguments.dtype;
+  spec.source.any_bytes = arguments.any_bytes;
+  if (arguments.separator) {
+    ASSIGN_OR_RETURN(spec.source.separator, Unescape(*arguments.separator));
+  }
+  ASSIGN_OR_RETURN(spec.packing.eot, Packing::ParseEot(arguments.eot));
+  spec.packing.universal_newlines = arguments.newline == "universal";
+  spec.packing.order = Packing::Order::kGiven;
+  return spec;
+}
+
+int Import(const ImportArguments& arguments, const std::string& state) {
+  const Result<PrepareSpec> spec = SpecOf(arguments);
+  if (!spec.ok()) return Report(spec.status());
+  return MakeAndRegister(arguments.name, *spec, DatasetFolder(state, arguments.name),
+                         arguments.making, state);
+}
+
+// ---- prepare -----------------------------------------------------------------------------------
+
+struct PrepareArguments {
+  std::string file;
+  std::string out;
+  Making making;
+};
+
+int Prepare(const PrepareArguments& arguments, const std::string& state) {
+  const Result<std::string> yaml = ReadFile(arguments.file, kSweepBytesMax);
+  if (!yaml.ok()) return Report(yaml.status());
+  const std::string folder = FolderOf(arguments.file);
+  Result<DatasetFile> file = ParseDatasetFile(*yaml, BaseName(arguments.file), folder);
+  if (!file.ok()) return Report(file.status(), Split(file.status().message(), '\n'));
+  const std::string out = arguments.out.empty() ? DatasetFolder(state, file->name) : arguments.out;
+  return MakeAndRegister(file->name, file->spec, out, arguments.making, state);
+}
+
+}  // namespace
+
+void AddDataImport(Verbs& verbs, CLI::App& data) {
+  CLI::App* verb = data.add_subcommand("import", "make a dataset of files, and register it");
+  AddExamples(*verb, {"longrun data import mybook --train a.txt b.txt --validation c.txt",
+                      "longrun data import web --train 'web-*.jsonl.gz' --validation 0.1"});
+  const auto arguments = std::make_shared<ImportArguments>();
+  verb->add_option("NAME", arguments->name, "of the dataset")->required();
+  verb->add_option("--train", arguments->train, "files (or patterns) to train on")->required();
+  verb->add_option("--validation", arguments->validation,
+                   "held-out files; or a share of the documents of --train (0.1), or the number of "
+                   "its first tokens to hold out (50K)")
+      ->required();
+  verb->add_option("--test", arguments->test, "more held-out files, given in the same way");
+  verb->add_option(
+      "--format", arguments->format,
+      Str(Join(SourceFormatNames(), ", "), " (default: by the name of the first file)"));
+  verb->add_option(
+      "--separator", arguments->separator,
+      "what separates documents in text: line, form_feed, blank_lines, or any bytes; for one of "
+      "these words as bytes, bytes:WORD (default: each file is one document)");
+  verb->add_option("--field", arguments->field, "for jsonl: field with the text (default: text)");
+  verb->add_option("--filter", arguments->filter,
+                   "for jsonl: use only objects with this value, as in meta.config==arxiv");
+  verb->add_option("--dtype", arguments->dtype, "for raw: u16 or u32");
+  verb->add_flag("--any-bytes", arguments->any_bytes,
+                 "for text formats: also accept files that are not text (NUL bytes, invalid UTF-8, "
+                 "another format's header)");
+  verb->add_option("--tokenizer", arguments->tokenizer,
+                   "bytes, gpt2, or a file: *.tiktoken, *.json")
+      ->capture_default_str();
+  verb->add_option("--eot", arguments->eot, "where to put the end-of-text token")
+      ->check(CLI::IsMember(Packing::EotNames()))
+      ->capture_default_str();
+  verb->add_option("--newline", arguments->newline, "universal: \\r\\n and \\r become \\n")
+      ->check(CLI::IsMember(std::vector<std::string>{"keep", "universal"}))
+      ->capture_default_str();
+  AddMaking(*verb, arguments->making);
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return Import(*arguments, verbs.state); };
+  });
+}
+
+void AddDataPrepare(Verbs& verbs, CLI::App& data) {
+  CLI::App* verb =
+      data.add_subcommand("prepare", "make a dataset from its YAML file, and register it");
+  AddExamples(*verb,
+              {"longrun data prepare books.yaml", "longrun data prepare books.yaml --jobs 4"});
+  const auto arguments = std::make_shared<PrepareArguments>();
+  verb->add_option("FILE", arguments->file, "of the dataset, YAML (docs/data.md)")->required();
+  verb->add_option("--out", arguments->out, "folder to make (default: in the state folder)");
+  AddMaking(*verb, arguments->making);
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return Prepare(*arguments, verbs.state); };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,264 @@
+// longrun import NAME FOLDER: copies a Hugging Face folder into the artifact store, under a name for a
+// sweep's model.init_from.
+//
+// The folder is checked first, by the code with which the trainer reads it. Its files are stored one by
+// one, each named by its SHA-256, and files that the store already has are not sent again, so that a repeated
+// command continues where it was interrupted. The name is stored last.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/artifacts.h"
+#include "client/wire/embedded.h"
+#include "client/words/render.h"
+#include "client/words/tokenizer_files.h"
+#include "model/architecture/rope_keys.h"
+#include "model/hugging_face/config_file.h"
+#include "model/hugging_face/content.h"
+#include "model/hugging_face/finite.h"
+#include "model/hugging_face/folder.h"
+#include "model/hugging_face/manifest.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kLineEveryMs = 30'000;
+constexpr std::int64_t kRedrawEveryMs = 200;
+constexpr int kRoundsMax = 3;
+
+// On a terminal, redraws one line; elsewhere prints a line every half minute.
+class ProgressLine {
+ public:
+  ~ProgressLine() {
+    if (drawn_) std::fputs("\r\x1b[K", stderr);
+  }
+  void Show(const std::string& what, std::int64_t done, std::int64_t of) {
+    const std::int64_t now_ms = BootMs();
+    if (now_ms - told_ms_ < (OnTerminal() ? kRedrawEveryMs : kLineEveryMs)) return;
+    told_ms_ = now_ms;
+    const std::string line = Str(what, ": ", FormatBytes(done), " of ", FormatBytes(of));
+    std::fprintf(stderr, OnTerminal() ? "\r\x1b[K%s" : "%s\n", line.c_str());
+    drawn_ = drawn_ || OnTerminal();
+  }
+
+ private:
+  std::int64_t told_ms_ = BootMs();
+  bool drawn_ = false;
+};
+
+Status CheckNumbers(const WeightFolder& model, ProgressLine& line) {
+  std::int64_t n_bytes = 0;
+  for (const auto& [name, tensor] : model.tensors) {
+    n_bytes += static_cast<std::int64_t>(tensor->bytes.size());
+  }
+  return CheckFinite(model, [&](std::int64_t so_far) { line.Show("checking", so_far, n_bytes); });
+}
+
+// Other content under the same name would change what existing sweep files mean.
+Status CheckNameIsFree(Connection& connection, const std::string& name, const std::string& digest,
+                       bool& is_there) {
+  ASSIGN_OR_RETURN(const Json answer, connection.Call("ListModels", Json::object()));
+  for (const Json& model : answer.at("models")) {
+    if (model.at("name") != name) continue;
+    const auto found = model.at("sha256").get<std::string>();
+    if (found != digest) {
+      return Status(Code::kAlreadyExists,
+                    Str("model \"", name, "\" is there with other content (digest ", ShortId(found),
+                        ", not ", ShortId(digest),
+                        "): choose another name, or remove it first: longrun models rm ", name));
+    }
+    is_there = true;
+  }
+  return Status();
+}
+
+// Sends the files that the store lacks. Asking for a file protects it for a while, so after each upload we
+// ask for all of them again, because the next upload may take long.
+Status SendFiles(ArtifactClient& store, const std::vector<ArtifactClient::File>& files,
+                 ProgressLine& line) {
+  std::vector<std::string> digests;
+  std::int64_t n_bytes = 0, done = 0;
+  digests.reserve(files.size());
+  for (const ArtifactClient::File& file : files) {
+    digests.push_back(file.sha256);
+    n_bytes += file.n_bytes;
+  }
+  ASSIGN_OR_RETURN(const std::vector<bool> present, store.Has(digests));
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    if (!present[i]) {
+      const auto progress = [&](std::int64_t so_far) {
+        Failpoint("client_mid_upload");
+        line.Show("storing", done + so_far, n_bytes);
+      };
+      Status sent = store.Upload(files[i], progress);
+      if (!sent.ok()) return std::move(sent).In(Str("storing ", files[i].path));
+      RETURN_IF_ERROR(store.Has(digests).status());
+    }
+    done += files[i].n_bytes;
+  }
+  return Status();
+}
+
+Result<bool> Register(Connection& connection, ArtifactClient& store, const std::string& name,
+                      const std::string& folder, const FolderContent& content, ProgressLine& line) {
+  const TempFolder temporary;
+  const std::string manifest = JoinPath(temporary.path(), kFolderManifestName);
+  RETURN_IF_ERROR(WriteFileAtomic(manifest, content.manifest));
+  std::vector<ArtifactClient::File> files;
+  files.reserve(content.files.size() + 1);
+  for (const FolderFile& file : content.files) {
+    files.push_back(
+        {.path = JoinPath(folder, file.name), .sha256 = file.sha256, .n_bytes = file.n_bytes});
+  }
+  files.push_back({.path = manifest,
+                   .sha256 = content.digest,
+                   .n_bytes = static_cast<std::int64_t>(content.manifest.size())});
+  for (int round = 1;; ++round) {
+    RETURN_IF_ERROR(SendFiles(store, files, line));
+    Failpoint("client_before_register");
+    const Result<Json> answer = connection.Call(
+        "RegisterModel", {{"name", name}, {"sha256", content.digest}, {"source", folder}});
+    if (answer.ok()) return answer->at("created").get<bool>();
+    // A file that was in the store has been removed in the meantime.
+    const bool again = answer.status().code() == Code::kFailedPrecondition && round < kRoundsMax;
+    if (!again) return answer.status();
+  }
+}
+
+// {"files", "n_tokens", "not_read"}: the files we keep, and whether longrun can read them.
+Json TokenizerJson(const std::string& folder, const ModelConfig& model) {
+  Json json = {{"files", TokenizerFilesIn(folder)}, {"n_tokens", nullptr}, {"not_read", nullptr}};
+  const Result<std::unique_ptr<Tokenizer>> tokenizer =
+      OpenFolderTokenizer(folder, model.vocab_size);
+  if (tokenizer.ok()) {
+    json["n_tokens"] = (*tokenizer)->vocabulary().tokens.size();
+  } else {
+    json["not_read"] = tokenizer.status().message();
+  }
+  return json;
+}
+
+std::string TokenizerLine(const Json& tokenizer) {
+  const auto files = tokenizer.at("files").get<std::vector<std::string>>();
+  const std::string word = TokenizerWord(files);
+  if (word.empty())
+    return Str("without a tokenizer: ", tokenizer.at("not_read").get<std::string>());
+  if (!tokenizer.at("n_tokens").is_null()) {
+    return Str("with its tokenizer of ", tokenizer.at("n_tokens").get<std::int64_t>(), " tokens");
+  }
+  return Str("its tokenizer (", word,
+             ") is kept for `longrun export`; longrun itself cannot read "
+             "it: ",
+             tokenizer.at("not_read").get<std::string>());
+}
+
+// A model's name on a hub is not a folder here: longrun opens no network connection.
+std::string HowToFetch(const std::string& name, const std::string& given) {
+  const std::string model = given.empty() ? name : given;
+  return Str("longrun downloads nothing: fetch the folder first, as with `hf download ",
+             model.starts_with("/") || model.starts_with(".") ? "OWNER/MODEL" : model,
+             " --local-dir ", name, "-folder`, then `longrun import ", name, " ", name, "-folder`");
+}
+
+int Import(const std::string& name, const std::string& given, const std::string& output,
+           const std::string& state) {
+  if (!IsSafeName(name)) {
+    return Report(Status(Code::kInvalidArgument,
+                         Str("\"", name.substr(0, 128),
+                             "\" cannot name a model: 1 to 128 letters, digits, '.', '_' or '-', "
+                             "not starting with '.'")));
+  }
+  if (given.empty()) {
+    return Report(Status(Code::kInvalidArgument,
+                         Str("FOLDER is required: the one that holds the model's config.json and "
+                             "model.safetensors. ",
+                             HowToFetch(name, given))));
+  }
+  const Result<std::string> folder = AbsolutePath(given);
+  if (!folder.ok()) return Report(folder.status());
+  const auto work = [&]() -> Result<Json> {
+    if (!IsFolder(*folder)) {
+      return Status(Code::kNotFound, Str(*folder,
+                                         " is not a folder: expected one with config.json and "
+                                         "model.safetensors. ",
+                                         HowToFetch(name, given)));
+    }
+    ASSIGN_OR_RETURN(const WeightFolder checked, OpenWeightFolder(*folder));
+    ASSIGN_OR_RETURN(const Json config, ReadConfigFile(*folder));
+    RETURN_IF_ERROR(CheckYarnIsTold(config));
+    ProgressLine line;
+    RETURN_IF_ERROR(CheckNumbers(checked, line));
+    const auto show = [&](std::int64_t so_far, std::int64_t of) {
+      line.Show("reading", so_far, of);
+    };
+    ASSIGN_OR_RETURN(const FolderContent content, ReadFolderContent(*folder, checked, show));
+    RETURN_IF_ERROR(MakeFolders(state, 0700));
+    ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Reach(state));
+    Connection& connection = coordinator->connection();
+    bool is_there = false;
+    RETURN_IF_ERROR(CheckNameIsFree(connection, name, content.digest, is_there));
+    bool created = false;
+    if (!is_there) {
+      ASSIGN_OR_RETURN(const auto store, ArtifactClient::Connect(state));
+      ASSIGN_OR_RETURN(created, Register(connection, *store, name, *folder, content, line));
+    }
+    const ModelConfig& model = checked.config.model;
+    return Json{{"name", name},
+                {"folder", *folder},
+                {"digest", content.digest},
+                {"architecture", model.architecture},
+                {"position", model.position.method},
+                {"parameters", model.ParameterCount()},
+                {"bytes", content.n_bytes},
+                {"tokenizer", TokenizerJson(*folder, model)},
+                {"status", created ? "new" : "same"}};
+  };
+  Result<Json> done = work();
+  if (!done.ok()) return Report(std::move(done).status().In("importing " + name));
+  if (output == "json") {
+    Print(RenderJson(*done));
+    return kExitOk;
+  }
+  Print(Str(name, ": ", done->at("digest").get<std::string>(), "\n"));
+  const bool is_new = done->at("status") == "new";
+  std::fprintf(stderr, "%s %s, %s parameters, position method %s%s\n",
+               FormatBytes(done->at("bytes").get<std::int64_t>()).c_str(),
+               done->at("architecture").get<std::string>().c_str(),
+               FormatCount(done->at("parameters").get<std::int64_t>()).c_str(),
+               done->at("position").get<std::string>().c_str(),
+               is_new ? "; the folder is not needed any more" : "; it was imported before");
+  std::fprintf(stderr, "%s\n", TokenizerLine(done->at("tokenizer")).c_str());
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddImport(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand(
+      "import", "import a Hugging Face folder as a model to train further or to measure");
+  AddExamples(*verb, {"longrun import pythia-70m ./pythia-70m"});
+  const auto name = std::make_shared<std::string>();
+  const auto folder = std::make_shared<std::string>();
+  verb->add_option("NAME", *name, "name by which a sweep's model.init_from refers to it")
+      ->required();
+  verb->add_option("FOLDER", *folder,
+                   "folder with config.json and model.safetensors, or its shards");
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, name, folder, output] {
+    verbs.run = [&verbs, name, folder, output] {
+      return Import(*name, *folder, *output, verbs.state);
+    };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,86 @@
+// longrun label SWEEP KEY=VALUE ..., longrun note SWEEP TEXT: users' labels and notes for a sweep. They are
+// not part of its content, and are kept when the same file is submitted again.
+#include <CLI/CLI.hpp>
+
+#include "base/str.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/ask.h"
+#include "client/words/labels.h"
+#include "client/words/render.h"
+
+namespace longrun {
+namespace {
+
+// "suite=long" sets a label, "suite-" removes it.
+Result<Json> ChangeOf(const std::string& word) {
+  const std::size_t equals = word.find('=');
+  if (equals != std::string::npos && equals > 0) {
+    return Json{
+        {"key", word.substr(0, equals)}, {"value", word.substr(equals + 1)}, {"remove", false}};
+  }
+  if (equals == std::string::npos && word.size() > 1 && word.ends_with('-')) {
+    return Json{{"key", word.substr(0, word.size() - 1)}, {"value", ""}, {"remove", true}};
+  }
+  return Status(Code::kInvalidArgument,
+                Str("\"", word, "\" changes no label: expected KEY=VALUE, or KEY- to remove one"));
+}
+
+int Annotate(const Json& request, const std::string& output, const std::string& state) {
+  // Safe to repeat: the same annotation twice changes nothing.
+  const Result<Json> answer = Ask(state, "AnnotateSweep", request);
+  if (!answer.ok()) return Report(answer.status());
+  if (output == "json") {
+    Print(RenderJson(*answer));
+    return kExitOk;
+  }
+  const std::string labels = LabelsText(answer->at("labels"));
+  const std::string note = answer->at("note").get<std::string>();
+  Print(Str(answer->at("name").get<std::string>(), ": ", labels.empty() ? "no labels" : labels,
+            note.empty() ? "" : "; note: ", note, "\n"));
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddLabel(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("label", "set or remove labels of a sweep");
+  AddExamples(*verb,
+              {"longrun label my-sweep suite=long team=nlp", "longrun label my-sweep team-"});
+  const auto sweep = std::make_shared<std::string>();
+  const auto words = std::make_shared<std::vector<std::string>>();
+  verb->add_option("SWEEP", *sweep, "name or id")->required();
+  verb->add_option("LABEL", *words,
+                   "KEY=VALUE sets a label, KEY- removes it; without any, the labels are shown");
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, sweep, words, output] {
+    verbs.run = [&verbs, sweep, words, output] {
+      Json labels = Json::array();
+      for (const std::string& word : *words) {
+        const Result<Json> change = ChangeOf(word);
+        if (!change.ok()) return Report(change.status());
+        labels.push_back(*change);
+      }
+      return Annotate({{"sweep", *sweep}, {"labels", labels}}, *output, verbs.state);
+    };
+  });
+}
+
+void AddNote(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("note", "attach a line of text to a sweep");
+  AddExamples(*verb, {"longrun note my-sweep 'lr too high, see the next one'"});
+  const auto sweep = std::make_shared<std::string>();
+  const auto text = std::make_shared<std::string>();
+  verb->add_option("SWEEP", *sweep, "name or id")->required();
+  verb->add_option("TEXT", *text, "replaces the note; '' removes it")->required();
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, sweep, text, output] {
+    verbs.run = [&verbs, sweep, text, output] {
+      return Annotate({{"sweep", *sweep}, {"set_note", true}, {"note", *text}}, *output,
+                      verbs.state);
+    };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,181 @@
+// longrun logs THING: a trainer's log; with -f also the progress of its run.
+#include <poll.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <cctype>
+#include <cstdio>
+#include <optional>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "base/thread.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/ask.h"
+#include "client/wire/embedded.h"
+#include "client/words/run_of.h"
+#include "client/words/sweep_view.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kQueryMs = 10'000;
+constexpr std::int64_t kLookMs = 1'000;  // between two checks of a run's progress
+constexpr int kPauseMs = 20;
+
+// Prints the text as it comes, or each complete line as a JSON object.
+class LogPrinter {
+ public:
+  explicit LogPrinter(bool as_json) : as_json_(as_json) {}
+
+  void Add(const Json& message) {
+    const std::string text = message.at("text").get<std::string>();
+    wrote_ = wrote_ || !text.empty();
+    if (!as_json_) {
+      Print(text);
+    } else {
+      const std::string attempt = message.at("attempt").get<std::string>();
+      if (attempt != attempt_) End();
+      attempt_ = attempt;
+      rest_ += text;
+      for (std::size_t end = rest_.find('\n'); end != std::string::npos; end = rest_.find('\n')) {
+        PrintLine(rest_.substr(0, end));
+        rest_.erase(0, end + 1);
+      }
+    }
+    std::fflush(stdout);  // so that a follower sees it now
+  }
+
+  // Prints a last line that has no newline.
+  void End() {
+    if (!rest_.empty()) PrintLine(rest_);
+    rest_.clear();
+  }
+
+  bool wrote() const { return wrote_; }
+
+ private:
+  void PrintLine(const std::string& line) const {
+    Print(Str(CanonicalJson({{"attempt", attempt_}, {"line", line}}), "\n"));
+  }
+
+  bool as_json_;
+  bool wrote_ = false;
+  std::string attempt_;
+  std::string rest_;  // of a line that is not complete yet
+};
+
+// The run key of a run, a task or an attempt, given the start of its id; "" if there is none.
+Result<std::string> RunKeyOf(Asker& asker, const std::string& thing) {
+  const Result<Json> found = asker.Ask("GetRun", {{"run", thing}});
+  if (found.ok()) return found->at("run").at("run_key").get<std::string>();
+  const bool is_id = std::ranges::all_of(
+      thing, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; });
+  if (!is_id) return std::string();
+  const auto begins = [&thing](const char* id) {
+    return Str(id, " >= '", thing, "' AND ", id, " < '", thing, "~'");
+  };
+  const Json question = {
+      {"sql", Str("SELECT run_key FROM tasks WHERE ", begins("task"),
+                  " UNION SELECT run_key FROM attempts WHERE ", begins("attempt"))},
+      {"timeout_ms", kQueryMs},
+      {"rows_max", 1}};
+  ASSIGN_OR_RETURN(const Json answer, asker.Ask("Query", question, 2 * kQueryMs));
+  if (answer.at("rows").empty()) return std::string();
+  return answer.at("rows").at(0).at(0).get<std::string>();
+}
+
+// Reports a run's progress at each tenth of its work while this object lives, since the log of a healthy
+// trainer is silent.
+class ProgressLines {
+ public:
+  ProgressLines(const std::string& state, const std::string& thing)
+      : thread_(StartThread([this, state, thing] { Follow(state, thing); })) {}
+  ~ProgressLines() {
+    is_over_ = true;
+    thread_.join();
+  }
+  ProgressLines(const ProgressLines&) = delete;
+  ProgressLines& operator=(const ProgressLines&) = delete;
+
+ private:
+  void Follow(const std::string& state, const std::string& thing) {
+    Asker asker(state);
+    const Result<std::string> found = RunKeyOf(asker, thing);
+    if (!found.ok()) return SayLine(Str("no progress is shown: ", found.status().message()));
+    const std::string& run_key = *found;
+    if (run_key.empty()) return;  // the log's stream reports that
+    std::string milestone;
+    while (true) {
+      const bool is_last = is_over_;
+      const Result<Json> answer = asker.Ask("GetRun", {{"run", run_key}});
+      if (!answer.ok()) return;
+      const Json& run = answer->at("run");
+      if (const std::string now = Milestone(run, milestone); now != milestone) {
+        milestone = now;
+        SayLine(ChangeLine(run, {}));
+      }
+      if (is_last) return;
+      const std::int64_t next_ms = BootMs() + kLookMs;
+      while (!is_over_ && BootMs() < next_ms) poll(nullptr, 0, kPauseMs);
+    }
+  }
+
+  std::atomic<bool> is_over_{false};
+  std::thread thread_;
+};
+
+int Logs(const std::string& target, bool follow, bool as_json, const std::string& state) {
+  LogPrinter printer(as_json);
+  // Without a service nothing makes progress.
+  const bool shows_progress = follow && CoordinatorRuns(state);
+  const auto print = [&](const std::string& thing) {
+    std::optional<ProgressLines> progress;
+    if (shows_progress) progress.emplace(state, thing);
+    return AskStream(state, "GetLogs", {{"target", thing}, {"follow", follow}},
+                     [&printer](const Json& message) {
+                       printer.Add(message);
+                       return std::ferror(stdout) == 0;  // whether somebody still reads it
+                     });
+  };
+  Status status = print(target);
+  if (status.code() == Code::kNotFound || status.code() == Code::kInvalidArgument) {
+    Asker asker(state);
+    const Result<std::string> run = RunOf(asker, target, {.verb = "logs"}, status);
+    status = run.ok() ? print(*run) : run.status();
+  }
+  printer.End();
+  if (!status.ok()) return Report(status);
+  if (!printer.wrote() && !shows_progress) {
+    std::fprintf(stderr,
+                 "the log is empty: a trainer writes to it when something is wrong; "
+                 "`longrun watch` shows progress\n");
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddLogs(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("logs", "show the trainer's log of a run, task or attempt");
+  AddExamples(*verb, {"longrun logs 1f2e3d4c", "longrun logs -f 1f2e3d4c",
+                      "longrun logs -f 1f2e3d4c -o json"});
+  const auto target = std::make_shared<std::string>();
+  const auto follow = std::make_shared<bool>(false);
+  verb->add_option("THING", *target, "a run, a task or an attempt (8 digits or more)")->required();
+  verb->add_flag("-f,--follow", *follow,
+                 "follow the log until the attempt has ended, and say how far it is");
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, target, follow, output] {
+    verbs.run = [&verbs, target, follow, output] {
+      return Logs(*target, *follow, *output == "json", verbs.state);
+    };
+  });
+}
+
+}  // namespace longrun

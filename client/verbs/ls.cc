@@ -1,0 +1,182 @@
+// longrun ls [NAME]: sweeps, newest last, selected by name, label and state.
+#include <fnmatch.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <optional>
+
+#include "base/str.h"
+#include "base/units.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/ask.h"
+#include "client/words/labels.h"
+#include "client/words/no_service.h"
+#include "client/words/render.h"
+#include "client/words/sweep_view.h"
+
+namespace longrun {
+namespace {
+
+const std::vector<std::string> kStates = {
+    "PENDING", "RUNNING",   "SUCCEEDED",  "PARTIAL",
+    "FAILED",  "CANCELLED", "INTERRUPTED"};  // INTERRUPTED: RUNNING while no service runs
+
+constexpr int kTimeColumn = 7;
+constexpr std::int64_t kShownInTable = 50;
+
+struct LsArguments {
+  std::string name;                 // a pattern: sweep-*, [ab]?
+  std::vector<std::string> labels;  // KEY=VALUE or KEY
+  std::vector<std::string> statuses;
+  std::optional<std::int64_t> limit;  // 0: all
+  std::shared_ptr<std::string> output;
+};
+
+bool HasLabel(const Json& sweep, const std::string& selector) {
+  const std::size_t equals = selector.find('=');
+  const std::string key = selector.substr(0, equals);
+  for (const Json& label : sweep.at("labels")) {
+    if (label.at("key") != key) continue;
+    return equals == std::string::npos || label.at("value") == selector.substr(equals + 1);
+  }
+  return false;
+}
+
+bool IsSelected(const Json& sweep, const LsArguments& arguments) {
+  const auto& name = sweep.at("name").get_ref<const std::string&>();
+  const auto& state = sweep.at("state").get_ref<const std::string&>();
+  if (!arguments.name.empty() && fnmatch(arguments.name.c_str(), name.c_str(), 0) != 0) {
+    return false;
+  }
+  if (!arguments.statuses.empty() &&
+      std::ranges::find(arguments.statuses, state) == arguments.statuses.end()) {
+    return false;
+  }
+  return std::ranges::all_of(
+      arguments.labels, [&](const std::string& selector) { return HasLabel(sweep, selector); });
+}
+
+std::vector<std::string> RowOf(const Json& sweep) {
+  return {sweep.at("name").get<std::string>(),
+          sweep.at("sweep_id").get<std::string>(),
+          sweep.at("state").get<std::string>(),
+          Str(sweep.at("runs").get<std::int64_t>()),
+          Str(sweep.at("tasks_succeeded").get<std::int64_t>(), "/",
+              sweep.at("tasks").get<std::int64_t>()),
+          Str(sweep.at("tasks_failed").get<std::int64_t>()),
+          FirstSubmitted(sweep),
+          DurationText(sweep.at("duration_ms").get<std::int64_t>()),
+          LabelsText(sweep.at("labels")),
+          sweep.at("note").get<std::string>()};
+}
+
+// Writes times as plain numbers, after the existing columns.
+std::string Csv(const Json& sweeps, std::vector<std::string> header,
+                std::vector<std::vector<std::string>> rows) {
+  header.erase(header.begin() + kTimeColumn);
+  header.emplace_back("duration_ms");
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i].erase(rows[i].begin() + kTimeColumn);
+    rows[i].push_back(Str(sweeps[i].at("duration_ms").get<std::int64_t>()));
+  }
+  return RenderCsv(header, rows);
+}
+
+// Keeps the newest sweeps and reports how many it left out. A program gets all, unless it asks for fewer.
+void KeepNewest(const LsArguments& arguments, Json& sweeps) {
+  const std::int64_t by_itself = *arguments.output == "table" ? kShownInTable : 0;
+  const auto limit = static_cast<std::size_t>(arguments.limit.value_or(by_itself));
+  if (limit == 0 || sweeps.size() <= limit) return;
+  SayLine(Str("the newest ", limit, " of ", sweeps.size(),
+              " sweeps: `longrun ls --limit 0` shows all, `longrun ls 'NAME*'` those of a name"));
+  const auto n_older = static_cast<std::ptrdiff_t>(sweeps.size() - limit);
+  sweeps.erase(sweeps.begin(), sweeps.begin() + n_older);
+}
+
+int Ls(const LsArguments& arguments, const std::string& state) {
+  Asker asker(state);
+  Result<Json> answer = asker.Ask("ListSweeps", Json::object());
+  if (!answer.ok()) return Report(answer.status());
+  const bool service_runs = !asker.coordinator().momentary();
+  for (Json& sweep : answer->at("sweeps")) {
+    sweep["service_runs"] = service_runs;
+    if (!service_runs && *arguments.output == "table") {
+      sweep["state"] = StateWithoutService(sweep.at("state").get<std::string>());
+    }
+  }
+  Json selected = Json::array();
+  for (const Json& sweep : answer->at("sweeps")) {
+    if (IsSelected(sweep, arguments)) selected.push_back(sweep);
+  }
+  // A name, unlike a pattern, must match a sweep.
+  const auto is_named = [&](const Json& sweep) { return sweep.at("name") == arguments.name; };
+  const bool is_name =
+      !arguments.name.empty() && arguments.name.find_first_of("*?[\\") == std::string::npos;
+  if (is_name && std::ranges::none_of(answer->at("sweeps"), is_named)) {
+    Result<Json> found = asker.Ask("GetSweep", {{"sweep", arguments.name}});
+    if (!found.ok()) return Report(found.status());
+    Json& info = found->at("info");  // an id was given
+    info["service_runs"] = service_runs;
+    if (!service_runs && *arguments.output == "table") {
+      info["state"] = StateWithoutService(info.at("state").get<std::string>());
+    }
+    selected.push_back(info);
+  }
+  const bool any_open = std::ranges::any_of(
+      selected, [](const Json& sweep) { return SweepExitCode({sweep}) == kExitIncomplete; });
+  KeepNewest(arguments, selected);
+  if (*arguments.output == "json") {
+    Print(RenderJson(selected));
+    return kExitOk;
+  }
+  std::vector<std::string> header = {"name",   "id",        "state", "runs",   "done",
+                                     "failed", "submitted", "time",  "labels", "note"};
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(selected.size());
+  for (const Json& sweep : selected) rows.push_back(RowOf(sweep));
+  if (*arguments.output == "csv") {
+    Print(Csv(selected, std::move(header), std::move(rows)));
+    return kExitOk;
+  }
+  // Drop columns that are empty in every row.
+  for (std::size_t column = header.size(); column-- > kTimeColumn;) {
+    if (!std::ranges::all_of(rows, [&](const auto& row) { return row[column].empty(); })) continue;
+    header.erase(header.begin() + static_cast<std::ptrdiff_t>(column));
+    for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(column));
+  }
+  std::vector<Align> align(header.size(), Align::kLeft);
+  for (const std::size_t column : {3u, 4u, 5u}) align[column] = Align::kRight;
+  Print(RenderColumns(header, align, rows));
+  if (!service_runs && any_open) SayLine(NoServiceText(asker.coordinator().connection(), state));
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddLs(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("ls", "list sweeps");
+  AddExamples(*verb, {"longrun ls", "longrun ls 'cable-*' -l suite=long --status RUNNING",
+                      "longrun ls --limit 5"});
+  auto arguments = std::make_shared<LsArguments>();
+  verb->add_option("NAME", arguments->name, "a name, or a pattern with * ? [ab]");
+  verb->add_option("-l,--label", arguments->labels, "KEY=VALUE or KEY: only sweeps that have it")
+      ->type_size(1)
+      ->allow_extra_args(false);
+  verb->add_option("--status", arguments->statuses, "only sweeps in this state")
+      ->type_size(1)
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(kStates, CLI::ignore_case));
+  verb->add_option(
+          "--limit", arguments->limit,
+          Str("only the newest N; 0: all (default: ", kShownInTable, " in a table, else all)"))
+      ->type_name("N")
+      ->check(WholeNumberCheck(0), "NONNEGATIVE");
+  arguments->output = AddOutput(*verb, {"table", "json", "csv"});
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return Ls(*arguments, verbs.state); };
+  });
+}
+
+}  // namespace longrun

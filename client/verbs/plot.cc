@@ -1,0 +1,298 @@
+// longrun plot SWEEP...: a metric by context length, or training curves; in the terminal, as SVG, as PNG.
+#include "client/plots/plot.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <limits>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/console/output_file.h"
+#include "client/plots/drawing.h"
+#include "client/plots/plot_curves.h"
+#include "client/plots/plot_layout.h"
+#include "client/plots/plot_losses.h"
+#include "client/plots/plot_png.h"
+#include "client/plots/plot_size.h"
+#include "client/plots/plot_svg.h"
+#include "client/plots/plot_text.h"
+#include "client/tables/pivot.h"
+#include "client/tables/pivot_arguments.h"
+#include "client/tables/pivot_axes.h"
+#include "client/verb.h"
+#include "client/wire/ask.h"
+#include "client/words/render.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kPictureWidth = 800;
+constexpr int kPictureHeight = 480;
+constexpr int kTextWidth = 80;
+constexpr int kTextHeight = 20;
+constexpr std::size_t kNotesMax = 5;  // at most so many curves without numbers are named
+
+struct PlotArguments {
+  std::shared_ptr<PivotArguments> pivot;
+  std::string what = "results";
+  std::string x = "tokens";
+  std::string output = "text";
+  std::string size;
+  bool ascii = false;
+};
+
+// The parts of a series' name: the run's axes that differ between the runs, without the seed.
+std::vector<std::string> CurveName(const RunRef& run, const std::vector<RunRef>& runs,
+                                   const std::vector<std::string>& axes) {
+  std::vector<std::string> parts;
+  for (const std::string& axis : axes) {
+    if (axis == "seed") continue;
+    const Json value = RunValue(run, axis);
+    const bool varies = std::ranges::any_of(
+        runs, [&](const RunRef& other) { return RunValue(other, axis) != value; });
+    if (!varies || value.is_null()) continue;
+    std::string words = ShortAxis(axis);
+    std::ranges::replace(words, '_', ' ');
+    parts.push_back(value.is_number() ? Str(words, " ", AxisText(value)) : AxisText(value));
+  }
+  if (!parts.empty()) return parts;
+  const Json position = RunValue(run, "position");
+  return {position.is_null() ? ShortId(run.run_key()) : AxisText(position)};
+}
+
+// Adds the unit of a trainer's curve if its name does not say it.
+std::string WithUnit(const std::string& metric) {
+  return metric == "loss" || metric == "val_loss" ? metric + " (nats per token)" : metric;
+}
+
+bool IsKept(const RunRef& run, const std::vector<PivotFilter>& where) {
+  return std::ranges::all_of(where, [&](const PivotFilter& filter) {
+    const Json value = RunValue(run, filter.axis);
+    return std::ranges::any_of(filter.values,
+                               [&](const std::string& text) { return IsWritten(value, text); });
+  });
+}
+
+Result<LossCurve> AskCurve(Asker& asker, const RunRef& run, const std::string& metric,
+                           bool by_tokens) {
+  ASSIGN_OR_RETURN(const Json series,
+                   asker.Ask("GetSeries", {{"run", run.run_key()}, {"metric", metric}}));
+  const std::optional<double> batch_tokens = BatchTokens(run.run->at("run"));
+  LossCurve curve{.name = ""};
+  if (!batch_tokens) return curve;
+  for (std::size_t i = 0; i < series.at("step").size(); ++i) {
+    const Json& value = series.at("value")[i];
+    curve.x.push_back(series.at("step")[i].get<double>() * (by_tokens ? *batch_tokens : 1.0));
+    curve.y.push_back(value.is_number() ? value.get<double>()
+                                        : std::numeric_limits<double>::quiet_NaN());
+  }
+  return curve;
+}
+
+// The curves of those runs of the sweeps that the filters keep.
+Result<std::vector<Plot>> LossPlots(const PlotArguments& arguments, const PivotRequest& request,
+                                    const std::string& state) {
+  ASSIGN_OR_RETURN(const std::vector<Json> results, AskResults(state, arguments.pivot->sweeps));
+  std::vector<std::string> axes;
+  std::vector<RunRef> all;
+  for (const Json& result : results) {
+    for (const Json& axis : result.at("axes")) {
+      const auto name = axis.get<std::string>();
+      if (std::ranges::find(axes, name) == axes.end()) axes.push_back(name);
+    }
+    for (const Json& run : result.at("runs")) {
+      all.push_back(MakeRunRef(result.at("name").get<std::string>(), run));
+    }
+  }
+  if (results.size() > 1) axes.insert(axes.begin(), "sweep");
+  std::vector<PivotFilter> where;
+  for (const PivotFilter& filter : request.where) {
+    ASSIGN_OR_RETURN(std::string axis, ResolveAxis(filter.axis, axes, all));
+    where.push_back({.axis = std::move(axis), .values = filter.values});
+  }
+  std::vector<RunRef> runs;
+  std::ranges::copy_if(all, std::back_inserter(runs),
+                       [&](const RunRef& run) { return IsKept(run, where); });
+  if (runs.empty()) {
+    return Status(Code::kInvalidArgument, "--where leaves no run: `longrun get SWEEP` shows them");
+  }
+  const std::string metric = request.metrics.empty() ? "loss" : request.metrics.front();
+  const bool by_tokens = arguments.x == "tokens";
+  Asker asker(state);
+  std::vector<LossCurve> curves;
+  curves.reserve(runs.size());
+  for (const RunRef& run : runs) {
+    ASSIGN_OR_RETURN(LossCurve curve, AskCurve(asker, run, metric, by_tokens));
+    const std::vector<std::string> name = CurveName(run, runs, axes);
+    curve.name = Join(name, ", ");
+    curve.group = name.front();
+    curves.push_back(std::move(curve));
+  }
+  return std::vector<Plot>{
+      PlotOfLosses(curves, Str(metric, " in training (", Join(arguments.pivot->sweeps, ", "), ")"),
+                   by_tokens ? "tokens trained on" : "optimiser step", WithUnit(metric))};
+}
+
+Result<std::vector<Plot>> ResultPlots(const PlotArguments& arguments, const PivotRequest& request,
+                                      const std::string& state) {
+  ASSIGN_OR_RETURN(const std::vector<Json> results, AskResults(state, arguments.pivot->sweeps));
+  ASSIGN_OR_RETURN(const std::vector<PivotTable> tables, BuildPivot(results, request));
+  return PlotsOfTables(tables);
+}
+
+std::string TextOf(const std::vector<Plot>& plots, const PlotArguments& arguments,
+                   const PlotSize& size, bool to_stdout) {
+  PlotTextStyle style{.width = kTextWidth, .height = kTextHeight};
+  winsize window = {};
+  if (to_stdout && OnTerminal() && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 &&
+      window.ws_col > 0) {
+    style.width = std::min<int>(window.ws_col, 120);
+    style.height = std::clamp<int>(window.ws_row - 8, 8, 30);
+  }
+  if (size.width > 0) style = {.width = size.width, .height = size.height};
+  style.ascii = arguments.ascii || (to_stdout && !LocaleIsUtf8());
+  style.colour = to_stdout && UseColour();
+  std::string out;
+  for (const Plot& plot : plots) {
+    if (!out.empty()) out += "\n";
+    out += RenderPlotText(plot, style);
+  }
+  return out;
+}
+
+// FILE.svg for one plot; FILE-1.svg, FILE-2.svg, ... for several.
+std::string FileOf(const std::string& output, std::size_t plot, std::size_t n_plots) {
+  if (n_plots == 1) return output;
+  const std::size_t dot = output.rfind('.');
+  return Str(output.substr(0, dot), "-", plot + 1, output.substr(dot));
+}
+
+Status WritePictures(const std::vector<Plot>& plots, const std::string& output,
+                     const PlotSize& size) {
+  const bool as_png = output.ends_with(".png");
+  for (std::size_t i = 0; i < plots.size(); ++i) {
+    const Drawing drawing = LayOut(plots[i], size.width > 0 ? size.width : kPictureWidth,
+                                   size.height > 0 ? size.height : kPictureHeight);
+    std::string bytes;
+    if (as_png) {
+      ASSIGN_OR_RETURN(bytes, RenderPng(drawing));
+    } else {
+      bytes = RenderSvg(drawing);
+    }
+    const std::string file = FileOf(output, i, plots.size());
+    RETURN_IF_ERROR(WriteOutputFile(file, bytes));
+    std::fprintf(stderr, "%s: %s\n", file.c_str(), plots[i].title.c_str());
+  }
+  return {};
+}
+
+Status WriteOutput(const std::vector<Plot>& plots, const PlotArguments& arguments,
+                   const PlotSize& size) {
+  const std::string& output = arguments.output;
+  if (output == "text") {
+    Print(TextOf(plots, arguments, size, true));
+    return {};
+  }
+  if (output == "json") {
+    Json list = Json::array();
+    for (const Plot& plot : plots) list.push_back(PlotJson(plot));
+    Print(RenderJson(list));
+    return {};
+  }
+  if (output.ends_with(".txt")) {
+    return WriteOutputFile(output, TextOf(plots, arguments, size, false));
+  }
+  return WritePictures(plots, output, size);
+}
+
+// Explains why there is nothing to draw: the sweep is over, or no curve has numbers yet.
+int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>& sweeps,
+                  const std::string& state) {
+  std::vector<Json> infos;
+  std::vector<std::string> states;
+  infos.reserve(sweeps.size());
+  states.reserve(sweeps.size());
+  Asker asker(state);
+  for (const std::string& sweep : sweeps) {
+    const Result<Json> answer = asker.Ask("GetSweep", {{"sweep", sweep}});
+    if (!answer.ok()) return Report(answer.status());
+    infos.push_back(answer->at("info"));
+    states.push_back(infos.back().at("state").get<std::string>());
+  }
+  const int code = SweepExitCode(infos);
+  if (code != kExitIncomplete) {
+    std::fprintf(stderr,
+                 "longrun: there are no numbers to draw: %s is %s, and nothing more comes\n",
+                 Join(sweeps, ", ").c_str(), Join(states, ", ").c_str());
+    return code == kExitOk ? static_cast<int>(kExitFailed) : code;
+  }
+  std::fprintf(stderr, "longrun: there are no numbers to draw yet\n");
+  std::vector<std::string> notes;
+  for (const Plot& plot : plots) std::ranges::move(NotesOf(plot), std::back_inserter(notes));
+  const std::size_t n_told = std::min(notes.size(), kNotesMax);
+  for (std::size_t i = 0; i < n_told; ++i) std::fprintf(stderr, "  %s\n", notes[i].c_str());
+  if (n_told < notes.size()) {
+    std::fprintf(stderr, "  and %zu more curves\n", notes.size() - n_told);
+  }
+  return kExitIncomplete;
+}
+
+int DrawPlots(const PlotArguments& arguments, const std::string& state) {
+  const std::string& output = arguments.output;
+  const bool is_known = output == "text" || output == "json" || output.ends_with(".svg") ||
+                        output.ends_with(".png") || output.ends_with(".txt");
+  if (!is_known) {
+    return Report(
+        Status(Code::kInvalidArgument,
+               Str("-o \"", output,
+                   "\": expected text, json, or a file that ends in .svg, .png or .txt")));
+  }
+  const Result<PlotSize> size = ReadPlotSize(arguments.size);
+  if (!size.ok()) return Report(size.status());
+  const Result<PivotRequest> request = ReadPivotRequest(*arguments.pivot);
+  if (!request.ok()) return Report(request.status());
+  const Result<std::vector<Plot>> plots = arguments.what == "loss"
+                                              ? LossPlots(arguments, *request, state)
+                                              : ResultPlots(arguments, *request, state);
+  if (!plots.ok()) return Report(plots.status());
+  if (std::ranges::none_of(*plots, HasPoints)) {
+    return NothingToDraw(*plots, arguments.pivot->sweeps, state);
+  }
+  const Status written = WriteOutput(*plots, arguments, *size);
+  return written.ok() ? static_cast<int>(kExitOk) : Report(written);
+}
+
+}  // namespace
+
+void AddPlot(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("plot", "perplexity by context length or training curves, drawn");
+  AddExamples(*verb, {"longrun plot my-sweep", "longrun plot my-sweep -o curves.svg",
+                      "longrun plot my-sweep --metric nll_by_position",
+                      "longrun plot my-sweep --what loss --where position=rope -o loss.png"});
+  auto arguments = std::make_shared<PlotArguments>();
+  arguments->pivot = AddPivot(*verb);
+  verb->add_option("--what", arguments->what,
+                   "results, or loss: training curves (--metric val_loss, lr, ... names another)")
+      ->check(CLI::IsMember(std::vector<std::string>{"results", "loss"}))
+      ->capture_default_str();
+  verb->add_option("--x", arguments->x, "x axis of training curves: tokens | step")
+      ->check(CLI::IsMember(std::vector<std::string>{"tokens", "step"}))
+      ->capture_default_str();
+  verb->add_option("-o,--output", arguments->output, "text | json | FILE.svg | FILE.png | FILE.txt")
+      ->capture_default_str();
+  verb->add_option("--size", arguments->size,
+                   "WIDTHxHEIGHT: pixels of a picture (800x480), characters of a text (80x20)");
+  verb->add_flag("--ascii", arguments->ascii, "plain ASCII text without Braille");
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return DrawPlots(*arguments, verbs.state); };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,204 @@
+// longrun query SQL: read-only SQL over the documented views (docs/query.md).
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <map>
+
+#include "base/program.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/ask.h"
+#include "client/words/render.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kSqlBytesMax = 1
+                                     << 20;  // the coordinator's own limit is smaller, and says so
+constexpr std::int64_t kGraceMs = 10'000;    // in addition to the query's own time
+
+struct QueryArguments {
+  std::string sql;
+  std::string timeout = "5s";
+  std::int64_t limit = 10'000;
+  bool views = false;
+};
+
+using Rows = std::vector<std::vector<std::string>>;
+
+// A value on one line, with control characters as \n, \t, \x1b.
+std::string Shown(const Json& value, const char* null) {
+  if (value.is_null()) return null;
+  if (!value.is_string()) return CanonicalJson(value);
+  std::string text;
+  for (const char c : value.get_ref<const std::string&>()) {
+    if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) {
+      text += c;
+    } else if (c == '\n' || c == '\t') {
+      text += c == '\n' ? "\\n" : "\\t";
+    } else {
+      std::array<char, 8> code{};
+      std::snprintf(code.data(), code.size(), "\\x%02x", static_cast<unsigned char>(c));
+      text += code.data();
+    }
+  }
+  return text;
+}
+
+std::string CsvText(const Json& value) {
+  if (value.is_null()) return "";
+  return value.is_string() ? value.get<std::string>() : CanonicalJson(value);
+}
+
+std::string Markdown(const std::vector<std::string>& header, const Rows& rows) {
+  const auto line = [](const std::vector<std::string>& row) {
+    std::string text = "|";
+    for (const std::string& field : row) {
+      text += ' ';
+      for (const char c : field) text += c == '|' ? std::string("\\|") : std::string(1, c);
+      text += " |";
+    }
+    return text + "\n";
+  };
+  std::string out = line(header) + line(std::vector<std::string>(header.size(), "---"));
+  for (const auto& row : rows) out += line(row);
+  return out;
+}
+
+// Columns of one name become name, name_2, ...
+std::vector<std::string> ObjectKeys(const Json& columns) {
+  std::vector<std::string> keys;
+  std::map<std::string, int> seen;
+  for (const Json& column : columns) {
+    const auto name = column.get<std::string>();
+    const int n = ++seen[name];
+    keys.push_back(n == 1 ? name : Str(name, "_", n));
+  }
+  return keys;
+}
+
+// Renders {"columns": [...], "rows": [[...]]} in a format.
+std::string Rendered(const Json& answer, const std::string& format) {
+  const Json& columns = answer.at("columns");
+  if (format == "json" || format == "jsonl") {
+    const std::vector<std::string> keys = ObjectKeys(columns);
+    Json list = Json::array();
+    std::string lines;
+    for (const Json& row : answer.at("rows")) {
+      Json object = Json::object();
+      for (std::size_t c = 0; c < keys.size(); ++c) object[keys[c]] = row.at(c);
+      if (format == "jsonl") {
+        lines += CanonicalJson(object) + "\n";
+      } else {
+        list.push_back(std::move(object));
+      }
+    }
+    return format == "jsonl" ? lines : RenderJson(list);
+  }
+  const auto header = columns.get<std::vector<std::string>>();
+  std::vector<Align> align(header.size(), Align::kRight);
+  Rows rows;
+  for (const Json& row : answer.at("rows")) {
+    std::vector<std::string> fields;
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      if (row.at(c).is_string()) align[c] = Align::kLeft;
+      fields.push_back(format == "csv" ? CsvText(row.at(c)) : Shown(row.at(c), "–"));
+    }
+    rows.push_back(std::move(fields));
+  }
+  if (format == "csv") return RenderCsv(header, rows);
+  return format == "markdown" ? Markdown(header, rows) : RenderColumns(header, align, rows);
+}
+
+Result<std::string> ReadStdin() {
+  if (InputIsClosed()) {
+    return Status(Code::kInvalidArgument,
+                  "standard input is closed, so no query can be read from it: give the query as an "
+                  "argument, or its file: `longrun query - < FILE`");
+  }
+  std::string text;
+  std::array<char, 4096> part{};
+  while (text.size() <= kSqlBytesMax) {
+    const ssize_t n = read(STDIN_FILENO, part.data(), part.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus(errno, "cannot read the query from standard input");
+    if (n == 0) return text;
+    text.append(part.data(), static_cast<std::size_t>(n));
+  }
+  return Status(Code::kInvalidArgument, "the query on standard input has more than 1 MiB");
+}
+
+int ListViews(const std::string& format, const std::string& state) {
+  const Result<Json> answer = Ask(state, "ListViews", Json::object());
+  if (!answer.ok()) return Report(answer.status());
+  Json table = {{"columns", {"view", "column", "type", "unit", "meaning"}},
+                {"rows", Json::array()}};
+  for (const Json& view : answer->at("views")) {
+    for (const Json& column : view.at("columns")) {
+      table["rows"].push_back({view.at("name"), column.at("name"), column.at("type"),
+                               column.at("unit"), column.at("meaning")});
+    }
+  }
+  Print(Rendered(table, format));
+  return kExitOk;
+}
+
+int Query(const QueryArguments& arguments, const std::string& format, const std::string& state) {
+  if (arguments.views) return ListViews(format, state);
+  if (arguments.sql.empty()) {
+    return Report(Status(Code::kInvalidArgument,
+                         "a query is missing: longrun query \"SELECT ...\", or - to read it from "
+                         "standard input; --views lists what there is"));
+  }
+  const Result<std::string> sql = arguments.sql == "-" ? ReadStdin() : arguments.sql;
+  if (!sql.ok()) return Report(sql.status());
+  if (!IsUtf8(*sql)) {
+    return Report(Status(Code::kInvalidArgument, "the query is no text in UTF-8"));
+  }
+  const Result<std::int64_t> timeout_ms = ParseDurationMs(arguments.timeout);
+  if (!timeout_ms.ok()) return Report(timeout_ms.status().In("--timeout"));
+  Asker asker(state);
+  const Result<Json> answer = asker.Ask(
+      "Query", {{"sql", *sql}, {"timeout_ms", *timeout_ms}, {"rows_max", arguments.limit}},
+      *timeout_ms + kGraceMs);
+  if (!answer.ok()) return asker.ReportFailure(answer.status());
+  Print(Rendered(*answer, format));
+  const std::string cut_by = answer->at("cut_by").get<std::string>();
+  if (!cut_by.empty()) {
+    std::fprintf(stderr, "longrun: only the first %zu rows are shown: %s\n",
+                 answer->at("rows").size(),
+                 cut_by == "rows" ? "--limit gives more"
+                                  : "an answer holds 16 MiB; select fewer columns or rows");
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddQuery(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("query", "read-only SQL over documented views");
+  const auto arguments = std::make_shared<QueryArguments>();
+  verb->add_option("SQL", arguments->sql, "one SELECT; - reads it from standard input");
+  verb->add_flag("--views", arguments->views, "list the views and their columns");
+  verb->add_option("--timeout", arguments->timeout, "time it may take, up to 60s")
+      ->capture_default_str();
+  verb->add_option("--limit", arguments->limit, "rows shown, up to 1000000")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}))
+      ->capture_default_str();
+  const auto output = AddOutput(*verb, {"table", "json", "jsonl", "csv", "markdown"});
+  AddExamples(*verb, {"longrun query --views",
+                      "longrun query \"SELECT * FROM sweep_results WHERE sweep = 'my-sweep'\"",
+                      "longrun query - -o csv"});
+  verb->callback([&verbs, arguments, output] {
+    verbs.run = [&verbs, arguments, output] { return Query(*arguments, *output, verbs.state); };
+  });
+}
+
+}  // namespace longrun

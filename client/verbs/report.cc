@@ -1,0 +1,259 @@
+// longrun report SWEEP: one HTML page with everything about a sweep.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/str.h"
+#include "base/version.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/console/output_file.h"
+#include "client/plots/plot_losses.h"
+#include "client/report/report_page.h"
+#include "client/verb.h"
+#include "client/wire/ask.h"
+#include "client/words/render.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kCurvesMax = 60;      // runs whose curves are drawn
+constexpr std::size_t kCurvePoints = 400;   // of each
+constexpr std::size_t kFailuresMax = 20;    // shown with their logs
+constexpr std::size_t kLogLines = 30;       // the last lines of each
+constexpr std::size_t kLogBytesMax = 8192;  // of these
+constexpr std::int64_t kQueryMs = 30'000;
+
+std::string TextOf(const Json& value) { return value.is_string() ? value.get<std::string>() : ""; }
+
+Json JsonOf(const Json& text) {
+  if (!text.is_string()) return nullptr;
+  Result<Json> parsed = ParseJson(text.get_ref<const std::string&>());
+  return parsed.ok() ? std::move(parsed).value() : Json(nullptr);
+}
+
+Result<Json> Rows(Asker& asker, const std::string& sql) {
+  ASSIGN_OR_RETURN(const Json answer,
+                   asker.Ask("Query", {{"sql", sql}, {"timeout_ms", kQueryMs}}, 2 * kQueryMs));
+  if (const auto cut = answer.at("cut_by").get<std::string>(); !cut.empty()) {
+    return Status(Code::kResourceExhausted,
+                  Str("the sweep is too large for one page (limit of ", cut,
+                      "): `longrun table` and `longrun query` show it in parts"));
+  }
+  return answer.at("rows");
+}
+
+Status ReadRuns(Asker& asker, const std::string& sweep_id, ReportInput& input) {
+  const std::string of_sweep =
+      Str("run_key IN (SELECT run_key FROM sweep_runs WHERE sweep_id = '", sweep_id, "')");
+  ASSIGN_OR_RETURN(
+      const Json runs,
+      Rows(asker, Str("SELECT run_key, axes, dataset, dataset_digest, seed, train_state, checkpoint"
+                      " FROM sweep_runs JOIN runs USING (run_key) WHERE sweep_id = '",
+                      sweep_id, "' ORDER BY ordinal")));
+  // For each run the attempt that succeeded, else the newest that began.
+  ASSIGN_OR_RETURN(const Json started,
+                   Rows(asker, Str("SELECT run_key, started FROM attempts WHERE kind = 'train'"
+                                   " AND started IS NOT NULL AND ",
+                                   of_sweep, " ORDER BY state = 'SUCCEEDED', attempt")));
+  std::map<std::string, Json> started_of;
+  for (const Json& row : started) started_of[row.at(0).get<std::string>()] = JsonOf(row.at(1));
+  for (const Json& row : runs) {
+    ReportRun& run = input.runs.emplace_back();
+    run.run_key = row.at(0).get<std::string>();
+    run.axes = JsonOf(row.at(1));
+    run.dataset = TextOf(row.at(2));
+    run.dataset_digest = TextOf(row.at(3));
+    run.seed = row.at(4);
+    run.train_state = TextOf(row.at(5));
+    run.checkpoint = TextOf(row.at(6));
+    run.started = started_of[run.run_key];
+  }
+  return {};
+}
+
+std::string LastLines(const std::string& text) {
+  std::size_t begin = text.size();
+  std::size_t n_lines = 0;
+  while (begin > 0 && text.size() - begin < kLogBytesMax) {
+    if (text[begin - 1] == '\n' && begin != text.size() && ++n_lines == kLogLines) break;
+    --begin;
+  }
+  return text.substr(begin);
+}
+
+// Reads failures of only the sweep's own tasks: another sweep may have other evaluations of the same runs.
+Status ReadFailures(Asker& asker, const std::string& sweep_id, const Json& runs,
+                    ReportInput& input) {
+  std::set<std::string> tasks;
+  for (const Json& run : runs) {
+    for (const Json& task : run.at("tasks")) tasks.insert(task.at("task").get<std::string>());
+  }
+  ASSIGN_OR_RETURN(
+      const Json rows,
+      Rows(asker,
+           Str("SELECT run_key, kind, n, attempt, state, failure_class, message, worker, task"
+               " FROM attempts WHERE (failure_class <> '' OR state IN ('FAILED', 'LOST'))"
+               " AND state NOT IN ('CANCELLED', 'PREEMPTED')"  // a user stopped it
+               " AND run_key IN (SELECT run_key FROM sweep_runs WHERE sweep_id = '",
+               sweep_id, "') ORDER BY attempt DESC")));
+  for (const Json& row : rows) {
+    if (!tasks.contains(row.at(8).get<std::string>())) continue;
+    input.n_failures += 1;
+    if (input.failures.size() == kFailuresMax) continue;
+    ReportFailure& failure = input.failures.emplace_back();
+    failure.run_key = row.at(0).get<std::string>();
+    failure.kind = row.at(1).get<std::string>();
+    failure.n = row.at(2).get<std::int64_t>();
+    failure.attempt = row.at(3).get<std::string>();
+    failure.state = row.at(4).get<std::string>();
+    failure.failure_class = row.at(5).get<std::string>();
+    failure.message = row.at(6).get<std::string>();
+    failure.worker = row.at(7).get<std::string>();
+    std::string log;
+    const Status read = asker.coordinator().connection().Stream(
+        "GetLogs", {{"target", failure.attempt}, {"follow", false}}, [&](const Json& message) {
+          log += message.at("text").get<std::string>();
+          log = LastLines(log);
+          return true;
+        });
+    failure.log_tail = read.ok() ? log : Str("(its log cannot be read: ", read.message(), ")");
+  }
+  return {};
+}
+
+// "rope, train length 64": the position and the other axes that differ between runs, without the seed.
+std::string NameOfCurve(const ReportRun& run, const std::vector<ReportRun>& runs) {
+  std::vector<std::string> parts;
+  for (const auto& item : run.axes.items()) {
+    const std::string& axis = item.key();
+    const Json& value = item.value();
+    const bool varies = std::ranges::any_of(
+        runs, [&](const ReportRun& other) { return other.axes.value(axis, Json()) != value; });
+    if (axis == "seed" || (axis != "position" && !varies)) continue;
+    std::string words = ShortAxis(axis);
+    std::ranges::replace(words, '_', ' ');
+    if (axis == "position") {
+      parts.insert(parts.begin(), AxisText(value));
+    } else {
+      parts.push_back(value.is_number() ? Str(words, " ", AxisText(value)) : AxisText(value));
+    }
+  }
+  return Join(parts, ", ");
+}
+
+// Up to kCurvePoints of a curve, spaced evenly by index, including the last.
+Result<LossCurve> ReadCurve(Asker& asker, const ReportRun& run, const std::vector<ReportRun>& runs,
+                            const char* metric) {
+  LossCurve curve{.name = NameOfCurve(run, runs)};
+  if (!run.batch_tokens) return curve;
+  const auto position = run.axes.find("position");
+  if (position != run.axes.end()) curve.group = AxisText(*position);
+  ASSIGN_OR_RETURN(const Json series,
+                   asker.Ask("GetSeries", {{"run", run.run_key}, {"metric", metric}}));
+  const Json& steps = series.at("step");
+  const std::size_t n = steps.size();
+  const std::size_t n_shown = std::min(n, kCurvePoints);
+  for (std::size_t i = 1; i <= n_shown; ++i) {
+    const std::size_t at = i * n / n_shown - 1;
+    const Json& value = series.at("value").at(at);
+    curve.x.push_back(steps.at(at).get<double>() * *run.batch_tokens);
+    curve.y.push_back(value.is_number() ? value.get<double>()
+                                        : std::numeric_limits<double>::quiet_NaN());
+  }
+  return curve;
+}
+
+Status ReadCurves(Asker& asker, ReportInput& input) {
+  const std::size_t n_drawn = std::min(input.runs.size(), kCurvesMax);
+  input.n_curves_left_out = static_cast<std::int64_t>(input.runs.size() - n_drawn);
+  for (std::size_t i = 0; i < n_drawn; ++i) {
+    for (auto& [metric, curves] :
+         {std::pair{"loss", &input.losses}, std::pair{"val_loss", &input.validations}}) {
+      ASSIGN_OR_RETURN(LossCurve curve, ReadCurve(asker, input.runs[i], input.runs, metric));
+      if (!curve.x.empty()) curves->push_back(std::move(curve));
+    }
+  }
+  return {};
+}
+
+Result<ReportInput> ReadSweep(Asker& asker, const std::string& sweep) {
+  ReportInput input;
+  ASSIGN_OR_RETURN(const Json answer, asker.Ask("GetSweep", {{"sweep", sweep}}));
+  input.info = answer.at("info");
+  input.yaml = answer.at("yaml").get<std::string>();
+  const auto id = input.info.at("sweep_id").get<std::string>();
+  const auto name = input.info.at("name").get<std::string>();
+  ASSIGN_OR_RETURN(input.results, asker.Ask("GetResults", {{"sweep", id}}));
+  input.results["name"] = name;
+  ASSIGN_OR_RETURN(
+      const Json rows,
+      Rows(asker, Str("SELECT labels, overrides FROM sweeps WHERE sweep_id = '", id, "'")));
+  if (!rows.empty()) {
+    input.labels = JsonOf(rows.at(0).at(0));
+    input.overrides = JsonOf(rows.at(0).at(1));
+  }
+  RETURN_IF_ERROR(ReadRuns(asker, id, input));
+  for (const Json& answered : input.results.at("runs")) {
+    const auto run = std::ranges::find(input.runs, answered.at("run_key").get<std::string>(),
+                                       &ReportRun::run_key);
+    if (run != input.runs.end()) run->batch_tokens = BatchTokens(answered.at("run"));
+  }
+  RETURN_IF_ERROR(ReadFailures(asker, id, answer.at("runs"), input));
+  RETURN_IF_ERROR(ReadCurves(asker, input));
+  input.made_by = Str(kVersion, " (", BuildCommit(), ")");
+  input.made_at = FormatWallMs(WallMs());
+  return input;
+}
+
+int WriteReport(const std::string& sweep, const std::string& file, const std::string& state) {
+  // Refuse a word that other verbs take as a format: here it would become the file's name.
+  for (const std::string_view format :
+       {"json", "jsonl", "csv", "table", "wide", "markdown", "latex"}) {
+    if (file != format) continue;
+    return Report(
+        Status(Code::kInvalidArgument, Str("-o ", file,
+                                           ": a report is a page of HTML, and -o names its file; "
+                                           "`longrun table ",
+                                           sweep, " -o ", file, "` gives the numbers")));
+  }
+  Asker asker(state);
+  const Result<ReportInput> input = ReadSweep(asker, sweep);
+  if (!input.ok()) return asker.ReportFailure(input.status());
+  const Result<std::string> page = ReportPage(*input);
+  if (!page.ok()) return Report(page.status());
+  if (file == "-") {
+    Print(*page);
+    return kExitOk;
+  }
+  const std::string path =
+      file.empty() ? input->info.at("name").get<std::string>() + ".html" : file;
+  if (Status written = WriteOutputFile(path, *page); !written.ok()) return Report(written);
+  std::fprintf(stderr, "%s: open it in a browser; it needs no network\n", path.c_str());
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddReport(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand(
+      "report", "a sweep as one HTML page: table, curves, failures, provenance");
+  const auto sweep = std::make_shared<std::string>();
+  const auto file = std::make_shared<std::string>();
+  verb->add_option("SWEEP", *sweep, "name or id")->required();
+  verb->add_option("-o,--output", *file, "the file to write (default: SWEEP.html); -: print it");
+  AddExamples(*verb,
+              {"longrun report my-sweep", "longrun report my-sweep -o results/my-sweep.html"});
+  verb->callback([&verbs, sweep, file] {
+    verbs.run = [&verbs, sweep, file] { return WriteReport(*sweep, *file, verbs.state); };
+  });
+}
+
+}  // namespace longrun

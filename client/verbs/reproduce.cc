@@ -1,0 +1,69 @@
+// longrun reproduce RUN: the sweep file that gives the same run.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/str.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/words/render.h"
+#include "client/words/reproduction.h"
+#include "client/words/run_of.h"
+
+namespace longrun {
+namespace {
+
+// Submits the file to the coordinator's check, like `plan`.
+int Check(Asker& asker, const ReproducedRun& run, bool as_json) {
+  const Result<Json> plan = asker.Ask(
+      "PlanSweep",
+      {{"yaml", run.yaml}, {"file_name", "reproduce.yaml"}, {"overrides", Json::array()}});
+  if (!plan.ok()) return asker.ReportFailure(plan.status());
+  const auto key = plan->at("runs").at(0).at("run_key").get<std::string>();
+  if (key != run.run_key) {
+    return Report(Status(Code::kFailedPrecondition,
+                         Str("the file gives run ", key, " here, not ", run.run_key)));
+  }
+  Print(as_json ? RenderJson({{"run", run.run_key}, {"same", true}})
+                : Str("the file gives run ", run.run_key, "\n"));
+  return kExitOk;
+}
+
+int Reproduce(const std::string& thing, bool check, bool as_json, const std::string& state) {
+  Asker asker(state);
+  Result<ReproducedRun> run = ReproduceRun(asker, thing);
+  if (run.status().code() == Code::kNotFound || run.status().code() == Code::kInvalidArgument) {
+    const Result<std::string> key = RunOf(asker, thing, {.verb = "reproduce"}, run.status());
+    run = key.ok() ? ReproduceRun(asker, *key) : Result<ReproducedRun>(key.status());
+  }
+  if (!run.ok()) return asker.ReportFailure(run.status());
+  for (const std::string& warning : run->warnings) {
+    std::fprintf(stderr, "longrun: %s\n", warning.c_str());
+  }
+  if (check) return Check(asker, *run, as_json);
+  Print(as_json
+            ? RenderJson({{"run", run->run_key}, {"yaml", run->yaml}, {"warnings", run->warnings}})
+            : run->yaml);
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddReproduce(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("reproduce", "print a sweep file that gives the same run");
+  const auto run = std::make_shared<std::string>();
+  const auto check = std::make_shared<bool>(false);
+  verb->add_option("RUN", *run, "a run's id (8 digits or more)")->required();
+  verb->add_flag("--check", *check,
+                 "instead, give the file to the coordinator and say whether the run is the same");
+  const auto output = AddOutput(*verb, {"yaml", "json"});
+  AddExamples(*verb, {"longrun reproduce 3f2a91c0", "longrun reproduce 3f2a91c0 --check"});
+  verb->callback([&verbs, run, check, output] {
+    verbs.run = [&verbs, run, check, output] {
+      return Reproduce(*run, *check, *output == "json", verbs.state);
+    };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,87 @@
+// longrun retry SWEEP|RUN: starts a new round for tasks that failed, were skipped or cancelled; succeeded
+// tasks stay.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstddef>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/str.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/ask.h"
+#include "client/words/render.h"
+#include "client/words/sweep_view.h"
+#include "sweeps/failure.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kShown = 8;
+
+// The runs of `target` whose training diverged. Ignores errors: the call that follows reports them.
+std::vector<std::string> DivergedOf(Asker& asker, const std::string& target) {
+  Json runs = Json::array();
+  if (const Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", target}}); sweep.ok()) {
+    runs = sweep->at("runs");
+  } else if (const Result<Json> run = asker.Ask("GetRun", {{"run", target}}); run.ok()) {
+    runs.push_back(run->at("run"));
+  }
+  std::vector<std::string> names;
+  for (const Json& run : runs) {
+    for (const Json& task : run.at("tasks")) {
+      if (task.at("kind") != "train" || !task.at("failed_for_good").get<bool>()) continue;
+      names.push_back(RunName(run, runs));
+    }
+  }
+  return names;
+}
+
+// Training is deterministic, so these runs would diverge again.
+void WarnOfDiverged(const std::vector<std::string>& names) {
+  std::vector<std::string> shown(
+      names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
+  if (names.size() > kShown) shown.push_back(Str("and ", names.size() - kShown, " more"));
+  std::fprintf(
+      stderr,
+      "with the seed and the settings that diverged: %s; %s: change the sweep file, and run "
+      "that\n",
+      Join(shown, ", ").c_str(), std::string(FailureOf(FailureClass::kNumerical).advice).c_str());
+}
+
+}  // namespace
+
+void AddRetry(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("retry", "try failed and cancelled tasks of a sweep or run again");
+  AddExamples(*verb, {"longrun retry my-sweep", "longrun retry 1f2e3d4c"});
+  const auto thing = std::make_shared<std::string>();
+  verb->add_option("THING", *thing, "a sweep's name or id, or a run's id (8 digits or more)")
+      ->required();
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, thing, output] {
+    verbs.run = [&verbs, thing, output] {
+      // Safe to repeat: a second call finds nothing left to retry.
+      Asker asker(verbs.state);
+      const std::vector<std::string> diverged = DivergedOf(asker, *thing);
+      const Result<Json> answer = asker.Ask("RetryTasks", {{"target", *thing}});
+      if (!answer.ok()) return Report(answer.status());
+      const auto n = answer->at("tasks_retried").get<std::int64_t>();
+      Print(*output == "json" ? RenderJson(*answer) : Str("tasks to try again: ", n, "\n"));
+      if (n == 0) {
+        std::fprintf(stderr,
+                     "none of its tasks failed, was skipped or was cancelled: there is nothing to "
+                     "try again\n");
+      }
+      if (n > 0 && !diverged.empty()) WarnOfDiverged(diverged);
+      if (n > 0 && asker.coordinator().momentary()) {
+        std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
+      }
+      return static_cast<int>(kExitOk);
+    };
+  });
+}
+
+}  // namespace longrun

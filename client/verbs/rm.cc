@@ -1,0 +1,56 @@
+// longrun rm SWEEP: removes the sweep; `longrun gc` then removes the data that no other sweep has.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/str.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/embedded.h"
+#include "client/words/render.h"
+
+namespace longrun {
+namespace {
+
+int Remove(const std::string& sweep, const std::string& output, const std::string& state) {
+  // Not repeated on failure: by then, another sweep may have the name, or none.
+  const auto coordinator = Coordinator::Reach(state);
+  if (!coordinator.ok()) return Report(coordinator.status());
+  const Result<Json> answer = (*coordinator)->connection().Call("RemoveSweep", {{"sweep", sweep}});
+  if (!answer.ok()) return Report(answer.status());
+  if (output == "json") {
+    Print(RenderJson(*answer));
+    return kExitOk;
+  }
+  Print(Str("removed ", answer->at("name").get<std::string>(), " (",
+            answer->at("sweep_id").get<std::string>(), ")\n"));
+  const auto n_left = answer->at("tasks_left").get<std::int64_t>();
+  if (n_left > 0) {
+    std::fprintf(stderr,
+                 "%s of it %s in no other sweep: kept until `longrun gc`; if submitted again "
+                 "before that, nothing is done twice\n",
+                 Counted(n_left, "task").c_str(), n_left == 1 ? "is" : "are");
+  }
+  for (const Json& other : answer->at("others")) {
+    std::fprintf(stderr, "of the same name: %s, %s: `longrun rm %s`\n",
+                 other.at("sweep_id").get<std::string>().c_str(),
+                 other.at("state").get<std::string>().c_str(),
+                 other.at("sweep_id").get<std::string>().c_str());
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddRm(Verbs& verbs) {
+  CLI::App* verb = verbs.app->add_subcommand("rm", "remove a sweep that has ended");
+  AddExamples(*verb, {"longrun rm my-sweep"});
+  const auto sweep = std::make_shared<std::string>();
+  verb->add_option("SWEEP", *sweep, "name or id")->required();
+  const auto output = AddOutput(*verb, {"table", "json"});
+  verb->callback([&verbs, sweep, output] {
+    verbs.run = [&verbs, sweep, output] { return Remove(*sweep, *output, verbs.state); };
+  });
+}
+
+}  // namespace longrun

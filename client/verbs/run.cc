@@ -1,0 +1,186 @@
+// longrun run FILE: the embedded mode. Starts a coordinator and one worker on the local state folder,
+// submits, watches, prints the table, and stops. The same command resumes interrupted work.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/str.h"
+#include "base/units.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/tables/pivot.h"
+#include "client/tables/table_format.h"
+#include "client/verb.h"
+#include "client/wire/ask.h"
+#include "client/wire/embedded.h"
+#include "client/words/render.h"
+#include "client/words/submission.h"
+#include "client/words/sweep_file.h"
+#include "client/words/sweep_view.h"
+
+namespace longrun {
+namespace {
+
+struct RunArguments {
+  std::shared_ptr<SweepFileArguments> file;
+  std::shared_ptr<std::string> output;
+  std::int64_t cpu_slots = 0;
+};
+
+void SayWhereToLook(const Json& info, const std::string& state) {
+  const std::string name = info.at("name").get<std::string>();
+  std::vector<std::pair<std::string, std::string>> next = {
+      {"longrun get " + name, "runs, tasks, attempts"}, {"longrun ls", "all sweeps"}};
+  if (info.at("tasks_succeeded").get<std::int64_t>() > 0) {
+    next.emplace(next.begin(), "longrun table " + name + " -o json",
+                 "the same numbers, with token counts");
+  }
+  std::fprintf(stderr, "\nwhere to look next (state in %s):\n", state.c_str());
+  for (const auto& [command, what] : next) {
+    std::fprintf(stderr, "  %-*s  %s\n", static_cast<int>(next[0].first.size()), command.c_str(),
+                 what.c_str());
+  }
+}
+
+int PrintEnd(const Json& end, const std::string& output, const std::string& state) {
+  // Of whoever is there now: the service that carried the sweep out may have ended with its command.
+  const Result<Json> results = Ask(state, "GetResults", {{"sweep", end.at("info").at("sweep_id")}});
+  if (!results.ok()) return Report(results.status());
+  const Result<std::vector<PivotTable>> tables = BuildPivot({*results}, {});
+  if (!tables.ok()) return Report(tables.status());
+  PrintFailures(end);
+  Print(RenderTables(*tables, output));
+  if (output == "table") {
+    const std::string note = OtherMetricsNote({*results});
+    if (!note.empty()) std::fprintf(stderr, "\n%s\n", note.c_str());
+    SayWhereToLook(end.at("info"), state);
+  }
+  return SweepExitCode({end.at("info")});
+}
+
+// What may fill the disk is said before its worker begins. It is no refusal: the forecast is the most that
+// can stay, and a trainer that finds the disk full keeps what it has.
+void SayWhatDiskItTakes(const Json& submission) {
+  const auto n_bytes = submission.at("disk_bytes").get<std::int64_t>();
+  const auto n_free = submission.at("disk_free_bytes").get<std::int64_t>();
+  const bool is_known = n_free > 0;  // a service of an earlier build does not say
+  if (!is_known || n_bytes <= n_free) return;
+  std::fprintf(
+      stderr,
+      "the checkpoints of this sweep that stay may need %s, and %s are free where the state "
+      "folder is: free some (`longrun gc`), take a smaller train.checkpoint.keep, or another "
+      "folder by --state\n",
+      FormatBytes(n_bytes).c_str(), FormatBytes(n_free).c_str());
+}
+
+// A sweep's name, where its file is wanted.
+int ReportFile(const std::string& file, const Status& status, const std::string& state) {
+  const bool is_file = file.ends_with(".yaml") || file.ends_with(".yml");
+  if (status.code() != Code::kNotFound || is_file ||
+      !Ask(state, "GetSweep", {{"sweep", file}}).ok()) {
+    return Report(status);
+  }
+  return Report(Status(Code::kNotFound,
+                       Str(status.message(), "; there is a sweep of that name: `longrun watch ",
+                           file, "` follows it, `longrun table ", file,
+                           "` shows it, and `longrun run` takes the file that it came from")));
+}
+
+int Run(const RunArguments& arguments, const std::string& state) {
+  const Result<Json> request = SweepRequest(*arguments.file, state);
+  if (!request.ok()) return ReportFile(arguments.file->file, request.status(), state);
+  CatchInterrupts();
+
+  // A service that runs already is used; else ours, for as long as this command lives. Its worker comes
+  // after the sweep: else what waits from before would take the slots.
+  std::unique_ptr<Daemons> daemons;
+  if (!CoordinatorRuns(state)) {
+    Result<std::unique_ptr<Daemons>> started =
+        Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
+    // Another command may have been faster by a moment: then its service is used.
+    if (!started.ok() && !CoordinatorRuns(state)) return Report(started.status());
+    if (started.ok()) daemons = std::move(started).value();
+  }
+  // Not kept: a coordinator of the moment must not pass for the service that carries the sweep out.
+  auto asker = std::make_unique<Asker>(
+      state, [&] { return daemons != nullptr ? daemons->WhyLost() : Status(); });
+  Json submission = *request;
+  submission["first"] = daemons != nullptr;
+  const Result<Json> answer = asker->Ask("SubmitSweep", submission);
+  if (!answer.ok()) return asker->ReportFailure(answer.status());
+  asker.reset();
+  SayWhatDiskItTakes(*answer);
+  std::fprintf(stderr, "%s\n", SubmissionText(*answer).c_str());
+
+  const std::string sweep = answer->at("sweep_id").get<std::string>();
+  if (daemons == nullptr) {
+    std::fprintf(stderr, "a service runs on %s already: using it (Ctrl-C detaches)\n",
+                 state.c_str());
+  }
+  if (!answer->at("others").empty() && !answer->at("finished").get<bool>()) {
+    std::fprintf(stderr, "%s:\n%s",
+                 daemons == nullptr
+                     ? "other unfinished sweeps share the service"
+                     : "this sweep goes first; other unfinished sweeps take what it leaves free",
+                 OthersText(answer->at("others")).c_str());
+  }
+  if (daemons != nullptr && !answer->at("finished").get<bool>()) {
+    if (const Status working = daemons->StartWorking(); !working.ok()) return Report(working);
+  }
+  // The service may be another `run`'s, and end with it: then the work goes on with our own.
+  const auto take_over = [&] {
+    if (daemons != nullptr || CoordinatorRuns(state)) return;
+    Result<std::unique_ptr<Daemons>> started =
+        Daemons::Start(state, {.cpu_slots = arguments.cpu_slots});
+    if (!started.ok() || !(*started)->StartWorking().ok()) return;  // somebody else was faster
+    std::fprintf(stderr, "the service has ended: continuing with a new one\n");
+    daemons = std::move(started).value();
+  };
+  // Of our own worker nothing can be hoped for that it cannot do now.
+  Json refused;  // how the sweep stood when nothing more could be done
+  const auto give_up = [&](const Json& message) {
+    Status status = daemons != nullptr ? NothingFits(message) : Status();
+    if (!status.ok()) refused = message;
+    return status;
+  };
+  const Result<Json> end = FollowSweep(
+      state, sweep, {.own = [&] { return daemons.get(); }, .away = take_over, .give_up = give_up});
+  if (Interrupted()) {
+    if (daemons == nullptr) {
+      std::fprintf(stderr,
+                   "\ndetached: `longrun watch %s` comes back, `longrun cancel %s` ends it\n",
+                   sweep.c_str(), sweep.c_str());
+    } else {
+      std::fprintf(stderr, "\n");  // behind the terminal's ^C
+      StopAtInterrupt(*daemons, "the same command continues from here");
+    }
+    return kExitInterrupted;
+  }
+  if (!refused.is_null() && refused.at("info").at("tasks_succeeded").get<std::int64_t>() > 0) {
+    PrintEnd(refused, *arguments.output, state);
+  }
+  if (!end.ok()) return Report(end.status());
+  return PrintEnd(*end, *arguments.output, state);
+}
+
+}  // namespace
+
+void AddRun(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("run", "submit a sweep, run it on this machine, print the table");
+  AddExamples(
+      *verb, {"longrun run sweep.yaml", R"(longrun run sweep.yaml --set "seed=[1, 2, 3]" -o csv)"});
+  auto arguments = std::make_shared<RunArguments>();
+  arguments->file = AddSweepFile(*verb);
+  arguments->output = AddOutput(*verb, TableFormatNames());
+  verb->add_option("--cpu-slots", arguments->cpu_slots,
+                   "trainers to run at once on the CPU (default: one per core)")
+      ->check(CLI::Range(1, 1024));
+  verb->callback([&verbs, arguments] {
+    verbs.run = [&verbs, arguments] { return Run(*arguments, verbs.state); };
+  });
+}
+
+}  // namespace longrun

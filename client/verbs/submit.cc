@@ -1,0 +1,74 @@
+// longrun submit FILE: submits a sweep to the coordinator. Idempotent.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/str.h"
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/embedded.h"
+#include "client/words/render.h"
+#include "client/words/submission.h"
+#include "client/words/sweep_file.h"
+#include "client/words/sweep_view.h"
+
+namespace longrun {
+namespace {
+
+int ShowAsItStands(Connection& connection, const std::string& sweep) {
+  const Result<Json> now = connection.Call("GetSweep", {{"sweep", sweep}});
+  return now.ok() ? ShowNow(*now) : Report(now.status());
+}
+
+// Without a service nobody works on the sweep: shows it if it is finished; otherwise cannot wait.
+int EndWithoutService(Connection& connection, const std::string& sweep, bool finished, bool wait) {
+  if (!finished) std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
+  if (!wait) return kExitOk;
+  if (finished) return ShowAsItStands(connection, sweep);
+  return Report(Status(Code::kUnavailable,
+                       "--wait: the sweep is stored, but no service is running: start `longrun up` "
+                       "and then `longrun watch " +
+                           sweep + "`, or use `longrun run`"));
+}
+
+}  // namespace
+
+void AddSubmit(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("submit", "submit a sweep; submitting it again adds nothing");
+  AddExamples(*verb, {"longrun submit sweep.yaml",
+                      "longrun submit sweep.yaml --set train.optimizer.lr=1e-3 --wait"});
+  const auto file = AddSweepFile(*verb);
+  const auto output = AddOutput(*verb, {"table", "json"});
+  const auto wait = std::make_shared<bool>(false);
+  verb->add_flag("--wait", *wait, "show progress until the sweep has ended (Ctrl-C detaches)");
+  verb->callback([&verbs, file, output, wait] {
+    verbs.run = [&verbs, file, output, wait] {
+      const Result<Json> request = SweepRequest(*file, verbs.state);
+      if (!request.ok()) return Report(request.status());
+      const auto coordinator = Coordinator::Reach(verbs.state);
+      if (!coordinator.ok()) return Report(coordinator.status());
+      Connection& connection = (*coordinator)->connection();
+      const Result<Json> answer = connection.Call("SubmitSweep", *request);
+      if (!answer.ok()) return Report(answer.status(), connection.violations());
+      Print(*output == "json" ? RenderJson(*answer) : SubmissionText(*answer) + "\n");
+      const std::string sweep = answer->at("sweep_id").get<std::string>();
+      const bool finished = answer->at("finished").get<bool>();
+      if ((*coordinator)->momentary()) {
+        return EndWithoutService(connection, sweep, finished, *wait);
+      }
+      if (!*wait) return static_cast<int>(kExitOk);
+      if (finished) return ShowAsItStands(connection, sweep);
+      CatchInterrupts();
+      const Result<Json> end = FollowSweep(verbs.state, sweep);
+      if (!end.ok()) {
+        if (Interrupted())
+          std::fprintf(stderr, "detached: `longrun watch %s` comes back\n", sweep.c_str());
+        return Report(end.status());
+      }
+      return ShowEnd(*end);
+    };
+  });
+}
+
+}  // namespace longrun

@@ -1,0 +1,49 @@
+// longrun up: keeps a coordinator and one worker running on the local state folder until Ctrl-C.
+#include <poll.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "client/console/exit_code.h"
+#include "client/console/output.h"
+#include "client/verb.h"
+#include "client/wire/embedded.h"
+#include "client/words/sweep_view.h"
+
+namespace longrun {
+namespace {
+
+constexpr int kPollMs = 100;
+
+int Up(const DaemonOptions& options, const std::string& state) {
+  CatchInterrupts();
+  const Result<std::unique_ptr<Daemons>> daemons = Daemons::Start(state, options);
+  if (!daemons.ok()) return Report(daemons.status());
+  if (const Status working = (*daemons)->StartWorking(); !working.ok()) return Report(working);
+  std::fprintf(stderr, "up: state in %s; `longrun submit FILE` gives it work, Ctrl-C stops it\n",
+               state.c_str());
+  while (!Interrupted()) {
+    if (const Status status = (*daemons)->Check(); !status.ok()) return Report(status);
+    poll(nullptr, 0, kPollMs);
+  }
+  StopAtInterrupt(**daemons, "`longrun up` continues from here");
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddUp(Verbs& verbs) {
+  CLI::App* verb =
+      verbs.app->add_subcommand("up", "keep a coordinator and one worker running, until Ctrl-C");
+  AddExamples(*verb, {"longrun up", "longrun up --cpu-slots 1 --metrics 127.0.0.1:9411"});
+  auto options = std::make_shared<DaemonOptions>();
+  verb->add_option("--cpu-slots", options->cpu_slots,
+                   "trainers to run at once on the CPU (default: one per core)")
+      ->check(CLI::Range(1, 1024));
+  verb->add_option("--metrics", options->metrics,
+                   "127.0.0.1:PORT of the coordinator's metrics (default: a free port)");
+  verb->callback(
+      [&verbs, options] { verbs.run = [&verbs, options] { return Up(*options, verbs.state); }; });
+}
+
+}  // namespace longrun

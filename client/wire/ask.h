@@ -1,0 +1,55 @@
+// One request to the coordinator of a state folder, for the verbs that only read (and for those whose call
+// is safe to repeat).
+//
+// The coordinator that answers may be the momentary one of another command, and end with that command. A
+// request that gets no answer is then sent again, to the next coordinator or to one of our own, so that any
+// number of commands can run at once on a folder without a service.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "client/wire/embedded.h"
+
+namespace longrun {
+
+// Keeps its coordinator between requests: a momentary one is started only once for all of them.
+class Asker {
+ public:
+  // `why_lost` is called after a request that got no answer: an error that it returns ends the retries.
+  explicit Asker(std::string state, std::function<Status()> why_lost = nullptr)
+      : state_(std::move(state)), why_lost_(std::move(why_lost)) {}
+
+  // `method` is a unary call of SweepService that is safe to repeat. kUnavailable if nobody has answered
+  // within kAskMs; kDeadlineExceeded if an answer took longer than `timeout_ms`.
+  Result<Json> Ask(const std::string& method, const Json& request,
+                   std::int64_t timeout_ms = 30'000);
+
+  // Reports why the last request failed, with a sweep file's violations; returns the exit code.
+  int ReportFailure(const Status& status) const;
+
+  // The coordinator of the last answer.
+  Coordinator& coordinator() { return *coordinator_; }
+
+ private:
+  std::string state_;
+  std::function<Status()> why_lost_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::vector<std::string> violations_;
+};
+
+// A single request.
+Result<Json> Ask(const std::string& state, const std::string& method, const Json& request);
+
+// A single request with a stream of answers. Sent again, to the next coordinator, only while no answer has
+// arrived. `each` returns false to end the stream early.
+Status AskStream(const std::string& state, const std::string& method, const Json& request,
+                 const std::function<bool(const Json&)>& each);
+
+}  // namespace longrun

@@ -1,0 +1,496 @@
+#include "client/wire/embedded.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/access.h"
+#include "base/clock.h"
+#include "base/exit_code.h"
+#include "base/files.h"
+#include "base/held_file.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "base/thread.h"
+#include "base/user_folders.h"
+#include "client/console/output.h"
+#include "client/wire/start_patience.h"
+#include "client/wire/writable.h"
+#include "sweeps/coordinator_address.h"
+#include "sweeps/coordinator_lock.h"
+
+namespace longrun {
+namespace {
+
+// For the checkpoint of a large model on a slow disk: a step that is lost is done again.
+constexpr std::int64_t kTrainerGraceMs = 60'000;
+constexpr std::int64_t kStopMs = kTrainerGraceMs + 30'000;
+constexpr std::int64_t kPollMs = 20;
+constexpr std::int64_t kLogTailBytes = 2'000;
+constexpr std::int64_t kReachMs = 30'000;  // as long as coordinators of other commands come and go
+constexpr std::int64_t kLookMs = 200;
+constexpr std::int64_t kRunsAgainMs = 2'000;  // a daemon that lives so long has started
+
+void Pause(std::int64_t ms) { poll(nullptr, 0, static_cast<int>(ms)); }
+
+std::vector<std::string> OwnEnvironment() {
+  std::vector<std::string> env;
+  for (char** entry = environ; *entry != nullptr; ++entry) env.emplace_back(*entry);
+  return env;
+}
+
+// Daemons have a process group of their own (Ctrl-C is for us: we stop them in order), and end when
+// we do.
+Result<int> SpawnDaemon(std::vector<std::string> argv, const std::string& log) {
+  return Spawn({.argv = std::move(argv),
+                .env = OwnEnvironment(),
+                .stdout_path = log,
+                .stderr_path = log,
+                .own_group = true,
+                .die_with_parent = true});
+}
+
+std::string LogTail(const std::string& path, std::int64_t begin) {
+  const Result<std::string> text = ReadFile(path);
+  if (!text.ok() || std::ssize(*text) <= begin) return "";
+  return text->substr(static_cast<std::size_t>(std::max(begin, std::ssize(*text) - kLogTailBytes)));
+}
+
+// The last error that a daemon logged, for the message of the one who started it: what stands in
+// `error="..."`, or else its last line. `begin`: how long the log was before that daemon; it may have been
+// able to log nothing.
+std::string LastError(const std::string& log, std::int64_t begin) {
+  constexpr std::string_view kField = " error=\"";
+  std::string last;
+  for (const std::string& line : Split(LogTail(log, begin), '\n')) {
+    if (!Trim(line).empty()) last = line;
+  }
+  const std::size_t at = last.find(kField);
+  if (at == std::string::npos) return last;
+  std::string error;
+  for (std::size_t i = at + kField.size(); i < last.size() && last[i] != '"'; ++i) {
+    if (last[i] == '\\' && i + 1 < last.size()) ++i;
+    error += last[i];
+  }
+  return error;
+}
+
+// The coordinator that holds the folder, or held it last; pid 0 if that is not known.
+CoordinatorHolder HolderOf(const std::string& state) {
+  return ReadCoordinatorLock(state).value_or(CoordinatorHolder());
+}
+
+void SayIfSlow(StartPatience& patience, const std::string& state) {
+  if (!patience.IsToBeTold(BootMs())) return;
+  SayLine(Str(
+      "the coordinator is still starting, as one does that brings a large database up to date; it "
+      "is waited for as long as it works (its log: ",
+      JoinPath(state, "coordinator.log"), ")"));
+}
+
+std::int64_t BytesOf(const std::string& log) {
+  const Result<std::int64_t> n_bytes = FileBytes(log);
+  return n_bytes.ok() ? *n_bytes : 0;
+}
+
+// Of itself, and not killed by somebody.
+bool IsCrash(int signal) {
+  constexpr int kCrashes[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+  return std::ranges::find(kCrashes, signal) != std::end(kCrashes);
+}
+
+// "has ended: cannot use the database ...", of a daemon whose log had `begin` bytes when it started.
+std::string HowEnded(const ExitInfo& exited, const std::string& log, std::int64_t begin) {
+  const std::string error = LastError(log, begin);
+  if (exited.signal == 0) {
+    if (exited.code == 0) return "has ended";
+    return error.empty() ? Str("has ended with exit code ", exited.code)
+                         : Str("has ended: ", error);
+  }
+  const std::string how = Str("was ended by signal ", exited.signal);
+  if (!IsCrash(exited.signal)) return how;
+  return Str(how, " (", strsignal(exited.signal), "): ", error);
+}
+
+struct Answering {
+  int pid = 0;
+  std::string address;
+  std::string folder;          // that it serves, as it was given it
+  std::int64_t log_begin = 0;  // how long its log was when it started, if it was started here
+};
+
+// Who answers at the address that the state folder names. An address that a crash left behind
+// answers nothing; in a copy of a folder stands the address of the one that it was copied from.
+std::optional<Answering> WhoAnswersAt(const std::string& state) {
+  const Result<std::string> address = ReadCoordinatorAddress(state);
+  if (!address.ok()) return std::nullopt;
+  Connection connection(*address);
+  const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 2'000);
+  if (!info.ok()) return std::nullopt;
+  return Answering{.pid = info->at("pid").get<int>(),
+                   .address = *address,
+                   .folder = info->at("state_folder").get<std::string>()};
+}
+
+bool Serves(const Answering& answering, const std::string& state) {
+  const Result<HeldFile> folder = HeldFile::Open(answering.folder);
+  return folder.ok() ? folder->IsAt(state) : CoordinatorRuns(state);
+}
+
+std::optional<Answering> WhoAnswers(const std::string& state) {
+  std::optional<Answering> answering = WhoAnswersAt(state);
+  return answering && Serves(*answering, state) ? answering : std::nullopt;
+}
+
+// Who carries work out on a copy should know that it is one.
+void SayIfCopied(const std::string& state) {
+  const std::optional<Answering> other = WhoAnswersAt(state);
+  if (!other || Serves(*other, state)) return;
+  SayLine(Str(state, " is a copy of ", other->folder, ", where a coordinator runs (pid ",
+              other->pid, "): this one works independently, and neither sees the other's results"));
+}
+
+// SIGTERM, then SIGKILL when it does not go. One that was waited for already gets neither: its pid
+// may be anybody's by now.
+void EndProcess(int pid) {
+  if (pid <= 0) return;
+  const auto gone = [pid](std::int64_t timeout_ms) {
+    const Result<std::optional<ExitInfo>> exited = WaitFor(pid, timeout_ms);
+    return !exited.ok() || exited->has_value();  // an error: it is no child of ours any more
+  };
+  if (gone(0)) return;
+  kill(pid, SIGTERM);
+  if (gone(kStopMs)) return;
+  kill(pid, SIGKILL);
+  static_cast<void>(WaitFor(pid, kStopMs).ok());
+}
+
+Code CodeOfExit(int exit_code) {
+  if (exit_code == kExitTaken) return Code::kUnavailable;
+  if (exit_code == kExitLimit) return Code::kResourceExhausted;
+  return exit_code == kExitNoPermission ? Code::kPermissionDenied : Code::kFailedPrecondition;
+}
+
+// Starts a coordinator and waits until it answers. When another one takes the folder in the same
+// moment, ours ends and that one is used: then pid is 0. Only one that is to stay waits, as it does
+// itself (Store::Open), until a momentary one has gone with its command.
+Result<Answering> StartAndWait(const std::string& state, const std::string& metrics,
+                               bool is_momentary) {
+  const std::string log = JoinPath(state, "coordinator.log");
+  std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state",
+                                   state};
+  if (!metrics.empty()) argv.insert(argv.end(), {"--metrics", metrics});
+  if (is_momentary) argv.emplace_back("--momentary");
+  const std::int64_t log_begin = BytesOf(log);
+  const Result<int> spawned = SpawnDaemon(std::move(argv), log);
+  if (!spawned) return NamingDenied(spawned.status(), state);
+  const int pid = *spawned;
+  StartPatience patience(BootMs());
+  // Once ours has been waited for, its pid may be anybody's.
+  std::optional<ExitInfo> exited;
+  while (patience.Lasts(BootMs(), ProcessBusyTicks(exited ? HolderOf(state).pid : pid))) {
+    std::optional<Answering> answering = WhoAnswers(state);
+    const CoordinatorHolder holder = HolderOf(state);
+    if (answering && answering->pid != pid && !is_momentary &&
+        (holder.is_momentary || holder.pid != answering->pid)) {
+      answering.reset();
+    }
+    if (answering) {
+      if (answering->pid != pid) {
+        if (!exited) EndProcess(pid);
+        answering->pid = 0;
+      }
+      answering->log_begin = log_begin;
+      return *answering;
+    }
+    if (!exited) {
+      ASSIGN_OR_RETURN(exited, WaitFor(pid, 0));
+    }
+    if (exited && !CoordinatorRuns(state)) {
+      const std::string error = LastError(log, log_begin);
+      return Status(CodeOfExit(exited->code),
+                    Str("the coordinator did not start: ",
+                        error.empty() ? Str("it ", HowEnded(*exited, log, log_begin)) : error,
+                        " (its log: ", log, ")"));
+    }
+    SayIfSlow(patience, state);
+    Pause(kPollMs);
+  }
+  if (!exited) {
+    kill(pid, SIGKILL);
+    ASSIGN_OR_RETURN(exited, WaitFor(pid, kStopMs));
+  }
+  return Status(Code::kDeadlineExceeded,
+                Str("the coordinator does not answer, and has done nothing for ",
+                    StartPatience::kIdleMsMax / 1000, " s; see ", log));
+}
+
+// What keeps a coordinator from starting is most often its folder: then that is told, and not in
+// what statement it noticed. A limit it names itself, with the file, if its log could grow.
+Result<Answering> StartCoordinatorProgram(const std::string& state, const std::string& metrics,
+                                          bool is_momentary) {
+  const std::string log = JoinPath(state, "coordinator.log");
+  const std::int64_t log_begin = BytesOf(log);
+  Result<Answering> answering = StartAndWait(state, metrics, is_momentary);
+  if (answering.ok()) return answering;
+  const bool is_limit = answering.status().code() == Code::kResourceExhausted;
+  const bool is_named = is_limit && !LastError(log, log_begin).empty();
+  const int error_number = is_named ? 0 : WriteErrno(state);
+  if (error_number == 0) {
+    return is_limit ? Status(Code::kFailedPrecondition, answering.status().message()) : answering;
+  }
+  const WriteProblem problem = DescribeWriteErrno(error_number, state);
+  const bool is_denied = error_number == EACCES || error_number == EPERM;
+  return Status(is_denied ? Code::kPermissionDenied : Code::kFailedPrecondition,
+                Str("the coordinator cannot start: ", problem.found, "; ", problem.remedy));
+}
+
+// Why one that we started has ended by itself, after it stopped answering: it would end the same way again.
+// Ok for one that runs, that was told to stop, or that somebody killed. `pid` becomes 0 when it is gone.
+Status EndOfCoordinator(int& pid, const std::string& log, std::int64_t log_begin) {
+  constexpr std::int64_t kEndMs = 1'000;  // between its last byte to us and its end
+  if (pid <= 0) return Status();
+  const Result<std::optional<ExitInfo>> exited = WaitFor(pid, kEndMs);
+  if (exited.ok() && !exited->has_value()) return Status();
+  pid = 0;
+  if (!exited.ok()) return Status();
+  const bool is_failure =
+      (*exited)->signal != 0 ? IsCrash((*exited)->signal) : (*exited)->code != 0;
+  if (!is_failure) return Status();
+  return Status(
+      Code::kFailedPrecondition,
+      Str("the coordinator ", HowEnded(**exited, log, log_begin), " (its log: ", log, ")"));
+}
+
+void Say(const std::string& line) {
+  if (!line.empty()) SayLine(line);
+}
+
+bool DiskIsFull(const std::string& state) {
+  const int error_number = WriteErrno(state);
+  return error_number == ENOSPC || error_number == EDQUOT;
+}
+
+}  // namespace
+
+bool CoordinatorRuns(const std::string& state) {
+  return FileLock::IsHeld(CoordinatorLockPath(state));
+}
+
+Result<std::string> StateFolder(const std::string& given) {
+  std::string folder = given;
+  if (folder.empty()) folder = GetEnv("LONGRUN_HOME").value_or("");
+  if (!folder.empty()) return AbsolutePath(folder);
+  ASSIGN_OR_RETURN(const std::string data, DataHome());
+  if (data.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "no state folder: give --state, or set LONGRUN_HOME or HOME");
+  }
+  return AbsolutePath(JoinPath(data, "longrun"));
+}
+
+Result<std::unique_ptr<Coordinator>> Coordinator::Reach(const std::string& state) {
+  RETURN_IF_ERROR(RoomForConnections());
+  RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
+  std::unique_ptr<Coordinator> coordinator(new Coordinator());
+  const std::int64_t deadline = BootMs() + kReachMs;
+  while (true) {
+    const Status reached = coordinator->ReachOnce(state);
+    if (reached.ok()) return coordinator;
+    // Another command's was there, and has gone with it.
+    if (reached.code() != Code::kUnavailable || BootMs() >= deadline) return reached;
+  }
+}
+
+// kUnavailable when another one took the folder and is gone.
+Status Coordinator::ReachOnce(const std::string& state) {
+  StartPatience patience(BootMs());
+  // One that holds the folder may be on its way up, or on its way out.
+  while (CoordinatorRuns(state) &&
+         patience.Lasts(BootMs(), ProcessBusyTicks(HolderOf(state).pid))) {
+    if (const std::optional<Answering> answering = WhoAnswers(state)) {
+      connection_ = std::make_unique<Connection>(answering->address);
+      return Status();
+    }
+    SayIfSlow(patience, state);
+    Pause(kPollMs);
+  }
+  ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, "", true));
+  connection_ = std::make_unique<Connection>(started.address);
+  if (started.pid == 0) return Status();
+  pid_ = started.pid;
+  connection_->WhenLost([this, state, log_begin = started.log_begin] {
+    return EndOfCoordinator(pid_, JoinPath(state, "coordinator.log"), log_begin);
+  });
+  return Status();
+}
+
+Coordinator::~Coordinator() {
+  connection_.reset();
+  EndProcess(pid_);
+}
+
+Daemons::Daemons(std::string state, DaemonOptions options)
+    : state_(std::move(state)),
+      options_(std::move(options)),
+      coordinator_{.name = "coordinator", .log = JoinPath(state_, "coordinator.log")},
+      worker_{.name = "worker", .log = JoinPath(state_, "worker.log")} {}
+
+Result<std::unique_ptr<Daemons>> Daemons::Start(const std::string& state,
+                                                const DaemonOptions& options) {
+  RETURN_IF_ERROR(RoomForConnections());
+  RETURN_IF_ERROR(MakeFolders(state, 0700).In("making the state folder"));
+  std::unique_ptr<Daemons> daemons(new Daemons(state, options));
+  SayIfCopied(state);
+  if (const Status status = daemons->StartCoordinator(); !status.ok()) {
+    const bool is_taken = status.code() == Code::kUnavailable;
+    return is_taken ? Status(Code::kFailedPrecondition, status.message()) : status;
+  }
+  ASSIGN_OR_RETURN(daemons->held_, HeldState::Open(state));
+  return daemons;
+}
+
+Status Daemons::StartWorking() {
+  RETURN_IF_ERROR(StartWorker());
+  supervisor_ = StartThread([this] { Supervise(); });
+  return {};
+}
+
+// kUnavailable when the folder, or the address, is somebody else's.
+Status Daemons::StartCoordinator() {
+  ASSIGN_OR_RETURN(const Answering started,
+                   StartCoordinatorProgram(state_, options_.metrics, false));
+  if (started.pid == 0) {
+    return {Code::kUnavailable,
+            Str("a coordinator runs on ", state_, " already: submit to it with `longrun submit`")};
+  }
+  coordinator_.pid = started.pid;
+  coordinator_.log_begin = started.log_begin;
+  coordinator_.policy.Started(BootMs());
+  address_ = started.address;
+  return {};
+}
+
+Status Daemons::StartWorker() {
+  std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-worker"),
+                                   "--state",
+                                   JoinPath(state_, "worker"),
+                                   "--coordinator",
+                                   address_,
+                                   "--grace-ms",
+                                   Str(kTrainerGraceMs)};
+  if (options_.cpu_slots > 0) {
+    argv.insert(argv.end(), {"--cpu-slots", Str(options_.cpu_slots)});
+  }
+  worker_.log_begin = BytesOf(worker_.log);
+  ASSIGN_OR_RETURN(worker_.pid, SpawnDaemon(std::move(argv), worker_.log));
+  worker_.policy.Started(BootMs());
+  return {};
+}
+
+Status Daemons::WhyLost() {
+  if (supervisor_.joinable()) return Check();
+  return EndOfCoordinator(coordinator_.pid, coordinator_.log, coordinator_.log_begin);
+}
+
+// Starts again what has died, and ends both in order when asked to stop, or when nothing more can
+// come of them. PR_SET_PDEATHSIG is tied to the thread that spawned, so this thread outlives
+// whatever it has started.
+void Daemons::Supervise() {
+  while (!stopping_) {
+    Pause(kLookMs);
+    // First of all: a daemon that is started on a folder that is gone would make a new one.
+    if (!Check().ok()) break;
+    if (!stopping_) LookAfter(coordinator_, &Daemons::StartCoordinator);
+    if (!stopping_ && Check().ok()) LookAfter(worker_, &Daemons::StartWorker);
+  }
+  EndProcess(worker_.pid);
+  EndProcess(coordinator_.pid);
+}
+
+void Daemons::LookAfter(Daemon& daemon, Status (Daemons::*start)()) {
+  if (daemon.pid > 0) {
+    const Result<std::optional<ExitInfo>> exited = WaitFor(daemon.pid, 0);
+    if (exited.ok() && !exited->has_value()) {
+      if (BootMs() - daemon.policy.started_ms() < kRunsAgainMs) return;
+      return Say(daemon.notice.Over(Str("the ", daemon.name, " runs again")));
+    }
+    daemon.pid = 0;
+    NoteEnd(daemon, exited.ok() ? **exited : ExitInfo{});
+  }
+  if (!daemon.policy.IsDue(BootMs())) return;
+  if (const Status started = (this->*start)(); !started.ok()) NoteFailedStart(daemon, started);
+}
+
+void Daemons::NoteEnd(Daemon& daemon, const ExitInfo& exited) {
+  const bool is_coordinator = &daemon == &coordinator_;
+  const std::string how = HowEnded(exited, daemon.log, daemon.log_begin);
+  auto end = RestartPolicy::End::kMayPass;
+  if (exited.signal != 0) {
+    // One that crashes before it runs would do so at each start.
+    const bool has_run = BootMs() - daemon.policy.started_ms() >= kRunsAgainMs;
+    if (IsCrash(exited.signal) && !has_run) end = RestartPolicy::End::kRefused;
+  } else if (exited.code != 0) {
+    const bool may_pass = is_coordinator ? exited.code == kExitTaken || exited.code == kExitStorage
+                                         : exited.code == kExitWorkerTaken;
+    if (!may_pass && !DiskIsFull(state_)) end = RestartPolicy::End::kRefused;
+    // Found at the start, and found again at each start until somebody has mended the folder.
+    if (exited.code == kExitDamaged) end = RestartPolicy::End::kForGood;
+  }
+  daemon.policy.Ended(end, BootMs());
+  if (daemon.policy.gives_up()) {
+    return GiveUp(Str("the ", daemon.name, " ", how, " (its log: ", daemon.log, ")"));
+  }
+  Say(daemon.notice.While(how, Str("the ", daemon.name, " ", how, "; it is started again"),
+                          BootMs()));
+}
+
+void Daemons::NoteFailedStart(Daemon& daemon, const Status& why) {
+  const bool may_pass = why.code() == Code::kUnavailable || why.code() == Code::kDeadlineExceeded ||
+                        DiskIsFull(state_);
+  daemon.policy.Ended(may_pass ? RestartPolicy::End::kMayPass : RestartPolicy::End::kRefused,
+                      BootMs());
+  if (daemon.policy.gives_up()) return GiveUp(why.message());
+  Say(daemon.notice.While(why.message(), Str(why.message(), "; it is tried again until it starts"),
+                          BootMs()));
+}
+
+void Daemons::GiveUp(const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  given_up_ = Status(Code::kFailedPrecondition, why);
+}
+
+Status Daemons::Check() const {
+  RETURN_IF_ERROR(held_->Check());
+  const std::lock_guard lock(mutex_);
+  return given_up_;
+}
+
+void Daemons::Stop() {
+  stopping_ = true;
+  if (supervisor_.joinable()) {
+    supervisor_.join();
+  } else {
+    EndProcess(coordinator_.pid);  // nobody has watched over it yet
+  }
+  coordinator_.pid = 0;
+}
+
+Daemons::~Daemons() { Stop(); }
+
+void StopAtInterrupt(Daemons& daemons, const std::string& goes_on) {
+  SayLine("stopping: trainers write a checkpoint ...");
+  daemons.Stop();
+  const Status left = daemons.Check();
+  SayLine(Str("stopped; ", left.ok() ? goes_on : left.message()));
+}
+
+}  // namespace longrun

@@ -1,0 +1,122 @@
+// The daemons of a local state folder, from the command line's side.
+//
+//   STATE/                     0700
+//     coordinator.address      address of the running, or last, coordinator
+//     coordinator.lock         held by it, with its pid (sweeps/coordinator_lock.h)
+//     coordinator.log worker.log
+//     worker/                  the worker's own folder (`run` and `up` start one)
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "base/process.h"
+#include "base/status.h"
+#include "client/wire/connection.h"
+#include "client/wire/held_state.h"
+#include "client/wire/lasting_notice.h"
+#include "client/wire/restart_policy.h"
+
+namespace longrun {
+
+// A connection to a coordinator: the one that runs on the state folder, or a momentary one that ends with
+// this object.
+class Coordinator {
+ public:
+  static Result<std::unique_ptr<Coordinator>> Reach(const std::string& state);
+  ~Coordinator();
+  Coordinator(const Coordinator&) = delete;
+  Coordinator& operator=(const Coordinator&) = delete;
+
+  Connection& connection() { return *connection_; }
+  // Whether this object started it and will end it.
+  bool momentary() const { return pid_ > 0; }
+
+ private:
+  Coordinator() = default;
+  Status ReachOnce(const std::string& state);
+
+  std::unique_ptr<Connection> connection_;
+  int pid_ = 0;
+};
+
+struct DaemonOptions {
+  std::int64_t cpu_slots = 0;  // 0: the worker's own default
+  std::string metrics = {};    // the coordinator's: "127.0.0.1:9411"; "": any free port
+};
+
+// A coordinator and a worker that are kept running: if one dies, it is started again, like an init system
+// would (restart_policy.h). Both end when this process does, however it ends.
+class Daemons {
+ public:
+  // Starts only the coordinator: sweeps submitted to it before StartWorking() are known before the first
+  // task is placed.
+  static Result<std::unique_ptr<Daemons>> Start(const std::string& state,
+                                                const DaemonOptions& options);
+  // Starts the worker too, and supervises both from now on. Called once.
+  Status StartWorking();
+  ~Daemons();  // Stop()
+  Daemons(const Daemons&) = delete;
+  Daemons& operator=(const Daemons&) = delete;
+
+  // kFailedPrecondition, with the reason and the remedy, once the daemons cannot continue: the state folder
+  // is gone, or one of them refuses to run. Any thread.
+  Status Check() const;
+
+  // Before StartWorking(), after a request that got no answer: why the coordinator ended; ok if another can
+  // be asked.
+  Status WhyLost();
+
+  // Stops the worker first: its trainers write a checkpoint, and the rest of their journals is stored. Then
+  // stops the coordinator. Blocks until both have ended.
+  void Stop();
+
+ private:
+  struct Daemon {
+    std::string name;
+    std::string log;
+    int pid = 0;                 // 0: not running
+    std::int64_t log_begin = 0;  // length of its log when it was started
+    RestartPolicy policy = {};
+    LastingNotice notice = {};
+  };
+
+  Daemons(std::string state, DaemonOptions options);
+  Status StartCoordinator();
+  Status StartWorker();
+  void Supervise();
+  void LookAfter(Daemon& daemon, Status (Daemons::*start)());
+  void NoteEnd(Daemon& daemon, const ExitInfo& exited);
+  void NoteFailedStart(Daemon& daemon, const Status& why);
+  void GiveUp(const std::string& why);
+
+  std::string state_;
+  DaemonOptions options_;
+  std::string address_;  // the coordinator's; a restart keeps it
+  std::optional<HeldState> held_;
+  std::atomic<bool> stopping_{false};
+  // Only for the supervisor thread, once it runs:
+  Daemon coordinator_;
+  Daemon worker_;
+  std::thread supervisor_;
+
+  mutable std::mutex mutex_;  // guards the one below
+  Status given_up_;
+};
+
+// Stops the daemons after Ctrl-C and says so on stderr: `goes_on` if something can be continued, else why
+// not.
+void StopAtInterrupt(Daemons& daemons, const std::string& goes_on);
+
+// True while a coordinator holds the state folder.
+bool CoordinatorRuns(const std::string& state);
+
+// --state, else $LONGRUN_HOME, else $XDG_DATA_HOME/longrun, else ~/.local/share/longrun.
+Result<std::string> StateFolder(const std::string& given);
+
+}  // namespace longrun

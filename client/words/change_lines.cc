@@ -1,0 +1,47 @@
+#include "client/words/change_lines.h"
+
+#include <set>
+
+#include "base/str.h"
+#include "client/words/render.h"
+#include "client/words/sweep_view.h"
+
+namespace longrun {
+
+bool ChangeLines::HasRoom(std::int64_t now_ms) {
+  while (!written_ms_.empty() && now_ms - written_ms_.front() >= 1000) written_ms_.pop_front();
+  return written_ms_.size() < kLinesPerSecond;
+}
+
+std::vector<std::string> ChangeLines::Of(const Json& message, std::int64_t now_ms) {
+  const Json& runs = message.at("runs");
+  const bool is_large = runs.size() > kRunsEach;
+  std::vector<std::string> lines;
+  if (is_first_ && is_large) lines.push_back(Headline(message.at("info")));
+  const std::set<std::string> other_axes = OtherAxes(runs);
+  for (const Json& run : runs) {
+    std::string& last = milestones_[run.at("run_key").get<std::string>()];
+    std::string now = Milestone(run, last);
+    if (now == last) continue;
+    last = std::move(now);
+    if (is_large && is_first_ && (IsWaiting(run) || IsDone(run))) continue;
+    if (is_large && !HasRoom(now_ms)) {
+      n_left_out_ += 1;
+      continue;
+    }
+    if (is_large) written_ms_.push_back(now_ms);
+    lines.push_back(ChangeLine(run, other_axes));
+  }
+  // At most once a second, and at the end.
+  const bool is_over = message.at("finished").get<bool>();
+  if (n_left_out_ > 0 && (is_over || HasRoom(now_ms))) {
+    lines.push_back(
+        Str("and ", Counted(n_left_out_, "change"), " more: ", Headline(message.at("info"))));
+    n_left_out_ = 0;
+    written_ms_.push_back(now_ms);
+  }
+  is_first_ = false;
+  return lines;
+}
+
+}  // namespace longrun

@@ -1,0 +1,83 @@
+#include "client/words/failures.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/str.h"
+#include "client/words/render.h"
+#include "client/words/sweep_view.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kShown = 5;      // failures in full; the rest are counted
+constexpr std::size_t kLogLines = 10;  // the last lines of each
+constexpr std::size_t kKeepBytes = std::size_t{64} << 10;
+
+std::vector<std::string> LastLines(std::string_view text, std::size_t n_max) {
+  std::vector<std::string> lines;
+  for (std::string& line : Split(text, '\n')) {
+    if (!Trim(line).empty()) lines.push_back(std::move(line));
+  }
+  if (lines.size() > n_max) {
+    lines.erase(lines.begin(), lines.end() - static_cast<std::ptrdiff_t>(n_max));
+  }
+  return lines;
+}
+
+std::string LogTail(Connection& connection, const std::string& attempt) {
+  std::string tail;
+  const Status status = connection.Stream(
+      "GetLogs", {{"target", attempt}, {"follow", false}}, [&tail](const Json& message) {
+        tail += message.at("text").get_ref<const std::string&>();
+        if (tail.size() > 2 * kKeepBytes) tail.erase(0, tail.size() - kKeepBytes);
+        return true;
+      });
+  if (!status.ok()) return Str("  its log cannot be read: ", status.message(), "\n");
+  std::string text;
+  for (const std::string& line : LastLines(tail, kLogLines)) text += Str("  | ", line, "\n");
+  return text.empty() ? "  its log is empty\n" : text;
+}
+
+std::string OneFailure(Connection& connection, const std::string& name, const Json& run,
+                       const Json& task) {
+  const std::string attempt = task.at("attempt").get<std::string>();
+  std::string text =
+      Str(task.at("kind").get<std::string>(), " ", ShortId(task.at("task").get<std::string>()),
+          " of ", name, " ", ShortId(run.at("run_key").get<std::string>()),
+          " failed: ", task.at("reason").get<std::string>(), "\n");
+  if (attempt.empty()) return text;
+  text += LogTail(connection, attempt);
+  return Str(text, "  all of it: `longrun logs ", attempt, "`\n");
+}
+
+}  // namespace
+
+std::string FailuresText(Connection& connection, const Json& runs, const std::string& again) {
+  std::string text;
+  std::size_t n_failed = 0;
+  std::size_t n_for_good = 0;
+  for (const Json& run : runs) {
+    for (const Json& task : run.at("tasks")) {
+      if (task.at("state") != "FAILED") continue;
+      if (task.at("failed_for_good").get<bool>()) ++n_for_good;
+      if (++n_failed <= kShown)
+        text += Str("\n", OneFailure(connection, RunName(run, runs), run, task));
+    }
+  }
+  if (n_failed == 0) return "";
+  if (n_failed > kShown) {
+    text += Str("\nand ", n_failed - kShown, " more; `longrun get RUN` shows those of one run\n");
+  }
+  if (n_for_good < n_failed) {
+    text += Str("\nnext, when that is fixed: `longrun retry ", again, "`\n");
+  }
+  if (n_for_good > 0) {
+    text +=
+        "\nnext: change the sweep file as suggested above, and run it; diverged trainings are not "
+        "retried, since they would diverge again\n";
+  }
+  return text;
+}
+
+}  // namespace longrun

@@ -1,0 +1,14 @@
+// The failures, with the last lines of each trainer's log and the command to type next.
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+#include "client/wire/connection.h"
+
+namespace longrun {
+
+// "" if nothing failed. `runs` as in GetSweep; `again` is the argument for `longrun retry`.
+std::string FailuresText(Connection& connection, const Json& runs, const std::string& again);
+
+}  // namespace longrun

@@ -1,0 +1,63 @@
+// Text for people: aligned columns, colour on terminals that want it, sparklines.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+
+namespace longrun {
+
+// Whether both stdout and stderr are terminals: otherwise, drawing on one would appear in the other's file.
+bool OnTerminal();
+// True on a terminal, unless NO_COLOR is set or TERM is "dumb".
+bool UseColour();
+
+// Whether the locale can show UTF-8. Only for the terminal: an output file may be read elsewhere.
+bool LocaleIsUtf8();
+
+// The first `width` characters of each line; colour codes are kept.
+std::string ClipLines(const std::string& text, std::size_t width);
+
+enum class Align { kLeft, kRight };
+
+// Columns aligned by display width, two spaces apart; with colour, the header is bold.
+std::string RenderColumns(const std::vector<std::string>& header, const std::vector<Align>& align,
+                          const std::vector<std::vector<std::string>>& rows);
+
+// RFC 4180.
+std::string RenderCsv(const std::vector<std::string>& header,
+                      const std::vector<std::vector<std::string>>& rows);
+
+// "▇▆▅▃▂▁": the values from smallest to largest; nulls are blanks. At most `width` characters.
+std::string Sparkline(const Json& values, std::size_t width);
+
+// A position's name with only the given parameters: "cable" or "rope(base=500000)". "4..7": a bucket of
+// positions.
+std::string AxisName(const Json& value);
+// The same for people, "cable(variant=bidirectional) (experimental)": marks values without a publication
+// (model/param.h).
+std::string AxisText(const Json& value);
+
+// The last part of an axis' name: "lr".
+std::string ShortAxis(const std::string& axis);
+
+// The first 8 digits of an id.
+std::string ShortId(const std::string& id);
+
+// "1 run", "2 runs"; `many` is for irregular plurals.
+std::string Counted(std::int64_t n, std::string_view one, std::string_view many = "");
+
+// "1min 23s"; without fractions from ten seconds; "" for 0, which means unknown.
+std::string DurationText(std::int64_t ms);
+
+// null for numbers that are not finite, which JSON does not have.
+Json NumberOrNull(const std::optional<double>& value);
+
+// Pretty-printed JSON with a newline.
+std::string RenderJson(const Json& json);
+
+}  // namespace longrun

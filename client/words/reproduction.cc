@@ -1,0 +1,139 @@
+#include "client/words/reproduction.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/str.h"
+#include "client/words/provenance.h"
+#include "client/words/render.h"
+#include "model/hugging_face/config_file.h"
+#include "model/hugging_face/mask_token.h"
+#include "sweeps/reproduce.h"
+
+namespace longrun {
+namespace {
+
+// Blocks of spec.evaluate: tasks with the same evaluation become one block with all their lengths.
+Result<std::vector<Json>> Blocks(const Json& evaluations) {
+  std::map<std::string, std::set<std::int64_t>> lengths_of;
+  for (const Json& row : evaluations) {
+    std::set<std::int64_t>& lengths = lengths_of[row.at(0).get<std::string>()];
+    ASSIGN_OR_RETURN(const Json list, ParseJson(row.at(1).get<std::string>()));
+    for (const Json& length : list) lengths.insert(length.get<std::int64_t>());
+  }
+  std::vector<Json> blocks;
+  blocks.reserve(lengths_of.size());
+  for (const auto& [text, lengths] : lengths_of) {
+    ASSIGN_OR_RETURN(Json block, ParseJson(text));
+    if (!block.is_object() || block.size() != 1 || !block.begin().value().is_object()) {
+      return Status(Code::kInternal, Str("an evaluation has an unknown form: ", text));
+    }
+    block.begin().value()["context_lengths"] = lengths;
+    blocks.push_back(std::move(block));
+  }
+  return blocks;
+}
+
+// The name under which the run's dataset is registered: its own, else any name with the same content.
+std::string DatasetName(const std::string& own, const Run& run, const Json& datasets,
+                        std::vector<std::string>& warnings) {
+  std::string other;
+  std::string own_digest;
+  for (const Json& dataset : datasets) {
+    const auto name = dataset.at("name").get<std::string>();
+    const bool same = dataset.at("digest") == run.dataset_digest &&
+                      dataset.at("tokenizer") == run.tokenizer_fingerprint;
+    if (same && name == own) return own;
+    if (same && other.empty()) other = name;
+    if (name == own) own_digest = dataset.at("digest").get<std::string>();
+  }
+  if (!own_digest.empty()) {
+    warnings.push_back(Str("dataset \"", own, "\" points to other content now: its digest is ",
+                           own_digest, ", the run used ", run.dataset_digest,
+                           other.empty()
+                               ? "; register that content under a name (longrun data "
+                                 "register NAME FOLDER) and put the name into the file"
+                               : Str("; \"", other, "\" has it, and stands in the file")));
+  } else if (other.empty()) {
+    warnings.push_back(Str("dataset \"", own, "\" is not registered here: the run needs digest ",
+                           run.dataset_digest, " (longrun data register ", own, " FOLDER)"));
+  }
+  return other.empty() ? own : other;
+}
+
+// The imported model that the run starts from, under a name that it has here; nullopt if the run has none.
+Result<std::optional<ModelInfo>> InitOf(const Run& run, const Json& models) {
+  if (!run.init) return std::optional<ModelInfo>();
+  for (const Json& model : models) {
+    if (model.at("sha256") != run.init->sha256) continue;
+    ASSIGN_OR_RETURN(const NetConfig net, ParseModelConfig(model.at("config")));
+    ASSIGN_OR_RETURN(const std::int64_t mask_token, MaskTokenOf(model.at("config"), net.model));
+    return std::optional(ModelInfo{.name = model.at("name").get<std::string>(),
+                                   .digest = run.init->sha256,
+                                   .model = net.model,
+                                   .trained_length = TrainedLength(model.at("config")),
+                                   .mask_token = mask_token});
+  }
+  return std::optional<ModelInfo>();
+}
+
+}  // namespace
+
+Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const Json& evaluations,
+                                    const Json& models) {
+  ReproducedRun result{.run_key = run.at("run_key").get<std::string>(), .yaml = {}};
+  ASSIGN_OR_RETURN(Run parsed, Run::FromJson(run.at("run")));
+  ASSIGN_OR_RETURN(std::vector<Json> blocks, Blocks(evaluations));
+  const auto own = run.at("dataset").get<std::string>();
+  const std::string dataset = DatasetName(own, parsed, datasets, result.warnings);
+  ASSIGN_OR_RETURN(std::optional<ModelInfo> init, InitOf(parsed, models));
+  Reproduction wanted{.run = std::move(parsed),
+                      .sweep_name = "reproduce-" + ShortId(result.run_key),
+                      .dataset_name = dataset,
+                      .init = std::move(init),
+                      .evaluations = std::move(blocks)};
+  wanted.notes = {Str("gives run ", result.run_key, " again"),
+                  Str("dataset ", dataset, " must have digest ", wanted.run.dataset_digest),
+                  Str("  and tokenizer ", wanted.run.tokenizer_fingerprint)};
+  if (wanted.init) {
+    wanted.notes.push_back(
+        Str("model ", wanted.init->name, " must have digest ", wanted.init->digest));
+  }
+  if (!wanted.run.parent.empty()) {
+    wanted.notes.push_back(Str("goes on from run ", wanted.run.parent,
+                               ", which must be trained first (longrun reproduce)"));
+  }
+  for (const auto& [name, text] : ProvenanceOf(StartedOf(run))) {
+    if (name != "dataset" && name != "seed" && name != "parameters") {
+      wanted.notes.push_back(Str(name, ": ", text));
+    }
+  }
+  // A note must be one line, even if a host's name has control characters.
+  for (std::string& note : wanted.notes) {
+    std::ranges::replace_if(
+        note, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+  }
+  const Json& execution = run.at("execution");
+  if (execution.is_object()) {
+    wanted.device_kind = execution.at("device").at("kind").get<std::string>();
+  }
+  ASSIGN_OR_RETURN(result.yaml, SweepYaml(wanted));
+  return result;
+}
+
+Result<ReproducedRun> ReproduceRun(Asker& asker, const std::string& run) {
+  ASSIGN_OR_RETURN(const Json answer, asker.Ask("GetRun", {{"run", run}}));
+  ASSIGN_OR_RETURN(const Json datasets, asker.Ask("ListDatasets", Json::object()));
+  ASSIGN_OR_RETURN(const Json models, asker.Ask("ListModels", Json::object()));
+  const auto run_key = answer.at("run").at("run_key").get<std::string>();
+  ASSIGN_OR_RETURN(const Json evaluations,
+                   asker.Ask("Query", {{"sql", Str("SELECT evaluation, context_lengths FROM tasks"
+                                                   " WHERE kind = 'evaluate' AND run_key = '",
+                                                   run_key, "'")}}));
+  return ReproduceFrom(answer.at("run"), datasets.at("datasets"), evaluations.at("rows"),
+                       models.at("models"));
+}
+
+}  // namespace longrun

@@ -1,0 +1,29 @@
+// A stored run as a sweep file that gives it again (sweeps/reproduce.h), from the coordinator's data.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "client/wire/ask.h"
+
+namespace longrun {
+
+struct ReproducedRun {
+  std::string run_key;
+  std::string yaml;
+  // Why the unchanged file would not give the same run here: its dataset's name refers to other content, or
+  // to none.
+  std::vector<std::string> warnings = {};
+};
+
+// `run`: the beginning of a run's id, at least 8 digits.
+Result<ReproducedRun> ReproduceRun(Asker& asker, const std::string& run);
+
+// The same from the answers of GetRun, ListDatasets, a query of the run's evaluations (rows of
+// [evaluation, context_lengths] as JSON text) and ListModels.
+Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const Json& evaluations,
+                                    const Json& models = Json::array());
+
+}  // namespace longrun

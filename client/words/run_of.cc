@@ -1,0 +1,42 @@
+#include "client/words/run_of.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/str.h"
+#include "client/words/render.h"
+#include "client/words/sweep_view.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kShown = 20;
+
+}  // namespace
+
+Result<std::string> RunOf(Asker& asker, const std::string& thing, const RunWanted& wanted,
+                          const Status& otherwise) {
+  const Result<Json> sweep = asker.Ask("GetSweep", {{"sweep", thing}});
+  if (!sweep.ok()) return otherwise;
+  const Json& runs = sweep->at("runs");
+  if (runs.size() == 1) return runs[0].at("run_key").get<std::string>();
+  std::vector<const Json*> serve;
+  serve.reserve(runs.size());
+  for (const Json& run : runs) {
+    if (wanted.serves == nullptr || wanted.serves(run)) serve.push_back(&run);
+  }
+  std::string text = Str("\"", thing, "\" is a sweep of ", runs.size(), " runs: ");
+  if (serve.empty()) return Status(Code::kFailedPrecondition, text + wanted.unless);
+  text += "name one of them";
+  for (std::size_t i = 0; i < std::min(serve.size(), kShown); ++i) {
+    text +=
+        Str("\n  longrun ", wanted.verb, " ", ShortId(serve[i]->at("run_key").get<std::string>()),
+            wanted.rest.empty() ? "" : " ", wanted.rest, "  ", RunName(*serve[i], runs));
+  }
+  if (serve.size() > kShown) {
+    text += Str("\n  and ", serve.size() - kShown, " more: `longrun get ", thing, "`");
+  }
+  return Status(Code::kInvalidArgument, text);
+}
+
+}  // namespace longrun

@@ -1,0 +1,22 @@
+// Finds the run of a sweep, if a verb that needs a run gets the name of a sweep.
+#pragma once
+
+#include <string>
+
+#include "client/wire/ask.h"
+
+namespace longrun {
+
+struct RunWanted {
+  std::string verb;
+  std::string rest = "";                      // of the command line, after the run
+  bool (*serves)(const Json& run) = nullptr;  // whether a run of GetSweep suits; null: each does
+  std::string unless = "";                    // the message if no run suits
+};
+
+// The run of the sweep `thing`, if it has only one. For several, kInvalidArgument with the command for each
+// suitable run (`longrun VERB RUN REST`). `otherwise` if there is no such sweep.
+Result<std::string> RunOf(Asker& asker, const std::string& thing, const RunWanted& wanted,
+                          const Status& otherwise);
+
+}  // namespace longrun

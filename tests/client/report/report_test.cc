@@ -1,0 +1,317 @@
+// The report page: what it says, that nothing in it can be markup but ours, and how a real browser
+// shows it.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/files.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "client/plots/plot_losses.h"
+#include "client/report/report_page.h"
+#include "client/report/report_style.h"
+#include "client/words/html.h"
+#include "tests/client/sample_results.h"
+
+namespace longrun {
+namespace {
+
+constexpr const char* kHostile = "<script>alert('x')</script>&\"<img src=x onerror=alert(1)>";
+
+Json Started() {
+  return {{"version", "0.1.0"},
+          {"commit", "3f2a91c0b7d4"},
+          {"dirty", false},
+          {"numerics", 1},
+          {"torch", "2.11.0"},
+          {"compiler", "g++ 12.2.0"},
+          {"device", {{"kind", "cpu"}, {"name", "AMD EPYC 9V74"}, {"memory_bytes", 8LL << 30}}},
+          {"host",
+           {{"name", "a-machine-with-a-rather-long-name-that-could-be-wider-than-a-phone"},
+            {"system", "Debian GNU/Linux 12"}}},
+          {"environment", {{"OMP_NUM_THREADS", "2"}}}};
+}
+
+// Two positions, two seeds each, at two lengths; one evaluation failed.
+ReportInput SampleInput(const std::string& name) {
+  ReportInput input;
+  input.info = {{"name", name},       {"sweep_id", "01BX5ZZKBKACTAV9WEVGEMMVRZ"},
+                {"state", "PARTIAL"}, {"runs", 4},
+                {"tasks", 8},         {"tasks_succeeded", 7},
+                {"tasks_failed", 1}};
+  input.labels = Json::object();
+  input.overrides = Json::array();
+  input.yaml = "# " + std::string(kHostile) + "\nkind: Sweep\n";
+  input.made_by = "0.1.0 (3f2a91c0b7d4)";
+  input.made_at = "2026-01-02 03:04:05";
+  input.results = {{"name", name},
+                   {"axes", {"position", "train_length", "dataset", "seed"}},
+                   {"runs", Json::array()},
+                   {"rows", Json::array()}};
+  const char* const positions[] = {"alibi", "rope"};
+  for (int p = 0; p < 2; ++p) {
+    for (int seed = 1; seed <= 2; ++seed) {
+      const std::string key = Str(positions[p], "-", seed, std::string(56, '0'));
+      const Json run = RunOf(key, positions[p], 64, seed);
+      input.results["runs"].push_back(run);
+      // Both seeds the same: the mean is the number itself.
+      input.results["rows"].push_back(RowOf(key, 64, 6.25 + p, 1000));
+      input.results["rows"].push_back(RowOf(key, 256, 7.5 + 20 * p, 1000));
+      input.runs.push_back({.run_key = key,
+                            .axes = run.at("axes"),
+                            .dataset = "austen",
+                            .dataset_digest = std::string(64, 'd'),
+                            .seed = seed,
+                            .train_state = "SUCCEEDED",
+                            .checkpoint = std::string(64, 'c'),
+                            .started = Started()});
+      LossCurve curve{.name = positions[p]};
+      for (int step = 1; step <= 50; ++step) {
+        curve.x.push_back(step);
+        curve.y.push_back(2.0 + 3.0 / step + 0.1 * p);
+      }
+      input.losses.push_back(curve);
+    }
+  }
+  input.failures.push_back({.run_key = input.runs[0].run_key,
+                            .kind = "evaluate",
+                            .n = 2,
+                            .attempt = "01BX5ZZKBKACTAV9WEVGEMMVS0",
+                            .state = "FAILED",
+                            .failure_class = "out_of_memory",
+                            .message = kHostile,
+                            .worker = "worker-1",
+                            .log_tail = Str("line one\n", kHostile, "\n", std::string(300, 'w'))});
+  input.n_failures = 1;
+  return input;
+}
+
+TEST(HtmlTest, Base64IsThatOfTheStandard) {
+  // RFC 4648, section 10.
+  EXPECT_EQ(Base64(""), "");
+  EXPECT_EQ(Base64("f"), "Zg==");
+  EXPECT_EQ(Base64("fo"), "Zm8=");
+  EXPECT_EQ(Base64("foo"), "Zm9v");
+  EXPECT_EQ(Base64("foob"), "Zm9vYg==");
+  EXPECT_EQ(Base64("fooba"), "Zm9vYmE=");
+  EXPECT_EQ(Base64("foobar"), "Zm9vYmFy");
+}
+
+TEST(HtmlTest, AScriptIsNamedByItsHash) {
+  // printf 'alert(1)' | openssl dgst -sha256 -binary | base64
+  EXPECT_EQ(ScriptHash("alert(1)"), "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='");
+}
+
+TEST(HtmlTest, TextIsNeverMarkup) {
+  EXPECT_EQ(HtmlText("a<b>&\"'"), "a&lt;b&gt;&amp;&quot;&#39;");
+  EXPECT_EQ(HtmlText("x\x01\xff"), "x\xef\xbf\xbd\xef\xbf\xbd");
+  const Json json = {{"a", "</script><!--"}};
+  EXPECT_EQ(HtmlJson(json).find('<'), std::string::npos);
+  EXPECT_EQ(Json::parse(HtmlJson(json)), json);
+}
+
+TEST(ReportPageTest, ItSaysWhatTheSweepSays) {
+  const auto page = ReportPage(SampleInput("lengths"));
+  ASSERT_TRUE(page.ok()) << page.status().message();
+  for (const char* text :
+       {"<title>lengths</title>", "6.25", "7.25", "27.50", "out_of_memory", "line one",
+        "AMD EPYC 9V74", "commit 3f2a91c0b7d4", "LibTorch 2.11.0", "Debian GNU/Linux 12",
+        "OMP_NUM_THREADS=2", "longrun submit lengths.yaml", "longrun reproduce alibi-1",
+        "What happens to alibi, rope, trained at length 64 on austen"}) {
+    EXPECT_NE(page->find(text), std::string::npos) << text;
+  }
+  EXPECT_NE(page->find(std::string(64, 'd')), std::string::npos);
+}
+
+TEST(ReportPageTest, AThroughputHasTablesOfItsOwn) {
+  ReportInput input = SampleInput("speeds");
+  const auto key = input.runs[0].run_key;
+  for (const char* direction : {"train_step", "generate"}) {
+    input.results["rows"].push_back(ThroughputRow(key, "tokens_per_s", direction, 64, 1234.5));
+    input.results["rows"].push_back(ThroughputRow(key, "peak_bytes", direction, 64, 5.0 * 1048576));
+  }
+  const auto page = ReportPage(input);
+  ASSERT_TRUE(page.ok()) << page.status().message();
+  for (const char* text : {"perplexity by context length", "tokens/s by context length", "1234.5",
+                           "peak memory by context length", "5 MiB", "train_step", "generate"}) {
+    EXPECT_NE(page->find(text), std::string::npos) << text;
+  }
+}
+
+TEST(ReportPageTest, TheRawNumbersAreInIt) {
+  const ReportInput input = SampleInput("lengths");
+  const auto page = ReportPage(input);
+  ASSERT_TRUE(page.ok());
+  const std::string begin = "<script type=\"application/json\" id=\"longrun-data\">";
+  const std::size_t at = page->find(begin) + begin.size();
+
+  const Json data = Json::parse(page->substr(at, page->find("</script>", at) - at));
+
+  EXPECT_EQ(data.at("rows"), input.results.at("rows"));
+  EXPECT_EQ(data.at("runs").size(), 4u);
+  EXPECT_EQ(data.at("tables").at(0).at("rows").size(), 2u);
+}
+
+TEST(ReportPageTest, WhatAUserNamesIsTextAndNothingIsFetched) {
+  const auto page = ReportPage(SampleInput(kHostile));
+  ASSERT_TRUE(page.ok());
+
+  EXPECT_EQ(page->find("<script>alert"), std::string::npos);
+  EXPECT_EQ(page->find("<img"), std::string::npos);
+  EXPECT_NE(page->find("&lt;script&gt;alert"), std::string::npos);
+  // Two scripts: the numbers, and the one that the policy names.
+  std::size_t n_scripts = 0;
+  for (std::size_t at = page->find("<script"); at != std::string::npos;
+       at = page->find("<script", at + 1)) {
+    n_scripts += 1;
+  }
+  EXPECT_EQ(n_scripts, 2u);
+  EXPECT_NE(page->find(Str("default-src 'none'; style-src 'unsafe-inline'; script-src ",
+                           ScriptHash(kReportScript))),
+            std::string::npos);
+  for (const char* outside : {" src=\"", " href=\"", "url(", "@import", "<link", "<iframe"}) {
+    EXPECT_EQ(page->find(outside), std::string::npos) << outside;
+  }
+}
+
+TEST(ReportPageTest, ASweepWithoutResultsHasAPageToo) {
+  ReportInput input = SampleInput("young");
+  input.results["rows"] = Json::array();
+  input.losses.clear();
+  input.failures.clear();
+  input.n_failures = 0;
+  for (ReportRun& run : input.runs) run.started = nullptr;
+
+  const auto page = ReportPage(input);
+
+  ASSERT_TRUE(page.ok()) << page.status().message();
+  EXPECT_NE(page->find("No training step was stored yet."), std::string::npos);
+  EXPECT_EQ(page->find("<figure>"), std::string::npos);
+  EXPECT_NE(page->find("4 of the runs have not started yet."), std::string::npos);
+  EXPECT_NE(page->find("no attempt failed"), std::string::npos);
+}
+
+TEST(ReportPageTest, WhatIsStillToComeIsSaidInPlaceOfAnEmptyChart) {
+  ReportInput input = SampleInput("half");
+  for (Json& row : input.results["rows"]) {
+    const Json body = row.at("body");
+    row = RowWithout(row.at("run_key"), body.at("context_length"), "missing");
+  }
+
+  const auto page = ReportPage(input);
+
+  ASSERT_TRUE(page.ok()) << page.status().message();
+  EXPECT_NE(page->find("Nothing to draw yet of perplexity by context length"), std::string::npos);
+  EXPECT_NE(page->find("alibi: missing at 64, 256; rope: missing at 64, 256."), std::string::npos);
+}
+
+// ---- in a real browser ---------------------------------------------------------------------------
+
+// Shows the page in a frame of 400 pixels, and writes what it finds as JSON.
+constexpr const char* kWrapper = R"html(<!DOCTYPE html><meta charset="utf-8">
+<pre id="found"></pre><iframe id="page" src="report.html" width="400" height="800"></iframe>
+<script>
+addEventListener("load", () => {
+  const page = document.getElementById("page").contentDocument;
+  const texts = (selector) => [...page.querySelectorAll(selector)].map((e) => e.textContent.trim());
+  const sorted = () => texts("table.results tbody tr td:first-child");
+  const before = sorted();
+  const cells = texts("table.results td.n"), train = texts("td.train"), best = texts("td.best");
+  page.querySelectorAll("table.results th button")[3].click();
+  const up = sorted();
+  page.querySelectorAll("table.results th button")[3].click();
+  document.getElementById("found").textContent = JSON.stringify({
+    title: page.title, heading: texts("h1"), cells, train, best, heads: texts("table.results th"),
+    svg: texts("svg text"), lines: page.querySelectorAll("svg polyline, svg path").length,
+    width: page.documentElement.scrollWidth, before, up, down: sorted(),
+    requests: page.defaultView.performance.getEntriesByType("resource").length});
+});
+</script>)html";
+
+std::string Chromium() {
+  for (const char* path : {"/usr/bin/chromium", "/usr/bin/chromium-browser"}) {
+    if (PathExists(path)) return path;
+  }
+  return "";
+}
+
+std::string Between(const std::string& text, const std::string& begin, const std::string& end) {
+  const std::size_t at = text.find(begin);
+  if (at == std::string::npos) return "";
+  const std::size_t from = at + begin.size();
+  return text.substr(from, text.find(end, from) - from);
+}
+
+// Of the five characters that --dump-dom writes as entities.
+std::string Unescaped(std::string text) {
+  const std::pair<const char*, const char*> entities[] = {
+      {"&lt;", "<"}, {"&gt;", ">"}, {"&quot;", "\""}, {"&nbsp;", "\xc2\xa0"}, {"&amp;", "&"}};
+  for (const auto& [entity, character] : entities) {
+    for (std::size_t at = text.find(entity); at != std::string::npos; at = text.find(entity, at)) {
+      text.replace(at, std::string_view(entity).size(), character);
+      at += std::string_view(character).size();
+    }
+  }
+  return text;
+}
+
+TEST(ReportPageTest, ABrowserShowsItAsMeant) {
+  const std::string chromium = Chromium();
+  if (chromium.empty()) {
+    GTEST_SKIP() << "chromium is not installed (Debian package chromium): the page was not looked "
+                    "at by a browser";
+  }
+  const TempFolder folder;
+  const auto page = ReportPage(SampleInput(kHostile));
+  ASSERT_TRUE(page.ok());
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "report.html"), *page).ok());
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "wrapper.html"), kWrapper).ok());
+  const std::string out = JoinPath(folder.path(), "dom"), log = JoinPath(folder.path(), "log");
+
+  const auto pid = Spawn(
+      {.argv = {chromium, "--headless=new", "--no-sandbox", "--disable-gpu",
+                "--disable-dev-shm-usage", "--disable-background-networking",
+                "--disable-component-update", "--no-first-run", "--allow-file-access-from-files",
+                "--enable-logging=stderr", "--host-resolver-rules=MAP * ~NOTFOUND",
+                Str("--user-data-dir=", folder.path(), "/profile"), "--virtual-time-budget=10000",
+                "--dump-dom", Str("file://", folder.path(), "/wrapper.html")},
+       .env = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", Str("HOME=", folder.path())},
+       .stdout_path = out,
+       .stderr_path = log,
+       .own_group = true,
+       .die_with_parent = true});
+  ASSERT_TRUE(pid.ok());
+  const auto ended = WaitFor(*pid, 100'000);
+  ASSERT_TRUE(ended.ok() && *ended) << "chromium did not end";
+  const std::string said = ReadFile(log).value();
+  const std::string dom = ReadFile(out).value();
+  const std::string found = Between(dom, "<pre id=\"found\">", "</pre>");
+  ASSERT_FALSE(found.empty()) << dom << said;
+  const Json json = Json::parse(Unescaped(found));
+
+  EXPECT_EQ(said.find("CONSOLE"), std::string::npos) << said;
+  EXPECT_EQ(json.at("title"), kHostile);
+  EXPECT_EQ(json.at("heading"), Json::array({kHostile}));
+  EXPECT_EQ(json.at("requests"), 0);
+  EXPECT_LE(json.at("width"), 400) << "the page can be pushed sideways";
+  // perplexity: exp of what the rows say, equal in both seeds
+  EXPECT_EQ(json.at("cells"), Json::parse(R"(["6.25 ± 0.00","7.50 ± 0.00","7.25 ± 0.00",
+                                              "27.50 ± 0.00"])"));
+  EXPECT_EQ(json.at("train"), Json::parse(R"(["6.25 ± 0.00","7.25 ± 0.00"])"));
+  EXPECT_EQ(json.at("best"), Json::parse(R"(["6.25 ± 0.00","7.50 ± 0.00"])"));
+  const auto svg = json.at("svg").get<std::vector<std::string>>();
+  for (const char* name : {"alibi", "rope"}) {
+    EXPECT_TRUE(std::ranges::any_of(
+        svg, [&](const std::string& text) { return text.find(name) != std::string::npos; }))
+        << name << " has no line in a picture";
+  }
+  EXPECT_GE(json.at("lines"), 4);
+  EXPECT_EQ(json.at("up"), json.at("before"));
+  auto reversed = json.at("before").get<std::vector<std::string>>();
+  std::ranges::reverse(reversed);
+  EXPECT_EQ(json.at("down"), Json(reversed));
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,86 @@
+// Comparisons are closed forms.
+#include "client/tables/comparison.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/client/sample_results.h"
+
+namespace longrun {
+namespace {
+
+TEST(DifferencesTest, LeavesAreNamedByTheirPathAndWhatOneLacksIsNull) {
+  const auto differences = DifferencesOf({{"train", {{"lr", 1}, {"same", 2}}}, {"only_a", "x"}},
+                                         {{"train", {{"lr", 3}, {"same", 2}}}, {"only_b", {1, 2}}});
+  ASSERT_EQ(differences.size(), 3u);
+  EXPECT_EQ(differences[0].path, "only_a");
+  EXPECT_TRUE(differences[0].b.is_null());
+  EXPECT_EQ(differences[1].path, "only_b");
+  EXPECT_EQ(differences[1].b, Json({1, 2}));
+  EXPECT_EQ(differences[2].path, "train.lr");
+  EXPECT_EQ(differences[2].a, 1);
+  EXPECT_EQ(differences[2].b, 3);
+}
+
+TEST(CompareRowsTest, OneSeedHasTheErrorsOfBothAndZIsOfTheScaleOfNll) {
+  // 10 and 20 with errors of nll 0.03 and 0.04: ln 2 apart, error 0.05; in perplexity 10 apart, error
+  // sqrt((10 * 0.03)^2 + (20 * 0.04)^2).
+  const auto results =
+      CompareRows({{.a = Json::array({RowOf("a", 64, 10.0, 100, nullptr, 0.03)}),
+                    .b = Json::array({RowOf("b", 64, 20.0, 100, nullptr, 0.04)})}});
+  ASSERT_EQ(results.size(), 1u);
+  EXPECT_EQ(results[0].metric, "perplexity");
+  EXPECT_NEAR(*results[0].difference, 10.0, 1e-12);
+  EXPECT_NEAR(*results[0].se, std::hypot(0.3, 0.8), 1e-12);
+  EXPECT_NEAR(*results[0].z, std::log(2.0) / 0.05, 1e-9);
+}
+
+TEST(CompareRowsTest, SeedsArePairedAndLeaveOutWhatTheyShare) {
+  // Seed 1: 10 -> 20, seed 2: 40 -> 160. The logarithms of the ratios are ln 2 and ln 4: mean
+  // 1.5 ln 2, half of their distance 0.5 ln 2, so z = 3.
+  const auto results = CompareRows({{.a = Json::array({RowOf("a", 64, 10.0, 100)}),
+                                     .b = Json::array({RowOf("b", 64, 20.0, 100)})},
+                                    {.a = Json::array({RowOf("c", 64, 40.0, 100)}),
+                                     .b = Json::array({RowOf("d", 64, 160.0, 100)})}});
+  ASSERT_EQ(results.size(), 1u);
+  EXPECT_NEAR(*results[0].z, 3.0, 1e-9);
+  EXPECT_NEAR(*results[0].a, 20.0, 1e-9);               // sqrt(10 * 40)
+  EXPECT_NEAR(*results[0].b, std::sqrt(3200.0), 1e-9);  // sqrt(20 * 160)
+}
+
+TEST(CompareRowsTest, WhatOneSideLacksIsAbsentAndAReasonIsKept) {
+  const auto results = CompareRows({{.a = {RowOf("a", 64, 10.0, 100), RowOf("a", 128, 10.0, 100)},
+                                     .b = Json::array({RowWithout("b", 64, "diverged")})}});
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_EQ(results[0].status_b, "diverged");
+  EXPECT_FALSE(results[0].difference.has_value());
+  EXPECT_EQ(results[1].status_b, "absent");
+  EXPECT_EQ(results[1].context_length, 128);
+}
+
+TEST(CompareCurvesTest, TheLargestDifferenceIsAmongTheStepsOfBoth) {
+  const Json a = {{"step", {1, 2, 3, 4}}, {"value", {5.0, 4.0, nullptr, 1.0}}};
+  const Json b = {{"step", {2, 3, 4, 5}}, {"value", {4.5, 9.0, 0.0, 7.0}}};
+  const auto largest = CompareCurves(a, b);
+  ASSERT_TRUE(largest.has_value());
+  EXPECT_EQ(largest->step, 4);
+  EXPECT_EQ(largest->a - largest->b, 1.0);
+  EXPECT_EQ(largest->n_steps, 2);
+  EXPECT_FALSE(CompareCurves({{"step", {1}}, {"value", {1.0}}}, b).has_value());
+}
+
+TEST(ProvenanceTest, IsTheLastAttemptThatBeganWithoutWhatIsNewEachTime) {
+  const Json started = {{"commit", "abc"}, {"torch", "2.11"}, {"pid", 7}};
+  const Json run = {
+      {"execution", {{"threads", 1}}},
+      {"tasks",
+       {{{"kind", "train"},
+         {"attempt_list",
+          {{{"started", {{"commit", "old"}}}}, {{"started", started}}, {{"started", nullptr}}}}}}}};
+  EXPECT_EQ(RecordsOf(run), Json({{"execution", {{"threads", 1}}},
+                                  {"train", {{"commit", "abc"}, {"torch", "2.11"}}}}));
+}
+
+}  // namespace
+}  // namespace longrun

@@ -1,0 +1,472 @@
+// The pivot is arithmetic on result rows: closed forms here, no coordinator.
+#include "client/tables/pivot.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "client/tables/pivot_arguments.h"
+#include "tests/client/sample_results.h"
+
+namespace longrun {
+namespace {
+
+std::vector<PivotTable> Build(const std::vector<Json>& results, const PivotRequest& request = {}) {
+  const auto tables = BuildPivot(results, request);
+  EXPECT_TRUE(tables.ok()) << tables.status().message();
+  return tables.ok() ? *tables : std::vector<PivotTable>();
+}
+
+std::string WhyNot(const std::vector<Json>& results, const PivotRequest& request) {
+  const auto tables = BuildPivot(results, request);
+  EXPECT_FALSE(tables.ok());
+  return tables.status().message();
+}
+
+// cable and rope, trained at 64 and 128, two seeds each; read at 64 and 128.
+// Perplexity is base + seed, base is 10 for cable and 20 for rope, 100 more for train length 128.
+Json Grid() {
+  Json runs = Json::array();
+  Json rows = Json::array();
+  for (const char* position : {"cable", "rope"}) {
+    for (const int train_length : {64, 128}) {
+      for (const int seed : {1, 2}) {
+        const std::string key =
+            std::string(position) + std::to_string(train_length) + std::to_string(seed);
+        runs.push_back(RunOf(key, position, train_length, seed));
+        const double base = (position[0] == 'c' ? 10 : 20) + (train_length == 128 ? 100 : 0);
+        for (const int length : {64, 128}) rows.push_back(RowOf(key, length, base + seed, 500));
+      }
+    }
+  }
+  return ResultsOf(runs, rows);
+}
+
+TEST(PivotTest, PerplexityIsTheExponentialOfTheMeanAndItsErrorScalesWithIt) {
+  const auto tables = Build({ResultsOf(Json::array({RunOf("a", "cable", 64, 1)}),
+                                       Json::array({RowOf("a", 64, 8.0, 1000)}))});
+
+  ASSERT_EQ(tables.size(), 1u);
+  const PivotCell& cell = tables[0].rows[0].cells[0];
+  EXPECT_NEAR(*cell.value, 8.0, 1e-12);
+  EXPECT_NEAR(*cell.se, 0.08, 1e-12);
+  EXPECT_FALSE(cell.se_is_over_seeds);
+  EXPECT_NEAR(*cell.bits_per_byte, 3.0, 1e-12);  // log2 8, a byte a token
+  EXPECT_EQ(cell.n, 1000);
+  EXPECT_TRUE(cell.at_train_length);
+  EXPECT_EQ(cell.seeds[0].cell, "a-64");
+}
+
+TEST(PivotTest, SeedsAreFoldedOnTheScaleOfNll) {
+  const auto tables = Build({ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2)},
+                                       {RowOf("a", 128, 10.0, 500), RowOf("b", 128, 40.0, 500)})});
+
+  const PivotRow& row = tables[0].rows.at(0);
+  EXPECT_EQ(row.seeds, (std::vector<Json>{1, 2}));
+  const PivotCell& cell = row.cells[0];
+  // exp((ln 10 + ln 40) / 2) = sqrt(400) = 20. ln 10 and ln 40 lie ln 4 apart: standard deviation
+  // ln 4 / sqrt 2, of the mean ln 4 / 2 = ln 2; the delta method makes it 20 ln 2.
+  EXPECT_NEAR(*cell.value, 20.0, 1e-12);
+  EXPECT_NEAR(*cell.se, 20.0 * std::log(2.0), 1e-12);
+  EXPECT_TRUE(cell.se_is_over_seeds);
+  EXPECT_EQ(cell.n, 1000);
+  EXPECT_NEAR(*cell.seeds.at(1).value, 40.0, 1e-12);
+}
+
+TEST(PivotTest, TheDefaultIsTheMatrixDownAndTheContextLengthAcross) {
+  const auto tables = Build({Grid()});
+  ASSERT_EQ(tables.size(), 1u);
+  EXPECT_EQ(tables[0].row_axes, (std::vector<std::string>{"position", "train_length", "dataset"}));
+  EXPECT_EQ(tables[0].col_axes, std::vector<std::string>{"context_length"});
+  ASSERT_EQ(tables[0].rows.size(), 4u);
+  EXPECT_EQ(tables[0].rows[1].key, (std::vector<Json>{"cable", 128, "austen"}));
+  ASSERT_EQ(tables[0].columns.size(), 2u);
+  // sqrt(11 * 12)
+  EXPECT_NEAR(*tables[0].rows[0].cells[1].value, std::sqrt(132.0), 1e-12);
+}
+
+// Its file says position: [rope, alibi] and train_length: [128, 64, 256], and leaves out rope at 128.
+TEST(PivotTest, RowsStandInTheOrderOfTheFileAlsoWhereItLeavesPointsOut) {
+  const Json results =
+      ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 256, 1), RunOf("c", "alibi", 128, 1),
+                 RunOf("d", "alibi", 64, 1), RunOf("e", "alibi", 256, 1)},
+                {RowOf("a", 64, 10, 10), RowOf("b", 64, 10, 10), RowOf("c", 64, 10, 10),
+                 RowOf("d", 64, 10, 10), RowOf("e", 64, 10, 10)});
+  const auto tables = Build({results}, {.rows = {"train_length"}, .cols = {"position"}});
+  ASSERT_EQ(tables.size(), 1u);
+  EXPECT_EQ(tables[0].columns, (std::vector<std::vector<Json>>{{"rope"}, {"alibi"}}));
+  std::vector<Json> lengths;
+  for (const PivotRow& row : tables[0].rows) lengths.push_back(row.key.at(0));
+  EXPECT_EQ(lengths, (std::vector<Json>{128, 64, 256}));
+}
+
+TEST(PivotTest, AnAxisThatIsNeitherDownNorAcrossMakesATableForEachValue) {
+  const auto tables = Build({Grid()}, {.rows = {"position"}});
+  ASSERT_EQ(tables.size(), 2u);
+  EXPECT_EQ(tables[1].fixed[2], (std::pair<std::string, Json>("train_length", 128)));
+  EXPECT_NEAR(*tables[1].rows[1].cells[0].value, std::sqrt(121.0 * 122.0), 1e-9);
+}
+
+TEST(PivotTest, AnyAxisGoesAcross) {
+  const auto tables =
+      Build({Grid()}, {.rows = {"context_length"}, .cols = {"position", "train_length"}});
+  ASSERT_EQ(tables.size(), 1u);
+  ASSERT_EQ(tables[0].columns.size(), 4u);
+  EXPECT_EQ(tables[0].columns[2], (std::vector<Json>{"rope", 64}));
+  EXPECT_NEAR(*tables[0].rows[1].cells[2].value, std::sqrt(21.0 * 22.0), 1e-12);
+  EXPECT_EQ(tables[0].best_of, "of the row");
+  EXPECT_TRUE(tables[0].rows[0].cells[0].is_best);
+  EXPECT_FALSE(tables[0].rows[0].cells[2].is_best);
+  EXPECT_TRUE(tables[0].rows[1].cells[0].is_best);
+}
+
+// A star marks the best among all cells that can be compared, which may stand in several columns: the
+// legend says which.
+TEST(PivotTest, TheLegendSaysAmongWhichCellsTheBestIsMarked) {
+  const auto best_of = [](std::vector<std::string> rows, std::vector<std::string> cols) {
+    return Build({Grid()}, {.rows = std::move(rows), .cols = std::move(cols)}).at(0).best_of;
+  };
+  EXPECT_EQ(best_of({"position", "train_length"}, {"context_length"}), "of the column");
+  EXPECT_EQ(best_of({"position"}, {"train_length"}), "of the table");
+  EXPECT_EQ(best_of({"seed"}, {"position"}), "of the table");
+  EXPECT_EQ(best_of({"train_length"}, {"position", "context_length"}),
+            "at the same context_length");
+  EXPECT_EQ(best_of({"position", "context_length"}, {"train_length"}),
+            "at the same context_length");
+  EXPECT_EQ(best_of({"context_length"}, {"position", "train_length"}), "of the row");
+
+  const auto tables = Build({Grid()}, {.rows = {"position"}, .cols = {"train_length"}});
+  std::size_t n_best = 0;
+  for (const PivotRow& row : tables.at(0).rows) {
+    for (const PivotCell& cell : row.cells) n_best += cell.is_best ? 1 : 0;
+  }
+  EXPECT_EQ(n_best, 1u);
+}
+
+TEST(PivotTest, SeedsAsAnAxisAreNotFolded) {
+  const auto tables = Build({Grid()}, {.rows = {"position", "train_length"},
+                                       .cols = {"seed"},
+                                       .where = {{.axis = "context_length", .values = {"64"}}}});
+  ASSERT_EQ(tables.size(), 1u);
+  EXPECT_NEAR(*tables[0].rows[0].cells[1].value, 12.0, 1e-12);
+  EXPECT_EQ(tables[0].rows[0].cells[1].n_wanted, 1u);
+}
+
+TEST(PivotTest, AKeyOfTheRunIsAnAxisByItsPathOrItsLastName) {
+  Json results = Grid();
+  for (Json& run : results.at("runs")) {
+    if (run.at("axes").at("seed") == 2) run["run"]["train"]["optimizer"]["lr"] = 0.004;
+  }
+  const auto tables = Build({results}, {.rows = {"position"},
+                                        .cols = {"lr"},
+                                        .where = {{.axis = "train_length", .values = {"64"}},
+                                                  {.axis = "context_length", .values = {"64"}}}});
+  ASSERT_EQ(tables.size(), 1u);
+  EXPECT_EQ(tables[0].col_axes, std::vector<std::string>{"train.optimizer.lr"});
+  EXPECT_NEAR(*tables[0].rows[0].cells[0].value, 11.0, 1e-12);
+  EXPECT_NEAR(*tables[0].rows[0].cells[1].value, 12.0, 1e-12);
+}
+
+TEST(PivotTest, RunsThatDifferInMoreThanTheSeedAreNeverFolded) {
+  Json results = Grid();
+  results["runs"][1]["run"]["train"]["optimizer"]["lr"] = 0.004;
+  EXPECT_EQ(WhyNot({results}, {}),
+            "one cell would hold runs that differ in train.optimizer.lr: name that in --rows or "
+            "--cols, or choose one with --where");
+}
+
+TEST(PivotTest, FiltersTakeTextAsATableShowsItAndNumbersInAnyForm) {
+  Json results = Grid();
+  const Json rope = {{"method", "rope"}, {"base", 500000}};
+  for (Json& run : results.at("runs")) {
+    if (run.at("axes").at("position") == "rope") run["axes"]["position"] = rope;
+  }
+  for (const char* text : {"rope", "rope(base=500000)"}) {
+    const auto tables = Build({results}, {.where = {{.axis = "position", .values = {text}}}});
+    ASSERT_EQ(tables[0].rows.size(), 2u);
+    EXPECT_EQ(tables[0].rows[0].key[0], rope);
+  }
+  const auto tables = Build({results}, {.where = {{.axis = "lr", .values = {"2e-3"}},
+                                                  {.axis = "train_length", .values = {"1.28e2"}}}});
+  EXPECT_EQ(tables[0].rows.size(), 2u);
+}
+
+std::vector<PivotFilter> Where(const std::vector<std::string>& texts) {
+  PivotArguments arguments;
+  arguments.where = texts;
+  const auto request = ReadPivotRequest(arguments);
+  EXPECT_TRUE(request.ok()) << request.status().message();
+  return request.ok() ? request->where : std::vector<PivotFilter>();
+}
+
+TEST(PivotTest, OneWhereHoldsSeveralConditions) {
+  const auto tables = Build({Grid()}, {.where = Where({"position=cable,train_length=64"})});
+  ASSERT_EQ(tables[0].rows.size(), 1u);
+  EXPECT_EQ(tables[0].rows[0].key[0], "cable");
+  EXPECT_EQ(tables[0].rows[0].key[1], 64);
+
+  const auto both = Where({"position=cable,rope,train_length=64"});
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_EQ(both[0].values, (std::vector<std::string>{"cable", "rope"}));
+  EXPECT_EQ(both[1].axis, "train_length");
+}
+
+TEST(PivotTest, CommasWithinAValueSeparateNothing) {
+  const auto where = Where({"position=rope(base=500000, layout=half),alibi"});
+  ASSERT_EQ(where.size(), 1u);
+  EXPECT_EQ(where[0].values, (std::vector<std::string>{"rope(base=500000, layout=half)", "alibi"}));
+  const auto evaluation = Where({"evaluation=k=8, every=64"});
+  ASSERT_EQ(evaluation.size(), 1u);
+  EXPECT_EQ(evaluation[0].whole, "k=8, every=64");
+}
+
+TEST(PivotTest, WhatIsNotThereIsSaidWithWhatIs) {
+  EXPECT_EQ(WhyNot({Grid()}, {.rows = {"positon"}}),
+            "there is no axis \"positon\"; did you mean \"position\"?");
+  EXPECT_EQ(WhyNot({Grid()}, {.rows = {"position", "position"}}),
+            "the axis \"position\" is named twice");
+  for (const std::vector<std::string>& values :
+       {std::vector<std::string>{"alibi"}, std::vector<std::string>{"rope", "alibi"}}) {
+    EXPECT_EQ(WhyNot({Grid()}, {.where = {{.axis = "position", .values = values}}}),
+              "--where position: \"alibi\" is not a value of position; it has cable, rope");
+  }
+  EXPECT_EQ(WhyNot({Grid()}, {.metrics = {"accuracy"}}),
+            "there are no numbers of metric \"accuracy\"; there are: perplexity, nll, "
+            "bits_per_token, bits_per_byte");
+  Json results = Grid();
+  results["axes"] = {"a.lr", "b.lr"};
+  EXPECT_EQ(WhyNot({results}, {.rows = {"lr"}}),
+            "the axis \"lr\" can be a.lr or b.lr: give its full name");
+}
+
+TEST(PivotTest, ACellThatIsNotMeasuredYetIsMissingAndWithoutAnAnswer) {
+  const auto tables = Build({ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1)},
+                                       {RowOf("a", 64, 8.0, 10), RowWithout("b", 64, "missing")})});
+  ASSERT_EQ(tables.size(), 1u);
+  EXPECT_EQ(tables[0].rows[1].cells[0].status, "missing");
+  EXPECT_EQ(tables[0].rows[1].cells[0].n_answered, 0u);
+}
+
+TEST(PivotTest, ASeedThatIsMissingIsCountedAndTheRestIsShown) {
+  const auto tables = Build({ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2)},
+                                       {RowOf("a", 64, 8.0, 10), RowWithout("b", 64, "missing")})});
+  const PivotCell& cell = tables[0].rows[0].cells[0];
+  EXPECT_EQ(cell.n_ok, 1u);
+  EXPECT_EQ(cell.n_wanted, 2u);
+  EXPECT_NEAR(*cell.value, 8.0, 1e-12);
+  EXPECT_NEAR(*cell.se, 0.08, 1e-12);  // one seed: the row's own
+  EXPECT_EQ(cell.n_answered, 1u);
+}
+
+TEST(PivotTest, AReasonForNoNumberIsAnAnswerButAFailureIsNot) {
+  for (const char* status : {"not_applicable", "out_of_memory", "diverged", "non_finite"}) {
+    const auto tables = Build({ResultsOf(Json::array({RunOf("a", "learned", 64, 1)}),
+                                         Json::array({RowWithout("a", 128, status)}))});
+    EXPECT_EQ(tables[0].rows[0].cells[0].status, status);
+    EXPECT_FALSE(tables[0].rows[0].cells[0].value.has_value());
+    EXPECT_EQ(tables[0].rows[0].cells[0].n_answered, 1u) << status;
+  }
+  const auto tables = Build({ResultsOf(Json::array({RunOf("a", "learned", 64, 1)}),
+                                       Json::array({RowWithout("a", 128, "failed")}))});
+  EXPECT_EQ(tables[0].rows[0].cells[0].n_answered, 0u);
+}
+
+TEST(PivotTest, TheBestIsMarkedAmongCompleteModelsAndTiesShareIt) {
+  const auto tables = Build(
+      {ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1), RunOf("c", "alibi", 64, 1),
+                  RunOf("d", "none", 64, 1), RunOf("e", "none", 64, 2)},
+                 {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("c", 64, 8.0, 10),
+                  RowOf("d", 64, 3.0, 10), RowWithout("e", 64, "diverged"),
+                  RowOf("a", 64, 2.0, 10, "unigram")})});
+  const auto& rows = tables[0].rows;
+  ASSERT_EQ(rows.size(), 5u);
+  EXPECT_TRUE(rows[0].cells[0].is_best);
+  EXPECT_FALSE(rows[1].cells[0].is_best);
+  EXPECT_TRUE(rows[2].cells[0].is_best);
+  EXPECT_FALSE(rows[3].cells[0].is_best);  // one seed of two
+  EXPECT_EQ(rows[3].cells[0].status, "diverged");
+  EXPECT_EQ(rows[4].baseline, "unigram");
+  EXPECT_FALSE(rows[4].cells[0].is_best);
+}
+
+TEST(PivotTest, TheBestIsLookedForAmongRunsOfOneDatasetAndTheLargerCanBeBetter) {
+  Json rows = {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("c", 64, 5.0, 10),
+               RowOf("d", 64, 4.0, 10)};
+  const Json runs = {RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1),
+                     RunOf("c", "cable", 64, 1, "bible"), RunOf("d", "rope", 64, 1, "bible")};
+  const auto lower = Build({ResultsOf(runs, rows)});
+  EXPECT_EQ(lower[0].best_of, "of the column for each dataset");
+  std::vector<bool> best;
+  for (const PivotRow& row : lower[0].rows) best.push_back(row.cells[0].is_best);
+  EXPECT_EQ(best, (std::vector<bool>{true, false, false, true}));  // cable austen, rope bible
+
+  for (Json& row : rows) row["body"]["metric"] = "tokens_per_s";
+  const auto higher = Build({ResultsOf(runs, rows)});
+  ASSERT_EQ(higher[0].metrics.size(), 1u);
+  EXPECT_EQ(higher[0].metrics[0].name, "tokens_per_s");
+  best.clear();
+  for (const PivotRow& row : higher[0].rows) best.push_back(row.cells[0].is_best);
+  EXPECT_EQ(best, (std::vector<bool>{false, true, true, false}));
+}
+
+TEST(PivotTest, RelativeToTheTrainLengthIsPairedBySeed) {
+  // Seed 1: 10 -> 20, seed 2: 12 -> 96. Ratios 2 and 8: geometric mean 4; ln 2 and ln 8 lie ln 4
+  // apart, so the error of their mean is ln 2.
+  const auto tables = Build({ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2)},
+                                       {RowOf("a", 64, 10.0, 500), RowOf("b", 64, 12.0, 500),
+                                        RowOf("a", 128, 20.0, 500), RowOf("b", 128, 96.0, 500)})},
+                            {.relative = true});
+  const auto& cells = tables[0].rows[0].cells;
+  EXPECT_NEAR(*cells[0].value, 1.0, 1e-12);
+  EXPECT_NEAR(*cells[0].se, 0.0, 1e-12);
+  EXPECT_NEAR(*cells[1].value, 4.0, 1e-12);
+  EXPECT_NEAR(*cells[1].se, 4.0 * std::log(2.0), 1e-12);
+}
+
+TEST(PivotTest, RelativeOfOneSeedAddsBothErrorsAndNeedsTheTrainLength) {
+  const Json runs = {RunOf("a", "rope", 64, 1), RunOf("b", "rope", 32, 1)};
+  const auto tables = Build(
+      {ResultsOf(runs, {RowOf("a", 64, 10.0, 500, nullptr, 0.03),
+                        RowOf("a", 128, 20.0, 500, nullptr, 0.04), RowOf("b", 128, 20.0, 500)})},
+      {.relative = true});
+  EXPECT_NEAR(*tables[0].rows[0].cells[1].value, 2.0, 1e-12);
+  EXPECT_NEAR(*tables[0].rows[0].cells[1].se, 2.0 * 0.05, 1e-12);  // sqrt(0.03^2 + 0.04^2)
+  EXPECT_EQ(tables[0].rows[1].cells[1].status, "no_reference");
+  EXPECT_FALSE(tables[0].rows[1].cells[1].value.has_value());
+}
+
+TEST(PivotTest, SeveralSweepsStandInOneTableAndARunOfBothCountsOnce) {
+  Json a =
+      ResultsOf(Json::array({RunOf("a", "cable", 64, 1)}), Json::array({RowOf("a", 64, 8.0, 10)}));
+  Json b = ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "rope", 64, 1)},
+                     {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10), RowOf("a", 128, 7.0, 10),
+                      RowOf("b", 128, 9.0, 10)});
+  a["name"] = "first";
+  b["name"] = "second";
+  const auto apart = Build({a, b});
+  ASSERT_EQ(apart.size(), 1u);
+  EXPECT_EQ(apart[0].row_axes.front(), "sweep");
+  ASSERT_EQ(apart[0].rows.size(), 3u);
+  EXPECT_EQ(apart[0].rows[0].key[0], "first");
+  EXPECT_EQ(apart[0].rows[0].cells[1].status, "not_asked");
+
+  const auto together = Build({a, b}, {.rows = {"position"}});
+  ASSERT_EQ(together.size(), 1u);
+  ASSERT_EQ(together[0].rows.size(), 2u);
+  EXPECT_EQ(together[0].rows[0].cells[0].n_wanted, 1u);
+}
+
+TEST(PivotTest, MetricsCanStandSideBySide) {
+  const auto tables = Build({Grid()}, {.rows = {"position"},
+                                       .cols = {"metric"},
+                                       .where = {{.axis = "train_length", .values = {"64"}},
+                                                 {.axis = "context_length", .values = {"64"}},
+                                                 {.axis = "seed", .values = {"1"}}},
+                                       .metrics = {"bits_per_byte", "perplexity"}});
+  ASSERT_EQ(tables.size(), 1u);
+  EXPECT_EQ(tables[0].columns, (std::vector<std::vector<Json>>{{"bits_per_byte"}, {"perplexity"}}));
+  EXPECT_NEAR(*tables[0].rows[1].cells[0].value, std::log2(21.0), 1e-12);
+  EXPECT_NEAR(*tables[0].rows[1].cells[1].value, 21.0, 1e-12);
+}
+
+TEST(PivotTest, EvaluationsThatDifferInAParameterAreTablesOfTheirOwn) {
+  Json rows = {RowOf("a", 64, 8.0, 10), RowOf("a", 64, 7.0, 10), RowWithout("a", 128, "missing")};
+  const Json same = {{"split", "validation"}, {"protocol", "nonoverlap"}, {"k", 1}};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i]["evaluation"]["perplexity"] = same;
+    rows[i]["evaluation"]["perplexity"]["stride"] = i == 0 ? 16 : 32;
+  }
+  const auto tables = Build({ResultsOf(Json::array({RunOf("a", "rope", 64, 1)}), rows)});
+  ASSERT_EQ(tables.size(), 2u);
+  EXPECT_EQ(tables[0].fixed[2], (std::pair<std::string, Json>("evaluation", "stride=16")));
+  EXPECT_EQ(tables[0].columns.size(), 1u);
+  EXPECT_NEAR(*tables[0].rows[0].cells[0].value, 8.0, 1e-12);
+  ASSERT_EQ(tables[1].columns.size(), 2u);
+  EXPECT_NEAR(*tables[1].rows[0].cells[0].value, 7.0, 1e-12);
+  EXPECT_EQ(tables[1].rows[0].cells[1].status, "missing");
+}
+
+TEST(PivotTest, AVariantOfTheModelIsARowAndABaselineStandsApart) {
+  const Json runs = Json::array({RunOf("a", "rope", 64, 1)});
+  const Json rows = {RowOf("a", 64, 8.0, 10), RowOf("a", 64, 7.0, 10, "yarn"),
+                     RowOf("a", 64, 22.0, 10, "unigram")};
+  const auto tables = Build({ResultsOf(runs, rows)});
+  ASSERT_EQ(tables.size(), 1u);
+  ASSERT_EQ(tables[0].rows.size(), 3u);
+  EXPECT_EQ(tables[0].row_axes.back(), "variant");
+  EXPECT_EQ(tables[0].rows[2].baseline, "unigram");
+  const auto named = Build({ResultsOf(runs, rows)}, {.rows = {"variant"}});
+  EXPECT_EQ(named[0].rows.size(), 3u);
+  for (const PivotRow& row : named[0].rows) EXPECT_EQ(row.baseline, "");
+}
+
+// cable, trained at 2, and learned, which ends before 4; both read by position at 4.
+Json Positions() {
+  Json not_applicable = RowByPosition("b", {1, 1, 1, 1});
+  not_applicable["body"]["status"] = "not_applicable";
+  not_applicable["body"].erase("extra");
+  for (const char* name : {"value", "nll_sum"}) not_applicable["body"][name] = nullptr;
+  return ResultsOf({RunOf("a", "cable", 2, 1), RunOf("b", "learned", 2, 1)},
+                   {RowByPosition("a", {16, 8, 4, 2}), not_applicable, RowOf("a", 8, 9.0, 10)});
+}
+
+TEST(PivotTest, TheBucketsOfARowAreItsColumnsByPosition) {
+  const auto tables = Build({Positions()}, {.metrics = {"perplexity_by_position"}});
+  ASSERT_EQ(tables.size(), 1u);
+  const PivotTable& table = tables[0];
+  EXPECT_EQ(table.col_axes, std::vector<std::string>{"tokens_of_context"});
+  ASSERT_EQ(table.columns.size(), 4u);
+  EXPECT_EQ(table.columns[2], (std::vector<Json>{{{"from", 3}, {"to", 3}}}));
+  ASSERT_EQ(table.rows.size(), 2u);
+  const std::vector<PivotCell>& cable = table.rows[0].cells;
+  EXPECT_NEAR(*cable[0].value, 16.0, 1e-12);
+  EXPECT_NEAR(*cable[3].value, 2.0, 1e-12);
+  EXPECT_EQ(cable[3].n, 2);
+  EXPECT_FALSE(cable[0].se.has_value());
+  EXPECT_FALSE(cable[0].at_train_length);
+  EXPECT_TRUE(cable[1].at_train_length);  // the bucket of 2 tokens
+  EXPECT_FALSE(cable[2].at_train_length);
+  for (const PivotCell& cell : table.rows[1].cells) EXPECT_EQ(cell.status, "not_applicable");
+}
+
+TEST(PivotTest, MergedBucketsAddTheirSums) {
+  const auto tables = Build({Positions()}, {.metrics = {"nll_by_position"}, .buckets_max = 2});
+  ASSERT_EQ(tables.size(), 1u);
+  const PivotTable& table = tables[0];
+  ASSERT_EQ(table.columns.size(), 2u);
+  EXPECT_EQ(table.columns[0], (std::vector<Json>{{{"from", 1}, {"to", 2}}}));
+  EXPECT_EQ(table.columns[1], (std::vector<Json>{{{"from", 3}, {"to", 4}}}));
+  EXPECT_NEAR(*table.rows[0].cells[0].value, (std::log(16.0) + std::log(8.0)) / 2, 1e-12);
+  EXPECT_EQ(table.rows[0].cells[0].n, 4);
+  // One more than there are changes nothing.
+  const auto all = Build({Positions()}, {.metrics = {"nll_by_position"}, .buckets_max = 5});
+  EXPECT_EQ(all.at(0).columns.size(), 4u);
+}
+
+TEST(PivotTest, PositionsMayStandDownWithTheMethodsAcross) {
+  const auto tables = Build({Positions()}, {.rows = {"tokens_of_context"},
+                                            .cols = {"position"},
+                                            .where = {{.axis = "position", .values = {"cable"}}},
+                                            .metrics = {"nll_by_position"}});
+  ASSERT_EQ(tables.size(), 1u);
+  ASSERT_EQ(tables[0].rows.size(), 4u);
+  EXPECT_NEAR(*tables[0].rows[2].cells[0].value, std::log(4.0), 1e-12);
+}
+
+TEST(PivotTest, AMetricByPositionIsAskedForByItself) {
+  EXPECT_EQ(WhyNot({Positions()}, {.metrics = {"nll_by_position", "nll"}}),
+            "--metric nll_by_position,nll: a metric by position has other columns than the others: "
+            "ask for each by itself");
+  EXPECT_EQ(WhyNot({Positions()}, {.metrics = {"nll_by_position"}, .relative = true}),
+            "--relative compares context lengths, and nll_by_position shows the positions within "
+            "one: leave it out");
+  EXPECT_EQ(WhyNot({Positions()}, {.cols = {"tokens_of_context"}}),
+            "the axis tokens_of_context is one of metrics by position: give --metric "
+            "nll_by_position");
+  EXPECT_EQ(WhyNot({Grid()}, {.metrics = {"nll_by_position"}}),
+            "there are no numbers of metric \"nll_by_position\"; there are: perplexity, nll, "
+            "bits_per_token, bits_per_byte; a perplexity with protocol: per_position measures it");
+}
+
+}  // namespace
+}  // namespace longrun

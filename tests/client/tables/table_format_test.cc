@@ -1,0 +1,316 @@
+// The forms of a table, each as its golden text. The numbers: see pivot_test.cc.
+#include "client/tables/table_format.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/str.h"
+#include "client/tables/pivot.h"
+#include "client/tables/table_json.h"
+#include "client/tables/table_parts.h"
+#include "tests/client/sample_results.h"
+
+namespace longrun {
+namespace {
+
+std::vector<PivotTable> Build(const Json& results, const PivotRequest& request = {}) {
+  auto tables = BuildPivot({results}, request);
+  EXPECT_TRUE(tables.ok()) << tables.status().message();
+  return tables.ok() ? std::move(tables).value() : std::vector<PivotTable>();
+}
+
+// Two models and a baseline; the second one cannot read 128.
+Json Small() {
+  return ResultsOf(
+      {RunOf("aaaaaaaaaa", "cable", 64, 1), RunOf("bbbbbbbbbb", "learned", 64, 1)},
+      {RowOf("aaaaaaaaaa", 64, 8.0, 10), RowOf("bbbbbbbbbb", 64, 9.0, 10),
+       RowOf("aaaaaaaaaa", 128, 8.4, 10), RowWithout("bbbbbbbbbb", 128, "not_applicable"),
+       RowOf("aaaaaaaaaa", 64, 22.0, 10, "unigram"),
+       RowOf("aaaaaaaaaa", 128, 22.0, 10, "unigram")});
+}
+
+TEST(TableFormatTest, TextMarksTrainLengthAndBestAndEndsWithTheBaseline) {
+  EXPECT_EQ(RenderTables(Build(Small()), "table"),
+            "perplexity by context length (validation, nonoverlap)\n"
+            "position  train_length  dataset            64             128\n"
+            "cable     64            austen   [8.00±0.08]*      8.40±0.08*\n"
+            "learned   64            austen    [9.00±0.09]  not_applicable\n"
+            "unigram                 austen     22.00±0.22      22.00±0.22\n"
+            "[ ] train length   * best model of the column   ± standard error\n");
+}
+
+TEST(TableFormatTest, WideAddsSeedsRunsAndDigits) {
+  EXPECT_EQ(RenderTables(Build(Small(), {.where = {{.axis = "context_length", .values = {"64"}}}}),
+                         "wide"),
+            "perplexity by context length (validation, nonoverlap)\n"
+            "position  train_length  dataset  seeds  runs                      64\n"
+            "cable     64            austen   1      aaaaaaaa  [8.00000±0.08000]*\n"
+            "learned   64            austen   1      bbbbbbbb   [9.00000±0.09000]\n"
+            "unigram                 austen                      22.00000±0.22000\n"
+            "[ ] train length   * best model of the column   ± standard error\n");
+}
+
+TEST(TableFormatTest, WhatIsIncompleteSaysHowFarItIs) {
+  const Json runs = {RunOf("a", "rope", 64, 1), RunOf("b", "rope", 64, 2),
+                     RunOf("c", "rope", 64, 3), RunOf("d", "none", 64, 1)};
+  const Json rows = {RowOf("a", 64, 10.0, 10),         RowOf("b", 64, 10.0, 10),
+                     RowWithout("c", 64, "missing"),   RowWithout("d", 64, "missing"),
+                     RowOf("a", 128, 10.0, 10),        RowWithout("b", 128, "missing"),
+                     RowWithout("c", 128, "diverged"), RowWithout("d", 128, "missing")};
+  EXPECT_EQ(
+      RenderTables(Build(ResultsOf(runs, rows)), "table"),
+      "perplexity by context length (validation, nonoverlap)\n"
+      "position  train_length  dataset                64                      128\n"
+      "rope      64            austen   [10.00±0.00 2/3]  10.00±0.10 1/3 diverged\n"
+      "none      64            austen                [–]                        –\n"
+      "[ ] train length   * best of the column   ± standard error (over seeds where there are "
+      "several)   n/N seeds of those wanted\n");
+}
+
+// Perplexities of 3e21 are sizes: all their digits would hide the others. exp(49.44) = 2.96e21, and the
+// error of 0.5 on the log scale is half of that.
+TEST(TableFormatTest, WhatExplodesIsWrittenByItsSize) {
+  const Json results = ResultsOf(
+      Json::array({RunOf("a", "cable", 64, 1)}),
+      {RowOf("a", 64, 999'999.0, 10, nullptr, 1e-6), RowOf("a", 128, 2.96e21, 10, nullptr, 0.5)});
+  const std::string table = RenderTables(Build(results), "table");
+  EXPECT_NE(table.find("[999999±1]"), std::string::npos) << table;
+  EXPECT_NE(table.find("  >1e6"), std::string::npos) << table;
+  EXPECT_NE(table.find("; >1e6: the number is in -o wide\n"), std::string::npos) << table;
+  EXPECT_NE(RenderTables(Build(results), "wide").find("2.96000e+21±1.48000e+21"),
+            std::string::npos);
+  EXPECT_NE(RenderTables(Build(results), "markdown").find(" >1e6 "), std::string::npos);
+}
+
+// Each ± is what the legend says: over two seeds for the model, over the text for the baseline.
+TEST(TableFormatTest, TheLegendTellsTheBaselinesErrorFromTheModels) {
+  const Json results = ResultsOf(
+      {RunOf("a", "cable", 64, 1), RunOf("b", "cable", 64, 2)},
+      {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 8.0, 10), RowOf("a", 64, 22.0, 10, "unigram")});
+  const std::string table = RenderTables(Build(results), "table");
+  EXPECT_NE(table.find("   ± standard error over seeds (of a baseline: over the text)\n"),
+            std::string::npos)
+      << table;
+}
+
+// What a protocol was given stands in the title; what has its default does not.
+TEST(TableFormatTest, TheTitleHasTheParametersOfTheProtocol) {
+  Json row = RowOf("a", 64, 8.0, 10);
+  row["body"]["protocol"] = "last_k";
+  row["evaluation"] = {{"perplexity",
+                        {{"split", "validation"},
+                         {"protocol", "last_k"},
+                         {"k", 8},
+                         {"every", 64},
+                         {"score_tokens", 10}}}};
+  const std::string table = RenderTables(
+      Build(ResultsOf(Json::array({RunOf("a", "cable", 64, 1)}), Json::array({row}))), "table");
+  EXPECT_TRUE(
+      table.starts_with("perplexity by context length (validation, last_k(every=64,k=8))\n"))
+      << table;
+}
+
+// exp(1000): an infinite perplexity is a number that says so, never an empty field.
+TEST(TableFormatTest, AnInfinitePerplexityIsWrittenInEveryForm) {
+  const Json results = ResultsOf({RunOf("a", "cable", 64, 1), RunOf("b", "sinusoidal", 64, 1)},
+                                 {RowOf("a", 64, 8.0, 10), RowOf("b", 64, 9.0, 10),
+                                  RowOf("a", 128, 8.0, 10), RowBeyond("b", 128)});
+  const std::vector<PivotTable> tables = Build(results);
+  EXPECT_EQ(
+      RenderTables(tables, "table"),
+      "perplexity by context length (validation, nonoverlap)\n"
+      "position    train_length  dataset            64         128\n"
+      "cable       64            austen   [8.00±0.08]*  8.00±0.08*\n"
+      "sinusoidal  64            austen    [9.00±0.09]         inf\n"
+      "[ ] train length   * best of the column   ± standard error; inf: too large for a number, "
+      "the metric nll has it\n");
+  EXPECT_NE(RenderTables(tables, "wide").find("  inf\n"), std::string::npos);
+  EXPECT_NE(RenderTables(tables, "markdown").find("| inf |\n"), std::string::npos);
+  EXPECT_NE(RenderTables(tables, "latex").find("& inf \\\\\n"), std::string::npos);
+  EXPECT_NE(RenderTables(tables, "csv")
+                .find("sinusoidal,64,austen,,validation,nonoverlap,128,inf,,1000,10,"),
+            std::string::npos)
+      << RenderTables(tables, "csv");
+  EXPECT_NE(RenderTables(tables, "csv").find(",1,1,overflow,perplexity,"), std::string::npos);
+  // JSON has no infinity: null, and the status says why; the nll is there.
+  const Json cell = TablesJson(tables).at(0).at("rows").at(1).at("cells").at(1);
+  EXPECT_EQ(cell.at("perplexity"), nullptr);
+  EXPECT_EQ(cell.at("status"), "overflow");
+  EXPECT_EQ(cell.at("nll"), 1000.0);
+  EXPECT_EQ(cell.at("values").at(0).at("status"), "overflow");
+  EXPECT_NE(RenderTables(tables, "jsonl").find("\"status\":\"overflow\""), std::string::npos);
+}
+
+// A direction is not the rival of another one, and bytes are read by people.
+TEST(TableFormatTest, AThroughputIsATableOfItsOwnForSpeedAndForMemory) {
+  const Json results =
+      ResultsOf({RunOf("a", "rope", 64, 1), RunOf("b", "alibi", 64, 1)},
+                {ThroughputRow("a", "tokens_per_s", "forward", 64, 1234.56),
+                 ThroughputRow("a", "tokens_per_s", "generate", 64, 98.7654),
+                 ThroughputRow("b", "tokens_per_s", "forward", 64, 1200.0),
+                 ThroughputRow("b", "tokens_per_s", "generate", 64, 99.0),
+                 ThroughputRow("a", "peak_bytes", "forward", 64, 3.0 * 1024 * 1024),
+                 ThroughputRow("a", "peak_bytes", "generate", 64, 1536.0),
+                 ThroughputRow("b", "peak_bytes", "forward", 64, 2.0 * 1024 * 1024),
+                 ThroughputRow("b", "peak_bytes", "generate", 64, 2048.0)});
+  EXPECT_EQ(RenderTables(Build(results), "table"),
+            "tokens/s by context length\n"
+            "position  train_length  dataset  variant          64\n"
+            "rope      64            austen   forward   [1234.6]*\n"
+            "rope      64            austen   generate   [98.765]\n"
+            "alibi     64            austen   forward    [1200.0]\n"
+            "alibi     64            austen   generate  [99.000]*\n"
+            "[ ] train length   * best of the column for each variant\n"
+            "\n"
+            "peak memory by context length\n"
+            "position  train_length  dataset  variant           64\n"
+            "rope      64            austen   forward      [3 MiB]\n"
+            "rope      64            austen   generate  [1.5 KiB]*\n"
+            "alibi     64            austen   forward     [2 MiB]*\n"
+            "alibi     64            austen   generate     [2 KiB]\n"
+            "[ ] train length   * best of the column for each variant\n");
+  EXPECT_EQ(TablesJson(Build(results)).at(1).at("metric"), "peak_bytes");
+}
+
+TEST(TableFormatTest, RelativeHasThreeDigitsAndSaysWhatItsErrorIs) {
+  EXPECT_EQ(RenderTables(Build(Small(), {.relative = true}), "table"),
+            "perplexity relative to the train length, by context length (validation, nonoverlap)\n"
+            "position  train_length  dataset             64             128\n"
+            "cable     64            austen   [1.000±0.000]    1.050±0.015*\n"
+            "learned   64            austen   [1.000±0.000]  not_applicable\n"
+            "[ ] train length   * best of the column   ± standard error (at most: as if the two "
+            "errors were independent)\n");
+}
+
+TEST(TableFormatTest, MarkdownEscapesWhatWouldEndACell) {
+  Json results = Small();
+  results["runs"][1]["axes"]["position"] = "a|b*c";
+  EXPECT_EQ(RenderTables(Build(results), "markdown"),
+            "**perplexity by context length (validation, nonoverlap)**\n"
+            "\n"
+            "| position | train_length | dataset | 64 | 128 |\n"
+            "| --- | --- | --- | ---: | ---: |\n"
+            "| cable | 64 | austen | \\[**8.00 ± 0.08**\\] | **8.40 ± 0.08** |\n"
+            "| a\\|b\\*c | 64 | austen | \\[9.00 ± 0.09\\] | not_applicable |\n"
+            "| unigram |  | austen | 22.00 ± 0.22 | 22.00 ± 0.22 |\n"
+            "\n"
+            "\\[ \\] train length, **bold** best model of the column, ± standard error\n");
+}
+
+TEST(TableFormatTest, LatexUsesTheRulesOfBooktabsAndEscapesItsCharacters) {
+  Json results = Small();
+  results["runs"][1]["axes"]["position"] = "50%_{a}\\b";
+  EXPECT_EQ(
+      RenderTables(Build(results), "latex"),
+      "% perplexity by context length (validation, nonoverlap)\n"
+      "% needs \\usepackage{booktabs}\n"
+      "\\begin{tabular}{lllrr}\n"
+      "  \\toprule\n"
+      "  position & train\\_length & dataset & 64 & 128 \\\\\n"
+      "  \\midrule\n"
+      "  cable & 64 & austen & {[}\\textbf{8.00 $\\pm$ 0.08}{]} & \\textbf{8.40 $\\pm$ 0.08} \\\\\n"
+      "  50\\%\\_\\{a\\}\\textbackslash{}b & 64 & austen & {[}9.00 $\\pm$ 0.09{]} & "
+      "not\\_applicable \\\\\n"
+      "  \\midrule\n"
+      "  unigram &  & austen & 22.00 $\\pm$ 0.22 & 22.00 $\\pm$ 0.22 \\\\\n"
+      "  \\bottomrule\n"
+      "\\end{tabular}\n"
+      "% [ ] train length, bold: best model of the column, ± standard error\n");
+}
+
+TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
+  Json run = RunOf("a", {{"method", "rope"}, {"base", 500000}, {"layout", "half"}}, 64, 1);
+  Json row = RowOf("a", 64, 8.0, 1000);
+  row["body"]["nll_sum"] = 2000;  // nll 2
+  const std::string csv = RenderTables(
+      Build(ResultsOf(Json::array({run}), Json::array({row})), {.metrics = {"nll"}}), "csv");
+  EXPECT_EQ(csv,
+            "position,train_length,dataset,baseline,split,protocol,context_length,nll,se,nll,n,"
+            "bits_per_byte,seeds,of,status,metric,se_over,runs\n"
+            "\"rope(base=500000, layout=half)\",64,austen,,validation,nonoverlap,64,2,0.01,2,1000,"
+            "2.8853900817779268,1,1,ok,nll,text,a\n");  // 2 / ln 2
+}
+
+TEST(TableFormatTest, CsvOfTwoTablesWithTheSameColumnsHasOneHeader) {
+  const std::string csv =
+      RenderTables(Build(Small(), {.rows = {"position"}, .cols = {"train_length"}}), "csv");
+  // Two context lengths are two tables with two rows each; baselines stand only beside lengths.
+  EXPECT_EQ(Split(csv, '\n').size(), 1u + 4u + 1u);
+}
+
+// However a table is laid out: a program that reads one reads all.
+TEST(TableFormatTest, CsvHasTheSameColumnsInTheSameOrderHoweverItIsLaidOut) {
+  const auto header = [](const PivotRequest& request) {
+    return Split(RenderTables(Build(Small(), request), "csv"), '\n').front();
+  };
+  const std::string plain = header({});
+  EXPECT_EQ(
+      plain,
+      "position,train_length,dataset,baseline,split,protocol,context_length,perplexity,se,nll,"
+      "n,bits_per_byte,seeds,of,status,metric,se_over,runs");
+  EXPECT_EQ(header({.rows = {"context_length"}, .cols = {"dataset", "position"}}), plain);
+  EXPECT_EQ(header({.rows = {"train_length"}}), plain);
+  EXPECT_EQ(header({.rows = {"protocol", "position"}, .cols = {"split", "context_length"}}), plain);
+}
+
+TEST(TableFormatTest, CsvOfSeveralMetricsIsOneTable) {
+  const std::string csv = RenderTables(Build(Small(), {.metrics = {"perplexity", "nll"}}), "csv");
+  const std::vector<std::string> lines = Split(csv, '\n');
+  EXPECT_EQ(lines.front(),
+            "position,train_length,dataset,baseline,split,protocol,context_length,value,se,nll,n,"
+            "bits_per_byte,seeds,of,status,metric,se_over,runs");
+  EXPECT_EQ(std::ranges::count(lines, lines.front()), 1);
+}
+
+TEST(TableFormatTest, SeveralAxesAcrossAreNamedInTheHead) {
+  const auto tables =
+      Build(Small(), {.rows = {"position"}, .cols = {"train_length", "context_length"}});
+  EXPECT_EQ(ColumnHead(tables.at(0), 0), "train 64 / context 64");
+  const auto methods =
+      Build(Small(), {.rows = {"dataset"}, .cols = {"position", "context_length"}});
+  EXPECT_EQ(ColumnHead(methods.at(0), 0), "cable / context 64");
+}
+
+TEST(TableFormatTest, JsonCarriesEachNumberWithWhatItRestsOn) {
+  const Json json = ParseJson(RenderTables(Build(Small()), "json")).value();
+  ASSERT_EQ(json.size(), 1u);
+  EXPECT_EQ(json[0].at("metric"), "perplexity");
+  const Json& cell = json[0].at("rows")[0].at("cells")[1];
+  EXPECT_EQ(cell.at("context_length"), 128);
+  EXPECT_NEAR(cell.at("perplexity").get<double>(), 8.4, 1e-12);
+  EXPECT_NEAR(cell.at("se").get<double>(), 0.084, 1e-12);
+  EXPECT_EQ(cell.at("se_over"), "text");
+  EXPECT_EQ(cell.at("n"), 10);
+  EXPECT_EQ(cell.at("values")[0].at("cell"), "aaaaaaaaaa-128");
+  EXPECT_EQ(cell.at("values")[0].at("run"), "aaaaaaaaaa");
+  EXPECT_EQ(cell.at("values")[0].at("attempt"), "attempt-aaaaaaaaaa");
+  const Json& none = json[0].at("rows")[1].at("cells")[1];
+  EXPECT_EQ(none.at("status"), "not_applicable");
+  EXPECT_TRUE(none.at("perplexity").is_null());
+  EXPECT_EQ(json[0].at("baselines")[0].at("name"), "unigram");
+}
+
+TEST(TableFormatTest, JsonlIsOneObjectALine) {
+  const std::vector<std::string> lines = Split(RenderTables(Build(Small()), "jsonl"), '\n');
+  ASSERT_EQ(lines.size(), 6u + 1u);  // six cells; the last line ends
+  const Json first = ParseJson(lines[0]).value();
+  EXPECT_EQ(first.at("position"), "cable");
+  EXPECT_EQ(first.at("context_length"), 64);
+  EXPECT_EQ(first.at("split"), "validation");
+  EXPECT_EQ(ParseJson(lines[5]).value().at("baseline"), "unigram");
+}
+
+TEST(TableFormatTest, InfinityIsSaidInTextAndNullInJson) {
+  Json row = RowOf("a", 64, 8.0, 10);
+  row["body"]["nll_sum"] = 8000.0;  // exp(800) is more than a double holds
+  const auto tables =
+      Build(ResultsOf(Json::array({RunOf("a", "sinusoidal", 64, 1)}), Json::array({row})));
+  EXPECT_NE(RenderTables(tables, "table").find("[inf]"), std::string::npos);
+  const Json cell = ParseJson(RenderTables(tables, "json")).value()[0].at("rows")[0].at("cells")[0];
+  EXPECT_TRUE(cell.at("perplexity").is_null());
+  EXPECT_EQ(cell.at("nll"), 800);
+}
+
+}  // namespace
+}  // namespace longrun

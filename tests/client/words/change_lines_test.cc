@@ -1,0 +1,102 @@
+// What a log is told of a sweep: as much as a reader can follow, and nothing is lost from the counts.
+#include "client/words/change_lines.h"
+
+#include <gtest/gtest.h>
+
+#include "base/str.h"
+
+namespace longrun {
+namespace {
+
+Json Run(int i, const char* state, int attempts) {
+  return {{"run_key", Str("run-", 10'000 + i)},
+          {"axes", {{"position", "rope"}, {"train_length", 64}, {"seed", i}}},
+          {"tasks", Json::array({{{"task", Str("task-", i)},
+                                  {"kind", "train"},
+                                  {"state", state},
+                                  {"reason", "waits"},
+                                  {"attempts", attempts},
+                                  {"progress",
+                                   {{"phase", ""},
+                                    {"done", 0},
+                                    {"of", 0},
+                                    {"eta_ms", 0},
+                                    {"tokens_per_s", 0},
+                                    {"loss_tail", Json::array()}}}}})}};
+}
+
+Json Message(int n_runs, int n_done) {
+  Json runs = Json::array();
+  for (int i = 0; i < n_runs; ++i) {
+    runs.push_back(i < n_done ? Run(i, "SUCCEEDED", 1) : Run(i, "READY", 0));
+  }
+  return {{"info",
+           {{"name", "a"},
+            {"state", "RUNNING"},
+            {"tasks", n_runs},
+            {"tasks_succeeded", n_done},
+            {"tasks_running", 0},
+            {"tasks_failed", 0}}},
+          {"finished", n_done == n_runs},
+          {"runs", std::move(runs)}};
+}
+
+TEST(ChangeLinesTest, ASmallSweepHasALineForEachRun) {
+  ChangeLines changes;
+  const std::vector<std::string> lines = changes.Of(Message(3, 0), 0);
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_EQ(lines[0], "run-1000 rope 64 seed=0: train ready");
+  EXPECT_TRUE(changes.Of(Message(3, 0), 10).empty());
+  EXPECT_EQ(changes.Of(Message(3, 3), 20).size(), 3U);
+}
+
+TEST(ChangeLinesTest, ARunWhoseTrainerDiedSaysWhyAndThatItIsTriedAgain) {
+  ChangeLines changes;
+  Json message = Message(1, 0);
+  changes.Of(message, 0);
+  Json& task = message["runs"][0]["tasks"][0];
+  const auto line_of = [&](const char* state, int attempts, const char* reason) {
+    task["state"] = state;
+    task["attempts"] = attempts;
+    task["reason"] = reason;
+    const std::vector<std::string> lines = changes.Of(message, 0);
+    return lines.size() == 1 ? lines[0] : Str(lines.size(), " lines");
+  };
+  EXPECT_EQ(line_of("RUNNING", 1, ""), "run-1000 rope 64: train running");
+  EXPECT_EQ(line_of("READY", 1, "tried again in 10 s: attempt 1 ended as crashed: signal 6"),
+            "run-1000 rope 64: train ready: tried again in 10 s: attempt 1 ended as crashed: "
+            "signal 6");
+  EXPECT_EQ(line_of("RUNNING", 2, ""), "run-1000 rope 64: train running (attempt 2)");
+  // Also where nobody has seen it wait.
+  EXPECT_EQ(line_of("RUNNING", 3, ""), "run-1000 rope 64: train running (attempt 3)");
+}
+
+TEST(ChangeLinesTest, TenThousandWaitingRunsAreOneLine) {
+  ChangeLines changes;
+  const std::vector<std::string> lines = changes.Of(Message(10'000, 40), 0);
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(lines[0], "a RUNNING  40 of 10000 tasks done, 0 running, 0 failed");
+}
+
+TEST(ChangeLinesTest, AFewLinesASecondAreWrittenAndTheOthersCounted) {
+  ChangeLines changes;
+  changes.Of(Message(1000, 0), 0);
+  // A hundred runs end at once: four lines; the others are counted a second later.
+  EXPECT_EQ(changes.Of(Message(1000, 100), 500).size(), ChangeLines::kLinesPerSecond);
+  EXPECT_TRUE(changes.Of(Message(1000, 100), 900).empty());
+  const std::vector<std::string> later = changes.Of(Message(1000, 100), 1500);
+  ASSERT_EQ(later.size(), 1U);
+  EXPECT_EQ(later[0],
+            "and 96 changes more: a RUNNING  100 of 1000 tasks done, 0 running, 0 failed");
+}
+
+TEST(ChangeLinesTest, NothingIsLeftUntoldAtTheEnd) {
+  ChangeLines changes;
+  changes.Of(Message(100, 0), 0);
+  const std::vector<std::string> lines = changes.Of(Message(100, 100), 10);
+  ASSERT_EQ(lines.size(), ChangeLines::kLinesPerSecond + 1);
+  EXPECT_TRUE(lines.back().starts_with("and 96 changes more: a ")) << lines.back();
+}
+
+}  // namespace
+}  // namespace longrun
