@@ -140,9 +140,12 @@ Result<std::optional<Flaw>> FindFlaw(Connection& connection,
     if (!flaw) {
       ASSIGN_OR_RETURN(flaw, FindDisorder(connection, table.name));
     }
-    if (!flaw) {
-      ASSIGN_OR_RETURN(flaw, FindLostRow(connection, table.name));
-    }
+    if (flaw) return flaw;
+  }
+  // Last of all: a row that a damaged index hides is not lost.
+  for (const std::string_view name : tables) {
+    connection.SetTimeLimit(limit_ms);
+    ASSIGN_OR_RETURN(std::optional<Flaw> flaw, FindLostRow(connection, std::string(name)));
     if (flaw) return flaw;
   }
   return std::optional<Flaw>();

@@ -200,6 +200,11 @@ Result<Lines> Copy(const std::string& folder, const Words& words, const Lines&) 
   return Done(Put(PathOf(folder, Word(words, 2)), bytes));
 }
 
+Result<Lines> CopyGolden(const std::string& folder, const Words& words, const Lines&) {
+  const std::string golden = JoinPath(LONGRUN_SOURCE_DIR "/tests/golden", Word(words, 1));
+  return Done(CopyFolder(golden, PathOf(folder, Word(words, 2))));
+}
+
 Result<Lines> MakeFolder(const std::string& folder, const Words& words, const Lines&) {
   return Done(MakeFolders(PathOf(folder, Word(words, 1)), 0700));
 }
@@ -246,7 +251,7 @@ Result<Lines> ShowSha256(const std::string& folder, const Words& words, const Li
   return Lines{Sha256Hex(bytes)};
 }
 
-constexpr std::array<FileStep, 18> kSteps = {{
+constexpr std::array<FileStep, 19> kSteps = {{
     {.name = "write", .takes_body = true, .run = &Write},
     {.name = "bytes", .takes_body = true, .run = &Bytes},
     {.name = "text", .run = &Text},
@@ -258,6 +263,7 @@ constexpr std::array<FileStep, 18> kSteps = {{
     {.name = "stored-run", .run = &ChangeStoredRun},
     {.name = "sql", .run = &ExecuteSql},
     {.name = "copy", .run = &Copy},
+    {.name = "golden", .run = &CopyGolden},
     {.name = "folder", .run = &MakeFolder},
     {.name = "remove", .run = &Remove},
     {.name = "move", .run = &Move},

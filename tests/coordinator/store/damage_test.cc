@@ -969,6 +969,28 @@ TEST_F(DamageTest, ARowThatIsGoneIsMissedByThoseThatReferToIt) {
 }
 
 // Its name stands in the table and in an index: one flipped bit in either hides it from a lookup.
+// A damaged index of the table to which others refer hides its rows.
+TEST_F(DamageTest, ARowThatADamagedIndexHidesIsNotSaidToBeMissing) {
+  const std::string task = [&] {
+    auto connection = Connection::Open(DatabasePath(), Connection::Mode::kReadAll).value();
+    return connection->ReadText("SELECT id FROM task WHERE kind = 'train' LIMIT 1").value();
+  }();
+  int n_places = 0, n_indexes = 0;
+  for (std::size_t at = original.find(task); at != std::string::npos;
+       at = original.find(task, at + 1)) {
+    std::string bytes = original;
+    bytes[at + 9] = static_cast<char>(bytes[at + 9] ^ 1);
+    PutBack(bytes);
+    const auto reader = StoreReader::Open(DatabasePath()).value();
+    const std::string message = reader->CheckBeforeRemoval().message();
+    EXPECT_EQ(message.find("is not there"), std::string::npos) << "byte " << at << ": " << message;
+    n_indexes += message.find("an index of table task") != std::string::npos ? 1 : 0;
+    n_places += 1;
+  }
+  EXPECT_GT(n_places, 5);
+  EXPECT_GT(n_indexes, 0);
+}
+
 TEST_F(DamageTest, BytesAreNeededAsLongAsOneOfTheTwoPlacesNamesThem) {
   const std::string sha256 = Sha256Hex("manifest");
   int n_places = 0;
