@@ -44,9 +44,8 @@ Result<std::optional<Flaw>> FindDisorder(Connection& connection, const std::stri
     if (line == "ok" || ComplaintOf(line) == Complaint::kRow) continue;
     const bool is_index = ComplaintOf(line) == Complaint::kIndex;
     const bool is_order = ComplaintOf(line) == Complaint::kOrder;
-    return std::optional<Flaw>(Flaw{.object = is_index   ? Str("an index of table ", table)
-                                              : is_order ? Str("the order of table ", table)
-                                                         : Str("the form of table ", table),
+    const std::string_view part = is_index ? "an index" : is_order ? "the order" : "the form";
+    return std::optional<Flaw>(Flaw{.object = Str(part, " of the database's table ", table),
                                     .how = Str("is damaged (SQLite: ", PlainComplaint(line), ")"),
                                     .remedy = is_index || is_order
                                                   ? Str(kRestoreRemedy, ", or ", kRepairRemedy)

@@ -984,7 +984,7 @@ TEST_F(DamageTest, ARowThatADamagedIndexHidesIsNotSaidToBeMissing) {
     const auto reader = StoreReader::Open(DatabasePath()).value();
     const std::string message = reader->CheckBeforeRemoval().message();
     EXPECT_EQ(message.find("is not there"), std::string::npos) << "byte " << at << ": " << message;
-    n_indexes += message.find("an index of table task") != std::string::npos ? 1 : 0;
+    n_indexes += message.find("index of the database's table task") != std::string::npos ? 1 : 0;
     n_places += 1;
   }
   EXPECT_GT(n_places, 5);
