@@ -29,14 +29,15 @@ std::vector<std::string> DivergedOf(Asker& asker, const std::string& target) {
   } else if (const Result<Json> run = asker.Ask("GetRun", {{"run", target}}); run.ok()) {
     runs.push_back(run->at("run"));
   }
-  std::vector<std::string> names;
+  std::vector<std::string> diverged;
+  RunNames names(runs);
   for (const Json& run : runs) {
     for (const Json& task : run.at("tasks")) {
       if (task.at("kind") != "train" || !task.at("failed_for_good").get<bool>()) continue;
-      names.push_back(RunName(run, runs));
+      diverged.push_back(names.Of(run));
     }
   }
-  return names;
+  return diverged;
 }
 
 // Training is deterministic, so these runs would diverge again.

@@ -57,12 +57,12 @@ std::string FailuresText(Connection& connection, const Json& runs, const std::st
   std::string text;
   std::size_t n_failed = 0;
   std::size_t n_for_good = 0;
+  RunNames names(runs);
   for (const Json& run : runs) {
     for (const Json& task : run.at("tasks")) {
       if (task.at("state") != "FAILED") continue;
       if (task.at("failed_for_good").get<bool>()) ++n_for_good;
-      if (++n_failed <= kShown)
-        text += Str("\n", OneFailure(connection, RunName(run, runs), run, task));
+      if (++n_failed <= kShown) text += Str("\n", OneFailure(connection, names.Of(run), run, task));
     }
   }
   if (n_failed == 0) return "";

@@ -28,10 +28,11 @@ Result<std::string> RunOf(Asker& asker, const std::string& thing, const RunWante
   std::string text = Str("\"", thing, "\" is a sweep of ", runs.size(), " runs: ");
   if (serve.empty()) return Status(Code::kFailedPrecondition, text + wanted.unless);
   text += "name one of them";
+  RunNames names(runs);
   for (std::size_t i = 0; i < std::min(serve.size(), kShown); ++i) {
     text +=
         Str("\n  longrun ", wanted.verb, " ", ShortId(serve[i]->at("run_key").get<std::string>()),
-            wanted.rest.empty() ? "" : " ", wanted.rest, "  ", RunName(*serve[i], runs));
+            wanted.rest.empty() ? "" : " ", wanted.rest, "  ", names.Of(*serve[i]));
   }
   if (serve.size() > kShown) {
     text += Str("\n  and ", serve.size() - kShown, " more: `longrun get ", thing, "`");

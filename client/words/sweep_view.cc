@@ -266,9 +266,10 @@ std::string FirstSubmitted(const Json& info) {
   return wall_ms ? FormatWallMs(*wall_ms) : "–";
 }
 
-std::string RunName(const Json& run, const Json& runs) {
+std::string RunNames::Of(const Json& run) {
+  if (!varying_axes_) varying_axes_ = VaryingAxes(runs_);
   std::string name = AxisText(run.at("axes").value("position", Json("run")));
-  for (const std::string& axis : VaryingAxes(runs)) {
+  for (const std::string& axis : *varying_axes_) {
     if (axis == "position") continue;
     name += Str(" ", ShortAxis(axis), "=", AxisText(run.at("axes").value(axis, Json(""))));
   }
@@ -445,6 +446,7 @@ Status NothingFits(const Json& message) {
       });
   if (!is_there) return Status();
   std::vector<std::string> refused;
+  RunNames names(message.at("runs"));
   for (const Json& run : message.at("runs")) {
     for (const Json& task : run.at("tasks")) {
       const std::string state = task.at("state").get<std::string>();
@@ -452,8 +454,8 @@ Status NothingFits(const Json& message) {
       if (state != "READY") continue;
       const std::string reason = task.at("reason").get<std::string>();
       if (!reason.starts_with(kNobodyCan)) return Status();
-      refused.push_back(Str(task.at("kind").get<std::string>(), " of ",
-                            RunName(run, message.at("runs")), " cannot run here: ", reason));
+      refused.push_back(Str(task.at("kind").get<std::string>(), " of ", names.Of(run),
+                            " cannot run here: ", reason));
     }
   }
   if (refused.empty()) return Status();
@@ -475,12 +477,12 @@ void PrintNotices(const Json& notices) {
 
 void PrintFailures(const Json& message) {
   bool any_for_good = false;
+  RunNames names(message.at("runs"));
   for (const Json& run : message.at("runs")) {
     for (const Json& task : run.at("tasks")) {
       if (task.at("state") != "FAILED") continue;
       std::fprintf(stderr, "%s of %s failed: %s\n  `longrun logs %s` shows what it said\n",
-                   task.at("kind").get<std::string>().c_str(),
-                   RunName(run, message.at("runs")).c_str(),
+                   task.at("kind").get<std::string>().c_str(), names.Of(run).c_str(),
                    task.at("reason").get<std::string>().c_str(),
                    ShortId(task.at("task").get<std::string>()).c_str());
       any_for_good = any_for_good || task.at("failed_for_good").get<bool>();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -36,8 +37,17 @@ std::string FirstSubmitted(const Json& info);
 // a message of GetSweep or WatchSweep.
 std::set<std::string> OtherAxes(const Json& runs);
 
-// "rope lr=0.001 seed=2": the run's position, and what else distinguishes it.
-std::string RunName(const Json& run, const Json& runs);
+// Names each of `runs`, which must outlive this: "rope lr=0.001 seed=2", the run's position and what else
+// distinguishes it. All runs are read for the first name.
+class RunNames {
+ public:
+  explicit RunNames(const Json& runs) : runs_(runs) {}
+  std::string Of(const Json& run);
+
+ private:
+  const Json& runs_;
+  std::optional<std::set<std::string>> varying_axes_;
+};
 
 // The state and the tenths of progress of a run: a log shows the run again only when this changes. `last`
 // is the previous value.
