@@ -3,8 +3,8 @@
 //   STATE/coordinator.lock     PID crc32c=XXXXXXXX             the coordinator of a service
 //                              PID momentary crc32c=XXXXXXXX   that of one command, with which it ends
 //
-// The lock itself is a FileLock on this file. The checksum protects the pid, which a message tells to
-// somebody who may end that process.
+// The lock itself is a FileLock on this file. The checksum protects the pid, which a message shows to
+// a user, who may end that process.
 #pragma once
 
 #include <optional>

@@ -20,7 +20,8 @@ def read_log(path):
     seconds = {}
     for line in path.read_text().splitlines():
         fields = line.split("\t")
-        if len(fields) != 5 or not fields[3].endswith(".o"):
+        # The log still has the outputs of sources that were removed.
+        if len(fields) != 5 or not fields[3].endswith((".o", ".gch")) or not (path.parent / fields[3]).exists():
             continue
         folder, _, rest = fields[3].partition("/CMakeFiles/")
         source = rest.split("/", 1)[1].removesuffix(".o")

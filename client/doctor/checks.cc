@@ -25,6 +25,7 @@
 #include "client/wire/writable.h"
 #include "model/known_speed.h"
 #include "sweeps/coordinator_address.h"
+#include "sweeps/coordinator_lock.h"
 #include "sweeps/worker_id.h"
 
 namespace longrun {
@@ -345,7 +346,7 @@ Finding CheckLocks(const Machine& machine) {
   if (!info.ok()) {
     return Fail(
         Str("a coordinator holds the folder and does not answer: ", info.status().message()),
-        Str("find it with `fuser -v ", JoinPath(machine.state, "coordinator.lock"),
+        Str("find it with `fuser -v ", CoordinatorLockPath(machine.state),
             "` and end it: it may be killed at any time"));
   }
   return Ok(Str("the coordinator with pid ", info->at("pid").get<std::int64_t>(), " answers",

@@ -51,9 +51,9 @@ std::set<std::string> DamageNoticed() {
 int ExitCodeWithDamage(int code) {
   Notices& all = All();
   const std::lock_guard lock(all.mutex);
-  // What was not found may be among the damaged.
-  const bool is_answer = code == kExitOk || code == kExitNotFound;
-  return is_answer && all.lacks ? kExitPartial : code;
+  // What was not found may be one of the damaged items, whichever call looked for it.
+  const bool may_be_damaged = code == kExitNotFound && !all.told.empty();
+  return may_be_damaged || (code == kExitOk && all.lacks) ? kExitPartial : code;
 }
 
 }  // namespace longrun

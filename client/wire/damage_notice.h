@@ -15,7 +15,7 @@ void NoticeDamage(const std::string& method, const std::vector<std::string>& obj
 std::set<std::string> DamageNoticed();
 
 // The exit code of a command that would otherwise end with `code`: kExitPartial if the answers lack something
-// and the command otherwise succeeded, or did not find what may be among it.
+// and the command otherwise succeeded, or did not find something that may be damaged.
 int ExitCodeWithDamage(int code);
 
 }  // namespace longrun

@@ -200,7 +200,7 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
     std::optional<Answering> answering = WhoAnswers(state);
     const CoordinatorHolder holder = HolderOf(state);
     if (answering && answering->pid != pid && !is_momentary &&
-        (holder.is_momentary || holder.pid != answering->pid)) {
+        (holder.is_momentary || (holder.pid != 0 && holder.pid != answering->pid))) {
       answering.reset();
     }
     if (answering) {

@@ -6,13 +6,14 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "sweeps/coordinator_lock.h"
 
 namespace longrun {
 
 Result<HeldState> HeldState::Open(const std::string& state) {
   HeldState held(state);
   for (const std::string& path :
-       {state, JoinPath(state, "coordinator.lock"), JoinPath(state, "longrun.db")}) {
+       {state, CoordinatorLockPath(state), JoinPath(state, "longrun.db")}) {
     ASSIGN_OR_RETURN(HeldFile file, HeldFile::Open(path));
     held.held_.push_back(std::move(file));
   }

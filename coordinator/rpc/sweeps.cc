@@ -187,9 +187,13 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
     n_quiet_ = 0;
     seen_version_ = parts_.core.version();
+    BeginReading(parts_, reader);
     if (!view_) {
       auto sweep = reader.FindSweep(reference_);
-      if (!sweep.ok()) return End(sweep.status());
+      if (!sweep.ok()) {
+        for (DamagedRow& row : reader.TakeDamaged()) damaged_.insert(std::move(row));
+        return End(sweep.status());
+      }
       if (first_) {
         const StepResult result = parts_.core.PostAndWait(SweepPutFirst{.sweep_id = sweep->id});
         if (!result.status.ok()) return End(result.status);

@@ -17,6 +17,7 @@
 #include "coordinator/store/store.h"
 #include "coordinator/store/wal_check.h"
 #include "coordinator/store/whole_check.h"
+#include "sweeps/coordinator_lock.h"
 #include "sweeps/event.h"
 
 namespace longrun {
@@ -73,7 +74,7 @@ class Checker {
 
   // Beside a coordinator the log is written while it is read, and needs no reading at a start.
   void CheckLog() {
-    if (FileLock::IsHeld(JoinPath(folder_, "coordinator.lock"))) return;
+    if (FileLock::IsHeld(CoordinatorLockPath(folder_))) return;
     const Result<WalFlaws> flaws = FindWalFlaws(JoinPath(folder_, "longrun.db"));
     Try("the database's log", flaws.status());
     if (!flaws.ok()) return;
@@ -257,18 +258,20 @@ Result<std::string> FindDatabase(const std::string& state_folder) {
   return Status(Code::kNotFound, Str("there is no database ", path));
 }
 
-// With another definition of a table, nothing else can be read; SQLite may refuse the whole database for any.
+// With another definition of a table, nothing else can be read; and SQLite may refuse the whole database for a
+// flipped bit in any definition.
 DeepCheck CheckDefinitions(const std::string& path) {
   DeepCheck found;
+  const auto connection = Connection::Open(path, Connection::Mode::kReadAll);
+  if (connection.ok() && DefinitionsHold(**connection)) return found;
   // An error here is met again, and named, when the database is opened.
   const Result<std::vector<std::string>> flipped = FlippedDefinitions(path);
   if (!flipped.ok()) return found;
-  const bool is_readable = Connection::Open(path, Connection::Mode::kReadAll).ok();
   for (const std::string& name : *flipped) {
-    if (is_readable && !name.starts_with("table ")) continue;
+    if (connection.ok() && !name.starts_with("table ")) continue;
     found.damaged.push_back({.object = Str("the database's definition of ", name, ", in one bit"),
-                             .remedy = "start the coordinator, which repairs it; then check again, "
-                                       "since nothing else in the database was checked"});
+                             .remedy = "start the coordinator again, which repairs it; then check "
+                                       "again, since nothing else in the database was checked"});
   }
   return found;
 }

@@ -85,10 +85,10 @@ Result<std::vector<std::string>> FlippedDefinitions(const std::string& database_
 Status MendDefinitions(const std::string& database_path, std::vector<std::string>& repairs) {
   ASSIGN_OR_RETURN(const auto connection,
                    Connection::Open(database_path, Connection::Mode::kDefinitions));
+  RETURN_IF_ERROR(connection->Execute("BEGIN IMMEDIATE"));  // ends with the connection
   ASSIGN_OR_RETURN(const std::vector<FlippedDefinition> flipped, FindFlipped(*connection));
   if (flipped.empty()) return Status();
   ASSIGN_OR_RETURN(const std::int64_t cookie, connection->ReadInt("PRAGMA schema_version"));
-  RETURN_IF_ERROR(connection->Execute("BEGIN IMMEDIATE"));
   for (const auto& [rowid, right] : flipped) {
     ASSIGN_OR_RETURN(Statement put,
                      connection->Prepare("UPDATE main.sqlite_schema SET type = ?1, name = ?2,"

@@ -15,6 +15,7 @@
 #include "coordinator/store/query_catalogue.h"
 #include "coordinator/store/query_error.h"
 #include "coordinator/store/row_sum.h"
+#include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
 
 namespace longrun {
@@ -383,6 +384,11 @@ Status CheckText(const std::string& sql) {
 Result<QueryAnswer> RunQuery(const std::string& database_path, const std::string& sql,
                              const QueryLimits& limits) {
   RETURN_IF_ERROR(CheckText(sql));
+  {
+    ASSIGN_OR_RETURN(const auto connection,
+                     Connection::Open(database_path, Connection::Mode::kReadAll));
+    RETURN_IF_ERROR(CheckDefinitions(*connection));
+  }
   // Covers both connections, from opening to close.
   const SqliteMemoryBound bound(limits.memory_bytes_max);
   Guard names = {.on_views_only = true};

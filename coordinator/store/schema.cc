@@ -146,6 +146,19 @@ Result<bool> HasNotedSchema(Connection& connection) {
   return stored == ChecksumOf(found);
 }
 
+Status CheckDefinitions(Connection& connection) {
+  const Result<bool> is_noted = HasNotedSchema(connection);
+  if (is_noted.ok() && *is_noted) return Status();
+  // Somebody may have added an object since the start.
+  ASSIGN_OR_RETURN(const std::int64_t version, connection.ReadInt("PRAGMA user_version"));
+  ASSIGN_OR_RETURN(const std::vector<SchemaDifference> differences,
+                   DifferencesOfSchema(connection, version));
+  if (differences.empty()) return Status();
+  return Status(Code::kDataLoss, Str("the database's definition of ", differences.front().type, " ",
+                                     differences.front().name,
+                                     " is damaged: start the coordinator again, which repairs it"));
+}
+
 Status MendSchema(Connection& connection, const std::string& path, std::int64_t version,
                   std::vector<std::string>& repairs) {
   if (version == 0) return Status();

@@ -36,6 +36,9 @@ Status MendSchema(Connection& connection, const std::string& path, std::int64_t 
 Status NoteSchema(Connection& connection, std::int64_t version);
 // Whether the definitions have the checksum that NoteSchema stored.
 Result<bool> HasNotedSchema(Connection& connection);
+// kDataLoss, with the remedy, if the definition of one of our objects is damaged: for readers beside a running
+// coordinator, which repairs definitions only when it starts.
+Status CheckDefinitions(Connection& connection);
 
 // An empty database in memory with schema version `version`.
 Result<std::unique_ptr<Connection>> NewDatabase(std::int64_t version);

@@ -253,21 +253,25 @@ Status Store::RunMigration(const Migration& migration) {
 Result<bool> Store::CheckDatabase() {
   const std::string path = database_path();
   ASSIGN_OR_RETURN(auto worst, WorstComplaint(*connection_));
-  if (worst.first == Complaint::kOrder || worst.first == Complaint::kIndex) {
-    LogWarning("database_damaged", {{"found", worst.second}, {"done", "written anew"}});
-    const Status done = PutInOrder(*connection_, repairs_);
-    // A full disk or a limit is not damage.
-    if (done.code() == Code::kInternal) return DamagedDatabase(path, done.message());
-    RETURN_IF_ERROR(done);
-    ASSIGN_OR_RETURN(worst, WorstComplaint(*connection_));
-    if (worst.first == Complaint::kOrder || worst.first == Complaint::kIndex) {
-      ASSIGN_OR_RETURN(const bool is_ours, OneOfOursIsDamaged(*connection_));
-      if (!is_ours) {
-        LogWarning("foreign_table_damaged",
-                   {{"found", worst.second},
-                    {"meaning", "it is not longrun's, and stays as it is: REINDEX may repair it"}});
-        worst.first = Complaint::kRow;
-      }
+  const auto can_be_put_in_order = [&worst] {
+    return worst.first == Complaint::kOrder || worst.first == Complaint::kIndex;
+  };
+  if (can_be_put_in_order()) {
+    ASSIGN_OR_RETURN(bool is_ours, OneOfOursIsDamaged(*connection_));
+    if (is_ours) {
+      LogWarning("database_damaged", {{"found", worst.second}, {"done", "written anew"}});
+      const Status done = PutInOrder(*connection_, repairs_);
+      // A full disk or a limit is not damage.
+      if (done.code() == Code::kInternal) return DamagedDatabase(path, done.message());
+      RETURN_IF_ERROR(done);
+      ASSIGN_OR_RETURN(worst, WorstComplaint(*connection_));
+      ASSIGN_OR_RETURN(is_ours, OneOfOursIsDamaged(*connection_));
+    }
+    if (can_be_put_in_order() && !is_ours) {
+      LogWarning("foreign_table_damaged",
+                 {{"found", worst.second},
+                  {"meaning", "it is not longrun's, and stays as it is: REINDEX may repair it"}});
+      worst.first = Complaint::kRow;
     }
   }
   if (worst.first != Complaint::kRow) return DamagedDatabase(path, Str("SQLite: ", worst.second));
