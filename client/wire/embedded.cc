@@ -88,8 +88,16 @@ CoordinatorHolder HolderOf(const std::string& state) {
   return ReadCoordinatorLock(state).value_or(CoordinatorHolder());
 }
 
+// Whether somebody stopped the process (SIGSTOP, a debugger): it answers nothing until it goes on.
+bool IsStopped(int pid) {
+  const Result<std::string> status = ReadFile(Str("/proc/", pid, "/status"), 4096);
+  return pid > 0 && status.ok() &&
+         (status->find("\nState:\tT") != std::string::npos ||
+          status->find("\nState:\tt") != std::string::npos);
+}
+
 void SayIfSlow(StartPatience& patience, const std::string& state) {
-  if (!patience.IsToBeTold(BootMs())) return;
+  if (IsStopped(HolderOf(state).pid) || !patience.IsToBeTold(BootMs())) return;
   SayLine(Str(
       "the coordinator is still starting, as one does that brings a large database up to date; it "
       "is waited for as long as it works (its log: ",
@@ -168,6 +176,7 @@ void EndProcess(int pid) {
   };
   if (gone(0)) return;
   kill(pid, SIGTERM);
+  kill(pid, SIGCONT);  // somebody may have stopped it, and it has work to end
   if (gone(kStopMs)) return;
   kill(pid, SIGKILL);
   static_cast<void>(WaitFor(pid, kStopMs).ok());
@@ -184,6 +193,13 @@ Code CodeOfExit(int exit_code) {
 // itself (Store::Open), until a momentary one has gone with its command.
 Result<Answering> StartAndWait(const std::string& state, const std::string& metrics,
                                bool is_momentary) {
+  const int holding = CoordinatorRuns(state) ? HolderOf(state).pid : 0;
+  if (IsStopped(holding)) {
+    return Status(
+        Code::kUnavailable,
+        Str("the coordinator (pid ", holding, ") was stopped and answers nothing: `kill -CONT ",
+            holding, "` lets it go on; it may also be killed at any time"));
+  }
   const std::string log = JoinPath(state, "coordinator.log");
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state",
                                    state};

@@ -26,6 +26,9 @@ namespace {
 constexpr std::string_view kFileRemedy =
     "put it back from a backup (docs/operating.md); the existing numbers stay";
 
+constexpr std::string_view kReadRemedy =
+    "give this user the right to read it (`chmod u+rwX`), then check again";
+
 constexpr std::string_view kUnneededRemedy =
     "nothing refers to it: `longrun gc` removes it, or a backup has it";
 
@@ -36,6 +39,8 @@ class Checker {
 
   Result<DeepCheck> Run() {
     CheckLog();
+    Try("the database's header",
+        CheckHeader(*connection_, JoinPath(folder_, "longrun.db"), Store::SchemaVersion()));
     CheckPages();
     CheckSchema();
     // One after the other: of one table at a time a connection keeps what it found.
@@ -208,14 +213,24 @@ class Checker {
   void CheckArtifacts() {
     const std::string artifacts = JoinPath(folder_, "artifacts");
     const Result<std::vector<std::string>> folders = ListFolder(artifacts);
+    if (PathExists(artifacts)) Look(artifacts, folders.status());
     for (const std::string& folder : folders.ok() ? *folders : std::vector<std::string>()) {
       if (folder.size() != 2) continue;  // half-done uploads
       CheckDigests(JoinPath(artifacts, folder), false);
     }
+    if (!all_looked_at_) return;
     for (const auto& [sha256, file] : named_) {
       if (seen_.contains(sha256)) continue;
       Add(Str("artifact ", sha256, " (", file, ") is missing"), kFileRemedy);
     }
+  }
+
+  // What is in a folder that cannot be listed is not missing.
+  void Look(const std::string& folder, const Status& status) {
+    if (status.ok()) return;
+    all_looked_at_ = false;
+    Add(Str(folder, " cannot be read: ", status.message()),
+        status.code() == Code::kPermissionDenied ? kReadRemedy : kFileRemedy);
   }
 
   void CheckFiles() { CheckDigests(JoinPath(folder_, "files"), true); }
@@ -224,7 +239,7 @@ class Checker {
   void CheckDigests(const std::string& folder, bool is_needed) {
     if (!PathExists(folder)) return;
     const Result<std::vector<std::string>> names = ListFolder(folder);
-    Try(folder, names.status());
+    Look(folder, names.status());
     for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
       if (!IsSha256Hex(name)) continue;
       const std::string path = JoinPath(folder, name);
@@ -237,7 +252,9 @@ class Checker {
       Add(Str(path, file == named_.end() ? "" : Str(" (", file->second, ")"),
               sha256.ok() ? " does not have the SHA-256 that is its name"
                           : Str(" cannot be read: ", sha256.status().message())),
-          is_needed || !all_named_ || file != named_.end() ? kFileRemedy : kUnneededRemedy);
+          sha256.status().code() == Code::kPermissionDenied  ? kReadRemedy
+          : is_needed || !all_named_ || file != named_.end() ? kFileRemedy
+                                                             : kUnneededRemedy);
     }
   }
 
@@ -247,6 +264,7 @@ class Checker {
   std::map<std::string, std::string> named_;  // what a file is, by its SHA-256
   bool all_named_ = true;                     // no row that could name one is damaged
   std::set<std::string> seen_;
+  bool all_looked_at_ = true;    // every folder of artifacts could be listed
   std::string damaged_results_;  // their keys
 };
 

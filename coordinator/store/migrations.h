@@ -14,8 +14,9 @@ struct Migration {
 
 std::span<const Migration> Migrations();
 
-// Whether a table or view of this name is made by one of them; others were added by somebody else.
+// Whether a table, view or index of this name is made by one of them; others were added by somebody else.
 bool IsOurTable(std::string_view name);
 bool IsOurView(std::string_view name);
+bool IsOurIndex(std::string_view name);
 
 }  // namespace longrun

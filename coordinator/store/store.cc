@@ -96,6 +96,26 @@ Result<bool> OneOfOursIsDamaged(Connection& connection) {
   return false;
 }
 
+// Such an index refuses rows that are to be stored.
+Status CheckForeignIndexes(Connection& connection) {
+  Status status;
+  RETURN_IF_ERROR(ForEach(
+      connection,
+      "SELECT made.name, by.name FROM main.sqlite_schema AS made,"
+      " pragma_index_list(made.name) AS by"
+      " WHERE made.type = 'table' AND by.\"unique\" AND by.origin = 'c'",
+      [&](const Statement& row) {
+        if (!IsOurTable(row.Text(0)) || IsOurIndex(row.Text(1)) || !status.ok()) return;
+        status =
+            Status(Code::kFailedPrecondition,
+                   Str("somebody added the unique index ", row.Text(1), " to table ", row.Text(0),
+                       " of the database, which refuses rows that longrun stores: "
+                       "remove it (`sqlite3 longrun.db 'DROP INDEX ",
+                       row.Text(1), "'`)"));
+      }));
+  return status;
+}
+
 // Makes the folder private to this user. A folder that was made read-only stays so.
 Status MakePrivate(const std::string& folder) {
   RETURN_IF_ERROR(MakeFolders(folder, 0700));
@@ -192,6 +212,7 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
                             {"table", row.Text(1)},
                             {"meaning", "longrun runs no triggers that it did not make"}});
               }));
+  RETURN_IF_ERROR(CheckForeignIndexes(*connection_));
   RETURN_IF_ERROR(connection_->FindRowSums());
   RETURN_IF_ERROR(MendMeta(*connection_, path, id_beside, repairs_));
   ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));

@@ -104,6 +104,7 @@ ExitRecord WaitForTrainer(int trainer_pid, const sigset_t& signals) {
     if (signal < 0) continue;  // interrupted by a signal that we do not wait for
     stop_requested = true;
     kill(trainer_pid, SIGTERM);
+    kill(trainer_pid, SIGCONT);  // one that somebody stopped writes its checkpoint, too
   }
 }
 

@@ -802,6 +802,21 @@ TEST_F(DamageTest, ATriggerThatAUserAddedDoesNotRun) {
   EXPECT_EQ(after.rows, before.rows);
 }
 
+// It would refuse rows: a result would be dropped, or the coordinator ended.
+TEST_F(DamageTest, AUniqueIndexOnATableOfOursIsNamedWithItsRemedy) {
+  ASSERT_TRUE(RawDatabase(DatabasePath())
+                  .Execute("CREATE TABLE theirs (a); CREATE UNIQUE INDEX of_theirs ON theirs (a);"
+                           "CREATE INDEX of_result ON result (metric)"));
+  EXPECT_TRUE(Store::Open(folder.path()).ok());
+  ASSERT_TRUE(RawDatabase(DatabasePath()).Execute("create unique index mine on sweep (file_name)"));
+  const Status status = Store::Open(folder.path()).status();
+  EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(status.message().find("unique index mine to table sweep"), std::string::npos);
+  EXPECT_NE(status.message().find("DROP INDEX mine"), std::string::npos) << status.message();
+  ASSERT_TRUE(RawDatabase(DatabasePath()).Execute("DROP INDEX mine"));
+  EXPECT_TRUE(Store::Open(folder.path()).ok());
+}
+
 TEST_F(DamageTest, ADamagedIndexOfAUsersTableRefusesNothing) {
   {
     RawDatabase database(DatabasePath());
@@ -1148,6 +1163,7 @@ TEST_F(DamageTest, AFlippedBitInTheHeaderIsDamageAndNeverAMigration) {
       ASSERT_TRUE(raw.Execute("PRAGMA wal_checkpoint(TRUNCATE)"));
     }
     const std::string whole = ReadFile(DatabasePath()).value();
+    const std::size_t n_known = Damaged().size();  // the sample has no artifacts
     for (std::size_t bit = 0; bit < 64; ++bit) {
       std::string bytes = whole;
       const std::size_t at = bit < 32 ? 60 + bit / 8 : 68 + (bit - 32) / 8;
@@ -1161,6 +1177,7 @@ TEST_F(DamageTest, AFlippedBitInTheHeaderIsDamageAndNeverAMigration) {
       EXPECT_NE(status.message().find("header"), std::string::npos) << where;
       EXPECT_NE(status.message().find("put back a copy"), std::string::npos) << where;
       EXPECT_TRUE(ReadFile(DatabasePath()).value() == bytes) << where;
+      EXPECT_GT(Damaged().size(), n_known) << where;
     }
     PutBack(whole);
     EXPECT_TRUE(Store::Open(folder.path()).ok());

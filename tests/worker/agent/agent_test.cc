@@ -714,6 +714,17 @@ TEST_F(AgentTest, ATerminatedWorkerLetsItsTrainersCheckpointAndLeaves) {
   EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
 }
 
+TEST_F(AgentTest, ATrainerThatSomebodyStoppedWritesItsCheckpointWhenTheWorkerEnds) {
+  const TaskFile task = Begin(kEndless, 10);
+  const Result<ShimRecord> shim = ReadShim(FolderOf(task));
+  ASSERT_TRUE(shim.ok() && shim->trainer);
+  ASSERT_TRUE(SignalProcess(*shim->trainer, SIGSTOP, /*group=*/false));
+  kill(worker_pid_, SIGTERM);
+  EXPECT_EQ(EndOfWorker().code, 0);
+  ASSERT_TRUE(AwaitEnd(task));
+  EXPECT_EQ(StoredOf(task).ended->exit_code(), 75);
+}
+
 TEST_F(AgentTest, ATerminatedWorkerLeavesWithoutACoordinatorAndTellsItLater) {
   const TaskFile task = Begin(kEndless, 10);
   coordinator_.Stop();
