@@ -19,7 +19,7 @@ struct CoordinatorHolder {
 
 std::string CoordinatorLockPath(const std::string& state_folder);
 std::string CoordinatorLockText(const CoordinatorHolder& holder);
-// Nothing if the file says nothing that holds: it does not exist, is being written, or is damaged.
+// Nothing if the file does not exist, is being written, or is damaged.
 std::optional<CoordinatorHolder> ReadCoordinatorLock(const std::string& state_folder);
 
 }  // namespace longrun

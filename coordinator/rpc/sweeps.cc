@@ -191,7 +191,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     if (!view_) {
       auto sweep = reader.FindSweep(reference_);
       if (!sweep.ok()) {
-        for (DamagedRow& row : reader.TakeDamaged()) damaged_.insert(std::move(row));
+        KeepDamage(reader);
         return End(sweep.status());
       }
       if (first_) {
@@ -203,11 +203,15 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     }
     message_.Clear();
     if (const Status status = view_->Fill(reader, &message_); !status.ok()) return End(status);
-    for (DamagedRow& row : reader.TakeDamaged()) damaged_.insert(std::move(row));
+    KeepDamage(reader);
     std::string bytes = message_.SerializeAsString();
     if (bytes == sent_) return Wait();
     sent_ = std::move(bytes);
     StartWrite(&message_);
+  }
+
+  void KeepDamage(StoreReader& reader) {
+    for (DamagedRow& row : reader.TakeDamaged()) damaged_.insert(std::move(row));
   }
 
   void OnWriteDone(bool ok) override {

@@ -276,17 +276,15 @@ Result<std::string> FindDatabase(const std::string& state_folder) {
   return Status(Code::kNotFound, Str("there is no database ", path));
 }
 
-// With another definition of a table, nothing else can be read; and SQLite may refuse the whole database for a
-// flipped bit in any definition.
-DeepCheck CheckDefinitions(const std::string& path) {
+// The flipped definitions that hinder every other check: with another definition of a table nothing else can be
+// read, and SQLite may refuse the whole database (`is_readable` is false) for a flipped bit in any definition.
+DeepCheck HinderingDefinitions(const std::string& path, bool is_readable) {
   DeepCheck found;
-  const auto connection = Connection::Open(path, Connection::Mode::kReadAll);
-  if (connection.ok() && DefinitionsHold(**connection)) return found;
-  // An error here is met again, and named, when the database is opened.
+  // If this fails, the caller names the error, or meets it again.
   const Result<std::vector<std::string>> flipped = FlippedDefinitions(path);
   if (!flipped.ok()) return found;
   for (const std::string& name : *flipped) {
-    if (connection.ok() && !name.starts_with("table ")) continue;
+    if (is_readable && !name.starts_with("table ")) continue;
     found.damaged.push_back({.object = Str("the database's definition of ", name, ", in one bit"),
                              .remedy = "start the coordinator again, which repairs it; then check "
                                        "again, since nothing else in the database was checked"});
@@ -298,8 +296,11 @@ DeepCheck CheckDefinitions(const std::string& path) {
 
 Result<DeepCheck> CheckDeep(const std::string& state_folder) {
   ASSIGN_OR_RETURN(const std::string path, FindDatabase(state_folder));
-  if (DeepCheck found = CheckDefinitions(path); !found.damaged.empty()) return found;
   auto connection = Connection::Open(path, Connection::Mode::kReadAll);
+  if (!connection.ok() || !DefinitionsHold(**connection)) {
+    DeepCheck found = HinderingDefinitions(path, connection.ok());
+    if (!found.damaged.empty()) return found;
+  }
   if (!connection.ok()) return NamingDenied(std::move(connection).status().In(path), state_folder);
   return Checker(state_folder, std::move(connection).value()).Run();
 }

@@ -67,11 +67,6 @@ std::string NameOf(const Definition& definition) {
 
 }  // namespace
 
-bool DefinitionsHold(Connection& connection) {
-  const Result<bool> noted = HasNotedSchema(connection);
-  return noted.ok() && *noted;
-}
-
 Result<std::vector<std::string>> FlippedDefinitions(const std::string& database_path) {
   ASSIGN_OR_RETURN(const auto connection,
                    Connection::Open(database_path, Connection::Mode::kDefinitions));

@@ -10,12 +10,6 @@
 
 namespace longrun {
 
-class Connection;
-
-// Whether SQLite can read the definitions, and they have the checksum that NoteSchema stored (schema.h).
-// That is quick. False also for a new database, which has no checksum yet.
-bool DefinitionsHold(Connection& connection);
-
 // The objects whose definition differs from that of the migrations in exactly one bit, as "table run". Opens
 // the database with a connection of its own, which can also read definitions that SQLite cannot parse.
 Result<std::vector<std::string>> FlippedDefinitions(const std::string& database_path);

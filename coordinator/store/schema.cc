@@ -140,15 +140,15 @@ Result<std::unique_ptr<Connection>> NewDatabase(std::int64_t version) {
   return made;
 }
 
-Result<bool> HasNotedSchema(Connection& connection) {
-  ASSIGN_OR_RETURN(const Definitions found, DefinitionsOf(connection));
-  ASSIGN_OR_RETURN(const std::string stored, StoredChecksum(connection));
-  return stored == ChecksumOf(found);
+bool DefinitionsHold(Connection& connection) {
+  const Result<Definitions> found = DefinitionsOf(connection);
+  if (!found.ok()) return false;
+  const Result<std::string> stored = StoredChecksum(connection);
+  return stored.ok() && *stored == ChecksumOf(*found);
 }
 
 Status CheckDefinitions(Connection& connection) {
-  const Result<bool> is_noted = HasNotedSchema(connection);
-  if (is_noted.ok() && *is_noted) return Status();
+  if (DefinitionsHold(connection)) return Status();
   // Somebody may have added an object since the start.
   ASSIGN_OR_RETURN(const std::int64_t version, connection.ReadInt("PRAGMA user_version"));
   ASSIGN_OR_RETURN(const std::vector<SchemaDifference> differences,
@@ -162,8 +162,7 @@ Status CheckDefinitions(Connection& connection) {
 Status MendSchema(Connection& connection, const std::string& path, std::int64_t version,
                   std::vector<std::string>& repairs) {
   if (version == 0) return Status();
-  const Result<bool> is_noted = HasNotedSchema(connection);
-  if (is_noted.ok() && *is_noted) return Status();
+  if (DefinitionsHold(connection)) return Status();
   ASSIGN_OR_RETURN(const std::vector<SchemaDifference> differences,
                    DifferencesOfSchema(connection, version));
   for (const SchemaDifference& object : differences) {

@@ -34,8 +34,9 @@ std::string HeaderOf(std::int64_t version);  // statements that write it
 Status MendSchema(Connection& connection, const std::string& path, std::int64_t version,
                   std::vector<std::string>& repairs);
 Status NoteSchema(Connection& connection, std::int64_t version);
-// Whether the definitions have the checksum that NoteSchema stored.
-Result<bool> HasNotedSchema(Connection& connection);
+// Whether SQLite can read the definitions, and they have the checksum that NoteSchema stored. That is quick.
+// False also for a new database, which has no checksum yet.
+bool DefinitionsHold(Connection& connection);
 // kDataLoss, with the remedy, if the definition of one of our objects is damaged: for readers beside a running
 // coordinator, which repairs definitions only when it starts.
 Status CheckDefinitions(Connection& connection);

@@ -83,7 +83,7 @@ Status OtherDatabase(const std::string& path, const std::string& id, const std::
                     remedy));
 }
 
-// Whether a table that a migration made has a damaged index or order. Users may have added others.
+// Whether one of our own tables has a damaged index or order; users may have added tables.
 Result<bool> OneOfOursIsDamaged(Connection& connection) {
   ASSIGN_OR_RETURN(
       const std::vector<std::string> names,
@@ -96,7 +96,7 @@ Result<bool> OneOfOursIsDamaged(Connection& connection) {
   return false;
 }
 
-// Such an index refuses rows that are to be stored.
+// A unique index that somebody added to one of our tables refuses rows that we have to store.
 Status CheckForeignIndexes(Connection& connection) {
   Status status;
   RETURN_IF_ERROR(ForEach(
