@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/process.h"
 #include "base/random.h"
 #include "base/str.h"
 #include "coordinator/store/sqlite.h"
@@ -200,9 +201,8 @@ Result<Lines> Copy(const std::string& folder, const Words& words, const Lines&) 
   return Done(Put(PathOf(folder, Word(words, 2)), bytes));
 }
 
-Result<Lines> CopyGolden(const std::string& folder, const Words& words, const Lines&) {
-  const std::string golden = JoinPath(LONGRUN_SOURCE_DIR "/tests/golden", Word(words, 1));
-  return Done(CopyFolder(golden, PathOf(folder, Word(words, 2))));
+Result<Lines> Golden(const std::string& folder, const Words& words, const Lines&) {
+  return Done(UnpackGolden(Word(words, 1), PathOf(folder, Word(words, 2))));
 }
 
 Result<Lines> MakeFolder(const std::string& folder, const Words& words, const Lines&) {
@@ -263,7 +263,7 @@ constexpr std::array<FileStep, 19> kSteps = {{
     {.name = "stored-run", .run = &ChangeStoredRun},
     {.name = "sql", .run = &ExecuteSql},
     {.name = "copy", .run = &Copy},
-    {.name = "golden", .run = &CopyGolden},
+    {.name = "golden", .run = &Golden},
     {.name = "folder", .run = &MakeFolder},
     {.name = "remove", .run = &Remove},
     {.name = "move", .run = &Move},
@@ -278,6 +278,18 @@ constexpr std::array<FileStep, 19> kSteps = {{
 const FileStep* FindFileStep(std::string_view name) {
   const auto* const step = std::ranges::find(kSteps, name, &FileStep::name);
   return step == kSteps.end() ? nullptr : step;
+}
+
+Status UnpackGolden(const std::string& name, const std::string& to) {
+  const std::string archive = Str(LONGRUN_SOURCE_DIR "/tests/golden/", name, ".tar.zst");
+  RETURN_IF_ERROR(MakeFolders(to, 0700));
+  ASSIGN_OR_RETURN(const int pid,
+                   Spawn({.argv = {"/usr/bin/tar", "--zstd", "-xf", archive, "-C", to},
+                          .env = {"PATH=/usr/bin:/bin"},
+                          .inherit_output = true}));
+  ASSIGN_OR_RETURN(const std::optional<ExitInfo> exit, WaitFor(pid, -1));
+  if (exit->code == 0) return Status();
+  return Status(Code::kDataLoss, Str("tar cannot unpack ", archive, ": exit code ", exit->code));
 }
 
 Result<std::string> UnescapeBytes(std::string_view text) {

@@ -22,6 +22,9 @@ struct FileStep {
 // Null when no file step has the name.
 const FileStep* FindFileStep(std::string_view name);
 
+// Unpacks tests/golden/NAME.tar.zst into folder `to`, which is made.
+Status UnpackGolden(const std::string& name, const std::string& to);
+
 // "\n", "\\", "\xHH", and "\*N*" for N bytes of zero, as the bytes that they stand for.
 Result<std::string> UnescapeBytes(std::string_view text);
 

@@ -28,7 +28,7 @@
 //   sql FILE STATEMENTS        as another program would run them in a database: checksums stay as they are,
 //                              row_sum(COLUMN, ...) makes one
 //   copy FILE TO               or folder, with all but sockets
-//   golden FOLDER TO           copies a folder of tests/golden
+//   golden NAME TO             unpacks tests/golden/NAME.tar.zst
 //   folder NAME
 //   remove FILE                or folder, also one that a running program still writes into
 //   move FILE TO               or folder
