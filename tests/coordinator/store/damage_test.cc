@@ -585,7 +585,7 @@ class UniqueTest : public DamageTest {
 
   std::ptrdiff_t DamagedAttempts() {
     return std::ranges::count_if(Damaged(), [](const std::string& object) {
-      return object.starts_with("the row of table attempt ");
+      return object.starts_with("the stored row of attempt ");
     });
   }
 };
@@ -771,6 +771,85 @@ TEST(DescribeLostTest, NoNameHasOtherThanPrintableText) {
       EXPECT_TRUE(c >= ' ' && c <= '~') << DamageText(row);
     }
   }
+}
+
+// A row as columns with their text.
+struct RowOfTexts : RowValues {
+  RowOfTexts(std::initializer_list<std::pair<const std::string, std::string>> texts)
+      : columns(texts) {}
+  std::string Text(std::string_view column) const override {
+    const auto found = columns.find(column);
+    return found == columns.end() ? "" : found->second;
+  }
+  std::optional<std::int64_t> Int(std::string_view) const override { return {}; }
+  std::optional<double> Real(std::string_view) const override { return {}; }
+  bool IsNull(std::string_view) const override { return false; }
+  std::map<std::string, std::string, std::less<>> columns;
+};
+
+TEST(DescribeDamageTest, ARowIsNamedByWhatUsersKnow) {
+  const std::string attempt = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
+  const std::string task = "1a2b3c4d5e6f70819293";
+  const std::string digest = "9f8e7d6c5b4a3928170f";
+  const auto name = [](const std::string& table, RowOfTexts row) {
+    return DescribeDamage(table, {"key"}, row).object;
+  };
+  EXPECT_EQ(name("checkpoint",
+                 RowOfTexts{{"ordinal", "3"}, {"step", "40"}, {"task", task}, {"sha256", digest}}),
+            "the stored row of the checkpoint at step 40 of task 1a2b3c4d (9f8e7d6c)");
+  EXPECT_EQ(name("checkpoint_file", RowOfTexts{{"checkpoint", digest}, {"name", "model.bin"}}),
+            "the stored row of file \"model.bin\" of checkpoint 9f8e7d6c");
+  EXPECT_EQ(name("artifact", RowOfTexts{{"task", task}, {"name", "attention.json"}}),
+            "the stored row of file \"attention.json\" of task 1a2b3c4d");
+  EXPECT_EQ(name("attempt", RowOfTexts{{"id", attempt}, {"n", "2"}, {"task", task}}),
+            Str("the stored row of attempt 2 of task 1a2b3c4d (", attempt, ")"));
+  EXPECT_EQ(name("sweep_label", RowOfTexts{{"sweep", attempt}, {"key", "who"}}),
+            Str("label \"who\" of sweep ", attempt));
+  EXPECT_EQ(name("record", RowOfTexts{{"attempt", attempt}, {"seq", "7"}, {"kind", "final"}}),
+            Str("journal record 7 (\"final\") of attempt ", attempt));
+  EXPECT_EQ(name("series", RowOfTexts{{"attempt", attempt}, {"step", "40"}}),
+            Str("a point of a curve, at step 40 of attempt ", attempt));
+  EXPECT_EQ(name("metric_name", RowOfTexts{{"id", "3"}, {"name", "loss"}}),
+            "the name of the metric \"loss\"");
+  EXPECT_EQ(name("transition", RowOfTexts{{"subject", "task"},
+                                          {"id", task},
+                                          {"from_state", "READY"},
+                                          {"to_state", "RESERVED"}}),
+            "the change of task 1a2b3c4d from \"READY\" to \"RESERVED\"");
+  EXPECT_EQ(name("sweep_run", RowOfTexts{{"key", "x"}}), "the row of table sweep_run with key x");
+}
+
+TEST(DescribeDamageTest, ANameSaysNothingAboutWhatDependsOnTheRow) {
+  for (const std::string table : {"result", "run", "task", "sweep", "sweep_run", "sweep_cell",
+                                  "sweep_task", "cell", "dataset", "model", "worker"}) {
+    EXPECT_TRUE(NumbersRestOn(table)) << table;
+  }
+  const auto remedy = [](const std::string& table) {
+    return DescribeDamage(table, {"key"}, RowOfTexts{}).remedy;
+  };
+  for (const std::string table : {"attempt", "checkpoint", "checkpoint_file", "artifact"}) {
+    EXPECT_FALSE(NumbersRestOn(table)) << table;
+    EXPECT_NE(remedy(table).find("`longrun gc` removes nothing"), std::string::npos) << table;
+  }
+  for (const std::string table : {"record", "series", "metric_name", "transition", "unheard_of"}) {
+    EXPECT_FALSE(NumbersRestOn(table)) << table;
+    EXPECT_EQ(remedy(table), "go on without it: no number in a table depends on it") << table;
+  }
+}
+
+TEST(DescribeDamageTest, ManyRowsOnWhichNoNumberDependsAreOneAndASingleOneIsNamed) {
+  const DamagedRow result = DescribeDamage("result", {"key"}, RowOfTexts{{"key", "a"}});
+  const DamagedRow checkpoint = DescribeDamage("checkpoint", {"key"}, RowOfTexts{{"key", "b"}});
+  const DamagedRow change = DescribeDamage("transition", {"key"}, RowOfTexts{{"key", "c"}});
+  EXPECT_EQ(InBrief({checkpoint, result}), (std::vector<DamagedRow>{result, checkpoint}));
+  const std::vector<DamagedRow> history = InBrief({change, change});
+  ASSERT_EQ(history.size(), 1u);
+  EXPECT_EQ(history.front().object, "the database's history (rows: 2, of transition)");
+  EXPECT_EQ(history.front().remedy.find("gc"), std::string::npos);
+  const std::vector<DamagedRow> both = InBrief({checkpoint, change});
+  ASSERT_EQ(both.size(), 1u);
+  EXPECT_EQ(both.front().object, "the database's history (rows: 2, of checkpoint, transition)");
+  EXPECT_NE(both.front().remedy.find("`longrun gc` removes nothing"), std::string::npos);
 }
 
 TEST_F(DamageTest, WhatAUserAddedToTheDatabaseIsLeftAlone) {
@@ -1186,15 +1265,8 @@ TEST_F(DamageTest, AFlippedBitInTheHeaderIsDamageAndNeverAMigration) {
 
 // No JSON is made of such text, which would end the program.
 TEST(RowIdentityTest, ARowWhoseKeyIsNoTextDoesNotAgree) {
-  struct Training : RowValues {
-    std::string Text(std::string_view column) const override {
-      return column == "kind" ? "train" : "\xff";
-    }
-    std::optional<std::int64_t> Int(std::string_view) const override { return {}; }
-    std::optional<double> Real(std::string_view) const override { return {}; }
-    bool IsNull(std::string_view) const override { return false; }
-  };
-  EXPECT_FALSE(RowAgrees("task", Training()));
+  EXPECT_FALSE(
+      RowAgrees("task", RowOfTexts{{"kind", "train"}, {"id", "\xff"}, {"run_key", "\xff"}}));
 }
 
 }  // namespace
