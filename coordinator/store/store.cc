@@ -97,7 +97,7 @@ Result<bool> OneOfOursIsDamaged(Connection& connection) {
 }
 
 // A unique index that somebody added to one of our tables refuses rows that we have to store.
-Status CheckForeignIndexes(Connection& connection) {
+Status CheckAddedIndexes(Connection& connection) {
   Status status;
   RETURN_IF_ERROR(ForEach(
       connection,
@@ -212,10 +212,11 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
                             {"table", row.Text(1)},
                             {"meaning", "longrun runs no triggers that it did not make"}});
               }));
-  RETURN_IF_ERROR(CheckForeignIndexes(*connection_));
+  ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
+  RETURN_IF_ERROR(CheckAddedIndexes(*connection_));
+  RETURN_IF_ERROR(CheckAddedColumns(*connection_, version));
   RETURN_IF_ERROR(connection_->FindRowSums());
   RETURN_IF_ERROR(MendMeta(*connection_, path, id_beside, repairs_));
-  ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
   const auto n_bytes = FileBytes(path);
   const bool is_checked = checks_any_size || !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
   bool all_hold = false;

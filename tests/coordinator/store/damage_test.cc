@@ -896,6 +896,51 @@ TEST_F(DamageTest, AUniqueIndexOnATableOfOursIsNamedWithItsRemedy) {
   EXPECT_TRUE(Store::Open(folder.path()).ok());
 }
 
+// No checksum of a row is that of its columns and another one.
+TEST_F(DamageTest, AColumnOnATableOfOursIsNamedWithItsRemedy) {
+  const Answers before = Ask();
+  const std::vector<std::string> known = Damaged();
+  PutBack(original);
+  ASSERT_TRUE(RawDatabase(DatabasePath())
+                  .Execute("CREATE TABLE theirs (a); ALTER TABLE theirs ADD COLUMN b;"
+                           "ALTER TABLE result ADD COLUMN note TEXT;"
+                           "ALTER TABLE result ADD COLUMN \"two \"\"words\" TEXT AS (note);"
+                           "ALTER TABLE meta ADD COLUMN mine TEXT NOT NULL DEFAULT 'a'"));
+  const auto remedy = [](const char* table, const char* column) {
+    return Str("`sqlite3 longrun.db 'ALTER TABLE ", table, " DROP COLUMN \"", column, "\"'`");
+  };
+  for (const Status& status :
+       {Store::Open(folder.path()).status(), RepairDatabase(folder.path()).status(),
+        RunQuery(DatabasePath(), "SELECT run_key FROM runs", {}).status()}) {
+    EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+    EXPECT_NE(status.message().find("the column mine to table meta"), std::string::npos)
+        << status.message();
+    EXPECT_NE(status.message().find(remedy("meta", "mine")), std::string::npos) << status.message();
+  }
+  std::map<std::string, std::string> told;
+  const DeepCheck deep = CheckDeep(folder.path()).value();
+  for (const DamagedObject& one : deep.damaged) {
+    if (std::ranges::find(known, one.object) == known.end()) told[one.object] = one.remedy;
+  }
+  const auto object = [](const char* table, const char* column) {
+    return Str("column ", column, ", which somebody added to the database's table ", table);
+  };
+  EXPECT_EQ(told.size(), 3u) << Join(Damaged(), "\n");
+  EXPECT_NE(told[object("meta", "mine")].find(remedy("meta", "mine")), std::string::npos);
+  EXPECT_NE(told[object("result", "note")].find(remedy("result", "note")), std::string::npos);
+  EXPECT_NE(told[object("result", "two \"words")].find(remedy("result", "two \"\"words")),
+            std::string::npos);
+  // The remedy leaves nothing over.
+  ASSERT_TRUE(RawDatabase(DatabasePath())
+                  .Execute("ALTER TABLE result DROP COLUMN \"two \"\"words\";"
+                           "ALTER TABLE result DROP COLUMN \"note\";"
+                           "ALTER TABLE meta DROP COLUMN \"mine\""));
+  const Answers after = Ask();
+  EXPECT_TRUE(after.told.empty()) << after.told.front();
+  EXPECT_EQ(after.rows, before.rows);
+  EXPECT_EQ(Damaged(), known);
+}
+
 TEST_F(DamageTest, ADamagedIndexOfAUsersTableRefusesNothing) {
   {
     RawDatabase database(DatabasePath());
