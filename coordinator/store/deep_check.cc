@@ -90,7 +90,10 @@ class Checker {
     Try("the database's log", flaws->lost);
     for (const WalByte& byte : flaws->flipped) {
       Add(Str("the database's log: one bit of byte ", byte.offset, " of longrun.db-wal flipped"),
-          "start the coordinator, which repairs it");
+          flaws->lost.ok()
+              ? "start the coordinator, which repairs it"
+              : "put the other damage of the log right first: until then the coordinator "
+                "refuses to start; then it repairs this bit");
     }
   }
 

@@ -725,6 +725,39 @@ TEST_F(DamageTest, WhatAPowerFailureLeftInTheLogIsNoDamageAfterAKill) {
   EXPECT_TRUE(opened.ok()) << opened.status().message();
 }
 
+// A start that finds a part of the log lost repairs nothing of it.
+TEST_F(DamageTest, TheDeepCheckSaysWhatAStartDoesWithADamagedLog) {
+  const std::string log = DatabasePath() + "-wal";
+  PutBack(original);
+  std::string database, wal;
+  {
+    const auto store = Store::Open(folder.path()).value();
+    for (const char* const note : {"one", "two", "three"}) {
+      ASSERT_TRUE(store->Begin().ok());
+      ASSERT_TRUE(store->PutAnnotation({.sweep_id = kSweepId, .labels = {}, .note = note}).ok());
+      ASSERT_TRUE(store->Commit().ok());
+    }
+    database = ReadFile(DatabasePath()).value();
+    wal = ReadFile(log).value();
+  }
+  wal[32 + 24 + 100] ^= 1;
+  const auto remedy_of_bit = [&] {
+    PutBack(database);
+    std::ofstream(log, std::ios::binary) << wal;
+    const DeepCheck found = CheckDeep(folder.path()).value();
+    const auto bit = std::ranges::find_if(found.damaged, [](const DamagedObject& one) {
+      return one.object == "the database's log: one bit of byte 156 of longrun.db-wal flipped";
+    });
+    return bit == found.damaged.end() ? "not found" : bit->remedy;
+  };
+  EXPECT_EQ(remedy_of_bit(), "start the coordinator, which repairs it");
+  wal[32 + 4120 + 24 + 100] ^= 9;
+  EXPECT_EQ(remedy_of_bit(),
+            "put the other damage of the log right first: until then the coordinator refuses to "
+            "start; then it repairs this bit");
+  EXPECT_EQ(Store::Open(folder.path()).status().code(), Code::kDataLoss);
+}
+
 // What it finds is printed as JSON.
 TEST_F(DamageTest, TheDeepCheckReportsTextThatIsNotUtf8) {
   for (const char* const change :
