@@ -261,6 +261,7 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
     if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
     if (!found_) {
       auto attempts = reader.FindLogs(target_);
+      AddDamage(reader.TakeDamaged(), context_);
       if (!attempts.ok()) return End(attempts.status());
       attempts_ = std::move(attempts).value();
       found_ = true;

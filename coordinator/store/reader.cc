@@ -96,13 +96,23 @@ Result<std::vector<SweepRow>> StoreReader::Sweeps() {
 }
 
 // A damaged row may be the one that is asked for: then nobody can say that there is none.
-Status StoreReader::NotFound(std::string_view what, std::string_view reference) {
+Status StoreReader::NotFound(const std::vector<std::string_view>& tables,
+                             std::string_view reference) {
   // The search may have passed by the damaged row, whose key is another now.
-  for (const DamagedRow& row : known_) {
-    if (row.table == what) connection_->row_sums().NoteDamaged(row);
+  bool is_noted = false;
+  for (const std::string_view table : tables) {
+    for (const DamagedRow& row : known_) {
+      if (row.table == table) connection_->row_sums().NoteDamaged(row);
+    }
+    is_noted = is_noted || IsDamageNoted(table);
+  }
+  std::string what;
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    if (i > 0) what += i + 1 == tables.size() ? " or " : ", ";
+    what += tables[i];
   }
   return Status(Code::kNotFound, Str("there is no ", what, " \"", reference, "\"",
-                                     IsDamageNoted(what) ? " among those that can be read" : ""));
+                                     is_noted ? " among those that can be read" : ""));
 }
 
 bool StoreReader::IsDamageNoted(std::string_view table) const {
@@ -123,7 +133,7 @@ Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
     found.push_back(row.Text(0));
     if (found.front() == beginning) break;
   }
-  if (found.empty()) return NotFound(what, beginning);
+  if (found.empty()) return std::string();
   if (found.size() == 1 || found.front() == beginning) return found.front();
   return Status(Code::kInvalidArgument, Str("more than one ", what, " begins with \"", beginning,
                                             "\": ", Join(found, ", ")));
@@ -165,7 +175,7 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
       names.push_back(sweep.name);
     }
   }
-  std::string message(NotFound("sweep", reference).message());
+  std::string message(NotFound({"sweep"}, reference).message());
   if (const std::string near = Nearest(reference, names); !near.empty()) {
     StrAppend(message, Str("; did you mean \"", near, "\"?"));
   } else if (names.empty()) {
@@ -285,7 +295,7 @@ Result<SweepBody> StoreReader::BodyOfSweep(const std::string& sweep_id) {
                    connection_->Prepare("SELECT yaml, axes, file_name, overrides, digest"
                                         " FROM sweep WHERE id = ?"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(sweep_id).Step());
-  if (!found) return NotFound("sweep", sweep_id);
+  if (!found) return NotFound({"sweep"}, sweep_id);
   return SweepBody{.yaml = row.Text(0),
                    .axes_json = row.Text(1),
                    .file_name = row.Text(2),
@@ -481,15 +491,18 @@ void StoreReader::NoteDamaged(const std::vector<DamagedRow>& rows) {
 
 std::vector<DamagedRow> StoreReader::TakeDamaged() { return connection_->row_sums().TakeDamaged(); }
 
+Result<std::string> StoreReader::FindRunKey(const std::string& beginning) {
+  return OneOf("SELECT run_key FROM run WHERE run_key >= ? AND run_key < ? ORDER BY run_key", "run",
+               beginning);
+}
+
 Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {
   if (reference.size() < kBeginningMin) {
     return Status(Code::kInvalidArgument,
                   Str("\"", reference, "\" is too short for a run: give 8 or more of its digits"));
   }
-  ASSIGN_OR_RETURN(
-      const std::string run_key,
-      OneOf("SELECT run_key FROM run WHERE run_key >= ? AND run_key < ? ORDER BY run_key", "run",
-            reference));
+  ASSIGN_OR_RETURN(const std::string run_key, FindRunKey(reference));
+  if (run_key.empty()) return NotFound({"run"}, reference);
   // The axes as the newest sweep that shows the run names them.
   ASSIGN_OR_RETURN(
       Statement row,
@@ -498,7 +511,7 @@ Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {
                            " LEFT JOIN sweep_run ON sweep_run.run_key = run.run_key"
                            " WHERE run.run_key = ? ORDER BY sweep_run.sweep DESC LIMIT 1"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(run_key).Step());
-  if (!found) return NotFound("run", reference);
+  if (!found) return NotFound({"run"}, reference);
   return SweepRunRow{.run_key = row.Text(0),
                      .axes_json = row.Text(1),
                      .dataset = row.Text(2),
@@ -639,19 +652,21 @@ Result<std::vector<std::string>> StoreReader::FindLogs(const std::string& refere
   }
   const auto attempt =
       OneOf("SELECT id FROM attempt WHERE id >= ? AND id < ? ORDER BY id", "attempt", reference);
-  if (attempt.ok()) return std::vector<std::string>{*attempt};
+  if (attempt.ok() && !attempt->empty()) return std::vector<std::string>{*attempt};
   const auto task =
       OneOf("SELECT id FROM task WHERE id >= ? AND id < ? ORDER BY id", "task", reference);
   std::vector<std::string> tasks;
-  if (task.ok()) {
+  if (task.ok() && !task->empty()) {
     tasks.push_back(*task);
-  } else if (const auto run = FindRun(reference); run.ok()) {
-    ASSIGN_OR_RETURN(tasks, TasksOfRun(run->run_key));
   } else {
-    for (const Status& status : {attempt.status(), task.status(), run.status()}) {
-      if (status.code() != Code::kNotFound) return status;
+    const auto run_key = FindRunKey(reference);
+    if (!run_key.ok() || run_key->empty()) {
+      for (const Status& status : {attempt.status(), task.status(), run_key.status()}) {
+        RETURN_IF_ERROR(status);
+      }
+      return NotFound({"run", "task", "attempt"}, reference);
     }
-    return Status(Code::kNotFound, Str("there is no run, task or attempt \"", reference, "\""));
+    ASSIGN_OR_RETURN(tasks, TasksOfRun(*run_key));
   }
   std::vector<std::string> attempts;
   for (const std::string& id : tasks) {

@@ -204,7 +204,7 @@ class StoreReader {
   // The newest tasks, at most `n_max`.
   Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);
   // The attempts whose logs a reference means: to a run or a task (the newest attempt of each task), or to
-  // an attempt.
+  // an attempt; kNotFound, kInvalidArgument. Left out are those of damaged rows, for TakeDamaged().
   Result<std::vector<std::string>> FindLogs(const std::string& reference);
 
   // A task's curve over its lineage. points_max > 0: that many points over the whole curve, including the
@@ -285,11 +285,12 @@ class StoreReader {
   void NoteNumbers(const std::vector<ResultBody>& lost);
   // A statement that is assembled once, for Prepare().
   const char* Kept(const std::string& sql);
-  // kNotFound for a sweep or a run.
-  Status NotFound(std::string_view what, std::string_view reference);
+  // kNotFound for a row of these tables.
+  Status NotFound(const std::vector<std::string_view>& tables, std::string_view reference);
   bool IsDamageNoted(std::string_view table) const;
-  // The only id in `candidates` (rows of one column, from a query with the beginning bound twice).
+  // The only row of a query for one column, with the beginning bound twice; "" if there is none.
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
+  Result<std::string> FindRunKey(const std::string& beginning);  // "" if there is none
 
   std::unique_ptr<Connection> connection_;
   const std::string results_of_cell_;  // SQL

@@ -1078,6 +1078,47 @@ TEST_F(DamageTest, WhatIsNotFoundMayBeWhatIsDamaged) {
             "there is no sweep \"sampel\" among those that can be read");
 }
 
+TEST_F(DamageTest, LogsThatDamagedRowsHideMayBeThere) {
+  const auto id = [&](const std::string& sql) {
+    return Connection::Open(DatabasePath(), Connection::Mode::kReadAll)
+        ->get()
+        ->ReadText(sql)
+        .value();
+  };
+  PutBack(original);
+  const std::string attempt = id("SELECT max(id) FROM attempt");
+  const std::string task = id(Str("SELECT task FROM attempt WHERE id = '", attempt, "'"));
+  const std::string run = id(Str("SELECT run_key FROM task WHERE id = '", task, "'"));
+  const auto find = [&](const std::string& change, const std::string& reference) {
+    PutBack(original);
+    EXPECT_TRUE(RawDatabase(DatabasePath()).Execute(change));
+    const auto reader = StoreReader::Open(DatabasePath()).value();
+    // Damage that a start found elsewhere is not of this answer.
+    reader->SetKnown({DescribeLostObject("task", "ffffffff")});
+    const auto found = reader->FindLogs(reference);
+    std::vector<std::string> damaged;
+    for (const DamagedRow& row : reader->TakeDamaged()) damaged.push_back(row.object);
+    return std::pair(found.ok() ? Join(*found, " ") : found.status().message(), damaged);
+  };
+  for (const std::string& reference : {attempt, task}) {
+    const auto [logs, damaged] = find("SELECT 1", reference);
+    EXPECT_EQ(logs, attempt);
+    EXPECT_TRUE(damaged.empty()) << damaged.front();
+  }
+  EXPECT_NE(find("SELECT 1", run).first.find(attempt), std::string::npos);
+  const auto [logs, damaged] = find("UPDATE attempt SET n = n + 1", attempt);
+  EXPECT_EQ(logs,
+            Str("there is no run, task or attempt \"", attempt, "\" among those that can be read"));
+  EXPECT_EQ(std::ranges::count_if(
+                damaged, [&](const std::string& one) { return one.find(attempt) != one.npos; }),
+            1);
+  // A task of the run is left out, and that is told.
+  const auto [others, left_out] =
+      find(Str("UPDATE task SET sum = sum + 1 WHERE id = '", task, "'"), run);
+  EXPECT_EQ(others.find(attempt), std::string::npos);
+  EXPECT_EQ(left_out.size(), 1u);
+}
+
 // ---- what is removed -----------------------------------------------------------------------------
 
 // What `gc` would take for needed by nobody.
