@@ -15,11 +15,11 @@ namespace {
 constexpr std::size_t kShownBytes = 80;
 constexpr std::size_t kShortIdBytes = 8;
 
-// What may be any bytes, on one line. Every name and key goes through here: the text is sent to clients, logged
-// and printed.
+// Any bytes as one line of text. Every name and key goes through here, since the text is sent to
+// clients, logged and printed.
 std::string Shown(std::string_view text) {
   if (text.size() <= kShownBytes) return PrintableBytes(text);
-  // Not inside a character, which has at most 4 bytes.
+  // Do not cut inside a character, which has at most 4 bytes.
   std::size_t end = kShownBytes;
   while (end > kShownBytes - 3 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
   return PrintableBytes(text.substr(0, end));
@@ -52,7 +52,8 @@ enum class Role {
   kHistory,  // nothing depends on them
 };
 
-// Names a row for people. Each name has two facts of the row, of which a flipped bit leaves one readable.
+// Names a row for people, by at least two of its columns where it has them: a flipped bit leaves
+// one readable.
 using Namer = std::string (*)(const RowValues& row);
 using Remedy = std::string (*)(const RowValues& row);
 
