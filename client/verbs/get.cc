@@ -138,7 +138,9 @@ std::string LabelLine(const char* name, const std::string& text) {
   return text.empty() ? std::string() : Str(name, ": ", text, "\n");
 }
 
-std::string SweepText(const Json& sweep, const std::vector<std::size_t>& shown) {
+// `kept`: which of its tasks go on although it was cancelled.
+std::string SweepText(const Json& sweep, const std::vector<std::size_t>& shown,
+                      const std::string& kept) {
   const Json& info = sweep.at("info");
   const TaskTable tasks = TasksOf(sweep.at("runs"), shown, /*in_full=*/false);
   const std::string ran = DurationText(info.at("duration_ms").get<std::int64_t>());
@@ -146,7 +148,7 @@ std::string SweepText(const Json& sweep, const std::vector<std::size_t>& shown) 
   return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
              "): ", info.at("state").get<std::string>(), ", submitted ", FirstSubmitted(info),
              ran.empty() ? "" : Str(", ran ", ran, " in all"), "\n",
-             LabelLine("labels", LabelsText(info.at("labels"))),
+             kept.empty() ? "" : kept + "\n", LabelLine("labels", LabelsText(info.at("labels"))),
              LabelLine("note", info.at("note").get<std::string>())) +
          RenderColumns(tasks.header, tasks.align, tasks.rows) + (left.empty() ? "" : left + "\n");
 }
@@ -225,12 +227,9 @@ int ShowSweep(const GetArguments& arguments, const std::string& state, Asker& as
   if (output == "csv") {
     Print(TasksCsv(sweep.at("runs"), shown));
   } else {
-    Print(SweepText(sweep, shown));
+    Print(SweepText(sweep, shown, KeptWorkText(asker, sweep.at("info"))));
     Print(FailuresText(asker.coordinator().connection(), sweep.at("runs"),
                        sweep.at("info").at("name").get<std::string>()));
-    if (const std::string kept = KeptWorkText(asker, sweep); !kept.empty()) {
-      Print(kept + "\n");
-    }
     PrintNotices(sweep.at("notices"));
   }
   if (!service_runs && !is_over) {
