@@ -15,6 +15,8 @@
 #include "client/verb.h"
 #include "client/wire/damage_notice.h"
 #include "client/wire/embedded.h"
+#include "sweeps/schema.h"
+#include "sweeps/unbuilt.h"
 
 namespace longrun {
 namespace {
@@ -59,6 +61,10 @@ std::string NoSuchVerb(const std::string& before, const std::string& word, const
       is_synonym ? Str("; try `longrun ", synonym->verb, "`")
       : trainers ? Str("; `longrun-trainer ", word, "` does that, beside this program")
                  : DidYouMean(word, verbs);
+  if (before.empty() && IsUnbuiltVerb(word)) {
+    return Str("the verb \"", word, "\" is ", kNotBuiltYet, ": `longrun explain ", word,
+               "` says what it will be");
+  }
   return Str("there is no verb \"", before, word, "\"", remedy);
 }
 

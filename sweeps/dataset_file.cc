@@ -70,7 +70,7 @@ const std::vector<KeyRow>& Keys() {
        .required = true},
       {.path = "split.by",
        .spec = {.type = Type::kChoice,
-                .choices = {"files", "document", "first_tokens"},
+                .choices = {"files", "document", "first_tokens", "last_tokens"},
                 .meaning = "what decides"},
        .required = true},
       {.path = "split.train", .spec = {.type = Type::kText, .max = kTextBytesMax}},
@@ -292,7 +292,7 @@ class DatasetReader {
       HeldOut(node, {.type = Type::kNumber, .min = 0, .max = 1}, "test", rule.test);
       TypedBelow(node, "split", "seed", [&](const Json& json) { rule.seed = json; });
     } else {
-      rule.by = SplitRule::By::kFirstTokens;
+      rule.by = by == "first_tokens" ? SplitRule::By::kFirstTokens : SplitRule::By::kLastTokens;
       const ParamSpec count = {.type = Type::kCount, .min = 0, .max = kTokensMax};
       HeldOut(node, count, "validation", rule.validation_tokens);
       HeldOut(node, count, "test", rule.test_tokens);

@@ -10,7 +10,7 @@
 //   shard_tokens: 128Mi
 //
 // split: {by: files, train: [..], validation: [..], test: [..]} replaces source.files; {by: first_tokens,
-// validation: 100M} holds out the beginning of the row.
+// validation: 100M} holds out the beginning of the row, {by: last_tokens, ..} its end.
 #pragma once
 
 #include <string>

@@ -11,6 +11,7 @@
 #include "model/position/method.h"
 #include "sweeps/failure.h"
 #include "sweeps/schema.h"
+#include "sweeps/unbuilt.h"
 #include "sweeps/value.h"
 
 namespace longrun {
@@ -287,6 +288,14 @@ Result<Json> ExplainFailures(std::string_view rest) {
   return ListOf(kFailure, "how an attempt can fail, and what happens next", std::move(members));
 }
 
+Json ExplainUnbuilt(const Unbuilt& one) {
+  return {{"path", one.path.empty() ? one.name : one.path},
+          {"kind", "planned"},
+          {"type", one.what},
+          {"meaning", one.meaning},
+          {"value", kNotBuiltYet}};
+}
+
 bool Begins(std::string_view path, std::string_view first) {
   return path == first || path.starts_with(Str(first, "."));
 }
@@ -310,6 +319,9 @@ Result<Json> Explain(std::string_view path) {
   std::string_view below = name;
   for (const std::string_view prefix : {"spec.matrix.", "spec."}) {
     if (below.starts_with(prefix)) below = below.substr(prefix.size());
+  }
+  if (const Unbuilt* const planned = FindUnbuilt(below); planned != nullptr) {
+    return ExplainUnbuilt(*planned);
   }
   if (Begins(below, kPosition)) return ExplainPosition(After(below, kPosition));
   if (Begins(below, kEvaluate)) return ExplainEvaluation(After(below, kEvaluate));

@@ -13,16 +13,17 @@
 namespace longrun {
 
 // "spec.train.optimizer.lr" (also without "spec."), "position.cable", "position.cable.variant",
-// "evaluate.perplexity", "failure.lost"; "position", "evaluate" and "failure" list their members.
-//   {"path", "kind": key | position | evaluation | parameter | failure | list, "meaning", and where
-//    they apply: "type", "value", "default", "required", "axis", "source", "example", "members"}
+// "evaluate.perplexity", "failure.lost", what is planned ("pose", unbuilt.h); "position", "evaluate" and
+// "failure" list their members.
+//   {"path", "kind": key | position | evaluation | parameter | failure | list | planned, "meaning", and
+//    where they apply: "type", "value", "default", "required", "axis", "source", "example", "members"}
 // kNotFound suggests the nearest name.
 Result<Json> Explain(std::string_view path);
 
 // The same as text for people.
 std::string ExplainText(const Json& explained);
 
-// Every path that Explain accepts, for completion.
+// Every path that Explain accepts of what is built, for completion.
 std::vector<std::string> ExplainPaths();
 
 }  // namespace longrun

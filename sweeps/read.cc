@@ -9,6 +9,7 @@
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "sweeps/spec.h"
+#include "sweeps/unbuilt.h"
 #include "sweeps/value.h"
 
 namespace longrun {

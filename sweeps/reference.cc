@@ -5,6 +5,7 @@
 #include "model/evaluation/evaluation.h"
 #include "model/position/method.h"
 #include "sweeps/schema.h"
+#include "sweeps/unbuilt.h"
 #include "sweeps/value.h"
 
 namespace longrun {
@@ -61,27 +62,12 @@ std::string ParamRows(std::span<const ParamSpec> specs) {
   return out;
 }
 
-// Rows for the names that the tables have but that are not built yet: a sweep file with one is refused.
 std::string UnbuiltRows() {
-  std::string keys, values;
-  for (const KeyRow& row : SweepKeys()) {
-    if (row.kind == KeyRow::Kind::kUnbuilt) keys += Str("| key | `", row.path, "` |\n");
+  std::string rows;
+  for (const Unbuilt& one : UnbuiltTable()) {
+    rows += Str("| ", one.what, " | `", one.name, "` | ", one.meaning, " |\n");
   }
-  for (const Evaluation* const evaluation : Evaluations()) {
-    for (const ParamSpec& spec : evaluation->params) {
-      for (const std::string& choice : spec.choices_unbuilt) {
-        values += Str("| `", spec.name, "` of the evaluation `", evaluation->name, "` | `", choice,
-                      "` |\n");
-      }
-    }
-  }
-  const auto rows = [](std::string_view what, std::span<const std::string_view> names) {
-    std::string out;
-    for (const std::string_view name : names) out += Str("| ", what, " | `", name, "` |\n");
-    return out;
-  };
-  return Str(keys, rows("position method", UnbuiltMethods()),
-             rows("evaluation", UnbuiltEvaluations()), values);
+  return rows;
 }
 
 }  // namespace
@@ -115,10 +101,11 @@ std::string SweepReference() {
                  " | ", overlap.spec.meaning, " |\n");
     }
   }
-  out += Str(
-      "\n## Not built yet\n\n",
-      "These names are planned: a sweep that uses one is refused with an error that says so.\n\n",
-      "| what | name |\n|---|---|\n", UnbuiltRows());
+  out += Str("\n## Not built yet\n\n",
+             "These are planned (`sweeps/unbuilt.cc`). A command or a sweep file that uses one is "
+             "refused with "
+             "an error that says\nso, and `longrun explain NAME` prints its row.\n\n",
+             "| what | name | meaning |\n|---|---|---|\n", UnbuiltRows());
   return out;
 }
 

@@ -2,7 +2,6 @@
 #include "sweeps/schema.h"
 
 #include <algorithm>
-#include <array>
 #include <iterator>
 #include <utility>
 
@@ -292,10 +291,6 @@ std::vector<KeyRow> MakeKeys() {
   return keys;
 }
 
-constexpr std::array<std::string_view, 3> kUnbuiltMethods = {"sandwich", "randpos", "pose"};
-constexpr std::array<std::string_view, 6> kUnbuiltEvaluations = {
-    "passkey", "needle", "longbench", "leval", "retrieval", "memory"};
-
 }  // namespace
 
 std::span<const KeyRow> SweepKeys() {
@@ -363,17 +358,6 @@ const KeyRow* FindAxis(std::string_view axis) {
   const KeyRow* row = FindKey(Str("spec.matrix.", axis));
   if (row == nullptr) row = FindKey(Str("spec.", axis));
   return row != nullptr && row->axis ? row : nullptr;
-}
-
-std::span<const std::string_view> UnbuiltMethods() { return kUnbuiltMethods; }
-std::span<const std::string_view> UnbuiltEvaluations() { return kUnbuiltEvaluations; }
-
-bool IsUnbuiltMethod(std::string_view method) {
-  return std::ranges::find(kUnbuiltMethods, method) != kUnbuiltMethods.end();
-}
-
-bool IsUnbuiltEvaluation(std::string_view evaluation) {
-  return std::ranges::find(kUnbuiltEvaluations, evaluation) != kUnbuiltEvaluations.end();
 }
 
 }  // namespace longrun

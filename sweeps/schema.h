@@ -72,11 +72,7 @@ std::vector<std::string> AxisNames();
 // The row with the type of an axis' values; null if there is no such axis.
 const KeyRow* FindAxis(std::string_view axis);
 
-// Names that are planned but not implemented: they are refused as such, not as unknown.
-std::span<const std::string_view> UnbuiltMethods();
-std::span<const std::string_view> UnbuiltEvaluations();
-bool IsUnbuiltMethod(std::string_view method);
-bool IsUnbuiltEvaluation(std::string_view evaluation);
+// How names of unbuilt.h are refused.
 inline constexpr std::string_view kNotBuiltYet = "not built yet in this release";
 
 // The reference page: a table of all keys, in Markdown.

@@ -75,6 +75,7 @@ struct PivotCell {
   bool at_train_length = false;  // by position: of the bucket with the train length
   bool is_best = false;
   std::vector<SeedValue> seeds = {};
+  std::vector<std::string> sweeps = {};  // names of those whose runs these are
 };
 
 struct PivotRow {

@@ -78,6 +78,9 @@ Result<PivotCell> FoldSeeds(const Metric& metric, const std::vector<SeedRow>& se
   Sums sums;
   std::set<std::string> run_keys;
   for (const SeedRow& seed : seeds) {
+    if (std::ranges::find(cell.sweeps, seed.run->sweep) == cell.sweeps.end()) {
+      cell.sweeps.push_back(seed.run->sweep);
+    }
     if (!run_keys.insert(seed.run->run_key()).second) continue;
     if (seed.run->folded != first.folded) return RefuseToFold(first, *seed.run);
     SeedValue value{.seed = seed.run->seed, .run_key = seed.run->run_key()};

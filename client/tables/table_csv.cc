@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
 
 #include "base/str.h"
-#include "client/tables/pivot_axes.h"
 #include "client/words/render.h"
 
 namespace longrun {
@@ -27,50 +27,53 @@ bool Contains(const std::vector<std::string>& list, const std::string& item) {
   return std::ranges::find(list, item) != list.end();
 }
 
-// The axes of all tables in one order, however they are laid out: those of runs (the matrix as in its
-// file, then others by name), and those of evaluations.
+// Axes of evaluations. The columns of the second group came later and follow all others, so that the place
+// of a column never changes.
+constexpr const char* kOfEvaluation[] = {"split", "protocol", "context_length"};
+constexpr const char* kOfEvaluationLast[] = {"evaluation", "variant", "depth", "tokens_of_context"};
+
+// The columns that depend on the sweeps and on the command: the same for every layout of the same sweeps,
+// unless a key of a resolved run is an axis.
 struct Columns {
-  std::vector<std::string> of_runs = {};
-  std::vector<std::string> of_evaluations = {};
+  std::vector<std::string> matrix = {};  // in the order of the files, without seed and sweep
+  std::vector<std::string> others = {};  // axes that have no other column
   bool has_one_metric = true;
 };
 
 Columns ColumnsOf(const std::vector<PivotTable>& tables) {
   std::set<std::string> used;
   std::set<std::string> metrics;
+  Columns columns;
   for (const PivotTable& table : tables) {
     used.insert(table.row_axes.begin(), table.row_axes.end());
     used.insert(table.col_axes.begin(), table.col_axes.end());
-    for (const auto& [axis, value] : table.fixed) used.insert(axis);
     for (const Metric& metric : table.metrics) metrics.insert(metric.name);
-  }
-  Columns columns{.has_one_metric = metrics.size() == 1};
-  used.erase("metric");  // has a column of its own
-  for (const PivotTable& table : tables) {
     for (const std::string& axis : table.matrix_axes) {
-      if (used.contains(axis) && !Contains(columns.of_runs, axis)) columns.of_runs.push_back(axis);
+      const bool is_list = axis == "seed" || axis == "sweep";
+      if (!is_list && !Contains(columns.matrix, axis)) columns.matrix.push_back(axis);
     }
   }
-  for (const std::string& axis : used) {
-    if (!IsEvaluationAxis(axis) && !Contains(columns.of_runs, axis))
-      columns.of_runs.push_back(axis);
-  }
-  for (const std::string& axis : EvaluationAxes()) {
-    if (used.contains(axis)) columns.of_evaluations.push_back(axis);
-  }
+  columns.has_one_metric = metrics.size() == 1;
+  for (const char* with_column : {"metric", "sweep", "seed"}) used.erase(with_column);
+  for (const char* axis : kOfEvaluation) used.erase(axis);
+  for (const char* axis : kOfEvaluationLast) used.erase(axis);
+  for (const std::string& axis : columns.matrix) used.erase(axis);
+  columns.others.assign(used.begin(), used.end());
   return columns;
 }
 
 std::vector<std::string> Header(const std::vector<PivotTable>& tables, const Columns& columns) {
-  std::vector<std::string> header = columns.of_runs;
+  std::vector<std::string> header = columns.matrix;
   header.emplace_back("baseline");
-  header.insert(header.end(), columns.of_evaluations.begin(), columns.of_evaluations.end());
+  header.insert(header.end(), std::begin(kOfEvaluation), std::end(kOfEvaluation));
   const PivotTable& first = tables.front();
   header.push_back(columns.has_one_metric
                        ? Str(first.relative ? "relative_" : "", first.metrics.front().name)
                        : "value");
   header.insert(header.end(), {"se", "nll", "n", "bits_per_byte", "seeds", "of", "status", "metric",
-                               "se_over", "runs"});
+                               "se_over", "runs", "sweep", "seed"});
+  header.insert(header.end(), std::begin(kOfEvaluationLast), std::end(kOfEvaluationLast));
+  header.insert(header.end(), columns.others.begin(), columns.others.end());
   return header;
 }
 
@@ -88,30 +91,38 @@ Json ValueOn(const PivotTable& table, const PivotRow& row, std::size_t column,
   return fixed == table.fixed.end() ? Json() : fixed->second;
 }
 
-std::string RunsOf(const PivotRow& row, const PivotCell& cell) {
+// What the runs of a cell have, each value once; nothing for a baseline, which is not a run.
+template <typename Value>
+std::string OfRuns(const PivotRow& row, const PivotCell& cell, Value value) {
   if (!row.baseline.empty()) return "";
-  std::vector<std::string> runs;
+  std::vector<std::string> values;
   for (const SeedValue& seed : cell.seeds) {
-    if (!Contains(runs, seed.run_key)) runs.push_back(seed.run_key);
+    std::string text = value(seed);
+    if (!Contains(values, text)) values.push_back(std::move(text));
   }
-  return Join(runs, " ");
+  return Join(values, " ");
 }
 
 std::vector<std::string> Fields(const PivotTable& table, const PivotRow& row, std::size_t column,
                                 const Columns& columns) {
   const PivotCell& cell = row.cells[column];
   std::vector<std::string> fields;
-  for (const std::string& axis : columns.of_runs) {
+  const auto add_axis = [&](const std::string& axis) {
     fields.push_back(AxisField(ValueOn(table, row, column, axis)));
-  }
+  };
+  for (const std::string& axis : columns.matrix) add_axis(axis);
   fields.push_back(row.baseline);
-  for (const std::string& axis : columns.of_evaluations) {
-    fields.push_back(AxisField(ValueOn(table, row, column, axis)));
-  }
+  for (const char* axis : kOfEvaluation) add_axis(axis);
   const std::string se_over = !cell.se ? "" : cell.se_is_over_seeds ? "seeds" : "text";
-  fields.insert(fields.end(), {Value(cell), Number(cell.se), Number(cell.nll), Str(cell.n),
-                               Number(cell.bits_per_byte), Str(cell.n_ok), Str(cell.n_wanted),
-                               cell.status, cell.metric.name, se_over, RunsOf(row, cell)});
+  fields.insert(
+      fields.end(),
+      {Value(cell), Number(cell.se), Number(cell.nll), Str(cell.n), Number(cell.bits_per_byte),
+       Str(cell.n_ok), Str(cell.n_wanted), cell.status, cell.metric.name, se_over,
+       OfRuns(row, cell, [](const SeedValue& seed) { return seed.run_key; }),
+       row.baseline.empty() ? Join(cell.sweeps, " ") : "",
+       OfRuns(row, cell, [](const SeedValue& seed) { return AxisField(seed.seed); })});
+  for (const char* axis : kOfEvaluationLast) add_axis(axis);
+  for (const std::string& axis : columns.others) add_axis(axis);
   return fields;
 }
 

@@ -50,7 +50,7 @@ void AddCancel(Verbs& verbs) {
                 ? RenderJson(*answer)
                 : Str("tasks cancelled: ", n_cancelled, ", stopping: ", n_stopping, "\n"));
       const Result<Json> after = asker.Ask("GetSweep", {{"sweep", answer->at("sweep_id")}});
-      const std::string kept = after.ok() ? KeptWorkText(asker, *after) : "";
+      const std::string kept = after.ok() ? KeptWorkText(asker, after->at("info")) : "";
       if (!kept.empty()) std::fprintf(stderr, "%s\n", kept.c_str());
       if (kept.empty() && n_cancelled == 0 && n_stopping == 0) {
         std::fprintf(stderr, "%s\n", WhyNothing(before->at("info")).c_str());

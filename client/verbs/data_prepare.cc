@@ -104,6 +104,35 @@ void AddMaking(CLI::App& verb, Making& making) {
   making.output = AddOutput(verb, {"table", "json"});
 }
 
+// What the import holds out of --train; "" for files.
+std::string HeldOutText(const SplitRule& rule) {
+  if (rule.by == SplitRule::By::kDocument) {
+    return Str("validation: ", rule.validation, " of the documents, chosen by their SHA-256");
+  }
+  const std::string what = Str(rule.validation_tokens, " tokens");
+  switch (rule.by) {
+    case SplitRule::By::kFirstTokens:
+      return Str("validation: the first ", what, ", as an earlier release imported it; the last ",
+                 what, " need another name");
+    case SplitRule::By::kLastTokens:
+      return Str("validation: the last ", what,
+                 rule.test_tokens > 0 ? Str(" before the ", rule.test_tokens, " of test") : "",
+                 "; what comes before is train");
+    default:
+      return "";
+  }
+}
+
+// Earlier releases held out the first tokens where `data import` now holds out the last ones. Such a dataset
+// stays what it is: results and runs refer to its content.
+Result<SplitRule> RuleOfExisting(const PrepareSpec& spec, const std::string& folder) {
+  if (spec.split.by != SplitRule::By::kLastTokens || !HoldsManifest(folder)) return spec.split;
+  PrepareSpec earlier = spec;
+  earlier.split.by = SplitRule::By::kFirstTokens;
+  ASSIGN_OR_RETURN(const Holding holding, HoldsPreparation(earlier, folder));
+  return holding.same ? earlier.split : spec.split;
+}
+
 // Repeating the same call is fine; other content under the same name is an error. A damaged dataset is
 // made again, as the messages about damage promise.
 Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::string& folder,
@@ -207,7 +236,7 @@ Result<std::string> Unescape(std::string_view text) {
 struct HeldOut {
   SplitRule::By by = SplitRule::By::kFiles;
   double share = 0;           // of the documents
-  std::int64_t n_tokens = 0;  // this many from the start
+  std::int64_t n_tokens = 0;  // this many at the end
 };
 
 HeldOut HeldOutOf(const std::vector<std::string>& values) {
@@ -221,7 +250,7 @@ HeldOut HeldOutOf(const std::vector<std::string>& values) {
   }
   const Result<std::int64_t> n_tokens = ParseCount(text);
   if (n_tokens.ok() && *n_tokens > 0) {
-    return {.by = SplitRule::By::kFirstTokens, .n_tokens = *n_tokens};
+    return {.by = SplitRule::By::kLastTokens, .n_tokens = *n_tokens};
   }
   return {};
 }
@@ -247,14 +276,6 @@ Status FillSplits(const ImportArguments& arguments, PrepareSpec& spec) {
                 .test = test.share,
                 .validation_tokens = validation.n_tokens,
                 .test_tokens = test.n_tokens};
-  std::fprintf(
-      stderr, "%s\n",
-      validation.by == SplitRule::By::kDocument
-          ? Str("validation: ", arguments.validation[0],
-                " of the documents, chosen by their SHA-256")
-                .c_str()
-          : Str("validation: the first ", validation.n_tokens, " tokens; what follows is train")
-                .c_str());
   return {};
 }
 
@@ -278,10 +299,16 @@ Result<PrepareSpec> SpecOf(const ImportArguments& arguments) {
 }
 
 int Import(const ImportArguments& arguments, const std::string& state) {
-  const Result<PrepareSpec> spec = SpecOf(arguments);
+  Result<PrepareSpec> spec = SpecOf(arguments);
   if (!spec.ok()) return Report(spec.status());
-  return MakeAndRegister(arguments.name, *spec, DatasetFolder(state, arguments.name),
-                         arguments.making, state);
+  const std::string folder = DatasetFolder(state, arguments.name);
+  if (IsSafeName(arguments.name)) {
+    Result<SplitRule> rule = RuleOfExisting(*spec, folder);
+    if (!rule.ok()) return Report(std::move(rule).status().In("importing " + arguments.name));
+    spec->split = *rule;
+  }
+  if (const std::string text = HeldOutText(spec->split); !text.empty()) SayLine(text);
+  return MakeAndRegister(arguments.name, *spec, folder, arguments.making, state);
 }
 
 // ---- prepare -----------------------------------------------------------------------------------
@@ -313,7 +340,7 @@ void AddDataImport(Verbs& verbs, CLI::App& data) {
   verb->add_option("--train", arguments->train, "files (or patterns) to train on")->required();
   verb->add_option("--validation", arguments->validation,
                    "held-out files; or a share of the documents of --train (0.1), or the number of "
-                   "its first tokens to hold out (50K)")
+                   "its last tokens to hold out (50K)")
       ->required();
   verb->add_option("--test", arguments->test, "more held-out files, given in the same way");
   verb->add_option(

@@ -1,7 +1,6 @@
 // longrun get THING: a sweep with its runs and tasks, or a run with its attempts.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <optional>
 #include <set>
 
 #include "base/str.h"
@@ -16,6 +15,7 @@
 #include "client/words/no_service.h"
 #include "client/words/provenance.h"
 #include "client/words/render.h"
+#include "client/words/run_limit.h"
 #include "client/words/sweep_view.h"
 #include "sweeps/evaluation_name.h"
 
@@ -26,11 +26,9 @@ constexpr std::size_t kRunDigitsMin = 8;  // with less, it can only be a sweep's
 
 constexpr std::size_t kReasonBytes = 60;  // of what is told in full below the table
 
-constexpr std::int64_t kShownInTable = 50;
-
 struct GetArguments {
   std::string thing;
-  std::optional<std::int64_t> limit;  // 0: all
+  RunLimit limit = {};
   std::shared_ptr<std::string> output;
 };
 
@@ -140,7 +138,9 @@ std::string LabelLine(const char* name, const std::string& text) {
   return text.empty() ? std::string() : Str(name, ": ", text, "\n");
 }
 
-std::string SweepText(const Json& sweep, const std::vector<std::size_t>& shown) {
+// `kept`: which of its tasks go on although it was cancelled.
+std::string SweepText(const Json& sweep, const std::vector<std::size_t>& shown,
+                      const std::string& kept) {
   const Json& info = sweep.at("info");
   const TaskTable tasks = TasksOf(sweep.at("runs"), shown, /*in_full=*/false);
   const std::string ran = DurationText(info.at("duration_ms").get<std::int64_t>());
@@ -148,7 +148,7 @@ std::string SweepText(const Json& sweep, const std::vector<std::size_t>& shown) 
   return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
              "): ", info.at("state").get<std::string>(), ", submitted ", FirstSubmitted(info),
              ran.empty() ? "" : Str(", ran ", ran, " in all"), "\n",
-             LabelLine("labels", LabelsText(info.at("labels"))),
+             kept.empty() ? "" : kept + "\n", LabelLine("labels", LabelsText(info.at("labels"))),
              LabelLine("note", info.at("note").get<std::string>())) +
          RenderColumns(tasks.header, tasks.align, tasks.rows) + (left.empty() ? "" : left + "\n");
 }
@@ -199,16 +199,15 @@ std::string RunText(const Json& run) {
   return text;
 }
 
-// A program gets all runs, unless it asks for fewer.
 std::vector<std::size_t> ChooseRuns(const GetArguments& arguments, const Json& sweep) {
   const Json& runs = sweep.at("runs");
-  const std::int64_t by_itself = *arguments.output == "table" ? kShownInTable : 0;
-  const auto limit = static_cast<std::size_t>(arguments.limit.value_or(by_itself));
-  if (limit == 0 || runs.size() <= limit) return RunsToShow(runs, runs.size());
-  SayLine(Str(limit, " of ", runs.size(),
-              " runs, those that run or failed first, then those that wait: `longrun get ",
-              sweep.at("info").at("name").get<std::string>(), " --limit 0` shows all"));
-  return RunsToShow(runs, limit);
+  const std::size_t n_shown = arguments.limit.Of(*arguments.output, runs.size());
+  if (n_shown < runs.size()) {
+    SayLine(Str(n_shown, " of ", runs.size(),
+                " runs, those that run or failed first, then those that wait: `longrun get ",
+                sweep.at("info").at("name").get<std::string>(), " --limit 0` shows all"));
+  }
+  return RunsToShow(runs, n_shown);
 }
 
 int ShowSweep(const GetArguments& arguments, const std::string& state, Asker& asker, Json sweep) {
@@ -228,12 +227,9 @@ int ShowSweep(const GetArguments& arguments, const std::string& state, Asker& as
   if (output == "csv") {
     Print(TasksCsv(sweep.at("runs"), shown));
   } else {
-    Print(SweepText(sweep, shown));
+    Print(SweepText(sweep, shown, KeptWorkText(asker, sweep.at("info"))));
     Print(FailuresText(asker.coordinator().connection(), sweep.at("runs"),
                        sweep.at("info").at("name").get<std::string>()));
-    if (const std::string kept = KeptWorkText(asker, sweep); !kept.empty()) {
-      Print(kept + "\n");
-    }
     PrintNotices(sweep.at("notices"));
   }
   if (!service_runs && !is_over) {
@@ -301,11 +297,7 @@ void AddGet(Verbs& verbs) {
   verb->add_option("THING", arguments->thing,
                    "a sweep's name or id, or a run's id (8 digits or more)")
       ->required();
-  verb->add_option(
-          "--limit", arguments->limit,
-          Str("of a sweep only N runs; 0: all (default: ", kShownInTable, " in a table, else all)"))
-      ->type_name("N")
-      ->check(WholeNumberCheck(0), "NONNEGATIVE");
+  AddRunLimit(*verb, arguments->limit);
   arguments->output = AddOutput(*verb, {"table", "json", "csv"});
   verb->callback([&verbs, arguments] {
     verbs.run = [&verbs, arguments] { return Get(*arguments, verbs.state); };

@@ -11,6 +11,7 @@
 #include "client/console/output.h"
 #include "client/verb.h"
 #include "client/wire/ask.h"
+#include "client/words/kept_work.h"
 #include "client/words/labels.h"
 #include "client/words/no_service.h"
 #include "client/words/render.h"
@@ -149,6 +150,10 @@ int Ls(const LsArguments& arguments, const std::string& state) {
   std::vector<Align> align(header.size(), Align::kLeft);
   for (const std::size_t column : {3u, 4u, 5u}) align[column] = Align::kRight;
   Print(RenderColumns(header, align, rows));
+  for (const Json& sweep : selected) {
+    const std::string kept = KeptWorkText(sweep, answer->at("sweeps"));
+    if (!kept.empty()) SayLine(kept);
+  }
   if (!service_runs && any_open) SayLine(NoServiceText(asker.coordinator().connection(), state));
   return kExitOk;
 }

@@ -12,6 +12,7 @@
 #include "client/wire/ask.h"
 #include "client/words/no_service.h"
 #include "client/words/render.h"
+#include "client/words/run_limit.h"
 #include "client/words/submission.h"
 #include "client/words/sweep_file.h"
 #include "client/words/sweep_view.h"
@@ -90,10 +91,11 @@ std::string TrainingText(const Json& run, bool service_runs) {
   return training == "to_do" ? "to do" : training;
 }
 
-Rows PlanRows(const Json& plan, bool service_runs) {
+Rows PlanRows(const Json& plan, bool service_runs, std::size_t n_shown) {
   Rows rows;
-  rows.reserve(plan.at("runs").size());
-  for (const Json& run : plan.at("runs")) {
+  rows.reserve(n_shown);
+  for (std::size_t i = 0; i < n_shown; ++i) {
+    const Json& run = plan.at("runs")[i];
     rows.push_back(
         {ShortId(run.at("run_key").get<std::string>()), AxesText(run),
          FormatCount(Int(run, "parameters")), FlopsText(WorkFlops(run)),
@@ -104,13 +106,16 @@ Rows PlanRows(const Json& plan, bool service_runs) {
   return rows;
 }
 
-std::string PlanText(const Json& plan, bool service_runs) {
+std::string PlanText(const Json& plan, bool service_runs, std::size_t n_shown) {
   std::string text =
       RenderColumns({"run", "axes", "parameters", "FLOPs", "memory", "disk", "training", "cells",
                      "time (training + evaluation)"},
                     {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight,
                      Align::kRight, Align::kLeft, Align::kLeft, Align::kLeft},
-                    PlanRows(plan, service_runs));
+                    PlanRows(plan, service_runs, n_shown));
+  if (const std::size_t n_runs = plan.at("runs").size(); n_shown < n_runs) {
+    text += Str("… ", n_runs - n_shown, " more (--limit 0 shows all)\n");
+  }
   text += SubmissionText(plan) + "\n";
   const double flops = Number(plan, "train_flops") + Number(plan, "evaluate_flops");
   if (flops > 0) {
@@ -155,7 +160,7 @@ bool IsUnderWay(const Json& plan) {
 }
 
 // Plain numbers, for programs. Times are empty where nothing was measured.
-std::string PlanCsv(const Json& plan) {
+std::string PlanCsv(const Json& plan, std::size_t n_shown) {
   const std::vector<std::string> header = {"run",
                                            "axes",
                                            "parameters",
@@ -175,8 +180,9 @@ std::string PlanCsv(const Json& plan) {
                                            "evaluate_s_high",
                                            "cells_not_applicable"};
   Rows rows;
-  rows.reserve(plan.at("runs").size());
-  for (const Json& run : plan.at("runs")) {
+  rows.reserve(n_shown);
+  for (std::size_t i = 0; i < n_shown; ++i) {
+    const Json& run = plan.at("runs")[i];
     std::vector<std::string>& row = rows.emplace_back();
     row = {run.at("run_key").get<std::string>(),
            AxesText(run),
@@ -208,18 +214,23 @@ void AddPlan(Verbs& verbs) {
   AddExamples(*verb, {"longrun plan sweep.yaml", "longrun plan sweep.yaml -o json"});
   const auto file = AddSweepFile(*verb);
   const auto output = AddOutput(*verb, {"table", "json", "csv"});
-  verb->callback([&verbs, file, output] {
-    verbs.run = [&verbs, file, output] {
+  const auto limit = std::make_shared<RunLimit>();
+  AddRunLimit(*verb, *limit);
+  verb->callback([&verbs, file, output, limit] {
+    verbs.run = [&verbs, file, output, limit] {
       const Result<Json> request = SweepRequest(*file);
       if (!request.ok()) return Report(request.status());
       Asker asker(verbs.state);
-      const Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
+      Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
       if (!plan.ok()) return asker.ReportFailure(plan.status());
+      Json& runs = plan->at("runs");
+      const std::size_t n_shown = limit->Of(*output, runs.size());
       if (*output == "json") {
+        runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(n_shown), runs.end());
         Print(RenderJson(*plan));
       } else {
         const bool service_runs = !asker.coordinator().momentary();
-        Print(*output == "csv" ? PlanCsv(*plan) : PlanText(*plan, service_runs));
+        Print(*output == "csv" ? PlanCsv(*plan, n_shown) : PlanText(*plan, service_runs, n_shown));
         if (!service_runs && IsUnderWay(*plan)) {
           SayLine(NoServiceText(asker.coordinator().connection(), verbs.state));
         }

@@ -36,15 +36,14 @@ void AddWatch(Verbs& verbs) {
         Result<Json> now = (*coordinator)->connection().Call("GetSweep", {{"sweep", *sweep}});
         if (!now.ok()) return Report(now.status());
         (*now)["service_runs"] = false;
-        if (*output == "json") {
-          PrintLine(*now);
-        } else {
+        const std::string no_service = NoServiceText((*coordinator)->connection(), verbs.state);
+        if (*output == "table") {
           ShowInterrupted(*now);
+          return ShowNow(*now, no_service);
         }
-        const int code = *output == "json" ? SweepExitCode({now->at("info")}) : ShowNow(*now);
-        if (code == kExitIncomplete) {
-          SayLine(NoServiceText((*coordinator)->connection(), verbs.state));
-        }
+        PrintLine(*now);
+        const int code = SweepExitCode({now->at("info")});
+        if (code == kExitIncomplete) SayLine(no_service);
         return code;
       }
       const Result<Json> end = *output == "json"

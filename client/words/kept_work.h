@@ -9,7 +9,9 @@
 namespace longrun {
 
 // "2 tasks of a go on, since sweep b wants them too"; "" if none continues, or the sweep was not cancelled.
-// `sweep`: an answer of GetSweep.
-std::string KeptWorkText(Asker& asker, const Json& sweep);
+// `info`: a SweepInfo; `sweeps`: those of an answer of ListSweeps, which have the names.
+std::string KeptWorkText(const Json& info, const Json& sweeps);
+// Asks for the names if they are needed.
+std::string KeptWorkText(Asker& asker, const Json& info);
 
 }  // namespace longrun

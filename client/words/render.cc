@@ -14,23 +14,11 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "client/words/position_range.h"
+#include "client/words/window.h"
 #include "model/position/method.h"
 
 namespace longrun {
 namespace {
-
-// The width on a terminal: UTF-8 continuation bytes and colour codes take no room.
-std::size_t DisplayWidth(const std::string& text) {
-  std::size_t width = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\x1b') {
-      while (i < text.size() && text[i] != 'm') ++i;
-      continue;
-    }
-    if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) ++width;
-  }
-  return width;
-}
 
 std::string CsvField(const std::string& field) {
   if (field.find_first_of(",\"\r\n") == std::string::npos) return field;

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,16 +29,17 @@
 #include "client/wire/lasting_notice.h"
 #include "client/words/change_lines.h"
 #include "client/words/render.h"
+#include "client/words/window.h"
 #include "sweeps/coordinator_address.h"
 
 namespace longrun {
 namespace {
 
 constexpr std::size_t kSparkWidth = 20;
-constexpr std::size_t kColumnsAssumed = 80;
 constexpr std::int64_t kReconnectMs = 60'000;  // after so long, a coordinator counts as gone
 constexpr std::int64_t kPollMs = 50;
 constexpr std::size_t kRefusedShown = 20;
+constexpr std::size_t kFailuresShown = 20;
 constexpr std::string_view kRefused = "offered again: ";  // a worker refused the task
 // How the scheduler's reasons begin.
 constexpr std::string_view kNobodyCan = "no worker can";
@@ -179,14 +179,8 @@ class Display {
       lines_ = 0;
     }
     if (lines_ > 0) std::fprintf(stderr, "\x1b[%zuA\x1b[J", lines_);
-    // Clip lines: one that wraps would take two, and the next redraw would be one line off.
-    winsize window{};
-    const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0;
-    // One line is the cursor's own, below the last one.
-    const bool has_height = known && window.ws_row > 1;
-    const std::string text = has_height ? RenderProgress(message, std::size_t{window.ws_row} - 1)
-                                        : RenderProgress(message);
-    std::fputs(ClipLines(text, known ? window.ws_col : kColumnsAssumed).c_str(), stderr);
+    const std::string text = FitProgress(message, WindowOfStderr());
+    std::fputs(text.c_str(), stderr);
     lines_ = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
   }
 
@@ -376,6 +370,15 @@ std::string RenderProgress(const Json& message, std::size_t n_lines) {
          more + last;
 }
 
+std::string FitProgress(const Json& message, const Window& window, const std::string& after) {
+  // One row is the cursor's own, below the last line. A log has room for what comes after.
+  const std::size_t n_taken = (window.columns > 0 ? RowsOf(after, window.columns) : 0) + 1;
+  const std::string text =
+      RenderProgress(message, window.rows > n_taken ? window.rows - n_taken : 1);
+  // A line that wraps would take two rows, and the next redraw would be one line off.
+  return window.columns > 0 ? ClipLines(text, window.columns) : text;
+}
+
 Result<Json> FollowSweep(const std::string& state, const std::string& sweep,
                          const FollowOptions& options) {
   const Result<HeldState> held = HeldState::Open(state);
@@ -475,35 +478,51 @@ void PrintNotices(const Json& notices) {
   for (const Json& notice : notices) SayLine(notice.at("text").get<std::string>());
 }
 
-void PrintFailures(const Json& message) {
+std::string FailedTasksText(const Json& message) {
   bool any_for_good = false;
+  std::size_t n_failed = 0;
+  std::string text;
   RunNames names(message.at("runs"));
   for (const Json& run : message.at("runs")) {
     for (const Json& task : run.at("tasks")) {
       if (task.at("state") != "FAILED") continue;
-      std::fprintf(stderr, "%s of %s failed: %s\n  `longrun logs %s` shows what it said\n",
-                   task.at("kind").get<std::string>().c_str(), names.Of(run).c_str(),
-                   task.at("reason").get<std::string>().c_str(),
-                   ShortId(task.at("task").get<std::string>()).c_str());
       any_for_good = any_for_good || task.at("failed_for_good").get<bool>();
+      if (++n_failed > kFailuresShown) continue;
+      text += Str(task.at("kind").get<std::string>(), " of ", names.Of(run),
+                  " failed: ", task.at("reason").get<std::string>(), "\n  `longrun logs ",
+                  ShortId(task.at("task").get<std::string>()), "` shows what it said\n");
     }
   }
-  if (any_for_good) {
-    std::fprintf(stderr,
-                 "diverged trainings are not retried, since they would diverge again: change the "
-                 "sweep file as suggested above, and run it\n");
+  if (n_failed > kFailuresShown) {
+    text += Str("and ", Counted(static_cast<std::int64_t>(n_failed - kFailuresShown), "task"),
+                " more failed: `longrun get ", message.at("info").at("name").get<std::string>(),
+                "` shows them\n");
   }
+  if (any_for_good) {
+    text +=
+        "diverged trainings are not retried, since they would diverge again: change the sweep file "
+        "as suggested above, and run it\n";
+  }
+  return text;
 }
+
+void PrintFailures(const Json& message) { std::fputs(FailedTasksText(message).c_str(), stderr); }
 
 int ShowEnd(const Json& message) {
   PrintFailures(message);
   return SweepExitCode({message.at("info")});
 }
 
-int ShowNow(const Json& message) {
-  std::fputs(RenderProgress(message).c_str(), stderr);
-  PrintNotices(message.at("notices"));
-  return ShowEnd(message);
+int ShowNow(const Json& message, const std::string& after) {
+  const int code = SweepExitCode({message.at("info")});
+  std::string below;
+  for (const Json& notice : message.at("notices")) {
+    below += notice.at("text").get<std::string>() + "\n";
+  }
+  below += FailedTasksText(message);
+  if (code == kExitIncomplete && !after.empty()) below += after + "\n";
+  std::fputs((FitProgress(message, WindowOfStderr(), below) + below).c_str(), stderr);
+  return code;
 }
 
 }  // namespace longrun

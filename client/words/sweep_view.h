@@ -16,11 +16,16 @@
 namespace longrun {
 
 class Daemons;
+struct Window;
 
 // A headline, and one line per run with state, progress, loss, sparkline and ETA; from a message of
 // WatchSweep. If that is more than `n_lines` in total, running ones come first and the others are counted.
 std::string RenderProgress(const Json& message,
                            std::size_t n_lines = std::numeric_limits<std::size_t>::max());
+
+// RenderProgress with as many lines as the window has besides `after`, the text that comes below it, and
+// none that wraps.
+std::string FitProgress(const Json& message, const Window& window, const std::string& after = "");
 
 // "time left: about 3min (2min to 6min) on 2 slots", from `time_left` of a message; "" if it is not known.
 std::string TimeLeftText(const Json& message);
@@ -87,12 +92,16 @@ bool Interrupted();
 // Prints obstacles to work (`notices` of a message), one per line, on stderr.
 void PrintNotices(const Json& notices);
 
-// Prints failures, with the reason and where to look, on stderr; from a message of WatchSweep.
+// Failures, with the reason and where to look; of many, only the first, and how many more. From a message
+// of WatchSweep.
+std::string FailedTasksText(const Json& message);
+// Prints it on stderr.
 void PrintFailures(const Json& message);
 
 // Prints the end of a sweep: its failures. Returns the exit code.
 int ShowEnd(const Json& message);
-// Prints the state of a sweep while nothing runs, from a message of GetSweep; returns the exit code.
-int ShowNow(const Json& message);
+// Prints the state of a sweep while nothing runs, from a message of GetSweep, in as many lines as the
+// terminal has, with `after` below it unless the sweep has ended; returns the exit code.
+int ShowNow(const Json& message, const std::string& after = "");
 
 }  // namespace longrun

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -44,17 +46,34 @@ void FillProgress(const Json& progress, v1::TaskProgress* message) {
   message->set_eta_ms(IntOr(progress, "eta_ms", 0));
 }
 
+// The sweeps that want the task: those that have it and are not cancelled, oldest first.
+std::vector<std::string> WantedBy(const State& state, const std::string& task) {
+  std::vector<std::string> ids;
+  const auto found = state.index.task_sweeps.find(task);
+  if (found == state.index.task_sweeps.end()) return ids;
+  for (const std::string& id : found->second) {
+    if (!state.cancelled_sweeps.contains(id)) ids.push_back(id);
+  }
+  return ids;
+}
+
 // The sweeps to cancel so that the task ends, ready for a message.
 std::string SweepsOf(const State& state, const Task& task, const std::string& sweep) {
-  if (!sweep.empty()) return sweep;
-  std::vector<std::string> ids;
-  const auto found = state.index.task_sweeps.find(task.id);
-  if (found != state.index.task_sweeps.end()) {
-    for (const std::string& id : found->second) {
-      if (!state.cancelled_sweeps.contains(id)) ids.push_back(id);
-    }
+  return sweep.empty() ? Join(WantedBy(state, task.id), "` and `longrun cancel ") : sweep;
+}
+
+// Tasks of a cancelled sweep that go on for others. A stopping one does not: only its trainer has not ended.
+void FillKept(const State& state, const std::set<std::string>& tasks, v1::SweepInfo* message) {
+  std::set<std::string> sweeps;
+  std::int64_t n_kept = 0;
+  for (const std::string& id : tasks) {
+    const TaskState task_state = state.tasks.at(id).state;
+    if (IsTerminal(task_state) || task_state == TaskState::kStopping) continue;
+    n_kept += 1;
+    for (std::string& sweep : WantedBy(state, id)) sweeps.insert(std::move(sweep));
   }
-  return Join(ids, "` and `longrun cancel ");
+  message->set_tasks_kept(Count32(n_kept));
+  for (const std::string& sweep : sweeps) message->add_kept_for(sweep);
 }
 
 }  // namespace
@@ -112,6 +131,7 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
   message->set_tasks_running(Count32(n_running));
   message->set_tasks_failed(Count32(n_failed));
   message->set_tasks_cancelled(Count32(n_cancelled));
+  if (state.cancelled_sweeps.contains(sweep.id)) FillKept(state, tasks->second, message);
 }
 
 std::int64_t RunningMs(const State& state, const std::string& attempt, Instant now) {

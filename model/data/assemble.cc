@@ -1,6 +1,8 @@
 #include "model/data/assemble.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <utility>
@@ -38,10 +40,17 @@ struct Piece {
   std::int64_t n = 0;
 };
 
+std::int64_t TokensOf(const Assembly& assembly) {
+  std::int64_t n_tokens = 0;
+  for (const PartFacts& part : assembly.parts) n_tokens += part.n_tokens;
+  return n_tokens;
+}
+
 // Decides for each document, in order, to which split its tokens belong.
 class Placer {
  public:
-  explicit Placer(const SplitRule& rule) : rule_(rule) {}
+  explicit Placer(const Assembly& assembly)
+      : rule_(assembly.spec.split), n_tokens_(TokensOf(assembly)) {}
 
   // `begin` is relative to the part; the pieces are adjacent.
   std::vector<Piece> Place(const PartDocument& document, std::int64_t begin,
@@ -53,31 +62,45 @@ class Placer {
       case SplitRule::By::kDocument:
         return {{.split = rule_.SplitOf(Hex(document.sha256)), .begin = begin, .n = n}};
       case SplitRule::By::kFirstTokens:
-        return PlaceByPosition(begin, n);
+        return PlaceByPosition(begin, n,
+                               {{{"validation", rule_.validation_tokens},
+                                 {"test", rule_.validation_tokens + rule_.test_tokens},
+                                 {"train", INT64_MAX}}});
+      case SplitRule::By::kLastTokens: {
+        const std::int64_t n_before_test = n_tokens_ - rule_.test_tokens;
+        return PlaceByPosition(begin, n,
+                               {{{"train", n_before_test - rule_.validation_tokens},
+                                 {"validation", n_before_test},
+                                 {"test", INT64_MAX}}});
+      }
     }
     LR_CHECK(false);
   }
 
  private:
-  std::vector<Piece> PlaceByPosition(std::int64_t begin, std::int64_t n) {
+  struct Border {
+    std::string_view split;
+    std::int64_t until = 0;  // in the sequence of all tokens
+  };
+
+  std::vector<Piece> PlaceByPosition(std::int64_t begin, std::int64_t n,
+                                     const std::array<Border, 3>& borders) {
     std::vector<Piece> pieces;
-    pieces.reserve(3);
-    const auto take = [&](std::string_view split, std::int64_t until) {
+    pieces.reserve(borders.size());
+    for (const auto& [split, until] : borders) {
       const std::int64_t taken = std::clamp<std::int64_t>(until - position_, 0, n);
-      if (taken == 0) return;
+      if (taken == 0) continue;
       pieces.push_back({.split = split, .begin = begin, .n = taken});
       begin += taken;
       n -= taken;
       position_ += taken;
-    };
-    take("validation", rule_.validation_tokens);
-    take("test", rule_.validation_tokens + rule_.test_tokens);
-    take("train", INT64_MAX);
+    }
     return pieces;
   }
 
   const SplitRule& rule_;
-  std::int64_t position_ = 0;  // in the sequence of all tokens
+  const std::int64_t n_tokens_;  // of all documents
+  std::int64_t position_ = 0;    // in the sequence of all tokens
 };
 
 // A split that is being written.
@@ -87,6 +110,7 @@ class SplitBuilder {
       : name_(std::move(name)), writer_(std::move(options)) {}
 
   bool in_document() const { return in_document_; }
+  bool is_empty() const { return n_documents_ == 0; }
 
   Status Begin() {
     RETURN_IF_ERROR(End());
@@ -164,7 +188,7 @@ std::vector<std::string_view> WantedSplits(const PrepareSpec& spec) {
 class Assembler {
  public:
   Assembler(const Assembly& assembly, const std::string& spec_sha256)
-      : assembly_(assembly), placer_(assembly.spec.split) {
+      : assembly_(assembly), placer_(assembly) {
     const Vocabulary& vocabulary = assembly.tokenizer.vocabulary();
     for (const std::string_view name : WantedSplits(assembly.spec)) {
       builders_.emplace(
@@ -200,11 +224,34 @@ class Assembler {
   Result<std::pair<SplitIdentity, std::vector<ShardWriter::ShardFile>>> Finish(
       std::string_view split) {
     std::vector<ShardWriter::ShardFile> shards;
-    ASSIGN_OR_RETURN(SplitIdentity identity, builders_.find(split)->second->Finish(shards));
+    SplitBuilder& builder = *builders_.find(split)->second;
+    if (builder.is_empty() && assembly_.spec.split.by == SplitRule::By::kDocument) {
+      return NoDocumentDrawn(split);
+    }
+    ASSIGN_OR_RETURN(SplitIdentity identity, builder.Finish(shards));
     return std::pair(std::move(identity), std::move(shards));
   }
 
  private:
+  // Of few documents, the hash may put none into a split.
+  Status NoDocumentDrawn(std::string_view split) const {
+    std::int64_t n_documents = 0;
+    for (const PartFacts& part : assembly_.parts) n_documents += part.n_documents;
+    const SplitRule& rule = assembly_.spec.split;
+    const double share = rule.validation > 0 ? rule.validation : rule.test;
+    const auto n_tokens =
+        std::max<std::int64_t>(1, std::llround(share * static_cast<double>(TokensOf(assembly_))));
+    const char* const held_out = rule.validation > 0 ? "validation" : "test";
+    return {
+        Code::kInvalidArgument,
+        Str("split ", split, " has no documents: none of ", n_documents,
+            n_documents == 1 ? " document" : " documents",
+            " was drawn for it, by the hash of its bytes; hold out tokens instead, which may be "
+            "part of a document: --",
+            held_out, " ", n_tokens, ", or in a file split: {by: last_tokens, ", held_out, ": ",
+            n_tokens, "}")};
+  }
+
   // A stream of tokens may be split into files within a document (shards with a fixed number of tokens).
   bool ContinuesDocument(const PartDocument& document, const Piece& piece) const {
     if (assembly_.gives != SourceFormat::Gives::kTokenStream || piece.split != split_before_) {
@@ -300,10 +347,10 @@ std::uint32_t SplitIndex(std::string_view name) {
 }
 
 // Calls visit(Fingerprint) for each document and each split that has some of its tokens (a document that
-// the border of first_tokens cuts has two or three); stops at an error.
+// the border of first_tokens or last_tokens cuts has two or three); stops at an error.
 template <typename Visit>
 Status ForEachDocument(const Assembly& assembly, const Visit& visit) {
-  Placer placer(assembly.spec.split);
+  Placer placer(assembly);
   for (std::size_t i = 0; i < assembly.sources.size(); ++i) {
     ASSIGN_OR_RETURN(const PartReader part,
                      PartReader::Open(assembly.part_folder, assembly.sources[i].key,

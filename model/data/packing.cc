@@ -87,7 +87,10 @@ Json SplitRule::ToJson() const {
     case By::kDocument:
       return {{"by", "document"}, {"validation", validation}, {"test", test}, {"seed", seed}};
     case By::kFirstTokens:
-      return {{"by", "first_tokens"}, {"validation", validation_tokens}, {"test", test_tokens}};
+    case By::kLastTokens:
+      return {{"by", by == By::kFirstTokens ? "first_tokens" : "last_tokens"},
+              {"validation", validation_tokens},
+              {"test", test_tokens}};
   }
   LR_CHECK(false);
 }
@@ -106,12 +109,12 @@ Status SplitRule::Check() const {
               validation, " and ", test));
     }
   }
-  if (by == By::kFirstTokens &&
+  if (IsByTokens() &&
       (validation_tokens < 0 || test_tokens < 0 || validation_tokens + test_tokens == 0)) {
-    return invalid(
-        Str("split by first_tokens: expected tokens of validation and test that are 0 or "
-            "more, one of them more than 0, found ",
-            validation_tokens, " and ", test_tokens));
+    return invalid(Str("split by ", by == By::kFirstTokens ? "first_tokens" : "last_tokens",
+                       ": expected tokens of validation and test that are 0 or "
+                       "more, one of them more than 0, found ",
+                       validation_tokens, " and ", test_tokens));
   }
   return Status();
 }

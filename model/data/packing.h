@@ -46,14 +46,16 @@ struct SplitRule {
                    // u < validation + test, else train. Other documents have no influence.
     kFirstTokens,  // the first tokens of the whole row are validation, the next test; a document on
                    // the border is cut
+    kLastTokens,   // the last tokens are test, those before them validation; likewise
   };
   By by = By::kFiles;
   double validation = 0.0;  // fractions, for kDocument
   double test = 0.0;
-  std::int64_t validation_tokens = 0;  // for kFirstTokens
+  std::int64_t validation_tokens = 0;  // for kFirstTokens and kLastTokens
   std::int64_t test_tokens = 0;
   std::uint64_t seed = 0;
 
+  bool IsByTokens() const { return by == By::kFirstTokens || by == By::kLastTokens; }
   Json ToJson() const;
   Status Check() const;
   // For kDocument: "train", "validation" or "test".

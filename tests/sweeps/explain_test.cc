@@ -12,6 +12,7 @@
 #include "sweeps/failure.h"
 #include "sweeps/schema.h"
 #include "sweeps/sweep.h"
+#include "sweeps/unbuilt.h"
 #include "sweeps/value.h"
 #include "sweeps/yaml_tree.h"
 
@@ -86,6 +87,29 @@ TEST(ExplainTest, EverythingInTheTablesIsKnownUnderItsPath) {
   }
   for (const Evaluation* evaluation : Evaluations()) {
     EXPECT_TRUE(has(Str("evaluate.", evaluation->name)));
+  }
+}
+
+TEST(ExplainTest, WhatIsPlannedIsExplainedByItsNameAndItsPath) {
+  ASSERT_GT(UnbuiltTable().size(), 15u);
+  for (const Unbuilt& one : UnbuiltTable()) {
+    for (const std::string& name : {one.name, one.path.empty() ? one.name : one.path}) {
+      const Json explained = Known(name);
+      ASSERT_TRUE(explained.is_object()) << name;
+      EXPECT_EQ(explained.at("value"), kNotBuiltYet) << name;
+      EXPECT_EQ(explained.at("meaning"), one.meaning) << name;
+    }
+    const bool is_in_reference =
+        SweepReference().find(Str("| ", one.what, " | `", one.name, "` |")) != std::string::npos;
+    EXPECT_TRUE(is_in_reference) << one.name;
+  }
+  EXPECT_EQ(Known("pose").at("path"), "position.pose");
+  EXPECT_EQ(Known("spec.matrix.position.pose").at("kind"), "planned");
+  EXPECT_TRUE(IsUnbuiltVerb("restore"));
+  EXPECT_FALSE(IsUnbuiltVerb("pose"));
+  // What is built is not in the table.
+  for (const PositionMethod* const method : PositionMethods()) {
+    EXPECT_EQ(FindUnbuilt(method->name), nullptr) << method->name;
   }
 }
 

@@ -227,9 +227,10 @@ TEST(TableFormatTest, CsvHasALineForEachCellAndQuotesWhatNeedsIt) {
       Build(ResultsOf(Json::array({run}), Json::array({row})), {.metrics = {"nll"}}), "csv");
   EXPECT_EQ(csv,
             "position,train_length,dataset,baseline,split,protocol,context_length,nll,se,nll,n,"
-            "bits_per_byte,seeds,of,status,metric,se_over,runs\n"
+            "bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,"
+            "depth,tokens_of_context\n"
             "\"rope(base=500000, layout=half)\",64,austen,,validation,nonoverlap,64,2,0.01,2,1000,"
-            "2.8853900817779268,1,1,ok,nll,text,a\n");  // 2 / ln 2
+            "2.8853900817779268,1,1,ok,nll,text,a,sweep 1,1,,,,\n");  // 2 / ln 2
 }
 
 TEST(TableFormatTest, CsvOfTwoTablesWithTheSameColumnsHasOneHeader) {
@@ -248,10 +249,43 @@ TEST(TableFormatTest, CsvHasTheSameColumnsInTheSameOrderHoweverItIsLaidOut) {
   EXPECT_EQ(
       plain,
       "position,train_length,dataset,baseline,split,protocol,context_length,perplexity,se,nll,"
-      "n,bits_per_byte,seeds,of,status,metric,se_over,runs");
+      "n,bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,depth,"
+      "tokens_of_context");
+  EXPECT_EQ(header({.rows = {"position", "seed"}}), plain);
+  EXPECT_EQ(header({.rows = {"sweep", "position"}}), plain);
+  EXPECT_EQ(header({.cols = {"variant"}}), plain);
+  // A key of a run that is asked for follows all others.
+  EXPECT_EQ(header({.rows = {"model.n_layer", "position"}}), plain + ",model.n_layer");
   EXPECT_EQ(header({.rows = {"context_length"}, .cols = {"dataset", "position"}}), plain);
   EXPECT_EQ(header({.rows = {"train_length"}}), plain);
   EXPECT_EQ(header({.rows = {"protocol", "position"}, .cols = {"split", "context_length"}}), plain);
+}
+
+// Only the name of the number's own column is that of the metric.
+TEST(TableFormatTest, CsvHasTheSameColumnsForEveryMetricAndAnyNumberOfSweeps) {
+  const auto lines = [](const std::vector<Json>& results, const PivotRequest& request) {
+    const auto tables = BuildPivot(results, request);
+    EXPECT_TRUE(tables.ok()) << tables.status().message();
+    return tables.ok() ? Split(RenderTables(*tables, "csv"), '\n') : std::vector<std::string>();
+  };
+  const Json by_position = ResultsOf(Json::array({RunOf("a", "rope", 2, 7)}),
+                                     Json::array({RowByPosition("a", {5, 4, 3, 2})}));
+  const std::string expected =
+      "position,train_length,dataset,baseline,split,protocol,context_length,nll_by_position,se,nll,"
+      "n,bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,depth,"
+      "tokens_of_context";
+  const auto of_positions = lines({by_position}, {.metrics = {"nll_by_position"}});
+  EXPECT_EQ(of_positions.front(), expected);
+  EXPECT_TRUE(of_positions.at(1).ends_with(",nll_by_position,,a,sweep 1,7,,,,1"))
+      << of_positions[1];
+  std::string perplexity = expected;
+  perplexity.replace(perplexity.find("nll_by_position"), 15, "perplexity");
+  Json second = Small();
+  second["name"] = "second";
+  const auto of_two = lines({Small(), second}, {});
+  EXPECT_EQ(of_two.front(), perplexity);
+  EXPECT_TRUE(std::ranges::any_of(
+      of_two, [](const std::string& line) { return line.ends_with(",aaaaaaaaaa,second,1,,,,"); }));
 }
 
 TEST(TableFormatTest, CsvOfSeveralMetricsIsOneTable) {
@@ -259,7 +293,8 @@ TEST(TableFormatTest, CsvOfSeveralMetricsIsOneTable) {
   const std::vector<std::string> lines = Split(csv, '\n');
   EXPECT_EQ(lines.front(),
             "position,train_length,dataset,baseline,split,protocol,context_length,value,se,nll,n,"
-            "bits_per_byte,seeds,of,status,metric,se_over,runs");
+            "bits_per_byte,seeds,of,status,metric,se_over,runs,sweep,seed,evaluation,variant,"
+            "depth,tokens_of_context");
   EXPECT_EQ(std::ranges::count(lines, lines.front()), 1);
 }
 

@@ -4,7 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
+
+#include "base/str.h"
+#include "client/words/run_limit.h"
+#include "client/words/window.h"
 
 namespace longrun {
 namespace {
@@ -63,6 +68,52 @@ TEST(RenderProgressTest, FitsATerminalOfAnyHeight) {
   }
   const std::string whole = RenderProgress(Sweep());
   EXPECT_EQ(std::ranges::count(whole, '\n'), 8);
+}
+
+// What is printed below the runs, wrapped by the terminal, takes rows of it too.
+TEST(FitProgressTest, TenThousandRunsFitTenRowsWithWhatComesBelow) {
+  Json message = Sweep();
+  for (int i = 0; i < 10'000; ++i) {
+    message["runs"].push_back(RunWith(Str("more", i), "rope", "READY"));
+  }
+  const std::string below = std::string(41, 'x') + "\nshort\n";  // two rows and one
+  const std::string text = FitProgress(message, {.rows = 10, .columns = 40}, below);
+  EXPECT_EQ(std::ranges::count(text, '\n'), 6) << text;
+  EXPECT_NE(text.find("… 10003 more\n"), std::string::npos) << text;
+  for (const std::string& line : Split(text, '\n')) EXPECT_LE(DisplayWidth(line), 40U) << line;
+  const std::string log = FitProgress(message, {}, below);
+  EXPECT_EQ(std::ranges::count(log, '\n'), 24) << log;
+  EXPECT_TRUE(log.starts_with("a RUNNING  1 of 4 tasks done")) << log;
+  EXPECT_NE(log.find("train running"), std::string::npos) << log;
+}
+
+TEST(RowsOfTest, ALineThatIsWiderThanTheTerminalWraps) {
+  EXPECT_EQ(RowsOf("", 4), 0U);
+  EXPECT_EQ(RowsOf("\n", 4), 1U);
+  EXPECT_EQ(RowsOf("abcd\n", 4), 1U);
+  EXPECT_EQ(RowsOf("abcde\nf", 4), 3U);
+  EXPECT_EQ(RowsOf("\x1b[1m▇▆▅▃\x1b[0m\n", 4), 1U);
+}
+
+TEST(FailedTasksTextTest, OfManyFailuresTheFirstAreShownAndTheOthersCounted) {
+  Json message = Sweep();
+  message["runs"] = Json::array();
+  for (int i = 0; i < 10'000; ++i) {
+    Json& run = message["runs"].emplace_back(RunWith(Str("run", i), "rope", "FAILED"));
+    run["tasks"][0]["failed_for_good"] = false;
+  }
+  const std::string text = FailedTasksText(message);
+  EXPECT_EQ(std::ranges::count(text, '\n'), 41);
+  EXPECT_TRUE(text.ends_with("and 9980 tasks more failed: `longrun get a` shows them\n")) << text;
+}
+
+TEST(RunLimitTest, ATableHasFiftyRunsByItselfAndAProgramGetsAll) {
+  EXPECT_EQ(RunLimit().Of("table", 10'000), 50U);
+  EXPECT_EQ(RunLimit().Of("table", 7), 7U);
+  EXPECT_EQ(RunLimit().Of("csv", 10'000), 10'000U);
+  EXPECT_EQ(RunLimit().Of("json", 10'000), 10'000U);
+  EXPECT_EQ(RunLimit{.given = 0}.Of("table", 10'000), 10'000U);
+  EXPECT_EQ(RunLimit{.given = 2}.Of("json", 10'000), 2U);
 }
 
 TEST(RunsToShowTest, WhatIsAtWorkComesBeforeWhatWaitsAndThatBeforeWhatIsDoneInTheirOrder) {

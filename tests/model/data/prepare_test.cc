@@ -260,6 +260,34 @@ TEST_F(PrepareTest, TheFirstTokensCanBeHeldOutAndADocumentOnTheBorderIsCut) {
   EXPECT_EQ(Documents(folder), Strings{"hree|"});
 }
 
+TEST_F(PrepareTest, TheLastTokensCanBeHeldOutAndADocumentOnTheBorderIsCut) {
+  PrepareSpec spec = Lines(File("a.txt", "one\ntwo\nthree\n"));
+  spec.files[0].first = "";
+  spec.split = {.by = SplitRule::By::kLastTokens, .validation_tokens = 6, .test_tokens = 3};
+  const std::string folder = Made(spec);
+  EXPECT_EQ(Documents(folder), (Strings{"one|", "t"}));
+  EXPECT_EQ(Documents(folder, "validation"), (Strings{"wo|", "thr"}));
+  EXPECT_EQ(Documents(folder, "test"), Strings{"ee|"});
+  // The last files are the end of the row.
+  spec.files[0].second.push_back(File("b.txt", "four\n"));
+  spec.split = {.by = SplitRule::By::kLastTokens, .validation_tokens = 5};
+  EXPECT_EQ(Documents(Made(spec), "validation"), Strings{"four|"});
+  // Nothing is left to train on.
+  spec.split.validation_tokens = 100;
+  ExpectRefused(spec, "split train has no documents");
+}
+
+// By the formula of packing.h, "one" draws 0.705 and "two" 0.644.
+TEST_F(PrepareTest, AShareOfTooFewDocumentsNamesTheSplitByTokens) {
+  PrepareSpec spec = Lines(File("a.txt", "one\ntwo\n"));
+  spec.files[0].first = "";
+  spec.split = {.by = SplitRule::By::kDocument, .validation = 0.1};
+  ExpectRefused(spec,
+                "split validation has no documents: none of 2 documents was drawn for it, by the "
+                "hash of its bytes; hold out tokens instead, which may be part of a document: "
+                "--validation 1, or in a file split: {by: last_tokens, validation: 1}");
+}
+
 TEST_F(PrepareTest, TheSameDocumentInTwoSplitsIsRefusedUnlessAskedFor) {
   PrepareSpec spec = {.source = {.format = "text", .separator = "line"},
                       .files = {{"train", {File("a.txt", "one\ntwo\nthree\n")}},

@@ -1,0 +1,26 @@
+// `--limit N` of a verb that prints a line or more for each run of a sweep.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace longrun {
+
+// A table has at most 50 runs by itself; a program gets all runs, unless it asks for fewer.
+struct RunLimit {
+  std::optional<std::int64_t> given = {};  // 0: all
+
+  // How many of `n_runs` to print in the format `output`.
+  std::size_t Of(const std::string& output, std::size_t n_runs) const;
+};
+
+// Adds --limit; `limit` must outlive the verb.
+void AddRunLimit(CLI::App& verb, RunLimit& limit);
+
+}  // namespace longrun

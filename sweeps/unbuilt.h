@@ -1,0 +1,29 @@
+// What is planned and not built yet, in one table: names of the sweep language that are refused as such, not
+// as unknown, and other things that documents and messages mention. `longrun explain NAME` and the
+// reference page print it.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace longrun {
+
+struct Unbuilt {
+  std::string what;     // "key", "position method", "evaluation", "value", "verb", "service"
+  std::string name;     // as a user writes it: "spec.extend", "pose", "restore"
+  std::string path;     // for `explain`: "position.pose"; "" if the name is enough
+  std::string meaning;  // what it will be
+};
+
+// Keys first, then methods, evaluations, values, and what is not part of a sweep file.
+const std::vector<Unbuilt>& UnbuiltTable();
+
+// By its path, or its name ("position.pose", "pose"); null if it is not in the table.
+const Unbuilt* FindUnbuilt(std::string_view name);
+bool IsUnbuiltMethod(std::string_view method);
+bool IsUnbuiltEvaluation(std::string_view evaluation);
+bool IsUnbuiltVerb(std::string_view verb);
+
+}  // namespace longrun
