@@ -89,10 +89,11 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
 
 }  // namespace
 
-const AttentionKernel kReferenceAttention = {
+constinit const AttentionKernel kReferenceAttention = {
     .name = "reference", .forward = &Forward, .backward = &Backward<GradientSums::kSigned>};
-const AttentionKernel kReferenceMagnitudes = {.name = "reference/magnitudes",
-                                              .forward = &Forward,
-                                              .backward = &Backward<GradientSums::kMagnitudes>};
+constinit const AttentionKernel kReferenceMagnitudes = {
+    .name = "reference/magnitudes",
+    .forward = &Forward,
+    .backward = &Backward<GradientSums::kMagnitudes>};
 
 }  // namespace longrun
