@@ -8,7 +8,8 @@
 // kernels/reference/attention.h has the formulas of the gradients.
 //
 // Shapes:  q, o (B, T_q, H, D); k, v (B, T_k, H_kv, D), query head h reads key head h / (H / H_kv);
-//          lse (B, H, T_q). D a multiple of 8, at most 256, for the CPU back-end
+//          lse (B, H, T_q). On the CPU, D is a multiple of kCpuHeadDimStep,
+//          at most kCpuHeadDimMax
 // Types:   fp32 or bf16 (the reference also fp64); the CPU's sums, softmax and bias in fp32; numbers of
 //          positions, their gradients and lse in double
 // Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
@@ -39,6 +40,10 @@
 #include "kernels/attention_terms.h"
 
 namespace longrun {
+
+// The channels of a head that the CPU back-end takes; the reference takes any.
+inline constexpr std::int64_t kCpuHeadDimStep = 8;
+inline constexpr std::int64_t kCpuHeadDimMax = 256;
 
 enum class Scalar { kFp32, kBf16, kFp64 };
 std::string_view ScalarName(Scalar scalar);  // "fp32", ...
