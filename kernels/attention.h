@@ -33,7 +33,6 @@
 #include <functional>
 #include <span>
 #include <string_view>
-#include <vector>
 
 #include "base/status.h"
 #include "base/subnormals.h"
@@ -121,17 +120,5 @@ struct AttentionKernel {
   Status (*backward)(const AttentionBackwardCall& call, const AttentionTerms& terms,
                      const AttentionKernelOptions& options);
 };
-
-// The kernels that run on this machine, the reference first.
-std::span<const AttentionKernel> AttentionKernels();
-// Finds a kernel by name, also "cpu". Null if this machine cannot run it.
-const AttentionKernel* FindAttentionKernel(std::string_view name);
-
-// Checks the rules on shapes, steps, sizes and terms that all back-ends share; each back-end calls it
-// first.
-Status CheckAttentionCall(const AttentionForwardCall& call, const AttentionTerms& terms,
-                          const AttentionKernelOptions& options);
-Status CheckAttentionCall(const AttentionBackwardCall& call, const AttentionTerms& terms,
-                          const AttentionKernelOptions& options);
 
 }  // namespace longrun

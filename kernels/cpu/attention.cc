@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "base/str.h"
+#include "kernels/attention_check.h"
 #include "kernels/simd.h"
 
 namespace longrun {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/attention_check.h"
 #include "kernels/reference/attention.h"
 #include "kernels/scalar.h"
 
