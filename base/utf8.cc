@@ -8,6 +8,8 @@
 namespace longrun {
 namespace {
 
+constexpr std::size_t kCharacterBytesMax = 4;
+
 void AppendEscaped(std::string& text, char c) {
   constexpr char kHex[] = "0123456789abcdef";
   const auto byte = static_cast<unsigned char>(c);
@@ -31,12 +33,24 @@ std::string WithBytesEscaped(std::string_view bytes) {
 
 // The first character, if it has several bytes and is not a control character (U+0080 to U+009F); else "".
 std::string_view LongCharacter(std::string_view bytes) {
-  constexpr std::size_t kBytesMax = 4;
-  for (std::size_t n = 2; n <= std::min(kBytesMax, bytes.size()); ++n) {
+  for (std::size_t n = 2; n <= std::min(kCharacterBytesMax, bytes.size()); ++n) {
     const std::string_view first = bytes.substr(0, n);
     if (IsUtf8(first)) return first >= "\xc2\xa0" ? first : std::string_view();
   }
   return {};
+}
+
+bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
+
+// Whether the bytes are the beginning of a character: some continuation bytes would complete it.
+// Which may come second depends on the first byte, but one of 80 and bf always may.
+bool IsBeginningOfCharacter(std::string_view bytes) {
+  for (std::size_t n_more = 1; bytes.size() + n_more <= kCharacterBytesMax; ++n_more) {
+    for (const char rest : {'\x80', '\xbf'}) {
+      if (IsUtf8(Str(bytes, std::string(n_more, rest)))) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -58,6 +72,28 @@ std::string PrintableBytes(std::string_view bytes) {
     bytes.remove_prefix(std::max<std::size_t>(character.size(), 1));
   }
   return text;
+}
+
+std::string_view CutAt(std::string_view text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  std::size_t end = bytes_max;
+  const std::size_t end_min = bytes_max - std::min(bytes_max, kCharacterBytesMax - 1);
+  while (end > end_min && IsContinuation(text[end])) --end;
+  return text.substr(0, end);
+}
+
+std::string Shortened(std::string_view text, std::size_t bytes_max, std::string_view mark) {
+  const std::string_view shown = CutAt(text, bytes_max);
+  return Str(shown, shown.size() < text.size() ? mark : "");
+}
+
+std::string_view WithoutCutCharacter(std::string_view bytes) {
+  for (std::size_t n = 1; n < kCharacterBytesMax && n <= bytes.size(); ++n) {
+    const std::string_view last = bytes.substr(bytes.size() - n);
+    if (IsContinuation(last[0])) continue;
+    return bytes.substr(0, bytes.size() - (IsBeginningOfCharacter(last) ? n : 0));
+  }
+  return bytes;
 }
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
 // Names and paths from outside must be UTF-8: they go into JSON, Protobuf and the database, which hold only
-// UTF-8.
+// UTF-8. And text in pieces: where it may be cut.
 #pragma once
 
 #include <string>
@@ -16,5 +16,14 @@ Status CheckUtf8(std::string_view bytes, std::string_view what, std::string_view
 // The text on one line, with control characters and bytes of no character written as \x1b and \xff: for the
 // name of something damaged, whose bytes may tell what it was.
 std::string PrintableBytes(std::string_view bytes);
+
+// The beginning of the text, at most `bytes_max` bytes, that does not end inside a character.
+std::string_view CutAt(std::string_view text, std::size_t bytes_max);
+// The text; a longer one is cut there and `mark` is added to it.
+std::string Shortened(std::string_view text, std::size_t bytes_max, std::string_view mark = " ...");
+
+// The bytes without a character that is still incomplete at their end: the next piece of a stream
+// may hold the rest of it.
+std::string_view WithoutCutCharacter(std::string_view bytes);
 
 }  // namespace longrun

@@ -8,7 +8,8 @@
 // kernels/reference/attention.h has the formulas of the gradients.
 //
 // Shapes:  q, o (B, T_q, H, D); k, v (B, T_k, H_kv, D), query head h reads key head h / (H / H_kv);
-//          lse (B, H, T_q). D a multiple of 8, at most 256, for the CPU back-end
+//          lse (B, H, T_q). On the CPU, D is a multiple of kCpuHeadDimStep,
+//          at most kCpuHeadDimMax
 // Types:   fp32 or bf16 (the reference also fp64); the CPU's sums, softmax and bias in fp32; numbers of
 //          positions, their gradients and lse in double
 // Edges:   a query that sees no key gives o = 0, lse = -inf and no gradient, never NaN
@@ -32,13 +33,16 @@
 #include <functional>
 #include <span>
 #include <string_view>
-#include <vector>
 
 #include "base/status.h"
 #include "base/subnormals.h"
 #include "kernels/attention_terms.h"
 
 namespace longrun {
+
+// The channels of a head that the CPU back-end takes; the reference takes any.
+inline constexpr std::int64_t kCpuHeadDimStep = 8;
+inline constexpr std::int64_t kCpuHeadDimMax = 256;
 
 enum class Scalar { kFp32, kBf16, kFp64 };
 std::string_view ScalarName(Scalar scalar);  // "fp32", ...
@@ -116,17 +120,5 @@ struct AttentionKernel {
   Status (*backward)(const AttentionBackwardCall& call, const AttentionTerms& terms,
                      const AttentionKernelOptions& options);
 };
-
-// The kernels that run on this machine, the reference first.
-std::span<const AttentionKernel> AttentionKernels();
-// Finds a kernel by name, also "cpu". Null if this machine cannot run it.
-const AttentionKernel* FindAttentionKernel(std::string_view name);
-
-// Checks the rules on shapes, steps, sizes and terms that all back-ends share; each back-end calls it
-// first.
-Status CheckAttentionCall(const AttentionForwardCall& call, const AttentionTerms& terms,
-                          const AttentionKernelOptions& options);
-Status CheckAttentionCall(const AttentionBackwardCall& call, const AttentionTerms& terms,
-                          const AttentionKernelOptions& options);
 
 }  // namespace longrun

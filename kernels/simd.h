@@ -1,6 +1,6 @@
 // The instruction sets for which the kernels over rows (norm.h, activation.h, adamw.h, cross_entropy.h,
 // embedding.h, key_bias.h) are compiled. They give nearly the same numbers but not the same bits, so each
-// run records which one it used.
+// run records which one it used. Only simd.cc decides which of them a processor runs.
 #pragma once
 
 #include <optional>
@@ -19,9 +19,20 @@ enum class Simd { kDefault, kAvx2, kAvx512, kNeon, kSve256 };
 std::string_view SimdName(Simd simd);  // "default", "avx2", "avx512", "neon", "sve256"
 std::optional<Simd> FindSimd(std::string_view name);
 
+// Whether a processor whose widest instruction set is `own` also runs code for `wanted`.
+bool Includes(Simd own, Simd wanted);
+
 // The instruction sets that this processor runs, the widest first: at least kNeon on ARM, elsewhere
 // kDefault.
 std::span<const Simd> RunnableSimds();
+bool IsRunnable(Simd simd);
+
+// The widest one that this processor runs in our kernels and in LibTorch's operators, which need
+// other features: a run uses one instruction set for both.
+Simd WidestSharedSimd();
+
+// Attention is compiled for SSE4 too. It is not a Simd, since LibTorch has no code for it.
+bool HasSse4();
 
 // How a kernel runs. `simd` must be one that the processor supports.
 struct KernelOptions {

@@ -2,16 +2,10 @@
 #include "model/attention_path.h"
 
 #include "base/str.h"
+#include "kernels/attention.h"
 #include "model/architecture/parameters.h"
 
 namespace longrun {
-namespace {
-
-// The limits of kernels/attention.h for the CPU.
-constexpr std::int64_t kHeadDimStep = 8;
-constexpr std::int64_t kHeadDimMax = 256;
-
-}  // namespace
 
 Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                            const AttentionShape& shape) {
@@ -20,11 +14,11 @@ Status CheckFusedAttention(const TermSpec& terms, std::string_view method,
                   Str("attention back-end \"fused\" lacks the bias of position method \"", method,
                       "\": use the back-end \"reference\""));
   }
-  if (shape.head_dim % kHeadDimStep != 0 || shape.head_dim > kHeadDimMax) {
-    return Status(Code::kUnimplemented,
-                  Str("attention back-end \"fused\" takes heads of ", kHeadDimStep, ", ",
-                      2 * kHeadDimStep, ", ... ", kHeadDimMax, " channels, and the model's have ",
-                      shape.head_dim, ": use the back-end \"reference\""));
+  if (shape.head_dim % kCpuHeadDimStep != 0 || shape.head_dim > kCpuHeadDimMax) {
+    return Status(Code::kUnimplemented, Str("attention back-end \"fused\" takes heads of ",
+                                            kCpuHeadDimStep, ", ", 2 * kCpuHeadDimStep, ", ... ",
+                                            kCpuHeadDimMax, " channels, and the model's have ",
+                                            shape.head_dim, ": use the back-end \"reference\""));
   }
   return {};
 }

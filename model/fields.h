@@ -26,6 +26,7 @@
 
 #include "model/architecture/architecture.h"
 #include "model/config.h"
+#include "model/limits.h"
 #include "model/param.h"
 
 namespace longrun {
@@ -50,14 +51,6 @@ struct SettingUse {
   // Further choices that imported models may have, but sweep files may not.
   std::vector<std::string> choices_imported = {};
 };
-
-// Limits of accepted values, far beyond sensible ones: they keep every product below 2^63.
-inline constexpr std::int64_t kLayersMax = 1000;
-inline constexpr std::int64_t kHeadsMax = 1024;
-inline constexpr std::int64_t kWidthMax = 1 << 17;
-inline constexpr std::int64_t kVocabMax = 1 << 24;
-inline constexpr std::int64_t kLengthMax = 1 << 26;
-inline constexpr std::int64_t kTokensMax = 1'000'000'000'000'000;
 
 // The architecture without keys of the body: its runs are older than these keys, and its body is always the
 // same.

@@ -13,8 +13,8 @@
 
 namespace longrun {
 
-// The instruction set that a trainer uses on this processor: asks what LibTorch would ask, but without
-// LibTorch.
+// The instruction set that a trainer uses on this processor: the widest that both LibTorch and our
+// kernels run. Found without LibTorch.
 std::string DetectSimd();
 
 // Our name for an answer of at::get_cpu_capability() in this program: "AVX512", "NO AVX", "DEFAULT".

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "model/limits.h"
 #include "sweeps/limits.h"
 #include "sweeps/schema.h"
 #include "sweeps/value.h"
@@ -16,8 +17,6 @@ namespace {
 
 using Kind = YamlNode::Kind;
 using Type = ParamSpec::Type;
-
-constexpr double kTokensMax = 1e15;
 
 // Maps and the keys below them; lists of files and free text are read by code of their own.
 const std::vector<KeyRow>& Keys() {

@@ -77,17 +77,13 @@ std::string ReachTable(const Json& splits) {
   return RenderColumns(header, std::vector<Align>(header.size(), Align::kRight), rows);
 }
 
-// The text on one line: a newline becomes \n, other control characters a space.
-std::string OneLine(const std::string& text) {
-  std::string line;
-  for (const char c : text) {
-    if (c == '\n') {
-      line += "\\n";
-    } else {
-      line += static_cast<unsigned char>(c) < ' ' || c == '\x7f' ? ' ' : c;
-    }
+// The sample on one line: control characters other than newlines become spaces.
+std::string SampleLine(std::string sample) {
+  for (char& c : sample) {
+    const bool is_control = static_cast<unsigned char>(c) < ' ' || c == '\x7f';
+    if (is_control && c != '\n') c = ' ';
   }
-  return line;
+  return OneLine(sample);
 }
 
 int Inspect(const std::string& dataset, const std::string& output, const std::string& state) {
@@ -113,7 +109,7 @@ int Inspect(const std::string& dataset, const std::string& output, const std::st
   for (const Json& split : splits) {
     const bool has = split.at("sample").is_string();
     text += Str(split.at("name").get<std::string>(), ": ",
-                has ? OneLine(split.at("sample").get<std::string>())
+                has ? SampleLine(split.at("sample").get<std::string>())
                     : Str("no sample: ", split.value("sample_error", std::string())),
                 "\n");
   }

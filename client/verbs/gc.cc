@@ -3,11 +3,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <map>
 #include <system_error>
 
 #include "base/files.h"
+#include "base/folder_size.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/units.h"
@@ -101,17 +101,6 @@ std::string ListText(const Json& items) {
                                  {Align::kLeft, Align::kLeft, Align::kRight, Align::kLeft}, rows));
 }
 
-std::int64_t FolderBytes(const std::string& path) {
-  std::int64_t n_bytes = 0;
-  std::error_code error;
-  for (std::filesystem::recursive_directory_iterator at(path, error), end; !error && at != end;
-       at.increment(error)) {
-    std::error_code unknown;
-    if (at->is_regular_file(unknown)) n_bytes += static_cast<std::int64_t>(at->file_size(unknown));
-  }
-  return n_bytes;
-}
-
 // Bytes of the folders in `datasets` that hold a dataset, and of the remains of unfinished imports.
 struct DatasetBytes {
   std::int64_t finished = 0;
@@ -127,7 +116,7 @@ DatasetBytes BytesOfDatasets(const std::string& state) {
     const std::string path = JoinPath(folder, name);
     // A leading dot: remade from a damaged dataset, which it has not replaced yet.
     const bool is_finished = HoldsManifest(path) && !name.starts_with('.');
-    (is_finished ? bytes.finished : bytes.unfinished) += FolderBytes(path);
+    (is_finished ? bytes.finished : bytes.unfinished) += BytesBelow(path);
   }
   return bytes;
 }
@@ -162,8 +151,8 @@ struct Going {
 // What `gc` never removes: {"what","bytes","why"} each. `models`: bytes of imported models.
 Json KeptIn(const std::string& state, const Going& going, std::int64_t models) {
   const std::int64_t artifacts =
-      FolderBytes(JoinPath(state, "artifacts")) - going.artifacts - models;
-  const std::int64_t logs = FolderBytes(JoinPath(state, "logs")) - going.logs;
+      BytesBelow(JoinPath(state, "artifacts")) - going.artifacts - models;
+  const std::int64_t logs = BytesBelow(JoinPath(state, "logs")) - going.logs;
   const Result<std::int64_t> database = FileBytes(JoinPath(state, "longrun.db"));
   const DatasetBytes datasets = BytesOfDatasets(state);
   Json kept = Json::array({{{"what", "final and best checkpoints, sums by document"},

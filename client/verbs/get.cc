@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -36,10 +37,8 @@ struct GetArguments {
 std::string ReasonOf(const Json& task, bool in_full) {
   auto reason = task.at("reason").get<std::string>();
   const bool is_told_below = task.at("state") == "FAILED" || task.at("state") == "SKIPPED";
-  if (in_full || !is_told_below || reason.size() <= kReasonBytes) return reason;
-  std::size_t end = kReasonBytes;
-  while (end > 0 && (static_cast<unsigned char>(reason[end]) & 0xc0) == 0x80) --end;
-  return Str(reason.substr(0, end), " …");
+  if (in_full || !is_told_below) return reason;
+  return Shortened(reason, kReasonBytes, " …");
 }
 
 // Which attention the layers of a run take: decided with its first attempt.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "longrun/v1/sweeps.pb.h"
 
 namespace longrun {
@@ -15,14 +16,6 @@ constexpr std::size_t kTrailerBytesMax = 3000;
 constexpr std::size_t kMessageBytesMax = 3000;
 
 constexpr const char* kDamagedTrailer = "longrun-damaged-bin";
-
-std::string Shortened(const std::string& text, std::size_t bytes_max) {
-  if (text.size() <= bytes_max) return text;
-  std::size_t end = bytes_max;
-  // Do not cut a character: a message must be valid UTF-8.
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return text.substr(0, end) + " ...";
-}
 
 }  // namespace
 

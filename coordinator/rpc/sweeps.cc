@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "base/version.h"
 #include "coordinator/rpc/models.h"
 #include "coordinator/rpc/plan.h"
@@ -58,41 +59,6 @@ Status CheckFile(const std::string& file_name,
                                               kSweepBytesMax, " are taken"));
   }
   return Status();
-}
-
-// Appends bytes that should be UTF-8 as text: a broken sequence becomes U+FFFD; one that is still
-// incomplete waits for the rest. Returns the number of bytes taken.
-std::size_t AppendText(std::string_view bytes, bool is_last, std::string& text) {
-  std::size_t i = 0;
-  while (i < bytes.size()) {
-    const auto lead = static_cast<unsigned char>(bytes[i]);
-    const std::size_t n = lead < 0x80                   ? 1
-                          : lead >= 0xc2 && lead < 0xe0 ? 2
-                          : lead >= 0xe0 && lead < 0xf0 ? 3
-                          : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                        : 0;
-    const std::size_t n_here = std::min(n, bytes.size() - i);
-    bool is_whole = n > 0;
-    for (std::size_t k = 1; k < n_here; ++k) {
-      is_whole = is_whole && (static_cast<unsigned char>(bytes[i + k]) & 0xc0) == 0x80;
-    }
-    if (is_whole && n_here >= 2) {  // overlong forms, surrogates, beyond U+10FFFF
-      const auto next = static_cast<unsigned char>(bytes[i + 1]);
-      if ((lead == 0xe0 && next < 0xa0) || (lead == 0xed && next >= 0xa0) ||
-          (lead == 0xf0 && next < 0x90) || (lead == 0xf4 && next >= 0x90)) {
-        is_whole = false;
-      }
-    }
-    if (is_whole && n_here < n && !is_last) return i;
-    if (is_whole && n_here == n) {
-      text += bytes.substr(i, n);
-      i += n;
-    } else {
-      text += "\xef\xbf\xbd";
-      i += 1;
-    }
-  }
-  return i;
 }
 
 void FillDataset(const DatasetRow& row, v1::DatasetInfo* message) {
@@ -281,9 +247,11 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
       message_.Clear();
       message_.set_attempt(attempt);
       const bool at_end = bytes->size() < kLogFrameBytes;
-      const std::size_t n_taken = AppendText(*bytes, at_end && !is_live, *message_.mutable_text());
-      offset_ += static_cast<std::int64_t>(n_taken);
-      if (n_taken > 0) return StartWrite(&message_);
+      const bool is_last = at_end && !is_live;
+      const std::string_view whole = is_last ? *bytes : WithoutCutCharacter(*bytes);
+      message_.set_text(ToUtf8(whole));
+      offset_ += static_cast<std::int64_t>(whole.size());
+      if (!whole.empty()) return StartWrite(&message_);
       if (is_live) return Wait();
       i_ += 1;
       offset_ = 0;

@@ -2,6 +2,7 @@
 #include <csignal>
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "coordinator/scheduler/step.h"
 
 namespace longrun {
@@ -58,10 +59,7 @@ std::string Spent(const Task& task, const FailureRow& row) {
 // A message from a worker or a trainer may have any length, but every view of a sweep shows the reason.
 std::string InShort(const std::string& message) {
   constexpr std::size_t kBytesMax = 2000;
-  if (message.size() <= kBytesMax) return message;
-  std::size_t end = kBytesMax;
-  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xc0) == 0x80) --end;
-  return message.substr(0, end) + " ...";
+  return Shortened(message, kBytesMax);
 }
 
 void FailTask(StepContext& step, Task& task, const FailureRow& row, const std::string& message) {

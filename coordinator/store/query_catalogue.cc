@@ -1,6 +1,8 @@
 #include "coordinator/store/query_catalogue.h"
 
+#include "base/check.h"
 #include "base/str.h"
+#include "sweeps/schema.h"
 
 namespace longrun {
 namespace {
@@ -12,15 +14,35 @@ constexpr QueryColumn kSweep = {"sweep", "text", "", "name of the sweep"};
 constexpr QueryColumn kSweepId = {"sweep_id", "text", "", "id of the sweep: a ULID"};
 constexpr QueryColumn kNewest = {"newest", "integer", "",
                                  "1: the newest sweep of its name, else 0"};
+constexpr QueryColumn kPosition = {"position", "text", "", "position method"};
+constexpr QueryColumn kSeed = {"seed", "integer", "",
+                               "seed of the initial weights and the data order"};
 constexpr QueryColumn kOrdinal = {"ordinal", "integer", "", "place of the run in the matrix"};
+
+std::string_view ColumnType(ParamSpec::Type type) {
+  using Type = ParamSpec::Type;
+  if (type == Type::kInt || type == Type::kCount) return "integer";
+  if (type == Type::kNumber) return "real";
+  LR_CHECK(type == Type::kChoice || type == Type::kName);
+  return "text";
+}
+
+// The column of a setting that a sweep file declares: its name, type and meaning, without the words in
+// brackets on how a file may leave it out.
+QueryColumn Setting(std::string_view axis, std::string_view unit = "") {
+  const KeyRow* const row = FindAxis(axis);
+  LR_CHECK(row != nullptr);
+  const std::string_view meaning = row->spec.meaning;
+  return {row->name(), ColumnType(row->spec.type), unit, meaning.substr(0, meaning.find(" ("))};
+}
 
 std::vector<QueryColumn> ResultColumns() {
   return {
       kRunKey,
-      {"position", "text", "", "position method"},
-      {"train_length", "integer", "tokens", "length of a training sequence"},
+      kPosition,
+      Setting("train_length", "tokens"),
       {"dataset", "text", "", "name of the dataset"},
-      {"seed", "integer", "", "seed of the initial weights and the data order"},
+      kSeed,
       {"metric", "text", "", "what was measured: nll, ..."},
       {"context_length", "integer", "tokens", "length at which it was measured"},
       {"split", "text", "", "of the dataset"},
@@ -55,17 +77,17 @@ std::vector<QueryColumn> SweepResultColumns() {
 std::vector<QueryColumn> RunColumns() {
   return {
       kRunKey,
-      {"position", "text", "", "position method"},
-      {"train_length", "integer", "tokens", "length of a training sequence"},
+      kPosition,
+      Setting("train_length", "tokens"),
       {"dataset", "text", "", "name that the dataset had when the run was first submitted"},
-      {"seed", "integer", "", "seed of the initial weights and the data order"},
-      {"tokens", "integer", "tokens", "trained on"},
-      {"batch_tokens", "integer", "tokens", "in an optimiser step"},
-      {"lr", "real", "", "largest learning rate"},
-      {"precision", "text", "", "fp32, bf16"},
-      {"n_layer", "integer", "", "blocks"},
-      {"n_head", "integer", "", "attention heads"},
-      {"d_model", "integer", "", "width"},
+      kSeed,
+      Setting("train.tokens", "tokens"),
+      Setting("train.batch_tokens", "tokens"),
+      Setting("train.optimizer.lr"),
+      Setting("train.precision"),
+      Setting("model.n_layer"),
+      Setting("model.n_head"),
+      Setting("model.d_model"),
       {"numerics", "integer", "", "version of our arithmetic; results of two do not mix"},
       {"dataset_digest", "text", "", "SHA-256 of the dataset"},
       {"tokenizer", "text", "", "fingerprint of the tokenizer"},

@@ -35,6 +35,7 @@
 #include "base/str.h"
 #include "base/subnormals.h"
 #include "kernels/attention.h"
+#include "kernels/backends.h"
 #include "kernels/tensor_heads.h"
 
 namespace longrun {

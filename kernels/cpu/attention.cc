@@ -24,14 +24,12 @@
 
 #include <vector>
 
-#include "base/arm.h"
 #include "base/str.h"
+#include "kernels/attention_check.h"
+#include "kernels/simd.h"
 
 namespace longrun {
 namespace {
-
-constexpr std::int64_t kHeadDimStep = 8;
-constexpr std::int64_t kHeadDimMax = 256;
 
 // Refuses what the contract allows but this back-end does not support.
 Status CheckCovered(const AttentionInputs& in) {
@@ -40,11 +38,11 @@ Status CheckCovered(const AttentionInputs& in) {
         Code::kUnimplemented,
         "attention: q: the cpu back-end does not support fp64: use fp32, or the reference");
   }
-  if (in.q.head_dim % kHeadDimStep != 0 || in.q.head_dim > kHeadDimMax) {
+  if (in.q.head_dim % kCpuHeadDimStep != 0 || in.q.head_dim > kCpuHeadDimMax) {
     return Status(Code::kUnimplemented,
                   Str("attention: q: head_dim is ", in.q.head_dim,
-                      ", but the cpu back-end needs a multiple of ", kHeadDimStep, " up to ",
-                      kHeadDimMax, ": use the reference"));
+                      ", but the cpu back-end needs a multiple of ", kCpuHeadDimStep, " up to ",
+                      kCpuHeadDimMax, ": use the reference"));
   }
   return {};
 }
@@ -81,25 +79,22 @@ constexpr AttentionKernel Kernel(std::string_view name) {
 std::vector<AttentionKernel> SupportedKernels() {
   std::vector<AttentionKernel> kernels;
 #if HWY_TARGETS & HWY_AVX3
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512cd")) {
+  if (IsRunnable(Simd::kAvx512)) {
     kernels.push_back(Kernel<&N_AVX3::Forward, &N_AVX3::Backward>("cpu/avx512"));
   }
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-      __builtin_cpu_supports("bmi2")) {
+  if (IsRunnable(Simd::kAvx2)) {
     kernels.push_back(Kernel<&N_AVX2::Forward, &N_AVX2::Backward>("cpu/avx2"));
   }
 #endif
 #if HWY_TARGETS & HWY_SSE4
-  if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) {
+  if (HasSse4()) {
     kernels.push_back(Kernel<&N_SSE4::Forward, &N_SSE4::Backward>("cpu/sse4"));
   }
 #endif
 #if HWY_TARGETS & HWY_SVE_256
-  if (SveBits() == 256) {
+  if (IsRunnable(Simd::kSve256)) {
     kernels.push_back(Kernel<&N_SVE_256::Forward, &N_SVE_256::Backward>("cpu/sve256"));
   }
 #endif

@@ -46,9 +46,7 @@ struct CompiledFor {
 
 template <typename Function>
 Function* ChosenOf(Simd simd, std::initializer_list<CompiledFor<Function>> compiled) {
-  bool runs = false;
-  for (const Simd one : RunnableSimds()) runs = runs || one == simd;
-  LR_CHECK(runs);
+  LR_CHECK(IsRunnable(simd));
   for (const CompiledFor<Function>& one : compiled) {
     if (one.simd == simd) return one.function;
   }

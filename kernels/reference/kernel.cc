@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/attention_check.h"
 #include "kernels/reference/attention.h"
 #include "kernels/scalar.h"
 
@@ -89,10 +90,11 @@ Status Backward(const AttentionBackwardCall& call, const AttentionTerms& terms,
 
 }  // namespace
 
-const AttentionKernel kReferenceAttention = {
+constinit const AttentionKernel kReferenceAttention = {
     .name = "reference", .forward = &Forward, .backward = &Backward<GradientSums::kSigned>};
-const AttentionKernel kReferenceMagnitudes = {.name = "reference/magnitudes",
-                                              .forward = &Forward,
-                                              .backward = &Backward<GradientSums::kMagnitudes>};
+constinit const AttentionKernel kReferenceMagnitudes = {
+    .name = "reference/magnitudes",
+    .forward = &Forward,
+    .backward = &Backward<GradientSums::kMagnitudes>};
 
 }  // namespace longrun

@@ -42,7 +42,7 @@ constexpr std::string_view kNamePrefix = "attention-", kNameSuffix = ".safetenso
 Result<Json> ReadParams(const EvaluationRequest& request) {
   Json given = request.params;
   if (given.is_object()) given["context_lengths"] = {request.context_length};
-  return ResolveParams(kAttentionMap.params, given, "attention_map");
+  return ResolveParams(AttentionMapEvaluation().params, given, "attention_map");
 }
 
 bool OfLogits(const Json& params) { return params.at("values") == "logits"; }
@@ -58,7 +58,7 @@ constexpr std::string_view kInName[] = {"context_lengths", "split", "documents",
 // not have their default.
 std::string TagOf(const Json& params) {
   Json own = Json::object();
-  for (const ParamSpec& spec : kAttentionMap.params) {
+  for (const ParamSpec& spec : AttentionMapEvaluation().params) {
     const std::string name(spec.name);
     const bool is_in_name = std::ranges::find(kInName, spec.name) != std::end(kInName);
     if (!is_in_name && params.at(name) != spec.default_value) own[name] = params.at(name);
@@ -310,18 +310,21 @@ std::optional<AttentionMapName> AttentionMapName::Parse(std::string_view text) {
   return name;
 }
 
-const Evaluation kAttentionMap = {
-    .name = "attention_map",
-    .source = "docs/evaluation.md",
-    .meaning =
-        "attention averaged over layers and heads, as a map of each chosen document, and its "
-        "entropy",
-    .params = AttentionMapSpecs(),
-    .rows = &AttentionMapRows,
-    .variants_are_models = false,
-    .fit = &FitAttentionMap,
-    .run = &RunAttentionMap,
-    .tokens_read = &AttentionMapTokensRead,
-};
+const Evaluation& AttentionMapEvaluation() {
+  static const Evaluation evaluation = {
+      .name = "attention_map",
+      .source = "docs/evaluation.md",
+      .meaning =
+          "attention averaged over layers and heads, as a map of each chosen document, and its "
+          "entropy",
+      .params = AttentionMapSpecs(),
+      .rows = &AttentionMapRows,
+      .variants_are_models = false,
+      .fit = &FitAttentionMap,
+      .run = &RunAttentionMap,
+      .tokens_read = &AttentionMapTokensRead,
+  };
+  return evaluation;
+}
 
 }  // namespace longrun

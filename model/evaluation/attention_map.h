@@ -11,7 +11,7 @@
 
 namespace longrun {
 
-extern const Evaluation kAttentionMap;
+const Evaluation& AttentionMapEvaluation();
 
 // The name of the artifact for one document at one length:
 //   attention-[logits-]SPLIT-dDOCUMENT-LENGTH[-TAG].safetensors

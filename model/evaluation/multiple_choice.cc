@@ -152,7 +152,8 @@ Result<Asked> Ask(const EvaluationRequest& request) {
   Json given = request.params;
   if (given.is_object()) given["context_lengths"] = {request.context_length};
   Asked asked;
-  ASSIGN_OR_RETURN(asked.params, ResolveParams(kMultipleChoice.params, given, "multiple_choice"));
+  ASSIGN_OR_RETURN(asked.params,
+                   ResolveParams(MultipleChoiceEvaluation().params, given, "multiple_choice"));
   const auto id = asked.params.at("file").get<std::string>();
   if (!IsInputFileId(id)) {
     return Status(Code::kInvalidArgument,
@@ -269,19 +270,22 @@ std::vector<ParamSpec> MultipleChoiceSpecs() {
 
 }  // namespace
 
-const Evaluation kMultipleChoice = {
-    .name = "multiple_choice",
-    .source = "docs/evaluation.md",
-    .meaning =
-        "how often the most likely of several answers is the right one (HellaSwag and others)",
-    .params = MultipleChoiceSpecs(),
-    .rows = &MultipleChoiceRows,
-    .variants_are_models = false,
-    .fit = &FitMultipleChoice,
-    .reads = Evaluation::Reads::kCausal,
-    .run = &RunMultipleChoice,
-    .file_param = "file",
-    .check_file = &CheckQuestions,
-};
+const Evaluation& MultipleChoiceEvaluation() {
+  static const Evaluation evaluation = {
+      .name = "multiple_choice",
+      .source = "docs/evaluation.md",
+      .meaning =
+          "how often the most likely of several answers is the right one (HellaSwag and others)",
+      .params = MultipleChoiceSpecs(),
+      .rows = &MultipleChoiceRows,
+      .variants_are_models = false,
+      .fit = &FitMultipleChoice,
+      .reads = Evaluation::Reads::kCausal,
+      .run = &RunMultipleChoice,
+      .file_param = "file",
+      .check_file = &CheckQuestions,
+  };
+  return evaluation;
+}
 
 }  // namespace longrun

@@ -5,6 +5,6 @@
 
 namespace longrun {
 
-extern const Evaluation kMultipleChoice;
+const Evaluation& MultipleChoiceEvaluation();
 
 }  // namespace longrun

@@ -39,7 +39,7 @@ Result<PerplexityParams> ReadParams(const EvaluationRequest& request) {
   // A cell does not contain the list of lengths, but the table requires one.
   Json given = request.params;
   if (given.is_object()) given["context_lengths"] = {request.context_length};
-  ASSIGN_OR_RETURN(Json params, ResolveParams(kPerplexity.params, given, "perplexity"));
+  ASSIGN_OR_RETURN(Json params, ResolveParams(PerplexityEvaluation().params, given, "perplexity"));
   PerplexityParams read = {
       .split = params["split"].get<std::string>(),
       .protocol = &FindProtocol(params["protocol"].get_ref<const std::string&>()),
@@ -112,7 +112,7 @@ std::optional<ParamError> FitPerplexity(const DatasetShape& dataset, Json& param
 Json NewRow(const EvaluationRequest& request, const PerplexityParams& params) {
   Json row = EmptyTokenRow("nll", request, params.split);
   row["protocol"] = params.protocol->name;
-  Json own = ConditionalParams(kPerplexity.params, params.resolved);
+  Json own = ConditionalParams(PerplexityEvaluation().params, params.resolved);
   if (!own.empty()) row["extra"]["params"] = std::move(own);
   return row;
 }
@@ -341,17 +341,20 @@ double PerplexityTokensRead(const DatasetShape& dataset, const Json& params,
 
 }  // namespace
 
-const Evaluation kPerplexity = {
-    .name = "perplexity",
-    .source = "docs/evaluation.md",
-    .meaning = "mean negative log-likelihood of held-out text in windows of each context length",
-    .params = PerplexitySpecs(),
-    .rows = &PerplexityRows,
-    .variants_are_models = true,
-    .fit = &FitPerplexity,
-    .reads = Evaluation::Reads::kCausal,
-    .run = &RunPerplexity,
-    .tokens_read = &PerplexityTokensRead,
-};
+const Evaluation& PerplexityEvaluation() {
+  static const Evaluation evaluation = {
+      .name = "perplexity",
+      .source = "docs/evaluation.md",
+      .meaning = "mean negative log-likelihood of held-out text in windows of each context length",
+      .params = PerplexitySpecs(),
+      .rows = &PerplexityRows,
+      .variants_are_models = true,
+      .fit = &FitPerplexity,
+      .reads = Evaluation::Reads::kCausal,
+      .run = &RunPerplexity,
+      .tokens_read = &PerplexityTokensRead,
+  };
+  return evaluation;
+}
 
 }  // namespace longrun

@@ -17,6 +17,6 @@ namespace longrun {
 // is a cell of its own, whatever the other lengths are.
 std::int64_t CommonScoreTokens(std::int64_t n_tokens);
 
-extern const Evaluation kPerplexity;
+const Evaluation& PerplexityEvaluation();
 
 }  // namespace longrun

@@ -31,7 +31,7 @@ Result<Json> ReadParams(const EvaluationRequest& request) {
   // A cell does not contain the list of lengths, but the table requires one.
   Json given = request.params;
   if (given.is_object()) given["context_lengths"] = {request.context_length};
-  return ResolveParams(kPseudoPerplexity.params, given, "pseudo_perplexity");
+  return ResolveParams(PseudoPerplexityEvaluation().params, given, "pseudo_perplexity");
 }
 
 std::int64_t AtOnce(const Json& params) { return params.value("at_once", std::int64_t{1}); }
@@ -190,7 +190,7 @@ Result<EvaluationOutput> RunPseudoPerplexity(LanguageModel& model, const Evaluat
   EvaluationOutput output;
   Json row = EmptyTokenRow(kMetric, request, split_name);
   row["protocol"] = params.at("protocol");
-  Json own = ConditionalParams(kPseudoPerplexity.params, params);
+  Json own = ConditionalParams(PseudoPerplexityEvaluation().params, params);
   if (!own.empty()) row["extra"]["params"] = std::move(own);
   if (!score) {
     const std::string_view status = StatusOfModelError(score.status().code());
@@ -301,19 +301,22 @@ std::vector<MaskedPass> PlanMasked(std::int64_t n_tokens, std::int64_t context_l
   return passes;
 }
 
-const Evaluation kPseudoPerplexity = {
-    .name = "pseudo_perplexity",
-    .source = "arXiv:1910.14659, section 2; docs/evaluation.md",
-    .meaning =
-        "for masked language models: mean NLL of held-out tokens, each predicted from all others "
-        "of its window, by context length",
-    .params = PseudoPerplexitySpecs(),
-    .rows = &PseudoPerplexityRows,
-    .variants_are_models = true,
-    .fit = &FitPseudoPerplexity,
-    .reads = Evaluation::Reads::kBidirectional,
-    .run = &RunPseudoPerplexity,
-    .tokens_read = &PseudoPerplexityTokensRead,
-};
+const Evaluation& PseudoPerplexityEvaluation() {
+  static const Evaluation evaluation = {
+      .name = "pseudo_perplexity",
+      .source = "arXiv:1910.14659, section 2; docs/evaluation.md",
+      .meaning =
+          "for masked language models: mean NLL of held-out tokens, each predicted from all others "
+          "of its window, by context length",
+      .params = PseudoPerplexitySpecs(),
+      .rows = &PseudoPerplexityRows,
+      .variants_are_models = true,
+      .fit = &FitPseudoPerplexity,
+      .reads = Evaluation::Reads::kBidirectional,
+      .run = &RunPseudoPerplexity,
+      .tokens_read = &PseudoPerplexityTokensRead,
+  };
+  return evaluation;
+}
 
 }  // namespace longrun

@@ -32,6 +32,6 @@ struct MaskedPass {
 std::vector<MaskedPass> PlanMasked(std::int64_t n_tokens, std::int64_t context_length,
                                    std::span<const std::int64_t> targets, std::int64_t at_once);
 
-extern const Evaluation kPseudoPerplexity;
+const Evaluation& PseudoPerplexityEvaluation();
 
 }  // namespace longrun

@@ -12,10 +12,11 @@
 namespace longrun {
 
 std::span<const Evaluation* const> Evaluations() {
-  static const std::array kEvaluations = {
-      &kPerplexity, &kThroughput, &kMultipleChoice, &kAttentionMap, &kPseudoPerplexity,
+  static const std::array evaluations = {
+      &PerplexityEvaluation(),   &ThroughputEvaluation(),       &MultipleChoiceEvaluation(),
+      &AttentionMapEvaluation(), &PseudoPerplexityEvaluation(),
   };
-  return kEvaluations;
+  return evaluations;
 }
 
 std::string WhyNotOf(const Evaluation& evaluation, bool causal) {
@@ -24,11 +25,11 @@ std::string WhyNotOf(const Evaluation& evaluation, bool causal) {
     return Str(
         "needs model.causal true: without the causal mask a token's probability is not that of the "
         "next token; choose ",
-        kPseudoPerplexity.name);
+        PseudoPerplexityEvaluation().name);
   }
   if (evaluation.reads == Reads::kBidirectional && causal) {
     return Str("needs model.causal false: a hidden token is guessed from both sides; choose ",
-               kPerplexity.name);
+               PerplexityEvaluation().name);
   }
   return "";
 }

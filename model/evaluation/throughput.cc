@@ -46,7 +46,8 @@ struct Plan {
 Result<Plan> MakePlan(const EvaluationRequest& request) {
   Json given = request.params;
   if (given.is_object()) given["context_lengths"] = {request.context_length};
-  ASSIGN_OR_RETURN(const Json params, ResolveParams(kThroughput.params, given, "throughput"));
+  ASSIGN_OR_RETURN(const Json params,
+                   ResolveParams(ThroughputEvaluation().params, given, "throughput"));
   Plan plan;
   plan.shape = {.direction = DirectionOf(request.variant),
                 .batch = params["batch"],
@@ -200,15 +201,18 @@ std::vector<ParamSpec> ThroughputSpecs() {
 
 }  // namespace
 
-const Evaluation kThroughput = {
-    .name = "throughput",
-    .source = "docs/evaluation.md",
-    .meaning = "tokens a second and peak memory by context length, on random tokens",
-    .params = ThroughputSpecs(),
-    .rows = &ThroughputRows,
-    .variants_are_models = false,
-    .fit = &FitThroughput,
-    .run = &RunThroughput,
-};
+const Evaluation& ThroughputEvaluation() {
+  static const Evaluation evaluation = {
+      .name = "throughput",
+      .source = "docs/evaluation.md",
+      .meaning = "tokens a second and peak memory by context length, on random tokens",
+      .params = ThroughputSpecs(),
+      .rows = &ThroughputRows,
+      .variants_are_models = false,
+      .fit = &FitThroughput,
+      .run = &RunThroughput,
+  };
+  return evaluation;
+}
 
 }  // namespace longrun

@@ -7,6 +7,6 @@
 
 namespace longrun {
 
-extern const Evaluation kThroughput;
+const Evaluation& ThroughputEvaluation();
 
 }  // namespace longrun

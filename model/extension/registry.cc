@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "model/extension/extension.h"
+#include "model/limits.h"
 
 namespace longrun {
 
@@ -18,8 +19,6 @@ const Extension& LongropeExtension();
 
 namespace {
 
-// 2^26 tokens, the same limit as elsewhere.
-constexpr double kLengthMax = 67108864.0;
 constexpr double kFactorMax = 1e6;
 
 std::optional<ParamError> CheckList(const Json& given, const std::string& name) {

@@ -7,7 +7,6 @@
 #include <dlfcn.h>
 #include <torch/headeronly/version.h>
 
-#include <algorithm>
 #include <cstdlib>
 
 #include "base/cpu.h"
@@ -42,8 +41,7 @@ Status LoadCudaHalf() {
 // Our kernels for the instruction set that LibTorch uses, so that one name means both.
 std::optional<Simd> OwnKernels() {
   const std::optional<Simd> simd = FindSimd(SimdPath());
-  const bool runs = simd && std::ranges::find(RunnableSimds(), *simd) != RunnableSimds().end();
-  return runs ? simd : std::nullopt;
+  return simd && IsRunnable(*simd) ? simd : std::nullopt;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "kernels/backends.h"
 #include "kernels/tensor_heads.h"
 #include "model/net/device.h"
 #include "model/net/packed_heads.h"

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <string_view>
+
+#include "base/str.h"
+
 namespace longrun {
 namespace {
 
@@ -22,6 +27,52 @@ TEST(PrintableBytes, BytesOfNoCharacterAndControlCharactersAreWrittenAsTheirDigi
             "\\xe2"
             "A\\xff");
   EXPECT_EQ(PrintableBytes(""), "");
+}
+
+TEST(CutAt, NoCharacterIsCut) {
+  const std::string_view text = "a\u00e9\u4e2d\U0001f600";  // 1, 2, 3 and 4 bytes
+  EXPECT_EQ(CutAt(text, 100), text);
+  EXPECT_EQ(CutAt(text, 10), text);
+  EXPECT_EQ(CutAt(text, 9), "a\u00e9\u4e2d");
+  EXPECT_EQ(CutAt(text, 7), "a\u00e9\u4e2d");
+  EXPECT_EQ(CutAt(text, 6), "a\u00e9\u4e2d");
+  EXPECT_EQ(CutAt(text, 5), "a\u00e9");
+  EXPECT_EQ(CutAt(text, 2), "a");
+  EXPECT_EQ(CutAt(text, 0), "");
+}
+
+// At most the 3 bytes that a character may have after its first.
+TEST(CutAt, BytesOfNoCharacterAreCutWithoutGoingBackFurther) {
+  EXPECT_EQ(CutAt(std::string(100, '\x80'), 50).size(), 47u);
+}
+
+TEST(Shortened, OnlyALongerTextGetsTheMark) {
+  EXPECT_EQ(Shortened("abc", 3), "abc");
+  EXPECT_EQ(Shortened("abcd", 3), "abc ...");
+  EXPECT_EQ(Shortened("ab\u00e9", 3, "+"), "ab+");
+}
+
+// For each character, its beginnings of every length wait for the rest.
+TEST(WithoutCutCharacter, TheBeginningOfACharacterWaits) {
+  for (const std::string_view character :
+       {"\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xe1\x80\x80", "\xed\x9f\xbf", "\xef\xbf\xbf",
+        "\xf0\x90\x80\x80", "\xf1\x80\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    const std::string text = Str("a", character);
+    EXPECT_EQ(WithoutCutCharacter(text), text);
+    for (std::size_t n = 1; n < character.size(); ++n) {
+      EXPECT_EQ(WithoutCutCharacter(Str("a", character.substr(0, n))), "a") << n;
+    }
+  }
+  EXPECT_EQ(WithoutCutCharacter(""), "");
+  EXPECT_EQ(WithoutCutCharacter("\xe2\x82"), "");
+}
+
+TEST(WithoutCutCharacter, WhatNoRestCompletesDoesNotWait) {
+  for (const std::string_view bytes :
+       {"a\x80", "a\x80\x80\x80\x80", "a\xc1", "a\xe0\x9f", "a\xed\xa0", "a\xf0\x8f", "a\xf4\x90",
+        "a\xf5", "a\xff", "a\xc2\x80\x80", "a\xe2\x28"}) {
+    EXPECT_EQ(WithoutCutCharacter(bytes), bytes) << PrintableBytes(bytes);
+  }
 }
 
 }  // namespace

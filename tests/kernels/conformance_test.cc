@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "base/str.h"
+#include "kernels/backends.h"
 #include "kernels/rotation.h"
 #include "tests/commit_seed.h"
 #include "tests/kernels/attention_problem.h"

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <optional>
 
 #include "base/arm.h"
+#include "kernels/simd.h"
 
 namespace longrun {
 namespace {
@@ -48,6 +50,12 @@ TEST(CapabilityTest, LibTorchIsAskedForByItsOwnNames) {
   EXPECT_EQ(CapabilityOfSimd("sve256"), "sve256");
   EXPECT_EQ(CapabilityOfSimd("avx2"), "avx2");
   EXPECT_EQ(CapabilityOfSimd("default"), "default");
+}
+
+TEST(DetectSimdTest, OurKernelsRunIt) {
+  const std::optional<Simd> simd = FindSimd(DetectSimd());
+  ASSERT_TRUE(simd);
+  EXPECT_TRUE(IsRunnable(*simd));
 }
 
 // ./dev soak arm64 says which processor it shows: LONGRUN_SIMD_SHOWN.

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/folder_size.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -94,17 +95,6 @@ Result<std::vector<LocalArtifact>> FilesOf(const AttemptFolder& folder,
     ASSIGN_OR_RETURN(files.emplace_back(), ParseArtifact(file, JoinPath(path, file_name)));
   }
   return files;
-}
-
-std::int64_t FolderBytes(const std::string& path) {
-  std::int64_t n_bytes = 0;
-  std::error_code error;
-  for (auto it = std::filesystem::recursive_directory_iterator(path, error);
-       !error && it != std::filesystem::recursive_directory_iterator(); it.increment(error)) {
-    std::error_code gone;  // a file may be removed while we count
-    if (it->is_regular_file(gone)) n_bytes += static_cast<std::int64_t>(it->file_size(gone));
-  }
-  return n_bytes;
 }
 
 std::string HostName() {
@@ -1099,7 +1089,7 @@ void Agent::ApplyRetention() {
     kept.push_back({.age_key = entry.attempt->acked().ended_wall_ms,
                     .id = id,
                     .path = path,
-                    .n_bytes = FolderBytes(path)});
+                    .n_bytes = BytesBelow(path)});
     total_bytes += kept.back().n_bytes;
   }
   std::ranges::sort(kept, {}, &Kept::age_key);
@@ -1125,7 +1115,7 @@ void Agent::ApplyRetention() {
     struct stat about = {};
     if (stat(path.c_str(), &about) != 0) continue;
     kept.push_back(
-        {.age_key = about.st_mtim.tv_sec, .id = name, .path = path, .n_bytes = FolderBytes(path)});
+        {.age_key = about.st_mtim.tv_sec, .id = name, .path = path, .n_bytes = BytesBelow(path)});
     total_bytes += kept.back().n_bytes;
   }
   std::ranges::sort(kept, {}, &Kept::age_key);

@@ -1,23 +1,13 @@
 #include "worker/agent/garbage.h"
 
 #include "base/files.h"
+#include "base/folder_size.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "worker/agent/attempt_folder.h"
 
 namespace longrun {
 namespace {
-
-Result<std::int64_t> BytesBelow(const std::string& path) {
-  if (!IsFolder(path)) return FileBytes(path);
-  std::int64_t n_bytes = 0;
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(path));
-  for (const std::string& name : names) {
-    const Result<std::int64_t> below = BytesBelow(JoinPath(path, name));
-    if (below.ok()) n_bytes += *below;  // otherwise removed since, or a dangling link
-  }
-  return n_bytes;
-}
 
 struct Candidate {
   std::string kind, name, path, reason;
@@ -75,7 +65,7 @@ Result<Json> CollectWorkerGarbage(const std::string& folder, bool dry_run) {
   }
   ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, Candidates(folder));
   for (const Candidate& candidate : candidates) {
-    ASSIGN_OR_RETURN(const std::int64_t n_bytes, BytesBelow(candidate.path));
+    const std::int64_t n_bytes = BytesBelow(candidate.path);
     if (!dry_run) RETURN_IF_ERROR(RemoveAll(candidate.path));
     items.push_back({{"kind", candidate.kind},
                      {"name", candidate.name},

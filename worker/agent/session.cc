@@ -34,33 +34,6 @@ struct Overloaded : Cases... {
 template <typename... Cases>
 Overloaded(Cases...) -> Overloaded<Cases...>;  // C++20 deduces it; clang 14 does not yet
 
-// Protobuf's strings are UTF-8, but a log or a path may contain anything. Replaces invalid bytes by '?'.
-std::string Utf8(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size();) {
-    const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[i + k]); };
-    const std::size_t n = byte(0) < 0x80   ? 1
-                          : byte(0) < 0xc2 ? 0
-                          : byte(0) < 0xe0 ? 2
-                          : byte(0) < 0xf0 ? 3
-                          : byte(0) < 0xf5 ? 4
-                                           : 0;
-    bool good = n > 0 && i + n <= text.size();
-    for (std::size_t k = 1; good && k < n; ++k) good = (byte(k) & 0xc0) == 0x80;
-    // Rejects overlong forms, surrogates, and code points beyond U+10FFFF.
-    if (good && n == 3) {
-      good = !(byte(0) == 0xe0 && byte(1) < 0xa0) && !(byte(0) == 0xed && byte(1) >= 0xa0);
-    }
-    if (good && n == 4) {
-      good = !(byte(0) == 0xf0 && byte(1) < 0x90) && !(byte(0) == 0xf4 && byte(1) >= 0x90);
-    }
-    out += good ? text.substr(i, n) : std::string_view("?");
-    i += good ? n : 1;
-  }
-  return out;
-}
-
 Status FromRpc(const grpc::Status& status) {
   if (status.ok()) return Status();
   return Status(static_cast<Code>(status.error_code()), status.error_message());
@@ -117,7 +90,8 @@ v1::WorkerMessage ToWire(UpMessage message) {
                    to.set_attempt(m.attempt);
                    to.set_epoch(m.epoch);
                    to.set_failure_class(m.failure_class);
-                   to.set_reason(Utf8(m.reason));
+                   // Protobuf's strings are UTF-8, but a log or a path may contain anything.
+                   to.set_reason(ToUtf8(m.reason));
                  },
                  [&](JournalBatchMessage& m) {
                    v1::JournalBatch& to = *wire.mutable_journal_batch();
@@ -137,7 +111,7 @@ v1::WorkerMessage ToWire(UpMessage message) {
                    to.set_oom_kill(m.oom_kill);
                    to.set_stop_requested(m.stop_requested);
                    to.set_last_seq(m.last_seq);
-                   to.set_log_tail(Utf8(m.log_tail));
+                   to.set_log_tail(ToUtf8(m.log_tail));
                  },
                  [&](LogChunkMessage& m) {
                    v1::LogChunk& to = *wire.mutable_log_chunk();

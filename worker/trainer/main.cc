@@ -13,6 +13,7 @@
 #include "base/program.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "base/version.h"
 #include "model/data/tokenizer.h"
 #include "model/net/device.h"
@@ -192,18 +193,11 @@ std::string VersionText() {
 }
 
 // A message may quote a file's content, such as a name of a million letters or one with line breaks.
-std::string OneLine(std::string_view message) {
-  constexpr std::size_t kLettersMax = 2000;
-  const std::size_t n_cut = message.size() > kLettersMax ? message.size() - kLettersMax : 0;
-  std::string line;
-  for (const char c : message.substr(0, kLettersMax)) {
-    if (c == '\n') {
-      line += "\\n";
-    } else {
-      line += c;
-    }
-  }
-  return n_cut == 0 ? line : Str(ToUtf8(line), "... (", n_cut, " more bytes)");
+std::string ErrorLine(std::string_view message) {
+  constexpr std::size_t kBytesMax = 2000;
+  const std::string_view shown = CutAt(message, kBytesMax);
+  const std::size_t n_cut = message.size() - shown.size();
+  return Str(OneLine(shown), n_cut == 0 ? "" : Str("... (", n_cut, " more bytes)"));
 }
 
 int Main(int argc, char** argv) {
@@ -274,7 +268,7 @@ int Main(int argc, char** argv) {
   std::vector<Status> errors = ending.others;
   if (!ending.status.ok()) errors.insert(errors.begin(), ending.status);
   for (const Status& error : errors) {
-    std::fprintf(stderr, "longrun-trainer: %s\n", OneLine(error.message()).c_str());
+    std::fprintf(stderr, "longrun-trainer: %s\n", ErrorLine(error.message()).c_str());
   }
   return ending.ExitCode();
 }

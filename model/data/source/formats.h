@@ -5,11 +5,11 @@
 
 namespace longrun {
 
-extern const SourceFormat kTextFormat;
-extern const SourceFormat kJsonlFormat;
-extern const SourceFormat kNpyFormat;
-extern const SourceFormat kRawFormat;
-extern const SourceFormat kMegatronFormat;
-extern const SourceFormat kParquetFormat;
+const SourceFormat& TextFormat();
+const SourceFormat& JsonlFormat();
+const SourceFormat& NpyFormat();
+const SourceFormat& RawFormat();
+const SourceFormat& MegatronFormat();
+const SourceFormat& ParquetFormat();
 
 }  // namespace longrun

@@ -61,13 +61,16 @@ Status ReadJsonl(SourceInput& input, const SourceOptions& options, DocumentSink&
 
 }  // namespace
 
-const SourceFormat kJsonlFormat = {
-    .name = "jsonl",
-    .meaning = "a JSON object a line, with its text at a field",
-    .gives = SourceFormat::Gives::kText,
-    .takes = {"field", "filter"},
-    .check = &CheckFieldOptions,
-    .read = &ReadJsonl,
-};
+const SourceFormat& JsonlFormat() {
+  static const SourceFormat format = {
+      .name = "jsonl",
+      .meaning = "a JSON object a line, with its text at a field",
+      .gives = SourceFormat::Gives::kText,
+      .takes = {"field", "filter"},
+      .check = &CheckFieldOptions,
+      .read = &ReadJsonl,
+  };
+  return format;
+}
 
 }  // namespace longrun

@@ -236,14 +236,17 @@ Result<MegatronIndex> ParseMegatronIndex(std::span<const std::byte> idx, std::in
   return index;
 }
 
-const SourceFormat kMegatronFormat = {
-    .name = "megatron",
-    .meaning = "token ids of Megatron, GPT-NeoX and fairseq: the .idx file, its .bin beside it",
-    .gives = SourceFormat::Gives::kTokenDocuments,
-    .takes = {},
-    .check = &CheckMegatron,
-    .read = &ReadMegatron,
-    .sister = &BinOf,
-};
+const SourceFormat& MegatronFormat() {
+  static const SourceFormat format = {
+      .name = "megatron",
+      .meaning = "token ids of Megatron, GPT-NeoX and fairseq: the .idx file, its .bin beside it",
+      .gives = SourceFormat::Gives::kTokenDocuments,
+      .takes = {},
+      .check = &CheckMegatron,
+      .read = &ReadMegatron,
+      .sister = &BinOf,
+  };
+  return format;
+}
 
 }  // namespace longrun

@@ -184,13 +184,16 @@ Result<NpyHeader> ParseNpyHeader(std::string_view text) {
   return header;
 }
 
-const SourceFormat kNpyFormat = {
-    .name = "npy",
-    .meaning = "token ids as NumPy saves them: one row of <u2, <u4, <i4 or <i8",
-    .gives = SourceFormat::Gives::kTokenStream,
-    .takes = {},
-    .check = &CheckNothing,
-    .read = &ReadNpy,
-};
+const SourceFormat& NpyFormat() {
+  static const SourceFormat format = {
+      .name = "npy",
+      .meaning = "token ids as NumPy saves them: one row of <u2, <u4, <i4 or <i8",
+      .gives = SourceFormat::Gives::kTokenStream,
+      .takes = {},
+      .check = &CheckNothing,
+      .read = &ReadNpy,
+  };
+  return format;
+}
 
 }  // namespace longrun

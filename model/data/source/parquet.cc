@@ -36,13 +36,16 @@ Status ReadParquet(SourceInput& input, const SourceOptions& options, DocumentSin
 
 }  // namespace
 
-const SourceFormat kParquetFormat = {
-    .name = "parquet",
-    .meaning = "a column of text in Parquet files; only in builds with -DLONGRUN_PARQUET=ON",
-    .gives = SourceFormat::Gives::kText,
-    .takes = {"field", "filter"},
-    .check = &CheckParquet,
-    .read = &ReadParquet,
-};
+const SourceFormat& ParquetFormat() {
+  static const SourceFormat format = {
+      .name = "parquet",
+      .meaning = "a column of text in Parquet files; only in builds with -DLONGRUN_PARQUET=ON",
+      .gives = SourceFormat::Gives::kText,
+      .takes = {"field", "filter"},
+      .check = &CheckParquet,
+      .read = &ReadParquet,
+  };
+  return format;
+}
 
 }  // namespace longrun

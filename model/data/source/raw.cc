@@ -27,13 +27,16 @@ Status ReadRaw(SourceInput& input, const SourceOptions& options, DocumentSink& s
 
 }  // namespace
 
-const SourceFormat kRawFormat = {
-    .name = "raw",
-    .meaning = "token ids without a header, uint16 or uint32",
-    .gives = SourceFormat::Gives::kTokenStream,
-    .takes = {"dtype"},
-    .check = &CheckRaw,
-    .read = &ReadRaw,
-};
+const SourceFormat& RawFormat() {
+  static const SourceFormat format = {
+      .name = "raw",
+      .meaning = "token ids without a header, uint16 or uint32",
+      .gives = SourceFormat::Gives::kTokenStream,
+      .takes = {"dtype"},
+      .check = &CheckRaw,
+      .read = &ReadRaw,
+  };
+  return format;
+}
 
 }  // namespace longrun

@@ -8,11 +8,6 @@
 namespace longrun {
 namespace {
 
-// One line for each format.
-constexpr std::array<const SourceFormat*, 6> kFormats = {
-    &kTextFormat, &kJsonlFormat, &kNpyFormat, &kRawFormat, &kMegatronFormat, &kParquetFormat,
-};
-
 struct Given {
   std::string_view name;
   const std::optional<std::string>& value;
@@ -37,17 +32,23 @@ Json SourceOptions::ToJson() const {
   return json;
 }
 
-std::span<const SourceFormat* const> SourceFormats() { return kFormats; }
+// One line for each format.
+std::span<const SourceFormat* const> SourceFormats() {
+  static const std::array formats = {
+      &TextFormat(), &JsonlFormat(),    &NpyFormat(),
+      &RawFormat(),  &MegatronFormat(), &ParquetFormat(),
+  };
+  return formats;
+}
 
 std::vector<std::string> SourceFormatNames() {
   std::vector<std::string> names;
-  names.reserve(kFormats.size());
-  for (const SourceFormat* const format : kFormats) names.emplace_back(format->name);
+  for (const SourceFormat* const format : SourceFormats()) names.emplace_back(format->name);
   return names;
 }
 
 Result<const SourceFormat*> FindSourceFormat(std::string_view name) {
-  for (const SourceFormat* const format : kFormats) {
+  for (const SourceFormat* const format : SourceFormats()) {
     if (format->name == name) return format;
   }
   const std::string nearest = Nearest(name, SourceFormatNames());

@@ -205,13 +205,16 @@ Status ReadText(SourceInput& input, const SourceOptions& options, DocumentSink& 
 
 }  // namespace
 
-const SourceFormat kTextFormat = {
-    .name = "text",
-    .meaning = "plain text: a file is a document, or documents are separated",
-    .gives = SourceFormat::Gives::kText,
-    .takes = {"separator", "any_bytes"},
-    .check = &CheckText,
-    .read = &ReadText,
-};
+const SourceFormat& TextFormat() {
+  static const SourceFormat format = {
+      .name = "text",
+      .meaning = "plain text: a file is a document, or documents are separated",
+      .gives = SourceFormat::Gives::kText,
+      .takes = {"separator", "any_bytes"},
+      .check = &CheckText,
+      .read = &ReadText,
+  };
+  return format;
+}
 
 }  // namespace longrun

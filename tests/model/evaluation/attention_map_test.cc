@@ -80,7 +80,7 @@ class AttentionMapEvaluationTest : public testing::Test {
 
   Result<EvaluationOutput> Run(LanguageModel& model, Json params, std::int64_t length,
                                const EvaluationProgress& progress = {}) {
-    return kAttentionMap.run(
+    return AttentionMapEvaluation().run(
         model, {.dataset = dataset_.get(), .params = std::move(params), .context_length = length},
         progress);
   }
@@ -213,8 +213,8 @@ TEST(AttentionMapFitTest, TheDatasetIsAskedBeforeAnythingRuns) {
                               .split_tokens = {{"train", 900}, {"validation", 90}}};
   const auto fitted = [&](Json given) {
     given["context_lengths"] = given.value("context_lengths", Json{32});
-    Json params = ResolveParams(kAttentionMap.params, given, "attention_map").value();
-    const std::optional<ParamError> error = kAttentionMap.fit(shape, params);
+    Json params = ResolveParams(AttentionMapEvaluation().params, given, "attention_map").value();
+    const std::optional<ParamError> error = AttentionMapEvaluation().fit(shape, params);
     return error ? Str(error->key, ": ", error->message) : CanonicalJson(params);
   };
   EXPECT_EQ(fitted({{"split", "test"}}),
@@ -227,7 +227,8 @@ TEST(AttentionMapFitTest, TheDatasetIsAskedBeforeAnythingRuns) {
   // The order in which they are written makes no other cell.
   EXPECT_EQ(fitted({{"documents", {3, 0}}, {"layers", {2, 1}}}),
             fitted({{"documents", {0, 3}}, {"layers", {1, 2}}}));
-  EXPECT_EQ(ResolveParams(kAttentionMap.params, {{"context_lengths", {8}}, {"layers", "some"}}, "")
+  EXPECT_EQ(ResolveParams(AttentionMapEvaluation().params,
+                          {{"context_lengths", {8}}, {"layers", "some"}}, "")
                 .status()
                 .message(),
             "layers: expected all, or a list of integers from 0 to 9999, found \"some\"");

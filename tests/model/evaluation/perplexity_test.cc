@@ -52,7 +52,7 @@ TEST_F(PerplexityTest, RowIsAResultOfTheContract) {
   ToyModel model;
 
   const auto output =
-      kPerplexity
+      PerplexityEvaluation()
           .run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 8}, {})
           .value();
 
@@ -81,7 +81,7 @@ TEST_F(PerplexityTest, PerDocumentSumsAddUpToTheRow) {
   const Dataset dataset = Import(2);
   ConstantModel model(0.5f);
   const auto output =
-      kPerplexity
+      PerplexityEvaluation()
           .run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 8}, {})
           .value();
   ASSERT_EQ(output.artifacts.size(), 1u);
@@ -94,7 +94,7 @@ TEST_F(PerplexityTest, ErrorIsOverDocumentsWhenThereAreTen) {
   ToyModel model;
   const auto extra = [&](int n_documents) {
     const Dataset dataset = Import(n_documents);
-    return kPerplexity
+    return PerplexityEvaluation()
         .run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 4}, {})
         .value()
         .rows[0]
@@ -108,7 +108,7 @@ TEST_F(PerplexityTest, OneWindowHasNoError) {
   const Dataset dataset = Import(2);
   ToyModel model;
   const auto output =
-      kPerplexity
+      PerplexityEvaluation()
           .run(model, {.dataset = &dataset, .params = Json::object(), .context_length = 39}, {})
           .value();
   EXPECT_TRUE(output.rows[0].at("se").is_null());
@@ -120,7 +120,8 @@ TEST_F(PerplexityTest, ScoreTokensAndSplitAreHonoured) {
   ToyModel model;
   const Json params = {{"split", "train"}, {"score_tokens", 20}};
   const auto output =
-      kPerplexity.run(model, {.dataset = &dataset, .params = params, .context_length = 8}, {})
+      PerplexityEvaluation()
+          .run(model, {.dataset = &dataset, .params = params, .context_length = 8}, {})
           .value();
   EXPECT_EQ(output.rows[0].at("n"), 20);
   EXPECT_EQ(output.rows[0].at("split"), "train");
@@ -145,7 +146,7 @@ TEST_F(PerplexityTest, WhatAModelCannotDoIsARowAndNoError) {
       {&infinite, "non_finite", 32, {{"non_finite", 32}}},
   };
   for (const Case& c : cases) {
-    const auto output = kPerplexity.run(*c.model, request, {}).value();
+    const auto output = PerplexityEvaluation().run(*c.model, request, {}).value();
     ASSERT_EQ(output.rows.size(), 1u);
     const Json& row = output.rows[0];
     EXPECT_EQ(row.at("status"), c.status);
@@ -161,7 +162,7 @@ TEST_F(PerplexityTest, OtherErrorsAreErrors) {
   const Dataset dataset = Import(2);
   const auto run = [&](LanguageModel& model, Json params, std::int64_t context_length,
                        const EvaluationProgress& progress = {}) {
-    return kPerplexity
+    return PerplexityEvaluation()
         .run(model,
              {.dataset = &dataset, .params = std::move(params), .context_length = context_length},
              progress)
@@ -183,7 +184,7 @@ TEST_F(PerplexityTest, UnigramBaselineIsTheSameCallWithItsModelAndItsName) {
   const Dataset dataset = Import(2);
   const auto unigram = UnigramModel::Fit(dataset).value();
   const auto row = [&](std::int64_t length) {
-    return kPerplexity
+    return PerplexityEvaluation()
         .run(*unigram,
              {.dataset = &dataset,
               .params = {{"baseline", "unigram"}, {"score_tokens", 32}},
@@ -205,7 +206,8 @@ TEST_F(PerplexityTest, WindowsThatSlideStayInsideADocumentWithoutItsEndOfText) {
   ToyModel model;
   const Json params = {{"protocol", "sliding_bos"}, {"stride", 5}};
   const auto output =
-      kPerplexity.run(model, {.dataset = &dataset, .params = params, .context_length = 13}, {})
+      PerplexityEvaluation()
+          .run(model, {.dataset = &dataset, .params = params, .context_length = 13}, {})
           .value();
   EXPECT_EQ(model.windows_seen(), (std::vector<Window>{{0, 0, 12, true},
                                                        {5, 12, 17, true},
@@ -225,7 +227,8 @@ TEST_F(PerplexityTest, RollingGoesOverTheWholeTextOrOverEachDocument) {
   ToyModel stream, apart;
   const auto run = [&](ToyModel& model, const char* over) {
     const Json params = {{"protocol", "rolling"}, {"over", over}};
-    return kPerplexity.run(model, {.dataset = &dataset, .params = params, .context_length = 16}, {})
+    return PerplexityEvaluation()
+        .run(model, {.dataset = &dataset, .params = params, .context_length = 16}, {})
         .value()
         .rows[0]
         .at("n");
@@ -259,7 +262,8 @@ TEST_F(PerplexityTest, PerPositionTellsBucketsApartInTheRowAndInAFile) {
   ContextModel model;
   const Json params = {{"protocol", "per_position"}, {"buckets", 3}};
   const auto output =
-      kPerplexity.run(model, {.dataset = &dataset, .params = params, .context_length = 8}, {})
+      PerplexityEvaluation()
+          .run(model, {.dataset = &dataset, .params = params, .context_length = 8}, {})
           .value();
   const Json& row = output.rows[0];
   EXPECT_EQ(row.at("value"), 4.5);
@@ -290,7 +294,7 @@ TEST_F(PerplexityTest, AProtocolWithABosIsRefusedWhereTheTokenizerHasNone) {
   const auto dataset = Dataset::Open(folder);
   ASSERT_TRUE(dataset.ok()) << dataset.status().message();
   ToyModel model;
-  const auto refused = kPerplexity.run(
+  const auto refused = PerplexityEvaluation().run(
       model, {.dataset = &*dataset, .params = {{"protocol", "rolling"}}, .context_length = 8}, {});
   EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
   EXPECT_EQ(
@@ -308,7 +312,7 @@ TEST_F(PerplexityTest, LengthsThatShareWorkHaveTheNumbersOfLengthsThatDoNot) {
   ToyModel alone, together;
   for (const std::int64_t length : {8, 16, 24, 32}) {
     const auto run = [&](ToyModel& model, SharedWork* work) {
-      return kPerplexity
+      return PerplexityEvaluation()
           .run(model,
                {.dataset = &dataset,
                 .params = params,
@@ -337,7 +341,7 @@ TEST_F(PerplexityTest, WindowsThatTheLengthCutsAreGivenTogether) {
   const Dataset dataset = Import(2);
   const auto n_calls = [&](Json params) {
     ToyModel model;
-    EXPECT_TRUE(kPerplexity
+    EXPECT_TRUE(PerplexityEvaluation()
                     .run(model,
                          {.dataset = &dataset,
                           .params = std::move(params),
@@ -359,7 +363,7 @@ TEST_F(PerplexityTest, ABaselineSharesNothingWithTheModel) {
   SharedWork shared;
   ConstantModel one(1.0f), two(2.0f);
   const auto nll = [&](LanguageModel& model, const char* variant) {
-    return kPerplexity
+    return PerplexityEvaluation()
         .run(model,
              {.dataset = &dataset,
               .params = {{"protocol", "rolling"}, {"over", "documents"}},
@@ -379,27 +383,29 @@ TEST_F(PerplexityTest, ABaselineSharesNothingWithTheModel) {
 
 TEST(PerplexityParamsTest, DefaultsAreWrittenIn) {
   const Json resolved =
-      ResolveParams(kPerplexity.params, {{"context_lengths", {64, 128}}}, "perplexity").value();
+      ResolveParams(PerplexityEvaluation().params, {{"context_lengths", {64, 128}}}, "perplexity")
+          .value();
   EXPECT_EQ(resolved, (Json{{"context_lengths", {64, 128}},
                             {"split", "validation"},
                             {"protocol", "nonoverlap"},
                             {"score_tokens", 0},
                             {"baseline", "none"}}));
-  EXPECT_EQ(kPerplexity.rows(resolved), (std::vector<RowName>{{"nll", ""}}));
+  EXPECT_EQ(PerplexityEvaluation().rows(resolved), (std::vector<RowName>{{"nll", ""}}));
 }
 
 TEST(PerplexityParamsTest, ABaselineIsAVariantOfItsOwn) {
   const Json resolved =
-      ResolveParams(kPerplexity.params, {{"context_lengths", {64}}, {"baseline", "unigram"}},
-                    "perplexity")
+      ResolveParams(PerplexityEvaluation().params,
+                    {{"context_lengths", {64}}, {"baseline", "unigram"}}, "perplexity")
           .value();
-  EXPECT_EQ(kPerplexity.rows(resolved), (std::vector<RowName>{{"nll", ""}, {"nll", "unigram"}}));
+  EXPECT_EQ(PerplexityEvaluation().rows(resolved),
+            (std::vector<RowName>{{"nll", ""}, {"nll", "unigram"}}));
 }
 
 TEST(PerplexityParamsTest, WhatIsNotBuiltIsKnownByName) {
   for (const char* protocol : {"prefix_curve", "drt_windows"}) {
-    const auto errors =
-        CheckParams(kPerplexity.params, {{"context_lengths", {64}}, {"protocol", protocol}});
+    const auto errors = CheckParams(PerplexityEvaluation().params,
+                                    {{"context_lengths", {64}}, {"protocol", protocol}});
     ASSERT_EQ(errors.size(), 1u);
     EXPECT_EQ(errors[0].key, "protocol");
     EXPECT_EQ(errors[0].message,
@@ -410,15 +416,16 @@ TEST(PerplexityParamsTest, WhatIsNotBuiltIsKnownByName) {
 }
 
 TEST(PerplexityParamsTest, AParameterOfAnotherProtocolIsRefusedByName) {
-  const auto errors = CheckParams(
-      kPerplexity.params, {{"context_lengths", {64}}, {"protocol", "rolling"}, {"stride", 3}});
+  const auto errors =
+      CheckParams(PerplexityEvaluation().params,
+                  {{"context_lengths", {64}}, {"protocol", "rolling"}, {"stride", 3}});
   ASSERT_EQ(errors.size(), 1u);
   EXPECT_EQ(errors[0].key, "stride");
   EXPECT_EQ(errors[0].message,
             "belongs to protocol sliding_bos, but protocol is rolling: remove it, or choose that "
             "protocol");
-  const auto k =
-      CheckParams(kPerplexity.params, {{"context_lengths", {64}}, {"protocol", "last_k"}});
+  const auto k = CheckParams(PerplexityEvaluation().params,
+                             {{"context_lengths", {64}}, {"protocol", "last_k"}});
   ASSERT_EQ(k.size(), 1u);
   EXPECT_EQ(k[0].message,
             "must be given: an integer from 1 to 1073741824, targets scored at the end of each "
@@ -427,7 +434,7 @@ TEST(PerplexityParamsTest, AParameterOfAnotherProtocolIsRefusedByName) {
 
 TEST(PerplexityParamsTest, AProtocolAddsItsOwnParametersAndNoOthers) {
   const Json resolved =
-      ResolveParams(kPerplexity.params,
+      ResolveParams(PerplexityEvaluation().params,
                     {{"context_lengths", {64}}, {"protocol", "sliding_bos"}, {"stride", 16}},
                     "perplexity")
           .value();
@@ -445,8 +452,8 @@ TEST(PerplexityParamsTest, AProtocolAddsItsOwnParametersAndNoOthers) {
 // Of a split of 20,000 tokens: what `fit` makes of score_tokens, or the error.
 std::string Fitted(Json params) {
   if (!params.contains("context_lengths")) params["context_lengths"] = {64, 1024};
-  Json resolved = ResolveParams(kPerplexity.params, params, "perplexity").value();
-  const auto error = kPerplexity.fit(
+  Json resolved = ResolveParams(PerplexityEvaluation().params, params, "perplexity").value();
+  const auto error = PerplexityEvaluation().fit(
       {.name = "austen", .split_tokens = {{"train", 500}, {"validation", 20'000}}}, resolved);
   return error ? error->key + ": " + error->message : resolved.at("score_tokens").dump();
 }
@@ -498,7 +505,7 @@ TEST(PerplexityFitTest, WhatDoesNotFitIsNamedByItsParameter) {
 }
 
 TEST(EvaluationRegistryTest, FindsByNameAndRefusesOthersWithTheList) {
-  EXPECT_EQ(FindEvaluation("perplexity").value(), &kPerplexity);
+  EXPECT_EQ(FindEvaluation("perplexity").value(), &PerplexityEvaluation());
   const auto unknown = FindEvaluation("perplexty");
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.status().message(),
@@ -511,10 +518,10 @@ TEST(PerplexityCostTest, TokensReadAreThoseOfTheWindows) {
   const auto read = [](const char* given, std::int64_t length) {
     Json params = ParseJson(given).value();
     params["context_lengths"] = {length};
-    params = ResolveParams(kPerplexity.params, params, "perplexity").value();
+    params = ResolveParams(PerplexityEvaluation().params, params, "perplexity").value();
     const DatasetShape dataset = {.name = "d", .split_tokens = {{"validation", 1'000'001}}};
-    EXPECT_FALSE(kPerplexity.fit(dataset, params));
-    return kPerplexity.tokens_read(dataset, params, length);
+    EXPECT_FALSE(PerplexityEvaluation().fit(dataset, params));
+    return PerplexityEvaluation().tokens_read(dataset, params, length);
   };
   EXPECT_NEAR(read("{}", 64), 983'040, 64 * 16);  // a window more or less of 65536 tokens
   // A window of 64 for each token but the first 64.

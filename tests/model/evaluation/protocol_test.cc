@@ -30,7 +30,8 @@ Result<std::vector<Window>> PlanOf(const Case& given, std::int64_t score_tokens 
   ASSIGN_OR_RETURN(Json params, ParseJson(given.params));
   params["context_lengths"] = {given.context_length};
   params["protocol"] = given.protocol;
-  ASSIGN_OR_RETURN(const Json resolved, ResolveParams(kPerplexity.params, params, "perplexity"));
+  ASSIGN_OR_RETURN(const Json resolved,
+                   ResolveParams(PerplexityEvaluation().params, params, "perplexity"));
   const TextSpan document = {0, kTokens};
   const PlanRequest request = {.n_tokens = kTokens,
                                .context_length = given.context_length,
@@ -279,9 +280,11 @@ TEST(ProtocolTest, DocumentsOfOneTokenOrNoneHaveTheirWindowsOrNone) {
 // What a sweep hears before anything is trained; the error's parameter, then its message.
 TEST(ProtocolTest, WhatTheSplitCannotServeIsRefusedBeforeItIsRun) {
   const auto fit = [](const char* given) -> std::string {
-    Json params = ResolveParams(kPerplexity.params, ParseJson(given).value(), "perplexity").value();
+    Json params =
+        ResolveParams(PerplexityEvaluation().params, ParseJson(given).value(), "perplexity")
+            .value();
     const DatasetShape dataset = {.name = "d", .split_tokens = {{"validation", 1000}}};
-    const auto error = kPerplexity.fit(dataset, params);
+    const auto error = PerplexityEvaluation().fit(dataset, params);
     return error ? error->key + ": " + error->message : "";
   };
   // 999 = 1111100111 in binary: 1111000000 = 960 are scored by default.

@@ -113,7 +113,7 @@ class PseudoPerplexityTest : public testing::Test {
   }
   static Json Row(LanguageModel& model, const Dataset& dataset, std::int64_t length,
                   const Json& params = Json::object()) {
-    return kPseudoPerplexity
+    return PseudoPerplexityEvaluation()
         .run(model,
              {.dataset = &dataset,
               .params = params,
@@ -225,7 +225,7 @@ TEST_F(PseudoPerplexityTest, DocumentsHaveTheirSumsAndFromTenOnTheError) {
   UniformModel model(std::exp(0.5));
   const EvaluationRequest request = {
       .dataset = &dataset, .params = Json::object(), .context_length = 8};
-  EvaluationOutput output = kPseudoPerplexity.run(model, request, {}).value();
+  EvaluationOutput output = PseudoPerplexityEvaluation().run(model, request, {}).value();
   EXPECT_EQ(output.rows[0].at("extra").at("clusters"), "window");
   ASSERT_EQ(output.artifacts.size(), 1u);
   EXPECT_EQ(output.artifacts[0].name, "documents-pseudo_nll-validation-8.csv");
@@ -297,7 +297,7 @@ TEST_F(PseudoPerplexityTest, WhatAModelCannotDoIsARowAndNoError) {
   };
   Decoder decoder;
   EXPECT_EQ(
-      kPseudoPerplexity
+      PseudoPerplexityEvaluation()
           .run(decoder, {.dataset = &dataset, .params = Json::object(), .context_length = 4}, {})
           .status()
           .code(),
@@ -308,8 +308,9 @@ TEST(PseudoPerplexityFitTest, WritesInWhatIsScoredAndRefusesWhatDoesNotFit) {
   const DatasetShape dataset = {.name = "novels",
                                 .split_tokens = {{"train", 10'000}, {"validation", 5000}}};
   const auto fit = [&](Json params) {
-    Json resolved = ResolveParams(kPseudoPerplexity.params, params, "pseudo_perplexity").value();
-    const auto error = kPseudoPerplexity.fit(dataset, resolved);
+    Json resolved =
+        ResolveParams(PseudoPerplexityEvaluation().params, params, "pseudo_perplexity").value();
+    const auto error = PseudoPerplexityEvaluation().fit(dataset, resolved);
     return error ? error->key + ": " + error->message
                  : std::to_string(resolved.at("score_tokens").get<std::int64_t>());
   };
@@ -326,12 +327,12 @@ TEST(PseudoPerplexityFitTest, WritesInWhatIsScoredAndRefusesWhatDoesNotFit) {
             "(longrun data import --test FILE, or split.test of longrun data prepare, makes one "
             "that has it)");
   const Json exact = {{"split", "validation"}, {"protocol", "pll"}, {"score_tokens", 100}};
-  EXPECT_EQ(kPseudoPerplexity.tokens_read(dataset, exact, 64), 6400.0);
+  EXPECT_EQ(PseudoPerplexityEvaluation().tokens_read(dataset, exact, 64), 6400.0);
   const Json approximate = {{"split", "validation"},
                             {"protocol", "pll_approximate"},
                             {"at_once", 10},
                             {"score_tokens", 4000}};
-  EXPECT_EQ(kPseudoPerplexity.tokens_read(dataset, approximate, 500), 400.0 * 500.0);
+  EXPECT_EQ(PseudoPerplexityEvaluation().tokens_read(dataset, approximate, 500), 400.0 * 500.0);
 }
 
 }  // namespace

@@ -34,14 +34,14 @@ class QuestionsTest : public testing::Test {
     const InputFile file = ReadInputFile(path).value();
     EXPECT_TRUE(KeepInputFile(file, folder_.path()).ok());
     params["file"] = file.id;
-    return kMultipleChoice.run(model,
-                               {.dataset = &*dataset_,
-                                .params = std::move(params),
-                                .context_length = context_length,
-                                .windows_per_call = windows_per_call,
-                                .dataset_folder = Data(),
-                                .files_dir = folder_.path()},
-                               {});
+    return MultipleChoiceEvaluation().run(model,
+                                          {.dataset = &*dataset_,
+                                           .params = std::move(params),
+                                           .context_length = context_length,
+                                           .windows_per_call = windows_per_call,
+                                           .dataset_folder = Data(),
+                                           .files_dir = folder_.path()},
+                                          {});
   }
 
   std::string Data() const { return JoinPath(folder_.path(), "data"); }

@@ -47,12 +47,12 @@ class TimedModel final : public LanguageModel {
 
 Result<EvaluationOutput> Timed(LanguageModel& model, const char* variant, Json params,
                                const EvaluationProgress& progress = {}) {
-  return kThroughput.run(model,
-                         {.params = std::move(params),
-                          .context_length = 64,
-                          .variant = variant,
-                          .machine = {{"kind", "cpu"}}},
-                         progress);
+  return ThroughputEvaluation().run(model,
+                                    {.params = std::move(params),
+                                     .context_length = 64,
+                                     .variant = variant,
+                                     .machine = {{"kind", "cpu"}}},
+                                    progress);
 }
 
 // Timed are the steps of 3, 4, 5 and 6 ms: by nearest rank the 10th percentile is the first, the
@@ -143,10 +143,10 @@ TEST(ThroughputTest, OtherErrorsAreErrorsAndItCanBeStopped) {
 
 TEST(ThroughputTest, EachDirectionHasTwoRows) {
   const Json params = {{"directions", {"generate", "forward"}}};
-  EXPECT_EQ(kThroughput.rows(params), (std::vector<RowName>{{"tokens_per_s", "generate"},
-                                                            {"peak_bytes", "generate"},
-                                                            {"tokens_per_s", "forward"},
-                                                            {"peak_bytes", "forward"}}));
+  EXPECT_EQ(ThroughputEvaluation().rows(params), (std::vector<RowName>{{"tokens_per_s", "generate"},
+                                                                       {"peak_bytes", "generate"},
+                                                                       {"tokens_per_s", "forward"},
+                                                                       {"peak_bytes", "forward"}}));
 }
 
 }  // namespace
