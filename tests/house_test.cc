@@ -85,7 +85,7 @@ const std::vector<Place> kPlaces = {
     {"prometheus-cpp", {"prometheus/"}, {"metrics/page.cc"}},
     {"CUDA", {"cuda", "cublas", "cutlass/", "cute/", "mma.h", "nvtx3/"}, {"kernels/cuda/"}},
     {"Highway", {"hwy/"}, {"kernels/"}},
-    {"cairo", {"cairo"}, {"client/plots/plot_png.cc"}},
+    {"cairo", {"cairo"}, {"client/plots/plot_cairo.cc"}},
     {"nlohmann's JSON", {"nlohmann/"}, {"base/"}},
     {"zlib", {"zlib.h"}, {"model/data/source/gzip.cc"}},
     {"libzstd", {"zstd.h"}, {"model/data/source/zstd.cc"}},
