@@ -85,7 +85,7 @@ const std::vector<Place> kPlaces = {
     {"prometheus-cpp", {"prometheus/"}, {"metrics/page.cc"}},
     {"CUDA", {"cuda", "cublas", "cutlass/", "cute/", "mma.h", "nvtx3/"}, {"kernels/cuda/"}},
     {"Highway", {"hwy/"}, {"kernels/"}},
-    {"cairo", {"cairo"}, {"client/plots/plot_png.cc"}},
+    {"cairo", {"cairo"}, {"client/plots/plot_cairo.cc"}},
     // The contract and its checks do not know who keeps them: only the list does.
     {"attention's back-ends",
      {"kernels/cpu/attention.h", "kernels/reference/kernel.h"},

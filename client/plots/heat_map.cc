@@ -1,15 +1,14 @@
 #include "client/plots/heat_map.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <memory>
-#include <numbers>
 #include <utility>
 
 #include "base/str.h"
 #include "client/plots/plot_letters.h"
+#include "client/plots/viridis.h"
 #include "client/words/render.h"
 
 namespace longrun {
@@ -17,42 +16,6 @@ namespace {
 
 constexpr double kBarWidth = 14.0;
 constexpr double kBarGap = 20.0;
-
-// ---- colours ---------------------------------------------------------------------------------------
-
-// Björn Ottosson's Oklab (2020), from lightness, chroma and hue to linear sRGB.
-std::array<double, 3> LinearRgb(double lightness, double chroma, double hue) {
-  const double a = chroma * std::cos(hue), b = chroma * std::sin(hue);
-  const auto cube = [](double x) { return x * x * x; };
-  const double l = cube(lightness + 0.3963377774 * a + 0.2158037573 * b);
-  const double m = cube(lightness - 0.1055613458 * a - 0.0638541728 * b);
-  const double s = cube(lightness - 0.0894841775 * a - 1.2914855480 * b);
-  return {4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s,
-          -1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s,
-          -0.0041960863 * l - 0.7034186147 * m + 1.7076147010 * s};
-}
-
-// From dark violet through blue and green to light yellow: lightness rises evenly, the hue turns evenly,
-// and the chroma is the largest, up to kChroma, that a screen can show.
-std::uint32_t MakeHeatColour(double unit) {
-  constexpr double kDarkest = 0.22, kLightest = 0.96, kFirstHue = 310.0, kLastHue = 102.0,
-                   kChroma = 0.10;
-  constexpr int kChromaSteps = 100;
-  const double lightness = kDarkest + unit * (kLightest - kDarkest);
-  const double hue = (kFirstHue + unit * (kLastHue - kFirstHue)) * std::numbers::pi / 180.0;
-  std::array<double, 3> rgb{};
-  for (int step = kChromaSteps; step >= 0; --step) {
-    rgb = LinearRgb(lightness, kChroma * step / kChromaSteps, hue);
-    if (std::ranges::all_of(rgb, [](double x) { return x >= 0.0 && x <= 1.0; })) break;
-  }
-  std::uint32_t colour = 0;
-  for (const double linear : rgb) {
-    const double x = std::clamp(linear, 0.0, 1.0);
-    const double shown = x <= 0.0031308 ? 12.92 * x : 1.055 * std::pow(x, 1.0 / 2.4) - 0.055;
-    colour = colour << 8 | static_cast<std::uint32_t>(std::lround(255.0 * shown));
-  }
-  return colour;
-}
 
 // ---- scale -----------------------------------------------------------------------------------------
 
@@ -268,14 +231,8 @@ class HeatLayout {
 }  // namespace
 
 std::uint32_t HeatColour(double unit) {
-  static const std::vector<std::uint32_t> colours = [] {
-    std::vector<std::uint32_t> made;
-    made.reserve(kHeatColours);
-    for (int i = 0; i < kHeatColours; ++i) made.push_back(MakeHeatColour(i / (kHeatColours - 1.0)));
-    return made;
-  }();
   const double clamped = std::clamp(unit, 0.0, 1.0);
-  return colours[static_cast<std::size_t>(std::lround(clamped * (kHeatColours - 1)))];
+  return kViridis[static_cast<std::size_t>(std::lround(clamped * (kHeatColours - 1)))];
 }
 
 std::optional<double> HeatMap::UnitAt(std::int64_t row, std::int64_t column) const {

@@ -1,5 +1,5 @@
-// A heat map of attention: the data (HeatMap) and its output forms. LayOut places it once for SVG and PNG
-// (plot_svg.h, plot_png.h); the terminal has its own form (heat_map_text.h).
+// A heat map of attention: the data (HeatMap) and its output forms. LayOut places it once for SVG, PNG
+// and PDF (plot_svg.h, plot_cairo.h); the terminal has its own form (heat_map_text.h).
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,7 @@
 
 namespace longrun {
 
-// Colours from dark to light: perceived lightness rises evenly, so that equal steps look equal, also in
-// grey and to colour-blind people.
+// Colours from dark to light (viridis.h).
 inline constexpr int kHeatColours = 256;
 std::uint32_t HeatColour(double unit);  // 0 lowest to 1 highest; 0xRRGGBB
 

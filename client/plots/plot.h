@@ -1,10 +1,10 @@
-// The data of a plot. It is drawn in the terminal, as SVG and as PNG from the same numbers; `LayOut` places it
-// once for both pictures.
+// The data of a plot. It is drawn in the terminal, and as SVG, PNG and PDF from the same numbers; `LayOut`
+// places it once for all pictures.
 //
 //   plot_curves.h   from pivot tables: a metric by context length
 //   plot_losses.h   from training curves
 //   plot_layout.h   Plot -> Drawing: axes, ticks, labels that do not overlap
-//   plot_svg.h, plot_png.h, plot_text.h   output forms
+//   plot_svg.h, plot_cairo.h, plot_text.h   output forms; picture_file.h chooses one
 #pragma once
 
 #include <optional>

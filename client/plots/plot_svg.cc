@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/str.h"
-#include "client/plots/plot_png.h"
+#include "client/plots/plot_cairo.h"
 #include "client/words/html.h"
 
 namespace longrun {

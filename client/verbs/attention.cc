@@ -22,9 +22,8 @@
 #include "client/plots/drawing.h"
 #include "client/plots/heat_map.h"
 #include "client/plots/heat_map_text.h"
-#include "client/plots/plot_png.h"
+#include "client/plots/picture_file.h"
 #include "client/plots/plot_size.h"
-#include "client/plots/plot_svg.h"
 #include "client/tables/pivot_axes.h"
 #include "client/verb.h"
 #include "client/wire/ask.h"
@@ -260,12 +259,7 @@ std::string TextOf(const HeatMap& heat, const AttentionArguments& arguments, con
 Status WritePicture(const HeatMap& heat, const std::string& output, const PlotSize& size) {
   const Drawing drawing = LayOut(heat, size.width > 0 ? size.width : kPictureWidth,
                                  size.height > 0 ? size.height : kPictureHeight);
-  std::string bytes;
-  if (output.ends_with(".png")) {
-    ASSIGN_OR_RETURN(bytes, RenderPng(drawing));
-  } else {
-    bytes = RenderSvg(drawing);
-  }
+  ASSIGN_OR_RETURN(const std::string bytes, RenderPicture(drawing, output));
   RETURN_IF_ERROR(WriteOutputFile(output, bytes));
   std::fprintf(stderr, "%s: %s\n", output.c_str(), heat.title.c_str());
   return {};
@@ -274,13 +268,13 @@ Status WritePicture(const HeatMap& heat, const std::string& output, const PlotSi
 Status Draw(const AttentionArguments& arguments, const std::string& state) {
   const std::string& output = arguments.output;
   const bool as_it_is = output.ends_with(".safetensors");
-  const bool is_known = output == "text" || output == "json" || output.ends_with(".svg") ||
-                        output.ends_with(".png") || output.ends_with(".txt") || as_it_is;
+  const bool is_known = output == "text" || output == "json" || IsPictureFile(output) ||
+                        output.ends_with(".txt") || as_it_is;
   if (!is_known) {
     return Status(Code::kInvalidArgument,
                   Str("-o \"", output,
-                      "\": expected text, json, or a file that ends in .svg, .png, .txt or "
-                      ".safetensors"));
+                      "\": expected text, json, or a file that ends in .svg, .png, .pdf, .txt "
+                      "or .safetensors"));
   }
   ASSIGN_OR_RETURN(const PlotSize size, ReadPlotSize(arguments.size));
   ASSIGN_OR_RETURN(FoundMap found, FindMap(arguments, state));
@@ -340,7 +334,8 @@ void AddAttention(Verbs& verbs) {
       ->capture_default_str();
   verb->add_option(
           "-o,--output", arguments->output,
-          "text | json | FILE.svg | FILE.png | FILE.txt | FILE.safetensors (as it was measured)")
+          "text | json | FILE.svg | FILE.png | FILE.pdf | FILE.txt | FILE.safetensors (as it was "
+          "measured)")
       ->capture_default_str();
   verb->add_option("--size", arguments->size,
                    Str("WIDTHxHEIGHT: pixels of a picture (", kPictureWidth, "x", kPictureHeight,

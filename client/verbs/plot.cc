@@ -15,12 +15,11 @@
 #include "client/console/output.h"
 #include "client/console/output_file.h"
 #include "client/plots/drawing.h"
+#include "client/plots/picture_file.h"
 #include "client/plots/plot_curves.h"
 #include "client/plots/plot_layout.h"
 #include "client/plots/plot_losses.h"
-#include "client/plots/plot_png.h"
 #include "client/plots/plot_size.h"
-#include "client/plots/plot_svg.h"
 #include "client/plots/plot_text.h"
 #include "client/tables/pivot.h"
 #include "client/tables/pivot_arguments.h"
@@ -175,16 +174,10 @@ std::string FileOf(const std::string& output, std::size_t plot, std::size_t n_pl
 
 Status WritePictures(const std::vector<Plot>& plots, const std::string& output,
                      const PlotSize& size) {
-  const bool as_png = output.ends_with(".png");
   for (std::size_t i = 0; i < plots.size(); ++i) {
     const Drawing drawing = LayOut(plots[i], size.width > 0 ? size.width : kPictureWidth,
                                    size.height > 0 ? size.height : kPictureHeight);
-    std::string bytes;
-    if (as_png) {
-      ASSIGN_OR_RETURN(bytes, RenderPng(drawing));
-    } else {
-      bytes = RenderSvg(drawing);
-    }
+    ASSIGN_OR_RETURN(const std::string bytes, RenderPicture(drawing, output));
     const std::string file = FileOf(output, i, plots.size());
     RETURN_IF_ERROR(WriteOutputFile(file, bytes));
     std::fprintf(stderr, "%s: %s\n", file.c_str(), plots[i].title.c_str());
@@ -245,13 +238,13 @@ int NothingToDraw(const std::vector<Plot>& plots, const std::vector<std::string>
 
 int DrawPlots(const PlotArguments& arguments, const std::string& state) {
   const std::string& output = arguments.output;
-  const bool is_known = output == "text" || output == "json" || output.ends_with(".svg") ||
-                        output.ends_with(".png") || output.ends_with(".txt");
+  const bool is_known =
+      output == "text" || output == "json" || IsPictureFile(output) || output.ends_with(".txt");
   if (!is_known) {
     return Report(
         Status(Code::kInvalidArgument,
                Str("-o \"", output,
-                   "\": expected text, json, or a file that ends in .svg, .png or .txt")));
+                   "\": expected text, json, or a file that ends in .svg, .png, .pdf or .txt")));
   }
   const Result<PlotSize> size = ReadPlotSize(arguments.size);
   if (!size.ok()) return Report(size.status());
@@ -274,6 +267,7 @@ void AddPlot(Verbs& verbs) {
   CLI::App* verb =
       verbs.app->add_subcommand("plot", "perplexity by context length or training curves, drawn");
   AddExamples(*verb, {"longrun plot my-sweep", "longrun plot my-sweep -o curves.svg",
+                      "longrun plot my-sweep -o paper.pdf",
                       "longrun plot my-sweep --metric nll_by_position",
                       "longrun plot my-sweep --what loss --where position=rope -o loss.png"});
   auto arguments = std::make_shared<PlotArguments>();
@@ -285,7 +279,8 @@ void AddPlot(Verbs& verbs) {
   verb->add_option("--x", arguments->x, "x axis of training curves: tokens | step")
       ->check(CLI::IsMember(std::vector<std::string>{"tokens", "step"}))
       ->capture_default_str();
-  verb->add_option("-o,--output", arguments->output, "text | json | FILE.svg | FILE.png | FILE.txt")
+  verb->add_option("-o,--output", arguments->output,
+                   "text | json | FILE.svg | FILE.png | FILE.pdf | FILE.txt")
       ->capture_default_str();
   verb->add_option("--size", arguments->size,
                    "WIDTHxHEIGHT: pixels of a picture (800x480), characters of a text (80x20)");

@@ -83,6 +83,12 @@ bool IsOfEarlierBoot(const State& state, const Attempt& attempt) {
   return !attempt.started_boot.empty() && attempt.started_boot != state.boot;
 }
 
+// Whether all processes of the worker's machine ended together, which is not this task's doing. A lone task
+// whose attempts end so again and again may be the cause, and waits.
+bool EndedWithAll(const Attempt& attempt, std::int64_t n_before) {
+  return attempt.died_together > 1 || (attempt.died_together == 1 && n_before == 0);
+}
+
 // What an exit code means, for people.
 std::string ExitText(int exit_code) {
   if (exit_code == FailureOf(FailureClass::kPreempted).exit_code) {
@@ -101,10 +107,10 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
   if (task.cancel_wanted && (yielded || row.retryable)) return CancelTaskNow(step, task, message);
   if (!may_retry) return FailTask(step, task, row, message);
   // The trainer vanished with its machine: waiting would not help, and the same worker is as good as any.
-  const bool by_reboot =
-      row.failure_class == FailureClass::kVanished && IsOfEarlierBoot(step.state, attempt);
-  if (row.avoid_worker && !by_reboot) task.avoid_worker = attempt.worker;
-  const bool wait = row.back_off && !by_reboot;
+  const bool by_machine = row.failure_class == FailureClass::kVanished &&
+                          (IsOfEarlierBoot(step.state, attempt) || EndedWithAll(attempt, n_before));
+  if (row.avoid_worker && !by_machine) task.avoid_worker = attempt.worker;
+  const bool wait = row.back_off && !by_machine;
   const std::int64_t wait_ms =
       wait ? BackOffMs(n_before, step.state.random.Next(), step.state.limits.back_off) : 0;
   task.not_before = step.now + wait_ms;

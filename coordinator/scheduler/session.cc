@@ -90,6 +90,25 @@ void EndWhatIsNotListed(StepContext& step, const Worker& worker,
   for (Attempt* const attempt : gone) EndUnlisted(step, worker, *attempt);
 }
 
+// After a restart of the worker: notes which attempts ended with it. Its trainers outlive it, unless all
+// processes of the machine were killed.
+void NoteDiedTogether(State& state, const Worker& worker, const std::vector<LiveAttempt>& listed) {
+  std::set<std::string> running;
+  for (const LiveAttempt& live : listed) {
+    if (live.running) running.insert(live.attempt);
+  }
+  std::vector<Attempt*> dead;
+  for (const std::string& id : state.index.live) {
+    Attempt& attempt = state.attempts.at(id);
+    if (attempt.worker != worker.id || attempt.state == AttemptState::kOffered) continue;
+    if (running.contains(id)) return;
+    dead.push_back(&attempt);
+  }
+  for (Attempt* const attempt : dead) {
+    attempt->died_together = static_cast<std::int64_t>(dead.size());
+  }
+}
+
 bool SameSlots(const std::vector<Slot>& a, const std::vector<Slot>& b) {
   return std::ranges::equal(a, b, [](const Slot& x, const Slot& y) {
     return std::tie(x.index, x.kind, x.name, x.memory_bytes, x.threads, x.simd, x.linear) ==
@@ -200,6 +219,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   if (worker.session != event.session) {
     ForgetSession(step, worker, Str("worker ", worker.id, " has opened a newer session"));
   }
+  const bool is_restarted = !added && worker.incarnation != event.worker.incarnation;
   if (added || worker.lost || worker.draining || !SameSlots(worker.slots, event.worker.slots)) {
     state.index.workers_version += 1;
   }
@@ -217,6 +237,7 @@ void HandleEvent(StepContext& step, const WorkerArrived& event) {
   state.index.sessions[event.session] = worker.id;
   step.changed_workers.insert(worker.id);
 
+  if (is_restarted) NoteDiedTogether(state, worker, event.attempts);
   EndWhatIsNotListed(step, worker, event.attempts, step.now);
   SendWelcome welcome = {.session = event.session};
   for (const LiveAttempt& live : event.attempts) {

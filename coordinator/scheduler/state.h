@@ -97,7 +97,10 @@ struct Attempt {
   // Volatile:
   Instant offered_at = 0;
   Instant listed_at = 0;  // when its worker last reported it
-  Json progress = {};     // body of the newest `progress` record
+  // How many attempts had no trainer any more, this one among them, when their worker came back from a
+  // restart, if none of its others had one: the machine's processes ended together. 0: not so.
+  std::int64_t died_together = 0;
+  Json progress = {};  // body of the newest `progress` record
 };
 
 struct Task {

@@ -10,8 +10,8 @@
 #include "base/str.h"
 #include "client/plots/drawing.h"
 #include "client/plots/heat_map_text.h"
+#include "client/plots/plot_cairo.h"
 #include "client/plots/plot_letters.h"
-#include "client/plots/plot_png.h"
 #include "client/plots/plot_svg.h"
 
 namespace longrun {
@@ -70,6 +70,9 @@ TEST(HeatColourTest, LightnessRisesInNearlyEqualSteps) {
     EXPECT_GT(step, 0.5 * whole) << i;
     EXPECT_LT(step, 1.6 * whole) << i;
   }
+  // The ends of matplotlib's viridis.
+  EXPECT_EQ(HeatColour(0.0), 0x440154U);
+  EXPECT_EQ(HeatColour(1.0), 0xfde725U);
   EXPECT_EQ(HeatColour(-3.0), HeatColour(0.0));
   EXPECT_EQ(HeatColour(7.0), HeatColour(1.0));
 }
@@ -192,6 +195,9 @@ TEST(HeatMapTest, SvgHoldsAPictureAndPngIsOne) {
   EXPECT_NE(svg.find("image-rendering:pixelated"), std::string::npos);
   EXPECT_EQ(svg.find("<b>"), std::string::npos);
   EXPECT_NE(svg.find("&lt;b&gt;&amp;"), std::string::npos);
+  const auto pdf = RenderPdf(LayOut(heat, 400, 400));
+  ASSERT_TRUE(pdf.ok());
+  EXPECT_NE(pdf->find("/Subtype /Image"), std::string::npos);
   const auto png = RenderPng(LayOut(heat, 400, 400), 1.0);
   ASSERT_TRUE(png.ok()) << png.status().message();
   EXPECT_EQ(png->substr(1, 3), "PNG");

@@ -9,10 +9,11 @@
 
 #include "base/str.h"
 #include "client/plots/drawing.h"
+#include "client/plots/picture_file.h"
+#include "client/plots/plot_cairo.h"
 #include "client/plots/plot_curves.h"
 #include "client/plots/plot_layout.h"
 #include "client/plots/plot_losses.h"
-#include "client/plots/plot_png.h"
 #include "client/plots/plot_scale.h"
 #include "client/plots/plot_svg.h"
 #include "client/plots/plot_text.h"
@@ -393,6 +394,39 @@ TEST(PngTest, IsAPngOfTheSizeAskedFor) {
   EXPECT_EQ(word(20), 600);
   EXPECT_EQ(png->substr(png->size() - 8, 4), "IEND");
   EXPECT_FALSE(RenderPng(LayOut(Crowded(), 8000, 300), 4.0).ok());
+}
+
+TEST(PdfTest, IsOnePageOfLinesAndLettersAndTheSameEachTime) {
+  Drawing drawing = LayOut(Crowded(), 400, 300);
+  drawing.title = "a title";
+  const auto pdf = RenderPdf(drawing);
+  ASSERT_TRUE(pdf.ok()) << pdf.status().message();
+  EXPECT_TRUE(pdf->starts_with("%PDF-1.4\n"));
+  EXPECT_TRUE(pdf->ends_with("%%EOF\n"));
+  EXPECT_NE(pdf->find("/Count 1\n"), std::string::npos);
+  // 72 points an inch for 96 pixels (ISO 32000-1, 8.3.2.3).
+  EXPECT_NE(pdf->find("/MediaBox [ 0 0 300 225 ]"), std::string::npos);
+  EXPECT_NE(pdf->find("/Title (a title)"), std::string::npos);
+  // Embedded letters with their meaning, so that text can be searched, and no picture of them.
+  EXPECT_NE(pdf->find("/ToUnicode"), std::string::npos);
+  EXPECT_EQ(pdf->find("/Subtype /Image"), std::string::npos);
+  EXPECT_EQ(pdf->find("/CreationDate"), std::string::npos);
+  const auto again = RenderPdf(drawing);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(*pdf, *again);
+}
+
+TEST(PictureFileTest, TheNameDecidesTheForm) {
+  const Drawing drawing = LayOut(Crowded(), 400, 300);
+  for (const auto& [name, begin] :
+       {std::pair("a.svg", "<svg "), {"a.png", "\x89PNG"}, {"a.pdf", "%PDF"}}) {
+    EXPECT_TRUE(IsPictureFile(name));
+    const auto bytes = RenderPicture(drawing, name);
+    ASSERT_TRUE(bytes.ok()) << bytes.status().message();
+    EXPECT_TRUE(bytes->starts_with(begin)) << name;
+  }
+  EXPECT_FALSE(IsPictureFile("a.txt"));
+  EXPECT_FALSE(IsPictureFile("pdf"));
 }
 
 // ---- the terminal ----------------------------------------------------------------------------------

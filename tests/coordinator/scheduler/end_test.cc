@@ -22,6 +22,19 @@ class EndTest : public SchedulerTest {
     }
     ASSERT_EQ(Train().state, TaskState::kReserved);
   }
+  // As its worker lists an attempt whose trainer is gone.
+  LiveAttempt Gone(const std::string& id) {
+    return Listed(state.attempts.at(id), /*running=*/false);
+  }
+  // The training of the run with this seed.
+  Task& OfSeed(std::int64_t seed) {
+    for (auto& [id, task] : state.tasks) {
+      const bool is_its = state.runs.at(task.run_key).run.seed == seed;
+      if (task.kind == TaskKind::kTrain && is_its) return task;
+    }
+    ADD_FAILURE() << "there is no such task";
+    std::abort();
+  }
 };
 
 TEST_F(EndTest, ACrashIsRetriedAfterAWaitUntilTheFailuresAreSpent) {
@@ -113,6 +126,63 @@ TEST_F(EndTest, ATrainerThatVanishedIsTriedAgainAfterAWaitAndAfterARebootAtOnce)
   EXPECT_EQ(Train().losses, 2);  // it costs as much
   EXPECT_EQ(Train().state, TaskState::kReserved);
   EXPECT_NE(Train().attempt, id);
+}
+
+// All processes of the machine are killed, without a reboot; the worker is restarted, and with it the
+// coordinator or not.
+TEST_F(EndTest, ATrainerThatEndedWithItsWorkerIsTriedAgainAtOnceAndAfterAWaitIfItHappensAgain) {
+  Begin(Current(Train()));
+  const std::string first = Train().attempt;
+  Arrive("w", {CpuSlot()}, 2, {Gone(first)}, "B");
+  Finish(state.attempts.at(first), {}, 2);
+  EXPECT_EQ(state.attempts.at(first).failure_class, "vanished");
+  EXPECT_EQ(Train().losses, 1);
+  EXPECT_EQ(Train().state, TaskState::kReserved);
+  // It was alone, so it may be what ends the worker.
+  Begin(Current(Train()), 2);
+  const std::string second = Train().attempt;
+  EXPECT_NE(second, first);
+  Restart();
+  Arrive("w", {CpuSlot()}, 1, {Gone(second)}, "C");
+  Finish(state.attempts.at(second), {});
+  EXPECT_EQ(Train().losses, 2);
+  EXPECT_EQ(Train().state, TaskState::kReady);
+  EXPECT_GT(Train().not_before, now);
+}
+
+TEST_F(EndTest, TrainersThatEndedTogetherWithTheirWorkerAreTriedAgainAtOnceEachTime) {
+  Arrive("w", {CpuSlot(0), CpuSlot(1)}, 2, {}, "B");
+  Submit({.seeds = {7}, .context_lengths = {}, .retry = {.losses_max = 2}}, "sweep-2");
+  const std::vector<std::string> tasks = {OfSeed(1).id, OfSeed(7).id};
+  for (int i = 1; i <= 2; ++i) {
+    std::vector<LiveAttempt> dead;
+    for (const std::string& task : tasks) {
+      ASSERT_EQ(state.tasks.at(task).state, TaskState::kReserved) << i;
+      dead.push_back(Gone(state.tasks.at(task).attempt));
+      Begin(Current(state.tasks.at(task)), i == 1 ? 2 : 1);
+    }
+    if (i == 1) Restart();
+    Arrive("w", {CpuSlot(0), CpuSlot(1)}, i == 1 ? 1 : 3, dead, i == 1 ? "C" : "D");
+    for (const LiveAttempt& live : dead) {
+      Finish(state.attempts.at(live.attempt), {}, i == 1 ? 1 : 3);
+    }
+    for (const std::string& task : tasks) EXPECT_EQ(state.tasks.at(task).losses, i);
+  }
+  for (const std::string& task : tasks) {
+    EXPECT_EQ(state.tasks.at(task).state, TaskState::kReserved);
+  }
+}
+
+TEST_F(EndTest, ATrainerThatVanishedWhileAnotherOfItsWorkerRunsIsTriedAgainAfterAWait) {
+  Arrive("w", {CpuSlot(0), CpuSlot(1)}, 2, {}, "B");
+  Submit({.seeds = {7}, .context_lengths = {}}, "sweep-2");
+  const std::string gone = OfSeed(7).attempt, alive = OfSeed(1).attempt;
+  for (const std::string& id : {gone, alive}) Begin(state.attempts.at(id), 2);
+  Arrive("w", {CpuSlot(0), CpuSlot(1)}, 3, {Gone(gone), Listed(state.attempts.at(alive))}, "C");
+  Finish(state.attempts.at(gone), {}, 3);
+  EXPECT_EQ(OfSeed(7).state, TaskState::kReady);
+  EXPECT_GT(OfSeed(7).not_before, now);
+  EXPECT_EQ(OfSeed(1).state, TaskState::kRunning);
 }
 
 TEST_F(EndTest, AnAttemptThatNeverRanHasNoDuration) {

@@ -1,10 +1,13 @@
-#include "client/plots/plot_png.h"
+#include "client/plots/plot_cairo.h"
 
+#include <cairo-pdf.h>
 #include <cairo.h>
 
 #include <cmath>
 #include <memory>
 #include <numbers>
+#include <string>
+#include <utility>
 
 #include "base/str.h"
 
@@ -12,6 +15,8 @@ namespace longrun {
 namespace {
 
 constexpr double kPixelsMax = 16'384;  // per side; cairo's own limit is twice that
+
+constexpr double kPointsPerPixel = 0.75;  // 72 points and 96 pixels an inch
 
 struct SurfaceDeleter {
   void operator()(cairo_surface_t* surface) const { cairo_surface_destroy(surface); }
@@ -129,6 +134,17 @@ void DrawMark(cairo_t* context, const Mark& mark) {
   }
 }
 
+// All marks, on white, with `scale` units of the surface for each pixel of the drawing.
+cairo_status_t DrawOn(cairo_surface_t* surface, const Drawing& drawing, double scale) {
+  const std::unique_ptr<cairo_t, ContextDeleter> context(cairo_create(surface));
+  SetColour(context.get(), 0xffffff, 1.0);
+  cairo_paint(context.get());
+  cairo_scale(context.get(), scale, scale);
+  cairo_set_line_join(context.get(), CAIRO_LINE_JOIN_ROUND);
+  for (const Mark& mark : drawing.marks) DrawMark(context.get(), mark);
+  return cairo_status(context.get());
+}
+
 cairo_status_t Append(void* closure, const unsigned char* data, unsigned length) {
   static_cast<std::string*>(closure)->append(reinterpret_cast<const char*>(data), length);
   return CAIRO_STATUS_SUCCESS;
@@ -157,16 +173,32 @@ Result<std::string> RenderPng(const Drawing& drawing, double scale) {
   }
   const std::unique_ptr<cairo_surface_t, SurfaceDeleter> surface(cairo_image_surface_create(
       CAIRO_FORMAT_RGB24, static_cast<int>(width), static_cast<int>(height)));
-  const std::unique_ptr<cairo_t, ContextDeleter> context(cairo_create(surface.get()));
-  SetColour(context.get(), 0xffffff, 1.0);
-  cairo_paint(context.get());
-  cairo_scale(context.get(), scale, scale);
-  cairo_set_line_join(context.get(), CAIRO_LINE_JOIN_ROUND);
-  for (const Mark& mark : drawing.marks) DrawMark(context.get(), mark);
-  if (const cairo_status_t status = cairo_status(context.get()); status != CAIRO_STATUS_SUCCESS) {
+  const cairo_status_t status = DrawOn(surface.get(), drawing, scale);
+  if (status != CAIRO_STATUS_SUCCESS) {
     return Status(Code::kInternal, Str("drawing the PNG: ", cairo_status_to_string(status)));
   }
   return PngOf(surface.get());
+}
+
+Result<std::string> RenderPdf(const Drawing& drawing) {
+  std::string bytes;
+  const std::unique_ptr<cairo_surface_t, SurfaceDeleter> surface(
+      cairo_pdf_surface_create_for_stream(Append, &bytes, drawing.width * kPointsPerPixel,
+                                          drawing.height * kPointsPerPixel));
+  // Journals and older TeX refuse newer versions.
+  cairo_pdf_surface_restrict_to_version(surface.get(), CAIRO_PDF_VERSION_1_4);
+  const std::pair<cairo_pdf_metadata_t, std::string> facts[] = {
+      {CAIRO_PDF_METADATA_TITLE, drawing.title},
+      {CAIRO_PDF_METADATA_SUBJECT, drawing.description},
+      {CAIRO_PDF_METADATA_CREATE_DATE, ""}};  // by itself it would be now
+  for (const auto& [name, text] : facts) {
+    cairo_pdf_surface_set_metadata(surface.get(), name, ToUtf8(text).c_str());
+  }
+  cairo_status_t status = DrawOn(surface.get(), drawing, kPointsPerPixel);
+  cairo_surface_finish(surface.get());
+  if (status == CAIRO_STATUS_SUCCESS) status = cairo_surface_status(surface.get());
+  if (status == CAIRO_STATUS_SUCCESS) return bytes;
+  return Status(Code::kInternal, Str("drawing the PDF: ", cairo_status_to_string(status)));
 }
 
 }  // namespace longrun
