@@ -244,13 +244,13 @@ Status Serve(const ServerOptions& options) {
                      [&](const std::vector<DamagedRow>& rows) { store->NoteDamaged(rows); });
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> executor,
-                   Executor::Start(store->database_path(), kExecutorThreads, kJobsMax));
+                   Executor::Start(*store, kExecutorThreads, kJobsMax));
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> submitter,
-                   Executor::Start(store->database_path(), 1, kSubmitJobsMax));
+                   Executor::Start(*store, 1, kSubmitJobsMax));
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> log_writer,
-                   Executor::Start(store->database_path(), 1, kLogJobsMax));
+                   Executor::Start(*store, 1, kLogJobsMax));
   ASSIGN_OR_RETURN(const std::unique_ptr<Executor> querier,
-                   Executor::Start(store->database_path(), kQuerierThreads, kQueryJobsMax));
+                   Executor::Start(*store, kQuerierThreads, kQueryJobsMax));
   Ticker ticker;
   Parts parts{.core = *core,
               .artifacts = *artifacts,
@@ -294,7 +294,8 @@ Status Serve(const ServerOptions& options) {
   log_writer->Stop();
   core->Stop();
   RETURN_IF_ERROR(store->CheckpointWal(true));
-  for (const std::string& path : {CoordinatorAddressPath(options.state_folder), metrics_file, socket_path}) {
+  for (const std::string& path :
+       {CoordinatorAddressPath(options.state_folder), metrics_file, socket_path}) {
     RETURN_IF_ERROR(RemoveAll(path));
   }
   LogInfo("stopped");

@@ -1,13 +1,17 @@
 // See coordinator_lock.h.
 #include "sweeps/coordinator_lock.h"
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "base/checked_line.h"
-#include "base/files.h"
 #include "base/str.h"
 
 namespace longrun {
@@ -40,6 +44,27 @@ std::optional<CoordinatorHolder> ReadCoordinatorLock(const std::string& state_fo
     return std::nullopt;
   }
   return holder;
+}
+
+bool IsAlive(const CoordinatorHolder& holder) { return kill(holder.pid, 0) == 0 || errno == EPERM; }
+
+Result<CoordinatorLock> CoordinatorLock::Acquire(const std::string& state_folder,
+                                                 const CoordinatorHolder& holder) {
+  const std::string path = CoordinatorLockPath(state_folder);
+  ASSIGN_OR_RETURN(FileLock file, FileLock::Acquire(path, "the state folder's lock"));
+  CoordinatorLock lock(std::move(file));
+  const std::string text = CoordinatorLockText(holder);
+  const int fd = lock.lock_.fd();
+  if (ftruncate(fd, 0) != 0 ||
+      pwrite(fd, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+    return ErrnoStatus(errno, Str("cannot write ", path));
+  }
+  return lock;
+}
+
+CoordinatorLock::~CoordinatorLock() {
+  // If this fails, a name that is out of date stays, as after a kill.
+  if (lock_.fd() >= 0) (void)!ftruncate(lock_.fd(), 0);
 }
 
 }  // namespace longrun

@@ -1,14 +1,19 @@
-// Who holds the lock of a state folder, or held it last:
+// The lock of a state folder, with the name of its holder:
 //
 //   STATE/coordinator.lock     PID crc32c=XXXXXXXX             the coordinator of a service
 //                              PID momentary crc32c=XXXXXXXX   that of one command, with which it ends
+//                              empty                           nobody, or one that has just taken it
 //
-// The lock itself is a FileLock on this file. The checksum protects the pid, which a message shows to
-// a user, who may end that process.
+// A holder that was killed stays named until the next one takes the lock. The checksum protects the pid, which
+// a message shows to a user, who may end that process.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <utility>
+
+#include "base/files.h"
+#include "base/status.h"
 
 namespace longrun {
 
@@ -19,7 +24,25 @@ struct CoordinatorHolder {
 
 std::string CoordinatorLockPath(const std::string& state_folder);
 std::string CoordinatorLockText(const CoordinatorHolder& holder);
-// Nothing if the file does not exist, is being written, or is damaged.
+// Nothing if the file does not exist, is empty, or is damaged.
 std::optional<CoordinatorHolder> ReadCoordinatorLock(const std::string& state_folder);
+// Whether a process of this machine has the pid. A killed holder's pid may be another process's by now.
+bool IsAlive(const CoordinatorHolder& holder);
+
+// The lock, held until the object is destroyed or the process dies.
+class CoordinatorLock {
+ public:
+  // kUnavailable when another process holds it.
+  static Result<CoordinatorLock> Acquire(const std::string& state_folder,
+                                         const CoordinatorHolder& holder);
+  CoordinatorLock(CoordinatorLock&&) noexcept = default;
+  CoordinatorLock& operator=(CoordinatorLock&&) noexcept = default;
+  // Removes the holder's name before the lock is free, so that nobody takes it for that of the next holder.
+  ~CoordinatorLock();
+
+ private:
+  explicit CoordinatorLock(FileLock lock) : lock_(std::move(lock)) {}
+  FileLock lock_;
+};
 
 }  // namespace longrun

@@ -15,8 +15,8 @@ namespace longrun {
 namespace {
 
 // Calls whose answers are shown. Others do not count: a submission may have rewritten what it found damaged.
-constexpr std::string_view kShown[] = {"ListSweeps", "GetSweep",  "GetRun", "GetResults",
-                                       "GetSeries",  "PlanSweep", "Query"};
+constexpr std::string_view kShown[] = {"ListSweeps", "GetSweep", "GetRun",    "GetResults",
+                                       "GetSeries",  "GetLogs",  "PlanSweep", "Query"};
 
 // Shared by all threads: `run` makes calls while its supervisor does.
 struct Notices {

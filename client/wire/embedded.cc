@@ -83,7 +83,7 @@ std::string LastError(const std::string& log, std::int64_t begin) {
   return error;
 }
 
-// The coordinator that holds the folder, or held it last; pid 0 if that is not known.
+// The coordinator that holds the folder, or was killed while it held it; pid 0 if that is not known.
 CoordinatorHolder HolderOf(const std::string& state) {
   return ReadCoordinatorLock(state).value_or(CoordinatorHolder());
 }

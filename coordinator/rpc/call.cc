@@ -23,11 +23,6 @@ Status NoteKnownDamage(Parts& parts, StoreReader& reader, const std::set<std::st
   return reader.NoteDamagedOf(damaged);
 }
 
-void BeginReading(Parts& parts, StoreReader& reader) {
-  (void)reader.TakeDamaged();  // of another call
-  reader.SetKnown(parts.core.store().damaged());
-}
-
 grpc::Status EndCall(Parts& parts, const char* method, const Status& status, const RpcError& error,
                      grpc::CallbackServerContext* context) {
   parts.metrics.CountCall(method, CodeName(status.code()));
@@ -60,7 +55,6 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
                                      begun, work = std::move(body)](StoreReader& reader) {
     RpcError error{.reason = "", .subject = method};
     Status status;
-    BeginReading(parts, reader);
     if (context->IsCancelled()) {
       status = Status(Code::kCancelled, "the client disconnected");
     } else if (!has_deadline && BootMs() - begun_ms > kDeadlineMsDefault) {

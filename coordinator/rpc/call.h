@@ -43,10 +43,6 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
 grpc::ServerUnaryReactor* Handle(Parts& parts, grpc::CallbackServerContext* context,
                                  const char* method, CallBody body);
 
-// For a reader, which serves many calls, before it reads for another one: drops the damage that earlier calls met,
-// and tells it what is known to be damaged.
-void BeginReading(Parts& parts, StoreReader& reader);
-
 // Notes the damage known since the start in the tables on which an answer rests, whether or not the
 // answer's reads met it, unless it has been repaired since.
 Status NoteKnownDamage(Parts& parts, StoreReader& reader, const std::set<std::string>& tables);

@@ -4,14 +4,15 @@
 #include <utility>
 
 #include "base/thread.h"
+#include "coordinator/store/store.h"
 
 namespace longrun {
 
-Result<std::unique_ptr<Executor>> Executor::Start(const std::string& database_path, int n_threads,
+Result<std::unique_ptr<Executor>> Executor::Start(const Store& store, int n_threads,
                                                   std::size_t jobs_max) {
-  std::unique_ptr<Executor> executor(new Executor(jobs_max));
+  std::unique_ptr<Executor> executor(new Executor(store, jobs_max));
   for (int i = 0; i < n_threads; ++i) {
-    ASSIGN_OR_RETURN(auto reader, StoreReader::Open(database_path));
+    ASSIGN_OR_RETURN(auto reader, StoreReader::Open(store.database_path()));
     executor->readers_.push_back(std::move(reader));
   }
   for (const auto& reader : executor->readers_) {
@@ -54,6 +55,8 @@ void Executor::Run(StoreReader& reader) {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
+    (void)reader.TakeDamaged();
+    reader.SetKnown(store_.damaged());
     job(reader);
   }
 }

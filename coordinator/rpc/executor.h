@@ -16,24 +16,28 @@
 
 namespace longrun {
 
+class Store;
+
 class Executor {
  public:
   using Job = std::function<void(StoreReader& reader)>;
 
-  // Each thread has its own reading connection.
-  static Result<std::unique_ptr<Executor>> Start(const std::string& database_path, int n_threads,
+  // Each thread has its own reading connection to the database of `store`, which must outlive the executor.
+  static Result<std::unique_ptr<Executor>> Start(const Store& store, int n_threads,
                                                  std::size_t jobs_max);
   ~Executor();  // Stop()
 
-  // Returns false if too much is queued or the executor has stopped: then the job will not run.
+  // Returns false if too much is queued or the executor has stopped: then the job will not run. Its reader knows
+  // the damage that the store knows, and has none of an earlier job for TakeDamaged().
   bool Post(Job job);
   // Runs the queued jobs and ends the threads.
   void Stop();
 
  private:
-  explicit Executor(std::size_t jobs_max) : jobs_max_(jobs_max) {}
+  Executor(const Store& store, std::size_t jobs_max) : store_(store), jobs_max_(jobs_max) {}
   void Run(StoreReader& reader);
 
+  const Store& store_;
   const std::size_t jobs_max_;
   std::vector<std::unique_ptr<StoreReader>> readers_;
   std::vector<std::thread> threads_;

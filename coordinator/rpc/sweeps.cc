@@ -187,7 +187,6 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
     if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
     n_quiet_ = 0;
     seen_version_ = parts_.core.version();
-    BeginReading(parts_, reader);
     if (!view_) {
       auto sweep = reader.FindSweep(reference_);
       if (!sweep.ok()) {
@@ -202,8 +201,9 @@ class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
                                           SweepView::Losses::kShown);
     }
     message_.Clear();
-    if (const Status status = view_->Fill(reader, &message_); !status.ok()) return End(status);
+    const Status filled = view_->Fill(reader, &message_);
     KeepDamage(reader);
+    if (!filled.ok()) return End(filled);
     std::string bytes = message_.SerializeAsString();
     if (bytes == sent_) return Wait();
     sent_ = std::move(bytes);
@@ -261,6 +261,7 @@ class Logs final : public grpc::ServerWriteReactor<v1::GetLogsResponse> {
     if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
     if (!found_) {
       auto attempts = reader.FindLogs(target_);
+      AddDamage(reader.TakeDamaged(), context_);
       if (!attempts.ok()) return End(attempts.status());
       attempts_ = std::move(attempts).value();
       found_ = true;

@@ -15,11 +15,11 @@ namespace {
 constexpr std::size_t kShownBytes = 80;
 constexpr std::size_t kShortIdBytes = 8;
 
-// What may be any bytes, on one line. Every name and key goes through here: the text is sent to clients, logged
-// and printed.
+// Any bytes as one line of text. Every name and key goes through here, since the text is sent to
+// clients, logged and printed.
 std::string Shown(std::string_view text) {
   if (text.size() <= kShownBytes) return PrintableBytes(text);
-  // Not inside a character, which has at most 4 bytes.
+  // Do not cut inside a character, which has at most 4 bytes.
   std::size_t end = kShownBytes;
   while (end > kShownBytes - 3 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
   return PrintableBytes(text.substr(0, end));
@@ -44,18 +44,38 @@ std::string MeasureAgain(const std::string& run) {
   return Str("measure it again: `longrun retry ", run, "`");
 }
 
-// What a row of a table is for people, and what to do when it is damaged.
-struct Wording {
-  std::string_view table;
-  std::string (*object)(const RowValues& row);
-  std::string (*remedy)(const RowValues& row);
+// What depends on the rows of a table: it decides how damage of them is reported, and what to do if the table
+// has no remedy of its own.
+enum class Role {
+  kNumbers,  // results depend on them
+  kNeeds,    // they say which files and tasks are needed
+  kHistory,  // nothing depends on them
 };
 
-std::string SubmitAgain(const RowValues&) { return std::string(kSubmitAgain); }
+// Names a row for people, by at least two of its columns where it has them: a flipped bit leaves
+// one readable.
+using Namer = std::string (*)(const RowValues& row);
+using Remedy = std::string (*)(const RowValues& row);
 
-// Those of other tables are named by their keys (kByKey, and what is not here).
-constexpr Wording kWordings[] = {
+struct TableFacts {
+  std::string_view table;
+  Role role;
+  Namer object = nullptr;   // null: the row is named by its key
+  Remedy remedy = nullptr;  // null: that of the role
+};
+
+std::string ChangedOf(const RowValues& row) {
+  const std::string subject = row.Text("subject");
+  const std::string id = row.Text("id");
+  return Str(Shown(subject), " ", subject == "task" ? ShortId(id) : Shown(id));
+}
+
+std::string FileName(const RowValues& row) { return Str("\"", Shown(row.Text("name")), "\""); }
+
+// A table that is not here has the role kHistory.
+constexpr TableFacts kTables[] = {
     {.table = "result",
+     .role = Role::kNumbers,
      .object =
          [](const RowValues& row) {
            return ResultName(Shown(row.Text("metric")), Shown(row.Text("context_length")),
@@ -64,19 +84,25 @@ constexpr Wording kWordings[] = {
          },
      .remedy = [](const RowValues& row) { return MeasureAgain(ShortOf(row, "run_key")); }},
     {.table = "run",
+     .role = Role::kNumbers,
      .object =
          [](const RowValues& row) {
            return Str("the stored configuration of run ", ShortOf(row, "run_key"));
-         },
-     .remedy = &SubmitAgain},
+         }},
     {.table = "task",
+     .role = Role::kNumbers,
      .object =
          [](const RowValues& row) {
            return Str(Shown(row.Text("kind")), " task ", ShortOf(row, "id"), " of run ",
                       ShortOf(row, "run_key"));
-         },
-     .remedy = &SubmitAgain},
+         }},
+    {.table = "sweep", .role = Role::kNumbers},
+    {.table = "sweep_run", .role = Role::kNumbers},
+    {.table = "sweep_cell", .role = Role::kNumbers},
+    {.table = "sweep_task", .role = Role::kNumbers},
+    {.table = "cell", .role = Role::kNumbers},
     {.table = "dataset",
+     .role = Role::kNumbers,
      .object =
          [](const RowValues& row) {
            return Str("what is registered of dataset \"", Shown(row.Text("name")), "\"");
@@ -86,6 +112,7 @@ constexpr Wording kWordings[] = {
            return std::string("register it again: `longrun data register NAME FOLDER`");
          }},
     {.table = "model",
+     .role = Role::kNumbers,
      .object =
          [](const RowValues& row) {
            return Str("what is registered of model \"", Shown(row.Text("name")), "\"");
@@ -95,30 +122,105 @@ constexpr Wording kWordings[] = {
            return std::string("import it again: `longrun import NAME FOLDER`");
          }},
     {.table = "worker",
+     .role = Role::kNumbers,
      .object =
          [](const RowValues& row) {
-           return Str("what is known of worker ", Shown(row.Text("id")));
+           return Str("what is known of worker ", Shown(row.Text("id")), " on host \"",
+                      Shown(row.Text("host")), "\"");
          },
      .remedy =
          [](const RowValues&) {
            return std::string("start that worker again, which rewrites it");
          }},
+    {.table = "attempt",
+     .role = Role::kNeeds,
+     .object =
+         [](const RowValues& row) {
+           return Str("the stored row of attempt ", Shown(row.Text("n")), " of task ",
+                      ShortOf(row, "task"), " (", Shown(row.Text("id")), ")");
+         }},
+    {.table = "checkpoint",
+     .role = Role::kNeeds,
+     .object =
+         [](const RowValues& row) {
+           return Str("the stored row of the checkpoint at step ", Shown(row.Text("step")),
+                      " of task ", ShortOf(row, "task"), " (", ShortOf(row, "sha256"), ")");
+         }},
+    {.table = "checkpoint_file",
+     .role = Role::kNeeds,
+     .object =
+         [](const RowValues& row) {
+           return Str("the stored row of file ", FileName(row), " of checkpoint ",
+                      ShortOf(row, "checkpoint"));
+         }},
+    {.table = "artifact",
+     .role = Role::kNeeds,
+     .object =
+         [](const RowValues& row) {
+           return Str("the stored row of file ", FileName(row), " of task ", ShortOf(row, "task"));
+         }},
+    {.table = "sweep_label",
+     .role = Role::kNeeds,
+     .object =
+         [](const RowValues& row) {
+           return Str("label \"", Shown(row.Text("key")), "\" of sweep ", Shown(row.Text("sweep")));
+         },
+     .remedy =
+         [](const RowValues&) {
+           return std::string("set it again: `longrun label SWEEP KEY=VALUE`");
+         }},
+    {.table = "record",
+     .role = Role::kHistory,
+     .object =
+         [](const RowValues& row) {
+           return Str("journal record ", Shown(row.Text("seq")), " (\"", Shown(row.Text("kind")),
+                      "\") of attempt ", Shown(row.Text("attempt")));
+         }},
+    {.table = "series",
+     .role = Role::kHistory,
+     .object =
+         [](const RowValues& row) {
+           return Str("a point of a curve, at step ", Shown(row.Text("step")), " of attempt ",
+                      Shown(row.Text("attempt")));
+         }},
+    {.table = "metric_name",
+     .role = Role::kHistory,
+     .object = [](const RowValues& row) { return Str("the name of the metric ", FileName(row)); }},
+    {.table = "transition",
+     .role = Role::kHistory,
+     .object =
+         [](const RowValues& row) {
+           return Str("the change of ", ChangedOf(row), " from \"", Shown(row.Text("from_state")),
+                      "\" to \"", Shown(row.Text("to_state")), "\"");
+         }},
 };
-constexpr std::string_view kByKey[] = {"sweep", "sweep_run", "sweep_cell", "sweep_task", "cell"};
-// No number rests on them, but they say which files are needed.
-constexpr std::string_view kSayWhatIsNeeded[] = {"artifact", "attempt", "checkpoint",
-                                                 "checkpoint_file"};
 
-const Wording* WordingOf(std::string_view table) {
-  const auto* const found = std::ranges::find(kWordings, table, &Wording::table);
-  return found == std::end(kWordings) ? nullptr : found;
+const TableFacts* FactsOf(std::string_view table) {
+  const auto* const found = std::ranges::find(kTables, table, &TableFacts::table);
+  return found == std::end(kTables) ? nullptr : found;
+}
+
+Role RoleOf(std::string_view table) {
+  const TableFacts* const facts = FactsOf(table);
+  return facts == nullptr ? Role::kHistory : facts->role;
+}
+
+std::string_view RemedyOf(Role role) {
+  switch (role) {
+    case Role::kNumbers:
+      return kSubmitAgain;
+    case Role::kNeeds:
+      return "go on without it: no number in a table depends on it, but `longrun gc` removes "
+             "nothing until it is restored";
+    case Role::kHistory:
+      return "go on without it: no number in a table depends on it";
+  }
+  __builtin_unreachable();
 }
 
 }  // namespace
 
-bool NumbersRestOn(std::string_view table) {
-  return WordingOf(table) != nullptr || std::ranges::find(kByKey, table) != std::end(kByKey);
-}
+bool NumbersRestOn(std::string_view table) { return RoleOf(table) == Role::kNumbers; }
 
 DamagedRow DescribeDamage(const std::string& table, const std::vector<std::string>& key_columns,
                           const RowValues& row) {
@@ -126,20 +228,15 @@ DamagedRow DescribeDamage(const std::string& table, const std::vector<std::strin
   key.reserve(key_columns.size());
   for (const std::string& column : key_columns)
     key.push_back(Str(column, " ", Shown(row.Text(column))));
-  DamagedRow damaged{.table = table, .key = Join(key, ", "), .object = "", .remedy = ""};
-  if (const Wording* const wording = WordingOf(table)) {
-    damaged.object = wording->object(row);
-    damaged.remedy = wording->remedy(row);
-    return damaged;
-  }
-  damaged.object = Str("the row of table ", table, " with ", damaged.key);
-  damaged.remedy = "nothing has to be done: no number in a table depends on it";
-  if (NumbersRestOn(table)) damaged.remedy = kSubmitAgain;
-  if (std::ranges::find(kSayWhatIsNeeded, table) != std::end(kSayWhatIsNeeded)) {
-    damaged.remedy =
-        "go on without it: no number in a table depends on it, but `longrun gc` removes nothing "
-        "until it is restored";
-  }
+  DamagedRow damaged{.table = table,
+                     .key = Join(key, ", "),
+                     .object = "",
+                     .remedy = std::string(RemedyOf(RoleOf(table)))};
+  const TableFacts* const facts = FactsOf(table);
+  damaged.object = facts != nullptr && facts->object != nullptr
+                       ? facts->object(row)
+                       : Str("the row of table ", table, " with ", damaged.key);
+  if (facts != nullptr && facts->remedy != nullptr) damaged.remedy = facts->remedy(row);
   return damaged;
 }
 
@@ -170,23 +267,27 @@ DamagedRow DescribeLostMember(const std::string& table, const std::string& what)
 
 std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows) {
   std::vector<DamagedRow> brief;
-  std::set<std::string> tables;
-  std::size_t n_others = 0;
+  std::vector<const DamagedRow*> others;
   for (const DamagedRow& row : rows) {
     if (NumbersRestOn(row.table)) {
       brief.push_back(row);
     } else {
-      tables.insert(row.table);
-      n_others += 1;
+      others.push_back(&row);
     }
   }
-  if (n_others == 0) return brief;
+  if (others.size() == 1) brief.push_back(*others.front());
+  if (others.size() <= 1) return brief;
+  std::set<std::string> tables;
+  Role role = Role::kHistory;
+  for (const DamagedRow* const row : others) {
+    tables.insert(row->table);
+    if (RoleOf(row->table) == Role::kNeeds) role = Role::kNeeds;
+  }
   brief.push_back({.table = *tables.begin(),
                    .key = "",
-                   .object = Str("history (rows: ", n_others, ", of ",
+                   .object = Str("the database's history (rows: ", others.size(), ", of ",
                                  Join({tables.begin(), tables.end()}, ", "), ")"),
-                   .remedy = "nothing has to be done: no number in a table depends on it, and "
-                             "`longrun doctor --deep` lists it"});
+                   .remedy = Str(RemedyOf(role), "; `longrun doctor --deep` lists it")});
   return brief;
 }
 

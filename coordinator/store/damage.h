@@ -22,8 +22,8 @@ struct DamagedRow {
   auto operator<=>(const DamagedRow&) const = default;
 };
 
-// "OBJECT is damaged: ...", or "OBJECT cannot be found: ...; it is left out, and all else stands: restore a
-// backup (...), or ..."
+// "OBJECT is damaged: ...", or "OBJECT cannot be found: ...; it is left out, and everything else is
+// kept: restore a backup (...), or ..."
 std::string DamageText(const DamagedRow& row);
 
 // Describes the object and the remedy of a row with damaged values.
@@ -40,7 +40,7 @@ DamagedRow DescribeLostMember(const std::string& table, const std::string& what)
 
 // Whether results depend on such rows; if not, "go on without it" is a remedy.
 bool NumbersRestOn(std::string_view table);
-// The rows on which results depend, and one row that represents all others.
+// The rows on which results depend, and one row that represents all others if there are several.
 std::vector<DamagedRow> InBrief(const std::vector<DamagedRow>& rows);
 
 // The remedy that restores everything, in the same words in every message.

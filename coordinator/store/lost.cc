@@ -82,7 +82,7 @@ bool StoreReader::IsTold(std::string_view table, std::string_view id) const {
   });
 }
 
-// ---- what belongs to a sweep -------------------------------------------------------------------------
+// ---- the members of a sweep --------------------------------------------------------------------------
 
 // Every row of the sweep in the table. The rows just before and after them belong to other sweeps,
 // unless their id is damaged and they belong to this one: so those are checked, too.

@@ -17,11 +17,11 @@ namespace {
 constexpr std::string_view kTaskDamaged = "the stored row of this task is damaged";
 constexpr std::string_view kAttemptDamaged =
     "tried again: the stored row of its newest attempt is damaged";
-// Of a training whose policy is lost: what a sweep has that does not say.
+// The policy of a training whose own is lost: the default of a sweep file.
 constexpr std::int64_t kCheckpointEveryMs = 600'000;
 constexpr std::int64_t kCheckpointKeep = 2;
 
-// A run that something refers to is there, if only to say that it is damaged.
+// Adds a run that something refers to, if only to report that it is damaged.
 void NeedRun(State& state, const std::string& run_key, Mended& mended) {
   const auto [run, added] = state.runs.try_emplace(run_key);
   if (!added) return;
@@ -31,7 +31,7 @@ void NeedRun(State& state, const std::string& run_key, Mended& mended) {
   run->second.damaged = true;
 }
 
-// A training is its run: of a damaged row it can be taken up anew, and `retry` does.
+// The run defines its training, so `retry` can start it again although its row is damaged.
 void NeedTraining(State& state, const std::string& id, const std::string& run_key, Mended& mended) {
   const auto [task, added] = state.tasks.try_emplace(id);
   if (!added) return;
@@ -49,7 +49,7 @@ void NeedTraining(State& state, const std::string& id, const std::string& run_ke
 
 void NeedTrainings(State& state, Mended& mended) {
   std::vector<std::pair<std::string, std::string>> wanted;  // task, run
-  std::vector<std::string> orphans;                         // runs that go on from such a one
+  std::vector<std::string> orphans;                         // runs that continue a missing training
   for (const auto& [id, task] : state.tasks) {
     if (!task.needs.empty() && !state.tasks.contains(task.needs)) {
       wanted.emplace_back(task.needs, task.run_key);
@@ -72,7 +72,7 @@ void NeedTrainings(State& state, Mended& mended) {
   }
 }
 
-// What starts from the weights of a training of which nothing is known any more.
+// Skips the tasks that need the weights of a training whose row is damaged.
 void SkipWhatNeeds(State& state) {
   for (auto& [id, task] : state.tasks) {
     if (task.needs.empty() ||
@@ -110,7 +110,7 @@ Mended MendReferences(State& state) {
   }
   for (const auto& [id, task] : state.tasks) NeedRun(state, task.run_key, mended);
   NeedTrainings(state, mended);
-  // An attempt whose task is not there cannot speak; but its epochs stay used.
+  // An attempt without its task can send nothing any more, but its epoch stays used.
   std::erase_if(state.attempts, [&](const auto& entry) {
     const Attempt& attempt = entry.second;
     const auto task = state.tasks.find(attempt.task);

@@ -16,7 +16,7 @@
 namespace longrun {
 namespace {
 
-// A row of sqlite_schema, without the page where the object begins: that differs between databases.
+// A row of sqlite_schema, without the number of its first page, which differs between databases.
 struct Definition {
   std::string type, name, table, sql;  // `sql` is "" for an index that SQLite made itself
 

@@ -1,6 +1,6 @@
-// Repairs the definitions of tables, indexes and views, which are text in the database: with one flipped bit
-// SQLite reads other columns, or refuses to open the database at all. The correct text is that of the
-// migrations.
+// Repairs the definitions of tables, indexes and views, which are text in the database: one flipped
+// bit makes SQLite read other columns, or refuse to open the database at all. The migrations have
+// the correct text.
 #pragma once
 
 #include <string>

@@ -24,8 +24,8 @@ namespace longrun {
 namespace {
 
 constexpr int kFreeValuesTried = 1000;
-// A longer row, and more rows of a table, are not looked through for the bit that flipped: each of its bits
-// takes a checksum of the whole row.
+// The search for the flipped bit computes the checksum of the whole row once for each bit, so it
+// leaves out longer rows, and tables with more damaged rows.
 constexpr std::size_t kRowBytesMax = 16 << 10;
 constexpr std::size_t kRowsMax = 1000;
 constexpr std::size_t kWorkMax = std::size_t{1} << 30;  // sum of the squares of rows' bytes
@@ -42,7 +42,7 @@ class Rewriter {
         table_(table),
         names_(Str("\"", Join(table.columns, "\", \""), "\"")) {}
 
-  // Finds the rows of the table that do not hold.
+  // Finds the rows of the table that do not match their checksums.
   Status Read() {
     ASSIGN_OR_RETURN(damaged_,
                      ReadRows(Str("SELECT ", names_, ", sum FROM main.", table_.name,
@@ -63,8 +63,9 @@ class Rewriter {
     return std::ranges::count_if(mended_, [](const auto& row) { return row.has_value(); });
   }
 
-  // Writes the mended rows over the damaged ones. False, and nothing is changed, where one of them is not
-  // found by its key or an index does not have it: then only writing the table anew helps.
+  // Writes the mended rows over the damaged ones. Returns false and changes nothing if one of them
+  // is not found by its key or an index does not have it: then the whole table must be written
+  // again.
   Result<bool> MendInPlace() {
     std::vector<std::string> columns, keys;
     for (const std::string& column : table_.columns) columns.push_back(Str("\"", column, "\" = ?"));
@@ -103,8 +104,9 @@ class Rewriter {
 
   Status Rewrite() {
     RETURN_IF_ERROR(ReadColumns());
-    // Types as they are: a column of the copy has none. Rows are copied as they lie, by their rowids where
-    // they have some: of two with one key the newer one replaces the other.
+    // Values keep their types, since the columns of the copy have none. Rows are copied in the
+    // order of the file, which is that of their rowids if they have any: of two rows with one key
+    // the newer one stays.
     RETURN_IF_ERROR(connection_.Execute(
         Str("CREATE TEMP TABLE rewritten (", names_,
             ", sum);"
@@ -131,7 +133,7 @@ class Rewriter {
     return Status();
   }
 
-  // What was done, once it is committed.
+  // Describes what was done, after the commit.
   std::string Tell(bool is_written_anew) const {
     LogWarning(is_written_anew ? "table_written_anew" : "rows_repaired",
                {{"table", table_.name},
@@ -157,8 +159,8 @@ class Rewriter {
     }
   }
 
-  // Where a damaged key or index hid a row, it was written a second time, and both hold. One of them is in
-  // its place by now; the others stay, damaged.
+  // A row that a damaged key or index hid was written a second time, so there are two valid rows.
+  // One of them is in its place by now; the others stay as damaged rows.
   Status PutBackDoubles() {
     ASSIGN_OR_RETURN(std::vector<StoredRow> doubles,
                      ReadRows(Str("SELECT ", names_, ", sum FROM temp.rewritten EXCEPT SELECT ",
@@ -180,7 +182,7 @@ class Rewriter {
     return found.Step();
   }
 
-  // A short row by its checksum only, a longer one where its own digests agree.
+  // Repairs a short row by its checksum, and a longer one only if its own digests agree too.
   Result<std::optional<StoredRow>> Mended(const StoredRow& damaged) {
     std::optional<StoredRow> row = OneBitAway(damaged);
     if (row || !HasOwnDigests(table_.name)) return row;
@@ -208,8 +210,8 @@ class Rewriter {
     return Status();
   }
 
-  // Of a row that nothing mends: as it was read, else with a value of its own where another row is in its
-  // way. No row that holds has such a value.
+  // Puts back a row that cannot be repaired: as it was read, or, if another row has its key, with a
+  // value that no valid row has.
   Status PutBack(const StoredRow& damaged) {
     StoredRow row = damaged;
     for (std::size_t c = 0; c < columns_.size(); ++c) Fit(columns_[c], row.values[c]);
@@ -238,7 +240,8 @@ class Rewriter {
     return Status(Code::kInternal, Str("no free key for a damaged row of table ", table_.name));
   }
 
-  // Those by which another row can be in the way, the last one of the key first.
+  // The columns that another row may have the same value in, beginning with the last one of the
+  // key.
   Result<std::vector<std::size_t>> UniqueColumns() {
     ASSIGN_OR_RETURN(
         std::vector<std::string> names,
@@ -265,7 +268,7 @@ class Rewriter {
                                     table_.columns.begin());
   }
 
-  // What the column can hold: the value, or nothing where its type has changed.
+  // Replaces a value that the column cannot hold, since its type has changed, by an empty one.
   static void Fit(const Column& column, StoredValue& value) {
     if (std::holds_alternative<std::monostate>(value) && column.is_nullable) return;
     if (column.type == "INTEGER") {
@@ -277,7 +280,7 @@ class Rewriter {
     }
   }
 
-  // Whether the row is in: false where another one has its key.
+  // Returns false if another row has its key.
   Result<bool> Insert(const StoredRow& row) {
     std::string places = "?";
     for (std::size_t c = 0; c < columns_.size(); ++c) places += ", ?";
@@ -299,8 +302,9 @@ class Rewriter {
 
 enum class Change { kNone, kInPlace, kWrittenAnew };
 
-// Each table, or only the one that is named, in a transaction of its own. `change` makes the change that it
-// returns, but for kWrittenAnew, which follows it.
+// Changes each table, or only the one with the name `only`, in a transaction of its own. `change`
+// makes the change itself and returns which it was; for kWrittenAnew the table is written after it
+// returns.
 template <typename MakeChange>
 Status ChangeTables(Connection& connection, std::string_view only,
                     std::vector<std::string>& repairs, MakeChange change) {

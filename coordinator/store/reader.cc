@@ -17,7 +17,7 @@ namespace longrun {
 namespace {
 
 constexpr std::size_t kBeginningMin = 8;
-constexpr std::int64_t kShown = 10;  // of near or ambiguous names in a message
+constexpr std::int64_t kShown = 10;  // similar or ambiguous names in a message
 
 // The first string beyond all that start with `beginning`.
 std::string EndOfRange(std::string beginning) {
@@ -33,7 +33,7 @@ std::string ResultsOfCellSql(const RowSums& sums) {
       RowSums::HoldsCall(sums.table("result")));
 }
 
-// Of two texts, how many characters differ; of other lengths all.
+// The number of characters in which two texts differ; all, if their lengths differ.
 int OtherCharacters(const std::string& a, const std::string& b) {
   if (a.size() != b.size()) return static_cast<int>(std::max(a.size(), b.size()));
   int n = 0;
@@ -70,7 +70,7 @@ void StoreReader::Series::End() {
   if (!is_open_) return;
   is_open_ = false;
   if (sqlite3_get_autocommit(reader_.connection_->raw()) != 0) return;  // an error has ended it
-  reader_.connection_->SetTimeLimit(0);               // also where a read has run out of its time
+  reader_.connection_->SetTimeLimit(0);               // also after a read that ran out of its time
   (void)reader_.connection_->Execute("COMMIT").ok();  // nothing was written; else BEGIN fails next
 }
 
@@ -95,14 +95,24 @@ Result<std::vector<SweepRow>> StoreReader::Sweeps() {
   return sweeps;
 }
 
-// A damaged row may be the one that is asked for: then nobody can say that there is none.
-Status StoreReader::NotFound(std::string_view what, std::string_view reference) {
-  // The search may have passed by the damaged row, whose key is another now.
-  for (const DamagedRow& row : known_) {
-    if (row.table == what) connection_->row_sums().NoteDamaged(row);
+// A damaged row may be the requested one, so the message does not say that there is none.
+Status StoreReader::NotFound(const std::vector<std::string_view>& tables,
+                             std::string_view reference) {
+  // The search does not meet a row whose damaged key is another one now.
+  bool is_noted = false;
+  for (const std::string_view table : tables) {
+    for (const DamagedRow& row : known_) {
+      if (row.table == table) connection_->row_sums().NoteDamaged(row);
+    }
+    is_noted = is_noted || IsDamageNoted(table);
+  }
+  std::string what;
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    if (i > 0) what += i + 1 == tables.size() ? " or " : ", ";
+    what += tables[i];
   }
   return Status(Code::kNotFound, Str("there is no ", what, " \"", reference, "\"",
-                                     IsDamageNoted(what) ? " among those that can be read" : ""));
+                                     is_noted ? " among those that can be read" : ""));
 }
 
 bool StoreReader::IsDamageNoted(std::string_view table) const {
@@ -123,13 +133,14 @@ Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
     found.push_back(row.Text(0));
     if (found.front() == beginning) break;
   }
-  if (found.empty()) return NotFound(what, beginning);
+  if (found.empty()) return std::string();
   if (found.size() == 1 || found.front() == beginning) return found.front();
   return Status(Code::kInvalidArgument, Str("more than one ", what, " begins with \"", beginning,
                                             "\": ", Join(found, ", ")));
 }
 
-// Every call about a sweep begins here: with a look at the others only when it is not found at once.
+// Every call about a sweep begins here, so it reads all sweeps only if the name is not found at
+// once.
 Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
   connection_->SetTimeLimit(kReadMsMax);
   std::vector<SweepRow> newest;
@@ -165,7 +176,7 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
       names.push_back(sweep.name);
     }
   }
-  std::string message(NotFound("sweep", reference).message());
+  std::string message(NotFound({"sweep"}, reference).message());
   if (const std::string near = Nearest(reference, names); !near.empty()) {
     StrAppend(message, Str("; did you mean \"", near, "\"?"));
   } else if (names.empty()) {
@@ -179,8 +190,8 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
   return Status(Code::kNotFound, message);
 }
 
-// A task is written with a row for each of its cells: a cell that is its, and has no row, lost it. One that
-// was measured counts before one that is owed.
+// A task is written together with a row for each of its cells, so a cell of a task that has no row
+// has lost it. A task that has measured the cell counts before one that owes it.
 Status StoreReader::FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
                                 std::map<std::string, std::string>& owners) {
   connection_->SetTimeLimit(kReadMsMax);
@@ -195,7 +206,7 @@ Status StoreReader::FindByTasks(const std::string& run_key, const std::set<std::
     if (!list.ok()) continue;
     for (const Json& one : *list) {
       const Result<ExpectedCell> cell = ExpectedCell::FromJson(one);
-      if (!cell.ok()) break;  // of another build, which alone asks for such cells
+      if (!cell.ok()) break;  // from another build: only that one requests such cells
       if (cells.contains(cell->cell)) owners.emplace(cell->cell, row.Text(0));
     }
   }
@@ -230,7 +241,7 @@ Result<std::map<std::string, std::string>> StoreReader::CellOwners(
   return owners;
 }
 
-// The id that a sweep with a bit of its id flipped had: its runs still have it.
+// The former id of a sweep with a flipped bit in its id: the rows of its runs still have it.
 Result<std::string> StoreReader::IdOfMembers(const std::string& flipped) {
   ASSIGN_OR_RETURN(
       Statement row,
@@ -285,7 +296,7 @@ Result<SweepBody> StoreReader::BodyOfSweep(const std::string& sweep_id) {
                    connection_->Prepare("SELECT yaml, axes, file_name, overrides, digest"
                                         " FROM sweep WHERE id = ?"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(sweep_id).Step());
-  if (!found) return NotFound("sweep", sweep_id);
+  if (!found) return NotFound({"sweep"}, sweep_id);
   return SweepBody{.yaml = row.Text(0),
                    .axes_json = row.Text(1),
                    .file_name = row.Text(2),
@@ -326,7 +337,8 @@ Result<StoreReader::CellSet> StoreReader::CellsOfSweep(const std::string& sweep_
   }
 }
 
-// Of the lines of these rows only the bodies; a row whose line does not hold is among the lost ones.
+// Replaces the journal lines of these rows by their bodies; a row with a damaged line counts as
+// lost.
 void StoreReader::KeepBodies(std::vector<ResultBody>& rows) {
   std::erase_if(rows, [](ResultBody& row) {
     Result<std::string> body = BodyOfJournalLine(row.body_json);
@@ -337,7 +349,7 @@ void StoreReader::KeepBodies(std::vector<ResultBody>& rows) {
 
 Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std::string& bound) {
   connection_->SetTimeLimit(kReadMsMax);
-  std::vector<ResultBody> rows;  // with their lines, which are parsed when the read is over
+  std::vector<ResultBody> rows;  // with their lines, which are parsed after the read
   {
     ASSIGN_OR_RETURN(Statement row, connection_->Prepare(sql));
     row.Bind(bound);
@@ -378,8 +390,8 @@ Result<std::vector<StoreReader::OwnedCell>> StoreReader::OwnedCells(const std::s
   }
 }
 
-// From few rows to few by keys, however many results there are of other sweeps; and each task once, which
-// has many cells.
+// Goes by keys from few rows to few rows, however many results other sweeps have, and reads each
+// task once, since it has many cells.
 Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& sweep_id) {
   ASSIGN_OR_RETURN(const std::vector<OwnedCell> cells, OwnedCells(sweep_id));
   struct Measured {
@@ -481,15 +493,18 @@ void StoreReader::NoteDamaged(const std::vector<DamagedRow>& rows) {
 
 std::vector<DamagedRow> StoreReader::TakeDamaged() { return connection_->row_sums().TakeDamaged(); }
 
+Result<std::string> StoreReader::FindRunKey(const std::string& beginning) {
+  return OneOf("SELECT run_key FROM run WHERE run_key >= ? AND run_key < ? ORDER BY run_key", "run",
+               beginning);
+}
+
 Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {
   if (reference.size() < kBeginningMin) {
     return Status(Code::kInvalidArgument,
                   Str("\"", reference, "\" is too short for a run: give 8 or more of its digits"));
   }
-  ASSIGN_OR_RETURN(
-      const std::string run_key,
-      OneOf("SELECT run_key FROM run WHERE run_key >= ? AND run_key < ? ORDER BY run_key", "run",
-            reference));
+  ASSIGN_OR_RETURN(const std::string run_key, FindRunKey(reference));
+  if (run_key.empty()) return NotFound({"run"}, reference);
   // The axes as the newest sweep that shows the run names them.
   ASSIGN_OR_RETURN(
       Statement row,
@@ -498,7 +513,7 @@ Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {
                            " LEFT JOIN sweep_run ON sweep_run.run_key = run.run_key"
                            " WHERE run.run_key = ? ORDER BY sweep_run.sweep DESC LIMIT 1"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(run_key).Step());
-  if (!found) return NotFound("run", reference);
+  if (!found) return NotFound({"run"}, reference);
   return SweepRunRow{.run_key = row.Text(0),
                      .axes_json = row.Text(1),
                      .dataset = row.Text(2),
@@ -639,19 +654,21 @@ Result<std::vector<std::string>> StoreReader::FindLogs(const std::string& refere
   }
   const auto attempt =
       OneOf("SELECT id FROM attempt WHERE id >= ? AND id < ? ORDER BY id", "attempt", reference);
-  if (attempt.ok()) return std::vector<std::string>{*attempt};
+  if (attempt.ok() && !attempt->empty()) return std::vector<std::string>{*attempt};
   const auto task =
       OneOf("SELECT id FROM task WHERE id >= ? AND id < ? ORDER BY id", "task", reference);
   std::vector<std::string> tasks;
-  if (task.ok()) {
+  if (task.ok() && !task->empty()) {
     tasks.push_back(*task);
-  } else if (const auto run = FindRun(reference); run.ok()) {
-    ASSIGN_OR_RETURN(tasks, TasksOfRun(run->run_key));
   } else {
-    for (const Status& status : {attempt.status(), task.status(), run.status()}) {
-      if (status.code() != Code::kNotFound) return status;
+    const auto run_key = FindRunKey(reference);
+    if (!run_key.ok() || run_key->empty()) {
+      for (const Status& status : {attempt.status(), task.status(), run_key.status()}) {
+        RETURN_IF_ERROR(status);
+      }
+      return NotFound({"run", "task", "attempt"}, reference);
     }
-    return Status(Code::kNotFound, Str("there is no run, task or attempt \"", reference, "\""));
+    ASSIGN_OR_RETURN(tasks, TasksOfRun(*run_key));
   }
   std::vector<std::string> attempts;
   for (const std::string& id : tasks) {
@@ -679,7 +696,7 @@ Result<std::vector<CurvePoint>> StoreReader::Curve(const std::string& task,
   }
   std::vector<CurvePoint> points;
   std::int64_t step_last = std::numeric_limits<std::int64_t>::max();
-  // What a journal says it came out of may go round in a circle.
+  // The attempts that journals name as their origin may form a circle.
   std::set<std::pair<std::string, std::int64_t>> seen;
   while (seen.emplace(attempt, step_last).second) {
     std::string parent;

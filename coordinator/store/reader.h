@@ -56,13 +56,13 @@ struct AttemptRow {
   std::string worker;
   std::int64_t started_wall_ms = 0;
   std::int64_t ended_wall_ms = 0;
-  std::int64_t duration_ms = 0;  // of its running; 0 while it is live
+  std::int64_t duration_ms = 0;  // how long it ran; 0 while it is live
   std::int64_t durable_seq = 0;
   std::int64_t resume_step = 0;
   std::string started_json;  // body of its `started` record, or ""
 };
 
-// A task that succeeded in one attempt, from its first step: its settings and its duration.
+// The settings and the duration of a task that succeeded in one attempt, from its first step on.
 struct MeasuredRow {
   std::string kind;  // train | evaluate
   std::string run_json;
@@ -204,7 +204,7 @@ class StoreReader {
   // The newest tasks, at most `n_max`.
   Result<std::vector<MeasuredRow>> MeasuredTasks(std::int64_t n_max);
   // The attempts whose logs a reference means: to a run or a task (the newest attempt of each task), or to
-  // an attempt.
+  // an attempt; kNotFound, kInvalidArgument. Left out are those of damaged rows, for TakeDamaged().
   Result<std::vector<std::string>> FindLogs(const std::string& reference);
 
   // A task's curve over its lineage. points_max > 0: that many points over the whole curve, including the
@@ -224,7 +224,8 @@ class StoreReader {
   Result<std::vector<std::string>> OrphanTasks();
   Result<std::vector<CheckpointBytesRow>> CheckpointBytes();
   Result<bool> IsReferenced(const std::string& sha256);
-  // Why IsReferenced() is true for all bytes: a table that names files is damaged. "": none is.
+  // Why IsReferenced() is true for all bytes: which table that names files is damaged. "" if none
+  // is.
   const std::string& files_flaw() const { return files_flaw_; }
   // kFailedPrecondition while a table that decides what may be removed is damaged.
   Status CheckBeforeRemoval();
@@ -241,7 +242,7 @@ class StoreReader {
   // Results of a query for run key, cell, task, attempt, journal line, evaluation, metric, length and
   // variant, with one value bound.
   Result<std::vector<ResultBody>> Results(const char* sql, const std::string& bound);
-  // The context lengths of a task's expected cells, rising.
+  // The context lengths of a task's expected cells, ascending.
   static Result<std::vector<std::int64_t>> LengthsIn(const std::string& expected_cells);
   static void KeepBodies(std::vector<ResultBody>& rows);
   struct OwnedCell {  // of a sweep, with the task that has or owes it
@@ -277,7 +278,8 @@ class StoreReader {
   const std::vector<OwedNumber>& Remember(const std::string& task,
                                           const std::vector<ExpectedCell>& cells);
   static Result<std::vector<ExpectedCell>> ExpectedCellsIn(const std::string& json);
-  // Its numbers that cannot be found, or that no sweep leads to, and that no other task has measured since.
+  // The numbers of the task that cannot be found, or that no sweep leads to, and that no other task
+  // has measured since.
   Result<std::vector<ResultBody>> LostOfTask(const Evaluated& evaluated,
                                              const std::unordered_set<std::size_t>* cells);
   Result<std::unordered_set<std::size_t>> NumbersBy(const char* way, const Evaluated& evaluated);
@@ -285,11 +287,12 @@ class StoreReader {
   void NoteNumbers(const std::vector<ResultBody>& lost);
   // A statement that is assembled once, for Prepare().
   const char* Kept(const std::string& sql);
-  // kNotFound for a sweep or a run.
-  Status NotFound(std::string_view what, std::string_view reference);
+  // kNotFound for a row of these tables.
+  Status NotFound(const std::vector<std::string_view>& tables, std::string_view reference);
   bool IsDamageNoted(std::string_view table) const;
-  // The only id in `candidates` (rows of one column, from a query with the beginning bound twice).
+  // The only row of a query for one column, with the beginning bound twice; "" if there is none.
   Result<std::string> OneOf(const char* sql, std::string_view what, const std::string& beginning);
+  Result<std::string> FindRunKey(const std::string& beginning);  // "" if there is none
 
   std::unique_ptr<Connection> connection_;
   const std::string results_of_cell_;  // SQL

@@ -73,12 +73,23 @@ Status DropFrom(Connection& connection, const KeyedTable& of) {
   ASSIGN_OR_RETURN(const std::vector<std::string> keys,
                    connection.ReadTexts(Str("SELECT DISTINCT ", of.key, " FROM main.", of.name,
                                             " NOT INDEXED WHERE ", damaged)));
+  // A row was written again as it had been, whatever has happened to the damaged one since, if a sound row has
+  // the checksum that the damaged one was stored with.
+  ASSIGN_OR_RETURN(
+      const std::vector<std::string> known_sums,
+      connection.ReadTexts(Str("SELECT DISTINCT sum FROM main.", of.name, " NOT INDEXED WHERE ",
+                               damaged, " AND sum IN (SELECT sum FROM main.", of.name,
+                               " NOT INDEXED WHERE ", RowSums::HoldsCall(summed), ")")));
+  const std::string is_again = Str("sum IN (", Join(known_sums, ", "), ")");
   const std::string find =
       Str("SELECT DISTINCT ", of.key, " FROM main.", of.name, " WHERE ", of.key);
   for (const std::string& key : keys) {
     ASSIGN_OR_RETURN(const std::vector<std::string> met,
                      connection.ReadTexts(Str(find, " = ", Literal(key))));
     if (met.empty()) continue;  // no index leads to it, so SQLite could not delete it
+    RETURN_IF_ERROR(
+        connection.Execute(Str("DELETE FROM main.", of.name, " WHERE ", of.key, " = ", Literal(key),
+                               " AND ", damaged, " AND ", is_again, of.unused)));
     std::vector<std::string> others;
     for (std::size_t bit = 0; bit < 8 * key.size(); ++bit) {
       std::string other = key;

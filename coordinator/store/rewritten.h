@@ -19,8 +19,9 @@ namespace longrun {
 Result<std::string> NoteOfDamaged(Connection& connection, const std::string& sweep_id,
                                   const std::map<std::string, std::string>& known);
 
-// In those of `tables` that a submission writes, deletes each damaged row whose key differs in one bit from
-// that of a sound row with the same remaining columns.
+// In those of `tables` that a submission writes, deletes each damaged row that it has written again: a sound
+// row has the checksum with which the damaged one was stored, or its key differs in one bit from that of a
+// sound row with the same remaining columns.
 Status DropDisplaced(Connection& connection, const std::set<std::string>& tables);
 
 }  // namespace longrun

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "base/version.h"
 #include "coordinator/store/meta.h"
 #include "coordinator/store/migrations.h"
@@ -42,6 +43,20 @@ std::string ChecksumOf(const Definitions& definitions) {
 Result<std::string> StoredChecksum(Connection& connection) {
   return connection.ReadText(
       "SELECT coalesce((SELECT value FROM main.meta WHERE key = 'definitions_sha256'), '')");
+}
+
+using Columns = std::map<std::string, std::vector<std::string>>;  // of our tables, hidden ones too
+
+Result<Columns> ColumnsOf(Connection& connection) {
+  Columns columns;
+  RETURN_IF_ERROR(ForEach(connection,
+                          "SELECT made.name, has.name FROM main.sqlite_schema AS made,"
+                          " pragma_table_xinfo(made.name, 'main') AS has WHERE made.type = 'table'",
+                          [&](const Statement& row) {
+                            if (IsOurTable(row.Text(0)))
+                              columns[row.Text(0)].push_back(row.Text(1));
+                          }));
+  return columns;
 }
 
 Result<Definitions> DefinitionsOfVersion(std::int64_t version) {
@@ -131,6 +146,44 @@ Result<std::vector<SchemaDifference>> DifferencesOfSchema(Connection& connection
   return differences;
 }
 
+Result<std::vector<AddedColumn>> FindAddedColumns(Connection& connection, std::int64_t version) {
+  std::vector<AddedColumn> added;
+  if (version == 0 || DefinitionsHold(connection)) return added;
+  ASSIGN_OR_RETURN(const Columns found, ColumnsOf(connection));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> made, NewDatabase(version));
+  ASSIGN_OR_RETURN(const Columns right, ColumnsOf(*made));
+  for (const auto& [table, ours] : right) {
+    const auto at = found.find(table);
+    if (at == found.end()) continue;
+    std::vector<std::string> others;
+    for (const std::string& name : at->second) {
+      if (std::ranges::find(ours, name) == ours.end()) others.push_back(name);
+    }
+    if (at->second.size() != ours.size() + others.size()) continue;  // ours are not all there
+    for (std::string& name : others) added.push_back({.table = table, .name = std::move(name)});
+  }
+  return added;
+}
+
+std::string RemedyFor(const AddedColumn& column) {
+  std::string quoted;
+  for (const char c : column.name) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return Str("remove it (`sqlite3 longrun.db 'ALTER TABLE ", column.table, " DROP COLUMN \"",
+             quoted, "\"'`)");
+}
+
+Status CheckAddedColumns(Connection& connection, std::int64_t version) {
+  ASSIGN_OR_RETURN(const std::vector<AddedColumn> added, FindAddedColumns(connection, version));
+  if (added.empty()) return Status();
+  const AddedColumn& first = added.front();
+  return Status(
+      Code::kFailedPrecondition,
+      PrintableBytes(Str("somebody added the column ", first.name, " to table ", first.table,
+                         " of the database, with which none of its rows has its "
+                         "checksum: ",
+                         RemedyFor(first))));
+}
+
 Result<std::unique_ptr<Connection>> NewDatabase(std::int64_t version) {
   ASSIGN_OR_RETURN(std::unique_ptr<Connection> made,
                    Connection::Open(":memory:", Connection::Mode::kWrite));
@@ -151,6 +204,7 @@ Status CheckDefinitions(Connection& connection) {
   if (DefinitionsHold(connection)) return Status();
   // Somebody may have added an object since the start.
   ASSIGN_OR_RETURN(const std::int64_t version, connection.ReadInt("PRAGMA user_version"));
+  RETURN_IF_ERROR(CheckAddedColumns(connection, version));
   ASSIGN_OR_RETURN(const std::vector<SchemaDifference> differences,
                    DifferencesOfSchema(connection, version));
   if (differences.empty()) return Status();

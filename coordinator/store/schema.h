@@ -22,6 +22,18 @@ struct SchemaDifference {
 Result<std::vector<SchemaDifference>> DifferencesOfSchema(Connection& connection,
                                                           std::int64_t version);
 
+// A column that somebody added to one of our tables, none of whose rows then has its checksum.
+struct AddedColumn {
+  std::string table;
+  std::string name;
+};
+// None for a table that lacks a column of ours: that one is damaged.
+Result<std::vector<AddedColumn>> FindAddedColumns(Connection& connection, std::int64_t version);
+// "remove it (`sqlite3 longrun.db '...'`)"
+std::string RemedyFor(const AddedColumn& column);
+// kFailedPrecondition, with the remedy, if there is such a column.
+Status CheckAddedColumns(Connection& connection, std::int64_t version);
+
 // The header of the file has no checksum, so its content (whose file it is, and which schema version) is
 // compared with the tables and with table meta. kDataLoss if it does not agree with them,
 // kFailedPrecondition for the file of another program or of a newer release.
@@ -37,8 +49,8 @@ Status NoteSchema(Connection& connection, std::int64_t version);
 // Whether SQLite can read the definitions, and they have the checksum that NoteSchema stored. That is quick.
 // False also for a new database, which has no checksum yet.
 bool DefinitionsHold(Connection& connection);
-// kDataLoss, with the remedy, if the definition of one of our objects is damaged: for readers beside a running
-// coordinator, which repairs definitions only when it starts.
+// kDataLoss, with the remedy, if the definition of one of our objects is damaged, or as CheckAddedColumns: for
+// readers beside a running coordinator, which repairs definitions only when it starts.
 Status CheckDefinitions(Connection& connection);
 
 // An empty database in memory with schema version `version`.

@@ -15,7 +15,7 @@ namespace {
 constexpr int kProgressOps = 10'000;  // virtual machine steps between two looks at the clock
 constexpr std::size_t kShownBytes = 120;
 
-// The beginning of a statement, without the form it has in our source.
+// The beginning of a statement, without the line breaks and indents of our source.
 std::string BeginningOf(std::string_view sql) {
   std::string line;
   for (const char c : sql.substr(0, kShownBytes)) {
@@ -31,9 +31,9 @@ std::string PathOf(sqlite3* db) {
   return name != nullptr ? name : "";
 }
 
-// What the system said to the files of a connection, where it tells of a shortage; else 0. SQLite says
-// "disk I/O error" or "unable to open" of a limit that it ran into. sqlite3_system_errno is asked last: of a
-// write that failed it may tell what the rollback after it met.
+// The errno of the system call that failed on a file of a connection, if it is a shortage; else 0.
+// SQLite itself reports a limit of the process as "disk I/O error" or "unable to open".
+// sqlite3_system_errno comes last: after a failed write, it may be the error of the rollback.
 int ShortageErrno(sqlite3* db, int code) {
   const int primary = code & 0xff;
   if (primary == SQLITE_NOMEM) return ENOMEM;
@@ -124,7 +124,7 @@ Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
                   Str("reading ", database,
                       " took too long: ask for less, or again when the coordinator is less busy"));
     default:
-      // Of a byte of the header that is always 4 in a file that SQLite 3 made.
+      // SQLite 3 always writes 4 into this byte of the header.
       if (said.find("unsupported file format") != std::string::npos) {
         return DamagedDatabase(
             path, Str("its header names a schema format that no SQLite writes; ", said));
@@ -237,7 +237,7 @@ Result<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mo
   // A trigger that somebody added to the database could make each of our writes fail. Our own are temporary, and
   // still run.
   sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
-  // Who only looks leaves the files as they are.
+  // A connection that only reads leaves the files as they are.
   if (mode == Mode::kReadAll || mode == Mode::kDefinitions) {
     sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   }
@@ -271,7 +271,7 @@ Result<Statement> Connection::Prepare(const char* sql) {
         sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
     if (code != SQLITE_OK) return SqliteStatus(db_, code, sql);
   }
-  LR_CHECK(sqlite3_stmt_busy(statement) == 0);  // a statement in use is not asked for again
+  LR_CHECK(sqlite3_stmt_busy(statement) == 0);  // it is not requested while it is in use
   return Statement(statement);
 }
 

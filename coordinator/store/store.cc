@@ -24,7 +24,6 @@
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/wal_check.h"
 #include "coordinator/store/whole_check.h"
-#include "sweeps/coordinator_lock.h"
 
 namespace longrun {
 namespace {
@@ -40,12 +39,12 @@ constexpr const char* kDatabaseName = "longrun.db";
 constexpr const char* kIdName = "database.id";
 
 // A command's own coordinator ends with the command, so a lasting one waits for it.
-Result<FileLock> TakeLock(const std::string& folder, bool is_momentary) {
+Result<CoordinatorLock> TakeLock(const std::string& folder, bool is_momentary) {
   constexpr std::int64_t kMomentaryMs = 30'000;
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 5'000'000};
   const std::int64_t deadline = BootMs() + kMomentaryMs;
   while (true) {
-    auto lock = FileLock::Acquire(CoordinatorLockPath(folder), "the state folder's lock");
+    auto lock = CoordinatorLock::Acquire(folder, {.pid = getpid(), .is_momentary = is_momentary});
     if (lock.ok() || lock.status().code() != Code::kUnavailable || is_momentary) return lock;
     const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
     const bool goes = holder && holder->is_momentary;
@@ -56,7 +55,8 @@ Result<FileLock> TakeLock(const std::string& folder, bool is_momentary) {
 
 // Users may end the process that is named here, so a pid that may be another's is not named.
 Status FolderIsTaken(const std::string& folder) {
-  const std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
+  std::optional<CoordinatorHolder> holder = ReadCoordinatorLock(folder);
+  if (holder && !IsAlive(*holder)) holder.reset();
   const std::string remedy =
       holder ? "" : Str(" (`fuser -v ", CoordinatorLockPath(folder), "` shows its pid)");
   return Status(Code::kUnavailable,
@@ -97,7 +97,7 @@ Result<bool> OneOfOursIsDamaged(Connection& connection) {
 }
 
 // A unique index that somebody added to one of our tables refuses rows that we have to store.
-Status CheckForeignIndexes(Connection& connection) {
+Status CheckAddedIndexes(Connection& connection) {
   Status status;
   RETURN_IF_ERROR(ForEach(
       connection,
@@ -137,7 +137,7 @@ Status MakePrivate(const std::string& folder) {
 
 int Store::SchemaVersion() { return static_cast<int>(Migrations().size()); }
 
-Store::Store(std::string folder, FileLock lock, std::unique_ptr<Connection> connection)
+Store::Store(std::string folder, CoordinatorLock lock, std::unique_ptr<Connection> connection)
     : folder_(std::move(folder)), lock_(std::move(lock)), connection_(std::move(connection)) {}
 
 Store::~Store() = default;
@@ -150,12 +150,6 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& folder, const Stor
   if (!lock.ok()) {
     if (lock.status().code() != Code::kUnavailable) return lock.status();
     return FolderIsTaken(folder);
-  }
-  const std::string holder =
-      CoordinatorLockText({.pid = getpid(), .is_momentary = options.is_momentary});
-  if (ftruncate(lock->fd(), 0) != 0 ||
-      pwrite(lock->fd(), holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size())) {
-    return ErrnoStatus(errno, Str("cannot write ", CoordinatorLockPath(folder)));
   }
 
   // The identity is also stored outside the database: an empty file is not a new database if there was
@@ -212,10 +206,11 @@ Status Store::Migrate(const std::string& id_beside, bool checks_any_size) {
                             {"table", row.Text(1)},
                             {"meaning", "longrun runs no triggers that it did not make"}});
               }));
-  RETURN_IF_ERROR(CheckForeignIndexes(*connection_));
+  ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
+  RETURN_IF_ERROR(CheckAddedIndexes(*connection_));
+  RETURN_IF_ERROR(CheckAddedColumns(*connection_, version));
   RETURN_IF_ERROR(connection_->FindRowSums());
   RETURN_IF_ERROR(MendMeta(*connection_, path, id_beside, repairs_));
-  ASSIGN_OR_RETURN(const std::int64_t version, connection_->ReadInt("PRAGMA user_version"));
   const auto n_bytes = FileBytes(path);
   const bool is_checked = checks_any_size || !n_bytes.ok() || *n_bytes <= kCheckBytesMax;
   bool all_hold = false;

@@ -23,6 +23,7 @@
 #include "coordinator/store/annotation.h"
 #include "coordinator/store/artifact_file.h"
 #include "coordinator/store/damage.h"
+#include "sweeps/coordinator_lock.h"
 
 struct sqlite3;
 
@@ -134,7 +135,7 @@ class Store {
   Status CheckpointWal(bool idle);
 
  private:
-  Store(std::string folder, FileLock lock, std::unique_ptr<Connection> connection);
+  Store(std::string folder, CoordinatorLock lock, std::unique_ptr<Connection> connection);
   Status Migrate(const std::string& id_beside, bool checks_any_size);
   Result<bool> CheckDatabase();
   Status RunMigration(const Migration& migration);
@@ -181,7 +182,7 @@ class Store {
   Status PutPlainRecord(const PutRecord& write, ApplyCounts& counts);
 
   std::string folder_;
-  FileLock lock_;
+  CoordinatorLock lock_;
   std::vector<HeldFile> held_;
   std::unique_ptr<Connection> connection_;
   std::string coordinator_id_;

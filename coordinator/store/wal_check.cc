@@ -77,9 +77,9 @@ void Flip(std::string& bytes, std::size_t bit) {
   bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
 }
 
-// The bits of `bytes` of which each one's flip adds `change` to their checksum, counted from the lowest one of
-// the first byte. A checksum is linear in its words, modulo 2^32: 1 more in a word adds two Fibonacci numbers,
-// which depend on its place only.
+// All bits of `bytes` that, if only this one is flipped, add `change` to the checksum, counted from
+// the lowest bit of the first byte. The checksum is linear in the words, modulo 2^32: adding 1 to a
+// word adds two Fibonacci numbers, which depend only on its position.
 std::vector<std::size_t> BitsThatAdd(const Checksum& change, std::string_view bytes,
                                      bool big_endian) {
   std::vector<std::size_t> bits;
@@ -103,7 +103,7 @@ std::vector<std::size_t> BitsThatAdd(const Checksum& change, std::string_view by
   return bits;
 }
 
-// The bit in which two texts of one length differ, if it is the only one.
+// The bit in which two texts of the same length differ, if there is only one.
 std::optional<std::size_t> BitApart(std::string_view a, std::string_view b) {
   std::optional<std::size_t> found;
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -116,7 +116,7 @@ std::optional<std::size_t> BitApart(std::string_view a, std::string_view b) {
 }
 
 std::string_view SaltsOf(std::string_view frame) { return frame.substr(8, 8); }
-// What its checksum covers.
+// The part of a frame that its checksum covers.
 std::string ContentOf(std::string_view frame) {
   return Str(frame.substr(0, 8), frame.substr(kFrameHeaderBytes));
 }
@@ -186,7 +186,7 @@ class Reader {
         {.offset = offset + static_cast<std::int64_t>(bit / 8), .was = bytes[bit / 8]});
   }
 
-  // The bit that makes the header whole again and that of a log to which the first frame belongs.
+  // The bit whose flip makes the header valid, and the first frame one of its log.
   Result<std::optional<std::size_t>> FlippedBitOfHeader() const {
     for (std::size_t bit = 0; bit < 8 * kHeaderBytes; ++bit) {
       Header header = header_;
@@ -203,9 +203,9 @@ class Reader {
   }
 
   enum class Frame {
-    kWhole,    // the next one of this log, once the flipped bits that were found are flipped back
-    kDamaged,  // the next one, of which a bit flipped; which one cannot be told
-    kOther,    // of another log, unfinished, or damaged in several bits
+    kWhole,  // the next frame of this log, after the flipped bits that were found are flipped back
+    kDamaged,  // the next frame of this log, in which a bit flipped, and several bits may be it
+    kOther,    // a frame of another log, an unfinished one, or one damaged in several bits
   };
 
   Result<Frame> ReadFrame(std::int64_t frame) {
@@ -242,9 +242,9 @@ class Reader {
     return Frame::kWhole;
   }
 
-  // Whether a bit whose flip, and no other's, explains the checksum is the one that flipped, provided that
-  // only one did. Fibonacci numbers modulo 2^n repeat after 3 * 2^(n-1) (Wall 1960): what the highest bits of
-  // words add does not tell which words they are of.
+  // Given that exactly one bit flipped, and that only this bit explains the checksum: whether it is
+  // certain that no other does. Fibonacci numbers modulo 2^n repeat after 3 * 2^(n-1) (Wall 1960),
+  // so that the highest bits of several words add the same to the checksum.
   bool IsCertain(std::size_t bit, bool big_endian) const {
     const std::size_t byte = bit / 8 % 4;
     const std::size_t in_word = 8 * (big_endian ? 3 - byte : byte) + bit % 8;
@@ -252,7 +252,7 @@ class Reader {
     return (std::size_t{3} << (31 - in_word)) > n_words;
   }
 
-  // Frames that end a transaction of this log, from one on.
+  // Counts the frames that end a transaction of this log, beginning with `from`.
   Result<int> CountCommits(std::int64_t from) const {
     int n = 0;
     for (std::int64_t frame = from; frame < n_frames_; ++frame) {
@@ -264,8 +264,8 @@ class Reader {
     return n;
   }
 
-  // Of a header that is not whole: whether its first frame is of this log. One that began anew has
-  // other frames of the log before it, and both of its salts are others.
+  // For a damaged header: whether the first frame belongs to this log. After SQLite has started the
+  // log again, the frames of the log before it follow, and both of their salts differ.
   bool SharesSaltWith(std::string_view frame) const {
     return BigEndian(header_.bytes, 16) == BigEndian(frame, 8) ||
            BigEndian(header_.bytes, 20) == BigEndian(frame, 12);
@@ -343,7 +343,7 @@ Status MendWal(const std::string& database_path, std::vector<std::string>& repai
   ASSIGN_OR_RETURN(const WalFlaws flaws, FindWalFlaws(database_path));
   RETURN_IF_ERROR(flaws.lost);
   if (flaws.flipped.empty()) return Status();
-  // It has read the log up to the flipped bit, and SQLite would write over what follows.
+  // That process has read the log only up to the flipped bit, and would write over the rest.
   ASSIGN_OR_RETURN(const bool is_open, IsOpenElsewhere(database_path));
   if (is_open) {
     return Status(Code::kUnavailable,

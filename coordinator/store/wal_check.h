@@ -2,15 +2,18 @@
 // SQLite reads it up to the first frame whose checksum is wrong and takes the rest for an unfinished write:
 // one flipped bit would silently lose all later commits.
 //
-// A frame's checksum also covers all frames before it, and shows that a single bit flipped. It identifies the
-// bit, which is then flipped back, unless it is one of the highest bits of a 32-bit word (9 in a page of 4096
-// bytes): that is damage. Two flipped bits can look like another single one: what was mended is to be checked.
-// A crash leaves an unfinished write at the end. So a frame whose checksum is wrong in any other way is damage
-// only if a whole transaction follows it: one, if the machine has not been started since the log was written,
-// because a killed process leaves no gap; two otherwise, because a disk that loses power may keep the pages of
-// its last write in any order. Several flipped bits in the last frame of the last commit look like an
-// unfinished write; after another start of the machine, so do those in the rest of that commit and in the last
-// frame of the commit before.
+// A frame's checksum also covers all frames before it, and shows that a single bit flipped. It
+// identifies the bit, which is then flipped back, unless it is one of the highest bits of a 32-bit
+// word (9 in a page of 4096 bytes): that is damage. Two flipped bits can look like another single
+// one, so check a repaired database.
+//
+// A crash leaves an unfinished write at the end. So a frame whose checksum is wrong in any other way
+// is damage only if a whole transaction follows it: one, if the machine has not been started since
+// the log was written, because a killed process leaves no gap; two otherwise, because a disk that
+// loses power may keep the pages of its last write in any order. Several flipped bits in the last
+// frame of the last commit look like an unfinished write; after another start of the machine, so do
+// those in the rest of that commit and in the last frame of the commit before.
+//
 // Format: https://www.sqlite.org/fileformat2.html (4, "The Write-Ahead Log").
 #pragma once
 
@@ -31,8 +34,8 @@ struct WalByte {
 
 struct WalFlaws {
   std::vector<WalByte> flipped;
-  // kDataLoss if there is other damage: names the log, the byte from which it cannot be read, how many
-  // commits follow, and what to do.
+  // kDataLoss if there is other damage; it names the log, the byte from which it cannot be read,
+  // how many commits follow, and what to do.
   Status lost;
 };
 

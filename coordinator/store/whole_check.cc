@@ -12,9 +12,10 @@
 namespace longrun {
 namespace {
 
-// Tables whose rows a submission or an import rewrites; the others can only be restored from a backup.
-constexpr std::string_view kWrittenAnew[] = {"sweep", "sweep_run", "sweep_cell", "sweep_task",
-                                             "run",   "task",      "cell",       "model"};
+// Tables whose rows a command of users rewrites; the others can only be restored from a backup.
+constexpr std::string_view kWrittenAnew[] = {"sweep",      "sweep_run",   "sweep_cell",
+                                             "sweep_task", "sweep_label", "run",
+                                             "task",       "cell",        "model"};
 
 Result<std::optional<Flaw>> FindDamagedRow(Connection& connection, const SummedTable& table) {
   ASSIGN_OR_RETURN(const std::int64_t n_damaged,

@@ -1,7 +1,11 @@
 #include "sweeps/coordinator_lock.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <optional>
 #include <string>
 
 #include "base/checked_line.h"
@@ -43,6 +47,31 @@ TEST_F(CoordinatorLockTest, WhatDoesNotHoldSaysNothing) {
         CheckedLine("-1"), CheckedLine("12x"), CheckedLine("99999999999"), CheckedLine("")}) {
     EXPECT_FALSE(Read(text).has_value()) << text;
   }
+}
+
+TEST_F(CoordinatorLockTest, AHolderIsNamedAsLongAsItHoldsTheLock) {
+  const CoordinatorHolder other = {.pid = 4194304};
+  std::optional<CoordinatorLock> lock = CoordinatorLock::Acquire(folder_.path(), other).value();
+  EXPECT_EQ(ReadCoordinatorLock(folder_.path())->pid, 4194304);
+  EXPECT_EQ(CoordinatorLock::Acquire(folder_.path(), {.pid = getpid()}).status().code(),
+            Code::kUnavailable);
+  EXPECT_EQ(ReadCoordinatorLock(folder_.path())->pid, 4194304);
+
+  lock.reset();
+
+  // The next one holds the lock for a moment before its name is there.
+  const FileLock next = FileLock::Acquire(CoordinatorLockPath(folder_.path()), "the test").value();
+  EXPECT_FALSE(ReadCoordinatorLock(folder_.path()).has_value());
+}
+
+TEST_F(CoordinatorLockTest, AHolderThatWasKilledIsNotAlive) {
+  const pid_t child = fork();
+  if (child == 0) pause();
+  ASSERT_GT(child, 0);
+  EXPECT_TRUE(IsAlive({.pid = child}));
+  ASSERT_EQ(kill(child, SIGKILL), 0);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_FALSE(IsAlive({.pid = child}));
 }
 
 }  // namespace

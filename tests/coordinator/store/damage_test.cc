@@ -585,7 +585,7 @@ class UniqueTest : public DamageTest {
 
   std::ptrdiff_t DamagedAttempts() {
     return std::ranges::count_if(Damaged(), [](const std::string& object) {
-      return object.starts_with("the row of table attempt ");
+      return object.starts_with("the stored row of attempt ");
     });
   }
 };
@@ -725,6 +725,39 @@ TEST_F(DamageTest, WhatAPowerFailureLeftInTheLogIsNoDamageAfterAKill) {
   EXPECT_TRUE(opened.ok()) << opened.status().message();
 }
 
+// A start that finds a part of the log lost repairs nothing of it.
+TEST_F(DamageTest, TheDeepCheckSaysWhatAStartDoesWithADamagedLog) {
+  const std::string log = DatabasePath() + "-wal";
+  PutBack(original);
+  std::string database, wal;
+  {
+    const auto store = Store::Open(folder.path()).value();
+    for (const char* const note : {"one", "two", "three"}) {
+      ASSERT_TRUE(store->Begin().ok());
+      ASSERT_TRUE(store->PutAnnotation({.sweep_id = kSweepId, .labels = {}, .note = note}).ok());
+      ASSERT_TRUE(store->Commit().ok());
+    }
+    database = ReadFile(DatabasePath()).value();
+    wal = ReadFile(log).value();
+  }
+  wal[32 + 24 + 100] ^= 1;
+  const auto remedy_of_bit = [&] {
+    PutBack(database);
+    std::ofstream(log, std::ios::binary) << wal;
+    const DeepCheck found = CheckDeep(folder.path()).value();
+    const auto bit = std::ranges::find_if(found.damaged, [](const DamagedObject& one) {
+      return one.object == "the database's log: one bit of byte 156 of longrun.db-wal flipped";
+    });
+    return bit == found.damaged.end() ? "not found" : bit->remedy;
+  };
+  EXPECT_EQ(remedy_of_bit(), "start the coordinator, which repairs it");
+  wal[32 + 4120 + 24 + 100] ^= 9;
+  EXPECT_EQ(remedy_of_bit(),
+            "put the other damage of the log right first: until then the coordinator refuses to "
+            "start; then it repairs this bit");
+  EXPECT_EQ(Store::Open(folder.path()).status().code(), Code::kDataLoss);
+}
+
 // What it finds is printed as JSON.
 TEST_F(DamageTest, TheDeepCheckReportsTextThatIsNotUtf8) {
   for (const char* const change :
@@ -773,6 +806,85 @@ TEST(DescribeLostTest, NoNameHasOtherThanPrintableText) {
   }
 }
 
+// A row as columns with their text.
+struct RowOfTexts : RowValues {
+  RowOfTexts(std::initializer_list<std::pair<const std::string, std::string>> texts)
+      : columns(texts) {}
+  std::string Text(std::string_view column) const override {
+    const auto found = columns.find(column);
+    return found == columns.end() ? "" : found->second;
+  }
+  std::optional<std::int64_t> Int(std::string_view) const override { return {}; }
+  std::optional<double> Real(std::string_view) const override { return {}; }
+  bool IsNull(std::string_view) const override { return false; }
+  std::map<std::string, std::string, std::less<>> columns;
+};
+
+TEST(DescribeDamageTest, ARowIsNamedByWhatUsersKnow) {
+  const std::string attempt = "01BX5ZZKBKACTAV9WEVGEMMVRZ";
+  const std::string task = "1a2b3c4d5e6f70819293";
+  const std::string digest = "9f8e7d6c5b4a3928170f";
+  const auto name = [](const std::string& table, RowOfTexts row) {
+    return DescribeDamage(table, {"key"}, row).object;
+  };
+  EXPECT_EQ(name("checkpoint",
+                 RowOfTexts{{"ordinal", "3"}, {"step", "40"}, {"task", task}, {"sha256", digest}}),
+            "the stored row of the checkpoint at step 40 of task 1a2b3c4d (9f8e7d6c)");
+  EXPECT_EQ(name("checkpoint_file", RowOfTexts{{"checkpoint", digest}, {"name", "model.bin"}}),
+            "the stored row of file \"model.bin\" of checkpoint 9f8e7d6c");
+  EXPECT_EQ(name("artifact", RowOfTexts{{"task", task}, {"name", "attention.json"}}),
+            "the stored row of file \"attention.json\" of task 1a2b3c4d");
+  EXPECT_EQ(name("attempt", RowOfTexts{{"id", attempt}, {"n", "2"}, {"task", task}}),
+            Str("the stored row of attempt 2 of task 1a2b3c4d (", attempt, ")"));
+  EXPECT_EQ(name("sweep_label", RowOfTexts{{"sweep", attempt}, {"key", "who"}}),
+            Str("label \"who\" of sweep ", attempt));
+  EXPECT_EQ(name("record", RowOfTexts{{"attempt", attempt}, {"seq", "7"}, {"kind", "final"}}),
+            Str("journal record 7 (\"final\") of attempt ", attempt));
+  EXPECT_EQ(name("series", RowOfTexts{{"attempt", attempt}, {"step", "40"}}),
+            Str("a point of a curve, at step 40 of attempt ", attempt));
+  EXPECT_EQ(name("metric_name", RowOfTexts{{"id", "3"}, {"name", "loss"}}),
+            "the name of the metric \"loss\"");
+  EXPECT_EQ(name("transition", RowOfTexts{{"subject", "task"},
+                                          {"id", task},
+                                          {"from_state", "READY"},
+                                          {"to_state", "RESERVED"}}),
+            "the change of task 1a2b3c4d from \"READY\" to \"RESERVED\"");
+  EXPECT_EQ(name("sweep_run", RowOfTexts{{"key", "x"}}), "the row of table sweep_run with key x");
+}
+
+TEST(DescribeDamageTest, ANameSaysNothingAboutWhatDependsOnTheRow) {
+  for (const std::string table : {"result", "run", "task", "sweep", "sweep_run", "sweep_cell",
+                                  "sweep_task", "cell", "dataset", "model", "worker"}) {
+    EXPECT_TRUE(NumbersRestOn(table)) << table;
+  }
+  const auto remedy = [](const std::string& table) {
+    return DescribeDamage(table, {"key"}, RowOfTexts{}).remedy;
+  };
+  for (const std::string table : {"attempt", "checkpoint", "checkpoint_file", "artifact"}) {
+    EXPECT_FALSE(NumbersRestOn(table)) << table;
+    EXPECT_NE(remedy(table).find("`longrun gc` removes nothing"), std::string::npos) << table;
+  }
+  for (const std::string table : {"record", "series", "metric_name", "transition", "unheard_of"}) {
+    EXPECT_FALSE(NumbersRestOn(table)) << table;
+    EXPECT_EQ(remedy(table), "go on without it: no number in a table depends on it") << table;
+  }
+}
+
+TEST(DescribeDamageTest, ManyRowsOnWhichNoNumberDependsAreOneAndASingleOneIsNamed) {
+  const DamagedRow result = DescribeDamage("result", {"key"}, RowOfTexts{{"key", "a"}});
+  const DamagedRow checkpoint = DescribeDamage("checkpoint", {"key"}, RowOfTexts{{"key", "b"}});
+  const DamagedRow change = DescribeDamage("transition", {"key"}, RowOfTexts{{"key", "c"}});
+  EXPECT_EQ(InBrief({checkpoint, result}), (std::vector<DamagedRow>{result, checkpoint}));
+  const std::vector<DamagedRow> history = InBrief({change, change});
+  ASSERT_EQ(history.size(), 1u);
+  EXPECT_EQ(history.front().object, "the database's history (rows: 2, of transition)");
+  EXPECT_EQ(history.front().remedy.find("gc"), std::string::npos);
+  const std::vector<DamagedRow> both = InBrief({checkpoint, change});
+  ASSERT_EQ(both.size(), 1u);
+  EXPECT_EQ(both.front().object, "the database's history (rows: 2, of checkpoint, transition)");
+  EXPECT_NE(both.front().remedy.find("`longrun gc` removes nothing"), std::string::npos);
+}
+
 TEST_F(DamageTest, WhatAUserAddedToTheDatabaseIsLeftAlone) {
   const Answers before = Ask();
   {
@@ -815,6 +927,51 @@ TEST_F(DamageTest, AUniqueIndexOnATableOfOursIsNamedWithItsRemedy) {
   EXPECT_NE(status.message().find("DROP INDEX mine"), std::string::npos) << status.message();
   ASSERT_TRUE(RawDatabase(DatabasePath()).Execute("DROP INDEX mine"));
   EXPECT_TRUE(Store::Open(folder.path()).ok());
+}
+
+// No checksum of a row is that of its columns and another one.
+TEST_F(DamageTest, AColumnOnATableOfOursIsNamedWithItsRemedy) {
+  const Answers before = Ask();
+  const std::vector<std::string> known = Damaged();
+  PutBack(original);
+  ASSERT_TRUE(RawDatabase(DatabasePath())
+                  .Execute("CREATE TABLE theirs (a); ALTER TABLE theirs ADD COLUMN b;"
+                           "ALTER TABLE result ADD COLUMN note TEXT;"
+                           "ALTER TABLE result ADD COLUMN \"two \"\"words\" TEXT AS (note);"
+                           "ALTER TABLE meta ADD COLUMN mine TEXT NOT NULL DEFAULT 'a'"));
+  const auto remedy = [](const char* table, const char* column) {
+    return Str("`sqlite3 longrun.db 'ALTER TABLE ", table, " DROP COLUMN \"", column, "\"'`");
+  };
+  for (const Status& status :
+       {Store::Open(folder.path()).status(), RepairDatabase(folder.path()).status(),
+        RunQuery(DatabasePath(), "SELECT run_key FROM runs", {}).status()}) {
+    EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+    EXPECT_NE(status.message().find("the column mine to table meta"), std::string::npos)
+        << status.message();
+    EXPECT_NE(status.message().find(remedy("meta", "mine")), std::string::npos) << status.message();
+  }
+  std::map<std::string, std::string> told;
+  const DeepCheck deep = CheckDeep(folder.path()).value();
+  for (const DamagedObject& one : deep.damaged) {
+    if (std::ranges::find(known, one.object) == known.end()) told[one.object] = one.remedy;
+  }
+  const auto object = [](const char* table, const char* column) {
+    return Str("column ", column, ", which somebody added to the database's table ", table);
+  };
+  EXPECT_EQ(told.size(), 3u) << Join(Damaged(), "\n");
+  EXPECT_NE(told[object("meta", "mine")].find(remedy("meta", "mine")), std::string::npos);
+  EXPECT_NE(told[object("result", "note")].find(remedy("result", "note")), std::string::npos);
+  EXPECT_NE(told[object("result", "two \"words")].find(remedy("result", "two \"\"words")),
+            std::string::npos);
+  // The remedy leaves nothing over.
+  ASSERT_TRUE(RawDatabase(DatabasePath())
+                  .Execute("ALTER TABLE result DROP COLUMN \"two \"\"words\";"
+                           "ALTER TABLE result DROP COLUMN \"note\";"
+                           "ALTER TABLE meta DROP COLUMN \"mine\""));
+  const Answers after = Ask();
+  EXPECT_TRUE(after.told.empty()) << after.told.front();
+  EXPECT_EQ(after.rows, before.rows);
+  EXPECT_EQ(Damaged(), known);
 }
 
 TEST_F(DamageTest, ADamagedIndexOfAUsersTableRefusesNothing) {
@@ -919,6 +1076,47 @@ TEST_F(DamageTest, WhatIsNotFoundMayBeWhatIsDamaged) {
   EXPECT_EQ(ask("SELECT 1"), "there is no sweep \"sampel\"; did you mean \"sample\"?");
   EXPECT_EQ(ask("UPDATE sweep SET name = 'other'"),
             "there is no sweep \"sampel\" among those that can be read");
+}
+
+TEST_F(DamageTest, LogsThatDamagedRowsHideMayBeThere) {
+  const auto id = [&](const std::string& sql) {
+    return Connection::Open(DatabasePath(), Connection::Mode::kReadAll)
+        ->get()
+        ->ReadText(sql)
+        .value();
+  };
+  PutBack(original);
+  const std::string attempt = id("SELECT max(id) FROM attempt");
+  const std::string task = id(Str("SELECT task FROM attempt WHERE id = '", attempt, "'"));
+  const std::string run = id(Str("SELECT run_key FROM task WHERE id = '", task, "'"));
+  const auto find = [&](const std::string& change, const std::string& reference) {
+    PutBack(original);
+    EXPECT_TRUE(RawDatabase(DatabasePath()).Execute(change));
+    const auto reader = StoreReader::Open(DatabasePath()).value();
+    // Damage that a start found elsewhere is not of this answer.
+    reader->SetKnown({DescribeLostObject("task", "ffffffff")});
+    const auto found = reader->FindLogs(reference);
+    std::vector<std::string> damaged;
+    for (const DamagedRow& row : reader->TakeDamaged()) damaged.push_back(row.object);
+    return std::pair(found.ok() ? Join(*found, " ") : found.status().message(), damaged);
+  };
+  for (const std::string& reference : {attempt, task}) {
+    const auto [logs, damaged] = find("SELECT 1", reference);
+    EXPECT_EQ(logs, attempt);
+    EXPECT_TRUE(damaged.empty()) << damaged.front();
+  }
+  EXPECT_NE(find("SELECT 1", run).first.find(attempt), std::string::npos);
+  const auto [logs, damaged] = find("UPDATE attempt SET n = n + 1", attempt);
+  EXPECT_EQ(logs,
+            Str("there is no run, task or attempt \"", attempt, "\" among those that can be read"));
+  EXPECT_EQ(std::ranges::count_if(
+                damaged, [&](const std::string& one) { return one.find(attempt) != one.npos; }),
+            1);
+  // A task of the run is left out, and that is told.
+  const auto [others, left_out] =
+      find(Str("UPDATE task SET sum = sum + 1 WHERE id = '", task, "'"), run);
+  EXPECT_EQ(others.find(attempt), std::string::npos);
+  EXPECT_EQ(left_out.size(), 1u);
 }
 
 // ---- what is removed -----------------------------------------------------------------------------
@@ -1186,15 +1384,8 @@ TEST_F(DamageTest, AFlippedBitInTheHeaderIsDamageAndNeverAMigration) {
 
 // No JSON is made of such text, which would end the program.
 TEST(RowIdentityTest, ARowWhoseKeyIsNoTextDoesNotAgree) {
-  struct Training : RowValues {
-    std::string Text(std::string_view column) const override {
-      return column == "kind" ? "train" : "\xff";
-    }
-    std::optional<std::int64_t> Int(std::string_view) const override { return {}; }
-    std::optional<double> Real(std::string_view) const override { return {}; }
-    bool IsNull(std::string_view) const override { return false; }
-  };
-  EXPECT_FALSE(RowAgrees("task", Training()));
+  EXPECT_FALSE(
+      RowAgrees("task", RowOfTexts{{"kind", "train"}, {"id", "\xff"}, {"run_key", "\xff"}}));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -825,6 +826,23 @@ TEST_F(StoreTest, ASecondCoordinatorIsToldNoPidThatADamagedLockFileNames) {
               flipped == 0x03)
         << message;
   }
+}
+
+// One that was killed stays named until the next holder of the lock has written its own name.
+TEST_F(StoreTest, ASecondCoordinatorIsToldNoPidOfOneThatWasKilled) {
+  const pid_t killed = fork();
+  if (killed == 0) _exit(0);
+  ASSERT_EQ(waitpid(killed, nullptr, 0), killed);
+  const std::string path = CoordinatorLockPath(folder.path());
+  OpenFile file = OpenFile::Open(path, OpenFile::Mode::kReadWrite).value();  // it stays locked
+  ASSERT_EQ(truncate(path.c_str(), 0), 0);
+  ASSERT_TRUE(file.WriteAt(0, CoordinatorLockText({.pid = killed})).ok());
+
+  const Status status = Store::Open(folder.path()).status();
+
+  EXPECT_EQ(status.code(), Code::kUnavailable);
+  EXPECT_EQ(status.message().find("(pid "), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("`fuser -v "), std::string::npos) << status.message();
 }
 
 TEST_F(StoreTest, ANewerDatabaseIsRefusedWithBothVersions) {
