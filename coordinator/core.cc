@@ -76,10 +76,8 @@ struct Core::Batch {
   ApplyCounts counts;
   std::vector<Stepped> stepped;
   std::vector<LookItem> looks;
-  std::vector<DatasetItem> datasets;
-  std::vector<ModelItem> models;
+  std::vector<WriteItem> writes;
   std::vector<std::int64_t> newest_record_ms;  // of each journal batch, by the trainer's clock
-  std::vector<AnnotationItem> annotations;
 
   Status Open(Store& store) {
     if (in_transaction) return Status();
@@ -91,7 +89,11 @@ struct Core::Batch {
 };
 
 Core::Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions options)
-    : store_(store), artifacts_(artifacts), metrics_(metrics), options_(std::move(options)) {}
+    : store_(store),
+      artifacts_(artifacts),
+      metrics_(metrics),
+      options_(std::move(options)),
+      observer_(metrics) {}
 
 Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts, Metrics& metrics,
                                           CoreOptions options) {
@@ -101,8 +103,8 @@ Result<std::unique_ptr<Core>> Core::Start(Store& store, ArtifactStore& artifacts
   }
   std::unique_ptr<Core> core(new Core(store, artifacts, metrics, std::move(options)));
   ASSIGN_OR_RETURN(core->state_, store.Load());
-  ASSIGN_OR_RETURN(core->datasets_, store.LoadDatasets());
-  ASSIGN_OR_RETURN(core->models_, store.LoadModels());
+  RETURN_IF_ERROR(core->ReloadDatasets());
+  RETURN_IF_ERROR(core->ReloadModels());
   core->state_.limits = core->options_.limits;
   core->state_.boot = BootId();
   AfterLoad(core->state_, BootMs(), core->options_.seed);
@@ -164,54 +166,77 @@ Status Core::LookAndWait(const std::function<void(const State&)>& look) {
   return Status();
 }
 
-Result<bool> Core::RegisterDataset(const DatasetRow& dataset) {
-  RETURN_IF_ERROR(CheckDiskSpace());
-  std::promise<bool> promise;
-  const bool posted =
-      Push(DatasetItem{.dataset = dataset, .removes = false, .done = [&](bool changed) {
-                         promise.set_value(changed);
-                       }});
-  if (!posted) return Stopping();
-  return promise.get_future().get();
-}
-
-Status Core::RemoveDataset(const std::string& name) {
-  std::promise<void> promise;
-  DatasetItem item;
-  item.dataset.info.name = name;
-  item.removes = true;
-  item.done = [&](bool) { promise.set_value(); };
+Status Core::WriteAndWait(WriteItem item) {
+  std::promise<void> done;
+  item.after = [&done, reload = std::move(item.after)]() -> Status {
+    if (reload) RETURN_IF_ERROR(reload());
+    done.set_value();
+    return Status();
+  };
   if (!Push(std::move(item))) return Stopping();
-  promise.get_future().get();
+  done.get_future().get();
   return Status();
 }
 
-Result<bool> Core::ChangeModels(ModelItem item) {
-  std::promise<Result<bool>> promise;
-  item.done = [&](Result<bool> result) { promise.set_value(std::move(result)); };
-  if (!Push(std::move(item))) return Stopping();
-  return promise.get_future().get();
+Result<bool> Core::RegisterDataset(const DatasetRow& dataset) {
+  RETURN_IF_ERROR(CheckDiskSpace());
+  bool changed = false;
+  RETURN_IF_ERROR(WriteAndWait({.apply = [&](ApplyCounts&) -> Status {
+                                  ASSIGN_OR_RETURN(changed, store_.PutDataset(dataset));
+                                  return Status();
+                                },
+                                .after = [this] { return ReloadDatasets(); }}));
+  return changed;
+}
+
+Status Core::RemoveDataset(const std::string& name) {
+  return WriteAndWait({.apply = [&](ApplyCounts&) { return store_.DropDataset(name); },
+                       .after = [this] { return ReloadDatasets(); }});
+}
+
+// A refusal (unknown name, name taken) is an answer: the transaction goes on without it.
+Result<bool> Core::ChangeModels(std::size_t n_writes,
+                                const std::function<Result<bool>(ApplyCounts&)>& change) {
+  Result<bool> result = false;
+  RETURN_IF_ERROR(WriteAndWait({.apply =
+                                    [&](ApplyCounts& counts) {
+                                      result = change(counts);
+                                      const Code code = result.status().code();
+                                      const bool is_refused =
+                                          code == Code::kNotFound || code == Code::kAlreadyExists;
+                                      return is_refused ? Status() : result.status();
+                                    },
+                                .after = [this] { return ReloadModels(); },
+                                .n_writes = n_writes}));
+  return result;
 }
 
 Result<bool> Core::RegisterModel(const ModelRow& model, const std::vector<ArtifactFileRow>& files) {
   RETURN_IF_ERROR(CheckDiskSpace());
-  return ChangeModels({.model = model, .files = files, .removes = false, .done = nullptr});
+  return ChangeModels(1 + files.size(),
+                      [&](ApplyCounts&) { return store_.PutModel(model, files); });
 }
 
 Result<bool> Core::RemoveModel(const std::string& name) {
-  ModelItem item;
-  item.model.name = name;
-  item.removes = true;
-  return ChangeModels(std::move(item));
+  return ChangeModels(1, [&](ApplyCounts& counts) { return store_.DropModel(name, counts); });
 }
 
 Status Core::Annotate(const SweepAnnotation& annotation) {
   RETURN_IF_ERROR(CheckDiskSpace());
-  std::promise<void> promise;
-  const bool posted =
-      Push(AnnotationItem{.annotation = annotation, .done = [&promise] { promise.set_value(); }});
-  if (!posted) return Stopping();
-  promise.get_future().get();
+  return WriteAndWait({.apply = [&](ApplyCounts&) { return store_.PutAnnotation(annotation); }});
+}
+
+Status Core::ReloadDatasets() {
+  ASSIGN_OR_RETURN(std::vector<DatasetRow> datasets, store_.LoadDatasets());
+  const std::lock_guard lock(mutex_);
+  datasets_ = std::move(datasets);
+  return Status();
+}
+
+Status Core::ReloadModels() {
+  ASSIGN_OR_RETURN(std::vector<ModelRow> models, store_.LoadModels());
+  const std::lock_guard lock(mutex_);
+  models_ = std::move(models);
   return Status();
 }
 
@@ -336,35 +361,7 @@ Status Core::RunBatch(std::deque<Item>& items) {
     for (const Command& command : stepped.result.commands) Deliver(command);
     if (stepped.done) stepped.done(stepped.result);
   }
-  for (DatasetItem& item : batch.datasets) {
-    bool changed = false, found = false;
-    {
-      const std::lock_guard lock(mutex_);
-      if (item.removes) {
-        found = true;
-        std::erase_if(datasets_, [&](const DatasetRow& dataset) {
-          return dataset.info.name == item.dataset.info.name;
-        });
-      }
-      for (DatasetRow& dataset : datasets_) {
-        if (dataset.info.name != item.dataset.info.name) continue;
-        found = true;
-        changed = dataset.info.digest != item.dataset.info.digest;
-        dataset = item.dataset;
-      }
-      if (!found) datasets_.push_back(item.dataset);
-      std::sort(datasets_.begin(), datasets_.end(),
-                [](const DatasetRow& a, const DatasetRow& b) { return a.info.name < b.info.name; });
-    }
-    item.done(changed);
-  }
-  if (!batch.models.empty()) {
-    ASSIGN_OR_RETURN(std::vector<ModelRow> models, store_.LoadModels());
-    const std::lock_guard lock(mutex_);
-    models_ = std::move(models);
-  }
-  for (ModelItem& item : batch.models) item.done(std::move(item.result));
-  for (const AnnotationItem& item : batch.annotations) item.done();
+  for (const WriteItem& item : batch.writes) RETURN_IF_ERROR(item.after());
   for (LookItem& item : batch.looks) item.look(state_);
   return Status();
 }
@@ -388,7 +385,7 @@ Status Core::Take(Batch& batch, EventItem item) {
   }
   // Each step returns the next deadline as of its end.
   wake_at_ = result.wake_at ? std::max(*result.wake_at, now + kWakeMsMin) : now + kSecondMs;
-  Observe(result);
+  observer_.See(state_, result);
   result.writes.clear();
   batch.stepped.push_back({.result = std::move(result), .done = std::move(item.done)});
   return Status();
@@ -399,34 +396,11 @@ Status Core::Take(Batch& batch, LookItem item) {
   return Status();
 }
 
-Status Core::Take(Batch& batch, DatasetItem item) {
+Status Core::Take(Batch& batch, WriteItem item) {
   RETURN_IF_ERROR(batch.Open(store_));
-  RETURN_IF_ERROR(item.removes ? store_.DropDataset(item.dataset.info.name)
-                               : store_.PutDataset(item.dataset));
-  batch.n_writes += 1;
-  batch.datasets.push_back(std::move(item));
-  return Status();
-}
-
-// A refusal (unknown name, name taken) is a valid answer: the transaction goes on without it.
-Status Core::Take(Batch& batch, ModelItem item) {
-  RETURN_IF_ERROR(batch.Open(store_));
-  item.result = item.removes ? store_.DropModel(item.model.name, batch.counts)
-                             : store_.PutModel(item.model, item.files);
-  const Code code = item.result.status().code();
-  if (!item.result.ok() && code != Code::kNotFound && code != Code::kAlreadyExists) {
-    return item.result.status();
-  }
-  batch.n_writes += 1 + item.files.size();
-  batch.models.push_back(std::move(item));
-  return Status();
-}
-
-Status Core::Take(Batch& batch, AnnotationItem item) {
-  RETURN_IF_ERROR(batch.Open(store_));
-  RETURN_IF_ERROR(store_.PutAnnotation(item.annotation));
-  batch.n_writes += 1;
-  batch.annotations.push_back(std::move(item));
+  RETURN_IF_ERROR(item.apply(batch.counts));
+  batch.n_writes += item.n_writes;
+  batch.writes.push_back(std::move(item));
   return Status();
 }
 
@@ -505,109 +479,10 @@ void Core::Deliver(const Command& command) {
   sink->Deliver(command, checkpoints);
 }
 
-void Core::Observe(const StepResult& result) {
-  for (const std::string& warning : result.warnings) LogWarning("peer", {{"what", warning}});
-  for (const Write& write : result.writes) {
-    const auto* moved = std::get_if<PutTransition>(&write);
-    if (moved == nullptr) continue;
-    if (moved->subject == "task") {
-      ObserveTask(*moved);
-      continue;
-    }
-    const auto attempt = state_.attempts.find(moved->id);
-    if (attempt == state_.attempts.end()) continue;
-    LogInfo("attempt", {{"attempt", moved->id},
-                        {"task", attempt->second.task.substr(0, 8)},
-                        {"worker", attempt->second.worker},
-                        {"state", moved->to},
-                        {"reason", moved->reason}});
-    ObserveAttempt(*moved, attempt->second);
-  }
-}
-
-void Core::ObserveTask(const PutTransition& moved) {
-  metrics_.CountTaskTransition(moved.from, moved.to);
-  const auto is = [&](TaskState state) { return moved.to == TaskStateName(state); };
-  // An offer that nobody accepted changes nothing: the task has been waiting since before it.
-  if (is(TaskState::kReady)) {
-    ready_at_.try_emplace(moved.id, BootMs());
-    return;
-  }
-  const auto ready = ready_at_.find(moved.id);
-  if (ready == ready_at_.end()) return;  // unknown: it was waiting before this process started
-  const double seconds = static_cast<double>(BootMs() - ready->second) / 1000;
-  const std::string_view kind = TaskKindName(state_.tasks.at(moved.id).kind);
-  if (is(TaskState::kReserved)) {
-    metrics_.ObserveScheduleLatency(kind, seconds);
-    return;
-  }
-  if (is(TaskState::kRunning)) metrics_.ObserveQueue(kind, seconds);
-  ready_at_.erase(ready);
-}
-
-void Core::ObserveAttempt(const PutTransition& moved, const Attempt& attempt) {
-  if (moved.to == AttemptStateName(AttemptState::kLost)) metrics_.CountLeaseExpiration();
-  if (!attempt.failure_class.empty()) {
-    metrics_.CountAttemptFailure(attempt.failure_class, attempt.worker);
-  }
-  if (attempt.duration_clock == DurationClock::kNone) return;
-  const std::string_view kind = TaskKindName(state_.tasks.at(attempt.task).kind);
-  metrics_.CountAttemptEnd(kind, attempt.failure_class,
-                           static_cast<double>(attempt.duration_ms) / 1000);
-}
-
-void Core::CountTasks() {
-  if (counted_version_ == version_) return;
-  counted_version_ = version_;
-  std::map<std::pair<TaskKind, TaskState>, std::int64_t> counts;
-  for (const auto& [id, task] : state_.tasks) counts[{task.kind, task.state}] += 1;
-  for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
-    for (int i = 0; i <= static_cast<int>(TaskState::kSkipped); ++i) {
-      const auto state = static_cast<TaskState>(i);
-      metrics_.SetTasks(TaskKindName(kind), TaskStateName(state), counts[{kind, state}]);
-    }
-  }
-}
-
-void Core::CountWorkers() {
-  WorkerCounts counts;
-  for (const auto& [id, worker] : state_.workers) {
-    if (known_workers_.insert(id).second) metrics_.KnowWorker(id);
-    const bool suspect = BootMs() - worker.heard_at > state_.limits.suspect_ms;
-    const bool connected = worker.session && !suspect;
-    std::int64_t& count = worker.lost       ? counts.gone
-                          : !connected      ? counts.silent
-                          : worker.draining ? counts.draining
-                                            : counts.connected;
-    count += 1;
-    if (!connected) continue;
-    const auto n_slots = static_cast<std::int64_t>(worker.slots.size());
-    const auto n_busy = std::min(n_slots, static_cast<std::int64_t>(worker.busy.size()));
-    counts.slots_busy += n_busy;
-    counts.slots_free += n_slots - n_busy;
-  }
-  metrics_.SetWorkers(counts);
-}
-
-void Core::CountUnplaced() {
-  UnplacedCounts counts{.back_off = static_cast<std::int64_t>(state_.index.waiting.size())};
-  const bool restore = BootMs() < state_.place_not_before;
-  for (const auto& [name, ready] : state_.index.ready) {
-    std::int64_t& count = restore                         ? counts.restore
-                          : !ready.unfit.empty()          ? counts.unfit
-                          : state_.index.sessions.empty() ? counts.no_worker
-                                                          : counts.no_free_slot;
-    count += static_cast<std::int64_t>(ready.tasks.size());
-  }
-  metrics_.SetUnplaced(counts);
-}
-
 Status Core::EachSecond() {
   second_at_ = BootMs() + kSecondMs;
   RETURN_IF_ERROR(store_.CheckInPlace());
-  CountTasks();
-  CountWorkers();
-  CountUnplaced();
+  observer_.Count(state_, version_);
   metrics_.SetStore(store_.Sizes());
   disk_is_low_ = !CheckDiskSpace().ok();
   memory_.GiveBackWhenGrown();

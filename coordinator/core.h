@@ -20,7 +20,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <variant>
@@ -30,6 +29,7 @@
 #include "base/status.h"
 #include "coordinator/garbage.h"
 #include "coordinator/metrics.h"
+#include "coordinator/observer.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/artifacts.h"
 #include "coordinator/store/store.h"
@@ -126,24 +126,13 @@ class Core {
   struct LookItem {
     std::function<void(const State&)> look;
   };
-  struct DatasetItem {
-    DatasetRow dataset;
-    bool removes = false;  // removes the dataset of this name
-    std::function<void(bool changed)> done;
+  // A write that the scheduler does not know of. An error of either function ends the process.
+  struct WriteItem {
+    std::function<Status(ApplyCounts&)> apply;  // in the open transaction
+    std::function<Status()> after = {};         // after COMMIT
+    std::size_t n_writes = 1;                   // rows, at most
   };
-  // Registers `model`, or removes the model of its name.
-  struct ModelItem {
-    ModelRow model;
-    std::vector<ArtifactFileRow> files;
-    bool removes = false;
-    std::function<void(Result<bool>)> done;
-    Result<bool> result = false;
-  };
-  struct AnnotationItem {
-    SweepAnnotation annotation;
-    std::function<void()> done;
-  };
-  using Item = std::variant<EventItem, LookItem, DatasetItem, ModelItem, AnnotationItem>;
+  using Item = std::variant<EventItem, LookItem, WriteItem>;
   // A step whose writes are in the open transaction, and what follows after COMMIT.
   struct Stepped {
     StepResult result;
@@ -152,24 +141,21 @@ class Core {
   struct Batch;
 
   Core(Store& store, ArtifactStore& artifacts, Metrics& metrics, CoreOptions options);
-  Result<bool> ChangeModels(ModelItem item);
+  // Waits for COMMIT, and for `after` of the item.
+  Status WriteAndWait(WriteItem item);
+  Result<bool> ChangeModels(std::size_t n_writes,
+                            const std::function<Result<bool>(ApplyCounts&)>& change);
+  Status ReloadDatasets();
+  Status ReloadModels();
   bool Push(Item item);  // false: the core has stopped
   void Run();
   std::deque<Item> TakeQueue();  // waits for work; empty: time has passed
   Status RunBatch(std::deque<Item>& items);
   Status Take(Batch& batch, EventItem item);
   Status Take(Batch& batch, LookItem item);
-  Status Take(Batch& batch, DatasetItem item);
-  Status Take(Batch& batch, ModelItem item);
-  Status Take(Batch& batch, AnnotationItem item);
+  Status Take(Batch& batch, WriteItem item);
   void Deliver(const Command& command);
   void MarkStoredBytes(JournalReceived& event);
-  void Observe(const StepResult& result);
-  void ObserveTask(const PutTransition& moved);
-  void ObserveAttempt(const PutTransition& moved, const Attempt& attempt);
-  void CountTasks();
-  void CountWorkers();
-  void CountUnplaced();
   Status EachSecond();
 
   Store& store_;
@@ -183,9 +169,7 @@ class Core {
   Instant second_at_ = 0;
   Instant committed_at_ = 0;
   ResidentMemory memory_;
-  std::int64_t counted_version_ = -1;
-  std::map<std::string, Instant> ready_at_;  // tasks that have not started since then
-  std::set<std::string> known_workers_;      // workers whose failures are counted
+  Observer observer_;
 
   mutable std::mutex mutex_;  // guards the five below
   std::deque<Item> queue_;

@@ -1,4 +1,4 @@
-// What a submission would do and cost in the scheduler's current state; stores nothing.
+// The plan of a submission (coordinator/plan.h) as an answer.
 #pragma once
 
 #include "coordinator/core.h"

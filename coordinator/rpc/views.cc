@@ -89,6 +89,20 @@ void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message) {
   message->set_tasks_failed_for_good(Count32(counts.tasks_failed_for_good));
 }
 
+void FillTime(const Estimate& estimate, v1::TimeEstimate* message) {
+  message->set_low_s(estimate.low_s);
+  message->set_likely_s(estimate.likely_s);
+  message->set_high_s(estimate.high_s);
+  message->set_n(static_cast<std::int32_t>(estimate.n));
+  message->set_basis(estimate.basis);
+}
+
+void FillTimeLeft(const Remaining& remaining, v1::TimeLeft* message) {
+  if (remaining.time) FillTime(*remaining.time, message->mutable_time());
+  message->set_tasks_not_measured(static_cast<std::int32_t>(remaining.tasks_not_measured));
+  message->set_slots(static_cast<std::int32_t>(remaining.slots));
+}
+
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message) {
   message->set_sweep_id(sweep.id);
   message->set_name(sweep.name);
@@ -342,7 +356,8 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
   AddFullDisk(core_, message->mutable_notices());
   if (is_gone) return Status(Code::kNotFound, Str("sweep ", sweep_.id, " was removed"));
   if (!message->finished()) {
-    RETURN_IF_ERROR(time_left_.Fill(reader, core_.datasets(), message->mutable_time_left()));
+    ASSIGN_OR_RETURN(const Remaining remaining, time_left_.Predict(reader, core_.datasets()));
+    FillTimeLeft(remaining, message->mutable_time_left());
   }
   StoreReader::Series series(reader);
   for (const Curve& curve : curves) {

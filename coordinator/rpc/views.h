@@ -6,14 +6,16 @@
 #include <vector>
 
 #include "coordinator/core.h"
-#include "coordinator/rpc/time_left.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/reader.h"
+#include "coordinator/time_left.h"
 #include "longrun/v1/sweeps.pb.h"
 
 namespace longrun {
 
 void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message);
+void FillTime(const Estimate& estimate, v1::TimeEstimate* message);
+void FillTimeLeft(const Remaining& remaining, v1::TimeLeft* message);
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message);
 // `sweep`: the name by which the user asked for it; "": not by a sweep.
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,

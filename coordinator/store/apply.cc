@@ -610,22 +610,30 @@ Status Store::DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts
   return statement.Bind(sha256).Run();
 }
 
-Status Store::PutDataset(const DatasetRow& dataset) {
+Result<bool> Store::PutDataset(const DatasetRow& dataset) {
+  bool changed = false;
+  {
+    ASSIGN_OR_RETURN(Statement statement,
+                     connection_->Prepare("SELECT digest FROM dataset WHERE name = ?"));
+    ASSIGN_OR_RETURN(const bool is_there, statement.Bind(dataset.info.name).Step());
+    changed = is_there && statement.Text(0) != dataset.info.digest;
+  }
   const std::string split_tokens = CanonicalJson(Json(dataset.info.split_tokens));
   ASSIGN_OR_RETURN(
       Statement statement,
       connection_->Prepare("INSERT OR REPLACE INTO dataset (name, digest, folder, tokenizer,"
                            " vocab_size, split_tokens, n_tokens, mask_token)"
                            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
-  return statement.Bind(dataset.info.name)
-      .Bind(dataset.info.digest)
-      .Bind(dataset.folder)
-      .Bind(dataset.info.tokenizer_fingerprint)
-      .Bind(dataset.info.vocab_size)
-      .Bind(split_tokens)
-      .Bind(dataset.info.n_tokens)
-      .Bind(dataset.info.mask_token)
-      .Run();
+  RETURN_IF_ERROR(statement.Bind(dataset.info.name)
+                      .Bind(dataset.info.digest)
+                      .Bind(dataset.folder)
+                      .Bind(dataset.info.tokenizer_fingerprint)
+                      .Bind(dataset.info.vocab_size)
+                      .Bind(split_tokens)
+                      .Bind(dataset.info.n_tokens)
+                      .Bind(dataset.info.mask_token)
+                      .Run());
+  return changed;
 }
 
 Result<bool> Store::PutModel(const ModelRow& model, std::span<const ArtifactFileRow> files) {

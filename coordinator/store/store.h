@@ -108,7 +108,8 @@ class Store {
   // call Rollback(), and nothing of it is stored.
   Status Begin();
   Status Apply(std::span<const Write> writes, std::int64_t wall_ms, ApplyCounts& counts);
-  Status PutDataset(const DatasetRow& dataset);
+  // True if the name referred to other content before.
+  Result<bool> PutDataset(const DatasetRow& dataset);
   Status DropDataset(const std::string& name);
   // Stores nothing if the sweep was removed meanwhile.
   Status PutAnnotation(const SweepAnnotation& annotation);

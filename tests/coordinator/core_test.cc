@@ -185,6 +185,58 @@ TEST_F(CoreTest, ARegisteredDatasetIsKnownAtOnceAndAfterARestart) {
   EXPECT_EQ(core->datasets().front().info.digest, SampleDataset().digest);
 }
 
+TEST_F(CoreTest, ANameThatIsRegisteredAgainRefersToTheNewFolder) {
+  DatasetRow dataset{.info = SampleDataset(), .folder = "/data/toy"};
+  EXPECT_FALSE(core->RegisterDataset(dataset).value());
+
+  dataset.folder = "/data/moved";
+  EXPECT_FALSE(core->RegisterDataset(dataset).value());
+  dataset.info.digest = Sha256Hex("other content");
+  EXPECT_TRUE(core->RegisterDataset(dataset).value());
+
+  ASSERT_EQ(core->datasets().size(), 1u);
+  EXPECT_EQ(core->datasets().front().folder, "/data/moved");
+  EXPECT_EQ(core->datasets().front().info.digest, dataset.info.digest);
+}
+
+TEST_F(CoreTest, DatasetsAreListedByNameWithoutRemovedOnes) {
+  for (const char* name : {"b", "c", "a"}) {
+    DatasetRow dataset{.info = SampleDataset(), .folder = "/data/toy"};
+    dataset.info.name = name;
+    ASSERT_FALSE(core->RegisterDataset(dataset).value());
+  }
+
+  ASSERT_TRUE(core->RemoveDataset("b").ok());
+  ASSERT_TRUE(core->RemoveDataset("not there").ok());
+
+  ASSERT_EQ(core->datasets().size(), 2u);
+  EXPECT_EQ(core->datasets().front().info.name, "a");
+  EXPECT_EQ(core->datasets().back().info.name, "c");
+}
+
+TEST_F(CoreTest, ARefusedModelIsAnAnswerAndTheCoreGoesOn) {
+  const ModelRow model{.name = "toy",
+                       .digest = Sha256Hex("one"),
+                       .config_json = "{}",
+                       .source = "/models/toy",
+                       .n_bytes = 1,
+                       .imported_wall_ms = 1};
+  const std::vector<ArtifactFileRow> files = {
+      {.name = "config.json", .sha256 = Sha256Hex("config"), .n_bytes = 1}};
+  EXPECT_TRUE(core->RegisterModel(model, files).value());
+  EXPECT_FALSE(core->RegisterModel(model, files).value());  // the name has it already
+
+  ModelRow other = model;
+  other.digest = Sha256Hex("another");
+  EXPECT_EQ(core->RegisterModel(other, files).status().code(), Code::kAlreadyExists);
+  EXPECT_EQ(core->RemoveModel("not there").status().code(), Code::kNotFound);
+
+  ASSERT_EQ(core->models().size(), 1u);
+  EXPECT_EQ(core->models().front().digest, model.digest);
+  EXPECT_TRUE(core->RemoveModel("toy").value());  // nothing else refers to its bytes
+  EXPECT_TRUE(core->models().empty());
+}
+
 TEST_F(CoreTest, BelowTheLowWaterMarkTheDiskIsSaidToBeFull) {
   disk_low_water_bytes = std::numeric_limits<std::int64_t>::max();
   Restart();

@@ -1,5 +1,5 @@
 // The time left of a sweep: two trainings of the same work, one at work, whose speed is known by hand.
-#include "coordinator/rpc/time_left.h"
+#include "coordinator/time_left.h"
 
 #include <gtest/gtest.h>
 
@@ -40,14 +40,12 @@ class TimeLeftTest : public testing::Test {
     const longrun::Run& run = state_.runs.begin()->second.run;
     return TrainFlops(run.model, run.train);
   }
-  v1::TimeLeft Left(const std::vector<MeasuredTask>& measured,
-                    const std::vector<TimeLeft::New>& all_new = {}) {
+  Remaining Left(const std::vector<MeasuredTask>& measured,
+                 const std::vector<TimeLeft::New>& all_new = {}) {
     TimeLeft left;
     left.Look(state_, Tasks(), now_);
     CellCosts costs({});  // no dataset: nobody knows what an evaluation costs
-    v1::TimeLeft message;
-    left.FillBy(measured, costs, &message, all_new);
-    return message;
+    return left.PredictFrom(measured, costs, all_new);
   }
 
   Instant now_ = 1000;
@@ -55,36 +53,36 @@ class TimeLeftTest : public testing::Test {
 };
 
 TEST_F(TimeLeftTest, IsNotKnownBeforeAnythingLikeItWasMeasured) {
-  const v1::TimeLeft left = Left({});
-  EXPECT_FALSE(left.has_time());
-  EXPECT_EQ(left.tasks_not_measured(), 4);
+  const Remaining left = Left({});
+  EXPECT_FALSE(left.time.has_value());
+  EXPECT_EQ(left.tasks_not_measured, 4);
 }
 
 TEST_F(TimeLeftTest, CountsTrainingsThatHaveNotBegun) {
   // One training takes 50 s; there are two, and one slot at the least.
-  const v1::TimeLeft left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50));
-  ASSERT_TRUE(left.has_time());
-  EXPECT_NEAR(left.time().likely_s(), 100, 2);  // alibi and rope differ by their parameters
-  EXPECT_LT(left.time().low_s(), left.time().likely_s());
-  EXPECT_GT(left.time().high_s(), left.time().likely_s());
-  EXPECT_EQ(left.tasks_not_measured(), 2);  // the evaluations
+  const Remaining left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50));
+  ASSERT_TRUE(left.time.has_value());
+  EXPECT_NEAR(left.time->likely_s, 100, 2);  // alibi and rope differ by their parameters
+  EXPECT_LT(left.time->low_s, left.time->likely_s);
+  EXPECT_GT(left.time->high_s, left.time->likely_s);
+  EXPECT_EQ(left.tasks_not_measured, 2);  // the evaluations
 }
 
 TEST_F(TimeLeftTest, APlanAddsWhatIsNewToWhatIsKnownAndHasNotBegun) {
   const Estimate new_time = {
       .low_s = 30, .likely_s = 40, .high_s = 60, .n = 1, .basis = "same kind"};
-  const v1::TimeLeft left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50),
-                                 {{.run_key = "new", .time = new_time}, {.run_key = "newer"}});
-  ASSERT_TRUE(left.has_time());
-  EXPECT_NEAR(left.time().likely_s(), 100 + 40, 2);
-  EXPECT_EQ(left.tasks_not_measured(), 2 + 1);
+  const Remaining left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50),
+                              {{.run_key = "new", .time = new_time}, {.run_key = "newer"}});
+  ASSERT_TRUE(left.time.has_value());
+  EXPECT_NEAR(left.time->likely_s, 100 + 40, 2);
+  EXPECT_EQ(left.tasks_not_measured, 2 + 1);
 }
 
 TEST_F(TimeLeftTest, AllSlotsShareTheWorkAndARunIsAChain) {
   Do(WorkerArrived{.session = 1, .worker = SampleWorker(8), .attempts = {}});
-  const v1::TimeLeft left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50));
-  EXPECT_EQ(left.slots(), 8);
-  EXPECT_NEAR(left.time().likely_s(), 50, 1);  // not 100 / 8
+  const Remaining left = Left(Measured(TaskKind::kTrain, TrainingFlops(), 50));
+  EXPECT_EQ(left.slots, 8);
+  EXPECT_NEAR(left.time->likely_s, 50, 1);  // not 100 / 8
 }
 
 TEST_F(TimeLeftTest, TheFirstTrainingTellsHowLongTheOthersWillTake) {
@@ -95,9 +93,9 @@ TEST_F(TimeLeftTest, TheFirstTrainingTellsHowLongTheOthersWillTake) {
   live->state = AttemptState::kRunning;
   // A quarter done, 30 s to go: 40 s in all, and 40 s for the one that has not begun.
   live->progress = {{"phase", "train"}, {"done", 25}, {"of", 100}, {"eta_ms", 30'000}};
-  const v1::TimeLeft left = Left({});
-  ASSERT_TRUE(left.has_time());
-  EXPECT_NEAR(left.time().likely_s(), 70, 1);
+  const Remaining left = Left({});
+  ASSERT_TRUE(left.time.has_value());
+  EXPECT_NEAR(left.time->likely_s, 70, 1);
 }
 
 }  // namespace

@@ -1,10 +1,12 @@
-// The known costs of work, for forecasts: FLOPs of a cell, and the tasks measured so far.
+// The known costs of work, for forecasts: FLOPs of a cell, the tasks measured so far, and the slots
+// there are.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -14,7 +16,6 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/store.h"
-#include "longrun/v1/sweeps.pb.h"
 #include "sweeps/run.h"
 
 namespace longrun {
@@ -52,10 +53,8 @@ struct Slots {
   std::int64_t memory_bytes = 0;  // of the largest slot
   std::string kind = "cpu";       // kind of the largest slot
   bool any_worker = false;
-  std::string_view of = "machine";  // PlanSweepResponse.slots_of
+  std::string_view of = "machine";  // "workers", the present ones; "last workers"; "machine"
 };
 Slots SlotsFor(const State& state, const std::string& device_kind);
-
-void SetTime(const Estimate& estimate, v1::TimeEstimate* message);
 
 }  // namespace longrun

@@ -1,5 +1,5 @@
 // See costs.h.
-#include "coordinator/rpc/costs.h"
+#include "coordinator/costs.h"
 
 #include <algorithm>
 #include <set>
@@ -117,14 +117,6 @@ Slots SlotsFor(const State& state, const std::string& device_kind) {
   // Only a worker knows its GPUs.
   if (device_kind == "gpu") return Slots{.kind = "gpu"};
   return Slots{.memory_bytes = MachineMemoryBytes()};
-}
-
-void SetTime(const Estimate& estimate, v1::TimeEstimate* message) {
-  message->set_low_s(estimate.low_s);
-  message->set_likely_s(estimate.likely_s);
-  message->set_high_s(estimate.high_s);
-  message->set_n(static_cast<std::int32_t>(estimate.n));
-  message->set_basis(estimate.basis);
 }
 
 }  // namespace longrun

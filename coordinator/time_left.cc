@@ -1,5 +1,5 @@
 // See time_left.h.
-#include "coordinator/rpc/time_left.h"
+#include "coordinator/time_left.h"
 
 #include <algorithm>
 #include <set>
@@ -100,20 +100,18 @@ void TimeLeft::Look(const State& state, const std::vector<const Task*>& tasks, I
   n_slots_ = SlotsFor(state, "any").n;
 }
 
-Status TimeLeft::Fill(StoreReader& reader, const std::vector<DatasetRow>& datasets,
-                      v1::TimeLeft* message) {
-  if (open_.empty()) return Status();
+Result<Remaining> TimeLeft::Predict(StoreReader& reader, const std::vector<DatasetRow>& datasets) {
+  if (open_.empty()) return Remaining{};
   CellCosts costs(datasets);
   if (measured_ms_ == 0 || BootMs() - measured_ms_ > kMeasuredMsMax) {
     ASSIGN_OR_RETURN(measured_, NewestMeasured(reader, "any", costs));
     measured_ms_ = BootMs();
   }
-  FillBy(measured_, costs, message);
-  return Status();
+  return PredictFrom(measured_, costs);
 }
 
-void TimeLeft::FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::TimeLeft* message,
-                      const std::vector<New>& all_new) {
+Remaining TimeLeft::PredictFrom(std::vector<MeasuredTask> measured, CellCosts& costs,
+                                const std::vector<New>& all_new) {
   for (auto& [key, work] : works_) {
     if (work.is_costed) continue;
     work.is_costed = true;
@@ -141,9 +139,9 @@ void TimeLeft::FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::
   for (const auto& [key, work] : works_) {
     whole[&work] = work.flops ? forecast.Of(work.kind, work.run, *work.flops) : std::nullopt;
   }
+  Remaining remaining{.slots = n_slots_};
   Estimate sum;
   std::map<std::string, Estimate> of_run;
-  std::int64_t n_not_measured = 0;
   const auto add = [](const Estimate& part, double share, Estimate& total) {
     total.low_s += part.low_s * share;
     total.likely_s += part.likely_s * share;
@@ -163,7 +161,7 @@ void TimeLeft::FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::
       share = 1;
     }
     if (!part) {
-      n_not_measured += 1;
+      remaining.tasks_not_measured += 1;
       continue;
     }
     add(*part, share, sum);
@@ -171,15 +169,13 @@ void TimeLeft::FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::
   }
   for (const New& one : all_new) {
     if (!one.time) {
-      n_not_measured += 1;
+      remaining.tasks_not_measured += 1;
       continue;
     }
     add(*one.time, 1, sum);
     add(*one.time, 1, of_run[one.run_key]);
   }
-  message->set_tasks_not_measured(static_cast<std::int32_t>(n_not_measured));
-  message->set_slots(static_cast<std::int32_t>(n_slots_));
-  if (of_run.empty()) return;
+  if (of_run.empty()) return remaining;
   Estimate longest;
   for (const auto& [run_key, estimate] : of_run) {
     if (estimate.likely_s > longest.likely_s) longest = estimate;
@@ -188,7 +184,8 @@ void TimeLeft::FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::
   sum.low_s = std::max(sum.low_s / n, longest.low_s);
   sum.likely_s = std::max(sum.likely_s / n, longest.likely_s);
   sum.high_s = std::max(sum.high_s / n, longest.high_s);
-  SetTime(sum, message->mutable_time());
+  remaining.time = std::move(sum);
+  return remaining;
 }
 
 }  // namespace longrun

@@ -1,4 +1,4 @@
-// Predicts how long the rest of a sweep will take from how long similar work took (coordinator/forecast.h),
+// Predicts how long the rest of a sweep will take from how long similar work took (forecast.h),
 // including tasks that have not begun. Running tasks are measured by their own speed, so that the first
 // training of a state folder already predicts the others.
 //
@@ -14,13 +14,19 @@
 #include <vector>
 
 #include "base/json.h"
+#include "coordinator/costs.h"
 #include "coordinator/forecast.h"
-#include "coordinator/rpc/costs.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/reader.h"
-#include "longrun/v1/sweeps.pb.h"
 
 namespace longrun {
+
+// What is left of a sweep.
+struct Remaining {
+  std::optional<Estimate> time = {};    // of all tasks with a known speed; nothing if there is none
+  std::int64_t tasks_not_measured = 0;  // not in `time`: nothing like them has been measured yet
+  std::int64_t slots = 0;               // that share the work: SlotsFor
+};
 
 // A watcher keeps this object between two looks. One thread at a time.
 class TimeLeft {
@@ -28,18 +34,18 @@ class TimeLeft {
   TimeLeft() = default;
   TimeLeft(const TimeLeft&) = delete;  // open_ points into it
   TimeLeft& operator=(const TimeLeft&) = delete;
-  // Called on the core's thread: notes the unfinished tasks and their progress. Slow work waits for Fill().
+  // Called on the core's thread: notes the unfinished tasks and their progress. Slow work waits for Predict().
   void Look(const State& state, const std::vector<const Task*>& tasks, Instant now);
-  // Fills the message from the last look. Reads measured tasks again after a while.
-  Status Fill(StoreReader& reader, const std::vector<DatasetRow>& datasets, v1::TimeLeft* message);
+  // As of the last look; all zeros if nothing was unfinished. Reads measured tasks again after a while.
+  Result<Remaining> Predict(StoreReader& reader, const std::vector<DatasetRow>& datasets);
   // Work that is not submitted yet, and how long it will take, if known.
   struct New {
     std::string run_key;
     std::optional<Estimate> time = {};
   };
   // The same from these measured tasks, in addition to the running ones, and with new work.
-  void FillBy(std::vector<MeasuredTask> measured, CellCosts& costs, v1::TimeLeft* message,
-              const std::vector<New>& all_new = {});
+  Remaining PredictFrom(std::vector<MeasuredTask> measured, CellCosts& costs,
+                        const std::vector<New>& all_new = {});
   bool any_open() const { return !open_.empty(); }
 
  private:

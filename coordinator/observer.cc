@@ -1,0 +1,114 @@
+// See observer.h.
+#include "coordinator/observer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace longrun {
+
+void Observer::See(const State& state, const StepResult& result) {
+  for (const std::string& warning : result.warnings) LogWarning("peer", {{"what", warning}});
+  for (const Write& write : result.writes) {
+    const auto* moved = std::get_if<PutTransition>(&write);
+    if (moved == nullptr) continue;
+    if (moved->subject == "task") {
+      SeeTask(state, *moved);
+      continue;
+    }
+    const auto attempt = state.attempts.find(moved->id);
+    if (attempt == state.attempts.end()) continue;
+    LogInfo("attempt", {{"attempt", moved->id},
+                        {"task", attempt->second.task.substr(0, 8)},
+                        {"worker", attempt->second.worker},
+                        {"state", moved->to},
+                        {"reason", moved->reason}});
+    SeeAttempt(state, *moved, attempt->second);
+  }
+}
+
+void Observer::SeeTask(const State& state, const PutTransition& moved) {
+  metrics_.CountTaskTransition(moved.from, moved.to);
+  const auto is = [&](TaskState to) { return moved.to == TaskStateName(to); };
+  // An offer that nobody accepted changes nothing: the task has been waiting since before it.
+  if (is(TaskState::kReady)) {
+    ready_at_.try_emplace(moved.id, BootMs());
+    return;
+  }
+  const auto ready = ready_at_.find(moved.id);
+  if (ready == ready_at_.end()) return;  // unknown: it was waiting before this process started
+  const double seconds = static_cast<double>(BootMs() - ready->second) / 1000;
+  const std::string_view kind = TaskKindName(state.tasks.at(moved.id).kind);
+  if (is(TaskState::kReserved)) {
+    metrics_.ObserveScheduleLatency(kind, seconds);
+    return;
+  }
+  if (is(TaskState::kRunning)) metrics_.ObserveQueue(kind, seconds);
+  ready_at_.erase(ready);
+}
+
+void Observer::SeeAttempt(const State& state, const PutTransition& moved, const Attempt& attempt) {
+  if (moved.to == AttemptStateName(AttemptState::kLost)) metrics_.CountLeaseExpiration();
+  if (!attempt.failure_class.empty()) {
+    metrics_.CountAttemptFailure(attempt.failure_class, attempt.worker);
+  }
+  if (attempt.duration_clock == DurationClock::kNone) return;
+  const std::string_view kind = TaskKindName(state.tasks.at(attempt.task).kind);
+  metrics_.CountAttemptEnd(kind, attempt.failure_class,
+                           static_cast<double>(attempt.duration_ms) / 1000);
+}
+
+void Observer::Count(const State& state, std::int64_t version) {
+  if (counted_version_ != version) CountTasks(state);
+  counted_version_ = version;
+  CountWorkers(state);
+  CountUnplaced(state);
+}
+
+void Observer::CountTasks(const State& state) {
+  std::map<std::pair<TaskKind, TaskState>, std::int64_t> counts;
+  for (const auto& [id, task] : state.tasks) counts[{task.kind, task.state}] += 1;
+  for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
+    for (int i = 0; i <= static_cast<int>(TaskState::kSkipped); ++i) {
+      const auto task_state = static_cast<TaskState>(i);
+      metrics_.SetTasks(TaskKindName(kind), TaskStateName(task_state), counts[{kind, task_state}]);
+    }
+  }
+}
+
+void Observer::CountWorkers(const State& state) {
+  WorkerCounts counts;
+  for (const auto& [id, worker] : state.workers) {
+    if (known_workers_.insert(id).second) metrics_.KnowWorker(id);
+    const bool suspect = BootMs() - worker.heard_at > state.limits.suspect_ms;
+    const bool connected = worker.session && !suspect;
+    std::int64_t& count = worker.lost       ? counts.gone
+                          : !connected      ? counts.silent
+                          : worker.draining ? counts.draining
+                                            : counts.connected;
+    count += 1;
+    if (!connected) continue;
+    const auto n_slots = static_cast<std::int64_t>(worker.slots.size());
+    const auto n_busy = std::min(n_slots, static_cast<std::int64_t>(worker.busy.size()));
+    counts.slots_busy += n_busy;
+    counts.slots_free += n_slots - n_busy;
+  }
+  metrics_.SetWorkers(counts);
+}
+
+void Observer::CountUnplaced(const State& state) {
+  UnplacedCounts counts{.back_off = static_cast<std::int64_t>(state.index.waiting.size())};
+  const bool restore = BootMs() < state.place_not_before;
+  for (const auto& [name, ready] : state.index.ready) {
+    std::int64_t& count = restore                        ? counts.restore
+                          : !ready.unfit.empty()         ? counts.unfit
+                          : state.index.sessions.empty() ? counts.no_worker
+                                                         : counts.no_free_slot;
+    count += static_cast<std::int64_t>(ready.tasks.size());
+  }
+  metrics_.SetUnplaced(counts);
+}
+
+}  // namespace longrun

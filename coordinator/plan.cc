@@ -1,0 +1,390 @@
+// See plan.h.
+#include "coordinator/plan.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "model/data/manifest.h"
+#include "model/evaluation/evaluation.h"
+#include "model/position/method.h"
+#include "sweeps/cost.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kDigitsShown = 8;
+
+const std::string& DatasetNameOf(const DatasetRow& row) { return row.info.name; }
+
+// The sum of the times of all work. Known only if each part is.
+class Total {
+ public:
+  void Add(const std::optional<Estimate>& part) {
+    if (!part) {
+      complete_ = false;
+      return;
+    }
+    sum_.low_s += part->low_s;
+    sum_.likely_s += part->likely_s;
+    sum_.high_s += part->high_s;
+    sum_.n = std::max(sum_.n, part->n);
+    sum_.basis = part->basis;
+    any_ = true;
+  }
+  bool known() const { return complete_ && any_; }
+  const Estimate& sum() const { return sum_; }
+
+ private:
+  Estimate sum_;
+  bool complete_ = true;
+  bool any_ = false;
+};
+
+using Standing = SubmissionPlanner::Standing;
+
+Standing StandingOf(const State& state, const Sweep& sweep,
+                    const std::map<std::string, std::string>& known_cells) {
+  Standing standing;
+  standing.counts = PlanSubmission(state, sweep, known_cells);
+  standing.slots = SlotsFor(state, sweep.device_kind);
+  for (const PlannedRun& planned : sweep.runs) {
+    const auto task = state.tasks.find(TrainTaskKey(planned.run_key));
+    if (task != state.tasks.end()) {
+      standing.trainings[planned.run_key] = task->second.state;
+      if (FailedForGood(state, task->second)) {
+        standing.failed[planned.run_key] = task->second.reason;
+      }
+    }
+    if (const auto run = state.runs.find(planned.run_key);
+        run != state.runs.end() && run->second.execution) {
+      standing.executions[planned.run_key] = *run->second.execution;
+    }
+    const auto parent = state.runs.find(planned.run.parent);
+    if (parent != state.runs.end()) {
+      const Run& run = parent->second.run;
+      standing.parents_flops[planned.run.parent] = TrainFlops(run.model, run.train);
+    }
+    for (const PlannedEvaluation& evaluation : planned.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) {
+        const std::string* const owner = OwnerOf(state, known_cells, cell.cell);
+        if (owner != nullptr) standing.cells[cell.cell] = state.tasks.at(*owner).state;
+      }
+    }
+  }
+  return standing;
+}
+
+// The tasks that train the sweep's runs, and those that have or owe its numbers.
+std::vector<const Task*> TasksOf(const State& state, const Sweep& sweep,
+                                 const std::map<std::string, std::string>& known_cells) {
+  std::set<std::string> ids;
+  for (const PlannedRun& planned : sweep.runs) {
+    ids.insert(TrainTaskKey(planned.run_key));
+    for (const PlannedEvaluation& evaluation : planned.evaluations) {
+      for (const ExpectedCell& cell : evaluation.cells) {
+        const std::string* const owner = OwnerOf(state, known_cells, cell.cell);
+        if (owner != nullptr) ids.insert(*owner);
+      }
+    }
+  }
+  std::vector<const Task*> tasks;
+  for (const std::string& id : ids) {
+    const auto task = state.tasks.find(id);
+    if (task != state.tasks.end()) tasks.push_back(&task->second);
+  }
+  return tasks;
+}
+
+// The longest text that the position method can read, limited by its table or by its numbers.
+std::int64_t LongestRead(const ModelConfig& model) {
+  std::int64_t longest = std::numeric_limits<std::int64_t>::max();
+  const auto method = FindPositionMethod(model.position.method);
+  if (!method.ok()) return longest;
+  const ParamResult<TermSpec> terms =
+      (*method)->terms(model.position.params, model.attention_shape());
+  if (!terms.ok()) return longest;
+  if (terms->length_max) longest = *terms->length_max;
+  const bool ends = (*method)->has_position_table && terms->input_add &&
+                    terms->input_add->beyond == InputAdd::Beyond::kRefuse;
+  return ends ? std::min(longest, model.n_positions) : longest;
+}
+
+// Whether each window has the full context length; questions from a file are as long as they are.
+bool ReadsWholeWindows(const Json& evaluation) {
+  const auto what = FindEvaluation(evaluation.begin().key());
+  return what.ok() && (*what)->file_param.empty();
+}
+
+// Makes the plan run by run, and sums over the runs.
+class PlanMaker {
+ public:
+  PlanMaker(const Standing& standing, const Forecast& forecast, CellCosts& costs,
+            const std::vector<DatasetRow>& datasets, const Sweep& sweep,
+            std::int64_t disk_free_bytes)
+      : standing_(standing),
+        forecast_(forecast),
+        costs_(costs),
+        datasets_(datasets),
+        sweep_(sweep),
+        slots_(standing.slots),
+        memory_bytes_(slots_.memory_bytes > 0 ? slots_.memory_bytes : MachineMemoryBytes()) {
+    plan_.counts = standing.counts;
+    plan_.disk_free_bytes = disk_free_bytes;
+    plan_.slots = slots_;
+    plan_.device = forecast.device();
+  }
+
+  const std::vector<TimeLeft::New>& all_new() const { return all_new_; }
+
+  SweepPlan Make() {
+    if (slots_.any_worker && slots_.n == 0) {
+      AddProblem(Str("resources.kind: no known worker has a ", sweep_.device_kind,
+                     " slot: start a worker on a machine that has one"));
+    }
+    CheckDatasets();
+    for (const PlannedRun& planned : sweep_.runs) plan_.runs.push_back(PlanRun(planned));
+    CheckDisk();
+    if (total_.known()) {
+      plan_.slot_time = total_.sum();
+      if (slots_.n > 0) plan_.wall_time = WallTime();
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  void AddProblem(std::string problem) { plan_.problems.push_back(std::move(problem)); }
+
+  // A worker prefers its own copy of a dataset; the registered folder is the one that all can use.
+  void CheckDatasets() {
+    std::set<std::string> names;
+    for (const PlannedRun& run : sweep_.runs) names.insert(run.dataset_name);
+    for (const std::string& name : names) {
+      const auto dataset = std::ranges::find(datasets_, name, &DatasetNameOf);
+      if (dataset == datasets_.end()) continue;
+      const std::string& folder = dataset->folder;
+      if (IsMissing(JoinPath(folder, kManifestName))) {
+        AddProblem(Str("matrix.dataset: dataset \"", name, "\" is no longer in ", folder,
+                       ": put it back; if it was moved, register its new place: `longrun data "
+                       "register ",
+                       name, " FOLDER`; or import it again"));
+        continue;
+      }
+      const Status read = ReadManifest(folder).status();
+      if (read.code() != Code::kDataLoss) continue;  // a worker may still be able to read it
+      AddProblem(Str("matrix.dataset: dataset \"", name, "\": ", read.message()));
+    }
+  }
+
+  void CheckDisk() {
+    const std::int64_t n_bytes = plan_.counts.checkpoint_bytes;
+    if (n_bytes <= plan_.disk_free_bytes) return;
+    AddProblem(Str("disk: the checkpoints that stay need about ", FormatBytes(n_bytes), ", and ",
+                   FormatBytes(plan_.disk_free_bytes),
+                   " are free where the state folder is: free some (`longrun gc`), take a smaller "
+                   "train.checkpoint.keep, or another state folder"));
+  }
+
+  RunPlan PlanRun(const PlannedRun& planned) {
+    const Run& run = planned.run;
+    RunPlan plan{.parameters = run.model.ParameterCount(), .train_flops = FlopsToTrain(run)};
+    if (run.trains()) {
+      const MemoryPath path = PathOf(planned);
+      const auto begun = standing_.executions.find(planned.run_key);
+      plan.micro_batch = begun != standing_.executions.end()
+                             ? begun->second.micro_batch
+                             : AutoMicroBatch(run.model, run.train, memory_bytes_, path);
+      plan.memory_bytes = TrainMemoryBytes(run.model, run.train, plan.micro_batch, path);
+    }
+    if (const auto failed = standing_.failed.find(planned.run_key);
+        failed != standing_.failed.end()) {
+      plan.training = PlannedTraining::kFailed;
+      if (trainings_.insert(planned.run_key).second) {
+        AddProblem(Str("run ", planned.run_key.substr(0, kDigitsShown),
+                       ": its training failed before, and would again: ", failed->second));
+      }
+      return plan;
+    }
+    Estimate chain;
+    PlanTraining(planned, plan, chain);
+    PlanCells(planned, plan, chain);
+    if (chain.likely_s > longest_.likely_s) longest_ = chain;
+    return plan;
+  }
+
+  // The run's execution if it has begun, else the one it would get on the largest slot.
+  MemoryPath PathOf(const PlannedRun& planned) const {
+    MemoryPath path =
+        NewRunMemoryPath(planned.run.model, slots_.kind, sweep_.activation_checkpointing);
+    const auto begun = standing_.executions.find(planned.run_key);
+    if (begun == standing_.executions.end()) return path;
+    path.device_kind = begun->second.device_kind;
+    path.attention = begun->second.attention;
+    return path;
+  }
+
+  // FLOPs of only the run's own steps, without its parent's.
+  double FlopsToTrain(const Run& run) const {
+    const double whole = TrainFlops(run.model, run.train);
+    const auto parent = standing_.parents_flops.find(run.parent);
+    return parent == standing_.parents_flops.end() ? whole : whole - parent->second;
+  }
+
+  PlannedTraining TrainingOf(const PlannedRun& planned) const {
+    if (!planned.run.trains()) return PlannedTraining::kNone;
+    const auto state = standing_.trainings.find(planned.run_key);
+    if (state == standing_.trainings.end()) return PlannedTraining::kToDo;
+    if (state->second == TaskState::kSucceeded) return PlannedTraining::kKnown;
+    return IsTerminal(state->second) ? PlannedTraining::kToDo : PlannedTraining::kUnderWay;
+  }
+
+  void PlanTraining(const PlannedRun& planned, RunPlan& plan, Estimate& chain) {
+    const Run& run = planned.run;
+    plan.training = TrainingOf(planned);
+    const bool is_under_way = plan.training == PlannedTraining::kUnderWay;
+    if (!is_under_way && plan.training != PlannedTraining::kToDo) return;
+    if (!trainings_.insert(planned.run_key).second) return;
+    plan.disk_bytes = (sweep_.checkpoint_keep + 1) * CheckpointBytes(run.model);
+    if (is_under_way) return;
+    plan_.train_flops += plan.train_flops;
+    const bool recomputes = sweep_.activation_checkpointing;
+    CheckMemory(planned, "training", TrainMemoryBytes(run.model, run.train, 1, PathOf(planned)),
+                recomputes ? "a smaller model or a shorter train_length"
+                           : "train.activation_checkpointing: true, a smaller model or a shorter "
+                             "train_length");
+    plan.train_time = forecast_.Of(TaskKind::kTrain, run, plan.train_flops);
+    Count(planned.run_key, plan.train_time, chain);
+  }
+
+  void PlanCells(const PlannedRun& planned, RunPlan& plan, Estimate& chain) {
+    std::set<std::string> known, under_way, missing;
+    std::optional<double> flops = 0.0;
+    std::set<std::string> not_applicable;
+    std::int64_t longest = 0;
+    const std::int64_t longest_read = LongestRead(planned.run.model);
+    for (const PlannedEvaluation& evaluation : planned.evaluations) {
+      const bool whole_windows = ReadsWholeWindows(evaluation.evaluation);
+      for (const ExpectedCell& cell : evaluation.cells) {
+        if (IsOwned(cell.cell, known, under_way)) continue;
+        missing.insert(cell.cell);
+        if (whole_windows && cell.context_length > longest_read) not_applicable.insert(cell.cell);
+        if (!cells_.insert(cell.cell).second) continue;
+        AddFlops(costs_.Flops(planned.run, evaluation.evaluation, cell.context_length), flops);
+        longest = std::max(longest, cell.context_length);
+      }
+    }
+    plan.cells_known = std::ssize(known) + std::ssize(under_way);
+    plan.cells_under_way = std::ssize(under_way);
+    plan.cells_missing = std::ssize(missing);
+    plan.cells_not_applicable = std::ssize(not_applicable);
+    if (longest == 0) return;
+    plan.evaluate_flops = flops.value_or(0);
+    plan_.evaluate_flops += plan.evaluate_flops;
+    plan.evaluate_memory_bytes = EvaluateMemoryBytes(planned.run.model, longest, PathOf(planned));
+    CheckMemory(planned, Str("evaluating at ", longest), plan.evaluate_memory_bytes,
+                "a smaller model or shorter context_lengths");
+    if (flops) plan.evaluate_time = forecast_.Of(TaskKind::kEvaluate, planned.run, *flops);
+    Count(planned.run_key, plan.evaluate_time, chain);
+  }
+
+  // Whether a task has the cell, or owes it and has not ended.
+  bool IsOwned(const std::string& cell, std::set<std::string>& known,
+               std::set<std::string>& under_way) const {
+    const auto owner = standing_.cells.find(cell);
+    if (owner == standing_.cells.end()) return false;
+    const TaskState state = owner->second;
+    if (state == TaskState::kSucceeded) known.insert(cell);
+    if (!IsTerminal(state)) under_way.insert(cell);
+    return state == TaskState::kSucceeded || !IsTerminal(state);
+  }
+
+  void CheckMemory(const PlannedRun& planned, const std::string& what, std::int64_t n_bytes,
+                   std::string_view smaller) {
+    if (slots_.memory_bytes == 0 || n_bytes <= slots_.memory_bytes) return;
+    const std::string_view has = slots_.of == "machine"   ? "this machine has "
+                                 : slots_.of == "workers" ? "the largest slot has "
+                                                          : "the largest slot known had ";
+    AddProblem(Str("run ", planned.run_key.substr(0, kDigitsShown), ": ", what, " needs about ",
+                   FormatBytes(n_bytes), ", and ", has, FormatBytes(slots_.memory_bytes), ": take ",
+                   smaller, ", or a worker with more memory"));
+  }
+
+  void Count(const std::string& run_key, const std::optional<Estimate>& time, Estimate& chain) {
+    total_.Add(time);
+    all_new_.push_back({.run_key = run_key, .time = time});
+    if (!time) return;
+    chain.low_s += time->low_s;
+    chain.likely_s += time->likely_s;
+    chain.high_s += time->high_s;
+  }
+
+  // All slots share the work, but the tasks of one run must follow each other.
+  Estimate WallTime() const {
+    Estimate wall = total_.sum();
+    const auto n = static_cast<double>(slots_.n);
+    wall.low_s = std::max(wall.low_s / n, longest_.low_s);
+    wall.likely_s = std::max(wall.likely_s / n, longest_.likely_s);
+    wall.high_s = std::max(wall.high_s / n, longest_.high_s);
+    return wall;
+  }
+
+  const Standing& standing_;
+  const Forecast& forecast_;
+  CellCosts& costs_;
+  const std::vector<DatasetRow>& datasets_;
+  const Sweep& sweep_;
+  const Slots slots_;
+  const std::int64_t memory_bytes_;
+  SweepPlan plan_;
+  std::set<std::string> trainings_;  // already counted: a sweep may list a run twice
+  std::set<std::string> cells_;
+  Total total_;
+  Estimate longest_;  // run
+  std::vector<TimeLeft::New> all_new_;
+};
+
+}  // namespace
+
+std::string_view PlannedTrainingName(PlannedTraining training) {
+  switch (training) {
+    case PlannedTraining::kNone:
+      return "none";
+    case PlannedTraining::kKnown:
+      return "known";
+    case PlannedTraining::kUnderWay:
+      return "under_way";
+    case PlannedTraining::kToDo:
+      return "to_do";
+    case PlannedTraining::kFailed:
+      return "failed";
+  }
+  return "";
+}
+
+SubmissionPlanner::SubmissionPlanner(const Sweep& sweep,
+                                     std::map<std::string, std::string> known_cells)
+    : sweep_(sweep), known_cells_(std::move(known_cells)) {}
+
+void SubmissionPlanner::Look(const State& state, Instant now) {
+  standing_ = StandingOf(state, sweep_, known_cells_);
+  left_.Look(state, TasksOf(state, sweep_, known_cells_), now);
+}
+
+SweepPlan SubmissionPlanner::Plan(const std::vector<DatasetRow>& datasets, CellCosts& costs,
+                                  const std::vector<MeasuredTask>& measured,
+                                  std::int64_t disk_free_bytes) {
+  const Forecast forecast(measured);
+  PlanMaker maker(standing_, forecast, costs, datasets, sweep_, disk_free_bytes);
+  SweepPlan plan = maker.Make();
+  if (left_.any_open()) plan.time_left = left_.PredictFrom(measured, costs, maker.all_new());
+  return plan;
+}
+
+}  // namespace longrun

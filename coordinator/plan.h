@@ -1,0 +1,93 @@
+// What a submission would do and cost in the scheduler's current state: what is trained and measured,
+// what it needs of memory, disk and time, and what cannot run at present. Stores nothing.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "coordinator/costs.h"
+#include "coordinator/forecast.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/store/store.h"
+#include "coordinator/time_left.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+
+enum class PlannedTraining {
+  kNone,      // an imported model as it is
+  kKnown,     // has succeeded
+  kUnderWay,  // runs or waits
+  kToDo,
+  kFailed,  // has failed and would fail again: nothing of the run follows
+};
+std::string_view PlannedTrainingName(PlannedTraining training);
+
+// One point of the matrix. Work that several points share is counted at the first one.
+struct RunPlan {
+  PlannedTraining training = PlannedTraining::kToDo;
+  std::int64_t parameters = 0;             // a tied head is counted once
+  double train_flops = 0;                  // of the run's own steps, without those of its parent
+  std::int64_t micro_batch = 0;            // sequences, for the largest slot; 0: no training
+  std::int64_t memory_bytes = 0;           // of a train step at this micro-batch; 0: no training
+  std::int64_t disk_bytes = 0;             // of checkpoints that a training still to finish leaves
+  std::int64_t cells_known = 0;            // measured or under way
+  std::int64_t cells_under_way = 0;        // part of cells_known
+  std::int64_t cells_missing = 0;          // to be measured
+  std::int64_t cells_not_applicable = 0;   // part of cells_missing: longer than the method can read
+  double evaluate_flops = 0;               // of the missing cells; 0 if those of any are unknown
+  std::int64_t evaluate_memory_bytes = 0;  // of the longest missing cell
+  std::optional<Estimate> train_time = {};
+  std::optional<Estimate> evaluate_time = {};
+};
+
+struct SweepPlan {
+  SubmitCounts counts;
+  std::vector<RunPlan> runs;          // as Sweep::runs
+  double train_flops = 0;             // of all training to do
+  double evaluate_flops = 0;          // of all cells to measure
+  std::int64_t disk_free_bytes = 0;   // where the checkpoints will lie
+  std::optional<Estimate> slot_time;  // of all slots together; known only if that of each part is
+  std::optional<Estimate>
+      wall_time;       // with all slots that fit, if there are any; known as slot_time
+  Slots slots;         // that fit
+  std::string device;  // whose measured tasks the times use; "": none
+  std::vector<std::string> problems;   // what cannot run at present, with the remedy
+  std::optional<Remaining> time_left;  // of the whole sweep, if some of it is under way
+};
+
+// Plans one submission: Look(), then Plan(). One thread at a time.
+class SubmissionPlanner {
+ public:
+  // `known_cells` as in SweepSubmitted. `sweep` must outlive the planner.
+  SubmissionPlanner(const Sweep& sweep, std::map<std::string, std::string> known_cells);
+
+  // Called on the core's thread: notes what the state has of the sweep. The rest waits for Plan().
+  void Look(const State& state, Instant now);
+  // Reads the manifests of the sweep's datasets. `measured`: NewestMeasured for its kind of device.
+  SweepPlan Plan(const std::vector<DatasetRow>& datasets, CellCosts& costs,
+                 const std::vector<MeasuredTask>& measured, std::int64_t disk_free_bytes);
+
+  // What Look() finds.
+  struct Standing {
+    SubmitCounts counts;
+    Slots slots;
+    std::map<std::string, TaskState> trainings;   // by run key; absent: never requested
+    std::map<std::string, std::string> failed;    // why those that would fail again did, by run key
+    std::map<std::string, TaskState> cells;       // of the task that owes or has it, by cell
+    std::map<std::string, double> parents_flops;  // of a parent's whole training, by run key
+    std::map<std::string, Execution> executions;  // of runs that have begun, by run key
+  };
+
+ private:
+  const Sweep& sweep_;
+  const std::map<std::string, std::string> known_cells_;
+  Standing standing_;
+  TimeLeft left_;
+};
+
+}  // namespace longrun

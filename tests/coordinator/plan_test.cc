@@ -1,0 +1,248 @@
+// Plans of a small sweep against a state that each test arranges: what fits, what diverged, what the
+// position method cannot read, and what it costs, with the numbers known by hand.
+#include "coordinator/plan.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/str.h"
+#include "model/data/manifest.h"
+#include "model/evaluation/evaluation.h"
+#include "sweeps/cost.h"
+#include "sweeps/failure.h"
+#include "tests/coordinator/sample.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::int64_t kAmpleDisk = std::numeric_limits<std::int64_t>::max();
+
+class PlanTest : public testing::Test {
+ protected:
+  PlanTest() { AfterLoad(state_, now_, 1); }
+
+  void Do(const SchedulerEvent& event) { Step(state_, event, now_, 1'700'000'000'000 + now_); }
+  void Arrive(const Worker& worker) {
+    Do(WorkerArrived{.session = 1, .worker = worker, .attempts = {}});
+  }
+  void Submit() {
+    SweepSubmitted event = SampleSubmission("sweep-1");
+    event.sweep = sweep_;
+    Do(event);
+  }
+  Task& TrainingOf(const PlannedRun& planned) {
+    return state_.tasks.at(TrainTaskKey(planned.run_key));
+  }
+  SweepPlan Plan(const std::vector<MeasuredTask>& measured = {},
+                 std::int64_t disk_free_bytes = kAmpleDisk) {
+    CellCosts costs(datasets_);
+    SubmissionPlanner planner(sweep_, {});
+    planner.Look(state_, now_);
+    return planner.Plan(datasets_, costs, measured, disk_free_bytes);
+  }
+  static MeasuredTask Measured(TaskKind kind, const longrun::Run& run, double flops_per_second) {
+    return {.kind = kind,
+            .device = "cpu, 1 thread",
+            .position = run.model.position.method,
+            .shape = ShapeOf(run),
+            .flops = flops_per_second,
+            .seconds = 1};
+  }
+
+  Instant now_ = 1000;
+  State state_;
+  Sweep sweep_ = SampleSweep();
+  std::vector<DatasetRow> datasets_;
+};
+
+TEST_F(PlanTest, ANewSweepFitsAndIsAllToDo) {
+  Arrive(SampleWorker(2));
+  const SweepPlan plan = Plan();
+  EXPECT_EQ(plan.problems, std::vector<std::string>());
+  EXPECT_EQ(plan.slots.n, 2);
+  EXPECT_EQ(plan.slots.of, "workers");
+  EXPECT_EQ(plan.counts.train_tasks_new, 2);
+  EXPECT_FALSE(plan.time_left);
+  ASSERT_EQ(plan.runs.size(), 2U);
+  double train_flops = 0;
+  for (std::size_t i = 0; i < plan.runs.size(); ++i) {
+    const RunPlan& run = plan.runs[i];
+    const longrun::Run& planned = sweep_.runs[i].run;
+    EXPECT_EQ(run.training, PlannedTraining::kToDo);
+    EXPECT_EQ(run.parameters, planned.model.ParameterCount());
+    EXPECT_EQ(run.cells_missing, 2);
+    EXPECT_EQ(run.cells_known, 0);
+    EXPECT_EQ(run.cells_not_applicable, 0);
+    EXPECT_EQ(run.disk_bytes, (sweep_.checkpoint_keep + 1) * CheckpointBytes(planned.model));
+    EXPECT_GT(run.micro_batch, 0);
+    EXPECT_LE(run.memory_bytes, std::int64_t{8} << 30);
+    train_flops += TrainFlops(planned.model, planned.train);
+  }
+  EXPECT_DOUBLE_EQ(plan.train_flops, train_flops);
+}
+
+TEST_F(PlanTest, WhatNoSlotHasTheMemoryForIsAProblemOfItsRun) {
+  Worker worker = SampleWorker(1);
+  worker.slots[0].memory_bytes = 1 << 20;
+  Arrive(worker);
+  const SweepPlan plan = Plan();
+  ASSERT_EQ(plan.problems.size(), 4U);  // of each run the training and the evaluation
+  const std::string run = Str("run ", sweep_.runs[0].run_key.substr(0, 8), ": ");
+  EXPECT_TRUE(plan.problems[0].starts_with(run + "training needs about ")) << plan.problems[0];
+  EXPECT_TRUE(plan.problems[1].starts_with(run + "evaluating at 128 needs about "))
+      << plan.problems[1];
+  for (const std::string& problem : plan.problems) {
+    EXPECT_NE(problem.find("and the largest slot has 1 MiB"), std::string::npos) << problem;
+    EXPECT_NE(problem.find("or a worker with more memory"), std::string::npos) << problem;
+  }
+}
+
+TEST_F(PlanTest, AKindOfDeviceThatNoWorkerHasIsAProblem) {
+  sweep_.device_kind = "gpu";
+  Arrive(SampleWorker(1));
+  const SweepPlan plan = Plan();
+  EXPECT_EQ(plan.slots.n, 0);
+  ASSERT_FALSE(plan.problems.empty());
+  EXPECT_EQ(plan.problems[0],
+            "resources.kind: no known worker has a gpu slot: start a worker on a machine that has "
+            "one");
+}
+
+TEST_F(PlanTest, CheckpointsThatExceedTheDiskAreAProblem) {
+  const std::int64_t n_bytes = Plan().counts.checkpoint_bytes;
+  ASSERT_GT(n_bytes, 0);
+  EXPECT_TRUE(Plan({}, n_bytes).problems.empty());
+  const SweepPlan plan = Plan({}, n_bytes - 1);
+  ASSERT_EQ(plan.problems.size(), 1U);
+  EXPECT_TRUE(plan.problems[0].starts_with("disk: the checkpoints that stay need about "))
+      << plan.problems[0];
+}
+
+TEST_F(PlanTest, ADatasetThatIsGoneOrDamagedIsAProblem) {
+  const TempFolder folder;
+  datasets_ = {{.info = SampleDataset(), .folder = folder.path()}};
+  SweepPlan plan = Plan();
+  ASSERT_EQ(plan.problems.size(), 1U);
+  EXPECT_EQ(plan.problems[0].substr(0, 53 + folder.path().size()),
+            Str("matrix.dataset: dataset \"toy\" is no longer in ", folder.path(), ": put i"));
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), kManifestName), "{").ok());
+  plan = Plan();
+  ASSERT_EQ(plan.problems.size(), 1U);
+  EXPECT_TRUE(plan.problems[0].starts_with("matrix.dataset: dataset \"toy\": "))
+      << plan.problems[0];
+}
+
+TEST_F(PlanTest, ATrainingThatDivergedIsNotPlannedAgain) {
+  Submit();
+  Task& task = TrainingOf(sweep_.runs[0]);
+  task.state = TaskState::kFailed;
+  task.reason = "diverged: loss is NaN at step 7";
+  task.attempt = "attempt-1";
+  state_.attempts["attempt-1"].failure_class = FailureOf(FailureClass::kNumerical).name;
+  const SweepPlan plan = Plan();
+  EXPECT_EQ(plan.runs[0].training, PlannedTraining::kFailed);
+  EXPECT_EQ(plan.runs[0].cells_missing, 0);
+  EXPECT_EQ(plan.runs[0].disk_bytes, 0);
+  EXPECT_EQ(plan.runs[1].training, PlannedTraining::kUnderWay);
+  ASSERT_EQ(plan.problems.size(), 1U);
+  EXPECT_EQ(plan.problems[0], Str("run ", sweep_.runs[0].run_key.substr(0, 8),
+                                  ": its training failed before, and would again: diverged: loss "
+                                  "is NaN at step 7"));
+}
+
+TEST_F(PlanTest, AnyOtherFailureIsTriedAgain) {
+  Submit();
+  Task& task = TrainingOf(sweep_.runs[0]);
+  task.state = TaskState::kFailed;
+  task.attempt = "attempt-1";
+  state_.attempts["attempt-1"].failure_class = FailureOf(FailureClass::kOutOfMemory).name;
+  const SweepPlan plan = Plan();
+  EXPECT_EQ(plan.runs[0].training, PlannedTraining::kToDo);
+  EXPECT_TRUE(plan.problems.empty());
+}
+
+TEST_F(PlanTest, ACellLongerThanItsPositionTableIsNotApplicable) {
+  std::string yaml = kSampleYaml;
+  yaml.replace(yaml.find("[alibi, rope]"), 13, "[alibi, learned]");
+  sweep_ = SampleSweep(yaml);
+  const SweepPlan plan = Plan();
+  ASSERT_EQ(sweep_.runs[1].run.model.n_positions, 64);
+  EXPECT_EQ(plan.runs[0].cells_not_applicable, 0);
+  EXPECT_EQ(plan.runs[1].cells_missing, 2);
+  EXPECT_EQ(plan.runs[1].cells_not_applicable, 1);  // 128 of 64 and 128
+}
+
+TEST_F(PlanTest, ThePriceIsFlopsOverTheMeasuredRate) {
+  Arrive(SampleWorker(2));
+  const longrun::Run& run = sweep_.runs[0].run;
+  datasets_ = {{.info = SampleDataset(), .folder = "/nowhere"}};
+  const SweepPlan plan =
+      Plan({Measured(TaskKind::kTrain, run, 1e9), Measured(TaskKind::kEvaluate, run, 2e9)});
+  EXPECT_EQ(plan.device, "cpu, 1 thread");
+  double slot_s = 0, longest_s = 0;
+  for (std::size_t i = 0; i < plan.runs.size(); ++i) {
+    const longrun::Run& planned = sweep_.runs[i].run;
+    const double train_s = TrainFlops(planned.model, planned.train) / 1e9;
+    const double evaluate_s = plan.runs[i].evaluate_flops / 2e9;
+    ASSERT_TRUE(plan.runs[i].train_time);
+    ASSERT_TRUE(plan.runs[i].evaluate_time);
+    EXPECT_DOUBLE_EQ(plan.runs[i].train_time->likely_s, train_s);
+    EXPECT_DOUBLE_EQ(plan.runs[i].evaluate_time->likely_s, evaluate_s);
+    slot_s += train_s + evaluate_s;
+    longest_s = std::max(longest_s, train_s + evaluate_s);
+    // Both lengths read the validation split: at most all of it, and most of it.
+    const double all =
+        EvaluateFlops(planned.model, 50'000, 64) + EvaluateFlops(planned.model, 50'000, 128);
+    EXPECT_LE(plan.runs[i].evaluate_flops, all);
+    EXPECT_GT(plan.runs[i].evaluate_flops, all / 2);
+  }
+  ASSERT_TRUE(plan.slot_time);
+  EXPECT_DOUBLE_EQ(plan.slot_time->likely_s, slot_s);
+  ASSERT_TRUE(plan.wall_time);
+  // Two slots, two runs: as long as the longer one.
+  EXPECT_DOUBLE_EQ(plan.wall_time->likely_s, std::max(slot_s / 2, longest_s));
+}
+
+TEST_F(PlanTest, ThePriceIsUnknownIfThatOfAnyPartIs) {
+  Arrive(SampleWorker(2));
+  const longrun::Run& run = sweep_.runs[0].run;
+  const SweepPlan plan =  // without the dataset nobody knows what an evaluation reads
+      Plan({Measured(TaskKind::kTrain, run, 1e9), Measured(TaskKind::kEvaluate, run, 2e9)});
+  EXPECT_TRUE(plan.runs[0].train_time);
+  EXPECT_FALSE(plan.runs[0].evaluate_time);
+  EXPECT_FALSE(plan.slot_time);
+  EXPECT_FALSE(plan.wall_time);
+}
+
+TEST_F(PlanTest, WhatIsUnderWayIsNotCountedAgain) {
+  Submit();
+  TrainingOf(sweep_.runs[0]).state = TaskState::kSucceeded;
+  const SweepPlan plan = Plan();
+  EXPECT_EQ(plan.runs[0].training, PlannedTraining::kKnown);
+  EXPECT_EQ(plan.runs[0].disk_bytes, 0);
+  EXPECT_EQ(plan.runs[1].training, PlannedTraining::kUnderWay);
+  EXPECT_GT(plan.runs[1].disk_bytes, 0);
+  EXPECT_EQ(plan.runs[1].cells_known, 2);
+  EXPECT_EQ(plan.runs[1].cells_under_way, 2);
+  EXPECT_EQ(plan.runs[1].cells_missing, 0);
+  EXPECT_EQ(plan.train_flops, 0);
+  ASSERT_TRUE(plan.time_left);
+  EXPECT_EQ(plan.time_left->tasks_not_measured, 3);  // a training and two evaluations
+}
+
+TEST_F(PlanTest, ARunThatIsListedTwiceIsCountedOnce) {
+  const double train_flops = Plan().train_flops;
+  sweep_.runs.push_back(sweep_.runs[0]);
+  const SweepPlan plan = Plan();
+  ASSERT_EQ(plan.runs.size(), 3U);
+  EXPECT_DOUBLE_EQ(plan.train_flops, train_flops);
+  EXPECT_EQ(plan.runs[2].training, PlannedTraining::kToDo);
+  EXPECT_EQ(plan.runs[2].disk_bytes, 0);
+}
+
+}  // namespace
+}  // namespace longrun
