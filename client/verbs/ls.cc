@@ -67,19 +67,21 @@ std::vector<std::string> RowOf(const Json& sweep) {
               sweep.at("tasks").get<std::int64_t>()),
           Str(sweep.at("tasks_failed").get<std::int64_t>()),
           FirstSubmitted(sweep),
-          DurationText(sweep.at("duration_ms").get<std::int64_t>()),
+          TimeRunText(sweep),
           LabelsText(sweep.at("labels")),
           sweep.at("note").get<std::string>()};
 }
 
-// Writes times as plain numbers, after the existing columns.
+// Writes times as plain numbers, after the existing columns; nothing for a sum that lacks a part.
 std::string Csv(const Json& sweeps, std::vector<std::string> header,
                 std::vector<std::vector<std::string>> rows) {
   header.erase(header.begin() + kTimeColumn);
   header.emplace_back("duration_ms");
   for (std::size_t i = 0; i < rows.size(); ++i) {
     rows[i].erase(rows[i].begin() + kTimeColumn);
-    rows[i].push_back(Str(sweeps[i].at("duration_ms").get<std::int64_t>()));
+    rows[i].push_back(sweeps[i].at("duration_is_partial").get<bool>()
+                          ? ""
+                          : Str(sweeps[i].at("duration_ms").get<std::int64_t>()));
   }
   return RenderCsv(header, rows);
 }
