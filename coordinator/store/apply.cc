@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "coordinator/store/dataset_folder.h"
 #include "coordinator/store/rewritten.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
@@ -611,6 +612,7 @@ Status Store::DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts
 }
 
 Status Store::PutDataset(const DatasetRow& dataset) {
+  const std::string folder = StoredDatasetFolder(folder_, dataset.folder);
   const std::string split_tokens = CanonicalJson(Json(dataset.info.split_tokens));
   ASSIGN_OR_RETURN(
       Statement statement,
@@ -619,7 +621,7 @@ Status Store::PutDataset(const DatasetRow& dataset) {
                            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
   return statement.Bind(dataset.info.name)
       .Bind(dataset.info.digest)
-      .Bind(dataset.folder)
+      .Bind(folder)
       .Bind(dataset.info.tokenizer_fingerprint)
       .Bind(dataset.info.vocab_size)
       .Bind(split_tokens)
