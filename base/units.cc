@@ -169,9 +169,12 @@ std::function<std::string(const std::string&)> WholeNumberCheck(std::int64_t lea
     char* end = nullptr;
     errno = 0;
     const long long value = std::strtoll(text.c_str(), &end, 0);
-    const bool is_number = !text.empty() && end == text.c_str() + text.size() && errno == 0;
-    if (is_number && value >= least) return std::string();
-    return Str("expected a whole number, ", least, " or more, not \"", Printable(text), "\"");
+    const bool is_number = !text.empty() && end == text.c_str() + text.size();
+    if (is_number && errno == 0 && value >= least) return std::string();
+    const bool is_too_large = is_number && errno == ERANGE && value > 0;
+    return Str("expected a whole number",
+               is_too_large ? Str(" from ", least, " to ", value) : Str(", ", least, " or more"),
+               ", not \"", Printable(text), "\"");
   };
 }
 

@@ -109,6 +109,19 @@ TEST_F(TextTest, EveryVerbRefusesAnArgumentThatIsNotUtf8) {
   }
 }
 
+TEST_F(TextTest, ControlCharactersOfAWrongArgumentAreShownAsText) {
+  const std::string red = "r\x1b[31m", shown = "r\\x1b[31m";
+  for (const Words& words :
+       {Words{"longrun", "table", "a", "-o", red}, Words{"longrun", "ls", "--status", red},
+        Words{"longrun", red}, Words{"longrun", "ls", Str("--", red)},
+        Words{"longrun", "get", "a", red}}) {
+    const Said said = Run(words);
+    EXPECT_EQ(said.code, 2) << said.err;
+    EXPECT_NE(said.err.find(shown), std::string::npos) << said.err;
+    EXPECT_EQ(said.err.find('\x1b'), std::string::npos) << said.err;
+  }
+}
+
 TEST_F(TextTest, EveryProgramRefusesItWithItsExitCodeOfWrongUsage) {
   for (const char* const program : {"longrun-coordinator", "longrun-worker", "longrun-trainer"}) {
     if (!PathExists(JoinPath(LONGRUN_BIN_DIR, program))) continue;  // built without LibTorch
