@@ -86,6 +86,18 @@ std::string Csv(const Json& sweeps, std::vector<std::string> header,
   return RenderCsv(header, rows);
 }
 
+// Without the columns that are empty in every row.
+std::string Table(std::vector<std::string> header, std::vector<std::vector<std::string>> rows) {
+  for (std::size_t column = header.size(); column-- > kTimeColumn;) {
+    if (!std::ranges::all_of(rows, [&](const auto& row) { return row[column].empty(); })) continue;
+    header.erase(header.begin() + static_cast<std::ptrdiff_t>(column));
+    for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(column));
+  }
+  std::vector<Align> align(header.size(), Align::kLeft);
+  for (const std::size_t column : {3u, 4u, 5u}) align[column] = Align::kRight;
+  return RenderColumns(header, align, rows);
+}
+
 // Keeps the newest sweeps and reports how many it left out. A program gets all, unless it asks for fewer.
 void KeepNewest(const LsArguments& arguments, Json& sweeps) {
   const std::int64_t by_itself = *arguments.output == "table" ? kShownInTable : 0;
@@ -140,17 +152,9 @@ int Ls(const LsArguments& arguments, const std::string& state) {
   for (const Json& sweep : selected) rows.push_back(RowOf(sweep));
   if (*arguments.output == "csv") {
     Print(Csv(selected, std::move(header), std::move(rows)));
-    return kExitOk;
+  } else {
+    Print(Table(std::move(header), std::move(rows)));
   }
-  // Drop columns that are empty in every row.
-  for (std::size_t column = header.size(); column-- > kTimeColumn;) {
-    if (!std::ranges::all_of(rows, [&](const auto& row) { return row[column].empty(); })) continue;
-    header.erase(header.begin() + static_cast<std::ptrdiff_t>(column));
-    for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(column));
-  }
-  std::vector<Align> align(header.size(), Align::kLeft);
-  for (const std::size_t column : {3u, 4u, 5u}) align[column] = Align::kRight;
-  Print(RenderColumns(header, align, rows));
   if (!service_runs && any_open) SayLine(NoServiceText(asker.coordinator().connection(), state));
   return kExitOk;
 }
