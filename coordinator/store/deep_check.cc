@@ -77,7 +77,7 @@ class Checker {
     const bool is_damage = status.code() == Code::kDataLoss || status.code() == Code::kInternal;
     if (!status.ok()) {
       Add(Str(what, " cannot be read: ", status.message()),
-          is_damage ? kRestoreRemedy : "put that right, then check again");
+          is_damage ? kRestoreRemedy : "correct that, then check again");
     }
   }
 
