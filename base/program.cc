@@ -12,7 +12,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <iostream>
 #include <new>
+#include <streambuf>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -84,6 +86,24 @@ Told TellException() {
   }
   std::abort();
 }
+
+// std::cout's, into which libraries print (CLI11 the version): keeps the reason for a failed write, as
+// WriteOutput does.
+class OutputBuffer : public std::streambuf {
+  std::streamsize xsputn(const char* text, std::streamsize n) override {
+    WriteOutput({text, static_cast<std::size_t>(n)});
+    return n;
+  }
+  int_type overflow(int_type c) override {
+    const char text = traits_type::to_char_type(c);
+    if (!traits_type::eq_int_type(c, traits_type::eof())) WriteOutput({&text, 1});
+    return traits_type::not_eof(c);
+  }
+  int sync() override {
+    FlushOutput();
+    return 0;
+  }
+};
 
 // Whether the reader of our output has closed it, as `| head` does: then nobody misses the rest.
 bool NobodyReads() {
@@ -180,6 +200,8 @@ int RunMain(const char* program, int (*main)(int, char**), int argc, char** argv
   g_codes = codes;
   if (std::get_terminate() != &EndUncaught) g_terminate_before = std::set_terminate(&EndUncaught);
   const bool is_closed = HoldStandardFiles();
+  static auto* const output = new OutputBuffer;  // for good: std::cout is flushed at the very end
+  std::cout.rdbuf(output);
   signal(SIGXFSZ, SIG_IGN);
   TakeFewAddresses();
   try {

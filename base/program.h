@@ -28,7 +28,7 @@ struct FailureCodes {
 int RunMain(const char* program, int (*main)(int, char**), int argc, char** argv,
             FailureCodes codes = {});
 
-// Writes to standard output. The reason for a failure is kept for the message that RunMain prints at the
+// Writes to standard output, as std::cout does in RunMain. The reason for a failure is kept for the message that RunMain prints at the
 // end, since text that fills stdio's buffer is written long before the end.
 void WriteOutput(std::string_view text);
 void FlushOutput();

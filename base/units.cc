@@ -40,7 +40,7 @@ bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 Result<std::int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> units,
                                    std::string_view kind, std::string_view example) {
   const auto refuse = [&](std::string_view why) {
-    return Status(Code::kInvalidArgument, Str("\"", ToUtf8(text), "\" is no ", kind, ": ", why,
+    return Status(Code::kInvalidArgument, Str("\"", ToUtf8(text), "\" is not a ", kind, ": ", why,
                                               " (for example ", example, ")"));
   };
   std::string_view rest = text;
@@ -169,9 +169,12 @@ std::function<std::string(const std::string&)> WholeNumberCheck(std::int64_t lea
     char* end = nullptr;
     errno = 0;
     const long long value = std::strtoll(text.c_str(), &end, 0);
-    const bool is_number = !text.empty() && end == text.c_str() + text.size() && errno == 0;
-    if (is_number && value >= least) return std::string();
-    return Str("expected a whole number, ", least, " or more, not \"", Printable(text), "\"");
+    const bool is_number = !text.empty() && end == text.c_str() + text.size();
+    if (is_number && errno == 0 && value >= least) return std::string();
+    const bool is_too_large = is_number && errno == ERANGE && value > 0;
+    return Str("expected a whole number",
+               is_too_large ? Str(" from ", least, " to ", value) : Str(", ", least, " or more"),
+               ", not \"", Printable(text), "\"");
   };
 }
 

@@ -281,8 +281,8 @@ Result<std::vector<JournalReader::Line>> JournalReader::Next(std::size_t records
       if (full && !(lines.empty() && records_max > 0)) return lines;
       Result<JournalRecord> record = ParseJournalLine(bytes);
       if (record.ok() && record->seq != last_seq_ + 1) {
-        record = Broken(
-            Str("record ", record->seq, " stands where record ", last_seq_ + 1, " was expected"));
+        record = Broken(Str("record ", record->seq, " was found where record ", last_seq_ + 1,
+                            " was expected"));
       }
       if (!record.ok()) {
         if (!lines.empty()) return lines;  // the next call starts at this line and reports it

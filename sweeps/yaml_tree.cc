@@ -155,7 +155,7 @@ class TreeBuilder final : public YAML::EventHandler {
     }
     const auto [first, is_new] = frame.keys.emplace(key.text, key.place);
     if (!is_new) {
-      return Report(key.place, Str("duplicate key \"", key.text, "\"; it stands at ",
+      return Report(key.place, Str("duplicate key \"", key.text, "\"; it is at ",
                                    first->second.line, ":", first->second.column, " already"));
     }
     // An empty value has no place of its own: yaml-cpp gives that of the next token.

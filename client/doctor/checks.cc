@@ -373,7 +373,7 @@ Finding CheckDatabase(const Machine& machine) {
   if (!PathExists(JoinPath(machine.state, "longrun.db"))) {
     if (PathExists(JoinPath(machine.state, "database.id"))) {
       return Fail("longrun.db is gone although it was there",
-                  "put it back from a backup; or remove database.id to begin anew");
+                  "put it back from a backup; or remove database.id to start over");
     }
     return Ok("none yet");
   }

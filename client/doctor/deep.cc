@@ -140,7 +140,7 @@ class Looker {
       if (!IsSha256Hex(name)) continue;
       LookAtFolder(
           JoinPath(cache, name), name,
-          Str("remove ", JoinPath(cache, name), ": it is fetched again when it is needed"));
+          Str("remove it (`rm -r ", JoinPath(cache, name), "`): the worker fetches it again"));
     }
   }
 

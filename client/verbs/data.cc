@@ -108,10 +108,14 @@ int Remove(const std::string& name, const std::string& output, const std::string
   if (answer.ok()) {
     Failpoint("data_rm_unregistered");
     // Removes only what `data import` made; a folder of the user's, or one with another name, stays.
-    const bool is_ours = removal && answer->at("folder") == folder;
-    if (!is_ours) why_it_stays = "it was not made by `longrun data import`";
+    const auto registered = answer->at("folder").get<std::string>();
+    const bool is_ours = removal && IsWithin(registered, folder) && IsWithin(folder, registered);
+    if (!is_ours) {
+      why_it_stays = IsWithin(registered, state) ? "it was not made by `longrun data import`"
+                                                 : "it is outside the state folder";
+    }
     if (answer->at("folder_is_named").get<bool>()) why_it_stays = "another name refers to it";
-    folder = answer->at("folder").get<std::string>();
+    folder = registered;
     if (why_it_stays == nullptr) removed = removal->Finish();
   } else {
     removed = RemoveRest(connection, folder, answer.status(), removal);

@@ -154,7 +154,7 @@ Status MakeDataset(const std::string& name, const PrepareSpec& spec, const std::
                       ", or remove it first: `longrun data rm ", name, "`"));
   }
   if (holding.damage.ok()) return Status();
-  std::fprintf(stderr, "%s is damaged (%s): making it anew\n", name.c_str(),
+  std::fprintf(stderr, "%s is damaged (%s): making it again\n", name.c_str(),
                std::string(holding.damage.message()).c_str());
   return RemakeDataset(spec, folder, options);
 }

@@ -59,7 +59,7 @@ constexpr KindRow kKinds[] = {
      "no sweep has them; their results, curves and checkpoints go with them"},
     {"log", "logs of removed tasks", "of attempts that the database knows no more"},
     {"checkpoint", "checkpoints of finished trainings",
-     "no run goes on from them; the final and the best one of each training stay"},
+     "no run continues from them; the final and the best one of each training stay"},
     {"bytes", "files of the artifact store", "no checkpoint and no result refers to them"},
     {"attempt", "the worker's folders of attempts", "the coordinator has stored how they ended"},
     {"cache", "the worker's copies of checkpoints", "they are fetched again when they are needed"},
@@ -173,7 +173,7 @@ Json KeptIn(const std::string& state, const Going& going, std::int64_t models) {
   if (datasets.unfinished > 0) {
     kept.push_back({{"what", "imports that did not finish"},
                     {"bytes", datasets.unfinished},
-                    {"why", "the same import goes on with them; else longrun data rm"}});
+                    {"why", "the same import continues with them; longrun data rm removes them"}});
   }
   return kept;
 }

@@ -47,6 +47,12 @@ std::string PathOf(const Json& run) {
   return execution.is_object() ? execution.at("paths").value("attention", "") : std::string();
 }
 
+// nullopt: its stored row is damaged.
+std::optional<std::int64_t> RanMs(const Json& task) {
+  const Json& ran_ms = task.at("duration_ms");
+  return ran_ms.is_null() ? std::nullopt : std::optional(ran_ms.get<std::int64_t>());
+}
+
 // The tasks of runs, a line each: with position, train length and every axis that tells the runs apart.
 struct TaskTable {
   std::vector<std::string> header = {"run", "position", "train_length"};
@@ -109,8 +115,8 @@ TaskTable TasksOf(const Json& runs, const std::vector<std::size_t>& shown, bool 
       if (tells_evaluations) row.push_back(EvaluationOf(task));
       row.insert(row.end(),
                  {task.at("state").get<std::string>(), Str(task.at("attempts").get<std::int64_t>()),
-                  DurationText(task.at("duration_ms").get<std::int64_t>()),
-                  task.at("worker").get<std::string>(), PathOf(run), ReasonOf(task, in_full)});
+                  DurationText(RanMs(task).value_or(0)), task.at("worker").get<std::string>(),
+                  PathOf(run), ReasonOf(task, in_full)});
     }
   }
   return table;
@@ -126,7 +132,8 @@ std::string TasksCsv(const Json& runs, const std::vector<std::size_t>& shown) {
   for (const std::size_t i : shown) {
     for (const Json& task : runs[i].at("tasks")) {
       row->erase(row->begin() + time);
-      row->push_back(Str(task.at("duration_ms").get<std::int64_t>()));
+      const std::optional<std::int64_t> ran_ms = RanMs(task);
+      row->push_back(ran_ms ? Str(*ran_ms) : "");
       ++row;
     }
   }
@@ -142,7 +149,7 @@ std::string SweepText(const Json& sweep, const std::vector<std::size_t>& shown,
                       const std::string& kept) {
   const Json& info = sweep.at("info");
   const TaskTable tasks = TasksOf(sweep.at("runs"), shown, /*in_full=*/false);
-  const std::string ran = DurationText(info.at("duration_ms").get<std::int64_t>());
+  const std::string ran = TimeRunText(info);
   const std::string left = TimeLeftText(sweep);
   return Str(info.at("name").get<std::string>(), " (", info.at("sweep_id").get<std::string>(),
              "): ", info.at("state").get<std::string>(), ", submitted ", FirstSubmitted(info),

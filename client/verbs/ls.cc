@@ -68,21 +68,35 @@ std::vector<std::string> RowOf(const Json& sweep) {
               sweep.at("tasks").get<std::int64_t>()),
           Str(sweep.at("tasks_failed").get<std::int64_t>()),
           FirstSubmitted(sweep),
-          DurationText(sweep.at("duration_ms").get<std::int64_t>()),
+          TimeRunText(sweep),
           LabelsText(sweep.at("labels")),
           sweep.at("note").get<std::string>()};
 }
 
-// Writes times as plain numbers, after the existing columns.
+// Writes times as plain numbers, after the existing columns; nothing for a sum that lacks a part.
 std::string Csv(const Json& sweeps, std::vector<std::string> header,
                 std::vector<std::vector<std::string>> rows) {
   header.erase(header.begin() + kTimeColumn);
   header.emplace_back("duration_ms");
   for (std::size_t i = 0; i < rows.size(); ++i) {
     rows[i].erase(rows[i].begin() + kTimeColumn);
-    rows[i].push_back(Str(sweeps[i].at("duration_ms").get<std::int64_t>()));
+    rows[i].push_back(sweeps[i].at("duration_is_partial").get<bool>()
+                          ? ""
+                          : Str(sweeps[i].at("duration_ms").get<std::int64_t>()));
   }
   return RenderCsv(header, rows);
+}
+
+// Without the columns that are empty in every row.
+std::string Table(std::vector<std::string> header, std::vector<std::vector<std::string>> rows) {
+  for (std::size_t column = header.size(); column-- > kTimeColumn;) {
+    if (!std::ranges::all_of(rows, [&](const auto& row) { return row[column].empty(); })) continue;
+    header.erase(header.begin() + static_cast<std::ptrdiff_t>(column));
+    for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(column));
+  }
+  std::vector<Align> align(header.size(), Align::kLeft);
+  for (const std::size_t column : {3u, 4u, 5u}) align[column] = Align::kRight;
+  return RenderColumns(header, align, rows);
 }
 
 // Keeps the newest sweeps and reports how many it left out. A program gets all, unless it asks for fewer.
@@ -139,20 +153,12 @@ int Ls(const LsArguments& arguments, const std::string& state) {
   for (const Json& sweep : selected) rows.push_back(RowOf(sweep));
   if (*arguments.output == "csv") {
     Print(Csv(selected, std::move(header), std::move(rows)));
-    return kExitOk;
-  }
-  // Drop columns that are empty in every row.
-  for (std::size_t column = header.size(); column-- > kTimeColumn;) {
-    if (!std::ranges::all_of(rows, [&](const auto& row) { return row[column].empty(); })) continue;
-    header.erase(header.begin() + static_cast<std::ptrdiff_t>(column));
-    for (auto& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(column));
-  }
-  std::vector<Align> align(header.size(), Align::kLeft);
-  for (const std::size_t column : {3u, 4u, 5u}) align[column] = Align::kRight;
-  Print(RenderColumns(header, align, rows));
-  for (const Json& sweep : selected) {
-    const std::string kept = KeptWorkText(sweep, answer->at("sweeps"));
-    if (!kept.empty()) SayLine(kept);
+  } else {
+    Print(Table(std::move(header), std::move(rows)));
+    for (const Json& sweep : selected) {
+      const std::string kept = KeptWorkText(sweep, answer->at("sweeps"));
+      if (!kept.empty()) SayLine(kept);
+    }
   }
   if (!service_runs && any_open) SayLine(NoServiceText(asker.coordinator().connection(), state));
   return kExitOk;

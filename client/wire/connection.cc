@@ -88,6 +88,9 @@ Json MapToJson(const Message& message, const FieldDescriptor* field) {
 
 Json FieldToJson(const Message& message, const FieldDescriptor* field) {
   if (field->is_map()) return MapToJson(message, field);
+  if (field->has_optional_keyword() && !message.GetReflection()->HasField(message, field)) {
+    return nullptr;
+  }
   if (!field->is_repeated()) return ValueToJson(message, field, -1);
   Json list = Json::array();
   for (int i = 0; i < message.GetReflection()->FieldSize(message, field); ++i) {
@@ -126,7 +129,7 @@ Json ParsedOrText(Json text) {
   return parsed.ok() ? std::move(parsed).value() : std::move(text);
 }
 
-// Every field is present, so that a reader needs no defaults.
+// Every field is present, so that a reader needs no defaults: null stands for an unset `optional` one.
 Json ToJson(const Message& message) {
   Json object = Json::object();
   auto& members = *object.get_ptr<Json::object_t*>();

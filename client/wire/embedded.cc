@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -96,12 +97,23 @@ bool IsStopped(int pid) {
           status->find("\nState:\tt") != std::string::npos);
 }
 
-void SayIfSlow(StartPatience& patience, const std::string& state) {
-  if (IsStopped(HolderOf(state).pid) || !patience.IsToBeTold(BootMs())) return;
-  SayLine(Str(
-      "the coordinator is still starting, as one does that brings a large database up to date; it "
-      "is waited for as long as it works (its log: ",
-      JoinPath(state, "coordinator.log"), ")"));
+std::string StoppedText(const std::string& daemon, int pid) {
+  return Str("the ", daemon, " (pid ", pid, ") is stopped and does nothing: `kill -CONT ", pid,
+             "` continues it");
+}
+
+// Called while nobody answers: reports a stopped coordinator once, and a slow start once.
+void SayWhyItWaits(StartPatience& patience, const std::string& state) {
+  static std::atomic<int> told_pid = 0;
+  if (const int pid = HolderOf(state).pid; IsStopped(pid)) {
+    if (told_pid.exchange(pid) == pid) return;
+    return SayLine(Str(StoppedText("coordinator", pid), "; this command waits for it"));
+  }
+  if (!patience.IsToBeTold(BootMs())) return;
+  SayLine(
+      Str("the coordinator is still starting, as one does that brings a large database up to date; "
+          "this command waits as long as it works (its log: ",
+          JoinPath(state, "coordinator.log"), ")"));
 }
 
 std::int64_t BytesOf(const std::string& log) {
@@ -195,10 +207,8 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
                                bool is_momentary) {
   const int holding = CoordinatorRuns(state) ? HolderOf(state).pid : 0;
   if (IsStopped(holding)) {
-    return Status(
-        Code::kUnavailable,
-        Str("the coordinator (pid ", holding, ") was stopped and answers nothing: `kill -CONT ",
-            holding, "` lets it go on; it may also be killed at any time"));
+    return Status(Code::kUnavailable,
+                  Str(StoppedText("coordinator", holding), "; it may also be killed at any time"));
   }
   const std::string log = JoinPath(state, "coordinator.log");
   std::vector<std::string> argv = {JoinPath(ProgramFolder(), "longrun-coordinator"), "--state",
@@ -237,7 +247,7 @@ Result<Answering> StartAndWait(const std::string& state, const std::string& metr
                         error.empty() ? Str("it ", HowEnded(*exited, log, log_begin)) : error,
                         " (its log: ", log, ")"));
     }
-    SayIfSlow(patience, state);
+    SayWhyItWaits(patience, state);
     Pause(kPollMs);
   }
   if (!exited) {
@@ -336,7 +346,7 @@ Status Coordinator::ReachOnce(const std::string& state) {
       connection_ = std::make_unique<Connection>(answering->address);
       return Status();
     }
-    SayIfSlow(patience, state);
+    SayWhyItWaits(patience, state);
     Pause(kPollMs);
   }
   ASSIGN_OR_RETURN(const Answering started, StartCoordinatorProgram(state, "", true));
@@ -436,6 +446,10 @@ void Daemons::LookAfter(Daemon& daemon, Status (Daemons::*start)()) {
   if (daemon.pid > 0) {
     const Result<std::optional<ExitInfo>> exited = WaitFor(daemon.pid, 0);
     if (exited.ok() && !exited->has_value()) {
+      if (IsStopped(daemon.pid)) {
+        const std::string text = StoppedText(daemon.name, daemon.pid);
+        return Say(daemon.notice.While(text, text, BootMs()));
+      }
       if (BootMs() - daemon.policy.started_ms() < kRunsAgainMs) return;
       return Say(daemon.notice.Over(Str("the ", daemon.name, " runs again")));
     }

@@ -164,6 +164,12 @@ std::string Counted(std::int64_t n, std::string_view one, std::string_view many)
 
 std::string DurationText(std::int64_t ms) { return ms > 0 ? FormatDurationMs(ms) : ""; }
 
+std::string TimeRunText(const Json& info) {
+  const auto ran_ms = info.at("duration_ms").get<std::int64_t>();
+  return info.at("duration_is_partial").get<bool>() ? Str("at least ", FormatDurationMs(ran_ms))
+                                                    : DurationText(ran_ms);
+}
+
 Json NumberOrNull(const std::optional<double>& value) {
   return value && std::isfinite(*value) ? Json(*value) : Json(nullptr);
 }

@@ -54,6 +54,10 @@ std::string Counted(std::int64_t n, std::string_view one, std::string_view many 
 // "1min 23s"; without fractions from ten seconds; "" for 0, which means unknown.
 std::string DurationText(std::int64_t ms);
 
+// How long a sweep's tasks have run (SweepInfo): "1min 23s", or "at least 1min 23s" if the stored time of a
+// task is damaged; "" for 0.
+std::string TimeRunText(const Json& info);
+
 // null for numbers that are not finite, which JSON does not have.
 Json NumberOrNull(const std::optional<double>& value);
 

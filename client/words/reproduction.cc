@@ -52,10 +52,9 @@ std::string DatasetName(const std::string& own, const Run& run, const Json& data
   if (!own_digest.empty()) {
     warnings.push_back(Str("dataset \"", own, "\" points to other content now: its digest is ",
                            own_digest, ", the run used ", run.dataset_digest,
-                           other.empty()
-                               ? "; register that content under a name (longrun data "
-                                 "register NAME FOLDER) and put the name into the file"
-                               : Str("; \"", other, "\" has it, and stands in the file")));
+                           other.empty() ? "; register that content under a name (longrun data "
+                                           "register NAME FOLDER) and put the name into the file"
+                                         : Str("; \"", other, "\" has it, and is in the file")));
   } else if (other.empty()) {
     warnings.push_back(Str("dataset \"", own, "\" is not registered here: the run needs digest ",
                            run.dataset_digest, " (longrun data register ", own, " FOLDER)"));
@@ -102,7 +101,7 @@ Result<ReproducedRun> ReproduceFrom(const Json& run, const Json& datasets, const
         Str("model ", wanted.init->name, " must have digest ", wanted.init->digest));
   }
   if (!wanted.run.parent.empty()) {
-    wanted.notes.push_back(Str("goes on from run ", wanted.run.parent,
+    wanted.notes.push_back(Str("continues run ", wanted.run.parent,
                                ", which must be trained first (longrun reproduce)"));
   }
   for (const auto& [name, text] : ProvenanceOf(StartedOf(run))) {

@@ -92,13 +92,13 @@ Result<WorkerArrived> ArrivalOf(const v1::Hello& hello) {
             kVersion, ") speaks version ", kProtocolVersion, ": run both from the same release"));
   }
   if (!IsSafeName(hello.worker_id())) {
-    return Malformed(Str("\"", hello.worker_id(), "\" is no name for a worker"));
+    return Malformed(Str("\"", hello.worker_id(), "\" is not a name for a worker"));
   }
   if (!IsUlid(hello.incarnation())) {
-    return Malformed(Str("\"", hello.incarnation(), "\" is no incarnation: expected a ULID"));
+    return Malformed(Str("\"", hello.incarnation(), "\" is not an incarnation: expected a ULID"));
   }
   if (hello.devices_size() > kDevicesMax || hello.attempts_size() > kAttemptsMax) {
-    return Malformed(Str("worker ", hello.worker_id(), " tells of ", hello.devices_size(),
+    return Malformed(Str("worker ", hello.worker_id(), " reports ", hello.devices_size(),
                          " devices and ", hello.attempts_size(), " attempts: at most ", kDevicesMax,
                          " and ", kAttemptsMax, " are taken"));
   }
@@ -130,7 +130,7 @@ Result<WorkerArrived> ArrivalOf(const v1::Hello& hello) {
                                     .linear = device.linear()});
   }
   for (const std::string& digest : hello.dataset_digests()) {
-    if (!IsSha256Hex(digest)) return Malformed(Str("\"", digest, "\" is no dataset digest"));
+    if (!IsSha256Hex(digest)) return Malformed(Str("\"", digest, "\" is not a dataset digest"));
     arrival.worker.dataset_digests.insert(digest);
   }
   arrival.attempts = LiveAttempts(hello.attempts());
@@ -157,7 +157,7 @@ Result<JournalReceived> JournalOf(const v1::JournalBatch& batch) {
     }
     if (record->seq != seq) {
       return Malformed(Str("attempt ", batch.attempt(), ": record ", record->seq,
-                           " stands where record ", seq, " belongs"));
+                           " is where record ", seq, " belongs"));
     }
     received.records.push_back({.record = std::move(record).value(), .line = line});
   }

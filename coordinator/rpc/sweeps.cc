@@ -386,7 +386,7 @@ class SweepService final : public v1::SweepService::CallbackService {
         for (const SweepRow& sweep : sweeps) {
           v1::SweepInfo* info = response->add_sweeps();
           FillSweep(state, sweep, info);
-          info->set_duration_ms(RunningMsOfSweep(state, sweep.id, now));
+          FillDuration(state, now, info);
         }
       }));
       return NoteKnownDamage(parts_, reader,
@@ -445,7 +445,8 @@ class SweepService final : public v1::SweepService::CallbackService {
           if (task == state.tasks.end()) continue;
           v1::TaskInfo* info = run->add_tasks();
           FillTask(state, task->second, "", now, info);
-          info->set_duration_ms(RunningMs(state, task->second.attempt, now));
+          const std::optional<std::int64_t> ran_ms = RunningMs(state, task->second, now);
+          if (ran_ms) info->set_duration_ms(*ran_ms);
         }
         AddMissedWorkers(state, now, WallMs(), response->mutable_notices());
       }));

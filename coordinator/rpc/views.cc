@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -148,9 +149,12 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
   if (state.cancelled_sweeps.contains(sweep.id)) FillKept(state, tasks->second, message);
 }
 
-std::int64_t RunningMs(const State& state, const std::string& attempt, Instant now) {
-  const auto found = state.attempts.find(attempt);
-  if (found == state.attempts.end()) return 0;
+std::optional<std::int64_t> RunningMs(const State& state, const Task& task, Instant now) {
+  const auto found = state.attempts.find(task.attempt);
+  if (found == state.attempts.end()) {
+    if (task.attempts > 0 || task.damaged) return std::nullopt;
+    return 0;
+  }
   const Attempt& one = found->second;
   if (!IsLive(one.state)) return one.duration_ms;
   const bool is_timed = one.state == AttemptState::kRunning && !one.started_boot.empty() &&
@@ -158,14 +162,16 @@ std::int64_t RunningMs(const State& state, const std::string& attempt, Instant n
   return is_timed ? std::max<std::int64_t>(now - one.started_boot_ms, 0) / 1000 * 1000 : 0;
 }
 
-std::int64_t RunningMsOfSweep(const State& state, const std::string& sweep_id, Instant now) {
-  const auto tasks = state.sweep_tasks.find(sweep_id);
-  if (tasks == state.sweep_tasks.end()) return 0;
+void FillDuration(const State& state, Instant now, v1::SweepInfo* message) {
+  const auto tasks = state.sweep_tasks.find(message->sweep_id());
+  if (tasks == state.sweep_tasks.end()) return;
   std::int64_t sum_ms = 0;
   for (const std::string& id : tasks->second) {
-    sum_ms += RunningMs(state, state.tasks.at(id).attempt, now);
+    const std::optional<std::int64_t> ran_ms = RunningMs(state, state.tasks.at(id), now);
+    sum_ms += ran_ms.value_or(0);
+    if (!ran_ms) message->set_duration_is_partial(true);
   }
-  return sum_ms;
+  message->set_duration_ms(sum_ms);
 }
 
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
@@ -318,7 +324,7 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
     const Instant now = BootMs();
     FillSweep(state, sweep_, message->mutable_info());
     if (durations_ == Durations::kAlsoOfLive) {
-      message->mutable_info()->set_duration_ms(RunningMsOfSweep(state, sweep_.id, now));
+      FillDuration(state, now, message->mutable_info());
     }
     bool finished = true;
     const auto ids = state.sweep_tasks.find(sweep_.id);
@@ -336,9 +342,9 @@ Status SweepView::Fill(StoreReader& reader, v1::WatchSweepResponse* message) {
       if (run == run_of.end()) continue;
       v1::TaskInfo* info = run->second->add_tasks();
       FillTask(state, *task, sweep_.name, now, info);
-      if (IsTerminal(task->state) || durations_ == Durations::kAlsoOfLive) {
-        info->set_duration_ms(RunningMs(state, task->attempt, now));
-      }
+      const bool is_timed = IsTerminal(task->state) || durations_ == Durations::kAlsoOfLive;
+      const std::optional<std::int64_t> ran_ms = is_timed ? RunningMs(state, *task, now) : 0;
+      if (ran_ms) info->set_duration_ms(*ran_ms);
       if (task->kind != TaskKind::kTrain || losses_ == Losses::kLeftOut) continue;
       const auto attempt = state.attempts.find(task->attempt);
       if (attempt == state.attempts.end()) continue;

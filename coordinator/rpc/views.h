@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,11 +21,11 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
 // `sweep`: the name by which the user asked for it; "": not by a sweep.
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
               v1::TaskInfo* message);
-// How long the attempt has run. For a live attempt: in whole seconds so far, while its worker is heard
-// from.
-std::int64_t RunningMs(const State& state, const std::string& attempt, Instant now);
-// The same, summed over the newest attempts of a sweep's tasks.
-std::int64_t RunningMsOfSweep(const State& state, const std::string& sweep_id, Instant now);
+// How long the task's newest attempt has run. For a live attempt: in whole seconds so far, while its
+// worker is heard from. nullopt: not known, because the stored row is damaged.
+std::optional<std::int64_t> RunningMs(const State& state, const Task& task, Instant now);
+// Sets the same, summed over the sweep's tasks.
+void FillDuration(const State& state, Instant now, v1::SweepInfo* message);
 // The runs that this build cannot read, in whole or in one of their tasks.
 void FillUnknownRuns(const State& state, v1::GetServerInfoResponse* message);
 void FillWorker(const State& state, const Worker& worker, Instant now, v1::WorkerInfo* message);

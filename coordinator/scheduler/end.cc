@@ -115,8 +115,9 @@ void DecideTask(StepContext& step, Task& task, const Attempt& attempt, const Fai
       wait ? BackOffMs(n_before, step.state.random.Next(), step.state.limits.back_off) : 0;
   task.not_before = step.now + wait_ms;
   if (yielded) {
-    return MoveTask(step, task, TaskState::kReady,
-                    Str("stopped to go on later, from its checkpoint (attempt ", attempt.n, ")"));
+    return MoveTask(
+        step, task, TaskState::kReady,
+        Str("stopped, to continue later from its checkpoint (attempt ", attempt.n, ")"));
   }
   const std::string when =
       wait ? Str("tried again in ", (wait_ms + 999) / 1000, " s") : std::string("tried again");

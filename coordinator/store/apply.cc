@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "coordinator/store/dataset_folder.h"
 #include "coordinator/store/rewritten.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
@@ -611,6 +612,7 @@ Status Store::DropCheckpointFiles(const std::string& sha256, ApplyCounts& counts
 }
 
 Result<bool> Store::PutDataset(const DatasetRow& dataset) {
+  const std::string folder = StoredDatasetFolder(folder_, dataset.folder);
   bool changed = false;
   {
     ASSIGN_OR_RETURN(Statement statement,
@@ -626,7 +628,7 @@ Result<bool> Store::PutDataset(const DatasetRow& dataset) {
                            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
   RETURN_IF_ERROR(statement.Bind(dataset.info.name)
                       .Bind(dataset.info.digest)
-                      .Bind(dataset.folder)
+                      .Bind(folder)
                       .Bind(dataset.info.tokenizer_fingerprint)
                       .Bind(dataset.info.vocab_size)
                       .Bind(split_tokens)

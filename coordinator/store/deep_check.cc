@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 #include "coordinator/store/damage.h"
+#include "coordinator/store/dataset_folder.h"
 #include "coordinator/store/mend_definitions.h"
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
@@ -55,9 +56,12 @@ class Checker {
     CheckFiles();
     CheckId();
     Try("the registered datasets",
-        ForEach(
-            *connection_, "SELECT name, folder FROM dataset ORDER BY name",
-            [&](const Statement& row) { found_.datasets.emplace_back(row.Text(0), row.Text(1)); }));
+        ForEach(*connection_, "SELECT name, folder, digest FROM dataset ORDER BY name",
+                [&](const Statement& row) {
+                  std::string folder =
+                      CurrentDatasetFolder(folder_, row.Text(0), row.Text(2), row.Text(1));
+                  found_.datasets.emplace_back(row.Text(0), std::move(folder));
+                }));
     // What is damaged may be any bytes.
     for (DamagedObject& one : found_.damaged) one.object = PrintableBytes(one.object);
     for (auto& [name, folder] : found_.datasets) {
@@ -77,7 +81,7 @@ class Checker {
     const bool is_damage = status.code() == Code::kDataLoss || status.code() == Code::kInternal;
     if (!status.ok()) {
       Add(Str(what, " cannot be read: ", status.message()),
-          is_damage ? kRestoreRemedy : "put that right, then check again");
+          is_damage ? kRestoreRemedy : "correct that, then check again");
     }
   }
 

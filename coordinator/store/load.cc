@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "coordinator/store/dataset_folder.h"
 #include "coordinator/store/mend.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
@@ -397,7 +398,8 @@ Result<std::vector<DatasetRow>> Store::LoadDatasets() {
         DatasetRow dataset;
         dataset.info.name = row.Text(0);
         dataset.info.digest = row.Text(1);
-        dataset.folder = row.Text(2);
+        dataset.folder =
+            CurrentDatasetFolder(folder_, dataset.info.name, dataset.info.digest, row.Text(2));
         dataset.info.tokenizer_fingerprint = row.Text(3);
         dataset.info.vocab_size = row.Int(4);
         ASSIGN_OR_RETURN(const Json splits, ParseJson(row.Text(5)));

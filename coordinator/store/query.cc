@@ -254,7 +254,7 @@ Result<Prepared> Prepare(sqlite3* db, const std::string& sql, const Guard& guard
   if (statement == nullptr) return Status(Code::kInvalidArgument, "the query is empty");
   const auto n_read = static_cast<std::size_t>(tail - sql.data());
   if (!IsBlank(std::string_view(sql).substr(n_read))) {
-    return Status(Code::kInvalidArgument, "expected one SELECT, found more behind its ';'");
+    return Status(Code::kInvalidArgument, "expected one SELECT, found more after its ';'");
   }
   if (sqlite3_stmt_isexplain(statement.get()) != 0 || sqlite3_stmt_readonly(statement.get()) == 0 ||
       sqlite3_column_count(statement.get()) == 0) {

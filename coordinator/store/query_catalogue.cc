@@ -91,7 +91,7 @@ std::vector<QueryColumn> RunColumns() {
       {"numerics", "integer", "", "version of our arithmetic; results of two do not mix"},
       {"dataset_digest", "text", "", "SHA-256 of the dataset"},
       {"tokenizer", "text", "", "fingerprint of the tokenizer"},
-      {"parent", "text", "", "run_key of the run that it goes on from; null: it began anew"},
+      {"parent", "text", "", "run_key of the run that it continues; null: it continues none"},
       {"init", "text", "", "digest of the imported model that it starts from; null: none"},
       {"train_state", "text", "", "of its training task; null before there is one"},
       {"checkpoint", "text", "", "SHA-256 of the trained weights' manifest"},

@@ -116,7 +116,7 @@ std::string Syntax(std::string_view message) {
     return static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   });
   return Str("the SQL cannot be read from \"", token, "\" on",
-             Suggest(near, "docs/query.md has queries to begin with"));
+             Suggest(near, "docs/query.md has examples"));
 }
 
 }  // namespace
@@ -150,7 +150,7 @@ std::string ExplainSqlError(std::string_view sql, std::string_view message, int 
     return Str(PlaceOf(sql, place), "no SQL begins with ", *token,
                ": is a quote not closed, or a word not quoted?");
   }
-  return Str(PlaceOf(sql, place), message, "; docs/query.md has queries to begin with");
+  return Str(PlaceOf(sql, place), message, "; docs/query.md has examples");
 }
 
 }  // namespace longrun

@@ -293,8 +293,8 @@ Result<std::int64_t> Connection::ReadInt(const std::string& sql) {
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) {
-    return DamagedDatabase(
-        PathOf(db_), Str("\"", text.substr(0, kShownBytes), "\" stands where a number must be"));
+    return DamagedDatabase(PathOf(db_),
+                           Str("\"", text.substr(0, kShownBytes), "\" is where a number must be"));
   }
   return number;
 }

@@ -67,8 +67,7 @@ Status FolderIsTaken(const std::string& folder) {
 // `named`: the content of the folder's database.id, whatever it is.
 Status OtherDatabase(const std::string& path, const std::string& id, const std::string& id_path,
                      const std::string& named) {
-  const std::string remedy =
-      Str("write the file anew with its id: `echo ", id, " > ", id_path, "`");
+  const std::string remedy = Str("write its id into the file: `echo ", id, " > ", id_path, "`");
   if (!IsUlid(named)) {
     return Status(Code::kFailedPrecondition,
                   Str(id_path, " is damaged: it holds ", named.size(),
@@ -398,7 +397,7 @@ Status Store::CheckInPlace() const {
       Code::kDataLoss,
       Str("the state folder ", folder_, " was ", now.empty() ? "deleted" : "moved",
           " under the coordinator: ", gone->path(),
-          now.empty() ? " is no longer the file that it opened" : Str(" lies at ", now, " now"),
+          now.empty() ? " is no longer the file that it opened" : Str(" is now at ", now),
           "; it ends, since nobody would find what it stores from now on. Put the folder or a copy "
           "of it back, and start it again"));
 }

@@ -292,7 +292,7 @@ Status Exchange(const std::string& made, const std::string& folder) {
     return SyncFolder(FolderOf(folder));
   }
   if (errno != EINVAL && errno != ENOSYS && errno != EXDEV) {
-    return ErrnoStatus(errno, Str("cannot put ", made, " in the place of ", folder));
+    return ErrnoStatus(errno, Str("cannot replace ", folder, " with ", made));
   }
   const std::string old = Str(made, ".old");
   RETURN_IF_ERROR(RenameSync(folder, old));

@@ -41,7 +41,7 @@ TEST(ParseCountTest, RefusesTheRestAndSaysWhy) {
   }
   EXPECT_EQ(
       ParseCount("1k").status().message(),
-      "\"1k\" is no count: unknown unit, use one of K, M, G, B, Ki, Mi, Gi (for example 200M, "
+      "\"1k\" is not a count: unknown unit, use one of K, M, G, B, Ki, Mi, Gi (for example 200M, "
       "64Ki, 1.5K or 4096)");
 }
 
@@ -102,10 +102,12 @@ TEST(WholeNumberCheckTest, SaysWhatWasExpectedAndWhatWasGiven) {
     EXPECT_EQ(WholeNumberCheck(0)(text), "") << text;
   }
   EXPECT_EQ(WholeNumberCheck(1)("0"), "expected a whole number, 1 or more, not \"0\"");
-  for (const std::string text : {"-1", "", "many", "1.5", "1e3", "5 ", "9223372036854775808"}) {
+  for (const std::string text : {"-1", "", "many", "1.5", "1e3", "5 ", "-9223372036854775809"}) {
     EXPECT_EQ(WholeNumberCheck(0)(text),
               "expected a whole number, 0 or more, not \"" + text + "\"");
   }
+  EXPECT_EQ(WholeNumberCheck(1)("9223372036854775808"),
+            "expected a whole number from 1 to 9223372036854775807, not \"9223372036854775808\"");
 }
 
 TEST(NearestBoolTest, KnowsTheWordsOfOldYaml) {

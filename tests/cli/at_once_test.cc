@@ -1,6 +1,8 @@
-// Commands that run at the same instant on a state folder without a service: each starts a momentary
+// Commands that meet other processes of the state folder: a coordinator that somebody stopped, and commands
+// that run at the same instant on a state folder without a service: each starts a momentary
 // coordinator, or reaches that of another one which is about to end. Every one must be answered.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 
 #include <optional>
@@ -12,6 +14,7 @@
 #include "base/files.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "sweeps/coordinator_lock.h"
 #include "tests/deadline.h"
 
 namespace longrun {
@@ -92,6 +95,57 @@ TEST(AtOnceTest, AServiceThatStartsWhileACommandHasTheFolderComesUp) {
     kill(pids[up], SIGINT);
     EXPECT_NE(ExitOf(pids[up]), -1);
   }
+}
+
+// Waits until the file has the text; false at the deadline.
+bool Says(const std::string& file, const std::string& text) {
+  const std::int64_t deadline = BootMs() + kEndMs;
+  while (BootMs() < deadline) {
+    const Result<std::string> now = ReadFile(file);
+    if (now.ok() && now->find(text) != std::string::npos) return true;
+    poll(nullptr, 0, 20);
+  }
+  return false;
+}
+
+// SIGSTOP, as by a debugger: each command says which process it waits for and how to continue it, long before its
+// deadline, and goes on when that happens.
+TEST(AtOnceTest, AStoppedCoordinatorIsNamedAndWaitedFor) {
+  const TempFolder folder;
+  const std::string state = JoinPath(folder.path(), "home");
+  const auto start = [&](const std::string& verb) {
+    const std::string output = JoinPath(folder.path(), verb);
+    return Spawn({.argv = {JoinPath(LONGRUN_BIN_DIR, "longrun"), "--state", state, verb},
+                  .env = {},
+                  .stdout_path = output,
+                  .stderr_path = output,
+                  .own_group = true});
+  };
+  const auto said = [&](const std::string& verb) {
+    const Result<std::string> text = ReadFile(JoinPath(folder.path(), verb));
+    return text.ok() ? *text : std::string();
+  };
+  const Result<int> up = start("up");
+  ASSERT_TRUE(up.ok()) << up.status().message();
+  ASSERT_TRUE(Says(JoinPath(folder.path(), "up"), "gives it work")) << said("up");
+  const std::optional<CoordinatorHolder> coordinator = ReadCoordinatorLock(state);
+  ASSERT_TRUE(coordinator && coordinator->pid > 0);
+  ASSERT_EQ(kill(coordinator->pid, SIGSTOP), 0);
+  const std::string named =
+      Str("the coordinator (pid ", coordinator->pid, ") is stopped and does nothing: `kill -CONT ",
+          coordinator->pid, "` continues it");
+
+  const Result<int> ls = start("ls");
+  ASSERT_TRUE(ls.ok()) << ls.status().message();
+  EXPECT_TRUE(Says(JoinPath(folder.path(), "ls"), named + "; this command waits for it"))
+      << said("ls");
+  EXPECT_TRUE(Says(JoinPath(folder.path(), "up"), named)) << said("up");
+  EXPECT_EQ(said("ls").find("it may also be killed"), std::string::npos) << "it has given up";
+  kill(coordinator->pid, SIGCONT);
+  EXPECT_EQ(ExitOf(*ls), 0) << said("ls");
+  EXPECT_TRUE(Says(JoinPath(folder.path(), "up"), "the coordinator runs again")) << said("up");
+  kill(*up, SIGINT);
+  EXPECT_NE(ExitOf(*up), -1);
 }
 
 }  // namespace

@@ -109,6 +109,19 @@ TEST_F(TextTest, EveryVerbRefusesAnArgumentThatIsNotUtf8) {
   }
 }
 
+TEST_F(TextTest, ControlCharactersOfAWrongArgumentAreShownAsText) {
+  const std::string red = "r\x1b[31m", shown = "r\\x1b[31m";
+  for (const Words& words :
+       {Words{"longrun", "table", "a", "-o", red}, Words{"longrun", "ls", "--status", red},
+        Words{"longrun", red}, Words{"longrun", "ls", Str("--", red)},
+        Words{"longrun", "get", "a", red}}) {
+    const Said said = Run(words);
+    EXPECT_EQ(said.code, 2) << said.err;
+    EXPECT_NE(said.err.find(shown), std::string::npos) << said.err;
+    EXPECT_EQ(said.err.find('\x1b'), std::string::npos) << said.err;
+  }
+}
+
 TEST_F(TextTest, EveryProgramRefusesItWithItsExitCodeOfWrongUsage) {
   for (const char* const program : {"longrun-coordinator", "longrun-worker", "longrun-trainer"}) {
     if (!PathExists(JoinPath(LONGRUN_BIN_DIR, program))) continue;  // built without LibTorch
@@ -147,7 +160,8 @@ TEST_F(TextTest, ARelativeDataHomeIsIgnored) {
 }
 
 TEST_F(TextTest, AClosedOrFullStandardOutputIsSaidOnce) {
-  for (const char* const verb : {"ls", "version", "schema", "data ls", "explain spec"}) {
+  for (const char* const verb :
+       {"ls", "version", "schema", "data ls", "explain spec", "--version", "--help", "help ls"}) {
     const Said closed = Shell(Str("longrun ", verb, " >&-"));
     EXPECT_EQ(closed.code, 1) << verb;
     EXPECT_EQ(
@@ -162,6 +176,20 @@ TEST_F(TextTest, AClosedOrFullStandardOutputIsSaidOnce) {
         "longrun: standard output could not be written in full: No space left on device; make "
         "room on its disk, or send it to another file\n")
         << verb;
+  }
+}
+
+TEST_F(TextTest, EveryProgramSaysWhyItsVersionAndHelpCouldNotBeWritten) {
+  for (const char* const program : {"longrun-coordinator", "longrun-worker", "longrun-trainer"}) {
+    if (!PathExists(JoinPath(LONGRUN_BIN_DIR, program))) continue;  // built without LibTorch
+    for (const char* const option : {"--version", "--help"}) {
+      const Said full = Shell(Str(program, " ", option, " >/dev/full"));
+      EXPECT_EQ(full.code, 1) << program << " " << option;
+      EXPECT_EQ(full.err, Str(program,
+                              ": standard output could not be written in full: No space left on "
+                              "device; make room on its disk, or send it to another file\n"))
+          << program << " " << option;
+    }
   }
 }
 

@@ -442,7 +442,7 @@ TEST_F(CoreTest, AMovedStateFolderIsNoticedWhileNothingIsToBeDone) {
   ASSERT_EQ(ended.wait_for(std::chrono::seconds(30)), std::future_status::ready);
   const Status status = ended.get();
   EXPECT_EQ(status.code(), Code::kDataLoss);
-  EXPECT_NE(status.message().find(Str("lies at ", moved)), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find(Str("is now at ", moved)), std::string::npos) << status.message();
 }
 
 TEST_F(CoreTest, AfterItsStopNothingWaitsForEver) {

@@ -327,7 +327,7 @@ TEST_F(QueryTest, WhatCannotBeReadIsNamedWithItsPlaceAndARemedy) {
        "line 1, column 8: no SQL begins with \"'a\": is a quote not closed, or a word "
        "not quoted?"},
       {"SELECT count(*) FROM runs WHERE max(seed) > 1",
-       "line 1, column 33: misuse of aggregate: max(); docs/query.md has queries to begin with"},
+       "line 1, column 33: misuse of aggregate: max(); docs/query.md has examples"},
   };
   for (const auto& [sql, message] : cases) {
     const Status status = Ask(sql).status();

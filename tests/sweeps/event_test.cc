@@ -127,7 +127,8 @@ TEST_F(JournalTest, AGapInTheNumbersIsFound) {
   EXPECT_EQ(reader.Next(100, kNoLimit)->size(), 1u);
   const Status status = reader.Next(100, kNoLimit).status();
   EXPECT_EQ(status.code(), Code::kDataLoss);
-  EXPECT_NE(status.message().find("record 3 stands where record 2 was expected"), std::string::npos)
+  EXPECT_NE(status.message().find("record 3 was found where record 2 was expected"),
+            std::string::npos)
       << status.message();
 }
 

@@ -294,7 +294,7 @@ Status Agent::CheckInPlace() const {
       Code::kAborted,
       Str("the folder ", options_.state, " of worker ", worker_id_, " was ",
           now.empty() ? "deleted" : "moved", " under it: ", held_lock_->path(),
-          now.empty() ? " is no longer the file that it opened" : Str(" lies at ", now, " now"),
+          now.empty() ? " is no longer the file that it opened" : Str(" is now at ", now),
           "; its trainers were ended, since nobody would find their output: their tasks continue "
           "from the last checkpoint that the coordinator has"));
 }

@@ -156,9 +156,9 @@ Status RunGenerate(const GenerateOptions& options) {
     const bool no_cache = status.code() == Code::kUnimplemented;
     return Status(status.code(),
                   Str(status.message(),
-                      no_cache ? "; --no-cache reads the whole text anew for each token" : ""))
+                      no_cache ? "; --no-cache reads the whole text again for each token" : ""))
         .In(Str("a prompt of ", prompt_BT.size(1), " tokens and ", options.new_tokens,
-                " behind it"));
+                " after it"));
   }
   if (is_text) std::printf("\n");
   const std::int64_t n_written = generated->tokens_BT.size(1) - prompt_BT.size(1);

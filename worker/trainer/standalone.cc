@@ -598,7 +598,7 @@ Ending TrainStandalone(const StandaloneOptions& options) {
   } else if (ending.failure_class == FailureClass::kPreempted && !view.checkpoint().empty()) {
     ending.status =
         Status(ending.status.code(), Str(ending.status.message(), "; --resume ", view.checkpoint(),
-                                         " with another --output goes on with it"));
+                                         " with another --output continues from it"));
   }
   // In a sweep the coordinator adds this advice; here we do.
   if (ending.failure_class == FailureClass::kNumerical && !ending.status.ok()) {

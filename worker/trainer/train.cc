@@ -465,7 +465,7 @@ Status Trainer::TrainToEnd() {
 Result<TrainStart> LoadStart(const TaskFile& task) {
   const Run& run = task.run;
   if (!run.parent.empty() && !task.resume) {
-    return Status(Code::kInvalidArgument, Str("the run goes on from run ", run.parent,
+    return Status(Code::kInvalidArgument, Str("the run continues run ", run.parent,
                                               ", but the task names no checkpoint to resume from"));
   }
   TrainStart start;
