@@ -88,7 +88,6 @@ TEST_F(OlderTrainingTest, GivesTheBitsOfAnUninterruptedTraining) {
                  << "; this machine has " << paths.simd << " and " << paths.linear;
   }
 
-  Longrun({"data", "register", "words", PathOf("home/datasets/words")});
   const Ended run = Longrun({"run", PathOf("unfinished.yaml")});
   ASSERT_EQ(run.code, 0) << run.errors;
 
@@ -113,7 +112,6 @@ TEST_F(OlderTrainingTest, IsNotContinuedWithOtherArithmetic) {
             .ok());
   }
 
-  Longrun({"data", "register", "words", PathOf("home/datasets/words")});
   const Ended run = Longrun({"run", PathOf("unfinished.yaml")});
   EXPECT_EQ(run.code, 4) << run.errors;
   EXPECT_NE(run.errors.find("onednn/Other"), std::string::npos) << run.errors;
