@@ -106,16 +106,20 @@ Rows PlanRows(const Json& plan, bool service_runs, std::size_t n_shown) {
   return rows;
 }
 
-std::string PlanText(const Json& plan, bool service_runs, std::size_t n_shown) {
+std::string MoreText(std::size_t n_more) {
+  return n_more == 0 ? "" : Str("… ", n_more, " more (--limit 0 shows all)\n");
+}
+
+std::string PlanText(const Json& plan, bool service_runs, const RunLimit& limit) {
+  const std::size_t n_runs = plan.at("runs").size();
+  const std::size_t n_shown = limit.Of("table", n_runs);
   std::string text =
       RenderColumns({"run", "axes", "parameters", "FLOPs", "memory", "disk", "training", "cells",
                      "time (training + evaluation)"},
                     {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight,
                      Align::kRight, Align::kLeft, Align::kLeft, Align::kLeft},
                     PlanRows(plan, service_runs, n_shown));
-  if (const std::size_t n_runs = plan.at("runs").size(); n_shown < n_runs) {
-    text += Str("… ", n_runs - n_shown, " more (--limit 0 shows all)\n");
-  }
+  text += MoreText(n_runs - n_shown);
   text += SubmissionText(plan) + "\n";
   const double flops = Number(plan, "train_flops") + Number(plan, "evaluate_flops");
   if (flops > 0) {
@@ -143,9 +147,12 @@ std::string PlanText(const Json& plan, bool service_runs, std::size_t n_shown) {
         Counted(n_not_applicable, "cell"),
         " will be not_applicable: the context length is more than the position method can read\n");
   }
-  for (const Json& problem : plan.at("problems")) {
-    text += Str("will not run: ", problem.get<std::string>(), "\n");
+  const Json& problems = plan.at("problems");
+  const std::size_t n_told = limit.Of("table", problems.size());
+  for (std::size_t i = 0; i < n_told; ++i) {
+    text += Str("will not run: ", problems[i].get<std::string>(), "\n");
   }
+  text += MoreText(problems.size() - n_told);
   if (plan.at("slots_of") == "machine") {
     text += "no worker is known yet: memory and disk were compared with this machine's\n";
   }
@@ -230,7 +237,7 @@ void AddPlan(Verbs& verbs) {
         Print(RenderJson(*plan));
       } else {
         const bool service_runs = !asker.coordinator().momentary();
-        Print(*output == "csv" ? PlanCsv(*plan, n_shown) : PlanText(*plan, service_runs, n_shown));
+        Print(*output == "csv" ? PlanCsv(*plan, n_shown) : PlanText(*plan, service_runs, *limit));
         if (!service_runs && IsUnderWay(*plan)) {
           SayLine(NoServiceText(asker.coordinator().connection(), verbs.state));
         }
