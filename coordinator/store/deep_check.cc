@@ -35,8 +35,10 @@ constexpr std::string_view kUnneededRemedy =
 
 class Checker {
  public:
-  Checker(std::string folder, std::unique_ptr<Connection> connection)
-      : folder_(std::move(folder)), connection_(std::move(connection)) {}
+  Checker(std::string folder, std::unique_ptr<Connection> connection, Result<WalFlaws> flaws_of_log)
+      : folder_(std::move(folder)),
+        connection_(std::move(connection)),
+        flaws_of_log_(std::move(flaws_of_log)) {}
 
   Result<DeepCheck> Run() {
     CheckLog();
@@ -85,19 +87,28 @@ class Checker {
     }
   }
 
-  // Beside a coordinator the log is written while it is read, and needs no reading at a start.
   void CheckLog() {
-    if (FileLock::IsHeld(CoordinatorLockPath(folder_))) return;
-    const Result<WalFlaws> flaws = FindWalFlaws(JoinPath(folder_, "longrun.db"));
+    const Result<WalFlaws>& flaws = flaws_of_log_;
     Try("the database's log", flaws.status());
     if (!flaws.ok()) return;
     Try("the database's log", flaws->lost);
+    if (flaws->needless_from) {
+      Add(Str("the database's log: longrun.db-wal is damaged at byte ", *flaws->needless_from,
+              ", and the database has all that it held"),
+          "start the coordinator, which empties it");
+      return;
+    }
+    const std::string_view remedy =
+        flaws->lost.ok()
+            ? "start the coordinator, which repairs it"
+            : "put the other damage of the log right first: until then the coordinator "
+              "refuses to start; then it repairs this";
+    for (const WalPage& page : flaws->in_database) {
+      Add(Str("the database's log: the page at byte ", page.offset, " of longrun.db-wal"), remedy);
+    }
     for (const WalByte& byte : flaws->flipped) {
       Add(Str("the database's log: one bit of byte ", byte.offset, " of longrun.db-wal flipped"),
-          flaws->lost.ok()
-              ? "start the coordinator, which repairs it"
-              : "put the other damage of the log right first: until then the coordinator "
-                "refuses to start; then it repairs this bit");
+          remedy);
     }
   }
 
@@ -282,6 +293,7 @@ class Checker {
 
   const std::string folder_;
   std::unique_ptr<Connection> connection_;
+  const Result<WalFlaws> flaws_of_log_;
   DeepCheck found_;
   std::set<std::string> extended_;            // tables to which somebody added a column
   std::map<std::string, std::string> named_;  // what a file is, by its SHA-256
@@ -319,13 +331,17 @@ DeepCheck HinderingDefinitions(const std::string& path, bool is_readable) {
 
 Result<DeepCheck> CheckDeep(const std::string& state_folder) {
   ASSIGN_OR_RETURN(const std::string path, FindDatabase(state_folder));
+  // Before SQLite opens the database: to close another descriptor of the file would free SQLite's
+  // locks on it. Beside a coordinator the log is written while it is read, and no start will read it.
+  Result<WalFlaws> flaws_of_log = WalFlaws();
+  if (!FileLock::IsHeld(CoordinatorLockPath(state_folder))) flaws_of_log = FindWalFlaws(path);
   auto connection = Connection::Open(path, Connection::Mode::kReadAll);
   if (!connection.ok() || !DefinitionsHold(**connection)) {
     DeepCheck found = HinderingDefinitions(path, connection.ok());
     if (!found.damaged.empty()) return found;
   }
   if (!connection.ok()) return NamingDenied(std::move(connection).status().In(path), state_folder);
-  return Checker(state_folder, std::move(connection).value()).Run();
+  return Checker(state_folder, std::move(connection).value(), std::move(flaws_of_log)).Run();
 }
 
 Result<std::vector<std::string>> RepairDatabase(const std::string& state_folder) {

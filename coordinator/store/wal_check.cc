@@ -11,7 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
+#include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -140,7 +142,9 @@ struct Header {
 
 class Reader {
  public:
-  Reader(const OpenFile& file, bool same_start) : file_(file), same_start_(same_start) {}
+  // `database`: null if it cannot be read.
+  Reader(const OpenFile& file, const OpenFile* database, bool same_start)
+      : file_(file), database_(database), same_start_(same_start) {}
 
   Result<WalFlaws> Read() {
     ASSIGN_OR_RETURN(const std::int64_t n_bytes, file_.n_bytes());
@@ -165,7 +169,13 @@ class Reader {
       const bool is_damaged = found == Frame::kDamaged;
       ASSIGN_OR_RETURN(const int n_commits, CountCommits(is_damaged ? frame : frame + 1));
       if (n_commits >= (is_damaged || same_start_ ? 1 : 2)) {
-        Lose(OffsetOf(frame), Str("what it holds from there on, ", n_commits, " or more commits,"));
+        ASSIGN_OR_RETURN(const bool is_needless, DatabaseHasAll(frame));
+        if (is_needless) {
+          flaws_.needless_from = OffsetOf(frame);
+        } else {
+          Lose(OffsetOf(frame),
+               Str("what it holds from there on, ", n_commits, " or more commits,"));
+        }
       }
       break;
     }
@@ -213,7 +223,7 @@ class Reader {
     ASSIGN_OR_RETURN(std::string bytes, file_.ReadAt(at, static_cast<std::size_t>(FrameBytes())));
     if (std::ssize(bytes) < FrameBytes()) return Frame::kOther;
     const std::string content = ContentOf(bytes);
-    const Checksum stored = ChecksumAt(bytes, 16);
+    const Checksum stored = ChecksumAt(bytes, 16), before = sum_;
     sum_.Add(content, header_.big_endian());
     const bool is_of_log = SaltsOf(bytes) == header_.salts();
     if (sum_ == stored) {
@@ -228,10 +238,16 @@ class Reader {
         BitsThatAdd(stored - sum_, content, header_.big_endian());
     const auto in_stored = BitApart(std::string_view(bytes).substr(16, 8), sum_.AsBigEndian());
     const std::size_t n_found = in_content.size() + (in_stored ? 1 : 0);
-    if (n_found == 0) return Frame::kOther;
-    const bool is_certain = in_stored ? IsCertain(*in_stored, true)
-                                      : IsCertain(in_content.front(), header_.big_endian());
-    if (n_found > 1 || !is_certain) return Frame::kDamaged;
+    const bool is_certain =
+        n_found == 1 && (in_stored ? IsCertain(*in_stored, true)
+                                   : IsCertain(in_content.front(), header_.big_endian()));
+    if (!is_certain) {
+      ASSIGN_OR_RETURN(const bool is_known, TakeFromDatabase(at, bytes, before));
+      if (is_known) return Frame::kWhole;
+      damaged_ = {.stored = stored, .pages = {}};
+      if (n_found > 0) damaged_.pages = PossiblePages(content, in_content);
+      return n_found == 0 ? Frame::kOther : Frame::kDamaged;
+    }
     if (in_stored) {
       NoteFlipped(at, bytes, 8 * 16 + *in_stored);
       return Frame::kWhole;
@@ -250,6 +266,79 @@ class Reader {
     const std::size_t in_word = 8 * (big_endian ? 3 - byte : byte) + bit % 8;
     const std::size_t n_words = (8 + header_.page_bytes()) / 4;
     return (std::size_t{3} << (31 - in_word)) > n_words;
+  }
+
+  // The pages that a frame may be of, if one of these bits of its content is damaged.
+  static std::set<std::uint32_t> PossiblePages(const std::string& content,
+                                               const std::vector<std::size_t>& bits) {
+    std::set<std::uint32_t> pages = {BigEndian(content, 0)};
+    for (const std::size_t bit : bits) {
+      if (bit >= 8 * sizeof(std::uint32_t)) continue;
+      std::string number = content.substr(0, sizeof(std::uint32_t));
+      Flip(number, bit);
+      pages.insert(BigEndian(number, 0));
+    }
+    return pages;
+  }
+
+  // Fewer bytes if the database does not have the page.
+  Result<std::string> PageInDatabase(std::uint32_t page) const {
+    if (database_ == nullptr || page == 0) return std::string();
+    return database_->ReadAt((std::int64_t{page} - 1) * header_.page_bytes(), header_.page_bytes());
+  }
+
+  // Looks for the page of a damaged frame in the database. True if the frame's checksum shows that it
+  // is as it was there: then it is noted. `sum`: of the frames before.
+  Result<bool> TakeFromDatabase(std::int64_t at, std::string_view frame, Checksum sum) {
+    ASSIGN_OR_RETURN(const std::string page, PageInDatabase(BigEndian(frame, 0)));
+    if (page.size() != header_.page_bytes()) return false;
+    sum.Add(Str(frame.substr(0, 8), page), header_.big_endian());
+    if (sum != ChecksumAt(frame, 16)) return false;
+    flaws_.in_database.push_back({.offset = at + kFrameHeaderBytes, .was = page});
+    sum_ = sum;
+    return true;
+  }
+
+  // Whether the database has each page as the last commit of the log left it. `damaged`: the frame that
+  // ReadFrame met last, whose page is not known.
+  Result<bool> DatabaseHasAll(std::int64_t damaged) const {
+    if (database_ == nullptr || damaged_.pages.empty()) return false;
+    std::map<std::uint32_t, std::int64_t> last, uncommitted;  // page -> its last frame
+    std::int64_t n_pages = 0;                                 // of the database
+    // With the damaged frame's checksum as it is stored, or, if it is damaged itself, as it must be.
+    std::vector<Checksum> sums = {damaged_.stored, sum_};
+    for (std::int64_t frame = 0; frame < n_frames_; ++frame) {
+      ASSIGN_OR_RETURN(const std::string bytes,
+                       file_.ReadAt(OffsetOf(frame), static_cast<std::size_t>(FrameBytes())));
+      if (std::ssize(bytes) < FrameBytes() || SaltsOf(bytes) != header_.salts()) break;
+      if (frame > damaged) {
+        for (Checksum& sum : sums) sum.Add(ContentOf(bytes), header_.big_endian());
+        std::erase_if(sums, [&](const Checksum& sum) { return sum != ChecksumAt(bytes, 16); });
+        if (sums.empty()) {
+          ASSIGN_OR_RETURN(const int n_commits, CountCommits(frame));
+          if (n_commits > 0) return false;  // it is damaged, too
+          break;                            // it is unfinished
+        }
+      }
+      if (frame != damaged) uncommitted[BigEndian(bytes, 0)] = frame;
+      if (BigEndian(bytes, 4) == 0) continue;
+      n_pages = BigEndian(bytes, 4);
+      for (const auto& [page, newest] : uncommitted) last[page] = newest;
+      uncommitted.clear();
+    }
+    ASSIGN_OR_RETURN(const std::int64_t n_bytes, database_->n_bytes());
+    if (n_bytes != n_pages * header_.page_bytes()) return false;
+    for (const auto& [page, frame] : last) {
+      if (page > n_pages) continue;  // a later commit has removed it
+      ASSIGN_OR_RETURN(const std::string there, PageInDatabase(page));
+      ASSIGN_OR_RETURN(const std::string here,
+                       file_.ReadAt(OffsetOf(frame) + kFrameHeaderBytes, header_.page_bytes()));
+      if (there != here) return false;
+    }
+    return std::ranges::all_of(damaged_.pages, [&](std::uint32_t page) {
+      const auto newest = last.find(page);
+      return page == 0 || page > n_pages || (newest != last.end() && newest->second > damaged);
+    });
   }
 
   // Counts the frames that end a transaction of this log, beginning with `from`.
@@ -287,8 +376,15 @@ class Reader {
             "measures what is missing"));
   }
 
+  struct DamagedFrame {
+    Checksum stored;                // its own
+    std::set<std::uint32_t> pages;  // one of these is its page; empty: it may be any
+  };
+
   const OpenFile& file_;
+  const OpenFile* const database_;
   const bool same_start_;
+  DamagedFrame damaged_;  // the last one that ReadFrame met
   Header header_;
   std::int64_t n_frames_ = 0;
   Checksum sum_;  // of the frames before
@@ -336,27 +432,43 @@ Result<WalFlaws> FindWalFlaws(const std::string& database_path, bool same_start)
   const auto file = OpenFile::Open(WalOf(database_path), OpenFile::Mode::kRead);
   if (file.status().code() == Code::kNotFound) return WalFlaws();
   RETURN_IF_ERROR(file.status());
-  return Reader(*file, same_start).Read();
+  const auto database = OpenFile::Open(database_path, OpenFile::Mode::kRead);
+  return Reader(*file, database.ok() ? &*database : nullptr, same_start).Read();
 }
 
 Status MendWal(const std::string& database_path, std::vector<std::string>& repairs) {
   ASSIGN_OR_RETURN(const WalFlaws flaws, FindWalFlaws(database_path));
   RETURN_IF_ERROR(flaws.lost);
-  if (flaws.flipped.empty()) return Status();
+  if (flaws.flipped.empty() && flaws.in_database.empty() && !flaws.needless_from) return Status();
   // That process has read the log only up to the flipped bit, and would write over the rest.
   ASSIGN_OR_RETURN(const bool is_open, IsOpenElsewhere(database_path));
   if (is_open) {
-    return Status(Code::kUnavailable,
-                  Str(WalOf(database_path),
-                      " has a flipped bit, which cannot be repaired while another "
-                      "program has the database open: end it (`fuser ",
-                      database_path, "` shows it), then start again"));
+    return Status(Code::kUnavailable, Str(WalOf(database_path),
+                                          " is damaged, which cannot be repaired while another "
+                                          "program has the database open: end it (`fuser ",
+                                          database_path, "` shows it), then start again"));
+  }
+  if (flaws.needless_from) {
+    const std::string path = WalOf(database_path);
+    if (truncate(path.c_str(), 0) != 0) return ErrnoStatus(errno, Str("cannot empty ", path));
+    LogWarning("log_emptied", {{"file", path},
+                               {"damaged_at_byte", Str(*flaws.needless_from)},
+                               {"meaning", "the database has all that it held"}});
+    repairs.push_back(Str(path, ", damaged at byte ", *flaws.needless_from,
+                          ", emptied: the database has all that it held"));
+    return SyncFile(path);
   }
   ASSIGN_OR_RETURN(OpenFile file, OpenFile::Open(WalOf(database_path), OpenFile::Mode::kReadWrite));
   for (const WalByte& byte : flaws.flipped) {
     RETURN_IF_ERROR(file.WriteAt(byte.offset, std::string_view(&byte.was, 1)));
     LogWarning("log_repaired", {{"file", file.path()}, {"byte", Str(byte.offset)}});
     repairs.push_back(Str("byte ", byte.offset, " of ", file.path(), ", one bit"));
+  }
+  for (const WalPage& page : flaws.in_database) {
+    RETURN_IF_ERROR(file.WriteAt(page.offset, page.was));
+    LogWarning("log_repaired", {{"file", file.path()}, {"page_at_byte", Str(page.offset)}});
+    repairs.push_back(
+        Str("the page at byte ", page.offset, " of ", file.path(), ", from the database"));
   }
   return file.Sync();
 }

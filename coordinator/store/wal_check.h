@@ -14,10 +14,16 @@
 // frame of the last commit look like an unfinished write; after another start of the machine, so do
 // those in the rest of that commit and in the last frame of the commit before.
 //
+// After a checkpoint, pages of the log are in the database too. If a damaged frame's page is there as
+// it was, which the frame's checksum shows, the frame is written again from there, however many of
+// its bits are damaged. If a later frame has replaced its page, and the database has all pages as the
+// log's last commit left them, nothing in the log is needed.
+//
 // Format: https://www.sqlite.org/fileformat2.html (4, "The Write-Ahead Log").
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,23 +38,34 @@ struct WalByte {
   bool operator==(const WalByte&) const = default;
 };
 
+// A page of the log as it was before it was damaged.
+struct WalPage {
+  std::int64_t offset = 0;
+  std::string was;
+};
+
 struct WalFlaws {
   std::vector<WalByte> flipped;
+  // Of other damaged frames: their pages, which the database has.
+  std::vector<WalPage> in_database;
+  // The byte at which the log is damaged, if the database has all that was committed to the log. Then
+  // emptying the log loses nothing, and `lost` is ok.
+  std::optional<std::int64_t> needless_from;
   // kDataLoss if there is other damage; it names the log, the byte from which it cannot be read,
   // how many commits follow, and what to do.
   Status lost;
 };
 
-// For a database that no process has open. A missing or empty log has no flaws. The status is that of reading
-// the file.
+// For a database that no process has open, this one included. A missing or empty log has no flaws.
+// The status is that of reading the files.
 Result<WalFlaws> FindWalFlaws(const std::string& database_path);
 
 // The same; `same_start`: whether the log was written since the machine was started.
 Result<WalFlaws> FindWalFlaws(const std::string& database_path, bool same_start);
 
-// Flips such bits back, and adds a description of each to `repairs`. If the log has other damage, it changes
-// nothing and returns WalFlaws::lost; kUnavailable if another process has the database open. This process must
-// not have it open.
+// Writes such bytes and pages back, or empties a damaged log that is not needed, and adds descriptions to
+// `repairs`. If the log has other damage, it changes nothing and returns WalFlaws::lost; kUnavailable
+// if another process has the database open. This process must not have it open.
 Status MendWal(const std::string& database_path, std::vector<std::string>& repairs);
 
 }  // namespace longrun

@@ -754,7 +754,7 @@ TEST_F(DamageTest, TheDeepCheckSaysWhatAStartDoesWithADamagedLog) {
   wal[32 + 4120 + 24 + 100] ^= 9;
   EXPECT_EQ(remedy_of_bit(),
             "put the other damage of the log right first: until then the coordinator refuses to "
-            "start; then it repairs this bit");
+            "start; then it repairs this");
   EXPECT_EQ(Store::Open(folder.path()).status().code(), Code::kDataLoss);
 }
 

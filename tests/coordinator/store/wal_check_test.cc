@@ -265,6 +265,95 @@ TEST(WalMessageTest, ABitThatTwoWordsExplainIsTold) {
   }
 }
 
+// The files after `kCommits` commits, all of which a checkpoint has written to the database, or all but
+// the newest.
+Files Checkpointed(bool has_newest) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "a.db");
+  const std::unique_ptr<Connection> connection = Open(path);
+  EXPECT_TRUE(connection->Execute("CREATE TABLE t (i INTEGER PRIMARY KEY, x BLOB)").ok());
+  EXPECT_TRUE(connection->Execute("PRAGMA wal_checkpoint(TRUNCATE)").ok());
+  for (int i = 0; i < kCommits - 1; ++i) Commit(*connection, i);
+  const auto checkpoint = [&] { return connection->Execute("PRAGMA wal_checkpoint(PASSIVE)"); };
+  EXPECT_TRUE(has_newest || checkpoint().ok());
+  const std::string before = ReadFile(path + "-wal").value();
+  // A small row, in a page that an earlier frame has too.
+  Commit(*connection, kCommits - 1);
+  const std::string wal = ReadFile(path + "-wal").value();
+  EXPECT_TRUE(!has_newest || checkpoint().ok());
+  return {.database = ReadFile(path).value(), .wal = wal, .wal_before = before};
+}
+
+// Mends the log beside the database. The rows that SQLite finds then, or -1 if it cannot be mended.
+int RowsWhenMended(const Files& files, std::vector<std::string>& repairs) {
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "a.db");
+  EXPECT_TRUE(Put(path, files.database) && Put(path + "-wal", files.wal));
+  if (!MendWal(path, repairs).ok()) return -1;
+  return RowsOf({.database = ReadFile(path).value(),
+                 .wal = ReadFile(path + "-wal").value(),
+                 .wal_before = ""});
+}
+
+// The highest bit of the last word of each page, which no checksum tells from others.
+constexpr std::size_t kUnclearByte = 32 + 4120 - 1;
+
+TEST(CheckpointedLogTest, NothingOfALogThatTheDatabaseHasIsNeeded) {
+  const Files whole = Checkpointed(/*has_newest=*/true);
+  ASSERT_EQ(RowsOf(whole), kCommits);
+  int n_emptied = 0, n_from_database = 0;
+  for (std::size_t at = kUnclearByte; at < whole.wal.size(); at += 4120) {
+    Files files = whole;
+    Flip(files.wal, at, 7);
+    ASSERT_FALSE(FlawsOf(files.wal, true).lost.ok()) << "byte " << at;  // without the database
+    std::vector<std::string> repairs;
+    EXPECT_EQ(RowsWhenMended(files, repairs), kCommits) << "byte " << at;
+    ASSERT_EQ(repairs.size(), 1u) << "byte " << at;
+    n_emptied += repairs.front().find(", emptied: ") != std::string::npos ? 1 : 0;
+    n_from_database += repairs.front().ends_with(", from the database") ? 1 : 0;
+  }
+  EXPECT_GT(n_emptied, 0);
+  EXPECT_GT(n_from_database, 0);
+}
+
+TEST(CheckpointedLogTest, APageThatTheDatabaseHasIsWrittenAgainWhateverBecameOfIt) {
+  const Files whole = Checkpointed(/*has_newest=*/true);
+  const std::size_t last = 32 + ((whole.wal.size() - 32) / 4120 - 1) * 4120;
+  Files files = whole;
+  files.wal.replace(last + 24 + 8, 512, 512, '\x55');
+  const TempFolder folder;
+  const std::string path = JoinPath(folder.path(), "a.db");
+  ASSERT_TRUE(Put(path, files.database) && Put(path + "-wal", files.wal));
+  std::vector<std::string> repairs;
+  ASSERT_TRUE(MendWal(path, repairs).ok());
+  EXPECT_EQ(repairs.size(), 1u);
+  EXPECT_TRUE(ReadFile(path + "-wal").value() == whole.wal);
+}
+
+TEST(CheckpointedLogTest, ALogIsNotEmptiedIfTheDatabaseLacksItsNewestCommit) {
+  const Files whole = Checkpointed(/*has_newest=*/false);
+  ASSERT_EQ(RowsOf(whole), kCommits);
+  int n_refused = 0;
+  for (std::size_t at = kUnclearByte; at < whole.wal.size(); at += 4120) {
+    Files files = whole;
+    Flip(files.wal, at, 7);
+    std::vector<std::string> repairs;
+    const int n_rows = RowsWhenMended(files, repairs);
+    EXPECT_TRUE(n_rows == -1 || n_rows == kCommits) << "byte " << at << ": " << n_rows;
+    n_refused += n_rows == -1 ? 1 : 0;
+  }
+  EXPECT_GT(n_refused, 0);
+}
+
+// The page that its frame had is perhaps one that the database lacks.
+TEST(CheckpointedLogTest, ALogWithADamagedPageNumberIsNotEmptied) {
+  Files files = Checkpointed(/*has_newest=*/true);
+  files.wal[32 + 3] = static_cast<char>(files.wal[32 + 3] ^ 3);
+  std::vector<std::string> repairs;
+  EXPECT_EQ(RowsWhenMended(files, repairs), -1);
+  EXPECT_TRUE(repairs.empty());
+}
+
 // A reader keeps an index of the log as it was when it was opened.
 TEST(WalMessageTest, ALogThatAnotherProcessReadsIsNotMended) {
   const Files files = Crashed(false);
