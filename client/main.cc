@@ -9,7 +9,6 @@
 
 #include "base/program.h"
 #include "base/str.h"
-#include "base/utf8.h"
 #include "client/command_line.h"
 #include "client/completion.h"
 #include "client/console/exit_code.h"
@@ -76,7 +75,7 @@ bool IsVerb(const CLI::App& app, const std::string& word) {
 
 int Usage(const std::string& problem) {
   std::fprintf(stderr, "longrun: %s\n`longrun --help` shows the verbs, `longrun VERB --help` one\n",
-               PrintableBytes(problem).c_str());
+               Printable(problem).c_str());
   return kExitUsage;
 }
 

@@ -302,8 +302,8 @@ TEST_F(QueryTest, WhatCannotBeReadIsNamedWithItsPlaceAndARemedy) {
       {"SELECT *\n  FORM runs",
        "line 2, column 3: the SQL cannot be read from \"FORM\" on; did you mean \"FROM\"?"},
       {"SELECT 1 FROM runs runs2 runs3",
-       "line 1, column 26: the SQL cannot be read from \"runs3\" on; docs/query.md has queries to "
-       "begin with"},
+       "line 1, column 26: the SQL cannot be read from \"runs3\" on; docs/query.md has "
+       "examples"},
       {"SELECT 'ü', positon FROM runs",
        "line 1, column 13: no view here has a column \"positon\"; did you mean \"position\"?"},
       {"SELECT r.seeed FROM runs r",
