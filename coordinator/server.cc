@@ -39,7 +39,7 @@
 #include "coordinator/rpc/artifacts.h"
 #include "coordinator/rpc/call.h"
 #include "coordinator/rpc/session.h"
-#include "coordinator/rpc/sweeps.h"
+#include "coordinator/rpc/sweep_service.h"
 #include "coordinator/scrubber.h"
 #include "sweeps/coordinator_address.h"
 

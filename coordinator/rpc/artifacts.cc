@@ -147,7 +147,7 @@ class ArtifactService final : public v1::ArtifactService::CallbackService {
   grpc::ServerUnaryReactor* HasArtifacts(grpc::CallbackServerContext* context,
                                          const v1::HasArtifactsRequest* request,
                                          v1::HasArtifactsResponse* response) override {
-    return Handle(parts_, context, "HasArtifacts", [=, this](StoreReader&, RpcError&) {
+    return Handle(parts_, context, "HasArtifacts", [=, this](Call&) {
       if (request->sha256_size() > kDigestsMax) {
         return Status(Code::kInvalidArgument, Str("asked for ", request->sha256_size(),
                                                   " artifacts at once: at most ", kDigestsMax));

@@ -53,19 +53,22 @@ grpc::ServerUnaryReactor* Handle(Parts& parts, Executor& executor,
   const auto begun = std::chrono::steady_clock::now();
   const bool posted = executor.Post([&parts, context, method, reactor, has_deadline, begun_ms,
                                      begun, work = std::move(body)](StoreReader& reader) {
-    RpcError error{.reason = "", .subject = method};
+    Call call{.parts = parts,
+              .reader = reader,
+              .context = context,
+              .error = {.reason = "", .subject = method}};
     Status status;
     if (context->IsCancelled()) {
       status = Status(Code::kCancelled, "the client disconnected");
     } else if (!has_deadline && BootMs() - begun_ms > kDeadlineMsDefault) {
       status = Status(Code::kDeadlineExceeded, "the call waited for more than a minute");
     } else {
-      status = work(reader, error);
+      status = work(call);
     }
     parts.metrics.ObserveCall(
         method, std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
     AddDamage(reader.TakeDamaged(), context);
-    reactor->Finish(EndCall(parts, method, status, error, context));
+    reactor->Finish(EndCall(parts, method, status, call.error, context));
   });
   if (!posted) {
     reactor->Finish(EndCall(

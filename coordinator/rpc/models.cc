@@ -204,58 +204,43 @@ std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
   };
 }
 
-grpc::ServerUnaryReactor* HandleRegisterModel(Parts& parts, grpc::CallbackServerContext* context,
-                                              const v1::RegisterModelRequest* request,
-                                              v1::RegisterModelResponse* response) {
-  return Handle(parts, context, "RegisterModel", [=, &parts](StoreReader&, RpcError& error) {
-    error = {.reason = "MODEL_INVALID", .subject = request->name()};
-    return Register(parts, *request, response);
-  });
+Status RegisterModel(Call& call, const v1::RegisterModelRequest& request,
+                     v1::RegisterModelResponse* response) {
+  call.error.subject = request.name();
+  return call.WithReason("MODEL_INVALID", Register(call.parts, request, response));
 }
 
-grpc::ServerUnaryReactor* HandleListModels(Parts& parts, grpc::CallbackServerContext* context,
-                                           v1::ListModelsResponse* response) {
-  return Handle(parts, context, "ListModels", [=, &parts](StoreReader&, RpcError&) -> Status {
-    for (const ModelRow& model : parts.core.models()) {
-      v1::ModelInfo* info = response->add_models();
-      info->set_name(model.name);
-      info->set_sha256(model.digest);
-      info->set_config_json(model.config_json);
-      info->set_source(model.source);
-      info->set_bytes(model.n_bytes);
-      info->set_imported_ms(model.imported_wall_ms);
-      const Result<NetConfig> net = ConfigOf(model.config_json);
-      if (!net.ok()) continue;  // imported by a build that knows another architecture or method
-      info->set_parameters(net->model.ParameterCount());
-      info->set_position(net->model.position.method);
-    }
-    return Status();
-  });
+Status ListModels(Call& call, const v1::ListModelsRequest&, v1::ListModelsResponse* response) {
+  for (const ModelRow& model : call.parts.core.models()) {
+    v1::ModelInfo* info = response->add_models();
+    info->set_name(model.name);
+    info->set_sha256(model.digest);
+    info->set_config_json(model.config_json);
+    info->set_source(model.source);
+    info->set_bytes(model.n_bytes);
+    info->set_imported_ms(model.imported_wall_ms);
+    const Result<NetConfig> net = ConfigOf(model.config_json);
+    if (!net.ok()) continue;  // imported by a build that knows another architecture or method
+    info->set_parameters(net->model.ParameterCount());
+    info->set_position(net->model.position.method);
+  }
+  return Status();
 }
 
-// On the submitter's thread, so that a sweep that is being submitted keeps its model until it is stored.
-grpc::ServerUnaryReactor* HandleRemoveModel(Parts& parts, grpc::CallbackServerContext* context,
-                                            const v1::RemoveModelRequest* request,
-                                            v1::RemoveModelResponse* response) {
-  return Handle(parts, parts.submitter, context, "RemoveModel",
-                [=, &parts](StoreReader& reader, RpcError& error) -> Status {
-                  error = {.reason = "DAMAGED", .subject = request->name()};
-                  RETURN_IF_ERROR(reader.CheckBeforeRemoval());
-                  error.reason = "MODEL_NOT_FOUND";
-                  ASSIGN_OR_RETURN(const bool bytes_go, parts.core.RemoveModel(request->name()));
-                  response->set_bytes_go(bytes_go);
-                  return Status();
-                });
+Status RemoveModel(Call& call, const v1::RemoveModelRequest& request,
+                   v1::RemoveModelResponse* response) {
+  call.error.subject = request.name();
+  RETURN_IF_ERROR(call.WithReason("DAMAGED", call.reader.CheckBeforeRemoval()));
+  ASSIGN_OR_RETURN(const bool bytes_go,
+                   call.WithReason("MODEL_NOT_FOUND", call.parts.core.RemoveModel(request.name())));
+  response->set_bytes_go(bytes_go);
+  return Status();
 }
 
-grpc::ServerUnaryReactor* HandleFindCheckpoint(Parts& parts, grpc::CallbackServerContext* context,
-                                               const v1::FindCheckpointRequest* request,
-                                               v1::FindCheckpointResponse* response) {
-  return Handle(parts, context, "FindCheckpoint",
-                [=, &parts](StoreReader& reader, RpcError& error) {
-                  error = {.reason = "CHECKPOINT_NOT_FOUND", .subject = request->target()};
-                  return Find(parts, reader, *request, response);
-                });
+Status FindCheckpoint(Call& call, const v1::FindCheckpointRequest& request,
+                      v1::FindCheckpointResponse* response) {
+  call.error.subject = request.target();
+  return call.WithReason("CHECKPOINT_NOT_FOUND", Find(call.parts, call.reader, request, response));
 }
 
 }  // namespace longrun

@@ -2,8 +2,6 @@
 // checkpoint, for an export.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
 #include <functional>
 #include <optional>
 #include <string>
@@ -19,16 +17,13 @@ namespace longrun {
 std::function<std::optional<ModelInfo>(const std::string&)> ModelFinder(
     const std::vector<ModelRow>& models);
 
-grpc::ServerUnaryReactor* HandleRegisterModel(Parts& parts, grpc::CallbackServerContext* context,
-                                              const v1::RegisterModelRequest* request,
-                                              v1::RegisterModelResponse* response);
-grpc::ServerUnaryReactor* HandleListModels(Parts& parts, grpc::CallbackServerContext* context,
-                                           v1::ListModelsResponse* response);
-grpc::ServerUnaryReactor* HandleRemoveModel(Parts& parts, grpc::CallbackServerContext* context,
-                                            const v1::RemoveModelRequest* request,
-                                            v1::RemoveModelResponse* response);
-grpc::ServerUnaryReactor* HandleFindCheckpoint(Parts& parts, grpc::CallbackServerContext* context,
-                                               const v1::FindCheckpointRequest* request,
-                                               v1::FindCheckpointResponse* response);
+Status RegisterModel(Call& call, const v1::RegisterModelRequest& request,
+                     v1::RegisterModelResponse* response);
+Status ListModels(Call& call, const v1::ListModelsRequest& request,
+                  v1::ListModelsResponse* response);
+Status RemoveModel(Call& call, const v1::RemoveModelRequest& request,
+                   v1::RemoveModelResponse* response);
+Status FindCheckpoint(Call& call, const v1::FindCheckpointRequest& request,
+                      v1::FindCheckpointResponse* response);
 
 }  // namespace longrun

@@ -36,7 +36,7 @@ void FillRun(const PlannedRun& planned, const RunPlan& plan, v1::PlannedRunInfo*
   if (plan.evaluate_time) FillTime(*plan.evaluate_time, info->mutable_evaluate_time());
 }
 
-void FillPlan(const Sweep& sweep, const SweepPlan& plan, v1::PlanSweepResponse* response) {
+void FillResponse(const Sweep& sweep, const SweepPlan& plan, v1::PlanSweepResponse* response) {
   response->set_name(sweep.name);
   FillCounts(plan.counts, response->mutable_counts());
   for (std::size_t i = 0; i < plan.runs.size(); ++i) {
@@ -57,8 +57,8 @@ void FillPlan(const Sweep& sweep, const SweepPlan& plan, v1::PlanSweepResponse* 
 
 }  // namespace
 
-Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
-                 v1::PlanSweepResponse* response) {
+Status FillPlan(Core& core, StoreReader& reader, const Sweep& sweep,
+                v1::PlanSweepResponse* response) {
   const std::vector<DatasetRow> datasets = core.datasets();
   CellCosts costs(datasets);
   ASSIGN_OR_RETURN(const std::vector<MeasuredTask> measured,
@@ -67,7 +67,7 @@ Status PlanSweep(Core& core, StoreReader& reader, const Sweep& sweep,
   SubmissionPlanner planner(sweep, std::move(known_cells));
   RETURN_IF_ERROR(core.LookAndWait([&](const State& state) { planner.Look(state, BootMs()); }));
   ASSIGN_OR_RETURN(const std::int64_t disk_free_bytes, core.FreeDiskBytes());
-  FillPlan(sweep, planner.Plan(datasets, costs, measured, disk_free_bytes), response);
+  FillResponse(sweep, planner.Plan(datasets, costs, measured, disk_free_bytes), response);
   return Status();
 }
 

@@ -28,48 +28,43 @@ Status NoteUnfound(Parts& parts, StoreReader& reader, const std::set<std::string
   return NoteKnownDamage(parts, reader, tables);
 }
 
-}  // namespace
-
-grpc::ServerUnaryReactor* AnswerQuery(Parts& parts, grpc::CallbackServerContext* context,
-                                      const v1::QueryRequest* request,
-                                      v1::QueryResponse* response) {
-  const auto body = [&parts, context, request, response](StoreReader& reader,
-                                                         RpcError& error) -> Status {
-    error = {.reason = "QUERY_REFUSED", .subject = "query"};
-    QueryLimits limits;
-    if (request->timeout_ms() != 0) limits.timeout_ms = request->timeout_ms();
-    if (request->rows_max() != 0) limits.rows_max = request->rows_max();
-    RETURN_IF_ERROR(InRange("timeout_ms", limits.timeout_ms, kQueryTimeoutMsMax));
-    RETURN_IF_ERROR(InRange("rows_max", limits.rows_max, kQueryRowsMax));
-    limits.is_cancelled = [&parts, context] { return parts.stopping || context->IsCancelled(); };
-    ASSIGN_OR_RETURN(QueryAnswer answer,
-                     RunQuery(parts.core.store().database_path(), request->sql(), limits));
-    for (std::string& column : answer.columns) response->add_columns(std::move(column));
-    response->set_rows_json(CanonicalJson(answer.rows));
-    response->set_cut_by(answer.cut_by);
-    reader.NoteDamaged(answer.damaged);
-    return NoteUnfound(parts, reader, answer.tables);
-  };
-  return Handle(parts, parts.querier, context, "Query", body);
+Status Answer(Call& call, const v1::QueryRequest& request, v1::QueryResponse* response) {
+  QueryLimits limits;
+  if (request.timeout_ms() != 0) limits.timeout_ms = request.timeout_ms();
+  if (request.rows_max() != 0) limits.rows_max = request.rows_max();
+  RETURN_IF_ERROR(InRange("timeout_ms", limits.timeout_ms, kQueryTimeoutMsMax));
+  RETURN_IF_ERROR(InRange("rows_max", limits.rows_max, kQueryRowsMax));
+  limits.is_cancelled = [&call] { return call.parts.stopping || call.context->IsCancelled(); };
+  ASSIGN_OR_RETURN(QueryAnswer answer,
+                   RunQuery(call.parts.core.store().database_path(), request.sql(), limits));
+  for (std::string& column : answer.columns) response->add_columns(std::move(column));
+  response->set_rows_json(CanonicalJson(answer.rows));
+  response->set_cut_by(answer.cut_by);
+  call.reader.NoteDamaged(answer.damaged);
+  return NoteUnfound(call.parts, call.reader, answer.tables);
 }
 
-grpc::ServerUnaryReactor* AnswerListViews(Parts& parts, grpc::CallbackServerContext* context,
-                                          v1::ListViewsResponse* response) {
-  return Handle(parts, context, "ListViews", [response](StoreReader&, RpcError&) {
-    for (const QueryView& view : QueryViews()) {
-      v1::ViewInfo* info = response->add_views();
-      info->set_name(std::string(view.name));
-      info->set_meaning(std::string(view.meaning));
-      for (const QueryColumn& column : view.columns) {
-        v1::ViewColumnInfo* shown = info->add_columns();
-        shown->set_name(std::string(column.name));
-        shown->set_type(std::string(column.type));
-        shown->set_unit(std::string(column.unit));
-        shown->set_meaning(std::string(column.meaning));
-      }
+}  // namespace
+
+Status Query(Call& call, const v1::QueryRequest& request, v1::QueryResponse* response) {
+  call.error.subject = "query";
+  return call.WithReason("QUERY_REFUSED", Answer(call, request, response));
+}
+
+Status ListViews(Call&, const v1::ListViewsRequest&, v1::ListViewsResponse* response) {
+  for (const QueryView& view : QueryViews()) {
+    v1::ViewInfo* info = response->add_views();
+    info->set_name(std::string(view.name));
+    info->set_meaning(std::string(view.meaning));
+    for (const QueryColumn& column : view.columns) {
+      v1::ViewColumnInfo* shown = info->add_columns();
+      shown->set_name(std::string(column.name));
+      shown->set_type(std::string(column.type));
+      shown->set_unit(std::string(column.unit));
+      shown->set_meaning(std::string(column.meaning));
     }
-    return Status();
-  });
+  }
+  return Status();
 }
 
 }  // namespace longrun

@@ -1,16 +1,18 @@
-// SweepService: the calls of the command line. Handlers parse, ask the core or read the store, and answer;
-// they decide nothing.
+// Calls that change a sweep that was submitted.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
-#include <memory>
-
 #include "coordinator/rpc/call.h"
+#include "longrun/v1/sweeps.pb.h"
 
 namespace longrun {
 
-// `parts` must outlive the server that the service is registered with.
-std::unique_ptr<grpc::Service> MakeSweepService(Parts& parts);
+Status CancelSweep(Call& call, const v1::CancelSweepRequest& request,
+                   v1::CancelSweepResponse* response);
+Status RemoveSweep(Call& call, const v1::RemoveSweepRequest& request,
+                   v1::RemoveSweepResponse* response);
+Status AnnotateSweep(Call& call, const v1::AnnotateSweepRequest& request,
+                     v1::AnnotateSweepResponse* response);
+Status RetryTasks(Call& call, const v1::RetryTasksRequest& request,
+                  v1::RetryTasksResponse* response);
 
 }  // namespace longrun

@@ -149,6 +149,19 @@ void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message
   if (state.cancelled_sweeps.contains(sweep.id)) FillKept(state, tasks->second, message);
 }
 
+Status FillActive(Core& core, StoreReader& reader, const std::string& name,
+                  const std::string& sweep_id,
+                  google::protobuf::RepeatedPtrField<v1::SweepInfo>* others) {
+  ASSIGN_OR_RETURN(const std::vector<SweepRow> sweeps, reader.Sweeps());
+  return core.LookAndWait([&](const State& state) {
+    for (const SweepRow& sweep : sweeps) {
+      if (sweep.id == sweep_id || (!name.empty() && sweep.name != name)) continue;
+      if (!state.sweep_tasks.contains(sweep.id) || !IsActiveSweep(state, sweep.id)) continue;
+      FillSweep(state, sweep, others->Add());
+    }
+  });
+}
+
 std::optional<std::int64_t> RunningMs(const State& state, const Task& task, Instant now) {
   const auto found = state.attempts.find(task.attempt);
   if (found == state.attempts.end()) {

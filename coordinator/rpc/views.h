@@ -18,6 +18,10 @@ void FillCounts(const SubmitCounts& counts, v1::SubmitCounts* message);
 void FillTime(const Estimate& estimate, v1::TimeEstimate* message);
 void FillTimeLeft(const Remaining& remaining, v1::TimeLeft* message);
 void FillSweep(const State& state, const SweepRow& sweep, v1::SweepInfo* message);
+// Adds the active sweeps other than `sweep_id`; only those named `name` unless that is "".
+Status FillActive(Core& core, StoreReader& reader, const std::string& name,
+                  const std::string& sweep_id,
+                  google::protobuf::RepeatedPtrField<v1::SweepInfo>* others);
 // `sweep`: the name by which the user asked for it; "": not by a sweep.
 void FillTask(const State& state, const Task& task, const std::string& sweep, Instant now,
               v1::TaskInfo* message);

@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "coordinator/store/read_rows.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/sqlite.h"
 #include "sweeps/event.h"
@@ -204,40 +205,35 @@ const std::vector<StoreReader::OwedNumber>& StoreReader::Remember(
 
 Result<std::vector<StoreReader::Evaluated>> StoreReader::Evaluations(const char* sql,
                                                                      const std::string& bound) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare(sql));
-  row.Bind(bound);
-  std::vector<Evaluated> all;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return all;
-    all.push_back({.task = row.Text(0),
-                   .run_key = row.Text(1),
-                   .attempt = row.Text(2),
-                   .run_is_found = row.Int(3) != 0});
-  }
+  return ReadRows(
+      *connection_, sql,
+      [](const Statement& row) {
+        return Evaluated{.task = row.Text(0),
+                         .run_key = row.Text(1),
+                         .attempt = row.Text(2),
+                         .run_is_found = row.Int(3) != 0};
+      },
+      bound);
 }
 
 // The numbers of an attempt that are found by `way`.
 Result<std::unordered_set<std::size_t>> StoreReader::NumbersBy(const char* way,
                                                                const Evaluated& evaluated) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare(Kept(
-                       Str("SELECT cell, metric, context_length, variant, line FROM main.result",
-                           " INDEXED BY ", way, " WHERE attempt = ? AND ",
-                           RowSums::HoldsCall(connection_->row_sums().table("result"))))));
-  row.Bind(evaluated.attempt);
+  const char* const sql = Kept(
+      Str("SELECT cell, metric, context_length, variant, line FROM main.result INDEXED BY ", way,
+          " WHERE attempt = ? AND ", RowSums::HoldsCall(connection_->row_sums().table("result"))));
   std::unordered_set<std::size_t> found;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return found;
-    if (!ParseJournalLine(row.Text(4)).ok()) continue;
-    found.insert(HashOf(evaluated.task, {.cell = row.Text(0),
-                                         .metric = row.Text(1),
-                                         .context_length = row.Int(2),
-                                         .variant = row.Text(3)}));
-  }
+  RETURN_IF_ERROR(ReadEach(
+      *connection_, sql,
+      [&](const Statement& row) {
+        if (!ParseJournalLine(row.Text(4)).ok()) return;
+        found.insert(HashOf(evaluated.task, {.cell = row.Text(0),
+                                             .metric = row.Text(1),
+                                             .context_length = row.Int(2),
+                                             .variant = row.Text(3)}));
+      },
+      evaluated.attempt));
+  return found;
 }
 
 Result<std::vector<ResultBody>> StoreReader::LostOfTask(
@@ -246,11 +242,11 @@ Result<std::vector<ResultBody>> StoreReader::LostOfTask(
   ASSIGN_OR_RETURN(const auto by_index, NumbersBy(kByIndex, evaluated));
   std::vector<ResultBody> lost;
   // Checked last: while an attempt counts, it keeps all its rows.
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT ifnull(evaluation, ''), expected_cells FROM task"
-                                        " WHERE id = ? AND result_attempt = ?"));
-  ASSIGN_OR_RETURN(const bool found, row.Bind(evaluated.task).Bind(evaluated.attempt).Step());
+  ASSIGN_OR_RETURN(Statement row, Read(*connection_,
+                                       "SELECT ifnull(evaluation, ''), expected_cells FROM task"
+                                       " WHERE id = ? AND result_attempt = ?",
+                                       evaluated.task, evaluated.attempt));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
   if (!found) return lost;
   ASSIGN_OR_RETURN(const Json list, ParseJson(row.Text(1)));
   for (const Json& one : list) {
@@ -357,11 +353,12 @@ Result<std::vector<ResultBody>> StoreReader::LostOfRun(const std::string& run_ke
 }
 
 Result<std::int64_t> StoreReader::CountBy(const char* way, const std::string& attempt) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare(Kept(Str("SELECT count(*) FROM main.result INDEXED BY ",
-                                                 way, " WHERE attempt = ?"))));
-  RETURN_IF_ERROR(row.Bind(attempt).Step().status());
+  ASSIGN_OR_RETURN(
+      Statement row,
+      Read(*connection_,
+           Kept(Str("SELECT count(*) FROM main.result INDEXED BY ", way, " WHERE attempt = ?")),
+           attempt));
+  RETURN_IF_ERROR(row.Step().status());
   return row.Int(0);
 }
 
@@ -389,12 +386,12 @@ Status StoreReader::NoteLostNumbers(const std::string& sweep_id) {
   }
   NoteNumbers(lost);
   if (sweep_id.empty()) return Status();
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare("SELECT cell FROM main.sweep_cell WHERE sweep = ? AND NOT EXISTS"
-                           " (SELECT 1 FROM main.cell WHERE cell.cell = sweep_cell.cell) LIMIT 1"));
-  ASSIGN_OR_RETURN(const bool found, row.Bind(sweep_id).Step());
+  ASSIGN_OR_RETURN(Statement row,
+                   Read(*connection_,
+                        "SELECT cell FROM main.sweep_cell WHERE sweep = ? AND NOT EXISTS"
+                        " (SELECT 1 FROM main.cell WHERE cell.cell = sweep_cell.cell) LIMIT 1",
+                        sweep_id));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
   if (found) NoteMember("cell", Str("which task has cell ", row.Text(0).substr(0, 8)));
   return Status();
 }

@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "base/str.h"
 #include "coordinator/store/one_bit.h"
+#include "coordinator/store/read_rows.h"
 #include "coordinator/store/sqlite.h"
 #include "sweeps/event.h"
 
@@ -48,6 +49,14 @@ SweepRow SweepOf(const Statement& row) {
           .n_runs = row.Int(3)};
 }
 
+SweepRunRow RunOf(const Statement& row) {
+  return {.run_key = row.Text(0),
+          .axes_json = row.Text(1),
+          .dataset = row.Text(2),
+          .run_json = row.Text(3),
+          .execution_json = row.Text(4)};
+}
+
 }  // namespace
 
 StoreReader::StoreReader(std::unique_ptr<Connection> connection)
@@ -80,17 +89,12 @@ Result<std::unique_ptr<StoreReader>> StoreReader::Open(const std::string& databa
 }
 
 Result<std::vector<SweepRow>> StoreReader::Sweeps() {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT id, name, submitted_wall_ms,"
-                                        " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id)"
-                                        " FROM sweep ORDER BY submitted_seq"));
-  std::vector<SweepRow> sweeps;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) break;
-    sweeps.push_back(SweepOf(row));
-  }
+  ASSIGN_OR_RETURN(std::vector<SweepRow> sweeps,
+                   ReadRows(*connection_,
+                            "SELECT id, name, submitted_wall_ms,"
+                            " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id)"
+                            " FROM sweep ORDER BY submitted_seq",
+                            &SweepOf));
   RETURN_IF_ERROR(AddLabels(sweeps));
   return sweeps;
 }
@@ -122,10 +126,8 @@ bool StoreReader::IsDamageNoted(std::string_view table) const {
 
 Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
                                        const std::string& beginning) {
-  connection_->SetTimeLimit(kReadMsMax);
   const std::string end = EndOfRange(beginning);
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare(sql));
-  row.Bind(beginning).Bind(end);
+  ASSIGN_OR_RETURN(Statement row, Read(*connection_, sql, beginning, end));
   std::vector<std::string> found;
   while (static_cast<std::int64_t>(found.size()) < kShown) {
     ASSIGN_OR_RETURN(const bool more, row.Step());
@@ -142,17 +144,13 @@ Result<std::string> StoreReader::OneOf(const char* sql, std::string_view what,
 // Every call about a sweep begins here, so it reads all sweeps only if the name is not found at
 // once.
 Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
-  connection_->SetTimeLimit(kReadMsMax);
-  std::vector<SweepRow> newest;
-  {
-    ASSIGN_OR_RETURN(Statement row,
-                     connection_->Prepare("SELECT id, name, submitted_wall_ms,"
-                                          " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id)"
-                                          " FROM sweep WHERE name = ?1 OR id = ?1"
-                                          " ORDER BY submitted_seq DESC LIMIT 1"));
-    ASSIGN_OR_RETURN(const bool found, row.Bind(reference).Step());
-    if (found) newest.push_back(SweepOf(row));
-  }
+  ASSIGN_OR_RETURN(std::vector<SweepRow> newest,
+                   ReadRows(*connection_,
+                            "SELECT id, name, submitted_wall_ms,"
+                            " (SELECT count(*) FROM sweep_run WHERE sweep = sweep.id)"
+                            " FROM sweep WHERE name = ?1 OR id = ?1"
+                            " ORDER BY submitted_seq DESC LIMIT 1",
+                            &SweepOf, reference));
   if (!newest.empty()) {
     RETURN_IF_ERROR(AddLabels(newest));
     return std::move(newest.front());
@@ -194,32 +192,29 @@ Result<SweepRow> StoreReader::FindSweep(const std::string& reference) {
 // has lost it. A task that has measured the cell counts before one that owes it.
 Status StoreReader::FindByTasks(const std::string& run_key, const std::set<std::string>& cells,
                                 std::map<std::string, std::string>& owners) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT id, expected_cells FROM task WHERE run_key = ? AND"
-                                        " kind = 'evaluate' ORDER BY result_attempt = '', id"));
-  row.Bind(run_key);
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return Status();
-    const Result<Json> list = ParseJson(row.Text(1));
-    if (!list.ok()) continue;
-    for (const Json& one : *list) {
-      const Result<ExpectedCell> cell = ExpectedCell::FromJson(one);
-      if (!cell.ok()) break;  // from another build: only that one requests such cells
-      if (cells.contains(cell->cell)) owners.emplace(cell->cell, row.Text(0));
-    }
-  }
+  return ReadEach(
+      *connection_,
+      "SELECT id, expected_cells FROM task WHERE run_key = ? AND"
+      " kind = 'evaluate' ORDER BY result_attempt = '', id",
+      [&](const Statement& row) {
+        const Result<Json> list = ParseJson(row.Text(1));
+        if (!list.ok()) return;
+        for (const Json& one : *list) {
+          const Result<ExpectedCell> cell = ExpectedCell::FromJson(one);
+          if (!cell.ok()) break;  // from another build: only that one requests such cells
+          if (cells.contains(cell->cell)) owners.emplace(cell->cell, row.Text(0));
+        }
+      },
+      run_key);
 }
 
 Result<std::map<std::string, std::string>> StoreReader::CellOwners(
     const Sweep& sweep, std::set<std::string>* unrecorded) {
   std::map<std::string, std::string> owners;
   for (const PlannedRun& run : sweep.runs) {
-    connection_->SetTimeLimit(kReadMsMax);  // a read ends with each cell
     std::set<std::string> missed;
     {
-      ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT task FROM cell WHERE cell = ?"));
+      ASSIGN_OR_RETURN(Statement row, Read(*connection_, "SELECT task FROM cell WHERE cell = ?"));
       for (const PlannedEvaluation& evaluation : run.evaluations) {
         for (const ExpectedCell& cell : evaluation.cells) {
           ASSIGN_OR_RETURN(const bool found, row.Again().Bind(cell.cell).Step());
@@ -255,11 +250,11 @@ Result<std::string> StoreReader::IdOfMembers(const std::string& flipped) {
 }
 
 Result<std::string> StoreReader::SameSweep(const std::string& name, const std::string& digest) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT id FROM sweep WHERE name = ? AND digest = ?"
-                                        " ORDER BY submitted_seq DESC LIMIT 1"));
-  ASSIGN_OR_RETURN(const bool found, row.Bind(name).Bind(digest).Step());
+  ASSIGN_OR_RETURN(Statement row, Read(*connection_,
+                                       "SELECT id FROM sweep WHERE name = ? AND digest = ?"
+                                       " ORDER BY submitted_seq DESC LIMIT 1",
+                                       name, digest));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
   if (found) return row.Text(0);
   ASSIGN_OR_RETURN(
       Statement damaged,
@@ -278,24 +273,18 @@ Result<std::string> StoreReader::SameSweep(const std::string& name, const std::s
 }
 
 Result<std::vector<std::string>> StoreReader::TasksOfSweep(const std::string& sweep_id) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT task FROM sweep_task WHERE sweep = ?"
-                                                       " ORDER BY task"));
-  row.Bind(sweep_id);
-  std::vector<std::string> tasks;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return tasks;
-    tasks.push_back(row.Text(0));
-  }
+  return ReadRows(*connection_,
+                  "SELECT task FROM sweep_task WHERE sweep = ?"
+                  " ORDER BY task",
+                  &FirstText, sweep_id);
 }
 
 Result<SweepBody> StoreReader::BodyOfSweep(const std::string& sweep_id) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT yaml, axes, file_name, overrides, digest"
-                                        " FROM sweep WHERE id = ?"));
-  ASSIGN_OR_RETURN(const bool found, row.Bind(sweep_id).Step());
+  ASSIGN_OR_RETURN(Statement row, Read(*connection_,
+                                       "SELECT yaml, axes, file_name, overrides, digest"
+                                       " FROM sweep WHERE id = ?",
+                                       sweep_id));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
   if (!found) return NotFound({"sweep"}, sweep_id);
   return SweepBody{.yaml = row.Text(0),
                    .axes_json = row.Text(1),
@@ -305,36 +294,19 @@ Result<SweepBody> StoreReader::BodyOfSweep(const std::string& sweep_id) {
 }
 
 Result<std::vector<SweepRunRow>> StoreReader::RunsOfSweep(const std::string& sweep_id) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare(
-                       "SELECT run.run_key, sweep_run.axes, run.dataset_name, run.run,"
-                       " run.execution FROM sweep_run JOIN run ON run.run_key = sweep_run.run_key"
-                       " WHERE sweep_run.sweep = ? ORDER BY sweep_run.ordinal"));
-  row.Bind(sweep_id);
-  std::vector<SweepRunRow> runs;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return runs;
-    runs.push_back({.run_key = row.Text(0),
-                    .axes_json = row.Text(1),
-                    .dataset = row.Text(2),
-                    .run_json = row.Text(3),
-                    .execution_json = row.Text(4)});
-  }
+  return ReadRows(*connection_,
+                  "SELECT run.run_key, sweep_run.axes, run.dataset_name, run.run,"
+                  " run.execution FROM sweep_run JOIN run ON run.run_key = sweep_run.run_key"
+                  " WHERE sweep_run.sweep = ? ORDER BY sweep_run.ordinal",
+                  &RunOf, sweep_id);
 }
 
 Result<StoreReader::CellSet> StoreReader::CellsOfSweep(const std::string& sweep_id) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT cell FROM sweep_cell WHERE sweep = ?"));
-  row.Bind(sweep_id);
   CellSet cells;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return cells;
-    cells.insert(row.Text(0));
-  }
+  RETURN_IF_ERROR(ReadEach(
+      *connection_, "SELECT cell FROM sweep_cell WHERE sweep = ?",
+      [&](const Statement& row) { cells.insert(row.Text(0)); }, sweep_id));
+  return cells;
 }
 
 // Replaces the journal lines of these rows by their bodies; a row with a damaged line counts as
@@ -348,15 +320,8 @@ void StoreReader::KeepBodies(std::vector<ResultBody>& rows) {
 }
 
 Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std::string& bound) {
-  connection_->SetTimeLimit(kReadMsMax);
-  std::vector<ResultBody> rows;  // with their lines, which are parsed after the read
-  {
-    ASSIGN_OR_RETURN(Statement row, connection_->Prepare(sql));
-    row.Bind(bound);
-    while (true) {
-      ASSIGN_OR_RETURN(const bool more, row.Step());
-      if (!more) break;
-      rows.push_back({.run_key = row.Text(0),
+  const auto with_line = [](const Statement& row) {
+    return ResultBody{.run_key = row.Text(0),
                       .cell = row.Text(1),
                       .task = row.Text(2),
                       .attempt = row.Text(3),
@@ -365,29 +330,26 @@ Result<std::vector<ResultBody>> StoreReader::Results(const char* sql, const std:
                       .asked = {.cell = row.Text(1),
                                 .metric = row.Text(6),
                                 .context_length = row.Int(7),
-                                .variant = row.Text(8)}});
-    }
-  }
-  KeepBodies(rows);
+                                .variant = row.Text(8)}};
+  };
+  ASSIGN_OR_RETURN(std::vector<ResultBody> rows, ReadRows(*connection_, sql, with_line, bound));
+  KeepBodies(rows);  // after the read, since it parses
   return rows;
 }
 
 Result<std::vector<StoreReader::OwnedCell>> StoreReader::OwnedCells(const std::string& sweep_id) {
-  connection_->SetTimeLimit(kReadMsMax);
   // CROSS JOIN keeps SQLite to that order, however large the tables have grown and whatever it guesses
   // about them.
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT sweep_cell.ordinal, sweep_cell.cell, cell.task"
-                                        " FROM sweep_cell CROSS JOIN cell"
-                                        " ON cell.cell = sweep_cell.cell WHERE sweep_cell.sweep = ?"
-                                        " ORDER BY sweep_cell.ordinal"));
-  row.Bind(sweep_id);
-  std::vector<OwnedCell> cells;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return cells;
-    cells.push_back({.ordinal = row.Int(0), .cell = row.Text(1), .task = row.Text(2)});
-  }
+  return ReadRows(
+      *connection_,
+      "SELECT sweep_cell.ordinal, sweep_cell.cell, cell.task"
+      " FROM sweep_cell CROSS JOIN cell"
+      " ON cell.cell = sweep_cell.cell WHERE sweep_cell.sweep = ?"
+      " ORDER BY sweep_cell.ordinal",
+      [](const Statement& row) {
+        return OwnedCell{.ordinal = row.Int(0), .cell = row.Text(1), .task = row.Text(2)};
+      },
+      sweep_id);
 }
 
 // Goes by keys from few rows to few rows, however many results other sweeps have, and reads each
@@ -423,9 +385,7 @@ Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& s
       if (task->second.attempt.empty()) continue;
       ASSIGN_OR_RETURN(Statement row, connection_->Prepare(results_of_cell_.c_str()));
       row.Bind(task->second.attempt).Bind(cell.cell);
-      while (true) {
-        ASSIGN_OR_RETURN(const bool more, row.Step());
-        if (!more) break;
+      RETURN_IF_ERROR(ForEachRow(row, [&](const Statement&) {
         found.push_back({.row = {.run_key = row.Text(0),
                                  .cell = cell.cell,
                                  .task = row.Text(1),
@@ -438,7 +398,7 @@ Result<std::vector<ResultBody>> StoreReader::ResultsOfSweep(const std::string& s
                                            .variant = row.Text(6)}},
                          .ordinal = cell.ordinal,
                          .seq = row.Int(7)});
-      }
+      }));
     }
   }
   std::vector<Found*> in_order;
@@ -470,10 +430,9 @@ Result<std::vector<ResultBody>> StoreReader::ResultsOfRun(const std::string& run
 }
 
 Result<std::vector<ExpectedCell>> StoreReader::ExpectedCellsOf(const std::string& task) {
-  connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT expected_cells FROM task WHERE id = ?"));
-  ASSIGN_OR_RETURN(const bool found, row.Bind(task).Step());
+                   Read(*connection_, "SELECT expected_cells FROM task WHERE id = ?", task));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
   return found ? ExpectedCellsIn(row.Text(0)) : std::vector<ExpectedCell>();
 }
 
@@ -506,59 +465,45 @@ Result<SweepRunRow> StoreReader::FindRun(const std::string& reference) {
   ASSIGN_OR_RETURN(const std::string run_key, FindRunKey(reference));
   if (run_key.empty()) return NotFound({"run"}, reference);
   // The axes as the newest sweep that shows the run names them.
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare("SELECT run.run_key, sweep_run.axes, run.dataset_name, run.run,"
-                           " run.execution FROM run"
-                           " LEFT JOIN sweep_run ON sweep_run.run_key = run.run_key"
-                           " WHERE run.run_key = ? ORDER BY sweep_run.sweep DESC LIMIT 1"));
-  ASSIGN_OR_RETURN(const bool found, row.Bind(run_key).Step());
+  ASSIGN_OR_RETURN(Statement row,
+                   Read(*connection_,
+                        "SELECT run.run_key, sweep_run.axes, run.dataset_name, run.run,"
+                        " run.execution FROM run"
+                        " LEFT JOIN sweep_run ON sweep_run.run_key = run.run_key"
+                        " WHERE run.run_key = ? ORDER BY sweep_run.sweep DESC LIMIT 1",
+                        run_key));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
   if (!found) return NotFound({"run"}, reference);
-  return SweepRunRow{.run_key = row.Text(0),
-                     .axes_json = row.Text(1),
-                     .dataset = row.Text(2),
-                     .run_json = row.Text(3),
-                     .execution_json = row.Text(4)};
+  return RunOf(row);
 }
 
 Result<std::vector<std::string>> StoreReader::TasksOfRun(const std::string& run_key) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT id FROM task WHERE run_key = ?"
-                                        " ORDER BY kind = 'evaluate', ready_seq, id"));
-  row.Bind(run_key);
-  std::vector<std::string> tasks;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return tasks;
-    tasks.push_back(row.Text(0));
-  }
+  return ReadRows(*connection_,
+                  "SELECT id FROM task WHERE run_key = ?"
+                  " ORDER BY kind = 'evaluate', ready_seq, id",
+                  &FirstText, run_key);
 }
 
 Result<std::vector<MeasuredRow>> StoreReader::MeasuredTasks(std::int64_t n_max) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare("SELECT task.kind, run.run, run.execution, ifnull(task.evaluation, ''),"
-                           " task.expected_cells,"
-                           " ifnull(attempt.duration_ms, 0) / 1000.0"
-                           " FROM attempt JOIN task ON task.id = attempt.task"
-                           " JOIN run ON run.run_key = task.run_key"
-                           " WHERE attempt.state = 'SUCCEEDED' AND attempt.resume_step IS NULL"
-                           " AND task.result_attempt = attempt.id AND run.execution IS NOT NULL"
-                           " ORDER BY attempt.id DESC LIMIT ?"));
-  row.Bind(n_max);
-  std::vector<MeasuredRow> rows;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return rows;
-    rows.push_back({.kind = row.Text(0),
-                    .run_json = row.Text(1),
-                    .execution_json = row.Text(2),
-                    .evaluation_json = row.Text(3),
-                    .expected_cells_json = row.Text(4),
-                    .seconds = row.Double(5)});
-  }
+  return ReadRows(
+      *connection_,
+      "SELECT task.kind, run.run, run.execution, ifnull(task.evaluation, ''),"
+      " task.expected_cells,"
+      " ifnull(attempt.duration_ms, 0) / 1000.0"
+      " FROM attempt JOIN task ON task.id = attempt.task"
+      " JOIN run ON run.run_key = task.run_key"
+      " WHERE attempt.state = 'SUCCEEDED' AND attempt.resume_step IS NULL"
+      " AND task.result_attempt = attempt.id AND run.execution IS NOT NULL"
+      " ORDER BY attempt.id DESC LIMIT ?",
+      [](const Statement& row) {
+        return MeasuredRow{.kind = row.Text(0),
+                           .run_json = row.Text(1),
+                           .execution_json = row.Text(2),
+                           .evaluation_json = row.Text(3),
+                           .expected_cells_json = row.Text(4),
+                           .seconds = row.Double(5)};
+      },
+      n_max);
 }
 
 Result<std::vector<std::int64_t>> StoreReader::LengthsIn(const std::string& expected_cells) {
@@ -573,77 +518,70 @@ Result<std::vector<std::int64_t>> StoreReader::LengthsIn(const std::string& expe
 }
 
 Result<std::vector<std::int64_t>> StoreReader::LengthsOfTask(const std::string& task) {
-  connection_->SetTimeLimit(kReadMsMax);
   ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT expected_cells FROM task WHERE id = ?"));
-  ASSIGN_OR_RETURN(const bool found, row.Bind(task).Step());
+                   Read(*connection_, "SELECT expected_cells FROM task WHERE id = ?", task));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
   return found ? LengthsIn(row.Text(0)) : std::vector<std::int64_t>();
 }
 
 Result<std::vector<AttemptRow>> StoreReader::AttemptsOfTask(const std::string& task) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare(
-          "SELECT id, task, n, state, failure_class, message, worker, started_wall_ms,"
-          " ended_wall_ms, ifnull(duration_ms, 0), durable_seq, ifnull(resume_step, 0),"
-          " (SELECT line FROM record WHERE attempt = attempt.id AND kind = 'started' LIMIT 1)"
-          " FROM attempt WHERE task = ? ORDER BY epoch"));
-  row.Bind(task);
   std::vector<AttemptRow> attempts;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return attempts;
-    AttemptRow attempt{.id = row.Text(0),
-                       .task = row.Text(1),
-                       .n = row.Int(2),
-                       .state = row.Text(3),
-                       .failure_class = row.Text(4),
-                       .message = row.Text(5),
-                       .worker = row.Text(6),
-                       .started_wall_ms = row.Int(7),
-                       .ended_wall_ms = row.Int(8),
-                       .duration_ms = row.Int(9),
-                       .durable_seq = row.Int(10),
-                       .resume_step = row.Int(11),
-                       .started_json = ""};
-    if (!row.IsNull(12)) {
-      ASSIGN_OR_RETURN(attempt.started_json, BodyOfJournalLine(row.Text(12)));
-    }
-    attempts.push_back(std::move(attempt));
-  }
+  RETURN_IF_ERROR(ReadEach(
+      *connection_,
+      "SELECT id, task, n, state, failure_class, message, worker, started_wall_ms,"
+      " ended_wall_ms, ifnull(duration_ms, 0), durable_seq, ifnull(resume_step, 0),"
+      " (SELECT line FROM record WHERE attempt = attempt.id AND kind = 'started' LIMIT 1)"
+      " FROM attempt WHERE task = ? ORDER BY epoch",
+      [&](const Statement& row) -> Status {
+        AttemptRow attempt{.id = row.Text(0),
+                           .task = row.Text(1),
+                           .n = row.Int(2),
+                           .state = row.Text(3),
+                           .failure_class = row.Text(4),
+                           .message = row.Text(5),
+                           .worker = row.Text(6),
+                           .started_wall_ms = row.Int(7),
+                           .ended_wall_ms = row.Int(8),
+                           .duration_ms = row.Int(9),
+                           .durable_seq = row.Int(10),
+                           .resume_step = row.Int(11),
+                           .started_json = ""};
+        if (!row.IsNull(12)) {
+          ASSIGN_OR_RETURN(attempt.started_json, BodyOfJournalLine(row.Text(12)));
+        }
+        attempts.push_back(std::move(attempt));
+        return Status();
+      },
+      task));
+  return attempts;
 }
 
 Result<bool> StoreReader::HasAttempt(const std::string& attempt) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT 1 FROM attempt WHERE id = ?"));
-  return row.Bind(attempt).Step();
+  ASSIGN_OR_RETURN(Statement row,
+                   Read(*connection_, "SELECT 1 FROM attempt WHERE id = ?", attempt));
+  return row.Step();
 }
 
 Result<std::int64_t> StoreReader::LastStoredOfWorker(const std::string& worker) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare("WITH newest AS (SELECT id, started_wall_ms, ended_wall_ms FROM attempt"
-                           "  WHERE worker = ? ORDER BY id DESC LIMIT 1)"
-                           " SELECT max(started_wall_ms, ended_wall_ms,"
-                           "  ifnull((SELECT max(t_ms) FROM record WHERE attempt = newest.id), 0),"
-                           "  ifnull((SELECT max(t_ms) FROM series WHERE attempt = newest.id), 0),"
-                           "  ifnull((SELECT max(t_ms) FROM result WHERE attempt = newest.id), 0))"
-                           " FROM newest"));
-  ASSIGN_OR_RETURN(const bool found, row.Bind(worker).Step());
+  ASSIGN_OR_RETURN(Statement row,
+                   Read(*connection_,
+                        "WITH newest AS (SELECT id, started_wall_ms, ended_wall_ms FROM attempt"
+                        "  WHERE worker = ? ORDER BY id DESC LIMIT 1)"
+                        " SELECT max(started_wall_ms, ended_wall_ms,"
+                        "  ifnull((SELECT max(t_ms) FROM record WHERE attempt = newest.id), 0),"
+                        "  ifnull((SELECT max(t_ms) FROM series WHERE attempt = newest.id), 0),"
+                        "  ifnull((SELECT max(t_ms) FROM result WHERE attempt = newest.id), 0))"
+                        " FROM newest",
+                        worker));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
   return found ? row.Int(0) : 0;
 }
 
 Result<std::map<std::string, std::string>> StoreReader::TasksByAttempt() {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("SELECT id, task FROM attempt"));
   std::map<std::string, std::string> tasks;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return tasks;
-    tasks.emplace(row.Text(0), row.Text(1));
-  }
+  RETURN_IF_ERROR(ReadEach(*connection_, "SELECT id, task FROM attempt",
+                           [&](const Statement& row) { tasks.emplace(row.Text(0), row.Text(1)); }));
+  return tasks;
 }
 
 Result<std::vector<std::string>> StoreReader::FindLogs(const std::string& reference) {
@@ -716,13 +654,11 @@ Result<std::vector<CurvePoint>> StoreReader::Curve(const std::string& task,
                                         " AND metric = (SELECT id FROM metric_name WHERE name = ?)"
                                         " AND step BETWEEN ? AND ?"));
     row.Bind(attempt).Bind(metric).Bind(step_first).Bind(step_last);
-    while (true) {
-      ASSIGN_OR_RETURN(const bool more, row.Step());
-      if (!more) break;
+    RETURN_IF_ERROR(ForEachRow(row, [&](const Statement&) {
       points.push_back(
           {.step = row.Int(0),
            .value = row.IsNull(1) ? std::numeric_limits<double>::quiet_NaN() : row.Double(1)});
-    }
+    }));
     attempt = std::move(parent);
     step_last = step_first - 1;
   }
@@ -737,66 +673,55 @@ Result<std::vector<CurvePoint>> StoreReader::Curve(const std::string& task,
 }
 
 Result<std::int64_t> StoreReader::DataVersion() {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row, connection_->Prepare("PRAGMA data_version"));
+  ASSIGN_OR_RETURN(Statement row, Read(*connection_, "PRAGMA data_version"));
   RETURN_IF_ERROR(row.Step().status());
   return row.Int(0);
 }
 
 Result<std::vector<ExportCandidate>> StoreReader::ExportCandidates() {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare("SELECT id, name, yaml, overrides FROM sweep WHERE submitted_seq ="
-                           " (SELECT max(newest.submitted_seq) FROM sweep newest"
-                           " WHERE newest.name = sweep.name)"
-                           " AND (instr(yaml, 'export') > 0 OR instr(overrides, 'export') > 0)"
-                           " ORDER BY submitted_seq DESC"));
-  std::vector<ExportCandidate> sweeps;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return sweeps;
-    sweeps.push_back({.id = row.Text(0),
-                      .name = row.Text(1),
-                      .yaml = row.Text(2),
-                      .overrides_json = row.Text(3)});
-  }
+  return ReadRows(*connection_,
+                  "SELECT id, name, yaml, overrides FROM sweep WHERE submitted_seq ="
+                  " (SELECT max(newest.submitted_seq) FROM sweep newest"
+                  " WHERE newest.name = sweep.name)"
+                  " AND (instr(yaml, 'export') > 0 OR instr(overrides, 'export') > 0)"
+                  " ORDER BY submitted_seq DESC",
+                  [](const Statement& row) {
+                    return ExportCandidate{.id = row.Text(0),
+                                           .name = row.Text(1),
+                                           .yaml = row.Text(2),
+                                           .overrides_json = row.Text(3)};
+                  });
 }
 
 Result<std::vector<ExportRow>> StoreReader::ExportRows(const std::string& sweep_id) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare(
-          "SELECT sweep_run.axes, run.dataset_name, run.train_length, result.context_length,"
-          " ifnull(result.split, ''), ifnull(result.protocol, ''), ifnull(result.variant, ''),"
-          " result.value, ifnull(task.evaluation, ''), result.metric FROM sweep_cell"
-          " JOIN sweep_run ON sweep_run.sweep = sweep_cell.sweep"
-          " AND sweep_run.ordinal = sweep_cell.ordinal"
-          " JOIN run ON run.run_key = sweep_run.run_key"
-          " JOIN cell ON cell.cell = sweep_cell.cell"
-          " JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
-          " JOIN result ON result.attempt = task.result_attempt AND result.cell = cell.cell"
-          " WHERE sweep_cell.sweep = ? AND result.metric IN ('nll', 'pseudo_nll')"
-          " AND result.status = 'ok'"
-          " AND result.context_length IS NOT NULL AND result.depth IS NULL"
-          " AND result.value IS NOT NULL"));
-  row.Bind(sweep_id);
-  std::vector<ExportRow> rows;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return rows;
-    rows.push_back({.metric = row.Text(9),
-                    .axes_json = row.Text(0),
-                    .dataset = row.Text(1),
-                    .train_length = row.Int(2),
-                    .context_length = row.Int(3),
-                    .split = row.Text(4),
-                    .protocol = row.Text(5),
-                    .evaluation_json = row.Text(8),
-                    .variant = row.Text(6),
-                    .nll = row.Double(7)});
-  }
+  return ReadRows(
+      *connection_,
+      "SELECT sweep_run.axes, run.dataset_name, run.train_length, result.context_length,"
+      " ifnull(result.split, ''), ifnull(result.protocol, ''), ifnull(result.variant, ''),"
+      " result.value, ifnull(task.evaluation, ''), result.metric FROM sweep_cell"
+      " JOIN sweep_run ON sweep_run.sweep = sweep_cell.sweep"
+      " AND sweep_run.ordinal = sweep_cell.ordinal"
+      " JOIN run ON run.run_key = sweep_run.run_key"
+      " JOIN cell ON cell.cell = sweep_cell.cell"
+      " JOIN task ON task.id = cell.task AND task.result_attempt <> ''"
+      " JOIN result ON result.attempt = task.result_attempt AND result.cell = cell.cell"
+      " WHERE sweep_cell.sweep = ? AND result.metric IN ('nll', 'pseudo_nll')"
+      " AND result.status = 'ok'"
+      " AND result.context_length IS NOT NULL AND result.depth IS NULL"
+      " AND result.value IS NOT NULL",
+      [](const Statement& row) {
+        return ExportRow{.metric = row.Text(9),
+                         .axes_json = row.Text(0),
+                         .dataset = row.Text(1),
+                         .train_length = row.Int(2),
+                         .context_length = row.Int(3),
+                         .split = row.Text(4),
+                         .protocol = row.Text(5),
+                         .evaluation_json = row.Text(8),
+                         .variant = row.Text(6),
+                         .nll = row.Double(7)};
+      },
+      sweep_id);
 }
 
 }  // namespace longrun

@@ -232,7 +232,6 @@ class StoreReader {
 
  private:
   Status ReadFileDigests(std::int64_t version);
-  static constexpr std::int64_t kReadMsMax = 2000;  // per read
   Status AddLabels(std::vector<SweepRow>& sweeps);
   Result<std::string> IdOfMembers(const std::string& flipped);
   // Adds to `owners` those of a run's cells that are in its tasks' lists.

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -99,19 +100,25 @@ class Connection {
   std::int64_t deadline_ms_ = 0;
 };
 
-// Calls `row` for each row of a query without parameters; if it returns an error, the reading ends with it.
-template <typename Row>
-Status ForEach(Connection& connection, const char* sql, Row row) {
-  ASSIGN_OR_RETURN(Statement statement, connection.Prepare(sql));
+// Calls `each` for each row of the statement; if it returns an error, the reading ends with it.
+template <typename Each>
+Status ForEachRow(Statement& row, Each each) {
   while (true) {
-    ASSIGN_OR_RETURN(const bool more, statement.Step());
+    ASSIGN_OR_RETURN(const bool more, row.Step());
     if (!more) return Status();
-    if constexpr (std::is_void_v<decltype(row(statement))>) {
-      row(statement);
+    if constexpr (std::is_void_v<decltype(each(row))>) {
+      each(row);
     } else {
-      RETURN_IF_ERROR(row(statement));
+      RETURN_IF_ERROR(each(row));
     }
   }
+}
+
+// The same for a query without parameters.
+template <typename Each>
+Status ForEach(Connection& connection, const char* sql, Each each) {
+  ASSIGN_OR_RETURN(Statement row, connection.Prepare(sql));
+  return ForEachRow(row, std::move(each));
 }
 
 // The connection's newest error as a message: the database, the problem, the remedy, SQLite's own words

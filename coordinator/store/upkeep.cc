@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "coordinator/store/annotation.h"
+#include "coordinator/store/read_rows.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
@@ -64,74 +65,58 @@ Status StoreReader::AddLabels(std::vector<SweepRow>& sweeps) {
 }
 
 Result<std::vector<StoredCheckpoint>> StoreReader::Checkpoints() {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT task, max(step), sha256 FROM checkpoint"
-                                        " GROUP BY task, sha256 ORDER BY task, max(step)"));
-  std::vector<StoredCheckpoint> rows;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return rows;
-    rows.push_back({.task = row.Text(0), .step = row.Int(1), .sha256 = row.Text(2)});
-  }
+  return ReadRows(*connection_,
+                  "SELECT task, max(step), sha256 FROM checkpoint"
+                  " GROUP BY task, sha256 ORDER BY task, max(step)",
+                  [](const Statement& row) {
+                    return StoredCheckpoint{
+                        .task = row.Text(0), .step = row.Int(1), .sha256 = row.Text(2)};
+                  });
 }
 
 Result<std::vector<std::string>> StoreReader::OrphanTasks() {
-  connection_->SetTimeLimit(kReadMsMax);
   // `line`: a run that continues another, and that one, and so on.
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare("WITH RECURSIVE orphan (id, kind, run_key, attempt) AS MATERIALIZED"
-                           " (SELECT id, kind, run_key, attempt FROM task WHERE NOT EXISTS"
-                           "   (SELECT 1 FROM sweep_task WHERE sweep_task.task = task.id)),"
-                           " line (id, run_key, depth) AS"
-                           " (SELECT id, run_key, 0 FROM orphan WHERE kind = 'train' UNION ALL"
-                           "  SELECT line.id, json_extract(run.run, '$.parent'), line.depth + 1"
-                           "  FROM line JOIN run ON run.run_key = line.run_key"
-                           "  WHERE json_extract(run.run, '$.parent') IS NOT NULL),"
-                           " train (id, depth) AS (SELECT id, max(depth) FROM line GROUP BY id)"
-                           " SELECT orphan.id FROM orphan LEFT JOIN train ON train.id = orphan.id"
-                           " ORDER BY orphan.kind = 'train', train.depth DESC, orphan.attempt,"
-                           " orphan.id"));
-  std::vector<std::string> tasks;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return tasks;
-    tasks.push_back(row.Text(0));
-  }
+  return ReadRows(*connection_,
+                  "WITH RECURSIVE orphan (id, kind, run_key, attempt) AS MATERIALIZED"
+                  " (SELECT id, kind, run_key, attempt FROM task WHERE NOT EXISTS"
+                  "   (SELECT 1 FROM sweep_task WHERE sweep_task.task = task.id)),"
+                  " line (id, run_key, depth) AS"
+                  " (SELECT id, run_key, 0 FROM orphan WHERE kind = 'train' UNION ALL"
+                  "  SELECT line.id, json_extract(run.run, '$.parent'), line.depth + 1"
+                  "  FROM line JOIN run ON run.run_key = line.run_key"
+                  "  WHERE json_extract(run.run, '$.parent') IS NOT NULL),"
+                  " train (id, depth) AS (SELECT id, max(depth) FROM line GROUP BY id)"
+                  " SELECT orphan.id FROM orphan LEFT JOIN train ON train.id = orphan.id"
+                  " ORDER BY orphan.kind = 'train', train.depth DESC, orphan.attempt,"
+                  " orphan.id",
+                  &FirstText);
 }
 
 Result<std::vector<CheckpointBytesRow>> StoreReader::CheckpointBytes() {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(
-      Statement row,
-      connection_->Prepare("SELECT file.checkpoint, file.sha256, file.bytes,"
-                           " (SELECT count(DISTINCT task) FROM checkpoint"
-                           "  WHERE checkpoint.sha256 = file.checkpoint)"
-                           " FROM checkpoint_file AS file ORDER BY file.checkpoint, file.name"));
-  std::vector<CheckpointBytesRow> rows;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return rows;
-    rows.push_back({.checkpoint = row.Text(0),
-                    .sha256 = row.Text(1),
-                    .n_bytes = row.Int(2),
-                    .n_tasks = row.Int(3)});
-  }
+  return ReadRows(*connection_,
+                  "SELECT file.checkpoint, file.sha256, file.bytes,"
+                  " (SELECT count(DISTINCT task) FROM checkpoint"
+                  "  WHERE checkpoint.sha256 = file.checkpoint)"
+                  " FROM checkpoint_file AS file ORDER BY file.checkpoint, file.name",
+                  [](const Statement& row) {
+                    return CheckpointBytesRow{.checkpoint = row.Text(0),
+                                              .sha256 = row.Text(1),
+                                              .n_bytes = row.Int(2),
+                                              .n_tasks = row.Int(3)};
+                  });
 }
 
 Result<std::vector<ArtifactFileRow>> StoreReader::CheckpointFiles(const std::string& sha256) {
-  connection_->SetTimeLimit(kReadMsMax);
-  ASSIGN_OR_RETURN(Statement row,
-                   connection_->Prepare("SELECT name, sha256, bytes FROM checkpoint_file"
-                                        " WHERE checkpoint = ? ORDER BY name"));
-  row.Bind(sha256);
-  std::vector<ArtifactFileRow> files;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) break;
-    files.push_back({.name = row.Text(0), .sha256 = row.Text(1), .n_bytes = row.Int(2)});
-  }
+  ASSIGN_OR_RETURN(std::vector<ArtifactFileRow> files,
+                   ReadRows(
+                       *connection_,
+                       "SELECT name, sha256, bytes FROM checkpoint_file"
+                       " WHERE checkpoint = ? ORDER BY name",
+                       [](const Statement& row) {
+                         return ArtifactFileRow{
+                             .name = row.Text(0), .sha256 = row.Text(1), .n_bytes = row.Int(2)};
+                       },
+                       sha256));
   if (!files.empty()) return files;
   return Status(Code::kNotFound, Str("no checkpoint ", sha256, " in the database"));
 }
@@ -171,12 +156,12 @@ Status StoreReader::ReadFileDigests(std::int64_t version) {
 Result<bool> StoreReader::IsReferenced(const std::string& sha256) {
   ASSIGN_OR_RETURN(const std::int64_t version, DataVersion());
   {
-    connection_->SetTimeLimit(kReadMsMax);
-    ASSIGN_OR_RETURN(
-        Statement row,
-        connection_->Prepare("SELECT 1 FROM checkpoint_file WHERE sha256 = ?"
-                             " UNION ALL SELECT 1 FROM artifact WHERE sha256 = ? LIMIT 1"));
-    ASSIGN_OR_RETURN(const bool found, row.Bind(sha256).Bind(sha256).Step());
+    ASSIGN_OR_RETURN(Statement row,
+                     Read(*connection_,
+                          "SELECT 1 FROM checkpoint_file WHERE sha256 = ?"
+                          " UNION ALL SELECT 1 FROM artifact WHERE sha256 = ? LIMIT 1",
+                          sha256, sha256));
+    ASSIGN_OR_RETURN(const bool found, row.Step());
     if (found) return true;
   }
   const bool is_old = files_version_ < 0 || BootMs() - files_read_ms_ > kFilesReadMs;

@@ -1,0 +1,16 @@
+// Calls about registered datasets.
+#pragma once
+
+#include "coordinator/rpc/call.h"
+#include "longrun/v1/sweeps.pb.h"
+
+namespace longrun {
+
+Status RegisterDataset(Call& call, const v1::RegisterDatasetRequest& request,
+                       v1::RegisterDatasetResponse* response);
+Status ListDatasets(Call& call, const v1::ListDatasetsRequest& request,
+                    v1::ListDatasetsResponse* response);
+Status RemoveDataset(Call& call, const v1::RemoveDatasetRequest& request,
+                     v1::RemoveDatasetResponse* response);
+
+}  // namespace longrun

@@ -1,0 +1,14 @@
+// The call that streams the logs of trainers.
+#pragma once
+
+#include "coordinator/rpc/call.h"
+#include "longrun/v1/sweeps.pb.h"
+
+namespace longrun {
+
+// The reactor deletes itself when the stream has ended.
+grpc::ServerWriteReactor<v1::GetLogsResponse>* GetLogs(Parts& parts,
+                                                       grpc::CallbackServerContext* context,
+                                                       const v1::GetLogsRequest* request);
+
+}  // namespace longrun

@@ -1,0 +1,106 @@
+// See submit.h.
+#include "coordinator/rpc/submit.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "coordinator/rpc/plan.h"
+#include "coordinator/rpc/planned.h"
+#include "coordinator/rpc/views.h"
+#include "sweeps/limits.h"
+#include "sweeps/sweep.h"
+
+namespace longrun {
+namespace {
+
+constexpr std::size_t kFileNameBytesMax = 4096;
+
+std::vector<std::pair<std::string, std::string>> Overrides(
+    const google::protobuf::RepeatedPtrField<v1::Override>& overrides) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const v1::Override& one : overrides) pairs.emplace_back(one.path(), one.value());
+  return pairs;
+}
+
+// Checks the file name and overrides, which are stored with the sweep and shown in messages.
+Status CheckFile(const std::string& file_name,
+                 const google::protobuf::RepeatedPtrField<v1::Override>& overrides) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (file_name.size() > kFileNameBytesMax || std::ranges::any_of(file_name, is_control)) {
+    return Status(Code::kInvalidArgument,
+                  Str("the sweep file's name has ", file_name.size(), " bytes: expected at most ",
+                      kFileNameBytesMax, ", without control characters: rename the file"));
+  }
+  std::size_t n_bytes = 0;
+  for (const v1::Override& one : overrides) n_bytes += one.path().size() + one.value().size();
+  if (n_bytes > kSweepBytesMax) {
+    return Status(Code::kInvalidArgument, Str("the overrides have ", n_bytes, " bytes: at most ",
+                                              kSweepBytesMax, " are taken"));
+  }
+  return Status();
+}
+
+// The sweep of a request's file.
+template <typename Request>
+Result<Sweep> SweepOf(Call& call, const std::vector<DatasetRow>& datasets, const Request& request) {
+  RETURN_IF_ERROR(CheckFile(request.file_name(), request.overrides()));
+  return ParseSweep(request.yaml(), request.file_name(), Overrides(request.overrides()),
+                    Catalogue(datasets, call.parts.core, call.reader));
+}
+
+}  // namespace
+
+Status PlanSweep(Call& call, const v1::PlanSweepRequest& request, v1::PlanSweepResponse* response) {
+  call.error.subject = request.file_name();
+  ASSIGN_OR_RETURN(
+      const Sweep sweep,
+      call.WithReason("SWEEP_INVALID", SweepOf(call, call.parts.core.datasets(), request)));
+  return FillPlan(call.parts.core, call.reader, sweep, response);
+}
+
+Status SubmitSweep(Call& call, SeededRandom& random, const v1::SubmitSweepRequest& request,
+                   v1::SubmitSweepResponse* response) {
+  call.error.subject = request.file_name();
+  RETURN_IF_ERROR(call.WithReason("DISK_LOW", call.parts.core.CheckDiskSpace()));
+  const std::vector<DatasetRow> datasets = call.parts.core.datasets();
+  ASSIGN_OR_RETURN(Sweep sweep, call.WithReason("SWEEP_INVALID", SweepOf(call, datasets, request)));
+  SweepSubmitted event;
+  for (const DatasetRow& dataset : datasets) {
+    event.dataset_paths[dataset.info.name] = dataset.folder;
+  }
+  // Submissions run one at a time, on the submitter's thread: the same file submitted twice at once is one
+  // sweep. What can be computed here does not hold up the core.
+  std::set<std::string> known_runs;
+  RETURN_IF_ERROR(call.parts.core.LookAndWait([&](const State& state) {
+    for (const PlannedRun& run : sweep.runs) {
+      const auto known = state.runs.find(run.run_key);
+      if (known != state.runs.end() && !known->second.damaged) known_runs.insert(run.run_key);
+    }
+  }));
+  event.texts = TextsOf(sweep, known_runs);
+  ASSIGN_OR_RETURN(event.known_cells, call.reader.CellOwners(sweep, &event.unrecorded_cells));
+  ASSIGN_OR_RETURN(event.sweep_id, call.reader.SameSweep(sweep.name, event.texts.digest));
+  response->set_created(event.sweep_id.empty());
+  if (event.sweep_id.empty()) event.sweep_id = MakeUlid(WallMs(), random);
+  response->set_sweep_id(event.sweep_id);
+  response->set_name(sweep.name);
+  event.sweep = std::move(sweep);
+  event.first = request.first();
+  const StepResult result = call.parts.core.PostAndWait(std::move(event));
+  RETURN_IF_ERROR(result.status);
+  FillCounts(result.submit, response->mutable_counts());
+  response->set_disk_bytes(result.submit.checkpoint_bytes);
+  const Result<std::int64_t> disk_free_bytes = call.parts.core.FreeDiskBytes();
+  if (disk_free_bytes.ok())
+    response->set_disk_free_bytes(*disk_free_bytes);  // otherwise left unset
+  const std::string& id = response->sweep_id();
+  RETURN_IF_ERROR(call.parts.core.LookAndWait(
+      [&](const State& state) { response->set_finished(!IsActiveSweep(state, id)); }));
+  return FillActive(call.parts.core, call.reader, "", id, response->mutable_others());
+}
+
+}  // namespace longrun

@@ -1,0 +1,108 @@
+// See watch.h.
+#include "coordinator/rpc/watch.h"
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "coordinator/rpc/views.h"
+
+namespace longrun {
+namespace {
+
+// Streams a sweep's state each time it changes. At most one of three is in progress: a wait for the
+// ticker, a job, a write.
+class Watch final : public grpc::ServerWriteReactor<v1::WatchSweepResponse> {
+ public:
+  Watch(Parts& parts, grpc::CallbackServerContext* context, const v1::WatchSweepRequest* request)
+      : parts_(parts), context_(context), reference_(request->sweep()), first_(request->first()) {
+    Work();
+  }
+
+ private:
+  void Work() {
+    if (!parts_.executor.Post([this](StoreReader& reader) { Look(reader); })) {
+      End(Status(Code::kUnavailable, "the coordinator is stopping, or busy: try again"));
+    }
+  }
+
+  void Wait() {
+    parts_.ticker.Add([this] {
+      if (parts_.stopping) return End(Status(Code::kUnavailable, "the coordinator is stopping"));
+      if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
+      // A worker's silence does not change the version, so look once a second anyway.
+      if (parts_.core.version() == seen_version_ && ++n_quiet_ < 4) return Wait();
+      Work();
+    });
+  }
+
+  void Look(StoreReader& reader) {
+    if (context_->IsCancelled()) return End(Status(Code::kCancelled, "the client disconnected"));
+    n_quiet_ = 0;
+    seen_version_ = parts_.core.version();
+    if (!view_) {
+      auto sweep = reader.FindSweep(reference_);
+      if (!sweep.ok()) {
+        KeepDamage(reader);
+        return End(sweep.status());
+      }
+      if (first_) {
+        const StepResult result = parts_.core.PostAndWait(SweepPutFirst{.sweep_id = sweep->id});
+        if (!result.status.ok()) return End(result.status);
+      }
+      view_ = std::make_unique<SweepView>(parts_.core, *sweep, SweepView::Durations::kOfEndedOnly,
+                                          SweepView::Losses::kShown);
+    }
+    message_.Clear();
+    const Status filled = view_->Fill(reader, &message_);
+    KeepDamage(reader);
+    if (!filled.ok()) return End(filled);
+    std::string bytes = message_.SerializeAsString();
+    if (bytes == sent_) return Wait();
+    sent_ = std::move(bytes);
+    StartWrite(&message_);
+  }
+
+  void KeepDamage(StoreReader& reader) {
+    for (DamagedRow& row : reader.TakeDamaged()) damaged_.insert(std::move(row));
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok) return End(Status(Code::kCancelled, "the client disconnected"));
+    if (message_.finished()) return End(Status());
+    Wait();
+  }
+
+  void End(const Status& status) {
+    AddDamage({damaged_.begin(), damaged_.end()}, context_);
+    Finish(EndCall(parts_, "WatchSweep", status,
+                   {.reason = status.code() == Code::kNotFound ? "SWEEP_NOT_FOUND" : "",
+                    .subject = reference_},
+                   context_));
+  }
+
+  void OnDone() override { delete this; }
+
+  Parts& parts_;
+  grpc::CallbackServerContext* context_;
+  const std::string reference_;
+  const bool first_;
+  std::unique_ptr<SweepView> view_;
+  v1::WatchSweepResponse message_;
+  std::string sent_;
+  std::set<DamagedRow> damaged_;
+  std::int64_t seen_version_ = -1;
+  int n_quiet_ = 0;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(Parts& parts,
+                                                             grpc::CallbackServerContext* context,
+                                                             const v1::WatchSweepRequest* request) {
+  return new Watch(parts, context, request);
+}
+
+}  // namespace longrun

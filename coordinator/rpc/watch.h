@@ -1,0 +1,14 @@
+// The call that streams the state of a sweep until all its tasks are terminal.
+#pragma once
+
+#include "coordinator/rpc/call.h"
+#include "longrun/v1/sweeps.pb.h"
+
+namespace longrun {
+
+// The reactor deletes itself when the stream has ended.
+grpc::ServerWriteReactor<v1::WatchSweepResponse>* WatchSweep(Parts& parts,
+                                                             grpc::CallbackServerContext* context,
+                                                             const v1::WatchSweepRequest* request);
+
+}  // namespace longrun
