@@ -66,8 +66,8 @@ print(spec.submodule_search_locations[0] if spec else '')")
     fail "no LibTorch: set LONGRUN_TORCH_ROOT to the folder of torch 2.11.0, or run ./dev setup"
   export LONGRUN_TORCH_ROOT
 
-  [ -e .deps/include/nlohmann/json.hpp ] ||
-    fail "no .deps/include: run ./dev setup where there is a network, and copy .deps here"
+  [ -e .deps/include/nlohmann/json.hpp ] && [ -e .deps/googletest/googletest/src/gtest-all.cc ] ||
+    fail "no .deps/include or .deps/googletest: run ./dev setup where there is a network, and copy .deps here"
   GENERATOR=Ninja
   command -v ninja >/dev/null || GENERATOR="Unix Makefiles"
   CUDA=ON

@@ -47,8 +47,7 @@ struct Case {
   bool causal = true;
 };
 
-// GoogleTest finds it; tests/mini_gtest does not ask.
-[[maybe_unused]] void PrintTo(const Case& given, std::ostream* out) { *out << given.name; }
+void PrintTo(const Case& given, std::ostream* out) { *out << given.name; }
 
 const Case kCases[] = {
     {"none", "none"},

@@ -43,8 +43,7 @@ struct Pair {
   std::string architecture, method;
 };
 
-// GoogleTest finds it; tests/mini_gtest does not ask.
-[[maybe_unused]] void PrintTo(const Pair& given, std::ostream* out) {
+void PrintTo(const Pair& given, std::ostream* out) {
   *out << given.architecture << " with " << given.method;
 }
 
