@@ -79,19 +79,25 @@ Halves SplitCpp(std::string_view text) {
   return halves;
 }
 
-// A # that begins a comment follows a blank or begins its line, and is not in quotes.
+// A # that begins a comment follows a blank or begins its line, and is not in quotes. Python's
+// texts in three quotes may have many lines; any other quotation ends with its line.
 std::string ScriptComments(std::string_view text) {
-  std::string comments;
+  std::string comments, quote;
   for (const std::string& line : Split(text, '\n')) {
+    if (quote.size() == 1) quote.clear();
     std::size_t begin = line.size();
-    char quote = 0;
     for (std::size_t i = 0; i < line.size() && begin == line.size(); ++i) {
-      const char c = line[i];
-      if (quote != 0) {
-        quote = c == quote ? 0 : quote;
-      } else if (c == '"' || c == '\'') {
-        quote = c;
-      } else if (c == '#' && (i == 0 || line[i - 1] == ' ')) {
+      const std::string_view rest = std::string_view(line).substr(i);
+      const std::string_view mark = rest.substr(0, std::min<std::size_t>(3, rest.size()));
+      const bool is_long = mark == "\"\"\"" || mark == "'''";
+      if (!quote.empty()) {
+        if (!rest.starts_with(quote)) continue;
+        i += quote.size() - 1;
+        quote.clear();
+      } else if (is_long || line[i] == '"' || line[i] == '\'') {
+        quote = is_long ? mark : mark.substr(0, 1);
+        i += quote.size() - 1;
+      } else if (line[i] == '#' && (i == 0 || line[i - 1] == ' ')) {
         begin = i;
       }
     }

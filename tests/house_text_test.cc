@@ -515,6 +515,9 @@ TEST(PlantedTest, LongCommentsAreFound) {
   EXPECT_EQ(n_long("base/a.cc", "// https://" + std::string(100, 'a') + "\n"), 0u);
   EXPECT_EQ(n_long("base/a.cc", "const char* kText = \"// " + words + "\";\n"), 0u);
   EXPECT_EQ(n_long("tools/a.py", "print('# " + words + "')\n"), 0u);
+  const std::string page = "a = \"\"\"one\n\n  b # " + words + "\n\"\"\"\n";
+  EXPECT_EQ(n_long("tools/a.py", page), 0u);
+  EXPECT_EQ(n_long("tools/a.py", page + "b = 'c'  # " + words + "\n"), 1u);
 }
 
 TEST(PlantedTest, LongProseIsFound) {
