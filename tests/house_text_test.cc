@@ -29,6 +29,7 @@ constexpr std::string_view kForeignFiles[] = {"Tensor.h",     "foreach_target.h"
 
 constexpr int kCommentColumns = 100;
 constexpr int kProseColumns = 120;
+constexpr int kDecisionColumns = 200;
 
 // ---- the parts of a text ------------------------------------------------------------------------
 
@@ -231,14 +232,14 @@ const Source* FindSource(const std::vector<Source>& sources, std::string_view pa
   return at == sources.end() ? nullptr : &*at;
 }
 
-constexpr std::string_view kInvariantPage = "ARCHITECTURE.md";
+constexpr std::string_view kArchitecture = "ARCHITECTURE.md";
 
 // Invariants that are cited but not listed, listed twice, or listed but cited by no test.
 Complaints WrongInvariants(const std::vector<Source>& sources) {
   static const std::regex kRow(R"(^\| (I-\d+) \|.*)"), kCited(R"(\b(I-\d+)\b)");
   Complaints wrong;
   std::set<std::string> listed, tested;
-  if (const Source* const page = FindSource(sources, kInvariantPage)) {
+  if (const Source* const page = FindSource(sources, kArchitecture)) {
     ForEachLine(page->text, [&](const std::string& line, int number) {
       std::smatch match;
       if (std::regex_match(line, match, kRow) && !listed.insert(match[1]).second) {
@@ -254,13 +255,13 @@ Complaints WrongInvariants(const std::vector<Source>& sources) {
         if (source.path.starts_with("tests/")) tested.insert(name);
         if (!listed.contains(name)) {
           wrong.push_back(
-              Str(source.path, ":", number, ": ", kInvariantPage, " has no invariant ", name));
+              Str(source.path, ":", number, ": ", kArchitecture, " has no invariant ", name));
         }
       }
     });
   }
   for (const std::string& name : listed) {
-    if (!tested.contains(name)) wrong.push_back(Str(kInvariantPage, ": no test cites ", name));
+    if (!tested.contains(name)) wrong.push_back(Str(kArchitecture, ": no test cites ", name));
   }
   return wrong;
 }
@@ -366,6 +367,25 @@ Complaints LongProse(const std::vector<Source>& sources) {
   return wrong;
 }
 
+// Cells of the table of decisions with more than 200 characters: such a reason gets a page in
+// docs/decisions/.
+Complaints LongDecisions(const std::vector<Source>& sources) {
+  Complaints wrong;
+  const Source* const page = FindSource(sources, kArchitecture);
+  bool is_inside = false;
+  ForEachLine(page == nullptr ? "" : page->text, [&](const std::string& line, int number) {
+    if (line.starts_with("## ")) is_inside = line == "## Decisions";
+    if (!is_inside || !line.starts_with("| ")) return;
+    for (const std::string& cell : Split(line, '|')) {
+      if (ColumnsOf(Trim(cell)) <= kDecisionColumns) continue;
+      wrong.push_back(Str(page->path, ":", number, ": a decision of ", ColumnsOf(Trim(cell)),
+                          " characters, at most ", kDecisionColumns,
+                          ": the reason gets a page in docs/decisions/"));
+    }
+  });
+  return wrong;
+}
+
 // ---- the tree -----------------------------------------------------------------------------------
 
 void ExpectNone(const Complaints& wrong) { EXPECT_TRUE(wrong.empty()) << Lines(wrong); }
@@ -377,6 +397,7 @@ TEST(HouseTest, NothingIsCitedFromListsElsewhere) { ExpectNone(CitedFromElsewher
 TEST(HouseTest, EachCommandOfDevThatIsCitedExists) { ExpectNone(MissingVerbs(Tree())); }
 TEST(HouseTest, CommentsEndByColumn100) { ExpectNone(LongComments(Tree())); }
 TEST(HouseTest, ProseEndsByColumn120) { ExpectNone(LongProse(Tree())); }
+TEST(HouseTest, DecisionsAreShort) { ExpectNone(LongDecisions(Tree())); }
 
 // ---- errors that are planted in memory ----------------------------------------------------------
 
@@ -533,6 +554,19 @@ TEST(PlantedTest, LongProseIsFound) {
       LongProse({{"docs/a.md", words.substr(1) + "\nhttps://" + std::string(120, 'a') + "\n"}}),
       Complaints());
   EXPECT_EQ(LongProse({{"base/a.cc", words + "\n"}}), Complaints());
+}
+
+TEST(PlantedTest, LongDecisionsAreFound) {
+  const std::string words(200, 'a');
+  const auto page = [&](const std::string& cell) {
+    return std::vector<Source>{
+        {"ARCHITECTURE.md",
+         Str("## Map\n| ", words, words, " | b |\n## Decisions\n| b | ", cell, " |\n")}};
+  };
+  EXPECT_EQ(LongDecisions(page(words)), Complaints());
+  EXPECT_EQ(LongDecisions(page(words + "a")),
+            Complaints{"ARCHITECTURE.md:4: a decision of 201 characters, at most 200: "
+                       "the reason gets a page in docs/decisions/"});
 }
 
 }  // namespace
