@@ -24,6 +24,7 @@ class EndTest : public SchedulerTest {
   }
 };
 
+// Invariant I-18.
 TEST_F(EndTest, ACrashIsRetriedAfterAWaitUntilTheFailuresAreSpent) {
   Begin(Current(Train()));
   const StepResult end = Finish(Current(Train()), Signal(11));
@@ -147,6 +148,7 @@ TEST_F(EndTest, ATrainerThatYieldedGoesOnAtOnceAtNobodysExpense) {
   EXPECT_EQ(Current(Train()).n, 2);
 }
 
+// Invariant I-18.
 TEST_F(EndTest, LossesHaveABudgetOfTheirOwn) {
   for (int i = 0; i < 3; ++i) {
     Begin(Current(Train()));
@@ -171,6 +173,7 @@ TEST_F(EndTest, TheEndIsTakenOnlyAfterTheWholeJournal) {
   EXPECT_EQ(Train().state, TaskState::kRunning);
 }
 
+// Invariant I-8.
 TEST_F(EndTest, ExitCodeZeroAloneIsNoSuccess) {
   Begin(Current(Train()));
   const Attempt& attempt = Current(Train());
@@ -179,6 +182,7 @@ TEST_F(EndTest, ExitCodeZeroAloneIsNoSuccess) {
   EXPECT_EQ(Train().state, TaskState::kReady);
 }
 
+// Invariant I-18.
 TEST_F(EndTest, AnEndToldTwiceCountsOnce) {
   Begin(Current(Train()));
   const Attempt& attempt = Current(Train());
