@@ -40,7 +40,7 @@ bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 Result<std::int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> units,
                                    std::string_view kind, std::string_view example) {
   const auto refuse = [&](std::string_view why) {
-    return Status(Code::kInvalidArgument, Str("\"", ToUtf8(text), "\" is no ", kind, ": ", why,
+    return Status(Code::kInvalidArgument, Str("\"", ToUtf8(text), "\" is not a ", kind, ": ", why,
                                               " (for example ", example, ")"));
   };
   std::string_view rest = text;

@@ -51,7 +51,7 @@ class MapReader {
   Result<AttentionMap> Read() {
     if (Text("format") != kFormat) {
       return Bad(
-          "is no attention map: expected a file of `longrun-trainer attention` or of the "
+          "is not an attention map: expected a file of `longrun-trainer attention` or of the "
           "evaluation attention_map");
     }
     AttentionMap map;

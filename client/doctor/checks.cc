@@ -280,15 +280,15 @@ Finding CheckFolder(const Machine& machine) {
       return Fail(Str(machine.state, " cannot be made: ", problem.found), problem.remedy);
     }
     return Fail(Str("cannot look at ", machine.state, ": ", std::strerror(errno)),
-                "give another place with --state or LONGRUN_HOME");
+                "choose another folder with --state or LONGRUN_HOME");
   }
   if (stat(machine.state.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
     return Fail(Str(machine.state, " is not a folder"),
-                "give another place with --state or LONGRUN_HOME");
+                "choose another folder with --state or LONGRUN_HOME");
   }
   if (info.st_uid != geteuid()) {
     return Fail(Str(machine.state, " belongs to user ", info.st_uid, ", we are ", geteuid()),
-                Str("run as that user, or give another place with --state"));
+                Str("run as that user, or choose another folder with --state"));
   }
   if (machine.write_errno == EROFS) return CannotWrite(machine);
   if (access(machine.state.c_str(), R_OK | W_OK | X_OK) != 0) {

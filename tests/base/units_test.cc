@@ -41,7 +41,7 @@ TEST(ParseCountTest, RefusesTheRestAndSaysWhy) {
   }
   EXPECT_EQ(
       ParseCount("1k").status().message(),
-      "\"1k\" is no count: unknown unit, use one of K, M, G, B, Ki, Mi, Gi (for example 200M, "
+      "\"1k\" is not a count: unknown unit, use one of K, M, G, B, Ki, Mi, Gi (for example 200M, "
       "64Ki, 1.5K or 4096)");
 }
 

@@ -128,7 +128,7 @@ TEST(AttentionMapFileTest, AFileThatDisagreesWithItselfIsRefused) {
     EXPECT_TRUE(read.status().message().starts_with(path));
     return read.status().message();
   };
-  EXPECT_NE(refused("attention map 1", "attention map 2").find("is no attention map"),
+  EXPECT_NE(refused("attention map 1", "attention map 2").find("is not an attention map"),
             std::string::npos);
   EXPECT_NE(refused(R"("tokens":"4")", R"("tokens":"5")").find("expected F64 [5]"),
             std::string::npos);
