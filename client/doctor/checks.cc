@@ -339,7 +339,7 @@ Finding CheckLocks(const Machine& machine) {
   }
   if (!address.ok()) {
     return Warn("a coordinator holds the folder but has no address yet",
-                "it is starting: look again; if it stays so, see coordinator.log");
+                "it is starting: check again; if this remains, see coordinator.log");
   }
   Connection connection{*address};
   const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 5'000);
@@ -372,14 +372,15 @@ std::string UnknownRuns(const Json& unknown) {
 Finding CheckDatabase(const Machine& machine) {
   if (!PathExists(JoinPath(machine.state, "longrun.db"))) {
     if (PathExists(JoinPath(machine.state, "database.id"))) {
-      return Fail("longrun.db is gone although it was there",
-                  "put it back from a backup; or remove database.id to begin anew");
+      return Fail(
+          "longrun.db existed and is missing now",
+          "restore it from a backup, or remove database.id to start with an empty database");
     }
     return Ok("none yet");
   }
   const auto cannot_write = [&] {
     const WriteProblem problem = DescribeWriteErrno(machine.write_errno, machine.state);
-    return Fail(Str("not looked at: ", problem.found),
+    return Fail(Str("not checked: ", problem.found),
                 Str(problem.remedy, "; nothing says that the database is at fault"));
   };
   // A coordinator that runs already answers without writing; none can be started.
@@ -388,14 +389,14 @@ Finding CheckDatabase(const Machine& machine) {
   if (!info.ok()) {
     if (machine.write_errno != 0) return cannot_write();
     if (info.status().code() == Code::kResourceExhausted) {
-      return Fail(Str("not looked at: ", info.status().message()),
+      return Fail(Str("not checked: ", info.status().message()),
                   "do what the message says; nothing says that the database is at fault");
     }
     // Nobody looked into the database: that says nothing about it.
     const bool no_answer = info.status().code() == Code::kUnavailable ||
                            info.status().code() == Code::kDeadlineExceeded;
     if (no_answer) {
-      return Fail(Str("not looked at: ", info.status().message()),
+      return Fail(Str("not checked: ", info.status().message()),
                   Str("see why: `tail ", JoinPath(machine.state, "coordinator.log"), "`"));
     }
     return Fail(
@@ -417,7 +418,7 @@ Finding CheckDatabase(const Machine& machine) {
   for (const Json& run : unknown) n_waiting += run.at("tasks_waiting").get<std::int64_t>();
   const std::string found = Str(checked, "; ", UnknownRuns(unknown));
   if (n_waiting == 0) return Ok(found);
-  return Warn(Str(found, "; tasks that wait for a build that does: ", n_waiting),
+  return Warn(Str(found, "; tasks waiting for a build that knows it: ", n_waiting),
               "build with what they need, or `longrun cancel` their sweeps (`longrun get RUN`); "
               "their results stay readable");
 }
