@@ -373,8 +373,8 @@ Finding CheckDatabase(const Machine& machine) {
   if (!PathExists(JoinPath(machine.state, "longrun.db"))) {
     if (PathExists(JoinPath(machine.state, "database.id"))) {
       return Fail(
-          "longrun.db existed and is missing now",
-          "restore it from a backup, or remove database.id to start with an empty database");
+          "longrun.db is gone although it was there",
+          "put it back from a backup; or remove database.id to begin anew");
     }
     return Ok("none yet");
   }

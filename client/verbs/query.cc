@@ -160,7 +160,7 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
   const Result<std::string> sql = arguments.sql == "-" ? ReadStdin() : arguments.sql;
   if (!sql.ok()) return Report(sql.status());
   if (!IsUtf8(*sql)) {
-    return Report(Status(Code::kInvalidArgument, "the query is not UTF-8 text"));
+    return Report(Status(Code::kInvalidArgument, "the query is no text in UTF-8"));
   }
   const Result<std::int64_t> timeout_ms = ParseDurationMs(arguments.timeout);
   if (!timeout_ms.ok()) return Report(timeout_ms.status().In("--timeout"));

@@ -156,7 +156,7 @@ Status RunGenerate(const GenerateOptions& options) {
     const bool no_cache = status.code() == Code::kUnimplemented;
     return Status(status.code(),
                   Str(status.message(),
-                      no_cache ? "; --no-cache reads the whole text again for each token" : ""))
+                      no_cache ? "; --no-cache reads the whole text anew for each token" : ""))
         .In(Str("a prompt of ", prompt_BT.size(1), " tokens and ", options.new_tokens,
                 " behind it"));
   }

@@ -597,8 +597,8 @@ Ending TrainStandalone(const StandaloneOptions& options) {
     Write(Str("trained: its weights and the optimizer's state are in ", view.checkpoint(), "\n"));
   } else if (ending.failure_class == FailureClass::kPreempted && !view.checkpoint().empty()) {
     ending.status =
-        Status(ending.status.code(), Str(ending.status.message(), "; to continue, use --resume ",
-                                         view.checkpoint(), " with another --output"));
+        Status(ending.status.code(), Str(ending.status.message(), "; --resume ", view.checkpoint(),
+                                         " with another --output goes on with it"));
   }
   // In a sweep the coordinator adds this advice; here we do.
   if (ending.failure_class == FailureClass::kNumerical && !ending.status.ok()) {

@@ -275,7 +275,7 @@ TEST_F(DoctorTest, AWorkerWithoutACoordinator) {
 
 TEST_F(DoctorTest, ADatabaseThatIsGone) {
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder.path(), "database.id"), "x").ok());
-  Expect("database", Verdict::kFail, "existed and is missing now");
+  Expect("database", Verdict::kFail, "is gone although it was there");
 }
 
 TEST_F(DoctorTest, AWorkersIdThatIsDamaged) {
