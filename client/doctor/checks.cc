@@ -372,9 +372,8 @@ std::string UnknownRuns(const Json& unknown) {
 Finding CheckDatabase(const Machine& machine) {
   if (!PathExists(JoinPath(machine.state, "longrun.db"))) {
     if (PathExists(JoinPath(machine.state, "database.id"))) {
-      return Fail(
-          "longrun.db is gone although it was there",
-          "put it back from a backup; or remove database.id to begin anew");
+      return Fail("longrun.db is gone although it was there",
+                  "put it back from a backup; or remove database.id to begin anew");
     }
     return Ok("none yet");
   }
