@@ -158,8 +158,9 @@ Result<std::string> MetricPage::Expose(const std::string& address) {
   } catch (const std::exception&) {
     // The library's message does not give the cause.
   }
-  return Status(Code::kUnavailable, Str("cannot serve metrics on ", address,
-                                        ": the port is in use, or no port; give another one"));
+  return Status(Code::kUnavailable,
+                Str("cannot serve metrics on ", address,
+                    ": the port is in use or not a port number; choose another one"));
 }
 
 std::string MetricPage::Text() const {

@@ -93,7 +93,7 @@ std::string SweepReference() {
     if (!method->params.empty()) out += Str("\n", kParamHead, ParamRows(method->params));
   }
   for (const Evaluation* const evaluation : Evaluations()) {
-    out += Str("\n## Evaluation `", evaluation->name, "`\n\n", evaluation->meaning, " (",
+    out += Str("\n## Evaluation `", evaluation->name, "`\n\n", evaluation->meaning, "\n(",
                evaluation->source, ")\n\n", kParamHead, ParamRows(evaluation->params));
     if (NamesASplit(*evaluation)) {
       const KeyRow& overlap = TrainOverlapKey();

@@ -160,8 +160,8 @@ Result<std::string> SweepYaml(const Reproduction& reproduction) {
   if (!key.ok()) return std::move(key).status().In("the file that would reproduce the run");
   if (*key != run.Key()) {
     return Status(Code::kUnimplemented,
-                  Str("the file that would give run ", run.Key(), " gives ", *key,
-                      ": something of the run has no key in a sweep file"));
+                  Str("no sweep file gives run ", run.Key(),
+                      ": something of it has no key there; the nearest file gives ", *key));
   }
   return yaml;
 }

@@ -6,8 +6,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cctype>
-#include <filesystem>
 #include <regex>
 #include <set>
 #include <string>
@@ -16,14 +14,10 @@
 
 #include "base/files.h"
 #include "base/str.h"
+#include "tests/house_source.h"
 
 namespace longrun {
 namespace {
-
-struct Source {
-  std::string path;  // from the root
-  std::string text;  // empty for what is no C++ or CUDA
-};
 
 // What each top folder may include beside itself. Between coordinator, worker and client: nothing.
 struct Floor {
@@ -139,11 +133,6 @@ bool IsOneOf(std::string_view word, const Words& words) {
   return std::ranges::find(words, word) != std::end(words);
 }
 
-bool IsSource(std::string_view path) {
-  return path.ends_with(".h") || path.ends_with(".cc") || path.ends_with(".cu") ||
-         path.ends_with(".cuh");
-}
-
 std::string_view TopFolder(std::string_view path) { return path.substr(0, path.find('/')); }
 
 const Floor* FindFloor(std::string_view folder) {
@@ -174,13 +163,10 @@ std::string_view IncludedBy(std::string_view line) {
 
 // Whether `text` calls a function of that name.
 bool Calls(std::string_view text, std::string_view name) {
-  const auto is_word = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
-  };
   for (std::size_t at = text.find(name); at != std::string_view::npos;
        at = text.find(name, at + 1)) {
     const std::string_view rest = text.substr(at + name.size());
-    if ((at == 0 || !is_word(text[at - 1])) && rest.starts_with('(')) return true;
+    if ((at == 0 || !IsNameLetter(text[at - 1])) && rest.starts_with('(')) return true;
   }
   return false;
 }
@@ -294,29 +280,6 @@ std::vector<std::string> WithoutReadme(const std::vector<Source>& sources) {
   }
   return wrong;
 }
-
-const std::vector<Source>& Tree() {
-  static const std::vector<Source> tree = [] {
-    std::vector<Source> sources;
-    const std::filesystem::path root = LONGRUN_SOURCE_DIR;
-    auto at = std::filesystem::recursive_directory_iterator(root);
-    for (; at != std::filesystem::recursive_directory_iterator(); ++at) {
-      const std::string name = at->path().filename().string();
-      // What is hidden or built is not ours to judge.
-      const bool is_skipped = name.starts_with('.') || (at.depth() == 0 && name == "build");
-      if (at->is_directory() && is_skipped) at.disable_recursion_pending();
-      if (is_skipped || !at->is_regular_file()) continue;
-      Source source = {.path = at->path().lexically_relative(root).string(), .text = ""};
-      if (IsSource(source.path)) source.text = ReadFile(at->path().string()).value();
-      sources.push_back(std::move(source));
-    }
-    std::ranges::sort(sources, {}, &Source::path);
-    return sources;
-  }();
-  return tree;
-}
-
-std::string Lines(const std::vector<std::string>& lines) { return Str("\n", Join(lines, "\n")); }
 
 TEST(HouseTest, TreeIsRead) {
   EXPECT_TRUE(

@@ -11,6 +11,7 @@ import math
 import pathlib
 import platform
 import subprocess
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SWEEP = "position-methods"
@@ -72,8 +73,9 @@ def sentence(cells, below, above):
 
     def show(key, cell):
         return f"{key[0]} at {key[1]} ({cell[0]:.3f} ± {cell[1]:.3f})"
-    return (f"- {show(below, a)} below {show(above, b)}: {verdict}, "
+    text = (f"- {show(below, a)} below {show(above, b)}: {verdict}, "
             f"{abs(apart):.1f} standard errors of the difference.")
+    return textwrap.fill(text, 120, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def main():
@@ -84,7 +86,7 @@ def main():
     cells = cells_of(table)
     seeds = {n for _, _, n in cells.values()}
     if len(seeds) != 1:
-        raise SystemExit(f"{SWEEP}: cells have {sorted(seeds)} seeds; wait until the sweep is through")
+        raise SystemExit(f"{SWEEP}: cells have {sorted(seeds)} seeds; wait until the sweep has finished")
     markdown = ask(args.longrun, "table", SWEEP, "-o", "markdown").strip()
     sentences = "\n".join(sentence(cells, *claim) for claim in CLAIMS)
     (ROOT / "docs/position-methods-table.md").write_text(f"""# Position methods, trained at 64 bytes
@@ -92,7 +94,8 @@ def main():
 `./dev position-methods` generates this page from [sweeps/position-methods.yaml](../sweeps/position-methods.yaml):
 a GPT-2 body of 3 layers, 4 heads and width 96, trained for 600 steps of 16 sequences of 64 bytes on five
 novels by Jane Austen, with {seeds.pop()} seeds each. The values are the perplexity per byte of a sixth novel in
-windows of each length, over the same 65,536 bytes at every length. ± is the standard error over seeds. Trained on {machine()}.
+windows of each length, over the same 65,536 bytes at every length. ± is the standard error over seeds.
+Trained on {machine()}.
 
 Such a short training favours methods with a built-in prior for nearby tokens, and leaves learned,
 sinusoidal and T5 positions far from their values after more steps. Keep this in mind when you compare

@@ -280,15 +280,15 @@ Finding CheckFolder(const Machine& machine) {
       return Fail(Str(machine.state, " cannot be made: ", problem.found), problem.remedy);
     }
     return Fail(Str("cannot look at ", machine.state, ": ", std::strerror(errno)),
-                "give another place with --state or LONGRUN_HOME");
+                "choose another folder with --state or LONGRUN_HOME");
   }
   if (stat(machine.state.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
     return Fail(Str(machine.state, " is not a folder"),
-                "give another place with --state or LONGRUN_HOME");
+                "choose another folder with --state or LONGRUN_HOME");
   }
   if (info.st_uid != geteuid()) {
     return Fail(Str(machine.state, " belongs to user ", info.st_uid, ", we are ", geteuid()),
-                Str("run as that user, or give another place with --state"));
+                Str("run as that user, or choose another folder with --state"));
   }
   if (machine.write_errno == EROFS) return CannotWrite(machine);
   if (access(machine.state.c_str(), R_OK | W_OK | X_OK) != 0) {
@@ -339,7 +339,7 @@ Finding CheckLocks(const Machine& machine) {
   }
   if (!address.ok()) {
     return Warn("a coordinator holds the folder but has no address yet",
-                "it is starting: look again; if it stays so, see coordinator.log");
+                "it is starting: check again; if this remains, see coordinator.log");
   }
   Connection connection{*address};
   const Result<Json> info = connection.Call("GetServerInfo", Json::object(), 5'000);
@@ -379,7 +379,7 @@ Finding CheckDatabase(const Machine& machine) {
   }
   const auto cannot_write = [&] {
     const WriteProblem problem = DescribeWriteErrno(machine.write_errno, machine.state);
-    return Fail(Str("not looked at: ", problem.found),
+    return Fail(Str("not checked: ", problem.found),
                 Str(problem.remedy, "; nothing says that the database is at fault"));
   };
   // A coordinator that runs already answers without writing; none can be started.
@@ -388,14 +388,14 @@ Finding CheckDatabase(const Machine& machine) {
   if (!info.ok()) {
     if (machine.write_errno != 0) return cannot_write();
     if (info.status().code() == Code::kResourceExhausted) {
-      return Fail(Str("not looked at: ", info.status().message()),
+      return Fail(Str("not checked: ", info.status().message()),
                   "do what the message says; nothing says that the database is at fault");
     }
     // Nobody looked into the database: that says nothing about it.
     const bool no_answer = info.status().code() == Code::kUnavailable ||
                            info.status().code() == Code::kDeadlineExceeded;
     if (no_answer) {
-      return Fail(Str("not looked at: ", info.status().message()),
+      return Fail(Str("not checked: ", info.status().message()),
                   Str("see why: `tail ", JoinPath(machine.state, "coordinator.log"), "`"));
     }
     return Fail(
@@ -417,7 +417,7 @@ Finding CheckDatabase(const Machine& machine) {
   for (const Json& run : unknown) n_waiting += run.at("tasks_waiting").get<std::int64_t>();
   const std::string found = Str(checked, "; ", UnknownRuns(unknown));
   if (n_waiting == 0) return Ok(found);
-  return Warn(Str(found, "; tasks that wait for a build that does: ", n_waiting),
+  return Warn(Str(found, "; tasks waiting for a build that knows it: ", n_waiting),
               "build with what they need, or `longrun cancel` their sweeps (`longrun get RUN`); "
               "their results stay readable");
 }

@@ -169,7 +169,7 @@ Result<std::string> RenderPng(const Drawing& drawing, double scale) {
   const double height = drawing.height * scale;
   if (!(width >= 1 && height >= 1 && width <= kPixelsMax && height <= kPixelsMax)) {
     return Status(Code::kInvalidArgument, Str("a picture of ", width, " x ", height,
-                                              " pixels: each side has 1 to ", kPixelsMax));
+                                              " pixels: each side must have 1 to ", kPixelsMax));
   }
   const std::unique_ptr<cairo_surface_t, SurfaceDeleter> surface(cairo_image_surface_create(
       CAIRO_FORMAT_RGB24, static_cast<int>(width), static_cast<int>(height)));

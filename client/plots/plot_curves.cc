@@ -195,10 +195,11 @@ Result<std::vector<Plot>> PlotsOfTables(const std::vector<PivotTable>& tables) {
       std::vector<std::string> metrics;
       metrics.reserve(table.metrics.size());
       for (const Metric& metric : table.metrics) metrics.push_back(metric.name);
-      return Status(Code::kInvalidArgument,
-                    Str("a plot has the ", by_position ? "tokens of context" : "context length",
-                        " across and one metric, found ", Join(table.col_axes, ", "), " and ",
-                        Join(metrics, ", "), ": leave --cols out, and give one --metric"));
+      return Status(
+          Code::kInvalidArgument,
+          Str("a plot shows one metric by ", by_position ? "tokens of context" : "context length",
+              ", found ", Join(table.col_axes, ", "), " and ", Join(metrics, ", "),
+              ": leave --cols out, and give one --metric"));
     }
     const bool has_lengths = std::ranges::all_of(table.columns, [](const auto& column) {
       return column.front().is_number() || IsPositionRange(column.front());

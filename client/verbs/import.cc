@@ -73,8 +73,8 @@ Status CheckNameIsFree(Connection& connection, const std::string& name, const st
     const auto found = model.at("sha256").get<std::string>();
     if (found != digest) {
       return Status(Code::kAlreadyExists,
-                    Str("model \"", name, "\" is there with other content (digest ", ShortId(found),
-                        ", not ", ShortId(digest),
+                    Str("model \"", name, "\" already exists with other content (digest ",
+                        ShortId(found), ", not ", ShortId(digest),
                         "): choose another name, or remove it first: longrun models rm ", name));
     }
     is_there = true;

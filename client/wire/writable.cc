@@ -15,7 +15,7 @@
 namespace longrun {
 namespace {
 
-constexpr const char* kElsewhere = ", or give another place with --state";
+constexpr const char* kElsewhere = ", or choose another folder with --state";
 
 bool IsAnothers(const std::string& folder) {
   struct stat info {};

@@ -1,10 +1,10 @@
 // See reads.h.
 #include "coordinator/rpc/reads.h"
 
+#include <optional>
 #include <set>
 #include <string_view>
 #include <unordered_set>
-#include <optional>
 #include <utility>
 
 #include "base/clock.h"

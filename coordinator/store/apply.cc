@@ -648,7 +648,7 @@ Result<bool> Store::PutModel(const ModelRow& model, std::span<const ArtifactFile
     if (is_there) {
       return Status(
           Code::kAlreadyExists,
-          Str("model \"", model.name, "\" is there with other content (digest ",
+          Str("model \"", model.name, "\" already exists with other content (digest ",
               statement.Text(0).substr(0, 8), ", not ", model.digest.substr(0, 8),
               "): choose another name, or remove it first: longrun models rm ", model.name));
     }

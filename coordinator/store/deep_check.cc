@@ -219,7 +219,7 @@ class Checker {
       if (expected == said.end() || digest.FinishHex() == expected->second) continue;
       if (damaged_results_.find(attempt) != std::string::npos)
         continue;  // that one is told already
-      Add(Str(names[attempt], " are not those that its attempt closed with"),
+      Add(Str(names[attempt], " differ from those that its attempt recorded when it ended"),
           Str(kRestoreRemedy, ", or measure them again: `longrun retry`"));
     }
     return Status();

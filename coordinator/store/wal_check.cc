@@ -366,12 +366,10 @@ class Reader {
         Code::kDataLoss,
         Str(path, " is damaged at byte ", offset, ": ", lost,
             " cannot be read any more. Restore a backup of the database (docs/operating.md). "
-            "Without "
-            "one, try on two copies of the folder which of them has more: the database without its "
-            "log "
-            "(remove ",
-            BaseName(path), "), or with the intact beginning of the log (`truncate -s ", offset,
-            " ", BaseName(path),
+            "Without one, make two copies of the folder and see which keeps more: the database "
+            "without its log (remove ",
+            BaseName(path), "), or with only the intact beginning of the log (`truncate -s ",
+            offset, " ", BaseName(path),
             "`); `longrun --state COPY doctor --deep` says whether it is whole, and `longrun run` "
             "measures what is missing"));
   }

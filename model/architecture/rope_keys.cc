@@ -48,7 +48,7 @@ class OneValue {
     if (value == absent) return Status();
     return Status(Code::kInvalidArgument,
                   Str("config.json: ", echo, " ", value, " without ", key,
-                      ": transformers passes over it and takes ", absent, "; give ", key));
+                      ": transformers ignores it and uses ", absent, "; give ", key));
   }
   double Or(double absent) const { return given_ ? value_ : absent; }
   // The key as the file has it, or `absent`.

@@ -65,9 +65,9 @@ Result<InputFile> ReadKeptFile(const std::string& id, const std::string& folder)
   }
   ASSIGN_OR_RETURN(InputFile file, ReadInputFile(path));
   if (file.id != id) {
-    return Status(Code::kDataLoss, Str(path, " holds other bytes (", file.id,
-                                       ") than its name says: submit the sweep again with the "
-                                       "file itself"));
+    return Status(Code::kDataLoss,
+                  Str(path, " does not have the content that its name says (found ", file.id,
+                      "): submit the sweep again with the original file"));
   }
   return file;
 }

@@ -35,8 +35,9 @@ Result<const Architecture*> ArchitectureOf(const Json& config) {
   }
   const auto found = FindArchitecture(type);
   if (found.ok()) return *found;
-  return Status(Code::kUnimplemented, Str("config.json: model_type \"", type, "\" is not built; ",
-                                          Join(ArchitectureNames(), ", "), " are"));
+  return Status(Code::kUnimplemented,
+                Str("config.json: model_type \"", type,
+                    "\" is not built; these are: ", Join(ArchitectureNames(), ", ")));
 }
 
 }  // namespace

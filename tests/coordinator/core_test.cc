@@ -132,6 +132,7 @@ TEST_F(CoreTest, ASweepGoesFromSubmissionToItsTableWithOneWorker) {
   EXPECT_EQ(sink->checkpoints().front().files.size(), 1u);
 }
 
+// Invariant I-5.
 TEST_F(CoreTest, WhatWasAcknowledgedIsThereAfterARestart) {
   Upload("manifest");
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
@@ -149,6 +150,7 @@ TEST_F(CoreTest, WhatWasAcknowledgedIsThereAfterARestart) {
   EXPECT_EQ(SweepState(), "SUCCEEDED");
 }
 
+// Invariant I-23.
 TEST_F(CoreTest, ACheckpointWhoseBytesAreMissingIsNotTaken) {
   EXPECT_TRUE(core->PostAndWait(SampleSubmission(kSweepId)).status.ok());
   const auto sink = std::make_shared<FakeSession>();

@@ -166,6 +166,7 @@ TEST_F(InterruptionTest, ACancelledTrainingGoesOnFromItsCheckpointWhenItIsSubmit
 }
 
 // What is hidden of a text depends on where in the data a step is, and on nothing that a kill could lose.
+// Invariant I-35.
 TEST_F(InterruptionTest, AnEncoderWhoseTrainerIsKilledHasTheNumbersOfOneThatWasNot) {
   const SweepSize encoder = {
       .steps = 200, .positions = {"{method: alibi, variant: symmetric}"}, .encoder = true};

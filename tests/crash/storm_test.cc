@@ -343,6 +343,7 @@ std::string RowsTwice(const Service& service) {
         SELECT 1 FROM results GROUP BY task, metric, context_length, variant HAVING count(*) > 1))");
 }
 
+// Invariant I-35.
 TEST(StormTest, KilledAtRandomMomentsTheTableIsThatOfAnUndisturbedRun) {
   const bool soak = GetEnv("LONGRUN_SOAK").has_value();
   const int rounds = soak ? 8 : 1;

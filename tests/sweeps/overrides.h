@@ -3,14 +3,11 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 #include "base/str.h"
+#include "sweeps/spec.h"
 
 namespace longrun {
-
-using Overrides = std::vector<std::pair<std::string, std::string>>;
 
 inline Overrides OverridesOf(std::string_view yaml) {
   constexpr std::string_view kMark = "# --set ";

@@ -19,9 +19,10 @@ Result<Plugin> LoadPlugin() {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* why = dlerror();
-    return Status(Code::kFailedPrecondition,
-                  Str("our CUDA half cannot be loaded: ", why == nullptr ? "unknown reason" : why,
-                      "; build longrun where nvcc is, or use a CPU"));
+    return Status(
+        Code::kFailedPrecondition,
+        Str("the CUDA part of longrun cannot be loaded: ", why == nullptr ? "unknown reason" : why,
+            "; build longrun on a machine with nvcc, or use a CPU"));
   }
   void* symbol = dlsym(library, kLongrunGpuDescribeSymbol);
   if (symbol == nullptr) {

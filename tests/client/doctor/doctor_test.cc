@@ -205,7 +205,7 @@ TEST_F(DoctorTest, AFolderThatCannotBeWrittenIsNoDamageOfTheDatabase) {
   Expect("state", Verdict::kFail, "mounted read-only");
   EXPECT_NE(Of("state").remedy.find("mount it writable"), std::string::npos);
   const Finding database = Of("database");
-  EXPECT_TRUE(database.found.starts_with("not looked at: the file system of")) << database.found;
+  EXPECT_TRUE(database.found.starts_with("not checked: the file system of")) << database.found;
   EXPECT_NE(database.remedy.find("nothing says that the database is at fault"), std::string::npos);
 }
 

@@ -37,6 +37,7 @@ class EndTest : public SchedulerTest {
   }
 };
 
+// Invariant I-18.
 TEST_F(EndTest, ACrashIsRetriedAfterAWaitUntilTheFailuresAreSpent) {
   Begin(Current(Train()));
   const StepResult end = Finish(Current(Train()), Signal(11));
@@ -217,6 +218,7 @@ TEST_F(EndTest, ATrainerThatYieldedGoesOnAtOnceAtNobodysExpense) {
   EXPECT_EQ(Current(Train()).n, 2);
 }
 
+// Invariant I-18.
 TEST_F(EndTest, LossesHaveABudgetOfTheirOwn) {
   for (int i = 0; i < 3; ++i) {
     Begin(Current(Train()));
@@ -241,6 +243,7 @@ TEST_F(EndTest, TheEndIsTakenOnlyAfterTheWholeJournal) {
   EXPECT_EQ(Train().state, TaskState::kRunning);
 }
 
+// Invariant I-8.
 TEST_F(EndTest, ExitCodeZeroAloneIsNoSuccess) {
   Begin(Current(Train()));
   const Attempt& attempt = Current(Train());
@@ -249,6 +252,7 @@ TEST_F(EndTest, ExitCodeZeroAloneIsNoSuccess) {
   EXPECT_EQ(Train().state, TaskState::kReady);
 }
 
+// Invariant I-18.
 TEST_F(EndTest, AnEndToldTwiceCountsOnce) {
   Begin(Current(Train()));
   const Attempt& attempt = Current(Train());

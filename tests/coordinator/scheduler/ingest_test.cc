@@ -22,6 +22,7 @@ TEST_F(IngestTest, StartedMakesTheTaskRun) {
   EXPECT_EQ(Train().state, TaskState::kRunning);
 }
 
+// Invariant I-6.
 TEST_F(IngestTest, AGapIsRefusedWithTheNumberThatIsExpected) {
   SampleJournal journal = Begin(Current(Train()));
   for (int i = 0; i < 4; ++i) journal.Append("series", {{"loss", 1}});
@@ -32,6 +33,7 @@ TEST_F(IngestTest, AGapIsRefusedWithTheNumberThatIsExpected) {
   EXPECT_EQ(Rows(Current(Train())), 2u);
 }
 
+// Invariant I-5.
 TEST_F(IngestTest, WhatIsStoredIsNotStoredAgainButAcknowledgedAgain) {
   SampleJournal journal = Begin(Current(Train()));
   journal.Append("series", {{"loss", 1}});
@@ -42,6 +44,7 @@ TEST_F(IngestTest, WhatIsStoredIsNotStoredAgainButAcknowledgedAgain) {
   EXPECT_EQ(Commands<SendAck>(result)[0].durable_seq, 3);
 }
 
+// Invariant I-23.
 TEST_F(IngestTest, ACheckpointWithoutItsBytesEndsTheBatchBeforeIt) {
   SampleJournal journal = Begin(Current(Train()));
   const auto& series = journal.Append("series", {{"loss", 1}});
@@ -167,6 +170,7 @@ TEST_F(IngestTest, ACheckpointThatWasPassedOverMakesRoomForWhatIsWrittenAfterThe
   EXPECT_EQ(Current(Train()).resume->step, 15);
 }
 
+// Invariant I-9.
 TEST_F(IngestTest, TrainingSucceedsWithItsFinalCheckpointAndTheEvaluationMayStart) {
   Complete(Current(Train()));
 
@@ -179,6 +183,7 @@ TEST_F(IngestTest, TrainingSucceedsWithItsFinalCheckpointAndTheEvaluationMayStar
   EXPECT_EQ(SweepStateName(state, "sweep-1"), "SUCCEEDED");
 }
 
+// Invariant I-8.
 TEST_F(IngestTest, FinalWithoutTheFinalCheckpointIsIncomplete) {
   SampleJournal journal = Begin(Current(Train()));
   journal.Final();
@@ -190,6 +195,7 @@ TEST_F(IngestTest, FinalWithoutTheFinalCheckpointIsIncomplete) {
   EXPECT_EQ(Train().failures, 1);
 }
 
+// Invariant I-8.
 TEST_F(IngestTest, FinalWithAMissingRowIsIncomplete) {
   Complete(Current(Train()));
   const Attempt& attempt = Current(Evaluate());
@@ -202,6 +208,7 @@ TEST_F(IngestTest, FinalWithAMissingRowIsIncomplete) {
   EXPECT_NE(attempt.message.find("0 rows of nll at 128"), std::string::npos) << attempt.message;
 }
 
+// Invariant I-8.
 TEST_F(IngestTest, ARowThatIsNotExpectedIsWarnedOfAndNeverCounts) {
   Complete(Current(Train()));
   const Attempt& attempt = Current(Evaluate());
@@ -217,6 +224,7 @@ TEST_F(IngestTest, ARowThatIsNotExpectedIsWarnedOfAndNeverCounts) {
   EXPECT_TRUE(Evaluate().result_attempt.empty());
 }
 
+// Invariant I-8.
 TEST_F(IngestTest, ADigestThatDoesNotHoldIsIncomplete) {
   Complete(Current(Train()));
   const Attempt& attempt = Current(Evaluate());
@@ -244,6 +252,7 @@ TEST_F(IngestTest, CompletenessIsJudgedTheSameAfterARestartInBetween) {
   EXPECT_EQ(Evaluate().state, TaskState::kSucceeded);
 }
 
+// Invariant I-19.
 TEST_F(IngestTest, AnOlderAttemptIsKeptAsHistoryChangesNothingAndIsFenced) {
   Attempt& first = Current(Train());
   SampleJournal journal = Begin(first);

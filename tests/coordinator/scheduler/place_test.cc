@@ -185,6 +185,7 @@ TEST_F(PlaceTest, ATaskThatNoWorkerCouldRunNamesWhatItWantsAndTheNearest) {
             "not gpu");
 }
 
+// Invariant I-3.
 TEST_F(PlaceTest, ASlotHasOneAttemptAtATime) {
   Submit({.seeds = {1, 2, 3}, .context_lengths = {}});
   EXPECT_EQ(Commands<SendStart>(Arrive("w", {CpuSlot(0), CpuSlot(1)}, 1)).size(), 2u);
@@ -233,6 +234,7 @@ TEST_F(PlaceTest, AnEvaluationPrefersTheWorkerThatTrained) {
   EXPECT_EQ(Current(Evaluate()).worker, "b");
 }
 
+// Invariant I-2.
 TEST_F(PlaceTest, EpochsGrowAndJumpWithARestore) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({});

@@ -165,6 +165,7 @@ TEST_F(SessionTest, WhatHasRunCannotBeGivenBack) {
   EXPECT_EQ(attempt.state, AttemptState::kRunning);
 }
 
+// Invariant I-16.
 TEST_F(SessionTest, WhatIsCancelledWhileItIsPreparedEndsWithoutAStart) {
   const Attempt& attempt = Current(Train());
   Accept(attempt);
@@ -281,6 +282,7 @@ TEST_F(SessionTest, AnEndThatIsStoredIsToldAgain) {
             Verdict::kEnded);
 }
 
+// Invariant I-16.
 TEST_F(SessionTest, CancellingIsFinalAtOnceForWhatWaitsAndStopsWhatRuns) {
   const Attempt& attempt = Current(Train());
   Begin(attempt);
@@ -343,6 +345,7 @@ TEST_F(SessionTest, SuccessMayWinTheRaceAgainstCancelling) {
   EXPECT_EQ(Train().state, TaskState::kSucceeded);
 }
 
+// Invariant I-16.
 TEST_F(SessionTest, CancellingLeavesWhatAnotherSweepWants) {
   Submit({.seeds = {1}, .context_lengths = {64, 128, 256}}, "sweep-2");
   Begin(Current(Train()));

@@ -7,6 +7,7 @@ namespace {
 
 class SubmitTest : public SchedulerTest {};
 
+// Invariant I-9.
 TEST_F(SubmitTest, ARunBecomesATrainingAndAnEvaluationThatWaitsForIt) {
   const StepResult result = Submit({.seeds = {1}, .context_lengths = {64, 128}});
 
@@ -108,6 +109,7 @@ TEST_F(SubmitTest, WhatFailedGetsANewRoundWithFreshCounters) {
 }
 
 // The same seed gives the same NaN: there is nothing to hope for.
+// Invariant I-1.
 TEST_F(SubmitTest, WhatDivergedIsNotTriedAgainNorWhatIsNewlyAskedOfIt) {
   Arrive("w", {CpuSlot()}, 1);
   Submit({.seeds = {1}, .context_lengths = {64}});

@@ -495,6 +495,7 @@ TEST_F(StoreTest, AMetricThatWasRolledBackGetsItsNumberAnew) {
   }
 }
 
+// Invariant I-6.
 TEST_F(StoreTest, ARecordStoredTwiceIsThereOnceAndCounted) {
   RunTheSample();
   const TaskFile& task = started.back();

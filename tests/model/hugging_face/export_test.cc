@@ -115,7 +115,7 @@ TEST(ModelingTest, TiedWeightsAreNamedAsTransformers5ReadsThem) {
 TEST_F(ExportFolderTest, ABodyThatNothingCarriesIsRefusedByName) {
   const Result<ExportedFolder> written = WriteModelFolder(Opened(Net("llama", "fox")), {}, Out());
   EXPECT_EQ(written.status().message(),
-            "transformers has no llama with position method \"fox\" as it is here ({}), and "
+            "transformers does not have llama with position method \"fox\" and parameters {}, and "
             "modeling_longrun.py supports only gpt2 bodies");
 }
 

@@ -244,6 +244,7 @@ TEST_F(AgentTest, TheFirstMessageSaysWhatTheMachineHas) {
   EXPECT_TRUE(ReadFile(JoinPath(state_, "worker.metrics"))->starts_with("127.0.0.1:"));
 }
 
+// Invariant I-6.
 TEST_F(AgentTest, AKilledWorkerLosesNothingAndSaysNothingTwice) {
   const TaskFile task = Begin({{"steps", 200}, {"checkpoint_every", 20}});
   for (const std::size_t n_lines : {20U, 80U, 140U}) {
@@ -441,6 +442,7 @@ TEST_F(AgentTest, ATrainerThatDoesNotListenIsKilledAfterTheGrace) {
   EXPECT_TRUE(StoredOf(task).ended->stop_requested());
 }
 
+// Invariant I-19.
 TEST_F(AgentTest, AFencedTrainerIsStopped) {
   const TaskFile task = Begin(kEndless, 10);
   v1::CoordinatorMessage message;
