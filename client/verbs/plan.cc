@@ -1,5 +1,4 @@
 // longrun plan FILE: what a submission would do and cost.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <utility>
@@ -203,29 +202,26 @@ std::string PlanCsv(const Json& plan) {
 }  // namespace
 
 void AddPlan(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("plan", "show what a sweep would run, without storing anything");
-  AddExamples(*verb, {"longrun plan sweep.yaml", "longrun plan sweep.yaml -o json"});
-  const auto file = AddSweepFile(*verb);
-  const auto output = AddOutput(*verb, {"table", "json", "csv"});
-  verb->callback([&verbs, file, output] {
-    verbs.run = [&verbs, file, output] {
-      const Result<Json> request = SweepRequest(*file);
-      if (!request.ok()) return Report(request.status());
-      Asker asker(verbs.state);
-      const Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
-      if (!plan.ok()) return asker.ReportFailure(plan.status());
-      if (*output == "json") {
-        Print(RenderJson(*plan));
-      } else {
-        const bool service_runs = !asker.coordinator().momentary();
-        Print(*output == "csv" ? PlanCsv(*plan) : PlanText(*plan, service_runs));
-        if (!service_runs && IsUnderWay(*plan)) {
-          SayLine(NoServiceText(asker.coordinator().connection(), verbs.state));
-        }
+  Verb verb = verbs.AddVerb("plan", "show what a sweep would run, without storing anything");
+  verb.AddExamples({"longrun plan sweep.yaml", "longrun plan sweep.yaml -o json"});
+  const auto file = AddSweepFile(verb);
+  const auto output = AddOutput(verb, {"table", "json", "csv"});
+  verb.SetRun([&verbs, file, output] {
+    const Result<Json> request = SweepRequest(*file);
+    if (!request.ok()) return Report(request.status());
+    Asker asker(verbs.state);
+    const Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
+    if (!plan.ok()) return asker.ReportFailure(plan.status());
+    if (*output == "json") {
+      Print(RenderJson(*plan));
+    } else {
+      const bool service_runs = !asker.coordinator().momentary();
+      Print(*output == "csv" ? PlanCsv(*plan) : PlanText(*plan, service_runs));
+      if (!service_runs && IsUnderWay(*plan)) {
+        SayLine(NoServiceText(asker.coordinator().connection(), verbs.state));
       }
-      return static_cast<int>(kExitOk);
-    };
+    }
+    return static_cast<int>(kExitOk);
   });
 }
 
