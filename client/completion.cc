@@ -325,18 +325,15 @@ int PrintCompletions(const std::vector<std::string>& words) {
 }
 
 void AddCompletion(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("completion", "print a shell script that completes names with Tab");
-  AddExamples(*verb, {"longrun completion bash", "longrun completion fish"});
+  Verb verb = verbs.AddVerb("completion", "print a shell script that completes names with Tab");
+  verb.AddExamples({"longrun completion bash", "longrun completion fish"});
   const auto shell = std::make_shared<std::string>();
-  verb->add_option("SHELL", *shell, "source <(longrun completion bash) in ~/.bashrc")
-      ->required()
-      ->check(CLI::IsMember(std::vector<std::string>{"bash", "zsh", "fish"}));
-  verb->callback([&verbs, shell] {
-    verbs.run = [shell] {
-      Print(*shell == "bash" ? kBash : *shell == "zsh" ? kZsh : kFish);
-      return static_cast<int>(kExitOk);
-    };
+  verb.AddArgument("SHELL", *shell, "source <(longrun completion bash) in ~/.bashrc")
+      .Required()
+      .OneOf({"bash", "zsh", "fish"});
+  verb.SetRun([shell] {
+    Print(*shell == "bash" ? kBash : *shell == "zsh" ? kZsh : kFish);
+    return static_cast<int>(kExitOk);
   });
 }
 

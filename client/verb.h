@@ -8,16 +8,18 @@
 #include <functional>
 #include <string>
 
-namespace CLI {
-class App;
-}
+#include "client/console/arguments.h"
 
 namespace longrun {
 
 struct Verbs {
-  CLI::App* app = nullptr;
+  CLI::App* app = nullptr;   // the whole line
   std::string state;         // --state, resolved; created with mode 0700
   std::function<int()> run;  // of the chosen verb
+
+  Verb AddVerb(const std::string& name, const std::string& meaning) {
+    return Verb(*app, run).AddVerb(name, meaning);
+  }
 };
 
 void AddRun(Verbs& verbs);
@@ -54,10 +56,10 @@ void AddCompletion(Verbs& verbs);
 void AddVersion(Verbs& verbs);
 
 // Below `data`:
-void AddDataImport(Verbs& verbs, CLI::App& data);
-void AddDataPrepare(Verbs& verbs, CLI::App& data);
-void AddDataInspect(Verbs& verbs, CLI::App& data);
-void AddDataVerify(Verbs& verbs, CLI::App& data);
-void AddTrainTokenizer(CLI::App& data, Verbs& verbs);
+void AddDataImport(Verbs& verbs, Verb& data);
+void AddDataPrepare(Verbs& verbs, Verb& data);
+void AddDataInspect(Verbs& verbs, Verb& data);
+void AddDataVerify(Verbs& verbs, Verb& data);
+void AddTrainTokenizer(Verb& data);
 
 }  // namespace longrun

@@ -1,6 +1,5 @@
 #include "client/console/output.h"
 
-#include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdio>
 
@@ -14,16 +13,10 @@ std::atomic<std::int64_t> g_said_lines{0};
 
 }  // namespace
 
-std::shared_ptr<std::string> AddOutput(CLI::App& verb, const std::vector<std::string>& formats) {
+std::shared_ptr<std::string> AddOutput(Verb& verb, const std::vector<std::string>& formats) {
   auto output = std::make_shared<std::string>(formats.front());
-  verb.add_option("-o,--output", *output, Join(formats, " | "))
-      ->check(CLI::IsMember(formats))
-      ->capture_default_str();
+  verb.AddArgument("-o,--output", *output, Join(formats, " | ")).OneOf(formats).ShowDefault();
   return output;
-}
-
-void AddExamples(CLI::App& verb, const std::vector<std::string>& lines) {
-  verb.footer(Str(lines.size() == 1 ? "Example:\n  " : "Examples:\n  ", Join(lines, "\n  ")));
 }
 
 void Print(const std::string& text) { WriteOutput(text); }

@@ -6,17 +6,12 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
+#include "client/console/arguments.h"
 
 namespace longrun {
 
 // Adds -o/--output with the first format as the default; anything else is refused by the parser.
-std::shared_ptr<std::string> AddOutput(CLI::App& verb, const std::vector<std::string>& formats);
-
-// The end of the verb's --help: one or two lines to copy. A test parses each.
-void AddExamples(CLI::App& verb, const std::vector<std::string>& lines);
+std::shared_ptr<std::string> AddOutput(Verb& verb, const std::vector<std::string>& formats);
 
 // Writes to stdout.
 void Print(const std::string& text);

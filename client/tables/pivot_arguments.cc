@@ -1,6 +1,5 @@
 #include "client/tables/pivot_arguments.h"
 
-#include <CLI/CLI.hpp>
 #include <utility>
 
 #include "base/str.h"
@@ -36,13 +35,13 @@ bool IsCondition(const std::string& part) {
 
 }  // namespace
 
-std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
+std::shared_ptr<PivotArguments> AddPivot(Verb& verb) {
   auto arguments = std::make_shared<PivotArguments>();
-  verb.add_option("SWEEP", arguments->sweeps, "names or ids: several go into one table")
-      ->required();
+  verb.AddArgument("SWEEP", arguments->sweeps, "names or ids: several go into one table")
+      .Required();
   const auto list = [&verb](const std::string& name, std::vector<std::string>& values,
                             const std::string& meaning) {
-    verb.add_option(name, values, meaning)->delimiter(',')->allow_extra_args(false);
+    verb.AddArgument(name, values, meaning).SplitAt(',').OneEach();
   };
   list("--rows", arguments->rows,
        "axes of the rows (default: the matrix): any axis of the matrix by its path or last name,\n"
@@ -55,16 +54,16 @@ std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb) {
   list("--metric", arguments->metrics,
        "perplexity | nll | bits_per_byte | bits_per_token | pseudo_perplexity | nll_by_position | "
        "perplexity_by_position | any other metric of the results");
-  verb.add_option("--where", arguments->where,
-                  "axis=value, axis=value,value or axis=value,other_axis=value; can be repeated: "
-                  "all must hold")
-      ->allow_extra_args(false);
-  verb.add_flag("--relative", arguments->relative, "divide by the value at the train length");
-  verb.add_option(
+  verb.AddArgument("--where", arguments->where,
+                   "axis=value, axis=value,value or axis=value,other_axis=value; can be repeated: "
+                   "all must hold")
+      .OneEach();
+  verb.AddFlag("--relative", arguments->relative, "divide by the value at the train length");
+  verb.AddArgument(
           "--buckets", arguments->buckets_max,
           "of a metric by position: at most this many buckets, neighbours merged; 0: as measured\n"
           "(default: 8 in a table for people, else 0)")
-      ->check(CLI::Range(std::int64_t{0}, kBucketsMax));
+      .Between(0, kBucketsMax);
   return arguments;
 }
 

@@ -8,11 +8,8 @@
 #include <vector>
 
 #include "base/status.h"
+#include "client/console/arguments.h"
 #include "client/tables/pivot.h"
-
-namespace CLI {
-class App;
-}
 
 namespace longrun {
 
@@ -26,7 +23,7 @@ struct PivotArguments {
   std::optional<std::int64_t> buckets_max = {};
 };
 
-std::shared_ptr<PivotArguments> AddPivot(CLI::App& verb);
+std::shared_ptr<PivotArguments> AddPivot(Verb& verb);
 
 Result<PivotRequest> ReadPivotRequest(const PivotArguments& arguments);
 

@@ -3,7 +3,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -303,49 +302,46 @@ Status Draw(const AttentionArguments& arguments, const std::string& state) {
 }  // namespace
 
 void AddAttention(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand(
-      "attention", "show a trained model's averaged attention as a heat map");
-  AddExamples(*verb, {"longrun attention 1f2e3d4c", "longrun attention 1f2e3d4c -o map.png",
-                      "longrun attention 1f2e3d4c --context-length 64 --document 0 -o map.svg"});
+  Verb verb = verbs.AddVerb("attention", "show a trained model's averaged attention as a heat map");
+  verb.AddExamples({"longrun attention 1f2e3d4c", "longrun attention 1f2e3d4c -o map.png",
+                    "longrun attention 1f2e3d4c --context-length 64 --document 0 -o map.svg"});
   const auto arguments = std::make_shared<AttentionArguments>();
-  verb->add_option(
+  verb.AddArgument(
           "THING", arguments->thing,
           "a run's id (8 digits or more), a sweep of one run, or a file FILE.safetensors of "
           "`longrun-trainer attention`")
-      ->required();
-  verb->add_option("--context-length", arguments->context_length,
+      .Required();
+  verb.AddArgument("--context-length", arguments->context_length,
                    "context length of the map (default: the longest)")
-      ->check(WholeNumberCheck(1), "POSITIVE");
-  verb->add_option("--document", arguments->document, "number of the document in its split")
-      ->check(WholeNumberCheck(0), "NONNEGATIVE");
-  verb->add_option("--split", arguments->split, "split of the document")
-      ->check(CLI::IsMember(std::vector<std::string>{"train", "validation", "test"}));
-  verb->add_option("--values", arguments->values, "probabilities if there are any, else logits")
-      ->check(CLI::IsMember(std::vector<std::string>{"probabilities", "logits"}));
-  verb->add_option("--name", arguments->name,
+      .AtLeast(1);
+  verb.AddArgument("--document", arguments->document, "number of the document in its split")
+      .AtLeast(0);
+  verb.AddArgument("--split", arguments->split, "split of the document")
+      .OneOf({"train", "validation", "test"});
+  verb.AddArgument("--values", arguments->values, "probabilities if there are any, else logits")
+      .OneOf({"probabilities", "logits"});
+  verb.AddArgument("--name", arguments->name,
                    "name of the artifact, if the other options do not identify it");
-  verb->add_option("--train-length", arguments->train_length,
+  verb.AddArgument("--train-length", arguments->train_length,
                    "train length to mark with a line (default: the run's)")
-      ->check(WholeNumberCheck(1), "POSITIVE");
-  verb->add_option(
+      .AtLeast(1);
+  verb.AddArgument(
           "--pool-by", arguments->pool_by,
           "how a cell combines its pairs of tokens, in a picture with more than 512 tokens a side")
-      ->check(CLI::IsMember(std::vector<std::string>{"mean", "max"}))
-      ->capture_default_str();
-  verb->add_option(
+      .OneOf({"mean", "max"})
+      .ShowDefault();
+  verb.AddArgument(
           "-o,--output", arguments->output,
           "text | json | FILE.svg | FILE.png | FILE.pdf | FILE.txt | FILE.safetensors (as it was "
           "measured)")
-      ->capture_default_str();
-  verb->add_option("--size", arguments->size,
+      .ShowDefault();
+  verb.AddArgument("--size", arguments->size,
                    Str("WIDTHxHEIGHT: pixels of a picture (", kPictureWidth, "x", kPictureHeight,
                        "); of a text its width in characters counts"));
-  verb->add_flag("--ascii", arguments->ascii, "plain ASCII text without colours");
-  verb->callback([&verbs, arguments] {
-    verbs.run = [&verbs, arguments] {
-      const Status status = Draw(*arguments, verbs.state);
-      return status.ok() ? static_cast<int>(kExitOk) : Report(status);
-    };
+  verb.AddFlag("--ascii", arguments->ascii, "plain ASCII text without colours");
+  verb.SetRun([&verbs, arguments] {
+    const Status status = Draw(*arguments, verbs.state);
+    return status.ok() ? static_cast<int>(kExitOk) : Report(status);
   });
 }
 

@@ -1,5 +1,4 @@
 // longrun cancel SWEEP: cancels the tasks that no other sweep needs.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/str.h"
@@ -25,43 +24,41 @@ std::string WhyNothing(const Json& info) {
 }  // namespace
 
 void AddCancel(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("cancel", "end a sweep; its finished work stays");
-  AddExamples(*verb, {"longrun cancel my-sweep"});
+  Verb verb = verbs.AddVerb("cancel", "end a sweep; its finished work stays");
+  verb.AddExamples({"longrun cancel my-sweep"});
   const auto sweep = std::make_shared<std::string>();
-  verb->add_option("SWEEP", *sweep, "name or id")->required();
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, sweep, output] {
-    verbs.run = [&verbs, sweep, output] {
-      Asker asker(verbs.state);
-      const Result<Json> before = asker.Ask("GetSweep", {{"sweep", *sweep}});
-      if (!before.ok()) return Report(before.status());
-      const Result<Json> answer = asker.Ask("CancelSweep", {{"sweep", *sweep}});
-      if (!answer.ok()) return Report(answer.status());
-      const std::int64_t n_cancelled = answer->at("tasks_cancelled").get<std::int64_t>();
-      const std::int64_t n_stopping = answer->at("tasks_stopping").get<std::int64_t>();
-      // Trainers outlive their worker, and only a worker can stop them.
-      if (n_stopping > 0 && asker.coordinator().momentary()) {
-        std::fprintf(stderr,
-                     "no service is running for %s, so its trainers keep running until one starts; "
-                     "`longrun up` stops them\n",
-                     verbs.state.c_str());
-      }
-      Print(*output == "json"
-                ? RenderJson(*answer)
-                : Str("tasks cancelled: ", n_cancelled, ", stopping: ", n_stopping, "\n"));
-      const Result<Json> after = asker.Ask("GetSweep", {{"sweep", answer->at("sweep_id")}});
-      const std::string kept = after.ok() ? KeptWorkText(asker, after->at("info")) : "";
-      if (!kept.empty()) std::fprintf(stderr, "%s\n", kept.c_str());
-      if (kept.empty() && n_cancelled == 0 && n_stopping == 0) {
-        std::fprintf(stderr, "%s\n", WhyNothing(before->at("info")).c_str());
-      }
-      if (!answer->at("others").empty()) {
-        std::fprintf(stderr, "that was %s; of the same name and not over:\n%s",
-                     answer->at("sweep_id").get<std::string>().c_str(),
-                     OthersText(answer->at("others")).c_str());
-      }
-      return static_cast<int>(kExitOk);
-    };
+  verb.AddArgument("SWEEP", *sweep, "name or id").Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, sweep, output] {
+    Asker asker(verbs.state);
+    const Result<Json> before = asker.Ask("GetSweep", {{"sweep", *sweep}});
+    if (!before.ok()) return Report(before.status());
+    const Result<Json> answer = asker.Ask("CancelSweep", {{"sweep", *sweep}});
+    if (!answer.ok()) return Report(answer.status());
+    const std::int64_t n_cancelled = answer->at("tasks_cancelled").get<std::int64_t>();
+    const std::int64_t n_stopping = answer->at("tasks_stopping").get<std::int64_t>();
+    // Trainers outlive their worker, and only a worker can stop them.
+    if (n_stopping > 0 && asker.coordinator().momentary()) {
+      std::fprintf(stderr,
+                   "no service is running for %s, so its trainers keep running until one starts; "
+                   "`longrun up` stops them\n",
+                   verbs.state.c_str());
+    }
+    Print(*output == "json"
+              ? RenderJson(*answer)
+              : Str("tasks cancelled: ", n_cancelled, ", stopping: ", n_stopping, "\n"));
+    const Result<Json> after = asker.Ask("GetSweep", {{"sweep", answer->at("sweep_id")}});
+    const std::string kept = after.ok() ? KeptWorkText(asker, after->at("info")) : "";
+    if (!kept.empty()) std::fprintf(stderr, "%s\n", kept.c_str());
+    if (kept.empty() && n_cancelled == 0 && n_stopping == 0) {
+      std::fprintf(stderr, "%s\n", WhyNothing(before->at("info")).c_str());
+    }
+    if (!answer->at("others").empty()) {
+      std::fprintf(stderr, "that was %s; of the same name and not over:\n%s",
+                   answer->at("sweep_id").get<std::string>().c_str(),
+                   OthersText(answer->at("others")).c_str());
+    }
+    return static_cast<int>(kExitOk);
   });
 }
 

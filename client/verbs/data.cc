@@ -1,5 +1,4 @@
 // longrun data: datasets by name. `register` and `ls` are here; the other sub-verbs have their own files.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <optional>
@@ -48,27 +47,24 @@ int List(const std::string& output, const std::string& state) {
   return kExitOk;
 }
 
-void AddDataRegister(Verbs& verbs, CLI::App& data) {
-  CLI::App* verb = data.add_subcommand("register", "tell the coordinator where a dataset is");
-  AddExamples(*verb, {"longrun data register books prepared/books"});
+void AddDataRegister(Verbs& verbs, Verb& data) {
+  Verb verb = data.AddVerb("register", "tell the coordinator where a dataset is");
+  verb.AddExamples({"longrun data register books prepared/books"});
   const auto name = std::make_shared<std::string>();
   const auto folder = std::make_shared<std::string>();
-  verb->add_option("NAME", *name, "of the dataset")->required();
-  verb->add_option("FOLDER", *folder, "that holds dataset.json")->required();
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, name, folder, output] {
-    verbs.run = [&verbs, name, folder, output] {
-      return RegisterDataset(*name, *folder, verbs.state, *output);
-    };
+  verb.AddArgument("NAME", *name, "of the dataset").Required();
+  verb.AddArgument("FOLDER", *folder, "that holds dataset.json").Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, name, folder, output] {
+    return RegisterDataset(*name, *folder, verbs.state, *output);
   });
 }
 
-void AddDataLs(Verbs& verbs, CLI::App& data) {
-  CLI::App* verb = data.add_subcommand("ls", "list datasets");
-  AddExamples(*verb, {"longrun data ls", "longrun data ls -o json"});
-  const auto output = AddOutput(*verb, {"table", "json", "csv"});
-  verb->callback(
-      [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
+void AddDataLs(Verbs& verbs, Verb& data) {
+  Verb verb = data.AddVerb("ls", "list datasets");
+  verb.AddExamples({"longrun data ls", "longrun data ls -o json"});
+  const auto output = AddOutput(verb, {"table", "json", "csv"});
+  verb.SetRun([&verbs, output] { return List(*output, verbs.state); });
 }
 
 // Compares real paths: symbolic links are followed.
@@ -134,35 +130,31 @@ int Remove(const std::string& name, const std::string& output, const std::string
   return kExitOk;
 }
 
-void AddDataRm(Verbs& verbs, CLI::App& data) {
-  CLI::App* verb =
-      data.add_subcommand("rm", "remove a dataset that no pending task needs; results stay");
-  AddExamples(*verb, {"longrun data rm mybook"});
+void AddDataRm(Verbs& verbs, Verb& data) {
+  Verb verb = data.AddVerb("rm", "remove a dataset that no pending task needs; results stay");
+  verb.AddExamples({"longrun data rm mybook"});
   const auto name = std::make_shared<std::string>();
-  verb->add_option("NAME", *name, "of the dataset")->required();
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, name, output] {
-    verbs.run = [&verbs, name, output] { return Remove(*name, *output, verbs.state); };
-  });
+  verb.AddArgument("NAME", *name, "of the dataset").Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, name, output] { return Remove(*name, *output, verbs.state); });
 }
 
 }  // namespace
 
 void AddData(Verbs& verbs) {
-  CLI::App* data = verbs.app->add_subcommand(
-      "data", "datasets: import, prepare, inspect, verify, register, ls, rm");
-  data->require_subcommand(1);
-  AddExamples(*data, {"longrun data import mybook --train a.txt b.txt --validation c.txt",
-                      "longrun data inspect mybook"});
+  Verb data = verbs.AddVerb("data", "datasets: import, prepare, inspect, verify, register, ls, rm");
+  data.RequireVerb();
+  data.AddExamples({"longrun data import mybook --train a.txt b.txt --validation c.txt",
+                    "longrun data inspect mybook"});
   // One line for each sub-verb.
-  AddDataImport(verbs, *data);
-  AddDataPrepare(verbs, *data);
-  AddDataInspect(verbs, *data);
-  AddDataVerify(verbs, *data);
-  AddDataRegister(verbs, *data);
-  AddDataLs(verbs, *data);
-  AddDataRm(verbs, *data);
-  AddTrainTokenizer(*data, verbs);
+  AddDataImport(verbs, data);
+  AddDataPrepare(verbs, data);
+  AddDataInspect(verbs, data);
+  AddDataVerify(verbs, data);
+  AddDataRegister(verbs, data);
+  AddDataLs(verbs, data);
+  AddDataRm(verbs, data);
+  AddTrainTokenizer(data);
 }
 
 }  // namespace longrun

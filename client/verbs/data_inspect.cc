@@ -1,5 +1,4 @@
 // longrun data inspect and longrun data verify: describe a dataset, and check that it is undamaged.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 
@@ -165,40 +164,33 @@ int Verify(const std::string& name, bool seals, const std::string& output,
 }
 
 // NAME|FOLDER
-std::shared_ptr<std::string> AddDataset(CLI::App& verb) {
+std::shared_ptr<std::string> AddDataset(Verb& verb) {
   auto dataset = std::make_shared<std::string>();
-  verb.add_option("DATASET", *dataset, "a name or a folder")->required();
+  verb.AddArgument("DATASET", *dataset, "a name or a folder").Required();
   return dataset;
 }
 
 }  // namespace
 
-void AddDataInspect(Verbs& verbs, CLI::App& data) {
-  CLI::App* verb =
-      data.add_subcommand("inspect", "show tokens, documents, their lengths and a sample");
-  AddExamples(*verb, {"longrun data inspect mybook"});
-  const auto dataset = AddDataset(*verb);
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, dataset, output] {
-    verbs.run = [&verbs, dataset, output] { return Inspect(*dataset, *output, verbs.state); };
-  });
+void AddDataInspect(Verbs& verbs, Verb& data) {
+  Verb verb = data.AddVerb("inspect", "show tokens, documents, their lengths and a sample");
+  verb.AddExamples({"longrun data inspect mybook"});
+  const auto dataset = AddDataset(verb);
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, dataset, output] { return Inspect(*dataset, *output, verbs.state); });
 }
 
-void AddDataVerify(Verbs& verbs, CLI::App& data) {
-  CLI::App* verb =
-      data.add_subcommand("verify", "compare every byte with the hashes of the manifest");
-  AddExamples(*verb, {"longrun data verify mybook", "longrun data verify mybook --seal"});
-  const auto dataset = AddDataset(*verb);
+void AddDataVerify(Verbs& verbs, Verb& data) {
+  Verb verb = data.AddVerb("verify", "compare every byte with the hashes of the manifest");
+  verb.AddExamples({"longrun data verify mybook", "longrun data verify mybook --seal"});
+  const auto dataset = AddDataset(verb);
   const auto seals = std::make_shared<bool>(false);
-  verb->add_flag("--seal", *seals,
-                 "if everything is right, add the manifest's digest of itself, which earlier "
-                 "releases did not write");
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, dataset, seals, output] {
-    verbs.run = [&verbs, dataset, seals, output] {
-      return Verify(*dataset, *seals, *output, verbs.state);
-    };
-  });
+  verb.AddFlag("--seal", *seals,
+               "if everything is right, add the manifest's digest of itself, which earlier "
+               "releases did not write");
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun(
+      [&verbs, dataset, seals, output] { return Verify(*dataset, *seals, *output, verbs.state); });
 }
 
 }  // namespace longrun

@@ -1,6 +1,5 @@
 // longrun data import and longrun data prepare: make a dataset from files and register it. The first takes
 // everything from the command line, the second from a dataset file.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -96,11 +95,11 @@ struct Making {
   std::shared_ptr<std::string> output;
 };
 
-void AddMaking(CLI::App& verb, Making& making) {
-  verb.add_option("--jobs", making.jobs, "files tokenised at a time (default: one a processor)")
-      ->check(CLI::Range(1, 1024));
-  verb.add_flag("--allow-overlap", making.allow_overlap,
-                "take the same document in two splits as it is");
+void AddMaking(Verb& verb, Making& making) {
+  verb.AddArgument("--jobs", making.jobs, "files tokenised at a time (default: one a processor)")
+      .Between(1, 1024);
+  verb.AddFlag("--allow-overlap", making.allow_overlap,
+               "take the same document in two splits as it is");
   making.output = AddOutput(verb, {"table", "json"});
 }
 
@@ -331,59 +330,53 @@ int Prepare(const PrepareArguments& arguments, const std::string& state) {
 
 }  // namespace
 
-void AddDataImport(Verbs& verbs, CLI::App& data) {
-  CLI::App* verb = data.add_subcommand("import", "make a dataset of files, and register it");
-  AddExamples(*verb, {"longrun data import mybook --train a.txt b.txt --validation c.txt",
-                      "longrun data import web --train 'web-*.jsonl.gz' --validation 0.1"});
+void AddDataImport(Verbs& verbs, Verb& data) {
+  Verb verb = data.AddVerb("import", "make a dataset of files, and register it");
+  verb.AddExamples({"longrun data import mybook --train a.txt b.txt --validation c.txt",
+                    "longrun data import web --train 'web-*.jsonl.gz' --validation 0.1"});
   const auto arguments = std::make_shared<ImportArguments>();
-  verb->add_option("NAME", arguments->name, "of the dataset")->required();
-  verb->add_option("--train", arguments->train, "files (or patterns) to train on")->required();
-  verb->add_option("--validation", arguments->validation,
+  verb.AddArgument("NAME", arguments->name, "of the dataset").Required();
+  verb.AddArgument("--train", arguments->train, "files (or patterns) to train on").Required();
+  verb.AddArgument("--validation", arguments->validation,
                    "held-out files; or a share of the documents of --train (0.1), or the number of "
                    "its last tokens to hold out (50K)")
-      ->required();
-  verb->add_option("--test", arguments->test, "more held-out files, given in the same way");
-  verb->add_option(
+      .Required();
+  verb.AddArgument("--test", arguments->test, "more held-out files, given in the same way");
+  verb.AddArgument(
       "--format", arguments->format,
       Str(Join(SourceFormatNames(), ", "), " (default: by the name of the first file)"));
-  verb->add_option(
+  verb.AddArgument(
       "--separator", arguments->separator,
       "what separates documents in text: line, form_feed, blank_lines, or any bytes; for one of "
       "these words as bytes, bytes:WORD (default: each file is one document)");
-  verb->add_option("--field", arguments->field, "for jsonl: field with the text (default: text)");
-  verb->add_option("--filter", arguments->filter,
+  verb.AddArgument("--field", arguments->field, "for jsonl: field with the text (default: text)");
+  verb.AddArgument("--filter", arguments->filter,
                    "for jsonl: use only objects with this value, as in meta.config==arxiv");
-  verb->add_option("--dtype", arguments->dtype, "for raw: u16 or u32");
-  verb->add_flag("--any-bytes", arguments->any_bytes,
-                 "for text formats: also accept files that are not text (NUL bytes, invalid UTF-8, "
-                 "another format's header)");
-  verb->add_option("--tokenizer", arguments->tokenizer,
+  verb.AddArgument("--dtype", arguments->dtype, "for raw: u16 or u32");
+  verb.AddFlag("--any-bytes", arguments->any_bytes,
+               "for text formats: also accept files that are not text (NUL bytes, invalid UTF-8, "
+               "another format's header)");
+  verb.AddArgument("--tokenizer", arguments->tokenizer,
                    "bytes, gpt2, or a file: *.tiktoken, *.json")
-      ->capture_default_str();
-  verb->add_option("--eot", arguments->eot, "where to put the end-of-text token")
-      ->check(CLI::IsMember(Packing::EotNames()))
-      ->capture_default_str();
-  verb->add_option("--newline", arguments->newline, "universal: \\r\\n and \\r become \\n")
-      ->check(CLI::IsMember(std::vector<std::string>{"keep", "universal"}))
-      ->capture_default_str();
-  AddMaking(*verb, arguments->making);
-  verb->callback([&verbs, arguments] {
-    verbs.run = [&verbs, arguments] { return Import(*arguments, verbs.state); };
-  });
+      .ShowDefault();
+  verb.AddArgument("--eot", arguments->eot, "where to put the end-of-text token")
+      .OneOf(Packing::EotNames())
+      .ShowDefault();
+  verb.AddArgument("--newline", arguments->newline, "universal: \\r\\n and \\r become \\n")
+      .OneOf({"keep", "universal"})
+      .ShowDefault();
+  AddMaking(verb, arguments->making);
+  verb.SetRun([&verbs, arguments] { return Import(*arguments, verbs.state); });
 }
 
-void AddDataPrepare(Verbs& verbs, CLI::App& data) {
-  CLI::App* verb =
-      data.add_subcommand("prepare", "make a dataset from its YAML file, and register it");
-  AddExamples(*verb,
-              {"longrun data prepare books.yaml", "longrun data prepare books.yaml --jobs 4"});
+void AddDataPrepare(Verbs& verbs, Verb& data) {
+  Verb verb = data.AddVerb("prepare", "make a dataset from its YAML file, and register it");
+  verb.AddExamples({"longrun data prepare books.yaml", "longrun data prepare books.yaml --jobs 4"});
   const auto arguments = std::make_shared<PrepareArguments>();
-  verb->add_option("FILE", arguments->file, "of the dataset, YAML (docs/data.md)")->required();
-  verb->add_option("--out", arguments->out, "folder to make (default: in the state folder)");
-  AddMaking(*verb, arguments->making);
-  verb->callback([&verbs, arguments] {
-    verbs.run = [&verbs, arguments] { return Prepare(*arguments, verbs.state); };
-  });
+  verb.AddArgument("FILE", arguments->file, "of the dataset, YAML (docs/data.md)").Required();
+  verb.AddArgument("--out", arguments->out, "folder to make (default: in the state folder)");
+  AddMaking(verb, arguments->making);
+  verb.SetRun([&verbs, arguments] { return Prepare(*arguments, verbs.state); });
 }
 
 }  // namespace longrun

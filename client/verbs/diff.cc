@@ -1,5 +1,4 @@
 // longrun diff A B: the differences between two runs or two sweeps.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -384,20 +383,16 @@ int Diff(const DiffArguments& arguments, const std::string& output, const std::s
 }  // namespace
 
 void AddDiff(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("diff", "show how two runs or two sweeps differ");
-  AddExamples(*verb,
-              {"longrun diff my-sweep other-sweep", "longrun diff 1a2b3c4d 5e6f7a8b -o json"});
+  Verb verb = verbs.AddVerb("diff", "show how two runs or two sweeps differ");
+  verb.AddExamples({"longrun diff my-sweep other-sweep", "longrun diff 1a2b3c4d 5e6f7a8b -o json"});
   auto arguments = std::make_shared<DiffArguments>();
-  verb->add_option("A", arguments->a, "a run's id (8 digits or more), or a sweep's name or id")
-      ->required();
-  verb->add_option("B", arguments->b, "one of the same kind")->required();
-  verb->add_option("--curve", arguments->curve, "the training curve to compare")
-      ->capture_default_str();
-  verb->add_flag("--exit-code", arguments->exit_code, "1 if they differ");
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, arguments, output] {
-    verbs.run = [&verbs, arguments, output] { return Diff(*arguments, *output, verbs.state); };
-  });
+  verb.AddArgument("A", arguments->a, "a run's id (8 digits or more), or a sweep's name or id")
+      .Required();
+  verb.AddArgument("B", arguments->b, "one of the same kind").Required();
+  verb.AddArgument("--curve", arguments->curve, "the training curve to compare").ShowDefault();
+  verb.AddFlag("--exit-code", arguments->exit_code, "1 if they differ");
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, arguments, output] { return Diff(*arguments, *output, verbs.state); });
 }
 
 }  // namespace longrun

@@ -1,5 +1,4 @@
 // longrun doctor: checks this machine, and says how to fix what is wrong.
-#include <CLI/CLI.hpp>
 
 #include "base/str.h"
 #include "client/console/exit_code.h"
@@ -69,23 +68,18 @@ int Doctor(const std::string& output, const std::string& state) {
 }  // namespace
 
 void AddDoctor(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("doctor", "check this machine, and say how to fix what is wrong");
-  AddExamples(*verb,
-              {"longrun doctor", "longrun doctor --deep -o json", "longrun doctor --repair"});
-  const auto output = AddOutput(*verb, {"table", "json"});
+  Verb verb = verbs.AddVerb("doctor", "check this machine, and say how to fix what is wrong");
+  verb.AddExamples({"longrun doctor", "longrun doctor --deep -o json", "longrun doctor --repair"});
+  const auto output = AddOutput(verb, {"table", "json"});
   const auto deep = std::make_shared<bool>(false);
-  verb->add_flag("--deep", *deep,
-                 "instead, read everything that is stored and list what is damaged");
+  verb.AddFlag("--deep", *deep, "instead, read everything that is stored and list what is damaged");
   const auto repair = std::make_shared<bool>(false);
-  verb->add_flag("--repair", *repair,
-                 "the same, after repairing what can be repaired in the database; not while a "
-                 "coordinator runs");
-  verb->callback([&verbs, output, deep, repair] {
-    verbs.run = [&verbs, output, deep, repair] {
-      return *deep || *repair ? DoctorDeep(*output, verbs.state, *repair)
-                              : Doctor(*output, verbs.state);
-    };
+  verb.AddFlag("--repair", *repair,
+               "the same, after repairing what can be repaired in the database; not while a "
+               "coordinator runs");
+  verb.SetRun([&verbs, output, deep, repair] {
+    return *deep || *repair ? DoctorDeep(*output, verbs.state, *repair)
+                            : Doctor(*output, verbs.state);
   });
 }
 

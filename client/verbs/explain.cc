@@ -1,8 +1,6 @@
 // longrun explain PATH, longrun schema: the language of sweep files, from its own tables.
 #include "sweeps/explain.h"
 
-#include <CLI/CLI.hpp>
-
 #include "client/console/exit_code.h"
 #include "client/console/output.h"
 #include "client/verb.h"
@@ -12,32 +10,27 @@
 namespace longrun {
 
 void AddExplain(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand(
-      "explain", "explain a key of the sweep file, a method or a failure class");
-  AddExamples(*verb, {"longrun explain train.optimizer.lr", "longrun explain position.cable",
-                      "longrun explain failure.lost"});
+  Verb verb =
+      verbs.AddVerb("explain", "explain a key of the sweep file, a method or a failure class");
+  verb.AddExamples({"longrun explain train.optimizer.lr", "longrun explain position.cable",
+                    "longrun explain failure.lost"});
   const auto path = std::make_shared<std::string>("spec");
-  verb->add_option("PATH", *path, "train.optimizer.lr, position.cable, evaluate, failure.lost");
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, path, output] {
-    verbs.run = [path, output] {
-      const Result<Json> explained = Explain(*path);
-      if (!explained.ok()) return Report(explained.status());
-      Print(*output == "json" ? RenderJson(*explained) : ExplainText(*explained));
-      return static_cast<int>(kExitOk);
-    };
+  verb.AddArgument("PATH", *path, "train.optimizer.lr, position.cable, evaluate, failure.lost");
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([path, output] {
+    const Result<Json> explained = Explain(*path);
+    if (!explained.ok()) return Report(explained.status());
+    Print(*output == "json" ? RenderJson(*explained) : ExplainText(*explained));
+    return static_cast<int>(kExitOk);
   });
 }
 
 void AddSchema(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("schema", "JSON Schema of the sweep file, for editors");
-  AddExamples(*verb, {"longrun schema"});
-  verb->callback([&verbs] {
-    verbs.run = [] {
-      Print(RenderJson(SweepJsonSchema()));
-      return static_cast<int>(kExitOk);
-    };
+  Verb verb = verbs.AddVerb("schema", "JSON Schema of the sweep file, for editors");
+  verb.AddExamples({"longrun schema"});
+  verb.SetRun([] {
+    Print(RenderJson(SweepJsonSchema()));
+    return static_cast<int>(kExitOk);
   });
 }
 

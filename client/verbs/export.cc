@@ -5,7 +5,6 @@
 // with a dot, and then renamed.
 #include "model/hugging_face/export.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -334,27 +333,24 @@ int Export(const ExportArguments& arguments, const std::string& output, const st
 }  // namespace
 
 void AddExport(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("export", "write a run's weights as a Hugging Face folder");
-  AddExamples(*verb, {"longrun export 1f2e3d4c ./my-model",
-                      "longrun export 1f2e3d4c ./my-model --dtype bf16 --checkpoint best"});
+  Verb verb = verbs.AddVerb("export", "write a run's weights as a Hugging Face folder");
+  verb.AddExamples({"longrun export 1f2e3d4c ./my-model",
+                    "longrun export 1f2e3d4c ./my-model --dtype bf16 --checkpoint best"});
   const auto arguments = std::make_shared<ExportArguments>();
-  verb->add_option("RUN", arguments->target,
+  verb.AddArgument("RUN", arguments->target,
                    "a run's id (8 digits or more), or an imported model's name or digest")
-      ->required();
-  verb->add_option("FOLDER", arguments->folder, "folder to write; it must be empty or not exist")
-      ->required();
-  verb->add_option("--dtype", arguments->dtype, "type of the weights (default: as stored)")
-      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}));
-  verb->add_option("--checkpoint", arguments->which,
+      .Required();
+  verb.AddArgument("FOLDER", arguments->folder, "folder to write; it must be empty or not exist")
+      .Required();
+  verb.AddArgument("--dtype", arguments->dtype, "type of the weights (default: as stored)")
+      .OneOf({"fp32", "bf16", "fp16"});
+  verb.AddArgument("--checkpoint", arguments->which,
                    "that of the last step, or of the lowest validation loss (default: last)")
-      ->check(CLI::IsMember({"last", "best"}));
-  verb->add_option("--shard-size", arguments->shard_size,
+      .OneOf({"last", "best"});
+  verb.AddArgument("--shard-size", arguments->shard_size,
                    "largest size of one file of weights (default: 5G)");
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, arguments, output] {
-    verbs.run = [&verbs, arguments, output] { return Export(*arguments, *output, verbs.state); };
-  });
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, arguments, output] { return Export(*arguments, *output, verbs.state); });
 }
 
 }  // namespace longrun

@@ -1,6 +1,5 @@
 // longrun gc: makes room. Each owner removes its own data: the coordinator (checkpoints and bytes of the
 // artifact store), the worker (folders of attempts whose end is stored, cached checkpoints).
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -257,16 +256,14 @@ int Gc(const GcArguments& arguments, const std::string& output, const std::strin
 }  // namespace
 
 void AddGc(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand(
-      "gc", "remove checkpoints, caches and folders that nothing needs any more");
-  AddExamples(*verb, {"longrun gc --dry-run", "longrun gc --dry-run --list", "longrun gc"});
+  Verb verb =
+      verbs.AddVerb("gc", "remove checkpoints, caches and folders that nothing needs any more");
+  verb.AddExamples({"longrun gc --dry-run", "longrun gc --dry-run --list", "longrun gc"});
   const auto arguments = std::make_shared<GcArguments>();
-  verb->add_flag("--dry-run", arguments->dry_run, "only list what would be removed, with its size");
-  verb->add_flag("--list", arguments->list, "name each thing, not only its kind");
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, arguments, output] {
-    verbs.run = [&verbs, arguments, output] { return Gc(*arguments, *output, verbs.state); };
-  });
+  verb.AddFlag("--dry-run", arguments->dry_run, "only list what would be removed, with its size");
+  verb.AddFlag("--list", arguments->list, "name each thing, not only its kind");
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, arguments, output] { return Gc(*arguments, *output, verbs.state); });
 }
 
 }  // namespace longrun

@@ -1,5 +1,4 @@
 // longrun get THING: a sweep with its runs and tasks, or a run with its attempts.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <set>
 
@@ -295,19 +294,16 @@ int Get(const GetArguments& arguments, const std::string& state) {
 }  // namespace
 
 void AddGet(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("get", "a sweep with its tasks, or a run with its attempts");
-  AddExamples(*verb, {"longrun get my-sweep", "longrun get 1f2e3d4c -o json",
-                      "longrun get my-sweep --limit 0"});
+  Verb verb = verbs.AddVerb("get", "a sweep with its tasks, or a run with its attempts");
+  verb.AddExamples(
+      {"longrun get my-sweep", "longrun get 1f2e3d4c -o json", "longrun get my-sweep --limit 0"});
   auto arguments = std::make_shared<GetArguments>();
-  verb->add_option("THING", arguments->thing,
+  verb.AddArgument("THING", arguments->thing,
                    "a sweep's name or id, or a run's id (8 digits or more)")
-      ->required();
-  AddRunLimit(*verb, arguments->limit);
-  arguments->output = AddOutput(*verb, {"table", "json", "csv"});
-  verb->callback([&verbs, arguments] {
-    verbs.run = [&verbs, arguments] { return Get(*arguments, verbs.state); };
-  });
+      .Required();
+  AddRunLimit(verb, arguments->limit);
+  arguments->output = AddOutput(verb, {"table", "json", "csv"});
+  verb.SetRun([&verbs, arguments] { return Get(*arguments, verbs.state); });
 }
 
 }  // namespace longrun

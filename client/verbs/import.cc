@@ -4,7 +4,6 @@
 // The folder is checked first, by the code with which the trainer reads it. Its files are stored one by
 // one, each named by its SHA-256, and files that the store already has are not sent again, so that a repeated
 // command continues where it was interrupted. The name is stored last.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -244,21 +243,18 @@ int Import(const std::string& name, const std::string& given, const std::string&
 }  // namespace
 
 void AddImport(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand(
+  Verb verb = verbs.AddVerb(
       "import", "import a Hugging Face folder as a model to train further or to measure");
-  AddExamples(*verb, {"longrun import pythia-70m ./pythia-70m"});
+  verb.AddExamples({"longrun import pythia-70m ./pythia-70m"});
   const auto name = std::make_shared<std::string>();
   const auto folder = std::make_shared<std::string>();
-  verb->add_option("NAME", *name, "name by which a sweep's model.init_from refers to it")
-      ->required();
-  verb->add_option("FOLDER", *folder,
+  verb.AddArgument("NAME", *name, "name by which a sweep's model.init_from refers to it")
+      .Required();
+  verb.AddArgument("FOLDER", *folder,
                    "folder with config.json and model.safetensors, or its shards");
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, name, folder, output] {
-    verbs.run = [&verbs, name, folder, output] {
-      return Import(*name, *folder, *output, verbs.state);
-    };
-  });
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun(
+      [&verbs, name, folder, output] { return Import(*name, *folder, *output, verbs.state); });
 }
 
 }  // namespace longrun

@@ -1,6 +1,5 @@
 // longrun label SWEEP KEY=VALUE ..., longrun note SWEEP TEXT: users' labels and notes for a sweep. They are
 // not part of its content, and are kept when the same file is submitted again.
-#include <CLI/CLI.hpp>
 
 #include "base/str.h"
 #include "client/console/exit_code.h"
@@ -45,41 +44,35 @@ int Annotate(const Json& request, const std::string& output, const std::string& 
 }  // namespace
 
 void AddLabel(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("label", "set or remove labels of a sweep");
-  AddExamples(*verb,
-              {"longrun label my-sweep suite=long team=nlp", "longrun label my-sweep team-"});
+  Verb verb = verbs.AddVerb("label", "set or remove labels of a sweep");
+  verb.AddExamples({"longrun label my-sweep suite=long team=nlp", "longrun label my-sweep team-"});
   const auto sweep = std::make_shared<std::string>();
   const auto words = std::make_shared<std::vector<std::string>>();
-  verb->add_option("SWEEP", *sweep, "name or id")->required();
-  verb->add_option("LABEL", *words,
+  verb.AddArgument("SWEEP", *sweep, "name or id").Required();
+  verb.AddArgument("LABEL", *words,
                    "KEY=VALUE sets a label, KEY- removes it; without any, the labels are shown");
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, sweep, words, output] {
-    verbs.run = [&verbs, sweep, words, output] {
-      Json labels = Json::array();
-      for (const std::string& word : *words) {
-        const Result<Json> change = ChangeOf(word);
-        if (!change.ok()) return Report(change.status());
-        labels.push_back(*change);
-      }
-      return Annotate({{"sweep", *sweep}, {"labels", labels}}, *output, verbs.state);
-    };
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, sweep, words, output] {
+    Json labels = Json::array();
+    for (const std::string& word : *words) {
+      const Result<Json> change = ChangeOf(word);
+      if (!change.ok()) return Report(change.status());
+      labels.push_back(*change);
+    }
+    return Annotate({{"sweep", *sweep}, {"labels", labels}}, *output, verbs.state);
   });
 }
 
 void AddNote(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("note", "attach a line of text to a sweep");
-  AddExamples(*verb, {"longrun note my-sweep 'lr too high, see the next one'"});
+  Verb verb = verbs.AddVerb("note", "attach a line of text to a sweep");
+  verb.AddExamples({"longrun note my-sweep 'lr too high, see the next one'"});
   const auto sweep = std::make_shared<std::string>();
   const auto text = std::make_shared<std::string>();
-  verb->add_option("SWEEP", *sweep, "name or id")->required();
-  verb->add_option("TEXT", *text, "replaces the note; '' removes it")->required();
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, sweep, text, output] {
-    verbs.run = [&verbs, sweep, text, output] {
-      return Annotate({{"sweep", *sweep}, {"set_note", true}, {"note", *text}}, *output,
-                      verbs.state);
-    };
+  verb.AddArgument("SWEEP", *sweep, "name or id").Required();
+  verb.AddArgument("TEXT", *text, "replaces the note; '' removes it").Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, sweep, text, output] {
+    return Annotate({{"sweep", *sweep}, {"set_note", true}, {"note", *text}}, *output, verbs.state);
   });
 }
 

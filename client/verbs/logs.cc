@@ -1,7 +1,6 @@
 // longrun logs THING: a trainer's log; with -f also the progress of its run.
 #include <poll.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <cctype>
@@ -161,20 +160,17 @@ int Logs(const std::string& target, bool follow, bool as_json, const std::string
 }  // namespace
 
 void AddLogs(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("logs", "show the trainer's log of a run, task or attempt");
-  AddExamples(*verb, {"longrun logs 1f2e3d4c", "longrun logs -f 1f2e3d4c",
-                      "longrun logs -f 1f2e3d4c -o json"});
+  Verb verb = verbs.AddVerb("logs", "show the trainer's log of a run, task or attempt");
+  verb.AddExamples(
+      {"longrun logs 1f2e3d4c", "longrun logs -f 1f2e3d4c", "longrun logs -f 1f2e3d4c -o json"});
   const auto target = std::make_shared<std::string>();
   const auto follow = std::make_shared<bool>(false);
-  verb->add_option("THING", *target, "a run, a task or an attempt (8 digits or more)")->required();
-  verb->add_flag("-f,--follow", *follow,
-                 "follow the log until the attempt has ended, and say how far it is");
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, target, follow, output] {
-    verbs.run = [&verbs, target, follow, output] {
-      return Logs(*target, *follow, *output == "json", verbs.state);
-    };
+  verb.AddArgument("THING", *target, "a run, a task or an attempt (8 digits or more)").Required();
+  verb.AddFlag("-f,--follow", *follow,
+               "follow the log until the attempt has ended, and say how far it is");
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, target, follow, output] {
+    return Logs(*target, *follow, *output == "json", verbs.state);
   });
 }
 

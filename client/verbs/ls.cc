@@ -1,7 +1,6 @@
 // longrun ls [NAME]: sweeps, newest last, selected by name, label and state.
 #include <fnmatch.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <optional>
 
@@ -167,27 +166,23 @@ int Ls(const LsArguments& arguments, const std::string& state) {
 }  // namespace
 
 void AddLs(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("ls", "list sweeps");
-  AddExamples(*verb, {"longrun ls", "longrun ls 'cable-*' -l suite=long --status RUNNING",
-                      "longrun ls --limit 5"});
+  Verb verb = verbs.AddVerb("ls", "list sweeps");
+  verb.AddExamples({"longrun ls", "longrun ls 'cable-*' -l suite=long --status RUNNING",
+                    "longrun ls --limit 5"});
   auto arguments = std::make_shared<LsArguments>();
-  verb->add_option("NAME", arguments->name, "a name, or a pattern with * ? [ab]");
-  verb->add_option("-l,--label", arguments->labels, "KEY=VALUE or KEY: only sweeps that have it")
-      ->type_size(1)
-      ->allow_extra_args(false);
-  verb->add_option("--status", arguments->statuses, "only sweeps in this state")
-      ->type_size(1)
-      ->allow_extra_args(false)
-      ->check(CLI::IsMember(kStates, CLI::ignore_case));
-  verb->add_option(
+  verb.AddArgument("NAME", arguments->name, "a name, or a pattern with * ? [ab]");
+  verb.AddArgument("-l,--label", arguments->labels, "KEY=VALUE or KEY: only sweeps that have it")
+      .OneEach();
+  verb.AddArgument("--status", arguments->statuses, "only sweeps in this state")
+      .OneEach()
+      .OneOfInAnyCase(kStates);
+  verb.AddArgument(
           "--limit", arguments->limit,
           Str("only the newest N; 0: all (default: ", kShownInTable, " in a table, else all)"))
-      ->type_name("N")
-      ->check(WholeNumberCheck(0), "NONNEGATIVE");
-  arguments->output = AddOutput(*verb, {"table", "json", "csv"});
-  verb->callback([&verbs, arguments] {
-    verbs.run = [&verbs, arguments] { return Ls(*arguments, verbs.state); };
-  });
+      .Placeholder("N")
+      .AtLeast(0);
+  arguments->output = AddOutput(verb, {"table", "json", "csv"});
+  verb.SetRun([&verbs, arguments] { return Ls(*arguments, verbs.state); });
 }
 
 }  // namespace longrun

@@ -1,5 +1,4 @@
 // longrun models: imported checkpoints by name. `longrun import` makes them (import.cc).
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 
@@ -81,33 +80,30 @@ int Remove(const std::string& name, const std::string& output, const std::string
   return kExitOk;
 }
 
-void AddLs(Verbs& verbs, CLI::App& models) {
-  CLI::App* verb = models.add_subcommand("ls", "list imported models");
-  AddExamples(*verb, {"longrun models ls", "longrun models ls -o json"});
-  const auto output = AddOutput(*verb, {"table", "json", "csv"});
-  verb->callback(
-      [&verbs, output] { verbs.run = [&verbs, output] { return List(*output, verbs.state); }; });
+void AddLs(Verbs& verbs, Verb& models) {
+  Verb verb = models.AddVerb("ls", "list imported models");
+  verb.AddExamples({"longrun models ls", "longrun models ls -o json"});
+  const auto output = AddOutput(verb, {"table", "json", "csv"});
+  verb.SetRun([&verbs, output] { return List(*output, verbs.state); });
 }
 
-void AddRm(Verbs& verbs, CLI::App& models) {
-  CLI::App* verb = models.add_subcommand("rm", "remove a model's name; results stay");
-  AddExamples(*verb, {"longrun models rm pythia-70m"});
+void AddRm(Verbs& verbs, Verb& models) {
+  Verb verb = models.AddVerb("rm", "remove a model's name; results stay");
+  verb.AddExamples({"longrun models rm pythia-70m"});
   const auto name = std::make_shared<std::string>();
-  verb->add_option("NAME", *name, "of an imported model")->required();
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, name, output] {
-    verbs.run = [&verbs, name, output] { return Remove(*name, *output, verbs.state); };
-  });
+  verb.AddArgument("NAME", *name, "of an imported model").Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, name, output] { return Remove(*name, *output, verbs.state); });
 }
 
 }  // namespace
 
 void AddModels(Verbs& verbs) {
-  CLI::App* models = verbs.app->add_subcommand("models", "imported models: ls, rm");
-  models->require_subcommand(1);
-  AddExamples(*models, {"longrun models ls", "longrun models rm pythia-70m"});
-  AddLs(verbs, *models);
-  AddRm(verbs, *models);
+  Verb models = verbs.AddVerb("models", "imported models: ls, rm");
+  models.RequireVerb();
+  models.AddExamples({"longrun models ls", "longrun models rm pythia-70m"});
+  AddLs(verbs, models);
+  AddRm(verbs, models);
 }
 
 }  // namespace longrun

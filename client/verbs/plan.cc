@@ -1,5 +1,4 @@
 // longrun plan FILE: what a submission would do and cost.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <utility>
@@ -216,34 +215,31 @@ std::string PlanCsv(const Json& plan, std::size_t n_shown) {
 }  // namespace
 
 void AddPlan(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("plan", "show what a sweep would run, without storing anything");
-  AddExamples(*verb, {"longrun plan sweep.yaml", "longrun plan sweep.yaml -o json"});
-  const auto file = AddSweepFile(*verb);
-  const auto output = AddOutput(*verb, {"table", "json", "csv"});
+  Verb verb = verbs.AddVerb("plan", "show what a sweep would run, without storing anything");
+  verb.AddExamples({"longrun plan sweep.yaml", "longrun plan sweep.yaml -o json"});
+  const auto file = AddSweepFile(verb);
+  const auto output = AddOutput(verb, {"table", "json", "csv"});
   const auto limit = std::make_shared<RunLimit>();
-  AddRunLimit(*verb, *limit);
-  verb->callback([&verbs, file, output, limit] {
-    verbs.run = [&verbs, file, output, limit] {
-      const Result<Json> request = SweepRequest(*file);
-      if (!request.ok()) return Report(request.status());
-      Asker asker(verbs.state);
-      Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
-      if (!plan.ok()) return asker.ReportFailure(plan.status());
-      Json& runs = plan->at("runs");
-      const std::size_t n_shown = limit->Of(*output, runs.size());
-      if (*output == "json") {
-        runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(n_shown), runs.end());
-        Print(RenderJson(*plan));
-      } else {
-        const bool service_runs = !asker.coordinator().momentary();
-        Print(*output == "csv" ? PlanCsv(*plan, n_shown) : PlanText(*plan, service_runs, *limit));
-        if (!service_runs && IsUnderWay(*plan)) {
-          SayLine(NoServiceText(asker.coordinator().connection(), verbs.state));
-        }
+  AddRunLimit(verb, *limit);
+  verb.SetRun([&verbs, file, output, limit] {
+    const Result<Json> request = SweepRequest(*file);
+    if (!request.ok()) return Report(request.status());
+    Asker asker(verbs.state);
+    Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
+    if (!plan.ok()) return asker.ReportFailure(plan.status());
+    Json& runs = plan->at("runs");
+    const std::size_t n_shown = limit->Of(*output, runs.size());
+    if (*output == "json") {
+      runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(n_shown), runs.end());
+      Print(RenderJson(*plan));
+    } else {
+      const bool service_runs = !asker.coordinator().momentary();
+      Print(*output == "csv" ? PlanCsv(*plan, n_shown) : PlanText(*plan, service_runs, *limit));
+      if (!service_runs && IsUnderWay(*plan)) {
+        SayLine(NoServiceText(asker.coordinator().connection(), verbs.state));
       }
-      return static_cast<int>(kExitOk);
-    };
+    }
+    return static_cast<int>(kExitOk);
   });
 }
 

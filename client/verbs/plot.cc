@@ -4,7 +4,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <limits>
@@ -264,30 +263,27 @@ int DrawPlots(const PlotArguments& arguments, const std::string& state) {
 }  // namespace
 
 void AddPlot(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("plot", "perplexity by context length or training curves, drawn");
-  AddExamples(*verb, {"longrun plot my-sweep", "longrun plot my-sweep -o curves.svg",
-                      "longrun plot my-sweep -o paper.pdf",
-                      "longrun plot my-sweep --metric nll_by_position",
-                      "longrun plot my-sweep --what loss --where position=rope -o loss.png"});
+  Verb verb = verbs.AddVerb("plot", "perplexity by context length or training curves, drawn");
+  verb.AddExamples({"longrun plot my-sweep", "longrun plot my-sweep -o curves.svg",
+                    "longrun plot my-sweep -o paper.pdf",
+                    "longrun plot my-sweep --metric nll_by_position",
+                    "longrun plot my-sweep --what loss --where position=rope -o loss.png"});
   auto arguments = std::make_shared<PlotArguments>();
-  arguments->pivot = AddPivot(*verb);
-  verb->add_option("--what", arguments->what,
+  arguments->pivot = AddPivot(verb);
+  verb.AddArgument("--what", arguments->what,
                    "results, or loss: training curves (--metric val_loss, lr, ... names another)")
-      ->check(CLI::IsMember(std::vector<std::string>{"results", "loss"}))
-      ->capture_default_str();
-  verb->add_option("--x", arguments->x, "x axis of training curves: tokens | step")
-      ->check(CLI::IsMember(std::vector<std::string>{"tokens", "step"}))
-      ->capture_default_str();
-  verb->add_option("-o,--output", arguments->output,
+      .OneOf({"results", "loss"})
+      .ShowDefault();
+  verb.AddArgument("--x", arguments->x, "x axis of training curves: tokens | step")
+      .OneOf({"tokens", "step"})
+      .ShowDefault();
+  verb.AddArgument("-o,--output", arguments->output,
                    "text | json | FILE.svg | FILE.png | FILE.pdf | FILE.txt")
-      ->capture_default_str();
-  verb->add_option("--size", arguments->size,
+      .ShowDefault();
+  verb.AddArgument("--size", arguments->size,
                    "WIDTHxHEIGHT: pixels of a picture (800x480), characters of a text (80x20)");
-  verb->add_flag("--ascii", arguments->ascii, "plain ASCII text without Braille");
-  verb->callback([&verbs, arguments] {
-    verbs.run = [&verbs, arguments] { return DrawPlots(*arguments, verbs.state); };
-  });
+  verb.AddFlag("--ascii", arguments->ascii, "plain ASCII text without Braille");
+  verb.SetRun([&verbs, arguments] { return DrawPlots(*arguments, verbs.state); });
 }
 
 }  // namespace longrun

@@ -1,7 +1,6 @@
 // longrun query SQL: read-only SQL over the documented views (docs/query.md).
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -183,22 +182,19 @@ int Query(const QueryArguments& arguments, const std::string& format, const std:
 }  // namespace
 
 void AddQuery(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("query", "read-only SQL over documented views");
+  Verb verb = verbs.AddVerb("query", "read-only SQL over documented views");
   const auto arguments = std::make_shared<QueryArguments>();
-  verb->add_option("SQL", arguments->sql, "one SELECT; - reads it from standard input");
-  verb->add_flag("--views", arguments->views, "list the views and their columns");
-  verb->add_option("--timeout", arguments->timeout, "time it may take, up to 60s")
-      ->capture_default_str();
-  verb->add_option("--limit", arguments->limit, "rows shown, up to 1000000")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}))
-      ->capture_default_str();
-  const auto output = AddOutput(*verb, {"table", "json", "jsonl", "csv", "markdown"});
-  AddExamples(*verb, {"longrun query --views",
-                      "longrun query \"SELECT * FROM sweep_results WHERE sweep = 'my-sweep'\"",
-                      "longrun query - -o csv"});
-  verb->callback([&verbs, arguments, output] {
-    verbs.run = [&verbs, arguments, output] { return Query(*arguments, *output, verbs.state); };
-  });
+  verb.AddArgument("SQL", arguments->sql, "one SELECT; - reads it from standard input");
+  verb.AddFlag("--views", arguments->views, "list the views and their columns");
+  verb.AddArgument("--timeout", arguments->timeout, "time it may take, up to 60s").ShowDefault();
+  verb.AddArgument("--limit", arguments->limit, "rows shown, up to 1000000")
+      .Between(1, 1'000'000)
+      .ShowDefault();
+  const auto output = AddOutput(verb, {"table", "json", "jsonl", "csv", "markdown"});
+  verb.AddExamples({"longrun query --views",
+                    "longrun query \"SELECT * FROM sweep_results WHERE sweep = 'my-sweep'\"",
+                    "longrun query - -o csv"});
+  verb.SetRun([&verbs, arguments, output] { return Query(*arguments, *output, verbs.state); });
 }
 
 }  // namespace longrun

@@ -1,5 +1,4 @@
 // longrun report SWEEP: one HTML page with everything about a sweep.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -243,17 +242,14 @@ int WriteReport(const std::string& sweep, const std::string& file, const std::st
 }  // namespace
 
 void AddReport(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand(
-      "report", "a sweep as one HTML page: table, curves, failures, provenance");
+  Verb verb =
+      verbs.AddVerb("report", "a sweep as one HTML page: table, curves, failures, provenance");
   const auto sweep = std::make_shared<std::string>();
   const auto file = std::make_shared<std::string>();
-  verb->add_option("SWEEP", *sweep, "name or id")->required();
-  verb->add_option("-o,--output", *file, "the file to write (default: SWEEP.html); -: print it");
-  AddExamples(*verb,
-              {"longrun report my-sweep", "longrun report my-sweep -o results/my-sweep.html"});
-  verb->callback([&verbs, sweep, file] {
-    verbs.run = [&verbs, sweep, file] { return WriteReport(*sweep, *file, verbs.state); };
-  });
+  verb.AddArgument("SWEEP", *sweep, "name or id").Required();
+  verb.AddArgument("-o,--output", *file, "the file to write (default: SWEEP.html); -: print it");
+  verb.AddExamples({"longrun report my-sweep", "longrun report my-sweep -o results/my-sweep.html"});
+  verb.SetRun([&verbs, sweep, file] { return WriteReport(*sweep, *file, verbs.state); });
 }
 
 }  // namespace longrun

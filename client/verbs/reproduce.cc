@@ -1,5 +1,4 @@
 // longrun reproduce RUN: the sweep file that gives the same run.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/str.h"
@@ -50,19 +49,16 @@ int Reproduce(const std::string& thing, bool check, bool as_json, const std::str
 }  // namespace
 
 void AddReproduce(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("reproduce", "print a sweep file that gives the same run");
+  Verb verb = verbs.AddVerb("reproduce", "print a sweep file that gives the same run");
   const auto run = std::make_shared<std::string>();
   const auto check = std::make_shared<bool>(false);
-  verb->add_option("RUN", *run, "a run's id (8 digits or more)")->required();
-  verb->add_flag("--check", *check,
-                 "instead, give the file to the coordinator and say whether the run is the same");
-  const auto output = AddOutput(*verb, {"yaml", "json"});
-  AddExamples(*verb, {"longrun reproduce 3f2a91c0", "longrun reproduce 3f2a91c0 --check"});
-  verb->callback([&verbs, run, check, output] {
-    verbs.run = [&verbs, run, check, output] {
-      return Reproduce(*run, *check, *output == "json", verbs.state);
-    };
+  verb.AddArgument("RUN", *run, "a run's id (8 digits or more)").Required();
+  verb.AddFlag("--check", *check,
+               "instead, give the file to the coordinator and say whether the run is the same");
+  const auto output = AddOutput(verb, {"yaml", "json"});
+  verb.AddExamples({"longrun reproduce 3f2a91c0", "longrun reproduce 3f2a91c0 --check"});
+  verb.SetRun([&verbs, run, check, output] {
+    return Reproduce(*run, *check, *output == "json", verbs.state);
   });
 }
 

@@ -1,6 +1,5 @@
 // longrun retry SWEEP|RUN: starts a new round for tasks that failed, were skipped or cancelled; succeeded
 // tasks stay.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
@@ -55,33 +54,30 @@ void WarnOfDiverged(const std::vector<std::string>& names) {
 }  // namespace
 
 void AddRetry(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("retry", "try failed and cancelled tasks of a sweep or run again");
-  AddExamples(*verb, {"longrun retry my-sweep", "longrun retry 1f2e3d4c"});
+  Verb verb = verbs.AddVerb("retry", "try failed and cancelled tasks of a sweep or run again");
+  verb.AddExamples({"longrun retry my-sweep", "longrun retry 1f2e3d4c"});
   const auto thing = std::make_shared<std::string>();
-  verb->add_option("THING", *thing, "a sweep's name or id, or a run's id (8 digits or more)")
-      ->required();
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, thing, output] {
-    verbs.run = [&verbs, thing, output] {
-      // Safe to repeat: a second call finds nothing left to retry.
-      Asker asker(verbs.state);
-      const std::vector<std::string> diverged = DivergedOf(asker, *thing);
-      const Result<Json> answer = asker.Ask("RetryTasks", {{"target", *thing}});
-      if (!answer.ok()) return Report(answer.status());
-      const auto n = answer->at("tasks_retried").get<std::int64_t>();
-      Print(*output == "json" ? RenderJson(*answer) : Str("tasks to try again: ", n, "\n"));
-      if (n == 0) {
-        std::fprintf(stderr,
-                     "none of its tasks failed, was skipped or was cancelled: there is nothing to "
-                     "try again\n");
-      }
-      if (n > 0 && !diverged.empty()) WarnOfDiverged(diverged);
-      if (n > 0 && asker.coordinator().momentary()) {
-        std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
-      }
-      return static_cast<int>(kExitOk);
-    };
+  verb.AddArgument("THING", *thing, "a sweep's name or id, or a run's id (8 digits or more)")
+      .Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, thing, output] {
+    // Safe to repeat: a second call finds nothing left to retry.
+    Asker asker(verbs.state);
+    const std::vector<std::string> diverged = DivergedOf(asker, *thing);
+    const Result<Json> answer = asker.Ask("RetryTasks", {{"target", *thing}});
+    if (!answer.ok()) return Report(answer.status());
+    const auto n = answer->at("tasks_retried").get<std::int64_t>();
+    Print(*output == "json" ? RenderJson(*answer) : Str("tasks to try again: ", n, "\n"));
+    if (n == 0) {
+      std::fprintf(stderr,
+                   "none of its tasks failed, was skipped or was cancelled: there is nothing to "
+                   "try again\n");
+    }
+    if (n > 0 && !diverged.empty()) WarnOfDiverged(diverged);
+    if (n > 0 && asker.coordinator().momentary()) {
+      std::fprintf(stderr, "nothing is running: `longrun up` starts the work\n");
+    }
+    return static_cast<int>(kExitOk);
   });
 }
 

@@ -1,5 +1,4 @@
 // longrun rm SWEEP: removes the sweep; `longrun gc` then removes the data that no other sweep has.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/str.h"
@@ -43,14 +42,12 @@ int Remove(const std::string& sweep, const std::string& output, const std::strin
 }  // namespace
 
 void AddRm(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("rm", "remove a sweep that has ended");
-  AddExamples(*verb, {"longrun rm my-sweep"});
+  Verb verb = verbs.AddVerb("rm", "remove a sweep that has ended");
+  verb.AddExamples({"longrun rm my-sweep"});
   const auto sweep = std::make_shared<std::string>();
-  verb->add_option("SWEEP", *sweep, "name or id")->required();
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, sweep, output] {
-    verbs.run = [&verbs, sweep, output] { return Remove(*sweep, *output, verbs.state); };
-  });
+  verb.AddArgument("SWEEP", *sweep, "name or id").Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, sweep, output] { return Remove(*sweep, *output, verbs.state); });
 }
 
 }  // namespace longrun

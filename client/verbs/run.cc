@@ -1,6 +1,5 @@
 // longrun run FILE: the embedded mode. Starts a coordinator and one worker on the local state folder,
 // submits, watches, prints the table, and stops. The same command resumes interrupted work.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -168,19 +167,16 @@ int Run(const RunArguments& arguments, const std::string& state) {
 }  // namespace
 
 void AddRun(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("run", "submit a sweep, run it on this machine, print the table");
-  AddExamples(
-      *verb, {"longrun run sweep.yaml", R"(longrun run sweep.yaml --set "seed=[1, 2, 3]" -o csv)"});
+  Verb verb = verbs.AddVerb("run", "submit a sweep, run it on this machine, print the table");
+  verb.AddExamples(
+      {"longrun run sweep.yaml", R"(longrun run sweep.yaml --set "seed=[1, 2, 3]" -o csv)"});
   auto arguments = std::make_shared<RunArguments>();
-  arguments->file = AddSweepFile(*verb);
-  arguments->output = AddOutput(*verb, TableFormatNames());
-  verb->add_option("--cpu-slots", arguments->cpu_slots,
+  arguments->file = AddSweepFile(verb);
+  arguments->output = AddOutput(verb, TableFormatNames());
+  verb.AddArgument("--cpu-slots", arguments->cpu_slots,
                    "trainers to run at once on the CPU (default: one per core)")
-      ->check(CLI::Range(1, 1024));
-  verb->callback([&verbs, arguments] {
-    verbs.run = [&verbs, arguments] { return Run(*arguments, verbs.state); };
-  });
+      .Between(1, 1024);
+  verb.SetRun([&verbs, arguments] { return Run(*arguments, verbs.state); });
 }
 
 }  // namespace longrun

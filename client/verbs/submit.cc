@@ -1,5 +1,4 @@
 // longrun submit FILE: submits a sweep to the coordinator. Idempotent.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/str.h"
@@ -34,40 +33,37 @@ int EndWithoutService(Connection& connection, const std::string& sweep, bool fin
 }  // namespace
 
 void AddSubmit(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("submit", "submit a sweep; submitting it again adds nothing");
-  AddExamples(*verb, {"longrun submit sweep.yaml",
-                      "longrun submit sweep.yaml --set train.optimizer.lr=1e-3 --wait"});
-  const auto file = AddSweepFile(*verb);
-  const auto output = AddOutput(*verb, {"table", "json"});
+  Verb verb = verbs.AddVerb("submit", "submit a sweep; submitting it again adds nothing");
+  verb.AddExamples({"longrun submit sweep.yaml",
+                    "longrun submit sweep.yaml --set train.optimizer.lr=1e-3 --wait"});
+  const auto file = AddSweepFile(verb);
+  const auto output = AddOutput(verb, {"table", "json"});
   const auto wait = std::make_shared<bool>(false);
-  verb->add_flag("--wait", *wait, "show progress until the sweep has ended (Ctrl-C detaches)");
-  verb->callback([&verbs, file, output, wait] {
-    verbs.run = [&verbs, file, output, wait] {
-      const Result<Json> request = SweepRequest(*file, verbs.state);
-      if (!request.ok()) return Report(request.status());
-      const auto coordinator = Coordinator::Reach(verbs.state);
-      if (!coordinator.ok()) return Report(coordinator.status());
-      Connection& connection = (*coordinator)->connection();
-      const Result<Json> answer = connection.Call("SubmitSweep", *request);
-      if (!answer.ok()) return Report(answer.status(), connection.violations());
-      Print(*output == "json" ? RenderJson(*answer) : SubmissionText(*answer) + "\n");
-      const std::string sweep = answer->at("sweep_id").get<std::string>();
-      const bool finished = answer->at("finished").get<bool>();
-      if ((*coordinator)->momentary()) {
-        return EndWithoutService(connection, sweep, finished, *wait);
-      }
-      if (!*wait) return static_cast<int>(kExitOk);
-      if (finished) return ShowAsItStands(connection, sweep);
-      CatchInterrupts();
-      const Result<Json> end = FollowSweep(verbs.state, sweep);
-      if (!end.ok()) {
-        if (Interrupted())
-          std::fprintf(stderr, "detached: `longrun watch %s` comes back\n", sweep.c_str());
-        return Report(end.status());
-      }
-      return ShowEnd(*end);
-    };
+  verb.AddFlag("--wait", *wait, "show progress until the sweep has ended (Ctrl-C detaches)");
+  verb.SetRun([&verbs, file, output, wait] {
+    const Result<Json> request = SweepRequest(*file, verbs.state);
+    if (!request.ok()) return Report(request.status());
+    const auto coordinator = Coordinator::Reach(verbs.state);
+    if (!coordinator.ok()) return Report(coordinator.status());
+    Connection& connection = (*coordinator)->connection();
+    const Result<Json> answer = connection.Call("SubmitSweep", *request);
+    if (!answer.ok()) return Report(answer.status(), connection.violations());
+    Print(*output == "json" ? RenderJson(*answer) : SubmissionText(*answer) + "\n");
+    const std::string sweep = answer->at("sweep_id").get<std::string>();
+    const bool finished = answer->at("finished").get<bool>();
+    if ((*coordinator)->momentary()) {
+      return EndWithoutService(connection, sweep, finished, *wait);
+    }
+    if (!*wait) return static_cast<int>(kExitOk);
+    if (finished) return ShowAsItStands(connection, sweep);
+    CatchInterrupts();
+    const Result<Json> end = FollowSweep(verbs.state, sweep);
+    if (!end.ok()) {
+      if (Interrupted())
+        std::fprintf(stderr, "detached: `longrun watch %s` comes back\n", sweep.c_str());
+      return Report(end.status());
+    }
+    return ShowEnd(*end);
   });
 }
 

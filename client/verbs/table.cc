@@ -1,5 +1,4 @@
 // longrun table SWEEP...: results by any axes.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <utility>
 
@@ -41,16 +40,14 @@ int Table(const PivotArguments& arguments, const std::string& output, const std:
 }  // namespace
 
 void AddTable(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("table", "perplexity by context length, or any pivot");
-  AddExamples(*verb, {"longrun table my-sweep",
-                      "longrun table my-sweep --rows position --cols train_length,context_length",
-                      "longrun table my-sweep --relative -o markdown",
-                      "longrun table my-sweep --metric nll_by_position"});
-  const auto arguments = AddPivot(*verb);
-  const auto output = AddOutput(*verb, TableFormatNames());
-  verb->callback([&verbs, arguments, output] {
-    verbs.run = [&verbs, arguments, output] { return Table(*arguments, *output, verbs.state); };
-  });
+  Verb verb = verbs.AddVerb("table", "perplexity by context length, or any pivot");
+  verb.AddExamples({"longrun table my-sweep",
+                    "longrun table my-sweep --rows position --cols train_length,context_length",
+                    "longrun table my-sweep --relative -o markdown",
+                    "longrun table my-sweep --metric nll_by_position"});
+  const auto arguments = AddPivot(verb);
+  const auto output = AddOutput(verb, TableFormatNames());
+  verb.SetRun([&verbs, arguments, output] { return Table(*arguments, *output, verbs.state); });
 }
 
 }  // namespace longrun

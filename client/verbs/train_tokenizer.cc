@@ -2,7 +2,6 @@
 // `--tokenizer` takes. Needs no coordinator.
 #include <sys/stat.h>
 
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -123,25 +122,23 @@ Status Train(const Arguments& arguments, bool as_json) {
 
 }  // namespace
 
-void AddTrainTokenizer(CLI::App& data, Verbs& verbs) {
-  CLI::App* verb = data.add_subcommand(
-      "train-tokenizer", "train a byte-pair encoding on text files, for --tokenizer OUT");
-  AddExamples(*verb, {"longrun data train-tokenizer books.tiktoken --vocab-size 8192 a.txt b.txt"});
+void AddTrainTokenizer(Verb& data) {
+  Verb verb = data.AddVerb("train-tokenizer",
+                           "train a byte-pair encoding on text files, for --tokenizer OUT");
+  verb.AddExamples({"longrun data train-tokenizer books.tiktoken --vocab-size 8192 a.txt b.txt"});
   auto arguments = std::make_shared<Arguments>();
-  verb->add_option("OUT", arguments->out, "file to write: *.tiktoken or *.json")->required();
-  verb->add_option("FILES", arguments->files,
+  verb.AddArgument("OUT", arguments->out, "file to write: *.tiktoken or *.json").Required();
+  verb.AddArgument("FILES", arguments->files,
                    "text files, ideally those that the model is trained on")
-      ->required();
-  verb->add_option("--vocab-size", arguments->vocab_size,
+      .Required();
+  verb.AddArgument("--vocab-size", arguments->vocab_size,
                    "number of ids, including the 256 bytes and the end of text")
-      ->required();
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, arguments, output] {
-    verbs.run = [arguments, output] {
-      const Status trained = Train(*arguments, *output == "json");
-      return trained.ok() ? static_cast<int>(kExitOk)
-                          : Report(Status(trained).In("training a tokenizer"));
-    };
+      .Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([arguments, output] {
+    const Status trained = Train(*arguments, *output == "json");
+    return trained.ok() ? static_cast<int>(kExitOk)
+                        : Report(Status(trained).In("training a tokenizer"));
   });
 }
 

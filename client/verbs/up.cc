@@ -1,7 +1,6 @@
 // longrun up: keeps a coordinator and one worker running on the local state folder until Ctrl-C.
 #include <poll.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "client/console/exit_code.h"
@@ -33,17 +32,15 @@ int Up(const DaemonOptions& options, const std::string& state) {
 }  // namespace
 
 void AddUp(Verbs& verbs) {
-  CLI::App* verb =
-      verbs.app->add_subcommand("up", "keep a coordinator and one worker running, until Ctrl-C");
-  AddExamples(*verb, {"longrun up", "longrun up --cpu-slots 1 --metrics 127.0.0.1:9411"});
+  Verb verb = verbs.AddVerb("up", "keep a coordinator and one worker running, until Ctrl-C");
+  verb.AddExamples({"longrun up", "longrun up --cpu-slots 1 --metrics 127.0.0.1:9411"});
   auto options = std::make_shared<DaemonOptions>();
-  verb->add_option("--cpu-slots", options->cpu_slots,
+  verb.AddArgument("--cpu-slots", options->cpu_slots,
                    "trainers to run at once on the CPU (default: one per core)")
-      ->check(CLI::Range(1, 1024));
-  verb->add_option("--metrics", options->metrics,
+      .Between(1, 1024);
+  verb.AddArgument("--metrics", options->metrics,
                    "127.0.0.1:PORT of the coordinator's metrics (default: a free port)");
-  verb->callback(
-      [&verbs, options] { verbs.run = [&verbs, options] { return Up(*options, verbs.state); }; });
+  verb.SetRun([&verbs, options] { return Up(*options, verbs.state); });
 }
 
 }  // namespace longrun

@@ -1,5 +1,4 @@
 // longrun validate FILE: reports all mistakes of a sweep file; stores nothing.
-#include <CLI/CLI.hpp>
 
 #include "base/str.h"
 #include "client/console/exit_code.h"
@@ -13,30 +12,28 @@
 namespace longrun {
 
 void AddValidate(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("validate", "check a sweep file");
-  AddExamples(*verb,
-              {"longrun validate sweep.yaml", "longrun validate sweep.yaml --set train.tokens=1M"});
-  const auto file = AddSweepFile(*verb);
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, file, output] {
-    verbs.run = [&verbs, file, output] {
-      const Result<Json> request = SweepRequest(*file);
-      if (!request.ok()) return Report(request.status());
-      Asker asker(verbs.state);
-      const Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
-      if (!plan.ok()) {
-        if (*output == "json")
-          Print(RenderJson({{"file", file->file}, {"error", plan.status().message()}}));
-        return asker.ReportFailure(plan.status());
-      }
-      const auto n_runs = static_cast<std::int64_t>(plan->at("runs").size());
-      if (*output == "json") {
-        Print(RenderJson({{"file", file->file}, {"name", plan->at("name")}, {"runs", n_runs}}));
-        return static_cast<int>(kExitOk);
-      }
-      Print(Str(file->file, ": ", Counted(n_runs, "run"), ", no mistakes\n"));
+  Verb verb = verbs.AddVerb("validate", "check a sweep file");
+  verb.AddExamples(
+      {"longrun validate sweep.yaml", "longrun validate sweep.yaml --set train.tokens=1M"});
+  const auto file = AddSweepFile(verb);
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, file, output] {
+    const Result<Json> request = SweepRequest(*file);
+    if (!request.ok()) return Report(request.status());
+    Asker asker(verbs.state);
+    const Result<Json> plan = asker.Ask("PlanSweep", *request, kPlanMs);
+    if (!plan.ok()) {
+      if (*output == "json")
+        Print(RenderJson({{"file", file->file}, {"error", plan.status().message()}}));
+      return asker.ReportFailure(plan.status());
+    }
+    const auto n_runs = static_cast<std::int64_t>(plan->at("runs").size());
+    if (*output == "json") {
+      Print(RenderJson({{"file", file->file}, {"name", plan->at("name")}, {"runs", n_runs}}));
       return static_cast<int>(kExitOk);
-    };
+    }
+    Print(Str(file->file, ": ", Counted(n_runs, "run"), ", no mistakes\n"));
+    return static_cast<int>(kExitOk);
   });
 }
 

@@ -1,5 +1,4 @@
 // longrun watch SWEEP: live progress; Ctrl-C detaches.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "client/console/exit_code.h"
@@ -21,43 +20,41 @@ void PrintLine(const Json& message) {
 }  // namespace
 
 void AddWatch(Verbs& verbs) {
-  CLI::App* verb = verbs.app->add_subcommand("watch", "live progress of a sweep (Ctrl-C detaches)");
-  AddExamples(*verb, {"longrun watch my-sweep", "longrun watch my-sweep -o json"});
+  Verb verb = verbs.AddVerb("watch", "live progress of a sweep (Ctrl-C detaches)");
+  verb.AddExamples({"longrun watch my-sweep", "longrun watch my-sweep -o json"});
   const auto sweep = std::make_shared<std::string>();
-  verb->add_option("SWEEP", *sweep, "name or id")->required();
-  const auto output = AddOutput(*verb, {"table", "json"});
-  verb->callback([&verbs, sweep, output] {
-    verbs.run = [&verbs, sweep, output] {
-      const auto coordinator = Coordinator::Reach(verbs.state);
-      if (!coordinator.ok()) return Report(coordinator.status());
-      CatchInterrupts();
-      if ((*coordinator)->momentary()) {
-        // Nothing can change: show the present state, and say how to continue the work.
-        Result<Json> now = (*coordinator)->connection().Call("GetSweep", {{"sweep", *sweep}});
-        if (!now.ok()) return Report(now.status());
-        (*now)["service_runs"] = false;
-        const std::string no_service = NoServiceText((*coordinator)->connection(), verbs.state);
-        if (*output == "table") {
-          ShowInterrupted(*now);
-          return ShowNow(*now, no_service);
-        }
-        PrintLine(*now);
-        const int code = SweepExitCode({now->at("info")});
-        if (code == kExitIncomplete) SayLine(no_service);
-        return code;
+  verb.AddArgument("SWEEP", *sweep, "name or id").Required();
+  const auto output = AddOutput(verb, {"table", "json"});
+  verb.SetRun([&verbs, sweep, output] {
+    const auto coordinator = Coordinator::Reach(verbs.state);
+    if (!coordinator.ok()) return Report(coordinator.status());
+    CatchInterrupts();
+    if ((*coordinator)->momentary()) {
+      // Nothing can change: show the present state, and say how to continue the work.
+      Result<Json> now = (*coordinator)->connection().Call("GetSweep", {{"sweep", *sweep}});
+      if (!now.ok()) return Report(now.status());
+      (*now)["service_runs"] = false;
+      const std::string no_service = NoServiceText((*coordinator)->connection(), verbs.state);
+      if (*output == "table") {
+        ShowInterrupted(*now);
+        return ShowNow(*now, no_service);
       }
-      const Result<Json> end = *output == "json"
-                                   ? FollowSweep(verbs.state, *sweep, {.show = &PrintLine})
-                                   : FollowSweep(verbs.state, *sweep);
-      if (!end.ok()) {
-        if (Interrupted()) {
-          std::fprintf(stderr, "\ndetached: `longrun watch %s` comes back\n", sweep->c_str());
-          return static_cast<int>(kExitInterrupted);
-        }
-        return Report(end.status());
+      PrintLine(*now);
+      const int code = SweepExitCode({now->at("info")});
+      if (code == kExitIncomplete) SayLine(no_service);
+      return code;
+    }
+    const Result<Json> end = *output == "json"
+                                 ? FollowSweep(verbs.state, *sweep, {.show = &PrintLine})
+                                 : FollowSweep(verbs.state, *sweep);
+    if (!end.ok()) {
+      if (Interrupted()) {
+        std::fprintf(stderr, "\ndetached: `longrun watch %s` comes back\n", sweep->c_str());
+        return static_cast<int>(kExitInterrupted);
       }
-      return *output == "json" ? SweepExitCode({end->at("info")}) : ShowEnd(*end);
-    };
+      return Report(end.status());
+    }
+    return *output == "json" ? SweepExitCode({end->at("info")}) : ShowEnd(*end);
   });
 }
 

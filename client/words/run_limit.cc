@@ -1,10 +1,8 @@
 #include "client/words/run_limit.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "base/str.h"
-#include "base/units.h"
 
 namespace longrun {
 namespace {
@@ -19,12 +17,12 @@ std::size_t RunLimit::Of(const std::string& output, std::size_t n_runs) const {
   return limit == 0 ? n_runs : std::min(limit, n_runs);
 }
 
-void AddRunLimit(CLI::App& verb, RunLimit& limit) {
-  verb.add_option(
+void AddRunLimit(Verb& verb, RunLimit& limit) {
+  verb.AddArgument(
           "--limit", limit.given,
           Str("of a sweep only N runs; 0: all (default: ", kShownInTable, " in a table, else all)"))
-      ->type_name("N")
-      ->check(WholeNumberCheck(0), "NONNEGATIVE");
+      .Placeholder("N")
+      .AtLeast(0);
 }
 
 }  // namespace longrun

@@ -6,9 +6,7 @@
 #include <optional>
 #include <string>
 
-namespace CLI {
-class App;
-}
+#include "client/console/arguments.h"
 
 namespace longrun {
 
@@ -21,6 +19,6 @@ struct RunLimit {
 };
 
 // Adds --limit; `limit` must outlive the verb.
-void AddRunLimit(CLI::App& verb, RunLimit& limit);
+void AddRunLimit(Verb& verb, RunLimit& limit);
 
 }  // namespace longrun

@@ -1,7 +1,5 @@
 #include "client/words/sweep_file.h"
 
-#include <CLI/CLI.hpp>
-
 #include "base/files.h"
 #include "base/str.h"
 #include "sweeps/limits.h"
@@ -9,13 +7,12 @@
 
 namespace longrun {
 
-std::shared_ptr<SweepFileArguments> AddSweepFile(CLI::App& verb) {
+std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb) {
   auto arguments = std::make_shared<SweepFileArguments>();
-  verb.add_option("FILE", arguments->file, "sweep file (YAML)")->required();
-  verb.add_option("--set", arguments->sets,
-                  "PATH=VALUE: replaces a key, as train.optimizer.lr=1e-3")
-      ->type_size(1)
-      ->allow_extra_args(false);
+  verb.AddArgument("FILE", arguments->file, "sweep file (YAML)").Required();
+  verb.AddArgument("--set", arguments->sets,
+                   "PATH=VALUE: replaces a key, as train.optimizer.lr=1e-3")
+      .OneEach();
   return arguments;
 }
 

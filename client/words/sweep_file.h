@@ -7,10 +7,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
-
-namespace CLI {
-class App;
-}
+#include "client/console/arguments.h"
 
 namespace longrun {
 
@@ -19,7 +16,7 @@ struct SweepFileArguments {
   std::vector<std::string> sets;
 };
 
-std::shared_ptr<SweepFileArguments> AddSweepFile(CLI::App& verb);
+std::shared_ptr<SweepFileArguments> AddSweepFile(Verb& verb);
 
 // The request for PlanSweep and SubmitSweep. Reads and checks the files that the sweep names
 // (sweeps/named_files.h); for a submission it stores them in `state`/files, where trainers find them.
