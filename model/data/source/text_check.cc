@@ -190,7 +190,7 @@ class TextStream final : public ByteStream {
     constexpr std::string_view kHex = "0123456789abcdef";
     return Status(Code::kInvalidArgument,
                   Str(Place(piece, i), " is \\x", kHex[byte / 16], kHex[byte % 16],
-                      ", which does not begin a UTF-8 character: ",
+                      ", which does not start a valid UTF-8 character: ",
                       Remedy("convert the file (iconv -f LATIN1 -t UTF-8)")));
   }
 

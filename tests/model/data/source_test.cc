@@ -134,8 +134,8 @@ TEST_F(SourceTest, WhatIsNoTextIsRefusedByItsFirstByteThatIsNot) {
       {"\xff\xfeo\0n\0e\0"s, "byte 0: it begins as text in UTF-16"},
       {"\x80\x04\x95", "byte 0: it begins as a Python pickle"},
       {"one\ntwo\0\n"s, "byte 7 (line 2) is NUL"},
-      {"one\n\xfftwo\n", "byte 4 (line 2) is \\xff, which does not begin a UTF-8 character"},
-      {"caf\xe9 noir", "byte 3 (line 1) is \\xe9, which begins"},
+      {"one\n\xfftwo\n", "byte 4 (line 2) is \\xff, which does not start a valid UTF-8 character"},
+      {"caf\xe9 noir", "byte 3 (line 1) is \\xe9, which does not start"},
       {"\xc0\x80", "byte 0 (line 1) is \\xc0"},           // overlong
       {"a\xed\xa0\x80", "byte 1 (line 1) is \\xed"},      // a surrogate
       {"a\xf4\x90\x80\x80", "byte 1 (line 1) is \\xf4"},  // beyond U+10FFFF
