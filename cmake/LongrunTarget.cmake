@@ -15,13 +15,29 @@ add_library(longrun_headers INTERFACE)
 target_include_directories(longrun_headers SYSTEM INTERFACE ${LONGRUN_DEPS}/include)
 add_library(longrun::headers ALIAS longrun_headers)
 
+# longrun_precompiled(json HEADERS <nlohmann/json.hpp> DEPS longrun::headers): headers that many targets include,
+# compiled once for all that name them (PRECOMPILED json). Only headers of other projects, which do not change. A
+# compiler accepts them only with the flags that it made them with. Each source still includes what it uses.
+function(longrun_precompiled name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;OPTIONS;DEPS" ${ARGN})
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/precompiled_${name}.cc)  # CMake compiles a header only for a source
+  file(CONFIGURE OUTPUT ${source} CONTENT "// Written by cmake/LongrunTarget.cmake.\n")
+  add_library(longrun_precompiled_${name} OBJECT ${source})
+  target_link_libraries(longrun_precompiled_${name} PRIVATE longrun::warnings ${ARG_DEPS})
+  target_compile_options(longrun_precompiled_${name} PRIVATE ${ARG_OPTIONS})
+  target_precompile_headers(longrun_precompiled_${name} PRIVATE ${ARG_HEADERS})
+endfunction()
+
 function(longrun_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "PRECOMPILED" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   add_library(longrun_${name} STATIC ${ARG_SOURCES})
   add_library(longrun::${name} ALIAS longrun_${name})
   target_include_directories(longrun_${name} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(longrun_${name} PUBLIC ${ARG_DEPS} PRIVATE longrun::warnings ${ARG_PRIVATE_DEPS})
   set_target_properties(longrun_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  if(ARG_PRECOMPILED)
+    target_precompile_headers(longrun_${name} REUSE_FROM longrun_precompiled_${ARG_PRECOMPILED})
+  endif()
 endfunction()
 
 if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=")
@@ -37,21 +53,27 @@ endfunction()
 # How many times longer a test may take in this build: a sanitizer's price.
 set(LONGRUN_TEST_TIMEOUT_FACTOR 1 CACHE STRING "every test's time limit is multiplied by this")
 
+# Code whose speed does not matter is compiled with these, -O1 in a release build on x86-64: it takes two thirds
+# of the time. (Where every processor has FMA, the level would decide whether a product and a sum become one, and
+# a test would round differently from what it tests.) At -O1, GCC 12 wrongly warns of the std::string code in
+# operator+ (its bug 105329), depending on the length of the checkout's path.
+set(_lr_is_fast $<AND:$<CONFIG:Release>,$<STREQUAL:${CMAKE_SYSTEM_PROCESSOR},x86_64>>)
+set(LONGRUN_FAST_COMPILATION $<$<AND:$<COMPILE_LANGUAGE:CXX>,${_lr_is_fast}>:-O1>
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread>)
+
 # longrun_test(base/json SOURCES json_test.cc DEPS longrun::base LABELS fast): one test program,
-# run under the environment that every launch of the trainer has as well. On x86-64, a test's own code
-# is compiled with -O1 in a release build: it takes two thirds of the time to compile, and the libraries
-# that it tests are optimised as in the programs. (Where every processor has FMA, the level would decide
-# whether a product and a sum become one, and a test would round differently from what it tests.) At -O1,
-# GCC 12 wrongly warns of the std::string code in operator+ (its bug 105329), depending on the length of
-# the checkout's path.
+# run under the environment that every launch of the trainer has as well. A test's own code is compiled fast; the
+# libraries that it tests are optimised as in the programs. PRECOMPILED names other headers than GoogleTest's.
 function(longrun_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS;DATA;RESOURCE" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;PRECOMPILED" "SOURCES;DEPS;LABELS;DATA;RESOURCE" ${ARGN})
   string(REPLACE "/" "_" target "test_${name}")
   add_executable(${target} ${ARG_SOURCES} ${LONGRUN_SANITIZER_OPTIONS})
   target_link_libraries(${target} PRIVATE longrun::warnings longrun::testing ${ARG_DEPS})
-  set(compiles_fast $<AND:$<CONFIG:Release>,$<STREQUAL:${CMAKE_SYSTEM_PROCESSOR},x86_64>>)
-  target_compile_options(${target} PRIVATE $<$<AND:$<COMPILE_LANGUAGE:CXX>,${compiles_fast}>:-O1>
-    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread>)
+  target_compile_options(${target} PRIVATE ${LONGRUN_FAST_COMPILATION})
+  if(NOT ARG_PRECOMPILED)
+    set(ARG_PRECOMPILED tests)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM longrun_precompiled_${ARG_PRECOMPILED})
   target_compile_definitions(${target} PRIVATE LONGRUN_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
     LONGRUN_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
